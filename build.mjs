@@ -1,0 +1,169 @@
+/**
+ * The build, run by `npm run build` and, as `prepare`, by `npm ci` and `npm pack`:
+ *
+ *   build/                      src, test, bench and examples as JavaScript with source maps, for the tests
+ *   dist/index.js, dist/types/  the library and its types
+ *   dist/tcpconnlat.js          the command, bundled because that is what makes it start quickly
+ *   dist/tcpconnlat.lines.json  which line of a tool's source a place in that bundle came from
+ *   dist/LICENSES.txt           the licences of the packages whose code is in the bundles
+ *
+ * A type error fails the build. What one step leaves behind is not undone by another's failure.
+ */
+import { execFile } from 'node:child_process';
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { decode } from '@jridgewell/sourcemap-codec';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('.', import.meta.url));
+process.chdir(root);
+const manifest = JSON.parse(await readFile('package.json', 'utf8'));
+const require = createRequire(import.meta.url);
+
+/** What tsc reads, and so what build/ may hold. */
+const COMPILED = ['src', 'test', 'bench', 'examples'];
+
+/** Only these sources are worth a position to the command's reader; all else in the bundle is machinery. */
+const TOOL_SOURCE = /(^|\/)(src\/programs\/[^/]+\.ts)$/;
+
+const bundling = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'esm',
+  external: ['koffi'], // carries native code, so it stays a package of its own
+  define: { __VERSION__: JSON.stringify(manifest.version) },
+  legalComments: 'none', // said once and in full in LICENSES.txt
+  metafile: true,
+  write: false,
+  logLevel: 'warning',
+};
+
+/** Runs tsc; its complaints become the error's message. */
+async function tsc(...options) {
+  const program = join(require.resolve('typescript/package.json'), '../bin/tsc');
+  try {
+    await promisify(execFile)(process.execPath, [program, '--pretty', 'false', ...options]);
+  } catch (error) {
+    throw new Error(`tsc ${options.join(' ')}\n${error.stdout || error.message}`);
+  }
+}
+
+async function filesBelow(folder) {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+}
+
+/** Takes out of build/ what no source makes any more, so that a deleted test isn't run for ever. */
+async function removeStale() {
+  const sources = new Set((await Promise.all(COMPILED.map(filesBelow))).flat());
+  for (const file of await filesBelow('build')) {
+    const made = file.match(/^build\/(.*?)(\.js|\.js\.map|\.d\.ts)$/);
+    if (!made || !sources.has(`${made[1]}.ts`)) await rm(file, { force: true });
+  }
+}
+
+async function compile() {
+  await tsc('-p', 'tsconfig.json');
+  await removeStale();
+}
+
+async function emitTypes() {
+  await rm('dist/types', { recursive: true, force: true });
+  await tsc('-p', 'tsconfig.types.json', '--noCheck'); // compile() checks
+}
+
+/** Bundles one entry and returns its text, its source map if asked for, and the packages that went in. */
+async function bundle(entry, more = {}) {
+  const result = await build({ ...bundling, ...more, entryPoints: [entry], outfile: 'dist/bundle.js' });
+  const text = (ending) => result.outputFiles.find((file) => file.path.endsWith(ending))?.text;
+  return { code: text('.js'), map: text('.js.map'), packages: packagesOf(result.metafile) };
+}
+
+/** The folders of the packages whose code a bundle holds. */
+function packagesOf(metafile) {
+  const kept = Object.values(metafile.outputs)
+    .flatMap((output) => Object.entries(output.inputs))
+    .filter(([, { bytesInOutput }]) => bytesInOutput > 0);
+  return kept.map(([file]) => file.match(/^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0]).filter(Boolean);
+}
+
+async function bundleLibrary() {
+  const { code, packages } = await bundle('src/index.ts');
+  await writeFile('dist/index.js', code);
+  return packages;
+}
+
+async function bundleCommand() {
+  const { code, map, packages } = await bundle('src/cli/tcpconnlat.ts', {
+    sourcemap: 'external',
+    banner: {
+      // commander is CommonJS: once bundled, it asks for Node's own modules by require().
+      js: "#!/usr/bin/env node\nimport { createRequire as requireFrom } from 'node:module';\nconst require = requireFrom(import.meta.url);",
+    },
+  });
+  await writeFile('dist/tcpconnlat.js', code);
+  await chmod('dist/tcpconnlat.js', 0o755);
+  await writeFile('dist/tcpconnlat.lines.json', JSON.stringify(lineTable(JSON.parse(map))));
+  return packages;
+}
+
+/**
+ * The line table that takes a source map's place at run time:
+ *
+ *   sources   [{ file, lines }]: each tool's source, as a path from the project's root, and its text by line
+ *   segments  [generatedLine, generatedColumn, source, line, column], sorted, all but `source` 1-based as in V8's
+ *             stack traces. A segment holds until the next one begins. `source` is an index into `sources`,
+ *             or -1 where code that isn't a tool's own begins.
+ */
+function lineTable(map) {
+  const tools = new Map(); // index in the map -> index in the table
+  const sources = [];
+  map.sources.forEach((path, index) => {
+    const file = path.match(TOOL_SOURCE)?.[2];
+    if (!file || path.includes('node_modules/')) return;
+    tools.set(index, sources.length);
+    sources.push({ file, lines: map.sourcesContent[index].split('\n') });
+  });
+
+  const segments = [];
+  let last = [0, 0, -1, 0, 0];
+  decode(map.mappings).forEach((line, generated) => {
+    for (const [column, source, sourceLine, sourceColumn] of line) {
+      const tool = tools.get(source) ?? -1;
+      const place = tool < 0 ? [-1, 0, 0] : [tool, sourceLine + 1, sourceColumn + 1];
+      const segment = [generated + 1, column + 1, ...place];
+      if (String(place) !== String(last.slice(2))) segments.push(segment);
+      last = segment;
+    }
+  });
+  return { sources, segments };
+}
+
+async function writeLicenses(packages) {
+  const texts = [];
+  for (const folder of [...new Set(packages)].sort()) {
+    const { name, version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+    const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
+    if (!file) throw new Error(`${name} is bundled, but carries no licence text`);
+    texts.push(`${name} ${version}\n\n${(await readFile(join(folder, file), 'utf8')).trim()}\n`);
+  }
+  await writeFile('dist/LICENSES.txt', texts.join(`\n${'-'.repeat(80)}\n\n`));
+}
+
+async function bundleAll() {
+  await mkdir('dist', { recursive: true });
+  const packages = await Promise.all([bundleLibrary(), bundleCommand()]);
+  await writeLicenses(packages.flat());
+}
+
+const steps = await Promise.allSettled([compile(), emitTypes(), bundleAll()]);
+for (const { reason } of steps.filter((step) => step.status === 'rejected')) {
+  console.error(reason.message);
+  process.exitCode = 1;
+}

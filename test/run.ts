@@ -1,0 +1,105 @@
+/**
+ * The test runner: `npm test`, or `npm test -- asm/encode live/` for the files whose path holds one of these.
+ *
+ * Unit tests run two files at a time; what traces the running kernel (test/live) runs strictly one after the other,
+ * since every tracer sees every connect. The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
+ */
+import { readdirSync } from 'node:fs';
+import { join, relative, resolve, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { slowness } from './harness.ts';
+import { type FileResult, killAll, type Limits, runFile } from './runner.ts';
+import { BROKEN, sum, textOf } from './summary.ts';
+
+const UNIT: Limits = { seconds: 120 * slowness, grace: 2 * slowness };
+const LIVE: Limits = { seconds: 300 * slowness, grace: 5 * slowness };
+
+/** How much of a failing file's output is shown: its end. */
+const SHOWN = 20_000;
+
+/** The compiled test files below a folder whose path holds one of the filters, or all of them. */
+function testFiles(folder: string, filters: readonly string[]): string[] {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.js') && !file.split(sep).includes('node_modules'))
+    .sort();
+  const wanted = (file: string): boolean => filters.some((filter) => `test/${file}`.includes(filter));
+  return filters.length ? files.filter(wanted) : files;
+}
+
+/** Runs `one` over the items, `width` at a time. */
+async function forEach<T>(
+  items: readonly T[],
+  width: number,
+  one: (item: T) => Promise<void>,
+): Promise<void> {
+  const queue = [...items];
+  const worker = async (): Promise<void> => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await one(item);
+  };
+  await Promise.all(Array.from({ length: width }, worker));
+}
+
+function describe(result: FileResult, name: string): string {
+  const { passed, failed, skipped, problems } = result;
+  const bad = failed + problems.length;
+  const counts = [`${passed} passed`, bad && `${bad} failed`, skipped.length && `${skipped.length} skipped`];
+  const line = `${bad ? 'FAIL' : 'ok  '}  ${name.padEnd(32)} ${counts.filter(Boolean).join(', ')}`;
+  const lines = [`${line.padEnd(64)} ${result.seconds.toFixed(1)} s`];
+  if (bad) lines.push(result.output.slice(-SHOWN).trimEnd());
+  for (const problem of problems) lines.push(`  ${name}: ${problem}`);
+  return lines.join('\n');
+}
+
+/** One line a reason: most skipped tests of a run share theirs. */
+function describeSkipped(results: ReadonlyMap<string, FileResult>): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const [name, { skipped }] of results) {
+    for (const test of skipped) {
+      byReason.set(test.reason, [...(byReason.get(test.reason) ?? []), `${name}: ${test.name}`]);
+    }
+  }
+  return [...byReason].map(([reason, tests]) => `skipped, ${reason}:\n  ${tests.join('\n  ')}`);
+}
+
+/** Runs the files of a folder of compiled tests and prints what became of them. Returns whether all is well. */
+async function runFolder(folder: string, filters: readonly string[]): Promise<boolean> {
+  const results = new Map<string, FileResult>();
+  const run = (limits: Limits) => async (file: string) => {
+    const name = file.replace(/\.test\.js$/, '');
+    const result = await runFile(join(folder, file), limits);
+    results.set(name, result);
+    console.log(describe(result, name));
+  };
+
+  const files = testFiles(folder, filters);
+  const live = (file: string): boolean => file.split(sep)[0] === 'live';
+  await forEach(
+    files.filter((file) => !live(file)),
+    2,
+    run(UNIT),
+  );
+  await forEach(files.filter(live), 1, run(LIVE));
+
+  for (const text of describeSkipped(results)) console.log(`\n${text}`);
+  const summaries = [...results.values()].map(({ passed, failed, skipped, problems }) => {
+    return { passed, failed: failed + problems.length, skipped: skipped.length };
+  });
+  if (files.length === 0) {
+    console.log(`no test file below ${relative('.', folder) || '.'} matches`);
+    summaries.push(BROKEN);
+  }
+  const total = sum(summaries);
+  console.log(`\n${textOf(total)}`);
+  return total.failed === 0;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    killAll();
+    process.exit(1);
+  });
+}
+
+/** Where the tests are; another folder only to test the runner itself. */
+const folder = process.env.TSBPF_TEST_FOLDER ?? fileURLToPath(new URL('.', import.meta.url));
+process.exitCode = (await runFolder(resolve(folder), process.argv.slice(2))) ? 0 : 1;

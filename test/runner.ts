@@ -1,0 +1,190 @@
+/**
+ * Runs test files, each in a process of its own, and judges them: by what the harness reports, and by what it can't
+ * report (a crash, a process that hangs or leaves others behind, a file without tests).
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Report, slowness } from './harness.ts';
+
+/** What became of one test file. */
+export interface FileResult {
+  readonly file: string;
+  readonly seconds: number;
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: readonly { readonly name: string; readonly reason: string }[];
+  /** What is wrong with the file as a whole. Each is a failure of its own. */
+  readonly problems: readonly string[];
+  /** All that the process printed, on either stream. */
+  readonly output: string;
+}
+
+/** How long a file may take. */
+export interface Limits {
+  /** For the whole file, in seconds. */
+  readonly seconds: number;
+  /** To exit after its last test, in seconds. */
+  readonly grace: number;
+}
+
+/** The process groups of the test files now running. */
+const running = new Set<number>();
+
+/** Kills every test file still running, with all its children. */
+export function killAll(): void {
+  for (const group of running) killGroup(group);
+}
+
+function killGroup(group: number): void {
+  try {
+    process.kill(-group, 'SIGKILL');
+  } catch {
+    // Nobody is left in it, which is what we want.
+  }
+}
+
+/** The commands still alive in a process group. A zombie isn't: it only waits to be collected. */
+function aliveIn(group: number): string[] {
+  const alive: string[] = [];
+  for (const pid of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const end = stat.lastIndexOf(')'); // the command may hold anything, even a parenthesis
+      const [state, , pgrp] = stat.slice(end + 2).split(' ');
+      if (Number(pgrp) === group && state !== 'Z' && state !== 'X') alive.push(stat.slice(0, end + 1));
+    } catch {
+      // Gone in the meantime.
+    }
+  }
+  return alive;
+}
+
+/** What a group still holds after its leader has exited; children that are just ending get a moment for it. */
+async function leftBehind(group: number): Promise<string[]> {
+  let alive = aliveIn(group);
+  for (let tries = 0; alive.length > 0 && tries < 10; tries++) {
+    await sleep(50 * slowness);
+    alive = aliveIn(group);
+  }
+  return alive;
+}
+
+/** Collects the harness's reports and says what they amount to. */
+class Tally {
+  passed = 0;
+  failed = 0;
+  ended = false;
+  current = '';
+  readonly skipped: { name: string; reason: string }[] = [];
+  readonly problems: string[] = [];
+
+  add(report: Report): void {
+    switch (report.kind) {
+      case 'started':
+        this.current = report.name;
+        return;
+      case 'passed':
+        this.passed++;
+        this.current = '';
+        return;
+      case 'failed':
+        this.failed++;
+        this.current = '';
+        return;
+      case 'skipped':
+        this.skipped.push({ name: report.name, reason: report.reason });
+        return;
+      case 'broken':
+        this.problems.push(`${report.name}: ${report.reason.split('\n')[0]}`);
+        return;
+      case 'ended':
+        this.ended = true;
+    }
+  }
+
+  get tests(): number {
+    return this.passed + this.failed + this.skipped.length;
+  }
+}
+
+/** What there is to say of a process that has exited, beyond what it reported itself. */
+function judgeExit(tally: Tally, code: number | null, signal: string | null): void {
+  const during = tally.current ? ` during "${tally.current}"` : '';
+  const told = tally.failed + tally.problems.length > 0;
+  if (signal) tally.problems.push(`killed by ${signal}${during}`);
+  else if (code !== 0 && (!told || during)) tally.problems.push(`exited with status ${code}${during}`);
+  else if (!tally.ended && !told)
+    tally.problems.push(tally.tests ? 'ended before its tests did' : 'ran no test');
+}
+
+/** Runs one compiled test file in a process group of its own, which doesn't outlive the call. */
+export async function runFile(file: string, limits: Limits): Promise<FileResult> {
+  const start = performance.now();
+  const tally = new Tally();
+  const child = spawn(process.execPath, ['--enable-source-maps', file], {
+    detached: true, // its own process group, so that its children can be ended with it
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    env: { ...process.env, TSBPF_TEST_REPORT: '3' },
+  });
+  const group = child.pid;
+  if (group === undefined) throw new Error(`cannot start ${process.execPath}`);
+  running.add(group);
+
+  const output = collect(child);
+  const timer = setTimeout(() => {
+    const during = tally.current ? `, in "${tally.current}"` : '';
+    tally.problems.push(`not done after ${limits.seconds} s${during}: killed`);
+    killGroup(group);
+  }, limits.seconds * 1000);
+  let grace: NodeJS.Timeout | undefined;
+  const reports = createInterface({ input: child.stdio[3] as Readable });
+  reports.on('line', (line) => {
+    tally.add(JSON.parse(line));
+    if (!tally.ended || grace) return;
+    grace = setTimeout(() => {
+      tally.problems.push(`still running ${limits.grace} s after its last test: killed`);
+      killGroup(group);
+    }, limits.grace * 1000);
+  });
+
+  const [code, signal] = await new Promise<[number | null, string | null]>((resolve) => {
+    child.once('exit', (...how) => resolve(how));
+  });
+  clearTimeout(timer);
+  clearTimeout(grace);
+  const left = await leftBehind(group);
+  killGroup(group);
+  running.delete(group);
+  await closed(child);
+  if (!tally.problems.some((problem) => problem.endsWith(': killed'))) judgeExit(tally, code, signal);
+  if (left.length > 0) tally.problems.push(`left processes behind: ${left.join(', ')}`);
+
+  const { passed, failed, skipped, problems } = tally;
+  return {
+    file,
+    seconds: (performance.now() - start) / 1000,
+    passed,
+    failed,
+    skipped,
+    problems,
+    output: output.join(''),
+  };
+}
+
+function collect(child: ChildProcess): string[] {
+  const output: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.setEncoding('utf8').on('data', (text: string) => output.push(text));
+  }
+  return output;
+}
+
+/** Waits until the pipes of an exited process are read to their end; its group being dead, nobody holds them open. */
+async function closed(child: ChildProcess): Promise<void> {
+  const streams = child.stdio.filter((stream) => stream && !stream.closed);
+  const all = Promise.all(streams.map((stream) => new Promise((resolve) => stream?.once('close', resolve))));
+  await Promise.race([all, sleep(2000, undefined, { ref: false })]);
+}
