@@ -1,0 +1,181 @@
+/**
+ * A list of instructions and labels to bytes: a pure linker. Labels become distances, maps stay named for
+ * whoever loads the program, and what the verifier would refuse for its shape alone is refused here, by the author's line.
+ */
+import { encodeAll, slotsOf } from './encode.ts';
+import { type Instruction, type Item, isLabel } from './instruction.ts';
+import { distanceField, type Form, formOf } from './isa.ts';
+import type { MapSpec } from './map.ts';
+import { nearest } from './nearest.ts';
+import { limitsOf, type NumberKind } from './operands.ts';
+import { describePosition, type Position } from './position.ts';
+import { checkShape, type Step } from './shape.ts';
+
+/** An instruction at its place. */
+export interface Placed {
+  /** Counted from the program's start; an lddw takes two. */
+  readonly slot: number;
+  /** With its distance filled in; a map it refers to is still to be filled in by a loader. */
+  readonly instruction: Instruction;
+  /** The labels that stand here. */
+  readonly labels: readonly string[];
+  /** The label that the instruction jumps to, calls or loads. */
+  readonly target?: string;
+}
+
+/** A program, but for the fds of its maps. */
+export interface Assembled {
+  readonly bytes: Uint8Array;
+  readonly instructions: readonly Placed[];
+  /** Where the fd of which map goes: the immediate of that slot, which is zero here. */
+  readonly references: readonly { readonly slot: number; readonly map: MapSpec }[];
+}
+
+/** A list that makes no program. */
+export class AssembleError extends Error {
+  override readonly name = 'AssembleError';
+  /** The instruction that is wrong; undefined where the list as a whole is. */
+  readonly slot: number | undefined;
+  /** The author's line, where it is known. */
+  readonly position: Position | undefined;
+
+  constructor(message: string, slot?: number, position?: Position) {
+    super(at(message, slot, position));
+    this.slot = slot;
+    this.position = position;
+  }
+}
+
+/** The most slots the kernel takes (`BPF_COMPLEXITY_LIMIT_INSNS`; before Linux 5.2 it was 4096). */
+const MOST_SLOTS = 1_000_000;
+
+/**
+ * Assembles a program. A jump counts slots from the following instruction, an lddw being two.
+ *
+ * Throws a RangeError where a label is too far for its jump, or a number doesn't fit its field; an AssembleError for a label
+ * that is unknown or there twice, a jump out of the program, into the middle of an lddw or into another subprogram, an instruction that
+ * nothing reaches, an end that runs on. Messages have the author's line where the instruction has a position.
+ */
+export function assemble(items: readonly Item[]): Assembled {
+  const { laid, labels, slots } = layOut(items);
+  if (laid.length === 0) throw new AssembleError('a program needs at least one instruction');
+  if (slots > MOST_SLOTS)
+    throw new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`);
+  const linked = laid.map((each) => link(each, labels, slots));
+  checkShape(
+    linked.map(({ step }) => step),
+    slots,
+    (message, step) => {
+      throw new AssembleError(message, step.slot, step.instruction.position);
+    },
+  );
+  const instructions = linked.map(({ placed }) => placed);
+  return {
+    bytes: encodeAll(instructions.map(({ instruction }) => instruction)),
+    instructions,
+    references: instructions.flatMap(({ slot, instruction: { reference } }) =>
+      reference === undefined || reference.kind === 'label' ? [] : [{ slot, map: reference.map }],
+    ),
+  };
+}
+
+/** Gives every instruction its slot and every label its place. */
+function layOut(items: readonly Item[]): { laid: Placed[]; labels: Map<string, number>; slots: number } {
+  const labels = new Map<string, number>();
+  const laid: Placed[] = [];
+  let slot = 0;
+  let here: string[] = [];
+  for (const item of items) {
+    if (isLabel(item)) {
+      if (labels.has(item.label))
+        throw new AssembleError(
+          `label '${item.label}' is defined twice, at slots ${labels.get(item.label)} and ${slot}`,
+        );
+      labels.set(item.label, slot);
+      here.push(item.label);
+    } else {
+      laid.push({ slot, instruction: item, labels: here });
+      slot += slotsOf(item);
+      here = [];
+    }
+  }
+  return { laid, labels, slots: slot };
+}
+
+/** An instruction with its distance filled in, and where that leads. */
+interface Linked {
+  readonly placed: Placed;
+  readonly step: Step;
+}
+
+function link(placed: Placed, labels: ReadonlyMap<string, number>, slots: number): Linked {
+  const { slot, instruction } = placed;
+  const form = formOf(instruction);
+  if (instruction.reference?.kind === 'label')
+    return linkLabel(placed, instruction.reference.label, form, labels, slots);
+  return { placed, step: { slot, instruction, form, to: destination(slot, instruction, form) } };
+}
+
+function linkLabel(
+  placed: Placed,
+  label: string,
+  form: Form | undefined,
+  labels: ReadonlyMap<string, number>,
+  slots: number,
+): Linked {
+  const { slot } = placed;
+  const { reference: _done, ...rest } = placed.instruction;
+  const field = form && distanceField(form);
+  if (form === undefined || field === undefined)
+    throw new AssembleError(
+      `an instruction of opcode 0x${rest.opcode.toString(16)} takes no label`,
+      slot,
+      rest.position,
+    );
+  const to = labels.get(label);
+  if (to === undefined) throw unknownLabel(label, placed, labels);
+  if (to === slots)
+    throw new AssembleError(`label '${label}' has no instruction after it`, slot, rest.position);
+  const distance = to - slot - 1;
+  checkReach(form, field, distance, placed, label);
+  const instruction = { ...rest, [field]: distance };
+  return {
+    placed: { slot, instruction, labels: placed.labels, target: label },
+    step: { slot, instruction, form, to },
+  };
+}
+
+function destination(slot: number, instruction: Instruction, form: Form | undefined): number | undefined {
+  const field = form && distanceField(form);
+  return field && slot + 1 + instruction[field];
+}
+
+function checkReach(
+  form: Form,
+  field: 'off' | 'imm',
+  distance: number,
+  { slot, instruction }: Placed,
+  label: string,
+): void {
+  const { least, most, room } = limitsOf(form[field] as NumberKind);
+  if (distance >= least && distance <= most) return;
+  const advice =
+    form.name === 'ja' ? '; gotol reaches further (Linux 6.6)' : '; jump round a ja or gotol instead';
+  const message = `${form.name}: label '${label}' is ${distance} slots away, which does not fit in ${room}${advice}`;
+  throw new RangeError(at(message, slot, instruction.position));
+}
+
+function unknownLabel(
+  label: string,
+  { slot, instruction }: Placed,
+  labels: ReadonlyMap<string, number>,
+): AssembleError {
+  const near = nearest(label, labels.keys());
+  const hint = near.length === 0 ? '' : `; nearest: ${near.join(', ')}`;
+  return new AssembleError(`label '${label}' is nowhere defined${hint}`, slot, instruction.position);
+}
+
+function at(message: string, slot: number | undefined, position: Position | undefined): string {
+  const place = position === undefined ? '' : ` (${describePosition(position)})`;
+  return slot === undefined ? message : `slot ${slot}: ${message}${place}`;
+}

@@ -1,0 +1,267 @@
+/**
+ * Members of kernel structures by path: `__sk_common.skc_daddr`, `in6_u.u6_addr32[1]`.
+ */
+
+import { nearest } from '../nearest.ts';
+import { BtfError, type BtfType } from './format.ts';
+import type { BtfReader } from './reader.ts';
+import { DEEPEST, type Named, sizeOf, strip } from './size.ts';
+
+/** What a member is once typedefs and qualifiers are off. */
+export type MemberKind = 'int' | 'enum' | 'float' | 'pointer' | 'array' | 'struct' | 'union';
+
+/** Where a member lies in its struct, and what it is. */
+export interface Member {
+  readonly kind: MemberKind;
+  /** Bytes from the start of the struct. */
+  readonly offset: number;
+  /** Bytes it takes; of a bit field, bytes to load. */
+  readonly size: number;
+  /**
+   * Only for a bit field that isn't 8, 16, 32 or 64 bits on a byte boundary: its least significant bit in the
+   * integer that a little-endian load of `size` bytes from `offset` (aligned to `size`) gives, and how many
+   * bits it has.
+   */
+  readonly bitOffset?: number;
+  readonly bitSize?: number;
+  readonly signed: boolean;
+  /** The struct or union that a pointer leads to, where it has a name. */
+  readonly pointsTo?: string;
+  /** Id of its type, without typedefs and qualifiers. */
+  readonly type: number;
+}
+
+/** A struct, a member or an enum's value that this kernel doesn't have. */
+export class NoSuchField extends Error {
+  override readonly name = 'NoSuchField';
+  /** What it was looked for in. */
+  readonly struct: string;
+  /** What was asked for; empty where the struct itself is missing. */
+  readonly paths: readonly string[];
+  /** What there is by similar names, the most similar first. */
+  readonly nearest: readonly string[];
+
+  constructor(message: string, struct: string, paths: readonly string[], nearest: readonly string[]) {
+    super(nearest.length === 0 ? message : `${message}; nearest: ${nearest.join(', ')}`);
+    this.struct = struct;
+    this.paths = paths;
+    this.nearest = nearest;
+  }
+}
+
+type Composite = Extract<BtfType, { kind: 'struct' | 'union' }>;
+
+/** A place on the way along a path. */
+interface Place {
+  readonly type: number;
+  readonly bitOffset: number;
+  readonly bitSize?: number;
+}
+
+/** Why a path ends too early, and the names there are instead. */
+interface Miss {
+  readonly reason: string;
+  readonly wanted: string;
+  readonly candidates: () => Iterable<string>;
+}
+
+/** The id of a struct, a union or a typedef of one. Throws NoSuchField where there is none. */
+export function structId(reader: BtfReader, name: string): number {
+  const id = findStruct(reader, name);
+  if (id !== undefined) return id;
+  throw new NoSuchField(`this kernel has no struct '${name}'`, name, [], nearest(name, structNames(reader)));
+}
+
+/** The first of the paths that exists. Throws NoSuchField where none does. */
+export function findMember(reader: BtfReader, struct: string, paths: readonly string[]): Member {
+  if (paths.length === 0) throw new TypeError(`struct ${struct}: no path to a member was given`);
+  const id = structId(reader, struct);
+  const misses: Miss[] = [];
+  for (const path of paths) {
+    const found = follow(reader, id, path);
+    if (!('reason' in found)) return describe(reader, found, `${struct}.${path}`);
+    misses.push(found);
+  }
+  const similar = misses.flatMap((miss) => nearest(miss.wanted, miss.candidates()));
+  const message = `struct ${struct}: ${misses.map((miss) => miss.reason).join('; ')}`;
+  throw new NoSuchField(message, struct, paths, [...new Set(similar)]);
+}
+
+/** Whether there is such a struct, and (with paths) at least one of these in it. */
+export function hasMember(reader: BtfReader, struct: string, paths: readonly string[] | undefined): boolean {
+  const id = findStruct(reader, struct);
+  if (id === undefined) return false;
+  return paths === undefined || paths.some((path) => !('reason' in follow(reader, id, path)));
+}
+
+function findStruct(reader: BtfReader, name: string): number | undefined {
+  const id = reader.find('struct', name) ?? reader.find('union', name);
+  if (id !== undefined) return id;
+  const alias = reader.find('typedef', name);
+  if (alias === undefined) return undefined;
+  const { id: named, type } = strip(reader, alias);
+  return type.kind === 'struct' || type.kind === 'union' ? named : undefined;
+}
+
+function structNames(reader: BtfReader): string[] {
+  return reader.ids('struct', 'union').map((id) => reader.nameOf(id));
+}
+
+/** `a.b[2].c` as ['a', 'b', 2, 'c']. */
+function parsePath(path: string): (string | number)[] {
+  if (!/^[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$/.test(path))
+    throw new TypeError(`'${path}' is no path to a member: names, joined by dots, and [numbers] into arrays`);
+  return Array.from(path.matchAll(/[A-Za-z_]\w*|\d+/g), ([step]) => (/^\d/.test(step) ? Number(step) : step));
+}
+
+function follow(reader: BtfReader, struct: number, path: string): Place | Miss {
+  let place: Place = { type: struct, bitOffset: 0 };
+  let done = '';
+  for (const step of parsePath(path)) {
+    const next: Place | Miss =
+      typeof step === 'number' ? element(reader, place, step, done) : inside(reader, place, step, done);
+    if ('reason' in next) return next;
+    place = next;
+    done = typeof step === 'number' ? `${done}[${step}]` : done === '' ? step : `${done}.${step}`;
+  }
+  return place;
+}
+
+const NOTHING = () => [];
+
+function inside(reader: BtfReader, place: Place, name: string, done: string): Place | Miss {
+  const { id, type } = strip(reader, place.type);
+  if (type.kind === 'struct' || type.kind === 'union') {
+    const found = search(reader, id, type, name, new Set());
+    if (found !== undefined) return { ...found, bitOffset: place.bitOffset + found.bitOffset };
+    const prefix = done === '' ? '' : `${done}.`;
+    const reason = `no member '${prefix}${name}'`;
+    return { reason, wanted: name, candidates: () => memberNames(reader, id, type, prefix) };
+  }
+  const hint = type.kind === 'ptr' ? ': read it, then take the field from what it points to' : '';
+  return {
+    reason: `'${done}' is ${withArticle(type)} and has no member '${name}'${hint}`,
+    wanted: name,
+    candidates: NOTHING,
+  };
+}
+
+function element(reader: BtfReader, place: Place, index: number, done: string): Place | Miss {
+  const { type } = strip(reader, place.type);
+  if (type.kind !== 'array')
+    return { reason: `'${done}' is ${withArticle(type)}, no array`, wanted: done, candidates: NOTHING };
+  // Zero is the length of a flexible array, at the end of its struct.
+  if (type.length > 0 && index >= type.length)
+    return {
+      reason: `'${done}[${index}]': the array has ${type.length} elements`,
+      wanted: done,
+      candidates: NOTHING,
+    };
+  return { type: type.element, bitOffset: place.bitOffset + index * sizeOf(reader, type.element) * 8 };
+}
+
+/** Looks through anonymous structs and unions as C does. What was searched once is not searched again. */
+function search(
+  reader: BtfReader,
+  id: number,
+  composite: Composite,
+  name: string,
+  searched: Set<number>,
+  depth = 0,
+): Place | undefined {
+  if (depth > DEEPEST) throw new BtfError(`BTF type ${id}: anonymous structs nested deeper than ${DEEPEST}`);
+  searched.add(id);
+  const member = composite.members.find((candidate) => candidate.name === name);
+  if (member !== undefined) return member;
+  for (const anonymous of composite.members) {
+    if (anonymous.name !== '') continue;
+    const { id: innerId, type } = strip(reader, anonymous.type);
+    if ((type.kind !== 'struct' && type.kind !== 'union') || searched.has(innerId)) continue;
+    const found = search(reader, innerId, type, name, searched, depth + 1);
+    if (found !== undefined) return { ...found, bitOffset: anonymous.bitOffset + found.bitOffset };
+  }
+  return undefined;
+}
+
+/**
+ * For messages: the paths of all members, those of structs inside included, nearer ones first; each struct
+ * once.
+ */
+function* memberNames(
+  reader: BtfReader,
+  id: number,
+  composite: Composite,
+  prefix: string,
+): Generator<string> {
+  const seen = new Set([id]);
+  const queue = [{ composite, prefix }];
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    for (const member of next.composite.members) {
+      const path = next.prefix + member.name;
+      if (member.name !== '') yield path;
+      const { id: innerId, type } = strip(reader, member.type);
+      if ((type.kind !== 'struct' && type.kind !== 'union') || seen.has(innerId)) continue;
+      seen.add(innerId);
+      queue.push({ composite: type, prefix: member.name === '' ? next.prefix : `${path}.` });
+    }
+  }
+}
+
+const MEMBER_KINDS: { readonly [Kind in BtfType['kind']]?: MemberKind } = {
+  int: 'int',
+  enum: 'enum',
+  enum64: 'enum',
+  float: 'float',
+  ptr: 'pointer',
+  array: 'array',
+  struct: 'struct',
+  union: 'union',
+};
+
+function describe(reader: BtfReader, place: Place, path: string): Member {
+  const { id, type } = strip(reader, place.type);
+  const kind = MEMBER_KINDS[type.kind];
+  if (kind === undefined) throw new BtfError(`${path}: a member can't be ${withArticle(type)}`);
+  const signed = 'signed' in type && type.signed;
+  const pointsTo = type.kind === 'ptr' ? pointee(reader, type.type) : undefined;
+  const head = { kind, signed, type: id, ...(pointsTo === undefined ? {} : { pointsTo }) };
+  const bits = bitField(place, type);
+  if (bits !== undefined) return { ...head, ...bitLoad(bits.start, bits.count, path) };
+  return { ...head, offset: place.bitOffset / 8, size: sizeOf(reader, id) };
+}
+
+/**
+ * Bit fields are marked in the member or, in BTF without that flag, in an integer type of fewer bits than
+ * bytes.
+ */
+function bitField(place: Place, type: BtfType): { start: number; count: number } | undefined {
+  if (place.bitSize !== undefined) return { start: place.bitOffset, count: place.bitSize };
+  if (type.kind === 'int' && (type.bits !== type.size * 8 || place.bitOffset % 8 !== 0))
+    return { start: place.bitOffset + type.bitOffset, count: type.bits };
+  return undefined;
+}
+
+/**
+ * The load that has all of a bit field: whole bytes as they are, else the smallest aligned load around it.
+ */
+function bitLoad(start: number, count: number, path: string) {
+  if (start % 8 === 0 && [8, 16, 32, 64].includes(count)) return { offset: start / 8, size: count / 8 };
+  for (const size of [1, 2, 4, 8]) {
+    const offset = Math.floor(start / (size * 8)) * size;
+    const bitOffset = start - offset * 8;
+    if (bitOffset + count <= size * 8) return { offset, size, bitOffset, bitSize: count };
+  }
+  throw new BtfError(`${path}: ${count} bits from bit ${start} are in no aligned load of 8 bytes or less`);
+}
+
+/** The name of a struct that a pointer leads to, or of the typedef by which a struct without a name goes. */
+function pointee(reader: BtfReader, id: number): string | undefined {
+  const { type, alias }: Named = strip(reader, id);
+  if (type.kind !== 'struct' && type.kind !== 'union' && type.kind !== 'fwd') return undefined;
+  return type.name || alias;
+}
+
+function withArticle(type: BtfType): string {
+  const what = type.kind === 'ptr' ? 'pointer' : type.kind;
+  return /^[aeiu]/.test(what) && what !== 'union' ? `an ${what}` : `a ${what}`;
+}

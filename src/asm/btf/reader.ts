@@ -1,0 +1,240 @@
+/**
+ * Reading BTF lazily: a scan that only notes where each type begins, and look-ups that decode what is asked
+ * for. A kernel's BTF is 5 to 7 MB; decoding all of it would take a hundred times as long as the few types a
+ * tool needs.
+ */
+import {
+  BtfError,
+  type BtfKind,
+  type BtfSource,
+  type BtfType,
+  decodeType,
+  FIXED_WORDS,
+  HEAD_WORDS,
+  kindNumber,
+  kindOf,
+  LAST_KIND,
+  PART_WORDS,
+  partsOf,
+} from './format.ts';
+
+const MAGIC = 0xeb9f;
+const MAGIC_SWAPPED = 0x9feb;
+/** magic, version, flags, hdr_len, type_off, type_len, str_off, str_len; later kernels append to it. */
+const HEADER_SIZE = 24;
+
+/**
+ * The types and strings of one BTF blob. Shares the memory of the bytes it was made from, which must not
+ * change.
+ */
+export class BtfReader implements BtfSource {
+  readonly words: Uint32Array;
+  /** How many types there are; ids go from 1 to this, and 0 is void. */
+  readonly count: number;
+  readonly #strings: Buffer;
+  readonly #starts: Uint32Array;
+  readonly #names: Uint32Array;
+  /** What was asked for once is likely asked for again: a tool takes many members of the same few structs. */
+  readonly #types = new Map<number, BtfType>();
+  readonly #ids = new Map<string, number | undefined>();
+  readonly #offsets = new Map<string, readonly number[]>();
+
+  /** Throws BtfError where the bytes are no BTF, or cut short. */
+  constructor(bytes: Uint8Array) {
+    const { types, strings } = sections(bytes);
+    const words = wordsOf(types);
+    const { starts, names, count } = scan(words, strings.length);
+    this.words = words;
+    this.count = count;
+    this.#strings = strings;
+    this.#starts = starts;
+    this.#names = names;
+  }
+
+  string(offset: number): string {
+    const end = offset < this.#strings.length ? this.#strings.indexOf(0, offset) : -1;
+    if (end < 0) throw new BtfError(`no string at offset ${offset} of the BTF string section`);
+    return this.#strings.toString('utf8', offset, end);
+  }
+
+  /** Decodes one type. Throws BtfError if there is none with that id. */
+  type(id: number): BtfType {
+    let type = this.#types.get(id);
+    if (type === undefined) {
+      type = id === 0 ? { kind: 'void' } : decodeType(this, this.#start(id));
+      this.#types.set(id, type);
+    }
+    return type;
+  }
+
+  /** The id of the first type of that kind and name, or undefined. */
+  find(kind: BtfKind, name: string): number | undefined {
+    const key = `${kind} ${name}`;
+    if (!this.#ids.has(key)) this.#ids.set(key, this.#search(kindNumber(kind), name));
+    return this.#ids.get(key);
+  }
+
+  /** The ids of all types of these kinds, ascending. */
+  ids(...kinds: readonly BtfKind[]): number[] {
+    const wanted = kinds.map(kindNumber);
+    const ids = [];
+    for (let id = 1; id <= this.count; id++) if (wanted.includes(this.#kind(id))) ids.push(id);
+    return ids;
+  }
+
+  /** The ids of the enums that have a value of that name. */
+  enumsWith(name: string): number[] {
+    const offsets = this.#offsetsOf(name);
+    return offsets.length === 0 ? [] : this.ids('enum', 'enum64').filter((id) => this.#hasPart(id, offsets));
+  }
+
+  /** The name of a type, empty if it has none, without decoding the rest. */
+  nameOf(id: number): string {
+    return this.string(this.words[this.#start(id)] as number);
+  }
+
+  /**
+   * Whether one of a type's parts has its name at one of these offsets; for kinds whose parts begin with
+   * their name.
+   */
+  #hasPart(id: number, offsets: readonly number[]): boolean {
+    const start = this.#start(id);
+    const info = this.words[start + 1] as number;
+    const step = PART_WORDS[kindOf(info)] as number;
+    const first = start + HEAD_WORDS;
+    const end = first + partsOf(info) * step;
+    for (let at = first; at < end; at += step) if (offsets.includes(this.words[at] as number)) return true;
+    return false;
+  }
+
+  #search(kind: number, name: string): number | undefined {
+    for (const offset of this.#offsetsOf(name))
+      for (let id = this.#names.indexOf(offset, 1); id > 0; id = this.#names.indexOf(offset, id + 1))
+        if (this.#kind(id) === kind) return id;
+    return undefined;
+  }
+
+  #start(id: number): number {
+    const start = id >= 1 && id <= this.count ? this.#starts[id] : undefined;
+    if (start === undefined)
+      throw new BtfError(`no type with the id ${id} in this BTF, which has ${this.count}`);
+    return start;
+  }
+
+  #kind(id: number): number {
+    return kindOf(this.words[this.#start(id) + 1] as number);
+  }
+
+  /**
+   * Where the string section has that name: as a string of its own or, where there is none, as the end of
+   * longer ones. (Writers either keep each string once and whole, as those of kernels do, or let a string be
+   * the end of another.)
+   */
+  #offsetsOf(name: string): readonly number[] {
+    let offsets = this.#offsets.get(name);
+    if (offsets === undefined) {
+      offsets = name === '' || name.includes('\0') ? [] : this.#stringsNamed(name);
+      this.#offsets.set(name, offsets);
+    }
+    return offsets;
+  }
+
+  #stringsNamed(name: string): readonly number[] {
+    const whole = this.#strings.indexOf(`\0${name}\0`);
+    if (whole >= 0) return [whole + 1];
+    const ending = `${name}\0`;
+    const offsets = [];
+    for (let at = this.#strings.indexOf(ending); at >= 0; at = this.#strings.indexOf(ending, at + 1))
+      offsets.push(at);
+    return offsets;
+  }
+}
+
+/** Cuts the blob by its header (`struct btf_header`), whose offsets count from its own end. */
+function sections(bytes: Uint8Array): { types: Uint8Array; strings: Buffer } {
+  if (bytes.length < HEADER_SIZE)
+    throw new BtfError(`${bytes.length} bytes are no BTF: its header alone has ${HEADER_SIZE}`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const magic = view.getUint16(0, true);
+  if (magic === MAGIC_SWAPPED)
+    throw new BtfError('this BTF is of a big-endian machine; only little-endian is read');
+  if (magic !== MAGIC) throw new BtfError(`no BTF: it begins with 0x${magic.toString(16)}, not 0xeb9f`);
+  const version = view.getUint8(2);
+  if (version !== 1) throw new BtfError(`BTF version ${version}: only version 1 is known`);
+  const header = view.getUint32(4, true);
+  if (header < HEADER_SIZE || header > bytes.length)
+    throw new BtfError(`BTF header of ${header} bytes in a blob of ${bytes.length}`);
+  const cut = (what: string, at: number): Uint8Array => {
+    const start = header + view.getUint32(at, true);
+    const length = view.getUint32(at + 4, true);
+    if (start + length > bytes.length)
+      throw new BtfError(
+        `the BTF ${what} section (${start} to ${start + length}) ends past the blob's ${bytes.length} bytes`,
+      );
+    return bytes.subarray(start, start + length);
+  };
+  const types = cut('type', 8);
+  const strings = cut('string', 16);
+  if (types.length % 4 !== 0)
+    throw new BtfError(`the BTF type section has ${types.length} bytes, no multiple of 4`);
+  if (strings[0] !== 0 || strings.at(-1) !== 0)
+    throw new BtfError('the BTF string section has to begin and end with a NUL');
+  return { types, strings: Buffer.from(strings.buffer, strings.byteOffset, strings.length) };
+}
+
+/**
+ * The section as 32-bit words, copied only where it isn't aligned. They are in the byte order of this machine,
+ * which on the architectures there are is that of the BTF: little-endian.
+ */
+function wordsOf(types: Uint8Array): Uint32Array {
+  const aligned = types.byteOffset % 4 === 0 ? types : types.slice();
+  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
+}
+
+/** Where each type begins and its name, by id. */
+interface Index {
+  readonly starts: Uint32Array;
+  readonly names: Uint32Array;
+  readonly count: number;
+}
+
+function scan(words: Uint32Array, stringBytes: number): Index {
+  const most = Math.floor(words.length / HEAD_WORDS) + 1;
+  const starts = new Uint32Array(most);
+  const names = new Uint32Array(most);
+  let id = 0;
+  let at = 0;
+  while (at + HEAD_WORDS <= words.length) {
+    id++;
+    at = note(words, at, id, starts, names, stringBytes);
+  }
+  if (at !== words.length) throw new BtfError(`BTF type ${id} reaches past the end of the type section`);
+  return { starts, names: names.subarray(0, id + 1), count: id };
+}
+
+/**
+ * Enters one type, returns where the next begins. This runs 150,000 times in a process that has just started,
+ * so it is made for being compiled soon: V8 optimises a small function that is called often before the loop
+ * around it, and faster the less is in it.
+ */
+function note(
+  words: Uint32Array,
+  at: number,
+  id: number,
+  starts: Uint32Array,
+  names: Uint32Array,
+  stringBytes: number,
+): number {
+  const info = words[at + 1] as number;
+  const name = words[at] as number;
+  const kind = kindOf(info);
+  if (kind === 0 || kind > LAST_KIND || name >= stringBytes) throw unreadable(id, kind, name);
+  starts[id] = at;
+  names[id] = name;
+  return at + HEAD_WORDS + (FIXED_WORDS[kind] as number) + partsOf(info) * (PART_WORDS[kind] as number);
+}
+
+function unreadable(id: number, kind: number, name: number): BtfError {
+  if (kind === 0 || kind > LAST_KIND) return new BtfError(`BTF type ${id}: unknown kind ${kind}`);
+  return new BtfError(`BTF type ${id}: its name is at ${name}, past the string section`);
+}

@@ -1,0 +1,299 @@
+/**
+ * The macro assembler that tools are written in: named values instead of register numbers, typed memory
+ * instead of offsets, branches with arms, helper calls that place their arguments.
+ *
+ * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
+ */
+import type { TSchema } from '@sinclair/typebox';
+import * as insn from '../constructors.ts';
+import { type Helper, mapDeleteElem, mapLookupElem, mapUpdateElem, perfEventOutput } from '../helpers.ts';
+import { type Item, isLabel } from '../instruction.ts';
+import { layoutOf, u64 } from '../layout.ts';
+import type { MapSpec } from '../map.ts';
+import { r0, r1 } from '../registers.ts';
+import type { Target } from '../target.ts';
+import { type Arm, ask, layOut } from './branch.ts';
+import { type Argument, placeArguments } from './call.ts';
+import { KernelPointer } from './kernel-pointer.ts';
+import { Machine, type State } from './machine.ts';
+import { type Block, isBlock, type Memory, memory, placeOf, rebase } from './memory.ts';
+import { type Condition, loadInto, type Operand, Place, Value } from './operand.ts';
+import { straighten } from './straighten.ts';
+
+/** What a program of some type is given. */
+export interface Context {
+  /** Offset in the context of the nth argument, or undefined where there is no such argument. */
+  readonly argument: (n: number) => number | undefined;
+  /** Whether the verifier knows the arguments' types by BTF. */
+  readonly trusted: boolean;
+  /** What the arguments belong to, for messages. */
+  readonly name: string;
+}
+
+/** BPF_ANY, include/uapi/linux/bpf.h. */
+const BPF_ANY = 0;
+/** BPF_F_CURRENT_CPU: the ring of the CPU that the program runs on. */
+const BPF_F_CURRENT_CPU = 0xffff_ffff;
+const EXIT = 'exit';
+const NOTHING: Arm = { items: [], ended: false };
+
+export class Builder {
+  readonly target: Target;
+  readonly #machine = new Machine();
+  readonly #given: Context;
+  #context: Value;
+
+  constructor(target: Target, context: Context) {
+    this.target = target;
+    this.#given = context;
+    const holder = { name: 'the context', position: undefined };
+    this.#machine.hold(r1, holder);
+    this.#context = new Value(this.#machine, r1, holder);
+  }
+
+  /**
+   * The pointer that the program was given: in r1, so gone after the first call. A program that reads
+   * arguments or emits events later keeps it: `b.keep(b.context)`, one instruction.
+   */
+  get context(): Value {
+    return this.#context;
+  }
+
+  /** The nth argument (from 0) of what the program is attached to: 64 bits of the context, one load at each use. */
+  arg(n: number): Place {
+    const offset = this.#given.argument(n);
+    if (offset === undefined)
+      throw new RangeError(`${this.#given.name} has no argument ${n} that can be read`);
+    const kind = this.#given.trusted ? 'trusted' : 'kernel';
+    return new Place(this.#machine, this.#context, offset, layoutOf(u64), `argument ${n}`, kind);
+  }
+
+  /** A pointer to a kernel structure: a value that holds its address, or a place that does (one load). */
+  kernel(struct: string, address: Value | Place): KernelPointer {
+    return this.#machine.statement(this.kernel, () => {
+      const value = address instanceof Place ? address.get() : address;
+      return new KernelPointer(this.#machine, this.target, value, struct);
+    });
+  }
+
+  // --- values and memory -------------------------------------------------------------------------
+
+  /**
+   * Moves something into r6 to r9, where it outlives calls: a value (one move), a place's content (one load), a
+   * pointer, or memory that a temporary points to. Free again when the block ends. Throws when all four are held.
+   */
+  keep<T extends Value | Place | KernelPointer | Block>(thing: T): T extends Place ? Value : T;
+  keep(thing: Value | Place | KernelPointer | Block): Value | KernelPointer | Block {
+    return this.#machine.statement(this.keep, () => {
+      if (thing instanceof KernelPointer)
+        return new KernelPointer(this.#machine, this.target, this.#keep(thing.value), thing.struct);
+      if (isBlock(thing)) {
+        const { base, name } = placeOf(thing);
+        if (base === 'stack') throw new TypeError(`${name} lies on the stack, which needs no keeping`);
+        return rebase(thing, this.#keep(base));
+      }
+      const kept = this.#keep(thing);
+      if (thing === this.#context) this.#context = kept;
+      return kept;
+    });
+  }
+
+  #keep(source: Value | Place): Value {
+    const name = source instanceof Place ? source.name : source.holder.name;
+    const holder = { name, position: this.#machine.position };
+    const register = this.#machine.kept(holder);
+    loadInto(this.#machine, register, source);
+    return new Value(this.#machine, register, holder, source);
+  }
+
+  /** A constant or a place in a temporary register. */
+  value(source: number | bigint | Place): Value {
+    return this.#machine.statement(this.value, () => {
+      if (source instanceof Place) return source.get();
+      const holder = { name: String(source), position: this.#machine.position };
+      const register = this.#machine.temporary(holder);
+      loadInto(this.#machine, register, source);
+      return new Value(this.#machine, register, holder);
+    });
+  }
+
+  /** Memory on the stack, unwritten, or (scalars) set to a value. Nothing is emitted but that store. */
+  stack<T extends TSchema>(schema: T, initial?: Operand): Memory<T> {
+    return this.#machine.statement(this.stack, () => {
+      const { size } = layoutOf(schema);
+      const offset = this.#machine.stack.allocate(size, 8, 0, 'a stack slot');
+      const made = memory(this.#machine, 'stack', offset, schema, 'stack');
+      if (initial !== undefined) placeOf(made).set(initial);
+      return made;
+    });
+  }
+
+  /**
+   * Writes memory of any shape: a copy from memory of the same size (by the widest loads and stores that the
+   * alignment allows), a register into 1, 2, 4 or 8 bytes, or 0 over everything, padding too.
+   */
+  set(to: Place | Block, from: Operand | Block): void {
+    this.#machine.statement(this.set, () => placeOf(to).set(isBlock(from) ? placeOf(from) : from));
+  }
+
+  /** The value of an array map with one entry, in place: one `lddw`, no call (Linux 5.2). */
+  global<V extends TSchema>(map: MapSpec<TSchema, V>): Memory<V> {
+    return this.#machine.statement(this.global, () => {
+      const holder = { name: map.name, position: this.#machine.position };
+      const register = this.#machine.temporary(holder);
+      this.#machine.emit(insn.loadMapValue(register, map));
+      return memory(this.#machine, new Value(this.#machine, register, holder), 0, map.value, map.name);
+    });
+  }
+
+  // --- branches ----------------------------------------------------------------------------------
+
+  /** Runs `then` where the condition holds, else `otherwise`: one jump, two where both arms go on. */
+  if(condition: Condition, then: () => void, otherwise?: () => void): void {
+    this.#machine.statement(this.if, () => this.#branch(condition, then, otherwise));
+  }
+
+  #branch(condition: Condition, then: () => void, otherwise?: () => void): void {
+    const machine = this.#machine;
+    const question = ask(machine, condition);
+    const before = machine.save();
+    const context = this.#context;
+    const arm = (body: () => void): Arm & { after: State } => {
+      machine.restore(before);
+      const items = machine.collect(() => machine.block(body));
+      this.#context = context;
+      return { items, ended: machine.ended, after: machine.save() };
+    };
+    const first = arm(then);
+    const second = otherwise ? arm(otherwise) : { ...NOTHING, after: before };
+    machine.meet(before, [first.after, second.after]);
+    machine.items.push(...layOut(machine, question, first, second));
+  }
+
+  /**
+   * A block that can be left from within: `leave()` jumps to its end, and may be an arm itself
+   * (`b.if(condition, leave)` is one jump). The block costs nothing.
+   */
+  block(body: (leave: () => void) => void): void {
+    this.#machine.statement(this.block, () => {
+      const machine = this.#machine;
+      const end = machine.freshLabel('end');
+      const before = machine.save();
+      const context = this.#context;
+      const ways: State[] = [];
+      const leave = () =>
+        machine.statement(leave, () => {
+          ways.push(machine.save());
+          machine.end(insn.ja(end));
+        });
+      machine.block(() => body(leave));
+      machine.meet(before, [...ways, machine.save()]);
+      this.#context = context;
+      machine.items.push(insn.label(end));
+    });
+  }
+
+  /**
+   * Ends the program. Without a value it returns 0, by a jump to the one place that does so; with one it
+   * returns that (nothing but `exit` where the value is in r0 already).
+   */
+  exit(value: number | Value = 0): void {
+    this.#machine.statement(this.exit, () => {
+      if (value === 0) return this.#machine.end(insn.ja(EXIT));
+      loadInto(this.#machine, r0, value);
+      this.#machine.end(insn.exit());
+    });
+  }
+
+  // --- calls -------------------------------------------------------------------------------------
+
+  /**
+   * Calls a helper. Arguments in the helper's order, but the context and the size of memory, which are known.
+   * A constant or a value goes where a pointer to memory is asked for by way of the stack (one store more).
+   * Temporaries are gone afterwards; the result is one, in r0.
+   */
+  call(helper: Helper, ...args: Argument[]): Value {
+    return this.#machine.statement(this.call, () => this.#call(helper, args));
+  }
+
+  #call(helper: Helper, args: readonly Argument[]): Value {
+    const machine = this.#machine;
+    placeArguments(machine, helper, args, this.#context);
+    machine.emit(insn.call(helper));
+    machine.loseTemporaries(`bpf_${helper.name}`);
+    const holder = { name: `bpf_${helper.name}()`, position: machine.position };
+    machine.hold(r0, holder);
+    return new Value(machine, r0, holder);
+  }
+
+  /**
+   * Looks a key up: one call, one jump. `found` gets the value's memory through a temporary (keep it if it
+   * calls); without `missing`, both ways go on.
+   */
+  lookup<V extends TSchema>(
+    map: MapSpec<TSchema, V>,
+    key: Operand | Block | KernelPointer,
+    arms: { found: (value: Memory<V>) => void; missing: () => void },
+  ): void {
+    this.#machine.statement(this.lookup, () => {
+      const pointer = this.#call(mapLookupElem, [map, key]);
+      const entry = memory(this.#machine, pointer, 0, map.value, map.name);
+      this.#branch(pointer.ne(0), () => arms.found(entry), arms.missing);
+    });
+  }
+
+  /** Writes an entry: one call. The result is 0, or a negative errno (`-E2BIG` where a hash table is full). */
+  update(map: MapSpec, key: Operand | Block | KernelPointer, value: Operand | Block, flags = BPF_ANY): Value {
+    return this.#machine.statement(this.update, () =>
+      this.#call(mapUpdateElem, [map, key, value, flags]).asSigned(),
+    );
+  }
+
+  /** Deletes an entry: one call. The result is 0, or `-ENOENT`. */
+  delete(map: MapSpec, key: Operand | Block | KernelPointer): Value {
+    return this.#machine.statement(this.delete, () => this.#call(mapDeleteElem, [map, key]).asSigned());
+  }
+
+  /** Sends an event to the ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` where the ring is full. */
+  output(events: MapSpec, event: Block | Place): Value {
+    return this.#machine.statement(this.output, () =>
+      this.#call(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]).asSigned(),
+    );
+  }
+
+  // --- the floor below ---------------------------------------------------------------------------
+
+  /**
+   * Drops raw instructions and labels in. Their jumps must be to labels. After a call among them temporaries are
+   * gone; what they write to the stack is told by `assumeWritten`.
+   */
+  emit(...items: Item[]): void {
+    this.#machine.statement(this.emit, () => {
+      for (const item of items) {
+        if (!isLabel(item) && isNumericJump(item))
+          throw new TypeError(
+            'a raw jump among statements must be to a label: distances change when branches are laid out',
+          );
+        this.#machine.emit(item);
+        if (!isLabel(item) && item.opcode === 0x85) this.#machine.loseTemporaries('a raw call');
+      }
+    });
+  }
+
+  /** Says that raw instructions have written this memory. */
+  assumeWritten(memory: Place | Block): void {
+    placeOf(memory).markWritten();
+  }
+
+  /** Ends the program if it hasn't ended, and gives its instructions. */
+  finish(): readonly Item[] {
+    const { items } = this.#machine;
+    return straighten([...items, insn.label(EXIT), insn.mov(r0, 0), insn.exit()]);
+  }
+}
+
+function isNumericJump({ opcode, reference }: { opcode: number; reference?: unknown }): boolean {
+  const group = opcode & 0x07;
+  const isJump = (group === 5 || group === 6) && opcode !== 0x85 && opcode !== 0x95;
+  return isJump && reference === undefined;
+}

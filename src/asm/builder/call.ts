@@ -1,0 +1,154 @@
+/**
+ * Putting a helper's arguments into r1 to r5, in an order in which none overwrites what another still needs.
+ */
+import type { TSchema } from '@sinclair/typebox';
+import * as insn from '../constructors.ts';
+import type { ArgKind, Helper } from '../helpers.ts';
+import type { Register } from '../instruction.ts';
+import { layoutOf, u64 } from '../layout.ts';
+import type { MapSpec } from '../map.ts';
+import { describePosition } from '../position.ts';
+import { r1, r2, r3, r4, r5, r10 } from '../registers.ts';
+import { KernelPointer } from './kernel-pointer.ts';
+import type { Machine } from './machine.ts';
+import { type Block, isBlock, placeOf } from './memory.ts';
+import { loadInto, type Operand, Place, Value } from './operand.ts';
+
+/** What a helper can be given. */
+export type Argument = Operand | Block | KernelPointer | MapSpec;
+
+const ARGUMENT_REGISTERS = [r1, r2, r3, r4, r5] as const;
+
+/** One argument's way into its register. */
+interface Move {
+  readonly to: Register;
+  /** The register that it reads, if any. */
+  readonly from: Register | undefined;
+  readonly emit: () => void;
+}
+
+/** Emits the instructions that place `args`; `context` serves the helpers that ask for it. */
+export function placeArguments(
+  machine: Machine,
+  helper: Helper,
+  args: readonly Argument[],
+  context: Value,
+): void {
+  const queue = [...args];
+  const written: Place[] = [];
+  let sized: Place | undefined;
+  let map: MapSpec | undefined;
+  const next = (kind: ArgKind): Argument => {
+    const argument = queue.shift();
+    if (argument === undefined) throw new TypeError(`bpf_${helper.name} lacks its ${kind} argument`);
+    return argument;
+  };
+  const required = helper.args.length - (helper.optional ?? 0);
+  const moves: Move[] = [];
+  const place = (kind: ArgKind, to: Register): Move => {
+    if (kind === 'ctx') return fromOperand(machine, to, context);
+    if (kind === 'size' && sized) {
+      const { size } = sized;
+      sized = undefined;
+      return { to, from: undefined, emit: () => machine.emit(insn.mov(to, size)) };
+    }
+    const argument = next(kind);
+    if (kind === 'map') {
+      map = asMap(argument, helper);
+      return fromMap(machine, to, map);
+    }
+    if (kind === 'key' || kind === 'value' || kind === 'memory' || kind === 'out') {
+      const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;
+      const place = inMemory(machine, argument, helper, schema);
+      if (schema && place.size !== layoutOf(schema).size)
+        throw new TypeError(
+          `the ${kind} of map ${map?.name} has ${layoutOf(schema).size} bytes; ${place.name} has ${place.size}`,
+        );
+      if (kind === 'out') written.push(place);
+      else place.requireWritten();
+      if (kind === 'memory' || kind === 'out') sized = place;
+      return fromAddress(machine, to, place);
+    }
+    return fromOperand(machine, to, asOperand(argument, helper));
+  };
+  for (const [i, kind] of helper.args.entries()) {
+    const to = ARGUMENT_REGISTERS[i];
+    if (!to) throw new RangeError(`bpf_${helper.name} has more than five arguments`);
+    if (i >= required && queue.length === 0 && !sized) break;
+    moves.push(place(kind, to));
+  }
+  if (queue.length > 0)
+    throw new TypeError(`bpf_${helper.name} was given ${queue.length} arguments too many`);
+  emitInOrder(machine, moves, helper);
+  for (const place of written) place.markWritten();
+}
+
+function emitInOrder(machine: Machine, moves: readonly Move[], helper: Helper): void {
+  let pending = [...moves];
+  while (pending.length > 0) {
+    const free = pending.find(({ to }) => !pending.some((other) => other.to !== to && other.from === to));
+    if (!free)
+      throw new Error(
+        `the arguments of bpf_${helper.name} at ${describePosition(machine.position)} lie in each other's registers: keep() one of them`,
+      );
+    free.emit();
+    pending = pending.filter((move) => move !== free);
+  }
+}
+
+function asMap(argument: Argument, helper: Helper): MapSpec {
+  if (!isMap(argument)) throw new TypeError(`bpf_${helper.name} asks for a map`);
+  return argument;
+}
+
+function fromMap(machine: Machine, to: Register, map: MapSpec): Move {
+  return { to, from: undefined, emit: () => machine.emit(insn.loadMap(to, map)) };
+}
+
+function fromOperand(machine: Machine, to: Register, operand: Operand): Move {
+  const from =
+    operand instanceof Value ? operand.read() : operand instanceof Place ? operand.baseRegister() : undefined;
+  return { to, from, emit: () => loadInto(machine, to, operand) };
+}
+
+function fromAddress(machine: Machine, to: Register, place: Place): Move {
+  const from = place.base === 'stack' ? r10 : place.base.read();
+  return {
+    to,
+    from,
+    emit: () => {
+      if (from !== to) machine.emit(insn.mov(to, from));
+      if (place.offset !== 0) machine.emit(insn.add(to, place.offset));
+    },
+  };
+}
+
+/** An argument that a helper wants in memory: where it lies, or a new stack slot that it is copied to. */
+function inMemory(machine: Machine, argument: Argument, helper: Helper, schema: TSchema = u64): Place {
+  if (isBlock(argument)) return placeOf(argument);
+  if (argument instanceof Place && argument.kind === 'memory') return argument;
+  const operand = asOperand(argument, helper);
+  const layout = operand instanceof Place ? operand.layout : layoutOf(schema);
+  const slot = new Place(
+    machine,
+    'stack',
+    machine.stack.allocate(layout.size, 8, 0, 'an argument'),
+    layout,
+    'argument',
+  );
+  slot.set(operand);
+  return slot;
+}
+
+function asOperand(argument: Argument, helper: Helper): Operand {
+  if (argument instanceof KernelPointer) return argument.value;
+  if (isMap(argument) || isBlock(argument))
+    throw new TypeError(
+      `bpf_${helper.name} asks for a value here, not for ${isBlock(argument) ? placeOf(argument).name : argument.name}`,
+    );
+  return argument;
+}
+
+function isMap(argument: Argument): argument is MapSpec {
+  return typeof argument === 'object' && 'kind' in argument && argument.kind === 'map';
+}

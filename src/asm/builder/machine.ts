@@ -1,0 +1,200 @@
+/**
+ * The state of the machine at the point that has been built so far: who holds which register, which bytes
+ * of the stack have been written, and the instructions up to here.
+ *
+ * It knows the rules of the calling convention (RFC 9669, section 2: r0 to r5 are lost at a call, r6 to r9
+ * survive it, r10 is the frame) and nothing of the language built on it.
+ */
+import type { Instruction, Item, Register } from '../instruction.ts';
+import { capture, describePosition, type Position } from '../position.ts';
+import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 } from '../registers.ts';
+import { Stack } from './stack.ts';
+
+const TEMPORARY = [r0, r1, r2, r3, r4, r5] as const;
+const KEPT = [r6, r7, r8, r9] as const;
+
+/** Who holds a register, and since when. A register is alive for whoever is its holder now. */
+export interface Holder {
+  readonly name: string;
+  readonly position: Position | undefined;
+  /** What took the register away, once something has. */
+  lost?: { readonly by: string; readonly position: Position | undefined };
+}
+
+/** What branches save and merge. */
+export interface State {
+  readonly holders: readonly (Holder | undefined)[];
+  readonly stack: Stack;
+  /** The statement that left the block (an exit or a jump), after which nothing is reached. */
+  readonly ended: Position | undefined | false;
+}
+
+type Callable = (...args: never[]) => unknown;
+
+export class Machine {
+  items: Item[] = [];
+  stack = new Stack();
+  #holders: (Holder | undefined)[] = new Array(10).fill(undefined);
+  #scratch = new Set<number>();
+  #position: Position | undefined;
+  #ended: Position | undefined | false = false;
+  #labels = 0;
+
+  /** The author's line that is being built. */
+  get position(): Position | undefined {
+    return this.#position;
+  }
+
+  /** Runs one statement of the author's: what it emits carries the line that `callee` was called from. */
+  statement<T>(callee: Callable, body: () => T): T {
+    if (this.#position) return body();
+    this.#position = capture(callee);
+    try {
+      return body();
+    } finally {
+      this.#position = undefined;
+      this.#scratch.clear();
+    }
+  }
+
+  /** Runs a block of the author's that belongs to a statement; its own statements carry their own lines. */
+  block(body: () => void): void {
+    const position = this.#position;
+    this.#position = undefined;
+    this.#scratch.clear();
+    try {
+      body();
+    } finally {
+      this.#position = position;
+    }
+  }
+
+  emit(...items: Item[]): void {
+    for (const item of items) {
+      if ('label' in item) {
+        this.#ended = false;
+      } else if (this.#ended !== false) {
+        throw new Error(`never reached: the block ended at ${describePosition(this.#ended)}`);
+      }
+      this.items.push('label' in item || item.position ? item : { ...item, position: this.#position });
+    }
+  }
+
+  /** Emits an instruction after which the next one isn't reached. */
+  end(instruction: Instruction): void {
+    this.emit(instruction);
+    this.#ended = this.#position;
+  }
+
+  get ended(): boolean {
+    return this.#ended !== false;
+  }
+
+  /** Collects what `body` emits apart from the list. */
+  collect(body: () => void): Item[] {
+    const outer = this.items;
+    this.items = [];
+    try {
+      body();
+      return this.items;
+    } finally {
+      this.items = outer;
+    }
+  }
+
+  /** A label that no author's can be. */
+  freshLabel(hint: string): string {
+    this.#labels += 1;
+    return `${hint}_${this.#labels}`;
+  }
+
+  // --- registers ---------------------------------------------------------------------------------
+
+  /** Makes `holder` the owner of a register, whoever held it before. */
+  hold(register: Register, holder: Holder): void {
+    this.#holders[register.register] = holder;
+  }
+
+  isHeldBy(register: Register, holder: Holder): boolean {
+    return this.#holders[register.register] === holder;
+  }
+
+  /** A free register for the rest of the statement. Lowest first, so that code is predictable. */
+  scratch(): Register {
+    const register = this.#free(TEMPORARY);
+    if (!register)
+      throw this.#exhausted('temporary', TEMPORARY, 'keep() what is needed later, or read it later');
+    this.#scratch.add(register.register);
+    return register;
+  }
+
+  /** A register that lives until the next call. */
+  temporary(holder: Holder): Register {
+    const register = this.#free(TEMPORARY);
+    if (!register)
+      throw this.#exhausted('temporary', TEMPORARY, 'keep() what is needed later, or read it later');
+    this.hold(register, holder);
+    return register;
+  }
+
+  /** One of r6 to r9, until the end of the block. */
+  kept(holder: Holder): Register {
+    const register = this.#free(KEPT);
+    if (!register) throw this.#exhausted('kept', KEPT, 'store one on the stack instead');
+    this.hold(register, holder);
+    return register;
+  }
+
+  /** r0 to r5 are lost: something was called. */
+  loseTemporaries(by: string): void {
+    for (const { register } of TEMPORARY) {
+      const holder = this.#holders[register];
+      if (holder) holder.lost = { by, position: this.#position };
+      this.#holders[register] = undefined;
+    }
+    this.#scratch.clear();
+  }
+
+  #free(registers: readonly Register[]): Register | undefined {
+    return registers.find(({ register }) => !this.#holders[register] && !this.#scratch.has(register));
+  }
+
+  #exhausted(kind: string, registers: readonly Register[], advice: string): Error {
+    const holders = registers.map(({ register }) => {
+      const holder = this.#holders[register];
+      return holder
+        ? `r${register}: ${holder.name} (${describePosition(holder.position)})`
+        : `r${register}: this statement`;
+    });
+    return new RangeError(`no ${kind} register is free; ${advice}. Held: ${holders.join(', ')}`);
+  }
+
+  // --- branches ----------------------------------------------------------------------------------
+
+  save(): State {
+    return { holders: [...this.#holders], stack: this.stack.copy(), ended: this.#ended };
+  }
+
+  restore(state: State): void {
+    this.#holders = [...state.holders];
+    this.stack = state.stack.copy();
+    this.#ended = state.ended;
+  }
+
+  /**
+   * Where ways that began at `before` meet: what one of them has lost is lost, what all of them have written is
+   * written, and what a way made for itself is gone. A way that has ended has no say.
+   */
+  meet(before: State, ways: readonly State[]): void {
+    const open = ways.filter(({ ended }) => ended === false);
+    this.restore(before);
+    if (open.length === 0) {
+      this.#ended = ways[0]?.ended ?? false;
+      return;
+    }
+    this.#holders = before.holders.map((holder, register) =>
+      open.every((way) => way.holders[register] === holder) ? holder : undefined,
+    );
+    for (const way of open) this.stack.keepWrittenIn(way.stack, way === open[0]);
+  }
+}

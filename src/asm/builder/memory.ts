@@ -1,0 +1,54 @@
+/**
+ * Memory with the shape of a schema: `attempt.comm` instead of an offset.
+ */
+import type { TObject, TSchema } from '@sinclair/typebox';
+import { type Layout, layoutOf } from '../layout.ts';
+import type { Machine } from './machine.ts';
+import { type Base, Place } from './operand.ts';
+
+const PLACE = Symbol('place');
+
+/** The whole of a structure in memory; its fields are properties beside it. */
+export interface Block {
+  readonly [PLACE]: Place;
+}
+
+/** Memory of schema `T`: an object of its fields for a struct, a `Place` for everything else. */
+export type Memory<T extends TSchema> =
+  T extends TObject<infer P> ? { readonly [K in keyof P]: Memory<P[K]> } & Block : Place;
+
+/** Memory that lies at `offset` from `base`. */
+export function memory<T extends TSchema>(
+  machine: Machine,
+  base: Base,
+  offset: number,
+  schema: T,
+  name: string,
+): Memory<T> {
+  return shape(machine, base, offset, layoutOf(schema), name) as Memory<T>;
+}
+
+/** The same memory from another base (a pointer that has been moved to another register). */
+export function rebase<M extends Place | Block>(block: M, base: Base): M {
+  const { machine, offset, layout, name } = placeOf(block);
+  return shape(machine, base, offset, layout, name) as M;
+}
+
+/** Memory as one place, whatever its shape. */
+export function placeOf(memory: Place | Block): Place {
+  return memory instanceof Place ? memory : memory[PLACE];
+}
+
+export function isBlock(thing: unknown): thing is Block {
+  return typeof thing === 'object' && thing !== null && PLACE in thing;
+}
+
+function shape(machine: Machine, base: Base, offset: number, layout: Layout, name: string): Place | Block {
+  const place = new Place(machine, base, offset, layout, name);
+  if (layout.kind !== 'struct') return place;
+  const fields = layout.fields.map((field) => [
+    field.name,
+    shape(machine, base, offset + field.offset, field.layout, `${name}.${field.name}`),
+  ]);
+  return { ...Object.fromEntries(fields), [PLACE]: place };
+}

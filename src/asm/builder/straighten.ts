@@ -1,0 +1,65 @@
+/**
+ * The last step of building: jumps to jumps go where they end up, jumps to the next instruction go away, and
+ * so do labels that nothing jumps to and instructions that nothing reaches (which the verifier would refuse).
+ */
+import { type Instruction, type Item, isLabel } from '../instruction.ts';
+import { isJump } from './branch.ts';
+
+const EXIT = 0x95;
+
+export function straighten(items: readonly Item[]): Item[] {
+  let before = [...items];
+  for (;;) {
+    const after = dropJumpsToNext(dropUnreached(threadJumps(before)));
+    if (after.length === before.length) return after;
+    before = after;
+  }
+}
+
+function target(item: Item | undefined): string | undefined {
+  if (!item || isLabel(item) || item.reference?.kind !== 'label') return undefined;
+  return item.reference.label;
+}
+
+function threadJumps(items: readonly Item[]): Item[] {
+  const destination = (name: string, seen = new Set<string>()): string => {
+    const at = items.findIndex((item) => isLabel(item) && item.label === name);
+    const next = items.slice(at + 1).find((item): item is Instruction => !isLabel(item));
+    const onward = at >= 0 && next && isJump(next) ? target(next) : undefined;
+    if (onward === undefined || seen.has(onward)) return name;
+    return destination(onward, seen.add(name));
+  };
+  return items.map((item) => {
+    const name = target(item);
+    if (name === undefined || isLabel(item)) return item;
+    const label = destination(name);
+    return label === name ? item : { ...item, reference: { kind: 'label', label } };
+  });
+}
+
+function dropUnreached(items: readonly Item[]): Item[] {
+  const targets = new Set(items.map(target));
+  let reached = true;
+  return items.filter((item) => {
+    if (isLabel(item)) {
+      if (targets.has(item.label)) reached = true;
+      return targets.has(item.label);
+    }
+    const kept = reached;
+    if (isJump(item) || item.opcode === EXIT) reached = false;
+    return kept;
+  });
+}
+
+function dropJumpsToNext(items: readonly Item[]): Item[] {
+  return items.filter((item, i) => {
+    const name = target(item);
+    if (name === undefined || isLabel(item) || !isJump(item)) return true;
+    for (let next = i + 1; next < items.length; next++) {
+      const follower = items[next];
+      if (!follower || !isLabel(follower)) return true;
+      if (follower.label === name) return false;
+    }
+    return true;
+  });
+}

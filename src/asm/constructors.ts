@@ -1,0 +1,5 @@
+/** Every constructor of an instruction. One call makes one instruction, a plain value. */
+export * from './constructors/arithmetic.ts';
+export * from './constructors/control.ts';
+export * from './constructors/memory.ts';
+export type { Target, Width } from './operands.ts';

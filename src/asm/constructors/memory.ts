@@ -1,0 +1,135 @@
+/**
+ * Constructors of loads, stores and atomics. Stores are written as the assignment reads: width, base, offset,
+ * then what is stored. A width is any object with a `size` of 1, 2, 4 or 8 bytes, as the scalar layouts are;
+ * an offset is in bytes, -32768 to 32767.
+ *
+ * All throw a RangeError that names instruction, operand and limit where an operand doesn't fit.
+ *
+ * Source: RFC 9669, sections 5.1 to 5.4.
+ */
+import type { Instruction, Register } from '../instruction.ts';
+import { formNamed, formSized, make, sizesOf } from './make.ts';
+import type { MapSpec } from '../map.ts';
+import { checkWidth, type Width } from '../operands.ts';
+
+/** Makes a load: `dst = *(width *)(base + off)`. */
+export type Load = (width: Width, dst: Register, base: Register, off?: number) => Instruction;
+/** Makes a store: `*(width *)(base + off) = src`. */
+export type Store = (width: Width, base: Register, off: number, src: Register) => Instruction;
+
+function load(name: string): Load {
+  const sizes = sizesOf(name);
+  return (width, dst, src, off = 0) =>
+    make(formSized(name, checkWidth(name, width, sizes)), { dst, src, off });
+}
+
+function store(name: string): Store {
+  const sizes = sizesOf(name);
+  return (width, dst, off, src) => make(formSized(name, checkWidth(name, width, sizes)), { dst, off, src });
+}
+
+/** `dst = *(width *)(base + off)`, the bits above cleared. */
+export const ldx = load('ldx');
+/** `dst = *(width *)(base + off)` of 1, 2 or 4 bytes, sign-extended to 64 bits (Linux 6.6). */
+export const ldsx = load('ldsx');
+/** `*(width *)(base + off) = src` */
+export const stx = store('stx');
+
+const stSizes = sizesOf('st');
+
+/**
+ * `*(width *)(base + off) = imm`. The immediate must fit the width, signed or unsigned; one of 8 bytes is 32
+ * signed bits, extended.
+ */
+export function st(width: Width, base: Register, off: number, imm: number): Instruction {
+  return make(formSized('st', checkWidth('st', width, stSizes)), { dst: base, off, imm });
+}
+
+/** `dst = *(width *)(base + off)` with acquire order, of any width (Linux 6.15). */
+export const loadAcquire = load('loadAcquire');
+/** `*(width *)(base + off) = src` with release order, of any width (Linux 6.15). */
+export const storeRelease = store('storeRelease');
+
+/** What one instruction does to memory while no other CPU does; widths of 4 and 8 bytes. */
+export const atomic = {
+  /** `*(base + off) += src` */
+  add: store('atomic.add'),
+  /** `*(base + off) |= src` (Linux 5.12, as all that follow). */
+  or: store('atomic.or'),
+  /** `*(base + off) &= src` */
+  and: store('atomic.and'),
+  /** `*(base + off) ^= src` */
+  xor: store('atomic.xor'),
+  /** `add`, and src becomes what was there before. */
+  fetchAdd: store('atomic.fetchAdd'),
+  /** `or`, and src becomes what was there before. */
+  fetchOr: store('atomic.fetchOr'),
+  /** `and`, and src becomes what was there before. */
+  fetchAnd: store('atomic.fetchAnd'),
+  /** `xor`, and src becomes what was there before. */
+  fetchXor: store('atomic.fetchXor'),
+  /** Exchanges src with what is there. */
+  xchg: store('atomic.xchg'),
+  /** Stores src if what is there equals r0; r0 becomes what was there before. */
+  cmpxchg: store('atomic.cmpxchg'),
+} as const;
+
+const wide = formNamed('lddw');
+
+/** `dst = value`, any 64 bits (-2^63 to 2^64-1; a number must be a safe integer). Takes two slots. */
+export function lddw(dst: Register, value: bigint | number): Instruction {
+  if (typeof value === 'number' && !Number.isSafeInteger(value))
+    throw new RangeError(`lddw: immediate ${value} is not a safe integer; write it as a bigint`);
+  const bits = BigInt(value);
+  if (bits < -(2n ** 63n) || bits >= 2n ** 64n)
+    throw new RangeError(`lddw: immediate ${bits} does not fit in 64 bits`);
+  return make(wide, {
+    dst,
+    imm: Number(BigInt.asIntN(32, bits)),
+    high: Number(BigInt.asIntN(32, bits >> 32n)),
+  });
+}
+
+const mapForm = formNamed('loadMap');
+const mapValue = formNamed('loadMapValue');
+const mapByIndex = formNamed('loadMapByIndex');
+const mapValueByIndex = formNamed('loadMapValueByIndex');
+const btfVariable = formNamed('loadBtfVariable');
+
+/** `dst` = the map, as helpers take it. Whoever loads the program fills in its fd. Takes two slots. */
+export function loadMap(dst: Register, map: MapSpec): Instruction {
+  return make(mapForm, { dst, imm: 0 }, { kind: 'map', map });
+}
+
+/** `dst` = the address of byte `offset` in the value of an array map with one entry (Linux 5.2). Takes two slots. */
+export function loadMapValue(dst: Register, map: MapSpec, offset = 0): Instruction {
+  return make(mapValue, { dst, imm: 0, high: offset }, { kind: 'mapValue', map, offset });
+}
+
+/** `loadMap` by the map's place in the loader's array of fds instead of its fd (Linux 5.14). */
+export function loadMapByIndex(dst: Register, index: number): Instruction {
+  return make(mapByIndex, { dst, imm: index });
+}
+
+/** `loadMapValue` by the map's place in the loader's array of fds (Linux 5.14). */
+export function loadMapValueByIndex(dst: Register, index: number, offset = 0): Instruction {
+  return make(mapValueByIndex, { dst, imm: index, high: offset });
+}
+
+/** `dst` = the address of a kernel variable by its BTF id; `module` is the fd of its module's BTF, 0 for vmlinux (Linux 5.10). */
+export function loadBtfVariable(dst: Register, btfId: number, module = 0): Instruction {
+  return make(btfVariable, { dst, imm: btfId, high: module });
+}
+
+/** Packet load of 1, 2 or 4 bytes at `imm`, in host order, to r0; r6 holds the packet. Socket filters only. */
+export function loadPacket(width: Width, imm: number): Instruction {
+  return make(formSized('loadPacket', checkWidth('loadPacket', width, sizesOf('loadPacket'))), { imm });
+}
+
+/** `loadPacket` at `src + imm`. */
+export function loadPacketAt(width: Width, src: Register, imm: number): Instruction {
+  return make(formSized('loadPacketAt', checkWidth('loadPacketAt', width, sizesOf('loadPacketAt'))), {
+    src,
+    imm,
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * Bytes to instructions: a dump, an object file, or what we encoded.
+ */
+import { LDDW, SLOT } from './encode.ts';
+import type { Instruction } from './instruction.ts';
+import { formOf, formsOf } from './isa.ts';
+
+/** Bytes that are no instruction. */
+export class DecodeError extends Error {
+  override readonly name = 'DecodeError';
+  /** The slot where decoding stopped; undefined where the bytes as a whole are wrong. */
+  readonly slot: number | undefined;
+
+  constructor(message: string, slot?: number) {
+    super(slot === undefined ? message : `slot ${slot}: ${message}`);
+    this.slot = slot;
+  }
+}
+
+/**
+ * The instructions in `bytes`, two slots of an lddw as one. Throws a DecodeError that names slot and bytes: an unknown
+ * opcode, a field that the instruction leaves no meaning and that isn't zero, a register that doesn't exist,
+ * a second slot that is missing or isn't empty. Limits on operands (the width of a shift, say) are not looked at.
+ */
+export function decode(bytes: Uint8Array): Instruction[] {
+  if (bytes.length % SLOT !== 0)
+    throw new DecodeError(`${bytes.length} bytes are not a whole number of ${SLOT}-byte slots`);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const instructions: Instruction[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const instruction = read(view, at);
+    if (formOf(instruction) === undefined) throw unknown(bytes, at, instruction);
+    instructions.push(instruction);
+    at += instruction.high === undefined ? SLOT : 2 * SLOT;
+  }
+  return instructions;
+}
+
+function read(view: DataView, at: number): Instruction {
+  const registers = view.getUint8(at + 1);
+  const first = {
+    opcode: view.getUint8(at),
+    dst: registers & 0x0f,
+    src: registers >> 4,
+    off: view.getInt16(at + 2, true),
+    imm: view.getInt32(at + 4, true),
+  };
+  if (first.opcode !== LDDW) return first;
+  const second = at + SLOT;
+  if (second >= view.byteLength) throw new DecodeError('the second slot of an lddw is missing', at / SLOT);
+  if (view.getUint32(second, true) !== 0)
+    throw new DecodeError(`the second slot of an lddw holds ${dump(view, second)}`, second / SLOT);
+  return { ...first, high: view.getInt32(second + 4, true) };
+}
+
+function unknown(bytes: Uint8Array, at: number, { opcode, dst, src }: Instruction): DecodeError {
+  const text = dump(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), at);
+  const slot = at / SLOT;
+  if (formsOf(opcode).length === 0)
+    return new DecodeError(`unknown opcode ${text.slice(0, 2)} in ${text}`, slot);
+  if (dst > 10 || src > 10) return new DecodeError(`no register r${Math.max(dst, src)}, in ${text}`, slot);
+  return new DecodeError(`no form of opcode ${text.slice(0, 2)} has the fields of ${text}`, slot);
+}
+
+function dump(view: DataView, at: number): string {
+  return Array.from({ length: SLOT }, (_, i) =>
+    view
+      .getUint8(at + i)
+      .toString(16)
+      .padStart(2, '0'),
+  ).join(' ');
+}

@@ -1,0 +1,201 @@
+/**
+ * The kernel's helpers that tracing programs use: numbers, the first release with each, and what their arguments are,
+ * so that whoever places the arguments can check them.
+ *
+ * Source: include/uapi/linux/bpf.h; kernel/trace/bpf_trace.c and kernel/bpf/helpers.c for the arguments. Helpers marked GPL
+ * there ask for a program that declares a GPL-compatible licence.
+ */
+
+/** What a helper's argument is. */
+export type ArgKind =
+  /** The program's own context, as it came in r1. */
+  | 'ctx'
+  /** A map. */
+  | 'map'
+  /** The address of a key of that map. */
+  | 'key'
+  /** The address of a value of that map. */
+  | 'value'
+  /** The address of memory that the helper reads; its size is the next argument. */
+  | 'memory'
+  /** The address of memory that the helper fills; its size is the next argument. */
+  | 'out'
+  /** The number of bytes at the address before it. */
+  | 'size'
+  /** Any number; for the `_user` helpers an address of the process. */
+  | 'scalar'
+  /** An address in the kernel. */
+  | 'kernelPointer';
+
+/** One of the kernel's helpers. */
+export interface Helper {
+  /** The kernel's name without `bpf_`. */
+  readonly name: string;
+  readonly id: number;
+  /** The first kernel release that has it. Older ones reject the program. */
+  readonly since: string;
+  /** At most five, in r1 to r5. */
+  readonly args: readonly ArgKind[];
+  /** How many of the last arguments may be left out. */
+  readonly optional?: number;
+}
+
+function helper(
+  id: number,
+  name: string,
+  since: string,
+  args: readonly ArgKind[],
+  optional?: number,
+): Helper {
+  return optional === undefined ? { name, id, since, args } : { name, id, since, args, optional };
+}
+
+// Maps.
+
+/** (map, key): the address of the value in r0, or 0. */
+export const mapLookupElem = helper(1, 'map_lookup_elem', '3.19', ['map', 'key']);
+/** (map, key, value, flags `BPF_ANY|NOEXIST|EXIST`): 0 or a negative errno. */
+export const mapUpdateElem = helper(2, 'map_update_elem', '3.19', ['map', 'key', 'value', 'scalar']);
+/** (map, key): 0 or -ENOENT. */
+export const mapDeleteElem = helper(3, 'map_delete_elem', '3.19', ['map', 'key']);
+/** (map, value, flags): adds to a queue or stack. */
+export const mapPushElem = helper(87, 'map_push_elem', '4.20', ['map', 'value', 'scalar']);
+/** (map, key, cpu): the value of that CPU, or 0. */
+export const mapLookupPercpuElem = helper(195, 'map_lookup_percpu_elem', '5.19', ['map', 'key', 'scalar']);
+/** (ctx, program array, index): goes on in another program; comes back only where it can't. */
+export const tailCall = helper(12, 'tail_call', '4.2', ['ctx', 'map', 'scalar']);
+
+// Reading memory that the verifier doesn't know: 0, or -EFAULT with the memory zeroed. The `Str` ones give the length.
+
+/** (out, size, address): of the kernel or the process; where there is a choice use the two that say which. GPL. */
+export const probeRead = helper(4, 'probe_read', '4.1', ['out', 'size', 'kernelPointer']);
+/** (out, size, address): a string, terminated even if cut. GPL. */
+export const probeReadStr = helper(45, 'probe_read_str', '4.11', ['out', 'size', 'kernelPointer']);
+/** (out, size, user address). GPL. */
+export const probeReadUser = helper(112, 'probe_read_user', '5.5', ['out', 'size', 'scalar']);
+/** (out, size, kernel address). GPL. */
+export const probeReadKernel = helper(113, 'probe_read_kernel', '5.5', ['out', 'size', 'kernelPointer']);
+/** (out, size, user address): a string, terminated even if cut. GPL. */
+export const probeReadUserStr = helper(114, 'probe_read_user_str', '5.5', ['out', 'size', 'scalar']);
+/** (out, size, kernel address): a string, terminated even if cut. GPL. */
+export const probeReadKernelStr = helper(115, 'probe_read_kernel_str', '5.5', [
+  'out',
+  'size',
+  'kernelPointer',
+]);
+/** (out, size, user address): may sleep, so for sleepable programs alone. */
+export const copyFromUser = helper(148, 'copy_from_user', '5.10', ['out', 'size', 'scalar']);
+/** (path, out, size): the path as text. GPL. */
+export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'out', 'size']);
+
+// Time, in nanoseconds.
+
+/** (): since boot, not counting suspend (CLOCK_MONOTONIC). GPL. */
+export const ktimeGetNs = helper(5, 'ktime_get_ns', '4.1', []);
+/** (): since boot, counting suspend (CLOCK_BOOTTIME). GPL. */
+export const ktimeGetBootNs = helper(125, 'ktime_get_boot_ns', '5.8', []);
+/** (): `ktimeGetNs` as of the last tick. GPL. */
+export const ktimeGetCoarseNs = helper(160, 'ktime_get_coarse_ns', '5.11', []);
+/** (): international atomic time (CLOCK_TAI). GPL. */
+export const ktimeGetTaiNs = helper(208, 'ktime_get_tai_ns', '6.1', []);
+/** (): the kernel's tick counter. */
+export const jiffies64 = helper(118, 'jiffies64', '5.6', []);
+
+// The current task.
+
+/** (): tgid << 32 | pid, in user space's words pid << 32 | tid. */
+export const getCurrentPidTgid = helper(14, 'get_current_pid_tgid', '4.2', []);
+/** (): gid << 32 | uid. */
+export const getCurrentUidGid = helper(15, 'get_current_uid_gid', '4.2', []);
+/** (out, size): the task's name, at most 16 bytes with its zero. */
+export const getCurrentComm = helper(16, 'get_current_comm', '4.2', ['out', 'size']);
+/** (): the address of the task_struct. GPL. */
+export const getCurrentTask = helper(35, 'get_current_task', '4.8', []);
+/** (): the task_struct as a pointer whose fields can be loaded. GPL. */
+export const getCurrentTaskBtf = helper(158, 'get_current_task_btf', '5.11', []);
+/** (cgroup array, index): 1 if the task is below that cgroup. */
+export const currentTaskUnderCgroup = helper(37, 'current_task_under_cgroup', '4.9', ['map', 'scalar']);
+/** (): the id of the task's cgroup (v2). */
+export const getCurrentCgroupId = helper(80, 'get_current_cgroup_id', '4.18', []);
+/** (level): the id of the task's cgroup at that level below the root. */
+export const getCurrentAncestorCgroupId = helper(123, 'get_current_ancestor_cgroup_id', '5.7', ['scalar']);
+/** (device, inode, out, size): struct bpf_pidns_info of that pid namespace. */
+export const getNsCurrentPidTgid = helper(120, 'get_ns_current_pid_tgid', '5.7', [
+  'scalar',
+  'scalar',
+  'out',
+  'size',
+]);
+/** (signal): sends it to the task's process. */
+export const sendSignal = helper(109, 'send_signal', '5.3', ['scalar']);
+/** (signal): sends it to the task's thread. */
+export const sendSignalThread = helper(117, 'send_signal_thread', '5.6', ['scalar']);
+/** (task): the address of its user registers. */
+export const taskPtRegs = helper(175, 'task_pt_regs', '5.15', ['kernelPointer']);
+
+// Telling user space.
+
+/** (ctx, perf event array, flags with the CPU or `BPF_F_CURRENT_CPU`, data, size): 0 or a negative errno. GPL. */
+export const perfEventOutput = helper(25, 'perf_event_output', '4.4', [
+  'ctx',
+  'map',
+  'scalar',
+  'memory',
+  'size',
+]);
+/** (ring buffer, data, size, flags): 0 or a negative errno. */
+export const ringbufOutput = helper(130, 'ringbuf_output', '5.8', ['map', 'memory', 'size', 'scalar']);
+/** (ring buffer, what): the bytes unread, its size, or a position. */
+export const ringbufQuery = helper(134, 'ringbuf_query', '5.8', ['map', 'scalar']);
+/** (format, size, up to three numbers): a line in trace_pipe, for debugging. GPL. */
+export const tracePrintk = helper(
+  6,
+  'trace_printk',
+  '4.1',
+  ['memory', 'size', 'scalar', 'scalar', 'scalar'],
+  3,
+);
+
+// Stacks, counters, the probe itself.
+
+/** (ctx, stack trace map, flags): the id of the stack. GPL. */
+export const getStackid = helper(27, 'get_stackid', '4.6', ['ctx', 'map', 'scalar']);
+/** (ctx, out, size, flags): the stack's addresses; gives their bytes. GPL. */
+export const getStack = helper(67, 'get_stack', '4.18', ['ctx', 'out', 'size', 'scalar']);
+/** (task, out, size, flags): that task's stack. */
+export const getTaskStack = helper(141, 'get_task_stack', '5.9', ['kernelPointer', 'out', 'size', 'scalar']);
+/** (perf event array, flags): the counter's value, or a negative errno that can't be told from it. GPL. */
+export const perfEventRead = helper(22, 'perf_event_read', '4.3', ['map', 'scalar']);
+/** (perf event array, flags, out, size): struct bpf_perf_event_value. GPL. */
+export const perfEventReadValue = helper(55, 'perf_event_read_value', '4.15', [
+  'map',
+  'scalar',
+  'out',
+  'size',
+]);
+/** (ctx): the address of the probed function. GPL. */
+export const getFuncIp = helper(173, 'get_func_ip', '5.15', ['ctx']);
+/** (ctx): the number given when the program was attached. */
+export const getAttachCookie = helper(174, 'get_attach_cookie', '5.15', ['ctx']);
+/** (ctx): the number of arguments of the traced function (fentry, fexit). */
+export const getFuncArgCnt = helper(185, 'get_func_arg_cnt', '5.17', ['ctx']);
+/** (ctx, value): makes the probed function return it, where the kernel marks it so. GPL. */
+export const overrideReturn = helper(58, 'override_return', '4.16', ['ctx', 'scalar']);
+
+// Sockets.
+
+/** (socket): a number that no other socket has; of a socket pointer in tracing programs since 5.12. */
+export const getSocketCookie = helper(46, 'get_socket_cookie', '4.12', ['kernelPointer']);
+/** (socket): the same as a TCP socket (struct tcp_sock), or 0. */
+export const skcToTcpSock = helper(137, 'skc_to_tcp_sock', '5.9', ['kernelPointer']);
+/** (socket): the same as an IPv6 TCP socket (struct tcp6_sock), or 0. */
+export const skcToTcp6Sock = helper(136, 'skc_to_tcp6_sock', '5.9', ['kernelPointer']);
+
+// The machine.
+
+/** (): the CPU it runs on. */
+export const getSmpProcessorId = helper(8, 'get_smp_processor_id', '4.1', []);
+/** (): its NUMA node. */
+export const getNumaNodeId = helper(42, 'get_numa_node_id', '4.10', []);
+/** (): a random number of 32 bits. */
+export const getPrandomU32 = helper(7, 'get_prandom_u32', '4.1', []);

@@ -1,0 +1,65 @@
+/**
+ * What a program can be attached to: each takes the program's body and gives the program as a value.
+ */
+import { Builder, type Context } from './builder/builder.ts';
+import type { Attachment, ProgramSpec } from './program.ts';
+import { kernelTypes, type Target } from './target.ts';
+
+/** Emits a program. What it throws is a mistake of its author's. */
+export type Body = (b: Builder) => void;
+
+interface Options {
+  /** What bpftool shows, at most 15 characters; by default the beginning of the symbol's or tracepoint's name. */
+  readonly name?: string;
+  /** Left out, not an error, where the kernel has nothing of that name. */
+  readonly optional?: boolean;
+}
+
+/** The entry of a kernel function, with its arguments (x64: the first six, arm64: eight) in the saved registers. */
+export function kprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
+  const { kprobeArguments } = target.architecture;
+  const context = { argument: (n: number) => kprobeArguments[n], trusted: false, name: `kprobe ${symbol}` };
+  return program({ kind: 'kprobe', symbol }, target, context, body, options);
+}
+
+/** A raw tracepoint (Linux 4.17): its arguments as the kernel passes them. Structures are read by probe. */
+export function rawTracepoint(
+  tracepoint: string,
+  target: Target,
+  body: Body,
+  options: Options = {},
+): ProgramSpec {
+  const context = { argument: slot, trusted: false, name: `raw tracepoint ${tracepoint}` };
+  return program({ kind: 'raw_tracepoint', tracepoint }, target, context, body, options);
+}
+
+/** A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). Structures are read by plain loads. */
+export function tpBtf(tracepoint: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
+  const btfId = kernelTypes(target).find('typedef', `btf_trace_${tracepoint}`);
+  if (btfId === undefined) throw new RangeError(`this kernel's BTF has no tracepoint ${tracepoint}`);
+  const context = { argument: slot, trusted: true, name: `tracepoint ${tracepoint}` };
+  return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
+}
+
+/** Arguments of raw tracepoints are an array of u64, 12 at most (MAX_BPF_FUNC_ARGS, include/linux/bpf.h). */
+function slot(n: number): number | undefined {
+  return n >= 0 && n < 12 ? 8 * n : undefined;
+}
+
+function program(
+  attachment: Attachment,
+  target: Target,
+  context: Context,
+  body: Body,
+  { name, optional = false }: Options,
+): ProgramSpec {
+  const of = attachment.kind === 'kprobe' ? attachment.symbol : attachment.tracepoint;
+  const builder = new Builder(target, context);
+  body(builder);
+  return {
+    name: name ?? of.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 15),
+    attachment,
+    instructions: builder.finish(),
+    optional,
+  };
+}

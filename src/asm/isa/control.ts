@@ -1,0 +1,106 @@
+/**
+ * The table's rows of jumps, calls and exits (RFC 9669, section 4.3).
+ */
+import type { Kind } from '../operands.ts';
+import { CALLER_SAVED, type Form, form, HALVES, JMP, JMP32, X } from './form.ts';
+
+/** Compares. The 64-bit immediate is always sign-extended; of a signed 32-bit compare the sign matters too. */
+const COMPARES: readonly { name: string; op: number; sign: string; since: string; imm32: Kind }[] = [
+  { name: 'jeq', op: 0x10, sign: '==', since: '3.18', imm32: 'word' },
+  { name: 'jgt', op: 0x20, sign: '>', since: '3.18', imm32: 'word' },
+  { name: 'jge', op: 0x30, sign: '>=', since: '3.18', imm32: 'word' },
+  { name: 'jset', op: 0x40, sign: '&', since: '3.18', imm32: 'word' },
+  { name: 'jne', op: 0x50, sign: '!=', since: '3.18', imm32: 'word' },
+  { name: 'jsgt', op: 0x60, sign: 's>', since: '3.18', imm32: 'signed' },
+  { name: 'jsge', op: 0x70, sign: 's>=', since: '3.18', imm32: 'signed' },
+  { name: 'jlt', op: 0xa0, sign: '<', since: '4.14', imm32: 'word' },
+  { name: 'jle', op: 0xb0, sign: '<=', since: '4.14', imm32: 'word' },
+  { name: 'jslt', op: 0xc0, sign: 's<', since: '4.14', imm32: 'signed' },
+  { name: 'jsle', op: 0xd0, sign: 's<=', since: '4.14', imm32: 'signed' },
+];
+
+const BRANCHES = COMPARES.flatMap(({ name, op, sign, since, imm32 }) =>
+  HALVES.flatMap(({ bits, jmp, r, suffix }) => {
+    const common = {
+      name: name + suffix,
+      dst: 'register',
+      off: 'target',
+      flow: 'branch',
+      since: bits === 64 ? since : '5.1',
+    } as const;
+    return [
+      form({
+        ...common,
+        opcode: jmp | op,
+        imm: bits === 64 ? 'signed' : imm32,
+        text: `if ${r}{dst} ${sign} {uimm} goto pc{target}`,
+      }),
+      form({
+        ...common,
+        opcode: jmp | op | X,
+        src: 'register',
+        text: `if ${r}{dst} ${sign} ${r}{src} goto pc{target}`,
+      }),
+    ];
+  }),
+);
+
+const CONTROL = [
+  form({ name: 'ja', opcode: JMP, off: 'target', flow: 'jump', since: '3.18', text: 'goto pc{target}' }),
+  form({
+    name: 'gotol',
+    opcode: JMP32,
+    imm: 'farTarget',
+    flow: 'jump',
+    since: '6.6',
+    text: 'gotol pc{target}',
+  }),
+  form({
+    name: 'gotox',
+    opcode: JMP | X,
+    dst: 'register',
+    flow: 'jump',
+    since: '6.19',
+    text: 'gotox r{dst}',
+  }),
+  form({
+    name: 'mayGoto',
+    opcode: JMP | 0xe0,
+    off: 'target',
+    flow: 'branch',
+    since: '6.9',
+    text: 'may_goto pc{target}',
+  }),
+  form({
+    name: 'call',
+    opcode: JMP | 0x80,
+    imm: 'helper',
+    writes: CALLER_SAVED,
+    since: '3.18',
+    text: 'call {helper}#{imm}',
+  }),
+  form({
+    name: 'callSubprogram',
+    opcode: JMP | 0x80,
+    src: 1,
+    imm: 'farTarget',
+    writes: CALLER_SAVED,
+    flow: 'call',
+    since: '4.16',
+    text: 'call pc{target}',
+  }),
+  form({
+    name: 'callKernelFunction',
+    opcode: JMP | 0x80,
+    src: 2,
+    off: 'module',
+    imm: 'btfId',
+    writes: CALLER_SAVED,
+    since: '5.13',
+    text: 'call kernel-function#{imm}',
+  }),
+  form({ name: 'exit', opcode: JMP | 0x90, flow: 'exit', since: '3.18', text: 'exit' }),
+];
+
+/** Jumps, calls, exits. */
+export const CONTROL_FORMS: readonly Form[] = [...CONTROL, ...BRANCHES];

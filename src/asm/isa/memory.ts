@@ -1,0 +1,183 @@
+/**
+ * The table's rows of loads, stores and atomics (RFC 9669, section 5).
+ */
+import {
+  ABS,
+  ATOMIC,
+  CALLER_SAVED,
+  type Form,
+  form,
+  IND,
+  LD,
+  LDX,
+  MEM,
+  MEMSX,
+  SIZES,
+  ST,
+  STX,
+} from './form.ts';
+
+/** The 64-bit immediate load and what else its two slots can name. Only the first has the whole number in it. */
+const WIDE_LOADS = (
+  [
+    { name: 'lddw', src: 0, imm: 'word', high: 'word', since: '3.18', text: 'r{dst} = {imm64}' },
+    { name: 'loadMap', src: 1, imm: 'fd', high: 0, since: '3.18', text: 'r{dst} = map[{map}]' },
+    {
+      name: 'loadMapValue',
+      src: 2,
+      imm: 'fd',
+      high: 'valueOffset',
+      since: '5.2',
+      text: 'r{dst} = map[{map}][0]+{high}',
+    },
+    { name: 'loadBtfVariable', src: 3, imm: 'btfId', high: 'fd', since: '5.10', text: 'r{dst} = {imm64}' },
+    {
+      name: 'loadFunction',
+      src: 4,
+      imm: 'farTarget',
+      high: 0,
+      since: '5.13',
+      text: 'r{dst} = subprog[{target}]',
+    },
+    { name: 'loadMapByIndex', src: 5, imm: 'index', high: 0, since: '5.14', text: 'r{dst} = map[idx:{imm}]' },
+    {
+      name: 'loadMapValueByIndex',
+      src: 6,
+      imm: 'index',
+      high: 'valueOffset',
+      since: '5.14',
+      text: 'r{dst} = map[idx:{imm}]+{high}',
+    },
+  ] as const
+).map((row) => form({ ...row, opcode: LD | 0x18, dst: 'register', writes: ['dst'] }));
+
+const MEMORY = SIZES.flatMap(({ size, bits, type, signed, imm }) => {
+  const load = { dst: 'register', src: 'base', off: 'offset', size, writes: ['dst'] } as const;
+  const store = { dst: 'base', off: 'offset', size, since: '3.18' } as const;
+  return [
+    form({
+      ...load,
+      name: 'ldx',
+      opcode: LDX | MEM | bits,
+      since: '3.18',
+      text: `r{dst} = *(${type} *)(r{src} {off})`,
+    }),
+    form({
+      ...store,
+      name: 'stx',
+      opcode: STX | MEM | bits,
+      src: 'register',
+      text: `*(${type} *)(r{dst} {off}) = r{src}`,
+    }),
+    form({ ...store, name: 'st', opcode: ST | MEM | bits, imm, text: `*(${type} *)(r{dst} {off}) = {imm}` }),
+    ...(size === 8
+      ? []
+      : [
+          form({
+            ...load,
+            name: 'ldsx',
+            opcode: LDX | MEMSX | bits,
+            since: '6.6',
+            text: `r{dst} = *(${signed} *)(r{src} {off})`,
+          }),
+        ]),
+  ];
+});
+
+const FETCHES = [
+  { name: 'add', op: 0x00, sign: '+=' },
+  { name: 'or', op: 0x40, sign: '|=' },
+  { name: 'and', op: 0x50, sign: '&=' },
+  { name: 'xor', op: 0xa0, sign: '^=' },
+] as const;
+
+const ATOMICS = SIZES.filter(({ size }) => size >= 4).flatMap(({ size, bits, type }) => {
+  const row = { opcode: STX | ATOMIC | bits, dst: 'base', src: 'register', off: 'offset', size } as const;
+  const place = `(${type} *)(r{dst} {off})`;
+  const prefix = size === 8 ? 'atomic64' : 'atomic';
+  return [
+    ...FETCHES.flatMap(({ name, op, sign }) => [
+      form({
+        ...row,
+        name: `atomic.${name}`,
+        imm: op,
+        since: name === 'add' ? '3.18' : '5.12',
+        text: `lock *${place} ${sign} r{src}`,
+      }),
+      form({
+        ...row,
+        name: `atomic.fetch${name[0]?.toUpperCase()}${name.slice(1)}`,
+        imm: op | 1,
+        writes: ['src'],
+        since: '5.12',
+        text: `r{src} = ${prefix}_fetch_${name}(${place}, r{src})`,
+      }),
+    ]),
+    form({
+      ...row,
+      name: 'atomic.xchg',
+      imm: 0xe1,
+      writes: ['src'],
+      since: '5.12',
+      text: `r{src} = ${prefix}_xchg(${place}, r{src})`,
+    }),
+    form({
+      ...row,
+      name: 'atomic.cmpxchg',
+      imm: 0xf1,
+      writes: ['r0'],
+      since: '5.12',
+      text: `r0 = ${prefix}_cmpxchg(${place}, r0, r{src})`,
+    }),
+  ];
+});
+
+const BARRIERS = SIZES.flatMap(({ size, bits, type }) => [
+  form({
+    name: 'loadAcquire',
+    opcode: STX | ATOMIC | bits,
+    dst: 'register',
+    src: 'base',
+    off: 'offset',
+    imm: 0x100,
+    size,
+    writes: ['dst'],
+    since: '6.15',
+    text: `r{dst} = load_acquire((${type} *)(r{src} {off}))`,
+  }),
+  form({
+    name: 'storeRelease',
+    opcode: STX | ATOMIC | bits,
+    dst: 'base',
+    src: 'register',
+    off: 'offset',
+    imm: 0x110,
+    size,
+    since: '6.15',
+    text: `store_release((${type} *)(r{dst} {off}), r{src})`,
+  }),
+]);
+
+/** The socket filters' packet loads, kept by the kernel for old programs: r6 holds the packet, r0 gets the value. */
+const PACKET_LOADS = SIZES.filter(({ size }) => size < 8).flatMap(({ size, bits, type }) => {
+  const row = { imm: 'signed', size, writes: CALLER_SAVED, since: '3.18' } as const;
+  return [
+    form({ ...row, name: 'loadPacket', opcode: LD | ABS | bits, text: `r0 = *(${type} *)skb[{imm}]` }),
+    form({
+      ...row,
+      name: 'loadPacketAt',
+      opcode: LD | IND | bits,
+      src: 'register',
+      text: `r0 = *(${type} *)skb[r{src} + {imm}]`,
+    }),
+  ];
+});
+
+/** Loads, stores, atomics. */
+export const MEMORY_FORMS: readonly Form[] = [
+  ...WIDE_LOADS,
+  ...MEMORY,
+  ...ATOMICS,
+  ...BARRIERS,
+  ...PACKET_LOADS,
+];

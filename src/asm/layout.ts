@@ -1,0 +1,18 @@
+/**
+ * C data from one definition: schemas (`struct({ pid: u32, comm: chars(16) })`), their layouts, and reading
+ * and writing their bytes.
+ */
+export {
+  type ArrayLayout,
+  type BytesLayout,
+  type CType,
+  type FieldLayout,
+  type IntLayout,
+  type Layout,
+  layoutOf,
+  type Padding,
+  type ScalarName,
+  type StructLayout,
+} from './layout/c-layout.ts';
+export { type Decoder, decoder, encode } from './layout/codec.ts';
+export * from './layout/schema.ts';

@@ -1,0 +1,191 @@
+/**
+ * Where C puts things: sizes, offsets and padding of a schema, as a C compiler lays them out on a 64-bit
+ * little-endian machine (System V x86-64 psABI 3.1, AAPCS64 5; the two agree on everything here).
+ */
+import type { TSchema } from '@sinclair/typebox';
+
+/** An integer of 1, 2, 4 or 8 bytes, aligned to its size; `as` is what JavaScript sees. */
+export interface IntLayout {
+  readonly kind: 'int';
+  readonly size: 1 | 2 | 4 | 8;
+  readonly align: 1 | 2 | 4 | 8;
+  readonly signed: boolean;
+  readonly bigEndian: boolean;
+  readonly as: 'number' | 'bigint';
+}
+
+/** `size` bytes in a row: NUL-terminated text (`chars`) or just bytes. */
+export interface BytesLayout {
+  readonly kind: 'chars' | 'bytes';
+  readonly size: number;
+  readonly align: 1;
+}
+
+/** `length` elements one after the other. */
+export interface ArrayLayout {
+  readonly kind: 'array';
+  readonly size: number;
+  readonly align: number;
+  readonly element: Layout;
+  readonly length: number;
+}
+
+/** One field of a struct, `offset` bytes from its start. */
+export interface FieldLayout {
+  readonly name: string;
+  readonly offset: number;
+  readonly layout: Layout;
+}
+
+/** Bytes of a struct that belong to no field; `after` names the field before them. */
+export interface Padding {
+  readonly offset: number;
+  readonly size: number;
+  readonly after: string;
+}
+
+/** Fields in the order of their offsets, and the holes between and behind them. */
+export interface StructLayout {
+  readonly kind: 'struct';
+  readonly size: number;
+  readonly align: number;
+  readonly fields: readonly FieldLayout[];
+  readonly padding: readonly Padding[];
+}
+
+/** How a schema lies in memory. Sizes, offsets and alignments are in bytes. */
+export type Layout = IntLayout | BytesLayout | ArrayLayout | StructLayout;
+
+/** The scalars: bytes, sign, byte order, and the JavaScript type they are seen as. One row a type. */
+const SCALARS = {
+  u8: scalar(1, false, 'number'),
+  u16: scalar(2, false, 'number'),
+  u32: scalar(4, false, 'number'),
+  u64: scalar(8, false, 'bigint'),
+  u64n: scalar(8, false, 'number'),
+  s8: scalar(1, true, 'number'),
+  s16: scalar(2, true, 'number'),
+  s32: scalar(4, true, 'number'),
+  s64: scalar(8, true, 'bigint'),
+  s64n: scalar(8, true, 'number'),
+  u16be: scalar(2, false, 'number', true),
+  u32be: scalar(4, false, 'number', true),
+} as const satisfies Record<string, IntLayout>;
+
+/** The names of the scalar schemas. */
+export type ScalarName = keyof typeof SCALARS;
+
+/** What a schema's `ctype` keyword may say; it is by this keyword that a schema has a layout. */
+export type CType = ScalarName | 'chars' | 'bytes' | 'array' | 'struct';
+
+function scalar(size: 1 | 2 | 4 | 8, signed: boolean, as: 'number' | 'bigint', bigEndian = false): IntLayout {
+  return Object.freeze({ kind: 'int', size, align: size, signed, bigEndian, as });
+}
+
+/** The layout of the scalar of that name. */
+export function scalarLayout(name: ScalarName): IntLayout {
+  return SCALARS[name];
+}
+
+const known = new WeakMap<TSchema, Layout>();
+
+/**
+ * The C layout of a schema made by this library's constructors (`u32`, `chars`, `struct`, ...), or of a copy
+ * of one (`{ ...u32, description: 'process id' }`). Computed once a schema; the result is frozen.
+ *
+ * Throws TypeError for any other schema: it has no C layout.
+ */
+export function layoutOf(schema: TSchema): Layout {
+  let layout = known.get(schema);
+  if (layout === undefined) {
+    layout = compute(schema, '');
+    known.set(schema, layout);
+  }
+  return layout;
+}
+
+function compute(schema: TSchema, path: string): Layout {
+  const ctype: unknown = schema?.ctype;
+  if (typeof ctype === 'string' && Object.hasOwn(SCALARS, ctype)) return SCALARS[ctype as ScalarName];
+  switch (ctype) {
+    case 'chars':
+    case 'bytes':
+      return Object.freeze({ kind: ctype, size: count(schema.size, 'bytes', path), align: 1 });
+    case 'array':
+      return arrayLayout(compute(schema.items, `${path}[]`), count(schema.minItems, 'elements', path));
+    case 'struct':
+      return structLayout(schema, path);
+    default:
+      throw new TypeError(
+        `${at(path)}this schema has no C layout: use u8 to u64, s8 to s64, u64n, s64n, u16be, u32be, ` +
+          'chars, bytes, array or struct',
+      );
+  }
+}
+
+function arrayLayout(element: Layout, length: number): ArrayLayout {
+  return Object.freeze({
+    kind: 'array',
+    size: element.size * length,
+    align: element.align,
+    element,
+    length,
+  });
+}
+
+function structLayout(schema: TSchema, path: string): StructLayout {
+  const properties: Record<string, TSchema> = schema.properties;
+  const required: readonly string[] = schema.required ?? [];
+  const fields: FieldLayout[] = [];
+  const padding: Padding[] = [];
+  let end = 0;
+  let align = 1;
+  const padTo = (boundary: number) => {
+    const offset = roundUp(end, boundary);
+    const after = fields.at(-1);
+    if (offset > end && after)
+      padding.push(Object.freeze({ offset: end, size: offset - end, after: after.name }));
+    end = offset;
+  };
+  for (const [name, field] of Object.entries(properties)) {
+    const inside = path === '' ? name : `${path}.${name}`;
+    checkFieldName(name, inside);
+    if (!required.includes(name)) throw new TypeError(`${inside}: a field of a C struct can't be optional`);
+    const layout = compute(field, inside);
+    padTo(layout.align);
+    fields.push(Object.freeze({ name, offset: end, layout }));
+    end += layout.size;
+    align = Math.max(align, layout.align);
+  }
+  if (fields.length === 0) throw new TypeError(`${at(path)}a struct needs at least one field`);
+  padTo(align);
+  return Object.freeze({
+    kind: 'struct',
+    size: end,
+    align,
+    fields: Object.freeze(fields),
+    padding: Object.freeze(padding),
+  });
+}
+
+/**
+ * C identifiers only: JavaScript would move a name like `0` to the front, and `__proto__` is no field at all.
+ */
+function checkFieldName(name: string, path: string): void {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name === '__proto__')
+    throw new TypeError(`${path}: a field's name has to be a C identifier`);
+}
+
+function count(value: unknown, of: string, path: string): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 1)
+    throw new RangeError(`${at(path)}the number of ${of} has to be an integer of at least 1, not ${value}`);
+  return value as number;
+}
+
+function at(path: string): string {
+  return path === '' ? '' : `${path}: `;
+}
+
+function roundUp(value: number, multiple: number): number {
+  return Math.ceil(value / multiple) * multiple;
+}

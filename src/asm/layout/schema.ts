@@ -1,0 +1,153 @@
+/**
+ * Schemas of C data: TypeBox schemas that also say how many bytes they take.
+ *
+ * One definition gives the layout (`layoutOf`), the reader (`decoder`), the writer (`encode`) and the static
+ * type (`Static<typeof Attempt>` of TypeBox). As JSON Schema they describe the decoded values, as far as JSON
+ * has such values: `u64`, `s64` and `bytes` are of types that only TypeBox knows (`bigint`, `Uint8Array`).
+ *
+ * TypeBox's functions are imported one by one since a bundler can drop the others then: 7 KB instead of the
+ * 115 KB behind its `Type` object.
+ */
+import {
+  type SchemaOptions,
+  type TArray,
+  type TBigInt,
+  type TInteger,
+  type TObject,
+  type TProperties,
+  type TSchema,
+  type TString,
+  type TUint8Array,
+  Array as TypeArray,
+  BigInt as TypeBigInt,
+  Integer as TypeInteger,
+  Object as TypeObject,
+  String as TypeString,
+  Uint8Array as TypeUint8Array,
+} from '@sinclair/typebox';
+import { layoutOf, type ScalarName, scalarLayout } from './c-layout.ts';
+
+/** How wide a load, a store or an atomic is, in bytes. Every scalar schema is one. */
+export interface Width {
+  readonly size: 1 | 2 | 4 | 8;
+}
+
+/** An integer of `S` bytes that JavaScript sees as a number. */
+export interface NumberSchema<S extends Width['size'] = Width['size']> extends TInteger {
+  readonly ctype: ScalarName;
+  readonly size: S;
+}
+
+/** A 64-bit integer that JavaScript sees as a bigint. */
+export interface BigIntSchema extends TBigInt {
+  readonly ctype: ScalarName;
+  readonly size: 8;
+}
+
+/** NUL-terminated text in `size` bytes. */
+export interface CharsSchema extends TString {
+  readonly ctype: 'chars';
+  readonly size: number;
+}
+
+/** `size` bytes. */
+export interface BytesSchema extends TUint8Array {
+  readonly ctype: 'bytes';
+  readonly size: number;
+}
+
+/** Elements in a row, `size` bytes together. */
+export interface ArraySchema<T extends TSchema = TSchema> extends TArray<T> {
+  readonly ctype: 'array';
+  readonly size: number;
+}
+
+/** Fields one after the other with C's padding, `size` bytes together. */
+export interface StructSchema<F extends TProperties = TProperties> extends TObject<F> {
+  readonly ctype: 'struct';
+  readonly size: number;
+}
+
+/** 0 to 255. */
+export const u8: NumberSchema<1> = number('u8', 1);
+/** 0 to 65,535. */
+export const u16: NumberSchema<2> = number('u16', 2);
+/** 0 to 4,294,967,295. */
+export const u32: NumberSchema<4> = number('u32', 4);
+/** -128 to 127. */
+export const s8: NumberSchema<1> = number('s8', 1);
+/** -32,768 to 32,767. */
+export const s16: NumberSchema<2> = number('s16', 2);
+/** -2,147,483,648 to 2,147,483,647. */
+export const s32: NumberSchema<4> = number('s32', 4);
+
+/** 0 to 2^64-1 as a bigint. */
+export const u64: BigIntSchema = bigint('u64');
+/** -2^63 to 2^63-1 as a bigint. */
+export const s64: BigIntSchema = bigint('s64');
+
+/**
+ * An unsigned 64-bit integer as a JavaScript number.
+ *
+ * Read: past 2^53 the nearest double (ties to even), exactly as `Number(bigint)` gives it. Written: a number
+ * that is no safe integer throws RangeError, so nothing is rounded on the way into the kernel.
+ */
+export const u64n: NumberSchema<8> = number('u64n', 8);
+/** A signed 64-bit integer as a JavaScript number; the same rules as `u64n`, on both sides of zero. */
+export const s64n: NumberSchema<8> = number('s64n', 8);
+
+/**
+ * 16 bits in network byte order (a port as packets and sockets have it); the number is in the host's sense.
+ */
+export const u16be: NumberSchema<2> = number('u16be', 2);
+/** 32 bits in network byte order. */
+export const u32be: NumberSchema<4> = number('u32be', 4);
+
+/**
+ * Text in a field of `size` bytes, NUL included (`char comm[16]`).
+ *
+ * Read: up to the first NUL, or the whole field if there is none; what isn't UTF-8 becomes U+FFFD. Written:
+ * UTF-8, the rest zeroed; RangeError where it doesn't fit together with its NUL, contains one, or isn't
+ * well-formed.
+ */
+export function chars(size: number): CharsSchema {
+  return sized(TypeString({ ctype: 'chars', size, maxLength: size }));
+}
+
+/** `size` bytes as a Uint8Array; reading gives a copy that belongs to the caller. */
+export function bytes(size: number): BytesSchema {
+  return sized(TypeUint8Array({ ctype: 'bytes', size, minByteLength: size, maxByteLength: size }));
+}
+
+/** `length` elements in a row (`T name[length]`). Throws TypeError where the element has no C layout. */
+export function array<T extends TSchema>(element: T, length: number): ArraySchema<T> {
+  return sized(TypeArray(element, { ctype: 'array', minItems: length, maxItems: length }));
+}
+
+/**
+ * A C struct: its fields in the order given, each aligned as C aligns it. Structs nest.
+ *
+ * Throws TypeError where a field has no C layout or a name that is no C identifier. `options` are TypeBox's:
+ * `$id`, `title`, `description`.
+ */
+export function struct<F extends TProperties>(fields: F, options: SchemaOptions = {}): StructSchema<F> {
+  return sized(TypeObject(fields, { ...options, ctype: 'struct', additionalProperties: false }));
+}
+
+function number<S extends Width['size']>(ctype: ScalarName, size: S): NumberSchema<S> {
+  const { signed } = scalarLayout(ctype);
+  const bits = size * 8;
+  // The largest 64-bit values have no double of their own: the bounds are those that reading rounds to.
+  const [minimum, top] = signed ? [-(2 ** (bits - 1)), 2 ** (bits - 1)] : [0, 2 ** bits];
+  return TypeInteger({ ctype, size, minimum, maximum: size === 8 ? top : top - 1 }) as NumberSchema<S>;
+}
+
+function bigint(ctype: ScalarName): BigIntSchema {
+  // No bounds here: as bigints they would make JSON.stringify of the schema throw. encode() has them.
+  return TypeBigInt({ ctype, size: 8 }) as BigIntSchema;
+}
+
+/** Gives a schema its `size`, and throws now rather than at first use if it has no layout. */
+function sized<T extends TSchema, R extends T & { readonly size: number }>(schema: T): R {
+  return Object.assign(schema, { size: layoutOf(schema).size }) as R;
+}

@@ -1,0 +1,83 @@
+/**
+ * Maps as values: what a program refers to and a loader creates.
+ *
+ * Source: man 2 bpf, include/uapi/linux/bpf.h (`enum bpf_map_type`).
+ */
+import type { Static, TSchema } from '@sinclair/typebox';
+import { layoutOf, u32 } from './layout.ts';
+
+/** Map types by the kernel's names and numbers. */
+export const MapType = {
+  hash: 1,
+  array: 2,
+  perfEventArray: 4,
+  perCpuHash: 5,
+  perCpuArray: 6,
+  lruHash: 9,
+} as const;
+export type MapType = (typeof MapType)[keyof typeof MapType];
+
+/** A map before it exists. `K` and `V` are the schemas of its keys and values. */
+export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchema> {
+  readonly kind: 'map';
+  /** At most 15 characters of [A-Za-z0-9_.]; what bpftool shows. */
+  readonly name: string;
+  readonly type: MapType;
+  readonly key: K;
+  readonly value: V;
+  readonly maxEntries: number;
+  /** `BPF_F_*` of map creation. */
+  readonly flags: number;
+}
+
+/** The JavaScript value of a map's keys. */
+export type KeyOf<M extends MapSpec> = Static<M['key']>;
+/** The JavaScript value of a map's values. */
+export type ValueOf<M extends MapSpec> = Static<M['value']>;
+
+interface Shape<K extends TSchema, V extends TSchema> {
+  readonly key: K;
+  readonly value: V;
+  readonly maxEntries: number;
+  readonly flags?: number;
+}
+
+/** A hash table, its entries allocated when it is created (so that an update can't fail for want of memory). */
+export function hash<K extends TSchema, V extends TSchema>(name: string, shape: Shape<K, V>): MapSpec<K, V> {
+  return spec(name, MapType.hash, shape);
+}
+
+/** A hash table that drops the least recently used entry when it is full. */
+export function lruHash<K extends TSchema, V extends TSchema>(
+  name: string,
+  shape: Shape<K, V>,
+): MapSpec<K, V> {
+  return spec(name, MapType.lruHash, shape);
+}
+
+/** An array of `maxEntries` values (1 if not given), zero at first, that can't be deleted. */
+export function arrayMap<V extends TSchema>(
+  name: string,
+  shape: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
+): MapSpec<typeof u32, V> {
+  return spec(name, MapType.array, { maxEntries: 1, ...shape, key: u32 });
+}
+
+/** The perf rings of all CPUs; the loader makes it as large as the highest possible CPU number asks for. */
+export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32> {
+  return spec(name, MapType.perfEventArray, { key: u32, value: u32, maxEntries: 0 });
+}
+
+function spec<K extends TSchema, V extends TSchema>(
+  name: string,
+  type: MapType,
+  { key, value, maxEntries, flags = 0 }: Shape<K, V>,
+): MapSpec<K, V> {
+  if (!/^[A-Za-z0-9_.]{1,15}$/.test(name))
+    throw new RangeError(`map name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.]`);
+  if (!Number.isInteger(maxEntries) || maxEntries < 0 || maxEntries > 0xffff_ffff)
+    throw new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`);
+  layoutOf(key);
+  layoutOf(value);
+  return { kind: 'map', name, type, key, value, maxEntries, flags };
+}

@@ -1,0 +1,37 @@
+/**
+ * A program and a tool before the kernel has seen them: plain values, the same on every machine.
+ */
+import type { TSchema } from '@sinclair/typebox';
+import type { Item } from './instruction.ts';
+import type { MapSpec } from './map.ts';
+
+/** Where a program is to be attached. */
+export type Attachment =
+  /** The entry of a kernel function (program type kprobe). */
+  | { readonly kind: 'kprobe'; readonly symbol: string }
+  /** A raw tracepoint (Linux 4.17): arguments as the kernel passes them, read by probe reads. */
+  | { readonly kind: 'raw_tracepoint'; readonly tracepoint: string }
+  /** A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5); `btfId` is that of `btf_trace_*`. */
+  | { readonly kind: 'tp_btf'; readonly tracepoint: string; readonly btfId: number };
+
+/** A program: where it goes and what it does. */
+export interface ProgramSpec {
+  /** At most 15 characters of [A-Za-z0-9_.]; what bpftool shows. */
+  readonly name: string;
+  readonly attachment: Attachment;
+  readonly instructions: readonly Item[];
+  /** Left out, not an error, where the kernel has nothing of that name to attach to. */
+  readonly optional?: boolean;
+}
+
+/** All that one tool loads together. `E` is the schema of its events. */
+export interface Tool<E extends TSchema = TSchema> {
+  readonly name: string;
+  readonly programs: readonly ProgramSpec[];
+  readonly maps: readonly MapSpec[];
+  /** The perf rings that carry the events, and what one of them looks like. */
+  readonly events: { readonly map: MapSpec; readonly schema: E };
+}
+
+/** What programs declare to the kernel, whose tracing helpers ask for a GPL-compatible licence. */
+export const LICENSE = 'Dual MIT/GPL';

@@ -1,0 +1,46 @@
+/**
+ * What a program is assembled for: a processor, and the types of the kernel it will run in.
+ */
+import { type Architecture, architectureOf } from './architecture.ts';
+import type { Btf, Member } from './btf.ts';
+
+/** A processor and a kernel. The same target gives the same program, on any machine. */
+export interface Target {
+  readonly architecture: Architecture;
+  /** The kernel's types; absent where it has none. */
+  readonly kernel?: Btf;
+}
+
+/** A field of a kernel structure was asked for, but the target has no kernel types. */
+export class NoKernelTypes extends Error {
+  override readonly name = 'NoKernelTypes';
+}
+
+/** The target of that architecture (as `process.arch` names it), with the kernel's types if it has any. */
+export function target(architectureName: string, kernel?: Btf): Target {
+  const architecture = architectureOf(architectureName);
+  return kernel === undefined ? { architecture } : { architecture, kernel };
+}
+
+/**
+ * The kernel's types. Throws NoKernelTypes where the target has none; `wanted` says what they were needed
+ * for.
+ */
+export function kernelTypes(target: Target, wanted = 'a kernel structure'): Btf {
+  if (target.kernel !== undefined) return target.kernel;
+  throw new NoKernelTypes(
+    `${wanted} is needed, but there are no kernel types to find it in: ` +
+      'this kernel shows no BTF in /sys/kernel/btf/vmlinux. Boot one built with CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions build theirs so)',
+  );
+}
+
+/**
+ * A field of a kernel structure: `field(target, 'sock', '__sk_common.skc_daddr')`. With several paths the
+ * first that exists.
+ *
+ * Throws NoKernelTypes where the target has no BTF, else as `Btf.member` does.
+ */
+export function field(target: Target, struct: string, path: string | readonly string[]): Member {
+  const first = typeof path === 'string' ? path : path[0];
+  return kernelTypes(target, `the field ${struct}.${first}`).member(struct, path);
+}

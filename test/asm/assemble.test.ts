@@ -1,0 +1,311 @@
+import * as assert from 'uvu/assert';
+import { AssembleError, assemble } from '../../src/asm/assemble.ts';
+import {
+  add,
+  call,
+  callSubprogram,
+  exit,
+  gotol,
+  gotox,
+  ja,
+  jeq,
+  jne,
+  label,
+  lddw,
+  ldx,
+  loadFunction,
+  loadMap,
+  loadMapValue,
+  mayGoto,
+  mov,
+} from '../../src/asm/constructors.ts';
+import { disassemble } from '../../src/asm/disassemble.ts';
+import { mapLookupElem } from '../../src/asm/helpers.ts';
+import type { Instruction, Item } from '../../src/asm/instruction.ts';
+import type { MapSpec } from '../../src/asm/map.ts';
+import { capture } from '../../src/asm/position.ts';
+import { r0, r1, r2, r3, r10 } from '../../src/asm/registers.ts';
+import { suite } from '../harness.ts';
+import { hexOf } from './fixtures/instructions.ts';
+
+const test = suite('asm/assemble');
+
+const attempts = { kind: 'map', name: 'attempts' } as MapSpec;
+const counts = { kind: 'map', name: 'counts' } as MapSpec;
+
+function textOf(items: readonly Item[]): string[] {
+  return assemble(items).instructions.map(({ slot, instruction }) => `${slot}: ${disassemble(instruction)}`);
+}
+
+function refused(
+  items: readonly Item[],
+  kind: typeof AssembleError | typeof RangeError,
+  message: string | RegExp,
+): void {
+  assert.throws(
+    () => assemble(items),
+    (error: unknown) => {
+      assert.instance(error, kind);
+      if (typeof message === 'string') assert.is((error as Error).message, message);
+      else assert.match((error as Error).message, message);
+      return true;
+    },
+  );
+}
+
+test('the least program', () => {
+  const { bytes, instructions, references } = assemble([mov(r0, 0), exit()]);
+  assert.is(hexOf(bytes), 'b7 00 00 00 00 00 00 00 95 00 00 00 00 00 00 00');
+  assert.equal(
+    instructions.map(({ slot, labels }) => ({ slot, labels })),
+    [
+      { slot: 0, labels: [] },
+      { slot: 1, labels: [] },
+    ],
+  );
+  assert.equal(references, []);
+});
+
+test('jumps to labels, forward and back, count slots from the following instruction', () => {
+  assert.equal(
+    textOf([
+      mov(r0, 3),
+      label('again'),
+      add(r0, -1),
+      jne(r0, 0, 'again'),
+      jeq(r0, 1, 'out'),
+      mov(r0, 0),
+      label('out'),
+      exit(),
+    ]),
+    [
+      '0: (b7) r0 = 3',
+      '1: (07) r0 += -1',
+      '2: (55) if r0 != 0x0 goto pc-2',
+      '3: (15) if r0 == 0x1 goto pc+1',
+      '4: (b7) r0 = 0',
+      '5: (95) exit',
+    ],
+  );
+});
+
+test('an lddw between jump and label counts twice', () => {
+  const items = [
+    jeq(r1, 0, 'out'),
+    lddw(r0, 2n ** 40n),
+    ja('end'),
+    label('out'),
+    mov(r0, 1),
+    label('end'),
+    exit(),
+  ];
+  assert.equal(textOf(items), [
+    '0: (15) if r1 == 0x0 goto pc+3',
+    '1: (18) r0 = 0x10000000000',
+    '3: (05) goto pc+1',
+    '4: (b7) r0 = 1',
+    '5: (95) exit',
+  ]);
+  assert.is(assemble(items).bytes.length, 6 * 8);
+});
+
+test('labels and the label jumped to stay with the instructions, references to labels do not', () => {
+  const { instructions } = assemble([mov(r0, 0), jeq(r0, 0, 'b'), label('a'), label('b'), exit()]);
+  assert.equal(instructions[2]?.labels, ['a', 'b']);
+  assert.is(instructions[1]?.target, 'b');
+  assert.not('reference' in (instructions[1]?.instruction ?? {}));
+});
+
+test('numbers of slots stay as they are', () => {
+  assert.equal(
+    textOf([mov(r0, 0), jeq(r0, 0, 1), mov(r0, 1), exit()]).at(1),
+    '1: (15) if r0 == 0x0 goto pc+1',
+  );
+});
+
+test('gotol and may_goto take labels as well', () => {
+  assert.equal(textOf([mov(r0, 0), label('again'), mayGoto('out'), gotol('again'), label('out'), exit()]), [
+    '0: (b7) r0 = 0',
+    '1: (e5) may_goto pc+1',
+    '2: (06) gotol pc-2',
+    '3: (95) exit',
+  ]);
+});
+
+test('subprograms are called and loaded by their labels', () => {
+  const program = [
+    callSubprogram('double'),
+    loadFunction(r2, 'double'),
+    mov(r0, 0),
+    exit(),
+    label('double'),
+    mov(r0, r1),
+    add(r0, r0),
+    exit(),
+  ];
+  assert.equal(textOf(program).slice(0, 2), ['0: (85) call pc+4', '1: (18) r2 = subprog[+3]']);
+});
+
+test('maps are listed by slot, in order, and left zero', () => {
+  const { references, bytes, instructions } = assemble([
+    loadMap(r1, attempts),
+    mov(r2, r10),
+    add(r2, -8),
+    call(mapLookupElem),
+    loadMapValue(r3, counts, 16),
+    loadMap(r1, attempts),
+    mov(r0, 0),
+    exit(),
+  ]);
+  assert.equal(
+    references.map(({ slot, map }) => [slot, map.name]),
+    [
+      [0, 'attempts'],
+      [5, 'counts'],
+      [7, 'attempts'],
+    ],
+  );
+  assert.is(references[0]?.map, attempts);
+  assert.is(hexOf(bytes.subarray(40, 56)), '18 23 00 00 00 00 00 00 00 00 00 00 10 00 00 00');
+  assert.is(disassemble(instructions[4]?.instruction as Instruction), '(18) r3 = map[counts][0]+16');
+});
+
+test('the same list gives the same bytes, and is left as it was', () => {
+  const items = [mov(r0, 0), jeq(r0, 0, 'out'), label('out'), exit()];
+  const before = structuredClone(items);
+  assert.equal(assemble(items), assemble(items));
+  assert.equal(items, before);
+});
+
+test('a conditional jump over 32767 slots is as far as it goes', () => {
+  const over = (count: number): Item[] => [
+    jeq(r1, 0, 'out'),
+    ...Array.from({ length: count }, () => mov(r0, 0)),
+    label('out'),
+    mov(r0, 0),
+    exit(),
+  ];
+  assert.is(assemble(over(32767)).instructions[0]?.instruction.off, 32767);
+  refused(
+    over(32768),
+    RangeError,
+    "slot 0: jeq: label 'out' is 32768 slots away, which does not fit in 16 signed bits; jump round a ja or gotol instead",
+  );
+});
+
+test('a jump back over 32768 slots is as far as it goes', () => {
+  const over = (count: number): Item[] => [
+    mov(r0, 0),
+    label('again'),
+    ...Array.from({ length: count }, () => mov(r0, 0)),
+    jeq(r0, 1, 'end'),
+    ja('again'),
+    label('end'),
+    exit(),
+  ];
+  assert.is(assemble(over(32766)).instructions.at(-2)?.instruction.off, -32768);
+  refused(
+    over(32767),
+    RangeError,
+    "slot 32769: ja: label 'again' is -32769 slots away, which does not fit in 16 signed bits; gotol reaches further (Linux 6.6)",
+  );
+});
+
+test('a jump of 40000 slots is refused by the line that made it', () => {
+  const far = { ...jeq(r1, 0, 'out'), position: { stack: `Error\n    at tool (file:///tool.ts:12:3)` } };
+  refused(
+    [far, ...Array.from({ length: 40000 }, () => mov(r0, 0)), label('out'), exit()],
+    RangeError,
+    /^slot 0: jeq: label 'out' is 40000 slots away, .*\(\/tool\.ts:12\)$/,
+  );
+});
+
+test('gotol reaches where ja does not', () => {
+  const { instructions } = assemble([
+    jeq(r1, 0, 1),
+    gotol('out'),
+    ...Array.from({ length: 40000 }, () => mov(r0, 0)),
+    label('out'),
+    exit(),
+  ]);
+  assert.is(instructions[1]?.instruction.imm, 40000);
+});
+
+const REFUSED: readonly [items: readonly Item[], message: string][] = [
+  [[], 'a program needs at least one instruction'],
+  [[label('alone')], 'a program needs at least one instruction'],
+  [[label('a'), mov(r0, 0), label('a'), exit()], "label 'a' is defined twice, at slots 0 and 1"],
+  [[mov(r0, 0), ja('end'), exit(), label('end')], "slot 1: label 'end' has no instruction after it"],
+  [[mov(r0, 0), jeq(r0, 0, 7), exit()], "slot 1: jeq goes to slot 9, outside the program's 3"],
+  [[mov(r0, 0), jeq(r0, 0, -3), exit()], "slot 1: jeq goes to slot -1, outside the program's 3"],
+  [[jeq(r1, 0, 1), lddw(r0, 0), exit()], 'slot 0: jeq goes to slot 2, the middle of an lddw'],
+  [[mov(r0, 0)], 'slot 0: mov is the last of the program, which runs on past its end'],
+  [[mov(r0, 0), jeq(r0, 0, -2)], 'slot 1: jeq is the last of the program, which runs on past its end'],
+  [[mov(r0, 0), exit(), mov(r0, 1), exit()], 'slot 2: nothing reaches mov'],
+  [[mov(r0, 0), ja('out'), mov(r0, 1), label('out'), exit()], 'slot 2: nothing reaches mov'],
+  [
+    [callSubprogram('f'), exit(), label('f'), mov(r0, 0)],
+    'slot 2: mov is the last of a subprogram, which runs on past its end',
+  ],
+  [
+    [callSubprogram('f'), mov(r0, 0), label('f'), mov(r0, 0), exit()],
+    'slot 1: mov is the last of the program, which runs on past its end',
+  ],
+  [
+    [callSubprogram('f'), jeq(r0, 0, 'in'), exit(), label('f'), mov(r0, 0), label('in'), exit()],
+    'slot 1: jeq goes to slot 4, in another subprogram',
+  ],
+  [
+    [{ ...mov(r0, 0), reference: { kind: 'label', label: 'x' } }, label('x'), exit()],
+    'slot 0: an instruction of opcode 0xb7 takes no label',
+  ],
+];
+
+for (const [items, message] of REFUSED)
+  test(`refused: ${message}`, () => {
+    refused(items, AssembleError, message);
+  });
+
+test('an unknown label is refused, and those nearest to it are named', () => {
+  refused(
+    [jeq(r1, 0, 'mising'), mov(r0, 0), label('missing'), exit()],
+    AssembleError,
+    /^slot 0: label 'mising' is nowhere defined.*missing/,
+  );
+});
+
+test('an error has the slot and the position of its instruction', () => {
+  const position = capture(capture);
+  try {
+    assemble([mov(r0, 0), { ...jeq(r0, 0, 'nowhere'), position }, exit()]);
+    assert.unreachable();
+  } catch (error) {
+    assert.instance(error, AssembleError);
+    assert.is((error as AssembleError).slot, 1);
+    assert.is((error as AssembleError).position, position);
+  }
+});
+
+test('a label at the very end that nothing goes to is no harm', () => {
+  assert.is(assemble([mov(r0, 0), exit(), label('end')]).instructions.length, 2);
+});
+
+test('an instruction that the table does not know passes, for kernels to come', () => {
+  const raw: Instruction = { opcode: 0xf7, dst: 1, src: 2, off: 3, imm: 4 };
+  assert.is(hexOf(assemble([raw, exit()]).bytes.subarray(0, 8)), 'f7 21 03 00 04 00 00 00');
+});
+
+test('where a computed jump goes is not known, so nothing is called unreached', () => {
+  assert.is(assemble([ldx({ size: 8 }, r1, r1, 0), gotox(r1), mov(r0, 0), exit()]).instructions.length, 4);
+});
+
+test('a hand-made number that does not fit is refused', () => {
+  refused([{ ...mov(r0, 0), imm: 2 ** 40 }, exit()], RangeError, /immediate 1099511627776 is not between/);
+});
+
+test('a program of more slots than any kernel takes is refused', () => {
+  const items = Array.from({ length: 1_000_001 }, () => exit());
+  refused(items, RangeError, '1000001 slots are more than the 1000000 the kernel takes');
+});
+
+test.run();

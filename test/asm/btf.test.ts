@@ -1,0 +1,222 @@
+import * as assert from 'uvu/assert';
+import { Btf, NoSuchField } from '../../src/asm/btf.ts';
+import { nearest } from '../../src/asm/nearest.ts';
+import { suite } from '../harness.ts';
+import { kernelInSmall } from './fixtures/kernel-types.ts';
+
+const test = suite('asm/btf');
+
+/** Runs it, and returns what it threw. */
+function thrown(run: () => unknown): Error {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof Error) return error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+const btf = Btf.parse(kernelInSmall().blob());
+const at = (path: string, struct = 'sock') => {
+  const { offset, size, kind } = btf.member(struct, path);
+  return `${kind} ${size} at ${offset}`;
+};
+
+// Paths
+
+const places: [string, string][] = [
+  ['sk_protocol', 'int 2 at 56'],
+  ['__sk_common', 'struct 56 at 0'],
+  ['__sk_common.skc_daddr', 'int 4 at 0'],
+  ['__sk_common.skc_rcv_saddr', 'int 4 at 4'],
+  ['__sk_common.skc_addrpair', 'int 8 at 0'],
+  ['__sk_common.skc_state', 'int 1 at 18'],
+  ['__sk_common.skc_v6_daddr', 'struct 16 at 24'],
+  ['__sk_common.skc_v6_daddr.in6_u', 'union 16 at 24'],
+  ['__sk_common.skc_v6_daddr.in6_u.u6_addr32', 'array 16 at 24'],
+  ['__sk_common.skc_v6_daddr.in6_u.u6_addr32[3]', 'int 4 at 36'],
+  ['__sk_common.skc_v6_daddr.in6_u.u6_addr8[15]', 'int 1 at 39'],
+  ['__sk_common.skc_prot', 'pointer 8 at 40'],
+  ['sk_grid', 'array 12 at 86'],
+  ['sk_grid[1]', 'array 6 at 92'],
+  ['sk_grid[1][2]', 'int 2 at 96'],
+  ['sk_tail', 'array 0 at 120'],
+  ['sk_tail[2]', 'struct 16 at 152'],
+  ['sk_reuse', 'int 1 at 84'],
+  ['sk_inner', 'int 2 at 102'],
+];
+for (const [path, expected] of places)
+  test(`sock.${path} is found`, () => {
+    assert.is(at(path), expected);
+  });
+
+test('a member says whether it is signed', () => {
+  assert.is(btf.member('sock', 'sk_err').signed, true);
+  assert.is(btf.member('sock', 'sk_protocol').signed, false);
+  assert.is(btf.member('sock', '__sk_common').signed, false);
+});
+
+test('a pointer says which struct it leads to, by its name or its typedef\u2019s', () => {
+  assert.is(btf.member('sock', '__sk_common.skc_prot').pointsTo, 'proto');
+  assert.is(btf.member('sock', 'sk_link').pointsTo, 'net');
+  assert.is(btf.member('sock', '__sk_common.skc_refcnt').pointsTo, 'atomic_t');
+  assert.is(btf.member('sock', 'sk_void').pointsTo, undefined);
+  assert.is(btf.member('atomic_t', 'counter').offset, 0);
+});
+
+test('of several paths the first that exists is taken', () => {
+  assert.is(btf.member('sock', ['sk_new', 'sk_err', 'sk_protocol']).offset, 60);
+  assert.is(btf.has('sock', ['sk_new', 'sk_err']), true);
+});
+
+test('has() tells what there is', () => {
+  assert.is(btf.has('sock'), true);
+  assert.is(btf.has('sock_t'), false, 'a typedef of no struct');
+  assert.is(btf.has('atomic_t'), true);
+  assert.is(btf.has('nothing'), false);
+  assert.is(btf.has('nothing', 'x'), false);
+  assert.is(btf.has('sock', '__sk_common.skc_daddr'), true);
+  assert.is(btf.has('sock', 'skc_daddr'), false);
+  assert.is(btf.has('sock', 'sk_grid[2]'), false);
+});
+
+test('sizeOf() has the size of structs, unions and typedefs of them', () => {
+  assert.equal([btf.sizeOf('sock'), btf.sizeOf('in6_addr'), btf.sizeOf('atomic_t')], [120, 16, 4]);
+  assert.instance(
+    thrown(() => btf.sizeOf('nothing')),
+    NoSuchField,
+  );
+});
+
+// Bit fields
+
+test('a bit field of whole bytes is a plain field', () => {
+  assert.equal(btf.member('sock', 'sk_flags.whole'), {
+    kind: 'int',
+    signed: false,
+    type: 3,
+    offset: 64,
+    size: 1,
+  });
+  assert.is(at('sk_flags.wide'), 'int 2 at 68');
+  assert.is(at('sk_flags.plain'), 'int 2 at 70');
+  assert.is(at('sk_old'), 'int 1 at 80');
+});
+
+test('other bit fields come with the smallest aligned load around them', () => {
+  const bits = (path: string) => {
+    const { offset, size, bitOffset, bitSize, signed } = btf.member('sock', path);
+    return { offset, size, bitOffset, bitSize, signed };
+  };
+  assert.equal(bits('sk_flags.odd'), { offset: 65, size: 1, bitOffset: 0, bitSize: 3, signed: false });
+  assert.equal(bits('sk_flags.across'), { offset: 64, size: 4, bitOffset: 11, bitSize: 9, signed: true });
+  assert.equal(bits('sk_older'), { offset: 81, size: 1, bitOffset: 3, bitSize: 2, signed: false });
+});
+
+test('a bit field that no load of 8 aligned bytes covers throws BtfError', () => {
+  assert.match(
+    thrown(() => btf.member('sock', 'sk_flags.straddles')).message,
+    /sock\.sk_flags\.straddles: 16 bits/,
+  );
+});
+
+// What isn't there
+
+test('a misspelt member throws NoSuchField with the nearest names', () => {
+  const error = thrown(() => btf.member('sock', 'sk_protcol')) as NoSuchField;
+  assert.instance(error, NoSuchField);
+  assert.is(error.message, "struct sock: no member 'sk_protcol'; nearest: sk_protocol");
+  assert.equal([error.struct, error.paths, error.nearest], ['sock', ['sk_protcol'], ['sk_protocol']]);
+});
+
+test('a member that lies deeper is found for the message, with its path', () => {
+  const error = thrown(() => btf.member('sock', 'skc_daddr')) as NoSuchField;
+  assert.is(error.nearest[0], '__sk_common.skc_daddr');
+  const nested = thrown(() => btf.member('sock', '__sk_common.daddr')) as NoSuchField;
+  assert.match(
+    nested.message,
+    /^struct sock: no member '__sk_common\.daddr'; nearest: __sk_common\.skc_daddr/,
+  );
+});
+
+test('a missing struct throws NoSuchField with the nearest names', () => {
+  const error = thrown(() => btf.member('sock_comon', 'skc_daddr')) as NoSuchField;
+  assert.is(error.message, "this kernel has no struct 'sock_comon'; nearest: sock_common");
+  assert.equal(error.paths, []);
+});
+
+test('where no alternative exists the message has them all', () => {
+  const { message } = thrown(() => btf.member('sock', ['sk_prot_old', 'sk_errr']));
+  assert.match(message, /no member 'sk_prot_old'; no member 'sk_errr'; nearest: .*sk_err/);
+});
+
+const dead: [string, RegExp][] = [
+  [
+    '__sk_common.skc_prot.close',
+    /'__sk_common\.skc_prot' is a pointer and has no member 'close': read it, then/,
+  ],
+  ['sk_err.x', /'sk_err' is an int and has no member 'x'/],
+  ['sk_err[0]', /'sk_err' is an int, no array/],
+  ['sk_grid[2]', /'sk_grid\[2\]': the array has 2 elements/],
+];
+for (const [path, message] of dead)
+  test(`${path} leads nowhere, and the message says why`, () => {
+    const error = thrown(() => btf.member('sock', path));
+    assert.instance(error, NoSuchField);
+    assert.match(error.message, message);
+  });
+
+test('what is no path throws TypeError', () => {
+  for (const path of ['', '.', 'a.', 'a..b', 'a[', 'a[x]', '[0]', 'a b', 'a->b'])
+    assert.instance(
+      thrown(() => btf.member('sock', path)),
+      TypeError,
+      path,
+    );
+});
+
+test('no path at all throws TypeError', () => {
+  assert.instance(
+    thrown(() => btf.member('sock', [])),
+    TypeError,
+  );
+});
+
+test('nearest() ranks the same name elsewhere before affixes before typing errors', () => {
+  assert.equal(nearest('daddr', ['saddr', 'skc_daddr', 'x.daddr', 'unlike']), [
+    'x.daddr',
+    'saddr',
+    'skc_daddr',
+  ]);
+  assert.equal(nearest('abcdef', ['uvwxyz', 'abc', 'abcdfe', 'abcdef_old']), ['abcdef_old', 'abcdfe']);
+  assert.equal(nearest('x', ['yyy']), []);
+});
+
+// Enums
+
+test('enum values are found in any enum or in one', () => {
+  assert.is(btf.enumValue('TCP_SYN_SENT'), 2);
+  assert.is(btf.enumValue('MINUS', 'small'), -1);
+  assert.is(btf.enumValue('ALL'), 0xffff_ffff);
+  assert.is(btf.enumValue('TOP', 'huge'), 2n ** 63n);
+  assert.is(btf.enumValue('LOW'), 3n);
+  assert.is(btf.enumValue('BELOW'), -5n);
+});
+
+test('a missing enum value throws NoSuchField', () => {
+  assert.match(
+    thrown(() => btf.enumValue('PLUSS', 'small')).message,
+    /^no value 'PLUSS' in enum small of this kernel; nearest: PLUS/,
+  );
+  assert.instance(
+    thrown(() => btf.enumValue('TOP', 'small')),
+    NoSuchField,
+  );
+  assert.instance(
+    thrown(() => btf.enumValue('NOTHING')),
+    NoSuchField,
+  );
+  assert.match(thrown(() => btf.enumValue('A', 'nothing')).message, /no enum 'nothing'/);
+});
+
+test.run();

@@ -1,0 +1,744 @@
+/** The builder: what each statement emits, and what it refuses. */
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { Btf } from '../../src/asm/btf.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { add, call, ja, jeq, label, mov } from '../../src/asm/constructors.ts';
+import { disassemble } from '../../src/asm/disassemble.ts';
+import {
+  getCurrentComm,
+  getCurrentPidTgid,
+  getSmpProcessorId,
+  ktimeGetNs,
+  probeReadKernel,
+  tracePrintk,
+} from '../../src/asm/helpers.ts';
+import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
+import { bytes, chars, s32, s64, struct, u8, u16, u16be, u32, u64 } from '../../src/asm/layout.ts';
+import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import { r0, r1, r2 } from '../../src/asm/registers.ts';
+import { target } from '../../src/asm/target.ts';
+import { suite } from '../harness.ts';
+import { BtfWriter } from './btf-writer.ts';
+
+const test = suite('asm/builder');
+
+const x64 = target('x64');
+
+/** The text of a program on a raw tracepoint, without the opcodes; jumps as labels. */
+function emitted(body: (b: Builder) => void, on = x64): string[] {
+  const { instructions } = rawTracepoint('test', on, body);
+  return assemble(instructions).instructions.flatMap(({ instruction, labels, target }) => {
+    const text = disassemble(instruction).replace(/^\(..\) /, '');
+    return [
+      ...labels.map((name) => `${name}:`),
+      target ? text.replace(/(goto|call) .*$/, `$1 ${target}`) : text,
+    ];
+  });
+}
+
+/** What the body emits before the common `r0 = 0; exit`. */
+function statements(body: (b: Builder) => void, on = x64): string[] {
+  return emitted(body, on)
+    .slice(0, -2)
+    .filter((line) => line !== 'exit:');
+}
+
+/** The message that building the body throws. */
+function refusal(body: (b: Builder) => void): string {
+  try {
+    emitted(body);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('nothing was thrown');
+}
+
+const key = hash('table', { key: u32, value: struct({ count: u64, name: chars(8) }), maxEntries: 8 });
+
+// --- values ----------------------------------------------------------------------------------------
+
+test('an empty program returns 0', () => {
+  assert.equal(
+    emitted(() => {}),
+    ['r0 = 0', 'exit'],
+  );
+});
+
+test('an argument is read anew at each use, by one load', () => {
+  assert.equal(
+    statements((b) => {
+      b.if(b.arg(1).eq(7), () => b.exit());
+      b.if(b.arg(1).eq(8), () => b.exit());
+    }),
+    ['r0 = *(u64 *)(r1 +8)', 'if r0 == 0x7 goto exit', 'r0 = *(u64 *)(r1 +8)', 'if r0 == 0x8 goto exit'],
+  );
+});
+
+test('kprobe arguments come from the registers that the architecture passes them in', () => {
+  const body = (b: Builder) => b.exit(b.arg(1).get());
+  const first = (architecture: string) => {
+    const [instruction] = assemble(
+      kprobe('f', target(architecture), body).instructions.slice(0, 3),
+    ).instructions;
+    return instruction && disassemble(instruction.instruction);
+  };
+  assert.is(first('x64'), '(79) r0 = *(u64 *)(r1 +104)');
+  assert.is(first('arm64'), '(79) r0 = *(u64 *)(r1 +8)');
+  assert.throws(() => kprobe('f', x64, (b) => b.exit(b.arg(6).get())), /kprobe f has no argument 6/);
+});
+
+test('operators change the register in place, one instruction each', () => {
+  assert.equal(
+    statements((b) => {
+      const value = b.call(ktimeGetNs);
+      value.add(1).sub(2).mul(3).div(4).mod(5).and(6).or(7).xor(8).lsh(9).rsh(10).arsh(11);
+    }),
+    [
+      'call bpf_ktime_get_ns#5',
+      ...['r0 += 1', 'r0 -= 2', 'r0 *= 3', 'r0 /= 4', 'r0 %= 5', 'r0 &= 6', 'r0 |= 7', 'r0 ^= 8'],
+      ...['r0 <<= 9', 'r0 >>= 10', 'r0 s>>= 11'],
+    ],
+  );
+});
+
+test('an operand in memory, or a constant past 32 bits, is loaded into the next free register', () => {
+  assert.equal(
+    statements((b) => {
+      b.call(ktimeGetNs).sub(b.stack(u64, 5)).add(0x1_0000_0000n);
+    }),
+    [
+      'call bpf_ktime_get_ns#5',
+      '*(u64 *)(r10 -8) = 5',
+      'r1 = *(u64 *)(r10 -8)',
+      'r0 -= r1',
+      'r1 = 0x100000000',
+      'r0 += r1',
+    ],
+  );
+});
+
+test('what is kept moves to r6 and outlives calls', () => {
+  assert.equal(
+    statements((b) => {
+      const start = b.keep(b.call(ktimeGetNs));
+      b.call(ktimeGetNs).sub(start);
+    }),
+    ['call bpf_ktime_get_ns#5', 'r6 = r0', 'call bpf_ktime_get_ns#5', 'r0 -= r6'],
+  );
+  assert.equal(
+    statements((b) => {
+      b.keep(b.arg(0));
+    }),
+    ['r6 = *(u64 *)(r1 +0)'],
+  );
+});
+
+test('a temporary read after a call names both lines', () => {
+  const message = refusal((b) => {
+    const value = b.call(ktimeGetNs);
+    b.call(getCurrentPidTgid);
+    value.add(1);
+  });
+  assert.match(message, /^bpf_ktime_get_ns\(\) of \S+builder\.test\.[jt]s:\d+ was a temporary in r0/);
+  assert.match(
+    message,
+    /gone since bpf_get_current_pid_tgid at \S+builder\.test\.[jt]s:\d+: keep\(\) it before/,
+  );
+});
+
+test('the context is a temporary too', () => {
+  const message = refusal((b) => {
+    b.call(ktimeGetNs);
+    b.arg(0).get();
+  });
+  assert.match(message, /^the context of .* was a temporary in r1 and is gone since bpf_ktime_get_ns/);
+  assert.equal(
+    statements((b) => {
+      b.keep(b.context);
+      b.call(ktimeGetNs);
+      b.arg(2).get();
+    }),
+    ['r6 = r1', 'call bpf_ktime_get_ns#5', 'r1 = *(u64 *)(r6 +16)'],
+  );
+});
+
+test('a fifth kept value is refused, and the holders are listed', () => {
+  const message = refusal((b) => {
+    for (let n = 0; n < 5; n++) b.keep(b.arg(n));
+  });
+  assert.match(message, /^no kept register is free/);
+  for (const register of ['r6: argument 0', 'r7: argument 1', 'r8: argument 2', 'r9: argument 3'])
+    assert.ok(message.includes(register), message);
+});
+
+test('a seventh temporary is refused', () => {
+  assert.match(
+    refusal((b) => {
+      for (let n = 0; n < 6; n++) b.arg(n).get();
+    }),
+    /^no temporary register is free/,
+  );
+});
+
+test('kept registers of a block are free after it', () => {
+  assert.equal(
+    statements((b) => {
+      b.if(b.arg(0).eq(1), () => b.set(b.stack(u64), b.keep(b.arg(1))));
+      b.keep(b.arg(2));
+    }).filter((line) => line.startsWith('r6')),
+    ['r6 = *(u64 *)(r1 +8)', 'r6 = *(u64 *)(r1 +16)'],
+  );
+});
+
+test('a value of a block is gone after the block', () => {
+  assert.match(
+    refusal((b) => {
+      let value = b.value(1);
+      b.if(value.eq(1), () => {
+        value = b.keep(b.arg(1));
+      });
+      value.add(1);
+    }),
+    /^argument 1 of .* was made in a block that has ended/,
+  );
+});
+
+test('a temporary lost in one arm is lost after both, unless the arm ended', () => {
+  const lossy = (ends: boolean) => (b: Builder) => {
+    const value = b.arg(0).get();
+    b.if(value.eq(0), () => {
+      b.call(ktimeGetNs);
+      if (ends) b.exit();
+    });
+    value.add(1);
+  };
+  assert.match(refusal(lossy(false)), /gone since bpf_ktime_get_ns/);
+  assert.ok(statements(lossy(true)).includes('r0 += 1'));
+});
+
+// --- memory ----------------------------------------------------------------------------------------
+
+test('scalars are stored by one instruction of their width', () => {
+  const Data = struct({ a: u64, b: u32, c: u16, d: u8, e: u8 });
+  assert.equal(
+    statements((b) => {
+      const data = b.stack(Data);
+      data.a.set(-1n & 0xffff_ffff_ffff_ffffn);
+      data.b.set(0xffff_ffff);
+      data.c.set(2);
+      data.d.set(3);
+      data.e.set(b.arg(0).get());
+    }),
+    [
+      'r0 = 0xffffffffffffffff',
+      '*(u64 *)(r10 -16) = r0',
+      '*(u32 *)(r10 -8) = -1',
+      '*(u16 *)(r10 -4) = 2',
+      '*(u8 *)(r10 -2) = 3',
+      'r0 = *(u64 *)(r1 +0)',
+      '*(u8 *)(r10 -1) = r0',
+    ],
+  );
+});
+
+test('a constant that does not fit its field is refused', () => {
+  assert.match(
+    refusal((b) => b.stack(struct({ port: u16 })).port.set(65_536)),
+    /^65536 doesn't fit stack.port \(16 bits, unsigned\)/,
+  );
+  assert.match(
+    refusal((b) => b.stack(struct({ delta: s32 })).delta.set(2 ** 31)),
+    /^2147483648 doesn't fit stack.delta \(32 bits, signed\)/,
+  );
+  assert.match(
+    refusal((b) => b.stack(u64, -1)),
+    /^-1 doesn't fit/,
+  );
+});
+
+test('copies take the widest loads that both sides are aligned for', () => {
+  const Packed = struct({ head: u32, rest: bytes(14) });
+  assert.equal(
+    statements((b) => {
+      const from = b.stack(Packed);
+      const to = b.stack(Packed);
+      b.set(from, 0);
+      b.set(to.rest, from.rest);
+    }),
+    [
+      ...['*(u64 *)(r10 -24) = 0', '*(u64 *)(r10 -16) = 0', '*(u32 *)(r10 -8) = 0'],
+      ...['r0 = *(u32 *)(r10 -20)', '*(u32 *)(r10 -44) = r0'],
+      ...['r0 = *(u64 *)(r10 -16)', '*(u64 *)(r10 -40) = r0'],
+      ...['r0 = *(u16 *)(r10 -8)', '*(u16 *)(r10 -32) = r0'],
+    ],
+  );
+});
+
+test('a narrow field may be copied to a wider one, not the other way round', () => {
+  const Data = struct({ narrow: u16, wide: u32 });
+  assert.equal(
+    statements((b) => {
+      const data = b.stack(Data);
+      data.narrow.set(1);
+      data.wide.set(data.narrow);
+    }).slice(1),
+    ['r0 = *(u16 *)(r10 -8)', '*(u32 *)(r10 -4) = r0'],
+  );
+  assert.match(
+    refusal((b) => {
+      const data = b.stack(Data);
+      data.wide.set(1);
+      data.narrow.set(data.wide);
+    }),
+    /^stack.wide \(4 bytes\) doesn't fit stack.narrow \(2 bytes\)/,
+  );
+});
+
+test('memory that a helper or a map reads must have been written; the field is named', () => {
+  const Data = struct({ id: u32, when: u64, comm: chars(16) });
+  const table = hash('t', { key: u32, value: Data, maxEntries: 1 });
+  const fill = (fields: (data: { id: { set(n: number): void } }, b: Builder) => void) => (b: Builder) => {
+    const data = b.stack(Data);
+    fields(data, b);
+    b.update(table, 1, data);
+  };
+  assert.match(refusal(fill(() => {})), /^stack.id was never written \(byte 0 of stack\)/);
+  assert.match(
+    refusal(fill((data) => data.id.set(1))),
+    /^the padding after stack.id was never written \(byte 4/,
+  );
+  assert.match(
+    refusal((b) => {
+      const data = b.stack(Data);
+      b.set(data, 0);
+      const other = b.stack(Data);
+      b.set(other.comm, data.comm);
+      other.id.set(1);
+      b.update(table, 1, other);
+    }),
+    /^the padding after stack.id/,
+  );
+  assert.match(
+    refusal((b) => b.stack(u64).get()),
+    /^stack was never written/,
+  );
+});
+
+test('what only one arm writes is not written after both', () => {
+  assert.match(
+    refusal((b) => {
+      const slot = b.stack(u64);
+      b.if(b.arg(0).eq(1), () => slot.set(1));
+      slot.get();
+    }),
+    /^stack was never written/,
+  );
+  assert.ok(
+    statements((b) => {
+      const slot = b.stack(u64);
+      b.if(
+        b.arg(0).eq(1),
+        () => slot.set(1),
+        () => slot.set(2),
+      );
+      slot.get();
+    }).length > 0,
+  );
+});
+
+test('a helper that fills memory writes it', () => {
+  assert.equal(
+    statements((b) => {
+      const comm = b.stack(chars(16));
+      b.call(getCurrentComm, comm);
+      b.set(b.stack(chars(16)), comm);
+    }).slice(0, 4),
+    ['r1 = r10', 'r1 += -16', 'r2 = 16', 'call bpf_get_current_comm#16'],
+  );
+});
+
+test('512 bytes of stack and no more; what a block took is free after it', () => {
+  assert.match(
+    refusal((b) => {
+      b.stack(bytes(500));
+      b.stack(bytes(16));
+    }),
+    /takes 16 bytes of stack; 8 of 512 are left/,
+  );
+  const again = statements((b) => {
+    for (const n of [1, 2]) b.if(b.arg(0).eq(n), () => b.set(b.stack(bytes(512)), 0));
+  });
+  assert.is(again.filter((line) => line === '*(u64 *)(r10 -512) = 0').length, 2);
+});
+
+test('the value of a one-entry array is reached without a call, and counted up atomically', () => {
+  const counters = arrayMap('counters', { value: struct({ seen: u64, full: u32 }) });
+  assert.equal(
+    statements((b) => b.global(counters).full.atomicAdd(1)),
+    ['r0 = map[counters][0]+0', 'r2 = 1', 'lock *(u32 *)(r0 +8) += r2'],
+  );
+  assert.match(
+    refusal((b) => b.global(arrayMap('c', { value: struct({ small: u16 }) })).small.atomicAdd(1)),
+    /small has 2 bytes; an atomic addition takes 4 or 8/,
+  );
+});
+
+// --- conditions ------------------------------------------------------------------------------------
+
+const comparisons = [
+  ['eq', 'if r0 != 0x5', 'if r0 == 0x5'],
+  ['ne', 'if r0 == 0x5', 'if r0 != 0x5'],
+  ['gt', 'if r0 <= 0x5', 'if r0 > 0x5'],
+  ['ge', 'if r0 < 0x5', 'if r0 >= 0x5'],
+  ['lt', 'if r0 >= 0x5', 'if r0 < 0x5'],
+  ['le', 'if r0 > 0x5', 'if r0 <= 0x5'],
+] as const;
+
+for (const [comparison, inverse, straight] of comparisons) {
+  test(`${comparison}: an arm is jumped over by the inverse; an arm that only leaves is the jump`, () => {
+    const over = statements((b) => b.if(b.arg(0).get()[comparison](5), () => b.set(b.stack(u64), 1)));
+    assert.ok(over[1]?.startsWith(inverse), over[1]);
+    const leave = statements((b) => {
+      b.if(b.arg(0).get()[comparison](5), () => b.exit());
+      b.set(b.stack(u64), 1);
+    });
+    assert.is(leave[1], `${straight} goto exit`);
+  });
+}
+
+test('a test of bits has no inverse: the other way round costs a jump', () => {
+  assert.equal(
+    statements((b) => b.if(b.arg(0).bits(4), () => b.set(b.stack(u64), 1))),
+    [
+      'r0 = *(u64 *)(r1 +0)',
+      'if r0 & 0x4 goto then_2',
+      'goto end_1',
+      'then_2:',
+      '*(u64 *)(r10 -8) = 1',
+      'end_1:',
+    ],
+  );
+});
+
+test('two arms that go on cost one jump more', () => {
+  assert.equal(
+    statements((b) => {
+      const slot = b.stack(u64);
+      b.if(
+        b.arg(0).eq(1),
+        () => slot.set(1),
+        () => slot.set(2),
+      );
+      b.value(slot);
+    }),
+    [
+      'r0 = *(u64 *)(r1 +0)',
+      'if r0 != 0x1 goto else_2',
+      '*(u64 *)(r10 -8) = 1',
+      'goto end_1',
+      'else_2:',
+      '*(u64 *)(r10 -8) = 2',
+      'end_1:',
+      'r0 = *(u64 *)(r10 -8)',
+    ],
+  );
+});
+
+test('signed fields compare signed: s32 by its low half, s64 as a whole', () => {
+  const Data = struct({ small: s32, large: s64 });
+  const table = hash('t', { key: u32, value: Data, maxEntries: 1 });
+  const compared = (field: 'small' | 'large') =>
+    statements((b) =>
+      b.lookup(table, 1, {
+        found: (data) => b.if(data[field].lt(-1), () => b.exit(1)),
+        missing: () => b.exit(),
+      }),
+    ).find((line) => /s[<>]/.test(line));
+  assert.match(compared('small') ?? '', /^if w1 s>= 0xffffffff goto/);
+  assert.match(compared('large') ?? '', /^if r1 s>= 0xffffffff goto/);
+});
+
+test('a narrow signed field is widened when it becomes a value', () => {
+  const table = hash('t', { key: u32, value: struct({ small: s32 }), maxEntries: 1 });
+  const lines = statements((b) =>
+    b.lookup(table, 1, { found: (data) => b.exit(data.small.get().add(1)), missing: () => b.exit() }),
+  );
+  assert.ok(
+    lines.join('; ').includes('r1 = *(u32 *)(r0 +0); r1 <<= 32; r1 s>>= 32; r1 += 1'),
+    lines.join('; '),
+  );
+});
+
+test('big-endian fields: a constant is swapped when assembled, a value when read', () => {
+  const Data = struct({ port: u16be });
+  const table = hash('t', { key: u32, value: Data, maxEntries: 1 });
+  const lines = (use: (b: Builder, port: ReturnType<typeof portOf>) => void) =>
+    statements((b) => b.lookup(table, 1, { found: (data) => use(b, data.port), missing: () => b.exit() }));
+  const portOf = (b: Builder) => b.stack(Data).port;
+  assert.ok(lines((b, port) => b.if(port.eq(80), () => b.exit(1))).some((line) => line.startsWith('if r1 != 0x5000')));
+  assert.ok(lines((b, port) => b.if(port.lt(1024), () => b.exit(1))).includes('r1 = be16 r1'));
+  assert.ok(statements((b) => portOf(b).set(80)).includes('*(u16 *)(r10 -8) = 20480'));
+  assert.match(
+    refusal((b) => portOf(b).set(b.arg(0).get())),
+    /stack.port is big-endian/,
+  );
+});
+
+test('a constant past 32 bits is compared through a register', () => {
+  assert.equal(
+    statements((b) => b.if(b.arg(0).lt(5_000_000_000), () => b.exit(1))),
+    ['r0 = *(u64 *)(r1 +0)', 'r2 = 0x12a05f200', 'if r0 >= r2 goto end_1', 'r0 = 1', 'exit', 'end_1:'],
+  );
+});
+
+// --- flow ------------------------------------------------------------------------------------------
+
+test('a value returned from r0 costs nothing but the exit', () => {
+  assert.equal(
+    emitted((b) => b.exit(b.arg(0).get())),
+    ['r0 = *(u64 *)(r1 +0)', 'exit'],
+  );
+});
+
+test('statements after an exit are refused', () => {
+  assert.match(
+    refusal((b) => {
+      b.exit();
+      b.call(ktimeGetNs);
+    }),
+    /^never reached: the block ended at \S+builder\.test\.[jt]s:\d+/,
+  );
+});
+
+test('a block is left by one jump, and what all ways out have written is written', () => {
+  assert.equal(
+    statements((b) => {
+      const slot = b.stack(u64);
+      b.block((leave) => {
+        slot.set(1);
+        b.if(b.arg(0).eq(1), leave);
+        slot.set(2);
+      });
+      b.value(slot);
+    }),
+    [
+      '*(u64 *)(r10 -8) = 1',
+      'r0 = *(u64 *)(r1 +0)',
+      'if r0 == 0x1 goto end_1',
+      '*(u64 *)(r10 -8) = 2',
+      'end_1:',
+      'r0 = *(u64 *)(r10 -8)',
+    ],
+  );
+  assert.match(
+    refusal((b) => {
+      const slot = b.stack(u64);
+      b.block((leave) => {
+        b.if(b.arg(0).eq(1), leave);
+        slot.set(2);
+      });
+      b.value(slot);
+    }),
+    /never written/,
+  );
+});
+
+test('jumps to jumps go where they end up', () => {
+  const lines = statements((b) => {
+    b.if(b.arg(0).eq(1), () => {
+      b.if(b.arg(1).eq(1), () => b.set(b.stack(u64), 1));
+      b.exit();
+    });
+    b.set(b.stack(u64), 2);
+  });
+  assert.ok(lines.includes('if r0 != 0x1 goto exit'), lines.join('; '));
+});
+
+// --- maps and helpers ------------------------------------------------------------------------------
+
+test('a lookup has both arms; the value is read through r0', () => {
+  assert.equal(
+    statements((b) =>
+      b.lookup(key, 7, { found: (value) => value.count.atomicAdd(1), missing: () => b.exit() }),
+    ),
+    [
+      '*(u32 *)(r10 -8) = 7',
+      'r1 = map[table]',
+      'r2 = r10',
+      'r2 += -8',
+      'call bpf_map_lookup_elem#1',
+      'if r0 == 0x0 goto exit',
+      'r1 = 1',
+      'lock *(u64 *)(r0 +0) += r1',
+    ],
+  );
+});
+
+test('a key or value of the wrong size is refused', () => {
+  assert.match(
+    refusal((b) => b.delete(key, b.stack(u64, 1))),
+    /^the key of map table has 4 bytes; stack has 8/,
+  );
+});
+
+test('an argument of the context is copied to the stack where a helper wants memory', () => {
+  const table = hash('t', { key: u64, value: u64, maxEntries: 1 });
+  assert.equal(
+    statements((b) => {
+      b.delete(table, b.arg(0));
+    }).slice(0, 2),
+    ['r0 = *(u64 *)(r1 +0)', '*(u64 *)(r10 -8) = r0'],
+  );
+});
+
+test('an event needs the context', () => {
+  const events = perfEventArray('events');
+  assert.equal(
+    statements((b) => {
+      b.output(events, b.stack(u64, 1));
+    }),
+    [
+      '*(u64 *)(r10 -8) = 1',
+      'r2 = map[events]',
+      'w3 = -1',
+      'r4 = r10',
+      'r4 += -8',
+      'r5 = 8',
+      'call bpf_perf_event_output#25',
+    ],
+  );
+});
+
+test('arguments are placed in an order in which none overwrites another', () => {
+  const lines = statements((b) => {
+    const first = b.arg(0).get(); // r0
+    const second = b.arg(1).get(); // r2
+    const text = b.stack(u64, 0);
+    b.call(tracePrintk, text, second, first);
+  });
+  assert.equal(
+    lines.slice(-6),
+    ['r3 = r2', 'r4 = r0', 'r1 = r10', 'r1 += -8', 'r2 = 8', 'call bpf_trace_printk#6'].sort(
+      (a, b) => lines.indexOf(a) - lines.indexOf(b),
+    ),
+  );
+  assert.ok(lines.indexOf('r3 = r2') < lines.indexOf('r2 = 8'));
+});
+
+test('too few and too many arguments are refused', () => {
+  assert.match(
+    refusal((b) => b.call(probeReadKernel, b.stack(u64))),
+    /^bpf_probe_read_kernel lacks its kernelPointer argument/,
+  );
+  assert.match(
+    refusal((b) => b.call(ktimeGetNs, 1)),
+    /^bpf_ktime_get_ns was given 1 arguments too many/,
+  );
+});
+
+test('raw instructions drop in anywhere, and their calls count', () => {
+  assert.equal(
+    statements((b) => {
+      b.emit(mov(r0, 1), jeq(r1, 0, 'mine'), add(r0, 1), label('mine'));
+      b.call(ktimeGetNs);
+    }),
+    ['r0 = 1', 'if r1 == 0x0 goto mine', 'r0 += 1', 'mine:', 'call bpf_ktime_get_ns#5'],
+  );
+  assert.match(
+    refusal((b) => {
+      const value = b.arg(0).get();
+      b.emit(call(getSmpProcessorId));
+      value.add(1);
+    }),
+    /gone since a raw call/,
+  );
+  assert.match(
+    refusal((b) => b.emit(ja(1), mov(r2, 0))),
+    /must be to a label/,
+  );
+});
+
+// --- kernel structures -----------------------------------------------------------------------------
+
+function kernelWithSock() {
+  const btf = new BtfWriter();
+  const int16 = btf.int('u16', 2);
+  const int64 = btf.int('u64', 8);
+  const byte = btf.int('u8', 1);
+  const address = btf.array(byte, 16);
+  btf.struct(
+    'sock',
+    64,
+    [
+      { name: 'id', type: int64, bits: 0 },
+      { name: 'family', type: int16, bits: 16 * 8 },
+      { name: 'state', type: byte, bits: 18 * 8 },
+      { name: 'address', type: address, bits: 20 * 8 },
+      { name: 'flag', type: byte, bits: 40 * 8 + 3, size: 2 },
+    ],
+    true,
+  );
+  return target('x64', Btf.parse(btf.blob()));
+}
+
+test('fields behind an untyped pointer are read together by one probe over their span', () => {
+  assert.equal(
+    statements((b) => {
+      const sk = b.kernel('sock', b.keep(b.arg(0)));
+      const { family, state } = sk.fields({ family: 'family', state: 'state' });
+      b.if(state.eq(2), () => b.exit());
+      b.value(family);
+    }, kernelWithSock()),
+    [
+      'r6 = *(u64 *)(r1 +0)',
+      'r3 = r6',
+      'r3 += 16',
+      'r1 = r10',
+      'r1 += -8',
+      'r2 = 3',
+      'call bpf_probe_read_kernel#113',
+      'r0 = *(u8 *)(r10 -6)',
+      'if r0 == 0x2 goto exit',
+      'r0 = *(u16 *)(r10 -8)',
+    ],
+  );
+});
+
+test('the copy keeps the alignment that the structure has', () => {
+  const lines = statements((b) => {
+    const { address } = b.kernel('sock', b.arg(0)).fields({ address: 'address' });
+    b.set(b.stack(bytes(16)), address);
+  }, kernelWithSock());
+  assert.ok(lines.includes('r1 += -20'), lines.join('; '));
+  assert.is(lines.filter((line) => line.startsWith('r0 = *(u32 *)')).length, 4);
+});
+
+test('a misspelt field names the nearest; a bit field is refused', () => {
+  const on = kernelWithSock();
+  const fields = (path: string) => () =>
+    statements((b) => {
+      b.kernel('sock', b.arg(0)).fields({ path });
+    }, on);
+  assert.throws(fields('famly'), /family/);
+  assert.throws(fields('flag'), /sock.flag is a bit field/);
+  assert.throws(() => statements((b) => void b.kernel('sock', b.arg(0)).fields({ id: 'id' })), /BTF/);
+});
+
+test('the first of several paths that exists is taken', () => {
+  const lines = statements((b) => {
+    b.kernel('sock', b.arg(0)).fields({ id: ['sk_cookie', 'id'] });
+  }, kernelWithSock());
+  assert.ok(lines.includes('r2 = 8'));
+});
+
+test('every instruction of a statement carries the line of that statement', () => {
+  const { instructions } = rawTracepoint('test', x64, (b) => {
+    b.set(b.stack(u64), b.arg(0));
+  });
+  const [load, store] = instructions;
+  assert.ok(load && 'opcode' in load && load.position && store && 'opcode' in store);
+  assert.is(load.position, store.position);
+});
+
+test.run();

@@ -1,0 +1,219 @@
+import type { Static, TSchema } from '@sinclair/typebox';
+import * as assert from 'uvu/assert';
+import {
+  array,
+  bytes,
+  chars,
+  decoder,
+  type Layout,
+  layoutOf,
+  type StructLayout,
+  s8,
+  s16,
+  s32,
+  s64,
+  s64n,
+  struct,
+  u8,
+  u16,
+  u16be,
+  u32,
+  u32be,
+  u64,
+  u64n,
+  type Width,
+} from '../../src/asm/layout.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('asm/layout');
+
+const Attempt = struct({ startNs: u64, pid: u32, comm: chars(16) });
+
+/** `offset name` of each field and `offset+size after name` of each hole, then size and alignment. */
+function shapeOf(schema: TSchema): string {
+  const { fields, padding, size, align } = layoutOf(schema) as StructLayout;
+  const parts = fields.map((field) => `${field.offset} ${field.name}`);
+  const holes = padding.map((hole) => `${hole.offset}+${hole.size} after ${hole.after}`);
+  return `${parts.join(', ')}; ${holes.join(', ') || 'no padding'}; ${size}/${align}`;
+}
+
+/** Runs it, and returns what it threw as `Type: message`. */
+function thrown(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    return String(error);
+  }
+  return 'nothing was thrown';
+}
+
+// Layouts
+
+test('a scalar is aligned to its size', () => {
+  const rows: [TSchema & Width, number, boolean, boolean, string][] = [
+    [u8, 1, false, false, 'number'],
+    [u16, 2, false, false, 'number'],
+    [u32, 4, false, false, 'number'],
+    [u64, 8, false, false, 'bigint'],
+    [u64n, 8, false, false, 'number'],
+    [s8, 1, true, false, 'number'],
+    [s16, 2, true, false, 'number'],
+    [s32, 4, true, false, 'number'],
+    [s64, 8, true, false, 'bigint'],
+    [s64n, 8, true, false, 'number'],
+    [u16be, 2, false, true, 'number'],
+    [u32be, 4, false, true, 'number'],
+  ];
+  for (const [schema, size, signed, bigEndian, as] of rows) {
+    assert.equal(layoutOf(schema), { kind: 'int', size, align: size, signed, bigEndian, as } as Layout);
+    assert.is(schema.size, size);
+  }
+});
+
+// The expectations are those of gcc 12 on x86-64 for the same structs in C.
+const shapes: [string, TSchema, string][] = [
+  [
+    'no holes',
+    struct({ a: u64, b: u32, c: u16, d: u8, e: s8 }),
+    '0 a, 8 b, 12 c, 14 d, 15 e; no padding; 16/8',
+  ],
+  ['a hole and a tail', struct({ a: u8, b: u32, c: u16 }), '0 a, 4 b, 8 c; 1+3 after a, 10+2 after c; 12/4'],
+  ['only a tail', struct({ a: u64, b: u8 }), '0 a, 8 b; 9+7 after b; 16/8'],
+  ['chars need no alignment', struct({ a: u8, b: chars(5), c: u16 }), '0 a, 1 b, 6 c; no padding; 8/2'],
+  ['bytes neither', struct({ a: bytes(3), b: bytes(16) }), '0 a, 3 b; no padding; 19/1'],
+  ['an array is aligned as its element', struct({ a: u8, b: array(u32, 3) }), '0 a, 4 b; 1+3 after a; 16/4'],
+  [
+    'a struct as its widest field',
+    struct({ a: u8, b: struct({ c: u8, d: u64 }), e: u8 }),
+    '0 a, 8 b, 24 e; 1+7 after a, 25+7 after e; 32/8',
+  ],
+  [
+    'an array of structs',
+    struct({ a: array(struct({ b: u32, c: u8 }), 3), d: u8 }),
+    '0 a, 24 d; 25+3 after d; 28/4',
+  ],
+];
+for (const [name, schema, expected] of shapes)
+  test(`a struct lies as in C: ${name}`, () => {
+    assert.is(shapeOf(schema), expected);
+    assert.is(schema.size, layoutOf(schema).size);
+  });
+
+test('an array lists its element and length', () => {
+  assert.equal(layoutOf(array(u16, 5)), {
+    kind: 'array',
+    size: 10,
+    align: 2,
+    element: layoutOf(u16),
+    length: 5,
+  } as Layout);
+});
+
+test('a layout is computed once a schema', () => {
+  assert.is(layoutOf(Attempt), layoutOf(Attempt));
+});
+
+test('a copy of a schema with other annotations has the same layout', () => {
+  assert.equal(layoutOf({ ...u32, description: 'process id' }), layoutOf(u32));
+  assert.equal(layoutOf({ ...Attempt, title: 'attempt' }), layoutOf(Attempt));
+});
+
+test('what has no C layout throws TypeError', () => {
+  const schema = { type: 'string' } as unknown as TSchema;
+  assert.match(
+    thrown(() => layoutOf(schema)),
+    /^TypeError: this schema has no C layout: use u8/,
+  );
+  assert.match(
+    thrown(() => struct({ a: u8, b: schema })),
+    /^TypeError: b: this schema has no C layout/,
+  );
+  assert.match(
+    thrown(() => array(schema, 2)),
+    /^TypeError: \[\]: this schema has no C layout/,
+  );
+  assert.match(
+    thrown(() => layoutOf({ ...u8, ctype: 'constructor' })),
+    /^TypeError: this schema has no C layout/,
+  );
+  assert.match(
+    thrown(() => struct({})),
+    /^TypeError: a struct needs at least one field/,
+  );
+  assert.match(
+    thrown(() => layoutOf({ ...Attempt, required: ['pid', 'comm'] })),
+    /^TypeError: startNs: .* optional/,
+  );
+});
+
+test('a field name that JavaScript would reorder or swallow throws TypeError', () => {
+  for (const name of ['0', 'a b', '', 'a-b', '__proto__'])
+    assert.match(
+      thrown(() => struct({ [name]: u8 })),
+      /^TypeError: .*C identifier/,
+      name,
+    );
+});
+
+test('sizes below one throw RangeError', () => {
+  for (const make of [
+    () => chars(0),
+    () => bytes(-1),
+    () => array(u8, 0),
+    () => bytes(1.5),
+    () => array(u8, Number.NaN),
+  ])
+    assert.match(
+      thrown(make),
+      /^RangeError: the number of (bytes|elements) has to be an integer of at least 1/,
+    );
+});
+
+// Static types: these lines fail to compile where Static is wrong.
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+const staticTypes: [
+  Same<Static<typeof Attempt>, { startNs: bigint; pid: number; comm: string }>,
+  Same<Static<typeof u64n>, number>,
+  Same<Static<typeof s64>, bigint>,
+  Same<Static<typeof u16be>, number>,
+  ReturnType<typeof bytes>['static'] extends Uint8Array ? true : false,
+  Same<ReturnType<typeof array<typeof u64>>['static'], bigint[]>,
+] = [true, true, true, true, true, true];
+
+test('the static type is that of the decoded value', () => {
+  const Everything = struct({ a: Attempt, list: array(struct({ b: bytes(2), n: u64n }), 2) });
+  const value: Static<typeof Everything> = decoder(Everything)(
+    new DataView(new ArrayBuffer(Everything.size)),
+    0,
+  );
+  const start: bigint = value.a.startNs;
+  const octets: Uint8Array | undefined = value.list[0]?.b;
+  assert.is(start, 0n);
+  assert.instance(octets, Uint8Array);
+  assert.ok(staticTypes.every(Boolean));
+});
+
+// JSON Schema
+
+test('as JSON Schema an integer has its bounds and a struct requires its fields', () => {
+  const plain = JSON.parse(
+    JSON.stringify(struct({ port: u16be, delta: s32, name: chars(16), ids: array(u8, 2) })),
+  );
+  assert.is(plain.type, 'object');
+  assert.equal(plain.required, ['port', 'delta', 'name', 'ids']);
+  const { port, delta, name, ids } = plain.properties;
+  assert.equal([port.type, port.minimum, port.maximum], ['integer', 0, 65_535]);
+  assert.equal([delta.minimum, delta.maximum], [-2_147_483_648, 2_147_483_647]);
+  assert.equal([name.type, name.maxLength], ['string', 16]);
+  assert.equal([ids.type, ids.minItems, ids.maxItems], ['array', 2, 2]);
+  assert.equal([u64n.minimum, u64n.maximum, s64n.minimum, s64n.maximum], [0, 2 ** 64, -(2 ** 63), 2 ** 63]);
+  assert.is(JSON.parse(JSON.stringify(Attempt)).properties.startNs.type, 'bigint');
+});
+
+test('a struct takes annotations', () => {
+  const schema = struct({ a: u8 }, { $id: 'thing', description: 'a thing' });
+  assert.equal([schema.$id, schema.description, schema.size], ['thing', 'a thing', 1]);
+});
+
+test.run();

@@ -1,0 +1,92 @@
+import * as assert from 'uvu/assert';
+import { architectureOf, architectures } from '../../src/asm/architecture.ts';
+import { Btf, NoSuchField } from '../../src/asm/btf.ts';
+import { field, kernelTypes, NoKernelTypes, target } from '../../src/asm/target.ts';
+import { suite } from '../harness.ts';
+import { BtfWriter } from './btf-writer.ts';
+
+const test = suite('asm/target');
+
+function types(): Btf {
+  const w = new BtfWriter();
+  w.struct('sock', 16, [{ name: 'sk_err', type: w.int('int', 4, 1), bits: 64 }]);
+  return Btf.parse(w.blob());
+}
+
+function thrown(run: () => unknown): unknown {
+  try {
+    run();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+// Written out from arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h, and the
+// registers' order in
+// struct pt_regs: 8 bytes each.
+const X64_REGISTERS = 'r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss'.split(
+  ' ',
+);
+
+test('on x64 arguments are where the registers of the calling convention are saved', () => {
+  const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer, syscalls } = architectures.x64;
+  const saved = (name: string) => X64_REGISTERS.indexOf(name) * 8;
+  assert.equal(kprobeArguments, ['di', 'si', 'dx', 'cx', 'r8', 'r9'].map(saved));
+  assert.equal([kprobeReturn, instructionPointer, stackPointer], ['ax', 'ip', 'sp'].map(saved));
+  assert.equal(syscalls, { bpf: 321, perfEventOpen: 298 });
+});
+
+test('on arm64 arguments are the first eight of 31 registers', () => {
+  const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer, syscalls } = architectures.arm64;
+  assert.equal(kprobeArguments, [0, 8, 16, 24, 32, 40, 48, 56]);
+  assert.equal([kprobeReturn, stackPointer, instructionPointer], [0, 31 * 8, 32 * 8]);
+  assert.equal(syscalls, { bpf: 280, perfEventOpen: 241 });
+});
+
+test('architectures go by the names of process.arch', () => {
+  assert.is(architectureOf('x64'), architectures.x64);
+  assert.is(architectureOf('arm64').name, 'arm64');
+});
+
+test('another architecture throws RangeError that names those there are', () => {
+  for (const name of ['ia32', 's390x', '', 'toString']) {
+    const error = thrown(() => architectureOf(name));
+    assert.instance(error, RangeError);
+    assert.is(
+      (error as Error).message,
+      `no eBPF target for the architecture '${name}': there are x64 and arm64`,
+    );
+  }
+});
+
+test('a target has its architecture and, where the kernel has them, its types', () => {
+  const kernel = types();
+  assert.is(target('x64', kernel).kernel, kernel);
+  assert.is(kernelTypes(target('arm64', kernel)), kernel);
+  assert.equal(target('arm64'), { architecture: architectures.arm64 });
+  assert.instance(
+    thrown(() => target('mips')),
+    RangeError,
+  );
+});
+
+test('a field is found through the kernel\u2019s types', () => {
+  assert.is(field(target('x64', types()), 'sock', ['sk_error', 'sk_err']).offset, 8);
+  assert.instance(
+    thrown(() => field(target('x64', types()), 'sock', 'sk_error')),
+    NoSuchField,
+  );
+});
+
+test('without kernel types asking for a field says what is missing and what to do', () => {
+  const error = thrown(() => field(target('x64'), 'sock', 'sk_err'));
+  assert.instance(error, NoKernelTypes);
+  assert.match(
+    (error as Error).message,
+    /^the field sock\.sk_err is needed, .* no BTF .* CONFIG_DEBUG_INFO_BTF=y/,
+  );
+  assert.match((thrown(() => kernelTypes(target('x64'))) as Error).message, /^a kernel structure is needed/);
+});
+
+test.run();
