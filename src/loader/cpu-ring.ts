@@ -1,0 +1,156 @@
+/** One CPU's perf ring in the kernel: opened, mapped, put into a map under the CPU's number. */
+import { Attr, Descriptor, memory } from './bpf.ts';
+import { Errno } from './errno.ts';
+import { KernelError, NotPermittedError } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import type { BpfMap } from './map.ts';
+import {
+  COUNT_SW_BPF_OUTPUT,
+  FLAG_WATERMARK,
+  FORMAT_LOST,
+  IOC_DISABLE,
+  IOC_ENABLE,
+  PERF_FLAG_FD_CLOEXEC,
+  SAMPLE_RAW,
+  TYPE_SOFTWARE,
+} from './perf-event.ts';
+import { type LostHandler, PerfRing, type SampleHandler } from './perf-ring.ts';
+import { refused } from './permission.ts';
+import { allOrNothing, type Closeable } from './resources.ts';
+import type { Poll } from './syscalls.ts';
+
+/** When the kernel wakes the reader up: after so many samples, or so many bytes. */
+export type RingWakeup = { readonly events: number } | { readonly watermarkBytes: number };
+
+/** An open ring. Owns its descriptor and mapping. */
+export class CpuRing implements Closeable {
+  readonly cpu: number;
+  readonly #kernel: Kernel;
+  readonly #descriptor: Descriptor;
+  readonly #mapping: ArrayBuffer;
+  readonly #ring: PerfRing;
+  #poll: Poll | undefined;
+  #lost = 0;
+  #closed = false;
+
+  /** Takes over the descriptor and the mapping. */
+  constructor(kernel: Kernel, cpu: number, descriptor: Descriptor, mapping: ArrayBuffer) {
+    this.cpu = cpu;
+    this.#kernel = kernel;
+    this.#descriptor = descriptor;
+    this.#mapping = mapping;
+    this.#ring = new PerfRing(mapping, cpu);
+  }
+
+  /** Calls back when the kernel wakes the reader up. */
+  wait(onReadable: () => void): void {
+    this.#poll = this.#kernel.syscalls.poll(this.#descriptor.fd, onReadable);
+  }
+
+  /** As `PerfRing.drain`. */
+  drain(onSample: SampleHandler, onLost: LostHandler, limit?: number): number {
+    return this.#ring.drain(
+      onSample,
+      (count, cpu) => {
+        this.#lost += count;
+        onLost(count, cpu);
+      },
+      limit,
+    );
+  }
+
+  /**
+   * Stops the ring. The note of a loss is written together with the next sample, so the last loss may have none: it is
+   * asked for here (Linux 6.0). To be called when the ring was drained for the last time.
+   */
+  finish(onLost: LostHandler): void {
+    const counts = memory(16);
+    if (this.#kernel.syscalls.read(this.#descriptor.fd, counts) !== counts.byteLength) return;
+    const untold = Number(new DataView(counts.buffer).getBigUint64(8, true)) - this.#lost;
+    if (untold > 0) onLost(untold, this.cpu);
+  }
+
+  /** No more samples from now on; those written stay to be read. */
+  stop(): void {
+    this.#kernel.syscalls.ioctl(this.#descriptor.fd, IOC_DISABLE, 0);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#poll?.close();
+    this.#ring.release();
+    this.#kernel.syscalls.munmap(this.#mapping);
+    this.#descriptor.close();
+  }
+}
+
+/**
+ * Opens the ring of a CPU, `pages` pages of data, and enters it in the map; undefined where the CPU is offline.
+ * @throws {NotPermittedError} @throws {KernelError}
+ */
+export function openCpuRing(
+  kernel: Kernel,
+  map: BpfMap,
+  cpu: number,
+  pages: number,
+  wakeup: RingWakeup,
+): CpuRing | undefined {
+  const fd = openEvent(kernel, cpu, wakeup);
+  if (fd === -Errno.ENODEV) return undefined;
+  const tried = `open the perf ring of CPU ${cpu}`;
+  if (fd < 0) throw refused(kernel, { syscall: 'perf_event_open', errno: -fd, tried });
+  return allOrNothing((resources) => {
+    const descriptor = resources.add(new Descriptor(kernel.syscalls, fd));
+    const mapping = mapRing(kernel, descriptor.fd, cpu, pages);
+    resources.add({ close: () => kernel.syscalls.munmap(mapping) });
+    const ring = new CpuRing(kernel, cpu, descriptor, mapping);
+    map.update(cpu, descriptor.fd);
+    const enabled = kernel.syscalls.ioctl(descriptor.fd, IOC_ENABLE, 0);
+    if (enabled < 0)
+      throw refused(kernel, { syscall: 'ioctl(PERF_EVENT_IOC_ENABLE)', errno: -enabled, tried });
+    return ring;
+  });
+}
+
+function openEvent(kernel: Kernel, cpu: number, wakeup: RingWakeup): number {
+  const byBytes = 'watermarkBytes' in wakeup;
+  const open = (readFormat: bigint): number =>
+    // struct perf_event_attr: type, size, config, sample_period, sample_type, read_format, flags, wakeup_*.
+    new Attr(kernel.syscalls, 72)
+      .u32(0, TYPE_SOFTWARE)
+      .u32(4, 72)
+      .u64(8, BigInt(COUNT_SW_BPF_OUTPUT))
+      .u64(16, 1n)
+      .u64(24, BigInt(SAMPLE_RAW))
+      .u64(32, readFormat)
+      .u64(40, BigInt(byBytes ? FLAG_WATERMARK : 0))
+      .u32(48, byBytes ? wakeup.watermarkBytes : wakeup.events)
+      .use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
+  const fd = open(BigInt(FORMAT_LOST));
+  return fd === -Errno.EINVAL ? open(0n) : fd;
+}
+
+function mapRing(kernel: Kernel, fd: number, cpu: number, pages: number): ArrayBuffer {
+  const length = (1 + pages) * kernel.pageSize;
+  const mapping = kernel.syscalls.mmap(fd, length);
+  if (typeof mapping !== 'number') return mapping;
+  const failure = {
+    syscall: 'mmap',
+    errno: -mapping,
+    tried: `map the perf ring of CPU ${cpu}, ${length} bytes`,
+  };
+  if (mapping === -Errno.EPERM)
+    throw new NotPermittedError({
+      ...failure,
+      hint: `rings need CAP_IPC_LOCK, or to fit kernel.perf_event_mlock_kb (${mlockKb(kernel)}): use fewer pages, or raise it by sysctl`,
+    });
+  throw new KernelError({ ...failure, hint: mapping === -Errno.ENOMEM ? 'use fewer pages' : undefined });
+}
+
+function mlockKb(kernel: Kernel): string {
+  const bytes = kernel.syscalls.readFile('/proc/sys/kernel/perf_event_mlock_kb');
+  return typeof bytes === 'number'
+    ? 'unknown here'
+    : `${Buffer.from(bytes).toString('latin1').trim()} KiB a CPU now`;
+}

@@ -1,0 +1,73 @@
+/** The kernel's error numbers by name (include/uapi/asm-generic/errno*.h; the same on x64 and arm64). */
+
+const rows: readonly (readonly [number, string, string])[] = [
+  [1, 'EPERM', 'operation not permitted'],
+  [2, 'ENOENT', 'no such file or directory'],
+  [3, 'ESRCH', 'no such process'],
+  [4, 'EINTR', 'interrupted by a signal'],
+  [5, 'EIO', 'input/output error'],
+  [6, 'ENXIO', 'no such device or address'],
+  [7, 'E2BIG', 'argument too large'],
+  [9, 'EBADF', 'bad file descriptor'],
+  [11, 'EAGAIN', 'try again'],
+  [12, 'ENOMEM', 'out of memory'],
+  [13, 'EACCES', 'permission denied'],
+  [14, 'EFAULT', 'bad address'],
+  [16, 'EBUSY', 'device or resource busy'],
+  [17, 'EEXIST', 'already exists'],
+  [19, 'ENODEV', 'no such device'],
+  [20, 'ENOTDIR', 'not a directory'],
+  [21, 'EISDIR', 'is a directory'],
+  [22, 'EINVAL', 'invalid argument'],
+  [23, 'ENFILE', 'too many open files in the system'],
+  [24, 'EMFILE', 'too many open files'],
+  [25, 'ENOTTY', 'inappropriate ioctl for device'],
+  [27, 'EFBIG', 'file too large'],
+  [28, 'ENOSPC', 'no space left'],
+  [30, 'EROFS', 'read-only file system'],
+  [34, 'ERANGE', 'result out of range'],
+  [38, 'ENOSYS', 'function not implemented'],
+  [40, 'ELOOP', 'too many levels of symbolic links'],
+  [75, 'EOVERFLOW', 'value too large'],
+  [84, 'EILSEQ', 'invalid sequence'],
+  [95, 'EOPNOTSUPP', 'operation not supported'],
+  [99, 'EADDRNOTAVAIL', 'address not available'],
+  [110, 'ETIMEDOUT', 'timed out'],
+  [122, 'EDQUOT', 'quota exceeded'],
+  [524, 'ENOTSUPP', 'not supported'],
+];
+
+/** Error numbers by the kernel's names for them. */
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  E2BIG: 7,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENODEV: 19,
+  EINVAL: 22,
+  EMFILE: 24,
+  ENOSPC: 28,
+  ENOSYS: 38,
+  EOPNOTSUPP: 95,
+  EADDRNOTAVAIL: 99,
+  ENOTSUPP: 524,
+} as const;
+
+const names = new Map(rows.map(([number, name, text]) => [number, { name, text }]));
+
+/** `ENOENT` for 2; `errno 4095` for one that isn't known here. */
+export function errnoName(errno: number): string {
+  return names.get(errno)?.name ?? `errno ${errno}`;
+}
+
+/** What the errno means in a few words; its name where that isn't known here. */
+export function errnoText(errno: number): string {
+  return names.get(errno)?.text ?? errnoName(errno);
+}

@@ -1,0 +1,120 @@
+/**
+ * What can go wrong between us and the kernel, as types a caller can test for. Every message is one line that
+ * says what was tried, what the kernel answered, the likely cause, and what to do.
+ */
+import type { Assembled } from '../asm/assemble.ts';
+import { errnoName, errnoText } from './errno.ts';
+import type { VerifierSummary } from './verifier-log.ts';
+
+/** How a failed call is described. */
+export interface Failure {
+  /** The system call as in its manual page, with its command: `bpf(BPF_MAP_CREATE)`. */
+  readonly syscall: string;
+  /** The errno, positive. */
+  readonly errno: number;
+  /** What was tried: `create the map 'events'`. */
+  readonly tried: string;
+  /** The likely cause and the next step, one sentence or several, without a full stop at the end. */
+  readonly hint?: string;
+}
+
+/** A call that the kernel refused. */
+export class KernelError extends Error {
+  override name = 'KernelError';
+  readonly syscall: string;
+  /** The errno, positive. */
+  readonly errno: number;
+  /** Its name, as `ENOENT`. */
+  readonly code: string;
+  readonly tried: string;
+  readonly hint: string | undefined;
+
+  constructor({ syscall, errno, tried, hint }: Failure) {
+    const what = `cannot ${tried}: ${syscall}: ${errnoName(errno)} (${errnoText(errno)})`;
+    super(hint === undefined ? what : `${what}: ${hint}`);
+    this.syscall = syscall;
+    this.errno = errno;
+    this.code = errnoName(errno);
+    this.tried = tried;
+    this.hint = hint;
+  }
+}
+
+/** This process may not do it: a capability is missing, a limit is too low, or a policy of the kernel forbids it. */
+export class NotPermittedError extends KernelError {
+  override name = 'NotPermittedError';
+}
+
+/** The kernel has nothing of that name to attach to: an optional program can be left out. */
+export class NoSuchSymbolError extends KernelError {
+  override name = 'NoSuchSymbolError';
+  /** The kernel function or tracepoint. */
+  readonly symbol: string;
+
+  constructor(symbol: string, failure: Failure) {
+    super(failure);
+    this.symbol = symbol;
+  }
+}
+
+/** The kernel lacks a feature. */
+export class UnsupportedError extends Error {
+  override name = 'UnsupportedError';
+  /** What it lacks: `kprobe PMU`. */
+  readonly feature: string;
+  /** The first release of Linux that has it, configuration permitting: `4.17`. */
+  readonly since: string;
+
+  constructor(feature: string, since: string, detail?: string) {
+    super(
+      `this kernel has no ${feature} (Linux ${since} and later)${detail === undefined ? '' : `: ${detail}`}`,
+    );
+    this.feature = feature;
+    this.since = since;
+  }
+}
+
+/** The error for a kernel without the perf PMU that kprobes are made by. */
+export function noKprobes(): UnsupportedError {
+  const detail =
+    "built without CONFIG_KPROBES, or /sys isn't mounted: /sys/bus/event_source/devices/kprobe is missing";
+  return new UnsupportedError('kprobe PMU', '4.17', detail);
+}
+
+/** The verifier refused a program. */
+export class VerifierError extends KernelError {
+  override name = 'VerifierError';
+  /** The program's name. */
+  readonly program: string;
+  /** The verifier's whole log. */
+  readonly log: string;
+  /** What the log comes down to. */
+  readonly summary: VerifierSummary;
+  /** What was loaded, for the source lines of its instructions. */
+  readonly assembled: Assembled;
+
+  constructor(program: string, errno: number, log: string, summary: VerifierSummary, assembled: Assembled) {
+    const where = summary.slot === undefined ? '' : `instruction ${summary.slot}: `;
+    super({
+      syscall: 'bpf(BPF_PROG_LOAD)',
+      errno,
+      tried: `load the program '${program}'`,
+      hint: `the verifier refused it: ${where}${summary.reason}`,
+    });
+    this.program = program;
+    this.log = log;
+    this.summary = summary;
+    this.assembled = assembled;
+  }
+}
+
+/** What was read from a perf ring makes no sense. The ring was skipped to its end. */
+export class CorruptRingError extends Error {
+  override name = 'CorruptRingError';
+  readonly cpu: number;
+
+  constructor(cpu: number, detail: string) {
+    super(`the perf ring of CPU ${cpu} is corrupt: ${detail}; what it held was skipped`);
+    this.cpu = cpu;
+  }
+}

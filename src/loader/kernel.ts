@@ -1,0 +1,118 @@
+/**
+ * Facts about the running kernel, each read the first time it is asked for. Nothing here assumes that tracefs or
+ * bpffs is mounted.
+ */
+import { type Architecture, architectureOf } from '../asm/architecture.ts';
+import { Btf } from '../asm/btf.ts';
+import { errnoName } from './errno.ts';
+import { nativeSyscalls } from './koffi.ts';
+import type { Syscalls } from './syscalls.ts';
+
+/** Where the kernel shows its own types. */
+const VMLINUX_BTF = '/sys/kernel/btf/vmlinux';
+
+/** Capabilities by bit number (include/uapi/linux/capability.h). */
+export const Capability = { ipcLock: 14, sysAdmin: 21, sysResource: 24, perfmon: 38, bpf: 39 } as const;
+
+/** The kernel this process runs on, seen through one set of system calls. */
+export class Kernel {
+  /** The seam that everything opened through this object uses. */
+  readonly syscalls: Syscalls;
+  readonly #memo = new Map<string, unknown>();
+
+  constructor(syscalls: Syscalls = nativeSyscalls()) {
+    this.syscalls = syscalls;
+  }
+
+  /** As `uname -r`: `6.1.0-56-cloud-amd64`. For messages; what the kernel can do is asked by trying. */
+  get release(): string {
+    return this.#once('release', () => this.#text('/proc/sys/kernel/osrelease').trim());
+  }
+
+  /** @throws {RangeError} on an architecture that programs can't be made for. */
+  get architecture(): Architecture {
+    return architectureOf(process.arch);
+  }
+
+  /** Bytes of a page of memory. */
+  get pageSize(): number {
+    return this.#once('pageSize', () => pageSizeOf(this.syscalls.readFile('/proc/self/auxv')));
+  }
+
+  /** Numbers of the CPUs that run, ascending. */
+  get onlineCpus(): readonly number[] {
+    return this.#once('online', () => parseCpuList(this.#text('/sys/devices/system/cpu/online')));
+  }
+
+  /** Numbers of the CPUs that may ever run, ascending: per-CPU maps hold a value for each. */
+  get possibleCpus(): readonly number[] {
+    return this.#once('possible', () => parseCpuList(this.#text('/sys/devices/system/cpu/possible')));
+  }
+
+  /** The kernel's types; undefined where it was built without (`CONFIG_DEBUG_INFO_BTF`). */
+  get btf(): Btf | undefined {
+    return this.#once('btf', () => {
+      const bytes = this.syscalls.readFile(VMLINUX_BTF);
+      return typeof bytes === 'number' ? undefined : Btf.parse(bytes);
+    });
+  }
+
+  /** The type number of the perf PMU for kprobes (Linux 4.17); undefined where there is none. */
+  get kprobePmu(): number | undefined {
+    return this.#once('kprobe', () => {
+      const bytes = this.syscalls.readFile('/sys/bus/event_source/devices/kprobe/type');
+      return typeof bytes === 'number' ? undefined : Number(Buffer.from(bytes).toString('latin1'));
+    });
+  }
+
+  /** The effective capabilities of this process, a bit each; 0 where /proc isn't there. */
+  get capabilities(): bigint {
+    return this.#once('capabilities', () => {
+      const bytes = this.syscalls.readFile('/proc/self/status');
+      const text = typeof bytes === 'number' ? '' : Buffer.from(bytes).toString('latin1');
+      return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(text)?.[1] ?? '0'}`);
+    });
+  }
+
+  /** Whether this process has a capability, one of `Capability`. */
+  has(capability: number): boolean {
+    return ((this.capabilities >> BigInt(capability)) & 1n) === 1n;
+  }
+
+  #text(path: string): string {
+    const bytes = this.syscalls.readFile(path);
+    if (typeof bytes === 'number') throw new Error(`cannot read ${path}: ${errnoName(-bytes)}`);
+    return Buffer.from(bytes).toString('latin1');
+  }
+
+  #once<T>(key: string, read: () => T): T {
+    if (!this.#memo.has(key)) this.#memo.set(key, read());
+    return this.#memo.get(key) as T;
+  }
+}
+
+/**
+ * CPU numbers of a list as /sys writes it: `0-3,8,10-11`.
+ * @throws {RangeError} for a text that isn't one.
+ */
+export function parseCpuList(text: string): number[] {
+  const cpus: number[] = [];
+  for (const part of text.trim().split(',')) {
+    const match = /^(\d+)(?:-(\d+))?$/.exec(part);
+    if (!match) throw new RangeError(`'${text.trim()}' is no list of CPUs`);
+    const first = Number(match[1]);
+    const last = Number(match[2] ?? match[1]);
+    for (let cpu = first; cpu <= last; cpu++) cpus.push(cpu);
+  }
+  return cpus;
+}
+
+/** The page size out of the auxiliary vector (`AT_PAGESZ`, man 3 getauxval). */
+function pageSizeOf(auxv: Uint8Array | number): number {
+  const AT_PAGESZ = 6n;
+  if (typeof auxv === 'number') return 4096;
+  const words = new DataView(auxv.buffer, auxv.byteOffset, auxv.byteLength);
+  for (let at = 0; at + 16 <= auxv.byteLength; at += 16)
+    if (words.getBigUint64(at, true) === AT_PAGESZ) return Number(words.getBigUint64(at + 8, true));
+  return 4096;
+}

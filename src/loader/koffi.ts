@@ -1,0 +1,105 @@
+/**
+ * The real system calls, by way of koffi: the only file that imports it, and not before it is needed.
+ */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import type * as Koffi from 'koffi';
+import { architectureOf } from '../asm/architecture.ts';
+import type { Limit, Poll, Syscalls } from './syscalls.ts';
+
+const PROT_READ_WRITE = 0x3;
+const MAP_SHARED = 0x1;
+const F_DUPFD_CLOEXEC = 1030;
+const RLIMIT_MEMLOCK = 8;
+/** `MAP_FAILED`, (void *)-1. */
+const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
+
+let native: Syscalls | undefined;
+
+/**
+ * The system calls of this process. Loads koffi the first time.
+ * @throws {RangeError} on an architecture whose system calls aren't known.
+ */
+export function nativeSyscalls(): Syscalls {
+  native ??= openNative();
+  return native;
+}
+
+/** A C function whose result is a number. */
+type NumberFunction = (...args: (number | bigint | Uint8Array | null)[]) => number;
+
+function openNative(): Syscalls {
+  const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+  const numbers = architectureOf(process.arch).syscalls;
+  const libc = koffi.load(null);
+  const define = (prototype: string): NumberFunction => libc.func(prototype);
+  const sysBpf = define('long syscall(long number, long command, void *attr, long size)');
+  const sysPerf = define(
+    'long syscall(long number, void *attr, long pid, long cpu, long group, unsigned long flags)',
+  );
+  const ioctl = define('int ioctl(int fd, unsigned long request, unsigned long argument)');
+  const mmap = libc.func(
+    'void *mmap(void *address, size_t length, int prot, int flags, int fd, int64_t offset)',
+  );
+  const munmap = define('int munmap(uintptr_t address, size_t length)');
+  const read = define('long read(int fd, void *target, size_t size)');
+  const close = define('int close(int fd)');
+  const fcntl = define('int fcntl(int fd, int command, long argument)');
+  const prlimit = define('int prlimit(int pid, int resource, void *set, void *old)');
+  const answer = (result: number): number => (result === -1 ? -koffi.errno() : result);
+
+  return {
+    bpf: (command, attr) => answer(sysBpf(numbers.bpf, command, attr, attr.byteLength)),
+    perfEventOpen: (attr, pid, cpu, group, flags) =>
+      answer(sysPerf(numbers.perfEventOpen, attr, pid, cpu, group, flags)),
+    ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
+    mmap(fd, length) {
+      const address: bigint = mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+      return address === MAP_FAILED ? -koffi.errno() : koffi.view(address, length);
+    },
+    munmap: (mapping) => answer(munmap(koffi.address(mapping), mapping.byteLength)),
+    read: (fd, target) => answer(read(fd, target, target.byteLength)),
+    close: (fd) => answer(close(fd)),
+    dup: (fd) => answer(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
+    address: (memory) => koffi.address(memory),
+    poll: (fd, onReadable) => poll(koffi, fd, onReadable),
+    readFile,
+    memlock(limit) {
+      const [set, old] = [limitBytes(limit), new Uint8Array(new ArrayBuffer(16))];
+      const result = answer(prlimit(0, RLIMIT_MEMLOCK, set, old));
+      return result < 0 ? result : (limit ?? limitOf(old));
+    },
+  };
+}
+
+/** Handles in use: koffi stops polling for one that was collected. */
+const polling = new Set<Koffi.node.PollHandle>();
+
+function poll(koffi: typeof Koffi, fd: number, onReadable: () => void): Poll {
+  const handle = koffi.node.poll(fd, () => onReadable());
+  polling.add(handle);
+  return {
+    close() {
+      if (polling.delete(handle)) handle.close();
+    },
+  };
+}
+
+function readFile(path: string): Uint8Array | number {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code as keyof typeof constants.errno;
+    return -(constants.errno[code] ?? constants.errno.EIO);
+  }
+}
+
+function limitBytes(limit: Limit | undefined): Uint8Array | null {
+  return limit ? new Uint8Array(new BigUint64Array([limit.soft, limit.hard]).buffer) : null;
+}
+
+function limitOf(bytes: Uint8Array): Limit {
+  const [soft = 0n, hard = 0n] = new BigUint64Array(bytes.buffer);
+  return { soft, hard };
+}

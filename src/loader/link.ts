@@ -1,0 +1,119 @@
+/**
+ * Attaching programs. A link is a descriptor: when it is closed, or its process ends in whatever way, the program is detached.
+ *
+ * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`).
+ */
+import type { Attachment } from '../asm/program.ts';
+import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Errno } from './errno.ts';
+import { type Failure, NoSuchSymbolError, noKprobes } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC } from './perf-event.ts';
+import { refused } from './permission.ts';
+import type { Program } from './program.ts';
+import { allOrNothing, type Closeable } from './resources.ts';
+
+/** An attached program; closing it detaches. The program may be closed before. */
+export class Link implements Closeable {
+  readonly attachment: Attachment;
+  readonly #descriptor: Descriptor;
+
+  /** Takes over the descriptor. */
+  constructor(attachment: Attachment, descriptor: Descriptor) {
+    this.attachment = attachment;
+    this.#descriptor = descriptor;
+  }
+
+  close(): void {
+    this.#descriptor.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Attaches a program where its spec says; it runs from now on. The caller owns the result.
+ * @throws {NoSuchSymbolError} where the kernel has no such function or tracepoint. @throws {UnsupportedError} where it has no
+ * kprobes. @throws {NotPermittedError} @throws {KernelError}
+ */
+export function attach(kernel: Kernel, program: Program): Link {
+  const { attachment } = program.spec;
+  switch (attachment.kind) {
+    case 'kprobe':
+      return attachKprobe(kernel, program, attachment, attachment.symbol);
+    case 'raw_tracepoint':
+      return attachTracepoint(kernel, program, attachment, attachment.tracepoint, true);
+    case 'tp_btf':
+      // Its tracepoint was named by the BTF id when it was loaded.
+      return attachTracepoint(kernel, program, attachment, attachment.tracepoint, false);
+  }
+}
+
+function attachKprobe(kernel: Kernel, program: Program, attachment: Attachment, symbol: string): Link {
+  const descriptor = openKprobe(kernel, symbol);
+  return allOrNothing((resources) => {
+    resources.add(descriptor);
+    const steps = [
+      [IOC_SET_BPF, program.fd, 'PERF_EVENT_IOC_SET_BPF'],
+      [IOC_ENABLE, 0, 'PERF_EVENT_IOC_ENABLE'],
+    ] as const;
+    for (const [request, argument, name] of steps) {
+      const result = kernel.syscalls.ioctl(descriptor.fd, request, argument);
+      if (result >= 0) continue;
+      const tried = `attach the program '${program.spec.name}' to ${symbol}`;
+      throw refused(kernel, { syscall: `ioctl(${name})`, errno: -result, tried });
+    }
+    return new Link(attachment, descriptor);
+  });
+}
+
+function openKprobe(kernel: Kernel, symbol: string): Descriptor {
+  const pmu = kernel.kprobePmu;
+  if (pmu === undefined) throw noKprobes();
+  const name = memory(Buffer.byteLength(symbol) + 1);
+  name.set(Buffer.from(symbol));
+  // struct perf_event_attr up to config2, PERF_ATTR_SIZE_VER1: type, size; config1 is the symbol's address.
+  const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, name);
+  const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
+  if (fd >= 0) return new Descriptor(kernel.syscalls, fd);
+  const failure: Failure = {
+    syscall: 'perf_event_open',
+    errno: -fd,
+    tried: `probe the kernel function ${symbol}`,
+  };
+  if (fd === -Errno.ENOENT || fd === -Errno.EINVAL)
+    throw new NoSuchSymbolError(symbol, {
+      ...failure,
+      hint: 'this kernel has no such function that may be probed; it may be renamed or inlined: see /proc/kallsyms',
+    });
+  if (fd === -Errno.EADDRNOTAVAIL)
+    throw refused(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
+  throw refused(kernel, failure);
+}
+
+function attachTracepoint(
+  kernel: Kernel,
+  program: Program,
+  attachment: Attachment,
+  tracepoint: string,
+  named: boolean,
+): Link {
+  const attr = new Attr(kernel.syscalls, 16).u32(8, program.fd);
+  if (named) {
+    const name = memory(tracepoint.length + 1);
+    name.set(Buffer.from(tracepoint, 'latin1'));
+    attr.pointer(0, name);
+  }
+  const fd = attr.send(Command.rawTracepointOpen);
+  if (fd >= 0) return new Link(attachment, new Descriptor(kernel.syscalls, fd));
+  const failure: Failure = {
+    syscall: 'bpf(BPF_RAW_TRACEPOINT_OPEN)',
+    errno: -fd,
+    tried: `attach the program '${program.spec.name}' to the tracepoint ${tracepoint}`,
+  };
+  if (fd === -Errno.ENOENT)
+    throw new NoSuchSymbolError(tracepoint, { ...failure, hint: 'this kernel has no such tracepoint' });
+  throw refused(kernel, failure);
+}

@@ -1,0 +1,260 @@
+/**
+ * Maps in the kernel, read and written as the values their schemas describe.
+ *
+ * Source: man 2 bpf.
+ */
+import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
+import { type KeyOf, type MapSpec, MapType, type ValueOf } from '../asm/map.ts';
+import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Errno } from './errno.ts';
+import type { KernelError } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import { refused, withMemlock } from './permission.ts';
+import type { Closeable } from './resources.ts';
+
+/** What an update is to do where the key is there, or isn't (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`). */
+export const UpdateMode = { any: 0, create: 1, replace: 2 } as const;
+export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
+
+/** A map in the kernel. It is gone when it and the programs that use it are closed. */
+export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
+  readonly spec: M;
+  readonly #kernel: Kernel;
+  readonly #descriptor: Descriptor;
+  readonly #key: Uint8Array;
+  readonly #nextKey: Uint8Array;
+  readonly #value: Uint8Array;
+  /** Bytes from one CPU's value to the next; 0 where there is one value for all. */
+  readonly #stride: number;
+  readonly #element: Attr;
+  readonly #keyOnly: Attr;
+  readonly #next: Attr;
+  readonly #decodeKey: Decoder<M['key']>;
+  readonly #decodeValue: Decoder<M['value']>;
+
+  private constructor(kernel: Kernel, spec: M, descriptor: Descriptor) {
+    const keySize = layoutOf(spec.key).size;
+    const valueSize = layoutOf(spec.value).size;
+    this.spec = spec;
+    this.#kernel = kernel;
+    this.#descriptor = descriptor;
+    this.#stride = isPerCpu(spec) ? Math.ceil(valueSize / 8) * 8 : 0;
+    this.#key = memory(keySize);
+    this.#nextKey = memory(keySize);
+    this.#value = memory(this.#stride * kernel.possibleCpus.length || valueSize);
+    // Sent again and again: map_fd, key, value or next_key, flags. What a command doesn't use has to be zero.
+    this.#element = new Attr(kernel.syscalls, 32)
+      .u32(0, descriptor.fd)
+      .pointer(8, this.#key)
+      .pointer(16, this.#value);
+    this.#keyOnly = new Attr(kernel.syscalls, 16).u32(0, descriptor.fd).pointer(8, this.#key);
+    this.#next = new Attr(kernel.syscalls, 24)
+      .u32(0, descriptor.fd)
+      .pointer(8, this.#key)
+      .pointer(16, this.#nextKey);
+    this.#decodeKey = decoder(spec.key);
+    this.#decodeValue = decoder(spec.value);
+  }
+
+  /**
+   * Creates a map. A perf event array without `maxEntries` gets one for every CPU number there may be. The caller owns
+   * the result.
+   * @throws {NotPermittedError} @throws {KernelError}
+   */
+  static create<M extends MapSpec>(kernel: Kernel, spec: M): BpfMap<M> {
+    const descriptor = new Descriptor(kernel.syscalls, createMap(kernel, spec));
+    try {
+      return new BpfMap(kernel, spec, descriptor);
+    } catch (error) {
+      descriptor.close();
+      throw error;
+    }
+  }
+
+  /** The descriptor, which stays owned by this object. @throws after `close()`. */
+  get fd(): number {
+    return this.#descriptor.fd;
+  }
+
+  /** The value of a key, or undefined. */
+  lookup(key: KeyOf<M>): ValueOf<M> | undefined {
+    this.#expect(false);
+    return this.#find(key) ? this.#decodeValue(viewOf(this.#value), 0) : undefined;
+  }
+
+  /** The values of a key of a per-CPU map, one for each possible CPU in the order of `kernel.possibleCpus`, or undefined. */
+  lookupPerCpu(key: KeyOf<M>): ValueOf<M>[] | undefined {
+    this.#expect(true);
+    return this.#find(key) ? this.#perCpuValues() : undefined;
+  }
+
+  /**
+   * Sets the value of a key.
+   * @throws {KernelError} E2BIG where the map is full, EEXIST or ENOENT as `mode` asks for.
+   */
+  update(key: KeyOf<M>, value: ValueOf<M>, mode: UpdateMode = UpdateMode.any): void {
+    this.#expect(false);
+    this.#value.set(encode(this.spec.value, value));
+    this.#store(key, mode);
+  }
+
+  /** Sets the values of a key of a per-CPU map, one for each possible CPU. @throws {KernelError} as `update` does. */
+  updatePerCpu(key: KeyOf<M>, values: readonly ValueOf<M>[], mode: UpdateMode = UpdateMode.any): void {
+    this.#expect(true);
+    const cpus = this.#kernel.possibleCpus.length;
+    if (values.length !== cpus)
+      throw new RangeError(`map ${this.spec.name}: ${values.length} values for ${cpus} possible CPUs`);
+    values.forEach((value, index) => {
+      this.#value.set(encode(this.spec.value, value), index * this.#stride);
+    });
+    this.#store(key, mode);
+  }
+
+  /** Deletes a key: whether it was there. @throws {KernelError} EINVAL for an array, whose keys stay. */
+  delete(key: KeyOf<M>): boolean {
+    this.#key.set(encode(this.spec.key, key));
+    return this.#call('BPF_MAP_DELETE_ELEM', this.#keyOnly, Command.mapDeleteElem, 'delete from');
+  }
+
+  /**
+   * Every key, once. What programs or others add or delete meanwhile may be seen or not; the walk ends in any case. The
+   * key just handed out may be deleted.
+   */
+  *keys(): Generator<KeyOf<M>, void, undefined> {
+    for (const key of this.#rawKeys()) yield this.#decodeKey(viewOf(key), 0);
+  }
+
+  /** Every key with its value; without those deleted meanwhile. As `keys` otherwise. */
+  *entries(): Generator<[KeyOf<M>, ValueOf<M>], void, undefined> {
+    this.#expect(false);
+    for (const key of this.keys()) {
+      const value = this.lookup(key);
+      if (value !== undefined) yield [key, value];
+    }
+  }
+
+  close(): void {
+    this.#descriptor.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /**
+   * The walk. The kernel starts again from the first key when the one it is asked about is gone (man 2 bpf), which could go
+   * round for ever: so a key comes once, and a map that changes faster than it can be walked ends the walk.
+   */
+  *#rawKeys(): Generator<Uint8Array, void, undefined> {
+    const seen = new Set<string>();
+    let repeats = 0;
+    let more = this.#advance(undefined);
+    while (more) {
+      const key = this.#nextKey.slice();
+      const id = Buffer.from(key).toString('latin1');
+      if (seen.has(id)) repeats++;
+      if (repeats > Math.max(this.spec.maxEntries, 64)) return;
+      // Before it is handed out, since whoever gets it may delete it.
+      more = this.#advance(key);
+      if (seen.has(id)) continue;
+      seen.add(id);
+      // Another walk may go on while this one waits.
+      const following = this.#nextKey.slice();
+      yield key;
+      this.#nextKey.set(following);
+    }
+  }
+
+  /** Puts the key after `key`, the first one for none, into `#nextKey`: whether there is one. */
+  #advance(key: Uint8Array | undefined): boolean {
+    const tried = 'walk';
+    if (key) {
+      this.#key.set(key);
+      return this.#call('BPF_MAP_GET_NEXT_KEY', this.#next, Command.mapGetNextKey, tried);
+    }
+    // No key, "the first one", since Linux 4.12.
+    const first = new Attr(this.#kernel.syscalls, 24).u32(0, this.fd).pointer(16, this.#nextKey);
+    return this.#call('BPF_MAP_GET_NEXT_KEY', first, Command.mapGetNextKey, tried);
+  }
+
+  #find(key: KeyOf<M>): boolean {
+    this.#key.set(encode(this.spec.key, key));
+    this.#element.u64(24, 0n);
+    return this.#call('BPF_MAP_LOOKUP_ELEM', this.#element, Command.mapLookupElem, 'look up a key of');
+  }
+
+  #store(key: KeyOf<M>, mode: UpdateMode): void {
+    this.#key.set(encode(this.spec.key, key));
+    const result = this.#element.u32(0, this.fd).u64(24, BigInt(mode)).send(Command.mapUpdateElem);
+    this.#element.u64(24, 0n);
+    if (result < 0) throw this.#failure('BPF_MAP_UPDATE_ELEM', -result, 'update');
+  }
+
+  #perCpuValues(): ValueOf<M>[] {
+    const view = viewOf(this.#value);
+    return this.#kernel.possibleCpus.map((_, index) => this.#decodeValue(view, index * this.#stride));
+  }
+
+  /** A call where ENOENT is an answer: whether there was such a key. */
+  #call(name: string, attr: Attr, command: number, tried: string): boolean {
+    const result = attr.u32(0, this.fd).send(command);
+    if (result >= 0) return true;
+    if (result === -Errno.ENOENT) return false;
+    throw this.#failure(name, -result, tried);
+  }
+
+  #failure(name: string, errno: number, tried: string): KernelError {
+    const full = name === 'BPF_MAP_UPDATE_ELEM' && errno === Errno.E2BIG;
+    return refused(this.#kernel, {
+      syscall: `bpf(${name})`,
+      errno,
+      tried: `${tried} the map '${this.spec.name}'`,
+      hint: full ? `it is full, or the key is past its ${this.spec.maxEntries} entries` : undefined,
+    });
+  }
+
+  #expect(perCpu: boolean): void {
+    if (perCpu === this.#stride > 0) return;
+    const [is, use] = perCpu ? ['has one value a key', 'without'] : ['has a value for each CPU', 'with'];
+    throw new TypeError(`map ${this.spec.name} ${is}: use the method ${use} PerCpu in its name`);
+  }
+}
+
+function isPerCpu(spec: MapSpec): boolean {
+  return spec.type === MapType.perCpuHash || spec.type === MapType.perCpuArray;
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
+const MAP_NAME = 28;
+
+function createMap(kernel: Kernel, spec: MapSpec): number {
+  const maxEntries = entriesOf(kernel, spec);
+  const create = (named: boolean): number => {
+    const attr = new Attr(kernel.syscalls, named ? MAP_NAME + 16 : MAP_NAME)
+      .u32(0, spec.type)
+      .u32(4, layoutOf(spec.key).size)
+      .u32(8, layoutOf(spec.value).size)
+      .u32(12, maxEntries)
+      .u32(16, spec.flags);
+    if (named) attr.text(MAP_NAME, spec.name);
+    return withMemlock(kernel, () => attr.send(Command.mapCreate));
+  };
+  let result = create(true);
+  // Kernels before 4.15 know no names (E2BIG), those before 5.2 no '.' in one (EINVAL): names are only for people.
+  if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = create(false);
+  if (result >= 0) return result;
+  throw refused(kernel, {
+    syscall: 'bpf(BPF_MAP_CREATE)',
+    errno: -result,
+    tried: `create the map '${spec.name}'`,
+  });
+}
+
+function entriesOf(kernel: Kernel, spec: MapSpec): number {
+  if (spec.type !== MapType.perfEventArray || spec.maxEntries > 0) return spec.maxEntries;
+  return Math.max(...kernel.possibleCpus) + 1;
+}

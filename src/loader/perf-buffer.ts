@@ -1,0 +1,195 @@
+/**
+ * The perf rings of all CPUs, read as they fill, from the event loop.
+ *
+ * A descriptor's readiness is consumed by whoever polls it first, so a ring may hold records that nobody will be woken for.
+ * Hence: any wake-up drains all rings, all are drained once after the loop has begun to wait, and a sweep once a second
+ * is the safety net. That timer is the only one, and open to others (`onSweep`).
+ */
+import { type CpuRing, openCpuRing } from './cpu-ring.ts';
+import { Errno } from './errno.ts';
+import { KernelError } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import type { BpfMap } from './map.ts';
+import { fitsRing, type LostHandler, recordSize, type SampleHandler } from './perf-ring.ts';
+import { allOrNothing, type Closeable } from './resources.ts';
+
+/**
+ * When to read: as soon as `events` samples wait on a CPU; or when a ring holds `watermarkBytes` (an eighth of it if not given, which
+ * leaves the reader the rest of it for being late), and every
+ * `flushMs` milliseconds. Being woken costs the traced process some 8 us each time: a watermark is for floods.
+ */
+export type Wakeup =
+  | { readonly events: number }
+  | { readonly watermarkBytes?: number; readonly flushMs: number };
+
+/** How to read, and who gets what was read. Handlers are called from the event loop, and in `drain` and `close`. */
+export interface PerfBufferOptions {
+  /** Pages of memory of each CPU's ring, a power of two. */
+  readonly pagesPerCpu: number;
+  /** Each sample by itself if not given. */
+  readonly wakeup?: Wakeup;
+  /** Bytes of the largest sample that programs write. */
+  readonly sampleBytes: number;
+  readonly onSample: SampleHandler;
+  readonly onLost?: LostHandler;
+  /** Gets what handlers throw, and corrupt rings. Reading goes on. Without it such an error is thrown from the event loop. */
+  readonly onError?: (error: unknown) => void;
+  /** Called once a second, after a look at the rings. */
+  readonly onSweep?: () => void;
+}
+
+const SWEEP_MS = 1000;
+/** How long one turn of the event loop may go on reading: signals and output wait as long. */
+const TURN_MS = 20;
+/** Records of one ring at a time. */
+const BATCH = 4096;
+
+/** The rings of all online CPUs. Keeps the process alive until it is closed. */
+export class PerfBuffer implements Closeable {
+  readonly #rings: readonly CpuRing[];
+  readonly #options: PerfBufferOptions;
+  readonly #onLost: LostHandler;
+  #lost = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #again: NodeJS.Immediate | undefined;
+  #closed = false;
+
+  private constructor(rings: readonly CpuRing[], options: PerfBufferOptions) {
+    this.#rings = rings;
+    this.#options = options;
+    this.#onLost = (count, cpu) => {
+      this.#lost += count;
+      options.onLost?.(count, cpu);
+    };
+  }
+
+  /**
+   * Opens a ring for every online CPU, entered in `map` under the CPU's number, and begins to wait. The caller owns the result,
+   * and keeps owning the map, which has to be closed after it.
+   * @throws {RangeError} where a sample doesn't fit, or pages are no power of two. @throws {NotPermittedError} @throws {KernelError}
+   */
+  static open(kernel: Kernel, map: BpfMap, options: PerfBufferOptions): PerfBuffer {
+    check(options, kernel.pageSize);
+    const wakeup = ringWakeup(options, kernel.pageSize);
+    return allOrNothing((resources) => {
+      const rings = kernel.onlineCpus.flatMap((cpu) => {
+        const ring = openCpuRing(kernel, map, cpu, options.pagesPerCpu, wakeup);
+        return ring ? [resources.add(ring)] : [];
+      });
+      if (rings.length === 0)
+        throw new KernelError({
+          syscall: 'perf_event_open',
+          errno: Errno.ENODEV,
+          tried: 'open a perf ring on any CPU',
+        });
+      const buffer = new PerfBuffer(rings, options);
+      buffer.#begin();
+      return buffer;
+    });
+  }
+
+  /** The CPUs that have a ring. */
+  get cpus(): readonly number[] {
+    return this.#rings.map((ring) => ring.cpu);
+  }
+
+  /** Samples that found a ring full, as far as they have been reported. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /** Reads what is there, without waiting for a wake-up: at most what the rings hold now. */
+  drain(): void {
+    for (const ring of this.#rings) this.#read(ring);
+  }
+
+  /** Stops the rings, reads them a last time, and frees them. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#timer);
+    clearImmediate(this.#again);
+    try {
+      for (const ring of this.#rings) ring.stop();
+      this.drain();
+      for (const ring of this.#rings) ring.finish(this.#onLost);
+    } finally {
+      for (const ring of this.#rings) ring.close();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  #begin(): void {
+    for (const ring of this.#rings) ring.wait(() => this.#wake());
+    const { wakeup } = this.#options;
+    const every = wakeup && 'flushMs' in wakeup ? Math.min(wakeup.flushMs, SWEEP_MS) : SWEEP_MS;
+    let sweep = performance.now() + SWEEP_MS;
+    this.#timer = setInterval(() => {
+      this.#wake();
+      if (performance.now() < sweep - every / 2) return;
+      sweep = performance.now() + SWEEP_MS;
+      this.#options.onSweep?.();
+    }, every);
+    // The loop begins to wait after this turn; an immediate set by an immediate runs after that in any case.
+    this.#again = setImmediate(() => {
+      this.#again = setImmediate(() => this.#turn());
+    });
+  }
+
+  /** Something may be there. Where a turn is due anyway, that one will see it. */
+  #wake(): void {
+    if (this.#again === undefined) this.#turn();
+  }
+
+  /** Reads until all rings are empty or the turn has taken long enough, and goes on in the next one then. */
+  #turn(): void {
+    this.#again = undefined;
+    const end = performance.now() + TURN_MS;
+    let busy = true;
+    while (busy && !this.#closed) {
+      busy = false;
+      for (const ring of this.#rings) busy = this.#read(ring, BATCH) === BATCH || busy;
+      if (!busy || performance.now() < end) continue;
+      this.#again = setImmediate(() => this.#turn());
+      return;
+    }
+  }
+
+  #read(ring: CpuRing, limit?: number): number {
+    try {
+      return ring.drain(this.#options.onSample, this.#onLost, limit);
+    } catch (error) {
+      if (!this.#options.onError) throw error;
+      this.#options.onError(error);
+      // There may be more behind what went wrong.
+      return limit ?? 0;
+    }
+  }
+}
+
+function check({ pagesPerCpu, sampleBytes, wakeup }: PerfBufferOptions, pageSize: number): void {
+  if (!Number.isInteger(pagesPerCpu) || pagesPerCpu < 1 || (pagesPerCpu & (pagesPerCpu - 1)) !== 0)
+    throw new RangeError(`${pagesPerCpu} pages for a perf ring: it has to be a power of two`);
+  const ringBytes = pagesPerCpu * pageSize;
+  if (!fitsRing(sampleBytes, ringBytes))
+    throw new RangeError(
+      `a sample of ${sampleBytes} bytes, ${recordSize(sampleBytes)} as a record, doesn't fit a perf ring of ${ringBytes} bytes: more pages are needed`,
+    );
+  if (!wakeup) return;
+  const [name, value, most] =
+    'events' in wakeup
+      ? ['events', wakeup.events, 0xffff_ffff]
+      : ['watermark', wakeup.watermarkBytes ?? 1, ringBytes - 1];
+  if (!Number.isInteger(value) || value < 1 || value > most)
+    throw new RangeError(`a wake-up at ${value} ${name}: from 1 to ${most} is possible`);
+  if ('flushMs' in wakeup && !(wakeup.flushMs >= 1))
+    throw new RangeError(`a flush every ${wakeup.flushMs} ms: 1 and more is possible`);
+}
+
+function ringWakeup({ pagesPerCpu, wakeup = { events: 1 } }: PerfBufferOptions, pageSize: number) {
+  if ('events' in wakeup) return wakeup;
+  return { watermarkBytes: wakeup.watermarkBytes ?? (pagesPerCpu * pageSize) / 8 };
+}

@@ -1,0 +1,50 @@
+/** Being refused: what a kernel before 5.11 counts against RLIMIT_MEMLOCK, and how to say what is missing. */
+import { Errno } from './errno.ts';
+import { type Failure, KernelError, NotPermittedError } from './errors.ts';
+import { Capability, type Kernel } from './kernel.ts';
+
+/** `RLIM_INFINITY`. */
+const INFINITY = 0xffff_ffff_ffff_ffffn;
+
+/**
+ * Runs a call of `bpf(2)` that allocates, and once more with RLIMIT_MEMLOCK lifted where it answers EPERM to a process
+ * with the capabilities: before Linux 5.11 maps and programs count as locked memory. The old limit comes back where that
+ * didn't help. From 5.11 on memory is charged to the cgroup, such an EPERM doesn't occur, and the limit isn't touched.
+ */
+export function withMemlock(kernel: Kernel, call: () => number): number {
+  const first = call();
+  if (first !== -Errno.EPERM || missingCapabilities(kernel)) return first;
+  const before = kernel.syscalls.memlock();
+  if (typeof before === 'number' || before.soft === INFINITY) return first;
+  // Only CAP_SYS_RESOURCE may raise the hard limit; up to it anyone may.
+  const raised = [INFINITY, before.hard].some(
+    (limit) => typeof kernel.syscalls.memlock({ soft: limit, hard: limit }) !== 'number',
+  );
+  if (!raised) return first;
+  const second = call();
+  if (second === -Errno.EPERM) kernel.syscalls.memlock(before);
+  return second;
+}
+
+/** Why tracing is out of reach for this process, or undefined where its capabilities suffice. */
+function missingCapabilities(kernel: Kernel): string | undefined {
+  if (kernel.has(Capability.sysAdmin)) return undefined;
+  const missing = [
+    ...(kernel.has(Capability.bpf) ? [] : ['CAP_BPF']),
+    ...(kernel.has(Capability.perfmon) ? [] : ['CAP_PERFMON']),
+  ];
+  return missing.length === 0 ? undefined : missing.join(' and ');
+}
+
+/** The error for a call that failed, whose hint says what is missing where the kernel refused it by EPERM or EACCES. */
+export function refused(kernel: Kernel, failure: Failure): KernelError {
+  if (failure.errno !== Errno.EPERM && failure.errno !== Errno.EACCES) return new KernelError(failure);
+  const missing = missingCapabilities(kernel);
+  if (missing === undefined) return new NotPermittedError({ ...failure, hint: failure.hint ?? policyHint });
+  const hint = `this process lacks ${missing} (before Linux 5.8: CAP_SYS_ADMIN); run it as root`;
+  return new NotPermittedError({ ...failure, hint });
+}
+
+const policyHint =
+  'the capabilities are there, so a policy forbids it: kernel lockdown (/sys/kernel/security/lockdown), a security module, ' +
+  'a container without that system call, or, before Linux 5.11, a limit of locked memory that is too low (ulimit -l unlimited)';

@@ -1,0 +1,54 @@
+/**
+ * What the running kernel can attach to, asked by loading the shortest program there is: distributions backport, so versions
+ * tell nothing.
+ */
+import { type Assembled, assemble } from '../asm/assemble.ts';
+import type { Item } from '../asm/instruction.ts';
+import type { Attachment } from '../asm/program.ts';
+import { noKprobes } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import { loadProgram } from './program.ts';
+
+/** `r0 = 0; exit` */
+const shortest: readonly Item[] = [
+  { opcode: 0xb7, dst: 0, src: 0, off: 0, imm: 0 },
+  { opcode: 0x95, dst: 0, src: 0, off: 0, imm: 0 },
+];
+
+const asked = new WeakMap<Kernel, Map<string, Error | undefined>>();
+
+/**
+ * Why programs of that kind can't be loaded here, or undefined where they can. The kernel is asked once; whether it has the very
+ * function or raw tracepoint, only attaching shows.
+ */
+export function refusal(kernel: Kernel, attachment: Attachment): Error | undefined {
+  const answers = asked.get(kernel) ?? new Map<string, Error | undefined>();
+  asked.set(kernel, answers);
+  const key = attachment.kind === 'tp_btf' ? `tp_btf ${attachment.btfId}` : attachment.kind;
+  if (!answers.has(key)) answers.set(key, ask(kernel, attachment));
+  return answers.get(key);
+}
+
+/** Whether programs of that kind can be loaded here: see `refusal`. */
+export function supports(kernel: Kernel, attachment: Attachment): boolean {
+  return refusal(kernel, attachment) === undefined;
+}
+
+function ask(kernel: Kernel, attachment: Attachment): Error | undefined {
+  if (attachment.kind === 'kprobe' && kernel.kprobePmu === undefined) return noKprobes();
+  try {
+    loadProgram(
+      kernel,
+      { name: 'probe', attachment, instructions: shortest },
+      assembled(),
+      new Map(),
+    ).close();
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+function assembled(): Assembled {
+  return assemble(shortest);
+}

@@ -1,0 +1,258 @@
+/**
+ * Programs in the kernel.
+ *
+ * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
+ */
+import type { Assembled } from '../asm/assemble.ts';
+import type { MapSpec } from '../asm/map.ts';
+import { type Attachment, LICENSE, type ProgramSpec } from '../asm/program.ts';
+import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Errno } from './errno.ts';
+import { type KernelError, VerifierError } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import type { BpfMap } from './map.ts';
+import { refused, withMemlock } from './permission.ts';
+import type { Closeable } from './resources.ts';
+import { summarize } from './verifier-log.ts';
+
+/** Program types (`enum bpf_prog_type`) by what a program is attached to. */
+const programTypes: Record<Attachment['kind'], number> = { kprobe: 2, raw_tracepoint: 17, tp_btf: 26 };
+/** `enum bpf_attach_type`. */
+const BPF_TRACE_RAW_TP = 23;
+
+/** Offsets into the attribute of BPF_PROG_LOAD. */
+const At = {
+  type: 0,
+  count: 4,
+  instructions: 8,
+  license: 16,
+  logLevel: 24,
+  logSize: 28,
+  logBuffer: 32,
+  kernelVersion: 40,
+  name: 48,
+  expectedAttachType: 68,
+  attachBtfId: 108,
+  logTrueSize: 140,
+} as const;
+
+const FIRST_LOG = 64 * 1024;
+/** What every kernel takes: UINT_MAX >> 8 was the limit before 5.2. */
+const LARGEST_LOG = 16 * 1024 * 1024 - 1;
+/** Attempts of a load that signals interrupt. */
+const ATTEMPTS = 10;
+
+/** What the kernel says about a loaded program (`struct bpf_prog_info`). */
+export interface ProgramInfo {
+  /** As in `bpftool prog show id ...`. */
+  readonly id: number;
+  /** Runs left out since another program was running on that CPU; undefined before Linux 5.12. */
+  readonly recursionMisses: number | undefined;
+}
+
+/** A loaded program. It is gone when it and its links are closed. */
+export class Program implements Closeable {
+  readonly spec: ProgramSpec;
+  readonly #kernel: Kernel;
+  readonly #descriptor: Descriptor;
+
+  /** Takes over `fd`. */
+  constructor(kernel: Kernel, spec: ProgramSpec, fd: number) {
+    this.spec = spec;
+    this.#kernel = kernel;
+    this.#descriptor = new Descriptor(kernel.syscalls, fd);
+  }
+
+  /** The descriptor, which stays owned by this object. @throws after `close()`. */
+  get fd(): number {
+    return this.#descriptor.fd;
+  }
+
+  /** Asks the kernel. @throws {KernelError} */
+  info(): ProgramInfo {
+    const [ID, MISSES, size] = [4, 208, 216];
+    const info = memory(size);
+    const attr = new Attr(this.#kernel.syscalls, 16).u32(0, this.fd).u32(4, size).pointer(8, info);
+    const result = attr.send(Command.objGetInfoByFd);
+    if (result < 0)
+      throw refused(this.#kernel, {
+        syscall: 'bpf(BPF_OBJ_GET_INFO_BY_FD)',
+        errno: -result,
+        tried: `read what the kernel knows of the program '${this.spec.name}'`,
+      });
+    const view = new DataView(info.buffer);
+    // The kernel says how much it filled in.
+    const known = attr.getU32(4) >= size;
+    return {
+      id: view.getUint32(ID, true),
+      recursionMisses: known ? Number(view.getBigUint64(MISSES, true)) : undefined,
+    };
+  }
+
+  close(): void {
+    this.#descriptor.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/** One way to ask for a program: what old kernels can't take is left out, or added, one after the other. */
+interface Variant {
+  readonly name: boolean;
+  readonly kernelVersion: number;
+}
+
+/**
+ * Loads a program, with the descriptors of its maps put in. The caller owns the result.
+ *
+ * The verifier's log is off at first, since it costs several times the check itself, and asked for when the program was refused.
+ * @throws {VerifierError} where the verifier refused it. @throws {NotPermittedError} @throws {KernelError}
+ */
+export function loadProgram(
+  kernel: Kernel,
+  spec: ProgramSpec,
+  assembled: Assembled,
+  maps: ReadonlyMap<MapSpec, BpfMap>,
+): Program {
+  const bytes = withMaps(spec, assembled, maps);
+  let failure: KernelError | undefined;
+  for (const variant of variants(kernel, spec)) {
+    const result = loadVariant(kernel, spec, assembled, bytes, variant);
+    if (typeof result === 'number') return new Program(kernel, spec, result);
+    // The verifier has spoken, or this isn't about what the kernel knows of attributes.
+    if (result instanceof VerifierError || (result.errno !== Errno.E2BIG && result.errno !== Errno.EINVAL))
+      throw result;
+    failure ??= result;
+  }
+  throw failure ?? new Error(`the program '${spec.name}' was not tried`);
+}
+
+function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[] {
+  const plain = [
+    { name: true, kernelVersion: 0 },
+    { name: false, kernelVersion: 0 },
+  ];
+  if (attachment.kind !== 'kprobe') return plain;
+  const kernelVersion = versionCode(kernel.release);
+  return [...plain, { name: true, kernelVersion }, { name: false, kernelVersion }];
+}
+
+/** `KERNEL_VERSION(a, b, c)`, which kprobe programs had to name before Linux 5.0. */
+function versionCode(release: string): number {
+  const [, major = '0', minor = '0', patch = '0'] = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(release) ?? [];
+  return (Number(major) << 16) | (Number(minor) << 8) | Math.min(Number(patch), 255);
+}
+
+/** The descriptor, or why not. */
+function loadVariant(
+  kernel: Kernel,
+  spec: ProgramSpec,
+  assembled: Assembled,
+  bytes: Uint8Array,
+  variant: Variant,
+): number | KernelError {
+  const quick = send(kernel, buildAttr(kernel, spec, bytes, variant));
+  if (quick >= 0) return quick;
+  const logged = loadLogged(kernel, spec, bytes, variant);
+  if (logged.result >= 0) return logged.result;
+  if (logged.log !== '')
+    return new VerifierError(spec.name, -logged.result, logged.log, summarize(logged.log), assembled);
+  return refused(kernel, {
+    syscall: 'bpf(BPF_PROG_LOAD)',
+    errno: -logged.result,
+    tried: `load the program '${spec.name}'`,
+    hint: loadHint(spec, -logged.result),
+  });
+}
+
+function loadHint({ attachment }: ProgramSpec, errno: number): string | undefined {
+  if (errno === Errno.EINVAL) return `this kernel may not know programs of the kind ${attachment.kind}`;
+  if (errno === Errno.E2BIG) return 'it has more instructions than this kernel takes';
+  return undefined;
+}
+
+/** With the log on, in a buffer that grows until it holds all of it. */
+function loadLogged(
+  kernel: Kernel,
+  spec: ProgramSpec,
+  bytes: Uint8Array,
+  variant: Variant,
+): { result: number; log: string } {
+  for (let size = FIRST_LOG; ; ) {
+    const log = memory(size);
+    const attr = buildAttr(kernel, spec, bytes, variant, log);
+    const result = send(kernel, attr);
+    if (result !== -Errno.ENOSPC || size >= LARGEST_LOG)
+      return { result, log: result >= 0 ? '' : textOf(log) };
+    // The kernel says how much it needs since 6.4.
+    size = Math.min(Math.max(size * 4, attr.getU32(At.logTrueSize)), LARGEST_LOG);
+  }
+}
+
+function textOf(log: Uint8Array): string {
+  const end = log.indexOf(0);
+  return Buffer.from(log.buffer, 0, end < 0 ? log.byteLength : end)
+    .toString('utf8')
+    .trim();
+}
+
+function buildAttr(
+  kernel: Kernel,
+  { name, attachment }: ProgramSpec,
+  bytes: Uint8Array,
+  variant: Variant,
+  log?: Uint8Array,
+): Attr {
+  const attr = new Attr(kernel.syscalls, attrSize(attachment, variant, log !== undefined))
+    .u32(At.type, programTypes[attachment.kind])
+    .u32(At.count, bytes.byteLength / 8)
+    .pointer(At.instructions, bytes)
+    .pointer(At.license, cString(LICENSE))
+    .u32(At.kernelVersion, variant.kernelVersion);
+  if (log) attr.u32(At.logLevel, 1).u32(At.logSize, log.byteLength).pointer(At.logBuffer, log);
+  if (variant.name) attr.text(At.name, name);
+  if (attachment.kind === 'tp_btf')
+    attr.u32(At.expectedAttachType, BPF_TRACE_RAW_TP).u32(At.attachBtfId, attachment.btfId);
+  return attr;
+}
+
+/** Up to the last field in use. Fields past the kernel's own are no harm as long as they are zero. */
+function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): number {
+  if (logged) return At.logTrueSize + 4;
+  if (attachment.kind === 'tp_btf') return At.attachBtfId + 4;
+  return name ? At.name + 16 : At.name;
+}
+
+function cString(text: string): Uint8Array {
+  const bytes = memory(text.length + 1);
+  bytes.set(Buffer.from(text, 'latin1'));
+  return bytes;
+}
+
+function send(kernel: Kernel, attr: Attr): number {
+  let result = -Errno.EAGAIN;
+  for (let attempt = 0; attempt < ATTEMPTS && result === -Errno.EAGAIN; attempt++)
+    result = withMemlock(kernel, () => attr.send(Command.progLoad));
+  return result;
+}
+
+/** The program's bytes with descriptors in the place of maps. */
+function withMaps(
+  spec: ProgramSpec,
+  { bytes, references }: Assembled,
+  maps: ReadonlyMap<MapSpec, BpfMap>,
+): Uint8Array {
+  const patched = memory(bytes.byteLength);
+  patched.set(bytes);
+  const view = new DataView(patched.buffer);
+  for (const { slot, map } of references) {
+    const opened = maps.get(map);
+    if (!opened)
+      throw new RangeError(`program '${spec.name}' uses the map '${map.name}', which the tool doesn't list`);
+    // The immediate of the first slot of lddw; that of the second, the offset into a map's value, is the assembler's.
+    view.setInt32(slot * 8 + 4, opened.fd, true);
+  }
+  return patched;
+}

@@ -1,0 +1,182 @@
+/** A tool running: its maps, programs, rings and links, owned together. */
+import type { Static, TSchema } from '@sinclair/typebox';
+import { assemble } from '../asm/assemble.ts';
+import { decoder, layoutOf } from '../asm/layout.ts';
+import type { MapSpec } from '../asm/map.ts';
+import type { ProgramSpec, Tool } from '../asm/program.ts';
+import { NoSuchSymbolError } from './errors.ts';
+import { Kernel } from './kernel.ts';
+import { attach } from './link.ts';
+import { BpfMap } from './map.ts';
+import { PerfBuffer, type Wakeup } from './perf-buffer.ts';
+import type { LostHandler } from './perf-ring.ts';
+import { loadProgram, type Program } from './program.ts';
+import { allOrNothing, type Closeable, Resources } from './resources.ts';
+
+/** Pages of a ring where nothing else is asked for: 256 KiB with pages of 4 KiB, as the peers have. */
+export const DEFAULT_PAGES = 64;
+
+/** How to run a tool, and who gets its events. Handlers are called from the event loop and in `close`, never in `open`. */
+export interface SessionOptions<E extends TSchema> {
+  /** The running kernel if not given. */
+  readonly kernel?: Kernel;
+  /** Pages of memory of each CPU's ring, a power of two; 64 if not given. */
+  readonly pagesPerCpu?: number;
+  /** Each event by itself if not given. */
+  readonly wakeup?: Wakeup;
+  readonly onEvent: (event: Static<E>, cpu: number) => void;
+  /** Events that found a ring full. */
+  readonly onLost?: LostHandler;
+  /** Gets what handlers throw, and corrupt rings; without it such an error is thrown from the event loop. */
+  readonly onError?: (error: unknown) => void;
+  /** Called once a second. */
+  readonly onSweep?: () => void;
+}
+
+/** An optional program that isn't running, and why. */
+export interface LeftOut {
+  readonly program: ProgramSpec;
+  readonly reason: NoSuchSymbolError;
+}
+
+/** A running tool. Closing it, like the end of the process, detaches everything. */
+export class Session<E extends TSchema = TSchema> implements Closeable {
+  readonly tool: Tool<E>;
+  readonly kernel: Kernel;
+  /** The optional programs that the kernel has nothing to attach to for. */
+  readonly leftOut: readonly LeftOut[];
+  readonly #resources: Resources;
+  readonly #parts: Parts;
+
+  private constructor(tool: Tool<E>, kernel: Kernel, resources: Resources, parts: Parts) {
+    this.tool = tool;
+    this.kernel = kernel;
+    this.leftOut = parts.leftOut;
+    this.#resources = resources;
+    this.#parts = parts;
+  }
+
+  /**
+   * Creates the maps, loads the programs, opens the rings, and attaches in the order of the tool. Either all of it runs (but for
+   * optional programs without a symbol), or nothing is left behind. The caller owns the result.
+   * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError}
+   * @throws {RangeError} where an event doesn't fit the rings.
+   */
+  static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E>): Session<E> {
+    const kernel = options.kernel ?? new Kernel();
+    return allOrNothing((resources) => {
+      const parts = openParts(tool, kernel, options, resources);
+      return new Session(tool, kernel, resources, parts);
+    });
+  }
+
+  /** The running map of a spec. @throws {RangeError} where the tool has no such map. */
+  map<M extends MapSpec>(spec: M): BpfMap<M> {
+    const map = this.#parts.maps.get(spec);
+    if (!map) throw new RangeError(`the tool ${this.tool.name} has no map '${spec.name}'`);
+    return map as unknown as BpfMap<M>;
+  }
+
+  /** The programs that run. */
+  get programs(): readonly Program[] {
+    return this.#parts.programs;
+  }
+
+  /** Events that found a ring full, as far as they have been reported. */
+  get lost(): number {
+    return this.#parts.buffer.lost;
+  }
+
+  /** Runs that the kernel left out, of all programs; undefined before Linux 5.12, which doesn't count them. @throws {KernelError} */
+  missedRuns(): number | undefined {
+    let missed = 0;
+    for (const program of this.programs) {
+      const { recursionMisses } = program.info();
+      if (recursionMisses === undefined) return undefined;
+      missed += recursionMisses;
+    }
+    return missed;
+  }
+
+  /** Detaches the programs and delivers the events that are still in the rings. Maps and counts can be read until `close()`. */
+  detach(): void {
+    this.#parts.links.close();
+    this.#parts.buffer.close();
+  }
+
+  /** Detaches, as `detach` does, and frees the rest. */
+  close(): void {
+    this.#resources.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+interface Parts {
+  readonly maps: ReadonlyMap<MapSpec, BpfMap>;
+  readonly programs: readonly Program[];
+  readonly buffer: PerfBuffer;
+  readonly links: Resources;
+  readonly leftOut: readonly LeftOut[];
+}
+
+function openParts<E extends TSchema>(
+  tool: Tool<E>,
+  kernel: Kernel,
+  options: SessionOptions<E>,
+  resources: Resources,
+): Parts {
+  const maps = new Map<MapSpec, BpfMap>();
+  for (const spec of new Set([...tool.maps, tool.events.map]))
+    maps.set(spec, resources.add(BpfMap.create(kernel, spec)));
+  const loaded = tool.programs.map((spec) =>
+    resources.add(loadProgram(kernel, spec, assemble(spec.instructions), maps)),
+  );
+  const buffer = resources.add(openBuffer(tool, kernel, maps, options));
+  const links = resources.add(new Resources());
+  const programs: Program[] = [];
+  const leftOut: LeftOut[] = [];
+  for (const program of loaded) {
+    const reason = attachOne(kernel, program, links);
+    if (reason) leftOut.push({ program: program.spec, reason });
+    else programs.push(program);
+  }
+  return { maps, programs, buffer, links, leftOut };
+}
+
+/** Why the program was left out, if it was. */
+function attachOne(kernel: Kernel, program: Program, links: Resources): NoSuchSymbolError | undefined {
+  try {
+    links.add(attach(kernel, program));
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof NoSuchSymbolError) || !program.spec.optional) throw error;
+    program.close();
+    return error;
+  }
+}
+
+function openBuffer<E extends TSchema>(
+  { events }: Tool<E>,
+  kernel: Kernel,
+  maps: ReadonlyMap<MapSpec, BpfMap>,
+  options: SessionOptions<E>,
+): PerfBuffer {
+  const decode = decoder(events.schema);
+  const bytes = layoutOf(events.schema).size;
+  const { onEvent, onLost, onError, onSweep, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
+  return PerfBuffer.open(kernel, maps.get(events.map) as BpfMap, {
+    pagesPerCpu,
+    wakeup,
+    sampleBytes: bytes,
+    onSample(view, offset, size, cpu) {
+      if (size < bytes) throw new RangeError(`an event of ${size} bytes in the place of ${bytes}`);
+      onEvent(decode(view, offset), cpu);
+    },
+    onLost,
+    onError,
+    onSweep,
+  });
+}

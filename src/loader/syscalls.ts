@@ -1,0 +1,51 @@
+/**
+ * The one seam between the loader and the kernel. Types only: `koffi.ts` is the real one, and tests script a fake.
+ *
+ * Every call answers like the system call itself: a result of 0 or more, or minus the errno.
+ */
+
+/** A wait of the event loop on a descriptor; it keeps the process alive until it is closed. */
+export interface Poll {
+  /** Ends the wait. To be called before the descriptor is closed. */
+  close(): void;
+}
+
+/** Soft and hard limit of a resource; `RLIM_INFINITY` is 2^64 - 1. */
+export interface Limit {
+  readonly soft: bigint;
+  readonly hard: bigint;
+}
+
+/** What the loader asks of an operating system. */
+export interface Syscalls {
+  /**
+   * `bpf(2)`. `attr` is sent with exactly its own size. Memory that `attr` points at must stay referenced by the
+   * caller until the call is over.
+   */
+  bpf(command: number, attr: Uint8Array): number;
+  /** `perf_event_open(2)`; `attr` holds its own size. */
+  perfEventOpen(attr: Uint8Array, pid: number, cpu: number, group: number, flags: number): number;
+  /** `ioctl(2)` with a plain number as its argument. */
+  ioctl(fd: number, request: number, argument: number): number;
+  /**
+   * `mmap(2)` of a descriptor from its beginning, shared, readable and writable. The memory is gone after
+   * `munmap`: whoever reads the buffer then crashes the process, so drop every view of it first.
+   */
+  mmap(fd: number, length: number): ArrayBuffer | number;
+  /** `munmap(2)` of what `mmap` gave. */
+  munmap(mapping: ArrayBuffer): number;
+  /** `read(2)` into the whole of `target`. */
+  read(fd: number, target: Uint8Array): number;
+  /** `close(2)`. */
+  close(fd: number): number;
+  /** A copy of the descriptor that is 3 or more and closes on exec (`F_DUPFD_CLOEXEC`). */
+  dup(fd: number): number;
+  /** Where the memory lies. It stays there for as long as the typed array is referenced. */
+  address(memory: Uint8Array): bigint;
+  /** Calls back whenever the descriptor becomes readable. */
+  poll(fd: number, onReadable: () => void): Poll;
+  /** A whole file, or minus the errno. Serves /proc and /sys, whose files have no size. */
+  readFile(path: string): Uint8Array | number;
+  /** The limit of locked memory (`RLIMIT_MEMLOCK`), set first where one is given. */
+  memlock(limit?: Limit): Limit | number;
+}

@@ -1,0 +1,209 @@
+/**
+ * System calls without a kernel: descriptors are numbers, memory that is pointed at can be read back, rings are plain
+ * buffers that a test writes records into, and any call can be given an answer.
+ */
+import { Errno } from '../../src/loader/errno.ts';
+import type { Limit, Poll, Syscalls } from '../../src/loader/syscalls.ts';
+
+/** A call as it was made, for comparing: `bpf 5`, `perfEventOpen cpu 3`, `ioctl 12 0x2400`, `close 12`. */
+export type Call = string;
+
+/** Answers a command of `bpf(2)`: a result, minus an errno, or undefined for what the fake does by itself. */
+export type Answer = (attr: DataView, fake: FakeSyscalls) => number | undefined;
+
+const PAGE = 4096;
+
+export class FakeSyscalls implements Syscalls {
+  readonly calls: Call[] = [];
+  /** What is open now. */
+  readonly open = new Set<number>();
+  /** Mapped rings by descriptor. */
+  readonly rings = new Map<number, FakeRing>();
+  /** CPU numbers by descriptor of their perf event. */
+  readonly cpus = new Map<number, number>();
+  readonly polls = new Map<number, () => void>();
+  readonly answers = new Map<number, Answer>();
+  readonly files = new Map<string, string>([
+    ['/proc/sys/kernel/osrelease', '6.1.0-fake\n'],
+    ['/sys/devices/system/cpu/online', '0-1\n'],
+    ['/sys/devices/system/cpu/possible', '0-1\n'],
+    ['/sys/bus/event_source/devices/kprobe/type', '8\n'],
+    ['/proc/self/status', 'Name:\tfake\nCapEff:\t000001ffffffffff\n'],
+  ]);
+  /** Answers instead of a new descriptor. */
+  onPerfEventOpen: (attr: DataView, cpu: number) => number | undefined = () => undefined;
+  onMmap: (fd: number, length: number) => number | undefined = () => undefined;
+  onIoctl: (fd: number, request: number) => number = () => 0;
+  onRead: (fd: number, target: Uint8Array) => number = () => -Errno.EINVAL;
+  onMemlock: (limit: Limit | undefined) => Limit | number = (limit) =>
+    limit ?? { soft: 65536n, hard: 65536n };
+  nextFd = 10;
+  readonly #memory = new Map<bigint, Uint8Array>();
+  #nextAddress = 0x7f00_0000_0000n;
+
+  /** Memory that an attribute points at. */
+  at(address: bigint): Uint8Array {
+    const found = this.#memory.get(address);
+    if (!found) throw new Error(`nothing at ${address.toString(16)}`);
+    return found;
+  }
+
+  /** The zero-terminated text that an attribute points at. */
+  textAt(address: bigint): string {
+    const bytes = this.at(address);
+    const end = bytes.indexOf(0);
+    return Buffer.from(bytes.subarray(0, end < 0 ? undefined : end)).toString();
+  }
+
+  /** A new open descriptor. */
+  fd(): number {
+    const fd = this.nextFd++;
+    this.open.add(fd);
+    return fd;
+  }
+
+  /** The ring of a CPU. */
+  ring(cpu: number): FakeRing {
+    for (const [fd, ring] of this.rings) if (this.cpus.get(fd) === cpu) return ring;
+    throw new Error(`CPU ${cpu} has no ring`);
+  }
+
+  /** Wakes up whoever waits for a CPU's ring. */
+  wake(cpu: number): void {
+    for (const [fd, callback] of this.polls) if (this.cpus.get(fd) === cpu) callback();
+  }
+
+  bpf(command: number, attr: Uint8Array): number {
+    this.calls.push(`bpf ${command}`);
+    const view = new DataView(attr.buffer, attr.byteOffset, attr.byteLength);
+    const answer = this.answers.get(command)?.(view, this);
+    if (answer !== undefined) return answer;
+    return MAKES_DESCRIPTOR.has(command) ? this.fd() : 0;
+  }
+
+  perfEventOpen(attr: Uint8Array, _pid: number, cpu: number): number {
+    this.calls.push(`perfEventOpen cpu ${cpu}`);
+    const answer = this.onPerfEventOpen(new DataView(attr.buffer, attr.byteOffset, attr.byteLength), cpu);
+    if (answer !== undefined) return answer;
+    const fd = this.fd();
+    this.cpus.set(fd, cpu);
+    return fd;
+  }
+
+  ioctl(fd: number, request: number, _argument: number): number {
+    this.calls.push(`ioctl ${fd} 0x${request.toString(16)}`);
+    return this.onIoctl(fd, request);
+  }
+
+  mmap(fd: number, length: number): ArrayBuffer | number {
+    this.calls.push(`mmap ${fd}`);
+    const answer = this.onMmap(fd, length);
+    if (answer !== undefined) return answer;
+    const ring = new FakeRing(length - PAGE);
+    this.rings.set(fd, ring);
+    return ring.mapping;
+  }
+
+  munmap(mapping: ArrayBuffer): number {
+    for (const [fd, ring] of this.rings)
+      if (ring.mapping === mapping) {
+        this.calls.push(`munmap ${fd}`);
+        this.rings.delete(fd);
+        return 0;
+      }
+    return -Errno.EINVAL;
+  }
+
+  read(fd: number, target: Uint8Array): number {
+    return this.onRead(fd, target);
+  }
+
+  close(fd: number): number {
+    this.calls.push(`close ${fd}`);
+    return this.open.delete(fd) ? 0 : -Errno.EBADF;
+  }
+
+  dup(_fd: number): number {
+    return this.fd();
+  }
+
+  address(memory: Uint8Array): bigint {
+    const address = this.#nextAddress;
+    this.#nextAddress += 0x1_0000_0000n;
+    this.#memory.set(address, memory);
+    return address;
+  }
+
+  poll(fd: number, onReadable: () => void): Poll {
+    this.calls.push(`poll ${fd}`);
+    this.polls.set(fd, onReadable);
+    return { close: () => this.polls.delete(fd) };
+  }
+
+  readFile(path: string): Uint8Array | number {
+    const text = this.files.get(path);
+    return text === undefined ? -Errno.ENOENT : Buffer.from(text, 'latin1');
+  }
+
+  memlock(limit?: Limit): Limit | number {
+    this.calls.push(limit ? `memlock ${limit.soft}` : 'memlock');
+    return this.onMemlock(limit);
+  }
+}
+
+/** Commands whose result is a descriptor. */
+const MAKES_DESCRIPTOR = new Set([0, 5, 17]);
+
+/** A ring as the kernel would write it: a control page, then data. */
+export class FakeRing {
+  readonly mapping: ArrayBuffer;
+  readonly #control: BigUint64Array;
+  readonly #data: Uint8Array;
+
+  constructor(size: number, start = 0n) {
+    this.mapping = new ArrayBuffer(PAGE + size);
+    this.#control = new BigUint64Array(this.mapping, 0, 512);
+    this.#data = new Uint8Array(this.mapping, PAGE);
+    this.#control.set([start, start, BigInt(PAGE), BigInt(size)], 128);
+  }
+
+  get head(): bigint {
+    return this.#control[128] as bigint;
+  }
+
+  set head(head: bigint) {
+    this.#control[128] = head;
+  }
+
+  get tail(): bigint {
+    return this.#control[129] as bigint;
+  }
+
+  /** A record as it is, its header made from `type` and `size`. */
+  record(type: number, body: Uint8Array, size = 8 + body.length): void {
+    const bytes = new Uint8Array(8 + body.length);
+    new DataView(bytes.buffer).setUint32(0, type, true);
+    new DataView(bytes.buffer).setUint16(6, size, true);
+    bytes.set(body, 8);
+    const start = Number(this.head % BigInt(this.#data.length));
+    bytes.forEach((byte, index) => {
+      this.#data[(start + index) % this.#data.length] = byte;
+    });
+    this.head += BigInt(bytes.length);
+  }
+
+  /** A sample, padded as the kernel does it. */
+  sample(payload: Uint8Array): void {
+    const body = new Uint8Array(Math.ceil((payload.length + 4) / 8) * 8);
+    new DataView(body.buffer).setUint32(0, body.length - 4, true);
+    body.set(payload, 4);
+    this.record(9, body);
+  }
+
+  /** The note of a loss. */
+  lost(count: number): void {
+    const body = new Uint8Array(16);
+    new DataView(body.buffer).setBigUint64(8, BigInt(count), true);
+    this.record(2, body);
+  }
+}

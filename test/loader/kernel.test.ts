@@ -1,0 +1,61 @@
+import * as assert from 'uvu/assert';
+import { Capability, Kernel, parseCpuList } from '../../src/loader/kernel.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/kernel');
+
+for (const [text, cpus] of [
+  ['0\n', [0]],
+  ['0-3\n', [0, 1, 2, 3]],
+  ['0-3,8,10-11\n', [0, 1, 2, 3, 8, 10, 11]],
+] as const)
+  test(`the CPU list ${text.trim()} is read`, () => {
+    assert.equal(parseCpuList(text), cpus);
+  });
+
+for (const text of ['', 'all', '0-', '1;2'])
+  test(`'${text}' is refused as a CPU list`, () => {
+    assert.throws(() => parseCpuList(text), /no list of CPUs/);
+  });
+
+test('facts come from /proc and /sys, and are read once', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/sys/devices/system/cpu/online', '0,2\n');
+  fake.files.set('/sys/devices/system/cpu/possible', '0-3\n');
+  const kernel = new Kernel(fake);
+  assert.is(kernel.release, '6.1.0-fake');
+  assert.equal(kernel.onlineCpus, [0, 2]);
+  assert.equal(kernel.possibleCpus, [0, 1, 2, 3]);
+  assert.is(kernel.kprobePmu, 8);
+  fake.files.clear();
+  assert.is(kernel.release, '6.1.0-fake');
+  assert.is(kernel.kprobePmu, 8);
+});
+
+test('what the kernel lacks is undefined', () => {
+  const fake = new FakeSyscalls();
+  fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
+  const kernel = new Kernel(fake);
+  assert.is(kernel.kprobePmu, undefined);
+  assert.is(kernel.btf, undefined);
+});
+
+test('capabilities are bits of CapEff', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/proc/self/status', 'CapPrm:\tffffffffffffffff\nCapEff:\t0000008000004000\n');
+  const kernel = new Kernel(fake);
+  assert.is(kernel.has(Capability.bpf), true);
+  assert.is(kernel.has(Capability.ipcLock), true);
+  assert.is(kernel.has(Capability.perfmon), false);
+  assert.is(kernel.has(Capability.sysAdmin), false);
+});
+
+test('the page size comes from the auxiliary vector', () => {
+  const fake = new FakeSyscalls();
+  const auxv = Buffer.from(new BigUint64Array([33n, 5n, 6n, 65536n, 0n, 0n]).buffer);
+  fake.files.set('/proc/self/auxv', auxv.toString('latin1'));
+  assert.is(new Kernel(fake).pageSize, 65536);
+});
+
+test.run();

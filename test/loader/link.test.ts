@@ -1,0 +1,139 @@
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { exit, mov } from '../../src/asm/constructors.ts';
+import type { Attachment } from '../../src/asm/program.ts';
+import { r0 } from '../../src/asm/registers.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import {
+  KernelError,
+  NoSuchSymbolError,
+  NotPermittedError,
+  UnsupportedError,
+} from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { attach } from '../../src/loader/link.ts';
+import { loadProgram, type Program } from '../../src/loader/program.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/link');
+
+const OPEN = 17;
+const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
+const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
+const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
+
+function loaded(fake: FakeSyscalls, attachment: Attachment): [Kernel, Program] {
+  const kernel = new Kernel(fake);
+  const spec = { name: 'on_it', attachment, instructions: [mov(r0, 0), exit()] };
+  return [kernel, loadProgram(kernel, spec, assemble(spec.instructions), new Map())];
+}
+
+test('a kprobe is a perf event of the PMU with the symbol, the program set, enabled', () => {
+  const fake = new FakeSyscalls();
+  const [kernel, program] = loaded(fake, kprobe);
+  fake.onPerfEventOpen = (attr, cpu) => {
+    assert.is(cpu, 0);
+    assert.is(attr.byteLength, 72);
+    assert.equal([attr.getUint32(0, true), attr.getUint32(4, true)], [8, 72]);
+    assert.is(attr.getBigUint64(8, true), 0n, 'no return probe');
+    assert.is(fake.textAt(attr.getBigUint64(56, true)), 'tcp_v4_connect');
+    return undefined;
+  };
+  const link = attach(kernel, program);
+  assert.equal(fake.calls.slice(-2), ['ioctl 11 0x40042408', 'ioctl 11 0x2400']);
+  link.close();
+  link.close();
+  assert.equal([...fake.open], [program.fd]);
+});
+
+for (const errno of [Errno.ENOENT, Errno.EINVAL])
+  test(`a function that isn't there (errno ${errno}) is an error that can be told from others`, () => {
+    const fake = new FakeSyscalls();
+    const [kernel, program] = loaded(fake, kprobe);
+    fake.onPerfEventOpen = () => -errno;
+    assert.throws(
+      () => attach(kernel, program),
+      (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === 'tcp_v4_connect',
+    );
+  });
+
+test('other failures to open a kprobe are no missing symbol', () => {
+  for (const [errno, type, message] of [
+    [Errno.EACCES, NotPermittedError, /policy/],
+    [Errno.EADDRNOTAVAIL, KernelError, /several functions/],
+    [Errno.EMFILE, KernelError, /too many open files/],
+  ] as const) {
+    const fake = new FakeSyscalls();
+    const [kernel, program] = loaded(fake, kprobe);
+    fake.onPerfEventOpen = () => -errno;
+    assert.throws(
+      () => attach(kernel, program),
+      (error: unknown) =>
+        error instanceof type && !(error instanceof NoSuchSymbolError) && message.test(error.message),
+    );
+  }
+});
+
+test('a kernel without the PMU has no kprobes', () => {
+  const fake = new FakeSyscalls();
+  fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
+  const [kernel, program] = loaded(fake, kprobe);
+  assert.throws(
+    () => attach(kernel, program),
+    (error: unknown) => error instanceof UnsupportedError && /kprobe PMU \(Linux 4\.17/.test(error.message),
+  );
+});
+
+test('a kprobe whose program the kernel refuses is closed again', () => {
+  const fake = new FakeSyscalls();
+  const [kernel, program] = loaded(fake, kprobe);
+  fake.onIoctl = (_, request) => (request === 0x2400 ? 0 : -Errno.EEXIST);
+  assert.throws(
+    () => attach(kernel, program),
+    /attach the program 'on_it' to tcp_v4_connect.*SET_BPF.*EEXIST/,
+  );
+  assert.equal([...fake.open], [program.fd]);
+});
+
+for (const [attachment, name] of [
+  [raw, 'sched_switch'],
+  [tpBtf, undefined],
+] as const)
+  test(`a ${attachment.kind} is opened ${name ? 'by its name' : 'without a name'}`, () => {
+    const fake = new FakeSyscalls();
+    const [kernel, program] = loaded(fake, attachment);
+    fake.answers.set(OPEN, (attr) => {
+      const address = attr.getBigUint64(0, true);
+      assert.is(address === 0n ? undefined : fake.textAt(address), name);
+      assert.is(attr.getUint32(8, true), program.fd);
+      return undefined;
+    });
+    const link = attach(kernel, program);
+    assert.is(fake.open.size, 2);
+    link.close();
+    assert.equal([...fake.open], [program.fd]);
+  });
+
+test("a tracepoint that isn't there is an error that can be told from others", () => {
+  const fake = new FakeSyscalls();
+  const [kernel, program] = loaded(fake, raw);
+  fake.answers.set(OPEN, () => -Errno.ENOENT);
+  assert.throws(
+    () => attach(kernel, program),
+    (error: unknown) =>
+      error instanceof NoSuchSymbolError &&
+      error.message ===
+        "cannot attach the program 'on_it' to the tracepoint sched_switch: bpf(BPF_RAW_TRACEPOINT_OPEN): " +
+          'ENOENT (no such file or directory): this kernel has no such tracepoint',
+  );
+});
+
+test('ENOTSUPP, which libc has no name for, has one', () => {
+  const fake = new FakeSyscalls();
+  const [kernel, program] = loaded(fake, tpBtf);
+  fake.answers.set(OPEN, () => -524);
+  assert.throws(() => attach(kernel, program), /ENOTSUPP \(not supported\)/);
+});
+
+test.run();

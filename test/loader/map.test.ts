@@ -1,0 +1,262 @@
+import * as assert from 'uvu/assert';
+import { chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
+import { arrayMap, hash, type MapSpec, MapType, perfEventArray } from '../../src/asm/map.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { KernelError, NotPermittedError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/map');
+
+const Command = { create: 0, lookup: 1, update: 2, delete: 3, next: 4 };
+const Value = struct({ ns: u64, comm: chars(8) });
+const spec = hash('attempts', { key: u32, value: Value, maxEntries: 100 });
+
+/** A hash map as the kernel keeps it, keys and values as hex. */
+function withMap(fake: FakeSyscalls, content: Map<string, string>): void {
+  const bytesAt = (attr: DataView, offset: number) =>
+    Buffer.from(fake.at(attr.getBigUint64(offset, true)).buffer);
+  const keyOf = (attr: DataView) => bytesAt(attr, 8).toString('hex');
+  fake.answers.set(Command.lookup, (attr) => {
+    const value = content.get(keyOf(attr));
+    if (value === undefined) return -Errno.ENOENT;
+    bytesAt(attr, 16).write(value, 'hex');
+    return 0;
+  });
+  fake.answers.set(Command.update, (attr) => {
+    content.set(keyOf(attr), bytesAt(attr, 16).toString('hex'));
+    return 0;
+  });
+  fake.answers.set(Command.delete, (attr) => {
+    // The kernel refuses whatever stands behind the key.
+    if (attr.byteLength > 16) return -Errno.EINVAL;
+    return content.delete(keyOf(attr)) ? 0 : -Errno.ENOENT;
+  });
+  fake.answers.set(Command.next, (attr) => {
+    const keys = [...content.keys()];
+    // As the kernel does it: a key that is gone, or none, begins from the start.
+    const index = attr.getBigUint64(8, true) === 0n ? -1 : keys.indexOf(keyOf(attr));
+    const next = keys[index + 1];
+    if (next === undefined) return -Errno.ENOENT;
+    bytesAt(attr, 16).write(next, 'hex');
+    return 0;
+  });
+}
+
+function open(content = new Map<string, string>()): {
+  fake: FakeSyscalls;
+  map: BpfMap<typeof spec>;
+  content: typeof content;
+} {
+  const fake = new FakeSyscalls();
+  withMap(fake, content);
+  return { fake, map: BpfMap.create(new Kernel(fake), spec), content };
+}
+
+test('a map is created from its spec', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(Command.create, (attr) => {
+    assert.equal(
+      [0, 4, 8, 12, 16].map((offset) => attr.getUint32(offset, true)),
+      [MapType.hash, 4, 16, 100, 0],
+    );
+    assert.is(Buffer.from(attr.buffer, 28, 16).toString().replaceAll('\0', ''), 'attempts');
+    return undefined;
+  });
+  const map = BpfMap.create(new Kernel(fake), spec);
+  assert.is(fake.open.has(map.fd), true);
+  map.close();
+  map.close();
+  assert.is(fake.open.size, 0);
+  assert.throws(() => map.fd, /after it was closed/);
+});
+
+for (const errno of [Errno.E2BIG, Errno.EINVAL])
+  test(`the name is dropped where the kernel answers ${errno} to it`, () => {
+    const fake = new FakeSyscalls();
+    fake.answers.set(Command.create, (attr) => (attr.byteLength > 28 ? -errno : undefined));
+    BpfMap.create(new Kernel(fake), spec).close();
+    assert.equal(fake.calls.slice(0, 2), ['bpf 0', 'bpf 0']);
+  });
+
+test('a descriptor that would read as none is moved away', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(Command.create, () => {
+    fake.open.add(0);
+    return 0;
+  });
+  const map = BpfMap.create(new Kernel(fake), spec);
+  assert.ok(map.fd > 2);
+  assert.is(fake.open.has(0), false);
+});
+
+test('a perf event array is as large as the highest possible CPU asks for', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/sys/devices/system/cpu/possible', '0-1,6\n');
+  let entries = 0;
+  fake.answers.set(Command.create, (attr) => {
+    entries = attr.getUint32(12, true);
+    return undefined;
+  });
+  BpfMap.create(new Kernel(fake), perfEventArray('events'));
+  assert.is(entries, 7);
+});
+
+test('keys and values go through their layouts', () => {
+  const { map, content } = open();
+  assert.is(map.lookup(7), undefined);
+  map.update(7, { ns: 5n, comm: 'node' });
+  assert.equal([...content], [['07000000', '05000000000000006e6f646500000000']]);
+  assert.equal(map.lookup(7), { ns: 5n, comm: 'node' });
+  assert.is(map.delete(7), true);
+  assert.is(map.delete(7), false);
+});
+
+test('the mode of an update reaches the kernel, and only its own update', () => {
+  const { fake, map } = open();
+  const flags: bigint[] = [];
+  fake.answers.set(Command.update, (attr) => {
+    flags.push(attr.getBigUint64(24, true));
+    return attr.getBigUint64(24, true) === 1n ? -Errno.EEXIST : 0;
+  });
+  fake.answers.set(Command.lookup, (attr) => {
+    flags.push(attr.getBigUint64(24, true));
+    return -Errno.ENOENT;
+  });
+  const value = { ns: 0n, comm: '' };
+  assert.throws(() => map.update(1, value, UpdateMode.create), /update the map 'attempts'.*EEXIST/);
+  map.lookup(1);
+  map.update(1, value, UpdateMode.replace);
+  map.update(1, value);
+  assert.equal(flags, [1n, 0n, 2n, 0n]);
+});
+
+test('a full map says so', () => {
+  const { fake, map } = open();
+  fake.answers.set(Command.update, () => -Errno.E2BIG);
+  assert.throws(
+    () => map.update(1, { ns: 0n, comm: '' }),
+    (error: unknown) =>
+      error instanceof KernelError && error.code === 'E2BIG' && /it is full/.test(error.message),
+  );
+});
+
+test('all keys and entries are walked', () => {
+  const { map } = open();
+  for (const key of [3, 1, 2]) map.update(key, { ns: BigInt(key), comm: '' });
+  assert.equal([...map.keys()], [3, 1, 2]);
+  assert.equal(
+    [...map.entries()].map(([key, { ns }]) => [key, ns]),
+    [
+      [3, 3n],
+      [1, 1n],
+      [2, 2n],
+    ],
+  );
+});
+
+test('the key in hand may be deleted during a walk', () => {
+  const { map, content } = open();
+  for (const key of [3, 1, 2]) map.update(key, { ns: 0n, comm: '' });
+  for (const [key] of map.entries()) map.delete(key);
+  assert.is(content.size, 0);
+});
+
+test('two walks at the same time do not disturb each other', () => {
+  const { map } = open();
+  for (const key of [1, 2, 3]) map.update(key, { ns: 0n, comm: '' });
+  const pairs: string[] = [];
+  for (const a of map.keys()) for (const b of map.keys()) pairs.push(`${a}${b}`);
+  assert.equal(pairs, ['11', '12', '13', '21', '22', '23', '31', '32', '33']);
+});
+
+test('an entry deleted by others during a walk is left out', () => {
+  const { map, content } = open();
+  for (const key of [1, 2, 3]) map.update(key, { ns: 0n, comm: '' });
+  const seen: number[] = [];
+  for (const [key] of map.entries()) {
+    seen.push(key);
+    content.delete('02000000');
+  }
+  assert.equal(seen, [1, 3]);
+});
+
+test('a walk ends, with each key once, though the kernel begins again for ever', () => {
+  const { fake, map } = open();
+  let calls = 0;
+  fake.answers.set(Command.next, (attr) => {
+    calls++;
+    fake.at(attr.getBigUint64(16, true)).set([calls % 3, 0, 0, 0]);
+    return 0;
+  });
+  assert.equal([...map.keys()], [1, 2, 0]);
+  assert.ok(calls < 1000);
+});
+
+test('a per-CPU map has a value for each possible CPU, each from a multiple of eight bytes on', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/sys/devices/system/cpu/possible', '0-2\n');
+  const content = new Map<string, string>();
+  withMap(fake, content);
+  const perCpu: MapSpec<typeof u32, typeof u8> = {
+    ...arrayMap('counts', { value: u8 }),
+    value: u8,
+    type: MapType.perCpuArray,
+  };
+  const map = BpfMap.create(new Kernel(fake), perCpu);
+  map.updatePerCpu(0, [1, 2, 3]);
+  assert.is(content.get('00000000'), '010000000000000002000000000000000300000000000000');
+  assert.equal(map.lookupPerCpu(0), [1, 2, 3]);
+  assert.throws(() => map.updatePerCpu(0, [1]), /1 values for 3 possible CPUs/);
+  assert.throws(() => map.lookup(0), /counts has a value for each CPU/);
+});
+
+test('a map with one value a key refuses the per-CPU methods', () => {
+  assert.throws(() => open().map.lookupPerCpu(1), /attempts has one value a key/);
+});
+
+test('without capabilities the error names them', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/proc/self/status', 'CapEff:\t0000000000000000\n');
+  fake.answers.set(Command.create, () => -Errno.EPERM);
+  assert.throws(
+    () => BpfMap.create(new Kernel(fake), spec),
+    (error: unknown) =>
+      error instanceof NotPermittedError &&
+      error.message ===
+        "cannot create the map 'attempts': bpf(BPF_MAP_CREATE): EPERM (operation not permitted): " +
+          'this process lacks CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN); run it as root',
+  );
+  assert.is(fake.calls.includes('memlock'), false, 'the limit of locked memory is left alone');
+});
+
+test('before 5.11 the limit of locked memory is lifted, once it was in the way', () => {
+  const fake = new FakeSyscalls();
+  let limit = { soft: 65536n, hard: 65536n };
+  fake.onMemlock = (set) => {
+    if (set) limit = { ...set };
+    return limit;
+  };
+  fake.answers.set(Command.create, () => (limit.soft < 2n ** 30n ? -Errno.EPERM : undefined));
+  BpfMap.create(new Kernel(fake), spec).close();
+  assert.is(limit.soft, 2n ** 64n - 1n);
+});
+
+test('where lifting the limit is refused, or no help, the error says what may be wrong, and the limit is as before', () => {
+  for (const mayRaise of [true, false]) {
+    const fake = new FakeSyscalls();
+    let limit = { soft: 65536n, hard: 131072n };
+    fake.onMemlock = (set) => {
+      if (set && !mayRaise && set.soft > limit.hard) return -Errno.EPERM;
+      if (set) limit = { ...set };
+      return limit;
+    };
+    fake.answers.set(Command.create, () => -Errno.EPERM);
+    assert.throws(() => BpfMap.create(new Kernel(fake), spec), /a policy forbids it.*lockdown.*ulimit -l/);
+    assert.equal(limit, { soft: 65536n, hard: 131072n });
+  }
+});
+
+test.run();

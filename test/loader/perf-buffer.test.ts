@@ -1,0 +1,274 @@
+import * as assert from 'uvu/assert';
+import { perfEventArray } from '../../src/asm/map.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { NotPermittedError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { BpfMap } from '../../src/loader/map.ts';
+import { PerfBuffer, type PerfBufferOptions } from '../../src/loader/perf-buffer.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/perf-buffer');
+
+interface Opened {
+  readonly fake: FakeSyscalls;
+  readonly buffer: PerfBuffer;
+  /** First byte and CPU of each sample. */
+  readonly samples: [number, number][];
+  readonly lost: [number, number][];
+}
+
+function open(options: Partial<PerfBufferOptions> = {}, fake = new FakeSyscalls()): Opened {
+  const kernel = new Kernel(fake);
+  const map = BpfMap.create(kernel, perfEventArray('events'));
+  const samples: [number, number][] = [];
+  const lost: [number, number][] = [];
+  const buffer = PerfBuffer.open(kernel, map, {
+    pagesPerCpu: 1,
+    sampleBytes: 8,
+    onSample: (view, offset, _size, cpu) => samples.push([view.getUint8(offset), cpu]),
+    onLost: (count, cpu) => lost.push([count, cpu]),
+    ...options,
+  });
+  return { fake, buffer, samples, lost };
+}
+
+function byte(value: number): Uint8Array {
+  return Uint8Array.of(value, 0, 0, 0);
+}
+
+/** Past the first wait of the event loop. */
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+test('rings are entered by the number of their CPU, with an offline one in between', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/sys/devices/system/cpu/online', '0,2-3,9\n');
+  fake.files.set('/sys/devices/system/cpu/possible', '0-15\n');
+  fake.onPerfEventOpen = (_, cpu) => (cpu === 2 ? -Errno.ENODEV : undefined);
+  const updates: [number, number][] = [];
+  fake.answers.set(0, (attr) => {
+    assert.is(attr.getUint32(12, true), 16, 'room for the highest possible CPU');
+    return undefined;
+  });
+  fake.answers.set(2, (attr) => {
+    const [key, value] = [fake.at(attr.getBigUint64(8, true)), fake.at(attr.getBigUint64(16, true))];
+    updates.push([
+      new DataView(key.buffer).getUint32(0, true),
+      new DataView(value.buffer).getUint32(0, true),
+    ]);
+    return 0;
+  });
+  const { buffer } = open({}, fake);
+  assert.equal(buffer.cpus, [0, 3, 9]);
+  assert.equal(
+    updates.map(([cpu, fd]) => [cpu, fake.cpus.get(fd)]),
+    [
+      [0, 0],
+      [3, 3],
+      [9, 9],
+    ],
+  );
+  buffer.close();
+});
+
+test('no CPU at all is an error', () => {
+  const fake = new FakeSyscalls();
+  fake.onPerfEventOpen = () => -Errno.ENODEV;
+  assert.throws(() => open({}, fake), /any CPU.*ENODEV/);
+});
+
+test('any wake-up drains all rings', async () => {
+  const { fake, buffer, samples } = open();
+  await settled();
+  fake.ring(0).sample(byte(1));
+  fake.ring(1).sample(byte(2));
+  fake.wake(1);
+  assert.equal(samples, [
+    [1, 0],
+    [2, 1],
+  ]);
+  buffer.close();
+});
+
+test('what was written before the event loop waited is read without a wake-up', async () => {
+  const { fake, buffer, samples } = open();
+  fake.ring(1).sample(byte(5));
+  await settled();
+  assert.equal(samples, [[5, 1]]);
+  buffer.close();
+});
+
+test('what nobody was woken for is read by the sweep, which is shared', async () => {
+  let sweeps = 0;
+  const { fake, buffer, samples } = open({ onSweep: () => sweeps++ });
+  await settled();
+  fake.ring(1).sample(byte(5));
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  assert.equal(samples, [[5, 1]]);
+  assert.is(sweeps, 1);
+  buffer.close();
+});
+
+test('with a watermark rings are read every flushMs, and the sweep stays at once a second', async () => {
+  let sweeps = 0;
+  const { fake, buffer, samples } = open({
+    wakeup: { watermarkBytes: 1000, flushMs: 20 },
+    onSweep: () => sweeps++,
+  });
+  await settled();
+  fake.ring(0).sample(byte(3));
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal(samples, [[3, 0]]);
+  assert.is(sweeps, 0);
+  buffer.close();
+});
+
+test('the wake-up asked for is the one the kernel gets', () => {
+  const seen: unknown[] = [];
+  for (const wakeup of [undefined, { events: 7 }, { flushMs: 50 }, { watermarkBytes: 100, flushMs: 50 }]) {
+    const fake = new FakeSyscalls();
+    fake.files.set('/sys/devices/system/cpu/online', '0\n');
+    fake.onPerfEventOpen = (attr) => {
+      seen.push([attr.getUint32(40, true), attr.getUint32(48, true)]);
+      return undefined;
+    };
+    open({ wakeup, pagesPerCpu: 2 }, fake).buffer.close();
+  }
+  assert.equal(seen, [
+    [0, 1],
+    [0, 7],
+    [0x4000, 1024],
+    [0x4000, 100],
+  ]);
+});
+
+test('a kernel that does not count losses (before 6.0) gets a ring all the same', () => {
+  const fake = new FakeSyscalls();
+  fake.onPerfEventOpen = (attr) => (attr.getBigUint64(32, true) === 0n ? undefined : -Errno.EINVAL);
+  const { buffer } = open({}, fake);
+  assert.equal(buffer.cpus, [0, 1]);
+  buffer.close();
+});
+
+test('losses are counted, and those that no record told of are asked for at the end', async () => {
+  const { fake, buffer, lost } = open();
+  await settled();
+  fake.ring(0).lost(4);
+  fake.wake(0);
+  fake.onRead = (fd, target) => {
+    new DataView(target.buffer).setBigUint64(8, fake.cpus.get(fd) === 0 ? 10n : 0n, true);
+    return 16;
+  };
+  assert.is(buffer.lost, 4);
+  buffer.close();
+  assert.is(buffer.lost, 10);
+  assert.equal(lost, [
+    [4, 0],
+    [6, 0],
+  ]);
+});
+
+test('a flood is read in turns, between which the event loop serves others', async () => {
+  const { fake, buffer } = open({
+    pagesPerCpu: 64,
+    onSample: () => {
+      const end = performance.now() + 0.05;
+      while (performance.now() < end);
+    },
+  });
+  await settled();
+  for (let count = 0; count < 10_000; count++) fake.ring(0).sample(byte(1));
+  const before = performance.now();
+  fake.wake(0);
+  const turn = performance.now() - before;
+  assert.ok(fake.ring(0).tail < fake.ring(0).head, 'one turn does not read it all');
+  assert.ok(turn < 400, `a turn took ${turn} ms`);
+  while (fake.ring(0).tail < fake.ring(0).head) await new Promise((resolve) => setTimeout(resolve, 1));
+  buffer.close();
+});
+
+test('closing reads a last time, then stops waiting, unmaps and closes everything', async () => {
+  const { fake, buffer, samples } = open();
+  await settled();
+  fake.ring(1).sample(byte(9));
+  const before = fake.calls.length;
+  buffer.close();
+  buffer.close();
+  assert.equal(samples, [[9, 1]]);
+  assert.is(fake.polls.size, 0);
+  assert.is(fake.rings.size, 0);
+  assert.is(fake.open.size, 1, 'only the map is open');
+  assert.equal(
+    fake.calls.slice(before).map((call) => call.replace(/ \d+/, '')),
+    ['ioctl 0x2401', 'ioctl 0x2401', 'munmap', 'close', 'munmap', 'close'],
+  );
+});
+
+test('a handler may close', async () => {
+  const opened: Opened = open({ onSample: () => opened.buffer.close() });
+  await settled();
+  opened.fake.ring(0).sample(byte(1));
+  opened.fake.ring(0).sample(byte(2));
+  opened.fake.wake(0);
+  assert.is(opened.fake.rings.size, 0);
+});
+
+test('what a handler throws goes to onError, and reading goes on', async () => {
+  const errors: unknown[] = [];
+  let seen = 0;
+  const { fake, buffer } = open({
+    onSample: () => {
+      seen++;
+      if (seen === 1) throw new Error('first');
+    },
+    onError: (error) => errors.push((error as Error).message),
+  });
+  await settled();
+  fake.ring(0).sample(byte(1));
+  fake.ring(0).sample(byte(2));
+  fake.wake(0);
+  assert.is(seen, 2);
+  assert.equal(errors, ['first']);
+  buffer.close();
+});
+
+test('EPERM from mmap names the setting, and closes what was open', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/proc/sys/kernel/perf_event_mlock_kb', '516\n');
+  fake.onMmap = (fd) => (fake.cpus.get(fd) === 1 ? -Errno.EPERM : undefined);
+  assert.throws(
+    () => open({}, fake),
+    (error: unknown) =>
+      error instanceof NotPermittedError &&
+      /CAP_IPC_LOCK.*perf_event_mlock_kb \(516 KiB a CPU now\)/.test(error.message),
+  );
+  assert.is(fake.open.size, 1, 'only the map is open');
+  assert.is(fake.rings.size, 0);
+});
+
+test('a ring that the kernel would not enable leaves nothing behind', () => {
+  const fake = new FakeSyscalls();
+  fake.onIoctl = () => -Errno.EINVAL;
+  assert.throws(() => open({}, fake), /PERF_EVENT_IOC_ENABLE.*EINVAL/);
+  assert.is(fake.open.size, 1);
+  assert.is(fake.rings.size, 0);
+});
+
+for (const [options, message] of [
+  [{ pagesPerCpu: 3 }, /power of two/],
+  [{ pagesPerCpu: 0 }, /power of two/],
+  [{ pagesPerCpu: 0.5 }, /power of two/],
+  [{ sampleBytes: 4096 }, /4096 bytes, 4112 as a record, doesn't fit/],
+  [{ wakeup: { events: 0 } }, /wake-up at 0 events/],
+  [{ wakeup: { watermarkBytes: 4096, flushMs: 10 } }, /wake-up at 4096 watermark/],
+  [{ wakeup: { flushMs: 0 } }, /flush every 0 ms/],
+] as const)
+  test(`${JSON.stringify(options)} is refused before anything is opened`, () => {
+    const fake = new FakeSyscalls();
+    assert.throws(() => open(options, fake), message);
+    assert.is(fake.calls.filter((call) => call.startsWith('perf')).length, 0);
+  });
+
+test.run();

@@ -1,0 +1,246 @@
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { exit, loadMap, loadMapValue, mov } from '../../src/asm/constructors.ts';
+import { u64 } from '../../src/asm/layout.ts';
+import { arrayMap } from '../../src/asm/map.ts';
+import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
+import { r0, r1 } from '../../src/asm/registers.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { KernelError, NotPermittedError, UnsupportedError, VerifierError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { BpfMap } from '../../src/loader/map.ts';
+import { refusal, supports } from '../../src/loader/probe.ts';
+import { loadProgram, type Program } from '../../src/loader/program.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/program');
+
+const LOAD = 5;
+const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
+const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
+const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
+
+function load(fake: FakeSyscalls, attachment: Attachment = raw): Program {
+  const spec: ProgramSpec = { name: 'on_switch', attachment, instructions: [mov(r0, 0), exit()] };
+  return loadProgram(new Kernel(fake), spec, assemble(spec.instructions), new Map());
+}
+
+/** What the attribute asks for, in words. */
+function asked(attr: DataView): string {
+  const name = attr.byteLength > 48 ? Buffer.from(attr.buffer, 48, 16).toString().replaceAll('\0', '') : '';
+  const log = attr.getUint32(24, true) === 0 ? 'no log' : `log of ${attr.getUint32(28, true)}`;
+  return [log, name, attr.getUint32(40, true) ? `version ${attr.getUint32(40, true).toString(16)}` : '']
+    .filter(Boolean)
+    .join(', ');
+}
+
+/** A kernel that answers by `reply`, and notes what it was asked. */
+function scripted(
+  reply: (attr: DataView, fake: FakeSyscalls) => number | undefined,
+): [FakeSyscalls, string[]] {
+  const fake = new FakeSyscalls();
+  const seen: string[] = [];
+  fake.answers.set(LOAD, (attr) => {
+    seen.push(asked(attr));
+    return reply(attr, fake);
+  });
+  return [fake, seen];
+}
+
+function writeLog(fake: FakeSyscalls, attr: DataView, text: string): void {
+  if (attr.getUint32(24, true) > 0) fake.at(attr.getBigUint64(32, true)).set(Buffer.from(`${text}\0`));
+}
+
+for (const [attachment, type, attachType, btfId] of [
+  [kprobe, 2, 0, 0],
+  [raw, 17, 0, 0],
+  [tpBtf, 26, 23, 4711],
+] as const)
+  test(`a ${attachment.kind} program is loaded as type ${type}, with the log off`, () => {
+    const [fake, seen] = scripted((attr) => {
+      assert.is(attr.getUint32(0, true), type);
+      assert.is(attr.getUint32(4, true), 2);
+      assert.is(fake.at(attr.getBigUint64(8, true)).length, 16);
+      assert.is(fake.textAt(attr.getBigUint64(16, true)), 'Dual MIT/GPL');
+      assert.is(attr.getBigUint64(32, true), 0n, 'no log buffer without a level');
+      if (attachment.kind !== 'tp_btf') assert.is(attr.byteLength, 64);
+      else assert.equal([attr.getUint32(68, true), attr.getUint32(108, true)], [attachType, btfId]);
+      return undefined;
+    });
+    const program = load(fake, attachment);
+    assert.equal(seen, ['no log, on_switch']);
+    program.close();
+    assert.is(fake.open.size, 0);
+  });
+
+test('the descriptors of maps are put in, and the offset into a value stays', () => {
+  const fake = new FakeSyscalls();
+  const kernel = new Kernel(fake);
+  const counts = arrayMap('counts', { value: u64, maxEntries: 1 });
+  const map = BpfMap.create(kernel, counts);
+  let bytes = '';
+  fake.answers.set(LOAD, (attr) => {
+    bytes = Buffer.from(fake.at(attr.getBigUint64(8, true))).toString('hex');
+    return undefined;
+  });
+  const instructions = [loadMap(r1, counts), loadMapValue(r1, counts, 4), mov(r0, 0), exit()];
+  const spec: ProgramSpec = { name: 'count', attachment: raw, instructions };
+  const assembled = assemble(instructions);
+  loadProgram(kernel, spec, assembled, new Map([[counts, map]]));
+  const fd = map.fd.toString(16).padStart(2, '0');
+  assert.is(
+    bytes,
+    `18110000${fd}000000` +
+      `0000000000000000` +
+      `18210000${fd}000000` +
+      `0000000004000000` +
+      'b700000000000000' +
+      '9500000000000000',
+  );
+  assert.throws(() => loadProgram(kernel, spec, assembled, new Map()), /uses the map 'counts'/);
+});
+
+test('a load that a signal interrupted is tried again', () => {
+  let attempts = 0;
+  const [fake, seen] = scripted(() => (++attempts < 4 ? -Errno.EAGAIN : undefined));
+  load(fake);
+  assert.is(seen.length, 4);
+});
+
+test('a load that is always interrupted ends', () => {
+  const [fake] = scripted(() => -Errno.EAGAIN);
+  assert.throws(() => load(fake), /EAGAIN/);
+});
+
+test('a refused program is loaded again for its log, and the error has it', () => {
+  const [fake, seen] = scripted((attr, fake) => {
+    writeLog(fake, attr, '1: (95) exit\nR0 !read_ok\nprocessed 2 insns (limit 1000000)\n');
+    return -Errno.EACCES;
+  });
+  assert.throws(
+    () => load(fake),
+    (error: unknown) =>
+      error instanceof VerifierError &&
+      error.program === 'on_switch' &&
+      error.code === 'EACCES' &&
+      error.summary.slot === 1 &&
+      /R0 !read_ok\nprocessed/.test(error.log),
+  );
+  assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch']);
+});
+
+test('a log that does not fit grows, straight to its size where the kernel (6.4) tells it', () => {
+  for (const [tells, sizes] of [
+    [false, [65536, 262144, 1048576]],
+    [true, [65536, 700000]],
+  ] as const) {
+    const [fake, seen] = scripted((attr, fake) => {
+      const size = attr.getUint32(28, true);
+      if (size === 0) return -Errno.EINVAL;
+      if (tells) attr.setUint32(140, 700_000, true);
+      writeLog(fake, attr, 'too complex');
+      return size < 700_000 ? -Errno.ENOSPC : -Errno.EINVAL;
+    });
+    assert.throws(() => load(fake), /too complex/);
+    assert.equal(
+      seen.slice(1),
+      sizes.map((size) => `log of ${size}, on_switch`),
+    );
+  }
+});
+
+test('a log that never fits ends at the largest size there is, with what is in it', () => {
+  const [fake, seen] = scripted((attr, fake) => {
+    writeLog(fake, attr, 'endless');
+    return attr.getUint32(24, true) ? -Errno.ENOSPC : -Errno.EINVAL;
+  });
+  assert.throws(() => load(fake), /endless/);
+  assert.is(seen.at(-1), 'log of 16777215, on_switch');
+});
+
+for (const errno of [Errno.E2BIG, Errno.EINVAL])
+  test(`a kernel that knows no names (errno ${errno}) gets none`, () => {
+    const [fake, seen] = scripted((attr) =>
+      attr.byteLength > 48 && attr.getUint8(48) !== 0 ? -errno : undefined,
+    );
+    load(fake);
+    assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch', 'no log']);
+  });
+
+test('before 5.0 a kprobe program names the version of the kernel', () => {
+  const [fake, seen] = scripted((attr) =>
+    attr.getUint32(40, true) === 0x04_13_07 ? undefined : -Errno.EINVAL,
+  );
+  fake.files.set('/proc/sys/kernel/osrelease', '4.19.7-amd64\n');
+  load(fake, kprobe);
+  assert.is(seen.at(-1), 'no log, on_switch, version 41307');
+});
+
+test('EINVAL without a log is about what the kernel knows, not about the program', () => {
+  const [fake] = scripted(() => -Errno.EINVAL);
+  assert.throws(
+    () => load(fake, tpBtf),
+    (error: unknown) =>
+      error instanceof KernelError &&
+      !(error instanceof VerifierError) &&
+      /EINVAL.*may not know programs of the kind tp_btf/.test(error.message),
+  );
+});
+
+test('EPERM without a log names the capabilities, or else policies and limits', () => {
+  for (const [capabilities, message] of [
+    ['0000000000000000', /lacks CAP_BPF and CAP_PERFMON/],
+    ['0000008000000000', /lacks CAP_PERFMON \(/],
+    ['000000c000000000', /policy forbids it/],
+    ['0000000000200000', /policy forbids it/],
+  ] as const) {
+    const [fake] = scripted(() => -Errno.EPERM);
+    fake.files.set('/proc/self/status', `CapEff:\t${capabilities}\n`);
+    assert.throws(
+      () => load(fake),
+      (error: unknown) =>
+        error instanceof NotPermittedError && message.test(error.message) && !error.message.includes('\n'),
+    );
+  }
+});
+
+test('info has the id, and the missed runs where the kernel counts them', () => {
+  for (const [filled, misses] of [
+    [232, 9],
+    [208, undefined],
+  ] as const) {
+    const fake = new FakeSyscalls();
+    fake.answers.set(15, (attr) => {
+      const info = new DataView(fake.at(attr.getBigUint64(8, true)).buffer);
+      info.setUint32(4, 77, true);
+      if (filled > 208) info.setBigUint64(208, 9n, true);
+      attr.setUint32(4, Math.min(attr.getUint32(4, true), filled), true);
+      return 0;
+    });
+    assert.equal(load(fake).info(), { id: 77, recursionMisses: misses });
+  }
+});
+
+test('a probe asks the kernel once for each kind, and leaves nothing open', () => {
+  const [fake, seen] = scripted((attr) => (attr.getUint32(0, true) === 26 ? -Errno.EINVAL : undefined));
+  const kernel = new Kernel(fake);
+  assert.is(supports(kernel, raw), true);
+  assert.is(supports(kernel, { kind: 'raw_tracepoint', tracepoint: 'another' }), true);
+  assert.is(seen.length, 1);
+  assert.is(supports(kernel, tpBtf), false);
+  assert.is(supports(kernel, tpBtf), false);
+  assert.match(refusal(kernel, tpBtf)?.message ?? '', /load the program 'probe'.*EINVAL/);
+  assert.is(fake.open.size, 0);
+});
+
+test('without the PMU there are no kprobes, and nothing is loaded to find out', () => {
+  const [fake, seen] = scripted(() => undefined);
+  fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
+  const error = refusal(new Kernel(fake), kprobe);
+  assert.instance(error, UnsupportedError);
+  assert.is((error as UnsupportedError).since, '4.17');
+  assert.equal(seen, []);
+});
+
+test.run();

@@ -1,0 +1,177 @@
+import * as assert from 'uvu/assert';
+import { exit, mov } from '../../src/asm/constructors.ts';
+import { struct, u32, u64 } from '../../src/asm/layout.ts';
+import { arrayMap, perfEventArray } from '../../src/asm/map.ts';
+import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
+import { r0 } from '../../src/asm/registers.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { NoSuchSymbolError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { Session, type SessionOptions } from '../../src/loader/session.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/session');
+
+const Event = struct({ pid: u32, ns: u64 });
+const counts = arrayMap('counts', { value: u64 });
+const events = perfEventArray('events');
+
+function program(symbol: string, optional = false): ProgramSpec {
+  return {
+    name: `on_${symbol}`,
+    attachment: { kind: 'kprobe', symbol },
+    instructions: [mov(r0, 0), exit()],
+    optional,
+  };
+}
+
+function tool(...programs: ProgramSpec[]): Tool<typeof Event> {
+  return { name: 'fake', programs, maps: [counts, events], events: { map: events, schema: Event } };
+}
+
+/** Kprobes of these symbols answer ENOENT. */
+function missing(fake: FakeSyscalls, ...symbols: string[]): void {
+  fake.onPerfEventOpen = (attr) => {
+    const isKprobe = attr.getUint32(0, true) === 8;
+    return isKprobe && symbols.includes(fake.textAt(attr.getBigUint64(56, true))) ? -Errno.ENOENT : undefined;
+  };
+}
+
+type Options = Partial<SessionOptions<typeof Event>>;
+
+function open(fake: FakeSyscalls, what: Tool<typeof Event>, options: Options = {}): Session<typeof Event> {
+  return Session.open(what, { kernel: new Kernel(fake), onEvent: () => {}, ...options });
+}
+
+test('maps come first, then programs, rings, and links at last; closing goes the other way', () => {
+  const fake = new FakeSyscalls();
+  const session = open(fake, tool(program('a'), program('b')));
+  assert.equal(
+    fake.calls.filter((call) => /^bpf [05]|^perf/.test(call)),
+    [
+      ...['bpf 0', 'bpf 0', 'bpf 5', 'bpf 5', 'perfEventOpen cpu 0', 'perfEventOpen cpu 1'],
+      ...['perfEventOpen cpu 0', 'perfEventOpen cpu 0'],
+    ],
+  );
+  const before = fake.calls.length;
+  session.close();
+  const closed = fake.calls.slice(before).filter((call) => call.startsWith('close'));
+  assert.equal(
+    closed,
+    ['17', '16', '14', '15', '13', '12', '11', '10'].map((fd) => `close ${fd}`),
+    'links, rings, programs, maps',
+  );
+  assert.is(fake.open.size, 0);
+});
+
+test('events are decoded, those of the time of closing too', () => {
+  const fake = new FakeSyscalls();
+  const seen: unknown[] = [];
+  const session = open(fake, tool(program('a')), { onEvent: (event, cpu) => seen.push([event, cpu]) });
+  const bytes = new Uint8Array(16);
+  new DataView(bytes.buffer).setUint32(0, 42, true);
+  new DataView(bytes.buffer).setBigUint64(8, 2n ** 60n, true);
+  fake.ring(1).sample(bytes);
+  session.close();
+  assert.equal(seen, [[{ pid: 42, ns: 2n ** 60n }, 1]]);
+});
+
+test('after detaching, what was counted can still be read', () => {
+  const fake = new FakeSyscalls();
+  const seen: number[] = [];
+  const session = open(fake, tool(program('a')), { onEvent: ({ pid }) => seen.push(pid) });
+  const bytes = new Uint8Array(16);
+  bytes[0] = 7;
+  fake.ring(0).sample(bytes);
+  session.detach();
+  assert.equal(seen, [7]);
+  assert.is(fake.open.size, 3, 'two maps and a program');
+  assert.is(session.map(counts).lookup(0), 0n);
+  assert.is(session.lost, 0);
+  session.close();
+  assert.is(fake.open.size, 0);
+});
+
+test('an event that is too short is an error', () => {
+  const fake = new FakeSyscalls();
+  const errors: unknown[] = [];
+  const session = open(fake, tool(program('a')), { onError: (error) => errors.push(String(error)) });
+  fake.ring(0).sample(new Uint8Array(4));
+  session.close();
+  assert.equal(errors, ['RangeError: an event of 4 bytes in the place of 16']);
+});
+
+test('an optional program without a symbol is left out, and the session says why', () => {
+  const fake = new FakeSyscalls();
+  missing(fake, 'tcp_v6_connect');
+  const session = open(fake, tool(program('tcp_v4_connect'), program('tcp_v6_connect', true)));
+  assert.equal(
+    session.programs.map(({ spec }) => spec.name),
+    ['on_tcp_v4_connect'],
+  );
+  assert.equal(
+    session.leftOut.map((left) => [left.program.name, left.reason.symbol]),
+    [['on_tcp_v6_connect', 'tcp_v6_connect']],
+  );
+  session.close();
+  assert.is(fake.open.size, 0);
+});
+
+test('a program that is not optional takes all others down with it', () => {
+  const fake = new FakeSyscalls();
+  missing(fake, 'b');
+  assert.throws(
+    () => open(fake, tool(program('a'), program('b'), program('c'))),
+    (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === 'b',
+  );
+  assert.is(fake.open.size, 0);
+  assert.is(fake.rings.size, 0);
+  assert.is(fake.polls.size, 0);
+});
+
+test('an optional program that the verifier refuses is an error', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(5, () => -Errno.EACCES);
+  assert.throws(() => open(fake, tool(program('a', true))), /EACCES/);
+  assert.is(fake.open.size, 0);
+});
+
+test('an event larger than a ring is refused, and nothing is left behind', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/sys/devices/system/cpu/online', '0\n');
+  const Large = struct({
+    ...Object.fromEntries(Array.from({ length: 520 }, (_, index) => [`n${index}`, u64])),
+  });
+  const large = { ...tool(program('a')), events: { map: events, schema: Large } };
+  const options = { kernel: new Kernel(fake), pagesPerCpu: 1, onEvent: () => {} };
+  assert.throws(() => Session.open(large, options), /sample of 4160 bytes.*more pages/);
+  assert.is(fake.open.size, 0);
+});
+
+test('maps are found by their spec', () => {
+  const fake = new FakeSyscalls();
+  const session = open(fake, tool(program('a')));
+  assert.is(session.map(counts).spec, counts);
+  assert.throws(() => session.map(arrayMap('other', { value: u64 })), /has no map 'other'/);
+  session.close();
+});
+
+test('missed runs are summed up, or undefined where the kernel has no count', () => {
+  for (const [size, sum] of [
+    [216, 6],
+    [200, undefined],
+  ] as const) {
+    const fake = new FakeSyscalls();
+    fake.answers.set(15, (attr) => {
+      new DataView(fake.at(attr.getBigUint64(8, true)).buffer).setBigUint64(208, 3n, true);
+      attr.setUint32(4, size, true);
+      return 0;
+    });
+    const session = open(fake, tool(program('a'), program('b')));
+    assert.is(session.missedRuns(), sum);
+    session.close();
+  }
+});
+
+test.run();
