@@ -1,0 +1,141 @@
+/**
+ * The command line of tcpconnlat: what the man page says, with bad input refused in one line.
+ */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_PAGES } from '../loader/session.ts';
+import { PROBES, type Probe } from './ways.ts';
+
+/** What the user asked for. */
+export interface Settings {
+  readonly timestamp: boolean;
+  readonly lport: boolean;
+  readonly json: boolean;
+  readonly pid?: number;
+  readonly family?: 4 | 6;
+  /** Least latency, ns. */
+  readonly minNs?: number;
+  readonly probe: Probe;
+  /** Pages of each CPU's ring. */
+  readonly pages: number;
+  readonly verbose: boolean;
+  readonly dryRun: boolean;
+}
+
+/** What is to be done, and for all but `trace` nothing is left to do: `text` is for stdout (status 0) or stderr. */
+export type Request =
+  | { readonly action: 'trace'; readonly settings: Settings }
+  | { readonly action: 'schema' }
+  | { readonly action: 'say'; readonly text: string; readonly status: 0 | 2 };
+
+interface Flags {
+  timestamp?: true;
+  pid?: number;
+  lport?: true;
+  ipv4?: true;
+  ipv6?: true;
+  verbose?: true;
+  json?: true;
+  jsonSchema?: true;
+  probe: Probe;
+  pages: number;
+  dryRun?: true;
+}
+
+const EXAMPLES = `
+Examples:
+  tcpconnlat                 every connect, and its latency
+  tcpconnlat -t 10           those of 10 ms and more, with the time of the answer
+  tcpconnlat -p 181 -L       those of process 181, with the local port
+  tcpconnlat -6 --json       IPv6 only, one JSON object a line
+  tcpconnlat -v --dry-run    show the programs, load nothing (needs no root)
+`;
+
+/** Reads the arguments that follow the command's name. */
+export function readArguments(args: readonly string[], version: string): Request {
+  const said: string[] = [];
+  const command = build(version, (text) => said.push(text));
+  try {
+    command.parse(args, { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    const status = error.exitCode === 0 ? 0 : 2;
+    const usage = status === 0 ? '' : `Usage: tcpconnlat ${command.usage()}\nTry 'tcpconnlat --help'.\n`;
+    return { action: 'say', text: said.join('') + usage, status };
+  }
+  const flags = command.opts<Flags>();
+  if (flags.jsonSchema) return { action: 'schema' };
+  return { action: 'trace', settings: settingsOf(flags, command.processedArgs[0] as number | undefined) };
+}
+
+function settingsOf(flags: Flags, minNs: number | undefined): Settings {
+  return {
+    timestamp: flags.timestamp ?? false,
+    lport: flags.lport ?? false,
+    json: flags.json ?? false,
+    pid: flags.pid,
+    family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,
+    minNs,
+    probe: flags.probe,
+    pages: flags.pages,
+    verbose: flags.verbose ?? false,
+    dryRun: flags.dryRun ?? false,
+  };
+}
+
+function build(version: string, say: (text: string) => void): Command {
+  return new Command('tcpconnlat')
+    .description('Trace TCP active connects and show their latency: the time from the SYN to the answer.')
+    .usage('[-h] [-t] [-p PID] [-L] [-4 | -6] [-v] [min_ms]')
+    .argument('[min_ms]', 'least latency to show, in milliseconds (fractions allowed)', milliseconds)
+    .option('-t, --timestamp', 'add a column with the time of the answer (s since the first)')
+    .option('-p, --pid <pid>', 'only connects of this process', processId)
+    .option('-L, --lport', 'add a column with the local port')
+    .addOption(new Option('-4, --ipv4', 'only IPv4').conflicts('ipv6'))
+    .addOption(new Option('-6, --ipv6', 'only IPv6, IPv4-mapped addresses included').conflicts('ipv4'))
+    .option('-v, --verbose', 'print the programs, and how they are attached, before tracing')
+    .option('--json', 'print one JSON object a line')
+    .option('--json-schema', 'print the JSON Schema of those objects, and exit')
+    .addOption(new Option('--probe <way>', 'how to watch the kernel').choices(PROBES).default('auto'))
+    .option('--pages <n>', "pages of each CPU's event ring, a power of two", ringPages, DEFAULT_PAGES)
+    .option('--dry-run', 'print the programs as with -v, load nothing (needs no root)')
+    .version(version, '--version', 'print the version, and exit')
+    .helpOption('-h, --help', 'print this, and exit')
+    .addHelpText('after', EXAMPLES)
+    .configureHelp({ helpWidth: 100 })
+    .configureOutput({
+      writeOut: say,
+      writeErr: say,
+      outputError: (text, write) => write(`tcpconnlat: ${text}`),
+    })
+    .exitOverride();
+}
+
+/** Latencies are compared in ns, and a number of them past 2^53 wouldn't be exact: 104 days. */
+const MOST_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1e6);
+
+function milliseconds(text: string): number {
+  const ms = Number(text);
+  if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || ms > MOST_MS)
+    throw new InvalidArgumentError(`It must be a number of milliseconds from 0 to ${MOST_MS}.`);
+  return Math.round(ms * 1e6);
+}
+
+/** PID_MAX_LIMIT, include/linux/threads.h. */
+const MOST_PID = 4_194_304;
+
+function processId(text: string): number {
+  return whole(text, 1, MOST_PID, 'a process id');
+}
+
+function ringPages(text: string): number {
+  const pages = whole(text, 1, 65_536, 'a power of two');
+  if ((pages & (pages - 1)) !== 0) throw new InvalidArgumentError('It must be a power of two.');
+  return pages;
+}
+
+function whole(text: string, least: number, most: number, what: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < least || number > most)
+    throw new InvalidArgumentError(`It must be ${what} from ${least} to ${most}.`);
+  return number;
+}

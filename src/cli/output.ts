@@ -1,0 +1,110 @@
+/**
+ * Lines to a terminal, pipe or file, none of which may hold the tool up.
+ *
+ * Writes never block (so that signals are served while a terminal is stopped), and what waits to be written is
+ * bounded: lines that find no room are dropped and counted.
+ */
+import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+
+/** Bytes that may wait for a slow reader. */
+const ROOM = 1 << 20;
+/** How often a full pipe is tried again, ms. */
+const RETRY_MS = 20;
+/** How long the last lines are waited for at the end, ms. */
+const PATIENCE_MS = 500;
+
+/** Writes some of the bytes and says how many; throws as `fs.writeSync` does. */
+export type Write = (bytes: Uint8Array) => number;
+
+export interface LineOutput {
+  /** Hands a text over that ends in a newline. It is written before control goes back to the event loop. */
+  write(text: string): void;
+  /** Writes what waits, for half a second at most. */
+  end(): Promise<void>;
+  /** Lines that found no room. */
+  readonly dropped: number;
+}
+
+/**
+ * Output through `write`. `onClosed` is called once: without an error when the reader has gone, else with what went wrong;
+ * nothing is written after that.
+ */
+export function lineOutput(write: Write, onClosed: (error?: Error) => void): LineOutput {
+  let waiting: Buffer = Buffer.alloc(0);
+  let fresh: string[] = [];
+  let freshBytes = 0;
+  let dropped = 0;
+  let closed = false;
+  let scheduled = false;
+  let retry: NodeJS.Timeout | undefined;
+
+  const flush = () => {
+    scheduled = false;
+    retry = undefined;
+    if (closed) return;
+    waiting = Buffer.concat([waiting, Buffer.from(fresh.join(''))]);
+    fresh = [];
+    freshBytes = 0;
+    try {
+      while (waiting.length > 0) waiting = waiting.subarray(write(waiting));
+    } catch (error) {
+      const failure = error as NodeJS.ErrnoException;
+      if (failure.code === 'EAGAIN') {
+        retry = setTimeout(flush, RETRY_MS);
+        return;
+      }
+      closed = true;
+      onClosed(failure.code === 'EPIPE' ? undefined : failure);
+    }
+  };
+
+  return {
+    write(text) {
+      const bytes = Buffer.byteLength(text);
+      if (waiting.length + freshBytes + bytes > ROOM) {
+        dropped += 1;
+        return;
+      }
+      fresh.push(text);
+      freshBytes += bytes;
+      if (scheduled || retry) return;
+      scheduled = true;
+      queueMicrotask(flush);
+    },
+    async end() {
+      const deadline = performance.now() + PATIENCE_MS;
+      while (!closed && waiting.length + freshBytes > 0 && performance.now() < deadline) {
+        if (!retry) flush();
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+      clearTimeout(retry);
+      dropped += waiting.toString().split('\n').length - 1;
+      closed = true;
+    },
+    get dropped() {
+      return dropped;
+    },
+  };
+}
+
+/**
+ * A write to stdout that doesn't block. A pipe or terminal is opened anew for that, since the flag on stdout itself
+ * would be seen by everyone who shares it; files and sockets are written as they are.
+ */
+export function standardOutput(): { readonly write: Write; close(): void } {
+  const stat = fstatSync(1);
+  let fd = 1;
+  if (stat.isFIFO() || stat.isCharacterDevice()) {
+    try {
+      fd = openSync('/proc/self/fd/1', constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+    } catch {
+      // Not ours to open, or no /proc: writing may block then.
+    }
+  }
+  return {
+    write: (bytes) => writeSync(fd, bytes),
+    close() {
+      if (fd !== 1) closeSync(fd);
+    },
+  };
+}

@@ -1,0 +1,52 @@
+/**
+ * The command `tcpconnlat`: exit status 0 after Ctrl-C, SIGTERM or a closed pipe, 1 where tracing isn't possible, 2 for a
+ * command line that makes no sense.
+ */
+import { NoSuchField } from '../asm/btf.ts';
+import { NoKernelTypes } from '../asm/target.ts';
+import { KernelError, UnsupportedError, VerifierError } from '../loader/errors.ts';
+import { Kernel } from '../loader/kernel.ts';
+import { renderVerifierError } from '../loader/verifier-log.ts';
+import { readArguments } from './arguments.ts';
+import { jsonSchema } from './json.ts';
+import { sourceLines } from './source.ts';
+import { complain, dryRun, trace } from './trace.ts';
+import { version } from './version.ts';
+import { NoWay } from './ways.ts';
+
+/** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
+const EXPECTED = [KernelError, UnsupportedError, NoKernelTypes, NoSuchField, NoWay];
+
+async function main(): Promise<number> {
+  const request = readArguments(process.argv.slice(2), version());
+  if (request.action === 'say') {
+    (request.status === 0 ? process.stdout : process.stderr).write(request.text);
+    return request.status;
+  }
+  if (request.action === 'schema') {
+    process.stdout.write(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
+    return 0;
+  }
+  try {
+    const kernel = new Kernel();
+    if (request.settings.dryRun) dryRun(request.settings, kernel);
+    else await trace(request.settings, kernel);
+    return 0;
+  } catch (error) {
+    complain(describe(error));
+    return 1;
+  }
+}
+
+function describe(error: unknown): string {
+  if (error instanceof VerifierError) return renderVerifierError(error, sourceLines());
+  if (EXPECTED.some((kind) => error instanceof kind) || (error instanceof Error && 'code' in error))
+    return String((error as Error).message);
+  return `this should not happen: ${error instanceof Error ? error.stack : error}`;
+}
+
+// A reader that has gone is no error of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === 'EPIPE' ? 0 : 1);
+});
+process.exitCode = await main();

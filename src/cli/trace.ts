@@ -1,0 +1,138 @@
+/**
+ * One run of the tracer: from attaching to the totals of what was lost.
+ */
+import { writeSync } from 'node:fs';
+import { target } from '../asm/target.ts';
+import { CorruptRingError } from '../loader/errors.ts';
+import type { Kernel } from '../loader/kernel.ts';
+import { Session } from '../loader/session.ts';
+import type { ConnectEvent } from '../programs/tcpconnlat.ts';
+import type { Settings } from './arguments.ts';
+import { table } from './columns.ts';
+import { jsonLine } from './json.ts';
+import { listTool } from './listing.ts';
+import { growth, type Losses, noLosses } from './losses.ts';
+import { type LineOutput, lineOutput, standardOutput } from './output.ts';
+import { recorder } from './record.ts';
+import { sourceLines } from './source.ts';
+import { type Failure, firstWay, type Programs } from './ways.ts';
+
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** A line on stderr. Nobody is told where that can't be written. */
+export function complain(text: string): void {
+  try {
+    writeSync(2, `tcpconnlat: ${text}\n`);
+  } catch {
+    // Closed or full.
+  }
+}
+
+/** Prints the programs that would be loaded. */
+export function dryRun(settings: Settings, kernel: Kernel): void {
+  firstWay(settings, kernel, target(process.arch, kernel.btf), (programs, failures) =>
+    process.stdout.write(describe(programs, failures)),
+  );
+}
+
+/** Traces until a signal comes or the output is closed. Throws what keeps it from beginning, or from writing. */
+export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
+  let end: (error?: Error) => void = () => {};
+  const ended = new Promise<Error | undefined>((resolve) => {
+    end = resolve;
+  });
+  const stop = () => end();
+  for (const signal of SIGNALS) process.on(signal, stop);
+  const stdout = standardOutput();
+  let readerGone = false;
+  const output = lineOutput(stdout.write, (error) => {
+    readerGone = true;
+    end(error);
+  });
+  const losses = noLosses();
+  const show = shower(settings, output, losses);
+  let count = () => {};
+  let told: Losses = { ...losses };
+
+  const { session, programs } = firstWay(
+    settings,
+    kernel,
+    target(process.arch, kernel.btf),
+    (programs, failures) => {
+      if (settings.verbose) listingOutput(settings, output)(describe(programs, failures));
+      const session = Session.open(programs, {
+        kernel,
+        pagesPerCpu: settings.pages,
+        onEvent: show.event,
+        onLost(events) {
+          losses.events += events;
+        },
+        onError: report,
+        onSweep() {
+          count();
+          for (const cause of growth(losses, told)) complain(cause);
+          told = { ...losses };
+        },
+      });
+      return { session, programs };
+    },
+  );
+  try {
+    count = () => {
+      losses.tableFull = session.map(programs.counters).lookup(0)?.tableFull ?? 0;
+      losses.missedRuns = session.missedRuns() ?? 0;
+      losses.lines = output.dropped;
+    };
+    for (const { program, reason } of session.leftOut)
+      complain(`${program.name} is left out: ${reason.message}`);
+    show.header();
+    const error = await ended;
+    if (error) throw error;
+    count();
+  } finally {
+    session.close();
+    await output.end();
+    stdout.close();
+    for (const signal of SIGNALS) process.off(signal, stop);
+  }
+  losses.lines = output.dropped;
+  if (!readerGone) for (const cause of growth(losses, noLosses())) complain(`in all: ${cause}`);
+}
+
+/** What shows events, as columns or as JSON lines. */
+function shower(settings: Settings, output: LineOutput, losses: Losses) {
+  const columns = table(settings);
+  const toRecord = recorder();
+  return {
+    header() {
+      if (!settings.json) output.write(columns.header());
+    },
+    event(event: ConnectEvent) {
+      if (event.latencyNs < 0) {
+        losses.negative += 1;
+        return;
+      }
+      const record = toRecord(event);
+      if (settings.json) return output.write(jsonLine(record));
+      const line = columns.line(record);
+      // Who reads a terminal finds the titles above the columns again; a pipe gets its header once.
+      if (columns.outgrown && process.stdout.isTTY) output.write(columns.header());
+      output.write(line);
+    },
+  };
+}
+
+/** Where `-v` prints: not among JSON lines. */
+function listingOutput({ json }: Settings, output: LineOutput): (text: string) => void {
+  return json ? (text) => process.stderr.write(text) : (text) => output.write(text);
+}
+
+function describe(programs: Programs, failures: readonly Failure[]): string {
+  const passed = failures.map(({ way, error }) => `not by ${way}: ${error.message}\n`);
+  return `watching by ${programs.way}\n${passed.join('')}\n${listTool(programs, sourceLines())}\n`;
+}
+
+function report(error: unknown): void {
+  if (!(error instanceof CorruptRingError)) throw error;
+  complain(error.message);
+}

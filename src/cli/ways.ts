@@ -1,0 +1,86 @@
+/**
+ * The ways to watch the kernel, tried in order until one works.
+ */
+import { NoSuchField } from '../asm/btf.ts';
+import { NoKernelTypes, type Target } from '../asm/target.ts';
+import { KernelError, NotPermittedError, noKprobes, UnsupportedError } from '../loader/errors.ts';
+import { Capability, type Kernel } from '../loader/kernel.ts';
+import { refusal } from '../loader/probe.ts';
+import { tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
+import type { Settings } from './arguments.ts';
+
+/** What `--probe` takes. The last two are the grades of `tracepoint`, by name. */
+export const PROBES = ['auto', 'kprobe', 'tracepoint', 'tp_btf', 'raw_tracepoint'] as const;
+export type Probe = (typeof PROBES)[number];
+
+const ORDER: Record<Probe, readonly Way[]> = {
+  auto: ['kprobe', 'tp_btf', 'raw_tracepoint'],
+  kprobe: ['kprobe'],
+  tracepoint: ['tp_btf', 'raw_tracepoint'],
+  tp_btf: ['tp_btf'],
+  raw_tracepoint: ['raw_tracepoint'],
+};
+
+/** The programs for one way. */
+export type Programs = ReturnType<typeof tcpconnlat>;
+
+/** A way that didn't work. */
+export interface Failure {
+  readonly way: Way;
+  readonly error: Error;
+}
+
+/** No way worked. The message has a line for each that was tried. */
+export class NoWay extends Error {
+  override readonly name = 'NoWay';
+
+  constructor(kernel: Kernel, failures: readonly Failure[]) {
+    const tried = failures.map(({ way, error }) => `  ${way}: ${error.message}`);
+    super([`no way to watch connects on this kernel (Linux ${kernel.release}). Tried:`, ...tried].join('\n'));
+  }
+}
+
+/**
+ * Assembles the programs for each way in turn and gives them to `use`, until it returns. A kernel that lacks something sends
+ * us on to the next way; a lack of capabilities doesn't, since no way would do without them.
+ */
+export function firstWay<T>(
+  settings: Settings,
+  kernel: Kernel,
+  target: Target,
+  use: (programs: Programs, failures: readonly Failure[]) => T,
+): T {
+  const failures: Failure[] = [];
+  for (const way of ORDER[settings.probe]) {
+    try {
+      return use(programsFor(way, settings, kernel, target), failures);
+    } catch (error) {
+      if (!isLack(error) || isLackOfCapabilities(error, kernel)) throw error;
+      failures.push({ way, error });
+    }
+  }
+  const [only] = failures;
+  throw failures.length === 1 && only ? only.error : new NoWay(kernel, failures);
+}
+
+function programsFor(way: Way, settings: Settings, kernel: Kernel, target: Target): Programs {
+  const { pid, family, minNs, lport, json } = settings;
+  const error = way === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
+  if (error) throw error;
+  return tcpconnlat({ way, pid, family, minNs, localPort: lport || json }, target);
+}
+
+/** Asked before the programs are made. A dry run asks nothing of the kernel, and shows what it was told to by name. */
+function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | undefined {
+  if (!dryRun) return refusal(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+  return probe === 'auto' && kernel.kprobePmu === undefined ? noKprobes() : undefined;
+}
+
+function isLack(error: unknown): error is Error {
+  return [KernelError, UnsupportedError, NoKernelTypes, NoSuchField].some((kind) => error instanceof kind);
+}
+
+function isLackOfCapabilities(error: Error, kernel: Kernel): boolean {
+  if (!(error instanceof NotPermittedError) || kernel.has(Capability.sysAdmin)) return false;
+  return !kernel.has(Capability.bpf) || !kernel.has(Capability.perfmon);
+}

@@ -1,0 +1,198 @@
+/**
+ * tcpconnlat: every active TCP connect, from its SYN to the answer.
+ *
+ * The kernel is watched in one of two ways. As kprobes: `tcp_v4_connect` and `tcp_v6_connect` begin an attempt, the
+ * first packet that `tcp_rcv_state_process` takes for a connecting socket answers it, and `tcp_v4_destroy_sock` (of
+ * both families) clears away what was never answered. As a tracepoint: `inet_sock_set_state` tells when a socket
+ * enters SYN_SENT and when it leaves it; a reset leaves it for CLOSE with ECONNREFUSED.
+ */
+import type { Static, TOptional } from '@sinclair/typebox';
+import type { Builder } from '../asm/builder/builder.ts';
+import type { Place } from '../asm/builder/operand.ts';
+import { getCurrentComm, getCurrentPidTgid, ktimeGetNs } from '../asm/helpers.ts';
+import { kprobe, rawTracepoint, tpBtf } from '../asm/hooks.ts';
+import { bytes, chars, type StructSchema, s64n, struct, u16, u16be, u32, u64, u64n } from '../asm/layout.ts';
+import { arrayMap, hash, perfEventArray } from '../asm/map.ts';
+import type { ProgramSpec } from '../asm/program.ts';
+import { kernelTypes, type Target } from '../asm/target.ts';
+
+/** How the kernel is watched. `tp_btf` and `raw_tracepoint` are the same tracepoint, with and without types. */
+export type Way = 'kprobe' | 'tp_btf' | 'raw_tracepoint';
+
+/** What becomes part of the programs. */
+export interface Options {
+  readonly way: Way;
+  /** Only connects of this process (its thread group id). */
+  readonly pid?: number;
+  /** Only sockets of this family; an IPv4-mapped connect is one of family 6. */
+  readonly family?: 4 | 6;
+  /** Only latencies of at least so many ns. */
+  readonly minNs?: number;
+  /** Whether the events' local port is wanted; it is one more read where the kernel is watched as a tracepoint. */
+  readonly localPort?: boolean;
+  /** Connects in flight that there is room for; 10,240 if not given. */
+  readonly maxAttempts?: number;
+}
+
+/** include/linux/socket.h */
+const AF_INET = 2;
+export const AF_INET6 = 10;
+/** include/uapi/linux/in.h */
+const IPPROTO_TCP = 6;
+/** include/net/tcp_states.h */
+const TCP_SYN_SENT = 2;
+const TCP_CLOSE = 7;
+/** include/uapi/asm-generic/errno.h */
+const ECONNREFUSED = 111;
+
+/** A connect in flight. `task` is what bpf_get_current_pid_tgid returns. */
+const Attempt = struct({ startNs: u64, task: struct({ tid: u32, pid: u32 }), comm: chars(16) });
+
+const answer = {
+  attempt: Attempt,
+  /** Negative where the clocks of two CPUs disagree. */
+  latencyNs: s64n,
+  ports: struct({ remote: u16be, local: u16 }),
+  family: u32,
+};
+const V4 = struct({ remote: bytes(4), local: bytes(4) });
+const V6 = struct({ remote: bytes(16), local: bytes(16) });
+
+/** With the addresses of the families that are traced. */
+type Answer = typeof answer & { v4: TOptional<typeof V4>; v6: TOptional<typeof V6> };
+/** An answered connect. */
+export type ConnectEvent = Static<StructSchema<Answer>>;
+
+/** What the programs count where no event can say it. */
+const Counters = struct({ tableFull: u64n });
+
+/** The programs and maps for these options. Throws NoKernelTypes or NoSuchField where the target lacks what they read. */
+export function tcpconnlat(options: Options, target: Target) {
+  const { way, pid, family, minNs, localPort, maxAttempts = 10_240 } = options;
+  const withV4 = family !== 6;
+  const withV6 = family !== 4 && kernelTypes(target).has('sock', '__sk_common.skc_v6_daddr');
+
+  const attempts = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
+  const counters = arrayMap('counters', { value: Counters });
+  const events = perfEventArray('events');
+  const Event = struct({ ...answer, ...(withV4 && { v4: V4 }), ...(withV6 && { v6: V6 }) } as Answer);
+
+  /** All within the first bytes of a socket: read together by one probe. */
+  const paths = {
+    state: '__sk_common.skc_state',
+    family: '__sk_common.skc_family',
+    ports: '__sk_common.skc_portpair',
+    ...(withV4 && { v4: '__sk_common.skc_addrpair' }),
+    ...(withV6 && { v6Remote: '__sk_common.skc_v6_daddr', v6Local: '__sk_common.skc_v6_rcv_saddr' }),
+  };
+
+  /** Notes that the current process begins to connect `socket`. */
+  const begin = (b: Builder, socket: Place) => {
+    const attempt = b.stack(Attempt);
+    const task = b.call(getCurrentPidTgid);
+    b.set(attempt.task, task);
+    if (pid !== undefined) b.if(task.rsh(32).ne(pid), () => b.exit());
+    attempt.startNs.set(b.call(ktimeGetNs));
+    b.call(getCurrentComm, attempt.comm);
+    const failed = b.update(attempts, socket, attempt);
+    b.if(failed.ne(0), () => b.global(counters).tableFull.atomicAdd(1));
+  };
+
+  /** Sends what became of the attempt to connect `socket`, unless `describe` skips it, and forgets it. */
+  const end = (b: Builder, socket: Place, describe: (skip: () => void) => Description) =>
+    b.lookup(attempts, socket, {
+      missing: () => b.exit(),
+      found: (entry) => {
+        const attempt = b.keep(entry);
+        b.block((skip) => {
+          const { sock, sport } = describe(skip);
+          const event = b.stack(Event);
+          const latency = b.call(ktimeGetNs).sub(attempt.startNs);
+          if (minNs) b.if(latency.lt(minNs), skip);
+          event.latencyNs.set(latency);
+          b.set(event.attempt, attempt);
+          b.set(event.ports, sock.ports);
+          if (sport) event.ports.local.set(sport.get().toBe(16));
+          event.family.set(sock.family);
+          if (sock.v4) b.set(event.v4, sock.v4);
+          if (sock.v6Remote) event.v6.remote.set(sock.v6Remote);
+          if (sock.v6Local) event.v6.local.set(sock.v6Local);
+          b.output(events, event);
+        });
+        b.delete(attempts, socket);
+      },
+    });
+
+  // As kprobes. The first argument of each of these functions is the socket.
+
+  const onConnect = (b: Builder) => begin(b, b.stack(u64, b.arg(0)));
+
+  const onPacket = (b: Builder) => {
+    b.keep(b.context);
+    const sk = b.kernel('sock', b.keep(b.arg(0)));
+    const sock = sk.fields(paths);
+    b.if(sock.state.ne(TCP_SYN_SENT), () => b.exit());
+    end(b, b.stack(u64, sk.value), (skip) => {
+      if (family === 4) b.if(sock.family.ne(AF_INET), skip); // tcp_v4_connect connects mapped addresses too
+      return { sock };
+    });
+  };
+
+  const onDestroy = (b: Builder) => {
+    b.delete(attempts, b.arg(0));
+  };
+
+  // As a tracepoint: inet_sock_set_state(sk, oldstate, newstate).
+
+  const onState = (b: Builder) => {
+    b.if(b.arg(2).eq(TCP_SYN_SENT), () => onSynSent(b));
+    const old = b.value(b.arg(1));
+    b.if(old.ne(TCP_SYN_SENT), () => b.exit(old)); // any value will do, and this one is at hand
+    b.keep(b.context);
+    const sk = b.kernel('sock', b.keep(b.arg(0)));
+    end(b, b.stack(u64, sk.value), (skip) => {
+      b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), skip));
+      const { sport } = localPort ? sk.cast('inet_sock').fields({ sport: 'inet_sport' }) : {};
+      return { sock: sk.fields(paths), sport };
+    });
+  };
+
+  const onSynSent = (b: Builder) => {
+    const sk = b.kernel('sock', b.keep(b.arg(0)));
+    b.if(sk.fields({ protocol: 'sk_protocol' }).protocol.ne(IPPROTO_TCP), () => b.exit());
+    if (family) b.if(sk.fields(paths).family.ne(family === 4 ? AF_INET : AF_INET6), () => b.exit());
+    begin(b, b.stack(u64, sk.value));
+    b.exit();
+  };
+
+  const name = 'inet_sock_state';
+  const programs: Record<Way, () => ProgramSpec[]> = {
+    kprobe: () => [
+      kprobe('tcp_v4_destroy_sock', target, onDestroy, { name: 'tcp_destroy' }),
+      kprobe('tcp_rcv_state_process', target, onPacket, { name: 'tcp_rcv_state' }),
+      ...(withV4 ? [kprobe('tcp_v4_connect', target, onConnect)] : []),
+      ...(withV6 ? [kprobe('tcp_v6_connect', target, onConnect, { optional: withV4 })] : []),
+    ],
+    tp_btf: () => [tpBtf('inet_sock_set_state', target, onState, { name })],
+    raw_tracepoint: () => [rawTracepoint('inet_sock_set_state', target, onState, { name })],
+  };
+  return {
+    name: 'tcpconnlat',
+    way,
+    programs: programs[way](),
+    maps: [attempts, counters, events],
+    events: { map: events, schema: Event },
+    counters,
+    attempts,
+  };
+}
+
+/** Where the parts of an event are read. `sport` holds the local port of a socket that is closed already. */
+interface Description {
+  readonly sock: {
+    readonly ports: Place;
+    readonly family: Place;
+    readonly [optional: string]: Place | undefined;
+  };
+  readonly sport?: Place;
+}
