@@ -4,26 +4,29 @@
  * A program is written with the builder (`kprobe`, `rawTracepoint`, `tpBtf`) or as a list of instructions, refers to
  * maps and events whose shapes are schemas, and runs in a `Session`.
  */
+// biome-ignore-all assist/source/organizeImports: in the order in which one meets them
 
+// Programs, what they are attached to, and what they are assembled for.
+export { type Body, kprobe, rawTracepoint, tpBtf } from './asm/hooks.ts';
+export { type Attachment, LICENSE, type ProgramSpec, type Tool } from './asm/program.ts';
 export { type Architecture, architectures } from './asm/architecture.ts';
-// Instructions.
-export * from './asm/constructors/arithmetic.ts';
-export { type Assembled, AssembleError, assemble, type Placed } from './asm/assemble.ts';
-// Kernel types.
-export { Btf, BtfError, NoSuchField } from './asm/btf.ts';
+export { NoKernelTypes, type Target, target } from './asm/target.ts';
+
 // The builder.
 export type { Builder } from './asm/builder/builder.ts';
 export type { Argument } from './asm/builder/call.ts';
 export type { FieldPath, KernelPointer } from './asm/builder/kernel-pointer.ts';
 export type { Block, Memory } from './asm/builder/memory.ts';
 export type { Condition, Operand, Place, Value } from './asm/builder/operand.ts';
-export * from './asm/constructors/control.ts';
-export { decode } from './asm/decode.ts';
-export { disassemble } from './asm/disassemble.ts';
-export { encode as encodeInstruction } from './asm/encode.ts';
 export * from './asm/helpers.ts';
-// Programs, and what they are attached to.
-export { type Body, kprobe, rawTracepoint, tpBtf } from './asm/hooks.ts';
+
+// Data and maps.
+export * from './asm/layout.ts';
+export { arrayMap, hash, lruHash, type MapSpec, MapType, perfEventArray } from './asm/map.ts';
+
+// Instructions.
+export * from './asm/registers.ts';
+export * from './asm/constructors.ts';
 export {
   type Instruction,
   type Item,
@@ -32,22 +35,23 @@ export {
   type Reference,
   type Register,
 } from './asm/instruction.ts';
-// Data and maps.
-export * from './asm/layout.ts';
-export { arrayMap, hash, lruHash, type MapSpec, MapType, perfEventArray } from './asm/map.ts';
-export * from './asm/constructors/memory.ts';
+export { type Assembled, AssembleError, assemble, type Placed } from './asm/assemble.ts';
+export { encode as encodeInstruction } from './asm/encode.ts';
+export { DecodeError, decode } from './asm/decode.ts';
+export { disassemble } from './asm/disassemble.ts';
 export { type LineTable, type Location, locate, type Position } from './asm/position.ts';
-export { type Attachment, LICENSE, type ProgramSpec, type Tool } from './asm/program.ts';
-export * from './asm/registers.ts';
-export { NoKernelTypes, type Target, target } from './asm/target.ts';
+
+// The kernel's types.
+export { Btf, BtfError, NoSuchField } from './asm/btf.ts';
+
 // The running kernel.
-export * from './loader/errors.ts';
 export { Kernel } from './loader/kernel.ts';
+export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loader/session.ts';
+export { BpfMap, UpdateMode } from './loader/map.ts';
+export { loadProgram, type Program } from './loader/program.ts';
 export { attach, type Link } from './loader/link.ts';
-export { BpfMap } from './loader/map.ts';
 export { PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
 export { refusal, supports } from './loader/probe.ts';
-export { loadProgram, type Program } from './loader/program.ts';
-export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loader/session.ts';
-export type { Syscalls } from './loader/syscalls.ts';
+export * from './loader/errors.ts';
 export { renderVerifierError } from './loader/verifier-log.ts';
+export type { Syscalls } from './loader/syscalls.ts';

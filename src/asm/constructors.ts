@@ -2,4 +2,4 @@
 export * from './constructors/arithmetic.ts';
 export * from './constructors/control.ts';
 export * from './constructors/memory.ts';
-export type { Target, Width } from './operands.ts';
+export type { JumpTarget, Width } from './operands.ts';

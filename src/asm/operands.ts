@@ -10,7 +10,7 @@ export interface Width {
 }
 
 /** Where a jump goes: a label, or a number of slots counted from the following instruction. */
-export type Target = string | number;
+export type JumpTarget = string | number;
 
 interface Limits {
   /** What messages call the operand. */

@@ -22,7 +22,7 @@ const CAUSES: { readonly [K in keyof Losses]: (count: string) => string } = {
   negative: (count) => `${count} latencies below zero not shown: the clocks of two CPUs disagree`,
   lines: (count) => `${count} lines dropped: the output was read too slowly`,
   missedRuns: (count) =>
-    `${count} runs of the programs skipped by the kernel: another was running on that CPU`,
+    `${count} runs of the programs skipped by the kernel (another was running on that CPU): connects may be missing`,
 };
 const KEYS = Object.keys(CAUSES) as (keyof Losses)[];
 

@@ -87,8 +87,9 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
       complain(`${program.name} is left out: ${reason.message}`);
     show.header();
     const error = await ended;
-    if (error) throw error;
+    session.detach();
     count();
+    if (error) throw error;
   } finally {
     session.close();
     await output.end();

@@ -14,6 +14,7 @@ export const Command = {
   mapDeleteElem: 3,
   mapGetNextKey: 4,
   progLoad: 5,
+  progTestRun: 10,
   objGetInfoByFd: 15,
   rawTracepointOpen: 17,
 } as const;

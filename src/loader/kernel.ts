@@ -52,7 +52,9 @@ export class Kernel {
   /** The kernel's types; undefined where it was built without (`CONFIG_DEBUG_INFO_BTF`). */
   get btf(): Btf | undefined {
     return this.#once('btf', () => {
-      const bytes = this.syscalls.readFile(VMLINUX_BTF);
+      // Reading 5 MB by the page, as /sys does it, takes as long as all else about them. Mapping works since Linux 6.16.
+      const mapped = this.syscalls.mapFile(VMLINUX_BTF);
+      const bytes = typeof mapped === 'number' ? this.syscalls.readFile(VMLINUX_BTF) : mapped;
       return typeof bytes === 'number' ? undefined : Btf.parse(bytes);
     });
   }

@@ -1,15 +1,16 @@
 /**
  * The real system calls, by way of koffi: the only file that imports it, and not before it is needed.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { constants } from 'node:os';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
 import type { Limit, Poll, Syscalls } from './syscalls.ts';
 
+const PROT_READ = 0x1;
 const PROT_READ_WRITE = 0x3;
 const MAP_SHARED = 0x1;
+const MAP_PRIVATE = 0x2;
 const F_DUPFD_CLOEXEC = 1030;
 const RLIMIT_MEMLOCK = 8;
 /** `MAP_FAILED`, (void *)-1. */
@@ -48,23 +49,31 @@ function openNative(): Syscalls {
   const fcntl = define('int fcntl(int fd, int command, long argument)');
   const prlimit = define('int prlimit(int pid, int resource, void *set, void *old)');
   const answer = (result: number): number => (result === -1 ? -koffi.errno() : result);
+  const map = (fd: number, length: number, protection: number, flags: number): ArrayBuffer | number => {
+    const address: bigint = mmap(null, length, protection, flags, fd, 0);
+    return address === MAP_FAILED ? -koffi.errno() : koffi.view(address, length);
+  };
 
   return {
     bpf: (command, attr) => answer(sysBpf(numbers.bpf, command, attr, attr.byteLength)),
     perfEventOpen: (attr, pid, cpu, group, flags) =>
       answer(sysPerf(numbers.perfEventOpen, attr, pid, cpu, group, flags)),
     ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
-    mmap(fd, length) {
-      const address: bigint = mmap(null, length, PROT_READ_WRITE, MAP_SHARED, fd, 0);
-      return address === MAP_FAILED ? -koffi.errno() : koffi.view(address, length);
-    },
+    mmap: (fd, length) => map(fd, length, PROT_READ_WRITE, MAP_SHARED),
     munmap: (mapping) => answer(munmap(koffi.address(mapping), mapping.byteLength)),
     read: (fd, target) => answer(read(fd, target, target.byteLength)),
     close: (fd) => answer(close(fd)),
     dup: (fd) => answer(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
     address: (memory) => koffi.address(memory),
     poll: (fd, onReadable) => poll(koffi, fd, onReadable),
-    readFile,
+    readFile: (path) => attempt(() => readFileSync(path)),
+    mapFile: (path) =>
+      attempt(() => {
+        const fd = openSync(path, 'r');
+        const mapping = map(fd, fstatSync(fd).size, PROT_READ, MAP_PRIVATE);
+        closeSync(fd);
+        return typeof mapping === 'number' ? mapping : new Uint8Array(mapping);
+      }),
     memlock(limit) {
       const [set, old] = [limitBytes(limit), new Uint8Array(new ArrayBuffer(16))];
       const result = answer(prlimit(0, RLIMIT_MEMLOCK, set, old));
@@ -86,12 +95,14 @@ function poll(koffi: typeof Koffi, fd: number, onReadable: () => void): Poll {
   };
 }
 
-function readFile(path: string): Uint8Array | number {
+/** What `work` gives, or minus the errno of what it throws. */
+function attempt<T>(work: () => T): T | number {
   try {
-    return readFileSync(path);
+    return work();
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code as keyof typeof constants.errno;
-    return -(constants.errno[code] ?? constants.errno.EIO);
+    const { errno } = error as NodeJS.ErrnoException; // libuv's, negative already
+    if (errno === undefined) throw error;
+    return errno;
   }
 }
 

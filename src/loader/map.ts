@@ -186,7 +186,6 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   #store(key: KeyOf<M>, mode: UpdateMode): void {
     this.#key.set(encode(this.spec.key, key));
     const result = this.#element.u32(0, this.fd).u64(24, BigInt(mode)).send(Command.mapUpdateElem);
-    this.#element.u64(24, 0n);
     if (result < 0) throw this.#failure('BPF_MAP_UPDATE_ELEM', -result, 'update');
   }
 

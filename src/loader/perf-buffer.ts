@@ -42,7 +42,7 @@ const SWEEP_MS = 1000;
 /** How long one turn of the event loop may go on reading: signals and output wait as long. */
 const TURN_MS = 20;
 /** Records of one ring at a time. */
-const BATCH = 4096;
+const BATCH = 512;
 
 /** The rings of all online CPUs. Keeps the process alive until it is closed. */
 export class PerfBuffer implements Closeable {
@@ -126,12 +126,11 @@ export class PerfBuffer implements Closeable {
     for (const ring of this.#rings) ring.wait(() => this.#wake());
     const { wakeup } = this.#options;
     const every = wakeup && 'flushMs' in wakeup ? Math.min(wakeup.flushMs, SWEEP_MS) : SWEEP_MS;
-    let sweep = performance.now() + SWEEP_MS;
+    const ticksPerSweep = Math.round(SWEEP_MS / every);
+    let ticks = 0;
     this.#timer = setInterval(() => {
       this.#wake();
-      if (performance.now() < sweep - every / 2) return;
-      sweep = performance.now() + SWEEP_MS;
-      this.#options.onSweep?.();
+      if (++ticks % ticksPerSweep === 0) this.#options.onSweep?.();
     }, every);
     // The loop begins to wait after this turn; an immediate set by an immediate runs after that in any case.
     this.#again = setImmediate(() => {

@@ -46,6 +46,11 @@ export interface Syscalls {
   poll(fd: number, onReadable: () => void): Poll;
   /** A whole file, or minus the errno. Serves /proc and /sys, whose files have no size. */
   readFile(path: string): Uint8Array | number;
+  /**
+   * A whole file as memory that nothing was copied to, for as long as the process lives; or minus the errno: few files of
+   * /sys can be mapped. Reading only: whoever writes there crashes the process.
+   */
+  mapFile(path: string): Uint8Array | number;
   /** The limit of locked memory (`RLIMIT_MEMLOCK`), set first where one is given. */
   memlock(limit?: Limit): Limit | number;
 }

@@ -18,6 +18,8 @@ export interface VerifierSummary {
 
 /** `12: (95) exit`, one instruction of the walk. */
 const INSTRUCTION = /^(\d+): \([0-9a-f]{2}\)/;
+/** `  >>> 12 | (95) exit`, the instruction that a section of a report is about. */
+const POINTED_AT = /^\s*>>> (\d+) \|/;
 /** Lines that only count. */
 const STATISTICS =
   /^(processed \d+ insns|verification time|stack depth|insns processed|max_states_per_insn|mark_read)/;
@@ -92,7 +94,7 @@ export function renderVerifierError(error: VerifierError, find: Locate = locate,
 }
 
 function sourceOf(line: string, sources: ReadonlyMap<number, string | undefined>): string | undefined {
-  const slot = INSTRUCTION.exec(line)?.[1];
+  const slot = (INSTRUCTION.exec(line) ?? POINTED_AT.exec(line))?.[1];
   return slot === undefined ? undefined : sources.get(Number(slot));
 }
 

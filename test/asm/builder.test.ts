@@ -476,7 +476,9 @@ test('big-endian fields: a constant is swapped when assembled, a value when read
   const lines = (use: (b: Builder, port: ReturnType<typeof portOf>) => void) =>
     statements((b) => b.lookup(table, 1, { found: (data) => use(b, data.port), missing: () => b.exit() }));
   const portOf = (b: Builder) => b.stack(Data).port;
-  assert.ok(lines((b, port) => b.if(port.eq(80), () => b.exit(1))).some((line) => line.startsWith('if r1 != 0x5000')));
+  assert.ok(
+    lines((b, port) => b.if(port.eq(80), () => b.exit(1))).some((line) => line.startsWith('if r1 != 0x5000')),
+  );
   assert.ok(lines((b, port) => b.if(port.lt(1024), () => b.exit(1))).includes('r1 = be16 r1'));
   assert.ok(statements((b) => portOf(b).set(80)).includes('*(u16 *)(r10 -8) = 20480'));
   assert.match(

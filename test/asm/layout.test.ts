@@ -21,8 +21,8 @@ import {
   u32be,
   u64,
   u64n,
-  type Width,
 } from '../../src/asm/layout.ts';
+import type { Width } from '../../src/asm/operands.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('asm/layout');

@@ -140,6 +140,10 @@ export class FakeSyscalls implements Syscalls {
     return { close: () => this.polls.delete(fd) };
   }
 
+  mapFile(): number {
+    return -Errno.ENODEV;
+  }
+
   readFile(path: string): Uint8Array | number {
     const text = this.files.get(path);
     return text === undefined ? -Errno.ENOENT : Buffer.from(text, 'latin1');

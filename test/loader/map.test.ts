@@ -244,6 +244,19 @@ test('before 5.11 the limit of locked memory is lifted, once it was in the way',
   assert.is(limit.soft, 2n ** 64n - 1n);
 });
 
+test('without the right to lift it altogether, it is lifted as far as it may be', () => {
+  const fake = new FakeSyscalls();
+  let limit = { soft: 65536n, hard: 2n ** 32n };
+  fake.onMemlock = (set) => {
+    if (set && set.hard > limit.hard) return -Errno.EPERM;
+    if (set) limit = { ...set };
+    return limit;
+  };
+  fake.answers.set(Command.create, () => (limit.soft < 2n ** 30n ? -Errno.EPERM : undefined));
+  BpfMap.create(new Kernel(fake), spec).close();
+  assert.is(limit.soft, 2n ** 32n);
+});
+
 test('where lifting the limit is refused, or no help, the error says what may be wrong, and the limit is as before', () => {
   for (const mayRaise of [true, false]) {
     const fake = new FakeSyscalls();

@@ -10,6 +10,12 @@ import { FakeSyscalls } from './fake.ts';
 
 const test = suite('loader/perf-buffer');
 
+/** What a failed test left open would keep the process alive. */
+const opened: PerfBuffer[] = [];
+test.after.each(() => {
+  for (const buffer of opened.splice(0)) buffer.close();
+});
+
 interface Opened {
   readonly fake: FakeSyscalls;
   readonly buffer: PerfBuffer;
@@ -30,6 +36,7 @@ function open(options: Partial<PerfBufferOptions> = {}, fake = new FakeSyscalls(
     onLost: (count, cpu) => lost.push([count, cpu]),
     ...options,
   });
+  opened.push(buffer);
   return { fake, buffer, samples, lost };
 }
 
@@ -207,12 +214,12 @@ test('closing reads a last time, then stops waiting, unmaps and closes everythin
 });
 
 test('a handler may close', async () => {
-  const opened: Opened = open({ onSample: () => opened.buffer.close() });
+  const all: Opened = open({ onSample: () => all.buffer.close() });
   await settled();
-  opened.fake.ring(0).sample(byte(1));
-  opened.fake.ring(0).sample(byte(2));
-  opened.fake.wake(0);
-  assert.is(opened.fake.rings.size, 0);
+  all.fake.ring(0).sample(byte(1));
+  all.fake.ring(0).sample(byte(2));
+  all.fake.wake(0);
+  assert.is(all.fake.rings.size, 0);
 });
 
 test('what a handler throws goes to onError, and reading goes on', async () => {

@@ -114,6 +114,7 @@ test('an optional program without a symbol is left out, and the session says why
     session.leftOut.map((left) => [left.program.name, left.reason.symbol]),
     [['on_tcp_v6_connect', 'tcp_v6_connect']],
   );
+  assert.is(fake.open.size, 6, 'two maps, one program, two rings, one link');
   session.close();
   assert.is(fake.open.size, 0);
 });

@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { exit, mov } from '../../src/asm/constructors.ts';
+import type { Instruction } from '../../src/asm/instruction.ts';
 import { capture } from '../../src/asm/position.ts';
 import { r1 } from '../../src/asm/registers.ts';
 import { VerifierError } from '../../src/loader/errors.ts';
@@ -107,6 +108,27 @@ test('the log is shown below the source lines of its instructions', () => {
 test('the culprit is named, and by default by its own file', () => {
   const log = '0: (b7) r1 = 0\nsomething about r1\n';
   assert.match(renderVerifierError(errorFor(log)), /\nat \/.*verifier-log\.test\.[jt]s:\d+\n/);
+});
+
+test('a source line stands once above the instructions it made', () => {
+  const [a, b] = [mov(r1, 0), mov(r1, 1)].map((made) => ({ ...made, position: capture(errorFor) }));
+  const log = '0: (b7) r1 = 0\n1: (b7) r1 = 1\n2: (95) exit\nR0 !read_ok';
+  const assembled = assemble([a as Instruction, b as Instruction, exit()]);
+  const error = new VerifierError('twice', 13, log, summarize(log), assembled);
+  const text = renderVerifierError(error, (position) =>
+    position ? { file: 'tool.ts', line: 5, column: 1 } : undefined,
+  );
+  assert.is(text.split('\n').filter((line) => line === '  ; tool.ts:5').length, 1);
+});
+
+test('in the form of 7.3 the instruction that is pointed at has its source line', () => {
+  const log = report.replace('  >>> 1 |', '  >>> 0 |');
+  const text = renderVerifierError(
+    errorFor(log),
+    (position) => (position ? { file: 'tool.ts', line: 12, column: 1, text: 'b.mov(r1, 0);' } : undefined),
+    14,
+  );
+  assert.match(text, / {2}; tool\.ts:12: b\.mov\(r1, 0\);\n {6}>>> 0 \| /);
 });
 
 test('a long log is cut to its end, and says so; advice of the kernel is shown', () => {

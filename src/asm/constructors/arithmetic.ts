@@ -8,8 +8,8 @@
  * Source: RFC 9669, section 4.1.
  */
 import type { Instruction, Register } from '../instruction.ts';
-import { formNamed, formSized, make, registerAndImmediate, sizesOf } from './make.ts';
 import { checkWidth, type Width } from '../operands.ts';
+import { formNamed, formSized, make, registerAndImmediate, sizesOf } from './make.ts';
 
 /** Makes an instruction of a destination and a second operand, a register or an immediate. */
 export type Arithmetic = (dst: Register, operand: Register | number) => Instruction;

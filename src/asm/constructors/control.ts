@@ -9,11 +9,11 @@
  */
 import type { Helper } from '../helpers.ts';
 import type { Instruction, Label, Register } from '../instruction.ts';
+import type { JumpTarget } from '../operands.ts';
 import { formNamed, make, registerAndImmediate } from './make.ts';
-import type { Target } from '../operands.ts';
 
 /** Makes a jump that is taken if the compare holds. The 64-bit ones sign-extend an immediate. */
-export type Branch = (dst: Register, operand: Register | number, target: Target) => Instruction;
+export type Branch = (dst: Register, operand: Register | number, target: JumpTarget) => Instruction;
 
 function branch(name: string): Branch {
   const { register, immediate } = registerAndImmediate(name);
@@ -85,12 +85,12 @@ const loadFunctionForm = formNamed('loadFunction');
 const exitForm = formNamed('exit');
 
 /** Jumps, up to 32768 slots. */
-export function ja(target: Target): Instruction {
+export function ja(target: JumpTarget): Instruction {
   return make(jaForm, { off: target });
 }
 
 /** Jumps any distance (Linux 6.6). */
-export function gotol(target: Target): Instruction {
+export function gotol(target: JumpTarget): Instruction {
   return make(gotolForm, { imm: target });
 }
 
@@ -100,7 +100,7 @@ export function gotox(dst: Register): Instruction {
 }
 
 /** Goes on, until the kernel has had enough of a loop: then jumps (Linux 6.9). */
-export function mayGoto(target: Target): Instruction {
+export function mayGoto(target: JumpTarget): Instruction {
   return make(mayGotoForm, { off: target });
 }
 
@@ -110,7 +110,7 @@ export function call(helper: Helper | number): Instruction {
 }
 
 /** Calls a subprogram of the same program, with a stack frame of its own (Linux 4.16). */
-export function callSubprogram(target: Target): Instruction {
+export function callSubprogram(target: JumpTarget): Instruction {
   return make(callSubprogramForm, { imm: target });
 }
 
@@ -120,7 +120,7 @@ export function callKernelFunction(btfId: number, module = 0): Instruction {
 }
 
 /** `dst` = a subprogram's address, for helpers that call back (Linux 5.13). Takes two slots. */
-export function loadFunction(dst: Register, target: Target): Instruction {
+export function loadFunction(dst: Register, target: JumpTarget): Instruction {
   return make(loadFunctionForm, { dst, imm: target });
 }
 

@@ -8,9 +8,9 @@
  * Source: RFC 9669, sections 5.1 to 5.4.
  */
 import type { Instruction, Register } from '../instruction.ts';
-import { formNamed, formSized, make, sizesOf } from './make.ts';
 import type { MapSpec } from '../map.ts';
 import { checkWidth, type Width } from '../operands.ts';
+import { formNamed, formSized, make, sizesOf } from './make.ts';
 
 /** Makes a load: `dst = *(width *)(base + off)`. */
 export type Load = (width: Width, dst: Register, base: Register, off?: number) => Instruction;

@@ -25,12 +25,8 @@ import {
   String as TypeString,
   Uint8Array as TypeUint8Array,
 } from '@sinclair/typebox';
+import type { Width } from '../operands.ts';
 import { layoutOf, type ScalarName, scalarLayout } from './c-layout.ts';
-
-/** How wide a load, a store or an atomic is, in bytes. Every scalar schema is one. */
-export interface Width {
-  readonly size: 1 | 2 | 4 | 8;
-}
 
 /** An integer of `S` bytes that JavaScript sees as a number. */
 export interface NumberSchema<S extends Width['size'] = Width['size']> extends TInteger {

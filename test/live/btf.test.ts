@@ -1,0 +1,145 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { architectures } from '../../src/asm/architecture.ts';
+import { Btf, type BtfMember, NoSuchField } from '../../src/asm/btf.ts';
+import { slowness, suite } from '../harness.ts';
+
+const VMLINUX = '/sys/kernel/btf/vmlinux';
+const test = suite('live/btf', { seconds: 60 });
+const noBtf = !existsSync(VMLINUX) && `this kernel has no ${VMLINUX}`;
+const noBpftool = noBtf || (spawnSync('bpftool', ['version']).status !== 0 && 'needs bpftool');
+
+/** What a tool that traces connects asks for. */
+const asked: [string, string][] = [
+  ['sock', '__sk_common.skc_daddr'],
+  ['sock', '__sk_common.skc_rcv_saddr'],
+  ['sock', '__sk_common.skc_dport'],
+  ['sock', '__sk_common.skc_num'],
+  ['sock', '__sk_common.skc_family'],
+  ['sock', '__sk_common.skc_state'],
+  ['sock', '__sk_common.skc_v6_daddr'],
+  ['sock', 'sk_protocol'],
+  ['sock', 'sk_err'],
+  ['inet_sock', 'inet_sport'],
+];
+
+const kernel = () => Btf.parse(readFileSync(VMLINUX));
+
+test.skipIf(noBtf, 'sockets have the fields that a connect is told by', () => {
+  const btf = kernel();
+  const sizes = asked.map(([struct, path]) => btf.member(struct, path).size);
+  assert.equal(sizes.slice(0, 7), [4, 4, 2, 2, 2, 1, 16]);
+  assert.ok([1, 2].includes(sizes[7] ?? 0), 'a bit field of 8 bits until Linux 5.6, 16 bits since');
+  assert.equal(sizes.slice(8), [4, 2]);
+  assert.is(btf.member('sock', 'sk_err').signed, true);
+  assert.is(btf.member('sock', '__sk_common.skc_prot').pointsTo, 'proto');
+  assert.ok(
+    btf.member('inet_sock', 'inet_sport').offset >= btf.sizeOf('sock'),
+    'behind the sock it begins with',
+  );
+  assert.is(btf.enumValue('TCP_SYN_SENT'), 2);
+});
+
+test.skipIf(noBtf, 'a misspelt field of the real struct sock names the right one', () => {
+  try {
+    kernel().member('sock', 'skc_daddr');
+  } catch (error) {
+    assert.instance(error, NoSuchField);
+    assert.is((error as NoSuchField).nearest[0], '__sk_common.skc_daddr');
+    return;
+  }
+  assert.unreachable();
+});
+
+test.skipIf(
+  noBtf,
+  'the tracepoint of state changes has its typedef, which leads to a prototype with the socket',
+  () => {
+    const btf = kernel();
+    const typedef = btf.type(btf.find('typedef', 'btf_trace_inet_sock_set_state') ?? 0);
+    const pointer = btf.type(typedef.kind === 'typedef' ? typedef.type : 0);
+    const prototype = btf.type(pointer.kind === 'ptr' ? pointer.type : 0);
+    assert.is(prototype.kind, 'func_proto');
+    // void *data, then the arguments: sock, old state, new state.
+    assert.is(prototype.kind === 'func_proto' && prototype.parameters.length, 4);
+  },
+);
+
+const registers: { readonly [arch: string]: readonly string[] } = {
+  x64: ['di', 'si', 'dx', 'cx', 'r8', 'r9', 'ax', 'ip', 'sp'],
+  arm64: [
+    'regs[0]',
+    'regs[1]',
+    'regs[2]',
+    'regs[3]',
+    'regs[4]',
+    'regs[5]',
+    'regs[6]',
+    'regs[7]',
+    'regs[0]',
+    'pc',
+    'sp',
+  ],
+};
+const here = registers[process.arch];
+test.skipIf(
+  noBtf || (here === undefined && 'no such architecture'),
+  'registers are where this kernel\u2019s pt_regs has them',
+  () => {
+    const btf = kernel();
+    const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer } =
+      architectures[process.arch as keyof typeof architectures];
+    const offsets = here?.map((register) => btf.member('pt_regs', register).offset);
+    assert.equal(offsets, [...kprobeArguments, kprobeReturn, instructionPointer, stackPointer]);
+  },
+);
+
+test.skipIf(noBpftool, 'types and members are those that bpftool prints', () => {
+  const btf = kernel();
+  const dump = execFileSync('bpftool', ['btf', 'dump', 'file', VMLINUX], {
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  });
+  const seen = compare(btf, dump);
+  assert.is(seen.types, btf.count);
+  assert.ok(seen.members > 10_000, `${seen.members} members`);
+});
+
+/** Checks kind, name and size of each type and the place of each member against bpftool's text. */
+function compare(btf: Btf, dump: string): { types: number; members: number } {
+  const seen = { types: 0, members: 0 };
+  let members: BtfMember[] = [];
+  for (const line of dump.split('\n')) {
+    const head = /^\[(\d+)\] (\w+) '(.*?)'/.exec(line);
+    const member = /^\t'(.*)' type_id=(\d+) bits_offset=(\d+)(?: bitfield_size=(\d+))?$/.exec(line);
+    if (head) {
+      assert.equal(members, [], `left over before ${line}`);
+      const type = btf.type(Number(head[1]));
+      assert.is(type.kind, head[2]?.toLowerCase(), line);
+      if ('name' in type) assert.is(type.name || '(anon)', head[3], line);
+      if ('size' in type) assert.match(line, new RegExp(` size=${type.size}( |$)`));
+      members = 'members' in type ? [...type.members] : [];
+      seen.types++;
+    } else if (member) {
+      const { name, type, bitOffset, bitSize = 0 } = members.shift() as BtfMember;
+      const [type_id, bits_offset, bitfield_size] = member.slice(2).map((text) => Number(text ?? 0));
+      assert.is(name || '(anon)', member[1], line);
+      assert.equal([type, bitOffset, bitSize], [type_id, bits_offset, bitfield_size], line);
+      seen.members++;
+    }
+  }
+  return seen;
+}
+
+test.skipIf(noBtf, 'a scan and ten members take milliseconds', () => {
+  const bytes = readFileSync(VMLINUX);
+  const start = performance.now();
+  const btf = Btf.parse(bytes);
+  for (const [struct, path] of asked) btf.member(struct, path);
+  const took = performance.now() - start;
+  // 6 ms on an idle machine; decoding everything would take some 300.
+  assert.ok(took < 100 * slowness, `${took.toFixed(1)} ms`);
+});
+
+test.run();

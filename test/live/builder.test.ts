@@ -1,0 +1,358 @@
+/** Programs of the builder, run by the kernel: they do what their text says. */
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { getCurrentPidTgid, getSmpProcessorId } from '../../src/asm/helpers.ts';
+import { rawTracepoint } from '../../src/asm/hooks.ts';
+import {
+  bytes,
+  chars,
+  s8,
+  s16,
+  s32,
+  s64,
+  struct,
+  u16,
+  u16be,
+  u32,
+  u32be,
+  u64,
+} from '../../src/asm/layout.ts';
+import { arrayMap, hash, type MapSpec } from '../../src/asm/map.ts';
+import { target } from '../../src/asm/target.ts';
+import { KernelError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { BpfMap } from '../../src/loader/map.ts';
+import { loadProgram } from '../../src/loader/program.ts';
+import { allOrNothing } from '../../src/loader/resources.ts';
+import { needsRoot, suite } from '../harness.ts';
+
+const test = suite('live/builder');
+
+const kernel = needsRoot ? undefined : new Kernel();
+const cannotRun = needsRoot || (runs() ? false : 'this kernel runs no raw tracepoint program for tests');
+
+function runs(): boolean {
+  try {
+    return returned((b) => b.exit(7)) === 7;
+  } catch (error) {
+    if (error instanceof KernelError) return false;
+    throw error;
+  }
+}
+
+/** What a program returns when it is given these arguments. `seed` gets its maps before it runs, `inspect` after. */
+function returned(
+  body: (b: Builder) => void,
+  {
+    args = [],
+    maps = [],
+    inspect,
+    seed,
+  }: {
+    args?: bigint[];
+    maps?: MapSpec[];
+    inspect?: (map: BpfMap) => void;
+    seed?: (map: BpfMap) => void;
+  } = {},
+): number {
+  const on = kernel as Kernel;
+  return allOrNothing((resources) => {
+    const open = new Map(maps.map((spec) => [spec, resources.add(BpfMap.create(on, spec))]));
+    const spec = rawTracepoint('sys_enter', target(process.arch, on.btf), body);
+    const program = resources.add(loadProgram(on, spec, assemble(spec.instructions), open));
+    for (const map of open.values()) seed?.(map);
+    const result = program.run(new Uint8Array(BigUint64Array.from([...args, 0n, 0n, 0n, 0n]).buffer));
+    for (const map of open.values()) inspect?.(map);
+    resources.close();
+    return result;
+  });
+}
+
+const both = (b: Builder, condition: Parameters<Builder['if']>[0]) => {
+  b.if(condition, () => b.exit(1));
+  b.exit(2);
+};
+
+test.skipIf(cannotRun, 'arguments and arithmetic', () => {
+  const args = [100n, 7n];
+  const result = (change: (value: ReturnType<Builder['value']>, b: Builder) => void) =>
+    returned(
+      (b) => {
+        const value = b.value(b.arg(0));
+        change(value, b);
+        b.exit(value);
+      },
+      { args },
+    );
+  assert.is(
+    result((v, b) => v.add(b.arg(1))),
+    107,
+  );
+  assert.is(
+    result((v, b) => v.sub(b.arg(1))),
+    93,
+  );
+  assert.is(
+    result((v) => v.mul(3)),
+    300,
+  );
+  assert.is(
+    result((v, b) => v.div(b.arg(1))),
+    14,
+  );
+  assert.is(
+    result((v, b) => v.mod(b.arg(1))),
+    2,
+  );
+  assert.is(
+    result((v) => v.and(0x24)),
+    0x24,
+  );
+  assert.is(
+    result((v) => v.or(3)),
+    103,
+  );
+  assert.is(
+    result((v) => v.xor(100)),
+    0,
+  );
+  assert.is(
+    result((v) => v.lsh(2).rsh(1)),
+    200,
+  );
+  assert.is(
+    result((v) => v.sub(200).arsh(2)),
+    (-25 >>> 0) as number,
+  );
+  assert.is(
+    result((v) => v.toBe(16)),
+    0x6400,
+  );
+  assert.is(
+    result((v) => v.add(0x1_0000_0000n).rsh(32)),
+    1,
+  );
+});
+
+const pairs: [bigint, bigint][] = [
+  [5n, 5n],
+  [4n, 5n],
+  [5n, 4n],
+  [2n ** 64n - 1n, 0n],
+];
+const unsigned = {
+  eq: (a: bigint, b: bigint) => a === b,
+  ne: (a: bigint, b: bigint) => a !== b,
+  gt: (a: bigint, b: bigint) => a > b,
+  ge: (a: bigint, b: bigint) => a >= b,
+  lt: (a: bigint, b: bigint) => a < b,
+  le: (a: bigint, b: bigint) => a <= b,
+  bits: (a: bigint, b: bigint) => (a & b) !== 0n,
+};
+
+for (const [name, expected] of Object.entries(unsigned)) {
+  const comparison = name as keyof typeof unsigned;
+  test.skipIf(cannotRun, `${comparison}: unsigned and signed`, () => {
+    for (const [left, right] of pairs) {
+      const args = [left, right];
+      const answer = (signed: boolean) =>
+        returned(
+          (b) => {
+            const value = b.value(b.arg(0));
+            both(b, (signed ? value.asSigned() : value)[comparison](b.arg(1)));
+          },
+          { args },
+        );
+      assert.is(answer(false) === 1, expected(left, right), `${left} ${comparison} ${right}`);
+      const [a, c] = [BigInt.asIntN(64, left), BigInt.asIntN(64, right)];
+      assert.is(answer(true) === 1, expected(a, c), `${a} ${comparison} ${c}`);
+    }
+  });
+}
+
+test.skipIf(cannotRun, 'both arms, and what follows them', () => {
+  const answer = (argument: bigint) =>
+    returned(
+      (b) => {
+        const slot = b.stack(u64, 1);
+        b.if(
+          b.arg(0).bits(4),
+          () => slot.set(10),
+          () => b.if(b.arg(0).gt(1), () => slot.set(20)),
+        );
+        b.exit(slot.get().add(1));
+      },
+      { args: [argument] },
+    );
+  assert.equal([4n, 2n, 0n].map(answer), [11, 21, 2]);
+});
+
+test.skipIf(cannotRun, 'a block is left where it says', () => {
+  const answer = (argument: bigint) =>
+    returned(
+      (b) => {
+        const slot = b.stack(u64, 0);
+        b.block((leave) => {
+          slot.set(1);
+          b.if(b.arg(0).eq(1), leave);
+          slot.set(2);
+          b.if(b.arg(0).eq(2), () => {
+            slot.set(3);
+            leave();
+          });
+          slot.set(4);
+        });
+        b.exit(slot.get());
+      },
+      { args: [argument] },
+    );
+  assert.equal([1n, 2n, 3n].map(answer), [1, 3, 4]);
+});
+
+const Data = struct({
+  port: u16be,
+  address: u32be,
+  tiny: s8,
+  short: s16,
+  int: s32,
+  long: s64,
+  half: u16,
+  name: chars(7),
+  rest: bytes(5),
+});
+const table = hash('table', { key: u32, value: Data, maxEntries: 4 });
+const value = {
+  port: 80,
+  address: 0xc0000201,
+  tiny: -3,
+  short: -300,
+  int: -70_000,
+  long: -5_000_000_000n,
+  half: 60_000,
+  name: 'abcdef',
+  rest: Uint8Array.of(1, 2, 3, 4, 5),
+};
+
+test.skipIf(cannotRun, 'constants of every width, sign and byte order arrive in a map', () => {
+  let seen: unknown;
+  returned(
+    (b) => {
+      const data = b.stack(Data);
+      b.set(data, 0);
+      data.port.set(value.port);
+      data.address.set(value.address);
+      data.tiny.set(value.tiny);
+      data.short.set(value.short);
+      data.int.set(value.int);
+      data.long.set(value.long);
+      data.half.set(value.half);
+      b.update(table, 3, data);
+    },
+    { maps: [table], inspect: (map) => (seen = map.lookup(3)) },
+  );
+  assert.equal(seen, { ...value, name: '', rest: new Uint8Array(5) });
+});
+
+test.skipIf(cannotRun, 'fields of every width, sign and byte order are read as the numbers they are', () => {
+  const answers = (['port', 'address', 'tiny', 'short', 'int', 'long', 'half'] as const).map((field) =>
+    returned(
+      (b) => {
+        const data = b.stack(Data);
+        b.set(data, 0);
+        data[field].set(value[field]);
+        b.update(table, 3, data);
+        b.lookup(table, 3, {
+          found: (entry) => {
+            const number = entry[field].get();
+            b.if(number.ne(b.value(BigInt(value[field]) & 0xffff_ffff_ffff_ffffn)), () => b.exit(1));
+            b.if(entry[field].ne(value[field]), () => b.exit(2));
+            b.if(entry[field].gt(value[field]), () => b.exit(3));
+            b.if(entry[field].lt(value[field]), () => b.exit(4));
+            b.exit(9);
+          },
+          missing: () => b.exit(5),
+        });
+      },
+      { maps: [table] },
+    ),
+  );
+  assert.equal(answers, [9, 9, 9, 9, 9, 9, 9]);
+});
+
+test.skipIf(cannotRun, 'copies between alignments keep every byte', () => {
+  const Odd = struct({ head: bytes(3), name: chars(7), half: u32, rest: bytes(5) });
+  const odd = hash('odd', { key: u32, value: Odd, maxEntries: 1 });
+  let seen: unknown;
+  returned(
+    (b) =>
+      b.lookup(table, 3, {
+        found: (entry) => {
+          const from = b.keep(entry);
+          const to = b.stack(Odd);
+          b.set(to, 0);
+          b.set(to.name, from.name);
+          b.set(to.rest, from.rest);
+          to.half.set(from.half);
+          b.update(odd, 1, to);
+        },
+        missing: () => b.exit(),
+      }),
+    {
+      maps: [table, odd],
+      seed: (map) => map.spec === table && map.update(3, value),
+      inspect: (map) => {
+        if (map.spec === odd) seen = map.lookup(1);
+      },
+    },
+  );
+  assert.equal(seen, { head: new Uint8Array(3), name: 'abcdef', half: 60_000, rest: value.rest });
+});
+
+test.skipIf(cannotRun, 'an entry is found, changed in place, deleted and missed', () => {
+  const counts = hash('counts', { key: u64, value: struct({ seen: u64 }), maxEntries: 2 });
+  const answer = returned(
+    (b) => {
+      const pid = b.stack(u64, b.call(getCurrentPidTgid).rsh(32));
+      const entry = b.stack(counts.value);
+      entry.seen.set(40);
+      b.update(counts, pid, entry);
+      b.lookup(counts, pid, { found: ({ seen }) => seen.atomicAdd(2), missing: () => b.exit(1) });
+      const seen = b.stack(u64, 0);
+      b.lookup(counts, pid, { found: (found) => seen.set(found.seen), missing: () => b.exit(2) });
+      b.delete(counts, pid);
+      b.lookup(counts, pid, { found: () => b.exit(3), missing: () => b.exit(seen.get()) });
+    },
+    { maps: [counts] },
+  );
+  assert.is(answer, 42);
+});
+
+test.skipIf(cannotRun, 'a full table refuses by a negative number', () => {
+  const small = hash('small', { key: u32, value: u32, maxEntries: 1 });
+  const answer = returned(
+    (b) => {
+      b.update(small, 1, 1);
+      const result = b.update(small, 2, 2);
+      b.if(result.lt(0), () => b.exit(1));
+    },
+    { maps: [small] },
+  );
+  assert.is(answer, 1);
+});
+
+test.skipIf(cannotRun, 'the value of an array is counted up in place', () => {
+  const counters = arrayMap('counters', { value: struct({ first: u64, second: u32 }) });
+  let seen: unknown;
+  returned(
+    (b) => {
+      b.global(counters).second.atomicAdd(5);
+      const one = b.call(getSmpProcessorId).and(0).add(1);
+      b.global(counters).first.atomicAdd(one);
+    },
+    { maps: [counters], inspect: (map) => (seen = map.lookup(0)) },
+  );
+  assert.equal(seen, { first: 1n, second: 5 });
+});
+
+test.run();

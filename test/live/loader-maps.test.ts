@@ -1,0 +1,152 @@
+import * as assert from 'uvu/assert';
+import { chars, struct, u8, u32, u64, u64n } from '../../src/asm/layout.ts';
+import { arrayMap, hash, lruHash, type MapSpec, MapType } from '../../src/asm/map.ts';
+import { KernelError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
+import { needsRoot, suite } from '../harness.ts';
+
+const test = suite('live/loader-maps');
+
+const Value = struct({ ns: u64, comm: chars(8), flag: u8 });
+
+/** Opens a map for the time of `use`. */
+function withMap<M extends MapSpec>(spec: M, use: (map: BpfMap<M>, kernel: Kernel) => void): void {
+  const kernel = new Kernel();
+  const map = BpfMap.create(kernel, spec);
+  try {
+    use(map, kernel);
+  } finally {
+    map.close();
+  }
+}
+
+/** Throws a KernelError of that errno. */
+function assertCode(code: string, run: () => void): void {
+  assert.throws(run, (error: unknown) => error instanceof KernelError && error.code === code);
+}
+
+for (const make of [hash, lruHash])
+  test.skipIf(needsRoot, `a ${make.name} keeps, replaces, walks and deletes`, () => {
+    withMap(make('entries', { key: u32, value: Value, maxEntries: 64 }), (map) => {
+      const value = { ns: 2n ** 63n + 5n, comm: 'node', flag: 255 };
+      assert.is(map.lookup(0xffff_ffff), undefined);
+      map.update(0xffff_ffff, value, UpdateMode.create);
+      assert.equal(map.lookup(0xffff_ffff), value);
+      assertCode('EEXIST', () => map.update(0xffff_ffff, value, UpdateMode.create));
+      assertCode('ENOENT', () => map.update(1, value, UpdateMode.replace));
+      map.update(1, { ...value, ns: 1n });
+      assert.equal(
+        [...map.entries()].map(([key, { ns }]) => [key, ns]).sort(),
+        [
+          [1, 1n],
+          [0xffff_ffff, value.ns],
+        ].sort(),
+      );
+      assert.is(map.delete(1), true);
+      assert.is(map.delete(1), false);
+      for (const key of map.keys()) map.delete(key);
+      assert.equal([...map.keys()], []);
+    });
+  });
+
+test.skipIf(needsRoot, 'a key and a value may be structures', () => {
+  const Key = struct({ pid: u32, fd: u32 });
+  withMap(hash('by_fd', { key: Key, value: u8, maxEntries: 4 }), (map) => {
+    map.update({ pid: 1, fd: 2 }, 3);
+    assert.equal([...map.entries()], [[{ pid: 1, fd: 2 }, 3]]);
+  });
+});
+
+test.skipIf(needsRoot, 'a full hash refuses, and says so', () => {
+  withMap(hash('small', { key: u32, value: u32, maxEntries: 2 }), (map) => {
+    map.update(1, 1);
+    map.update(2, 2);
+    assert.throws(() => map.update(3, 3), /update the map 'small'.*E2BIG.*it is full/);
+  });
+});
+
+test.skipIf(
+  needsRoot,
+  'a map may be larger than the limit of locked memory, which counted before 5.11',
+  () => {
+    const { syscalls } = new Kernel();
+    const limit = syscalls.memlock();
+    if (typeof limit === 'number') throw new Error(`getrlimit: errno ${-limit}`);
+    syscalls.memlock({ soft: 0n, hard: limit.hard });
+    try {
+      withMap(hash('large', { key: u64, value: u64, maxEntries: 100_000 }), (map) => {
+        map.update(1n, 2n);
+        assert.is(map.lookup(1n), 2n);
+      });
+    } finally {
+      syscalls.memlock(limit);
+    }
+  },
+);
+
+test.skipIf(needsRoot, 'an LRU hash takes more than it holds', () => {
+  withMap(lruHash('recent', { key: u32, value: u32, maxEntries: 16 }), (map, kernel) => {
+    const most = 16 * kernel.possibleCpus.length + 128;
+    for (let key = 0; key < 1000; key++) map.update(key, key);
+    const { length } = [...map.keys()];
+    assert.ok(length > 0 && length <= most, `${length} entries`);
+    assert.is(map.lookup(999), 999);
+  });
+});
+
+test.skipIf(needsRoot, 'a walk ends while every key is deleted and added again', () => {
+  withMap(hash('moving', { key: u32, value: u32, maxEntries: 256 }), (map) => {
+    for (let key = 0; key < 200; key++) map.update(key, key);
+    const seen = new Set<number>();
+    let next = 1000;
+    for (const key of map.keys()) {
+      assert.is(seen.has(key), false, 'each key comes once');
+      seen.add(key);
+      for (const other of [key, key + 1, next - 1]) map.delete(other);
+      if (next < 3000) map.update(next++, 0);
+    }
+    assert.ok(seen.size > 0);
+  });
+});
+
+test.skipIf(needsRoot, 'an array is zero at first, and its entries stay', () => {
+  withMap(arrayMap('counts', { value: u64n, maxEntries: 3 }), (map) => {
+    map.update(1, 2 ** 53 - 1);
+    assert.equal(
+      [...map.entries()],
+      [
+        [0, 0],
+        [1, 2 ** 53 - 1],
+        [2, 0],
+      ],
+    );
+    assert.is(map.lookup(3), undefined);
+    assertCode('EINVAL', () => map.delete(1));
+    assertCode('E2BIG', () => map.update(3, 1));
+  });
+});
+
+for (const [name, type] of [
+  ['per-CPU array', MapType.perCpuArray],
+  ['per-CPU hash', MapType.perCpuHash],
+] as const)
+  test.skipIf(needsRoot, `a ${name} has a value for each possible CPU`, () => {
+    const spec: MapSpec<typeof u32, typeof Value> = {
+      kind: 'map',
+      name: 'per_cpu',
+      type,
+      key: u32,
+      value: Value,
+      maxEntries: 4,
+      flags: 0,
+    };
+    withMap(spec, (map, kernel) => {
+      const values = kernel.possibleCpus.map((cpu) => ({ ns: BigInt(cpu), comm: `cpu${cpu}`, flag: cpu }));
+      map.updatePerCpu(2, values);
+      assert.equal(map.lookupPerCpu(2), values);
+      assert.equal([...map.keys()], type === MapType.perCpuHash ? [2] : [0, 1, 2, 3]);
+    });
+  });
+
+test.run();

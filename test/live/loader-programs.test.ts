@@ -1,0 +1,130 @@
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { exit, ldx, mov } from '../../src/asm/constructors.ts';
+import { u64 } from '../../src/asm/layout.ts';
+import { capture } from '../../src/asm/position.ts';
+import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
+import { r0, r1, r2 } from '../../src/asm/registers.ts';
+import { NoSuchSymbolError, UnsupportedError, VerifierError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { attach } from '../../src/loader/link.ts';
+import { refusal } from '../../src/loader/probe.ts';
+import { loadProgram, type Program } from '../../src/loader/program.ts';
+import { renderVerifierError } from '../../src/loader/verifier-log.ts';
+import { needsRoot, suite } from '../harness.ts';
+
+const test = suite('live/loader-programs');
+
+const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' };
+const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
+const kernel = needsRoot ? undefined : new Kernel();
+
+function load(
+  attachment: Attachment,
+  instructions: ProgramSpec['instructions'] = [mov(r0, 0), exit()],
+): Program {
+  const spec: ProgramSpec = { name: 'tsbpf.test', attachment, instructions };
+  return loadProgram(kernel as Kernel, spec, assemble(instructions), new Map());
+}
+
+/** The attachment of a tracepoint by BTF; undefined where the kernel has no BTF. */
+function tpBtf(tracepoint: string): Attachment | undefined {
+  const btfId = kernel?.btf?.find('typedef', `btf_trace_${tracepoint}`);
+  return btfId === undefined ? undefined : { kind: 'tp_btf', tracepoint, btfId };
+}
+
+const needsTpBtf = needsRoot || (tpBtf('sys_enter') ? false : 'this kernel has no BTF');
+const needsKprobes = needsRoot || (kernel?.kprobePmu === undefined ? 'this kernel has no kprobe PMU' : false);
+const needsNoKprobes = needsRoot || (needsKprobes ? false : 'this kernel has kprobes');
+
+test.skipIf(needsRoot, 'a program has an id and, from 5.12 on, a count of missed runs', () => {
+  const program = load(raw);
+  const { id, recursionMisses } = program.info();
+  assert.ok(id > 0);
+  assert.ok(recursionMisses === undefined || recursionMisses === 0);
+  program.close();
+  assert.throws(() => program.info(), /after it was closed/);
+});
+
+for (const [name, attachment, reason] of [
+  ['a raw tracepoint', raw, needsRoot],
+  ['a tracepoint by BTF', tpBtf('sys_enter'), needsTpBtf],
+  ['a kprobe', kprobe, needsKprobes],
+] as const)
+  test.skipIf(reason, `${name} is attached, and detached without the program`, () => {
+    assert.is(refusal(kernel as Kernel, attachment as Attachment), undefined);
+    const program = load(attachment as Attachment);
+    const link = attach(kernel as Kernel, program);
+    program.close();
+    link.close();
+  });
+
+test.skipIf(needsRoot, 'kprobe programs load with or without kprobes', () => {
+  load(kprobe, [ldx(u64, r2, r1, 112), mov(r0, 0), exit()]).close();
+});
+
+test.skipIf(needsNoKprobes, 'a kernel without kprobes says so', () => {
+  const program = load(kprobe);
+  assert.throws(
+    () => attach(kernel as Kernel, program),
+    (error: unknown) => error instanceof UnsupportedError,
+  );
+  assert.instance(refusal(kernel as Kernel, kprobe), UnsupportedError);
+  program.close();
+});
+
+for (const [attachment, reason] of [
+  [{ kind: 'raw_tracepoint', tracepoint: 'no_such_thing' }, needsRoot],
+  [{ kind: 'kprobe', symbol: 'no_such_thing' }, needsKprobes],
+] as const)
+  test.skipIf(reason, `a ${attachment.kind} of something that is not there is told apart`, () => {
+    const program = load(attachment);
+    assert.throws(
+      () => attach(kernel as Kernel, program),
+      (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === 'no_such_thing',
+    );
+    program.close();
+  });
+
+test.skipIf(needsRoot, 'a BTF id that is no tracepoint is refused as tp_btf', () => {
+  const error = refusal(kernel as Kernel, { kind: 'tp_btf', tracepoint: 'none', btfId: 1 });
+  assert.match(error?.message ?? '', /load the program 'probe'/);
+});
+
+test.skipIf(needsRoot, 'what the verifier refuses comes with its slot, reason and source line', () => {
+  /** Reads past the context, by an instruction that knows its line. */
+  const culprit = (): ProgramSpec['instructions'][number] => ({
+    ...ldx(u64, r0, r1, -8),
+    position: capture(culprit),
+  });
+  assert.throws(
+    () => load(raw, [mov(r2, 0), culprit(), exit()]),
+    (error: unknown) => {
+      assert.instance(error, VerifierError);
+      const refused = error as VerifierError;
+      assert.is(refused.summary.slot, 1);
+      assert.match(refused.message, /^cannot load the program 'tsbpf\.test': .*instruction 1: /);
+      assert.is(refused.message.includes('\n'), false);
+      const text = renderVerifierError(refused);
+      assert.match(text, /\nat .*loader-programs\.test\.[jt]s:\d+\n/);
+      assert.match(text, /\n {4}1: \(79\) r0 = \*\(u64 \*\)\(r1 -8\)/);
+      return true;
+    },
+  );
+});
+
+test.skipIf(needsRoot, 'a log longer than the first buffer is fetched whole', () => {
+  const many = Array.from({ length: 4000 }, (_, index) => mov(r2, index));
+  assert.throws(
+    () => load(raw, [...many, exit()]),
+    (error: unknown) => {
+      const { log, summary } = error as VerifierError;
+      assert.ok(log.length > 65_536, `${log.length} bytes`);
+      assert.match(log, /^0: .*\n/);
+      assert.is(summary.slot, 4000);
+      return true;
+    },
+  );
+});
+
+test.run();

@@ -1,0 +1,182 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { extname } from 'node:path';
+import type { Static } from '@sinclair/typebox';
+import * as assert from 'uvu/assert';
+import { Attr } from '../../src/loader/bpf.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { Session, type SessionOptions } from '../../src/loader/session.ts';
+import { needsRoot, suite } from '../harness.ts';
+import { type Event, type GetuidTool, getuidProcess, getuidTool, MARK, until } from '../loader/tools.ts';
+
+const test = suite('live/loader-rings', { seconds: 30 });
+
+type Seen = Static<typeof Event>;
+
+/** Opens a session that keeps what it sees. */
+function open(
+  tool: GetuidTool,
+  options: Partial<SessionOptions<typeof Event>> = {},
+): [Session<typeof Event>, Seen[]] {
+  const seen: Seen[] = [];
+  return [Session.open(tool, { onEvent: (event) => seen.push(event), ...options }), seen];
+}
+
+/** BPF_PROG_GET_FD_BY_ID: whether the kernel still has the program. */
+function exists(kernel: Kernel, id: number): boolean {
+  const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(13);
+  if (fd >= 0) kernel.syscalls.close(fd);
+  else assert.is(fd, -Errno.ENOENT);
+  return fd >= 0;
+}
+
+const btfId = needsRoot ? undefined : new Kernel().btf?.find('typedef', 'btf_trace_sys_enter');
+
+for (const [name, attachment, reason] of [
+  ['a raw tracepoint', { kind: 'raw_tracepoint', tracepoint: 'sys_enter' }, needsRoot],
+  [
+    'a tracepoint by BTF',
+    { kind: 'tp_btf', tracepoint: 'sys_enter', btfId: btfId ?? 0 },
+    needsRoot || (btfId === undefined ? 'this kernel has no BTF' : false),
+  ],
+] as const)
+  test.skipIf(reason, `events of ${name} arrive once, in order, as soon as they happen`, async () => {
+    const [session, seen] = open(getuidTool(process.pid, attachment));
+    try {
+      for (let call = 1; call <= 5; call++) {
+        const start = performance.now();
+        process.getuid?.();
+        await until(() => seen.length === call);
+        // The first one may come before the event loop waits. The sweep, a second, must not be what brings it.
+        assert.ok(performance.now() - start < 500, `${performance.now() - start} ms`);
+      }
+      assert.equal(
+        seen.map(({ sequence, mark }) => [sequence, mark]),
+        [1, 2, 3, 4, 5].map((sequence) => [sequence, MARK]),
+      );
+      assert.is(session.lost, 0);
+    } finally {
+      session.close();
+    }
+  });
+
+test.skipIf(needsRoot, 'events of another process on any CPU arrive', async () => {
+  const child = getuidProcess(2000);
+  const [session, seen] = open(getuidTool(child.pid));
+  try {
+    await child.go();
+    const calls = session.map((session.tool as GetuidTool).calls).lookup(0) ?? 0;
+    await until(() => seen.length === calls);
+    assert.ok(calls >= 2000);
+    assert.equal(
+      seen.map(({ sequence }) => sequence).sort((a, b) => a - b),
+      Array.from({ length: calls }, (_, index) => index + 1),
+    );
+    assert.is(session.missedRuns() ?? 0, 0);
+  } finally {
+    session.close();
+  }
+});
+
+test.skipIf(needsRoot, 'a flood is read by watermark, and what did not fit is counted', async () => {
+  const child = getuidProcess(500_000);
+  let lost = 0;
+  const [session, seen] = open(getuidTool(child.pid), {
+    pagesPerCpu: 1024,
+    wakeup: { flushMs: 50 },
+    onLost: (count) => {
+      lost += count;
+    },
+  });
+  let calls = 0;
+  try {
+    await child.go();
+    calls = session.map((session.tool as GetuidTool).calls).lookup(0) ?? 0;
+  } finally {
+    session.close();
+  }
+  assert.ok(calls >= 500_000);
+  assert.is(seen.length + lost, calls, `${seen.length} read, ${lost} lost`);
+  assert.is(session.lost, lost);
+  assert.ok(seen.every(({ mark }) => mark === MARK));
+});
+
+const countsLosses = !needsRoot && Number.parseInt(new Kernel().release, 10) >= 6;
+
+test.skipIf(
+  needsRoot || (countsLosses ? false : 'this kernel does not count losses (6.0)'),
+  'a ring of one page that nobody reads fills up; each event is read or counted as lost, the last loss too',
+  () => {
+    const [session, seen] = open(getuidTool(process.pid), { pagesPerCpu: 1 });
+    for (let call = 0; call < 1000; call++) process.getuid?.();
+    session.close();
+    assert.ok(seen.length > 0);
+    assert.ok(session.lost > 0);
+    assert.is(seen.length + session.lost, 1000);
+  },
+);
+
+test.skipIf(needsRoot, 'an idle session takes no CPU', async () => {
+  const [session] = open(getuidTool(process.pid));
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const before = process.cpuUsage();
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    const { user, system } = process.cpuUsage(before);
+    assert.ok(user + system < 100_000, `${(user + system) / 1000} ms of 2 s`);
+  } finally {
+    session.close();
+  }
+});
+
+test.skipIf(needsRoot, 'closing leaves neither descriptors nor programs', async () => {
+  const kernel = new Kernel();
+  const descriptors = () => readdirSync('/proc/self/fd').length;
+  const cycle = (): number[] => {
+    const [session] = open(getuidTool(process.pid));
+    const ids = session.programs.map((program) => program.info().id);
+    session.close();
+    return ids;
+  };
+  cycle();
+  const before = descriptors();
+  const ids = Array.from({ length: 20 }, cycle).flat();
+  assert.is(descriptors(), before);
+  await until(() => ids.every((id) => !exists(kernel, id)));
+});
+
+test.skipIf(needsRoot, 'after SIGKILL nothing stays attached', async () => {
+  const kernel = new Kernel();
+  const file = (path: string) => new URL(path + extname(import.meta.url), import.meta.url).href;
+  const script = `
+    const { Session } = await import('${file('../../src/loader/session')}');
+    const { getuidTool } = await import('${file('../loader/tools')}');
+    const session = Session.open(getuidTool(process.pid), { onEvent() {} });
+    console.log(session.programs[0].info().id);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [output] = await once(child.stdout, 'data');
+  const id = Number(output);
+  assert.is(exists(kernel, id), true);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  await until(() => !exists(kernel, id));
+});
+
+test.skipIf(needsRoot, 'the map is the one that programs write', () => {
+  const tool = getuidTool(process.pid);
+  const [session] = open(tool);
+  try {
+    process.getuid?.();
+    process.getuid?.();
+    assert.is(session.map(tool.calls).lookup(0), 2);
+    assert.equal(session.leftOut, []);
+  } finally {
+    session.close();
+  }
+});
+
+test.run();

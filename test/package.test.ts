@@ -1,0 +1,133 @@
+/**
+ * The package as its users get it: what is in the tarball, that the library imports and type-checks from it, and
+ * that the command runs. The build made dist/ before; the packages it depends on are this checkout's own.
+ */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import * as assert from 'uvu/assert';
+import { suite } from './harness.ts';
+
+const exec = promisify(execFile);
+const PROJECT = fileURLToPath(new URL('../..', import.meta.url));
+const manifest = JSON.parse(await readFile(join(PROJECT, 'package.json'), 'utf8'));
+
+const test = suite('package', { seconds: 60 });
+
+/** An empty project with the tarball unpacked into its node_modules. */
+let user = '';
+let installed = '';
+
+test.before(async () => {
+  user = await mkdtemp(join(tmpdir(), 'tsbpf-package-'));
+  installed = join(user, 'node_modules/tsbpf');
+  await mkdir(installed, { recursive: true });
+  // Without scripts: the build that `prepare` does would pull build/ from under the tests now running.
+  await exec('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', user], { cwd: PROJECT });
+  const [tarball = ''] = (await readdir(user)).filter((name) => name.endsWith('.tgz'));
+  await exec('tar', ['-xzf', join(user, tarball), '-C', installed, '--strip-components=1']);
+  for (const name of await readdir(join(PROJECT, 'node_modules'))) {
+    if (name.startsWith('.')) continue;
+    await symlink(join(PROJECT, 'node_modules', name), join(user, 'node_modules', name));
+  }
+  await writeFile(join(user, 'package.json'), '{ "type": "module" }');
+});
+test.after(() => rm(user, { recursive: true, force: true }));
+
+/** Runs a script in the user's project and returns what it printed. */
+async function node(script: string): Promise<string> {
+  const file = join(user, 'script.js');
+  await writeFile(file, script);
+  return (await exec(process.execPath, [file], { cwd: user })).stdout;
+}
+
+test('the tarball holds what is used and nothing that only builds or tests it', async () => {
+  const names = await readdir(installed);
+  const wanted = ['LICENSE', 'README.md', 'dist', 'docs', 'examples', 'man', 'package.json'];
+  assert.equal(
+    wanted.filter((name) => !names.includes(name)),
+    [],
+    'missing',
+  );
+  assert.equal(
+    names.filter((name) => !wanted.includes(name) && name !== 'CHANGELOG.md'),
+    [],
+    'too much',
+  );
+});
+
+test('every file that package.json names is there', async () => {
+  const entry = manifest.exports['.'];
+  for (const file of [manifest.bin.tcpconnlat, manifest.man, manifest.types, entry.types, entry.default]) {
+    assert.ok((await stat(join(installed, file))).isFile(), file);
+  }
+});
+
+test('the library imports, and assembles without a kernel', async () => {
+  const printed = await node(`
+    import { assemble, exit, mov, r0 } from 'tsbpf';
+    const { bytes } = assemble([mov(r0, 7), exit()]);
+    console.log(Buffer.from(bytes).toString('hex'));
+  `);
+  assert.is(printed, 'b7000000070000009500000000000000\n');
+});
+
+test('importing the library loads no native code', async () => {
+  const printed = await node(`
+    await import('tsbpf');
+    const { readFileSync } = await import('node:fs');
+    console.log(readFileSync('/proc/self/maps', 'utf8').includes('koffi'));
+  `);
+  assert.is(printed, 'false\n');
+});
+
+test("the library's types hold in a strict project, and refuse what is wrong", async () => {
+  const good =
+    "import { assemble, exit, mov, r0 } from 'tsbpf';\nexport const made = assemble([mov(r0, 7), exit()]);\n";
+  await writeFile(join(user, 'good.ts'), good);
+  await writeFile(join(user, 'bad.ts'), good.replace('mov(r0, 7)', "mov(r0, 'seven', 8)"));
+  const tsc = (file: string): Promise<unknown> =>
+    exec(
+      process.execPath,
+      [
+        join(PROJECT, 'node_modules/typescript/bin/tsc'),
+        ...['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', '--types', 'node'],
+        ...['--lib', 'es2023,esnext.disposable', '--ignoreConfig', file],
+      ],
+      { cwd: user },
+    );
+  await tsc('good.ts');
+  const refused = await tsc('bad.ts').then(
+    () => '',
+    (error: { stdout: string }) => error.stdout,
+  );
+  assert.match(refused, /bad\.ts\(2,/);
+});
+
+test('the command is executable and tells the version of package.json', async () => {
+  const { stdout } = await exec(join(installed, manifest.bin.tcpconnlat), ['--version']);
+  assert.is(stdout, `${manifest.version}\n`);
+});
+
+test('the bundled command shows the source lines of its programs', async () => {
+  const args = [join(installed, manifest.bin.tcpconnlat), '--dry-run', '-v', '--probe', 'kprobe'];
+  const { stdout } = await exec(process.execPath, args);
+  const source = (await readFile(join(PROJECT, 'src/programs/tcpconnlat.ts'), 'utf8')).split('\n');
+  const shown = [...stdout.matchAll(/src\/programs\/tcpconnlat\.ts:(\d+): (.*)$/gm)];
+  assert.ok(shown.length > 20, `only ${shown.length} lines shown`);
+  for (const [, line, text] of shown) assert.is(text?.trim(), source[Number(line) - 1]?.trim());
+});
+
+test('the licences of the bundled packages are in the package', async () => {
+  const licenses = await readFile(join(installed, 'dist/LICENSES.txt'), 'utf8');
+  for (const name of ['commander', '@sinclair/typebox']) assert.ok(licenses.includes(`${name} `), name);
+});
+
+test('the lock names no registry', async () => {
+  assert.not.match(await readFile(join(PROJECT, 'package-lock.json'), 'utf8'), /"resolved"/);
+});
+
+test.run();

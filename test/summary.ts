@@ -1,0 +1,34 @@
+/** The line that ends every test run, written and read. */
+
+/** What a run of tests came to. */
+export interface Summary {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** A summary as the last line of a run: `12 passed, 0 failed`, and what was skipped if anything was. */
+export function textOf({ passed, failed, skipped }: Summary): string {
+  return `${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`;
+}
+
+/** Adds summaries up. */
+export function sum(summaries: readonly Summary[]): Summary {
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const summary of summaries) {
+    for (const key of ['passed', 'failed', 'skipped'] as const) total[key] += summary[key];
+  }
+  return total;
+}
+
+/** What a run that couldn't even begin comes to. */
+export const BROKEN: Summary = { passed: 0, failed: 1, skipped: 0 };
+
+/** Reads the summary that ends a run's output. None is a failure, and so is an exit status that contradicts it. */
+export function summaryOf(output: string, status: number): Summary {
+  const last = output.trimEnd().split('\n').at(-1) ?? '';
+  const counts = last.match(/^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/);
+  if (!counts) return BROKEN;
+  const [passed = 0, failed = 0, skipped = 0] = counts.slice(1).map((count) => Number(count ?? 0));
+  return { passed, failed: status !== 0 && failed === 0 ? 1 : failed, skipped };
+}

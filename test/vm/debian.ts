@@ -1,0 +1,91 @@
+/** Debian packages without installing any: apt with lists and a configuration of its own, and dpkg-deb. */
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CACHE } from './cache.ts';
+import { run } from './command.ts';
+import { type KernelPackages, type KernelSource, kernelsOf } from './matrix.ts';
+
+/** Where the archives are; a mirror nearer by can be named instead. */
+const MIRROR = process.env.TSBPF_VM_MIRROR || 'http://deb.debian.org';
+const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
+
+/** Package lists older than this are asked for again before something new is downloaded. */
+const LISTS_FRESH_MS = 60 * 60 * 1000;
+
+type Suite = Pick<KernelSource, 'archive' | 'suite'>;
+
+/** Writes a suite's apt configuration and returns the environment that makes apt use it. */
+async function aptFor({ archive, suite }: Suite): Promise<{ folder: string; env: NodeJS.ProcessEnv }> {
+  const folder = join(CACHE, 'apt', suite);
+  await mkdir(join(folder, 'lists/partial'), { recursive: true });
+  await mkdir(join(folder, 'cache/archives/partial'), { recursive: true });
+  await writeFile(
+    join(folder, 'sources.list'),
+    `deb [signed-by=${KEYRING}] ${MIRROR}/${archive} ${suite} main\n`,
+  );
+  const settings = {
+    'APT::Architecture': 'amd64',
+    'APT::Architectures': 'amd64',
+    'APT::Sandbox::User': 'root', // the sandbox's user can't enter a home's cache folder
+    'Acquire::Languages': 'none',
+    'Dir::Cache': join(folder, 'cache'),
+    'Dir::Etc::sourcelist': join(folder, 'sources.list'),
+    'Dir::Etc::sourceparts': '-',
+    'Dir::State::lists': join(folder, 'lists'),
+    'Dir::State::status': '/dev/null', // what is installed here is no matter
+  };
+  const text = Object.entries(settings).map(([key, value]) => `${key} "${value}";\n`);
+  await writeFile(join(folder, 'apt.conf'), text.join(''));
+  return { folder, env: { APT_CONFIG: join(folder, 'apt.conf') } };
+}
+
+async function isFresh(lists: string): Promise<boolean> {
+  const names = (await readdir(lists)).filter((name) => name.endsWith('Release'));
+  const times = await Promise.all(names.map(async (name) => (await stat(join(lists, name))).mtimeMs));
+  return Math.max(0, ...times) > Date.now() - LISTS_FRESH_MS;
+}
+
+/** The environment for apt with a suite's lists, fetched if need be. */
+async function aptWithLists(suite: Suite): Promise<NodeJS.ProcessEnv> {
+  const { folder, env } = await aptFor(suite);
+  if (!(await isFresh(join(folder, 'lists')))) {
+    await run('apt-get', ['update', '--error-on=any'], { env });
+  }
+  return env;
+}
+
+/** The names of a suite's packages that begin with `prefix`. */
+export async function packageNames(suite: Suite, prefix: string): Promise<string[]> {
+  const env = await aptWithLists(suite);
+  return (await run('apt-cache', ['pkgnames', prefix], { env })).toString().split('\n').filter(Boolean);
+}
+
+/** Downloads packages of a suite and unpacks them into `folder`. */
+export async function unpack(suite: Suite, packages: readonly string[], folder: string): Promise<void> {
+  const env = await aptWithLists(suite);
+  const downloads = join(folder, 'deb');
+  await mkdir(downloads, { recursive: true });
+  await run('apt-get', ['download', ...packages], { env, cwd: downloads });
+  for (const file of await readdir(downloads)) {
+    await run('dpkg-deb', ['-x', join(downloads, file), folder]);
+  }
+  await rm(downloads, { recursive: true });
+}
+
+/**
+ * Downloads and unpacks the newest kernel of a series that is to be had. What an archive lists isn't always there, so
+ * the one before it is tried next.
+ */
+export async function unpackKernel(source: KernelSource, folder: string): Promise<KernelPackages> {
+  const listed = kernelsOf(source.series, await packageNames(source, 'linux-'));
+  const failures: string[] = [];
+  for (const kernel of listed.slice(0, 3)) {
+    try {
+      await unpack(source, kernel.packages, folder);
+      return kernel;
+    } catch (error) {
+      failures.push((error as Error).message);
+    }
+  }
+  throw new Error(failures.join('\n') || `${source.suite} lists no cloud kernel ${source.series}`);
+}

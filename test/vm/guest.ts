@@ -1,0 +1,163 @@
+/** Boots a kernel under QEMU, runs one command in it as root, and brings back what it printed and how it ended. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import type { Writable } from 'node:stream';
+import { exists, withScratch } from './cache.ts';
+import { cpio, PLAIN, PROGRAM } from './cpio.ts';
+import { PROJECT } from './image.ts';
+import type { Kernel } from './kernel.ts';
+
+/** A guest to boot. */
+export interface Guest {
+  readonly kernel: Kernel;
+  readonly rootDisk: string;
+  readonly projectDisk: string;
+}
+
+/** What is to be run in it. */
+export interface Job {
+  /** Text for sh, run in the project's folder. */
+  readonly script: string;
+  /** The guest is ended when it takes longer. */
+  readonly seconds: number;
+  readonly stdout: Writable;
+  readonly stderr: Writable;
+}
+
+/** How a job ended. Only `status` 0 is a success; where the guest didn't get to tell one, `failure` says why. */
+export interface Outcome {
+  readonly status: number;
+  readonly failure?: string;
+  /** All that the kernel wrote to its console. */
+  readonly console: string;
+}
+
+/** Exit statuses of our own making, as timeout(1) and env(1) have them. */
+export const TIMED_OUT = 124;
+export const NO_STATUS = 125;
+
+const PORTS = ['out', 'err', 'status'] as const;
+type Port = (typeof PORTS)[number];
+
+/** Listens for QEMU on a port's socket. */
+async function listen(path: string, onData: (chunk: Buffer) => void): Promise<Server> {
+  const server = createServer((socket) => socket.on('data', onData).on('error', () => {}));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  return server;
+}
+
+/** Settles when whatever came through the server's connections has been read to its end. */
+async function closed(server: Server): Promise<void> {
+  await new Promise((resolve) => server.close(resolve));
+}
+
+/** How fast this machine's time stamp counter ticks, where that is known: it saves the guest from measuring it. */
+async function tscKhz(): Promise<number | undefined> {
+  // With frequency scaling the number is the clock's at the moment, which isn't the counter's.
+  if (await exists('/sys/devices/system/cpu/cpu0/cpufreq')) return undefined;
+  const megahertz = (await readFile('/proc/cpuinfo', 'utf8')).match(/^cpu MHz\s*: ([\d.]+)/m)?.[1];
+  return megahertz ? Math.round(Number(megahertz) * 1000) : undefined;
+}
+
+/** What every guest's kernel is told: where to write, to end at once when it panics, and what it needn't do. */
+const KERNEL_ARGUMENTS =
+  'console=ttyS0 quiet panic=-1 reboot=t mitigations=off random.trust_cpu=on no_timer_check tsc=reliable nokaslr ' +
+  'audit=0 apparmor=0 selinux=0 cryptomgr.notests';
+
+async function kernelArguments(): Promise<string> {
+  const khz = await tscKhz();
+  return khz ? `${KERNEL_ARGUMENTS} tsc_early_khz=${khz}` : KERNEL_ARGUMENTS;
+}
+
+/** The initramfs of one run: the kernel's own, and over it the scripts and the job. */
+async function initramfs(kernel: Kernel, script: string): Promise<Buffer> {
+  const scriptOf = (name: string): Promise<Buffer> => readFile(join(PROJECT, 'test/vm', name));
+  const run = cpio([
+    { path: 'init', mode: PROGRAM, data: await scriptOf('init.sh') },
+    { path: 'guest.sh', mode: PLAIN, data: await scriptOf('guest.sh') },
+    { path: 'job.sh', mode: PLAIN, data: Buffer.from(script) },
+  ]);
+  return Buffer.concat([await readFile(kernel.initramfs), run]);
+}
+
+/** Whether the machine's own virtualisation is to be used instead of emulation: only where one asks for it, since a
+ * /dev/kvm that opens may still not boot a stock kernel. */
+const acceleration = process.env.TSBPF_VM_KVM ? 'kvm' : 'tcg,thread=multi';
+
+async function qemuArguments(guest: Guest, script: string, scratch: string): Promise<string[]> {
+  const { kernel } = guest;
+  const initrd = join(scratch, 'initramfs');
+  await writeFile(initrd, await initramfs(kernel, script));
+  const disks = [guest.rootDisk, kernel.modules, guest.projectDisk];
+  return [
+    ...['-M', 'q35', '-accel', acceleration, '-cpu', 'max', '-smp', '2', '-m', '1G'],
+    ...['-nodefaults', '-no-user-config', '-nographic', '-no-reboot'],
+    ...['-kernel', kernel.vmlinux, '-initrd', initrd, '-append', await kernelArguments()],
+    ...disks.flatMap((file) => ['-drive', `file=${file},format=raw,if=virtio,readonly=on,file.locking=off`]),
+    ...['-chardev', `file,id=console,path=${join(scratch, 'console')}`, '-serial', 'chardev:console'],
+    ...['-device', 'virtio-serial-pci'],
+    ...PORTS.flatMap((port) => [
+      ...['-chardev', `socket,id=${port},path=${join(scratch, port)}`],
+      ...['-device', `virtserialport,chardev=${port},name=${port}`],
+    ]),
+  ];
+}
+
+async function ended(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('close', (code, signal) => resolve(signal ? `killed by ${signal}` : `exit status ${code}`));
+  });
+}
+
+/** Boots the guest, runs the job in it, and waits until QEMU has exited; it never outlives the call. */
+export function runInGuest(guest: Guest, job: Job): Promise<Outcome> {
+  return withScratch((scratch) => boot(guest, job, scratch));
+}
+
+/** `scratch` is for the ports' sockets and the console's text. */
+async function boot(guest: Guest, job: Job, scratch: string): Promise<Outcome> {
+  let status = '';
+  const sinks: Record<Port, (chunk: Buffer) => void> = {
+    out: (chunk) => job.stdout.write(chunk),
+    err: (chunk) => job.stderr.write(chunk),
+    status: (chunk) => {
+      status += chunk;
+    },
+  };
+  const servers = await Promise.all(PORTS.map((port) => listen(join(scratch, port), sinks[port])));
+
+  let complaints = '';
+  let late = false;
+  const options = await qemuArguments(guest, job.script, scratch);
+  // Bound to this process, so that QEMU doesn't outlive even a SIGKILL of it.
+  const qemu = ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...options];
+  const child = spawn('setpriv', qemu, { stdio: ['ignore', 'ignore', 'pipe'] });
+  child.stderr.on('data', (chunk: Buffer) => {
+    complaints += chunk;
+  });
+  const kill = (): void => {
+    child.kill('SIGKILL');
+  };
+  process.once('exit', kill);
+  const timer = setTimeout(() => {
+    late = true;
+    kill();
+  }, job.seconds * 1000);
+  const how = await ended(child);
+  clearTimeout(timer);
+  process.off('exit', kill);
+  await Promise.all(servers.map(closed));
+
+  const console = await readFile(join(scratch, 'console'), 'utf8').catch(() => '');
+  const told = status.match(/^exit (\d+)$/m)?.[1];
+  if (told !== undefined) return { status: Number(told), console };
+  if (late) return { status: TIMED_OUT, failure: `not done after ${job.seconds} s: ended`, console };
+  const failure = `the guest told no exit status; QEMU: ${how}${complaints ? `\n${complaints.trimEnd()}` : ''}`;
+  return { status: NO_STATUS, failure, console };
+}

@@ -1,0 +1,183 @@
+/** The guest's two disks: a root with programs of the host, and the built project. */
+import { createHash } from 'node:crypto';
+import {
+  copyFile,
+  cp,
+  mkdir,
+  readdir,
+  readFile,
+  realpath,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cached, exists, forgetOlder, withScratch } from './cache.ts';
+import { PATH, run } from './command.ts';
+import { unpack } from './debian.ts';
+import { makeDisk } from './disk.ts';
+
+/** The project's root, seen from test/vm/ and from build/test/vm/ alike. */
+export const PROJECT = await projectRoot(fileURLToPath(new URL('.', import.meta.url)));
+
+/** Programs of the host that the guest can't do without. */
+const NEEDED = ['bash', 'ip', 'node', 'sh', 'ss', 'tc'];
+
+/**
+ * Programs that the guest gets where the host has them; busybox stands in for the others. The plain ones are here too
+ * because busybox's `env` or `timeout` would run busybox's own `ip`.
+ */
+const WELCOME = words(`
+  bpftool capsh nft nsenter setpriv strace unshare
+  cat chmod chown cp cut date dd dmesg echo env expr false find grep head hostname id kill ln ls lsmod mkdir mkfifo
+  mknod mktemp mount mv nice nohup od pgrep pkill printf ps pwd readlink realpath rm rmdir sed seq setsid sleep sort
+  stat stty sync sysctl tail taskset tee test timeout touch tr true umount uname uniq wc xargs
+`);
+
+/** Folders of the root that something is mounted on, or that programs expect. */
+const FOLDERS = words('dev etc home mnt proc root run sys tmp tsbpf var usr/lib/modules');
+
+/** Where the guest has the packages that the project depends on: thousands of files, and seldom others. */
+const PACKAGES = '/usr/lib/node_modules';
+
+/** Debian's merged /usr: the old places are links. */
+const LINKS = ['bin', 'lib', 'lib64', 'sbin'];
+
+const ETC = {
+  group: 'root:x:0:\nuser:x:1000:\nnogroup:x:65534:\n',
+  hosts: '127.0.0.1 localhost\n::1 localhost\n',
+  'nsswitch.conf': 'passwd: files\ngroup: files\nhosts: files\n',
+  passwd:
+    'root:x:0:0:root:/root:/bin/bash\nuser:x:1000:1000:user:/tmp:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n',
+};
+
+/** Of the project, what tests need: all but what only builds it. */
+const NOT_IN_GUEST = new Set(['.git', '.ci', 'node_modules']);
+
+function words(text: string): string[] {
+  return text.trim().split(/\s+/);
+}
+
+async function projectRoot(folder: string): Promise<string> {
+  if (await exists(join(folder, 'package.json'))) return folder;
+  if (dirname(folder) === folder) throw new Error('no package.json above the lab');
+  return projectRoot(dirname(folder));
+}
+
+/** Debian's static busybox, from the cache: the initramfs needs it, and the host may have none or another. */
+export async function busybox(): Promise<string> {
+  const suite = { archive: 'debian', suite: 'bookworm' } as const;
+  const folder = await cached('busybox', (draft) => unpack(suite, ['busybox-static'], draft));
+  return join(folder, 'bin/busybox');
+}
+
+async function which(program: string): Promise<string | undefined> {
+  for (const folder of PATH.split(':')) {
+    if (folder && (await exists(join(folder, program)))) return realpath(join(folder, program));
+  }
+  return undefined;
+}
+
+/** The shared libraries a program is linked with, its interpreter among them. None for a static one. */
+async function libraries(program: string): Promise<string[]> {
+  const text = await run('ldd', [program]).then(String, (error: Error) => {
+    if (error.message.includes('not a dynamic executable')) return '';
+    throw error;
+  });
+  return [...text.matchAll(/(?:=> )?(\/\S+) \(0x/g)].map((match) => match[1] as string);
+}
+
+async function programs(): Promise<Map<string, string>> {
+  const found = new Map<string, string>();
+  for (const name of [...NEEDED, ...WELCOME]) {
+    const path = name === 'node' ? process.execPath : await which(name);
+    if (path) found.set(name, path);
+    else if (NEEDED.includes(name))
+      throw new Error(`the lab's guest needs ${name}, which this machine lacks`);
+  }
+  return found;
+}
+
+/** The root disk, made anew when one of its programs, a package the project depends on, or this file has changed. */
+export async function rootDisk(): Promise<string> {
+  const chosen = await programs();
+  const key = createHash('sha256').update(await readFile(join(PROJECT, 'test/vm/image.ts')));
+  key.update(await readFile(join(PROJECT, 'package-lock.json')));
+  for (const path of chosen.values()) {
+    const { size, mtimeMs } = await stat(path);
+    key.update(`${path} ${size} ${mtimeMs}\n`);
+  }
+  const folder = await cached(`root/${key.digest('hex').slice(0, 16)}`, (draft) => makeRoot(chosen, draft));
+  await forgetOlder(folder);
+  return join(folder, 'root.ext4');
+}
+
+async function makeRoot(chosen: ReadonlyMap<string, string>, folder: string): Promise<void> {
+  const root = join(folder, 'root');
+  for (const name of FOLDERS) await mkdir(join(root, name), { recursive: true });
+  for (const name of LINKS) {
+    await mkdir(join(root, 'usr', name), { recursive: true });
+    await symlink(`usr/${name}`, join(root, name));
+  }
+  for (const [name, text] of Object.entries(ETC)) await writeFile(join(root, 'etc', name), text);
+
+  for (const [name, path] of chosen) {
+    await copyFile(path, join(root, 'usr/bin', name));
+    for (const library of await libraries(path)) {
+      const place = join(root, library.startsWith('/usr/') ? library : `/usr${library}`);
+      await mkdir(dirname(place), { recursive: true });
+      await copyFile(library, place);
+    }
+  }
+  for (const name of await runtimePackages()) {
+    await cp(join(PROJECT, 'node_modules', name), join(root, PACKAGES, name), { recursive: true });
+  }
+  await addBusybox(join(root, 'usr/bin'), join(root, 'usr/sbin'));
+  await makeDisk(root, join(folder, 'root.ext4'));
+  await rm(root, { recursive: true });
+}
+
+/** Fills in every command that no program of the host provides. The kernel asks for /sbin/modprobe by its path. */
+async function addBusybox(bin: string, sbin: string): Promise<void> {
+  const program = await busybox();
+  await copyFile(program, join(bin, 'busybox'));
+  const taken = new Set(await readdir(bin));
+  for (const applet of (await run(program, ['--list'])).toString().split('\n').filter(Boolean)) {
+    if (!taken.has(applet)) await symlink('busybox', join(bin, applet));
+  }
+  await symlink('../bin/busybox', join(sbin, 'modprobe'));
+}
+
+/** Where the packages are that the built project and its tests need at run time. */
+async function runtimePackages(): Promise<string[]> {
+  const found = new Set<string>();
+  const visit = async (name: string): Promise<void> => {
+    const manifest = join(PROJECT, 'node_modules', name, 'package.json');
+    if (found.has(name) || !(await exists(manifest))) return; // another platform's, if it's not there
+    found.add(name);
+    const { dependencies, optionalDependencies } = JSON.parse(await readFile(manifest, 'utf8'));
+    for (const next of Object.keys({ ...dependencies, ...optionalDependencies })) await visit(next);
+  };
+  const { dependencies } = JSON.parse(await readFile(join(PROJECT, 'package.json'), 'utf8'));
+  for (const name of [...Object.keys(dependencies), 'uvu']) await visit(name);
+  return [...found];
+}
+
+/** Makes a disk of the project as it is now built, for as long as `use` takes. */
+export function withProjectDisk<T>(use: (image: string) => Promise<T>): Promise<T> {
+  return withScratch(async (scratch) => {
+    const stage = join(scratch, 'stage');
+    await stageProject(stage);
+    const image = join(scratch, 'project.ext4');
+    await makeDisk(stage, image);
+    return use(image);
+  });
+}
+
+async function stageProject(stage: string): Promise<void> {
+  const names = (await readdir(PROJECT)).filter((name) => !NOT_IN_GUEST.has(name) && !name.endsWith('.tgz'));
+  for (const name of names) await cp(join(PROJECT, name), join(stage, name), { recursive: true });
+  await symlink(PACKAGES, join(stage, 'node_modules'));
+}

@@ -1,0 +1,83 @@
+/** What the lab can be sure of without booting anything. */
+import * as assert from 'uvu/assert';
+import { suite } from '../harness.ts';
+import { cpio, FOLDER, PLAIN } from './cpio.ts';
+import { loadOrder } from './kernel.ts';
+import { kernelsOf } from './matrix.ts';
+
+const test = suite('vm/lab');
+
+test('the newest cloud kernel of a series comes first, by number and not by letter', () => {
+  const names = [
+    'linux-image-6.12.9+deb12-cloud-amd64',
+    'linux-image-6.12.117+deb12-cloud-amd64',
+    'linux-image-6.12.20+deb12-cloud-amd64',
+  ];
+  const releases = kernelsOf('6.12', names).map((kernel) => kernel.release);
+  assert.equal(releases, [
+    '6.12.117+deb12-cloud-amd64',
+    '6.12.20+deb12-cloud-amd64',
+    '6.12.9+deb12-cloud-amd64',
+  ]);
+});
+
+test('other series, flavours and meta packages are no candidates', () => {
+  const names = [
+    'linux-image-6.1.0-56-cloud-amd64',
+    'linux-image-6.12.117+deb12-cloud-amd64',
+    'linux-image-6.1.0-56-amd64',
+    'linux-image-6.1.0-56-cloud-amd64-unsigned',
+    'linux-image-6.1.0-56-cloud-amd64-dbg',
+    'linux-image-cloud-amd64',
+    'linux-image-6.1-cloud-amd64',
+    'linux-headers-6.1.0-56-cloud-amd64',
+  ];
+  assert.equal(kernelsOf('6.1', names), [
+    { release: '6.1.0-56-cloud-amd64', packages: ['linux-image-6.1.0-56-cloud-amd64'] },
+  ]);
+});
+
+test('a kernel whose image package is empty comes as its binary and its modules', () => {
+  const release = '7.3.4+deb13-cloud-amd64';
+  const names = ['image', 'binary', 'modules', 'base', 'binary-unsigned'].map(
+    (kind) => `linux-${kind}-${release}`,
+  );
+  assert.equal(kernelsOf('7.3', names), [
+    { release, packages: [`linux-binary-${release}`, `linux-modules-${release}`] },
+  ]);
+});
+
+test('modules are loaded after what they depend on, each once, and built-in ones not at all', () => {
+  const dep = [
+    'kernel/virtio_blk.ko: kernel/virtio.ko kernel/virtio_ring.ko',
+    'kernel/virtio_ring.ko: kernel/virtio.ko',
+    'kernel/virtio.ko:',
+    'kernel/virtio-pci.ko: kernel/virtio.ko',
+  ].join('\n');
+  assert.equal(loadOrder(dep, ['virtio_pci', 'virtio_blk', 'virtio_console']), [
+    'kernel/virtio.ko',
+    'kernel/virtio-pci.ko',
+    'kernel/virtio_ring.ko',
+    'kernel/virtio_blk.ko',
+  ]);
+});
+
+test('an archive has each name and content on a four-byte boundary, and its trailer at the end', () => {
+  const archive = cpio([
+    { path: 'bin', mode: FOLDER },
+    { path: 'bin/five', mode: PLAIN, data: Buffer.from('12345') },
+  ]);
+  const member = (offset: number, nameLength: number): string =>
+    archive.toString('latin1', offset + 110, offset + 110 + nameLength);
+  // A header of 110 bytes and the name with its zero, padded; then the content, padded.
+  assert.is(archive.length % 4, 0);
+  assert.is(archive.toString('latin1', 0, 6), '070701');
+  assert.is(member(0, 4), 'bin\0');
+  assert.is(member(116, 9), 'bin/five\0');
+  assert.is(archive.toString('latin1', 116 + 54, 116 + 62), '00000005'); // c_filesize
+  assert.is(archive.toString('latin1', 236, 241), '12345');
+  assert.is(member(244, 11), 'TRAILER!!!\0');
+  assert.is(archive.length, 368);
+});
+
+test.run();

@@ -1,0 +1,52 @@
+/** The kernels of the lab, and where Debian keeps them. */
+
+/** One kernel series and the archive suite that serves it. */
+export interface KernelSource {
+  /** The series as one says it: `6.12`. */
+  readonly series: string;
+  readonly archive: 'debian' | 'debian-security';
+  readonly suite: string;
+}
+
+/** What `npm run test:vm` goes through, oldest first. Debian serves nothing older. */
+export const MATRIX: readonly KernelSource[] = [
+  { series: '5.10', archive: 'debian-security', suite: 'bullseye-security' },
+  { series: '6.1', archive: 'debian-security', suite: 'bookworm-security' },
+  { series: '6.12', archive: 'debian-security', suite: 'bookworm-security' },
+  { series: '6.18', archive: 'debian', suite: 'trixie-backports' },
+  { series: '7.3', archive: 'debian', suite: 'trixie-backports' },
+];
+
+/** A kernel that can be downloaded: the packages that make it up, under one release name. */
+export interface KernelPackages {
+  /** As `uname -r` will say it: `6.12.117+deb12-cloud-amd64`. */
+  readonly release: string;
+  /** The package with the boot image first. */
+  readonly packages: readonly string[];
+}
+
+/**
+ * Picks the cloud kernels of a series from an archive's package names, newest first.
+ *
+ * Exact versions go away with every point release, so none is written down. From 7.x on `linux-image-*` is an empty
+ * package that pulls in `linux-binary-*` and `linux-modules-*`.
+ */
+export function kernelsOf(series: string, names: readonly string[]): KernelPackages[] {
+  const known = new Set(names);
+  const pattern = new RegExp(
+    `^linux-image-(${series.replaceAll('.', '\\.')}\\.[\\d.]+[^a-z]*(?:deb\\d+)?-cloud-amd64)$`,
+  );
+  const releases = [...known]
+    .map((name) => name.match(pattern)?.[1])
+    .filter((release) => release !== undefined);
+  const split = (release: string): string[] => [`linux-binary-${release}`, `linux-modules-${release}`];
+  return releases.sort(newestFirst).map((release) => ({
+    release,
+    packages: split(release).every((name) => known.has(name)) ? split(release) : [`linux-image-${release}`],
+  }));
+}
+
+/** Orders release names by the numbers in them. */
+function newestFirst(a: string, b: string): number {
+  return b.localeCompare(a, 'en', { numeric: true });
+}
