@@ -17,7 +17,9 @@ export type { Builder } from './asm/builder/builder.ts';
 export type { Argument } from './asm/builder/call.ts';
 export type { FieldPath, KernelPointer } from './asm/builder/kernel-pointer.ts';
 export type { Block, Memory } from './asm/builder/memory.ts';
-export type { Condition, Operand, Place, Value } from './asm/builder/operand.ts';
+export type { Condition, Operand } from './asm/builder/operand.ts';
+export type { Place } from './asm/builder/place.ts';
+export type { Value } from './asm/builder/value.ts';
 export * from './asm/helpers.ts';
 
 // Data and maps.
@@ -53,5 +55,5 @@ export { attach, type Link } from './loader/link.ts';
 export { PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
 export { refusal, supports } from './loader/probe.ts';
 export * from './loader/errors.ts';
-export { renderVerifierError } from './loader/verifier-log.ts';
+export { renderVerifierError } from './loader/verifier-report.ts';
 export type { Syscalls } from './loader/syscalls.ts';

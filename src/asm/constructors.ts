@@ -2,4 +2,5 @@
 export * from './constructors/arithmetic.ts';
 export * from './constructors/control.ts';
 export * from './constructors/memory.ts';
-export type { JumpTarget, Width } from './operands.ts';
+export type { JumpTarget } from './operands.ts';
+export type { Width } from './width.ts';

@@ -3,11 +3,7 @@
  * and what it says when it refuses. Nothing is ever truncated.
  */
 import type { Register } from './instruction.ts';
-
-/** How many bytes a load or store moves. The scalar layouts `u8`, `u16`, `u32`, `u64` are widths. */
-export interface Width {
-  readonly size: 1 | 2 | 4 | 8;
-}
+import type { Width } from './width.ts';
 
 /** Where a jump goes: a label, or a number of slots counted from the following instruction. */
 export type JumpTarget = string | number;

@@ -3,7 +3,10 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_PAGES } from '../loader/session.ts';
-import { PROBES, type Probe } from './ways.ts';
+
+/** What `--probe` takes. The last two are the grades of `tracepoint`, by name. */
+export const PROBES = ['auto', 'kprobe', 'tracepoint', 'tp_btf', 'raw_tracepoint'] as const;
+export type Probe = (typeof PROBES)[number];
 
 /** What the user asked for. */
 export interface Settings {
@@ -47,8 +50,7 @@ Examples:
   tcpconnlat -t 10           those of 10 ms and more, with the time of the answer
   tcpconnlat -p 181 -L       those of process 181, with the local port
   tcpconnlat -6 --json       IPv6 only, one JSON object a line
-  tcpconnlat -v --dry-run    show the programs, load nothing (needs no root)
-`;
+  tcpconnlat -v --dry-run    show the programs, load nothing (needs no root)`;
 
 /** Reads the arguments that follow the command's name. */
 export function readArguments(args: readonly string[], version: string): Request {

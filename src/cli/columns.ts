@@ -13,7 +13,7 @@ interface Column {
 
 const TIME: Column = { title: 'TIME(s)', width: 8, text: ({ time_s }) => time_s.toFixed(3) };
 const PID: Column = { title: 'PID', width: 7, text: ({ pid }) => String(pid) };
-const COMM: Column = { title: 'COMM', width: 12, text: ({ comm }) => comm.slice(0, 12) };
+const COMM: Column = { title: 'COMM', width: 12, text: ({ comm }) => Array.from(comm).slice(0, 12).join('') };
 const IP: Column = { title: 'IP', width: 2, text: ({ ip }) => String(ip) };
 const SADDR: Column = { title: 'SADDR', width: 16, text: ({ saddr }) => saddr, grows: true };
 const LPORT: Column = { title: 'LPORT', width: 6, text: ({ lport }) => String(lport) };

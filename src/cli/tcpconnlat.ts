@@ -6,7 +6,7 @@ import { NoSuchField } from '../asm/btf.ts';
 import { NoKernelTypes } from '../asm/target.ts';
 import { KernelError, UnsupportedError, VerifierError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
-import { renderVerifierError } from '../loader/verifier-log.ts';
+import { renderVerifierError } from '../loader/verifier-report.ts';
 import { readArguments } from './arguments.ts';
 import { jsonSchema } from './json.ts';
 import { sourceLines } from './source.ts';
@@ -19,6 +19,7 @@ const EXPECTED = [KernelError, UnsupportedError, NoKernelTypes, NoSuchField, NoW
 
 async function main(): Promise<number> {
   const request = readArguments(process.argv.slice(2), version());
+  if (request.action !== 'trace' || request.settings.dryRun) endWithReader();
   if (request.action === 'say') {
     (request.status === 0 ? process.stdout : process.stderr).write(request.text);
     return request.status;
@@ -45,8 +46,11 @@ function describe(error: unknown): string {
   return `this should not happen: ${error instanceof Error ? error.stack : error}`;
 }
 
-// A reader that has gone is no error of ours.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : 1);
-});
+/** A reader that has gone is no error of ours. Not for tracing, which has an output of its own: opening this one takes a while. */
+function endWithReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? 0 : 1);
+  });
+}
+
 process.exitCode = await main();

@@ -7,11 +7,7 @@ import { KernelError, NotPermittedError, noKprobes, UnsupportedError } from '../
 import { Capability, type Kernel } from '../loader/kernel.ts';
 import { refusal } from '../loader/probe.ts';
 import { tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
-import type { Settings } from './arguments.ts';
-
-/** What `--probe` takes. The last two are the grades of `tracepoint`, by name. */
-export const PROBES = ['auto', 'kprobe', 'tracepoint', 'tp_btf', 'raw_tracepoint'] as const;
-export type Probe = (typeof PROBES)[number];
+import type { Probe, Settings } from './arguments.ts';
 
 const ORDER: Record<Probe, readonly Way[]> = {
   auto: ['kprobe', 'tp_btf', 'raw_tracepoint'],

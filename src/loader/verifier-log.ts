@@ -1,11 +1,8 @@
 /**
- * Reading the verifier's log: what it comes down to, and how it looks beside the author's source.
+ * Reading the verifier's log: what it comes down to.
  *
  * Up to Linux 7.2 the reason is the last line before the statistics; from 7.3 on a report follows it, in sections.
  */
-import { type Location, locate, type Position } from '../asm/position.ts';
-import type { VerifierError } from './errors.ts';
-
 /** What a log comes down to. */
 export interface VerifierSummary {
   /** One line: `R0 !read_ok`. */
@@ -17,11 +14,11 @@ export interface VerifierSummary {
 }
 
 /** `12: (95) exit`, one instruction of the walk. */
-const INSTRUCTION = /^(\d+): \([0-9a-f]{2}\)/;
+export const INSTRUCTION = /^(\d+): \([0-9a-f]{2}\)/;
 /** `  >>> 12 | (95) exit`, the instruction that a section of a report is about. */
-const POINTED_AT = /^\s*>>> (\d+) \|/;
+export const POINTED_AT = /^\s*>>> (\d+) \|/;
 /** Lines that only count. */
-const STATISTICS =
+export const STATISTICS =
   /^(processed \d+ insns|verification time|stack depth|insns processed|max_states_per_insn|mark_read)/;
 const REPORT = /^Verification failed:\s*(.*)$/;
 
@@ -62,44 +59,4 @@ function summarizeClassic(lines: readonly string[]): VerifierSummary {
     told.findLast((line) => INSTRUCTION.test(line))?.match(INSTRUCTION)?.[1] ??
     /\binsn (\d+)/.exec(reason)?.[1];
   return { reason, slot: slot === undefined ? undefined : Number(slot) };
-}
-
-/** Reads a captured position; `locate`, or that with a bundle's line table. */
-export type Locate = (position: Position | undefined) => Location | undefined;
-
-/**
- * The end of the log, its last `lines` lines, each instruction of it below the source line that made it. Several lines of
- * text, without a newline at the end.
- */
-export function renderVerifierError(error: VerifierError, find: Locate = locate, lines = 20): string {
-  const sources = new Map(
-    error.assembled.instructions.map(({ slot, instruction }) => [slot, describe(find(instruction.position))]),
-  );
-  const log = error.log.split('\n').filter((line) => line.trim() !== '' && !STATISTICS.test(line));
-  const shown = log.slice(-lines);
-  const text = [error.message];
-  const culprit = error.summary.slot === undefined ? undefined : sources.get(error.summary.slot);
-  if (culprit) text.push(`at ${culprit}`);
-  if (error.summary.suggestion) text.push(`the kernel suggests: ${error.summary.suggestion}`);
-  if (log.length > shown.length)
-    text.push(`  (${log.length - shown.length} earlier lines of the log left out)`);
-  let last: string | undefined;
-  for (const line of shown) {
-    const source = sourceOf(line, sources);
-    if (source && source !== last) text.push(`  ; ${source}`);
-    last = source ?? last;
-    text.push(`    ${line}`);
-  }
-  return text.join('\n');
-}
-
-function sourceOf(line: string, sources: ReadonlyMap<number, string | undefined>): string | undefined {
-  const slot = (INSTRUCTION.exec(line) ?? POINTED_AT.exec(line))?.[1];
-  return slot === undefined ? undefined : sources.get(Number(slot));
-}
-
-function describe(place: Location | undefined): string | undefined {
-  if (!place) return undefined;
-  const text = place.text?.trim();
-  return `${place.file}:${place.line}${text ? `: ${text}` : ''}`;
 }

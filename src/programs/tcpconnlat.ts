@@ -8,7 +8,7 @@
  */
 import type { Static, TOptional } from '@sinclair/typebox';
 import type { Builder } from '../asm/builder/builder.ts';
-import type { Place } from '../asm/builder/operand.ts';
+import type { Place } from '../asm/builder/place.ts';
 import { getCurrentComm, getCurrentPidTgid, ktimeGetNs } from '../asm/helpers.ts';
 import { kprobe, rawTracepoint, tpBtf } from '../asm/hooks.ts';
 import { bytes, chars, type StructSchema, s64n, struct, u16, u16be, u32, u64, u64n } from '../asm/layout.ts';

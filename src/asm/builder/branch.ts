@@ -6,18 +6,14 @@ import type { Instruction, Item, Register } from '../instruction.ts';
 import { isLabel } from '../instruction.ts';
 import type { Machine } from './machine.ts';
 import {
-  bigEndian,
-  type Comparable,
   type Comparison,
   type Condition,
   immediateOrRegister,
-  inMemoryOrder,
-  intoRegister,
-  loadRaw,
   type Operand,
-  Place,
-  Value,
+  type Readable,
 } from './operand.ts';
+import { bigEndian, inMemoryOrder, Place } from './place.ts';
+import { Value } from './value.ts';
 
 type Jump = (left: Register, right: Register | number, target: string) => Instruction;
 interface JumpRow {
@@ -61,7 +57,7 @@ export function ask(machine: Machine, { left, comparison, right }: Condition): Q
   };
 }
 
-function loadOperands(machine: Machine, left: Comparable, comparison: Comparison, right: Operand) {
+function loadOperands(machine: Machine, left: Readable, comparison: Comparison, right: Operand) {
   if (left instanceof Value)
     return {
       kind: left.signed ? ('signed' as const) : ('unsigned' as const),
@@ -73,18 +69,18 @@ function loadOperands(machine: Machine, left: Comparable, comparison: Comparison
   // Swapping the constant instead of the field, and comparing the low half instead of widening a sign.
   if (constant && bigEndian(left) && (comparison === 'eq' || comparison === 'ne')) {
     const register = machine.scratch();
-    loadRaw(machine, register, left);
+    left.loadRaw(register);
     const bytes = inMemoryOrder(left, BigInt(right)) ?? right;
     return { kind: 'unsigned' as const, left: register, right: immediateOrRegister(machine, bytes) };
   }
   if (constant && left.signed && left.size === 4) {
     const register = machine.scratch();
-    loadRaw(machine, register, left);
+    left.loadRaw(register);
     return { kind: 'signed32' as const, left: register, right: Number(right) };
   }
   return {
     kind: left.signed ? ('signed' as const) : ('unsigned' as const),
-    left: intoRegister(machine, left),
+    left: left.toRegister(),
     right: immediateOrRegister(machine, right),
   };
 }

@@ -17,8 +17,10 @@ import { type Argument, placeArguments } from './call.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import { Machine, type State } from './machine.ts';
 import { type Block, isBlock, type Memory, memory, placeOf, rebase } from './memory.ts';
-import { type Condition, loadInto, type Operand, Place, Value } from './operand.ts';
+import { type Condition, loadInto, type Operand } from './operand.ts';
+import { Place } from './place.ts';
 import { straighten } from './straighten.ts';
+import { Value } from './value.ts';
 
 /** What a program of some type is given. */
 export interface Context {

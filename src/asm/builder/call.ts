@@ -12,7 +12,9 @@ import { r1, r2, r3, r4, r5, r10 } from '../registers.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { type Block, isBlock, placeOf } from './memory.ts';
-import { loadInto, type Operand, Place, Value } from './operand.ts';
+import { loadInto, type Operand } from './operand.ts';
+import { Place } from './place.ts';
+import { Value } from './value.ts';
 
 /** What a helper can be given. */
 export type Argument = Operand | Block | KernelPointer | MapSpec;

@@ -8,7 +8,8 @@ import type { Layout } from '../layout.ts';
 import { r1, r2, r3, r10 } from '../registers.ts';
 import { field, kernelTypes, type Target } from '../target.ts';
 import type { Machine } from './machine.ts';
-import { Place, Value } from './operand.ts';
+import { Place } from './place.ts';
+import { Value } from './value.ts';
 
 /** A field by its path (`__sk_common.skc_daddr`), or several where kernels differ: the first there is counts. */
 export type FieldPath = string | readonly string[];

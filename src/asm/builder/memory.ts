@@ -4,7 +4,7 @@
 import type { TObject, TSchema } from '@sinclair/typebox';
 import { type Layout, layoutOf } from '../layout.ts';
 import type { Machine } from './machine.ts';
-import { type Base, Place } from './operand.ts';
+import { type Base, Place } from './place.ts';
 
 const PLACE = Symbol('place');
 

@@ -8,7 +8,8 @@
  * Source: RFC 9669, section 4.1.
  */
 import type { Instruction, Register } from '../instruction.ts';
-import { checkWidth, type Width } from '../operands.ts';
+import { checkWidth } from '../operands.ts';
+import type { Width } from '../width.ts';
 import { formNamed, formSized, make, registerAndImmediate, sizesOf } from './make.ts';
 
 /** Makes an instruction of a destination and a second operand, a register or an immediate. */

@@ -9,7 +9,8 @@
  */
 import type { Instruction, Register } from '../instruction.ts';
 import type { MapSpec } from '../map.ts';
-import { checkWidth, type Width } from '../operands.ts';
+import { checkWidth } from '../operands.ts';
+import type { Width } from '../width.ts';
 import { formNamed, formSized, make, sizesOf } from './make.ts';
 
 /** Makes a load: `dst = *(width *)(base + off)`. */

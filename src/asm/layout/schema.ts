@@ -25,7 +25,7 @@ import {
   String as TypeString,
   Uint8Array as TypeUint8Array,
 } from '@sinclair/typebox';
-import type { Width } from '../operands.ts';
+import type { Width } from '../width.ts';
 import { layoutOf, type ScalarName, scalarLayout } from './c-layout.ts';
 
 /** An integer of `S` bytes that JavaScript sees as a number. */
