@@ -20,7 +20,12 @@ export function listTool(tool: Tool, locate: Locate): string {
 
 function listMap({ name, type, key, value, maxEntries }: MapSpec): string {
   const kind = Object.entries(MapType).find(([, number]) => number === type)?.[0] ?? `type ${type}`;
-  const entries = type === MapType.perfEventArray ? 'one ring a CPU' : `${maxEntries} entries`;
+  const entries =
+    type === MapType.perfEventArray
+      ? 'one ring a CPU'
+      : maxEntries === 1
+        ? '1 entry'
+        : `${maxEntries} entries`;
   return `map ${name}: ${kind}, key ${layoutOf(key).size} bytes, value ${layoutOf(value).size} bytes, ${entries}\n`;
 }
 

@@ -13,6 +13,11 @@ const RETRY_MS = 20;
 /** How long the last lines are waited for at the end, ms. */
 const PATIENCE_MS = 500;
 
+/** The output can't be written: a full disk, for instance. */
+export class OutputError extends Error {
+  override readonly name = 'OutputError';
+}
+
 /** Writes some of the bytes and says how many; throws as `fs.writeSync` does. */
 export type Write = (bytes: Uint8Array) => number;
 
@@ -54,7 +59,9 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void): Lin
         return;
       }
       closed = true;
-      onClosed(failure.code === 'EPIPE' ? undefined : failure);
+      onClosed(
+        failure.code === 'EPIPE' ? undefined : new OutputError(`cannot write the output: ${failure.message}`),
+      );
     }
   };
 

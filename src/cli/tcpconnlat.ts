@@ -9,13 +9,14 @@ import { Kernel } from '../loader/kernel.ts';
 import { renderVerifierError } from '../loader/verifier-report.ts';
 import { readArguments } from './arguments.ts';
 import { jsonSchema } from './json.ts';
+import { OutputError } from './output.ts';
 import { sourceLines } from './source.ts';
 import { complain, dryRun, trace } from './trace.ts';
 import { version } from './version.ts';
 import { NoWay } from './ways.ts';
 
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
-const EXPECTED = [KernelError, UnsupportedError, NoKernelTypes, NoSuchField, NoWay];
+const EXPECTED = [KernelError, UnsupportedError, NoKernelTypes, NoSuchField, NoWay, OutputError];
 
 async function main(): Promise<number> {
   const request = readArguments(process.argv.slice(2), version());
@@ -41,8 +42,7 @@ async function main(): Promise<number> {
 
 function describe(error: unknown): string {
   if (error instanceof VerifierError) return renderVerifierError(error, sourceLines());
-  if (EXPECTED.some((kind) => error instanceof kind) || (error instanceof Error && 'code' in error))
-    return String((error as Error).message);
+  if (EXPECTED.some((kind) => error instanceof kind)) return (error as Error).message;
   return `this should not happen: ${error instanceof Error ? error.stack : error}`;
 }
 

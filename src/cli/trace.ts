@@ -31,7 +31,7 @@ export function complain(text: string): void {
 /** Prints the programs that would be loaded. */
 export function dryRun(settings: Settings, kernel: Kernel): void {
   firstWay(settings, kernel, target(process.arch, kernel.btf), (programs, failures) =>
-    process.stdout.write(describe(programs, failures)),
+    process.stdout.write(describe(settings, programs, failures)),
   );
 }
 
@@ -59,7 +59,7 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
     kernel,
     target(process.arch, kernel.btf),
     (programs, failures) => {
-      if (settings.verbose) listingOutput(settings, output)(describe(programs, failures));
+      if (settings.verbose) listingOutput(settings, output)(describe(settings, programs, failures));
       const session = Session.open(programs, {
         kernel,
         pagesPerCpu: settings.pages,
@@ -128,9 +128,17 @@ function listingOutput({ json }: Settings, output: LineOutput): (text: string) =
   return json ? (text) => process.stderr.write(text) : (text) => output.write(text);
 }
 
-function describe(programs: Programs, failures: readonly Failure[]): string {
+/** What is going to run, why so, and the programs themselves. */
+function describe(settings: Settings, programs: Programs, failures: readonly Failure[]): string {
+  const { way } = programs;
+  const why =
+    settings.probe !== 'auto'
+      ? `--probe ${settings.probe}`
+      : failures.length > 0
+        ? 'the first way that this kernel has'
+        : 'the kernel has kprobes';
   const passed = failures.map(({ way, error }) => `not by ${way}: ${error.message}\n`);
-  return `watching by ${programs.way}\n${passed.join('')}\n${listTool(programs, sourceLines())}\n`;
+  return `watching by ${way}: ${why}\n${passed.join('')}\n${listTool(programs, sourceLines())}\n`;
 }
 
 function report(error: unknown): void {

@@ -38,7 +38,7 @@ export class NoWay extends Error {
 
 /**
  * Assembles the programs for each way in turn and gives them to `use`, until it returns. A kernel that lacks something sends
- * us on to the next way; a lack of capabilities doesn't, since no way would do without them.
+ * us on to the next way; what no way could do without doesn't.
  */
 export function firstWay<T>(
   settings: Settings,
@@ -51,7 +51,7 @@ export function firstWay<T>(
     try {
       return use(programsFor(way, settings, kernel, target), failures);
     } catch (error) {
-      if (!isLack(error) || isLackOfCapabilities(error, kernel)) throw error;
+      if (!isLack(error) || concernsAllWays(error, kernel)) throw error;
       failures.push({ way, error });
     }
   }
@@ -76,7 +76,9 @@ function isLack(error: unknown): error is Error {
   return [KernelError, UnsupportedError, NoKernelTypes, NoSuchField].some((kind) => error instanceof kind);
 }
 
-function isLackOfCapabilities(error: Error, kernel: Kernel): boolean {
-  if (!(error instanceof NotPermittedError) || kernel.has(Capability.sysAdmin)) return false;
-  return !kernel.has(Capability.bpf) || !kernel.has(Capability.perfmon);
+/** A lack of capabilities, or of memory for the rings, is one for every way. */
+function concernsAllWays(error: Error, kernel: Kernel): boolean {
+  if (!(error instanceof NotPermittedError)) return false;
+  if (error.syscall === 'mmap') return true;
+  return !kernel.has(Capability.sysAdmin) && !(kernel.has(Capability.bpf) && kernel.has(Capability.perfmon));
 }
