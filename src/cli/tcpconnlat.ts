@@ -53,4 +53,7 @@ function endWithReader(): void {
   });
 }
 
-process.exitCode = await main();
+// No await here: the bundle is CommonJS, which Node starts sooner.
+main().then((status) => {
+  process.exitCode = status;
+});

@@ -22,7 +22,7 @@ import {
   u64,
   u64n,
 } from '../../src/asm/layout.ts';
-import type { Width } from '../../src/asm/operands.ts';
+import type { Width } from '../../src/asm/width.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('asm/layout');

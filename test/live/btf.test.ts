@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { architectures } from '../../src/asm/architecture.ts';
 import { Btf, type BtfMember, NoSuchField } from '../../src/asm/btf.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { slowness, suite } from '../harness.ts';
 
 const VMLINUX = '/sys/kernel/btf/vmlinux';
@@ -131,6 +133,19 @@ function compare(btf: Btf, dump: string): { types: number; members: number } {
   }
   return seen;
 }
+
+const mapped = noBtf ? -1 : nativeSyscalls().mapFile(VMLINUX);
+const notMapped =
+  noBtf || (typeof mapped === 'number' && `this kernel doesn't map its types: errno ${-mapped}`);
+
+test.skipIf(notMapped, 'mapped types are those that can be read', () => {
+  assert.is(Buffer.compare(mapped as Uint8Array, readFileSync(VMLINUX)), 0);
+});
+
+test('a file that is not there, or has no size, is not mapped', () => {
+  assert.is(nativeSyscalls().mapFile('/sys/no/such/file'), -Errno.ENOENT);
+  assert.ok((nativeSyscalls().mapFile('/proc/self/status') as number) < 0);
+});
 
 test.skipIf(noBtf, 'a scan and ten members take milliseconds', () => {
   const bytes = readFileSync(VMLINUX);

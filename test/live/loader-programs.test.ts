@@ -10,7 +10,7 @@ import { Kernel } from '../../src/loader/kernel.ts';
 import { attach } from '../../src/loader/link.ts';
 import { refusal } from '../../src/loader/probe.ts';
 import { loadProgram, type Program } from '../../src/loader/program.ts';
-import { renderVerifierError } from '../../src/loader/verifier-log.ts';
+import { renderVerifierError } from '../../src/loader/verifier-report.ts';
 import { needsRoot, suite } from '../harness.ts';
 
 const test = suite('live/loader-programs');

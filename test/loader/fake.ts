@@ -30,6 +30,8 @@ export class FakeSyscalls implements Syscalls {
     ['/sys/bus/event_source/devices/kprobe/type', '8\n'],
     ['/proc/self/status', 'Name:\tfake\nCapEff:\t000001ffffffffff\n'],
   ]);
+  /** Files that can be mapped. */
+  readonly mappable = new Map<string, Uint8Array>();
   /** Answers instead of a new descriptor. */
   onPerfEventOpen: (attr: DataView, cpu: number) => number | undefined = () => undefined;
   onMmap: (fd: number, length: number) => number | undefined = () => undefined;
@@ -140,8 +142,8 @@ export class FakeSyscalls implements Syscalls {
     return { close: () => this.polls.delete(fd) };
   }
 
-  mapFile(): number {
-    return -Errno.ENODEV;
+  mapFile(path: string): Uint8Array | number {
+    return this.mappable.get(path) ?? -Errno.ENODEV;
   }
 
   readFile(path: string): Uint8Array | number {

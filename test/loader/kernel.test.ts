@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
 import { Capability, Kernel, parseCpuList } from '../../src/loader/kernel.ts';
+import { BtfWriter } from '../asm/btf-writer.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 
@@ -40,6 +41,18 @@ test('what the kernel lacks is undefined', () => {
   assert.is(kernel.kprobePmu, undefined);
   assert.is(kernel.btf, undefined);
 });
+
+for (const mapped of [true, false])
+  test(`the kernel's types are ${mapped ? 'mapped where that can be' : 'read where they can’t be mapped'}`, () => {
+    const fake = new FakeSyscalls();
+    const writer = new BtfWriter();
+    writer.int('int', 4);
+    const blob = writer.blob();
+    const path = '/sys/kernel/btf/vmlinux';
+    if (mapped) fake.mappable.set(path, blob);
+    else fake.files.set(path, Buffer.from(blob).toString('latin1'));
+    assert.is(new Kernel(fake).btf?.find('int', 'int'), 1);
+  });
 
 test('capabilities are bits of CapEff', () => {
   const fake = new FakeSyscalls();

@@ -5,7 +5,8 @@ import type { Instruction } from '../../src/asm/instruction.ts';
 import { capture } from '../../src/asm/position.ts';
 import { r1 } from '../../src/asm/registers.ts';
 import { VerifierError } from '../../src/loader/errors.ts';
-import { renderVerifierError, summarize } from '../../src/loader/verifier-log.ts';
+import { summarize } from '../../src/loader/verifier-log.ts';
+import { renderVerifierError } from '../../src/loader/verifier-report.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('loader/verifier-log');

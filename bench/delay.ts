@@ -1,0 +1,72 @@
+/**
+ * From a connect to its line at the reading end of a pipe, beside a line that goes through `cat`.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { median, ms, type Row, sleep } from './measure.ts';
+import { command, header, stop } from './process.ts';
+
+const CONNECTS = 50;
+const BAR_MS = 20;
+/** Between two connects: what one leaves to be done is over when the next comes. */
+const PAUSE_MS = 20;
+
+export async function delay(): Promise<Row[]> {
+  const delays = await throughTheKernel();
+  const echo = median(await throughCat());
+  const reference = `a line through cat: ${ms(echo)}`;
+  const row = (which: string, value: number): Row => ({
+    measure: `from connect to its line, ${which} of ${CONNECTS}`,
+    figure: ms(value),
+    reference,
+    bar: `${BAR_MS} ms`,
+    met: value <= BAR_MS,
+  });
+  return [row('median', median(delays)), row('longest', Math.max(...delays))];
+}
+
+/** Counted from before connect() is called, so that the answer itself, which loopback gives at once, is in it. */
+async function throughTheKernel(): Promise<number[]> {
+  const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const tracer = command('-p', String(process.pid));
+  try {
+    await header(tracer);
+    return await series(async () => {
+      const line = once(tracer.stdout, 'data');
+      const begin = performance.now();
+      const socket = connect(port, '127.0.0.1').on('error', () => {});
+      await line;
+      const duration = performance.now() - begin;
+      socket.destroy();
+      return duration;
+    });
+  } finally {
+    await stop(tracer);
+    server.close();
+  }
+}
+
+async function throughCat(): Promise<number[]> {
+  const cat = spawn('cat', { stdio: ['pipe', 'pipe', 'inherit'] });
+  const durations = await series(async () => {
+    const line = once(cat.stdout, 'data');
+    const begin = performance.now();
+    cat.stdin.write('a line\n');
+    await line;
+    return performance.now() - begin;
+  });
+  cat.stdin.end();
+  return durations;
+}
+
+async function series(once: () => Promise<number>): Promise<number[]> {
+  const durations: number[] = [];
+  for (let i = 0; i < CONNECTS; i++) {
+    durations.push(await once());
+    await sleep(PAUSE_MS);
+  }
+  return durations;
+}

@@ -1,0 +1,189 @@
+/**
+ * Reading a flood: a program on sys_enter sends 64 bytes at each getpid() of one process, which does nothing else. So the
+ * system calls bound the rate, and leave the reader idle most of the time; hence once more with four records a call. With a wake-up per
+ * event it is the traced process that pays for being read.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { assemble } from '../src/asm/assemble.ts';
+import { getCurrentPidTgid } from '../src/asm/helpers.ts';
+import { rawTracepoint } from '../src/asm/hooks.ts';
+import { bytes, struct, u64n } from '../src/asm/layout.ts';
+import { type MapSpec, perfEventArray } from '../src/asm/map.ts';
+import { target } from '../src/asm/target.ts';
+import { Kernel } from '../src/loader/kernel.ts';
+import { attach } from '../src/loader/link.ts';
+import { BpfMap } from '../src/loader/map.ts';
+import { PerfBuffer, type Wakeup } from '../src/loader/perf-buffer.ts';
+import { loadProgram } from '../src/loader/program.ts';
+import { Resources } from '../src/loader/resources.ts';
+import { median, type Row, sleep } from './measure.ts';
+
+const ROUNDS = 5;
+const RING_BYTES = 8 << 20;
+const BAR_MILLIONS = 3;
+/** Between attaching and the flood, ms. */
+const SETTLE_MS = 50;
+/** `__NR_getpid` */
+const GETPID = process.arch === 'arm64' ? 172 : 39;
+
+interface Flood {
+  readonly name: string;
+  readonly calls: number;
+  readonly recordsPerCall: number;
+  readonly wakeup: Wakeup;
+  /** Millions of records a second. */
+  readonly bar?: number;
+}
+
+const BARE_CALLS = 3_000_000;
+
+const FLOODS: readonly Flood[] = [
+  {
+    name: 'watermark, 4 records a call',
+    calls: 1_000_000,
+    recordsPerCall: 4,
+    wakeup: { flushMs: 100 },
+    bar: BAR_MILLIONS,
+  },
+  { name: 'watermark, 1 record a call', calls: 3_000_000, recordsPerCall: 1, wakeup: { flushMs: 100 } },
+  { name: 'a wake-up per event', calls: 200_000, recordsPerCall: 1, wakeup: { events: 1 } },
+];
+
+const Event = struct({ mark: u64n, fill: bytes(56) });
+const MARK = 0x5eed;
+
+export async function rings(): Promise<Row[]> {
+  const sender = await startSender();
+  const runs = FLOODS.map((): Run[] => []);
+  const bare: number[] = [];
+  try {
+    for (let round = 0; round < ROUNDS; round++) {
+      bare.push(BARE_CALLS / (await sender.call(BARE_CALLS)));
+      for (const [i, flood] of FLOODS.entries()) runs[i]?.push(await read(sender, flood));
+    }
+  } finally {
+    sender.end();
+  }
+  const reference = `getpid() untraced: ${millions(median(bare))}`;
+  return FLOODS.map((flood, i) => row(flood, runs[i] ?? [], reference));
+}
+
+function row({ name, bar }: Flood, runs: readonly Run[], reference: string): Row {
+  const rate = median(runs.map((run) => run.rate));
+  const busy = median(runs.map((run) => run.busy));
+  const losing = runs.filter((run) => run.lost > 0);
+  const most = Math.max(...runs.map((run) => run.lost));
+  const losses =
+    losing.length === 0 ? '0 lost' : `${losing.length} of ${runs.length} runs lost up to ${most}`;
+  return {
+    measure: `ring reading, ${name}`,
+    figure: `${millions(rate)}, ${losses}, reader ${Math.round(busy * 100)}% busy`,
+    reference,
+    bar: bar === undefined ? undefined : `${bar} million/s, 0 lost`,
+    // As with times the median run counts: 8 MiB are full after 30 ms, for which a busy machine may keep the reader waiting.
+    met: bar === undefined ? undefined : rate >= bar * 1e6 && losing.length * 2 < runs.length,
+  };
+}
+
+function millions(rate: number): string {
+  return `${(rate / 1e6).toFixed(2)} million/s`;
+}
+
+interface Sender {
+  readonly pid: number;
+  /** Calls getpid() so many times; the seconds that took. */
+  call(times: number): Promise<number>;
+  end(): void;
+}
+
+async function startSender(): Promise<Sender> {
+  const file = fileURLToPath(new URL('sender.js', import.meta.url));
+  const child = spawn(process.execPath, [file], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface({ input: child.stdout });
+  await once(lines, 'line');
+  return {
+    pid: child.pid ?? 0,
+    async call(times) {
+      child.stdin.write(`${times}\n`);
+      const [ns] = await once(lines, 'line');
+      return Number(ns) / 1e9;
+    },
+    end: () => child.stdin.end(),
+  };
+}
+
+/** What reading one flood came to. */
+interface Run {
+  /** Records a second. */
+  readonly rate: number;
+  readonly lost: number;
+  /** The share of the time that this process, which reads, was on a CPU. */
+  readonly busy: number;
+}
+
+/** Lets the sender make a flood and reads it, timed from asking for it to the last record. */
+async function read(sender: Sender, { calls, recordsPerCall, wakeup }: Flood): Promise<Run> {
+  const resources = new Resources();
+  const counts = { seen: 0, lost: 0 };
+  const records = calls * recordsPerCall;
+  try {
+    const buffer = open(program(sender.pid, recordsPerCall), wakeup, counts, resources);
+    await sleep(SETTLE_MS);
+    const [begin, cpu] = [performance.now(), process.cpuUsage()];
+    await sender.call(calls);
+    buffer.drain();
+    const [seconds, { user, system }] = [(performance.now() - begin) / 1000, process.cpuUsage(cpu)];
+    buffer.close(); // tells the last losses
+    if (counts.seen + counts.lost !== records)
+      throw new Error(`${counts.seen} read and ${counts.lost} lost of ${records}`);
+    return { rate: counts.seen / seconds, lost: counts.lost, busy: (user + system) / 1e6 / seconds };
+  } finally {
+    resources.close();
+  }
+}
+
+/** Attaches the program, whose records are counted from now on. */
+function open(
+  { spec, events }: ReturnType<typeof program>,
+  wakeup: Wakeup,
+  counts: { seen: number; lost: number },
+  resources: Resources,
+): PerfBuffer {
+  const kernel = new Kernel();
+  const map = resources.add(BpfMap.create(kernel, events));
+  const maps = new Map<MapSpec, BpfMap>([[events, map]]);
+  const loaded = resources.add(loadProgram(kernel, spec, assemble(spec.instructions), maps));
+  const buffer = PerfBuffer.open(kernel, map, {
+    pagesPerCpu: RING_BYTES / kernel.pageSize,
+    wakeup,
+    sampleBytes: Event.size,
+    onSample(view, offset) {
+      if (view.getUint32(offset, true) !== MARK) throw new Error('a record without its mark');
+      counts.seen++;
+    },
+    onLost(count) {
+      counts.lost += count;
+    },
+  });
+  resources.add(buffer);
+  resources.add(attach(kernel, loaded));
+  return buffer;
+}
+
+/** Arguments of sys_enter: struct pt_regs *, the number of the system call. */
+function program(pid: number, recordsPerCall: number) {
+  const events = perfEventArray('events');
+  const spec = rawTracepoint('sys_enter', target(process.arch), (b) => {
+    b.if(b.arg(1).ne(GETPID), () => b.exit());
+    b.keep(b.context);
+    b.if(b.call(getCurrentPidTgid).rsh(32).ne(pid), () => b.exit());
+    const event = b.stack(Event);
+    b.set(event, 0);
+    event.mark.set(MARK);
+    for (let record = 0; record < recordsPerCall; record++) b.output(events, event);
+  });
+  return { spec, events };
+}

@@ -1,0 +1,68 @@
+/**
+ * Measures what the project claims about its speed and size, and prints a table:
+ *
+ *     npm run bench [NAME...]      as root; only the named measures if any are named
+ *
+ * Figures of time are medians, taken in turns with what they stand beside. The exit status is 1 where a bar isn't met.
+ */
+import { delay } from './delay.ts';
+import { importing } from './import.ts';
+import type { Row } from './measure.ts';
+import { programs } from './programs.ts';
+import { atRest } from './rest.ts';
+import { rings } from './rings.ts';
+import { start } from './start.ts';
+
+const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
+  start,
+  import: importing,
+  rest: atRest,
+  delay,
+  programs,
+  rings,
+};
+
+const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];
+
+async function main(names: readonly string[]): Promise<number> {
+  const unknown = names.filter((name) => !(name in MEASURES));
+  if (unknown.length > 0) {
+    console.error(`no measure '${unknown[0]}': there are ${Object.keys(MEASURES).join(', ')}`);
+    return 2;
+  }
+  if (process.getuid?.() !== 0) {
+    console.error('the measures trace, which needs root');
+    return 1;
+  }
+  const rows: Row[] = [];
+  for (const name of names.length > 0 ? names : Object.keys(MEASURES)) {
+    if (process.stderr.isTTY) console.error(`measuring ${name} ...`);
+    rows.push(...((await MEASURES[name]?.()) ?? []));
+  }
+  printTable([HEADER, ...rows.map(cells)]);
+  return rows.some(({ met }) => met === false) ? 1 : 0;
+}
+
+function cells({ measure, figure, reference = '', ratio, bar = '', met }: Row): string[] {
+  return [
+    measure,
+    figure,
+    reference,
+    ratio?.toFixed(2) ?? '',
+    bar,
+    met === undefined ? '' : met ? 'yes' : 'NO',
+  ];
+}
+
+function printTable(lines: readonly (readonly string[])[]): void {
+  const widths = HEADER.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
+  for (const line of lines)
+    console.log(
+      line
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join(' | ')
+        .trimEnd(),
+    );
+}
+
+process.exitCode = await main(process.argv.slice(2));

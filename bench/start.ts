@@ -1,0 +1,38 @@
+/**
+ * From exec to the header line, beside a node that does nothing.
+ */
+import { once } from 'node:events';
+import { ms, type Row, takeTurns } from './measure.ts';
+import { command, header, node, stop } from './process.ts';
+
+const ROUNDS = 21;
+const BAR = 1.75;
+
+export async function start(): Promise<Row[]> {
+  const { bare, traced } = await takeTurns(ROUNDS, {
+    async bare() {
+      const begin = performance.now();
+      await once(node('-e', '0'), 'exit');
+      return performance.now() - begin;
+    },
+    async traced() {
+      const begin = performance.now();
+      const child = command();
+      await header(child);
+      const duration = performance.now() - begin;
+      await stop(child);
+      return duration;
+    },
+  });
+  const ratio = traced / bare;
+  return [
+    {
+      measure: 'from exec to the header line',
+      figure: ms(traced),
+      reference: `node -e 0: ${ms(bare)}`,
+      ratio,
+      bar: `ratio ${BAR}`,
+      met: ratio <= BAR,
+    },
+  ];
+}
