@@ -53,5 +53,5 @@ export const architectures: { readonly [Name in ArchitectureName]: Architecture 
 export function architectureOf(name: string): Architecture {
   if (Object.hasOwn(architectures, name)) return architectures[name as ArchitectureName];
   const names = Object.keys(architectures).join(' and ');
-  throw new RangeError(`no eBPF target for the architecture '${name}': there are ${names}`);
+  throw new UnknownArchitecture(`no eBPF target for the architecture '${name}': there are ${names}`);
 }

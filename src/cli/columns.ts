@@ -11,7 +11,7 @@ interface Column {
   readonly grows?: true;
 }
 
-const TIME: Column = { title: 'TIME(s)', width: 8, text: ({ time_s }) => time_s.toFixed(3) };
+const TIME: Column = { title: 'TIME(s)', width: 8, text: ({ time_s }) => seconds(time_s) };
 const PID: Column = { title: 'PID', width: 7, text: ({ pid }) => String(pid) };
 const COMM: Column = { title: 'COMM', width: 12, text: ({ comm }) => Array.from(comm).slice(0, 12).join('') };
 const IP: Column = { title: 'IP', width: 2, text: ({ ip }) => String(ip) };
@@ -68,6 +68,11 @@ export function table(shown: { readonly timestamp: boolean; readonly lport: bool
       return outgrown;
     },
   };
+}
+
+/** Rings of two CPUs aren't read in the order of their events: what is just before the first shows as 0.000, not -0.000. */
+function seconds(time: number): string {
+  return time.toFixed(3).replace(/^-(?=[0.]+$)/, '');
 }
 
 /** A process may name itself anything, control characters of terminals too. */

@@ -2,7 +2,8 @@
  * The command `tcpconnlat`: exit status 0 after Ctrl-C, SIGTERM or a closed pipe, 1 where tracing isn't possible, 2 for a
  * command line that makes no sense.
  */
-import { NoSuchField } from '../asm/btf.ts';
+import { UnknownArchitecture } from '../asm/architecture.ts';
+import { BtfError, NoSuchField } from '../asm/btf.ts';
 import { NoKernelTypes } from '../asm/target.ts';
 import { KernelError, UnsupportedError, VerifierError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
@@ -16,7 +17,16 @@ import { version } from './version.ts';
 import { NoWay } from './ways.ts';
 
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
-const EXPECTED = [KernelError, UnsupportedError, NoKernelTypes, NoSuchField, NoWay, OutputError];
+const EXPECTED = [
+  KernelError,
+  UnsupportedError,
+  UnknownArchitecture,
+  NoKernelTypes,
+  NoSuchField,
+  BtfError,
+  NoWay,
+  OutputError,
+];
 
 async function main(): Promise<number> {
   const request = readArguments(process.argv.slice(2), version());

@@ -4,7 +4,7 @@
  */
 import { type Architecture, architectureOf } from '../asm/architecture.ts';
 import { Btf } from '../asm/btf.ts';
-import { errnoName } from './errno.ts';
+import { KernelError } from './errors.ts';
 import { nativeSyscalls } from './koffi.ts';
 import type { Syscalls } from './syscalls.ts';
 
@@ -83,7 +83,8 @@ export class Kernel {
 
   #text(path: string): string {
     const bytes = this.syscalls.readFile(path);
-    if (typeof bytes === 'number') throw new Error(`cannot read ${path}: ${errnoName(-bytes)}`);
+    if (typeof bytes === 'number')
+      throw new KernelError({ syscall: 'open', errno: -bytes, tried: `read ${path}` });
     return Buffer.from(bytes).toString('latin1');
   }
 

@@ -1,0 +1,151 @@
+import * as assert from 'uvu/assert';
+import { type Request, readArguments, type Settings } from '../../src/cli/arguments.ts';
+import { DEFAULT_PAGES } from '../../src/loader/session.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('cli/arguments');
+
+const read = (...args: string[]): Request => readArguments(args, '1.2.3');
+
+function settings(...args: string[]): Settings {
+  const request = read(...args);
+  if (request.action !== 'trace') throw new Error(`${args.join(' ')}: ${JSON.stringify(request)}`);
+  return request.settings;
+}
+
+function said(...args: string[]): { text: string; status: 0 | 2 } {
+  const request = read(...args);
+  if (request.action !== 'say') throw new Error(`${args.join(' ')}: ${JSON.stringify(request)}`);
+  return request;
+}
+
+const DEFAULTS: Settings = {
+  timestamp: false,
+  lport: false,
+  json: false,
+  pid: undefined,
+  family: undefined,
+  minNs: undefined,
+  probe: 'auto',
+  pages: DEFAULT_PAGES,
+  verbose: false,
+  dryRun: false,
+};
+
+test('without arguments everything is traced, as columns', () => {
+  assert.equal(settings(), DEFAULTS);
+});
+
+const accepted: [string, Partial<Settings>][] = [
+  ['-t', { timestamp: true }],
+  ['--timestamp', { timestamp: true }],
+  ['-p 181', { pid: 181 }],
+  ['-p181', { pid: 181 }],
+  ['--pid 181', { pid: 181 }],
+  ['--pid=181', { pid: 181 }],
+  ['--pid 4194304', { pid: 4_194_304 }],
+  ['-L', { lport: true }],
+  ['--lport', { lport: true }],
+  ['-4', { family: 4 }],
+  ['--ipv4', { family: 4 }],
+  ['-6', { family: 6 }],
+  ['--ipv6', { family: 6 }],
+  ['-v', { verbose: true }],
+  ['--verbose', { verbose: true }],
+  ['--json', { json: true }],
+  ['--dry-run', { dryRun: true }],
+  ['--probe kprobe', { probe: 'kprobe' }],
+  ['--probe tracepoint', { probe: 'tracepoint' }],
+  ['--probe=tp_btf', { probe: 'tp_btf' }],
+  ['--probe raw_tracepoint', { probe: 'raw_tracepoint' }],
+  ['--pages 1', { pages: 1 }],
+  ['--pages 65536', { pages: 65_536 }],
+  ['0', { minNs: 0 }],
+  ['10', { minNs: 10_000_000 }],
+  ['1.5', { minNs: 1_500_000 }],
+  ['.25', { minNs: 250_000 }],
+  ['2.', { minNs: 2_000_000 }],
+  ['0.000001', { minNs: 1 }],
+  ['-tL6 -p 7 2.5', { timestamp: true, lport: true, family: 6, pid: 7, minNs: 2_500_000 }],
+  ['2.5 -v', { minNs: 2_500_000, verbose: true }],
+  ['-- 3', { minNs: 3_000_000 }],
+];
+for (const [line, changes] of accepted)
+  test(`tcpconnlat ${line}`, () => {
+    assert.equal(settings(...line.split(' ')), { ...DEFAULTS, ...changes });
+  });
+
+const refused: [string, RegExp][] = [
+  ['--nonsense', /unknown option '--nonsense'/],
+  ['-x', /unknown option '-x'/],
+  ['-1', /unknown option '-1'/],
+  ['-- -1', /'-1' is invalid for argument 'min_ms'.*number of milliseconds from 0/],
+  ['abc', /'abc' is invalid for argument 'min_ms'/],
+  ['1e3', /'1e3' is invalid/],
+  ['0x10', /'0x10' is invalid/],
+  ['.', /'\.' is invalid/],
+  ['1,5', /'1,5' is invalid/],
+  ['NaN', /'NaN' is invalid/],
+  ['Infinity', /'Infinity' is invalid/],
+  ['9007199255', /from 0 to 9007199254/],
+  ['1 2', /too many arguments/],
+  ['-p', /argument missing/],
+  ['-p abc', /'abc' is invalid.*It must be a process id from 1 to 4194304/],
+  ['-p 0', /'0' is invalid/],
+  ['-p -1', /'-1' is invalid/],
+  ['-p 1.5', /'1\.5' is invalid/],
+  ['-p 4194305', /'4194305' is invalid/],
+  ['-4 -6', /'-4, --ipv4' cannot be used with option '-6, --ipv6'|'-6, --ipv6' cannot be used with/],
+  ['-6 --ipv4', /cannot be used with/],
+  ['--probe magic', /'magic' is invalid.*kprobe.*tracepoint/],
+  ['--pages 0', /'0' is invalid/],
+  ['--pages 3', /It must be a power of two/],
+  ['--pages 131072', /'131072' is invalid/],
+  ['--pages two', /'two' is invalid/],
+];
+for (const [line, message] of refused)
+  test(`tcpconnlat ${line}: refused with usage and status 2`, () => {
+    const { text, status } = said(...line.split(' '));
+    assert.is(status, 2);
+    const [complaint = '', usage, hint, ...more] = text.trimEnd().split('\n');
+    assert.match(complaint, /^tcpconnlat: error: /);
+    assert.match(complaint, message);
+    assert.is(usage, 'Usage: tcpconnlat [-h] [-t] [-p PID] [-L] [-4 | -6] [-v] [min_ms]');
+    assert.is(hint, "Try 'tcpconnlat --help'.");
+    assert.equal(more, []);
+  });
+
+test('an empty min_ms is refused', () => {
+  assert.is(said('').status, 2);
+});
+
+for (const flag of ['-h', '--help'])
+  test(`${flag} prints every option and the examples, with status 0`, () => {
+    const { text, status } = said(flag);
+    assert.is(status, 0);
+    assert.match(text, /^Usage: tcpconnlat \[-h\] \[-t\] \[-p PID\] \[-L\] \[-4 \| -6\] \[-v\] \[min_ms\]\n/);
+    const options = [
+      ...['-t, --timestamp', '-p, --pid <pid>', '-L, --lport', '-4, --ipv4', '-6, --ipv6', '-v, --verbose'],
+      ...['--json', '--json-schema', '--probe <way>', '--pages <n>', '--dry-run', '--version', '-h, --help'],
+    ];
+    for (const option of options) assert.ok(text.includes(`\n  ${option} `), option);
+    assert.match(text, /\nExamples:\n( {2}tcpconnlat .*\n)+$/);
+    for (const line of text.split('\n')) assert.ok(line.length <= 100, line);
+  });
+
+test('every example of the help is a command line that it takes', () => {
+  const examples = [...said('--help').text.matchAll(/^ {2}tcpconnlat((?: \S+)*)(?: {2,}|$)/gm)];
+  assert.ok(examples.length >= 5);
+  for (const [, line = ''] of examples) settings(...line.split(' ').filter(Boolean));
+});
+
+test('--version prints nothing but the version, with status 0', () => {
+  assert.equal(said('--version'), { action: 'say', text: '1.2.3\n', status: 0 });
+});
+
+test('--json-schema asks for the schema, whatever else is there', () => {
+  assert.equal(read('--json-schema'), { action: 'schema' });
+  assert.equal(read('--json', '--json-schema', '-4'), { action: 'schema' });
+});
+
+test.run();

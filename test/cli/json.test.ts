@@ -1,0 +1,100 @@
+import type { TSchema } from '@sinclair/typebox';
+import { Value } from '@sinclair/typebox/value';
+import * as assert from 'uvu/assert';
+import { jsonLine, jsonSchema } from '../../src/cli/json.ts';
+import { type ConnectRecord, recorder } from '../../src/cli/record.ts';
+import { AF_INET6, type ConnectEvent } from '../../src/programs/tcpconnlat.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('cli/json');
+
+/** An event as the decoder gives it. */
+function event(changes: Partial<ConnectEvent> = {}): ConnectEvent {
+  return {
+    attempt: { startNs: 2n ** 54n, task: { tid: 1202, pid: 1201 }, comm: 'wget' },
+    latencyNs: 1_234_567,
+    ports: { remote: 443, local: 50322 },
+    family: 2,
+    v4: { remote: Uint8Array.of(192, 0, 2, 1), local: Uint8Array.of(10, 0, 0, 7) },
+    v6: { remote: new Uint8Array(16), local: new Uint8Array(16) },
+    ...changes,
+  };
+}
+
+const schema = jsonSchema() as TSchema & { properties: Record<string, object> };
+const parse = (record: ConnectRecord): Record<string, unknown> => JSON.parse(jsonLine(record));
+
+test('an event becomes one line, numbers as numbers, names as the columns in lower case', () => {
+  const text = jsonLine(recorder()(event()));
+  assert.is(
+    text,
+    '{"time_s":0,"pid":1201,"comm":"wget","ip":4,"saddr":"10.0.0.7","lport":50322,' +
+      '"daddr":"192.0.2.1","dport":443,"lat_ms":1.234567}\n',
+  );
+});
+
+test('an event of a socket of IPv6 has the addresses of that family', () => {
+  const loopback = new Uint8Array(16).fill(1, 15);
+  const mapped = Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 127, 0, 0, 1]);
+  const { ip, saddr, daddr } = recorder()(
+    event({ family: AF_INET6, v6: { remote: mapped, local: loopback } }),
+  );
+  assert.equal({ ip, saddr, daddr }, { ip: 6, saddr: '::1', daddr: '::ffff:127.0.0.1' });
+});
+
+test('times are seconds since the first event, when the answer came', () => {
+  const toRecord = recorder();
+  const at = (startNs: bigint, latencyNs: number) =>
+    toRecord(event({ attempt: { startNs, task: { tid: 1, pid: 1 }, comm: '' }, latencyNs })).time_s;
+  const base = 2n ** 60n;
+  assert.is(at(base, 1000), 0);
+  assert.is(at(base + 500n, 1500), 0.000001);
+  assert.is(at(base + 86_400_000_000_000n, 1000), 86_400, 'exact, though a time is past 2^53 ns');
+  assert.is(at(base - 1_000_000_000n, 1000), -1, 'events of two CPUs may come out of order');
+});
+
+const lines: [string, ConnectRecord][] = [
+  ['of IPv4', recorder()(event())],
+  ['of IPv6', recorder()(event({ family: AF_INET6 }))],
+  ['with no families\u2019 addresses', recorder()(event({ v4: undefined, v6: undefined }))],
+  ['with an odd command', recorder()(event({ attempt: { ...event().attempt, comm: '"\\\n\x1b\ufffd' } }))],
+];
+for (const [what, record] of lines)
+  test(`a line ${what} is valid against the schema`, () => {
+    assert.equal([...Value.Errors(schema, parse(record))], []);
+  });
+
+test('the schema has the columns, all of them required, and no others', () => {
+  const names = ['time_s', 'pid', 'comm', 'ip', 'saddr', 'lport', 'daddr', 'dport', 'lat_ms'];
+  assert.equal(Object.keys(schema.properties), names);
+  assert.equal(schema.required, names);
+  assert.is(schema.additionalProperties, false);
+  assert.is(schema.$schema, 'https://json-schema.org/draft/2020-12/schema');
+  for (const [name, property] of Object.entries(schema.properties))
+    assert.ok('description' in property, `${name} is described`);
+});
+
+const wrong: [string, Record<string, unknown>][] = [
+  ['a port as text', { dport: '443' }],
+  ['a port that is none', { lport: 65_536 }],
+  ['an IP of 5', { ip: 5 }],
+  ['a negative latency', { lat_ms: -1 }],
+  ['a command that is too long', { comm: 'sixteen letters!' }],
+  ['another field', { retries: 1 }],
+  ['no pid', { pid: undefined }],
+];
+for (const [what, changes] of wrong)
+  test(`${what} is not valid`, () => {
+    assert.is(Value.Check(schema, { ...recorder()(event()), ...changes }), false);
+  });
+
+test('the schema survives being printed', () => {
+  const printed = JSON.parse(JSON.stringify(schema));
+  assert.equal(printed.properties.ip.anyOf, [
+    { const: 4, type: 'number' },
+    { const: 6, type: 'number' },
+  ]);
+  assert.equal([printed.type, printed.required], ['object', Object.keys(printed.properties)]);
+});
+
+test.run();

@@ -1,0 +1,340 @@
+/** The command as a process: how it starts and ends, what it leaves behind, who may run it, and what it does with its output. */
+import { execFileSync, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { Attr } from '../../src/loader/bpf.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { needsRoot, slowness, suite } from '../harness.ts';
+import { connectHere, exited, Server, until } from './connects.ts';
+import { COMMAND, Tracer } from './tracer.ts';
+
+const test = suite('live/command', { seconds: 60 });
+
+const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
+const manifest = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
+/** The bundle, which is what users get. */
+const BUNDLE = join(PROJECT, manifest.bin.tcpconnlat);
+
+let server: Server;
+test.before(async () => {
+  server = await Server.start('127.0.0.1');
+});
+test.after(() => server.close());
+
+/** Only this process's connects. */
+const OWN = ['-p', String(process.pid)];
+const HEADER = /^PID +COMM +IP +SADDR +DADDR +DPORT +LAT\(ms\)$/;
+
+/** Runs the command to its end. */
+function run(args: readonly string[], options: SpawnOptions = {}, script = COMMAND) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, ...args], {
+    ...options,
+    encoding: 'utf8',
+    timeout: 30_000 * slowness,
+  });
+  return { status, stdout, stderr };
+}
+
+// --- what it leaves behind -----------------------------------------------------------------------
+
+/** The ids of the programs that a process holds. */
+function programsOf(pid: number): number[] {
+  return readdirSync(`/proc/${pid}/fdinfo`).flatMap((fd) => {
+    const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
+    return [...info.matchAll(/^prog_id:\s*(\d+)$/gm)].map(([, id]) => Number(id));
+  });
+}
+
+/** BPF_PROG_GET_FD_BY_ID: whether the kernel still has the program. */
+function exists(kernel: Kernel, id: number): boolean {
+  const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(13);
+  if (fd >= 0) kernel.syscalls.close(fd);
+  else assert.is(fd, -Errno.ENOENT);
+  return fd >= 0;
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const)
+  test.skipIf(needsRoot, `after ${signal} nothing stays attached`, async () => {
+    const kernel = new Kernel();
+    const tracer = await Tracer.start(OWN);
+    const ids = programsOf(tracer.pid);
+    assert.ok(ids.length > 0);
+    assert.ok(ids.every((id) => exists(kernel, id)));
+    const ended = await tracer.stop(signal);
+    assert.equal(ended, signal === 'SIGKILL' ? { code: null, signal } : { code: 0, signal: null });
+    assert.is(tracer.stderr, '');
+    await until('the end of the programs', () => !ids.some((id) => exists(kernel, id)));
+  });
+
+// --- its output ----------------------------------------------------------------------------------
+
+test.skipIf(
+  needsRoot,
+  'when the header is there everything is attached: a connect from then on shows',
+  async () => {
+    const tracer = await Tracer.start(OWN);
+    await connectHere(server.port);
+    await tracer.until('the connect', () => tracer.rows().length > 0);
+    await tracer.stop();
+    assert.match(tracer.lines()[0] ?? '', HEADER);
+    assert.equal(
+      tracer.rows().map(({ DPORT }) => DPORT),
+      [String(server.port)],
+    );
+  },
+);
+
+/** The command with a pipe as its standard output, of which the test holds the other end. */
+class Piped {
+  readonly tracer: Tracer;
+  readonly #reader: number;
+  #text = '';
+  #open = true;
+
+  constructor(args: readonly string[]) {
+    const folder = mkdtempSync(join(tmpdir(), 'tsbpf-pipe-'));
+    const path = join(folder, 'pipe');
+    execFileSync('mkfifo', [path]);
+    this.#reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const writer = openSync(path, constants.O_WRONLY);
+    this.tracer = Tracer.run(args, { stdout: writer });
+    closeSync(writer);
+    rmSync(folder, { recursive: true });
+  }
+
+  /** All that has been written up to now. */
+  read(): string {
+    const chunk = Buffer.alloc(65_536);
+    for (;;) {
+      try {
+        const size = readSync(this.#reader, chunk);
+        if (size === 0) return this.#text;
+        this.#text += chunk.toString('latin1', 0, size);
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+        return this.#text;
+      }
+    }
+  }
+
+  close(): void {
+    if (this.#open) closeSync(this.#reader);
+    this.#open = false;
+  }
+}
+
+test.skipIf(needsRoot, 'into a pipe lines come as they happen', async () => {
+  const piped = new Piped(OWN);
+  try {
+    await piped.tracer.until('the header', () => piped.read().endsWith('LAT(ms)\n'));
+    for (let i = 2; i <= 4; i++) {
+      await connectHere(server.port);
+      const start = performance.now();
+      await piped.tracer.until('the line', () => piped.read().split('\n').length - 1 === i);
+      // The sweep of the rings, once a second, must not be what brings it.
+      const waited = performance.now() - start;
+      assert.ok(waited < 500 * slowness, `after ${waited} ms`);
+    }
+    assert.equal(await piped.tracer.stop(), { code: 0, signal: null });
+  } finally {
+    piped.close();
+  }
+});
+
+test.skipIf(needsRoot, 'a reader that goes away ends it, silently', async () => {
+  const piped = new Piped(OWN);
+  await piped.tracer.until('the header', () => piped.read().endsWith('LAT(ms)\n'));
+  piped.close();
+  await connectHere(server.port);
+  assert.equal(await piped.tracer.ended(), { code: 0, signal: null });
+  assert.is(piped.tracer.stderr, '');
+});
+
+test.skipIf(needsRoot, '| head -1 prints the header and ends, both with status 0', async () => {
+  const script = `"$0" "$@" | head -1; echo "\${PIPESTATUS[*]}"`;
+  const shell = spawn('bash', ['-c', script, process.execPath, COMMAND, ...OWN], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = ['', ''];
+  for (const [i, stream] of [shell.stdout, shell.stderr].entries())
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output[i] += text;
+    });
+  await until('the end', async () => {
+    await connectHere(server.port);
+    return shell.exitCode !== null;
+  });
+  await exited(shell);
+  const [header = '', status] = output[0]?.split('\n') ?? [];
+  assert.match(header, HEADER);
+  assert.is(status, '0 0');
+  assert.is(output[1], '');
+});
+
+test.skipIf(
+  needsRoot,
+  'a reader that stands still neither stops it nor fills its memory: what is dropped is counted',
+  async () => {
+    const piped = new Piped([...OWN, '-L']);
+    try {
+      await piped.tracer.until('the header', () => piped.read().endsWith('LAT(ms)\n'));
+      // More than a pipe's 64 KiB.
+      const made = 1000;
+      for (let i = 0; i < made; i += 50)
+        await Promise.all(Array.from({ length: 50 }, () => connectHere(server.port)));
+      const before = performance.now();
+      assert.equal(await piped.tracer.stop('SIGINT'), { code: 0, signal: null });
+      assert.ok(performance.now() - before < 5000 * slowness, 'it waits a moment for the reader, no more');
+      const lines = piped.read().split('\n').length - 2;
+      const dropped = Number(/^tcpconnlat: in all: (\d+) lines dropped/m.exec(piped.tracer.stderr)?.[1]);
+      assert.ok(lines > 100 && dropped > 0, `${lines} lines, ${dropped} dropped`);
+      assert.is(lines + dropped, made);
+    } finally {
+      piped.close();
+    }
+  },
+);
+
+test.skipIf(needsRoot, 'output that can\u2019t be written is an error', async () => {
+  const full = openSync('/dev/full', 'w');
+  const tracer = Tracer.run(OWN, { stdout: full });
+  closeSync(full);
+  assert.equal(await tracer.ended(), { code: 1, signal: null });
+  assert.match(
+    tracer.stderr,
+    /^tcpconnlat: cannot write the output: ENOSPC: no space left on device, write\n$/,
+  );
+});
+
+const countsLosses = !needsRoot && Number.parseInt(new Kernel().release, 10) >= 6;
+test.skipIf(
+  needsRoot || (countsLosses ? false : 'this kernel does not count losses (6.0)'),
+  'events that found their ring full are counted: shown and lost are all there were',
+  async () => {
+    const tracer = await Tracer.start([...OWN, '--pages', '1', '-L']);
+    tracer.child.kill('SIGSTOP');
+    await until('it to stop', () => /^State:\tT/m.test(readFileSync(`/proc/${tracer.pid}/status`, 'utf8')));
+    // A page holds 39 of them.
+    const made = 100 + 45 * new Kernel().onlineCpus.length;
+    for (let i = 0; i < made; i++) await connectHere(server.port);
+    tracer.child.kill('SIGCONT');
+    await tracer.until('what was kept', () => tracer.rows().length > 0);
+    assert.equal(await tracer.stop(), { code: 0, signal: null });
+    const lost = Number(/^tcpconnlat: in all: (\d+) events lost/m.exec(tracer.stderr)?.[1]);
+    assert.ok(lost > 0, tracer.stderr);
+    assert.is(tracer.rows().length + lost, made);
+  },
+);
+
+test.skipIf(needsRoot, '-v prints the way, the maps and the programs, and then the header', async () => {
+  const tracer = await Tracer.start(['-v', ...OWN]);
+  await tracer.stop();
+  const { stdout } = tracer;
+  assert.match(
+    stdout,
+    /^watching by (kprobe: the kernel has kprobes|(tp_btf|raw_tracepoint): the first way that this kernel has)\n/,
+  );
+  const marks = ['\nmap attempts: ', '\nmap events: ', '\nprogram ', '\n    0: ', '\nPID '];
+  const places = marks.map((mark) => stdout.indexOf(mark));
+  assert.ok(
+    places.every((place, i) => place > (places[i - 1] ?? 0)),
+    String(places),
+  );
+  assert.match(stdout, /^; .*tcpconnlat\.[jt]s:\d+: /m, 'with source lines');
+  assert.is(tracer.stderr, '');
+});
+
+test.skipIf(needsRoot, '-v with --json keeps the programs out of the JSON', async () => {
+  const tracer = Tracer.run(['-v', '--json', ...OWN]);
+  await tracer.until('a line', async () => {
+    await connectHere(server.port);
+    return tracer.records().length > 0;
+  });
+  await tracer.stop();
+  assert.match(tracer.stderr, /^watching by [\s\S]*\nprogram /);
+  for (const { pid, dport } of tracer.records()) assert.equal([pid, dport], [process.pid, server.port]);
+});
+
+// --- without tracing, and without being root -----------------------------------------------------
+
+for (const args of [['--nonsense'], ['-4', '-6']])
+  test(`tcpconnlat ${args.join(' ')}: usage on stderr, and status 2`, () => {
+    const { status, stdout, stderr } = run(args);
+    assert.is(status, 2);
+    assert.is(stdout, '');
+    assert.match(stderr, /^tcpconnlat: error: .*\nUsage: tcpconnlat .*\nTry 'tcpconnlat --help'\.\n$/);
+  });
+
+test('--help on stdout, and status 0', () => {
+  const { status, stdout, stderr } = run(['--help']);
+  assert.equal({ status, stderr }, { status: 0, stderr: '' });
+  assert.match(stdout, /^Usage: tcpconnlat /);
+});
+
+test('--version, as it was compiled and as it is bundled', () => {
+  const expected = { status: 0, stdout: `${manifest.version}\n`, stderr: '' };
+  assert.equal(run(['--version']), expected);
+  assert.equal(run(['--version'], {}, BUNDLE), expected);
+});
+
+test('--json-schema prints JSON', () => {
+  const { status, stdout, stderr } = run(['--json-schema']);
+  assert.equal({ status, stderr }, { status: 0, stderr: '' });
+  assert.is(JSON.parse(stdout).$schema, 'https://json-schema.org/draft/2020-12/schema');
+});
+
+const NOBODY = { uid: 65_534, gid: 65_534, cwd: '/' };
+const mayRead = `require('fs').readFileSync(${JSON.stringify(COMMAND)}); require(${JSON.stringify(join(PROJECT, 'package.json'))})`;
+const noNobody =
+  needsRoot ||
+  (spawnSync(process.execPath, ['-e', mayRead], NOBODY).status !== 0 &&
+    'the user nobody may not read this build or run this Node');
+
+const noBtf = new Kernel().btf === undefined && 'this kernel has no BTF';
+
+for (const [who, options, ways, reason] of [
+  ['anybody', {}, ['kprobe', 'tp_btf', 'raw_tracepoint'], false],
+  ['the user nobody', NOBODY, ['kprobe'], noNobody],
+] as const)
+  test.skipIf(reason || noBtf, `--dry-run, as ${who}: what is asked for is shown, and nothing loaded`, () => {
+    for (const way of ways) {
+      const { status, stdout, stderr } = run(['--dry-run', '--probe', way], options);
+      assert.equal({ status, stderr }, { status: 0, stderr: '' });
+      assert.ok(stdout.startsWith(`watching by ${way}: --probe ${way}\n`), stdout.slice(0, 80));
+      assert.match(stdout, /\nprogram \w+: .*, \d+ instructions\n[\s\S]*\(95\) exit\n\n$/);
+      assert.not.match(stdout, /^PID +COMM /m);
+    }
+  });
+
+test.skipIf(noNobody, 'tracing as the user nobody: one line that names what is missing, and status 1', () => {
+  for (const args of [[], ['--probe', 'tracepoint']]) {
+    const { status, stdout, stderr } = run(args, NOBODY);
+    assert.equal({ status, stdout }, { status: 1, stdout: '' });
+    assert.match(stderr, /^tcpconnlat: .*lacks CAP_BPF and CAP_PERFMON .*run it as root\n$/);
+  }
+});
+
+test.skipIf(noBtf, 'the source lines in the bundle’s listing are those of the sources', () => {
+  const { stdout } = run(['--dry-run', '--probe', 'kprobe'], {}, BUNDLE);
+  const shown = [...stdout.matchAll(/^; (src\/programs\/\S+):(\d+): (.*)$/gm)];
+  assert.ok(shown.length > 20, `${shown.length} source lines`);
+  for (const [, file = '', line, text] of shown) {
+    const source = readFileSync(join(PROJECT, file), 'utf8').split('\n');
+    assert.is(text, source[Number(line) - 1]?.trim(), `${file}:${line}`);
+  }
+});
+
+test.run();

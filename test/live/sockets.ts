@@ -1,0 +1,183 @@
+/**
+ * A process that makes sockets the way C does, one call after the other, as it is told to: blocking connects, other protocols, a
+ * backlog of 0, sockets that stay open. Node's own do none of that. Started by `Peer` in connects.ts.
+ */
+import { createRequire } from 'node:module';
+import { constants } from 'node:os';
+import type * as Koffi from 'koffi';
+
+/** Where a socket is bound or connects to. IPv6 where the address has a colon. */
+export interface Endpoint {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A socket of its own kind: TCP, blocking, not bound, if nothing else is said. */
+export interface Kind {
+  readonly type?: 'stream' | 'dgram' | 'raw';
+  readonly protocol?: number;
+  readonly nonBlocking?: boolean;
+  /** Whether it gets a local port before it connects. */
+  readonly bound?: boolean;
+  /** The socket that is to connect, instead of a new one. */
+  readonly fd?: number;
+}
+
+/** What became of a connect. */
+export interface Connected {
+  readonly fd: number;
+  /** Empty where it succeeded, else the error's name. */
+  readonly error: string;
+  /** On the kernel's monotonic clock, in ms: before the call, and after it. */
+  readonly begin: number;
+  readonly end: number;
+  /** What getsockname says after the connect. */
+  readonly localPort: number;
+  /** Where it was bound before. */
+  readonly boundPort: number;
+}
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const TYPES = { stream: 1, dgram: 2, raw: 3 } as const;
+const SOCK_NONBLOCK = 0x800;
+const SOCK_CLOEXEC = 0x80000;
+const CLONE_NEWNET = 0x40000000;
+
+const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+const libc = koffi.load(null);
+const socket = libc.func('int socket(int domain, int type, int protocol)');
+const bind = libc.func('int bind(int fd, void *address, int length)');
+const connect = libc.func('int connect(int fd, void *address, int length)');
+const listen = libc.func('int listen(int fd, int backlog)');
+const accept = libc.func('int accept(int fd, void *address, void *length)');
+const getsockname = libc.func('int getsockname(int fd, void *address, void *length)');
+const close = libc.func('int close(int fd)');
+const unshare = libc.func('int unshare(int flags)');
+
+/** The name of errno. */
+function lastError(): string {
+  const number = koffi.errno();
+  return Object.entries(constants.errno).find(([, value]) => value === number)?.[0] ?? `errno ${number}`;
+}
+
+function check(result: number, call: string): number {
+  if (result < 0) throw new Error(`${call}: ${lastError()}`);
+  return result;
+}
+
+/** struct sockaddr_in or sockaddr_in6. */
+function sockaddr({ address, port }: Endpoint): Buffer {
+  const v6 = address.includes(':');
+  const bytes = Buffer.alloc(v6 ? 28 : 16);
+  bytes.writeUInt16LE(v6 ? AF_INET6 : AF_INET, 0);
+  bytes.writeUInt16BE(port, 2);
+  bytes.set(v6 ? bytesOfIPv6(address) : bytesOfIPv4(address), v6 ? 8 : 4);
+  return bytes;
+}
+
+function bytesOfIPv4(address: string): number[] {
+  return address.split('.').map(Number);
+}
+
+function bytesOfIPv6(address: string): Uint8Array {
+  const [head = '', tail = ''] = address.split('::');
+  const groups = (part: string): number[] =>
+    part.split(':').flatMap((group) => {
+      if (group.includes('.')) return bytesOfIPv4(group);
+      return group === '' ? [] : [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 255];
+    });
+  const bytes = new Uint8Array(16);
+  bytes.set(groups(head));
+  bytes.set(groups(tail), 16 - groups(tail).length);
+  return bytes;
+}
+
+function open({ address }: Endpoint, { type = 'stream', protocol = 0, nonBlocking }: Kind): number {
+  const flags = TYPES[type] | SOCK_CLOEXEC | (nonBlocking ? SOCK_NONBLOCK : 0);
+  return check(socket(address.includes(':') ? AF_INET6 : AF_INET, flags, protocol), 'socket');
+}
+
+function bindTo(fd: number, endpoint: Endpoint): void {
+  const address = sockaddr(endpoint);
+  check(bind(fd, address, address.length), 'bind');
+}
+
+function portOf(fd: number): number {
+  const address = Buffer.alloc(28);
+  check(getsockname(fd, address, new Uint32Array([address.length])), 'getsockname');
+  return address.readUInt16BE(2);
+}
+
+const now = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+const operations = {
+  connect(to: Endpoint, kind: Kind = {}): Connected {
+    const fd = kind.fd ?? open(to, kind);
+    if (kind.bound) bindTo(fd, { address: to.address, port: 0 });
+    const boundPort = kind.bound ? portOf(fd) : 0;
+    const address = sockaddr(to);
+    const begin = now();
+    const result: number = connect(fd, address, address.length);
+    const error = result < 0 ? lastError() : '';
+    return { fd, error, begin, end: now(), localPort: portOf(fd), boundPort };
+  },
+  /** Connects a socket to itself. */
+  connectToSelf(address: string): Connected {
+    const fd = open({ address, port: 0 }, {});
+    bindTo(fd, { address, port: 0 });
+    return operations.connect({ address, port: portOf(fd) }, { fd });
+  },
+  listen(address: string, backlog: number, kind: Kind = {}): { fd: number; port: number } {
+    const fd = open({ address, port: 0 }, kind);
+    bindTo(fd, { address, port: 0 });
+    check(listen(fd, backlog), 'listen');
+    return { fd, port: portOf(fd) };
+  },
+  /** A port of loopback that nobody listens on: it stays taken. */
+  closedPort(address: string): number {
+    const fd = open({ address, port: 0 }, {});
+    bindTo(fd, { address, port: 0 });
+    return portOf(fd);
+  },
+  accept(fd: number): number {
+    return check(accept(fd, null, null), 'accept');
+  },
+  close(...fds: number[]): void {
+    for (const fd of fds) check(close(fd), 'close');
+  },
+  /** Goes to a network of its own, which has no routes. */
+  leaveNetwork(): void {
+    check(unshare(CLONE_NEWNET), 'unshare');
+  },
+  /** Gives this process another name. */
+  rename(name: string): void {
+    process.title = name;
+  },
+};
+
+/** What a peer can be asked for. */
+export type Operations = typeof operations;
+
+/** A call of one of the operations, and its answer. */
+export interface Call {
+  readonly id: number;
+  readonly operation: keyof Operations;
+  readonly args: readonly unknown[];
+}
+export type Answer = { readonly id: number } & ({ readonly result: unknown } | { readonly error: string });
+
+function answer({ id, operation, args }: Call): Answer {
+  try {
+    const run = operations[operation] as (...args: readonly unknown[]) => unknown;
+    return { id, result: run(...args) };
+  } catch (error) {
+    return { id, error: `${operation}: ${(error as Error).message}` };
+  }
+}
+
+if (process.send) {
+  process.on('message', (call: Call) => process.send?.(answer(call)));
+  process.on('disconnect', () => process.exit());
+  process.send({ id: 0, result: undefined } satisfies Answer);
+}

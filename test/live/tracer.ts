@@ -1,0 +1,138 @@
+/** The command as a child process, for the live tests, and the ways that the running kernel can be watched. */
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import type { Attachment } from '../../src/asm/program.ts';
+import type { ConnectRecord } from '../../src/cli/record.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { refusal } from '../../src/loader/probe.ts';
+import type { Way } from '../../src/programs/tcpconnlat.ts';
+import { needsRoot } from '../harness.ts';
+import { built, connectHere, exited, type Server, until } from './connects.ts';
+
+/** The command, as it was compiled with the tests. */
+export const COMMAND = built('../../src/cli/tcpconnlat');
+
+export const WAYS: readonly Way[] = ['kprobe', 'tp_btf', 'raw_tracepoint'];
+
+/** Why the running kernel can't be watched that way, or false. */
+export function refusalOf(way: Way): string | false {
+  if (needsRoot) return needsRoot;
+  const kernel = new Kernel();
+  const tracepoint = 'inet_sock_set_state';
+  const btfId = kernel.btf?.find('typedef', `btf_trace_${tracepoint}`);
+  if (btfId === undefined) return 'this kernel has no BTF';
+  const attachments: Record<Way, Attachment> = {
+    kprobe: { kind: 'kprobe', symbol: 'tcp_v4_connect' },
+    tp_btf: { kind: 'tp_btf', tracepoint, btfId },
+    raw_tracepoint: { kind: 'raw_tracepoint', tracepoint },
+  };
+  return refusal(kernel, attachments[way])?.message ?? false;
+}
+
+/** How a command is started. */
+export interface Start extends Pick<SpawnOptions, 'uid' | 'gid' | 'cwd'> {
+  /** A descriptor for its standard output; if not given, that is kept in `stdout`. */
+  readonly stdout?: number;
+}
+
+/** The command, tracing. */
+export class Tracer {
+  readonly child: ChildProcess;
+  /** All it has printed. */
+  stdout = '';
+  stderr = '';
+
+  private constructor(child: ChildProcess) {
+    this.child = child;
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.stdout += text;
+    });
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text;
+    });
+  }
+
+  /** Starts it, and waits for nothing. */
+  static run(args: readonly string[], { stdout, ...options }: Start = {}): Tracer {
+    return new Tracer(
+      spawn(process.execPath, [COMMAND, ...args], {
+        ...options,
+        stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
+      }),
+    );
+  }
+
+  /** Starts it, and waits for the header: everything is attached then. */
+  static async start(args: readonly string[], options: Start = {}): Promise<Tracer> {
+    const tracer = Tracer.run(args, options);
+    await tracer.until('the header', () => /^(TIME\(s\) +)?PID +COMM /m.test(tracer.stdout));
+    return tracer;
+  }
+
+  /**
+   * Starts it with JSON, which has no header: attached is what shows connects. So connects are made, until one of them shows.
+   * Those go to `beacon`, a port that is for nothing else.
+   */
+  static async startJson(args: readonly string[], beacon: Server, host: string): Promise<Tracer> {
+    const tracer = Tracer.run(['--json', ...args]);
+    await tracer.until('a connect', async () => {
+      await connectHere(beacon.port, host);
+      return tracer.records().some(({ dport }) => dport === beacon.port);
+    });
+    return tracer;
+  }
+
+  get pid(): number {
+    return this.child.pid as number;
+  }
+
+  /** The whole lines of stdout. */
+  lines(): string[] {
+    return this.stdout.split('\n').slice(0, -1);
+  }
+
+  /** The lines of JSON. */
+  records(): ConnectRecord[] {
+    return this.lines().map((line) => JSON.parse(line));
+  }
+
+  /** The lines of columns, by the names of the header. */
+  rows(): Record<string, string>[] {
+    const lines = this.lines();
+    const header = lines.findIndex((line) => /^(TIME\(s\) +)?PID /.test(line));
+    const names = lines[header]?.split(/ +/) ?? [];
+    return lines
+      .slice(header + 1)
+      .map((line) => Object.fromEntries(line.split(/ +/).map((text, i) => [names[i], text])));
+  }
+
+  until<T>(what: string, condition: () => T | Promise<T>): Promise<NonNullable<T>> {
+    return until(
+      what,
+      () => {
+        const { exitCode, signalCode } = this.child;
+        if (exitCode !== null || signalCode !== null)
+          throw new Error(`the command ended: ${exitCode ?? signalCode}\n${this.stderr}`);
+        return condition();
+      },
+      () => `stdout:\n${this.stdout.slice(-4000)}\nstderr:\n${this.stderr}`,
+    );
+  }
+
+  /** Waits for its end, when it has shown all it has seen. */
+  async ended(): Promise<{ code: number | null; signal: string | null }> {
+    const streams = [this.child.stdout, this.child.stderr].map(
+      (stream) =>
+        new Promise((resolve) =>
+          !stream || stream.closed ? resolve(undefined) : stream.once('close', resolve),
+        ),
+    );
+    const how = await exited(this.child);
+    await Promise.all(streams);
+    return how;
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<{ code: number | null; signal: string | null }> {
+    this.child.kill(signal);
+    return this.ended();
+  }
+}

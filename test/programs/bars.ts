@@ -1,0 +1,100 @@
+/** What the programs may cost at most, for any kernel's types. */
+import * as assert from 'uvu/assert';
+import { type Assembled, assemble } from '../../src/asm/assemble.ts';
+import type { Target } from '../../src/asm/target.ts';
+import { type Options, tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
+import { isConditional, type Path, pathsOf } from './paths.ts';
+
+/** include/net/tcp_states.h */
+const TCP_SYN_SENT = 2;
+
+/** The program of a tool that has this name. */
+export function programOf(options: Options, name: string, on: Target): Assembled {
+  const found = tcpconnlat(options, on).programs.find((program) => program.name === name);
+  if (!found) throw new Error(`no program ${name}`);
+  return assemble(found.instructions);
+}
+
+const slots = ({ bytes }: Assembled): number => bytes.length / 8;
+const atMost = (most: number, number: number, what: string) =>
+  assert.ok(number <= most, `${number} ${what} instead of ${most}`);
+const mostHelpers = (program: Assembled): number =>
+  Math.max(...pathsOf(program).map(({ helpers }) => helpers.length));
+const conditions = ({ instructions }: Path): number[] =>
+  instructions.filter(isConditional).map(({ imm }) => imm);
+
+function shortest(program: Assembled): Path {
+  const [path] = pathsOf(program);
+  if (!path) throw new Error('no path');
+  return path;
+}
+
+/** A promise about the programs of one way, and what checks it for a target. */
+export interface Bar {
+  readonly way: Way;
+  readonly promise: string;
+  readonly check: (on: Target) => void;
+}
+
+export const BARS: readonly Bar[] = [
+  {
+    way: 'kprobe',
+    promise: 'the connect program has at most 26 slots',
+    check(on) {
+      for (const family of [4, 6] as const)
+        atMost(26, slots(programOf({ way: 'kprobe' }, `tcp_v${family}_connect`, on)), 'slots');
+    },
+  },
+  {
+    way: 'kprobe',
+    promise: 'the answer program has at most 70 slots and calls at most 6 helpers on its longest way',
+    check(on) {
+      const answer = programOf({ way: 'kprobe' }, 'tcp_rcv_state', on);
+      atMost(70, slots(answer), 'slots');
+      atMost(6, mostHelpers(answer), 'helpers');
+    },
+  },
+  {
+    way: 'kprobe',
+    promise: 'a socket that isn\u2019t connecting is left by its state after at most 12 instructions',
+    check(on) {
+      const path = shortest(programOf({ way: 'kprobe' }, 'tcp_rcv_state', on));
+      assert.equal(conditions(path), [TCP_SYN_SENT]);
+      atMost(12, path.instructions.length, 'instructions');
+      atMost(1, path.helpers.length, 'helpers');
+    },
+  },
+  {
+    way: 'kprobe',
+    promise: 'a socket that ends is only looked for in the table',
+    check(on) {
+      const paths = pathsOf(programOf({ way: 'kprobe' }, 'tcp_destroy', on));
+      assert.equal(
+        paths.map(({ helpers }) => helpers),
+        [[3]],
+        'bpf_map_delete_elem',
+      );
+    },
+  },
+  {
+    way: 'tp_btf',
+    promise: 'the program has at most 90 slots and calls at most 5 helpers on its longest way',
+    check(on) {
+      const state = programOf({ way: 'tp_btf' }, 'inet_sock_state', on);
+      atMost(90, slots(state), 'slots');
+      atMost(5, mostHelpers(state), 'helpers');
+    },
+  },
+  ...(['tp_btf', 'raw_tracepoint'] as const).map(
+    (way): Bar => ({
+      way,
+      promise: 'other changes of state are left after 5 instructions',
+      check(on) {
+        const path = shortest(programOf({ way }, 'inet_sock_state', on));
+        assert.is(path.instructions.length, 5);
+        assert.equal(conditions(path), [TCP_SYN_SENT, TCP_SYN_SENT], 'by the new state and the old');
+        assert.equal(path.helpers, []);
+      },
+    }),
+  ),
+];

@@ -1,0 +1,64 @@
+/**
+ * Kernel types that the programs of tcpconnlat can be made for on any machine: sockets as Linux 6.18 on x86-64 lays them out, with what
+ * the programs read and nothing else.
+ */
+import { Btf } from '../../src/asm/btf.ts';
+import { BtfWriter } from '../asm/btf-writer.ts';
+
+/** Where the fields lie, in bytes. */
+export const At = {
+  addrpair: 0,
+  portpair: 12,
+  family: 16,
+  state: 18,
+  v6Remote: 56,
+  v6Local: 72,
+  err: 284,
+  protocol: 532,
+  sport: 814,
+} as const;
+
+export interface Variations {
+  /** Whether sockets have addresses of IPv6 (CONFIG_IPV6). */
+  readonly ipv6?: boolean;
+  /** Whether sk_protocol is a bit field of 8 bits, as until Linux 5.5. */
+  readonly bitField?: boolean;
+  /** Whether there is the tracepoint inet_sock_set_state. */
+  readonly tracepoint?: boolean;
+}
+
+/** The types of a kernel that differs from 6.18 in so much. */
+export function socketTypes({ ipv6 = true, bitField = false, tracepoint = true }: Variations = {}): Btf {
+  const w = new BtfWriter();
+  const u8 = w.int('unsigned char', 1);
+  const u16 = w.int('short unsigned int', 2);
+  const u32 = w.int('unsigned int', 4);
+  const u64 = w.int('long unsigned int', 8);
+  const s32 = w.int('int', 4, 1);
+  const in6 = w.struct('in6_addr', 16, [{ name: 'u6_addr8', type: w.array(u8, 16), bits: 0 }]);
+  const member = (name: string, type: number, offset: number) => ({ name, type, bits: offset * 8 });
+  const v6 = [member('skc_v6_daddr', in6, At.v6Remote), member('skc_v6_rcv_saddr', in6, At.v6Local)];
+  const common = w.struct('sock_common', 136, [
+    member('skc_addrpair', u64, At.addrpair),
+    member('skc_portpair', u32, At.portpair),
+    member('skc_family', u16, At.family),
+    member('skc_state', w.volatile(u8), At.state),
+    ...(ipv6 ? v6 : []),
+  ]);
+  const protocol = bitField
+    ? { name: 'sk_protocol', type: u32, bits: At.protocol * 8 + 8, size: 8 }
+    : member('sk_protocol', u16, At.protocol);
+  const sock = w.struct(
+    'sock',
+    784,
+    [member('__sk_common', common, 0), member('sk_err', s32, At.err), protocol],
+    bitField,
+  );
+  w.struct('inet_sock', 1016, [member('sk', sock, 0), member('inet_sport', u16, At.sport)]);
+  if (tracepoint)
+    w.typedef(
+      'btf_trace_inet_sock_set_state',
+      w.pointer(w.prototype(0, { data: w.pointer(0), sk: w.pointer(sock), oldstate: s32, newstate: s32 })),
+    );
+  return Btf.parse(w.blob());
+}

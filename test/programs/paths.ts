@@ -1,0 +1,56 @@
+/** All ways through a program, from its first instruction to an exit: what each executes and calls. */
+import type { Assembled } from '../../src/asm/assemble.ts';
+import type { Instruction } from '../../src/asm/instruction.ts';
+
+/** One way through a program. */
+export interface Path {
+  /** In the order of execution. An lddw is one instruction of two slots. */
+  readonly instructions: readonly Instruction[];
+  /** Numbers of the helpers that it calls. */
+  readonly helpers: readonly number[];
+}
+
+// RFC 9669, section 4.3: instruction classes and jump operations.
+const JMP = 0x05;
+const JMP32 = 0x06;
+const JA = 0x00;
+const CALL = 0x80;
+const EXIT = 0x90;
+const LDDW = 0x18;
+
+/** Whether it is a jump that depends on a comparison. */
+export function isConditional({ opcode }: Instruction): boolean {
+  const kind = opcode & 0x07;
+  return (kind === JMP || kind === JMP32) && ![JA, CALL, EXIT].includes(opcode & 0xf0);
+}
+
+/** The slots that may follow an instruction. */
+function next(slot: number, instruction: Instruction): number[] {
+  const { opcode, off, imm } = instruction;
+  const kind = opcode & 0x07;
+  const after = slot + (opcode === LDDW ? 2 : 1);
+  if (kind !== JMP && kind !== JMP32) return [after];
+  if (isConditional(instruction)) return [after, after + off];
+  if ((opcode & 0xf0) === EXIT) return [];
+  if ((opcode & 0xf0) === CALL) return [after];
+  return [after + (kind === JMP ? off : imm)];
+}
+
+/** Every path of a program without loops, the shortest first. Throws for one with a loop. */
+export function pathsOf({ instructions }: Assembled): Path[] {
+  const bySlot = new Map(instructions.map(({ slot, instruction }) => [slot, instruction]));
+  const paths: Path[] = [];
+  const walk = (slot: number, before: readonly Instruction[]): void => {
+    const instruction = bySlot.get(slot);
+    if (!instruction || before.length > instructions.length) throw new Error(`no way on from slot ${slot}`);
+    const so = [...before, instruction];
+    const ways = next(slot, instruction);
+    if (ways.length === 0) {
+      const calls = so.filter(({ opcode }) => opcode === (JMP | CALL));
+      paths.push({ instructions: so, helpers: calls.map(({ imm }) => imm) });
+    }
+    for (const way of ways) walk(way, so);
+  };
+  walk(0, []);
+  return paths.sort((a, b) => a.instructions.length - b.instructions.length);
+}

@@ -1,0 +1,202 @@
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { Btf, NoSuchField } from '../../src/asm/btf.ts';
+import { disassemble } from '../../src/asm/disassemble.ts';
+import { layoutOf } from '../../src/asm/layout.ts';
+import { NoKernelTypes, target } from '../../src/asm/target.ts';
+import { listTool } from '../../src/cli/listing.ts';
+import { type Options, tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
+import { BtfWriter } from '../asm/btf-writer.ts';
+import { suite } from '../harness.ts';
+import { BARS } from './bars.ts';
+import { assertGolden } from './golden.ts';
+import { At, socketTypes } from './kernel.ts';
+
+const test = suite('programs/tcpconnlat');
+
+const WAYS: readonly Way[] = ['kprobe', 'tp_btf', 'raw_tracepoint'];
+const x64 = target('x64', socketTypes());
+
+/** The text of all the programs. */
+function text(options: Options, on = x64): string[] {
+  return tcpconnlat(options, on)
+    .programs.flatMap(({ instructions }) => assemble(instructions).instructions)
+    .map(({ instruction }) => disassemble(instruction));
+}
+
+for (const { way, promise, check } of BARS)
+  test(`${way}: ${promise}`, () => {
+    check(x64);
+  });
+
+// --- options -------------------------------------------------------------------------------------
+
+const OPTIONS = {
+  pid: { pid: 4_190_001 },
+  minNs: { minNs: 1_234_567 },
+  family4: { family: 4 },
+  family6: { family: 6 },
+  localPort: { localPort: true },
+} as const satisfies Record<string, Partial<Options>>;
+
+for (const way of WAYS) {
+  test(`${way}: a pid is one shift and one comparison, and not there without`, () => {
+    const [without, some] = [text({ way }), text({ way, ...OPTIONS.pid })];
+    const compares = (lines: string[]) => lines.filter((line) => line.includes('0x3fef31'));
+    assert.equal(compares(without), []);
+    const connects = way === 'kprobe' ? 2 : 1;
+    assert.is(compares(some).length, connects);
+    assert.is(some.length, without.length + 2 * connects);
+    assert.equal(
+      without.filter((line) => line.includes('>>= 32')),
+      [],
+    );
+  });
+
+  test(`${way}: a least latency is one comparison, and not there without`, () => {
+    const [without, some] = [text({ way }), text({ way, ...OPTIONS.minNs })];
+    const compares = (lines: string[]) => lines.filter((line) => line.includes('0x12d687'));
+    assert.equal(compares(without), []);
+    assert.is(compares(some).length, 1);
+    assert.match(
+      String(compares(some)),
+      /^\(a5\) if r0 < /,
+      'unsigned: one below zero passes, and is counted',
+    );
+    assert.is(some.length, without.length + 1);
+    assert.equal(text({ way, minNs: 0 }), without, '0 is none');
+  });
+
+  test(`${way}: a least latency of more than 31 bits is compared whole`, () => {
+    const lines = text({ way, minNs: 86_400_000_000_000 });
+    assert.ok(
+      lines.some((line) => line.includes('0x4e94914f0000')),
+      lines.join('\n'),
+    );
+  });
+
+  test(`${way}: of one family, the other\u2019s addresses are neither read nor sent`, () => {
+    const size = (options: Partial<Options>) =>
+      layoutOf(tcpconnlat({ way, ...options }, x64).events.schema).size;
+    assert.is(size({}) - size({ family: 4 }), 32);
+    assert.is(size({}) - size({ family: 6 }), 8);
+  });
+
+  test(`${way}: the local port costs nothing where it is not asked for`, () => {
+    const [without, some] = [text({ way }), text({ way, ...OPTIONS.localPort })];
+    if (way === 'kprobe') assert.equal(some, without, 'and nothing at all as kprobes');
+    else assert.ok(some.length > without.length);
+  });
+
+  test(`${way}: the table has room for as many as are asked for`, () => {
+    assert.is(tcpconnlat({ way }, x64).attempts.maxEntries, 10_240);
+    assert.is(tcpconnlat({ way, maxAttempts: 2 }, x64).attempts.maxEntries, 2);
+  });
+
+  test(`${way}: every combination of options makes programs, the same ones each time`, () => {
+    for (const pid of [undefined, 1])
+      for (const family of [undefined, 4, 6] as const)
+        for (const minNs of [undefined, 1, 2 ** 40])
+          for (const localPort of [false, true]) {
+            const options = { way, pid, family, minNs, localPort };
+            assert.equal(text(options), text(options));
+          }
+  });
+}
+
+test('tp_btf: the addresses are read from where the types have them', () => {
+  const reads = (family: 4 | 6 | undefined, at: number) =>
+    text({ way: 'tp_btf', family }).some((line) => line.endsWith(`= *(u64 *)(r7 +${at})`));
+  const read = (family?: 4 | 6) => [At.addrpair, At.v6Remote, At.v6Local].map((at) => reads(family, at));
+  assert.equal(read(), [true, true, true]);
+  assert.equal(read(4), [true, false, false]);
+  assert.equal(read(6), [false, true, true]);
+});
+
+test('kprobe: only the functions of the families that are wanted are probed', () => {
+  const symbols = (family?: 4 | 6) =>
+    tcpconnlat({ way: 'kprobe', family }, x64).programs.map(({ attachment, optional }) => [
+      attachment.kind === 'kprobe' && attachment.symbol,
+      optional,
+    ]);
+  const always = [
+    ['tcp_v4_destroy_sock', false],
+    ['tcp_rcv_state_process', false],
+  ];
+  assert.equal(symbols(), [...always, ['tcp_v4_connect', false], ['tcp_v6_connect', true]]);
+  assert.equal(symbols(4), [...always, ['tcp_v4_connect', false]]);
+  assert.equal(symbols(6), [...always, ['tcp_v6_connect', false]], 'IPv6 is not optional where it is all');
+});
+
+test('what clears the table is attached before what fills it', () => {
+  const names = tcpconnlat({ way: 'kprobe' }, x64).programs.map(({ name }) => name);
+  assert.equal(names, ['tcp_destroy', 'tcp_rcv_state', 'tcp_v4_connect', 'tcp_v6_connect']);
+});
+
+// --- targets -------------------------------------------------------------------------------------
+
+test('on arm64 only the places of a kprobe\u2019s arguments differ', () => {
+  const arm64 = target('arm64', socketTypes());
+  const [there, here] = [text({ way: 'kprobe' }, arm64), text({ way: 'kprobe' })];
+  const differing = here.flatMap((line, i) => (line === there[i] ? [] : [[line, there[i]]]));
+  assert.is(there.length, here.length);
+  assert.is(differing.length, 4, 'one a program');
+  for (const [x, a] of differing) {
+    assert.match(String(x), /= \*\(u64 \*\)\(r\d \+112\)$/);
+    assert.is(a, x?.replace('+112', '+0'));
+  }
+  for (const way of ['tp_btf', 'raw_tracepoint'] as const)
+    assert.equal(text({ way }, arm64), text({ way }), 'a tracepoint\u2019s arguments are an array');
+});
+
+for (const way of WAYS)
+  test(`${way}: on a kernel without IPv6 there are no addresses of IPv6`, () => {
+    const without = target('x64', socketTypes({ ipv6: false }));
+    const { events } = tcpconnlat({ way }, without);
+    assert.equal(
+      ['v4', 'v6'].map((name) => name in events.schema.properties),
+      [true, false],
+    );
+    assert.ok(text({ way }, without).length < text({ way }).length);
+  });
+
+test('an older kernel’s protocol is a bit field of 8 bits, at another place', () => {
+  const old = target('x64', socketTypes({ bitField: true }));
+  for (const { check } of BARS) check(old);
+  assert.ok(text({ way: 'tp_btf' }, old).includes(`(71) r0 = *(u8 *)(r6 +${At.protocol + 1})`));
+});
+
+test('without kernel types, or with some that lack sockets, it says what is missing', () => {
+  const without = target('x64');
+  const empty = new BtfWriter();
+  empty.int('int', 4);
+  const strange = target('x64', Btf.parse(empty.blob()));
+  for (const way of WAYS) {
+    assert.throws(
+      () => tcpconnlat({ way }, without),
+      (error: unknown) => error instanceof NoKernelTypes,
+    );
+    assert.throws(() => tcpconnlat({ way }, strange));
+  }
+  assert.throws(
+    () => tcpconnlat({ way: 'kprobe' }, strange),
+    (error: unknown) => error instanceof NoSuchField,
+  );
+});
+
+// --- listings ------------------------------------------------------------------------------------
+
+const EVERYTHING = { pid: 4242, minNs: 1_500_000, localPort: true } as const;
+const listings: [string, Options][] = [
+  ...WAYS.map((way): [string, Options] => [`${way}.txt`, { way }]),
+  ...WAYS.map((way): [string, Options] => [`${way}-p-L-4-min.txt`, { way, family: 4, ...EVERYTHING }]),
+];
+for (const [file, options] of listings)
+  test(`the programs are those of golden/${file}`, () => {
+    assertGolden(
+      file,
+      listTool(tcpconnlat(options, x64), () => undefined),
+    );
+  });
+
+test.run();
