@@ -47,8 +47,13 @@ const arm64: Architecture = {
 /** Every architecture there are numbers for. */
 export const architectures: { readonly [Name in ArchitectureName]: Architecture } = { x64, arm64 };
 
+/** An architecture that there are no numbers for. */
+export class UnknownArchitecture extends RangeError {
+  override readonly name = 'UnknownArchitecture';
+}
+
 /**
- * The architecture of that name, as `process.arch` has it. Throws RangeError for any but `x64` and `arm64`.
+ * The architecture of that name, as `process.arch` has it. Throws UnknownArchitecture for any but `x64` and `arm64`.
  */
 export function architectureOf(name: string): Architecture {
   if (Object.hasOwn(architectures, name)) return architectures[name as ArchitectureName];
