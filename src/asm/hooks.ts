@@ -22,6 +22,17 @@ export function kprobe(symbol: string, target: Target, body: Body, options: Opti
   return program({ kind: 'kprobe', symbol }, target, context, body, options);
 }
 
+/**
+ * The entry of a kernel function, with all its arguments (Linux 5.5): called by the function itself, without a trap. Structures
+ * are read by plain loads. Where the kernel's types have no such function the program is made nevertheless, and loading it
+ * throws NoSuchSymbolError.
+ */
+export function fentry(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
+  const btfId = kernelTypes(target, `the function ${symbol}`).find('func', symbol);
+  const context = { argument: slot, trusted: true, name: `fentry ${symbol}` };
+  return program({ kind: 'fentry', symbol, btfId }, target, context, body, options);
+}
+
 /** A raw tracepoint (Linux 4.17): its arguments as the kernel passes them. Structures are read by probe. */
 export function rawTracepoint(
   tracepoint: string,
@@ -41,7 +52,7 @@ export function tpBtf(tracepoint: string, target: Target, body: Body, options: O
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
 }
 
-/** Arguments of raw tracepoints are an array of u64, 12 at most (MAX_BPF_FUNC_ARGS, include/linux/bpf.h). */
+/** Arguments of raw tracepoints and of fentry are an array of u64, 12 at most (MAX_BPF_FUNC_ARGS, include/linux/bpf.h). */
 function slot(n: number): number | undefined {
   return n >= 0 && n < 12 ? 8 * n : undefined;
 }
@@ -53,7 +64,7 @@ function program(
   body: Body,
   { name, optional = false }: Options,
 ): ProgramSpec {
-  const of = attachment.kind === 'kprobe' ? attachment.symbol : attachment.tracepoint;
+  const of = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
   const builder = new Builder(target, context);
   body(builder);
   return {

@@ -9,6 +9,11 @@ import type { MapSpec } from './map.ts';
 export type Attachment =
   /** The entry of a kernel function (program type kprobe). */
   | { readonly kind: 'kprobe'; readonly symbol: string }
+  /**
+   * The entry of a kernel function, its arguments known by BTF (Linux 5.5). `btfId` is that of the function; absent where the
+   * kernel's types don't have it, since it is inlined, in a module, or not there at all.
+   */
+  | { readonly kind: 'fentry'; readonly symbol: string; readonly btfId?: number }
   /** A raw tracepoint (Linux 4.17): arguments as the kernel passes them, read by probe reads. */
   | { readonly kind: 'raw_tracepoint'; readonly tracepoint: string }
   /** A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5); `btfId` is that of `btf_trace_*`. */

@@ -4,8 +4,8 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { DEFAULT_PAGES } from '../loader/session.ts';
 
-/** What `--probe` takes. The last two are the grades of `tracepoint`, by name. */
-export const PROBES = ['auto', 'kprobe', 'tracepoint', 'tp_btf', 'raw_tracepoint'] as const;
+/** What `--probe` takes. The last ones are the grades of `tracepoint`, by name. */
+export const PROBES = ['auto', 'kprobe', 'fentry', 'tracepoint', 'tp_btf', 'raw_tracepoint'] as const;
 export type Probe = (typeof PROBES)[number];
 
 /** What the user asked for. */

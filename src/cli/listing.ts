@@ -36,9 +36,7 @@ function listProgram({ name, attachment, instructions }: ProgramSpec, locate: Lo
 }
 
 function describe(attachment: Attachment): string {
-  return attachment.kind === 'kprobe'
-    ? `kprobe ${attachment.symbol}`
-    : `${attachment.kind} ${attachment.tracepoint}`;
+  return `${attachment.kind} ${'symbol' in attachment ? attachment.symbol : attachment.tracepoint}`;
 }
 
 function listInstructions({ instructions }: Assembled, locate: Locate): string {

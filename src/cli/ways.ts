@@ -12,6 +12,7 @@ import type { Probe, Settings } from './arguments.ts';
 const ORDER: Record<Probe, readonly Way[]> = {
   auto: ['kprobe', 'tp_btf', 'raw_tracepoint'],
   kprobe: ['kprobe'],
+  fentry: ['fentry'],
   tracepoint: ['tp_btf', 'raw_tracepoint'],
   tp_btf: ['tp_btf'],
   raw_tracepoint: ['raw_tracepoint'],

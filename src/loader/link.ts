@@ -6,7 +6,7 @@
 import type { Attachment } from '../asm/program.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type Failure, NoSuchSymbolError, noKprobes } from './errors.ts';
+import { type Failure, type KernelError, NoSuchSymbolError, noKprobes } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC } from './perf-event.ts';
 import { refused } from './permission.ts';
@@ -44,10 +44,9 @@ export function attach(kernel: Kernel, program: Program): Link {
     case 'kprobe':
       return attachKprobe(kernel, program, attachment, attachment.symbol);
     case 'raw_tracepoint':
-      return attachTracepoint(kernel, program, attachment, attachment.tracepoint, true);
     case 'tp_btf':
-      // Its tracepoint was named by the BTF id when it was loaded.
-      return attachTracepoint(kernel, program, attachment, attachment.tracepoint, false);
+    case 'fentry':
+      return attachRaw(kernel, program, attachment);
   }
 }
 
@@ -93,27 +92,47 @@ function openKprobe(kernel: Kernel, symbol: string): Descriptor {
   throw refused(kernel, failure);
 }
 
-function attachTracepoint(
-  kernel: Kernel,
-  program: Program,
-  attachment: Attachment,
-  tracepoint: string,
-  named: boolean,
-): Link {
+/** Where a program is attached by BPF_RAW_TRACEPOINT_OPEN. */
+type RawAttachment = Extract<Attachment, { kind: 'raw_tracepoint' | 'tp_btf' | 'fentry' }>;
+
+function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment): Link {
   const attr = new Attr(kernel.syscalls, 16).u32(8, program.fd);
-  if (named) {
-    const name = memory(tracepoint.length + 1);
-    name.set(Buffer.from(tracepoint, 'latin1'));
+  // What the others are attached to was named by its BTF id when they were loaded.
+  if (attachment.kind === 'raw_tracepoint') {
+    const name = memory(attachment.tracepoint.length + 1);
+    name.set(Buffer.from(attachment.tracepoint, 'latin1'));
     attr.pointer(0, name);
   }
   const fd = attr.send(Command.rawTracepointOpen);
   if (fd >= 0) return new Link(attachment, new Descriptor(kernel.syscalls, fd));
+  throw notAttached(kernel, program, attachment, -fd);
+}
+
+/** How the kernel says that a function has no place to call programs from. */
+const NOT_TRACEABLE: ReadonlySet<number> = new Set([Errno.ENOENT, Errno.EINVAL, Errno.EBUSY]);
+
+function notAttached(
+  kernel: Kernel,
+  program: Program,
+  attachment: RawAttachment,
+  errno: number,
+): KernelError {
+  const isFunction = attachment.kind === 'fentry';
+  const symbol = isFunction ? attachment.symbol : attachment.tracepoint;
   const failure: Failure = {
     syscall: 'bpf(BPF_RAW_TRACEPOINT_OPEN)',
-    errno: -fd,
-    tried: `attach the program '${program.spec.name}' to the tracepoint ${tracepoint}`,
+    errno,
+    tried: `attach the program '${program.spec.name}' to the ${isFunction ? 'function' : 'tracepoint'} ${symbol}`,
   };
-  if (fd === -Errno.ENOENT)
-    throw new NoSuchSymbolError(tracepoint, { ...failure, hint: 'this kernel has no such tracepoint' });
-  throw refused(kernel, failure);
+  if (isFunction && errno === Errno.ENOTSUPP)
+    return refused(kernel, {
+      ...failure,
+      hint: 'this kernel cannot call programs from functions (arm64: Linux 6.0)',
+    });
+  const missing = isFunction ? NOT_TRACEABLE.has(errno) : errno === Errno.ENOENT;
+  if (!missing) return refused(kernel, failure);
+  const hint = isFunction
+    ? 'it has no place to call programs from, or another tracer holds it'
+    : 'this kernel has no such tracepoint';
+  return new NoSuchSymbolError(symbol, { ...failure, hint });
 }

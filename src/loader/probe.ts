@@ -24,7 +24,7 @@ const asked = new WeakMap<Kernel, Map<string, Error | undefined>>();
 export function refusal(kernel: Kernel, attachment: Attachment): Error | undefined {
   const answers = asked.get(kernel) ?? new Map<string, Error | undefined>();
   asked.set(kernel, answers);
-  const key = attachment.kind === 'tp_btf' ? `tp_btf ${attachment.btfId}` : attachment.kind;
+  const key = 'btfId' in attachment ? `${attachment.kind} ${attachment.btfId}` : attachment.kind;
   if (!answers.has(key)) answers.set(key, ask(kernel, attachment));
   return answers.get(key);
 }

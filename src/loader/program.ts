@@ -8,7 +8,7 @@ import type { MapSpec } from '../asm/map.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../asm/program.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type KernelError, VerifierError } from './errors.ts';
+import { type KernelError, NoSuchSymbolError, VerifierError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
 import { refused, withMemlock } from './permission.ts';
@@ -16,9 +16,14 @@ import type { Closeable } from './resources.ts';
 import { summarize } from './verifier-log.ts';
 
 /** Program types (`enum bpf_prog_type`) by what a program is attached to. */
-const programTypes: Record<Attachment['kind'], number> = { kprobe: 2, raw_tracepoint: 17, tp_btf: 26 };
-/** `enum bpf_attach_type`. */
-const BPF_TRACE_RAW_TP = 23;
+const programTypes: Record<Attachment['kind'], number> = {
+  kprobe: 2,
+  raw_tracepoint: 17,
+  tp_btf: 26,
+  fentry: 26,
+};
+/** `enum bpf_attach_type`: what programs of type tracing have to say. */
+const attachTypes: { readonly [K in Attachment['kind']]?: number } = { tp_btf: 23, fentry: 24 };
 
 /** Offsets into the attribute of BPF_PROG_LOAD. */
 const At = {
@@ -131,7 +136,8 @@ interface Variant {
  * Loads a program, with the descriptors of its maps put in. The caller owns the result.
  *
  * The verifier's log is off at first, since it costs several times the check itself, and asked for when the program was refused.
- * @throws {VerifierError} where the verifier refused it. @throws {NotPermittedError} @throws {KernelError}
+ * @throws {VerifierError} where the verifier refused it. @throws {NoSuchSymbolError} where it is an fentry of a function that
+ * can't be traced so. @throws {NotPermittedError} @throws {KernelError}
  */
 export function loadProgram(
   kernel: Kernel,
@@ -139,6 +145,8 @@ export function loadProgram(
   assembled: Assembled,
   maps: ReadonlyMap<MapSpec, BpfMap>,
 ): Program {
+  if (spec.attachment.kind === 'fentry' && spec.attachment.btfId === undefined)
+    throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "isn't among the kernel's types");
   const bytes = withMaps(spec, assembled, maps);
   let failure: KernelError | undefined;
   for (const variant of variants(kernel, spec)) {
@@ -180,6 +188,17 @@ function loadVariant(
   if (quick >= 0) return quick;
   const logged = loadLogged(kernel, spec, bytes, variant);
   if (logged.result >= 0) return logged.result;
+  const { attachment } = spec;
+  if (attachment.kind === 'fentry' && logged.result === -Errno.ENOENT)
+    return noSuchFunction(spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
+  // The verifier was there and looked at no instruction.
+  if (attachment.kind === 'fentry' && /^processed 0 insns/.test(logged.log))
+    return noSuchFunction(
+      spec.name,
+      attachment.symbol,
+      -logged.result,
+      "is one that programs aren't called from",
+    );
   if (logged.log !== '')
     return new VerifierError(spec.name, -logged.result, logged.log, summarize(logged.log), assembled);
   return refused(kernel, {
@@ -187,6 +206,16 @@ function loadVariant(
     errno: -logged.result,
     tried: `load the program '${spec.name}'`,
     hint: loadHint(spec, -logged.result),
+  });
+}
+
+/** For a function that programs can't be called from. `fault` says what it lacks. */
+function noSuchFunction(program: string, symbol: string, errno: number, fault: string): NoSuchSymbolError {
+  return new NoSuchSymbolError(symbol, {
+    syscall: 'bpf(BPF_PROG_LOAD)',
+    errno,
+    tried: `load the program '${program}' for the kernel function ${symbol}`,
+    hint: `it ${fault}; it may be inlined, in a module, or renamed: see /proc/kallsyms`,
   });
 }
 
@@ -236,15 +265,16 @@ function buildAttr(
     .u32(At.kernelVersion, variant.kernelVersion);
   if (log) attr.u32(At.logLevel, 1).u32(At.logSize, log.byteLength).pointer(At.logBuffer, log);
   if (variant.name) attr.text(At.name, name);
-  if (attachment.kind === 'tp_btf')
-    attr.u32(At.expectedAttachType, BPF_TRACE_RAW_TP).u32(At.attachBtfId, attachment.btfId);
+  const attachType = attachTypes[attachment.kind];
+  if (attachType !== undefined) attr.u32(At.expectedAttachType, attachType);
+  if ('btfId' in attachment) attr.u32(At.attachBtfId, attachment.btfId ?? 0);
   return attr;
 }
 
 /** Up to the last field in use. Fields past the kernel's own are no harm as long as they are zero. */
 function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): number {
   if (logged) return At.logTrueSize + 4;
-  if (attachment.kind === 'tp_btf') return At.attachBtfId + 4;
+  if ('btfId' in attachment) return At.attachBtfId + 4;
   return name ? At.name + 16 : At.name;
 }
 

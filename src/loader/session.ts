@@ -131,30 +131,34 @@ function openParts<E extends TSchema>(
   const maps = new Map<MapSpec, BpfMap>();
   for (const spec of new Set([...tool.maps, tool.events.map]))
     maps.set(spec, resources.add(BpfMap.create(kernel, spec)));
-  const loaded = tool.programs.map((spec) =>
-    resources.add(loadProgram(kernel, spec, assemble(spec.instructions), maps)),
-  );
-  const buffer = resources.add(openBuffer(tool, kernel, maps, options));
-  const links = resources.add(new Resources());
   const programs: Program[] = [];
   const leftOut: LeftOut[] = [];
+  const loaded: Program[] = [];
+  for (const spec of tool.programs)
+    unlessLeftOut(spec, leftOut, () => {
+      loaded.push(resources.add(loadProgram(kernel, spec, assemble(spec.instructions), maps)));
+    });
+  const buffer = resources.add(openBuffer(tool, kernel, maps, options));
+  const links = resources.add(new Resources());
   for (const program of loaded) {
-    const reason = attachOne(kernel, program, links);
-    if (reason) leftOut.push({ program: program.spec, reason });
-    else programs.push(program);
+    const attached = unlessLeftOut(program.spec, leftOut, () => {
+      links.add(attach(kernel, program));
+      programs.push(program);
+    });
+    if (!attached) program.close();
   }
   return { maps, programs, buffer, links, leftOut };
 }
 
-/** Why the program was left out, if it was. */
-function attachOne(kernel: Kernel, program: Program, links: Resources): NoSuchSymbolError | undefined {
+/** Whether `work` was done; an optional program that there is no symbol for is noted as left out instead. */
+function unlessLeftOut(program: ProgramSpec, leftOut: LeftOut[], work: () => void): boolean {
   try {
-    links.add(attach(kernel, program));
-    return undefined;
-  } catch (error) {
-    if (!(error instanceof NoSuchSymbolError) || !program.spec.optional) throw error;
-    program.close();
-    return error;
+    work();
+    return true;
+  } catch (reason) {
+    if (!(reason instanceof NoSuchSymbolError) || !program.optional) throw reason;
+    leftOut.push({ program, reason });
+    return false;
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * tcpconnlat: every active TCP connect, from its SYN to the answer.
  *
- * The kernel is watched in one of two ways. As kprobes: `tcp_v4_connect` and `tcp_v6_connect` begin an attempt, the
+ * The kernel is watched in one of two ways. By functions (kprobe, fentry): `tcp_v4_connect` and `tcp_v6_connect` begin an attempt, the
  * first packet that `tcp_rcv_state_process` takes for a connecting socket answers it, and `tcp_v4_destroy_sock` (of
  * both families) clears away what was never answered. As a tracepoint: `inet_sock_set_state` tells when a socket
  * enters SYN_SENT and when it leaves it; a reset leaves it for CLOSE with ECONNREFUSED.
@@ -10,14 +10,17 @@ import type { Static, TOptional } from '@sinclair/typebox';
 import type { Builder } from '../asm/builder/builder.ts';
 import type { Place } from '../asm/builder/place.ts';
 import { getCurrentComm, getCurrentPidTgid, ktimeGetNs } from '../asm/helpers.ts';
-import { kprobe, rawTracepoint, tpBtf } from '../asm/hooks.ts';
+import { fentry, kprobe, rawTracepoint, tpBtf } from '../asm/hooks.ts';
 import { bytes, chars, type StructSchema, s64n, struct, u16, u16be, u32, u64, u64n } from '../asm/layout.ts';
 import { arrayMap, hash, perfEventArray } from '../asm/map.ts';
 import type { ProgramSpec } from '../asm/program.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
 
-/** How the kernel is watched. `tp_btf` and `raw_tracepoint` are the same tracepoint, with and without types. */
-export type Way = 'kprobe' | 'tp_btf' | 'raw_tracepoint';
+/**
+ * How the kernel is watched. `kprobe` and `fentry` are the same functions, without and with types, `raw_tracepoint` and `tp_btf`
+ * the same tracepoint.
+ */
+export type Way = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint';
 
 /** What becomes part of the programs. */
 export interface Options {
@@ -123,7 +126,7 @@ export function tcpconnlat(options: Options, target: Target) {
       },
     });
 
-  // As kprobes. The first argument of each of these functions is the socket.
+  // By functions. The first argument of each of them is the socket.
 
   const onConnect = (b: Builder) => begin(b, b.stack(u64, b.arg(0)));
 
@@ -166,13 +169,15 @@ export function tcpconnlat(options: Options, target: Target) {
   };
 
   const name = 'inet_sock_state';
+  const byFunctions = (at: typeof kprobe | typeof fentry) => [
+    at('tcp_v4_destroy_sock', target, onDestroy, { name: 'tcp_destroy' }),
+    at('tcp_rcv_state_process', target, onPacket, { name: 'tcp_rcv_state' }),
+    ...(withV4 ? [at('tcp_v4_connect', target, onConnect)] : []),
+    ...(withV6 ? [at('tcp_v6_connect', target, onConnect, { optional: withV4 })] : []),
+  ];
   const programs: Record<Way, () => ProgramSpec[]> = {
-    kprobe: () => [
-      kprobe('tcp_v4_destroy_sock', target, onDestroy, { name: 'tcp_destroy' }),
-      kprobe('tcp_rcv_state_process', target, onPacket, { name: 'tcp_rcv_state' }),
-      ...(withV4 ? [kprobe('tcp_v4_connect', target, onConnect)] : []),
-      ...(withV6 ? [kprobe('tcp_v6_connect', target, onConnect, { optional: withV4 })] : []),
-    ],
+    kprobe: () => byFunctions(kprobe),
+    fentry: () => byFunctions(fentry),
     tp_btf: () => [tpBtf('inet_sock_set_state', target, onState, { name })],
     raw_tracepoint: () => [rawTracepoint('inet_sock_set_state', target, onState, { name })],
   };

@@ -110,6 +110,10 @@ export class BtfWriter {
     return this.raw('', this.#info(13, parts.length / 2, false), returns, parts);
   }
 
+  func(name: string, type: number): number {
+    return this.raw(name, 12 << 24, type);
+  }
+
   blob({ header = 24, magic = 0xeb9f, version = 1, strings }: BlobOptions = {}): Uint8Array {
     const text = strings ?? Buffer.from(this.#strings);
     const types = this.#words.length * 4;

@@ -55,6 +55,7 @@ const accepted: [string, Partial<Settings>][] = [
   ['--json', { json: true }],
   ['--dry-run', { dryRun: true }],
   ['--probe kprobe', { probe: 'kprobe' }],
+  ['--probe fentry', { probe: 'fentry' }],
   ['--probe tracepoint', { probe: 'tracepoint' }],
   ['--probe=tp_btf', { probe: 'tp_btf' }],
   ['--probe raw_tracepoint', { probe: 'raw_tracepoint' }],

@@ -120,6 +120,7 @@ test('a way that failed half way leaves nothing behind', () => {
 
 for (const [probe, way] of [
   ['kprobe', 'kprobe'],
+  ['fentry', 'fentry'],
   ['tracepoint', 'tp_btf'],
   ['tp_btf', 'tp_btf'],
   ['raw_tracepoint', 'raw_tracepoint'],

@@ -33,6 +33,12 @@ function tpBtf(tracepoint: string): Attachment | undefined {
   return btfId === undefined ? undefined : { kind: 'tp_btf', tracepoint, btfId };
 }
 
+/** The attachment of a function by BTF; without an id where the kernel has no BTF. */
+function fentry(symbol: string): Attachment {
+  return { kind: 'fentry', symbol, btfId: kernel?.btf?.find('func', symbol) };
+}
+
+const needsFentry = needsRoot || (refusal(kernel as Kernel, fentry('tcp_v4_connect'))?.message ?? false);
 const needsTpBtf = needsRoot || (tpBtf('sys_enter') ? false : 'this kernel has no BTF');
 const needsKprobes = needsRoot || (kernel?.kprobePmu === undefined ? 'this kernel has no kprobe PMU' : false);
 const needsNoKprobes = needsRoot || (needsKprobes ? false : 'this kernel has kprobes');
@@ -50,6 +56,7 @@ for (const [name, attachment, reason] of [
   ['a raw tracepoint', raw, needsRoot],
   ['a tracepoint by BTF', tpBtf('sys_enter'), needsTpBtf],
   ['a kprobe', kprobe, needsKprobes],
+  ['a function', fentry('tcp_v4_connect'), needsFentry],
 ] as const)
   test.skipIf(reason, `${name} is attached, and detached without the program`, () => {
     assert.is(refusal(kernel as Kernel, attachment as Attachment), undefined);
@@ -84,6 +91,19 @@ for (const [attachment, reason] of [
       (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === 'no_such_thing',
     );
     program.close();
+  });
+
+for (const [what, symbol] of [
+  ['is inlined or not there', 'no_such_thing'],
+  ['must not be traced', 'migrate_disable'],
+  ['traces themselves are made of', '__bpf_prog_enter'],
+  ['was thrown away after booting', 'start_kernel'],
+] as const)
+  test.skipIf(needsFentry, `a function that ${what} is told apart`, () => {
+    assert.throws(
+      () => attach(kernel as Kernel, load(fentry(symbol))),
+      (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === symbol,
+    );
   });
 
 test.skipIf(needsRoot, 'a BTF id that is no tracepoint is refused as tp_btf', () => {

@@ -11,17 +11,19 @@ import { built, connectHere, exited, type Server, until } from './connects.ts';
 /** The command, as it was compiled with the tests. */
 export const COMMAND = built('../../src/cli/tcpconnlat');
 
-export const WAYS: readonly Way[] = ['kprobe', 'tp_btf', 'raw_tracepoint'];
+export const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint'];
 
 /** Why the running kernel can't be watched that way, or false. */
 export function refusalOf(way: Way): string | false {
   if (needsRoot) return needsRoot;
   const kernel = new Kernel();
+  const symbol = 'tcp_v4_connect';
   const tracepoint = 'inet_sock_set_state';
   const btfId = kernel.btf?.find('typedef', `btf_trace_${tracepoint}`);
   if (btfId === undefined) return 'this kernel has no BTF';
   const attachments: Record<Way, Attachment> = {
-    kprobe: { kind: 'kprobe', symbol: 'tcp_v4_connect' },
+    kprobe: { kind: 'kprobe', symbol },
+    fentry: { kind: 'fentry', symbol, btfId: kernel.btf?.find('func', symbol) },
     tp_btf: { kind: 'tp_btf', tracepoint, btfId },
     raw_tracepoint: { kind: 'raw_tracepoint', tracepoint },
   };

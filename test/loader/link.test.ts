@@ -21,6 +21,7 @@ const test = suite('loader/link');
 const OPEN = 17;
 const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
 const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
+const fentry: Attachment = { kind: 'fentry', symbol: 'tcp_v4_connect', btfId: 815 };
 const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
 
 function loaded(fake: FakeSyscalls, attachment: Attachment): [Kernel, Program] {
@@ -99,6 +100,7 @@ test('a kprobe whose program the kernel refuses is closed again', () => {
 for (const [attachment, name] of [
   [raw, 'sched_switch'],
   [tpBtf, undefined],
+  [fentry, undefined],
 ] as const)
   test(`a ${attachment.kind} is opened ${name ? 'by its name' : 'without a name'}`, () => {
     const fake = new FakeSyscalls();
@@ -126,6 +128,32 @@ test("a tracepoint that isn't there is an error that can be told from others", (
       error.message ===
         "cannot attach the program 'on_it' to the tracepoint sched_switch: bpf(BPF_RAW_TRACEPOINT_OPEN): " +
           'ENOENT (no such file or directory): this kernel has no such tracepoint',
+  );
+});
+
+for (const errno of [Errno.ENOENT, Errno.EINVAL, Errno.EBUSY])
+  test(`a function that has no place for fentry (errno ${errno}) is an error that can be told from others`, () => {
+    const fake = new FakeSyscalls();
+    const [kernel, program] = loaded(fake, fentry);
+    fake.answers.set(OPEN, () => -errno);
+    assert.throws(
+      () => attach(kernel, program),
+      (error: unknown) =>
+        error instanceof NoSuchSymbolError &&
+        /^cannot attach the program 'on_it' to the function tcp_v4_connect: .*no place/.test(error.message),
+    );
+  });
+
+test('a kernel that calls programs from no function says so', () => {
+  const fake = new FakeSyscalls();
+  const [kernel, program] = loaded(fake, fentry);
+  fake.answers.set(OPEN, () => -Errno.ENOTSUPP);
+  assert.throws(
+    () => attach(kernel, program),
+    (error: unknown) =>
+      error instanceof KernelError &&
+      !(error instanceof NoSuchSymbolError) &&
+      /cannot call programs from functions/.test(error.message),
   );
 });
 

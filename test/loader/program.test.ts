@@ -6,7 +6,13 @@ import { arrayMap } from '../../src/asm/map.ts';
 import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { Errno } from '../../src/loader/errno.ts';
-import { KernelError, NotPermittedError, UnsupportedError, VerifierError } from '../../src/loader/errors.ts';
+import {
+  KernelError,
+  NoSuchSymbolError,
+  NotPermittedError,
+  UnsupportedError,
+  VerifierError,
+} from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import { refusal, supports } from '../../src/loader/probe.ts';
@@ -19,6 +25,7 @@ const test = suite('loader/program');
 const LOAD = 5;
 const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
 const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
+const fentry: Attachment = { kind: 'fentry', symbol: 'tcp_v4_connect', btfId: 815 };
 const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
 
 function load(fake: FakeSyscalls, attachment: Attachment = raw): Program {
@@ -56,6 +63,7 @@ for (const [attachment, type, attachType, btfId] of [
   [kprobe, 2, 0, 0],
   [raw, 17, 0, 0],
   [tpBtf, 26, 23, 4711],
+  [fentry, 26, 24, 815],
 ] as const)
   test(`a ${attachment.kind} program is loaded as type ${type}, with the log off`, () => {
     const [fake, seen] = scripted((attr) => {
@@ -64,7 +72,7 @@ for (const [attachment, type, attachType, btfId] of [
       assert.is(fake.at(attr.getBigUint64(8, true)).length, 16);
       assert.is(fake.textAt(attr.getBigUint64(16, true)), 'Dual MIT/GPL');
       assert.is(attr.getBigUint64(32, true), 0n, 'no log buffer without a level');
-      if (attachment.kind !== 'tp_btf') assert.is(attr.byteLength, 64);
+      if (btfId === 0) assert.is(attr.byteLength, 64);
       else assert.equal([attr.getUint32(68, true), attr.getUint32(108, true)], [attachType, btfId]);
       return undefined;
     });
@@ -185,6 +193,46 @@ test('EINVAL without a log is about what the kernel knows, not about the program
       error instanceof KernelError &&
       !(error instanceof VerifierError) &&
       /EINVAL.*may not know programs of the kind tp_btf/.test(error.message),
+  );
+});
+
+test('a function that programs can\u2019t be called from is an error that can be told from others', () => {
+  for (const [attachment, errno, log, message] of [
+    [{ kind: 'fentry', symbol: 'tcp_v4_connect' }, 0, '', /isn't among the kernel's types/],
+    [fentry, Errno.ENOENT, 'The address of function tcp_v4_connect cannot be found', /has no address/],
+    [fentry, Errno.EINVAL, 'processed 0 insns (limit 1000000)', /one that programs aren't called from/],
+  ] as const) {
+    const [fake] = scripted((attr, fake) => {
+      writeLog(fake, attr, log);
+      return -errno;
+    });
+    assert.throws(
+      () => load(fake, attachment),
+      (error: unknown) =>
+        error instanceof NoSuchSymbolError &&
+        error.symbol === 'tcp_v4_connect' &&
+        message.test(error.message),
+    );
+    assert.is(fake.open.size, 0);
+  }
+});
+
+test('other refusals of an fentry program are no missing function', () => {
+  const [old] = scripted(() => -Errno.EINVAL);
+  assert.throws(
+    () => load(old, fentry),
+    (error: unknown) =>
+      error instanceof KernelError &&
+      !(error instanceof NoSuchSymbolError) &&
+      /may not know programs of the kind fentry/.test(error.message),
+  );
+  const [strict] = scripted((attr, fake) => {
+    writeLog(fake, attr, '0: (95) exit\nR0 !read_ok\nprocessed 1 insns');
+    return -Errno.EACCES;
+  });
+  assert.throws(
+    () => load(strict, fentry),
+    (error: unknown) => error instanceof VerifierError,
   );
 });
 

@@ -119,6 +119,26 @@ test('an optional program without a symbol is left out, and the session says why
   assert.is(fake.open.size, 0);
 });
 
+test('an optional program is also left out where it can\u2019t even be loaded', () => {
+  const fake = new FakeSyscalls();
+  const fentry = (symbol: string, optional: boolean, btfId?: number): ProgramSpec => ({
+    ...program(symbol, optional),
+    attachment: { kind: 'fentry', symbol, btfId },
+  });
+  const session = open(fake, tool(fentry('tcp_v4_connect', false, 7), fentry('tcp_v6_connect', true)));
+  assert.equal(
+    session.leftOut.map((left) => left.reason.symbol),
+    ['tcp_v6_connect'],
+  );
+  assert.is(session.programs.length, 1);
+  session.close();
+  assert.throws(
+    () => open(fake, tool(fentry('tcp_v4_connect', false))),
+    (error: unknown) => error instanceof NoSuchSymbolError,
+  );
+  assert.is(fake.open.size, 0);
+});
+
 test('a program that is not optional takes all others down with it', () => {
   const fake = new FakeSyscalls();
   missing(fake, 'b');

@@ -77,6 +77,24 @@ export const BARS: readonly Bar[] = [
     },
   },
   {
+    way: 'fentry',
+    promise:
+      'a socket that isn\u2019t connecting is left by its state after at most 7 instructions, without a call',
+    check(on) {
+      const path = shortest(programOf({ way: 'fentry' }, 'tcp_rcv_state', on));
+      assert.equal(conditions(path), [TCP_SYN_SENT]);
+      atMost(7, path.instructions.length, 'instructions');
+      assert.equal(path.helpers, []);
+    },
+  },
+  {
+    way: 'fentry',
+    promise: 'the answer program calls at most 5 helpers on its longest way',
+    check(on) {
+      atMost(5, mostHelpers(programOf({ way: 'fentry' }, 'tcp_rcv_state', on)), 'helpers');
+    },
+  },
+  {
     way: 'tp_btf',
     promise: 'the program has at most 90 slots and calls at most 5 helpers on its longest way',
     check(on) {

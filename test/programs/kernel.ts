@@ -18,17 +18,27 @@ export const At = {
   sport: 814,
 } as const;
 
+/** What is traced by functions. */
+const FUNCTIONS = ['tcp_v4_connect', 'tcp_v6_connect', 'tcp_rcv_state_process', 'tcp_v4_destroy_sock'];
+
 export interface Variations {
   /** Whether sockets have addresses of IPv6 (CONFIG_IPV6). */
   readonly ipv6?: boolean;
   /** Whether sk_protocol is a bit field of 8 bits, as until Linux 5.5. */
   readonly bitField?: boolean;
+  /** The functions that there are. */
+  readonly functions?: readonly string[];
   /** Whether there is the tracepoint inet_sock_set_state. */
   readonly tracepoint?: boolean;
 }
 
 /** The types of a kernel that differs from 6.18 in so much. */
-export function socketTypes({ ipv6 = true, bitField = false, tracepoint = true }: Variations = {}): Btf {
+export function socketTypes({
+  ipv6 = true,
+  bitField = false,
+  functions = FUNCTIONS,
+  tracepoint = true,
+}: Variations = {}): Btf {
   const w = new BtfWriter();
   const u8 = w.int('unsigned char', 1);
   const u16 = w.int('short unsigned int', 2);
@@ -55,6 +65,8 @@ export function socketTypes({ ipv6 = true, bitField = false, tracepoint = true }
     bitField,
   );
   w.struct('inet_sock', 1016, [member('sk', sock, 0), member('inet_sport', u16, At.sport)]);
+  const takesSocket = w.prototype(s32, { sk: w.pointer(sock) });
+  for (const name of functions) w.func(name, takesSocket);
   if (tracepoint)
     w.typedef(
       'btf_trace_inet_sock_set_state',

@@ -14,7 +14,9 @@ import { At, socketTypes } from './kernel.ts';
 
 const test = suite('programs/tcpconnlat');
 
-const WAYS: readonly Way[] = ['kprobe', 'tp_btf', 'raw_tracepoint'];
+const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint'];
+/** Those by functions: they have the local port anyway, and a program for each family. */
+const BY_FUNCTION: readonly Way[] = ['kprobe', 'fentry'];
 const x64 = target('x64', socketTypes());
 
 /** The text of all the programs. */
@@ -44,7 +46,7 @@ for (const way of WAYS) {
     const [without, some] = [text({ way }), text({ way, ...OPTIONS.pid })];
     const compares = (lines: string[]) => lines.filter((line) => line.includes('0x3fef31'));
     assert.equal(compares(without), []);
-    const connects = way === 'kprobe' ? 2 : 1;
+    const connects = BY_FUNCTION.includes(way) ? 2 : 1;
     assert.is(compares(some).length, connects);
     assert.is(some.length, without.length + 2 * connects);
     assert.equal(
@@ -84,7 +86,7 @@ for (const way of WAYS) {
 
   test(`${way}: the local port costs nothing where it is not asked for`, () => {
     const [without, some] = [text({ way }), text({ way, ...OPTIONS.localPort })];
-    if (way === 'kprobe') assert.equal(some, without, 'and nothing at all as kprobes');
+    if (BY_FUNCTION.includes(way)) assert.equal(some, without, 'and nothing at all by functions');
     else assert.ok(some.length > without.length);
   });
 
@@ -113,19 +115,33 @@ test('tp_btf: the addresses are read from where the types have them', () => {
   assert.equal(read(6), [false, true, true]);
 });
 
-test('kprobe: only the functions of the families that are wanted are probed', () => {
-  const symbols = (family?: 4 | 6) =>
-    tcpconnlat({ way: 'kprobe', family }, x64).programs.map(({ attachment, optional }) => [
-      attachment.kind === 'kprobe' && attachment.symbol,
-      optional,
-    ]);
-  const always = [
-    ['tcp_v4_destroy_sock', false],
-    ['tcp_rcv_state_process', false],
-  ];
-  assert.equal(symbols(), [...always, ['tcp_v4_connect', false], ['tcp_v6_connect', true]]);
-  assert.equal(symbols(4), [...always, ['tcp_v4_connect', false]]);
-  assert.equal(symbols(6), [...always, ['tcp_v6_connect', false]], 'IPv6 is not optional where it is all');
+for (const way of ['kprobe', 'fentry'] as const)
+  test(`${way}: only the functions of the families that are wanted are probed`, () => {
+    const symbols = (family?: 4 | 6) =>
+      tcpconnlat({ way, family }, x64).programs.map(({ attachment, optional }) => [
+        attachment.kind === way && attachment.symbol,
+        optional,
+      ]);
+    const always = [
+      ['tcp_v4_destroy_sock', false],
+      ['tcp_rcv_state_process', false],
+    ];
+    assert.equal(symbols(), [...always, ['tcp_v4_connect', false], ['tcp_v6_connect', true]]);
+    assert.equal(symbols(4), [...always, ['tcp_v4_connect', false]]);
+    assert.equal(symbols(6), [...always, ['tcp_v6_connect', false]], 'IPv6 is not optional where it is all');
+  });
+
+test('fentry: the functions are found among the types, or left to the loader to complain of', () => {
+  const ids = (...functions: string[]) =>
+    tcpconnlat({ way: 'fentry' }, target('x64', socketTypes({ functions }))).programs.map(
+      ({ attachment }) => attachment.kind === 'fentry' && attachment.btfId !== undefined,
+    );
+  assert.equal(ids('tcp_v4_connect', 'tcp_rcv_state_process', 'tcp_v4_destroy_sock'), [
+    true,
+    true,
+    true,
+    false,
+  ]);
 });
 
 test('what clears the table is attached before what fills it', () => {
@@ -145,8 +161,8 @@ test('on arm64 only the places of a kprobe\u2019s arguments differ', () => {
     assert.match(String(x), /= \*\(u64 \*\)\(r\d \+112\)$/);
     assert.is(a, x?.replace('+112', '+0'));
   }
-  for (const way of ['tp_btf', 'raw_tracepoint'] as const)
-    assert.equal(text({ way }, arm64), text({ way }), 'a tracepoint\u2019s arguments are an array');
+  for (const way of ['fentry', 'tp_btf', 'raw_tracepoint'] as const)
+    assert.equal(text({ way }, arm64), text({ way }), 'the arguments of others are an array');
 });
 
 for (const way of WAYS)
