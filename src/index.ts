@@ -7,7 +7,7 @@
 // biome-ignore-all assist/source/organizeImports: in the order in which one meets them
 
 // Programs, what they are attached to, and what they are assembled for.
-export { type Body, fentry, kprobe, rawTracepoint, tpBtf } from './asm/hooks.ts';
+export { type Body, fentry, kprobe, rawTracepoint, tpBtf, tracepoint } from './asm/hooks.ts';
 export { type Attachment, LICENSE, type ProgramSpec, type Tool } from './asm/program.ts';
 export { type Architecture, architectures } from './asm/architecture.ts';
 export { NoKernelTypes, type Target, target } from './asm/target.ts';
@@ -46,6 +46,14 @@ export { type LineTable, type Location, locate, type Position } from './asm/posi
 // The kernel's types.
 export { Btf, BtfError, NoSuchField } from './asm/btf.ts';
 
+// The records of its tracepoints.
+export {
+  FormatError,
+  type FormatField,
+  parseTracepointFormat,
+  type TracepointFormat,
+} from './asm/tracepoint-format.ts';
+
 // The running kernel.
 export { Kernel } from './loader/kernel.ts';
 export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loader/session.ts';
@@ -54,6 +62,7 @@ export { loadProgram, type Program } from './loader/program.ts';
 export { attach, type Link } from './loader/link.ts';
 export { PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
 export { refusal, supports } from './loader/probe.ts';
+export { readTracepointFormat } from './loader/tracefs.ts';
 export * from './loader/errors.ts';
 export { renderVerifierError } from './loader/verifier-report.ts';
 export type { Syscalls } from './loader/syscalls.ts';

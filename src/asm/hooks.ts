@@ -3,7 +3,8 @@
  */
 import { Builder, type Context } from './builder/builder.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
-import { kernelTypes, type Target } from './target.ts';
+import { kernelTypes, type Target, tracepointFormat } from './target.ts';
+import { formatField } from './tracepoint-format.ts';
 
 /** Emits a program. What it throws is a mistake of its author's. */
 export type Body = (b: Builder) => void;
@@ -50,6 +51,28 @@ export function tpBtf(tracepoint: string, target: Target, body: Body, options: O
   if (btfId === undefined) throw new RangeError(`this kernel's BTF has no tracepoint ${tracepoint}`);
   const context = { argument: slot, trusted: true, name: `tracepoint ${tracepoint}` };
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
+}
+
+/**
+ * A tracepoint by its record, whose fields `b.field(name)` reads. Needs no types of the kernel, only the record's format, which the
+ * target has. The program returns 1 where it says nothing else: 0 would keep the record from others, as from `perf record`.
+ */
+export function tracepoint(
+  category: string,
+  name: string,
+  target: Target,
+  body: Body,
+  options: Options = {},
+): ProgramSpec {
+  const format = tracepointFormat(target, category, name);
+  const context = {
+    argument: () => undefined,
+    field: (wanted: string) => formatField(format, wanted),
+    result: 1,
+    trusted: false,
+    name: `tracepoint ${category}:${name}`,
+  };
+  return program({ kind: 'tracepoint', category, tracepoint: name }, target, context, body, options);
 }
 
 /** Arguments of raw tracepoints and of fentry are an array of u64, 12 at most (MAX_BPF_FUNC_ARGS, include/linux/bpf.h). */

@@ -16,6 +16,8 @@ export type Attachment =
   | { readonly kind: 'fentry'; readonly symbol: string; readonly btfId?: number }
   /** A raw tracepoint (Linux 4.17): arguments as the kernel passes them, read by probe reads. */
   | { readonly kind: 'raw_tracepoint'; readonly tracepoint: string }
+  /** A tracepoint by the record that tools like perf get from it, in a category: `sock`, `inet_sock_set_state`. */
+  | { readonly kind: 'tracepoint'; readonly category: string; readonly tracepoint: string }
   /** A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5); `btfId` is that of `btf_trace_*`. */
   | { readonly kind: 'tp_btf'; readonly tracepoint: string; readonly btfId: number };
 

@@ -3,12 +3,15 @@
  */
 import { type Architecture, architectureOf } from './architecture.ts';
 import type { Btf, Member } from './btf.ts';
+import type { TracepointFormat } from './tracepoint-format.ts';
 
 /** A processor and a kernel. The same target gives the same program, on any machine. */
 export interface Target {
   readonly architecture: Architecture;
   /** The kernel's types; absent where it has none. */
   readonly kernel?: Btf;
+  /** Records of the kernel's classic tracepoints, as far as they are wanted. */
+  readonly formats?: readonly TracepointFormat[];
 }
 
 /** A field of a kernel structure was asked for, but the target has no kernel types. */
@@ -33,6 +36,13 @@ export function kernelTypes(target: Target, wanted = 'a kernel structure'): Btf 
       'this kernel shows no BTF in /sys/kernel/btf/vmlinux. ' +
       'Boot one built with CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions build theirs so)',
   );
+}
+
+/** The record of a classic tracepoint, one of those that the target was given. Throws RangeError where it isn't among them. */
+export function tracepointFormat({ formats = [] }: Target, category: string, name: string): TracepointFormat {
+  const format = formats.find((candidate) => candidate.category === category && candidate.name === name);
+  if (format) return format;
+  throw new RangeError(`the target has no format of the tracepoint ${category}:${name}`);
 }
 
 /**

@@ -5,8 +5,19 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { DEFAULT_PAGES } from '../loader/session.ts';
 
 /** What `--probe` takes. The last ones are the grades of `tracepoint`, by name. */
-export const PROBES = ['auto', 'kprobe', 'fentry', 'tracepoint', 'tp_btf', 'raw_tracepoint'] as const;
+export const PROBES = [
+  'auto',
+  'kprobe',
+  'fentry',
+  'tracepoint',
+  'tp_btf',
+  'raw_tracepoint',
+  'trace_event',
+] as const;
 export type Probe = (typeof PROBES)[number];
+
+/** Those whose programs name types by their numbers, which only the kernel's own BTF has. */
+const BY_TYPE_NUMBER: readonly Probe[] = ['fentry', 'tp_btf'];
 
 /** What the user asked for. */
 export interface Settings {
@@ -18,6 +29,8 @@ export interface Settings {
   /** Least latency, ns. */
   readonly minNs?: number;
   readonly probe: Probe;
+  /** The file with the kernel's types; its own if not given. */
+  readonly btf?: string;
   /** Pages of each CPU's ring. */
   readonly pages: number;
   readonly verbose: boolean;
@@ -40,6 +53,7 @@ interface Flags {
   json?: true;
   jsonSchema?: true;
   probe: Probe;
+  btf?: string;
   pages: number;
   dryRun?: true;
 }
@@ -58,6 +72,11 @@ export function readArguments(args: readonly string[], version: string): Request
   const command = build(version, (text) => said.push(text));
   try {
     command.parse(args, { from: 'user' });
+    const { btf, probe } = command.opts<Flags>();
+    if (btf !== undefined && BY_TYPE_NUMBER.includes(probe))
+      command.error(
+        `error: option '--btf <file>' cannot be used with '--probe ${probe}', which needs the kernel's own BTF`,
+      );
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     const status = error.exitCode === 0 ? 0 : 2;
@@ -78,6 +97,7 @@ function settingsOf(flags: Flags, minNs: number | undefined): Settings {
     family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,
     minNs,
     probe: flags.probe,
+    btf: flags.btf,
     pages: flags.pages,
     verbose: flags.verbose ?? false,
     dryRun: flags.dryRun ?? false,
@@ -98,6 +118,7 @@ function build(version: string, say: (text: string) => void): Command {
     .option('--json', 'print one JSON object a line')
     .option('--json-schema', 'print the JSON Schema of those objects, and exit')
     .addOption(new Option('--probe <way>', 'how to watch the kernel').choices(PROBES).default('auto'))
+    .option('--btf <file>', "take the kernel's types from a file, where it shows none itself")
     .option('--pages <n>', "pages of each CPU's event ring, a power of two", ringPages, DEFAULT_PAGES)
     .option('--dry-run', 'print the programs as with -v, load nothing (needs no root)')
     .version(version, '--version', 'print the version, and exit')

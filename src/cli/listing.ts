@@ -36,6 +36,8 @@ function listProgram({ name, attachment, instructions }: ProgramSpec, locate: Lo
 }
 
 function describe(attachment: Attachment): string {
+  if (attachment.kind === 'tracepoint')
+    return `${attachment.kind} ${attachment.category}:${attachment.tracepoint}`;
   return `${attachment.kind} ${'symbol' in attachment ? attachment.symbol : attachment.tracepoint}`;
 }
 

@@ -1,11 +1,12 @@
 /**
  * The command `tcpconnlat`: exit status 0 after Ctrl-C, SIGTERM or a closed pipe, 1 where tracing isn't possible, 2 for a
- * command line that makes no sense.
+ * command line that makes no sense, as does a file of types that is none.
  */
 import { UnknownArchitecture } from '../asm/architecture.ts';
 import { BtfError, NoSuchField } from '../asm/btf.ts';
 import { NoKernelTypes } from '../asm/target.ts';
-import { KernelError, UnsupportedError, VerifierError } from '../loader/errors.ts';
+import { FormatError } from '../asm/tracepoint-format.ts';
+import { KernelError, NoTracefsError, UnsupportedError, VerifierError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
 import { renderVerifierError } from '../loader/verifier-report.ts';
 import { readArguments } from './arguments.ts';
@@ -13,19 +14,14 @@ import { jsonSchema } from './json.ts';
 import { OutputError } from './output.ts';
 import { sourceLines } from './source.ts';
 import { complain, dryRun, trace } from './trace.ts';
+import { BadTypesFile } from './types.ts';
 import { version } from './version.ts';
 import { NoWay } from './ways.ts';
 
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
 const EXPECTED = [
-  KernelError,
-  UnsupportedError,
-  UnknownArchitecture,
-  NoKernelTypes,
-  NoSuchField,
-  BtfError,
-  NoWay,
-  OutputError,
+  ...[KernelError, UnsupportedError, NoTracefsError, UnknownArchitecture],
+  ...[NoKernelTypes, NoSuchField, BtfError, FormatError, BadTypesFile, NoWay, OutputError],
 ];
 
 async function main(): Promise<number> {
@@ -46,7 +42,7 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     complain(describe(error));
-    return 1;
+    return error instanceof BadTypesFile ? 2 : 1;
   }
 }
 

@@ -2,7 +2,6 @@
  * One run of the tracer: from attaching to the totals of what was lost.
  */
 import { writeSync } from 'node:fs';
-import { target } from '../asm/target.ts';
 import { CorruptRingError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
@@ -15,9 +14,14 @@ import { growth, type Losses, noLosses } from './losses.ts';
 import { type LineOutput, lineOutput, standardOutput } from './output.ts';
 import { recorder } from './record.ts';
 import { sourceLines } from './source.ts';
+import { targetOf } from './types.ts';
 import { type Failure, firstWay, type Programs } from './ways.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+const ONLY_ACCEPTED =
+  "refused connects are not shown: the tracepoint's record doesn't tell them from those that are given up. " +
+  "Other ways do (--probe), given the kernel's types (--btf FILE)";
 
 /** A line on stderr. Nobody is told where that can't be written. */
 export function complain(text: string): void {
@@ -30,7 +34,7 @@ export function complain(text: string): void {
 
 /** Prints the programs that would be loaded. */
 export function dryRun(settings: Settings, kernel: Kernel): void {
-  firstWay(settings, kernel, target(process.arch, kernel.btf), (programs, failures) =>
+  firstWay(settings, kernel, targetOf(settings, kernel), (programs, failures) =>
     process.stdout.write(describe(settings, programs, failures)),
   );
 }
@@ -57,7 +61,7 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
   const { session, programs } = firstWay(
     settings,
     kernel,
-    target(process.arch, kernel.btf),
+    targetOf(settings, kernel),
     (programs, failures) => {
       if (settings.verbose) listingOutput(settings, output)(describe(settings, programs, failures));
       const session = Session.open(programs, {
@@ -85,6 +89,7 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
     };
     for (const { program, reason } of session.leftOut)
       complain(`${program.name} is left out: ${reason.message}`);
+    if (!programs.showsRefused) complain(ONLY_ACCEPTED);
     show.header();
     const error = await ended;
     session.detach();
@@ -138,7 +143,8 @@ function describe(settings: Settings, programs: Programs, failures: readonly Fai
         ? 'the first way that this kernel has'
         : 'the kernel has kprobes';
   const passed = failures.map(({ way, error }) => `not by ${way}: ${error.message}\n`);
-  return `watching by ${way}: ${why}\n${passed.join('')}\n${listTool(programs, sourceLines())}\n`;
+  const types = settings.btf === undefined ? '' : `the kernel's types are those of ${settings.btf}\n`;
+  return `watching by ${way}: ${why}\n${types}${passed.join('')}\n${listTool(programs, sourceLines())}\n`;
 }
 
 function report(error: unknown): void {

@@ -3,20 +3,32 @@
  */
 import { NoSuchField } from '../asm/btf.ts';
 import { NoKernelTypes, type Target } from '../asm/target.ts';
-import { KernelError, NotPermittedError, noKprobes, UnsupportedError } from '../loader/errors.ts';
+import { FormatError } from '../asm/tracepoint-format.ts';
+import {
+  KernelError,
+  NoTracefsError,
+  NotPermittedError,
+  noKprobes,
+  UnsupportedError,
+} from '../loader/errors.ts';
 import { Capability, type Kernel } from '../loader/kernel.ts';
 import { refusal } from '../loader/probe.ts';
-import { tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
+import { readTracepointFormat } from '../loader/tracefs.ts';
+import { TRACEPOINT, tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
 import type { Probe, Settings } from './arguments.ts';
+import { namingFile } from './types.ts';
 
 const ORDER: Record<Probe, readonly Way[]> = {
-  auto: ['kprobe', 'tp_btf', 'raw_tracepoint'],
+  auto: ['kprobe', 'tp_btf', 'raw_tracepoint', 'trace_event'],
   kprobe: ['kprobe'],
   fentry: ['fentry'],
-  tracepoint: ['tp_btf', 'raw_tracepoint'],
+  tracepoint: ['tp_btf', 'raw_tracepoint', 'trace_event'],
   tp_btf: ['tp_btf'],
   raw_tracepoint: ['raw_tracepoint'],
+  trace_event: ['trace_event'],
 };
+/** Those that name types by their numbers in the kernel's own BTF. */
+const BY_TYPE_NUMBER: readonly Way[] = ['fentry', 'tp_btf'];
 
 /** The programs for one way. */
 export type Programs = ReturnType<typeof tcpconnlat>;
@@ -27,13 +39,17 @@ export interface Failure {
   readonly error: Error;
 }
 
+const OTHER_TYPES = "The kernel's types may come from a file: --btf FILE";
+
 /** No way worked. The message has a line for each that was tried. */
 export class NoWay extends Error {
   override readonly name = 'NoWay';
 
   constructor(kernel: Kernel, failures: readonly Failure[]) {
     const tried = failures.map(({ way, error }) => `  ${way}: ${error.message}`);
-    super([`no way to watch connects on this kernel (Linux ${kernel.release}). Tried:`, ...tried].join('\n'));
+    const head = `no way to watch connects on this kernel (Linux ${kernel.release}). Tried:`;
+    const noTypes = failures.some(({ error }) => error instanceof NoKernelTypes);
+    super([head, ...tried, ...(noTypes ? [OTHER_TYPES] : [])].join('\n'));
   }
 }
 
@@ -48,7 +64,10 @@ export function firstWay<T>(
   use: (programs: Programs, failures: readonly Failure[]) => T,
 ): T {
   const failures: Failure[] = [];
-  for (const way of ORDER[settings.probe]) {
+  const ways = ORDER[settings.probe];
+  for (const way of settings.btf === undefined
+    ? ways
+    : ways.filter((each) => !BY_TYPE_NUMBER.includes(each))) {
     try {
       return use(programsFor(way, settings, kernel, target), failures);
     } catch (error) {
@@ -57,14 +76,22 @@ export function firstWay<T>(
     }
   }
   const [only] = failures;
-  throw failures.length === 1 && only ? only.error : new NoWay(kernel, failures);
+  if (failures.length !== 1 || !only) throw new NoWay(kernel, failures);
+  if (!(only.error instanceof NoKernelTypes)) throw only.error;
+  throw new NoKernelTypes(
+    `${only.error.message}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
+  );
 }
 
 function programsFor(way: Way, settings: Settings, kernel: Kernel, target: Target): Programs {
   const { pid, family, minNs, lport, json } = settings;
   const error = way === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
   if (error) throw error;
-  return tcpconnlat({ way, pid, family, minNs, localPort: lport || json }, target);
+  const { category, name } = TRACEPOINT;
+  const formats = way === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
+  return namingFile(settings.btf, () =>
+    tcpconnlat({ way, pid, family, minNs, localPort: lport || json }, { ...target, formats }),
+  );
 }
 
 /** Asked before the programs are made. A dry run asks nothing of the kernel, and shows what it was told to by name. */
@@ -73,8 +100,10 @@ function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | und
   return probe === 'auto' && kernel.kprobePmu === undefined ? noKprobes() : undefined;
 }
 
+const LACKS = [KernelError, UnsupportedError, NoKernelTypes, NoSuchField, NoTracefsError, FormatError];
+
 function isLack(error: unknown): error is Error {
-  return [KernelError, UnsupportedError, NoKernelTypes, NoSuchField].some((kind) => error instanceof kind);
+  return LACKS.some((kind) => error instanceof kind);
 }
 
 /** A lack of capabilities, or of memory for the rings, is one for every way. */

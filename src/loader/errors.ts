@@ -81,6 +81,18 @@ export function noKprobes(): UnsupportedError {
   return new UnsupportedError('kprobe PMU', '4.17', detail);
 }
 
+/** The kernel's tracing files are needed, and mounted nowhere. */
+export class NoTracefsError extends Error {
+  override name = 'NoTracefsError';
+
+  /** `wanted` says what they are needed for. */
+  constructor(wanted: string) {
+    super(
+      `${wanted} needs tracefs, which isn't mounted: mount it (mount -t tracefs tracefs /sys/kernel/tracing)`,
+    );
+  }
+}
+
 /** The verifier refused a program. */
 export class VerifierError extends KernelError {
   override name = 'VerifierError';

@@ -1,17 +1,18 @@
 /**
  * Attaching programs. A link is a descriptor: when it is closed, or its process ends in whatever way, the program is detached.
  *
- * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`).
+ * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`).
  */
 import type { Attachment } from '../asm/program.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { type Failure, type KernelError, NoSuchSymbolError, noKprobes } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC } from './perf-event.ts';
+import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { refused } from './permission.ts';
 import type { Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
+import { tracepointId } from './tracefs.ts';
 
 /** An attached program; closing it detaches. The program may be closed before. */
 export class Link implements Closeable {
@@ -36,13 +37,15 @@ export class Link implements Closeable {
 /**
  * Attaches a program where its spec says; it runs from now on. The caller owns the result.
  * @throws {NoSuchSymbolError} where the kernel has no such function or tracepoint. @throws {UnsupportedError} where it has no
- * kprobes. @throws {NotPermittedError} @throws {KernelError}
+ * kprobes. @throws {NoTracefsError} for a classic tracepoint. @throws {NotPermittedError} @throws {KernelError}
  */
 export function attach(kernel: Kernel, program: Program): Link {
   const { attachment } = program.spec;
   switch (attachment.kind) {
     case 'kprobe':
-      return attachKprobe(kernel, program, attachment, attachment.symbol);
+      return start(kernel, program, openKprobe(kernel, attachment.symbol), attachment.symbol);
+    case 'tracepoint':
+      return start(kernel, program, openTracepoint(kernel, attachment), attachment.tracepoint);
     case 'raw_tracepoint':
     case 'tp_btf':
     case 'fentry':
@@ -50,8 +53,8 @@ export function attach(kernel: Kernel, program: Program): Link {
   }
 }
 
-function attachKprobe(kernel: Kernel, program: Program, attachment: Attachment, symbol: string): Link {
-  const descriptor = openKprobe(kernel, symbol);
+/** Lets a program run at a perf event, which is the link from now on. */
+function start(kernel: Kernel, program: Program, descriptor: Descriptor, symbol: string): Link {
   return allOrNothing((resources) => {
     resources.add(descriptor);
     const steps = [
@@ -64,7 +67,7 @@ function attachKprobe(kernel: Kernel, program: Program, attachment: Attachment, 
       const tried = `attach the program '${program.spec.name}' to ${symbol}`;
       throw refused(kernel, { syscall: `ioctl(${name})`, errno: -result, tried });
     }
-    return new Link(attachment, descriptor);
+    return new Link(program.spec.attachment, descriptor);
   });
 }
 
@@ -90,6 +93,21 @@ function openKprobe(kernel: Kernel, symbol: string): Descriptor {
   if (fd === -Errno.EADDRNOTAVAIL)
     throw refused(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
   throw refused(kernel, failure);
+}
+
+type TracepointAttachment = Extract<Attachment, { kind: 'tracepoint' }>;
+
+function openTracepoint(kernel: Kernel, { category, tracepoint }: TracepointAttachment): Descriptor {
+  const id = tracepointId(kernel, category, tracepoint);
+  // struct perf_event_attr in its first version, PERF_ATTR_SIZE_VER0: type, size, and config, which is the id.
+  const attr = new Attr(kernel.syscalls, 64).u32(0, TYPE_TRACEPOINT).u32(4, 64).u64(8, BigInt(id));
+  const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
+  if (fd >= 0) return new Descriptor(kernel.syscalls, fd);
+  throw refused(kernel, {
+    syscall: 'perf_event_open',
+    errno: -fd,
+    tried: `open the tracepoint ${category}:${tracepoint}`,
+  });
 }
 
 /** Where a program is attached by BPF_RAW_TRACEPOINT_OPEN. */

@@ -15,6 +15,8 @@ export const IOC_SET_BPF = 0x4004_2408;
 
 /** `PERF_TYPE_SOFTWARE`. */
 export const TYPE_SOFTWARE = 1;
+/** `PERF_TYPE_TRACEPOINT`; which one is said by its id. */
+export const TYPE_TRACEPOINT = 2;
 /** `PERF_COUNT_SW_BPF_OUTPUT`. */
 export const COUNT_SW_BPF_OUTPUT = 10;
 /** `PERF_SAMPLE_RAW`. */

@@ -21,6 +21,7 @@ const programTypes: Record<Attachment['kind'], number> = {
   raw_tracepoint: 17,
   tp_btf: 26,
   fentry: 26,
+  tracepoint: 5,
 };
 /** `enum bpf_attach_type`: what programs of type tracing have to say. */
 const attachTypes: { readonly [K in Attachment['kind']]?: number } = { tp_btf: 23, fentry: 24 };

@@ -3,10 +3,11 @@
  *
  * Source: Documentation/trace/ftrace.rst, man 5 proc_pid_mounts.
  */
+import { parseTracepointFormat, type TracepointFormat } from '../asm/tracepoint-format.ts';
+import { Errno } from './errno.ts';
+import { NoSuchSymbolError, NoTracefsError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-
-/** What to do where tracefs is mounted nowhere. */
-export const MOUNT_TRACEFS = 'mount it: mount -t tracefs tracefs /sys/kernel/tracing';
+import { refused } from './permission.ts';
 
 /**
  * The folder where tracefs is mounted, or else the one by which debugfs shows it; undefined where neither is
@@ -37,4 +38,35 @@ function unescapeOctal(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   );
+}
+
+/**
+ * The record of a classic tracepoint.
+ * @throws {NoTracefsError} @throws {NoSuchSymbolError} where the kernel has no such tracepoint. @throws {NotPermittedError}
+ * @throws {KernelError} @throws {FormatError}
+ */
+export function readTracepointFormat(kernel: Kernel, category: string, name: string): TracepointFormat {
+  return parseTracepointFormat(category, name, readEventFile(kernel, category, name, 'format'));
+}
+
+/** The number that perf_event_open(2) knows a classic tracepoint by. Throws as `readTracepointFormat` does. */
+export function tracepointId(kernel: Kernel, category: string, name: string): number {
+  return Number(readEventFile(kernel, category, name, 'id'));
+}
+
+function readEventFile(kernel: Kernel, category: string, name: string, file: string): string {
+  const tracepoint = `${category}:${name}`;
+  const root = tracefsRoot(kernel);
+  if (root === undefined) throw new NoTracefsError(`the tracepoint ${tracepoint}`);
+  const path = `${root}/events/${category}/${name}/${file}`;
+  const bytes = kernel.syscalls.readFile(path);
+  if (typeof bytes !== 'number') return Buffer.from(bytes).toString('latin1');
+  const failure = {
+    syscall: `open(${path})`,
+    errno: -bytes,
+    tried: `read about the tracepoint ${tracepoint}`,
+  };
+  if (bytes === -Errno.ENOENT)
+    throw new NoSuchSymbolError(name, { ...failure, hint: 'this kernel has no such tracepoint' });
+  throw refused(kernel, { ...failure, hint: 'tracefs is for root, or for whom its files are made readable' });
 }

@@ -4,23 +4,28 @@
  * The kernel is watched in one of two ways. By functions (kprobe, fentry): `tcp_v4_connect` and `tcp_v6_connect` begin an attempt, the
  * first packet that `tcp_rcv_state_process` takes for a connecting socket answers it, and `tcp_v4_destroy_sock` (of
  * both families) clears away what was never answered. As a tracepoint: `inet_sock_set_state` tells when a socket
- * enters SYN_SENT and when it leaves it; a reset leaves it for CLOSE with ECONNREFUSED.
+ * enters SYN_SENT and when it leaves it; a reset leaves it for CLOSE with ECONNREFUSED. Its record (trace_event) has no such
+ * error: there a connect that was refused looks like one that was given up, and only those that were accepted are shown.
  */
 import type { Static, TOptional } from '@sinclair/typebox';
 import type { Builder } from '../asm/builder/builder.ts';
+import type { Memory } from '../asm/builder/memory.ts';
 import type { Place } from '../asm/builder/place.ts';
 import { getCurrentComm, getCurrentPidTgid, ktimeGetNs } from '../asm/helpers.ts';
-import { fentry, kprobe, rawTracepoint, tpBtf } from '../asm/hooks.ts';
+import { fentry, kprobe, rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import { bytes, chars, type StructSchema, s64n, struct, u16, u16be, u32, u64, u64n } from '../asm/layout.ts';
 import { arrayMap, hash, perfEventArray } from '../asm/map.ts';
 import type { ProgramSpec } from '../asm/program.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
 
 /**
- * How the kernel is watched. `kprobe` and `fentry` are the same functions, without and with types, `raw_tracepoint` and `tp_btf`
- * the same tracepoint.
+ * How the kernel is watched. `kprobe` and `fentry` are the same functions, without and with types; `tp_btf`, `raw_tracepoint` and
+ * `trace_event` the same tracepoint, with types, without, and by the record that needs none.
  */
-export type Way = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint';
+export type Way = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint' | 'trace_event';
+
+/** The tracepoint, whose format a target needs for the programs of `trace_event`. */
+export const TRACEPOINT = { category: 'sock', name: 'inet_sock_set_state' } as const;
 
 /** What becomes part of the programs. */
 export interface Options {
@@ -51,34 +56,40 @@ const ECONNREFUSED = 111;
 /** A connect in flight. `task` is what bpf_get_current_pid_tgid returns. */
 const Attempt = struct({ startNs: u64, task: struct({ tid: u32, pid: u32 }), comm: chars(16) });
 
-const answer = {
+/** `remote` is of the byte order in which the kernel hands it over: that of the network in sockets, the machine's in records. */
+const answer = (remote: typeof u16be | typeof u16) => ({
   attempt: Attempt,
   /** Negative where the clocks of two CPUs disagree. */
   latencyNs: s64n,
-  ports: struct({ remote: u16be, local: u16 }),
+  ports: struct({ remote, local: u16 }),
   family: u32,
-};
+});
 const V4 = struct({ remote: bytes(4), local: bytes(4) });
 const V6 = struct({ remote: bytes(16), local: bytes(16) });
 
 /** With the addresses of the families that are traced. */
-type Answer = typeof answer & { v4: TOptional<typeof V4>; v6: TOptional<typeof V6> };
+type Answer = ReturnType<typeof answer> & { v4: TOptional<typeof V4>; v6: TOptional<typeof V6> };
 /** An answered connect. */
 export type ConnectEvent = Static<StructSchema<Answer>>;
 
 /** What the programs count where no event can say it. */
 const Counters = struct({ tableFull: u64n });
 
-/** The programs and maps for these options. Throws NoKernelTypes or NoSuchField where the target lacks what they read. */
+/**
+ * The programs and maps for these options. Throws NoKernelTypes or NoSuchField where the target lacks what they read, RangeError
+ * where it lacks the tracepoint's format.
+ */
 export function tcpconnlat(options: Options, target: Target) {
   const { way, pid, family, minNs, localPort, maxAttempts = 10_240 } = options;
   const withV4 = family !== 6;
-  const withV6 = family !== 4 && kernelTypes(target).has('sock', '__sk_common.skc_v6_daddr');
+  const byRecord = way === 'trace_event';
+  const withV6 = family !== 4 && (byRecord || kernelTypes(target).has('sock', '__sk_common.skc_v6_daddr'));
 
   const attempts = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
   const counters = arrayMap('counters', { value: Counters });
   const events = perfEventArray('events');
-  const Event = struct({ ...answer, ...(withV4 && { v4: V4 }), ...(withV6 && { v6: V6 }) } as Answer);
+  const shape = answer(byRecord ? u16 : u16be);
+  const Event = struct({ ...shape, ...(withV4 && { v4: V4 }), ...(withV6 && { v6: V6 }) } as Answer);
 
   /** All within the first bytes of a socket: read together by one probe. */
   const paths = {
@@ -101,30 +112,37 @@ export function tcpconnlat(options: Options, target: Target) {
     b.if(failed.ne(0), () => b.global(counters).tableFull.atomicAdd(1));
   };
 
-  /** Sends what became of the attempt to connect `socket`, unless `describe` skips it, and forgets it. */
-  const end = (b: Builder, socket: Place, describe: (skip: () => void) => Description) =>
+  /** Sends what became of the attempt to connect `socket`, unless `look` skips it, and forgets it. `look` gives what fills the event. */
+  const end = (b: Builder, socket: Place, look: (skip: () => void) => Fill) =>
     b.lookup(attempts, socket, {
       missing: () => b.exit(),
       found: (entry) => {
         const attempt = b.keep(entry);
         b.block((skip) => {
-          const { sock, sport } = describe(skip);
+          const fill = look(skip);
           const event = b.stack(Event);
           const latency = b.call(ktimeGetNs).sub(attempt.startNs);
           if (minNs) b.if(latency.lt(minNs), skip);
           event.latencyNs.set(latency);
           b.set(event.attempt, attempt);
-          b.set(event.ports, sock.ports);
-          if (sport) event.ports.local.set(sport.get().toBe(16));
-          event.family.set(sock.family);
-          if (sock.v4) b.set(event.v4, sock.v4);
-          if (sock.v6Remote) event.v6.remote.set(sock.v6Remote);
-          if (sock.v6Local) event.v6.local.set(sock.v6Local);
+          fill(event);
           b.output(events, event);
         });
         b.delete(attempts, socket);
       },
     });
+
+  /** Takes addresses and ports from a socket. `sport` holds the local port of one that is closed already. */
+  const fromSocket =
+    (b: Builder, sock: Fields, sport?: Place): Fill =>
+    (event) => {
+      b.set(event.ports, sock.ports);
+      if (sport) event.ports.local.set(sport.get().toBe(16));
+      event.family.set(sock.family);
+      if (sock.v4) b.set(event.v4, sock.v4);
+      if (sock.v6Remote) event.v6.remote.set(sock.v6Remote);
+      if (sock.v6Local) event.v6.local.set(sock.v6Local);
+    };
 
   // By functions. The first argument of each of them is the socket.
 
@@ -137,7 +155,7 @@ export function tcpconnlat(options: Options, target: Target) {
     b.if(sock.state.ne(TCP_SYN_SENT), () => b.exit());
     end(b, b.stack(u64, sk.value), (skip) => {
       if (family === 4) b.if(sock.family.ne(AF_INET), skip); // tcp_v4_connect connects mapped addresses too
-      return { sock };
+      return fromSocket(b, sock);
     });
   };
 
@@ -156,7 +174,7 @@ export function tcpconnlat(options: Options, target: Target) {
     end(b, b.stack(u64, sk.value), (skip) => {
       b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), skip));
       const { sport } = localPort ? sk.cast('inet_sock').fields({ sport: 'inet_sport' }) : {};
-      return { sock: sk.fields(paths), sport };
+      return fromSocket(b, sk.fields(paths), sport);
     });
   };
 
@@ -166,6 +184,34 @@ export function tcpconnlat(options: Options, target: Target) {
     if (family) b.if(sk.fields(paths).family.ne(family === 4 ? AF_INET : AF_INET6), () => b.exit());
     begin(b, b.stack(u64, sk.value));
     b.exit();
+  };
+
+  // By the tracepoint's record.
+
+  const onRecord = (b: Builder) => {
+    b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
+      b.if(b.field('protocol').ne(IPPROTO_TCP), () => b.exit());
+      if (family) b.if(b.field('family').ne(family === 4 ? AF_INET : AF_INET6), () => b.exit());
+      begin(b, b.stack(u64, b.field('skaddr')));
+      b.exit();
+    });
+    b.if(b.field('oldstate').ne(TCP_SYN_SENT), () => b.exit());
+    b.keep(b.context);
+    end(b, b.stack(u64, b.field('skaddr')), (skip) => {
+      b.if(b.field('newstate').eq(TCP_CLOSE), skip);
+      return (event) => {
+        event.ports.remote.set(b.field('dport'));
+        event.ports.local.set(b.field('sport'));
+        event.family.set(b.field('family'));
+        for (const [addresses, suffix] of [
+          [withV4 ? event.v4 : undefined, ''],
+          [withV6 ? event.v6 : undefined, '_v6'],
+        ] as const) {
+          addresses?.remote.set(b.field(`daddr${suffix}`));
+          addresses?.local.set(b.field(`saddr${suffix}`));
+        }
+      };
+    });
   };
 
   const name = 'inet_sock_state';
@@ -180,6 +226,7 @@ export function tcpconnlat(options: Options, target: Target) {
     fentry: () => byFunctions(fentry),
     tp_btf: () => [tpBtf('inet_sock_set_state', target, onState, { name })],
     raw_tracepoint: () => [rawTracepoint('inet_sock_set_state', target, onState, { name })],
+    trace_event: () => [tracepoint(TRACEPOINT.category, TRACEPOINT.name, target, onRecord, { name })],
   };
   return {
     name: 'tcpconnlat',
@@ -189,15 +236,17 @@ export function tcpconnlat(options: Options, target: Target) {
     events: { map: events, schema: Event },
     counters,
     attempts,
+    /** Whether connects that were refused are shown, besides those that were accepted. */
+    showsRefused: !byRecord,
   };
 }
 
-/** Where the parts of an event are read. `sport` holds the local port of a socket that is closed already. */
-interface Description {
-  readonly sock: {
-    readonly ports: Place;
-    readonly family: Place;
-    readonly [optional: string]: Place | undefined;
-  };
-  readonly sport?: Place;
+/** Writes addresses and ports. */
+type Fill = (event: Memory<StructSchema<Answer>>) => void;
+
+/** Where they are read in a socket. */
+interface Fields {
+  readonly ports: Place;
+  readonly family: Place;
+  readonly [optional: string]: Place | undefined;
 }

@@ -4,11 +4,15 @@ import { assemble } from '../../src/asm/assemble.ts';
 import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
-import { fentry } from '../../src/asm/hooks.ts';
+import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
+import { fentry, rawTracepoint, tracepoint } from '../../src/asm/hooks.ts';
+import { bytes, struct, u32, u64 } from '../../src/asm/layout.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import { NoKernelTypes, target } from '../../src/asm/target.ts';
+import { parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
+import { STATE_FORMAT } from './fixtures/formats.ts';
 
 const test = suite('asm/hooks');
 
@@ -49,6 +53,84 @@ test('fentry: needs the kernel\u2019s types', () => {
     () => fentry('tcp_connect', target('x64'), () => {}),
     (error: unknown) =>
       error instanceof NoKernelTypes && /^the function tcp_connect is needed/.test(error.message),
+  );
+});
+
+const withRecord = {
+  ...target('x64'),
+  formats: [parseTracepointFormat('sock', 'inet_sock_set_state', STATE_FORMAT)],
+};
+const onState = (body: (b: Builder) => void) => tracepoint('sock', 'inet_sock_set_state', withRecord, body);
+
+test('tracepoint: its record\u2019s fields are loads from the context, by name', () => {
+  const program = onState((b) => {
+    b.if(b.field('newstate').eq(-2), () => b.exit());
+    const copy = b.stack(struct({ key: u64, port: u32, address: bytes(16) }));
+    b.set(copy.key, b.field('skaddr'));
+    copy.port.set(b.field('sport'));
+    copy.address.set(b.field('saddr_v6'));
+  });
+  assert.equal(program.attachment, {
+    kind: 'tracepoint',
+    category: 'sock',
+    tracepoint: 'inet_sock_set_state',
+  });
+  assert.equal(text(program), [
+    '(61) r0 = *(u32 *)(r1 +20)',
+    '(16) if w0 == 0xfffffffe goto pc+12',
+    '(79) r0 = *(u64 *)(r1 +8)',
+    '(7b) *(u64 *)(r10 -32) = r0',
+    '(69) r0 = *(u16 *)(r1 +24)',
+    '(63) *(u32 *)(r10 -24) = r0',
+    '(61) r0 = *(u32 *)(r1 +40)',
+    '(63) *(u32 *)(r10 -20) = r0',
+    '(61) r0 = *(u32 *)(r1 +44)',
+    '(63) *(u32 *)(r10 -16) = r0',
+    '(61) r0 = *(u32 *)(r1 +48)',
+    '(63) *(u32 *)(r10 -12) = r0',
+    '(61) r0 = *(u32 *)(r1 +52)',
+    '(63) *(u32 *)(r10 -8) = r0',
+    '(b7) r0 = 1',
+    '(95) exit',
+  ]);
+});
+
+test('tracepoint: the record is left to others, unless the program says otherwise', () => {
+  assert.equal(text(onState(() => {})), ['(b7) r0 = 1', '(95) exit']);
+  assert.equal(text(onState((b) => b.exit(0))).slice(0, 2), ['(b7) r0 = 0', '(95) exit']);
+});
+
+test('tracepoint: an array is no number, even where it has the size of one', () => {
+  assert.throws(
+    () => onState((b) => b.stack(u64, b.field('saddr'))),
+    (error: unknown) => error instanceof TypeError && /saddr \(4 bytes\) doesn't fit/.test(error.message),
+  );
+});
+
+test('tracepoint: what the context has not is refused', () => {
+  for (const [body, message] of [
+    [(b: Builder) => b.field('state'), /no field 'state'; nearest: oldstate, newstate/],
+    [(b: Builder) => b.field('common_pid'), /programs can't read/],
+    [(b: Builder) => b.arg(0), /tracepoint sock:inet_sock_set_state has no argument 0/],
+    [
+      (b: Builder) => {
+        b.call(getCurrentPidTgid);
+        b.field('sport').get();
+      },
+      /the context .* is gone since bpf_get_current_pid_tgid/,
+    ],
+  ] as const)
+    assert.throws(() => onState((b) => void body(b)), message);
+  assert.throws(
+    () => rawTracepoint('sched_switch', target('x64'), (b) => void b.field('prev_pid')),
+    /raw tracepoint sched_switch gives its program no record/,
+  );
+});
+
+test('tracepoint: the target has to have its format', () => {
+  assert.throws(
+    () => tracepoint('sock', 'inet_sock_set_state', target('x64'), () => {}),
+    /the target has no format of the tracepoint sock:inet_sock_set_state/,
   );
 });
 

@@ -27,6 +27,7 @@ const DEFAULTS: Settings = {
   family: undefined,
   minNs: undefined,
   probe: 'auto',
+  btf: undefined,
   pages: DEFAULT_PAGES,
   verbose: false,
   dryRun: false,
@@ -56,6 +57,9 @@ const accepted: [string, Partial<Settings>][] = [
   ['--dry-run', { dryRun: true }],
   ['--probe kprobe', { probe: 'kprobe' }],
   ['--probe fentry', { probe: 'fentry' }],
+  ['--probe trace_event', { probe: 'trace_event' }],
+  ['--btf vmlinux.btf', { btf: 'vmlinux.btf' }],
+  ['--btf=/a/b --probe kprobe', { btf: '/a/b', probe: 'kprobe' }],
   ['--probe tracepoint', { probe: 'tracepoint' }],
   ['--probe=tp_btf', { probe: 'tp_btf' }],
   ['--probe raw_tracepoint', { probe: 'raw_tracepoint' }],
@@ -99,6 +103,12 @@ const refused: [string, RegExp][] = [
   ['-4 -6', /'-4, --ipv4' cannot be used with option '-6, --ipv6'|'-6, --ipv6' cannot be used with/],
   ['-6 --ipv4', /cannot be used with/],
   ['--probe magic', /'magic' is invalid.*kprobe.*tracepoint/],
+  ['--btf', /argument missing/],
+  [
+    '--btf x --probe tp_btf',
+    /'--btf <file>' cannot be used with '--probe tp_btf', which needs the kernel's own/,
+  ],
+  ['--probe fentry --btf x', /cannot be used with '--probe fentry'/],
   ['--pages 0', /'0' is invalid/],
   ['--pages 3', /It must be a power of two/],
   ['--pages 131072', /'131072' is invalid/],
@@ -127,7 +137,16 @@ for (const flag of ['-h', '--help'])
     assert.match(text, /^Usage: tcpconnlat \[-h\] \[-t\] \[-p PID\] \[-L\] \[-4 \| -6\] \[-v\] \[min_ms\]\n/);
     const options = [
       ...['-t, --timestamp', '-p, --pid <pid>', '-L, --lport', '-4, --ipv4', '-6, --ipv6', '-v, --verbose'],
-      ...['--json', '--json-schema', '--probe <way>', '--pages <n>', '--dry-run', '--version', '-h, --help'],
+      ...[
+        '--json',
+        '--json-schema',
+        '--probe <way>',
+        '--btf <file>',
+        '--pages <n>',
+        '--dry-run',
+        '--version',
+        '-h, --help',
+      ],
     ];
     for (const option of options) assert.ok(text.includes(`\n  ${option} `), option);
     assert.match(text, /\nExamples:\n( {2}tcpconnlat .*\n)+$/);

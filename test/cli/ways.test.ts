@@ -1,12 +1,19 @@
 import * as assert from 'uvu/assert';
-import { type Target, target } from '../../src/asm/target.ts';
+import { NoSuchField } from '../../src/asm/btf.ts';
+import { NoKernelTypes, type Target, target } from '../../src/asm/target.ts';
 import { readArguments, type Settings } from '../../src/cli/arguments.ts';
 import { listTool } from '../../src/cli/listing.ts';
 import { type Failure, firstWay, NoWay } from '../../src/cli/ways.ts';
 import { Errno } from '../../src/loader/errno.ts';
-import { NotPermittedError, UnsupportedError, VerifierError } from '../../src/loader/errors.ts';
+import {
+  NoSuchSymbolError,
+  NotPermittedError,
+  UnsupportedError,
+  VerifierError,
+} from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { Session } from '../../src/loader/session.ts';
+import { STATE_FORMAT } from '../asm/fixtures/formats.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from '../loader/fake.ts';
 import { socketTypes } from '../programs/kernel.ts';
@@ -32,6 +39,15 @@ function settings(...args: string[]): Settings {
 function withoutKprobes(): FakeSyscalls {
   const fake = new FakeSyscalls();
   fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
+  return fake;
+}
+
+/** With the files of the tracepoint. */
+function withTracefs(fake: FakeSyscalls): FakeSyscalls {
+  const folder = '/sys/kernel/tracing/events/sock/inet_sock_set_state';
+  fake.files.set('/proc/self/mounts', 'tracefs /sys/kernel/tracing tracefs rw 0 0\n');
+  fake.files.set(`${folder}/format`, STATE_FORMAT);
+  fake.files.set(`${folder}/id`, '1314\n');
   return fake;
 }
 
@@ -124,9 +140,10 @@ for (const [probe, way] of [
   ['tracepoint', 'tp_btf'],
   ['tp_btf', 'tp_btf'],
   ['raw_tracepoint', 'raw_tracepoint'],
+  ['trace_event', 'trace_event'],
 ] as const)
   test(`--probe ${probe} is ${way}, where that works`, () => {
-    const fake = new FakeSyscalls();
+    const fake = withTracefs(new FakeSyscalls());
     assert.equal(open(fake, ['--probe', probe]), { way, failures: [] });
   });
 
@@ -150,10 +167,11 @@ test('where no way works each is named, and why it doesn\u2019t', () => {
   assert.instance(error, NoWay);
   const [head, ...ways] = error.message.split('\n');
   assert.is(head, 'no way to watch connects on this kernel (Linux 6.1.0-fake). Tried:');
-  assert.is(ways.length, 3);
+  assert.is(ways.length, 4);
   assert.match(ways[0] ?? '', /^ {2}kprobe: this kernel has no kprobe PMU/);
   assert.match(ways[1] ?? '', /^ {2}tp_btf: cannot load the program .*EINVAL.*kind tp_btf/);
   assert.match(ways[2] ?? '', /^ {2}raw_tracepoint: cannot load the program .*EINVAL.*kind raw_tracepoint/);
+  assert.match(ways[3] ?? '', /^ {2}trace_event: .*needs tracefs.*mount -t tracefs tracefs \/sys/);
 });
 
 test('root who is refused everywhere hears of each way, since each may have its own reason', () => {
@@ -162,14 +180,65 @@ test('root who is refused everywhere hears of each way, since each may have its 
   assert.is(error.message.match(/EPERM.*a policy forbids it/g)?.length, 3);
 });
 
-test('without BTF each way says so', () => {
+test('without BTF it is the tracepoint\u2019s record', () => {
+  const fake = withTracefs(new FakeSyscalls());
+  const { way, failures } = open(fake, [], target('x64'));
+  assert.is(way, 'trace_event');
+  assert.equal(
+    failures.map((failure) => failure.way),
+    ['kprobe', 'tp_btf', 'raw_tracepoint'],
+  );
+  assert.is(open(fake, ['--probe', 'tracepoint'], target('x64')).way, 'trace_event');
+});
+
+test('without BTF a way that needs it says what else there is', () => {
+  for (const probe of ['kprobe', 'raw_tracepoint', 'tp_btf', 'fentry']) {
+    const error = thrown(() => open(new FakeSyscalls(), ['--probe', probe], target('x64')));
+    assert.instance(error, NoKernelTypes);
+    assert.match(error.message, /no BTF in .*--btf FILE \(not for fentry and tp_btf\); --probe trace_event/);
+    assert.not.match(error.message, /\n/);
+  }
+});
+
+test('a file of types serves kprobes and raw tracepoints, which name no types by their numbers', () => {
+  const file = ['--btf', 'some.btf'];
+  assert.is(open(new FakeSyscalls(), file).way, 'kprobe');
+  const { way, failures } = open(withoutKprobes(), file);
+  assert.is(way, 'raw_tracepoint');
+  assert.equal(
+    failures.map((failure) => failure.way),
+    ['kprobe'],
+  );
+  assert.is(open(new FakeSyscalls(), [...file, '--probe', 'tracepoint']).way, 'raw_tracepoint');
+});
+
+test('the record of a kernel that has no such tracepoint, or another, is as good as none', () => {
+  const format = '/sys/kernel/tracing/events/sock/inet_sock_set_state/format';
+  const none = withTracefs(new FakeSyscalls());
+  none.files.delete(format);
+  assert.instance(
+    thrown(() => open(none, ['--probe', 'trace_event'], target('x64'))),
+    NoSuchSymbolError,
+  );
+  const strange = withTracefs(new FakeSyscalls());
+  strange.files.set(format, STATE_FORMAT.replace('skaddr', 'sk'));
+  const error = thrown(() => open(strange, ['--probe', 'trace_event'], target('x64')));
+  assert.instance(error, NoSuchField);
+  const garbled = withTracefs(new FakeSyscalls());
+  garbled.files.set(format, 'nonsense');
+  assert.match(thrown(() => open(garbled, [], target('x64'))).message, /\n {2}trace_event: the format of .*/);
+});
+
+test('without BTF and tracefs each way says what it lacks, and the end where types may come from', () => {
   const error = thrown(() => open(withoutKprobes(), [], target('x64')));
   assert.instance(error, NoWay);
   const [, kprobe, ...others] = error.message.split('\n');
   assert.match(kprobe ?? '', /no kprobe PMU/);
-  assert.is(others.length, 2);
-  for (const line of others)
+  assert.is(others.length, 4);
+  for (const line of others.slice(0, 2))
     assert.match(line, /no BTF in \/sys\/kernel\/btf\/vmlinux.*CONFIG_DEBUG_INFO_BTF=y/);
+  assert.match(others[2] ?? '', /^ {2}trace_event: .*mount -t tracefs/);
+  assert.is(others[3], "The kernel's types may come from a file: --btf FILE");
   const withKprobes = thrown(() => open(new FakeSyscalls(), [], target('x64')));
   assert.is(withKprobes.message.match(/no BTF/g)?.length, 3);
 });

@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
-import { target } from '../../src/asm/target.ts';
+import type { Target } from '../../src/asm/target.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import { loadProgram } from '../../src/loader/program.ts';
@@ -11,7 +11,7 @@ import { type ConnectEvent, type Options, tcpconnlat } from '../../src/programs/
 import { needsRoot, suite } from '../harness.ts';
 import { BARS } from '../programs/bars.ts';
 import { commOf, FullListener, loopback, NOWHERE, Peer, Server, until } from './connects.ts';
-import { refusalOf, WAYS } from './tracer.ts';
+import { refusalOf, targetFor, WAYS } from './tracer.ts';
 
 for (const way of WAYS) {
   const refusal = refusalOf(way);
@@ -28,7 +28,7 @@ for (const way of WAYS) {
       ]);
       const seen: ConnectEvent[] = [];
       const kernel = new Kernel();
-      const tool = tcpconnlat({ way, pid: peer.pid, maxAttempts: 2 }, target(process.arch, kernel.btf));
+      const tool = tcpconnlat({ way, pid: peer.pid, maxAttempts: 2 }, targetFor(way, kernel));
       const session = Session.open(tool, { kernel, onEvent: (event) => seen.push(event) });
       try {
         const attempts = () => [...session.map(tool.attempts).entries()].map(([, attempt]) => attempt);
@@ -71,7 +71,7 @@ for (const way of WAYS) {
     async () => {
       const nowhere = await Peer.start();
       const kernel = new Kernel();
-      const tool = tcpconnlat({ way, pid: nowhere.pid }, target(process.arch, kernel.btf));
+      const tool = tcpconnlat({ way, pid: nowhere.pid }, targetFor(way, kernel));
       const session = Session.open(tool, { kernel, onEvent: () => {} });
       try {
         await nowhere.ask('leaveNetwork');
@@ -90,12 +90,12 @@ for (const way of WAYS) {
   const unloadable = way === 'kprobe' ? needsRoot : refusal;
   for (const { promise, check } of BARS.filter((bar) => bar.way === way))
     test.skipIf(unloadable, `with this kernel’s types ${promise}`, () => {
-      check(target(process.arch, new Kernel().btf));
+      check(targetFor(way, new Kernel()));
     });
 
   test.skipIf(unloadable, 'every combination of options passes the verifier', () => {
     const kernel = new Kernel();
-    const on = target(process.arch, kernel.btf);
+    const on = targetFor(way, kernel);
     for (const pid of [undefined, 1])
       for (const family of [undefined, 4, 6] as const)
         for (const minNs of [undefined, 1_500_000, 2 ** 45])
@@ -105,7 +105,7 @@ for (const way of WAYS) {
   test.run();
 }
 
-function loadAll(options: Options, kernel: Kernel, on: ReturnType<typeof target>): void {
+function loadAll(options: Options, kernel: Kernel, on: Target): void {
   const tool = tcpconnlat(options, on);
   const maps = new Map<MapSpec, BpfMap>();
   try {

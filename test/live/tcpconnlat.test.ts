@@ -22,7 +22,7 @@ import {
   Server,
 } from './connects.ts';
 import type { Connected } from './sockets.ts';
-import { refusalOf, Tracer, WAYS } from './tracer.ts';
+import { hidesRefused, refusalOf, Tracer, WAYS } from './tracer.ts';
 
 /** What the tests of one way work with. */
 interface Bench {
@@ -101,6 +101,7 @@ function assertRecord(record: ConnectRecord, peer: Peer, connected: Connected, a
 
 for (const way of WAYS) {
   const refusal = refusalOf(way);
+  const noRefused = refusal || hidesRefused(way);
   const test = suite(`live/tcpconnlat ${way}`, { seconds: 60 });
   let bench: Bench;
   let claims: Claims;
@@ -129,7 +130,7 @@ for (const way of WAYS) {
     });
 
     test.skipIf(
-      refusal || reason,
+      noRefused || reason,
       `a connect over ${what} that is refused, with its local port`,
       async () => {
         const { peer, other } = bench;
@@ -141,7 +142,7 @@ for (const way of WAYS) {
     );
   }
 
-  test.skipIf(refusal, 'a refused connect of a socket that was bound before', async () => {
+  test.skipIf(noRefused, 'a refused connect of a socket that was bound before', async () => {
     const { peer, other } = bench;
     const port = await other.ask('closedPort', '127.0.0.1');
     const { boundPort } = await peer.ask('connect', loopback(port), { bound: true });
@@ -156,7 +157,7 @@ for (const way of WAYS) {
     assert.ok(lat_ms > 0 && lat_ms <= ms, `${lat_ms} of ${ms} ms`);
   });
 
-  test.skipIf(refusal, 'a non-blocking connect, refused', async () => {
+  test.skipIf(noRefused, 'a non-blocking connect, refused', async () => {
     const port = await bench.other.ask('closedPort', '127.0.0.1');
     const { error, ms } = await connectHere(port);
     assert.is(error, 'ECONNREFUSED');
@@ -202,7 +203,7 @@ for (const way of WAYS) {
     assert.is(record.lport, record.dport);
   });
 
-  test.skipIf(refusal, 'a socket that is refused and connects again is two lines', async () => {
+  test.skipIf(noRefused, 'a socket that is refused and connects again is two lines', async () => {
     const { peer, other, server } = bench;
     const port = await other.ask('closedPort', '127.0.0.1');
     const first = await peer.ask('connect', loopback(port));
@@ -243,6 +244,19 @@ for (const way of WAYS) {
       made.map(({ localPort }) => localPort).sort((a, b) => a - b),
     );
   });
+
+  test.skipIf(
+    refusal || (!hidesRefused(way) && 'this way shows them'),
+    'a refused connect is not shown, and the next one of its socket is',
+    async () => {
+      const { peer, other, server } = bench;
+      const port = await other.ask('closedPort', '127.0.0.1');
+      const first = await peer.ask('connect', loopback(port));
+      const second = await peer.ask('connect', loopback(server.port), { fd: first.fd });
+      assert.equal([first.error, second.error], ['ECONNREFUSED', '']);
+      assertRecord(await claims.claim(peer.pid, server.port), peer, second, '127.0.0.1');
+    },
+  );
 
   // --- what is not shown: the last test looks for it ----------------------------------------------
 
@@ -295,7 +309,9 @@ for (const way of WAYS) {
         claims.rest().map(({ record }) => record),
         [],
       );
-      assert.is(tracer.stderr, '');
+      if (hidesRefused(way))
+        assert.match(tracer.stderr, /^tcpconnlat: refused connects are not shown: .*\n$/);
+      else assert.is(tracer.stderr, '');
     },
   );
 

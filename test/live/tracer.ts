@@ -1,17 +1,26 @@
 /** The command as a child process, for the live tests, and the ways that the running kernel can be watched. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import type { Attachment } from '../../src/asm/program.ts';
+import { type Target, target } from '../../src/asm/target.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { refusal } from '../../src/loader/probe.ts';
-import type { Way } from '../../src/programs/tcpconnlat.ts';
+import { readTracepointFormat } from '../../src/loader/tracefs.ts';
+import { TRACEPOINT, type Way } from '../../src/programs/tcpconnlat.ts';
 import { needsRoot } from '../harness.ts';
 import { built, connectHere, exited, type Server, until } from './connects.ts';
 
 /** The command, as it was compiled with the tests. */
 export const COMMAND = built('../../src/cli/tcpconnlat');
 
-export const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint'];
+export const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
+
+/** Why a way doesn't show connects that were refused, or false. */
+export function hidesRefused(way: Way): string | false {
+  return way === 'trace_event'
+    ? 'the record of the tracepoint does not tell them from those given up'
+    : false;
+}
 
 /** Why the running kernel can't be watched that way, or false. */
 export function refusalOf(way: Way): string | false {
@@ -19,9 +28,10 @@ export function refusalOf(way: Way): string | false {
   const kernel = new Kernel();
   const symbol = 'tcp_v4_connect';
   const tracepoint = 'inet_sock_set_state';
+  if (way === 'trace_event') return refusalByRecord(kernel);
   const btfId = kernel.btf?.find('typedef', `btf_trace_${tracepoint}`);
   if (btfId === undefined) return 'this kernel has no BTF';
-  const attachments: Record<Way, Attachment> = {
+  const attachments: Record<Exclude<Way, 'trace_event'>, Attachment> = {
     kprobe: { kind: 'kprobe', symbol },
     fentry: { kind: 'fentry', symbol, btfId: kernel.btf?.find('func', symbol) },
     tp_btf: { kind: 'tp_btf', tracepoint, btfId },
@@ -30,8 +40,26 @@ export function refusalOf(way: Way): string | false {
   return refusal(kernel, attachments[way])?.message ?? false;
 }
 
+function refusalByRecord(kernel: Kernel): string | false {
+  try {
+    readTracepointFormat(kernel, TRACEPOINT.category, TRACEPOINT.name);
+    return false;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+/** The processor, the kernel's types, and the record of its tracepoint as far as a way needs it. */
+export function targetFor(way: Way, kernel: Kernel): Target {
+  const formats =
+    way === 'trace_event' ? [readTracepointFormat(kernel, TRACEPOINT.category, TRACEPOINT.name)] : [];
+  return { ...target(process.arch, kernel.btf), formats };
+}
+
 /** How a command is started. */
 export interface Start extends Pick<SpawnOptions, 'uid' | 'gid' | 'cwd'> {
+  /** Words of a command that becomes the one behind them, as `nice` does. */
+  readonly under?: readonly string[];
   /** A descriptor for its standard output; if not given, that is kept in `stdout`. */
   readonly stdout?: number;
 }
@@ -54,9 +82,10 @@ export class Tracer {
   }
 
   /** Starts it, and waits for nothing. */
-  static run(args: readonly string[], { stdout, ...options }: Start = {}): Tracer {
+  static run(args: readonly string[], { stdout, under = [], ...options }: Start = {}): Tracer {
+    const [file = '', ...words] = [...under, process.execPath, COMMAND, ...args];
     return new Tracer(
-      spawn(process.execPath, [COMMAND, ...args], {
+      spawn(file, words, {
         ...options,
         stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
       }),

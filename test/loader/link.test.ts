@@ -7,6 +7,7 @@ import { Errno } from '../../src/loader/errno.ts';
 import {
   KernelError,
   NoSuchSymbolError,
+  NoTracefsError,
   NotPermittedError,
   UnsupportedError,
 } from '../../src/loader/errors.ts';
@@ -22,6 +23,7 @@ const OPEN = 17;
 const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
 const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
 const fentry: Attachment = { kind: 'fentry', symbol: 'tcp_v4_connect', btfId: 815 };
+const record: Attachment = { kind: 'tracepoint', category: 'sched', tracepoint: 'sched_switch' };
 const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
 
 function loaded(fake: FakeSyscalls, attachment: Attachment): [Kernel, Program] {
@@ -116,6 +118,54 @@ for (const [attachment, name] of [
     link.close();
     assert.equal([...fake.open], [program.fd]);
   });
+
+/** A kernel with the tracepoint's number in tracefs. */
+function withTracefs(): FakeSyscalls {
+  const fake = new FakeSyscalls();
+  fake.files.set('/proc/self/mounts', 'tracefs /sys/kernel/tracing tracefs rw 0 0\n');
+  fake.files.set('/sys/kernel/tracing/events/sched/sched_switch/id', '316\n');
+  return fake;
+}
+
+test('a tracepoint is a perf event of its number, the program set, enabled', () => {
+  const fake = withTracefs();
+  const [kernel, program] = loaded(fake, record);
+  fake.onPerfEventOpen = (attr, cpu) => {
+    assert.is(cpu, 0);
+    assert.equal([attr.byteLength, attr.getUint32(0, true), attr.getUint32(4, true)], [64, 2, 64]);
+    assert.is(attr.getBigUint64(8, true), 316n);
+    return undefined;
+  };
+  const link = attach(kernel, program);
+  assert.equal(link.attachment, record);
+  assert.equal(fake.calls.slice(-2), ['ioctl 11 0x40042408', 'ioctl 11 0x2400']);
+  link.close();
+  assert.equal([...fake.open], [program.fd]);
+});
+
+test('a tracepoint that can\u2019t be opened, or whose program is refused, leaves nothing behind', () => {
+  const closed = withTracefs();
+  closed.onPerfEventOpen = () => -Errno.EACCES;
+  const [first, refusedProgram] = loaded(closed, record);
+  assert.throws(
+    () => attach(first, refusedProgram),
+    (error: unknown) =>
+      error instanceof NotPermittedError && /open the tracepoint sched:sched_switch/.test(error.message),
+  );
+  const strict = withTracefs();
+  strict.onIoctl = (_, request) => (request === 0x2400 ? 0 : -Errno.EACCES);
+  const [second, program] = loaded(strict, record);
+  assert.throws(() => attach(second, program), /attach the program 'on_it' to sched_switch.*SET_BPF.*EACCES/);
+  assert.equal([...strict.open], [program.fd]);
+});
+
+test('without tracefs a tracepoint can\u2019t be found', () => {
+  const [kernel, program] = loaded(new FakeSyscalls(), record);
+  assert.throws(
+    () => attach(kernel, program),
+    (error: unknown) => error instanceof NoTracefsError,
+  );
+});
 
 test("a tracepoint that isn't there is an error that can be told from others", () => {
   const fake = new FakeSyscalls();

@@ -26,6 +26,7 @@ const LOAD = 5;
 const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
 const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
 const fentry: Attachment = { kind: 'fentry', symbol: 'tcp_v4_connect', btfId: 815 };
+const record: Attachment = { kind: 'tracepoint', category: 'sched', tracepoint: 'sched_switch' };
 const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
 
 function load(fake: FakeSyscalls, attachment: Attachment = raw): Program {
@@ -62,6 +63,7 @@ function writeLog(fake: FakeSyscalls, attr: DataView, text: string): void {
 for (const [attachment, type, attachType, btfId] of [
   [kprobe, 2, 0, 0],
   [raw, 17, 0, 0],
+  [record, 5, 0, 0],
   [tpBtf, 26, 23, 4711],
   [fentry, 26, 24, 815],
 ] as const)

@@ -1,6 +1,9 @@
 import * as assert from 'uvu/assert';
+import { Errno } from '../../src/loader/errno.ts';
+import { NoSuchSymbolError, NoTracefsError, NotPermittedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { parseMounts, tracefsRoot } from '../../src/loader/tracefs.ts';
+import { parseMounts, readTracepointFormat, tracefsRoot, tracepointId } from '../../src/loader/tracefs.ts';
+import { STATE_FORMAT } from '../asm/fixtures/formats.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 
@@ -33,6 +36,47 @@ test('where neither is mounted, or /proc has no mounts, there is none', () => {
 test('blanks, tabs and backslashes in a path are written as octal numbers', () => {
   assert.is(root('tracefs /a\\040b\\011c\\134d tracefs rw 0 0'), '/a b\tc\\d');
   assert.equal(parseMounts('x /\\040 tmpfs rw 0 0\n'), [{ path: '/ ', type: 'tmpfs' }]);
+});
+
+/** A kernel whose tracing files are in an unusual place. */
+function traced(): FakeSyscalls {
+  const fake = new FakeSyscalls();
+  fake.files.set('/proc/self/mounts', 'none /mnt/a\\040b tracefs rw 0 0\n');
+  fake.files.set('/mnt/a b/events/sock/inet_sock_set_state/format', STATE_FORMAT);
+  fake.files.set('/mnt/a b/events/sock/inet_sock_set_state/id', '1314\n');
+  return fake;
+}
+
+test('a tracepoint\u2019s record and number are read from where tracefs is', () => {
+  const kernel = new Kernel(traced());
+  assert.is(readTracepointFormat(kernel, 'sock', 'inet_sock_set_state').fields.length, 15);
+  assert.is(tracepointId(kernel, 'sock', 'inet_sock_set_state'), 1314);
+});
+
+test('without tracefs, the error says how to mount it', () => {
+  const fake = new FakeSyscalls();
+  assert.throws(
+    () => tracepointId(new Kernel(fake), 'sock', 'inet_sock_set_state'),
+    (error: unknown) =>
+      error instanceof NoTracefsError &&
+      error.message ===
+        "the tracepoint sock:inet_sock_set_state needs tracefs, which isn't mounted: " +
+          'mount it (mount -t tracefs tracefs /sys/kernel/tracing)',
+  );
+});
+
+test('a tracepoint that isn\u2019t there is told from one that may not be looked at', () => {
+  const fake = traced();
+  assert.throws(
+    () => readTracepointFormat(new Kernel(fake), 'sock', 'inet_sock_state'),
+    (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === 'inet_sock_state',
+  );
+  fake.readFile = (path) =>
+    path.startsWith('/mnt') ? -Errno.EACCES : FakeSyscalls.prototype.readFile.call(fake, path);
+  assert.throws(
+    () => readTracepointFormat(new Kernel(fake), 'sock', 'inet_sock_set_state'),
+    (error: unknown) => error instanceof NotPermittedError && /tracefs is for root/.test(error.message),
+  );
 });
 
 test.run();

@@ -95,6 +95,25 @@ export const BARS: readonly Bar[] = [
     },
   },
   {
+    way: 'trace_event',
+    promise: 'the program has at most 90 slots and calls at most 5 helpers on its longest way',
+    check(on) {
+      const state = programOf({ way: 'trace_event' }, 'inet_sock_state', on);
+      atMost(90, slots(state), 'slots');
+      atMost(5, mostHelpers(state), 'helpers');
+    },
+  },
+  {
+    way: 'trace_event',
+    promise: 'other changes of state are left after 6 instructions',
+    check(on) {
+      const paths = pathsOf(programOf({ way: 'trace_event' }, 'inet_sock_state', on));
+      const path = paths.find((each) => conditions(each).every((state) => state === TCP_SYN_SENT));
+      assert.is(path?.instructions.length, 6);
+      assert.equal(path?.helpers, []);
+    },
+  },
+  {
     way: 'tp_btf',
     promise: 'the program has at most 90 slots and calls at most 5 helpers on its longest way',
     check(on) {

@@ -3,7 +3,12 @@
  * the programs read and nothing else.
  */
 import { Btf } from '../../src/asm/btf.ts';
+import { parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
+import { STATE_FORMAT } from '../asm/fixtures/formats.ts';
+
+/** The record of the tracepoint. */
+export const stateFormat = parseTracepointFormat('sock', 'inet_sock_set_state', STATE_FORMAT);
 
 /** Where the fields lie, in bytes. */
 export const At = {
@@ -33,12 +38,17 @@ export interface Variations {
 }
 
 /** The types of a kernel that differs from 6.18 in so much. */
-export function socketTypes({
+export function socketTypes(variations?: Variations): Btf {
+  return Btf.parse(socketBlob(variations));
+}
+
+/** Their bytes. */
+export function socketBlob({
   ipv6 = true,
   bitField = false,
   functions = FUNCTIONS,
   tracepoint = true,
-}: Variations = {}): Btf {
+}: Variations = {}): Uint8Array {
   const w = new BtfWriter();
   const u8 = w.int('unsigned char', 1);
   const u16 = w.int('short unsigned int', 2);
@@ -72,5 +82,5 @@ export function socketTypes({
       'btf_trace_inet_sock_set_state',
       w.pointer(w.prototype(0, { data: w.pointer(0), sk: w.pointer(sock), oldstate: s32, newstate: s32 })),
     );
-  return Btf.parse(w.blob());
+  return w.blob();
 }

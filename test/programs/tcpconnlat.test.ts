@@ -2,22 +2,26 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { Btf, NoSuchField } from '../../src/asm/btf.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
-import { layoutOf } from '../../src/asm/layout.ts';
-import { NoKernelTypes, target } from '../../src/asm/target.ts';
+import { decoder, layoutOf } from '../../src/asm/layout.ts';
+import { NoKernelTypes, type Target, target } from '../../src/asm/target.ts';
 import { listTool } from '../../src/cli/listing.ts';
 import { type Options, tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { suite } from '../harness.ts';
 import { BARS } from './bars.ts';
 import { assertGolden } from './golden.ts';
-import { At, socketTypes } from './kernel.ts';
+import { At, socketTypes, stateFormat } from './kernel.ts';
 
 const test = suite('programs/tcpconnlat');
 
-const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint'];
-/** Those by functions: they have the local port anyway, and a program for each family. */
+const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
+/** Those that need the kernel’s types. */
+const BY_TYPES = WAYS.filter((way) => way !== 'trace_event');
+/** Those by functions, which have a program for each family. */
 const BY_FUNCTION: readonly Way[] = ['kprobe', 'fentry'];
-const x64 = target('x64', socketTypes());
+/** Those that have the local port anyway. */
+const HAVE_PORT: readonly Way[] = [...BY_FUNCTION, 'trace_event'];
+const x64: Target = { ...target('x64', socketTypes()), formats: [stateFormat] };
 
 /** The text of all the programs. */
 function text(options: Options, on = x64): string[] {
@@ -86,7 +90,7 @@ for (const way of WAYS) {
 
   test(`${way}: the local port costs nothing where it is not asked for`, () => {
     const [without, some] = [text({ way }), text({ way, ...OPTIONS.localPort })];
-    if (BY_FUNCTION.includes(way)) assert.equal(some, without, 'and nothing at all by functions');
+    if (HAVE_PORT.includes(way)) assert.equal(some, without, 'and nothing at all where it is there anyway');
     else assert.ok(some.length > without.length);
   });
 
@@ -165,7 +169,7 @@ test('on arm64 only the places of a kprobe\u2019s arguments differ', () => {
     assert.equal(text({ way }, arm64), text({ way }), 'the arguments of others are an array');
 });
 
-for (const way of WAYS)
+for (const way of BY_TYPES)
   test(`${way}: on a kernel without IPv6 there are no addresses of IPv6`, () => {
     const without = target('x64', socketTypes({ ipv6: false }));
     const { events } = tcpconnlat({ way }, without);
@@ -178,7 +182,7 @@ for (const way of WAYS)
 
 test('an older kernel’s protocol is a bit field of 8 bits, at another place', () => {
   const old = target('x64', socketTypes({ bitField: true }));
-  for (const { check } of BARS) check(old);
+  for (const { way, check } of BARS) if (way !== 'trace_event') check(old);
   assert.ok(text({ way: 'tp_btf' }, old).includes(`(71) r0 = *(u8 *)(r6 +${At.protocol + 1})`));
 });
 
@@ -187,7 +191,7 @@ test('without kernel types, or with some that lack sockets, it says what is miss
   const empty = new BtfWriter();
   empty.int('int', 4);
   const strange = target('x64', Btf.parse(empty.blob()));
-  for (const way of WAYS) {
+  for (const way of BY_TYPES) {
     assert.throws(
       () => tcpconnlat({ way }, without),
       (error: unknown) => error instanceof NoKernelTypes,
@@ -198,6 +202,32 @@ test('without kernel types, or with some that lack sockets, it says what is miss
     () => tcpconnlat({ way: 'kprobe' }, strange),
     (error: unknown) => error instanceof NoSuchField,
   );
+});
+
+test('trace_event: needs the record\u2019s format, and no types', () => {
+  const byRecord: Target = { ...target('x64'), formats: [stateFormat] };
+  for (const family of [undefined, 4, 6] as const)
+    assert.equal(text({ way: 'trace_event', family }, byRecord), text({ way: 'trace_event', family }));
+  assert.throws(
+    () => tcpconnlat({ way: 'trace_event' }, target('x64', socketTypes())),
+    /no format of the tracepoint sock:inet_sock_set_state/,
+  );
+});
+
+test('trace_event: only what was accepted is shown, and it says so', () => {
+  const shows = WAYS.filter((way) => tcpconnlat({ way }, x64).showsRefused);
+  assert.equal(shows, BY_TYPES);
+  assert.match(
+    text({ way: 'trace_event' }).join('\n'),
+    /\(r6 \+20\)\n\(\w\w\) if [rw]\d == 0x7 goto/,
+    'newstate is CLOSE',
+  );
+});
+
+test('trace_event: the ports are those of the record, in the machine\u2019s byte order', () => {
+  const { ports } = tcpconnlat({ way: 'trace_event' }, x64).events.schema.properties;
+  const sent = decoder(ports)(new DataView(new Uint8Array([80, 0, 0x34, 0x12]).buffer), 0);
+  assert.equal(sent, { remote: 80, local: 0x1234 });
 });
 
 // --- listings ------------------------------------------------------------------------------------

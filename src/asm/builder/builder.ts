@@ -14,7 +14,7 @@ import { r0, r1 } from '../registers.ts';
 import type { Target } from '../target.ts';
 import { type Arm, ask, layOut } from './branch.ts';
 import { type Argument, placeArguments } from './call.ts';
-import { KernelPointer } from './kernel-pointer.ts';
+import { KernelPointer, layoutOfPart, type ScalarOrArray } from './kernel-pointer.ts';
 import { Machine, type State } from './machine.ts';
 import { type Block, isBlock, type Memory, memory, placeOf, rebase } from './memory.ts';
 import { type Condition, loadInto, type Operand } from './operand.ts';
@@ -26,6 +26,10 @@ import { Value } from './value.ts';
 export interface Context {
   /** Offset in the context of the nth argument, or undefined where there is no such argument. */
   readonly argument: (n: number) => number | undefined;
+  /** A field of the context by its name, where it is a record; throws where the record has none. Arrays are only copied. */
+  readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
+  /** What the program returns where it doesn't say; 0 if not given. */
+  readonly result?: number;
   /** Whether the verifier knows the arguments' types by BTF. */
   readonly trusted: boolean;
   /** What the arguments belong to, for messages. */
@@ -53,6 +57,10 @@ export class Builder {
     this.#context = new Value(this.#machine, r1, holder);
   }
 
+  get #result(): number {
+    return this.#given.result ?? 0;
+  }
+
   /**
    * The pointer that the program was given: in r1, so gone after the first call. A program that reads
    * arguments or emits events later keeps it: `b.keep(b.context)`, one instruction.
@@ -68,6 +76,13 @@ export class Builder {
       throw new RangeError(`${this.#given.name} has no argument ${n} that can be read`);
     const kind = this.#given.trusted ? 'trusted' : 'kernel';
     return new Place(this.#machine, this.#context, offset, layoutOf(u64), `argument ${n}`, kind);
+  }
+
+  /** A field of the record that a classic tracepoint gives the program, by its name: one load at each use. */
+  field(name: string): Place {
+    const field = this.#given.field?.(name);
+    if (!field) throw new RangeError(`${this.#given.name} gives its program no record with fields`);
+    return new Place(this.#machine, this.#context, field.offset, layoutOfPart(field), name, 'kernel');
   }
 
   /** A pointer to a kernel structure: a value that holds its address, or a place that does (one load). */
@@ -196,12 +211,12 @@ export class Builder {
   }
 
   /**
-   * Ends the program. Without a value it returns 0, by a jump to the one place that does so; with one it
-   * returns that (nothing but `exit` where the value is in r0 already).
+   * Ends the program. Without a value it returns 0 (1 from a classic tracepoint), by a jump to the one place that does so; with
+   * one it returns that (nothing but `exit` where the value is in r0 already).
    */
-  exit(value: number | Value = 0): void {
+  exit(value: number | Value = this.#result): void {
     this.#machine.statement(this.exit, () => {
-      if (value === 0) return this.#machine.end(insn.ja(EXIT));
+      if (value === this.#result) return this.#machine.end(insn.ja(EXIT));
       loadInto(this.#machine, r0, value);
       this.#machine.end(insn.exit());
     });
@@ -290,7 +305,7 @@ export class Builder {
   /** Ends the program if it hasn't ended, and gives its instructions. */
   finish(): readonly Item[] {
     const { items } = this.#machine;
-    return straighten([...items, insn.label(EXIT), insn.mov(r0, 0), insn.exit()]);
+    return straighten([...items, insn.label(EXIT), insn.mov(r0, this.#result), insn.exit()]);
   }
 }
 

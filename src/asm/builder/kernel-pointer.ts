@@ -51,7 +51,7 @@ export class KernelPointer {
         const member = field(this.#target, this.struct, path);
         if (member.bitSize !== undefined)
           throw new TypeError(`${this.struct}.${path} is a bit field; read the bytes around it`);
-        return { name, offset: member.offset, layout: layoutOfMember(member) };
+        return { name, offset: member.offset, layout: layoutOfPart(member) };
       });
       const place = this.value.trusted
         ? (offset: number, layout: Layout, name: string) =>
@@ -81,7 +81,17 @@ export class KernelPointer {
   }
 }
 
-function layoutOfMember({ size, signed }: { readonly size: number; readonly signed: boolean }): Layout {
+/** What is known of a part of the kernel's memory. */
+export interface ScalarOrArray {
+  readonly size: number;
+  readonly signed: boolean;
+  /** Whether it is no number, whatever its size. */
+  readonly array?: boolean;
+}
+
+/** Its layout: a number where it can be one, else bytes. */
+export function layoutOfPart({ size, signed, array }: ScalarOrArray): Layout {
+  if (array) return { kind: 'bytes', size, align: 1 };
   if (size === 1 || size === 2 || size === 4 || size === 8)
     return { kind: 'int', size, align: size, signed, bigEndian: false, as: size === 8 ? 'bigint' : 'number' };
   return { kind: 'bytes', size, align: 1 };

@@ -1,0 +1,54 @@
+/**
+ * The kernel's types: its own, or those of a file for a kernel that shows none.
+ */
+import { Btf, BtfError } from '../asm/btf.ts';
+import { type Target, target } from '../asm/target.ts';
+import { errnoName, errnoText } from '../loader/errno.ts';
+import type { Kernel } from '../loader/kernel.ts';
+import type { Settings } from './arguments.ts';
+
+/** The file of `--btf` is none of the sort. */
+export class BadTypesFile extends Error {
+  override readonly name = 'BadTypesFile';
+
+  constructor(file: string, fault: string) {
+    super(`--btf ${file}: ${fault}`);
+  }
+}
+
+/**
+ * What programs are made for: this processor, and the types of the kernel or of the file that the user named.
+ * @throws {BadTypesFile}
+ */
+export function targetOf({ btf }: Settings, kernel: Kernel): Target {
+  return target(process.arch, btf === undefined ? kernel.btf : typesIn(btf, kernel));
+}
+
+function typesIn(file: string, kernel: Kernel): Btf {
+  const bytes = kernel.syscalls.readFile(file);
+  if (typeof bytes === 'number')
+    throw new BadTypesFile(file, `cannot read it: ${errnoName(-bytes)} (${errnoText(-bytes)})`);
+  if (isElf(bytes))
+    throw new BadTypesFile(
+      file,
+      'it is an ELF file, not BTF; this takes the BTF out of a vmlinux: objcopy -O binary --only-section=.BTF vmlinux FILE',
+    );
+  const types = namingFile(file, () => Btf.parse(bytes));
+  if (!namingFile(file, () => types.has('sock')))
+    throw new BadTypesFile(file, 'it is BTF, but not that of a kernel: it has no struct sock');
+  return types;
+}
+
+/** Runs `work`, whose complaints about the format of the types are the file's. */
+export function namingFile<T>(file: string | undefined, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (file === undefined || !(error instanceof BtfError)) throw error;
+    throw new BadTypesFile(file, error.message);
+  }
+}
+
+function isElf(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.subarray(0, 4)).toString('latin1') === '\x7fELF';
+}

@@ -1,0 +1,81 @@
+import * as assert from 'uvu/assert';
+import { NoSuchField } from '../../src/asm/btf.ts';
+import { FormatError, formatField, parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
+import { suite } from '../harness.ts';
+import { STATE_FORMAT } from './fixtures/formats.ts';
+
+const test = suite('asm/tracepoint-format');
+
+const state = parseTracepointFormat('sock', 'inet_sock_set_state', STATE_FORMAT);
+
+test('fields have a name, a type, a place, and a sign', () => {
+  assert.is(state.fields.length, 15);
+  assert.equal(formatField(state, 'newstate'), {
+    name: 'newstate',
+    type: 'int',
+    offset: 20,
+    size: 4,
+    signed: true,
+    array: false,
+  });
+  assert.equal(formatField(state, 'daddr_v6'), {
+    name: 'daddr_v6',
+    type: '__u8[16]',
+    offset: 56,
+    size: 16,
+    signed: false,
+    array: true,
+  });
+  assert.equal(formatField(state, 'skaddr').type, 'const void *');
+});
+
+test('declarations of all sorts that kernels write', () => {
+  const line = (declaration: string, rest = 'offset:8;\tsize:8;\tsigned:0;') =>
+    parseTracepointFormat('c', 't', `name: t\nformat:\n\tfield:${declaration};\t${rest}\n`).fields[0];
+  for (const [declaration, name, type, array] of [
+    ['char comm[16]', 'comm', 'char[16]', true],
+    ['const char * const *argv', 'argv', 'const char * const *', false],
+    ['__data_loc char[] filename', 'filename', '__data_loc char[]', false],
+    ['struct list_head * head', 'head', 'struct list_head *', false],
+    ['char prev_comm[TASK_COMM_LEN]', 'prev_comm', 'char[TASK_COMM_LEN]', true],
+    ['u32 grid[2][3]', 'grid', 'u32[2][3]', true],
+    ['bool x', 'x', 'bool', false],
+  ] as const)
+    assert.equal(line(declaration), { name, type, array, offset: 8, size: 8, signed: false }, declaration);
+  assert.is(line('int x', 'offset:8;\tsize:4;')?.signed, false, 'old kernels say nothing of signs');
+});
+
+test('a field that is not there is an error that names those like it', () => {
+  assert.throws(
+    () => formatField(state, 'new_state'),
+    (error: unknown) =>
+      error instanceof NoSuchField &&
+      error.message === "the tracepoint sock:inet_sock_set_state has no field 'new_state'; nearest: newstate",
+  );
+});
+
+test('what programs can\u2019t read is refused', () => {
+  for (const name of ['common_type', 'common_pid'])
+    assert.throws(
+      () => formatField(state, name),
+      (error: unknown) => error instanceof RangeError && /programs can't read/.test(error.message),
+    );
+});
+
+test('a text that is no format, or another tracepoint\u2019s, is refused', () => {
+  for (const [text, message] of [
+    ['', /the format of the tracepoint sock:inet_sock_set_state is that of nothing/],
+    ['name: other\nformat:\n', /is that of other/],
+    ['name: inet_sock_set_state\nformat:\n', /has no fields/],
+    [
+      'name: inet_sock_set_state\nformat:\n\tfield:int x;\toffset:-8;\tsize:4;\n',
+      /makes no sense: 'field:int x;/,
+    ],
+  ] as const)
+    assert.throws(
+      () => parseTracepointFormat('sock', 'inet_sock_set_state', text),
+      (error: unknown) => error instanceof FormatError && message.test(error.message),
+    );
+});
+
+test.run();

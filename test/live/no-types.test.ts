@@ -1,0 +1,187 @@
+/**
+ * The command on a kernel that shows no BTF, and with tracefs mounted elsewhere or nowhere: in a mount namespace of its own, with an
+ * empty folder in the place of what is there.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { tracepoint } from '../../src/asm/hooks.ts';
+import { target } from '../../src/asm/target.ts';
+import { Attr } from '../../src/loader/bpf.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { attach } from '../../src/loader/link.ts';
+import { loadProgram } from '../../src/loader/program.ts';
+import { readTracepointFormat, tracepointId } from '../../src/loader/tracefs.ts';
+import { needsRoot, slowness, suite } from '../harness.ts';
+import { connectHere, Server } from './connects.ts';
+import { COMMAND, refusalOf, Tracer } from './tracer.ts';
+
+const test = suite('live/no-types', { seconds: 60 });
+
+/** Runs what follows in a mount namespace of its own, once `script` has changed what is mounted there. */
+const inNamespace = (script: string) => ['unshare', '-m', 'sh', '-c', `${script}\nexec "$@"`, 'sh'];
+const NO_BTF = 'mount -t tmpfs none /sys/kernel/btf || exit 9';
+const NO_TRACEFS =
+  'umount -a -t tracefs,debugfs 2>/dev/null; ! grep -E " (tracefs|debugfs) " /proc/mounts || exit 9';
+/** In a folder whose name has a blank. */
+const TRACEFS = `${NO_TRACEFS}\nmkdir -p "$DIR/a b" && mount -t tracefs none "$DIR/a b" || exit 9`;
+
+const folder = needsRoot ? '' : mkdtempSync(join(tmpdir(), 'tsbpf-types-'));
+process.env.DIR = folder;
+
+const works = (script: string) => {
+  const [file = '', ...words] = [...inNamespace(script), 'true'];
+  return spawnSync(file, words).status === 0;
+};
+const noNamespace =
+  needsRoot || (works(`${NO_BTF}\n${TRACEFS}`) ? false : 'nothing can be mounted in a namespace of its own');
+const noTypes = needsRoot || (new Kernel().btf === undefined && 'this kernel has no BTF to give');
+
+let server: Server;
+const file = join(folder, 'types.btf');
+test.before(async () => {
+  server = await Server.start('127.0.0.1');
+  if (!noTypes) copyFileSync('/sys/kernel/btf/vmlinux', file);
+});
+test.after(async () => {
+  await server.close();
+  if (folder) rmSync(folder, { recursive: true, force: true });
+});
+
+/** Runs the command to its end. */
+function run(script: string, args: readonly string[]) {
+  const [command = '', ...words] = [...inNamespace(script), process.execPath, COMMAND, ...args];
+  const { status, stdout, stderr } = spawnSync(command, words, {
+    encoding: 'utf8',
+    timeout: 30_000 * slowness,
+  });
+  return { status, stdout, stderr };
+}
+
+/** Traces this process's connects while it makes one, and gives what was printed before the header, the rows, and stderr. */
+async function traced(script: string, args: readonly string[]) {
+  const tracer = await Tracer.start(['-v', '-L', '-p', String(process.pid), ...args], {
+    under: inNamespace(script),
+  });
+  const { localPort } = await connectHere(server.port);
+  await tracer.until('the connect', () => tracer.rows().length > 0);
+  assert.equal(await tracer.stop(), { code: 0, signal: null });
+  assert.equal(
+    tracer.rows().map(({ LPORT, DPORT }) => [LPORT, DPORT]),
+    [[String(localPort), String(server.port)]],
+  );
+  return tracer;
+}
+
+test.skipIf(
+  noNamespace,
+  'without BTF the tracepoint\u2019s record is watched, wherever tracefs is, and said what it lacks',
+  async () => {
+    const { stdout, stderr } = await traced(`${NO_BTF}\n${TRACEFS}`, []);
+    assert.match(
+      stdout,
+      /^watching by trace_event: the first way that this kernel has\nnot by kprobe: .*\nnot by tp_btf: .*no BTF/,
+    );
+    assert.match(stderr, /^tcpconnlat: refused connects are not shown: .*\n$/);
+  },
+);
+
+test.skipIf(
+  noNamespace || noTypes,
+  'without BTF, with its types from a file, kprobes or the raw tracepoint',
+  async () => {
+    const { stdout, stderr } = await traced(`${NO_BTF}\n${NO_TRACEFS}`, ['--btf', file]);
+    assert.match(
+      stdout,
+      /^watching by (kprobe|raw_tracepoint): .*\nthe kernel's types are those of \S+types\.btf\n/,
+    );
+    assert.is(stderr, '');
+  },
+);
+
+test.skipIf(noNamespace, 'without BTF and tracefs: what can be done', () => {
+  const { status, stdout, stderr } = run(`${NO_BTF}\n${NO_TRACEFS}`, []);
+  assert.equal({ status, stdout }, { status: 1, stdout: '' });
+  assert.match(stderr, /trace_event: .*mount -t tracefs tracefs \/sys\/kernel\/tracing/);
+  assert.match(stderr, /--btf FILE\n$/);
+});
+
+test.skipIf(noNamespace, 'without BTF a way that needs it says what else there is', () => {
+  const { status, stderr } = run(NO_BTF, ['--probe', 'raw_tracepoint']);
+  assert.is(status, 1);
+  assert.match(stderr, /^tcpconnlat: .* no BTF in .*--btf FILE.*--probe trace_event needs none\n$/);
+});
+
+test('a file that holds no types: one line, and status 2', () => {
+  const bad = join(tmpdir(), `tsbpf-bad-${process.pid}`);
+  writeFileSync(bad, 'no types at all, for certain');
+  try {
+    for (const [name, message] of [
+      [bad, /no BTF: it begins with/],
+      [`${bad}-not`, /cannot read it: ENOENT/],
+      [tmpdir(), /cannot read it: EISDIR/],
+      [process.execPath, /it is an ELF file/],
+    ] as const) {
+      const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, '--btf', name], {
+        encoding: 'utf8',
+      });
+      assert.equal({ status, stdout }, { status: 2, stdout: '' });
+      assert.match(stderr, /^tcpconnlat: --btf .*\n$/);
+      assert.match(stderr, message);
+    }
+  } finally {
+    rmSync(bad);
+  }
+});
+
+// --- a tracepoint's record is also for others ----------------------------------------------------
+
+const noRecord = refusalOf('trace_event');
+
+test.skipIf(
+  noRecord,
+  'another\u2019s counter of the same tracepoint goes on counting, unless the program hides the record',
+  async () => {
+    const kernel = new Kernel();
+    const { syscalls } = kernel;
+    const on = {
+      ...target(process.arch),
+      formats: [readTracepointFormat(kernel, 'sock', 'inet_sock_set_state')],
+    };
+    // PERF_TYPE_TRACEPOINT, of this process on any CPU.
+    const attr = new Attr(syscalls, 64)
+      .u32(0, 2)
+      .u32(4, 64)
+      .u64(8, BigInt(tracepointId(kernel, 'sock', 'inet_sock_set_state')));
+    const fd = attr.use((bytes) => syscalls.perfEventOpen(bytes, process.pid, -1, -1, 8));
+    assert.ok(fd > 0);
+    const count = () => {
+      const bytes = new Uint8Array(new ArrayBuffer(8));
+      assert.is(syscalls.read(fd, bytes), 8);
+      return new DataView(bytes.buffer).getBigUint64(0, true);
+    };
+    try {
+      for (const [hides, body] of [
+        [false, () => {}],
+        [true, (b: { exit(value: number): void }) => b.exit(0)],
+      ] as const) {
+        const spec = tracepoint('sock', 'inet_sock_set_state', on, body);
+        const program = loadProgram(kernel, spec, assemble(spec.instructions), new Map());
+        const link = attach(kernel, program);
+        const before = count();
+        await connectHere(server.port);
+        const counted = count() - before;
+        link.close();
+        program.close();
+        assert.is(counted === 0n, hides, `${counted} counted`);
+      }
+    } finally {
+      syscalls.close(fd);
+    }
+  },
+);
+
+test.run();
