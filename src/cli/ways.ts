@@ -4,14 +4,9 @@
 import { NoSuchField } from '../asm/btf.ts';
 import { NoKernelTypes, type Target } from '../asm/target.ts';
 import { FormatError } from '../asm/tracepoint-format.ts';
-import {
-  KernelError,
-  NoTracefsError,
-  NotPermittedError,
-  noKprobes,
-  UnsupportedError,
-} from '../loader/errors.ts';
+import { KernelError, NoTracefsError, NotPermittedError, UnsupportedError } from '../loader/errors.ts';
 import { Capability, type Kernel } from '../loader/kernel.ts';
+import { lackOfKprobes } from '../loader/kprobe-events.ts';
 import { refusal } from '../loader/probe.ts';
 import { readTracepointFormat } from '../loader/tracefs.ts';
 import { TRACEPOINT, tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
@@ -97,7 +92,7 @@ function programsFor(way: Way, settings: Settings, kernel: Kernel, target: Targe
 /** Asked before the programs are made. A dry run asks nothing of the kernel, and shows what it was told to by name. */
 function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | undefined {
   if (!dryRun) return refusal(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
-  return probe === 'auto' && kernel.kprobePmu === undefined ? noKprobes() : undefined;
+  return probe === 'auto' ? lackOfKprobes(kernel) : undefined;
 }
 
 const LACKS = [KernelError, UnsupportedError, NoKernelTypes, NoSuchField, NoTracefsError, FormatError];

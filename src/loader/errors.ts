@@ -60,9 +60,9 @@ export class NoSuchSymbolError extends KernelError {
 /** The kernel lacks a feature. */
 export class UnsupportedError extends Error {
   override name = 'UnsupportedError';
-  /** What it lacks: `kprobe PMU`. */
+  /** What it lacks: `kprobes`. */
   readonly feature: string;
-  /** The first release of Linux that has it, configuration permitting: `4.17`. */
+  /** The first release of Linux that has it, configuration permitting: `4.1`. */
   readonly since: string;
 
   constructor(feature: string, since: string, detail?: string) {
@@ -74,12 +74,8 @@ export class UnsupportedError extends Error {
   }
 }
 
-/** The error for a kernel without the perf PMU that kprobes are made by. */
-export function noKprobes(): UnsupportedError {
-  const detail =
-    "built without CONFIG_KPROBES, or /sys isn't mounted: /sys/bus/event_source/devices/kprobe is missing";
-  return new UnsupportedError('kprobe PMU', '4.17', detail);
-}
+/** What to do where tracefs is mounted nowhere. */
+export const MOUNT_TRACEFS = 'mount it: mount -t tracefs tracefs /sys/kernel/tracing';
 
 /** The kernel's tracing files are needed, and mounted nowhere. */
 export class NoTracefsError extends Error {
@@ -87,9 +83,7 @@ export class NoTracefsError extends Error {
 
   /** `wanted` says what they are needed for. */
   constructor(wanted: string) {
-    super(
-      `${wanted} needs tracefs, which isn't mounted: mount it (mount -t tracefs tracefs /sys/kernel/tracing)`,
-    );
+    super(`${wanted} needs tracefs, which isn't mounted; ${MOUNT_TRACEFS}`);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * The real system calls, by way of koffi: the only file that imports it, and not before it is needed.
  */
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
@@ -67,6 +67,15 @@ function openNative(): Syscalls {
     address: (memory) => koffi.address(memory),
     poll: (fd, onReadable) => poll(koffi, fd, onReadable),
     readFile: (path) => attempt(() => readFileSync(path)),
+    appendFile: (path, text) =>
+      attempt(() => {
+        const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND);
+        try {
+          return writeSync(fd, text);
+        } finally {
+          closeSync(fd);
+        }
+      }),
     mapFile: (path) =>
       attempt(() => {
         const fd = openSync(path, 'r');

@@ -1,13 +1,15 @@
 /**
  * Attaching programs. A link is a descriptor: when it is closed, or its process ends in whatever way, the program is detached.
+ * What a killed process may leave is the name of a kprobe in tracefs, where that is how it is made: see kprobe-events.ts.
  *
  * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`).
  */
 import type { Attachment } from '../asm/program.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type Failure, type KernelError, NoSuchSymbolError, noKprobes } from './errors.ts';
+import { type Failure, type KernelError, NoSuchSymbolError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import { type KprobeEvent, openKprobeEvent, sweepKprobeEvents } from './kprobe-events.ts';
 import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { refused } from './permission.ts';
 import type { Program } from './program.ts';
@@ -17,16 +19,16 @@ import { tracepointId } from './tracefs.ts';
 /** An attached program; closing it detaches. The program may be closed before. */
 export class Link implements Closeable {
   readonly attachment: Attachment;
-  readonly #descriptor: Descriptor;
+  readonly #held: Closeable;
 
-  /** Takes over the descriptor. */
-  constructor(attachment: Attachment, descriptor: Descriptor) {
+  /** Takes over what holds the program where it is. */
+  constructor(attachment: Attachment, held: Closeable) {
     this.attachment = attachment;
-    this.#descriptor = descriptor;
+    this.#held = held;
   }
 
   close(): void {
-    this.#descriptor.close();
+    this.#held.close();
   }
 
   [Symbol.dispose](): void {
@@ -41,6 +43,7 @@ export class Link implements Closeable {
  */
 export function attach(kernel: Kernel, program: Program): Link {
   const { attachment } = program.spec;
+  sweepKprobeEvents(kernel);
   switch (attachment.kind) {
     case 'kprobe':
       return start(kernel, program, openKprobe(kernel, attachment.symbol), attachment.symbol);
@@ -54,31 +57,36 @@ export function attach(kernel: Kernel, program: Program): Link {
 }
 
 /** Lets a program run at a perf event, which is the link from now on. */
-function start(kernel: Kernel, program: Program, descriptor: Descriptor, symbol: string): Link {
+function start(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent, symbol: string): Link {
   return allOrNothing((resources) => {
-    resources.add(descriptor);
+    resources.add(event);
     const steps = [
       [IOC_SET_BPF, program.fd, 'PERF_EVENT_IOC_SET_BPF'],
       [IOC_ENABLE, 0, 'PERF_EVENT_IOC_ENABLE'],
     ] as const;
     for (const [request, argument, name] of steps) {
-      const result = kernel.syscalls.ioctl(descriptor.fd, request, argument);
+      const result = kernel.syscalls.ioctl(event.fd, request, argument);
       if (result >= 0) continue;
       const tried = `attach the program '${program.spec.name}' to ${symbol}`;
       throw refused(kernel, { syscall: `ioctl(${name})`, errno: -result, tried });
     }
-    return new Link(program.spec.attachment, descriptor);
+    return new Link(program.spec.attachment, event);
   });
 }
 
-function openKprobe(kernel: Kernel, symbol: string): Descriptor {
+function openKprobe(kernel: Kernel, symbol: string): Descriptor | KprobeEvent {
   const pmu = kernel.kprobePmu;
-  if (pmu === undefined) throw noKprobes();
+  return pmu === undefined ? openKprobeEvent(kernel, symbol) : openPmuKprobe(kernel, pmu, symbol);
+}
+
+function openPmuKprobe(kernel: Kernel, pmu: number, symbol: string): Descriptor {
   const name = memory(Buffer.byteLength(symbol) + 1);
   name.set(Buffer.from(symbol));
   // struct perf_event_attr up to config2, PERF_ATTR_SIZE_VER1: type, size; config1 is the symbol's address.
   const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, name);
-  const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
+  // The program runs on every CPU; the event has to be of one that is online.
+  const cpu = kernel.onlineCpus[0] ?? 0;
+  const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
   if (fd >= 0) return new Descriptor(kernel.syscalls, fd);
   const failure: Failure = {
     syscall: 'perf_event_open',

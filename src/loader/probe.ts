@@ -5,8 +5,8 @@
 import { type Assembled, assemble } from '../asm/assemble.ts';
 import type { Item } from '../asm/instruction.ts';
 import type { Attachment } from '../asm/program.ts';
-import { noKprobes } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import { lackOfKprobes } from './kprobe-events.ts';
 import { loadProgram } from './program.ts';
 
 /** `r0 = 0; exit` */
@@ -35,7 +35,8 @@ export function supports(kernel: Kernel, attachment: Attachment): boolean {
 }
 
 function ask(kernel: Kernel, attachment: Attachment): Error | undefined {
-  if (attachment.kind === 'kprobe' && kernel.kprobePmu === undefined) return noKprobes();
+  const lack = attachment.kind === 'kprobe' ? lackOfKprobes(kernel) : undefined;
+  if (lack) return lack;
   try {
     loadProgram(
       kernel,

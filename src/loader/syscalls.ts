@@ -47,6 +47,11 @@ export interface Syscalls {
   /** A whole file, or minus the errno. Serves /proc and /sys, whose files have no size. */
   readFile(path: string): Uint8Array | number;
   /**
+   * Text at the end of a file that is there, in one write: the bytes written, or minus the errno. Never makes a file nor empties
+   * it: files of tracefs take that for a command.
+   */
+  appendFile(path: string, text: string): number;
+  /**
    * A whole file as memory that nothing was copied to, for as long as the process lives; or minus the errno: few files of
    * /sys can be mapped. Reading only: whoever writes there crashes the process.
    */

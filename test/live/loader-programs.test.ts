@@ -7,6 +7,7 @@ import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
 import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { NoSuchSymbolError, UnsupportedError, VerifierError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
+import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
 import { attach } from '../../src/loader/link.ts';
 import { refusal } from '../../src/loader/probe.ts';
 import { loadProgram, type Program } from '../../src/loader/program.ts';
@@ -40,7 +41,7 @@ function fentry(symbol: string): Attachment {
 
 const needsFentry = needsRoot || (refusal(kernel as Kernel, fentry('tcp_v4_connect'))?.message ?? false);
 const needsTpBtf = needsRoot || (tpBtf('sys_enter') ? false : 'this kernel has no BTF');
-const needsKprobes = needsRoot || (kernel?.kprobePmu === undefined ? 'this kernel has no kprobe PMU' : false);
+const needsKprobes = needsRoot || (kernel && lackOfKprobes(kernel) ? 'this kernel has no kprobes' : false);
 const needsNoKprobes = needsRoot || (needsKprobes ? false : 'this kernel has kprobes');
 
 test.skipIf(needsRoot, 'a program has an id and, from 5.12 on, a count of missed runs', () => {

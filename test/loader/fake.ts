@@ -39,6 +39,8 @@ export class FakeSyscalls implements Syscalls {
   onRead: (fd: number, target: Uint8Array) => number = () => -Errno.EINVAL;
   onMemlock: (limit: Limit | undefined) => Limit | number = (limit) =>
     limit ?? { soft: 65536n, hard: 65536n };
+  /** Answers an append to a file that is there. */
+  onAppend: (path: string, text: string) => number = (_, text) => text.length;
   nextFd = 10;
   readonly #memory = new Map<bigint, Uint8Array>();
   #nextAddress = 0x7f00_0000_0000n;
@@ -149,6 +151,11 @@ export class FakeSyscalls implements Syscalls {
   readFile(path: string): Uint8Array | number {
     const text = this.files.get(path);
     return text === undefined ? -Errno.ENOENT : Buffer.from(text, 'latin1');
+  }
+
+  appendFile(path: string, text: string): number {
+    this.calls.push(`append ${path} ${text.trimEnd()}`);
+    return this.files.has(path) ? this.onAppend(path, text) : -Errno.ENOENT;
   }
 
   memlock(limit?: Limit): Limit | number {

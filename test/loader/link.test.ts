@@ -9,7 +9,6 @@ import {
   NoSuchSymbolError,
   NoTracefsError,
   NotPermittedError,
-  UnsupportedError,
 } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { attach } from '../../src/loader/link.ts';
@@ -76,16 +75,6 @@ test('other failures to open a kprobe are no missing symbol', () => {
         error instanceof type && !(error instanceof NoSuchSymbolError) && message.test(error.message),
     );
   }
-});
-
-test('a kernel without the PMU has no kprobes', () => {
-  const fake = new FakeSyscalls();
-  fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
-  const [kernel, program] = loaded(fake, kprobe);
-  assert.throws(
-    () => attach(kernel, program),
-    (error: unknown) => error instanceof UnsupportedError && /kprobe PMU \(Linux 4\.17/.test(error.message),
-  );
 });
 
 test('a kprobe whose program the kernel refuses is closed again', () => {

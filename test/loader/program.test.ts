@@ -289,7 +289,7 @@ test('without the PMU there are no kprobes, and nothing is loaded to find out', 
   fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
   const error = refusal(new Kernel(fake), kprobe);
   assert.instance(error, UnsupportedError);
-  assert.is((error as UnsupportedError).since, '4.17');
+  assert.is((error as UnsupportedError).since, '4.1');
   assert.equal(seen, []);
 });
 
