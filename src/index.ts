@@ -60,7 +60,7 @@ export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loa
 export { BpfMap, UpdateMode } from './loader/map.ts';
 export { loadProgram, type Program } from './loader/program.ts';
 export { attach, type Link } from './loader/link.ts';
-export { PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
+export { type CpuChange, PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
 export { refusal, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
 export * from './loader/errors.ts';

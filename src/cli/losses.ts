@@ -1,6 +1,7 @@
 /**
  * What was not shown, counted by cause, and told on stderr: while running as it grows, and in sum at the end.
  */
+import type { CpuChange } from '../loader/perf-buffer.ts';
 
 /** One count a cause. */
 export interface Losses {
@@ -35,4 +36,19 @@ export function growth(now: Losses, before: Losses): string[] {
   return KEYS.filter((key) => now[key] > before[key]).map((key) =>
     CAUSES[key](String(now[key] - before[key])),
   );
+}
+
+/** What CPUs that came or went while tracing mean for what is shown, a sentence each. */
+export function cpuChanges({ online, offline, gapMs }: CpuChange): string[] {
+  const within = `answered there in the last ${(Math.ceil(gapMs / 100) / 10).toFixed(1)} s may be missing`;
+  return [
+    ...offline
+      .filter((cpu) => !online.includes(cpu))
+      .map((cpu) => `CPU ${cpu} went offline: what was answered there is shown`),
+    ...online.map((cpu) =>
+      offline.includes(cpu)
+        ? `CPU ${cpu} went offline and came back: connects ${within}`
+        : `CPU ${cpu} came online: connects ${within}`,
+    ),
+  ];
 }

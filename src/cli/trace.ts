@@ -2,7 +2,7 @@
  * One run of the tracer: from attaching to the totals of what was lost.
  */
 import { writeSync } from 'node:fs';
-import { CorruptRingError } from '../loader/errors.ts';
+import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
 import type { ConnectEvent } from '../programs/tcpconnlat.ts';
@@ -10,7 +10,7 @@ import type { Settings } from './arguments.ts';
 import { table } from './columns.ts';
 import { jsonLine } from './json.ts';
 import { listTool } from './listing.ts';
-import { growth, type Losses, noLosses } from './losses.ts';
+import { cpuChanges, growth, type Losses, noLosses } from './losses.ts';
 import { type LineOutput, lineOutput, standardOutput } from './output.ts';
 import { recorder } from './record.ts';
 import { sourceLines } from './source.ts';
@@ -72,6 +72,9 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
           losses.events += events;
         },
         onError: report,
+        onCpus(change) {
+          for (const text of cpuChanges(change)) complain(text);
+        },
         onSweep() {
           count();
           for (const cause of growth(losses, told)) complain(cause);
@@ -148,6 +151,7 @@ function describe(settings: Settings, programs: Programs, failures: readonly Fai
 }
 
 function report(error: unknown): void {
-  if (!(error instanceof CorruptRingError)) throw error;
+  // Of the kernel while tracing: a CPU that came online and gets no ring.
+  if (!(error instanceof CorruptRingError || error instanceof KernelError)) throw error;
   complain(error.message);
 }

@@ -8,6 +8,7 @@ import {
   COUNT_SW_BPF_OUTPUT,
   FLAG_WATERMARK,
   FORMAT_LOST,
+  FORMAT_RUNNING,
   IOC_DISABLE,
   IOC_ENABLE,
   PERF_FLAG_FD_CLOEXEC,
@@ -64,10 +65,24 @@ export class CpuRing implements Closeable {
    * asked for here (Linux 6.0). To be called when the ring was drained for the last time.
    */
   finish(onLost: LostHandler): void {
-    const counts = memory(16);
-    if (this.#kernel.syscalls.read(this.#descriptor.fd, counts) !== counts.byteLength) return;
-    const untold = Number(new DataView(counts.buffer).getBigUint64(8, true)) - this.#lost;
+    const [, , lost] = this.#counts();
+    const untold = Number(lost ?? 0n) - this.#lost;
     if (untold > 0) onLost(untold, this.cpu);
+  }
+
+  /**
+   * For how many ns samples could be written. It stands still when the CPU was taken offline, also when it is back since:
+   * the ring has to be opened anew then. Undefined where the kernel doesn't say. Interrupts that CPU.
+   */
+  clock(): bigint | undefined {
+    return this.#counts()[1];
+  }
+
+  /** Samples, ns running and, since Linux 6.0, samples lost, as far as the kernel tells. */
+  #counts(): readonly bigint[] {
+    const counts = memory(24);
+    const bytes = this.#kernel.syscalls.read(this.#descriptor.fd, counts);
+    return [...new BigUint64Array(counts.buffer)].slice(0, Math.max(bytes, 0) / 8);
   }
 
   /** No more samples from now on; those written stay to be read. */
@@ -127,8 +142,8 @@ function openEvent(kernel: Kernel, cpu: number, wakeup: RingWakeup): number {
       .u64(40, BigInt(byBytes ? FLAG_WATERMARK : 0))
       .u32(48, byBytes ? wakeup.watermarkBytes : wakeup.events)
       .use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
-  const fd = open(BigInt(FORMAT_LOST));
-  return fd === -Errno.EINVAL ? open(0n) : fd;
+  const fd = open(BigInt(FORMAT_RUNNING | FORMAT_LOST));
+  return fd === -Errno.EINVAL ? open(BigInt(FORMAT_RUNNING)) : fd;
 }
 
 function mapRing(kernel: Kernel, fd: number, cpu: number, pages: number): ArrayBuffer {

@@ -1,5 +1,5 @@
 /**
- * Facts about the running kernel, each read the first time it is asked for. Nothing here assumes that tracefs or
+ * Facts about the running kernel, each read the first time it is asked for if nothing else is said. Nothing here assumes that tracefs or
  * bpffs is mounted.
  */
 import { type Architecture, architectureOf } from '../asm/architecture.ts';
@@ -39,9 +39,9 @@ export class Kernel {
     return this.#once('pageSize', () => pageSizeOf(this.syscalls.readFile('/proc/self/auxv')));
   }
 
-  /** Numbers of the CPUs that run, ascending. */
+  /** Numbers of the CPUs that run, ascending. Read anew each time, since they come and go. */
   get onlineCpus(): readonly number[] {
-    return this.#once('online', () => parseCpuList(this.#text('/sys/devices/system/cpu/online')));
+    return parseCpuList(this.#text('/sys/devices/system/cpu/online'));
   }
 
   /** Numbers of the CPUs that may ever run, ascending: per-CPU maps hold a value for each. */

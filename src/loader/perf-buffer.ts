@@ -3,9 +3,10 @@
  *
  * A descriptor's readiness is consumed by whoever polls it first, so a ring may hold records that nobody will be woken for.
  * Hence: any wake-up drains all rings, all are drained once after the loop has begun to wait, and a sweep once a second
- * is the safety net. That timer is the only one, and open to others (`onSweep`).
+ * is the safety net. That timer is the only one, and open to others (`onSweep`). With it CPUs that came or went are noticed.
  */
 import { type CpuRing, openCpuRing } from './cpu-ring.ts';
+import { type CpuNews, CpuWatch } from './cpu-watch.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
@@ -22,6 +23,19 @@ export type Wakeup =
   | { readonly events: number }
   | { readonly watermarkBytes?: number; readonly flushMs: number };
 
+/** CPUs that came or went while reading; one that was away for a moment is in both lists. */
+export interface CpuChange {
+  /** They came online and have a ring now. */
+  readonly online: readonly number[];
+  /** They went offline. What their rings held has been read, and nothing more can come from there. */
+  readonly offline: readonly number[];
+  /**
+   * How long, in ms, the CPUs in `online` may have run before they had a ring: samples that programs wrote there meanwhile are
+   * lost, and not counted.
+   */
+  readonly gapMs: number;
+}
+
 /** How to read, and who gets what was read. Handlers are called from the event loop, and in `drain` and `close`. */
 export interface PerfBufferOptions {
   /** Pages of memory of each CPU's ring, a power of two. */
@@ -34,6 +48,8 @@ export interface PerfBufferOptions {
   readonly onLost?: LostHandler;
   /** Gets what handlers throw, and corrupt rings. Reading goes on. Without it such an error is thrown from the event loop. */
   readonly onError?: (error: unknown) => void;
+  /** Called when CPUs came or went, within a second of it, or two where one was away for less than that. */
+  readonly onCpus?: (change: CpuChange) => void;
   /** Called once a second, after a look at the rings. */
   readonly onSweep?: () => void;
 }
@@ -44,9 +60,15 @@ const TURN_MS = 20;
 /** Records of one ring at a time. */
 const BATCH = 512;
 
+/** Opens the ring of a CPU; undefined where it is offline. */
+type OpenRing = (cpu: number) => CpuRing | undefined;
+
 /** The rings of all online CPUs. Keeps the process alive until it is closed. */
 export class PerfBuffer implements Closeable {
-  readonly #rings: readonly CpuRing[];
+  #rings: readonly CpuRing[];
+  readonly #openRing: OpenRing;
+  readonly #map: BpfMap;
+  readonly #watch: CpuWatch;
   readonly #options: PerfBufferOptions;
   readonly #onLost: LostHandler;
   #lost = 0;
@@ -54,8 +76,17 @@ export class PerfBuffer implements Closeable {
   #again: NodeJS.Immediate | undefined;
   #closed = false;
 
-  private constructor(rings: readonly CpuRing[], options: PerfBufferOptions) {
+  private constructor(
+    rings: readonly CpuRing[],
+    openRing: OpenRing,
+    map: BpfMap,
+    watch: CpuWatch,
+    options: PerfBufferOptions,
+  ) {
     this.#rings = rings;
+    this.#openRing = openRing;
+    this.#map = map;
+    this.#watch = watch;
     this.#options = options;
     this.#onLost = (count, cpu) => {
       this.#lost += count;
@@ -64,16 +95,18 @@ export class PerfBuffer implements Closeable {
   }
 
   /**
-   * Opens a ring for every online CPU, entered in `map` under the CPU's number, and begins to wait. The caller owns the result,
-   * and keeps owning the map, which has to be closed after it.
+   * Opens a ring for every online CPU, entered in `map` under the CPU's number, and begins to wait. A CPU that comes online
+   * later gets one then. The caller owns the result, and keeps owning the map, which has to be closed after it.
    * @throws {RangeError} where a sample doesn't fit, or pages are no power of two. @throws {NotPermittedError} @throws {KernelError}
    */
   static open(kernel: Kernel, map: BpfMap, options: PerfBufferOptions): PerfBuffer {
     check(options, kernel.pageSize);
     const wakeup = ringWakeup(options, kernel.pageSize);
+    const openRing = (cpu: number) => openCpuRing(kernel, map, cpu, options.pagesPerCpu, wakeup);
+    const watch = new CpuWatch(kernel);
     return allOrNothing((resources) => {
       const rings = kernel.onlineCpus.flatMap((cpu) => {
-        const ring = openCpuRing(kernel, map, cpu, options.pagesPerCpu, wakeup);
+        const ring = openRing(cpu);
         return ring ? [resources.add(ring)] : [];
       });
       if (rings.length === 0)
@@ -82,7 +115,7 @@ export class PerfBuffer implements Closeable {
           errno: Errno.ENODEV,
           tried: 'open a perf ring on any CPU',
         });
-      const buffer = new PerfBuffer(rings, options);
+      const buffer = new PerfBuffer(rings, openRing, map, watch, options);
       buffer.#begin();
       return buffer;
     });
@@ -130,12 +163,67 @@ export class PerfBuffer implements Closeable {
     let ticks = 0;
     this.#timer = setInterval(() => {
       this.#wake();
-      if (++ticks % ticksPerSweep === 0) this.#options.onSweep?.();
+      if (++ticks % ticksPerSweep !== 0 || this.#closed) return;
+      this.#lookAtCpus();
+      this.#options.onSweep?.();
     }, every);
-    // The loop begins to wait after this turn; an immediate set by an immediate runs after that in any case.
+    this.#drainWhenWaiting();
+  }
+
+  /** Reads once after the loop has begun to wait for all rings. */
+  #drainWhenWaiting(): void {
+    clearImmediate(this.#again);
+    // It begins after this turn; an immediate set by an immediate runs after that in any case.
     this.#again = setImmediate(() => {
       this.#again = setImmediate(() => this.#turn());
     });
+  }
+
+  /** Rings for CPUs that came online, the last of those that went offline. */
+  #lookAtCpus(): void {
+    try {
+      const news = this.#watch.look(this.#rings);
+      if (!news) return;
+      const change = this.#follow(news);
+      if (!this.#closed && change.online.length + change.offline.length > 0) this.#options.onCpus?.(change);
+    } catch (error) {
+      if (!this.#options.onError) throw error;
+      this.#options.onError(error);
+    }
+  }
+
+  #follow({ dead, without, since }: CpuNews): CpuChange {
+    const come = without.flatMap((cpu) => this.#openLate(cpu) ?? []);
+    const gapMs = performance.now() - since;
+    this.#rings = [...this.#rings.filter((ring) => !dead.includes(ring)), ...come];
+    for (const ring of come) ring.wait(() => this.#wake());
+    if (come.length > 0) this.#drainWhenWaiting();
+    for (const ring of dead) this.#retire(ring);
+    return { online: come.map((ring) => ring.cpu), offline: dead.map((ring) => ring.cpu), gapMs };
+  }
+
+  /** Undefined where there is none to be had, which must not end the reading of the others. */
+  #openLate(cpu: number): CpuRing | undefined {
+    try {
+      return this.#openRing(cpu);
+    } catch (error) {
+      this.#watch.giveUp(cpu);
+      if (!this.#options.onError) throw error;
+      this.#options.onError(error);
+      return undefined;
+    }
+  }
+
+  /** Reads a ring that nothing is written to any more to its end, and frees it. */
+  #retire(ring: CpuRing): void {
+    try {
+      if (!this.#closed) this.#read(ring);
+      if (!this.#closed) ring.finish(this.#onLost);
+    } finally {
+      // The map would keep the event; that of a ring opened in its place stays.
+      if (!this.#closed && !this.#rings.some(({ cpu }) => cpu === ring.cpu)) this.#map.delete(ring.cpu);
+      ring.close();
+    }
   }
 
   /** Something may be there. Where a turn is due anyway, that one will see it. */

@@ -21,6 +21,8 @@ export const TYPE_TRACEPOINT = 2;
 export const COUNT_SW_BPF_OUTPUT = 10;
 /** `PERF_SAMPLE_RAW`. */
 export const SAMPLE_RAW = 1 << 10;
+/** `PERF_FORMAT_TOTAL_TIME_RUNNING`: reading the descriptor tells for how many ns the event was able to count. */
+export const FORMAT_RUNNING = 1 << 1;
 /** `PERF_FORMAT_LOST`: reading the descriptor tells how many samples were lost (Linux 6.0). */
 export const FORMAT_LOST = 1 << 4;
 /** The bit `watermark` among the attribute's flags: wake up by bytes instead of by events. */

@@ -8,7 +8,7 @@ import { NoSuchSymbolError } from './errors.ts';
 import { Kernel } from './kernel.ts';
 import { attach } from './link.ts';
 import { BpfMap } from './map.ts';
-import { PerfBuffer, type Wakeup } from './perf-buffer.ts';
+import { type CpuChange, PerfBuffer, type Wakeup } from './perf-buffer.ts';
 import type { LostHandler } from './perf-ring.ts';
 import { loadProgram, type Program } from './program.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
@@ -29,6 +29,8 @@ export interface SessionOptions<E extends TSchema> {
   readonly onLost?: LostHandler;
   /** Gets what handlers throw, and corrupt rings; without it such an error is thrown from the event loop. */
   readonly onError?: (error: unknown) => void;
+  /** CPUs came or went while tracing: see `CpuChange`. */
+  readonly onCpus?: (change: CpuChange) => void;
   /** Called once a second. */
   readonly onSweep?: () => void;
 }
@@ -170,7 +172,7 @@ function openBuffer<E extends TSchema>(
 ): PerfBuffer {
   const decode = decoder(events.schema);
   const bytes = layoutOf(events.schema).size;
-  const { onEvent, onLost, onError, onSweep, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
+  const { onEvent, onLost, onError, onCpus, onSweep, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
   return PerfBuffer.open(kernel, maps.get(events.map) as BpfMap, {
     pagesPerCpu,
     wakeup,
@@ -181,6 +183,7 @@ function openBuffer<E extends TSchema>(
     },
     onLost,
     onError,
+    onCpus,
     onSweep,
   });
 }

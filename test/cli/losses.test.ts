@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { growth, type Losses, noLosses } from '../../src/cli/losses.ts';
+import { cpuChanges, growth, type Losses, noLosses } from '../../src/cli/losses.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('cli/losses');
@@ -39,6 +39,14 @@ test('each cause has a sentence of its own', () => {
   const all = Object.fromEntries(Object.keys(noLosses()).map((key) => [key, 1])) as unknown as Losses;
   assert.is(new Set(growth(all, noLosses())).size, sentences.length);
   assert.is(Object.keys(noLosses()).length, sentences.length);
+});
+
+test('CPUs that come and go are told with what may be missing of them', () => {
+  assert.equal(cpuChanges({ online: [2, 3], offline: [1, 3], gapMs: 1010 }), [
+    'CPU 1 went offline: what was answered there is shown',
+    'CPU 2 came online: connects answered there in the last 1.1 s may be missing',
+    'CPU 3 went offline and came back: connects answered there in the last 1.1 s may be missing',
+  ]);
 });
 
 test.run();

@@ -4,7 +4,7 @@ import { Errno } from '../../src/loader/errno.ts';
 import { NotPermittedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap } from '../../src/loader/map.ts';
-import { PerfBuffer, type PerfBufferOptions } from '../../src/loader/perf-buffer.ts';
+import { type CpuChange, PerfBuffer, type PerfBufferOptions } from '../../src/loader/perf-buffer.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 
@@ -153,7 +153,7 @@ test('the wake-up asked for is the one the kernel gets', () => {
 
 test('a kernel that does not count losses (before 6.0) gets a ring all the same', () => {
   const fake = new FakeSyscalls();
-  fake.onPerfEventOpen = (attr) => (attr.getBigUint64(32, true) === 0n ? undefined : -Errno.EINVAL);
+  fake.onPerfEventOpen = (attr) => ((attr.getBigUint64(32, true) & 16n) === 0n ? undefined : -Errno.EINVAL);
   const { buffer } = open({}, fake);
   assert.equal(buffer.cpus, [0, 1]);
   buffer.close();
@@ -165,8 +165,8 @@ test('losses are counted, and those that no record told of are asked for at the 
   fake.ring(0).lost(4);
   fake.wake(0);
   fake.onRead = (fd, target) => {
-    new DataView(target.buffer).setBigUint64(8, fake.cpus.get(fd) === 0 ? 10n : 0n, true);
-    return 16;
+    new DataView(target.buffer).setBigUint64(16, fake.cpus.get(fd) === 0 ? 10n : 0n, true);
+    return 24;
   };
   assert.is(buffer.lost, 4);
   buffer.close();
@@ -277,5 +277,109 @@ for (const [options, message] of [
     assert.throws(() => open(options, fake), message);
     assert.is(fake.calls.filter((call) => call.startsWith('perf')).length, 0);
   });
+
+/** Past the next look at the CPUs. */
+const look = () => new Promise((resolve) => setTimeout(resolve, 1100));
+
+test('a CPU that goes offline is read to its end, and one that comes online gets a ring', async () => {
+  const changes: CpuChange[] = [];
+  const { fake, buffer, samples, lost } = open({ onCpus: (change) => changes.push(change) });
+  await settled();
+  fake.ring(1).sample(byte(1));
+  let clock = 0n;
+  fake.onRead = (_, target) => {
+    new DataView(target.buffer).setBigUint64(8, ++clock, true);
+    new DataView(target.buffer).setBigUint64(16, 2n, true);
+    return 24;
+  };
+  fake.files.set('/sys/devices/system/cpu/online', '0\n');
+  const before = fake.calls.length;
+  await look();
+  assert.equal(samples, [[1, 1]]);
+  assert.equal(lost, [[2, 1]], 'those that no record told of');
+  assert.equal(buffer.cpus, [0]);
+  assert.equal(
+    fake.calls.slice(before).map((call) => call.replace(/ 1\d/, '')),
+    ['bpf 3', 'munmap', 'close'],
+    'it is taken out of the map, whose reference would keep the event',
+  );
+  assert.equal(
+    changes.splice(0).map(({ online, offline }) => [online, offline]),
+    [[[], [1]]],
+  );
+
+  fake.files.set('/sys/devices/system/cpu/online', '0-1\n');
+  await look();
+  assert.equal(buffer.cpus, [0, 1]);
+  const [change] = changes as [CpuChange];
+  assert.equal([change.online, change.offline], [[1], []]);
+  assert.ok(change.gapMs >= 900 && change.gapMs < 1900, `${change.gapMs} ms`);
+  fake.ring(1).sample(byte(2));
+  fake.wake(1);
+  assert.equal(samples[1], [2, 1]);
+  buffer.close();
+  assert.is(fake.rings.size, 0);
+});
+
+test('a CPU that was away for a moment gets a new ring in the place of the old one', async () => {
+  const changes: CpuChange[] = [];
+  const fake = new FakeSyscalls();
+  fake.files.set('/sys/kernel/uevent_seqnum', '1\n');
+  let clock = 0n;
+  const { buffer, samples } = open({ onCpus: (change) => changes.push(change) }, fake);
+  await settled();
+  fake.ring(1).sample(byte(1));
+  fake.files.set('/sys/kernel/uevent_seqnum', '3\n');
+  fake.onRead = (fd, target) => {
+    new DataView(target.buffer).setBigUint64(8, fake.cpus.get(fd) === 1 ? 5n : ++clock, true);
+    return 16;
+  };
+  const updates: number[] = [];
+  fake.answers.set(2, (attr) => updates.push(fake.at(attr.getBigUint64(8, true))[0] ?? -1) && 0);
+  await look();
+  await look();
+  assert.equal(buffer.cpus, [0, 1]);
+  assert.equal(samples, [[1, 1]]);
+  assert.equal(updates, [1]);
+  assert.is(fake.calls.includes('bpf 3'), false, 'the new entry stays in the map');
+  assert.equal(
+    changes.map(({ online, offline, gapMs }) => [online, offline, gapMs > 1900]),
+    [[[1], [1], true]],
+  );
+  fake.ring(1).sample(byte(2));
+  fake.wake(1);
+  assert.equal(samples[1], [2, 1]);
+  buffer.close();
+});
+
+test('a CPU that can get no ring is told of once, and the others are read', async () => {
+  const errors: unknown[] = [];
+  const { fake, buffer, samples } = open({ onError: (error) => errors.push(error) });
+  await settled();
+  fake.files.set('/sys/devices/system/cpu/online', '0-2\n');
+  fake.onPerfEventOpen = () => -Errno.EMFILE;
+  await look();
+  fake.files.set('/sys/devices/system/cpu/online', '0-3\n');
+  fake.onPerfEventOpen = () => undefined;
+  await look();
+  assert.equal(buffer.cpus, [0, 1, 3]);
+  assert.is(errors.length, 1);
+  assert.match(String(errors[0]), /open the perf ring of CPU 2.*EMFILE/);
+  fake.ring(0).sample(byte(4));
+  fake.wake(0);
+  assert.equal(samples, [[4, 0]]);
+  buffer.close();
+});
+
+test('a handler may close while the last of a ring is read', async () => {
+  const all: Opened = open({ onSample: () => all.buffer.close() });
+  await settled();
+  all.fake.ring(1).sample(byte(1));
+  all.fake.ring(1).sample(byte(2));
+  all.fake.files.set('/sys/devices/system/cpu/online', '0\n');
+  await look();
+  assert.is(all.fake.rings.size, 0);
+  assert.is(all.fake.open.size, 1, 'only the map is open');
+});
 
 test.run();

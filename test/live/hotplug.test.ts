@@ -1,0 +1,101 @@
+/**
+ * CPUs taken away and brought back under the command. Only where the machine is the tests' own: in the lab's guests.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import * as assert from 'uvu/assert';
+import { needsRoot, suite } from '../harness.ts';
+import { connectHere, Server, until } from './connects.ts';
+import { refusalOf, Tracer, WAYS } from './tracer.ts';
+
+const test = suite('live/hotplug', { seconds: 60 });
+
+const CPU = '/sys/devices/system/cpu/cpu1/online';
+
+function lacking(): string | false {
+  if (needsRoot) return needsRoot;
+  if (!existsSync('/run/lab')) return 'this machine is not a guest of the lab';
+  if (!existsSync(CPU)) return 'CPU 1 cannot be taken offline';
+  return false;
+}
+const reason = lacking();
+const way = WAYS.find((candidate) => refusalOf(candidate) === false) ?? 'kprobe';
+
+const switchCpu = (on: boolean) => writeFileSync(CPU, on ? '1' : '0');
+
+/** Lets this process, and what is answered on loopback for it, run on one CPU. */
+function pin(cpu: number): void {
+  execFileSync('taskset', ['-a', '-p', '-c', String(cpu), String(process.pid)]);
+}
+
+let server: Server;
+let tracer: Tracer;
+
+test.before(async () => {
+  if (!reason) server = await Server.start('127.0.0.1');
+});
+test.after.each(async () => {
+  if (reason) return;
+  switchCpu(true);
+  execFileSync('taskset', ['-a', '-p', '3', String(process.pid)]);
+  if (tracer.child.exitCode === null) await tracer.stop('SIGKILL');
+});
+test.after(() => server?.close());
+
+/** Connects from a CPU, and waits until the connect shows. */
+async function connectOn(cpu: number): Promise<void> {
+  pin(cpu);
+  assert.is(await connectShown(), true);
+}
+
+/** Whether a connect shows in time: other connects after it do in any case. */
+async function connectShown(): Promise<boolean> {
+  const { localPort } = await connectHere(server.port);
+  const shown = () => tracer.rows().some(({ LPORT }) => Number(LPORT) === localPort);
+  const end = performance.now() + 5000;
+  while (!shown() && performance.now() < end) await sleep(20);
+  return shown();
+}
+
+test.skipIf(reason, 'connects of a CPU show until it goes offline, and again when it is back', async () => {
+  tracer = await Tracer.start(['-L', '--probe', way]);
+  await connectOn(1);
+  pin(0);
+  switchCpu(false);
+  await tracer.until('the note', () => /CPU 1 went offline: /.test(tracer.stderr));
+  await connectOn(0);
+  switchCpu(true);
+  await tracer.until('the note', () =>
+    /CPU 1 came online: connects answered there in the last [\d.]+ s may be missing\n/.test(tracer.stderr),
+  );
+  await connectOn(1);
+  await connectOn(0);
+  assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
+  assert.is(tracer.stderr.split('\n').length, 3, tracer.stderr);
+});
+
+test.skipIf(reason, 'a CPU that was away for a moment is noticed, and its connects show again', async () => {
+  tracer = await Tracer.start(['-L', '--probe', way]);
+  await connectOn(1);
+  pin(0);
+  switchCpu(false);
+  switchCpu(true);
+  await tracer.until('the note', () =>
+    /CPU 1 (went offline and came back|came online): connects answered there/.test(tracer.stderr),
+  );
+  await connectOn(1);
+});
+
+test.skipIf(reason, 'a CPU that is offline at the start is served when it comes', async () => {
+  pin(0);
+  switchCpu(false);
+  tracer = await Tracer.start(['-L', '--probe', way]);
+  await connectOn(0);
+  switchCpu(true);
+  await tracer.until('the note', () => /CPU 1 came online/.test(tracer.stderr));
+  await connectOn(1);
+  await until('CPU 1', () => readFileSync(CPU, 'utf8').trim() === '1');
+});
+
+test.run();
