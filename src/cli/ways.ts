@@ -7,6 +7,7 @@ import { FormatError } from '../asm/tracepoint-format.ts';
 import { KernelError, NoTracefsError, NotPermittedError, UnsupportedError } from '../loader/errors.ts';
 import { Capability, type Kernel } from '../loader/kernel.ts';
 import { lackOfKprobes } from '../loader/kprobe-events.ts';
+import { perfIsClosed } from '../loader/permission.ts';
 import { refusal } from '../loader/probe.ts';
 import { readTracepointFormat } from '../loader/tracefs.ts';
 import { TRACEPOINT, tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
@@ -104,6 +105,6 @@ function isLack(error: unknown): error is Error {
 /** A lack of capabilities, or of memory for the rings, is one for every way. */
 function concernsAllWays(error: Error, kernel: Kernel): boolean {
   if (!(error instanceof NotPermittedError)) return false;
-  if (error.syscall === 'mmap') return true;
+  if (error.syscall === 'mmap' || perfIsClosed(kernel)) return true;
   return !kernel.has(Capability.sysAdmin) && !(kernel.has(Capability.bpf) && kernel.has(Capability.perfmon));
 }

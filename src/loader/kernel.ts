@@ -12,7 +12,14 @@ import type { Syscalls } from './syscalls.ts';
 const VMLINUX_BTF = '/sys/kernel/btf/vmlinux';
 
 /** Capabilities by bit number (include/uapi/linux/capability.h). */
-export const Capability = { ipcLock: 14, sysAdmin: 21, sysResource: 24, perfmon: 38, bpf: 39 } as const;
+export const Capability = {
+  dacOverride: 1,
+  ipcLock: 14,
+  sysAdmin: 21,
+  sysResource: 24,
+  perfmon: 38,
+  bpf: 39,
+} as const;
 
 /** The kernel this process runs on, seen through one set of system calls. */
 export class Kernel {
@@ -63,6 +70,14 @@ export class Kernel {
   get kprobePmu(): number | undefined {
     return this.#once('kprobe', () => {
       const bytes = this.syscalls.readFile('/sys/bus/event_source/devices/kprobe/type');
+      return typeof bytes === 'number' ? undefined : Number(Buffer.from(bytes).toString('latin1'));
+    });
+  }
+
+  /** `kernel.perf_event_paranoid`; undefined where it can't be read. */
+  get perfParanoid(): number | undefined {
+    return this.#once('paranoid', () => {
+      const bytes = this.syscalls.readFile('/proc/sys/kernel/perf_event_paranoid');
       return typeof bytes === 'number' ? undefined : Number(Buffer.from(bytes).toString('latin1'));
     });
   }

@@ -36,11 +36,35 @@ function missingCapabilities(kernel: Kernel): string | undefined {
   return missing.length === 0 ? undefined : missing.join(' and ');
 }
 
+/**
+ * Whether perf events are kept from this process whatever else it may do: above 2 the sysctl leaves them to CAP_SYS_ADMIN, in
+ * kernels of Debian and Android, which have that level of it and begin with it.
+ */
+export function perfIsClosed(kernel: Kernel): boolean {
+  return !kernel.has(Capability.sysAdmin) && (kernel.perfParanoid ?? 0) > 2;
+}
+
+/** What EPERM or EACCES comes from where the capabilities of BPF are there. */
+function otherLack(kernel: Kernel, { syscall }: Failure): string | undefined {
+  if (syscall === 'perf_event_open' && perfIsClosed(kernel))
+    return (
+      `kernel.perf_event_paranoid is ${kernel.perfParanoid}, which leaves perf events to CAP_SYS_ADMIN: ` +
+      'run it as root, or lower that (sysctl kernel.perf_event_paranoid=2)'
+    );
+  if (syscall.startsWith('write(') && !kernel.has(Capability.dacOverride))
+    return 'that file is for root to write, and this process lacks CAP_DAC_OVERRIDE; run it as root';
+  return undefined;
+}
+
 /** The error for a call that failed, whose hint says what is missing where the kernel refused it by EPERM or EACCES. */
 export function refused(kernel: Kernel, failure: Failure): KernelError {
   if (failure.errno !== Errno.EPERM && failure.errno !== Errno.EACCES) return new KernelError(failure);
   const missing = missingCapabilities(kernel);
-  if (missing === undefined) return new NotPermittedError({ ...failure, hint: failure.hint ?? policyHint });
+  if (missing === undefined)
+    return new NotPermittedError({
+      ...failure,
+      hint: failure.hint ?? otherLack(kernel, failure) ?? policyHint,
+    });
   const hint = `this process lacks ${missing} (before Linux 5.8: CAP_SYS_ADMIN); run it as root`;
   return new NotPermittedError({ ...failure, hint });
 }

@@ -140,6 +140,22 @@ for (const [errno, type, message] of [
     );
   });
 
+for (const [capabilities, message] of [
+  ['000000c000000000', /is for root to write.*lacks CAP_DAC_OVERRIDE/],
+  ['0000000000200000', /is for root to write.*lacks CAP_DAC_OVERRIDE/],
+  ['000000c000000002', /a policy forbids it/],
+  ['0000008000000000', /lacks CAP_PERFMON/],
+] as const)
+  test(`with the capabilities ${capabilities} the refusal of kprobe_events says ${message.source}`, () => {
+    const fake = fakeTracefs();
+    fake.files.set('/proc/self/status', `CapEff:\t${capabilities}\n`);
+    fake.onAppend = () => -Errno.EACCES;
+    assert.throws(
+      () => attachTo(fake),
+      (error: unknown) => error instanceof NotPermittedError && message.test(error.message),
+    );
+  });
+
 test('an event that perf would not open, or whose program the kernel refuses, is deleted again', () => {
   for (const refuse of ['open', 'ioctl']) {
     const fake = fakeTracefs();

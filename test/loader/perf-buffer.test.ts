@@ -255,6 +255,23 @@ test('EPERM from mmap names the setting, and closes what was open', () => {
   assert.is(fake.rings.size, 0);
 });
 
+for (const [capabilities, paranoid, message] of [
+  ['000000c000000000', '3', /perf_event_paranoid is 3.*CAP_SYS_ADMIN.*sysctl kernel\.perf_event_paranoid=2/],
+  ['000000c000000000', '2', /a policy forbids it/],
+  ['0000000000200000', '3', /a policy forbids it/],
+  ['0000008000000000', '3', /lacks CAP_PERFMON/],
+] as const)
+  test(`EACCES with capabilities ${capabilities} and perf_event_paranoid ${paranoid} says ${message.source}`, () => {
+    const fake = new FakeSyscalls();
+    fake.files.set('/proc/self/status', `CapEff:\t${capabilities}\n`);
+    fake.files.set('/proc/sys/kernel/perf_event_paranoid', `${paranoid}\n`);
+    fake.onPerfEventOpen = () => -Errno.EACCES;
+    assert.throws(
+      () => open({}, fake),
+      (error: unknown) => error instanceof NotPermittedError && message.test(error.message),
+    );
+  });
+
 test('a ring that the kernel would not enable leaves nothing behind', () => {
   const fake = new FakeSyscalls();
   fake.onIoctl = () => -Errno.EINVAL;
