@@ -14,6 +14,8 @@ export interface Guest {
   readonly kernel: Kernel;
   readonly rootDisk: string;
   readonly projectDisk: string;
+  /** Added to the kernel's command line: `ipv6.disable=1`. */
+  readonly kernelArguments?: string;
 }
 
 /** What is to be run in it. */
@@ -69,9 +71,9 @@ const KERNEL_ARGUMENTS =
   'console=ttyS0 quiet panic=-1 reboot=t mitigations=off random.trust_cpu=on no_timer_check tsc=reliable nokaslr ' +
   'audit=0 apparmor=0 selinux=0 cryptomgr.notests';
 
-async function kernelArguments(): Promise<string> {
+async function kernelArguments({ kernelArguments = '' }: Guest): Promise<string> {
   const khz = await tscKhz();
-  return khz ? `${KERNEL_ARGUMENTS} tsc_early_khz=${khz}` : KERNEL_ARGUMENTS;
+  return `${KERNEL_ARGUMENTS}${khz ? ` tsc_early_khz=${khz}` : ''} ${kernelArguments}`.trimEnd();
 }
 
 /** The initramfs of one run: the kernel's own, and over it the scripts and the job. */
@@ -97,7 +99,7 @@ async function qemuArguments(guest: Guest, script: string, scratch: string): Pro
   return [
     ...['-M', 'q35', '-accel', acceleration, '-cpu', 'max', '-smp', '2', '-m', '1G'],
     ...['-nodefaults', '-no-user-config', '-nographic', '-no-reboot'],
-    ...['-kernel', kernel.vmlinux, '-initrd', initrd, '-append', await kernelArguments()],
+    ...['-kernel', kernel.vmlinux, '-initrd', initrd, '-append', await kernelArguments(guest)],
     ...disks.flatMap((file) => ['-drive', `file=${file},format=raw,if=virtio,readonly=on,file.locking=off`]),
     ...['-chardev', `file,id=console,path=${join(scratch, 'console')}`, '-serial', 'chardev:console'],
     ...['-device', 'virtio-serial-pci'],

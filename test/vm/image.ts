@@ -12,7 +12,7 @@ import {
   symlink,
   writeFile,
 } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cached, exists, forgetOlder, withScratch } from './cache.ts';
 import { PATH, run } from './command.ts';
@@ -23,7 +23,18 @@ import { makeDisk } from './disk.ts';
 export const PROJECT = await projectRoot(fileURLToPath(new URL('.', import.meta.url)));
 
 /** Programs of the host that the guest can't do without. */
-const NEEDED = ['bash', 'ip', 'node', 'sh', 'ss', 'tc'];
+const NEEDED = ['bash', 'ip', 'node', 'sh', 'ss', 'stdbuf', 'tc'];
+
+/** What some of them load at run time, which their list of libraries doesn't tell. */
+const COMPANIONS = ['/usr/libexec/coreutils/libstdbuf.so'];
+
+/**
+ * libbpf-tools' tcpconnlat, which ours is compared with, and the libraries that it has and node hasn't: from packages, since
+ * the host need not have any of them. Its folder is to be the program's LD_LIBRARY_PATH.
+ */
+const REFERENCE_PACKAGES = ['libbpf-tools', 'libelf1', 'zlib1g'];
+const REFERENCE_FILES = ['tcpconnlat', 'libelf.so.1', 'libz.so.1'];
+const REFERENCE = '/usr/lib/libbpf-tools';
 
 /**
  * Programs that the guest gets where the host has them; busybox stands in for the others. The plain ones are here too
@@ -66,11 +77,25 @@ async function projectRoot(folder: string): Promise<string> {
   return projectRoot(dirname(folder));
 }
 
+/** Where what isn't a kernel comes from. */
+const DEBIAN = { archive: 'debian', suite: 'bookworm' } as const;
+
 /** Debian's static busybox, from the cache: the initramfs needs it, and the host may have none or another. */
 export async function busybox(): Promise<string> {
-  const suite = { archive: 'debian', suite: 'bookworm' } as const;
-  const folder = await cached('busybox', (draft) => unpack(suite, ['busybox-static'], draft));
+  const folder = await cached('busybox', (draft) => unpack(DEBIAN, ['busybox-static'], draft));
   return join(folder, 'bin/busybox');
+}
+
+/** Copies the reference tool into the root. */
+async function addReference(root: string): Promise<void> {
+  const folder = await cached('libbpf-tools', (draft) => unpack(DEBIAN, REFERENCE_PACKAGES, draft));
+  const files = (await readdir(folder, { recursive: true })).sort();
+  await mkdir(join(root, REFERENCE));
+  for (const name of REFERENCE_FILES) {
+    const file = files.find((path) => basename(path) === name);
+    if (!file) throw new Error(`${REFERENCE_PACKAGES.join(', ')}: no file ${name} in these packages`);
+    await copyFile(join(folder, file), join(root, REFERENCE, name)); // what a link points to
+  }
 }
 
 async function which(program: string): Promise<string | undefined> {
@@ -134,6 +159,12 @@ async function makeRoot(chosen: ReadonlyMap<string, string>, folder: string): Pr
   for (const name of await runtimePackages()) {
     await cp(join(PROJECT, 'node_modules', name), join(root, PACKAGES, name), { recursive: true });
   }
+  for (const path of COMPANIONS) {
+    if (!(await exists(path))) throw new Error(`the lab's guest needs ${path}, which this machine lacks`);
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await copyFile(path, join(root, path));
+  }
+  await addReference(root);
   await addBusybox(join(root, 'usr/bin'), join(root, 'usr/sbin'));
   await makeDisk(root, join(folder, 'root.ext4'));
   await rm(root, { recursive: true });

@@ -6,6 +6,7 @@
  *
  *   --seconds N   ends the guest after so long (300); exit status 124
  *   --console     shows what the kernel wrote to its console, on stderr
+ *   --append ARG  adds to the kernel's command line: --append ipv6.disable=1
  *
  * A guest that doesn't get to tell how the command ended is exit status 125.
  */
@@ -25,12 +26,18 @@ function scriptOf(words: readonly string[]): string {
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
-    options: { seconds: { type: 'string', default: '300' }, console: { type: 'boolean', default: false } },
+    options: {
+      seconds: { type: 'string', default: '300' },
+      console: { type: 'boolean', default: false },
+      append: { type: 'string' },
+    },
     allowPositionals: true,
   });
   const [series, ...words] = positionals;
   if (!series || words.length === 0) {
-    console.error('usage: npm run vm -- [--seconds N] [--console] KERNEL -- COMMAND [ARGUMENT...]');
+    console.error(
+      'usage: npm run vm -- [--seconds N] [--console] [--append ARGUMENT] KERNEL -- COMMAND [ARGUMENT...]',
+    );
     return 2;
   }
 
@@ -38,7 +45,7 @@ async function main(): Promise<number> {
   const root = await rootDisk();
   const outcome = await withProjectDisk((projectDisk) =>
     runInGuest(
-      { kernel, rootDisk: root, projectDisk },
+      { kernel, rootDisk: root, projectDisk, kernelArguments: values.append },
       {
         script: scriptOf(words),
         seconds: Number(values.seconds),
