@@ -1,15 +1,16 @@
 /**
  * The test runner: `npm test`, or `npm test -- asm/encode live/` for the files whose path holds one of these.
  *
- * Unit tests run two files at a time; what traces the running kernel (test/live) runs strictly one after the other,
- * since every tracer sees every connect. The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
+ * Unit tests run two files at a time; what traces the running kernel (test/live, test/lab) runs strictly one after the other,
+ * since every tracer sees every connect. A run of all tests ends with those on other kernels (test/vm), where QEMU is. The
+ * last line is `N passed, N failed, N skipped`; exit status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { slowness } from './harness.ts';
 import { type FileResult, killAll, type Limits, runFile } from './runner.ts';
-import { BROKEN, sum, textOf } from './summary.ts';
+import { BROKEN, type Summary, sum, textOf } from './summary.ts';
 
 const UNIT: Limits = { seconds: 120 * slowness, grace: 2 * slowness };
 const LIVE: Limits = { seconds: 300 * slowness, grace: 5 * slowness };
@@ -61,8 +62,8 @@ function describeSkipped(results: ReadonlyMap<string, FileResult>): string[] {
   return [...byReason].map(([reason, tests]) => `skipped, ${reason}:\n  ${tests.join('\n  ')}`);
 }
 
-/** Runs the files of a folder of compiled tests and prints what became of them. Returns whether all is well. */
-async function runFolder(folder: string, filters: readonly string[]): Promise<boolean> {
+/** Runs the files of a folder of compiled tests and prints what became of them. */
+async function runFolder(folder: string, filters: readonly string[]): Promise<Summary> {
   const results = new Map<string, FileResult>();
   const run = (limits: Limits) => async (file: string) => {
     const name = file.replace(/\.test\.js$/, '');
@@ -72,7 +73,7 @@ async function runFolder(folder: string, filters: readonly string[]): Promise<bo
   };
 
   const files = testFiles(folder, filters);
-  const live = (file: string): boolean => file.split(sep)[0] === 'live';
+  const live = (file: string): boolean => ['lab', 'live'].includes(file.split(sep)[0] as string);
   await forEach(
     files.filter((file) => !live(file)),
     2,
@@ -88,9 +89,25 @@ async function runFolder(folder: string, filters: readonly string[]): Promise<bo
     console.log(`no test file below ${relative('.', folder) || '.'} matches`);
     summaries.push(BROKEN);
   }
-  const total = sum(summaries);
-  console.log(`\n${textOf(total)}`);
-  return total.failed === 0;
+  return sum(summaries);
+}
+
+/**
+ * The same tests on other kernels, after a run of all tests where QEMU is: what they came to, or undefined. TSBPF_TEST_LAB=no
+ * leaves them out.
+ */
+async function runLab(): Promise<Summary | undefined> {
+  if (process.env.TSBPF_TEST_LAB === 'no') {
+    console.log('\nno tests on other kernels: TSBPF_TEST_LAB=no');
+    return undefined;
+  }
+  const { noLab, runVisits, totalOf, visits } = await import('./vm/lab.ts');
+  const missing = await noLab();
+  if (missing) {
+    console.log(`\nno tests on other kernels: ${missing}`);
+    return undefined;
+  }
+  return totalOf(await runVisits(visits([], [])));
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -101,5 +118,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 /** Where the tests are; another folder only to test the runner itself. */
-const folder = process.env.TSBPF_TEST_FOLDER ?? fileURLToPath(new URL('.', import.meta.url));
-process.exitCode = (await runFolder(resolve(folder), process.argv.slice(2))) ? 0 : 1;
+const { TSBPF_TEST_FOLDER: otherFolder } = process.env;
+const filters = process.argv.slice(2);
+const here = await runFolder(resolve(otherFolder ?? fileURLToPath(new URL('.', import.meta.url))), filters);
+const elsewhere = otherFolder || filters.length > 0 ? undefined : await runLab();
+const total = sum([here, ...(elsewhere ? [elsewhere] : [])]);
+console.log(`\n${textOf(total)}`);
+process.exitCode = total.failed === 0 ? 0 : 1;

@@ -1,83 +1,41 @@
 /**
- * The live tests on other kernels: `npm run test:vm`, or `npm run test:vm -- 6.1 6.12` for some of them, or
+ * The live tests and the lab's own on other kernels: `npm run test:vm`, or `npm run test:vm -- 6.1 6.12` for some of them, or
  * `npm run test:vm -- 6.1 live/kprobe` for the test files whose path holds a text.
  *
- * Each kernel is booted in turn and runs the tests itself. The last line sums them up as the runner's does. A kernel
- * that can't be had, a guest that hangs, dies or doesn't start, is a failure.
+ * Each kernel is booted and runs the tests itself, two of them at once where there is room. The last lines say how each kernel
+ * fared and sum them up as the runner does. A kernel that can't be had, a guest that hangs, dies or doesn't start, is a failure.
+ * `--docs` also writes docs/kernels.md from what the kernels turn out to have.
  */
-import { PassThrough } from 'node:stream';
-import { BROKEN, type Summary, sum, summaryOf, textOf } from '../summary.ts';
-import { runInGuest } from './guest.ts';
-import { rootDisk, withProjectDisk } from './image.ts';
-import { kernelOf } from './kernel.ts';
-import { MATRIX } from './matrix.ts';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { textOf } from '../summary.ts';
+import { describeKernels } from './docs.ts';
+import { PROJECT } from './image.ts';
+import { noLab, runVisits, totalOf, visits } from './lab.ts';
 
-/** For one kernel's tests. */
-const SECONDS = 600;
-
-/** How many times slower than a machine a guest may be before a test's time limit is reached. */
-const SLOWNESS = 3;
-
-/** How many lines of the console explain a guest that died. */
-const CONSOLE_LINES = 40;
-
-interface Disks {
-  readonly rootDisk: string;
-  readonly projectDisk: string;
-}
-
-async function testKernel(series: string, filters: readonly string[], disks: Disks): Promise<Summary> {
-  const kernel = await kernelOf(series);
-  console.log(`\n== ${kernel.release}`);
-  let output = '';
-  const stdout = new PassThrough().on('data', (chunk: Buffer) => {
-    output += chunk;
-    process.stdout.write(chunk);
+async function main(): Promise<boolean> {
+  const { values, positionals } = parseArgs({
+    options: { docs: { type: 'boolean', default: false } },
+    allowPositionals: true,
   });
-  const command = ['node', '--enable-source-maps', 'build/test/run.js', ...filters].join(' ');
-  const script = `export TSBPF_TEST_SLOWNESS=${SLOWNESS}\nexec ${command}\n`;
-  const guest = { kernel, ...disks };
-  const outcome = await runInGuest(guest, { script, seconds: SECONDS, stdout, stderr: process.stderr });
-  if (!outcome.failure) return summaryOf(output, outcome.status);
-  console.log(outcome.console.split('\n').slice(-CONSOLE_LINES).join('\n'));
-  console.log(`${series}: ${outcome.failure}`);
-  return BROKEN;
-}
-
-/** As testKernel, but a kernel that can't be had is said to be missing and counts as failed. */
-async function testKernelOrSay(series: string, filters: readonly string[], disks: Disks): Promise<Summary> {
-  try {
-    return await testKernel(series, filters, disks);
-  } catch (error) {
-    console.log(`\n== ${series} can't be had: ${(error as Error).message}`);
-    return BROKEN;
+  const missing = await noLab();
+  if (missing) {
+    console.log(`the lab can't run: ${missing}\n\n0 passed, 1 failed`);
+    return false;
   }
-}
-
-async function main(args: readonly string[]): Promise<boolean> {
-  const named = args.filter((arg) => /^\d+\.\d+$/.test(arg));
-  const filters = args.filter((arg) => !named.includes(arg));
-  const root = await rootDisk();
-
-  const lines: string[] = [];
-  const summaries: Summary[] = [];
-  await withProjectDisk(async (projectDisk) => {
-    for (const series of named.length ? named : MATRIX.map((source) => source.series)) {
-      const start = performance.now();
-      const summary = await testKernelOrSay(series, filters.length ? filters : ['test/live/'], {
-        rootDisk: root,
-        projectDisk,
-      });
-      summaries.push(summary);
-      lines.push(
-        `${series.padEnd(6)} ${textOf(summary)} (${((performance.now() - start) / 1000).toFixed(0)} s)`,
-      );
-    }
-  });
-  const total = sum(summaries);
-  console.log(`\n${lines.join('\n')}\n\n${textOf(total)}`);
+  const series = positionals.filter((arg) => /^\d+\.\d+$/.test(arg));
+  const filters = positionals.filter((arg) => !series.includes(arg));
+  const visited = await runVisits(visits(series, filters), { withFacts: values.docs });
+  if (values.docs) {
+    const text = describeKernels(visited, new Date());
+    await writeFile(join(PROJECT, 'docs/kernels.md'), text);
+    console.log('\ndocs/kernels.md is written');
+  }
+  const total = totalOf(visited);
+  console.log(`\n${textOf(total)}`);
   return total.failed === 0;
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
-process.exitCode = (await main(process.argv.slice(2))) ? 0 : 1;
+process.exitCode = (await main()) ? 0 : 1;

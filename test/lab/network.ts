@@ -1,0 +1,81 @@
+/** Two network namespaces and a link between them that can be made slow or lossy. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import type { Peer } from '../live/connects.ts';
+
+const run = promisify(execFile);
+
+type End = 'near' | 'far';
+
+const NEAR = { IPv4: '10.8.0.1', IPv6: '2001:db8::1' } as const;
+/** Addresses of the far end. */
+export const FAR = { IPv4: '10.8.0.2', IPv6: '2001:db8::2' } as const;
+const ADDRESSES = { near: NEAR, far: FAR };
+const HARDWARE = { near: '02:00:00:00:00:01', far: '02:00:00:00:00:02' } as const;
+const OTHER = { near: 'far', far: 'near' } as const;
+const DEVICE = 'link0';
+
+/** A link; it goes with the processes whose namespaces it joins. */
+export class Link {
+  readonly #ends: Record<End, Peer>;
+
+  private constructor(near: Peer, far: Peer) {
+    this.#ends = { near, far };
+  }
+
+  /** Moves both processes to networks of their own, and joins these. */
+  static async between(near: Peer, far: Peer): Promise<Link> {
+    const link = new Link(near, far);
+    for (const peer of [near, far]) await peer.ask('leaveNetwork');
+    // Made from outside, so that each end appears where it belongs.
+    await run('ip', [
+      ...['link', 'add', DEVICE, 'netns', String(near.pid), 'type', 'veth'],
+      ...['peer', 'name', DEVICE, 'netns', String(far.pid)],
+    ]);
+    for (const end of ['near', 'far'] as const) await link.#setUp(end);
+    return link;
+  }
+
+  /**
+   * What an end does to the packets that it sends, in netem's words (`delay 50ms`, `loss 100%`; man 8 tc-netem); nothing for
+   * no words.
+   */
+  async shape(end: End, ...netem: readonly string[]): Promise<void> {
+    await this.#in(
+      end,
+      'tc',
+      'qdisc',
+      'replace',
+      'dev',
+      DEVICE,
+      'root',
+      'netem',
+      ...(netem.length ? netem : ['delay', '0ms']),
+    );
+  }
+
+  /** Packets that an end's netem has dropped since it was shaped so. */
+  async dropped(end: End): Promise<number> {
+    const text = await this.#in(end, 'tc', '-s', 'qdisc', 'show', 'dev', DEVICE);
+    return Number(/\(dropped (\d+)/.exec(text)?.[1] ?? Number.NaN);
+  }
+
+  async #setUp(end: End): Promise<void> {
+    const ip = (...args: readonly string[]) => this.#in(end, 'ip', ...args);
+    const other = OTHER[end];
+    await ip('link', 'set', 'lo', 'up');
+    await ip('link', 'set', DEVICE, 'address', HARDWARE[end], 'up');
+    await ip('address', 'add', `${ADDRESSES[end].IPv4}/24`, 'dev', DEVICE);
+    await ip('address', 'add', `${ADDRESSES[end].IPv6}/64`, 'dev', DEVICE, 'nodad');
+    // Else the first connect would also wait for the neighbour to be found, over a link that may be slow or lossy.
+    for (const address of Object.values(ADDRESSES[other]))
+      await ip('neighbour', 'add', address, 'lladdr', HARDWARE[other], 'dev', DEVICE, 'nud', 'permanent');
+    // A connect that isn't answered is given up after two SYNs, which is three seconds. Of both families.
+    await this.#in(end, 'sysctl', '-qw', 'net.ipv4.tcp_syn_retries=1');
+  }
+
+  async #in(end: End, ...command: readonly string[]): Promise<string> {
+    const { stdout } = await run('nsenter', ['--net', '--target', String(this.#ends[end].pid), ...command]);
+    return stdout;
+  }
+}

@@ -1,0 +1,178 @@
+/** The tests on other kernels: a guest for each, several at once where the machine has room, and what came of it. */
+import { availableParallelism, freemem } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { BROKEN, type Summary, sum, summaryOf, textOf } from '../summary.ts';
+import { exists } from './cache.ts';
+import { PATH } from './command.ts';
+import type { Facts } from './facts.ts';
+import { type Outcome, runInGuest } from './guest.ts';
+import { rootDisk, withProjectDisk } from './image.ts';
+import { kernelOf } from './kernel.ts';
+import { MATRIX } from './matrix.ts';
+
+/** For one guest's tests. */
+const SECONDS = 600;
+
+/** How many times slower than a machine a guest may be before a test's time limit is reached. */
+const SLOWNESS = 4;
+
+/** What a guest and the file cache behind its disks take. */
+const GUEST_BYTES = 1.5 * 2 ** 30;
+
+/** How many lines of the console explain a guest that died. */
+const CONSOLE_LINES = 40;
+
+/** Begins the line of a guest's output that holds its facts. */
+const FACTS = 'facts: ';
+
+/** A guest and the test files that run in it: those whose path holds one of the filters. */
+export interface Visit {
+  readonly series: string;
+  readonly filters: readonly string[];
+  /** Added to the kernel's command line. */
+  readonly kernelArguments?: string;
+}
+
+/** What a visit came to. */
+export interface Visited {
+  readonly visit: Visit;
+  readonly release?: string;
+  readonly summary: Summary;
+  readonly seconds: number;
+  /** What the kernel has, where that was asked for and the guest got to tell it. */
+  readonly facts?: Facts;
+}
+
+/** What every kernel of the matrix runs. */
+const ALL = ['test/live/', 'test/lab/'];
+
+/** Kernels that lack something because they are told to. */
+const STRANGE: readonly Visit[] = [
+  {
+    series: '6.12',
+    kernelArguments: 'ipv6.disable=1',
+    filters: ['test/lab/without-ipv6', 'test/live/tcpconnlat.'],
+  },
+];
+
+/** The visits for some series of the matrix, or for all of it. Filters leave out what is done to some kernels only. */
+export function visits(series: readonly string[], filters: readonly string[]): Visit[] {
+  const chosen = series.length > 0 ? series : MATRIX.map((source) => source.series);
+  const plain = chosen.map((name) => ({ series: name, filters: filters.length > 0 ? filters : ALL }));
+  if (filters.length > 0) return plain;
+  return [...plain, ...STRANGE.filter((visit) => chosen.includes(visit.series))];
+}
+
+/** Why there is no lab on this machine, or undefined: what is missing besides QEMU is told by what fails then. */
+export async function noLab(): Promise<string | undefined> {
+  const qemu = 'qemu-system-x86_64';
+  const places = PATH.split(delimiter).filter(Boolean);
+  const found = await Promise.all(places.map((folder) => exists(join(folder, qemu))));
+  return found.includes(true) ? undefined : `there is no ${qemu} on this machine`;
+}
+
+/** Makes the visits and prints what the guests print, then a line for each. They come back in the order asked for. */
+export async function runVisits(wanted: readonly Visit[], { withFacts = false } = {}): Promise<Visited[]> {
+  const root = await rootDisk();
+  const width = Math.min(wanted.length, guestsAtOnce());
+  const results = new Map<Visit, Visited>();
+  await withProjectDisk(async (projectDisk) => {
+    const queue = [...wanted];
+    const worker = async (): Promise<void> => {
+      for (let visit = queue.shift(); visit; visit = queue.shift()) {
+        const lab = { rootDisk: root, projectDisk, withFacts, live: width === 1 };
+        results.set(visit, await visitOrSay(visit, lab));
+      }
+    };
+    await Promise.all(Array.from({ length: width }, worker));
+  });
+  const inOrder = wanted.map((visit) => results.get(visit) as Visited);
+  console.log(`\n${inOrder.map(lineOf).join('\n')}`);
+  return inOrder;
+}
+
+/** All visits together. */
+export function totalOf(visited: readonly Visited[]): Summary {
+  return visited.length > 0 ? sum(visited.map(({ summary }) => summary)) : BROKEN;
+}
+
+function lineOf({ visit, release, summary, seconds }: Visited): string {
+  const name = [release ?? visit.series, visit.kernelArguments].filter(Boolean).join(' ');
+  return `${name.padEnd(44)} ${textOf(summary).padEnd(36)} ${seconds.toFixed(0).padStart(4)} s`;
+}
+
+function guestsAtOnce(): number {
+  const byMemory = Math.floor(freemem() / GUEST_BYTES);
+  return Math.max(1, Math.min(2, availableParallelism(), byMemory));
+}
+
+interface Lab {
+  readonly rootDisk: string;
+  readonly projectDisk: string;
+  readonly withFacts: boolean;
+  /** Whether the guest's output is shown as it comes: with another guest beside it, it is shown at the end. */
+  readonly live: boolean;
+}
+
+/** As `visitGuest`, but a kernel that can't be had is said to be missing and counts as failed. */
+async function visitOrSay(visit: Visit, lab: Lab): Promise<Visited> {
+  const start = performance.now();
+  const seconds = (): number => (performance.now() - start) / 1000;
+  try {
+    return { visit, ...(await visitGuest(visit, lab)), seconds: seconds() };
+  } catch (error) {
+    console.log(`\n== ${visit.series} can't be had: ${(error as Error).message}`);
+    return { visit, summary: BROKEN, seconds: seconds() };
+  }
+}
+
+async function visitGuest(visit: Visit, lab: Lab): Promise<Omit<Visited, 'visit' | 'seconds'>> {
+  const kernel = await kernelOf(visit.series);
+  const title = `\n== ${[kernel.release, visit.kernelArguments].filter(Boolean).join(' ')}\n`;
+  let output = '';
+  const show = (text: string): void => {
+    if (lab.live) process.stdout.write(text);
+  };
+  const stdout = new PassThrough().on('data', (chunk: Buffer) => {
+    output += chunk;
+    show(chunk.toString());
+  });
+  let errors = '';
+  const stderr = new PassThrough().on('data', (chunk: Buffer) => {
+    errors += chunk;
+    show(chunk.toString());
+  });
+  show(title);
+  const job = { script: scriptOf(visit, lab), seconds: SECONDS, stdout, stderr };
+  const outcome = await runInGuest({ kernel, ...lab, kernelArguments: visit.kernelArguments }, job);
+  if (!lab.live) process.stdout.write(title + withoutFacts(output) + errors);
+  const { release } = kernel;
+  const facts = factsOf(output);
+  const summary = judge(visit, outcome, output);
+  return { release, facts, summary };
+}
+
+function scriptOf({ filters }: Visit, { withFacts }: Lab): string {
+  const node = 'node --enable-source-maps build/test';
+  const lines = [`export TSBPF_TEST_SLOWNESS=${SLOWNESS}`];
+  if (withFacts) lines.push(`printf '${FACTS}'; ${node}/vm/facts.js || echo`);
+  lines.push(`exec ${node}/run.js ${filters.join(' ')}`);
+  return `${lines.join('\n')}\n`;
+}
+
+function judge({ series }: Visit, { failure, console: text, status }: Outcome, output: string): Summary {
+  if (!failure) return summaryOf(output, status);
+  console.log(text.split('\n').slice(-CONSOLE_LINES).join('\n'));
+  console.log(`${series}: ${failure}`);
+  return BROKEN;
+}
+
+function withoutFacts(output: string): string {
+  return output.replace(new RegExp(`^${FACTS}.*\n`, 'm'), '');
+}
+
+function factsOf(output: string): Facts | undefined {
+  const line = output.split('\n').find((text) => text.startsWith(`${FACTS}{`));
+  return line ? JSON.parse(line.slice(FACTS.length)) : undefined;
+}
