@@ -1,0 +1,116 @@
+/** Every program of every way before the verifier of this kernel: it loads, and what we print of it is what the verifier prints. */
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import type { MapSpec } from '../../src/asm/map.ts';
+import { target } from '../../src/asm/target.ts';
+import { listTool } from '../../src/cli/listing.ts';
+import { Command, memory } from '../../src/loader/bpf.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { nativeSyscalls } from '../../src/loader/koffi.ts';
+import { BpfMap } from '../../src/loader/map.ts';
+import { loadProgram } from '../../src/loader/program.ts';
+import type { Syscalls } from '../../src/loader/syscalls.ts';
+import { type Options, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
+import { suite } from '../harness.ts';
+import { refusalOf, WAYS } from '../live/tracer.ts';
+import { outsideGuest } from './guest.ts';
+
+/** Offsets into the attribute of BPF_PROG_LOAD, and a size of it that holds the log on every kernel. */
+const At = { logLevel: 24, logSize: 28, logBuffer: 32, size: 144 } as const;
+
+/** Every instruction each time that it is looked at, and not only those of the failing way. */
+const EVERY_INSTRUCTION = 2;
+
+const log = memory(4 << 20);
+
+/** The real system calls, but every program is loaded with the verifier's log on, which `log` then holds. */
+function talkative(): Syscalls {
+  const real = nativeSyscalls();
+  return Object.assign(Object.create(real), {
+    bpf(command: number, attr: Uint8Array): number {
+      if (command !== Command.progLoad) return real.bpf(command, attr);
+      const longer = memory(At.size);
+      longer.set(attr);
+      const view = new DataView(longer.buffer);
+      view.setUint32(At.logLevel, EVERY_INSTRUCTION, true);
+      view.setUint32(At.logSize, log.length, true);
+      view.setBigUint64(At.logBuffer, real.address(log), true);
+      log.fill(0);
+      return real.bpf(command, longer);
+    },
+  });
+}
+
+/** What the log says of each slot, without what it says of registers behind it. */
+function textsOf(text: string): Map<number, Set<string>> {
+  const texts = new Map<number, Set<string>>();
+  for (const line of text.split('\n')) {
+    const found = /^(\d+): (\([0-9a-f]{2}\) .*?)(?:\s*; .*)?$/.exec(line);
+    if (!found) continue;
+    const slot = Number(found[1]);
+    texts.set(slot, (texts.get(slot) ?? new Set()).add(withoutAddress(found[2] as string)));
+  }
+  return texts;
+}
+
+/** Where a map is: by name in our text, by address in the verifier's. */
+function withoutAddress(text: string): string {
+  return text.replace(/^(\(18\) r\d+ = ).*$/, '$1a map');
+}
+
+/** The listing's instructions of each program, by slot. What stands between angle brackets is for people. */
+function listed(listing: string): Map<string, Map<number, string>> {
+  const programs = new Map<string, Map<number, string>>();
+  let current = new Map<number, string>();
+  for (const line of listing.split('\n')) {
+    const head = /^program (\S+):/.exec(line);
+    if (head) {
+      current = new Map();
+      programs.set(head[1] as string, current);
+    }
+    const instruction = /^ *(\d+): (?:[0-9a-f]{2} ){8} (\(.*?)(?: <\w+>)?$/.exec(line);
+    if (instruction) current.set(Number(instruction[1]), withoutAddress(instruction[2] as string));
+  }
+  return programs;
+}
+
+/** Every option that changes what is emitted. */
+const OPTIONS: readonly Omit<Options, 'way'>[] = [
+  {},
+  { pid: 1, minNs: 1_500_000, localPort: true },
+  { family: 4, localPort: true },
+  { family: 6, minNs: 2 ** 45 },
+];
+
+for (const way of WAYS) {
+  const refusal = outsideGuest || refusalOf(way);
+  const test = suite(`lab/programs ${way}`, { seconds: 30 });
+
+  for (const options of OPTIONS)
+    test.skipIf(refusal, `what -v prints is what the verifier prints: ${JSON.stringify(options)}`, () => {
+      const kernel = new Kernel(talkative());
+      const tool = tcpconnlat({ ...options, way }, target(process.arch, kernel.btf));
+      const listing = listed(listTool(tool, () => undefined));
+      assert.is(listing.size, tool.programs.length);
+      const maps = new Map<MapSpec, BpfMap>();
+      try {
+        for (const spec of tool.maps) maps.set(spec, BpfMap.create(kernel, spec));
+        for (const spec of tool.programs) {
+          const assembled = assemble(spec.instructions);
+          loadProgram(kernel, spec, assembled, maps).close();
+          const said = textsOf(Buffer.from(log.buffer, 0, log.indexOf(0)).toString('latin1'));
+          const ours = listing.get(spec.name);
+          assert.is(ours?.size, assembled.instructions.length, 'the listing has every instruction');
+          // Each once: a slot that the verifier reads in two ways would be a mistake of this test.
+          const theirs = [...said]
+            .sort(([a], [b]) => a - b)
+            .map(([slot, texts]) => [slot, [...texts].join(' | ')]);
+          assert.equal([...(ours ?? [])], theirs, spec.name);
+        }
+      } finally {
+        for (const map of maps.values()) map.close();
+      }
+    });
+
+  test.run();
+}

@@ -1,0 +1,158 @@
+/**
+ * Side by side with libbpf-tools' tcpconnlat: both watch the same connects at the same time, and have to show the same. A burst
+ * of a few hundred by several processes, over both families and mapped addresses, accepted and refused, blocking and not.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import * as assert from 'uvu/assert';
+import { suite } from '../harness.ts';
+import {
+  connectHere,
+  exited,
+  IPPROTO_MPTCP,
+  loopback,
+  noIPv6,
+  noMptcp,
+  Peer,
+  Server,
+  until,
+} from '../live/connects.ts';
+import { refusalOf, Tracer, WAYS } from '../live/tracer.ts';
+import { outsideGuest } from './guest.ts';
+
+const FOLDER = '/usr/lib/libbpf-tools';
+
+/** Connects of each kind, by each process that connects one after the other; and by this one, all at once. */
+const EACH = 20;
+const AT_ONCE = 60;
+
+/**
+ * How far two latencies of the same connect may be apart, ms: most of them, and any. Both tools put probes of their own on the same
+ * functions, so that each also measures the other, on processors that don't exist.
+ */
+const MOSTLY_MS = 5;
+const AT_MOST_MS = 100;
+
+/** The reference, tracing. */
+class Reference {
+  readonly #child: ChildProcess;
+  #stdout = '';
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+      this.#stdout += text;
+    });
+  }
+
+  /** Starts it, and waits for its header, which it prints when it is attached. */
+  static async start(): Promise<Reference> {
+    const env = { ...process.env, LD_LIBRARY_PATH: FOLDER };
+    const command = ['-oL', `${FOLDER}/tcpconnlat`, '-L'];
+    const reference = new Reference(spawn('stdbuf', command, { env, stdio: ['ignore', 'pipe', 'inherit'] }));
+    await until("the reference's header", () => reference.#stdout.includes('LAT(ms)'));
+    return reference;
+  }
+
+  /** Its lines, by the names of its columns. */
+  rows(): Row[] {
+    const [header = '', ...lines] = this.#stdout.split('\n').slice(0, -1);
+    const names = header.trim().split(/ +/);
+    return lines.map((line) =>
+      Object.fromEntries(
+        line
+          .trim()
+          .split(/ +/)
+          .map((text, i) => [names[i], text]),
+      ),
+    );
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill('SIGINT');
+    await exited(this.#child);
+  }
+}
+
+type Row = Record<string, string>;
+
+/** A connect without its latency. They show 12 characters of the command. */
+function identity({ PID, COMM, IP, SADDR, LPORT, DADDR, DPORT }: Row): string {
+  return [PID, COMM?.slice(0, 12), IP, SADDR, LPORT, DADDR, DPORT].join(' ');
+}
+
+const latency = (row: Row): number => Number(row['LAT(ms)']);
+
+const ADDRESSES = noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
+
+/** One connect after the other, of every kind. */
+async function oneByOne(peer: Peer, server: Server): Promise<number> {
+  const asked: Promise<unknown>[] = [];
+  for (const address of ADDRESSES) {
+    const closed = await peer.ask('closedPort', address);
+    for (let i = 0; i < EACH; i++) {
+      asked.push(peer.ask('connect', loopback(server.port, address)));
+      asked.push(peer.ask('connect', loopback(closed, address)));
+      asked.push(peer.ask('connect', loopback(server.port, address), { nonBlocking: true }));
+    }
+  }
+  return (await Promise.all(asked)).length;
+}
+
+async function allAtOnce(server: Server, closed: number): Promise<number> {
+  const asked = ADDRESSES.flatMap((address) =>
+    Array.from({ length: AT_ONCE }, (_, i) => connectHere(i % 4 ? server.port : closed, address)),
+  );
+  return (await Promise.all(asked)).length;
+}
+
+for (const way of WAYS) {
+  const refusal = outsideGuest || refusalOf(way);
+  const test = suite(`lab/reference ${way}`, { seconds: 90 });
+
+  test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencies', async () => {
+    const peers = await Promise.all([Peer.start(), Peer.start()]);
+    const [one, other] = peers as [Peer, Peer];
+    const server = await Server.start(noIPv6 ? '127.0.0.1' : '::');
+    const [ours, theirs] = await Promise.all([Tracer.start(['--probe', way, '-L']), Reference.start()]);
+    try {
+      await one.ask('rename', 'a-long-command');
+      const closed = await other.ask('closedPort', ADDRESSES.at(-1) as string);
+      const counts = await Promise.all([
+        ...[one, other].map((peer) => oneByOne(peer, server)),
+        allAtOnce(server, closed),
+      ]);
+      let made = counts.reduce((sum, count) => sum + count, 0);
+      if (!noMptcp) {
+        await one.ask('connect', loopback(server.port), { protocol: IPPROTO_MPTCP });
+        made++;
+      }
+      const pids = [process.pid, one.pid, other.pid].map(String);
+      const mine = (rows: readonly Row[]) => rows.filter(({ PID = '' }) => pids.includes(PID));
+      await until(
+        `${made} connects of each`,
+        () => mine(ours.rows()).length >= made && mine(theirs.rows()).length >= made,
+        () => `ours: ${mine(ours.rows()).length}, theirs: ${mine(theirs.rows()).length}`,
+      );
+      assert.equal(await ours.stop(), { code: 0, signal: null });
+      await theirs.stop();
+      assert.is(ours.stderr, '', 'nothing was lost');
+
+      const shown = new Map(mine(ours.rows()).map((row) => [identity(row), latency(row)]));
+      const expected = new Map(mine(theirs.rows()).map((row) => [identity(row), latency(row)]));
+      assert.is(shown.size, made, 'each connect once, and as many as were made');
+      assert.equal([...shown.keys()].sort(), [...expected.keys()].sort());
+      const apart = [...shown].map(([key, ms]) => Math.abs(ms - (expected.get(key) ?? Number.NaN)));
+      apart.sort((a, b) => a - b);
+      const most = apart[Math.floor(apart.length * 0.9)] ?? Number.NaN;
+      console.log(`${way}: ${made} connects, apart by ${most} ms (90%) and ${apart.at(-1)} ms (at most)`);
+      assert.ok(most <= MOSTLY_MS, `nine of ten latencies are within ${most} ms`);
+      assert.ok((apart.at(-1) ?? Number.NaN) <= AT_MOST_MS, `${apart.at(-1)} ms apart`);
+    } finally {
+      ours.child.kill('SIGKILL');
+      await theirs.stop();
+      await Promise.all([...peers.map((peer) => peer.stop()), server.close()]);
+    }
+  });
+
+  test.run();
+}

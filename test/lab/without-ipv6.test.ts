@@ -1,0 +1,43 @@
+/** A kernel without IPv6 (`ipv6.disable=1`): IPv4 is traced as anywhere. */
+import { existsSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { suite } from '../harness.ts';
+import { loopback, Peer, Server } from '../live/connects.ts';
+import { refusalOf, Tracer, WAYS } from '../live/tracer.ts';
+import { outsideGuest } from './guest.ts';
+
+const withIPv6 = existsSync('/proc/net/if_inet6') && 'this kernel has IPv6';
+
+const test = suite('lab/without-ipv6', { seconds: 60 });
+
+for (const way of WAYS)
+  for (const options of [[], ['-4']])
+    test.skipIf(
+      outsideGuest || withIPv6 || refusalOf(way),
+      `--probe ${[way, ...options].join(' ')} shows connects over IPv4, and complains of nothing`,
+      async () => {
+        const [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
+        const tracer = await Tracer.start(['--probe', way, '-L', ...options]);
+        try {
+          const accepted = await peer.ask('connect', loopback(server.port));
+          const port = await peer.ask('closedPort', '127.0.0.1');
+          const refused = await peer.ask('connect', loopback(port));
+          assert.equal([accepted.error, refused.error], ['', 'ECONNREFUSED']);
+          await tracer.until('both connects', () => tracer.rows().length >= 2);
+          assert.equal(
+            tracer.rows().map(({ IP, LPORT, DPORT }) => [IP, Number(LPORT), Number(DPORT)]),
+            [
+              ['4', accepted.localPort, server.port],
+              ['4', refused.localPort, port],
+            ],
+          );
+          assert.equal(await tracer.stop(), { code: 0, signal: null });
+          assert.is(tracer.stderr, '');
+        } finally {
+          tracer.child.kill('SIGKILL');
+          await Promise.all([peer.stop(), server.close()]);
+        }
+      },
+    );
+
+test.run();
