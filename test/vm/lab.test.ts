@@ -2,8 +2,10 @@
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
 import { cpio, FOLDER, PLAIN } from './cpio.ts';
+import { describeKernels } from './docs.ts';
 import { loadOrder } from './kernel.ts';
-import { kernelsOf } from './matrix.ts';
+import { totalOf, type Visited, visits } from './lab.ts';
+import { kernelsOf, MATRIX } from './matrix.ts';
 
 const test = suite('vm/lab');
 
@@ -78,6 +80,49 @@ test('an archive has each name and content on a four-byte boundary, and its trai
   assert.is(archive.toString('latin1', 236, 241), '12345');
   assert.is(member(244, 11), 'TRAILER!!!\0');
   assert.is(archive.length, 368);
+});
+
+test('a whole run visits every kernel, and one that is told to be without IPv6', () => {
+  const all = visits([], []);
+  assert.equal(
+    all.filter(({ kernelArguments }) => !kernelArguments).map(({ series }) => series),
+    MATRIX.map(({ series }) => series),
+  );
+  assert.equal(
+    all.flatMap(({ kernelArguments = [] }) => kernelArguments),
+    ['ipv6.disable=1'],
+  );
+});
+
+test('named tests run on the named kernels as they are, and on no other', () => {
+  assert.equal(visits(['6.12', '7.3'], ['live/btf']), [
+    { series: '6.12', filters: ['live/btf'] },
+    { series: '7.3', filters: ['live/btf'] },
+  ]);
+});
+
+const visited: readonly Visited[] = [
+  {
+    visit: { series: '6.1', filters: [] },
+    release: '6.1.0-1-cloud-amd64',
+    summary: { passed: 7, failed: 0, skipped: 1 },
+    seconds: 61.4,
+    facts: { release: '6.1.0-1-cloud-amd64', rows: [['fentry', 'yes']] },
+  },
+  { visit: { series: '6.18', filters: [] }, summary: { passed: 0, failed: 1, skipped: 0 }, seconds: 2 },
+];
+
+test('a kernel that could not be had is a failure, and named in the page of kernels', () => {
+  assert.equal(totalOf(visited), { passed: 7, failed: 1, skipped: 1 });
+  const page = describeKernels(visited, new Date('2026-01-02T03:04:05Z'));
+  assert.match(page, '2026-01-02');
+  assert.match(page, '|  | 6.1 |\n|---|---|\n| fentry | yes |\n');
+  assert.match(page, '| 6.1.0-1-cloud-amd64 |  | 7 passed, 0 failed, 1 skipped | 61 |');
+  assert.match(page, '| 6.18: could not be had |  | 0 passed, 1 failed | 2 |');
+});
+
+test('a lab that visited no kernel has failed', () => {
+  assert.is(totalOf([]).failed, 1);
 });
 
 test.run();
