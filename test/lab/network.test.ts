@@ -24,6 +24,12 @@ for (const way of WAYS) {
     link = await Link.between(near, far);
     seen = watch(way, near.pid);
   });
+  test.after.each(async () => {
+    if (refusal) return;
+    await link.shape('near');
+    await link.shape('far');
+    await link.retries('near', 6);
+  });
   test.after(async () => {
     seen?.close();
     await Promise.all([near?.stop(), far?.stop()]);
@@ -91,6 +97,7 @@ for (const way of WAYS) {
       async () => {
         const { port } = await far.ask('listen', address, 16);
         await link.shape('near', 'loss', '100%');
+        await link.retries('near', 1);
         const shown = seen.records.length;
         const { error, fd } = await near.ask('connect', { address, port });
         assert.is(error, 'ETIMEDOUT');
@@ -105,7 +112,6 @@ for (const way of WAYS) {
         await nothingIsLeft();
         await sleep(100);
         assert.is(seen.records.length, shown);
-        await link.shape('near');
       },
     );
   }

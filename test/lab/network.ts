@@ -60,6 +60,11 @@ export class Link {
     return Number(/\(dropped (\d+)/.exec(text)?.[1] ?? Number.NaN);
   }
 
+  /** How often an end sends a SYN again before it gives up, over both families: once is three seconds. */
+  async retries(end: End, count: number): Promise<void> {
+    await this.#in(end, 'sysctl', '-qw', `net.ipv4.tcp_syn_retries=${count}`);
+  }
+
   async #setUp(end: End): Promise<void> {
     const ip = (...args: readonly string[]) => this.#in(end, 'ip', ...args);
     const other = OTHER[end];
@@ -70,8 +75,6 @@ export class Link {
     // Else the first connect would also wait for the neighbour to be found, over a link that may be slow or lossy.
     for (const address of Object.values(ADDRESSES[other]))
       await ip('neighbour', 'add', address, 'lladdr', HARDWARE[other], 'dev', DEVICE, 'nud', 'permanent');
-    // A connect that isn't answered is given up after two SYNs, which is three seconds. Of both families.
-    await this.#in(end, 'sysctl', '-qw', 'net.ipv4.tcp_syn_retries=1');
   }
 
   async #in(end: End, ...command: readonly string[]): Promise<string> {

@@ -3,6 +3,7 @@ import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CACHE } from './cache.ts';
 import { run } from './command.ts';
+import { MACHINES } from './machine.ts';
 import { type KernelPackages, type KernelSource, kernelsOf } from './matrix.ts';
 
 /** Where the archives are; a mirror nearer by can be named instead. */
@@ -12,11 +13,13 @@ const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 /** Package lists older than this are asked for again before something new is downloaded. */
 const LISTS_FRESH_MS = 60 * 60 * 1000;
 
-type Suite = Pick<KernelSource, 'archive' | 'suite'>;
+type Suite = Pick<KernelSource, 'archive' | 'suite' | 'processor'>;
 
 /** Writes a suite's apt configuration and returns the environment that makes apt use it. */
-async function aptFor({ archive, suite }: Suite): Promise<{ folder: string; env: NodeJS.ProcessEnv }> {
-  const folder = join(CACHE, 'apt', suite);
+async function aptFor(source: Suite): Promise<{ folder: string; env: NodeJS.ProcessEnv }> {
+  const { archive, suite, processor = 'x64' } = source;
+  const { debian } = MACHINES[processor];
+  const folder = join(CACHE, 'apt', processor === 'x64' ? suite : `${suite}-${debian}`);
   await mkdir(join(folder, 'lists/partial'), { recursive: true });
   await mkdir(join(folder, 'cache/archives/partial'), { recursive: true });
   await writeFile(
@@ -24,8 +27,8 @@ async function aptFor({ archive, suite }: Suite): Promise<{ folder: string; env:
     `deb [signed-by=${KEYRING}] ${MIRROR}/${archive} ${suite} main\n`,
   );
   const settings = {
-    'APT::Architecture': 'amd64',
-    'APT::Architectures': 'amd64',
+    'APT::Architecture': debian,
+    'APT::Architectures': debian,
     'APT::Sandbox::User': 'root', // the sandbox's user can't enter a home's cache folder
     'Acquire::Languages': 'none',
     'Dir::Cache': join(folder, 'cache'),
@@ -72,12 +75,31 @@ export async function unpack(suite: Suite, packages: readonly string[], folder: 
   await rm(downloads, { recursive: true });
 }
 
+/** Downloads packages with all that they need, and unpacks them into `folder`: a system of its own, not set up. */
+export async function unpackSystem(suite: Suite, packages: readonly string[], folder: string): Promise<void> {
+  const env = await aptWithLists(suite);
+  const downloads = join(folder, 'deb');
+  await mkdir(join(downloads, 'partial'), { recursive: true });
+  const options = [
+    '-y',
+    '--no-install-recommends',
+    '--download-only',
+    '-o',
+    `Dir::Cache::archives=${downloads}`,
+  ];
+  await run('apt-get', [...options, 'install', ...packages], { env });
+  for (const file of (await readdir(downloads)).filter((name) => name.endsWith('.deb'))) {
+    await run('dpkg-deb', ['-x', join(downloads, file), folder]);
+  }
+  await rm(downloads, { recursive: true });
+}
+
 /**
  * Downloads and unpacks the newest kernel of a series that is to be had. What an archive lists isn't always there, so
  * the one before it is tried next.
  */
 export async function unpackKernel(source: KernelSource, folder: string): Promise<KernelPackages> {
-  const listed = kernelsOf(source.series, await packageNames(source, 'linux-'));
+  const listed = kernelsOf(source.series, await packageNames(source, 'linux-'), source.processor);
   const failures: string[] = [];
   for (const kernel of listed.slice(0, 3)) {
     try {

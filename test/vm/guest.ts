@@ -8,6 +8,7 @@ import { exists, withScratch } from './cache.ts';
 import { cpio, PLAIN, PROGRAM } from './cpio.ts';
 import { PROJECT } from './image.ts';
 import type { Kernel } from './kernel.ts';
+import { MACHINES } from './machine.ts';
 
 /** A guest to boot. */
 export interface Guest {
@@ -66,14 +67,9 @@ async function tscKhz(): Promise<number | undefined> {
   return megahertz ? Math.round(Number(megahertz) * 1000) : undefined;
 }
 
-/** What every guest's kernel is told: where to write, to end at once when it panics, and what it needn't do. */
-const KERNEL_ARGUMENTS =
-  'console=ttyS0 quiet panic=-1 reboot=t mitigations=off random.trust_cpu=on no_timer_check tsc=reliable nokaslr ' +
-  'audit=0 apparmor=0 selinux=0 cryptomgr.notests';
-
-async function kernelArguments({ kernelArguments = '' }: Guest): Promise<string> {
-  const khz = await tscKhz();
-  return `${KERNEL_ARGUMENTS}${khz ? ` tsc_early_khz=${khz}` : ''} ${kernelArguments}`.trimEnd();
+async function kernelArguments({ kernel, kernelArguments = '' }: Guest): Promise<string> {
+  const khz = kernel.processor === 'x64' ? await tscKhz() : undefined;
+  return `${MACHINES[kernel.processor].kernelArguments}${khz ? ` tsc_early_khz=${khz}` : ''} ${kernelArguments}`.trimEnd();
 }
 
 /** The initramfs of one run: the kernel's own, and over it the scripts and the job. */
@@ -89,7 +85,7 @@ async function initramfs(kernel: Kernel, script: string): Promise<Buffer> {
 
 /** Whether the machine's own virtualisation is to be used instead of emulation: only where one asks for it, since a
  * /dev/kvm that opens may still not boot a stock kernel. */
-const acceleration = process.env.TSBPF_VM_KVM ? 'kvm' : 'tcg,thread=multi';
+const acceleration = process.env.TSBPF_VM_KVM ? 'kvm' : 'board';
 
 async function qemuArguments(guest: Guest, script: string, scratch: string): Promise<string[]> {
   const { kernel } = guest;
@@ -97,7 +93,8 @@ async function qemuArguments(guest: Guest, script: string, scratch: string): Pro
   await writeFile(initrd, await initramfs(kernel, script));
   const disks = [guest.rootDisk, kernel.modules, guest.projectDisk];
   return [
-    ...['-M', 'q35', '-accel', acceleration, '-cpu', 'max', '-smp', '2', '-m', '1G'],
+    ...MACHINES[kernel.processor][acceleration],
+    ...['-smp', '2', '-m', '1G'],
     ...['-nodefaults', '-no-user-config', '-nographic', '-no-reboot'],
     ...['-kernel', kernel.vmlinux, '-initrd', initrd, '-append', await kernelArguments(guest)],
     ...disks.flatMap((file) => ['-drive', `file=${file},format=raw,if=virtio,readonly=on,file.locking=off`]),
@@ -138,7 +135,7 @@ async function boot(guest: Guest, job: Job, scratch: string): Promise<Outcome> {
   let late = false;
   const options = await qemuArguments(guest, job.script, scratch);
   // Bound to this process, so that QEMU doesn't outlive even a SIGKILL of it.
-  const qemu = ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...options];
+  const qemu = ['--pdeathsig', 'KILL', MACHINES[guest.kernel.processor].qemu, ...options];
   const child = spawn('setpriv', qemu, { stdio: ['ignore', 'ignore', 'pipe'] });
   child.stderr.on('data', (chunk: Buffer) => {
     complaints += chunk;

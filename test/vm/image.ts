@@ -16,8 +16,9 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { cached, exists, forgetOlder, withScratch } from './cache.ts';
 import { PATH, run } from './command.ts';
-import { unpack } from './debian.ts';
+import { unpack, unpackSystem } from './debian.ts';
 import { makeDisk } from './disk.ts';
+import type { Processor } from './machine.ts';
 
 /** The project's root, seen from test/vm/ and from build/test/vm/ alike. */
 export const PROJECT = await projectRoot(fileURLToPath(new URL('.', import.meta.url)));
@@ -46,6 +47,10 @@ const WELCOME = words(`
   mknod mktemp mount mv nice nohup od pgrep pkill printf ps pwd readlink realpath rm rmdir sed seq setsid sleep sort
   stat stty sync sysctl tail taskset tee test timeout touch tr true umount uname uniq wc xargs
 `);
+
+/** What a root of packages is made of, and what of it nobody reads there. */
+const ARM64_PACKAGES = words('bash coreutils iproute2 nodejs procps util-linux');
+const NOT_READ = words('doc icons info locale man perl5 zoneinfo');
 
 /** Folders of the root that something is mounted on, or that programs expect. */
 const FOLDERS = words('dev etc home mnt proc root run sys tmp tsbpf var usr/lib/modules');
@@ -77,11 +82,16 @@ async function projectRoot(folder: string): Promise<string> {
   return projectRoot(dirname(folder));
 }
 
-/** Where what isn't a kernel comes from. */
+/** Where what isn't a kernel comes from. Debian 13 is the first with Node 20. */
 const DEBIAN = { archive: 'debian', suite: 'bookworm' } as const;
+const DEBIAN_ARM64 = { archive: 'debian', suite: 'trixie', processor: 'arm64' } as const;
 
 /** Debian's static busybox, from the cache: the initramfs needs it, and the host may have none or another. */
-export async function busybox(): Promise<string> {
+export async function busybox(processor: Processor): Promise<string> {
+  if (processor === 'arm64') {
+    const folder = await cached('busybox-arm64', (draft) => unpack(DEBIAN_ARM64, ['busybox-static'], draft));
+    return join(folder, 'usr/bin/busybox');
+  }
   const folder = await cached('busybox', (draft) => unpack(DEBIAN, ['busybox-static'], draft));
   return join(folder, 'bin/busybox');
 }
@@ -125,8 +135,13 @@ async function programs(): Promise<Map<string, string>> {
   return found;
 }
 
-/** The root disk, made anew when one of its programs, a package the project depends on, or this file has changed. */
-export async function rootDisk(): Promise<string> {
+/** The root disk of a machine, made anew when what it is made of has changed. */
+export function rootDisk(processor: Processor): Promise<string> {
+  return processor === 'x64' ? rootOfHost() : rootOfPackages();
+}
+
+/** Made of programs of the host and the packages that the project depends on, and by this file. */
+async function rootOfHost(): Promise<string> {
   const chosen = await programs();
   const key = createHash('sha256').update(await readFile(join(PROJECT, 'test/vm/image.ts')));
   key.update(await readFile(join(PROJECT, 'package-lock.json')));
@@ -139,15 +154,54 @@ export async function rootDisk(): Promise<string> {
   return join(folder, 'root.ext4');
 }
 
-async function makeRoot(chosen: ReadonlyMap<string, string>, folder: string): Promise<void> {
-  const root = join(folder, 'root');
+/** Made of Debian's packages for arm64, which the host can't run, and the project's for it. */
+async function rootOfPackages(): Promise<string> {
+  const key = createHash('sha256').update(await readFile(join(PROJECT, 'test/vm/image.ts')));
+  key.update(await readFile(join(PROJECT, 'package-lock.json')));
+  const name = `root-arm64/${key.digest('hex').slice(0, 16)}`;
+  const folder = await cached(name, async (draft) => {
+    const root = join(draft, 'root');
+    await makeFolders(root);
+    const system = await cached('system-arm64', (tree) => unpackSystem(DEBIAN_ARM64, ARM64_PACKAGES, tree));
+    await cp(join(system, 'usr'), join(root, 'usr'), { recursive: true, verbatimSymlinks: true });
+    for (const name of NOT_READ) await rm(join(root, 'usr/share', name), { recursive: true, force: true });
+    await addRuntimePackages(root);
+    await addKoffi(root, 'linux-arm64');
+    await addBusybox(join(root, 'usr/bin'), join(root, 'usr/sbin'), 'arm64');
+    await makeDisk(root, join(draft, 'root.ext4'));
+    await rm(root, { recursive: true });
+  });
+  await forgetOlder(folder);
+  return join(folder, 'root.ext4');
+}
+
+/** koffi's native code for another platform, in the version that the project has. */
+async function addKoffi(root: string, platform: string): Promise<void> {
+  const manifest = JSON.parse(await readFile(join(PROJECT, 'node_modules/koffi/package.json'), 'utf8'));
+  const name = `@koromix/koffi-${platform}`;
+  const target = join(root, PACKAGES, name);
+  await mkdir(target, { recursive: true });
+  await withScratch(async (scratch) => {
+    const wanted = `${name}@${manifest.optionalDependencies[name]}`;
+    await run('npm', ['pack', '--silent', '--pack-destination', scratch, wanted], { cwd: scratch });
+    const [file] = await readdir(scratch);
+    if (!file) throw new Error(`npm gave no ${wanted}`);
+    await run('tar', ['-xzf', join(scratch, file), '--strip-components=1', '-C', target]);
+  });
+}
+
+async function makeFolders(root: string): Promise<void> {
   for (const name of FOLDERS) await mkdir(join(root, name), { recursive: true });
   for (const name of LINKS) {
     await mkdir(join(root, 'usr', name), { recursive: true });
     await symlink(`usr/${name}`, join(root, name));
   }
   for (const [name, text] of Object.entries(ETC)) await writeFile(join(root, 'etc', name), text);
+}
 
+async function makeRoot(chosen: ReadonlyMap<string, string>, folder: string): Promise<void> {
+  const root = join(folder, 'root');
+  await makeFolders(root);
   for (const [name, path] of chosen) {
     await copyFile(path, join(root, 'usr/bin', name));
     for (const library of await libraries(path)) {
@@ -156,29 +210,32 @@ async function makeRoot(chosen: ReadonlyMap<string, string>, folder: string): Pr
       await copyFile(library, place);
     }
   }
-  for (const name of await runtimePackages()) {
-    await cp(join(PROJECT, 'node_modules', name), join(root, PACKAGES, name), { recursive: true });
-  }
+  await addRuntimePackages(root);
   for (const path of COMPANIONS) {
     if (!(await exists(path))) throw new Error(`the lab's guest needs ${path}, which this machine lacks`);
     await mkdir(dirname(join(root, path)), { recursive: true });
     await copyFile(path, join(root, path));
   }
   await addReference(root);
-  await addBusybox(join(root, 'usr/bin'), join(root, 'usr/sbin'));
+  await addBusybox(join(root, 'usr/bin'), join(root, 'usr/sbin'), 'x64');
   await makeDisk(root, join(folder, 'root.ext4'));
   await rm(root, { recursive: true });
 }
 
 /** Fills in every command that no program of the host provides. The kernel asks for /sbin/modprobe by its path. */
-async function addBusybox(bin: string, sbin: string): Promise<void> {
-  const program = await busybox();
-  await copyFile(program, join(bin, 'busybox'));
+async function addBusybox(bin: string, sbin: string, processor: Processor): Promise<void> {
+  await copyFile(await busybox(processor), join(bin, 'busybox'));
   const taken = new Set(await readdir(bin));
-  for (const applet of (await run(program, ['--list'])).toString().split('\n').filter(Boolean)) {
+  for (const applet of (await run(await busybox('x64'), ['--list'])).toString().split('\n').filter(Boolean)) {
     if (!taken.has(applet)) await symlink('busybox', join(bin, applet));
   }
   await symlink('../bin/busybox', join(sbin, 'modprobe'));
+}
+
+async function addRuntimePackages(root: string): Promise<void> {
+  for (const name of await runtimePackages()) {
+    await cp(join(PROJECT, 'node_modules', name), join(root, PACKAGES, name), { recursive: true });
+  }
 }
 
 /** Where the packages are that the built project and its tests need at run time. */

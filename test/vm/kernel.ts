@@ -7,11 +7,12 @@ import { type CpioEntry, cpio, FOLDER, PLAIN, PROGRAM } from './cpio.ts';
 import { unpackKernel } from './debian.ts';
 import { makeDisk } from './disk.ts';
 import { busybox } from './image.ts';
-import { type KernelSource, MATRIX } from './matrix.ts';
+import type { Processor } from './machine.ts';
+import { type KernelSource, MATRIX, nameOf, OTHER } from './matrix.ts';
 
 /** The files of a kernel in the cache. */
 export interface Kernel {
-  readonly series: string;
+  readonly processor: Processor;
   /** As `uname -r` says it. */
   readonly release: string;
   readonly vmlinux: string;
@@ -24,18 +25,15 @@ export interface Kernel {
 const EARLY_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_console'];
 
 /** Finds a kernel in the cache, or fetches it and makes it ready. Throws if it can't be had. */
-export async function kernelOf(series: string): Promise<Kernel> {
-  const source = MATRIX.find((kernel) => kernel.series === series);
-  if (!source) {
-    throw new Error(
-      `no kernel ${series} in the lab: it has ${MATRIX.map((kernel) => kernel.series).join(', ')}`,
-    );
-  }
-  const folder = await cached(`kernels/${series}`, (draft) => prepare(source, draft));
+export async function kernelOf(name: string): Promise<Kernel> {
+  const all = [...MATRIX, ...OTHER];
+  const source = all.find((kernel) => nameOf(kernel) === name);
+  if (!source) throw new Error(`no kernel ${name} in the lab: it has ${all.map(nameOf).join(', ')}`);
+  const folder = await cached(`kernels/${name}`, (draft) => prepare(source, draft));
   const release = (await readFile(join(folder, 'release'), 'utf8')).trim();
   const file = (name: string): string => join(folder, name);
   return {
-    series,
+    processor: source.processor ?? 'x64',
     release,
     vmlinux: file('vmlinux'),
     modules: file('modules.ext4'),
@@ -49,7 +47,7 @@ async function prepare(source: KernelSource, folder: string): Promise<void> {
   // Old packages have /lib/modules and /boot, newer ones everything in /usr/lib/modules.
   const unpacked = await firstOf(join(tree, 'usr/lib/modules', release), join(tree, 'lib/modules', release));
   const image = await firstOf(join(unpacked, 'vmlinuz'), join(tree, 'boot', `vmlinuz-${release}`));
-  await writeFile(join(folder, 'vmlinux'), await decompress(payloadOf(await readFile(image))));
+  await writeFile(join(folder, 'vmlinux'), await bootable(await readFile(image)));
   await rm(image);
   await decompressModules(unpacked);
 
@@ -57,8 +55,8 @@ async function prepare(source: KernelSource, folder: string): Promise<void> {
   const modules = join(root, 'lib/modules', release); // where depmod looks for them
   await mkdir(dirname(modules), { recursive: true });
   await rename(unpacked, modules);
-  await run(await busybox(), ['depmod', '-b', root, release]);
-  await writeFile(join(folder, 'initramfs'), await initramfs(modules));
+  await run(await busybox('x64'), ['depmod', '-b', root, release]);
+  await writeFile(join(folder, 'initramfs'), await initramfs(modules, source.processor));
   await makeDisk(dirname(modules), join(folder, 'modules.ext4'));
   await writeFile(join(folder, 'release'), `${release}\n`);
   await rm(tree, { recursive: true });
@@ -68,6 +66,14 @@ async function prepare(source: KernelSource, folder: string): Promise<void> {
 async function firstOf(...paths: readonly string[]): Promise<string> {
   for (const path of paths) if (await exists(path)) return path;
   throw new Error(`the package has none of ${paths.join(', ')}`);
+}
+
+/** "ARM\x64", 56 bytes into an image that can be booted as it is (Documentation/arch/arm64/booting.rst). */
+const ARM64_MAGIC = 0x644d5241;
+
+/** A boot image without what unpacks it at boot, which takes its time under emulation. */
+async function bootable(image: Buffer): Promise<Buffer> {
+  return image.readUInt32LE(56) === ARM64_MAGIC ? image : decompress(payloadOf(image));
 }
 
 /** The compressed kernel inside a boot image (the kernel's Documentation/arch/x86/boot.rst: payload_offset and _length). */
@@ -122,13 +128,13 @@ export function loadOrder(modulesDep: string, names: readonly string[]): string[
 }
 
 /** A root with nothing but busybox, the modules that disks need, and the init script. */
-async function initramfs(modules: string): Promise<Buffer> {
+async function initramfs(modules: string, processor: Processor = 'x64'): Promise<Buffer> {
   const early = loadOrder(await readFile(join(modules, 'modules.dep'), 'utf8'), EARLY_MODULES);
   const entries: CpioEntry[] = ['bin', 'dev', 'modules', 'proc', 'root', 'sys'].map((path) => ({
     path,
     mode: FOLDER,
   }));
-  entries.push({ path: 'bin/busybox', mode: PROGRAM, data: await readFile(await busybox()) });
+  entries.push({ path: 'bin/busybox', mode: PROGRAM, data: await readFile(await busybox(processor)) });
   for (const [index, path] of early.entries()) {
     const name = `modules/${String(index).padStart(2, '0')}-${basename(path)}`;
     entries.push({ path: name, mode: PLAIN, data: await readFile(join(modules, path)) });

@@ -5,7 +5,7 @@ import { cpio, FOLDER, PLAIN } from './cpio.ts';
 import { describeKernels } from './docs.ts';
 import { loadOrder } from './kernel.ts';
 import { totalOf, type Visited, visits } from './lab.ts';
-import { kernelsOf, MATRIX } from './matrix.ts';
+import { kernelsOf, MATRIX, nameOf, OTHER } from './matrix.ts';
 
 const test = suite('vm/lab');
 
@@ -83,10 +83,10 @@ test('an archive has each name and content on a four-byte boundary, and its trai
 });
 
 test('a whole run visits every kernel, and one that is told to be without IPv6', () => {
-  const all = visits([], []);
+  const all = visits([], [], ['x64', 'arm64']);
   assert.equal(
     all.filter(({ kernelArguments }) => !kernelArguments).map(({ series }) => series),
-    MATRIX.map(({ series }) => series),
+    [...MATRIX, ...OTHER].map(nameOf),
   );
   assert.equal(
     all.flatMap(({ kernelArguments = [] }) => kernelArguments),
@@ -94,8 +94,16 @@ test('a whole run visits every kernel, and one that is told to be without IPv6',
   );
 });
 
+test('without a QEMU for a processor its kernels are left out', () => {
+  assert.equal(
+    visits([], ['live/'], ['x64']).map(({ series }) => series),
+    MATRIX.map(({ series }) => series),
+  );
+  assert.equal(visits([], [], []), []);
+});
+
 test('named tests run on the named kernels as they are, and on no other', () => {
-  assert.equal(visits(['6.12', '7.3'], ['live/btf']), [
+  assert.equal(visits(['6.12', '7.3'], ['live/btf'], ['x64']), [
     { series: '6.12', filters: ['live/btf'] },
     { series: '7.3', filters: ['live/btf'] },
   ]);

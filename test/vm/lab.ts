@@ -9,13 +9,16 @@ import type { Facts } from './facts.ts';
 import { type Outcome, runInGuest } from './guest.ts';
 import { rootDisk, withProjectDisk } from './image.ts';
 import { kernelOf } from './kernel.ts';
-import { MATRIX } from './matrix.ts';
+import { MACHINES, type Processor } from './machine.ts';
+import { MATRIX, nameOf, OTHER } from './matrix.ts';
 
 /** For one guest's tests. */
 const SECONDS = 600;
 
 /** How many times slower than a machine a guest may be before a test's time limit is reached. */
 const SLOWNESS = 4;
+/** arm64 on x86-64 takes as long again and more. */
+const ARM64_SLOWNESS = 12;
 
 /** What a guest and the file cache behind its disks take. */
 const GUEST_BYTES = 1.5 * 2 ** 30;
@@ -56,17 +59,47 @@ const STRANGE: readonly Visit[] = [
   },
 ];
 
-/** The visits for some series of the matrix, or for all of it. Filters leave out what is done to some kernels only. */
-export function visits(series: readonly string[], filters: readonly string[]): Visit[] {
-  const chosen = series.length > 0 ? series : MATRIX.map((source) => source.series);
-  const plain = chosen.map((name) => ({ series: name, filters: filters.length > 0 ? filters : ALL }));
-  if (filters.length > 0) return plain;
-  return [...plain, ...STRANGE.filter((visit) => chosen.includes(visit.series))];
+/** Kernels of another architecture, and what shows there that a program is made for it. */
+const OTHERS: readonly Visit[] = OTHER.map((source) => ({
+  series: nameOf(source),
+  filters: ['test/lab/programs', 'test/live/btf', 'test/live/tcpconnlat.'],
+}));
+
+/**
+ * The visits for some series of the matrix, or for all of it that QEMU can play here. Filters leave out what is done to some
+ * kernels only.
+ */
+export function visits(
+  series: readonly string[],
+  filters: readonly string[],
+  processors: readonly Processor[],
+): Visit[] {
+  const playable = [...MATRIX, ...OTHER].filter(({ processor = 'x64' }) => processors.includes(processor));
+  const chosen = series.length > 0 ? series : playable.map(nameOf);
+  if (filters.length > 0) return chosen.map((name) => ({ series: name, filters }));
+  const others = OTHERS.filter((visit) => chosen.includes(visit.series));
+  const plain = chosen.filter((name) => !others.some((visit) => visit.series === name));
+  return [
+    ...plain.map((name) => ({ series: name, filters: ALL })),
+    ...STRANGE.filter((visit) => chosen.includes(visit.series)),
+    ...others,
+  ];
 }
 
-/** Why there is no lab on this machine, or undefined: what is missing besides QEMU is told by what fails then. */
-export async function noLab(): Promise<string | undefined> {
-  const qemu = 'qemu-system-x86_64';
+/** The processors that QEMU can play here; says which it can't. None of them means that there is no lab. */
+export async function processorsHere(): Promise<Processor[]> {
+  const here: Processor[] = [];
+  for (const processor of ['x64', 'arm64'] as const) {
+    const missing = await noLab(processor);
+    if (missing) console.log(`\nno tests on other kernels for ${processor}: ${missing}`);
+    else here.push(processor);
+  }
+  return here;
+}
+
+/** Why there is no such lab on this machine, or undefined: what is missing besides QEMU is told by what fails then. */
+async function noLab(processor: Processor): Promise<string | undefined> {
+  const { qemu } = MACHINES[processor];
   const places = PATH.split(delimiter).filter(Boolean);
   const found = await Promise.all(places.map((folder) => exists(join(folder, qemu))));
   return found.includes(true) ? undefined : `there is no ${qemu} on this machine`;
@@ -74,14 +107,13 @@ export async function noLab(): Promise<string | undefined> {
 
 /** Makes the visits and prints what the guests print, then a line for each. They come back in the order asked for. */
 export async function runVisits(wanted: readonly Visit[], { withFacts = false } = {}): Promise<Visited[]> {
-  const root = await rootDisk();
   const width = Math.min(wanted.length, guestsAtOnce());
   const results = new Map<Visit, Visited>();
   await withProjectDisk(async (projectDisk) => {
     const queue = [...wanted];
     const worker = async (): Promise<void> => {
       for (let visit = queue.shift(); visit; visit = queue.shift()) {
-        const lab = { rootDisk: root, projectDisk, withFacts, live: width === 1 };
+        const lab = { projectDisk, withFacts, live: width === 1 };
         results.set(visit, await visitOrSay(visit, lab));
       }
     };
@@ -108,7 +140,6 @@ function guestsAtOnce(): number {
 }
 
 interface Lab {
-  readonly rootDisk: string;
   readonly projectDisk: string;
   readonly withFacts: boolean;
   /** Whether the guest's output is shown as it comes: with another guest beside it, it is shown at the end. */
@@ -144,8 +175,11 @@ async function visitGuest(visit: Visit, lab: Lab): Promise<Omit<Visited, 'visit'
     show(chunk.toString());
   });
   show(title);
+  const { projectDisk } = lab;
+  const { kernelArguments } = visit;
+  const guest = { kernel, rootDisk: await rootDisk(kernel.processor), projectDisk, kernelArguments };
   const job = { script: scriptOf(visit, lab), seconds: SECONDS, stdout, stderr };
-  const outcome = await runInGuest({ kernel, ...lab, kernelArguments: visit.kernelArguments }, job);
+  const outcome = await runInGuest(guest, job);
   if (!lab.live) process.stdout.write(title + withoutFacts(output) + errors);
   const { release } = kernel;
   const facts = factsOf(output);
@@ -153,9 +187,9 @@ async function visitGuest(visit: Visit, lab: Lab): Promise<Omit<Visited, 'visit'
   return { release, facts, summary };
 }
 
-function scriptOf({ filters }: Visit, { withFacts }: Lab): string {
+function scriptOf({ filters, series }: Visit, { withFacts }: Lab): string {
   const node = 'node --enable-source-maps build/test';
-  const lines = [`export TSBPF_TEST_SLOWNESS=${SLOWNESS}`];
+  const lines = [`export TSBPF_TEST_SLOWNESS=${series.endsWith('arm64') ? ARM64_SLOWNESS : SLOWNESS}`];
   if (withFacts) lines.push(`printf '${FACTS}'; ${node}/vm/facts.js || echo`);
   lines.push(`exec ${node}/run.js ${filters.join(' ')}`);
   return `${lines.join('\n')}\n`;

@@ -1,4 +1,5 @@
 /** The kernels of the lab, and where Debian keeps them. */
+import { MACHINES, type Processor } from './machine.ts';
 
 /** One kernel series and the archive suite that serves it. */
 export interface KernelSource {
@@ -6,6 +7,8 @@ export interface KernelSource {
   readonly series: string;
   readonly archive: 'debian' | 'debian-security';
   readonly suite: string;
+  /** x64 if not given. */
+  readonly processor?: Processor;
 }
 
 /** What `npm run test:vm` goes through, oldest first. Debian serves nothing older. */
@@ -16,6 +19,16 @@ export const MATRIX: readonly KernelSource[] = [
   { series: '6.18', archive: 'debian', suite: 'trixie-backports' },
   { series: '7.3', archive: 'debian', suite: 'trixie-backports' },
 ];
+
+/** One of another architecture: its programs are not the same, since arguments lie in other registers. */
+export const OTHER: readonly KernelSource[] = [
+  { series: '6.12', archive: 'debian', suite: 'trixie', processor: 'arm64' },
+];
+
+/** What a kernel is called on the command line: `6.12`, `6.12-arm64`. */
+export function nameOf({ series, processor = 'x64' }: KernelSource): string {
+  return processor === 'x64' ? series : `${series}-${processor}`;
+}
 
 /** A kernel that can be downloaded: the packages that make it up, under one release name. */
 export interface KernelPackages {
@@ -31,10 +44,15 @@ export interface KernelPackages {
  * Exact versions go away with every point release, so none is written down. From 7.x on `linux-image-*` is an empty
  * package that pulls in `linux-binary-*` and `linux-modules-*`.
  */
-export function kernelsOf(series: string, names: readonly string[]): KernelPackages[] {
+export function kernelsOf(
+  series: string,
+  names: readonly string[],
+  processor: Processor = 'x64',
+): KernelPackages[] {
   const known = new Set(names);
+  const { debian } = MACHINES[processor];
   const pattern = new RegExp(
-    `^linux-image-(${series.replaceAll('.', '\\.')}\\.[\\d.]+[^a-z]*(?:deb\\d+)?-cloud-amd64)$`,
+    `^linux-image-(${series.replaceAll('.', '\\.')}\\.[\\d.]+[^a-z]*(?:deb\\d+)?-cloud-${debian})$`,
   );
   const releases = [...known]
     .map((name) => name.match(pattern)?.[1])

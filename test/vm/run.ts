@@ -42,7 +42,7 @@ async function main(): Promise<number> {
   }
 
   const kernel = await kernelOf(series);
-  const root = await rootDisk();
+  const root = await rootDisk(kernel.processor);
   const outcome = await withProjectDisk((projectDisk) =>
     runInGuest(
       { kernel, rootDisk: root, projectDisk, kernelArguments: values.append },
