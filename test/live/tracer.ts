@@ -12,7 +12,7 @@ import { needsRoot } from '../harness.ts';
 import { connectHere, exited, type Server, until } from './connects.ts';
 
 /** The command as users get it: the bundle, which also starts in a third of the time, and under emulation that is seconds. */
-export const COMMAND = fileURLToPath(new URL('../../../dist/tcpconnlat.js', import.meta.url));
+export const COMMAND = fileURLToPath(new URL('../../../dist/tcpconnlat.cjs', import.meta.url));
 
 export const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
 

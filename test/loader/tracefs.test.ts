@@ -60,8 +60,8 @@ test('without tracefs, the error says how to mount it', () => {
     (error: unknown) =>
       error instanceof NoTracefsError &&
       error.message ===
-        "the tracepoint sock:inet_sock_set_state needs tracefs, which isn't mounted: " +
-          'mount it (mount -t tracefs tracefs /sys/kernel/tracing)',
+        "the tracepoint sock:inet_sock_set_state needs tracefs, which isn't mounted; " +
+          'mount it: mount -t tracefs tracefs /sys/kernel/tracing',
   );
 });
 
