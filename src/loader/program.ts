@@ -192,8 +192,7 @@ function loadVariant(
   const { attachment } = spec;
   if (attachment.kind === 'fentry' && logged.result === -Errno.ENOENT)
     return noSuchFunction(spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
-  // The verifier was there and looked at no instruction.
-  if (attachment.kind === 'fentry' && /^processed 0 insns/.test(logged.log))
+  if (attachment.kind === 'fentry' && isAboutFunction(logged.log, attachment.symbol))
     return noSuchFunction(
       spec.name,
       attachment.symbol,
@@ -208,6 +207,12 @@ function loadVariant(
     tried: `load the program '${spec.name}'`,
     hint: loadHint(spec, -logged.result),
   });
+}
+
+/** Whether the verifier refused the function, by its name (Linux 7) or without a word, before it looked at any instruction. */
+function isAboutFunction(log: string, symbol: string): boolean {
+  const named = [`unction ${symbol} `, `unction '${symbol}'`].some((name) => log.includes(name));
+  return /^processed 0 insns/.test(log) || (named && /^processed 0 insns/m.test(log));
 }
 
 /** For a function that programs can't be called from. `fault` says what it lacks. */

@@ -203,6 +203,12 @@ test('a function that programs can\u2019t be called from is an error that can be
     [{ kind: 'fentry', symbol: 'tcp_v4_connect' }, 0, '', /isn't among the kernel's types/],
     [fentry, Errno.ENOENT, 'The address of function tcp_v4_connect cannot be found', /has no address/],
     [fentry, Errno.EINVAL, 'processed 0 insns (limit 1000000)', /one that programs aren't called from/],
+    [
+      fentry,
+      Errno.EINVAL,
+      "Attaching tracing programs to function 'tcp_v4_connect' is rejected.\nprocessed 0 insns (limit 1000000)",
+      /one that programs aren't called from/,
+    ],
   ] as const) {
     const [fake] = scripted((attr, fake) => {
       writeLog(fake, attr, log);
@@ -228,14 +234,19 @@ test('other refusals of an fentry program are no missing function', () => {
       !(error instanceof NoSuchSymbolError) &&
       /may not know programs of the kind fentry/.test(error.message),
   );
-  const [strict] = scripted((attr, fake) => {
-    writeLog(fake, attr, '0: (95) exit\nR0 !read_ok\nprocessed 1 insns');
-    return -Errno.EACCES;
-  });
-  assert.throws(
-    () => load(strict, fentry),
-    (error: unknown) => error instanceof VerifierError,
-  );
+  for (const log of [
+    '0: (95) exit\nR0 !read_ok\nprocessed 1 insns',
+    'unreachable insn 3\nprocessed 0 insns',
+  ]) {
+    const [strict] = scripted((attr, fake) => {
+      writeLog(fake, attr, log);
+      return -Errno.EACCES;
+    });
+    assert.throws(
+      () => load(strict, fentry),
+      (error: unknown) => error instanceof VerifierError,
+    );
+  }
 });
 
 test('EPERM without a log names the capabilities, or else policies and limits', () => {
