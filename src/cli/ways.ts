@@ -102,9 +102,9 @@ function isLack(error: unknown): error is Error {
   return LACKS.some((kind) => error instanceof kind);
 }
 
-/** A lack of capabilities, or of memory for the rings, is one for every way. */
+/** A lack of capabilities, or of what all ways have in common (maps and rings), is one for every way. */
 function concernsAllWays(error: Error, kernel: Kernel): boolean {
   if (!(error instanceof NotPermittedError)) return false;
-  if (error.syscall === 'mmap' || perfIsClosed(kernel)) return true;
+  if (['mmap', 'bpf(BPF_MAP_CREATE)'].includes(error.syscall) || perfIsClosed(kernel)) return true;
   return !kernel.has(Capability.sysAdmin) && !(kernel.has(Capability.bpf) && kernel.has(Capability.perfmon));
 }

@@ -45,15 +45,28 @@ export function perfIsClosed(kernel: Kernel): boolean {
 }
 
 /** What EPERM or EACCES comes from where the capabilities of BPF are there. */
-function otherLack(kernel: Kernel, { syscall }: Failure): string | undefined {
+function otherLack(kernel: Kernel, { syscall, errno }: Failure): string | undefined {
   if (syscall === 'perf_event_open' && perfIsClosed(kernel))
     return (
       `kernel.perf_event_paranoid is ${kernel.perfParanoid}, which leaves perf events to CAP_SYS_ADMIN: ` +
       'run it as root, or lower that (sysctl kernel.perf_event_paranoid=2)'
     );
+  if (syscall.startsWith('bpf(') && errno === Errno.EPERM) return lockedMemoryLack(kernel);
   if (syscall.startsWith('write(') && !kernel.has(Capability.dacOverride))
     return 'that file is for root to write, and this process lacks CAP_DAC_OVERRIDE; run it as root';
   return undefined;
+}
+
+/** Whether it was the limit, only the kernel's version tells; so both causes are said. */
+function lockedMemoryLack(kernel: Kernel): string | undefined {
+  const limit = kernel.syscalls.memlock();
+  if (kernel.has(Capability.sysResource) || typeof limit === 'number' || limit.soft === INFINITY)
+    return undefined;
+  return (
+    `before Linux 5.11 maps and programs count as locked memory: of that this process may have ${limit.soft / 1024n} KiB, ` +
+    'and no more without CAP_SYS_RESOURCE (run it as root, or after ulimit -l unlimited); on later kernels a policy forbids it: ' +
+    'kernel lockdown, a security module, or a container without that system call'
+  );
 }
 
 /** The error for a call that failed, whose hint says what is missing where the kernel refused it by EPERM or EACCES. */

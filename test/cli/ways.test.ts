@@ -263,6 +263,24 @@ test('a limit of locked memory that the rings don’t fit in is no reason to try
   assert.not.match(error.message, /\n/);
 });
 
+test('what keeps maps or perf events from a process keeps it from every way: one line', () => {
+  const bpfAndPerfmon = (3n << 38n).toString(16);
+  const maps = unprivileged(new FakeSyscalls(), bpfAndPerfmon);
+  const perf = unprivileged(new FakeSyscalls(), bpfAndPerfmon);
+  perf.answers.clear();
+  perf.files.set('/proc/sys/kernel/perf_event_paranoid', '3\n');
+  perf.onPerfEventOpen = () => -Errno.EACCES;
+  for (const [fake, message] of [
+    [maps, /create the map.*EPERM/],
+    [perf, /perf_event_paranoid is 3/],
+  ] as const) {
+    const error = thrown(() => open(fake));
+    assert.instance(error, NotPermittedError);
+    assert.match(error.message, message);
+    assert.not.match(error.message, /\n/);
+  }
+});
+
 test('only what is missing is named', () => {
   const bpf = (1n << 39n).toString(16);
   const error = thrown(() => open(unprivileged(new FakeSyscalls(), bpf)));

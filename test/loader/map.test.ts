@@ -272,4 +272,15 @@ test('where lifting the limit is refused, or no help, the error says what may be
   }
 });
 
+test('a limit of locked memory that this process may not lift is named, with what would lift it', () => {
+  const fake = new FakeSyscalls();
+  fake.files.set('/proc/self/status', 'CapEff:\t000000c000000000\n');
+  fake.onMemlock = (set) => (set ? -Errno.EPERM : { soft: 65536n, hard: 65536n });
+  fake.answers.set(Command.create, () => -Errno.EPERM);
+  assert.throws(
+    () => BpfMap.create(new Kernel(fake), spec),
+    /locked memory: .* may have 64 KiB, .* CAP_SYS_RESOURCE .*ulimit -l.* policy forbids it/,
+  );
+});
+
 test.run();
