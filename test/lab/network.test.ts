@@ -7,8 +7,15 @@ import { refusalOf, WAYS } from '../live/tracer.ts';
 import { outsideGuest, type Watch, watch } from './guest.ts';
 import { FAR, Link } from './network.ts';
 
-/** What emulation may add to a connect, ms. */
-const NOISE_MS = 60;
+/** What emulation may add to the least of some latencies, ms. Any one may be late by as long as the machine is busy. */
+const NOISE_MS = 30;
+const TRIES = 5;
+
+/** Fails where latencies over a link of 50 ms aren't that. */
+function assertDelay(latencies: readonly number[]): void {
+  const least = Math.min(...latencies);
+  assert.ok(least >= 50 && least <= 50 + NOISE_MS, `${latencies.join(', ')} ms`);
+}
 
 for (const way of WAYS) {
   const refusal = outsideGuest || refusalOf(way);
@@ -50,26 +57,31 @@ for (const way of WAYS) {
   for (const [family, address] of Object.entries(FAR)) {
     test.skipIf(refusal, `50 ms on the link are 50 ms in the output, over ${family}`, async () => {
       await link.shape('far', 'delay', '50ms');
-      for (let tries = 0; tries < 3; tries++) {
+      const latencies: number[] = [];
+      for (let tries = 0; tries < TRIES; tries++) {
         const { port } = await far.ask('listen', address, 16);
         const { error, begin, end, localPort } = await near.ask('connect', { address, port });
         assert.is(error, '');
         const latency = await latencyTo(port);
-        assert.ok(latency >= 50 && latency <= 50 + NOISE_MS, `${latency} ms`);
         assert.ok(latency <= end - begin);
+        latencies.push(latency);
         const record = seen.records.find(({ dport }) => dport === port);
         assert.equal([record?.pid, record?.daddr, record?.lport], [near.pid, address, localPort]);
       }
+      assertDelay(latencies);
       await nothingIsLeft();
     });
 
     test.skipIf(refusal, `a reset after 50 ms is an answer, over ${family}`, async () => {
       await link.shape('far', 'delay', '50ms');
-      const port = await far.ask('closedPort', address);
-      const { error } = await near.ask('connect', { address, port });
-      assert.is(error, 'ECONNREFUSED');
-      const latency = await latencyTo(port);
-      assert.ok(latency >= 50 && latency <= 50 + NOISE_MS, `${latency} ms`);
+      const latencies: number[] = [];
+      for (let tries = 0; tries < TRIES; tries++) {
+        const port = await far.ask('closedPort', address);
+        const { error } = await near.ask('connect', { address, port });
+        assert.is(error, 'ECONNREFUSED');
+        latencies.push(await latencyTo(port));
+      }
+      assertDelay(latencies);
       await nothingIsLeft();
     });
 
