@@ -41,11 +41,11 @@ function talkative(): Syscalls {
   });
 }
 
-/** What the log says of each slot, without what it says of registers behind it. */
+/** What the log says of each slot, without what it says of registers behind it: after `;`, and since 7.3 after a tab or `//`. */
 function textsOf(text: string): Map<number, Set<string>> {
   const texts = new Map<number, Set<string>>();
   for (const line of text.split('\n')) {
-    const found = /^(\d+): (\([0-9a-f]{2}\) .*?)(?:\s*;.*)?$/.exec(line);
+    const found = /^(\d+): (\([0-9a-f]{2}\) .*?)(?:\s*(?:;|\/\/|\t).*)?$/.exec(line);
     if (!found) continue;
     const slot = Number(found[1]);
     texts.set(slot, (texts.get(slot) ?? new Set()).add(withoutAddress(found[2] as string)));
