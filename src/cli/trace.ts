@@ -93,6 +93,7 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
     for (const { program, reason } of session.leftOut)
       complain(`${program.name} is left out: ${reason.message}`);
     if (!programs.showsRefused) complain(ONLY_ACCEPTED);
+    if (settings.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
     show.header();
     const error = await ended;
     session.detach();

@@ -82,6 +82,11 @@ export class Kernel {
     });
   }
 
+  /** Whether this network namespace has IPv6; not where it was left out or turned off at boot (`ipv6.disable=1`). */
+  get ipv6(): boolean {
+    return typeof this.syscalls.readFile('/proc/net/if_inet6') !== 'number';
+  }
+
   /** The effective capabilities of this process, a bit each; 0 where /proc isn't there. */
   get capabilities(): bigint {
     return this.#once('capabilities', () => {

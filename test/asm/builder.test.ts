@@ -584,6 +584,22 @@ test('a key or value of the wrong size is refused', () => {
   );
 });
 
+test('the result of a map operation is a number of 32 bits with a sign', () => {
+  const lines = statements((b) => {
+    const result = b.delete(key, 7);
+    b.if(result.lt(0), () => b.exit(1));
+    b.if(result.eq(-2), () => b.exit(2));
+  });
+  assert.ok(
+    lines.some((line) => line.startsWith('if w0 s>= 0x0')),
+    lines.join('; '),
+  );
+  assert.ok(
+    lines.some((line) => line.startsWith('if w0 != 0xfffffffe')),
+    lines.join('; '),
+  );
+});
+
 test('an argument of the context is copied to the stack where a helper wants memory', () => {
   const table = hash('t', { key: u64, value: u64, maxEntries: 1 });
   assert.equal(

@@ -60,7 +60,12 @@ export function ask(machine: Machine, { left, comparison, right }: Condition): Q
 function loadOperands(machine: Machine, left: Readable, comparison: Comparison, right: Operand) {
   if (left instanceof Value)
     return {
-      kind: left.signed ? ('signed' as const) : ('unsigned' as const),
+      kind:
+        left.signed === 32
+          ? ('signed32' as const)
+          : left.signed
+            ? ('signed' as const)
+            : ('unsigned' as const),
       left: left.read(),
       right: immediateOrRegister(machine, right),
     };

@@ -259,22 +259,25 @@ export class Builder {
     });
   }
 
-  /** Writes an entry: one call. The result is 0, or a negative errno (`-E2BIG` where a hash table is full). */
+  /**
+   * Writes an entry: one call. The result is 0, or a negative errno (`-E2BIG` where a hash table is full), of which the low
+   * 32 bits count: up to Linux 6.3 the upper ones aren't set.
+   */
   update(map: MapSpec, key: Operand | Block | KernelPointer, value: Operand | Block, flags = BPF_ANY): Value {
     return this.#machine.statement(this.update, () =>
-      this.#call(mapUpdateElem, [map, key, value, flags]).asSigned(),
+      this.#call(mapUpdateElem, [map, key, value, flags]).asSigned(32),
     );
   }
 
   /** Deletes an entry: one call. The result is 0, or `-ENOENT`. */
   delete(map: MapSpec, key: Operand | Block | KernelPointer): Value {
-    return this.#machine.statement(this.delete, () => this.#call(mapDeleteElem, [map, key]).asSigned());
+    return this.#machine.statement(this.delete, () => this.#call(mapDeleteElem, [map, key]).asSigned(32));
   }
 
   /** Sends an event to the ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` where the ring is full. */
   output(events: MapSpec, event: Block | Place): Value {
     return this.#machine.statement(this.output, () =>
-      this.#call(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]).asSigned(),
+      this.#call(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]).asSigned(32),
     );
   }
 

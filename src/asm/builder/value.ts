@@ -15,8 +15,8 @@ export class Value extends Readable {
   readonly machine: Machine;
   readonly register: Register;
   readonly holder: Holder;
-  /** Whether comparisons are signed. */
-  readonly signed: boolean;
+  /** Whether comparisons are signed; 32 where only the low half counts, as in what a helper returns as an `int`. */
+  readonly signed: boolean | 32;
   /** Whether the verifier knows by BTF what it points to. */
   readonly trusted: boolean;
 
@@ -24,7 +24,7 @@ export class Value extends Readable {
     machine: Machine,
     register: Register,
     holder: Holder,
-    traits: { readonly signed?: boolean; readonly trusted?: boolean } = {},
+    traits: { readonly signed?: boolean | 32; readonly trusted?: boolean } = {},
   ) {
     super();
     this.machine = machine;
@@ -56,9 +56,9 @@ export class Value extends Readable {
     if (this.read() !== register) this.machine.emit(insn.mov(register, this.read()));
   }
 
-  /** The same register, compared as a signed number. */
-  asSigned(): Value {
-    return new Value(this.machine, this.register, this.holder, { signed: true });
+  /** The same register, compared as a signed number of 64 bits, or of its low 32. */
+  asSigned(bits: 32 | 64 = 64): Value {
+    return new Value(this.machine, this.register, this.holder, { signed: bits === 32 ? 32 : true });
   }
 
   add(right: Operand): this {
