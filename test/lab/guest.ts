@@ -1,10 +1,10 @@
 /** What the lab's own tests share: where they run, and the tool by itself. */
 import { existsSync } from 'node:fs';
-import { target } from '../../src/asm/target.ts';
 import { type ConnectRecord, recorder } from '../../src/cli/record.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { Session } from '../../src/loader/session.ts';
 import { tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
+import { targetFor } from '../live/tracer.ts';
 
 /** Why these tests can't run here, or false: they need a machine of their own, whose network is theirs. */
 export const outsideGuest: string | false = existsSync('/run/lab/job.sh')
@@ -27,7 +27,7 @@ export function watch(way: Way, pid: number): Watch {
   const kernel = new Kernel();
   const records: ConnectRecord[] = [];
   const toRecord = recorder();
-  const tool = tcpconnlat({ way, pid, localPort: true }, target(process.arch, kernel.btf));
+  const tool = tcpconnlat({ way, pid, localPort: true }, targetFor(way, kernel));
   const session = Session.open(tool, { kernel, onEvent: (event) => records.push(toRecord(event)) });
   return {
     records,

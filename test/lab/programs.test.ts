@@ -2,7 +2,6 @@
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
-import { target } from '../../src/asm/target.ts';
 import { listTool } from '../../src/cli/listing.ts';
 import { Command, memory } from '../../src/loader/bpf.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -12,7 +11,7 @@ import { loadProgram } from '../../src/loader/program.ts';
 import type { Syscalls } from '../../src/loader/syscalls.ts';
 import { type Options, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
-import { refusalOf, WAYS } from '../live/tracer.ts';
+import { refusalOf, targetFor, WAYS } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 /** Offsets into the attribute of BPF_PROG_LOAD, and a size of it that holds the log on every kernel. */
@@ -89,7 +88,7 @@ for (const way of WAYS) {
   for (const options of OPTIONS)
     test.skipIf(refusal, `what -v prints is what the verifier prints: ${JSON.stringify(options)}`, () => {
       const kernel = new Kernel(talkative());
-      const tool = tcpconnlat({ ...options, way }, target(process.arch, kernel.btf));
+      const tool = tcpconnlat({ ...options, way }, targetFor(way, kernel));
       const listing = listed(listTool(tool, () => undefined));
       assert.is(listing.size, tool.programs.length);
       const maps = new Map<MapSpec, BpfMap>();

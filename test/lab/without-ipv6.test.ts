@@ -3,14 +3,14 @@ import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
 import { loopback, Peer, Server } from '../live/connects.ts';
-import { refusalOf, Tracer, WAYS } from '../live/tracer.ts';
+import { refusalOf, Tracer, WAYS_THAT_SHOW_ALL } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 const withIPv6 = existsSync('/proc/net/if_inet6') && 'this kernel has IPv6';
 
 const test = suite('lab/without-ipv6', { seconds: 60 });
 
-for (const way of WAYS)
+for (const way of WAYS_THAT_SHOW_ALL)
   for (const options of [[], ['-4']])
     test.skipIf(
       outsideGuest || withIPv6 || refusalOf(way),
@@ -39,5 +39,16 @@ for (const way of WAYS)
         }
       },
     );
+
+test.skipIf(outsideGuest || withIPv6, '-6 says that there is nothing to show', async () => {
+  const tracer = await Tracer.start(['-6']);
+  try {
+    await tracer.until('the notice', () => tracer.stderr !== '');
+    assert.is(tracer.stderr, 'tcpconnlat: there is no IPv6 here: -6 has nothing to show\n');
+    assert.equal(await tracer.stop(), { code: 0, signal: null });
+  } finally {
+    tracer.child.kill('SIGKILL');
+  }
+});
 
 test.run();

@@ -23,6 +23,9 @@ export function hidesRefused(way: Way): string | false {
     : false;
 }
 
+/** The ways that show every answered connect. */
+export const WAYS_THAT_SHOW_ALL: readonly Way[] = WAYS.filter((way) => !hidesRefused(way));
+
 /** Why the running kernel can't be watched that way, or false. */
 export function refusalOf(way: Way): string | false {
   if (needsRoot) return needsRoot;
