@@ -2,8 +2,7 @@
  * The test runner: `npm test`, or `npm test -- asm/encode live/` for the files whose path holds one of these.
  *
  * Unit tests run two files at a time; what traces the running kernel (test/live, test/lab) runs strictly one after the other,
- * since every tracer sees every connect. A run of all tests ends with those on other kernels (test/vm), where QEMU is. The
- * last line is `N passed, N failed, N skipped`; exit status 1 on failure.
+ * since every tracer sees every connect. Tests on other kernels are a command of their own (test/vm). The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
@@ -92,20 +91,6 @@ async function runFolder(folder: string, filters: readonly string[]): Promise<Su
   return sum(summaries);
 }
 
-/**
- * The same tests on other kernels, after a run of all tests where QEMU is: what they came to, or undefined. TSBPF_TEST_LAB=no
- * leaves them out.
- */
-async function runLab(): Promise<Summary | undefined> {
-  if (process.env.TSBPF_TEST_LAB === 'no') {
-    console.log('\nno tests on other kernels: TSBPF_TEST_LAB=no');
-    return undefined;
-  }
-  const { processorsHere, runVisits, totalOf, visits } = await import('./vm/lab.ts');
-  const wanted = visits([], [], await processorsHere());
-  return wanted.length > 0 ? totalOf(await runVisits(wanted)) : undefined;
-}
-
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     killAll();
@@ -116,8 +101,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 /** Where the tests are; another folder only to test the runner itself. */
 const { TSBPF_TEST_FOLDER: otherFolder } = process.env;
 const filters = process.argv.slice(2);
-const here = await runFolder(resolve(otherFolder ?? fileURLToPath(new URL('.', import.meta.url))), filters);
-const elsewhere = otherFolder || filters.length > 0 ? undefined : await runLab();
-const total = sum([here, ...(elsewhere ? [elsewhere] : [])]);
+const total = await runFolder(resolve(otherFolder ?? fileURLToPath(new URL('.', import.meta.url))), filters);
+if (!otherFolder && filters.length === 0) console.log('\ntests on other kernels are apart: npm run test:vm');
 console.log(`\n${textOf(total)}`);
 process.exitCode = total.failed === 0 ? 0 : 1;
