@@ -40,18 +40,13 @@ export async function stop(child: Child): Promise<void> {
 
 /** What a process has used so far, all its threads together. */
 export interface Usage {
-  /** As `utime` and `stime` of /proc/PID/stat count it. */
-  readonly ticks: number;
-  /** CPU time to the ns, which a tick is too coarse for; in ms. */
+  /** CPU time in ms, to the ns (schedstat): a tick of /proc/PID/stat would be too coarse. */
   readonly cpuMs: number;
   /** How often a thread gave its CPU up to wait for something, and so will have to be woken. */
   readonly waits: number;
 }
 
 export function usage(pid: number): Usage {
-  // The name in parentheses may hold anything; utime and stime are the 12th and 13th after it (man 5 proc).
-  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   let cpuMs = 0;
   let waits = 0;
   for (const task of readdirSync(`/proc/${pid}/task`)) {
@@ -59,7 +54,7 @@ export function usage(pid: number): Usage {
     cpuMs += Number(file('schedstat').split(' ')[0]) / 1e6;
     waits += Number(/^voluntary_ctxt_switches:\s*(\d+)/m.exec(file('status'))?.[1]);
   }
-  return { ticks: Number(fields[11]) + Number(fields[12]), cpuMs, waits };
+  return { cpuMs, waits };
 }
 
 /** Resident memory, MB. */

@@ -87,7 +87,6 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
   try {
     count = () => {
       losses.tableFull = session.map(programs.counters).lookup(0)?.tableFull ?? 0;
-      losses.missedRuns = session.missedRuns() ?? 0;
       losses.lines = output.dropped;
     };
     for (const { program, reason } of session.leftOut)
@@ -98,6 +97,7 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
     const error = await ended;
     session.detach();
     count();
+    losses.missedRuns = session.missedRuns() ?? 0;
     if (error) throw error;
   } finally {
     session.close();
