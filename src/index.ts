@@ -7,7 +7,15 @@
 // biome-ignore-all assist/source/organizeImports: in the order in which one meets them
 
 // Programs, what they are attached to, and what they are assembled for.
-export { type Body, fentry, kprobe, rawTracepoint, tpBtf, tracepoint } from './asm/hooks.ts';
+export {
+  type Body,
+  NoSuchTracepoint,
+  fentry,
+  kprobe,
+  rawTracepoint,
+  tpBtf,
+  tracepoint,
+} from './asm/hooks.ts';
 export { type Attachment, LICENSE, type ProgramSpec, type Tool } from './asm/program.ts';
 export { type Architecture, architectures } from './asm/architecture.ts';
 export { NoKernelTypes, type Target, target } from './asm/target.ts';

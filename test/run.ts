@@ -2,7 +2,8 @@
  * The test runner: `npm test`, or `npm test -- asm/encode live/` for the files whose path holds one of these.
  *
  * Unit tests run two files at a time; what traces the running kernel (test/live, test/lab) runs strictly one after the other,
- * since every tracer sees every connect. Tests on other kernels are a command of their own (test/vm). The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
+ * since every tracer sees every connect. Tests on other kernels are a command of their own (test/vm). The last line is
+ * `N passed, N failed, N skipped`; exit status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';

@@ -45,10 +45,24 @@ export function rawTracepoint(
   return program({ kind: 'raw_tracepoint', tracepoint }, target, context, body, options);
 }
 
-/** A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). Structures are read by plain loads. */
+/** The target's kernel types have no such tracepoint. */
+export class NoSuchTracepoint extends Error {
+  override readonly name = 'NoSuchTracepoint';
+  readonly tracepoint: string;
+
+  constructor(tracepoint: string) {
+    super(`this kernel's types have no tracepoint ${tracepoint} (no typedef btf_trace_${tracepoint})`);
+    this.tracepoint = tracepoint;
+  }
+}
+
+/**
+ * A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). Structures are read by plain loads. Throws
+ * NoSuchTracepoint where the target's types don't have it.
+ */
 export function tpBtf(tracepoint: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const btfId = kernelTypes(target).find('typedef', `btf_trace_${tracepoint}`);
-  if (btfId === undefined) throw new RangeError(`this kernel's BTF has no tracepoint ${tracepoint}`);
+  if (btfId === undefined) throw new NoSuchTracepoint(tracepoint);
   const context = { argument: slot, trusted: true, name: `tracepoint ${tracepoint}` };
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
 }

@@ -19,7 +19,7 @@ export class NoKernelTypes extends Error {
   override readonly name = 'NoKernelTypes';
 }
 
-/** The target of that architecture (as `process.arch` names it), with the kernel's types if it has any. */
+/** The target of that architecture (as `process.arch` names it), with the kernel's types where there are some. */
 export function target(architectureName: string, kernel?: Btf): Target {
   const architecture = architectureOf(architectureName);
   return kernel === undefined ? { architecture } : { architecture, kernel };

@@ -4,6 +4,7 @@
  */
 import { UnknownArchitecture } from '../asm/architecture.ts';
 import { BtfError, NoSuchField } from '../asm/btf.ts';
+import { NoSuchTracepoint } from '../asm/hooks.ts';
 import { NoKernelTypes } from '../asm/target.ts';
 import { FormatError } from '../asm/tracepoint-format.ts';
 import { KernelError, NoTracefsError, UnsupportedError, VerifierError } from '../loader/errors.ts';
@@ -21,7 +22,7 @@ import { NoWay } from './ways.ts';
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
 const EXPECTED = [
   ...[KernelError, UnsupportedError, NoTracefsError, UnknownArchitecture],
-  ...[NoKernelTypes, NoSuchField, BtfError, FormatError, BadTypesFile, NoWay, OutputError],
+  ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, BtfError, FormatError, BadTypesFile, NoWay, OutputError],
 ];
 
 async function main(): Promise<number> {

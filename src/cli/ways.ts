@@ -2,6 +2,7 @@
  * The ways to watch the kernel, tried in order until one works.
  */
 import { NoSuchField } from '../asm/btf.ts';
+import { NoSuchTracepoint } from '../asm/hooks.ts';
 import { NoKernelTypes, type Target } from '../asm/target.ts';
 import { FormatError } from '../asm/tracepoint-format.ts';
 import { KernelError, NoTracefsError, NotPermittedError, UnsupportedError } from '../loader/errors.ts';
@@ -96,7 +97,10 @@ function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | und
   return probe === 'auto' ? lackOfKprobes(kernel) : undefined;
 }
 
-const LACKS = [KernelError, UnsupportedError, NoKernelTypes, NoSuchField, NoTracefsError, FormatError];
+const LACKS = [
+  ...[KernelError, UnsupportedError, NoTracefsError],
+  ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, FormatError],
+];
 
 function isLack(error: unknown): error is Error {
   return LACKS.some((kind) => error instanceof kind);

@@ -111,6 +111,12 @@ test('without programs on typed tracepoints either it is the raw tracepoint', ()
   assert.match(String(failures[1]?.error), /EINVAL/);
 });
 
+test('types without the tracepoint leave the raw one', () => {
+  const { way, failures } = open(withoutKprobes(), [], target('x64', socketTypes({ tracepoint: false })));
+  assert.is(way, 'raw_tracepoint');
+  assert.match(String(failures[1]?.error), /types have no tracepoint inet_sock_set_state/);
+});
+
 test('kprobes that may not be used are as good as none', () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = (attr) => (attr.getUint32(0, true) === 8 ? -Errno.EPERM : undefined);
