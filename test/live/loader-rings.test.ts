@@ -8,7 +8,7 @@ import { Attr } from '../../src/loader/bpf.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
-import { needsRoot, suite } from '../harness.ts';
+import { needsRoot, slowness, suite } from '../harness.ts';
 import { type Event, type GetuidTool, getuidProcess, getuidTool, MARK, until } from '../loader/tools.ts';
 
 const test = suite('live/loader-rings', { seconds: 30 });
@@ -125,7 +125,8 @@ test.skipIf(needsRoot, 'an idle session takes no CPU', async () => {
     const before = process.cpuUsage();
     await new Promise((resolve) => setTimeout(resolve, 2000));
     const { user, system } = process.cpuUsage(before);
-    assert.ok(user + system < 100_000, `${(user + system) / 1000} ms of 2 s`);
+    // Polling would take all of it, also where a machine is emulated.
+    assert.ok(user + system < 100_000 * slowness, `${(user + system) / 1000} ms of 2 s`);
   } finally {
     session.close();
   }
