@@ -81,6 +81,7 @@ const Counters = struct({ tableFull: u64n });
  */
 export function tcpconnlat(options: Options, target: Target) {
   const { way, pid, family, minNs, localPort, maxAttempts = 10_240 } = options;
+  const onlyFamily = family && (family === 4 ? AF_INET : AF_INET6);
   const withV4 = family !== 6;
   const byRecord = way === 'trace_event';
   const withV6 = family !== 4 && (byRecord || kernelTypes(target).has('sock', '__sk_common.skc_v6_daddr'));
@@ -181,7 +182,7 @@ export function tcpconnlat(options: Options, target: Target) {
   const onSynSent = (b: Builder) => {
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     b.if(sk.fields({ protocol: 'sk_protocol' }).protocol.ne(IPPROTO_TCP), () => b.exit());
-    if (family) b.if(sk.fields(paths).family.ne(family === 4 ? AF_INET : AF_INET6), () => b.exit());
+    if (onlyFamily) b.if(sk.fields(paths).family.ne(onlyFamily), () => b.exit());
     begin(b, b.stack(u64, sk.value));
     b.exit();
   };
@@ -191,7 +192,7 @@ export function tcpconnlat(options: Options, target: Target) {
   const onRecord = (b: Builder) => {
     b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
       b.if(b.field('protocol').ne(IPPROTO_TCP), () => b.exit());
-      if (family) b.if(b.field('family').ne(family === 4 ? AF_INET : AF_INET6), () => b.exit());
+      if (onlyFamily) b.if(b.field('family').ne(onlyFamily), () => b.exit());
       begin(b, b.stack(u64, b.field('skaddr')));
       b.exit();
     });
@@ -224,8 +225,8 @@ export function tcpconnlat(options: Options, target: Target) {
   const programs: Record<Way, () => ProgramSpec[]> = {
     kprobe: () => byFunctions(kprobe),
     fentry: () => byFunctions(fentry),
-    tp_btf: () => [tpBtf('inet_sock_set_state', target, onState, { name })],
-    raw_tracepoint: () => [rawTracepoint('inet_sock_set_state', target, onState, { name })],
+    tp_btf: () => [tpBtf(TRACEPOINT.name, target, onState, { name })],
+    raw_tracepoint: () => [rawTracepoint(TRACEPOINT.name, target, onState, { name })],
     trace_event: () => [tracepoint(TRACEPOINT.category, TRACEPOINT.name, target, onRecord, { name })],
   };
   return {
