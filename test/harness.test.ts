@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { slowness, suite } from './harness.ts';
-import { type FileResult, runFile } from './runner.ts';
+import { type FileResult, runFile, runTogether } from './runner.ts';
 
 const HARNESS = new URL('./harness.js', import.meta.url).href;
 const RUN = fileURLToPath(new URL('./run.js', import.meta.url));
@@ -161,6 +161,37 @@ test("the runner's last line counts, and its status is 1 when anything failed", 
 test('no matching file is a failure', async () => {
   const { status, lines } = await runner(folder, 'no-such-file');
   assert.equal([status, lines.at(-1)], [1, '0 passed, 1 failed']);
+});
+
+test('files that share a process are judged each by itself, and go on after one that ends it', async () => {
+  const failing = "test('a', () => { throw new Error('no'); }); test.run();";
+  const files = [
+    await write('first', `${OK} test.run();`),
+    await write('second', failing),
+    await write('third', "console.log('so long'); process.kill(process.pid, 'SIGKILL');"),
+    await write('fourth', `test.skipIf('no reason', 'b', () => {}); ${OK} test.run();`),
+    await write('fifth', '1;'),
+  ];
+  const results: FileResult[] = [];
+  await runTogether(files, { ...LIMITS, seconds: 5 * LIMITS.seconds }, (result) => results.push(result));
+  assert.equal(
+    results.map(({ file, passed, failed, skipped }) => [file, passed, failed, skipped.length]),
+    files.map((file, i) => [
+      file,
+      ...([
+        [1, 0, 0],
+        [0, 1, 0],
+        [0, 0, 0],
+        [1, 0, 1],
+        [0, 0, 0],
+      ][i] ?? []),
+    ]),
+  );
+  const [first, second, third, fourth, fifth] = results.map(({ problems }) => problems.join());
+  assert.equal([first, second, fourth], ['', '', '']);
+  assert.match(third ?? '', /killed by SIGKILL/);
+  assert.match(results[2]?.output ?? '', /so long/);
+  assert.match(fifth ?? '', /run\(\) was never called/);
 });
 
 test.run();

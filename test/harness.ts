@@ -8,7 +8,7 @@
  *   test.skipIf(needsRoot, 'a program loads', async () => { ... });
  *   test.run();
  */
-import { writeSync } from 'node:fs';
+import { existsSync, writeSync } from 'node:fs';
 import * as uvu from 'uvu';
 
 /** A test's or hook's body. */
@@ -22,7 +22,9 @@ export type Report =
   /** Something outside a test went wrong: a hook, or tests that were never run. */
   | { readonly kind: 'broken'; readonly name: string; readonly reason: string }
   /** Every suite has run. What keeps the process alive after this was left behind by a test. */
-  | { readonly kind: 'ended' };
+  | { readonly kind: 'ended' }
+  /** The process is done with its file, and goes on with the next. */
+  | { readonly kind: 'next' };
 
 interface Hook {
   (body: Body): void;
@@ -43,12 +45,20 @@ export interface Suite {
 /** Why a test that works on the running kernel has to be skipped, or false. */
 export const needsRoot: string | false = process.getuid?.() === 0 ? false : 'needs root';
 
+/** Whether this is a guest of the lab (test/vm): a machine of the tests' own. */
+export const inGuest = existsSync('/run/lab');
+
+/** Why a test that has nothing to do with the kernel is skipped, or false. */
+export const sameOnEveryKernel: string | false =
+  inGuest && 'does not depend on the kernel: run outside of the lab';
+
 /** All time limits are multiplied by this: an emulated machine is slow, not wrong. */
 export const slowness = Number(process.env.TSBPF_TEST_SLOWNESS || 1);
 
 const reportTo = Number(process.env.TSBPF_TEST_REPORT || Number.NaN);
 
-function report(line: Report): void {
+/** Tells the runner, if one listens. */
+export function report(line: Report): void {
   if (!Number.isNaN(reportTo)) writeSync(reportTo, `${JSON.stringify(line)}\n`);
 }
 

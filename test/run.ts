@@ -2,14 +2,15 @@
  * The test runner: `npm test`, or `npm test -- asm/encode live/` for the files whose path holds one of these.
  *
  * Unit tests run two files at a time; what traces the running kernel (test/live, test/lab) runs strictly one after the other,
- * since every tracer sees every connect. Tests on other kernels are a command of their own (test/vm). The last line is
- * `N passed, N failed, N skipped`; exit status 1 on failure.
+ * since every tracer sees every connect; with `--together` also in one process, which is how the lab's guests do it. Tests on
+ * other kernels are a command of their own (test/vm). The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { slowness } from './harness.ts';
-import { type FileResult, killAll, type Limits, runFile } from './runner.ts';
+import { type FileResult, killAll, type Limits, runFile, runTogether } from './runner.ts';
 import { BROKEN, type Summary, sum, textOf } from './summary.ts';
 
 const UNIT: Limits = { seconds: 120 * slowness, grace: 2 * slowness };
@@ -63,14 +64,18 @@ function describeSkipped(results: ReadonlyMap<string, FileResult>): string[] {
 }
 
 /** Runs the files of a folder of compiled tests and prints what became of them. */
-async function runFolder(folder: string, filters: readonly string[]): Promise<Summary> {
+async function runFolder(
+  folder: string,
+  filters: readonly string[],
+  { together = false } = {},
+): Promise<Summary> {
   const results = new Map<string, FileResult>();
-  const run = (limits: Limits) => async (file: string) => {
-    const name = file.replace(/\.test\.js$/, '');
-    const result = await runFile(join(folder, file), limits);
+  const show = (result: FileResult): void => {
+    const name = relative(folder, result.file).replace(/\.test\.js$/, '');
     results.set(name, result);
     console.log(describe(result, name));
   };
+  const run = (limits: Limits) => async (file: string) => show(await runFile(join(folder, file), limits));
 
   const files = testFiles(folder, filters);
   const live = (file: string): boolean => ['lab', 'live'].includes(file.split(sep)[0] as string);
@@ -79,7 +84,14 @@ async function runFolder(folder: string, filters: readonly string[]): Promise<Su
     2,
     run(UNIT),
   );
-  await forEach(files.filter(live), 1, run(LIVE));
+  const inOrder = files.filter(live);
+  if (together)
+    await runTogether(
+      inOrder.map((file) => join(folder, file)),
+      LIVE,
+      show,
+    );
+  else await forEach(inOrder, 1, run(LIVE));
 
   for (const text of describeSkipped(results)) console.log(`\n${text}`);
   const summaries = [...results.values()].map(({ passed, failed, skipped, problems }) => {
@@ -101,8 +113,15 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 /** Where the tests are; another folder only to test the runner itself. */
 const { TSBPF_TEST_FOLDER: otherFolder } = process.env;
-const filters = process.argv.slice(2);
-const total = await runFolder(resolve(otherFolder ?? fileURLToPath(new URL('.', import.meta.url))), filters);
+const { values, positionals: filters } = parseArgs({
+  options: { together: { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
+const total = await runFolder(
+  resolve(otherFolder ?? fileURLToPath(new URL('.', import.meta.url))),
+  filters,
+  values,
+);
 if (!otherFolder && filters.length === 0) console.log('\ntests on other kernels are apart: npm run test:vm');
 console.log(`\n${textOf(total)}`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { type Report, slowness } from './harness.ts';
 
 /** What became of one test file. */
@@ -105,26 +106,56 @@ class Tally {
     }
   }
 
-  get tests(): number {
+  /** Notes what there is to say of a process that has exited, or gone on to the next file, beyond what it reported itself. */
+  judge(code: number | null, signal: string | null): void {
+    const during = this.current ? ` during "${this.current}"` : '';
+    const told = this.failed + this.problems.length > 0;
+    if (signal) this.problems.push(`killed by ${signal}${during}`);
+    else if (code !== 0 && (!told || during)) this.problems.push(`exited with status ${code}${during}`);
+    else if (!this.ended && !told)
+      this.problems.push(this.#tests > 0 ? 'ended before its tests did' : 'ran no test');
+  }
+
+  get #tests(): number {
     return this.passed + this.failed + this.skipped.length;
   }
 }
 
-/** What there is to say of a process that has exited, beyond what it reported itself. */
-function judgeExit(tally: Tally, code: number | null, signal: string | null): void {
-  const during = tally.current ? ` during "${tally.current}"` : '';
-  const told = tally.failed + tally.problems.length > 0;
-  if (signal) tally.problems.push(`killed by ${signal}${during}`);
-  else if (code !== 0 && (!told || during)) tally.problems.push(`exited with status ${code}${during}`);
-  else if (!tally.ended && !told)
-    tally.problems.push(tally.tests ? 'ended before its tests did' : 'ran no test');
-}
-
 /** Runs one compiled test file in a process group of its own, which doesn't outlive the call. */
 export async function runFile(file: string, limits: Limits): Promise<FileResult> {
-  const start = performance.now();
-  const tally = new Tally();
-  const child = spawn(process.execPath, ['--enable-source-maps', file], {
+  const [result] = await runProcess([file], [file], limits);
+  return result as FileResult;
+}
+
+/** Runs test files one after the other in one process. */
+const TOGETHER = fileURLToPath(new URL('./together.js', import.meta.url));
+
+/**
+ * Runs compiled test files one after the other in one process, since to start one takes seconds on an emulated machine. A file
+ * that ends the process doesn't end the run: the ones behind it get another. What a file leaves behind is told of the last.
+ */
+export async function runTogether(
+  files: readonly string[],
+  limits: Limits,
+  onResult: (result: FileResult) => void,
+): Promise<void> {
+  for (let rest = files; rest.length > 0; ) {
+    const results = await runProcess([TOGETHER, ...rest], rest, limits, onResult);
+    rest = rest.slice(results.length);
+  }
+}
+
+/** Runs a program that goes through test files, and judges those that it got to. */
+async function runProcess(
+  program: readonly string[],
+  files: readonly string[],
+  limits: Limits,
+  onResult: (result: FileResult) => void = () => {},
+): Promise<FileResult[]> {
+  const results: FileResult[] = [];
+  let start = performance.now();
+  let tally = new Tally();
+  const child = spawn(process.execPath, ['--enable-source-maps', ...program], {
     detached: true, // its own process group, so that its children can be ended with it
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     env: { ...process.env, TSBPF_TEST_REPORT: '3' },
@@ -134,16 +165,39 @@ export async function runFile(file: string, limits: Limits): Promise<FileResult>
   running.add(group);
 
   const output = collect(child);
-  const timer = setTimeout(() => {
-    const during = tally.current ? `, in "${tally.current}"` : '';
-    tally.problems.push(`not done after ${limits.seconds} s${during}: killed`);
-    killGroup(group);
-  }, limits.seconds * 1000);
+  let timer: NodeJS.Timeout | undefined;
   let grace: NodeJS.Timeout | undefined;
+  const limit = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      const during = tally.current ? `, in "${tally.current}"` : '';
+      tally.problems.push(`not done after ${limits.seconds} s${during}: killed`);
+      killGroup(group);
+    }, limits.seconds * 1000);
+  };
+  const finish = (): void => {
+    const { passed, failed, skipped, problems } = tally;
+    const seconds = (performance.now() - start) / 1000;
+    const file = files[results.length] as string;
+    const text = output.splice(0).join('');
+    const result = { file, seconds, passed, failed, skipped, problems, output: text };
+    results.push(result);
+    onResult(result);
+    start = performance.now();
+    tally = new Tally();
+  };
+
+  limit();
   const reports = createInterface({ input: child.stdio[3] as Readable });
   reports.on('line', (line) => {
-    tally.add(JSON.parse(line));
-    if (!tally.ended || grace) return;
+    const report: Report = JSON.parse(line);
+    tally.add(report);
+    if (report.kind === 'next') {
+      tally.judge(0, null);
+      finish();
+      limit();
+    }
+    if (!tally.ended || grace || results.length + 1 < files.length) return;
     grace = setTimeout(() => {
       tally.problems.push(`still running ${limits.grace} s after its last test: killed`);
       killGroup(group);
@@ -159,19 +213,10 @@ export async function runFile(file: string, limits: Limits): Promise<FileResult>
   killGroup(group);
   running.delete(group);
   await closed(child);
-  if (!tally.problems.some((problem) => problem.endsWith(': killed'))) judgeExit(tally, code, signal);
+  if (!tally.problems.some((problem) => problem.endsWith(': killed'))) tally.judge(code, signal);
   if (left.length > 0) tally.problems.push(`left processes behind: ${left.join(', ')}`);
-
-  const { passed, failed, skipped, problems } = tally;
-  return {
-    file,
-    seconds: (performance.now() - start) / 1000,
-    passed,
-    failed,
-    skipped,
-    problems,
-    output: output.join(''),
-  };
+  finish();
+  return results;
 }
 
 function collect(child: ChildProcess): string[] {
