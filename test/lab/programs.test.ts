@@ -88,7 +88,7 @@ for (const way of WAYS) {
   for (const options of OPTIONS)
     test.skipIf(refusal, `what -v prints is what the verifier prints: ${JSON.stringify(options)}`, () => {
       const kernel = new Kernel(talkative());
-      const tool = tcpconnlat({ ...options, way }, targetFor(way, kernel));
+      const tool = tcpconnlat({ ...options, way }, targetFor(way));
       const listing = listed(listTool(tool, () => undefined));
       assert.is(listing.size, tool.programs.length);
       const maps = new Map<MapSpec, BpfMap>();

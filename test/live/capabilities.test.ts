@@ -1,8 +1,8 @@
 /** What a user who isn't root needs, and what is said where it is missing: the promises of docs/capabilities.md. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { needsRoot, suite } from '../harness.ts';
+import { inGuest, needsRoot, suite } from '../harness.ts';
 import { refusalOf, Tracer } from './tracer.ts';
 
 const test = suite('live/capabilities', { seconds: 40 });
@@ -14,7 +14,7 @@ const before511 = /^5\.([0-9]|10)\./.test(readFileSync('/proc/sys/kernel/osrelea
 
 function lacking(): string | false {
   if (needsRoot) return needsRoot;
-  if (!existsSync('/run/lab')) return 'this machine is not a guest of the lab';
+  if (!inGuest) return 'this machine is not a guest of the lab';
   try {
     execFileSync('setpriv', ['--inh-caps', '+bpf,+perfmon', '--ambient-caps', '+bpf,+perfmon', 'true']);
     return false;

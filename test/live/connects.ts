@@ -42,7 +42,7 @@ export async function until<T>(
     const value = await condition();
     if (value) return value;
     if (performance.now() > deadline) throw new Error(`not in ${PATIENCE_MS} ms: ${what}\n${state()}`);
-    await sleep(10);
+    await sleep(10 * slowness); // looking takes longer there too
   }
 }
 

@@ -6,16 +6,15 @@ import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmdirSync } from
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { Kernel } from '../../src/loader/kernel.ts';
 import { tracefsRoot } from '../../src/loader/tracefs.ts';
 import { needsRoot, suite } from '../harness.ts';
 import { connectHere, noIPv6, Server, until } from './connects.ts';
-import { Tracer } from './tracer.ts';
+import { here, Tracer } from './tracer.ts';
 
 const test = suite('live/kprobe-events', { seconds: 60 });
 
 const PMU = '/sys/bus/event_source/devices/kprobe';
-const root = needsRoot ? undefined : tracefsRoot(new Kernel());
+const root = needsRoot ? undefined : tracefsRoot(here);
 const FILE = `${root}/kprobe_events`;
 /** A probe that somebody else has made. */
 const OTHERS = 'tsbpftest/by_hand';

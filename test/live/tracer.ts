@@ -1,5 +1,6 @@
 /** The command as a child process, for the live tests, and the ways that the running kernel can be watched. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Attachment } from '../../src/asm/program.ts';
 import { type Target, target } from '../../src/asm/target.ts';
@@ -8,7 +9,7 @@ import { Kernel } from '../../src/loader/kernel.ts';
 import { refusal } from '../../src/loader/probe.ts';
 import { readTracepointFormat } from '../../src/loader/tracefs.ts';
 import { TRACEPOINT, type Way } from '../../src/programs/tcpconnlat.ts';
-import { needsRoot } from '../harness.ts';
+import { needsRoot, slowness } from '../harness.ts';
 import { connectHere, exited, type Server, until } from './connects.ts';
 
 /** The command as users get it: the bundle, which also starts in a third of the time, and under emulation that is seconds. */
@@ -26,22 +27,34 @@ export function hidesRefused(way: Way): string | false {
 /** The ways that show every answered connect. */
 export const WAYS_THAT_SHOW_ALL: readonly Way[] = WAYS.filter((way) => !hidesRefused(way));
 
+/** The kernel of these tests. One for all of them: reading its types is what takes most of a file's time on an emulated machine. */
+export const here = new Kernel();
+
+const refusals = new Map<Way, string | false>();
+
 /** Why the running kernel can't be watched that way, or false. */
 export function refusalOf(way: Way): string | false {
   if (needsRoot) return needsRoot;
-  const kernel = new Kernel();
+  let found = refusals.get(way);
+  if (found === undefined) {
+    found = way === 'trace_event' ? refusalByRecord(here) : refusalToAttach(way);
+    refusals.set(way, found);
+  }
+  return found;
+}
+
+function refusalToAttach(way: Exclude<Way, 'trace_event'>): string | false {
   const symbol = 'tcp_v4_connect';
-  const tracepoint = 'inet_sock_set_state';
-  if (way === 'trace_event') return refusalByRecord(kernel);
-  const btfId = kernel.btf?.find('typedef', `btf_trace_${tracepoint}`);
+  const tracepoint = TRACEPOINT.name;
+  const btfId = here.btf?.find('typedef', `btf_trace_${tracepoint}`);
   if (btfId === undefined) return 'this kernel has no BTF';
   const attachments: Record<Exclude<Way, 'trace_event'>, Attachment> = {
     kprobe: { kind: 'kprobe', symbol },
-    fentry: { kind: 'fentry', symbol, btfId: kernel.btf?.find('func', symbol) },
+    fentry: { kind: 'fentry', symbol, btfId: here.btf?.find('func', symbol) },
     tp_btf: { kind: 'tp_btf', tracepoint, btfId },
     raw_tracepoint: { kind: 'raw_tracepoint', tracepoint },
   };
-  return refusal(kernel, attachments[way])?.message ?? false;
+  return refusal(here, attachments[way])?.message ?? false;
 }
 
 function refusalByRecord(kernel: Kernel): string | false {
@@ -53,8 +66,15 @@ function refusalByRecord(kernel: Kernel): string | false {
   }
 }
 
+/** The ways that the running kernel can be watched. */
+export const WAYS_HERE: readonly Way[] = WAYS.filter((way) => refusalOf(way) === false);
+
+/** Why the running kernel can't be watched at all, or false. */
+export const noWayHere: string | false =
+  needsRoot || (WAYS_HERE.length === 0 && 'this kernel cannot be watched');
+
 /** The processor, the kernel's types, and the record of its tracepoint as far as a way needs it. */
-export function targetFor(way: Way, kernel: Kernel): Target {
+export function targetFor(way: Way, kernel: Kernel = here): Target {
   const formats =
     way === 'trace_event' ? [readTracepointFormat(kernel, TRACEPOINT.category, TRACEPOINT.name)] : [];
   return { ...target(process.arch, kernel.btf), formats };
@@ -74,6 +94,12 @@ export class Tracer {
   /** All it has printed. */
   stdout = '';
   stderr = '';
+  readonly #records: ConnectRecord[] = [];
+  /** How far stdout has become records. */
+  #read = 0;
+  #rows: Record<string, string>[] = [];
+  /** How long stdout was when it became rows. */
+  #rowsEnd = 0;
 
   private constructor(child: ChildProcess) {
     this.child = child;
@@ -111,6 +137,7 @@ export class Tracer {
     const tracer = Tracer.run(['--json', ...args]);
     await tracer.until('a connect', async () => {
       await connectHere(beacon.port, host);
+      await sleep(50 * slowness);
       return tracer.records().some(({ dport }) => dport === beacon.port);
     });
     return tracer;
@@ -125,19 +152,27 @@ export class Tracer {
     return this.stdout.split('\n').slice(0, -1);
   }
 
-  /** The lines of JSON. */
-  records(): ConnectRecord[] {
-    return this.lines().map((line) => JSON.parse(line));
+  /** The lines of JSON. Each is read once, however often they are asked for. */
+  records(): readonly ConnectRecord[] {
+    const end = this.stdout.lastIndexOf('\n') + 1;
+    const fresh = this.stdout.slice(this.#read, end).split('\n').slice(0, -1);
+    this.#records.push(...fresh.map((line) => JSON.parse(line)));
+    this.#read = end;
+    return this.#records;
   }
 
   /** The lines of columns, by the names of the header. */
-  rows(): Record<string, string>[] {
-    const lines = this.lines();
-    const header = lines.findIndex((line) => /^(TIME\(s\) +)?PID /.test(line));
-    const names = lines[header]?.split(/ +/) ?? [];
-    return lines
-      .slice(header + 1)
-      .map((line) => Object.fromEntries(line.split(/ +/).map((text, i) => [names[i], text])));
+  rows(): readonly Record<string, string>[] {
+    if (this.#rowsEnd !== this.stdout.length) {
+      this.#rowsEnd = this.stdout.length;
+      const lines = this.lines();
+      const header = lines.findIndex((line) => /^(TIME\(s\) +)?PID /.test(line));
+      const names = lines[header]?.split(/ +/) ?? [];
+      this.#rows = lines
+        .slice(header + 1)
+        .map((line) => Object.fromEntries(line.split(/ +/).map((text, i) => [names[i], text])));
+    }
+    return this.#rows;
   }
 
   until<T>(what: string, condition: () => T | Promise<T>): Promise<NonNullable<T>> {

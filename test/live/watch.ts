@@ -1,0 +1,33 @@
+/** The tool's programs without the command: in this process, by any way, and so much cheaper to start. */
+import { type ConnectRecord, recorder } from '../../src/cli/record.ts';
+import { Session } from '../../src/loader/session.ts';
+import { type Options, tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
+import { here, targetFor } from './tracer.ts';
+
+/** The tool's programs of one way, running in this process. */
+export interface Watch {
+  readonly way: Way;
+  /** The answered connects that were seen up to now. */
+  readonly records: readonly ConnectRecord[];
+  /** How many connects are in flight, as the kernel's table has them. */
+  attempts(): number;
+  /** What was counted and not shown: events lost, and connects without room. */
+  losses(): number;
+  close(): void;
+}
+
+/** Watches connects. */
+export function watch(options: Options): Watch {
+  const { way } = options;
+  const records: ConnectRecord[] = [];
+  const toRecord = recorder();
+  const tool = tcpconnlat({ localPort: true, ...options }, targetFor(way));
+  const session = Session.open(tool, { kernel: here, onEvent: (event) => records.push(toRecord(event)) });
+  return {
+    way,
+    records,
+    attempts: () => [...session.map(tool.attempts).keys()].length,
+    losses: () => session.lost + (session.map(tool.counters).lookup(0)?.tableFull ?? 0),
+    close: () => session.close(),
+  };
+}
