@@ -2,8 +2,9 @@
  * The test runner: `npm test`, or `npm test -- asm/encode live/` for the files whose path holds one of these.
  *
  * Unit tests run two files at a time; what traces the running kernel (test/live, test/lab) runs strictly one after the other,
- * since every tracer sees every connect; with `--together` also in one process, which is how the lab's guests do it. Tests on
- * other kernels are a command of their own (test/vm). The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
+ * since every tracer sees every connect. The lab's guests do that in one process (`--together`), and run a file that failed once more,
+ * by itself (`--again`): an emulated machine stands still for as long as the real one is busy. Without names, and where QEMU is,
+ * the tests on other kernels follow (test/vm). The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
@@ -41,6 +42,14 @@ async function forEach<T>(
   await Promise.all(Array.from({ length: width }, worker));
 }
 
+function nameOf(file: string): string {
+  return file.replace(/\.test\.js$/, '');
+}
+
+function isBad(result: FileResult | undefined): boolean {
+  return result === undefined || result.failed + result.problems.length > 0;
+}
+
 function describe(result: FileResult, name: string): string {
   const { passed, failed, skipped, problems } = result;
   const bad = failed + problems.length;
@@ -67,11 +76,11 @@ function describeSkipped(results: ReadonlyMap<string, FileResult>): string[] {
 async function runFolder(
   folder: string,
   filters: readonly string[],
-  { together = false } = {},
+  { together = false, again = false } = {},
 ): Promise<Summary> {
   const results = new Map<string, FileResult>();
   const show = (result: FileResult): void => {
-    const name = relative(folder, result.file).replace(/\.test\.js$/, '');
+    const name = nameOf(relative(folder, result.file));
     results.set(name, result);
     console.log(describe(result, name));
   };
@@ -92,6 +101,15 @@ async function runFolder(
       show,
     );
   else await forEach(inOrder, 1, run(LIVE));
+  if (again) {
+    const failed = inOrder.filter((file) => isBad(results.get(nameOf(file))));
+    for (const file of failed) {
+      console.log(`\n${nameOf(file)} is run again, by itself`);
+      await run(LIVE)(file);
+    }
+    const passed = failed.filter((file) => !isBad(results.get(nameOf(file)))).map(nameOf);
+    if (passed.length > 0) console.log(`\nfailed at first, and passed by itself: ${passed.join(', ')}`);
+  }
 
   for (const text of describeSkipped(results)) console.log(`\n${text}`);
   const summaries = [...results.values()].map(({ passed, failed, skipped, problems }) => {
@@ -104,6 +122,20 @@ async function runFolder(
   return sum(summaries);
 }
 
+/**
+ * The same tests on other kernels, after a run of all tests where QEMU is: what they came to, or undefined. TSBPF_TEST_LAB=no
+ * leaves them out.
+ */
+async function runLab(): Promise<Summary | undefined> {
+  if (process.env.TSBPF_TEST_LAB === 'no') {
+    console.log('\nno tests on other kernels: TSBPF_TEST_LAB=no');
+    return undefined;
+  }
+  const { processorsHere, runVisits, totalOf, visits } = await import('./vm/lab.ts');
+  const wanted = visits([], [], await processorsHere());
+  return wanted.length > 0 ? totalOf(await runVisits(wanted)) : undefined;
+}
+
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     killAll();
@@ -114,14 +146,15 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 /** Where the tests are; another folder only to test the runner itself. */
 const { TSBPF_TEST_FOLDER: otherFolder } = process.env;
 const { values, positionals: filters } = parseArgs({
-  options: { together: { type: 'boolean', default: false } },
+  options: { together: { type: 'boolean', default: false }, again: { type: 'boolean', default: false } },
   allowPositionals: true,
 });
-const total = await runFolder(
+const here = await runFolder(
   resolve(otherFolder ?? fileURLToPath(new URL('.', import.meta.url))),
   filters,
   values,
 );
-if (!otherFolder && filters.length === 0) console.log('\ntests on other kernels are apart: npm run test:vm');
+const elsewhere = otherFolder || filters.length > 0 ? undefined : await runLab();
+const total = sum([here, ...(elsewhere ? [elsewhere] : [])]);
 console.log(`\n${textOf(total)}`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -48,8 +48,18 @@ async function isFresh(lists: string): Promise<boolean> {
   return Math.max(0, ...times) > Date.now() - LISTS_FRESH_MS;
 }
 
+/** The environments of suites whose lists this process has asked for: apt refuses two at once. */
+const ready = new Map<string, Promise<NodeJS.ProcessEnv>>();
+
 /** The environment for apt with a suite's lists, fetched if need be. */
-async function aptWithLists(suite: Suite): Promise<NodeJS.ProcessEnv> {
+function aptWithLists(suite: Suite): Promise<NodeJS.ProcessEnv> {
+  const key = `${suite.suite} ${suite.processor}`;
+  const found = ready.get(key) ?? fetchLists(suite);
+  ready.set(key, found);
+  return found;
+}
+
+async function fetchLists(suite: Suite): Promise<NodeJS.ProcessEnv> {
   const { folder, env } = await aptFor(suite);
   if (!(await isFresh(join(folder, 'lists')))) {
     await run('apt-get', ['update', '--error-on=any'], { env });

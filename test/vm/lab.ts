@@ -191,7 +191,7 @@ function scriptOf({ filters, series }: Visit, { withFacts }: Lab): string {
   const node = 'node --enable-source-maps build/test';
   const lines = [`export TSBPF_TEST_SLOWNESS=${series.endsWith('arm64') ? ARM64_SLOWNESS : SLOWNESS}`];
   if (withFacts) lines.push(`printf '${FACTS}'; ${node}/vm/facts.js || echo`);
-  lines.push(`exec ${node}/run.js --together ${filters.join(' ')}`);
+  lines.push(`exec ${node}/run.js --together --again ${filters.join(' ')}`);
   return `${lines.join('\n')}\n`;
 }
 
