@@ -2,8 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
+import type { Way } from '../../src/programs/tcpconnlat.ts';
 import { inGuest, needsRoot, suite } from '../harness.ts';
-import { refusalOf, Tracer } from './tracer.ts';
+import { hidesRefused, refusalOf, Tracer, WAYS } from './tracer.ts';
 
 const test = suite('live/capabilities', { seconds: 40 });
 
@@ -66,13 +67,34 @@ for (const [capabilities, level, message] of [
     },
   );
 
-for (const way of ['kprobe', 'tp_btf', 'raw_tracepoint'] as const)
-  test.skipIf(reason || refusalOf(way), `${way}: CAP_BPF and CAP_PERFMON are enough`, async () => {
+/** Besides the two that every way needs: the record's description is in a folder of root's. */
+const MORE: Partial<Record<Way, readonly string[]>> = { trace_event: ['dac_read_search'] };
+
+for (const way of WAYS) {
+  const enough = ['bpf', 'perfmon', ...(MORE[way] ?? []), ...(before511 ? ['sys_resource'] : [])];
+  test.skipIf(reason || refusalOf(way), `${way}: ${enough.join(', ')} are enough`, async () => {
     writeFileSync(PARANOID, '2');
-    const enough = before511 ? ['bpf', 'perfmon', 'sys_resource'] : ['bpf', 'perfmon'];
     const tracer = await Tracer.start(['--probe', way], { under: userWith(...enough) });
     assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
-    assert.is(tracer.stderr, '');
+    if (hidesRefused(way)) assert.match(tracer.stderr, /^tcpconnlat: refused connects are not shown: .*\n$/);
+    else assert.is(tracer.stderr, '');
   });
+}
+
+test.skipIf(
+  reason || refusalOf('trace_event'),
+  'without access to tracefs its record is not watched, and one line says so',
+  async () => {
+    writeFileSync(PARANOID, '2');
+    const tracer = Tracer.run(['--probe', 'trace_event'], {
+      under: userWith('bpf', 'perfmon', 'sys_resource'),
+    });
+    assert.equal(await tracer.ended(), { code: 1, signal: null });
+    assert.match(
+      tracer.stderr,
+      /^tcpconnlat: .*tracefs is for root, or for whom its files are made readable\n$/,
+    );
+  },
+);
 
 test.run();
