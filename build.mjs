@@ -27,7 +27,7 @@ const require = createRequire(import.meta.url);
 const COMPILED = ['src', 'test', 'bench', 'examples'];
 
 /** Only these sources are worth a position to the command's reader; all else in the bundle is machinery. */
-const TOOL_SOURCE = /(^|\/)(src\/programs\/[^/]+\.ts)$/;
+const TOOL_SOURCE = /(^|\/)(src\/programs\/.+\.ts)$/;
 
 const bundling = {
   bundle: true,

@@ -260,7 +260,7 @@ test.skipIf(needsRoot, '-v prints the way, the maps and the programs, and then t
     places.every((place, i) => place > (places[i - 1] ?? 0)),
     String(places),
   );
-  assert.match(stdout, /^; .*tcpconnlat\.[jt]s:\d+: /m, 'with source lines');
+  assert.match(stdout, /^; .*tcpconnlat\S*\.[jt]s:\d+: /m, 'with source lines');
   assert.is(tracer.stderr, '');
 });
 

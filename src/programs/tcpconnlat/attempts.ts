@@ -1,0 +1,65 @@
+/**
+ * Connects in flight: the table of them, and what is sent when one ends.
+ */
+import type { Builder } from '../../asm/builder/builder.ts';
+import type { Memory } from '../../asm/builder/memory.ts';
+import type { Place } from '../../asm/builder/place.ts';
+import { getCurrentComm, getCurrentPidTgid, ktimeGetNs } from '../../asm/helpers.ts';
+import { type StructSchema, u64 } from '../../asm/layout.ts';
+import { arrayMap, hash, perfEventArray } from '../../asm/map.ts';
+import { type Answer, Attempt, Counters } from './events.ts';
+import type { Options } from './options.ts';
+
+/** Writes into an event what it takes from where the kernel is watched. */
+export type Fill = (event: Memory<StructSchema<Answer>>) => void;
+
+/** Looks at an attempt that may have ended: skips it, or gives what fills the event. */
+export type Look = (skip: () => void) => Fill;
+
+export type Attempts = ReturnType<typeof attemptsOf>;
+
+/** The maps of a tool, and the statements that note an attempt, and send and forget it. */
+export function attemptsOf({ pid, minNs, maxAttempts = 10_240 }: Options, Event: StructSchema<Answer>) {
+  const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
+  const counters = arrayMap('counters', { value: Counters });
+  const events = perfEventArray('events');
+  return {
+    table,
+    counters,
+    events: { map: events, schema: Event },
+    maps: [table, counters, events],
+
+    /** Notes that the current process begins to connect `socket`. */
+    begin(b: Builder, socket: Place): void {
+      const attempt = b.stack(Attempt);
+      const task = b.call(getCurrentPidTgid);
+      b.set(attempt.task, task);
+      if (pid !== undefined) b.if(task.rsh(32).ne(pid), () => b.exit());
+      attempt.startNs.set(b.call(ktimeGetNs));
+      b.call(getCurrentComm, attempt.comm);
+      const failed = b.update(table, socket, attempt);
+      b.if(failed.ne(0), () => b.global(counters).tableFull.atomicAdd(1));
+    },
+
+    /** Sends what became of the attempt to connect `socket`, unless `look` skips it, and forgets it. */
+    end(b: Builder, socket: Place, look: Look): void {
+      b.lookup(table, socket, {
+        missing: () => b.exit(),
+        found: (entry) => {
+          const attempt = b.keep(entry);
+          b.block((skip) => {
+            const fill = look(skip);
+            const event = b.stack(Event);
+            const latency = b.call(ktimeGetNs).sub(attempt.startNs);
+            if (minNs) b.if(latency.lt(minNs), skip);
+            event.latencyNs.set(latency);
+            b.set(event.attempt, attempt);
+            fill(event);
+            b.output(events, event);
+          });
+          b.delete(table, socket);
+        },
+      });
+    },
+  };
+}

@@ -1,0 +1,23 @@
+/**
+ * What becomes part of the programs.
+ */
+
+/**
+ * How the kernel is watched. `kprobe` and `fentry` are the same functions, without and with types; `tp_btf`, `raw_tracepoint` and
+ * `trace_event` the same tracepoint, with types, without, and by the record that needs none.
+ */
+export type Way = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint' | 'trace_event';
+
+export interface Options {
+  readonly way: Way;
+  /** Only connects of this process (its thread group id). */
+  readonly pid?: number;
+  /** Only sockets of this family; an IPv4-mapped connect is one of family 6. */
+  readonly family?: 4 | 6;
+  /** Only latencies of at least so many ns. */
+  readonly minNs?: number;
+  /** Whether the events' local port is wanted; it is one more read where the kernel is watched as a tracepoint. */
+  readonly localPort?: boolean;
+  /** Connects in flight that there is room for; 10,240 if not given. */
+  readonly maxAttempts?: number;
+}

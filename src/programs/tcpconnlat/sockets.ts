@@ -1,0 +1,37 @@
+/**
+ * What is read from a socket.
+ */
+import type { Builder } from '../../asm/builder/builder.ts';
+import type { Place } from '../../asm/builder/place.ts';
+import type { Fill } from './attempts.ts';
+import type { Families } from './events.ts';
+
+/** The fields' paths in `struct sock`: all within its first bytes, read together by one probe. */
+export function pathsOf({ v4, v6 }: Families) {
+  return {
+    state: '__sk_common.skc_state',
+    family: '__sk_common.skc_family',
+    ports: '__sk_common.skc_portpair',
+    ...(v4 && { v4: '__sk_common.skc_addrpair' }),
+    ...(v6 && { v6Remote: '__sk_common.skc_v6_daddr', v6Local: '__sk_common.skc_v6_rcv_saddr' }),
+  };
+}
+
+/** Where the fields lie. */
+interface Fields {
+  readonly ports: Place;
+  readonly family: Place;
+  readonly [optional: string]: Place | undefined;
+}
+
+/** Takes addresses and ports from a socket. `sport` holds the local port of one that is closed already. */
+export function fromSocket(b: Builder, sock: Fields, sport?: Place): Fill {
+  return (event) => {
+    b.set(event.ports, sock.ports);
+    if (sport) event.ports.local.set(sport.get().toBe(16));
+    event.family.set(sock.family);
+    if (sock.v4) b.set(event.v4, sock.v4);
+    if (sock.v6Remote) event.v6.remote.set(sock.v6Remote);
+    if (sock.v6Local) event.v6.local.set(sock.v6Local);
+  };
+}
