@@ -2,7 +2,7 @@
  * The types of a kernel: sizes, members and enum values by name, read from its BTF.
  */
 import { enumValue } from './btf/enum.ts';
-import type { BtfKind, BtfType } from './btf/format.ts';
+import { BtfError, type BtfKind, type BtfType } from './btf/format.ts';
 import { findMember, hasMember, type Member, structId } from './btf/member.ts';
 import { BtfReader } from './btf/reader.ts';
 import { sizeOf } from './btf/size.ts';
@@ -70,6 +70,18 @@ export class Btf {
   /** Whether there is such a struct and, with a path (or several), such a member (or one of them). */
   has(struct: string, path?: string | readonly string[]): boolean {
     return hasMember(this.#reader, struct, typeof path === 'string' ? [path] : path);
+  }
+
+  /**
+   * How many slots of 8 bytes the arguments of a function take, given its id: one each, and two for a structure of more than 8 bytes.
+   * Throws BtfError where there is no function with that id.
+   */
+  argumentSlots(id: number): number {
+    const func = this.#reader.type(id);
+    const prototype = func.kind === 'func' ? this.#reader.type(func.type) : func;
+    if (prototype.kind !== 'func_proto') throw new BtfError(`BTF type ${id} is no function`);
+    const slots = prototype.parameters.map(({ type }) => Math.ceil(sizeOf(this.#reader, type) / 8));
+    return slots.reduce((sum, each) => sum + each, 0);
   }
 
   /** The size in bytes of a struct, a union or a typedef of one. Throws NoSuchField where there is none. */

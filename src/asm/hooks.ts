@@ -24,6 +24,20 @@ export function kprobe(symbol: string, target: Target, body: Body, options: Opti
 }
 
 /**
+ * The return of a kernel function, with its result and nothing else: its arguments are gone by then. The kernel follows as many calls of
+ * a function at once as it has made room for, some two a CPU; the returns of further ones are missed.
+ */
+export function kretprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
+  const context = {
+    argument: () => undefined,
+    returned: target.architecture.kprobeReturn,
+    trusted: false,
+    name: `kretprobe ${symbol}`,
+  };
+  return program({ kind: 'kretprobe', symbol }, target, context, body, options);
+}
+
+/**
  * The entry of a kernel function, with all its arguments (Linux 5.5): called by the function itself, without a trap. Structures
  * are read by plain loads. Where the kernel's types have no such function the program is made nevertheless, and loading it
  * throws NoSuchSymbolError.
@@ -32,6 +46,18 @@ export function fentry(symbol: string, target: Target, body: Body, options: Opti
   const btfId = kernelTypes(target, `the function ${symbol}`).find('func', symbol);
   const context = { argument: slot, trusted: true, name: `fentry ${symbol}` };
   return program({ kind: 'fentry', symbol, btfId }, target, context, body, options);
+}
+
+/**
+ * The return of a kernel function, with its result and the arguments that it was called with (Linux 5.5); otherwise as `fentry`.
+ */
+export function fexit(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
+  const types = kernelTypes(target, `the function ${symbol}`);
+  const btfId = types.find('func', symbol);
+  // What isn't there won't be loaded, wherever its result would lie.
+  const returned = btfId === undefined ? 0 : 8 * types.argumentSlots(btfId);
+  const context = { argument: slot, returned, trusted: true, name: `fexit ${symbol}` };
+  return program({ kind: 'fexit', symbol, btfId }, target, context, body, options);
 }
 
 /** A raw tracepoint (Linux 4.17): its arguments as the kernel passes them. Structures are read by probe. */

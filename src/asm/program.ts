@@ -9,11 +9,15 @@ import type { MapSpec } from './map.ts';
 export type Attachment =
   /** The entry of a kernel function (program type kprobe). */
   | { readonly kind: 'kprobe'; readonly symbol: string }
+  /** Its return (program type kprobe). */
+  | { readonly kind: 'kretprobe'; readonly symbol: string }
   /**
    * The entry of a kernel function, its arguments known by BTF (Linux 5.5). `btfId` is that of the function; absent where the
    * kernel's types don't have it, since it is inlined, in a module, or not there at all.
    */
   | { readonly kind: 'fentry'; readonly symbol: string; readonly btfId?: number }
+  /** Its return, with the arguments that it was called with; `btfId` as for fentry. */
+  | { readonly kind: 'fexit'; readonly symbol: string; readonly btfId?: number }
   /** A raw tracepoint (Linux 4.17): arguments as the kernel passes them, read by probe reads. */
   | { readonly kind: 'raw_tracepoint'; readonly tracepoint: string }
   /** A tracepoint by the record that tools like perf get from it, in a category: `sock`, `inet_sock_set_state`. */

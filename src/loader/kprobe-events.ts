@@ -10,6 +10,7 @@
  *
  * Source: Documentation/trace/kprobetrace.rst, kernel/trace/trace_kprobe.c.
  */
+import type { Attachment } from '../asm/program.ts';
 import { Attr, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { MOUNT_TRACEFS, NoSuchSymbolError, UnsupportedError } from './errors.ts';
@@ -27,6 +28,9 @@ const SYMBOL_IN_NAME = 48;
 const NAMES = 100;
 /** How often an event is made again that somebody else has deleted before it was opened. */
 const ATTEMPTS = 3;
+
+/** Where such an event is made. */
+export type KprobeAttachment = Extract<Attachment, { kind: 'kprobe' | 'kretprobe' }>;
 
 /** Events made by this thread. */
 let made = 0;
@@ -89,16 +93,16 @@ export function lackOfKprobes(kernel: Kernel): UnsupportedError | undefined {
 }
 
 /**
- * Makes an event at the beginning of a kernel function and opens it, disabled. The caller owns the result.
+ * Makes an event at the beginning of a kernel function, or at its return, and opens it, disabled. The caller owns the result.
  * @throws {NoSuchSymbolError} @throws {UnsupportedError} where there is no `kprobe_events`. @throws {NotPermittedError}
  * @throws {KernelError}
  */
-export function openKprobeEvent(kernel: Kernel, symbol: string): KprobeEvent {
+export function openKprobeEvent(kernel: Kernel, attachment: KprobeAttachment): KprobeEvent {
   const lack = lackOfKprobes(kernel);
   if (lack) throw lack;
   const root = tracefsRoot(kernel) as string;
   for (let attempt = 1; ; attempt++) {
-    const event = tryOpen(kernel, root, symbol, attempt === ATTEMPTS);
+    const event = tryOpen(kernel, root, attachment, attempt === ATTEMPTS);
     if (event) return event;
   }
 }
@@ -119,10 +123,15 @@ export function sweepKprobeEvents(kernel: Kernel): void {
 }
 
 /** Undefined where the event has vanished before it was open, unless this was the last attempt. */
-function tryOpen(kernel: Kernel, root: string, symbol: string, last: boolean): KprobeEvent | undefined {
+function tryOpen(
+  kernel: Kernel,
+  root: string,
+  attachment: KprobeAttachment,
+  last: boolean,
+): KprobeEvent | undefined {
   return allOrNothing((resources) => {
     const file = `${root}/kprobe_events`;
-    const name = define(kernel, file, symbol);
+    const name = define(kernel, file, attachment);
     const definition = resources.add(new Definition(kernel, file, name));
     const fd = openByName(kernel, root, name);
     if (fd >= 0) return new KprobeEvent(new Descriptor(kernel.syscalls, fd), definition);
@@ -130,13 +139,13 @@ function tryOpen(kernel: Kernel, root: string, symbol: string, last: boolean): K
       definition.close();
       return undefined;
     }
-    const tried = `open the event ${name} of the kernel function ${symbol}`;
+    const tried = `open the event ${name} of the kernel function ${attachment.symbol}`;
     throw refused(kernel, { syscall: 'perf_event_open', errno: -fd, tried });
   });
 }
 
 /** Writes the line. The result is `GROUP/EVENT`. */
-function define(kernel: Kernel, file: string, symbol: string): string {
+function define(kernel: Kernel, file: string, { kind, symbol }: KprobeAttachment): string {
   const tried = `probe the kernel function ${symbol}`;
   const self = processAt(kernel, '/proc/self/stat');
   if (!self) throw new UnsupportedError('/proc', '2.0', 'events in kprobe_events are named by it');
@@ -144,7 +153,7 @@ function define(kernel: Kernel, file: string, symbol: string): string {
   for (let attempt = 0; attempt < NAMES; attempt++) {
     const event = `${symbol.replaceAll(/\W/g, '_').slice(0, SYMBOL_IN_NAME)}_${++made}`;
     const name = `tsbpf_${self.pid}_${self.start}/${event}`;
-    errno = -kernel.syscalls.appendFile(file, `p:${name} ${symbol}\n`);
+    errno = -kernel.syscalls.appendFile(file, `${kind === 'kretprobe' ? 'r' : 'p'}:${name} ${symbol}\n`);
     if (errno <= 0) return name;
     if (errno !== Errno.EEXIST) break;
   }

@@ -9,10 +9,15 @@ import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { type Failure, type KernelError, NoSuchSymbolError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { type KprobeEvent, openKprobeEvent, sweepKprobeEvents } from './kprobe-events.ts';
+import {
+  type KprobeAttachment,
+  type KprobeEvent,
+  openKprobeEvent,
+  sweepKprobeEvents,
+} from './kprobe-events.ts';
 import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { refused } from './permission.ts';
-import type { Program } from './program.ts';
+import { type FunctionAttachment, isCalledByFunction, type Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { tracepointId } from './tracefs.ts';
 
@@ -46,12 +51,14 @@ export function attach(kernel: Kernel, program: Program): Link {
   sweepKprobeEvents(kernel);
   switch (attachment.kind) {
     case 'kprobe':
-      return start(kernel, program, openKprobe(kernel, attachment.symbol), attachment.symbol);
+    case 'kretprobe':
+      return start(kernel, program, openKprobe(kernel, attachment), attachment.symbol);
     case 'tracepoint':
       return start(kernel, program, openTracepoint(kernel, attachment), attachment.tracepoint);
     case 'raw_tracepoint':
     case 'tp_btf':
     case 'fentry':
+    case 'fexit':
       return attachRaw(kernel, program, attachment);
   }
 }
@@ -74,16 +81,20 @@ function start(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent
   });
 }
 
-function openKprobe(kernel: Kernel, symbol: string): Descriptor | KprobeEvent {
+function openKprobe(kernel: Kernel, attachment: KprobeAttachment): Descriptor | KprobeEvent {
   const pmu = kernel.kprobePmu;
-  return pmu === undefined ? openKprobeEvent(kernel, symbol) : openPmuKprobe(kernel, pmu, symbol);
+  return pmu === undefined ? openKprobeEvent(kernel, attachment) : openPmuKprobe(kernel, pmu, attachment);
 }
 
-function openPmuKprobe(kernel: Kernel, pmu: number, symbol: string): Descriptor {
+/** Bit 0 of an event's config: /sys/bus/event_source/devices/kprobe/format/retprobe. */
+const AT_RETURN = 1n;
+
+function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAttachment): Descriptor {
   const name = memory(Buffer.byteLength(symbol) + 1);
   name.set(Buffer.from(symbol));
-  // struct perf_event_attr up to config2, PERF_ATTR_SIZE_VER1: type, size; config1 is the symbol's address.
+  // struct perf_event_attr up to config2, PERF_ATTR_SIZE_VER1: type, size, config; config1 is the symbol's address.
   const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, name);
+  if (kind === 'kretprobe') attr.u64(8, AT_RETURN);
   // The program runs on every CPU; the event has to be of one that is online.
   const cpu = kernel.onlineCpus[0] ?? 0;
   const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
@@ -119,7 +130,7 @@ function openTracepoint(kernel: Kernel, { category, tracepoint }: TracepointAtta
 }
 
 /** Where a program is attached by BPF_RAW_TRACEPOINT_OPEN. */
-type RawAttachment = Extract<Attachment, { kind: 'raw_tracepoint' | 'tp_btf' | 'fentry' }>;
+type RawAttachment = FunctionAttachment | Extract<Attachment, { kind: 'raw_tracepoint' | 'tp_btf' }>;
 
 function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment): Link {
   const attr = new Attr(kernel.syscalls, 16).u32(8, program.fd);
@@ -143,7 +154,7 @@ function notAttached(
   attachment: RawAttachment,
   errno: number,
 ): KernelError {
-  const isFunction = attachment.kind === 'fentry';
+  const isFunction = isCalledByFunction(attachment);
   const symbol = isFunction ? attachment.symbol : attachment.tracepoint;
   const failure: Failure = {
     syscall: 'bpf(BPF_RAW_TRACEPOINT_OPEN)',

@@ -35,7 +35,8 @@ export function supports(kernel: Kernel, attachment: Attachment): boolean {
 }
 
 function ask(kernel: Kernel, attachment: Attachment): Error | undefined {
-  const lack = attachment.kind === 'kprobe' ? lackOfKprobes(kernel) : undefined;
+  const lack =
+    attachment.kind === 'kprobe' || attachment.kind === 'kretprobe' ? lackOfKprobes(kernel) : undefined;
   if (lack) return lack;
   try {
     loadProgram(

@@ -18,13 +18,15 @@ import { summarize } from './verifier-log.ts';
 /** Program types (`enum bpf_prog_type`) by what a program is attached to. */
 const programTypes: Record<Attachment['kind'], number> = {
   kprobe: 2,
+  kretprobe: 2,
   raw_tracepoint: 17,
   tp_btf: 26,
   fentry: 26,
+  fexit: 26,
   tracepoint: 5,
 };
 /** `enum bpf_attach_type`: what programs of type tracing have to say. */
-const attachTypes: { readonly [K in Attachment['kind']]?: number } = { tp_btf: 23, fentry: 24 };
+const attachTypes: { readonly [K in Attachment['kind']]?: number } = { tp_btf: 23, fentry: 24, fexit: 25 };
 
 /** Offsets into the attribute of BPF_PROG_LOAD. */
 const At = {
@@ -137,7 +139,7 @@ interface Variant {
  * Loads a program, with the descriptors of its maps put in. The caller owns the result.
  *
  * The verifier's log is off at first, since it costs several times the check itself, and asked for when the program was refused.
- * @throws {VerifierError} where the verifier refused it. @throws {NoSuchSymbolError} where it is an fentry of a function that
+ * @throws {VerifierError} where the verifier refused it. @throws {NoSuchSymbolError} where it is an fentry or fexit of a function that
  * can't be traced so. @throws {NotPermittedError} @throws {KernelError}
  */
 export function loadProgram(
@@ -146,7 +148,7 @@ export function loadProgram(
   assembled: Assembled,
   maps: ReadonlyMap<MapSpec, BpfMap>,
 ): Program {
-  if (spec.attachment.kind === 'fentry' && spec.attachment.btfId === undefined)
+  if (isCalledByFunction(spec.attachment) && spec.attachment.btfId === undefined)
     throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "isn't among the kernel's types");
   const bytes = withMaps(spec, assembled, maps);
   let failure: KernelError | undefined;
@@ -166,7 +168,7 @@ function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[] {
     { name: true, kernelVersion: 0 },
     { name: false, kernelVersion: 0 },
   ];
-  if (attachment.kind !== 'kprobe') return plain;
+  if (programTypes[attachment.kind] !== programTypes.kprobe) return plain;
   const kernelVersion = versionCode(kernel.release);
   return [...plain, { name: true, kernelVersion }, { name: false, kernelVersion }];
 }
@@ -190,9 +192,10 @@ function loadVariant(
   const logged = loadLogged(kernel, spec, bytes, variant);
   if (logged.result >= 0) return logged.result;
   const { attachment } = spec;
-  if (attachment.kind === 'fentry' && logged.result === -Errno.ENOENT)
+  const calledByFunction = isCalledByFunction(attachment);
+  if (calledByFunction && logged.result === -Errno.ENOENT)
     return noSuchFunction(spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
-  if (attachment.kind === 'fentry' && isAboutFunction(logged.log, attachment.symbol))
+  if (calledByFunction && isAboutFunction(logged.log, attachment.symbol))
     return noSuchFunction(
       spec.name,
       attachment.symbol,
@@ -207,6 +210,13 @@ function loadVariant(
     tried: `load the program '${spec.name}'`,
     hint: loadHint(spec, -logged.result),
   });
+}
+
+/** What a kernel function itself calls, at its entry or its return, known by BTF. */
+export type FunctionAttachment = Extract<Attachment, { kind: 'fentry' | 'fexit' }>;
+
+export function isCalledByFunction(attachment: Attachment): attachment is FunctionAttachment {
+  return attachment.kind === 'fentry' || attachment.kind === 'fexit';
 }
 
 /** Whether the verifier refused the function, by its name (Linux 7) or without a word, before it looked at any instruction. */

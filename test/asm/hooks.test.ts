@@ -5,7 +5,7 @@ import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
-import { fentry, rawTracepoint, tracepoint } from '../../src/asm/hooks.ts';
+import { fentry, fexit, kprobe, kretprobe, rawTracepoint, tracepoint } from '../../src/asm/hooks.ts';
 import { bytes, struct, u32, u64 } from '../../src/asm/layout.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import { NoKernelTypes, target } from '../../src/asm/target.ts';
@@ -19,11 +19,12 @@ const test = suite('asm/hooks');
 const text = ({ instructions }: ProgramSpec): string[] =>
   assemble(instructions).instructions.map(({ instruction }) => disassemble(instruction));
 
-/** Types with a function, and its id. */
+/** Types with a function of three arguments, of which the last takes two slots, and its id. */
 function withFunction(name: string): { readonly kernel: Btf; readonly id: number } {
   const w = new BtfWriter();
-  const sock = w.struct('sock', 16, [{ name: 'sk_err', type: w.int('int', 4, 1), bits: 64 }]);
-  const id = w.func(name, w.prototype(0, { sk: w.pointer(sock) }));
+  const int = w.int('int', 4, 1);
+  const sock = w.struct('sock', 16, [{ name: 'sk_err', type: int, bits: 64 }]);
+  const id = w.func(name, w.prototype(int, { sk: w.pointer(sock), flags: int, by_value: sock }));
   return { kernel: Btf.parse(w.blob()), id };
 }
 
@@ -53,6 +54,58 @@ test('fentry: needs the kernel\u2019s types', () => {
     () => fentry('tcp_connect', target('x64'), () => {}),
     (error: unknown) =>
       error instanceof NoKernelTypes && /^the function tcp_connect is needed/.test(error.message),
+  );
+});
+
+/** Notes the result, and fails where it is 0. */
+const readResult = (b: Builder) => {
+  b.if(b.returned.get().asSigned(32).eq(0), () => b.exit());
+  b.stack(u64, b.returned);
+};
+const RESULT_READ = (at: number) => [
+  `(79) r0 = *(u64 *)(r1 +${at})`,
+  '(16) if w0 == 0x0 goto pc+2',
+  `(79) r2 = *(u64 *)(r1 +${at})`,
+  '(7b) *(u64 *)(r10 -8) = r2',
+];
+
+test('kretprobe: the result is where the processor returns it; there are no arguments', () => {
+  for (const [name, at] of [
+    ['x64', 80],
+    ['arm64', 0],
+  ] as const) {
+    const program = kretprobe('tcp_connect', target(name), readResult);
+    assert.equal(program.attachment, { kind: 'kretprobe', symbol: 'tcp_connect' });
+    assert.equal(text(program).slice(0, 4), RESULT_READ(at));
+  }
+  assert.throws(
+    () => kretprobe('tcp_connect', target('x64'), (b) => b.arg(0)),
+    /kretprobe tcp_connect has no argument 0/,
+  );
+});
+
+test('fexit: the result is behind the arguments, which are there too', () => {
+  const { kernel, id } = withFunction('tcp_connect');
+  const program = fexit('tcp_connect', target('x64', kernel), readResult);
+  assert.equal(program.attachment, { kind: 'fexit', symbol: 'tcp_connect', btfId: id });
+  assert.equal(text(program).slice(0, 4), RESULT_READ(32), 'four slots of arguments');
+  assert.equal(text(fexit('tcp_connect', target('x64', kernel), readError)).slice(0, 2), [
+    '(79) r0 = *(u64 *)(r1 +0)',
+    '(61) r2 = *(u32 *)(r0 +8)',
+  ]);
+});
+
+test('fexit: a function that the types don\u2019t have is left to the loader, as one of fentry is', () => {
+  const { kernel } = withFunction('tcp_connect');
+  const { attachment } = fexit('tcp_konnect', target('x64', kernel), readResult);
+  assert.equal(attachment, { kind: 'fexit', symbol: 'tcp_konnect', btfId: undefined });
+});
+
+test('a result is refused where there is none yet', () => {
+  assert.throws(
+    () => kprobe('tcp_connect', target('x64'), readResult),
+    (error: unknown) =>
+      error instanceof RangeError && /kprobe tcp_connect is not at a return/.test(error.message),
   );
 });
 

@@ -39,6 +39,11 @@ function fentry(symbol: string): Attachment {
   return { kind: 'fentry', symbol, btfId: kernel?.btf?.find('func', symbol) };
 }
 
+/** Its return. */
+function fexit(symbol: string): Attachment {
+  return { ...fentry(symbol), kind: 'fexit' } as Attachment;
+}
+
 const needsFentry = needsRoot || (refusal(kernel as Kernel, fentry('tcp_v4_connect'))?.message ?? false);
 const needsTpBtf = needsRoot || (tpBtf('sys_enter') ? false : 'this kernel has no BTF');
 const needsKprobes = needsRoot || (kernel && lackOfKprobes(kernel) ? 'this kernel has no kprobes' : false);
@@ -57,7 +62,9 @@ for (const [name, attachment, reason] of [
   ['a raw tracepoint', raw, needsRoot],
   ['a tracepoint by BTF', tpBtf('sys_enter'), needsTpBtf],
   ['a kprobe', kprobe, needsKprobes],
+  ['the return of a kprobed function', { ...kprobe, kind: 'kretprobe' }, needsKprobes],
   ['a function', fentry('tcp_v4_connect'), needsFentry],
+  ['the return of a function', fexit('tcp_v4_connect'), needsFentry],
 ] as const)
   test.skipIf(reason, `${name} is attached, and detached without the program`, () => {
     assert.is(refusal(kernel as Kernel, attachment as Attachment), undefined);

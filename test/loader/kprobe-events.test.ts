@@ -37,21 +37,27 @@ function fakeTracefs(...events: string[]): FakeSyscalls {
   fake.files.set(FILE, events.map((event) => `${event}\n`).join(''));
   fake.onAppend = (path, text) => {
     const lines = (fake.files.get(path) ?? '').split('\n').filter(Boolean);
-    const [, sign, name] = /^(p|-):(\S+)/.exec(text) as RegExpExecArray;
-    const rest = lines.filter((line) => !line.startsWith(`p:${name} `));
-    if (sign === 'p' && rest.length < lines.length) return -Errno.EEXIST;
-    if (sign === '-' && rest.length === lines.length) return -Errno.ENOENT;
-    fake.files.set(path, [...(sign === 'p' ? [...lines, text.trimEnd()] : rest), ''].join('\n'));
-    if (sign === 'p') fake.files.set(`/tracing/events/${name}/id`, `${nextId++}\n`);
+    const [, sign, name] = /^([pr-]):(\S+)/.exec(text) as RegExpExecArray;
+    const rest = lines.filter((line) => !line.slice(1).startsWith(`:${name} `));
+    const made = sign !== '-';
+    if (made && rest.length < lines.length) return -Errno.EEXIST;
+    if (!made && rest.length === lines.length) return -Errno.ENOENT;
+    fake.files.set(path, [...(made ? [...lines, text.trimEnd()] : rest), ''].join('\n'));
+    if (made) fake.files.set(`/tracing/events/${name}/id`, `${nextId++}\n`);
     else fake.files.delete(`/tracing/events/${name}/id`);
     return text.length;
   };
   return fake;
 }
 
-function attachTo(fake: FakeSyscalls, symbol = 'tcp_v4_connect', kernel = new Kernel(fake)): Link {
+function attachTo(
+  fake: FakeSyscalls,
+  symbol = 'tcp_v4_connect',
+  kernel = new Kernel(fake),
+  kind: 'kprobe' | 'kretprobe' = 'kprobe',
+): Link {
   const instructions = [mov(r0, 0), exit()];
-  const spec = { name: 'on_it', attachment: { kind: 'kprobe', symbol } as const, instructions };
+  const spec = { name: 'on_it', attachment: { kind, symbol }, instructions };
   const program = loadProgram(kernel, spec, assemble(instructions), new Map());
   try {
     return attach(kernel, program);
@@ -80,6 +86,14 @@ test('without the PMU a kprobe is an event of tracefs, opened by its number, wit
     ['ioctl 11 0x40042408', 'ioctl 11 0x2400'],
   );
   link.close();
+});
+
+test('the return of a function is an event too, and goes like one', () => {
+  const fake = fakeTracefs();
+  const link = attachTo(fake, 'tcp_v4_connect', new Kernel(fake), 'kretprobe');
+  assert.match(appended(fake)[0] ?? '', /^r:tsbpf_42_777\/tcp_v4_connect_\d+ tcp_v4_connect$/);
+  link.close();
+  assert.is(fake.files.get(FILE), '');
 });
 
 test('closing closes the event first, since one in use cannot be deleted, and then deletes it, once', () => {

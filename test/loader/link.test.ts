@@ -49,6 +49,18 @@ test('a kprobe is a perf event of the PMU with the symbol, the program set, enab
   assert.equal([...fake.open], [program.fd]);
 });
 
+test('the return of a function is the same event with the bit for it', () => {
+  const fake = new FakeSyscalls();
+  const [kernel, program] = loaded(fake, { kind: 'kretprobe', symbol: 'tcp_v4_connect' });
+  fake.onPerfEventOpen = (attr) => {
+    assert.equal([attr.getUint32(0, true), attr.getBigUint64(8, true)], [8, 1n]);
+    assert.is(fake.textAt(attr.getBigUint64(56, true)), 'tcp_v4_connect');
+    return undefined;
+  };
+  attach(kernel, program).close();
+  assert.equal(fake.calls.slice(-3, -1), ['ioctl 11 0x40042408', 'ioctl 11 0x2400']);
+});
+
 for (const errno of [Errno.ENOENT, Errno.EINVAL])
   test(`a function that isn't there (errno ${errno}) is an error that can be told from others`, () => {
     const fake = new FakeSyscalls();
@@ -92,6 +104,7 @@ for (const [attachment, name] of [
   [raw, 'sched_switch'],
   [tpBtf, undefined],
   [fentry, undefined],
+  [{ ...fentry, kind: 'fexit' } as const, undefined],
 ] as const)
   test(`a ${attachment.kind} is opened ${name ? 'by its name' : 'without a name'}`, () => {
     const fake = new FakeSyscalls();

@@ -25,6 +25,8 @@ const test = suite('loader/program');
 const LOAD = 5;
 const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
 const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
+const kretprobe: Attachment = { kind: 'kretprobe', symbol: 'tcp_v4_connect' };
+const fexit: Attachment = { kind: 'fexit', symbol: 'tcp_v4_connect', btfId: 815 };
 const fentry: Attachment = { kind: 'fentry', symbol: 'tcp_v4_connect', btfId: 815 };
 const record: Attachment = { kind: 'tracepoint', category: 'sched', tracepoint: 'sched_switch' };
 const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
@@ -66,6 +68,8 @@ for (const [attachment, type, attachType, btfId] of [
   [record, 5, 0, 0],
   [tpBtf, 26, 23, 4711],
   [fentry, 26, 24, 815],
+  [kretprobe, 2, 0, 0],
+  [fexit, 26, 25, 815],
 ] as const)
   test(`a ${attachment.kind} program is loaded as type ${type}, with the log off`, () => {
     const [fake, seen] = scripted((attr) => {
@@ -201,6 +205,8 @@ test('EINVAL without a log is about what the kernel knows, not about the program
 test('a function that programs can\u2019t be called from is an error that can be told from others', () => {
   for (const [attachment, errno, log, message] of [
     [{ kind: 'fentry', symbol: 'tcp_v4_connect' }, 0, '', /isn't among the kernel's types/],
+    [{ kind: 'fexit', symbol: 'tcp_v4_connect' }, 0, '', /isn't among the kernel's types/],
+    [fexit, Errno.ENOENT, 'The address of function tcp_v4_connect cannot be found', /has no address/],
     [fentry, Errno.ENOENT, 'The address of function tcp_v4_connect cannot be found', /has no address/],
     [fentry, Errno.EINVAL, 'processed 0 insns (limit 1000000)', /one that programs aren't called from/],
     [

@@ -26,6 +26,8 @@ import { Value } from './value.ts';
 export interface Context {
   /** Offset in the context of the nth argument, or undefined where there is no such argument. */
   readonly argument: (n: number) => number | undefined;
+  /** Offset in the context of what the function returned, where the program runs at a return. */
+  readonly returned?: number;
   /** A field of the context by its name, where it is a record; throws where the record has none. Arrays are only copied. */
   readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
   /** What the program returns where it doesn't say; 0 if not given. */
@@ -76,6 +78,13 @@ export class Builder {
       throw new RangeError(`${this.#given.name} has no argument ${n} that can be read`);
     const kind = this.#given.trusted ? 'trusted' : 'kernel';
     return new Place(this.#machine, this.#context, offset, layoutOf(u64), `argument ${n}`, kind);
+  }
+
+  /** What the function returned: 64 bits of the context, of which an `int` has the low 32 (`asSigned(32)`). */
+  get returned(): Place {
+    const { returned, name } = this.#given;
+    if (returned === undefined) throw new RangeError(`${name} is not at a return`);
+    return new Place(this.#machine, this.#context, returned, layoutOf(u64), 'the result', 'kernel');
   }
 
   /** A field of the record that a classic tracepoint gives the program, by its name: one load at each use. */
