@@ -7,12 +7,11 @@
  * enters SYN_SENT and when it leaves it; a reset leaves it for CLOSE with ECONNREFUSED. Its record (trace_event) has no such
  * error: there a connect that was refused looks like one that was given up, and only those that were accepted are shown.
  */
-import { fentry, kprobe, rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
-import type { ProgramSpec } from '../asm/program.ts';
+import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
 import { attemptsOf } from './tcpconnlat/attempts.ts';
 import { eventOf, type Families } from './tcpconnlat/events.ts';
-import { byFunctions } from './tcpconnlat/functions.ts';
+import { type Attached, byFunctions } from './tcpconnlat/functions.ts';
 import { AF_INET, AF_INET6 } from './tcpconnlat/kernel.ts';
 import type { Options, Way } from './tcpconnlat/options.ts';
 import { onRecord, onState, TRACEPOINT } from './tcpconnlat/tracepoint.ts';
@@ -20,40 +19,55 @@ import { onRecord, onState, TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 export type { ConnectEvent } from './tcpconnlat/events.ts';
 export { AF_INET6 } from './tcpconnlat/kernel.ts';
 export type { Options, Way } from './tcpconnlat/options.ts';
+export { type Outcome, outcomeOf, type Result } from './tcpconnlat/outcome.ts';
 export { TRACEPOINT } from './tcpconnlat/tracepoint.ts';
+
+/** What the programs of a tracepoint are called. */
+const STATE = 'inet_sock_state';
 
 /**
  * The programs and maps for these options. Throws NoKernelTypes or NoSuchField where the target lacks what they read, RangeError
  * where it lacks the tracepoint's format.
  */
 export function tcpconnlat(options: Options, target: Target) {
-  const { way, localPort } = options;
+  const { way, outcome } = options;
   const byRecord = way === 'trace_event';
   const families = familiesOf(options, target);
-  const attempts = attemptsOf(options, eventOf(families, byRecord ? 'record' : 'socket'));
+  const attempts = attemptsOf(options, eventOf(families, byRecord ? 'record' : 'socket', !!outcome));
 
-  const name = 'inet_sock_state';
-  const programs: Record<Way, () => ProgramSpec[]> = {
-    kprobe: () => byFunctions(attempts, families, kprobe, target),
-    fentry: () => byFunctions(attempts, families, fentry, target),
-    tp_btf: () => [tpBtf(TRACEPOINT.name, target, onState(attempts, families, localPort), { name })],
-    raw_tracepoint: () => [
-      rawTracepoint(TRACEPOINT.name, target, onState(attempts, families, localPort), { name }),
-    ],
-    trace_event: () => [
-      tracepoint(TRACEPOINT.category, TRACEPOINT.name, target, onRecord(attempts, families), { name }),
-    ],
+  const byState = (at: typeof tpBtf | typeof rawTracepoint): Attached => ({
+    programs: [at(TRACEPOINT.name, target, onState(options, attempts, families), { name: STATE })],
+    maps: [],
+  });
+  const attached: Record<Way, () => Attached> = {
+    kprobe: () => byFunctions('kprobe', options, attempts, families, target),
+    fentry: () => byFunctions('fentry', options, attempts, families, target),
+    tp_btf: () => byState(tpBtf),
+    raw_tracepoint: () => byState(rawTracepoint),
+    trace_event: () => ({
+      programs: [
+        tracepoint(TRACEPOINT.category, TRACEPOINT.name, target, onRecord(options, attempts, families), {
+          name: STATE,
+        }),
+      ],
+      maps: [],
+    }),
   };
+  const { programs, maps } = attached[way]();
   return {
     name: 'tcpconnlat',
     way,
-    programs: programs[way](),
-    maps: attempts.maps,
+    programs,
+    maps: [...attempts.maps, ...maps],
     events: attempts.events,
     counters: attempts.counters,
     attempts: attempts.table,
     /** Whether connects that were refused are shown, besides those that were accepted. */
-    showsRefused: !byRecord,
+    showsRefused: !byRecord || outcome !== undefined,
+    /** Whether it is known why a connect failed. */
+    tellsErrors: !byRecord,
+    /** Whether connects are seen that fail before a SYN is made, for want of a route. */
+    seesUnrouted: outcome !== undefined && (way === 'kprobe' || way === 'fentry'),
   };
 }
 

@@ -2,11 +2,12 @@
  * Connects in flight: the table of them, and what is sent when one ends.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
-import type { Memory } from '../../asm/builder/memory.ts';
+import type { Block, Memory } from '../../asm/builder/memory.ts';
+import type { Operand } from '../../asm/builder/operand.ts';
 import type { Place } from '../../asm/builder/place.ts';
 import { getCurrentComm, getCurrentPidTgid, ktimeGetNs } from '../../asm/helpers.ts';
 import { type StructSchema, u64 } from '../../asm/layout.ts';
-import { arrayMap, hash, perfEventArray } from '../../asm/map.ts';
+import { arrayMap, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import { type Answer, Attempt, Counters } from './events.ts';
 import type { Options } from './options.ts';
 
@@ -37,7 +38,12 @@ export function attemptsOf({ pid, minNs, maxAttempts = 10_240 }: Options, Event:
       if (pid !== undefined) b.if(task.rsh(32).ne(pid), () => b.exit());
       attempt.startNs.set(b.call(ktimeGetNs));
       b.call(getCurrentComm, attempt.comm);
-      const failed = b.update(table, socket, attempt);
+      this.note(b, table, socket, attempt);
+    },
+
+    /** Writes an entry of a table, and counts it where there is no room. */
+    note(b: Builder, map: MapSpec, key: Operand, value: Block): void {
+      const failed = b.update(map, key, value);
       b.if(failed.ne(0), () => b.global(counters).tableFull.atomicAdd(1));
     },
 

@@ -6,6 +6,7 @@ import {
   bytes,
   chars,
   type StructSchema,
+  s32,
   s64n,
   struct,
   u16,
@@ -32,9 +33,36 @@ const answer = (remote: typeof u16be | typeof u16) => ({
 const V4 = struct({ remote: bytes(4), local: bytes(4) });
 const V6 = struct({ remote: bytes(16), local: bytes(16) });
 
-/** With the addresses of the families that are traced. */
-export type Answer = ReturnType<typeof answer> & { v4: TOptional<typeof V4>; v6: TOptional<typeof V6> };
-/** An answered connect. */
+/** How an attempt ended, where that is wanted. */
+const Ended = struct({
+  /** The state that the socket went to (TCP_*); 0 where the call failed before it began to connect. */
+  state: u32,
+  /** How often its SYN was sent again; 0 where the kernel is watched by a record, which doesn't have it. */
+  retransmits: u32,
+});
+/** Why it failed, as far as the kernel knows: see outcome.ts. All 0 where it didn't. */
+const Cause = struct({
+  /** The socket's error (sk_err), or that of the call. */
+  error: s32,
+  /** An error that was heard of and not acted upon (sk_err_soft). */
+  softError: s32,
+  /** Segments of TCP that the socket got, and sent. */
+  segmentsIn: u32,
+  segmentsOut: u32,
+  /** Of what belongs to the descriptor (SS_*). This and the next are read where there is no error, and 0 elsewhere. */
+  socketState: u32,
+  /** The exit_code of the task that closed the socket, if it is exiting. */
+  exitCode: u32,
+});
+
+/** With the addresses of the families that are traced, and the end as far as it is wanted and known. */
+export type Answer = ReturnType<typeof answer> & {
+  v4: TOptional<typeof V4>;
+  v6: TOptional<typeof V6>;
+  ended: TOptional<typeof Ended>;
+  cause: TOptional<typeof Cause>;
+};
+/** An answered connect, or one that has ended otherwise. */
 export type ConnectEvent = Static<StructSchema<Answer>>;
 
 /** The families that are traced. */
@@ -46,8 +74,17 @@ export interface Families {
   readonly only?: number;
 }
 
-/** The event of a tool, with `ports` from a socket or from the tracepoint's record. */
-export function eventOf({ v4, v6 }: Families, ports: 'socket' | 'record'): StructSchema<Answer> {
-  const shape = answer(ports === 'record' ? u16 : u16be);
-  return struct({ ...shape, ...(v4 && { v4: V4 }), ...(v6 && { v6: V6 }) } as Answer);
+/** The event of a tool that reads a socket, or the tracepoint's record; with how the attempt ended where `ended` says so. */
+export function eventOf(
+  { v4, v6 }: Families,
+  from: 'socket' | 'record',
+  ended: boolean,
+): StructSchema<Answer> {
+  return struct({
+    ...answer(from === 'record' ? u16 : u16be),
+    ...(v4 && { v4: V4 }),
+    ...(v6 && { v6: V6 }),
+    ...(ended && { ended: Ended }),
+    ...(ended && from === 'socket' && { cause: Cause }),
+  } as Answer);
 }

@@ -2,43 +2,86 @@
  * By functions of the kernel. The first argument of each of them is the socket.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
-import type { fentry, kprobe } from '../../asm/hooks.ts';
+import { fentry, kprobe } from '../../asm/hooks.ts';
 import { u64 } from '../../asm/layout.ts';
+import type { MapSpec } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
 import type { Attempts } from './attempts.ts';
+import { callsOf } from './calls.ts';
+import { lookAtEnd } from './endings.ts';
 import type { Families } from './events.ts';
-import { AF_INET, TCP_SYN_SENT } from './kernel.ts';
+import { AF_INET, TCP_SYN_RECV, TCP_SYN_SENT } from './kernel.ts';
+import type { Options } from './options.ts';
 import { fromSocket, pathsOf } from './sockets.ts';
 
-/** The programs, what clears the table before what fills it. `at` is the hook that they are attached by. */
+/** Programs in the order in which they are attached: what clears the table before what fills it. */
+export interface Attached {
+  readonly programs: readonly ProgramSpec[];
+  /** Maps besides those of the attempts. */
+  readonly maps: readonly MapSpec[];
+}
+
+/** The programs of `kprobe` or `fentry`: the answered connects, or every end, as the options say. */
 export function byFunctions(
+  way: 'kprobe' | 'fentry',
+  { outcome }: Options,
   attempts: Attempts,
   families: Families,
-  at: typeof kprobe | typeof fentry,
   target: Target,
-): ProgramSpec[] {
-  const onConnect = (b: Builder) => attempts.begin(b, b.stack(u64, b.arg(0)));
-
-  const onPacket = (b: Builder) => {
-    b.keep(b.context);
-    const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const sock = sk.fields(pathsOf(families));
-    b.if(sock.state.ne(TCP_SYN_SENT), () => b.exit());
-    attempts.end(b, b.stack(u64, sk.value), (skip) => {
-      if (families.only === AF_INET) b.if(sock.family.ne(AF_INET), skip); // tcp_v4_connect connects mapped addresses too
-      return fromSocket(b, sock);
-    });
-  };
-
+): Attached {
+  const at = { kprobe, fentry }[way];
+  const paths = pathsOf(families);
   const onDestroy = (b: Builder) => {
     b.delete(attempts.table, b.arg(0));
   };
+  const destroy = at('tcp_v4_destroy_sock', target, onDestroy, { name: 'tcp_destroy' });
 
-  return [
-    at('tcp_v4_destroy_sock', target, onDestroy, { name: 'tcp_destroy' }),
-    at('tcp_rcv_state_process', target, onPacket, { name: 'tcp_rcv_state' }),
-    ...(families.v4 ? [at('tcp_v4_connect', target, onConnect)] : []),
-    ...(families.v6 ? [at('tcp_v6_connect', target, onConnect, { optional: families.v4 })] : []),
+  if (!outcome) {
+    const onConnect = (b: Builder) => attempts.begin(b, b.stack(u64, b.arg(0)));
+    const onPacket = (b: Builder) => {
+      b.keep(b.context);
+      const sk = b.kernel('sock', b.keep(b.arg(0)));
+      const sock = sk.fields(paths);
+      b.if(sock.state.ne(TCP_SYN_SENT), () => b.exit());
+      attempts.end(b, b.stack(u64, sk.value), (skip) => {
+        if (families.only === AF_INET) b.if(sock.family.ne(AF_INET), skip); // tcp_v4_connect connects mapped addresses too
+        return fromSocket(b, sock);
+      });
+    };
+    return {
+      programs: [
+        destroy,
+        at('tcp_rcv_state_process', target, onPacket, { name: 'tcp_rcv_state' }),
+        ...(families.v4 ? [at('tcp_v4_connect', target, onConnect)] : []),
+        ...(families.v6 ? [at('tcp_v6_connect', target, onConnect, { optional: families.v4 })] : []),
+      ],
+      maps: [],
+    };
+  }
+
+  // tcp_set_state(sk, newstate), which takes the socket out of its state only then.
+  const onNewState = (b: Builder) => {
+    b.keep(b.context);
+    const state = () => b.arg(1).get().asSigned(32);
+    for (const connecting of [TCP_SYN_SENT, TCP_SYN_RECV]) b.if(state().eq(connecting), () => b.exit());
+    const sk = b.kernel('sock', b.keep(b.arg(0)));
+    const sock = sk.fields(paths);
+    b.if(sock.state.ne(TCP_SYN_SENT), () => b.if(sock.state.ne(TCP_SYN_RECV), () => b.exit()));
+    const look = lookAtEnd(b, outcome, { sk, state }, () => fromSocket(b, sock));
+    attempts.end(b, b.stack(u64, sk.value), look);
+  };
+  const calls = [
+    ...(families.v4 ? [callsOf(attempts, families, way, target, 4)] : []),
+    ...(families.v6 ? [callsOf(attempts, families, way, target, 6)] : []),
   ];
+  return {
+    programs: [
+      destroy,
+      at('tcp_set_state', target, onNewState),
+      ...calls.map(({ exit }) => exit),
+      ...calls.map(({ entry }) => entry),
+    ],
+    maps: calls.flatMap(({ maps }) => maps),
+  };
 }

@@ -18,6 +18,11 @@ export interface Options {
   readonly minNs?: number;
   /** Whether the events' local port is wanted; it is one more read where the kernel is watched as a tracepoint. */
   readonly localPort?: boolean;
+  /**
+   * Every connect when it ends, answered or not, with what the kernel knows of its end: all of them, or only the failures. If not given,
+   * only those that were answered, without.
+   */
+  readonly outcome?: 'all' | 'failures';
   /** Connects in flight that there is room for; 10,240 if not given. */
   readonly maxAttempts?: number;
 }

@@ -2,17 +2,27 @@
  * By the tracepoint, which tells when a socket enters SYN_SENT and when it leaves it.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
+import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
 import { u64 } from '../../asm/layout.ts';
-import type { Attempts } from './attempts.ts';
+import type { Attempts, Look } from './attempts.ts';
+import { lookAtEnd } from './endings.ts';
 import type { Families } from './events.ts';
-import { ECONNREFUSED, IPPROTO_TCP, TCP_CLOSE, TCP_SYN_SENT } from './kernel.ts';
+import {
+  ECONNREFUSED,
+  IPPROTO_TCP,
+  TCP_CLOSE,
+  TCP_ESTABLISHED,
+  TCP_SYN_RECV,
+  TCP_SYN_SENT,
+} from './kernel.ts';
+import type { Options } from './options.ts';
 import { fromSocket, pathsOf } from './sockets.ts';
 
 /** The tracepoint, whose format a target needs for the programs of `trace_event`. */
 export const TRACEPOINT = { category: 'sock', name: 'inet_sock_set_state' } as const;
 
-/** By its arguments: inet_sock_set_state(sk, oldstate, newstate). `localPort` is whether the event's is wanted. */
-export function onState(attempts: Attempts, families: Families, localPort = false) {
+/** By its arguments: inet_sock_set_state(sk, oldstate, newstate). */
+export function onState({ localPort, outcome }: Options, attempts: Attempts, families: Families) {
   const paths = pathsOf(families);
 
   const onSynSent = (b: Builder) => {
@@ -23,17 +33,27 @@ export function onState(attempts: Attempts, families: Families, localPort = fals
     b.exit();
   };
 
+  /** Takes addresses and ports from a socket that may be closed already: its local port is elsewhere then. */
+  const fill = (b: Builder, sk: KernelPointer) => {
+    const { sport } = localPort || outcome ? sk.cast('inet_sock').fields({ sport: 'inet_sport' }) : {};
+    return fromSocket(b, sk.fields(paths), sport);
+  };
+
   return (b: Builder) => {
     b.if(b.arg(2).eq(TCP_SYN_SENT), () => onSynSent(b));
+    if (outcome) b.if(b.arg(2).eq(TCP_SYN_RECV), () => b.exit());
     const old = b.value(b.arg(1));
-    b.if(old.ne(TCP_SYN_SENT), () => b.exit(old)); // any value will do, and this one is at hand
+    const notConnecting = () => b.exit(old); // any value will do, and this one is at hand
+    b.if(old.ne(TCP_SYN_SENT), outcome ? () => b.if(old.ne(TCP_SYN_RECV), notConnecting) : notConnecting);
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
-    attempts.end(b, b.stack(u64, sk.value), (skip) => {
+    const onlyAnswered: Look = (skip) => {
       b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), skip));
-      const { sport } = localPort ? sk.cast('inet_sock').fields({ sport: 'inet_sport' }) : {};
-      return fromSocket(b, sk.fields(paths), sport);
-    });
+      return fill(b, sk);
+    };
+    const state = () => b.arg(2).get().asSigned(32);
+    const look = outcome ? lookAtEnd(b, outcome, { sk, state }, () => fill(b, sk)) : onlyAnswered;
+    attempts.end(b, b.stack(u64, sk.value), look);
   };
 }
 
@@ -41,7 +61,7 @@ export function onState(attempts: Attempts, families: Families, localPort = fals
  * By its record, which has no error of the socket: a connect that was refused looks like one that was given up, and only those
  * that were accepted are shown.
  */
-export function onRecord(attempts: Attempts, families: Families) {
+export function onRecord({ outcome }: Options, attempts: Attempts, families: Families) {
   return (b: Builder) => {
     b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
       b.if(b.field('protocol').ne(IPPROTO_TCP), () => b.exit());
@@ -49,11 +69,21 @@ export function onRecord(attempts: Attempts, families: Families) {
       attempts.begin(b, b.stack(u64, b.field('skaddr')));
       b.exit();
     });
-    b.if(b.field('oldstate').ne(TCP_SYN_SENT), () => b.exit());
+    if (outcome) b.if(b.field('newstate').eq(TCP_SYN_RECV), () => b.exit());
+    const notConnecting = () => b.exit();
+    b.if(
+      b.field('oldstate').ne(TCP_SYN_SENT),
+      outcome ? () => b.if(b.field('oldstate').ne(TCP_SYN_RECV), notConnecting) : notConnecting,
+    );
     b.keep(b.context);
     attempts.end(b, b.stack(u64, b.field('skaddr')), (skip) => {
-      b.if(b.field('newstate').eq(TCP_CLOSE), skip);
+      if (!outcome) b.if(b.field('newstate').eq(TCP_CLOSE), skip);
+      if (outcome === 'failures') b.if(b.field('newstate').eq(TCP_ESTABLISHED), skip);
       return (event) => {
+        if (outcome) {
+          event.ended.state.set(b.field('newstate'));
+          event.ended.retransmits.set(0);
+        }
         event.ports.remote.set(b.field('dport'));
         event.ports.local.set(b.field('sport'));
         event.family.set(b.field('family'));
