@@ -28,6 +28,8 @@ export interface Settings {
   readonly family?: 4 | 6;
   /** Least latency, ns. */
   readonly minNs?: number;
+  /** Every connect when it ends, with what became of it, or only those that fail. */
+  readonly outcome?: 'all' | 'failures';
   readonly probe: Probe;
   /** The file with the kernel's types; its own if not given. */
   readonly btf?: string;
@@ -40,7 +42,7 @@ export interface Settings {
 /** What is to be done, and for all but `trace` nothing is left to do: `text` is for stdout (status 0) or stderr. */
 export type Request =
   | { readonly action: 'trace'; readonly settings: Settings }
-  | { readonly action: 'schema' }
+  | { readonly action: 'schema'; readonly outcome: boolean }
   | { readonly action: 'say'; readonly text: string; readonly status: 0 | 2 };
 
 interface Flags {
@@ -49,6 +51,8 @@ interface Flags {
   lport?: true;
   ipv4?: true;
   ipv6?: true;
+  outcome?: true;
+  failed?: true;
   verbose?: true;
   json?: true;
   jsonSchema?: true;
@@ -64,6 +68,7 @@ Examples:
   tcpconnlat -t 10           those of 10 ms and more, with the time of the answer
   tcpconnlat -p 181 -L       those of process 181, with the local port
   tcpconnlat -6 --json       IPv6 only, one JSON object a line
+  tcpconnlat --failed        connects that fail, and how
   tcpconnlat -v --dry-run    show the programs, load nothing (needs no root)`;
 
 /** Reads the arguments that follow the command's name. */
@@ -84,8 +89,9 @@ export function readArguments(args: readonly string[], version: string): Request
     return { action: 'say', text: said.join('') + usage, status };
   }
   const flags = command.opts<Flags>();
-  if (flags.jsonSchema) return { action: 'schema' };
-  return { action: 'trace', settings: settingsOf(flags, command.processedArgs[0] as number | undefined) };
+  const settings = settingsOf(flags, command.processedArgs[0] as number | undefined);
+  if (flags.jsonSchema) return { action: 'schema', outcome: settings.outcome !== undefined };
+  return { action: 'trace', settings };
 }
 
 function settingsOf(flags: Flags, minNs: number | undefined): Settings {
@@ -96,6 +102,7 @@ function settingsOf(flags: Flags, minNs: number | undefined): Settings {
     pid: flags.pid,
     family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,
     minNs,
+    outcome: flags.failed ? 'failures' : flags.outcome && 'all',
     probe: flags.probe,
     btf: flags.btf,
     pages: flags.pages,
@@ -114,6 +121,8 @@ function build(version: string, say: (text: string) => void): Command {
     .option('-L, --lport', 'add a column with the local port')
     .addOption(new Option('-4, --ipv4', 'only IPv4').conflicts('ipv6'))
     .addOption(new Option('-6, --ipv6', 'only IPv6, IPv4-mapped addresses included').conflicts('ipv4'))
+    .option('--outcome', 'print every connect when it ends, answered or not, and what became of it')
+    .option('--failed', 'as --outcome, only those that failed')
     .option('-v, --verbose', 'print the programs, and how they are attached, before tracing')
     .option('--json', 'print one JSON object a line')
     .option('--json-schema', 'print the JSON Schema of those objects, and exit')

@@ -20,6 +20,10 @@ const LPORT: Column = { title: 'LPORT', width: 6, text: ({ lport }) => String(lp
 const DADDR: Column = { title: 'DADDR', width: 16, text: ({ daddr }) => daddr, grows: true };
 const DPORT: Column = { title: 'DPORT', width: 5, text: ({ dport }) => String(dport) };
 const LAT: Column = { title: 'LAT(ms)', width: 0, text: ({ lat_ms }) => lat_ms.toFixed(2) };
+/** With something behind it. */
+const LAT_BEFORE: Column = { ...LAT, width: 9 };
+const RETR: Column = { title: 'RETR', width: 4, text: ({ retransmits }) => String(retransmits ?? '-') };
+const RESULT: Column = { title: 'RESULT', width: 0, text: ({ result = '' }) => result };
 
 /** The header and the lines of one run. */
 export interface Table {
@@ -30,7 +34,11 @@ export interface Table {
 }
 
 /** The table with the columns that were asked for. */
-export function table(shown: { readonly timestamp: boolean; readonly lport: boolean }): Table {
+export function table(shown: {
+  readonly timestamp: boolean;
+  readonly lport: boolean;
+  readonly outcome?: unknown;
+}): Table {
   const columns = [
     ...(shown.timestamp ? [TIME] : []),
     PID,
@@ -40,7 +48,7 @@ export function table(shown: { readonly timestamp: boolean; readonly lport: bool
     ...(shown.lport ? [LPORT] : []),
     DADDR,
     DPORT,
-    LAT,
+    ...(shown.outcome ? [LAT_BEFORE, RETR, RESULT] : [LAT]),
   ];
   const widths = columns.map(({ width }) => width);
   let outgrown = false;

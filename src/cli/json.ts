@@ -4,6 +4,7 @@
 import {
   Integer,
   Literal,
+  Optional,
   Number as TypeNumber,
   Object as TypeObject,
   String as TypeString,
@@ -11,13 +12,24 @@ import {
 } from '@sinclair/typebox';
 import type { ConnectRecord } from './record.ts';
 
+const OUTCOME = {
+  retransmits: Optional(
+    Integer({ minimum: 0, description: 'how often the SYN was sent again; absent where that is not known' }),
+  ),
+  result: TypeString({
+    description:
+      'established, refused, rejected, timed-out, unreachable, no-port, aborted, killed, failed, or the name of an error',
+  }),
+  errno: Optional(TypeString({ description: 'name of the error, where there is one' })),
+};
+
 /** One object, on a line of its own. */
 export function jsonLine(record: ConnectRecord): string {
   return `${JSON.stringify(record)}\n`;
 }
 
-/** The JSON Schema (draft 2020-12) of a line of `--json`. */
-export function jsonSchema(): object {
+/** The JSON Schema (draft 2020-12) of a line of `--json`, with or without what becomes of a connect. */
+export function jsonSchema({ outcome }: { readonly outcome: boolean }): object {
   const port = (description: string) => Integer({ minimum: 0, maximum: 65_535, description });
   return TypeObject(
     {
@@ -30,10 +42,11 @@ export function jsonSchema(): object {
       daddr: TypeString({ description: 'remote address' }),
       dport: port('remote port'),
       lat_ms: TypeNumber({ minimum: 0, description: 'from the SYN to the answer, in milliseconds' }),
+      ...(outcome && OUTCOME),
     },
     {
       $schema: 'https://json-schema.org/draft/2020-12/schema',
-      title: 'tcpconnlat --json: one answered connect',
+      title: `tcpconnlat --json: one ${outcome ? 'connect that has ended' : 'answered connect'}`,
       additionalProperties: false,
     },
   );

@@ -33,7 +33,7 @@ async function main(): Promise<number> {
     return request.status;
   }
   if (request.action === 'schema') {
-    process.stdout.write(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
+    process.stdout.write(`${JSON.stringify(jsonSchema(request), undefined, 2)}\n`);
     return 0;
   }
   try {

@@ -5,7 +5,7 @@ import { writeSync } from 'node:fs';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
-import type { ConnectEvent } from '../programs/tcpconnlat.ts';
+import type { BlindSpot, ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Settings } from './arguments.ts';
 import { table } from './columns.ts';
 import { jsonLine } from './json.ts';
@@ -19,9 +19,18 @@ import { type Failure, firstWay, type Programs } from './ways.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-const ONLY_ACCEPTED =
-  "refused connects are not shown: the tracepoint's record doesn't tell them from those that are given up. " +
-  "Other ways do (--probe), given the kernel's types (--btf FILE)";
+/** What is said of what a way of watching doesn't see. */
+const BLIND: Record<BlindSpot, string> = {
+  refused:
+    "refused connects are not shown: the tracepoint's record doesn't tell them from those that are given up. " +
+    "Other ways do (--probe), given the kernel's types (--btf FILE)",
+  errors:
+    "why connects fail is not known: the tracepoint's record doesn't have the socket's error. " +
+    "Other ways do (--probe), given the kernel's types (--btf FILE)",
+  unrouted:
+    'connects that find no route are not seen by the tracepoint, since their sockets never change state. ' +
+    'Kprobes see them (--probe kprobe), where the kernel has them',
+};
 
 /** A line on stderr. Nobody is told where that can't be written. */
 export function complain(text: string): void {
@@ -91,7 +100,7 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
     };
     for (const { program, reason } of session.leftOut)
       complain(`${program.name} is left out: ${reason.message}`);
-    if (!programs.showsRefused) complain(ONLY_ACCEPTED);
+    for (const spot of programs.blindSpots) complain(BLIND[spot]);
     if (settings.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
     show.header();
     const error = await ended;

@@ -81,13 +81,13 @@ export function firstWay<T>(
 }
 
 function programsFor(way: Way, settings: Settings, kernel: Kernel, target: Target): Programs {
-  const { pid, family, minNs, lport, json } = settings;
+  const { pid, family, minNs, lport, json, outcome } = settings;
   const error = way === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
   if (error) throw error;
   const { category, name } = TRACEPOINT;
   const formats = way === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
   return namingFile(settings.btf, () =>
-    tcpconnlat({ way, pid, family, minNs, localPort: lport || json }, { ...target, formats }),
+    tcpconnlat({ way, pid, family, minNs, localPort: lport || json, outcome }, { ...target, formats }),
   );
 }
 

@@ -62,13 +62,18 @@ export function tcpconnlat(options: Options, target: Target) {
     events: attempts.events,
     counters: attempts.counters,
     attempts: attempts.table,
-    /** Whether connects that were refused are shown, besides those that were accepted. */
-    showsRefused: !byRecord || outcome !== undefined,
-    /** Whether it is known why a connect failed. */
-    tellsErrors: !byRecord,
-    /** Whether connects are seen that fail before a SYN is made, for want of a route. */
-    seesUnrouted: outcome !== undefined && (way === 'kprobe' || way === 'fentry'),
+    blindSpots: blindSpots(options),
   };
+}
+
+/** What a way of watching doesn't see: refused connects, why a connect failed, and connects that find no route. */
+export type BlindSpot = 'refused' | 'errors' | 'unrouted';
+
+/** Those that matter for what is asked for. */
+function blindSpots({ way, outcome }: Options): readonly BlindSpot[] {
+  if (!outcome) return way === 'trace_event' ? ['refused'] : [];
+  if (way === 'kprobe' || way === 'fentry') return [];
+  return way === 'trace_event' ? ['errors', 'unrouted'] : ['unrouted'];
 }
 
 function familiesOf({ way, family }: Options, target: Target): Families {

@@ -26,6 +26,7 @@ const DEFAULTS: Settings = {
   pid: undefined,
   family: undefined,
   minNs: undefined,
+  outcome: undefined,
   probe: 'auto',
   btf: undefined,
   pages: DEFAULT_PAGES,
@@ -54,6 +55,9 @@ const accepted: [string, Partial<Settings>][] = [
   ['-v', { verbose: true }],
   ['--verbose', { verbose: true }],
   ['--json', { json: true }],
+  ['--outcome', { outcome: 'all' }],
+  ['--failed', { outcome: 'failures' }],
+  ['--outcome --failed -t 5', { outcome: 'failures', timestamp: true, minNs: 5_000_000 }],
   ['--dry-run', { dryRun: true }],
   ['--probe kprobe', { probe: 'kprobe' }],
   ['--probe fentry', { probe: 'fentry' }],
@@ -140,6 +144,8 @@ for (const flag of ['-h', '--help'])
       ...[
         '--json',
         '--json-schema',
+        '--outcome',
+        '--failed',
         '--probe <way>',
         '--btf <file>',
         '--pages <n>',
@@ -164,8 +170,13 @@ test('--version prints nothing but the version, with status 0', () => {
 });
 
 test('--json-schema asks for the schema, whatever else is there', () => {
-  assert.equal(read('--json-schema'), { action: 'schema' });
-  assert.equal(read('--json', '--json-schema', '-4'), { action: 'schema' });
+  assert.equal(read('--json-schema'), { action: 'schema', outcome: false });
+  assert.equal(read('--json', '--json-schema', '-4'), { action: 'schema', outcome: false });
+});
+
+test('with --outcome or --failed the schema is that of their objects', () => {
+  for (const option of ['--outcome', '--failed'])
+    assert.equal(read('--json-schema', option), { action: 'schema', outcome: true });
 });
 
 test.run();

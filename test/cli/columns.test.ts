@@ -63,6 +63,21 @@ for (const [shown, header, text] of cases)
     assert.is(line({}, shown), `${text}\n`);
   });
 
+test('what becomes of a connect stands behind the plain columns, which stay where they are', () => {
+  const shown = { timestamp: false, lport: true };
+  const plain = table(shown);
+  const outcome = table({ ...shown, outcome: 'all' });
+  const line = outcome.line({ ...RECORD, result: 'timed-out', errno: 'ETIMEDOUT', retransmits: 6 });
+  assert.is(outcome.header(), `${plain.header().trimEnd()}   RETR RESULT\n`);
+  assert.is(line, `${plain.line(RECORD).trimEnd()}     6    timed-out\n`);
+  assert.is(line.indexOf('timed-out'), outcome.header().indexOf('RESULT'));
+});
+
+test('how often a SYN was sent again is a dash where it is not known', () => {
+  const shown = table({ timestamp: false, lport: false, outcome: 'all' });
+  assert.match(shown.line({ ...RECORD, result: 'failed' }), / 13\.84 {5}- {4}failed\n$/);
+});
+
 test('the numbers are rounded to bcc\u2019s digits', () => {
   assert.match(line({ lat_ms: 0 }), / 0\.00\n$/);
   assert.match(line({ lat_ms: 0.005001 }), / 0\.01\n$/);

@@ -21,7 +21,7 @@ function event(changes: Partial<ConnectEvent> = {}): ConnectEvent {
   };
 }
 
-const schema = jsonSchema() as TSchema & { properties: Record<string, object> };
+const schema = jsonSchema({ outcome: false }) as TSchema & { properties: Record<string, object> };
 const parse = (record: ConnectRecord): Record<string, unknown> => JSON.parse(jsonLine(record));
 
 test('an event becomes one line, numbers as numbers, names as the columns in lower case', () => {
@@ -72,6 +72,40 @@ test('the schema has the columns, all of them required, and no others', () => {
   assert.is(schema.$schema, 'https://json-schema.org/draft/2020-12/schema');
   for (const [name, property] of Object.entries(schema.properties))
     assert.ok('description' in property, `${name} is described`);
+});
+
+const ended = { state: 7, retransmits: 2 };
+const cause = { error: 0, softError: 0, segmentsIn: 0, segmentsOut: 1, socketState: 2, exitCode: 0 };
+const outcomes: [string, Partial<ConnectEvent>, string][] = [
+  ['with an error', { ended, cause: { ...cause, error: 110 } }, '2,"result":"timed-out","errno":"ETIMEDOUT"'],
+  ['by an error’s name', { ended, cause: { ...cause, error: 13 } }, '2,"result":"EACCES","errno":"EACCES"'],
+  [
+    'by an unknown number',
+    { ended, cause: { ...cause, error: 999 } },
+    '2,"result":"errno 999","errno":"errno 999"',
+  ],
+  ['without one', { ended, cause }, '2,"result":"aborted"'],
+];
+const outcomeSchema = jsonSchema({ outcome: true }) as typeof schema;
+for (const [what, changes, text] of outcomes)
+  test(`what became of a connect is behind the rest, ${what}, and valid`, () => {
+    const record = recorder()(event(changes));
+    assert.ok(jsonLine(record).endsWith(`"lat_ms":1.234567,"retransmits":${text}}\n`), jsonLine(record));
+    assert.equal([...Value.Errors(outcomeSchema, parse(record))], []);
+    assert.is(Value.Check(schema, parse(record)), false, 'not without being asked for');
+  });
+
+test('where only the state is known, how often the SYN was sent again is not', () => {
+  const record = recorder()(event({ ended }));
+  assert.ok(jsonLine(record).endsWith('"lat_ms":1.234567,"result":"failed"}\n'), jsonLine(record));
+  assert.equal([...Value.Errors(outcomeSchema, parse(record))], []);
+});
+
+test('the schema of outcomes asks for the result, and allows the rest', () => {
+  const added = Object.keys(outcomeSchema.properties).slice(Object.keys(schema.properties).length);
+  assert.equal(added, ['retransmits', 'result', 'errno']);
+  assert.equal(outcomeSchema.required, [...(schema.required as string[]), 'result']);
+  assert.match(String(outcomeSchema.title), /connect that has ended/);
 });
 
 const wrong: [string, Record<string, unknown>][] = [

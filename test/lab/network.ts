@@ -15,6 +15,12 @@ const HARDWARE = { near: '02:00:00:00:00:01', far: '02:00:00:00:00:02' } as cons
 const OTHER = { near: 'far', far: 'near' } as const;
 const DEVICE = 'link0';
 
+/** Runs a command in the network of a process, and gives what it printed. */
+export async function inNetworkOf({ pid }: Peer, ...command: readonly string[]): Promise<string> {
+  const { stdout } = await run('nsenter', ['--net', '--target', String(pid), ...command]);
+  return stdout;
+}
+
 /** A link; it goes with the processes whose namespaces it joins. */
 export class Link {
   readonly #ends: Record<End, Peer>;
@@ -41,7 +47,7 @@ export class Link {
    * no words.
    */
   async shape(end: End, ...netem: readonly string[]): Promise<void> {
-    await this.#in(
+    await this.in(
       end,
       'tc',
       'qdisc',
@@ -56,17 +62,22 @@ export class Link {
 
   /** Packets that an end's netem has dropped since it was shaped so. */
   async dropped(end: End): Promise<number> {
-    const text = await this.#in(end, 'tc', '-s', 'qdisc', 'show', 'dev', DEVICE);
+    const text = await this.in(end, 'tc', '-s', 'qdisc', 'show', 'dev', DEVICE);
     return Number(/\(dropped (\d+)/.exec(text)?.[1] ?? Number.NaN);
   }
 
   /** How often an end sends a SYN again before it gives up, over both families: once is three seconds. */
   async retries(end: End, count: number): Promise<void> {
-    await this.#in(end, 'sysctl', '-qw', `net.ipv4.tcp_syn_retries=${count}`);
+    await this.in(end, 'sysctl', '-qw', `net.ipv4.tcp_syn_retries=${count}`);
+  }
+
+  /** Runs a command in the network of an end, and gives what it printed. */
+  in(end: End, ...command: readonly string[]): Promise<string> {
+    return inNetworkOf(this.#ends[end], ...command);
   }
 
   async #setUp(end: End): Promise<void> {
-    const ip = (...args: readonly string[]) => this.#in(end, 'ip', ...args);
+    const ip = (...args: readonly string[]) => this.in(end, 'ip', ...args);
     const other = OTHER[end];
     await ip('link', 'set', 'lo', 'up');
     await ip('link', 'set', DEVICE, 'address', HARDWARE[end], 'up');
@@ -75,10 +86,5 @@ export class Link {
     // Else the first connect would also wait for the neighbour to be found, over a link that may be slow or lossy.
     for (const address of Object.values(ADDRESSES[other]))
       await ip('neighbour', 'add', address, 'lladdr', HARDWARE[other], 'dev', DEVICE, 'nud', 'permanent');
-  }
-
-  async #in(end: End, ...command: readonly string[]): Promise<string> {
-    const { stdout } = await run('nsenter', ['--net', '--target', String(this.#ends[end].pid), ...command]);
-    return stdout;
   }
 }

@@ -2,6 +2,7 @@
  * A process that makes sockets the way C does, one call after the other, as it is told to: blocking connects, other protocols, a
  * backlog of 0, sockets that stay open. Node's own do none of that. Started by `Peer` in connects.ts.
  */
+import { closeSync, openSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import type * as Koffi from 'koffi';
@@ -19,6 +20,10 @@ export interface Kind {
   readonly nonBlocking?: boolean;
   /** Whether it gets a local port before it connects. */
   readonly bound?: boolean;
+  /** How often its SYN is sent again. */
+  readonly synRetries?: number;
+  /** Where it is bound, also where other sockets are. */
+  readonly source?: Endpoint;
   /** The socket that is to connect, instead of a new one. */
   readonly fd?: number;
 }
@@ -37,12 +42,18 @@ export interface Connected {
   readonly boundPort: number;
 }
 
+const AF_UNSPEC = 0;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const TYPES = { stream: 1, dgram: 2, raw: 3 } as const;
 const SOCK_NONBLOCK = 0x800;
 const SOCK_CLOEXEC = 0x80000;
 const CLONE_NEWNET = 0x40000000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const IPPROTO_TCP = 6;
+const TCP_SYNCNT = 7;
+const SHUT_RDWR = 2;
 
 const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
 const libc = koffi.load(null);
@@ -53,7 +64,10 @@ const listen = libc.func('int listen(int fd, int backlog)');
 const accept = libc.func('int accept(int fd, void *address, void *length)');
 const getsockname = libc.func('int getsockname(int fd, void *address, void *length)');
 const close = libc.func('int close(int fd)');
+const shutdown = libc.func('int shutdown(int fd, int how)');
+const setsockopt = libc.func('int setsockopt(int fd, int level, int name, void *value, int length)');
 const unshare = libc.func('int unshare(int flags)');
+const setns = libc.func('int setns(int fd, int type)');
 
 /** The name of errno. */
 function lastError(): string {
@@ -98,6 +112,10 @@ function open({ address }: Endpoint, { type = 'stream', protocol = 0, nonBlockin
   return check(socket(address.includes(':') ? AF_INET6 : AF_INET, flags, protocol), 'socket');
 }
 
+function set(fd: number, level: number, option: number, value: number): void {
+  check(setsockopt(fd, level, option, new Int32Array([value]), 4), 'setsockopt');
+}
+
 function bindTo(fd: number, endpoint: Endpoint): void {
   const address = sockaddr(endpoint);
   check(bind(fd, address, address.length), 'bind');
@@ -115,6 +133,11 @@ const operations = {
   connect(to: Endpoint, kind: Kind = {}): Connected {
     const fd = kind.fd ?? open(to, kind);
     if (kind.bound) bindTo(fd, { address: to.address, port: 0 });
+    if (kind.synRetries) set(fd, IPPROTO_TCP, TCP_SYNCNT, kind.synRetries);
+    if (kind.source) {
+      set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+      bindTo(fd, kind.source);
+    }
     const boundPort = kind.bound ? portOf(fd) : 0;
     const address = sockaddr(to);
     const begin = now();
@@ -145,6 +168,26 @@ const operations = {
   },
   close(...fds: number[]): void {
     for (const fd of fds) check(close(fd), 'close');
+  },
+  /** Gives up what a socket is connecting to, and keeps it. */
+  shutdown(fd: number): void {
+    check(shutdown(fd, SHUT_RDWR), 'shutdown');
+  },
+  /** So does this, by connecting it to nothing. */
+  disconnect(fd: number): void {
+    const nothing = Buffer.alloc(16);
+    nothing.writeUInt16LE(AF_UNSPEC, 0);
+    check(connect(fd, nothing, nothing.length), 'connect');
+  },
+  /** Ends this process in good order, with sockets open. */
+  exit(): void {
+    process.exit(0);
+  },
+  /** Goes to the network of another process. */
+  enterNetwork(pid: number): void {
+    const fd = openSync(`/proc/${pid}/ns/net`, 'r');
+    check(setns(fd, CLONE_NEWNET), 'setns');
+    closeSync(fd);
   },
   /** Goes to a network of its own, which has no routes. */
   leaveNetwork(): void {

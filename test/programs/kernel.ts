@@ -19,12 +19,22 @@ export const At = {
   v6Remote: 56,
   v6Local: 72,
   err: 284,
+  socket: 288,
+  errSoft: 372,
   protocol: 532,
   sport: 814,
+  segsOut: 1536,
+  segsIn: 1760,
+  totalRetrans: 2200,
+  taskFlags: 44,
+  taskExitCode: 1164,
 } as const;
 
 /** What is traced by functions. */
-const FUNCTIONS = ['tcp_v4_connect', 'tcp_v6_connect', 'tcp_rcv_state_process', 'tcp_v4_destroy_sock'];
+const FUNCTIONS = [
+  ...['tcp_v4_connect', 'tcp_v6_connect', 'tcp_rcv_state_process', 'tcp_v4_destroy_sock'],
+  'tcp_set_state',
+];
 
 export interface Variations {
   /** Whether sockets have addresses of IPv6 (CONFIG_IPV6). */
@@ -65,18 +75,41 @@ export function socketBlob({
     member('skc_state', w.volatile(u8), At.state),
     ...(ipv6 ? v6 : []),
   ]);
+  const socket = w.struct('socket', 128, [
+    member('state', w.enum('socket_state', 4, { SS_UNCONNECTED: 1 }), 0),
+  ]);
   const protocol = bitField
     ? { name: 'sk_protocol', type: u32, bits: At.protocol * 8 + 8, size: 8 }
     : member('sk_protocol', u16, At.protocol);
   const sock = w.struct(
     'sock',
     784,
-    [member('__sk_common', common, 0), member('sk_err', s32, At.err), protocol],
+    [
+      member('__sk_common', common, 0),
+      member('sk_err', s32, At.err),
+      member('sk_socket', w.pointer(socket), At.socket),
+      member('sk_err_soft', s32, At.errSoft),
+      protocol,
+    ],
     bitField,
   );
   w.struct('inet_sock', 1016, [member('sk', sock, 0), member('inet_sport', u16, At.sport)]);
+  w.struct('tcp_sock', 2304, [
+    member('segs_out', u32, At.segsOut),
+    member('segs_in', u32, At.segsIn),
+    member('total_retrans', u32, At.totalRetrans),
+  ]);
+  w.struct('task_struct', 3264, [
+    member('flags', u32, At.taskFlags),
+    member('exit_code', s32, At.taskExitCode),
+  ]);
+  const in4 = w.struct('in_addr', 4, [member('s_addr', u32, 0)]);
+  w.struct('sockaddr_in', 16, [member('sin_port', u16, 2), member('sin_addr', in4, 4)]);
+  w.struct('sockaddr_in6', 28, [member('sin6_port', u16, 2), member('sin6_addr', in6, 8)]);
+  const sockaddr = w.struct('sockaddr', 16, [member('sa_family', u16, 0)]);
   const takesSocket = w.prototype(s32, { sk: w.pointer(sock) });
-  for (const name of functions) w.func(name, takesSocket);
+  const connects = w.prototype(s32, { sk: w.pointer(sock), uaddr: w.pointer(sockaddr), addr_len: s32 });
+  for (const name of functions) w.func(name, name.endsWith('_connect') ? connects : takesSocket);
   if (tracepoint)
     w.typedef(
       'btf_trace_inet_sock_set_state',

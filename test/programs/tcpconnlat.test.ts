@@ -43,6 +43,7 @@ const OPTIONS = {
   family4: { family: 4 },
   family6: { family: 6 },
   localPort: { localPort: true },
+  outcome: { outcome: 'all' },
 } as const satisfies Record<string, Partial<Options>>;
 
 for (const way of WAYS) {
@@ -215,8 +216,9 @@ test('trace_event: needs the record\u2019s format, and no types', () => {
 });
 
 test('trace_event: only what was accepted is shown, and it says so', () => {
-  const shows = WAYS.filter((way) => tcpconnlat({ way }, x64).showsRefused);
-  assert.equal(shows, BY_TYPES);
+  const blind = WAYS.filter((way) => tcpconnlat({ way }, x64).blindSpots.length > 0);
+  assert.equal(blind, ['trace_event']);
+  assert.equal(tcpconnlat({ way: 'trace_event' }, x64).blindSpots, ['refused']);
   assert.match(
     text({ way: 'trace_event' }).join('\n'),
     /\(r6 \+20\)\n\(\w\w\) if [rw]\d == 0x7 goto/,
@@ -230,12 +232,63 @@ test('trace_event: the ports are those of the record, in the machine\u2019s byte
   assert.equal(sent, { remote: 80, local: 0x1234 });
 });
 
+// --- outcomes ------------------------------------------------------------------------------------
+
+for (const way of WAYS) {
+  test(`${way}: the end of a connect is part of the event where it is asked for`, () => {
+    const names = (options: Partial<Options>) =>
+      Object.keys(tcpconnlat({ way, ...options }, x64).events.schema.properties);
+    const added = way === 'trace_event' ? ['ended'] : ['ended', 'cause'];
+    assert.equal(names(OPTIONS.outcome), [...names({}), ...added]);
+  });
+
+  test(`${way}: that only failures are wanted is decided in the kernel, by the new state`, () => {
+    const states = (outcome: Options['outcome']) =>
+      text({ way, outcome }).filter((line) => /^\(\w\w\) if [rw]\d [!=]= 0x1 goto/.test(line)).length;
+    assert.is(states('failures') - states('all'), 1);
+    assert.is(text({ way, outcome: 'failures' }).length - text({ way, outcome: 'all' }).length, 2);
+  });
+
+  test(`${way}: what it cannot see of the ends of connects is told`, () => {
+    const blind = tcpconnlat({ way, outcome: 'all' }, x64).blindSpots;
+    const expected = BY_FUNCTION.includes(way) ? [] : ['unrouted'];
+    assert.equal(blind, way === 'trace_event' ? ['errors', ...expected] : expected);
+  });
+}
+
+for (const [way, entry, exit] of [
+  ['kprobe', 'kprobe', 'kretprobe'],
+  ['fentry', 'fentry', 'fexit'],
+] as const)
+  test(`${way}: an end is a new state, or the return of a call that failed; that is attached before what begins`, () => {
+    const kinds = (family?: 4 | 6) =>
+      tcpconnlat({ way, family, outcome: 'all' }, x64).programs.map(({ name, attachment, optional }) => [
+        name,
+        attachment.kind,
+        'symbol' in attachment && attachment.symbol,
+        optional,
+      ]);
+    const connect = (family: 4 | 6, optional: boolean) => [
+      [`tcp_v${family}_return`, exit, `tcp_v${family}_connect`, optional],
+      [`tcp_v${family}_connect`, entry, `tcp_v${family}_connect`, optional],
+    ];
+    const [[return4, connect4], [return6, connect6]] = [connect(4, false), connect(6, true)];
+    const always = [
+      ['tcp_destroy', entry, 'tcp_v4_destroy_sock', false],
+      ['tcp_set_state', entry, 'tcp_set_state', false],
+    ];
+    assert.equal(kinds(), [...always, return4, return6, connect4, connect6]);
+    assert.equal(kinds(4), [...always, return4, connect4]);
+    assert.equal(kinds(6), [...always, ...connect(6, false)]);
+  });
+
 // --- listings ------------------------------------------------------------------------------------
 
 const EVERYTHING = { pid: 4242, minNs: 1_500_000, localPort: true } as const;
 const listings: [string, Options][] = [
   ...WAYS.map((way): [string, Options] => [`${way}.txt`, { way }]),
   ...WAYS.map((way): [string, Options] => [`${way}-p-L-4-min.txt`, { way, family: 4, ...EVERYTHING }]),
+  ...WAYS.map((way): [string, Options] => [`${way}-outcome.txt`, { way, ...OPTIONS.outcome }]),
 ];
 for (const [file, options] of listings)
   test(`the programs are those of golden/${file}`, () => {
