@@ -4,9 +4,12 @@
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import type { ConnectRecord } from '../../src/cli/record.ts';
+import type { Way } from '../../src/programs/tcpconnlat.ts';
 import { FAR, inNetworkOf, Link } from '../lab/network.ts';
 import { IPPROTO_MPTCP, loopback, noMptcp, Peer, until } from './connects.ts';
 import type { Endpoint, Kind } from './sockets.ts';
+import { type Watch, watch } from './watch.ts';
 
 /** What a tracer should show of a connect. */
 export interface Expected {
@@ -381,3 +384,49 @@ export const CASES: readonly Case[] = [
   unrouted('a route of the kind prohibit', NOWHERE.prohibit, 'EACCES', 4005),
   unrouted('a route of the kind blackhole', NOWHERE.blackhole, 'EINVAL', 4006),
 ];
+
+/** What the programs of a way say of a case, as far as they see it. */
+export function expectedBy(way: Way, { expected, byRecord, unrouted }: Case): Expected | undefined {
+  if (unrouted && way !== 'kprobe' && way !== 'fentry') return undefined;
+  if (way !== 'trace_event' || expected.result === 'established') return expected;
+  return byRecord ?? { result: 'failed' };
+}
+
+/** All that can be made here, made once, and what each way has seen of it. */
+export interface Observed {
+  readonly made: ReadonlyMap<Case, Made>;
+  /** What a way says of a case when it is asked for all ends, or for failures: every line that there is. */
+  seen(way: Way, outcome: 'all' | 'failures', of: Case): readonly ConnectRecord[];
+  /** What a way has counted and not shown. */
+  losses(way: Way): number;
+}
+
+/** Makes all connects while they are watched in these ways at the same time. */
+export async function observe(ways: readonly Way[]): Promise<Observed> {
+  const stage = await Stage.open();
+  const watches = new Map<string, Watch>();
+  try {
+    for (const way of ways)
+      for (const outcome of ['all', 'failures'] as const)
+        watches.set(`${way} ${outcome}`, watch({ way, outcome, localPort: true }));
+    const made = new Map<Case, Made>();
+    for (const each of CASES) if (!each.skip) made.set(each, await each.make(stage));
+    const seen: Observed['seen'] = (way, outcome, of) => {
+      const { pid, to } = made.get(of) ?? { pid: 0, to: loopback(0) };
+      const records = watches.get(`${way} ${outcome}`)?.records ?? [];
+      return records.filter(
+        (record) => record.pid === pid && record.dport === to.port && record.daddr === to.address,
+      );
+    };
+    const whole = () =>
+      ways.every((way) =>
+        [...made.keys()].every((each) => !expectedBy(way, each) || seen(way, 'all', each).length > 0),
+      );
+    await until('the ends of all connects', whole).catch(() => {}); // what is missing then is for others to say
+    const losses = new Map(ways.map((way) => [way, watches.get(`${way} all`)?.losses() ?? 0]));
+    return { made, seen, losses: (way) => losses.get(way) ?? 0 };
+  } finally {
+    for (const each of watches.values()) each.close();
+    await stage.close();
+  }
+}
