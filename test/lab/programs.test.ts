@@ -79,6 +79,8 @@ const OPTIONS: readonly Omit<Options, 'way'>[] = [
   { pid: 1, minNs: 1_500_000, localPort: true },
   { family: 4, localPort: true },
   { family: 6, minNs: 2 ** 45 },
+  { outcome: 'all' },
+  { outcome: 'failures', pid: 1, minNs: 1_500_000 },
 ];
 
 for (const way of WAYS) {

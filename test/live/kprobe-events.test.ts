@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { tracefsRoot } from '../../src/loader/tracefs.ts';
 import { needsRoot, suite } from '../harness.ts';
-import { connectHere, noIPv6, Server, until } from './connects.ts';
+import { connectHere, NOWHERE, noIPv6, Peer, Server, until } from './connects.ts';
 import { here, Tracer } from './tracer.ts';
 
 const test = suite('live/kprobe-events', { seconds: 60 });
@@ -57,8 +57,8 @@ test.after(async () => {
   await server.close();
 });
 
-async function start(under: readonly string[]): Promise<Tracer> {
-  const tracer = await Tracer.start(['-L', '--probe', 'kprobe'], { under });
+async function start(under: readonly string[], ...args: readonly string[]): Promise<Tracer> {
+  const tracer = await Tracer.start(['-L', '--probe', 'kprobe', ...args], { under });
   running.push(tracer);
   return tracer;
 }
@@ -104,6 +104,30 @@ test.skipIf(reason, 'every connect shows as it does by the PMU; SIGINT leaves no
   assert.equal(ours(byTracefs.pid), []);
   assert.is(byTracefs.stderr, '');
   assertOthersUntouched();
+});
+
+test.skipIf(reason, 'returns of functions are events too: a connect without a route shows', async () => {
+  const [tracer, nowhere] = await Promise.all([start(HIDDEN, '--outcome'), Peer.start()]);
+  try {
+    const returns = ours(tracer.pid).filter((line) => /^r\d*:.* tcp_v[46]_connect$/.test(line));
+    assert.is(returns.length, 2, readFileSync(FILE, 'utf8'));
+    await nowhere.ask('leaveNetwork');
+    const results = new Map<string, string>();
+    for (const address of NOWHERE) {
+      const { error } = await nowhere.ask('connect', { address, port: 9 });
+      results.set(address, error === 'ENETUNREACH' ? 'unreachable' : error);
+    }
+    await tracer.until('all connects', () => tracer.rows().length >= NOWHERE.length);
+    const shown = tracer.rows().filter(({ PID }) => Number(PID) === nowhere.pid);
+    assert.equal(
+      shown.map(({ DADDR, DPORT, RETR, RESULT }) => [DADDR, DPORT, RETR, RESULT]),
+      NOWHERE.map((address) => [address, '9', '0', results.get(address)]),
+    );
+    assert.equal(await tracer.stop(), { code: 0, signal: null });
+    assert.equal(ours(tracer.pid), []);
+  } finally {
+    await nowhere.stop();
+  }
 });
 
 test.skipIf(

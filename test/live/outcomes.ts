@@ -9,6 +9,7 @@ import type { Way } from '../../src/programs/tcpconnlat.ts';
 import { FAR, inNetworkOf, Link } from '../lab/network.ts';
 import { IPPROTO_MPTCP, loopback, noMptcp, Peer, until } from './connects.ts';
 import type { Endpoint, Kind } from './sockets.ts';
+import { refusalOf, WAYS } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 /** What a tracer should show of a connect. */
@@ -429,4 +430,27 @@ export async function observe(ways: readonly Way[]): Promise<Observed> {
     for (const each of watches.values()) each.close();
     await stage.close();
   }
+}
+
+/** What each way has shown of a case: the result, or why there is none. */
+export interface OutcomeRow {
+  readonly title: string;
+  readonly results: Readonly<Record<string, string>>;
+}
+
+/** Makes all connects, and gives what each way that the kernel can be watched in says of them. */
+export async function outcomeTable(): Promise<OutcomeRow[]> {
+  const ways = WAYS.filter((way) => !refusalOf(way));
+  const { made, seen } = await observe(ways);
+  return [...made.keys()].map((each) => ({
+    title: each.title,
+    results: Object.fromEntries(
+      ways.map((way) => [
+        way,
+        seen(way, 'all', each)
+          .map(({ result }) => result)
+          .join(', ') || 'not seen',
+      ]),
+    ),
+  }));
 }

@@ -119,6 +119,9 @@ for (const way of WAYS) {
       for (const family of [undefined, 4, 6] as const)
         for (const minNs of [undefined, 1_500_000, 2 ** 45])
           for (const localPort of [false, true]) loadAll({ way, pid, family, minNs, localPort }, on);
+    for (const outcome of ['all', 'failures'] as const)
+      for (const family of [undefined, 4, 6] as const)
+        loadAll({ way, pid: 1, family, minNs: 1_500_000, outcome }, on);
   });
 }
 

@@ -9,6 +9,12 @@ Measured, not read about: \`npm run test:vm -- --docs\` boots each of these kern
 live tests and the lab's own in it, and writes this page.
 `;
 
+const OUTCOMES = `## What becomes of a connect
+
+The word that \`--outcome\` prints for connects that end in every way there is, made between two networks of which the far one answers as
+a firewall makes it. All ways watch the same connects at the same time. Where kernels differ, those that say so stand beside the word.
+`;
+
 const TAIL = `## Beside libbpf-tools
 
 The lab runs libbpf-tools' tcpconnlat (as Debian 12 has it) beside each way of ours on the same connects: a burst of some hundred,
@@ -33,6 +39,7 @@ export function describeKernels(visited: readonly Visited[], date: Date): string
     `${day}, on x86-64, under QEMU.\n`,
     '## What they have\n',
     features(told),
+    ...outcomes(told),
     '## Test runs\n',
     runs(visited),
     TAIL,
@@ -51,6 +58,32 @@ function features(told: readonly Told[]): string {
     facts.rows.find(([name]) => name === title)?.[1] ?? '?';
   const rows = titles.map((title) => [title, ...told.map(({ facts }) => found(facts, title))]);
   return table(['', ...told.map(({ visit }) => visit.series)], rows);
+}
+
+/** A row a connect, a column a way. */
+function outcomes(told: readonly Told[]): string[] {
+  const rows = told.flatMap(({ visit, facts }) =>
+    (facts.outcomes ?? []).map(({ title, results }) => ({ title, results, series: visit.series })),
+  );
+  if (rows.length === 0) return [];
+  const titles = [...new Set(rows.map(({ title }) => title))];
+  const ways = [...new Set(rows.flatMap(({ results }) => Object.keys(results)))];
+  const cell = (title: string, way: string): string => {
+    const found = rows.filter((row) => row.title === title && way in row.results);
+    const words = [...new Set(found.map(({ results }) => results[way]))];
+    if (words.length === 1) return words.join();
+    const kernels = (word?: string) =>
+      found.flatMap(({ results, series }) => (results[way] === word ? [series] : []));
+    return words.map((word) => `${word} (${kernels(word).join(', ')})`).join('; ');
+  };
+  const head = ['', ...ways.map((way) => `\`${way}\``)];
+  return [
+    OUTCOMES,
+    table(
+      head,
+      titles.map((title) => [title, ...ways.map((way) => cell(title, way))]),
+    ),
+  ];
 }
 
 function runs(visited: readonly Visited[]): string {

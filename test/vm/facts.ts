@@ -15,11 +15,14 @@ import { r0, r1, r2, r3, r10 } from '../../src/asm/registers.ts';
 import { Attr, memory } from '../../src/loader/bpf.ts';
 import { errnoName } from '../../src/loader/errno.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
+import { noStage, type OutcomeRow, outcomeTable } from '../live/outcomes.ts';
 
 /** What a kernel has: a row's title, and what was found. */
 export interface Facts {
   readonly release: string;
   readonly rows: readonly (readonly [title: string, found: string])[];
+  /** What becomes of connects, as each way of watching has shown it; absent where they can't be made. */
+  readonly outcomes?: readonly OutcomeRow[];
 }
 
 /** `enum bpf_cmd`. */
@@ -212,5 +215,6 @@ export function gather(): Facts {
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  console.log(JSON.stringify(gather()));
+  const outcomes = noStage() ? undefined : await outcomeTable();
+  console.log(JSON.stringify({ ...gather(), outcomes } satisfies Facts));
 }

@@ -129,6 +129,27 @@ test('a kernel that could not be had is a failure, and named in the page of kern
   assert.match(page, '| 6.18: could not be had |  | 0 passed, 1 failed | 2 |');
 });
 
+test('what becomes of a connect is a word where kernels agree, and the kernels beside it where not', () => {
+  const on = (series: string, results: Record<string, string>): Visited => ({
+    visit: { series, filters: [] },
+    summary: { passed: 1, failed: 0, skipped: 0 },
+    seconds: 1,
+    facts: { release: series, rows: [], outcomes: [{ title: 'nobody listens', results }] },
+  });
+  const page = describeKernels(
+    [
+      on('5.10', { kprobe: 'refused', tp_btf: 'refused' }),
+      on('6.1', { kprobe: 'refused', tp_btf: 'aborted' }),
+      on('6.12', { kprobe: 'refused' }),
+    ],
+    new Date(0),
+  );
+  assert.match(
+    page,
+    '|  | `kprobe` | `tp_btf` |\n|---|---|---|\n| nobody listens | refused | refused (5.10); aborted (6.1) |\n',
+  );
+});
+
 test('a lab that visited no kernel has failed', () => {
   assert.is(totalOf([]).failed, 1);
 });
