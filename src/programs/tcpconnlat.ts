@@ -6,6 +6,10 @@
  * both families) clears away what was never answered. As a tracepoint: `inet_sock_set_state` tells when a socket
  * enters SYN_SENT and when it leaves it; a reset leaves it for CLOSE with ECONNREFUSED. Its record (trace_event) has no such
  * error: there a connect that was refused looks like one that was given up, and only those that were accepted are shown.
+ *
+ * With `outcome` an attempt ends where its socket leaves the states of connecting, whatever for: by functions at `tcp_set_state`, in the
+ * place of the first packet. What fails before there is such a state (no route) is in the result of the call alone, which its return
+ * shows and the tracepoint doesn't.
  */
 import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';

@@ -15,17 +15,6 @@ import type { Families } from './events.ts';
 import { AF_INET } from './kernel.ts';
 import { fromSocket, pathsOf } from './sockets.ts';
 
-/** A call that hasn't returned: the socket, and the address (struct sockaddr) that it is to be connected to. */
-const Call = struct({ socket: u64, address: u64 });
-/** As the kernel has them. */
-const Ports = struct({ remote: u16, local: u16 });
-
-/**
- * Calls at the same time that there is room for: more than the kernel follows to their return. One whose return was missed leaves its
- * entry to the next call of its thread.
- */
-const MAX_CALLS = 1024;
-
 /** The programs at the entry and at the return of `tcp_v4_connect` or `tcp_v6_connect`, and the map that they share. */
 export interface Calls {
   readonly entry: ProgramSpec;
@@ -33,106 +22,107 @@ export interface Calls {
   readonly maps: readonly MapSpec[];
 }
 
-export function callsOf(
+/** A call that hasn't returned: the socket, and the address (struct sockaddr) that it is to be connected to. */
+const Call = struct({ socket: u64, address: u64 });
+
+/**
+ * Calls at the same time that there is room for: more than a kretprobe follows to their return. One whose return was missed leaves its
+ * entry to the next call of its thread.
+ */
+const MAX_CALLS = 1024;
+
+/** By kprobe and kretprobe, which has no arguments: they are kept in a map meanwhile. */
+export function callsByKprobe(attempts: Attempts, families: Families, target: Target, family: 4 | 6): Calls {
+  const calls = hash(`calls_v${family}`, { key: u64, value: Call, maxEntries: MAX_CALLS });
+  const onEntry = (b: Builder) => {
+    const call = b.stack(Call);
+    call.socket.set(b.arg(0));
+    call.address.set(b.arg(1));
+    leaveMapped(b, family);
+    attempts.begin(b, call.socket);
+    attempts.note(b, calls, b.call(getCurrentPidTgid), call);
+  };
+  const onReturn = (b: Builder) => {
+    b.keep(b.context);
+    const caller = b.stack(u64, b.call(getCurrentPidTgid));
+    const call = b.stack(Call);
+    b.lookup(calls, caller, { missing: () => b.exit(), found: (entry) => b.set(call, entry) });
+    b.delete(calls, caller);
+    endFailed(b, attempts, families, family, call.socket, call.address);
+  };
+  const { symbol, entry, exit } = namesOf(families, family);
+  return {
+    entry: kprobe(symbol, target, onEntry, entry),
+    exit: kretprobe(symbol, target, onReturn, exit),
+    maps: [calls],
+  };
+}
+
+/** By fentry and fexit, which has the arguments too. */
+export function callsByFentry(attempts: Attempts, families: Families, target: Target, family: 4 | 6): Calls {
+  const onEntry = (b: Builder) => {
+    leaveMapped(b, family);
+    attempts.begin(b, b.stack(u64, b.arg(0)));
+  };
+  const onReturn = (b: Builder) => {
+    leaveMapped(b, family);
+    b.keep(b.context);
+    endFailed(b, attempts, families, family, b.arg(0), b.arg(1));
+  };
+  const { symbol, entry, exit } = namesOf(families, family);
+  return {
+    entry: fentry(symbol, target, onEntry, entry),
+    exit: fexit(symbol, target, onReturn, exit),
+    maps: [],
+  };
+}
+
+function namesOf({ v4 }: Families, family: 4 | 6) {
+  const optional = family === 6 && v4;
+  return {
+    symbol: `tcp_v${family}_connect`,
+    entry: { optional },
+    exit: { optional, name: `tcp_v${family}_return` },
+  };
+}
+
+/** `tcp_v6_connect` calls `tcp_v4_connect` for a mapped address: that is one attempt, and it is the outer call's. */
+function leaveMapped(b: Builder, family: 4 | 6): void {
+  if (family === 6) return;
+  const sock = b.kernel('sock', b.arg(0)).fields({ family: '__sk_common.skc_family' });
+  b.if(sock.family.ne(AF_INET), () => b.exit());
+}
+
+/** As the kernel has them: the remote one in network order. */
+const Ports = struct({ remote: u16, local: u16 });
+
+/** Ends the attempt of a call that failed, unless the socket's state has done so already. */
+function endFailed(
+  b: Builder,
   attempts: Attempts,
   families: Families,
-  way: 'kprobe' | 'fentry',
-  target: Target,
   family: 4 | 6,
-): Calls {
-  const symbol = `tcp_v${family}_connect`;
-  const optional = family === 6 && families.v4;
-  const [entryOptions, exitOptions] = [{ optional }, { optional, name: `tcp_v${family}_return` }];
-
-  /** `tcp_v6_connect` calls `tcp_v4_connect` for a mapped address: that is one attempt, and begins with the outer call. */
-  const leaveMapped = (b: Builder) => {
-    if (family === 6) return;
-    const sock = b.kernel('sock', b.arg(0)).fields({ family: '__sk_common.skc_family' });
-    b.if(sock.family.ne(AF_INET), () => b.exit());
-  };
-
-  /** Ends the attempt of a call that failed, unless the socket has ended it already. */
-  const onReturn = (b: Builder, socket: Place, address: Place) => {
-    b.if(b.returned.get().asSigned(32).eq(0), () => b.exit());
-    const sk = b.keep(b.kernel('sock', socket));
-    attempts.end(b, b.stack(u64, sk.value), () => (event) => {
-      const sock = sk.fields(pathsOf(families));
-      fromSocket(b, sock)(event);
-      // The socket doesn't have where it was to be connected to.
-      const ports = b.stack(Ports);
-      b.set(ports, sock.ports);
-      const to = b.kernel('sockaddr', address);
-      if (family === 4) {
-        const { port, remote } = to.cast('sockaddr_in').fields({ port: 'sin_port', remote: 'sin_addr' });
-        ports.remote.set(port);
-        event.v4.remote.set(remote);
-      } else {
-        const { port, remote } = to.cast('sockaddr_in6').fields({ port: 'sin6_port', remote: 'sin6_addr' });
-        ports.remote.set(port);
-        event.v6.remote.set(remote);
-      }
-      b.set(event.ports, ports);
-      b.set(event.ended, 0);
-      b.set(event.cause, 0);
-      event.cause.error.set(b.returned.get().mul(-1));
-    });
-  };
-
-  if (way === 'fentry')
-    return {
-      maps: [],
-      entry: fentry(
-        symbol,
-        target,
-        (b) => {
-          leaveMapped(b);
-          attempts.begin(b, b.stack(u64, b.arg(0)));
-        },
-        entryOptions,
-      ),
-      exit: fexit(
-        symbol,
-        target,
-        (b) => {
-          leaveMapped(b);
-          b.keep(b.context);
-          onReturn(b, b.arg(0), b.arg(1));
-        },
-        exitOptions,
-      ),
-    };
-
-  const calls = hash(`calls_v${family}`, { key: u64, value: Call, maxEntries: MAX_CALLS });
-  return {
-    maps: [calls],
-    entry: kprobe(
-      symbol,
-      target,
-      (b) => {
-        const call = b.stack(Call);
-        call.socket.set(b.arg(0));
-        call.address.set(b.arg(1));
-        leaveMapped(b);
-        attempts.begin(b, call.socket);
-        attempts.note(b, calls, b.call(getCurrentPidTgid), call);
-      },
-      entryOptions,
-    ),
-    exit: kretprobe(
-      symbol,
-      target,
-      (b) => {
-        b.keep(b.context);
-        const caller = b.stack(u64, b.call(getCurrentPidTgid));
-        const call = b.stack(Call);
-        b.lookup(calls, caller, {
-          missing: () => b.exit(),
-          found: (entry) => b.set(call, entry),
-        });
-        b.delete(calls, caller);
-        onReturn(b, call.socket, call.address);
-      },
-      exitOptions,
-    ),
-  };
+  socket: Place,
+  address: Place,
+): void {
+  b.if(b.returned.get().asSigned(32).eq(0), () => b.exit());
+  const sk = b.keep(b.kernel('sock', socket));
+  attempts.end(b, b.stack(u64, sk.value), () => (event) => {
+    const sock = sk.fields(pathsOf(families));
+    fromSocket(b, sock)(event);
+    // Where it was to be connected to, the socket doesn't have.
+    const ports = b.stack(Ports);
+    b.set(ports, sock.ports);
+    const sockaddr = b.kernel('sockaddr', address);
+    const to =
+      family === 4
+        ? sockaddr.cast('sockaddr_in').fields({ port: 'sin_port', address: 'sin_addr' })
+        : sockaddr.cast('sockaddr_in6').fields({ port: 'sin6_port', address: 'sin6_addr' });
+    ports.remote.set(to.port);
+    b.set(event.ports, ports);
+    (family === 4 ? event.v4 : event.v6).remote.set(to.address);
+    b.set(event.ended, 0);
+    b.set(event.cause, 0);
+    event.cause.error.set(b.returned.get().mul(-1));
+  });
 }

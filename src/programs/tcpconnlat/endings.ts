@@ -3,11 +3,17 @@
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
+import type { Readable } from '../../asm/builder/operand.ts';
 import type { Value } from '../../asm/builder/value.ts';
 import { getCurrentTask } from '../../asm/helpers.ts';
 import type { Fill, Look } from './attempts.ts';
-import { PF_EXITING, TCP_ESTABLISHED } from './kernel.ts';
+import { PF_EXITING, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT } from './kernel.ts';
 import type { Options } from './options.ts';
+
+/** Where a socket wasn't connecting. In SYN_RECV is one that meets itself, or another that connects to it: it goes on to an end. */
+export function unlessConnecting(b: Builder, old: Readable, { outcome }: Options, leave: () => void): void {
+  b.if(old.ne(TCP_SYN_SENT), outcome ? () => b.if(old.ne(TCP_SYN_RECV), leave) : leave);
+}
 
 /** A socket that leaves the states of connecting. */
 export interface Leaving {
@@ -17,9 +23,9 @@ export interface Leaving {
 }
 
 /** Sends the end of an attempt, of all or of the failed ones. `fill` gives the event's addresses. */
-export function lookAtEnd(b: Builder, wanted: Options['outcome'], leaving: Leaving, fill: () => Fill): Look {
+export function lookAtEnd(b: Builder, { outcome }: Options, leaving: Leaving, fill: () => Fill): Look {
   return (skip) => {
-    if (wanted === 'failures') b.if(leaving.state().eq(TCP_ESTABLISHED), skip);
+    if (outcome === 'failures') b.if(leaving.state().eq(TCP_ESTABLISHED), skip);
     const addresses = fill();
     return (event) => {
       addresses(event);
@@ -32,7 +38,7 @@ export function lookAtEnd(b: Builder, wanted: Options['outcome'], leaving: Leavi
   };
 }
 
-/** Where the fields lie far from each other, so that each is read by itself. */
+/** The fields lie far from each other, so that each is read by itself. */
 function whyFailed(b: Builder, sk: KernelPointer): Fill {
   return ({ cause }) => {
     const tcp = sk.cast('tcp_sock');

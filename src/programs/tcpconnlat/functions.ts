@@ -8,8 +8,8 @@ import type { MapSpec } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
 import type { Attempts } from './attempts.ts';
-import { callsOf } from './calls.ts';
-import { lookAtEnd } from './endings.ts';
+import { callsByFentry, callsByKprobe } from './calls.ts';
+import { lookAtEnd, unlessConnecting } from './endings.ts';
 import type { Families } from './events.ts';
 import { AF_INET, TCP_SYN_RECV, TCP_SYN_SENT } from './kernel.ts';
 import type { Options } from './options.ts';
@@ -22,22 +22,22 @@ export interface Attached {
   readonly maps: readonly MapSpec[];
 }
 
-/** The programs of `kprobe` or `fentry`: the answered connects, or every end, as the options say. */
+/** The programs of `kprobe` or `fentry`: for the connects that are answered, or for every end, as the options say. */
 export function byFunctions(
   way: 'kprobe' | 'fentry',
-  { outcome }: Options,
+  options: Options,
   attempts: Attempts,
   families: Families,
   target: Target,
 ): Attached {
   const at = { kprobe, fentry }[way];
   const paths = pathsOf(families);
+
   const onDestroy = (b: Builder) => {
     b.delete(attempts.table, b.arg(0));
   };
-  const destroy = at('tcp_v4_destroy_sock', target, onDestroy, { name: 'tcp_destroy' });
 
-  if (!outcome) {
+  const answered = (): Attached => {
     const onConnect = (b: Builder) => attempts.begin(b, b.stack(u64, b.arg(0)));
     const onPacket = (b: Builder) => {
       b.keep(b.context);
@@ -51,37 +51,47 @@ export function byFunctions(
     };
     return {
       programs: [
-        destroy,
         at('tcp_rcv_state_process', target, onPacket, { name: 'tcp_rcv_state' }),
         ...(families.v4 ? [at('tcp_v4_connect', target, onConnect)] : []),
         ...(families.v6 ? [at('tcp_v6_connect', target, onConnect, { optional: families.v4 })] : []),
       ],
       maps: [],
     };
-  }
-
-  // tcp_set_state(sk, newstate), which takes the socket out of its state only then.
-  const onNewState = (b: Builder) => {
-    b.keep(b.context);
-    const state = () => b.arg(1).get().asSigned(32);
-    for (const connecting of [TCP_SYN_SENT, TCP_SYN_RECV]) b.if(state().eq(connecting), () => b.exit());
-    const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const sock = sk.fields(paths);
-    b.if(sock.state.ne(TCP_SYN_SENT), () => b.if(sock.state.ne(TCP_SYN_RECV), () => b.exit()));
-    const look = lookAtEnd(b, outcome, { sk, state }, () => fromSocket(b, sock));
-    attempts.end(b, b.stack(u64, sk.value), look);
   };
-  const calls = [
-    ...(families.v4 ? [callsOf(attempts, families, way, target, 4)] : []),
-    ...(families.v6 ? [callsOf(attempts, families, way, target, 6)] : []),
-  ];
+
+  const ended = (): Attached => {
+    // tcp_set_state(sk, newstate): the socket still has its old one.
+    const onState = (b: Builder) => {
+      b.keep(b.context);
+      const state = () => b.arg(1).get().asSigned(32);
+      for (const connecting of [TCP_SYN_SENT, TCP_SYN_RECV]) b.if(state().eq(connecting), () => b.exit());
+      const sk = b.kernel('sock', b.keep(b.arg(0)));
+      const sock = sk.fields(paths);
+      unlessConnecting(b, sock.state, options, () => b.exit());
+      attempts.end(
+        b,
+        b.stack(u64, sk.value),
+        lookAtEnd(b, options, { sk, state }, () => fromSocket(b, sock)),
+      );
+    };
+    const callsBy = { kprobe: callsByKprobe, fentry: callsByFentry }[way];
+    const calls = [
+      ...(families.v4 ? [callsBy(attempts, families, target, 4)] : []),
+      ...(families.v6 ? [callsBy(attempts, families, target, 6)] : []),
+    ];
+    return {
+      programs: [
+        at('tcp_set_state', target, onState),
+        ...calls.map(({ exit }) => exit),
+        ...calls.map(({ entry }) => entry),
+      ],
+      maps: calls.flatMap(({ maps }) => maps),
+    };
+  };
+
+  const { programs, maps } = options.outcome ? ended() : answered();
   return {
-    programs: [
-      destroy,
-      at('tcp_set_state', target, onNewState),
-      ...calls.map(({ exit }) => exit),
-      ...calls.map(({ entry }) => entry),
-    ],
-    maps: calls.flatMap(({ maps }) => maps),
+    programs: [at('tcp_v4_destroy_sock', target, onDestroy, { name: 'tcp_destroy' }), ...programs],
+    maps,
   };
 }

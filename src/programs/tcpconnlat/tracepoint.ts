@@ -5,7 +5,7 @@ import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
 import { u64 } from '../../asm/layout.ts';
 import type { Attempts, Look } from './attempts.ts';
-import { lookAtEnd } from './endings.ts';
+import { lookAtEnd, unlessConnecting } from './endings.ts';
 import type { Families } from './events.ts';
 import {
   ECONNREFUSED,
@@ -22,7 +22,8 @@ import { fromSocket, pathsOf } from './sockets.ts';
 export const TRACEPOINT = { category: 'sock', name: 'inet_sock_set_state' } as const;
 
 /** By its arguments: inet_sock_set_state(sk, oldstate, newstate). */
-export function onState({ localPort, outcome }: Options, attempts: Attempts, families: Families) {
+export function onState(options: Options, attempts: Attempts, families: Families) {
+  const { localPort, outcome } = options;
   const paths = pathsOf(families);
 
   const onSynSent = (b: Builder) => {
@@ -43,8 +44,7 @@ export function onState({ localPort, outcome }: Options, attempts: Attempts, fam
     b.if(b.arg(2).eq(TCP_SYN_SENT), () => onSynSent(b));
     if (outcome) b.if(b.arg(2).eq(TCP_SYN_RECV), () => b.exit());
     const old = b.value(b.arg(1));
-    const notConnecting = () => b.exit(old); // any value will do, and this one is at hand
-    b.if(old.ne(TCP_SYN_SENT), outcome ? () => b.if(old.ne(TCP_SYN_RECV), notConnecting) : notConnecting);
+    unlessConnecting(b, old, options, () => b.exit(old)); // any value will do, and this one is at hand
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     const onlyAnswered: Look = (skip) => {
@@ -52,16 +52,17 @@ export function onState({ localPort, outcome }: Options, attempts: Attempts, fam
       return fill(b, sk);
     };
     const state = () => b.arg(2).get().asSigned(32);
-    const look = outcome ? lookAtEnd(b, outcome, { sk, state }, () => fill(b, sk)) : onlyAnswered;
+    const look = outcome ? lookAtEnd(b, options, { sk, state }, () => fill(b, sk)) : onlyAnswered;
     attempts.end(b, b.stack(u64, sk.value), look);
   };
 }
 
 /**
- * By its record, which has no error of the socket: a connect that was refused looks like one that was given up, and only those
- * that were accepted are shown.
+ * By its record, which has no error of the socket: a connect that was refused looks like one that was given up, and but for a look at
+ * every end only those that were accepted are shown.
  */
-export function onRecord({ outcome }: Options, attempts: Attempts, families: Families) {
+export function onRecord(options: Options, attempts: Attempts, families: Families) {
+  const { outcome } = options;
   return (b: Builder) => {
     b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
       b.if(b.field('protocol').ne(IPPROTO_TCP), () => b.exit());
@@ -70,11 +71,7 @@ export function onRecord({ outcome }: Options, attempts: Attempts, families: Fam
       b.exit();
     });
     if (outcome) b.if(b.field('newstate').eq(TCP_SYN_RECV), () => b.exit());
-    const notConnecting = () => b.exit();
-    b.if(
-      b.field('oldstate').ne(TCP_SYN_SENT),
-      outcome ? () => b.if(b.field('oldstate').ne(TCP_SYN_RECV), notConnecting) : notConnecting,
-    );
+    unlessConnecting(b, b.field('oldstate'), options, () => b.exit());
     b.keep(b.context);
     attempts.end(b, b.stack(u64, b.field('skaddr')), (skip) => {
       if (!outcome) b.if(b.field('newstate').eq(TCP_CLOSE), skip);
