@@ -4,7 +4,7 @@
  */
 import * as assert from 'uvu/assert';
 import { needsRoot, suite } from '../harness.ts';
-import { loopback, Peer, Server } from './connects.ts';
+import { loopback, NOWHERE, Peer, Server } from './connects.ts';
 import { CASES, expectedBy, noStage, type Observed, observe } from './outcomes.ts';
 import { refusalOf, Tracer, WAYS } from './tracer.ts';
 
@@ -14,6 +14,7 @@ let observed: Promise<Observed> | undefined;
 
 for (const way of WAYS) {
   const refusal = notHere || refusalOf(way);
+  const seesCalls = way === 'kprobe' || way === 'fentry';
   const test = suite(`live/outcome ${way}`, { seconds: 90 });
   let all: Observed;
 
@@ -51,7 +52,7 @@ for (const way of WAYS) {
   });
 
   test.skipIf(
-    refusal,
+    refusalOf(way),
     'the command prints it behind the plain columns, and says once what it cannot see',
     async () => {
       const [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
@@ -71,8 +72,7 @@ for (const way of WAYS) {
         );
         const unrouted = 'tcpconnlat: connects that find no route are not seen .*\n';
         const errors = 'tcpconnlat: why connects fail is not known: .*\n';
-        const byFunctions = way === 'kprobe' || way === 'fentry';
-        const notices = byFunctions ? '' : known ? unrouted : errors + unrouted;
+        const notices = seesCalls ? '' : known ? unrouted : errors + unrouted;
         assert.match(tracer.stderr, new RegExp(`^${notices}$`));
       } finally {
         tracer.child.kill('SIGKILL');
@@ -81,18 +81,29 @@ for (const way of WAYS) {
     },
   );
 
-  test.skipIf(refusal, '--failed and min_ms: a failure that was quicker is left out too', async () => {
-    const peer = await Peer.start();
+  test.skipIf(refusalOf(way), '--failed, and a least time that failures have to take too', async () => {
+    const [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
     const args = ['--probe', way, '-p', String(peer.pid), '--failed'];
     const [tracer, slow] = await Promise.all([Tracer.start(args), Tracer.start([...args, '5000'])]);
     try {
-      await peer.ask('connect', loopback(await peer.ask('closedPort', '127.0.0.1')));
-      await tracer.until('the failure', () => tracer.rows().length >= 1);
-      await slow.stop();
+      const closed = await peer.ask('closedPort', '127.0.0.1');
+      for (const port of [server.port, closed]) await peer.ask('connect', loopback(port));
+      const wanted = [['127.0.0.1', closed, way === 'trace_event' ? 'failed' : 'refused']];
+      await peer.ask('leaveNetwork');
+      for (const address of seesCalls ? NOWHERE : []) {
+        const { error } = await peer.ask('connect', { address, port: 9 });
+        wanted.push([address, 9, error === 'ENETUNREACH' ? 'unreachable' : error]);
+      }
+      await tracer.until('the failures', () => tracer.rows().length >= wanted.length);
+      await Promise.all([tracer.stop(), slow.stop()]);
+      assert.equal(
+        tracer.rows().map(({ DADDR, DPORT, RESULT }) => [DADDR, Number(DPORT), RESULT]),
+        wanted,
+      );
       assert.equal(slow.rows(), []);
     } finally {
       for (const each of [tracer, slow]) each.child.kill('SIGKILL');
-      await peer.stop();
+      await Promise.all([peer.stop(), server.close()]);
     }
   });
 
