@@ -13,6 +13,11 @@ import {
 import type { ConnectRecord } from './record.ts';
 
 const OUTCOME = {
+  time_s: TypeNumber({ description: 'when it ended, in seconds since the first line shown' }),
+  lat_ms: TypeNumber({
+    minimum: 0,
+    description: 'from the SYN to the answer, or to the end of a connect that failed, in milliseconds',
+  }),
   retransmits: Optional(
     Integer({ minimum: 0, description: 'how often the SYN was sent again; absent where that is not known' }),
   ),
