@@ -13,9 +13,9 @@
  */
 import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
-import { attemptsOf } from './tcpconnlat/attempts.ts';
+import { type Attached, attemptsOf } from './tcpconnlat/attempts.ts';
 import { eventOf, type Families } from './tcpconnlat/events.ts';
-import { type Attached, byFunctions } from './tcpconnlat/functions.ts';
+import { byFunctions } from './tcpconnlat/functions.ts';
 import { AF_INET, AF_INET6 } from './tcpconnlat/kernel.ts';
 import type { Options, Way } from './tcpconnlat/options.ts';
 import { onRecord, onState, TRACEPOINT } from './tcpconnlat/tracepoint.ts';

@@ -8,6 +8,7 @@ import type { Place } from '../../asm/builder/place.ts';
 import { getCurrentComm, getCurrentPidTgid, ktimeGetNs } from '../../asm/helpers.ts';
 import { type StructSchema, u64 } from '../../asm/layout.ts';
 import { arrayMap, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
+import type { ProgramSpec } from '../../asm/program.ts';
 import { type Answer, Attempt, Counters } from './events.ts';
 import type { Options } from './options.ts';
 
@@ -16,6 +17,13 @@ export type Fill = (event: Memory<StructSchema<Answer>>) => void;
 
 /** Looks at an attempt that may have ended: skips it, or gives what fills the event. */
 export type Look = (skip: () => void) => Fill;
+
+/** Programs in the order in which they are attached: what clears the table before what fills it. */
+export interface Attached {
+  readonly programs: readonly ProgramSpec[];
+  /** Maps besides those of the attempts. */
+  readonly maps: readonly MapSpec[];
+}
 
 export type Attempts = ReturnType<typeof attemptsOf>;
 

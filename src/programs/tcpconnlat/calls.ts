@@ -5,25 +5,20 @@
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { Place } from '../../asm/builder/place.ts';
 import { getCurrentPidTgid } from '../../asm/helpers.ts';
-import { fentry, fexit, kprobe, kretprobe } from '../../asm/hooks.ts';
+import { type Body, fentry, fexit, kprobe, kretprobe } from '../../asm/hooks.ts';
 import { struct, u16, u64 } from '../../asm/layout.ts';
-import { hash, type MapSpec } from '../../asm/map.ts';
-import type { ProgramSpec } from '../../asm/program.ts';
+import { hash } from '../../asm/map.ts';
 import type { Target } from '../../asm/target.ts';
-import type { Attempts } from './attempts.ts';
+import type { Attached, Attempts } from './attempts.ts';
 import type { Families } from './events.ts';
 import { AF_INET } from './kernel.ts';
 import { fromSocket, pathsOf } from './sockets.ts';
 
-/** The programs at the entry and at the return of `tcp_v4_connect` or `tcp_v6_connect`, and the map that they share. */
-export interface Calls {
-  readonly entry: ProgramSpec;
-  readonly exit: ProgramSpec;
-  readonly maps: readonly MapSpec[];
-}
-
-/** A call that hasn't returned: the socket, and the address (struct sockaddr) that it is to be connected to. */
-const Call = struct({ socket: u64, address: u64 });
+/**
+ * A call that hasn't returned: the socket, the address (struct sockaddr) that it is to be connected to, and which of the two functions it
+ * is of.
+ */
+const Call = struct({ socket: u64, address: u64, family: u64 });
 
 /**
  * Calls at the same time that there is room for: more than a kretprobe follows to their return. One whose return was missed leaves its
@@ -31,59 +26,68 @@ const Call = struct({ socket: u64, address: u64 });
  */
 const MAX_CALLS = 1024;
 
-/** By kprobe and kretprobe, which has no arguments: they are kept in a map meanwhile. */
-export function callsByKprobe(attempts: Attempts, families: Families, target: Target, family: 4 | 6): Calls {
-  const calls = hash(`calls_v${family}`, { key: u64, value: Call, maxEntries: MAX_CALLS });
-  const onEntry = (b: Builder) => {
-    const call = b.stack(Call);
-    call.socket.set(b.arg(0));
-    call.address.set(b.arg(1));
-    leaveMapped(b, family);
-    attempts.begin(b, call.socket);
-    attempts.note(b, calls, b.call(getCurrentPidTgid), call);
-  };
-  const onReturn = (b: Builder) => {
-    b.keep(b.context);
-    const caller = b.stack(u64, b.call(getCurrentPidTgid));
-    const call = b.stack(Call);
-    b.lookup(calls, caller, { missing: () => b.exit(), found: (entry) => b.set(call, entry) });
-    b.delete(calls, caller);
-    endFailed(b, attempts, families, family, call.socket, call.address);
-  };
-  const { symbol, entry, exit } = namesOf(families, family);
-  return {
-    entry: kprobe(symbol, target, onEntry, entry),
-    exit: kretprobe(symbol, target, onReturn, exit),
-    maps: [calls],
-  };
-}
+/** The bodies at the entry and at the return of one of the two functions. */
+type Bodies = (family: 4 | 6) => { readonly entry: Body; readonly exit: Body };
 
-/** By fentry and fexit, which has the arguments too. */
-export function callsByFentry(attempts: Attempts, families: Families, target: Target, family: 4 | 6): Calls {
-  const onEntry = (b: Builder) => {
-    leaveMapped(b, family);
-    attempts.begin(b, b.stack(u64, b.arg(0)));
-  };
-  const onReturn = (b: Builder) => {
-    leaveMapped(b, family);
-    b.keep(b.context);
-    endFailed(b, attempts, families, family, b.arg(0), b.arg(1));
-  };
-  const { symbol, entry, exit } = namesOf(families, family);
-  return {
-    entry: fentry(symbol, target, onEntry, entry),
-    exit: fexit(symbol, target, onReturn, exit),
-    maps: [],
-  };
-}
+/** The programs at the calls of the families that are wanted, the returns first. */
+export function atCalls(
+  way: 'kprobe' | 'fentry',
+  attempts: Attempts,
+  families: Families,
+  target: Target,
+): Attached {
+  const calls = hash('calls', { key: u64, value: Call, maxEntries: MAX_CALLS });
 
-function namesOf({ v4 }: Families, family: 4 | 6) {
-  const optional = family === 6 && v4;
-  return {
-    symbol: `tcp_v${family}_connect`,
-    entry: { optional },
-    exit: { optional, name: `tcp_v${family}_return` },
-  };
+  /** A kretprobe has no arguments: they are kept meanwhile. */
+  const byKprobe: Bodies = (family) => ({
+    entry: (b) => {
+      const call = b.stack(Call);
+      call.socket.set(b.arg(0));
+      call.address.set(b.arg(1));
+      call.family.set(family);
+      leaveMapped(b, family);
+      attempts.begin(b, call.socket);
+      attempts.note(b, calls, b.call(getCurrentPidTgid), call);
+    },
+    exit: (b) => {
+      b.keep(b.context);
+      const caller = b.stack(u64, b.call(getCurrentPidTgid));
+      const call = b.stack(Call);
+      b.lookup(calls, caller, { missing: () => b.exit(), found: (entry) => b.set(call, entry) });
+      b.if(call.family.ne(family), () => b.exit()); // the outer call of a mapped address
+      b.delete(calls, caller);
+      endFailed(b, attempts, families, family, call.socket, call.address);
+    },
+  });
+
+  /** An fexit has them. */
+  const byFentry: Bodies = (family) => ({
+    entry: (b) => {
+      leaveMapped(b, family);
+      attempts.begin(b, b.stack(u64, b.arg(0)));
+    },
+    exit: (b) => {
+      leaveMapped(b, family);
+      b.keep(b.context);
+      endFailed(b, attempts, families, family, b.arg(0), b.arg(1));
+    },
+  });
+
+  const [atEntry, atReturn, bodies, maps] =
+    way === 'kprobe'
+      ? ([kprobe, kretprobe, byKprobe, [calls]] as const)
+      : ([fentry, fexit, byFentry, []] as const);
+  const wanted = [...(families.v4 ? [4 as const] : []), ...(families.v6 ? [6 as const] : [])];
+  const programs = wanted.map((family) => {
+    const symbol = `tcp_v${family}_connect`;
+    const optional = family === 6 && families.v4;
+    const { entry, exit } = bodies(family);
+    return {
+      entry: atEntry(symbol, target, entry, { optional }),
+      exit: atReturn(symbol, target, exit, { optional, name: `tcp_v${family}_return` }),
+    };
+  });
+  return { programs: [...programs.map(({ exit }) => exit), ...programs.map(({ entry }) => entry)], maps };
 }
 
 /** `tcp_v6_connect` calls `tcp_v4_connect` for a mapped address: that is one attempt, and it is the outer call's. */

@@ -4,23 +4,14 @@
 import type { Builder } from '../../asm/builder/builder.ts';
 import { fentry, kprobe } from '../../asm/hooks.ts';
 import { u64 } from '../../asm/layout.ts';
-import type { MapSpec } from '../../asm/map.ts';
-import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
-import type { Attempts } from './attempts.ts';
-import { callsByFentry, callsByKprobe } from './calls.ts';
+import type { Attached, Attempts } from './attempts.ts';
+import { atCalls } from './calls.ts';
 import { lookAtEnd, unlessConnecting } from './endings.ts';
 import type { Families } from './events.ts';
 import { AF_INET, TCP_SYN_RECV, TCP_SYN_SENT } from './kernel.ts';
 import type { Options } from './options.ts';
 import { fromSocket, pathsOf } from './sockets.ts';
-
-/** Programs in the order in which they are attached: what clears the table before what fills it. */
-export interface Attached {
-  readonly programs: readonly ProgramSpec[];
-  /** Maps besides those of the attempts. */
-  readonly maps: readonly MapSpec[];
-}
 
 /** The programs of `kprobe` or `fentry`: for the connects that are answered, or for every end, as the options say. */
 export function byFunctions(
@@ -74,19 +65,8 @@ export function byFunctions(
         lookAtEnd(b, options, { sk, state }, () => fromSocket(b, sock)),
       );
     };
-    const callsBy = { kprobe: callsByKprobe, fentry: callsByFentry }[way];
-    const calls = [
-      ...(families.v4 ? [callsBy(attempts, families, target, 4)] : []),
-      ...(families.v6 ? [callsBy(attempts, families, target, 6)] : []),
-    ];
-    return {
-      programs: [
-        at('tcp_set_state', target, onState),
-        ...calls.map(({ exit }) => exit),
-        ...calls.map(({ entry }) => entry),
-      ],
-      maps: calls.flatMap(({ maps }) => maps),
-    };
+    const calls = atCalls(way, attempts, families, target);
+    return { programs: [at('tcp_set_state', target, onState), ...calls.programs], maps: calls.maps };
   };
 
   const { programs, maps } = options.outcome ? ended() : answered();
