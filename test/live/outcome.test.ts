@@ -6,10 +6,9 @@ import * as assert from 'uvu/assert';
 import { needsRoot, suite } from '../harness.ts';
 import { loopback, NOWHERE, Peer, Server } from './connects.ts';
 import { CASES, expectedBy, noStage, type Observed, observe } from './outcomes.ts';
-import { refusalOf, Tracer, WAYS } from './tracer.ts';
+import { refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
 
 const notHere = needsRoot || noStage();
-const watched = WAYS.filter((way) => !refusalOf(way));
 let observed: Promise<Observed> | undefined;
 
 for (const way of WAYS) {
@@ -20,7 +19,7 @@ for (const way of WAYS) {
 
   test.before(async () => {
     if (refusal) return;
-    observed ??= observe(watched);
+    observed ??= observe(WAYS_HERE);
     all = await observed;
   });
 

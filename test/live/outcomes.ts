@@ -9,7 +9,7 @@ import type { Way } from '../../src/programs/tcpconnlat.ts';
 import { FAR, inNetworkOf, Link } from '../lab/network.ts';
 import { IPPROTO_MPTCP, loopback, noMptcp, Peer, until } from './connects.ts';
 import type { Endpoint, Kind } from './sockets.ts';
-import { refusalOf, WAYS } from './tracer.ts';
+import { WAYS_HERE } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 /** What a tracer should show of a connect. */
@@ -409,7 +409,7 @@ export async function observe(ways: readonly Way[]): Promise<Observed> {
   try {
     for (const way of ways)
       for (const outcome of ['all', 'failures'] as const)
-        watches.set(`${way} ${outcome}`, watch({ way, outcome, localPort: true }));
+        watches.set(`${way} ${outcome}`, watch({ way, outcome }));
     const made = new Map<Case, Made>();
     for (const each of CASES) if (!each.skip) made.set(each, await each.make(stage));
     const seen: Observed['seen'] = (way, outcome, of) => {
@@ -440,12 +440,11 @@ export interface OutcomeRow {
 
 /** Makes all connects, and gives what each way that the kernel can be watched in says of them. */
 export async function outcomeTable(): Promise<OutcomeRow[]> {
-  const ways = WAYS.filter((way) => !refusalOf(way));
-  const { made, seen } = await observe(ways);
+  const { made, seen } = await observe(WAYS_HERE);
   return [...made.keys()].map((each) => ({
     title: each.title,
     results: Object.fromEntries(
-      ways.map((way) => [
+      WAYS_HERE.map((way) => [
         way,
         seen(way, 'all', each)
           .map(({ result }) => result)
