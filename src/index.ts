@@ -34,7 +34,16 @@ export * from './asm/helpers.ts';
 
 // Data and maps.
 export * from './asm/layout.ts';
-export { arrayMap, hash, lruHash, type MapSpec, MapType, perfEventArray } from './asm/map.ts';
+export {
+  arrayMap,
+  cgroupArray,
+  hash,
+  lpmTrie,
+  lruHash,
+  type MapSpec,
+  MapType,
+  perfEventArray,
+} from './asm/map.ts';
 
 // Instructions.
 export * from './asm/registers.ts';
@@ -71,6 +80,8 @@ export { BpfMap, UpdateMode } from './loader/map.ts';
 export { loadProgram, type Program } from './loader/program.ts';
 export { attach, type Link } from './loader/link.ts';
 export { type CpuChange, PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
+export { openCgroup } from './loader/cgroup.ts';
+export { networkNamespace } from './loader/namespace.ts';
 export { refusal, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
 export * from './loader/errors.ts';

@@ -13,7 +13,9 @@ export const MapType = {
   perfEventArray: 4,
   perCpuHash: 5,
   perCpuArray: 6,
+  cgroupArray: 8,
   lruHash: 9,
+  lpmTrie: 11,
 } as const;
 export type MapType = (typeof MapType)[keyof typeof MapType];
 
@@ -28,7 +30,14 @@ export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchem
   readonly maxEntries: number;
   /** `BPF_F_*` of map creation. */
   readonly flags: number;
+  /** What it holds from the beginning. */
+  readonly entries?: Entries<K, V>;
+  /** Folders of cgroups that it holds from the beginning, by their index: see `cgroupArray`. */
+  readonly cgroups?: readonly string[];
 }
+
+/** Keys with their values. */
+export type Entries<K extends TSchema, V extends TSchema> = readonly (readonly [Static<K>, Static<V>])[];
 
 /** The JavaScript value of a map's keys. */
 export type KeyOf<M extends MapSpec> = Static<M['key']>;
@@ -40,7 +49,11 @@ interface Shape<K extends TSchema, V extends TSchema> {
   readonly value: V;
   readonly maxEntries: number;
   readonly flags?: number;
+  readonly entries?: Entries<K, V>;
 }
+
+/** BPF_F_NO_PREALLOC, include/uapi/linux/bpf.h: entries are allocated as they come. */
+const NO_PREALLOC = 1;
 
 /** A hash table, its entries allocated when it is created (so that an update can't fail for want of memory). */
 export function hash<K extends TSchema, V extends TSchema>(name: string, shape: Shape<K, V>): MapSpec<K, V> {
@@ -63,6 +76,37 @@ export function arrayMap<V extends TSchema>(
   return spec(name, MapType.array, { maxEntries: 1, ...shape, key: u32 });
 }
 
+/**
+ * A trie of prefixes, where a lookup finds the longest one that its key begins with (Linux 4.11). A key is a struct of a u32, which
+ * says how many bits count, and of those bits behind it, the first one in the highest bit of the first byte: as addresses lie in
+ * packets. Room for as many as it holds from the beginning, if nothing else is said. Throws TypeError for keys of another shape.
+ */
+export function lpmTrie<K extends TSchema, V extends TSchema>(
+  name: string,
+  {
+    entries = [],
+    maxEntries = entries.length,
+    ...shape
+  }: Partial<Shape<K, V>> & Pick<Shape<K, V>, 'key' | 'value'>,
+): MapSpec<K, V> {
+  const layout = layoutOf(shape.key);
+  const [first] = layout.kind === 'struct' ? layout.fields : [];
+  if (first?.layout.kind !== 'int' || first.layout.size !== 4 || layout.size === 4)
+    throw new TypeError(`map ${name}: the key of a trie is a struct of a u32 and of bits behind it`);
+  return spec(name, MapType.lpmTrie, { ...shape, entries, maxEntries, flags: NO_PREALLOC });
+}
+
+/**
+ * cgroups of version 2, to ask whether a task is below one of them (`currentTaskUnderCgroup`; Linux 4.9). They are named by their
+ * folders, which the loader opens when it makes the map.
+ */
+export function cgroupArray(name: string, cgroups: readonly string[]): MapSpec<typeof u32, typeof u32> {
+  return {
+    ...spec(name, MapType.cgroupArray, { key: u32, value: u32, maxEntries: cgroups.length }),
+    cgroups,
+  };
+}
+
 /** The perf rings of all CPUs; the loader makes it as large as the highest possible CPU number asks for. */
 export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32> {
   return spec(name, MapType.perfEventArray, { key: u32, value: u32, maxEntries: 0 });
@@ -71,13 +115,15 @@ export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32> {
 function spec<K extends TSchema, V extends TSchema>(
   name: string,
   type: MapType,
-  { key, value, maxEntries, flags = 0 }: Shape<K, V>,
+  { key, value, maxEntries, flags = 0, entries }: Shape<K, V>,
 ): MapSpec<K, V> {
   if (!/^[A-Za-z0-9_.]{1,15}$/.test(name))
     throw new RangeError(`map name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.]`);
   if (!Number.isInteger(maxEntries) || maxEntries < 0 || maxEntries > 0xffff_ffff)
     throw new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`);
+  if (entries && entries.length > maxEntries)
+    throw new RangeError(`map ${name}: ${entries.length} entries, and room for ${maxEntries}`);
   layoutOf(key);
   layoutOf(value);
-  return { kind: 'map', name, type, key, value, maxEntries, flags };
+  return { kind: 'map', name, type, key, value, maxEntries, flags, ...(entries && { entries }) };
 }

@@ -87,6 +87,20 @@ export class NoTracefsError extends Error {
   }
 }
 
+/** A path that doesn't lead to what was asked for. */
+export class WrongPathError extends Error {
+  override name = 'WrongPathError';
+  readonly path: string;
+  /** What it leads to, or why to nothing. */
+  readonly fault: string;
+
+  constructor(path: string, fault: string) {
+    super(`${path}: ${fault}`);
+    this.path = path;
+    this.fault = fault;
+  }
+}
+
 /** The verifier refused a program. */
 export class VerifierError extends KernelError {
   override name = 'VerifierError';

@@ -1,7 +1,7 @@
 /**
  * The real system calls, by way of koffi: the only file that imports it, and not before it is needed.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync, statfsSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
@@ -66,6 +66,9 @@ function openNative(): Syscalls {
     dup: (fd) => answer(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
     address: (memory) => koffi.address(memory),
     poll: (fd, onReadable) => poll(koffi, fd, onReadable),
+    openFile: (path) => attempt(() => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)),
+    inode: (fd) => BigInt(attempt(() => fstatSync(fd, { bigint: true }).ino)),
+    fileSystem: (path) => attempt(() => statfsSync(path).type),
     readFile: (path) => attempt(() => readFileSync(path)),
     appendFile: (path, text) =>
       attempt(() => {

@@ -6,6 +6,7 @@
 import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
 import { type KeyOf, type MapSpec, MapType, type ValueOf } from '../asm/map.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { openCgroup } from './cgroup.ts';
 import { Errno } from './errno.ts';
 import type { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
@@ -57,17 +58,33 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Creates a map. A perf event array without `maxEntries` gets one for every CPU number there may be. The caller owns
-   * the result.
-   * @throws {NotPermittedError} @throws {KernelError}
+   * Creates a map with what its spec says that it holds. A perf event array without `maxEntries` gets one for every CPU number
+   * there may be. The caller owns the result.
+   * @throws {NotPermittedError} @throws {KernelError} @throws {WrongPathError} for a folder that is no cgroup.
    */
   static create<M extends MapSpec>(kernel: Kernel, spec: M): BpfMap<M> {
     const descriptor = new Descriptor(kernel.syscalls, createMap(kernel, spec));
     try {
-      return new BpfMap(kernel, spec, descriptor);
+      const map = new BpfMap(kernel, spec, descriptor);
+      map.#fill();
+      return map;
     } catch (error) {
       descriptor.close();
       throw error;
+    }
+  }
+
+  #fill(): void {
+    const { entries = [], cgroups = [] } = this.spec;
+    for (const [key, value] of entries) this.update(key, value);
+    for (const [index, path] of cgroups.entries()) {
+      const folder = openCgroup(this.#kernel, path);
+      try {
+        // The map holds on to the cgroup, and not to the descriptor.
+        this.update(index, folder.fd);
+      } finally {
+        folder.close();
+      }
     }
   }
 

@@ -44,6 +44,12 @@ export interface Syscalls {
   address(memory: Uint8Array): bigint;
   /** Calls back whenever the descriptor becomes readable. */
   poll(fd: number, onReadable: () => void): Poll;
+  /** A descriptor of a file or a folder, for reading; closes on exec. */
+  openFile(path: string): number;
+  /** The inode number of what a descriptor stands for, or minus the errno. */
+  inode(fd: number): bigint;
+  /** The magic number of the file system that a path leads to (man 2 statfs), or minus the errno. */
+  fileSystem(path: string): number;
   /** A whole file, or minus the errno. Serves /proc and /sys, whose files have no size. */
   readFile(path: string): Uint8Array | number;
   /**

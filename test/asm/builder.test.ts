@@ -407,6 +407,40 @@ for (const [comparison, inverse, straight] of comparisons) {
   });
 }
 
+test('memory can be seen as another schema has it, for nothing', () => {
+  const Words = struct({ low: u64, high: u64 });
+  assert.equal(
+    statements((b) => {
+      const comm = b.stack(chars(16));
+      b.call(getCurrentComm, comm);
+      const words = b.as(comm, Words);
+      b.if(words.high.ne(0), () => b.exit());
+      b.if(b.as(words, u16be).eq(0x6e6f), () => b.exit());
+    }),
+    [
+      'r1 = r10',
+      'r1 += -16',
+      'r2 = 16',
+      'call bpf_get_current_comm#16',
+      'r1 = *(u64 *)(r10 -8)',
+      'if r1 != 0x0 goto exit',
+      'r1 = *(u16 *)(r10 -16)',
+      'if r1 == 0x6f6e goto exit',
+    ],
+  );
+});
+
+test('memory is seen as no more than it is, and not askew', () => {
+  assert.match(
+    refusal((b) => b.as(b.stack(u32), u64)),
+    /stack has 4 bytes, too few to be seen as 8/,
+  );
+  assert.match(
+    refusal((b) => b.as(b.stack(struct({ a: u32, b: bytes(12) })).b, u64)),
+    /stack\.b lies at r10-12, which isn't aligned to 8 bytes/,
+  );
+});
+
 test('a test of bits has no inverse: the other way round costs a jump', () => {
   assert.equal(
     statements((b) => b.if(b.arg(0).bits(4), () => b.set(b.stack(u64), 1))),

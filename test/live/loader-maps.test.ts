@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
-import { chars, struct, u8, u32, u64, u64n } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lruHash, type MapSpec, MapType } from '../../src/asm/map.ts';
+import { bytes, chars, struct, u8, u32, u64, u64n } from '../../src/asm/layout.ts';
+import { arrayMap, hash, lpmTrie, lruHash, type MapSpec, MapType } from '../../src/asm/map.ts';
 import { KernelError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
@@ -148,5 +148,23 @@ for (const [name, type] of [
       assert.equal([...map.keys()], type === MapType.perCpuHash ? [2] : [0, 1, 2, 3]);
     });
   });
+
+test.skipIf(needsRoot, 'a trie holds its prefixes from the beginning, and finds the longest', () => {
+  const Prefix = struct({ bits: u32, address: bytes(4) });
+  const key = (bits: number, ...address: number[]) => ({ bits, address: Uint8Array.from(address) });
+  const entries = [
+    [key(8, 10, 0, 0, 0), 1],
+    [key(16, 10, 1, 0, 0), 2],
+    [key(0, 0, 0, 0, 0), 3],
+  ] as const;
+  withMap(lpmTrie('nets', { key: Prefix, value: u32, entries, maxEntries: 4 }), (map) => {
+    assert.is(map.lookup(key(32, 10, 2, 3, 4)), 1);
+    assert.is(map.lookup(key(32, 10, 1, 255, 255)), 2);
+    assert.is(map.lookup(key(32, 192, 0, 2, 1)), 3);
+    assert.is(map.delete(key(16, 10, 1, 0, 0)), true);
+    assert.is(map.lookup(key(32, 10, 1, 255, 255)), 1);
+    assert.is([...map.keys()].length, 2);
+  });
+});
 
 test.run();

@@ -30,6 +30,10 @@ export class FakeSyscalls implements Syscalls {
     ['/sys/bus/event_source/devices/kprobe/type', '8\n'],
     ['/proc/self/status', 'Name:\tfake\nCapEff:\t000001ffffffffff\n'],
   ]);
+  /** Inode numbers of what can be opened, by path. */
+  readonly inodes = new Map<string, bigint>();
+  /** Magic numbers of file systems, by a path in them. */
+  readonly fileSystems = new Map<string, number>();
   /** Files that can be mapped. */
   readonly mappable = new Map<string, Uint8Array>();
   /** Answers instead of a new descriptor. */
@@ -43,6 +47,8 @@ export class FakeSyscalls implements Syscalls {
   onAppend: (path: string, text: string) => number = (_, text) => text.length;
   nextFd = 10;
   readonly #memory = new Map<bigint, Uint8Array>();
+  /** Inode numbers by descriptor. */
+  readonly #opened = new Map<number, bigint>();
   #nextAddress = 0x7f00_0000_0000n;
 
   /** Memory that an attribute points at. */
@@ -146,6 +152,23 @@ export class FakeSyscalls implements Syscalls {
 
   mapFile(path: string): Uint8Array | number {
     return this.mappable.get(path) ?? -Errno.ENODEV;
+  }
+
+  openFile(path: string): number {
+    this.calls.push(`open ${path}`);
+    const inode = this.inodes.get(path);
+    if (inode === undefined) return -Errno.ENOENT;
+    const fd = this.fd();
+    this.#opened.set(fd, inode);
+    return fd;
+  }
+
+  inode(fd: number): bigint {
+    return this.#opened.get(fd) ?? BigInt(-Errno.EBADF);
+  }
+
+  fileSystem(path: string): number {
+    return this.fileSystems.get(path) ?? -Errno.ENOENT;
   }
 
   readFile(path: string): Uint8Array | number {

@@ -81,6 +81,32 @@ for (const errno of [Errno.E2BIG, Errno.EINVAL])
     assert.equal(fake.calls.slice(0, 2), ['bpf 0', 'bpf 0']);
   });
 
+test('what a map holds from the beginning is written when it is created', () => {
+  const fake = new FakeSyscalls();
+  const content = new Map<string, string>();
+  withMap(fake, content);
+  const entries = [[7, { ns: 5n, comm: 'node' }] as const, [8, { ns: 6n, comm: '' }] as const];
+  BpfMap.create(new Kernel(fake), hash('held', { key: u32, value: Value, maxEntries: 2, entries }));
+  assert.equal(
+    [...content],
+    [
+      ['07000000', '05000000000000006e6f646500000000'],
+      ['08000000', '06000000000000000000000000000000'],
+    ],
+  );
+});
+
+test('a map that can’t be filled isn’t left open', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(Command.update, () => -Errno.ENOMEM);
+  const entries = [[7, { ns: 5n, comm: 'node' }] as const];
+  assert.throws(
+    () => BpfMap.create(new Kernel(fake), hash('held', { key: u32, value: Value, maxEntries: 2, entries })),
+    /update the map 'held'.*ENOMEM/,
+  );
+  assert.is(fake.open.size, 0);
+});
+
 test('a descriptor that would read as none is moved away', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(Command.create, () => {

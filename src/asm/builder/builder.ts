@@ -16,7 +16,7 @@ import { type Arm, ask, layOut } from './branch.ts';
 import { type Argument, placeArguments } from './call.ts';
 import { KernelPointer, layoutOfPart, type ScalarOrArray } from './kernel-pointer.ts';
 import { Machine, type State } from './machine.ts';
-import { type Block, isBlock, type Memory, memory, placeOf, rebase } from './memory.ts';
+import { type Block, isBlock, type Memory, memory, placeOf, rebase, view } from './memory.ts';
 import { type Condition, loadInto, type Operand } from './operand.ts';
 import { Place } from './place.ts';
 import { straighten } from './straighten.ts';
@@ -160,6 +160,11 @@ export class Builder {
    */
   set(to: Place | Block, from: Operand | Block): void {
     this.#machine.statement(this.set, () => placeOf(to).set(isBlock(from) ? placeOf(from) : from));
+  }
+
+  /** The same memory as another schema sees it, which may be shorter. Nothing is emitted. */
+  as<T extends TSchema>(memory: Place | Block, schema: T): Memory<T> {
+    return view(memory, schema);
   }
 
   /** The value of an array map with one entry, in place: one `lddw`, no call (Linux 5.2). */

@@ -1,0 +1,49 @@
+import * as assert from 'uvu/assert';
+import { bytes, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
+import { cgroupArray, hash, lpmTrie, MapType } from '../../src/asm/map.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('asm/map');
+
+const Prefix = struct({ bits: u32, address: bytes(4) });
+
+test('what a map holds from the beginning is a part of it', () => {
+  const entries = [[1, 2n] as const];
+  assert.equal(hash('h', { key: u32, value: u64, maxEntries: 4, entries }).entries, entries);
+  assert.is('entries' in hash('h', { key: u32, value: u64, maxEntries: 4 }), false);
+});
+
+test('it has to have room for that', () => {
+  const entries = [1, 2, 3].map((key) => [key, 0n] as const);
+  assert.throws(
+    () => hash('h', { key: u32, value: u64, maxEntries: 2, entries }),
+    /map h: 3 entries, and room for 2/,
+  );
+});
+
+test('a trie allocates its entries as they come, and has room for those from the beginning', () => {
+  const entries = [[{ bits: 8, address: Uint8Array.of(10, 0, 0, 0) }, 1] as const];
+  const trie = lpmTrie('nets', { key: Prefix, value: u32, entries });
+  assert.equal([trie.type, trie.maxEntries, trie.flags, trie.entries], [MapType.lpmTrie, 1, 1, entries]);
+  assert.is(lpmTrie('nets', { key: Prefix, value: u32, maxEntries: 9 }).maxEntries, 9);
+});
+
+for (const [what, key] of [
+  ['no struct', u32],
+  ['a struct that begins with a narrower number', struct({ bits: u16, address: bytes(4) })],
+  ['a struct with no bits', struct({ bits: u32 })],
+  ['a struct that begins with bytes', struct({ address: bytes(4), bits: u32 })],
+] as const)
+  test(`the key of a trie is ${what}: refused`, () => {
+    assert.throws(
+      () => lpmTrie('nets', { key, value: u8 }),
+      /map nets: the key of a trie is a struct of a u32 and of bits behind it/,
+    );
+  });
+
+test('an array of cgroups has an entry for each folder', () => {
+  const { type, maxEntries, cgroups } = cgroupArray('groups', ['/a', '/b']);
+  assert.equal([type, maxEntries, cgroups], [MapType.cgroupArray, 2, ['/a', '/b']]);
+});
+
+test.run();

@@ -1,0 +1,115 @@
+/** Files that stand for a network namespace or for a cgroup, and those that don't. */
+import * as assert from 'uvu/assert';
+import { cgroupArray } from '../../src/asm/map.ts';
+import { openCgroup } from '../../src/loader/cgroup.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { WrongPathError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { BpfMap } from '../../src/loader/map.ts';
+import { networkNamespace } from '../../src/loader/namespace.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/namespace');
+
+const NSFS = 0x6e736673;
+const CGROUP2 = 0x63677270;
+const CLONE_NEWNET = 0x40000000;
+const CLONE_NEWUTS = 0x04000000;
+
+/** A machine with one file. */
+function withFile(path: string, type: number, inode?: bigint): FakeSyscalls {
+  const fake = new FakeSyscalls();
+  fake.fileSystems.set(path, type);
+  if (inode !== undefined) fake.inodes.set(path, inode);
+  return fake;
+}
+
+/** Fails unless `run` throws a WrongPathError, with nothing left open. */
+function assertWrong(fake: FakeSyscalls, run: (kernel: Kernel) => void, message: RegExp): void {
+  assert.throws(
+    () => run(new Kernel(fake)),
+    (error: unknown) => error instanceof WrongPathError && error.path === '/x' && message.test(error.message),
+  );
+  assert.is(fake.open.size, 0);
+}
+
+test('a network namespace is its inode number', () => {
+  const fake = withFile('/x', NSFS, 4_026_531_840n);
+  fake.onIoctl = (_, request) => (request === 0xb703 ? CLONE_NEWNET : -Errno.EINVAL);
+  assert.is(networkNamespace(new Kernel(fake), '/x'), 4_026_531_840);
+  assert.is(fake.open.size, 0);
+});
+
+test('a file that isn’t there, may not be opened, or is none of a namespace', () => {
+  const namespace = (kernel: Kernel) => void networkNamespace(kernel, '/x');
+  assertWrong(
+    new FakeSyscalls(),
+    namespace,
+    /^\/x: no network namespace: ENOENT \(no such file or directory\)$/,
+  );
+  assertWrong(withFile('/x', NSFS), namespace, /^\/x: no network namespace: ENOENT/);
+  const plain = withFile('/x', 0xef53, 5n);
+  assertWrong(plain, namespace, /^\/x: no namespace: those are files as \/proc\/PID\/ns\/net/);
+  assert.equal(plain.calls, [], 'it is not opened: it could be a pipe');
+});
+
+test('a namespace of something else', () => {
+  const fake = withFile('/x', NSFS, 5n);
+  fake.onIoctl = () => CLONE_NEWUTS;
+  assertWrong(fake, (kernel) => networkNamespace(kernel, '/x'), /^\/x: a namespace, but none of networks$/);
+});
+
+/** A machine with the folder of one cgroup. */
+function withCgroup(type = CGROUP2): FakeSyscalls {
+  const fake = withFile('/x', type);
+  fake.inodes.set('/x/.', 7n);
+  return fake;
+}
+
+test('the folder of a cgroup is opened for whoever asks', () => {
+  const fake = withCgroup();
+  openCgroup(new Kernel(fake), '/x').close();
+  assert.is(fake.open.size, 0);
+});
+
+test('a folder of cgroup version 1, one of something else, a file, and none', () => {
+  const open = (kernel: Kernel) => openCgroup(kernel, '/x').close();
+  assertWrong(withCgroup(0x27e0eb), open, /^\/x: a cgroup of version 1, and version 2 is needed/);
+  assertWrong(
+    withCgroup(0x01021994),
+    open,
+    /^\/x: no cgroup: those are the folders where cgroup2 is mounted/,
+  );
+  assertWrong(withFile('/x', CGROUP2, 7n), open, /^\/x: no cgroup: ENOENT/);
+  assertWrong(new FakeSyscalls(), open, /^\/x: no cgroup: ENOENT/);
+});
+
+test('an array of cgroups holds their descriptors from the beginning, and keeps none', () => {
+  const fake = withCgroup();
+  const held: number[][] = [];
+  fake.answers.set(2, (attr) => {
+    const words = [8, 16].map((at) =>
+      new DataView(fake.at(attr.getBigUint64(at, true)).buffer).getUint32(0, true),
+    );
+    assert.is(fake.open.has(words[1] as number), true);
+    held.push(words);
+    return 0;
+  });
+  const map = BpfMap.create(new Kernel(fake), cgroupArray('groups', ['/x', '/x']));
+  assert.equal(
+    held.map(([index]) => index),
+    [0, 1],
+  );
+  assert.equal([...fake.open], [map.fd]);
+});
+
+test('a map whose cgroup isn’t there isn’t left open', () => {
+  assertWrong(
+    new FakeSyscalls(),
+    (kernel) => BpfMap.create(kernel, cgroupArray('groups', ['/x'])),
+    /^\/x: no cgroup/,
+  );
+});
+
+test.run();
