@@ -1,6 +1,11 @@
 /**
- * IP addresses as text, from their bytes in network order.
+ * IP addresses as text, and their bytes in network order.
  */
+
+/** Of either family, by how many bytes there are. */
+export function formatAddress(bytes: Uint8Array): string {
+  return bytes.length === 4 ? formatIPv4(bytes) : formatIPv6(bytes);
+}
 
 /** `192.0.2.1` */
 export function formatIPv4(bytes: Uint8Array): string {
@@ -26,4 +31,41 @@ function longestZeros(groups: readonly number[]): { start: number; length: numbe
     if (length > best.length) best = { start: i + 1 - length, length };
   }
   return best;
+}
+
+/** The 4 or 16 bytes of an address, in any form of RFC 4291 (section 2.2); undefined for other texts. No zone: `fe80::1%eth0` is none. */
+export function parseAddress(text: string): Uint8Array | undefined {
+  return text.includes(':') ? parseIPv6(text) : parseIPv4(text);
+}
+
+function parseIPv4(text: string): Uint8Array | undefined {
+  const parts = text.split('.');
+  // A leading zero means octal to some.
+  const good =
+    parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256);
+  return good ? Uint8Array.from(parts, Number) : undefined;
+}
+
+function parseIPv6(text: string): Uint8Array | undefined {
+  const [head = '', tail, ...more] = text.split('::');
+  const front = bytesOfGroups(head, tail === undefined);
+  const back = bytesOfGroups(tail ?? '', true);
+  if (!front || !back || more.length > 0) return undefined;
+  const left = 16 - front.length - back.length;
+  if (tail === undefined ? left !== 0 : left < 2) return undefined;
+  return Uint8Array.of(...front, ...new Uint8Array(left), ...back);
+}
+
+/** Groups of 16 bits in hexadecimal; the last ones of an address may be one of IPv4. */
+function bytesOfGroups(text: string, mayEndAsIPv4: boolean): number[] | undefined {
+  const groups = text === '' ? [] : text.split(':');
+  const bytes: number[] = [];
+  for (const [i, group] of groups.entries()) {
+    const ipv4 = mayEndAsIPv4 && i === groups.length - 1 ? parseIPv4(group) : undefined;
+    if (ipv4) bytes.push(...ipv4);
+    else if (/^[0-9a-f]{1,4}$/i.test(group))
+      bytes.push(Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 0xff);
+    else return undefined;
+  }
+  return bytes;
 }

@@ -1,8 +1,16 @@
 /**
  * The command line of tcpconnlat: what the man page says, with bad input refused in one line.
  */
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { DEFAULT_PAGES } from '../loader/session.ts';
+import {
+  addFilterOptions,
+  type FilterFlags,
+  type FilterWords,
+  faultOf,
+  filterIn,
+} from './filter-arguments.ts';
+import { milliseconds, ringPages } from './values.ts';
 
 /** What `--probe` takes. The last ones are the grades of `tracepoint`, by name. */
 export const PROBES = [
@@ -24,7 +32,7 @@ export interface Settings {
   readonly timestamp: boolean;
   readonly lport: boolean;
   readonly json: boolean;
-  readonly pid?: number;
+  readonly filter: FilterWords;
   readonly family?: 4 | 6;
   /** Least latency, ns. */
   readonly minNs?: number;
@@ -45,9 +53,8 @@ export type Request =
   | { readonly action: 'schema'; readonly outcome: boolean }
   | { readonly action: 'say'; readonly text: string; readonly status: 0 | 2 };
 
-interface Flags {
+interface Flags extends FilterFlags {
   timestamp?: true;
-  pid?: number;
   lport?: true;
   ipv4?: true;
   ipv6?: true;
@@ -67,6 +74,7 @@ Examples:
   tcpconnlat                 every connect, and its latency
   tcpconnlat -t 10           those of 10 ms and more, with the time of the answer
   tcpconnlat -p 181 -L       those of process 181, with the local port
+  tcpconnlat --port 80,443   those to these ports
   tcpconnlat -6 --json       IPv6 only, one JSON object a line
   tcpconnlat --failed        connects that fail, and how
   tcpconnlat -v --dry-run    show the programs, load nothing (needs no root)`;
@@ -77,7 +85,10 @@ export function readArguments(args: readonly string[], version: string): Request
   const command = build(version, (text) => said.push(text));
   try {
     command.parse(args, { from: 'user' });
-    const { btf, probe } = command.opts<Flags>();
+    const flags = command.opts<Flags>();
+    const { btf, probe } = flags;
+    const fault = faultOf(filterIn(flags), probe);
+    if (fault) command.error(`error: ${fault}`);
     if (btf !== undefined && BY_TYPE_NUMBER.includes(probe))
       command.error(
         `error: option '--btf <file>' cannot be used with '--probe ${probe}', which needs the kernel's own BTF`,
@@ -99,7 +110,7 @@ function settingsOf(flags: Flags, minNs: number | undefined): Settings {
     timestamp: flags.timestamp ?? false,
     lport: flags.lport ?? false,
     json: flags.json ?? false,
-    pid: flags.pid,
+    filter: filterIn(flags),
     family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,
     minNs,
     outcome: flags.failed ? 'failures' : flags.outcome && 'all',
@@ -112,15 +123,15 @@ function settingsOf(flags: Flags, minNs: number | undefined): Settings {
 }
 
 function build(version: string, say: (text: string) => void): Command {
-  return new Command('tcpconnlat')
+  const command = new Command('tcpconnlat')
     .description('Trace TCP active connects and show their latency: the time from the SYN to the answer.')
     .usage('[-h] [-t] [-p PID] [-L] [-4 | -6] [-v] [min_ms]')
     .argument('[min_ms]', 'least latency to show, in milliseconds (fractions allowed)', milliseconds)
     .option('-t, --timestamp', 'add a column with the time of the answer (s since the first)')
-    .option('-p, --pid <pid>', 'only connects of this process', processId)
     .option('-L, --lport', 'add a column with the local port')
     .addOption(new Option('-4, --ipv4', 'only IPv4').conflicts('ipv6'))
-    .addOption(new Option('-6, --ipv6', 'only IPv6, IPv4-mapped addresses included').conflicts('ipv4'))
+    .addOption(new Option('-6, --ipv6', 'only IPv6, IPv4-mapped addresses included').conflicts('ipv4'));
+  return addFilterOptions(command)
     .option('--outcome', 'print every connect when it ends, answered or not, and what became of it')
     .option('--failed', 'as --outcome, only those that failed')
     .option('-v, --verbose', 'print the programs, and how they are attached, before tracing')
@@ -140,34 +151,4 @@ function build(version: string, say: (text: string) => void): Command {
       outputError: (text, write) => write(`tcpconnlat: ${text}`),
     })
     .exitOverride();
-}
-
-/** Latencies are compared in ns, and a number of them past 2^53 wouldn't be exact: 104 days. */
-const MOST_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1e6);
-
-function milliseconds(text: string): number {
-  const ms = Number(text);
-  if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || ms > MOST_MS)
-    throw new InvalidArgumentError(`It must be a number of milliseconds from 0 to ${MOST_MS}.`);
-  return Math.round(ms * 1e6);
-}
-
-/** PID_MAX_LIMIT, include/linux/threads.h. */
-const MOST_PID = 4_194_304;
-
-function processId(text: string): number {
-  return whole(text, 1, MOST_PID, 'a process id');
-}
-
-function ringPages(text: string): number {
-  const pages = whole(text, 1, 65_536, 'a power of two');
-  if ((pages & (pages - 1)) !== 0) throw new InvalidArgumentError('It must be a power of two.');
-  return pages;
-}
-
-function whole(text: string, least: number, most: number, what: string): number {
-  const number = Number(text);
-  if (!/^\d+$/.test(text) || number < least || number > most)
-    throw new InvalidArgumentError(`It must be ${what} from ${least} to ${most}.`);
-  return number;
 }

@@ -1,16 +1,24 @@
 /**
  * The command `tcpconnlat`: exit status 0 after Ctrl-C, SIGTERM or a closed pipe, 1 where tracing isn't possible, 2 for a
- * command line that makes no sense, as does a file of types that is none.
+ * command line that makes no sense, as does a file of types that is none, or a filter by something that isn't there.
  */
 import { UnknownArchitecture } from '../asm/architecture.ts';
 import { BtfError, NoSuchField } from '../asm/btf.ts';
 import { NoSuchTracepoint } from '../asm/hooks.ts';
 import { NoKernelTypes } from '../asm/target.ts';
 import { FormatError } from '../asm/tracepoint-format.ts';
-import { KernelError, NoTracefsError, UnsupportedError, VerifierError } from '../loader/errors.ts';
+import {
+  KernelError,
+  NoTracefsError,
+  UnsupportedError,
+  VerifierError,
+  WrongPathError,
+} from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
 import { renderVerifierError } from '../loader/verifier-report.ts';
+import { NotInRecord } from '../programs/tcpconnlat.ts';
 import { readArguments } from './arguments.ts';
+import { BadFilter } from './filter.ts';
 import { jsonSchema } from './json.ts';
 import { OutputError } from './output.ts';
 import { sourceLines } from './source.ts';
@@ -21,8 +29,9 @@ import { NoWay } from './ways.ts';
 
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
 const EXPECTED = [
-  ...[KernelError, UnsupportedError, NoTracefsError, UnknownArchitecture],
-  ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, BtfError, FormatError, BadTypesFile, NoWay, OutputError],
+  ...[KernelError, UnsupportedError, NoTracefsError, WrongPathError, UnknownArchitecture],
+  ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, NotInRecord, BtfError, FormatError],
+  ...[BadTypesFile, BadFilter, NoWay, OutputError],
 ];
 
 async function main(): Promise<number> {
@@ -43,7 +52,7 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     complain(describe(error));
-    return error instanceof BadTypesFile ? 2 : 1;
+    return error instanceof BadTypesFile || error instanceof BadFilter ? 2 : 1;
   }
 }
 

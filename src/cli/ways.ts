@@ -11,8 +11,9 @@ import { lackOfKprobes } from '../loader/kprobe-events.ts';
 import { perfIsClosed } from '../loader/permission.ts';
 import { refusal } from '../loader/probe.ts';
 import { readTracepointFormat } from '../loader/tracefs.ts';
-import { TRACEPOINT, tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
+import { type Filter, NotInRecord, TRACEPOINT, tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
 import type { Probe, Settings } from './arguments.ts';
+import { filterOf } from './filter.ts';
 import { namingFile } from './types.ts';
 
 const ORDER: Record<Probe, readonly Way[]> = {
@@ -60,13 +61,14 @@ export function firstWay<T>(
   target: Target,
   use: (programs: Programs, failures: readonly Failure[]) => T,
 ): T {
+  const filter = filterOf(settings.filter, kernel);
   const failures: Failure[] = [];
   const ways = ORDER[settings.probe];
   for (const way of settings.btf === undefined
     ? ways
     : ways.filter((each) => !BY_TYPE_NUMBER.includes(each))) {
     try {
-      return use(programsFor(way, settings, kernel, target), failures);
+      return use(programsFor(way, settings, filter, kernel, target), failures);
     } catch (error) {
       if (!isLack(error) || concernsAllWays(error, kernel)) throw error;
       failures.push({ way, error });
@@ -80,14 +82,14 @@ export function firstWay<T>(
   );
 }
 
-function programsFor(way: Way, settings: Settings, kernel: Kernel, target: Target): Programs {
-  const { pid, family, minNs, lport, json, outcome } = settings;
+function programsFor(way: Way, settings: Settings, filter: Filter, kernel: Kernel, target: Target): Programs {
+  const { family, minNs, lport, json, outcome } = settings;
   const error = way === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
   if (error) throw error;
   const { category, name } = TRACEPOINT;
   const formats = way === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
   return namingFile(settings.btf, () =>
-    tcpconnlat({ way, pid, family, minNs, localPort: lport || json, outcome }, { ...target, formats }),
+    tcpconnlat({ way, filter, family, minNs, localPort: lport || json, outcome }, { ...target, formats }),
   );
 }
 
@@ -99,7 +101,7 @@ function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | und
 
 const LACKS = [
   ...[KernelError, UnsupportedError, NoTracefsError],
-  ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, FormatError],
+  ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, FormatError, NotInRecord],
 ];
 
 function isLack(error: unknown): error is Error {

@@ -26,6 +26,6 @@ export function openCgroup({ syscalls }: Kernel, path: string): Descriptor {
     );
   // A file of a cgroup, as cgroup.procs, is not the cgroup.
   const fd = type < 0 ? type : syscalls.openFile(`${path}/.`);
-  if (fd < 0) throw new WrongPathError(path, `no cgroup: ${errnoName(-fd)} (${errnoText(-fd)})`);
+  if (fd < 0) throw new WrongPathError(path, `cannot open it: ${errnoName(-fd)} (${errnoText(-fd)})`);
   return new Descriptor(syscalls, fd);
 }

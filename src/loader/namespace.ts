@@ -21,7 +21,7 @@ const CLONE_NEWNET = 0x40000000;
  */
 export function networkNamespace({ syscalls }: Kernel, path: string): number {
   const refused = (errno: number) =>
-    new WrongPathError(path, `no network namespace: ${errnoName(errno)} (${errnoText(errno)})`);
+    new WrongPathError(path, `cannot open it: ${errnoName(errno)} (${errnoText(errno)})`);
   const type = syscalls.fileSystem(path);
   if (type < 0) throw refused(-type);
   // Before it is opened, which might do something to a device or a pipe.

@@ -15,12 +15,14 @@ import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
 import { type Attached, attemptsOf } from './tcpconnlat/attempts.ts';
 import { eventOf, type Families } from './tcpconnlat/events.ts';
+import { connectFilter } from './tcpconnlat/filter.ts';
 import { byFunctions } from './tcpconnlat/functions.ts';
 import { AF_INET, AF_INET6 } from './tcpconnlat/kernel.ts';
 import type { Options, Way } from './tcpconnlat/options.ts';
 import { onRecord, onState, TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 
 export type { ConnectEvent } from './tcpconnlat/events.ts';
+export type { Choice, Filter, Network, Range } from './tcpconnlat/filter.ts';
 export { AF_INET6 } from './tcpconnlat/kernel.ts';
 export type { Options, Way } from './tcpconnlat/options.ts';
 export { type Outcome, outcomeOf, type Result } from './tcpconnlat/outcome.ts';
@@ -29,15 +31,27 @@ export { TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 /** What the programs of a tracepoint are called. */
 const STATE = 'inet_sock_state';
 
+/** A filter asks for what the tracepoint's record doesn't have. */
+export class NotInRecord extends Error {
+  override readonly name = 'NotInRecord';
+
+  constructor(wanted: string) {
+    super(`the tracepoint's record doesn't have ${wanted}, which is filtered by`);
+  }
+}
+
 /**
- * The programs and maps for these options. Throws NoKernelTypes or NoSuchField where the target lacks what they read, RangeError
- * where it lacks the tracepoint's format.
+ * The programs and maps for these options. Throws NoKernelTypes or NoSuchField where the target lacks what they read, NotInRecord
+ * where the tracepoint's record does, RangeError where the target lacks that record's format or the filter asks for too much.
  */
 export function tcpconnlat(options: Options, target: Target) {
   const { way, outcome } = options;
   const byRecord = way === 'trace_event';
   const families = familiesOf(options, target);
-  const attempts = attemptsOf(options, eventOf(families, byRecord ? 'record' : 'socket', !!outcome));
+  const filter = connectFilter(options.filter ?? {}, way === 'kprobe' || way === 'fentry');
+  if (byRecord && filter.asks.netns) throw new NotInRecord('the network namespace');
+  const Event = eventOf(families, byRecord ? 'record' : 'socket', !!outcome);
+  const attempts = attemptsOf(options, Event, filter);
 
   const byState = (at: typeof tpBtf | typeof rawTracepoint): Attached => ({
     programs: [at(TRACEPOINT.name, target, onState(options, attempts, families), { name: STATE })],

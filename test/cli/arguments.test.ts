@@ -19,11 +19,17 @@ function said(...args: string[]): { text: string; status: 0 | 2 } {
   return request;
 }
 
+const network = (first: number, second: number, prefix: number) => ({
+  address: Uint8Array.of(first, second, 0, 0),
+  prefix,
+});
+const ofProcess = (pid: number) => ({ pid: { only: [[pid, pid] as const] } });
+
 const DEFAULTS: Settings = {
   timestamp: false,
   lport: false,
   json: false,
-  pid: undefined,
+  filter: {},
   family: undefined,
   minNs: undefined,
   outcome: undefined,
@@ -41,11 +47,37 @@ test('without arguments everything is traced, as columns', () => {
 const accepted: [string, Partial<Settings>][] = [
   ['-t', { timestamp: true }],
   ['--timestamp', { timestamp: true }],
-  ['-p 181', { pid: 181 }],
-  ['-p181', { pid: 181 }],
-  ['--pid 181', { pid: 181 }],
-  ['--pid=181', { pid: 181 }],
-  ['--pid 4194304', { pid: 4_194_304 }],
+  ['-p 181', { filter: ofProcess(181) }],
+  ['-p181', { filter: ofProcess(181) }],
+  ['--pid 181', { filter: ofProcess(181) }],
+  ['--pid=181', { filter: ofProcess(181) }],
+  ['--pid 4194304', { filter: ofProcess(4_194_304) }],
+  ['-p 7,7 --pid 8', { filter: { pid: { only: [[7, 8]] } } }],
+  [
+    '--port 80-81 --port 90 --not-port 22',
+    {
+      filter: {
+        port: {
+          only: [
+            [80, 81],
+            [90, 90],
+          ],
+          not: [[22, 22]],
+        },
+      },
+    },
+  ],
+  ['--not-port 22', { filter: { port: { not: [[22, 22]] } } }],
+  [
+    '--to 10.0.0.0/8 --not-to 10.1.0.0/16',
+    { filter: { to: { only: [network(10, 0, 8)], not: [network(10, 1, 16)] } } },
+  ],
+  ['--from 10.1.0.0/16', { filter: { from: { only: [network(10, 1, 16)] } } }],
+  ['--not-from 10.1.0.0/16', { filter: { from: { not: [network(10, 1, 16)] } } }],
+  ['--uid 0 --not-uid 1-9', { filter: { uid: { only: [[0, 0]], not: [[1, 9]] } } }],
+  ['--comm a,b --comm c --not-comm d', { filter: { comm: { only: ['a,b', 'c'], not: ['d'] } } }],
+  ['--cgroup /a --cgroup /b', { filter: { cgroup: { only: ['/a', '/b'] } } }],
+  ['--netns 1 --netns /run/netns/a', { filter: { netns: { only: ['1', '/run/netns/a'] } } }],
   ['-L', { lport: true }],
   ['--lport', { lport: true }],
   ['-4', { family: 4 }],
@@ -75,7 +107,7 @@ const accepted: [string, Partial<Settings>][] = [
   ['.25', { minNs: 250_000 }],
   ['2.', { minNs: 2_000_000 }],
   ['0.000001', { minNs: 1 }],
-  ['-tL6 -p 7 2.5', { timestamp: true, lport: true, family: 6, pid: 7, minNs: 2_500_000 }],
+  ['-tL6 -p 7 2.5', { timestamp: true, lport: true, family: 6, filter: ofProcess(7), minNs: 2_500_000 }],
   ['2.5 -v', { minNs: 2_500_000, verbose: true }],
   ['-- 3', { minNs: 3_000_000 }],
 ];
@@ -104,6 +136,18 @@ const refused: [string, RegExp][] = [
   ['-p -1', /'-1' is invalid/],
   ['-p 1.5', /'1\.5' is invalid/],
   ['-p 4194305', /'4194305' is invalid/],
+  ['--port http', /'--port <ports>' argument 'http' is invalid.*'http' is none/],
+  ['--port 1 --port 2-x', /'2-x' is none/],
+  ['--not-port', /argument missing/],
+  ['--to 10.1.2.3/8', /'--to <networks>' argument .* the network is 10\.0\.0\.0\/8/],
+  ['--uid root', /'root' is none/],
+  ['--comm a-name-that-is-too-long', /1 to 15 bytes/],
+  ['--port 80-90 --not-port 1-100', /option '--not-port' leaves nothing of what '--port' asks for/],
+  ['--uid 0 --not-uid 0', /option '--not-uid' leaves nothing/],
+  ['--comm a --not-comm b --not-comm a', /option '--not-comm' leaves nothing/],
+  ['--to 10.0.0.0/8 --not-to ::ffff:10.0.0.0/104', /'--to' and '--not-to' both have 10\.0\.0\.0\/8/],
+  ['--not-from ::1 --from ::1/128', /'--from' and '--not-from' both have ::1\/128/],
+  ['--probe trace_event --netns 1', /'--netns <path\|pid>' cannot be used with '--probe trace_event'/],
   ['-4 -6', /'-4, --ipv4' cannot be used with option '-6, --ipv6'|'-6, --ipv6' cannot be used with/],
   ['-6 --ipv4', /cannot be used with/],
   ['--probe magic', /'magic' is invalid.*kprobe.*tracepoint/],
@@ -141,6 +185,9 @@ for (const flag of ['-h', '--help'])
     assert.match(text, /^Usage: tcpconnlat \[-h\] \[-t\] \[-p PID\] \[-L\] \[-4 \| -6\] \[-v\] \[min_ms\]\n/);
     const options = [
       ...['-t, --timestamp', '-p, --pid <pid>', '-L, --lport', '-4, --ipv4', '-6, --ipv6', '-v, --verbose'],
+      ...['--port <ports>', '--not-port <ports>', '--to <networks>', '--not-to <networks>'],
+      ...['--from <networks>', '--not-from <networks>', '--uid <uids>', '--not-uid <uids>', '--comm <name>'],
+      ...['--not-comm <name>', '--cgroup <path>', '--netns <path|pid>'],
       ...[
         '--json',
         '--json-schema',

@@ -7,7 +7,14 @@ import * as assert from 'uvu/assert';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import { suite } from '../harness.ts';
 import { Peer, until } from '../live/connects.ts';
-import { hidesRefused, noWayHere, refusalOf, WAYS_HERE, WAYS_THAT_SHOW_ALL } from '../live/tracer.ts';
+import {
+  hidesRefused,
+  noWayHere,
+  ofProcess,
+  refusalOf,
+  WAYS_HERE,
+  WAYS_THAT_SHOW_ALL,
+} from '../live/tracer.ts';
 import { type Watch, watch } from '../live/watch.ts';
 import { outsideGuest } from './guest.ts';
 import { FAR, Link } from './network.ts';
@@ -36,7 +43,9 @@ test.before(async () => {
   if (refusal) return;
   [near, far] = await Promise.all([Peer.start(), Peer.start()]);
   link = await Link.between(near, far);
-  ways = WAYS_HERE.filter((way) => !hidesRefused(way)).map((way) => watch({ way, pid: near.pid }));
+  ways = WAYS_HERE.filter((way) => !hidesRefused(way)).map((way) =>
+    watch({ way, filter: ofProcess(near.pid) }),
+  );
 });
 test.after.each(async () => {
   if (refusal) return;

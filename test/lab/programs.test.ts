@@ -9,9 +9,9 @@ import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import { loadProgram } from '../../src/loader/program.ts';
 import type { Syscalls } from '../../src/loader/syscalls.ts';
-import { type Options, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
+import { type Filter, type Options, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
-import { refusalOf, targetFor, WAYS } from '../live/tracer.ts';
+import { ofProcess, refusalOf, targetFor, WAYS } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 /** Offsets into the attribute of BPF_PROG_LOAD, and a size of it that holds the log on every kernel. */
@@ -73,14 +73,44 @@ function listed(listing: string): Map<string, Map<number, string>> {
   return programs;
 }
 
+/** All filters at once. */
+const FILTER: Filter = {
+  pid: {
+    only: [
+      [1, 1],
+      [300, 400],
+    ],
+  },
+  uid: { not: [[1, 4_294_967_294]] },
+  comm: { only: ['curl', 'a-name-of-15-by'] },
+  cgroup: { only: ['/sys/fs/cgroup'] },
+  port: {
+    only: [
+      [80, 80],
+      [8000, 8100],
+    ],
+  },
+  to: {
+    only: [{ address: Uint8Array.of(10, 0, 0, 0), prefix: 8 }],
+    not: [{ address: Uint8Array.of(10, 1, 0, 0), prefix: 16 }],
+  },
+  from: { not: [{ address: new Uint8Array(16), prefix: 0 }] },
+  netns: { only: [[4_026_531_840, 4_026_531_840]] },
+};
+
 /** Every option that changes what is emitted. */
 const OPTIONS: readonly Omit<Options, 'way'>[] = [
   {},
-  { pid: 1, minNs: 1_500_000, localPort: true },
+  { filter: ofProcess(1), minNs: 1_500_000, localPort: true },
   { family: 4, localPort: true },
   { family: 6, minNs: 2 ** 45 },
   { outcome: 'all' },
-  { outcome: 'failures', pid: 1, minNs: 1_500_000 },
+  { outcome: 'failures', filter: ofProcess(1), minNs: 1_500_000 },
+  { filter: FILTER, family: 4 },
+  {
+    filter: { ...FILTER, port: { not: [[1, 2]] }, comm: { not: ['a', 'b'] }, uid: { only: [[5, 5]] } },
+    outcome: 'all',
+  },
 ];
 
 for (const way of WAYS) {
@@ -90,7 +120,9 @@ for (const way of WAYS) {
   for (const options of OPTIONS)
     test.skipIf(refusal, `what -v prints is what the verifier prints: ${JSON.stringify(options)}`, () => {
       const kernel = new Kernel(talkative());
-      const tool = tcpconnlat({ ...options, way }, targetFor(way));
+      const { netns, ...filter } = options.filter ?? {};
+      const filtered = way === 'trace_event' ? filter : { ...filter, netns };
+      const tool = tcpconnlat({ ...options, filter: filtered, way }, targetFor(way));
       const listing = listed(listTool(tool, () => undefined));
       assert.is(listing.size, tool.programs.length);
       const maps = new Map<MapSpec, BpfMap>();

@@ -285,6 +285,21 @@ for (const args of [['--nonsense'], ['-4', '-6']])
     assert.match(stderr, /^tcpconnlat: error: .*\nUsage: tcpconnlat .*\nTry 'tcpconnlat --help'\.\n$/);
   });
 
+for (const [args, complaint] of [
+  [
+    ['--cgroup', '/proc'],
+    '--cgroup /proc: no cgroup: those are the folders where cgroup2 is mounted, mostly below /sys/fs/cgroup',
+  ],
+  [['--cgroup', '/nowhere'], '--cgroup /nowhere: cannot open it: ENOENT (no such file or directory)'],
+  [['--netns', '/nowhere'], '--netns /nowhere: cannot open it: ENOENT (no such file or directory)'],
+  [['--netns', '/proc/self/ns/uts'], '--netns /proc/self/ns/uts: a namespace, but none of networks'],
+  [['--netns', '4194304'], '--netns 4194304: there is no such process'],
+] as const)
+  test.skipIf(sameOnEveryKernel, `tcpconnlat ${args.join(' ')}: one line that names it, and status 2`, () => {
+    for (const more of [[], ['--dry-run']])
+      assert.equal(run([...args, ...more]), { status: 2, stdout: '', stderr: `tcpconnlat: ${complaint}\n` });
+  });
+
 test.skipIf(sameOnEveryKernel, '--help on stdout, and status 0', () => {
   const { status, stdout, stderr } = run(['--help']);
   assert.equal({ status, stderr }, { status: 0, stderr: '' });

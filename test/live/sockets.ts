@@ -193,6 +193,10 @@ const operations = {
   leaveNetwork(): void {
     check(unshare(CLONE_NEWNET), 'unshare');
   },
+  /** Gives this process to another user, for good. */
+  become(uid: number): void {
+    process.setuid?.(uid);
+  },
   /** Gives this process another name. */
   rename(name: string): void {
     process.title = name;

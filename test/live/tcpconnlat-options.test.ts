@@ -8,7 +8,7 @@ import type { Options, Way } from '../../src/programs/tcpconnlat.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
 import { assertWithin, commOf, connectLate, loopback, noIPv6, Peer, Server } from './connects.ts';
 import type { Connected } from './sockets.ts';
-import { hidesRefused, noWayHere, refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
+import { hidesRefused, noWayHere, ofProcess, refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 const test = suite('live/tcpconnlat-options', { seconds: 60 });
@@ -54,7 +54,7 @@ const lports = (records: readonly { lport: number }[]) => records.map(({ lport }
 test.skipIf(noWayHere, 'a process: the connects of another are left out', async () => {
   const { peer, other, server } = bench;
   const made: number[] = [];
-  const seen = await watched({ pid: peer.pid }, async () => {
+  const seen = await watched({ filter: ofProcess(peer.pid) }, async () => {
     for (const each of [other, peer, other, peer]) {
       const { localPort } = await each.ask('connect', loopback(server.port));
       if (each === peer) made.push(localPort);

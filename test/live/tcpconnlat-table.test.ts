@@ -10,7 +10,7 @@ import { type ConnectEvent, type Options, tcpconnlat } from '../../src/programs/
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { BARS } from '../programs/bars.ts';
 import { commOf, FullListener, loopback, NOWHERE, Peer, Server, until } from './connects.ts';
-import { here, noWayHere, refusalOf, targetFor, WAYS } from './tracer.ts';
+import { here, noWayHere, ofProcess, refusalOf, targetFor, WAYS } from './tracer.ts';
 
 /** What the tests of all ways work with. */
 let bench: {
@@ -52,7 +52,7 @@ for (const way of WAYS) {
     async () => {
       const { peer, other, server } = bench;
       const seen: ConnectEvent[] = [];
-      const tool = tcpconnlat({ way, pid: peer.pid, maxAttempts: 2 }, targetFor(way));
+      const tool = tcpconnlat({ way, filter: ofProcess(peer.pid), maxAttempts: 2 }, targetFor(way));
       const session = Session.open(tool, { kernel: here, onEvent: (event) => seen.push(event) });
       try {
         const attempts = () => [...session.map(tool.attempts).entries()].map(([, attempt]) => attempt);
@@ -93,7 +93,7 @@ for (const way of WAYS) {
     `${way}: connects without a route leave nothing in the table once their sockets are closed`,
     async () => {
       const { nowhere } = bench;
-      const tool = tcpconnlat({ way, pid: nowhere.pid }, targetFor(way));
+      const tool = tcpconnlat({ way, filter: ofProcess(nowhere.pid) }, targetFor(way));
       const session = Session.open(tool, { kernel: here, onEvent: () => {} });
       try {
         const fds: number[] = [];
@@ -115,13 +115,13 @@ for (const way of WAYS) {
 
   test.skipIf(unloadable || loadedByLab, `${way}: every combination of options passes the verifier`, () => {
     const on = targetFor(way);
-    for (const pid of [undefined, 1])
+    for (const filter of [undefined, ofProcess(1)])
       for (const family of [undefined, 4, 6] as const)
         for (const minNs of [undefined, 1_500_000, 2 ** 45])
-          for (const localPort of [false, true]) loadAll({ way, pid, family, minNs, localPort }, on);
+          for (const localPort of [false, true]) loadAll({ way, filter, family, minNs, localPort }, on);
     for (const outcome of ['all', 'failures'] as const)
       for (const family of [undefined, 4, 6] as const)
-        loadAll({ way, pid: 1, family, minNs: 1_500_000, outcome }, on);
+        loadAll({ way, filter: ofProcess(1), family, minNs: 1_500_000, outcome }, on);
   });
 }
 

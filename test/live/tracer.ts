@@ -8,7 +8,7 @@ import type { ConnectRecord } from '../../src/cli/record.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { refusal } from '../../src/loader/probe.ts';
 import { readTracepointFormat } from '../../src/loader/tracefs.ts';
-import { TRACEPOINT, type Way } from '../../src/programs/tcpconnlat.ts';
+import { type Filter, TRACEPOINT, type Way } from '../../src/programs/tcpconnlat.ts';
 import { needsRoot, slowness } from '../harness.ts';
 import { connectHere, exited, type Server, until } from './connects.ts';
 
@@ -78,6 +78,11 @@ export function targetFor(way: Way, kernel: Kernel = here): Target {
   const formats =
     way === 'trace_event' ? [readTracepointFormat(kernel, TRACEPOINT.category, TRACEPOINT.name)] : [];
   return { ...target(process.arch, kernel.btf), formats };
+}
+
+/** The filter that takes the connects of one process. */
+export function ofProcess(pid: number): Filter {
+  return { pid: { only: [[pid, pid]] } };
 }
 
 /** How a command is started. */

@@ -13,21 +13,28 @@ export interface Watch {
   attempts(): number;
   /** What was counted and not shown: events lost, and connects without room. */
   losses(): number;
+  /** Detaches, after which all that was seen is in `records`. */
+  detach(): void;
   close(): void;
 }
 
-/** Watches connects. */
-export function watch(options: Options): Watch {
+/** Watches connects. Where there are many watches at once, each gets along with few pages of rings. */
+export function watch(options: Options, { pagesPerCpu }: { readonly pagesPerCpu?: number } = {}): Watch {
   const { way } = options;
   const records: ConnectRecord[] = [];
   const toRecord = recorder();
   const tool = tcpconnlat({ localPort: true, ...options }, targetFor(way));
-  const session = Session.open(tool, { kernel: here, onEvent: (event) => records.push(toRecord(event)) });
+  const session = Session.open(tool, {
+    kernel: here,
+    pagesPerCpu,
+    onEvent: (event) => records.push(toRecord(event)),
+  });
   return {
     way,
     records,
     attempts: () => [...session.map(tool.attempts).keys()].length,
     losses: () => session.lost + (session.map(tool.counters).lookup(0)?.tableFull ?? 0),
+    detach: () => session.detach(),
     close: () => session.close(),
   };
 }

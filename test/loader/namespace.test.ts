@@ -43,12 +43,8 @@ test('a network namespace is its inode number', () => {
 
 test('a file that isn’t there, may not be opened, or is none of a namespace', () => {
   const namespace = (kernel: Kernel) => void networkNamespace(kernel, '/x');
-  assertWrong(
-    new FakeSyscalls(),
-    namespace,
-    /^\/x: no network namespace: ENOENT \(no such file or directory\)$/,
-  );
-  assertWrong(withFile('/x', NSFS), namespace, /^\/x: no network namespace: ENOENT/);
+  assertWrong(new FakeSyscalls(), namespace, /^\/x: cannot open it: ENOENT \(no such file or directory\)$/);
+  assertWrong(withFile('/x', NSFS), namespace, /^\/x: cannot open it: ENOENT/);
   const plain = withFile('/x', 0xef53, 5n);
   assertWrong(plain, namespace, /^\/x: no namespace: those are files as \/proc\/PID\/ns\/net/);
   assert.equal(plain.calls, [], 'it is not opened: it could be a pipe');
@@ -81,8 +77,8 @@ test('a folder of cgroup version 1, one of something else, a file, and none', ()
     open,
     /^\/x: no cgroup: those are the folders where cgroup2 is mounted/,
   );
-  assertWrong(withFile('/x', CGROUP2, 7n), open, /^\/x: no cgroup: ENOENT/);
-  assertWrong(new FakeSyscalls(), open, /^\/x: no cgroup: ENOENT/);
+  assertWrong(withFile('/x', CGROUP2, 7n), open, /^\/x: cannot open it: ENOENT/);
+  assertWrong(new FakeSyscalls(), open, /^\/x: cannot open it: ENOENT/);
 });
 
 test('an array of cgroups holds their descriptors from the beginning, and keeps none', () => {
@@ -108,7 +104,7 @@ test('a map whose cgroup isn’t there isn’t left open', () => {
   assertWrong(
     new FakeSyscalls(),
     (kernel) => BpfMap.create(kernel, cgroupArray('groups', ['/x'])),
-    /^\/x: no cgroup/,
+    /^\/x: cannot open it/,
   );
 });
 

@@ -16,6 +16,7 @@ export const At = {
   portpair: 12,
   family: 16,
   state: 18,
+  net: 48,
   v6Remote: 56,
   v6Local: 72,
   err: 284,
@@ -67,12 +68,16 @@ export function socketBlob({
   const s32 = w.int('int', 4, 1);
   const in6 = w.struct('in6_addr', 16, [{ name: 'u6_addr8', type: w.array(u8, 16), bits: 0 }]);
   const member = (name: string, type: number, offset: number) => ({ name, type, bits: offset * 8 });
+  const namespace = w.struct('ns_common', 24, [member('inum', u32, 16)]);
+  const net = w.struct('net', 4416, [member('ns', namespace, 160)]);
+  const possibleNet = w.struct('', 8, [member('net', w.pointer(net), 0)]);
   const v6 = [member('skc_v6_daddr', in6, At.v6Remote), member('skc_v6_rcv_saddr', in6, At.v6Local)];
   const common = w.struct('sock_common', 136, [
     member('skc_addrpair', u64, At.addrpair),
     member('skc_portpair', u32, At.portpair),
     member('skc_family', u16, At.family),
     member('skc_state', w.volatile(u8), At.state),
+    member('skc_net', possibleNet, At.net),
     ...(ipv6 ? v6 : []),
   ]);
   const socket = w.struct('socket', 128, [

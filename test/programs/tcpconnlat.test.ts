@@ -5,7 +5,13 @@ import { disassemble } from '../../src/asm/disassemble.ts';
 import { decoder, layoutOf } from '../../src/asm/layout.ts';
 import { NoKernelTypes, type Target, target } from '../../src/asm/target.ts';
 import { listTool } from '../../src/cli/listing.ts';
-import { type Options, tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
+import {
+  type Filter,
+  NotInRecord,
+  type Options,
+  tcpconnlat,
+  type Way,
+} from '../../src/programs/tcpconnlat.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { suite } from '../harness.ts';
 import { BARS } from './bars.ts';
@@ -38,7 +44,7 @@ for (const { way, promise, check } of BARS)
 // --- options -------------------------------------------------------------------------------------
 
 const OPTIONS = {
-  pid: { pid: 4_190_001 },
+  pid: { filter: { pid: { only: [[4_190_001, 4_190_001]] } } },
   minNs: { minNs: 1_234_567 },
   family4: { family: 4 },
   family6: { family: 6 },
@@ -101,11 +107,11 @@ for (const way of WAYS) {
   });
 
   test(`${way}: every combination of options makes programs, the same ones each time`, () => {
-    for (const pid of [undefined, 1])
+    for (const filter of [undefined, OPTIONS.pid.filter])
       for (const family of [undefined, 4, 6] as const)
         for (const minNs of [undefined, 1, 2 ** 40])
           for (const localPort of [false, true]) {
-            const options = { way, pid, family, minNs, localPort };
+            const options = { way, filter, family, minNs, localPort };
             assert.equal(text(options), text(options));
           }
   });
@@ -152,6 +158,89 @@ test('fentry: the functions are found among the types, or left to the loader to 
 test('what clears the table is attached before what fills it', () => {
   const names = tcpconnlat({ way: 'kprobe' }, x64).programs.map(({ name }) => name);
   assert.equal(names, ['tcp_destroy', 'tcp_rcv_state', 'tcp_v4_connect', 'tcp_v6_connect']);
+});
+
+// --- filters -------------------------------------------------------------------------------------
+
+for (const way of WAYS) {
+  test(`${way}: a filter that is off costs no instruction and no map`, () => {
+    for (const options of [{}, { family: 4 }, { outcome: 'all' }] as const) {
+      assert.equal(text({ ...options, way, filter: {} }), text({ ...options, way }));
+      assert.equal(
+        tcpconnlat({ ...options, way, filter: {} }, x64).maps.map(({ name }) => name),
+        tcpconnlat({ ...options, way }, x64).maps.map(({ name }) => name),
+      );
+    }
+  });
+
+  test(`${way}: a filter by process, user, name or cgroup is asked for only where an attempt begins`, () => {
+    const calls = (filter: Filter, id: number) =>
+      text({ way, filter }).filter((line) => line.endsWith(`#${id}`)).length;
+    const begins = BY_FUNCTION.includes(way) ? 2 : 1;
+    const every = everyFilter(way);
+    assert.equal([calls({}, 15), calls({ uid: every.uid }, 15)], [0, begins], 'bpf_get_current_uid_gid');
+    assert.equal([calls({}, 16), calls({ comm: every.comm }, 16)], [begins, begins], 'bpf_get_current_comm');
+    assert.equal(
+      [calls({}, 37), calls({ cgroup: every.cgroup }, 37)],
+      [0, 2 * begins],
+      'once for each cgroup',
+    );
+  });
+
+  test(`${way}: addresses are looked up where they are known, in a map of their own`, () => {
+    const maps = (filter: Filter) => tcpconnlat({ way, filter }, x64).maps.map(({ name }) => name);
+    const lookups = (filter: Filter, map: string) =>
+      text({ way, filter }).filter((line) => line.endsWith(`map[${map}]`)).length;
+    const { to, from } = everyFilter(way);
+    assert.equal(maps({ to }), ['attempts', 'counters', 'to', 'events']);
+    assert.equal(maps({ from }), ['attempts', 'counters', 'from', 'events']);
+    assert.is(lookups({ to }, 'to'), BY_FUNCTION.includes(way) ? 2 : 1);
+    assert.is(lookups({ from }, 'from'), 1, 'by functions at the answer');
+  });
+
+  if (way !== 'trace_event')
+    test(`${way}: on a kernel without IPv6 an address is looked up as an IPv4-mapped one`, () => {
+      const without = { ...target('x64', socketTypes({ ipv6: false })), formats: [stateFormat] };
+      const { to, from } = everyFilter(way);
+      const lines = text({ way, filter: { to, from } }, without);
+      assert.is(lines.filter((line) => line.endsWith(' = -65536')).length, 2, '::ffff');
+    });
+}
+
+test('of a family that the kernel does not have, addresses are not asked for', () => {
+  const without = target('x64', socketTypes({ ipv6: false }));
+  const { to, from } = everyFilter('tp_btf');
+  for (const way of BY_TYPES) text({ way, family: 6, filter: { to, from } }, without);
+});
+
+test('trace_event: a filter by what the record does not have is refused', () => {
+  const { netns } = everyFilter('tp_btf');
+  assert.throws(
+    () => tcpconnlat({ way: 'trace_event', filter: { netns } }, x64),
+    (error: unknown) =>
+      error instanceof NotInRecord && /doesn't have the network namespace/.test(error.message),
+  );
+});
+
+test('a filter that leaves nothing, or asks for more than there is room for, is refused', () => {
+  const refusal = (filter: Filter) => () => tcpconnlat({ way: 'tp_btf', filter }, x64);
+  const many = Array.from({ length: 65 }, (_, i) => i);
+  assert.throws(
+    refusal({ port: { only: [[1, 9]], not: [[0, 10]] } }),
+    /RangeError|the filter by port leaves nothing/,
+  );
+  assert.throws(refusal({ comm: { only: [] } }), /the filter by comm leaves nothing/);
+  assert.throws(
+    refusal({ port: { only: many.map((i) => [2 * i, 2 * i]) } }),
+    /by port has 65 parts, and room for 64/,
+  );
+  refusal({ port: { only: many.map((i) => [i, i]) } })();
+  assert.throws(refusal({ cgroup: { only: many.map(String) } }), /by cgroup has 65 parts/);
+  const networks = Array.from({ length: 1025 }, (_, i) => ({
+    address: Uint8Array.of(10, 0, i >> 8, i & 255),
+    prefix: 32,
+  }));
+  assert.throws(refusal({ to: { not: networks } }), /by to has 1025 parts, and room for 1024/);
 });
 
 // --- targets -------------------------------------------------------------------------------------
@@ -284,12 +373,48 @@ for (const [way, entry, exit] of [
 
 // --- listings ------------------------------------------------------------------------------------
 
-const EVERYTHING = { pid: 4242, minNs: 1_500_000, localPort: true } as const;
+const EVERYTHING = { filter: { pid: { only: [[4242, 4242]] } }, minNs: 1_500_000, localPort: true } as const;
 const listings: [string, Options][] = [
   ...WAYS.map((way): [string, Options] => [`${way}.txt`, { way }]),
   ...WAYS.map((way): [string, Options] => [`${way}-p-L-4-min.txt`, { way, family: 4, ...EVERYTHING }]),
   ...WAYS.map((way): [string, Options] => [`${way}-outcome.txt`, { way, ...OPTIONS.outcome }]),
 ];
+/** Every filter that a way has, both ways round where that is one. */
+function everyFilter(way: Way): Filter {
+  const network = (prefix: number, ...address: number[]) => ({ address: Uint8Array.from(address), prefix });
+  return {
+    pid: {
+      only: [
+        [4242, 4242],
+        [4300, 4310],
+      ],
+    },
+    uid: {
+      only: [
+        [0, 0],
+        [1000, 4_294_967_294],
+      ],
+      not: [[1001, 1001]],
+    },
+    comm: { only: ['curl', 'a-name-of-15-by'] },
+    cgroup: { only: ['/sys/fs/cgroup/system.slice', '/sys/fs/cgroup/user.slice'] },
+    port: {
+      not: [
+        [22, 22],
+        [8000, 8100],
+      ],
+    },
+    to: { only: [network(8, 10, 0, 0, 0)], not: [network(16, 10, 1, 0, 0)] },
+    from: { not: [network(128, ...new Uint8Array(15), 1)] },
+    ...(way !== 'trace_event' && { netns: { only: [[4_026_531_840, 4_026_531_840]] } }),
+  };
+}
+
+for (const way of WAYS) listings.push([`${way}-filters.txt`, { way, filter: everyFilter(way) }]);
+listings.push([
+  'kprobe-outcome-from.txt',
+  { way: 'kprobe', outcome: 'all', filter: { from: everyFilter('kprobe').from } },
+]);
 for (const [file, options] of listings)
   test(`the programs are those of golden/${file}`, () => {
     assertGolden(

@@ -10,6 +10,7 @@ import { type StructSchema, u64 } from '../../asm/layout.ts';
 import { arrayMap, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import { type Answer, Attempt, Counters } from './events.ts';
+import type { ConnectFilter, Ends } from './filter.ts';
 import type { Options } from './options.ts';
 
 /** Writes into an event what it takes from where the kernel is watched. */
@@ -28,7 +29,11 @@ export interface Attached {
 export type Attempts = ReturnType<typeof attemptsOf>;
 
 /** The maps of a tool, and the statements that note an attempt, and send and forget it. */
-export function attemptsOf({ pid, minNs, maxAttempts = 10_240 }: Options, Event: StructSchema<Answer>) {
+export function attemptsOf(
+  { minNs, maxAttempts = 10_240 }: Options,
+  Event: StructSchema<Answer>,
+  filter: ConnectFilter,
+) {
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
   const counters = arrayMap('counters', { value: Counters });
   const events = perfEventArray('events');
@@ -36,16 +41,21 @@ export function attemptsOf({ pid, minNs, maxAttempts = 10_240 }: Options, Event:
     table,
     counters,
     events: { map: events, schema: Event },
-    maps: [table, counters, events],
+    filter,
+    maps: [table, counters, ...filter.maps, events],
 
-    /** Notes that the current process begins to connect `socket`. */
-    begin(b: Builder, socket: Place): void {
+    /** Notes that the current process begins to connect `socket`, if the filter takes that. `ends` reads what is known of it already. */
+    begin(b: Builder, socket: Place, ends: () => Ends): void {
       const attempt = b.stack(Attempt);
       const task = b.call(getCurrentPidTgid);
       b.set(attempt.task, task);
-      if (pid !== undefined) b.if(task.rsh(32).ne(pid), () => b.exit());
+      filter.process(b, task);
+      filter.user(b);
+      filter.ends(b, ends());
+      filter.cgroup(b);
+      const named = filter.name(b, attempt.comm);
       attempt.startNs.set(b.call(ktimeGetNs));
-      b.call(getCurrentComm, attempt.comm);
+      if (!named) b.call(getCurrentComm, attempt.comm);
       this.note(b, table, socket, attempt);
     },
 

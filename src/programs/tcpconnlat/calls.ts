@@ -9,10 +9,11 @@ import { type Body, fentry, fexit, kprobe, kretprobe } from '../../asm/hooks.ts'
 import { struct, u16, u64 } from '../../asm/layout.ts';
 import { hash } from '../../asm/map.ts';
 import type { Target } from '../../asm/target.ts';
-import type { Attached, Attempts } from './attempts.ts';
+import type { Attached, Attempts, Fill } from './attempts.ts';
 import type { Families } from './events.ts';
+import { givenTo } from './given.ts';
 import { AF_INET } from './kernel.ts';
-import { fromSocket, pathsOf } from './sockets.ts';
+import { fromSocket, localOf, pathsOf } from './sockets.ts';
 
 /**
  * A call that hasn't returned: the socket, the address (struct sockaddr) that it is to be connected to, and which of the two functions it
@@ -45,8 +46,9 @@ export function atCalls(
       call.socket.set(b.arg(0));
       call.address.set(b.arg(1));
       call.family.set(family);
+      const given = givenTo(b, family, attempts.filter);
       leaveMapped(b, family);
-      attempts.begin(b, call.socket);
+      attempts.begin(b, call.socket, given);
       attempts.note(b, calls, b.call(getCurrentPidTgid), call);
     },
     exit: (b) => {
@@ -63,8 +65,9 @@ export function atCalls(
   /** An fexit has them. */
   const byFentry: Bodies = (family) => ({
     entry: (b) => {
+      const given = givenTo(b, family, attempts.filter);
       leaveMapped(b, family);
-      attempts.begin(b, b.stack(u64, b.arg(0)));
+      attempts.begin(b, b.stack(u64, b.arg(0)), given);
     },
     exit: (b) => {
       leaveMapped(b, family);
@@ -111,7 +114,7 @@ function endFailed(
 ): void {
   b.if(b.returned.get().asSigned(32).eq(0), () => b.exit());
   const sk = b.keep(b.kernel('sock', socket));
-  attempts.end(b, b.stack(u64, sk.value), () => (event) => {
+  const fill: Fill = (event) => {
     const sock = sk.fields(pathsOf(families));
     fromSocket(b, sock)(event);
     // Where it was to be connected to, the socket doesn't have.
@@ -128,5 +131,11 @@ function endFailed(
     b.set(event.ended, 0);
     b.set(event.cause, 0);
     event.cause.error.set(b.returned.get().mul(-1));
+  };
+  attempts.end(b, b.stack(u64, sk.value), (skip) => {
+    // Unless it was bound before, it has no local address.
+    const ofFamily = pathsOf({ v4: family === 4, v6: family === 6 });
+    attempts.filter.ends(b, { local: () => localOf(b, sk.fields(ofFamily)) }, skip);
+    return fill;
   });
 }

@@ -23,10 +23,10 @@ export interface Leaving {
 }
 
 /** Sends the end of an attempt, of all or of the failed ones. `fill` gives the event's addresses. */
-export function lookAtEnd(b: Builder, { outcome }: Options, leaving: Leaving, fill: () => Fill): Look {
+export function lookAtEnd(b: Builder, { outcome }: Options, leaving: Leaving, fill: Look): Look {
   return (skip) => {
     if (outcome === 'failures') b.if(leaving.state().eq(TCP_ESTABLISHED), skip);
-    const addresses = fill();
+    const addresses = fill(skip);
     return (event) => {
       addresses(event);
       const { sk, state } = leaving;

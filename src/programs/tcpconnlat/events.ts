@@ -30,7 +30,8 @@ const answer = (remote: typeof u16be | typeof u16) => ({
   ports: struct({ remote, local: u16 }),
   family: u32,
 });
-const V4 = struct({ remote: bytes(4), local: bytes(4) });
+/** The addresses of IPv4, as they lie in sockets too. */
+export const V4 = struct({ remote: bytes(4), local: bytes(4) });
 const V6 = struct({ remote: bytes(16), local: bytes(16) });
 
 /** How an attempt ended, where that is wanted. */

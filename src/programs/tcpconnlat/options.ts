@@ -2,6 +2,8 @@
  * What becomes part of the programs.
  */
 
+import type { Filter } from './filter.ts';
+
 /**
  * How the kernel is watched. `kprobe` and `fentry` are the same functions, without and with types; `tp_btf`, `raw_tracepoint` and
  * `trace_event` the same tracepoint, with types, without, and by the record that needs none.
@@ -10,8 +12,8 @@ export type Way = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint' | 'trace_eve
 
 export interface Options {
   readonly way: Way;
-  /** Only connects of this process (its thread group id). */
-  readonly pid?: number;
+  /** Only connects that it takes; all if not given. */
+  readonly filter?: Filter;
   /** Only sockets of this family; an IPv4-mapped connect is one of family 6. */
   readonly family?: 4 | 6;
   /** Only latencies of at least so many ns. */

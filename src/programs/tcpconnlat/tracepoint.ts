@@ -7,6 +7,7 @@ import { u64 } from '../../asm/layout.ts';
 import type { Attempts, Look } from './attempts.ts';
 import { lookAtEnd, unlessConnecting } from './endings.ts';
 import type { Families } from './events.ts';
+import type { Ends } from './filter.ts';
 import {
   ECONNREFUSED,
   IPPROTO_TCP,
@@ -16,7 +17,7 @@ import {
   TCP_SYN_SENT,
 } from './kernel.ts';
 import type { Options } from './options.ts';
-import { fromSocket, pathsOf } from './sockets.ts';
+import { fromSocket, netnsOf, pathsOf, socketEnds } from './sockets.ts';
 
 /** The tracepoint, whose format a target needs for the programs of `trace_event`. */
 export const TRACEPOINT = { category: 'sock', name: 'inet_sock_set_state' } as const;
@@ -29,8 +30,12 @@ export function onState(options: Options, attempts: Attempts, families: Families
   const onSynSent = (b: Builder) => {
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     b.if(sk.fields({ protocol: 'sk_protocol' }).protocol.ne(IPPROTO_TCP), () => b.exit());
-    if (families.only) b.if(sk.fields(paths).family.ne(families.only), () => b.exit());
-    attempts.begin(b, b.stack(u64, sk.value));
+    const { port, remote, local } = attempts.filter.asks;
+    const sock = (families.only || port || remote || local) && sk.fields(paths);
+    if (sock && families.only) b.if(sock.family.ne(families.only), () => b.exit());
+    attempts.begin(b, b.stack(u64, sk.value), () =>
+      sock ? socketEnds(b, sk, sock) : { netns: () => netnsOf(b, sk) },
+    );
     b.exit();
   };
 
@@ -67,7 +72,9 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
     b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
       b.if(b.field('protocol').ne(IPPROTO_TCP), () => b.exit());
       if (families.only) b.if(b.field('family').ne(families.only), () => b.exit());
-      attempts.begin(b, b.stack(u64, b.field('skaddr')));
+      const { port, remote, local } = attempts.filter.asks;
+      if (port || remote || local) b.keep(b.context);
+      attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEnds(b, families));
       b.exit();
     });
     if (outcome) b.if(b.field('newstate').eq(TCP_SYN_RECV), () => b.exit());
@@ -93,5 +100,15 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
         }
       };
     });
+  };
+}
+
+/** The ends, as far as the record has them. Addresses of IPv4 are among those of IPv6 too, as the IPv4-mapped ones. */
+function recordEnds(b: Builder, families: Families): Ends {
+  const suffix = families.v6 ? '_v6' : '';
+  return {
+    port: () => b.field('dport').get(),
+    remote: () => b.field(`daddr${suffix}`),
+    local: () => b.field(`saddr${suffix}`),
   };
 }
