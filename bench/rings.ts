@@ -3,10 +3,6 @@
  * system calls bound the rate, and leave the reader idle most of the time; hence once more with four records a call. With a wake-up per
  * event it is the traced process that pays for being read.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { assemble } from '../src/asm/assemble.ts';
 import { getCurrentPidTgid } from '../src/asm/helpers.ts';
 import { rawTracepoint } from '../src/asm/hooks.ts';
@@ -20,6 +16,7 @@ import { PerfBuffer, type Wakeup } from '../src/loader/perf-buffer.ts';
 import { loadProgram } from '../src/loader/program.ts';
 import { Resources } from '../src/loader/resources.ts';
 import { median, type Row, sleep } from './measure.ts';
+import { Worker } from './worker.ts';
 
 const ROUNDS = 5;
 const RING_BYTES = 8 << 20;
@@ -56,12 +53,12 @@ const Event = struct({ mark: u64n, fill: bytes(56) });
 const MARK = 0x5eed;
 
 export async function rings(): Promise<Row[]> {
-  const sender = await startSender();
+  const { worker: sender } = await Worker.start('sender.js');
   const runs = FLOODS.map((): Run[] => []);
   const bare: number[] = [];
   try {
     for (let round = 0; round < ROUNDS; round++) {
-      bare.push(BARE_CALLS / (await sender.call(BARE_CALLS)));
+      bare.push(BARE_CALLS / (await sender.work(String(BARE_CALLS))));
       for (const [i, flood] of FLOODS.entries()) runs[i]?.push(await read(sender, flood));
     }
   } finally {
@@ -92,29 +89,6 @@ function millions(rate: number): string {
   return `${(rate / 1e6).toFixed(2)} million/s`;
 }
 
-interface Sender {
-  readonly pid: number;
-  /** Calls getpid() so many times; the seconds that took. */
-  call(times: number): Promise<number>;
-  end(): void;
-}
-
-async function startSender(): Promise<Sender> {
-  const file = fileURLToPath(new URL('sender.js', import.meta.url));
-  const child = spawn(process.execPath, [file], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const lines = createInterface({ input: child.stdout });
-  await once(lines, 'line');
-  return {
-    pid: child.pid ?? 0,
-    async call(times) {
-      child.stdin.write(`${times}\n`);
-      const [ns] = await once(lines, 'line');
-      return Number(ns) / 1e9;
-    },
-    end: () => child.stdin.end(),
-  };
-}
-
 /** What reading one flood came to. */
 interface Run {
   /** Records a second. */
@@ -125,7 +99,7 @@ interface Run {
 }
 
 /** Lets the sender make a flood and reads it, timed from asking for it to the last record. */
-async function read(sender: Sender, { calls, recordsPerCall, wakeup }: Flood): Promise<Run> {
+async function read(sender: Worker, { calls, recordsPerCall, wakeup }: Flood): Promise<Run> {
   const resources = new Resources();
   const counts = { seen: 0, lost: 0 };
   const records = calls * recordsPerCall;
@@ -133,7 +107,7 @@ async function read(sender: Sender, { calls, recordsPerCall, wakeup }: Flood): P
     const buffer = open(program(sender.pid, recordsPerCall), wakeup, counts, resources);
     await sleep(SETTLE_MS);
     const [begin, cpu] = [performance.now(), process.cpuUsage()];
-    await sender.call(calls);
+    await sender.work(String(calls));
     buffer.drain();
     const [seconds, { user, system }] = [(performance.now() - begin) / 1000, process.cpuUsage(cpu)];
     buffer.close(); // tells the last losses

@@ -5,8 +5,10 @@
  *
  * Figures of time are medians, taken in turns with what they stand beside. The exit status is 1 where a bar isn't met.
  */
+import { connects } from './connects.ts';
 import { delay } from './delay.ts';
 import { importing } from './import.ts';
+import { load } from './load.ts';
 import type { Row } from './measure.ts';
 import { programs } from './programs.ts';
 import { atRest } from './rest.ts';
@@ -19,8 +21,12 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   rest: atRest,
   delay,
   programs,
+  connects,
   rings,
+  load,
 };
+/** Those that run where none is named: the load takes minutes. */
+const EVERYDAY = Object.keys(MEASURES).filter((name) => name !== 'load');
 
 const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];
 
@@ -35,7 +41,7 @@ async function main(names: readonly string[]): Promise<number> {
     return 1;
   }
   const rows: Row[] = [];
-  for (const name of names.length > 0 ? names : Object.keys(MEASURES)) {
+  for (const name of names.length > 0 ? names : EVERYDAY) {
     if (process.stderr.isTTY) console.error(`measuring ${name} ...`);
     rows.push(...((await MEASURES[name]?.()) ?? []));
   }

@@ -77,7 +77,7 @@ export {
 export { Kernel } from './loader/kernel.ts';
 export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loader/session.ts';
 export { BpfMap, UpdateMode } from './loader/map.ts';
-export { loadProgram, type Program } from './loader/program.ts';
+export { loadProgram, measureRuns, type Program } from './loader/program.ts';
 export { attach, type Link } from './loader/link.ts';
 export { type CpuChange, PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
 export { openCgroup } from './loader/cgroup.ts';

@@ -17,6 +17,7 @@ export const Command = {
   progTestRun: 10,
   objGetInfoByFd: 15,
   rawTracepointOpen: 17,
+  enableStats: 32,
 } as const;
 
 /** Memory that keeps its address: a typed array of its own, since V8 keeps small ones where it may move them. */

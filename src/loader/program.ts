@@ -56,6 +56,24 @@ export interface ProgramInfo {
   readonly id: number;
   /** Runs left out since another program was running on that CPU; undefined before Linux 5.12. */
   readonly recursionMisses: number | undefined;
+  /** Runs, and the ns that they took together, while `measureRuns` held; 0 before Linux 5.1. */
+  readonly runs: number;
+  readonly runNs: number;
+}
+
+/**
+ * Lets the kernel measure the runs of all programs, until the result is closed (Linux 5.8). That costs each run some 20 ns.
+ * @throws {NotPermittedError} @throws {KernelError}
+ */
+export function measureRuns(kernel: Kernel): Descriptor {
+  const RUN_TIME = 0;
+  const result = new Attr(kernel.syscalls, 4).u32(0, RUN_TIME).send(Command.enableStats);
+  if (result >= 0) return new Descriptor(kernel.syscalls, result);
+  throw refused(kernel, {
+    syscall: 'bpf(BPF_ENABLE_STATS)',
+    errno: -result,
+    tried: 'measure the runs of programs',
+  });
 }
 
 /** A loaded program. It is gone when it and its links are closed. */
@@ -78,7 +96,7 @@ export class Program implements Closeable {
 
   /** Asks the kernel. @throws {KernelError} */
   info(): ProgramInfo {
-    const [ID, MISSES, size] = [4, 208, 216];
+    const [ID, RUN_NS, RUNS, MISSES, size] = [4, 192, 200, 208, 216];
     const info = memory(size);
     const attr = new Attr(this.#kernel.syscalls, 16).u32(0, this.fd).u32(4, size).pointer(8, info);
     const result = attr.send(Command.objGetInfoByFd);
@@ -94,6 +112,8 @@ export class Program implements Closeable {
     return {
       id: view.getUint32(ID, true),
       recursionMisses: known ? Number(view.getBigUint64(MISSES, true)) : undefined,
+      runs: Number(view.getBigUint64(RUNS, true)),
+      runNs: Number(view.getBigUint64(RUN_NS, true)),
     };
   }
 

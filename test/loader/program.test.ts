@@ -281,11 +281,13 @@ test('info has the id, and the missed runs where the kernel counts them', () => 
     fake.answers.set(15, (attr) => {
       const info = new DataView(fake.at(attr.getBigUint64(8, true)).buffer);
       info.setUint32(4, 77, true);
+      info.setBigUint64(192, 5000n, true);
+      info.setBigUint64(200, 3n, true);
       if (filled > 208) info.setBigUint64(208, 9n, true);
       attr.setUint32(4, Math.min(attr.getUint32(4, true), filled), true);
       return 0;
     });
-    assert.equal(load(fake).info(), { id: 77, recursionMisses: misses });
+    assert.equal(load(fake).info(), { id: 77, recursionMisses: misses, runs: 3, runNs: 5000 });
   }
 });
 

@@ -1,0 +1,120 @@
+/**
+ * What it costs a connect to be watched: the programs' own time, as the kernel measures it, with no filter, with every filter, and with one
+ * that leaves it out; and how many connects a second one process makes, with the command running and without.
+ */
+import { readFileSync } from 'node:fs';
+import { target } from '../src/asm/target.ts';
+import { readArguments } from '../src/cli/arguments.ts';
+import { filterOf } from '../src/cli/filter.ts';
+import { Kernel } from '../src/loader/kernel.ts';
+import { refusal } from '../src/loader/probe.ts';
+import { measureRuns } from '../src/loader/program.ts';
+import { Session } from '../src/loader/session.ts';
+import { parseMounts } from '../src/loader/tracefs.ts';
+import { type Filter, tcpconnlat, type Way } from '../src/programs/tcpconnlat.ts';
+import { type Row, takeTurns } from './measure.ts';
+import { command, header, stop } from './process.ts';
+import { Worker } from './worker.ts';
+
+const ROUNDS = 5;
+const CONNECTS = 5000;
+const PAGES = 256;
+
+export async function connects(): Promise<Row[]> {
+  const { worker, first } = await Worker.start('connector.js');
+  try {
+    const port = Number(first);
+    return [...(await inTheKernel(worker, port)), ...(await aSecond(worker, port))];
+  } finally {
+    worker.end();
+  }
+}
+
+/** A filter that takes nothing of the worker's, and words for every filter, all of which take it. */
+const leftOut = (port: number) => ['--not-port', String(port)];
+
+function everyFilter(pid: number, port: number): string[] {
+  const cgroups = parseMounts(readFileSync('/proc/self/mounts', 'utf8')).find(
+    ({ type }) => type === 'cgroup2',
+  );
+  return [
+    ...['-p', String(pid), '--port', String(port), '--to', '127.0.0.0/8', '--from', '127.0.0.0/8'],
+    ...['--uid', '0', '--comm', readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd(), '--netns', String(pid)],
+    ...(cgroups ? ['--cgroup', cgroups.path] : []),
+  ];
+}
+
+async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
+  const kernel = new Kernel();
+  const way: Way = refusal(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' }) ? 'tp_btf' : 'kprobe';
+  const every = everyFilter(worker.pid, port);
+  const statistics = measureRuns(kernel);
+  try {
+    const cost = (args: readonly string[]) => () => nsOfOne(kernel, way, filterFrom(args, kernel), worker);
+    const { plain, filtered, out } = await takeTurns(ROUNDS, {
+      plain: cost([]),
+      filtered: cost(every),
+      out: cost(leftOut(port)),
+    });
+    const row = (measure: string, ns: number): Row => ({
+      measure: `${way}: the programs' time for a connect, ${measure}`,
+      figure: `${ns.toFixed(0)} ns`,
+      ...(ns !== plain && { reference: `no filter: ${plain.toFixed(0)} ns`, ratio: ns / plain }),
+    });
+    const kinds = every.filter((word) => word.startsWith('-')).length;
+    return [
+      row('no filter', plain),
+      row(`${kinds} filters that take it`, filtered),
+      row('a filter that leaves it out', out),
+    ];
+  } finally {
+    statistics.close();
+  }
+}
+
+function filterFrom(args: readonly string[], kernel: Kernel): Filter {
+  const request = readArguments(args, '');
+  if (request.action !== 'trace') throw new Error(`${args.join(' ')}: no command line`);
+  return filterOf(request.settings.filter, kernel);
+}
+
+/** The time of all programs' runs, by the connects. */
+async function nsOfOne(kernel: Kernel, way: Way, filter: Filter, worker: Worker): Promise<number> {
+  const tool = tcpconnlat({ way, filter }, target(process.arch, kernel.btf));
+  // Without waking the reader at each event, which takes more than all else, and is in the connects a second.
+  const wakeup = { flushMs: 100 };
+  const session = Session.open(tool, { kernel, pagesPerCpu: PAGES, wakeup, onEvent: () => {} });
+  try {
+    await worker.work(`${CONNECTS} 0`);
+    const { programs } = session;
+    return programs.reduce((sum, program) => sum + program.info().runNs, 0) / CONNECTS;
+  } finally {
+    session.close();
+  }
+}
+
+async function aSecond(worker: Worker, port: number): Promise<Row[]> {
+  const rate = async () => CONNECTS / (await worker.work(`${CONNECTS} 0`));
+  const traced = (args: readonly string[]) => async () => {
+    const tracer = command(...args);
+    await header(tracer);
+    tracer.stdout.resume();
+    try {
+      return await rate();
+    } finally {
+      await stop(tracer);
+    }
+  };
+  const { bare, shown, out } = await takeTurns(ROUNDS, {
+    bare: rate,
+    shown: traced([]),
+    out: traced(leftOut(port)),
+  });
+  const row = (measure: string, value: number): Row => ({
+    measure: `connects a second, ${measure}`,
+    figure: value.toFixed(0),
+    reference: `not watched: ${bare.toFixed(0)}`,
+    ratio: value / bare,
+  });
+  return [row('all shown', shown), row('all left out by a filter', out)];
+}
