@@ -41,10 +41,6 @@ export function sameNetwork(one: Network, other: Network): boolean {
   return a.prefix === b.prefix && contains(a, b.address);
 }
 
-interface Ruled extends Network {
-  readonly asked: boolean;
-}
-
 /** An address that stands for loopback where it is connected to, and the one that it stands for. */
 const ANY: readonly (readonly [any: Uint8Array, loopback: Uint8Array])[] = [
   [Uint8Array.of(...MAPPED, 0, 0, 0, 0), Uint8Array.of(...MAPPED, 127, 0, 0, 1)],
@@ -56,38 +52,58 @@ const ANY: readonly (readonly [any: Uint8Array, loopback: Uint8Array])[] = [
  * or :: is decided as one to 127.0.0.1 or ::1, which the kernel makes of it.
  */
 export function entriesFor(
-  { only = [], not = [] }: Choice<Network>,
+  choice: Choice<Network>,
   anyIsLoopback: boolean,
 ): Entries<typeof NetworkKey, typeof Verdict> {
-  const byDefault = only.length === 0;
-  const table = new Map<string, Ruled>();
-  const rule = (network: Network, asked: boolean) =>
-    table.set(`${network.prefix} ${network.address.join()}`, { ...network, asked });
-  const decide = (address: Uint8Array): Ruled | undefined =>
-    [...table.values()]
-      .filter((network) => contains(network, address))
-      .reduce<Ruled | undefined>(
-        (best, next) => (best && best.prefix > next.prefix ? best : next),
-        undefined,
-      );
-  const asks = (address: Uint8Array) => decide(address)?.asked ?? byDefault;
-
-  for (const network of only) rule(mapped(network), true);
-  for (const network of not) rule(mapped(network), false);
-  const ipv4 = mapped({ address: new Uint8Array(4), prefix: 0 });
-  const around = [...table.values()].some(
-    (network) => network.prefix < MAPPED_BITS && contains(network, ipv4.address),
-  );
-  if (around && ![...table.values()].some((network) => sameNetwork(network, ipv4))) rule(ipv4, byDefault);
+  const rules = new Rules(choice);
   if (anyIsLoopback)
     for (const [any, loopback] of ANY)
-      if (decide(any)?.prefix !== 128 && asks(any) !== asks(loopback))
-        rule({ address: any, prefix: 128 }, asks(loopback));
+      if (rules.longest(any)?.prefix !== 128 && rules.takes(any) !== rules.takes(loopback))
+        rules.add({ address: any, prefix: 128 }, rules.takes(loopback));
+  return rules.all.map(({ address, prefix, asked }) => [{ prefixLength: prefix, address }, asked ? 1 : 0]);
+}
 
-  return [...table.values()].map(({ address, prefix, asked }) => [
-    { prefixLength: prefix, address },
-    asked ? 1 : 0,
-  ]);
+/** Whether an address (4 or 16 bytes) is one that is asked for: what the table says of it. */
+export function takesAddress(choice: Choice<Network>, address: Uint8Array): boolean {
+  return new Rules(choice).takes(mapped({ address, prefix: 0 }).address);
+}
+
+interface Rule extends Network {
+  readonly asked: boolean;
+}
+
+/** Networks of IPv6, IPv4 among them, and whether each is asked for. */
+class Rules {
+  readonly #rules = new Map<string, Rule>();
+  readonly #byDefault: boolean;
+
+  constructor({ only = [], not = [] }: Choice<Network>) {
+    this.#byDefault = only.length === 0;
+    for (const network of only) this.add(mapped(network), true);
+    for (const network of not) this.add(mapped(network), false);
+    const ipv4 = mapped({ address: new Uint8Array(4), prefix: 0 });
+    const around = this.all.some(
+      ({ prefix, address }) => prefix < MAPPED_BITS && contains({ prefix, address }, ipv4.address),
+    );
+    if (around && !this.all.some((network) => sameNetwork(network, ipv4))) this.add(ipv4, this.#byDefault);
+  }
+
+  get all(): readonly Rule[] {
+    return [...this.#rules.values()];
+  }
+
+  add({ address, prefix }: Network, asked: boolean): void {
+    this.#rules.set(`${prefix} ${address.join()}`, { address, prefix, asked });
+  }
+
+  longest(address: Uint8Array): Rule | undefined {
+    const found = this.all.filter((rule) => contains(rule, address));
+    return found.sort((a, b) => b.prefix - a.prefix)[0];
+  }
+
+  takes(address: Uint8Array): boolean {
+    return this.longest(address)?.asked ?? this.#byDefault;
+  }
 }
 
 function contains({ address, prefix }: Network, other: Uint8Array): boolean {
