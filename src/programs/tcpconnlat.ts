@@ -45,12 +45,12 @@ export class NotInRecord extends Error {
  * where the tracepoint's record does, RangeError where the target lacks that record's format or the filter asks for too much.
  */
 export function tcpconnlat(options: Options, target: Target) {
-  const { way, outcome } = options;
+  const { way } = options;
   const byRecord = way === 'trace_event';
   const families = familiesOf(options, target);
   const filter = connectFilter(options.filter ?? {}, way === 'kprobe' || way === 'fentry');
   if (byRecord && filter.asks.netns) throw new NotInRecord('the network namespace');
-  const Event = eventOf(families, byRecord ? 'record' : 'socket', !!outcome);
+  const Event = eventOf(families, byRecord ? 'record' : 'socket', options);
   const attempts = attemptsOf(options, Event, filter);
 
   const byState = (at: typeof tpBtf | typeof rawTracepoint): Attached => ({

@@ -111,6 +111,8 @@ const OPTIONS: readonly Omit<Options, 'way'>[] = [
     filter: { ...FILTER, port: { not: [[1, 2]] }, comm: { not: ['a', 'b'] }, uid: { only: [[5, 5]] } },
     outcome: 'all',
   },
+  { who: true },
+  { who: true, outcome: 'all' },
 ];
 
 for (const way of WAYS) {

@@ -101,6 +101,16 @@ for (const way of WAYS) {
     else assert.ok(some.length > without.length);
   });
 
+  test(`${way}: who connects is two calls at the connect, and not there without`, () => {
+    const [without, some] = [text({ way }), text({ way, who: true })];
+    const calls = (lines: string[]) =>
+      lines.filter((line) => /call bpf_get_current_(uid_gid|cgroup_id)/.test(line));
+    assert.equal(calls(without), []);
+    assert.is(calls(some).length, BY_FUNCTION.includes(way) ? 4 : 2);
+    const size = (who: boolean) => layoutOf(tcpconnlat({ way, who }, x64).events.schema).size;
+    assert.is(size(true) - size(false), 16);
+  });
+
   test(`${way}: the table has room for as many as are asked for`, () => {
     assert.is(tcpconnlat({ way }, x64).attempts.maxEntries, 10_240);
     assert.is(tcpconnlat({ way, maxAttempts: 2 }, x64).attempts.maxEntries, 2);
@@ -110,10 +120,11 @@ for (const way of WAYS) {
     for (const filter of [undefined, OPTIONS.pid.filter])
       for (const family of [undefined, 4, 6] as const)
         for (const minNs of [undefined, 1, 2 ** 40])
-          for (const localPort of [false, true]) {
-            const options = { way, filter, family, minNs, localPort };
-            assert.equal(text(options), text(options));
-          }
+          for (const localPort of [false, true])
+            for (const who of [false, true]) {
+              const options = { way, filter, family, minNs, localPort, who };
+              assert.equal(text(options), text(options));
+            }
   });
 }
 
@@ -378,6 +389,7 @@ const listings: [string, Options][] = [
   ...WAYS.map((way): [string, Options] => [`${way}.txt`, { way }]),
   ...WAYS.map((way): [string, Options] => [`${way}-p-L-4-min.txt`, { way, family: 4, ...EVERYTHING }]),
   ...WAYS.map((way): [string, Options] => [`${way}-outcome.txt`, { way, ...OPTIONS.outcome }]),
+  ...WAYS.map((way): [string, Options] => [`${way}-who.txt`, { way, who: true }]),
 ];
 /** Every filter that a way has, both ways round where that is one. */
 function everyFilter(way: Way): Filter {

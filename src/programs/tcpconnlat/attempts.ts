@@ -5,11 +5,17 @@ import type { Builder } from '../../asm/builder/builder.ts';
 import type { Block, Memory } from '../../asm/builder/memory.ts';
 import type { Operand } from '../../asm/builder/operand.ts';
 import type { Place } from '../../asm/builder/place.ts';
-import { getCurrentComm, getCurrentPidTgid, ktimeGetNs } from '../../asm/helpers.ts';
+import {
+  getCurrentCgroupId,
+  getCurrentComm,
+  getCurrentPidTgid,
+  getCurrentUidGid,
+  ktimeGetNs,
+} from '../../asm/helpers.ts';
 import { type StructSchema, u64 } from '../../asm/layout.ts';
 import { arrayMap, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
-import { type Answer, Attempt, Counters } from './events.ts';
+import { type Answer, Counters } from './events.ts';
 import type { ConnectFilter, Ends } from './filter.ts';
 import type { Options } from './options.ts';
 
@@ -30,10 +36,11 @@ export type Attempts = ReturnType<typeof attemptsOf>;
 
 /** The maps of a tool, and the statements that note an attempt, and send and forget it. */
 export function attemptsOf(
-  { minNs, maxAttempts = 10_240 }: Options,
+  { minNs, who, maxAttempts = 10_240 }: Options,
   Event: StructSchema<Answer>,
   filter: ConnectFilter,
 ) {
+  const Attempt = Event.properties.attempt;
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
   const counters = arrayMap('counters', { value: Counters });
   const events = perfEventArray('events');
@@ -56,6 +63,10 @@ export function attemptsOf(
       const named = filter.name(b, attempt.comm);
       attempt.startNs.set(b.call(ktimeGetNs));
       if (!named) b.call(getCurrentComm, attempt.comm);
+      if (who) {
+        b.set(attempt.user, b.call(getCurrentUidGid));
+        attempt.cgroup.set(b.call(getCurrentCgroupId));
+      }
       this.note(b, table, socket, attempt);
     },
 

@@ -15,16 +15,21 @@ import {
   u64,
   u64n,
 } from '../../asm/layout.ts';
+import type { Options } from './options.ts';
 
 /** A connect in flight. `task` is what bpf_get_current_pid_tgid returns. */
-export const Attempt = struct({ startNs: u64, task: struct({ tid: u32, pid: u32 }), comm: chars(16) });
+const ATTEMPT = { startNs: u64, task: struct({ tid: u32, pid: u32 }), comm: chars(16) };
+/** Who makes it: what bpf_get_current_uid_gid returns, and the id of the cgroup (v2). */
+const WHO = { user: struct({ uid: u32, gid: u32 }), cgroup: u64 };
+/** With `WHO` where that is wanted. */
+type Attempt = typeof ATTEMPT & { [K in keyof typeof WHO]: TOptional<(typeof WHO)[K]> };
 
 /** What the programs count where no event can say it. */
 export const Counters = struct({ tableFull: u64n });
 
 /** `remote` is of the byte order in which the kernel hands it over: that of the network in sockets, the machine's in records. */
-const answer = (remote: typeof u16be | typeof u16) => ({
-  attempt: Attempt,
+const answer = (attempt: StructSchema<Attempt>, remote: typeof u16be | typeof u16) => ({
+  attempt,
   /** Negative where the clocks of two CPUs disagree. */
   latencyNs: s64n,
   ports: struct({ remote, local: u16 }),
@@ -75,14 +80,15 @@ export interface Families {
   readonly only?: number;
 }
 
-/** The event of a tool that reads a socket, or the tracepoint's record; with how the attempt ended where `ended` says so. */
+/** The event of a tool that reads a socket, or the tracepoint's record; with who connects, and how it ended, where that is wanted. */
 export function eventOf(
   { v4, v6 }: Families,
   from: 'socket' | 'record',
-  ended: boolean,
+  { outcome: ended, who }: Pick<Options, 'outcome' | 'who'>,
 ): StructSchema<Answer> {
+  const attempt = struct({ ...ATTEMPT, ...(who && WHO) } as Attempt);
   return struct({
-    ...answer(from === 'record' ? u16 : u16be),
+    ...answer(attempt, from === 'record' ? u16 : u16be),
     ...(v4 && { v4: V4 }),
     ...(v6 && { v6: V6 }),
     ...(ended && { ended: Ended }),

@@ -20,6 +20,8 @@ export interface Options {
   readonly minNs?: number;
   /** Whether the events' local port is wanted; it is one more read where the kernel is watched as a tracepoint. */
   readonly localPort?: boolean;
+  /** Whether the user and the cgroup of who connects are wanted. */
+  readonly who?: boolean;
   /**
    * Every connect when it ends, answered or not, with what the kernel knows of its end: all of them, or only the failures. If not given,
    * only those that were answered, without.
