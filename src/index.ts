@@ -84,6 +84,7 @@ export { openCgroup } from './loader/cgroup.ts';
 export { networkNamespace } from './loader/namespace.ts';
 export { refusal, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
+export { CgroupPaths } from './loader/cgroup-paths.ts';
 export * from './loader/errors.ts';
 export { renderVerifierError } from './loader/verifier-report.ts';
 export type { Syscalls } from './loader/syscalls.ts';

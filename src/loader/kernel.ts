@@ -36,6 +36,11 @@ export class Kernel {
     return this.#once('release', () => this.#text('/proc/sys/kernel/osrelease').trim());
   }
 
+  /** The machine's name, as `uname -n`. */
+  get host(): string {
+    return this.#once('host', () => this.#text('/proc/sys/kernel/hostname').trim());
+  }
+
   /** @throws {RangeError} on an architecture that programs can't be made for. */
   get architecture(): Architecture {
     return architectureOf(process.arch);

@@ -1,7 +1,17 @@
 /**
  * The real system calls, by way of koffi: the only file that imports it, and not before it is needed.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, statfsSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  writeSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
@@ -28,7 +38,7 @@ export function nativeSyscalls(): Syscalls {
 }
 
 /** A C function whose result is a number. */
-type NumberFunction = (...args: (number | bigint | Uint8Array | null)[]) => number;
+type NumberFunction = (...args: (number | bigint | Uint8Array | BigInt64Array | null)[]) => number;
 
 function openNative(): Syscalls {
   const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
@@ -48,6 +58,8 @@ function openNative(): Syscalls {
   const close = define('int close(int fd)');
   const fcntl = define('int fcntl(int fd, int command, long argument)');
   const prlimit = define('int prlimit(int pid, int resource, void *set, void *old)');
+  const clockGettime = define('int clock_gettime(int clock, void *time)');
+  const time = new BigInt64Array(2); // struct timespec
   const answer = (result: number): number => (result === -1 ? -koffi.errno() : result);
   const map = (fd: number, length: number, protection: number, flags: number): ArrayBuffer | number => {
     const address: bigint = mmap(null, length, protection, flags, fd, 0);
@@ -86,6 +98,18 @@ function openNative(): Syscalls {
         closeSync(fd);
         return typeof mapping === 'number' ? mapping : new Uint8Array(mapping);
       }),
+    folders: (path) =>
+      attempt(() =>
+        readdirSync(path, { withFileTypes: true })
+          .filter((entry) => entry.isDirectory())
+          .map(({ name }) => name),
+      ),
+    inodeAt: (path) => BigInt(attempt(() => statSync(path, { bigint: true }).ino)),
+    clock(clock) {
+      clockGettime(clock, time);
+      const [seconds = 0n, nanoseconds = 0n] = time;
+      return seconds * 1_000_000_000n + nanoseconds;
+    },
     memlock(limit) {
       const [set, old] = [limitBytes(limit), new Uint8Array(new ArrayBuffer(16))];
       const result = answer(prlimit(0, RLIMIT_MEMLOCK, set, old));

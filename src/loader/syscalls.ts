@@ -62,6 +62,12 @@ export interface Syscalls {
    * /sys can be mapped. Reading only: whoever writes there crashes the process.
    */
   mapFile(path: string): Uint8Array | number;
+  /** The names of the folders in a folder, or minus the errno. */
+  folders(path: string): readonly string[] | number;
+  /** The inode number of what is at a path, links followed; or minus the errno. */
+  inodeAt(path: string): bigint;
+  /** `clock_gettime(2)`, in ns. */
+  clock(clock: number): bigint;
   /** The limit of locked memory (`RLIMIT_MEMLOCK`), set first where one is given. */
   memlock(limit?: Limit): Limit | number;
 }

@@ -1,12 +1,13 @@
 /**
  * Where the kernel's tracing files are: tracefs may be mounted anywhere, or nowhere.
  *
- * Source: Documentation/trace/ftrace.rst, man 5 proc_pid_mounts.
+ * Source: Documentation/trace/ftrace.rst.
  */
 import { parseTracepointFormat, type TracepointFormat } from '../asm/tracepoint-format.ts';
 import { Errno } from './errno.ts';
 import { NoSuchSymbolError, NoTracefsError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import { mountsOf } from './mounts.ts';
 import { refused } from './permission.ts';
 
 /**
@@ -14,30 +15,12 @@ import { refused } from './permission.ts';
  * mounted. Asked anew each time, since it may be mounted meanwhile. Whether this process may read it isn't looked at.
  */
 export function tracefsRoot(kernel: Kernel): string | undefined {
-  const bytes = kernel.syscalls.readFile('/proc/self/mounts');
-  const mounts = typeof bytes === 'number' ? [] : parseMounts(Buffer.from(bytes).toString());
+  const mounts = mountsOf(kernel);
   const tracefs = mounts.find(({ type }) => type === 'tracefs');
   if (tracefs) return tracefs.path;
   const debugfs = mounts.find(({ type }) => type === 'debugfs');
   // Mounts itself when somebody looks into it.
   return debugfs && `${debugfs.path}/tracing`;
-}
-
-/** Path and type of each mount, from the text of /proc/self/mounts. Blanks in a path are written as `\040`. */
-export function parseMounts(text: string): { readonly path: string; readonly type: string }[] {
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const [, path = '', type = ''] = line.split(' ');
-      return { path: unescapeOctal(path), type };
-    });
-}
-
-function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
-    String.fromCharCode(Number.parseInt(digits, 8)),
-  );
 }
 
 /**

@@ -36,6 +36,10 @@ export class FakeSyscalls implements Syscalls {
   readonly fileSystems = new Map<string, number>();
   /** Files that can be mapped. */
   readonly mappable = new Map<string, Uint8Array>();
+  /** Inode numbers by path. Those that end in a slash are folders. */
+  readonly inodes = new Map<string, bigint>();
+  /** What a clock shows, ns. */
+  onClock: (clock: number) => bigint = () => 0n;
   /** Answers instead of a new descriptor. */
   onPerfEventOpen: (attr: DataView, cpu: number) => number | undefined = () => undefined;
   onMmap: (fd: number, length: number) => number | undefined = () => undefined;
@@ -179,6 +183,25 @@ export class FakeSyscalls implements Syscalls {
   appendFile(path: string, text: string): number {
     this.calls.push(`append ${path} ${text.trimEnd()}`);
     return this.files.has(path) ? this.onAppend(path, text) : -Errno.ENOENT;
+  }
+
+  folders(path: string): readonly string[] | number {
+    this.calls.push(`folders ${path}`);
+    const folder = path.replace(/\/?$/, '/');
+    const names = [...this.inodes.keys()]
+      .filter((each) => each.startsWith(folder))
+      .map((each) => each.slice(folder.length))
+      .filter((name) => /^[^/]+\/$/.test(name));
+    return this.inodes.has(folder) ? names.map((name) => name.slice(0, -1)) : -Errno.ENOENT;
+  }
+
+  inodeAt(path: string): bigint {
+    this.calls.push(`inode ${path}`);
+    return this.inodes.get(path) ?? this.inodes.get(`${path}/`) ?? BigInt(-Errno.ENOENT);
+  }
+
+  clock(clock: number): bigint {
+    return this.onClock(clock);
   }
 
   memlock(limit?: Limit): Limit | number {

@@ -22,10 +22,12 @@ for (const text of ['', 'all', '0-', '1;2'])
 
 test('facts come from /proc and /sys, and are read once', () => {
   const fake = new FakeSyscalls();
+  fake.files.set('/proc/sys/kernel/hostname', 'fakehost\n');
   fake.files.set('/sys/devices/system/cpu/online', '0,2\n');
   fake.files.set('/sys/devices/system/cpu/possible', '0-3\n');
   const kernel = new Kernel(fake);
   assert.is(kernel.release, '6.1.0-fake');
+  assert.is(kernel.host, 'fakehost');
   assert.equal(kernel.onlineCpus, [0, 2]);
   assert.equal(kernel.possibleCpus, [0, 1, 2, 3]);
   assert.is(kernel.kprobePmu, 8);
