@@ -10,7 +10,7 @@ import {
   faultOf,
   filterIn,
 } from './filter-arguments.ts';
-import { milliseconds, ringPages } from './values.ts';
+import { milliseconds, recordingFile, ringPages } from './values.ts';
 
 /** What `--probe` takes. The last ones are the grades of `tracepoint`, by name. */
 export const PROBES = [
@@ -33,6 +33,11 @@ export interface Settings {
   readonly lport: boolean;
   readonly json: boolean;
   readonly filter: FilterWords;
+  readonly wall: boolean;
+  readonly who: boolean;
+  readonly resolve: boolean;
+  /** Where what is traced is recorded. */
+  readonly record?: string;
   readonly family?: 4 | 6;
   /** Least latency, ns. */
   readonly minNs?: number;
@@ -50,7 +55,9 @@ export interface Settings {
 /** What is to be done, and for all but `trace` nothing is left to do: `text` is for stdout (status 0) or stderr. */
 export type Request =
   | { readonly action: 'trace'; readonly settings: Settings }
-  | { readonly action: 'schema'; readonly outcome: boolean }
+  /** `file` is a recording, `-` for standard input. */
+  | { readonly action: 'replay'; readonly settings: Settings; readonly file: string }
+  | { readonly action: 'schema' }
   | { readonly action: 'say'; readonly text: string; readonly status: 0 | 2 };
 
 interface Flags extends FilterFlags {
@@ -61,6 +68,11 @@ interface Flags extends FilterFlags {
   outcome?: true;
   failed?: true;
   verbose?: true;
+  wall?: true;
+  who?: true;
+  resolve?: true;
+  record?: string;
+  replay?: string;
   json?: true;
   jsonSchema?: true;
   probe: Probe;
@@ -77,6 +89,8 @@ Examples:
   tcpconnlat --port 80,443   those to these ports
   tcpconnlat -6 --json       IPv6 only, one JSON object a line
   tcpconnlat --failed        connects that fail, and how
+  tcpconnlat --who --wall    with the time of day, the user and the container
+  tcpconnlat --record FILE   shown and recorded; --replay FILE shows it again
   tcpconnlat -v --dry-run    show the programs, load nothing (needs no root)`;
 
 /** Reads the arguments that follow the command's name. */
@@ -100,9 +114,11 @@ export function readArguments(args: readonly string[], version: string): Request
     return { action: 'say', text: said.join('') + usage, status };
   }
   const flags = command.opts<Flags>();
+  if (flags.jsonSchema) return { action: 'schema' };
   const settings = settingsOf(flags, command.processedArgs[0] as number | undefined);
-  if (flags.jsonSchema) return { action: 'schema', outcome: settings.outcome !== undefined };
-  return { action: 'trace', settings };
+  return flags.replay === undefined
+    ? { action: 'trace', settings }
+    : { action: 'replay', settings, file: flags.replay };
 }
 
 function settingsOf(flags: Flags, minNs: number | undefined): Settings {
@@ -111,6 +127,10 @@ function settingsOf(flags: Flags, minNs: number | undefined): Settings {
     lport: flags.lport ?? false,
     json: flags.json ?? false,
     filter: filterIn(flags),
+    wall: flags.wall ?? false,
+    who: flags.who ?? false,
+    resolve: flags.resolve ?? false,
+    record: flags.record,
     family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,
     minNs,
     outcome: flags.failed ? 'failures' : flags.outcome && 'all',
@@ -121,6 +141,12 @@ function settingsOf(flags: Flags, minNs: number | undefined): Settings {
     dryRun: flags.dryRun ?? false,
   };
 }
+
+/** Options that ask something of the kernel, or of the programs in it: a recording has none. By their names in `Flags`. */
+const OF_THE_KERNEL: (keyof Flags)[] = [
+  ...(['probe', 'btf', 'pages', 'verbose', 'dryRun', 'record'] as const),
+  ...(['cgroup', 'netns'] as const),
+];
 
 function build(version: string, say: (text: string) => void): Command {
   const command = new Command('tcpconnlat')
@@ -135,8 +161,21 @@ function build(version: string, say: (text: string) => void): Command {
     .option('--outcome', 'print every connect when it ends, answered or not, and what became of it')
     .option('--failed', 'as --outcome, only those that failed')
     .option('-v, --verbose', 'print the programs, and how they are attached, before tracing')
+    .option('--wall', 'add a column with the time of day (UTC, with microseconds)')
+    .option('--who', 'add columns with the user, the container and the pod')
+    .option('--resolve', 'add a column with the names of address and port')
     .option('--json', 'print one JSON object a line')
     .option('--json-schema', 'print the JSON Schema of those objects, and exit')
+    .addOption(
+      new Option('--record <file>', 'write what is traced to a file as well')
+        .argParser(recordingFile)
+        .conflicts('dryRun'),
+    )
+    .addOption(
+      new Option('--replay <file>', 'show a recording (- for standard input); needs no root').conflicts(
+        OF_THE_KERNEL,
+      ),
+    )
     .addOption(new Option('--probe <way>', 'how to watch the kernel').choices(PROBES).default('auto'))
     .option('--btf <file>', "take the kernel's types from a file, where it shows none itself")
     .option('--pages <n>', "pages of each CPU's event ring, a power of two", ringPages, DEFAULT_PAGES)

@@ -1,7 +1,8 @@
 /**
  * Records as columns, in bcc's formats.
  */
-import type { ConnectRecord } from './record.ts';
+import type { ConnectRecord, Showing } from './record.ts';
+import { printable } from './text.ts';
 
 interface Column {
   readonly title: string;
@@ -11,6 +12,9 @@ interface Column {
   readonly grows?: true;
 }
 
+/** In the place of what there is none of. */
+const NONE = '-';
+
 const TIME: Column = { title: 'TIME(s)', width: 8, text: ({ time_s }) => seconds(time_s) };
 const PID: Column = { title: 'PID', width: 7, text: ({ pid }) => String(pid) };
 const COMM: Column = { title: 'COMM', width: 12, text: ({ comm }) => Array.from(comm).slice(0, 12).join('') };
@@ -19,11 +23,20 @@ const SADDR: Column = { title: 'SADDR', width: 16, text: ({ saddr }) => saddr, g
 const LPORT: Column = { title: 'LPORT', width: 6, text: ({ lport }) => String(lport) };
 const DADDR: Column = { title: 'DADDR', width: 16, text: ({ daddr }) => daddr, grows: true };
 const DPORT: Column = { title: 'DPORT', width: 5, text: ({ dport }) => String(dport) };
-const LAT: Column = { title: 'LAT(ms)', width: 0, text: ({ lat_ms }) => lat_ms.toFixed(2) };
-/** With something behind it. */
-const LAT_BEFORE: Column = { ...LAT, width: 9 };
-const RETR: Column = { title: 'RETR', width: 4, text: ({ retransmits }) => String(retransmits ?? '-') };
-const RESULT: Column = { title: 'RESULT', width: 0, text: ({ result = '' }) => result };
+const LAT: Column = { title: 'LAT(ms)', width: 9, text: ({ lat_ms }) => lat_ms.toFixed(2) };
+const RETR: Column = { title: 'RETR', width: 4, text: ({ retransmits }) => String(retransmits ?? NONE) };
+const RESULT: Column = { title: 'RESULT', width: 11, text: ({ result = NONE }) => result };
+const WALL: Column = { title: 'TIME', width: 27, text: ({ time = NONE }) => time };
+const UID: Column = { title: 'UID', width: 6, text: ({ uid = NONE }) => String(uid) };
+/** As many characters as Docker shows. */
+const CONTAINER: Column = {
+  title: 'CONTAINER',
+  width: 12,
+  text: ({ container = NONE }) => container.slice(0, 12),
+};
+/** As narrow as its title where there are no pods. */
+const POD: Column = { title: 'POD', width: 3, text: ({ pod = NONE }) => pod, grows: true };
+const DESTINATION: Column = { title: 'DESTINATION', width: 0, text: destination };
 
 /** The header and the lines of one run. */
 export interface Table {
@@ -33,14 +46,17 @@ export interface Table {
   readonly outgrown: boolean;
 }
 
-/** The table with the columns that were asked for. */
-export function table(shown: {
+/** The columns that were asked for. */
+export interface Shown extends Partial<Record<Showing, unknown>> {
   readonly timestamp: boolean;
   readonly lport: boolean;
-  readonly outcome?: unknown;
-}): Table {
+}
+
+/** The table with those columns. What `outcome`, `who` and `resolve` add stands behind the others, which stay where they are. */
+export function table(shown: Shown): Table {
   const columns = [
     ...(shown.timestamp ? [TIME] : []),
+    ...(shown.wall ? [WALL] : []),
     PID,
     COMM,
     IP,
@@ -48,7 +64,10 @@ export function table(shown: {
     ...(shown.lport ? [LPORT] : []),
     DADDR,
     DPORT,
-    ...(shown.outcome ? [LAT_BEFORE, RETR, RESULT] : [LAT]),
+    LAT,
+    ...(shown.outcome ? [RETR, RESULT] : []),
+    ...(shown.who ? [UID, CONTAINER, POD] : []),
+    ...(shown.resolve ? [DESTINATION] : []),
   ];
   const widths = columns.map(({ width }) => width);
   let outgrown = false;
@@ -83,7 +102,8 @@ function seconds(time: number): string {
   return time.toFixed(3).replace(/^-(?=[0.]+$)/, '');
 }
 
-/** A process may name itself anything, control characters of terminals too. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
+/** Name and service, `db1.example:postgresql`; a part without a name is as it is, and where both are it isn't said again. */
+function destination({ host, service, ip, daddr, dport }: ConnectRecord): string {
+  if (host === undefined && service === undefined) return NONE;
+  return `${host ?? (ip === 6 ? `[${daddr}]` : daddr)}:${service ?? dport}`;
 }

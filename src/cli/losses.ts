@@ -13,6 +13,8 @@ export interface Losses {
   negative: number;
   /** Lines that the reader of the output was too slow for. */
   lines: number;
+  /** Events that are not in the recording, whose reader was too slow for them. */
+  unrecorded: number;
   /** Runs of a program that the kernel left out, since another was running on that CPU. */
   missedRuns: number;
 }
@@ -22,13 +24,14 @@ const CAUSES: { readonly [K in keyof Losses]: (count: string) => string } = {
   tableFull: (count) => `${count} connects not traced: too many were in flight`,
   negative: (count) => `${count} latencies below zero not shown: the clocks of two CPUs disagree`,
   lines: (count) => `${count} lines dropped: the output was read too slowly`,
+  unrecorded: (count) => `${count} events not recorded: the recording was read too slowly`,
   missedRuns: (count) =>
     `${count} runs of the programs skipped by the kernel (another was running on that CPU): connects may be missing`,
 };
 const KEYS = Object.keys(CAUSES) as (keyof Losses)[];
 
 export function noLosses(): Losses {
-  return { events: 0, tableFull: 0, negative: 0, lines: 0, missedRuns: 0 };
+  return { events: 0, tableFull: 0, negative: 0, lines: 0, unrecorded: 0, missedRuns: 0 };
 }
 
 /** The causes that have grown since `before`, a sentence each. */

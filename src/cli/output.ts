@@ -24,17 +24,19 @@ export type Write = (bytes: Uint8Array) => number;
 export interface LineOutput {
   /** Hands a text over that ends in a newline. It is written before control goes back to the event loop. */
   write(text: string): void;
+  /** Waits, as long as it takes, until the reader has been given everything, or has gone. */
+  drained(): Promise<void>;
   /** Writes what waits, for half a second at most. */
   end(): Promise<void>;
-  /** Lines that found no room. */
+  /** Lines that found no room, or that could not be written. */
   readonly dropped: number;
 }
 
 /**
- * Output through `write`. `onClosed` is called once: without an error when the reader has gone, else with what went wrong;
- * nothing is written after that.
+ * Output through `write`, called `what` in errors. `onClosed` is called once: without an error when the reader has gone, else
+ * with what went wrong; nothing is written after that.
  */
-export function lineOutput(write: Write, onClosed: (error?: Error) => void): LineOutput {
+export function lineOutput(write: Write, onClosed: (error?: Error) => void, what = 'the output'): LineOutput {
   let waiting: Buffer = Buffer.alloc(0);
   let fresh: string[] = [];
   let freshBytes = 0;
@@ -60,15 +62,24 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void): Lin
       }
       closed = true;
       onClosed(
-        failure.code === 'EPIPE' ? undefined : new OutputError(`cannot write the output: ${failure.message}`),
+        failure.code === 'EPIPE' ? undefined : new OutputError(`cannot write ${what}: ${failure.message}`),
       );
+    }
+  };
+
+  /** Writes what waits until there is nothing, or `deadline` (`performance.now()`) has passed. */
+  const drain = async (deadline: number) => {
+    while (!closed && performance.now() < deadline) {
+      if (!retry) flush();
+      if (waiting.length + freshBytes === 0) return;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   };
 
   return {
     write(text) {
       const bytes = Buffer.byteLength(text);
-      if (waiting.length + freshBytes + bytes > ROOM) {
+      if (closed || waiting.length + freshBytes + bytes > ROOM) {
         dropped += 1;
         return;
       }
@@ -78,12 +89,9 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void): Lin
       scheduled = true;
       queueMicrotask(flush);
     },
+    drained: () => drain(Number.POSITIVE_INFINITY),
     async end() {
-      const deadline = performance.now() + PATIENCE_MS;
-      while (!closed && waiting.length + freshBytes > 0 && performance.now() < deadline) {
-        if (!retry) flush();
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-      }
+      await drain(performance.now() + PATIENCE_MS);
       clearTimeout(retry);
       dropped += waiting.toString().split('\n').length - 1;
       closed = true;

@@ -5,6 +5,8 @@
 import { errnoName } from '../loader/errno.ts';
 import { AF_INET6, type ConnectEvent, outcomeOf } from '../programs/tcpconnlat.ts';
 import { formatIPv4, formatIPv6 } from './address.ts';
+import type { Containers } from './containers.ts';
+import type { WallClock } from './wall-clock.ts';
 
 /** What became of the connect, where that was asked for. */
 interface OutcomeRecord {
@@ -20,34 +22,98 @@ interface OutcomeRecord {
 export interface ConnectRecord extends OutcomeRecord {
   /** When it ended, which mostly is when the answer came: seconds since the first line shown. */
   readonly time_s: number;
+  /** The same as a time of day: ISO 8601 in UTC, with microseconds. */
+  readonly time?: string;
   readonly pid: number;
   readonly comm: string;
+  readonly uid?: number;
+  /** The container's id, 64 hexadecimal digits; absent outside of containers. */
+  readonly container?: string;
+  /** The uid of its pod; absent outside of pods. */
+  readonly pod?: string;
   readonly ip: 4 | 6;
   readonly saddr: string;
   readonly lport: number;
   readonly daddr: string;
   readonly dport: number;
+  /** The name of `daddr`, where it has one. */
+  readonly host?: string;
+  /** The name of `dport`, where it has one. */
+  readonly service?: string;
   readonly lat_ms: number;
+}
+
+/** Options that show more of a record than there is to see without. */
+export type Showing = 'wall' | 'who' | 'resolve' | 'outcome';
+
+/** Every field in the order of a JSON line, and the option that shows it: null where none is needed. */
+export const FIELDS: { readonly [K in keyof Required<ConnectRecord>]: Showing | null } = {
+  time_s: null,
+  time: 'wall',
+  pid: null,
+  comm: null,
+  uid: 'who',
+  container: 'who',
+  pod: 'who',
+  ip: null,
+  saddr: null,
+  lport: null,
+  daddr: null,
+  dport: null,
+  host: 'resolve',
+  service: 'resolve',
+  lat_ms: null,
+  retransmits: 'outcome',
+  result: 'outcome',
+  errno: 'outcome',
+};
+
+/** Those of the options that a recording has to be made with. Names are none of what was seen, and are looked up when it is shown. */
+export const RECORDED = ['wall', 'who', 'outcome'] as const satisfies readonly Showing[];
+
+const NAMES = Object.keys(FIELDS) as (keyof ConnectRecord)[];
+
+/** The fields that one option shows. */
+export function fieldsOf(option: Showing): (keyof ConnectRecord)[] {
+  return NAMES.filter((name) => FIELDS[name] === option);
+}
+
+/** The fields that are shown with these options. */
+export function fieldsShown(options: { readonly [K in Showing]?: unknown }): (keyof ConnectRecord)[] {
+  return NAMES.filter((name) => {
+    const option = FIELDS[name];
+    return option === null || options[option];
+  });
+}
+
+/** What is asked to tell more of an event than it holds. */
+export interface Sources {
+  readonly wallClock?: WallClock;
+  readonly containers?: Containers;
 }
 
 /** The address of a family that isn't traced. */
 const NOWHERE = new Uint8Array(16);
 
 /** Turns events into records; the first event that it is given is at time 0. */
-export function recorder(): (event: ConnectEvent) => ConnectRecord {
+export function recorder({ wallClock, containers }: Sources = {}): (event: ConnectEvent) => ConnectRecord {
   let firstNs: bigint | undefined;
   return (event) => {
     const { attempt, latencyNs, ports, v4, v6, family } = event;
     const endNs = attempt.startNs + BigInt(latencyNs);
     firstNs ??= endNs;
+    const { task, user, cgroup } = attempt;
     const [ip, saddr, daddr] =
       family === AF_INET6
         ? ([6, formatIPv6(v6?.local ?? NOWHERE), formatIPv6(v6?.remote ?? NOWHERE)] as const)
         : ([4, formatIPv4(v4?.local ?? NOWHERE), formatIPv4(v4?.remote ?? NOWHERE)] as const);
     return {
       time_s: Number(endNs - firstNs) / 1e9,
-      pid: attempt.task.pid,
+      ...(wallClock && { time: wallClock(endNs) }),
+      pid: task.pid,
       comm: attempt.comm,
+      ...(user && { uid: user.uid }),
+      ...(cgroup !== undefined && containers?.(cgroup, task.pid)),
       ip,
       saddr,
       lport: ports.local,

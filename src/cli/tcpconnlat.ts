@@ -1,6 +1,6 @@
 /**
  * The command `tcpconnlat`: exit status 0 after Ctrl-C, SIGTERM or a closed pipe, 1 where tracing isn't possible, 2 for a
- * command line that makes no sense, as does a file of types that is none, or a filter by something that isn't there.
+ * command line that makes no sense, as does a file of types or a recording that is none, or a filter by something that isn't there.
  */
 import { UnknownArchitecture } from '../asm/architecture.ts';
 import { BtfError, NoSuchField } from '../asm/btf.ts';
@@ -21,8 +21,11 @@ import { readArguments } from './arguments.ts';
 import { BadFilter } from './filter.ts';
 import { jsonSchema } from './json.ts';
 import { OutputError } from './output.ts';
+import { BadRecording } from './recording.ts';
+import { replay } from './replay.ts';
+import { complain } from './run.ts';
 import { sourceLines } from './source.ts';
-import { complain, dryRun, trace } from './trace.ts';
+import { dryRun, trace } from './trace.ts';
 import { BadTypesFile } from './types.ts';
 import { version } from './version.ts';
 import { NoWay } from './ways.ts';
@@ -31,28 +34,31 @@ import { NoWay } from './ways.ts';
 const EXPECTED = [
   ...[KernelError, UnsupportedError, NoTracefsError, WrongPathError, UnknownArchitecture],
   ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, NotInRecord, BtfError, FormatError],
-  ...[BadTypesFile, BadFilter, NoWay, OutputError],
+  ...[BadTypesFile, BadFilter, BadRecording, NoWay, OutputError],
 ];
 
 async function main(): Promise<number> {
-  const request = readArguments(process.argv.slice(2), version());
-  if (request.action !== 'trace' || request.settings.dryRun) endWithReader();
+  const options = process.argv.slice(2);
+  const request = readArguments(options, version());
+  const traces = request.action === 'trace' && !request.settings.dryRun;
+  if (!traces && request.action !== 'replay') endWithReader();
   if (request.action === 'say') {
     (request.status === 0 ? process.stdout : process.stderr).write(request.text);
     return request.status;
   }
   if (request.action === 'schema') {
-    process.stdout.write(`${JSON.stringify(jsonSchema(request), undefined, 2)}\n`);
+    process.stdout.write(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
     return 0;
   }
+  const { settings } = request;
   try {
-    const kernel = new Kernel();
-    if (request.settings.dryRun) dryRun(request.settings, kernel);
-    else await trace(request.settings, kernel);
+    if (request.action === 'replay') await replay(request.file, settings);
+    else if (settings.dryRun) dryRun(settings, new Kernel());
+    else await trace(settings, new Kernel(), { version: version(), options });
     return 0;
   } catch (error) {
     complain(describe(error));
-    return error instanceof BadTypesFile || error instanceof BadFilter ? 2 : 1;
+    return [BadTypesFile, BadFilter, BadRecording].some((kind) => error instanceof kind) ? 2 : 1;
   }
 }
 

@@ -1,23 +1,23 @@
 /**
  * One run of the tracer: from attaching to the totals of what was lost.
  */
-import { writeSync } from 'node:fs';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
-import type { BlindSpot, ConnectEvent } from '../programs/tcpconnlat.ts';
+import type { BlindSpot } from '../programs/tcpconnlat.ts';
 import type { Settings } from './arguments.ts';
-import { table } from './columns.ts';
-import { jsonLine } from './json.ts';
+import { containers } from './containers.ts';
 import { listTool } from './listing.ts';
 import { cpuChanges, growth, type Losses, noLosses } from './losses.ts';
-import { type LineOutput, lineOutput, standardOutput } from './output.ts';
+import type { LineOutput } from './output.ts';
 import { recorder } from './record.ts';
+import { type Invocation, openRecording, type Recording } from './recording.ts';
+import { complain, openRun, type Run } from './run.ts';
+import { shower } from './show.ts';
 import { sourceLines } from './source.ts';
 import { targetOf } from './types.ts';
+import { wallClock } from './wall-clock.ts';
 import { type Failure, firstWay, type Programs } from './ways.ts';
-
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** What is said of what a way of watching doesn't see. */
 const BLIND: Record<BlindSpot, string> = {
@@ -32,15 +32,6 @@ const BLIND: Record<BlindSpot, string> = {
     'Kprobes see them (--probe kprobe), where the kernel has them',
 };
 
-/** A line on stderr. Nobody is told where that can't be written. */
-export function complain(text: string): void {
-  try {
-    writeSync(2, `tcpconnlat: ${text}\n`);
-  } catch {
-    // Closed or full.
-  }
-}
-
 /** Prints the programs that would be loaded. */
 export function dryRun(settings: Settings, kernel: Kernel): void {
   firstWay(settings, kernel, targetOf(settings, kernel), (programs, failures) =>
@@ -49,21 +40,40 @@ export function dryRun(settings: Settings, kernel: Kernel): void {
 }
 
 /** Traces until a signal comes or the output is closed. Throws what keeps it from beginning, or from writing. */
-export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
-  let end: (error?: Error) => void = () => {};
-  const ended = new Promise<Error | undefined>((resolve) => {
-    end = resolve;
-  });
-  const stop = () => end();
-  for (const signal of SIGNALS) process.on(signal, stop);
-  const stdout = standardOutput();
-  let readerGone = false;
-  const output = lineOutput(stdout.write, (error) => {
-    readerGone = true;
-    end(error);
-  });
+export async function trace(settings: Settings, kernel: Kernel, invocation: Invocation): Promise<void> {
+  const run = openRun();
+  const { output } = run;
   const losses = noLosses();
-  const show = shower(settings, output, losses);
+  try {
+    const recording =
+      settings.record === undefined
+        ? undefined
+        : openRecording(settings.record, settings, invocation, () => run.end());
+    try {
+      await traceInto(settings, kernel, run, losses, recording);
+    } finally {
+      await recording?.end();
+    }
+    losses.unrecorded = recording?.missing ?? 0;
+  } finally {
+    await run.close();
+  }
+  losses.lines = output.dropped;
+  if (!run.readerGone) for (const cause of growth(losses, noLosses())) complain(`in all: ${cause}`);
+}
+
+async function traceInto(
+  settings: Settings,
+  kernel: Kernel,
+  { output, ended }: Run,
+  losses: Losses,
+  recording: Recording | undefined,
+): Promise<void> {
+  const show = await shower(settings, output);
+  const toRecord = recorder({
+    wallClock: settings.wall || recording ? wallClock(kernel.syscalls) : undefined,
+    containers: settings.who ? containers(kernel, complain) : undefined,
+  });
   let count = () => {};
   let told: Losses = { ...losses };
 
@@ -76,7 +86,15 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
       const session = Session.open(programs, {
         kernel,
         pagesPerCpu: settings.pages,
-        onEvent: show.event,
+        onEvent(event) {
+          if (event.latencyNs < 0) {
+            losses.negative += 1;
+            return;
+          }
+          const record = toRecord(event);
+          recording?.add(record);
+          show.record(record);
+        },
         onLost(events) {
           losses.events += events;
         },
@@ -97,48 +115,28 @@ export async function trace(settings: Settings, kernel: Kernel): Promise<void> {
     count = () => {
       losses.tableFull = session.map(programs.counters).lookup(0)?.tableFull ?? 0;
       losses.lines = output.dropped;
+      losses.unrecorded = recording?.missing ?? 0;
     };
     for (const { program, reason } of session.leftOut)
       complain(`${program.name} is left out: ${reason.message}`);
     for (const spot of programs.blindSpots) complain(BLIND[spot]);
     if (settings.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
+    recording?.begin({
+      host: kernel.host,
+      kernel: kernel.release,
+      way: programs.way,
+      started: new Date().toISOString().replace('Z', '000Z'),
+    });
     show.header();
     const error = await ended;
     session.detach();
+    show.end();
     count();
     losses.missedRuns = session.missedRuns() ?? 0;
     if (error) throw error;
   } finally {
     session.close();
-    await output.end();
-    stdout.close();
-    for (const signal of SIGNALS) process.off(signal, stop);
   }
-  losses.lines = output.dropped;
-  if (!readerGone) for (const cause of growth(losses, noLosses())) complain(`in all: ${cause}`);
-}
-
-/** What shows events, as columns or as JSON lines. */
-function shower(settings: Settings, output: LineOutput, losses: Losses) {
-  const columns = table(settings);
-  const toRecord = recorder();
-  return {
-    header() {
-      if (!settings.json) output.write(columns.header());
-    },
-    event(event: ConnectEvent) {
-      if (event.latencyNs < 0) {
-        losses.negative += 1;
-        return;
-      }
-      const record = toRecord(event);
-      if (settings.json) return output.write(jsonLine(record));
-      const line = columns.line(record);
-      // Who reads a terminal finds the titles above the columns again; a pipe gets its header once.
-      if (columns.outgrown && process.stdout.isTTY) output.write(columns.header());
-      output.write(line);
-    },
-  };
 }
 
 /** Where `-v` prints: not among JSON lines. */

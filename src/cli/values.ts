@@ -29,6 +29,12 @@ export function ringPages(text: string): number {
   return pages;
 }
 
+/** Where a recording goes. */
+export function recordingFile(text: string): string {
+  if (text === '-') throw new InvalidArgumentError('It must be a file: the output is for what is shown.');
+  return text;
+}
+
 // Of filters. They may come several times, and add up; most of them take lists with commas too.
 
 /** PID_MAX_LIMIT, include/linux/threads.h. */

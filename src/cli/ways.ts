@@ -83,13 +83,16 @@ export function firstWay<T>(
 }
 
 function programsFor(way: Way, settings: Settings, filter: Filter, kernel: Kernel, target: Target): Programs {
-  const { family, minNs, lport, json, outcome } = settings;
+  const { family, minNs, lport, json, outcome, who, record } = settings;
   const error = way === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
   if (error) throw error;
   const { category, name } = TRACEPOINT;
   const formats = way === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
   return namingFile(settings.btf, () =>
-    tcpconnlat({ way, filter, family, minNs, localPort: lport || json, outcome }, { ...target, formats }),
+    tcpconnlat(
+      { way, filter, family, minNs, localPort: lport || json || record !== undefined, outcome, who },
+      { ...target, formats },
+    ),
   );
 }
 

@@ -30,6 +30,10 @@ const DEFAULTS: Settings = {
   lport: false,
   json: false,
   filter: {},
+  wall: false,
+  who: false,
+  resolve: false,
+  record: undefined,
   family: undefined,
   minNs: undefined,
   outcome: undefined,
@@ -90,6 +94,10 @@ const accepted: [string, Partial<Settings>][] = [
   ['--outcome', { outcome: 'all' }],
   ['--failed', { outcome: 'failures' }],
   ['--outcome --failed -t 5', { outcome: 'failures', timestamp: true, minNs: 5_000_000 }],
+  ['--wall', { wall: true }],
+  ['--who', { who: true }],
+  ['--resolve', { resolve: true }],
+  ['--record x.jsonl', { record: 'x.jsonl' }],
   ['--dry-run', { dryRun: true }],
   ['--probe kprobe', { probe: 'kprobe' }],
   ['--probe fentry', { probe: 'fentry' }],
@@ -157,6 +165,10 @@ const refused: [string, RegExp][] = [
     /'--btf <file>' cannot be used with '--probe tp_btf', which needs the kernel's own/,
   ],
   ['--probe fentry --btf x', /cannot be used with '--probe fentry'/],
+  ['--record', /argument missing/],
+  ['--record -', /'-' is invalid.*It must be a file/],
+  ['--record x --dry-run', /'--record <file>' cannot be used with option '--dry-run'/],
+  ['--replay', /argument missing/],
   ['--pages 0', /'0' is invalid/],
   ['--pages 3', /It must be a power of two/],
   ['--pages 131072', /'131072' is invalid/],
@@ -193,6 +205,11 @@ for (const flag of ['-h', '--help'])
         '--json-schema',
         '--outcome',
         '--failed',
+        '--wall',
+        '--who',
+        '--resolve',
+        '--record <file>',
+        '--replay <file>',
         '--probe <way>',
         '--btf <file>',
         '--pages <n>',
@@ -206,6 +223,32 @@ for (const flag of ['-h', '--help'])
     for (const line of text.split('\n')) assert.ok(line.length <= 100, line);
   });
 
+test('a recording is shown under the options that ask nothing of the kernel', () => {
+  const request = read('--replay', 'x.jsonl', ...'-tL6 -p 7 --json --wall --who --resolve 2.5'.split(' '));
+  if (request.action !== 'replay') throw new Error(JSON.stringify(request));
+  assert.is(request.file, 'x.jsonl');
+  assert.equal(request.settings, {
+    ...DEFAULTS,
+    ...{ timestamp: true, lport: true, family: 6, filter: ofProcess(7), json: true, minNs: 2_500_000 },
+    ...{ wall: true, who: true, resolve: true },
+  });
+  assert.is(read('--replay', '-').action, 'replay');
+});
+
+for (const line of [
+  ...['--probe kprobe', '--btf x', '--pages 64', '-v', '--dry-run', '--record y'],
+  ...['--cgroup /', '--netns 1'],
+])
+  test(`tcpconnlat --replay x ${line}: refused`, () => {
+    const { text, status } = said('--replay', 'x', ...line.split(' '));
+    assert.is(status, 2);
+    const [option = ''] = line.split(' ');
+    assert.match(
+      text,
+      new RegExp(`^tcpconnlat: error: option '--replay <file>' cannot be used with option '.*${option}`),
+    );
+  });
+
 test('every example of the help is a command line that it takes', () => {
   const examples = [...said('--help').text.matchAll(/^ {2}tcpconnlat((?: \S+)*)(?: {2,}|$)/gm)];
   assert.ok(examples.length >= 5);
@@ -217,13 +260,8 @@ test('--version prints nothing but the version, with status 0', () => {
 });
 
 test('--json-schema asks for the schema, whatever else is there', () => {
-  assert.equal(read('--json-schema'), { action: 'schema', outcome: false });
-  assert.equal(read('--json', '--json-schema', '-4'), { action: 'schema', outcome: false });
-});
-
-test('with --outcome or --failed the schema is that of their objects', () => {
-  for (const option of ['--outcome', '--failed'])
-    assert.equal(read('--json-schema', option), { action: 'schema', outcome: true });
+  assert.equal(read('--json-schema'), { action: 'schema' });
+  assert.equal(read('--json', '--json-schema', '-4'), { action: 'schema' });
 });
 
 test.run();

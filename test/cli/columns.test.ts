@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { table } from '../../src/cli/columns.ts';
+import { type Shown, table } from '../../src/cli/columns.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import { suite } from '../harness.ts';
 
@@ -18,10 +18,7 @@ const RECORD: ConnectRecord = {
 };
 
 /** The line of a record, alone in its table. */
-function line(
-  changes: Partial<ConnectRecord> = {},
-  shown: { timestamp?: boolean; lport?: boolean } = {},
-): string {
+function line(changes: Partial<ConnectRecord> = {}, shown: Partial<Shown> = {}): string {
   return table({ timestamp: false, lport: false, ...shown }).line({ ...RECORD, ...changes });
 }
 
@@ -76,6 +73,59 @@ test('what becomes of a connect stands behind the plain columns, which stay wher
 test('how often a SYN was sent again is a dash where it is not known', () => {
   const shown = table({ timestamp: false, lport: false, outcome: 'all' });
   assert.match(shown.line({ ...RECORD, result: 'failed' }), / 13\.84 {5}- {4}failed\n$/);
+});
+
+const ID = '3f4a9c0123456789'.padEnd(64, 'a');
+const POD = '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21';
+
+test('--wall is a column before the others', () => {
+  const time = '2026-11-25T15:39:56.123456Z';
+  const shown = table({ timestamp: true, lport: false, wall: true });
+  assert.match(shown.header(), /^TIME\(s\) {2}TIME {24}PID {5}COMM /);
+  assert.match(shown.line({ ...RECORD, time }), new RegExp(`^1\\.235 {4}${time} 1201 {4}wget `));
+});
+
+test('--who and --resolve leave the other columns where they are, and stand behind them', () => {
+  const [plain, more] = [table(cases[0][0]), table({ ...cases[0][0], who: true, resolve: true })];
+  assert.ok(more.header().startsWith(`${plain.header().trimEnd()}   UID    CONTAINER    POD DESTINATION`));
+  const named = { ...RECORD, uid: 33, host: 'db1.example', service: 'https' };
+  assert.is(
+    more.line(named),
+    `${plain.line(RECORD).trimEnd()}     33     -            -   db1.example:https\n`,
+  );
+});
+
+test('of a container’s id twelve characters are shown, of a pod’s uid all, and its column is wide once there is one', () => {
+  const shown = table({ timestamp: false, lport: false, who: true });
+  const tail = (text: string) => text.slice(text.indexOf('13.84'));
+  assert.is(tail(shown.line({ ...RECORD, uid: 0, container: ID })), '13.84     0      3f4a9c012345 -\n');
+  assert.is(shown.outgrown, false);
+  assert.is(
+    tail(shown.line({ ...RECORD, uid: 0, container: ID, pod: POD })),
+    `13.84     0      3f4a9c012345 ${POD}\n`,
+  );
+  assert.is(shown.outgrown, true);
+});
+
+for (const [what, changes, text] of [
+  ['a name and a service', { host: 'db1.example', service: 'https' }, 'db1.example:https'],
+  ['a name alone', { host: 'db1.example' }, 'db1.example:443'],
+  ['a service alone', { service: 'https' }, '74.125.28.91:https'],
+  [
+    'a service at an address of IPv6',
+    { ip: 6, daddr: '2001:db8::1', service: 'https' },
+    '[2001:db8::1]:https',
+  ],
+  ['neither', {}, '-'],
+] as const)
+  test(`a destination with ${what}`, () => {
+    const words = line(changes, { resolve: true }).trimEnd().split(/ +/);
+    assert.is(words.at(-1), text);
+  });
+
+test('what isn’t known of a record is a dash', () => {
+  const words = line({}, { wall: true, who: true }).trimEnd().split(/ +/);
+  assert.equal([words[0], ...words.slice(-3)], ['-', '-', '-', '-']);
 });
 
 test('the numbers are rounded to bcc\u2019s digits', () => {

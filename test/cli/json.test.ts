@@ -1,8 +1,8 @@
 import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
-import { jsonLine, jsonSchema } from '../../src/cli/json.ts';
-import { type ConnectRecord, recorder } from '../../src/cli/record.ts';
+import { type Header, jsonLine, jsonSchema } from '../../src/cli/json.ts';
+import { type ConnectRecord, FIELDS, fieldsShown, recorder } from '../../src/cli/record.ts';
 import { AF_INET6, type ConnectEvent } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
 
@@ -21,11 +21,13 @@ function event(changes: Partial<ConnectEvent> = {}): ConnectEvent {
   };
 }
 
-const schema = jsonSchema({ outcome: false }) as TSchema & { properties: Record<string, object> };
-const parse = (record: ConnectRecord): Record<string, unknown> => JSON.parse(jsonLine(record));
+const schema = jsonSchema() as TSchema & { properties: Record<string, object> };
+const ALL = fieldsShown({ wall: true, who: true, resolve: true, outcome: 'all' });
+const line = (record: ConnectRecord): string => jsonLine(record, ALL);
+const parse = (record: ConnectRecord): Record<string, unknown> => JSON.parse(line(record));
 
 test('an event becomes one line, numbers as numbers, names as the columns in lower case', () => {
-  const text = jsonLine(recorder()(event()));
+  const text = jsonLine(recorder()(event()), fieldsShown({}));
   assert.is(
     text,
     '{"time_s":0,"pid":1201,"comm":"wget","ip":4,"saddr":"10.0.0.7","lport":50322,' +
@@ -40,6 +42,29 @@ test('an event of a socket of IPv6 has the addresses of that family', () => {
     event({ family: AF_INET6, v6: { remote: mapped, local: loopback } }),
   );
   assert.equal({ ip, saddr, daddr }, { ip: 6, saddr: '::1', daddr: '::ffff:127.0.0.1' });
+});
+
+const ID = '0123456789abcdef'.repeat(4);
+const WHO = { user: { uid: 33, gid: 34 }, cgroup: 77n };
+
+test('with the options for it a line has the time of day, the user, the container and the names', () => {
+  const toRecord = recorder({
+    wallClock: (ns) => `at ${ns}`,
+    containers: (cgroup, pid) => (cgroup === 77n && pid === 1201 ? { container: ID } : {}),
+  });
+  const record = toRecord(event({ attempt: { ...event().attempt, ...WHO } }));
+  const named = { ...record, host: 'db1.example', service: 'https' };
+  assert.is(
+    line(named),
+    `{"time_s":0,"time":"at ${2n ** 54n + 1_234_567n}","pid":1201,"comm":"wget","uid":33,"container":"${ID}","ip":4,` +
+      '"saddr":"10.0.0.7","lport":50322,"daddr":"192.0.2.1","dport":443,"host":"db1.example","service":"https",' +
+      '"lat_ms":1.234567}\n',
+  );
+  assert.is(
+    jsonLine(named, fieldsShown({})),
+    jsonLine(recorder()(event()), fieldsShown({})),
+    'and without, not',
+  );
 });
 
 test('times are seconds since the first event, when the answer came', () => {
@@ -57,6 +82,14 @@ const lines: [string, ConnectRecord][] = [
   ['of IPv4', recorder()(event())],
   ['of IPv6', recorder()(event({ family: AF_INET6 }))],
   ['with no families\u2019 addresses', recorder()(event({ v4: undefined, v6: undefined }))],
+  [
+    'with everything',
+    {
+      ...recorder()(event({ attempt: { ...event().attempt, ...WHO } })),
+      ...{ time: '2026-11-25T15:39:56.123456Z', container: ID, pod: '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21' },
+      ...{ host: 'db1.example', service: 'https' },
+    },
+  ],
   ['with an odd command', recorder()(event({ attempt: { ...event().attempt, comm: '"\\\n\x1b\ufffd' } }))],
 ];
 for (const [what, record] of lines)
@@ -64,10 +97,20 @@ for (const [what, record] of lines)
     assert.equal([...Value.Errors(schema, parse(record))], []);
   });
 
-test('the schema has the columns, all of them required, and no others', () => {
-  const names = ['time_s', 'pid', 'comm', 'ip', 'saddr', 'lport', 'daddr', 'dport', 'lat_ms'];
-  assert.equal(Object.keys(schema.properties), names);
-  assert.equal(schema.required, names);
+test('the schema has the columns, those that need no option required, and no others', () => {
+  assert.equal(Object.keys(schema.properties), Object.keys(FIELDS));
+  assert.equal(schema.required, [
+    'time_s',
+    'pid',
+    'comm',
+    'ip',
+    'saddr',
+    'lport',
+    'daddr',
+    'dport',
+    'lat_ms',
+  ]);
+  assert.equal(schema.required, fieldsShown({}));
   assert.is(schema.additionalProperties, false);
   assert.is(schema.$schema, 'https://json-schema.org/draft/2020-12/schema');
   for (const [name, property] of Object.entries(schema.properties))
@@ -86,26 +129,17 @@ const outcomes: [string, Partial<ConnectEvent>, string][] = [
   ],
   ['without one', { ended, cause }, '2,"result":"aborted"'],
 ];
-const outcomeSchema = jsonSchema({ outcome: true }) as typeof schema;
 for (const [what, changes, text] of outcomes)
   test(`what became of a connect is behind the rest, ${what}, and valid`, () => {
     const record = recorder()(event(changes));
-    assert.ok(jsonLine(record).endsWith(`"lat_ms":1.234567,"retransmits":${text}}\n`), jsonLine(record));
-    assert.equal([...Value.Errors(outcomeSchema, parse(record))], []);
-    assert.is(Value.Check(schema, parse(record)), false, 'not without being asked for');
+    assert.ok(line(record).endsWith(`"lat_ms":1.234567,"retransmits":${text}}\n`), line(record));
+    assert.equal([...Value.Errors(schema, parse(record))], []);
   });
 
 test('where only the state is known, how often the SYN was sent again is not', () => {
   const record = recorder()(event({ ended }));
-  assert.ok(jsonLine(record).endsWith('"lat_ms":1.234567,"result":"failed"}\n'), jsonLine(record));
-  assert.equal([...Value.Errors(outcomeSchema, parse(record))], []);
-});
-
-test('the schema of outcomes asks for the result, and allows the rest', () => {
-  const added = Object.keys(outcomeSchema.properties).slice(Object.keys(schema.properties).length);
-  assert.equal(added, ['retransmits', 'result', 'errno']);
-  assert.equal(outcomeSchema.required, [...(schema.required as string[]), 'result']);
-  assert.match(String(outcomeSchema.title), /connect that has ended/);
+  assert.ok(line(record).endsWith('"lat_ms":1.234567,"result":"failed"}\n'), line(record));
+  assert.equal([...Value.Errors(schema, parse(record))], []);
 });
 
 const wrong: [string, Record<string, unknown>][] = [
@@ -116,11 +150,24 @@ const wrong: [string, Record<string, unknown>][] = [
   ['a command that is too long', { comm: 'sixteen letters!' }],
   ['another field', { retries: 1 }],
   ['no pid', { pid: undefined }],
+  ['a time that is local', { time: '2026-11-25T15:39:56.123456+01:00' }],
+  ['a container of 12 digits', { container: ID.slice(0, 12) }],
 ];
 for (const [what, changes] of wrong)
   test(`${what} is not valid`, () => {
     assert.is(Value.Check(schema, { ...recorder()(event()), ...changes }), false);
   });
+
+test('the first line of a recording is a definition of the schema', () => {
+  const { recording } = schema.$defs as { recording: TSchema };
+  const header: Header = {
+    ...{ tsbpf: 'tcpconnlat', format: 1, version: '0.1.0', host: 'vm', kernel: '6.12.0', way: 'kprobe' },
+    ...{ options: ['--record', 'x'], started: '2026-11-25T15:39:56.123000Z', fields: ['time'] },
+  } as const;
+  assert.equal([...Value.Errors(recording, header)], []);
+  for (const changes of [{ tsbpf: 'execs' }, { format: 2 }, { options: 'x' }, { kernel: undefined }])
+    assert.is(Value.Check(recording, { ...header, ...changes }), false);
+});
 
 test('the schema survives being printed', () => {
   const printed = JSON.parse(JSON.stringify(schema));
@@ -128,7 +175,8 @@ test('the schema survives being printed', () => {
     { const: 4, type: 'number' },
     { const: 6, type: 'number' },
   ]);
-  assert.equal([printed.type, printed.required], ['object', Object.keys(printed.properties)]);
+  assert.equal([printed.type, printed.required], ['object', fieldsShown({})]);
+  assert.is(printed.$defs.recording.type, 'object');
 });
 
 test.run();

@@ -13,6 +13,7 @@ const sentences: [keyof Losses, string][] = [
   ['tableFull', '7 connects not traced: too many were in flight'],
   ['negative', '7 latencies below zero not shown: the clocks of two CPUs disagree'],
   ['lines', '7 lines dropped: the output was read too slowly'],
+  ['unrecorded', '7 events not recorded: the recording was read too slowly'],
   [
     'missedRuns',
     '7 runs of the programs skipped by the kernel (another was running on that CPU): connects may be missing',

@@ -165,6 +165,28 @@ test('a reader that has gone ends the output without an error, once, and nothing
   assert.is(reader.writes, 2);
   await reader.output.end();
   assert.is(reader.text, 'one\n');
+  assert.is(reader.output.dropped, 2, 'what was not written is counted');
+});
+
+test('whoever waits until all is written waits as long as it takes, and no longer', async () => {
+  const reader = new Reader();
+  const begin = performance.now();
+  await reader.output.drained();
+  reader.output.write('one\n');
+  await reader.output.drained();
+  assert.is(reader.text, 'one\n');
+  assert.ok(performance.now() - begin < 15, 'not a round of trying again');
+  reader.room = 0;
+  reader.output.write('two\n');
+  setTimeout(() => {
+    reader.room = Number.POSITIVE_INFINITY;
+  }, 700);
+  await reader.output.drained();
+  assert.is(reader.text, 'one\ntwo\n', 'after more time than the end has');
+  reader.error = 'EPIPE';
+  reader.output.write('three\n');
+  await reader.output.drained();
+  assert.equal(reader.closed, [undefined]);
 });
 
 test('any other error is told, as one of the output', async () => {

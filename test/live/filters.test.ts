@@ -7,7 +7,7 @@ import { takes } from '../../src/cli/record-filter.ts';
 import type { Filter, Options, Way } from '../../src/programs/tcpconnlat.ts';
 import { inGuest, needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { inNetworkOf } from '../lab/network.ts';
-import { Cgroups } from './cgroups.ts';
+import { CgroupTree } from './cgroup-tree.ts';
 import { FullListener, loopback, noIPv6, Peer, Server, until } from './connects.ts';
 import type { Connected, Kind } from './sockets.ts';
 import { here, refusalOf, Tracer, WAYS } from './tracer.ts';
@@ -35,7 +35,8 @@ interface Peers {
 
 interface Bench {
   readonly peers: Peers;
-  readonly cgroups: Cgroups;
+  /** A cgroup, and one in it. */
+  readonly cgroups: { readonly outer: string; readonly inner: string; close(): void };
   readonly servers: readonly [Server, Server];
   /** A port that `apart` listens on, in its network. */
   readonly apartPort: number;
@@ -248,9 +249,13 @@ test.before(async () => {
   )) as [Peer, Peer, Peer, Peer, Peer];
   const any = noIPv6 ? '0.0.0.0' : '::';
   const servers = [await Server.start(any), await Server.start(any)] as const;
-  const cgroups = Cgroups.make();
-  cgroups.move(upper.pid, cgroups.outer);
-  cgroups.move(lower.pid, cgroups.inner);
+  const tree = CgroupTree.open();
+  const name = `tsbpf-${process.pid}`;
+  const cgroups = {
+    outer: tree.put(upper.pid, name),
+    inner: tree.put(lower.pid, `${name}/inner`),
+    close: () => tree.close(),
+  };
   await user.ask('rename', COMM);
   await user.ask('become', UID);
   await apart.ask('leaveNetwork');
@@ -264,7 +269,7 @@ test.after(async () => {
     ...Object.values(bench.peers).map((peer: Peer) => peer.stop()),
     ...bench.servers.map((server) => server.close()),
   ]);
-  bench.cgroups.remove();
+  bench.cgroups.close();
 });
 
 /** The tool with the filter of a command line. */

@@ -85,6 +85,8 @@ export function ofProcess(pid: number): Filter {
   return { pid: { only: [[pid, pid]] } };
 }
 
+const HEADER = /^(TIME\(s\) +)?(TIME +)?PID +COMM /m;
+
 /** How a command is started. */
 export interface Start extends Pick<SpawnOptions, 'uid' | 'gid' | 'cwd'> {
   /** Words of a command that becomes the one behind them, as `nice` does. */
@@ -130,7 +132,7 @@ export class Tracer {
   /** Starts it, and waits for the header: everything is attached then. */
   static async start(args: readonly string[], options: Start = {}): Promise<Tracer> {
     const tracer = Tracer.run(args, options);
-    await tracer.until('the header', () => /^(TIME\(s\) +)?PID +COMM /m.test(tracer.stdout));
+    await tracer.until('the header', () => HEADER.test(tracer.stdout));
     return tracer;
   }
 
@@ -171,7 +173,7 @@ export class Tracer {
     if (this.#rowsEnd !== this.stdout.length) {
       this.#rowsEnd = this.stdout.length;
       const lines = this.lines();
-      const header = lines.findIndex((line) => /^(TIME\(s\) +)?PID /.test(line));
+      const header = lines.findIndex((line) => HEADER.test(line));
       const names = lines[header]?.split(/ +/) ?? [];
       this.#rows = lines
         .slice(header + 1)

@@ -1,5 +1,5 @@
 /** The tool's programs without the command: in this process, by any way, and so much cheaper to start. */
-import { type ConnectRecord, recorder } from '../../src/cli/record.ts';
+import { type ConnectRecord, recorder, type Sources } from '../../src/cli/record.ts';
 import { Session } from '../../src/loader/session.ts';
 import { type Options, tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
 import { here, targetFor } from './tracer.ts';
@@ -18,11 +18,14 @@ export interface Watch {
   close(): void;
 }
 
-/** Watches connects. Where there are many watches at once, each gets along with few pages of rings. */
-export function watch(options: Options, { pagesPerCpu }: { readonly pagesPerCpu?: number } = {}): Watch {
+/** Watches connects. `sources` tell more of them than the programs do. Where there are many watches at once, each gets along with few pages of rings. */
+export function watch(
+  options: Options,
+  { pagesPerCpu, ...sources }: Sources & { readonly pagesPerCpu?: number } = {},
+): Watch {
   const { way } = options;
   const records: ConnectRecord[] = [];
-  const toRecord = recorder();
+  const toRecord = recorder(sources);
   const tool = tcpconnlat({ localPort: true, ...options }, targetFor(way));
   const session = Session.open(tool, {
     kernel: here,

@@ -30,13 +30,11 @@ export class FakeSyscalls implements Syscalls {
     ['/sys/bus/event_source/devices/kprobe/type', '8\n'],
     ['/proc/self/status', 'Name:\tfake\nCapEff:\t000001ffffffffff\n'],
   ]);
-  /** Inode numbers of what can be opened, by path. */
-  readonly inodes = new Map<string, bigint>();
   /** Magic numbers of file systems, by a path in them. */
   readonly fileSystems = new Map<string, number>();
   /** Files that can be mapped. */
   readonly mappable = new Map<string, Uint8Array>();
-  /** Inode numbers by path. Those that end in a slash are folders. */
+  /** Inode numbers by path, also of what can be opened. Those that end in a slash are folders. */
   readonly inodes = new Map<string, bigint>();
   /** What a clock shows, ns. */
   onClock: (clock: number) => bigint = () => 0n;

@@ -1,0 +1,40 @@
+/**
+ * What shows records, as columns or as JSON lines.
+ */
+import type { Settings } from './arguments.ts';
+import { table } from './columns.ts';
+import { jsonLine } from './json.ts';
+import { naming } from './naming.ts';
+import type { LineOutput } from './output.ts';
+import { type ConnectRecord, fieldsShown } from './record.ts';
+import { systemResolver } from './reverse-names.ts';
+import { services } from './services.ts';
+
+export interface Shower {
+  header(): void;
+  record(record: ConnectRecord): void;
+  /** Waits until all records are handed to the output: those that wait for a name are not yet. */
+  settled(): Promise<void>;
+  /** Hands over all that wait for a name, without it. */
+  end(): void;
+}
+
+/** Shows through `output` what the settings ask for. */
+export async function shower(settings: Settings, output: LineOutput): Promise<Shower> {
+  const columns = table(settings);
+  const fields = fieldsShown(settings);
+  const show = settings.json
+    ? (record: ConnectRecord) => output.write(jsonLine(record, fields))
+    : (record: ConnectRecord) => {
+        const line = columns.line(record);
+        // Who reads a terminal finds the titles above the columns again; a pipe gets its header once.
+        if (columns.outgrown && process.stdout.isTTY) output.write(columns.header());
+        output.write(line);
+      };
+  const header = () => {
+    if (!settings.json) output.write(columns.header());
+  };
+  if (!settings.resolve) return { header, record: show, settled: async () => {}, end() {} };
+  const { add, settled, end } = naming(await systemResolver(), services(), show);
+  return { header, record: add, settled, end };
+}

@@ -1,0 +1,14 @@
+/**
+ * Texts of others, made fit for a terminal.
+ */
+
+/** Without what moves the cursor, breaks the line or turns it round: a process may name itself anything. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
+}
+
+/** A value as JSON, and not too much of it. */
+export function excerpt(value: unknown): string {
+  const json = printable(JSON.stringify(value));
+  return json.length > 40 ? `${json.slice(0, 39)}…` : json;
+}

@@ -1,0 +1,159 @@
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { OutputError } from '../../src/cli/output.ts';
+import type { ConnectRecord } from '../../src/cli/record.ts';
+import { openRecording } from '../../src/cli/recording.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('cli/recording');
+
+let folder = '';
+test.before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tsbpf-recording-'));
+});
+test.after(() => rmSync(folder, { recursive: true }));
+
+const RECORD: ConnectRecord = {
+  ...{
+    time_s: 0,
+    time: '2026-11-25T15:39:56.123456Z',
+    pid: 1,
+    comm: 'x',
+    uid: 33,
+    container: 'a'.repeat(64),
+  },
+  ...{ ip: 4, saddr: '10.0.0.1', lport: 1, daddr: '192.0.2.1', dport: 443, host: 'db1.example', lat_ms: 1 },
+};
+const BY = { version: '1.2.3', options: ['--record', 'x'] };
+const WHERE = { host: 'vm', kernel: '6.12.0', way: 'kprobe', started: '2026-11-25T15:39:56.123000Z' };
+
+/** What a promise is rejected with. */
+const rejection = (promise: Promise<unknown>): Promise<Error> =>
+  promise.then(
+    () => new Error('it was not rejected'),
+    (error: Error) => error,
+  );
+
+const never = () => assert.unreachable();
+
+test('the first line says how it was made, and what the others may hold; names are not recorded', async () => {
+  const file = join(folder, 'who');
+  const recording = openRecording(file, { who: true }, BY, never);
+  recording.begin(WHERE);
+  recording.add(RECORD);
+  await recording.end();
+  const [header = '', line = '', ...rest] = readFileSync(file, 'utf8').split('\n');
+  assert.equal(JSON.parse(header), {
+    tsbpf: 'tcpconnlat',
+    format: 1,
+    ...BY,
+    ...WHERE,
+    fields: ['time', 'uid', 'container', 'pod'],
+  });
+  const { host: _, ...recorded } = RECORD;
+  assert.equal(JSON.parse(line), recorded);
+  assert.equal(rest, ['']);
+});
+
+test('without --who neither user nor container are in it', async () => {
+  const file = join(folder, 'plain');
+  const recording = openRecording(file, { who: false }, BY, never);
+  recording.begin(WHERE);
+  recording.add(RECORD);
+  await recording.end();
+  const [header, line] = readFileSync(file, 'utf8')
+    .trimEnd()
+    .split('\n')
+    .map((each) => JSON.parse(each));
+  assert.equal(header.fields, ['time']);
+  assert.equal(['uid' in line, 'container' in line, 'time' in line], [false, false, true]);
+});
+
+test('what was in the file is gone once tracing begins, and not before', async () => {
+  const file = join(folder, 'old');
+  writeFileSync(file, 'x'.repeat(10_000));
+  const failed = openRecording(file, { who: false }, BY, never);
+  await failed.end();
+  assert.is(readFileSync(file, 'utf8').length, 10_000);
+  const recording = openRecording(file, { who: false }, BY, never);
+  recording.begin(WHERE);
+  await recording.end();
+  assert.is(JSON.parse(readFileSync(file, 'utf8')).version, '1.2.3');
+});
+
+test('a full disk: told once, and what is missing is counted', async () => {
+  let failures = 0;
+  const recording = openRecording('/dev/full', { who: false }, BY, () => {
+    failures += 1;
+  });
+  recording.begin(WHERE);
+  await Promise.resolve();
+  for (let i = 0; i < 3; i++) recording.add(RECORD);
+  const error = await rejection(recording.end());
+  assert.is(failures, 1);
+  assert.instance(error, OutputError);
+  assert.match(
+    error.message,
+    /^cannot write the recording \/dev\/full: ENOSPC: no space left on device.*; 3 events are not in it$/,
+  );
+});
+
+test('a pipe is recorded into while somebody reads it', async () => {
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  assert.throws(
+    () => openRecording(pipe, { who: false }, BY, never),
+    /^cannot write the recording .*pipe: ENXIO/,
+  );
+  const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+  let failures = 0;
+  const recording = openRecording(pipe, { who: false }, BY, () => {
+    failures += 1;
+  });
+  recording.begin(WHERE);
+  await Promise.resolve();
+  const read = Buffer.alloc(4096);
+  const size = readSync(reader, read);
+  assert.match(read.toString('utf8', 0, size), /^\{"tsbpf":"tcpconnlat".*\}\n$/);
+  closeSync(reader);
+  recording.add(RECORD);
+  await Promise.resolve();
+  assert.is(failures, 1);
+  const error = await rejection(recording.end());
+  assert.match(error.message, /its reader has gone; 1 events are not in it$/);
+});
+
+test('a reader that is too slow holds nobody up: what it doesn\u2019t get is counted', async () => {
+  const pipe = join(folder, 'slow');
+  execFileSync('mkfifo', [pipe]);
+  const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
+  const recording = openRecording(pipe, { who: false }, BY, never);
+  recording.begin(WHERE);
+  for (let i = 0; i < 10_000; i++) recording.add(RECORD);
+  assert.ok(recording.missing > 1000, `${recording.missing}`);
+  await recording.end();
+  closeSync(reader);
+});
+
+for (const [file, message] of [
+  ['/nowhere/x', /ENOENT/],
+  ['/', /EISDIR/],
+] as const)
+  test(`${file} can't be written: said when it is opened`, () => {
+    const open = () => openRecording(file, { who: false }, BY, never);
+    assert.throws(open, (error: Error) => error instanceof OutputError && message.test(error.message));
+  });
+
+test.run();

@@ -1,0 +1,291 @@
+/** `--replay` as a command: it needs no root, no kernel and no BPF. */
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { table } from '../../src/cli/columns.ts';
+import { type Header, jsonLine } from '../../src/cli/json.ts';
+import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
+import { slowness, suite } from '../harness.ts';
+
+const test = suite('cli/replay', { seconds: 30 });
+
+const COMMAND = fileURLToPath(new URL('../../../dist/tcpconnlat.cjs', import.meta.url));
+
+let folder = '';
+test.before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'tsbpf-replay-'));
+});
+test.after(() => rmSync(folder, { recursive: true }));
+
+const HEADER: Header = {
+  ...{ tsbpf: 'tcpconnlat', format: 1, version: '0.1.0', host: 'vm', kernel: '6.12.0', way: 'kprobe' },
+  ...{
+    options: ['--who'],
+    started: '2026-11-25T15:39:56.123000Z',
+    fields: ['time', 'uid', 'container', 'pod'],
+  },
+};
+const FIRST: ConnectRecord = {
+  ...{ time_s: 0, time: '2026-11-25T15:39:56.123456Z', pid: 1201, comm: 'wget', uid: 33 },
+  ...{ container: 'a'.repeat(64), pod: '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21', ip: 4 },
+  ...{ saddr: '10.0.0.7', lport: 50322, daddr: '192.0.2.1', dport: 443, lat_ms: 1.25 },
+};
+const SECOND: ConnectRecord = {
+  ...{ time_s: 0.1, time: '2026-11-25T15:39:56.223456Z', pid: 7, comm: 'curl', uid: 0 },
+  ...{ ip: 6, saddr: '::1', lport: 1, daddr: '::1', dport: 80, lat_ms: 12.5 },
+};
+const THIRD: ConnectRecord = { ...FIRST, time_s: 0.3, lat_ms: 30.000001 };
+const RECORDS = [FIRST, SECOND, THIRD];
+
+/** A file with these lines, which are made JSON where they are none. */
+function file(name: string, ...lines: (string | object)[]): string {
+  const path = join(folder, name);
+  writeFileSync(
+    path,
+    lines.map((line) => (typeof line === 'string' ? line : `${JSON.stringify(line)}\n`)).join(''),
+  );
+  return path;
+}
+
+/** Runs the command to its end. */
+function replay(path: string, ...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, '--replay', path, ...args], {
+    encoding: 'utf8',
+    timeout: 20_000 * slowness,
+  });
+  return { status, stdout, stderr };
+}
+
+const recording = (): string => file('good', HEADER, ...RECORDS);
+
+for (const [args, shown] of [
+  [[], {}],
+  [['-t'], { timestamp: true }],
+  [['-tL'], { timestamp: true, lport: true }],
+  [['--wall', '--who'], { wall: true, who: true }],
+] as const)
+  test(`the lines are those that tracing has shown: ${args.join(' ')}`, () => {
+    const columns = table({ timestamp: false, lport: false, ...shown });
+    const expected = [columns.header(), ...RECORDS.map((record) => columns.line(record))].join('');
+    assert.equal(replay(recording(), ...args), { status: 0, stdout: expected, stderr: '' });
+  });
+
+test('as JSON with the fields that are asked for', () => {
+  for (const [args, shown] of [
+    [[], {}],
+    [['--wall', '--who'], { wall: true, who: true }],
+  ] as const) {
+    const { stdout } = replay(recording(), '--json', ...args);
+    assert.is(stdout, RECORDS.map((record) => jsonLine(record, fieldsShown(shown))).join(''));
+  }
+});
+
+for (const [args, expected] of [
+  [['-p', '7'], [SECOND]],
+  [['-4'], [FIRST, THIRD]],
+  [['-6'], [SECOND]],
+  [['--uid', '33', '--comm', 'wget'], RECORDS.filter(({ uid, comm }) => uid === 33 && comm === 'wget')],
+  [['--not-port', String(FIRST.dport)], RECORDS.filter(({ dport }) => dport !== FIRST.dport)],
+  [['30.000001'], [THIRD]],
+  [['30.000002'], []],
+  [
+    ['-4', '1.25'],
+    [FIRST, THIRD],
+  ],
+] as const)
+  test(`what is left out is left out again: ${args.join(' ')}`, () => {
+    const { stdout } = replay(recording(), '--json', '-t', ...args);
+    const shown = stdout
+      .split('\n')
+      .filter(Boolean)
+      .map((line): ConnectRecord => JSON.parse(line));
+    assert.equal(
+      shown.map(({ pid, lat_ms }) => [pid, lat_ms]),
+      expected.map(({ pid, lat_ms }) => [pid, lat_ms]),
+    );
+    const [first = FIRST] = expected;
+    assert.equal(
+      shown.map(({ time_s }) => time_s),
+      expected.map(({ time_s }) => Math.round((time_s - first.time_s) * 1e9) / 1e9),
+      'times count from the first that is shown',
+    );
+  });
+
+const ENDS = ['established', 'refused', 'rejected', 'timed-out', 'EACCES'];
+for (const [args, expected] of [
+  [[], ['established', 'refused']],
+  [['--outcome'], ENDS],
+  [['--failed'], ENDS.slice(1)],
+] as const)
+  test(`of connects that ended in any way those that are asked for: ${args.join(' ') || 'those that were answered'}`, () => {
+    const ends = ENDS.map((result, i): ConnectRecord => ({ ...SECOND, lport: i, result, retransmits: 0 }));
+    const path = file('ends', { ...HEADER, fields: ['time', 'retransmits', 'result', 'errno'] }, ...ends);
+    const { status, stdout, stderr } = replay(path, '--json', ...args);
+    assert.equal([status, stderr], [0, '']);
+    const shown = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line): ConnectRecord => JSON.parse(line));
+    assert.equal(
+      shown.map(({ lport }) => ENDS[lport]),
+      expected,
+    );
+    assert.ok(shown.every(({ result }) => (result === undefined) === (args.length === 0)));
+  });
+
+test('what is asked for and was not recorded is said in one line, and what there is is shown', () => {
+  const { uid: _, container: __, pod: ___, ...plain } = FIRST;
+  const path = file('plain', { ...HEADER, fields: ['time'] }, plain);
+  const { status, stdout, stderr } = replay(path, '--who', '--wall');
+  assert.is(status, 0);
+  const lack = `tcpconnlat: ${path} tells no uid, container, pod: it was recorded without --who\n`;
+  assert.is(stderr, lack);
+  assert.is(replay(path, '--uid', '33').stderr, lack, 'users are filtered by what is recorded of them');
+  assert.match(stdout, /^TIME .*\n2026\S+ 1201 .* 1\.25 {6}- {6}- {12}-\n$/);
+});
+
+const [header, first] = [HEADER, FIRST].map((each) => `${JSON.stringify(each)}\n`) as [string, string];
+const damages: readonly (readonly [string, readonly (string | object)[], string])[] = [
+  ['an empty file', [], '1: it is empty'],
+  ['a text', ['hello\n'], '1: it is no JSON'],
+  ['an object of another kind', [{ a: 1 }], '1: it is no recording of tcpconnlat'],
+  ['a number', ['1\n'], '1: it is no recording of tcpconnlat'],
+  ['null', ['null\n'], '1: it is no recording of tcpconnlat'],
+  ['the lines of --json alone', [FIRST], '1: it is no recording of tcpconnlat'],
+  [
+    'a later format',
+    [{ ...HEADER, format: 2 }],
+    '1: it is a recording of another format (2) than this command knows (1)',
+  ],
+  [
+    'a format that is none',
+    [{ ...HEADER, format: 'x\u202e\u009b2J' }],
+    '1: format is "x??2J", and no number',
+  ],
+  ['a first line that lacks something', [{ ...HEADER, way: undefined }], '1: it has no way'],
+  ['a first line that is cut off', [header.slice(0, 20)], '1: it is cut off'],
+  ['bytes', ['\0\x01\x02'], '1: it is cut off'],
+  ['a line that is longer than any', ['x'.repeat(70_000)], '1: it is longer than any line of a recording'],
+  ['a line in between that is no JSON', [HEADER, FIRST, '{"time_s"\n', FIRST], '3: it is no JSON'],
+  ['an empty line', [HEADER, FIRST, '\n', FIRST], '3: it is no JSON'],
+  ['a port that is none', [HEADER, FIRST, { ...FIRST, dport: 65_536 }], '3: dport is 65536, more than 65535'],
+  ['a lack', [HEADER, FIRST, { ...FIRST, pid: undefined }], '3: it has no pid'],
+  [
+    'a field too many',
+    [HEADER, FIRST, { ...FIRST, x: 1 }],
+    '3: it has a field "x", which is none of its kind',
+  ],
+  [
+    'an address of another family',
+    [HEADER, FIRST, { ...FIRST, daddr: '::1' }],
+    '3: daddr is "::1", and no address of IPv4',
+  ],
+  ['a second first line', [HEADER, FIRST, HEADER], '3: it has a field "tsbpf", which is none of its kind'],
+  ['a last line that is cut off', [HEADER, FIRST, first.slice(0, 50)], '3: it is cut off'],
+];
+for (const [what, lines, fault] of damages)
+  test(`${what}: the number of the line and what is wrong, after what came before; status 2`, () => {
+    const path = file('damaged', ...lines);
+    const { status, stdout, stderr } = replay(path, '--json');
+    assert.is(stderr, `tcpconnlat: ${path}:${fault}\n`);
+    assert.is(status, 2);
+    assert.is(stdout, fault.startsWith('3') ? jsonLine(FIRST, fieldsShown({})) : '');
+  });
+
+test('a last line without a newline is one, if it is whole', () => {
+  const { status, stdout } = replay(file('unended', header, first.trimEnd()), '--json');
+  assert.equal([status, stdout], [0, jsonLine(FIRST, fieldsShown({}))]);
+});
+
+test('what isn\u2019t UTF-8 is none of ours', () => {
+  const path = file('latin1');
+  writeFileSync(
+    path,
+    Buffer.concat([Buffer.from(header), Buffer.from(first.replace('wget', 'w\xe9t'), 'latin1')]),
+  );
+  assert.is(replay(path).stderr, `tcpconnlat: ${path}:2: it is no JSON\n`);
+});
+
+test('a file that can\u2019t be read: one line, and status 2', () => {
+  for (const [path, error] of [
+    [join(folder, 'none'), 'ENOENT'],
+    [folder, 'EISDIR'],
+  ] as const) {
+    const { status, stderr } = replay(path);
+    assert.is(status, 2);
+    assert.match(stderr, new RegExp(`^tcpconnlat: ${path}: cannot read it: ${error}: .*\\n$`));
+  }
+});
+
+/** The command, reading from its standard input. */
+function piped(...args: string[]) {
+  const child = spawn(process.execPath, [COMMAND, '--replay', '-', ...args], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text;
+    });
+  const ended = new Promise<number | null>((resolve) => {
+    child.once('close', resolve);
+  });
+  return { child, output, ended };
+}
+
+test('from a pipe that grows, lines show as they come', async () => {
+  const { child, output, ended } = piped('--json');
+  child.stdin.write(header);
+  for (const count of [1, 2, 3]) {
+    child.stdin.write(first.slice(0, 30));
+    await sleep(20);
+    child.stdin.write(first.slice(30));
+    while (output.stdout.split('\n').length - 1 < count) await sleep(5);
+  }
+  child.stdin.end(first.slice(0, 9));
+  assert.is(await ended, 2);
+  assert.is(output.stderr, 'tcpconnlat: -:5: it is cut off\n');
+});
+
+test('a signal ends it, with status 0', async () => {
+  const { child, output, ended } = piped();
+  child.stdin.write(header);
+  while (!output.stdout.includes('\n')) await sleep(5);
+  child.kill('SIGINT');
+  assert.is(await ended, 0);
+  assert.is(output.stderr, '');
+});
+
+test('a reader that goes away ends it, silently', async () => {
+  const { child, output, ended } = piped();
+  child.stdin.on('error', () => {});
+  child.stdin.write(header);
+  while (!output.stdout.includes('\n')) await sleep(5);
+  child.stdout.destroy();
+  while (child.exitCode === null) {
+    child.stdin.write(first);
+    await sleep(5);
+  }
+  assert.is(await ended, 0);
+  assert.is(output.stderr, '');
+});
+
+test('no reader is too slow: nothing is dropped of a recording that is larger than what may wait', async () => {
+  const count = 20_000;
+  const path = file('large', header, first.repeat(count));
+  const child = spawn(process.execPath, [COMMAND, '--replay', path, '--json'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await sleep(1000 * slowness); // whatever there is room for is written by then
+  let lines = 0;
+  for await (const chunk of Readable.from(child.stdout)) lines += chunk.toString().split('\n').length - 1;
+  assert.is(lines, count);
+  assert.is(child.exitCode ?? (await new Promise((resolve) => child.once('exit', resolve))), 0);
+});
+
+test.run();

@@ -1,0 +1,178 @@
+/**
+ * Who connects, and when: the user, the container and the pod, and the time of day, by every way this kernel can be watched, all of
+ * them at once; and the command, also of processes that are gone.
+ */
+import { readFileSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { containers } from '../../src/cli/containers.ts';
+import type { ConnectRecord } from '../../src/cli/record.ts';
+import { wallClock } from '../../src/cli/wall-clock.ts';
+import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
+import { CgroupTree, hierarchies } from './cgroup-tree.ts';
+import { loopback, Peer, Server, until } from './connects.ts';
+import { here, noWayHere, refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
+import { type Watch, watch } from './watch.ts';
+
+const test = suite('live/who', { seconds: 60 });
+
+/** No container of this machine has such an id. */
+const idOf = (letter: string): string => process.pid.toString(16).padEnd(64, letter);
+const POD = `8dbd9b2e-1f4c-4ab2-b9a1-${process.pid.toString(16).padStart(12, '0')}`;
+const SLICE = `tsbpf-test-${process.pid}.slice`;
+/** Where containerd puts a container of a pod, and Docker one without. */
+const IN_POD = `${SLICE}/kubepods-burstable-pod${POD.replaceAll('-', '_')}.slice/cri-containerd-${idOf('a')}.scope`;
+const IN_DOCKER = `${SLICE}/docker-${idOf('b')}.scope`;
+const USER = 54_321;
+
+interface Bench {
+  readonly cgroups: CgroupTree;
+  readonly server: Server;
+  readonly outside: Peer;
+  /** One that is put into a container of Docker, and one that goes into a container of a pod. */
+  readonly docker: Peer;
+  readonly pod: Peer;
+}
+
+/** Lets peers do something in cgroups, and cleans up after them. `cgroups` says in which hierarchy. */
+async function onBench(cgroups: CgroupTree, work: (bench: Bench) => Promise<void>): Promise<void> {
+  const peers = await Promise.all([Peer.start(), Peer.start(), Peer.start()]);
+  const [outside, docker, pod] = peers;
+  const server = await Server.start('127.0.0.1');
+  try {
+    await work({ cgroups, server, outside, docker, pod });
+  } finally {
+    await Promise.all(peers.map((peer) => peer.stop()));
+    await server.close();
+    await until('the cgroups to be empty', () => {
+      try {
+        cgroups.close();
+        return true;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+        return false;
+      }
+    });
+  }
+}
+
+/** Who a record's process is, but for its number. */
+const who = ({ uid, container, pod }: ConnectRecord) => ({ uid, container, pod });
+const OUTSIDE = { uid: 0, container: undefined, pod: undefined };
+const DOCKER = { uid: 0, container: idOf('b'), pod: undefined };
+const KUBERNETES = { uid: USER, container: idOf('a'), pod: POD };
+
+for (const way of WAYS)
+  test.skipIf(refusalOf(way), `${way} is one of the ways that are compared here`, () => {
+    assert.ok(WAYS_HERE.includes(way));
+  });
+
+test.skipIf(noWayHere, 'every way tells the user, the container and the pod, and the time of day', () =>
+  onBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
+    cgroups.put(docker.pid, IN_DOCKER);
+    const sources = { containers: containers(here, assert.unreachable), wallClock: wallClock(here.syscalls) };
+    const all: Watch[] = [];
+    const times: [number, number][] = [];
+    try {
+      for (const way of WAYS_HERE) all.push(watch({ way, who: true }, sources));
+      cgroups.put(pod.pid, IN_POD); // made while it is watched
+      await pod.ask('become', USER);
+      for (const peer of [outside, docker, pod]) {
+        const begin = Date.now();
+        await peer.ask('connect', loopback(server.port));
+        times.push([begin, Date.now()]);
+      }
+    } finally {
+      for (const each of all) each.close();
+    }
+    for (const { way, records } of all) {
+      const own = [outside, docker, pod].map(({ pid }) => records.find((record) => record.pid === pid));
+      assert.equal(
+        own.map((record) => record && who(record)),
+        [OUTSIDE, DOCKER, KUBERNETES],
+        way,
+      );
+      own.forEach((record, i) => {
+        const [begin, end] = times[i] as [number, number];
+        const at = Date.parse(record?.time ?? '');
+        assert.ok(at >= begin - 1 && at <= end + 1, `${way}: ${begin} ${record?.time} ${end}`);
+      });
+    }
+  }),
+);
+
+test.skipIf(noWayHere, 'the command tells them of processes that are gone when their lines are written', () =>
+  onBench(CgroupTree.open(), async ({ cgroups, server, docker, pod }) => {
+    cgroups.put(docker.pid, IN_DOCKER);
+    const tracer = await Tracer.startJson(['--who'], server, '127.0.0.1');
+    cgroups.put(pod.pid, IN_POD);
+    await pod.ask('become', USER);
+    tracer.child.kill('SIGSTOP');
+    await until('it to stop', () => /^State:\tT/m.test(readFileSync(`/proc/${tracer.pid}/status`, 'utf8')));
+    for (const peer of [docker, pod]) {
+      await peer.ask('connect', loopback(server.port));
+      await peer.stop();
+    }
+    tracer.child.kill('SIGCONT');
+    const linesOf = ({ pid }: Peer) => tracer.records().filter((record) => record.pid === pid);
+    await tracer.until('both lines', () => linesOf(docker).length === 1 && linesOf(pod).length === 1);
+    await tracer.stop();
+    assert.equal(linesOf(docker).map(who), [DOCKER]);
+    assert.equal(linesOf(pod).map(who), [KUBERNETES]);
+  }),
+);
+
+test.skipIf(noWayHere || sameOnEveryKernel, 'as columns, with the time of day', () =>
+  onBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
+    cgroups.put(docker.pid, IN_DOCKER);
+    cgroups.put(pod.pid, IN_POD);
+    const tracer = await Tracer.start(['--who', '--wall', '-t']);
+    for (const peer of [outside, docker, pod]) await peer.ask('connect', loopback(server.port));
+    assert.equal(await tracer.stop(), { code: 0, signal: null });
+    const rows = [outside, docker, pod].map(({ pid }) =>
+      tracer.rows().find(({ PID }) => PID === String(pid)),
+    );
+    assert.equal(
+      rows.map((row) => [row?.UID, row?.CONTAINER, row?.POD]),
+      [
+        ['0', '-', '-'],
+        ['0', idOf('b').slice(0, 12), '-'],
+        ['0', idOf('a').slice(0, 12), POD],
+      ],
+    );
+    for (const row of rows) assert.match(row?.TIME ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
+  }),
+);
+
+const [v1] = needsRoot ? [] : hierarchies('cgroup').filter((path) => /\/(pids|freezer|systemd)$/.test(path));
+const noV1 = v1 === undefined && 'no hierarchy of cgroup v1 is mounted here';
+test.skipIf(noWayHere || noV1, 'the container where only a hierarchy of v1 has it', () =>
+  onBench(CgroupTree.at(v1 as string), async ({ cgroups, server, docker }) => {
+    cgroups.put(docker.pid, `tsbpf-test-${process.pid}/docker/${idOf('b')}`);
+    const tracer = await Tracer.start(['--who', '-p', String(docker.pid)]);
+    await docker.ask('connect', loopback(server.port));
+    await tracer.until('the line', () => tracer.rows().length > 0);
+    await tracer.stop();
+    assert.is(tracer.rows()[0]?.CONTAINER, idOf('b').slice(0, 12));
+  }),
+);
+
+test.skipIf(noWayHere || sameOnEveryKernel, 'without these options a line has nothing of them', async () => {
+  const server = await Server.start('127.0.0.1');
+  const tracer = await Tracer.startJson([], server, '127.0.0.1');
+  await tracer.stop();
+  await server.close();
+  for (const record of tracer.records())
+    assert.equal(Object.keys(record), [
+      'time_s',
+      'pid',
+      'comm',
+      'ip',
+      'saddr',
+      'lport',
+      'daddr',
+      'dport',
+      'lat_ms',
+    ]);
+});
+
+test.run();
