@@ -4,44 +4,101 @@
  * Source: kernel/bpf/disasm.c, tools/bpf/bpftool/xlated_dumper.c for what maps and functions look like.
  */
 import { helperName } from './helper-names.ts';
-import type { Instruction } from './instruction.ts';
+import type { Instruction, Reference } from './instruction.ts';
+import { PLACEHOLDER } from './isa/form.ts';
 import { distanceField, type Form, formOf } from './isa.ts';
 
 /**
  * `(b7) r6 = 7`. A map that is named by a reference shows its name (`map[attempts]`), one that isn't what stands in its
  * place, as bpftool shows an id (`map[id:7]`). A jump shows its distance (`pc+2`), or its label until it is assembled. What is
- * no instruction that we know shows as the kernel shows it, `(ff) BUG_ff`.
+ * no instruction that we know shows as the kernel shows it, `BUG_ldx_99`.
  */
 export function disassemble(instruction: Instruction): string {
-  return `(${hex(instruction.opcode).padStart(2, '0')}) ${textOf(instruction)}`;
+  const form = formOf(instruction);
+  return form === undefined ? bug(instruction) : `(${OPCODES[form.opcode]}) ${print(instruction, form)}`;
 }
 
 /** The text of `disassemble` without the opcode: `r6 = 7`. */
 export function textOf(instruction: Instruction): string {
   const form = formOf(instruction);
-  if (form === undefined) return `BUG_${hex(instruction.opcode).padStart(2, '0')}`;
-  return form.text.replace(PLACEHOLDER, (whole, prefix: string | undefined, name: string) => {
-    const label = name === 'target' && instruction.reference?.kind === 'label' && instruction.reference.label;
-    if (label) return label;
-    return (prefix ?? '') + (PRINTERS[name]?.(instruction, form) ?? whole);
-  });
+  return form === undefined ? bug(instruction) : print(instruction, form);
 }
 
-/** A placeholder; "pc" before a distance is part of it, since a label stands in the place of both. */
-const PLACEHOLDER = /(pc)?\{([a-z0-9.]+)\}/g;
+const OPCODES = Array.from({ length: 256 }, (_, opcode) => opcode.toString(16).padStart(2, '0'));
 
-/** How each placeholder of the table's texts is printed. */
-const PRINTERS: Readonly<Record<string, (instruction: Instruction, form: Form) => string>> = {
+/** Those classes of opcodes that the kernel names where it finds no instruction in them. */
+const NAMED_CLASSES = ['ld_', 'ldx_', 'st_'];
+
+function bug({ opcode }: Instruction): string {
+  return `BUG_${NAMED_CLASSES[opcode & 7] ?? ''}${OPCODES[opcode] ?? hex(opcode)}`;
+}
+
+/** A form's text taken to pieces: `literals[0]`, what `printers[0]` prints, `literals[1]` and so on. */
+interface Template {
+  readonly literals: readonly string[];
+  readonly printers: readonly Printer[];
+}
+
+type Printer = (instruction: Instruction) => string;
+
+/** Made when a form is first printed: most runs print none. */
+const templates = new Map<Form, Template>();
+
+function templateOf(form: Form): Template {
+  const known = templates.get(form);
+  if (known !== undefined) return known;
+  const literals: string[] = [];
+  const printers: Printer[] = [];
+  let end = 0;
+  for (const found of form.text.matchAll(PLACEHOLDER)) {
+    literals.push(form.text.slice(end, found.index));
+    end = found.index + found[0].length;
+    printers.push(printerOf(form, found[1] as string));
+  }
+  const template = { literals: [...literals, form.text.slice(end)], printers };
+  templates.set(form, template);
+  return template;
+}
+
+function print(instruction: Instruction, form: Form): string {
+  const { literals, printers } = templateOf(form);
+  let text = literals[0] as string;
+  for (let i = 0; i < printers.length; i++) {
+    text += (printers[i] as Printer)(instruction);
+    text += literals[i + 1] as string;
+  }
+  return text;
+}
+
+function printerOf(form: Form, name: string): Printer {
+  if (name === 'target') return distanceField(form) === 'off' ? printTarget : printFarTarget;
+  const printer = PRINTERS[name];
+  if (printer === undefined)
+    throw new TypeError(`the instruction table prints '${name}', which is no placeholder`);
+  return printer;
+}
+
+const printTarget: Printer = ({ off, reference }) => labelOf(reference) ?? `pc${signed(off)}`;
+const printFarTarget: Printer = ({ imm, reference }) => labelOf(reference) ?? `pc${signed(imm)}`;
+
+function labelOf(reference: Reference | undefined): string | undefined {
+  return reference?.kind === 'label' ? reference.label : undefined;
+}
+
+/** How each other placeholder of the table's texts is printed. */
+const PRINTERS: Readonly<Record<string, Printer>> = {
   dst: ({ dst }) => String(dst),
   src: ({ src }) => String(src),
   off: ({ off }) => signed(off),
+  module: ({ off }) => String(off),
   imm: ({ imm }) => String(imm),
   high: ({ high }) => String(high),
   uimm: ({ imm }) => `0x${hex(imm)}`,
-  imm64: ({ imm, high = 0 }) => `0x${((BigInt(high >>> 0) << 32n) | BigInt(imm >>> 0)).toString(16)}`,
+  imm64: ({ imm, high = 0 }) =>
+    `0x${high === 0 ? hex(imm) : ((BigInt(high >>> 0) << 32n) | BigInt(imm >>> 0)).toString(16)}`,
   'imm.hi': ({ imm }) => String(imm >>> 16),
   'imm.lo': ({ imm }) => String(imm & 0xffff),
-  target: ({ off, imm }, form) => signed(distanceField(form) === 'off' ? off : imm),
+  distance: ({ imm, reference }) => labelOf(reference) ?? signed(imm),
   helper: ({ imm }) => helperText(imm),
   map: ({ imm, reference }) =>
     reference === undefined || reference.kind === 'label' ? `id:${imm}` : reference.map.name,

@@ -2,6 +2,8 @@
  * Instructions to bytes, little endian (RFC 9669, section 3).
  */
 import type { Instruction } from './instruction.ts';
+import { STACK_ARGUMENTS } from './isa/form.ts';
+import { formOf } from './isa.ts';
 
 /** The bytes of a slot. Every instruction takes one, `lddw` two. */
 export const SLOT = 8;
@@ -36,26 +38,49 @@ export function encodeAll(instructions: readonly Instruction[]): Uint8Array {
   return bytes;
 }
 
-function write(view: DataView, at: number, { opcode, dst, src, off, imm, high }: Instruction): void {
+function write(view: DataView, at: number, instruction: Instruction): void {
+  if (!fits(instruction)) check(instruction);
+  const { opcode, dst, src, off, imm, high } = instruction;
+  view.setUint8(at, opcode);
+  view.setUint8(at + 1, (src << 4) | dst);
+  view.setInt16(at + 2, off, true);
+  view.setInt32(at + 4, imm, true);
+  if (high !== undefined) view.setInt32(at + SLOT + 4, high, true);
+}
+
+/** Whether every number is one that its field can hold: the quick answer, since it is asked for every instruction. */
+function fits({ opcode, dst, src, off, imm, high }: Instruction): boolean {
+  return (
+    (opcode & 0xff) === opcode &&
+    (dst & 15) === dst &&
+    dst <= 10 &&
+    (src & 15) === src &&
+    src <= 10 &&
+    (off << 16) >> 16 === off &&
+    (imm | 0) === imm &&
+    (high === undefined ? opcode !== LDDW : opcode === LDDW && (high | 0) === high)
+  );
+}
+
+/** Throws for what doesn't fit. The arguments past the fifth do, whose base r11 is nobody else's. */
+function check(instruction: Instruction): void {
+  const { opcode, dst, src, off, imm, high } = instruction;
   if ((opcode === LDDW) !== (high !== undefined))
     throw new RangeError(`opcode ${hex(opcode)}: only lddw (0x18) has a second slot, and it must have one`);
-  view.setUint8(at, within('opcode', opcode, 0, 0xff));
-  view.setUint8(
-    at + 1,
-    (within('source register', src, 0, 10) << 4) | within('destination register', dst, 0, 10),
-  );
-  view.setInt16(at + 2, within('offset', off, -0x8000, 0x7fff), true);
-  view.setInt32(at + 4, within('immediate', imm, -0x8000_0000, 0x7fff_ffff), true);
-  if (high !== undefined)
-    view.setInt32(at + SLOT + 4, within('second immediate', high, -0x8000_0000, 0x7fff_ffff), true);
-
-  function within(field: string, value: number, least: number, most: number): number {
-    if (!Number.isInteger(value) || value < least || value > most)
+  const most = formOf(instruction) === undefined ? 10 : STACK_ARGUMENTS;
+  const fields: readonly [string, number, number, number][] = [
+    ['opcode', opcode, 0, 0xff],
+    ['source register', src, 0, most],
+    ['destination register', dst, 0, most],
+    ['offset', off, -0x8000, 0x7fff],
+    ['immediate', imm, -0x8000_0000, 0x7fff_ffff],
+    ['second immediate', high ?? 0, -0x8000_0000, 0x7fff_ffff],
+  ];
+  for (const [field, value, least, greatest] of fields)
+    if (!Number.isInteger(value) || value < least || value > greatest)
       throw new RangeError(
-        `opcode ${hex(opcode)}: ${field} ${String(value)} is not between ${least} and ${most}`,
+        `opcode ${hex(opcode)}: ${field} ${String(value)} is not between ${least} and ${greatest}`,
       );
-    return value;
-  }
 }
 
 function hex(opcode: number): string {

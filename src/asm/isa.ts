@@ -1,37 +1,33 @@
 /**
- * The instruction set as one table: a row is one form of an instruction, and constructors, decoder and
- * disassembler all go by it. A new instruction is a new row.
+ * The instruction set as one table: a row is one form of an instruction, and constructors, decoder, both ways of text, what a
+ * loader asks of a kernel and docs/instructions.md all go by it. A new instruction is a new row.
  *
  * Sources: RFC 9669; kernel/bpf/disasm.c for the text; kernel/bpf/verifier.c for what is accepted.
  */
 import { ARITHMETIC_FORMS } from './isa/arithmetic.ts';
 import { CONTROL_FORMS } from './isa/control.ts';
-import { FIELDS, type Field, type FieldName, type Form } from './isa/form.ts';
+import type { Field, FieldName, Form } from './isa/form.ts';
 import { MEMORY_FORMS } from './isa/memory.ts';
-import { takesLabel } from './operands.ts';
+import { limitsOf, takesLabel } from './operands.ts';
 
-export type { Field, FieldName, Flow, Form, Written } from './isa/form.ts';
+export { FIELDS, type Field, type FieldName, type Flow, type Form, type Written } from './isa/form.ts';
 
 /** The whole instruction set, family by family. */
 export const FORMS: readonly Form[] = [...ARITHMETIC_FORMS, ...CONTROL_FORMS, ...MEMORY_FORMS];
 
-const byOpcode = new Map<number, Form[]>();
-for (const each of FORMS) {
-  const others = byOpcode.get(each.opcode);
-  if (others) others.push(each);
-  else byOpcode.set(each.opcode, [each]);
-}
+const byOpcode: (readonly Form[])[] = Array.from({ length: 256 }, (_, opcode) =>
+  FORMS.filter((each) => each.opcode === opcode),
+);
 
 /** All forms that share an opcode byte; none where the byte is no instruction. */
 export function formsOf(opcode: number): readonly Form[] {
-  return byOpcode.get(opcode) ?? [];
+  return byOpcode[opcode] ?? [];
 }
 
 /** The form whose fixed fields are those of `instruction` and whose registers exist, or undefined. */
 export function formOf(instruction: Fields): Form | undefined {
-  return formsOf(instruction.opcode).find((each) =>
-    FIELDS.every((name) => holds(each[name], instruction[name])),
-  );
+  for (const each of formsOf(instruction.opcode)) if (isOf(each, instruction)) return each;
+  return undefined;
 }
 
 /** The numbers of an instruction, all that tells its form. */
@@ -39,16 +35,30 @@ export type Fields = Readonly<Record<'opcode' | Exclude<FieldName, 'high'>, numb
   readonly high?: number;
 };
 
-function holds(field: Field | undefined, value: number | undefined): boolean {
-  if (field === undefined || value === undefined) return field === value;
-  if (field === 'register' || field === 'base') return value <= 10;
-  return typeof field === 'string' || field === value;
+function isOf(form: Form, { dst, src, off, imm, high }: Fields): boolean {
+  return (
+    holds(form.dst, dst) &&
+    holds(form.src, src) &&
+    holds(form.off, off) &&
+    holds(form.imm, imm) &&
+    (form.high === undefined || high === undefined ? form.high === high : holds(form.high, high))
+  );
 }
+
+function holds(field: Field, value: number): boolean {
+  if (typeof field === 'number') return field === value;
+  if (field === 'register' || field === 'base') return value <= 10;
+  return value !== 0 || limitsOf(field).zeroApart !== true;
+}
+
+const distances = new Map<Form, 'off' | 'imm'>();
+for (const each of FORMS)
+  for (const name of ['off', 'imm'] as const) {
+    const field = each[name];
+    if (typeof field === 'string' && takesLabel(field)) distances.set(each, name);
+  }
 
 /** The field that holds the distance of a jump, a subprogram call or a function's load. */
 export function distanceField(form: Form): 'off' | 'imm' | undefined {
-  return (['off', 'imm'] as const).find((name) => {
-    const field = form[name];
-    return typeof field === 'string' && takesLabel(field);
-  });
+  return distances.get(form);
 }

@@ -3,7 +3,6 @@
  * and what it says when it refuses. Nothing is ever truncated.
  */
 import type { Register } from './instruction.ts';
-import type { Width } from './width.ts';
 
 /** Where a jump goes: a label, or a number of slots counted from the following instruction. */
 export type JumpTarget = string | number;
@@ -19,6 +18,10 @@ interface Limits {
   readonly nonzero?: boolean;
   /** True where a label may stand for the number. */
   readonly label?: boolean;
+  /** What the number is a multiple of. */
+  readonly step?: number;
+  /** True where zero is another form of the instruction. */
+  readonly zeroApart?: boolean;
 }
 
 const S32 = { least: -(2 ** 31), most: 2 ** 31 - 1, room: '32 signed bits' };
@@ -48,8 +51,12 @@ const LIMITS = {
   helper: { noun: 'helper', least: 1, most: 2 ** 31 - 1 },
   btfId: { noun: 'BTF id', least: 1, most: 2 ** 31 - 1 },
   index: { noun: 'index', least: 0, most: 2 ** 31 - 1 },
-  module: { noun: 'module index', least: 0, most: 2 ** 15 - 1 },
+  module: { noun: 'module index', least: 1, most: 2 ** 15 - 1, zeroApart: true },
   fd: { noun: 'fd', least: 0, most: 2 ** 31 - 1 },
+  moduleFd: { noun: "module's fd", least: 1, most: 2 ** 31 - 1, zeroApart: true },
+  /** Where an argument past the fifth lies, seen by the called and by the caller: seven of them at most. */
+  incoming: { noun: 'offset', least: 8, most: 56, step: 8 },
+  outgoing: { noun: 'offset', least: -56, most: -8, step: 8 },
   /** Bytes into the value of an array map. */
   valueOffset: { noun: 'value offset', least: 0, most: 2 ** 31 - 1 },
   /** An address space's number; two of them share the immediate of addr_space_cast. */
@@ -73,12 +80,13 @@ export function takesLabel(kind: Kind): boolean {
 
 /** `value`, which must be within `kind`'s limits; `name` is the instruction's, for the message. */
 export function checkNumber(name: string, kind: NumberKind, value: number): number {
-  const { noun, least, most, room, nonzero } = limitsOf(kind);
+  const { noun, least, most, room, nonzero, step = 1 } = limitsOf(kind);
   if (!Number.isInteger(value)) throw new RangeError(`${name}: ${noun} ${String(value)} is not an integer`);
   if (value < least || value > most)
     throw new RangeError(
       `${name}: ${noun} ${value} ${room ? `does not fit in ${room}` : `is not between ${least} and ${most}`}`,
     );
+  if (value % step !== 0) throw new RangeError(`${name}: ${noun} ${value} is not a multiple of ${step}`);
   if (nonzero && value === 0) throw new RangeError(`${name}: ${noun} 0 would divide by zero`);
   return value;
 }
@@ -94,7 +102,11 @@ export function checkRegister(name: string, role: string, value: Register, writt
 }
 
 /** The size of a width that must be one of `sizes`. */
-export function checkWidth<S extends number>(name: string, width: Width, sizes: readonly S[]): S {
+export function checkWidth<S extends number>(
+  name: string,
+  width: { readonly size: number },
+  sizes: readonly S[],
+): S {
   const size = sizes.find((s) => s === width?.size);
   if (size === undefined)
     throw new RangeError(`${name}: width ${String(width?.size)} is not one of ${sizes.join(', ')} bytes`);

@@ -20,55 +20,56 @@ type Refuse = (message: string, step: Step) => never;
 
 /** Calls `refuse`, which throws, at the first step that makes the program one that the kernel wouldn't take. */
 export function checkShape(steps: readonly Step[], slots: number, refuse: Refuse): void {
-  const bySlot = new Map(steps.map((step, index) => [step.slot, index]));
-  for (const step of steps) checkDestination(step, bySlot, slots, refuse);
-  checkSubprograms(steps, refuse);
+  /** Where the step of each slot is among the steps; -1 for the middle of an lddw. */
+  const bySlot = new Int32Array(slots).fill(-1);
+  steps.forEach(({ slot }, index) => {
+    bySlot[slot] = index;
+  });
+  for (const step of steps) checkDestination(step, bySlot, refuse);
+  checkSubprograms(steps, slots, refuse);
   if (!steps.some(({ form }) => form?.name === 'gotox')) checkReached(steps, bySlot, refuse);
 }
 
-function checkDestination(
-  step: Step,
-  bySlot: ReadonlyMap<number, number>,
-  slots: number,
-  refuse: Refuse,
-): void {
+function checkDestination(step: Step, bySlot: Int32Array, refuse: Refuse): void {
   const { to } = step;
-  if (to === undefined || bySlot.has(to)) return;
-  if (to < 0 || to >= slots)
-    refuse(`${nameOf(step)} goes to slot ${to}, outside the program's ${slots}`, step);
+  if (to === undefined || (bySlot[to] ?? -1) >= 0) return;
+  if (to < 0 || to >= bySlot.length)
+    refuse(`${nameOf(step)} goes to slot ${to}, outside the program's ${bySlot.length}`, step);
   refuse(`${nameOf(step)} goes to slot ${to}, the middle of an lddw`, step);
 }
 
 /** A subprogram starts where something calls it or takes its address; all that follows is its own, up to the next. */
-function checkSubprograms(steps: readonly Step[], refuse: Refuse): void {
-  const starts = new Set(steps.filter(isCall).map(({ to }) => to));
-  let number = 0;
-  const numbers = new Map(steps.map(({ slot }) => [slot, starts.has(slot) && slot > 0 ? ++number : number]));
+function checkSubprograms(steps: readonly Step[], slots: number, refuse: Refuse): void {
+  const starts = new Uint8Array(slots);
+  for (const step of steps) if (step.to !== undefined && isCall(step)) starts[step.to] = 1;
+  /** The subprogram of each slot, the program itself being 0. */
+  const numbers = new Int32Array(slots);
+  for (let slot = 1; slot < slots; slot++)
+    numbers[slot] = (numbers[slot - 1] as number) + (starts[slot] as number);
   steps.forEach((step, index) => {
     const next = steps[index + 1];
-    const last = next === undefined || numbers.get(next.slot) !== numbers.get(step.slot);
+    const number = numbers[step.slot];
+    const last = next === undefined || numbers[next.slot] !== number;
     if (last && step.form !== undefined && step.form.flow !== 'exit' && step.form.flow !== 'jump')
       refuse(
-        `${nameOf(step)} is the last of ${numbers.get(step.slot) === 0 ? 'the program' : 'a subprogram'}, which runs on past its end`,
+        `${nameOf(step)} is the last of ${number === 0 ? 'the program' : 'a subprogram'}, which runs on past its end`,
         step,
       );
-    if (step.to !== undefined && !isCall(step) && numbers.get(step.to) !== numbers.get(step.slot))
+    if (step.to !== undefined && !isCall(step) && numbers[step.to] !== number)
       refuse(`${nameOf(step)} goes to slot ${step.to}, in another subprogram`, step);
   });
 }
 
-function checkReached(steps: readonly Step[], bySlot: ReadonlyMap<number, number>, refuse: Refuse): void {
-  const reached = new Set<number>();
+function checkReached(steps: readonly Step[], bySlot: Int32Array, refuse: Refuse): void {
+  const reached = new Uint8Array(steps.length);
   const waiting = [0];
-  for (let index = waiting.pop(); index !== undefined; index = waiting.pop()) {
-    const step = steps[index];
-    if (step === undefined || reached.has(index)) continue;
-    reached.add(index);
-    const to = step.to === undefined ? undefined : bySlot.get(step.to);
-    if (to !== undefined) waiting.push(to);
-    if (step.form?.flow !== 'jump' && step.form?.flow !== 'exit') waiting.push(index + 1);
-  }
-  const unreached = steps.find((_, index) => !reached.has(index));
+  for (let index = waiting.pop(); index !== undefined; index = waiting.pop())
+    for (let step = steps[index]; step !== undefined && reached[index] === 0; step = steps[++index]) {
+      reached[index] = 1;
+      if (step.to !== undefined) waiting.push(bySlot[step.to] as number);
+      if (step.form?.flow === 'jump' || step.form?.flow === 'exit') break;
+    }
+  const unreached = steps[reached.indexOf(0)];
   if (unreached) refuse(`nothing reaches ${nameOf(unreached)}`, unreached);
 }
 

@@ -2,7 +2,8 @@
  * What can go wrong between us and the kernel, as types a caller can test for. Every message is one line that
  * says what was tried, what the kernel answered, the likely cause, and what to do.
  */
-import type { Assembled } from '../asm/assemble.ts';
+import type { Assembled, Placed } from '../asm/assemble.ts';
+import { describePosition } from '../asm/position.ts';
 import { errnoName, errnoText } from './errno.ts';
 import type { VerifierSummary } from './verifier-log.ts';
 
@@ -71,6 +72,23 @@ export class UnsupportedError extends Error {
     );
     this.feature = feature;
     this.since = since;
+  }
+}
+
+/** The kernel lacks an instruction of a program: `feature` is its text. */
+export class UnsupportedInstructionError extends UnsupportedError {
+  override name = 'UnsupportedInstructionError';
+  /** The program's name. */
+  readonly program: string;
+  /** The first of its instructions that the kernel lacks, and where it is. */
+  readonly placed: Placed;
+
+  constructor(program: string, placed: Placed, text: string, since: string) {
+    const { slot, instruction } = placed;
+    const place = instruction.position === undefined ? '' : ` (${describePosition(instruction.position)})`;
+    super(`instruction '${text}'`, since, `program '${program}', slot ${slot}${place}`);
+    this.program = program;
+    this.placed = placed;
   }
 }
 

@@ -4,11 +4,13 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
 import type { Assembled } from '../asm/assemble.ts';
+import { textOf } from '../asm/disassemble.ts';
 import type { MapSpec } from '../asm/map.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../asm/program.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type KernelError, NoSuchSymbolError, VerifierError } from './errors.ts';
+import { type KernelError, NoSuchSymbolError, UnsupportedInstructionError, VerifierError } from './errors.ts';
+import { unknownInstruction } from './instruction-probe.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
 import { refused, withMemlock } from './permission.ts';
@@ -159,7 +161,8 @@ interface Variant {
  * Loads a program, with the descriptors of its maps put in. The caller owns the result.
  *
  * The verifier's log is off at first, since it costs several times the check itself, and asked for when the program was refused.
- * @throws {VerifierError} where the verifier refused it. @throws {NoSuchSymbolError} where it is an fentry or fexit of a function that
+ * @throws {VerifierError} where the verifier refused it. @throws {UnsupportedInstructionError} where that was for an instruction
+ * that this kernel doesn't know. @throws {NoSuchSymbolError} where it is an fentry or fexit of a function that
  * can't be traced so. @throws {NotPermittedError} @throws {KernelError}
  */
 export function loadProgram(
@@ -176,11 +179,23 @@ export function loadProgram(
     const result = loadVariant(kernel, spec, assembled, bytes, variant);
     if (typeof result === 'number') return new Program(kernel, spec, result);
     // The verifier has spoken, or this isn't about what the kernel knows of attributes.
-    if (result instanceof VerifierError || (result.errno !== Errno.E2BIG && result.errno !== Errno.EINVAL))
-      throw result;
+    if (result instanceof VerifierError) throw lackOfInstruction(kernel, spec, assembled) ?? result;
+    if (result.errno !== Errno.E2BIG && result.errno !== Errno.EINVAL) throw result;
     failure ??= result;
   }
   throw failure ?? new Error(`the program '${spec.name}' was not tried`);
+}
+
+/** Why a program was refused, if it is for an instruction that this kernel doesn't know yet. */
+function lackOfInstruction(
+  kernel: Kernel,
+  { name }: ProgramSpec,
+  assembled: Assembled,
+): UnsupportedInstructionError | undefined {
+  const unknown = unknownInstruction(kernel, assembled);
+  if (unknown === undefined) return undefined;
+  const { placed, form } = unknown;
+  return new UnsupportedInstructionError(name, placed, textOf(placed.instruction), form.since);
 }
 
 function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[] {
@@ -273,13 +288,13 @@ function loadLogged(
     const attr = buildAttr(kernel, spec, bytes, variant, log);
     const result = send(kernel, attr);
     if (result !== -Errno.ENOSPC || size >= LARGEST_LOG)
-      return { result, log: result >= 0 ? '' : textOf(log) };
+      return { result, log: result >= 0 ? '' : logText(log) };
     // The kernel says how much it needs since 6.4.
     size = Math.min(Math.max(size * 4, attr.getU32(At.logTrueSize)), LARGEST_LOG);
   }
 }
 
-function textOf(log: Uint8Array): string {
+function logText(log: Uint8Array): string {
   const end = log.indexOf(0);
   return Buffer.from(log.buffer, 0, end < 0 ? log.byteLength : end)
     .toString('utf8')

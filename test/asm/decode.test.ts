@@ -9,8 +9,10 @@ import { bytesOf, construct, hexOf, PSEUDO, SAMPLES } from './fixtures/instructi
 const test = suite('asm/decode', { seconds: 60 });
 
 test('what LLVM assembled decodes to what the constructors make', () => {
-  for (const { call, bytes } of SAMPLES) assert.equal(decode(bytes), [construct(call)], call);
-  for (const { call, bytes } of PSEUDO) assert.equal(decode(bytes), [construct(call)], call);
+  for (const { call, bytes } of [...SAMPLES, ...PSEUDO]) {
+    const { reference: _notInBytes, ...instruction } = construct(call);
+    assert.equal(decode(bytes), [instruction], call);
+  }
 });
 
 test('a whole program decodes and encodes to itself', () => {

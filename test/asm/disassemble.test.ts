@@ -64,8 +64,16 @@ test('the text can be had without the opcode', () => {
 });
 
 test('what we know no form of shows as the kernel shows it', () => {
-  assert.is(disassemble({ opcode: 0xff, dst: 0, src: 0, off: 0, imm: 0 }), '(ff) BUG_ff');
-  assert.is(disassemble({ opcode: 0x07, dst: 0, src: 0, off: 7, imm: 0 }), '(07) BUG_07');
+  const nothing = { dst: 0, src: 0, off: 7, imm: 0 };
+  for (const [opcode, text] of [
+    [0xff, 'BUG_ff'],
+    [0x07, 'BUG_07'],
+    [0x00, 'BUG_ld_00'],
+    [0x99, 'BUG_ldx_99'],
+    [0xa2, 'BUG_st_a2'],
+    [0xcb, 'BUG_cb'],
+  ] as const)
+    assert.is(disassemble({ opcode, ...nothing }), text);
 });
 
 test('an opcode of one digit has two', () => {

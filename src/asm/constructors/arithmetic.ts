@@ -8,9 +8,8 @@
  * Source: RFC 9669, section 4.1.
  */
 import type { Instruction, Register } from '../instruction.ts';
-import { checkWidth } from '../operands.ts';
 import type { Width } from '../width.ts';
-import { formNamed, formSized, make, registerAndImmediate, sizesOf } from './make.ts';
+import { formNamed, formsBySize, make, registerAndImmediate } from './make.ts';
 
 /** Makes an instruction of a destination and a second operand, a register or an immediate. */
 export type Arithmetic = (dst: Register, operand: Register | number) => Instruction;
@@ -35,17 +34,17 @@ function unary(name: string): Unary {
 }
 
 function byteSwap(name: string): ByteSwap {
-  const sizes = sizesOf(name);
+  const { sizes, of } = formsBySize(name);
   return (bits, dst) => {
     if (!sizes.includes(bits))
       throw new RangeError(`${name}: ${String(bits)} bits is not one of ${sizes.join(', ')}`);
-    return make(formSized(name, bits), { dst });
+    return make(of({ size: bits }), { dst });
   };
 }
 
 function signExtension(name: string): SignExtension {
-  const sizes = sizesOf(name);
-  return (width, dst, src) => make(formSized(name, checkWidth(name, width, sizes)), { dst, src });
+  const forms = formsBySize(name);
+  return (width, dst, src) => make(forms.of(width), { dst, src });
 }
 
 /** `dst = operand`; an immediate is sign-extended to 64 bits. */

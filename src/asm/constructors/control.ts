@@ -10,7 +10,7 @@
 import type { Helper } from '../helpers.ts';
 import type { Instruction, Label, Register } from '../instruction.ts';
 import type { JumpTarget } from '../operands.ts';
-import { formNamed, make, registerAndImmediate } from './make.ts';
+import { formNamed, formsApart, make, registerAndImmediate } from './make.ts';
 
 /** Makes a jump that is taken if the compare holds. The 64-bit ones sign-extend an immediate. */
 export type Branch = (dst: Register, operand: Register | number, target: JumpTarget) => Instruction;
@@ -80,7 +80,8 @@ const gotoxForm = formNamed('gotox');
 const mayGotoForm = formNamed('mayGoto');
 const callForm = formNamed('call');
 const callSubprogramForm = formNamed('callSubprogram');
-const callKernelFunctionForm = formNamed('callKernelFunction');
+const callKernelFunctionForms = formsApart('callKernelFunction', 'off');
+const callxForm = formNamed('callx');
 const loadFunctionForm = formNamed('loadFunction');
 const exitForm = formNamed('exit');
 
@@ -114,9 +115,18 @@ export function callSubprogram(target: JumpTarget): Instruction {
   return make(callSubprogramForm, { imm: target });
 }
 
-/** Calls a kernel function by its BTF id; `module` is an index into the loader's array of BTF fds, 0 for vmlinux (Linux 5.13). */
+/**
+ * Calls a kernel function by its BTF id (Linux 5.13); `module` is the place of its module's BTF in the loader's array of fds
+ * (Linux 5.16), 0 for vmlinux.
+ */
 export function callKernelFunction(btfId: number, module = 0): Instruction {
-  return make(callKernelFunctionForm, { imm: btfId, off: module });
+  const { operand, fixed } = callKernelFunctionForms;
+  return make(module === 0 ? fixed : operand, { imm: btfId, off: module });
+}
+
+/** Calls the function whose address is in a register. Compilers write it where they must; no kernel takes it. */
+export function callx(dst: Register): Instruction {
+  return make(callxForm, { dst });
 }
 
 /** `dst` = a subprogram's address, for helpers that call back (Linux 5.13). Takes two slots. */

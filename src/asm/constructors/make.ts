@@ -2,11 +2,13 @@
  * Forms filled with operands: how every constructor gets from the instruction table to an instruction.
  */
 import type { Instruction, Reference, Register } from '../instruction.ts';
-import { type FieldName, FORMS, type Form } from '../isa.ts';
-import { checkNumber, checkRegister, type Kind, takesLabel } from '../operands.ts';
+import { distanceField, type Field, type FieldName, FORMS, type Form } from '../isa.ts';
+import { checkNumber, checkRegister, checkWidth, type NumberKind, takesLabel } from '../operands.ts';
 
 /** What a constructor was given for the fields of a form that are not fixed. */
-export type Operands = Readonly<Partial<Record<FieldName, Register | number | string>>>;
+export type Operands = Readonly<Partial<Record<FieldName, Operand>>>;
+/** A register, a number, or the label of a jump. */
+export type Operand = Register | number | string;
 
 const byName = new Map<string, Form[]>();
 for (const form of FORMS) {
@@ -24,74 +26,78 @@ export function formsNamed(name: string): readonly Form[] {
 
 /** The form of a constructor that has just one. */
 export function formNamed(name: string): Form {
-  return theOne(name, formsNamed(name));
+  const [form, another] = formsNamed(name);
+  if (form === undefined || another !== undefined)
+    throw new TypeError(`the instruction table has no one form ${name}`);
+  return form;
 }
 
-/** The form of `name` with this size. */
-export function formSized(name: string, size: number): Form {
-  return theOne(
-    `${name} of size ${size}`,
-    formsNamed(name).filter((form) => form.size === size),
-  );
+/** The forms of a constructor that come in several sizes; `of` gives one, and throws for a size that isn't there. */
+export interface Sizes {
+  /** Ascending. */
+  readonly sizes: readonly number[];
+  of(width: { readonly size: number }): Form;
 }
 
-/** The sizes that the forms of `name` come in, ascending. */
-export function sizesOf(name: string): readonly number[] {
-  return formsNamed(name)
-    .map((form) => form.size ?? 0)
-    .sort((a, b) => a - b);
+/** The forms of `name` by size. */
+export function formsBySize(name: string): Sizes {
+  const forms: Form[] = [];
+  for (const form of formsNamed(name)) forms[form.size ?? 0] = form;
+  const sizes = Object.keys(forms).map(Number);
+  return { sizes, of: (width) => forms[width?.size] ?? (forms[checkWidth(name, width, sizes)] as Form) };
+}
+
+/** The two forms of `name`: in one the field is an operand, in the other it is fixed. */
+export function formsApart(name: string, field: FieldName): { readonly operand: Form; readonly fixed: Form } {
+  const forms = formsNamed(name);
+  const operand = forms.find((form) => typeof form[field] === 'string');
+  const fixed = forms.find((form) => typeof form[field] === 'number');
+  if (operand === undefined || fixed === undefined || forms.length !== 2)
+    throw new TypeError(`the instruction table has no two forms of ${name}, told apart by ${field}`);
+  return { operand, fixed };
 }
 
 /** The form of `name` whose second operand is a register, and the one where it is an immediate. */
 export function registerAndImmediate(name: string): { readonly register: Form; readonly immediate: Form } {
-  const forms = formsNamed(name);
-  const register = forms.find(({ src }) => src === 'register');
-  const immediate = forms.find(({ src }) => src !== 'register');
-  if (register === undefined || immediate === undefined || forms.length !== 2)
-    throw new TypeError(
-      `the instruction table has no two forms of ${name}, one with a register and one without`,
-    );
-  return { register, immediate };
-}
-
-function theOne(what: string, forms: readonly Form[]): Form {
-  const [form] = forms;
-  if (form === undefined || forms.length !== 1)
-    throw new TypeError(`the instruction table has no one form ${what}`);
-  return form;
+  const { operand, fixed } = formsApart(name, 'src');
+  return { register: operand, immediate: fixed };
 }
 
 /** `form` with its operands, each checked; a label among them, or else `reference`, becomes the reference. */
 export function make(form: Form, operands: Operands, reference?: Reference): Instruction {
-  let named = reference;
-  const fill = (field: FieldName, kind: number | Kind): number => {
-    if (typeof kind === 'number') return kind;
-    const value = operands[field];
-    if (kind === 'register' || kind === 'base')
-      return checkRegister(form.name, ROLES[kind][field] ?? field, value as Register, writes(form, field));
-    if (typeof value === 'string' && takesLabel(kind)) {
-      named = { kind: 'label', label: value };
-      return 0;
-    }
-    // Of a number above 2^31-1, allowed only where the bits are all that counts, the field holds the same bits.
-    return checkNumber(form.name, kind, value as number) | 0;
-  };
-  const filled = {
-    opcode: form.opcode,
-    dst: fill('dst', form.dst),
-    src: fill('src', form.src),
-    off: fill('off', form.off),
-    imm: fill('imm', form.imm),
-  };
-  const wide = form.high === undefined ? filled : { ...filled, high: fill('high', form.high) };
+  const { opcode, high } = form;
+  const dst = register(form, 'dst', form.dst, operands.dst);
+  const src = register(form, 'src', form.src, operands.src);
+  const off = number(form, form.off, operands.off);
+  const imm = number(form, form.imm, operands.imm);
+  const named = labelIn(form, operands) ?? reference;
+  if (high === undefined)
+    return named === undefined
+      ? { opcode, dst, src, off, imm }
+      : { opcode, dst, src, off, imm, reference: named };
+  const wide = { opcode, dst, src, off, imm, high: number(form, high, operands.high) };
   return named === undefined ? wide : { ...wide, reference: named };
 }
 
-const ROLES: Record<'register' | 'base', Partial<Record<FieldName, string>>> = {
-  register: { dst: 'destination', src: 'source' },
-  base: { dst: 'base', src: 'base' },
-};
+/** The number of a register, or what is fixed in its place. */
+function register(form: Form, field: 'dst' | 'src', kind: Field, value: Operand | undefined): number {
+  if (typeof kind === 'number') return kind;
+  const role = kind === 'base' ? 'base' : ROLES[field];
+  return checkRegister(form.name, role, value as Register, form.writes.includes(field));
+}
 
-function writes(form: Form, field: FieldName): boolean {
-  return (form.writes as readonly string[]).includes(field);
+const ROLES = { dst: 'destination', src: 'source' } as const;
+
+/** The bits of a number, or what is fixed in its place; zero where a label stands for it. */
+function number(form: Form, kind: Field, value: Operand | undefined): number {
+  if (typeof kind === 'number') return kind;
+  if (typeof value === 'string' && takesLabel(kind)) return 0;
+  // Of a number above 2^31-1, allowed only where the bits are all that counts, the field holds the same bits.
+  return checkNumber(form.name, kind as NumberKind, value as number) | 0;
+}
+
+function labelIn(form: Form, { off, imm }: Operands): Reference | undefined {
+  const field = distanceField(form);
+  const label = field === 'off' ? off : field === 'imm' ? imm : undefined;
+  return typeof label === 'string' ? { kind: 'label', label } : undefined;
 }

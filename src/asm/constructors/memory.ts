@@ -9,9 +9,8 @@
  */
 import type { Instruction, Register } from '../instruction.ts';
 import type { MapSpec } from '../map.ts';
-import { checkWidth } from '../operands.ts';
 import type { Width } from '../width.ts';
-import { formNamed, formSized, make, sizesOf } from './make.ts';
+import { formNamed, formsApart, formsBySize, make, registerAndImmediate } from './make.ts';
 
 /** Makes a load: `dst = *(width *)(base + off)`. */
 export type Load = (width: Width, dst: Register, base: Register, off?: number) => Instruction;
@@ -19,14 +18,13 @@ export type Load = (width: Width, dst: Register, base: Register, off?: number) =
 export type Store = (width: Width, base: Register, off: number, src: Register) => Instruction;
 
 function load(name: string): Load {
-  const sizes = sizesOf(name);
-  return (width, dst, src, off = 0) =>
-    make(formSized(name, checkWidth(name, width, sizes)), { dst, src, off });
+  const forms = formsBySize(name);
+  return (width, dst, src, off = 0) => make(forms.of(width), { dst, src, off });
 }
 
 function store(name: string): Store {
-  const sizes = sizesOf(name);
-  return (width, dst, off, src) => make(formSized(name, checkWidth(name, width, sizes)), { dst, off, src });
+  const forms = formsBySize(name);
+  return (width, dst, off, src) => make(forms.of(width), { dst, off, src });
 }
 
 /** `dst = *(width *)(base + off)`, the bits above cleared. */
@@ -36,14 +34,14 @@ export const ldsx = load('ldsx');
 /** `*(width *)(base + off) = src` */
 export const stx = store('stx');
 
-const stSizes = sizesOf('st');
+const immediateStores = formsBySize('st');
 
 /**
  * `*(width *)(base + off) = imm`. The immediate must fit the width, signed or unsigned; one of 8 bytes is 32
  * signed bits, extended.
  */
 export function st(width: Width, base: Register, off: number, imm: number): Instruction {
-  return make(formSized('st', checkWidth('st', width, stSizes)), { dst: base, off, imm });
+  return make(immediateStores.of(width), { dst: base, off, imm });
 }
 
 /** `dst = *(width *)(base + off)` with acquire order, of any width (Linux 6.15). */
@@ -95,7 +93,7 @@ const mapForm = formNamed('loadMap');
 const mapValue = formNamed('loadMapValue');
 const mapByIndex = formNamed('loadMapByIndex');
 const mapValueByIndex = formNamed('loadMapValueByIndex');
-const btfVariable = formNamed('loadBtfVariable');
+const btfVariable = formsApart('loadBtfVariable', 'high');
 
 /** `dst` = the map, as helpers take it. Whoever loads the program fills in its fd. Takes two slots. */
 export function loadMap(dst: Register, map: MapSpec): Instruction {
@@ -117,20 +115,46 @@ export function loadMapValueByIndex(dst: Register, index: number, offset = 0): I
   return make(mapValueByIndex, { dst, imm: index, high: offset });
 }
 
-/** `dst` = the address of a kernel variable by its BTF id; `module` is the fd of its module's BTF, 0 for vmlinux (Linux 5.10). */
+/**
+ * `dst` = the address of a kernel variable by its BTF id (Linux 5.10); `module` is the fd of its module's BTF (Linux 5.12), 0 for
+ * vmlinux. Takes two slots.
+ */
 export function loadBtfVariable(dst: Register, btfId: number, module = 0): Instruction {
-  return make(btfVariable, { dst, imm: btfId, high: module });
+  const { operand, fixed } = btfVariable;
+  return make(module === 0 ? fixed : operand, { dst, imm: btfId, high: module });
 }
+
+const argument = formNamed('loadArgument');
+const argumentStore = registerAndImmediate('storeArgument');
+
+/** `dst` = the nth argument of the subprogram that this is in; 6 to 12, the first five being in r1 to r5 (Linux 7.2). */
+export function loadArgument(dst: Register, n: number): Instruction {
+  return make(argument, { dst, off: argumentOffset('loadArgument', n) });
+}
+
+/** The nth argument of the next call, 6 to 12, is `operand` (Linux 7.2). An immediate is sign-extended. */
+export function storeArgument(n: number, operand: Register | number): Instruction {
+  const off = -argumentOffset('storeArgument', n);
+  return typeof operand === 'number'
+    ? make(argumentStore.immediate, { off, imm: operand })
+    : make(argumentStore.register, { off, src: operand });
+}
+
+function argumentOffset(name: string, n: number): number {
+  if (!Number.isInteger(n) || n < 6 || n > 12)
+    throw new RangeError(`${name}: argument ${String(n)} is not between 6 and 12`);
+  return 8 * (n - 5);
+}
+
+const packetLoads = formsBySize('loadPacket');
+const indirectPacketLoads = formsBySize('loadPacketAt');
 
 /** Packet load of 1, 2 or 4 bytes at `imm`, in host order, to r0; r6 holds the packet. Socket filters only. */
 export function loadPacket(width: Width, imm: number): Instruction {
-  return make(formSized('loadPacket', checkWidth('loadPacket', width, sizesOf('loadPacket'))), { imm });
+  return make(packetLoads.of(width), { imm });
 }
 
 /** `loadPacket` at `src + imm`. */
 export function loadPacketAt(width: Width, src: Register, imm: number): Instruction {
-  return make(formSized('loadPacketAt', checkWidth('loadPacketAt', width, sizesOf('loadPacketAt'))), {
-    src,
-    imm,
-  });
+  return make(indirectPacketLoads.of(width), { src, imm });
 }

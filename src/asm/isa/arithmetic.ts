@@ -110,6 +110,18 @@ const ADDRESS_SPACE_CAST = form({
   text: 'r{dst} = addr_space_cast(r{src}, {imm.hi}, {imm.lo})',
 });
 
+/** The kernel's own: `dst` = the address that `src` has on this CPU. */
+const PER_CPU_ADDRESS = form({
+  name: 'perCpuAddress',
+  opcode: ALU64 | 0xb0 | X,
+  dst: 'register',
+  src: 'register',
+  off: -1,
+  writes: ['dst'],
+  onlyIn: 'dumps',
+  text: 'r{dst} = &(void __percpu *)(r{src})',
+});
+
 /** Arithmetic, moves, byte swaps. */
 export const ARITHMETIC_FORMS: readonly Form[] = [
   ...ARITHMETIC.flatMap(arithmetic),
@@ -117,4 +129,5 @@ export const ARITHMETIC_FORMS: readonly Form[] = [
   ...SIGN_EXTENSIONS,
   ...BYTE_SWAPS,
   ADDRESS_SPACE_CAST,
+  PER_CPU_ADDRESS,
 ];

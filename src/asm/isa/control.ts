@@ -33,27 +33,44 @@ const BRANCHES = COMPARES.flatMap(({ name, op, sign, since, imm32 }) =>
         ...common,
         opcode: jmp | op,
         imm: bits === 64 ? 'signed' : imm32,
-        text: `if ${r}{dst} ${sign} {uimm} goto pc{target}`,
+        text: `if ${r}{dst} ${sign} {uimm} goto {target}`,
       }),
       form({
         ...common,
         opcode: jmp | op | X,
         src: 'register',
-        text: `if ${r}{dst} ${sign} ${r}{src} goto pc{target}`,
+        text: `if ${r}{dst} ${sign} ${r}{src} goto {target}`,
       }),
     ];
   }),
 );
 
+/** Of vmlinux, or of a module; the kernel's text doesn't name the module. */
+const KERNEL_FUNCTIONS = (
+  [
+    { off: 0, since: '5.13', text: 'call kernel-function#{imm}' },
+    { off: 'module', since: '5.16', text: 'call kernel-function#{imm} in module[{module}]' },
+  ] as const
+).map((row) =>
+  form({
+    ...row,
+    name: 'callKernelFunction',
+    opcode: JMP | 0x80,
+    src: 2,
+    imm: 'btfId',
+    writes: CALLER_SAVED,
+  }),
+);
+
 const CONTROL = [
-  form({ name: 'ja', opcode: JMP, off: 'target', flow: 'jump', since: '3.18', text: 'goto pc{target}' }),
+  form({ name: 'ja', opcode: JMP, off: 'target', flow: 'jump', since: '3.18', text: 'goto {target}' }),
   form({
     name: 'gotol',
     opcode: JMP32,
     imm: 'farTarget',
     flow: 'jump',
     since: '6.6',
-    text: 'gotol pc{target}',
+    text: 'gotol {target}',
   }),
   form({
     name: 'gotox',
@@ -69,7 +86,7 @@ const CONTROL = [
     off: 'target',
     flow: 'branch',
     since: '6.9',
-    text: 'may_goto pc{target}',
+    text: 'may_goto {target}',
   }),
   form({
     name: 'call',
@@ -87,17 +104,16 @@ const CONTROL = [
     writes: CALLER_SAVED,
     flow: 'call',
     since: '4.16',
-    text: 'call pc{target}',
+    text: 'call {target}',
   }),
+  ...KERNEL_FUNCTIONS,
   form({
-    name: 'callKernelFunction',
-    opcode: JMP | 0x80,
-    src: 2,
-    off: 'module',
-    imm: 'btfId',
+    name: 'callx',
+    opcode: JMP | X | 0x80,
+    dst: 'register',
     writes: CALLER_SAVED,
-    since: '5.13',
-    text: 'call kernel-function#{imm}',
+    onlyIn: 'compilers',
+    text: 'callx r{dst}',
   }),
   form({ name: 'exit', opcode: JMP | 0x90, flow: 'exit', since: '3.18', text: 'exit' }),
 ];

@@ -41,21 +41,32 @@ export interface Form {
   readonly size?: number;
   readonly writes: readonly Written[];
   readonly flow: Flow;
-  /** The first kernel release that takes it from bpf(2). */
-  readonly since: string;
+  /** The first kernel release that takes it from bpf(2); undefined where none does. */
+  readonly since: string | undefined;
   /**
-   * The kernel's text. `{dst}` `{src}` are register numbers, `{off}` is signed and always has its sign, `{imm}`
-   * and `{high}` are signed, `{uimm}` is imm as unsigned hexadecimal, `{imm64}` both immediates as one, `{imm.hi}` and
-   * `{imm.lo}` the halves of imm, `{target}` the jump's distance with its sign, `{helper}` and `{map}` names.
+   * Where a form is met that no kernel takes: what compilers write, or what the kernel puts into loaded programs itself
+   * and shows in a dump.
+   */
+  readonly onlyIn?: 'compilers' | 'dumps';
+  /**
+   * The kernel's text. `{dst}` `{src}` are register numbers, `{off}` is signed and always has its sign, `{imm}`,
+   * `{high}` and `{module}` (the offset) are signed, `{uimm}` is imm as unsigned hexadecimal, `{imm64}` both immediates as
+   * one, `{imm.hi}` and `{imm.lo}` the halves of imm, `{target}` a label or `pc` and the distance with its sign, `{distance}` the
+   * same without `pc`, `{helper}` and `{map}` names.
    */
   readonly text: string;
 }
 
-type Row = Pick<Form, 'name' | 'opcode' | 'text' | 'since'> & Partial<Form>;
+/** What a text has where an operand goes. */
+export const PLACEHOLDER = /\{([a-z0-9.]+)\}/g;
+
+type Row = Pick<Form, 'name' | 'opcode' | 'text'> &
+  (Pick<Form, 'since'> | Required<Pick<Form, 'onlyIn'>>) &
+  Partial<Form>;
 
 /** A row, with what it leaves out: fields that are zero, nothing written, on to the next instruction. */
 export function form(row: Row): Form {
-  return { dst: 0, src: 0, off: 0, imm: 0, writes: [], flow: 'next', ...row };
+  return { dst: 0, src: 0, off: 0, imm: 0, writes: [], flow: 'next', since: undefined, ...row };
 }
 
 // The classes and modes of an opcode, by the kernel's names for them.
@@ -73,6 +84,9 @@ export const IND = 0x40;
 export const MEM = 0x60;
 export const MEMSX = 0x80;
 export const ATOMIC = 0xc0;
+
+/** `BPF_REG_PARAMS`: no register of a program's own, but the base of the arguments past the fifth. */
+export const STACK_ARGUMENTS = 11;
 
 /** The size bits of a load's or store's opcode, and the kernel's names for its types. */
 export const SIZES = [

@@ -14,6 +14,7 @@ import {
   MEMSX,
   SIZES,
   ST,
+  STACK_ARGUMENTS,
   STX,
 } from './form.ts';
 
@@ -30,14 +31,30 @@ const WIDE_LOADS = (
       since: '5.2',
       text: 'r{dst} = map[{map}][0]+{high}',
     },
-    { name: 'loadBtfVariable', src: 3, imm: 'btfId', high: 'fd', since: '5.10', text: 'r{dst} = {imm64}' },
+    // The kernel has no text of its own for these two: what it loads is an address, and shown as one.
+    {
+      name: 'loadBtfVariable',
+      src: 3,
+      imm: 'btfId',
+      high: 0,
+      since: '5.10',
+      text: 'r{dst} = variable[id:{imm}]',
+    },
+    {
+      name: 'loadBtfVariable',
+      src: 3,
+      imm: 'btfId',
+      high: 'moduleFd',
+      since: '5.12',
+      text: 'r{dst} = variable[id:{imm}] in module[fd:{high}]',
+    },
     {
       name: 'loadFunction',
       src: 4,
       imm: 'farTarget',
       high: 0,
       since: '5.13',
-      text: 'r{dst} = subprog[{target}]',
+      text: 'r{dst} = subprog[{distance}]',
     },
     { name: 'loadMapByIndex', src: 5, imm: 'index', high: 0, since: '5.14', text: 'r{dst} = map[idx:{imm}]' },
     {
@@ -173,6 +190,41 @@ const PACKET_LOADS = SIZES.filter(({ size }) => size < 8).flatMap(({ size, bits,
   ];
 });
 
+/** Arguments past the fifth, 8 bytes each: written below r11 before a call, read above it by whoever is called. */
+const STACK_ARGUMENT_FORMS = [
+  form({
+    name: 'loadArgument',
+    opcode: LDX | MEM | 0x18,
+    dst: 'register',
+    src: STACK_ARGUMENTS,
+    off: 'incoming',
+    writes: ['dst'],
+    since: '7.2',
+    text: 'r{dst} = *(u64 *)(r11 {off})',
+  }),
+  form({
+    name: 'storeArgument',
+    opcode: STX | MEM | 0x18,
+    dst: STACK_ARGUMENTS,
+    src: 'register',
+    off: 'outgoing',
+    since: '7.2',
+    text: '*(u64 *)(r11 {off}) = r{src}',
+  }),
+  form({
+    name: 'storeArgument',
+    opcode: ST | MEM | 0x18,
+    dst: STACK_ARGUMENTS,
+    off: 'outgoing',
+    imm: 'signed',
+    since: '7.2',
+    text: '*(u64 *)(r11 {off}) = {imm}',
+  }),
+];
+
+/** The kernel's own: what follows doesn't run ahead of what was checked before. */
+const NO_SPECULATION = form({ name: 'noSpeculation', opcode: ST | 0xc0, onlyIn: 'dumps', text: 'nospec' });
+
 /** Loads, stores, atomics. */
 export const MEMORY_FORMS: readonly Form[] = [
   ...WIDE_LOADS,
@@ -180,4 +232,6 @@ export const MEMORY_FORMS: readonly Form[] = [
   ...ATOMICS,
   ...BARRIERS,
   ...PACKET_LOADS,
+  ...STACK_ARGUMENT_FORMS,
+  NO_SPECULATION,
 ];

@@ -1,0 +1,122 @@
+/**
+ * Which instructions the running kernel knows, asked by loading a program with one of them: distributions backport, so
+ * versions tell nothing.
+ *
+ * The program is made of the row of the instruction table: something in every register, an operand of each kind, and an end.
+ * Some instructions need what such a program can't have (an arena, types, a map of jumps). The kernel then refuses it for that
+ * and not for the instruction, which tells as much.
+ *
+ * Source: kernel/bpf/verifier.c (`resolve_pseudo_ldimm64`, `check_alu_op`, `check_atomic`, `do_check_insn`).
+ */
+import { type Assembled, assemble, type Placed } from '../asm/assemble.ts';
+import { make, type Operand } from '../asm/constructors/make.ts';
+import { exit, label, mov, st } from '../asm/constructors.ts';
+import type { Instruction, Item } from '../asm/instruction.ts';
+import { FIELDS, type Form, formOf } from '../asm/isa.ts';
+import { type Kind, takesLabel } from '../asm/operands.ts';
+import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../asm/registers.ts';
+import { Attr, Command, memory } from './bpf.ts';
+import type { Kernel } from './kernel.ts';
+import { withMemlock } from './permission.ts';
+
+/** What the verifier says of an instruction that it doesn't know, or of a field that meant nothing to it yet. */
+const UNKNOWN =
+  /unknown (opcode|insn)|uses reserved fields|invalid atomic op|invalid BPF_(LD_IMM|ATOMIC)|unrecognized bpf_ld_imm64|R1[1-5] is invalid|unsupported|invalid BPF_/i;
+
+/** The first release of the bpf system call, which has what came with it. */
+const FIRST = '3.18';
+
+/** A form that some kernel takes. */
+type Released = Form & { readonly since: string };
+
+function isReleased(form: Form): form is Released {
+  return form.since !== undefined;
+}
+
+const asked = new WeakMap<Kernel, Map<Form, boolean>>();
+
+/** The first instruction of a program that this kernel doesn't know, and its form; undefined where it knows them all. */
+export function unknownInstruction(
+  kernel: Kernel,
+  { instructions }: Assembled,
+): { readonly placed: Placed; readonly form: Released } | undefined {
+  for (const placed of instructions) {
+    const form = formOf(placed.instruction);
+    if (form && isReleased(form) && !knowsForm(kernel, form)) return { placed, form };
+  }
+  return undefined;
+}
+
+/** Whether this kernel knows a form of the instruction table. It is asked once. */
+export function knowsForm(kernel: Kernel, form: Form): boolean {
+  if (form.since === FIRST) return true;
+  if (form.since === undefined) return false;
+  const answers = asked.get(kernel) ?? new Map<Form, boolean>();
+  asked.set(kernel, answers);
+  const known = answers.get(form) ?? ask(kernel, form);
+  answers.set(form, known);
+  return known;
+}
+
+function ask(kernel: Kernel, form: Form): boolean {
+  const log = refusalOf(kernel, assemble(probeOf(form)).bytes);
+  return !UNKNOWN.test(log);
+}
+
+/** A program around one instruction of that form. */
+function probeOf(form: Form): Item[] {
+  const target = isCall(form) ? 'subprogram' : 'next';
+  return [
+    st({ size: 8 }, r10, -8, 0),
+    mov(r6, r1),
+    ...[r0, r1, r2, r3, r4, r5].map((register) => mov(register, 1)),
+    sample(form, target),
+    label('next'),
+    mov(r0, 0),
+    exit(),
+    ...(isCall(form) ? [label(target), mov(r0, 0), exit()] : []),
+  ];
+}
+
+function isCall({ flow, name }: Form): boolean {
+  return flow === 'call' || name === 'loadFunction';
+}
+
+/** `BPF_PROG_TYPE_SOCKET_FILTER`: what may hold the packet loads, and needs nothing to be loaded. */
+const SOCKET_FILTER = 1;
+const LOG_BYTES = 64 * 1024;
+
+/** What the verifier says against a program; empty where it has no objection. */
+function refusalOf(kernel: Kernel, program: Uint8Array): string {
+  const bytes = memory(program.length);
+  bytes.set(program);
+  const license = memory(4);
+  license.set(Buffer.from('GPL'));
+  const log = memory(LOG_BYTES);
+  // Of `union bpf_attr` for BPF_PROG_LOAD: type, count, instructions, licence, log level, size and buffer.
+  const attr = new Attr(kernel.syscalls, 48)
+    .u32(0, SOCKET_FILTER)
+    .u32(4, bytes.length / 8)
+    .pointer(8, bytes)
+    .pointer(16, license)
+    .u32(24, 1)
+    .u32(28, log.length)
+    .pointer(32, log);
+  const result = withMemlock(kernel, () => attr.send(Command.progLoad));
+  if (result >= 0) kernel.syscalls.close(result);
+  return result >= 0 ? '' : (Buffer.from(log).toString('latin1').split('\0', 1)[0] as string);
+}
+
+function sample(form: Form, target: string): Instruction {
+  const operands: Partial<Record<(typeof FIELDS)[number], Operand>> = {};
+  for (const field of FIELDS) {
+    const kind = form[field];
+    if (kind === 'register') operands[field] = field === 'dst' ? r2 : r3;
+    else if (kind === 'base') operands[field] = r10;
+    else if (typeof kind === 'string') operands[field] = takesLabel(kind) ? target : (NUMBERS[kind] ?? 1);
+  }
+  return make(form, operands);
+}
+
+/** A number that every instruction takes for that kind of operand; 1 for the others. */
+const NUMBERS: { readonly [K in Kind]?: number } = { offset: -8, incoming: 8, outgoing: -8 };

@@ -1,0 +1,64 @@
+/** Instructions for property tests: of every form, with any operands that it takes or with one that it doesn't. */
+import fc from 'fast-check';
+import { make, type Operand } from '../../src/asm/constructors/make.ts';
+import type { Instruction } from '../../src/asm/instruction.ts';
+import { FIELDS, type FieldName, FORMS, type Form } from '../../src/asm/isa.ts';
+import { type Kind, limitsOf } from '../../src/asm/operands.ts';
+
+/** Any form that a constructor makes. */
+export const anyForm = fc.constantFrom(...FORMS.filter(({ onlyIn }) => onlyIn !== 'dumps'));
+
+/** A form and operands for its fields, all of which fit. */
+export function operandsOf(form: Form): fc.Arbitrary<Partial<Record<FieldName, Operand>>> {
+  const open = FIELDS.filter((field) => typeof form[field] === 'string');
+  return fc.record(
+    Object.fromEntries(open.map((field) => [field, operandOf(form, field, form[field] as Kind)])),
+  );
+}
+
+function operandOf(form: Form, field: FieldName, kind: Kind): fc.Arbitrary<Operand> {
+  if (kind === 'register' || kind === 'base') {
+    const written = (form.writes as readonly string[]).includes(field);
+    return fc.integer({ min: 0, max: written ? 9 : 10 }).map((register) => ({ register }));
+  }
+  const { least, most, nonzero, step = 1 } = limitsOf(kind);
+  return fc
+    .oneof(fc.integer({ min: least / step, max: most / step }), fc.constantFrom(least / step, most / step))
+    .map((number) => number * step)
+    .filter((number) => !nonzero || number !== 0);
+}
+
+/** Any instruction that a constructor makes. */
+export const anyInstruction: fc.Arbitrary<Instruction> = anyForm.chain((form) =>
+  operandsOf(form).map((operands) => make(form, operands)),
+);
+
+/** A form with operands of which one doesn't fit, and that one. */
+export const misfit: fc.Arbitrary<{
+  readonly form: Form;
+  readonly field: FieldName;
+  readonly operands: Partial<Record<FieldName, Operand>>;
+}> = anyForm
+  .filter((form) => FIELDS.some((field) => typeof form[field] === 'string'))
+  .chain((form) =>
+    fc
+      .constantFrom(...FIELDS.filter((field) => typeof form[field] === 'string'))
+      .chain((field) =>
+        fc
+          .tuple(operandsOf(form), wrongOperand(form[field] as Kind))
+          .map(([operands, wrong]) => ({ form, field, operands: { ...operands, [field]: wrong } })),
+      ),
+  );
+
+function wrongOperand(kind: Kind): fc.Arbitrary<Operand> {
+  if (kind === 'register' || kind === 'base')
+    return fc
+      .oneof(fc.integer({ min: 11, max: 300 }), fc.integer({ max: -1 }), fc.constantFrom(0.5, Number.NaN))
+      .map((register) => ({ register }));
+  const { least, most } = limitsOf(kind);
+  return fc.oneof(
+    fc.integer({ min: most + 1, max: Number.MAX_SAFE_INTEGER }),
+    fc.integer({ min: Number.MIN_SAFE_INTEGER, max: least - 1 }),
+    fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, least + 0.5),
+  );
+}

@@ -1,0 +1,83 @@
+/** docs/instructions.md, made of the instruction table; the test beside it says how to renew the page. */
+
+import { ARITHMETIC_FORMS } from '../../src/asm/isa/arithmetic.ts';
+import { CONTROL_FORMS } from '../../src/asm/isa/control.ts';
+import { MEMORY_FORMS } from '../../src/asm/isa/memory.ts';
+import { type Field, FORMS, type Form } from '../../src/asm/isa.ts';
+import { type Kind, limitsOf } from '../../src/asm/operands.ts';
+
+const HEAD = `# Instructions
+
+Every form of an instruction, made of the table in \`src/asm/isa\`: the constructor, the opcode byte, what its fields hold, the first Linux
+with it, and its text. The text is the kernel's own, as bpftool and the verifier print it, and what \`tsbpf asm\` reads.
+
+A loader's error names the instruction and that release where the running kernel lacks one; it is asked by trying, since distributions
+backport. *compilers* are LLVM and gcc, which write what no kernel takes; *dumps* are those of loaded programs, into which the
+kernel puts instructions of its own.
+`;
+
+const SECTIONS: readonly (readonly [title: string, forms: readonly Form[]])[] = [
+  ['Arithmetic', ARITHMETIC_FORMS],
+  ['Jumps, calls and exits', CONTROL_FORMS],
+  ['Loads, stores and atomics', MEMORY_FORMS],
+];
+
+/** The page. */
+export function instructionTable(): string {
+  return [
+    HEAD,
+    ...SECTIONS.map(([title, forms]) => section(title, forms)),
+    limits(),
+    `\nThere are ${FORMS.length} forms, ${FORMS.filter(({ since }) => since).length} of which a kernel takes.\n`,
+  ].join('\n');
+}
+
+function section(title: string, forms: readonly Form[]): string {
+  return [
+    `## ${title}\n`,
+    row(['constructor', 'opcode', 'dst', 'src', 'off', 'imm', 'Linux', 'text']),
+    `|${'---|'.repeat(8)}\n`,
+    ...forms.map(formRow),
+  ].join('');
+}
+
+function formRow(form: Form): string {
+  const { name, opcode, dst, src, off, imm, high, since, onlyIn, text } = form;
+  return row([
+    onlyIn === 'dumps' ? '' : `\`${name}\``,
+    opcode.toString(16).padStart(2, '0'),
+    ...[dst, src, off].map(String),
+    high === undefined ? inHex(imm) : `${imm}, ${high}`,
+    since ?? `only in ${onlyIn}`,
+    `\`${text.replaceAll('|', '\\|')}\``,
+  ]);
+}
+
+/** What a fixed field holds is a code, not a number. */
+function inHex(field: Field): string {
+  return typeof field === 'number' && field > 9 ? `0x${field.toString(16)}` : String(field);
+}
+
+function row(cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |\n`;
+}
+
+/** What the kinds of numbers in the tables can be. */
+function limits(): string {
+  const kinds = new Set(FORMS.flatMap(({ off, imm, high }) => [off, imm, high]));
+  const numbers = [...kinds].filter((kind) => typeof kind === 'string') as Exclude<
+    Kind,
+    'register' | 'base'
+  >[];
+  return [
+    '## Operands\n\n',
+    'A `register` is r0 to r10, but r10 is never written; a `base` is one that holds an address.\n\n',
+    row(['operand', 'least', 'greatest', '']),
+    `|${'---|'.repeat(4)}\n`,
+    ...numbers.sort().map((kind) => {
+      const { least, most, nonzero, step, label } = limitsOf(kind);
+      const notes = [nonzero && 'not 0', step && `a multiple of ${step}`, label && 'or a label'];
+      return row([`\`${kind}\``, String(least), String(most), notes.filter(Boolean).join(', ')]);
+    }),
+  ].join('');
+}

@@ -1,0 +1,97 @@
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { make } from '../../src/asm/constructors/make.ts';
+import { DecodeError, decode } from '../../src/asm/decode.ts';
+import { disassemble } from '../../src/asm/disassemble.ts';
+import { encode, encodeAll } from '../../src/asm/encode.ts';
+import { suite } from '../harness.ts';
+import { anyInstruction, misfit } from './arbitrary.ts';
+
+const test = suite('asm/properties', { seconds: 60 });
+
+test('what is encoded decodes to the same', () => {
+  fc.assert(
+    fc.property(fc.array(anyInstruction, { maxLength: 20 }), (instructions) => {
+      assert.equal(decode(encodeAll(instructions)), instructions);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('an operand that does not fit is refused, and the instruction named', () => {
+  fc.assert(
+    fc.property(misfit, ({ form, operands }) => {
+      assert.throws(
+        () => make(form, operands),
+        (error: unknown) => error instanceof RangeError && error.message.startsWith(`${form.name}: `),
+      );
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test('a hand-made instruction is encoded as it is, or refused', () => {
+  const number = fc.oneof(
+    fc.integer(),
+    fc.integer({ min: -40000, max: 40000 }),
+    fc.double(),
+    fc.maxSafeInteger(),
+  );
+  const raw = fc.record(
+    { opcode: number, dst: number, src: number, off: number, imm: number, high: number },
+    { requiredKeys: ['opcode', 'dst', 'src', 'off', 'imm'] },
+  );
+  fc.assert(
+    fc.property(raw, (instruction) => {
+      let bytes: Uint8Array;
+      try {
+        bytes = encode(instruction);
+      } catch (error) {
+        assert.instance(error, RangeError);
+        return;
+      }
+      const view = new DataView(bytes.buffer);
+      const { opcode, dst, src, off, imm, high } = instruction;
+      assert.equal(
+        [view.getUint8(0), view.getUint8(1), view.getInt16(2, true), view.getInt32(4, true)],
+        [opcode, (src << 4) | dst, off, imm],
+      );
+      if (high !== undefined) assert.is(view.getInt32(12, true), high);
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+/** Bytes in which something that is an instruction comes up often. */
+const bytes = fc.oneof(
+  fc.uint8Array({ maxLength: 200 }),
+  fc
+    .tuple(
+      fc.array(anyInstruction, { maxLength: 8 }),
+      fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }),
+    )
+    .map(([instructions, changes]) => {
+      const made = encodeAll(instructions);
+      for (const [at, byte] of changes) if (made.length > 0) made[at % made.length] = byte;
+      return made;
+    }),
+);
+
+test('no bytes crash the decoder: what it takes encodes to the same bytes, and prints', () => {
+  fc.assert(
+    fc.property(bytes, (input) => {
+      let instructions: ReturnType<typeof decode>;
+      try {
+        instructions = decode(input);
+      } catch (error) {
+        assert.instance(error, DecodeError);
+        return;
+      }
+      assert.equal(Buffer.from(encodeAll(instructions)), Buffer.from(input));
+      for (const instruction of instructions) assert.match(disassemble(instruction), /^\([0-9a-f]{2}\) \S/);
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test.run();

@@ -1,0 +1,66 @@
+/** Which instructions this kernel knows: what the loader finds out by asking is what the releases in the table say. */
+import { readFileSync } from 'node:fs';
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { exit, gotox, mov } from '../../src/asm/constructors.ts';
+import { FORMS } from '../../src/asm/isa.ts';
+import { capture } from '../../src/asm/position.ts';
+import type { ProgramSpec } from '../../src/asm/program.ts';
+import { r0, r1 } from '../../src/asm/registers.ts';
+import { UnsupportedInstructionError } from '../../src/loader/errors.ts';
+import { knowsForm } from '../../src/loader/instruction-probe.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { loadProgram } from '../../src/loader/program.ts';
+import { needsRoot, suite } from '../harness.ts';
+
+const test = suite('live/instructions', { seconds: 60 });
+
+const release = readFileSync('/proc/sys/kernel/osrelease', 'utf8').trim();
+const [major = 0, minor = 0] = release.split('.').map(Number.parseFloat);
+
+/** Nothing is backported to the kernels that the tests run on. */
+function isReleased(since: string | undefined): boolean {
+  const [major0 = 0, minor0 = 0] = (since ?? '999.0').split('.').map(Number);
+  return major > major0 || (major === major0 && minor >= minor0);
+}
+
+test.skipIf(needsRoot, 'every instruction is known from its release on, and not before', () => {
+  const kernel = new Kernel();
+  const mistaken = FORMS.filter((form) => knowsForm(kernel, form) !== isReleased(form.since));
+  assert.equal(
+    mistaken.map(({ text, since }) => `${text}, of ${since}`),
+    [],
+  );
+});
+
+const unknown = FORMS.some(({ since }) => since !== undefined && !isReleased(since))
+  ? false
+  : 'this kernel knows every instruction';
+
+test.skipIf(
+  needsRoot || unknown,
+  'a program with an instruction that this kernel lacks is refused by its name',
+  () => {
+    const position = capture(capture);
+    // In the middle, and not the first thing that the verifier looks at.
+    const instructions = [mov(r0, 0), mov(r1, 0), { ...gotox(r1), position }, mov(r0, 0), exit()];
+    const attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' } as const;
+    const spec: ProgramSpec = { name: 'jumps', attachment, instructions };
+    assert.throws(
+      () => loadProgram(new Kernel(), spec, assemble(instructions), new Map()),
+      (error: unknown) => {
+        assert.instance(error, UnsupportedInstructionError);
+        const { message, since, placed } = error as UnsupportedInstructionError;
+        assert.is(since, '6.19');
+        assert.is(placed.slot, 2);
+        assert.match(
+          message,
+          /^this kernel has no instruction 'gotox r1' \(Linux 6\.19 and later\): program 'jumps', slot 2 \(.*:\d+\)$/,
+        );
+        return true;
+      },
+    );
+  },
+);
+
+test.run();
