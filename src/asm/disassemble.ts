@@ -106,7 +106,7 @@ const PRINTERS: Readonly<Record<string, Printer>> = {
 
 function helperText(id: number): string {
   const name = helperName(id);
-  return name === undefined ? 'unknown' : `bpf_${name}`;
+  return `${name === undefined ? 'unknown' : `bpf_${name}`}#${id}`;
 }
 
 function signed(value: number): string {

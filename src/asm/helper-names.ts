@@ -47,3 +47,14 @@ const NAMES: readonly string[] = `
 export function helperName(id: number): string | undefined {
   return NAMES[id];
 }
+
+/** The number of a helper by its name without `bpf_`; undefined where none is called so. */
+export function helperId(name: string): number | undefined {
+  const id = NAMES.indexOf(name);
+  return id < 1 ? undefined : id;
+}
+
+/** All names, without `bpf_`. */
+export function helperNames(): readonly string[] {
+  return NAMES;
+}

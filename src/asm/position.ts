@@ -46,6 +46,11 @@ export function capture(callee: Callable): Position {
   return position;
 }
 
+/** A place that is known, as a position: a line of a text instead of a call. `file` is an absolute path. */
+export function positionAt(file: string, line: number, column: number): Position {
+  return { stack: `${file}:${line}:${column}` };
+}
+
 /** Reads a captured position, through the bundle's line table if there is one; undefined where it is unknown. */
 export function locate(position: Position | undefined, table?: LineTable): Location | undefined {
   const frame = /\(?((?:file:\/\/|\/)[^()\n]*):(\d+):(\d+)\)?\s*$/.exec(position?.stack ?? '');

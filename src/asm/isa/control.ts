@@ -94,7 +94,7 @@ const CONTROL = [
     imm: 'helper',
     writes: CALLER_SAVED,
     since: '3.18',
-    text: 'call {helper}#{imm}',
+    text: 'call {helper}',
   }),
   form({
     name: 'callSubprogram',

@@ -52,7 +52,7 @@ export interface Form {
    * The kernel's text. `{dst}` `{src}` are register numbers, `{off}` is signed and always has its sign, `{imm}`,
    * `{high}` and `{module}` (the offset) are signed, `{uimm}` is imm as unsigned hexadecimal, `{imm64}` both immediates as
    * one, `{imm.hi}` and `{imm.lo}` the halves of imm, `{target}` a label or `pc` and the distance with its sign, `{distance}` the
-   * same without `pc`, `{helper}` and `{map}` names.
+   * same without `pc`, `{helper}` a name and a number, `{map}` a name or `id:` and a number.
    */
   readonly text: string;
 }

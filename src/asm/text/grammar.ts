@@ -1,0 +1,105 @@
+/**
+ * How instructions are read: the texts of the instruction table, taken to pieces and put together in one tree, so that forms which
+ * begin alike are told apart where they differ, and an error can say what would have gone on there.
+ */
+
+import { PLACEHOLDER } from '../isa/form.ts';
+import { FORMS, type Form } from '../isa.ts';
+
+/** A piece of a form's text: what has to stand there, or an operand. */
+export interface Piece {
+  /** The placeholder's name, with the letter of a register before it (`r` or `w`); undefined for a literal. */
+  readonly operand?: string;
+  /** Finds the piece where it is applied (sticky). The first group, if there is one, is the operand. */
+  readonly pattern: RegExp;
+  /** What messages call it. */
+  readonly name: string;
+}
+
+/** A point between two pieces: what may follow, and the forms that are complete here. */
+export interface Node {
+  readonly edges: Map<string, { readonly piece: Piece; readonly node: Node }>;
+  readonly ends: Form[];
+}
+
+/** Words, operators and brackets of a literal. */
+const TOKENS = /s?(?:>>=|<<=|[-+*/%&|^<>!=]=|[<>])|[A-Za-z_][\w-]*|\d+|[^\s\w]/g;
+
+const NUMBER = '[-+]?(?:0x[0-9a-fA-F]+|\\d+)';
+const LABEL = '[A-Za-z_.$][\\w.$]*';
+
+/** Operands by placeholder: their pattern, and what messages call them. */
+const OPERANDS: Readonly<Record<string, readonly [pattern: string, name: string]>> = {
+  off: ['([-+]\\s*\\d+)\\b', "an offset with its sign, as '+8'"],
+  module: ['(\\d+)\\b', 'a number'],
+  imm: [`(${NUMBER})\\b`, 'a number'],
+  high: [`(${NUMBER})\\b`, 'a number'],
+  uimm: [`(${NUMBER})\\b`, 'a number'],
+  imm64: ['(0x[0-9a-fA-F]+)\\b', 'a hexadecimal number'],
+  'imm.hi': ['(\\d+)\\b', 'a number'],
+  'imm.lo': ['(\\d+)\\b', 'a number'],
+  target: [`((?:pc)?[-+]\\d+\\b|${LABEL})`, "a label or 'pc+N'"],
+  distance: [`([-+]\\d+\\b|${LABEL})`, "a label or '+N'"],
+  helper: ['((?:bpf_\\w+|unknown)(?:#\\d+)?)', "a helper, as 'bpf_ktime_get_ns'"],
+  map: ['(id:\\d+|[\\w.]+)', "a map's name"],
+};
+
+function operand(name: string, letter: string | undefined): Piece {
+  if (letter !== undefined)
+    return { operand: name, pattern: sticky(`${letter}(10|\\d)\\b`), name: `${letter}0 to ${letter}10` };
+  const [pattern, called] = OPERANDS[name] ?? [];
+  if (pattern === undefined || called === undefined)
+    throw new TypeError(`the instruction table has a placeholder '${name}' that isn't read`);
+  return { operand: name, pattern: sticky(pattern), name: called };
+}
+
+function literal(token: string): Piece {
+  const escaped = token.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&');
+  return { pattern: sticky(/\w$/.test(token) ? `${escaped}(?![\\w.])` : escaped), name: `'${token}'` };
+}
+
+function sticky(pattern: string): RegExp {
+  return new RegExp(`\\s*${pattern}`, 'y');
+}
+
+/** The pieces of a form's text. */
+export function piecesOf(text: string): Piece[] {
+  const pieces: Piece[] = [];
+  let end = 0;
+  for (const found of text.matchAll(PLACEHOLDER)) {
+    const name = found[1] as string;
+    const before = text.slice(end, found.index);
+    const register = name === 'dst' || name === 'src';
+    pieces.push(...literals(register ? before.slice(0, -1) : before));
+    pieces.push(operand(name, register ? before.at(-1) : undefined));
+    end = found.index + found[0].length;
+  }
+  return [...pieces, ...literals(text.slice(end))];
+}
+
+function literals(text: string): Piece[] {
+  return (text.match(TOKENS) ?? []).map(literal);
+}
+
+let tree: Node | undefined;
+
+/** The tree of all forms, grown when it is first asked for. */
+export function grammar(): Node {
+  if (tree !== undefined) return tree;
+  tree = newNode();
+  for (const form of FORMS) {
+    let node = tree;
+    for (const piece of piecesOf(form.text)) {
+      const key = `${piece.operand ?? ''} ${piece.pattern.source}`;
+      const edge = node.edges.get(key) ?? { piece, node: newNode() };
+      node.edges.set(key, edge);
+      node = edge.node;
+    }
+    node.ends.push(form);
+  }
+  return tree;
+}
+
+function newNode(): Node {
+  return { edges: new Map(), ends: [] };
+}

@@ -1,0 +1,234 @@
+/** One instruction's text, read by the grammar that the instruction table gives. */
+import { make, type Operand } from '../constructors/make.ts';
+import { helperId, helperName, helperNames } from '../helper-names.ts';
+import type { Instruction, Reference } from '../instruction.ts';
+import { distanceField, type FieldName, type Form } from '../isa.ts';
+import type { MapSpec } from '../map.ts';
+import { nearest } from '../nearest.ts';
+import { checkNumber, type Kind } from '../operands.ts';
+import { grammar, type Node } from './grammar.ts';
+
+/** What isn't an instruction: where in the line it stops being one (from 0), and what is wrong there. */
+export class Misread extends Error {
+  readonly at: number;
+
+  constructor(message: string, at: number) {
+    super(message);
+    this.at = at;
+  }
+}
+
+/** An operand as it stands in the line. */
+interface Captured {
+  readonly operand: string;
+  readonly text: string;
+  readonly at: number;
+}
+
+interface Match {
+  readonly form: Form;
+  readonly captured: readonly Captured[];
+}
+
+/**
+ * The instruction at `start` of a line that ends with it. `opcode` is the one that stood before it in brackets, if one did;
+ * `maps` finds a map by its name. Throws Misread.
+ */
+export function readInstruction(
+  line: string,
+  start: number,
+  opcode: number | undefined,
+  maps: (name: string) => MapSpec | undefined,
+): Instruction {
+  const { matches, furthest, expected } = matchLine(line, start);
+  if (matches.length === 0) throw new Misread(describeExpected(line, furthest, start, expected), furthest);
+  const fitting = matches.filter(({ form }) => opcode === undefined || form.opcode === opcode);
+  const match = fitting.find(({ form }) => form.name === 'lddw') ?? fitting[0];
+  if (match === undefined)
+    throw new Misread(
+      `the opcode (${opcode?.toString(16).padStart(2, '0')}) is not that of this text`,
+      start,
+    );
+  return build(match, maps);
+}
+
+/** Every way through the grammar that ends with the line, and how far the others came. */
+function matchLine(
+  line: string,
+  start: number,
+): { matches: Match[]; furthest: number; expected: ReadonlySet<string> } {
+  const matches: Match[] = [];
+  let furthest = -1;
+  let expected = new Set<string>();
+  const fail = (at: number, name: string): void => {
+    if (at > furthest) {
+      furthest = at;
+      expected = new Set();
+    }
+    if (at === furthest) expected.add(name);
+  };
+  const walk = (node: Node, at: number, captured: readonly Captured[]): void => {
+    const begin = skipBlanks(line, at);
+    if (begin === line.length) for (const form of node.ends) matches.push({ form, captured });
+    else if (node.ends.length > 0) fail(begin, 'the end of the line');
+    for (const { piece, node: next } of node.edges.values()) {
+      piece.pattern.lastIndex = at;
+      const found = piece.pattern.exec(line);
+      if (found === null) fail(begin, piece.name);
+      else if (piece.operand === undefined) walk(next, piece.pattern.lastIndex, captured);
+      else {
+        const text = found[1] as string;
+        const here: Captured = { operand: piece.operand, text, at: begin };
+        const end = piece.pattern.lastIndex;
+        const before = captured.find(({ operand }) => operand === piece.operand);
+        if (before !== undefined && before.text !== text)
+          fail(begin, `${line[begin]}${before.text}, the same register again`);
+        else walk(next, end, before ? captured : [...captured, here]);
+      }
+    }
+  };
+  walk(grammar(), start, []);
+  return { matches, furthest, expected };
+}
+
+function skipBlanks(line: string, at: number): number {
+  let begin = at;
+  while (begin < line.length && /\s/.test(line[begin] as string)) begin++;
+  return begin;
+}
+
+/** So many alternatives tell no one anything. */
+const MOST_EXPECTED = 12;
+
+function describeExpected(line: string, at: number, start: number, expected: ReadonlySet<string>): string {
+  const found =
+    at >= line.length ? 'the line ends' : `found '${/^(?:\w+|.)/.exec(line.slice(at))?.[0] ?? ''}'`;
+  const names = [...expected];
+  const wanted =
+    at === skipBlanks(line, start) || names.length > MOST_EXPECTED
+      ? 'an instruction'
+      : names.length === 1
+        ? names[0]
+        : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
+  return `expected ${wanted}, ${found}`;
+}
+
+function build({ form, captured }: Match, maps: (name: string) => MapSpec | undefined): Instruction {
+  const operands: Partial<Record<FieldName, Operand>> = {};
+  let map: MapSpec | undefined;
+  for (const each of captured) {
+    const values = each.operand === 'map' ? readMap(each, maps) : readOperand(form, each, operands);
+    if ('map' in values) map = values.map;
+    else Object.assign(operands, values);
+    checkOperands(form, values, each);
+  }
+  const reference: Reference | undefined =
+    map === undefined
+      ? undefined
+      : form.high === 0
+        ? { kind: 'map', map }
+        : { kind: 'mapValue', map, offset: operands.high as number };
+  if (map) operands.imm = 0;
+  try {
+    return make(form, operands, reference);
+  } catch (error) {
+    throw new Misread((error as Error).message, captured[0]?.at ?? 0);
+  }
+}
+
+type Values = Partial<Record<FieldName, Operand>> | { readonly map: MapSpec };
+
+function readMap({ text, at }: Captured, maps: (name: string) => MapSpec | undefined): Values {
+  if (text.startsWith('id:')) return { imm: Number(text.slice(3)) };
+  const map = maps(text);
+  if (map === undefined)
+    throw new Misread(`there is no map '${text}': say 'map ${text}: hash, key 4 bytes, ...' before it`, at);
+  return { map };
+}
+
+function readOperand(
+  form: Form,
+  { operand, text, at }: Captured,
+  before: Partial<Record<FieldName, Operand>>,
+): Values {
+  switch (operand) {
+    case 'dst':
+    case 'src':
+      return { [operand]: { register: Number(text) } };
+    case 'off':
+    case 'module':
+      return { off: Number(text.replace(/\s/g, '')) };
+    case 'uimm':
+      // As the kernel prints it: the 32 bits without their sign.
+      return { imm: /0x/.test(text) ? wrap(numberOf(text, at)) : numberOf(text, at) };
+    case 'imm64': {
+      const bits = BigInt(text);
+      if (bits >= 2n ** 64n) throw new Misread(`${text} does not fit in 64 bits`, at);
+      return { imm: Number(BigInt.asIntN(32, bits)), high: Number(BigInt.asIntN(32, bits >> 32n)) };
+    }
+    case 'imm.hi':
+      return { imm: ((spaceOf(text, at) << 16) | (before.imm === undefined ? 0 : Number(before.imm))) >>> 0 };
+    case 'imm.lo':
+      return { imm: (Number(before.imm) | spaceOf(text, at)) >>> 0 };
+    case 'target':
+    case 'distance':
+      return { [distanceField(form) as FieldName]: targetOf(text) };
+    case 'helper':
+      return { imm: helperOf(text, at) };
+    default:
+      return { [operand]: numberOf(text, at) };
+  }
+}
+
+function numberOf(text: string, at: number): number {
+  const negative = text.startsWith('-');
+  const number = Number(text.replace(/^[-+]/, ''));
+  if (!Number.isSafeInteger(number)) throw new Misread(`${text} does not fit in 32 bits`, at);
+  return negative ? -number : number;
+}
+
+/** A hexadecimal number of 32 bits is those bits, whatever sign they have. */
+function wrap(number: number): number {
+  return number > 0x7fff_ffff && number <= 0xffff_ffff ? number | 0 : number;
+}
+
+function spaceOf(text: string, at: number): number {
+  const space = Number(text);
+  if (space > 0xffff) throw new Misread(`address space ${text} is not between 0 and 65535`, at);
+  return space;
+}
+
+function targetOf(text: string): string | number {
+  return /^(?:pc)?[-+]\d/.test(text) ? Number(text.replace('pc', '')) : text;
+}
+
+function helperOf(text: string, at: number): number {
+  const [name = '', number] = text.split('#');
+  const id = name === 'unknown' ? undefined : helperId(name.replace(/^bpf_/, ''));
+  if (number === undefined && id === undefined) {
+    const near = nearest(name.replace(/^bpf_/, ''), helperNames()).map((other) => `bpf_${other}`);
+    throw new Misread(`no helper ${name}${near.length > 0 ? `; nearest: ${near.join(', ')}` : ''}`, at);
+  }
+  const given = number === undefined ? id : Number(number);
+  const known = helperName(Number(given));
+  if (number !== undefined && name !== (known === undefined ? 'unknown' : `bpf_${known}`))
+    throw new Misread(
+      `helper ${number} is ${known === undefined ? 'not known' : `bpf_${known}`}, not ${name}`,
+      at,
+    );
+  return given as number;
+}
+
+/** Refuses numbers that don't fit at the place where they stand. */
+function checkOperands(form: Form, values: Values, { at }: Captured): void {
+  for (const [field, value] of Object.entries(values)) {
+    const kind = form[field as FieldName];
+    if (typeof value !== 'number' || typeof kind !== 'string' || kind === 'register' || kind === 'base')
+      continue;
+    try {
+      checkNumber(form.name, kind as Exclude<Kind, 'register' | 'base'>, value);
+    } catch (error) {
+      throw new Misread((error as Error).message, at);
+    }
+  }
+}

@@ -1,0 +1,213 @@
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import {
+  callSubprogram,
+  exit,
+  gotol,
+  jeq,
+  label,
+  lddw,
+  loadMap,
+  loadMapValue,
+  mov,
+} from '../../src/asm/constructors.ts';
+import { disassemble, textOf } from '../../src/asm/disassemble.ts';
+import type { Instruction, Item } from '../../src/asm/instruction.ts';
+import { FORMS } from '../../src/asm/isa.ts';
+import { layoutOf } from '../../src/asm/layout.ts';
+import { MapType } from '../../src/asm/map.ts';
+import { locate } from '../../src/asm/position.ts';
+import { r0, r1 } from '../../src/asm/registers.ts';
+import { piecesOf } from '../../src/asm/text/grammar.ts';
+import { parseProgram, TextError } from '../../src/asm/text/parse.ts';
+import { suite } from '../harness.ts';
+import { anyInstruction } from './arbitrary.ts';
+import { construct, MAP, PSEUDO, SAMPLES } from './fixtures/instructions.ts';
+
+const test = suite('asm/parse', { seconds: 60 });
+
+function parse(text: string): Item[] {
+  return parseProgram(text, 'text', [MAP]).items;
+}
+
+test('every sample is read from its own text, with the opcode and without', () => {
+  for (const { call } of [...SAMPLES, ...PSEUDO]) {
+    const instruction = construct(call);
+    assert.equal(parse(disassemble(instruction)), [instruction], disassemble(instruction));
+    assert.equal(parse(textOf(instruction)), [instruction], textOf(instruction));
+  }
+});
+
+test("every sample is read from the kernel's text", () => {
+  for (const { call, kernel } of SAMPLES)
+    if (kernel !== undefined) assert.equal(parse(kernel), [construct(call)], kernel);
+});
+
+test('what the kernel puts into loaded programs itself is read too', () => {
+  for (const form of FORMS.filter(({ onlyIn }) => onlyIn === 'dumps')) {
+    const number = (field: number | string): number => (typeof field === 'number' ? field : 7);
+    const { opcode, dst, src, off, imm } = form;
+    const made = { opcode, dst: number(dst), src: number(src), off: number(off), imm: number(imm) };
+    assert.equal(parse(disassemble(made)), [made]);
+  }
+});
+
+test('what is printed is read as the same', () => {
+  fc.assert(
+    fc.property(fc.array(anyInstruction, { maxLength: 10 }), (instructions) => {
+      assert.equal(parse(instructions.map(disassemble).join('\n')), instructions);
+      assert.equal(parse(instructions.map(textOf).join('\n')), instructions);
+    }),
+    { numRuns: 2000 },
+  );
+});
+
+test('no text crashes the parser or keeps it: it is read, or refused with a place in it', () => {
+  const words = FORMS.flatMap(({ text }) => piecesOf(text).map(({ name }) => name.replaceAll("'", '')));
+  const line = fc
+    .array(
+      fc.oneof(
+        fc.constantFrom(...words, 'r1', 'w2', '7', '-8', '0xff', 'pc+1', '(07)', '12:', '<', ';'),
+        fc.string(),
+      ),
+      {
+        maxLength: 12,
+      },
+    )
+    .map((parts) => parts.join(' '));
+  const changed = fc
+    .tuple(anyInstruction, fc.nat(), fc.string({ maxLength: 3 }))
+    .map(([instruction, at, text]) => {
+      const whole = disassemble(instruction);
+      return whole.slice(0, at % whole.length) + text + whole.slice((at % whole.length) + 1);
+    });
+  fc.assert(
+    fc.property(fc.array(fc.oneof(line, changed), { maxLength: 4 }), (lines) => {
+      const text = lines.join('\n');
+      try {
+        parse(text);
+      } catch (error) {
+        assert.instance(error, TextError);
+        const { line, column } = error as TextError;
+        const shown = text.split(/\r?\n/)[line - 1];
+        assert.ok(shown !== undefined && column >= 1 && column <= shown.length + 1, `${line}:${column}`);
+      }
+    }),
+    { numRuns: 5000 },
+  );
+});
+
+test('labels, blank lines and comments of three kinds', () => {
+  const text = `
+# a program
+start:            ; the beginning
+  r0 = 0          // nothing
+  if r0 == 0x0 goto out ; leave
+  gotol start
+
+out:
+  exit`;
+  const jump = jeq(r0, 0, 'out');
+  assert.equal(parse(text), [label('start'), mov(r0, 0), jump, gotol('start'), label('out'), exit()]);
+});
+
+test('a dump is read: slots, bytes, headings, source lines, and labels for people', () => {
+  const text = `int count(void * ctx):
+; int count(void *ctx) [file:count.c line_num:3 line_col:0]
+   0: (18) r1 = map[attempts]
+   2: 07 01 00 00 05 00 00 00  (07) r1 += 5
+    3: 15 00 01 00 00 00 00 00  (15) if r0 == 0x0 goto pc+1 <out>
+    4: 18 00 00 00 05 00 00 00  (18) r0 = 0x5
+    5: 00 00 00 00 00 00 00 00
+   6: (95) exit`;
+  assert.equal(
+    parse(text).map((item) => disassemble(item as Instruction)),
+    ['(18) r1 = map[attempts]', '(07) r1 += 5', '(15) if r0 == 0x0 goto pc+1', '(18) r0 = 0x5', '(95) exit'],
+  );
+});
+
+test('a hexadecimal constant is an lddw, as the kernel prints one, unless the opcode says otherwise', () => {
+  assert.equal(parse('r1 = 0x10'), [lddw(r1, 16)]);
+  assert.equal(parse('(b7) r1 = 0x10'), [mov(r1, 16)]);
+  assert.equal(parse('r1 = 16'), [mov(r1, 16)]);
+});
+
+test('offsets and distances are read with blanks, hexadecimal, and without pc', () => {
+  assert.equal(parse('r1 = *( u64 * ) (r1 + 8)'), parse('r1 = *(u64 *)(r1 +8)'));
+  assert.equal(parse('goto +3'), parse('goto pc+3'));
+  assert.equal(parse('r1 += 0x10'), parse('r1 += 16'));
+  assert.equal(parse('if r1 == 0xffffffff goto +1'), parse('if r1 == -1 goto +1'));
+});
+
+test('helpers are read by name, and numbers are checked', () => {
+  const [byName] = parse('call bpf_map_lookup_elem');
+  assert.equal(byName, construct('call 1'));
+  assert.equal(parse('call unknown#4000'), [construct('call 4000')]);
+  assert.equal(parse('call count'), [callSubprogram('count')]);
+});
+
+test('maps are declared as the listing shows them', () => {
+  const { items, maps } = parseProgram(
+    'map attempts: hash, key 8 bytes, value 16 bytes, 1024 entries\nmap events: perfEventArray, key 4 bytes, value 4 bytes, one ring a CPU\n' +
+      'r1 = map[attempts]\nr1 = map[events][0]+8',
+  );
+  assert.equal(
+    maps.map(({ name, type, key, value, maxEntries }) => [
+      name,
+      type,
+      layoutOf(key).size,
+      layoutOf(value).size,
+      maxEntries,
+    ]),
+    [
+      ['attempts', MapType.hash, 8, 16, 1024],
+      ['events', MapType.perfEventArray, 4, 4, 0],
+    ],
+  );
+  assert.equal(items, [loadMap(r1, maps[0] as never), loadMapValue(r1, maps[1] as never, 8)]);
+});
+
+test('an instruction of a file knows its line, so that errors of assembling have it', () => {
+  const { items } = parseProgram('r0 = 0\n  goto nowhere\nexit', '/tmp/a.bpf');
+  assert.equal(locate((items[1] as Instruction).position), { file: '/tmp/a.bpf', line: 2, column: 3 });
+  assert.throws(() => assemble(items), /^slot 1: label 'nowhere' is nowhere defined \(\/tmp\/a\.bpf:2\)$/);
+});
+
+const REFUSED: readonly [text: string, message: string][] = [
+  ['r0 = 0\nr1 ~ 5', 'text:2:4: expected'],
+  ['r11 = 5', "text:1:1: expected an instruction, found 'r11'"],
+  ['exit now', "text:1:6: expected the end of the line, found 'now'"],
+  ['goto', "text:1:5: expected a label or 'pc+N', the line ends"],
+  ['r1 = bswap24 r1', 'text:1:6: expected'],
+  ['r1 = be16 r2', "text:1:11: expected r1, the same register again, found 'r2'"],
+  ['r1 += 2147483648', 'text:1:7: add: immediate 2147483648 does not fit in 32 signed bits'],
+  ['r1 = *(u64 *)(r1 +40000)', 'text:1:18: ldx: offset 40000 does not fit in 16 signed bits'],
+  ['  r1 <<= 64', 'text:1:10: lsh: shift 64 is not between 0 and 63'],
+  ['r10 += 1', "text:1:1: add: destination r10 is the frame pointer and can't be written"],
+  ['goto pc+40000', 'text:1:6: ja: distance 40000 does not fit in 16 signed bits'],
+  ['r1 = 0x10000000000000000', 'text:1:6: 0x10000000000000000 does not fit in 64 bits'],
+  ['r1 = 99999999999999999999', 'text:1:6: 99999999999999999999 does not fit in 32 bits'],
+  ['(07) r1 = 5', 'text:1:6: the opcode (07) is not that of this text'],
+  ['call bpf_map_lookup', 'text:1:6: no helper bpf_map_lookup; nearest: bpf_map_lookup_elem'],
+  ['call bpf_map_lookup_elem#2', 'text:1:6: helper 2 is bpf_map_update_elem, not bpf_map_lookup_elem'],
+  ['r1 = map[nothing]', "text:1:10: there is no map 'nothing'"],
+  ['a:\nexit\na:', "text:3:1: label 'a' is there already, at line 1"],
+  ['map a: hash, key 8', "text:1:1: expected 'map NAME: KIND, key N bytes, value N bytes, N entries'"],
+  ['map a: hsh, key 8 bytes, value 8 bytes, 1 entry', "text:1:8: no kind of map is called 'hsh': hash"],
+  ['map attempts: hash, key 8 bytes, value 8 bytes, 1 entry', "text:1:5: map 'attempts' is there already"],
+];
+
+for (const [text, message] of REFUSED)
+  test(`refused: ${text.replaceAll('\n', ' / ')}: ${message}`, () => {
+    assert.throws(
+      () => parse(text),
+      (error: unknown) => {
+        assert.instance(error, TextError);
+        assert.ok((error as Error).message.startsWith(message), (error as Error).message);
+        return true;
+      },
+    );
+  });
+
+test.run();
