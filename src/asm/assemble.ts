@@ -34,13 +34,33 @@ export interface Assembled {
 /** A list that makes no program. */
 export class AssembleError extends Error {
   override readonly name = 'AssembleError';
+  /** What is wrong, without the place. */
+  readonly reason: string;
   /** The instruction that is wrong; undefined where the list as a whole is. */
   readonly slot: number | undefined;
   /** The author's line, where it is known. */
   readonly position: Position | undefined;
 
-  constructor(message: string, slot?: number, position?: Position) {
-    super(at(message, slot, position));
+  constructor(reason: string, slot?: number, position?: Position) {
+    super(at(reason, slot, position));
+    this.reason = reason;
+    this.slot = slot;
+    this.position = position;
+  }
+}
+
+/** A label that is too far for its jump. */
+export class ReachError extends RangeError {
+  override readonly name = 'ReachError';
+  /** What is wrong, without the place. */
+  readonly reason: string;
+  readonly slot: number;
+  /** The author's line, where it is known. */
+  readonly position: Position | undefined;
+
+  constructor(reason: string, slot: number, position?: Position) {
+    super(at(reason, slot, position));
+    this.reason = reason;
     this.slot = slot;
     this.position = position;
   }
@@ -52,7 +72,7 @@ const MOST_SLOTS = 1_000_000;
 /**
  * Assembles a program. A jump counts slots from the following instruction, an lddw being two.
  *
- * Throws a RangeError where a label is too far for its jump, or a number doesn't fit its field; an AssembleError for a label
+ * Throws a ReachError where a label is too far for its jump, a RangeError where a number doesn't fit its field; an AssembleError for a label
  * that is unknown or there twice, a jump out of the program, into the middle of an lddw or into another subprogram, an instruction that
  * nothing reaches, an end that runs on. Messages have the author's line where the instruction has a position.
  */
@@ -162,7 +182,7 @@ function checkReach(
   const advice =
     form.name === 'ja' ? '; gotol reaches further (Linux 6.6)' : '; jump round a ja or gotol instead';
   const message = `${form.name}: label '${label}' is ${distance} slots away, which does not fit in ${room}${advice}`;
-  throw new RangeError(at(message, slot, instruction.position));
+  throw new ReachError(message, slot, instruction.position);
 }
 
 function unknownLabel(

@@ -54,6 +54,11 @@ export class Btf {
     return this.#reader.type(id);
   }
 
+  /** The string that starts `offset` bytes into the string section, as line records name it. Throws BtfError. */
+  string(offset: number): string {
+    return this.#reader.string(offset);
+  }
+
   /**
    * Where a member lies, counted from the start of the struct (or union, or typedef of one): `member('sock',
    * '__sk_common.skc_daddr')`. A path goes through structs and unions, anonymous ones unnamed as in C, and

@@ -23,17 +23,24 @@ export class DecodeError extends Error {
  * a second slot that is missing or isn't empty. Limits on operands (the width of a shift, say) are not looked at.
  */
 export function decode(bytes: Uint8Array): Instruction[] {
+  return readSlots(bytes).map(({ slot, instruction }) => {
+    if (formOf(instruction) === undefined) throw unknown(bytes, slot * SLOT, instruction);
+    return instruction;
+  });
+}
+
+/** The numbers of each instruction and the slot where it begins, whatever they mean. Throws DecodeError for a slot that is missing. */
+export function readSlots(bytes: Uint8Array): { readonly slot: number; readonly instruction: Instruction }[] {
   if (bytes.length % SLOT !== 0)
     throw new DecodeError(`${bytes.length} bytes are not a whole number of ${SLOT}-byte slots`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const instructions: Instruction[] = [];
+  const slots: { slot: number; instruction: Instruction }[] = [];
   for (let at = 0; at < bytes.length; ) {
     const instruction = read(view, at);
-    if (formOf(instruction) === undefined) throw unknown(bytes, at, instruction);
-    instructions.push(instruction);
+    slots.push({ slot: at / SLOT, instruction });
     at += instruction.high === undefined ? SLOT : 2 * SLOT;
   }
-  return instructions;
+  return slots;
 }
 
 function read(view: DataView, at: number): Instruction {

@@ -14,9 +14,14 @@ export const Command = {
   mapDeleteElem: 3,
   mapGetNextKey: 4,
   progLoad: 5,
+  objGet: 7,
   progTestRun: 10,
+  progGetNextId: 11,
+  progGetFdById: 13,
+  mapGetFdById: 14,
   objGetInfoByFd: 15,
   rawTracepointOpen: 17,
+  btfGetFdById: 19,
   enableStats: 32,
 } as const;
 

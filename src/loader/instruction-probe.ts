@@ -20,8 +20,7 @@ import type { Kernel } from './kernel.ts';
 import { withMemlock } from './permission.ts';
 
 /** What the verifier says of an instruction that it doesn't know, or of a field that meant nothing to it yet. */
-const UNKNOWN =
-  /unknown (opcode|insn)|uses reserved fields|invalid atomic op|invalid BPF_(LD_IMM|ATOMIC)|unrecognized bpf_ld_imm64|R1[1-5] is invalid|unsupported|invalid BPF_/i;
+const UNKNOWN = /unknown opcode|reserved fields?|invalid atomic op|unrecognized bpf_ld_imm64|R11 is invalid/;
 
 /** The first release of the bpf system call, which has what came with it. */
 const FIRST = '3.18';
@@ -65,17 +64,21 @@ function ask(kernel: Kernel, form: Form): boolean {
 
 /** A program around one instruction of that form. */
 function probeOf(form: Form): Item[] {
-  const target = isCall(form) ? 'subprogram' : 'next';
+  return [mov(r6, r1), ...exercise(form, 'next', 'subprogram'), mov(r0, 0), exit(), ...subprogramOf(form)];
+}
+
+/** One instruction of that form, something in the registers that it may use, and the label `next`, which it may go to. */
+export function exercise(form: Form, next: string, subprogram: string): Item[] {
   return [
     st({ size: 8 }, r10, -8, 0),
-    mov(r6, r1),
     ...[r0, r1, r2, r3, r4, r5].map((register) => mov(register, 1)),
-    sample(form, target),
-    label('next'),
-    mov(r0, 0),
-    exit(),
-    ...(isCall(form) ? [label(target), mov(r0, 0), exit()] : []),
+    sample(form, isCall(form) ? subprogram : next),
+    label(next),
   ];
+}
+
+function subprogramOf(form: Form): Item[] {
+  return isCall(form) ? [label('subprogram'), mov(r0, 0), exit()] : [];
 }
 
 function isCall({ flow, name }: Form): boolean {

@@ -1,0 +1,48 @@
+/**
+ * The command `tsbpf`: programs from text and to text. Exit status 0, 1 where the kernel or the system refuses, 2 for a command line or a
+ * file that makes no sense.
+ */
+import { AssembleError } from '../asm/assemble.ts';
+import { BtfError } from '../asm/btf.ts';
+import { DecodeError } from '../asm/decode.ts';
+import { ElfError } from '../asm/elf.ts';
+import { TextError } from '../asm/text/parse.ts';
+import { KernelError } from '../loader/errors.ts';
+import { NoSuchProgram } from '../loader/loaded.ts';
+import { readArguments } from './tsbpf/arguments.ts';
+import { FileError } from './tsbpf/file.ts';
+import { version } from './version.ts';
+
+/** What a file of the user's may come to, and what the kernel may answer; anything else is a mistake of ours. */
+const SENSELESS = [TextError, AssembleError, RangeError, DecodeError, ElfError];
+const REFUSED = [KernelError, NoSuchProgram, BtfError, FileError];
+
+async function main(): Promise<number> {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? 0 : 1);
+  });
+  const request = readArguments(process.argv.slice(2), version());
+  if (request.action === 'say') {
+    (request.status === 0 ? process.stdout : process.stderr).write(request.text);
+    return request.status;
+  }
+  try {
+    // Loaded when it is asked for: who assembles needs no kernel, and who dumps no parser.
+    if (request.action === 'asm') (await import('./tsbpf/asm.ts')).asm(request);
+    else if (request.action === 'disasm') (await import('./tsbpf/disasm.ts')).disasm(request);
+    else (await import('./tsbpf/dump.ts')).dump(request);
+    return 0;
+  } catch (error) {
+    const expected = [...SENSELESS, ...REFUSED].some((kind) => error instanceof kind);
+    const text = expected
+      ? (error as Error).message
+      : `this should not happen: ${error instanceof Error ? error.stack : error}`;
+    process.stderr.write(`tsbpf: ${text}\n`);
+    return SENSELESS.some((kind) => error instanceof kind) ? 2 : 1;
+  }
+}
+
+// No await here: the bundle is CommonJS, which Node starts sooner.
+main().then((status) => {
+  process.exitCode = status;
+});

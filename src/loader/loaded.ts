@@ -1,0 +1,255 @@
+/**
+ * Programs that are loaded, whoever loaded them: their instructions as the verifier left them, the names of their maps, and the source
+ * lines of those that were loaded with any.
+ *
+ * Source: include/uapi/linux/bpf.h (`struct bpf_prog_info`, `bpf_map_info`, `bpf_btf_info`, `bpf_line_info`).
+ */
+import { Btf } from '../asm/btf.ts';
+import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Errno } from './errno.ts';
+import { KernelError } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import { refused } from './permission.ts';
+
+/** How a program is told from others. */
+export type Wanted =
+  | { readonly id: number }
+  | { readonly name: string }
+  /** Where it is pinned in a bpffs. */
+  | { readonly pin: string };
+
+/** There is no such program, or more than one. */
+export class NoSuchProgram extends Error {
+  override readonly name = 'NoSuchProgram';
+}
+
+/** A source line, and the slot of the first instruction that it made. */
+export interface SourceLine {
+  readonly slot: number;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly text: string;
+}
+
+/** What the kernel tells of a program. */
+export interface LoadedProgram {
+  readonly id: number;
+  /** At most 15 characters. */
+  readonly name: string;
+  /** As the verifier left them; no bytes where the kernel keeps them from this process. */
+  readonly bytes: Uint8Array;
+  /** Names of its maps by id. */
+  readonly maps: ReadonlyMap<number, string>;
+  /** Addresses of its functions where it is compiled; none where the kernel hides them. */
+  readonly functions: readonly bigint[];
+  /** The types it was loaded with. */
+  readonly btf?: Btf;
+  /** Where its functions begin, and their types in `btf`. */
+  readonly headings: readonly { readonly slot: number; readonly type: number }[];
+  readonly lines: readonly SourceLine[];
+}
+
+/** Offsets into `struct bpf_prog_info`, which has grown from 40 bytes to these. */
+const At = {
+  id: 4,
+  xlatedLength: 20,
+  xlated: 32,
+  mapCount: 52,
+  maps: 56,
+  name: 64,
+  functionCount: 104,
+  functions: 112,
+  btfId: 128,
+  headingSize: 132,
+  headings: 136,
+  headingCount: 144,
+  lineCount: 148,
+  lines: 152,
+  lineSize: 172,
+  size: 176,
+} as const;
+
+/**
+ * Reads about a loaded program.
+ * @throws {NoSuchProgram} @throws {NotPermittedError} @throws {KernelError}
+ */
+export function readLoaded(kernel: Kernel, wanted: Wanted): LoadedProgram {
+  const descriptor = open(kernel, wanted);
+  try {
+    return read(kernel, descriptor.fd);
+  } finally {
+    descriptor.close();
+  }
+}
+
+function open(kernel: Kernel, wanted: Wanted): Descriptor {
+  if ('id' in wanted) {
+    const fd = new Attr(kernel.syscalls, 12).u32(0, wanted.id).send(Command.progGetFdById);
+    if (fd === -Errno.ENOENT) throw new NoSuchProgram(`no program has the id ${wanted.id}`);
+    return opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${wanted.id}`);
+  }
+  if ('pin' in wanted) {
+    const path = Buffer.from(`${wanted.pin}\0`);
+    const bytes = memory(path.length);
+    bytes.set(path);
+    const fd = new Attr(kernel.syscalls, 16).pointer(0, bytes).send(Command.objGet);
+    if (fd === -Errno.ENOENT) throw new NoSuchProgram(`nothing is pinned at ${wanted.pin}`);
+    return opened(kernel, fd, 'BPF_OBJ_GET', `open what is pinned at ${wanted.pin}`);
+  }
+  return open(kernel, { id: idOf(kernel, wanted.name) });
+}
+
+function opened(kernel: Kernel, fd: number, command: string, tried: string): Descriptor {
+  if (fd < 0) throw refused(kernel, { syscall: `bpf(${command})`, errno: -fd, tried });
+  return new Descriptor(kernel.syscalls, fd);
+}
+
+/** The id of the program of that name, of which the kernel keeps 15 characters. */
+function idOf(kernel: Kernel, name: string): number {
+  const ids: number[] = [];
+  for (const id of programIds(kernel)) {
+    const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(Command.progGetFdById);
+    if (fd === -Errno.ENOENT) continue; // gone meanwhile
+    const descriptor = opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${id}`);
+    const found = nameIn(info(kernel, descriptor.fd, At.name + 16).bytes, At.name);
+    descriptor.close();
+    if (found === name || (name.length > 15 && found === name.slice(0, 15))) ids.push(id);
+  }
+  const [id, ...others] = ids;
+  if (id === undefined) throw new NoSuchProgram(`no program is called ${name}`);
+  if (others.length > 0)
+    throw new NoSuchProgram(`several programs are called ${name}: say which by its id, ${ids.join(' or ')}`);
+  return id;
+}
+
+/** The ids of all loaded programs, ascending. @throws {KernelError} */
+export function* programIds(kernel: Kernel): Generator<number, void, undefined> {
+  for (let id = 0; ; ) {
+    const attr = new Attr(kernel.syscalls, 12).u32(0, id);
+    const result = attr.send(Command.progGetNextId);
+    if (result === -Errno.ENOENT) return;
+    if (result < 0)
+      throw refused(kernel, {
+        syscall: 'bpf(BPF_PROG_GET_NEXT_ID)',
+        errno: -result,
+        tried: 'list the loaded programs',
+      });
+    id = attr.getU32(4);
+    yield id;
+  }
+}
+
+function read(kernel: Kernel, fd: number): LoadedProgram {
+  // Asked once for the sizes, and once more with room for what has them.
+  const { view: sizes } = info(kernel, fd, At.size);
+  const count = (at: number): number => sizes.getUint32(at, true);
+  const [headingSize, lineSize] = [count(At.headingSize), count(At.lineSize)];
+  const xlated = memory(count(At.xlatedLength));
+  const maps = memory(4 * count(At.mapCount));
+  const functions = memory(8 * count(At.functionCount));
+  const headings = memory(headingSize * count(At.headingCount));
+  const lines = memory(lineSize * count(At.lineCount));
+  const { bytes, view } = info(kernel, fd, At.size, (attr) => {
+    attr.u32(At.xlatedLength, xlated.length).pointer(At.xlated, xlated);
+    attr.u32(At.mapCount, maps.length / 4).pointer(At.maps, maps);
+    attr.u32(At.functionCount, functions.length / 8).pointer(At.functions, functions);
+    attr
+      .u32(At.headingSize, headingSize)
+      .pointer(At.headings, headings)
+      .u32(At.headingCount, count(At.headingCount));
+    attr.u32(At.lineSize, lineSize).pointer(At.lines, lines).u32(At.lineCount, count(At.lineCount));
+  });
+  const btf = readBtf(kernel, view.getUint32(At.btfId, true));
+  return {
+    id: view.getUint32(At.id, true),
+    name: nameIn(bytes, At.name),
+    // Where the kernel hides them, the pointer comes back as 0.
+    bytes: view.getBigUint64(At.xlated, true) === 0n ? new Uint8Array() : xlated,
+    maps: new Map([...new Uint32Array(maps.buffer)].map((id) => [id, mapName(kernel, id)])),
+    functions: [...new BigUint64Array(functions.buffer)].filter((address) => address !== 0n),
+    btf,
+    headings: records(headings, headingSize).map((record) => ({
+      slot: record.getUint32(0, true),
+      type: record.getUint32(4, true),
+    })),
+    lines: btf === undefined ? [] : records(lines, lineSize).map((record) => sourceLine(btf, record)),
+  };
+}
+
+/** `struct bpf_line_info`. */
+function sourceLine(btf: Btf, record: DataView): SourceLine {
+  const place = record.getUint32(12, true);
+  return {
+    slot: record.getUint32(0, true),
+    file: btf.string(record.getUint32(4, true)),
+    text: btf.string(record.getUint32(8, true)).trimStart(),
+    line: place >>> 10,
+    column: place & 0x3ff,
+  };
+}
+
+function records(bytes: Uint8Array, size: number): DataView[] {
+  if (size === 0) return [];
+  return Array.from(
+    { length: Math.floor(bytes.length / size) },
+    (_, index) => new DataView(bytes.buffer, index * size, size),
+  );
+}
+
+/** What BPF_OBJ_GET_INFO_BY_FD tells of a descriptor, as far as the kernel knows; `ask` fills in what it is to fill. */
+function info(
+  kernel: Kernel,
+  fd: number,
+  size: number,
+  ask: (attr: Attr) => void = () => {},
+): { readonly bytes: Uint8Array; readonly view: DataView } {
+  const asked = new Attr(kernel.syscalls, size);
+  ask(asked);
+  const attr = new Attr(kernel.syscalls, 16).u32(0, fd).u32(4, size).pointer(8, asked.bytes);
+  const result = asked.use(() => attr.send(Command.objGetInfoByFd));
+  if (result < 0)
+    throw refused(kernel, {
+      syscall: 'bpf(BPF_OBJ_GET_INFO_BY_FD)',
+      errno: -result,
+      tried: 'read what the kernel knows of it',
+    });
+  return { bytes: asked.bytes, view: new DataView(asked.bytes.buffer) };
+}
+
+function nameIn(bytes: Uint8Array, at: number): string {
+  return Buffer.from(bytes.subarray(at, at + 16))
+    .toString('latin1')
+    .split('\0', 1)[0] as string;
+}
+
+/** The name of a map, empty where it has none or is gone. */
+function mapName(kernel: Kernel, id: number): string {
+  const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(Command.mapGetFdById);
+  if (fd < 0) return '';
+  const descriptor = new Descriptor(kernel.syscalls, fd);
+  try {
+    return nameIn(info(kernel, descriptor.fd, 40).bytes, 24);
+  } finally {
+    descriptor.close();
+  }
+}
+
+function readBtf(kernel: Kernel, id: number): Btf | undefined {
+  if (id === 0) return undefined;
+  const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(Command.btfGetFdById);
+  if (fd < 0)
+    throw new KernelError({
+      syscall: 'bpf(BPF_BTF_GET_FD_BY_ID)',
+      errno: -fd,
+      tried: "open the program's types",
+    });
+  const descriptor = new Descriptor(kernel.syscalls, fd);
+  try {
+    const bytes = memory(info(kernel, descriptor.fd, 16).view.getUint32(8, true));
+    info(kernel, descriptor.fd, 16, (attr) => attr.pointer(0, bytes).u32(8, bytes.length));
+    return Btf.parse(bytes);
+  } finally {
+    descriptor.close();
+  }
+}

@@ -1,0 +1,182 @@
+/** The command tsbpf as a process: text to bytes and back, and what is said where that can't be. */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { OBJECT, OBJECT_TEXT } from '../asm/fixtures/object.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('cli/tsbpf', { seconds: 30 });
+
+const COMMAND = fileURLToPath(new URL('../../../dist/tsbpf.cjs', import.meta.url));
+
+const folder = mkdtempSync(join(tmpdir(), 'tsbpf-command-'));
+test.after(() => rmSync(folder, { recursive: true, force: true }));
+
+function file(name: string, content: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+function run(
+  args: readonly string[],
+  input: string | Uint8Array = '',
+): { status: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, ...args], {
+    input,
+    encoding: 'utf8',
+  });
+  return { status, stdout, stderr };
+}
+
+const TEXT = `; counts down
+  r0 = 3
+again:
+  r0 += -1
+  if r0 != 0x0 goto again
+  exit
+`;
+const HEX = 'b700000003000000\n07000000ffffffff\n5500feff00000000\n9500000000000000\n';
+const DUMP = '   0: (b7) r0 = 3\n   1: (07) r0 += -1\n   2: (55) if r0 != 0x0 goto pc-2\n   3: (95) exit\n';
+
+test('asm prints an instruction a line, disasm reads that', () => {
+  const made = run(['asm', file('down.bpf', TEXT)]);
+  assert.equal(made, { status: 0, stdout: HEX, stderr: '' });
+  assert.equal(run(['disasm', '-'], made.stdout), { status: 0, stdout: DUMP, stderr: '' });
+});
+
+test('asm -o writes the bytes, disasm reads those too', () => {
+  const output = join(folder, 'down.bin');
+  assert.equal(run(['asm', file('down.bpf', TEXT), '-o', output]), { status: 0, stdout: '', stderr: '' });
+  assert.is(readFileSync(output).toString('hex'), HEX.replaceAll('\n', ''));
+  assert.is(run(['disasm', output]).stdout, DUMP);
+  assert.is(run(['asm', '-f', 'raw', '-'], TEXT).stdout.length > 0, true);
+});
+
+test('what disasm prints asm reads', () => {
+  assert.is(run(['asm', '-'], run(['disasm', '-'], HEX).stdout).stdout, HEX);
+});
+
+test('hexadecimal may have blanks, commas and 0x', () => {
+  assert.is(run(['disasm', '-'], '0x95, 0x00, 0x00, 0x00,\n0x00 00 0000').stdout, '   0: (95) exit\n');
+});
+
+test('disasm -x has the bytes below each instruction', () => {
+  assert.is(
+    run(['disasm', '-x', '-'], '9500000000000000').stdout,
+    '   0: (95) exit\n       95 00 00 00 00 00 00 00\n',
+  );
+});
+
+test("an object file's sections, with functions and what is to be filled in", () => {
+  const path = file('count.o', OBJECT);
+  assert.equal(run(['disasm', path]), { status: 0, stdout: OBJECT_TEXT, stderr: '' });
+  assert.is(
+    run(['disasm', '-s', 'socket', path]).stdout,
+    '; section socket\ntwo:\n   0: (b4) w0 = 2\n   1: (95) exit\n',
+  );
+});
+
+test('maps that are named are told to be filled in', () => {
+  const text = 'map counts: hash, key 4 bytes, value 8 bytes, 16 entries\nr1 = map[counts]\nr0 = 0\nexit\n';
+  const { status, stdout, stderr } = run(['asm', '-'], text);
+  assert.is(status, 0);
+  assert.is(stdout.split('\n')[0], '18110000000000000000000000000000');
+  assert.is(
+    stderr,
+    'tsbpf: -: the descriptors of maps (counts) are left zero: whoever loads it fills them in\n',
+  );
+});
+
+const REFUSED: readonly [what: string, args: readonly string[], input: string, message: RegExp][] = [
+  [
+    'a misspelt instruction',
+    ['asm', '-'],
+    'r0 = 0\nexti\n',
+    /^tsbpf: \/dev\/stdin:2:1: expected an instruction, found 'exti'\n$/,
+  ],
+  [
+    'an operand that does not fit',
+    ['asm', '-'],
+    '  r0 <<= 64\n',
+    /^tsbpf: \/dev\/stdin:1:10: lsh: shift 64 is not between 0 and 63\n$/,
+  ],
+  [
+    'an unknown label',
+    ['asm', '-'],
+    'r0 = 0\n  goto out\nexit\n',
+    /^tsbpf: \/dev\/stdin:2:3: label 'out' is nowhere defined\n$/,
+  ],
+  [
+    'a label too far',
+    ['asm', '-'],
+    `goto out\n${'r0 = 0\n'.repeat(40_000)}out:\nexit\n`,
+    /^tsbpf: \/dev\/stdin:1:1: ja: label 'out' is 40000 slots away, which does not fit in 16 signed bits; gotol reaches further \(Linux 6\.6\)\n$/,
+  ],
+  [
+    'an end that runs on',
+    ['asm', '-'],
+    'r0 = 0\n',
+    /^tsbpf: \/dev\/stdin:1:1: mov is the last of the program, which runs on past its end\n$/,
+  ],
+  ['an empty program', ['asm', '-'], '', /^tsbpf: \/dev\/stdin: a program needs at least one instruction\n$/],
+  [
+    'bytes that are none',
+    ['disasm', '-'],
+    'ff00000000000000',
+    /^tsbpf: \/dev\/stdin: slot 0: unknown opcode ff in ff 00 00 00 00 00 00 00\n$/,
+  ],
+  [
+    'half an instruction',
+    ['disasm', '-'],
+    '95000000',
+    /^tsbpf: \/dev\/stdin: 4 bytes are not a whole number of 8-byte slots\n$/,
+  ],
+  [
+    'a section of what has none',
+    ['disasm', '-s', 'xdp', '-'],
+    HEX,
+    /^tsbpf: \/dev\/stdin: only an object file has sections\n$/,
+  ],
+  [
+    'an unknown command',
+    ['asmm'],
+    '',
+    /^tsbpf: error: unknown command 'asmm'\n(\(Did you mean asm\?\)\n)?Try 'tsbpf --help'\.\n$/,
+  ],
+  ['no file', ['asm'], '', /^tsbpf: error: missing required argument 'file'\nTry 'tsbpf --help'\.\n$/],
+  ['two files', ['asm', 'a', 'b'], '', /^tsbpf: error: too many arguments for 'asm'\./],
+  ['a bad id', ['dump', '0'], '', /An id is a number from 1 to 4294967295\./],
+];
+
+for (const [what, args, input, message] of REFUSED)
+  test(`${what} is refused in a line, with status 2`, () => {
+    const { status, stdout, stderr } = run(args, input);
+    assert.match(stderr, message);
+    assert.is(stdout, '');
+    assert.is(status, 2);
+  });
+
+test('a file that can not be read, or written, is status 1', () => {
+  const missing = run(['asm', '/nowhere/a.bpf']);
+  assert.is(missing.stderr, 'tsbpf: cannot read /nowhere/a.bpf: ENOENT (no such file or directory)\n');
+  assert.is(missing.status, 1);
+  const unwritten = run(['asm', '-', '-o', '/nowhere/a.bin'], TEXT);
+  assert.is(unwritten.stderr, 'tsbpf: cannot write /nowhere/a.bin: ENOENT (no such file or directory)\n');
+  assert.is(unwritten.status, 1);
+});
+
+test('help and version', () => {
+  const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+  assert.equal(run(['--version']), { status: 0, stdout: `${manifest.version}\n`, stderr: '' });
+  for (const command of ['asm', 'disasm', 'dump']) {
+    assert.match(run(['--help']).stdout, new RegExp(`^  ${command} `, 'm'));
+    assert.is(run([command, '--help']).status, 0);
+  }
+  assert.is(run([]).status, 2);
+});
+
+test.run();

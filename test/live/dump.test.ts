@@ -1,0 +1,266 @@
+/** `tsbpf dump` beside bpftool: the same program gives the same text, for every instruction that this kernel takes. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { call, callSubprogram, exit, label, lddw, loadMap, mov } from '../../src/asm/constructors.ts';
+import { disassemble } from '../../src/asm/disassemble.ts';
+import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
+import type { Item } from '../../src/asm/instruction.ts';
+import { FORMS, type Form, formOf } from '../../src/asm/isa.ts';
+import { u64 } from '../../src/asm/layout.ts';
+import { arrayMap } from '../../src/asm/map.ts';
+import { r0, r1, r6 } from '../../src/asm/registers.ts';
+import { Attr, Command, Descriptor, memory } from '../../src/loader/bpf.ts';
+import { exercise, knowsForm } from '../../src/loader/instruction-probe.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { programIds, readLoaded } from '../../src/loader/loaded.ts';
+import { BpfMap } from '../../src/loader/map.ts';
+import { BtfWriter } from '../asm/btf-writer.ts';
+import { construct, SAMPLES } from '../asm/fixtures/instructions.ts';
+import { kernelText } from '../asm/fixtures/kernel-text.ts';
+import { needsRoot, suite } from '../harness.ts';
+
+const test = suite('live/dump', { seconds: 120 });
+
+const COMMAND = fileURLToPath(new URL('../../../dist/tsbpf.cjs', import.meta.url));
+/** Another than the machine's: an old one doesn't know what is newer than itself. */
+const BPFTOOL = process.env.TSBPF_BPFTOOL || 'bpftool';
+
+const kernel = needsRoot ? undefined : new Kernel();
+const SOCKET_FILTER = 1;
+
+/** Loads a program, with the types and lines that `more` enters into the attribute. */
+function load(
+  items: readonly Item[],
+  more: (attr: Attr) => void = () => {},
+  name = 'tsbpf.dump',
+): Descriptor | undefined {
+  const { syscalls } = kernel as Kernel;
+  const assembled = assemble(items);
+  const bytes = memory(assembled.bytes.length);
+  bytes.set(assembled.bytes);
+  const view = new DataView(bytes.buffer);
+  for (const { slot, map } of assembled.references)
+    view.setInt32(slot * 8 + 4, maps.get(map)?.fd ?? -1, true);
+  const license = memory(4);
+  license.set(Buffer.from('GPL'));
+  const attr = new Attr(syscalls, 112)
+    .u32(0, SOCKET_FILTER)
+    .u32(4, bytes.length / 8)
+    .pointer(8, bytes)
+    .pointer(16, license)
+    .text(48, name);
+  more(attr);
+  const fd = attr.send(Command.progLoad);
+  return fd < 0 ? undefined : new Descriptor(syscalls, fd);
+}
+
+const counts = arrayMap('counts', { value: u64 });
+const maps = new Map<unknown, BpfMap>();
+test.before(() => {
+  if (kernel) maps.set(counts, BpfMap.create(kernel, counts) as unknown as BpfMap);
+});
+test.after(() => {
+  for (const map of maps.values()) map.close();
+});
+
+function idOf(program: Descriptor): number {
+  const info = memory(8);
+  new Attr((kernel as Kernel).syscalls, 16)
+    .u32(0, program.fd)
+    .u32(4, 8)
+    .pointer(8, info)
+    .send(Command.objGetInfoByFd);
+  return new DataView(info.buffer).getUint32(4, true);
+}
+
+function bpftool(...args: string[]): string {
+  return execFileSync(BPFTOOL, ['prog', 'dump', 'xlated', ...args], { encoding: 'utf8' });
+}
+
+function dump(...args: string[]): { stdout: string; stderr: string; status: number | null } {
+  return spawnSync(process.execPath, [COMMAND, 'dump', ...args], { encoding: 'utf8' });
+}
+
+function noBpftool(): string | false {
+  if (needsRoot) return needsRoot;
+  return spawnSync(BPFTOOL, ['version']).status === 0 ? false : 'there is no bpftool';
+}
+
+/** A bpftool prints the instructions of the kernel it came with: 7.1 with 6.2, and 7.6 those up to 6.15. */
+function bpftoolKnows({ since }: Form): boolean {
+  const version = /v7\.(\d+)/.exec(execFileSync(BPFTOOL, ['version'], { encoding: 'utf8' }))?.[1];
+  const [major = 0, minor = 0] = (since ?? '0.0').split('.').map(Number);
+  return Number(version) >= 6 || major < 6 || (major === 6 && minor < 2);
+}
+
+/** Without the maps' names, which bpftool doesn't show, and the blank before a slot of four digits, which old ones print. */
+function lines(text: string): string[] {
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.replace(/ <[^>]*>$/, '').trimStart());
+}
+
+/** All that a program can hold of these forms: each was tried alone before. */
+function showcase(forms: readonly Form[]): Item[] {
+  return [
+    mov(r6, r1),
+    ...forms.flatMap((form, index) => exercise(form, `next${index}`, 'subprogram')),
+    ...[loadMap(r1, counts), callSubprogram('subprogram'), call(getCurrentPidTgid), mov(r0, 0), exit()],
+    ...[label('subprogram'), mov(r0, 0), exit()],
+  ];
+}
+
+test.skipIf(noBpftool(), 'every instruction that this kernel takes prints as bpftool prints it', () => {
+  const taken = FORMS.filter((form) => knowsForm(kernel as Kernel, form) && bpftoolKnows(form)).filter(
+    (form) => {
+      if (form.flow === 'exit' || form.flow === 'call') return form.name === 'callSubprogram';
+      const program = load(showcase([form]));
+      program?.close();
+      return program !== undefined;
+    },
+  );
+  assert.ok(taken.length > 140, `only ${taken.length} forms are taken`);
+  const program = load(showcase(taken)) as Descriptor;
+  const id = String(idOf(program));
+  const { stdout, stderr } = dump(id);
+  const theirs = bpftool('id', id);
+  program.close();
+  assert.is(stderr, '');
+  assert.equal(lines(stdout), lines(theirs));
+  assert.match(stdout, /= map\[id:\d+\] <counts>\n/);
+  assert.match(stdout, /call pc\+\d+#bpf_prog_[0-9a-f]+/);
+});
+
+test.skipIf(needsRoot, "every sample prints as this kernel's verifier prints it", () => {
+  let compared = 0;
+  for (const { call: words } of SAMPLES) {
+    const instruction = construct(words);
+    const form = formOf(instruction) as Form;
+    const text = knowsForm(kernel as Kernel, form) ? kernelText(instruction) : undefined;
+    if (text === undefined) continue;
+    assert.is(disassemble(instruction), text, words);
+    compared++;
+  }
+  assert.ok(compared > 1000, `only ${compared} compared`);
+});
+
+/** Types with one function and two lines, entered as BPF_PROG_LOAD takes them (Linux 5.0). */
+function withLines(attr: Attr): Descriptor {
+  const { syscalls } = kernel as Kernel;
+  const types = new BtfWriter();
+  const int = types.int('int', 4, 1);
+  const context = types.pointer(
+    types.const(types.struct('__sk_buff', 4, [{ name: 'len', type: int, bits: 0 }])),
+  );
+  const id = types.func('tsbpf_with_lines', types.prototype(int, { skb: context }));
+  const line = (slot: number, text: string, number: number, column: number): number[] => [
+    slot,
+    types.string('dir/source.ts'),
+    types.string(text),
+    (number << 10) | column,
+  ];
+  const lines = Uint32Array.from([
+    ...line(0, '  const answer = 7;', 41, 3),
+    ...line(1, 'return answer;', 42, 5),
+  ]);
+  const blob = types.blob();
+  const bytes = memory(blob.length);
+  bytes.set(blob);
+  const btf = new Descriptor(
+    syscalls,
+    new Attr(syscalls, 32).pointer(0, bytes).u32(16, bytes.length).send(BTF_LOAD),
+  );
+  attr
+    .u32(72, btf.fd)
+    .u32(76, 8)
+    .pointer(80, new Uint8Array(Uint32Array.from([0, id]).buffer))
+    .u32(88, 1);
+  attr.u32(92, 16).pointer(96, new Uint8Array(lines.buffer)).u32(104, 2);
+  return btf;
+}
+const BTF_LOAD = 18;
+
+test.skipIf(noBpftool(), 'functions and source lines print as bpftool prints them', () => {
+  let btf: Descriptor | undefined;
+  const program = load([mov(r0, 7), exit()], (attr) => {
+    btf = withLines(attr);
+  }) as Descriptor;
+  btf?.close();
+  const id = String(idOf(program));
+  const { stdout } = dump(id);
+  const theirs = bpftool('id', id, 'linum');
+  program.close();
+  assert.equal(lines(stdout), lines(theirs));
+  assert.match(stdout, /^int tsbpf_with_lines\(/);
+  assert.match(stdout, /^; const answer = 7; \[file:dir\/source\.ts line_num:41 line_col:3\]$/m);
+});
+
+test.skipIf(needsRoot, 'a program is found by its name, unless several have it', () => {
+  const program = load([mov(r0, 0), exit()], undefined, 'tsbpf.alone') as Descriptor;
+  const found = dump('tsbpf.alone');
+  assert.is(found.stdout, '   0: (b7) r0 = 0\n   1: (95) exit\n');
+  assert.is(found.status, 0);
+  const twin = load([mov(r0, 0), exit()], undefined, 'tsbpf.alone') as Descriptor;
+  const twice = dump('tsbpf.alone');
+  assert.is(twice.status, 1);
+  assert.match(
+    twice.stderr,
+    /^tsbpf: several programs are called tsbpf\.alone: say which by its id, \d+ or \d+\n$/,
+  );
+  program.close();
+  twin.close();
+});
+
+test.skipIf(needsRoot, 'with the bytes, an lddw has both slots', () => {
+  const program = load([lddw(r0, 2n ** 32n), exit()]) as Descriptor;
+  const { stdout } = dump('-x', String(idOf(program)));
+  program.close();
+  assert.is(
+    stdout,
+    '   0: (18) r0 = 0x100000000\n       18 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00\n   2: (95) exit\n       95 00 00 00 00 00 00 00\n',
+  );
+});
+
+test.skipIf(needsRoot, 'what is not there is told in a line', () => {
+  for (const [program, message] of [
+    ['4294967295', 'no program has the id 4294967295'],
+    ['no_such_program', 'no program is called no_such_program'],
+    [
+      '/sys/fs/bpf/tsbpf/nothing',
+      /(nothing is pinned at|cannot open what is pinned at) \/sys\/fs\/bpf\/tsbpf\/nothing/,
+    ],
+  ] as const) {
+    const { status, stderr } = dump(program);
+    assert.is(status, 1);
+    assert.match(stderr, typeof message === 'string' ? new RegExp(`^tsbpf: ${message}\n$`) : message);
+  }
+});
+
+const noBpffs = needsRoot || (existsSync('/run/lab') ? false : 'this machine is not a guest of the lab');
+
+test.skipIf(noBpffs, 'a program is found where it is pinned', () => {
+  const program = load([mov(r0, 3), exit()]) as Descriptor;
+  const path = memory(64);
+  path.set(Buffer.from('/sys/fs/bpf/tsbpf_dump'));
+  const pinned = new Attr((kernel as Kernel).syscalls, 16).pointer(0, path).u32(8, program.fd).send(OBJ_PIN);
+  assert.is(pinned, 0);
+  program.close();
+  const { stdout } = dump('/sys/fs/bpf/tsbpf_dump');
+  rmSync('/sys/fs/bpf/tsbpf_dump');
+  assert.is(stdout, '   0: (b7) r0 = 3\n   1: (95) exit\n');
+});
+const OBJ_PIN = 6;
+
+test.skipIf(needsRoot, 'the list of programs has those that are loaded, and names their maps', () => {
+  const program = load([loadMap(r1, counts), mov(r0, 0), exit()]) as Descriptor;
+  const id = idOf(program);
+  assert.ok([...programIds(kernel as Kernel)].includes(id));
+  assert.equal([...readLoaded(kernel as Kernel, { id }).maps.values()], ['counts']);
+  program.close();
+});
+
+test.run();
