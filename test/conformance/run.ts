@@ -1,0 +1,28 @@
+/**
+ * The conformance suite on this kernel: `test/conformance/run [FOLDER]`, as root. A line a test, and a count at the end; exit
+ * status 1 where one failed.
+ */
+import { runTest, suiteFolder, testNames } from './suite-folder.ts';
+
+function main(): number {
+  const folder = process.argv[2] ?? suiteFolder();
+  if (folder === undefined) {
+    console.error('usage: test/conformance/run FOLDER');
+    return 2;
+  }
+  let passed = 0;
+  const names = testNames(folder);
+  for (const name of names) {
+    try {
+      runTest(folder, name);
+      console.log(`ok    ${name}`);
+      passed++;
+    } catch (error) {
+      console.log(`FAIL  ${name}: ${error instanceof Error ? error.message : error}`);
+    }
+  }
+  console.log(`${passed} passed, ${names.length - passed} failed`);
+  return passed === names.length && names.length > 0 ? 0 : 1;
+}
+
+process.exitCode = main();

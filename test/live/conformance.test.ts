@@ -1,0 +1,73 @@
+/** The RFC 9669 part of the conformance suite on this kernel; docs/dependencies.md says where it comes from. */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { encodeAll } from '../../src/asm/encode.ts';
+import { type Instruction, isLabel } from '../../src/asm/instruction.ts';
+import { UnsupportedInstructionError } from '../../src/loader/errors.ts';
+import { runTest, suiteFolder, testNames } from '../conformance/suite-folder.ts';
+import { readProgram } from '../conformance/ubpf.ts';
+import { needsRoot, suite } from '../harness.ts';
+
+const test = suite('live/conformance', { seconds: 120 });
+
+const folder = suiteFolder();
+const reason =
+  needsRoot ||
+  (folder === undefined &&
+    'there is no conformance suite beside the project (TSBPF_CONFORMANCE names its folder)');
+const PLUGIN = fileURLToPath(new URL('../../../test/conformance/plugin', import.meta.url));
+
+if (folder === undefined) test.skipIf(reason || 'there is no suite', 'the conformance suite', () => {});
+else
+  for (const name of testNames(folder))
+    test.skipIf(reason, name, () => {
+      try {
+        runTest(folder, name);
+      } catch (error) {
+        // An old kernel lacks instructions, and says which; all else has to work on every kernel.
+        if (!(error instanceof UnsupportedInstructionError)) throw error;
+        console.log(`  ${name}: ${error.message}`);
+      }
+    });
+
+function plugin(
+  program: string,
+  ...args: string[]
+): { status: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(PLUGIN, args, { input: program, encoding: 'utf8' });
+  return { status, stdout, stderr };
+}
+
+function hexOf(text: string): string {
+  const instructions = readProgram(text).filter((item): item is Instruction => !isLabel(item));
+  return Buffer.from(encodeAll(instructions)).toString('hex');
+}
+
+test.skipIf(needsRoot, 'the plugin prints all 64 bits of r0', () => {
+  const program = hexOf('mov %r0, -1\nexit');
+  assert.equal(plugin(program), { status: 0, stdout: 'ffffffffffffffff\n', stderr: '' });
+});
+
+test.skipIf(needsRoot, 'the plugin gives the program its memory and the length of it', () => {
+  const program = hexOf('ldxw %r0, [%r1+4]\nlsh %r0, 8\nadd %r0, %r2\nexit');
+  assert.is(plugin(program, '00 00 00 00 78 56 34 12').stdout, '1234567808\n');
+  assert.is(plugin(program, '0000000078563412', '--debug').stdout, '1234567808\n');
+});
+
+test.skipIf(needsRoot, 'the plugin tells what it is refused for', () => {
+  for (const [program, message] of [
+    ['', /^there is no program on the standard input\n$/],
+    ['ff00000000000000', /^slot 0: unknown opcode ff/],
+    ['9500', /^2 bytes are not a whole number/],
+    [hexOf('ldxw %r0, [%r1+4]\nexit'), /the verifier refused it: /],
+    ['no', /is not made of hexadecimal bytes/],
+  ] as const) {
+    const { status, stdout, stderr } = plugin(program);
+    assert.is(status, 1);
+    assert.is(stdout, '');
+    assert.match(stderr, message);
+  }
+});
+
+test.run();
