@@ -25,17 +25,19 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * The medians of several measures that take turns, so that whatever else the machine does meets all of them alike: A B A B.
+ * The medians (or what else `choose` takes) of several measures that take turns, so that whatever else the machine does meets all of them
+ * alike: A B A B.
  */
 export async function takeTurns<K extends string>(
   rounds: number,
   measures: Readonly<Record<K, () => Promise<number>>>,
+  choose: (values: readonly number[]) => number = median,
 ): Promise<Record<K, number>> {
   const names = Object.keys(measures) as K[];
   const values = new Map<K, number[]>(names.map((name) => [name, []]));
   for (let round = 0; round < rounds; round++)
     for (const name of names) values.get(name)?.push(await measures[name]());
-  return Object.fromEntries(names.map((name) => [name, median(values.get(name) ?? [])])) as Record<K, number>;
+  return Object.fromEntries(names.map((name) => [name, choose(values.get(name) ?? [])])) as Record<K, number>;
 }
 
 /** Milliseconds as text. */

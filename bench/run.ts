@@ -5,6 +5,7 @@
  *
  * Figures of time are medians, taken in turns with what they stand beside. The exit status is 1 where a bar isn't met.
  */
+import { assembly } from './assembly.ts';
 import { connects } from './connects.ts';
 import { delay } from './delay.ts';
 import { importing } from './import.ts';
@@ -21,6 +22,7 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   rest: atRest,
   delay,
   programs,
+  assembly,
   connects,
   rings,
   load,

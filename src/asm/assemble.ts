@@ -81,30 +81,41 @@ export function assemble(items: readonly Item[]): Assembled {
   if (laid.length === 0) throw new AssembleError('a program needs at least one instruction');
   if (slots > MOST_SLOTS)
     throw new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`);
-  const linked = laid.map((each) => link(each, labels, slots));
-  checkShape(
-    linked.map(({ step }) => step),
-    slots,
-    (message, step) => {
-      throw new AssembleError(message, step.slot, step.instruction.position);
-    },
-  );
-  const instructions = linked.map(({ placed }) => placed);
+  const instructions: Placed[] = [];
+  const steps: Step[] = [];
+  for (const each of laid) {
+    const { placed, step } = link(each, labels, slots);
+    instructions.push(placed);
+    steps.push(step);
+  }
+  checkShape(steps, slots, (message, step) => {
+    throw new AssembleError(message, step.slot, step.instruction.position);
+  });
   return {
     bytes: encodeAll(instructions.map(({ instruction }) => instruction)),
     instructions,
-    references: instructions.flatMap(({ slot, instruction: { reference } }) =>
-      reference === undefined || reference.kind === 'label' ? [] : [{ slot, map: reference.map }],
-    ),
+    references: referencesOf(instructions),
   };
 }
+
+function referencesOf(instructions: readonly Placed[]): { slot: number; map: MapSpec }[] {
+  const references: { slot: number; map: MapSpec }[] = [];
+  for (const { slot, instruction } of instructions) {
+    const { reference } = instruction;
+    if (reference !== undefined && reference.kind !== 'label') references.push({ slot, map: reference.map });
+  }
+  return references;
+}
+
+/** What most instructions have. */
+const NO_LABELS: readonly string[] = [];
 
 /** Gives every instruction its slot and every label its place. */
 function layOut(items: readonly Item[]): { laid: Placed[]; labels: Map<string, number>; slots: number } {
   const labels = new Map<string, number>();
   const laid: Placed[] = [];
   let slot = 0;
-  let here: string[] = [];
+  let here = NO_LABELS;
   for (const item of items) {
     if (isLabel(item)) {
       if (labels.has(item.label))
@@ -112,11 +123,11 @@ function layOut(items: readonly Item[]): { laid: Placed[]; labels: Map<string, n
           `label '${item.label}' is defined twice, at slots ${labels.get(item.label)} and ${slot}`,
         );
       labels.set(item.label, slot);
-      here.push(item.label);
+      here = [...here, item.label];
     } else {
       laid.push({ slot, instruction: item, labels: here });
       slot += slotsOf(item);
-      here = [];
+      here = NO_LABELS;
     }
   }
   return { laid, labels, slots: slot };

@@ -128,9 +128,10 @@ function atomic(words: readonly string[]): Instruction {
   return maker({ size: half ? 4 : 8 }, ...place(to), register(src));
 }
 
-/** `call 5`, `call helper 5`, `call local label`, `call runtime 5` */
+/** `call 5`, `call helper 5`, `call local label`, `call runtime 5`, `call %r2` */
 function call(words: readonly string[]): Instruction {
   const [mode = '', to = ''] = words.length === 1 ? ['helper', ...words] : words;
+  if (to.startsWith('%')) return make.callx(register(to));
   if (mode === 'local') return make.callSubprogram(target(to));
   if (mode === 'helper') return make.call(number(to));
   if (mode === 'runtime') return make.callKernelFunction(number(to));

@@ -268,4 +268,7 @@ async function stageProject(stage: string): Promise<void> {
   const names = (await readdir(PROJECT)).filter((name) => !NOT_IN_GUEST.has(name) && !name.endsWith('.tgz'));
   for (const name of names) await cp(join(PROJECT, name), join(stage, name), { recursive: true });
   await symlink(PACKAGES, join(stage, 'node_modules'));
+  const conformance = process.env.TSBPF_CONFORMANCE || join(PROJECT, '../shared/conformance');
+  if (await exists(conformance))
+    await cp(conformance, join(stage, 'conformance'), { recursive: true, dereference: true });
 }
