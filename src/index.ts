@@ -56,10 +56,12 @@ export {
   type Reference,
   type Register,
 } from './asm/instruction.ts';
-export { type Assembled, AssembleError, assemble, type Placed } from './asm/assemble.ts';
+export { type Assembled, AssembleError, assemble, type Placed, ReachError } from './asm/assemble.ts';
 export { encode as encodeInstruction } from './asm/encode.ts';
 export { DecodeError, decode } from './asm/decode.ts';
-export { disassemble } from './asm/disassemble.ts';
+export { disassemble, textOf } from './asm/disassemble.ts';
+export { type Parsed, parseProgram, TextError } from './asm/text/parse.ts';
+export { ElfError, type ObjectInstruction, type ProgramSection, programSections } from './asm/elf.ts';
 export { type LineTable, type Location, locate, type Position } from './asm/position.ts';
 
 // The kernel's types.
@@ -78,6 +80,14 @@ export { Kernel } from './loader/kernel.ts';
 export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loader/session.ts';
 export { BpfMap, UpdateMode } from './loader/map.ts';
 export { loadProgram, measureRuns, type Program } from './loader/program.ts';
+export {
+  type LoadedProgram,
+  NoSuchProgram,
+  programIds,
+  readLoaded,
+  type SourceLine,
+  type Wanted,
+} from './loader/loaded.ts';
 export { attach, type Link } from './loader/link.ts';
 export { type CpuChange, PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
 export { openCgroup } from './loader/cgroup.ts';

@@ -61,7 +61,8 @@ test('the tarball holds what is used and nothing that only builds or tests it', 
 
 test('every file that package.json names is there', async () => {
   const entry = manifest.exports['.'];
-  for (const file of [manifest.bin.tcpconnlat, manifest.man, manifest.types, entry.types, entry.default]) {
+  const commands: string[] = Object.values(manifest.bin);
+  for (const file of [...commands, ...manifest.man, manifest.types, entry.types, entry.default]) {
     assert.ok((await stat(join(installed, file))).isFile(), file);
   }
 });
@@ -107,9 +108,16 @@ test("the library's types hold in a strict project, and refuse what is wrong", a
   assert.match(refused, /bad\.ts\(2,/);
 });
 
-test('the command is executable and tells the version of package.json', async () => {
-  const { stdout } = await exec(join(installed, manifest.bin.tcpconnlat), ['--version']);
-  assert.is(stdout, `${manifest.version}\n`);
+for (const name of ['tcpconnlat', 'tsbpf'])
+  test(`the command ${name} is executable and tells the version of package.json`, async () => {
+    const { stdout } = await exec(join(installed, manifest.bin[name]), ['--version']);
+    assert.is(stdout, `${manifest.version}\n`);
+  });
+
+test('the bundled tsbpf assembles', async () => {
+  await writeFile(join(user, 'seven.bpf'), 'r0 = 7\nexit\n');
+  const { stdout } = await exec(join(installed, manifest.bin.tsbpf), ['asm', join(user, 'seven.bpf')]);
+  assert.is(stdout, 'b700000007000000\n9500000000000000\n');
 });
 
 test('the bundled command shows the source lines of its programs', async () => {
