@@ -1,6 +1,6 @@
 /** `tsbpf dump` beside bpftool: the same program gives the same text, for every instruction that this kernel takes. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
@@ -20,7 +20,7 @@ import { BpfMap } from '../../src/loader/map.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { construct, SAMPLES } from '../asm/fixtures/instructions.ts';
 import { kernelText } from '../asm/fixtures/kernel-text.ts';
-import { needsRoot, suite } from '../harness.ts';
+import { inGuest, needsRoot, suite } from '../harness.ts';
 
 const test = suite('live/dump', { seconds: 120 });
 
@@ -240,7 +240,7 @@ test.skipIf(needsRoot, 'what is not there is told in a line', () => {
   }
 });
 
-const noBpffs = needsRoot || (existsSync('/run/lab') ? false : 'this machine is not a guest of the lab');
+const noBpffs = needsRoot || (inGuest ? false : 'this machine is not a guest of the lab');
 
 test.skipIf(noBpffs, 'a program is found where it is pinned', () => {
   const program = load([mov(r0, 3), exit()]) as Descriptor;

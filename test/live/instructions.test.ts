@@ -2,15 +2,25 @@
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
-import { exit, gotox, mov } from '../../src/asm/constructors.ts';
+import {
+  add,
+  callSubprogram,
+  exit,
+  gotox,
+  label,
+  loadArgument,
+  mov,
+  storeArgument,
+} from '../../src/asm/constructors.ts';
 import { FORMS } from '../../src/asm/isa.ts';
 import { capture } from '../../src/asm/position.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
-import { r0, r1 } from '../../src/asm/registers.ts';
+import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { UnsupportedInstructionError } from '../../src/loader/errors.ts';
 import { knowsForm } from '../../src/loader/instruction-probe.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { loadProgram } from '../../src/loader/program.ts';
+import { runInKernel } from '../conformance/machine.ts';
 import { needsRoot, suite } from '../harness.ts';
 
 const test = suite('live/instructions', { seconds: 60 });
@@ -31,6 +41,27 @@ test.skipIf(needsRoot, 'every instruction is known from its release on, and not 
     mistaken.map(({ text, since }) => `${text}, of ${since}`),
     [],
   );
+});
+
+const stackArguments = FORMS.filter(({ name }) => name === 'loadArgument');
+const noArguments = stackArguments.every(({ since }) => isReleased(since))
+  ? false
+  : 'this kernel has no stack arguments';
+
+test.skipIf(needsRoot || noArguments, 'arguments past the fifth reach a subprogram', () => {
+  const program = [
+    storeArgument(6, 40),
+    mov(r1, 2),
+    storeArgument(7, r1),
+    callSubprogram('sum'),
+    exit(),
+    label('sum'),
+    loadArgument(r0, 6),
+    loadArgument(r2, 7),
+    add(r0, r2),
+    exit(),
+  ];
+  assert.is(runInKernel(program, new Uint8Array()), 42n);
 });
 
 const unknown = FORMS.some(({ since }) => since !== undefined && !isReleased(since))

@@ -1,0 +1,106 @@
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { exit, gotol, gotox, label, ldsx, mov, movsx } from '../../src/asm/constructors.ts';
+import type { Item } from '../../src/asm/instruction.ts';
+import { s8 } from '../../src/asm/layout.ts';
+import type { ProgramSpec } from '../../src/asm/program.ts';
+import { r0, r1, r10 } from '../../src/asm/registers.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { UnsupportedError, UnsupportedInstructionError, VerifierError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { loadProgram } from '../../src/loader/program.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/instruction-probe');
+
+const LOAD = 5;
+
+/** A kernel that refuses what has one of these opcodes, with the words of that kernel, and everything by a program type but 1. */
+function kernelWithout(opcodes: Readonly<Record<number, string>>): [Kernel, FakeSyscalls, number[]] {
+  const fake = new FakeSyscalls();
+  const probed: number[] = [];
+  fake.answers.set(LOAD, (attr) => {
+    const bytes = fake.at(attr.getBigUint64(8, true));
+    const probe = attr.getUint32(0, true) === 1;
+    const unknown = [...bytes.keys()].find((at) => at % 8 === 0 && (bytes[at] as number) in opcodes);
+    const text = unknown === undefined ? 'R1 type=ctx expected=fp' : opcodes[bytes[unknown] as number];
+    if (probe) probed.push(bytes[8 * 8] as number);
+    if (attr.getUint32(24, true) > 0) fake.at(attr.getBigUint64(32, true)).set(Buffer.from(`${text}\n\0`));
+    return probe && unknown === undefined ? undefined : -Errno.EINVAL;
+  });
+  return [new Kernel(fake), fake, probed];
+}
+
+function load(kernel: Kernel, instructions: readonly Item[]): void {
+  const attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' } as const;
+  const spec: ProgramSpec = { name: 'modern', attachment, instructions };
+  loadProgram(kernel, spec, assemble(instructions), new Map());
+}
+
+for (const [what, instructions, opcodes, slot, since, text] of [
+  [
+    'an opcode',
+    [mov(r0, 0), gotol('out'), label('out'), exit()],
+    { 6: 'unknown opcode 06' },
+    1,
+    '6.6',
+    'gotol pc+0',
+  ],
+  [
+    'a field',
+    [mov(r1, 1), movsx(s8, r0, r1), exit()],
+    { 191: 'BPF_MOV uses reserved fields' },
+    1,
+    '6.6',
+    'r0 = (s8)r1',
+  ],
+  [
+    'the first of several',
+    [ldsx(s8, r0, r10, -1), gotox(r0)],
+    { 145: 'unknown opcode 91', 13: 'unknown opcode 0d' },
+    0,
+    '6.6',
+    'r0 = *(s8 *)(r10 -1)',
+  ],
+] as const)
+  test(`${what} that the kernel doesn't know is named, with its slot and the first kernel with it`, () => {
+    const [kernel, fake] = kernelWithout(opcodes);
+    assert.throws(
+      () => load(kernel, instructions),
+      (error: unknown) => {
+        assert.instance(error, UnsupportedInstructionError);
+        assert.instance(error, UnsupportedError);
+        const { message, placed, program } = error as UnsupportedInstructionError;
+        assert.is(placed.slot, slot);
+        assert.is(program, 'modern');
+        assert.is(
+          message,
+          `this kernel has no instruction '${text}' (Linux ${since} and later): program 'modern', slot ${slot}`,
+        );
+        return true;
+      },
+    );
+    assert.is(fake.open.size, 0);
+  });
+
+test('a program that is refused for something else keeps the verifier\u2019s word', () => {
+  const [kernel] = kernelWithout({});
+  assert.throws(
+    () => load(kernel, [mov(r1, 1), movsx(s8, r0, r1), exit()]),
+    (error: unknown) => error instanceof VerifierError && /R1 type=ctx/.test(error.message),
+  );
+});
+
+test('what came with the system call is not asked about, and nothing twice', () => {
+  const [kernel, , probed] = kernelWithout({});
+  for (const instructions of [
+    [mov(r0, 0), exit()],
+    [mov(r1, 1), movsx(s8, r0, r1), movsx(s8, r0, r1), exit()],
+    [mov(r1, 1), movsx(s8, r0, r1), exit()],
+  ])
+    assert.throws(() => load(kernel, instructions), /R1 type=ctx/);
+  assert.equal(probed, [0xbf]);
+});
+
+test.run();
