@@ -15,9 +15,8 @@ export { FIELDS, type Field, type FieldName, type Flow, type Form, type Written 
 /** The whole instruction set, family by family. */
 export const FORMS: readonly Form[] = [...ARITHMETIC_FORMS, ...CONTROL_FORMS, ...MEMORY_FORMS];
 
-const byOpcode: (readonly Form[])[] = Array.from({ length: 256 }, (_, opcode) =>
-  FORMS.filter((each) => each.opcode === opcode),
-);
+const byOpcode: Form[][] = Array.from({ length: 256 }, () => []);
+for (const each of FORMS) byOpcode[each.opcode]?.push(each);
 
 /** All forms that share an opcode byte; none where the byte is no instruction. */
 export function formsOf(opcode: number): readonly Form[] {
