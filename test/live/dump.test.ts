@@ -156,7 +156,14 @@ function withLines(attr: Attr): Descriptor {
   const context = types.pointer(
     types.const(types.struct('__sk_buff', 4, [{ name: 'len', type: int, bits: 0 }])),
   );
-  const id = types.func('tsbpf_with_lines', types.prototype(int, { skb: context }));
+  const parameters = {
+    skb: context,
+    kind: types.enum('kind', 4, { A: 0 }),
+    count: types.typedef('u32', int),
+    name: types.pointer(types.volatile(types.int('char', 1, 1))),
+    callback: types.pointer(types.prototype(int, { first: int })),
+  };
+  const id = types.func('tsbpf_with_lines', types.prototype(int, parameters));
   const line = (slot: number, text: string, number: number, column: number): number[] => [
     slot,
     types.string('dir/source.ts'),
