@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readTest } from './data-file.ts';
+import { type ConformanceTest, readTest } from './data-file.ts';
 import { runInKernel } from './machine.ts';
 
 const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
@@ -22,9 +22,14 @@ export function testNames(folder: string): string[] {
     .sort();
 }
 
+/** Reads a test. Throws where it has no program, or nothing that is to come of it. */
+export function readTestFile(folder: string, name: string): ConformanceTest {
+  return readTest(readFileSync(join(folder, `${name}.data`), 'utf8'));
+}
+
 /** Runs a test. Throws where it can't be read, is refused, or r0 is another than was to come of it. */
 export function runTest(folder: string, name: string): void {
-  const { program, memory, result } = readTest(readFileSync(join(folder, `${name}.data`), 'utf8'));
+  const { program, memory, result } = readTestFile(folder, name);
   if (result === undefined) {
     if (isRefused(() => runInKernel(program(), memory))) return;
     throw new Error('it was to be refused, and ran');
