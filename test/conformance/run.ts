@@ -2,12 +2,15 @@
  * The conformance suite on this kernel: `test/conformance/run [FOLDER]`, as root. A line a test, and a count at the end; exit
  * status 1 where one failed.
  */
+import { existsSync } from 'node:fs';
 import { runTest, suiteFolder, testNames } from './suite-folder.ts';
 
 function main(): number {
   const folder = process.argv[2] ?? suiteFolder();
-  if (folder === undefined) {
-    console.error('usage: test/conformance/run FOLDER');
+  if (folder === undefined || !existsSync(folder)) {
+    console.error(
+      `${folder === undefined ? '' : `there is no ${folder}; `}usage: test/conformance/run FOLDER`,
+    );
     return 2;
   }
   let passed = 0;
