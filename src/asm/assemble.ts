@@ -74,7 +74,7 @@ const MOST_SLOTS = 1_000_000;
  *
  * Throws a ReachError where a label is too far for its jump, a RangeError where a number doesn't fit its field; an AssembleError for a label
  * that is unknown or there twice, a jump out of the program, into the middle of an lddw or into another subprogram, an instruction that
- * nothing reaches, an end that runs on. Messages have the author's line where the instruction has a position.
+ * nothing reaches, an end that runs on, memory at r10 that is not of the stack. Messages have the author's line where the instruction has a position.
  */
 export function assemble(items: readonly Item[]): Assembled {
   const { laid, labels, slots } = layOut(items);

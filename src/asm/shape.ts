@@ -25,7 +25,10 @@ export function checkShape(steps: readonly Step[], slots: number, refuse: Refuse
   steps.forEach(({ slot }, index) => {
     bySlot[slot] = index;
   });
-  for (const step of steps) checkDestination(step, bySlot, refuse);
+  for (const step of steps) {
+    checkDestination(step, bySlot, refuse);
+    checkStack(step, refuse);
+  }
   checkSubprograms(steps, slots, refuse);
   if (!steps.some(({ form }) => form?.name === 'gotox')) checkReached(steps, bySlot, refuse);
 }
@@ -36,6 +39,22 @@ function checkDestination(step: Step, bySlot: Int32Array, refuse: Refuse): void 
   if (to < 0 || to >= bySlot.length)
     refuse(`${nameOf(step)} goes to slot ${to}, outside the program's ${bySlot.length}`, step);
   refuse(`${nameOf(step)} goes to slot ${to}, the middle of an lddw`, step);
+}
+
+/** `MAX_BPF_STACK`: the bytes below r10. */
+const STACK_BYTES = 512;
+const FRAME_POINTER = 10;
+
+function checkStack(step: Step, refuse: Refuse): void {
+  const { form, instruction } = step;
+  if (form?.size === undefined) return;
+  const base = form.dst === 'base' ? instruction.dst : form.src === 'base' ? instruction.src : undefined;
+  const { off } = instruction;
+  if (base === FRAME_POINTER && (off < -STACK_BYTES || off + form.size > 0))
+    refuse(
+      `${nameOf(step)} of ${form.size} bytes at r10 ${off < 0 ? off : `+${off}`} is not within the ${STACK_BYTES} bytes of stack below r10`,
+      step,
+    );
 }
 
 /** A subprogram starts where something calls it or takes its address; all that follows is its own, up to the next. */

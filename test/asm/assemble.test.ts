@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert';
 import { AssembleError, assemble } from '../../src/asm/assemble.ts';
 import {
   add,
+  atomic,
   call,
   callSubprogram,
   exit,
@@ -18,6 +19,7 @@ import {
   loadMapValue,
   mayGoto,
   mov,
+  stx,
 } from '../../src/asm/constructors.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { mapLookupElem } from '../../src/asm/helpers.ts';
@@ -254,6 +256,18 @@ const REFUSED: readonly [items: readonly Item[], message: string][] = [
   [
     [callSubprogram('f'), jeq(r0, 0, 'in'), exit(), label('f'), mov(r0, 0), label('in'), exit()],
     'slot 1: jeq goes to slot 4, in another subprogram',
+  ],
+  [
+    [stx({ size: 8 }, r10, -520, r1), mov(r0, 0), exit()],
+    'slot 0: stx of 8 bytes at r10 -520 is not within the 512 bytes of stack below r10',
+  ],
+  [
+    [ldx({ size: 4 }, r0, r10, -2), exit()],
+    'slot 0: ldx of 4 bytes at r10 -2 is not within the 512 bytes of stack below r10',
+  ],
+  [
+    [mov(r0, 0), atomic.add({ size: 8 }, r10, 0, r1), exit()],
+    'slot 1: atomic.add of 8 bytes at r10 +0 is not within the 512 bytes of stack below r10',
   ],
   [
     [{ ...mov(r0, 0), reference: { kind: 'label', label: 'x' } }, label('x'), exit()],
