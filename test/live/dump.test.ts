@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { call, callSubprogram, exit, label, lddw, loadMap, mov } from '../../src/asm/constructors.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
-import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
+import { ktimeGetNs } from '../../src/asm/helpers.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { FORMS, type Form, formOf } from '../../src/asm/isa.ts';
 import { u64 } from '../../src/asm/layout.ts';
@@ -109,7 +109,7 @@ function showcase(forms: readonly Form[]): Item[] {
   return [
     mov(r6, r1),
     ...forms.flatMap((form, index) => exercise(form, `next${index}`, 'subprogram')),
-    ...[loadMap(r1, counts), callSubprogram('subprogram'), call(getCurrentPidTgid), mov(r0, 0), exit()],
+    ...[loadMap(r1, counts), callSubprogram('subprogram'), call(ktimeGetNs), mov(r0, 0), exit()],
     ...[label('subprogram'), mov(r0, 0), exit()],
   ];
 }
@@ -141,7 +141,8 @@ test.skipIf(needsRoot, "every sample prints as this kernel's verifier prints it"
     const instruction = construct(words);
     const form = formOf(instruction) as Form;
     const text = knowsForm(kernel as Kernel, form) ? kernelText(instruction) : undefined;
-    if (text === undefined) continue;
+    // Of a helper that is newer than the kernel it has no name.
+    if (text === undefined || text.includes('call unknown#')) continue;
     assert.is(disassemble(instruction), text, words);
     compared++;
   }
