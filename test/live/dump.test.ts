@@ -3,7 +3,6 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { assemble } from '../../src/asm/assemble.ts';
 import { call, callSubprogram, exit, label, lddw, loadMap, mov } from '../../src/asm/constructors.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { ktimeGetNs } from '../../src/asm/helpers.ts';
@@ -12,7 +11,7 @@ import { FORMS, type Form, formOf } from '../../src/asm/isa.ts';
 import { u64 } from '../../src/asm/layout.ts';
 import { arrayMap } from '../../src/asm/map.ts';
 import { r0, r1, r6 } from '../../src/asm/registers.ts';
-import { Attr, Command, Descriptor, memory } from '../../src/loader/bpf.ts';
+import { Attr, Command, type Descriptor, memory } from '../../src/loader/bpf.ts';
 import { exercise, knowsForm } from '../../src/loader/instruction-probe.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { programIds, readLoaded } from '../../src/loader/loaded.ts';
@@ -21,6 +20,7 @@ import { BtfWriter } from '../asm/btf-writer.ts';
 import { construct, SAMPLES } from '../asm/fixtures/instructions.ts';
 import { kernelText } from '../asm/fixtures/kernel-text.ts';
 import { inGuest, needsRoot, suite } from '../harness.ts';
+import { loadRaw, type RawOptions } from './raw-load.ts';
 
 const test = suite('live/dump', { seconds: 120 });
 
@@ -29,32 +29,9 @@ const COMMAND = fileURLToPath(new URL('../../../dist/tsbpf.cjs', import.meta.url
 const BPFTOOL = process.env.TSBPF_BPFTOOL || 'bpftool';
 
 const kernel = needsRoot ? undefined : new Kernel();
-const SOCKET_FILTER = 1;
 
-/** Loads a program, with the types and lines that `more` enters into the attribute. */
-function load(
-  items: readonly Item[],
-  more: (attr: Attr) => void = () => {},
-  name = 'tsbpf.dump',
-): Descriptor | undefined {
-  const { syscalls } = kernel as Kernel;
-  const assembled = assemble(items);
-  const bytes = memory(assembled.bytes.length);
-  bytes.set(assembled.bytes);
-  const view = new DataView(bytes.buffer);
-  for (const { slot, map } of assembled.references)
-    view.setInt32(slot * 8 + 4, maps.get(map)?.fd ?? -1, true);
-  const license = memory(4);
-  license.set(Buffer.from('GPL'));
-  const attr = new Attr(syscalls, 112)
-    .u32(0, SOCKET_FILTER)
-    .u32(4, bytes.length / 8)
-    .pointer(8, bytes)
-    .pointer(16, license)
-    .text(48, name);
-  more(attr);
-  const fd = attr.send(Command.progLoad);
-  return fd < 0 ? undefined : new Descriptor(syscalls, fd);
+function load(items: readonly Item[], options: RawOptions = {}): Descriptor | undefined {
+  return loadRaw(kernel as Kernel, items, { maps, ...options });
 }
 
 const counts = arrayMap('counts', { value: u64 });
@@ -152,55 +129,33 @@ test.skipIf(needsRoot, "every sample prints as this kernel's verifier prints it"
   assert.ok(compared > 1000 / STEP, `only ${compared} compared`);
 });
 
-/** Types with one function and two lines, entered as BPF_PROG_LOAD takes them (Linux 5.0). */
-function withLines(attr: Attr): Descriptor {
-  const { syscalls } = kernel as Kernel;
-  const types = new BtfWriter();
-  const int = types.int('int', 4, 1);
-  const context = types.pointer(
-    types.const(types.struct('__sk_buff', 4, [{ name: 'len', type: int, bits: 0 }])),
+/** Types with one function, and two lines (Linux 5.0). */
+function withLines(): RawOptions {
+  const writer = new BtfWriter();
+  const int = writer.int('int', 4, 1);
+  const context = writer.pointer(
+    writer.const(writer.struct('__sk_buff', 4, [{ name: 'len', type: int, bits: 0 }])),
   );
   const parameters = {
     skb: context,
-    kind: types.enum('kind', 4, { A: 0 }),
-    count: types.typedef('u32', int),
-    name: types.pointer(types.volatile(types.int('char', 1, 1))),
-    callback: types.pointer(types.prototype(int, { first: int })),
+    kind: writer.enum('kind', 4, { A: 0 }),
+    count: writer.typedef('u32', int),
+    name: writer.pointer(writer.volatile(writer.int('char', 1, 1))),
+    callback: writer.pointer(writer.prototype(int, { first: int })),
   };
-  const id = types.func('tsbpf_with_lines', types.prototype(int, parameters));
+  const id = writer.func('tsbpf_with_lines', writer.prototype(int, parameters));
   const line = (slot: number, text: string, number: number, column: number): number[] => [
     slot,
-    types.string('dir/source.ts'),
-    types.string(text),
+    writer.string('dir/source.ts'),
+    writer.string(text),
     (number << 10) | column,
   ];
-  const lines = Uint32Array.from([
-    ...line(0, '  const answer = 7;', 41, 3),
-    ...line(1, 'return answer;', 42, 5),
-  ]);
-  const blob = types.blob();
-  const bytes = memory(blob.length);
-  bytes.set(blob);
-  const btf = new Descriptor(
-    syscalls,
-    new Attr(syscalls, 32).pointer(0, bytes).u32(16, bytes.length).send(BTF_LOAD),
-  );
-  attr
-    .u32(72, btf.fd)
-    .u32(76, 8)
-    .pointer(80, new Uint8Array(Uint32Array.from([0, id]).buffer))
-    .u32(88, 1);
-  attr.u32(92, 16).pointer(96, new Uint8Array(lines.buffer)).u32(104, 2);
-  return btf;
+  const lines = [...line(0, '  const answer = 7;', 41, 3), ...line(1, 'return answer;', 42, 5)];
+  return { types: { writer, functions: [[0, id]] }, lines };
 }
-const BTF_LOAD = 18;
 
 test.skipIf(noBpftool(), 'functions and source lines print as bpftool prints them', () => {
-  let btf: Descriptor | undefined;
-  const program = load([mov(r0, 7), exit()], (attr) => {
-    btf = withLines(attr);
-  }) as Descriptor;
-  btf?.close();
+  const program = load([mov(r0, 7), exit()], withLines()) as Descriptor;
   const id = String(idOf(program));
   const { stdout } = dump(id);
   const theirs = bpftool('id', id, 'linum');
@@ -211,11 +166,11 @@ test.skipIf(noBpftool(), 'functions and source lines print as bpftool prints the
 });
 
 test.skipIf(needsRoot, 'a program is found by its name, unless several have it', () => {
-  const program = load([mov(r0, 0), exit()], undefined, 'tsbpf.alone') as Descriptor;
+  const program = load([mov(r0, 0), exit()], { name: 'tsbpf.alone' }) as Descriptor;
   const found = dump('tsbpf.alone');
   assert.is(found.stdout, '   0: (b7) r0 = 0\n   1: (95) exit\n');
   assert.is(found.status, 0);
-  const twin = load([mov(r0, 0), exit()], undefined, 'tsbpf.alone') as Descriptor;
+  const twin = load([mov(r0, 0), exit()], { name: 'tsbpf.alone' }) as Descriptor;
   const twice = dump('tsbpf.alone');
   assert.is(twice.status, 1);
   assert.match(

@@ -15,13 +15,15 @@ import {
 import { FORMS } from '../../src/asm/isa.ts';
 import { capture } from '../../src/asm/position.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
-import { r0, r1, r2 } from '../../src/asm/registers.ts';
+import { r0, r1, r2, r3, r4, r5 } from '../../src/asm/registers.ts';
+import { Attr, Command, memory } from '../../src/loader/bpf.ts';
 import { UnsupportedInstructionError } from '../../src/loader/errors.ts';
 import { knowsForm } from '../../src/loader/instruction-probe.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { loadProgram } from '../../src/loader/program.ts';
-import { runInKernel } from '../conformance/machine.ts';
+import { BtfWriter } from '../asm/btf-writer.ts';
 import { needsRoot, suite } from '../harness.ts';
+import { loadRaw, RAW_TRACEPOINT } from './raw-load.ts';
 
 const test = suite('live/instructions', { seconds: 60 });
 
@@ -49,10 +51,18 @@ const noArguments = stackArguments.every(({ since }) => isReleased(since))
   : 'this kernel has no stack arguments';
 
 test.skipIf(needsRoot || noArguments, 'arguments past the fifth reach a subprogram', () => {
+  const kernel = new Kernel();
+  // How many there are is in the function's type.
+  const writer = new BtfWriter();
+  const int = writer.int('int', 4, 1);
+  const parameters = Object.fromEntries(['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => [name, int]));
+  const main = writer.func('main', writer.prototype(int, { context: writer.pointer(0) }));
+  const sum = writer.func('sum', writer.prototype(int, parameters));
   const program = [
+    ...[r1, r2, r3, r4, r5].map((register) => mov(register, 0)),
     storeArgument(6, 40),
-    mov(r1, 2),
-    storeArgument(7, r1),
+    mov(r0, 2),
+    storeArgument(7, r0),
     callSubprogram('sum'),
     exit(),
     label('sum'),
@@ -61,7 +71,16 @@ test.skipIf(needsRoot || noArguments, 'arguments past the fifth reach a subprogr
     add(r0, r2),
     exit(),
   ];
-  assert.is(runInKernel(program, new Uint8Array()), 42n);
+  const functions = [
+    [0, main],
+    [10, sum],
+  ] as const;
+  const loaded = loadRaw(kernel, program, { type: RAW_TRACEPOINT, types: { writer, functions } });
+  assert.ok(loaded, 'the program is refused');
+  const attr = new Attr(kernel.syscalls, 64).u32(0, loaded.fd).u32(40, 8).pointer(48, memory(8));
+  assert.is(attr.send(Command.progTestRun), 0);
+  loaded.close();
+  assert.is(attr.getU32(4), 42);
 });
 
 const unknown = FORMS.some(({ since }) => since !== undefined && !isReleased(since))

@@ -1,0 +1,70 @@
+/** Loading programs past the loader: with types and lines that it doesn't give, and without a word where they are refused. */
+import { assemble } from '../../src/asm/assemble.ts';
+import type { Item } from '../../src/asm/instruction.ts';
+import { Attr, Command, Descriptor, memory } from '../../src/loader/bpf.ts';
+import type { Kernel } from '../../src/loader/kernel.ts';
+import type { BpfMap } from '../../src/loader/map.ts';
+import type { BtfWriter } from '../asm/btf-writer.ts';
+
+/** `enum bpf_prog_type`. */
+export const SOCKET_FILTER = 1;
+export const RAW_TRACEPOINT = 17;
+const BTF_LOAD = 18;
+
+export interface RawOptions {
+  readonly type?: number;
+  readonly name?: string;
+  readonly maps?: ReadonlyMap<unknown, BpfMap>;
+  /** Types, and the slots where functions begin with their ids. */
+  readonly types?: { readonly writer: BtfWriter; readonly functions: readonly (readonly [number, number])[] };
+  /** `struct bpf_line_info`, four words each. */
+  readonly lines?: readonly number[];
+}
+
+/** The program's descriptor, or undefined where the kernel refuses it. */
+export function loadRaw(
+  { syscalls }: Kernel,
+  items: readonly Item[],
+  { type = SOCKET_FILTER, name = 'tsbpf.raw', maps = new Map(), types, lines = [] }: RawOptions = {},
+): Descriptor | undefined {
+  const assembled = assemble(items);
+  const bytes = copied(assembled.bytes);
+  const view = new DataView(bytes.buffer);
+  for (const { slot, map } of assembled.references)
+    view.setInt32(slot * 8 + 4, maps.get(map)?.fd ?? -1, true);
+  const attr = new Attr(syscalls, 112)
+    .u32(0, type)
+    .u32(4, bytes.length / 8)
+    .pointer(8, bytes)
+    .pointer(16, copied(Buffer.from('GPL\0')))
+    .text(48, name);
+  let btf: Descriptor | undefined;
+  if (types) {
+    const blob = copied(types.writer.blob());
+    const loaded = new Attr(syscalls, 32).pointer(0, blob).u32(16, blob.length).send(BTF_LOAD);
+    if (loaded < 0) return undefined;
+    btf = new Descriptor(syscalls, loaded);
+    const functions = words(types.functions.flat());
+    attr.u32(72, btf.fd).u32(76, 8).pointer(80, functions).u32(88, types.functions.length);
+    if (lines.length > 0)
+      attr
+        .u32(92, 16)
+        .pointer(96, words(lines))
+        .u32(104, lines.length / 4);
+  }
+  const fd = attr.send(Command.progLoad);
+  btf?.close();
+  return fd < 0 ? undefined : new Descriptor(syscalls, fd);
+}
+
+function copied(bytes: Uint8Array): Uint8Array {
+  const copy = memory(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+function words(numbers: readonly number[]): Uint8Array {
+  const bytes = memory(4 * numbers.length);
+  new Uint32Array(bytes.buffer).set(numbers);
+  return bytes;
+}
