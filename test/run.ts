@@ -4,7 +4,7 @@
  * Unit tests run two files at a time; what traces the running kernel (test/live, test/lab) runs strictly one after the other,
  * since every tracer sees every connect. The lab's guests do that in one process (`--together`), and run a file that failed once more,
  * by itself (`--again`): an emulated machine stands still for as long as the real one is busy. Without names, and where QEMU is,
- * the tests on other kernels follow (test/vm). The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
+ * the core of the tests on other kernels follows (test/vm). The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
@@ -123,7 +123,7 @@ async function runFolder(
 }
 
 /**
- * The same tests on other kernels, after a run of all tests where QEMU is: what they came to, or undefined. TSBPF_TEST_LAB=no
+ * The core of the tests on other kernels, after a run of all tests where QEMU is: what they came to, or undefined. TSBPF_TEST_LAB=no
  * leaves them out.
  */
 async function runLab(): Promise<Summary | undefined> {
@@ -131,8 +131,8 @@ async function runLab(): Promise<Summary | undefined> {
     console.log('\nno tests on other kernels: TSBPF_TEST_LAB=no');
     return undefined;
   }
-  const { processorsHere, runVisits, totalOf, visits } = await import('./vm/lab.ts');
-  const wanted = visits([], [], await processorsHere());
+  const { CORE, processorsHere, runVisits, totalOf, visits } = await import('./vm/lab.ts');
+  const wanted = visits([], [], await processorsHere(), CORE);
   return wanted.length > 0 ? totalOf(await runVisits(wanted)) : undefined;
 }
 

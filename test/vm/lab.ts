@@ -50,6 +50,9 @@ export interface Visited {
 /** What every kernel of the matrix runs. */
 const ALL = ['test/live/', 'test/lab/'];
 
+/** What of it has to do with nothing but the kernel, and takes a third of the time: as a part of `npm test`. */
+export const CORE = ['test/lab/', 'test/live/kprobe-events', 'test/live/tcpconnlat.'];
+
 /** Kernels that lack something because they are told to. */
 const STRANGE: readonly Visit[] = [
   {
@@ -66,13 +69,14 @@ const OTHERS: readonly Visit[] = OTHER.map((source) => ({
 }));
 
 /**
- * The visits for some series of the matrix, or for all of it that QEMU can play here. Filters leave out what is done to some
- * kernels only.
+ * The visits for some series of the matrix, or for all of it that QEMU can play here, each with all tests or what else is said to be
+ * the whole. Filters leave out what is done to some kernels only.
  */
 export function visits(
   series: readonly string[],
   filters: readonly string[],
   processors: readonly Processor[],
+  whole = ALL,
 ): Visit[] {
   const playable = [...MATRIX, ...OTHER].filter(({ processor = 'x64' }) => processors.includes(processor));
   const chosen = series.length > 0 ? series : playable.map(nameOf);
@@ -80,7 +84,7 @@ export function visits(
   const others = OTHERS.filter((visit) => chosen.includes(visit.series));
   const plain = chosen.filter((name) => !others.some((visit) => visit.series === name));
   return [
-    ...plain.map((name) => ({ series: name, filters: ALL })),
+    ...plain.map((name) => ({ series: name, filters: whole })),
     ...STRANGE.filter((visit) => chosen.includes(visit.series)),
     ...others,
   ];
