@@ -65,7 +65,14 @@ export { ElfError, type ObjectInstruction, type ProgramSection, programSections 
 export { type LineTable, type Location, locate, type Position } from './asm/position.ts';
 
 // The kernel's types.
-export { Btf, BtfError, NoSuchField } from './asm/btf.ts';
+export {
+  Btf,
+  BtfError,
+  type Member,
+  NoSuchField,
+  type Parameter,
+  type Prototype,
+} from './asm/btf.ts';
 
 // The records of its tracepoints.
 export {

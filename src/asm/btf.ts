@@ -2,11 +2,14 @@
  * The types of a kernel: sizes, members and enum values by name, read from its BTF.
  */
 import { enumValue } from './btf/enum.ts';
-import { BtfError, type BtfKind, type BtfType } from './btf/format.ts';
 import { findMember, hasMember, type Member, structId } from './btf/member.ts';
+import { findPrototype, type Prototype } from './btf/prototype.ts';
 import { BtfReader } from './btf/reader.ts';
 import { sizeOf } from './btf/size.ts';
+import { BtfError, type BtfKind, type BtfType } from './btf/types.ts';
 
+export { type Member, type MemberKind, NoSuchField } from './btf/member.ts';
+export type { Parameter, Passed, Prototype } from './btf/prototype.ts';
 export {
   type BtfEnumerator,
   BtfError,
@@ -14,10 +17,9 @@ export {
   type BtfMember,
   type BtfModifier,
   type BtfType,
-} from './btf/format.ts';
-export { type Member, type MemberKind, NoSuchField } from './btf/member.ts';
+} from './btf/types.ts';
 
-/** One BTF blob: that of a kernel (`/sys/kernel/btf/vmlinux`), or one made for a test. */
+/** One BTF blob: that of a kernel (`/sys/kernel/btf/vmlinux`), of one of its modules, or one made for a test. */
 export class Btf {
   readonly #reader: BtfReader;
 
@@ -29,11 +31,14 @@ export class Btf {
    * Scans the blob for where its types begin; everything else is decoded when it is asked for. Keeps the
    * bytes, which must not change afterwards.
    *
+   * The types of a module (`/sys/kernel/btf/nf_tables`) go on after those of the kernel, which are their `base`: ids count on, and
+   * names are looked up in the module first.
+   *
    * Throws BtfError where they are no BTF of a little-endian machine. Types that refer to types which aren't
    * there throw it when they are followed.
    */
-  static parse(bytes: Uint8Array): Btf {
-    return new Btf(new BtfReader(bytes));
+  static parse(bytes: Uint8Array, base?: Btf): Btf {
+    return new Btf(new BtfReader(bytes, base === undefined ? undefined : base.#reader));
   }
 
   /** How many types there are. Their ids go from 1 to this. */
@@ -87,6 +92,16 @@ export class Btf {
     if (prototype.kind !== 'func_proto') throw new BtfError(`BTF type ${id} is no function`);
     const slots = prototype.parameters.map(({ type }) => Math.ceil(sizeOf(this.#reader, type) / 8));
     return slots.reduce((sum, each) => sum + each, 0);
+  }
+
+  /**
+   * What a function is called with: its parameters in their order, and what it returns. A tracepoint's arguments are those of
+   * the typedef `btf_trace_NAME`, behind a first one that is the kernel's own.
+   *
+   * Throws NoSuchField, with the nearest names, where there is no such function.
+   */
+  prototype(name: string): Prototype {
+    return findPrototype(this.#reader, name);
   }
 
   /** The size in bytes of a struct, a union or a typedef of one. Throws NoSuchField where there is none. */

@@ -8,8 +8,8 @@ import { KernelError } from './errors.ts';
 import { nativeSyscalls } from './koffi.ts';
 import type { Syscalls } from './syscalls.ts';
 
-/** Where the kernel shows its own types. */
-const VMLINUX_BTF = '/sys/kernel/btf/vmlinux';
+/** Where the kernel shows its own types, and those of its modules. */
+const BTF_FOLDER = '/sys/kernel/btf';
 
 /** Capabilities by bit number (include/uapi/linux/capability.h). */
 export const Capability = {
@@ -65,10 +65,21 @@ export class Kernel {
   get btf(): Btf | undefined {
     return this.#once('btf', () => {
       // Reading 5 MB by the page, as /sys does it, takes as long as all else about them. Mapping works since Linux 6.16.
-      const mapped = this.syscalls.mapFile(VMLINUX_BTF);
-      const bytes = typeof mapped === 'number' ? this.syscalls.readFile(VMLINUX_BTF) : mapped;
+      const file = `${BTF_FOLDER}/vmlinux`;
+      const mapped = this.syscalls.mapFile(file);
+      const bytes = typeof mapped === 'number' ? this.syscalls.readFile(file) : mapped;
       return typeof bytes === 'number' ? undefined : Btf.parse(bytes);
     });
+  }
+
+  /**
+   * The types of a module that is loaded, by its name as in /proc/modules, and with them the kernel's own; undefined where there is no
+   * such module or it shows none (Linux 5.11). Read anew each time: modules come and go.
+   */
+  moduleBtf(module: string): Btf | undefined {
+    if (!/^\w+$/.test(module) || module === 'vmlinux' || this.btf === undefined) return undefined;
+    const bytes = this.syscalls.readFile(`${BTF_FOLDER}/${module}`);
+    return typeof bytes === 'number' ? undefined : Btf.parse(bytes, this.btf);
   }
 
   /** The type number of the perf PMU for kprobes (Linux 4.17); undefined where there is none. */

@@ -20,15 +20,25 @@ export interface BlobOptions {
   readonly version?: number;
   /** The string section, instead of the one made of the names. */
   readonly strings?: Uint8Array;
+  /** A section of extents behind the strings, 4 bytes a kind; the header says where it is (and has 32 bytes). */
+  readonly layout?: Uint8Array;
 }
 
-/** Types are numbered from 1 in the order they are added; each method returns the id. */
+/** Types are numbered from 1, or on from those of `base`, in the order they are added; each method returns the id. */
 export class BtfWriter {
   readonly #words: number[] = [];
   readonly #offsets = new Map<string, number>([['', 0]]);
   #strings = '\0';
   #length = 1;
   #count = 0;
+
+  constructor(base?: BtfWriter) {
+    if (base === undefined) return;
+    for (const [text, offset] of base.#offsets) this.#offsets.set(text, offset);
+    this.#strings = '';
+    this.#length = base.#length;
+    this.#count = base.#count;
+  }
 
   /** The offset of a string; each is stored once. */
   string(text: string): number {
@@ -114,10 +124,12 @@ export class BtfWriter {
     return this.raw(name, 12 << 24, type);
   }
 
-  blob({ header = 24, magic = 0xeb9f, version = 1, strings }: BlobOptions = {}): Uint8Array {
+  blob(options: BlobOptions = {}): Uint8Array {
+    const { magic = 0xeb9f, version = 1, strings, layout = new Uint8Array() } = options;
+    const { header = options.layout === undefined ? 24 : 32 } = options;
     const text = strings ?? Buffer.from(this.#strings);
     const types = this.#words.length * 4;
-    const bytes = new Uint8Array(header + types + text.length).fill(0xff, 24, header);
+    const bytes = new Uint8Array(header + types + text.length + layout.length).fill(0xff, 24, header);
     const view = new DataView(bytes.buffer);
     view.setUint16(0, magic, true);
     view.setUint8(2, version);
@@ -125,6 +137,10 @@ export class BtfWriter {
       view.setUint32(4 + 4 * i, value, true);
     for (const [i, value] of this.#words.entries()) view.setUint32(header + 4 * i, value, true);
     bytes.set(text, header + types);
+    if (options.layout === undefined) return bytes;
+    view.setUint32(24, types + text.length, true);
+    view.setUint32(28, layout.length, true);
+    bytes.set(layout, header + types + text.length);
     return bytes;
   }
 

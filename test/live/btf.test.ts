@@ -1,9 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { architectures } from '../../src/asm/architecture.ts';
 import { Btf, type BtfMember, NoSuchField } from '../../src/asm/btf.ts';
 import { Errno } from '../../src/loader/errno.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { slowness, suite } from '../harness.ts';
 
@@ -54,19 +55,23 @@ test.skipIf(noBtf, 'a misspelt field of the real struct sock names the right one
   assert.unreachable();
 });
 
-test.skipIf(
-  noBtf,
-  'the tracepoint of state changes has its typedef, which leads to a prototype with the socket',
-  () => {
-    const btf = kernel();
-    const typedef = btf.type(btf.find('typedef', 'btf_trace_inet_sock_set_state') ?? 0);
-    const pointer = btf.type(typedef.kind === 'typedef' ? typedef.type : 0);
-    const prototype = btf.type(pointer.kind === 'ptr' ? pointer.type : 0);
-    assert.is(prototype.kind, 'func_proto');
-    // void *data, then the arguments: sock, old state, new state.
-    assert.is(prototype.kind === 'func_proto' && prototype.parameters.length, 4);
-  },
-);
+test.skipIf(noBtf, 'functions and tracepoints tell what they are called with', () => {
+  const btf = kernel();
+  const { parameters, returns } = btf.prototype('tcp_v4_connect');
+  assert.equal(parameters.map(({ name, pointsTo = '', size }) => [name, pointsTo, size]).slice(0, 1), [
+    ['sk', 'sock', 8],
+  ]);
+  assert.is(parameters.length, 3);
+  assert.equal([returns?.kind, returns?.size, returns?.signed], ['int', 4, true]);
+  const state = btf.prototype('btf_trace_inet_sock_set_state');
+  // void *data, then the arguments: sock, old state, new state.
+  assert.equal(
+    state.parameters.map(({ kind, pointsTo }) => pointsTo ?? kind),
+    ['pointer', 'sock', 'int', 'int'],
+  );
+  assert.is(state.returns, undefined);
+  assert.throws(() => btf.prototype('tcp_v4_conect'), /nearest: tcp_v4_connect/);
+});
 
 const registers: { readonly [arch: string]: readonly string[] } = {
   x64: ['di', 'si', 'dx', 'cx', 'r8', 'r9', 'ax', 'ip', 'sp'],
@@ -106,6 +111,30 @@ test.skipIf(noBpftool, 'types and members are those that bpftool prints', () => 
   const seen = compare(btf, dump);
   assert.is(seen.types, btf.count);
   assert.ok(seen.members > 10_000, `${seen.members} members`);
+});
+
+/** The modules that show their types. */
+const modules = noBtf ? [] : readdirSync('/sys/kernel/btf').filter((name) => name !== 'vmlinux');
+const noModule = noBpftool || (modules.length === 0 && 'no module that is loaded shows its types');
+
+test.skipIf(noModule, 'types of modules are those that bpftool prints', () => {
+  const vmlinux = new Kernel();
+  for (const module of modules) {
+    const btf = vmlinux.moduleBtf(module) as Btf;
+    const dump = execFileSync('bpftool', ['btf', 'dump', 'file', `/sys/kernel/btf/${module}`], {
+      encoding: 'utf8',
+      maxBuffer: 2 ** 28,
+    });
+    const { types } = compare(btf, dump);
+    assert.ok(types > 0);
+    assert.is(types, btf.count - (vmlinux.btf as Btf).count, module);
+    assert.is(btf.member('sock', 'sk_err').offset, vmlinux.btf?.member('sock', 'sk_err').offset);
+  }
+});
+
+test('what is no module has no types', () => {
+  for (const name of ['no_such_module', 'vmlinux', '../vmlinux', ''])
+    assert.is(new Kernel().moduleBtf(name), undefined, name);
 });
 
 /** Checks kind, name and size of each type and the place of each member against bpftool's text. */

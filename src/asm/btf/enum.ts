@@ -3,10 +3,10 @@
  */
 
 import { nearest } from '../nearest.ts';
-import type { BtfEnumerator } from './format.ts';
 import { NoSuchField } from './member.ts';
 import type { BtfReader } from './reader.ts';
 import { strip } from './size.ts';
+import type { BtfEnumerator } from './types.ts';
 
 /** See `Btf.enumValue`. */
 export function enumValue(reader: BtfReader, name: string, enumName?: string): number | bigint {

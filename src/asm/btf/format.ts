@@ -1,90 +1,15 @@
 /**
- * The BTF format: what kinds of types there are, how large each is, and how one of them is decoded.
+ * The BTF format: how many words each kind of type takes, and how one of them is decoded.
  *
  * Source: include/uapi/linux/btf.h, Documentation/bpf/btf.rst.
  */
 
-/** BTF that isn't as the format says. The message names what and where. */
-export class BtfError extends Error {
-  override readonly name = 'BtfError';
-}
-
-/** A field of a struct or union. A bit field has a `bitSize`; offsets are in bits from the start. */
-export interface BtfMember {
-  /** Empty for an anonymous struct or union. */
-  readonly name: string;
-  readonly type: number;
-  readonly bitOffset: number;
-  readonly bitSize?: number;
-}
-
-/** One value of an enum; a bigint where the enum is one of 64 bits. */
-export interface BtfEnumerator {
-  readonly name: string;
-  readonly value: number | bigint;
-}
-
-/**
- * One decoded type. `type`, `returns`, `element` and `index` are ids of other types, 0 being void; sizes are
- * in bytes.
- */
-export type BtfType =
-  | { readonly kind: 'void' }
-  | {
-      readonly kind: 'int';
-      readonly name: string;
-      readonly size: number;
-      readonly signed: boolean;
-      readonly bool: boolean;
-      /** Bits in use, from bit `bitOffset`: fewer than the size has only in old encodings of bit fields. */
-      readonly bits: number;
-      readonly bitOffset: number;
-    }
-  | { readonly kind: 'array'; readonly element: number; readonly index: number; readonly length: number }
-  | {
-      readonly kind: 'struct' | 'union';
-      readonly name: string;
-      readonly size: number;
-      readonly members: readonly BtfMember[];
-    }
-  | {
-      readonly kind: 'enum' | 'enum64';
-      readonly name: string;
-      readonly size: number;
-      readonly signed: boolean;
-      readonly values: readonly BtfEnumerator[];
-    }
-  | { readonly kind: 'fwd'; readonly name: string; readonly of: 'struct' | 'union' }
-  | { readonly kind: 'ptr' | BtfModifier; readonly name: string; readonly type: number }
-  | { readonly kind: 'func'; readonly name: string; readonly type: number; readonly linkage: number }
-  | {
-      readonly kind: 'func_proto';
-      readonly returns: number;
-      readonly parameters: readonly { readonly name: string; readonly type: number }[];
-    }
-  | { readonly kind: 'var'; readonly name: string; readonly type: number; readonly linkage: number }
-  | {
-      readonly kind: 'datasec';
-      readonly name: string;
-      readonly size: number;
-      readonly variables: readonly {
-        readonly type: number;
-        readonly offset: number;
-        readonly size: number;
-      }[];
-    }
-  | { readonly kind: 'float'; readonly name: string; readonly size: number }
-  | { readonly kind: 'decl_tag'; readonly name: string; readonly type: number; readonly component: number };
-
-/** Kinds that stand for another type without changing its layout. */
-export type BtfModifier = 'typedef' | 'volatile' | 'const' | 'restrict' | 'type_tag';
-
-/** The kinds of types, named as in the kernel's documentation. */
-export type BtfKind = BtfType['kind'];
+import { BtfError, type BtfKind, type BtfMember, type BtfModifier, type BtfType } from './types.ts';
 
 /** What the decoder reads from: the type section as 32-bit words, and the string section. */
 export interface BtfSource {
   readonly words: Uint32Array;
+  readonly extents: Extents;
   /** The string that starts `offset` bytes into the string section. */
   string(offset: number): string;
 }
@@ -123,14 +48,55 @@ const ROWS: readonly KindRow[] = [
   { kind: 'decl_tag', fixed: 1, each: 0, decode: tag },
   { kind: 'type_tag', fixed: 0, each: 0, decode: to('type_tag') },
   { kind: 'enum64', fixed: 0, each: 3, decode: enumeration64 },
+  { kind: 'loc_param', fixed: 1, each: 1, decode: locationOfParameter },
+  { kind: 'loc_proto', fixed: 0, each: 1, decode: locationPrototype },
+  { kind: 'locsec', fixed: 0, each: 3, decode: locations },
 ];
 
-/** The largest kind there are rows for. */
-export const LAST_KIND = ROWS.length - 1;
-/** Words behind the common three, by kind. */
-export const FIXED_WORDS = Uint8Array.from(ROWS, (row) => row.fixed);
-/** Words for each of the vlen parts, by kind. */
-export const PART_WORDS = Uint8Array.from(ROWS, (row) => row.each);
+/** The last kind from before a blob could tell extents, which hold whatever it tells. */
+const LAST_FROZEN = ROWS.findIndex(({ kind }) => kind === 'enum64');
+/** Kinds are 7 bits. */
+const KINDS = 0x80;
+/** The extent of a kind that nothing is known of. */
+const NO_EXTENT = 0xff;
+
+/** How many words the types of a blob take, by the number of their kind. */
+export interface Extents {
+  /** Words behind the common three; 0xff where the kind is unknown. */
+  readonly fixed: Uint8Array;
+  /** Words for each of the vlen parts. */
+  readonly each: Uint8Array;
+}
+
+/** Of the kinds that we know. */
+const KNOWN: Extents = extentsOf();
+
+/**
+ * The extents that hold in a blob, whose header may have a section of them (`struct btf_layout`, 4 bytes a kind: bytes behind the
+ * common three, bytes for each part, flags), so that readers can pass over what is newer than they are.
+ */
+export function extentsOf(layout: Uint8Array = new Uint8Array()): Extents {
+  const extents = { fixed: new Uint8Array(KINDS).fill(NO_EXTENT), each: new Uint8Array(KINDS) };
+  for (const [kind, { fixed, each }] of ROWS.entries()) {
+    if (kind === 0) continue;
+    extents.fixed[kind] = fixed;
+    extents.each[kind] = each;
+  }
+  const told = Math.min(Math.floor(layout.length / 4), KINDS);
+  for (let kind = LAST_FROZEN + 1; kind < told; kind++) {
+    const [fixed = 0, each = 0] = layout.subarray(4 * kind);
+    if (fixed % 4 !== 0 || each % 4 !== 0)
+      throw new BtfError(`the BTF layout of kind ${kind} (${fixed} and ${each} bytes) is no number of words`);
+    extents.fixed[kind] = fixed / 4;
+    extents.each[kind] = each / 4;
+  }
+  return extents;
+}
+
+/** Whether types of that kind take room in a blob, so that what follows them can be found. */
+export function hasExtent({ fixed }: Extents, kind: number): boolean {
+  return fixed[kind] !== NO_EXTENT;
+}
 
 /** Words that every type begins with: name, info, size or type. */
 export const HEAD_WORDS = 3;
@@ -159,8 +125,11 @@ export function kindNumber(kind: BtfKind): number {
 
 /** Decodes the type that begins at word `at`. Its kind and extent were checked by the scan. */
 export function decodeType(source: BtfSource, at: number): BtfType {
-  const row = ROWS[kindOf(word(source, at + 1))];
-  if (row === undefined) throw new BtfError(`no BTF kind at word ${at} of the type section`);
+  const kind = kindOf(infoOf(source, at));
+  const row = ROWS[kind];
+  const known = (which: keyof Extents) => KNOWN[which][kind] === source.extents[which][kind];
+  if (row === undefined || !known('fixed') || !known('each'))
+    return { kind: 'unknown', name: nameOf(source, at), number: kind };
   return row.decode(source, at);
 }
 
@@ -177,8 +146,10 @@ const sizeOrType = (source: BtfSource, at: number) => word(source, at + 2);
 /** The parts of the type at `at`, each by `make` from the word where the part begins. */
 function parts<T>(source: BtfSource, at: number, make: (at: number) => T): T[] {
   const info = infoOf(source, at);
-  const step = PART_WORDS[kindOf(info)] ?? 0;
-  return Array.from({ length: partsOf(info) }, (_, i) => make(at + HEAD_WORDS + i * step));
+  const kind = kindOf(info);
+  const first = at + HEAD_WORDS + (source.extents.fixed[kind] ?? 0);
+  const step = source.extents.each[kind] ?? 0;
+  return Array.from({ length: partsOf(info) }, (_, i) => make(first + i * step));
 }
 
 function int(source: BtfSource, at: number): BtfType {
@@ -307,5 +278,32 @@ function tag(source: BtfSource, at: number): BtfType {
     name: nameOf(source, at),
     type: sizeOrType(source, at),
     component: word(source, at + 3) | 0,
+  };
+}
+
+/** Where a parameter of an inlined function is found: a register, an address, a constant. */
+function locationOfParameter(source: BtfSource, at: number): BtfType {
+  return {
+    kind: 'loc_param',
+    size: sizeOrType(source, at),
+    flags: word(source, at + 3),
+    values: parts(source, at, (part) => word(source, part)),
+  };
+}
+
+function locationPrototype(source: BtfSource, at: number): BtfType {
+  return { kind: 'loc_proto', parameters: parts(source, at, (part) => word(source, part)) };
+}
+
+/** The places of a section of code where functions are inlined. */
+function locations(source: BtfSource, at: number): BtfType {
+  return {
+    kind: 'locsec',
+    name: nameOf(source, at),
+    sites: parts(source, at, (part) => ({
+      func: word(source, part),
+      prototype: word(source, part + 1),
+      offset: word(source, part + 2),
+    })),
   };
 }

@@ -3,16 +3,16 @@
  */
 
 import { nearest } from '../nearest.ts';
-import { BtfError, type BtfType } from './format.ts';
 import type { BtfReader } from './reader.ts';
-import { DEEPEST, type Named, sizeOf, strip } from './size.ts';
+import { DEEPEST, sizeOf, strip } from './size.ts';
+import { BtfError, type BtfType } from './types.ts';
+import { type ValueKind, type ValueType, valueType, withArticle } from './value.ts';
 
 /** What a member is once typedefs and qualifiers are off. */
-export type MemberKind = 'int' | 'enum' | 'float' | 'pointer' | 'array' | 'struct' | 'union';
+export type MemberKind = ValueKind;
 
 /** Where a member lies in its struct, and what it is. */
-export interface Member {
-  readonly kind: MemberKind;
+export interface Member extends ValueType {
   /** Bytes from the start of the struct. */
   readonly offset: number;
   /** Bytes it takes; of a bit field, bytes to load. */
@@ -24,11 +24,6 @@ export interface Member {
    */
   readonly bitOffset?: number;
   readonly bitSize?: number;
-  readonly signed: boolean;
-  /** The struct or union that a pointer leads to, where it has a name. */
-  readonly pointsTo?: string;
-  /** Id of its type, without typedefs and qualifiers. */
-  readonly type: number;
 }
 
 /** A struct, a member or an enum's value that this kernel doesn't have. */
@@ -207,27 +202,13 @@ function* memberNames(
   }
 }
 
-const MEMBER_KINDS: { readonly [Kind in BtfType['kind']]?: MemberKind } = {
-  int: 'int',
-  enum: 'enum',
-  enum64: 'enum',
-  float: 'float',
-  ptr: 'pointer',
-  array: 'array',
-  struct: 'struct',
-  union: 'union',
-};
-
 function describe(reader: BtfReader, place: Place, path: string): Member {
-  const { id, type } = strip(reader, place.type);
-  const kind = MEMBER_KINDS[type.kind];
-  if (kind === undefined) throw new BtfError(`${path}: a member can't be ${withArticle(type)}`);
-  const signed = 'signed' in type && type.signed;
-  const pointsTo = type.kind === 'ptr' ? pointee(reader, type.type) : undefined;
-  const head = { kind, signed, type: id, ...(pointsTo === undefined ? {} : { pointsTo }) };
+  const value = valueType(reader, place.type);
+  const { type } = strip(reader, place.type);
+  if (value === undefined) throw new BtfError(`${path}: a member can't be ${withArticle(type)}`);
   const bits = bitField(place, type);
-  if (bits !== undefined) return { ...head, ...bitLoad(bits.start, bits.count, path) };
-  return { ...head, offset: place.bitOffset / 8, size: sizeOf(reader, id) };
+  if (bits !== undefined) return { ...value, ...bitLoad(bits.start, bits.count, path) };
+  return { ...value, offset: place.bitOffset / 8, size: sizeOf(reader, value.type) };
 }
 
 /**
@@ -252,16 +233,4 @@ function bitLoad(start: number, count: number, path: string) {
     if (bitOffset + count <= size * 8) return { offset, size, bitOffset, bitSize: count };
   }
   throw new BtfError(`${path}: ${count} bits from bit ${start} are in no aligned load of 8 bytes or less`);
-}
-
-/** The name of a struct that a pointer leads to, or of the typedef by which a struct without a name goes. */
-function pointee(reader: BtfReader, id: number): string | undefined {
-  const { type, alias }: Named = strip(reader, id);
-  if (type.kind !== 'struct' && type.kind !== 'union' && type.kind !== 'fwd') return undefined;
-  return type.name || alias;
-}
-
-function withArticle(type: BtfType): string {
-  const what = type.kind === 'ptr' ? 'pointer' : type.kind;
-  return /^[aeiu]/.test(what) && what !== 'union' ? `an ${what}` : `a ${what}`;
 }

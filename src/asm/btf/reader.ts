@@ -4,34 +4,43 @@
  * tool needs.
  */
 import {
-  BtfError,
-  type BtfKind,
   type BtfSource,
-  type BtfType,
   decodeType,
-  FIXED_WORDS,
+  type Extents,
+  extentsOf,
   HEAD_WORDS,
+  hasExtent,
   kindNumber,
   kindOf,
-  LAST_KIND,
-  PART_WORDS,
   partsOf,
 } from './format.ts';
+import { BtfError, type BtfKind, type BtfType } from './types.ts';
 
 const MAGIC = 0xeb9f;
 const MAGIC_SWAPPED = 0x9feb;
-/** magic, version, flags, hdr_len, type_off, type_len, str_off, str_len; later kernels append to it. */
+/** magic, version, flags, hdr_len, type_off, type_len, str_off, str_len; later writers append to it. */
 const HEADER_SIZE = 24;
+/** The header with layout_off and layout_len. */
+const HEADER_WITH_LAYOUT = 32;
 
 /**
  * The types and strings of one BTF blob. Shares the memory of the bytes it was made from, which must not
  * change.
+ *
+ * A blob may go on where another one ends, as those of modules do after the kernel's: its ids and the offsets of its strings then
+ * count from the other's, and name things of both.
  */
 export class BtfReader implements BtfSource {
   readonly words: Uint32Array;
-  /** How many types there are; ids go from 1 to this, and 0 is void. */
+  readonly extents: Extents;
+  /** How many types there are, those of the base included; ids go from 1 to this, and 0 is void. */
   readonly count: number;
+  readonly #base: BtfReader | undefined;
+  /** The id of the last type before those of this blob, and the offset of its first string. */
+  readonly #idsBefore: number;
+  readonly #stringsBefore: number;
   readonly #strings: Buffer;
+  /** Where a type begins and its name, by its number in this blob, from 1. */
   readonly #starts: Uint32Array;
   readonly #names: Uint32Array;
   /** What was asked for once is likely asked for again: a tool takes many members of the same few structs. */
@@ -39,26 +48,39 @@ export class BtfReader implements BtfSource {
   readonly #ids = new Map<string, number | undefined>();
   readonly #offsets = new Map<string, readonly number[]>();
 
-  /** Throws BtfError where the bytes are no BTF, or cut short. */
-  constructor(bytes: Uint8Array) {
-    const { types, strings } = sections(bytes);
+  /** Throws BtfError where the bytes are no BTF, or cut short. `base` is the blob that this one goes on after. */
+  constructor(bytes: Uint8Array, base?: BtfReader) {
+    const { types, strings, layout } = sections(bytes, base !== undefined);
     const words = wordsOf(types);
-    const { starts, names, count } = scan(words, strings.length);
-    this.words = words;
-    this.count = count;
+    const extents = extentsOf(layout);
+    this.#base = base;
+    this.#idsBefore = base?.count ?? 0;
+    this.#stringsBefore = base?.stringBytes ?? 0;
     this.#strings = strings;
+    const { starts, names, count } = scan(words, extents, this.stringBytes);
+    this.words = words;
+    this.extents = extents;
+    this.count = this.#idsBefore + count;
     this.#starts = starts;
     this.#names = names;
   }
 
+  /** How long the strings are, those of the base included. */
+  get stringBytes(): number {
+    return this.#stringsBefore + this.#strings.length;
+  }
+
   string(offset: number): string {
-    const end = offset < this.#strings.length ? this.#strings.indexOf(0, offset) : -1;
+    if (this.#base !== undefined && offset < this.#stringsBefore) return this.#base.string(offset);
+    const start = offset - this.#stringsBefore;
+    const end = start < this.#strings.length ? this.#strings.indexOf(0, start) : -1;
     if (end < 0) throw new BtfError(`no string at offset ${offset} of the BTF string section`);
-    return this.#strings.toString('utf8', offset, end);
+    return this.#strings.toString('utf8', start, end);
   }
 
   /** Decodes one type. Throws BtfError if there is none with that id. */
   type(id: number): BtfType {
+    if (this.#base !== undefined && id <= this.#idsBefore) return this.#base.type(id);
     let type = this.#types.get(id);
     if (type === undefined) {
       type = id === 0 ? { kind: 'void' } : decodeType(this, this.#start(id));
@@ -67,29 +89,36 @@ export class BtfReader implements BtfSource {
     return type;
   }
 
-  /** The id of the first type of that kind and name, or undefined. */
+  /** The id of the first type of that kind and name, or undefined. This blob's own come before those of the base. */
   find(kind: BtfKind, name: string): number | undefined {
     const key = `${kind} ${name}`;
-    if (!this.#ids.has(key)) this.#ids.set(key, this.#search(kindNumber(kind), name));
+    if (!this.#ids.has(key))
+      this.#ids.set(key, this.#search(kindNumber(kind), name) ?? this.#base?.find(kind, name));
     return this.#ids.get(key);
   }
 
   /** The ids of all types of these kinds, ascending. */
   ids(...kinds: readonly BtfKind[]): number[] {
     const wanted = kinds.map(kindNumber);
-    const ids = [];
-    for (let id = 1; id <= this.count; id++) if (wanted.includes(this.#kind(id))) ids.push(id);
+    const ids = this.#base?.ids(...kinds) ?? [];
+    for (let id = this.#idsBefore + 1; id <= this.count; id++)
+      if (wanted.includes(this.#kind(id))) ids.push(id);
     return ids;
   }
 
   /** The ids of the enums that have a value of that name. */
   enumsWith(name: string): number[] {
+    const ids = this.#base?.enumsWith(name) ?? [];
     const offsets = this.#offsetsOf(name);
-    return offsets.length === 0 ? [] : this.ids('enum', 'enum64').filter((id) => this.#hasPart(id, offsets));
+    if (offsets.length === 0) return ids;
+    for (let id = this.#idsBefore + 1; id <= this.count; id++)
+      if (ENUMS.includes(this.#kind(id)) && this.#hasPart(id, offsets)) ids.push(id);
+    return ids;
   }
 
   /** The name of a type, empty if it has none, without decoding the rest. */
   nameOf(id: number): string {
+    if (this.#base !== undefined && id <= this.#idsBefore) return this.#base.nameOf(id);
     return this.string(this.words[this.#start(id)] as number);
   }
 
@@ -100,7 +129,7 @@ export class BtfReader implements BtfSource {
   #hasPart(id: number, offsets: readonly number[]): boolean {
     const start = this.#start(id);
     const info = this.words[start + 1] as number;
-    const step = PART_WORDS[kindOf(info)] as number;
+    const step = this.extents.each[kindOf(info)] as number;
     const first = start + HEAD_WORDS;
     const end = first + partsOf(info) * step;
     for (let at = first; at < end; at += step) if (offsets.includes(this.words[at] as number)) return true;
@@ -109,13 +138,13 @@ export class BtfReader implements BtfSource {
 
   #search(kind: number, name: string): number | undefined {
     for (const offset of this.#offsetsOf(name))
-      for (let id = this.#names.indexOf(offset, 1); id > 0; id = this.#names.indexOf(offset, id + 1))
-        if (this.#kind(id) === kind) return id;
+      for (let at = this.#names.indexOf(offset, 1); at > 0; at = this.#names.indexOf(offset, at + 1))
+        if (this.#kind(this.#idsBefore + at) === kind) return this.#idsBefore + at;
     return undefined;
   }
 
   #start(id: number): number {
-    const start = id >= 1 && id <= this.count ? this.#starts[id] : undefined;
+    const start = id > this.#idsBefore && id <= this.count ? this.#starts[id - this.#idsBefore] : undefined;
     if (start === undefined)
       throw new BtfError(`no type with the id ${id} in this BTF, which has ${this.count}`);
     return start;
@@ -134,24 +163,36 @@ export class BtfReader implements BtfSource {
     let offsets = this.#offsets.get(name);
     if (offsets === undefined) {
       offsets = name === '' || name.includes('\0') ? [] : this.#stringsNamed(name);
+      if (this.#base !== undefined) offsets = [...this.#base.#offsetsOf(name), ...offsets];
       this.#offsets.set(name, offsets);
     }
     return offsets;
   }
 
   #stringsNamed(name: string): readonly number[] {
+    const before = this.#stringsBefore;
     const whole = this.#strings.indexOf(`\0${name}\0`);
-    if (whole >= 0) return [whole + 1];
+    if (whole >= 0) return [before + whole + 1];
     const ending = `${name}\0`;
     const offsets = [];
     for (let at = this.#strings.indexOf(ending); at >= 0; at = this.#strings.indexOf(ending, at + 1))
-      offsets.push(at);
+      offsets.push(before + at);
     return offsets;
   }
 }
 
+/** The numbers of the kinds that have values with names. */
+const ENUMS = [kindNumber('enum'), kindNumber('enum64')];
+
+interface Sections {
+  readonly types: Uint8Array;
+  readonly strings: Buffer;
+  /** Empty where the header has no such section. */
+  readonly layout: Uint8Array;
+}
+
 /** Cuts the blob by its header (`struct btf_header`), whose offsets count from its own end. */
-function sections(bytes: Uint8Array): { types: Uint8Array; strings: Buffer } {
+function sections(bytes: Uint8Array, goesOn: boolean): Sections {
   if (bytes.length < HEADER_SIZE)
     throw new BtfError(`${bytes.length} bytes are no BTF: its header alone has ${HEADER_SIZE}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -177,9 +218,12 @@ function sections(bytes: Uint8Array): { types: Uint8Array; strings: Buffer } {
   const strings = cut('string', 16);
   if (types.length % 4 !== 0)
     throw new BtfError(`the BTF type section has ${types.length} bytes, no multiple of 4`);
-  if (strings[0] !== 0 || strings.at(-1) !== 0)
-    throw new BtfError('the BTF string section has to begin and end with a NUL');
-  return { types, strings: Buffer.from(strings.buffer, strings.byteOffset, strings.length) };
+  // A blob that goes on after another needs no string of its own, and no empty one.
+  const begins = goesOn || strings[0] === 0;
+  const ends = (goesOn && strings.length === 0) || strings.at(-1) === 0;
+  if (!begins || !ends) throw new BtfError('the BTF string section has to begin and end with a NUL');
+  const layout = header >= HEADER_WITH_LAYOUT ? cut('layout', 24) : new Uint8Array();
+  return { types, strings: Buffer.from(strings.buffer, strings.byteOffset, strings.length), layout };
 }
 
 /**
@@ -198,7 +242,7 @@ interface Index {
   readonly count: number;
 }
 
-function scan(words: Uint32Array, stringBytes: number): Index {
+function scan(words: Uint32Array, extents: Extents, stringBytes: number): Index {
   const most = Math.floor(words.length / HEAD_WORDS) + 1;
   const starts = new Uint32Array(most);
   const names = new Uint32Array(most);
@@ -206,7 +250,7 @@ function scan(words: Uint32Array, stringBytes: number): Index {
   let at = 0;
   while (at + HEAD_WORDS <= words.length) {
     id++;
-    at = note(words, at, id, starts, names, stringBytes);
+    at = note(words, at, id, starts, names, extents, stringBytes);
   }
   if (at !== words.length) throw new BtfError(`BTF type ${id} reaches past the end of the type section`);
   return { starts, names: names.subarray(0, id + 1), count: id };
@@ -223,18 +267,19 @@ function note(
   id: number,
   starts: Uint32Array,
   names: Uint32Array,
+  extents: Extents,
   stringBytes: number,
 ): number {
   const info = words[at + 1] as number;
   const name = words[at] as number;
   const kind = kindOf(info);
-  if (kind === 0 || kind > LAST_KIND || name >= stringBytes) throw unreadable(id, kind, name);
+  if (!hasExtent(extents, kind) || name >= stringBytes) throw unreadable(id, kind, name, extents);
   starts[id] = at;
   names[id] = name;
-  return at + HEAD_WORDS + (FIXED_WORDS[kind] as number) + partsOf(info) * (PART_WORDS[kind] as number);
+  return at + HEAD_WORDS + (extents.fixed[kind] as number) + partsOf(info) * (extents.each[kind] as number);
 }
 
-function unreadable(id: number, kind: number, name: number): BtfError {
-  if (kind === 0 || kind > LAST_KIND) return new BtfError(`BTF type ${id}: unknown kind ${kind}`);
+function unreadable(id: number, kind: number, name: number, extents: Extents): BtfError {
+  if (!hasExtent(extents, kind)) return new BtfError(`BTF type ${id}: unknown kind ${kind}`);
   return new BtfError(`BTF type ${id}: its name is at ${name}, past the string section`);
 }

@@ -1,8 +1,8 @@
 /**
  * What a BTF type is under its typedefs and qualifiers, and how many bytes it takes.
  */
-import { BtfError, type BtfType } from './format.ts';
 import type { BtfReader } from './reader.ts';
+import { BtfError, type BtfType } from './types.ts';
 
 /** Deeper than any kernel's types nest; only BTF that refers to itself gets there. */
 export const DEEPEST = 64;

@@ -1,0 +1,68 @@
+/**
+ * What functions are called with, by their names: `tcp_v4_connect`, `btf_trace_inet_sock_set_state`.
+ */
+import { nearest } from '../nearest.ts';
+import { NoSuchField } from './member.ts';
+import type { BtfReader } from './reader.ts';
+import { sizeOf, strip } from './size.ts';
+import { BtfError, type BtfType } from './types.ts';
+import { type ValueType, valueType } from './value.ts';
+
+/** A value that is passed, in bytes. */
+export interface Passed extends ValueType {
+  readonly size: number;
+}
+
+/** One parameter of a function. */
+export interface Parameter extends Passed {
+  /** Empty where the types don't tell it. */
+  readonly name: string;
+}
+
+/** A function's parameters, and what it returns: undefined for void. */
+export interface Prototype {
+  readonly parameters: readonly Parameter[];
+  readonly returns: Passed | undefined;
+  /** Whether it takes more than its parameters (`...`). */
+  readonly variadic: boolean;
+}
+
+/** See `Btf.prototype`. */
+export function findPrototype(reader: BtfReader, name: string): Prototype {
+  const id = reader.find('func', name) ?? reader.find('typedef', name);
+  const found = id === undefined ? undefined : prototypeBehind(reader, id);
+  if (found === undefined)
+    throw new NoSuchField(`this kernel has no function '${name}'`, name, [], similar(reader, name));
+  const last = found.parameters.at(-1);
+  const variadic = last !== undefined && last.name === '' && last.type === 0;
+  const named = variadic ? found.parameters.slice(0, -1) : found.parameters;
+  return {
+    parameters: named.map((parameter, index) => {
+      const value = passed(reader, parameter.type);
+      if (value === undefined) throw new BtfError(`${name}: parameter ${index} is of a type without values`);
+      return { name: parameter.name, ...value };
+    }),
+    returns: passed(reader, found.returns),
+    variadic,
+  };
+}
+
+/** The prototype of a function, or that of what a typedef points to. */
+function prototypeBehind(
+  reader: BtfReader,
+  start: number,
+): Extract<BtfType, { kind: 'func_proto' }> | undefined {
+  let { type } = strip(reader, start);
+  if (type.kind === 'func' || type.kind === 'ptr') type = strip(reader, type.type).type;
+  return type.kind === 'func_proto' ? type : undefined;
+}
+
+function passed(reader: BtfReader, id: number): Passed | undefined {
+  const value = valueType(reader, id);
+  return value && { ...value, size: sizeOf(reader, value.type) };
+}
+
+function similar(reader: BtfReader, name: string): string[] {
+  const names = reader.ids('func').map((id) => reader.nameOf(id));
+  return nearest(name, names);
+}

@@ -1,0 +1,103 @@
+/**
+ * What there is in BTF: types as they are once decoded.
+ *
+ * Source: include/uapi/linux/btf.h, Documentation/bpf/btf.rst.
+ */
+
+/** BTF that isn't as the format says. The message names what and where. */
+export class BtfError extends Error {
+  override readonly name = 'BtfError';
+}
+
+/** A field of a struct or union. A bit field has a `bitSize`; offsets are in bits from the start. */
+export interface BtfMember {
+  /** Empty for an anonymous struct or union. */
+  readonly name: string;
+  readonly type: number;
+  readonly bitOffset: number;
+  readonly bitSize?: number;
+}
+
+/** One value of an enum; a bigint where the enum is one of 64 bits. */
+export interface BtfEnumerator {
+  readonly name: string;
+  readonly value: number | bigint;
+}
+
+/**
+ * One decoded type. `type`, `returns`, `element` and `index` are ids of other types, 0 being void; sizes are
+ * in bytes.
+ */
+export type BtfType =
+  | { readonly kind: 'void' }
+  | {
+      readonly kind: 'int';
+      readonly name: string;
+      readonly size: number;
+      readonly signed: boolean;
+      readonly bool: boolean;
+      /** Bits in use, from bit `bitOffset`: fewer than the size has only in old encodings of bit fields. */
+      readonly bits: number;
+      readonly bitOffset: number;
+    }
+  | { readonly kind: 'array'; readonly element: number; readonly index: number; readonly length: number }
+  | {
+      readonly kind: 'struct' | 'union';
+      readonly name: string;
+      readonly size: number;
+      readonly members: readonly BtfMember[];
+    }
+  | {
+      readonly kind: 'enum' | 'enum64';
+      readonly name: string;
+      readonly size: number;
+      readonly signed: boolean;
+      readonly values: readonly BtfEnumerator[];
+    }
+  | { readonly kind: 'fwd'; readonly name: string; readonly of: 'struct' | 'union' }
+  | { readonly kind: 'ptr' | BtfModifier; readonly name: string; readonly type: number }
+  | { readonly kind: 'func'; readonly name: string; readonly type: number; readonly linkage: number }
+  | {
+      readonly kind: 'func_proto';
+      readonly returns: number;
+      readonly parameters: readonly { readonly name: string; readonly type: number }[];
+    }
+  | { readonly kind: 'var'; readonly name: string; readonly type: number; readonly linkage: number }
+  | {
+      readonly kind: 'datasec';
+      readonly name: string;
+      readonly size: number;
+      readonly variables: readonly {
+        readonly type: number;
+        readonly offset: number;
+        readonly size: number;
+      }[];
+    }
+  | { readonly kind: 'float'; readonly name: string; readonly size: number }
+  | { readonly kind: 'decl_tag'; readonly name: string; readonly type: number; readonly component: number }
+  | {
+      readonly kind: 'loc_param';
+      /** Of the parameter, not of the values that say where it is. */
+      readonly size: number;
+      /** `BTF_LOC_PARAM_*`. */
+      readonly flags: number;
+      readonly values: readonly number[];
+    }
+  | { readonly kind: 'loc_proto'; readonly parameters: readonly number[] }
+  | {
+      readonly kind: 'locsec';
+      readonly name: string;
+      readonly sites: readonly {
+        readonly func: number;
+        readonly prototype: number;
+        readonly offset: number;
+      }[];
+    }
+  /** A kind of later kernels, whose extent the blob itself tells. */
+  | { readonly kind: 'unknown'; readonly name: string; readonly number: number };
+
+/** Kinds that stand for another type without changing its layout. */
+export type BtfModifier = 'typedef' | 'volatile' | 'const' | 'restrict' | 'type_tag';
+
+/** The kinds of types, named as in the kernel's documentation. */
+export type BtfKind = BtfType['kind'];

@@ -1,0 +1,53 @@
+/**
+ * What a type is to whoever reads a value of it: a member of a struct, a parameter of a function.
+ */
+import type { BtfReader } from './reader.ts';
+import { type Named, strip } from './size.ts';
+import type { BtfType } from './types.ts';
+
+/** What a value is once typedefs and qualifiers are off. */
+export type ValueKind = 'int' | 'enum' | 'float' | 'pointer' | 'array' | 'struct' | 'union';
+
+/** A type, typedefs and qualifiers off. */
+export interface ValueType {
+  readonly kind: ValueKind;
+  readonly signed: boolean;
+  /** The struct or union that a pointer leads to, where it has a name. */
+  readonly pointsTo?: string;
+  /** Its id, without typedefs and qualifiers. */
+  readonly type: number;
+}
+
+const KINDS: { readonly [Kind in BtfType['kind']]?: ValueKind } = {
+  int: 'int',
+  enum: 'enum',
+  enum64: 'enum',
+  float: 'float',
+  ptr: 'pointer',
+  array: 'array',
+  struct: 'struct',
+  union: 'union',
+};
+
+/** What the type of that id is, or undefined where no value is of it (void, a function). */
+export function valueType(reader: BtfReader, start: number): ValueType | undefined {
+  const { id, type } = strip(reader, start);
+  const kind = KINDS[type.kind];
+  if (kind === undefined) return undefined;
+  const signed = 'signed' in type && type.signed;
+  const pointsTo = type.kind === 'ptr' ? pointee(reader, type.type) : undefined;
+  return { kind, signed, type: id, ...(pointsTo === undefined ? {} : { pointsTo }) };
+}
+
+/** The name of a struct that a pointer leads to, or of the typedef by which a struct without a name goes. */
+function pointee(reader: BtfReader, id: number): string | undefined {
+  const { type, alias }: Named = strip(reader, id);
+  if (type.kind !== 'struct' && type.kind !== 'union' && type.kind !== 'fwd') return undefined;
+  return type.name || alias;
+}
+
+/** The kind of a type in a message. */
+export function withArticle(type: BtfType): string {
+  const what = type.kind === 'ptr' ? 'pointer' : type.kind;
+  return /^[aeiu]/.test(what) && what !== 'union' ? `an ${what}` : `a ${what}`;
+}
