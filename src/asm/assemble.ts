@@ -2,13 +2,14 @@
  * A list of instructions and labels to bytes: a pure linker. Labels become distances, maps stay named for
  * whoever loads the program, and what the verifier would refuse for its shape alone is refused here, by the author's line.
  */
+import { blame } from './blame.ts';
 import { encodeAll, slotsOf } from './encode.ts';
 import { type Instruction, type Item, isLabel } from './instruction.ts';
 import { distanceField, type Form, formOf } from './isa.ts';
 import type { MapSpec } from './map.ts';
 import { nearest } from './nearest.ts';
 import { limitsOf, type NumberKind } from './operands.ts';
-import { describePosition, type Position } from './position.ts';
+import type { Position } from './position.ts';
 import { checkShape, type Step } from './shape.ts';
 
 /** An instruction at its place. */
@@ -38,14 +39,16 @@ export class AssembleError extends Error {
   readonly reason: string;
   /** The instruction that is wrong; undefined where the list as a whole is. */
   readonly slot: number | undefined;
-  /** The author's line, where it is known. */
+  /** The author's line, where the instruction knows it. */
   readonly position: Position | undefined;
 
+  /** The message ends with the line of `position` or, without one, that which has the list assembled. */
   constructor(reason: string, slot?: number, position?: Position) {
-    super(at(reason, slot, position));
+    super(at(reason, slot));
     this.reason = reason;
     this.slot = slot;
     this.position = position;
+    blame(this, position);
   }
 }
 
@@ -55,14 +58,15 @@ export class ReachError extends RangeError {
   /** What is wrong, without the place. */
   readonly reason: string;
   readonly slot: number;
-  /** The author's line, where it is known. */
+  /** The author's line, where the instruction knows it. */
   readonly position: Position | undefined;
 
   constructor(reason: string, slot: number, position?: Position) {
-    super(at(reason, slot, position));
+    super(at(reason, slot));
     this.reason = reason;
     this.slot = slot;
     this.position = position;
+    blame(this, position);
   }
 }
 
@@ -74,13 +78,14 @@ const MOST_SLOTS = 1_000_000;
  *
  * Throws a ReachError where a label is too far for its jump, a RangeError where a number doesn't fit its field; an AssembleError for a label
  * that is unknown or there twice, a jump out of the program, into the middle of an lddw or into another subprogram, an instruction that
- * nothing reaches, an end that runs on, memory at r10 that is not of the stack. Messages have the author's line where the instruction has a position.
+ * nothing reaches, an end that runs on, memory at r10 that is not of the stack. Messages have the author's line: of the instruction, where it
+ * has a position.
  */
 export function assemble(items: readonly Item[]): Assembled {
   const { laid, labels, slots } = layOut(items);
   if (laid.length === 0) throw new AssembleError('a program needs at least one instruction');
   if (slots > MOST_SLOTS)
-    throw new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`);
+    throw blame(new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`));
   const instructions: Placed[] = [];
   const steps: Step[] = [];
   for (const each of laid) {
@@ -206,7 +211,6 @@ function unknownLabel(
   return new AssembleError(`label '${label}' is nowhere defined${hint}`, slot, instruction.position);
 }
 
-function at(message: string, slot: number | undefined, position: Position | undefined): string {
-  const place = position === undefined ? '' : ` (${describePosition(position)})`;
-  return slot === undefined ? message : `slot ${slot}: ${message}${place}`;
+function at(message: string, slot: number | undefined): string {
+  return slot === undefined ? message : `slot ${slot}: ${message}`;
 }

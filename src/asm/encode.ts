@@ -1,6 +1,7 @@
 /**
  * Instructions to bytes, little endian (RFC 9669, section 3).
  */
+import { blame } from './blame.ts';
 import type { Instruction } from './instruction.ts';
 import { STACK_ARGUMENTS } from './isa/form.ts';
 import { formOf } from './isa.ts';
@@ -64,9 +65,12 @@ function fits({ opcode, dst, src, off, imm, high }: Instruction): boolean {
 
 /** Throws for what doesn't fit. The arguments past the fifth do, whose base r11 is nobody else's. */
 function check(instruction: Instruction): void {
-  const { opcode, dst, src, off, imm, high } = instruction;
+  const { opcode, dst, src, off, imm, high, position } = instruction;
   if ((opcode === LDDW) !== (high !== undefined))
-    throw new RangeError(`opcode ${hex(opcode)}: only lddw (0x18) has a second slot, and it must have one`);
+    throw blame(
+      new RangeError(`opcode ${hex(opcode)}: only lddw (0x18) has a second slot, and it must have one`),
+      position,
+    );
   const most = formOf(instruction) === undefined ? 10 : STACK_ARGUMENTS;
   const fields: readonly [string, number, number, number][] = [
     ['opcode', opcode, 0, 0xff],
@@ -78,8 +82,11 @@ function check(instruction: Instruction): void {
   ];
   for (const [field, value, least, greatest] of fields)
     if (!Number.isInteger(value) || value < least || value > greatest)
-      throw new RangeError(
-        `opcode ${hex(opcode)}: ${field} ${String(value)} is not between ${least} and ${greatest}`,
+      throw blame(
+        new RangeError(
+          `opcode ${hex(opcode)}: ${field} ${String(value)} is not between ${least} and ${greatest}`,
+        ),
+        position,
       );
 }
 

@@ -1,6 +1,7 @@
 /**
  * What a program can be attached to: each takes the program's body and gives the program as a value.
  */
+import { authors, blame, pointing } from './blame.ts';
 import { Builder, type Context } from './builder/builder.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
 import { kernelTypes, type Target, tracepointFormat } from './target.ts';
@@ -43,7 +44,7 @@ export function kretprobe(symbol: string, target: Target, body: Body, options: O
  * throws NoSuchSymbolError.
  */
 export function fentry(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const btfId = kernelTypes(target, `the function ${symbol}`).find('func', symbol);
+  const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
   const context = { argument: slot, trusted: true, name: `fentry ${symbol}` };
   return program({ kind: 'fentry', symbol, btfId }, target, context, body, options);
 }
@@ -87,8 +88,8 @@ export class NoSuchTracepoint extends Error {
  * NoSuchTracepoint where the target's types don't have it.
  */
 export function tpBtf(tracepoint: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const btfId = kernelTypes(target).find('typedef', `btf_trace_${tracepoint}`);
-  if (btfId === undefined) throw new NoSuchTracepoint(tracepoint);
+  const btfId = pointing(() => kernelTypes(target)).find('typedef', `btf_trace_${tracepoint}`);
+  if (btfId === undefined) throw blame(new NoSuchTracepoint(tracepoint));
   const context = { argument: slot, trusted: true, name: `tracepoint ${tracepoint}` };
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
 }
@@ -104,7 +105,7 @@ export function tracepoint(
   body: Body,
   options: Options = {},
 ): ProgramSpec {
-  const format = tracepointFormat(target, category, name);
+  const format = pointing(() => tracepointFormat(target, category, name));
   const context = {
     argument: () => undefined,
     field: (wanted: string) => formatField(format, wanted),
@@ -129,7 +130,7 @@ function program(
 ): ProgramSpec {
   const of = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
   const builder = new Builder(target, context);
-  body(builder);
+  authors(() => body(builder));
   return {
     name: name ?? of.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 15),
     attachment,

@@ -3,7 +3,9 @@
  *
  * Source: man 2 bpf, include/uapi/linux/bpf.h (`enum bpf_map_type`).
  */
+
 import type { Static, TSchema } from '@sinclair/typebox';
+import { blame } from './blame.ts';
 import { layoutOf, u32 } from './layout.ts';
 
 /** Map types by the kernel's names and numbers. */
@@ -118,11 +120,11 @@ function spec<K extends TSchema, V extends TSchema>(
   { key, value, maxEntries, flags = 0, entries }: Shape<K, V>,
 ): MapSpec<K, V> {
   if (!/^[A-Za-z0-9_.]{1,15}$/.test(name))
-    throw new RangeError(`map name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.]`);
+    throw blame(new RangeError(`map name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.]`));
   if (!Number.isInteger(maxEntries) || maxEntries < 0 || maxEntries > 0xffff_ffff)
-    throw new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`);
+    throw blame(new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`));
   if (entries && entries.length > maxEntries)
-    throw new RangeError(`map ${name}: ${entries.length} entries, and room for ${maxEntries}`);
+    throw blame(new RangeError(`map ${name}: ${entries.length} entries, and room for ${maxEntries}`));
   layoutOf(key);
   layoutOf(value);
   return { kind: 'map', name, type, key, value, maxEntries, flags, ...(entries && { entries }) };

@@ -1,11 +1,11 @@
 /**
  * Where in the author's source a statement stands.
  *
- * Capturing is cheap (one stack frame, not yet turned into text) and done for every statement of the
+ * Capturing is cheap (a few stack frames, not yet turned into text) and done for every statement of the
  * builder; reading it is what costs, and is done for `-v` and for errors alone.
  */
 
-/** A captured call site; `locate` reads it. */
+/** A captured call site and what called it, innermost first; `locate` reads it. */
 export interface Position {
   readonly stack?: string;
 }
@@ -34,13 +34,21 @@ export interface LineTable {
   ])[];
 }
 
+/** Reads a captured position: `locate`, or that with a bundle's line table or the texts of files. */
+export type Locate = (position: Position | undefined) => Location | undefined;
+
 type Callable = (...args: never[]) => unknown;
 
-/** The place that `callee` was called from: the innermost frame below it on the stack. */
-export function capture(callee: Callable): Position {
+/** Frames that are captured: as many as lead out of helpers that call each other. */
+const FRAMES = 8;
+/** What an error may go through: Session.open and what is below it too. */
+export const FRAMES_OF_ERROR = 40;
+
+/** The place that `callee` was called from, and `frames` in all below it on the stack. */
+export function capture(callee: Callable, frames = FRAMES): Position {
   const position: Position = {};
   const limit = Error.stackTraceLimit;
-  Error.stackTraceLimit = 1;
+  Error.stackTraceLimit = frames;
   Error.captureStackTrace(position, callee);
   Error.stackTraceLimit = limit;
   return position;
@@ -48,20 +56,54 @@ export function capture(callee: Callable): Position {
 
 /** A place that is known, as a position: a line of a text instead of a call. `file` is an absolute path. */
 export function positionAt(file: string, line: number, column: number): Position {
-  return { stack: `${file}:${line}:${column}` };
+  return { stack: `    at ${file}:${line}:${column}` };
 }
 
-/** Reads a captured position, through the bundle's line table if there is one; undefined where it is unknown. */
+/**
+ * Reads a captured position, through the bundle's line table if there is one; undefined where it is unknown. It is the tool's own
+ * line: where helpers of a library made the statement, the one that called them.
+ */
 export function locate(position: Position | undefined, table?: LineTable): Location | undefined {
-  const frame = /\(?((?:file:\/\/|\/)[^()\n]*):(\d+):(\d+)\)?\s*$/.exec(position?.stack ?? '');
-  if (!frame) return undefined;
-  const [, url = '', line, column] = frame;
-  const place = {
-    file: decodeURI(url.replace(/^file:\/\//, '')),
-    line: Number(line),
-    column: Number(column),
-  };
-  return table ? translate(place, table) : place;
+  const places = placesOf(position);
+  if (table === undefined) return places.find(isTools) ?? places.find((place) => !isOurs(place)) ?? places[0];
+  for (const place of places) {
+    const translated = translate(place, table);
+    if (translated) return translated;
+  }
+  return undefined;
+}
+
+const FRAME = /^\s*at (?:async |.*\()?((?:file:\/\/|\/)[^()]*):(\d+):(\d+)\)?\s*$/;
+
+/** The frames as places in files, without those of Node itself. */
+function placesOf({ stack = '' }: Position = {}): Location[] {
+  const places: Location[] = [];
+  for (const text of stack.split('\n')) {
+    const [, url, line, column] = FRAME.exec(text) ?? [];
+    if (url === undefined) continue;
+    const file = decodeURI(url.replace(/^file:\/\//, ''));
+    places.push({ file, line: Number(line), column: Number(column) });
+  }
+  return places;
+}
+
+/** What this library's files begin with, as stack traces name them: its folders, or the file that it was bundled into. */
+let ours: readonly string[] | undefined;
+
+/** Whether a place is this library's. Where it was bundled with the tool, without a line table, nobody can tell, and all is. */
+function isOurs({ file }: Location): boolean {
+  ours ??= foldersAround(placesOf(capture(capture, 1))[0]?.file);
+  return ours.some((beginning) => file.startsWith(beginning));
+}
+
+function foldersAround(file = ''): string[] {
+  const folder = /^(.*\/)asm\/position\.[jt]s$/.exec(file)?.[1];
+  return folder === undefined ? [file] : [`${folder}asm/`, `${folder}loader/`];
+}
+
+/** Whether a place is the tool's own: no library's, neither ours nor another's. */
+function isTools(place: Location): boolean {
+  return !place.file.includes('/node_modules/') && !isOurs(place);
 }
 
 function translate(place: Location, table: LineTable): Location | undefined {

@@ -3,6 +3,7 @@
  * command line that makes no sense, as does a file of types or a recording that is none, or a filter by something that isn't there.
  */
 import { UnknownArchitecture } from '../asm/architecture.ts';
+import { faultOf } from '../asm/blame.ts';
 import { BtfError, NoSuchField } from '../asm/btf.ts';
 import { NoSuchTracepoint } from '../asm/hooks.ts';
 import { NoKernelTypes } from '../asm/target.ts';
@@ -64,7 +65,7 @@ async function main(): Promise<number> {
 
 function describe(error: unknown): string {
   if (error instanceof VerifierError) return renderVerifierError(error, sourceLines());
-  if (EXPECTED.some((kind) => error instanceof kind)) return (error as Error).message;
+  if (EXPECTED.some((kind) => error instanceof kind)) return faultOf(error as Error);
   return `this should not happen: ${error instanceof Error ? error.stack : error}`;
 }
 

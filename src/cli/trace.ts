@@ -1,6 +1,7 @@
 /**
  * One run of the tracer: from attaching to the totals of what was lost.
  */
+import { faultOf } from '../asm/blame.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
@@ -153,7 +154,7 @@ function describe(settings: Settings, programs: Programs, failures: readonly Fai
       : failures.length > 0
         ? 'the first way that this kernel has'
         : 'the kernel has kprobes';
-  const passed = failures.map(({ way, error }) => `not by ${way}: ${error.message}\n`);
+  const passed = failures.map(({ way, error }) => `not by ${way}: ${faultOf(error)}\n`);
   const types = settings.btf === undefined ? '' : `the kernel's types are those of ${settings.btf}\n`;
   return `watching by ${way}: ${why}\n${types}${passed.join('')}\n${listTool(programs, sourceLines())}\n`;
 }

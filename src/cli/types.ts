@@ -1,6 +1,7 @@
 /**
  * The kernel's types: its own, or those of a file for a kernel that shows none.
  */
+import { faultOf } from '../asm/blame.ts';
 import { Btf, BtfError } from '../asm/btf.ts';
 import { type Target, target } from '../asm/target.ts';
 import { errnoName, errnoText } from '../loader/errno.ts';
@@ -45,7 +46,7 @@ export function namingFile<T>(file: string | undefined, work: () => T): T {
     return work();
   } catch (error) {
     if (file === undefined || !(error instanceof BtfError)) throw error;
-    throw new BadTypesFile(file, error.message);
+    throw new BadTypesFile(file, faultOf(error));
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * The ways to watch the kernel, tried in order until one works.
  */
+import { faultOf } from '../asm/blame.ts';
 import { NoSuchField } from '../asm/btf.ts';
 import { NoSuchTracepoint } from '../asm/hooks.ts';
 import { NoKernelTypes, type Target } from '../asm/target.ts';
@@ -44,7 +45,7 @@ export class NoWay extends Error {
   override readonly name = 'NoWay';
 
   constructor(kernel: Kernel, failures: readonly Failure[]) {
-    const tried = failures.map(({ way, error }) => `  ${way}: ${error.message}`);
+    const tried = failures.map(({ way, error }) => `  ${way}: ${faultOf(error)}`);
     const head = `no way to watch connects on this kernel (Linux ${kernel.release}). Tried:`;
     const noTypes = failures.some(({ error }) => error instanceof NoKernelTypes);
     super([head, ...tried, ...(noTypes ? [OTHER_TYPES] : [])].join('\n'));
@@ -78,7 +79,7 @@ export function firstWay<T>(
   if (failures.length !== 1 || !only) throw new NoWay(kernel, failures);
   if (!(only.error instanceof NoKernelTypes)) throw only.error;
   throw new NoKernelTypes(
-    `${only.error.message}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
+    `${faultOf(only.error)}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
   );
 }
 

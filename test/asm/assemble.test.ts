@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
 import { AssembleError, assemble } from '../../src/asm/assemble.ts';
+import { faultOf } from '../../src/asm/blame.ts';
 import {
   add,
   atomic,
@@ -48,8 +49,9 @@ function refused(
     () => assemble(items),
     (error: unknown) => {
       assert.instance(error, kind);
-      if (typeof message === 'string') assert.is((error as Error).message, message);
+      if (typeof message === 'string') assert.is(faultOf(error as Error), message);
       else assert.match((error as Error).message, message);
+      assert.match((error as Error).message, / \(\/.*\.[jt]s:\d+\)$/, 'ends with the author\u2019s line');
       return true;
     },
   );

@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import { faultOf } from '../../src/asm/blame.ts';
 import {
   add,
   add32,
@@ -172,7 +173,12 @@ for (const [what, message] of REFUSED)
   test(`refused: ${message}`, () => {
     assert.throws(what, (error: unknown) => {
       assert.instance(error, RangeError);
-      assert.is((error as Error).message, message);
+      assert.is(faultOf(error as Error), message);
+      assert.match(
+        (error as Error).message,
+        /constructors\.test\.[jt]s:\d+\)$/,
+        'ends with the author\u2019s line',
+      );
       return true;
     });
   });

@@ -73,11 +73,13 @@ export class Builder {
 
   /** The nth argument (from 0) of what the program is attached to: 64 bits of the context, one load at each use. */
   arg(n: number): Place {
-    const offset = this.#given.argument(n);
-    if (offset === undefined)
-      throw new RangeError(`${this.#given.name} has no argument ${n} that can be read`);
-    const kind = this.#given.trusted ? 'trusted' : 'kernel';
-    return new Place(this.#machine, this.#context, offset, layoutOf(u64), `argument ${n}`, kind);
+    return this.#machine.statement(this.arg, () => {
+      const offset = this.#given.argument(n);
+      if (offset === undefined)
+        throw new RangeError(`${this.#given.name} has no argument ${n} that can be read`);
+      const kind = this.#given.trusted ? 'trusted' : 'kernel';
+      return new Place(this.#machine, this.#context, offset, layoutOf(u64), `argument ${n}`, kind);
+    });
   }
 
   /** What the function returned: 64 bits of the context, of which an `int` has the low 32 (`asSigned(32)`). */
@@ -89,9 +91,11 @@ export class Builder {
 
   /** A field of the record that a classic tracepoint gives the program, by its name: one load at each use. */
   field(name: string): Place {
-    const field = this.#given.field?.(name);
-    if (!field) throw new RangeError(`${this.#given.name} gives its program no record with fields`);
-    return new Place(this.#machine, this.#context, field.offset, layoutOfPart(field), name, 'kernel');
+    return this.#machine.statement(this.field, () => {
+      const field = this.#given.field?.(name);
+      if (!field) throw new RangeError(`${this.#given.name} gives its program no record with fields`);
+      return new Place(this.#machine, this.#context, field.offset, layoutOfPart(field), name, 'kernel');
+    });
   }
 
   /** A pointer to a kernel structure: a value that holds its address, or a place that does (one load). */

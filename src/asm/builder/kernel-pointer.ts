@@ -35,7 +35,7 @@ export class KernelPointer {
 
   /** Whether this kernel's structure has such a field. */
   has(path: string): boolean {
-    return kernelTypes(this.#target).has(this.struct, path);
+    return this.#machine.statement(this.has, () => kernelTypes(this.#target).has(this.struct, path));
   }
 
   /**

@@ -5,6 +5,7 @@
  * It knows the rules of the calling convention (RFC 9669, section 2: r0 to r5 are lost at a call, r6 to r9
  * survive it, r10 is the frame) and nothing of the language built on it.
  */
+import { authors, blame } from '../blame.ts';
 import type { Instruction, Item, Register } from '../instruction.ts';
 import { capture, describePosition, type Position } from '../position.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 } from '../registers.ts';
@@ -45,12 +46,15 @@ export class Machine {
     return this.#position;
   }
 
-  /** Runs one statement of the author's: what it emits carries the line that `callee` was called from. */
+  /** Runs one statement of the author's: what it emits, or throws, carries the line that `callee` was called from. */
   statement<T>(callee: Callable, body: () => T): T {
     if (this.#position) return body();
-    this.#position = capture(callee);
+    const position = capture(callee);
+    this.#position = position;
     try {
       return body();
+    } catch (error) {
+      throw blame(error, position);
     } finally {
       this.#position = undefined;
       this.#scratch.clear();
@@ -63,7 +67,7 @@ export class Machine {
     this.#position = undefined;
     this.#scratch.clear();
     try {
-      body();
+      authors(body);
     } finally {
       this.#position = position;
     }

@@ -2,7 +2,9 @@
  * Where C puts things: sizes, offsets and padding of a schema, as a C compiler lays them out on a 64-bit
  * little-endian machine (System V x86-64 psABI 3.1, AAPCS64 5; the two agree on everything here).
  */
+
 import type { TSchema } from '@sinclair/typebox';
+import { blame } from '../blame.ts';
 
 /** An integer of 1, 2, 4 or 8 bytes, aligned to its size; `as` is what JavaScript sees. */
 export interface IntLayout {
@@ -116,9 +118,11 @@ function compute(schema: TSchema, path: string): Layout {
     case 'struct':
       return structLayout(schema, path);
     default:
-      throw new TypeError(
-        `${at(path)}this schema has no C layout: use u8 to u64, s8 to s64, u64n, s64n, u16be, u32be, ` +
-          'chars, bytes, array or struct',
+      throw blame(
+        new TypeError(
+          `${at(path)}this schema has no C layout: use u8 to u64, s8 to s64, u64n, s64n, u16be, u32be, ` +
+            'chars, bytes, array or struct',
+        ),
       );
   }
 }
@@ -150,14 +154,15 @@ function structLayout(schema: TSchema, path: string): StructLayout {
   for (const [name, field] of Object.entries(properties)) {
     const inside = path === '' ? name : `${path}.${name}`;
     checkFieldName(name, inside);
-    if (!required.includes(name)) throw new TypeError(`${inside}: a field of a C struct can't be optional`);
+    if (!required.includes(name))
+      throw blame(new TypeError(`${inside}: a field of a C struct can't be optional`));
     const layout = compute(field, inside);
     padTo(layout.align);
     fields.push(Object.freeze({ name, offset: end, layout }));
     end += layout.size;
     align = Math.max(align, layout.align);
   }
-  if (fields.length === 0) throw new TypeError(`${at(path)}a struct needs at least one field`);
+  if (fields.length === 0) throw blame(new TypeError(`${at(path)}a struct needs at least one field`));
   padTo(align);
   return Object.freeze({
     kind: 'struct',
@@ -173,12 +178,14 @@ function structLayout(schema: TSchema, path: string): StructLayout {
  */
 function checkFieldName(name: string, path: string): void {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name === '__proto__')
-    throw new TypeError(`${path}: a field's name has to be a C identifier`);
+    throw blame(new TypeError(`${path}: a field's name has to be a C identifier`));
 }
 
 function count(value: unknown, of: string, path: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 1)
-    throw new RangeError(`${at(path)}the number of ${of} has to be an integer of at least 1, not ${value}`);
+    throw blame(
+      new RangeError(`${at(path)}the number of ${of} has to be an integer of at least 1, not ${value}`),
+    );
   return value as number;
 }
 

@@ -2,6 +2,7 @@
  * Bytes to values and back, by a schema's C layout.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
+import { pointing } from '../blame.ts';
 import {
   type ArrayLayout,
   type BytesLayout,
@@ -44,7 +45,7 @@ export function decoder<T extends TSchema>(schema: T): Decoder<T> {
 export function encode<T extends TSchema>(schema: T, value: Static<T>): Uint8Array {
   const layout = layoutOf(schema);
   const bytes = new Uint8Array(layout.size);
-  write(layout, value, new DataView(bytes.buffer), 0, '');
+  pointing(() => write(layout, value, new DataView(bytes.buffer), 0, ''));
   return bytes;
 }
 

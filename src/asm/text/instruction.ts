@@ -1,4 +1,5 @@
 /** One instruction's text, read by the grammar that the instruction table gives. */
+import { faultOf } from '../blame.ts';
 import { make, type Operand } from '../constructors/make.ts';
 import { helperId, helperName, helperNames } from '../helper-names.ts';
 import type { Instruction, Reference } from '../instruction.ts';
@@ -132,7 +133,7 @@ function build({ form, captured }: Match, maps: (name: string) => MapSpec | unde
   try {
     return make(form, operands, reference);
   } catch (error) {
-    throw new Misread((error as Error).message, captured[0]?.at ?? 0);
+    throw new Misread(faultOf(error as Error), captured[0]?.at ?? 0);
   }
 }
 
@@ -228,7 +229,7 @@ function checkOperands(form: Form, values: Values, { at }: Captured): void {
     try {
       checkNumber(form.name, kind as Exclude<Kind, 'register' | 'base'>, value);
     } catch (error) {
-      throw new Misread((error as Error).message, at);
+      throw new Misread(faultOf(error as Error), at);
     }
   }
 }

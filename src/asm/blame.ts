@@ -1,0 +1,46 @@
+/**
+ * Whose mistake an error is: the message of one that comes out of this library ends with the author's line.
+ */
+import { capture, describePosition, FRAMES_OF_ERROR, type Position } from './position.ts';
+
+/** What errors said before they were told where; also of those that are the author's own. */
+const faults = new WeakMap<Error, string>();
+
+/**
+ * Lets the message of an error end with the author's line, once: that of `position`, or else the one that led here. Gives the error
+ * back, to be thrown.
+ */
+export function blame<E>(error: E, position: Position = capture(blame, FRAMES_OF_ERROR)): E {
+  if (!(error instanceof Error) || faults.has(error)) return error;
+  const fault = error.message;
+  const { stack } = error;
+  faults.set(error, fault);
+  error.message = `${fault} (${describePosition(position)})`;
+  // The trace begins with the message as it was when the error was made.
+  if (stack !== undefined) error.stack = stack.replace(fault, () => error.message);
+  return error;
+}
+
+/** The message of an error without the author's line. */
+export function faultOf(error: Error): string {
+  return faults.get(error) ?? error.message;
+}
+
+/** Runs what an author asked for: an error that it throws points at their line. */
+export function pointing<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw blame(error, capture(pointing, FRAMES_OF_ERROR));
+  }
+}
+
+/** Runs a function of the author's: an error that it throws is theirs, and stays as it is. */
+export function authors<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (error instanceof Error && !faults.has(error)) faults.set(error, error.message);
+    throw error;
+  }
+}

@@ -1,0 +1,259 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { faultOf } from '../../src/asm/blame.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { ldx, mov } from '../../src/asm/constructors.ts';
+import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
+import { kprobe, tpBtf } from '../../src/asm/hooks.ts';
+import { type Item, isLabel } from '../../src/asm/instruction.ts';
+import { chars, encode, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
+import { hash } from '../../src/asm/map.ts';
+import { type LineTable, locate, type Position } from '../../src/asm/position.ts';
+import { r0, r1 } from '../../src/asm/registers.ts';
+import { target } from '../../src/asm/target.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('asm/position');
+const x64 = target('x64');
+
+/** The lines of this file, or another, that a program's instructions come from. */
+function linesOf(instructions: readonly Item[]): (string | undefined)[] {
+  return instructions.map((item) => {
+    const place = isLabel(item) ? undefined : locate(item.position);
+    return place && `${place.file.replace(/^.*\//, '').replace(/\.[jt]s$/, '')}:${place.line}`;
+  });
+}
+
+/** The line after this call, in the form of `linesOf`. */
+function next(): string {
+  const line = Number(/position\.test\.[jt]s:(\d+)/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
+  return `position.test:${line + 1}`;
+}
+
+// --- which line ----------------------------------------------------------------------------------
+
+const folder = mkdtempSync(join(tmpdir(), 'tsbpf-position-'));
+test.after(() => rmSync(folder, { recursive: true }));
+
+/** A helper of somebody's package, which calls statements of the builder, and the tool's function that it is given. */
+const LIBRARY = `
+  export function stamp(b, body) {
+    const inner = () => { b.value(1); };
+    inner();
+    body();
+    b.value(2);
+  }`;
+
+/** Imports the helper from a package of that name, or from a file beside the tool. */
+async function library(place: string): Promise<(b: Builder, body: () => void) => void> {
+  const file = join(folder, place);
+  const { mkdirSync } = await import('node:fs');
+  mkdirSync(join(file, '..'), { recursive: true });
+  writeFileSync(file, LIBRARY);
+  return (await import(pathToFileURL(file).href)).stamp;
+}
+
+test('a statement inside a library\u2019s helper is the tool\u2019s line that called it', async () => {
+  const stamp = await library('node_modules/stamps/index.mjs');
+  let inside = '';
+  let outside = '';
+  const { instructions } = kprobe('f', x64, (b) => {
+    outside = next();
+    stamp(b, () => {
+      inside = next();
+      b.value(3);
+    });
+  });
+  assert.equal(linesOf(instructions).slice(0, 3), [outside, inside, outside]);
+});
+
+test('a helper of the tool\u2019s own is its own line', async () => {
+  const stamp = await library('helpers.mjs');
+  const { instructions } = kprobe('f', x64, (b) => stamp(b, () => {}));
+  assert.equal(linesOf(instructions).slice(0, 2), ['helpers.mjs:3', 'helpers.mjs:6']);
+});
+
+test('a tool that is a package itself has its lines, with no others around', () => {
+  const stack = [
+    'Error',
+    '    at f (/usr/lib/node_modules/tool/index.js:3:4)',
+    '    at node:internal/modules:1:2',
+  ];
+  assert.equal(locate({ stack: stack.join('\n') }), {
+    file: '/usr/lib/node_modules/tool/index.js',
+    line: 3,
+    column: 4,
+  });
+});
+
+test('in a bundle the innermost frame that the line table knows counts', () => {
+  const table: LineTable = {
+    sources: [{ file: 'src/programs/tool.ts', lines: ['first', 'second', 'third'] }],
+    segments: [
+      [1, 1, -1, 0, 0],
+      [1, 50, 0, 2, 3],
+      [1, 80, -1, 0, 0],
+      [1, 120, 0, 3, 1],
+      [1, 130, -1, 0, 0],
+    ],
+  };
+  const at = (...columns: number[]): Position => ({
+    stack: ['Error', ...columns.map((column) => `    at name (/opt/dist/command.cjs:1:${column})`)].join(
+      '\n',
+    ),
+  });
+  assert.equal(locate(at(90, 10, 60, 125), table), {
+    file: 'src/programs/tool.ts',
+    line: 2,
+    column: 3,
+    text: 'second',
+  });
+  assert.is(locate(at(125), table)?.line, 3);
+  assert.is(locate(at(10, 90), table), undefined);
+  assert.is(locate(undefined, table), undefined);
+});
+
+// --- errors point at it --------------------------------------------------------------------------
+
+const attempts = hash('attempts', { key: u64, value: struct({ ns: u64, comm: chars(16) }), maxEntries: 16 });
+
+/** Mistakes of all sorts, each on the line below `next()`. */
+const MISTAKES: Readonly<Record<string, (note: (line: string) => void) => unknown>> = {
+  'an operand': (note) => {
+    note(next());
+    return mov(r0, 2 ** 40);
+  },
+  'a register': (note) => {
+    note(next());
+    return ldx(u64, r0, { register: 11 }, 0);
+  },
+  'a schema': (note) => {
+    note(next());
+    return struct({ 'no name': u32 });
+  },
+  'the length of a text': (note) => {
+    note(next());
+    return chars(0);
+  },
+  'the name of a map': (note) => {
+    note(next());
+    return hash('a name that is too long', { key: u32, value: u32, maxEntries: 1 });
+  },
+  'a value of a map': (note) => {
+    note(next());
+    return encode(u8, 256);
+  },
+  'a list of instructions': (note) => {
+    note(next());
+    return assemble([mov(r0, 0)]);
+  },
+  'a target without types': (note) => {
+    note(next());
+    return tpBtf('sched_switch', x64, () => {});
+  },
+  'an argument': (note) =>
+    kprobe('f', x64, (b) => {
+      note(next());
+      b.arg(9);
+    }),
+  'a field of a record': (note) =>
+    kprobe('f', x64, (b) => {
+      note(next());
+      b.field('newstate');
+    }),
+  'a field of a structure': (note) =>
+    kprobe('f', x64, (b) => {
+      const sk = b.kernel('sock', b.arg(0));
+      note(next());
+      sk.fields({ state: 'no_such' });
+    }),
+  'a value that is gone': (note) =>
+    kprobe('f', x64, (b) => {
+      const now = b.call(ktimeGetNs);
+      b.call(ktimeGetNs);
+      note(next());
+      b.if(now.eq(1), () => b.exit());
+    }),
+  'bytes that were never written': (note) =>
+    kprobe('f', x64, (b) => {
+      b.keep(b.context);
+      const attempt = b.stack(attempts.value);
+      b.if(b.arg(0).eq(1), () => {
+        b.call(getCurrentComm, attempt.comm);
+        note(next());
+        b.update(attempts, 1, attempt);
+      });
+    }),
+  'a raw instruction': (note) =>
+    kprobe('f', x64, (b) => {
+      note(next());
+      b.emit({ ...mov(r1, 0), opcode: 0x05 });
+    }),
+};
+
+for (const [name, mistake] of Object.entries(MISTAKES))
+  test(`${name} that is wrong: the message ends with the author\u2019s line, and so does its trace`, () => {
+    let line = '';
+    assert.throws(
+      () => mistake((noted) => (line = noted)),
+      (error: unknown) => {
+        const { message, stack = '' } = error as Error;
+        assert.match(message, / \(\/[^()]*position\.test\.[jt]s:\d+\)$/);
+        assert.match(message.replaceAll(/\.[jt]s:/g, ':'), new RegExp(`${line}\\)$`));
+        assert.is(stack.includes(message), true);
+        assert.is(message.startsWith(`${faultOf(error as Error)} (`), true);
+        return true;
+      },
+    );
+  });
+
+test('an error of the author\u2019s own stays as it is', () => {
+  for (const mistake of [
+    () =>
+      kprobe('f', x64, () => {
+        throw new TypeError('mine');
+      }),
+    () =>
+      kprobe('f', x64, (b) =>
+        b.if(b.arg(0).eq(1), () => {
+          throw new TypeError('mine');
+        }),
+      ),
+  ])
+    assert.throws(mistake, (error: unknown) => error instanceof TypeError && error.message === 'mine');
+});
+
+test('an error that goes through several statements has the innermost line, once', () => {
+  let line = '';
+  assert.throws(
+    () =>
+      kprobe('f', x64, (b) =>
+        b.if(b.arg(0).eq(1), () =>
+          b.block(() => {
+            line = next();
+            b.arg(9);
+          }),
+        ),
+      ),
+    (error: unknown) => {
+      const places = [...(error as Error).message.matchAll(/position\.test\.[jt]s:\d+/g)];
+      return places.length === 1 && places[0]?.[0].replace(/\.[jt]s:/, ':') === line;
+    },
+  );
+});
+
+test('the library\u2019s own folder is told from the tool\u2019s', () => {
+  const { stack } = new Error();
+  assert.is(
+    locate({ stack })?.file,
+    fileURLToPath(new URL(import.meta.url))
+      .replace(/\/build\//, '/')
+      .replace(/\.js$/, '.ts'),
+  );
+});
+
+test.run();
