@@ -6,6 +6,7 @@
  * Figures of time are medians, taken in turns with what they stand beside. The exit status is 1 where a bar isn't met.
  */
 import { assembly } from './assembly.ts';
+import { btf } from './btf.ts';
 import { connects } from './connects.ts';
 import { delay } from './delay.ts';
 import { importing } from './import.ts';
@@ -19,6 +20,7 @@ import { start } from './start.ts';
 const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   start,
   import: importing,
+  btf,
   rest: atRest,
   delay,
   programs,
