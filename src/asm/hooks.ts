@@ -3,6 +3,7 @@
  */
 import { authors, blame, pointing } from './blame.ts';
 import { Builder, type Context } from './builder/builder.ts';
+import { capture } from './position.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
 import { kernelTypes, type Target, tracepointFormat } from './target.ts';
 import { formatField } from './tracepoint-format.ts';
@@ -134,7 +135,7 @@ function program(
   return {
     name: name ?? of.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 15),
     attachment,
-    instructions: builder.finish(),
+    instructions: builder.finish(capture(program)),
     optional,
   };
 }

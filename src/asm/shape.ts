@@ -93,6 +93,11 @@ function checkReached(steps: readonly Step[], bySlot: Int32Array, refuse: Refuse
 }
 
 function isCall({ form }: Step): boolean {
+  return leadsToSubprogram(form);
+}
+
+/** Whether instructions of that form call a subprogram or take its address: where they lead, one begins. */
+export function leadsToSubprogram(form: Form | undefined): boolean {
   return form?.name === 'callSubprogram' || form?.name === 'loadFunction';
 }
 

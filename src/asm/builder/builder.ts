@@ -10,6 +10,7 @@ import { type Helper, mapDeleteElem, mapLookupElem, mapUpdateElem, perfEventOutp
 import { type Item, isLabel } from '../instruction.ts';
 import { layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
+import type { Position } from '../position.ts';
 import { r0, r1 } from '../registers.ts';
 import type { Target } from '../target.ts';
 import { type Arm, ask, layOut } from './branch.ts';
@@ -323,10 +324,11 @@ export class Builder {
     placeOf(memory).markWritten();
   }
 
-  /** Ends the program if it hasn't ended, and gives its instructions. */
-  finish(): readonly Item[] {
+  /** Ends the program if it hasn't ended, and gives its instructions. The end that all share is of the line `position`. */
+  finish(position?: Position): readonly Item[] {
     const { items } = this.#machine;
-    return straighten([...items, insn.label(EXIT), insn.mov(r0, this.#result), insn.exit()]);
+    const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
+    return straighten([...items, insn.label(EXIT), ...end]);
   }
 }
 

@@ -1,0 +1,59 @@
+/**
+ * The types of a map's keys and values, from their schemas: `bpftool map dump` prints fields by their names then.
+ */
+import { type IntLayout, type Layout, layoutOf } from '../layout.ts';
+import { type MapSpec, MapType } from '../map.ts';
+import { BtfBuilder, IntEncoding, identifier } from './builder.ts';
+
+/** Types, and which of them a map's are. */
+export interface MapTypes {
+  /** What the ids are ids in. */
+  readonly bytes: Uint8Array;
+  readonly key: number;
+  readonly value: number;
+}
+
+/** The types of a map; undefined for perf rings, whose entries are no data. */
+export function mapTypes({ name, type, key, value }: MapSpec): MapTypes | undefined {
+  if (type === MapType.perfEventArray) return undefined;
+  const types = new BtfBuilder();
+  return {
+    key: add(types, layoutOf(key), `${name}_key`),
+    value: add(types, layoutOf(value), `${name}_value`),
+    bytes: types.bytes(),
+  };
+}
+
+/** A struct goes by `name`, those inside it by none. */
+function add(types: BtfBuilder, layout: Layout, name = ''): number {
+  switch (layout.kind) {
+    case 'int':
+      return addInt(types, layout);
+    case 'chars':
+      return types.array(types.int('char', 1, IntEncoding.char), layout.size, index(types));
+    case 'bytes':
+      return types.array(types.int('u8', 1, IntEncoding.unsigned), layout.size, index(types));
+    case 'array':
+      return types.array(add(types, layout.element), layout.length, index(types));
+    case 'struct': {
+      const fields = layout.fields.map(({ name, offset, layout }) => ({
+        name,
+        offset,
+        type: add(types, layout),
+      }));
+      return types.struct(name && identifier(name), layout.size, fields);
+    }
+  }
+}
+
+/** By the kernel's own names. Byte order is no part of BTF; of a big-endian number the name tells. */
+function addInt(types: BtfBuilder, { size, signed, bigEndian }: IntLayout): number {
+  const bits = 8 * size;
+  const encoding = signed ? IntEncoding.signed : IntEncoding.unsigned;
+  const int = types.int(`${signed ? 's' : 'u'}${bits}`, size, encoding);
+  return bigEndian ? types.typedef(`__be${bits}`, int) : int;
+}
+
+function index(types: BtfBuilder): number {
+  return types.int('u32', 4, IntEncoding.unsigned);
+}

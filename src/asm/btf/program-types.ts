@@ -1,0 +1,89 @@
+/**
+ * What a program tells the kernel about itself: its functions' names, and the author's line of each instruction. The
+ * verifier's log and `bpftool prog dump` print those.
+ *
+ * Source: include/uapi/linux/bpf.h (`bpf_func_info`, `bpf_line_info`); kernel/bpf/verifier.c (`check_btf_func`,
+ * `check_btf_line`).
+ */
+import type { Assembled, Placed } from '../assemble.ts';
+import { formOf } from '../isa.ts';
+import type { Locate, Location } from '../position.ts';
+import { leadsToSubprogram } from '../shape.ts';
+import { BtfBuilder, IntEncoding, identifier } from './builder.ts';
+
+/** Types with the functions in them and the texts, and the records that refer to both. */
+export interface ProgramTypes {
+  readonly bytes: Uint8Array;
+  /** `bpf_func_info`, one a subprogram. */
+  readonly functions: Uint8Array;
+  /** `bpf_line_info`, one wherever another line begins; empty where no line is known. */
+  readonly lines: Uint8Array;
+}
+
+/** Bytes of a record of either sort. */
+export const FUNCTION_RECORD = 8;
+export const LINE_RECORD = 16;
+
+/** What fits beside the line's number. */
+const LAST_COLUMN = 2 ** 10 - 1;
+const LAST_LINE = 2 ** 22 - 1;
+
+/** What to tell of a program by that name; `find` reads the positions of its instructions. */
+export function programTypes(name: string, { instructions }: Assembled, find: Locate): ProgramTypes {
+  const types = new BtfBuilder();
+  const starts = subprograms(instructions);
+  const int = types.int('int', 4, IntEncoding.signed);
+  const functions = starts.map(({ slot, labels }) => {
+    const named = slot === 0 ? name : (labels[0] ?? `${name}_${slot}`);
+    // What they are given is not said: the verifier would hold us to it.
+    return [slot, types.func(identifier(named), int)];
+  });
+  const lines = lineRecords(types, instructions, new Set(starts.map(({ slot }) => slot)), find);
+  return { bytes: types.bytes(), functions: words(functions), lines: words(lines) };
+}
+
+/** Where the program and its subprograms begin, ascending. */
+function subprograms(instructions: readonly Placed[]): Placed[] {
+  const starts = new Set([0]);
+  for (const { slot, instruction } of instructions)
+    if (leadsToSubprogram(formOf(instruction))) starts.add(slot + 1 + instruction.imm);
+  return instructions.filter(({ slot }) => starts.has(slot));
+}
+
+/** The kernel wants a record at the start of every subprogram: one whose first line is unknown has that of what follows. */
+function lineRecords(
+  types: BtfBuilder,
+  instructions: readonly Placed[],
+  starts: ReadonlySet<number>,
+  find: Locate,
+): number[][] {
+  const places = instructions.map(({ instruction }) => find(instruction.position));
+  if (places.every((place) => place === undefined)) return [];
+  const records: number[][] = [];
+  let last = '';
+  for (const [index, { slot }] of instructions.entries()) {
+    const begins = starts.has(slot);
+    const place = places[index] ?? (begins ? places.find((later, at) => at > index && later) : undefined);
+    const key = place === undefined ? last : `${place.file}:${place.line}`;
+    if (key === last && !begins) continue;
+    last = key;
+    records.push([slot, ...lineRecord(types, place)]);
+  }
+  return records;
+}
+
+function lineRecord(types: BtfBuilder, place: Location | undefined): number[] {
+  if (place === undefined) return [0, 0, 0];
+  const line = Math.min(place.line, LAST_LINE);
+  const column = Math.min(place.column, LAST_COLUMN);
+  const text = place.text?.trim().replaceAll('\0', '') ?? '';
+  return [types.string(place.file), types.string(text), ((line << 10) | column) >>> 0];
+}
+
+function words(records: readonly (readonly number[])[]): Uint8Array {
+  const all = records.flat();
+  const bytes = new Uint8Array(4 * all.length);
+  const view = new DataView(bytes.buffer);
+  for (const [index, word] of all.entries()) view.setUint32(4 * index, word, true);
+  return bytes;
+}

@@ -1,0 +1,210 @@
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { mapTypes } from '../../src/asm/btf/map-types.ts';
+import { programTypes } from '../../src/asm/btf/program-types.ts';
+import { Btf } from '../../src/asm/btf.ts';
+import { callSubprogram, exit, label, lddw, mov } from '../../src/asm/constructors.ts';
+import type { Item } from '../../src/asm/instruction.ts';
+import {
+  array,
+  bytes,
+  chars,
+  layoutOf,
+  type StructSchema,
+  s8,
+  s16,
+  s32,
+  s64,
+  struct,
+  u8,
+  u16,
+  u16be,
+  u32,
+  u32be,
+  u64,
+  u64n,
+} from '../../src/asm/layout.ts';
+import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import type { Location, Position } from '../../src/asm/position.ts';
+import { r0, r1 } from '../../src/asm/registers.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('asm/btf-builder');
+
+// --- maps ----------------------------------------------------------------------------------------
+
+const Attempt = struct({ ns: u64n, task: struct({ tid: u32, pid: u32 }), comm: chars(16), port: u16be });
+
+/** The types of a map, read back. */
+function typesOf(map: Parameters<typeof mapTypes>[0]) {
+  const types = mapTypes(map);
+  if (types === undefined) throw new Error('nothing to say');
+  return { ...types, btf: Btf.parse(types.bytes) };
+}
+
+test('a map\u2019s value is a struct of its name, with its fields by theirs', () => {
+  const { btf, key, value } = typesOf(hash('by.pid', { key: u32, value: Attempt, maxEntries: 1 }));
+  assert.equal(btf.type(key), {
+    kind: 'int',
+    name: 'u32',
+    size: 4,
+    signed: false,
+    bool: false,
+    bits: 32,
+    bitOffset: 0,
+  });
+  assert.is(btf.find('struct', 'by_pid_value'), value);
+  assert.is(btf.sizeOf('by_pid_value'), 40);
+  assert.is(btf.member('by_pid_value', 'task.pid').offset, 12);
+  assert.is(btf.member('by_pid_value', 'comm[15]').offset, 31);
+  const port = btf.type(value);
+  const ports = port.kind === 'struct' ? port.members.at(-1) : undefined;
+  assert.equal(btf.type(ports?.type ?? 0), {
+    kind: 'typedef',
+    name: '__be16',
+    type: ports && ports.type - 1,
+  });
+});
+
+test('a text is an array of char, which is how bpftool knows it', () => {
+  const { btf, value } = typesOf(arrayMap('names', { value: chars(16) }));
+  const text = btf.type(value);
+  assert.is(text.kind === 'array' && text.length, 16);
+  const char = btf.type(text.kind === 'array' ? text.element : 0);
+  assert.equal('name' in char && [char.name, 'size' in char && char.size], ['char', 1]);
+});
+
+test('a type that occurs again is written once', () => {
+  const { btf } = typesOf(
+    hash('same', { key: u32, value: struct({ a: u32, b: u32, c: u32 }), maxEntries: 1 }),
+  );
+  assert.is(btf.count, 2);
+});
+
+test('of perf rings there is nothing to say', () => {
+  assert.is(mapTypes(perfEventArray('events')), undefined);
+});
+
+const scalars = fc.constantFrom(u8, u16, u32, u64, s8, s16, s32, s64, u16be, u32be);
+const { schema: schemas } = fc.letrec<{ schema: StructSchema; field: StructSchema['properties'][string] }>(
+  (tie) => ({
+    schema: fc
+      .array(tie('field'), { minLength: 1, maxLength: 5 })
+      .map((fields) => struct(Object.fromEntries(fields.map((field, i) => [`f${i}`, field])))),
+    field: fc.oneof(
+      { maxDepth: 3, depthIdentifier: 'schema' },
+      scalars,
+      fc.integer({ min: 1, max: 20 }).map((size) => chars(size)),
+      fc.integer({ min: 1, max: 20 }).map((size) => bytes(size)),
+      fc
+        .tuple(tie('field'), fc.integer({ min: 1, max: 4 }))
+        .map(([element, length]) => array(element, length)),
+      tie('schema'),
+    ),
+  }),
+);
+
+test('whatever the schema, its fields are where its layout has them', () => {
+  fc.assert(
+    fc.property(schemas, (schema) => {
+      const { btf, value } = typesOf(hash('any', { key: schema, value: schema, maxEntries: 1 }));
+      const compare = (layout: ReturnType<typeof layoutOf>, path: string, offset: number): void => {
+        if (layout.kind === 'struct')
+          for (const field of layout.fields)
+            compare(field.layout, path === '' ? field.name : `${path}.${field.name}`, offset + field.offset);
+        else if (layout.kind === 'array')
+          compare(
+            layout.element,
+            `${path}[${layout.length - 1}]`,
+            offset + layout.size - layout.element.size,
+          );
+        if (path === '') return;
+        const member = btf.member('any_value', path);
+        assert.equal([member.offset, member.size, member.bitSize], [offset, layout.size, undefined], path);
+        if (layout.kind === 'int') assert.is(member.signed, layout.signed, path);
+      };
+      compare(layoutOf(schema), '', 0);
+      assert.is(btf.find('struct', 'any_value'), value);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+// --- programs ------------------------------------------------------------------------------------
+
+const at = <I extends object>(line: number, instruction: I): I & { position: Position } => ({
+  ...instruction,
+  position: { stack: String(line) },
+});
+/** A file of which line 7 has no text that anybody knows. */
+const find = (position: Position | undefined): Location | undefined => {
+  const line = Number(position?.stack);
+  return (
+    position && { file: 'tool.ts', line, column: 5000, text: line === 7 ? undefined : `  line(${line});` }
+  );
+};
+
+/** What is told of a program, in words. */
+function told(items: readonly Item[], name = 'on_connect') {
+  const { bytes, functions, lines } = programTypes(name, assemble(items), find);
+  const btf = Btf.parse(bytes);
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const strings = Buffer.from(bytes.subarray(24 + view.getUint32(16, true)));
+  const text = (offset: number) => strings.toString('utf8', offset, strings.indexOf(0, offset));
+  const words = (records: Uint8Array, each: number) => {
+    const all = [...new Uint32Array(records.buffer, records.byteOffset, records.length / 4)];
+    return Array.from({ length: all.length / each }, (_, i) => all.slice(i * each, (i + 1) * each));
+  };
+  return {
+    functions: words(functions, 2).map(([slot, id]) => {
+      const func = btf.type(id ?? 0);
+      return `${slot} ${func.kind === 'func' && func.name} ${func.kind === 'func' && func.linkage}`;
+    }),
+    lines: words(lines, 4).map(
+      ([slot, file = 0, line = 0, where = 0]) =>
+        `${slot} ${text(file)}:${where >>> 10}:${where & 1023} ${text(line)}`,
+    ),
+    btf,
+  };
+}
+
+test('a line is told where it begins, by its slot', () => {
+  const { functions, lines } = told([at(3, lddw(r1, 1n)), at(3, mov(r0, 0)), at(4, mov(r0, 1)), exit()]);
+  assert.equal(functions, ['0 on_connect 0']);
+  assert.equal(lines, ['0 tool.ts:3:1023 line(3);', '3 tool.ts:4:1023 line(4);']);
+});
+
+test('every subprogram has its name, and a line at its start', () => {
+  const { functions, lines, btf } = told([
+    at(3, callSubprogram('on packet')),
+    at(3, callSubprogram('last')),
+    exit(),
+    label('on packet'),
+    mov(r0, 0),
+    at(3, mov(r0, 1)),
+    exit(),
+    label('last'),
+    at(7, mov(r0, 0)),
+    exit(),
+  ]);
+  assert.equal(functions, ['0 on_connect 0', '3 on_packet 0', '6 last 0']);
+  assert.equal(lines, ['0 tool.ts:3:1023 line(3);', '3 tool.ts:3:1023 line(3);', '6 tool.ts:7:1023 ']);
+  assert.is(btf.prototype('on_connect').returns?.kind, 'int');
+  assert.is(btf.prototype('on_packet').parameters.length, 0);
+});
+
+test('where the last subprogram has no line of its own, an empty one stands at its start', () => {
+  const { lines } = told([at(3, callSubprogram('f')), exit(), label('f'), mov(r0, 0), exit()]);
+  assert.equal(lines, ['0 tool.ts:3:1023 line(3);', '2 :0:0 ']);
+});
+
+test('without any position no line is told', () => {
+  assert.equal(told([mov(r0, 0), exit()]).lines, []);
+});
+
+test('any name becomes one that C has', () => {
+  assert.equal(told([mov(r0, 0), exit()], '4.way-in').functions, ['0 _4_way_in 0']);
+});
+
+test.run();
