@@ -62,7 +62,7 @@ export { DecodeError, decode } from './asm/decode.ts';
 export { disassemble, textOf } from './asm/disassemble.ts';
 export { type Parsed, parseProgram, TextError } from './asm/text/parse.ts';
 export { ElfError, type ObjectInstruction, type ProgramSection, programSections } from './asm/elf.ts';
-export { type LineTable, type Location, locate, type Position } from './asm/position.ts';
+export { type LineTable, type Locate, type Location, locate, type Position } from './asm/position.ts';
 
 // The kernel's types.
 export {
@@ -86,7 +86,7 @@ export {
 export { Kernel } from './loader/kernel.ts';
 export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loader/session.ts';
 export { BpfMap, UpdateMode } from './loader/map.ts';
-export { loadProgram, measureRuns, type Program } from './loader/program.ts';
+export { type LoadOptions, loadProgram, measureRuns, type Program } from './loader/program.ts';
 export {
   type LoadedProgram,
   NoSuchProgram,

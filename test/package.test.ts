@@ -120,15 +120,48 @@ test('the bundled tsbpf assembles', async () => {
   assert.is(stdout, 'b700000007000000\n9500000000000000\n');
 });
 
-test('the bundled command shows the source lines of its programs', async () => {
-  const args = [join(installed, manifest.bin.tcpconnlat), '--dry-run', '-v', '--probe', 'kprobe'];
-  const { stdout } = await exec(process.execPath, args);
-  const shown = [...stdout.matchAll(/(src\/programs\/tcpconnlat\S*\.ts):(\d+): (.*)$/gm)];
-  assert.ok(shown.length > 20, `only ${shown.length} lines shown`);
-  for (const [, file = '', line, text] of shown) {
-    const source = (await readFile(join(PROJECT, file), 'utf8')).split('\n');
-    assert.is(text?.trim(), source[Number(line) - 1]?.trim());
-  }
+for (const [which, command] of [
+  ['bundled', () => [join(installed, manifest.bin.tcpconnlat)]],
+  ['from source', () => ['--import', 'tsx', join(PROJECT, 'src/cli/tcpconnlat.ts')]],
+] as const)
+  test(`the command, ${which}, shows the source lines of its programs`, async () => {
+    const args = [...command(), '--dry-run', '-v', '--probe', 'kprobe'];
+    const { stdout } = await exec(process.execPath, args, { cwd: PROJECT });
+    const shown = [...stdout.matchAll(/^; (?:\/.*\/)?(src\/programs\/tcpconnlat\S*\.ts):(\d+): (.*)$/gm)];
+    assert.ok(shown.length > 20, `only ${shown.length} lines shown`);
+    for (const [, file = '', line, text] of shown) {
+      const source = (await readFile(join(PROJECT, file), 'utf8')).split('\n');
+      assert.is(text?.trim(), source[Number(line) - 1]?.trim());
+    }
+    assert.not.match(stdout, /^; .*(src\/asm\/|dist\/)/m, 'no line of the library');
+  });
+
+test('a mistake in a program that uses the library is at the line of its author', async () => {
+  const printed = await node(`
+    import { assemble, chars, hash, isLabel, kprobe, locate, mov, r0, Session, struct, target, u32 } from 'tsbpf';
+    const told = (mistake) => {
+      try { mistake(); } catch ({ message }) { console.log(/\\(([^()]*)\\)$/.exec(message)?.[1]); }
+    };
+    told(() => mov(r0, 2 ** 40));
+    told(() => struct({ text: chars(-1) }));
+    told(() => assemble([mov(r0, 0)]));
+    told(() => kprobe('f', target('x64'), (b) => b.arg(9)));
+    told(() => kprobe('f', target('x64'), (b) => {
+      b.kernel('sock', b.arg(0)).fields({ state: 'x' });
+    }));
+    told(() => Session.open(
+      { name: 't', programs: [], maps: [], events: { map: hash('m', { key: u32, value: u32, maxEntries: 1 }), schema: u32 } },
+      { onEvent() {}, pagesPerCpu: 3 },
+    ));
+    const { instructions } = kprobe('f', target('x64'), (b) => {
+      b.value(1);
+    });
+    for (const made of instructions) if (!isLabel(made)) console.log(locate(made.position)?.file, locate(made.position)?.line);
+  `);
+  const script = join(user, 'script.js');
+  const at = (...lines: number[]) => lines.map((line) => `${script}:${line}`);
+  const made = [`${script} 18`, `${script} 17`, `${script} 17`];
+  assert.equal(printed.trim().split('\n'), [...at(6, 7, 8, 9, 11, 13), ...made]);
 });
 
 test('the licences of the bundled packages are in the package', async () => {

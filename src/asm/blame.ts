@@ -1,21 +1,32 @@
 /**
  * Whose mistake an error is: the message of one that comes out of this library ends with the author's line.
  */
-import { capture, describePosition, FRAMES_OF_ERROR, type Position } from './position.ts';
+import {
+  capture,
+  describePosition,
+  FRAMES_OF_ERROR,
+  type Locate,
+  locate,
+  type Position,
+} from './position.ts';
 
 /** What errors said before they were told where; also of those that are the author's own. */
 const faults = new WeakMap<Error, string>();
 
 /**
- * Lets the message of an error end with the author's line, once: that of `position`, or else the one that led here. Gives the error
- * back, to be thrown.
+ * Lets the message of an error end with the author's line, once: that of `position`, as `find` reads it, or else the one that led here.
+ * Gives the error back, to be thrown.
  */
-export function blame<E>(error: E, position: Position = capture(blame, FRAMES_OF_ERROR)): E {
+export function blame<E>(
+  error: E,
+  position: Position = capture(blame, FRAMES_OF_ERROR),
+  find: Locate = locate,
+): E {
   if (!(error instanceof Error) || faults.has(error)) return error;
   const fault = error.message;
   const { stack } = error;
   faults.set(error, fault);
-  error.message = `${fault} (${describePosition(position)})`;
+  error.message = `${fault} (${describePosition(position, find)})`;
   // The trace begins with the message as it was when the error was made.
   if (stack !== undefined) error.stack = stack.replace(fault, () => error.message);
   return error;

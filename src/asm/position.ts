@@ -123,7 +123,7 @@ function translate(place: Location, table: LineTable): Location | undefined {
 }
 
 /** `file:line` for messages, or an apology. */
-export function describePosition(position: Position | undefined): string {
-  const place = locate(position);
+export function describePosition(position: Position | undefined, find: Locate = locate): string {
+  const place = find(position);
   return place ? `${place.file}:${place.line}` : 'an unknown line';
 }

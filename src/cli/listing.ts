@@ -6,10 +6,8 @@ import { disassemble } from '../asm/disassemble.ts';
 import { encode } from '../asm/encode.ts';
 import { layoutOf } from '../asm/layout.ts';
 import { type MapSpec, MapType } from '../asm/map.ts';
-import type { Location, Position } from '../asm/position.ts';
+import type { Locate, Location } from '../asm/position.ts';
 import type { Attachment, ProgramSpec, Tool } from '../asm/program.ts';
-
-type Locate = (position: Position | undefined) => Location | undefined;
 
 /** The maps and programs of a tool. A source line stands above the instructions that it made. */
 export function listTool(tool: Tool, locate: Locate): string {

@@ -4,18 +4,13 @@
  * The bundled command has a small line table beside it; from source, the files themselves are there.
  */
 import { readFileSync } from 'node:fs';
-import { type LineTable, type Location, locate, type Position } from '../asm/position.ts';
+import type { LineTable, Locate } from '../asm/position.ts';
+import type { Kernel } from '../loader/kernel.ts';
+import { sourceReader } from '../loader/source.ts';
 
-/** A reader of positions that also gives the line's text where it can be had. */
-export function sourceLines(): (position: Position | undefined) => Location | undefined {
-  const table = lineTable();
-  const files = new Map<string, readonly string[]>();
-  return (position) => {
-    const place = locate(position, table);
-    if (!place || place.text !== undefined) return place;
-    if (!files.has(place.file)) files.set(place.file, linesOf(place.file));
-    return { ...place, text: files.get(place.file)?.[place.line - 1] };
-  };
+/** A reader of positions that also gives the line's text where it can be had. Reads nothing before it is asked. */
+export function sourceLines(kernel: Kernel): Locate {
+  return sourceReader(kernel.syscalls, lineTable);
 }
 
 function lineTable(): LineTable | undefined {
@@ -23,13 +18,5 @@ function lineTable(): LineTable | undefined {
     return JSON.parse(readFileSync(new URL('tcpconnlat.lines.json', import.meta.url), 'utf8'));
   } catch {
     return undefined; // not bundled
-  }
-}
-
-function linesOf(file: string): readonly string[] {
-  try {
-    return readFileSync(file, 'utf8').split('\n');
-  } catch {
-    return [];
   }
 }

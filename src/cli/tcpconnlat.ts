@@ -25,7 +25,6 @@ import { OutputError } from './output.ts';
 import { BadRecording } from './recording.ts';
 import { replay } from './replay.ts';
 import { complain } from './run.ts';
-import { sourceLines } from './source.ts';
 import { dryRun, trace } from './trace.ts';
 import { BadTypesFile } from './types.ts';
 import { version } from './version.ts';
@@ -64,7 +63,7 @@ async function main(): Promise<number> {
 }
 
 function describe(error: unknown): string {
-  if (error instanceof VerifierError) return renderVerifierError(error, sourceLines());
+  if (error instanceof VerifierError) return renderVerifierError(error);
   if (EXPECTED.some((kind) => error instanceof kind)) return faultOf(error as Error);
   return `this should not happen: ${error instanceof Error ? error.stack : error}`;
 }

@@ -36,7 +36,7 @@ const BLIND: Record<BlindSpot, string> = {
 /** Prints the programs that would be loaded. */
 export function dryRun(settings: Settings, kernel: Kernel): void {
   firstWay(settings, kernel, targetOf(settings, kernel), (programs, failures) =>
-    process.stdout.write(describe(settings, programs, failures)),
+    process.stdout.write(describe(settings, kernel, programs, failures)),
   );
 }
 
@@ -83,9 +83,11 @@ async function traceInto(
     kernel,
     targetOf(settings, kernel),
     (programs, failures) => {
-      if (settings.verbose) listingOutput(settings, output)(describe(settings, programs, failures));
+      if (settings.verbose) listingOutput(settings, output)(describe(settings, kernel, programs, failures));
       const session = Session.open(programs, {
         kernel,
+        debug: settings.verbose,
+        locate: sourceLines(kernel),
         pagesPerCpu: settings.pages,
         onEvent(event) {
           if (event.latencyNs < 0) {
@@ -146,7 +148,12 @@ function listingOutput({ json }: Settings, output: LineOutput): (text: string) =
 }
 
 /** What is going to run, why so, and the programs themselves. */
-function describe(settings: Settings, programs: Programs, failures: readonly Failure[]): string {
+function describe(
+  settings: Settings,
+  kernel: Kernel,
+  programs: Programs,
+  failures: readonly Failure[],
+): string {
   const { way } = programs;
   const why =
     settings.probe !== 'auto'
@@ -156,7 +163,7 @@ function describe(settings: Settings, programs: Programs, failures: readonly Fai
         : 'the kernel has kprobes';
   const passed = failures.map(({ way, error }) => `not by ${way}: ${faultOf(error)}\n`);
   const types = settings.btf === undefined ? '' : `the kernel's types are those of ${settings.btf}\n`;
-  return `watching by ${way}: ${why}\n${types}${passed.join('')}\n${listTool(programs, sourceLines())}\n`;
+  return `watching by ${way}: ${why}\n${types}${passed.join('')}\n${listTool(programs, sourceLines(kernel))}\n`;
 }
 
 function report(error: unknown): void {

@@ -21,6 +21,7 @@ export const Command = {
   mapGetFdById: 14,
   objGetInfoByFd: 15,
   rawTracepointOpen: 17,
+  btfLoad: 18,
   btfGetFdById: 19,
   enableStats: 32,
 } as const;

@@ -3,7 +3,8 @@
  * says what was tried, what the kernel answered, the likely cause, and what to do.
  */
 import type { Assembled, Placed } from '../asm/assemble.ts';
-import { describePosition } from '../asm/position.ts';
+import { blame } from '../asm/blame.ts';
+import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
 import { errnoName, errnoText } from './errno.ts';
 import type { VerifierSummary } from './verifier-log.ts';
 
@@ -119,7 +120,7 @@ export class WrongPathError extends Error {
   }
 }
 
-/** The verifier refused a program. */
+/** The verifier refused a program. Where it names no instruction, the line is that of the program as a whole. */
 export class VerifierError extends KernelError {
   override name = 'VerifierError';
   /** The program's name. */
@@ -130,8 +131,17 @@ export class VerifierError extends KernelError {
   readonly summary: VerifierSummary;
   /** What was loaded, for the source lines of its instructions. */
   readonly assembled: Assembled;
+  /** Reads their positions. */
+  readonly locate: Locate;
 
-  constructor(program: string, errno: number, log: string, summary: VerifierSummary, assembled: Assembled) {
+  constructor(
+    program: string,
+    errno: number,
+    log: string,
+    summary: VerifierSummary,
+    assembled: Assembled,
+    find: Locate = locate,
+  ) {
     const where = summary.slot === undefined ? '' : `instruction ${summary.slot}: `;
     super({
       syscall: 'bpf(BPF_PROG_LOAD)',
@@ -143,6 +153,15 @@ export class VerifierError extends KernelError {
     this.log = log;
     this.summary = summary;
     this.assembled = assembled;
+    this.locate = find;
+    blame(this, this.position, find);
+  }
+
+  /** The author's line of the instruction that was refused, or of the program's end, which is that of the program itself. */
+  get position(): Position | undefined {
+    const { instructions } = this.assembled;
+    const refused = instructions.find(({ slot }) => slot === this.summary.slot) ?? instructions.at(-1);
+    return refused?.instruction.position;
   }
 }
 

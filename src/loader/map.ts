@@ -3,10 +3,12 @@
  *
  * Source: man 2 bpf.
  */
+import { blame } from '../asm/blame.ts';
 import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
 import { type KeyOf, type MapSpec, MapType, type ValueOf } from '../asm/map.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
+import { type Described, withMapTypes } from './debug-info.ts';
 import { Errno } from './errno.ts';
 import type { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
@@ -59,11 +61,16 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   /**
    * Creates a map with what its spec says that it holds. A perf event array without `maxEntries` gets one for every CPU number
-   * there may be. The caller owns the result.
+   * there may be.
+   * With `debug` the kernel is told the types of keys and values, where it takes them, which bpftool shows. The caller owns the result.
    * @throws {NotPermittedError} @throws {KernelError} @throws {WrongPathError} for a folder that is no cgroup.
    */
-  static create<M extends MapSpec>(kernel: Kernel, spec: M): BpfMap<M> {
-    const descriptor = new Descriptor(kernel.syscalls, createMap(kernel, spec));
+  static create<M extends MapSpec>(
+    kernel: Kernel,
+    spec: M,
+    { debug = false }: { readonly debug?: boolean } = {},
+  ): BpfMap<M> {
+    const descriptor = new Descriptor(kernel.syscalls, createMap(kernel, spec, debug));
     try {
       const map = new BpfMap(kernel, spec, descriptor);
       map.#fill();
@@ -120,7 +127,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     this.#expect(true);
     const cpus = this.#kernel.possibleCpus.length;
     if (values.length !== cpus)
-      throw new RangeError(`map ${this.spec.name}: ${values.length} values for ${cpus} possible CPUs`);
+      throw blame(new RangeError(`map ${this.spec.name}: ${values.length} values for ${cpus} possible CPUs`));
     values.forEach((value, index) => {
       this.#value.set(encode(this.spec.value, value), index * this.#stride);
     });
@@ -232,7 +239,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   #expect(perCpu: boolean): void {
     if (perCpu === this.#stride > 0) return;
     const [is, use] = perCpu ? ['has one value a key', 'without'] : ['has a value for each CPU', 'with'];
-    throw new TypeError(`map ${this.spec.name} ${is}: use the method ${use} PerCpu in its name`);
+    throw blame(new TypeError(`map ${this.spec.name} ${is}: use the method ${use} PerCpu in its name`));
   }
 }
 
@@ -247,19 +254,22 @@ function viewOf(bytes: Uint8Array): DataView {
 /** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
 const MAP_NAME = 28;
 
-function createMap(kernel: Kernel, spec: MapSpec): number {
+function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number {
   const maxEntries = entriesOf(kernel, spec);
-  const create = (named: boolean): number => {
-    const attr = new Attr(kernel.syscalls, named ? MAP_NAME + 16 : MAP_NAME)
+  const create = (named: boolean, types?: Described): number => {
+    const attr = new Attr(kernel.syscalls, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME))
       .u32(0, spec.type)
       .u32(4, layoutOf(spec.key).size)
       .u32(8, layoutOf(spec.value).size)
       .u32(12, maxEntries)
       .u32(16, spec.flags);
     if (named) attr.text(MAP_NAME, spec.name);
+    types?.fill(attr);
     return withMemlock(kernel, () => attr.send(Command.mapCreate));
   };
-  let result = create(true);
+  let result = (debug ? withMapTypes(kernel, spec, (types) => create(true, types)) : undefined) ?? -1;
+  // Types are only for people too.
+  if (result < 0) result = create(true);
   // Kernels before 4.15 know no names (E2BIG), those before 5.2 no '.' in one (EINVAL): names are only for people.
   if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = create(false);
   if (result >= 0) return result;

@@ -4,53 +4,22 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
 import type { Assembled } from '../asm/assemble.ts';
+import { blame } from '../asm/blame.ts';
 import { textOf } from '../asm/disassemble.ts';
 import type { MapSpec } from '../asm/map.ts';
-import { type Attachment, LICENSE, type ProgramSpec } from '../asm/program.ts';
+import type { Locate } from '../asm/position.ts';
+import type { Attachment, ProgramSpec } from '../asm/program.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { type KernelError, NoSuchSymbolError, UnsupportedInstructionError, VerifierError } from './errors.ts';
 import { unknownInstruction } from './instruction-probe.ts';
 import type { Kernel } from './kernel.ts';
+import { explained, loadLogged, withTypesOf } from './load-log.ts';
+import { buildAttr, PLAIN, programTypes, type Request, send, type Variant } from './load-request.ts';
 import type { BpfMap } from './map.ts';
-import { refused, withMemlock } from './permission.ts';
+import { refused } from './permission.ts';
 import type { Closeable } from './resources.ts';
-import { summarize } from './verifier-log.ts';
-
-/** Program types (`enum bpf_prog_type`) by what a program is attached to. */
-const programTypes: Record<Attachment['kind'], number> = {
-  kprobe: 2,
-  kretprobe: 2,
-  raw_tracepoint: 17,
-  tp_btf: 26,
-  fentry: 26,
-  fexit: 26,
-  tracepoint: 5,
-};
-/** `enum bpf_attach_type`: what programs of type tracing have to say. */
-const attachTypes: { readonly [K in Attachment['kind']]?: number } = { tp_btf: 23, fentry: 24, fexit: 25 };
-
-/** Offsets into the attribute of BPF_PROG_LOAD. */
-const At = {
-  type: 0,
-  count: 4,
-  instructions: 8,
-  license: 16,
-  logLevel: 24,
-  logSize: 28,
-  logBuffer: 32,
-  kernelVersion: 40,
-  name: 48,
-  expectedAttachType: 68,
-  attachBtfId: 108,
-  logTrueSize: 140,
-} as const;
-
-const FIRST_LOG = 64 * 1024;
-/** What every kernel takes: UINT_MAX >> 8 was the limit before 5.2. */
-const LARGEST_LOG = 16 * 1024 * 1024 - 1;
-/** Attempts of a load that signals interrupt. */
-const ATTEMPTS = 10;
+import { sourceReader } from './source.ts';
 
 /** What the kernel says about a loaded program (`struct bpf_prog_info`). */
 export interface ProgramInfo {
@@ -151,16 +120,19 @@ export class Program implements Closeable {
   }
 }
 
-/** One way to ask for a program: what old kernels can't take is left out, or added, one after the other. */
-interface Variant {
-  readonly name: boolean;
-  readonly kernelVersion: number;
+/** How a program is loaded. */
+export interface LoadOptions {
+  /** Whether the kernel is told the names of functions and the author's lines, where it takes them: bpftool shows those. */
+  readonly debug?: boolean;
+  /** Reads positions; from the source files themselves if not given. */
+  readonly locate?: Locate;
 }
 
 /**
  * Loads a program, with the descriptors of its maps put in. The caller owns the result.
  *
- * The verifier's log is off at first, since it costs several times the check itself, and asked for when the program was refused.
+ * The verifier's log is off at first, since it costs several times the check itself, and asked for when the program was refused, with
+ * the author's lines in it.
  * @throws {VerifierError} where the verifier refused it. @throws {UnsupportedInstructionError} where that was for an instruction
  * that this kernel doesn't know. @throws {NoSuchSymbolError} where it is an fentry or fexit of a function that
  * can't be traced so. @throws {NotPermittedError} @throws {KernelError}
@@ -170,13 +142,19 @@ export function loadProgram(
   spec: ProgramSpec,
   assembled: Assembled,
   maps: ReadonlyMap<MapSpec, BpfMap>,
+  { debug = false, locate = sourceReader(kernel.syscalls) }: LoadOptions = {},
 ): Program {
   if (isCalledByFunction(spec.attachment) && spec.attachment.btfId === undefined)
     throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "isn't among the kernel's types");
   const bytes = withMaps(spec, assembled, maps);
+  const request = { kernel, spec, assembled, bytes, locate };
+  const described = debug
+    ? withTypesOf(request, (types) => send(kernel, buildAttr(request, PLAIN, { types })))
+    : undefined;
+  if (described !== undefined && described >= 0) return new Program(kernel, spec, described);
   let failure: KernelError | undefined;
   for (const variant of variants(kernel, spec)) {
-    const result = loadVariant(kernel, spec, assembled, bytes, variant);
+    const result = loadVariant(request, variant);
     if (typeof result === 'number') return new Program(kernel, spec, result);
     // The verifier has spoken, or this isn't about what the kernel knows of attributes.
     if (result instanceof VerifierError) throw lackOfInstruction(kernel, spec, assembled) ?? result;
@@ -199,10 +177,7 @@ function lackOfInstruction(
 }
 
 function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[] {
-  const plain = [
-    { name: true, kernelVersion: 0 },
-    { name: false, kernelVersion: 0 },
-  ];
+  const plain = [PLAIN, { name: false, kernelVersion: 0 }];
   if (programTypes[attachment.kind] !== programTypes.kprobe) return plain;
   const kernelVersion = versionCode(kernel.release);
   return [...plain, { name: true, kernelVersion }, { name: false, kernelVersion }];
@@ -215,17 +190,14 @@ function versionCode(release: string): number {
 }
 
 /** The descriptor, or why not. */
-function loadVariant(
-  kernel: Kernel,
-  spec: ProgramSpec,
-  assembled: Assembled,
-  bytes: Uint8Array,
-  variant: Variant,
-): number | KernelError {
-  const quick = send(kernel, buildAttr(kernel, spec, bytes, variant));
+function loadVariant(request: Request, variant: Variant): number | KernelError {
+  const { kernel, spec } = request;
+  const quick = send(kernel, buildAttr(request, variant));
   if (quick >= 0) return quick;
-  const logged = loadLogged(kernel, spec, bytes, variant);
+  const logged = loadLogged(request, variant);
   if (logged.result >= 0) return logged.result;
+  // A log that is too large for its buffer hides what the verifier answered.
+  const errno = logged.wanted > 0 ? -quick : -logged.result;
   const { attachment } = spec;
   const calledByFunction = isCalledByFunction(attachment);
   if (calledByFunction && logged.result === -Errno.ENOENT)
@@ -237,8 +209,7 @@ function loadVariant(
       -logged.result,
       "is one that programs aren't called from",
     );
-  if (logged.log !== '')
-    return new VerifierError(spec.name, -logged.result, logged.log, summarize(logged.log), assembled);
+  if (logged.log !== '') return explained(request, variant, errno, logged);
   return refused(kernel, {
     syscall: 'bpf(BPF_PROG_LOAD)',
     errno: -logged.result,
@@ -276,72 +247,6 @@ function loadHint({ attachment }: ProgramSpec, errno: number): string | undefine
   return undefined;
 }
 
-/** With the log on, in a buffer that grows until it holds all of it. */
-function loadLogged(
-  kernel: Kernel,
-  spec: ProgramSpec,
-  bytes: Uint8Array,
-  variant: Variant,
-): { result: number; log: string } {
-  for (let size = FIRST_LOG; ; ) {
-    const log = memory(size);
-    const attr = buildAttr(kernel, spec, bytes, variant, log);
-    const result = send(kernel, attr);
-    if (result !== -Errno.ENOSPC || size >= LARGEST_LOG)
-      return { result, log: result >= 0 ? '' : logText(log) };
-    // The kernel says how much it needs since 6.4.
-    size = Math.min(Math.max(size * 4, attr.getU32(At.logTrueSize)), LARGEST_LOG);
-  }
-}
-
-function logText(log: Uint8Array): string {
-  const end = log.indexOf(0);
-  return Buffer.from(log.buffer, 0, end < 0 ? log.byteLength : end)
-    .toString('utf8')
-    .trim();
-}
-
-function buildAttr(
-  kernel: Kernel,
-  { name, attachment }: ProgramSpec,
-  bytes: Uint8Array,
-  variant: Variant,
-  log?: Uint8Array,
-): Attr {
-  const attr = new Attr(kernel.syscalls, attrSize(attachment, variant, log !== undefined))
-    .u32(At.type, programTypes[attachment.kind])
-    .u32(At.count, bytes.byteLength / 8)
-    .pointer(At.instructions, bytes)
-    .pointer(At.license, cString(LICENSE))
-    .u32(At.kernelVersion, variant.kernelVersion);
-  if (log) attr.u32(At.logLevel, 1).u32(At.logSize, log.byteLength).pointer(At.logBuffer, log);
-  if (variant.name) attr.text(At.name, name);
-  const attachType = attachTypes[attachment.kind];
-  if (attachType !== undefined) attr.u32(At.expectedAttachType, attachType);
-  if ('btfId' in attachment) attr.u32(At.attachBtfId, attachment.btfId ?? 0);
-  return attr;
-}
-
-/** Up to the last field in use. Fields past the kernel's own are no harm as long as they are zero. */
-function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): number {
-  if (logged) return At.logTrueSize + 4;
-  if ('btfId' in attachment) return At.attachBtfId + 4;
-  return name ? At.name + 16 : At.name;
-}
-
-function cString(text: string): Uint8Array {
-  const bytes = memory(text.length + 1);
-  bytes.set(Buffer.from(text, 'latin1'));
-  return bytes;
-}
-
-function send(kernel: Kernel, attr: Attr): number {
-  let result = -Errno.EAGAIN;
-  for (let attempt = 0; attempt < ATTEMPTS && result === -Errno.EAGAIN; attempt++)
-    result = withMemlock(kernel, () => attr.send(Command.progLoad));
-  return result;
-}
-
 /** The program's bytes with descriptors in the place of maps. */
 function withMaps(
   spec: ProgramSpec,
@@ -354,7 +259,9 @@ function withMaps(
   for (const { slot, map } of references) {
     const opened = maps.get(map);
     if (!opened)
-      throw new RangeError(`program '${spec.name}' uses the map '${map.name}', which the tool doesn't list`);
+      throw blame(
+        new RangeError(`program '${spec.name}' uses the map '${map.name}', which the tool doesn't list`),
+      );
     // The immediate of the first slot of lddw; that of the second, the offset into a map's value, is the assembler's.
     view.setInt32(slot * 8 + 4, opened.fd, true);
   }

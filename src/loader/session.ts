@@ -1,8 +1,10 @@
 /** A tool running: its maps, programs, rings and links, owned together. */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
+import { blame, pointing } from '../asm/blame.ts';
 import { decoder, layoutOf } from '../asm/layout.ts';
 import type { MapSpec } from '../asm/map.ts';
+import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { Kernel } from './kernel.ts';
@@ -22,6 +24,13 @@ export interface SessionOptions<E extends TSchema> {
   readonly kernel?: Kernel;
   /** Pages of memory of each CPU's ring, a power of two; 64 if not given. */
   readonly pagesPerCpu?: number;
+  /**
+   * Whether the kernel is told the shapes of maps and the lines of programs, where it takes them: `bpftool map dump` and `bpftool prog
+   * dump` show those.
+   */
+  readonly debug?: boolean;
+  /** Reads positions, for that and for errors; from the source files themselves if not given. */
+  readonly locate?: Locate;
   /** Each event by itself if not given. */
   readonly wakeup?: Wakeup;
   readonly onEvent: (event: Static<E>, cpu: number) => void;
@@ -60,22 +69,25 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
 
   /**
    * Creates the maps, loads the programs, opens the rings, and attaches in the order of the tool. Either all of it runs (but for
-   * optional programs without a symbol), or nothing is left behind. The caller owns the result.
+   * optional programs without a symbol), or nothing is left behind. The caller owns the result. What it throws says from which line it
+   * was called, where it isn't about another line of the tool.
    * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError}
    * @throws {RangeError} where an event doesn't fit the rings.
    */
   static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E>): Session<E> {
     const kernel = options.kernel ?? new Kernel();
-    return allOrNothing((resources) => {
-      const parts = openParts(tool, kernel, options, resources);
-      return new Session(tool, kernel, resources, parts);
-    });
+    return pointing(() =>
+      allOrNothing((resources) => {
+        const parts = openParts(tool, kernel, options, resources);
+        return new Session(tool, kernel, resources, parts);
+      }),
+    );
   }
 
   /** The running map of a spec. @throws {RangeError} where the tool has no such map. */
   map<M extends MapSpec>(spec: M): BpfMap<M> {
     const map = this.#parts.maps.get(spec);
-    if (!map) throw new RangeError(`the tool ${this.tool.name} has no map '${spec.name}'`);
+    if (!map) throw blame(new RangeError(`the tool ${this.tool.name} has no map '${spec.name}'`));
     return map as unknown as BpfMap<M>;
   }
 
@@ -132,13 +144,13 @@ function openParts<E extends TSchema>(
 ): Parts {
   const maps = new Map<MapSpec, BpfMap>();
   for (const spec of new Set([...tool.maps, tool.events.map]))
-    maps.set(spec, resources.add(BpfMap.create(kernel, spec)));
+    maps.set(spec, resources.add(BpfMap.create(kernel, spec, options)));
   const programs: Program[] = [];
   const leftOut: LeftOut[] = [];
   const loaded: Program[] = [];
   for (const spec of tool.programs)
     unlessLeftOut(spec, leftOut, () => {
-      loaded.push(resources.add(loadProgram(kernel, spec, assemble(spec.instructions), maps)));
+      loaded.push(resources.add(loadProgram(kernel, spec, assemble(spec.instructions), maps, options)));
     });
   const buffer = resources.add(openBuffer(tool, kernel, maps, options));
   const links = resources.add(new Resources());

@@ -1,29 +1,70 @@
 /**
- * The verifier's log as its reader wants it: the end of it, beside the author's source.
+ * Why the verifier refused a program, as its author wants it: their line, the instruction, what is known of what it touches, the kernel's
+ * reason, and what to do.
  */
-import { type Location, locate, type Position } from '../asm/position.ts';
+import { faultOf } from '../asm/blame.ts';
+import { disassemble } from '../asm/disassemble.ts';
+import type { Locate, Location } from '../asm/position.ts';
 import type { VerifierError } from './errors.ts';
-import { INSTRUCTION, POINTED_AT, STATISTICS } from './verifier-log.ts';
-
-/** Reads a captured position; `locate`, or that with a bundle's line table. */
-export type Locate = (position: Position | undefined) => Location | undefined;
+import { INSTRUCTION, POINTED_AT, SOURCE, STATISTICS } from './verifier-log.ts';
+import { stateBefore } from './verifier-state.ts';
 
 /**
- * The end of the log, its last `lines` lines, each instruction of it below the source line that made it. Several lines of
- * text, without a newline at the end.
+ * Several lines of text, without a newline at the end: the message, what explains it, and the end of the log, its last `lines` lines, each
+ * instruction of it below the source line that made it.
  */
-export function renderVerifierError(error: VerifierError, find: Locate = locate, lines = 20): string {
+export function renderVerifierError(error: VerifierError, find: Locate = error.locate, lines = 20): string {
+  return [faultOf(error), ...explain(error, find), ...endOfLog(error, find, lines)].join('\n');
+}
+
+/** The line, the instruction and what is known of what it touches; the reason, and what to do. */
+function explain(error: VerifierError, find: Locate): string[] {
+  const { slot, reason, hint, suggestion } = error.summary;
+  const text = [];
+  const source = describe(find(error.position));
+  if (source) text.push(`at ${source}`);
+  const placed = error.assembled.instructions.find((each) => each.slot === slot);
+  if (placed) {
+    const instruction = disassemble(placed.instruction);
+    text.push(`    ${placed.slot}: ${instruction}`);
+    const state = stateBefore(error.log, placed.slot);
+    for (const name of touched(instruction, reason)) {
+      const known = state.get(name);
+      if (known) text.push(`    ${name.toLowerCase()} is ${known}`);
+    }
+  }
+  text.push(`the kernel's reason: ${reason}`);
+  if (suggestion) text.push(`the kernel suggests: ${suggestion}`);
+  if (hint) text.push(`hint: ${hint}`);
+  return text;
+}
+
+/**
+ * The registers that an instruction reads, or that the reason names. Of a call the reason names the one that counts, or all that it may
+ * be given do. The frame pointer is always the same.
+ */
+function touched(instruction: string, reason: string): string[] {
+  const named = Array.from(reason.matchAll(/\bR(\d+)\b/g), ([, number]) => number);
+  const isCall = instruction.startsWith('(85)');
+  const read = instruction.replace(/^\(..\) ([rw]\d+ = )?/, '');
+  const numbers = isCall
+    ? ['1', '2', '3', '4', '5']
+    : Array.from(read.matchAll(/\b[rw](\d+)/g), ([, number]) => number);
+  const all = new Set(isCall && named.length > 0 ? named : [...named, ...numbers]);
+  return Array.from(all, (number) => `R${number}`).filter((name) => name !== 'R10');
+}
+
+function endOfLog(error: VerifierError, find: Locate, lines: number): string[] {
   const sources = new Map(
     error.assembled.instructions.map(({ slot, instruction }) => [slot, describe(find(instruction.position))]),
   );
-  const log = error.log.split('\n').filter((line) => line.trim() !== '' && !STATISTICS.test(line));
+  // The author's lines stand there as we know them, whatever of them the kernel was told.
+  const log = error.log
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !STATISTICS.test(line) && !SOURCE.test(line));
   const shown = log.slice(-lines);
-  const text = [error.message];
-  const culprit = error.summary.slot === undefined ? undefined : sources.get(error.summary.slot);
-  if (culprit) text.push(`at ${culprit}`);
-  if (error.summary.suggestion) text.push(`the kernel suggests: ${error.summary.suggestion}`);
-  if (log.length > shown.length)
-    text.push(`  (${log.length - shown.length} earlier lines of the log left out)`);
+  const left = log.length - shown.length;
+  const text = [`the end of its log${left > 0 ? ` (${left} earlier lines left out)` : ''}:`];
   let last: string | undefined;
   for (const line of shown) {
     const source = sourceOf(line, sources);
@@ -31,7 +72,7 @@ export function renderVerifierError(error: VerifierError, find: Locate = locate,
     last = source ?? last;
     text.push(`    ${line}`);
   }
-  return text.join('\n');
+  return text;
 }
 
 function sourceOf(line: string, sources: ReadonlyMap<number, string | undefined>): string | undefined {

@@ -134,7 +134,10 @@ test.skipIf(needsRoot, 'what the verifier refuses comes with its slot, reason an
       assert.match(refused.message, /^cannot load the program 'tsbpf\.test': .*instruction 1: /);
       assert.is(refused.message.includes('\n'), false);
       const text = renderVerifierError(refused);
-      assert.match(text, /\nat .*loader-programs\.test\.[jt]s:\d+\n/);
+      assert.match(
+        text,
+        /loader-programs\.test\.[jt]s:\d+: \(\) => load\(raw, \[mov\(r2, 0\), culprit\(\), exit\(\)\]\),\n/,
+      );
       assert.match(text, /\n {4}1: \(79\) r0 = \*\(u64 \*\)\(r1 -8\)/);
       return true;
     },

@@ -73,6 +73,40 @@ test('a map is created from its spec', () => {
   assert.throws(() => map.fd, /after it was closed/);
 });
 
+test('the types of keys and values are told on request', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(Command.create, (attr) => {
+    assert.is(attr.byteLength, 60);
+    assert.is(fake.open.has(attr.getUint32(48, true)), true);
+    assert.is(attr.getUint32(52, true) > 0 && attr.getUint32(56, true) > 0, true);
+    return undefined;
+  });
+  const map = BpfMap.create(new Kernel(fake), spec, { debug: true });
+  assert.equal([...fake.open], [map.fd], 'the kernel keeps the types itself');
+  map.close();
+});
+
+for (const [what, load, create] of [
+  ['no types (before 4.18)', -Errno.EINVAL, 1],
+  ['none for maps of that type (ENOTSUPP)', undefined, 2],
+] as const)
+  test(`a kernel that takes ${what} gets a map without`, () => {
+    const fake = new FakeSyscalls();
+    fake.answers.set(18, () => load);
+    fake.answers.set(Command.create, (attr) => (attr.byteLength > 44 ? -524 : undefined));
+    const map = BpfMap.create(new Kernel(fake), spec, { debug: true });
+    assert.is(fake.calls.filter((call) => call === 'bpf 0').length, create);
+    assert.equal([...fake.open], [map.fd]);
+    map.close();
+  });
+
+test('nothing is told where nobody asked, nor of perf rings', () => {
+  const fake = new FakeSyscalls();
+  BpfMap.create(new Kernel(fake), spec).close();
+  BpfMap.create(new Kernel(fake), perfEventArray('events'), { debug: true }).close();
+  assert.is(fake.calls.includes('bpf 18'), false);
+});
+
 for (const errno of [Errno.E2BIG, Errno.EINVAL])
   test(`the name is dropped where the kernel answers ${errno} to it`, () => {
     const fake = new FakeSyscalls();

@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
+import { Btf } from '../../src/asm/btf.ts';
 import { exit, loadMap, loadMapValue, mov } from '../../src/asm/constructors.ts';
 import { u64 } from '../../src/asm/layout.ts';
 import { arrayMap } from '../../src/asm/map.ts';
@@ -144,6 +145,123 @@ test('a refused program is loaded again for its log, and the error has it', () =
   assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch']);
 });
 
+/** A program of which the first line is known. */
+const positioned: ProgramSpec = {
+  name: 'on_switch',
+  attachment: raw,
+  instructions: [{ ...mov(r0, 0), position: { stack: '    at f (/tool.ts:2:3)' } }, exit()],
+};
+
+/** Loads it on a kernel that refuses it with this log, and with `described` where it got the lines too. */
+function refusedWith(
+  plain: string,
+  described: string,
+  describedErrno: number = Errno.EACCES,
+): [VerifierError, FakeSyscalls] {
+  const [fake] = scripted((attr, fake) => {
+    const lines = attr.byteLength > 104 ? attr.getUint32(104, true) : 0;
+    writeLog(fake, attr, lines > 0 ? described : plain);
+    return lines > 0 ? -describedErrno : -Errno.EACCES;
+  });
+  fake.files.set('/tool.ts', 'first();\n  second();\n');
+  try {
+    loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map());
+  } catch (error) {
+    if (error instanceof VerifierError) return [error, fake];
+    throw error;
+  }
+  throw new Error('it was loaded');
+}
+
+const PLAIN = '0: (b7) r0 = 0\nR0 is wrong\nprocessed 1 insns';
+const DESCRIBED = `; second(); @ tool.ts:2\n${PLAIN}`;
+
+test('a refused program is loaded with its lines for the log, and nothing stays open', () => {
+  const [{ log, locate: find, summary }, fake] = refusedWith(PLAIN, DESCRIBED);
+  assert.is(log, DESCRIBED);
+  assert.is(summary.reason, 'R0 is wrong');
+  assert.is(find({ stack: '    at f (/tool.ts:2:3)' })?.text, '  second();');
+  assert.is(fake.open.size, 0);
+});
+
+test('a kernel that makes something else of the lines is asked without them', () => {
+  assert.is(refusedWith(PLAIN, 'Invalid line_info[0].insn_off\nprocessed 0 insns')[0].log, PLAIN);
+  assert.is(refusedWith(PLAIN, DESCRIBED, Errno.E2BIG)[0].log, PLAIN);
+});
+
+test('a kernel that tells no states (before 5.18) is asked for them, where it refuses the program just so', () => {
+  const walk = (states: readonly string[]) =>
+    ['0: R1=ctx(id=0)', '0: (b7) r0 = 0', ...states, '1: (95) exit', 'R0 is wrong', 'processed 2 insns'].join(
+      '\n',
+    );
+  for (const [reason, told] of [
+    ['R0 is wrong', true],
+    ['another', false],
+  ] as const) {
+    const detailed = walk(['1: R0_w=inv0 R1=ctx(id=0)']).replace('R0 is wrong', reason);
+    const [fake] = scripted((attr, fake) => {
+      writeLog(fake, attr, attr.getUint32(24, true) === 2 ? detailed : walk([]));
+      return -Errno.EACCES;
+    });
+    assert.throws(
+      () => load(fake),
+      (error: unknown) =>
+        error instanceof VerifierError && error.log.includes('inv0') === told && error.summary.slot === 1,
+    );
+  }
+});
+
+test('a kernel without types (before 5.0) is asked without lines', () => {
+  const [fake, seen] = scripted((attr, fake) => {
+    writeLog(fake, attr, PLAIN);
+    return -Errno.EACCES;
+  });
+  fake.answers.set(18, () => -Errno.EINVAL);
+  assert.throws(
+    () => loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map()),
+    (error: unknown) => error instanceof VerifierError && error.log === PLAIN,
+  );
+  assert.is(seen.length, 2);
+});
+
+test('names and lines are told on request, in records that the kernel takes', () => {
+  const [fake, seen] = scripted((attr) => {
+    assert.is(attr.byteLength, 108);
+    assert.equal([attr.getUint32(76, true), attr.getUint32(88, true)], [8, 1]);
+    assert.equal([attr.getUint32(92, true), attr.getUint32(104, true)], [16, 1]);
+    assert.is(fake.at(attr.getBigUint64(80, true)).length, 8);
+    assert.is(fake.at(attr.getBigUint64(96, true)).length, 16);
+    assert.is(fake.open.has(attr.getUint32(72, true)), true);
+    return undefined;
+  });
+  fake.answers.set(18, (attr) => {
+    assert.is(Btf.parse(fake.at(attr.getBigUint64(0, true))).prototype('on_switch').returns?.kind, 'int');
+    assert.is(attr.getUint32(16, true), fake.at(attr.getBigUint64(0, true)).length);
+    return undefined;
+  });
+  const assembled = assemble(positioned.instructions);
+  loadProgram(new Kernel(fake), positioned, assembled, new Map(), { debug: true }).close();
+  assert.equal(seen, ['no log, on_switch']);
+  assert.is(fake.open.size, 0);
+});
+
+test('where the kernel doesn\u2019t take them, the program is loaded without', () => {
+  for (const answer of [-Errno.EINVAL, undefined]) {
+    const [fake, seen] = scripted((attr) => (attr.byteLength > 64 ? -Errno.E2BIG : undefined));
+    fake.answers.set(18, () => answer);
+    const assembled = assemble(positioned.instructions);
+    loadProgram(new Kernel(fake), positioned, assembled, new Map(), { debug: true }).close();
+    assert.is(seen.length, answer === undefined ? 2 : 1);
+    assert.is(fake.open.size, 0);
+  }
+});
+
+test('without a request the kernel is told no types', () => {
+  const [fake] = scripted(() => undefined);
+  loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map()).close();
+  assert.is(fake.calls.includes('bpf 18'), false);
+});
+
 test('a log that does not fit grows, straight to its size where the kernel (6.4) tells it', () => {
   for (const [tells, sizes] of [
     [false, [65536, 262144, 1048576]],
@@ -170,7 +288,41 @@ test('a log that never fits ends at the largest size there is, with what is in i
     return attr.getUint32(24, true) ? -Errno.ENOSPC : -Errno.EINVAL;
   });
   assert.throws(() => load(fake), /endless/);
-  assert.is(seen.at(-1), 'log of 16777215, on_switch');
+  assert.is(seen.at(-2), 'log of 16777215, on_switch');
+});
+
+test('where the end of a log is lost (before 6.4), the reason is asked for without the walk', () => {
+  const levels: number[] = [];
+  const [fake] = scripted((attr, fake) => {
+    const level = attr.getUint32(24, true);
+    levels.push(level);
+    writeLog(fake, attr, level === 4 ? 'BPF program is too large. Processed 1000001 insn' : '0: (b7) r0 = 0');
+    return level === 1 ? -Errno.ENOSPC : -Errno.E2BIG;
+  });
+  assert.throws(
+    () => load(fake),
+    (error: unknown) =>
+      error instanceof VerifierError && error.code === 'E2BIG' && /too large/.test(error.summary.reason),
+  );
+  assert.is(levels.at(-1), 4);
+});
+
+test('where it keeps its end, that is shown, and the errno is the first answer\u2019s', () => {
+  const [fake, seen] = scripted((attr, fake) => {
+    writeLog(
+      fake,
+      attr,
+      '7: (b7) r0 = 0\nBPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns',
+    );
+    if (attr.getUint32(24, true) === 0) return -Errno.E2BIG;
+    attr.setUint32(140, 30_000_000, true);
+    return -Errno.ENOSPC;
+  });
+  assert.throws(
+    () => load(fake),
+    (error: unknown) => error instanceof VerifierError && error.code === 'E2BIG' && error.summary.slot === 7,
+  );
+  assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch'], 'no buffer holds it all');
 });
 
 for (const errno of [Errno.E2BIG, Errno.EINVAL])

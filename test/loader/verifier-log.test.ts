@@ -2,11 +2,12 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { exit, mov } from '../../src/asm/constructors.ts';
 import type { Instruction } from '../../src/asm/instruction.ts';
-import { capture } from '../../src/asm/position.ts';
+import { capture, type Locate } from '../../src/asm/position.ts';
 import { r1 } from '../../src/asm/registers.ts';
 import { VerifierError } from '../../src/loader/errors.ts';
 import { summarize } from '../../src/loader/verifier-log.ts';
 import { renderVerifierError } from '../../src/loader/verifier-report.ts';
+import { stateBefore } from '../../src/loader/verifier-state.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('loader/verifier-log');
@@ -45,11 +46,46 @@ Suggestion:
 processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
 `;
 
+/** The same where the kernel was told the author's lines: as Linux 7.3 writes it. */
+const reportWithLines = report
+  .replace(
+    '  insn 1\n        | ^-- error: R0 is not readable\n',
+    `  on_connect @ tool.ts:12:5
+  Source context:
+      11 | ...
+  >>> 12 | b.exit();
+         | ^-- error: R0 is not readable
+      13 | ...
+`,
+  )
+  .replace(
+    'Causal path:\n  no retained diagnostic events on this path\n',
+    `Causal path:
+  on_connect @ tool.ts:11:5
+  Source context:
+  >>> 11 | b.mov(r1, 0);
+         | ^-- update: R1 changed from context pointer at offset 0 to integer scalar with value 0
+  Instruction context:
+  >>> 0 | (b7) r1 = 0
+      1 | (95) exit
+`,
+  );
+
 for (const [name, log, summary] of [
   ['the classic form', classic, { reason: 'R0 !read_ok', slot: 1 }],
   [
     'the form of 7.3',
     report,
+    {
+      reason:
+        'Register Type Safety: Unreadable register: R0 has never been initialized on this path, so the verifier cannot use it as an input.',
+      slot: 1,
+      suggestion: 'Initialize R0 on every path before this instruction.',
+    },
+  ],
+  [
+    'the form of 7.3 with lines',
+    reportWithLines,
     {
       reason:
         'Register Type Safety: Unreadable register: R0 has never been initialized on this path, so the verifier cannot use it as an input.',
@@ -72,71 +108,187 @@ for (const [name, log, summary] of [
     '3: (79) r1 = *(u64 *)(r0 +0)\nR0 invalid mem access\nverification time 5 usec\nstack depth 0\nprocessed 4 insns',
     { reason: 'R0 invalid mem access', slot: 3 },
   ],
+  [
+    'a loop, whose states follow the reason',
+    '1: (05) goto pc-1\ninfinite loop detected at insn 1\ncur state: R1=ctx()\nold state: R1=ctx()\nprocessed 3 insns',
+    { reason: 'infinite loop detected at insn 1', slot: 1 },
+  ],
   ['an empty log', '', { reason: 'its log is empty', slot: undefined }],
 ] as const)
   test(`${name} is summarised`, () => {
-    assert.equal({ suggestion: undefined, ...summarize(log) }, { suggestion: undefined, ...summary });
+    const { reason, slot, suggestion } = summarize(log);
+    assert.equal({ reason, slot, suggestion }, { suggestion: undefined, ...summary });
   });
 
-function errorFor(log: string): VerifierError {
+/** A program of `r1 = 0; exit`, whose first line is known. */
+function errorFor(log: string, find?: Locate): VerifierError {
   const assembled = assemble([{ ...mov(r1, 0), position: capture(errorFor) }, exit()]);
-  return new VerifierError('on_connect', 13, log, summarize(log), assembled);
+  return new VerifierError('on_connect', 13, log, summarize(log), assembled, find);
 }
 
+const tool: Locate = (position) =>
+  position ? { file: 'tool.ts', line: 12, column: 3, text: '  b.mov(r1, 0);' } : undefined;
+
 test('the message is one line that says where and why', () => {
+  const error = errorFor('0: (b7) r1 = 0\nR1 is wrong\n', tool);
   assert.is(
-    errorFor(classic).message,
-    "cannot load the program 'on_connect': bpf(BPF_PROG_LOAD): EACCES (permission denied): the verifier refused it: instruction 1: R0 !read_ok",
+    error.message,
+    "cannot load the program 'on_connect': bpf(BPF_PROG_LOAD): EACCES (permission denied): the verifier refused it: instruction 0: R1 is wrong (tool.ts:12)",
+  );
+  assert.match(
+    errorFor(report).message,
+    / \(\/.*verifier-log\.test\.[jt]s:\d+\)$/,
+    'the line that loads it, without another',
   );
   assert.is(errorFor(report).message.includes('\n'), false);
 });
 
-test('the log is shown below the source lines of its instructions', () => {
-  const error = errorFor(classic);
-  const text = renderVerifierError(error, (position) =>
-    position ? { file: 'tool.ts', line: 12, column: 3, text: '  b.mov(r1, 0);' } : undefined,
+test('line, instruction, registers, reason and hint stand above the end of the log', () => {
+  const log = [
+    '0: R1=ctx() R10=fp0',
+    '; b.mov(r1, 0); @ tool.ts:12',
+    '0: (b7) r1 = 0                        ; R1_w=0',
+    '1: (95) exit',
+    "R1 invalid mem access 'scalar'",
+    'processed 2 insns (limit 1000000)',
+  ].join('\n');
+  const assembled = assemble([mov(r1, 0), { ...exit(), position: capture(errorFor) }]);
+  const error = new VerifierError('on_connect', 13, log, summarize(log), assembled, tool);
+  const [, ...lines] = renderVerifierError(error).split('\n');
+  assert.match(lines[4] ?? '', /^hint: to the verifier it is a number/);
+  assert.equal(
+    [...lines.slice(0, 4), ...lines.slice(5)],
+    [
+      'at tool.ts:12: b.mov(r1, 0);',
+      '    1: (95) exit',
+      '    r1 is 0',
+      "the kernel's reason: R1 invalid mem access 'scalar'",
+      'the end of its log:',
+      '    0: R1=ctx() R10=fp0',
+      '    0: (b7) r1 = 0                        ; R1_w=0',
+      '  ; tool.ts:12: b.mov(r1, 0);',
+      '    1: (95) exit',
+      "    R1 invalid mem access 'scalar'",
+    ],
   );
-  assert.equal(text.split('\n'), [
-    error.message,
-    '    0: R1=ctx() R10=fp0',
-    '  ; tool.ts:12: b.mov(r1, 0);',
-    '    0: (b7) r1 = 0                        ; R1_w=0',
-    '    1: (95) exit',
-    '    R0 !read_ok',
-  ]);
 });
 
-test('the culprit is named, and by default by its own file', () => {
+test('the line is by default that of its own file', () => {
   const log = '0: (b7) r1 = 0\nsomething about r1\n';
   assert.match(renderVerifierError(errorFor(log)), /\nat \/.*verifier-log\.test\.[jt]s:\d+\n/);
+});
+
+test('a reason that is about no instruction is at the line of the program\u2019s end, which is its own', () => {
+  const assembled = assemble([mov(r1, 0), { ...exit(), position: capture(errorFor) }]);
+  const log = 'BPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns';
+  const error = new VerifierError('on_connect', 7, log, summarize(log), assembled, tool);
+  assert.match(error.message, /Processed 1000001 insn \(tool\.ts:12\)$/);
+  assert.match(
+    renderVerifierError(error),
+    /\nat tool\.ts:12: b\.mov\(r1, 0\);\nthe kernel's reason: BPF program/,
+  );
 });
 
 test('a source line stands once above the instructions it made', () => {
   const [a, b] = [mov(r1, 0), mov(r1, 1)].map((made) => ({ ...made, position: capture(errorFor) }));
   const log = '0: (b7) r1 = 0\n1: (b7) r1 = 1\n2: (95) exit\nR0 !read_ok';
   const assembled = assemble([a as Instruction, b as Instruction, exit()]);
-  const error = new VerifierError('twice', 13, log, summarize(log), assembled);
-  const text = renderVerifierError(error, (position) =>
-    position ? { file: 'tool.ts', line: 5, column: 1 } : undefined,
-  );
-  assert.is(text.split('\n').filter((line) => line === '  ; tool.ts:5').length, 1);
+  const text = renderVerifierError(new VerifierError('twice', 13, log, summarize(log), assembled), tool);
+  assert.is(text.split('\n').filter((line) => line === '  ; tool.ts:12: b.mov(r1, 0);').length, 1);
 });
 
 test('in the form of 7.3 the instruction that is pointed at has its source line', () => {
   const log = report.replace('  >>> 1 |', '  >>> 0 |');
-  const text = renderVerifierError(
-    errorFor(log),
-    (position) => (position ? { file: 'tool.ts', line: 12, column: 1, text: 'b.mov(r1, 0);' } : undefined),
-    14,
+  assert.match(
+    renderVerifierError(errorFor(log), tool, 14),
+    / {2}; tool\.ts:12: b\.mov\(r1, 0\);\n {6}>>> 0 \| /,
   );
-  assert.match(text, / {2}; tool\.ts:12: b\.mov\(r1, 0\);\n {6}>>> 0 \| /);
 });
 
-test('a long log is cut to its end, and says so; advice of the kernel is shown', () => {
+test('a long log is cut to its end, and says so; advice of the kernel is shown beside ours', () => {
   const text = renderVerifierError(errorFor(report), () => undefined, 3);
-  assert.match(text, /the kernel suggests: Initialize R0/);
-  assert.match(text, /earlier lines of the log left out/);
-  assert.is(text.split('\n').filter((line) => line.startsWith('    ')).length, 3);
+  assert.match(text, /the kernel suggests: Initialize R0 .*\nhint: nothing was written to it/);
+  const [, end = ''] = text.split('the end of its log (');
+  assert.match(end, /^\d+ earlier lines left out\):\n/);
+  assert.is(end.trimEnd().split('\n').length, 4);
+});
+
+// --- hints ---------------------------------------------------------------------------------------
+
+/** Wordings that differ from those in test/rejections, by the kernels that have them. */
+const WORDINGS: readonly [kernels: string, told: string, hint: RegExp][] = [
+  ['5.10', "R1 invalid mem access 'inv'", /it is a number/],
+  ['5.10', 'invalid stack type R2 off=-16 access_size=0', /512 bytes/],
+  ['5.10 to 6.2', 'invalid indirect read from stack R2 off -8+0 size 8', /512 bytes/],
+  ['5.10', 'invalid stack off=-520 size=8', /512 bytes/],
+  ['before 5.3', 'back-edge from insn 3 to 1', /come to an end/],
+  ['up to 6.8', 'unknown func bpf_skb_load_bytes#26', /programs of this type/],
+  ['all', 'R1 type=ctx expected=map_ptr', /asks for something else/],
+  ['6.12', "R1 invalid mem access 'trusted_ptr_or_null_'", /compare it with 0/],
+  ['6.12', 'combined stack size of 2 calls is 544. Too large', /512 bytes/],
+  ['all', 'The sequence of 8193 jumps is too complex.', /a million/],
+  ['all', 'cannot call GPL-restricted function from non-GPL compatible program', /licence/],
+  ['all', 'At program exit the register R0 has smin=1 smax=1 should have been in [0, 0]', /certain values/],
+  ['all', "R2 unbounded memory access, use 'var &= const' or 'if (var < const)'", /how many bytes/],
+  [
+    'all',
+    'R0 min value is negative, either use unsigned index or do a if (index >=0) check.',
+    /least and a most/,
+  ],
+];
+
+for (const [kernels, told, hint] of WORDINGS)
+  test(`${kernels}: "${told}" is explained`, () => {
+    assert.match(summarize(`0: (79) r1 = *(u64 *)(r2 +0)\n${told}\nprocessed 1 insns`).hint ?? '', hint);
+  });
+
+test('what is no common reason has no hint, nor has what stands before the last instruction', () => {
+  assert.is(summarize('0: (95) exit\nthe moon is full\nprocessed 1 insns').hint, undefined);
+  assert.is(summarize('R9 !read_ok\n0: (95) exit\nthe moon is full\nprocessed 1 insns').hint, undefined);
+});
+
+// --- states --------------------------------------------------------------------------------------
+
+const walk = `func#0 @0
+0: R1=ctx() R10=fp0
+; first(); @ tool.ts:1
+0: (79) r6 = *(u64 *)(r1 +0)          ; R1=ctx() R6_w=scalar(smin=0,smax=umax=0xff,var_off=(0x0; 0xff))
+1: (7a) *(u64 *)(r10 -8) = 0          ; R10=fp0 fp-8_w=0
+2: (85) call bpf_map_lookup_elem#1    ; R0_w=map_value_or_null(id=1,map=a,ks=4,vs=8)
+3: (15) if r0 == 0x0 goto pc+2        ; R0_w=map_value(map=a,ks=4,vs=8)
+4: (79) r1 = *(u64 *)(r0 +0)          ; R0_w=map_value(map=a,ks=4,vs=8) R1_w=scalar()
+
+from 3 to 6 (speculative execution): R0=0 R6=scalar() R10=fp0 fp-8=0
+6: R0=0 R6=scalar() R10=fp0 fp-8=0
+6: (95) exit
+`;
+
+test('the state before an instruction is what the log told up to there', () => {
+  const at = (slot: number) => Object.fromEntries(stateBefore(walk, slot));
+  assert.equal(at(0), { R1: 'ctx()', R10: 'fp0' });
+  assert.equal(at(2), {
+    R1: 'ctx()',
+    R6: 'scalar(smin=0,smax=umax=0xff,var_off=(0x0; 0xff))',
+    R10: 'fp0',
+    'fp-8': '0',
+  });
+  assert.is(at(3).R1, undefined, 'lost at the call');
+  assert.is(at(4).R0, 'map_value(map=a,ks=4,vs=8)');
+  assert.equal(at(6), { R0: '0', R6: 'scalar()', R10: 'fp0', 'fp-8': '0' }, 'another way, another state');
+  assert.equal(at(9), {}, 'an instruction that the log never comes to');
+});
+
+test('an old kernel\u2019s states are read too', () => {
+  const old = `0: R1=ctx(id=0,off=0,imm=0) R10=fp0
+0: (79) r6 = *(u64 *)(r1 +0)
+1: R1=ctx(id=0,off=0,imm=0) R6_w=inv(id=0,umax_value=255,var_off=(0x0; 0xff)) R10=fp0 fp-8=mmmm????
+1: (95) exit`;
+  assert.equal(Object.fromEntries(stateBefore(old, 1)), {
+    R1: 'ctx(id=0,off=0,imm=0)',
+    R6: 'inv(id=0,umax_value=255,var_off=(0x0; 0xff))',
+    R10: 'fp0',
+    'fp-8': 'mmmm????',
+  });
 });
 
 test.run();

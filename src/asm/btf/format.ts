@@ -58,7 +58,7 @@ const LAST_FROZEN = ROWS.findIndex(({ kind }) => kind === 'enum64');
 /** Kinds are 7 bits. */
 const KINDS = 0x80;
 /** The extent of a kind that nothing is known of. */
-const NO_EXTENT = 0xff;
+export const NO_EXTENT = 0xff;
 
 /** How many words the types of a blob take, by the number of their kind. */
 export interface Extents {
@@ -91,11 +91,6 @@ export function extentsOf(layout: Uint8Array = new Uint8Array()): Extents {
     extents.each[kind] = each / 4;
   }
   return extents;
-}
-
-/** Whether types of that kind take room in a blob, so that what follows them can be found. */
-export function hasExtent({ fixed }: Extents, kind: number): boolean {
-  return fixed[kind] !== NO_EXTENT;
 }
 
 /** Words that every type begins with: name, info, size or type. */

@@ -9,9 +9,9 @@ import {
   type Extents,
   extentsOf,
   HEAD_WORDS,
-  hasExtent,
   kindNumber,
   kindOf,
+  NO_EXTENT,
   partsOf,
 } from './format.ts';
 import { BtfError, type BtfKind, type BtfType } from './types.ts';
@@ -242,7 +242,7 @@ interface Index {
   readonly count: number;
 }
 
-function scan(words: Uint32Array, extents: Extents, stringBytes: number): Index {
+function scan(words: Uint32Array, { fixed, each }: Extents, stringBytes: number): Index {
   const most = Math.floor(words.length / HEAD_WORDS) + 1;
   const starts = new Uint32Array(most);
   const names = new Uint32Array(most);
@@ -250,7 +250,7 @@ function scan(words: Uint32Array, extents: Extents, stringBytes: number): Index 
   let at = 0;
   while (at + HEAD_WORDS <= words.length) {
     id++;
-    at = note(words, at, id, starts, names, extents, stringBytes);
+    at = note(words, at, id, starts, names, fixed, each, stringBytes);
   }
   if (at !== words.length) throw new BtfError(`BTF type ${id} reaches past the end of the type section`);
   return { starts, names: names.subarray(0, id + 1), count: id };
@@ -267,19 +267,21 @@ function note(
   id: number,
   starts: Uint32Array,
   names: Uint32Array,
-  extents: Extents,
+  fixed: Uint8Array,
+  each: Uint8Array,
   stringBytes: number,
 ): number {
   const info = words[at + 1] as number;
   const name = words[at] as number;
   const kind = kindOf(info);
-  if (!hasExtent(extents, kind) || name >= stringBytes) throw unreadable(id, kind, name, extents);
+  const extent = fixed[kind] as number;
+  if (extent === NO_EXTENT || name >= stringBytes) throw unreadable(id, kind, name, extent);
   starts[id] = at;
   names[id] = name;
-  return at + HEAD_WORDS + (extents.fixed[kind] as number) + partsOf(info) * (extents.each[kind] as number);
+  return at + HEAD_WORDS + extent + partsOf(info) * (each[kind] as number);
 }
 
-function unreadable(id: number, kind: number, name: number, extents: Extents): BtfError {
-  if (!hasExtent(extents, kind)) return new BtfError(`BTF type ${id}: unknown kind ${kind}`);
+function unreadable(id: number, kind: number, name: number, extent: number): BtfError {
+  if (extent === NO_EXTENT) return new BtfError(`BTF type ${id}: unknown kind ${kind}`);
   return new BtfError(`BTF type ${id}: its name is at ${name}, past the string section`);
 }

@@ -1,0 +1,105 @@
+/**
+ * Types of our own in the kernel: for the names of a map's fields and the lines of a program. A debug aid, which a kernel without it
+ * does without.
+ *
+ * Source: man 2 bpf; `union bpf_attr` of include/uapi/linux/bpf.h.
+ */
+import type { Assembled } from '../asm/assemble.ts';
+import { mapTypes } from '../asm/btf/map-types.ts';
+import { FUNCTION_RECORD, LINE_RECORD, type ProgramTypes, programTypes } from '../asm/btf/program-types.ts';
+import type { MapSpec } from '../asm/map.ts';
+import type { Locate } from '../asm/position.ts';
+import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import type { Kernel } from './kernel.ts';
+
+/** Bytes of the attribute of BPF_BTF_LOAD, up to its log_level, which is zero. */
+const BTF_LOAD_SIZE = 28;
+
+/** Offsets into the attribute of BPF_MAP_CREATE. */
+const MapAt = { btf: 48, keyType: 52, valueType: 56, end: 60 } as const;
+
+/** Offsets into the attribute of BPF_PROG_LOAD. */
+const ProgramAt = {
+  btf: 72,
+  functionRecord: 76,
+  functions: 80,
+  functionCount: 88,
+  lineRecord: 92,
+  lines: 96,
+  lineCount: 104,
+  end: 108,
+} as const;
+
+/** What an attribute has to say about types. */
+export interface Described {
+  /** The attribute's size, up to the last of these fields. */
+  readonly size: number;
+  readonly fill: (attr: Attr) => void;
+}
+
+/**
+ * Runs `create` with what there is to say of a map's keys and values, and the kernel having its types; undefined where there is nothing
+ * to say, or this kernel doesn't take it (before Linux 4.18).
+ */
+export function withMapTypes<T>(
+  kernel: Kernel,
+  spec: MapSpec,
+  create: (described: Described) => T,
+): T | undefined {
+  const types = mapTypes(spec);
+  if (types === undefined) return undefined;
+  return withTypes(kernel, types.bytes, (btf) =>
+    create({
+      size: MapAt.end,
+      fill: (attr) =>
+        attr.u32(MapAt.btf, btf).u32(MapAt.keyType, types.key).u32(MapAt.valueType, types.value),
+    }),
+  );
+}
+
+/** Runs `load` with the names and lines of a program; undefined where this kernel doesn't take them (before Linux 5.0). */
+export function withProgramTypes<T>(
+  kernel: Kernel,
+  name: string,
+  assembled: Assembled,
+  find: Locate,
+  load: (described: Described) => T,
+): T | undefined {
+  const types = programTypes(name, assembled, find);
+  return withTypes(kernel, types.bytes, (btf) =>
+    load({ size: ProgramAt.end, fill: (attr) => fillProgram(attr, btf, types) }),
+  );
+}
+
+function fillProgram(attr: Attr, btf: number, { functions, lines }: ProgramTypes): void {
+  attr
+    .u32(ProgramAt.btf, btf)
+    .u32(ProgramAt.functionRecord, FUNCTION_RECORD)
+    .pointer(ProgramAt.functions, inPlace(functions))
+    .u32(ProgramAt.functionCount, functions.length / FUNCTION_RECORD);
+  if (lines.length === 0) return;
+  attr
+    .u32(ProgramAt.lineRecord, LINE_RECORD)
+    .pointer(ProgramAt.lines, inPlace(lines))
+    .u32(ProgramAt.lineCount, lines.length / LINE_RECORD);
+}
+
+/** Loads types for the time of `use`. What was made with them keeps them in the kernel. */
+function withTypes<T>(kernel: Kernel, types: Uint8Array, use: (btf: number) => T): T | undefined {
+  const bytes = inPlace(types);
+  const attr = new Attr(kernel.syscalls, BTF_LOAD_SIZE).pointer(0, bytes).u32(16, bytes.length);
+  const result = attr.send(Command.btfLoad);
+  if (result < 0) return undefined;
+  const descriptor = new Descriptor(kernel.syscalls, result);
+  try {
+    return use(descriptor.fd);
+  } finally {
+    descriptor.close();
+  }
+}
+
+function inPlace(bytes: Uint8Array): Uint8Array {
+  const copy = memory(bytes.length);
+  copy.set(bytes);
+  return copy;
+}

@@ -1,0 +1,117 @@
+/**
+ * A program on its way into the kernel: the attribute of BPF_PROG_LOAD.
+ *
+ * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
+ */
+import type { Assembled } from '../asm/assemble.ts';
+import type { Locate } from '../asm/position.ts';
+import { type Attachment, LICENSE, type ProgramSpec } from '../asm/program.ts';
+import { Attr, Command, memory } from './bpf.ts';
+import type { Described } from './debug-info.ts';
+import { Errno } from './errno.ts';
+import type { Kernel } from './kernel.ts';
+import { withMemlock } from './permission.ts';
+
+/** Program types (`enum bpf_prog_type`) by what a program is attached to. */
+export const programTypes: Record<Attachment['kind'], number> = {
+  kprobe: 2,
+  kretprobe: 2,
+  raw_tracepoint: 17,
+  tp_btf: 26,
+  fentry: 26,
+  fexit: 26,
+  tracepoint: 5,
+};
+/** `enum bpf_attach_type`: what programs of type tracing have to say. */
+const attachTypes: { readonly [K in Attachment['kind']]?: number } = { tp_btf: 23, fentry: 24, fexit: 25 };
+
+/** Offsets into the attribute of BPF_PROG_LOAD. */
+const At = {
+  type: 0,
+  count: 4,
+  instructions: 8,
+  license: 16,
+  logLevel: 24,
+  logSize: 28,
+  logBuffer: 32,
+  kernelVersion: 40,
+  name: 48,
+  expectedAttachType: 68,
+  attachBtfId: 108,
+} as const;
+
+/** Attempts of a load that signals interrupt. */
+const ATTEMPTS = 10;
+
+/** A program on its way into the kernel. */
+export interface Request {
+  readonly kernel: Kernel;
+  readonly spec: ProgramSpec;
+  readonly assembled: Assembled;
+  /** The instructions, with the maps' descriptors. */
+  readonly bytes: Uint8Array;
+  readonly locate: Locate;
+}
+
+/** One way to ask for a program: what old kernels can't take is left out, or added, one after the other. */
+export interface Variant {
+  readonly name: boolean;
+  readonly kernelVersion: number;
+}
+
+/** What kernels take that know of types. */
+export const PLAIN: Variant = { name: true, kernelVersion: 0 };
+
+/** Where the verifier is to write, and what. */
+export interface Log {
+  readonly buffer: Uint8Array;
+  /** `BPF_LOG_*`. */
+  readonly level: number;
+}
+
+/** Offset of what the kernel tells of a log's length, whatever the buffer's (Linux 6.4). */
+export const LOG_TRUE_SIZE = 140;
+
+/** The attribute for one way to ask, with a log, and with what the kernel is told for people to read. */
+export function buildAttr(
+  { kernel, spec: { name, attachment }, bytes }: Request,
+  variant: Variant,
+  { log, types }: { readonly log?: Log; readonly types?: Described } = {},
+): Attr {
+  const least = attrSize(attachment, variant, log !== undefined);
+  const attr = new Attr(kernel.syscalls, Math.max(least, types?.size ?? 0))
+    .u32(At.type, programTypes[attachment.kind])
+    .u32(At.count, bytes.byteLength / 8)
+    .pointer(At.instructions, bytes)
+    .pointer(At.license, cString(LICENSE))
+    .u32(At.kernelVersion, variant.kernelVersion);
+  if (log)
+    attr.u32(At.logLevel, log.level).u32(At.logSize, log.buffer.length).pointer(At.logBuffer, log.buffer);
+  if (variant.name) attr.text(At.name, name);
+  const attachType = attachTypes[attachment.kind];
+  if (attachType !== undefined) attr.u32(At.expectedAttachType, attachType);
+  if ('btfId' in attachment) attr.u32(At.attachBtfId, attachment.btfId ?? 0);
+  types?.fill(attr);
+  return attr;
+}
+
+/** Up to the last field in use. Fields past the kernel's own are no harm as long as they are zero. */
+function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): number {
+  if (logged) return LOG_TRUE_SIZE + 4;
+  if ('btfId' in attachment) return At.attachBtfId + 4;
+  return name ? At.name + 16 : At.name;
+}
+
+function cString(text: string): Uint8Array {
+  const bytes = memory(text.length + 1);
+  bytes.set(Buffer.from(text, 'latin1'));
+  return bytes;
+}
+
+/** The descriptor, or minus the errno. */
+export function send(kernel: Kernel, attr: Attr): number {
+  let result = -Errno.EAGAIN;
+  for (let attempt = 0; attempt < ATTEMPTS && result === -Errno.EAGAIN; attempt++)
+    result = withMemlock(kernel, () => attr.send(Command.progLoad));
+  return result;
+}

@@ -1,0 +1,9 @@
+import { ldx } from '../../src/asm/constructors.ts';
+import { u64 } from '../../src/asm/layout.ts';
+import { r0, r1 } from '../../src/asm/registers.ts';
+import { rejected } from './rejection.ts';
+
+/** An argument is read that the context has no room for. */
+export const rejection = rejected({ hint: /context/ }, (b) => {
+  b.emit(ldx(u64, r0, r1, 8 * 100));
+});

@@ -1,0 +1,47 @@
+/**
+ * Programs that the verifier refuses, one a file and a reason. What is made of its log stands beside each as NAME.txt: see
+ * test/live/rejections.test.ts.
+ */
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
+import type { MapSpec } from '../../src/asm/map.ts';
+import type { ProgramSpec } from '../../src/asm/program.ts';
+import type { Target } from '../../src/asm/target.ts';
+
+/** A program that is refused, and the maps that it uses. */
+export interface Rejection {
+  readonly maps: readonly MapSpec[];
+  /** The hint that explains it, by a few of its words. */
+  readonly hint: RegExp;
+  /** Whether there are kernels that name no instruction. */
+  readonly nowhere?: boolean;
+  /** A function of the kernel that it uses, and the first release that has it. */
+  readonly since?: { readonly having: string; readonly release: string };
+  /** Whether it is made with the kernel's types. */
+  readonly needsTypes: boolean;
+  program(target: Target): ProgramSpec;
+}
+
+type Traits = Pick<Rejection, 'hint' | 'nowhere' | 'since'> & { readonly maps?: readonly MapSpec[] };
+
+/** On a raw tracepoint, whose arguments are numbers to the verifier. */
+export function rejected({ maps = [], ...traits }: Traits, body: (b: Builder) => void): Rejection {
+  return {
+    maps,
+    ...traits,
+    needsTypes: false,
+    program: (target) => rawTracepoint('sched_switch', target, body, NAMED),
+  };
+}
+
+/** On a tracepoint whose arguments have types. */
+export function rejectedWithTypes({ maps = [], ...traits }: Traits, body: (b: Builder) => void): Rejection {
+  return {
+    maps,
+    ...traits,
+    needsTypes: true,
+    program: (target) => tpBtf('sched_switch', target, body, NAMED),
+  };
+}
+
+const NAMED = { name: 'rejected' };
