@@ -21,6 +21,7 @@ import { construct, SAMPLES } from '../asm/fixtures/instructions.ts';
 import { kernelText } from '../asm/fixtures/kernel-text.ts';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { loadRaw, type RawOptions } from './raw-load.ts';
+import { isReleased } from './release.ts';
 
 const test = suite('live/dump', { seconds: 120 });
 
@@ -120,7 +121,8 @@ test.skipIf(needsRoot, "every sample prints as this kernel's verifier prints it"
   for (const { call: words } of SAMPLES.filter((_, i) => i % STEP === 0)) {
     const instruction = construct(words);
     const form = formOf(instruction) as Form;
-    const text = knowsForm(kernel as Kernel, form) ? kernelText(instruction) : undefined;
+    // A kernel may have been given an instruction without the text for it.
+    const text = isReleased(form.since) ? kernelText(instruction) : undefined;
     // Of a helper that is newer than the kernel it has no name.
     if (text === undefined || text.includes('call unknown#')) continue;
     assert.is(disassemble(instruction), text, words);
