@@ -4,7 +4,7 @@
  *
  * Each kernel is booted and runs the tests itself, two of them at once where there is room. The last lines say how each kernel
  * fared and sum them up as the runner does. A kernel that can't be had, a guest that hangs, dies or doesn't start, is a failure.
- * `--docs` also writes docs/kernels.md from what the kernels turn out to have.
+ * `--core` runs what `npm test` runs of it; `--docs` also writes docs/kernels.md from what the kernels turn out to have.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,17 +12,19 @@ import { parseArgs } from 'node:util';
 import { textOf } from '../summary.ts';
 import { describeKernels } from './docs.ts';
 import { PROJECT } from './image.ts';
-import { processorsHere, runVisits, totalOf, visits } from './lab.ts';
+import { CORE, processorsHere, runVisits, totalOf, visits } from './lab.ts';
 
 async function main(): Promise<boolean> {
   const { values, positionals } = parseArgs({
-    options: { docs: { type: 'boolean', default: false } },
+    options: { core: { type: 'boolean', default: false }, docs: { type: 'boolean', default: false } },
     allowPositionals: true,
   });
   const processors = await processorsHere();
   const series = positionals.filter((arg) => /^\d+\.\d+(-arm64)?$/.test(arg));
   const filters = positionals.filter((arg) => !series.includes(arg));
-  const visited = await runVisits(visits(series, filters, processors), { withFacts: values.docs });
+  const visited = await runVisits(visits(series, filters, processors, values.core ? CORE : undefined), {
+    withFacts: values.docs,
+  });
   if (values.docs) {
     const text = describeKernels(visited, new Date());
     await writeFile(join(PROJECT, 'docs/kernels.md'), text);
