@@ -28,9 +28,12 @@ export interface FilterFlags {
   netns?: string[];
 }
 
+/** An option that may come several times: its values add up. */
+export class ListOption extends Option {}
+
 export function addFilterOptions(command: Command): Command {
   const add = <T>(flags: string, description: string, read: (text: string, before?: T) => T) =>
-    command.addOption(new Option(flags, description).argParser(read));
+    command.addOption(new ListOption(flags, description).argParser(read));
   add('-p, --pid <pid>', 'only connects of this process, or of several: 181,182', processIds);
   add('--port <ports>', 'only to these ports: 443 or 80,8000-8100', ports);
   add('--not-port <ports>', 'none to these ports', ports);
@@ -38,12 +41,12 @@ export function addFilterOptions(command: Command): Command {
   add('--not-to <networks>', 'none to these; the longest prefix decides', networks);
   add('--from <networks>', 'only from these local addresses', networks);
   add('--not-from <networks>', 'none from these', networks);
-  add('--uid <uids>', 'only of these users: 0 or 1000-60000', users);
-  add('--not-uid <uids>', 'none of these users', users);
   add('--comm <name>', 'only of threads with this name', commandNames);
   add('--not-comm <name>', 'none of threads with this name', commandNames);
-  add('--cgroup <path>', 'only of processes in or below this cgroup', paths);
-  add('--netns <path|pid>', 'only in this network namespace, or that of this process', paths);
+  add('--uid <uids>', 'only of these users: 0 or 1000-60000', users);
+  add('--not-uid <uids>', 'none of these users', users);
+  add('--cgroup <folder>', 'only of processes in or below this cgroup', paths);
+  add('--netns <file|pid>', 'only in this network namespace, or that of this process', paths);
   return command;
 }
 
@@ -81,7 +84,7 @@ export function faultOf(filter: FilterWords, probe: string): string | undefined 
       return `options '--${name}' and '--not-${name}' both have ${formatAddress(both.address)}/${both.prefix}`;
   }
   if (filter.netns && probe === 'trace_event')
-    return "option '--netns <path|pid>' cannot be used with '--probe trace_event', whose record has no network namespace";
+    return "option '--netns <file|pid>' cannot be used with '--probe trace_event', whose record has no network namespace";
   return undefined;
 }
 

@@ -19,6 +19,7 @@ import { Kernel } from '../loader/kernel.ts';
 import { renderVerifierError } from '../loader/verifier-report.ts';
 import { NotInRecord } from '../programs/tcpconnlat.ts';
 import { readArguments } from './arguments.ts';
+import { completion } from './completion.ts';
 import { BadFilter } from './filter.ts';
 import { jsonSchema } from './json.ts';
 import { OutputError } from './output.ts';
@@ -48,6 +49,10 @@ async function main(): Promise<number> {
   }
   if (request.action === 'schema') {
     process.stdout.write(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
+    return 0;
+  }
+  if (request.action === 'completion') {
+    process.stdout.write(completion(request.shell));
     return 0;
   }
   const { settings } = request;

@@ -13,8 +13,9 @@ import { perfIsClosed } from '../loader/permission.ts';
 import { refusal } from '../loader/probe.ts';
 import { readTracepointFormat } from '../loader/tracefs.ts';
 import { type Filter, NotInRecord, TRACEPOINT, tcpconnlat, type Way } from '../programs/tcpconnlat.ts';
-import type { Probe, Settings } from './arguments.ts';
+import type { Settings } from './arguments.ts';
 import { filterOf } from './filter.ts';
+import type { Probe } from './options.ts';
 import { namingFile } from './types.ts';
 
 const ORDER: Record<Probe, readonly Way[]> = {

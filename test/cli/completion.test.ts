@@ -1,0 +1,213 @@
+/** The scripts of --completion, in the shells that they are for. */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { completion } from '../../src/cli/completion.ts';
+import { commandLine, PROBES, SHELLS, type Shell } from '../../src/cli/options.ts';
+import { sameOnEveryKernel, suite } from '../harness.ts';
+import { missing, Terminal } from './terminal.ts';
+
+const test = suite('cli/completion', { seconds: 60 });
+
+/** A folder with a file and a folder in it, and the scripts beside it. */
+let scratch = '';
+let here = '';
+test.before(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'tsbpf-completion-'));
+  here = join(scratch, 'here');
+  mkdirSync(join(here, 'a folder'), { recursive: true });
+  writeFileSync(join(here, 'a file'), '');
+  for (const shell of SHELLS) writeFileSync(join(scratch, shell), completion(shell));
+  writeFileSync(join(scratch, '.zshrc'), ZSHRC);
+  writeFileSync(join(scratch, '.bashrc'), BASHRC);
+});
+test.after(async () => {
+  await zsh?.close();
+  rmSync(scratch, { recursive: true, force: true });
+});
+
+const place = () => ({
+  cwd: here,
+  env: { PATH: process.env.PATH, HOME: scratch, TERM: 'dumb', LC_ALL: 'C.UTF-8' },
+});
+
+function printed(program: string, ...args: readonly string[]): string[] {
+  const { status, stdout, stderr } = spawnSync(program, args, { ...place(), encoding: 'utf8' });
+  assert.is(status, 0, stderr);
+  return stdout.split('\n').filter(Boolean);
+}
+
+// Each gives what the shell offers for the last word of a line. bash leaves files to readline, so that it offers none by itself.
+
+/** The words are split as bash splits a line, at = too. */
+function offeredByBash(line: string): string[] {
+  const words = line.split(/ |(?==)|(?<==)/);
+  const driver = `source ../bash; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _tcpconnlat 2>../stderr; printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const offered = printed('bash', '-c', driver, 'bash', ...words);
+  const complaints = readFileSync(join(scratch, 'stderr'), 'utf8').split('\n').filter(Boolean);
+  assert.ok(
+    complaints.every((each) => each.includes('not currently executing completion function')),
+    `${complaints}`,
+  );
+  return offered;
+}
+
+/** fish gives --option=value whole. */
+function offeredByFish(line: string): string[] {
+  const lines = printed('fish', '-c', `source ../fish; complete -C"$argv[1]"`, line);
+  return lines.map((each) => each.replace(/\t.*/, '').replace(/^--.*=/, ''));
+}
+
+/** What zsh adds to the matches goes to a file as well; the calls of compadd that only ask are let through. */
+const ZSHRC = `
+PROMPT='ready> ' RPROMPT= LISTMAX=10000
+precmd() { print next }
+autoload -Uz compinit && compinit -u -D
+source ../zsh
+compadd() {
+  (( \${@[(I)-[OAD]]} )) && { builtin compadd "$@"; return }
+  local -a offered
+  builtin compadd -O offered "$@"
+  print -rl -- \${(Q)offered} >>../offered
+  builtin compadd "$@"
+}
+`;
+const BASHRC = `
+PS1='ready> ' PROMPT_COMMAND='echo next'
+bind 'set bell-style none'
+unset HISTFILE
+source ../bash
+tcpconnlat() { printf '<%s>' "$@"; }
+`;
+let zsh: Terminal | undefined;
+
+async function offeredByZsh(line: string): Promise<string[]> {
+  zsh ??= await Terminal.open('zsh -d -i', place());
+  writeFileSync(join(scratch, 'offered'), '');
+  await zsh.enter(`${line}\t\x15true\n`);
+  return readFileSync(join(scratch, 'offered'), 'utf8').split('\n').filter(Boolean);
+}
+
+const OFFERED: Record<Shell, (line: string) => string[] | Promise<string[]>> = {
+  bash: offeredByBash,
+  zsh: offeredByZsh,
+  fish: offeredByFish,
+};
+const NEEDS: Record<Shell, string[]> = { bash: ['bash'], zsh: ['zsh', 'script'], fish: ['fish'] };
+
+const command = commandLine('');
+const options = command.createHelp().visibleOptions(command);
+
+for (const shell of SHELLS) {
+  const skip = sameOnEveryKernel || missing(...NEEDS[shell]);
+  const offered = async (line: string) => [...new Set(await OFFERED[shell](line))].sort();
+
+  test.skipIf(skip, `${shell}: every long option is offered, and nothing else`, async () => {
+    const long = options.map((option) => option.long ?? '');
+    assert.ok(long.length > 30);
+    assert.equal(await offered('tcpconnlat --'), long.sort());
+    assert.equal(await offered('tcpconnlat --not-'), [
+      '--not-comm',
+      '--not-from',
+      '--not-port',
+      '--not-to',
+      '--not-uid',
+    ]);
+  });
+
+  test.skipIf(skip, `${shell}: short options are offered too`, async () => {
+    const all = await offered('tcpconnlat -');
+    for (const { short } of options) if (short) assert.ok(all.includes(short), short);
+  });
+
+  test.skipIf(skip, `${shell}: words that an option takes`, async () => {
+    assert.equal(await offered('tcpconnlat --pro'), ['--probe']);
+    assert.equal(await offered('tcpconnlat --probe '), [...PROBES].sort());
+    assert.equal(await offered('tcpconnlat -t --probe t'), ['tp_btf', 'trace_event', 'tracepoint']);
+    assert.equal(await offered('tcpconnlat --probe=k'), ['kprobe']);
+    assert.equal(await offered('tcpconnlat --completion '), [...SHELLS].sort());
+  });
+
+  test.skipIf(skip, `${shell}: processes by their number`, async () => {
+    const pid = String(process.pid);
+    for (const line of [`-p ${pid}`, `-tp ${pid}`, `--pid ${pid}`, `--pid=${pid}`, `--netns ${pid}`])
+      assert.ok((await offered(`tcpconnlat ${line}`)).includes(pid), line);
+    assert.ok((await offered('tcpconnlat -p ')).includes(pid));
+  });
+
+  test.skipIf(skip, `${shell}: nothing for what only the user knows`, async () => {
+    for (const line of ['', 'a', '-t ', '--port ', '--to ', '--pages ', '--uid ', '--comm a'])
+      assert.equal(await offered(`tcpconnlat ${line}`), [], line);
+  });
+}
+
+const FILES = ['--btf', '--record', '--replay', '--netns'];
+const skipZsh = sameOnEveryKernel || missing(...NEEDS.zsh);
+
+test.skipIf(skipZsh, 'zsh: files and folders', async () => {
+  for (const option of FILES) {
+    const offered = await offeredByZsh(`tcpconnlat ${option} a`);
+    assert.ok(offered.includes('a file') && offered.includes('a folder'), `${option}: ${offered}`);
+  }
+  const folders = await offeredByZsh('tcpconnlat --cgroup a');
+  assert.ok(folders.includes('a folder') && !folders.includes('a file'), `${folders}`);
+});
+
+test.skipIf(
+  skipZsh,
+  'zsh: what an option excludes is offered no more, and what may come again is',
+  async () => {
+    const after = (line: string) => offeredByZsh(`tcpconnlat ${line} --`);
+    const all = await after('');
+    const gone = async (line: string) => {
+      const left = await after(line);
+      return all.filter((each) => !left.includes(each)).sort();
+    };
+    assert.equal(await gone('-4'), ['--ipv4', '--ipv6']);
+    assert.equal(await gone('--dry-run'), ['--dry-run', '--record', '--replay']);
+    assert.equal(await gone('--port 80 --not-port 81 -p 1'), []);
+    assert.equal(await gone('--replay x'), [
+      ...[
+        '--btf',
+        '--cgroup',
+        '--dry-run',
+        '--netns',
+        '--pages',
+        '--probe',
+        '--record',
+        '--replay',
+        '--verbose',
+      ],
+    ]);
+  },
+);
+
+test.skipIf(sameOnEveryKernel || missing('fish'), 'fish: files and folders', () => {
+  for (const option of FILES)
+    assert.equal(offeredByFish(`tcpconnlat ${option} a`).sort(), ['a file', 'a folder/'], option);
+  assert.equal(offeredByFish('tcpconnlat --cgroup a'), ['a folder/']);
+});
+
+test.skipIf(
+  sameOnEveryKernel || missing('bash', 'script'),
+  'bash: files and folders, quoted, at a prompt',
+  async () => {
+    const bash = await Terminal.open('bash --noprofile --rcfile ../.bashrc -i', place());
+    const runs = async (keys: string) => /<.*>$/m.exec(await bash.enter(`${keys}\t\n`))?.[0];
+    try {
+      for (const option of FILES) {
+        assert.is(await runs(`tcpconnlat ${option} a\\ fi`), `<${option}><a file>`);
+        assert.is(await runs(`tcpconnlat ${option}="a fi`), `<${option}=a file>`);
+      }
+      assert.is(await runs('tcpconnlat --cgroup a'), '<--cgroup><a folder/>', 'of a file and a folder');
+      assert.is(await runs('tcpconnlat a'), '<a>');
+      assert.is(await runs('tcpconnlat --probe=raw'), '<--probe=raw_tracepoint>');
+    } finally {
+      await bash.close();
+    }
+  },
+);
+
+test.run();

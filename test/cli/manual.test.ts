@@ -1,0 +1,89 @@
+/** The man page and the README beside the command's own options: all of them are told there, and nothing else. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { commandLine } from '../../src/cli/options.ts';
+import { version } from '../../src/cli/version.ts';
+import { sameOnEveryKernel, suite } from '../harness.ts';
+import { missing } from './terminal.ts';
+
+const test = suite('cli/manual', { seconds: 60 });
+
+const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
+const PAGE = join(PROJECT, 'man/tcpconnlat.8');
+
+/** The page with its requests, and what they are given as it is read. */
+const page = readFileSync(PAGE, 'utf8')
+  .replaceAll('\\-', '-')
+  .replaceAll(/\\f.|"/g, '')
+  .replaceAll(/ +/g, ' ');
+const readme = readFileSync(join(PROJECT, 'README.md'), 'utf8');
+
+const command = commandLine('');
+const options = command.createHelp().visibleOptions(command);
+const names = options.flatMap(({ flags }) => optionsIn(flags));
+
+/** The options that a text has, in its order. */
+function optionsIn(text: string): string[] {
+  return text.match(/(?<![\w-])(--[a-z0-9]+(-[a-z0-9]+)*|-[A-Za-z0-9])(?![\w-])/g) ?? [];
+}
+
+/** What the page has under each title within OPTIONS. */
+const documented = new Map(
+  (/^\.SH OPTIONS\n([\s\S]*?)^\.SH /m.exec(page)?.[1] ?? '')
+    .split(/^\.SS /m)
+    .slice(1)
+    .map((part): [string, string] => [part.slice(0, part.indexOf('\n')), part]),
+);
+
+test('OPTIONS has every option in its group of the help, and nothing that is none', () => {
+  const helped = new Map<string, string[]>();
+  for (const { flags, helpGroupHeading = '' } of options) {
+    const group = helpGroupHeading.replace(/( \(.*)?:$/, '');
+    helped.set(group, [...(helped.get(group) ?? []), ...optionsIn(flags)]);
+  }
+  assert.ok(helped.size > 4);
+  const tags = [...documented].map(([group, text]): [string, string[]] => [
+    group,
+    [...text.matchAll(/^\.TP\n(.*)$/gm)].flatMap(([, tag = '']) => optionsIn(tag)),
+  ]);
+  assert.equal(tags, [...helped]);
+});
+
+test('what an option takes is called the same in the page as in the help', () => {
+  const text = [...documented.values()].join('\n');
+  for (const { long = '', flags } of options) {
+    const value = /<(.*)>/.exec(flags)?.[1]?.toUpperCase();
+    if (value) assert.ok(text.includes(`${long} ${value}`), `${long} ${value}`);
+  }
+});
+
+/** Of other commands that the page names. */
+const FOREIGN = ['--cgroupns', '-K'];
+
+test('the page names no option that there is not', () => {
+  const unknown = optionsIn(page).filter((name) => ![...names, ...FOREIGN].includes(name));
+  assert.equal(unknown, []);
+});
+
+test('the page is that of this version', () => {
+  assert.match(page, new RegExp(`^\\.TH TCPCONNLAT 8 [\\d-]+ tsbpf ${version()} `));
+});
+
+test.skipIf(sameOnEveryKernel || missing('man'), 'man formats the page without a warning', () => {
+  const { status, stdout, stderr } = spawnSync('man', ['--warnings', '-l', PAGE], {
+    encoding: 'utf8',
+    env: { ...process.env, LC_ALL: 'C.UTF-8', MANWIDTH: '80' },
+  });
+  assert.equal({ status, stderr }, { status: 0, stderr: '' });
+  assert.match(stdout, /^ +--completion SHELL$/m);
+});
+
+test("the README's table has every option, and nothing that is none", () => {
+  const cells = [...readme.matchAll(/^\| (`.*?`) \| /gm)].map(([, cell = '']) => cell);
+  assert.equal(cells.flatMap(optionsIn).sort(), [...names].sort());
+});
+
+test.run();
