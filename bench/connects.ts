@@ -1,6 +1,6 @@
 /**
- * What it costs a connect to be watched: the programs' own time, as the kernel measures it, with no filter, with every filter, and with one
- * that leaves it out; and how many connects a second one process makes, with the command running and without.
+ * What it costs a connect to be watched: the programs' own time, as the kernel measures it, with no filter, with every filter, with one
+ * that leaves it out, and with what becomes of it; and how many connects a second one process makes, with the command running and without.
  */
 import { readFileSync } from 'node:fs';
 import { target } from '../src/asm/target.ts';
@@ -11,7 +11,7 @@ import { parseMounts } from '../src/loader/mounts.ts';
 import { refusal } from '../src/loader/probe.ts';
 import { measureRuns } from '../src/loader/program.ts';
 import { Session } from '../src/loader/session.ts';
-import { type Filter, tcpconnlat, type Way } from '../src/programs/tcpconnlat.ts';
+import { type Filter, type Options, tcpconnlat, type Way } from '../src/programs/tcpconnlat.ts';
 import { type Row, takeTurns } from './measure.ts';
 import { command, header, stop } from './process.ts';
 import { Worker } from './worker.ts';
@@ -50,22 +50,24 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
   const every = everyFilter(worker.pid, port);
   const statistics = measureRuns(kernel);
   try {
-    const cost = (args: readonly string[]) => () => nsOfOne(kernel, way, filterFrom(args, kernel), worker);
-    const { plain, filtered, out } = await takeTurns(ROUNDS, {
-      plain: cost([]),
-      filtered: cost(every),
-      out: cost(leftOut(port)),
+    const cost = (options: Omit<Options, 'way'>) => () => nsOfOne(kernel, { way, ...options }, worker);
+    const { plain, filtered, out, outcome } = await takeTurns(ROUNDS, {
+      plain: cost({}),
+      filtered: cost({ filter: filterFrom(every, kernel) }),
+      out: cost({ filter: filterFrom(leftOut(port), kernel) }),
+      outcome: cost({ outcome: 'all' }),
     });
     const row = (measure: string, ns: number): Row => ({
       measure: `${way}: the programs' time for a connect, ${measure}`,
       figure: `${ns.toFixed(0)} ns`,
-      ...(ns !== plain && { reference: `no filter: ${plain.toFixed(0)} ns`, ratio: ns / plain }),
+      ...(ns !== plain && { reference: `plain: ${plain.toFixed(0)} ns`, ratio: ns / plain }),
     });
     const kinds = every.filter((word) => word.startsWith('-')).length;
     return [
-      row('no filter', plain),
+      row('plain', plain),
       row(`${kinds} filters that take it`, filtered),
       row('a filter that leaves it out', out),
+      row('what becomes of it', outcome),
     ];
   } finally {
     statistics.close();
@@ -79,8 +81,8 @@ function filterFrom(args: readonly string[], kernel: Kernel): Filter {
 }
 
 /** The time of all programs' runs, by the connects. */
-async function nsOfOne(kernel: Kernel, way: Way, filter: Filter, worker: Worker): Promise<number> {
-  const tool = tcpconnlat({ way, filter }, target(process.arch, kernel.btf));
+async function nsOfOne(kernel: Kernel, options: Options, worker: Worker): Promise<number> {
+  const tool = tcpconnlat(options, target(process.arch, kernel.btf));
   // Without waking the reader at each event, which takes more than all else, and is in the connects a second.
   const wakeup = { flushMs: 100 };
   const session = Session.open(tool, { kernel, pagesPerCpu: PAGES, wakeup, onEvent: () => {} });
