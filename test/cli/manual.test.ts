@@ -4,6 +4,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
+import { readArguments } from '../../src/cli/arguments.ts';
+import { table } from '../../src/cli/columns.ts';
 import { commandLine } from '../../src/cli/options.ts';
 import { version } from '../../src/cli/version.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
@@ -84,6 +86,36 @@ test.skipIf(sameOnEveryKernel || missing('man'), 'man formats the page without a
 test("the README's table has every option, and nothing that is none", () => {
   const cells = [...readme.matchAll(/^\| (`.*?`) \| /gm)].map(([, cell = '']) => cell);
   assert.equal(cells.flatMap(optionsIn).sort(), [...names].sort());
+});
+
+// --- the worked situations -----------------------------------------------------------------------
+
+const situations = readFileSync(join(PROJECT, 'docs/tcpconnlat_example.txt'), 'utf8');
+/** The command lines that are run there, each with the line below it. */
+const runs = [...situations.matchAll(/^[#$] tcpconnlat(.*)\n(?:tcpconnlat: .*\n)?(.*)/gm)].map(
+  ([, line = '', below = '']) => ({
+    args: line.split(/[|>]/)[0]?.split(' ').filter(Boolean) ?? [],
+    printsLines: !/[|>]/.test(line) && !line.includes('--json'),
+    below,
+  }),
+);
+
+test('every command line of the situations is one that the command takes, under the titles that it prints', () => {
+  assert.ok(runs.length >= 12);
+  for (const { args, printsLines, below } of runs) {
+    const request = readArguments(args, version());
+    if (request.action !== 'trace' && request.action !== 'replay')
+      throw new Error(`${args}: ${request.action}`);
+    if (printsLines) assert.is(below, table(request.settings).header().trimEnd(), args.join(' '));
+  }
+});
+
+test('every result that the situations show is one that the page explains', () => {
+  const results = [...situations.matchAll(/ \d+ {4}([a-z-]+|E[A-Z]+)(?: {2,}\d+ .*)?$/gm)].map(
+    ([, word = '']) => word,
+  );
+  assert.ok(new Set(results).size > 6);
+  for (const word of new Set(results)) assert.match(page, new RegExp(`\\b${word}\\b`), word);
 });
 
 test.run();
