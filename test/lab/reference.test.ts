@@ -37,6 +37,9 @@ const BOUNDS: readonly (readonly [share: number, ms: number])[] = [
   [0.99, 100],
 ];
 
+/** Ours have to show every connect. On an emulated machine theirs was seen to miss one in five hundred, which isn't ours to mend. */
+const THEIR_SHARE = 0.99;
+
 /** The reference, tracing. */
 class Reference {
   readonly #child: ChildProcess;
@@ -148,7 +151,7 @@ test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencie
       tracer.rows().filter(({ PID = '' }) => pids.includes(PID));
     await until(
       `${made} connects of each`,
-      () => [theirs, ...ours].every((each) => mine(each).length >= made),
+      () => ours.every((each) => mine(each).length >= made) && mine(theirs).length >= made * THEIR_SHARE,
       () => [theirs, ...ours].map((each) => mine(each).length).join(', '),
     );
     await theirs.stop();
@@ -159,8 +162,12 @@ test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencie
       assert.is(tracer.stderr, '', `${way}: nothing was lost`);
       const shown = new Map(mine(tracer).map((row) => [identity(row), latency(row)]));
       assert.is(shown.size, made, `${way}: each connect once, and as many as were made`);
-      assert.equal([...shown.keys()].sort(), [...expected.keys()].sort(), way);
-      const apart = [...shown].map(([key, ms]) => Math.abs(ms - (expected.get(key) ?? Number.NaN)));
+      assert.equal(
+        [...expected.keys()].filter((key) => !shown.has(key)),
+        [],
+        `${way}: nothing that they show is missing`,
+      );
+      const apart = [...expected].map(([key, ms]) => Math.abs(ms - (shown.get(key) ?? Number.NaN)));
       apart.sort((a, b) => a - b);
       for (const [share, ms] of BOUNDS) {
         const found = apart[Math.floor(apart.length * share)] ?? Number.NaN;
