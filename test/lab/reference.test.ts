@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { suite } from '../harness.ts';
+import { slowness, suite } from '../harness.ts';
 import {
   connectHere,
   exited,
@@ -17,7 +17,15 @@ import {
   Server,
   until,
 } from '../live/connects.ts';
-import { hidesRefused, noWayHere, refusalOf, Tracer, WAYS_HERE, WAYS_THAT_SHOW_ALL } from '../live/tracer.ts';
+import {
+  here,
+  hidesRefused,
+  noWayHere,
+  refusalOf,
+  Tracer,
+  WAYS_HERE,
+  WAYS_THAT_SHOW_ALL,
+} from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 const FOLDER = '/usr/lib/libbpf-tools';
@@ -37,8 +45,27 @@ const BOUNDS: readonly (readonly [share: number, ms: number])[] = [
   [0.99, 100],
 ];
 
-/** Ours have to show every connect. On an emulated machine theirs was seen to miss one in five hundred, which isn't ours to mend. */
-const THEIR_SHARE = 0.99;
+/**
+ * What either has to show at least. A program that is interrupted on its CPU, and would have to run again there for the packet
+ * that came, is left out by the kernel. On hardware that is rare; an emulated processor with the programs of five tools on the same
+ * functions misses up to one connect in a hundred, theirs too. Ours tells how many runs were skipped, and no more may be missing.
+ */
+const SHARE = 0.97;
+const SKIPPED = /^(?:tcpconnlat: in all: (\d+) runs of the programs skipped by the kernel .*\n)?$/;
+/** `recursion_misses` of bpf_prog_info: Linux 5.12. */
+const countsSkipped = !/^5\.10\./.test(here.release);
+
+/** Waits until each has shown all, or none has shown more for a while. */
+async function settled(counts: () => number[], made: number): Promise<void> {
+  let last = '';
+  let since = performance.now();
+  await until('the connects', () => {
+    const now = counts();
+    if (now.join() !== last) since = performance.now();
+    last = now.join();
+    return now.every((count) => count >= made) || performance.now() - since > 2500 * slowness;
+  });
+}
 
 /** The reference, tracing. */
 class Reference {
@@ -149,25 +176,27 @@ test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencie
     const pids = [process.pid, one.pid, other.pid].map(String);
     const mine = (tracer: { rows(): readonly Row[] }) =>
       tracer.rows().filter(({ PID = '' }) => pids.includes(PID));
-    await until(
-      `${made} connects of each`,
-      () => ours.every((each) => mine(each).length >= made) && mine(theirs).length >= made * THEIR_SHARE,
-      () => [theirs, ...ours].map((each) => mine(each).length).join(', '),
-    );
+    const seen = () => [theirs, ...ours].map((each) => mine(each).length);
+    await settled(seen, made);
     await theirs.stop();
     const expected = new Map(mine(theirs).map((row) => [identity(row), latency(row)]));
+    assert.ok(expected.size >= made * SHARE, `theirs: ${expected.size} of ${made}`);
     for (const [i, tracer] of ours.entries()) {
       const way = ways[i];
       assert.equal(await tracer.stop(), { code: 0, signal: null });
-      assert.is(tracer.stderr, '', `${way}: nothing was lost`);
+      assert.match(tracer.stderr, SKIPPED, `${way}: nothing else was lost`);
+      const skipped = Number(SKIPPED.exec(tracer.stderr)?.[1] ?? 0);
       const shown = new Map(mine(tracer).map((row) => [identity(row), latency(row)]));
-      assert.is(shown.size, made, `${way}: each connect once, and as many as were made`);
-      assert.equal(
-        [...expected.keys()].filter((key) => !shown.has(key)),
-        [],
-        `${way}: nothing that they show is missing`,
+      const missing = made - shown.size;
+      assert.ok(
+        missing <= (countsSkipped ? skipped : made * (1 - SHARE)),
+        `${way}: ${missing} missing, ${skipped} told`,
       );
-      const apart = [...expected].map(([key, ms]) => Math.abs(ms - (shown.get(key) ?? Number.NaN)));
+      assert.ok(shown.size >= made * SHARE, `${way}: ${shown.size} of ${made}`);
+      const all = new Set([...shown.keys(), ...expected.keys()]);
+      assert.ok(all.size <= made, `${way}: the two show ${all.size} connects of ${made}`);
+      const both = [...expected].filter(([key]) => shown.has(key));
+      const apart = both.map(([key, ms]) => Math.abs(ms - (shown.get(key) as number)));
       apart.sort((a, b) => a - b);
       for (const [share, ms] of BOUNDS) {
         const found = apart[Math.floor(apart.length * share)] ?? Number.NaN;
