@@ -41,7 +41,7 @@ const AT_ONCE = 60;
  * instructions for as long as the machine is busy with something else.
  */
 const BOUNDS: readonly (readonly [share: number, ms: number])[] = [
-  [0.9, 5],
+  [0.9, 15],
   [0.99, 100],
 ];
 
