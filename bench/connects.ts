@@ -7,7 +7,7 @@ import { target } from '../src/asm/target.ts';
 import { readArguments } from '../src/cli/arguments.ts';
 import { filterOf } from '../src/cli/filter.ts';
 import { Kernel } from '../src/loader/kernel.ts';
-import { parseMounts } from '../src/loader/mounts.ts';
+import { mountsOf } from '../src/loader/mounts.ts';
 import { refusal } from '../src/loader/probe.ts';
 import { measureRuns } from '../src/loader/program.ts';
 import { Session } from '../src/loader/session.ts';
@@ -33,10 +33,8 @@ export async function connects(): Promise<Row[]> {
 /** A filter that takes nothing of the worker's, and words for every filter, all of which take it. */
 const leftOut = (port: number) => ['--not-port', String(port)];
 
-function everyFilter(pid: number, port: number): string[] {
-  const cgroups = parseMounts(readFileSync('/proc/self/mounts', 'utf8')).find(
-    ({ type }) => type === 'cgroup2',
-  );
+function everyFilter(kernel: Kernel, pid: number, port: number): string[] {
+  const cgroups = mountsOf(kernel).find(({ type }) => type === 'cgroup2');
   return [
     ...['-p', String(pid), '--port', String(port), '--to', '127.0.0.0/8', '--from', '127.0.0.0/8'],
     ...['--uid', '0', '--comm', readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd(), '--netns', String(pid)],
@@ -47,7 +45,7 @@ function everyFilter(pid: number, port: number): string[] {
 async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
   const kernel = new Kernel();
   const way: Way = refusal(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' }) ? 'tp_btf' : 'kprobe';
-  const every = everyFilter(worker.pid, port);
+  const every = everyFilter(kernel, worker.pid, port);
   const statistics = measureRuns(kernel);
   try {
     const cost = (options: Omit<Options, 'way'>) => () => nsOfOne(kernel, { way, ...options }, worker);

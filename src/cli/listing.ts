@@ -8,6 +8,7 @@ import { layoutOf } from '../asm/layout.ts';
 import { type MapSpec, MapType } from '../asm/map.ts';
 import type { Locate, Location } from '../asm/position.ts';
 import type { Attachment, ProgramSpec, Tool } from '../asm/program.ts';
+import { hex } from './text.ts';
 
 /** The maps and programs of a tool. A source line stands above the instructions that it made. */
 export function listTool(tool: Tool, locate: Locate): string {
@@ -56,7 +57,7 @@ function listInstructions({ instructions }: Assembled, locate: Locate): string {
 }
 
 function line(slot: number, bytes: Uint8Array): string {
-  return `${String(slot).padStart(5)}: ${Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' ')}`;
+  return `${String(slot).padStart(5)}: ${hex(bytes)}`;
 }
 
 function sourceOf(place: Location | undefined): string | undefined {

@@ -7,6 +7,11 @@ export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }
 
+/** Bytes as people read them: `b7 00`. */
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+}
+
 /** A value as JSON, and not too much of it. */
 export function excerpt(value: unknown): string {
   const json = printable(JSON.stringify(value));

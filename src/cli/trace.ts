@@ -2,6 +2,7 @@
  * One run of the tracer: from attaching to the totals of what was lost.
  */
 import { faultOf } from '../asm/blame.ts';
+import type { Locate } from '../asm/position.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
@@ -35,8 +36,9 @@ const BLIND: Record<BlindSpot, string> = {
 
 /** Prints the programs that would be loaded. */
 export function dryRun(settings: Settings, kernel: Kernel): void {
+  const locate = sourceLines(kernel);
   firstWay(settings, kernel, targetOf(settings, kernel), (programs, failures) =>
-    process.stdout.write(describe(settings, kernel, programs, failures)),
+    process.stdout.write(describe(settings, locate, programs, failures)),
   );
 }
 
@@ -75,6 +77,7 @@ async function traceInto(
     wallClock: settings.wall || recording ? wallClock(kernel.syscalls) : undefined,
     containers: settings.who ? containers(kernel, complain) : undefined,
   });
+  const locate = sourceLines(kernel);
   let count = () => {};
   let told: Losses = { ...losses };
 
@@ -83,11 +86,11 @@ async function traceInto(
     kernel,
     targetOf(settings, kernel),
     (programs, failures) => {
-      if (settings.verbose) listingOutput(settings, output)(describe(settings, kernel, programs, failures));
+      if (settings.verbose) listingOutput(settings, output)(describe(settings, locate, programs, failures));
       const session = Session.open(programs, {
         kernel,
         debug: settings.verbose,
-        locate: sourceLines(kernel),
+        locate,
         pagesPerCpu: settings.pages,
         onEvent(event) {
           if (event.latencyNs < 0) {
@@ -150,7 +153,7 @@ function listingOutput({ json }: Settings, output: LineOutput): (text: string) =
 /** What is going to run, why so, and the programs themselves. */
 function describe(
   settings: Settings,
-  kernel: Kernel,
+  locate: Locate,
   programs: Programs,
   failures: readonly Failure[],
 ): string {
@@ -163,7 +166,7 @@ function describe(
         : 'the kernel has kprobes';
   const passed = failures.map(({ way, error }) => `not by ${way}: ${faultOf(error)}\n`);
   const types = settings.btf === undefined ? '' : `the kernel's types are those of ${settings.btf}\n`;
-  return `watching by ${way}: ${why}\n${types}${passed.join('')}\n${listTool(programs, sourceLines(kernel))}\n`;
+  return `watching by ${way}: ${why}\n${types}${passed.join('')}\n${listTool(programs, locate)}\n`;
 }
 
 function report(error: unknown): void {

@@ -3,8 +3,9 @@
  */
 import { faultOf } from '../asm/blame.ts';
 import { Btf, BtfError } from '../asm/btf.ts';
+import { isElf } from '../asm/elf.ts';
 import { type Target, target } from '../asm/target.ts';
-import { errnoName, errnoText } from '../loader/errno.ts';
+import { describeErrno } from '../loader/errno.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import type { Settings } from './arguments.ts';
 
@@ -27,8 +28,7 @@ export function targetOf({ btf }: Settings, kernel: Kernel): Target {
 
 function typesIn(file: string, kernel: Kernel): Btf {
   const bytes = kernel.syscalls.readFile(file);
-  if (typeof bytes === 'number')
-    throw new BadTypesFile(file, `cannot read it: ${errnoName(-bytes)} (${errnoText(-bytes)})`);
+  if (typeof bytes === 'number') throw new BadTypesFile(file, `cannot read it: ${describeErrno(-bytes)}`);
   if (isElf(bytes))
     throw new BadTypesFile(
       file,
@@ -48,8 +48,4 @@ export function namingFile<T>(file: string | undefined, work: () => T): T {
     if (file === undefined || !(error instanceof BtfError)) throw error;
     throw new BadTypesFile(file, faultOf(error));
   }
-}
-
-function isElf(bytes: Uint8Array): boolean {
-  return Buffer.from(bytes.subarray(0, 4)).toString('latin1') === '\x7fELF';
 }

@@ -3,11 +3,8 @@
  *
  * The two clocks are read at each event: they drift together, but the time of day can be set, and stands ahead after a suspend.
  */
-import type { Syscalls } from '../loader/syscalls.ts';
+import { Clock, type Syscalls } from '../loader/syscalls.ts';
 
-/** include/uapi/linux/time.h */
-const CLOCK_REALTIME = 0;
-const CLOCK_MONOTONIC = 1;
 /** Readings of the clocks that lie so close together need no other try, ns. */
 const CLOSE_NS = 5_000n;
 const TRIES = 3;
@@ -23,9 +20,9 @@ export function wallClock(syscalls: Pick<Syscalls, 'clock'>): WallClock {
 function offset(syscalls: Pick<Syscalls, 'clock'>): bigint {
   let best = { apart: -1n, offset: 0n };
   for (let tries = 0; tries < TRIES; tries++) {
-    const before = syscalls.clock(CLOCK_MONOTONIC);
-    const wall = syscalls.clock(CLOCK_REALTIME);
-    const apart = syscalls.clock(CLOCK_MONOTONIC) - before;
+    const before = syscalls.clock(Clock.monotonic);
+    const wall = syscalls.clock(Clock.realtime);
+    const apart = syscalls.clock(Clock.monotonic) - before;
     if (best.apart < 0n || apart < best.apart) best = { apart, offset: wall - before - apart / 2n };
     if (best.apart <= CLOSE_NS) break;
   }

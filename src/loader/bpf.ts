@@ -31,6 +31,18 @@ export function memory(size: number): Uint8Array {
   return new Uint8Array(new ArrayBuffer(size));
 }
 
+/** A copy that keeps its address. */
+export function inPlace(bytes: Uint8Array): Uint8Array {
+  const copy = memory(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
+/** A text as C has it, with its zero. */
+export function cString(text: string): Uint8Array {
+  return inPlace(Buffer.from(`${text}\0`));
+}
+
 /** Attributes of the call under way: reachable from here, what they point at isn't collected during the call. */
 const inFlight = new Set<Attr>();
 

@@ -9,9 +9,8 @@
  */
 import type { Kernel } from './kernel.ts';
 import { mountsOf } from './mounts.ts';
+import { Clock } from './syscalls.ts';
 
-/** include/uapi/linux/time.h */
-const CLOCK_MONOTONIC = 1;
 /** PROC_PID_INIT_INO, include/uapi/linux/nsfs.h: the namespace whose process ids programs see. */
 const FIRST_PID_NAMESPACE = 0xeffffffcn;
 /** Looking through the hierarchy may take one part in so many of the time. */
@@ -110,7 +109,7 @@ export class CgroupPaths {
   }
 
   #now(): bigint {
-    return this.#kernel.syscalls.clock(CLOCK_MONOTONIC);
+    return this.#kernel.syscalls.clock(Clock.monotonic);
   }
 }
 

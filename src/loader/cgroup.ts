@@ -4,7 +4,7 @@
  * Source: man 7 cgroups, include/uapi/linux/magic.h.
  */
 import { Descriptor } from './bpf.ts';
-import { errnoName, errnoText } from './errno.ts';
+import { describeErrno } from './errno.ts';
 import { WrongPathError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 
@@ -26,6 +26,6 @@ export function openCgroup({ syscalls }: Kernel, path: string): Descriptor {
     );
   // A file of a cgroup, as cgroup.procs, is not the cgroup.
   const fd = type < 0 ? type : syscalls.openFile(`${path}/.`);
-  if (fd < 0) throw new WrongPathError(path, `cannot open it: ${errnoName(-fd)} (${errnoText(-fd)})`);
+  if (fd < 0) throw new WrongPathError(path, `cannot open it: ${describeErrno(-fd)}`);
   return new Descriptor(syscalls, fd);
 }

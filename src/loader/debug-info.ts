@@ -9,7 +9,7 @@ import { mapTypes } from '../asm/btf/map-types.ts';
 import { FUNCTION_RECORD, LINE_RECORD, type ProgramTypes, programTypes } from '../asm/btf/program-types.ts';
 import type { MapSpec } from '../asm/map.ts';
 import type { Locate } from '../asm/position.ts';
-import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Attr, Command, Descriptor, inPlace } from './bpf.ts';
 import type { Kernel } from './kernel.ts';
 
 /** Bytes of the attribute of BPF_BTF_LOAD, up to its log_level, which is zero. */
@@ -96,10 +96,4 @@ function withTypes<T>(kernel: Kernel, types: Uint8Array, use: (btf: number) => T
   } finally {
     descriptor.close();
   }
-}
-
-function inPlace(bytes: Uint8Array): Uint8Array {
-  const copy = memory(bytes.length);
-  copy.set(bytes);
-  return copy;
 }

@@ -86,3 +86,8 @@ export function errnoName(errno: number): string {
 export function errnoText(errno: number): string {
   return names.get(errno)?.text ?? errnoName(errno);
 }
+
+/** Both, as messages have them: `ENOENT (no such file or directory)`. */
+export function describeErrno(errno: number): string {
+  return `${errnoName(errno)} (${errnoText(errno)})`;
+}

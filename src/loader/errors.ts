@@ -5,7 +5,7 @@
 import type { Assembled, Placed } from '../asm/assemble.ts';
 import { blame } from '../asm/blame.ts';
 import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
-import { errnoName, errnoText } from './errno.ts';
+import { describeErrno, errnoName } from './errno.ts';
 import type { VerifierSummary } from './verifier-log.ts';
 
 /** How a failed call is described. */
@@ -32,7 +32,7 @@ export class KernelError extends Error {
   readonly hint: string | undefined;
 
   constructor({ syscall, errno, tried, hint }: Failure) {
-    const what = `cannot ${tried}: ${syscall}: ${errnoName(errno)} (${errnoText(errno)})`;
+    const what = `cannot ${tried}: ${syscall}: ${describeErrno(errno)}`;
     super(hint === undefined ? what : `${what}: ${hint}`);
     this.syscall = syscall;
     this.errno = errno;

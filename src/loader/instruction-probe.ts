@@ -15,7 +15,7 @@ import type { Instruction, Item } from '../asm/instruction.ts';
 import { FIELDS, type Form, formOf } from '../asm/isa.ts';
 import { type Kind, takesLabel } from '../asm/operands.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../asm/registers.ts';
-import { Attr, Command, memory } from './bpf.ts';
+import { Attr, Command, cString, inPlace, memory } from './bpf.ts';
 import type { Kernel } from './kernel.ts';
 import { withMemlock } from './permission.ts';
 
@@ -91,17 +91,14 @@ const LOG_BYTES = 64 * 1024;
 
 /** What the verifier says against a program; empty where it has no objection. */
 function refusalOf(kernel: Kernel, program: Uint8Array): string {
-  const bytes = memory(program.length);
-  bytes.set(program);
-  const license = memory(4);
-  license.set(Buffer.from('GPL'));
+  const bytes = inPlace(program);
   const log = memory(LOG_BYTES);
   // Of `union bpf_attr` for BPF_PROG_LOAD: type, count, instructions, licence, log level, size and buffer.
   const attr = new Attr(kernel.syscalls, 48)
     .u32(0, SOCKET_FILTER)
     .u32(4, bytes.length / 8)
     .pointer(8, bytes)
-    .pointer(16, license)
+    .pointer(16, cString('GPL'))
     .u32(24, 1)
     .u32(28, log.length)
     .pointer(32, log);

@@ -5,7 +5,7 @@
  * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`).
  */
 import type { Attachment } from '../asm/program.ts';
-import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Attr, Command, cString, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { type Failure, type KernelError, NoSuchSymbolError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
@@ -90,10 +90,8 @@ function openKprobe(kernel: Kernel, attachment: KprobeAttachment): Descriptor | 
 const AT_RETURN = 1n;
 
 function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAttachment): Descriptor {
-  const name = memory(Buffer.byteLength(symbol) + 1);
-  name.set(Buffer.from(symbol));
   // struct perf_event_attr up to config2, PERF_ATTR_SIZE_VER1: type, size, config; config1 is the symbol's address.
-  const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, name);
+  const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, cString(symbol));
   if (kind === 'kretprobe') attr.u64(8, AT_RETURN);
   // The program runs on every CPU; the event has to be of one that is online.
   const cpu = kernel.onlineCpus[0] ?? 0;
@@ -135,11 +133,7 @@ type RawAttachment = FunctionAttachment | Extract<Attachment, { kind: 'raw_trace
 function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment): Link {
   const attr = new Attr(kernel.syscalls, 16).u32(8, program.fd);
   // What the others are attached to was named by its BTF id when they were loaded.
-  if (attachment.kind === 'raw_tracepoint') {
-    const name = memory(attachment.tracepoint.length + 1);
-    name.set(Buffer.from(attachment.tracepoint, 'latin1'));
-    attr.pointer(0, name);
-  }
+  if (attachment.kind === 'raw_tracepoint') attr.pointer(0, cString(attachment.tracepoint));
   const fd = attr.send(Command.rawTracepointOpen);
   if (fd >= 0) return new Link(attachment, new Descriptor(kernel.syscalls, fd));
   throw notAttached(kernel, program, attachment, -fd);

@@ -6,7 +6,7 @@
 import type { Assembled } from '../asm/assemble.ts';
 import type { Locate } from '../asm/position.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../asm/program.ts';
-import { Attr, Command, memory } from './bpf.ts';
+import { Attr, Command, cString } from './bpf.ts';
 import type { Described } from './debug-info.ts';
 import { Errno } from './errno.ts';
 import type { Kernel } from './kernel.ts';
@@ -100,12 +100,6 @@ function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): n
   if (logged) return LOG_TRUE_SIZE + 4;
   if ('btfId' in attachment) return At.attachBtfId + 4;
   return name ? At.name + 16 : At.name;
-}
-
-function cString(text: string): Uint8Array {
-  const bytes = memory(text.length + 1);
-  bytes.set(Buffer.from(text, 'latin1'));
-  return bytes;
 }
 
 /** The descriptor, or minus the errno. */

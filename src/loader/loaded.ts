@@ -5,10 +5,11 @@
  * Source: include/uapi/linux/bpf.h (`struct bpf_prog_info`, `bpf_map_info`, `bpf_btf_info`, `bpf_line_info`).
  */
 import { Btf } from '../asm/btf.ts';
-import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Attr, Command, cString, Descriptor, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import { objectInfo } from './object-info.ts';
 import { refused } from './permission.ts';
 
 /** How a program is told from others. */
@@ -90,10 +91,7 @@ function open(kernel: Kernel, wanted: Wanted): Descriptor {
     return opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${wanted.id}`);
   }
   if ('pin' in wanted) {
-    const path = Buffer.from(`${wanted.pin}\0`);
-    const bytes = memory(path.length);
-    bytes.set(path);
-    const fd = new Attr(kernel.syscalls, 16).pointer(0, bytes).send(Command.objGet);
+    const fd = new Attr(kernel.syscalls, 16).pointer(0, cString(wanted.pin)).send(Command.objGet);
     if (fd === -Errno.ENOENT) throw new NoSuchProgram(`nothing is pinned at ${wanted.pin}`);
     return opened(kernel, fd, 'BPF_OBJ_GET', `open what is pinned at ${wanted.pin}`);
   }
@@ -112,7 +110,7 @@ function idOf(kernel: Kernel, name: string): number {
     const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(Command.progGetFdById);
     if (fd === -Errno.ENOENT) continue; // gone meanwhile
     const descriptor = opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${id}`);
-    const found = nameIn(info(kernel, descriptor.fd, At.name + 16).bytes, At.name);
+    const found = nameIn(objectInfo(kernel, descriptor.fd, At.name + 16).bytes, At.name);
     descriptor.close();
     if (found === name || (name.length > 15 && found === name.slice(0, 15))) ids.push(id);
   }
@@ -142,7 +140,7 @@ export function* programIds(kernel: Kernel): Generator<number, void, undefined> 
 
 function read(kernel: Kernel, fd: number): LoadedProgram {
   // Asked once for the sizes, and once more with room for what has them.
-  const { view: sizes } = info(kernel, fd, At.size);
+  const { view: sizes } = objectInfo(kernel, fd, At.size);
   const count = (at: number): number => sizes.getUint32(at, true);
   const [headingSize, lineSize] = [count(At.headingSize), count(At.lineSize)];
   const xlated = memory(count(At.xlatedLength));
@@ -150,7 +148,7 @@ function read(kernel: Kernel, fd: number): LoadedProgram {
   const functions = memory(8 * count(At.functionCount));
   const headings = memory(headingSize * count(At.headingCount));
   const lines = memory(lineSize * count(At.lineCount));
-  const { bytes, view } = info(kernel, fd, At.size, (attr) => {
+  const { bytes, view } = objectInfo(kernel, fd, At.size, (attr) => {
     attr.u32(At.xlatedLength, xlated.length).pointer(At.xlated, xlated);
     attr.u32(At.mapCount, maps.length / 4).pointer(At.maps, maps);
     attr.u32(At.functionCount, functions.length / 8).pointer(At.functions, functions);
@@ -197,26 +195,6 @@ function records(bytes: Uint8Array, size: number): DataView[] {
   );
 }
 
-/** What BPF_OBJ_GET_INFO_BY_FD tells of a descriptor, as far as the kernel knows; `ask` fills in what it is to fill. */
-function info(
-  kernel: Kernel,
-  fd: number,
-  size: number,
-  ask: (attr: Attr) => void = () => {},
-): { readonly bytes: Uint8Array; readonly view: DataView } {
-  const asked = new Attr(kernel.syscalls, size);
-  ask(asked);
-  const attr = new Attr(kernel.syscalls, 16).u32(0, fd).u32(4, size).pointer(8, asked.bytes);
-  const result = asked.use(() => attr.send(Command.objGetInfoByFd));
-  if (result < 0)
-    throw refused(kernel, {
-      syscall: 'bpf(BPF_OBJ_GET_INFO_BY_FD)',
-      errno: -result,
-      tried: 'read what the kernel knows of it',
-    });
-  return { bytes: asked.bytes, view: new DataView(asked.bytes.buffer) };
-}
-
 function nameIn(bytes: Uint8Array, at: number): string {
   return Buffer.from(bytes.subarray(at, at + 16))
     .toString('latin1')
@@ -229,7 +207,7 @@ function mapName(kernel: Kernel, id: number): string {
   if (fd < 0) return '';
   const descriptor = new Descriptor(kernel.syscalls, fd);
   try {
-    return nameIn(info(kernel, descriptor.fd, 40).bytes, 24);
+    return nameIn(objectInfo(kernel, descriptor.fd, 40).bytes, 24);
   } finally {
     descriptor.close();
   }
@@ -246,8 +224,8 @@ function readBtf(kernel: Kernel, id: number): Btf | undefined {
     });
   const descriptor = new Descriptor(kernel.syscalls, fd);
   try {
-    const bytes = memory(info(kernel, descriptor.fd, 16).view.getUint32(8, true));
-    info(kernel, descriptor.fd, 16, (attr) => attr.pointer(0, bytes).u32(8, bytes.length));
+    const bytes = memory(objectInfo(kernel, descriptor.fd, 16).view.getUint32(8, true));
+    objectInfo(kernel, descriptor.fd, 16, (attr) => attr.pointer(0, bytes).u32(8, bytes.length));
     return Btf.parse(bytes);
   } finally {
     descriptor.close();

@@ -4,7 +4,7 @@
  * Source: man 7 namespaces, man 2 ioctl_nsfs.
  */
 import { Descriptor } from './bpf.ts';
-import { errnoName, errnoText } from './errno.ts';
+import { describeErrno } from './errno.ts';
 import { WrongPathError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 
@@ -20,8 +20,7 @@ const CLONE_NEWNET = 0x40000000;
  * @throws {WrongPathError} where the file stands for none.
  */
 export function networkNamespace({ syscalls }: Kernel, path: string): number {
-  const refused = (errno: number) =>
-    new WrongPathError(path, `cannot open it: ${errnoName(errno)} (${errnoText(errno)})`);
+  const refused = (errno: number) => new WrongPathError(path, `cannot open it: ${describeErrno(errno)}`);
   const type = syscalls.fileSystem(path);
   if (type < 0) throw refused(-type);
   // Before it is opened, which might do something to a device or a pipe.

@@ -9,7 +9,7 @@ import { textOf } from '../asm/disassemble.ts';
 import type { MapSpec } from '../asm/map.ts';
 import type { Locate } from '../asm/position.ts';
 import type { Attachment, ProgramSpec } from '../asm/program.ts';
-import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Attr, Command, Descriptor, inPlace } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { type KernelError, NoSuchSymbolError, UnsupportedInstructionError, VerifierError } from './errors.ts';
 import { unknownInstruction } from './instruction-probe.ts';
@@ -17,6 +17,7 @@ import type { Kernel } from './kernel.ts';
 import { explained, loadLogged, withTypesOf } from './load-log.ts';
 import { buildAttr, PLAIN, programTypes, type Request, send, type Variant } from './load-request.ts';
 import type { BpfMap } from './map.ts';
+import { objectInfo } from './object-info.ts';
 import { refused } from './permission.ts';
 import type { Closeable } from './resources.ts';
 import { sourceReader } from './source.ts';
@@ -68,21 +69,11 @@ export class Program implements Closeable {
   /** Asks the kernel. @throws {KernelError} */
   info(): ProgramInfo {
     const [ID, RUN_NS, RUNS, MISSES, size] = [4, 192, 200, 208, 216];
-    const info = memory(size);
-    const attr = new Attr(this.#kernel.syscalls, 16).u32(0, this.fd).u32(4, size).pointer(8, info);
-    const result = attr.send(Command.objGetInfoByFd);
-    if (result < 0)
-      throw refused(this.#kernel, {
-        syscall: 'bpf(BPF_OBJ_GET_INFO_BY_FD)',
-        errno: -result,
-        tried: `read what the kernel knows of the program '${this.spec.name}'`,
-      });
-    const view = new DataView(info.buffer);
-    // The kernel says how much it filled in.
-    const known = attr.getU32(4) >= size;
+    const what = `the program '${this.spec.name}'`;
+    const { view, known } = objectInfo(this.#kernel, this.fd, size, undefined, what);
     return {
       id: view.getUint32(ID, true),
-      recursionMisses: known ? Number(view.getBigUint64(MISSES, true)) : undefined,
+      recursionMisses: known >= size ? Number(view.getBigUint64(MISSES, true)) : undefined,
       runs: Number(view.getBigUint64(RUNS, true)),
       runNs: Number(view.getBigUint64(RUN_NS, true)),
     };
@@ -95,8 +86,7 @@ export class Program implements Closeable {
    */
   run(context: Uint8Array): number {
     const [FD, RESULT, CONTEXT_SIZE, CONTEXT] = [0, 4, 40, 48];
-    const input = memory(context.length);
-    input.set(context);
+    const input = inPlace(context);
     const attr = new Attr(this.#kernel.syscalls, 64)
       .u32(FD, this.fd)
       .u32(CONTEXT_SIZE, input.length)
@@ -253,8 +243,7 @@ function withMaps(
   { bytes, references }: Assembled,
   maps: ReadonlyMap<MapSpec, BpfMap>,
 ): Uint8Array {
-  const patched = memory(bytes.byteLength);
-  patched.set(bytes);
+  const patched = inPlace(bytes);
   const view = new DataView(patched.buffer);
   for (const { slot, map } of references) {
     const opened = maps.get(map);

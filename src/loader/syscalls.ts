@@ -16,6 +16,9 @@ export interface Limit {
   readonly hard: bigint;
 }
 
+/** Clocks (include/uapi/linux/time.h). */
+export const Clock = { realtime: 0, monotonic: 1 } as const;
+
 /** What the loader asks of an operating system. */
 export interface Syscalls {
   /**
@@ -66,7 +69,7 @@ export interface Syscalls {
   folders(path: string): readonly string[] | number;
   /** The inode number of what is at a path, links followed; or minus the errno. */
   inodeAt(path: string): bigint;
-  /** `clock_gettime(2)`, in ns. */
+  /** `clock_gettime(2)` of one of `Clock`, in ns. */
   clock(clock: number): bigint;
   /** The limit of locked memory (`RLIMIT_MEMLOCK`), set first where one is given. */
   memlock(limit?: Limit): Limit | number;

@@ -14,11 +14,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { Attr } from '../../src/loader/bpf.ts';
-import { Errno } from '../../src/loader/errno.ts';
-import type { Kernel } from '../../src/loader/kernel.ts';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, exited, Server, until } from './connects.ts';
+import { exists } from './loaded.ts';
 import { COMMAND, here, Tracer } from './tracer.ts';
 
 const test = suite('live/command', { seconds: 60 });
@@ -56,14 +54,6 @@ function programsOf(pid: number): number[] {
     const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
     return [...info.matchAll(/^prog_id:\s*(\d+)$/gm)].map(([, id]) => Number(id));
   });
-}
-
-/** BPF_PROG_GET_FD_BY_ID: whether the kernel still has the program. */
-function exists(kernel: Kernel, id: number): boolean {
-  const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(13);
-  if (fd >= 0) kernel.syscalls.close(fd);
-  else assert.is(fd, -Errno.ENOENT);
-  return fd >= 0;
 }
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const)

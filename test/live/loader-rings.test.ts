@@ -4,12 +4,11 @@ import { readdirSync } from 'node:fs';
 import { extname } from 'node:path';
 import type { Static } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
-import { Attr } from '../../src/loader/bpf.ts';
-import { Errno } from '../../src/loader/errno.ts';
-import { Kernel } from '../../src/loader/kernel.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
 import { needsRoot, slowness, suite } from '../harness.ts';
 import { type Event, type GetuidTool, getuidProcess, getuidTool, MARK, until } from '../loader/tools.ts';
+import { exists } from './loaded.ts';
+import { here } from './tracer.ts';
 
 const test = suite('live/loader-rings', { seconds: 30 });
 
@@ -24,15 +23,7 @@ function open(
   return [Session.open(tool, { onEvent: (event) => seen.push(event), ...options }), seen];
 }
 
-/** BPF_PROG_GET_FD_BY_ID: whether the kernel still has the program. */
-function exists(kernel: Kernel, id: number): boolean {
-  const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(13);
-  if (fd >= 0) kernel.syscalls.close(fd);
-  else assert.is(fd, -Errno.ENOENT);
-  return fd >= 0;
-}
-
-const btfId = needsRoot ? undefined : new Kernel().btf?.find('typedef', 'btf_trace_sys_enter');
+const btfId = needsRoot ? undefined : here.btf?.find('typedef', 'btf_trace_sys_enter');
 
 for (const [name, attachment, reason] of [
   ['a raw tracepoint', { kind: 'raw_tracepoint', tracepoint: 'sys_enter' }, needsRoot],
@@ -106,7 +97,7 @@ test.skipIf(needsRoot, 'a flood is read by watermark, and what did not fit is co
   assert.ok(seen.every(({ mark }) => mark === MARK));
 });
 
-const countsLosses = !needsRoot && Number.parseInt(new Kernel().release, 10) >= 6;
+const countsLosses = !needsRoot && Number.parseInt(here.release, 10) >= 6;
 
 test.skipIf(
   needsRoot || (countsLosses ? false : 'this kernel does not count losses (6.0)'),
@@ -136,7 +127,6 @@ test.skipIf(needsRoot, 'an idle session takes no CPU', async () => {
 });
 
 test.skipIf(needsRoot, 'closing leaves neither descriptors nor programs', async () => {
-  const kernel = new Kernel();
   const descriptors = () => readdirSync('/proc/self/fd').length;
   const cycle = (): number[] => {
     const [session] = open(getuidTool(process.pid));
@@ -148,11 +138,10 @@ test.skipIf(needsRoot, 'closing leaves neither descriptors nor programs', async 
   const before = descriptors();
   const ids = Array.from({ length: 20 }, cycle).flat();
   assert.is(descriptors(), before);
-  await until(() => ids.every((id) => !exists(kernel, id)));
+  await until(() => ids.every((id) => !exists(here, id)));
 });
 
 test.skipIf(needsRoot, 'after SIGKILL nothing stays attached', async () => {
-  const kernel = new Kernel();
   const file = (path: string) => new URL(path + extname(import.meta.url), import.meta.url).href;
   const script = `
     const { Session } = await import('${file('../../src/loader/session')}');
@@ -164,10 +153,10 @@ test.skipIf(needsRoot, 'after SIGKILL nothing stays attached', async () => {
   });
   const [output] = await once(child.stdout, 'data');
   const id = Number(output);
-  assert.is(exists(kernel, id), true);
+  assert.is(exists(here, id), true);
   child.kill('SIGKILL');
   await once(child, 'exit');
-  await until(() => !exists(kernel, id));
+  await until(() => !exists(here, id));
 });
 
 test.skipIf(needsRoot, 'the map is the one that programs write', () => {

@@ -1,7 +1,7 @@
 /** Files that the user names, and the standard input by the name of -. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { errnoName, errnoText } from '../../loader/errno.ts';
+import { describeErrno } from '../../loader/errno.ts';
 
 /** A file that can't be read or written. */
 export class FileError extends Error {
@@ -28,7 +28,7 @@ function naming<T>(file: string, verb: string, work: () => T): T {
     return work();
   } catch (error) {
     const { errno, message } = error as NodeJS.ErrnoException;
-    const why = errno === undefined ? message : `${errnoName(-errno)} (${errnoText(-errno)})`;
+    const why = errno === undefined ? message : describeErrno(-errno);
     throw new FileError(`cannot ${verb} ${file}: ${why}`);
   }
 }
