@@ -73,7 +73,11 @@ const HINTS: readonly Hint[] = [
     hint: 'a loop must come to an end that the verifier can see: count something in it, and leave by comparing that with a constant (before Linux 5.3 there are no loops at all)',
   },
   {
-    reason: /BPF program is too large|sequence of \d+ jumps is too complex|too complex/,
+    reason: /sequence of \d+ jumps is too complex/,
+    hint: 'the verifier keeps 8192 branches in mind that it has yet to follow: use fewer comparisons in a row, or look the value up in a map',
+  },
+  {
+    reason: /BPF program is too large|too complex/,
     hint: 'the verifier follows a million instructions, over all ways and rounds of loops: make the program shorter, its loops fewer rounds, or what is done in them a subprogram called by bpf_loop (Linux 5.17)',
   },
   {

@@ -7,12 +7,13 @@ import * as assert from 'uvu/assert';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { chars, struct, u16, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lruHash, perfEventArray } from '../../src/asm/map.ts';
+import { arrayMap, hash, lruHash, type MapSpec, perfEventArray } from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
-import { Kernel } from '../../src/loader/kernel.ts';
+import { programIds } from '../../src/loader/loaded.ts';
+import { objectInfo } from '../../src/loader/object-info.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
 import { needsRoot, suite } from '../harness.ts';
-import { Tracer } from './tracer.ts';
+import { here, Tracer } from './tracer.ts';
 
 const test = suite('live/debug-info', { seconds: 60 });
 /** Sources are not compiled: this file lies in build/test/live/. */
@@ -24,19 +25,21 @@ function bpftool(...args: readonly string[]): string {
   return execFileSync('bpftool', args, { encoding: 'utf8', maxBuffer: 2 ** 26 });
 }
 
-/** All programs or maps that there are. */
-function all(what: 'prog' | 'map'): { readonly id: number; readonly name?: string }[] {
-  return JSON.parse(bpftool('-j', what, 'show'));
+/**
+ * The numbers of a map or a program and of its types, 0 for none. Asked of the kernel: to show one, bpftool loads programs of its own, to
+ * find who holds it, which takes seconds on an emulated machine.
+ */
+function idsOf(what: 'prog' | 'map', fd = -1): { readonly id: number; readonly types: number } {
+  const at = BTF_ID[what];
+  const { view } = objectInfo(here, fd, at + 4);
+  return { id: view.getUint32(ID, true), types: view.getUint32(at, true) };
 }
-
-/** Whether one of them has types. Asked by itself: in a list bpftool shows for one without those of the one before it. */
-function hasTypes(what: 'prog' | 'map', id = 0): boolean {
-  return 'btf_id' in JSON.parse(bpftool('-j', what, 'show', 'id', String(id)));
-}
+/** `id` and `btf_id` in `struct bpf_prog_info` and `bpf_map_info`, include/uapi/linux/bpf.h. */
+const ID = 4;
+const BTF_ID = { prog: 128, map: 64 };
 
 /** A tool whose program runs at every exec, and fills a map with a struct of all sorts. */
 function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
-  const kernel = new Kernel();
   const Entry = struct({ ns: u64, who: struct({ comm: chars(16), port: u16 }) });
   const entries = hash('entries', { key: struct({ pid: u32 }), value: Entry, maxEntries: 8 });
   const recent = lruHash('recent', { key: u64, value: u32, maxEntries: 8 });
@@ -58,35 +61,38 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
     maps: [entries, recent, totals],
     events: { map: events, schema: u32 },
   };
-  const before = new Set(all('map').map(({ id }) => id));
-  const session = Session.open(tool, { kernel, onEvent: () => {}, ...options });
-  const maps = all('map').filter(({ id }) => !before.has(id));
-  const id = session.programs[0]?.info().id ?? 0;
-  return { session, entries, id, map: (name: string) => maps.find((map) => map.name === name)?.id ?? 0 };
+  const session = Session.open(tool, { kernel: here, onEvent: () => {}, ...options });
+  const map = (spec: MapSpec) => idsOf('map', session.map(spec).fd);
+  return {
+    session,
+    maps: { entries, recent, totals, events },
+    map,
+    program: idsOf('prog', session.programs[0]?.fd),
+  };
 }
 
 test.skipIf(noBpftool, 'maps have the fields of their schemas', () => {
-  const { session, entries, map } = watchExecs({ debug: true });
+  const { session, maps, map } = watchExecs({ debug: true });
   try {
-    session.map(entries).update({ pid: 4711 }, { ns: 12n, who: { comm: 'node', port: 443 } });
-    const dump = bpftool('map', 'dump', 'id', String(map('entries')));
+    session.map(maps.entries).update({ pid: 4711 }, { ns: 12n, who: { comm: 'node', port: 443 } });
+    const dump = bpftool('map', 'dump', 'id', String(map(maps.entries).id));
     // The program adds its own meanwhile.
     const { value } = JSON.parse(dump).find(({ key }: { key: { pid: number } }) => key.pid === 4711);
     assert.is(value.ns, 12);
     assert.is(value.who.port, 443);
     assert.match(dump, /"comm": "node"/);
-    assert.match(bpftool('map', 'dump', 'id', String(map('totals'))), /"execs": 0/);
-    assert.is(hasTypes('map', map('recent')), true, 'an LRU hash has types');
-    assert.is(hasTypes('map', map('events')), false, 'perf rings have none');
+    assert.match(bpftool('map', 'dump', 'id', String(map(maps.totals).id)), /"execs": 0/);
+    assert.is.not(map(maps.recent).types, 0, 'an LRU hash has types');
+    assert.is(map(maps.events).types, 0, 'perf rings have none');
   } finally {
     session.close();
   }
 });
 
 test.skipIf(noBpftool, 'programs show the lines of the source that made them', () => {
-  const { session, id } = watchExecs({ debug: true });
+  const { session, program } = watchExecs({ debug: true });
   try {
-    const dump = bpftool('prog', 'dump', 'xlated', 'id', String(id), 'linum');
+    const dump = bpftool('prog', 'dump', 'xlated', 'id', String(program.id), 'linum');
     const source = readFileSync(
       new URL('../../../test/live/debug-info.test.ts', import.meta.url),
       'utf8',
@@ -106,10 +112,10 @@ test.skipIf(noBpftool, 'programs show the lines of the source that made them', (
 });
 
 test.skipIf(noBpftool, 'nothing of it is loaded where it was not asked for', () => {
-  const { session, map, id } = watchExecs();
+  const { session, maps, map, program } = watchExecs();
   try {
-    assert.is(hasTypes('map', map('entries')), false);
-    assert.is(hasTypes('prog', id), false);
+    assert.is(map(maps.entries).types, 0);
+    assert.is(program.types, 0);
   } finally {
     session.close();
   }
@@ -120,12 +126,12 @@ for (const [how, verbose] of [
   ['without it they show none', false],
 ] as const)
   test.skipIf(noBpftool, how, async () => {
-    const before = new Set(all('prog').map(({ id }) => id));
+    const before = new Set(programIds(here));
     const tracer = await Tracer.start(verbose ? ['-v'] : []);
     try {
-      const programs = all('prog').filter(({ id }) => !before.has(id));
+      const programs = [...programIds(here)].filter((id) => !before.has(id));
       assert.ok(programs.length > 0);
-      const dumps = programs.map(({ id }) => bpftool('prog', 'dump', 'xlated', 'id', String(id), 'linum'));
+      const dumps = programs.map((id) => bpftool('prog', 'dump', 'xlated', 'id', String(id), 'linum'));
       const shown = [...dumps.join('').matchAll(/^; (.*) \[file:(.*) line_num:(\d+)/gm)];
       if (!verbose) {
         assert.is(shown.length, 0);

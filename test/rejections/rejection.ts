@@ -15,6 +15,8 @@ export interface Rejection {
   readonly hint: RegExp;
   /** Whether there are kernels that name no instruction. */
   readonly nowhere?: boolean;
+  /** Whether the verifier goes on for so long that an emulated machine takes minutes. */
+  readonly endless?: boolean;
   /** A function of the kernel that it uses, and the first release that has it. */
   readonly since?: { readonly having: string; readonly release: string };
   /** Whether it is made with the kernel's types. */
@@ -22,7 +24,9 @@ export interface Rejection {
   program(target: Target): ProgramSpec;
 }
 
-type Traits = Pick<Rejection, 'hint' | 'nowhere' | 'since'> & { readonly maps?: readonly MapSpec[] };
+type Traits = Pick<Rejection, 'hint' | 'nowhere' | 'endless' | 'since'> & {
+  readonly maps?: readonly MapSpec[];
+};
 
 /** On a raw tracepoint, whose arguments are numbers to the verifier. */
 export function rejected({ maps = [], ...traits }: Traits, body: (b: Builder) => void): Rejection {
