@@ -4,7 +4,7 @@
  * Unit tests run two files at a time; what traces the running kernel (test/live, test/lab) runs strictly one after the other,
  * since every tracer sees every connect. The lab's guests do that in one process (`--together`), and run a file that failed once more,
  * by itself (`--again`): an emulated machine stands still for as long as the real one is busy. Without names, and where QEMU is,
- * the core of the tests on other kernels follows (test/vm). The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
+ * the tests on other kernels follow (test/vm): their core on each, the others on one of them. The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
@@ -122,17 +122,14 @@ async function runFolder(
   return sum(summaries);
 }
 
-/**
- * The core of the tests on other kernels, after a run of all tests where QEMU is: what they came to, or undefined. TSBPF_TEST_LAB=no
- * leaves them out.
- */
+/** The tests on other kernels, after a run of all tests where QEMU is: what they came to, or undefined. TSBPF_TEST_LAB=no leaves them out. */
 async function runLab(): Promise<Summary | undefined> {
   if (process.env.TSBPF_TEST_LAB === 'no') {
     console.log('\nno tests on other kernels: TSBPF_TEST_LAB=no');
     return undefined;
   }
-  const { CORE, processorsHere, runVisits, totalOf, visits } = await import('./vm/lab.ts');
-  const wanted = visits([], [], await processorsHere(), CORE);
+  const { processorsHere, runVisits, totalOf, visits } = await import('./vm/lab.ts');
+  const wanted = visits({ core: true }, await processorsHere());
   return wanted.length > 0 ? totalOf(await runVisits(wanted)) : undefined;
 }
 

@@ -1,4 +1,5 @@
 /** What the lab can be sure of without booting anything. */
+import { readdirSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
 import { cpio, FOLDER, PLAIN } from './cpio.ts';
@@ -82,8 +83,19 @@ test('an archive has each name and content on a four-byte boundary, and its trai
   assert.is(archive.length, 368);
 });
 
+test('a run of the core has it on every kernel, and each of the other live tests on one', () => {
+  const files = readdirSync(new URL('../live/', import.meta.url)).filter((file) => file.endsWith('.test.js'));
+  const whole = visits({ core: true }, ['x64']).filter(({ kernelArguments }) => !kernelArguments);
+  for (const file of files) {
+    const ran = whole.filter(({ filters }) => filters.some((filter) => `test/live/${file}`.includes(filter)));
+    const everywhere = /^(tcpconnlat|kprobe-events)\.test/.test(file);
+    assert.is(ran.length, everywhere ? MATRIX.length : 1, file);
+  }
+  for (const { filters } of whole) assert.ok(filters.includes('test/lab/'));
+});
+
 test('a whole run visits every kernel, and one that is told to be without IPv6', () => {
-  const all = visits([], [], ['x64', 'arm64']);
+  const all = visits({}, ['x64', 'arm64']);
   assert.equal(
     all.filter(({ kernelArguments }) => !kernelArguments).map(({ series }) => series),
     [...MATRIX, ...OTHER].map(nameOf),
@@ -96,14 +108,14 @@ test('a whole run visits every kernel, and one that is told to be without IPv6',
 
 test('without a QEMU for a processor its kernels are left out', () => {
   assert.equal(
-    visits([], ['live/'], ['x64']).map(({ series }) => series),
+    visits({ filters: ['live/'] }, ['x64']).map(({ series }) => series),
     MATRIX.map(({ series }) => series),
   );
-  assert.equal(visits([], [], []), []);
+  assert.equal(visits({}, []), []);
 });
 
 test('named tests run on the named kernels as they are, and on no other', () => {
-  assert.equal(visits(['6.12', '7.3'], ['live/btf'], ['x64']), [
+  assert.equal(visits({ series: ['6.12', '7.3'], filters: ['live/btf'] }, ['x64']), [
     { series: '6.12', filters: ['live/btf'] },
     { series: '7.3', filters: ['live/btf'] },
   ]);

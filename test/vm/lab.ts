@@ -1,4 +1,5 @@
 /** The tests on other kernels: a guest for each, several at once where the machine has room, and what came of it. */
+import { readdirSync } from 'node:fs';
 import { availableParallelism, freemem } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -13,7 +14,7 @@ import { MACHINES, type Processor } from './machine.ts';
 import { MATRIX, nameOf, OTHER } from './matrix.ts';
 
 /** For one guest's tests. */
-const SECONDS = 600;
+const SECONDS = 900;
 
 /** How many times slower than a machine a guest may be before a test's time limit is reached. */
 const SLOWNESS = 4;
@@ -50,8 +51,8 @@ export interface Visited {
 /** What every kernel of the matrix runs. */
 const ALL = ['test/live/', 'test/lab/'];
 
-/** What of it has to do with nothing but the kernel, and takes a third of the time: as a part of `npm test`. */
-export const CORE = ['test/lab/', 'test/live/kprobe-events', 'test/live/tcpconnlat.'];
+/** What of it has most to do with the kernel: as a part of `npm test` every kernel runs this. */
+const CORE = ['test/lab/', 'test/live/kprobe-events.', 'test/live/tcpconnlat.'];
 
 /** Kernels that lack something because they are told to. */
 const STRANGE: readonly Visit[] = [
@@ -68,26 +69,43 @@ const OTHERS: readonly Visit[] = OTHER.map((source) => ({
   filters: ['test/lab/programs', 'test/live/btf', 'test/live/tcpconnlat.'],
 }));
 
-/**
- * The visits for some series of the matrix, or for all of it that QEMU can play here, each with all tests or what else is said to be
- * the whole. Filters leave out what is done to some kernels only.
- */
+/** What a run is to have. */
+export interface Wanted {
+  /** Series of the matrix; all of it that QEMU can play here if not given. */
+  readonly series?: readonly string[];
+  /** Of the tests those whose path holds one of these; this leaves out what is done to some kernels only. */
+  readonly filters?: readonly string[];
+  /** The core on every kernel, and of the other live tests each file on one of them: what takes half of the time and less. */
+  readonly core?: boolean;
+}
+
+/** The visits to make. */
 export function visits(
-  series: readonly string[],
-  filters: readonly string[],
+  { series = [], filters = [], core = false }: Wanted,
   processors: readonly Processor[],
-  whole = ALL,
 ): Visit[] {
   const playable = [...MATRIX, ...OTHER].filter(({ processor = 'x64' }) => processors.includes(processor));
   const chosen = series.length > 0 ? series : playable.map(nameOf);
   if (filters.length > 0) return chosen.map((name) => ({ series: name, filters }));
   const others = OTHERS.filter((visit) => chosen.includes(visit.series));
   const plain = chosen.filter((name) => !others.some((visit) => visit.series === name));
+  const hands = core ? deal(liveTests(), plain.length).map((hand) => [...CORE, ...hand]) : [];
   return [
-    ...plain.map((name) => ({ series: name, filters: whole })),
+    ...plain.map((name, i) => ({ series: name, filters: hands[i] ?? ALL })),
     ...STRANGE.filter((visit) => chosen.includes(visit.series)),
     ...others,
   ];
+}
+
+/** The live tests that aren't of the core, as filters. */
+function liveTests(): string[] {
+  const files = readdirSync(new URL('../live/', import.meta.url)).filter((file) => file.endsWith('.test.js'));
+  const filters = files.map((file) => `test/live/${file.replace(/test\.js$/, '')}`);
+  return filters.filter((filter) => !CORE.includes(filter)).sort();
+}
+
+function deal(cards: readonly string[], players: number): string[][] {
+  return Array.from({ length: players }, (_, player) => cards.filter((_, i) => i % players === player));
 }
 
 /** The processors that QEMU can play here; says which it can't. None of them means that there is no lab. */

@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util';
 import { textOf } from '../summary.ts';
 import { describeKernels } from './docs.ts';
 import { PROJECT } from './image.ts';
-import { CORE, processorsHere, runVisits, totalOf, visits } from './lab.ts';
+import { processorsHere, runVisits, totalOf, visits } from './lab.ts';
 
 async function main(): Promise<boolean> {
   const { values, positionals } = parseArgs({
@@ -22,9 +22,8 @@ async function main(): Promise<boolean> {
   const processors = await processorsHere();
   const series = positionals.filter((arg) => /^\d+\.\d+(-arm64)?$/.test(arg));
   const filters = positionals.filter((arg) => !series.includes(arg));
-  const visited = await runVisits(visits(series, filters, processors, values.core ? CORE : undefined), {
-    withFacts: values.docs,
-  });
+  const wanted = visits({ series, filters, core: values.core }, processors);
+  const visited = await runVisits(wanted, { withFacts: values.docs });
   if (values.docs) {
     const text = describeKernels(visited, new Date());
     await writeFile(join(PROJECT, 'docs/kernels.md'), text);
