@@ -22,10 +22,10 @@ function target(item: Item | undefined): string | undefined {
 }
 
 function threadJumps(items: readonly Item[]): Item[] {
+  const following = followers(items);
   const destination = (name: string, seen = new Set<string>()): string => {
-    const at = items.findIndex((item) => isLabel(item) && item.label === name);
-    const next = items.slice(at + 1).find((item): item is Instruction => !isLabel(item));
-    const onward = at >= 0 && next && isJump(next) ? target(next) : undefined;
+    const next = following.get(name);
+    const onward = next && isJump(next) ? target(next) : undefined;
     if (onward === undefined || seen.has(onward)) return name;
     return destination(onward, seen.add(name));
   };
@@ -35,6 +35,17 @@ function threadJumps(items: readonly Item[]): Item[] {
     const label = destination(name);
     return label === name ? item : { ...item, reference: { kind: 'label', label } };
   });
+}
+
+/** The instruction that each label stands before. */
+function followers(items: readonly Item[]): ReadonlyMap<string, Instruction> {
+  const following = new Map<string, Instruction>();
+  let next: Instruction | undefined;
+  for (const item of items.toReversed()) {
+    if (!isLabel(item)) next = item;
+    else if (next) following.set(item.label, next);
+  }
+  return following;
 }
 
 function dropUnreached(items: readonly Item[]): Item[] {
