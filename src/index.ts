@@ -37,6 +37,9 @@ export * from './asm/layout.ts';
 export {
   arrayMap,
   cgroupArray,
+  constants,
+  type GlobalsSpec,
+  globals,
   hash,
   lpmTrie,
   lruHash,
@@ -86,6 +89,7 @@ export {
 export { Kernel } from './loader/kernel.ts';
 export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loader/session.ts';
 export { BpfMap, UpdateMode } from './loader/map.ts';
+export type { Cell, CellArray, NumberCell, View } from './loader/map-view.ts';
 export { type LoadOptions, loadProgram, measureRuns, type Program } from './loader/program.ts';
 export {
   type LoadedProgram,

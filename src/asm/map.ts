@@ -5,8 +5,8 @@
  */
 
 import type { Static, TSchema } from '@sinclair/typebox';
-import { blame } from './blame.ts';
-import { layoutOf, u32 } from './layout.ts';
+import { blame, pointing } from './blame.ts';
+import { encode, layoutOf, u32 } from './layout.ts';
 
 /** Map types by the kernel's names and numbers. */
 export const MapType = {
@@ -34,12 +34,24 @@ export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchem
   readonly flags: number;
   /** What it holds from the beginning. */
   readonly entries?: Entries<K, V>;
+  /** Nobody changes it any more, once it holds that (Linux 5.2): the verifier takes what is in it for constants. */
+  readonly frozen?: true;
   /** Folders of cgroups that it holds from the beginning, by their index: see `cgroupArray`. */
   readonly cgroups?: readonly string[];
 }
 
 /** Keys with their values. */
 export type Entries<K extends TSchema, V extends TSchema> = readonly (readonly [Static<K>, Static<V>])[];
+
+/** BPF_F_MMAPABLE, include/uapi/linux/bpf.h: processes map its values (Linux 5.5). */
+export const MMAPABLE = 0x400;
+/** BPF_F_RDONLY_PROG: programs don't write to it (Linux 5.2). */
+export const READ_ONLY = 0x80;
+
+/** One value that programs and this process have in common: see `globals`. */
+export interface GlobalsSpec<V extends TSchema = TSchema> extends MapSpec<typeof u32, V> {
+  readonly flags: typeof MMAPABLE;
+}
 
 /** The JavaScript value of a map's keys. */
 export type KeyOf<M extends MapSpec> = Static<M['key']>;
@@ -76,6 +88,44 @@ export function arrayMap<V extends TSchema>(
   shape: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
 ): MapSpec<typeof u32, V> {
   return spec(name, MapType.array, { maxEntries: 1, ...shape, key: u32 });
+}
+
+/**
+ * Data that programs and this process have in common: a value of any shape, usually a struct, zero at first if `initial` isn't given.
+ * Programs reach its fields without a lookup (`b.global`, Linux 5.2), and this process without a system call (`BpfMap.view`, Linux 5.5,
+ * before which there are no such maps: take an `arrayMap` there, and its `lookup`).
+ */
+export function globals<V extends TSchema>(name: string, value: V, initial?: Static<V>): GlobalsSpec<V> {
+  return { ...single(name, value, MMAPABLE, initial), flags: MMAPABLE };
+}
+
+/**
+ * A value that never changes: programs reach its fields as those of `globals`, and the verifier takes them for the numbers they are
+ * (Linux 5.5; there are such maps since 5.2), so that it doesn't even check what they rule out. Programs that write to it are refused.
+ */
+export function constants<V extends TSchema>(
+  name: string,
+  value: V,
+  content: Static<V>,
+): MapSpec<typeof u32, V> {
+  return { ...single(name, value, READ_ONLY, content), frozen: true };
+}
+
+/** An array of one entry. */
+function single<V extends TSchema>(
+  name: string,
+  value: V,
+  flags: number,
+  content: Static<V> | undefined,
+): MapSpec<typeof u32, V> {
+  const entries = content === undefined ? undefined : [[0, pointing(() => checked(value, content))] as const];
+  return spec(name, MapType.array, { key: u32, value, maxEntries: 1, flags, entries });
+}
+
+/** The value, if it fits its schema. */
+function checked<V extends TSchema>(schema: V, value: Static<V>): Static<V> {
+  encode(schema, value);
+  return value;
 }
 
 /**

@@ -23,6 +23,7 @@ export const Command = {
   rawTracepointOpen: 17,
   btfLoad: 18,
   btfGetFdById: 19,
+  mapFreeze: 22,
   enableStats: 32,
 } as const;
 

@@ -5,14 +5,16 @@
  */
 import { blame } from '../asm/blame.ts';
 import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
-import { type KeyOf, type MapSpec, MapType, type ValueOf } from '../asm/map.ts';
+import { type GlobalsSpec, type KeyOf, type MapSpec, MapType, MMAPABLE, type ValueOf } from '../asm/map.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
-import { type Described, withMapTypes } from './debug-info.ts';
 import { Errno } from './errno.ts';
 import type { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { refused, withMemlock } from './permission.ts';
+import { createMap, freezeMap } from './map-create.ts';
+import { type View, viewOf } from './map-view.ts';
+import { Mapping } from './mapping.ts';
+import { refused } from './permission.ts';
 import type { Closeable } from './resources.ts';
 
 /** What an update is to do where the key is there, or isn't (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`). */
@@ -34,6 +36,8 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   readonly #next: Attr;
   readonly #decodeKey: Decoder<M['key']>;
   readonly #decodeValue: Decoder<M['value']>;
+  #mapping: Mapping | undefined;
+  #view: unknown;
 
   private constructor(kernel: Kernel, spec: M, descriptor: Descriptor) {
     const keySize = layoutOf(spec.key).size;
@@ -93,6 +97,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
         folder.close();
       }
     }
+    if (this.spec.frozen) freezeMap(this.#kernel, this.spec.name, this.fd);
   }
 
   /** The descriptor, which stays owned by this object. @throws after `close()`. */
@@ -100,10 +105,25 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     return this.#descriptor.fd;
   }
 
+  /**
+   * The value of `globals`, in the memory that programs read and write: nothing is copied, and no system call made but for the mapping, the
+   * first time. @throws {KernelError} where it can't be mapped; what it gives throws after `close()`.
+   */
+  get view(): M extends GlobalsSpec<infer V> ? View<V> : never {
+    const { name, value, flags } = this.spec;
+    if ((flags & MMAPABLE) === 0 || this.spec.maxEntries !== 1)
+      throw blame(
+        new TypeError(`map ${name} is no one value in memory: use lookup, or make it by globals()`),
+      );
+    this.#mapping ??= Mapping.open(this.#kernel, this.fd, layoutOf(value).size, `the map '${name}'`);
+    this.#view ??= viewOf(this.#mapping, value, 0, name);
+    return this.#view as M extends GlobalsSpec<infer V> ? View<V> : never;
+  }
+
   /** The value of a key, or undefined. */
   lookup(key: KeyOf<M>): ValueOf<M> | undefined {
     this.#expect(false);
-    return this.#find(key) ? this.#decodeValue(viewOf(this.#value), 0) : undefined;
+    return this.#find(key) ? this.#decodeValue(dataView(this.#value), 0) : undefined;
   }
 
   /** The values of a key of a per-CPU map, one for each possible CPU in the order of `kernel.possibleCpus`, or undefined. */
@@ -145,7 +165,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * key just handed out may be deleted.
    */
   *keys(): Generator<KeyOf<M>, void, undefined> {
-    for (const key of this.#rawKeys()) yield this.#decodeKey(viewOf(key), 0);
+    for (const key of this.#rawKeys()) yield this.#decodeKey(dataView(key), 0);
   }
 
   /** Every key with its value; without those deleted meanwhile. As `keys` otherwise. */
@@ -158,6 +178,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   close(): void {
+    this.#mapping?.close();
     this.#descriptor.close();
   }
 
@@ -214,7 +235,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   #perCpuValues(): ValueOf<M>[] {
-    const view = viewOf(this.#value);
+    const view = dataView(this.#value);
     return this.#kernel.possibleCpus.map((_, index) => this.#decodeValue(view, index * this.#stride));
   }
 
@@ -247,40 +268,6 @@ function isPerCpu(spec: MapSpec): boolean {
   return spec.type === MapType.perCpuHash || spec.type === MapType.perCpuArray;
 }
 
-function viewOf(bytes: Uint8Array): DataView {
+function dataView(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-/** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
-const MAP_NAME = 28;
-
-function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number {
-  const maxEntries = entriesOf(kernel, spec);
-  const create = (named: boolean, types?: Described): number => {
-    const attr = new Attr(kernel.syscalls, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME))
-      .u32(0, spec.type)
-      .u32(4, layoutOf(spec.key).size)
-      .u32(8, layoutOf(spec.value).size)
-      .u32(12, maxEntries)
-      .u32(16, spec.flags);
-    if (named) attr.text(MAP_NAME, spec.name);
-    types?.fill(attr);
-    return withMemlock(kernel, () => attr.send(Command.mapCreate));
-  };
-  let result = (debug ? withMapTypes(kernel, spec, (types) => create(true, types)) : undefined) ?? -1;
-  // Types are only for people too.
-  if (result < 0) result = create(true);
-  // Kernels before 4.15 know no names (E2BIG), those before 5.2 no '.' in one (EINVAL): names are only for people.
-  if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = create(false);
-  if (result >= 0) return result;
-  throw refused(kernel, {
-    syscall: 'bpf(BPF_MAP_CREATE)',
-    errno: -result,
-    tried: `create the map '${spec.name}'`,
-  });
-}
-
-function entriesOf(kernel: Kernel, spec: MapSpec): number {
-  if (spec.type !== MapType.perfEventArray || spec.maxEntries > 0) return spec.maxEntries;
-  return Math.max(...kernel.possibleCpus) + 1;
 }

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { bytes, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
-import { cgroupArray, hash, lpmTrie, MapType } from '../../src/asm/map.ts';
+import { cgroupArray, constants, globals, hash, lpmTrie, MapType } from '../../src/asm/map.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('asm/map');
@@ -44,6 +44,25 @@ for (const [what, key] of [
 test('an array of cgroups has an entry for each folder', () => {
   const { type, maxEntries, cgroups } = cgroupArray('groups', ['/a', '/b']);
   assert.equal([type, maxEntries, cgroups], [MapType.cgroupArray, 2, ['/a', '/b']]);
+});
+
+test('globals are an array of one entry that can be mapped, zero if nothing else is said', () => {
+  const { type, maxEntries, flags, entries } = globals('g', u64);
+  assert.equal([type, maxEntries, flags, entries], [MapType.array, 1, 0x400, undefined]);
+  assert.equal(globals('g', u64, 5n).entries, [[0, 5n]]);
+});
+
+test('constants are one that programs only read, and nobody changes', () => {
+  const { type, flags, frozen, entries } = constants('c', u64, 5n);
+  assert.equal([type, flags, frozen, entries], [MapType.array, 0x80, true, [[0, 5n]]]);
+});
+
+test('what they hold has to fit, at the line that says it', () => {
+  assert.throws(
+    () => constants('c', struct({ n: u8 }), { n: 256 }),
+    /n: 256 doesn't fit u8.*map\.test\.ts:\d+\)$/,
+  );
+  assert.throws(() => globals('g', u8, -1), /-1 doesn't fit u8.*map\.test\.ts:\d+\)$/);
 });
 
 test.run();

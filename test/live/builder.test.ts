@@ -1,9 +1,7 @@
 /** Programs of the builder, run by the kernel: they do what their text says. */
 import * as assert from 'uvu/assert';
-import { assemble } from '../../src/asm/assemble.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { getCurrentPidTgid, getSmpProcessorId } from '../../src/asm/helpers.ts';
-import { rawTracepoint } from '../../src/asm/hooks.ts';
 import {
   bytes,
   chars,
@@ -19,27 +17,11 @@ import {
   u64,
 } from '../../src/asm/layout.ts';
 import { arrayMap, hash, type MapSpec } from '../../src/asm/map.ts';
-import { target } from '../../src/asm/target.ts';
-import { KernelError } from '../../src/loader/errors.ts';
-import { Kernel } from '../../src/loader/kernel.ts';
-import { BpfMap } from '../../src/loader/map.ts';
-import { loadProgram } from '../../src/loader/program.ts';
-import { allOrNothing } from '../../src/loader/resources.ts';
-import { needsRoot, suite } from '../harness.ts';
+import type { BpfMap } from '../../src/loader/map.ts';
+import { suite } from '../harness.ts';
+import { cannotRun, withProgram } from './run-program.ts';
 
 const test = suite('live/builder');
-
-const kernel = needsRoot ? undefined : new Kernel();
-const cannotRun = needsRoot || (runs() ? false : 'this kernel runs no raw tracepoint program for tests');
-
-function runs(): boolean {
-  try {
-    return returned((b) => b.exit(7)) === 7;
-  } catch (error) {
-    if (error instanceof KernelError) return false;
-    throw error;
-  }
-}
 
 /** What a program returns when it is given these arguments. `seed` gets its maps before it runs, `inspect` after. */
 function returned(
@@ -56,15 +38,10 @@ function returned(
     seed?: (map: BpfMap) => void;
   } = {},
 ): number {
-  const on = kernel as Kernel;
-  return allOrNothing((resources) => {
-    const open = new Map(maps.map((spec) => [spec, resources.add(BpfMap.create(on, spec))]));
-    const spec = rawTracepoint('sys_enter', target(process.arch, on.btf), body);
-    const program = resources.add(loadProgram(on, spec, assemble(spec.instructions), open));
-    for (const map of open.values()) seed?.(map);
-    const result = program.run(new Uint8Array(BigUint64Array.from([...args, 0n, 0n, 0n, 0n]).buffer));
-    for (const map of open.values()) inspect?.(map);
-    resources.close();
+  return withProgram(maps, body, ({ run, map }) => {
+    for (const spec of maps) seed?.(map(spec));
+    const result = run(...args);
+    for (const spec of maps) inspect?.(map(spec));
     return result;
   });
 }

@@ -7,7 +7,15 @@ import * as assert from 'uvu/assert';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { chars, struct, u16, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lruHash, type MapSpec, perfEventArray } from '../../src/asm/map.ts';
+import {
+  arrayMap,
+  constants,
+  globals,
+  hash,
+  lruHash,
+  type MapSpec,
+  perfEventArray,
+} from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
 import { programIds } from '../../src/loader/loaded.ts';
 import { objectInfo } from '../../src/loader/object-info.ts';
@@ -44,6 +52,8 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
   const entries = hash('entries', { key: struct({ pid: u32 }), value: Entry, maxEntries: 8 });
   const recent = lruHash('recent', { key: u64, value: u32, maxEntries: 8 });
   const totals = arrayMap('totals', { value: struct({ execs: u64 }), maxEntries: 2 });
+  const stats = globals('stats', struct({ seen: u64 }), { seen: 3n });
+  const limits = constants('limits', struct({ least: u32 }), { least: 5 });
   const events = perfEventArray('events');
   const program = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
     const entry = b.stack(Entry);
@@ -58,7 +68,7 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
   const tool = {
     name: 'execs',
     programs: [program],
-    maps: [entries, recent, totals],
+    maps: [entries, recent, totals, stats, limits],
     events: { map: events, schema: u32 },
   };
   const session = Session.open(tool, { kernel: here, onEvent: () => {}, ...options });

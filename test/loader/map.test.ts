@@ -1,8 +1,16 @@
 import * as assert from 'uvu/assert';
 import { chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, type MapSpec, MapType, perfEventArray } from '../../src/asm/map.ts';
+import {
+  arrayMap,
+  constants,
+  globals,
+  hash,
+  type MapSpec,
+  MapType,
+  perfEventArray,
+} from '../../src/asm/map.ts';
 import { Errno } from '../../src/loader/errno.ts';
-import { KernelError, NotPermittedError } from '../../src/loader/errors.ts';
+import { KernelError, NotPermittedError, UnsupportedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
 import { suite } from '../harness.ts';
@@ -139,6 +147,61 @@ test('a map that can’t be filled isn’t left open', () => {
     /update the map 'held'.*ENOMEM/,
   );
   assert.is(fake.open.size, 0);
+});
+
+for (const [what, spec, flag, since] of [
+  ['globals', globals('g', u64), 0x400, '5.5'],
+  ['constants', constants('c', u64, 1n), 0x80, '5.2'],
+] as const)
+  test(`a kernel without ${what} is told by the first that has them`, () => {
+    const fake = new FakeSyscalls();
+    fake.answers.set(Command.create, (attr) => (attr.getUint32(16, true) & flag ? -Errno.EINVAL : undefined));
+    assert.throws(
+      () => BpfMap.create(new Kernel(fake), spec),
+      (error: unknown) => error instanceof UnsupportedError && error.since === since,
+    );
+    assert.is(fake.open.size, 0);
+  });
+
+test('a kernel that refuses such a map for another reason is not said to lack it', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(Command.create, () => -Errno.EINVAL);
+  assert.throws(() => BpfMap.create(new Kernel(fake), globals('g', u64)), /create the map 'g'.*EINVAL/);
+});
+
+test('constants are frozen when they are written, and closed where they can’t be', () => {
+  const fake = new FakeSyscalls();
+  const map = BpfMap.create(new Kernel(fake), constants('c', u64, 1n));
+  assert.equal(fake.calls, ['bpf 0', 'bpf 2', 'bpf 22']);
+  map.close();
+  fake.answers.set(22, () => -Errno.EBUSY);
+  assert.throws(() => BpfMap.create(new Kernel(fake), constants('c', u64, 1n)), /freeze the map 'c'.*EBUSY/);
+  assert.is(fake.open.size, 0);
+});
+
+test('globals are mapped once, and unmapped when they are closed', () => {
+  const fake = new FakeSyscalls();
+  const map = BpfMap.create(new Kernel(fake), globals('g', struct({ n: u64 })));
+  assert.is(map.view, map.view);
+  map.view.n.set(7n);
+  const { fd } = map;
+  map.close();
+  map.close();
+  assert.equal(
+    fake.calls.filter((call) => call.includes('m')),
+    [`mmap ${fd}`, `munmap ${fd}`],
+  );
+  assert.throws(() => map.view.n.get(), /after it was closed/);
+});
+
+test('globals that can’t be mapped are an error that says so; other maps have no such view', () => {
+  const fake = new FakeSyscalls();
+  fake.onMmap = () => -Errno.ENOMEM;
+  assert.throws(
+    () => BpfMap.create(new Kernel(fake), globals('g', u64)).view,
+    /cannot map the map 'g', 4096 bytes: mmap: ENOMEM/,
+  );
+  assert.throws(() => open().map.view, /map attempts is no one value in memory.*map\.test\.ts:\d+\)$/);
 });
 
 test('a descriptor that would read as none is moved away', () => {

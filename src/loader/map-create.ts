@@ -1,0 +1,78 @@
+/**
+ * Making a map: one attribute, with what an old kernel doesn't know left out.
+ *
+ * Source: man 2 bpf, kernel/bpf/syscall.c (`map_create`).
+ */
+import { layoutOf } from '../asm/layout.ts';
+import { type MapSpec, MapType, MMAPABLE, READ_ONLY } from '../asm/map.ts';
+import { Attr, Command } from './bpf.ts';
+import { type Described, withMapTypes } from './debug-info.ts';
+import { Errno } from './errno.ts';
+import { UnsupportedError } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import { refused, withMemlock } from './permission.ts';
+
+/** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
+const MAP_NAME = 28;
+
+/** Flags of creation that came later, and what they are for. */
+const FLAGS = [
+  { flag: MMAPABLE, feature: 'memory of maps in processes (BPF_F_MMAPABLE)', since: '5.5' },
+  { flag: READ_ONLY, feature: 'maps that programs only read (BPF_F_RDONLY_PROG)', since: '5.2' },
+] as const;
+
+/** The map's descriptor. @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError} */
+export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number {
+  let result =
+    (debug ? withMapTypes(kernel, spec, (types) => create(kernel, spec, true, types)) : undefined) ?? -1;
+  // Types are only for people too.
+  if (result < 0) result = create(kernel, spec, true);
+  // Kernels before 4.15 know no names (E2BIG), those before 5.2 no '.' in one (EINVAL): names are only for people.
+  if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = create(kernel, spec, false);
+  if (result >= 0) return result;
+  if (result === -Errno.EINVAL) refuseFlags(kernel, spec);
+  throw refused(kernel, {
+    syscall: 'bpf(BPF_MAP_CREATE)',
+    errno: -result,
+    tried: `create the map '${spec.name}'`,
+  });
+}
+
+function create(kernel: Kernel, spec: MapSpec, named: boolean, types?: Described): number {
+  const attr = new Attr(kernel.syscalls, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME))
+    .u32(0, spec.type)
+    .u32(4, layoutOf(spec.key).size)
+    .u32(8, layoutOf(spec.value).size)
+    .u32(12, entriesOf(kernel, spec))
+    .u32(16, spec.flags);
+  if (named) attr.text(MAP_NAME, spec.name);
+  types?.fill(attr);
+  return withMemlock(kernel, () => attr.send(Command.mapCreate));
+}
+
+function entriesOf(kernel: Kernel, spec: MapSpec): number {
+  if (spec.type !== MapType.perfEventArray || spec.maxEntries > 0) return spec.maxEntries;
+  return Math.max(...kernel.possibleCpus) + 1;
+}
+
+/** Throws where the kernel makes such a map without one of its flags, and so doesn't know that one. */
+function refuseFlags(kernel: Kernel, spec: MapSpec): void {
+  for (const { flag, feature, since } of FLAGS) {
+    if ((spec.flags & flag) === 0) continue;
+    const without = create(kernel, { ...spec, flags: spec.flags & ~flag }, false);
+    if (without < 0) continue;
+    kernel.syscalls.close(without);
+    throw new UnsupportedError(feature, since, `the map '${spec.name}' asks for it`);
+  }
+}
+
+/** Lets nobody change a map any more. @throws {KernelError} */
+export function freezeMap(kernel: Kernel, name: string, fd: number): void {
+  const result = new Attr(kernel.syscalls, 4).u32(0, fd).send(Command.mapFreeze);
+  if (result < 0)
+    throw refused(kernel, {
+      syscall: 'bpf(BPF_MAP_FREEZE)',
+      errno: -result,
+      tried: `freeze the map '${name}'`,
+    });
+}
