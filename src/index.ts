@@ -43,8 +43,12 @@ export {
   hash,
   lpmTrie,
   lruHash,
+  lruPerCpuHash,
   type MapSpec,
   MapType,
+  type PerCpuSpec,
+  perCpuArray,
+  perCpuHash,
   perfEventArray,
 } from './asm/map.ts';
 

@@ -17,6 +17,7 @@ export const MapType = {
   perCpuArray: 6,
   cgroupArray: 8,
   lruHash: 9,
+  lruPerCpuHash: 10,
   lpmTrie: 11,
 } as const;
 export type MapType = (typeof MapType)[keyof typeof MapType];
@@ -55,8 +56,23 @@ export interface GlobalsSpec<V extends TSchema = TSchema> extends MapSpec<typeof
 
 /** The JavaScript value of a map's keys. */
 export type KeyOf<M extends MapSpec> = Static<M['key']>;
-/** The JavaScript value of a map's values. */
-export type ValueOf<M extends MapSpec> = Static<M['value']>;
+/** The JavaScript value of a map's values: of a per-CPU map a list, with a value for each possible CPU. */
+export type ValueOf<M extends MapSpec> = M extends PerCpuSpec ? Static<M['value']>[] : Static<M['value']>;
+
+/** The types of maps that hold a value for each possible CPU. */
+const PER_CPU = [MapType.perCpuHash, MapType.perCpuArray, MapType.lruPerCpuHash] as const;
+
+/**
+ * A map that holds a value for each possible CPU under every key. A program sees that of the CPU it runs on, which no other CPU
+ * writes; this process sees all of them.
+ */
+export interface PerCpuSpec<K extends TSchema = TSchema, V extends TSchema = TSchema> extends MapSpec<K, V> {
+  readonly type: (typeof PER_CPU)[number];
+}
+
+export function isPerCpu(spec: MapSpec): spec is PerCpuSpec {
+  return PER_CPU.some((type) => type === spec.type);
+}
 
 interface Shape<K extends TSchema, V extends TSchema> {
   readonly key: K;
@@ -80,6 +96,33 @@ export function lruHash<K extends TSchema, V extends TSchema>(
   shape: Shape<K, V>,
 ): MapSpec<K, V> {
   return spec(name, MapType.lruHash, shape);
+}
+
+/** A hash table with a value of each CPU's own under every key (Linux 4.6). */
+export function perCpuHash<K extends TSchema, V extends TSchema>(
+  name: string,
+  shape: Omit<Shape<K, V>, 'entries'>,
+): PerCpuSpec<K, V> {
+  return { ...spec(name, MapType.perCpuHash, shape), type: MapType.perCpuHash };
+}
+
+/** The same, that drops the least recently used entry when it is full (Linux 4.10). */
+export function lruPerCpuHash<K extends TSchema, V extends TSchema>(
+  name: string,
+  shape: Omit<Shape<K, V>, 'entries'>,
+): PerCpuSpec<K, V> {
+  return { ...spec(name, MapType.lruPerCpuHash, shape), type: MapType.lruPerCpuHash };
+}
+
+/** An array as `arrayMap` makes it, with a value of each CPU's own at every index (Linux 4.6). */
+export function perCpuArray<V extends TSchema>(
+  name: string,
+  shape: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
+): PerCpuSpec<typeof u32, V> {
+  return {
+    ...spec(name, MapType.perCpuArray, { maxEntries: 1, ...shape, key: u32 }),
+    type: MapType.perCpuArray,
+  };
 }
 
 /** An array of `maxEntries` values (1 if not given), zero at first, that can't be deleted. */

@@ -3,9 +3,10 @@
  *
  * Source: man 2 bpf.
  */
+import type { Static } from '@sinclair/typebox';
 import { blame } from '../asm/blame.ts';
 import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
-import { type GlobalsSpec, type KeyOf, type MapSpec, MapType, MMAPABLE, type ValueOf } from '../asm/map.ts';
+import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MMAPABLE, type ValueOf } from '../asm/map.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
 import { Errno } from './errno.ts';
@@ -87,12 +88,12 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   #fill(): void {
     const { entries = [], cgroups = [] } = this.spec;
-    for (const [key, value] of entries) this.update(key, value);
+    for (const [key, value] of entries) this.update(key, value as ValueOf<M>);
     for (const [index, path] of cgroups.entries()) {
       const folder = openCgroup(this.#kernel, path);
       try {
         // The map holds on to the cgroup, and not to the descriptor.
-        this.update(index, folder.fd);
+        this.update(index, folder.fd as ValueOf<M>);
       } finally {
         folder.close();
       }
@@ -120,37 +121,21 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     return this.#view as M extends GlobalsSpec<infer V> ? View<V> : never;
   }
 
-  /** The value of a key, or undefined. */
+  /**
+   * The value of a key, or undefined. Of a per-CPU map that is a list: a value for each possible CPU, in the order of
+   * `kernel.possibleCpus`.
+   */
   lookup(key: KeyOf<M>): ValueOf<M> | undefined {
-    this.#expect(false);
-    return this.#find(key) ? this.#decodeValue(dataView(this.#value), 0) : undefined;
-  }
-
-  /** The values of a key of a per-CPU map, one for each possible CPU in the order of `kernel.possibleCpus`, or undefined. */
-  lookupPerCpu(key: KeyOf<M>): ValueOf<M>[] | undefined {
-    this.#expect(true);
-    return this.#find(key) ? this.#perCpuValues() : undefined;
+    return this.#find(key) ? this.#read() : undefined;
   }
 
   /**
-   * Sets the value of a key.
-   * @throws {KernelError} E2BIG where the map is full, EEXIST or ENOENT as `mode` asks for.
+   * Sets the value of a key; of a per-CPU map those of all possible CPUs, by a list of as many.
+   * @throws {KernelError} E2BIG where the map is full, EEXIST or ENOENT as `mode` asks for. @throws {RangeError} for a list of another length.
    */
   update(key: KeyOf<M>, value: ValueOf<M>, mode: UpdateMode = UpdateMode.any): void {
-    this.#expect(false);
-    this.#value.set(encode(this.spec.value, value));
-    this.#store(key, mode);
-  }
-
-  /** Sets the values of a key of a per-CPU map, one for each possible CPU. @throws {KernelError} as `update` does. */
-  updatePerCpu(key: KeyOf<M>, values: readonly ValueOf<M>[], mode: UpdateMode = UpdateMode.any): void {
-    this.#expect(true);
-    const cpus = this.#kernel.possibleCpus.length;
-    if (values.length !== cpus)
-      throw blame(new RangeError(`map ${this.spec.name}: ${values.length} values for ${cpus} possible CPUs`));
-    values.forEach((value, index) => {
-      this.#value.set(encode(this.spec.value, value), index * this.#stride);
-    });
+    if (this.#stride > 0) this.#write(value as Static<M['value']>[]);
+    else this.#value.set(encode(this.spec.value, value as Static<M['value']>));
     this.#store(key, mode);
   }
 
@@ -170,7 +155,6 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   /** Every key with its value; without those deleted meanwhile. As `keys` otherwise. */
   *entries(): Generator<[KeyOf<M>, ValueOf<M>], void, undefined> {
-    this.#expect(false);
     for (const key of this.keys()) {
       const value = this.lookup(key);
       if (value !== undefined) yield [key, value];
@@ -234,9 +218,23 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     if (result < 0) throw this.#failure('BPF_MAP_UPDATE_ELEM', -result, 'update');
   }
 
-  #perCpuValues(): ValueOf<M>[] {
+  /** What `#value` holds. */
+  #read(): ValueOf<M> {
     const view = dataView(this.#value);
-    return this.#kernel.possibleCpus.map((_, index) => this.#decodeValue(view, index * this.#stride));
+    const one = (index: number) => this.#decodeValue(view, index * this.#stride);
+    return (
+      this.#stride > 0 ? this.#kernel.possibleCpus.map((_, index) => one(index)) : one(0)
+    ) as ValueOf<M>;
+  }
+
+  /** Puts a value for each CPU into `#value`. */
+  #write(values: readonly Static<M['value']>[]): void {
+    const cpus = this.#kernel.possibleCpus.length;
+    const count = Array.isArray(values) ? `${values.length} values` : 'no list of values';
+    if (count !== `${cpus} values`)
+      throw blame(new RangeError(`map ${this.spec.name}: ${count} for ${cpus} possible CPUs`));
+    for (const [index, value] of values.entries())
+      this.#value.set(encode(this.spec.value, value), index * this.#stride);
   }
 
   /** A call where ENOENT is an answer: whether there was such a key. */
@@ -256,16 +254,6 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
       hint: full ? `it is full, or the key is past its ${this.spec.maxEntries} entries` : undefined,
     });
   }
-
-  #expect(perCpu: boolean): void {
-    if (perCpu === this.#stride > 0) return;
-    const [is, use] = perCpu ? ['has one value a key', 'without'] : ['has a value for each CPU', 'with'];
-    throw blame(new TypeError(`map ${this.spec.name} ${is}: use the method ${use} PerCpu in its name`));
-  }
-}
-
-function isPerCpu(spec: MapSpec): boolean {
-  return spec.type === MapType.perCpuHash || spec.type === MapType.perCpuArray;
 }
 
 function dataView(bytes: Uint8Array): DataView {

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { bytes, chars, struct, u8, u32, u64, u64n } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lpmTrie, lruHash, type MapSpec, MapType } from '../../src/asm/map.ts';
+import { arrayMap, hash, lpmTrie, lruHash, type MapSpec } from '../../src/asm/map.ts';
 import { KernelError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
@@ -126,28 +126,6 @@ test.skipIf(needsRoot, 'an array is zero at first, and its entries stay', () => 
     assertCode('E2BIG', () => map.update(3, 1));
   });
 });
-
-for (const [name, type] of [
-  ['per-CPU array', MapType.perCpuArray],
-  ['per-CPU hash', MapType.perCpuHash],
-] as const)
-  test.skipIf(needsRoot, `a ${name} has a value for each possible CPU`, () => {
-    const spec: MapSpec<typeof u32, typeof Value> = {
-      kind: 'map',
-      name: 'per_cpu',
-      type,
-      key: u32,
-      value: Value,
-      maxEntries: 4,
-      flags: 0,
-    };
-    withMap(spec, (map, kernel) => {
-      const values = kernel.possibleCpus.map((cpu) => ({ ns: BigInt(cpu), comm: `cpu${cpu}`, flag: cpu }));
-      map.updatePerCpu(2, values);
-      assert.equal(map.lookupPerCpu(2), values);
-      assert.equal([...map.keys()], type === MapType.perCpuHash ? [2] : [0, 1, 2, 3]);
-    });
-  });
 
 test.skipIf(needsRoot, 'a trie holds its prefixes from the beginning, and finds the longest', () => {
   const Prefix = struct({ bits: u32, address: bytes(4) });

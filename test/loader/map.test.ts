@@ -1,14 +1,6 @@
 import * as assert from 'uvu/assert';
 import { chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
-import {
-  arrayMap,
-  constants,
-  globals,
-  hash,
-  type MapSpec,
-  MapType,
-  perfEventArray,
-} from '../../src/asm/map.ts';
+import { constants, globals, hash, MapType, perCpuArray, perfEventArray } from '../../src/asm/map.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { KernelError, NotPermittedError, UnsupportedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -323,21 +315,16 @@ test('a per-CPU map has a value for each possible CPU, each from a multiple of e
   fake.files.set('/sys/devices/system/cpu/possible', '0-2\n');
   const content = new Map<string, string>();
   withMap(fake, content);
-  const perCpu: MapSpec<typeof u32, typeof u8> = {
-    ...arrayMap('counts', { value: u8 }),
-    value: u8,
-    type: MapType.perCpuArray,
-  };
-  const map = BpfMap.create(new Kernel(fake), perCpu);
-  map.updatePerCpu(0, [1, 2, 3]);
+  const map = BpfMap.create(new Kernel(fake), perCpuArray('counts', { value: u8 }));
+  map.update(0, [1, 2, 3]);
   assert.is(content.get('00000000'), '010000000000000002000000000000000300000000000000');
-  assert.equal(map.lookupPerCpu(0), [1, 2, 3]);
-  assert.throws(() => map.updatePerCpu(0, [1]), /1 values for 3 possible CPUs/);
-  assert.throws(() => map.lookup(0), /counts has a value for each CPU/);
-});
-
-test('a map with one value a key refuses the per-CPU methods', () => {
-  assert.throws(() => open().map.lookupPerCpu(1), /attempts has one value a key/);
+  assert.equal(map.lookup(0), [1, 2, 3]);
+  assert.equal([...map.entries()], [[0, [1, 2, 3]]]);
+  assert.throws(() => map.update(0, [1]), /counts: 1 values for 3 possible CPUs \(.*map\.test\.ts:\d+\)$/);
+  assert.throws(
+    () => map.update(0, 1 as unknown as number[]),
+    /counts: no list of values for 3 possible CPUs/,
+  );
 });
 
 test('without capabilities the error names them', () => {

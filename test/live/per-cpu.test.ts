@@ -1,0 +1,135 @@
+/** Maps with a value of each CPU's own. */
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import * as assert from 'uvu/assert';
+import { getCurrentPidTgid, getSmpProcessorId } from '../../src/asm/helpers.ts';
+import { rawTracepoint } from '../../src/asm/hooks.ts';
+import { bytes, chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
+import { globals, lruPerCpuHash, perCpuArray, perCpuHash, perfEventArray } from '../../src/asm/map.ts';
+import { target } from '../../src/asm/target.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
+import { Session } from '../../src/loader/session.ts';
+import { needsRoot, suite } from '../harness.ts';
+import { cannotRun, withProgram } from './run-program.ts';
+
+const test = suite('live/per-cpu', { seconds: 30 });
+
+const kernel = new Kernel();
+const cpus = needsRoot ? [] : kernel.possibleCpus;
+const Value = struct({ ns: u64, comm: chars(8), flag: u8 });
+
+for (const make of [perCpuHash, lruPerCpuHash])
+  test.skipIf(needsRoot, `a ${make.name} keeps a list under every key`, () => {
+    const map = BpfMap.create(kernel, make('per_cpu', { key: u32, value: Value, maxEntries: 64 }));
+    const values = cpus.map((cpu) => ({ ns: BigInt(cpu), comm: `cpu${cpu}`, flag: cpu & 255 }));
+    map.update(2, values, UpdateMode.create);
+    assert.equal(map.lookup(2), values);
+    assert.is(map.lookup(3), undefined);
+    assert.equal([...map.entries()], [[2, values]]);
+    assert.is(map.delete(2), true);
+    assert.equal([...map.keys()], []);
+    map.close();
+  });
+
+test.skipIf(needsRoot, 'a perCpuArray has them from the beginning, zero', () => {
+  const map = BpfMap.create(kernel, perCpuArray('counts', { value: u64, maxEntries: 2 }));
+  const zeros = cpus.map(() => 0n);
+  assert.equal(
+    [...map.entries()],
+    [
+      [0, zeros],
+      [1, zeros],
+    ],
+  );
+  map.close();
+});
+
+for (const size of [1, 7, 9])
+  test.skipIf(needsRoot, `values of ${size} bytes lie apart, and whole`, () => {
+    const map = BpfMap.create(kernel, perCpuHash('odd', { key: u32, value: bytes(size), maxEntries: 1 }));
+    const values = cpus.map((cpu) => new Uint8Array(size).fill(cpu + 1));
+    map.update(1, values);
+    assert.equal(map.lookup(1), values);
+    map.close();
+  });
+
+test.skipIf(cannotRun, 'a program sees the value of its CPU', () => {
+  const counts = perCpuHash('counts', { key: u32, value: struct({ n: u64 }), maxEntries: 4 });
+  withProgram(
+    [counts],
+    (b) => {
+      const missing = b.stack(counts.value);
+      missing.n.set(1);
+      b.lookup(counts, 7, {
+        found: ({ n }) => n.set(n.get().add(1)),
+        missing: () => b.update(counts, 7, missing),
+      });
+      b.exit(b.call(getSmpProcessorId));
+    },
+    ({ run, map }) => {
+      const runs = cpus.map(() => 0n);
+      for (let i = 0; i < 10; i++) {
+        const index = cpus.indexOf(run());
+        runs[index] = (runs[index] ?? 0n) + 1n;
+      }
+      const values =
+        map(counts)
+          .lookup(7)
+          ?.map(({ n }) => n) ?? [];
+      // The first update gives its own CPU the value, and the others zero.
+      assert.equal(values, runs);
+    },
+  );
+});
+
+const cannotPin = needsRoot || (kernel.onlineCpus.length < 2 && 'needs two CPUs') || hasNoTaskset();
+
+function hasNoTaskset(): string | false {
+  try {
+    execFileSync('taskset', ['--version']);
+    return false;
+  } catch {
+    return 'needs taskset';
+  }
+}
+
+test.skipIf(cannotPin, 'runs on different CPUs are counted apart', async () => {
+  const wanted = globals('wanted', struct({ pid: u32 }));
+  const counts = perCpuArray('counts', { value: u64 });
+  const events = perfEventArray('events');
+  const program = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
+    const pid = b.keep(b.call(getCurrentPidTgid).rsh(32));
+    b.if(b.global(wanted).pid.ne(pid), () => b.exit());
+    b.lookup(counts, 0, { found: (count) => count.set(count.get().add(1)), missing: () => b.exit() });
+  });
+  const tool = {
+    name: 'execs',
+    programs: [program],
+    maps: [wanted, counts],
+    events: { map: events, schema: u32 },
+  };
+  const session = Session.open(tool, { kernel, onEvent() {} });
+  try {
+    const seen: bigint[][] = [];
+    for (const cpu of kernel.onlineCpus.slice(0, 2)) {
+      // taskset becomes the program that it runs: a second exec, of the same process, on that CPU.
+      const child = spawn('sh', ['-c', `read _; exec taskset -c ${cpu} true`], {
+        stdio: ['pipe', 'ignore', 'ignore'],
+      });
+      session.map(wanted).view.pid.set(child.pid as number);
+      child.stdin.end('\n');
+      await once(child, 'exit');
+      seen.push(session.map(counts).lookup(0) ?? []);
+    }
+    const total = (values: readonly bigint[] = []) => values.reduce((sum, value) => sum + value, 0n);
+    assert.equal(seen.map(total), [2n, 4n]);
+    const [first = 0, second = 0] = kernel.onlineCpus.map((cpu) => cpus.indexOf(cpu));
+    assert.ok((seen[0]?.[first] ?? 0n) >= 1n, `CPU ${first} counted ${seen[0]}`);
+    assert.ok((seen[1]?.[second] ?? 0n) >= 1n, `CPU ${second} counted ${seen[1]}`);
+  } finally {
+    session.close();
+  }
+});
+
+test.run();
