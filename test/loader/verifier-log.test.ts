@@ -226,7 +226,7 @@ const WORDINGS: readonly [kernels: string, told: string, hint: RegExp][] = [
   ['all', 'R1 type=ctx expected=map_ptr', /asks for something else/],
   ['6.12', "R1 invalid mem access 'trusted_ptr_or_null_'", /compare it with 0/],
   ['6.12', 'combined stack size of 2 calls is 544. Too large', /512 bytes/],
-  ['all', 'The sequence of 8193 jumps is too complex.', /a million/],
+  ['all', 'The sequence of 8193 jumps is too complex.', /fewer comparisons/],
   ['all', 'cannot call GPL-restricted function from non-GPL compatible program', /licence/],
   ['all', 'At program exit the register R0 has smin=1 smax=1 should have been in [0, 0]', /certain values/],
   ['all', "R2 unbounded memory access, use 'var &= const' or 'if (var < const)'", /how many bytes/],
