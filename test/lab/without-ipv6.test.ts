@@ -32,7 +32,7 @@ for (const way of WAYS_THAT_SHOW_ALL)
             ],
           );
           assert.equal(await tracer.stop(), { code: 0, signal: null });
-          assert.is(tracer.stderr, '');
+          assert.is(tracer.complaints, '');
         } finally {
           tracer.child.kill('SIGKILL');
           await Promise.all([peer.stop(), server.close()]);

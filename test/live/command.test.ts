@@ -67,7 +67,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const)
       assert.ok(ids.every((id) => exists(here, id)));
       const ended = await tracer.stop(signal);
       assert.equal(ended, signal === 'SIGKILL' ? { code: null, signal } : { code: 0, signal: null });
-      assert.is(tracer.stderr, '');
+      assert.is(tracer.complaints, '');
       await until('the end of the programs', () => !ids.some((id) => exists(here, id)));
     },
   );
@@ -211,7 +211,7 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'output that can\u2019t be written i
   closeSync(full);
   assert.equal(await tracer.ended(), { code: 1, signal: null });
   assert.match(
-    tracer.stderr,
+    tracer.complaints,
     /^tcpconnlat: cannot write the output: ENOSPC: no space left on device, write\n$/,
   );
 });
@@ -251,7 +251,7 @@ test.skipIf(needsRoot, '-v prints the way, the maps and the programs, and then t
     String(places),
   );
   assert.match(stdout, /^; .*tcpconnlat\S*\.[jt]s:\d+: /m, 'with source lines');
-  assert.is(tracer.stderr, '');
+  assert.is(tracer.complaints, '');
 });
 
 test.skipIf(needsRoot || sameOnEveryKernel, '-v with --json keeps the programs out of the JSON', async () => {

@@ -72,7 +72,7 @@ test.skipIf(reason, 'connects of a CPU show until it goes offline, and again whe
   await connectOn(1);
   await connectOn(0);
   assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
-  assert.is(tracer.stderr.split('\n').length, 3, tracer.stderr);
+  assert.is(tracer.complaints.split('\n').length, 3, tracer.stderr);
 });
 
 test.skipIf(reason, 'a CPU that was away for a moment is noticed, and its connects show again', async () => {

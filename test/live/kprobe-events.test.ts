@@ -103,7 +103,7 @@ test.skipIf(reason, 'every connect shows as it does by the PMU; SIGINT leaves no
   assert.equal(answered(byTracefs), answered(other));
   assert.equal(await byTracefs.stop('SIGINT'), { code: 0, signal: null });
   assert.equal(ours(byTracefs.pid), []);
-  assert.is(byTracefs.stderr, '');
+  assert.is(byTracefs.complaints, '');
   assertOthersUntouched();
 });
 

@@ -60,7 +60,7 @@ function run(script: string, args: readonly string[]) {
   return { status, stdout, stderr };
 }
 
-/** Traces this process's connects while it makes one, and gives what was printed before the header, the rows, and stderr. */
+/** Traces this process's connects while it makes one, and gives what was printed before the header, the rows, and what it complained of. */
 async function traced(script: string, args: readonly string[]) {
   const tracer = await Tracer.start(['-v', '-L', '-p', String(process.pid), ...args], {
     under: inNamespace(script),
@@ -79,12 +79,12 @@ test.skipIf(
   noNamespace,
   'without BTF the tracepoint\u2019s record is watched, wherever tracefs is, and said what it lacks',
   async () => {
-    const { stdout, stderr } = await traced(`${NO_BTF}\n${TRACEFS}`, []);
+    const { stdout, complaints } = await traced(`${NO_BTF}\n${TRACEFS}`, []);
     assert.match(
       stdout,
       /^watching by trace_event: the first way that this kernel has\nnot by kprobe: .*\nnot by tp_btf: .*no BTF/,
     );
-    assert.match(stderr, /^tcpconnlat: refused connects are not shown: .*\n$/);
+    assert.match(complaints, /^tcpconnlat: refused connects are not shown: .*\n$/);
   },
 );
 
@@ -92,12 +92,12 @@ test.skipIf(
   noNamespace || noTypes,
   'without BTF, with its types from a file, kprobes or the raw tracepoint',
   async () => {
-    const { stdout, stderr } = await traced(`${NO_BTF}\n${NO_TRACEFS}`, ['--btf', file]);
+    const { stdout, complaints } = await traced(`${NO_BTF}\n${NO_TRACEFS}`, ['--btf', file]);
     assert.match(
       stdout,
       /^watching by (kprobe|raw_tracepoint): .*\nthe kernel's types are those of \S+types\.btf\n/,
     );
-    assert.is(stderr, '');
+    assert.is(complaints, '');
   },
 );
 

@@ -135,7 +135,7 @@ test.skipIf(
       assert.equal(await tracer.ended(), { code: 1, signal: null });
       const told =
         /^tcpconnlat: cannot write the recording \S+: ENOSPC: .*; (\d+) events are not in it\n$/.exec(
-          tracer.stderr,
+          tracer.complaints,
         );
       const whole = readFileSync(file, 'utf8').split('\n').length - 2;
       assert.ok(whole > 0 && Number(told?.[1]) > 0, tracer.stderr);

@@ -85,6 +85,9 @@ export function ofProcess(pid: number): Filter {
   return { pid: { only: [[pid, pid]] } };
 }
 
+/** How runs that the kernel left out are told. */
+const SKIPPED = /^tcpconnlat: in all: (\d+) runs of the programs skipped by the kernel .*\n/m;
+
 const HEADER = /^(TIME\(s\) +)?(TIME +)?PID +COMM /m;
 
 /** How a command is started. */
@@ -152,6 +155,16 @@ export class Tracer {
 
   get pid(): number {
     return this.child.pid as number;
+  }
+
+  /** Runs that the kernel left out, as it has told them at the end. On an emulated machine that isn't rare. */
+  get skipped(): number {
+    return Number(SKIPPED.exec(this.stderr)?.[1] ?? 0);
+  }
+
+  /** All else of stderr. */
+  get complaints(): string {
+    return this.stderr.replace(SKIPPED, '');
   }
 
   /** The whole lines of stdout. */
