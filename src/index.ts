@@ -91,7 +91,13 @@ export {
 
 // The running kernel.
 export { Kernel } from './loader/kernel.ts';
-export { DEFAULT_PAGES, type LeftOut, Session, type SessionOptions } from './loader/session.ts';
+export {
+  DEFAULT_PAGES,
+  type LeftOut,
+  type MissedRuns,
+  Session,
+  type SessionOptions,
+} from './loader/session.ts';
 export { BpfMap, UpdateMode } from './loader/map.ts';
 export type { Cell, CellArray, NumberCell, View } from './loader/map-view.ts';
 export { type LoadOptions, loadProgram, measureRuns, type Program } from './loader/program.ts';

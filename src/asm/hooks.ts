@@ -27,7 +27,7 @@ export function kprobe(symbol: string, target: Target, body: Body, options: Opti
 
 /**
  * The return of a kernel function, with its result and nothing else: its arguments are gone by then. The kernel follows as many calls of
- * a function at once as it has made room for, some two a CPU; the returns of further ones are missed.
+ * a function at once as it has made room for, some two a CPU; the returns of further ones are missed, and counted from Linux 6.7 on.
  */
 export function kretprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const context = {

@@ -15,7 +15,7 @@ export interface Losses {
   lines: number;
   /** Events that are not in the recording, whose reader was too slow for them. */
   unrecorded: number;
-  /** Runs of a program that the kernel left out, since another was running on that CPU. */
+  /** Runs of programs that the kernel left out: see `Session.missedRuns`. */
   missedRuns: number;
 }
 
@@ -26,7 +26,7 @@ const CAUSES: { readonly [K in keyof Losses]: (count: string) => string } = {
   lines: (count) => `${count} lines dropped: the output was read too slowly`,
   unrecorded: (count) => `${count} events not recorded: the recording was read too slowly`,
   missedRuns: (count) =>
-    `${count} runs of the programs skipped by the kernel (another was running on that CPU): connects may be missing`,
+    `${count} runs of the programs skipped by the kernel (busy with another program or probe): connects may be missing`,
 };
 const KEYS = Object.keys(CAUSES) as (keyof Losses)[];
 

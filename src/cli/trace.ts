@@ -138,7 +138,7 @@ async function traceInto(
     session.detach();
     show.end();
     count();
-    losses.missedRuns = session.missedRuns() ?? 0;
+    losses.missedRuns = session.missedRuns().counted;
     if (error) throw error;
   } finally {
     session.close();

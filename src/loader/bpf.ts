@@ -24,6 +24,7 @@ export const Command = {
   btfLoad: 18,
   btfGetFdById: 19,
   mapFreeze: 22,
+  linkCreate: 28,
   enableStats: 32,
 } as const;
 

@@ -2,7 +2,8 @@
  * Attaching programs. A link is a descriptor: when it is closed, or its process ends in whatever way, the program is detached.
  * What a killed process may leave is the name of a kprobe in tracefs, where that is how it is made: see kprobe-events.ts.
  *
- * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`).
+ * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`), include/uapi/linux/bpf.h
+ * (`struct bpf_link_info`).
  */
 import type { Attachment } from '../asm/program.ts';
 import { Attr, Command, cString, Descriptor } from './bpf.ts';
@@ -15,6 +16,7 @@ import {
   openKprobeEvent,
   sweepKprobeEvents,
 } from './kprobe-events.ts';
+import { objectInfo } from './object-info.ts';
 import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { refused } from './permission.ts';
 import { type FunctionAttachment, isCalledByFunction, type Program } from './program.ts';
@@ -25,15 +27,35 @@ import { tracepointId } from './tracefs.ts';
 export class Link implements Closeable {
   readonly attachment: Attachment;
   readonly #held: Closeable;
+  readonly #countMissed: () => number | undefined;
+  #missedAtLast: { readonly hits: number | undefined } | undefined;
 
-  /** Takes over what holds the program where it is. */
-  constructor(attachment: Attachment, held: Closeable) {
+  /** Takes over what holds the program where it is. `countMissed` asks for what `missedHits` says, as long as that is held. */
+  constructor(attachment: Attachment, held: Closeable, countMissed: () => number | undefined) {
     this.attachment = attachment;
     this.#held = held;
+    this.#countMissed = countMissed;
+  }
+
+  /**
+   * Hits that the kernel dropped before it came to the program, which therefore counts none of them (`recursionMisses`): a kprobe that
+   * was hit while another was handled on that CPU, the return of a call that a kretprobe had no room to follow. Undefined where the
+   * kernel doesn't tell: kprobes and classic tracepoints before Linux 6.7, whose programs' `recursionMisses` lack some there, too.
+   * Closing keeps the last count.
+   * @throws {KernelError}
+   */
+  missedHits(): number | undefined {
+    return this.#missedAtLast ? this.#missedAtLast.hits : this.#countMissed();
   }
 
   close(): void {
-    this.#held.close();
+    if (this.#missedAtLast) return;
+    this.#missedAtLast = { hits: undefined };
+    try {
+      this.#missedAtLast = { hits: this.#countMissed() };
+    } finally {
+      this.#held.close();
+    }
   }
 
   [Symbol.dispose](): void {
@@ -63,22 +85,45 @@ export function attach(kernel: Kernel, program: Program): Link {
   }
 }
 
-/** Lets a program run at a perf event, which is the link from now on. */
+/** Lets a program run at a perf event, which is part of the link from now on. */
 function start(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent, symbol: string): Link {
+  const { syscalls } = kernel;
+  const { name, attachment } = program.spec;
+  const done = (syscall: string, result: number): number => {
+    if (result >= 0) return result;
+    throw refused(kernel, { syscall, errno: -result, tried: `attach the program '${name}' to ${symbol}` });
+  };
   return allOrNothing((resources) => {
     resources.add(event);
-    const steps = [
-      [IOC_SET_BPF, program.fd, 'PERF_EVENT_IOC_SET_BPF'],
-      [IOC_ENABLE, 0, 'PERF_EVENT_IOC_ENABLE'],
-    ] as const;
-    for (const [request, argument, name] of steps) {
-      const result = kernel.syscalls.ioctl(event.fd, request, argument);
-      if (result >= 0) continue;
-      const tried = `attach the program '${program.spec.name}' to ${symbol}`;
-      throw refused(kernel, { syscall: `ioctl(${name})`, errno: -result, tried });
-    }
-    return new Link(program.spec.attachment, event);
+    const fd = createPerfLink(kernel, program, event);
+    // Before Linux 5.15 perf events have no links, which tell of missed hits.
+    const link =
+      fd === -Errno.EINVAL ? undefined : new Descriptor(syscalls, done('bpf(BPF_LINK_CREATE)', fd));
+    if (link) resources.add(link);
+    else done('ioctl(PERF_EVENT_IOC_SET_BPF)', syscalls.ioctl(event.fd, IOC_SET_BPF, program.fd));
+    done('ioctl(PERF_EVENT_IOC_ENABLE)', syscalls.ioctl(event.fd, IOC_ENABLE, 0));
+    return new Link(attachment, resources, () => link && missedAt(kernel, link));
   });
+}
+
+/** A descriptor, or minus the errno. */
+function createPerfLink(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent): number {
+  const PERF_EVENT = 41;
+  return new Attr(kernel.syscalls, 16)
+    .u32(0, program.fd)
+    .u32(4, event.fd)
+    .u32(8, PERF_EVENT)
+    .send(Command.linkCreate);
+}
+
+/** Hits that were missed at a perf event; undefined before Linux 6.7, which counts neither these nor all misses of the programs there. */
+function missedAt(kernel: Kernel, link: Descriptor): number | undefined {
+  const [KIND, MISSED, size] = [16, 48, 56];
+  const [KPROBE, KRETPROBE] = [3, 4];
+  const { view, known } = objectInfo(kernel, link.fd, size, undefined, 'a link');
+  if (known < size) return undefined;
+  const kind = view.getUint32(KIND, true);
+  return kind === KPROBE || kind === KRETPROBE ? Number(view.getBigUint64(MISSED, true)) : 0;
 }
 
 function openKprobe(kernel: Kernel, attachment: KprobeAttachment): Descriptor | KprobeEvent {
@@ -135,7 +180,8 @@ function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment):
   // What the others are attached to was named by its BTF id when they were loaded.
   if (attachment.kind === 'raw_tracepoint') attr.pointer(0, cString(attachment.tracepoint));
   const fd = attr.send(Command.rawTracepointOpen);
-  if (fd >= 0) return new Link(attachment, new Descriptor(kernel.syscalls, fd));
+  // Nothing is missed before the program there.
+  if (fd >= 0) return new Link(attachment, new Descriptor(kernel.syscalls, fd), () => 0);
   throw notAttached(kernel, program, attachment, -fd);
 }
 

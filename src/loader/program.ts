@@ -26,7 +26,10 @@ import { sourceReader } from './source.ts';
 export interface ProgramInfo {
   /** As in `bpftool prog show id ...`. */
   readonly id: number;
-  /** Runs left out since another program was running on that CPU; undefined before Linux 5.12. */
+  /**
+   * Runs left out since another program was running on that CPU; undefined before Linux 5.12. Those of kprobes and classic tracepoints
+   * are counted from 6.7 on, and a kprobe may be missed before its program is reached: see `Link.missedHits`.
+   */
   readonly recursionMisses: number | undefined;
   /** Runs, and the ns that they took together, while `measureRuns` held; 0 before Linux 5.1. */
   readonly runs: number;

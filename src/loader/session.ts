@@ -8,7 +8,7 @@ import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { Kernel } from './kernel.ts';
-import { attach } from './link.ts';
+import { attach, type Link } from './link.ts';
 import { BpfMap } from './map.ts';
 import { type CpuChange, PerfBuffer, type Wakeup } from './perf-buffer.ts';
 import type { LostHandler } from './perf-ring.ts';
@@ -48,6 +48,14 @@ export interface SessionOptions<E extends TSchema> {
 export interface LeftOut {
   readonly program: ProgramSpec;
   readonly reason: NoSuchSymbolError;
+}
+
+/** Runs of programs that the kernel left out. */
+export interface MissedRuns {
+  /** As far as it counts them. */
+  readonly counted: number;
+  /** The programs of which it doesn't, or not of all: kprobes and classic tracepoints before Linux 6.7, all programs before 5.12. */
+  readonly uncounted: readonly Program[];
 }
 
 /** A running tool. Closing it, like the end of the process, detaches everything. */
@@ -93,7 +101,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
 
   /** The programs that run. */
   get programs(): readonly Program[] {
-    return this.#parts.programs;
+    return [...this.#parts.attached.keys()];
   }
 
   /** Events that found a ring full, as far as they have been reported. */
@@ -101,15 +109,20 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     return this.#parts.buffer.lost;
   }
 
-  /** Runs that the kernel left out, of all programs; undefined before Linux 5.12, which doesn't count them. @throws {KernelError} */
-  missedRuns(): number | undefined {
-    let missed = 0;
-    for (const program of this.programs) {
+  /**
+   * Runs that the kernel left out until now or until `detach()`, since it was busy with another program or probe on that CPU, or with
+   * more calls at once than a kretprobe follows. @throws {KernelError}
+   */
+  missedRuns(): MissedRuns {
+    let counted = 0;
+    const uncounted: Program[] = [];
+    for (const [program, link] of this.#parts.attached) {
       const { recursionMisses } = program.info();
-      if (recursionMisses === undefined) return undefined;
-      missed += recursionMisses;
+      const missedHits = link.missedHits();
+      counted += (recursionMisses ?? 0) + (missedHits ?? 0);
+      if (recursionMisses === undefined || missedHits === undefined) uncounted.push(program);
     }
-    return missed;
+    return { counted, uncounted };
   }
 
   /** Detaches the programs and delivers the events that are still in the rings. Maps and counts can be read until `close()`. */
@@ -130,7 +143,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
 
 interface Parts {
   readonly maps: ReadonlyMap<MapSpec, BpfMap>;
-  readonly programs: readonly Program[];
+  readonly attached: ReadonlyMap<Program, Link>;
   readonly buffer: PerfBuffer;
   readonly links: Resources;
   readonly leftOut: readonly LeftOut[];
@@ -145,7 +158,6 @@ function openParts<E extends TSchema>(
   const maps = new Map<MapSpec, BpfMap>();
   for (const spec of new Set([...tool.maps, tool.events.map]))
     maps.set(spec, resources.add(BpfMap.create(kernel, spec, options)));
-  const programs: Program[] = [];
   const leftOut: LeftOut[] = [];
   const loaded: Program[] = [];
   for (const spec of tool.programs)
@@ -154,14 +166,14 @@ function openParts<E extends TSchema>(
     });
   const buffer = resources.add(openBuffer(tool, kernel, maps, options));
   const links = resources.add(new Resources());
+  const attached = new Map<Program, Link>();
   for (const program of loaded) {
-    const attached = unlessLeftOut(program.spec, leftOut, () => {
-      links.add(attach(kernel, program));
-      programs.push(program);
+    const runs = unlessLeftOut(program.spec, leftOut, () => {
+      attached.set(program, links.add(attach(kernel, program)));
     });
-    if (!attached) program.close();
+    if (!runs) program.close();
   }
-  return { maps, programs, buffer, links, leftOut };
+  return { maps, attached, buffer, links, leftOut };
 }
 
 /** Whether `work` was done; an optional program that there is no symbol for is noted as left out instead. */

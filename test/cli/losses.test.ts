@@ -16,7 +16,7 @@ const sentences: [keyof Losses, string][] = [
   ['unrecorded', '7 events not recorded: the recording was read too slowly'],
   [
     'missedRuns',
-    '7 runs of the programs skipped by the kernel (another was running on that CPU): connects may be missing',
+    '7 runs of the programs skipped by the kernel (busy with another program or probe): connects may be missing',
   ],
 ];
 for (const [cause, sentence] of sentences)

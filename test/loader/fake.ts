@@ -209,7 +209,7 @@ export class FakeSyscalls implements Syscalls {
 }
 
 /** Commands whose result is a descriptor. */
-const MAKES_DESCRIPTOR = new Set([0, 5, 17, 18, 32]);
+const MAKES_DESCRIPTOR = new Set([0, 5, 17, 18, 28, 32]);
 
 /** A ring as the kernel would write it: a control page, then data. */
 export class FakeRing {

@@ -18,7 +18,8 @@ import { FakeSyscalls } from './fake.ts';
 
 const test = suite('loader/link');
 
-const OPEN = 17;
+/** Commands of bpf(2). */
+const [INFO, OPEN, LINK] = [15, 17, 28];
 const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
 const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
 const fentry: Attachment = { kind: 'fentry', symbol: 'tcp_v4_connect', btfId: 815 };
@@ -31,7 +32,7 @@ function loaded(fake: FakeSyscalls, attachment: Attachment): [Kernel, Program] {
   return [kernel, loadProgram(kernel, spec, assemble(spec.instructions), new Map())];
 }
 
-test('a kprobe is a perf event of the PMU with the symbol, the program set, enabled', () => {
+test('a kprobe is a perf event of the PMU with the symbol, linked to the program, enabled', () => {
   const fake = new FakeSyscalls();
   const [kernel, program] = loaded(fake, kprobe);
   fake.onPerfEventOpen = (attr, cpu) => {
@@ -42,10 +43,30 @@ test('a kprobe is a perf event of the PMU with the symbol, the program set, enab
     assert.is(fake.textAt(attr.getBigUint64(56, true)), 'tcp_v4_connect');
     return undefined;
   };
+  fake.answers.set(LINK, (attr) => {
+    assert.equal(
+      [0, 4, 8].map((at) => attr.getUint32(at, true)),
+      [program.fd, 11, 41],
+      'the program, the event, BPF_PERF_EVENT',
+    );
+    return undefined;
+  });
   const link = attach(kernel, program);
-  assert.equal(fake.calls.slice(-2), ['ioctl 11 0x40042408', 'ioctl 11 0x2400']);
+  assert.equal(fake.calls.slice(-2), ['bpf 28', 'ioctl 11 0x2400']);
   link.close();
   link.close();
+  assert.equal(fake.calls.slice(-2), ['close 12', 'close 11'], 'the link first');
+  assert.equal([...fake.open], [program.fd]);
+});
+
+test('before Linux 5.15, without links for perf events, the event itself is given the program', () => {
+  const fake = withoutLinks();
+  const [kernel, program] = loaded(fake, kprobe);
+  const link = attach(kernel, program);
+  assert.equal(fake.calls.slice(-3), ['bpf 28', 'ioctl 11 0x40042408', 'ioctl 11 0x2400']);
+  assert.is(link.missedHits(), undefined);
+  link.close();
+  assert.equal(fake.calls.slice(-1), ['close 11'], 'nothing is asked for');
   assert.equal([...fake.open], [program.fd]);
 });
 
@@ -57,8 +78,8 @@ test('the return of a function is the same event with the bit for it', () => {
     assert.is(fake.textAt(attr.getBigUint64(56, true)), 'tcp_v4_connect');
     return undefined;
   };
-  attach(kernel, program).close();
-  assert.equal(fake.calls.slice(-3, -1), ['ioctl 11 0x40042408', 'ioctl 11 0x2400']);
+  attach(kernel, program);
+  assert.equal(fake.calls.slice(-2), ['bpf 28', 'ioctl 11 0x2400']);
 });
 
 for (const errno of [Errno.ENOENT, Errno.EINVAL])
@@ -89,14 +110,84 @@ test('other failures to open a kprobe are no missing symbol', () => {
   }
 });
 
-test('a kprobe whose program the kernel refuses is closed again', () => {
+for (const [what, fails, message] of [
+  ['link', (fake: FakeSyscalls) => fake.answers.set(LINK, () => -Errno.EEXIST), /LINK_CREATE/],
+  ['program', (fake: FakeSyscalls) => refusingIoctl(withoutLinks(fake), 0x40042408, Errno.EEXIST), /SET_BPF/],
+  ['start', (fake: FakeSyscalls) => refusingIoctl(fake, 0x2400, Errno.EEXIST), /IOC_ENABLE/],
+] as const)
+  test(`a kprobe whose ${what} the kernel refuses is closed again`, () => {
+    const fake = new FakeSyscalls();
+    fails(fake);
+    const [kernel, program] = loaded(fake, kprobe);
+    assert.throws(
+      () => attach(kernel, program),
+      (error: unknown) =>
+        error instanceof KernelError &&
+        /attach the program 'on_it' to tcp_v4_connect: .*EEXIST/.test(error.message) &&
+        message.test(error.message),
+    );
+    assert.equal([...fake.open], [program.fd]);
+  });
+
+/** `struct bpf_link_info` of a perf event: BPF_PERF_EVENT_KPROBE, KRETPROBE and TRACEPOINT. */
+const [KPROBE, KRETPROBE, TRACEPOINT] = [3, 4, 5];
+
+/** A kernel that knows so many bytes of it, and tells of a perf event of that kind. */
+function telling(fake: FakeSyscalls, kind: number, missed: bigint, known = 64): void {
+  fake.answers.set(INFO, (attr) => {
+    const info = new DataView(fake.at(attr.getBigUint64(8, true)).buffer);
+    const size = Math.min(known, info.byteLength);
+    info.setUint32(16, kind, true);
+    if (size >= 56) info.setBigUint64(48, missed, true);
+    attr.setUint32(4, size, true);
+    return 0;
+  });
+}
+
+test('hits that were missed are told by the link of a kprobe or its return, the last count after it was closed', () => {
+  for (const [attachment, kind] of [
+    [kprobe, KPROBE],
+    [{ ...kprobe, kind: 'kretprobe' } as const, KRETPROBE],
+  ] as const) {
+    const fake = new FakeSyscalls();
+    const link = attach(...loaded(fake, attachment));
+    telling(fake, kind, 3n);
+    assert.is(link.missedHits(), 3);
+    telling(fake, kind, 5n);
+    assert.is(link.missedHits(), 5);
+    telling(fake, kind, 6n);
+    link.close();
+    telling(fake, kind, 7n);
+    assert.is(link.missedHits(), 6);
+  }
+});
+
+test('a kernel before 6.7 does not tell of missed hits', () => {
+  const fake = new FakeSyscalls();
+  const link = attach(...loaded(fake, kprobe));
+  telling(fake, 0, 0n, 48);
+  assert.is(link.missedHits(), undefined);
+  link.close();
+  assert.is(link.missedHits(), undefined);
+});
+
+test('no hits are missed before the program of a tracepoint, classic or raw', () => {
+  const fake = withTracefs();
+  const classic = attach(...loaded(fake, record));
+  // Where a kprobe has its count, others may have something else.
+  telling(fake, TRACEPOINT, 9n);
+  assert.is(classic.missedHits(), 0);
+  assert.is(attach(...loaded(new FakeSyscalls(), raw)).missedHits(), 0);
+});
+
+test('a link that the kernel tells nothing of is closed nevertheless', () => {
   const fake = new FakeSyscalls();
   const [kernel, program] = loaded(fake, kprobe);
-  fake.onIoctl = (_, request) => (request === 0x2400 ? 0 : -Errno.EEXIST);
-  assert.throws(
-    () => attach(kernel, program),
-    /attach the program 'on_it' to tcp_v4_connect.*SET_BPF.*EEXIST/,
-  );
+  const link = attach(kernel, program);
+  fake.answers.set(INFO, () => -Errno.EPERM);
+  assert.throws(() => link.close(), /read what the kernel knows of a link.*EPERM/);
+  link.close();
+  assert.is(link.missedHits(), undefined);
   assert.equal([...fake.open], [program.fd]);
 });
 
@@ -121,6 +212,17 @@ for (const [attachment, name] of [
     assert.equal([...fake.open], [program.fd]);
   });
 
+/** It refuses what is asked of an event. */
+function refusingIoctl(fake: FakeSyscalls, refused: number, errno: number): void {
+  fake.onIoctl = (_, request) => (request === refused ? -errno : 0);
+}
+
+/** A kernel without links for perf events: before Linux 5.15. */
+function withoutLinks(fake = new FakeSyscalls()): FakeSyscalls {
+  fake.answers.set(LINK, () => -Errno.EINVAL);
+  return fake;
+}
+
 /** A kernel with the tracepoint's number in tracefs. */
 function withTracefs(): FakeSyscalls {
   const fake = new FakeSyscalls();
@@ -129,7 +231,7 @@ function withTracefs(): FakeSyscalls {
   return fake;
 }
 
-test('a tracepoint is a perf event of its number, the program set, enabled', () => {
+test('a tracepoint is a perf event of its number, linked to the program, enabled', () => {
   const fake = withTracefs();
   const [kernel, program] = loaded(fake, record);
   fake.onPerfEventOpen = (attr, cpu) => {
@@ -140,7 +242,7 @@ test('a tracepoint is a perf event of its number, the program set, enabled', () 
   };
   const link = attach(kernel, program);
   assert.equal(link.attachment, record);
-  assert.equal(fake.calls.slice(-2), ['ioctl 11 0x40042408', 'ioctl 11 0x2400']);
+  assert.equal(fake.calls.slice(-2), ['bpf 28', 'ioctl 11 0x2400']);
   link.close();
   assert.equal([...fake.open], [program.fd]);
 });
@@ -155,9 +257,12 @@ test('a tracepoint that can\u2019t be opened, or whose program is refused, leave
       error instanceof NotPermittedError && /open the tracepoint sched:sched_switch/.test(error.message),
   );
   const strict = withTracefs();
-  strict.onIoctl = (_, request) => (request === 0x2400 ? 0 : -Errno.EACCES);
+  strict.answers.set(LINK, () => -Errno.EACCES);
   const [second, program] = loaded(strict, record);
-  assert.throws(() => attach(second, program), /attach the program 'on_it' to sched_switch.*SET_BPF.*EACCES/);
+  assert.throws(
+    () => attach(second, program),
+    /attach the program 'on_it' to sched_switch.*LINK_CREATE.*EACCES/,
+  );
   assert.equal([...strict.open], [program.fd]);
 });
 

@@ -59,8 +59,8 @@ test('maps come first, then programs, rings, and links at last; closing goes the
   const closed = fake.calls.slice(before).filter((call) => call.startsWith('close'));
   assert.equal(
     closed,
-    ['17', '16', '14', '15', '13', '12', '11', '10'].map((fd) => `close ${fd}`),
-    'links, rings, programs, maps',
+    ['19', '18', '17', '16', '14', '15', '13', '12', '11', '10'].map((fd) => `close ${fd}`),
+    'links with their events, rings, programs, maps',
   );
   assert.is(fake.open.size, 0);
 });
@@ -114,7 +114,7 @@ test('an optional program without a symbol is left out, and the session says why
     session.leftOut.map((left) => [left.program.name, left.reason.symbol]),
     [['on_tcp_v6_connect', 'tcp_v6_connect']],
   );
-  assert.is(fake.open.size, 6, 'two maps, one program, two rings, one link');
+  assert.is(fake.open.size, 7, 'two maps, one program, two rings, one event and its link');
   session.close();
   assert.is(fake.open.size, 0);
 });
@@ -178,21 +178,31 @@ test('maps are found by their spec', () => {
   session.close();
 });
 
-test('missed runs are summed up, or undefined where the kernel has no count', () => {
-  for (const [size, sum] of [
-    [216, 6],
-    [200, undefined],
-  ] as const) {
+/** What kernels tell: how many bytes they know of a program's information and of a link's, and what is counted of two kprobes. */
+for (const [release, programSize, linkSize, counted, uncounted] of [
+  ['6.7 and later', 232, 64, 2 * (3 + 40), 0],
+  ['5.15 to 6.6', 232, 48, 2 * 3, 2],
+  ['5.10', 200, 0, 0, 2],
+] as const)
+  test(`missed runs, of programs and before them, as Linux ${release} counts them`, () => {
     const fake = new FakeSyscalls();
+    if (linkSize === 0) fake.answers.set(28, () => -Errno.EINVAL);
     fake.answers.set(15, (attr) => {
-      new DataView(fake.at(attr.getBigUint64(8, true)).buffer).setBigUint64(208, 3n, true);
+      const info = new DataView(fake.at(attr.getBigUint64(8, true)).buffer);
+      const isLink = info.byteLength === 56;
+      const size = Math.min(isLink ? linkSize : programSize, info.byteLength);
+      info.setUint32(16, 3, true);
+      if (isLink && size >= 56) info.setBigUint64(48, 40n, true);
+      if (!isLink && size >= 216) info.setBigUint64(208, 3n, true);
       attr.setUint32(4, size, true);
       return 0;
     });
     const session = open(fake, tool(program('a'), program('b')));
-    assert.is(session.missedRuns(), sum);
+    const expected = { counted, uncounted: uncounted === 0 ? [] : session.programs };
+    assert.equal(session.missedRuns(), expected);
+    session.detach();
+    assert.equal(session.missedRuns(), expected, 'once they are detached, too');
     session.close();
-  }
-});
+  });
 
 test.run();

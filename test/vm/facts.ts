@@ -145,15 +145,27 @@ function logForm(): string {
   return reason < 0 ? 'reason before the statistics' : 'paragraph "Verification failed:"';
 }
 
-/** The value of BPF_OBJ_GET_INFO_BY_FD's length: how much of `bpf_prog_info` the kernel fills. */
-function programInfoBytes(): number {
-  const fd = load({ type: Type.kprobe });
+/** How much the kernel fills of what it tells of a program or link (BPF_OBJ_GET_INFO_BY_FD), which is closed then. */
+function infoBytes(fd: number): number {
   if (fd < 0) return 0;
   const info = memory(512);
   const attr = new Attr(kernel.syscalls, 16).u32(0, fd).u32(4, info.length).pointer(8, info);
   const result = attr.send(15);
   kernel.syscalls.close(fd);
   return result < 0 ? 0 : attr.getU32(4);
+}
+
+/** Whether `bpf_prog_info` ends with `recursion_misses`, or goes on. */
+function countsMissedRuns(): boolean {
+  return infoBytes(load({ type: Type.kprobe })) >= 216;
+}
+
+/** Whether `bpf_link_info` of a perf event goes as far as to tell what its kprobe missed. */
+function countsMissedHits(): boolean {
+  const fd = load({ type: Type.kprobe });
+  const bytes = fd < 0 ? 0 : infoBytes(linkPerfEvent(fd));
+  if (fd >= 0) kernel.syscalls.close(fd);
+  return bytes >= 56;
 }
 
 function ringBuffer(): string {
@@ -207,7 +219,8 @@ export function gather(): Facts {
       ],
       ["the kernel's types (BTF)", describeTypes()],
       ['types that can be mapped', typeof mapped === 'number' ? 'no' : 'yes'],
-      ['missed runs are counted', programInfoBytes() >= 216 ? 'yes' : 'no'],
+      ['missed runs are counted', countsMissedRuns() ? 'yes' : 'no'],
+      ['those of kprobes, too', countsMissedHits() ? 'yes' : 'no'],
       ["the verifier's log ends with", logForm()],
       ['MPTCP', there('/proc/sys/net/mptcp/enabled')],
     ],
