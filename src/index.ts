@@ -26,6 +26,7 @@ export { NoKernelTypes, type Target, target } from './asm/target.ts';
 export type { Builder } from './asm/builder/builder.ts';
 export type { Argument } from './asm/builder/call.ts';
 export type { FieldPath, KernelPointer } from './asm/builder/kernel-pointer.ts';
+export type { MapPointer } from './asm/builder/map-pointer.ts';
 export type { Block, Memory } from './asm/builder/memory.ts';
 export type { Condition, Operand } from './asm/builder/operand.ts';
 export type { Place } from './asm/builder/place.ts';
@@ -51,6 +52,7 @@ export {
   perCpuHash,
   perfEventArray,
 } from './asm/map.ts';
+export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
 
 // Instructions.
 export * from './asm/registers.ts';
@@ -98,7 +100,7 @@ export {
   Session,
   type SessionOptions,
 } from './loader/session.ts';
-export { BpfMap, UpdateMode } from './loader/map.ts';
+export { BpfMap, type GivenTo, type MapOptions, UpdateMode } from './loader/map.ts';
 export type { Cell, CellArray, NumberCell, View } from './loader/map-view.ts';
 export { type LoadOptions, loadProgram, measureRuns, type Program } from './loader/program.ts';
 export {

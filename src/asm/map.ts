@@ -19,6 +19,8 @@ export const MapType = {
   lruHash: 9,
   lruPerCpuHash: 10,
   lpmTrie: 11,
+  arrayOfMaps: 12,
+  hashOfMaps: 13,
 } as const;
 export type MapType = (typeof MapType)[keyof typeof MapType];
 
@@ -207,7 +209,8 @@ export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32> {
   return spec(name, MapType.perfEventArray, { key: u32, value: u32, maxEntries: 0 });
 }
 
-function spec<K extends TSchema, V extends TSchema>(
+/** A map of that type, if it can be one. */
+export function spec<K extends TSchema, V extends TSchema>(
   name: string,
   type: MapType,
   { key, value, maxEntries, flags = 0, entries }: Shape<K, V>,

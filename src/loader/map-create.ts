@@ -5,7 +5,8 @@
  */
 import { layoutOf } from '../asm/layout.ts';
 import { type MapSpec, MapType, MMAPABLE, READ_ONLY } from '../asm/map.ts';
-import { Attr, Command } from './bpf.ts';
+import { isMapOfMaps } from '../asm/map-of-maps.ts';
+import { Attr, Command, Descriptor } from './bpf.ts';
 import { type Described, withMapTypes } from './debug-info.ts';
 import { Errno } from './errno.ts';
 import { UnsupportedError } from './errors.ts';
@@ -21,14 +22,28 @@ const FLAGS = [
   { flag: READ_ONLY, feature: 'maps that programs only read (BPF_F_RDONLY_PROG)', since: '5.2' },
 ] as const;
 
+/** Offset of `inner_map_fd`. */
+const INNER_MAP = 20;
+
 /** The map's descriptor. @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError} */
 export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number {
-  let result =
-    (debug ? withMapTypes(kernel, spec, (types) => create(kernel, spec, true, types)) : undefined) ?? -1;
+  if (!isMapOfMaps(spec)) return createAs(kernel, spec, debug);
+  // What its maps are like, the kernel sees from one, which it doesn't keep.
+  const template = new Descriptor(kernel.syscalls, createMap(kernel, spec.inner, false));
+  try {
+    return createAs(kernel, spec, debug, template.fd);
+  } finally {
+    template.close();
+  }
+}
+
+function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): number {
+  const make = (named: boolean, types?: Described): number => create(kernel, spec, named, inner, types);
+  let result = (debug ? withMapTypes(kernel, spec, (types) => make(true, types)) : undefined) ?? -1;
   // Types are only for people too.
-  if (result < 0) result = create(kernel, spec, true);
+  if (result < 0) result = make(true);
   // Kernels before 4.15 know no names (E2BIG), those before 5.2 no '.' in one (EINVAL): names are only for people.
-  if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = create(kernel, spec, false);
+  if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = make(false);
   if (result >= 0) return result;
   if (result === -Errno.EINVAL) refuseFlags(kernel, spec);
   throw refused(kernel, {
@@ -38,13 +53,14 @@ export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number
   });
 }
 
-function create(kernel: Kernel, spec: MapSpec, named: boolean, types?: Described): number {
+function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, types?: Described): number {
   const attr = new Attr(kernel.syscalls, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME))
     .u32(0, spec.type)
     .u32(4, layoutOf(spec.key).size)
     .u32(8, layoutOf(spec.value).size)
     .u32(12, entriesOf(kernel, spec))
-    .u32(16, spec.flags);
+    .u32(16, spec.flags)
+    .u32(INNER_MAP, inner);
   if (named) attr.text(MAP_NAME, spec.name);
   types?.fill(attr);
   return withMemlock(kernel, () => attr.send(Command.mapCreate));
@@ -59,7 +75,7 @@ function entriesOf(kernel: Kernel, spec: MapSpec): number {
 function refuseFlags(kernel: Kernel, spec: MapSpec): void {
   for (const { flag, feature, since } of FLAGS) {
     if ((spec.flags & flag) === 0) continue;
-    const without = create(kernel, { ...spec, flags: spec.flags & ~flag }, false);
+    const without = create(kernel, { ...spec, flags: spec.flags & ~flag }, false, 0);
     if (without < 0) continue;
     kernel.syscalls.close(without);
     throw new UnsupportedError(feature, since, `the map '${spec.name}' asks for it`);

@@ -3,10 +3,11 @@
  *
  * Source: man 2 bpf.
  */
-import type { Static } from '@sinclair/typebox';
+import type { Static, TSchema } from '@sinclair/typebox';
 import { blame } from '../asm/blame.ts';
 import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
 import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MMAPABLE, type ValueOf } from '../asm/map.ts';
+import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
 import { Attr, Command, Descriptor, memory } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
 import { Errno } from './errno.ts';
@@ -21,6 +22,17 @@ import type { Closeable } from './resources.ts';
 /** What an update is to do where the key is there, or isn't (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`). */
 export const UpdateMode = { any: 0, create: 1, replace: 2 } as const;
 export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
+
+/** What an update gives a map: a value, or, to a map of maps, the map. */
+export type GivenTo<M extends MapSpec> = M extends MapOfMapsSpec<TSchema, infer I> ? BpfMap<I> : ValueOf<M>;
+
+/** How a map is made. */
+export interface MapOptions {
+  /** Whether the kernel is told the types of keys and values, where it takes them: bpftool shows those. */
+  readonly debug?: boolean;
+  /** Where a map of maps finds those that it holds from the beginning. */
+  readonly maps?: ReadonlyMap<MapSpec, BpfMap>;
+}
 
 /** A map in the kernel. It is gone when it and the programs that use it are closed. */
 export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
@@ -67,18 +79,19 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   /**
    * Creates a map with what its spec says that it holds. A perf event array without `maxEntries` gets one for every CPU number
    * there may be.
-   * With `debug` the kernel is told the types of keys and values, where it takes them, which bpftool shows. The caller owns the result.
-   * @throws {NotPermittedError} @throws {KernelError} @throws {WrongPathError} for a folder that is no cgroup.
+   * The caller owns the result.
+   * @throws {NotPermittedError} @throws {KernelError} @throws {UnsupportedError} @throws {WrongPathError} for a folder that is no cgroup.
+   * @throws {RangeError} for a map that it holds and that isn't among `maps`.
    */
   static create<M extends MapSpec>(
     kernel: Kernel,
     spec: M,
-    { debug = false }: { readonly debug?: boolean } = {},
+    { debug = false, maps = new Map() }: MapOptions = {},
   ): BpfMap<M> {
     const descriptor = new Descriptor(kernel.syscalls, createMap(kernel, spec, debug));
     try {
       const map = new BpfMap(kernel, spec, descriptor);
-      map.#fill();
+      map.#fill(maps);
       return map;
     } catch (error) {
       descriptor.close();
@@ -86,17 +99,23 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     }
   }
 
-  #fill(): void {
+  #fill(maps: ReadonlyMap<MapSpec, BpfMap>): void {
     const { entries = [], cgroups = [] } = this.spec;
-    for (const [key, value] of entries) this.update(key, value as ValueOf<M>);
+    for (const [key, value] of entries) this.update(key, value as GivenTo<M>);
     for (const [index, path] of cgroups.entries()) {
       const folder = openCgroup(this.#kernel, path);
       try {
         // The map holds on to the cgroup, and not to the descriptor.
-        this.update(index, folder.fd as ValueOf<M>);
+        this.update(index, folder.fd as GivenTo<M>);
       } finally {
         folder.close();
       }
+    }
+    for (const [key, spec] of isMapOfMaps(this.spec) ? this.spec.maps : []) {
+      const held = maps.get(spec);
+      if (!held)
+        throw blame(new RangeError(`map ${this.spec.name} holds the map '${spec.name}', which isn't open`));
+      this.update(key, held as GivenTo<M>);
     }
     if (this.spec.frozen) freezeMap(this.#kernel, this.spec.name, this.fd);
   }
@@ -123,20 +142,28 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   /**
    * The value of a key, or undefined. Of a per-CPU map that is a list: a value for each possible CPU, in the order of
-   * `kernel.possibleCpus`.
+   * `kernel.possibleCpus`; of a map of maps it is the id of the map, as bpftool shows it.
    */
   lookup(key: KeyOf<M>): ValueOf<M> | undefined {
     return this.#find(key) ? this.#read() : undefined;
   }
 
   /**
-   * Sets the value of a key; of a per-CPU map those of all possible CPUs, by a list of as many.
+   * Sets the value of a key; of a per-CPU map those of all possible CPUs, by a list of as many. A map of maps gets a map, which it
+   * keeps, also when the caller closes it.
    * @throws {KernelError} E2BIG where the map is full, EEXIST or ENOENT as `mode` asks for. @throws {RangeError} for a list of another length.
    */
-  update(key: KeyOf<M>, value: ValueOf<M>, mode: UpdateMode = UpdateMode.any): void {
+  update(key: KeyOf<M>, value: GivenTo<M>, mode: UpdateMode = UpdateMode.any): void {
     if (this.#stride > 0) this.#write(value as Static<M['value']>[]);
-    else this.#value.set(encode(this.spec.value, value as Static<M['value']>));
+    else this.#value.set(encode(this.spec.value, this.#given(value)));
     this.#store(key, mode);
+  }
+
+  /** What the kernel is given for it: of a map its descriptor. */
+  #given(value: GivenTo<M>): Static<M['value']> {
+    if (!isMapOfMaps(this.spec)) return value as Static<M['value']>;
+    if (value instanceof BpfMap) return value.fd as Static<M['value']>;
+    throw blame(new TypeError(`map ${this.spec.name} holds maps: ${String(value)} is none`));
   }
 
   /** Deletes a key: whether it was there. @throws {KernelError} EINVAL for an array, whose keys stay. */
@@ -246,13 +273,18 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   #failure(name: string, errno: number, tried: string): KernelError {
-    const full = name === 'BPF_MAP_UPDATE_ELEM' && errno === Errno.E2BIG;
     return refused(this.#kernel, {
       syscall: `bpf(${name})`,
       errno,
       tried: `${tried} the map '${this.spec.name}'`,
-      hint: full ? `it is full, or the key is past its ${this.spec.maxEntries} entries` : undefined,
+      hint: name === 'BPF_MAP_UPDATE_ELEM' ? this.#updateHint(errno) : undefined,
     });
+  }
+
+  #updateHint(errno: number): string | undefined {
+    if (errno === Errno.E2BIG) return `it is full, or the key is past its ${this.spec.maxEntries} entries`;
+    if (errno !== Errno.EINVAL || !isMapOfMaps(this.spec)) return undefined;
+    return `the maps in it have the type, sizes and flags of '${this.spec.inner.name}', and its number of entries where they are arrays (before Linux 5.10 in any case)`;
   }
 }
 

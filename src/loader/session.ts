@@ -4,6 +4,7 @@ import { assemble } from '../asm/assemble.ts';
 import { blame, pointing } from '../asm/blame.ts';
 import { decoder, layoutOf } from '../asm/layout.ts';
 import type { MapSpec } from '../asm/map.ts';
+import { isMapOfMaps } from '../asm/map-of-maps.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { NoSuchSymbolError } from './errors.ts';
@@ -156,8 +157,8 @@ function openParts<E extends TSchema>(
   resources: Resources,
 ): Parts {
   const maps = new Map<MapSpec, BpfMap>();
-  for (const spec of new Set([...tool.maps, tool.events.map]))
-    maps.set(spec, resources.add(BpfMap.create(kernel, spec, options)));
+  for (const spec of mapsOf(tool))
+    maps.set(spec, resources.add(BpfMap.create(kernel, spec, { debug: options.debug, maps })));
   const leftOut: LeftOut[] = [];
   const loaded: Program[] = [];
   for (const spec of tool.programs)
@@ -174,6 +175,14 @@ function openParts<E extends TSchema>(
     if (!runs) program.close();
   }
   return { maps, attached, buffer, links, leftOut };
+}
+
+/** All maps of a tool, also those that only stand in another, each before what holds it. */
+function mapsOf({ maps, events }: Tool): ReadonlySet<MapSpec> {
+  const listed = [...maps, events.map];
+  const holders = listed.filter(isMapOfMaps);
+  const held = holders.flatMap((holder) => holder.maps.map(([, map]) => map));
+  return new Set([...held, ...listed.filter((map) => !isMapOfMaps(map)), ...holders]);
 }
 
 /** Whether `work` was done; an optional program that there is no symbol for is noted as left out instead. */

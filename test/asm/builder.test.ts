@@ -16,6 +16,7 @@ import {
 import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
 import { bytes, chars, s32, s64, struct, u8, u16, u16be, u32, u64 } from '../../src/asm/layout.ts';
 import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
@@ -791,6 +792,59 @@ test('every instruction of a statement carries the line of that statement', () =
   const [load, store] = instructions;
   assert.ok(load && 'opcode' in load && load.position && store && 'opcode' in store);
   assert.is(load.position, store.position);
+});
+
+test('a map found in a map goes where a map goes, from its register', () => {
+  const outer = arrayOfMaps('outer', { inner: key, maxEntries: 1 });
+  const text = statements((b) =>
+    b.lookup(outer, 0, {
+      found: (map) => {
+        const kept = b.keep(map);
+        b.delete(kept, 7);
+        b.lookup(kept, 7, { found: ({ count }) => count.atomicAdd(1), missing: () => b.exit() });
+      },
+      missing: () => b.exit(),
+    }),
+  );
+  assert.equal(text, [
+    '*(u32 *)(r10 -8) = 0',
+    'r1 = map[outer]',
+    'r2 = r10',
+    'r2 += -8',
+    'call bpf_map_lookup_elem#1',
+    'if r0 == 0x0 goto exit',
+    'r6 = r0',
+    '*(u32 *)(r10 -16) = 7',
+    'r1 = r6',
+    'r2 = r10',
+    'r2 += -16',
+    'call bpf_map_delete_elem#3',
+    '*(u32 *)(r10 -24) = 7',
+    'r1 = r6',
+    'r2 = r10',
+    'r2 += -24',
+    'call bpf_map_lookup_elem#1',
+    'if r0 == 0x0 goto exit',
+    'r1 = 1',
+    'lock *(u64 *)(r0 +0) += r1',
+  ]);
+});
+
+test('a map found in a map is gone after a call, and is no value', () => {
+  const outer = arrayOfMaps('outer', { inner: key, maxEntries: 1 });
+  const inside = (use: (b: Builder, map: Parameters<Builder['delete']>[0]) => void) =>
+    refusal((b) => b.lookup(outer, 0, { found: (map) => use(b, map), missing: () => b.exit() }));
+  assert.match(
+    inside((b, map) => {
+      b.call(ktimeGetNs);
+      b.delete(map, 7);
+    }),
+    /was a temporary in r0 and is gone since bpf_ktime_get_ns/,
+  );
+  assert.match(
+    inside((b, map) => b.call(tracePrintk, map)),
+    /bpf_trace_printk asks for a value here, not for table/,
+  );
 });
 
 test.run();

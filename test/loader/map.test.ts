@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert';
 import { chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
 import { constants, globals, hash, MapType, perCpuArray, perfEventArray } from '../../src/asm/map.ts';
+import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { KernelError, NotPermittedError, UnsupportedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -194,6 +195,47 @@ test('globals that can’t be mapped are an error that says so; other maps have 
     /cannot map the map 'g', 4096 bytes: mmap: ENOMEM/,
   );
   assert.throws(() => open().map.view, /map attempts is no one value in memory.*map\.test\.ts:\d+\)$/);
+});
+
+test('a map of maps is made beside one like those in it, which isn’t kept', () => {
+  const fake = new FakeSyscalls();
+  const templates: number[] = [];
+  fake.answers.set(Command.create, (attr) => {
+    const inner = attr.getUint32(20, true);
+    if (attr.getUint32(0, true) !== MapType.arrayOfMaps) assert.is(inner, 0);
+    else {
+      assert.is(fake.open.has(inner), true);
+      templates.push(inner);
+    }
+    return undefined;
+  });
+  const outer = BpfMap.create(new Kernel(fake), arrayOfMaps('outer', { inner: spec, maxEntries: 1 }));
+  assert.is(templates.length, 1);
+  assert.equal([...fake.open], [outer.fd]);
+  fake.answers.set(Command.create, (attr) => (attr.getUint32(20, true) ? -Errno.ENOMEM : undefined));
+  outer.close();
+  assert.throws(
+    () => BpfMap.create(new Kernel(fake), arrayOfMaps('outer', { inner: spec, maxEntries: 1 })),
+    /create the map 'outer'.*ENOMEM/,
+  );
+  assert.is(fake.open.size, 0);
+});
+
+test('a map of maps holds those from the beginning that are open', () => {
+  const fake = new FakeSyscalls();
+  const kernel = new Kernel(fake);
+  const content = new Map<string, string>();
+  withMap(fake, content);
+  const outer = arrayOfMaps('outer', { inner: spec, maps: [spec] });
+  const held = BpfMap.create(kernel, spec);
+  const map = BpfMap.create(kernel, outer, { maps: new Map([[spec, held]]) });
+  assert.equal([...content], [['00000000', Buffer.from(Uint32Array.of(held.fd).buffer).toString('hex')]]);
+  map.close();
+  assert.throws(
+    () => BpfMap.create(kernel, outer),
+    /map outer holds the map 'attempts', which isn't open \(.*map\.test\.ts:\d+\)$/,
+  );
+  assert.equal([...fake.open], [held.fd]);
 });
 
 test('a descriptor that would read as none is moved away', () => {

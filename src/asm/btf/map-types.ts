@@ -13,9 +13,12 @@ export interface MapTypes {
   readonly value: number;
 }
 
-/** The types of a map; undefined for perf rings, whose entries are no data. */
+/** Whose entries are no data, and which the kernel takes no types for. */
+const NO_DATA: readonly MapType[] = [MapType.perfEventArray, MapType.arrayOfMaps, MapType.hashOfMaps];
+
+/** The types of a map; undefined for perf rings and maps of maps. */
 export function mapTypes({ name, type, key, value }: MapSpec): MapTypes | undefined {
-  if (type === MapType.perfEventArray) return undefined;
+  if (NO_DATA.includes(type)) return undefined;
   const types = new BtfBuilder();
   return {
     key: add(types, layoutOf(key), `${name}_key`),

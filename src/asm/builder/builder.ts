@@ -10,6 +10,7 @@ import { type Helper, mapDeleteElem, mapLookupElem, mapUpdateElem, perfEventOutp
 import { type Item, isLabel } from '../instruction.ts';
 import { layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
+import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
 import { r0, r1 } from '../registers.ts';
 import type { Target } from '../target.ts';
@@ -17,6 +18,7 @@ import { type Arm, ask, layOut } from './branch.ts';
 import { type Argument, placeArguments } from './call.ts';
 import { KernelPointer, layoutOfPart, type ScalarOrArray } from './kernel-pointer.ts';
 import { Machine, type State } from './machine.ts';
+import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, type Memory, memory, placeOf, rebase, view } from './memory.ts';
 import { type Condition, loadInto, type Operand } from './operand.ts';
 import { Place } from './place.ts';
@@ -113,11 +115,14 @@ export class Builder {
    * Moves something into r6 to r9, where it outlives calls: a value (one move), a place's content (one load), a
    * pointer, or memory that a temporary points to. Free again when the block ends. Throws when all four are held.
    */
-  keep<T extends Value | Place | KernelPointer | Block>(thing: T): T extends Place ? Value : T;
-  keep(thing: Value | Place | KernelPointer | Block): Value | KernelPointer | Block {
+  keep<T extends Value | Place | KernelPointer | MapPointer | Block>(thing: T): T extends Place ? Value : T;
+  keep(
+    thing: Value | Place | KernelPointer | MapPointer | Block,
+  ): Value | KernelPointer | MapPointer | Block {
     return this.#machine.statement(this.keep, () => {
       if (thing instanceof KernelPointer)
         return new KernelPointer(this.#machine, this.target, this.#keep(thing.value), thing.struct);
+      if (thing instanceof MapPointer) return new MapPointer(thing.spec, this.#keep(thing.value));
       if (isBlock(thing)) {
         const { base, name } = placeOf(thing);
         if (base === 'stack') throw new TypeError(`${name} lies on the stack, which needs no keeping`);
@@ -264,17 +269,30 @@ export class Builder {
 
   /**
    * Looks a key up: one call, one jump. `found` gets the value's memory through a temporary (keep it if it
-   * calls); without `missing`, both ways go on.
+   * calls), or, of a map of maps, the map to look into; without `missing`, both ways go on.
    */
+  lookup<I extends MapSpec>(
+    map: MapOfMapsSpec<TSchema, I>,
+    key: Operand | Block | KernelPointer,
+    arms: { found: (map: MapPointer<I>) => void; missing: () => void },
+  ): void;
   lookup<V extends TSchema>(
-    map: MapSpec<TSchema, V>,
+    map: MapSpec<TSchema, V> | MapPointer<MapSpec<TSchema, V>>,
     key: Operand | Block | KernelPointer,
     arms: { found: (value: Memory<V>) => void; missing: () => void },
+  ): void;
+  lookup(
+    map: MapSpec | MapPointer,
+    key: Operand | Block | KernelPointer,
+    arms: { found: (value: never) => void; missing: () => void },
   ): void {
     this.#machine.statement(this.lookup, () => {
+      const spec = map instanceof MapPointer ? map.spec : map;
       const pointer = this.#call(mapLookupElem, [map, key]);
-      const entry = memory(this.#machine, pointer, 0, map.value, map.name);
-      this.#branch(pointer.ne(0), () => arms.found(entry), arms.missing);
+      const entry = isMapOfMaps(spec)
+        ? new MapPointer(spec.inner, pointer)
+        : memory(this.#machine, pointer, 0, spec.value, spec.name);
+      this.#branch(pointer.ne(0), () => arms.found(entry as never), arms.missing);
     });
   }
 
@@ -282,14 +300,19 @@ export class Builder {
    * Writes an entry: one call. The result is 0, or a negative errno (`-E2BIG` where a hash table is full), of which the low
    * 32 bits count: up to Linux 6.3 the upper ones aren't set.
    */
-  update(map: MapSpec, key: Operand | Block | KernelPointer, value: Operand | Block, flags = BPF_ANY): Value {
+  update(
+    map: MapSpec | MapPointer,
+    key: Operand | Block | KernelPointer,
+    value: Operand | Block,
+    flags = BPF_ANY,
+  ): Value {
     return this.#machine.statement(this.update, () =>
       this.#call(mapUpdateElem, [map, key, value, flags]).asSigned(32),
     );
   }
 
   /** Deletes an entry: one call. The result is 0, or `-ENOENT`. */
-  delete(map: MapSpec, key: Operand | Block | KernelPointer): Value {
+  delete(map: MapSpec | MapPointer, key: Operand | Block | KernelPointer): Value {
     return this.#machine.statement(this.delete, () => this.#call(mapDeleteElem, [map, key]).asSigned(32));
   }
 

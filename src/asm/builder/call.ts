@@ -11,13 +11,14 @@ import { describePosition } from '../position.ts';
 import { r1, r2, r3, r4, r5, r10 } from '../registers.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
+import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, placeOf } from './memory.ts';
 import { loadInto, type Operand } from './operand.ts';
 import { Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** What a helper can be given. */
-export type Argument = Operand | Block | KernelPointer | MapSpec;
+export type Argument = Operand | Block | KernelPointer | MapSpec | MapPointer;
 
 const ARGUMENT_REGISTERS = [r1, r2, r3, r4, r5] as const;
 
@@ -56,7 +57,8 @@ export function placeArguments(
     }
     const argument = next(kind);
     if (kind === 'map') {
-      map = asMap(argument, helper);
+      map = argument instanceof MapPointer ? argument.spec : asMap(argument, helper);
+      if (argument instanceof MapPointer) return fromOperand(machine, to, argument.value);
       return fromMap(machine, to, map);
     }
     if (kind === 'key' || kind === 'value' || kind === 'memory' || kind === 'out') {
@@ -144,6 +146,7 @@ function inMemory(machine: Machine, argument: Argument, helper: Helper, schema: 
 
 function asOperand(argument: Argument, helper: Helper): Operand {
   if (argument instanceof KernelPointer) return argument.value;
+  if (argument instanceof MapPointer) return asOperand(argument.spec, helper);
   if (isMap(argument) || isBlock(argument))
     throw new TypeError(
       `bpf_${helper.name} asks for a value here, not for ${isBlock(argument) ? placeOf(argument).name : argument.name}`,
