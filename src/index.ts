@@ -52,6 +52,7 @@ export {
   perCpuHash,
   perfEventArray,
 } from './asm/map.ts';
+export { type JumpTableSpec, jumpTable, jumpThrough } from './asm/jump-table.ts';
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
 
 // Instructions.
@@ -65,7 +66,14 @@ export {
   type Reference,
   type Register,
 } from './asm/instruction.ts';
-export { type Assembled, AssembleError, assemble, type Placed, ReachError } from './asm/assemble.ts';
+export {
+  type Assembled,
+  AssembleError,
+  assemble,
+  type MapReference,
+  type Placed,
+  ReachError,
+} from './asm/assemble.ts';
 export { encode as encodeInstruction } from './asm/encode.ts';
 export { DecodeError, decode } from './asm/decode.ts';
 export { disassemble, textOf } from './asm/disassemble.ts';

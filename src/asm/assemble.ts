@@ -6,6 +6,7 @@ import { blame } from './blame.ts';
 import { encodeAll, slotsOf } from './encode.ts';
 import { type Instruction, type Item, isLabel } from './instruction.ts';
 import { distanceField, type Form, formOf } from './isa.ts';
+import { isJumpTable } from './jump-table.ts';
 import type { MapSpec } from './map.ts';
 import { nearest } from './nearest.ts';
 import { limitsOf, type NumberKind } from './operands.ts';
@@ -29,7 +30,15 @@ export interface Assembled {
   readonly bytes: Uint8Array;
   readonly instructions: readonly Placed[];
   /** Where the fd of which map goes: the immediate of that slot, which is zero here. */
-  readonly references: readonly { readonly slot: number; readonly map: MapSpec }[];
+  readonly references: readonly MapReference[];
+}
+
+/** An instruction that refers to a map. */
+export interface MapReference {
+  readonly slot: number;
+  readonly map: MapSpec;
+  /** Of a jump table the slots that its entries lead to. */
+  readonly targets?: readonly number[];
 }
 
 /** A list that makes no program. */
@@ -99,17 +108,40 @@ export function assemble(items: readonly Item[]): Assembled {
   return {
     bytes: encodeAll(instructions.map(({ instruction }) => instruction)),
     instructions,
-    references: referencesOf(instructions),
+    references: referencesOf(instructions, labels, slots),
   };
 }
 
-function referencesOf(instructions: readonly Placed[]): { slot: number; map: MapSpec }[] {
-  const references: { slot: number; map: MapSpec }[] = [];
-  for (const { slot, instruction } of instructions) {
+function referencesOf(
+  instructions: readonly Placed[],
+  labels: ReadonlyMap<string, number>,
+  slots: number,
+): MapReference[] {
+  const references: MapReference[] = [];
+  for (const placed of instructions) {
+    const { slot, instruction } = placed;
     const { reference } = instruction;
-    if (reference !== undefined && reference.kind !== 'label') references.push({ slot, map: reference.map });
+    if (reference === undefined || reference.kind === 'label') continue;
+    const { map } = reference;
+    const targets = isJumpTable(map)
+      ? map.labels.map((label) => slotOf(label, placed, labels, slots))
+      : undefined;
+    references.push({ slot, map, ...(targets && { targets }) });
   }
   return references;
+}
+
+/** Where a label stands that an instruction leads to. */
+function slotOf(label: string, placed: Placed, labels: ReadonlyMap<string, number>, slots: number): number {
+  const to = labels.get(label);
+  if (to === undefined) throw unknownLabel(label, placed, labels);
+  if (to === slots)
+    throw new AssembleError(
+      `label '${label}' has no instruction after it`,
+      placed.slot,
+      placed.instruction.position,
+    );
+  return to;
 }
 
 /** What most instructions have. */
@@ -168,10 +200,7 @@ function linkLabel(
       slot,
       rest.position,
     );
-  const to = labels.get(label);
-  if (to === undefined) throw unknownLabel(label, placed, labels);
-  if (to === slots)
-    throw new AssembleError(`label '${label}' has no instruction after it`, slot, rest.position);
+  const to = slotOf(label, placed, labels, slots);
   const distance = to - slot - 1;
   checkReach(form, field, distance, placed, label);
   const instruction = { ...rest, [field]: distance };

@@ -21,6 +21,7 @@ export const MapType = {
   lpmTrie: 11,
   arrayOfMaps: 12,
   hashOfMaps: 13,
+  instructionArray: 34,
 } as const;
 export type MapType = (typeof MapType)[keyof typeof MapType];
 

@@ -3,6 +3,8 @@
  *
  * Source: man 2 bpf, kernel/bpf/syscall.c (`map_create`).
  */
+
+import { isJumpTable } from '../asm/jump-table.ts';
 import { layoutOf } from '../asm/layout.ts';
 import { type MapSpec, MapType, MMAPABLE, READ_ONLY } from '../asm/map.ts';
 import { isMapOfMaps } from '../asm/map-of-maps.ts';
@@ -46,6 +48,8 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
   if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = make(false);
   if (result >= 0) return result;
   if (result === -Errno.EINVAL) refuseFlags(kernel, spec);
+  if (result === -Errno.EINVAL && isJumpTable(spec))
+    throw new UnsupportedError('jump tables', '6.19', `the table '${spec.name}' is for gotox`);
   throw refused(kernel, {
     syscall: 'bpf(BPF_MAP_CREATE)',
     errno: -result,

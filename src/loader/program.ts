@@ -11,15 +11,22 @@ import type { Locate } from '../asm/position.ts';
 import type { Attachment, ProgramSpec } from '../asm/program.ts';
 import { Attr, Command, Descriptor, inPlace } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type KernelError, NoSuchSymbolError, UnsupportedInstructionError, VerifierError } from './errors.ts';
+import {
+  type KernelError,
+  NoSuchSymbolError,
+  UnsupportedError,
+  UnsupportedInstructionError,
+  VerifierError,
+} from './errors.ts';
 import { unknownInstruction } from './instruction-probe.ts';
+import { openTables } from './jump-tables.ts';
 import type { Kernel } from './kernel.ts';
 import { explained, loadLogged, withTypesOf } from './load-log.ts';
 import { buildAttr, PLAIN, programTypes, type Request, send, type Variant } from './load-request.ts';
 import type { BpfMap } from './map.ts';
 import { objectInfo } from './object-info.ts';
 import { refused } from './permission.ts';
-import type { Closeable } from './resources.ts';
+import { type Closeable, Resources } from './resources.ts';
 import { sourceReader } from './source.ts';
 
 /** What the kernel says about a loaded program (`struct bpf_prog_info`). */
@@ -139,8 +146,33 @@ export function loadProgram(
 ): Program {
   if (isCalledByFunction(spec.attachment) && spec.attachment.btfId === undefined)
     throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "isn't among the kernel's types");
-  const bytes = withMaps(spec, assembled, maps);
-  const request = { kernel, spec, assembled, bytes, locate };
+  const resources = new Resources();
+  try {
+    const tables = tablesOf(kernel, spec, assembled, resources);
+    const bytes = withMaps(spec, assembled, maps, tables);
+    return loadAs({ kernel, spec, assembled, bytes, locate }, debug);
+  } finally {
+    resources.close();
+  }
+}
+
+/** Its jump tables. What a kernel lacks that has none is the instruction that goes through them. */
+function tablesOf(
+  kernel: Kernel,
+  spec: ProgramSpec,
+  assembled: Assembled,
+  resources: Resources,
+): ReadonlyMap<MapSpec, Descriptor> {
+  try {
+    return openTables(kernel, assembled, resources);
+  } catch (error) {
+    throw (error instanceof UnsupportedError && lackOfInstruction(kernel, spec, assembled)) || error;
+  }
+}
+
+/** Loads it, one way or another. */
+function loadAs(request: Request, debug: boolean): Program {
+  const { kernel, spec, assembled } = request;
   const described = debug
     ? withTypesOf(request, (types) => send(kernel, buildAttr(request, PLAIN, { types })))
     : undefined;
@@ -245,11 +277,12 @@ function withMaps(
   spec: ProgramSpec,
   { bytes, references }: Assembled,
   maps: ReadonlyMap<MapSpec, BpfMap>,
+  tables: ReadonlyMap<MapSpec, Descriptor>,
 ): Uint8Array {
   const patched = inPlace(bytes);
   const view = new DataView(patched.buffer);
   for (const { slot, map } of references) {
-    const opened = maps.get(map);
+    const opened = tables.get(map) ?? maps.get(map);
     if (!opened)
       throw blame(
         new RangeError(`program '${spec.name}' uses the map '${map.name}', which the tool doesn't list`),

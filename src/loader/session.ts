@@ -2,6 +2,7 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { blame, pointing } from '../asm/blame.ts';
+import { isJumpTable } from '../asm/jump-table.ts';
 import { decoder, layoutOf } from '../asm/layout.ts';
 import type { MapSpec } from '../asm/map.ts';
 import { isMapOfMaps } from '../asm/map-of-maps.ts';
@@ -177,9 +178,9 @@ function openParts<E extends TSchema>(
   return { maps, attached, buffer, links, leftOut };
 }
 
-/** All maps of a tool, also those that only stand in another, each before what holds it. */
+/** All maps of a tool, also those that only stand in another, each before what holds it; jump tables are made with their programs. */
 function mapsOf({ maps, events }: Tool): ReadonlySet<MapSpec> {
-  const listed = [...maps, events.map];
+  const listed = [...maps, events.map].filter((map) => !isJumpTable(map));
   const holders = listed.filter(isMapOfMaps);
   const held = holders.flatMap((holder) => holder.maps.map(([, map]) => map));
   return new Set([...held, ...listed.filter((map) => !isMapOfMaps(map)), ...holders]);

@@ -357,6 +357,7 @@ export class Builder {
 
 function isNumericJump({ opcode, reference }: { opcode: number; reference?: unknown }): boolean {
   const group = opcode & 0x07;
-  const isJump = (group === 5 || group === 6) && opcode !== 0x85 && opcode !== 0x95;
+  // Calls and exit go nowhere in it, and gotox through a table of labels.
+  const isJump = (group === 5 || group === 6) && ![0x85, 0x95, 0x0d].includes(opcode);
   return isJump && reference === undefined;
 }

@@ -3,6 +3,7 @@
  * so do labels that nothing jumps to and instructions that nothing reaches (which the verifier would refuse).
  */
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
+import { isJumpTable } from '../jump-table.ts';
 import { isJump } from './branch.ts';
 
 const EXIT = 0x95;
@@ -19,6 +20,12 @@ export function straighten(items: readonly Item[]): Item[] {
 function target(item: Item | undefined): string | undefined {
   if (!item || isLabel(item) || item.reference?.kind !== 'label') return undefined;
   return item.reference.label;
+}
+
+/** The labels that an instruction may lead to by way of the jump table that it loads. */
+function tableTargets(item: Item): readonly string[] {
+  if (isLabel(item) || item.reference === undefined || item.reference.kind === 'label') return [];
+  return isJumpTable(item.reference.map) ? item.reference.map.labels : [];
 }
 
 function threadJumps(items: readonly Item[]): Item[] {
@@ -49,7 +56,7 @@ function followers(items: readonly Item[]): ReadonlyMap<string, Instruction> {
 }
 
 function dropUnreached(items: readonly Item[]): Item[] {
-  const targets = new Set(items.map(target));
+  const targets = new Set([...items.map(target), ...items.flatMap(tableTargets)]);
   let reached = true;
   return items.filter((item) => {
     if (isLabel(item)) {

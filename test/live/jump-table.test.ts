@@ -1,0 +1,111 @@
+/** gotox through an instruction array, where the kernel has both. */
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { add, exit, jgt, label, lddw, ldx, mov } from '../../src/asm/constructors.ts';
+import type { Item } from '../../src/asm/instruction.ts';
+import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
+import { u64 } from '../../src/asm/layout.ts';
+import type { ProgramSpec } from '../../src/asm/program.ts';
+import { r0, r1, r2, r6, r7 } from '../../src/asm/registers.ts';
+import { UnsupportedInstructionError, VerifierError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { loadProgram, type Program } from '../../src/loader/program.ts';
+import { needsRoot, suite } from '../harness.ts';
+import { cannotRun } from './run-program.ts';
+
+const test = suite('live/jump-table');
+
+const kernel = new Kernel();
+const attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' } as const;
+
+/** Which of three ways its first argument says; 99 for a fourth. Then on from there by a second table. */
+function program(most = 2): ProgramSpec {
+  const first = jumpTable('first', ['a', 'b', 'c']);
+  const second = jumpTable('second', ['d', 'e']);
+  const instructions: Item[] = [
+    ldx(u64, r6, r1, 0),
+    ldx(u64, r7, r1, 8),
+    mov(r0, 99),
+    jgt(r6, most, 'out'),
+    ...jumpThrough(first, r6, r2),
+    label('a'),
+    // Takes two slots, so that the entries after it aren't where they would be otherwise.
+    lddw(r0, 10),
+    exit(),
+    label('b'),
+    mov(r0, 20),
+    exit(),
+    label('c'),
+    mov(r0, 30),
+    jgt(r7, 1, 'out'),
+    ...jumpThrough(second, r7, r2),
+    label('d'),
+    add(r0, 1),
+    exit(),
+    label('e'),
+    add(r0, 2),
+    label('out'),
+    exit(),
+  ];
+  return { name: 'ways', attachment, instructions };
+}
+
+const load = (spec: ProgramSpec, debug = false): Program =>
+  loadProgram(kernel, spec, assemble(spec.instructions), new Map(), { debug });
+
+const refusal = needsRoot || refusalOf();
+
+function refusalOf(): UnsupportedInstructionError | undefined {
+  try {
+    load(program()).close();
+    return undefined;
+  } catch (error) {
+    if (error instanceof UnsupportedInstructionError) return error;
+    throw error;
+  }
+}
+
+const lacks = needsRoot || cannotRun || (refusal ? 'this kernel has no gotox' : false);
+
+for (const debug of [false, true])
+  test.skipIf(
+    lacks,
+    `each entry leads where its label is${debug ? ', also of a program with lines' : ''}`,
+    () => {
+      const spec = program();
+      // Twice: the tables are of the one load, and not of the spec.
+      for (const running of [load(spec, debug), load(spec, debug)]) {
+        const run = (...args: bigint[]) => running.run(new Uint8Array(BigUint64Array.from(args).buffer));
+        assert.equal(
+          [0n, 1n, 3n].map((way) => run(way, 0n)),
+          [10, 20, 99],
+        );
+        assert.equal(
+          [0n, 1n, 2n].map((way) => run(2n, way)),
+          [31, 32, 30],
+        );
+        running.close();
+      }
+    },
+  );
+
+test.skipIf(lacks, 'a number that may be past the table’s end is refused', () => {
+  assert.throws(
+    () => load(program(3)),
+    (error: unknown) => error instanceof VerifierError,
+  );
+});
+
+test.skipIf(
+  needsRoot || (refusal ? false : 'this kernel has gotox'),
+  'a kernel without it is told by the instruction, and the first that has it',
+  () => {
+    assert.instance(refusal, UnsupportedInstructionError);
+    assert.match(
+      (refusal as UnsupportedInstructionError).message,
+      /^this kernel has no instruction 'gotox r2' \(Linux 6\.19 and later\): program 'ways', slot 9$/,
+    );
+  },
+);
+
+test.run();
