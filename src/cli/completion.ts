@@ -3,43 +3,11 @@
  */
 import type { Command, Option } from 'commander';
 import { bash } from './completion/bash.ts';
+import { type Completed, type CompletedCommand, KINDS, type Value } from './completion/completed.ts';
 import { fish } from './completion/fish.ts';
 import { zsh } from './completion/zsh.ts';
 import { ListOption } from './filter-arguments.ts';
 import { commandLine, type Shell, TO_PRINT } from './options.ts';
-
-/** What a shell can find by itself. */
-const KINDS = ['file', 'folder', 'pid'] as const;
-export type Kind = (typeof KINDS)[number];
-
-/** What an option takes: a value that is called so, and may be one of these words or of these kinds. */
-export interface Value {
-  readonly name: string;
-  readonly words: readonly string[];
-  readonly kinds: readonly Kind[];
-}
-
-/** An option as a shell's script describes it. */
-export interface Completed {
-  /** `-p` and `--pid`, or the long one alone. */
-  readonly names: readonly string[];
-  readonly description: string;
-  readonly value?: Value;
-  /** Whether it may come several times. */
-  readonly repeats: boolean;
-  /** Whether nothing else goes with it. */
-  readonly alone: boolean;
-  /** Names of those that don't go with it. */
-  readonly excludes: readonly string[];
-}
-
-/** The command as a shell's script describes it. */
-export interface CompletedCommand {
-  readonly name: string;
-  readonly options: readonly Completed[];
-  /** What its argument is. */
-  readonly argument: string;
-}
 
 const SCRIPTS: Record<Shell, (command: CompletedCommand) => string> = { bash, zsh, fish };
 

@@ -1,5 +1,5 @@
 /** For bash 4 and later, with its package of completions or without. */
-import type { CompletedCommand, Value } from '../completion.ts';
+import type { CompletedCommand, Value } from './completed.ts';
 
 export function bash({ name, options }: CompletedCommand): string {
   const cases = new Map<string, string[]>();

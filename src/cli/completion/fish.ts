@@ -1,5 +1,5 @@
 /** For fish 3 and later. */
-import type { Completed, CompletedCommand, Value } from '../completion.ts';
+import type { Completed, CompletedCommand, Value } from './completed.ts';
 
 const PIDS = '(__fish_complete_pids)';
 const FOLDERS = '(__fish_complete_directories)';

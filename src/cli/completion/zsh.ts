@@ -1,5 +1,5 @@
 /** For zsh, as a file in a folder of its `fpath` or sourced after `compinit`. */
-import type { Completed, CompletedCommand, Kind, Value } from '../completion.ts';
+import type { Completed, CompletedCommand, Kind, Value } from './completed.ts';
 
 /** What finds each kind. */
 type Find = Record<Kind, string>;
