@@ -1,0 +1,90 @@
+/** What docs/architecture.md promises of the house: arrows point down only, and none leads back to where it came from. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { suite } from './harness.ts';
+
+const test = suite('architecture');
+
+/** Sources are not compiled: this file lies in build/test/. */
+const SOURCES = fileURLToPath(new URL('../../src/', import.meta.url));
+
+/** The rooms that each may take from, besides itself. */
+const BELOW: Record<string, readonly string[]> = {
+  asm: [],
+  loader: ['asm'],
+  programs: ['asm'],
+  cli: ['programs', 'loader', 'asm'],
+  'index.ts': ['loader', 'asm'],
+};
+
+/** What each file imports, types and what is imported late among it: files by their paths below src, packages by their names. */
+const imports = new Map<string, readonly string[]>(
+  readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => {
+      const text = readFileSync(join(SOURCES, file), 'utf8');
+      const named = [...text.matchAll(/(?:from|import\(|import) ?'([^']+)'/g)].map(([, name = '']) => name);
+      return [file, named.map((name) => (name.startsWith('.') ? join(dirname(file), name) : name))];
+    }),
+);
+
+function filesFrom(file: string): string[] {
+  return (imports.get(file) ?? []).filter((name) => imports.has(name));
+}
+
+/** A way from a file back to itself, if there is one. */
+function circle(): string[] | undefined {
+  const through = new Set<string>();
+  const walk = (way: readonly string[]): string[] | undefined => {
+    const file = way.at(-1) as string;
+    if (way.indexOf(file) < way.length - 1) return way.slice(way.indexOf(file));
+    if (through.has(file)) return undefined;
+    for (const next of filesFrom(file)) {
+      const found = walk([...way, next]);
+      if (found) return found;
+    }
+    through.add(file);
+    return undefined;
+  };
+  for (const file of imports.keys()) {
+    const found = walk([file]);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+test('the imports are seen', () => {
+  assert.ok(imports.size > 100);
+  assert.ok(filesFrom('cli/trace.ts').includes('loader/session.ts'));
+  assert.ok(imports.get('loader/koffi.ts')?.includes('koffi'));
+});
+
+test('arrows point down only', () => {
+  const roomOf = (file: string): string => file.split('/')[0] as string;
+  for (const file of imports.keys()) {
+    const allowed = [roomOf(file), ...(BELOW[roomOf(file)] ?? [])];
+    const up = filesFrom(file).filter((other) => !allowed.includes(roomOf(other)));
+    assert.equal(up, [], `imported by ${file}`);
+  }
+});
+
+test('there is no circle', () => {
+  assert.is(circle()?.join(' -> '), undefined);
+});
+
+test('one file imports koffi', () => {
+  const files = [...imports].filter(([, names]) => names.includes('koffi')).map(([file]) => file);
+  assert.equal(files, ['loader/koffi.ts']);
+});
+
+test('asm asks nothing of the machine', () => {
+  const used = new Set(
+    [...imports].filter(([file]) => file.startsWith('asm/')).flatMap(([, names]) => names),
+  );
+  const packages = [...used].filter((name) => !imports.has(name) && !name.startsWith('@sinclair/typebox'));
+  assert.equal(packages, []);
+});
+
+test.run();
