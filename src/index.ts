@@ -19,15 +19,17 @@ export {
   tracepoint,
 } from './asm/hooks.ts';
 export { type Attachment, LICENSE, type ProgramSpec, type Tool } from './asm/program.ts';
+export { subprogram } from './asm/subprogram.ts';
 export { type Architecture, architectures } from './asm/architecture.ts';
 export { NoKernelTypes, type Target, target } from './asm/target.ts';
 
 // The builder.
-export type { Builder } from './asm/builder/builder.ts';
+export type { Builder, Routine } from './asm/builder/builder.ts';
 export type { Argument } from './asm/builder/call.ts';
 export type { FieldPath, KernelPointer } from './asm/builder/kernel-pointer.ts';
 export type { MapPointer } from './asm/builder/map-pointer.ts';
 export type { Block, Memory } from './asm/builder/memory.ts';
+export type { ArgumentsOf, ParametersOf } from './asm/builder/parameters.ts';
 export type { Condition, Operand } from './asm/builder/operand.ts';
 export type { Place } from './asm/builder/place.ts';
 export type { Value } from './asm/builder/value.ts';
@@ -65,6 +67,7 @@ export {
   type Label,
   type Reference,
   type Register,
+  type Subprogram,
 } from './asm/instruction.ts';
 export {
   type Assembled,

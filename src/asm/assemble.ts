@@ -1,5 +1,5 @@
 /**
- * A list of instructions and labels to bytes: a pure linker. Labels become distances, maps stay named for
+ * A list of instructions and labels to bytes: a pure linker. Subprograms come in (`link`), labels become distances, maps stay named for
  * whoever loads the program, and what the verifier would refuse for its shape alone is refused here, by the author's line.
  */
 import { blame } from './blame.ts';
@@ -7,11 +7,12 @@ import { encodeAll, slotsOf } from './encode.ts';
 import { type Instruction, type Item, isLabel } from './instruction.ts';
 import { distanceField, type Form, formOf } from './isa.ts';
 import { isJumpTable } from './jump-table.ts';
+import { linkSubprograms } from './link.ts';
 import type { MapSpec } from './map.ts';
 import { nearest } from './nearest.ts';
 import { limitsOf, type NumberKind } from './operands.ts';
 import type { Position } from './position.ts';
-import { checkShape, type Step } from './shape.ts';
+import { checkShape, leadsToSubprogram, type Step } from './shape.ts';
 
 /** An instruction at its place. */
 export interface Placed {
@@ -83,15 +84,16 @@ export class ReachError extends RangeError {
 const MOST_SLOTS = 1_000_000;
 
 /**
- * Assembles a program. A jump counts slots from the following instruction, an lddw being two.
+ * Assembles a program, and the subprograms that it reaches behind it. A jump counts slots from the following instruction, an lddw being two.
  *
  * Throws a ReachError where a label is too far for its jump, a RangeError where a number doesn't fit its field; an AssembleError for a label
  * that is unknown or there twice, a jump out of the program, into the middle of an lddw or into another subprogram, an instruction that
- * nothing reaches, an end that runs on, memory at r10 that is not of the stack. Messages have the author's line: of the instruction, where it
+ * nothing reaches, an end that runs on, memory at r10 that is not of the stack, subprograms that call themselves or each other more than
+ * 8 frames deep. Messages have the author's line: of the instruction, where it
  * has a position.
  */
 export function assemble(items: readonly Item[]): Assembled {
-  const { laid, labels, slots } = layOut(items);
+  const { laid, labels, slots } = layOut(linkSubprograms(items, refuse));
   if (laid.length === 0) throw new AssembleError('a program needs at least one instruction');
   if (slots > MOST_SLOTS)
     throw blame(new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`));
@@ -112,6 +114,18 @@ export function assemble(items: readonly Item[]): Assembled {
   };
 }
 
+/** The first instructions of the program and of its subprograms, ascending. */
+export function functionStarts({ instructions }: Pick<Assembled, 'instructions'>): Placed[] {
+  const starts = new Set([0]);
+  for (const { slot, instruction } of instructions)
+    if (leadsToSubprogram(formOf(instruction))) starts.add(slot + 1 + instruction.imm);
+  return instructions.filter(({ slot }) => starts.has(slot));
+}
+
+function refuse(message: string, instruction?: Instruction): never {
+  throw new AssembleError(message, undefined, instruction?.position);
+}
+
 function referencesOf(
   instructions: readonly Placed[],
   labels: ReadonlyMap<string, number>,
@@ -121,10 +135,11 @@ function referencesOf(
   for (const placed of instructions) {
     const { slot, instruction } = placed;
     const { reference } = instruction;
-    if (reference === undefined || reference.kind === 'label') continue;
+    if (reference === undefined || !('map' in reference)) continue;
     const { map } = reference;
+    const within = (reference.kind === 'mapValue' && reference.within) || '';
     const targets = isJumpTable(map)
-      ? map.labels.map((label) => slotOf(label, placed, labels, slots))
+      ? map.labels.map((label) => slotOf(within + label, placed, labels, slots))
       : undefined;
     references.push({ slot, map, ...(targets && { targets }) });
   }
@@ -177,11 +192,14 @@ interface Linked {
 }
 
 function link(placed: Placed, labels: ReadonlyMap<string, number>, slots: number): Linked {
-  const { slot, instruction } = placed;
+  const { slot, instruction, labels: here } = placed;
   const form = formOf(instruction);
   if (instruction.reference?.kind === 'label')
     return linkLabel(placed, instruction.reference.label, form, labels, slots);
-  return { placed, step: { slot, instruction, form, to: destination(slot, instruction, form) } };
+  return {
+    placed,
+    step: { slot, instruction, form, to: destination(slot, instruction, form), labels: here },
+  };
 }
 
 function linkLabel(
@@ -206,7 +224,7 @@ function linkLabel(
   const instruction = { ...rest, [field]: distance };
   return {
     placed: { slot, instruction, labels: placed.labels, target: label },
-    step: { slot, instruction, form, to },
+    step: { slot, instruction, form, to, labels: placed.labels },
   };
 }
 

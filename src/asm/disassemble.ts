@@ -82,6 +82,7 @@ const printTarget: Printer = ({ off, reference }) => labelOf(reference) ?? `pc${
 const printFarTarget: Printer = ({ imm, reference }) => labelOf(reference) ?? `pc${signed(imm)}`;
 
 function labelOf(reference: Reference | undefined): string | undefined {
+  if (reference?.kind === 'subprogram') return reference.subprogram.name;
   return reference?.kind === 'label' ? reference.label : undefined;
 }
 
@@ -101,7 +102,7 @@ const PRINTERS: Readonly<Record<string, Printer>> = {
   distance: ({ imm, reference }) => labelOf(reference) ?? signed(imm),
   helper: ({ imm }) => helperText(imm),
   map: ({ imm, reference }) =>
-    reference === undefined || reference.kind === 'label' ? `id:${imm}` : reference.map.name,
+    reference !== undefined && 'map' in reference ? reference.map.name : `id:${imm}`,
 };
 
 function helperText(id: number): string {

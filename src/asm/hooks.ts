@@ -2,7 +2,8 @@
  * What a program can be attached to: each takes the program's body and gives the program as a value.
  */
 import { authors, blame, pointing } from './blame.ts';
-import { Builder, type Context } from './builder/builder.ts';
+import { Builder } from './builder/builder.ts';
+import type { Context } from './builder/context.ts';
 import { capture } from './position.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
 import { kernelTypes, type Target, tracepointFormat } from './target.ts';

@@ -16,10 +16,18 @@ export interface Register {
 export type Reference =
   /** A jump's, call's or function load's target: a label of the same program. */
   | { readonly kind: 'label'; readonly label: string }
+  /** A call's or function load's target: a subprogram, which comes into the program by it. */
+  | { readonly kind: 'subprogram'; readonly subprogram: Subprogram }
   /** The map itself (`BPF_PSEUDO_MAP_FD`). */
   | { readonly kind: 'map'; readonly map: MapSpec }
   /** The address of a byte in the value of an array map with one entry (`BPF_PSEUDO_MAP_VALUE`, Linux 5.2). */
-  | { readonly kind: 'mapValue'; readonly map: MapSpec; readonly offset: number };
+  | {
+      readonly kind: 'mapValue';
+      readonly map: MapSpec;
+      readonly offset: number;
+      /** What a jump table's labels begin with, in a subprogram that is linked. */
+      readonly within?: string;
+    };
 
 /**
  * One eBPF instruction (RFC 9669, section 3): an opcode byte, two registers, a signed 16-bit offset and a
@@ -45,6 +53,16 @@ export interface Label {
 
 /** What a program is a list of. */
 export type Item = Instruction | Label;
+
+/**
+ * A function that programs call (`callSubprogram`): made once, and linked once into each program that reaches it. Its arguments come in
+ * r1 to r5, `exit` returns r0, and its labels are its own.
+ */
+export interface Subprogram {
+  /** A C identifier; what listings and bpftool show. Another of the same name in one program becomes `NAME_2`. */
+  readonly name: string;
+  readonly instructions: readonly Item[];
+}
 
 export function isLabel(item: Item): item is Label {
   return 'label' in item;

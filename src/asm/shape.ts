@@ -3,6 +3,7 @@
  *
  * Source: kernel/bpf/verifier.c, `check_subprogs` and `check_cfg`.
  */
+import { type Call, callFault, MOST_FRAMES } from './calls.ts';
 import type { Instruction } from './instruction.ts';
 import type { Form } from './isa.ts';
 
@@ -14,6 +15,8 @@ export interface Step {
   readonly form: Form | undefined;
   /** The slot that it jumps to, calls or takes the address of. */
   readonly to: number | undefined;
+  /** The labels that stand here: where a subprogram begins, the first is its name. */
+  readonly labels: readonly string[];
 }
 
 type Refuse = (message: string, step: Step) => never;
@@ -77,6 +80,24 @@ function checkSubprograms(steps: readonly Step[], slots: number, refuse: Refuse)
     if (step.to !== undefined && !isCall(step) && numbers[step.to] !== number)
       refuse(`${nameOf(step)} goes to slot ${step.to}, in another subprogram`, step);
   });
+  checkCalls(steps, numbers, refuse);
+}
+
+function checkCalls(steps: readonly Step[], numbers: Int32Array, refuse: Refuse): void {
+  const calls: Call<number, Step>[] = [];
+  for (const step of steps)
+    if (step.to !== undefined && step.form?.flow === 'call')
+      calls.push({ from: numbers[step.slot] as number, to: numbers[step.to] as number, by: step });
+  if (calls.length === 0) return;
+  const fault = callFault(0, calls);
+  if (fault === undefined) return;
+  const names = fault.chain.map((number) => {
+    const start = steps.find(({ slot }) => numbers[slot] === number);
+    return number === 0 ? 'the program' : (start?.labels[0] ?? `slot ${start?.slot}`);
+  });
+  const chain = names.join(' -> ');
+  if (fault.kind === 'recursion') refuse(`a subprogram calls itself: ${chain}`, fault.by);
+  refuse(`${chain}: ${names.length} frames, and the kernel has ${MOST_FRAMES} for a program`, fault.by);
 }
 
 function checkReached(steps: readonly Step[], bySlot: Int32Array, refuse: Refuse): void {

@@ -2,7 +2,7 @@
  * What can go wrong between us and the kernel, as types a caller can test for. Every message is one line that
  * says what was tried, what the kernel answered, the likely cause, and what to do.
  */
-import type { Assembled, Placed } from '../asm/assemble.ts';
+import { type Assembled, functionStarts, type Placed } from '../asm/assemble.ts';
 import { blame } from '../asm/blame.ts';
 import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
 import { describeErrno, errnoName } from './errno.ts';
@@ -160,8 +160,11 @@ export class VerifierError extends KernelError {
   /** The author's line of the instruction that was refused, or of the program's end, which is that of the program itself. */
   get position(): Position | undefined {
     const { instructions } = this.assembled;
-    const refused = instructions.find(({ slot }) => slot === this.summary.slot) ?? instructions.at(-1);
-    return refused?.instruction.position;
+    const refused = instructions.find(({ slot }) => slot === this.summary.slot);
+    if (refused) return refused.instruction.position;
+    const [, subprogram] = functionStarts(this.assembled);
+    const end = subprogram ? instructions.indexOf(subprogram) : instructions.length;
+    return instructions[end - 1]?.instruction.position;
   }
 }
 

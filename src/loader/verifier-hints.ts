@@ -56,8 +56,20 @@ const HINTS: readonly Hint[] = [
     hint: 'what lies on the stack is read and written at a multiple of its size: 8 bytes at -8, -16 and so on',
   },
   {
+    reason: /combined stack size/,
+    hint: 'functions that call each other share 512 bytes of stack, each frame rounded up to 32, where the kernel does not give each a stack of its own (Linux 6.13, for most that trace): put something into a map, or hand it down by its address',
+  },
+  {
+    reason: /tail_calls are not allowed when call stack/,
+    hint: 'a subprogram makes tail calls where less than 256 bytes of stack are in use above it: put something of its callers into a map, or make the call in the program itself',
+  },
+  {
+    reason: /tail_calls are not allowed in/,
+    hint: 'a program makes tail calls and has subprograms only where the kernel compiles it so: since Linux 5.10 on x86-64, 6.0 on arm64',
+  },
+  {
     reason:
-      /invalid (read from|write to|(indirect )?access to|indirect read from|unbounded .*) ?stack|invalid stack (type|off)|invalid indirect read from stack|stack .*too large|combined stack size/i,
+      /invalid (read from|write to|(indirect )?access to|indirect read from|unbounded .*) ?stack|invalid stack (type|off)|invalid indirect read from stack|stack .*too large/i,
     hint: 'a frame has 512 bytes, from -512 to -1, all of its callers included, and before Linux 6.3 a helper is given none that was not written',
   },
   {

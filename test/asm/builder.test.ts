@@ -21,6 +21,7 @@ import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
+import { textsOf } from './texts.ts';
 
 const test = suite('asm/builder');
 
@@ -28,14 +29,7 @@ const x64 = target('x64');
 
 /** The text of a program on a raw tracepoint, without the opcodes; jumps as labels. */
 function emitted(body: (b: Builder) => void, on = x64): string[] {
-  const { instructions } = rawTracepoint('test', on, body);
-  return assemble(instructions).instructions.flatMap(({ instruction, labels, target }) => {
-    const text = disassemble(instruction).replace(/^\(..\) /, '');
-    return [
-      ...labels.map((name) => `${name}:`),
-      target ? text.replace(/(goto|call) .*$/, `$1 ${target}`) : text,
-    ];
-  });
+  return textsOf(rawTracepoint('test', on, body).instructions);
 }
 
 /** What the body emits before the common `r0 = 0; exit`. */

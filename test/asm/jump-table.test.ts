@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
-import { exit, jgt, label, lddw, mov } from '../../src/asm/constructors.ts';
+import { callSubprogram, exit, jgt, label, lddw, mov } from '../../src/asm/constructors.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import type { Item } from '../../src/asm/instruction.ts';
@@ -47,6 +47,15 @@ test('going through it scales the number, loads the address, and goes there', ()
 
 test('the assembler says to which slots its entries lead, an lddw being two', () => {
   assert.equal(assemble(program).references, [{ slot: 2, map: table, targets: [7, 10, 7] }]);
+});
+
+test('in a subprogram its labels are that one\u2019s', () => {
+  const { references } = assemble([
+    callSubprogram({ name: 'sub', instructions: program }),
+    label('one'),
+    exit(),
+  ]);
+  assert.equal(references, [{ slot: 4, map: table, targets: [9, 12, 9] }]);
 });
 
 test('a label of a table that is nowhere is refused, with its neighbours', () => {

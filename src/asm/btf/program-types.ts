@@ -5,10 +5,8 @@
  * Source: include/uapi/linux/bpf.h (`bpf_func_info`, `bpf_line_info`); kernel/bpf/verifier.c (`check_btf_func`,
  * `check_btf_line`).
  */
-import type { Assembled, Placed } from '../assemble.ts';
-import { formOf } from '../isa.ts';
+import { type Assembled, functionStarts, type Placed } from '../assemble.ts';
 import type { Locate, Location } from '../position.ts';
-import { leadsToSubprogram } from '../shape.ts';
 import { BtfBuilder, IntEncoding, identifier } from './builder.ts';
 
 /** Types with the functions in them and the texts, and the records that refer to both. */
@@ -29,9 +27,10 @@ const LAST_COLUMN = 2 ** 10 - 1;
 const LAST_LINE = 2 ** 22 - 1;
 
 /** What to tell of a program by that name; `find` reads the positions of its instructions. */
-export function programTypes(name: string, { instructions }: Assembled, find: Locate): ProgramTypes {
+export function programTypes(name: string, assembled: Assembled, find: Locate): ProgramTypes {
   const types = new BtfBuilder();
-  const starts = subprograms(instructions);
+  const { instructions } = assembled;
+  const starts = functionStarts(assembled);
   const int = types.int('int', 4, IntEncoding.signed);
   const functions = starts.map(({ slot, labels }) => {
     const named = slot === 0 ? name : (labels[0] ?? `${name}_${slot}`);
@@ -40,14 +39,6 @@ export function programTypes(name: string, { instructions }: Assembled, find: Lo
   });
   const lines = lineRecords(types, instructions, new Set(starts.map(({ slot }) => slot)), find);
   return { bytes: types.bytes(), functions: words(functions), lines: words(lines) };
-}
-
-/** Where the program and its subprograms begin, ascending. */
-function subprograms(instructions: readonly Placed[]): Placed[] {
-  const starts = new Set([0]);
-  for (const { slot, instruction } of instructions)
-    if (leadsToSubprogram(formOf(instruction))) starts.add(slot + 1 + instruction.imm);
-  return instructions.filter(({ slot }) => starts.has(slot));
 }
 
 /** The kernel wants a record at the start of every subprogram: one whose first line is unknown has that of what follows. */

@@ -5,9 +5,10 @@
  * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
  */
 import type { TSchema } from '@sinclair/typebox';
+import { authors, blame } from '../blame.ts';
 import * as insn from '../constructors.ts';
 import { type Helper, mapDeleteElem, mapLookupElem, mapUpdateElem, perfEventOutput } from '../helpers.ts';
-import { type Item, isLabel } from '../instruction.ts';
+import { type Instruction, type Item, isLabel, type Subprogram } from '../instruction.ts';
 import { layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
@@ -16,29 +17,28 @@ import { r0, r1 } from '../registers.ts';
 import type { Target } from '../target.ts';
 import { type Arm, ask, layOut } from './branch.ts';
 import { type Argument, placeArguments } from './call.ts';
-import { KernelPointer, layoutOfPart, type ScalarOrArray } from './kernel-pointer.ts';
+import type { Context } from './context.ts';
+import { KernelPointer, layoutOfPart } from './kernel-pointer.ts';
 import { Machine, type State } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, type Memory, memory, placeOf, rebase, view } from './memory.ts';
 import { type Condition, loadInto, type Operand } from './operand.ts';
+import { type ArgumentsOf, type ParametersOf, placeParameters, receiveParameters } from './parameters.ts';
 import { Place } from './place.ts';
 import { straighten } from './straighten.ts';
+import { Subprograms } from './subprograms.ts';
 import { Value } from './value.ts';
 
-/** What a program of some type is given. */
-export interface Context {
-  /** Offset in the context of the nth argument, or undefined where there is no such argument. */
-  readonly argument: (n: number) => number | undefined;
-  /** Offset in the context of what the function returned, where the program runs at a return. */
-  readonly returned?: number;
-  /** A field of the context by its name, where it is a record; throws where the record has none. Arrays are only copied. */
-  readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
-  /** What the program returns where it doesn't say; 0 if not given. */
-  readonly result?: number;
-  /** Whether the verifier knows the arguments' types by BTF. */
-  readonly trusted: boolean;
-  /** What the arguments belong to, for messages. */
+/** A subprogram as it is written: see `subprogram`. */
+export interface Routine<P extends readonly TSchema[] = readonly TSchema[]> {
   readonly name: string;
+  readonly parameters: P;
+  /** Whether it is given the program's context as well, ahead of them. */
+  readonly context: boolean;
+  /** The line that made it. */
+  readonly position: Position;
+  /** Emits it. */
+  body(b: Builder, ...parameters: ParametersOf<P>): void;
 }
 
 /** BPF_ANY, include/uapi/linux/bpf.h. */
@@ -52,25 +52,40 @@ export class Builder {
   readonly target: Target;
   readonly #machine = new Machine();
   readonly #given: Context;
-  #context: Value;
+  readonly #subprograms: Subprograms;
+  /** The subprogram that this builds; undefined for the program itself. */
+  readonly #routine: Routine | undefined;
+  #context: Value | undefined;
 
-  constructor(target: Target, context: Context) {
+  constructor(target: Target, context: Context, subprograms = new Subprograms(), routine?: Routine) {
     this.target = target;
     this.#given = context;
+    this.#subprograms = subprograms;
+    this.#routine = routine;
+    if (routine?.context === false) return;
     const holder = { name: 'the context', position: undefined };
     this.#machine.hold(r1, holder);
     this.#context = new Value(this.#machine, r1, holder);
   }
 
+  get #name(): string {
+    return (this.#routine ?? this.#given).name;
+  }
+
+  /** What is returned where nothing else is said. */
   get #result(): number {
-    return this.#given.result ?? 0;
+    return this.#routine ? 0 : (this.#given.result ?? 0);
   }
 
   /**
    * The pointer that the program was given: in r1, so gone after the first call. A program that reads
-   * arguments or emits events later keeps it: `b.keep(b.context)`, one instruction.
+   * arguments or emits events later keeps it: `b.keep(b.context)`, one instruction. Throws in a subprogram that isn't given it.
    */
   get context(): Value {
+    if (this.#context === undefined)
+      throw blame(
+        new Error(`${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`),
+      );
     return this.#context;
   }
 
@@ -81,7 +96,7 @@ export class Builder {
       if (offset === undefined)
         throw new RangeError(`${this.#given.name} has no argument ${n} that can be read`);
       const kind = this.#given.trusted ? 'trusted' : 'kernel';
-      return new Place(this.#machine, this.#context, offset, layoutOf(u64), `argument ${n}`, kind);
+      return new Place(this.#machine, this.context, offset, layoutOf(u64), `argument ${n}`, kind);
     });
   }
 
@@ -89,7 +104,7 @@ export class Builder {
   get returned(): Place {
     const { returned, name } = this.#given;
     if (returned === undefined) throw new RangeError(`${name} is not at a return`);
-    return new Place(this.#machine, this.#context, returned, layoutOf(u64), 'the result', 'kernel');
+    return new Place(this.#machine, this.context, returned, layoutOf(u64), 'the result', 'kernel');
   }
 
   /** A field of the record that a classic tracepoint gives the program, by its name: one load at each use. */
@@ -97,7 +112,7 @@ export class Builder {
     return this.#machine.statement(this.field, () => {
       const field = this.#given.field?.(name);
       if (!field) throw new RangeError(`${this.#given.name} gives its program no record with fields`);
-      return new Place(this.#machine, this.#context, field.offset, layoutOfPart(field), name, 'kernel');
+      return new Place(this.#machine, this.context, field.offset, layoutOfPart(field), name, 'kernel');
     });
   }
 
@@ -240,10 +255,25 @@ export class Builder {
    */
   exit(value: number | Value = this.#result): void {
     this.#machine.statement(this.exit, () => {
-      if (value === this.#result) return this.#machine.end(insn.ja(EXIT));
-      loadInto(this.#machine, r0, value);
-      this.#machine.end(insn.exit());
+      if (this.#routine)
+        throw new Error(`exit() ends a program, and this is the subprogram ${this.#name}: return() ends it`);
+      this.#leave(value);
     });
+  }
+
+  /** Goes back to who called the subprogram, with 0 or a value: as `exit` ends a program. */
+  return(value: Operand = this.#result): void {
+    this.#machine.statement(this.return, () => {
+      if (!this.#routine)
+        throw new Error(`return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`);
+      this.#leave(value);
+    });
+  }
+
+  #leave(value: Operand): void {
+    const isCommon = value === this.#result;
+    if (!isCommon) loadInto(this.#machine, r0, value);
+    this.#machine.end(isCommon ? insn.ja(EXIT) : insn.exit());
   }
 
   // --- calls -------------------------------------------------------------------------------------
@@ -253,16 +283,49 @@ export class Builder {
    * A constant or a value goes where a pointer to memory is asked for by way of the stack (one store more).
    * Temporaries are gone afterwards; the result is one, in r0.
    */
-  call(helper: Helper, ...args: Argument[]): Value {
-    return this.#machine.statement(this.call, () => this.#call(helper, args));
+  call(helper: Helper, ...args: Argument[]): Value;
+  /**
+   * Calls a subprogram (Linux 4.16), which comes into the program by its first call. A number goes into a register as it is, memory by
+   * its address, and must have been written; the context goes without saying. As with helpers, temporaries are gone afterwards; the
+   * result is one, in r0.
+   */
+  call<P extends readonly TSchema[]>(subprogram: Routine<P>, ...args: ArgumentsOf<P>): Value;
+  call(callee: Helper | Routine, ...args: Argument[]): Value {
+    return this.#machine.statement(this.call, () =>
+      'body' in callee ? this.#callRoutine(callee, args) : this.#call(callee, args),
+    );
   }
 
   #call(helper: Helper, args: readonly Argument[]): Value {
+    placeArguments(this.#machine, helper, args, () => this.context);
+    return this.#called(insn.call(helper), `bpf_${helper.name}`);
+  }
+
+  #callRoutine(routine: Routine, args: readonly Argument[]): Value {
     const machine = this.#machine;
-    placeArguments(machine, helper, args, this.#context);
-    machine.emit(insn.call(helper));
-    machine.loseTemporaries(`bpf_${helper.name}`);
-    const holder = { name: `bpf_${helper.name}()`, position: machine.position };
+    const { name, parameters, context } = routine;
+    const subprogram = this.#subprograms.of(routine, () =>
+      machine.away(`${name} has none of what ${this.#name} holds: hand it over as an argument`, () =>
+        this.#build(routine),
+      ),
+    );
+    placeParameters(machine, name, parameters, args, context ? this.context : undefined);
+    return this.#called(insn.callSubprogram(subprogram), name);
+  }
+
+  #build(routine: Routine): Subprogram {
+    const { name, parameters, position } = routine;
+    const inner = new Builder(this.target, this.#given, this.#subprograms, routine);
+    const given = receiveParameters(inner.#machine, parameters, routine.context ? 1 : 0, routine);
+    authors(() => routine.body(inner, ...given));
+    return { name, instructions: inner.finish(position) };
+  }
+
+  #called(instruction: Instruction, name: string): Value {
+    const machine = this.#machine;
+    machine.emit(instruction);
+    machine.loseTemporaries(name);
+    const holder = { name: `${name}()`, position: machine.position };
     machine.hold(r0, holder);
     return new Value(machine, r0, holder);
   }
@@ -350,6 +413,7 @@ export class Builder {
   /** Ends the program if it hasn't ended, and gives its instructions. The end that all share is of the line `position`. */
   finish(position?: Position): readonly Item[] {
     const { items } = this.#machine;
+    this.#machine.close(`${this.#name} is finished: what it holds can't be used elsewhere`);
     const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
     return straighten([...items, insn.label(EXIT), ...end]);
   }

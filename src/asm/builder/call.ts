@@ -20,36 +20,37 @@ import { Value } from './value.ts';
 /** What a helper can be given. */
 export type Argument = Operand | Block | KernelPointer | MapSpec | MapPointer;
 
-const ARGUMENT_REGISTERS = [r1, r2, r3, r4, r5] as const;
+export const ARGUMENT_REGISTERS = [r1, r2, r3, r4, r5] as const;
 
 /** One argument's way into its register. */
-interface Move {
+export interface Move {
   readonly to: Register;
   /** The register that it reads, if any. */
   readonly from: Register | undefined;
   readonly emit: () => void;
 }
 
-/** Emits the instructions that place `args`; `context` serves the helpers that ask for it. */
+/** Emits the instructions that place `args`; `context` is asked by those helpers that want it. */
 export function placeArguments(
   machine: Machine,
   helper: Helper,
   args: readonly Argument[],
-  context: Value,
+  context: () => Value,
 ): void {
+  const callee = `bpf_${helper.name}`;
   const queue = [...args];
   const written: Place[] = [];
   let sized: Place | undefined;
   let map: MapSpec | undefined;
   const next = (kind: ArgKind): Argument => {
     const argument = queue.shift();
-    if (argument === undefined) throw new TypeError(`bpf_${helper.name} lacks its ${kind} argument`);
+    if (argument === undefined) throw new TypeError(`${callee} lacks its ${kind} argument`);
     return argument;
   };
   const required = helper.args.length - (helper.optional ?? 0);
   const moves: Move[] = [];
   const place = (kind: ArgKind, to: Register): Move => {
-    if (kind === 'ctx') return fromOperand(machine, to, context);
+    if (kind === 'ctx') return fromOperand(machine, to, context());
     if (kind === 'size' && sized) {
       const { size } = sized;
       sized = undefined;
@@ -57,13 +58,13 @@ export function placeArguments(
     }
     const argument = next(kind);
     if (kind === 'map') {
-      map = argument instanceof MapPointer ? argument.spec : asMap(argument, helper);
+      map = argument instanceof MapPointer ? argument.spec : asMap(argument, callee);
       if (argument instanceof MapPointer) return fromOperand(machine, to, argument.value);
       return fromMap(machine, to, map);
     }
     if (kind === 'key' || kind === 'value' || kind === 'memory' || kind === 'out') {
       const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;
-      const place = inMemory(machine, argument, helper, schema);
+      const place = inMemory(machine, argument, callee, schema);
       if (schema && place.size !== layoutOf(schema).size)
         throw new TypeError(
           `the ${kind} of map ${map?.name} has ${layoutOf(schema).size} bytes; ${place.name} has ${place.size}`,
@@ -73,35 +74,35 @@ export function placeArguments(
       if (kind === 'memory' || kind === 'out') sized = place;
       return fromAddress(machine, to, place);
     }
-    return fromOperand(machine, to, asOperand(argument, helper));
+    return fromOperand(machine, to, asOperand(argument, callee));
   };
   for (const [i, kind] of helper.args.entries()) {
     const to = ARGUMENT_REGISTERS[i];
-    if (!to) throw new RangeError(`bpf_${helper.name} has more than five arguments`);
+    if (!to) throw new RangeError(`${callee} has more than five arguments`);
     if (i >= required && queue.length === 0 && !sized) break;
     moves.push(place(kind, to));
   }
-  if (queue.length > 0)
-    throw new TypeError(`bpf_${helper.name} was given ${queue.length} arguments too many`);
-  emitInOrder(machine, moves, helper);
+  if (queue.length > 0) throw new TypeError(`${callee} was given ${queue.length} arguments too many`);
+  emitInOrder(machine, moves, callee);
   for (const place of written) place.markWritten();
 }
 
-function emitInOrder(machine: Machine, moves: readonly Move[], helper: Helper): void {
+/** Emits moves to different registers so that none overwrites what another still reads. `callee` is for the message. */
+export function emitInOrder(machine: Machine, moves: readonly Move[], callee: string): void {
   let pending = [...moves];
   while (pending.length > 0) {
     const free = pending.find(({ to }) => !pending.some((other) => other.to !== to && other.from === to));
     if (!free)
       throw new Error(
-        `the arguments of bpf_${helper.name} at ${describePosition(machine.position)} lie in each other's registers: keep() one of them`,
+        `the arguments of ${callee} at ${describePosition(machine.position)} lie in each other's registers: keep() one of them`,
       );
     free.emit();
     pending = pending.filter((move) => move !== free);
   }
 }
 
-function asMap(argument: Argument, helper: Helper): MapSpec {
-  if (!isMap(argument)) throw new TypeError(`bpf_${helper.name} asks for a map`);
+function asMap(argument: Argument, callee: string): MapSpec {
+  if (!isMap(argument)) throw new TypeError(`${callee} asks for a map`);
   return argument;
 }
 
@@ -109,13 +110,13 @@ function fromMap(machine: Machine, to: Register, map: MapSpec): Move {
   return { to, from: undefined, emit: () => machine.emit(insn.loadMap(to, map)) };
 }
 
-function fromOperand(machine: Machine, to: Register, operand: Operand): Move {
+export function fromOperand(machine: Machine, to: Register, operand: Operand): Move {
   const from =
     operand instanceof Value ? operand.read() : operand instanceof Place ? operand.baseRegister() : undefined;
   return { to, from, emit: () => loadInto(machine, to, operand) };
 }
 
-function fromAddress(machine: Machine, to: Register, place: Place): Move {
+export function fromAddress(machine: Machine, to: Register, place: Place): Move {
   const from = place.base === 'stack' ? r10 : place.base.read();
   return {
     to,
@@ -128,10 +129,10 @@ function fromAddress(machine: Machine, to: Register, place: Place): Move {
 }
 
 /** An argument that a helper wants in memory: where it lies, or a new stack slot that it is copied to. */
-function inMemory(machine: Machine, argument: Argument, helper: Helper, schema: TSchema = u64): Place {
+function inMemory(machine: Machine, argument: Argument, callee: string, schema: TSchema = u64): Place {
   if (isBlock(argument)) return placeOf(argument);
   if (argument instanceof Place && argument.kind === 'memory') return argument;
-  const operand = asOperand(argument, helper);
+  const operand = asOperand(argument, callee);
   const layout = operand instanceof Place ? operand.layout : layoutOf(schema);
   const slot = new Place(
     machine,
@@ -144,12 +145,13 @@ function inMemory(machine: Machine, argument: Argument, helper: Helper, schema: 
   return slot;
 }
 
-function asOperand(argument: Argument, helper: Helper): Operand {
+/** An argument that has to be a number or an address, in a register or to be loaded into one. */
+export function asOperand(argument: Argument, callee: string): Operand {
   if (argument instanceof KernelPointer) return argument.value;
-  if (argument instanceof MapPointer) return asOperand(argument.spec, helper);
+  if (argument instanceof MapPointer) return asOperand(argument.spec, callee);
   if (isMap(argument) || isBlock(argument))
     throw new TypeError(
-      `bpf_${helper.name} asks for a value here, not for ${isBlock(argument) ? placeOf(argument).name : argument.name}`,
+      `${callee} asks for a value here, not for ${isBlock(argument) ? placeOf(argument).name : argument.name}`,
     );
   return argument;
 }

@@ -34,12 +34,39 @@ type Callable = (...args: never[]) => unknown;
 
 export class Machine {
   items: Item[] = [];
-  stack = new Stack();
+  #stack = new Stack();
+  /** Why nothing that was made here can be used now. */
+  #away: string | undefined;
   #holders: (Holder | undefined)[] = new Array(10).fill(undefined);
   #scratch = new Set<number>();
   #position: Position | undefined;
   #ended: Position | undefined | false = false;
   #labels = 0;
+
+  /** What was handed out of the frame, and what was written there. */
+  get stack(): Stack {
+    this.#requireHere();
+    return this.#stack;
+  }
+
+  /** Runs `body`, which builds something else, and in which nothing that was made here can be used: `why`. */
+  away<T>(why: string, body: () => T): T {
+    this.#away = why;
+    try {
+      return body();
+    } finally {
+      this.#away = undefined;
+    }
+  }
+
+  /** From now on nothing that was made here can be used. */
+  close(why: string): void {
+    this.#away = why;
+  }
+
+  #requireHere(): void {
+    if (this.#away !== undefined) throw blame(new Error(this.#away));
+  }
 
   /** The author's line that is being built. */
   get position(): Position | undefined {
@@ -48,6 +75,7 @@ export class Machine {
 
   /** Runs one statement of the author's: what it emits, or throws, carries the line that `callee` was called from. */
   statement<T>(callee: Callable, body: () => T): T {
+    this.#requireHere();
     if (this.#position) return body();
     const position = capture(callee);
     this.#position = position;
@@ -74,6 +102,7 @@ export class Machine {
   }
 
   emit(...items: Item[]): void {
+    this.#requireHere();
     for (const item of items) {
       if ('label' in item) {
         this.#ended = false;
@@ -120,6 +149,7 @@ export class Machine {
   }
 
   isHeldBy(register: Register, holder: Holder): boolean {
+    this.#requireHere();
     return this.#holders[register.register] === holder;
   }
 
@@ -176,12 +206,12 @@ export class Machine {
   // --- branches ----------------------------------------------------------------------------------
 
   save(): State {
-    return { holders: [...this.#holders], stack: this.stack.copy(), ended: this.#ended };
+    return { holders: [...this.#holders], stack: this.#stack.copy(), ended: this.#ended };
   }
 
   restore(state: State): void {
     this.#holders = [...state.holders];
-    this.stack = state.stack.copy();
+    this.#stack = state.stack.copy();
     this.#ended = state.ended;
   }
 
@@ -199,6 +229,6 @@ export class Machine {
     this.#holders = before.holders.map((holder, register) =>
       open.every((way) => way.holders[register] === holder) ? holder : undefined,
     );
-    for (const way of open) this.stack.keepWrittenIn(way.stack, way === open[0]);
+    for (const way of open) this.#stack.keepWrittenIn(way.stack, way === open[0]);
   }
 }

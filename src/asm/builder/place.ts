@@ -194,14 +194,8 @@ export class Place extends Readable {
 
 /** A constant as the 32-bit immediate whose bytes are the number in the place's byte order; undefined if it needs more. */
 export function inMemoryOrder(place: Place, constant: bigint): number | undefined {
+  requireFits(constant, place);
   const bits = 8 * place.size;
-  const fits = place.signed
-    ? BigInt.asIntN(bits, constant) === constant
-    : BigInt.asUintN(bits, constant) === constant;
-  if (!fits)
-    throw new RangeError(
-      `${constant} doesn't fit ${place.name} (${bits} bits, ${place.signed ? 'signed' : 'unsigned'})`,
-    );
   let bytes = BigInt.asUintN(bits, constant);
   if (bigEndian(place)) {
     let swapped = 0n;
@@ -210,6 +204,17 @@ export function inMemoryOrder(place: Place, constant: bigint): number | undefine
   }
   if (bits < 64) return Number(bytes);
   return BigInt.asIntN(32, constant) === constant && !bigEndian(place) ? Number(constant) : undefined;
+}
+
+/** Throws where the constant isn't a number of that size. */
+export function requireFits(
+  constant: bigint,
+  { size, signed, name }: { readonly size: number; readonly signed: boolean; readonly name: string },
+): void {
+  const bits = 8 * size;
+  const same = signed ? BigInt.asIntN(bits, constant) : BigInt.asUintN(bits, constant);
+  if (same !== constant)
+    throw new RangeError(`${constant} doesn't fit ${name} (${bits} bits, ${signed ? 'signed' : 'unsigned'})`);
 }
 
 function scalarWidth(place: Place): Width['size'] {

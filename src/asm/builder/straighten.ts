@@ -24,7 +24,7 @@ function target(item: Item | undefined): string | undefined {
 
 /** The labels that an instruction may lead to by way of the jump table that it loads. */
 function tableTargets(item: Item): readonly string[] {
-  if (isLabel(item) || item.reference === undefined || item.reference.kind === 'label') return [];
+  if (isLabel(item) || item.reference === undefined || !('map' in item.reference)) return [];
   return isJumpTable(item.reference.map) ? item.reference.map.labels : [];
 }
 

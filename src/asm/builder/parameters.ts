@@ -1,0 +1,90 @@
+/**
+ * What subprograms are given and called with: numbers in registers, and memory by its address.
+ */
+import type { Static, TSchema } from '@sinclair/typebox';
+import type { Register } from '../instruction.ts';
+import { type Layout, layoutOf } from '../layout.ts';
+import { r1 } from '../registers.ts';
+import {
+  ARGUMENT_REGISTERS,
+  type Argument,
+  asOperand,
+  emitInOrder,
+  fromAddress,
+  fromOperand,
+  type Move,
+} from './call.ts';
+import type { KernelPointer } from './kernel-pointer.ts';
+import type { Holder, Machine } from './machine.ts';
+import { isBlock, type Memory, memory, placeOf } from './memory.ts';
+import type { Operand } from './operand.ts';
+import { Place, requireFits } from './place.ts';
+import { Value } from './value.ts';
+
+/** What a body gets for its schemas: a value for a number, for anything else the memory that its caller hands over. */
+export type ParametersOf<P extends readonly TSchema[]> = {
+  readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Value : Memory<P[I]>;
+};
+
+/** What a call gives for them. */
+export type ArgumentsOf<P extends readonly TSchema[]> = {
+  readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Operand | KernelPointer : Memory<P[I]>;
+};
+
+/** The parameters of a function, in the registers from the one numbered `first` among those of arguments. */
+export function receiveParameters<P extends readonly TSchema[]>(
+  machine: Machine,
+  parameters: P,
+  first: number,
+  { name, position }: Holder,
+): ParametersOf<P> {
+  const received = parameters.map((schema, index): Value | Memory<TSchema> => {
+    const register = ARGUMENT_REGISTERS[first + index] as Register;
+    const holder = { name: parameterName(name, index), position };
+    const layout = layoutOf(schema);
+    machine.hold(register, holder);
+    if (layout.kind !== 'int')
+      return memory(machine, new Value(machine, register, holder), 0, schema, holder.name);
+    return new Value(machine, register, holder, { signed: layout.signed && (layout.size === 8 || 32) });
+  });
+  return received as ParametersOf<P>;
+}
+
+/** Emits the instructions that place `args` for a function of those parameters; `context`, if given, goes before them. */
+export function placeParameters(
+  machine: Machine,
+  name: string,
+  parameters: readonly TSchema[],
+  args: readonly unknown[],
+  context: Value | undefined,
+): void {
+  if (args.length !== parameters.length)
+    throw new TypeError(`${name} takes ${parameters.length} arguments, and was given ${args.length}`);
+  const moves: Move[] = context === undefined ? [] : [fromOperand(machine, r1, context)];
+  for (const [index, schema] of parameters.entries()) {
+    const to = ARGUMENT_REGISTERS[moves.length] as Register;
+    const argument = args[index] as Argument;
+    moves.push(placeOne(machine, to, layoutOf(schema), argument, parameterName(name, index)));
+  }
+  emitInOrder(machine, moves, name);
+}
+
+function placeOne(machine: Machine, to: Register, layout: Layout, argument: Argument, name: string): Move {
+  if (layout.kind === 'int') {
+    const operand = asOperand(argument, name);
+    if (typeof operand === 'number' || typeof operand === 'bigint')
+      requireFits(BigInt(operand), { ...layout, name });
+    return fromOperand(machine, to, operand);
+  }
+  if (!isBlock(argument) && !(argument instanceof Place && argument.kind === 'memory'))
+    throw new TypeError(`${name} is memory, on the stack or in a map: put it there first`);
+  const place = placeOf(argument);
+  if (place.size !== layout.size)
+    throw new TypeError(`${name} has ${layout.size} bytes; ${place.name} has ${place.size}`);
+  place.requireWritten();
+  return fromAddress(machine, to, place);
+}
+
+function parameterName(name: string, index: number): string {
+  return `argument ${index} of ${name}`;
+}

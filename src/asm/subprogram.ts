@@ -1,0 +1,47 @@
+/**
+ * Subprograms written with the builder.
+ */
+import type { TSchema } from '@sinclair/typebox';
+import { blame } from './blame.ts';
+import type { Builder, Routine } from './builder/builder.ts';
+import { ARGUMENT_REGISTERS } from './builder/call.ts';
+import type { ParametersOf } from './builder/parameters.ts';
+import { layoutOf } from './layout.ts';
+import { capture } from './position.ts';
+
+/**
+ * A function that programs of any hook call by `b.call(it, ...)`: written once, and emitted once in each program that calls it, behind the
+ * program's own instructions (Linux 4.16).
+ *
+ * What it is given has schemas: its body gets a value for a number, and for anything else the memory whose address its caller hands over,
+ * on the caller's stack or in a map. They lie in r1 to r5, temporaries as others: those that are needed after a call are kept. With
+ * `context` it is given the program's context too, and has `b.context`, `b.arg(n)` and `b.output` then. It has a frame and r6 to r9 of
+ * its own, ends by `b.return(value)`, and may call others, but not itself.
+ *
+ * The body runs once for each program that calls it, with that program's target. Throws RangeError for a name that is no C identifier
+ * and for more than five parameters, TypeError for a big-endian one, since registers have no order of bytes.
+ */
+export function subprogram<const P extends readonly TSchema[]>(
+  name: string,
+  parameters: P,
+  body: (b: Builder, ...parameters: ParametersOf<P>) => void,
+  { context = false }: { readonly context?: boolean } = {},
+): Routine<P> {
+  if (!/^[A-Za-z_]\w{0,62}$/.test(name))
+    throw blame(new RangeError(`subprogram name '${name}': it is a C identifier of at most 63 characters`));
+  const most = ARGUMENT_REGISTERS.length;
+  if (parameters.length + Number(context) > most)
+    throw blame(
+      new RangeError(
+        `subprogram ${name}: ${parameters.length} parameters${context ? ' and the context' : ''} are more than the ${most} that fit registers: hand a struct over`,
+      ),
+    );
+  for (const [index, schema] of parameters.entries()) {
+    const layout = layoutOf(schema);
+    if (layout.kind === 'int' && layout.bigEndian)
+      throw blame(
+        new TypeError(`subprogram ${name}: parameter ${index} is big-endian, which a register isn't`),
+      );
+  }
+  return { name, parameters, context, position: capture(subprogram), body };
+}

@@ -1,0 +1,273 @@
+/** Subprograms of plain instructions, and what they are linked to. */
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { AssembleError, assemble } from '../../src/asm/assemble.ts';
+import { programTypes } from '../../src/asm/btf/program-types.ts';
+import { Btf } from '../../src/asm/btf.ts';
+import {
+  add,
+  call,
+  callSubprogram,
+  exit,
+  ja,
+  jeq,
+  label,
+  lddw,
+  loadFunction,
+  loadMap,
+  mov,
+} from '../../src/asm/constructors.ts';
+import { decode } from '../../src/asm/decode.ts';
+import { disassemble } from '../../src/asm/disassemble.ts';
+import { mapLookupElem } from '../../src/asm/helpers.ts';
+import type { Item, Subprogram } from '../../src/asm/instruction.ts';
+import { u32, u64 } from '../../src/asm/layout.ts';
+import { hash } from '../../src/asm/map.ts';
+import { capture, locate } from '../../src/asm/position.ts';
+import { r0, r1, r2, r6 } from '../../src/asm/registers.ts';
+import { suite } from '../harness.ts';
+import { textsOf } from './texts.ts';
+
+const test = suite('asm/link', { seconds: 60 });
+
+const twice: Subprogram = { name: 'twice', instructions: [mov(r0, r1), add(r0, r0), exit()] };
+const four: Subprogram = {
+  name: 'four',
+  instructions: [callSubprogram(twice), mov(r1, r0), callSubprogram(twice), exit()],
+};
+
+test('a subprogram comes into the program by whoever refers to it, once', () => {
+  assert.equal(textsOf([mov(r1, 3), callSubprogram(four), mov(r1, r0), callSubprogram(twice), exit()]), [
+    'r1 = 3',
+    'call four',
+    'r1 = r0',
+    'call twice',
+    'exit',
+    'four:',
+    'call twice',
+    'r1 = r0',
+    'call twice',
+    'exit',
+    'twice:',
+    'r0 = r1',
+    'r0 += r0',
+    'exit',
+  ]);
+});
+
+test('its address is a reference too', () => {
+  const { instructions } = assemble([loadFunction(r2, twice), mov(r0, 0), exit()]);
+  assert.is(disassemble(loadFunction(r2, twice)), '(18) r2 = subprog[twice]');
+  assert.is(instructions[0]?.target, 'twice');
+  assert.is(instructions[0]?.instruction.imm, 3);
+});
+
+test('a call shows the name until it is assembled, and then the distance', () => {
+  assert.is(disassemble(callSubprogram(twice)), '(85) call twice');
+  const [first] = assemble([callSubprogram(twice), exit()]).instructions;
+  assert.is(first && disassemble(first.instruction), '(85) call pc+1');
+});
+
+test('labels are each function\u2019s own', () => {
+  const sub: Subprogram = {
+    name: 'sub',
+    instructions: [mov(r0, 0), jeq(r1, 0, 'out'), mov(r0, 1), label('out'), exit()],
+  };
+  assert.equal(textsOf([callSubprogram(sub), ja('out'), label('out'), exit()]), [
+    'call sub',
+    'goto out',
+    'out:',
+    'exit',
+    'sub:',
+    'r0 = 0',
+    'if r1 == 0x0 goto sub.out',
+    'r0 = 1',
+    'sub.out:',
+    'exit',
+  ]);
+});
+
+test('a name that is taken, by another or by a label of the program, gets a number', () => {
+  const other = { ...twice };
+  const texts = textsOf([
+    callSubprogram(twice),
+    callSubprogram(other),
+    ja('twice.end'),
+    label('twice.end'),
+    exit(),
+  ]);
+  assert.equal(
+    texts.filter((text) => /^\w*:/.test(text)),
+    ['twice_2:', 'twice_3:'],
+  );
+});
+
+test('the maps that it uses are references of the program', () => {
+  const table = hash('table', { key: u32, value: u64, maxEntries: 1 });
+  const find: Subprogram = {
+    name: 'find',
+    instructions: [mov(r2, r1), loadMap(r1, table), call(mapLookupElem), exit()],
+  };
+  assert.equal(assemble([callSubprogram(find), mov(r0, 0), exit()]).references, [{ slot: 4, map: table }]);
+});
+
+test('bpftool is told the name of each', () => {
+  const { bytes, functions } = programTypes(
+    'main',
+    assemble([callSubprogram(four), callSubprogram({ ...twice }), exit()]),
+    locate,
+  );
+  const types = Btf.parse(bytes);
+  const names = ['main', 'four', 'twice', 'twice_2'];
+  assert.equal(
+    names.filter((name) => types.find('func', name) === undefined),
+    [],
+  );
+  const words = new Uint32Array(functions.buffer);
+  assert.equal([...words.filter((_, index) => index % 2 === 0)], [0, 3, 7, 10]);
+});
+
+test('a list without any stays the same list', () => {
+  assert.is(assemble([mov(r0, 0), exit()]).instructions.length, 2);
+});
+
+for (const [what, items, message] of [
+  [
+    'no instructions',
+    [callSubprogram({ name: 'empty', instructions: [] }), exit()],
+    "the subprogram 'empty' has no instructions",
+  ],
+  [
+    'a name that is none',
+    [callSubprogram({ ...twice, name: 'a b' }), exit()],
+    "the subprogram 'a b': a name is a C identifier",
+  ],
+  [
+    'a way past its end',
+    [callSubprogram({ name: 'open', instructions: [mov(r0, 0)] }), exit()],
+    'slot 2: mov is the last of a subprogram, which runs on past its end',
+  ],
+  [
+    'a label of its caller’s',
+    [callSubprogram({ name: 'out', instructions: [ja('there')] }), label('there'), exit()],
+    /^slot 2: label 'out.there' is nowhere defined/,
+  ],
+  [
+    'a call of itself, by a label',
+    [callSubprogram('f'), exit(), label('f'), callSubprogram('f'), exit()],
+    'slot 2: a subprogram calls itself: f -> f',
+  ],
+  [
+    'a call of the program',
+    [mov(r0, 0), jeq(r0, 0, 1), callSubprogram(-3), exit()],
+    'slot 2: a subprogram calls itself: the program -> the program',
+  ],
+] as const)
+  test(`refused: ${what}`, () => {
+    const position = capture(capture);
+    assert.throws(
+      () => assemble(items.map((item) => ('label' in item ? item : { ...item, position }))),
+      (error: unknown) =>
+        error instanceof AssembleError &&
+        (typeof message === 'string'
+          ? error.message.startsWith(`${message} (`)
+          : message.test(error.message)),
+    );
+  });
+
+test('a value that refers to itself is recursion, at the line of the call', () => {
+  const instructions: Item[] = [];
+  const self: Subprogram = { name: 'self', instructions };
+  const position = capture(capture);
+  instructions.push({ ...callSubprogram(self), position }, exit());
+  try {
+    assemble([callSubprogram(self), exit()]);
+    assert.unreachable();
+  } catch (error) {
+    assert.instance(error, AssembleError);
+    assert.is((error as AssembleError).reason, 'a subprogram calls itself: self -> self');
+    assert.is((error as AssembleError).position, position);
+  }
+});
+
+test('eight frames at once are the most', () => {
+  const chain = (length: number): Subprogram => ({
+    name: `level${length}`,
+    instructions: length > 1 ? [callSubprogram(chain(length - 1)), exit()] : [mov(r0, 0), exit()],
+  });
+  assemble([callSubprogram(chain(7)), exit()]);
+  assert.throws(
+    () => assemble([callSubprogram(chain(8)), exit()]),
+    /^slot 14: the program -> level8 -> .* -> level1: 9 frames, and the kernel has 8 for a program/,
+  );
+});
+
+test('many ways through few frames are gone through quickly', () => {
+  let next: Subprogram = twice;
+  for (let level = 0; level < 6; level++)
+    next = {
+      name: `level${level}`,
+      instructions: [...Array.from({ length: 200 }, () => callSubprogram(next)), exit()],
+    };
+  assert.is(assemble([callSubprogram(next), exit()]).instructions.length, 2 + 6 * 201 + 3);
+});
+
+// --- any program -----------------------------------------------------------------------------------
+
+/** What a function does besides: nothing, or a jump over something, always by the same label. */
+const filler = fc.constantFrom<readonly Item[]>(
+  [mov(r6, 1)],
+  [lddw(r6, 2n ** 40n)],
+  [jeq(r6, 0, 'over'), lddw(r6, 1n), label('over')],
+);
+/** The functions that a function calls are among the later ones, few enough below each other. */
+const body = fc.record({ filler, before: fc.array(fc.nat(20), { maxLength: 3 }), last: fc.boolean() });
+
+test('any program that is linked decodes, every call lands where what it calls begins, and each is there once', () => {
+  fc.assert(
+    fc.property(fc.array(body, { minLength: 1, maxLength: 7 }), (bodies) => {
+      const made: Subprogram[] = [];
+      const itemsOf = (index: number): Item[] => {
+        const { filler: others, before, last } = bodies[index] as (typeof bodies)[number];
+        const later = made.length;
+        const calls = before.flatMap((number) => (later === 0 ? [] : [made[number % later] as Subprogram]));
+        const called = calls.map((each) => callSubprogram(each));
+        return [...(last ? called : []), ...others, ...(last ? [] : called), mov(r0, index), exit()];
+      };
+      for (let index = bodies.length - 1; index > 0; index--)
+        made.push({ name: index % 2 ? 'f' : `f${index}`, instructions: itemsOf(index) });
+      const main = itemsOf(0);
+      const { bytes, instructions } = assemble(main);
+      assert.is(decode(bytes).length, instructions.length);
+
+      const reached = new Set<Subprogram>();
+      const reach = (items: readonly Item[]): void => {
+        for (const item of items) {
+          if ('label' in item || item.reference?.kind !== 'subprogram') continue;
+          const { subprogram } = item.reference;
+          if (reached.has(subprogram)) continue;
+          reached.add(subprogram);
+          reach(subprogram.instructions);
+        }
+      };
+      reach(main);
+      const starts = new Map(instructions.flatMap(({ slot, labels }) => labels.map((name) => [name, slot])));
+      const functions = instructions.filter(({ labels }) => labels.some((name) => !name.includes('over')));
+      assert.is(functions.length, reached.size);
+      for (const { slot, instruction, target } of instructions) {
+        if (instruction.opcode !== 0x85) continue;
+        assert.is(slot + 1 + instruction.imm, starts.get(target as string));
+        assert.ok(functions.some((start) => start.slot === slot + 1 + instruction.imm));
+      }
+      // Each does what it was made of: the number that it returns is its own.
+      const numbers = [...reached].map(({ instructions: items }) => (items.at(-2) as { imm: number }).imm);
+      const returned = instructions.flatMap(({ instruction: { opcode, dst, imm } }) =>
+        opcode === 0xb7 && dst === 0 ? [imm] : [],
+      );
+      assert.equal(returned.slice(1).sort(), numbers.sort());
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test.run();

@@ -1,0 +1,451 @@
+/** Subprograms written with the builder: what a call emits, what they are given, and what is refused. */
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { Btf } from '../../src/asm/btf.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { mov } from '../../src/asm/constructors.ts';
+import { ktimeGetNs, probeReadKernel } from '../../src/asm/helpers.ts';
+import { fentry, kprobe, kretprobe, rawTracepoint, tpBtf, tracepoint } from '../../src/asm/hooks.ts';
+import { isLabel } from '../../src/asm/instruction.ts';
+import { chars, s32, s64, struct, u8, u16be, u32, u64 } from '../../src/asm/layout.ts';
+import { hash, perfEventArray } from '../../src/asm/map.ts';
+import { locate } from '../../src/asm/position.ts';
+import type { ProgramSpec } from '../../src/asm/program.ts';
+import { r0 } from '../../src/asm/registers.ts';
+import { subprogram } from '../../src/asm/subprogram.ts';
+import { target } from '../../src/asm/target.ts';
+import { parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
+import { suite } from '../harness.ts';
+import { BtfWriter } from './btf-writer.ts';
+import { STATE_FORMAT } from './fixtures/formats.ts';
+import { textsOf } from './texts.ts';
+
+const test = suite('asm/subprogram');
+
+const x64 = target('x64');
+const program = (body: (b: Builder) => void): ProgramSpec => rawTracepoint('test', x64, body);
+const emitted = (body: (b: Builder) => void): string[] => textsOf(program(body).instructions);
+
+/** The message of what building and assembling the body throws. */
+function refusal(body: (b: Builder) => void): string {
+  try {
+    emitted(body);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('nothing was thrown');
+}
+
+/** The message that it ends with the line after the call of this, in this file. */
+function nextLine(): RegExp {
+  const line = Number(/subprogram\.test\.[jt]s:(\d+)/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
+  return new RegExp(`subprogram\\.test\\.[jt]s:${line + 1}\\)$`);
+}
+
+const mix = subprogram('mix', [u64, u64], (b, x, y) => b.return(x.add(y)));
+const Event = struct({ kind: u32, comm: chars(4), at: u64 });
+
+// --- what is emitted -------------------------------------------------------------------------------
+
+test('it stands once behind the program, however often it is called', () => {
+  assert.equal(
+    emitted((b) => {
+      const first = b.keep(b.call(mix, b.arg(0), 5));
+      b.exit(b.call(mix, first, 7).add(first));
+    }),
+    [
+      'r1 = *(u64 *)(r1 +0)',
+      'r2 = 5',
+      'call mix',
+      'r6 = r0',
+      'r1 = r6',
+      'r2 = 7',
+      'call mix',
+      'r0 += r6',
+      'exit',
+      'mix:',
+      'r1 += r2',
+      'r0 = r1',
+      'exit',
+    ],
+  );
+});
+
+test('one that nobody calls is not there, nor one that only a dead arm calls', () => {
+  const texts = emitted((b) => {
+    b.if(b.arg(0).eq(1), () => b.exit());
+  });
+  assert.not.ok(texts.includes('mix:'));
+});
+
+test('those that call each other stand in the order of their first calls', () => {
+  const deep = subprogram('deep', [u64], (b, x) => b.return(x.mul(3)));
+  const outer = subprogram('outer', [u64], (b, x) => b.return(b.call(mix, b.call(deep, x), 1)));
+  const labels = emitted((b) => {
+    b.call(outer, 1);
+    b.call(deep, 2);
+  }).filter((text) => text.endsWith(':'));
+  assert.equal(labels, ['outer:', 'deep:', 'mix:']);
+});
+
+test('each program has its own copy, whatever its hook', () => {
+  const writer = new BtfWriter();
+  const proto = writer.prototype(writer.int('int', 4, 1), {});
+  writer.typedef('btf_trace_test', writer.pointer(proto));
+  writer.func('test', proto);
+  const typed = target('x64', Btf.parse(writer.blob()));
+  const body = (b: Builder) => void b.call(mix, 1, 2);
+  for (const made of [
+    kprobe('test', x64, body),
+    kretprobe('test', x64, body),
+    fentry('test', typed, body),
+    rawTracepoint('test', x64, body),
+    tpBtf('test', typed, body),
+    tracepoint(
+      'sock',
+      'inet_sock_set_state',
+      { ...x64, formats: [parseTracepointFormat('sock', 'inet_sock_set_state', STATE_FORMAT)] },
+      body,
+    ),
+  ])
+    assert.equal(textsOf(made.instructions).slice(-4), ['mix:', 'r1 += r2', 'r0 = r1', 'exit']);
+});
+
+test('labels within it are its own', () => {
+  const pick = subprogram('pick', [u64], (b, x) => {
+    b.if(x.gt(9), () => b.return(1));
+    b.if(x.gt(5), () => b.return());
+    b.return(2);
+  });
+  assert.equal(
+    emitted((b) => {
+      b.if(b.call(pick, b.arg(0)).eq(0), () => b.exit());
+      b.exit(1);
+    }),
+    [
+      'r1 = *(u64 *)(r1 +0)',
+      'call pick',
+      'if r0 == 0x0 goto exit',
+      'r0 = 1',
+      'exit',
+      'exit:',
+      'r0 = 0',
+      'exit',
+      'pick:',
+      'if r1 <= 0x9 goto pick.end_1',
+      'r0 = 1',
+      'exit',
+      'pick.end_1:',
+      'if r1 > 0x5 goto pick.exit',
+      'r0 = 2',
+      'exit',
+      'pick.exit:',
+      'r0 = 0',
+      'exit',
+    ],
+  );
+});
+
+test('two of one name are told apart', () => {
+  const times = (factor: number) => subprogram('times', [u64], (b, x) => b.return(x.mul(factor)));
+  const texts = emitted((b) => {
+    b.call(times(2), 1);
+    b.call(times(3), 1);
+  });
+  assert.equal(
+    texts.filter((text) => text.includes('times')),
+    ['call times', 'call times_2', 'times:', 'times_2:'],
+  );
+});
+
+test('it may be the target of raw instructions too', () => {
+  const texts = emitted((b) => {
+    b.emit(mov(r0, 1));
+    b.call(mix, 1, 2);
+  });
+  assert.ok(texts.includes('call mix'));
+});
+
+// --- what it is given ------------------------------------------------------------------------------
+
+test('memory is handed over by its address, and is a struct again', () => {
+  const fill = subprogram('fill', [Event, u32], (b, event, kind) => {
+    const kept = b.keep(event);
+    event.kind.set(kind);
+    kept.at.set(b.call(ktimeGetNs));
+  });
+  const texts = emitted((b) => {
+    const event = b.stack(Event);
+    b.set(event, 0);
+    b.call(fill, event, 3);
+  });
+  assert.equal(texts.slice(2), [
+    'r1 = r10',
+    'r1 += -16',
+    'r2 = 3',
+    'call fill',
+    'r0 = 0',
+    'exit',
+    'fill:',
+    'r6 = r1',
+    '*(u32 *)(r1 +0) = r2',
+    'call bpf_ktime_get_ns#5',
+    '*(u64 *)(r6 +8) = r0',
+    'r0 = 0',
+    'exit',
+  ]);
+});
+
+test('arrays and texts are memory, too, and the values of maps', () => {
+  const table = hash('table', { key: u32, value: Event, maxEntries: 1 });
+  const clear = subprogram('clear', [chars(4)], (b, text) => b.set(text, 0));
+  const texts = emitted((b) =>
+    b.lookup(table, 1, { found: (entry) => void b.call(clear, entry.comm), missing: () => b.exit() }),
+  );
+  assert.equal(texts.slice(6, 9), ['r1 = r0', 'r1 += 4', 'call clear']);
+});
+
+test('signed numbers are compared with their sign', () => {
+  const negative = subprogram('negative', [s64, s32, u8], (b, long, int, byte) => {
+    b.if(long.lt(0), () => b.return(1));
+    b.if(int.lt(0), () => b.return(2));
+    b.if(byte.lt(1), () => b.return(3));
+  });
+  const texts = emitted((b) => void b.call(negative, -1, -1, 0));
+  assert.equal(
+    texts.filter((text) => text.startsWith('if')).map((text) => text.replace(/ goto.*/, '')),
+    ['if r1 s>= 0x0', 'if w2 s>= 0x0', 'if r3 >= 0x1'],
+  );
+});
+
+test('the context goes ahead of the others, where it is asked for', () => {
+  const events = perfEventArray('events');
+  const send = subprogram('send', [Event], (b, event) => void b.output(events, event), { context: true });
+  assert.equal(
+    emitted((b) => {
+      const event = b.stack(Event);
+      b.set(event, 0);
+      b.call(send, event);
+    }).slice(2),
+    [
+      'r2 = r10',
+      'r2 += -16',
+      'call send',
+      'r0 = 0',
+      'exit',
+      'send:',
+      'w3 = -1',
+      'r4 = r2',
+      'r2 = map[events]',
+      'r5 = 16',
+      'call bpf_perf_event_output#25',
+      'r0 = 0',
+      'exit',
+    ],
+  );
+});
+
+test('with it the arguments of the hook are there', () => {
+  const second = subprogram('second', [], (b) => b.return(b.arg(1)), { context: true });
+  assert.equal(
+    emitted((b) => b.exit(b.call(second))),
+    ['call second', 'exit', 'second:', 'r0 = *(u64 *)(r1 +8)', 'exit'],
+  );
+});
+
+test('arguments that lie in each other\u2019s registers are moved round each other', () => {
+  const texts = emitted((b) => {
+    const x = b.value(1);
+    const y = b.value(2);
+    b.call(mix, y, x);
+  });
+  assert.equal(texts.slice(0, 5), ['r0 = 1', 'r2 = 2', 'r1 = r2', 'r2 = r0', 'call mix']);
+});
+
+// --- lines -----------------------------------------------------------------------------------------
+
+test('its instructions are of its own lines, the calls of the callers\u2019', () => {
+  const { instructions } = assemble(program((b) => void b.call(mix, 1, 2)).instructions);
+  const line = (index: number) => locate(instructions.at(index)?.instruction.position)?.line ?? 0;
+  assert.ok(line(-1) < line(0));
+  assert.is(line(-1), line(-2));
+});
+
+// --- what is refused -------------------------------------------------------------------------------
+
+test('recursion is refused at the call, by the way that it goes', () => {
+  const even = subprogram('even', [u64], (b, x) => {
+    b.return(b.call(odd, x));
+  });
+  let at = /never/;
+  const odd: ReturnType<typeof subprogram<[typeof u64]>> = subprogram('odd', [u64], (b, x) => {
+    at = nextLine();
+    b.return(b.call(even, x));
+  });
+  const message = refusal((b) => void b.call(even, 1));
+  assert.match(message, /^a subprogram calls itself: even -> odd -> even; the kernel takes no recursion/);
+  assert.match(message, at);
+});
+
+test('eight frames are the most, the program\u2019s among them', () => {
+  const chain = (length: number): ReturnType<typeof subprogram<[]>> =>
+    subprogram(`level${length}`, [], (b) => {
+      if (length > 1) b.call(chain(length - 1));
+    });
+  emitted((b) => void b.call(chain(7)));
+  assert.match(
+    refusal((b) => void b.call(chain(8))),
+    /the program -> level8 -> .* -> level1: 9 frames, and the kernel has 8 for a program.*subprogram\.test/,
+  );
+});
+
+test('what its callers hold is not there in it', () => {
+  const attempts: readonly [what: string, use: (outer: Builder, b: Builder) => (inner: Builder) => void][] = [
+    [
+      'a value',
+      (b) =>
+        (
+          (kept) => () =>
+            void kept.add(1)
+        )(b.keep(b.value(1))),
+    ],
+    [
+      'a value as an operand',
+      (b) =>
+        (
+          (kept) => (inner) =>
+            inner.return(kept)
+        )(b.keep(b.value(1))),
+    ],
+    [
+      'memory',
+      (b) =>
+        (
+          (slot) => () =>
+            slot.set(1)
+        )(b.stack(u64)),
+    ],
+    [
+      'memory as an operand',
+      (b) =>
+        (
+          (slot) => (inner) =>
+            inner.return(slot)
+        )(b.stack(u64, 1)),
+    ],
+    [
+      'memory as an argument',
+      (b) =>
+        (
+          (s) => (i) =>
+            void i.call(probeReadKernel, s, 1)
+        )(b.stack(u64, 1)),
+    ],
+    ['the builder', (b) => () => void b.value(1)],
+  ];
+  for (const [what, use] of attempts)
+    assert.match(
+      refusal((b) => {
+        const body = use(b, b);
+        b.call(subprogram('inner', [], body));
+      }),
+      /^inner has none of what raw tracepoint test holds: hand it over as an argument .*subprogram\.test/,
+      what,
+    );
+});
+
+test('and what it holds is not there in its callers', () => {
+  let leaked: { add(x: number): unknown } | undefined;
+  const leaks = subprogram('leaks', [u64], (b, x) => {
+    leaked = b.keep(x);
+  });
+  assert.match(
+    refusal((b) => {
+      b.call(leaks, 1);
+      leaked?.add(1);
+    }),
+    /^leaks is finished: what it holds can't be used elsewhere/,
+  );
+});
+
+for (const [body, message] of [
+  [
+    (b) => b.return(),
+    /^return\(\) ends a subprogram, and this is a program, raw tracepoint test: exit\(\) ends it/,
+  ],
+  [
+    (b) => void b.call(subprogram('f', [], (inner) => inner.exit())),
+    /^exit\(\) ends a program, and this is the subprogram f: return\(\) ends it/,
+  ],
+  [
+    (b) => void b.call(subprogram('f', [], (inner) => void inner.arg(0))),
+    /^f is not given the context: ask for it, by \{ context: true \} in subprogram\(\)/,
+  ],
+  [(b) => void (b.call as (...args: unknown[]) => void)(mix, 1), /^mix takes 2 arguments, and was given 1/],
+  [
+    (b) =>
+      void b.call(
+        subprogram('f', [u8], () => {}),
+        256,
+      ),
+    /^256 doesn't fit argument 0 of f \(8 bits, unsigned\)/,
+  ],
+  [
+    (b) =>
+      void (b.call as (...args: unknown[]) => void)(
+        subprogram('f', [Event], () => {}),
+        1,
+      ),
+    /^argument 0 of f is memory, on the stack or in a map: put it there first/,
+  ],
+  [
+    (b) =>
+      void b.call(
+        subprogram('f', [Event], () => {}),
+        b.stack(struct({ a: u64 })) as never,
+      ),
+    /^argument 0 of f has 16 bytes; stack has 8/,
+  ],
+  [
+    (b) =>
+      void b.call(
+        subprogram('f', [Event], () => {}),
+        b.stack(Event),
+      ),
+    /^stack\.kind was never written \(byte 0 of stack\)/,
+  ],
+  [() => subprogram('two words', [], () => {}), /^subprogram name 'two words': it is a C identifier/],
+  [
+    () => subprogram('f', [u64, u64, u64, u64, u64], () => {}, { context: true }),
+    /^subprogram f: 5 parameters and the context are more than the 5 that fit registers/,
+  ],
+  [
+    () => subprogram('f', [u16be], () => {}),
+    /^subprogram f: parameter 0 is big-endian, which a register isn't/,
+  ],
+] as const satisfies [(b: Builder) => void, RegExp][])
+  test(`refused: ${message.source.slice(1)}`, () => {
+    const told = refusal(body);
+    assert.match(told, message);
+    assert.match(told, /subprogram\.test\.[jt]s:\d+\)$/);
+  });
+
+test('what its author throws stays as it is', () => {
+  const fault = new Error('mine');
+  assert.is(
+    refusal((b) => {
+      b.call(
+        subprogram('f', [], () => {
+          throw fault;
+        }),
+      );
+    }),
+    'mine',
+  );
+});
+
+test('programs without one have no other instructions than before', () => {
+  assert.not.ok(program((b) => b.exit(1)).instructions.some((item) => isLabel(item)));
+});
+
+test.run();
