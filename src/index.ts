@@ -18,7 +18,7 @@ export {
   tpBtf,
   tracepoint,
 } from './asm/hooks.ts';
-export { type Attachment, LICENSE, type ProgramSpec, type Tool } from './asm/program.ts';
+export { type Attachment, LICENSE, type ProgramSpec, type TailCalled, type Tool } from './asm/program.ts';
 export { subprogram } from './asm/subprogram.ts';
 export { type Architecture, architectures } from './asm/architecture.ts';
 export { NoKernelTypes, type Target, target } from './asm/target.ts';
@@ -52,7 +52,9 @@ export {
   type PerCpuSpec,
   perCpuArray,
   perCpuHash,
+  type ProgramArraySpec,
   perfEventArray,
+  programArray,
 } from './asm/map.ts';
 export { type JumpTableSpec, jumpTable, jumpThrough } from './asm/jump-table.ts';
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
@@ -122,6 +124,7 @@ export {
   type SourceLine,
   type Wanted,
 } from './loader/loaded.ts';
+export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';
 export { type CpuChange, PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
 export { openCgroup } from './loader/cgroup.ts';

@@ -12,6 +12,7 @@ import { encode, layoutOf, u32 } from './layout.ts';
 export const MapType = {
   hash: 1,
   array: 2,
+  programArray: 3,
   perfEventArray: 4,
   perCpuHash: 5,
   perCpuArray: 6,
@@ -203,6 +204,39 @@ export function cgroupArray(name: string, cgroups: readonly string[]): MapSpec<t
     ...spec(name, MapType.cgroupArray, { key: u32, value: u32, maxEntries: cgroups.length }),
     cgroups,
   };
+}
+
+/** Programs that others go on in, each in a slot: see `programArray`. `N` are the slots' names. */
+export interface ProgramArraySpec<N extends string = string> extends MapSpec<typeof u32, typeof u32> {
+  readonly type: typeof MapType.programArray;
+  /** The names of the first slots; none where they have numbers only. */
+  readonly slots: readonly N[];
+}
+
+/**
+ * Programs that others go on in by a tail call (`b.tailCall`; Linux 4.2), with a slot for each name or so many by their numbers. All of
+ * them are of one type. `Tool.tailCalled` says which programs it holds from the beginning; a slot may be empty.
+ */
+export function programArray<const N extends string = never>(
+  name: string,
+  shape: { readonly slots: readonly N[] } | { readonly maxEntries: number },
+): ProgramArraySpec<N> {
+  const slots = 'slots' in shape ? shape.slots : [];
+  const maxEntries = 'slots' in shape ? slots.length : shape.maxEntries;
+  if (new Set(slots).size < slots.length)
+    throw blame(new RangeError(`map ${name}: two slots have the same name: ${slots.join(', ')}`));
+  const type = MapType.programArray;
+  return { ...spec(name, type, { key: u32, value: u32, maxEntries }), type, slots };
+}
+
+/** The number of a slot of a program array. Throws RangeError where there is none of that name or number. */
+export function slotNumber({ name, slots, maxEntries }: ProgramArraySpec, slot: string | number): number {
+  const named = slots.indexOf(String(slot));
+  if (named >= 0) return named;
+  const number = typeof slot === 'number' || /^\d+$/.test(slot) ? Number(slot) : -1;
+  if (Number.isInteger(number) && number >= 0 && number < maxEntries) return number;
+  const there = slots.length > 0 ? slots.join(', ') : `0 to ${maxEntries - 1}`;
+  throw blame(new RangeError(`program array ${name} has no slot ${slot}; there are ${there}`));
 }
 
 /** The perf rings of all CPUs; the loader makes it as large as the highest possible CPU number asks for. */

@@ -3,7 +3,7 @@
  */
 import type { TSchema } from '@sinclair/typebox';
 import type { Item } from './instruction.ts';
-import type { MapSpec } from './map.ts';
+import type { MapSpec, ProgramArraySpec } from './map.ts';
 
 /** Where a program is to be attached. */
 export type Attachment =
@@ -35,11 +35,22 @@ export interface ProgramSpec {
   readonly optional?: boolean;
 }
 
+/**
+ * What a program array holds from the beginning, by the names of its slots or their numbers. Its programs are of the type that their hook
+ * asks for, and read its arguments; but nothing is attached: they run where others go on in them.
+ */
+export interface TailCalled {
+  readonly array: ProgramArraySpec;
+  readonly programs: Readonly<Record<string | number, ProgramSpec>>;
+}
+
 /** All that one tool loads together. `E` is the schema of its events. */
 export interface Tool<E extends TSchema = TSchema> {
   readonly name: string;
   readonly programs: readonly ProgramSpec[];
   readonly maps: readonly MapSpec[];
+  /** Programs that aren't attached, but tail-called by others, in the program arrays that hold them. */
+  readonly tailCalled?: readonly TailCalled[];
   /** The perf rings that carry the events, and what one of them looks like. */
   readonly events: { readonly map: MapSpec; readonly schema: E };
 }

@@ -13,13 +13,13 @@ import { capture } from './position.ts';
  * A function that programs of any hook call by `b.call(it, ...)`: written once, and emitted once in each program that calls it, behind the
  * program's own instructions (Linux 4.16).
  *
- * What it is given has schemas: its body gets a value for a number, and for anything else the memory whose address its caller hands over,
- * on the caller's stack or in a map. They lie in r1 to r5, temporaries as others: those that are needed after a call are kept. With
+ * What it is given has schemas: its body gets a value for a number, and for a struct the memory whose address its caller hands over, on the
+ * caller's stack or in a map. They lie in r1 to r5, temporaries as others: those that are needed after a call are kept. With
  * `context` it is given the program's context too, and has `b.context`, `b.arg(n)` and `b.output` then. It has a frame and r6 to r9 of
  * its own, ends by `b.return(value)`, and may call others, but not itself.
  *
  * The body runs once for each program that calls it, with that program's target. Throws RangeError for a name that is no C identifier
- * and for more than five parameters, TypeError for a big-endian one, since registers have no order of bytes.
+ * and for more than five parameters, TypeError for one that is neither number nor struct, or big-endian: registers have no order of bytes.
  */
 export function subprogram<const P extends readonly TSchema[]>(
   name: string,
@@ -38,6 +38,12 @@ export function subprogram<const P extends readonly TSchema[]>(
     );
   for (const [index, schema] of parameters.entries()) {
     const layout = layoutOf(schema);
+    if (layout.kind !== 'int' && layout.kind !== 'struct')
+      throw blame(
+        new TypeError(
+          `subprogram ${name}: parameter ${index} is neither a number nor a struct: put it into one`,
+        ),
+      );
     if (layout.kind === 'int' && layout.bigEndian)
       throw blame(
         new TypeError(`subprogram ${name}: parameter ${index} is big-endian, which a register isn't`),

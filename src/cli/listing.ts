@@ -12,9 +12,12 @@ import { hex } from './text.ts';
 
 /** The maps and programs of a tool. A source line stands above the instructions that it made. */
 export function listTool(tool: Tool, locate: Locate): string {
-  return [...tool.maps.map(listMap), ...tool.programs.map((program) => listProgram(program, locate))].join(
-    '',
-  );
+  const { maps, programs, tailCalled = [] } = tool;
+  const inSlots = tailCalled.flatMap((each) => Object.values(each.programs));
+  return [
+    ...maps.map(listMap),
+    ...[...new Set([...programs, ...inSlots])].map((program) => listProgram(program, locate)),
+  ].join('');
 }
 
 function listMap({ name, type, key, value, maxEntries }: MapSpec): string {

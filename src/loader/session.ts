@@ -4,7 +4,7 @@ import { assemble } from '../asm/assemble.ts';
 import { blame, pointing } from '../asm/blame.ts';
 import { isJumpTable } from '../asm/jump-table.ts';
 import { decoder, layoutOf } from '../asm/layout.ts';
-import type { MapSpec } from '../asm/map.ts';
+import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
 import { isMapOfMaps } from '../asm/map-of-maps.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
@@ -15,6 +15,7 @@ import { BpfMap } from './map.ts';
 import { type CpuChange, PerfBuffer, type Wakeup } from './perf-buffer.ts';
 import type { LostHandler } from './perf-ring.ts';
 import { loadProgram, type Program } from './program.ts';
+import { checkTailCalled, ProgramArray, slotsOf } from './program-array.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
 
 /** Pages of a ring where nothing else is asked for: 256 KiB with pages of 4 KiB, as the peers have. */
@@ -78,7 +79,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   }
 
   /**
-   * Creates the maps, loads the programs, opens the rings, and attaches in the order of the tool. Either all of it runs (but for
+   * Creates the maps, loads the programs, fills program arrays, opens the rings, and attaches in the order of the tool. Either all of it runs (but for
    * optional programs without a symbol), or nothing is left behind. The caller owns the result. What it throws says from which line it
    * was called, where it isn't about another line of the tool.
    * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError}
@@ -101,7 +102,20 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     return map as unknown as BpfMap<M>;
   }
 
-  /** The programs that run. */
+  /** The slots of a program array of the tool's. @throws {RangeError} where the tool has no such map. */
+  programArray<N extends string>(spec: ProgramArraySpec<N>): ProgramArray<N> {
+    return new ProgramArray(this.kernel, this.map(spec));
+  }
+
+  /**
+   * Loads one more program with the tool's maps, attached to nothing: for a slot of a program array. It is closed with the session.
+   * @throws as `open` does.
+   */
+  load(spec: ProgramSpec): Program {
+    return pointing(() => this.#resources.add(this.#parts.load(spec)));
+  }
+
+  /** The programs that are attached. */
   get programs(): readonly Program[] {
     return [...this.#parts.attached.keys()];
   }
@@ -149,6 +163,7 @@ interface Parts {
   readonly buffer: PerfBuffer;
   readonly links: Resources;
   readonly leftOut: readonly LeftOut[];
+  readonly load: (spec: ProgramSpec) => Program;
 }
 
 function openParts<E extends TSchema>(
@@ -158,29 +173,44 @@ function openParts<E extends TSchema>(
   resources: Resources,
 ): Parts {
   const maps = new Map<MapSpec, BpfMap>();
+  const { tailCalled = [] } = tool;
   for (const spec of mapsOf(tool))
     maps.set(spec, resources.add(BpfMap.create(kernel, spec, { debug: options.debug, maps })));
   const leftOut: LeftOut[] = [];
-  const loaded: Program[] = [];
-  for (const spec of tool.programs)
-    unlessLeftOut(spec, leftOut, () => {
-      loaded.push(resources.add(loadProgram(kernel, spec, assemble(spec.instructions), maps, options)));
-    });
+  const load = (spec: ProgramSpec): Program =>
+    loadProgram(kernel, spec, assemble(spec.instructions), maps, options);
+  const loaded = new Map<ProgramSpec, Program>();
+  const loadOnce = (spec: ProgramSpec): Program => {
+    const program = loaded.get(spec) ?? resources.add(load(spec));
+    loaded.set(spec, program);
+    return program;
+  };
+  checkTailCalled(tailCalled, tool.programs);
+  for (const spec of tool.programs) unlessLeftOut(spec, leftOut, () => loadOnce(spec));
+  // Before anything is attached, so that nobody finds a slot empty that isn't to be.
+  for (const { array, slot, program } of slotsOf(tailCalled))
+    unlessLeftOut(program, leftOut, () =>
+      new ProgramArray(kernel, maps.get(array) as BpfMap<ProgramArraySpec>).update(slot, loadOnce(program)),
+    );
   const buffer = resources.add(openBuffer(tool, kernel, maps, options));
   const links = resources.add(new Resources());
   const attached = new Map<Program, Link>();
-  for (const program of loaded) {
-    const runs = unlessLeftOut(program.spec, leftOut, () => {
+  for (const spec of tool.programs) {
+    const program = loaded.get(spec);
+    if (!program) continue;
+    const runs = unlessLeftOut(spec, leftOut, () => {
       attached.set(program, links.add(attach(kernel, program)));
     });
     if (!runs) program.close();
   }
-  return { maps, attached, buffer, links, leftOut };
+  return { maps, attached, buffer, links, leftOut, load };
 }
 
 /** All maps of a tool, also those that only stand in another, each before what holds it; jump tables are made with their programs. */
-function mapsOf({ maps, events }: Tool): ReadonlySet<MapSpec> {
-  const listed = [...maps, events.map].filter((map) => !isJumpTable(map));
+function mapsOf({ maps, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
+  const listed = [...maps, ...tailCalled.map(({ array }) => array), events.map].filter(
+    (map) => !isJumpTable(map),
+  );
   const holders = listed.filter(isMapOfMaps);
   const held = holders.flatMap((holder) => holder.maps.map(([, map]) => map));
   return new Set([...held, ...listed.filter((map) => !isMapOfMaps(map)), ...holders]);

@@ -15,7 +15,7 @@ import {
 } from '../../src/asm/helpers.ts';
 import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
 import { bytes, chars, s32, s64, struct, u8, u16, u16be, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
@@ -838,6 +838,41 @@ test('a map found in a map is gone after a call, and is no value', () => {
   assert.match(
     inside((b, map) => b.call(tracePrintk, map)),
     /bpf_trace_printk asks for a value here, not for table/,
+  );
+});
+
+// --- tail calls ------------------------------------------------------------------------------------
+
+const stages = programArray('stages', { slots: ['parse', 'send'] });
+
+test('a tail call: the context, the array, the slot by name, number or value; and on with what follows', () => {
+  assert.equal(
+    statements((b) => {
+      b.keep(b.context);
+      b.tailCall(stages, 'send');
+      b.tailCall(stages, 0);
+      b.tailCall(stages, b.arg(1));
+    }),
+    [
+      'r6 = r1',
+      ...['r1 = r6', 'r2 = map[stages]', 'r3 = 1', 'call bpf_tail_call#12'],
+      ...['r1 = r6', 'r2 = map[stages]', 'r3 = 0', 'call bpf_tail_call#12'],
+      ...['r1 = r6', 'r2 = map[stages]', 'r3 = *(u64 *)(r6 +8)', 'call bpf_tail_call#12'],
+    ],
+  );
+});
+
+test('a tail call to a slot that there isn\u2019t is refused, and the context has to be there', () => {
+  assert.match(
+    refusal((b) => b.tailCall(stages, 2)),
+    /^program array stages has no slot 2; .*builder\.test/,
+  );
+  assert.match(
+    refusal((b) => {
+      b.tailCall(stages, 0);
+      b.tailCall(stages, 1);
+    }),
+    /the context .* is gone since bpf_tail_call/,
   );
 });
 

@@ -1,6 +1,15 @@
 import * as assert from 'uvu/assert';
 import { bytes, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
-import { cgroupArray, constants, globals, hash, lpmTrie, MapType } from '../../src/asm/map.ts';
+import {
+  cgroupArray,
+  constants,
+  globals,
+  hash,
+  lpmTrie,
+  MapType,
+  programArray,
+  slotNumber,
+} from '../../src/asm/map.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('asm/map');
@@ -63,6 +72,31 @@ test('what they hold has to fit, at the line that says it', () => {
     /n: 256 doesn't fit u8.*map\.test\.ts:\d+\)$/,
   );
   assert.throws(() => globals('g', u8, -1), /-1 doesn't fit u8.*map\.test\.ts:\d+\)$/);
+});
+
+test('a program array has a slot for each name, or so many by their numbers', () => {
+  const named = programArray('stages', { slots: ['parse', 'send'] });
+  assert.equal([named.type, named.maxEntries, named.slots], [3, 2, ['parse', 'send']]);
+  assert.equal([slotNumber(named, 'send'), slotNumber(named, 1), slotNumber(named, '0')], [1, 1, 0]);
+  const numbered = programArray('stages', { maxEntries: 3 });
+  assert.equal([numbered.maxEntries, numbered.slots, slotNumber(numbered, 2)], [3, [], 2]);
+});
+
+for (const [slot, message] of [
+  ['sent', /^program array stages has no slot sent; there are parse, send \(.*map\.test/],
+  [2, /no slot 2/],
+  [-1, /no slot -1/],
+  [0.5, /no slot 0\.5/],
+] as const)
+  test(`a program array has no slot ${slot}`, () => {
+    assert.throws(() => slotNumber(programArray('stages', { slots: ['parse', 'send'] }), slot), message);
+  });
+
+test('slots have different names', () => {
+  assert.throws(
+    () => programArray('stages', { slots: ['a', 'b', 'a'] }),
+    /map stages: two slots have the same name: a, b, a/,
+  );
 });
 
 test.run();

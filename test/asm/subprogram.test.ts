@@ -196,9 +196,10 @@ test('memory is handed over by its address, and is a struct again', () => {
   ]);
 });
 
-test('arrays and texts are memory, too, and the values of maps', () => {
-  const table = hash('table', { key: u32, value: Event, maxEntries: 1 });
-  const clear = subprogram('clear', [chars(4)], (b, text) => b.set(text, 0));
+test('so are structs within others, and the values of maps', () => {
+  const Name = struct({ text: chars(4) });
+  const table = hash('table', { key: u32, value: struct({ kind: u32, comm: Name }), maxEntries: 1 });
+  const clear = subprogram('clear', [Name], (b, name) => b.set(name, 0));
   const texts = emitted((b) =>
     b.lookup(table, 1, { found: (entry) => void b.call(clear, entry.comm), missing: () => b.exit() }),
   );
@@ -418,6 +419,10 @@ for (const [body, message] of [
   [
     () => subprogram('f', [u64, u64, u64, u64, u64], () => {}, { context: true }),
     /^subprogram f: 5 parameters and the context are more than the 5 that fit registers/,
+  ],
+  [
+    () => subprogram('f', [u8, chars(4)], () => {}),
+    /^subprogram f: parameter 1 is neither a number nor a struct: put it into one/,
   ],
   [
     () => subprogram('f', [u16be], () => {}),

@@ -1,9 +1,19 @@
 import * as assert from 'uvu/assert';
-import { exit, jeq, label, lddw, loadMap, mov, stx } from '../../src/asm/constructors.ts';
+import {
+  callSubprogram,
+  exit,
+  jeq,
+  label,
+  lddw,
+  loadMap,
+  mov,
+  rsh,
+  stx,
+} from '../../src/asm/constructors.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import type { Position } from '../../src/asm/position.ts';
-import type { Tool } from '../../src/asm/program.ts';
+import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r1, r10 } from '../../src/asm/registers.ts';
 import { listTool } from '../../src/cli/listing.ts';
 import { suite } from '../harness.ts';
@@ -79,6 +89,27 @@ program second: tp_btf inet_sock_set_state, 2 instructions
     1: 95 00 00 00 00 00 00 00  (95) exit
 `,
   );
+});
+
+test('programs that are tail-called are listed behind those that are attached, each once', () => {
+  const [first, second] = tool.programs as [ProgramSpec, ProgramSpec];
+  const array = programArray('stages', { maxEntries: 4 });
+  const programs = { 0: second, 1: first, 2: second };
+  const listed = listTool({ ...tool, programs: [first], tailCalled: [{ array, programs }] }, locate);
+  assert.equal(
+    [...listed.matchAll(/^program (\w+)/gm)].map(([, name]) => name),
+    ['first', 'second'],
+  );
+});
+
+test('a subprogram is listed under its name', () => {
+  const half = { name: 'half', instructions: [mov(r0, r1), rsh(r0, 1), exit()] };
+  const instructions = [mov(r1, 8), callSubprogram(half), exit()];
+  const listed = listTool(
+    { ...tool, programs: [{ name: 'main', attachment: { kind: 'kprobe', symbol: 'f' }, instructions }] },
+    locate,
+  );
+  assert.match(listed, /\(85\) call pc\+1 <half>\n.*exit\nhalf:\n.*r0 = r1\n/);
 });
 
 test('without the sources the file and line are there; without those, the rest', () => {

@@ -1,6 +1,8 @@
 /** The examples: that they run as their first lines say, and are written with the public API alone. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { needsRoot, suite } from '../harness.ts';
@@ -9,17 +11,51 @@ import { built, exited, until } from './connects.ts';
 const test = suite('live/examples', { seconds: 60 });
 
 const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
-const SOURCE = `${PROJECT}examples/execs.ts`;
+const source = (name: string): string => `${PROJECT}examples/${name}.ts`;
 const TSX = `${PROJECT}node_modules/.bin/tsx`;
 
-test('execs.ts has less than 60 lines and imports nothing but tsbpf', () => {
-  const source = readFileSync(SOURCE, 'utf8');
-  assert.ok(source.trimEnd().split('\n').length < 60);
-  const imports = [...source.matchAll(/\b(?:from|import|require)\s*\(?\s*(['"][^'"]+['"])/g)].map(
-    ([, from]) => from,
-  );
-  assert.equal(imports, ["'tsbpf'"]);
-});
+for (const [name, lines] of [
+  ['execs', 60],
+  ['files', 90],
+] as const)
+  test(`${name}.ts has less than ${lines} lines and imports nothing but tsbpf`, () => {
+    const text = readFileSync(source(name), 'utf8');
+    assert.ok(text.trimEnd().split('\n').length < lines);
+    const imports = [...text.matchAll(/\b(?:from|import|require)\s*\(?\s*(['"][^'"]+['"])/g)].map(
+      ([, from]) => from,
+    );
+    assert.equal(imports, ["'tsbpf'"]);
+  });
+
+/** Runs an example until `use` is done with its lines of output. */
+async function withExample(
+  program: string,
+  args: readonly string[],
+  use: (lines: (beginning: string | RegExp) => string[], state: () => string) => Promise<void>,
+): Promise<void> {
+  const example: ChildProcess = spawn(program, args, { cwd: PROJECT, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  example.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  example.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  const state = () => `${stdout}\n${stderr}`;
+  const lines = (beginning: string | RegExp) =>
+    stdout
+      .split('\n')
+      .filter((line) => (typeof beginning === 'string' ? line.startsWith(beginning) : beginning.test(line)));
+  try {
+    await until('the header', () => /^PID +COMM +FILE$/m.test(stdout), state);
+    await use(lines, state);
+  } finally {
+    example.kill('SIGTERM');
+  }
+  assert.equal(await exited(example), { code: 0, signal: null }, stderr);
+  assert.is(stderr, '');
+}
 
 /** A shell that becomes another program: two execs by one process. */
 async function twoExecs(): Promise<number> {
@@ -34,36 +70,40 @@ const wanted = (pid: number) => [
   new RegExp(`^${pid} +sleep +/\\S+/sleep$`),
 ];
 
-for (const [how, program, args, reason] of [
-  ['compiled', process.execPath, [built('../../examples/execs')], false],
-  ['by tsx', TSX, [SOURCE], existsSync(TSX) ? false : 'needs tsx'],
-] as const)
-  test.skipIf(needsRoot || reason, `execs, ${how}, shows the execs of a process`, async () => {
-    const example: ChildProcess = spawn(program, args, { cwd: PROJECT, stdio: ['ignore', 'pipe', 'pipe'] });
-    let stdout = '';
-    let stderr = '';
-    example.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      stdout += text;
-    });
-    example.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      stderr += text;
-    });
-    const state = () => `${stdout}\n${stderr}`;
-    try {
-      await until('the header', () => /^PID +COMM +FILE$/m.test(stdout), state);
+const ways = (name: string) =>
+  [
+    ['compiled', process.execPath, [built(`../../examples/${name}`)], false],
+    ['by tsx', TSX, [source(name)], existsSync(TSX) ? false : 'needs tsx'],
+  ] as const;
+
+for (const [how, program, args, reason] of ways('execs'))
+  test.skipIf(needsRoot || reason, `execs, ${how}, shows the execs of a process`, () =>
+    withExample(program, args, async (lines, state) => {
       const pid = await twoExecs();
-      const lines = () => stdout.split('\n').filter((line) => line.startsWith(`${pid} `));
-      await until('both execs', () => lines().length >= 2, state);
-      const [first = '', second = '', ...more] = lines();
+      await until('both execs', () => lines(`${pid} `).length >= 2, state);
+      const [first = '', second = '', ...more] = lines(`${pid} `);
       const [sh, sleep] = wanted(pid);
       assert.match(first, sh as RegExp);
       assert.match(second, sleep as RegExp);
       assert.equal(more, []);
-    } finally {
-      example.kill('SIGTERM');
-    }
-    assert.equal(await exited(example), { code: 0, signal: null }, stderr);
-    assert.is(stderr, '');
-  });
+    }),
+  );
+
+for (const [how, program, args, reason] of ways('files'))
+  test.skipIf(needsRoot || reason, `files, ${how}, shows what becomes of a file`, () =>
+    withExample(program, args, async (lines, state) => {
+      const folder = mkdtempSync(join(tmpdir(), 'tsbpf-files-'));
+      try {
+        writeFileSync(join(folder, 'a'), '');
+        const child = spawn('/bin/sh', ['-c', `cd ${folder} && mv a b && rm b`], { stdio: 'ignore' });
+        assert.equal(await exited(child), { code: 0, signal: null });
+        const renamed = /^\d+ +mv +a -> b$/;
+        const removed = /^\d+ +rm +b$/;
+        await until('both', () => lines(renamed).length > 0 && lines(removed).length > 0, state);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    }),
+  );
 
 test.run();

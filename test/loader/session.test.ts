@@ -1,9 +1,9 @@
 import * as assert from 'uvu/assert';
-import { exit, mov } from '../../src/asm/constructors.ts';
+import { callSubprogram, exit, loadMap, mov } from '../../src/asm/constructors.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, perfEventArray } from '../../src/asm/map.ts';
+import { arrayMap, perfEventArray, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
-import { r0 } from '../../src/asm/registers.ts';
+import { r0, r2 } from '../../src/asm/registers.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { NoSuchSymbolError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -204,5 +204,115 @@ for (const [release, programSize, linkSize, counted, uncounted] of [
     assert.equal(session.missedRuns(), expected, 'once they are detached, too');
     session.close();
   });
+
+const stages = programArray('stages', { slots: ['first', 'second'] });
+
+/** A tool whose program array holds these, by their slots. */
+function tailCalling(programs: Record<string, ProgramSpec>, ...attached: ProgramSpec[]): Tool<typeof Event> {
+  return { ...tool(...attached), tailCalled: [{ array: stages, programs }] };
+}
+
+/** What is made and written before the first perf event is opened: after them programs are attached. */
+function beforeRings({ calls }: FakeSyscalls): string[] {
+  return calls
+    .slice(
+      0,
+      calls.findIndex((call) => call.startsWith('perf')),
+    )
+    .filter((call) => /^bpf [025]/.test(call));
+}
+
+test('program arrays are filled when all programs are loaded, and before any is attached', () => {
+  const fake = new FakeSyscalls();
+  const slots: [slot: number, fd: number][] = [];
+  fake.answers.set(2, (attr) => {
+    const at = (offset: number) => Buffer.from(fake.at(attr.getBigUint64(offset, true))).readUInt32LE();
+    slots.push([at(8), at(16)]);
+    return 0;
+  });
+  const shared = program('b');
+  const session = open(fake, tailCalling({ first: program('c'), second: shared }, program('a'), shared));
+  assert.equal(beforeRings(fake), ['bpf 0', 'bpf 0', 'bpf 0', 'bpf 5', 'bpf 5', 'bpf 5', 'bpf 2', 'bpf 2']);
+  const [, attached] = session.programs;
+  assert.equal(
+    session.programs.map(({ spec }) => spec.name),
+    ['on_a', 'on_b'],
+  );
+  assert.equal(slots[1], [1, attached?.fd]);
+  session.close();
+  assert.is(fake.open.size, 0);
+});
+
+test('where a program array can’t be filled nothing is left behind', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(2, () => -Errno.EINVAL);
+  assert.throws(
+    () => open(fake, tailCalling({ first: program('c') })),
+    /put the program 'on_c' into slot first of the program array 'stages'.*EINVAL.*of one type/,
+  );
+  assert.is(fake.open.size, 0);
+});
+
+for (const [what, programs, message] of [
+  [
+    'a slot that there isn’t',
+    { third: program('c') },
+    /stages has no slot third; there are first, second \(/,
+  ],
+  ['a number past the last', { 2: program('c') }, /stages has no slot 2; there are first, second \(/],
+  [
+    'programs of two types',
+    {
+      first: program('c'),
+      1: { ...program('d'), attachment: { kind: 'raw_tracepoint', tracepoint: 'd' } as const },
+    },
+    /^program array stages: 'on_\w', which is in its slot \w+, is of the type \w+ and 'on_\w', .*of one type/,
+  ],
+  [
+    'one of another type than who uses it, by way of a subprogram',
+    { first: program('c') },
+    /'user', which uses it, is of the type tp_btf and 'on_c', which is in its slot first, is of the type kprobe/,
+  ],
+] as const)
+  test(`a program array is not filled with ${what}`, () => {
+    const fake = new FakeSyscalls();
+    const inner = { name: 'inner', instructions: [loadMap(r2, stages), mov(r0, 0), exit()] };
+    const user: ProgramSpec = {
+      name: 'user',
+      attachment: { kind: 'tp_btf', tracepoint: 'x', btfId: 1 },
+      instructions: [callSubprogram(inner), exit()],
+    };
+    assert.throws(
+      () => open(fake, tailCalling(programs, ...(what.startsWith('one') ? [user] : []))),
+      message,
+    );
+    assert.is(fake.calls.filter((call) => call === 'bpf 5').length, 0);
+    assert.is(fake.open.size, 0);
+  });
+
+test('an optional program that there is nothing for leaves its slot empty', () => {
+  const fake = new FakeSyscalls();
+  const absent: ProgramSpec = {
+    ...program('absent', true),
+    attachment: { kind: 'fentry', symbol: 'absent' },
+  };
+  const session = open(fake, tailCalling({ first: absent }));
+  assert.equal(
+    session.leftOut.map((each) => each.program.name),
+    ['on_absent'],
+  );
+  assert.equal(beforeRings(fake), ['bpf 0', 'bpf 0', 'bpf 0']);
+  session.close();
+});
+
+test('a program that is loaded later is closed with the rest', () => {
+  const fake = new FakeSyscalls();
+  const session = open(fake, tailCalling({}, program('a')));
+  const later = session.load(program('c'));
+  session.programArray(stages).update('second', later);
+  assert.ok(fake.open.has(later.fd));
+  session.close();
+  assert.is(fake.open.size, 0);
+});
 
 test.run();

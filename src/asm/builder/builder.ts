@@ -7,10 +7,17 @@
 import type { TSchema } from '@sinclair/typebox';
 import { authors, blame } from '../blame.ts';
 import * as insn from '../constructors.ts';
-import { type Helper, mapDeleteElem, mapLookupElem, mapUpdateElem, perfEventOutput } from '../helpers.ts';
+import {
+  type Helper,
+  mapDeleteElem,
+  mapLookupElem,
+  mapUpdateElem,
+  perfEventOutput,
+  tailCall,
+} from '../helpers.ts';
 import { type Instruction, type Item, isLabel, type Subprogram } from '../instruction.ts';
 import { layoutOf, u64 } from '../layout.ts';
-import type { MapSpec } from '../map.ts';
+import { type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
 import { r0, r1 } from '../registers.ts';
@@ -319,6 +326,18 @@ export class Builder {
     const given = receiveParameters(inner.#machine, parameters, routine.context ? 1 : 0, routine);
     authors(() => routine.body(inner, ...given));
     return { name, instructions: inner.finish(position) };
+  }
+
+  /**
+   * Goes on in another program: that of a slot of a program array, by its name or its number (Linux 4.2). The other is given the same
+   * context and none of the registers, and returns for this one. What follows runs only where the slot is empty or out of range, or
+   * after 33 such calls in a row; temporaries are gone then. Needs the context. In a subprogram the other returns to who called that.
+   */
+  tailCall<N extends string>(array: ProgramArraySpec<N>, slot: N | Operand): void {
+    this.#machine.statement(this.tailCall, () => {
+      const known = typeof slot === 'string' || typeof slot === 'number';
+      this.#call(tailCall, [array, known ? slotNumber(array, slot) : slot]);
+    });
   }
 
   #called(instruction: Instruction, name: string): Value {

@@ -21,7 +21,7 @@ import type { Operand } from './operand.ts';
 import { Place, requireFits } from './place.ts';
 import { Value } from './value.ts';
 
-/** What a body gets for its schemas: a value for a number, for anything else the memory that its caller hands over. */
+/** What a body gets for its schemas: a value for a number, and for a struct the memory that its caller hands over. */
 export type ParametersOf<P extends readonly TSchema[]> = {
   readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Value : Memory<P[I]>;
 };

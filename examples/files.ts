@@ -1,0 +1,88 @@
+/**
+ * Shows files that are removed or renamed: pid, command, file, and its new name.
+ *
+ *     npx tsx examples/files.ts
+ *
+ * A program runs at every system call, and goes on in that of its number, where there is one: a tail call.
+ */
+import {
+  type Builder,
+  chars,
+  getCurrentComm,
+  getCurrentPidTgid,
+  Kernel,
+  perfEventArray,
+  probeReadKernel,
+  probeReadUserStr,
+  programArray,
+  rawTracepoint,
+  Session,
+  struct,
+  subprogram,
+  target,
+  u32,
+  u64,
+} from 'tsbpf';
+
+const kernel = new Kernel();
+const on = target(process.arch, kernel.btf);
+/** Numbers of system calls, and where struct pt_regs has their second and fourth argument: rsi and r10, regs[1] and regs[3]. */
+const { unlinkat, renameat2, second, fourth } =
+  process.arch === 'x64'
+    ? { unlinkat: 263, renameat2: 316, second: 104, fourth: 56 }
+    : { unlinkat: 35, renameat2: 276, second: 8, fourth: 24 };
+const calls = programArray('calls', { maxEntries: 512 });
+const events = perfEventArray('events');
+const Task = struct({ tid: u32, pid: u32 });
+const Text = struct({ text: chars(96) });
+const Event = struct({ task: Task, comm: chars(16), from: Text, to: Text });
+
+/** Copies the text whose address is in a saved register: a function, since a renaming has two of them. */
+const copyText = subprogram('copy_text', [Text, u64], (b, to, register) => {
+  const { text } = b.keep(to);
+  const address = b.stack(u64);
+  b.call(probeReadKernel, address, register);
+  b.call(probeReadUserStr, text, address);
+});
+
+// sys_enter(struct pt_regs *regs, long id)
+const onCall = rawTracepoint('sys_enter', on, (b) => b.tailCall(calls, b.arg(1)));
+
+/** A program for a call whose names are in those registers. */
+const handler = (name: string, registers: readonly number[]) => {
+  const body = (b: Builder) => {
+    b.keep(b.context);
+    const event = b.stack(Event);
+    b.set(event, 0);
+    for (const [index, register] of registers.entries())
+      b.call(copyText, index === 0 ? event.from : event.to, b.value(b.arg(0)).add(register));
+    b.set(event.task, b.call(getCurrentPidTgid));
+    b.call(getCurrentComm, event.comm);
+    b.output(events, event);
+  };
+  return rawTracepoint('sys_enter', on, body, { name });
+};
+const programs = {
+  [unlinkat]: handler('unlinkat', [second]),
+  [renameat2]: handler('renameat2', [second, fourth]),
+};
+
+const session = Session.open(
+  {
+    name: 'files',
+    programs: [onCall],
+    maps: [],
+    tailCalled: [{ array: calls, programs }],
+    events: { map: events, schema: Event },
+  },
+  {
+    kernel,
+    onEvent: ({ task, comm, from, to }) =>
+      console.log(
+        `${String(task.pid).padEnd(7)} ${comm.padEnd(15)} ${from.text}${to.text && ` -> ${to.text}`}`,
+      ),
+    onLost: (count) => console.error(`${count} events lost`),
+  },
+);
+console.log('PID     COMM            FILE');
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => session.close());

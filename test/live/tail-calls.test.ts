@@ -1,0 +1,190 @@
+/** Tail calls through program arrays, in the kernel: where they go, what follows where they don't, and that nothing stays. */
+import { execFileSync } from 'node:child_process';
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { rawTracepoint, tracepoint } from '../../src/asm/hooks.ts';
+import { u32, u64 } from '../../src/asm/layout.ts';
+import { arrayMap, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
+import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
+import { subprogram } from '../../src/asm/subprogram.ts';
+import { target } from '../../src/asm/target.ts';
+import { KernelError, VerifierError } from '../../src/loader/errors.ts';
+import { loadProgram, type Program } from '../../src/loader/program.ts';
+import { Session } from '../../src/loader/session.ts';
+import { needsRoot, suite } from '../harness.ts';
+import { until } from './connects.ts';
+import { exists } from './loaded.ts';
+import { cannotRun } from './run-program.ts';
+import { here } from './tracer.ts';
+
+const test = suite('live/tail-calls', { seconds: 60 });
+
+const events = perfEventArray('events');
+const stages = programArray('stages', { slots: ['double', 'count', 'empty'] });
+const counts = arrayMap('counts', { value: u64 });
+
+const program = (name: string, body: (b: Builder) => void): ProgramSpec =>
+  rawTracepoint('sched_process_exec', target(process.arch), body, { name });
+
+/** Gives twice its first argument. */
+const double = program('double', (b) => b.exit(b.arg(0).get().mul(2)));
+/** Counts how often it runs, and goes on in itself. */
+const count = program('count', (b) => {
+  b.global(counts).atomicAdd(1);
+  b.tailCall(stages, 'count');
+  b.exit(9);
+});
+/** Goes on in the slot that its second argument names, and gives 1 where that is empty. */
+const entry = program('entry', (b) => {
+  b.tailCall(stages, b.arg(1));
+  b.exit(1);
+});
+
+const tool = (parts: Partial<Tool<typeof u32>> = {}): Tool<typeof u32> => ({
+  name: 'stages',
+  programs: [],
+  maps: [counts],
+  tailCalled: [{ array: stages, programs: { double, count } }],
+  events: { map: events, schema: u32 },
+  ...parts,
+});
+
+/** Opens a tool for the time of `use`; `entry` is loaded with it, and attached to nothing. */
+function withTool<T>(
+  use: (session: Session, run: (...args: bigint[]) => number) => T,
+  { of = tool(), from = entry }: { of?: Tool<typeof u32>; from?: ProgramSpec } = {},
+): T {
+  const session = Session.open(of, { kernel: here, onEvent: () => {} });
+  try {
+    const loaded = session.load(from);
+    return use(session, (...args) => runWith(loaded, args));
+  } finally {
+    session.close();
+  }
+}
+
+const runWith = (loaded: Program, args: readonly bigint[]): number =>
+  loaded.run(new Uint8Array(BigUint64Array.from([...args, 0n, 0n, 0n]).buffer));
+
+test.skipIf(
+  cannotRun,
+  'a program goes on in that of a slot, and itself where the slot is empty or past the end',
+  () => {
+    withTool((_, run) => {
+      assert.is(run(21n, 0n), 42);
+      assert.is(run(21n, 2n), 1);
+      assert.is(run(21n, 100n), 1);
+    });
+  },
+);
+
+test.skipIf(cannotRun, 'a slot by its name, where it is known when the program is made', () => {
+  const from = program('named', (b) => {
+    b.keep(b.context);
+    b.tailCall(stages, 'empty');
+    b.tailCall(stages, 'double');
+  });
+  withTool((_, run) => assert.is(run(4n), 8), { from });
+});
+
+test.skipIf(cannotRun, 'slots are filled, changed and emptied while it runs', () => {
+  withTool((session, run) => {
+    const array = session.programArray(stages);
+    assert.is(array.lookup('empty'), undefined);
+    const triple = session.load(program('triple', (b) => b.exit(b.arg(0).get().mul(3))));
+    array.update('empty', triple);
+    assert.is(array.lookup('empty'), triple.info().id);
+    assert.is(run(5n, 2n), 15);
+    array.update('double', triple);
+    assert.is(run(5n, 0n), 15);
+    assert.is(array.delete('double'), true);
+    assert.is(array.delete('double'), false);
+    assert.is(run(5n, 0n), 1);
+  });
+});
+
+test.skipIf(cannotRun, 'after 33 tail calls in a row the next does nothing', () => {
+  withTool((session, run) => {
+    assert.is(run(0n, 1n), 9);
+    assert.is(session.map(counts).lookup(0), 33n);
+  });
+});
+
+test.skipIf(cannotRun, 'a program that is attached goes on in another', () => {
+  const first = program('first', (b) => b.tailCall(stages, 'count'));
+  const session = Session.open(tool({ programs: [first] }), { kernel: here, onEvent: () => {} });
+  try {
+    execFileSync('/bin/true');
+    assert.ok((session.map(counts).lookup(0) as bigint) >= 33n);
+    assert.equal(
+      session.programs.map(({ spec }) => spec.name),
+      ['first'],
+    );
+  } finally {
+    session.close();
+  }
+});
+
+test.skipIf(cannotRun, 'a subprogram may go on in another program, which returns to who called it', () => {
+  const onward = subprogram('onward', [], (b) => b.tailCall(stages, 'double'), { context: true });
+  const from = program('mixed', (b) => {
+    b.exit(b.call(onward).add(1));
+  });
+  try {
+    withTool((_, run) => assert.is(run(20n), 41), { from });
+  } catch (error) {
+    if (!(error instanceof VerifierError)) throw error;
+    assert.match(error.summary.reason, /^tail_calls are not allowed in/);
+    assert.match(error.summary.hint ?? '', /compiles it so/);
+  }
+});
+
+test.skipIf(
+  needsRoot,
+  'nothing stays when it is closed: not even programs that hold each other by the array',
+  async () => {
+    let ids: number[] = [];
+    withTool((session) => {
+      const array = session.programArray(stages);
+      const self = session.load(count);
+      array.update('empty', self);
+      ids = [array.lookup('double'), array.lookup('count'), self.info().id].map(Number);
+      assert.ok(ids.every((id) => exists(here, id)));
+    });
+    await until('the programs are gone', () => !ids.some((id) => exists(here, id)));
+  },
+);
+
+test.skipIf(needsRoot, 'programs of another type are refused before the kernel does, and by name', () => {
+  const formats = [{ category: 'sched', name: 'sched_process_exec', fields: [] }];
+  const other = tracepoint('sched', 'sched_process_exec', { ...target(process.arch), formats }, () => {}, {
+    name: 'other',
+  });
+  assert.throws(
+    () =>
+      withTool(() => {}, {
+        of: tool({ programs: [count], tailCalled: [{ array: stages, programs: { double: other } }] }),
+      }),
+    /^program array stages: 'count', which uses it, is of the type raw_tracepoint and 'other', which is in its slot double, is of the type tracepoint; those that .* \(.*tail-calls\.test\.[jt]s:\d+\)$/,
+  );
+  withTool((session) => {
+    const maps = new Map<MapSpec, never>();
+    const loaded = loadProgram(here, other, assemble(other.instructions), maps);
+    try {
+      assert.throws(
+        () => session.programArray(stages).update('double', loaded),
+        (error: unknown) =>
+          error instanceof KernelError &&
+          error.code === 'EINVAL' &&
+          /put the program 'other' into slot double of the program array 'stages'.*of one type/.test(
+            error.message,
+          ),
+      );
+    } finally {
+      loaded.close();
+    }
+  });
+});
+
+test.run();
