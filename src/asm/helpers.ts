@@ -22,6 +22,10 @@ export type ArgKind =
   | 'out'
   /** The number of bytes at the address before it. */
   | 'size'
+  /** A subprogram that the helper calls. */
+  | 'callback'
+  /** The address of memory on the stack that is handed to that, or 0. */
+  | 'handed'
   /** Any number; for the `_user` helpers an address of the process. */
   | 'scalar'
   /** An address in the kernel. */
@@ -64,6 +68,18 @@ export const mapPushElem = helper(87, 'map_push_elem', '4.20', ['map', 'value', 
 export const mapLookupPercpuElem = helper(195, 'map_lookup_percpu_elem', '5.19', ['map', 'key', 'scalar']);
 /** (ctx, program array, index): goes on in another program; comes back only where it can't. */
 export const tailCall = helper(12, 'tail_call', '4.2', ['ctx', 'map', 'scalar']);
+
+// Calling a subprogram again and again, until it returns 1 instead of 0. They give the number of its calls.
+
+/** (map, callback, handed, flags 0): of the map, the entry's key and value, and what is handed over, for each entry. */
+export const forEachMapElem = helper(164, 'for_each_map_elem', '5.13', [
+  'map',
+  'callback',
+  'handed',
+  'scalar',
+]);
+/** (times, callback, handed, flags 0): of its number, from 0, and what is handed over; at most 2^23 times. */
+export const loop = helper(181, 'loop', '5.17', ['scalar', 'callback', 'handed', 'scalar']);
 
 // Reading memory that the verifier doesn't know: 0, or -EFAULT with the memory zeroed. The `Str` ones give the length.
 

@@ -51,6 +51,8 @@ export interface Request {
   /** The instructions, with the maps' descriptors. */
   readonly bytes: Uint8Array;
   readonly locate: Locate;
+  /** What the kernel has to be told in any case. */
+  readonly types?: Described;
 }
 
 /** One way to ask for a program: what old kernels can't take is left out, or added, one after the other. */
@@ -74,9 +76,9 @@ export const LOG_TRUE_SIZE = 140;
 
 /** The attribute for one way to ask, with a log, and with what the kernel is told for people to read. */
 export function buildAttr(
-  { kernel, spec: { name, attachment }, bytes }: Request,
+  { kernel, spec: { name, attachment }, bytes, types: needed }: Request,
   variant: Variant,
-  { log, types }: { readonly log?: Log; readonly types?: Described } = {},
+  { log, types = needed }: { readonly log?: Log; readonly types?: Described } = {},
 ): Attr {
   const least = attrSize(attachment, variant, log !== undefined);
   const attr = new Attr(kernel.syscalls, Math.max(least, types?.size ?? 0))

@@ -6,6 +6,7 @@
 import type { Assembled } from '../asm/assemble.ts';
 import { blame } from '../asm/blame.ts';
 import { textOf } from '../asm/disassemble.ts';
+import { formOf } from '../asm/isa.ts';
 import type { MapSpec } from '../asm/map.ts';
 import type { Locate } from '../asm/position.ts';
 import type { Attachment, ProgramSpec } from '../asm/program.ts';
@@ -150,10 +151,19 @@ export function loadProgram(
   try {
     const tables = tablesOf(kernel, spec, assembled, resources);
     const bytes = withMaps(spec, assembled, maps, tables);
-    return loadAs({ kernel, spec, assembled, bytes, locate }, debug);
+    const request = { kernel, spec, assembled, bytes, locate };
+    // The kernel takes for a callback only what types say is a function (Linux 5.13).
+    const typed = loadsFunction(assembled)
+      ? withTypesOf(request, (types) => loadAs({ ...request, types }, debug))
+      : undefined;
+    return typed ?? loadAs(request, debug);
   } finally {
     resources.close();
   }
+}
+
+function loadsFunction({ instructions }: Assembled): boolean {
+  return instructions.some(({ instruction }) => formOf(instruction)?.name === 'loadFunction');
 }
 
 /** Its jump tables. What a kernel lacks that has none is the instruction that goes through them. */

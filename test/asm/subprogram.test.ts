@@ -4,7 +4,7 @@ import { assemble } from '../../src/asm/assemble.ts';
 import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { mov } from '../../src/asm/constructors.ts';
-import { ktimeGetNs, probeReadKernel } from '../../src/asm/helpers.ts';
+import { ktimeGetNs, loop, probeReadKernel } from '../../src/asm/helpers.ts';
 import { fentry, kprobe, kretprobe, rawTracepoint, tpBtf, tracepoint } from '../../src/asm/hooks.ts';
 import { isLabel } from '../../src/asm/instruction.ts';
 import { chars, s32, s64, struct, u8, u16be, u32, u64 } from '../../src/asm/layout.ts';
@@ -263,6 +263,22 @@ test('arguments that lie in each other\u2019s registers are moved round each oth
   assert.equal(texts.slice(0, 5), ['r0 = 1', 'r2 = 2', 'r1 = r2', 'r2 = r0', 'call mix']);
 });
 
+// --- called by helpers -----------------------------------------------------------------------------
+
+const State = struct({ sum: u64 });
+const addUp = subprogram('add_up', [u32, State], (_, index, state) => state.sum.atomicAdd(index));
+
+test('a helper that calls back is given its address, and memory of the stack by its own', () => {
+  assert.equal(
+    emitted((b) => {
+      const state = b.stack(State);
+      b.set(state, 0);
+      b.call(loop, 5, addUp, state, 0);
+    }).slice(1, 7),
+    ['r1 = 5', 'r2 = subprog[+7]', 'r3 = r10', 'r3 += -8', 'r4 = 0', 'call bpf_loop#181'],
+  );
+});
+
 // --- lines -----------------------------------------------------------------------------------------
 
 test('its instructions are of its own lines, the calls of the callers\u2019', () => {
@@ -414,6 +430,27 @@ for (const [body, message] of [
         b.stack(Event),
       ),
     /^stack\.kind was never written \(byte 0 of stack\)/,
+  ],
+  [(b) => void b.call(loop, 1, 2, 0, 0), /^bpf_loop asks for a subprogram to call/],
+  [(b) => void b.call(loop, addUp, addUp, 0, 0), /^bpf_loop asks for a value here, not for add_up/],
+  [
+    (b) =>
+      void b.call(
+        loop,
+        1,
+        subprogram('f', [], () => {}, { context: true }),
+        0,
+        0,
+      ),
+    /^f asks for the context, which bpf_loop doesn't hand over/,
+  ],
+  [
+    (b) =>
+      b.lookup(hash('t', { key: u32, value: State, maxEntries: 1 }), 1, {
+        found: (state) => void b.call(loop, 1, addUp, state, 0),
+        missing: () => b.exit(),
+      }),
+    /^t is not on the stack, and bpf_loop hands nothing else over/,
   ],
   [() => subprogram('two words', [], () => {}), /^subprogram name 'two words': it is a C identifier/],
   [

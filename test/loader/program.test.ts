@@ -1,11 +1,12 @@
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { Btf } from '../../src/asm/btf.ts';
-import { exit, loadMap, loadMapValue, mov } from '../../src/asm/constructors.ts';
+import { exit, loadFunction, loadMap, loadMapValue, mov } from '../../src/asm/constructors.ts';
+import type { Subprogram } from '../../src/asm/instruction.ts';
 import { u64 } from '../../src/asm/layout.ts';
 import { arrayMap } from '../../src/asm/map.ts';
 import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
-import { r0, r1 } from '../../src/asm/registers.ts';
+import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import {
   KernelError,
@@ -462,6 +463,45 @@ test('without the PMU there are no kprobes, and nothing is loaded to find out', 
   assert.instance(error, UnsupportedError);
   assert.is((error as UnsupportedError).since, '4.1');
   assert.equal(seen, []);
+});
+
+const called: Subprogram = { name: 'called', instructions: [mov(r0, 0), exit()] };
+const callingBack: ProgramSpec = {
+  name: 'calls_back',
+  attachment: raw,
+  instructions: [loadFunction(r2, called), mov(r0, 0), exit()],
+};
+
+test('a program that is called back comes with its types, which say what is a function', () => {
+  const records: number[] = [];
+  const [fake] = scripted((attr) => {
+    records.push(attr.byteLength > 88 ? attr.getUint32(88, true) : 0);
+    return undefined;
+  });
+  loadProgram(new Kernel(fake), callingBack, assemble(callingBack.instructions), new Map()).close();
+  assert.equal(records, [2]);
+  assert.is(fake.open.size, 0);
+});
+
+test('it is refused with them, too; a kernel without types says itself what it thinks of it', () => {
+  for (const [types, known] of [
+    [undefined, [true, true]],
+    [-Errno.EINVAL, [false, false]],
+  ] as const) {
+    const described: boolean[] = [];
+    const [fake] = scripted((attr, its) => {
+      described.push(attr.byteLength > 88 && attr.getUint32(72, true) > 0);
+      writeLog(its, attr, 'R1 !read_ok\nprocessed 1 insns');
+      return -Errno.EACCES;
+    });
+    fake.answers.set(18, () => types);
+    assert.throws(
+      () => loadProgram(new Kernel(fake), callingBack, assemble(callingBack.instructions), new Map()),
+      (error: unknown) => error instanceof VerifierError && error.summary.reason === 'R1 !read_ok',
+    );
+    assert.equal(described.slice(0, known.length), known);
+    assert.is(fake.open.size, 0);
+  }
 });
 
 test.run();

@@ -304,20 +304,25 @@ export class Builder {
   }
 
   #call(helper: Helper, args: readonly Argument[]): Value {
-    placeArguments(this.#machine, helper, args, () => this.context);
+    placeArguments(this.#machine, helper, args, {
+      context: () => this.context,
+      built: (callback) => this.#subprogram(callback as Routine),
+    });
     return this.#called(insn.call(helper), `bpf_${helper.name}`);
   }
 
   #callRoutine(routine: Routine, args: readonly Argument[]): Value {
     const machine = this.#machine;
     const { name, parameters, context } = routine;
-    const subprogram = this.#subprograms.of(routine, () =>
-      machine.away(`${name} has none of what ${this.#name} holds: hand it over as an argument`, () =>
-        this.#build(routine),
-      ),
-    );
+    const subprogram = this.#subprogram(routine);
     placeParameters(machine, name, parameters, args, context ? this.context : undefined);
     return this.#called(insn.callSubprogram(subprogram), name);
+  }
+
+  /** What this program has of a subprogram. */
+  #subprogram(routine: Routine): Subprogram {
+    const why = `${routine.name} has none of what ${this.#name} holds: hand it over as an argument`;
+    return this.#subprograms.of(routine, () => this.#machine.away(why, () => this.#build(routine)));
   }
 
   #build(routine: Routine): Subprogram {

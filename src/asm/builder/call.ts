@@ -4,7 +4,7 @@
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { ArgKind, Helper } from '../helpers.ts';
-import type { Register } from '../instruction.ts';
+import type { Register, Subprogram } from '../instruction.ts';
 import { layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
 import { describePosition } from '../position.ts';
@@ -18,7 +18,22 @@ import { Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** What a helper can be given. */
-export type Argument = Operand | Block | KernelPointer | MapSpec | MapPointer;
+export type Argument = Operand | Block | KernelPointer | MapSpec | MapPointer | Callback;
+
+/** A subprogram as it is written, for helpers that call it. */
+export interface Callback {
+  readonly name: string;
+  readonly context: boolean;
+  body(...parameters: never[]): void;
+}
+
+/** What a call takes from where it stands. */
+export interface Surroundings {
+  /** The context, for those helpers that ask for it. */
+  context(): Value;
+  /** What the program has of a subprogram. */
+  built(callback: Callback): Subprogram;
+}
 
 export const ARGUMENT_REGISTERS = [r1, r2, r3, r4, r5] as const;
 
@@ -30,12 +45,12 @@ export interface Move {
   readonly emit: () => void;
 }
 
-/** Emits the instructions that place `args`; `context` is asked by those helpers that want it. */
+/** Emits the instructions that place `args`. */
 export function placeArguments(
   machine: Machine,
   helper: Helper,
   args: readonly Argument[],
-  context: () => Value,
+  around: Surroundings,
 ): void {
   const callee = `bpf_${helper.name}`;
   const queue = [...args];
@@ -50,7 +65,7 @@ export function placeArguments(
   const required = helper.args.length - (helper.optional ?? 0);
   const moves: Move[] = [];
   const place = (kind: ArgKind, to: Register): Move => {
-    if (kind === 'ctx') return fromOperand(machine, to, context());
+    if (kind === 'ctx') return fromOperand(machine, to, around.context());
     if (kind === 'size' && sized) {
       const { size } = sized;
       sized = undefined;
@@ -61,6 +76,20 @@ export function placeArguments(
       map = argument instanceof MapPointer ? argument.spec : asMap(argument, callee);
       if (argument instanceof MapPointer) return fromOperand(machine, to, argument.value);
       return fromMap(machine, to, map);
+    }
+    if (kind === 'callback') {
+      if (!isCallback(argument)) throw new TypeError(`${callee} asks for a subprogram to call`);
+      if (argument.context)
+        throw new TypeError(`${argument.name} asks for the context, which ${callee} doesn't hand over`);
+      const subprogram = around.built(argument);
+      return { to, from: undefined, emit: () => machine.emit(insn.loadFunction(to, subprogram)) };
+    }
+    if (kind === 'handed' && (isBlock(argument) || argument instanceof Place)) {
+      const place = placeOf(argument);
+      if (place.base !== 'stack')
+        throw new TypeError(`${place.name} is not on the stack, and ${callee} hands nothing else over`);
+      place.requireWritten();
+      return fromAddress(machine, to, place);
     }
     if (kind === 'key' || kind === 'value' || kind === 'memory' || kind === 'out') {
       const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;
@@ -149,7 +178,7 @@ function inMemory(machine: Machine, argument: Argument, callee: string, schema: 
 export function asOperand(argument: Argument, callee: string): Operand {
   if (argument instanceof KernelPointer) return argument.value;
   if (argument instanceof MapPointer) return asOperand(argument.spec, callee);
-  if (isMap(argument) || isBlock(argument))
+  if (isMap(argument) || isBlock(argument) || isCallback(argument))
     throw new TypeError(
       `${callee} asks for a value here, not for ${isBlock(argument) ? placeOf(argument).name : argument.name}`,
     );
@@ -158,4 +187,8 @@ export function asOperand(argument: Argument, callee: string): Operand {
 
 function isMap(argument: Argument): argument is MapSpec {
   return typeof argument === 'object' && 'kind' in argument && argument.kind === 'map';
+}
+
+function isCallback(argument: Argument): argument is Callback {
+  return typeof argument === 'object' && 'body' in argument;
 }
