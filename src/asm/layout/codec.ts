@@ -199,20 +199,32 @@ function writeStruct(
 function writeInt(layout: IntLayout, value: unknown, view: DataView, offset: number, path: string): void {
   const { size, signed, bigEndian, as } = layout;
   if (typeof value !== as) throw wrongType(path, value, `a ${as}`);
-  const bits = BigInt(size * 8);
-  const [least, most] = signed ? [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n] : [0n, (1n << bits) - 1n];
-  const int =
-    typeof value === 'bigint' ? value : Number.isSafeInteger(value) ? BigInt(value as number) : undefined;
-  if (int === undefined)
+  if (typeof value === 'number' && !Number.isSafeInteger(value))
     throw new RangeError(`${named(path)}: ${value} is no safe integer (at most 2^53 - 1 either way)`);
+  const int = value as number | bigint;
+  const [least, most] = limitsOf(layout);
   if (int < least || int > most)
     throw new RangeError(
-      `${named(path)}: ${int} doesn't fit ${signed ? 's' : 'u'}${bits}, ${least} to ${most}`,
+      `${named(path)}: ${int} doesn't fit ${signed ? 's' : 'u'}${size * 8}, ${least} to ${most}`,
     );
-  for (let i = 0; i < size; i++) {
-    const place = bigEndian ? size - 1 - i : i;
-    view.setUint8(offset + place, Number((int >> BigInt(i * 8)) & 0xffn));
+  // What is below zero comes to the same bits as unsigned.
+  if (size === 8) view.setBigUint64(offset, BigInt(int), !bigEndian);
+  else if (size === 4) view.setUint32(offset, Number(int), !bigEndian);
+  else if (size === 2) view.setUint16(offset, Number(int), !bigEndian);
+  else view.setUint8(offset, Number(int));
+}
+
+const limits = new Map<IntLayout, readonly [bigint, bigint]>();
+
+/** The least and the most that fits. Kept: to make them takes as long as writing the number. */
+function limitsOf(layout: IntLayout): readonly [bigint, bigint] {
+  let known = limits.get(layout);
+  if (known === undefined) {
+    const bits = BigInt(layout.size * 8);
+    known = layout.signed ? [-(1n << (bits - 1n)), (1n << (bits - 1n)) - 1n] : [0n, (1n << bits) - 1n];
+    limits.set(layout, known);
   }
+  return known;
 }
 
 function textBytes(layout: BytesLayout, value: unknown, path: string): Uint8Array {
