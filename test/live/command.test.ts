@@ -1,22 +1,13 @@
 /** The command as a process: how it starts and ends, what it leaves behind, who may run it, and what it does with its output. */
 import { execFileSync, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
-import {
-  closeSync,
-  constants,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  rmSync,
-} from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, exited, Server, until } from './connects.ts';
-import { exists } from './loaded.ts';
+import { exists, programsOf } from './loaded.ts';
 import { COMMAND, here, Tracer } from './tracer.ts';
 
 const test = suite('live/command', { seconds: 60 });
@@ -47,14 +38,6 @@ function run(args: readonly string[], options: SpawnOptions = {}, script = COMMA
 }
 
 // --- what it leaves behind -----------------------------------------------------------------------
-
-/** The ids of the programs that a process holds. */
-function programsOf(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/fdinfo`).flatMap((fd) => {
-    const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
-    return [...info.matchAll(/^prog_id:\s*(\d+)$/gm)].map(([, id]) => Number(id));
-  });
-}
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGKILL'] as const)
   test.skipIf(

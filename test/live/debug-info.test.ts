@@ -17,10 +17,10 @@ import {
   perfEventArray,
 } from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
-import { programIds } from '../../src/loader/loaded.ts';
 import { objectInfo } from '../../src/loader/object-info.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
 import { needsRoot, suite } from '../harness.ts';
+import { programsOf } from './loaded.ts';
 import { here, Tracer } from './tracer.ts';
 
 const test = suite('live/debug-info', { seconds: 60 });
@@ -136,10 +136,9 @@ for (const [how, verbose] of [
   ['without it they show none', false],
 ] as const)
   test.skipIf(noBpftool, how, async () => {
-    const before = new Set(programIds(here));
     const tracer = await Tracer.start(verbose ? ['-v'] : []);
     try {
-      const programs = [...programIds(here)].filter((id) => !before.has(id));
+      const programs = programsOf(tracer.pid);
       assert.ok(programs.length > 0);
       const dumps = programs.map((id) => bpftool('prog', 'dump', 'xlated', 'id', String(id), 'linum'));
       const shown = [...dumps.join('').matchAll(/^; (.*) \[file:(.*) line_num:(\d+)/gm)];

@@ -1,4 +1,5 @@
 /** Programs that the kernel has. */
+import { readdirSync, readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { Attr, Command } from '../../src/loader/bpf.ts';
 import { Errno } from '../../src/loader/errno.ts';
@@ -10,4 +11,13 @@ export function exists(kernel: Kernel, id: number): boolean {
   if (fd >= 0) kernel.syscalls.close(fd);
   else assert.is(fd, -Errno.ENOENT);
   return fd >= 0;
+}
+
+/** The ids of the programs that a process holds, each once: also a link's is in what the kernel tells of its descriptor. */
+export function programsOf(pid: number): number[] {
+  const ids = readdirSync(`/proc/${pid}/fdinfo`).flatMap((fd) => {
+    const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
+    return [...info.matchAll(/^prog_id:\s*(\d+)$/gm)].map(([, id]) => Number(id));
+  });
+  return [...new Set(ids)];
 }

@@ -88,7 +88,7 @@ test('a run of the core has it on every kernel, and each of the other live tests
   const whole = visits({ core: true }, ['x64']).filter(({ kernelArguments }) => !kernelArguments);
   for (const file of files) {
     const ran = whole.filter(({ filters }) => filters.some((filter) => `test/live/${file}`.includes(filter)));
-    const everywhere = /^(tcpconnlat|kprobe-events)\.test/.test(file);
+    const everywhere = /^(tcpconnlat|kprobe-events|jump-table)\.test/.test(file);
     assert.is(ran.length, everywhere ? MATRIX.length : 1, file);
   }
   for (const { filters } of whole) assert.ok(filters.includes('test/lab/'));

@@ -52,7 +52,7 @@ export interface Visited {
 const ALL = ['test/live/', 'test/lab/'];
 
 /** What of it has most to do with the kernel: as a part of `npm test` every kernel runs this. */
-const CORE = ['test/lab/', 'test/live/kprobe-events.', 'test/live/tcpconnlat.'];
+const CORE = ['test/lab/', 'test/live/jump-table.', 'test/live/kprobe-events.', 'test/live/tcpconnlat.'];
 
 /** Kernels that lack something because they are told to. */
 const STRANGE: readonly Visit[] = [
