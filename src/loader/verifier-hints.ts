@@ -57,7 +57,7 @@ const HINTS: readonly Hint[] = [
   },
   {
     reason: /combined stack size/,
-    hint: 'functions that call each other share 512 bytes of stack, each frame rounded up to 32, where the kernel does not give each a stack of its own (Linux 6.13, for most that trace): put something into a map, or hand it down by its address',
+    hint: 'functions that call each other share 512 bytes of stack, each frame rounded up to 16 or 32, where the kernel does not give each a stack of its own (Linux 6.13, for most that trace): put something into a map, or hand it down by its address',
   },
   {
     reason: /tail_calls are not allowed when call stack/,
