@@ -27,10 +27,10 @@ import {
 const kernel = new Kernel();
 const on = target(process.arch, kernel.btf);
 /** Numbers of system calls, and where struct pt_regs has their second and fourth argument: rsi and r10, regs[1] and regs[3]. */
-const { unlinkat, renameat2, second, fourth } =
+const { unlinkat, renameat, renameat2, second, fourth } =
   process.arch === 'x64'
-    ? { unlinkat: 263, renameat2: 316, second: 104, fourth: 56 }
-    : { unlinkat: 35, renameat2: 276, second: 8, fourth: 24 };
+    ? { unlinkat: 263, renameat: 264, renameat2: 316, second: 104, fourth: 56 }
+    : { unlinkat: 35, renameat: 38, renameat2: 276, second: 8, fourth: 24 };
 const calls = programArray('calls', { maxEntries: 512 });
 const events = perfEventArray('events');
 const Task = struct({ tid: u32, pid: u32 });
@@ -62,10 +62,8 @@ const handler = (name: string, registers: readonly number[]) => {
   };
   return rawTracepoint('sys_enter', on, body, { name });
 };
-const programs = {
-  [unlinkat]: handler('unlinkat', [second]),
-  [renameat2]: handler('renameat2', [second, fourth]),
-};
+const renamed = handler('renamed', [second, fourth]);
+const programs = { [unlinkat]: handler('removed', [second]), [renameat]: renamed, [renameat2]: renamed };
 
 const session = Session.open(
   {
