@@ -78,7 +78,9 @@ const plain = target(process.arch);
 const name = { name: 'outer' };
 
 const getuid = (): unknown => process.getuid?.();
-const rename = (): void => writeFileSync('/proc/self/comm', readFileSync('/proc/self/comm'));
+/** To the name that it has. */
+const rename = (): void =>
+  writeFileSync('/proc/self/comm', readFileSync('/proc/self/comm', 'utf8').trimEnd());
 
 interface Case {
   /** Where the program is that calls the helper. */
