@@ -57,9 +57,9 @@ async function withExample(
   assert.is(stderr, '');
 }
 
-/** A shell that becomes another program: two execs by one process. */
+/** A shell that becomes another program, by its path since busybox would only call itself: two execs by one process. */
 async function twoExecs(): Promise<number> {
-  const child = spawn('/bin/sh', ['-c', 'exec sleep 0'], { stdio: 'ignore' });
+  const child = spawn('/bin/sh', ['-c', 'exec /bin/sleep 0'], { stdio: 'ignore' });
   await exited(child);
   return child.pid as number;
 }

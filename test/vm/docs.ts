@@ -6,7 +6,7 @@ import type { Visited } from './lab.ts';
 const HEAD = `# Kernels
 
 Measured, not read about: \`npm run test:vm -- --docs\` boots each of these kernels, asks it for every feature by trying, runs the
-live tests and the lab's own in it, and writes this page.
+live tests and the lab's own in it (with \`--core\`, as here, the core in each and the others in one of them), and writes this page.
 `;
 
 const OUTCOMES = `## What becomes of a connect
@@ -36,7 +36,7 @@ export function describeKernels(visited: readonly Visited[], date: Date): string
   const day = date.toISOString().slice(0, 10);
   return [
     HEAD,
-    `${day}, on x86-64, under QEMU.\n`,
+    `${day}, under QEMU on x86-64.\n`,
     '## What they have\n',
     features(told),
     ...outcomes(told),
