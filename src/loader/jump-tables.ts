@@ -13,23 +13,38 @@ import { refused } from './permission.ts';
 import type { Resources } from './resources.ts';
 
 /**
- * The tables that a program refers to, made for this load alone: the kernel lets no other program use one. It keeps them with the program;
- * `resources` owns what is open until then. @throws {UnsupportedError} before Linux 6.19. @throws {KernelError}
+ * The tables that a program refers to, by the slots that do, made for this load alone: the kernel lets no other program use one. It keeps them
+ * with the program; `resources` owns what is open until then. @throws {UnsupportedError} before Linux 6.19. @throws {KernelError}
  */
 export function openTables(
   kernel: Kernel,
   { references }: Assembled,
   resources: Resources,
-): ReadonlyMap<MapSpec, Descriptor> {
-  const tables = new Map<MapSpec, Descriptor>();
-  for (const { map, targets } of references) {
-    if (!targets || tables.has(map)) continue;
-    const table = resources.add(new Descriptor(kernel.syscalls, createMap(kernel, map, false)));
-    for (const [index, slot] of targets.entries()) enter(kernel, map, table, index, slot);
-    freezeMap(kernel, map.name, table.fd);
-    tables.set(map, table);
+): ReadonlyMap<number, Descriptor> {
+  const tables = new Map<number, Descriptor>();
+  const made: { readonly map: MapSpec; readonly places: string; readonly table: Descriptor }[] = [];
+  for (const { slot, map, targets } of references) {
+    if (!targets) continue;
+    // The same labels are other places in another subprogram.
+    const places = targets.join();
+    const known = made.find((other) => other.map === map && other.places === places);
+    const table = known?.table ?? openTable(kernel, map, targets, resources);
+    if (!known) made.push({ map, places, table });
+    tables.set(slot, table);
   }
   return tables;
+}
+
+function openTable(
+  kernel: Kernel,
+  map: MapSpec,
+  targets: readonly number[],
+  resources: Resources,
+): Descriptor {
+  const table = resources.add(new Descriptor(kernel.syscalls, createMap(kernel, map, false)));
+  for (const [index, slot] of targets.entries()) enter(kernel, map, table, index, slot);
+  freezeMap(kernel, map.name, table.fd);
+  return table;
 }
 
 function enter(kernel: Kernel, map: MapSpec, table: Descriptor, index: number, slot: number): void {

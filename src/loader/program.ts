@@ -172,7 +172,7 @@ function tablesOf(
   spec: ProgramSpec,
   assembled: Assembled,
   resources: Resources,
-): ReadonlyMap<MapSpec, Descriptor> {
+): ReadonlyMap<number, Descriptor> {
   try {
     return openTables(kernel, assembled, resources);
   } catch (error) {
@@ -287,12 +287,12 @@ function withMaps(
   spec: ProgramSpec,
   { bytes, references }: Assembled,
   maps: ReadonlyMap<MapSpec, BpfMap>,
-  tables: ReadonlyMap<MapSpec, Descriptor>,
+  tables: ReadonlyMap<number, Descriptor>,
 ): Uint8Array {
   const patched = inPlace(bytes);
   const view = new DataView(patched.buffer);
   for (const { slot, map } of references) {
-    const opened = tables.get(map) ?? maps.get(map);
+    const opened = tables.get(slot) ?? maps.get(map);
     if (!opened)
       throw blame(
         new RangeError(`program '${spec.name}' uses the map '${map.name}', which the tool doesn't list`),

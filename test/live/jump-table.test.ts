@@ -1,7 +1,7 @@
 /** gotox through an instruction array, where the kernel has both. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
-import { add, exit, jgt, label, lddw, ldx, mov } from '../../src/asm/constructors.ts';
+import { add, callSubprogram, exit, jgt, label, lddw, ldx, mov } from '../../src/asm/constructors.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
 import { u64 } from '../../src/asm/layout.ts';
@@ -88,6 +88,26 @@ for (const debug of [false, true])
       }
     },
   );
+
+test.skipIf(lacks, 'two subprograms go through one table, each to its own labels', () => {
+  const table = jumpTable('shared', ['a', 'b']);
+  const half = (name: string, first: number) => ({
+    name,
+    instructions: [
+      ...[mov(r0, 0), jgt(r1, 1, 'out'), ...jumpThrough(table, r1, r2)],
+      ...[label('a'), mov(r0, first), exit()],
+      ...[label('b'), mov(r0, first + 1), label('out'), exit()],
+    ],
+  });
+  const instructions: Item[] = [
+    ...[ldx(u64, r7, r1, 0), mov(r1, r7), callSubprogram(half('low', 1)), mov(r6, r0)],
+    ...[mov(r1, r7), callSubprogram(half('high', 10)), add(r0, r6), exit()],
+  ];
+  const running = load({ name: 'shared', attachment, instructions });
+  const run = (way: bigint) => running.run(new Uint8Array(BigUint64Array.of(way).buffer));
+  assert.equal([run(0n), run(1n), run(2n)], [11, 13, 0]);
+  running.close();
+});
 
 test.skipIf(lacks, 'a number that may be past the table’s end is refused', () => {
   assert.throws(
