@@ -5,7 +5,7 @@ import { extname } from 'node:path';
 import type { Static } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
-import { needsRoot, slowness, suite } from '../harness.ts';
+import { inGuest, needsRoot, slowness, suite } from '../harness.ts';
 import { type Event, type GetuidTool, getuidProcess, getuidTool, MARK, until } from '../loader/tools.ts';
 import { exists } from './loaded.ts';
 import { here } from './tracer.ts';
@@ -60,12 +60,14 @@ test.skipIf(needsRoot, 'events of another process on any CPU arrive', async () =
     await child.go();
     const calls = session.map((session.tool as GetuidTool).calls).lookup(0) ?? 0;
     await until(() => seen.length === calls);
-    assert.ok(calls >= 2000);
+    const { counted: missed } = session.missedRuns();
+    assert.ok(calls + missed >= 2000, `${calls} calls were seen, and ${missed} missed`);
     assert.equal(
       seen.map(({ sequence }) => sequence).sort((a, b) => a - b),
       Array.from({ length: calls }, (_, index) => index + 1),
     );
-    assert.is(session.missedRuns().counted, 0);
+    // An emulated machine is interrupted in the midst of a program more often than a real one.
+    if (!inGuest) assert.is(missed, 0);
   } finally {
     session.close();
   }
