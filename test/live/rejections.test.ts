@@ -66,7 +66,10 @@ function refusalOf(rejection: Rejection, { syscalls, btf }: Kernel): VerifierErr
 
 /** Addresses and ids, which differ from run to run and from build to build. */
 function withoutNumbers(text: string): string {
-  return text.replaceAll(/0xffff[0-9a-f]{12}\b/g, '0xffff...').replaceAll(/btf_id \d+/g, 'btf_id ...');
+  return text
+    .replaceAll(/0xffff[0-9a-f]{12}\b/g, '0xffff...')
+    .replaceAll(/btf_id \d+/g, 'btf_id ...')
+    .replaceAll(/(call bpf_\w+#)\d{4,} */g, '$1... '); // a kernel function's; helpers have three digits at most
 }
 
 /** Of a rendered error what no kernel has a say in: the author's line, the instruction, the hint. */
