@@ -172,7 +172,7 @@ function tablesOf(
   spec: ProgramSpec,
   assembled: Assembled,
   resources: Resources,
-): ReadonlyMap<number, Descriptor> {
+): ReadonlyMap<number, BpfMap> {
   try {
     return openTables(kernel, assembled, resources);
   } catch (error) {
@@ -287,7 +287,7 @@ function withMaps(
   spec: ProgramSpec,
   { bytes, references }: Assembled,
   maps: ReadonlyMap<MapSpec, BpfMap>,
-  tables: ReadonlyMap<number, Descriptor>,
+  tables: ReadonlyMap<number, BpfMap>,
 ): Uint8Array {
   const patched = inPlace(bytes);
   const view = new DataView(patched.buffer);
