@@ -110,10 +110,11 @@ test.skipIf(cannotPin, 'runs on different CPUs are counted apart', async () => {
     const seen: bigint[][] = [];
     for (const cpu of kernel.onlineCpus.slice(0, 2)) {
       // taskset becomes the program that it runs: a second exec, of the same process, on that CPU. By its path, since busybox's shell is
-      // a taskset itself.
-      const child = spawn('sh', ['-c', `read _; exec ${TASKSET} -c ${cpu} true`], {
-        stdio: ['pipe', 'ignore', 'ignore'],
+      // a taskset itself. The shell says when it runs: its own exec, which is not to be counted, may end after `spawn` has returned.
+      const child = spawn('sh', ['-c', `echo; read _; exec ${TASKSET} -c ${cpu} true`], {
+        stdio: ['pipe', 'pipe', 'ignore'],
       });
+      await once(child.stdout, 'data');
       session.map(wanted).view.pid.set(child.pid as number);
       child.stdin.end('\n');
       await once(child, 'exit');
