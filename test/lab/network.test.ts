@@ -49,9 +49,7 @@ test.before(async () => {
 });
 test.after.each(async () => {
   if (refusal) return;
-  await link.shape('near');
-  await link.shape('far');
-  await link.retries('near', 6);
+  await link.restore();
 });
 test.after(async () => {
   for (const each of ways) each.close();

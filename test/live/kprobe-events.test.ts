@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { tracefsRoot } from '../../src/loader/tracefs.ts';
 import { needsRoot, suite } from '../harness.ts';
-import { connectHere, NOWHERE, noIPv6, Peer, Server, until } from './connects.ts';
+import { connectHere, NOWHERE, noIPv6, Peer, Server } from './connects.ts';
 import { here, Tracer } from './tracer.ts';
 
 const test = suite('live/kprobe-events', { seconds: 60 });
@@ -39,133 +39,152 @@ const HIDDEN = existsSync(PMU)
 /** So too, and in a pid namespace too. */
 const ELSEWHERE = ['unshare', '-pf', '--kill-child', '--mount-proc', ...HIDDEN];
 
-let server: Server;
-const running: Tracer[] = [];
-
-test.before(async () => {
-  if (reason) return;
-  server = await Server.start(noIPv6 ? '0.0.0.0' : '::');
-  appendFileSync(FILE, `p:${OTHERS} tcp_v4_connect\n`);
-});
-test.after.each(async () => {
-  await Promise.all(running.splice(0).map((tracer) => tracer.stop('SIGKILL')));
-});
-test.after(async () => {
-  rmdirSync(empty);
-  if (reason) return;
-  appendFileSync(FILE, `-:${OTHERS}\n`);
-  await server.close();
-});
-
-async function start(under: readonly string[], ...args: readonly string[]): Promise<Tracer> {
-  const tracer = await Tracer.start(['-L', '--probe', 'kprobe', ...args], { under });
-  running.push(tracer);
-  return tracer;
-}
-
-/** The lines of `kprobe_events` that are ours, or those of one process of ours. */
-function ours(pid: number | string = '\\d+'): string[] {
-  const line = new RegExp(`^[pr]\\d*:tsbpf_${pid}_\\d+/`);
+/** The lines of `kprobe_events` that are ours. */
+function ours(): string[] {
   return readFileSync(FILE, 'utf8')
     .split('\n')
-    .filter((text) => line.test(text));
+    .filter((text) => /^[pr]\d*:tsbpf_\d+_\d+\//.test(text));
 }
 
 function assertOthersUntouched(): void {
   assert.match(readFileSync(FILE, 'utf8'), new RegExp(`^p:${OTHERS} tcp_v4_connect$`, 'm'));
 }
 
-/** What a tracer shows of our connects, but for their latency; sorted, since rings of two CPUs aren't read in the order of their events. */
-function answered(tracer: Tracer): string[] {
-  return tracer
-    .rows()
-    .filter(({ PID }) => Number(PID) === process.pid)
-    .map(({ LPORT, IP, SADDR, DADDR, DPORT }) => [LPORT, IP, SADDR, DADDR, DPORT].join(' '))
-    .sort();
+/** The tracers of all tests: an emulated machine takes seconds to start one. */
+interface Bench {
+  readonly server: Server;
+  /** In a network without routes. */
+  readonly nowhere: Peer;
+  /** Two by tracefs, of which one is in a pid namespace of its own. */
+  readonly living: Tracer;
+  readonly elsewhere: Tracer;
+  /** Like the first, until it was ended by SIGKILL. */
+  readonly killed: Tracer;
+  /** Started after that: by the PMU, where there is one. */
+  readonly next: Tracer;
+  /** The lines that were ours before the SIGKILL, after it, and after the next start. */
+  readonly lines: Readonly<Record<'before' | 'after' | 'swept', readonly string[]>>;
 }
 
-test.skipIf(reason, 'every connect shows as it does by the PMU; SIGINT leaves no event behind', async () => {
-  const byTracefs = await start(HIDDEN);
-  assert.is(ours(byTracefs.pid).length, 4, readFileSync(FILE, 'utf8'));
-  const other = await Tracer.start(['-L']);
-  running.push(other);
-  const addresses = noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
-  const ports: number[] = [];
-  for (let round = 0; round < 20; round++)
-    for (const address of addresses) {
-      const { localPort, error } = await connectHere(round % 5 === 4 ? 1 : server.port, address);
-      assert.is(error, round % 5 === 4 ? 'ECONNREFUSED' : '');
-      ports.push(localPort);
-    }
-  for (const tracer of [byTracefs, other])
-    await tracer.until('all connects', () => answered(tracer).length >= ports.length);
-  assert.is(answered(byTracefs).length, 20 * addresses.length);
-  assert.equal(answered(byTracefs), answered(other));
-  assert.equal(await byTracefs.stop('SIGINT'), { code: 0, signal: null });
-  assert.equal(ours(byTracefs.pid), []);
-  assert.is(byTracefs.complaints, '');
+let bench: Bench;
+const running: Tracer[] = [];
+
+async function start(under: readonly string[]): Promise<Tracer> {
+  const tracer = await Tracer.start(['-L', '--probe', 'kprobe', '--outcome'], { under });
+  running.push(tracer);
+  return tracer;
+}
+
+async function openBench(): Promise<Bench> {
+  const [server, nowhere, living, elsewhere, killed] = await Promise.all([
+    Server.start(noIPv6 ? '0.0.0.0' : '::'),
+    Peer.start(),
+    start(HIDDEN),
+    start(ELSEWHERE),
+    start(HIDDEN),
+  ]);
+  await nowhere.ask('leaveNetwork');
+  const before = ours();
+  await killed.stop('SIGKILL');
+  const after = ours();
+  const next = await start([]);
+  return { server, nowhere, living, elsewhere, killed, next, lines: { before, after, swept: ours() } };
+}
+
+test.before(async () => {
+  if (reason) return;
+  appendFileSync(FILE, `p:${OTHERS} tcp_v4_connect\n`);
+  bench = await openBench();
+});
+test.after(async () => {
+  rmdirSync(empty);
+  await Promise.all(running.map((tracer) => tracer.stop('SIGKILL')));
+  if (reason) return;
+  appendFileSync(FILE, `-:${OTHERS}\n`);
+  await Promise.all([bench?.nowhere.stop(), bench?.server.close()]);
+});
+
+/** The lines of one process. */
+function of({ pid }: Tracer, lines: readonly string[]): string[] {
+  return lines.filter((line) => line.includes(`:tsbpf_${pid}_`));
+}
+
+test.skipIf(reason, 'what SIGKILL left is deleted by the next start, and nothing that is in use', () => {
+  const { living, killed, next, lines } = bench;
+  const { before, after, swept } = lines;
+  // Of each family the call and its return; the answer; the end of the socket.
+  for (const tracer of [living, killed]) assert.is(of(tracer, before).length, 6, before.join('\n'));
+  assert.is(before.length, 18, 'those of another pid namespace too');
+  assert.equal(after, before, 'they outlive the process');
+  assert.equal(
+    swept.filter((line) => !of(next, swept).includes(line)),
+    before.filter((line) => !of(killed, before).includes(line)),
+  );
   assertOthersUntouched();
 });
 
-test.skipIf(reason, 'returns of functions are events too: a connect without a route shows', async () => {
-  const [tracer, nowhere] = await Promise.all([start(HIDDEN, '--outcome'), Peer.start()]);
-  try {
-    const returns = ours(tracer.pid).filter((line) => /^r\d*:.* tcp_v[46]_connect$/.test(line));
-    assert.is(returns.length, 2, readFileSync(FILE, 'utf8'));
-    await nowhere.ask('leaveNetwork');
-    const results = new Map<string, string>();
-    for (const address of NOWHERE) {
-      const { error } = await nowhere.ask('connect', { address, port: 9 });
-      results.set(address, error === 'ENETUNREACH' ? 'unreachable' : error);
-    }
-    await tracer.until('all connects', () => tracer.rows().length >= NOWHERE.length);
-    const shown = tracer.rows().filter(({ PID }) => Number(PID) === nowhere.pid);
-    // Those of two processors come in any order.
-    assert.equal(
-      shown.map(({ DADDR, DPORT, RETR, RESULT }) => [DADDR, DPORT, RETR, RESULT].join()).sort(),
-      NOWHERE.map((address) => [address, '9', '0', results.get(address)].join()).sort(),
-    );
-    assert.equal(await tracer.stop(), { code: 0, signal: null });
-    assert.equal(ours(tracer.pid), []);
-  } finally {
-    await nowhere.stop();
-  }
-});
+/** What a tracer shows of our connects, but for their latency; sorted, since rings of two CPUs aren't read in the order of their events. */
+function shown(tracer: Tracer): string[] {
+  const pids = [process.pid, bench.nowhere.pid];
+  return tracer
+    .rows()
+    .filter(({ PID }) => pids.includes(Number(PID)))
+    .map(({ LPORT, IP, SADDR, DADDR, DPORT, RESULT }) => [LPORT, IP, SADDR, DADDR, DPORT, RESULT].join(' '))
+    .sort();
+}
 
 test.skipIf(
   reason,
-  'what SIGKILL left is deleted by the next start, and nothing that is in use',
+  'every connect shows as it does by the PMU, and by a return one without a route',
   async () => {
-    const living = await start(HIDDEN);
-    const elsewhere = await start(ELSEWHERE);
-    const killed = await start(HIDDEN);
-    const before = ours();
-    const left = ours(killed.pid);
-    assert.is(left.length, 4);
-    await killed.stop('SIGKILL');
-    assert.equal(ours(), before, 'they outlive the process');
-
-    const next = await start([]); // by the PMU where there is one
-    const now = ours().filter((line) => !ours(next.pid).includes(line));
-    assert.equal(
-      now,
-      before.filter((line) => !left.includes(line)),
-      'those of another pid namespace too',
-    );
-    assertOthersUntouched();
-    const { localPort } = await connectHere(server.port);
-    for (const tracer of [living, elsewhere])
-      await tracer.until('the connect', () => tracer.rows().some(({ LPORT }) => Number(LPORT) === localPort));
-
-    await Promise.all([living, next].map((tracer) => tracer.stop()));
-    await elsewhere.stop('SIGKILL');
-    await until('the end of the other pid namespace', () => ours().length === 4);
-    const last = await start(HIDDEN);
-    assert.equal(ours(), ours(last.pid));
-    await last.stop();
-    assert.equal(ours(), []);
-    assertOthersUntouched();
+    const { server, nowhere, living, elsewhere, next } = bench;
+    const addresses = noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
+    let made = 0;
+    for (let round = 0; round < 20; round++)
+      for (const address of addresses) {
+        const { error } = await connectHere(round % 5 === 4 ? 1 : server.port, address);
+        assert.is(error, round % 5 === 4 ? 'ECONNREFUSED' : '');
+        made++;
+      }
+    for (const address of NOWHERE) {
+      const { error } = await nowhere.ask('connect', { address, port: 9 });
+      // Where the family is absent there is another error, which shows as it is.
+      const result = error === 'ENETUNREACH' ? 'unreachable' : error;
+      const line = new RegExp(` ${address} 9 ${result}$`);
+      await living.until(`${address}: ${result}`, () => shown(living).some((text) => line.test(text)));
+      made++;
+    }
+    // Another pid namespace has other pids.
+    for (const tracer of [living, next])
+      await tracer.until('all connects', () => shown(tracer).length >= made);
+    await elsewhere.until('all connects', () => elsewhere.rows().length >= made);
+    assert.is(shown(living).length, made);
+    assert.equal(shown(living), shown(next));
   },
 );
+
+test.skipIf(reason, 'SIGINT leaves no event behind', async () => {
+  const { living, next } = bench;
+  for (const tracer of [living, next]) {
+    assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
+    assert.is(tracer.complaints, '');
+    assert.equal(of(tracer, ours()), []);
+  }
+  assertOthersUntouched();
+});
+
+test.skipIf(reason, 'what a pid namespace left that has ended is deleted too', async () => {
+  const { elsewhere } = bench;
+  const left = ours();
+  assert.is(left.length, 6, 'of the one in a pid namespace');
+  await elsewhere.stop('SIGKILL');
+  const last = await start(HIDDEN);
+  const now = ours();
+  assert.is(now.length, 6);
+  assert.equal(now, of(last, now));
+  await last.stop();
+  assert.equal(ours(), []);
+  assertOthersUntouched();
+});
 
 test.run();

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import type { Way } from '../../src/programs/tcpconnlat.ts';
-import { FAR, inNetworkOf, Link } from '../lab/network.ts';
+import { FAR, inNetworkOf, ipInNetworkOf, Link } from '../lab/network.ts';
 import { IPPROTO_MPTCP, loopback, noMptcp, Peer, until } from './connects.ts';
 import type { Endpoint, Kind } from './sockets.ts';
 import { WAYS_HERE } from './tracer.ts';
@@ -157,8 +157,8 @@ export class Stage {
       '-c',
       'f=/proc/sys/net/ipv4/tcp_syn_linear_timeouts; [ ! -e $f ] || echo 0 >$f',
     );
-    for (const kind of ['unreachable', 'prohibit', 'blackhole'] as const)
-      await link.in('near', 'ip', 'route', 'add', kind, NOWHERE[kind]);
+    const kinds = ['unreachable', 'prohibit', 'blackhole'] as const;
+    await ipInNetworkOf(this.near, ...kinds.map((kind) => `route add ${kind} ${NOWHERE[kind]}`));
     await narrow.ask('leaveNetwork');
     await inNetworkOf(narrow, 'ip', 'link', 'set', 'lo', 'up');
     await inNetworkOf(narrow, 'sysctl', '-qw', `net.ipv4.ip_local_port_range=${ONLY_PORT} ${ONLY_PORT}`);
