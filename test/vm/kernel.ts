@@ -8,7 +8,7 @@ import { unpackKernel } from './debian.ts';
 import { makeDisk } from './disk.ts';
 import { busybox } from './image.ts';
 import type { Processor } from './machine.ts';
-import { type KernelSource, MATRIX, nameOf, OTHER } from './matrix.ts';
+import { KERNELS, type KernelSource, nameOf } from './matrix.ts';
 
 /** The files of a kernel in the cache. */
 export interface Kernel {
@@ -26,9 +26,8 @@ const EARLY_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_console'];
 
 /** Finds a kernel in the cache, or fetches it and makes it ready. Throws if it can't be had. */
 export async function kernelOf(name: string): Promise<Kernel> {
-  const all = [...MATRIX, ...OTHER];
-  const source = all.find((kernel) => nameOf(kernel) === name);
-  if (!source) throw new Error(`no kernel ${name} in the lab: it has ${all.map(nameOf).join(', ')}`);
+  const source = KERNELS.find((kernel) => nameOf(kernel) === name);
+  if (!source) throw new Error(`no kernel ${name} in the lab: it has ${KERNELS.map(nameOf).join(', ')}`);
   const folder = await cached(`kernels/${name}`, (draft) => prepare(source, draft));
   const release = (await readFile(join(folder, 'release'), 'utf8')).trim();
   const file = (name: string): string => join(folder, name);

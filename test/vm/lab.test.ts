@@ -50,6 +50,11 @@ test('a kernel whose image package is empty comes as its binary and its modules'
   ]);
 });
 
+test('a kernel that an archive has only in part is no candidate', () => {
+  const names = ['linux-image', 'linux-binary'].map((kind) => `${kind}-6.19.14+deb13-cloud-amd64`);
+  assert.equal(kernelsOf('6.19', names), []);
+});
+
 test('modules are loaded after what they depend on, each once, and built-in ones not at all', () => {
   const dep = [
     'kernel/virtio_blk.ko: kernel/virtio.ko kernel/virtio_ring.ko',

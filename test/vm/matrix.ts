@@ -20,10 +20,20 @@ export const MATRIX: readonly KernelSource[] = [
   { series: '7.3', archive: 'debian', suite: 'trixie-backports' },
 ];
 
+/** Kernels in between, which run only where they're named. The archive has no others whole. */
+export const BETWEEN: readonly KernelSource[] = ['6.16', '6.17', '7.2'].map((series) => ({
+  series,
+  archive: 'debian',
+  suite: 'trixie-backports',
+}));
+
 /** One of another architecture: its programs are not the same, since arguments lie in other registers. */
 export const OTHER: readonly KernelSource[] = [
   { series: '6.12', archive: 'debian', suite: 'trixie', processor: 'arm64' },
 ];
+
+/** All that can be named. */
+export const KERNELS: readonly KernelSource[] = [...MATRIX, ...BETWEEN, ...OTHER];
 
 /** What a kernel is called on the command line: `6.12`, `6.12-arm64`. */
 export function nameOf({ series, processor = 'x64' }: KernelSource): string {
@@ -42,7 +52,7 @@ export interface KernelPackages {
  * Picks the cloud kernels of a series from an archive's package names, newest first.
  *
  * Exact versions go away with every point release, so none is written down. From 7.x on `linux-image-*` is an empty
- * package that pulls in `linux-binary-*` and `linux-modules-*`.
+ * package that pulls in `linux-binary-*` and `linux-modules-*`; a kernel of which the archive has only one of the two is none.
  */
 export function kernelsOf(
   series: string,
@@ -57,11 +67,12 @@ export function kernelsOf(
   const releases = [...known]
     .map((name) => name.match(pattern)?.[1])
     .filter((release) => release !== undefined);
-  const split = (release: string): string[] => [`linux-binary-${release}`, `linux-modules-${release}`];
-  return releases.sort(newestFirst).map((release) => ({
-    release,
-    packages: split(release).every((name) => known.has(name)) ? split(release) : [`linux-image-${release}`],
-  }));
+  return releases.sort(newestFirst).flatMap((release) => {
+    const parts = [`linux-binary-${release}`, `linux-modules-${release}`];
+    const listed = parts.filter((name) => known.has(name));
+    if (listed.length === 0) return { release, packages: [`linux-image-${release}`] };
+    return listed.length === parts.length ? { release, packages: parts } : [];
+  });
 }
 
 /** Orders release names by the numbers in them. */
