@@ -63,7 +63,7 @@ async function settled(counts: () => number[], made: number): Promise<void> {
     const now = counts();
     if (now.join() !== last) since = performance.now();
     last = now.join();
-    return now.every((count) => count >= made) || performance.now() - since > 2500 * slowness;
+    return now.every((count) => count >= made) || performance.now() - since > 1250 * slowness;
   });
 }
 
