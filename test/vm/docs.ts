@@ -5,9 +5,14 @@ import type { Visited } from './lab.ts';
 
 const HEAD = `# Kernels
 
-Measured, not read about: \`npm run test:vm -- --docs\` boots each of these kernels, asks it for every feature by trying, runs the
-live tests and the lab's own in it (with \`--core\`, as here, the core in each and the others in one of them), and writes this page.
+Measured, not read about: \`npm run test:vm -- --docs\` boots each of these kernels, asks it for every feature by trying, runs tests in it,
+and writes this page.
 `;
+
+const WHICH = {
+  all: 'All live tests and all of the lab’s own, in every kernel.',
+  core: 'By `--core`: what has most to do with the kernel in each of them, and each other file of the live tests in one.',
+};
 
 const OUTCOMES = `## What becomes of a connect
 
@@ -30,8 +35,8 @@ the same process, addresses and ports, and latencies of the same size. Where the
 - MPTCP: both show the TCP subflow, once.
 `;
 
-/** The page. Kernels that told nothing of themselves are named without a column. */
-export function describeKernels(visited: readonly Visited[], date: Date): string {
+/** The page. Kernels that told nothing of themselves are named without a column. `which` says what tests were run. */
+export function describeKernels(visited: readonly Visited[], date: Date, which: keyof typeof WHICH): string {
   const told = visited.filter(hasFacts).filter(({ visit }) => visit.kernelArguments === undefined);
   const day = date.toISOString().slice(0, 10);
   return [
@@ -41,6 +46,7 @@ export function describeKernels(visited: readonly Visited[], date: Date): string
     features(told),
     ...outcomes(told),
     '## Test runs\n',
+    `${WHICH[which]}\n`,
     runs(visited),
     TAIL,
   ].join('\n');

@@ -139,7 +139,8 @@ const visited: readonly Visited[] = [
 
 test('a kernel that could not be had is a failure, and named in the page of kernels', () => {
   assert.equal(totalOf(visited), { passed: 7, failed: 1, skipped: 1 });
-  const page = describeKernels(visited, new Date('2026-01-02T03:04:05Z'));
+  const page = describeKernels(visited, new Date('2026-01-02T03:04:05Z'), 'core');
+  assert.match(page, 'By `--core`: ');
   assert.match(page, '2026-01-02');
   assert.match(page, '|  | 6.1 |\n|---|---|\n| fentry | yes |\n');
   assert.match(page, '| 6.1.0-1-cloud-amd64 |  | 7 passed, 0 failed, 1 skipped | 61 |');
@@ -160,7 +161,9 @@ test('what becomes of a connect is a word where kernels agree, and the kernels b
       on('6.12', { kprobe: 'refused' }),
     ],
     new Date(0),
+    'all',
   );
+  assert.match(page, 'All live tests');
   assert.match(
     page,
     '|  | `kprobe` | `tp_btf` |\n|---|---|---|\n| nobody listens | refused | refused (5.10); aborted (6.1) |\n',

@@ -25,7 +25,7 @@ async function main(): Promise<boolean> {
   const wanted = visits({ series, filters, core: values.core }, processors);
   const visited = await runVisits(wanted, { withFacts: values.docs });
   if (values.docs) {
-    const text = describeKernels(visited, new Date());
+    const text = describeKernels(visited, new Date(), values.core ? 'core' : 'all');
     await writeFile(join(PROJECT, 'docs/kernels.md'), text);
     console.log('\ndocs/kernels.md is written');
   }
