@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { target } from '../src/asm/target.ts';
 import { readArguments } from '../src/cli/arguments.ts';
-import { filterOf } from '../src/cli/filter.ts';
+import { filterOf } from '../src/cli/trace/filter.ts';
 import { Kernel } from '../src/loader/kernel.ts';
 import { mountsOf } from '../src/loader/mounts.ts';
 import { refusal } from '../src/loader/probe.ts';

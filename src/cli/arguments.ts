@@ -2,8 +2,8 @@
  * The command line of tcpconnlat: what the man page says, with bad input refused in one line.
  */
 import { CommanderError } from 'commander';
-import { type FilterWords, faultOf, filterIn } from './filter-arguments.ts';
-import { commandLine, type Flags, type Probe, type Shell } from './options.ts';
+import { type FilterWords, faultOf, filterIn } from './arguments/filter.ts';
+import { commandLine, type Flags, type Probe, type Shell } from './arguments/options.ts';
 
 /** Those whose programs name types by their numbers, which only the kernel's own BTF has. */
 const BY_TYPE_NUMBER: readonly Probe[] = ['fentry', 'tp_btf'];

@@ -2,12 +2,12 @@
  * Scripts that complete the command's words in a shell, made from the table of its options.
  */
 import type { Command, Option } from 'commander';
+import { ListOption } from './arguments/filter.ts';
+import { commandLine, type Shell, TO_PRINT } from './arguments/options.ts';
 import { bash } from './completion/bash.ts';
 import { type Completed, type CompletedCommand, KINDS, type Value } from './completion/completed.ts';
 import { fish } from './completion/fish.ts';
 import { zsh } from './completion/zsh.ts';
-import { ListOption } from './filter-arguments.ts';
-import { commandLine, type Shell, TO_PRINT } from './options.ts';
 
 const SCRIPTS: Record<Shell, (command: CompletedCommand) => string> = { bash, zsh, fish };
 

@@ -5,8 +5,8 @@
 import { errnoName } from '../loader/errno.ts';
 import { AF_INET6, type ConnectEvent, outcomeOf } from '../programs/tcpconnlat.ts';
 import { formatIPv4, formatIPv6 } from './address.ts';
-import type { Containers } from './containers.ts';
-import type { WallClock } from './wall-clock.ts';
+import type { Containers } from './record/containers.ts';
+import type { WallClock } from './record/wall-clock.ts';
 
 /** What became of the connect, where that was asked for. */
 interface OutcomeRecord {

@@ -4,14 +4,14 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Settings } from './arguments.ts';
-import { fault } from './check.ts';
 import { FORMAT, type Header, headerSchema, recordSchema } from './json.ts';
-import { type Line, linesOf } from './lines.ts';
 import type { LineOutput } from './output.ts';
 import { type ConnectRecord, fieldsOf, RECORDED } from './record.ts';
 import { BadRecording } from './recording.ts';
+import { fault } from './replay/check.ts';
+import { type Line, linesOf } from './replay/lines.ts';
+import { selects } from './replay/selection.ts';
 import { complain, openRun } from './run.ts';
-import { selects } from './selection.ts';
 import { type Shower, shower } from './show.ts';
 import { excerpt } from './text.ts';
 

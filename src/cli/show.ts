@@ -2,13 +2,13 @@
  * What shows records, as columns or as JSON lines.
  */
 import type { Settings } from './arguments.ts';
-import { table } from './columns.ts';
 import { jsonLine } from './json.ts';
-import { naming } from './naming.ts';
 import type { LineOutput } from './output.ts';
 import { type ConnectRecord, fieldsShown } from './record.ts';
-import { systemResolver } from './reverse-names.ts';
-import { services } from './services.ts';
+import { table } from './show/columns.ts';
+import { naming } from './show/naming.ts';
+import { systemResolver } from './show/reverse-names.ts';
+import { services } from './show/services.ts';
 
 export interface Shower {
   header(): void;

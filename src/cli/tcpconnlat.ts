@@ -20,16 +20,16 @@ import { renderVerifierError } from '../loader/verifier-report.ts';
 import { NotInRecord } from '../programs/tcpconnlat.ts';
 import { readArguments } from './arguments.ts';
 import { completion } from './completion.ts';
-import { BadFilter } from './filter.ts';
 import { jsonSchema } from './json.ts';
 import { OutputError } from './output.ts';
 import { BadRecording } from './recording.ts';
 import { replay } from './replay.ts';
 import { complain } from './run.ts';
+import { BadFilter } from './trace/filter.ts';
+import { BadTypesFile } from './trace/types.ts';
+import { NoWay } from './trace/ways.ts';
 import { dryRun, trace } from './trace.ts';
-import { BadTypesFile } from './types.ts';
 import { version } from './version.ts';
-import { NoWay } from './ways.ts';
 
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
 const EXPECTED = [

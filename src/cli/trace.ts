@@ -8,18 +8,18 @@ import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
 import type { BlindSpot } from '../programs/tcpconnlat.ts';
 import type { Settings } from './arguments.ts';
-import { containers } from './containers.ts';
-import { listTool } from './listing.ts';
-import { cpuChanges, growth, type Losses, noLosses } from './losses.ts';
 import type { LineOutput } from './output.ts';
+import { containers } from './record/containers.ts';
+import { wallClock } from './record/wall-clock.ts';
 import { recorder } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
 import { complain, openRun, type Run } from './run.ts';
 import { shower } from './show.ts';
-import { sourceLines } from './source.ts';
-import { targetOf } from './types.ts';
-import { wallClock } from './wall-clock.ts';
-import { type Failure, firstWay, type Programs } from './ways.ts';
+import { listTool } from './trace/listing.ts';
+import { cpuChanges, growth, type Losses, noLosses } from './trace/losses.ts';
+import { sourceLines } from './trace/source.ts';
+import { targetOf } from './trace/types.ts';
+import { type Failure, firstWay, type Programs } from './trace/ways.ts';
 
 /** What is said of what a way of watching doesn't see. */
 const BLIND: Record<BlindSpot, string> = {

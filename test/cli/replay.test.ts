@@ -7,9 +7,9 @@ import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { table } from '../../src/cli/columns.ts';
 import { type Header, jsonLine } from '../../src/cli/json.ts';
 import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
+import { table } from '../../src/cli/show/columns.ts';
 import { slowness, suite } from '../harness.ts';
 
 const test = suite('cli/replay', { seconds: 30 });

@@ -1,9 +1,9 @@
 /** Each filter of the command line in the kernel, by every way it can be watched: what it takes, and what it leaves out. */
 import * as assert from 'uvu/assert';
 import { readArguments } from '../../src/cli/arguments.ts';
-import { filterOf } from '../../src/cli/filter.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import { takes } from '../../src/cli/record-filter.ts';
+import { takes } from '../../src/cli/replay/record-filter.ts';
+import { filterOf } from '../../src/cli/trace/filter.ts';
 import type { Filter, Options, Way } from '../../src/programs/tcpconnlat.ts';
 import { inGuest, needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { inNetworkOf } from '../lab/network.ts';

@@ -4,9 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { containers } from '../../src/cli/containers.ts';
+import { containers } from '../../src/cli/record/containers.ts';
+import { wallClock } from '../../src/cli/record/wall-clock.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import { wallClock } from '../../src/cli/wall-clock.ts';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { CgroupTree, hierarchies } from './cgroup-tree.ts';
 import { loopback, Peer, Server, until } from './connects.ts';

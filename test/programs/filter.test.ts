@@ -1,6 +1,6 @@
 /** The sets that filters are made of: ranges of numbers, and networks of which the longest prefix decides. */
 import * as assert from 'uvu/assert';
-import { networks } from '../../src/cli/values.ts';
+import { networks } from '../../src/cli/arguments/values.ts';
 import {
   type Choice,
   entriesFor,

@@ -1,0 +1,115 @@
+/**
+ * Values of the command line's options, read from their text. What makes no sense is refused with what it has to be.
+ */
+import { InvalidArgumentError } from 'commander';
+import {
+  LONGEST_COMM,
+  MOST_COMPARED,
+  MOST_NETWORKS,
+  type Network,
+  type Range,
+} from '../../programs/tcpconnlat/filter.ts';
+import { tidy } from '../../programs/tcpconnlat/ranges.ts';
+import { formatAddress, parseAddress } from '../address.ts';
+
+/** Latencies are compared in ns, and a number of them past 2^53 wouldn't be exact: 104 days. */
+const MOST_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1e6);
+
+/** Milliseconds, as ns. */
+export function milliseconds(text: string): number {
+  const ms = Number(text);
+  if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || ms > MOST_MS)
+    throw new InvalidArgumentError(`It must be a number of milliseconds from 0 to ${MOST_MS}.`);
+  return Math.round(ms * 1e6);
+}
+
+export function ringPages(text: string): number {
+  const pages = whole(text, 1, 65_536, 'a power of two');
+  if ((pages & (pages - 1)) !== 0) throw new InvalidArgumentError('It must be a power of two.');
+  return pages;
+}
+
+/** Where a recording goes. */
+export function recordingFile(text: string): string {
+  if (text === '-') throw new InvalidArgumentError('It must be a file: the output is for what is shown.');
+  return text;
+}
+
+// Of filters. They may come several times, and add up; most of them take lists with commas too.
+
+/** PID_MAX_LIMIT, include/linux/threads.h. */
+const MOST_PID = 4_194_304;
+const MOST_PORT = 65_535;
+/** (uid_t)-1 is no user. */
+const MOST_UID = 0xffff_fffe;
+
+export const processIds = rangesOf((text) => {
+  const pid = whole(text, 1, MOST_PID, 'a process id');
+  return [pid, pid];
+});
+export const ports = rangesOf((text) => range(text, MOST_PORT, 'ports'));
+export const users = rangesOf((text) => range(text, MOST_UID, 'user ids'));
+
+export function networks(text: string, before: readonly Network[] = []): Network[] {
+  return limited([...before, ...text.split(',').map(network)], MOST_NETWORKS);
+}
+
+/** A name of a thread, which may have commas. */
+export function commandNames(text: string, before: readonly string[] = []): string[] {
+  const size = Buffer.byteLength(text);
+  if (size === 0 || size > LONGEST_COMM)
+    throw new InvalidArgumentError(
+      `It must have 1 to ${LONGEST_COMM} bytes, as the kernel cuts names; it has ${size}.`,
+    );
+  return limited([...before, text]);
+}
+
+export function paths(text: string, before: readonly string[] = []): string[] {
+  if (text === '') throw new InvalidArgumentError('It must not be empty.');
+  return limited([...before, text]);
+}
+
+/** Of numbers in a row only the ends are compared, so that they count as one. */
+function rangesOf(read: (text: string) => Range) {
+  return (text: string, before: readonly Range[] = []): Range[] =>
+    limited(tidy([...before, ...text.split(',').map(read)]));
+}
+
+function limited<T>(values: T[], most = MOST_COMPARED): T[] {
+  if (values.length > most)
+    throw new InvalidArgumentError(`There is room for ${most} of them, and this makes ${values.length}.`);
+  return values;
+}
+
+function range(text: string, most: number, what: string): Range {
+  const [, from = '', to = from] = /^(\d+)(?:-(\d+))?$/.exec(text) ?? [];
+  const [first, last] = [Number(from), Number(to)];
+  if (from === '' || last > most || first > last)
+    throw new InvalidArgumentError(
+      `It must be ${what} from 0 to ${most}, as 80 or 8000-8100, with commas between them: '${text}' is none.`,
+    );
+  return [first, last];
+}
+
+function network(text: string): Network {
+  const [, address = '', length] = /^([^/]*)(?:\/(\d{1,3}))?$/.exec(text) ?? [];
+  const bytes = parseAddress(address);
+  const prefix = Number(length ?? (bytes?.length ?? 0) * 8);
+  if (!bytes || prefix > bytes.length * 8)
+    throw new InvalidArgumentError(
+      `It must be addresses or networks, as 10.0.0.0/8 or 2001:db8::1, with commas between them: '${text}' is none.`,
+    );
+  const base = bytes.map((byte, i) => byte & (0xff00 >> Math.min(Math.max(prefix - 8 * i, 0), 8)));
+  if (base.some((byte, i) => byte !== bytes[i]))
+    throw new InvalidArgumentError(
+      `'${text}' has bits behind its prefix: the network is ${formatAddress(base)}/${prefix}, the address alone ${address}.`,
+    );
+  return { address: bytes, prefix };
+}
+
+function whole(text: string, least: number, most: number, what: string): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < least || number > most)
+    throw new InvalidArgumentError(`It must be ${what} from ${least} to ${most}.`);
+  return number;
+}

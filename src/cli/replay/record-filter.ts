@@ -1,0 +1,36 @@
+/**
+ * A filter for records, which no program in the kernel has chosen before.
+ */
+import { takesAddress } from '../../programs/tcpconnlat/networks.ts';
+import type { Choice, Range } from '../../programs/tcpconnlat.ts';
+import { parseAddress } from '../address.ts';
+import type { FilterWords } from '../arguments/filter.ts';
+import type { ConnectRecord } from '../record.ts';
+
+/** Whether the programs would have taken it, as far as a record can tell: it has neither a cgroup nor a network namespace. */
+export function takes(filter: FilterWords, record: ConnectRecord & { readonly uid?: number }): boolean {
+  return (
+    inRanges(filter.pid, record.pid) &&
+    inRanges(filter.port, record.dport) &&
+    inRanges(filter.uid, record.uid) &&
+    isNamed(filter.comm, record.comm) &&
+    isOf(filter.to, record.daddr) &&
+    isOf(filter.from, record.saddr)
+  );
+}
+
+/** What a record doesn't have isn't asked for. */
+function inRanges({ only, not = [] }: Choice<Range> = {}, number: number | undefined): boolean {
+  const within = (ranges: readonly Range[]) =>
+    ranges.some(([first, last]) => number !== undefined && number >= first && number <= last);
+  return (only === undefined || within(only)) && !within(not);
+}
+
+function isNamed({ only, not = [] }: Choice<string> = {}, name: string): boolean {
+  return (only === undefined || only.includes(name)) && !not.includes(name);
+}
+
+function isOf(networks: FilterWords['to'], text: string): boolean {
+  const address = parseAddress(text);
+  return networks === undefined || (address !== undefined && takesAddress(networks, address));
+}

@@ -1,0 +1,27 @@
+/**
+ * Which records are shown, where no program in the kernel has chosen before.
+ */
+import type { Result } from '../../programs/tcpconnlat.ts';
+import type { Settings } from '../arguments.ts';
+import type { ConnectRecord } from '../record.ts';
+import { takes } from './record-filter.ts';
+
+/** Whether a record is one of those that the settings ask for. */
+export function selects({ filter, family, minNs = 0, outcome }: Settings, record: ConnectRecord): boolean {
+  return (
+    ended(outcome, record.result) &&
+    takes(filter, record) &&
+    (family === undefined || record.ip === family) &&
+    Math.round(record.lat_ms * 1e6) >= minNs
+  );
+}
+
+/** Whether a connect that has come to `result` is wanted; a recording without results has only those that were answered. */
+function ended(wanted: Settings['outcome'], result: string | undefined): boolean {
+  if (wanted === 'all') return true;
+  if (wanted === 'failures') return result !== undefined && result !== 'established';
+  return result === undefined || ANSWERED.includes(result as Result);
+}
+
+/** What is shown where nothing is said of how connects end. */
+const ANSWERED: readonly Result[] = ['established', 'refused'];

@@ -1,0 +1,109 @@
+/**
+ * Records as columns, in bcc's formats.
+ */
+import type { ConnectRecord, Showing } from '../record.ts';
+import { printable } from '../text.ts';
+
+interface Column {
+  readonly title: string;
+  readonly width: number;
+  readonly text: (record: ConnectRecord) => string;
+  /** Whether a longer text makes the column wider for all later lines, so that they stay in line. */
+  readonly grows?: true;
+}
+
+/** In the place of what there is none of. */
+const NONE = '-';
+
+const TIME: Column = { title: 'TIME(s)', width: 8, text: ({ time_s }) => seconds(time_s) };
+const PID: Column = { title: 'PID', width: 7, text: ({ pid }) => String(pid) };
+const COMM: Column = { title: 'COMM', width: 12, text: ({ comm }) => Array.from(comm).slice(0, 12).join('') };
+const IP: Column = { title: 'IP', width: 2, text: ({ ip }) => String(ip) };
+const SADDR: Column = { title: 'SADDR', width: 16, text: ({ saddr }) => saddr, grows: true };
+const LPORT: Column = { title: 'LPORT', width: 6, text: ({ lport }) => String(lport) };
+const DADDR: Column = { title: 'DADDR', width: 16, text: ({ daddr }) => daddr, grows: true };
+const DPORT: Column = { title: 'DPORT', width: 5, text: ({ dport }) => String(dport) };
+const LAT: Column = { title: 'LAT(ms)', width: 9, text: ({ lat_ms }) => lat_ms.toFixed(2) };
+const RETR: Column = { title: 'RETR', width: 4, text: ({ retransmits }) => String(retransmits ?? NONE) };
+const RESULT: Column = { title: 'RESULT', width: 11, text: ({ result = NONE }) => result };
+const WALL: Column = { title: 'TIME', width: 27, text: ({ time = NONE }) => time };
+const UID: Column = { title: 'UID', width: 6, text: ({ uid = NONE }) => String(uid) };
+/** As many characters as Docker shows. */
+const CONTAINER: Column = {
+  title: 'CONTAINER',
+  width: 12,
+  text: ({ container = NONE }) => container.slice(0, 12),
+};
+/** As narrow as its title where there are no pods. */
+const POD: Column = { title: 'POD', width: 3, text: ({ pod = NONE }) => pod, grows: true };
+const DESTINATION: Column = { title: 'DESTINATION', width: 0, text: destination };
+
+/** The header and the lines of one run. */
+export interface Table {
+  header(): string;
+  line(record: ConnectRecord): string;
+  /** Whether a column has grown since the header was last made. */
+  readonly outgrown: boolean;
+}
+
+/** The columns that were asked for. */
+export interface Shown extends Partial<Record<Showing, unknown>> {
+  readonly timestamp: boolean;
+  readonly lport: boolean;
+}
+
+/** The table with those columns. What `outcome`, `who` and `resolve` add stands behind the others, which stay where they are. */
+export function table(shown: Shown): Table {
+  const columns = [
+    ...(shown.timestamp ? [TIME] : []),
+    ...(shown.wall ? [WALL] : []),
+    PID,
+    COMM,
+    IP,
+    SADDR,
+    ...(shown.lport ? [LPORT] : []),
+    DADDR,
+    DPORT,
+    LAT,
+    ...(shown.outcome ? [RETR, RESULT] : []),
+    ...(shown.who ? [UID, CONTAINER, POD] : []),
+    ...(shown.resolve ? [DESTINATION] : []),
+  ];
+  const widths = columns.map(({ width }) => width);
+  let outgrown = false;
+  const join = (texts: readonly string[]) =>
+    `${texts
+      .map((text, i) => text.padEnd(widths[i] ?? 0))
+      .join(' ')
+      .trimEnd()}\n`;
+  return {
+    header() {
+      outgrown = false;
+      return join(columns.map(({ title }) => title));
+    },
+    line(record) {
+      const texts = columns.map(({ text }) => printable(text(record)));
+      for (const [i, { grows }] of columns.entries()) {
+        const length = texts[i]?.length ?? 0;
+        if (!grows || length <= (widths[i] ?? 0)) continue;
+        widths[i] = length;
+        outgrown = true;
+      }
+      return join(texts);
+    },
+    get outgrown() {
+      return outgrown;
+    },
+  };
+}
+
+/** Rings of two CPUs aren't read in the order of their events: what is just before the first shows as 0.000, not -0.000. */
+function seconds(time: number): string {
+  return time.toFixed(3).replace(/^-(?=[0.]+$)/, '');
+}
+
+/** Name and service, `db1.example:postgresql`; a part without a name is as it is, and where both are it isn't said again. */
+function destination({ host, service, ip, daddr, dport }: ConnectRecord): string {
+  if (host === undefined && service === undefined) return NONE;
+  return `${host ?? (ip === 6 ? `[${daddr}]` : daddr)}:${service ?? dport}`;
+}

@@ -1,0 +1,45 @@
+/**
+ * The filter that was asked for, as the programs take it: what it names is looked up on this machine.
+ */
+import { openCgroup } from '../../loader/cgroup.ts';
+import { WrongPathError } from '../../loader/errors.ts';
+import type { Kernel } from '../../loader/kernel.ts';
+import { networkNamespace } from '../../loader/namespace.ts';
+import type { Filter, Range } from '../../programs/tcpconnlat.ts';
+import type { FilterWords } from '../arguments/filter.ts';
+
+/** A filter names something that there isn't. */
+export class BadFilter extends Error {
+  override readonly name = 'BadFilter';
+
+  constructor(option: string, value: string, fault: string) {
+    super(`${option} ${value}: ${fault}`);
+  }
+}
+
+/** @throws {BadFilter} */
+export function filterOf({ netns, ...filter }: FilterWords, kernel: Kernel): Filter {
+  for (const path of filter.cgroup?.only ?? [])
+    naming('--cgroup', path, () => openCgroup(kernel, path).close());
+  return netns
+    ? { ...filter, netns: { only: netns.only?.map((word) => namespaceOf(word, kernel)) } }
+    : filter;
+}
+
+function namespaceOf(word: string, kernel: Kernel): Range {
+  const ofProcess = /^\d+$/.test(word);
+  if (ofProcess && kernel.syscalls.fileSystem(`/proc/${word}`) < 0)
+    throw new BadFilter('--netns', word, 'there is no such process');
+  const path = ofProcess ? `/proc/${word}/ns/net` : word;
+  const number = naming('--netns', word, () => networkNamespace(kernel, path));
+  return [number, number];
+}
+
+function naming<T>(option: string, value: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof WrongPathError)) throw error;
+    throw new BadFilter(option, value, error.fault);
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * The kernel's types: its own, or those of a file for a kernel that shows none.
+ */
+import { faultOf } from '../../asm/blame.ts';
+import { Btf, BtfError } from '../../asm/btf.ts';
+import { isElf } from '../../asm/elf.ts';
+import { type Target, target } from '../../asm/target.ts';
+import { describeErrno } from '../../loader/errno.ts';
+import type { Kernel } from '../../loader/kernel.ts';
+import type { Settings } from '../arguments.ts';
+
+/** The file of `--btf` is none of the sort. */
+export class BadTypesFile extends Error {
+  override readonly name = 'BadTypesFile';
+
+  constructor(file: string, fault: string) {
+    super(`--btf ${file}: ${fault}`);
+  }
+}
+
+/**
+ * What programs are made for: this processor, and the types of the kernel or of the file that the user named.
+ * @throws {BadTypesFile}
+ */
+export function targetOf({ btf }: Settings, kernel: Kernel): Target {
+  return target(process.arch, btf === undefined ? kernel.btf : typesIn(btf, kernel));
+}
+
+function typesIn(file: string, kernel: Kernel): Btf {
+  const bytes = kernel.syscalls.readFile(file);
+  if (typeof bytes === 'number') throw new BadTypesFile(file, `cannot read it: ${describeErrno(-bytes)}`);
+  if (isElf(bytes))
+    throw new BadTypesFile(
+      file,
+      'it is an ELF file, not BTF; this takes the BTF out of a vmlinux: objcopy -O binary --only-section=.BTF vmlinux FILE',
+    );
+  const types = namingFile(file, () => Btf.parse(bytes));
+  if (!namingFile(file, () => types.has('sock')))
+    throw new BadTypesFile(file, 'it is BTF, but not that of a kernel: it has no struct sock');
+  return types;
+}
+
+/** Runs `work`, whose complaints about the format of the types are the file's. */
+export function namingFile<T>(file: string | undefined, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (file === undefined || !(error instanceof BtfError)) throw error;
+    throw new BadTypesFile(file, faultOf(error));
+  }
+}

@@ -1,0 +1,121 @@
+/**
+ * The ways to watch the kernel, tried in order until one works.
+ */
+import { faultOf } from '../../asm/blame.ts';
+import { NoSuchField } from '../../asm/btf.ts';
+import { NoSuchTracepoint } from '../../asm/hooks.ts';
+import { NoKernelTypes, type Target } from '../../asm/target.ts';
+import { FormatError } from '../../asm/tracepoint-format.ts';
+import { KernelError, NoTracefsError, NotPermittedError, UnsupportedError } from '../../loader/errors.ts';
+import { Capability, type Kernel } from '../../loader/kernel.ts';
+import { lackOfKprobes } from '../../loader/kprobe-events.ts';
+import { perfIsClosed } from '../../loader/permission.ts';
+import { refusal } from '../../loader/probe.ts';
+import { readTracepointFormat } from '../../loader/tracefs.ts';
+import { type Filter, NotInRecord, TRACEPOINT, tcpconnlat, type Way } from '../../programs/tcpconnlat.ts';
+import type { Probe } from '../arguments/options.ts';
+import type { Settings } from '../arguments.ts';
+import { filterOf } from './filter.ts';
+import { namingFile } from './types.ts';
+
+const ORDER: Record<Probe, readonly Way[]> = {
+  auto: ['kprobe', 'tp_btf', 'raw_tracepoint', 'trace_event'],
+  kprobe: ['kprobe'],
+  fentry: ['fentry'],
+  tracepoint: ['tp_btf', 'raw_tracepoint', 'trace_event'],
+  tp_btf: ['tp_btf'],
+  raw_tracepoint: ['raw_tracepoint'],
+  trace_event: ['trace_event'],
+};
+/** Those that name types by their numbers in the kernel's own BTF. */
+const BY_TYPE_NUMBER: readonly Way[] = ['fentry', 'tp_btf'];
+
+/** The programs for one way. */
+export type Programs = ReturnType<typeof tcpconnlat>;
+
+/** A way that didn't work. */
+export interface Failure {
+  readonly way: Way;
+  readonly error: Error;
+}
+
+const OTHER_TYPES = "The kernel's types may come from a file: --btf FILE";
+
+/** No way worked. The message has a line for each that was tried. */
+export class NoWay extends Error {
+  override readonly name = 'NoWay';
+
+  constructor(kernel: Kernel, failures: readonly Failure[]) {
+    const tried = failures.map(({ way, error }) => `  ${way}: ${faultOf(error)}`);
+    const head = `no way to watch connects on this kernel (Linux ${kernel.release}). Tried:`;
+    const noTypes = failures.some(({ error }) => error instanceof NoKernelTypes);
+    super([head, ...tried, ...(noTypes ? [OTHER_TYPES] : [])].join('\n'));
+  }
+}
+
+/**
+ * Assembles the programs for each way in turn and gives them to `use`, until it returns. A kernel that lacks something sends
+ * us on to the next way; what no way could do without doesn't.
+ */
+export function firstWay<T>(
+  settings: Settings,
+  kernel: Kernel,
+  target: Target,
+  use: (programs: Programs, failures: readonly Failure[]) => T,
+): T {
+  const filter = filterOf(settings.filter, kernel);
+  const failures: Failure[] = [];
+  const ways = ORDER[settings.probe];
+  for (const way of settings.btf === undefined
+    ? ways
+    : ways.filter((each) => !BY_TYPE_NUMBER.includes(each))) {
+    try {
+      return use(programsFor(way, settings, filter, kernel, target), failures);
+    } catch (error) {
+      if (!isLack(error) || concernsAllWays(error, kernel)) throw error;
+      failures.push({ way, error });
+    }
+  }
+  const [only] = failures;
+  if (failures.length !== 1 || !only) throw new NoWay(kernel, failures);
+  if (!(only.error instanceof NoKernelTypes)) throw only.error;
+  throw new NoKernelTypes(
+    `${faultOf(only.error)}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
+  );
+}
+
+function programsFor(way: Way, settings: Settings, filter: Filter, kernel: Kernel, target: Target): Programs {
+  const { family, minNs, lport, json, outcome, who, record } = settings;
+  const error = way === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
+  if (error) throw error;
+  const { category, name } = TRACEPOINT;
+  const formats = way === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
+  return namingFile(settings.btf, () =>
+    tcpconnlat(
+      { way, filter, family, minNs, localPort: lport || json || record !== undefined, outcome, who },
+      { ...target, formats },
+    ),
+  );
+}
+
+/** Asked before the programs are made. A dry run asks nothing of the kernel, and shows what it was told to by name. */
+function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | undefined {
+  if (!dryRun) return refusal(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+  return probe === 'auto' ? lackOfKprobes(kernel) : undefined;
+}
+
+const LACKS = [
+  ...[KernelError, UnsupportedError, NoTracefsError],
+  ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, FormatError, NotInRecord],
+];
+
+function isLack(error: unknown): error is Error {
+  return LACKS.some((kind) => error instanceof kind);
+}
+
+/** A lack of capabilities, or of what all ways have in common (maps and rings), is one for every way. */
+function concernsAllWays(error: Error, kernel: Kernel): boolean {
+  if (!(error instanceof NotPermittedError)) return false;
+  if (['mmap', 'bpf(BPF_MAP_CREATE)'].includes(error.syscall) || perfIsClosed(kernel)) return true;
+  return !kernel.has(Capability.sysAdmin) && !(kernel.has(Capability.bpf) && kernel.has(Capability.perfmon));
+}

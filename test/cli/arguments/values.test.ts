@@ -1,0 +1,199 @@
+import { isIP } from 'node:net';
+import { InvalidArgumentError } from 'commander';
+import * as assert from 'uvu/assert';
+import { formatAddress, parseAddress } from '../../../src/cli/address.ts';
+import {
+  commandNames,
+  networks,
+  paths,
+  ports,
+  processIds,
+  users,
+} from '../../../src/cli/arguments/values.ts';
+import { suite } from '../../harness.ts';
+
+const test = suite('cli/arguments/values');
+
+type Reader = (text: string, before?: never) => unknown;
+
+const many = (count: number, text: (i: number) => string) =>
+  Array.from({ length: count }, (_, i) => text(i)).join();
+
+const read: [name: string, reader: Reader, text: string, value: unknown][] = [
+  ['ports', ports, '80', [[80, 80]]],
+  [
+    'ports',
+    ports,
+    '80,443,8000-8100',
+    [
+      [80, 80],
+      [443, 443],
+      [8000, 8100],
+    ],
+  ],
+  ['ports', ports, '0-65535', [[0, 65_535]]],
+  ['ports', ports, '0080', [[80, 80]]],
+  [
+    'processIds',
+    processIds,
+    '1,4194304',
+    [
+      [1, 1],
+      [4_194_304, 4_194_304],
+    ],
+  ],
+  [
+    'users',
+    users,
+    '0,1000-4294967294',
+    [
+      [0, 0],
+      [1000, 4_294_967_294],
+    ],
+  ],
+  ['networks', networks, '10.0.0.0/8', [{ address: Uint8Array.of(10, 0, 0, 0), prefix: 8 }]],
+  ['networks', networks, '192.0.2.1', [{ address: Uint8Array.of(192, 0, 2, 1), prefix: 32 }]],
+  ['networks', networks, '0.0.0.0/0', [{ address: new Uint8Array(4), prefix: 0 }]],
+  [
+    'networks',
+    networks,
+    '::/0,::1',
+    [
+      { address: new Uint8Array(16), prefix: 0 },
+      { address: Uint8Array.of(...new Uint8Array(15), 1), prefix: 128 },
+    ],
+  ],
+  ['networks', networks, '10.128.0.0/9', [{ address: Uint8Array.of(10, 128, 0, 0), prefix: 9 }]],
+  ['commandNames', commandNames, 'a name, of 15 b', ['a name, of 15 b']],
+  ['paths', paths, '/sys/fs/cgroup/a,b', ['/sys/fs/cgroup/a,b']],
+];
+for (const [name, reader, text, value] of read)
+  test(`${name} of '${text}'`, () => assert.equal(reader(text), value));
+
+test('an option that comes again adds to what came before', () => {
+  assert.equal(ports('3,5', ports('1')), [
+    [1, 1],
+    [3, 3],
+    [5, 5],
+  ]);
+  assert.equal(commandNames('b', ['a']), ['a', 'b']);
+});
+
+test('numbers in a row are one range, and count as one', () => {
+  assert.equal(ports('3,2', ports('1')), [[1, 3]]);
+  assert.equal(ports(many(100, String)), [[0, 99]]);
+});
+
+const refused: [name: string, reader: Reader, text: string, message: RegExp][] = [
+  ['ports', ports, '', /ports from 0 to 65535.*'' is none/],
+  ['ports', ports, '80,', /'' is none/],
+  ['ports', ports, '80,,443', /'' is none/],
+  ['ports', ports, '80 ', /'80 ' is none/],
+  ['ports', ports, 'http', /'http' is none/],
+  ['ports', ports, '65536', /'65536' is none/],
+  ['ports', ports, '-1', /'-1' is none/],
+  ['ports', ports, '1-', /'1-' is none/],
+  ['ports', ports, '1-2-3', /'1-2-3' is none/],
+  ['ports', ports, '90-80', /'90-80' is none/],
+  ['ports', ports, '1.5', /'1\.5' is none/],
+  ['ports', ports, '0x50', /'0x50' is none/],
+  ['ports', ports, many(65, (i) => String(2 * i)), /There is room for 64 of them, and this makes 65/],
+  ['processIds', processIds, '0', /a process id from 1 to 4194304/],
+  ['processIds', processIds, '1,x', /a process id/],
+  ['processIds', processIds, '1-5', /a process id/],
+  ['processIds', processIds, '4194305', /a process id/],
+  ['users', users, 'root', /user ids from 0 to 4294967294.*'root' is none/],
+  ['users', users, '4294967295', /'4294967295' is none/],
+  ['networks', networks, '', /addresses or networks.*'' is none/],
+  ['networks', networks, '10.0.0.0/33', /'10\.0\.0\.0\/33' is none/],
+  ['networks', networks, '::/129', /'::\/129' is none/],
+  ['networks', networks, '10.0.0.0/', /'10\.0\.0\.0\/' is none/],
+  ['networks', networks, '10.0.0.0/8/8', /is none/],
+  ['networks', networks, '10.0.0/8', /is none/],
+  ['networks', networks, '10.0.0.0/-8', /is none/],
+  ['networks', networks, '10.0.0.0/255.0.0.0', /is none/],
+  ['networks', networks, 'localhost', /'localhost' is none/],
+  ['networks', networks, 'fe80::1%eth0', /is none/],
+  ['networks', networks, '010.0.0.1', /is none/],
+  [
+    'networks',
+    networks,
+    '10.1.2.3/8',
+    /'10\.1\.2\.3\/8' has bits behind its prefix: the network is 10\.0\.0\.0\/8, the address alone 10\.1\.2\.3/,
+  ],
+  ['networks', networks, '2001:db8::1/32', /the network is 2001:db8::\/32, the address alone 2001:db8::1/],
+  ['networks', networks, '10.0.0.0/8,10.64.0.0/9', /'10\.64\.0\.0\/9' has bits.*10\.0\.0\.0\/9/],
+  [
+    'networks',
+    networks,
+    many(1025, (i) => `10.0.${i >> 8}.${i & 255}`),
+    /room for 1024 of them, and this makes 1025/,
+  ],
+  ['commandNames', commandNames, '', /1 to 15 bytes.*it has 0/],
+  ['commandNames', commandNames, 'sixteen-bytes-it', /1 to 15 bytes, as the kernel cuts names; it has 16/],
+  ['commandNames', commandNames, 'ä'.repeat(8), /it has 16/],
+  ['paths', paths, '', /must not be empty/],
+];
+for (const [name, reader, text, message] of refused)
+  test(`${name} of '${text.length < 40 ? text : `${text.slice(0, 20)}...`}': refused`, () => {
+    assert.throws(
+      () => reader(text),
+      (error: unknown) => error instanceof InvalidArgumentError && message.test(error.message),
+    );
+  });
+
+test('more than there is room for is refused also one by one', () => {
+  const names = Array.from({ length: 64 }, (_, i) => String(i));
+  assert.throws(() => commandNames('one more', names), /room for 64 of them, and this makes 65/);
+});
+
+const ADDRESSES = [
+  ...[
+    '0.0.0.0',
+    '255.255.255.255',
+    '1.2.3.4',
+    '256.1.1.1',
+    '1.2.3',
+    '1.2.3.4.5',
+    '01.2.3.4',
+    '1.2.3.4 ',
+    '',
+    '1..2.3',
+  ],
+  ...['::', '::1', '1::', '1:2:3:4:5:6:7:8', '1:2:3:4:5:6:7', '1:2:3:4:5:6:7:8:9', '1::8', '::2:3:4:5:6:7:8'],
+  ...[
+    '1:2:3:4:5:6:7::',
+    '1:2:3:4::5:6:7:8',
+    '1::2::3',
+    ':::',
+    ':',
+    '1:',
+    ':1',
+    '12345::',
+    'g::',
+    'ABCD::ef01',
+    '::ffff:1.2.3.4',
+  ],
+  ...[
+    '1:2:3:4:5:6:1.2.3.4',
+    '1:2:3:4:5:6:7:1.2.3.4',
+    '::1.2.3.4',
+    '1.2.3.4::',
+    '::1.2.3',
+    '::1.2.3.4:5',
+    '::256.1.1.1',
+    '1:2:3:4:5::1.2.3.4',
+  ],
+];
+for (const text of ADDRESSES)
+  test(`'${text}' is an address where it is one for Node`, () => {
+    const parsed = parseAddress(text);
+    assert.is(parsed?.length, { 0: undefined, 4: 4, 6: 16 }[isIP(text)]);
+    if (parsed) assert.equal(parseAddress(formatAddress(parsed)), parsed);
+  });
+
+test('the bytes of an address are where they belong', () => {
+  assert.equal(parseAddress('1:2::8:1.2.3.4'), Uint8Array.of(0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 8, 1, 2, 3, 4));
+});
+
+test.run();

@@ -1,0 +1,123 @@
+import * as assert from 'uvu/assert';
+import { type Container, containerOf, containers } from '../../../src/cli/record/containers.ts';
+import { Kernel } from '../../../src/loader/kernel.ts';
+import { suite } from '../../harness.ts';
+import { FakeSyscalls } from '../../loader/fake.ts';
+
+const test = suite('cli/record/containers');
+
+const ID = '3f4a9c'.padEnd(64, '0123456789abcdef');
+const OUTER = 'e'.repeat(64);
+const UID = '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21';
+const UNDERSCORES = UID.replaceAll('-', '_');
+const STATIC = '0b5ec1ab6c4f3a7a0d2f1be4c9d8e7f6';
+
+const forms: readonly (readonly [string, Container])[] = [
+  // Docker.
+  [`/system.slice/docker-${ID}.scope`, { container: ID }],
+  [`/docker/${ID}`, { container: ID }],
+  [`/docker/${ID}/init.scope`, { container: ID }],
+  [`/system.slice/docker-${ID}.scope/system.slice/nginx.service`, { container: ID }],
+  // Kubernetes by systemd: guaranteed, burstable and best-effort pods.
+  [
+    `/kubepods.slice/kubepods-pod${UNDERSCORES}.slice/cri-containerd-${ID}.scope`,
+    { container: ID, pod: UID },
+  ],
+  [
+    `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${UNDERSCORES}.slice/crio-${ID}.scope`,
+    { container: ID, pod: UID },
+  ],
+  [
+    `/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod${UNDERSCORES}.slice/docker-${ID}.scope`,
+    { container: ID, pod: UID },
+  ],
+  [
+    `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${STATIC}.slice/cri-containerd-${ID}.scope`,
+    { container: ID, pod: STATIC },
+  ],
+  [
+    `/system.slice/containerd.service/kubepods-burstable-pod${UNDERSCORES}.slice:cri-containerd:${ID}`,
+    { container: ID, pod: UID },
+  ],
+  // Kubernetes without systemd.
+  [`/kubepods/pod${UID}/${ID}`, { container: ID, pod: UID }],
+  [`/kubepods/burstable/pod${UID}/${ID}`, { container: ID, pod: UID }],
+  [`/kubepods/besteffort/pod${STATIC}/${ID}`, { container: ID, pod: STATIC }],
+  [`/kubepods/burstable/pod${UID}`, { pod: UID }],
+  // A cluster in a container.
+  [
+    `/docker/${OUTER}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/` +
+      `kubelet-kubepods-besteffort-pod${UNDERSCORES}.slice/cri-containerd-${ID}.scope`,
+    { container: ID, pod: UID },
+  ],
+  // Podman, of root and of a user; what watches over a container isn't in it.
+  [`/machine.slice/libpod-${ID}.scope`, { container: ID }],
+  [`/machine.slice/libpod-${ID}.scope/container`, { container: ID }],
+  [
+    `/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-${ID}.scope/container`,
+    { container: ID },
+  ],
+  [`/libpod_parent/libpod-${ID}`, { container: ID }],
+  [`/machine.slice/libpod-conmon-${ID}.scope`, {}],
+  [`/kubepods.slice/kubepods-pod${UNDERSCORES}.slice/crio-conmon-${ID}.scope`, { pod: UID }],
+  [`/machine.slice/machine-libpod_pod_${ID}.slice`, {}],
+  // Others.
+  [`/system.slice/nerdctl-${ID}.scope`, { container: ID }],
+  [`/default/${ID}`, { container: ID }],
+  [`/ecs/f1e2d3c4b5a6/${ID}`, { container: ID }],
+  // Seen from a namespace of cgroups.
+  [`/../cri-containerd-${ID}.scope`, { container: ID }],
+  // None at all.
+  ['/', {}],
+  ['/init.scope', {}],
+  ['/system.slice/ssh.service', {}],
+  ['/user.slice/user-0.slice/session-1.scope', {}],
+  ['/system.slice/docker.service', {}],
+  [`/docker/${ID.slice(1)}`, {}],
+  [`/docker/${ID}0`, {}],
+  [`/docker/${ID.toUpperCase()}`, {}],
+  [`/system.slice/backup-${ID}.service`, {}],
+  ['/kubepods.slice/kubepods-podinfo.slice', {}],
+  [`/tripod${STATIC}`, {}],
+];
+for (const [path, expected] of forms)
+  test(path.replaceAll(ID, 'ID').replaceAll(OUTER, 'OUTER'), () => {
+    assert.equal(containerOf(path), expected);
+  });
+
+/** A machine with these mounts, where each folder has the inode number of its place in the list, from 1. */
+function machine(mounts: string, ...folders: string[]): FakeSyscalls {
+  const fake = new FakeSyscalls();
+  fake.files.set('/proc/self/mounts', mounts);
+  folders.forEach((folder, i) => {
+    fake.inodes.set(folder, BigInt(i + 1));
+  });
+  fake.inodes.set('/proc/self/ns/pid', 0xeffffffcn);
+  return fake;
+}
+
+test('the container of an id, of a process that is gone too', () => {
+  const fake = machine('none /c cgroup2 rw 0 0\n', '/c/', '/c/docker/', `/c/docker/${ID}/`);
+  const find = containers(new Kernel(fake), assert.unreachable);
+  assert.equal(find(3n, 999), { container: ID });
+  assert.equal(find(2n, 999), {}, 'the folder above it is none');
+  assert.equal(find(4n, 999), {}, 'nor is what nobody knows');
+});
+
+test('where v2 has only the root, the hierarchies of v1 tell, while the process lives', () => {
+  const mounts = 'a /u cgroup2 rw 0 0\nb /m cgroup rw,memory 0 0\n';
+  const fake = machine(mounts, '/u/');
+  fake.files.set('/proc/7/cgroup', `5:devices:/\n4:memory:/docker/${ID}\n0::/\n`);
+  const find = containers(new Kernel(fake), assert.unreachable);
+  assert.equal(find(1n, 7), { container: ID });
+  assert.equal(find(1n, 8), {});
+});
+
+test('without cgroups it is said once, and nothing is found', () => {
+  const said: string[] = [];
+  const find = containers(new Kernel(machine('proc /proc proc rw 0 0\n')), (text) => said.push(text));
+  assert.equal(find(1n, 7), {});
+  assert.equal(said, ['no cgroups are mounted here: containers cannot be told']);
+});
+
+test.run();

@@ -1,0 +1,96 @@
+import type { TSchema } from '@sinclair/typebox';
+import { Value } from '@sinclair/typebox/value';
+import * as assert from 'uvu/assert';
+import { headerSchema, recordSchema } from '../../../src/cli/json.ts';
+import { fault } from '../../../src/cli/replay/check.ts';
+import { suite } from '../../harness.ts';
+
+const test = suite('cli/replay/check');
+
+const RECORD = {
+  ...{ time_s: 0.5, time: '2026-11-25T15:39:56.123456Z', pid: 1201, comm: 'wget', uid: 33 },
+  ...{ container: 'a'.repeat(64), pod: '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21', ip: 4 },
+  ...{ saddr: '10.0.0.7', lport: 50322, daddr: '192.0.2.1', dport: 443, lat_ms: 1.25 },
+};
+const HEADER = {
+  ...{ tsbpf: 'tcpconnlat', format: 1, version: '0.1.0', host: 'vm', kernel: '6.12.0', way: 'kprobe' },
+  ...{ options: ['-t'], started: '2026-11-25T15:39:56.123000Z', fields: ['time'] },
+};
+
+test('what is valid has no fault', () => {
+  assert.is(fault(recordSchema(), RECORD), undefined);
+  assert.is(fault(headerSchema(), HEADER), undefined);
+});
+
+const faults: readonly (readonly [object, unknown, string])[] = [
+  [recordSchema(), [], 'it is [], and no object'],
+  [recordSchema(), null, 'it is null, and no object'],
+  [recordSchema(), JSON.parse('{"time_s":1}'), 'it has no pid'],
+  [recordSchema(), { ...RECORD, dport: '443' }, 'dport is "443", and no integer'],
+  [recordSchema(), { ...RECORD, dport: 65_536 }, 'dport is 65536, more than 65535'],
+  [recordSchema(), { ...RECORD, pid: 1.5 }, 'pid is 1.5, and no integer'],
+  [recordSchema(), { ...RECORD, lat_ms: -1 }, 'lat_ms is -1, less than 0'],
+  [recordSchema(), { ...RECORD, ip: 5 }, 'ip is 5, not 4 or 6'],
+  [recordSchema(), { ...RECORD, comm: 'sixteen letters!' }, 'comm has more than 15 characters'],
+  [recordSchema(), { ...RECORD, time: 'now' }, 'time is "now", which makes no sense'],
+  [recordSchema(), { ...RECORD, retries: 1 }, 'it has a field "retries", which is none of its kind'],
+  [recordSchema(), { ...RECORD, toString: 1 }, 'it has a field "toString", which is none of its kind'],
+  [
+    recordSchema(),
+    { ...RECORD, ['x'.repeat(99)]: 1 },
+    `it has a field "${'x'.repeat(38)}…, which is none of its kind`,
+  ],
+  [headerSchema(), { ...HEADER, format: 2 }, 'format is 2, not 1'],
+  [headerSchema(), { ...HEADER, options: ['-t', 1] }, 'one of options is 1, and no string'],
+  [headerSchema(), { ...HEADER, options: '-t' }, 'options is "-t", and no array'],
+];
+for (const [schema, value, words] of faults)
+  test(words, () => {
+    assert.is(fault(schema, value), words);
+  });
+
+test('it finds what TypeBox finds', () => {
+  const values = [
+    null,
+    true,
+    0,
+    -1,
+    1.5,
+    4,
+    6,
+    65_535,
+    65_536,
+    2 ** 53,
+    '',
+    'x',
+    'a'.repeat(64),
+    [],
+    ['x'],
+    [1],
+    {},
+  ];
+  for (const [schema, valid] of [
+    [recordSchema(), RECORD],
+    [headerSchema(), HEADER],
+  ] as [TSchema, Record<string, unknown>][]) {
+    for (const name of [...Object.keys(schema.properties), 'other'])
+      for (const value of values) {
+        const changed = { ...valid, [name]: value };
+        assert.is(
+          fault(schema, changed) === undefined,
+          Value.Check(schema, changed),
+          `${name}: ${JSON.stringify(value)}`,
+        );
+      }
+    for (const name of Object.keys(valid)) {
+      const { [name]: _, ...without } = valid;
+      assert.is(fault(schema, without) === undefined, Value.Check(schema, without), `without ${name}`);
+    }
+  }
+});
+
+test('a schema that says what can\u2019t be checked here is refused', () => {
+  assert.throws(() => fault({ multipleOf: 2 }, 4), /no check for 'multipleOf'/);
+});
+
+test.run();

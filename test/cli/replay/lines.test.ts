@@ -1,0 +1,34 @@
+import * as assert from 'uvu/assert';
+import { linesOf } from '../../../src/cli/replay/lines.ts';
+import { suite } from '../../harness.ts';
+
+const test = suite('cli/replay/lines');
+
+/** The lines of each chunk, those without a newline marked by a `|`. */
+async function lines(most: number, ...chunks: string[]): Promise<string[][]> {
+  const stream = (async function* () {
+    for (const chunk of chunks) yield Buffer.from(chunk);
+  })();
+  const all: string[][] = [];
+  for await (const some of linesOf(stream, most))
+    all.push(some.map(({ bytes, whole }) => `${Buffer.from(bytes)}${whole ? '' : '|'}`));
+  return all;
+}
+
+for (const [what, chunks, expected] of [
+  ['nothing', [], []],
+  ['a line', ['one\n'], [['one']]],
+  ['lines of one chunk, together', ['one\n\ntwo\n'], [['one', '', 'two']]],
+  ['a line in pieces', ['o', 'n', 'e\ntw', 'o\n'], [[], [], ['one'], ['two']]],
+  ['a last line without a newline', ['one\ntwo'], [['one'], ['two|']]],
+  ['a character in pieces', ['\u20ac\n'], [['\u20ac']]],
+] as const)
+  test(what, async () => {
+    assert.equal(await lines(100, ...chunks), expected);
+  });
+
+test('a line without an end is not collected for ever: what follows isn\u2019t read', async () => {
+  assert.equal(await lines(5, 'one\n123', '456', '789\n', 'two\n'), [['one'], [], ['123456|']]);
+});
+
+test.run();

@@ -1,0 +1,59 @@
+/** Filters for records: the same command lines as the kernel's, with what they take of a record. */
+import * as assert from 'uvu/assert';
+import { readArguments } from '../../../src/cli/arguments.ts';
+import { takes } from '../../../src/cli/replay/record-filter.ts';
+import { suite } from '../../harness.ts';
+
+const test = suite('cli/replay/record-filter');
+
+const RECORD = {
+  time_s: 0,
+  pid: 1201,
+  comm: 'wget',
+  ip: 4,
+  saddr: '192.0.2.7',
+  lport: 40_000,
+  daddr: '10.1.2.3',
+  dport: 443,
+  lat_ms: 1,
+} as const;
+
+for (const [line, taken] of [
+  ['', true],
+  ['-p 1201', true],
+  ['-p 1,1202', false],
+  ['--port 80,440-450', true],
+  ['--port 80', false],
+  ['--not-port 443', false],
+  ['--port 1-65535 --not-port 22', true],
+  ['--to 10.0.0.0/8', true],
+  ['--to 10.0.0.0/8 --not-to 10.1.0.0/16', false],
+  ['--to 10.0.0.0/8,10.1.2.0/24 --not-to 10.1.0.0/16', true],
+  ['--to ::/0', false],
+  ['--not-to ::/0', true],
+  ['--from 192.0.2.0/24', true],
+  ['--not-from 192.0.2.7', false],
+  ['--comm wget', true],
+  ['--comm curl', false],
+  ['--not-comm wget', false],
+  ['--uid 0', false],
+  ['--not-uid 0', true],
+  ['-p 1201 --port 443 --comm curl', false],
+] as const)
+  test(`${line || 'no filter'}: ${taken ? 'taken' : 'left out'}`, () => {
+    const request = readArguments(line.split(' ').filter(Boolean), '');
+    if (request.action !== 'trace') throw new Error(JSON.stringify(request));
+    assert.is(takes(request.settings.filter, RECORD), taken);
+  });
+
+test('a mapped address is one of IPv4, and a user counts where there is one', () => {
+  const settings = (...args: string[]) => {
+    const request = readArguments(args, '');
+    return request.action === 'trace' ? request.settings.filter : {};
+  };
+  assert.is(takes(settings('--to', '10.0.0.0/8'), { ...RECORD, ip: 6, daddr: '::ffff:10.1.2.3' }), true);
+  assert.is(takes(settings('--uid', '0-5'), { ...RECORD, uid: 5 }), true);
+  assert.is(takes(settings('--not-uid', '0-5'), { ...RECORD, uid: 5 }), false);
+});
+
+test.run();

@@ -1,0 +1,188 @@
+import * as assert from 'uvu/assert';
+import type { ConnectRecord } from '../../../src/cli/record.ts';
+import { type Shown, table } from '../../../src/cli/show/columns.ts';
+import { suite } from '../../harness.ts';
+
+const test = suite('cli/show/columns');
+
+const RECORD: ConnectRecord = {
+  time_s: 1.23456,
+  pid: 1201,
+  comm: 'wget',
+  ip: 4,
+  saddr: '10.153.223.157',
+  lport: 50322,
+  daddr: '74.125.28.91',
+  dport: 443,
+  lat_ms: 13.8449,
+};
+
+/** The line of a record, alone in its table. */
+function line(changes: Partial<ConnectRecord> = {}, shown: Partial<Shown> = {}): string {
+  return table({ timestamp: false, lport: false, ...shown }).line({ ...RECORD, ...changes });
+}
+
+/** C's `%-Ns` for several texts, apart by a space each: bcc's formats. */
+function format(widths: readonly number[], texts: readonly string[]): string {
+  return texts.map((text, i) => text.padEnd(widths[i] ?? 0)).join(' ');
+}
+
+// tools/tcpconnlat.py of bcc: "%-9s" for the time, without a space after it, then these.
+const PLAIN = [7, 12, 2, 16, 16, 5];
+const WITH_LPORT = [7, 12, 2, 16, 6, 16, 5];
+
+const cases = [
+  [
+    { timestamp: false, lport: false },
+    format(PLAIN, ['PID', 'COMM', 'IP', 'SADDR', 'DADDR', 'DPORT', 'LAT(ms)']),
+    format(PLAIN, ['1201', 'wget', '4', '10.153.223.157', '74.125.28.91', '443', '13.84']),
+  ],
+  [
+    { timestamp: false, lport: true },
+    format(WITH_LPORT, ['PID', 'COMM', 'IP', 'SADDR', 'LPORT', 'DADDR', 'DPORT', 'LAT(ms)']),
+    format(WITH_LPORT, ['1201', 'wget', '4', '10.153.223.157', '50322', '74.125.28.91', '443', '13.84']),
+  ],
+  [
+    { timestamp: true, lport: false },
+    `TIME(s)  ${format(PLAIN, ['PID', 'COMM', 'IP', 'SADDR', 'DADDR', 'DPORT', 'LAT(ms)'])}`,
+    `1.235    ${format(PLAIN, ['1201', 'wget', '4', '10.153.223.157', '74.125.28.91', '443', '13.84'])}`,
+  ],
+  [
+    { timestamp: true, lport: true },
+    `TIME(s)  ${format(WITH_LPORT, ['PID', 'COMM', 'IP', 'SADDR', 'LPORT', 'DADDR', 'DPORT', 'LAT(ms)'])}`,
+    '1.235    ' +
+      format(WITH_LPORT, ['1201', 'wget', '4', '10.153.223.157', '50322', '74.125.28.91', '443', '13.84']),
+  ],
+] as const;
+for (const [shown, header, text] of cases)
+  test(`bcc's columns, ${shown.timestamp ? 'with' : 'without'} time, ${shown.lport ? 'with' : 'without'} local port`, () => {
+    assert.is(table(shown).header(), `${header}\n`);
+    assert.is(line({}, shown), `${text}\n`);
+  });
+
+test('what becomes of a connect stands behind the plain columns, which stay where they are', () => {
+  const shown = { timestamp: false, lport: true };
+  const plain = table(shown);
+  const outcome = table({ ...shown, outcome: 'all' });
+  const line = outcome.line({ ...RECORD, result: 'timed-out', errno: 'ETIMEDOUT', retransmits: 6 });
+  assert.is(outcome.header(), `${plain.header().trimEnd()}   RETR RESULT\n`);
+  assert.is(line, `${plain.line(RECORD).trimEnd()}     6    timed-out\n`);
+  assert.is(line.indexOf('timed-out'), outcome.header().indexOf('RESULT'));
+});
+
+test('how often a SYN was sent again is a dash where it is not known', () => {
+  const shown = table({ timestamp: false, lport: false, outcome: 'all' });
+  assert.match(shown.line({ ...RECORD, result: 'failed' }), / 13\.84 {5}- {4}failed\n$/);
+});
+
+const ID = '3f4a9c0123456789'.padEnd(64, 'a');
+const POD = '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21';
+
+test('--wall is a column before the others', () => {
+  const time = '2026-11-25T15:39:56.123456Z';
+  const shown = table({ timestamp: true, lport: false, wall: true });
+  assert.match(shown.header(), /^TIME\(s\) {2}TIME {24}PID {5}COMM /);
+  assert.match(shown.line({ ...RECORD, time }), new RegExp(`^1\\.235 {4}${time} 1201 {4}wget `));
+});
+
+test('--who and --resolve leave the other columns where they are, and stand behind them', () => {
+  const [plain, more] = [table(cases[0][0]), table({ ...cases[0][0], who: true, resolve: true })];
+  assert.ok(more.header().startsWith(`${plain.header().trimEnd()}   UID    CONTAINER    POD DESTINATION`));
+  const named = { ...RECORD, uid: 33, host: 'db1.example', service: 'https' };
+  assert.is(
+    more.line(named),
+    `${plain.line(RECORD).trimEnd()}     33     -            -   db1.example:https\n`,
+  );
+});
+
+test('of a container’s id twelve characters are shown, of a pod’s uid all, and its column is wide once there is one', () => {
+  const shown = table({ timestamp: false, lport: false, who: true });
+  const tail = (text: string) => text.slice(text.indexOf('13.84'));
+  assert.is(tail(shown.line({ ...RECORD, uid: 0, container: ID })), '13.84     0      3f4a9c012345 -\n');
+  assert.is(shown.outgrown, false);
+  assert.is(
+    tail(shown.line({ ...RECORD, uid: 0, container: ID, pod: POD })),
+    `13.84     0      3f4a9c012345 ${POD}\n`,
+  );
+  assert.is(shown.outgrown, true);
+});
+
+for (const [what, changes, text] of [
+  ['a name and a service', { host: 'db1.example', service: 'https' }, 'db1.example:https'],
+  ['a name alone', { host: 'db1.example' }, 'db1.example:443'],
+  ['a service alone', { service: 'https' }, '74.125.28.91:https'],
+  [
+    'a service at an address of IPv6',
+    { ip: 6, daddr: '2001:db8::1', service: 'https' },
+    '[2001:db8::1]:https',
+  ],
+  ['neither', {}, '-'],
+] as const)
+  test(`a destination with ${what}`, () => {
+    const words = line(changes, { resolve: true }).trimEnd().split(/ +/);
+    assert.is(words.at(-1), text);
+  });
+
+test('what isn’t known of a record is a dash', () => {
+  const words = line({}, { wall: true, who: true }).trimEnd().split(/ +/);
+  assert.equal([words[0], ...words.slice(-3)], ['-', '-', '-', '-']);
+});
+
+test('the numbers are rounded to bcc\u2019s digits', () => {
+  assert.match(line({ lat_ms: 0 }), / 0\.00\n$/);
+  assert.match(line({ lat_ms: 0.005001 }), / 0\.01\n$/);
+  assert.match(line({ lat_ms: 12_345.678 }), / 12345\.68\n$/);
+  assert.match(line({ time_s: 0 }, { timestamp: true }), /^0\.000 {4}1201 /);
+  assert.match(line({ time_s: 123_456.7891 }, { timestamp: true }), /^123456\.789 1201 /);
+});
+
+test('a command of more than 12 characters is cut', () => {
+  const [head, tail] = ['abcdefghijkl', 'mno'];
+  assert.is(line({ comm: head + tail }), line({ comm: head }));
+  assert.is(line({ comm: head }).indexOf(' 4  10.'), 8 + 12);
+});
+
+test('a command is cut between characters, not within one', () => {
+  assert.match(line({ comm: 'elevenchars\u{1F980}' }), /^1201 {4}elevenchars\u{1F980} /u);
+});
+
+test('control characters of a command don\u2019t reach the terminal', () => {
+  assert.is(line({ comm: 'a\x1b[2J\nb\t\x7f\x9b' }), line({ comm: 'a?[2J?b???' }));
+  assert.is(
+    line({ comm: 'r\u202el\u2028x' }),
+    line({ comm: 'r?l?x' }),
+    'nor what turns a line round or breaks it',
+  );
+});
+
+test('a long IPv6 address makes its column wider, also for the lines after it', () => {
+  const long = '2001:db8:aaaa:bbbb:cccc:dddd:eeee:1';
+  const shown = table({ timestamp: false, lport: true });
+  const columns = (text: string) =>
+    ['50322', RECORD.daddr, '443', '13.84'].map((part) => text.indexOf(` ${part}`));
+  const before = shown.line(RECORD);
+  assert.is(shown.outgrown, false);
+  const wide = shown.line({ ...RECORD, ip: 6, saddr: long });
+  assert.is(shown.outgrown, true);
+  assert.equal(columns(shown.line(RECORD)), columns(wide), 'in line with it');
+  const by = long.length - 16;
+  assert.equal(
+    columns(wide),
+    columns(before).map((at) => at + by),
+  );
+  assert.is(shown.header().indexOf('LPORT'), wide.indexOf('50322'), 'and so are new titles');
+  assert.is(shown.outgrown, false, 'nothing has grown since');
+});
+
+test('addresses of 16 characters leave the columns as they are', () => {
+  const shown = table({ timestamp: false, lport: false });
+  shown.line({ ...RECORD, saddr: '255.255.255.255', daddr: '::ffff:127.0.0.1' });
+  assert.is(shown.outgrown, false);
+});
+
+test('a time just before the first is 0.000, one well before it is negative', () => {
+  assert.match(line({ time_s: -0.0004 }, { timestamp: true }), /^0\.000 /);
+  assert.match(line({ time_s: -0.0016 }, { timestamp: true }), /^-0\.002 /);
+});
+
+test.run();

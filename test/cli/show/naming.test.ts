@@ -1,0 +1,98 @@
+import * as assert from 'uvu/assert';
+import type { ConnectRecord } from '../../../src/cli/record.ts';
+import { naming } from '../../../src/cli/show/naming.ts';
+import { suite } from '../../harness.ts';
+
+const test = suite('cli/show/naming');
+
+const RECORD: ConnectRecord = {
+  ...{ time_s: 0, pid: 1, comm: 'x', ip: 4, saddr: '10.0.0.1', lport: 1, lat_ms: 1 },
+  ...{ daddr: '192.0.2.1', dport: 443 },
+};
+const SERVICES = new Map([[443, 'https']]);
+
+/** A naming whose addresses get their names when the test says so, and what it has shown. */
+function bench() {
+  const asked = new Map<string, (names: string[]) => void>();
+  const shown: ConnectRecord[] = [];
+  const resolver = {
+    reverse: (address: string) => new Promise<string[]>((resolve) => asked.set(address, resolve)),
+    cancel() {},
+  };
+  const stage = naming(resolver, SERVICES, (record) => shown.push(record));
+  const add = (daddr: string, more: Partial<ConnectRecord> = {}) => stage.add({ ...RECORD, daddr, ...more });
+  const answer = async (address: string, ...names: string[]) => {
+    asked.get(address)?.(names);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const hosts = () => shown.map(({ daddr, host }) => [daddr, host]);
+  return { stage, shown, add, answer, hosts };
+}
+
+test('a record gets the names of its destination', async () => {
+  const { stage, shown, add, answer } = bench();
+  add('192.0.2.1');
+  await answer('192.0.2.1', 'db1.example', 'other.example');
+  assert.equal(shown, [{ ...RECORD, host: 'db1.example', service: 'https' }]);
+  add('192.0.2.1', { dport: 12_345 });
+  assert.equal(shown[1], { ...RECORD, dport: 12_345, host: 'db1.example' }, 'at once, once it is known');
+  stage.end();
+});
+
+test('a record without names is as it was', async () => {
+  const { stage, shown, add, answer } = bench();
+  add('192.0.2.1', { dport: 12_345 });
+  await answer('192.0.2.1');
+  assert.equal(shown, [{ ...RECORD, dport: 12_345 }]);
+  stage.end();
+});
+
+test('records stay in order: one whose name is there waits for the one before it', async () => {
+  const { stage, add, answer, hosts } = bench();
+  add('192.0.2.1');
+  add('192.0.2.2');
+  await answer('192.0.2.2', 'second.example');
+  assert.equal(hosts(), []);
+  await answer('192.0.2.1', 'first.example');
+  assert.equal(hosts(), [
+    ['192.0.2.1', 'first.example'],
+    ['192.0.2.2', 'second.example'],
+  ]);
+  stage.end();
+});
+
+test('a record waits some hundreds of ms for its name and no longer', async () => {
+  const { stage, add, hosts } = bench();
+  const begin = performance.now();
+  add('192.0.2.1');
+  await stage.settled();
+  const waited = performance.now() - begin;
+  assert.ok(waited > 200 && waited < 2000, `${waited} ms`);
+  assert.equal(hosts(), [['192.0.2.1', undefined]]);
+  add('192.0.2.1');
+  assert.is(hosts().length, 2, 'nor does the next one for the same name');
+  stage.end();
+});
+
+test('records that wait are bounded: one more, and the first of them goes on without its name', () => {
+  const { stage, add, hosts } = bench();
+  for (let i = 0; i < 1000; i++) add(`10.1.${i >> 8}.${i & 255}`);
+  assert.equal(hosts(), []);
+  add('192.0.2.1');
+  assert.equal(hosts(), [['10.1.0.0', undefined]]);
+  stage.end();
+  assert.is(hosts().length, 1001);
+});
+
+test('at the end what waits is shown as it is, in order', async () => {
+  const { stage, add, hosts } = bench();
+  for (const last of [1, 2, 3]) add(`192.0.2.${last}`);
+  stage.end();
+  assert.equal(
+    hosts().map(([daddr]) => daddr),
+    ['192.0.2.1', '192.0.2.2', '192.0.2.3'],
+  );
+  await stage.settled();
+});
+
+test.run();

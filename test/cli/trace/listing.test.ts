@@ -1,0 +1,124 @@
+import * as assert from 'uvu/assert';
+import {
+  callSubprogram,
+  exit,
+  jeq,
+  label,
+  lddw,
+  loadMap,
+  mov,
+  rsh,
+  stx,
+} from '../../../src/asm/constructors.ts';
+import { struct, u32, u64 } from '../../../src/asm/layout.ts';
+import { arrayMap, hash, perfEventArray, programArray } from '../../../src/asm/map.ts';
+import type { Position } from '../../../src/asm/position.ts';
+import type { ProgramSpec, Tool } from '../../../src/asm/program.ts';
+import { r0, r1, r10 } from '../../../src/asm/registers.ts';
+import { listTool } from '../../../src/cli/trace/listing.ts';
+import { suite } from '../../harness.ts';
+
+const test = suite('cli/trace/listing');
+
+const Value = struct({ ns: u64, pid: u32 });
+const table = hash('table', { key: u64, value: Value, maxEntries: 64 });
+const events = perfEventArray('events');
+
+/** Marks an instruction as one of a source line. */
+const at = <I extends object>(line: number, instruction: I): I & { position: Position } => ({
+  ...instruction,
+  position: { stack: String(line) },
+});
+
+const tool: Tool = {
+  name: 'test',
+  programs: [
+    {
+      name: 'first',
+      attachment: { kind: 'kprobe', symbol: 'tcp_v4_connect' },
+      instructions: [
+        at(10, mov(r0, 0)),
+        at(11, jeq(r0, 7, 'out')),
+        at(11, loadMap(r1, table)),
+        at(12, stx(u64, r10, -8, r1)),
+        lddw(r0, 0x1122_3344_5566_7788n),
+        label('out'),
+        at(12, exit()),
+      ],
+    },
+    {
+      name: 'second',
+      attachment: { kind: 'tp_btf', tracepoint: 'inet_sock_set_state', btfId: 9 },
+      instructions: [mov(r0, 1), exit()],
+    },
+  ],
+  maps: [table, arrayMap('counters', { value: u64 }), events],
+  events: { map: events, schema: Value },
+};
+
+/** Reads what `at` has written. */
+const locate = (position: Position | undefined) => {
+  const line = Number(position?.stack);
+  return position ? { file: 'tool.ts', line, column: 1, text: `  line ${line}();  ` } : undefined;
+};
+
+test('maps with their shapes, programs with slots, bytes, text, labels, maps and source lines', () => {
+  assert.is(
+    listTool(tool, locate),
+    `\
+map table: hash, key 8 bytes, value 16 bytes, 64 entries
+map counters: array, key 4 bytes, value 8 bytes, 1 entry
+map events: perfEventArray, key 4 bytes, value 4 bytes, one ring a CPU
+
+program first: kprobe tcp_v4_connect, 8 instructions
+; tool.ts:10: line 10();
+    0: b7 00 00 00 00 00 00 00  (b7) r0 = 0
+; tool.ts:11: line 11();
+    1: 15 00 05 00 07 00 00 00  (15) if r0 == 0x7 goto pc+5 <out>
+    2: 18 11 00 00 00 00 00 00  (18) r1 = map[table]
+    3: 00 00 00 00 00 00 00 00
+; tool.ts:12: line 12();
+    4: 7b 1a f8 ff 00 00 00 00  (7b) *(u64 *)(r10 -8) = r1
+    5: 18 00 00 00 88 77 66 55  (18) r0 = 0x1122334455667788
+    6: 00 00 00 00 44 33 22 11
+out:
+    7: 95 00 00 00 00 00 00 00  (95) exit
+
+program second: tp_btf inet_sock_set_state, 2 instructions
+    0: b7 00 00 00 01 00 00 00  (b7) r0 = 1
+    1: 95 00 00 00 00 00 00 00  (95) exit
+`,
+  );
+});
+
+test('programs that are tail-called are listed behind those that are attached, each once', () => {
+  const [first, second] = tool.programs as [ProgramSpec, ProgramSpec];
+  const array = programArray('stages', { maxEntries: 4 });
+  const programs = { 0: second, 1: first, 2: second };
+  const listed = listTool({ ...tool, programs: [first], tailCalled: [{ array, programs }] }, locate);
+  assert.equal(
+    [...listed.matchAll(/^program (\w+)/gm)].map(([, name]) => name),
+    ['first', 'second'],
+  );
+});
+
+test('a subprogram is listed under its name', () => {
+  const half = { name: 'half', instructions: [mov(r0, r1), rsh(r0, 1), exit()] };
+  const instructions = [mov(r1, 8), callSubprogram(half), exit()];
+  const listed = listTool(
+    { ...tool, programs: [{ name: 'main', attachment: { kind: 'kprobe', symbol: 'f' }, instructions }] },
+    locate,
+  );
+  assert.match(listed, /\(85\) call pc\+1 <half>\n.*exit\nhalf:\n.*r0 = r1\n/);
+});
+
+test('without the sources the file and line are there; without those, the rest', () => {
+  const bare = listTool(tool, (position) => position && { file: 'tool.ts', line: 3, column: 1 });
+  assert.match(bare, /\n; tool\.ts:3\n {4}0: b7/);
+  assert.not.match(
+    listTool(tool, () => undefined),
+    /^;/m,
+  );
+});
+
+test.run();

@@ -1,0 +1,90 @@
+import * as assert from 'uvu/assert';
+import { Btf } from '../../../src/asm/btf.ts';
+import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
+import { BadTypesFile, targetOf } from '../../../src/cli/trace/types.ts';
+import { firstWay } from '../../../src/cli/trace/ways.ts';
+import { Errno } from '../../../src/loader/errno.ts';
+import { Kernel } from '../../../src/loader/kernel.ts';
+import { BtfWriter } from '../../asm/btf-writer.ts';
+import { suite } from '../../harness.ts';
+import { FakeSyscalls } from '../../loader/fake.ts';
+import { socketBlob } from '../../programs/kernel.ts';
+
+const test = suite('cli/trace/types');
+
+function settings(...args: string[]): Settings {
+  const request = readArguments(args, '');
+  if (request.action !== 'trace') throw new Error(args.join(' '));
+  return request.settings;
+}
+
+/** A machine with a file `f` of these bytes. */
+function withFile(bytes: Uint8Array | string): Kernel {
+  const fake = new FakeSyscalls();
+  fake.files.set('f', typeof bytes === 'string' ? bytes : Buffer.from(bytes).toString('latin1'));
+  return new Kernel(fake);
+}
+
+/** What is said about a file. */
+function complaint(kernel: Kernel): string {
+  try {
+    targetOf(settings('--btf', 'f'), kernel);
+  } catch (error) {
+    assert.instance(error, BadTypesFile);
+    return (error as Error).message;
+  }
+  throw new Error('nothing was thrown');
+}
+
+test('the types are the kernel\u2019s own, or none', () => {
+  assert.is(targetOf(settings(), new Kernel(new FakeSyscalls())).kernel, undefined);
+  const kernel = withFile('');
+  const own = Btf.parse(socketBlob());
+  Object.defineProperty(kernel, 'btf', { value: own });
+  assert.is(targetOf(settings(), kernel).kernel, own);
+});
+
+test('the types of a file are used, whether the kernel has its own or not', () => {
+  const { kernel } = targetOf(settings('--btf', 'f'), withFile(socketBlob()));
+  assert.ok(kernel?.has('inet_sock', 'inet_sport'));
+});
+
+test('a file that is none is refused in one line with its name', () => {
+  const empty = new BtfWriter();
+  empty.int('int', 4);
+  for (const [bytes, message] of [
+    ['', /^--btf f: 0 bytes are no BTF/],
+    ['hello, this is no BTF at all', /^--btf f: no BTF: it begins with 0x6568/],
+    [
+      '\x7fELF\x02\x01\x01',
+      /^--btf f: it is an ELF file.*objcopy -O binary --only-section=.BTF vmlinux FILE$/,
+    ],
+    [socketBlob().subarray(0, 200), /^--btf f: .*ends past/],
+    [empty.blob(), /^--btf f: it is BTF, but not that of a kernel/],
+  ] as const) {
+    const text = complaint(withFile(bytes));
+    assert.match(text, message);
+    assert.not.match(text, /\n/);
+  }
+});
+
+test('a file that can\u2019t be read is refused, and said why', () => {
+  const fake = new FakeSyscalls();
+  assert.is(complaint(new Kernel(fake)), '--btf f: cannot read it: ENOENT (no such file or directory)');
+  fake.readFile = () => -Errno.EACCES;
+  assert.match(complaint(new Kernel(fake)), /EACCES \(permission denied\)$/);
+});
+
+test('types that turn out to be broken where they are used are the file\u2019s fault', () => {
+  const w = new BtfWriter();
+  w.struct('sock', 8, [{ name: '__sk_common', type: 999, bits: 0 }]);
+  const kernel = withFile(w.blob());
+  const given = settings('--btf', 'f', '--dry-run');
+  assert.throws(
+    () => firstWay(given, kernel, targetOf(given, kernel), (programs) => programs.way),
+    (error: unknown) =>
+      error instanceof BadTypesFile && /^--btf f: no type with the id 999/.test(error.message),
+  );
+});
+
+test.run();
