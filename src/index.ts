@@ -114,7 +114,7 @@ export {
   type SessionOptions,
 } from './loader/session.ts';
 export { BpfMap, type GivenTo, type MapOptions, UpdateMode } from './loader/map.ts';
-export type { Cell, CellArray, NumberCell, View } from './loader/map-view.ts';
+export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
 export { type LoadOptions, loadProgram, measureRuns, type Program } from './loader/program.ts';
 export {
   type LoadedProgram,
@@ -133,5 +133,5 @@ export { refusal, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
 export { CgroupPaths } from './loader/cgroup-paths.ts';
 export * from './loader/errors.ts';
-export { renderVerifierError } from './loader/verifier-report.ts';
+export { renderVerifierError } from './loader/verifier/report.ts';
 export type { Syscalls } from './loader/syscalls.ts';

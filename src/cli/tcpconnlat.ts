@@ -16,7 +16,7 @@ import {
   WrongPathError,
 } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
-import { renderVerifierError } from '../loader/verifier-report.ts';
+import { renderVerifierError } from '../loader/verifier/report.ts';
 import { NotInRecord } from '../programs/tcpconnlat.ts';
 import { readArguments } from './arguments.ts';
 import { completion } from './completion.ts';

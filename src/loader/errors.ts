@@ -6,7 +6,7 @@ import { type Assembled, functionStarts, type Placed } from '../asm/assemble.ts'
 import { blame } from '../asm/blame.ts';
 import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
 import { describeErrno, errnoName } from './errno.ts';
-import type { VerifierSummary } from './verifier-log.ts';
+import type { VerifierSummary } from './verifier/log.ts';
 
 /** How a failed call is described. */
 export interface Failure {

@@ -13,9 +13,9 @@ import { openCgroup } from './cgroup.ts';
 import { Errno } from './errno.ts';
 import type { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { createMap, freezeMap } from './map-create.ts';
-import { type View, viewOf } from './map-view.ts';
-import { Mapping } from './mapping.ts';
+import { createMap, freezeMap } from './map/create.ts';
+import { Mapping } from './map/mapping.ts';
+import { type View, viewOf } from './map/view.ts';
 import { refused } from './permission.ts';
 import type { Closeable } from './resources.ts';
 

@@ -5,13 +5,14 @@
  * Hence: any wake-up drains all rings, all are drained once after the loop has begun to wait, and a sweep once a second
  * is the safety net. That timer is the only one, and open to others (`onSweep`). With it CPUs that came or went are noticed.
  */
-import { type CpuRing, openCpuRing } from './cpu-ring.ts';
-import { type CpuNews, CpuWatch } from './cpu-watch.ts';
+
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
-import { fitsRing, type LostHandler, recordSize, type SampleHandler } from './perf-ring.ts';
+import { type CpuRing, openCpuRing } from './perf-buffer/cpu-ring.ts';
+import { type CpuNews, CpuWatch } from './perf-buffer/cpu-watch.ts';
+import { fitsRing, type LostHandler, recordSize, type SampleHandler } from './perf-buffer/perf-ring.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 
 /**

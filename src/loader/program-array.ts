@@ -9,7 +9,7 @@ import type { ProgramSpec, TailCalled } from '../asm/program.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { programTypes } from './load-request.ts';
+import { programTypes } from './load/request.ts';
 import type { BpfMap } from './map.ts';
 import { refused } from './permission.ts';
 import type { Program } from './program.ts';

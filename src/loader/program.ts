@@ -19,11 +19,11 @@ import {
   UnsupportedInstructionError,
   VerifierError,
 } from './errors.ts';
-import { unknownInstruction } from './instruction-probe.ts';
-import { openTables } from './jump-tables.ts';
 import type { Kernel } from './kernel.ts';
-import { explained, loadLogged, withTypesOf } from './load-log.ts';
-import { buildAttr, PLAIN, programTypes, type Request, send, type Variant } from './load-request.ts';
+import { unknownInstruction } from './load/instruction-probe.ts';
+import { openTables } from './load/jump-tables.ts';
+import { explained, loadLogged, withTypesOf } from './load/log.ts';
+import { buildAttr, PLAIN, programTypes, type Request, send, type Variant } from './load/request.ts';
 import type { BpfMap } from './map.ts';
 import { objectInfo } from './object-info.ts';
 import { refused } from './permission.ts';

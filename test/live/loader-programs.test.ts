@@ -11,7 +11,7 @@ import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
 import { attach } from '../../src/loader/link.ts';
 import { refusal } from '../../src/loader/probe.ts';
 import { loadProgram, type Program } from '../../src/loader/program.ts';
-import { renderVerifierError } from '../../src/loader/verifier-report.ts';
+import { renderVerifierError } from '../../src/loader/verifier/report.ts';
 import { needsRoot, suite } from '../harness.ts';
 
 const test = suite('live/loader-programs');

@@ -18,7 +18,7 @@ import { BpfMap } from '../../src/loader/map.ts';
 import { loadProgram } from '../../src/loader/program.ts';
 import { Resources } from '../../src/loader/resources.ts';
 import { sourceReader } from '../../src/loader/source.ts';
-import { renderVerifierError } from '../../src/loader/verifier-report.ts';
+import { renderVerifierError } from '../../src/loader/verifier/report.ts';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import type { Rejection } from '../rejections/rejection.ts';
 

@@ -3,13 +3,13 @@
  *
  * Source: man 2 bpf; kernel/bpf/log.c (`bpf_verifier_vlog`).
  */
-import { memory } from './bpf.ts';
-import { type Described, withProgramTypes } from './debug-info.ts';
-import { Errno } from './errno.ts';
-import { VerifierError } from './errors.ts';
-import { buildAttr, LOG_TRUE_SIZE, type Request, send, type Variant } from './load-request.ts';
-import { summarize } from './verifier-log.ts';
-import { lacksStates } from './verifier-state.ts';
+import { memory } from '../bpf.ts';
+import { type Described, withProgramTypes } from '../debug-info.ts';
+import { Errno } from '../errno.ts';
+import { VerifierError } from '../errors.ts';
+import { summarize } from '../verifier/log.ts';
+import { lacksStates } from '../verifier/state.ts';
+import { buildAttr, LOG_TRUE_SIZE, type Request, send, type Variant } from './request.ts';
 
 /** What the log is to hold: `BPF_LOG_LEVEL1`, `BPF_LOG_LEVEL2`, `BPF_LOG_STATS`. Each has the reason. */
 const LogLevel = { walk: 1, states: 2, statistics: 4 } as const;

@@ -1,18 +1,18 @@
 import * as assert from 'uvu/assert';
-import { assemble } from '../../src/asm/assemble.ts';
-import { exit, gotol, gotox, label, ldsx, mov, movsx } from '../../src/asm/constructors.ts';
-import type { Item } from '../../src/asm/instruction.ts';
-import { s8 } from '../../src/asm/layout.ts';
-import type { ProgramSpec } from '../../src/asm/program.ts';
-import { r0, r1, r10 } from '../../src/asm/registers.ts';
-import { Errno } from '../../src/loader/errno.ts';
-import { UnsupportedError, UnsupportedInstructionError, VerifierError } from '../../src/loader/errors.ts';
-import { Kernel } from '../../src/loader/kernel.ts';
-import { loadProgram } from '../../src/loader/program.ts';
-import { suite } from '../harness.ts';
-import { FakeSyscalls } from './fake.ts';
+import { assemble } from '../../../src/asm/assemble.ts';
+import { exit, gotol, gotox, label, ldsx, mov, movsx } from '../../../src/asm/constructors.ts';
+import type { Item } from '../../../src/asm/instruction.ts';
+import { s8 } from '../../../src/asm/layout.ts';
+import type { ProgramSpec } from '../../../src/asm/program.ts';
+import { r0, r1, r10 } from '../../../src/asm/registers.ts';
+import { Errno } from '../../../src/loader/errno.ts';
+import { UnsupportedError, UnsupportedInstructionError, VerifierError } from '../../../src/loader/errors.ts';
+import { Kernel } from '../../../src/loader/kernel.ts';
+import { loadProgram } from '../../../src/loader/program.ts';
+import { suite } from '../../harness.ts';
+import { FakeSyscalls } from '../fake.ts';
 
-const test = suite('loader/instruction-probe');
+const test = suite('loader/load/instruction-probe');
 
 const LOAD = 5;
 

@@ -1,7 +1,7 @@
 /** Memory of the kernel's that this process sees. */
-import { KernelError } from './errors.ts';
-import type { Kernel } from './kernel.ts';
-import type { Closeable } from './resources.ts';
+import { KernelError } from '../errors.ts';
+import type { Kernel } from '../kernel.ts';
+import type { Closeable } from '../resources.ts';
 
 /** The arrays by which memory is read and written in one step, by their elements' bytes. */
 export interface Words {

@@ -6,7 +6,7 @@
  *
  * Source: kernel/bpf/log.c (`print_verifier_state`, `print_insn_state`).
  */
-import { INSTRUCTION } from './verifier-log.ts';
+import { INSTRUCTION } from './log.ts';
 
 /** Registers and bytes of the stack by their names in the log, and what is known of each: `R1`, `ctx()`. */
 export type VerifierState = ReadonlyMap<string, string>;

@@ -1,11 +1,11 @@
 import * as assert from 'uvu/assert';
-import type { CpuRing } from '../../src/loader/cpu-ring.ts';
-import { CpuWatch } from '../../src/loader/cpu-watch.ts';
-import { Kernel } from '../../src/loader/kernel.ts';
-import { suite } from '../harness.ts';
-import { FakeSyscalls } from './fake.ts';
+import { Kernel } from '../../../src/loader/kernel.ts';
+import type { CpuRing } from '../../../src/loader/perf-buffer/cpu-ring.ts';
+import { CpuWatch } from '../../../src/loader/perf-buffer/cpu-watch.ts';
+import { suite } from '../../harness.ts';
+import { FakeSyscalls } from '../fake.ts';
 
-const test = suite('loader/cpu-watch');
+const test = suite('loader/perf-buffer/cpu-watch');
 
 const ONLINE = '/sys/devices/system/cpu/online';
 const UEVENTS = '/sys/kernel/uevent_seqnum';

@@ -1,17 +1,17 @@
 import * as assert from 'uvu/assert';
-import { assemble } from '../../src/asm/assemble.ts';
-import { exit, label, mov } from '../../src/asm/constructors.ts';
-import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
-import type { ProgramSpec } from '../../src/asm/program.ts';
-import { r0, r1, r2 } from '../../src/asm/registers.ts';
-import { Errno } from '../../src/loader/errno.ts';
-import { UnsupportedError } from '../../src/loader/errors.ts';
-import { Kernel } from '../../src/loader/kernel.ts';
-import { loadProgram, type Program } from '../../src/loader/program.ts';
-import { suite } from '../harness.ts';
-import { FakeSyscalls } from './fake.ts';
+import { assemble } from '../../../src/asm/assemble.ts';
+import { exit, label, mov } from '../../../src/asm/constructors.ts';
+import { jumpTable, jumpThrough } from '../../../src/asm/jump-table.ts';
+import type { ProgramSpec } from '../../../src/asm/program.ts';
+import { r0, r1, r2 } from '../../../src/asm/registers.ts';
+import { Errno } from '../../../src/loader/errno.ts';
+import { UnsupportedError } from '../../../src/loader/errors.ts';
+import { Kernel } from '../../../src/loader/kernel.ts';
+import { loadProgram, type Program } from '../../../src/loader/program.ts';
+import { suite } from '../../harness.ts';
+import { FakeSyscalls } from '../fake.ts';
 
-const test = suite('loader/jump-tables');
+const test = suite('loader/load/jump-tables');
 
 const Command = { create: 0, update: 2, load: 5, freeze: 22 };
 

@@ -3,14 +3,14 @@
  *
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
-import type { Assembled } from '../asm/assemble.ts';
-import type { Locate } from '../asm/position.ts';
-import { type Attachment, LICENSE, type ProgramSpec } from '../asm/program.ts';
-import { Attr, Command, cString } from './bpf.ts';
-import type { Described } from './debug-info.ts';
-import { Errno } from './errno.ts';
-import type { Kernel } from './kernel.ts';
-import { withMemlock } from './permission.ts';
+import type { Assembled } from '../../asm/assemble.ts';
+import type { Locate } from '../../asm/position.ts';
+import { type Attachment, LICENSE, type ProgramSpec } from '../../asm/program.ts';
+import { Attr, Command, cString } from '../bpf.ts';
+import type { Described } from '../debug-info.ts';
+import { Errno } from '../errno.ts';
+import type { Kernel } from '../kernel.ts';
+import { withMemlock } from '../permission.ts';
 
 /** Program types (`enum bpf_prog_type`) by what a program is attached to. */
 export const programTypes: Record<Attachment['kind'], number> = {

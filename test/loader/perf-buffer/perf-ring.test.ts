@@ -1,10 +1,10 @@
 import * as assert from 'uvu/assert';
-import { CorruptRingError } from '../../src/loader/errors.ts';
-import { fitsRing, PerfRing, recordSize } from '../../src/loader/perf-ring.ts';
-import { suite } from '../harness.ts';
-import { FakeRing } from './fake.ts';
+import { CorruptRingError } from '../../../src/loader/errors.ts';
+import { fitsRing, PerfRing, recordSize } from '../../../src/loader/perf-buffer/perf-ring.ts';
+import { suite } from '../../harness.ts';
+import { FakeRing } from '../fake.ts';
 
-const test = suite('loader/perf-ring');
+const test = suite('loader/perf-buffer/perf-ring');
 
 const PAGE = 4096;
 const never = (): void => assert.unreachable('no loss was written');

@@ -1,9 +1,9 @@
 /** One CPU's perf ring in the kernel: opened, mapped, put into a map under the CPU's number. */
-import { Attr, Descriptor, memory } from './bpf.ts';
-import { Errno } from './errno.ts';
-import { KernelError, NotPermittedError } from './errors.ts';
-import type { Kernel } from './kernel.ts';
-import type { BpfMap } from './map.ts';
+import { Attr, Descriptor, memory } from '../bpf.ts';
+import { Errno } from '../errno.ts';
+import { KernelError, NotPermittedError } from '../errors.ts';
+import type { Kernel } from '../kernel.ts';
+import type { BpfMap } from '../map.ts';
 import {
   COUNT_SW_BPF_OUTPUT,
   FLAG_WATERMARK,
@@ -14,11 +14,11 @@ import {
   PERF_FLAG_FD_CLOEXEC,
   SAMPLE_RAW,
   TYPE_SOFTWARE,
-} from './perf-event.ts';
+} from '../perf-event.ts';
+import { refused } from '../permission.ts';
+import { allOrNothing, type Closeable } from '../resources.ts';
+import type { Poll } from '../syscalls.ts';
 import { type LostHandler, PerfRing, type SampleHandler } from './perf-ring.ts';
-import { refused } from './permission.ts';
-import { allOrNothing, type Closeable } from './resources.ts';
-import type { Poll } from './syscalls.ts';
 
 /** When the kernel wakes the reader up: after so many samples, or so many bytes. */
 export type RingWakeup = { readonly events: number } | { readonly watermarkBytes: number };

@@ -3,8 +3,8 @@
  *
  * Source: man 2 perf_event_open (MMAP layout), kernel/events/ring_buffer.c.
  */
-import { CorruptRingError } from './errors.ts';
-import { PageWord, RECORD_LOST, RECORD_SAMPLE } from './perf-event.ts';
+import { CorruptRingError } from '../errors.ts';
+import { PageWord, RECORD_LOST, RECORD_SAMPLE } from '../perf-event.ts';
 
 /**
  * Gets a sample: `size` bytes, padding included, of `view` from `offset` on. They are the ring's own memory: to be read

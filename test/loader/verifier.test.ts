@@ -5,12 +5,12 @@ import type { Instruction } from '../../src/asm/instruction.ts';
 import { capture, type Locate } from '../../src/asm/position.ts';
 import { r1 } from '../../src/asm/registers.ts';
 import { VerifierError } from '../../src/loader/errors.ts';
-import { summarize } from '../../src/loader/verifier-log.ts';
-import { renderVerifierError } from '../../src/loader/verifier-report.ts';
-import { stateBefore } from '../../src/loader/verifier-state.ts';
+import { summarize } from '../../src/loader/verifier/log.ts';
+import { renderVerifierError } from '../../src/loader/verifier/report.ts';
+import { stateBefore } from '../../src/loader/verifier/state.ts';
 import { suite } from '../harness.ts';
 
-const test = suite('loader/verifier-log');
+const test = suite('loader/verifier');
 
 const classic = `0: R1=ctx() R10=fp0
 0: (b7) r1 = 0                        ; R1_w=0
@@ -137,7 +137,7 @@ test('the message is one line that says where and why', () => {
   );
   assert.match(
     errorFor(report).message,
-    / \(\/.*verifier-log\.test\.[jt]s:\d+\)$/,
+    / \(\/.*verifier\.test\.[jt]s:\d+\)$/,
     'the line that loads it, without another',
   );
   assert.is(errorFor(report).message.includes('\n'), false);
@@ -175,7 +175,7 @@ test('line, instruction, registers, reason and hint stand above the end of the l
 
 test('the line is by default that of its own file', () => {
   const log = '0: (b7) r1 = 0\nsomething about r1\n';
-  assert.match(renderVerifierError(errorFor(log)), /\nat \/.*verifier-log\.test\.[jt]s:\d+\n/);
+  assert.match(renderVerifierError(errorFor(log)), /\nat \/.*verifier\.test\.[jt]s:\d+\n/);
 });
 
 test('a reason that is about no instruction is at the line of the program\u2019s end, which is its own', () => {

@@ -4,16 +4,16 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`map_create`).
  */
 
-import { isJumpTable } from '../asm/jump-table.ts';
-import { layoutOf } from '../asm/layout.ts';
-import { type MapSpec, MapType, MMAPABLE, READ_ONLY } from '../asm/map.ts';
-import { isMapOfMaps } from '../asm/map-of-maps.ts';
-import { Attr, Command, Descriptor } from './bpf.ts';
-import { type Described, withMapTypes } from './debug-info.ts';
-import { Errno } from './errno.ts';
-import { UnsupportedError } from './errors.ts';
-import type { Kernel } from './kernel.ts';
-import { refused, withMemlock } from './permission.ts';
+import { isJumpTable } from '../../asm/jump-table.ts';
+import { layoutOf } from '../../asm/layout.ts';
+import { type MapSpec, MapType, MMAPABLE, READ_ONLY } from '../../asm/map.ts';
+import { isMapOfMaps } from '../../asm/map-of-maps.ts';
+import { Attr, Command, Descriptor } from '../bpf.ts';
+import { type Described, withMapTypes } from '../debug-info.ts';
+import { Errno } from '../errno.ts';
+import { UnsupportedError } from '../errors.ts';
+import type { Kernel } from '../kernel.ts';
+import { refused, withMemlock } from '../permission.ts';
 
 /** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
 const MAP_NAME = 28;

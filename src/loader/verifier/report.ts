@@ -2,12 +2,12 @@
  * Why the verifier refused a program, as its author wants it: their line, the instruction, what is known of what it touches, the kernel's
  * reason, and what to do.
  */
-import { faultOf } from '../asm/blame.ts';
-import { disassemble } from '../asm/disassemble.ts';
-import type { Locate, Location } from '../asm/position.ts';
-import type { VerifierError } from './errors.ts';
-import { INSTRUCTION, POINTED_AT, SOURCE, STATISTICS } from './verifier-log.ts';
-import { stateBefore } from './verifier-state.ts';
+import { faultOf } from '../../asm/blame.ts';
+import { disassemble } from '../../asm/disassemble.ts';
+import type { Locate, Location } from '../../asm/position.ts';
+import type { VerifierError } from '../errors.ts';
+import { INSTRUCTION, POINTED_AT, SOURCE, STATISTICS } from './log.ts';
+import { stateBefore } from './state.ts';
 
 /**
  * Several lines of text, without a newline at the end: the message, what explains it, and the end of the log, its last `lines` lines, each

@@ -3,8 +3,8 @@
  * the same words.
  */
 import type { Static, TArray, TObject, TSchema } from '@sinclair/typebox';
-import { blame, pointing } from '../asm/blame.ts';
-import { decoder, encode, type IntLayout, layoutOf } from '../asm/layout.ts';
+import { blame, pointing } from '../../asm/blame.ts';
+import { decoder, encode, type IntLayout, layoutOf } from '../../asm/layout.ts';
 import type { Mapping } from './mapping.ts';
 
 /** A text or bytes in shared memory, `V` in JavaScript. Others may write while it is read or written: it is not one step. */

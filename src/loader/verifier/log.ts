@@ -3,7 +3,7 @@
  *
  * Up to Linux 7.2 the reason is the last line before the statistics; from 7.3 on a report follows it, in sections.
  */
-import { hintFor } from './verifier-hints.ts';
+import { hintFor } from './hints.ts';
 
 /** What a log comes down to. */
 export interface VerifierSummary {

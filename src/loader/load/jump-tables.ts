@@ -3,12 +3,12 @@
  *
  * Source: kernel/bpf/bpf_insn_array.c.
  */
-import type { Assembled } from '../asm/assemble.ts';
-import { isJumpTable, type JumpTableSpec } from '../asm/jump-table.ts';
-import type { MapSpec } from '../asm/map.ts';
-import type { Kernel } from './kernel.ts';
-import { BpfMap } from './map.ts';
-import type { Resources } from './resources.ts';
+import type { Assembled } from '../../asm/assemble.ts';
+import { isJumpTable, type JumpTableSpec } from '../../asm/jump-table.ts';
+import type { MapSpec } from '../../asm/map.ts';
+import type { Kernel } from '../kernel.ts';
+import { BpfMap } from '../map.ts';
+import type { Resources } from '../resources.ts';
 
 /**
  * The tables that a program refers to, by the slots that do, made for this load alone: the kernel lets no other program use one. It keeps them

@@ -8,16 +8,16 @@
  *
  * Source: kernel/bpf/verifier.c (`resolve_pseudo_ldimm64`, `check_alu_op`, `check_atomic`, `do_check_insn`).
  */
-import { type Assembled, assemble, type Placed } from '../asm/assemble.ts';
-import { make, type Operand } from '../asm/constructors/make.ts';
-import { exit, label, mov, st } from '../asm/constructors.ts';
-import type { Instruction, Item } from '../asm/instruction.ts';
-import { FIELDS, type Form, formOf } from '../asm/isa.ts';
-import { type Kind, takesLabel } from '../asm/operands.ts';
-import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../asm/registers.ts';
-import { Attr, Command, cString, inPlace, memory } from './bpf.ts';
-import type { Kernel } from './kernel.ts';
-import { withMemlock } from './permission.ts';
+import { type Assembled, assemble, type Placed } from '../../asm/assemble.ts';
+import { make, type Operand } from '../../asm/constructors/make.ts';
+import { exit, label, mov, st } from '../../asm/constructors.ts';
+import type { Instruction, Item } from '../../asm/instruction.ts';
+import { FIELDS, type Form, formOf } from '../../asm/isa.ts';
+import { type Kind, takesLabel } from '../../asm/operands.ts';
+import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../asm/registers.ts';
+import { Attr, Command, cString, inPlace, memory } from '../bpf.ts';
+import type { Kernel } from '../kernel.ts';
+import { withMemlock } from '../permission.ts';
 
 /** What the verifier says of an instruction that it doesn't know, or of a field that meant nothing to it yet. */
 const UNKNOWN = /unknown opcode|reserved fields?|invalid atomic op|unrecognized bpf_ld_imm64|R11 is invalid/;
