@@ -158,6 +158,58 @@ test('the context is a temporary too', () => {
   );
 });
 
+test('the context that an arm keeps is where it was after it', () => {
+  assert.equal(
+    statements((b) => {
+      b.if(b.arg(0).eq(1), () => b.stack(u64).set(b.keep(b.context)));
+      b.stack(u64).set(b.arg(1));
+    }).map((line) => line.replace(/^if .* goto/, 'if … goto')),
+    [
+      'r0 = *(u64 *)(r1 +0)',
+      'if … goto end_1',
+      'r6 = r1',
+      '*(u64 *)(r10 -8) = r6',
+      'end_1:',
+      'r0 = *(u64 *)(r1 +8)',
+      '*(u64 *)(r10 -8) = r0',
+    ],
+  );
+  const calledIn = (arm: (b: Builder) => void) => (b: Builder) => {
+    b.if(b.arg(0).eq(1), () => {
+      b.keep(b.context);
+      arm(b);
+    });
+    b.stack(u64).set(b.arg(1));
+  };
+  assert.match(
+    refusal(calledIn((b) => b.call(ktimeGetNs))),
+    /^the context of .* was a temporary in r1 and is gone since bpf_ktime_get_ns/,
+  );
+});
+
+test('the context that was kept is read in all arms, and kept once more in one of them', () => {
+  assert.equal(
+    statements((b) => {
+      b.keep(b.context);
+      b.call(ktimeGetNs);
+      b.if(
+        b.arg(0).eq(1),
+        () => b.stack(u64).set(b.keep(b.context)),
+        () => b.stack(u64).set(b.arg(1)),
+      );
+      b.stack(u64).set(b.arg(2));
+    }).filter((line) => /r[67]/.test(line)),
+    [
+      'r6 = r1',
+      'r1 = *(u64 *)(r6 +0)',
+      'r7 = r6',
+      '*(u64 *)(r10 -8) = r7',
+      'r1 = *(u64 *)(r6 +8)',
+      'r1 = *(u64 *)(r6 +16)',
+    ],
+  );
+});
+
 test('a fifth kept value is refused, and the holders are listed', () => {
   const message = refusal((b) => {
     for (let n = 0; n < 5; n++) b.keep(b.arg(n));

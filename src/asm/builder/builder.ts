@@ -5,7 +5,7 @@
  * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
  */
 import type { TSchema } from '@sinclair/typebox';
-import { authors, blame } from '../blame.ts';
+import { authors } from '../blame.ts';
 import * as insn from '../constructors.ts';
 import {
   type Helper,
@@ -15,23 +15,27 @@ import {
   perfEventOutput,
   tailCall,
 } from '../helpers.ts';
-import { type Instruction, type Item, isLabel, type Subprogram } from '../instruction.ts';
-import { layoutOf, u64 } from '../layout.ts';
+import type { Item, Subprogram } from '../instruction.ts';
+import { layoutOf } from '../layout.ts';
 import { type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
-import { r0, r1 } from '../registers.ts';
+import { r0 } from '../registers.ts';
 import type { Target } from '../target.ts';
-import { type Arm, ask, layOut } from './branch.ts';
-import { type Argument, placeArguments } from './call.ts';
+import type { Argument } from './call.ts';
+import { Caller } from './caller.ts';
 import type { Context } from './context.ts';
-import { KernelPointer, layoutOfPart } from './kernel-pointer.ts';
-import { Machine, type State } from './machine.ts';
+import { branch, leavable } from './flow.ts';
+import { Given } from './given.ts';
+import { type Keepable, keep } from './keep.ts';
+import { KernelPointer } from './kernel-pointer.ts';
+import { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
-import { type Block, isBlock, type Memory, memory, placeOf, rebase, view } from './memory.ts';
+import { type Block, isBlock, type Memory, memory, placeOf, view } from './memory.ts';
 import { type Condition, loadInto, type Operand } from './operand.ts';
-import { type ArgumentsOf, type ParametersOf, placeParameters, receiveParameters } from './parameters.ts';
+import { type ArgumentsOf, type ParametersOf, receiveParameters } from './parameters.ts';
 import { Place } from './place.ts';
+import { emitRaw } from './raw.ts';
 import { straighten } from './straighten.ts';
 import { Subprograms } from './subprograms.ts';
 import { Value } from './value.ts';
@@ -53,35 +57,37 @@ const BPF_ANY = 0;
 /** BPF_F_CURRENT_CPU: the ring of the CPU that the program runs on. */
 const BPF_F_CURRENT_CPU = 0xffff_ffff;
 const EXIT = 'exit';
-const NOTHING: Arm = { items: [], ended: false };
 
 export class Builder {
   readonly target: Target;
   readonly #machine = new Machine();
-  readonly #given: Context;
-  readonly #subprograms: Subprograms;
+  readonly #given: Given;
+  readonly #caller: Caller<Routine>;
   /** The subprogram that this builds; undefined for the program itself. */
   readonly #routine: Routine | undefined;
-  #context: Value | undefined;
+  readonly #name: string;
+  /** What is returned where nothing else is said. */
+  readonly #result: number;
 
+  /** For a program that is given `context`, or one of its subprograms: `routine`. */
   constructor(target: Target, context: Context, subprograms = new Subprograms(), routine?: Routine) {
     this.target = target;
-    this.#given = context;
-    this.#subprograms = subprograms;
     this.#routine = routine;
-    if (routine?.context === false) return;
-    const holder = { name: 'the context', position: undefined };
-    this.#machine.hold(r1, holder);
-    this.#context = new Value(this.#machine, r1, holder);
+    this.#name = (routine ?? context).name;
+    this.#result = routine ? 0 : (context.result ?? 0);
+    this.#given = new Given(this.#machine, context, this.#name, routine?.context ?? true);
+    this.#caller = new Caller(this.#machine, this.#given, (callee: Routine) => {
+      const why = `${callee.name} has none of what ${this.#name} holds: hand it over as an argument`;
+      const build = () => new Builder(target, context, subprograms, callee).#build(callee);
+      return subprograms.of(callee, () => this.#machine.away(why, build));
+    });
   }
 
-  get #name(): string {
-    return (this.#routine ?? this.#given).name;
-  }
-
-  /** What is returned where nothing else is said. */
-  get #result(): number {
-    return this.#routine ? 0 : (this.#given.result ?? 0);
+  #build(routine: Routine): Subprogram {
+    const { name, parameters, context, position } = routine;
+    const received = receiveParameters(this.#machine, parameters, context ? 1 : 0, routine);
+    authors(() => routine.body(this, ...received));
+    return { name, instructions: this.finish(position) };
   }
 
   /**
@@ -89,38 +95,22 @@ export class Builder {
    * arguments or emits events later keeps it: `b.keep(b.context)`, one instruction. Throws in a subprogram that isn't given it.
    */
   get context(): Value {
-    if (this.#context === undefined)
-      throw blame(
-        new Error(`${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`),
-      );
-    return this.#context;
+    return this.#given.context;
   }
 
   /** The nth argument (from 0) of what the program is attached to: 64 bits of the context, one load at each use. */
   arg(n: number): Place {
-    return this.#machine.statement(this.arg, () => {
-      const offset = this.#given.argument(n);
-      if (offset === undefined)
-        throw new RangeError(`${this.#given.name} has no argument ${n} that can be read`);
-      const kind = this.#given.trusted ? 'trusted' : 'kernel';
-      return new Place(this.#machine, this.context, offset, layoutOf(u64), `argument ${n}`, kind);
-    });
+    return this.#machine.statement(this.arg, () => this.#given.argument(n));
   }
 
   /** What the function returned: 64 bits of the context, of which an `int` has the low 32 (`asSigned(32)`). */
   get returned(): Place {
-    const { returned, name } = this.#given;
-    if (returned === undefined) throw new RangeError(`${name} is not at a return`);
-    return new Place(this.#machine, this.context, returned, layoutOf(u64), 'the result', 'kernel');
+    return this.#given.returned;
   }
 
   /** A field of the record that a classic tracepoint gives the program, by its name: one load at each use. */
   field(name: string): Place {
-    return this.#machine.statement(this.field, () => {
-      const field = this.#given.field?.(name);
-      if (!field) throw new RangeError(`${this.#given.name} gives its program no record with fields`);
-      return new Place(this.#machine, this.context, field.offset, layoutOfPart(field), name, 'kernel');
-    });
+    return this.#machine.statement(this.field, () => this.#given.field(name));
   }
 
   /** A pointer to a kernel structure: a value that holds its address, or a place that does (one load). */
@@ -137,31 +127,13 @@ export class Builder {
    * Moves something into r6 to r9, where it outlives calls: a value (one move), a place's content (one load), a
    * pointer, or memory that a temporary points to. Free again when the block ends. Throws when all four are held.
    */
-  keep<T extends Value | Place | KernelPointer | MapPointer | Block>(thing: T): T extends Place ? Value : T;
-  keep(
-    thing: Value | Place | KernelPointer | MapPointer | Block,
-  ): Value | KernelPointer | MapPointer | Block {
+  keep<T extends Keepable>(thing: T): T extends Place ? Value : T;
+  keep(thing: Keepable): Value | KernelPointer | MapPointer | Block {
     return this.#machine.statement(this.keep, () => {
-      if (thing instanceof KernelPointer)
-        return new KernelPointer(this.#machine, this.target, this.#keep(thing.value), thing.struct);
-      if (thing instanceof MapPointer) return new MapPointer(thing.spec, this.#keep(thing.value));
-      if (isBlock(thing)) {
-        const { base, name } = placeOf(thing);
-        if (base === 'stack') throw new TypeError(`${name} lies on the stack, which needs no keeping`);
-        return rebase(thing, this.#keep(base));
-      }
-      const kept = this.#keep(thing);
-      if (thing === this.#context) this.#context = kept;
+      const kept = keep(this.#machine, this.target, thing);
+      if (kept instanceof Value) this.#given.kept(thing, kept);
       return kept;
     });
-  }
-
-  #keep(source: Value | Place): Value {
-    const name = source instanceof Place ? source.name : source.holder.name;
-    const holder = { name, position: this.#machine.position };
-    const register = this.#machine.kept(holder);
-    loadInto(this.#machine, register, source);
-    return new Value(this.#machine, register, holder, source);
   }
 
   /** A constant or a place in a temporary register. */
@@ -213,24 +185,7 @@ export class Builder {
 
   /** Runs `then` where the condition holds, else `otherwise`: one jump, two where both arms go on. */
   if(condition: Condition, then: () => void, otherwise?: () => void): void {
-    this.#machine.statement(this.if, () => this.#branch(condition, then, otherwise));
-  }
-
-  #branch(condition: Condition, then: () => void, otherwise?: () => void): void {
-    const machine = this.#machine;
-    const question = ask(machine, condition);
-    const before = machine.save();
-    const context = this.#context;
-    const arm = (body: () => void): Arm & { after: State } => {
-      machine.restore(before);
-      const items = machine.collect(() => machine.block(body));
-      this.#context = context;
-      return { items, ended: machine.ended, after: machine.save() };
-    };
-    const first = arm(then);
-    const second = otherwise ? arm(otherwise) : { ...NOTHING, after: before };
-    machine.meet(before, [first.after, second.after]);
-    machine.items.push(...layOut(machine, question, first, second));
+    this.#machine.statement(this.if, () => branch(this.#machine, condition, then, otherwise));
   }
 
   /**
@@ -238,22 +193,7 @@ export class Builder {
    * (`b.if(condition, leave)` is one jump). The block costs nothing.
    */
   block(body: (leave: () => void) => void): void {
-    this.#machine.statement(this.block, () => {
-      const machine = this.#machine;
-      const end = machine.freshLabel('end');
-      const before = machine.save();
-      const context = this.#context;
-      const ways: State[] = [];
-      const leave = () =>
-        machine.statement(leave, () => {
-          ways.push(machine.save());
-          machine.end(insn.ja(end));
-        });
-      machine.block(() => body(leave));
-      machine.meet(before, [...ways, machine.save()]);
-      this.#context = context;
-      machine.items.push(insn.label(end));
-    });
+    this.#machine.statement(this.block, () => leavable(this.#machine, body));
   }
 
   /**
@@ -299,38 +239,8 @@ export class Builder {
   call<P extends readonly TSchema[]>(subprogram: Routine<P>, ...args: ArgumentsOf<P>): Value;
   call(callee: Helper | Routine, ...args: Argument[]): Value {
     return this.#machine.statement(this.call, () =>
-      'body' in callee ? this.#callRoutine(callee, args) : this.#call(callee, args),
+      'body' in callee ? this.#caller.subprogram(callee, args) : this.#caller.helper(callee, args),
     );
-  }
-
-  #call(helper: Helper, args: readonly Argument[]): Value {
-    placeArguments(this.#machine, helper, args, {
-      context: () => this.context,
-      built: (callback) => this.#subprogram(callback as Routine),
-    });
-    return this.#called(insn.call(helper), `bpf_${helper.name}`);
-  }
-
-  #callRoutine(routine: Routine, args: readonly Argument[]): Value {
-    const machine = this.#machine;
-    const { name, parameters, context } = routine;
-    const subprogram = this.#subprogram(routine);
-    placeParameters(machine, name, parameters, args, context ? this.context : undefined);
-    return this.#called(insn.callSubprogram(subprogram), name);
-  }
-
-  /** What this program has of a subprogram. */
-  #subprogram(routine: Routine): Subprogram {
-    const why = `${routine.name} has none of what ${this.#name} holds: hand it over as an argument`;
-    return this.#subprograms.of(routine, () => this.#machine.away(why, () => this.#build(routine)));
-  }
-
-  #build(routine: Routine): Subprogram {
-    const { name, parameters, position } = routine;
-    const inner = new Builder(this.target, this.#given, this.#subprograms, routine);
-    const given = receiveParameters(inner.#machine, parameters, routine.context ? 1 : 0, routine);
-    authors(() => routine.body(inner, ...given));
-    return { name, instructions: inner.finish(position) };
   }
 
   /**
@@ -341,17 +251,8 @@ export class Builder {
   tailCall<N extends string>(array: ProgramArraySpec<N>, slot: N | Operand): void {
     this.#machine.statement(this.tailCall, () => {
       const known = typeof slot === 'string' || typeof slot === 'number';
-      this.#call(tailCall, [array, known ? slotNumber(array, slot) : slot]);
+      this.#caller.helper(tailCall, [array, known ? slotNumber(array, slot) : slot]);
     });
-  }
-
-  #called(instruction: Instruction, name: string): Value {
-    const machine = this.#machine;
-    machine.emit(instruction);
-    machine.loseTemporaries(name);
-    const holder = { name: `${name}()`, position: machine.position };
-    machine.hold(r0, holder);
-    return new Value(machine, r0, holder);
   }
 
   /**
@@ -375,11 +276,11 @@ export class Builder {
   ): void {
     this.#machine.statement(this.lookup, () => {
       const spec = map instanceof MapPointer ? map.spec : map;
-      const pointer = this.#call(mapLookupElem, [map, key]);
+      const pointer = this.#caller.helper(mapLookupElem, [map, key]);
       const entry = isMapOfMaps(spec)
         ? new MapPointer(spec.inner, pointer)
         : memory(this.#machine, pointer, 0, spec.value, spec.name);
-      this.#branch(pointer.ne(0), () => arms.found(entry as never), arms.missing);
+      branch(this.#machine, pointer.ne(0), () => arms.found(entry as never), arms.missing);
     });
   }
 
@@ -394,19 +295,21 @@ export class Builder {
     flags = BPF_ANY,
   ): Value {
     return this.#machine.statement(this.update, () =>
-      this.#call(mapUpdateElem, [map, key, value, flags]).asSigned(32),
+      this.#caller.helper(mapUpdateElem, [map, key, value, flags]).asSigned(32),
     );
   }
 
   /** Deletes an entry: one call. The result is 0, or `-ENOENT`. */
   delete(map: MapSpec | MapPointer, key: Operand | Block | KernelPointer): Value {
-    return this.#machine.statement(this.delete, () => this.#call(mapDeleteElem, [map, key]).asSigned(32));
+    return this.#machine.statement(this.delete, () =>
+      this.#caller.helper(mapDeleteElem, [map, key]).asSigned(32),
+    );
   }
 
   /** Sends an event to the ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` where the ring is full. */
   output(events: MapSpec, event: Block | Place): Value {
     return this.#machine.statement(this.output, () =>
-      this.#call(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]).asSigned(32),
+      this.#caller.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]).asSigned(32),
     );
   }
 
@@ -417,16 +320,7 @@ export class Builder {
    * gone; what they write to the stack is told by `assumeWritten`.
    */
   emit(...items: Item[]): void {
-    this.#machine.statement(this.emit, () => {
-      for (const item of items) {
-        if (!isLabel(item) && isNumericJump(item))
-          throw new TypeError(
-            'a raw jump among statements must be to a label: distances change when branches are laid out',
-          );
-        this.#machine.emit(item);
-        if (!isLabel(item) && item.opcode === 0x85) this.#machine.loseTemporaries('a raw call');
-      }
-    });
+    this.#machine.statement(this.emit, () => emitRaw(this.#machine, items));
   }
 
   /** Says that raw instructions have written this memory. */
@@ -441,11 +335,4 @@ export class Builder {
     const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
     return straighten([...items, insn.label(EXIT), ...end]);
   }
-}
-
-function isNumericJump({ opcode, reference }: { opcode: number; reference?: unknown }): boolean {
-  const group = opcode & 0x07;
-  // Calls and exit go nowhere in it, and gotox through a table of labels.
-  const isJump = (group === 5 || group === 6) && ![0x85, 0x95, 0x0d].includes(opcode);
-  return isJump && reference === undefined;
 }

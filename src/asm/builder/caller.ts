@@ -1,0 +1,60 @@
+/**
+ * Calls, of helpers and of subprograms: arguments, the call itself, and its result, with which temporaries are gone.
+ */
+import type { TSchema } from '@sinclair/typebox';
+import * as insn from '../constructors.ts';
+import type { Helper } from '../helpers.ts';
+import type { Instruction, Subprogram } from '../instruction.ts';
+import { r0 } from '../registers.ts';
+import { type Argument, placeArguments } from './call.ts';
+import type { Given } from './given.ts';
+import type { Machine } from './machine.ts';
+import { placeParameters } from './parameters.ts';
+import { Value } from './value.ts';
+
+/** A subprogram as its callers see it. */
+export interface Callee {
+  readonly name: string;
+  readonly parameters: readonly TSchema[];
+  /** Whether it is given the program's context as well, ahead of them. */
+  readonly context: boolean;
+}
+
+/** Makes the calls of one program or subprogram. `R` is what subprograms are built from. */
+export class Caller<R extends Callee> {
+  readonly #machine: Machine;
+  readonly #given: Given;
+  readonly #built: (routine: R) => Subprogram;
+
+  /** `built` gives what the program has of a subprogram. */
+  constructor(machine: Machine, given: Given, built: (routine: R) => Subprogram) {
+    this.#machine = machine;
+    this.#given = given;
+    this.#built = built;
+  }
+
+  helper(helper: Helper, args: readonly Argument[]): Value {
+    placeArguments(this.#machine, helper, args, {
+      context: () => this.#given.context,
+      built: (callback) => this.#built(callback as unknown as R),
+    });
+    return this.#called(insn.call(helper), `bpf_${helper.name}`);
+  }
+
+  subprogram(routine: R, args: readonly Argument[]): Value {
+    const { name, parameters, context } = routine;
+    const subprogram = this.#built(routine);
+    const first = context ? this.#given.context : undefined;
+    placeParameters(this.#machine, name, parameters, args, first);
+    return this.#called(insn.callSubprogram(subprogram), name);
+  }
+
+  #called(instruction: Instruction, name: string): Value {
+    const machine = this.#machine;
+    machine.emit(instruction);
+    machine.loseTemporaries(name);
+    const holder = { name: `${name}()`, position: machine.position };
+    machine.hold(r0, holder);
+    return new Value(machine, r0, holder);
+  }
+}

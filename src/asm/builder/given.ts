@@ -1,0 +1,75 @@
+/**
+ * What the code that is being built was given: the program's context, wherever it lies now, and what lies in it.
+ */
+import { blame } from '../blame.ts';
+import { layoutOf, u64 } from '../layout.ts';
+import { r1 } from '../registers.ts';
+import type { Context } from './context.ts';
+import { layoutOfPart } from './kernel-pointer.ts';
+import type { Machine } from './machine.ts';
+import { Place } from './place.ts';
+import { Value } from './value.ts';
+
+export class Given {
+  readonly #machine: Machine;
+  readonly #of: Context;
+  readonly #name: string;
+  /** The context's registers, in the order in which it came into them; empty in a subprogram that isn't given it. */
+  readonly #contexts: Value[] = [];
+
+  /** Of what is built under that name: the context is in r1 where it is `handed` over, as it is not to every subprogram. */
+  constructor(machine: Machine, of: Context, name: string, handed: boolean) {
+    this.#machine = machine;
+    this.#of = of;
+    this.#name = name;
+    if (!handed) return;
+    const holder = { name: 'the context', position: undefined };
+    machine.hold(r1, holder);
+    this.#contexts.push(new Value(machine, r1, holder));
+  }
+
+  /** The context in the register that it came into last, of those that hold it still. Throws where it wasn't given. */
+  get context(): Value {
+    const context = this.#current();
+    if (context === undefined)
+      throw blame(
+        new Error(`${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`),
+      );
+    return context;
+  }
+
+  #current(): Value | undefined {
+    const held = this.#contexts.findLast(({ register, holder }) => this.#machine.isHeldBy(register, holder));
+    // Reading one that is gone says what took it.
+    return held ?? this.#contexts[0];
+  }
+
+  /** `kept` has been made of `thing`: if that is the context, it is there from now on. */
+  kept(thing: unknown, kept: Value): void {
+    if (thing === this.#current()) this.#contexts.push(kept);
+  }
+
+  /** The nth argument, from 0. @throws {RangeError} where it can't be read. */
+  argument(n: number): Place {
+    const { argument, trusted, name } = this.#of;
+    const offset = argument(n);
+    if (offset === undefined) throw new RangeError(`${name} has no argument ${n} that can be read`);
+    const kind = trusted ? 'trusted' : 'kernel';
+    return new Place(this.#machine, this.context, offset, layoutOf(u64), `argument ${n}`, kind);
+  }
+
+  /** The result of the function that has returned. @throws {RangeError} where the program isn't at a return. */
+  get returned(): Place {
+    const { returned, name } = this.#of;
+    if (returned === undefined) throw new RangeError(`${name} is not at a return`);
+    return new Place(this.#machine, this.context, returned, layoutOf(u64), 'the result', 'kernel');
+  }
+
+  /** A field of a record, by its name. @throws {RangeError} where the program is given none. */
+  field(wanted: string): Place {
+    const { field, name } = this.#of;
+    const found = field?.(wanted);
+    if (!found) throw new RangeError(`${name} gives its program no record with fields`);
+    return new Place(this.#machine, this.context, found.offset, layoutOfPart(found), wanted, 'kernel');
+  }
+}

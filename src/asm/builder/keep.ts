@@ -1,0 +1,37 @@
+/**
+ * Moving things into the registers that outlive calls.
+ */
+import type { Target } from '../target.ts';
+import { KernelPointer } from './kernel-pointer.ts';
+import type { Machine } from './machine.ts';
+import { MapPointer } from './map-pointer.ts';
+import { type Block, isBlock, placeOf, rebase } from './memory.ts';
+import { loadInto } from './operand.ts';
+import { Place } from './place.ts';
+import { Value } from './value.ts';
+
+/** What can be kept: by its value, or by the pointer that leads to it. */
+export type Keepable = Value | Place | KernelPointer | MapPointer | Block;
+
+/** The same in one of r6 to r9; a place's content. Throws where all of them are held, and for the stack, which needs none. */
+export function keep(
+  machine: Machine,
+  target: Target,
+  thing: Keepable,
+): Value | KernelPointer | MapPointer | Block {
+  if (thing instanceof KernelPointer)
+    return new KernelPointer(machine, target, keepValue(machine, thing.value), thing.struct);
+  if (thing instanceof MapPointer) return new MapPointer(thing.spec, keepValue(machine, thing.value));
+  if (!isBlock(thing)) return keepValue(machine, thing);
+  const { base, name } = placeOf(thing);
+  if (base === 'stack') throw new TypeError(`${name} lies on the stack, which needs no keeping`);
+  return rebase(thing, keepValue(machine, base));
+}
+
+function keepValue(machine: Machine, source: Value | Place): Value {
+  const name = source instanceof Place ? source.name : source.holder.name;
+  const holder = { name, position: machine.position };
+  const register = machine.kept(holder);
+  loadInto(machine, register, source);
+  return new Value(machine, register, holder, source);
+}
