@@ -29,6 +29,7 @@ import type { MapSpec } from '../../src/asm/map.ts';
 import { capture } from '../../src/asm/position.ts';
 import { r0, r1, r2, r3, r10 } from '../../src/asm/registers.ts';
 import { suite } from '../harness.ts';
+import { thrown } from '../thrown.ts';
 import { hexOf } from './fixtures/instructions.ts';
 
 const test = suite('asm/assemble');
@@ -292,14 +293,10 @@ test('an unknown label is refused, and those nearest to it are named', () => {
 
 test('an error has the slot and the position of its instruction', () => {
   const position = capture(capture);
-  try {
-    assemble([mov(r0, 0), { ...jeq(r0, 0, 'nowhere'), position }, exit()]);
-    assert.unreachable();
-  } catch (error) {
-    assert.instance(error, AssembleError);
-    assert.is((error as AssembleError).slot, 1);
-    assert.is((error as AssembleError).position, position);
-  }
+  const error = thrown(() => assemble([mov(r0, 0), { ...jeq(r0, 0, 'nowhere'), position }, exit()]));
+  assert.instance(error, AssembleError);
+  assert.is((error as AssembleError).slot, 1);
+  assert.is((error as AssembleError).position, position);
 });
 
 test('a label at the very end that nothing goes to is no harm', () => {

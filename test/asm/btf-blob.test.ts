@@ -1,20 +1,11 @@
 import * as assert from 'uvu/assert';
 import { Btf, BtfError } from '../../src/asm/btf.ts';
 import { suite } from '../harness.ts';
+import { thrown } from '../thrown.ts';
 import { BtfWriter } from './btf-writer.ts';
 import { kernelInSmall } from './fixtures/kernel-types.ts';
 
 const test = suite('asm/btf-blob');
-
-/** Runs it, and returns what it threw. */
-function thrown(run: () => unknown): Error {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof Error) return error;
-  }
-  throw new Error('nothing was thrown');
-}
 
 const SIGNED = 1; // BTF_INT_SIGNED
 

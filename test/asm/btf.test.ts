@@ -2,20 +2,11 @@ import * as assert from 'uvu/assert';
 import { Btf, NoSuchField } from '../../src/asm/btf.ts';
 import { nearest } from '../../src/asm/nearest.ts';
 import { suite } from '../harness.ts';
+import { thrown } from '../thrown.ts';
 import { BtfWriter } from './btf-writer.ts';
 import { kernelInSmall } from './fixtures/kernel-types.ts';
 
 const test = suite('asm/btf');
-
-/** Runs it, and returns what it threw. */
-function thrown(run: () => unknown): Error {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof Error) return error;
-  }
-  throw new Error('nothing was thrown');
-}
 
 const btf = Btf.parse(kernelInSmall().blob());
 const at = (path: string, struct = 'sock') => {

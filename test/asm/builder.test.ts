@@ -21,32 +21,15 @@ import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
-import { textsOf } from './texts.ts';
+import { emitted, refusal, x64 } from './built.ts';
 
 const test = suite('asm/builder');
-
-const x64 = target('x64');
-
-/** The text of a program on a raw tracepoint, without the opcodes; jumps as labels. */
-function emitted(body: (b: Builder) => void, on = x64): string[] {
-  return textsOf(rawTracepoint('test', on, body).instructions);
-}
 
 /** What the body emits before the common `r0 = 0; exit`. */
 function statements(body: (b: Builder) => void, on = x64): string[] {
   return emitted(body, on)
     .slice(0, -2)
     .filter((line) => line !== 'exit:');
-}
-
-/** The message that building the body throws. */
-function refusal(body: (b: Builder) => void): string {
-  try {
-    emitted(body);
-  } catch (error) {
-    return (error as Error).message;
-  }
-  throw new Error('nothing was thrown');
 }
 
 const key = hash('table', { key: u32, value: struct({ count: u64, name: chars(8) }), maxEntries: 8 });

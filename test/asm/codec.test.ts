@@ -21,6 +21,7 @@ import {
   u64n,
 } from '../../src/asm/layout.ts';
 import { suite } from '../harness.ts';
+import { thrownText } from '../thrown.ts';
 
 const test = suite('asm/codec');
 
@@ -31,16 +32,6 @@ function read<T extends TSchema>(schema: T, ...octets: readonly number[]): Stati
 }
 
 const hex = (octets: Uint8Array) => Buffer.from(octets).toString('hex');
-
-/** Runs it, and returns what it threw as `Type: message`. */
-function thrown(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    return String(error);
-  }
-  return 'nothing was thrown';
-}
 
 // Reading
 
@@ -140,11 +131,11 @@ test('reading past the end of the view throws RangeError, whatever lies behind i
   const view = new DataView(new ArrayBuffer(64), 0, 8);
   for (const schema of [u64, chars(8), bytes(8), array(u32, 2), struct({ a: u32, b: bytes(4) })]) {
     assert.match(
-      thrown(() => decoder(schema as TSchema)(view, 1)),
+      thrownText(() => decoder(schema as TSchema)(view, 1)),
       /^RangeError: /,
     );
     assert.match(
-      thrown(() => decoder(schema as TSchema)(view, -1)),
+      thrownText(() => decoder(schema as TSchema)(view, -1)),
       /^RangeError: /,
     );
   }
@@ -166,22 +157,22 @@ test('text fits together with its NUL, in bytes', () => {
   assert.is(hex(encode(chars(4), '')), '00000000');
   assert.is(hex(encode(chars(4), 'a\u00fc')), '61c3bc00');
   assert.match(
-    thrown(() => encode(chars(4), 'abcd')),
+    thrownText(() => encode(chars(4), 'abcd')),
     /^RangeError: value: "abcd" and its NUL take 5 bytes, the field has 4/,
   );
   assert.match(
-    thrown(() => encode(chars(4), 'ab\u00fc')),
+    thrownText(() => encode(chars(4), 'ab\u00fc')),
     /take 5 bytes/,
   );
 });
 
 test('text that would read back as another throws', () => {
   assert.match(
-    thrown(() => encode(chars(8), 'a\0b')),
+    thrownText(() => encode(chars(8), 'a\0b')),
     /^RangeError: .* contains a NUL/,
   );
   assert.match(
-    thrown(() => encode(chars(8), 'a\ud83d')),
+    thrownText(() => encode(chars(8), 'a\ud83d')),
     /^RangeError: .* half a surrogate pair/,
   );
 });
@@ -209,7 +200,7 @@ const refused: [string, TSchema, unknown, RegExp][] = [
 for (const [name, schema, value, message] of refused)
   test(`encode refuses ${name}`, () => {
     assert.match(
-      thrown(() => encode(schema, value)),
+      thrownText(() => encode(schema, value)),
       message,
     );
   });
@@ -217,7 +208,7 @@ for (const [name, schema, value, message] of refused)
 test('errors name the path of the field', () => {
   const Outer = struct({ attempt: Attempt, ports: array(struct({ port: u16 }), 2) });
   const good = { attempt: { startNs: 1n, pid: 2, comm: 'x' }, ports: [{ port: 1 }, { port: 2 }] };
-  const bad = (change: object) => thrown(() => encode(Outer as TSchema, { ...good, ...change }));
+  const bad = (change: object) => thrownText(() => encode(Outer as TSchema, { ...good, ...change }));
   assert.match(bad({ ports: [{ port: 1 }, { port: 65_536 }] }), /^RangeError: ports\[1\]\.port: 65536/);
   assert.match(bad({ attempt: { ...good.attempt, comm: 'x'.repeat(16) } }), /^RangeError: attempt\.comm: /);
   assert.match(bad({ attempt: { startNs: 1n, pid: 2 } }), /^TypeError: attempt\.comm: missing/);

@@ -24,6 +24,7 @@ import {
 } from '../../src/asm/layout.ts';
 import type { Width } from '../../src/asm/width.ts';
 import { suite } from '../harness.ts';
+import { thrownText } from '../thrown.ts';
 
 const test = suite('asm/layout');
 
@@ -35,16 +36,6 @@ function shapeOf(schema: TSchema): string {
   const parts = fields.map((field) => `${field.offset} ${field.name}`);
   const holes = padding.map((hole) => `${hole.offset}+${hole.size} after ${hole.after}`);
   return `${parts.join(', ')}; ${holes.join(', ') || 'no padding'}; ${size}/${align}`;
-}
-
-/** Runs it, and returns what it threw as `Type: message`. */
-function thrown(run: () => unknown): string {
-  try {
-    run();
-  } catch (error) {
-    return String(error);
-  }
-  return 'nothing was thrown';
 }
 
 // Layouts
@@ -121,27 +112,27 @@ test('a copy of a schema with other annotations has the same layout', () => {
 test('what has no C layout throws TypeError', () => {
   const schema = { type: 'string' } as unknown as TSchema;
   assert.match(
-    thrown(() => layoutOf(schema)),
+    thrownText(() => layoutOf(schema)),
     /^TypeError: this schema has no C layout: use u8/,
   );
   assert.match(
-    thrown(() => struct({ a: u8, b: schema })),
+    thrownText(() => struct({ a: u8, b: schema })),
     /^TypeError: b: this schema has no C layout/,
   );
   assert.match(
-    thrown(() => array(schema, 2)),
+    thrownText(() => array(schema, 2)),
     /^TypeError: \[\]: this schema has no C layout/,
   );
   assert.match(
-    thrown(() => layoutOf({ ...u8, ctype: 'constructor' })),
+    thrownText(() => layoutOf({ ...u8, ctype: 'constructor' })),
     /^TypeError: this schema has no C layout/,
   );
   assert.match(
-    thrown(() => struct({})),
+    thrownText(() => struct({})),
     /^TypeError: a struct needs at least one field/,
   );
   assert.match(
-    thrown(() => layoutOf({ ...Attempt, required: ['pid', 'comm'] })),
+    thrownText(() => layoutOf({ ...Attempt, required: ['pid', 'comm'] })),
     /^TypeError: startNs: .* optional/,
   );
 });
@@ -149,7 +140,7 @@ test('what has no C layout throws TypeError', () => {
 test('a field name that JavaScript would reorder or swallow throws TypeError', () => {
   for (const name of ['0', 'a b', '', 'a-b', '__proto__'])
     assert.match(
-      thrown(() => struct({ [name]: u8 })),
+      thrownText(() => struct({ [name]: u8 })),
       /^TypeError: .*C identifier/,
       name,
     );
@@ -164,7 +155,7 @@ test('sizes below one throw RangeError', () => {
     () => array(u8, Number.NaN),
   ])
     assert.match(
-      thrown(make),
+      thrownText(make),
       /^RangeError: the number of (bytes|elements) has to be an integer of at least 1/,
     );
 });

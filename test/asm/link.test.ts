@@ -26,6 +26,7 @@ import { hash } from '../../src/asm/map.ts';
 import { capture, locate } from '../../src/asm/position.ts';
 import { r0, r1, r2, r6 } from '../../src/asm/registers.ts';
 import { suite } from '../harness.ts';
+import { thrown } from '../thrown.ts';
 import { textsOf } from './texts.ts';
 
 const test = suite('asm/link', { seconds: 60 });
@@ -180,14 +181,10 @@ test('a value that refers to itself is recursion, at the line of the call', () =
   const self: Subprogram = { name: 'self', instructions };
   const position = capture(capture);
   instructions.push({ ...callSubprogram(self), position }, exit());
-  try {
-    assemble([callSubprogram(self), exit()]);
-    assert.unreachable();
-  } catch (error) {
-    assert.instance(error, AssembleError);
-    assert.is((error as AssembleError).reason, 'a subprogram calls itself: self -> self');
-    assert.is((error as AssembleError).position, position);
-  }
+  const error = thrown(() => assemble([callSubprogram(self), exit()]));
+  assert.instance(error, AssembleError);
+  assert.is((error as AssembleError).reason, 'a subprogram calls itself: self -> self');
+  assert.is((error as AssembleError).position, position);
 });
 
 test('eight frames at once are the most', () => {

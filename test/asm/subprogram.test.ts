@@ -10,31 +10,17 @@ import { isLabel } from '../../src/asm/instruction.ts';
 import { chars, s32, s64, struct, u8, u16be, u32, u64 } from '../../src/asm/layout.ts';
 import { hash, perfEventArray } from '../../src/asm/map.ts';
 import { locate } from '../../src/asm/position.ts';
-import type { ProgramSpec } from '../../src/asm/program.ts';
 import { r0 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
+import { emitted, program, refusal, x64 } from './built.ts';
 import { STATE_FORMAT } from './fixtures/formats.ts';
 import { textsOf } from './texts.ts';
 
 const test = suite('asm/subprogram');
-
-const x64 = target('x64');
-const program = (body: (b: Builder) => void): ProgramSpec => rawTracepoint('test', x64, body);
-const emitted = (body: (b: Builder) => void): string[] => textsOf(program(body).instructions);
-
-/** The message of what building and assembling the body throws. */
-function refusal(body: (b: Builder) => void): string {
-  try {
-    emitted(body);
-  } catch (error) {
-    return (error as Error).message;
-  }
-  throw new Error('nothing was thrown');
-}
 
 /** The message that it ends with the line after the call of this, in this file. */
 function nextLine(): RegExp {

@@ -3,6 +3,7 @@ import { architectureOf, architectures } from '../../src/asm/architecture.ts';
 import { Btf, NoSuchField } from '../../src/asm/btf.ts';
 import { field, kernelTypes, NoKernelTypes, target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
+import { thrown } from '../thrown.ts';
 import { BtfWriter } from './btf-writer.ts';
 
 const test = suite('asm/target');
@@ -11,15 +12,6 @@ function types(): Btf {
   const w = new BtfWriter();
   w.struct('sock', 16, [{ name: 'sk_err', type: w.int('int', 4, 1), bits: 64 }]);
   return Btf.parse(w.blob());
-}
-
-function thrown(run: () => unknown): unknown {
-  try {
-    run();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
 }
 
 // Written out from arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h, and the
@@ -82,11 +74,8 @@ test('a field is found through the kernel\u2019s types', () => {
 test('without kernel types asking for a field says what is missing and what to do', () => {
   const error = thrown(() => field(target('x64'), 'sock', 'sk_err'));
   assert.instance(error, NoKernelTypes);
-  assert.match(
-    (error as Error).message,
-    /^the field sock\.sk_err is needed, .* no BTF .* CONFIG_DEBUG_INFO_BTF=y/,
-  );
-  assert.match((thrown(() => kernelTypes(target('x64'))) as Error).message, /^a kernel structure is needed/);
+  assert.match(error.message, /^the field sock\.sk_err is needed, .* no BTF .* CONFIG_DEBUG_INFO_BTF=y/);
+  assert.match(thrown(() => kernelTypes(target('x64'))).message, /^a kernel structure is needed/);
 });
 
 test.run();

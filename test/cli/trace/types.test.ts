@@ -9,6 +9,7 @@ import { BtfWriter } from '../../asm/btf-writer.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
 import { socketBlob } from '../../programs/kernel.ts';
+import { thrown } from '../../thrown.ts';
 
 const test = suite('cli/trace/types');
 
@@ -27,13 +28,9 @@ function withFile(bytes: Uint8Array | string): Kernel {
 
 /** What is said about a file. */
 function complaint(kernel: Kernel): string {
-  try {
-    targetOf(settings('--btf', 'f'), kernel);
-  } catch (error) {
-    assert.instance(error, BadTypesFile);
-    return (error as Error).message;
-  }
-  throw new Error('nothing was thrown');
+  const error = thrown(() => targetOf(settings('--btf', 'f'), kernel));
+  assert.instance(error, BadTypesFile);
+  return error.message;
 }
 
 test('the types are the kernel\u2019s own, or none', () => {

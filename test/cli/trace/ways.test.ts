@@ -18,6 +18,7 @@ import { STATE_FORMAT } from '../../asm/fixtures/formats.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
 import { socketTypes } from '../../programs/kernel.ts';
+import { thrown } from '../../thrown.ts';
 
 const test = suite('cli/trace/ways');
 
@@ -77,15 +78,6 @@ function open(
     Session.open(programs, { kernel, onEvent: () => {} }).close();
     return { way: programs.way, failures };
   });
-}
-
-function thrown(run: () => unknown): Error {
-  try {
-    run();
-  } catch (error) {
-    return error as Error;
-  }
-  throw new Error('nothing was thrown');
 }
 
 test('kprobes come first', () => {
