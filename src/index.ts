@@ -115,7 +115,8 @@ export {
 } from './loader/session.ts';
 export { BpfMap, type GivenTo, type MapOptions, UpdateMode } from './loader/map.ts';
 export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
-export { type LoadOptions, loadProgram, measureRuns, type Program } from './loader/program.ts';
+export { type LoadOptions, loadProgram } from './loader/load.ts';
+export { measureRuns, type Program } from './loader/program.ts';
 export {
   type LoadedProgram,
   NoSuchProgram,

@@ -16,10 +16,11 @@ import {
   openKprobeEvent,
   sweepKprobeEvents,
 } from './kprobe-events.ts';
+import { type FunctionAttachment, isCalledByFunction } from './load/function.ts';
 import { objectInfo } from './object-info.ts';
 import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { refused } from './permission.ts';
-import { type FunctionAttachment, isCalledByFunction, type Program } from './program.ts';
+import type { Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { tracepointId } from './tracefs.ts';
 

@@ -7,7 +7,7 @@ import type { Item } from '../asm/instruction.ts';
 import type { Attachment } from '../asm/program.ts';
 import type { Kernel } from './kernel.ts';
 import { lackOfKprobes } from './kprobe-events.ts';
-import { loadProgram } from './program.ts';
+import { loadProgram } from './load.ts';
 
 /** `r0 = 0; exit` */
 const shortest: readonly Item[] = [

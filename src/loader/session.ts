@@ -11,10 +11,11 @@ import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { Kernel } from './kernel.ts';
 import { attach, type Link } from './link.ts';
+import { loadProgram } from './load.ts';
 import { BpfMap } from './map.ts';
 import type { LostHandler } from './perf-buffer/perf-ring.ts';
 import { type CpuChange, PerfBuffer, type Wakeup } from './perf-buffer.ts';
-import { loadProgram, type Program } from './program.ts';
+import type { Program } from './program.ts';
 import { checkTailCalled, ProgramArray, slotsOf } from './program-array.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
 

@@ -10,8 +10,8 @@ import { arrayMap, type MapSpec } from '../../src/asm/map.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import { r0, r1, r2, r6 } from '../../src/asm/registers.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
+import { loadProgram } from '../../src/loader/load.ts';
 import { BpfMap } from '../../src/loader/map.ts';
-import { loadProgram } from '../../src/loader/program.ts';
 import { Resources } from '../../src/loader/resources.ts';
 
 const kernel = new Kernel();

@@ -19,7 +19,7 @@ import { Attr, Command, memory } from '../../src/loader/bpf.ts';
 import { UnsupportedInstructionError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { knowsForm } from '../../src/loader/load/instruction-probe.ts';
-import { loadProgram } from '../../src/loader/program.ts';
+import { loadProgram } from '../../src/loader/load.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { needsRoot, suite } from '../harness.ts';
 import { loadRaw, RAW_TRACEPOINT } from './raw-load.ts';

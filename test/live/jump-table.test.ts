@@ -9,7 +9,8 @@ import type { ProgramSpec } from '../../src/asm/program.ts';
 import { r0, r1, r2, r6, r7 } from '../../src/asm/registers.ts';
 import { UnsupportedInstructionError, VerifierError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { loadProgram, type Program } from '../../src/loader/program.ts';
+import { loadProgram } from '../../src/loader/load.ts';
+import type { Program } from '../../src/loader/program.ts';
 import { needsRoot, suite } from '../harness.ts';
 import { cannotRun } from './run-program.ts';
 

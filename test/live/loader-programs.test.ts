@@ -9,8 +9,9 @@ import { NoSuchSymbolError, UnsupportedError, VerifierError } from '../../src/lo
 import { Kernel } from '../../src/loader/kernel.ts';
 import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
 import { attach } from '../../src/loader/link.ts';
+import { loadProgram } from '../../src/loader/load.ts';
 import { refusal } from '../../src/loader/probe.ts';
-import { loadProgram, type Program } from '../../src/loader/program.ts';
+import type { Program } from '../../src/loader/program.ts';
 import { renderVerifierError } from '../../src/loader/verifier/report.ts';
 import { needsRoot, suite } from '../harness.ts';
 

@@ -12,7 +12,7 @@ import { tracepoint } from '../../src/asm/hooks.ts';
 import { target } from '../../src/asm/target.ts';
 import { Attr } from '../../src/loader/bpf.ts';
 import { attach } from '../../src/loader/link.ts';
-import { loadProgram } from '../../src/loader/program.ts';
+import { loadProgram } from '../../src/loader/load.ts';
 import { readTracepointFormat, tracepointId } from '../../src/loader/tracefs.ts';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, Server } from './connects.ts';

@@ -6,8 +6,8 @@ import type { MapSpec } from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
 import { KernelError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
+import { loadProgram } from '../../src/loader/load.ts';
 import { BpfMap } from '../../src/loader/map.ts';
-import { loadProgram } from '../../src/loader/program.ts';
 import { allOrNothing } from '../../src/loader/resources.ts';
 import { needsRoot } from '../harness.ts';
 

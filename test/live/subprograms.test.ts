@@ -15,7 +15,7 @@ import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { UnsupportedInstructionError, VerifierError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { loadProgram } from '../../src/loader/program.ts';
+import { loadProgram } from '../../src/loader/load.ts';
 import { renderVerifierError } from '../../src/loader/verifier/report.ts';
 import { needsRoot, suite } from '../harness.ts';
 import { cannotRun, withProgram } from './run-program.ts';

@@ -12,8 +12,8 @@ import {
 import { Kernel } from '../../src/loader/kernel.ts';
 import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
 import { attach, type Link } from '../../src/loader/link.ts';
+import { loadProgram } from '../../src/loader/load.ts';
 import { refusal } from '../../src/loader/probe.ts';
-import { loadProgram } from '../../src/loader/program.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 

@@ -12,7 +12,8 @@ import {
 } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { attach } from '../../src/loader/link.ts';
-import { loadProgram, type Program } from '../../src/loader/program.ts';
+import { loadProgram } from '../../src/loader/load.ts';
+import type { Program } from '../../src/loader/program.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 

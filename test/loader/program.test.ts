@@ -1,429 +1,22 @@
 import * as assert from 'uvu/assert';
-import { assemble } from '../../src/asm/assemble.ts';
-import { Btf } from '../../src/asm/btf.ts';
-import { exit, loadFunction, loadMap, loadMapValue, mov } from '../../src/asm/constructors.ts';
-import type { Subprogram } from '../../src/asm/instruction.ts';
-import { u64 } from '../../src/asm/layout.ts';
-import { arrayMap } from '../../src/asm/map.ts';
-import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
-import { r0, r1, r2 } from '../../src/asm/registers.ts';
+import type { ProgramSpec } from '../../src/asm/program.ts';
 import { Errno } from '../../src/loader/errno.ts';
-import {
-  KernelError,
-  NoSuchSymbolError,
-  NotPermittedError,
-  UnsupportedError,
-  VerifierError,
-} from '../../src/loader/errors.ts';
+import { KernelError, NotPermittedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { BpfMap } from '../../src/loader/map.ts';
-import { refusal, supports } from '../../src/loader/probe.ts';
-import { loadProgram, type Program } from '../../src/loader/program.ts';
+import { measureRuns, Program } from '../../src/loader/program.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 
 const test = suite('loader/program');
 
-const LOAD = 5;
-const kprobe: Attachment = { kind: 'kprobe', symbol: 'tcp_v4_connect' };
-const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
-const kretprobe: Attachment = { kind: 'kretprobe', symbol: 'tcp_v4_connect' };
-const fexit: Attachment = { kind: 'fexit', symbol: 'tcp_v4_connect', btfId: 815 };
-const fentry: Attachment = { kind: 'fentry', symbol: 'tcp_v4_connect', btfId: 815 };
-const record: Attachment = { kind: 'tracepoint', category: 'sched', tracepoint: 'sched_switch' };
-const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' };
-
-function load(fake: FakeSyscalls, attachment: Attachment = raw): Program {
-  const spec: ProgramSpec = { name: 'on_switch', attachment, instructions: [mov(r0, 0), exit()] };
-  return loadProgram(new Kernel(fake), spec, assemble(spec.instructions), new Map());
-}
-
-/** What the attribute asks for, in words. */
-function asked(attr: DataView): string {
-  const name = attr.byteLength > 48 ? Buffer.from(attr.buffer, 48, 16).toString().replaceAll('\0', '') : '';
-  const log = attr.getUint32(24, true) === 0 ? 'no log' : `log of ${attr.getUint32(28, true)}`;
-  return [log, name, attr.getUint32(40, true) ? `version ${attr.getUint32(40, true).toString(16)}` : '']
-    .filter(Boolean)
-    .join(', ');
-}
-
-/** A kernel that answers by `reply`, and notes what it was asked. */
-function scripted(
-  reply: (attr: DataView, fake: FakeSyscalls) => number | undefined,
-): [FakeSyscalls, string[]] {
-  const fake = new FakeSyscalls();
-  const seen: string[] = [];
-  fake.answers.set(LOAD, (attr) => {
-    seen.push(asked(attr));
-    return reply(attr, fake);
-  });
-  return [fake, seen];
-}
-
-function writeLog(fake: FakeSyscalls, attr: DataView, text: string): void {
-  if (attr.getUint32(24, true) > 0) fake.at(attr.getBigUint64(32, true)).set(Buffer.from(`${text}\0`));
-}
-
-for (const [attachment, type, attachType, btfId] of [
-  [kprobe, 2, 0, 0],
-  [raw, 17, 0, 0],
-  [record, 5, 0, 0],
-  [tpBtf, 26, 23, 4711],
-  [fentry, 26, 24, 815],
-  [kretprobe, 2, 0, 0],
-  [fexit, 26, 25, 815],
-] as const)
-  test(`a ${attachment.kind} program is loaded as type ${type}, with the log off`, () => {
-    const [fake, seen] = scripted((attr) => {
-      assert.is(attr.getUint32(0, true), type);
-      assert.is(attr.getUint32(4, true), 2);
-      assert.is(fake.at(attr.getBigUint64(8, true)).length, 16);
-      assert.is(fake.textAt(attr.getBigUint64(16, true)), 'Dual MIT/GPL');
-      assert.is(attr.getBigUint64(32, true), 0n, 'no log buffer without a level');
-      if (btfId === 0) assert.is(attr.byteLength, 64);
-      else assert.equal([attr.getUint32(68, true), attr.getUint32(108, true)], [attachType, btfId]);
-      return undefined;
-    });
-    const program = load(fake, attachment);
-    assert.equal(seen, ['no log, on_switch']);
-    program.close();
-    assert.is(fake.open.size, 0);
-  });
-
-test('the descriptors of maps are put in, and the offset into a value stays', () => {
-  const fake = new FakeSyscalls();
-  const kernel = new Kernel(fake);
-  const counts = arrayMap('counts', { value: u64, maxEntries: 1 });
-  const map = BpfMap.create(kernel, counts);
-  let bytes = '';
-  fake.answers.set(LOAD, (attr) => {
-    bytes = Buffer.from(fake.at(attr.getBigUint64(8, true))).toString('hex');
-    return undefined;
-  });
-  const instructions = [loadMap(r1, counts), loadMapValue(r1, counts, 4), mov(r0, 0), exit()];
-  const spec: ProgramSpec = { name: 'count', attachment: raw, instructions };
-  const assembled = assemble(instructions);
-  loadProgram(kernel, spec, assembled, new Map([[counts, map]]));
-  const fd = map.fd.toString(16).padStart(2, '0');
-  assert.is(
-    bytes,
-    `18110000${fd}000000` +
-      `0000000000000000` +
-      `18210000${fd}000000` +
-      `0000000004000000` +
-      'b700000000000000' +
-      '9500000000000000',
-  );
-  assert.throws(() => loadProgram(kernel, spec, assembled, new Map()), /uses the map 'counts'/);
-});
-
-test('a load that a signal interrupted is tried again', () => {
-  let attempts = 0;
-  const [fake, seen] = scripted(() => (++attempts < 4 ? -Errno.EAGAIN : undefined));
-  load(fake);
-  assert.is(seen.length, 4);
-});
-
-test('a load that is always interrupted ends', () => {
-  const [fake] = scripted(() => -Errno.EAGAIN);
-  assert.throws(() => load(fake), /EAGAIN/);
-});
-
-test('a refused program is loaded again for its log, and the error has it', () => {
-  const [fake, seen] = scripted((attr, fake) => {
-    writeLog(fake, attr, '1: (95) exit\nR0 !read_ok\nprocessed 2 insns (limit 1000000)\n');
-    return -Errno.EACCES;
-  });
-  assert.throws(
-    () => load(fake),
-    (error: unknown) =>
-      error instanceof VerifierError &&
-      error.program === 'on_switch' &&
-      error.code === 'EACCES' &&
-      error.summary.slot === 1 &&
-      /R0 !read_ok\nprocessed/.test(error.log),
-  );
-  assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch']);
-});
-
-/** A program of which the first line is known. */
-const positioned: ProgramSpec = {
+const TEST_RUN = 10;
+const INFO = 15;
+const ENABLE_STATS = 32;
+const spec: ProgramSpec = {
   name: 'on_switch',
-  attachment: raw,
-  instructions: [{ ...mov(r0, 0), position: { stack: '    at f (/tool.ts:2:3)' } }, exit()],
+  attachment: { kind: 'raw_tracepoint', tracepoint: 'sched_switch' },
+  instructions: [],
 };
-
-/** Loads it on a kernel that refuses it with this log, and with `described` where it got the lines too. */
-function refusedWith(
-  plain: string,
-  described: string,
-  describedErrno: number = Errno.EACCES,
-): [VerifierError, FakeSyscalls] {
-  const [fake] = scripted((attr, fake) => {
-    const lines = attr.byteLength > 104 ? attr.getUint32(104, true) : 0;
-    writeLog(fake, attr, lines > 0 ? described : plain);
-    return lines > 0 ? -describedErrno : -Errno.EACCES;
-  });
-  fake.files.set('/tool.ts', 'first();\n  second();\n');
-  try {
-    loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map());
-  } catch (error) {
-    if (error instanceof VerifierError) return [error, fake];
-    throw error;
-  }
-  throw new Error('it was loaded');
-}
-
-const PLAIN = '0: (b7) r0 = 0\nR0 is wrong\nprocessed 1 insns';
-const DESCRIBED = `; second(); @ tool.ts:2\n${PLAIN}`;
-
-test('a refused program is loaded with its lines for the log, and nothing stays open', () => {
-  const [{ log, locate: find, summary }, fake] = refusedWith(PLAIN, DESCRIBED);
-  assert.is(log, DESCRIBED);
-  assert.is(summary.reason, 'R0 is wrong');
-  assert.is(find({ stack: '    at f (/tool.ts:2:3)' })?.text, '  second();');
-  assert.is(fake.open.size, 0);
-});
-
-test('a kernel that makes something else of the lines is asked without them', () => {
-  assert.is(refusedWith(PLAIN, 'Invalid line_info[0].insn_off\nprocessed 0 insns')[0].log, PLAIN);
-  assert.is(refusedWith(PLAIN, DESCRIBED, Errno.E2BIG)[0].log, PLAIN);
-});
-
-test('a kernel that tells no states (before 5.18) is asked for them, where it refuses the program just so', () => {
-  const walk = (states: readonly string[]) =>
-    ['0: R1=ctx(id=0)', '0: (b7) r0 = 0', ...states, '1: (95) exit', 'R0 is wrong', 'processed 2 insns'].join(
-      '\n',
-    );
-  for (const [reason, told] of [
-    ['R0 is wrong', true],
-    ['another', false],
-  ] as const) {
-    const detailed = walk(['1: R0_w=inv0 R1=ctx(id=0)']).replace('R0 is wrong', reason);
-    const [fake] = scripted((attr, fake) => {
-      writeLog(fake, attr, attr.getUint32(24, true) === 2 ? detailed : walk([]));
-      return -Errno.EACCES;
-    });
-    assert.throws(
-      () => load(fake),
-      (error: unknown) =>
-        error instanceof VerifierError && error.log.includes('inv0') === told && error.summary.slot === 1,
-    );
-  }
-});
-
-test('a kernel without types (before 5.0) is asked without lines', () => {
-  const [fake, seen] = scripted((attr, fake) => {
-    writeLog(fake, attr, PLAIN);
-    return -Errno.EACCES;
-  });
-  fake.answers.set(18, () => -Errno.EINVAL);
-  assert.throws(
-    () => loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map()),
-    (error: unknown) => error instanceof VerifierError && error.log === PLAIN,
-  );
-  assert.is(seen.length, 2);
-});
-
-test('names and lines are told on request, in records that the kernel takes', () => {
-  const [fake, seen] = scripted((attr) => {
-    assert.is(attr.byteLength, 108);
-    assert.equal([attr.getUint32(76, true), attr.getUint32(88, true)], [8, 1]);
-    assert.equal([attr.getUint32(92, true), attr.getUint32(104, true)], [16, 1]);
-    assert.is(fake.at(attr.getBigUint64(80, true)).length, 8);
-    assert.is(fake.at(attr.getBigUint64(96, true)).length, 16);
-    assert.is(fake.open.has(attr.getUint32(72, true)), true);
-    return undefined;
-  });
-  fake.answers.set(18, (attr) => {
-    assert.is(Btf.parse(fake.at(attr.getBigUint64(0, true))).prototype('on_switch').returns?.kind, 'int');
-    assert.is(attr.getUint32(16, true), fake.at(attr.getBigUint64(0, true)).length);
-    return undefined;
-  });
-  const assembled = assemble(positioned.instructions);
-  loadProgram(new Kernel(fake), positioned, assembled, new Map(), { debug: true }).close();
-  assert.equal(seen, ['no log, on_switch']);
-  assert.is(fake.open.size, 0);
-});
-
-test('where the kernel doesn\u2019t take them, the program is loaded without', () => {
-  for (const answer of [-Errno.EINVAL, undefined]) {
-    const [fake, seen] = scripted((attr) => (attr.byteLength > 64 ? -Errno.E2BIG : undefined));
-    fake.answers.set(18, () => answer);
-    const assembled = assemble(positioned.instructions);
-    loadProgram(new Kernel(fake), positioned, assembled, new Map(), { debug: true }).close();
-    assert.is(seen.length, answer === undefined ? 2 : 1);
-    assert.is(fake.open.size, 0);
-  }
-});
-
-test('without a request the kernel is told no types', () => {
-  const [fake] = scripted(() => undefined);
-  loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map()).close();
-  assert.is(fake.calls.includes('bpf 18'), false);
-});
-
-test('a log that does not fit grows, straight to its size where the kernel (6.4) tells it', () => {
-  for (const [tells, sizes] of [
-    [false, [65536, 262144, 1048576]],
-    [true, [65536, 700000]],
-  ] as const) {
-    const [fake, seen] = scripted((attr, fake) => {
-      const size = attr.getUint32(28, true);
-      if (size === 0) return -Errno.EINVAL;
-      if (tells) attr.setUint32(140, 700_000, true);
-      writeLog(fake, attr, 'too complex');
-      return size < 700_000 ? -Errno.ENOSPC : -Errno.EINVAL;
-    });
-    assert.throws(() => load(fake), /too complex/);
-    assert.equal(
-      seen.slice(1),
-      sizes.map((size) => `log of ${size}, on_switch`),
-    );
-  }
-});
-
-test('a log that never fits ends at the largest size there is, with what is in it', () => {
-  const [fake, seen] = scripted((attr, fake) => {
-    writeLog(fake, attr, 'endless');
-    return attr.getUint32(24, true) ? -Errno.ENOSPC : -Errno.EINVAL;
-  });
-  assert.throws(() => load(fake), /endless/);
-  assert.is(seen.at(-2), 'log of 16777215, on_switch');
-});
-
-test('where the end of a log is lost (before 6.4), the reason is asked for without the walk', () => {
-  const levels: number[] = [];
-  const [fake] = scripted((attr, fake) => {
-    const level = attr.getUint32(24, true);
-    levels.push(level);
-    writeLog(fake, attr, level === 4 ? 'BPF program is too large. Processed 1000001 insn' : '0: (b7) r0 = 0');
-    return level === 1 ? -Errno.ENOSPC : -Errno.E2BIG;
-  });
-  assert.throws(
-    () => load(fake),
-    (error: unknown) =>
-      error instanceof VerifierError && error.code === 'E2BIG' && /too large/.test(error.summary.reason),
-  );
-  assert.is(levels.at(-1), 4);
-});
-
-test('where it keeps its end, that is shown, and the errno is the first answer\u2019s', () => {
-  const [fake, seen] = scripted((attr, fake) => {
-    writeLog(
-      fake,
-      attr,
-      '7: (b7) r0 = 0\nBPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns',
-    );
-    if (attr.getUint32(24, true) === 0) return -Errno.E2BIG;
-    attr.setUint32(140, 30_000_000, true);
-    return -Errno.ENOSPC;
-  });
-  assert.throws(
-    () => load(fake),
-    (error: unknown) => error instanceof VerifierError && error.code === 'E2BIG' && error.summary.slot === 7,
-  );
-  assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch'], 'no buffer holds it all');
-});
-
-for (const errno of [Errno.E2BIG, Errno.EINVAL])
-  test(`a kernel that knows no names (errno ${errno}) gets none`, () => {
-    const [fake, seen] = scripted((attr) =>
-      attr.byteLength > 48 && attr.getUint8(48) !== 0 ? -errno : undefined,
-    );
-    load(fake);
-    assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch', 'no log']);
-  });
-
-test('before 5.0 a kprobe program names the version of the kernel', () => {
-  const [fake, seen] = scripted((attr) =>
-    attr.getUint32(40, true) === 0x04_13_07 ? undefined : -Errno.EINVAL,
-  );
-  fake.files.set('/proc/sys/kernel/osrelease', '4.19.7-amd64\n');
-  load(fake, kprobe);
-  assert.is(seen.at(-1), 'no log, on_switch, version 41307');
-});
-
-test('EINVAL without a log is about what the kernel knows, not about the program', () => {
-  const [fake] = scripted(() => -Errno.EINVAL);
-  assert.throws(
-    () => load(fake, tpBtf),
-    (error: unknown) =>
-      error instanceof KernelError &&
-      !(error instanceof VerifierError) &&
-      /EINVAL.*may not know programs of the kind tp_btf/.test(error.message),
-  );
-});
-
-test('a function that programs can\u2019t be called from is an error that can be told from others', () => {
-  for (const [attachment, errno, log, message] of [
-    [{ kind: 'fentry', symbol: 'tcp_v4_connect' }, 0, '', /isn't among the kernel's types/],
-    [{ kind: 'fexit', symbol: 'tcp_v4_connect' }, 0, '', /isn't among the kernel's types/],
-    [fexit, Errno.ENOENT, 'The address of function tcp_v4_connect cannot be found', /has no address/],
-    [fentry, Errno.ENOENT, 'The address of function tcp_v4_connect cannot be found', /has no address/],
-    [fentry, Errno.EINVAL, 'processed 0 insns (limit 1000000)', /one that programs aren't called from/],
-    [
-      fentry,
-      Errno.EINVAL,
-      "Attaching tracing programs to function 'tcp_v4_connect' is rejected.\nprocessed 0 insns (limit 1000000)",
-      /one that programs aren't called from/,
-    ],
-  ] as const) {
-    const [fake] = scripted((attr, fake) => {
-      writeLog(fake, attr, log);
-      return -errno;
-    });
-    assert.throws(
-      () => load(fake, attachment),
-      (error: unknown) =>
-        error instanceof NoSuchSymbolError &&
-        error.symbol === 'tcp_v4_connect' &&
-        message.test(error.message),
-    );
-    assert.is(fake.open.size, 0);
-  }
-});
-
-test('other refusals of an fentry program are no missing function', () => {
-  const [old] = scripted(() => -Errno.EINVAL);
-  assert.throws(
-    () => load(old, fentry),
-    (error: unknown) =>
-      error instanceof KernelError &&
-      !(error instanceof NoSuchSymbolError) &&
-      /may not know programs of the kind fentry/.test(error.message),
-  );
-  for (const log of [
-    '0: (95) exit\nR0 !read_ok\nprocessed 1 insns',
-    'unreachable insn 3\nprocessed 0 insns',
-  ]) {
-    const [strict] = scripted((attr, fake) => {
-      writeLog(fake, attr, log);
-      return -Errno.EACCES;
-    });
-    assert.throws(
-      () => load(strict, fentry),
-      (error: unknown) => error instanceof VerifierError,
-    );
-  }
-});
-
-test('EPERM without a log names the capabilities, or else policies and limits', () => {
-  for (const [capabilities, message] of [
-    ['0000000000000000', /lacks CAP_BPF and CAP_PERFMON/],
-    ['0000008000000000', /lacks CAP_PERFMON \(/],
-    ['000000c000000000', /policy forbids it/],
-    ['0000000000200000', /policy forbids it/],
-  ] as const) {
-    const [fake] = scripted(() => -Errno.EPERM);
-    fake.files.set('/proc/self/status', `CapEff:\t${capabilities}\n`);
-    assert.throws(
-      () => load(fake),
-      (error: unknown) =>
-        error instanceof NotPermittedError && message.test(error.message) && !error.message.includes('\n'),
-    );
-  }
-});
 
 test('info has the id, and the missed runs where the kernel counts them', () => {
   for (const [filled, misses] of [
@@ -431,7 +24,7 @@ test('info has the id, and the missed runs where the kernel counts them', () => 
     [208, undefined],
   ] as const) {
     const fake = new FakeSyscalls();
-    fake.answers.set(15, (attr) => {
+    fake.answers.set(INFO, (attr) => {
       const info = new DataView(fake.at(attr.getBigUint64(8, true)).buffer);
       info.setUint32(4, 77, true);
       info.setBigUint64(192, 5000n, true);
@@ -440,68 +33,46 @@ test('info has the id, and the missed runs where the kernel counts them', () => 
       attr.setUint32(4, Math.min(attr.getUint32(4, true), filled), true);
       return 0;
     });
-    assert.equal(load(fake).info(), { id: 77, recursionMisses: misses, runs: 3, runNs: 5000 });
+    const program = new Program(new Kernel(fake), spec, 30);
+    assert.equal(program.info(), { id: 77, recursionMisses: misses, runs: 3, runNs: 5000 });
   }
 });
 
-test('a probe asks the kernel once for each kind, and leaves nothing open', () => {
-  const [fake, seen] = scripted((attr) => (attr.getUint32(0, true) === 26 ? -Errno.EINVAL : undefined));
-  const kernel = new Kernel(fake);
-  assert.is(supports(kernel, raw), true);
-  assert.is(supports(kernel, { kind: 'raw_tracepoint', tracepoint: 'another' }), true);
-  assert.is(seen.length, 1);
-  assert.is(supports(kernel, tpBtf), false);
-  assert.is(supports(kernel, tpBtf), false);
-  assert.match(refusal(kernel, tpBtf)?.message ?? '', /load the program 'probe'.*EINVAL/);
-  assert.is(fake.open.size, 0);
-});
-
-test('without the PMU there are no kprobes, and nothing is loaded to find out', () => {
-  const [fake, seen] = scripted(() => undefined);
-  fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
-  const error = refusal(new Kernel(fake), kprobe);
-  assert.instance(error, UnsupportedError);
-  assert.is((error as UnsupportedError).since, '4.1');
-  assert.equal(seen, []);
-});
-
-const called: Subprogram = { name: 'called', instructions: [mov(r0, 0), exit()] };
-const callingBack: ProgramSpec = {
-  name: 'calls_back',
-  attachment: raw,
-  instructions: [loadFunction(r2, called), mov(r0, 0), exit()],
-};
-
-test('a program that is called back comes with its types, which say what is a function', () => {
-  const records: number[] = [];
-  const [fake] = scripted((attr) => {
-    records.push(attr.byteLength > 88 ? attr.getUint32(88, true) : 0);
-    return undefined;
+test('a run hands the context over, and tells what the program returned', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(TEST_RUN, (attr) => {
+    assert.is(attr.getUint32(0, true), 30);
+    const context = fake.at(attr.getBigUint64(48, true));
+    assert.equal([...context], [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert.is(attr.getUint32(40, true), 8);
+    attr.setUint32(4, 0xffff_fffe, true);
+    return 0;
   });
-  loadProgram(new Kernel(fake), callingBack, assemble(callingBack.instructions), new Map()).close();
-  assert.equal(records, [2]);
-  assert.is(fake.open.size, 0);
+  const program = new Program(new Kernel(fake), spec, 30);
+  assert.is(program.run(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)), 0xffff_fffe);
+  fake.answers.set(TEST_RUN, () => -Errno.ENOTSUPP);
+  assert.throws(
+    () => program.run(new Uint8Array(8)),
+    (error: unknown) =>
+      error instanceof KernelError &&
+      error.errno === Errno.ENOTSUPP &&
+      /^cannot run the program 'on_switch': bpf\(BPF_PROG_TEST_RUN\)/.test(error.message),
+  );
 });
 
-test('it is refused with them, too; a kernel without types says itself what it thinks of it', () => {
-  for (const [types, known] of [
-    [undefined, [true, true]],
-    [-Errno.EINVAL, [false, false]],
-  ] as const) {
-    const described: boolean[] = [];
-    const [fake] = scripted((attr, its) => {
-      described.push(attr.byteLength > 88 && attr.getUint32(72, true) > 0);
-      writeLog(its, attr, 'R1 !read_ok\nprocessed 1 insns');
-      return -Errno.EACCES;
-    });
-    fake.answers.set(18, () => types);
-    assert.throws(
-      () => loadProgram(new Kernel(fake), callingBack, assemble(callingBack.instructions), new Map()),
-      (error: unknown) => error instanceof VerifierError && error.summary.reason === 'R1 !read_ok',
-    );
-    assert.equal(described.slice(0, known.length), known);
-    assert.is(fake.open.size, 0);
-  }
+test('runs are measured for as long as the descriptor is open', () => {
+  const fake = new FakeSyscalls();
+  fake.answers.set(ENABLE_STATS, () => 31);
+  const measuring = measureRuns(new Kernel(fake));
+  assert.is(measuring.fd, 31);
+  measuring.close();
+  assert.throws(() => measuring.fd, /after it was closed/);
+  fake.answers.set(ENABLE_STATS, () => -Errno.EPERM);
+  assert.throws(
+    () => measureRuns(new Kernel(fake)),
+    (error: unknown) =>
+      error instanceof NotPermittedError && error.message.startsWith('cannot measure the runs of programs'),
+  );
 });
 
 test.run();

@@ -64,6 +64,20 @@ export interface Variant {
 /** What kernels take that know of types. */
 export const PLAIN: Variant = { name: true, kernelVersion: 0 };
 
+/** The ways to ask for a program, in the order in which they are tried. */
+export function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[] {
+  const plain = [PLAIN, { name: false, kernelVersion: 0 }];
+  if (programTypes[attachment.kind] !== programTypes.kprobe) return plain;
+  const kernelVersion = versionCode(kernel.release);
+  return [...plain, { name: true, kernelVersion }, { name: false, kernelVersion }];
+}
+
+/** `KERNEL_VERSION(a, b, c)`, which kprobe programs had to name before Linux 5.0. */
+function versionCode(release: string): number {
+  const [, major = '0', minor = '0', patch = '0'] = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(release) ?? [];
+  return (Number(major) << 16) | (Number(minor) << 8) | Math.min(Number(patch), 255);
+}
+
 /** Where the verifier is to write, and what. */
 export interface Log {
   readonly buffer: Uint8Array;

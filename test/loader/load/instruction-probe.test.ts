@@ -8,7 +8,7 @@ import { r0, r1, r10 } from '../../../src/asm/registers.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { UnsupportedError, UnsupportedInstructionError, VerifierError } from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
-import { loadProgram } from '../../../src/loader/program.ts';
+import { loadProgram } from '../../../src/loader/load.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../fake.ts';
 

@@ -7,7 +7,8 @@ import { r0, r1, r2 } from '../../../src/asm/registers.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { UnsupportedError } from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
-import { loadProgram, type Program } from '../../../src/loader/program.ts';
+import { loadProgram } from '../../../src/loader/load.ts';
+import type { Program } from '../../../src/loader/program.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../fake.ts';
 

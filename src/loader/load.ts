@@ -1,0 +1,172 @@
+/**
+ * Loading programs: what the kernel doesn't know is left out, and what it refuses is explained.
+ *
+ * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
+ */
+import type { Assembled } from '../asm/assemble.ts';
+import { blame } from '../asm/blame.ts';
+import { textOf } from '../asm/disassemble.ts';
+import { formOf } from '../asm/isa.ts';
+import type { MapSpec } from '../asm/map.ts';
+import type { Locate } from '../asm/position.ts';
+import type { ProgramSpec } from '../asm/program.ts';
+import { inPlace } from './bpf.ts';
+import { Errno } from './errno.ts';
+import { type KernelError, UnsupportedError, UnsupportedInstructionError, VerifierError } from './errors.ts';
+import type { Kernel } from './kernel.ts';
+import { isAboutFunction, isCalledByFunction, noSuchFunction } from './load/function.ts';
+import { unknownInstruction } from './load/instruction-probe.ts';
+import { openTables } from './load/jump-tables.ts';
+import { explained, loadLogged, withTypesOf } from './load/log.ts';
+import { buildAttr, PLAIN, type Request, send, type Variant, variants } from './load/request.ts';
+import type { BpfMap } from './map.ts';
+import { refused } from './permission.ts';
+import { Program } from './program.ts';
+import { Resources } from './resources.ts';
+import { sourceReader } from './source.ts';
+
+/** How a program is loaded. */
+export interface LoadOptions {
+  /** Whether the kernel is told the names of functions and the author's lines, where it takes them: bpftool shows those. */
+  readonly debug?: boolean;
+  /** Reads positions; from the source files themselves if not given. */
+  readonly locate?: Locate;
+}
+
+/**
+ * Loads a program, with the descriptors of its maps put in. The caller owns the result.
+ *
+ * The verifier's log is off at first, since it costs several times the check itself, and asked for when the program was refused, with
+ * the author's lines in it.
+ * @throws {VerifierError} where the verifier refused it. @throws {UnsupportedInstructionError} where that was for an instruction
+ * that this kernel doesn't know. @throws {NoSuchSymbolError} where it is an fentry or fexit of a function that
+ * can't be traced so. @throws {NotPermittedError} @throws {KernelError}
+ */
+export function loadProgram(
+  kernel: Kernel,
+  spec: ProgramSpec,
+  assembled: Assembled,
+  maps: ReadonlyMap<MapSpec, BpfMap>,
+  { debug = false, locate = sourceReader(kernel.syscalls) }: LoadOptions = {},
+): Program {
+  if (isCalledByFunction(spec.attachment) && spec.attachment.btfId === undefined)
+    throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "isn't among the kernel's types");
+  const resources = new Resources();
+  try {
+    const tables = tablesOf(kernel, spec, assembled, resources);
+    const bytes = withMaps(spec, assembled, maps, tables);
+    const request = { kernel, spec, assembled, bytes, locate };
+    // The kernel takes for a callback only what types say is a function (Linux 5.13).
+    const typed = loadsFunction(assembled)
+      ? withTypesOf(request, (types) => loadAs({ ...request, types }, debug))
+      : undefined;
+    return typed ?? loadAs(request, debug);
+  } finally {
+    resources.close();
+  }
+}
+
+function loadsFunction({ instructions }: Assembled): boolean {
+  return instructions.some(({ instruction }) => formOf(instruction)?.name === 'loadFunction');
+}
+
+/** Its jump tables. What a kernel lacks that has none is the instruction that goes through them. */
+function tablesOf(
+  kernel: Kernel,
+  spec: ProgramSpec,
+  assembled: Assembled,
+  resources: Resources,
+): ReadonlyMap<number, BpfMap> {
+  try {
+    return openTables(kernel, assembled, resources);
+  } catch (error) {
+    throw (error instanceof UnsupportedError && lackOfInstruction(kernel, spec, assembled)) || error;
+  }
+}
+
+/** Loads it, one way or another. */
+function loadAs(request: Request, debug: boolean): Program {
+  const { kernel, spec, assembled } = request;
+  const described = debug
+    ? withTypesOf(request, (types) => send(kernel, buildAttr(request, PLAIN, { types })))
+    : undefined;
+  if (described !== undefined && described >= 0) return new Program(kernel, spec, described);
+  let failure: KernelError | undefined;
+  for (const variant of variants(kernel, spec)) {
+    const result = loadVariant(request, variant);
+    if (typeof result === 'number') return new Program(kernel, spec, result);
+    // The verifier has spoken, or this isn't about what the kernel knows of attributes.
+    if (result instanceof VerifierError) throw lackOfInstruction(kernel, spec, assembled) ?? result;
+    if (result.errno !== Errno.E2BIG && result.errno !== Errno.EINVAL) throw result;
+    failure ??= result;
+  }
+  throw failure ?? new Error(`the program '${spec.name}' was not tried`);
+}
+
+/** Why a program was refused, if it is for an instruction that this kernel doesn't know yet. */
+function lackOfInstruction(
+  kernel: Kernel,
+  { name }: ProgramSpec,
+  assembled: Assembled,
+): UnsupportedInstructionError | undefined {
+  const unknown = unknownInstruction(kernel, assembled);
+  if (unknown === undefined) return undefined;
+  const { placed, form } = unknown;
+  return new UnsupportedInstructionError(name, placed, textOf(placed.instruction), form.since);
+}
+
+/** The descriptor, or why not. */
+function loadVariant(request: Request, variant: Variant): number | KernelError {
+  const { kernel, spec } = request;
+  const quick = send(kernel, buildAttr(request, variant));
+  if (quick >= 0) return quick;
+  const logged = loadLogged(request, variant);
+  if (logged.result >= 0) return logged.result;
+  // A log that is too large for its buffer hides what the verifier answered.
+  const errno = logged.wanted > 0 ? -quick : -logged.result;
+  const { attachment } = spec;
+  const calledByFunction = isCalledByFunction(attachment);
+  if (calledByFunction && logged.result === -Errno.ENOENT)
+    return noSuchFunction(spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
+  if (calledByFunction && isAboutFunction(logged.log, attachment.symbol))
+    return noSuchFunction(
+      spec.name,
+      attachment.symbol,
+      -logged.result,
+      "is one that programs aren't called from",
+    );
+  if (logged.log !== '') return explained(request, variant, errno, logged);
+  return refused(kernel, {
+    syscall: 'bpf(BPF_PROG_LOAD)',
+    errno: -logged.result,
+    tried: `load the program '${spec.name}'`,
+    hint: loadHint(spec, -logged.result),
+  });
+}
+
+function loadHint({ attachment }: ProgramSpec, errno: number): string | undefined {
+  if (errno === Errno.EINVAL) return `this kernel may not know programs of the kind ${attachment.kind}`;
+  if (errno === Errno.E2BIG) return 'it has more instructions than this kernel takes';
+  return undefined;
+}
+
+/** The program's bytes with descriptors in the place of maps. */
+function withMaps(
+  spec: ProgramSpec,
+  { bytes, references }: Assembled,
+  maps: ReadonlyMap<MapSpec, BpfMap>,
+  tables: ReadonlyMap<number, BpfMap>,
+): Uint8Array {
+  const patched = inPlace(bytes);
+  const view = new DataView(patched.buffer);
+  for (const { slot, map } of references) {
+    const opened = tables.get(slot) ?? maps.get(map);
+    if (!opened)
+      throw blame(
+        new RangeError(`program '${spec.name}' uses the map '${map.name}', which the tool doesn't list`),
+      );
+    // The immediate of the first slot of lddw; that of the second, the offset into a map's value, is the assembler's.
+    view.setInt32(slot * 8 + 4, opened.fd, true);
+  }
+  return patched;
+}

@@ -1,0 +1,51 @@
+import * as assert from 'uvu/assert';
+import type { Attachment } from '../../src/asm/program.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { UnsupportedError } from '../../src/loader/errors.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { refusal, supports } from '../../src/loader/probe.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/probe');
+
+const LOAD = 5;
+const TRACING = 26;
+const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
+const raw = (tracepoint: string): Attachment => ({ kind: 'raw_tracepoint', tracepoint });
+
+/** A kernel without programs of type tracing, and the types of those that it was asked to load. */
+function withoutTracing(): [FakeSyscalls, number[]] {
+  const fake = new FakeSyscalls();
+  const types: number[] = [];
+  fake.answers.set(LOAD, (attr) => {
+    types.push(attr.getUint32(0, true));
+    return types.at(-1) === TRACING ? -Errno.EINVAL : undefined;
+  });
+  return [fake, types];
+}
+
+test('the kernel is asked once for each kind, and nothing is left open', () => {
+  const [fake, types] = withoutTracing();
+  const kernel = new Kernel(fake);
+  assert.is(supports(kernel, raw('sched_switch')), true);
+  assert.is(supports(kernel, raw('another')), true);
+  assert.is(types.length, 1);
+  assert.is(supports(kernel, tpBtf), false);
+  const asked = types.length;
+  assert.is(supports(kernel, tpBtf), false);
+  assert.is(types.length, asked);
+  assert.match(refusal(kernel, tpBtf)?.message ?? '', /load the program 'probe'.*EINVAL/);
+  assert.is(fake.open.size, 0);
+});
+
+test('without the PMU there are no kprobes, and nothing is loaded to find out', () => {
+  const [fake, types] = withoutTracing();
+  fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
+  const error = refusal(new Kernel(fake), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+  assert.instance(error, UnsupportedError);
+  assert.is((error as UnsupportedError).since, '4.1');
+  assert.equal(types, []);
+});
+
+test.run();
