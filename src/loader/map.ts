@@ -8,20 +8,16 @@ import { blame } from '../asm/blame.ts';
 import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
 import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MMAPABLE, type ValueOf } from '../asm/map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
-import { Attr, Command, Descriptor, memory } from './bpf.ts';
+import { Descriptor } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
-import { Errno } from './errno.ts';
-import type { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { createMap, freezeMap } from './map/create.ts';
+import { Elements, UpdateMode } from './map/elements.ts';
 import { Mapping } from './map/mapping.ts';
 import { type View, viewOf } from './map/view.ts';
-import { refused } from './permission.ts';
 import type { Closeable } from './resources.ts';
 
-/** What an update is to do where the key is there, or isn't (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`). */
-export const UpdateMode = { any: 0, create: 1, replace: 2 } as const;
-export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
+export { UpdateMode } from './map/elements.ts';
 
 /** What an update gives a map: a value, or, to a map of maps, the map. */
 export type GivenTo<M extends MapSpec> = M extends MapOfMapsSpec<TSchema, infer I> ? BpfMap<I> : ValueOf<M>;
@@ -39,39 +35,22 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   readonly spec: M;
   readonly #kernel: Kernel;
   readonly #descriptor: Descriptor;
-  readonly #key: Uint8Array;
-  readonly #nextKey: Uint8Array;
-  readonly #value: Uint8Array;
+  readonly #elements: Elements;
   /** Bytes from one CPU's value to the next; 0 where there is one value for all. */
   readonly #stride: number;
-  readonly #element: Attr;
-  readonly #keyOnly: Attr;
-  readonly #next: Attr;
   readonly #decodeKey: Decoder<M['key']>;
   readonly #decodeValue: Decoder<M['value']>;
   #mapping: Mapping | undefined;
   #view: unknown;
 
   private constructor(kernel: Kernel, spec: M, descriptor: Descriptor) {
-    const keySize = layoutOf(spec.key).size;
     const valueSize = layoutOf(spec.value).size;
     this.spec = spec;
     this.#kernel = kernel;
     this.#descriptor = descriptor;
     this.#stride = isPerCpu(spec) ? Math.ceil(valueSize / 8) * 8 : 0;
-    this.#key = memory(keySize);
-    this.#nextKey = memory(keySize);
-    this.#value = memory(this.#stride * kernel.possibleCpus.length || valueSize);
-    // Sent again and again: map_fd, key, value or next_key, flags. What a command doesn't use has to be zero.
-    this.#element = new Attr(kernel.syscalls, 32)
-      .u32(0, descriptor.fd)
-      .pointer(8, this.#key)
-      .pointer(16, this.#value);
-    this.#keyOnly = new Attr(kernel.syscalls, 16).u32(0, descriptor.fd).pointer(8, this.#key);
-    this.#next = new Attr(kernel.syscalls, 24)
-      .u32(0, descriptor.fd)
-      .pointer(8, this.#key)
-      .pointer(16, this.#nextKey);
+    const valueBytes = this.#stride * kernel.possibleCpus.length || valueSize;
+    this.#elements = new Elements(kernel, spec, descriptor, valueBytes);
     this.#decodeKey = decoder(spec.key);
     this.#decodeValue = decoder(spec.value);
   }
@@ -145,7 +124,8 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * `kernel.possibleCpus`; of a map of maps it is the id of the map, as bpftool shows it.
    */
   lookup(key: KeyOf<M>): ValueOf<M> | undefined {
-    return this.#find(key) ? this.#read() : undefined;
+    this.#about(key);
+    return this.#elements.lookup() ? this.#read() : undefined;
   }
 
   /**
@@ -155,8 +135,9 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    */
   update(key: KeyOf<M>, value: GivenTo<M>, mode: UpdateMode = UpdateMode.any): void {
     if (this.#stride > 0) this.#write(value as Static<M['value']>[]);
-    else this.#value.set(encode(this.spec.value, this.#given(value)));
-    this.#store(key, mode);
+    else this.#elements.value.set(encode(this.spec.value, this.#given(value)));
+    this.#about(key);
+    this.#elements.update(mode);
   }
 
   /** What the kernel is given for it: of a map its descriptor. */
@@ -168,8 +149,8 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   /** Deletes a key: whether it was there. @throws {KernelError} EINVAL for an array, whose keys stay. */
   delete(key: KeyOf<M>): boolean {
-    this.#key.set(encode(this.spec.key, key));
-    return this.#call('BPF_MAP_DELETE_ELEM', this.#keyOnly, Command.mapDeleteElem, 'delete from');
+    this.#about(key);
+    return this.#elements.delete();
   }
 
   /**
@@ -177,7 +158,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * key just handed out may be deleted.
    */
   *keys(): Generator<KeyOf<M>, void, undefined> {
-    for (const key of this.#rawKeys()) yield this.#decodeKey(dataView(key), 0);
+    for (const key of this.#elements.keys()) yield this.#decodeKey(dataView(key), 0);
   }
 
   /** Every key with its value; without those deleted meanwhile. As `keys` otherwise. */
@@ -197,94 +178,28 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     this.close();
   }
 
-  /**
-   * The walk. The kernel starts again from the first key when the one it is asked about is gone (man 2 bpf), which could go
-   * round for ever: so a key comes once, and a map that changes faster than it can be walked ends the walk.
-   */
-  *#rawKeys(): Generator<Uint8Array, void, undefined> {
-    const seen = new Set<string>();
-    let repeats = 0;
-    let more = this.#advance(undefined);
-    while (more) {
-      const key = this.#nextKey.slice();
-      const id = Buffer.from(key).toString('latin1');
-      if (seen.has(id)) repeats++;
-      if (repeats > Math.max(this.spec.maxEntries, 64)) return;
-      // Before it is handed out, since whoever gets it may delete it.
-      more = this.#advance(key);
-      if (seen.has(id)) continue;
-      seen.add(id);
-      // Another walk may go on while this one waits.
-      const following = this.#nextKey.slice();
-      yield key;
-      this.#nextKey.set(following);
-    }
+  /** Says which key the next call is about. */
+  #about(key: KeyOf<M>): void {
+    this.#elements.key.set(encode(this.spec.key, key));
   }
 
-  /** Puts the key after `key`, the first one for none, into `#nextKey`: whether there is one. */
-  #advance(key: Uint8Array | undefined): boolean {
-    const tried = 'walk';
-    if (key) {
-      this.#key.set(key);
-      return this.#call('BPF_MAP_GET_NEXT_KEY', this.#next, Command.mapGetNextKey, tried);
-    }
-    // No key, "the first one", since Linux 4.12.
-    const first = new Attr(this.#kernel.syscalls, 24).u32(0, this.fd).pointer(16, this.#nextKey);
-    return this.#call('BPF_MAP_GET_NEXT_KEY', first, Command.mapGetNextKey, tried);
-  }
-
-  #find(key: KeyOf<M>): boolean {
-    this.#key.set(encode(this.spec.key, key));
-    this.#element.u64(24, 0n);
-    return this.#call('BPF_MAP_LOOKUP_ELEM', this.#element, Command.mapLookupElem, 'look up a key of');
-  }
-
-  #store(key: KeyOf<M>, mode: UpdateMode): void {
-    this.#key.set(encode(this.spec.key, key));
-    const result = this.#element.u32(0, this.fd).u64(24, BigInt(mode)).send(Command.mapUpdateElem);
-    if (result < 0) throw this.#failure('BPF_MAP_UPDATE_ELEM', -result, 'update');
-  }
-
-  /** What `#value` holds. */
+  /** What a lookup has found. */
   #read(): ValueOf<M> {
-    const view = dataView(this.#value);
+    const view = dataView(this.#elements.value);
     const one = (index: number) => this.#decodeValue(view, index * this.#stride);
     return (
       this.#stride > 0 ? this.#kernel.possibleCpus.map((_, index) => one(index)) : one(0)
     ) as ValueOf<M>;
   }
 
-  /** Puts a value for each CPU into `#value`. */
+  /** Sets a value for each CPU, for an update. */
   #write(values: readonly Static<M['value']>[]): void {
     const cpus = this.#kernel.possibleCpus.length;
     const count = Array.isArray(values) ? `${values.length} values` : 'no list of values';
     if (count !== `${cpus} values`)
       throw blame(new RangeError(`map ${this.spec.name}: ${count} for ${cpus} possible CPUs`));
     for (const [index, value] of values.entries())
-      this.#value.set(encode(this.spec.value, value), index * this.#stride);
-  }
-
-  /** A call where ENOENT is an answer: whether there was such a key. */
-  #call(name: string, attr: Attr, command: number, tried: string): boolean {
-    const result = attr.u32(0, this.fd).send(command);
-    if (result >= 0) return true;
-    if (result === -Errno.ENOENT) return false;
-    throw this.#failure(name, -result, tried);
-  }
-
-  #failure(name: string, errno: number, tried: string): KernelError {
-    return refused(this.#kernel, {
-      syscall: `bpf(${name})`,
-      errno,
-      tried: `${tried} the map '${this.spec.name}'`,
-      hint: name === 'BPF_MAP_UPDATE_ELEM' ? this.#updateHint(errno) : undefined,
-    });
-  }
-
-  #updateHint(errno: number): string | undefined {
-    if (errno === Errno.E2BIG) return `it is full, or the key is past its ${this.spec.maxEntries} entries`;
-    if (errno !== Errno.EINVAL || !isMapOfMaps(this.spec)) return undefined;
-    return `the maps in it have the type, sizes and flags of '${this.spec.inner.name}', and its number of entries where they are arrays (before Linux 5.10 in any case)`;
+      this.#elements.value.set(encode(this.spec.value, value), index * this.#stride);
   }
 }
 

@@ -3,7 +3,6 @@
  *
  * Source: man 2 bpf, kernel/bpf/syscall.c (`map_create`).
  */
-
 import { isJumpTable } from '../../asm/jump-table.ts';
 import { layoutOf } from '../../asm/layout.ts';
 import { type MapSpec, MapType, MMAPABLE, READ_ONLY } from '../../asm/map.ts';
