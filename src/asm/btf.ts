@@ -8,16 +8,9 @@ import { BtfReader } from './btf/reader.ts';
 import { sizeOf } from './btf/size.ts';
 import { BtfError, type BtfKind, type BtfType } from './btf/types.ts';
 
-export { type Member, type MemberKind, NoSuchField } from './btf/member.ts';
-export type { Parameter, Passed, Prototype } from './btf/prototype.ts';
-export {
-  type BtfEnumerator,
-  BtfError,
-  type BtfKind,
-  type BtfMember,
-  type BtfModifier,
-  type BtfType,
-} from './btf/types.ts';
+export { type Member, NoSuchField } from './btf/member.ts';
+export type { Parameter, Prototype } from './btf/prototype.ts';
+export { BtfError, type BtfMember } from './btf/types.ts';
 
 /** One BTF blob: that of a kernel (`/sys/kernel/btf/vmlinux`), of one of its modules, or one made for a test. */
 export class Btf {

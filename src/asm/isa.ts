@@ -10,7 +10,7 @@ import type { Field, FieldName, Form } from './isa/form.ts';
 import { MEMORY_FORMS } from './isa/memory.ts';
 import { limitsOf, takesLabel } from './operands.ts';
 
-export { FIELDS, type Field, type FieldName, type Flow, type Form, type Written } from './isa/form.ts';
+export { FIELDS, type Field, type FieldName, type Form } from './isa/form.ts';
 
 /** The whole instruction set, family by family. */
 export const FORMS: readonly Form[] = [...ARITHMETIC_FORMS, ...CONTROL_FORMS, ...MEMORY_FORMS];

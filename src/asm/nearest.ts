@@ -36,7 +36,7 @@ function unlikeness(wanted: string, name: string): number | undefined {
 }
 
 /** The number of characters to insert, delete or replace to come from one to the other (Levenshtein). */
-export function editDistance(a: string, b: string): number {
+function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];

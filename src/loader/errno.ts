@@ -83,7 +83,7 @@ export function errnoName(errno: number): string {
 }
 
 /** What the errno means in a few words; its name where that isn't known here. */
-export function errnoText(errno: number): string {
+function errnoText(errno: number): string {
   return names.get(errno)?.text ?? errnoName(errno);
 }
 

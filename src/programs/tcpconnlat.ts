@@ -25,7 +25,7 @@ export type { ConnectEvent } from './tcpconnlat/events.ts';
 export type { Choice, Filter, Network, Range } from './tcpconnlat/filter.ts';
 export { AF_INET6 } from './tcpconnlat/kernel.ts';
 export type { Options, Way } from './tcpconnlat/options.ts';
-export { type Outcome, outcomeOf, type Result } from './tcpconnlat/outcome.ts';
+export { outcomeOf, type Result } from './tcpconnlat/outcome.ts';
 export { TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 
 /** What the programs of a tracepoint are called. */

@@ -6,10 +6,10 @@ import { FIELDS, type FieldName, FORMS, type Form } from '../../src/asm/isa.ts';
 import { type Kind, limitsOf } from '../../src/asm/operands.ts';
 
 /** Any form that a constructor makes. */
-export const anyForm = fc.constantFrom(...FORMS.filter(({ onlyIn }) => onlyIn !== 'dumps'));
+const anyForm = fc.constantFrom(...FORMS.filter(({ onlyIn }) => onlyIn !== 'dumps'));
 
 /** A form and operands for its fields, all of which fit. */
-export function operandsOf(form: Form): fc.Arbitrary<Partial<Record<FieldName, Operand>>> {
+function operandsOf(form: Form): fc.Arbitrary<Partial<Record<FieldName, Operand>>> {
   const open = FIELDS.filter((field) => typeof form[field] === 'string');
   return fc.record(
     Object.fromEntries(open.map((field) => [field, operandOf(form, field, form[field] as Kind)])),

@@ -166,7 +166,7 @@ export function connectHere(
 }
 
 /** Whether sockets wait for the answer to a SYN sent to that port of 127.0.0.1, how many. */
-export function waitingFor(port: number): number {
+function waitingFor(port: number): number {
   const remote = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   // Address, state (02 is SYN_SENT), queues, timer (01 once the SYN has left).
   const line = new RegExp(`^ *\\d+: \\S+ ${remote} 02 \\S+ 01:`, 'gm');

@@ -7,7 +7,7 @@ import type { BpfMap } from '../../src/loader/map.ts';
 import type { BtfWriter } from '../asm/btf-writer.ts';
 
 /** `enum bpf_prog_type`. */
-export const SOCKET_FILTER = 1;
+const SOCKET_FILTER = 1;
 export const RAW_TRACEPOINT = 17;
 const BTF_LOAD = 18;
 

@@ -9,7 +9,7 @@ import { isConditional, type Path, pathsOf } from './paths.ts';
 const TCP_SYN_SENT = 2;
 
 /** The program of a tool that has this name. */
-export function programOf(options: Options, name: string, on: Target): Assembled {
+function programOf(options: Options, name: string, on: Target): Assembled {
   const found = tcpconnlat(options, on).programs.find((program) => program.name === name);
   if (!found) throw new Error(`no program ${name}`);
   return assemble(found.instructions);

@@ -68,7 +68,7 @@ async function fetchLists(suite: Suite): Promise<NodeJS.ProcessEnv> {
 }
 
 /** The names of a suite's packages that begin with `prefix`. */
-export async function packageNames(suite: Suite, prefix: string): Promise<string[]> {
+async function packageNames(suite: Suite, prefix: string): Promise<string[]> {
   const env = await aptWithLists(suite);
   return (await run('apt-cache', ['pkgnames', prefix], { env })).toString().split('\n').filter(Boolean);
 }

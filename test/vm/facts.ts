@@ -176,7 +176,7 @@ const there = (path: string): string => (existsSync(path) ? 'yes' : 'no');
 const takes = (items: readonly Item[]): string => answer(load({ type: Type.kprobe, items }));
 
 /** Asks all of it. Needs root. */
-export function gather(): Facts {
+function gather(): Facts {
   const mapped = kernel.syscalls.mapFile('/sys/kernel/btf/vmlinux');
   return {
     release: kernel.release,

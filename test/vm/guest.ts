@@ -38,8 +38,8 @@ export interface Outcome {
 }
 
 /** Exit statuses of our own making, as timeout(1) and env(1) have them. */
-export const TIMED_OUT = 124;
-export const NO_STATUS = 125;
+const TIMED_OUT = 124;
+const NO_STATUS = 125;
 
 const PORTS = ['out', 'err', 'status'] as const;
 type Port = (typeof PORTS)[number];

@@ -6,7 +6,7 @@
  */
 
 /** MAX_BPF_STACK, include/linux/filter.h. */
-export const STACK_SIZE = 512;
+const STACK_SIZE = 512;
 
 export class Stack {
   /** Bytes handed out. */

@@ -18,7 +18,7 @@ for (const form of FORMS) {
 }
 
 /** The forms that one constructor makes. */
-export function formsNamed(name: string): readonly Form[] {
+function formsNamed(name: string): readonly Form[] {
   const forms = byName.get(name);
   if (forms === undefined) throw new TypeError(`the instruction table has no '${name}'`);
   return forms;

@@ -32,7 +32,7 @@ export interface Limits {
   readonly namelessMs: number;
 }
 
-export const LIMITS: Limits = {
+const LIMITS: Limits = {
   patienceMs: 300,
   underWay: 16,
   queued: 1000,
