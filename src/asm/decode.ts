@@ -1,9 +1,10 @@
 /**
  * Bytes to instructions: a dump, an object file, or what we encoded.
  */
-import { LDDW, SLOT } from './encode.ts';
+import { SLOT } from './encode.ts';
 import type { Instruction } from './instruction.ts';
 import { formOf, formsOf } from './isa.ts';
+import { LDDW } from './opcodes.ts';
 
 /** Bytes that are no instruction. */
 export class DecodeError extends Error {

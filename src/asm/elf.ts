@@ -6,6 +6,7 @@
 import { decode } from './decode.ts';
 import { slotsOf } from './encode.ts';
 import type { Instruction } from './instruction.ts';
+import { CALL } from './opcodes.ts';
 
 /** A file that is no object file for BPF, or a damaged one. */
 export class ElfError extends Error {
@@ -31,7 +32,6 @@ export interface ObjectInstruction {
 const MACHINE_BPF = 247;
 const [TYPE_PROGRAM, TYPE_SYMBOLS, TYPE_RELOCATIONS] = [1, 2, 9];
 const FLAG_EXECUTABLE = 4n;
-const CALL = 0x85;
 const SYMBOL_FUNCTION = 2;
 const SYMBOL_SECTION = 3;
 

@@ -5,12 +5,10 @@ import { blame } from './blame.ts';
 import type { Instruction } from './instruction.ts';
 import { STACK_ARGUMENTS } from './isa/form.ts';
 import { formOf } from './isa.ts';
+import { LDDW } from './opcodes.ts';
 
 /** The bytes of a slot. Every instruction takes one, `lddw` two. */
 export const SLOT = 8;
-
-/** BPF_LD | BPF_IMM | BPF_DW: the one opcode that takes two slots. */
-export const LDDW = 0x18;
 
 /** How many slots an instruction takes. */
 export function slotsOf(instruction: Instruction): 1 | 2 {

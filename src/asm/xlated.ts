@@ -8,6 +8,7 @@ import { readSlots } from './decode.ts';
 import { disassemble } from './disassemble.ts';
 import { helperName } from './helper-names.ts';
 import type { Instruction } from './instruction.ts';
+import { CALL, LDDW } from './opcodes.ts';
 
 /** What names the addresses in a program. */
 export interface Symbols {
@@ -27,8 +28,6 @@ export interface DumpedInstruction {
   readonly map?: number;
 }
 
-const CALL = 0x85;
-const LDDW = 0x18;
 const PSEUDO_CALL = 1;
 const PSEUDO_FUNC = 4;
 

@@ -2,18 +2,16 @@
  * What the running kernel can attach to, asked by loading the shortest program there is: distributions backport, so versions
  * tell nothing.
  */
-import { type Assembled, assemble } from '../asm/assemble.ts';
+import { assemble } from '../asm/assemble.ts';
+import { exit, mov } from '../asm/constructors.ts';
 import type { Item } from '../asm/instruction.ts';
 import type { Attachment } from '../asm/program.ts';
+import { r0 } from '../asm/registers.ts';
 import type { Kernel } from './kernel.ts';
 import { lackOfKprobes } from './kprobe-events.ts';
 import { loadProgram } from './load.ts';
 
-/** `r0 = 0; exit` */
-const shortest: readonly Item[] = [
-  { opcode: 0xb7, dst: 0, src: 0, off: 0, imm: 0 },
-  { opcode: 0x95, dst: 0, src: 0, off: 0, imm: 0 },
-];
+const shortest: readonly Item[] = [mov(r0, 0), exit()];
 
 const asked = new WeakMap<Kernel, Map<string, Error | undefined>>();
 
@@ -39,18 +37,10 @@ function ask(kernel: Kernel, attachment: Attachment): Error | undefined {
     attachment.kind === 'kprobe' || attachment.kind === 'kretprobe' ? lackOfKprobes(kernel) : undefined;
   if (lack) return lack;
   try {
-    loadProgram(
-      kernel,
-      { name: 'probe', attachment, instructions: shortest },
-      assembled(),
-      new Map(),
-    ).close();
+    const spec = { name: 'probe', attachment, instructions: shortest };
+    loadProgram(kernel, spec, assemble(shortest), new Map()).close();
     return undefined;
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
   }
-}
-
-function assembled(): Assembled {
-  return assemble(shortest);
 }

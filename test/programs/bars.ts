@@ -94,15 +94,17 @@ export const BARS: readonly Bar[] = [
       atMost(5, mostHelpers(programOf({ way: 'fentry' }, 'tcp_rcv_state', on)), 'helpers');
     },
   },
-  {
-    way: 'trace_event',
-    promise: 'the program has at most 90 slots and calls at most 5 helpers on its longest way',
-    check(on) {
-      const state = programOf({ way: 'trace_event' }, 'inet_sock_state', on);
-      atMost(90, slots(state), 'slots');
-      atMost(5, mostHelpers(state), 'helpers');
-    },
-  },
+  ...(['trace_event', 'tp_btf'] as const).map(
+    (way): Bar => ({
+      way,
+      promise: 'the program has at most 90 slots and calls at most 5 helpers on its longest way',
+      check(on) {
+        const state = programOf({ way }, 'inet_sock_state', on);
+        atMost(90, slots(state), 'slots');
+        atMost(5, mostHelpers(state), 'helpers');
+      },
+    }),
+  ),
   {
     way: 'trace_event',
     promise: 'other changes of state are left after 6 instructions',
@@ -111,15 +113,6 @@ export const BARS: readonly Bar[] = [
       const path = paths.find((each) => conditions(each).every((state) => state === TCP_SYN_SENT));
       assert.is(path?.instructions.length, 6);
       assert.equal(path?.helpers, []);
-    },
-  },
-  {
-    way: 'tp_btf',
-    promise: 'the program has at most 90 slots and calls at most 5 helpers on its longest way',
-    check(on) {
-      const state = programOf({ way: 'tp_btf' }, 'inet_sock_state', on);
-      atMost(90, slots(state), 'slots');
-      atMost(5, mostHelpers(state), 'helpers');
     },
   },
   ...(['tp_btf', 'raw_tracepoint'] as const).map(

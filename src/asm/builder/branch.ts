@@ -4,6 +4,7 @@
 import * as insn from '../constructors.ts';
 import type { Instruction, Item, Register } from '../instruction.ts';
 import { isLabel } from '../instruction.ts';
+import { GOTOL, JA } from '../opcodes.ts';
 import type { Machine } from './machine.ts';
 import {
   type Comparison,
@@ -132,5 +133,5 @@ function soleJump({ items }: Arm): string | undefined {
 
 /** `ja` and `gotol`: nothing but a jump. */
 export function isJump({ opcode }: Instruction): boolean {
-  return opcode === 0x05 || opcode === 0x06;
+  return opcode === JA || opcode === GOTOL;
 }

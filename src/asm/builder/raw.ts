@@ -2,6 +2,8 @@
  * Instructions from the floor below among statements.
  */
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
+import { JMP, JMP32 } from '../isa/form.ts';
+import { CALL, EXIT, GOTOX } from '../opcodes.ts';
 import type { Machine } from './machine.ts';
 
 /** Emits them as they are; a call among them takes the temporaries. @throws {TypeError} for a jump by a distance. */
@@ -12,13 +14,13 @@ export function emitRaw(machine: Machine, items: readonly Item[]): void {
         'a raw jump among statements must be to a label: distances change when branches are laid out',
       );
     machine.emit(item);
-    if (!isLabel(item) && item.opcode === 0x85) machine.loseTemporaries('a raw call');
+    if (!isLabel(item) && item.opcode === CALL) machine.loseTemporaries('a raw call');
   }
 }
 
 function isNumericJump({ opcode, reference }: Instruction): boolean {
-  const group = opcode & 0x07;
+  const family = opcode & 0x07;
   // Calls and exit go nowhere in it, and gotox through a table of labels.
-  const isJump = (group === 5 || group === 6) && ![0x85, 0x95, 0x0d].includes(opcode);
+  const isJump = (family === JMP || family === JMP32) && ![CALL, EXIT, GOTOX].includes(opcode);
   return isJump && reference === undefined;
 }

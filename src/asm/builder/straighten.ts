@@ -4,9 +4,8 @@
  */
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { isJumpTable } from '../jump-table.ts';
+import { EXIT } from '../opcodes.ts';
 import { isJump } from './branch.ts';
-
-const EXIT = 0x95;
 
 export function straighten(items: readonly Item[]): Item[] {
   let before = [...items];

@@ -1,5 +1,7 @@
 /** `tsbpf dump`: a loaded program, as `bpftool prog dump xlated linum` gives it, and the names of its maps. */
 import { signatureOf } from '../../asm/btf/signature.ts';
+import { SLOT } from '../../asm/encode.ts';
+import { LDDW } from '../../asm/opcodes.ts';
 import { dumpInstructions } from '../../asm/xlated.ts';
 import { kernelSymbols } from '../../loader/kallsyms.ts';
 import { Kernel } from '../../loader/kernel.ts';
@@ -26,7 +28,7 @@ function describe(kernel: Kernel, loaded: LoadedProgram, opcodes: boolean): stri
     .map(({ slot, text, map }) => {
       const heading = headings.get(slot);
       const source = lines.get(slot);
-      const size = 8 * (bytes[slot * 8] === 0x18 ? 2 : 1);
+      const size = SLOT * (bytes[slot * SLOT] === LDDW ? 2 : 1);
       const name = map === undefined ? undefined : maps.get(map);
       return [
         heading !== undefined && btf ? `${signatureOf(btf, heading)}:\n` : '',
