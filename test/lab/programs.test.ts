@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
-import { listTool } from '../../src/cli/trace/listing.ts';
+import { listTool } from '../../src/cli/listing.ts';
 import { Command, memory } from '../../src/loader/bpf.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';

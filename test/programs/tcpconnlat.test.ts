@@ -4,7 +4,7 @@ import { Btf, NoSuchField } from '../../src/asm/btf.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { decoder, layoutOf } from '../../src/asm/layout.ts';
 import { NoKernelTypes, type Target, target } from '../../src/asm/target.ts';
-import { listTool } from '../../src/cli/trace/listing.ts';
+import { listTool } from '../../src/cli/listing.ts';
 import {
   type Filter,
   NotInRecord,

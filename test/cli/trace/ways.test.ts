@@ -3,7 +3,7 @@ import { faultOf } from '../../../src/asm/blame.ts';
 import { NoSuchField } from '../../../src/asm/btf.ts';
 import { NoKernelTypes, type Target, target } from '../../../src/asm/target.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
-import { listTool } from '../../../src/cli/trace/listing.ts';
+import { listTool } from '../../../src/cli/listing.ts';
 import { type Failure, firstWay, NoWay } from '../../../src/cli/trace/ways.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import {

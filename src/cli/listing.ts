@@ -1,14 +1,14 @@
 /**
  * Assembled programs for people to read: slots, bytes, the kernel's text, and the source lines that made them.
  */
-import { type Assembled, assemble } from '../../asm/assemble.ts';
-import { disassemble } from '../../asm/disassemble.ts';
-import { encode } from '../../asm/encode.ts';
-import { layoutOf } from '../../asm/layout.ts';
-import { type MapSpec, MapType } from '../../asm/map.ts';
-import type { Locate, Location } from '../../asm/position.ts';
-import type { Attachment, ProgramSpec, Tool } from '../../asm/program.ts';
-import { hex } from '../text.ts';
+import { type Assembled, assemble } from '../asm/assemble.ts';
+import { disassemble } from '../asm/disassemble.ts';
+import { encode } from '../asm/encode.ts';
+import { layoutOf } from '../asm/layout.ts';
+import { type MapSpec, MapType } from '../asm/map.ts';
+import type { Locate, Location } from '../asm/position.ts';
+import type { Attachment, ProgramSpec, Tool } from '../asm/program.ts';
+import { hex } from './text.ts';
 
 /** The maps and programs of a tool. A source line stands above the instructions that it made. */
 export function listTool(tool: Tool, locate: Locate): string {

@@ -9,16 +9,16 @@ import {
   mov,
   rsh,
   stx,
-} from '../../../src/asm/constructors.ts';
-import { struct, u32, u64 } from '../../../src/asm/layout.ts';
-import { arrayMap, hash, perfEventArray, programArray } from '../../../src/asm/map.ts';
-import type { Position } from '../../../src/asm/position.ts';
-import type { ProgramSpec, Tool } from '../../../src/asm/program.ts';
-import { r0, r1, r10 } from '../../../src/asm/registers.ts';
-import { listTool } from '../../../src/cli/trace/listing.ts';
-import { suite } from '../../harness.ts';
+} from '../../src/asm/constructors.ts';
+import { struct, u32, u64 } from '../../src/asm/layout.ts';
+import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
+import type { Position } from '../../src/asm/position.ts';
+import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
+import { r0, r1, r10 } from '../../src/asm/registers.ts';
+import { listTool } from '../../src/cli/listing.ts';
+import { suite } from '../harness.ts';
 
-const test = suite('cli/trace/listing');
+const test = suite('cli/listing');
 
 const Value = struct({ ns: u64, pid: u32 });
 const table = hash('table', { key: u64, value: Value, maxEntries: 64 });
