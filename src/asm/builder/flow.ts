@@ -6,25 +6,30 @@ import { type Arm, ask, layOut } from './branch.ts';
 import type { Machine, State } from './machine.ts';
 import type { Condition } from './operand.ts';
 
-const NOTHING: Arm = { items: [], ended: false };
+/** A way without statements of its own, or an author's block. */
+type Way = (() => void) | undefined;
+
+/** Builds ways that part here and meet again, each by itself: whoever asks lays them out. */
+export function arms<const W extends readonly Way[]>(
+  machine: Machine,
+  ways: W,
+): { readonly [I in keyof W]: Arm } {
+  const before = machine.save();
+  const after: State[] = [];
+  const built = ways.map((body): Arm => {
+    machine.restore(before);
+    const items = body ? machine.collect(() => machine.block(body)) : [];
+    after.push(machine.save());
+    return { items, ended: machine.ended };
+  });
+  machine.meet(before, after);
+  return built as { [I in keyof W]: Arm };
+}
 
 /** Emits `then` for where the condition holds, `otherwise` for where it doesn't. */
-export function branch(
-  machine: Machine,
-  condition: Condition,
-  then: () => void,
-  otherwise?: () => void,
-): void {
+export function branch(machine: Machine, condition: Condition, then: () => void, otherwise: Way): void {
   const question = ask(machine, condition);
-  const before = machine.save();
-  const arm = (body: () => void): Arm & { after: State } => {
-    machine.restore(before);
-    const items = machine.collect(() => machine.block(body));
-    return { items, ended: machine.ended, after: machine.save() };
-  };
-  const first = arm(then);
-  const second = otherwise ? arm(otherwise) : { ...NOTHING, after: before };
-  machine.meet(before, [first.after, second.after]);
+  const [first, second] = arms(machine, [then, otherwise]);
   machine.items.push(...layOut(machine, question, first, second));
 }
 
