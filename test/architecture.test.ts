@@ -1,4 +1,4 @@
-/** What docs/architecture.md promises of the house: arrows point down only, and none leads back to where it came from. */
+/** What docs/architecture.md says of the house: which rooms it has, that arrows point down only, and that none leads back to where it came from. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,6 +9,7 @@ const test = suite('architecture');
 
 /** Sources are not compiled: this file lies in build/test/. */
 const SOURCES = fileURLToPath(new URL('../../src/', import.meta.url));
+const PAGE = fileURLToPath(new URL('../../docs/architecture.md', import.meta.url));
 
 /** The rooms that each may take from, besides itself. */
 const BELOW: Record<string, readonly string[]> = {
@@ -85,6 +86,25 @@ test('asm asks nothing of the machine', () => {
   );
   const packages = [...used].filter((name) => !imports.has(name) && !name.startsWith('@sinclair/typebox'));
   assert.equal(packages, []);
+});
+
+/** What the first column of a floor's table names: files without their ending, and rooms with a slash. */
+function namedOn(floor: string): string[] {
+  const page = readFileSync(PAGE, 'utf8');
+  const section = page.split(/^## /m).find((each) => each.startsWith(`${floor}:`)) ?? '';
+  const cells = [...section.matchAll(/^\| (`.*?`) \|/gm)].map(([, cell = '']) => cell);
+  return cells.flatMap((cell) =>
+    [...cell.matchAll(/`(.+?)`/g)].map(([, name = '']) => name.replace(/\.ts$/, '')),
+  );
+}
+
+test('the page has every file and every room of a floor, once, and no others', () => {
+  for (const floor of ['asm', 'loader', 'programs', 'cli']) {
+    const there = readdirSync(join(SOURCES, floor), { withFileTypes: true }).map((entry) =>
+      entry.isDirectory() ? `${entry.name}/` : entry.name.replace(/\.ts$/, ''),
+    );
+    assert.equal(namedOn(floor).sort(), there.sort(), floor);
+  }
 });
 
 test.run();
