@@ -152,7 +152,8 @@ test.skipIf(needsRoot, 'a log longer than the first buffer is fetched whole', ()
     (error: unknown) => {
       const { log, summary } = error as VerifierError;
       assert.ok(log.length > 65_536, `${log.length} bytes`);
-      assert.match(log, /^0: .*\n/);
+      // At the second level, which kernels before 5.18 are asked for, the functions stand before the walk.
+      assert.match(log, /^(func#0 @0\n)?0: .*\n/);
       assert.is(summary.slot, 4000);
       return true;
     },
