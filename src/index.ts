@@ -127,7 +127,8 @@ export {
 } from './loader/loaded.ts';
 export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';
-export { type CpuChange, PerfBuffer, type Wakeup } from './loader/perf-buffer.ts';
+export { PerfBuffer } from './loader/perf-buffer.ts';
+export type { CpuChange, Wakeup } from './loader/perf-buffer/options.ts';
 export { openCgroup } from './loader/cgroup.ts';
 export { networkNamespace } from './loader/namespace.ts';
 export { refusal, supports } from './loader/probe.ts';

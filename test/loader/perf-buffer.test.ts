@@ -4,7 +4,8 @@ import { Errno } from '../../src/loader/errno.ts';
 import { NotPermittedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap } from '../../src/loader/map.ts';
-import { type CpuChange, PerfBuffer, type PerfBufferOptions } from '../../src/loader/perf-buffer.ts';
+import type { CpuChange, PerfBufferOptions } from '../../src/loader/perf-buffer/options.ts';
+import { PerfBuffer } from '../../src/loader/perf-buffer.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 

@@ -1,7 +1,7 @@
 /**
  * What was not shown, counted by cause, and told on stderr: while running as it grows, and in sum at the end.
  */
-import type { CpuChange } from '../../loader/perf-buffer.ts';
+import type { CpuChange } from '../../loader/perf-buffer/options.ts';
 
 /** One count a cause. */
 export interface Losses {

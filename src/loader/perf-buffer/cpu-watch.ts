@@ -9,7 +9,6 @@
  *
  * Source: kernel/events/core.c (`perf_event_exit_cpu_context`), drivers/base/core.c (`device_offline`, `device_online`).
  */
-
 import type { Kernel } from '../kernel.ts';
 import type { CpuRing } from './cpu-ring.ts';
 
