@@ -64,6 +64,7 @@ export interface Subprogram {
   readonly instructions: readonly Item[];
 }
 
+/** Whether it is a label, and no instruction. */
 export function isLabel(item: Item): item is Label {
   return 'label' in item;
 }

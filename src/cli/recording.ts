@@ -15,6 +15,7 @@ export class BadRecording extends Error {
 /** The command that makes a recording: its version, and the words of its command line. */
 export type Invocation = Pick<Header, 'version' | 'options'>;
 
+/** A recording that is being written. Whoever opened it ends it. */
 export interface Recording {
   /** Writes the first line. What was in the file before is gone then, and not sooner. */
   begin(where: Pick<Header, 'host' | 'kernel' | 'way' | 'started'>): void;

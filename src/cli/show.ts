@@ -10,6 +10,7 @@ import { naming } from './show/naming.ts';
 import { systemResolver } from './show/reverse-names.ts';
 import { services } from './show/services.ts';
 
+/** What shows the records of one run. */
 export interface Shower {
   header(): void;
   record(record: ConnectRecord): void;

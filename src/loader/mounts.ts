@@ -5,6 +5,7 @@
  */
 import type { Kernel } from './kernel.ts';
 
+/** A file system that is mounted. */
 export interface Mount {
   readonly path: string;
   /** The type of the file system: `tracefs`. */

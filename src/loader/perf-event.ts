@@ -4,6 +4,7 @@
  * Source: man 2 perf_event_open, include/uapi/linux/perf_event.h.
  */
 
+/** The descriptor is closed by `exec`. */
 export const PERF_FLAG_FD_CLOEXEC = 8;
 
 /** `PERF_EVENT_IOC_ENABLE`. */

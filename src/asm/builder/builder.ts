@@ -58,6 +58,11 @@ const BPF_ANY = 0;
 const BPF_F_CURRENT_CPU = 0xffff_ffff;
 const EXIT = 'exit';
 
+/**
+ * What the body of a program or subprogram is given, to write it with. Each statement carries the author's line, and what it throws names
+ * it: RangeError where something doesn't fit, TypeError where it is of another kind, Error where its time or place is wrong. When the body
+ * has ended, nothing that was made with it can be used.
+ */
 export class Builder {
   readonly target: Target;
   readonly #machine = new Machine();

@@ -33,6 +33,7 @@ export class Caller<R extends Callee> {
     this.#built = built;
   }
 
+  /** Emits the call of a helper: its result, a temporary in r0. Throws TypeError for arguments that it doesn't take. */
   helper(helper: Helper, args: readonly Argument[]): Value {
     placeArguments(this.#machine, helper, args, {
       context: () => this.#given.context,
@@ -41,6 +42,7 @@ export class Caller<R extends Callee> {
     return this.#called(insn.call(helper), `bpf_${helper.name}`);
   }
 
+  /** Emits the call of a subprogram, which is built if it isn't yet: its result, a temporary in r0. */
   subprogram(routine: R, args: readonly Argument[]): Value {
     const { name, parameters, context } = routine;
     const subprogram = this.#built(routine);

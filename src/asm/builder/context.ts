@@ -1,3 +1,6 @@
+/**
+ * The contexts of programs, as far as builders go: where in them is what.
+ */
 import type { ScalarOrArray } from './kernel-pointer.ts';
 
 /** What a program of some type is given. */

@@ -10,6 +10,7 @@ import type { Machine } from './machine.ts';
 import { Place } from './place.ts';
 import { Value } from './value.ts';
 
+/** What one program or subprogram was given. Places are typed, and each use of one is a load by way of the context's register. */
 export class Given {
   readonly #machine: Machine;
   readonly #of: Context;

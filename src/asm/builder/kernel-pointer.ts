@@ -14,6 +14,7 @@ import { Value } from './value.ts';
 /** A field by its path (`__sk_common.skc_daddr`), or several where kernels differ: the first there is counts. */
 export type FieldPath = string | readonly string[];
 
+/** The address of a structure of the kernel, in a register: `b.kernel('sock', b.arg(0))`. It lives as long as its value does. */
 export class KernelPointer {
   readonly value: Value;
   readonly struct: string;

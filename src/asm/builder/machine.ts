@@ -32,6 +32,7 @@ export interface State {
 
 type Callable = (...args: never[]) => unknown;
 
+/** The machine while one program or subprogram is built. What is asked of it after `close`, or while another is built, throws. */
 export class Machine {
   items: Item[] = [];
   #stack = new Stack();
@@ -101,6 +102,7 @@ export class Machine {
     }
   }
 
+  /** Appends to the list. Throws for an instruction that nothing reaches. */
   emit(...items: Item[]): void {
     this.#requireHere();
     for (const item of items) {
@@ -119,6 +121,7 @@ export class Machine {
     this.#ended = this.#position;
   }
 
+  /** Whether what follows isn't reached, but by a label. */
   get ended(): boolean {
     return this.#ended !== false;
   }
@@ -148,6 +151,7 @@ export class Machine {
     this.#holders[register.register] = holder;
   }
 
+  /** Whether nobody else has got the register since, and no call has taken it. */
   isHeldBy(register: Register, holder: Holder): boolean {
     this.#requireHere();
     return this.#holders[register.register] === holder;
@@ -205,10 +209,12 @@ export class Machine {
 
   // --- branches ----------------------------------------------------------------------------------
 
+  /** The state, for `restore` and `meet`: a copy. */
   save(): State {
     return { holders: [...this.#holders], stack: this.#stack.copy(), ended: this.#ended };
   }
 
+  /** Goes on from a state that was saved. */
   restore(state: State): void {
     this.#holders = [...state.holders];
     this.#stack = state.stack.copy();

@@ -1,3 +1,6 @@
+/**
+ * Maps that are known when the program runs.
+ */
 import type { MapSpec } from '../map.ts';
 import type { Value } from './value.ts';
 

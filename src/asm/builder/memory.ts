@@ -50,6 +50,7 @@ export function placeOf(memory: Place | Block): Place {
   return memory instanceof Place ? memory : memory[PLACE];
 }
 
+/** Whether it is the whole of a structure. */
 export function isBlock(thing: unknown): thing is Block {
   return typeof thing === 'object' && thing !== null && PLACE in thing;
 }

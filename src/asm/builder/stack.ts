@@ -8,6 +8,7 @@
 /** MAX_BPF_STACK, include/linux/filter.h. */
 const STACK_SIZE = 512;
 
+/** The frame of one program or subprogram. Offsets are from r10, so negative; sizes are bytes. */
 export class Stack {
   /** Bytes handed out. */
   #used = 0;
@@ -30,6 +31,7 @@ export class Stack {
     return offset;
   }
 
+  /** Notes that these bytes are written. */
   write(offset: number, size: number): void {
     this.#written.fill(1, STACK_SIZE + offset, STACK_SIZE + offset + size);
   }
@@ -39,6 +41,7 @@ export class Stack {
     return this.#written.subarray(STACK_SIZE + offset, STACK_SIZE + offset + size).indexOf(0);
   }
 
+  /** The same, to go on by itself. */
   copy(): Stack {
     const stack = new Stack();
     stack.#used = this.#used;

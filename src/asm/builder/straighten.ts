@@ -7,6 +7,7 @@ import { isJumpTable } from '../jump-table.ts';
 import { EXIT } from '../opcodes.ts';
 import { isJump } from './branch.ts';
 
+/** The same program, with no more instructions; those that are left keep their order and lines. */
 export function straighten(items: readonly Item[]): Item[] {
   let before = [...items];
   for (;;) {

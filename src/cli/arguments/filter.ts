@@ -31,6 +31,7 @@ export interface FilterFlags {
 /** An option that may come several times: its values add up. */
 export class ListOption extends Option {}
 
+/** Adds the options to a command, and gives that back. */
 export function addFilterOptions(command: Command): Command {
   const add = <T>(flags: string, description: string, read: (text: string, before?: T) => T) =>
     command.addOption(new ListOption(flags, description).argParser(read));

@@ -23,6 +23,7 @@ export function milliseconds(text: string): number {
   return Math.round(ms * 1e6);
 }
 
+/** Pages of each CPU's ring. */
 export function ringPages(text: string): number {
   const pages = whole(text, 1, 65_536, 'a power of two');
   if ((pages & (pages - 1)) !== 0) throw new InvalidArgumentError('It must be a power of two.');
@@ -43,13 +44,17 @@ const MOST_PORT = 65_535;
 /** (uid_t)-1 is no user. */
 const MOST_UID = 0xffff_fffe;
 
+/** Processes, a number each. */
 export const processIds = rangesOf((text) => {
   const pid = whole(text, 1, MOST_PID, 'a process id');
   return [pid, pid];
 });
+/** Ports and ranges of them. */
 export const ports = rangesOf((text) => range(text, MOST_PORT, 'ports'));
+/** Users and ranges of them, by number. */
 export const users = rangesOf((text) => range(text, MOST_UID, 'user ids'));
 
+/** Networks and addresses of both families. */
 export function networks(text: string, before: readonly Network[] = []): Network[] {
   return limited([...before, ...text.split(',').map(network)], MOST_NETWORKS);
 }
@@ -64,6 +69,7 @@ export function commandNames(text: string, before: readonly string[] = []): stri
   return limited([...before, text]);
 }
 
+/** Paths, each in an option of its own: a path may have commas. */
 export function paths(text: string, before: readonly string[] = []): string[] {
   if (text === '') throw new InvalidArgumentError('It must not be empty.');
   return limited([...before, text]);

@@ -1,6 +1,7 @@
 /** For bash 4 and later, with its package of completions or without. */
 import type { CompletedCommand, Value } from './completed.ts';
 
+/** The script's text. */
 export function bash({ name, options }: CompletedCommand): string {
   const cases = new Map<string, string[]>();
   for (const { names, value } of options) {

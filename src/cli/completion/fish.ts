@@ -4,6 +4,7 @@ import type { Completed, CompletedCommand, Value } from './completed.ts';
 const PIDS = '(__fish_complete_pids)';
 const FOLDERS = '(__fish_complete_directories)';
 
+/** The script's text. */
 export function fish({ name, options }: CompletedCommand): string {
   const lines = options.map((option) => `complete -c ${name} ${wordsOf(option).join(' ')}`);
   return `# Completion of ${name} for fish, by ${name} --completion fish

@@ -4,6 +4,7 @@ import type { Completed, CompletedCommand, Kind, Value } from './completed.ts';
 /** What finds each kind. */
 type Find = Record<Kind, string>;
 
+/** The script's text. */
 export function zsh({ name, options, argument }: CompletedCommand): string {
   const find: Find = { file: '_files', folder: '_files -/', pid: `_${name}_pids` };
   const specs = [

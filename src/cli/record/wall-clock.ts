@@ -12,6 +12,7 @@ const TRIES = 3;
 /** The time of day, as `formatTime` writes it, of a moment on the monotonic clock (ns). */
 export type WallClock = (monotonicNs: bigint) => string;
 
+/** The clock of this machine. */
 export function wallClock(syscalls: Pick<Syscalls, 'clock'>): WallClock {
   return (ns) => formatTime(ns + offset(syscalls));
 }

@@ -20,6 +20,7 @@ export interface Known {
   readonly awaited: boolean;
 }
 
+/** What bounds the memory and the time that names may take. */
 export interface Limits {
   /** How long a name is waited for, ms. */
   readonly patienceMs: number;
@@ -55,6 +56,7 @@ export async function systemResolver(): Promise<Resolver> {
   return new promises.Resolver({ timeout: 2000, tries: 2 });
 }
 
+/** The names of addresses, as far as they are known. Whoever made it closes it, which gives up on what is under way. */
 export class ReverseNames {
   readonly #resolver: Resolver;
   readonly #onNews: () => void;

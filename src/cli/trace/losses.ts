@@ -30,6 +30,7 @@ const CAUSES: { readonly [K in keyof Losses]: (count: string) => string } = {
 };
 const KEYS = Object.keys(CAUSES) as (keyof Losses)[];
 
+/** Those of a run that has just begun. */
 export function noLosses(): Losses {
   return { events: 0, tableFull: 0, negative: 0, lines: 0, unrecorded: 0, missedRuns: 0 };
 }

@@ -9,6 +9,7 @@ import { NoSuchSymbolError } from '../errors.ts';
 /** What a kernel function itself calls, at its entry or its return, known by BTF. */
 export type FunctionAttachment = Extract<Attachment, { kind: 'fentry' | 'fexit' }>;
 
+/** Whether programs there are called by the function itself. */
 export function isCalledByFunction(attachment: Attachment): attachment is FunctionAttachment {
   return attachment.kind === 'fentry' || attachment.kind === 'fexit';
 }

@@ -32,6 +32,7 @@ export interface Attached {
   readonly maps: readonly MapSpec[];
 }
 
+/** What `attemptsOf` gives. */
 export type Attempts = ReturnType<typeof attemptsOf>;
 
 /** The maps of a tool, and the statements that note an attempt, and send and forget it. */

@@ -19,14 +19,19 @@ export interface Numbers {
   readonly asked: boolean;
 }
 
+/** Likewise names of threads. */
 export interface Names {
   readonly names: readonly string[];
   readonly asked: boolean;
 }
 
+/** Networks of both families in one trie. */
 export interface Table {
+  /** Holds 0 for those that are left out, another number for those that are asked for. */
   readonly map: MapSpec<typeof NetworkKey, typeof Verdict>;
+  /** The numbers in it. */
   readonly verdicts: ReadonlySet<number>;
+  /** Whether an address is asked for that is in none of them. */
   readonly byDefault: boolean;
 }
 

@@ -62,6 +62,7 @@ export interface Ends {
   readonly netns?: () => Value;
 }
 
+/** What `connectFilter` gives. */
 export type ConnectFilter = ReturnType<typeof connectFilter>;
 
 /**

@@ -36,6 +36,7 @@ export function mapped({ address, prefix }: Network): Network {
   return { address: Uint8Array.of(...MAPPED, ...address), prefix: MAPPED_BITS + prefix };
 }
 
+/** Whether both are the same addresses, IPv4 being IPv4-mapped. */
 export function sameNetwork(one: Network, other: Network): boolean {
   const [a, b] = [mapped(one), mapped(other)];
   return a.prefix === b.prefix && contains(a, b.address);

@@ -10,6 +10,7 @@ import type { Filter } from './filter.ts';
  */
 export type Way = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint' | 'trace_event';
 
+/** What the tool's programs are made by. What isn't asked for costs no instruction. */
 export interface Options {
   readonly way: Way;
   /** Only connects that it takes; all if not given. */

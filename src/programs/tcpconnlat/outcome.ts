@@ -35,6 +35,7 @@ export type Result =
   /** By the error that `errno` names. */
   | 'error';
 
+/** What became of a connect. */
 export interface Outcome {
   readonly result: Result;
   /** The kernel's number of the error, where there is one; of what the application gave up, an error that was heard of before. */
