@@ -117,14 +117,8 @@ export { BpfMap, type GivenTo, type MapOptions, UpdateMode } from './loader/map.
 export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
 export { type LoadOptions, loadProgram } from './loader/load.ts';
 export { measureRuns, type Program } from './loader/program.ts';
-export {
-  type LoadedProgram,
-  NoSuchProgram,
-  programIds,
-  readLoaded,
-  type SourceLine,
-  type Wanted,
-} from './loader/loaded.ts';
+export { type LoadedProgram, readLoaded, type SourceLine } from './loader/loaded.ts';
+export { NoSuchProgram, programIds, type Wanted } from './loader/loaded/find.ts';
 export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';
 export { PerfBuffer } from './loader/perf-buffer.ts';

@@ -8,7 +8,7 @@ import { DecodeError } from '../asm/decode.ts';
 import { ElfError } from '../asm/elf.ts';
 import { TextError } from '../asm/text/parse.ts';
 import { KernelError } from '../loader/errors.ts';
-import { NoSuchProgram } from '../loader/loaded.ts';
+import { NoSuchProgram } from '../loader/loaded/find.ts';
 import { readArguments } from './tsbpf/arguments.ts';
 import { FileError } from './tsbpf/file.ts';
 import { version } from './version.ts';

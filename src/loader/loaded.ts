@@ -5,24 +5,11 @@
  * Source: include/uapi/linux/bpf.h (`struct bpf_prog_info`, `bpf_map_info`, `bpf_btf_info`, `bpf_line_info`).
  */
 import { Btf } from '../asm/btf.ts';
-import { Attr, Command, cString, Descriptor, memory } from './bpf.ts';
-import { Errno } from './errno.ts';
+import { Command, Descriptor, memory } from './bpf.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { objectInfo } from './object-info.ts';
-import { refused } from './permission.ts';
-
-/** How a program is told from others. */
-export type Wanted =
-  | { readonly id: number }
-  | { readonly name: string }
-  /** Where it is pinned in a bpffs. */
-  | { readonly pin: string };
-
-/** There is no such program, or more than one. */
-export class NoSuchProgram extends Error {
-  override readonly name = 'NoSuchProgram';
-}
+import { fdById, openProgram, type Wanted } from './loaded/find.ts';
+import { nameIn, objectInfo } from './object-info.ts';
 
 /** A source line, and the slot of the first instruction that it made. */
 export interface SourceLine {
@@ -76,65 +63,11 @@ const At = {
  * @throws {NoSuchProgram} @throws {NotPermittedError} @throws {KernelError}
  */
 export function readLoaded(kernel: Kernel, wanted: Wanted): LoadedProgram {
-  const descriptor = open(kernel, wanted);
+  const descriptor = openProgram(kernel, wanted);
   try {
     return read(kernel, descriptor.fd);
   } finally {
     descriptor.close();
-  }
-}
-
-function open(kernel: Kernel, wanted: Wanted): Descriptor {
-  if ('id' in wanted) {
-    const fd = new Attr(kernel.syscalls, 12).u32(0, wanted.id).send(Command.progGetFdById);
-    if (fd === -Errno.ENOENT) throw new NoSuchProgram(`no program has the id ${wanted.id}`);
-    return opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${wanted.id}`);
-  }
-  if ('pin' in wanted) {
-    const fd = new Attr(kernel.syscalls, 16).pointer(0, cString(wanted.pin)).send(Command.objGet);
-    if (fd === -Errno.ENOENT) throw new NoSuchProgram(`nothing is pinned at ${wanted.pin}`);
-    return opened(kernel, fd, 'BPF_OBJ_GET', `open what is pinned at ${wanted.pin}`);
-  }
-  return open(kernel, { id: idOf(kernel, wanted.name) });
-}
-
-function opened(kernel: Kernel, fd: number, command: string, tried: string): Descriptor {
-  if (fd < 0) throw refused(kernel, { syscall: `bpf(${command})`, errno: -fd, tried });
-  return new Descriptor(kernel.syscalls, fd);
-}
-
-/** The id of the program of that name, of which the kernel keeps 15 characters. */
-function idOf(kernel: Kernel, name: string): number {
-  const ids: number[] = [];
-  for (const id of programIds(kernel)) {
-    const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(Command.progGetFdById);
-    if (fd === -Errno.ENOENT) continue; // gone meanwhile
-    const descriptor = opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${id}`);
-    const found = nameIn(objectInfo(kernel, descriptor.fd, At.name + 16).bytes, At.name);
-    descriptor.close();
-    if (found === name || (name.length > 15 && found === name.slice(0, 15))) ids.push(id);
-  }
-  const [id, ...others] = ids;
-  if (id === undefined) throw new NoSuchProgram(`no program is called ${name}`);
-  if (others.length > 0)
-    throw new NoSuchProgram(`several programs are called ${name}: say which by its id, ${ids.join(' or ')}`);
-  return id;
-}
-
-/** The ids of all loaded programs, ascending. @throws {KernelError} */
-export function* programIds(kernel: Kernel): Generator<number, void, undefined> {
-  for (let id = 0; ; ) {
-    const attr = new Attr(kernel.syscalls, 12).u32(0, id);
-    const result = attr.send(Command.progGetNextId);
-    if (result === -Errno.ENOENT) return;
-    if (result < 0)
-      throw refused(kernel, {
-        syscall: 'bpf(BPF_PROG_GET_NEXT_ID)',
-        errno: -result,
-        tried: 'list the loaded programs',
-      });
-    id = attr.getU32(4);
-    yield id;
   }
 }
 
@@ -195,15 +128,9 @@ function records(bytes: Uint8Array, size: number): DataView[] {
   );
 }
 
-function nameIn(bytes: Uint8Array, at: number): string {
-  return Buffer.from(bytes.subarray(at, at + 16))
-    .toString('latin1')
-    .split('\0', 1)[0] as string;
-}
-
 /** The name of a map, empty where it has none or is gone. */
 function mapName(kernel: Kernel, id: number): string {
-  const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(Command.mapGetFdById);
+  const fd = fdById(kernel, Command.mapGetFdById, id);
   if (fd < 0) return '';
   const descriptor = new Descriptor(kernel.syscalls, fd);
   try {
@@ -215,7 +142,7 @@ function mapName(kernel: Kernel, id: number): string {
 
 function readBtf(kernel: Kernel, id: number): Btf | undefined {
   if (id === 0) return undefined;
-  const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(Command.btfGetFdById);
+  const fd = fdById(kernel, Command.btfGetFdById, id);
   if (fd < 0)
     throw new KernelError({
       syscall: 'bpf(BPF_BTF_GET_FD_BY_ID)',

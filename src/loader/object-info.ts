@@ -38,3 +38,10 @@ export function objectInfo(
     });
   return { bytes: asked.bytes, view: new DataView(asked.bytes.buffer), known: attr.getU32(4) };
 }
+
+/** The name at an offset into what the kernel tells: up to 15 characters and a zero (`BPF_OBJ_NAME_LEN`). */
+export function nameIn(bytes: Uint8Array, at: number): string {
+  return Buffer.from(bytes.subarray(at, at + 16))
+    .toString('latin1')
+    .split('\0', 1)[0] as string;
+}

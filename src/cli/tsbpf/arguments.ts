@@ -1,6 +1,6 @@
 /** The command line of tsbpf: what the man page says, with bad input refused in one line. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import type { Wanted } from '../../loader/loaded.ts';
+import type { Wanted } from '../../loader/loaded/find.ts';
 
 /** What is to be done. `text` is for stdout (status 0) or stderr. */
 export type Request =

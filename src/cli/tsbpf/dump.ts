@@ -5,7 +5,8 @@ import { LDDW } from '../../asm/opcodes.ts';
 import { dumpInstructions } from '../../asm/xlated.ts';
 import { kernelSymbols } from '../../loader/kallsyms.ts';
 import { Kernel } from '../../loader/kernel.ts';
-import { type LoadedProgram, NoSuchProgram, readLoaded } from '../../loader/loaded.ts';
+import { NoSuchProgram } from '../../loader/loaded/find.ts';
+import { type LoadedProgram, readLoaded } from '../../loader/loaded.ts';
 import type { Request } from './arguments.ts';
 import { instructionLine } from './lines.ts';
 
