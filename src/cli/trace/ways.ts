@@ -104,7 +104,8 @@ function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | und
   return probe === 'auto' ? lackOfKprobes(kernel) : undefined;
 }
 
-const LACKS = [
+/** The errors by which a kernel, or this process on it, lacks what one way needs. */
+export const LACKS = [
   ...[KernelError, UnsupportedError, NoTracefsError],
   ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, FormatError, NotInRecord],
 ];
