@@ -5,18 +5,22 @@ import { type Assembled, assemble } from '../asm/assemble.ts';
 import { disassemble } from '../asm/disassemble.ts';
 import { encode } from '../asm/encode.ts';
 import { layoutOf } from '../asm/layout.ts';
-import { type MapSpec, MapType } from '../asm/map.ts';
+import { type MapSpec, MapType, slotNumber } from '../asm/map.ts';
 import type { Locate, Location } from '../asm/position.ts';
-import type { Attachment, ProgramSpec, Tool } from '../asm/program.ts';
+import type { Attachment, ProgramSpec, TailCalled, Tool } from '../asm/program.ts';
+import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
 import { hex } from './text.ts';
 
-/** The maps and programs of a tool. A source line stands above the instructions that it made. */
+/**
+ * The maps and programs of a tool, those that are tail-called behind those that are attached and with the slots that they stand in. A source
+ * line stands above the instructions that it made.
+ */
 export function listTool(tool: Tool, locate: Locate): string {
-  const { maps, programs, tailCalled = [] } = tool;
-  const inSlots = tailCalled.flatMap((each) => Object.values(each.programs));
+  const inSlots = slotsOf(tool.tailCalled ?? []);
+  const programs = new Set([...tool.programs, ...inSlots.map(({ program }) => program)]);
   return [
-    ...maps.map(listMap),
-    ...[...new Set([...programs, ...inSlots])].map((program) => listProgram(program, locate)),
+    ...[...mapsOf(tool)].map(listMap),
+    ...[...programs].map((program) => listProgram(program, tool, locate)),
   ].join('');
 }
 
@@ -31,10 +35,27 @@ function listMap({ name, type, key, value, maxEntries }: MapSpec): string {
   return `map ${name}: ${kind}, key ${layoutOf(key).size} bytes, value ${layoutOf(value).size} bytes, ${entries}\n`;
 }
 
-function listProgram({ name, attachment, instructions }: ProgramSpec, locate: Locate): string {
+function listProgram(program: ProgramSpec, { programs, tailCalled = [] }: Tool, locate: Locate): string {
+  const { name, attachment, instructions } = program;
   const assembled = assemble(instructions);
-  const head = `\nprogram ${name}: ${describe(attachment)}, ${assembled.bytes.length / 8} instructions\n`;
-  return head + listInstructions(assembled, locate);
+  const slots = tailCalled.flatMap((each) => slotsIn(each, program));
+  const facts = [
+    describe(attachment),
+    ...(slots.length > 0 && !programs.includes(program) ? ['not attached'] : []),
+    ...slots,
+    `${assembled.bytes.length / 8} instructions`,
+  ];
+  return `\nprogram ${name}: ${facts.join(', ')}\n${listInstructions(assembled, locate)}`;
+}
+
+/** The slots of a program array that a program stands in, by their names where they have some. */
+function slotsIn(tailCalled: TailCalled, program: ProgramSpec): string[] {
+  const { array } = tailCalled;
+  const names = slotsOf([tailCalled])
+    .filter((each) => each.program === program)
+    .map(({ slot }) => array.slots[slotNumber(array, slot)] ?? slot);
+  if (names.length === 0) return [];
+  return [`slot${names.length > 1 ? 's' : ''} ${names.join(' and ')} of ${array.name}`];
 }
 
 function describe(attachment: Attachment): string {

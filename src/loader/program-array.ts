@@ -6,6 +6,7 @@
 import { type Item, isLabel, type Subprogram } from '../asm/instruction.ts';
 import { type MapSpec, type ProgramArraySpec, slotNumber } from '../asm/map.ts';
 import type { ProgramSpec, TailCalled } from '../asm/program.ts';
+import { slotsOf } from '../asm/tool-parts.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
@@ -57,17 +58,6 @@ export class ProgramArray<N extends string = string> {
   delete(slot: N | number): boolean {
     return this.map.delete(slotNumber(this.map.spec, slot));
   }
-}
-
-/** The programs of arrays, each with its slots. */
-export function slotsOf(tailCalled: readonly TailCalled[]): {
-  readonly array: ProgramArraySpec;
-  readonly slot: string;
-  readonly program: ProgramSpec;
-}[] {
-  return tailCalled.flatMap(({ array, programs }) =>
-    Object.entries(programs).map(([slot, program]) => ({ array, slot, program })),
-  );
 }
 
 /**

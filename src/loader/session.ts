@@ -2,12 +2,11 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { blame, pointing } from '../asm/blame.ts';
-import { isJumpTable } from '../asm/jump-table.ts';
 import { decoder, layoutOf } from '../asm/layout.ts';
 import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
-import { isMapOfMaps } from '../asm/map-of-maps.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
+import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { Kernel } from './kernel.ts';
 import { attach, type Link } from './link.ts';
@@ -17,7 +16,7 @@ import type { CpuChange, Wakeup } from './perf-buffer/options.ts';
 import type { LostHandler } from './perf-buffer/perf-ring.ts';
 import { PerfBuffer } from './perf-buffer.ts';
 import type { Program } from './program.ts';
-import { checkTailCalled, ProgramArray, slotsOf } from './program-array.ts';
+import { checkTailCalled, ProgramArray } from './program-array.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
 
 /** Pages of a ring where nothing else is asked for: 256 KiB with pages of 4 KiB, as the peers have. */
@@ -206,16 +205,6 @@ function openParts<E extends TSchema>(
     if (!runs) program.close();
   }
   return { maps, attached, buffer, links, leftOut, load };
-}
-
-/** All maps of a tool, also those that only stand in another, each before what holds it; jump tables are made with their programs. */
-function mapsOf({ maps, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
-  const listed = [...maps, ...tailCalled.map(({ array }) => array), events.map].filter(
-    (map) => !isJumpTable(map),
-  );
-  const holders = listed.filter(isMapOfMaps);
-  const held = holders.flatMap((holder) => holder.maps.map(([, map]) => map));
-  return new Set([...held, ...listed.filter((map) => !isMapOfMaps(map)), ...holders]);
 }
 
 /** Whether `work` was done; an optional program that there is no symbol for is noted as left out instead. */

@@ -12,6 +12,7 @@ import {
 } from '../../src/asm/constructors.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
 import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import type { Position } from '../../src/asm/position.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r1, r10 } from '../../src/asm/registers.ts';
@@ -91,14 +92,37 @@ program second: tp_btf inet_sock_set_state, 2 instructions
   );
 });
 
-test('programs that are tail-called are listed behind those that are attached, each once', () => {
+test('programs that are tail-called are listed behind those that are attached, each once and with its slots', () => {
   const [first, second] = tool.programs as [ProgramSpec, ProgramSpec];
+  const third = { ...second, name: 'third' };
   const array = programArray('stages', { maxEntries: 4 });
-  const programs = { 0: second, 1: first, 2: second };
-  const listed = listTool({ ...tool, programs: [first], tailCalled: [{ array, programs }] }, locate);
+  const named = programArray('named', { slots: ['read', 'write'] });
+  const listed = listTool(
+    {
+      ...tool,
+      programs: [first],
+      tailCalled: [
+        { array, programs: { 0: second, 1: first, 2: second } },
+        { array: named, programs: { 1: second, read: third } },
+      ],
+    },
+    locate,
+  );
+  assert.equal(listed.match(/^program .*$/gm), [
+    'program first: kprobe tcp_v4_connect, slot 1 of stages, 8 instructions',
+    'program second: tp_btf inet_sock_set_state, not attached, slots 0 and 2 of stages, slot write of named, 2 instructions',
+    'program third: tp_btf inet_sock_set_state, not attached, slot read of named, 2 instructions',
+  ]);
+});
+
+test('maps that stand elsewhere in the tool are listed, too: of events, of tail calls, and in other maps', () => {
+  const inner = hash('inner', { key: u32, value: u32, maxEntries: 2 });
+  const outer = arrayOfMaps('outer', { inner, maps: [inner] });
+  const array = programArray('stages', { maxEntries: 4 });
+  const listed = listTool({ ...tool, maps: [outer], tailCalled: [{ array, programs: {} }] }, locate);
   assert.equal(
-    [...listed.matchAll(/^program (\w+)/gm)].map(([, name]) => name),
-    ['first', 'second'],
+    [...listed.matchAll(/^map (\w+):/gm)].map(([, name]) => name),
+    ['inner', 'stages', 'events', 'outer'],
   );
 });
 
