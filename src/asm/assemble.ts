@@ -9,7 +9,7 @@ import { distanceField, type Form, formOf } from './isa.ts';
 import { isJumpTable } from './jump-table.ts';
 import { linkSubprograms } from './link.ts';
 import type { MapSpec } from './map.ts';
-import { nearest } from './nearest.ts';
+import { describeNearest } from './nearest.ts';
 import { limitsOf, type NumberKind } from './operands.ts';
 import type { Position } from './position.ts';
 import { checkShape, leadsToSubprogram, type Step } from './shape.ts';
@@ -198,7 +198,7 @@ function link(placed: Placed, labels: ReadonlyMap<string, number>, slots: number
     return linkLabel(placed, instruction.reference.label, form, labels, slots);
   return {
     placed,
-    step: { slot, instruction, form, to: destination(slot, instruction, form), labels: here },
+    step: { slot, instruction, form, to: destinationOf(slot, instruction), labels: here },
   };
 }
 
@@ -228,7 +228,9 @@ function linkLabel(
   };
 }
 
-function destination(slot: number, instruction: Instruction, form: Form | undefined): number | undefined {
+/** The slot that an instruction at `slot` jumps to, calls or loads the address of; undefined for others. */
+export function destinationOf(slot: number, instruction: Instruction): number | undefined {
+  const form = formOf(instruction);
   const field = form && distanceField(form);
   return field && slot + 1 + instruction[field];
 }
@@ -253,9 +255,11 @@ function unknownLabel(
   { slot, instruction }: Placed,
   labels: ReadonlyMap<string, number>,
 ): AssembleError {
-  const near = nearest(label, labels.keys());
-  const hint = near.length === 0 ? '' : `; nearest: ${near.join(', ')}`;
-  return new AssembleError(`label '${label}' is nowhere defined${hint}`, slot, instruction.position);
+  return new AssembleError(
+    `label '${label}' is nowhere defined${describeNearest(label, labels.keys())}`,
+    slot,
+    instruction.position,
+  );
 }
 
 function at(message: string, slot: number | undefined): string {

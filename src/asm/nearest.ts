@@ -20,6 +20,12 @@ export function nearest(wanted: string, names: Iterable<string>): string[] {
   return [...new Set(scored.map(({ name }) => name))].slice(0, MOST);
 }
 
+/** What a message about a name that isn't there ends with: `; nearest: a, b`, or nothing. */
+export function describeNearest(wanted: string, names: Iterable<string>): string {
+  const near = nearest(wanted, names);
+  return near.length === 0 ? '' : `; nearest: ${near.join(', ')}`;
+}
+
 function lastPart(path: string): string {
   return path.slice(path.lastIndexOf('.') + 1);
 }

@@ -1,13 +1,15 @@
 /**
  * Assembled programs for people to read: slots, bytes, the kernel's text, and the source lines that made them.
  */
-import { type Assembled, assemble } from '../asm/assemble.ts';
+import { type Assembled, assemble, destinationOf } from '../asm/assemble.ts';
 import { disassemble } from '../asm/disassemble.ts';
 import { encode } from '../asm/encode.ts';
-import { layoutOf } from '../asm/layout.ts';
-import { type MapSpec, MapType, slotNumber } from '../asm/map.ts';
+import { isJumpTable } from '../asm/jump-table.ts';
+import { type MapSpec, slotNumber } from '../asm/map.ts';
+import { isMapOfMaps } from '../asm/map-of-maps.ts';
 import type { Locate, Location } from '../asm/position.ts';
 import type { Attachment, ProgramSpec, TailCalled, Tool } from '../asm/program.ts';
+import { mapLine } from '../asm/text/map-line.ts';
 import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
 import { hex } from './text.ts';
 
@@ -18,21 +20,15 @@ import { hex } from './text.ts';
 export function listTool(tool: Tool, locate: Locate): string {
   const inSlots = slotsOf(tool.tailCalled ?? []);
   const programs = new Set([...tool.programs, ...inSlots.map(({ program }) => program)]);
-  return [
-    ...[...mapsOf(tool)].map(listMap),
-    ...[...programs].map((program) => listProgram(program, tool, locate)),
-  ].join('');
+  return [listMaps(mapsOf(tool)), ...[...programs].map((program) => listProgram(program, tool, locate))].join(
+    '',
+  );
 }
 
-function listMap({ name, type, key, value, maxEntries }: MapSpec): string {
-  const kind = Object.entries(MapType).find(([, number]) => number === type)?.[0] ?? `type ${type}`;
-  const entries =
-    type === MapType.perfEventArray
-      ? 'one ring a CPU'
-      : maxEntries === 1
-        ? '1 entry'
-        : `${maxEntries} entries`;
-  return `map ${name}: ${kind}, key ${layoutOf(key).size} bytes, value ${layoutOf(value).size} bytes, ${entries}\n`;
+/** The lines of maps, what stands in others before them. */
+export function listMaps(maps: Iterable<MapSpec>): string {
+  const all = new Set([...maps].flatMap((map) => (isMapOfMaps(map) ? [map.inner, map] : [map])));
+  return [...all].map((map) => `${mapLine(map)}\n`).join('');
 }
 
 function listProgram(program: ProgramSpec, { programs, tailCalled = [] }: Tool, locate: Locate): string {
@@ -45,7 +41,8 @@ function listProgram(program: ProgramSpec, { programs, tailCalled = [] }: Tool, 
     ...slots,
     `${assembled.bytes.length / 8} instructions`,
   ];
-  return `\nprogram ${name}: ${facts.join(', ')}\n${listInstructions(assembled, locate)}`;
+  const head = `\nprogram ${name}: ${facts.join(', ')}\n`;
+  return head + listTables(assembled) + listInstructions(assembled, locate);
 }
 
 /** The slots of a program array that a program stands in, by their names where they have some. */
@@ -64,9 +61,21 @@ function describe(attachment: Attachment): string {
   return `${attachment.kind} ${'symbol' in attachment ? attachment.symbol : attachment.tracepoint}`;
 }
 
-function listInstructions({ instructions }: Assembled, locate: Locate): string {
+/** The jump tables of a program: of one that two subprograms go through, a line for each. */
+function listTables({ instructions }: Assembled): string {
+  const lines = instructions.map(({ instruction: { reference } }) =>
+    reference?.kind === 'mapValue' && isJumpTable(reference.map)
+      ? `${mapLine(reference.map, reference.within)}\n`
+      : '',
+  );
+  return [...new Set(lines)].join('');
+}
+
+/** The instructions of a program in their slots, as bytes and text. */
+export function listInstructions({ instructions }: Assembled, locate: Locate): string {
   let last: string | undefined;
   const lines: string[] = [];
+  const labelAt = new Map(instructions.map(({ slot, labels }) => [slot, labels[0]]));
   for (const { slot, instruction, labels, target } of instructions) {
     for (const label of labels) lines.push(`${label}:`);
     const source = sourceOf(locate(instruction.position));
@@ -74,7 +83,8 @@ function listInstructions({ instructions }: Assembled, locate: Locate): string {
     last = source ?? last;
     const bytes = encode(instruction);
     const text = disassemble(instruction);
-    lines.push(`${line(slot, bytes.subarray(0, 8))}  ${target === undefined ? text : `${text} <${target}>`}`);
+    const leadsTo = target ?? labelAt.get(destinationOf(slot, instruction) ?? -1);
+    lines.push(`${line(slot, bytes.subarray(0, 8))}  ${text}${leadsTo === undefined ? '' : ` <${leadsTo}>`}`);
     if (bytes.length > 8) lines.push(line(slot + 1, bytes.subarray(8)));
   }
   return `${lines.join('\n')}\n`;

@@ -15,11 +15,14 @@ import {
 import { disassemble, textOf } from '../../src/asm/disassemble.ts';
 import type { Instruction, Item } from '../../src/asm/instruction.ts';
 import { FORMS } from '../../src/asm/isa.ts';
-import { layoutOf } from '../../src/asm/layout.ts';
-import { MapType } from '../../src/asm/map.ts';
+import { isJumpTable } from '../../src/asm/jump-table.ts';
+import { bytes, layoutOf } from '../../src/asm/layout.ts';
+import { type MapSpec, MapType, type ProgramArraySpec } from '../../src/asm/map.ts';
+import { hashOfMaps, isMapOfMaps } from '../../src/asm/map-of-maps.ts';
 import { locate } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { piecesOf } from '../../src/asm/text/grammar.ts';
+import { mapLine } from '../../src/asm/text/map-line.ts';
 import { parseProgram, TextError } from '../../src/asm/text/parse.ts';
 import { suite } from '../harness.ts';
 import { anyInstruction } from './arbitrary.ts';
@@ -168,6 +171,71 @@ test('maps are declared as the listing shows them', () => {
   assert.equal(items, [loadMap(r1, maps[0] as never), loadMapValue(r1, maps[1] as never, 8)]);
 });
 
+test('a map of maps is declared with the map that those in it are like, a jump table with its labels', () => {
+  const { maps } = parseProgram(
+    `map shard: hash, key 4 bytes, value 8 bytes, 64 entries, flags 0x1
+map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map shard
+map byName: hashOfMaps, key 16 bytes, value 4 bytes, 9 entries , inner  map  shard
+map ways: instructionArray, key 4 bytes, value 16 bytes, 3 entries, labels a,b , a
+map stages: programArray, key 4 bytes, value 4 bytes, 2 entries
+a:
+  r0 = 0
+b:
+  exit`,
+  );
+  const [shard, shards, byName, ways, stages] = maps as [MapSpec, MapSpec, MapSpec, MapSpec, MapSpec];
+  assert.is(shard.flags, 1);
+  assert.ok(isMapOfMaps(shards) && shards.inner === shard);
+  assert.ok(isMapOfMaps(byName) && byName.inner === shard && byName.type === MapType.hashOfMaps);
+  assert.is(layoutOf(byName.key).size, 16);
+  assert.ok(isJumpTable(ways));
+  assert.equal(ways.labels, ['a', 'b', 'a']);
+  assert.equal((stages as ProgramArraySpec).slots, []);
+  assert.equal(
+    maps.map((map) => mapLine(map)),
+    [
+      'map shard: hash, key 4 bytes, value 8 bytes, 64 entries, flags 0x1',
+      'map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map shard',
+      'map byName: hashOfMaps, key 16 bytes, value 4 bytes, 9 entries, inner map shard',
+      'map ways: instructionArray, key 4 bytes, value 16 bytes, 3 entries, labels a, b, a',
+      'map stages: programArray, key 4 bytes, value 4 bytes, 2 entries',
+    ],
+  );
+});
+
+test('the line of any map is read as that map', () => {
+  const size = fc.integer({ min: 1, max: 0xffff }).map((length) => bytes(length));
+  const plain = fc.record(
+    {
+      kind: fc.constant('map' as const),
+      name: fc.stringMatching(/^[A-Za-z0-9_.]{1,15}$/),
+      type: fc.constantFrom(MapType.hash, MapType.lruHash, MapType.perCpuHash, MapType.lpmTrie),
+      key: size,
+      value: size,
+      maxEntries: fc.nat(0xffff_ffff),
+      flags: fc.nat(0xffff_ffff),
+    },
+    { noNullPrototype: true },
+  );
+  const holder = fc.tuple(plain, fc.nat(1000)).map(([inner, maxEntries]) => ({
+    inner,
+    map: hashOfMaps('outer', { key: bytes(3), inner, maxEntries }),
+  }));
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        plain.map((map) => ({ inner: undefined, map })),
+        holder,
+      ),
+      ({ inner, map }) => {
+        if (inner?.name === map.name) return;
+        const lines = [...(inner ? [mapLine(inner)] : []), mapLine(map)].join('\n');
+        assert.equal(parseProgram(lines).maps, inner ? [inner, map] : [map]);
+      },
+    ),
+  );
+});
+
 test('an instruction of a file knows its line, so that errors of assembling have it', () => {
   const { items } = parseProgram('r0 = 0\n  goto nowhere\nexit', '/tmp/a.bpf');
   assert.equal(locate((items[1] as Instruction).position), { file: '/tmp/a.bpf', line: 2, column: 3 });
@@ -196,6 +264,48 @@ const REFUSED: readonly [text: string, message: string][] = [
   ['map a: hash, key 8', "text:1:1: expected 'map NAME: KIND, key N bytes, value N bytes, N entries'"],
   ['map a: hsh, key 8 bytes, value 8 bytes, 1 entry', "text:1:8: no kind of map is called 'hsh': hash"],
   ['map attempts: hash, key 8 bytes, value 8 bytes, 1 entry', "text:1:5: map 'attempts' is there already"],
+  ['map a: array, key 8 bytes, value 8 bytes, 1 entry', 'text:1:19: the key of array has 4 bytes, not 8'],
+  [
+    'map a: hash, key 8 bytes, value 8 bytes, 1 entry, flag 1',
+    "text:1:51: expected 'flags 0xN', 'inner map NAME' or 'labels NAME, NAME', in this order",
+  ],
+  [
+    'map a: arrayOfMaps, key 4 bytes, value 4 bytes, 1 entry',
+    "text:1:56: arrayOfMaps needs a map that those in it are like: ', inner map NAME', NAME being declared before",
+  ],
+  [
+    'map a: arrayOfMaps, key 4 bytes, value 8 bytes, 1 entry, inner map attempts',
+    'text:1:40: the value of arrayOfMaps has 4 bytes, not 8',
+  ],
+  [
+    'map a: hashOfMaps, key 4 bytes, value 4 bytes, 1 entry, inner map b',
+    "text:1:67: there is no map 'b': say 'map b: hash, key 4 bytes, ...' before this one",
+  ],
+  [
+    'map a: hashOfMaps, key 4 bytes, value 4 bytes, 1 entry, inner map attempts\nmap b: arrayOfMaps, key 4 bytes, value 4 bytes, 1 entry, inner map a',
+    "text:2:68: map 'a' holds maps itself, and the kernel goes one level deep",
+  ],
+  [
+    'map a: hash, key 4 bytes, value 4 bytes, 1 entry, inner map attempts',
+    'text:1:61: hash has no inner map: arrayOfMaps and hashOfMaps do',
+  ],
+  [
+    'map a: instructionArray, key 4 bytes, value 16 bytes, 1 entry',
+    "text:1:62: instructionArray needs the places that it leads to: ', labels NAME, NAME'",
+  ],
+  [
+    'map a: instructionArray, key 4 bytes, value 16 bytes, 1 entry, labels x, y',
+    'text:1:55: 1 entry and 2 labels: a jump table has one for each',
+  ],
+  [
+    'map a: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels x, 7',
+    "text:1:76: '7' is no label",
+  ],
+  ['map a: hash, key 4 bytes, value 4 bytes, 1 entry, labels x', 'text:1:58: hash has no labels'],
+  [
+    'map a: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels large, smal\nsmall:\nexit\nlarge:\nexit',
+    "text:1:80: label 'smal' is nowhere defined; nearest: small",
+  ],
 ];
 
 for (const [text, message] of REFUSED)

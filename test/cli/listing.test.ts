@@ -1,8 +1,10 @@
 import * as assert from 'uvu/assert';
+import { type Assembled, assemble } from '../../src/asm/assemble.ts';
 import {
   callSubprogram,
   exit,
   jeq,
+  jgt,
   label,
   lddw,
   loadMap,
@@ -10,12 +12,14 @@ import {
   rsh,
   stx,
 } from '../../src/asm/constructors.ts';
+import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
 import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import type { Position } from '../../src/asm/position.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
-import { r0, r1, r10 } from '../../src/asm/registers.ts';
+import { r0, r1, r2, r10 } from '../../src/asm/registers.ts';
+import { parseProgram } from '../../src/asm/text/parse.ts';
 import { listTool } from '../../src/cli/listing.ts';
 import { suite } from '../harness.ts';
 
@@ -134,6 +138,36 @@ test('a subprogram is listed under its name', () => {
     locate,
   );
   assert.match(listed, /\(85\) call pc\+1 <half>\n.*exit\nhalf:\n.*r0 = r1\n/);
+});
+
+test('a jump table is listed with its program, and a map that others are like before them: all of it is read as the same', () => {
+  const inner = hash('inner', { key: u32, value: u32, maxEntries: 2, flags: 1 });
+  const outer = arrayOfMaps('outer', { inner, maxEntries: 3 });
+  const table = jumpTable('table', ['a', 'b', 'a']);
+  const half = {
+    name: 'half',
+    instructions: [
+      ...[mov(r0, 0), jgt(r1, 2, 'out'), ...jumpThrough(table, r1, r2)],
+      ...[label('a'), mov(r0, 1), exit(), label('b'), lddw(r0, 2), label('out'), exit()],
+    ],
+  };
+  const instructions = [loadMap(r1, outer), mov(r1, 8), callSubprogram(half), exit()];
+  const spec: ProgramSpec = { name: 'main', attachment: { kind: 'kprobe', symbol: 'f' }, instructions };
+  const listed = listTool({ ...tool, maps: [outer], programs: [spec] }, () => undefined);
+  const maps = [
+    'map events: perfEventArray, key 4 bytes, value 4 bytes, one ring a CPU',
+    'map inner: hash, key 4 bytes, value 4 bytes, 2 entries, flags 0x1',
+    'map outer: arrayOfMaps, key 4 bytes, value 4 bytes, 3 entries, inner map inner',
+    'map table: instructionArray, key 4 bytes, value 16 bytes, 3 entries, labels half.a, half.b, half.a',
+  ];
+  assert.equal(listed.match(/^map .*$/gm), maps);
+
+  const first = assemble(instructions);
+  const again = assemble(parseProgram(listed.replace(/^program .*$/m, '')).items);
+  assert.equal(again.bytes, first.bytes);
+  const shown = ({ references }: Assembled) =>
+    references.map(({ slot, map, targets }) => [slot, map.name, targets]);
+  assert.equal(shown(again), shown(first));
 });
 
 test('without the sources the file and line are there; without those, the rest', () => {

@@ -91,6 +91,49 @@ test('maps that are named are told to be filled in', () => {
   );
 });
 
+const TABLE = `map shard: hash, key 4 bytes, value 8 bytes, 64 entries
+map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map shard
+map ways: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels small, large
+  r6 = *(u64 *)(r1 +0)
+  r1 = map[shards]
+  r0 = 0
+  if r6 > 0x1 goto out
+  r6 <<= 3
+  r2 = map[ways][0]+0
+  r2 += r6
+  r2 = *(u64 *)(r2 +0)
+  gotox r2
+small:
+  r0 = 1
+  exit
+large:
+  r0 = 0x2
+out:
+  exit
+`;
+
+test('of a jump table the slots are told that its entries lead to', () => {
+  const { status, stderr } = run(['asm', '-'], TABLE);
+  assert.is(status, 0);
+  assert.is(
+    stderr,
+    'tsbpf: -: the descriptors of maps (shards, ways) are left zero: whoever loads it fills them in\n' +
+      'tsbpf: -: the entries of ways are the slots 11, 13\n',
+  );
+});
+
+test('asm -f text has the maps, the slots and the labels, and is read as the same program', () => {
+  const { status, stdout } = run(['asm', '-f', 'text', '-'], TABLE);
+  assert.is(status, 0);
+  assert.equal(stdout.match(/^map .*$/gm), TABLE.match(/^map .*$/gm));
+  assert.match(stdout, / {2}4: 25 06 0a 00 01 00 00 00 {2}\(25\) if r6 > 0x1 goto pc\+10 <out>\n/);
+  assert.equal(stdout.match(/^\w+:$/gm), ['small:', 'large:', 'out:']);
+  assert.is(run(['asm', '-f', 'text', '-'], stdout).stdout, stdout);
+  const hex = run(['asm', '-'], TABLE);
+  assert.equal(run(['asm', '-'], stdout), hex);
+  assert.is(run(['asm', '-'], run(['disasm', '-'], hex.stdout).stdout).stdout, hex.stdout);
+});
+
 const REFUSED: readonly [what: string, args: readonly string[], input: string, message: RegExp][] = [
   [
     'a misspelt instruction',
@@ -121,6 +164,12 @@ const REFUSED: readonly [what: string, args: readonly string[], input: string, m
     ['asm', '-'],
     'r0 = 0\n',
     /^tsbpf: \/dev\/stdin:1:1: mov is the last of the program, which runs on past its end\n$/,
+  ],
+  [
+    'a jump table of a label that is not there',
+    ['asm', '-'],
+    TABLE.replace('small:', 'smaller:'),
+    /^tsbpf: \/dev\/stdin:3:76: label 'small' is nowhere defined; nearest: smaller\n$/,
   ],
   ['an empty program', ['asm', '-'], '', /^tsbpf: \/dev\/stdin: a program needs at least one instruction\n$/],
   [

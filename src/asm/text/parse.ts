@@ -14,11 +14,12 @@
  */
 import { label } from '../constructors.ts';
 import { type Item, isLabel } from '../instruction.ts';
-import { bytes } from '../layout.ts';
-import { type MapSpec, MapType } from '../map.ts';
-import { nearest } from '../nearest.ts';
+import { isJumpTable } from '../jump-table.ts';
+import type { MapSpec } from '../map.ts';
+import { describeNearest } from '../nearest.ts';
 import { positionAt } from '../position.ts';
 import { Misread, readInstruction } from './instruction.ts';
+import { readMap } from './map-line.ts';
 
 /** A text that is no program. The message begins with the place, as `FILE:LINE:COLUMN: `. */
 export class TextError extends Error {
@@ -56,13 +57,15 @@ const NOTE = /\s*<[^<>]*>\s*$/;
  * Reads a program, for `assemble`. `file` names the text in errors and in the positions of instructions; those are only kept where it is an
  * absolute path. `maps` are known by their names.
  *
- * Throws a TextError for the first line that makes no sense, with what was expected; what a label that isn't there or a jump that goes
- * too far comes to, `assemble` says.
+ * Throws a TextError for the first line that makes no sense, with what was expected, and for a jump table whose labels aren't there; what
+ * a jump to such a label or one that goes too far comes to, `assemble` says.
  */
 export function parseProgram(text: string, file = 'text', maps: readonly MapSpec[] = []): Parsed {
   const known = new Map(maps.map((map) => [map.name, map]));
   const items: Item[] = [];
   const labels = new Map<string, number>();
+  /** What can't be said before all labels are known. */
+  const last: (() => void)[] = [];
   text.split(/\r?\n/).forEach((whole, index) => {
     const refuse = (message: string, at: number): never => {
       throw new TextError(file, index + 1, at + 1, message);
@@ -70,9 +73,18 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
     const line = withoutComment(whole);
     const name = LABEL.exec(line)?.[1];
     if (MAP.test(line)) {
-      const map = readMap(line, refuse);
-      if (known.has(map.name)) refuse(`map '${map.name}' is there already`, line.indexOf(map.name));
+      const { map, at, labelsAt } = readMap(line, (given) => known.get(given), refuse);
+      if (known.has(map.name)) refuse(`map '${map.name}' is there already`, at);
       known.set(map.name, map);
+      if (isJumpTable(map))
+        last.push(() => {
+          for (const [entry, each] of map.labels.entries())
+            if (!labels.has(each))
+              refuse(
+                `label '${each}' is nowhere defined${describeNearest(each, labels.keys())}`,
+                labelsAt[entry] ?? at,
+              );
+        });
     } else if (name !== undefined) {
       if (labels.has(name))
         refuse(`label '${name}' is there already, at line ${labels.get(name)}`, line.indexOf(name));
@@ -86,6 +98,7 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
       items.push(position === undefined || isLabel(item) ? item : { ...item, position });
     }
   });
+  for (const check of last) check();
   return { items, maps: [...known.values()] };
 }
 
@@ -115,37 +128,4 @@ function readLine(
     if (error instanceof Misread) return refuse(error.message, error.at);
     throw error;
   }
-}
-
-const MAP_LINE =
-  /^\s*map\s+([A-Za-z0-9_.]+)\s*:\s*(\w+)\s*,\s*key\s+(\d+)\s+bytes?\s*,\s*value\s+(\d+)\s+bytes?\s*,\s*(?:(\d+)\s+entr(?:y|ies)|one ring a CPU)$/;
-
-function readMap(line: string, refuse: (message: string, at: number) => never): MapSpec {
-  const found = MAP_LINE.exec(line.trimEnd());
-  if (found === null)
-    return refuse("expected 'map NAME: KIND, key N bytes, value N bytes, N entries'", line.search(/\S/));
-  const [, name = '', kind = '', key, value, entries = '0'] = found;
-  if (!Object.hasOwn(MapType, kind)) {
-    const near = nearest(kind, Object.keys(MapType));
-    const advice = near.length > 0 ? near : Object.keys(MapType);
-    return refuse(`no kind of map is called '${kind}': ${advice.join(', ')}`, line.indexOf(kind));
-  }
-  if (name.length > 15) return refuse(`map name '${name}' has more than 15 characters`, line.indexOf(name));
-  if (Number(entries) > 0xffff_ffff)
-    return refuse(`${entries} entries are more than 2^32-1`, line.indexOf(entries));
-  const size = (digits: string | undefined): number => {
-    const number = Number(digits);
-    return number >= 1 && number <= 0xffff
-      ? number
-      : refuse(`${digits} bytes are not 1 to 65535`, line.search(/\S/));
-  };
-  return {
-    kind: 'map',
-    name,
-    type: MapType[kind as keyof typeof MapType],
-    key: bytes(size(key)),
-    value: bytes(size(value)),
-    maxEntries: Number(entries),
-    flags: 0,
-  };
 }

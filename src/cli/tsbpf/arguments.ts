@@ -7,7 +7,7 @@ export type Request =
   | {
       readonly action: 'asm';
       readonly file: string;
-      readonly format: 'hex' | 'raw';
+      readonly format: 'hex' | 'raw' | 'text';
       /** Where the program goes; stdout if not given. */
       readonly output?: string;
     }
@@ -19,6 +19,7 @@ const EXAMPLES = `
 Examples:
   tsbpf asm filter.bpf                  its bytes as hexadecimal, an instruction a line
   tsbpf asm filter.bpf -o filter.bin    the bytes themselves
+  tsbpf asm filter.bpf -f text          beside its text, with the slots that jumps go to
   tsbpf disasm filter.bin               its text; of hexadecimal and of object files as well
   tsbpf disasm filter.o -s xdp          one section of an object file
   tsbpf dump 42                         a loaded program, by its id
@@ -70,8 +71,8 @@ function build(version: string, say: (text: string) => void, done: (request: Req
   subcommand('asm', 'assemble a program')
     .argument('<file>', "the program's text; - is the standard input")
     .option('-o, --output <file>', 'write the bytes to a file')
-    .addOption(new Option('-f, --format <format>', 'how to print them').choices(['hex', 'raw']))
-    .action((file: string, { output, format }: { output?: string; format?: 'hex' | 'raw' }) =>
+    .addOption(new Option('-f, --format <format>', 'how to print them').choices(['hex', 'raw', 'text']))
+    .action((file: string, { output, format }: { output?: string; format?: 'hex' | 'raw' | 'text' }) =>
       done({ action: 'asm', file, output, format: format ?? (output === undefined ? 'hex' : 'raw') }),
     );
   subcommand('disasm', 'print the text of bytes, of hexadecimal, or of an object file')

@@ -1,10 +1,11 @@
 /** `tsbpf disasm`: bytes to text, as raw bytes, as hexadecimal, or in the sections of an object file. */
+import { destinationOf } from '../../asm/assemble.ts';
 import { decode } from '../../asm/decode.ts';
 import { disassemble } from '../../asm/disassemble.ts';
 import { ElfError, isElf, type ObjectInstruction, programSections } from '../../asm/elf.ts';
 import { encode, slotsOf } from '../../asm/encode.ts';
 import type { Instruction } from '../../asm/instruction.ts';
-import { distanceField, formOf } from '../../asm/isa.ts';
+import { formOf } from '../../asm/isa.ts';
 import type { Request } from './arguments.ts';
 import { pathOf, readWhole } from './file.ts';
 import { instructionLine } from './lines.ts';
@@ -71,9 +72,8 @@ function functionAt(
   slot: number,
   all: readonly ObjectInstruction[],
 ): string | undefined {
-  const form = formOf(instruction);
-  if (form?.flow !== 'call') return undefined;
-  const to = slot + 1 + instruction[distanceField(form) as 'imm'];
+  if (formOf(instruction)?.flow !== 'call') return undefined;
+  const to = destinationOf(slot, instruction);
   return all.find((other) => other.slot === to)?.functions[0];
 }
 

@@ -1,0 +1,197 @@
+/**
+ * A map in a line of text, as listings show it and programs declare it.
+ *
+ *     map attempts: hash, key 8 bytes, value 16 bytes, 1024 entries
+ *     map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map attempts
+ *     map ways: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels small, large
+ */
+import { isJumpTable, jumpTable } from '../jump-table.ts';
+import { bytes, layoutOf } from '../layout.ts';
+import { type MapSpec, MapType, programArray } from '../map.ts';
+import { arrayOfMaps, hashOfMaps, isMapOfMaps } from '../map-of-maps.ts';
+import { nearest } from '../nearest.ts';
+
+/** A map as it was read. */
+export interface Declaration {
+  readonly map: MapSpec;
+  /** Where in the line its name stands (from 0). */
+  readonly at: number;
+  /** Of a jump table where each of its labels stands. */
+  readonly labelsAt: readonly number[];
+}
+
+/** Throws, of that place in the line (from 0). */
+type Refuse = (message: string, at: number) => never;
+
+/** The line of a map. A jump table's labels begin with `within` where the program has linked them into a subprogram. */
+export function mapLine(map: MapSpec, within = ''): string {
+  const { name, type, key, value, maxEntries, flags } = map;
+  const kind = Object.entries(MapType).find(([, number]) => number === type)?.[0] ?? `type ${type}`;
+  const entries =
+    type === MapType.perfEventArray
+      ? 'one ring a CPU'
+      : maxEntries === 1
+        ? '1 entry'
+        : `${maxEntries} entries`;
+  return [
+    `map ${name}: ${kind}`,
+    `key ${layoutOf(key).size} bytes`,
+    `value ${layoutOf(value).size} bytes`,
+    entries,
+    ...(flags === 0 ? [] : [`flags 0x${flags.toString(16)}`]),
+    ...(isMapOfMaps(map) ? [`inner map ${map.inner.name}`] : []),
+    ...(isJumpTable(map) ? [`labels ${map.labels.map((label) => within + label).join(', ')}`] : []),
+  ].join(', ');
+}
+
+/** What every map has. */
+const COMMON =
+  /^\s*map\s+(?<name>[A-Za-z0-9_.]+)\s*:\s*(?<kind>\w+)\s*,\s*key\s+(?<key>\d+)\s+bytes?\s*,\s*value\s+(?<value>\d+)\s+bytes?\s*,\s*(?:(?<entries>\d+)\s+entr(?:y|ies)|one ring a CPU)(?<rest>\s*(?:,.*)?)$/d;
+/** What some have besides. */
+const REST =
+  /^(?:\s*,\s*flags\s+(?<flags>0x[0-9a-fA-F]{1,8}|\d{1,9}))?(?:\s*,\s*inner\s+map\s+(?<inner>[\w.]+))?(?:\s*,\s*labels\s+(?<labels>\S.*))?$/d;
+const LABEL = /^[A-Za-z_.$][\w.$]*$/;
+
+/** Bytes of keys and values that the kernel insists on. */
+const SIZES: Partial<Record<keyof typeof MapType, { readonly key?: number; readonly value?: number }>> = {
+  array: { key: 4 },
+  perCpuArray: { key: 4 },
+  programArray: { key: 4, value: 4 },
+  perfEventArray: { key: 4, value: 4 },
+  cgroupArray: { key: 4, value: 4 },
+  arrayOfMaps: { key: 4, value: 4 },
+  hashOfMaps: { value: 4 },
+  instructionArray: { key: 4, value: 16 },
+};
+
+/** Reads the line of a map, of which it ends where nothing but blanks follow; `maps` finds those before it by their names. */
+export function readMap(
+  line: string,
+  maps: (name: string) => MapSpec | undefined,
+  refuse: Refuse,
+): Declaration {
+  const whole = line.trimEnd();
+  const found = COMMON.exec(whole);
+  if (found === null)
+    return refuse("expected 'map NAME: KIND, key N bytes, value N bytes, N entries'", whole.search(/\S/));
+  const at = (group: string): number => found.indices?.groups?.[group]?.[0] ?? 0;
+  const { name = '', kind = '', entries = '0', rest = '' } = found.groups ?? {};
+  if (name.length > 15) return refuse(`map name '${name}' has more than 15 characters`, at('name'));
+  if (!isKind(kind)) return refuse(unknownKind(kind), at('kind'));
+  const size = (part: 'key' | 'value'): number => {
+    const digits = found.groups?.[part];
+    const number = Number(digits);
+    const wanted = SIZES[kind]?.[part];
+    if (wanted !== undefined && number !== wanted)
+      return refuse(`the ${part} of ${kind} has ${wanted} bytes, not ${digits}`, at(part));
+    return number >= 1 && number <= 0xffff ? number : refuse(`${digits} bytes are not 1 to 65535`, at(part));
+  };
+  const shape = { key: bytes(size('key')), value: bytes(size('value')), maxEntries: Number(entries) };
+  if (shape.maxEntries > 0xffff_ffff) return refuse(`${entries} entries are more than 2^32-1`, at('entries'));
+
+  const further = readRest(kind, rest, at('rest'), maps, refuse);
+  const { flags = 0, inner, labels = [] } = further;
+  if (kind === 'instructionArray' && labels.length !== shape.maxEntries)
+    return refuse(
+      `${entries} ${shape.maxEntries === 1 ? 'entry' : 'entries'} and ${labels.length} labels: a jump table has one for each`,
+      at('entries'),
+    );
+  const names = labels.map(([label]) => label);
+  return {
+    map: { ...make(kind, name, shape, inner, names), flags },
+    at: at('name'),
+    labelsAt: labels.map(([, place]) => place),
+  };
+}
+
+function isKind(kind: string): kind is keyof typeof MapType {
+  return Object.hasOwn(MapType, kind);
+}
+
+function unknownKind(kind: string): string {
+  const near = nearest(kind, Object.keys(MapType));
+  const advice = near.length > 0 ? near : Object.keys(MapType);
+  return `no kind of map is called '${kind}': ${advice.join(', ')}`;
+}
+
+/** What stands behind the entries. */
+interface Rest {
+  readonly flags?: number;
+  readonly inner?: MapSpec;
+  /** Each with its place in the line. */
+  readonly labels?: readonly (readonly [label: string, at: number])[];
+}
+
+function readRest(
+  kind: keyof typeof MapType,
+  rest: string,
+  start: number,
+  maps: (name: string) => MapSpec | undefined,
+  refuse: Refuse,
+): Rest {
+  const found = REST.exec(rest);
+  if (found === null) {
+    const at = start + rest.search(/[^\s,]|$/);
+    return refuse("expected 'flags 0xN', 'inner map NAME' or 'labels NAME, NAME', in this order", at);
+  }
+  const { flags, inner, labels } = found.groups ?? {};
+  const at = (group: string): number => start + (found.indices?.groups?.[group]?.[0] ?? rest.length);
+  const ofMaps = kind === 'arrayOfMaps' || kind === 'hashOfMaps';
+  if (ofMaps && inner === undefined)
+    return refuse(
+      `${kind} needs a map that those in it are like: ', inner map NAME', NAME being declared before`,
+      at('inner'),
+    );
+  if (!ofMaps && inner !== undefined)
+    return refuse(`${kind} has no inner map: arrayOfMaps and hashOfMaps do`, at('inner'));
+  if (kind === 'instructionArray' && labels === undefined)
+    return refuse(`${kind} needs the places that it leads to: ', labels NAME, NAME'`, at('labels'));
+  if (kind !== 'instructionArray' && labels !== undefined)
+    return refuse(`${kind} has no labels: instructionArray does`, at('labels'));
+  return {
+    ...(flags !== undefined && { flags: Number(flags) }),
+    ...(inner !== undefined && { inner: innerMap(inner, at('inner'), maps, refuse) }),
+    ...(labels !== undefined && { labels: readLabels(labels, at('labels'), refuse) }),
+  };
+}
+
+function innerMap(
+  name: string,
+  at: number,
+  maps: (name: string) => MapSpec | undefined,
+  refuse: Refuse,
+): MapSpec {
+  const map = maps(name);
+  if (map === undefined)
+    return refuse(`there is no map '${name}': say 'map ${name}: hash, key 4 bytes, ...' before this one`, at);
+  if (isMapOfMaps(map))
+    return refuse(`map '${name}' holds maps itself, and the kernel goes one level deep`, at);
+  return map;
+}
+
+function readLabels(text: string, start: number, refuse: Refuse): (readonly [string, number])[] {
+  let at = start;
+  return text.split(',').map((part) => {
+    const label = part.trim();
+    const place = at + part.search(/\S|$/);
+    at += part.length + 1;
+    return LABEL.test(label) ? ([label, place] as const) : refuse(`'${label}' is no label`, place);
+  });
+}
+
+function make(
+  kind: keyof typeof MapType,
+  name: string,
+  shape: Pick<MapSpec, 'key' | 'value' | 'maxEntries'>,
+  inner: MapSpec | undefined,
+  labels: readonly string[],
+): MapSpec {
+  const { key, maxEntries } = shape;
+  if (inner !== undefined)
+    return kind === 'arrayOfMaps'
+      ? arrayOfMaps(name, { inner, maxEntries })
+      : hashOfMaps(name, { key, inner, maxEntries });
+  if (kind === 'instructionArray') return jumpTable(name, labels);
+  if (kind === 'programArray') return programArray(name, { maxEntries });
+  return { kind: 'map', name, type: MapType[kind], ...shape, flags: 0 };
+}
