@@ -32,6 +32,7 @@ export type { Block, Memory } from './asm/builder/memory.ts';
 export type { ArgumentsOf, ParametersOf } from './asm/builder/parameters.ts';
 export type { Condition, Operand } from './asm/builder/operand.ts';
 export type { Place } from './asm/builder/place.ts';
+export type { Case } from './asm/builder/switch.ts';
 export type { Value } from './asm/builder/value.ts';
 export * from './asm/helpers.ts';
 

@@ -38,6 +38,7 @@ import { Place } from './place.ts';
 import { emitRaw } from './raw.ts';
 import { straighten } from './straighten.ts';
 import { Subprograms } from './subprograms.ts';
+import { type Case, dispatch } from './switch.ts';
 import { Value } from './value.ts';
 
 /** A subprogram as it is written: see `subprogram`. */
@@ -191,6 +192,16 @@ export class Builder {
   /** Runs `then` where the condition holds, else `otherwise`: one jump, two where both arms go on. */
   if(condition: Condition, then: () => void, otherwise?: () => void): void {
     this.#machine.statement(this.if, () => branch(this.#machine, condition, then, otherwise));
+  }
+
+  /**
+   * Runs the arm whose constant the subject is, or of whose constants it is one, else `otherwise`: `[[1, one], [[2, 3], other]]`. The
+   * subject is loaded once, and compared with one constant after the other; of more than eight half are ruled out by a comparison first. An
+   * arm that only leaves is gone to without a jump of its own. Throws RangeError for a constant that is there twice or that the
+   * subject can't be.
+   */
+  switch(subject: Value | Place, cases: readonly Case[], otherwise?: () => void): void {
+    this.#machine.statement(this.switch, () => dispatch(this.#machine, subject, cases, otherwise));
   }
 
   /**
