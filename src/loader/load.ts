@@ -56,8 +56,7 @@ export function loadProgram(
     const tables = tablesOf(kernel, spec, assembled, resources);
     const bytes = withMaps(spec, assembled, maps, tables);
     const request = { kernel, spec, assembled, bytes, locate };
-    // The kernel takes for a callback only what types say is a function (Linux 5.13).
-    const typed = loadsFunction(assembled)
+    const typed = needsTypes(assembled)
       ? withTypesOf(request, (types) => loadAs({ ...request, types }, debug))
       : undefined;
     return typed ?? loadAs(request, debug);
@@ -66,9 +65,16 @@ export function loadProgram(
   }
 }
 
-function loadsFunction({ instructions }: Assembled): boolean {
-  return instructions.some(({ instruction }) => formOf(instruction)?.name === 'loadFunction');
+/**
+ * Whether the kernel has to be told of its functions: it takes for a callback only what types say is one (Linux 5.13), and from those it knows how many
+ * arguments are on the stack (7.2).
+ */
+function needsTypes(assembled: Assembled): boolean {
+  return assembled.instructions.some(({ instruction }) =>
+    NEED_TYPES.some((name) => name === formOf(instruction)?.name),
+  );
 }
+const NEED_TYPES = ['loadFunction', 'loadArgument'];
 
 /** Its jump tables. What a kernel lacks that has none is the instruction that goes through them. */
 function tablesOf(

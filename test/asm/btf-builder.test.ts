@@ -4,7 +4,15 @@ import { assemble } from '../../src/asm/assemble.ts';
 import { mapTypes } from '../../src/asm/btf/map-types.ts';
 import { programTypes } from '../../src/asm/btf/program-types.ts';
 import { Btf } from '../../src/asm/btf.ts';
-import { callSubprogram, exit, label, lddw, mov } from '../../src/asm/constructors.ts';
+import {
+  callSubprogram,
+  exit,
+  label,
+  lddw,
+  loadArgument,
+  mov,
+  storeArgument,
+} from '../../src/asm/constructors.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import {
   array,
@@ -192,6 +200,22 @@ test('every subprogram has its name, and a line at its start', () => {
   assert.equal(lines, ['0 tool.ts:3:1023 line(3);', '3 tool.ts:3:1023 line(3);', '6 tool.ts:7:1023 ']);
   assert.is(btf.prototype('on_connect').returns?.kind, 'int');
   assert.is(btf.prototype('on_packet').parameters.length, 0);
+});
+
+test('a function that reads arguments past the fifth has as many parameters as that, and no other has any', () => {
+  const { btf } = told([
+    ...[callSubprogram('eight'), callSubprogram('none'), exit()],
+    ...[label('eight'), loadArgument(r0, 8), loadArgument(r0, 6), exit()],
+    ...[label('none'), storeArgument(8, 1), callSubprogram('last'), exit()],
+    ...[label('last'), loadArgument(r0, 6), exit()],
+  ]);
+  const counts = ['on_connect', 'eight', 'none', 'last'].map((name) => btf.prototype(name).parameters.length);
+  assert.equal(counts, [0, 8, 0, 6]);
+  assert.equal(btf.prototype('last').parameters.map(({ name, kind, size }) => [name, kind, size])[5], [
+    'arg6',
+    'int',
+    8,
+  ]);
 });
 
 test('where the last subprogram has no line of its own, an empty one stands at its start', () => {

@@ -1,28 +1,16 @@
 /** Which instructions this kernel knows: what the loader finds out by asking is what the releases in the table say. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
-import {
-  add,
-  callSubprogram,
-  exit,
-  gotox,
-  label,
-  loadArgument,
-  mov,
-  storeArgument,
-} from '../../src/asm/constructors.ts';
+import { exit, gotox, mov } from '../../src/asm/constructors.ts';
 import { FORMS, type Form } from '../../src/asm/isa.ts';
 import { capture } from '../../src/asm/position.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
-import { r0, r1, r2, r3, r4, r5 } from '../../src/asm/registers.ts';
-import { Attr, Command, memory } from '../../src/loader/bpf.ts';
+import { r0, r1 } from '../../src/asm/registers.ts';
 import { UnsupportedInstructionError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { knowsForm } from '../../src/loader/load/instruction-probe.ts';
 import { loadProgram } from '../../src/loader/load.ts';
-import { BtfWriter } from '../asm/btf-writer.ts';
 import { needsRoot, suite } from '../harness.ts';
-import { loadRaw, RAW_TRACEPOINT } from './raw-load.ts';
 import { isReleased, series } from './release.ts';
 
 const test = suite('live/instructions', { seconds: 60 });
@@ -41,44 +29,6 @@ test.skipIf(needsRoot, 'every instruction is known from its release on, and not 
     mistaken.map(({ text, since }) => `${text}, of ${since}`),
     [],
   );
-});
-
-const stackArguments = FORMS.filter(({ name }) => name === 'loadArgument');
-const noArguments = stackArguments.every(({ since }) => isReleased(since))
-  ? false
-  : 'this kernel has no stack arguments';
-
-test.skipIf(needsRoot || noArguments, 'arguments past the fifth reach a subprogram', () => {
-  const kernel = new Kernel();
-  // How many there are is in the function's type.
-  const writer = new BtfWriter();
-  const int = writer.int('int', 4, 1);
-  const parameters = Object.fromEntries(['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => [name, int]));
-  const main = writer.func('main', writer.prototype(int, { context: writer.pointer(0) }));
-  const sum = writer.func('sum', writer.prototype(int, parameters));
-  const program = [
-    ...[r1, r2, r3, r4, r5].map((register) => mov(register, 0)),
-    storeArgument(6, 40),
-    mov(r0, 2),
-    storeArgument(7, r0),
-    callSubprogram('sum'),
-    exit(),
-    label('sum'),
-    loadArgument(r0, 6),
-    loadArgument(r2, 7),
-    add(r0, r2),
-    exit(),
-  ];
-  const functions = [
-    [0, main],
-    [10, sum],
-  ] as const;
-  const loaded = loadRaw(kernel, program, { type: RAW_TRACEPOINT, types: { writer, functions } });
-  assert.ok(loaded, 'the program is refused');
-  const attr = new Attr(kernel.syscalls, 64).u32(0, loaded.fd).u32(40, 8).pointer(48, memory(8));
-  assert.is(attr.send(Command.progTestRun), 0);
-  loaded.close();
-  assert.is(attr.getU32(4), 42);
 });
 
 const unknown = FORMS.some(({ since }) => since !== undefined && !isReleased(since))

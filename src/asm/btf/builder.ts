@@ -22,6 +22,12 @@ export interface Field {
   readonly offset: number;
 }
 
+/** A parameter of a function. */
+export interface Parameter {
+  readonly name: string;
+  readonly type: number;
+}
+
 /** Collects types and strings. A type is given by its id, 0 being void; the same type asked for again is the same id. */
 export class BtfBuilder {
   readonly #words: number[] = [];
@@ -62,9 +68,13 @@ export class BtfBuilder {
     return this.#type('typedef', name, type);
   }
 
-  /** A function by its name (a C identifier), without parameters; static, since that is what all kernels take. */
-  func(name: string, returns: number): number {
-    return this.#type('func', name, this.#type('func_proto', '', returns));
+  /**
+   * A function by its name (a C identifier); static, since that is what all kernels take. Its parameters, if they are told, have names of
+   * that sort, too.
+   */
+  func(name: string, returns: number, parameters: readonly Parameter[] = []): number {
+    const told = parameters.flatMap(({ name, type }) => [this.string(name), type]);
+    return this.#type('func', name, this.#type('func_proto', '', returns, parameters.length, told));
   }
 
   /** All of it, as `BPF_BTF_LOAD` takes it. */

@@ -6,8 +6,9 @@
  * `check_btf_line`).
  */
 import { type Assembled, functionStarts, type Placed } from '../assemble.ts';
+import { formOf } from '../isa.ts';
 import type { Locate, Location } from '../position.ts';
-import { BtfBuilder, IntEncoding, identifier } from './builder.ts';
+import { BtfBuilder, IntEncoding, identifier, type Parameter } from './builder.ts';
 
 /** Types with the functions in them and the texts, and the records that refer to both. */
 export interface ProgramTypes {
@@ -32,14 +33,42 @@ export function programTypes(name: string, assembled: Assembled, find: Locate): 
   const { instructions } = assembled;
   const starts = functionStarts(assembled);
   const int = types.int('int', 4, IntEncoding.signed);
+  const counts = stackArguments(assembled);
   const functions = starts.map(({ slot, labels }) => {
     const named = slot === 0 ? name : (labels[0] ?? `${name}_${slot}`);
-    // What they are given is not said: the verifier would hold us to it.
-    return [slot, types.func(identifier(named), int)];
+    // What they are given is said only where it has to be: the verifier would hold us to it.
+    return [slot, types.func(identifier(named), int, words64(types, counts.get(slot) ?? 0))];
   });
   const lines = lineRecords(types, instructions, new Set(starts.map(({ slot }) => slot)), find);
   return { bytes: types.bytes(), functions: words(functions), lines: words(lines) };
 }
+
+/** So many parameters of 64 bits: any value, a pointer too, since the verifier follows what a static function is really given. */
+function words64(types: BtfBuilder, count: number): Parameter[] {
+  if (count === 0) return [];
+  const type = types.int('u64', 8, IntEncoding.unsigned);
+  return Array.from({ length: count }, (_, index) => ({ name: `arg${index + 1}`, type }));
+}
+
+/**
+ * By their first slots the functions that read arguments past the fifth, and how many they have by that: which words on the stack are
+ * arguments the kernel knows from the types alone (Linux 7.2).
+ */
+function stackArguments(assembled: Assembled): ReadonlyMap<number, number> {
+  const starts = new Set(functionStarts(assembled).map(({ slot }) => slot));
+  const counts = new Map<number, number>();
+  let start = 0;
+  for (const { slot, instruction } of assembled.instructions) {
+    if (starts.has(slot)) start = slot;
+    if (formOf(instruction)?.name !== 'loadArgument') continue;
+    const nth = ARGUMENT_REGISTERS + instruction.off / 8;
+    counts.set(start, Math.max(nth, counts.get(start) ?? 0));
+  }
+  return counts;
+}
+
+/** r1 to r5. */
+const ARGUMENT_REGISTERS = 5;
 
 /** The kernel wants a record at the start of every subprogram: one whose first line is unknown has that of what follows. */
 function lineRecords(

@@ -128,12 +128,15 @@ export function loadBtfVariable(dst: Register, btfId: number, module = 0): Instr
 const argument = formNamed('loadArgument');
 const argumentStore = registerAndImmediate('storeArgument');
 
-/** `dst` = the nth argument of the subprogram that this is in; 6 to 12, the first five being in r1 to r5 (Linux 7.2). */
+/**
+ * `dst` = the nth argument of the subprogram that this is in; 6 to 12, the first five being in r1 to r5 (Linux 7.2). The kernel has to be told how
+ * many there are, which `loadProgram` does: as many as the subprogram reads by this.
+ */
 export function loadArgument(dst: Register, n: number): Instruction {
   return make(argument, { dst, off: argumentOffset('loadArgument', n) });
 }
 
-/** The nth argument of the next call, 6 to 12, is `operand` (Linux 7.2). An immediate is sign-extended. */
+/** The nth argument of the next call, 6 to 12, is `operand` (Linux 7.2), as long as what it calls reads it. An immediate is sign-extended. */
 export function storeArgument(n: number, operand: Register | number): Instruction {
   const off = -argumentOffset('storeArgument', n);
   return typeof operand === 'number'

@@ -60,6 +60,14 @@ const HINTS: readonly Hint[] = [
     hint: 'functions that call each other share 512 bytes of stack, each frame rounded up to 16 or 32, where the kernel does not give each a stack of its own (Linux 6.13, for most that trace): put something into a map, or hand it down by its address',
   },
   {
+    reason: /writes \d+ stack arg slots, but calls only require/,
+    hint: 'a subprogram has as many arguments as it reads (loadArgument): store none past the last that it does',
+  },
+  {
+    reason: /expects \d+ arg.*stack arg|Missing stack argument/,
+    hint: 'a call takes the arguments on the stack with it: every one up to the last that the subprogram reads is stored before each call (storeArgument)',
+  },
+  {
     reason: /tail_calls are not allowed when call stack/,
     hint: 'a subprogram makes tail calls where less than 256 bytes of stack are in use above it: put something of its callers into a map, or make the call in the program itself',
   },
