@@ -130,6 +130,28 @@ test('a dump is read: slots, bytes, headings, source lines, and labels for peopl
   );
 });
 
+test('of a loaded program, calls with the addresses and names of what they call, and bytes below', () => {
+  const text = `   0: (85) call bpf_ktime_get_ns#-78432
+       85 00 00 00 a0 cd fe ff
+   1: (85) call bpf_get_current_pid_tgid#193456
+   2: (85) call pc+2#bpf_prog_bdb4c6d1_sub
+   3: (85) call pc+1#0xffffffffc0a81234
+   4: (18) r0 = 0x100000000
+       18 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00
+   6: (95) exit`;
+  assert.equal(
+    parse(text).map((item) => textOf(item as Instruction)),
+    [
+      'call bpf_ktime_get_ns#5',
+      'call bpf_get_current_pid_tgid#14',
+      'call pc+2',
+      'call pc+1',
+      'r0 = 0x100000000',
+      'exit',
+    ],
+  );
+});
+
 test('a hexadecimal constant is an lddw, as the kernel prints one, unless the opcode says otherwise', () => {
   assert.equal(parse('r1 = 0x10'), [lddw(r1, 16)]);
   assert.equal(parse('(b7) r1 = 0x10'), [mov(r1, 16)]);
@@ -259,6 +281,13 @@ const REFUSED: readonly [text: string, message: string][] = [
   ['(07) r1 = 5', 'text:1:6: the opcode (07) is not that of this text'],
   ['call bpf_map_lookup', 'text:1:6: no helper bpf_map_lookup; nearest: bpf_map_lookup_elem'],
   ['call bpf_map_lookup_elem#2', 'text:1:6: helper 2 is bpf_map_update_elem, not bpf_map_lookup_elem'],
+  ['call unknown', 'text:1:6: no helper unknown'],
+  ['call unknown#1', 'text:1:6: helper 1 is bpf_map_lookup_elem, not unknown'],
+  ['call bpf_ktime_get_ns#4000', 'text:1:6: helper 4000 is not known, not bpf_ktime_get_ns'],
+  [
+    'call __htab_map_lookup_elem#193456',
+    'text:1:6: __htab_map_lookup_elem is a function of the kernel, which it calls in the place of a helper: name that; nearest: bpf_map_lookup_elem',
+  ],
   ['r1 = map[nothing]', "text:1:10: there is no map 'nothing'"],
   ['a:\nexit\na:', "text:3:1: label 'a' is there already, at line 1"],
   ['map a: hash, key 8', "text:1:1: expected 'map NAME: KIND, key N bytes, value N bytes, N entries'"],

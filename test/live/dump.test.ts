@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { call, callSubprogram, exit, label, lddw, loadMap, mov } from '../../src/asm/constructors.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
-import { ktimeGetNs } from '../../src/asm/helpers.ts';
+import { getCurrentPidTgid, ktimeGetNs } from '../../src/asm/helpers.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { FORMS, type Form, formOf } from '../../src/asm/isa.ts';
 import { u64 } from '../../src/asm/layout.ts';
@@ -21,7 +21,7 @@ import { BtfWriter } from '../asm/btf-writer.ts';
 import { construct, SAMPLES } from '../asm/fixtures/instructions.ts';
 import { kernelText } from '../asm/fixtures/kernel-text.ts';
 import { inGuest, needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
-import { loadRaw, type RawOptions } from './raw-load.ts';
+import { loadRaw, RAW_TRACEPOINT, type RawOptions } from './raw-load.ts';
 import { isReleased } from './release.ts';
 
 const test = suite('live/dump', { seconds: 120 });
@@ -193,6 +193,33 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'with the bytes, an lddw has both sl
   assert.is(
     stdout,
     '   0: (18) r0 = 0x100000000\n       18 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00\n   2: (95) exit\n       95 00 00 00 00 00 00 00\n',
+  );
+});
+
+test.skipIf(needsRoot || sameOnEveryKernel, 'what is dumped is read by asm, helpers by their names', () => {
+  const items = [
+    ...[loadMap(r1, counts), mov(r6, r1), callSubprogram('two'), call(getCurrentPidTgid), mov(r0, 0), exit()],
+    ...[label('two'), lddw(r0, 2n ** 32n), exit()],
+  ];
+  const program = load(items, { type: RAW_TRACEPOINT }) as Descriptor;
+  const asm = (input: string) =>
+    spawnSync(process.execPath, [COMMAND, 'asm', '-f', 'text', '-'], { input, encoding: 'utf8' });
+  const read = asm(dump('-x', String(idOf(program))).stdout);
+  program.close();
+  assert.is(read.stderr, '');
+  const texts = [...read.stdout.matchAll(/\([0-9a-f]{2}\) (.*)$/gm)].map(([, text]) => text);
+  assert.equal(
+    texts.map((text = '') => text.replace(/id:\d+/, 'id:7')),
+    [
+      'r1 = map[id:7]',
+      'r6 = r1',
+      'call pc+3',
+      'call bpf_get_current_pid_tgid#14',
+      'r0 = 0',
+      'exit',
+      'r0 = 0x100000000',
+      'exit',
+    ],
   );
 });
 

@@ -38,9 +38,10 @@ const OPERANDS: Readonly<Record<string, readonly [pattern: string, name: string]
   imm64: ['(0x[0-9a-fA-F]+)\\b', 'a hexadecimal number'],
   'imm.hi': ['(\\d+)\\b', 'a number'],
   'imm.lo': ['(\\d+)\\b', 'a number'],
-  target: [`((?:pc)?[-+]\\d+\\b|${LABEL})`, "a label or 'pc+N'"],
+  // A dump has behind it what the function is called in the kernel.
+  target: [`((?:pc)?[-+]\\d+\\b|${LABEL})(?:#(?:bpf_prog_\\w+|0x[0-9a-f]+))?`, "a label or 'pc+N'"],
   distance: [`([-+]\\d+\\b|${LABEL})`, "a label or '+N'"],
-  helper: ['((?:bpf_\\w+|unknown)(?:#\\d+)?)', "a helper, as 'bpf_ktime_get_ns'"],
+  helper: ['((?:bpf_\\w+|unknown)(?:#-?\\d+)?|\\w+#-?\\d+)', "a helper, as 'bpf_ktime_get_ns'"],
   map: ['(id:\\d+|[\\w.]+)', "a map's name"],
 };
 

@@ -203,21 +203,28 @@ function targetOf(text: string): string | number {
   return /^(?:pc)?[-+]\d/.test(text) ? Number(text.replace('pc', '')) : text;
 }
 
+/** No helper has a number past it: a dump has addresses there, counted from a function of the kernel. */
+const LAST_NUMBER = 0xffff;
+
 function helperOf(text: string, at: number): number {
-  const [name = '', number] = text.split('#');
-  const id = name === 'unknown' ? undefined : helperId(name.replace(/^bpf_/, ''));
-  if (number === undefined && id === undefined) {
-    const near = nearest(name.replace(/^bpf_/, ''), helperNames()).map((other) => `bpf_${other}`);
-    throw new Misread(`no helper ${name}${near.length > 0 ? `; nearest: ${near.join(', ')}` : ''}`, at);
-  }
-  const given = number === undefined ? id : Number(number);
-  const known = helperName(Number(given));
-  if (number !== undefined && name !== (known === undefined ? 'unknown' : `bpf_${known}`))
+  const [name = '', behind] = text.split('#');
+  if (name === 'unknown' && behind !== undefined && helperName(Number(behind)) === undefined)
+    return Number(behind);
+  const id = helperId(name.replace(/^bpf_/, ''));
+  const given = behind === undefined ? undefined : Number(behind);
+  const isAddress = given !== undefined && (given < 0 || given > LAST_NUMBER);
+  const known = given === undefined || isAddress ? undefined : helperName(given);
+  if (given !== undefined && !isAddress && given !== id)
     throw new Misread(
-      `helper ${number} is ${known === undefined ? 'not known' : `bpf_${known}`}, not ${name}`,
+      `helper ${behind} is ${known === undefined ? 'not known' : `bpf_${known}`}, not ${name}`,
       at,
     );
-  return given as number;
+  if (id !== undefined && name.startsWith('bpf_')) return id;
+  const near = nearest(name.replace(/^bpf_/, ''), helperNames()).map((other) => `bpf_${other}`);
+  const fault = isAddress
+    ? `${name} is a function of the kernel, which it calls in the place of a helper: name that`
+    : `no helper ${name}`;
+  throw new Misread(`${fault}${near.length > 0 ? `; nearest: ${near.join(', ')}` : ''}`, at);
 }
 
 /** Refuses numbers that don't fit at the place where they stand. */

@@ -48,6 +48,8 @@ export interface Parsed {
 const PREFIX = /^\s*(?:(\d+):(?:\s+((?:[0-9a-f]{2}(?:\s|$)){8}))?)?\s*(?:\(([0-9a-f]{2})\)\s*)?/;
 const LABEL = /^\s*([A-Za-z_.$][\w.$]*):\s*$/;
 const MAP = /^\s*map\s/;
+/** The bytes of an instruction on a line of their own, below its text. */
+const BYTES = /^\s+[0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}(?: [0-9a-f]{2}){7})?\s*$/;
 /** The heading that bpftool gives a function with types. */
 const HEADING = /^\S.*\)\s*:\s*$/;
 /** For people: the label that a jump goes to. */
@@ -90,7 +92,7 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
         refuse(`label '${name}' is there already, at line ${labels.get(name)}`, line.indexOf(name));
       labels.set(name, index + 1);
       items.push(label(name));
-    } else if (!HEADING.test(line)) {
+    } else if (!HEADING.test(line) && !BYTES.test(line)) {
       const item = readLine(line, (given) => known.get(given), refuse);
       if (item === undefined) return;
       const column = line.search(/\S/) + 1;
