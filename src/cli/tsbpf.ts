@@ -19,7 +19,9 @@ const REFUSED = [KernelError, NoSuchProgram, BtfError, FileError];
 
 async function main(): Promise<number> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === 'EPIPE' ? 0 : 1);
+    if (error.code === 'EPIPE') process.exit(0);
+    process.stderr.write(`tsbpf: cannot write to the standard output: ${error.message}\n`);
+    process.exit(1);
   });
   const request = readArguments(process.argv.slice(2), version());
   if (request.action === 'say') {

@@ -185,6 +185,30 @@ const REFUSED: readonly [what: string, args: readonly string[], input: string, m
     /^tsbpf: \/dev\/stdin: 4 bytes are not a whole number of 8-byte slots\n$/,
   ],
   [
+    'hexadecimal, of which no text is made',
+    ['asm', '-'],
+    HEX,
+    /^tsbpf: \/dev\/stdin:1:1: this holds hexadecimal, and no program's text: tsbpf disasm reads it\n$/,
+  ],
+  [
+    'bytes, of which no text is made',
+    ['asm', '-'],
+    '\u0095\0\0\0\0\0\0\0',
+    /^tsbpf: \/dev\/stdin:1:1: this holds bytes, and no program's text: tsbpf disasm reads it\n$/,
+  ],
+  [
+    'text, of which no bytes are read',
+    ['disasm', '-'],
+    TEXT,
+    /^tsbpf: \/dev\/stdin: this is text, and neither bytes nor hexadecimal: tsbpf asm reads it\n$/,
+  ],
+  [
+    'an empty file of bytes',
+    ['disasm', '-'],
+    '',
+    /^tsbpf: \/dev\/stdin: the file is empty: there is no instruction in it\n$/,
+  ],
+  [
     'a section of what has none',
     ['disasm', '-s', 'xdp', '-'],
     HEX,
@@ -216,6 +240,15 @@ test('a file that can not be read, or written, is status 1', () => {
   const unwritten = run(['asm', '-', '-o', '/nowhere/a.bin'], TEXT);
   assert.is(unwritten.stderr, 'tsbpf: cannot write /nowhere/a.bin: ENOENT (no such file or directory)\n');
   assert.is(unwritten.status, 1);
+});
+
+test('what can not be printed is status 1, and said', () => {
+  const { status, stderr } = spawnSync('sh', ['-c', `'${process.execPath}' '${COMMAND}' asm - >/dev/full`], {
+    input: TEXT,
+    encoding: 'utf8',
+  });
+  assert.match(stderr, /^tsbpf: cannot write to the standard output: ENOSPC/);
+  assert.is(status, 1);
 });
 
 test('help and version', () => {

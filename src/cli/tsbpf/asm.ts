@@ -3,19 +3,32 @@ import { type Assembled, AssembleError, assemble, ReachError } from '../../asm/a
 import { encode } from '../../asm/encode.ts';
 import type { MapSpec } from '../../asm/map.ts';
 import { locate } from '../../asm/position.ts';
-import { parseProgram } from '../../asm/text/parse.ts';
+import { parseProgram, TextError } from '../../asm/text/parse.ts';
 import { listInstructions, listMaps } from '../listing.ts';
 import type { Request } from './arguments.ts';
 import { pathOf, readWhole, writeWhole } from './file.ts';
 
 export function asm({ file, format, output }: Extract<Request, { action: 'asm' }>): void {
   const path = pathOf(file);
-  const { items, maps } = parseProgram(Buffer.from(readWhole(file)).toString('utf8'), path);
+  const { items, maps } = parseProgram(textIn(readWhole(file), path), path);
   const assembled = namingPlace(path, () => assemble(items));
   for (const line of toFillIn(assembled)) process.stderr.write(`tsbpf: ${file}: ${line}\n`);
   const made = written(assembled, maps, format);
   if (output === undefined) process.stdout.write(made);
   else writeWhole(output, made);
+}
+
+/** What a program's text is read from. Bytes and hexadecimal are told where they are read. */
+function textIn(content: Uint8Array, path: string): string {
+  const text = Buffer.from(content).toString('utf8');
+  const kind = content.includes(0)
+    ? 'bytes'
+    : /^\s*(?:0x)?[0-9a-fA-F]{16}\b/.test(text)
+      ? 'hexadecimal'
+      : undefined;
+  if (kind !== undefined)
+    throw new TextError(path, 1, 1, `this holds ${kind}, and no program's text: tsbpf disasm reads it`);
+  return text;
 }
 
 /** What a loader has to do that has nothing but the bytes. */

@@ -1,6 +1,6 @@
 /** `tsbpf disasm`: bytes to text, as raw bytes, as hexadecimal, or in the sections of an object file. */
 import { destinationOf } from '../../asm/assemble.ts';
-import { decode } from '../../asm/decode.ts';
+import { DecodeError, decode } from '../../asm/decode.ts';
 import { disassemble } from '../../asm/disassemble.ts';
 import { ElfError, isElf, type ObjectInstruction, programSections } from '../../asm/elf.ts';
 import { encode, slotsOf } from '../../asm/encode.ts';
@@ -25,6 +25,10 @@ function ofBytes(bytes: Uint8Array, { section, opcodes }: { section?: string; op
   const text = Buffer.from(bytes).toString('latin1');
   const hex = text.replace(/0x|[\s,:]/g, '');
   const raw = /^[0-9a-fA-F]+$/.test(hex) && hex.length % 2 === 0 ? Buffer.from(hex, 'hex') : bytes;
+  if (bytes.length === 0) throw new DecodeError('the file is empty: there is no instruction in it');
+  // No program is: each ends with a byte that isn't, and most have zeros.
+  if (raw === bytes && /^[\x20-\x7e\s]*$/.test(text))
+    throw new DecodeError('this is text, and neither bytes nor hexadecimal: tsbpf asm reads it');
   let slot = 0;
   return decode(raw)
     .map((instruction) => {
