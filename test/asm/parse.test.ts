@@ -281,6 +281,10 @@ const REFUSED: readonly [text: string, message: string][] = [
   ['(07) r1 = 5', 'text:1:6: the opcode (07) is not that of this text'],
   ['call bpf_map_lookup', 'text:1:6: no helper bpf_map_lookup; nearest: bpf_map_lookup_elem'],
   ['call bpf_map_lookup_elem#2', 'text:1:6: helper 2 is bpf_map_update_elem, not bpf_map_lookup_elem'],
+  [
+    'program one: kprobe f, 1 instruction\nexit\nprogram two: kprobe f, 1 instruction\nexit',
+    'text:3:1: a second program begins here, the first at line 1: a text holds one',
+  ],
   ['call unknown', 'text:1:6: no helper unknown'],
   ['call unknown#1', 'text:1:6: helper 1 is bpf_map_lookup_elem, not unknown'],
   ['call bpf_ktime_get_ns#4000', 'text:1:6: helper 4000 is not known, not bpf_ktime_get_ns'],

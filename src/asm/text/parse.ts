@@ -48,6 +48,8 @@ export interface Parsed {
 const PREFIX = /^\s*(?:(\d+):(?:\s+((?:[0-9a-f]{2}(?:\s|$)){8}))?)?\s*(?:\(([0-9a-f]{2})\)\s*)?/;
 const LABEL = /^\s*([A-Za-z_.$][\w.$]*):\s*$/;
 const MAP = /^\s*map\s/;
+/** What a listing has above a program. */
+const PROGRAM = /^program\s+[\w.]+:\s/;
 /** The bytes of an instruction on a line of their own, below its text. */
 const BYTES = /^\s+[0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}(?: [0-9a-f]{2}){7})?\s*$/;
 /** The heading that bpftool gives a function with types. */
@@ -66,6 +68,8 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
   const known = new Map(maps.map((map) => [map.name, map]));
   const items: Item[] = [];
   const labels = new Map<string, number>();
+  /** The line of the heading, once there was one. */
+  let program = 0;
   /** What can't be said before all labels are known. */
   const last: (() => void)[] = [];
   text.split(/\r?\n/).forEach((whole, index) => {
@@ -74,7 +78,11 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
     };
     const line = withoutComment(whole);
     const name = LABEL.exec(line)?.[1];
-    if (MAP.test(line)) {
+    if (PROGRAM.test(line)) {
+      if (program > 0)
+        refuse(`a second program begins here, the first at line ${program}: a text holds one`, 0);
+      program = index + 1;
+    } else if (MAP.test(line)) {
       const { map, at, labelsAt } = readMap(line, (given) => known.get(given), refuse);
       if (known.has(map.name)) refuse(`map '${map.name}' is there already`, at);
       known.set(map.name, map);
