@@ -16,6 +16,7 @@ import { programs } from './programs.ts';
 import { atRest } from './rest.ts';
 import { rings } from './rings.ts';
 import { start } from './start.ts';
+import { switches } from './switch.ts';
 
 const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   start,
@@ -25,6 +26,7 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   delay,
   programs,
   assembly,
+  switch: switches,
   connects,
   rings,
   load,
