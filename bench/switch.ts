@@ -14,8 +14,8 @@ import { arrayMap } from '../src/asm/map.ts';
 import { subprogram } from '../src/asm/subprogram.ts';
 import { target } from '../src/asm/target.ts';
 import { Kernel } from '../src/loader/kernel.ts';
+import { loadProgram } from '../src/loader/load.ts';
 import { BpfMap } from '../src/loader/map.ts';
-import { loadProgram } from '../src/loader/program.ts';
 import { type Row, takeTurns } from './measure.ts';
 
 const ROUNDS = 2 ** 20;
