@@ -321,7 +321,7 @@ test('a narrow field may be copied to a wider one, not the other way round', () 
       data.wide.set(1);
       data.narrow.set(data.wide);
     }),
-    /^stack.wide \(4 bytes\) doesn't fit stack.narrow \(2 bytes\)/,
+    /^stack.wide \(4 bytes\) doesn't fit stack.narrow \(2 bytes\): get\(\) takes its low 2 bytes/,
   );
 });
 
@@ -644,8 +644,25 @@ test('a lookup has both arms; the value is read through r0', () => {
 test('a key or value of the wrong size is refused', () => {
   assert.match(
     refusal((b) => b.delete(key, b.stack(u64, 1))),
-    /^the key of map table has 4 bytes; stack has 8/,
+    /^the key of map table has 4 bytes; stack has 8: get\(\) takes its low 4 bytes/,
   );
+  assert.match(
+    refusal((b) => b.delete(key, b.arg(2))),
+    /^the key of map table has 4 bytes; argument 2 has 8: get\(\) takes its low 4 bytes/,
+  );
+  assert.match(
+    refusal((b) => b.update(key, 1, b.stack(u64, 1))),
+    /^the value of map table has 16 bytes; stack has 8 \(/,
+  );
+});
+
+test('a lookup without an arm for what is missing goes on either way', () => {
+  assert.equal(statements((b) => b.lookup(key, 7, { found: ({ count }) => count.atomicAdd(1) })).slice(-4), [
+    'if r0 == 0x0 goto end_1',
+    'r1 = 1',
+    'lock *(u64 *)(r0 +0) += r1',
+    'end_1:',
+  ]);
 });
 
 test('the result of a map operation is a number of 32 bits with a sign', () => {

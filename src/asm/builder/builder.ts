@@ -278,17 +278,17 @@ export class Builder {
   lookup<I extends MapSpec>(
     map: MapOfMapsSpec<TSchema, I>,
     key: Operand | Block | KernelPointer,
-    arms: { found: (map: MapPointer<I>) => void; missing: () => void },
+    arms: { found: (map: MapPointer<I>) => void; missing?: () => void },
   ): void;
   lookup<V extends TSchema>(
     map: MapSpec<TSchema, V> | MapPointer<MapSpec<TSchema, V>>,
     key: Operand | Block | KernelPointer,
-    arms: { found: (value: Memory<V>) => void; missing: () => void },
+    arms: { found: (value: Memory<V>) => void; missing?: () => void },
   ): void;
   lookup(
     map: MapSpec | MapPointer,
     key: Operand | Block | KernelPointer,
-    arms: { found: (value: never) => void; missing: () => void },
+    arms: { found: (value: never) => void; missing?: () => void },
   ): void {
     this.#machine.statement(this.lookup, () => {
       const spec = map instanceof MapPointer ? map.spec : map;

@@ -14,7 +14,7 @@ import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, placeOf } from './memory.ts';
 import { loadInto, type Operand } from './operand.ts';
-import { Place } from './place.ts';
+import { narrowing, Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** What a helper can be given. */
@@ -94,9 +94,10 @@ export function placeArguments(
     if (kind === 'key' || kind === 'value' || kind === 'memory' || kind === 'out') {
       const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;
       const place = inMemory(machine, argument, callee, schema);
-      if (schema && place.size !== layoutOf(schema).size)
+      const wanted = schema && layoutOf(schema);
+      if (wanted && place.size !== wanted.size)
         throw new TypeError(
-          `the ${kind} of map ${map?.name} has ${layoutOf(schema).size} bytes; ${place.name} has ${place.size}`,
+          `the ${kind} of map ${map?.name} has ${wanted.size} bytes; ${place.name} has ${place.size}${narrowing(place.layout, wanted)}`,
         );
       if (kind === 'out') written.push(place);
       else place.requireWritten();
@@ -168,7 +169,7 @@ function inMemory(machine: Machine, argument: Argument, callee: string, schema: 
     'stack',
     machine.stack.allocate(layout.size, 8, 0, 'an argument'),
     layout,
-    'argument',
+    operand instanceof Place ? operand.name : 'argument',
   );
   slot.set(operand);
   return slot;

@@ -2,13 +2,14 @@
  * A pointer to a structure of the kernel. Its fields are named, and found in the kernel's own types when
  * the program is assembled; how they are read is a property of the pointer, not of the program's text.
  */
+import type { Member } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { probeReadKernel } from '../helpers.ts';
 import type { Layout } from '../layout.ts';
 import { r1, r2, r3, r10 } from '../registers.ts';
 import { field, kernelTypes, type Target } from '../target.ts';
 import type { Machine } from './machine.ts';
-import { Place } from './place.ts';
+import { type Base, Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** A field by its path (`__sk_common.skc_daddr`), or several where kernels differ: the first there is counts. */
@@ -42,33 +43,66 @@ export class KernelPointer {
   /**
    * The fields, as places. Where the verifier knows the pointer's type nothing is emitted here, and each use is
    * one load. Elsewhere one call of `bpf_probe_read_kernel` copies the span from the first to the last of them
-   * onto the stack; fields far from each other are better read apart. What can't be read reads as zeros.
+   * onto the stack. Of a pointer that is kept, fields more than 64 bytes behind those before them are read by a call of their
+   * own. What can't be read reads as zeros.
    *
-   * Throws if a field doesn't exist (and names the nearest), or if it is a bit field.
+   * Throws if a field doesn't exist (and names the nearest), if it is a bit field, or if the copy finds no room on the stack.
    */
   fields<F extends Record<string, FieldPath>>(paths: F): { readonly [K in keyof F]: Place } {
     return this.#machine.statement(this.fields, () => {
       const members = Object.entries(paths).map(([name, path]) => {
-        const member = field(this.#target, this.struct, path);
-        if (member.bitSize !== undefined)
-          throw new TypeError(`${this.struct}.${path} is a bit field; read the bytes around it`);
+        const member = this.#member(path);
         return { name, offset: member.offset, layout: layoutOfPart(member) };
       });
-      const place = this.value.trusted
-        ? (offset: number, layout: Layout, name: string) =>
-            new Place(this.#machine, this.value, offset, layout, name, 'kernel')
-        : this.#probe(members);
-      return Object.fromEntries(
-        members.map(({ name, offset, layout }) => [name, place(offset, layout, `${this.struct}.${name}`)]),
-      ) as { [K in keyof F]: Place };
+      const places = new Map(
+        this.value.trusted
+          ? members.map((each) => [each.name, this.#place(each, this.value, each.offset, 'kernel')])
+          : spans(members, isKept(this.value) ? FAR : Number.POSITIVE_INFINITY).flatMap((span) =>
+              this.#probe(span),
+            ),
+      );
+      return Object.fromEntries(members.map(({ name }) => [name, places.get(name)])) as {
+        [K in keyof F]: Place;
+      };
     });
   }
 
-  #probe(members: readonly { readonly offset: number; readonly layout: Layout }[]) {
+  /**
+   * The structure that a field points to, whose name the kernel's types tell: `task.follow('real_parent')`. The pointer is read as
+   * `fields` reads it, into a temporary; what it points to is read by probe, since the verifier follows few pointers by
+   * itself. Where the pointer is null its fields read as zeros.
+   *
+   * Throws as `fields` does, and if the field is no pointer to a structure.
+   */
+  follow(path: FieldPath): KernelPointer {
+    return this.#machine.statement(this.follow, () => {
+      const { kind, pointsTo } = this.#member(path);
+      if (pointsTo === undefined)
+        throw new TypeError(
+          `${this.struct}.${path} ${kind === 'pointer' ? 'points to nothing that has fields' : `is no pointer (its kind: ${kind})`}`,
+        );
+      const { pointer } = this.fields({ pointer: path });
+      return new KernelPointer(this.#machine, this.#target, pointer.get(), pointsTo);
+    });
+  }
+
+  #member(path: FieldPath): Member {
+    const member = field(this.#target, this.struct, path);
+    if (member.bitSize !== undefined)
+      throw new TypeError(`${this.struct}.${path} is a bit field; read the bytes around it`);
+    return member;
+  }
+
+  #place({ name, layout }: Part, base: Base, offset: number, kind?: 'kernel'): Place {
+    return new Place(this.#machine, base, offset, layout, `${this.struct}.${name}`, kind);
+  }
+
+  /** Copies a span onto the stack, and gives the places of its parts there, by their names. */
+  #probe(parts: readonly Part[]): [string, Place][] {
     const machine = this.#machine;
-    const start = Math.min(...members.map(({ offset }) => offset));
-    const size = Math.max(...members.map(({ offset, layout }) => offset + layout.size)) - start;
-    const copy = machine.stack.allocate(size, 8, start % 8, `a copy of ${this.struct}`);
+    const start = Math.min(...parts.map(({ offset }) => offset));
+    const size = Math.max(...parts.map(endOf)) - start;
+    const copy = machine.stack.allocate(size, 8, start % 8, this.#describe(parts));
     const source = this.value.read();
     machine.emit(
       ...(source === r3 ? [] : [insn.mov(r3, source)]),
@@ -77,9 +111,46 @@ export class KernelPointer {
     machine.emit(insn.mov(r1, r10), insn.add(r1, copy), insn.mov(r2, size), insn.call(probeReadKernel));
     machine.loseTemporaries('bpf_probe_read_kernel');
     machine.stack.write(copy, size);
-    return (offset: number, layout: Layout, name: string) =>
-      new Place(machine, 'stack', copy + offset - start, layout, name);
+    return parts.map((part) => [part.name, this.#place(part, 'stack', copy + part.offset - start)]);
   }
+
+  /** A span in a message, and what helps where it is too long. */
+  #describe(parts: readonly Part[]): string {
+    const apart = spans(parts, FAR).length > 1;
+    return `a copy of ${this.struct}${apart ? ` whose fields lie far apart (keep() the pointer, and they are read apart)` : ''}`;
+  }
+}
+
+/** A part of a structure that is wanted. */
+interface Part {
+  readonly name: string;
+  readonly offset: number;
+  readonly layout: Layout;
+}
+
+/** Bytes between fields from which on a further call costs less than they do, on the stack above all. */
+const FAR = 64;
+
+/** Whether a value outlives calls. */
+function isKept({ register }: Value): boolean {
+  return register.register >= 6;
+}
+
+function endOf({ offset, layout }: Part): number {
+  return offset + layout.size;
+}
+
+/** The parts by where they lie, in groups with more than `far` bytes between them. */
+function spans(parts: readonly Part[], far: number): readonly (readonly Part[])[] {
+  const groups: Part[][] = [];
+  let end = Number.NEGATIVE_INFINITY;
+  for (const part of [...parts].sort((a, b) => a.offset - b.offset)) {
+    const group = groups.at(-1);
+    if (group === undefined || part.offset - end > far) groups.push([part]);
+    else group.push(part);
+    end = Math.max(end, endOf(part));
+  }
+  return groups;
 }
 
 /** What is known of a part of the kernel's memory. */

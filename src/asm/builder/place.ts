@@ -145,7 +145,7 @@ export class Place extends Readable {
         bigEndian(this)
       )
         throw new TypeError(
-          `${source.name} (${source.size} bytes) doesn't fit ${this.name} (${this.size} bytes)`,
+          `${source.name} (${source.size} bytes) doesn't fit ${this.name} (${this.size} bytes)${narrowing(source.layout, this.layout)}`,
         );
       const register = this.machine.scratch();
       source.loadInto(register);
@@ -190,6 +190,12 @@ export class Place extends Readable {
       done += width;
     }
   }
+}
+
+/** What to do where a number is wider than what it is written to, for the end of a message. */
+export function narrowing(from: Layout, to: Layout): string {
+  if (from.kind !== 'int' || to.kind !== 'int' || from.size <= to.size || to.bigEndian) return '';
+  return `: get() takes its low ${to.size} bytes`;
 }
 
 /** A constant as the 32-bit immediate whose bytes are the number in the place's byte order; undefined if it needs more. */

@@ -1,0 +1,133 @@
+/** Pointers to structures: which fields are read together, and where a pointer in one leads. */
+import * as assert from 'uvu/assert';
+import { Btf } from '../../src/asm/btf.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
+import { chars, struct, u32 } from '../../src/asm/layout.ts';
+import { target } from '../../src/asm/target.ts';
+import { suite } from '../harness.ts';
+import { BtfWriter } from './btf-writer.ts';
+import { textsOf } from './texts.ts';
+
+const test = suite('asm/kernel-pointer');
+
+/** struct task with fields at both ends, a pointer to its own kind, and one to nothing in particular. */
+function kernelWithTasks() {
+  const btf = new BtfWriter();
+  const number = btf.int('unsigned int', 4);
+  const name = btf.array(btf.int('char', 1), 16);
+  const task = name + 3;
+  const toTask = btf.pointer(task);
+  const toVoid = btf.pointer(0);
+  btf.struct('task', 1000, [
+    { name: 'state', type: number, bits: 0 },
+    { name: 'pid', type: number, bits: 8 * 68 },
+    { name: 'tgid', type: number, bits: 8 * 72 },
+    { name: 'parent', type: toTask, bits: 8 * 80 },
+    { name: 'stack', type: toVoid, bits: 8 * 88 },
+    { name: 'comm', type: name, bits: 8 * 800 },
+  ]);
+  btf.typedef('btf_trace_exit', btf.pointer(btf.prototype(0, { data: toVoid, task: toTask })));
+  return target('x64', Btf.parse(btf.blob()));
+}
+
+const on = kernelWithTasks();
+const Pair = struct({ pid: u32, tgid: u32, comm: chars(16) });
+
+/** What the body emits on a raw tracepoint, whose pointers are read by probe. */
+const probed = (body: (b: Builder) => void) => textsOf(rawTracepoint('exit', on, body).instructions);
+const calls = (lines: readonly string[]) => lines.filter((line) => line.startsWith('call'));
+
+test('fields of a kept pointer are read apart where more than 64 bytes lie between them', () => {
+  const lines = probed((b) => {
+    const task = b.kernel('task', b.keep(b.arg(0)));
+    const { pid, tgid, comm } = task.fields({ comm: 'comm', pid: 'pid', tgid: 'tgid' });
+    const pair = b.stack(Pair);
+    pair.pid.set(pid);
+    pair.tgid.set(tgid);
+    b.set(pair.comm, comm);
+  });
+  assert.equal(lines.slice(0, 13), [
+    'r6 = *(u64 *)(r1 +0)',
+    'r3 = r6',
+    'r3 += 68',
+    'r1 = r10',
+    'r1 += -12',
+    'r2 = 8',
+    'call bpf_probe_read_kernel#113',
+    'r3 = r6',
+    'r3 += 800',
+    'r1 = r10',
+    'r1 += -32',
+    'r2 = 16',
+    'call bpf_probe_read_kernel#113',
+  ]);
+  // The three of them, from their two copies.
+  assert.equal(lines.slice(13, 15), ['r0 = *(u32 *)(r10 -12)', '*(u32 *)(r10 -56) = r0']);
+  assert.equal(lines.slice(15, 17), ['r0 = *(u32 *)(r10 -8)', '*(u32 *)(r10 -52) = r0']);
+  assert.equal(lines.slice(17, 19), ['r0 = *(u64 *)(r10 -32)', '*(u64 *)(r10 -48) = r0']);
+});
+
+test('64 bytes between them are read along', () => {
+  const lines = probed((b) => {
+    b.keep(b.kernel('task', b.arg(0))).fields({ state: 'state', pid: 'pid' });
+  });
+  assert.is(calls(lines).length, 1);
+  assert.ok(lines.includes('r2 = 72'), lines.join('; '));
+});
+
+test('fields of a temporary pointer are read together, as the first call ends it', () => {
+  const lines = probed((b) => {
+    b.kernel('task', b.arg(0)).fields({ pid: 'pid', state: 'state', stack: 'stack' });
+  });
+  assert.is(calls(lines).length, 1);
+  assert.ok(lines.includes('r2 = 96'), lines.join('; '));
+});
+
+test('a copy that the stack has no room for says how it takes less', () => {
+  assert.throws(
+    () => probed((b) => void b.kernel('task', b.arg(0)).fields({ pid: 'pid', comm: 'comm' })),
+    /^a copy of task whose fields lie far apart \(keep\(\) the pointer, and they are read apart\) takes 748 bytes of stack; 512 of 512 are left/,
+  );
+});
+
+test('follow() reads a pointer, and what it leads to by probe', () => {
+  const lines = probed((b) => {
+    b.kernel('task', b.arg(0)).follow('parent').fields({ tgid: 'tgid' });
+  });
+  assert.equal(lines.slice(0, 13), [
+    'r0 = *(u64 *)(r1 +0)',
+    'r3 = r0',
+    'r3 += 80',
+    'r1 = r10',
+    'r1 += -8',
+    'r2 = 8',
+    'call bpf_probe_read_kernel#113',
+    'r0 = *(u64 *)(r10 -8)',
+    'r3 = r0',
+    'r3 += 72',
+    'r1 = r10',
+    'r1 += -16',
+    'r2 = 4',
+  ]);
+});
+
+test('follow() of a pointer that the verifier knows is a load, and what it leads to is read by probe all the same', () => {
+  const { instructions } = tpBtf('exit', on, (b) => {
+    b.kernel('task', b.arg(0)).follow('parent').fields({ tgid: 'tgid' });
+  });
+  const lines = textsOf(instructions);
+  assert.equal(lines.slice(0, 4), ['r0 = *(u64 *)(r1 +0)', 'r2 = *(u64 *)(r0 +80)', 'r3 = r2', 'r3 += 72']);
+  assert.is(calls(lines).length, 1);
+});
+
+test('follow() takes the name of a structure from the types, and refuses what leads to none', () => {
+  const follow = (path: string) => () =>
+    probed((b) => assert.is(b.kernel('task', b.arg(0)).follow(path).struct, 'task'));
+  follow('parent')();
+  assert.throws(follow('pid'), /^task.pid is no pointer \(its kind: int\)/);
+  assert.throws(follow('stack'), /^task.stack points to nothing that has fields/);
+  assert.throws(follow('parnt'), /no member 'parnt'; nearest: parent/);
+});
+
+test.run();
