@@ -34,7 +34,7 @@ const onExec = rawTracepoint('sched_process_exec', target(process.arch, kernel.b
 });
 
 const session = Session.open(
-  { name: 'execs', programs: [onExec], maps: [], events: { map: events, schema: Exec } },
+  { name: 'execs', programs: [onExec], events: { map: events, schema: Exec } },
   {
     kernel,
     onEvent: ({ task, comm, file }) =>

@@ -69,7 +69,6 @@ const session = Session.open(
   {
     name: 'files',
     programs: [onCall],
-    maps: [],
     tailCalled: [{ array: calls, programs }],
     events: { map: events, schema: Event },
   },

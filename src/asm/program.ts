@@ -48,11 +48,12 @@ export interface TailCalled {
 export interface Tool<E extends TSchema = TSchema> {
   readonly name: string;
   readonly programs: readonly ProgramSpec[];
-  readonly maps: readonly MapSpec[];
+  /** Maps that no program refers to; the others are the tool's without being listed. */
+  readonly maps?: readonly MapSpec[];
   /** Programs that aren't attached, but tail-called by others, in the program arrays that hold them. */
   readonly tailCalled?: readonly TailCalled[];
-  /** The perf rings that carry the events, and what one of them looks like. */
-  readonly events: { readonly map: MapSpec; readonly schema: E };
+  /** The perf rings that carry the events, and what one of them looks like; not given where what is in maps is all there is to see. */
+  readonly events?: { readonly map: MapSpec; readonly schema: E };
 }
 
 /** What programs declare to the kernel, whose tracing helpers ask for a GPL-compatible licence. */

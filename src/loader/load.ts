@@ -169,7 +169,9 @@ function withMaps(
     const opened = tables.get(slot) ?? maps.get(map);
     if (!opened)
       throw blame(
-        new RangeError(`program '${spec.name}' uses the map '${map.name}', which the tool doesn't list`),
+        new RangeError(
+          `program '${spec.name}' uses the map '${map.name}', which isn't among those that it is loaded with`,
+        ),
       );
     // The immediate of the first slot of lddw; that of the second, the offset into a map's value, is the assembler's.
     view.setInt32(slot * 8 + 4, opened.fd, true);

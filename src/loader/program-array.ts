@@ -3,10 +3,9 @@
  *
  * Source: man 2 bpf; kernel/bpf/arraymap.c (`prog_array_map_ops`), kernel/bpf/core.c (`bpf_prog_map_compatible`).
  */
-import { type Item, isLabel, type Subprogram } from '../asm/instruction.ts';
-import { type MapSpec, type ProgramArraySpec, slotNumber } from '../asm/map.ts';
+import { type ProgramArraySpec, slotNumber } from '../asm/map.ts';
 import type { ProgramSpec, TailCalled } from '../asm/program.ts';
-import { slotsOf } from '../asm/tool-parts.ts';
+import { mapsIn, slotsOf } from '../asm/tool-parts.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
@@ -71,7 +70,7 @@ export function checkTailCalled(tailCalled: readonly TailCalled[], attached: rea
   for (const { array } of tailCalled) {
     const members = [
       ...[...all]
-        .filter((program) => uses(program.instructions, array))
+        .filter((program) => mapsIn(program.instructions).has(array))
         .map((program) => ({ program, role: 'uses it' })),
       ...inSlots
         .filter((each) => each.array === array)
@@ -84,17 +83,6 @@ export function checkTailCalled(tailCalled: readonly TailCalled[], attached: rea
         `program array ${array.name}: ${describe(first)} and ${describe(other)}; those that go on in each other are of one type`,
       );
   }
-}
-
-/** Whether one of these instructions, or of the subprograms that they lead to, is given that map. */
-function uses(instructions: readonly Item[], map: MapSpec, seen = new Set<Subprogram>()): boolean {
-  return instructions.some((item) => {
-    const reference = isLabel(item) ? undefined : item.reference;
-    if (reference?.kind !== 'subprogram')
-      return reference !== undefined && 'map' in reference && reference.map === map;
-    const { subprogram } = reference;
-    return !seen.has(subprogram) && uses(subprogram.instructions, map, seen.add(subprogram));
-  });
 }
 
 function describe({ program, role }: { readonly program: ProgramSpec; readonly role: string }): string {

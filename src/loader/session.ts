@@ -37,7 +37,8 @@ export interface SessionOptions<E extends TSchema> {
   readonly locate?: Locate;
   /** Each event by itself if not given. */
   readonly wakeup?: Wakeup;
-  readonly onEvent: (event: Static<E>, cpu: number) => void;
+  /** Gets the events. A tool that has some asks for it, and one that has none has nothing for it. */
+  readonly onEvent?: (event: Static<E>, cpu: number) => void;
   /** Events that found a ring full. */
   readonly onLost?: LostHandler;
   /** Gets what handlers throw, and corrupt rings; without it such an error is thrown from the event loop. */
@@ -62,7 +63,7 @@ export interface MissedRuns {
   readonly uncounted: readonly Program[];
 }
 
-/** A running tool. Closing it, like the end of the process, detaches everything. */
+/** A running tool. Closing it, like the end of the process, detaches everything. Keeps the process alive until it is closed or detached. */
 export class Session<E extends TSchema = TSchema> implements Closeable {
   readonly tool: Tool<E>;
   readonly kernel: Kernel;
@@ -84,9 +85,10 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
    * optional programs without a symbol), or nothing is left behind. The caller owns the result. What it throws says from which line it
    * was called, where it isn't about another line of the tool.
    * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError}
-   * @throws {RangeError} where an event doesn't fit the rings.
+   * @throws {RangeError} where an event doesn't fit the rings. @throws {TypeError} where the tool has events and nobody gets them, or none and
+   * somebody waits for them.
    */
-  static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E>): Session<E> {
+  static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E> = {}): Session<E> {
     const kernel = options.kernel ?? new Kernel();
     return pointing(() =>
       allOrNothing((resources) => {
@@ -123,7 +125,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
 
   /** Events that found a ring full, as far as they have been reported. */
   get lost(): number {
-    return this.#parts.buffer.lost;
+    return this.#parts.reader.lost;
   }
 
   /**
@@ -145,7 +147,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   /** Detaches the programs and delivers the events that are still in the rings. Maps and counts can be read until `close()`. */
   detach(): void {
     this.#parts.links.close();
-    this.#parts.buffer.close();
+    this.#parts.reader.close();
   }
 
   /** Detaches, as `detach` does, and frees the rest. */
@@ -158,10 +160,15 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   }
 }
 
+/** What reads the rings, where there are some, and tells the turn of seconds. */
+interface Reader extends Closeable {
+  readonly lost: number;
+}
+
 interface Parts {
   readonly maps: ReadonlyMap<MapSpec, BpfMap>;
   readonly attached: ReadonlyMap<Program, Link>;
-  readonly buffer: PerfBuffer;
+  readonly reader: Reader;
   readonly links: Resources;
   readonly leftOut: readonly LeftOut[];
   readonly load: (spec: ProgramSpec) => Program;
@@ -173,6 +180,7 @@ function openParts<E extends TSchema>(
   options: SessionOptions<E>,
   resources: Resources,
 ): Parts {
+  checkHandlers(tool, options);
   const maps = new Map<MapSpec, BpfMap>();
   const { tailCalled = [] } = tool;
   for (const spec of mapsOf(tool))
@@ -193,7 +201,9 @@ function openParts<E extends TSchema>(
     unlessLeftOut(program, leftOut, () =>
       new ProgramArray(kernel, maps.get(array) as BpfMap<ProgramArraySpec>).update(slot, loadOnce(program)),
     );
-  const buffer = resources.add(openBuffer(tool, kernel, maps, options));
+  const reader = resources.add(
+    tool.events ? openBuffer(tool.events, kernel, maps, options) : everySecond(options.onSweep),
+  );
   const links = resources.add(new Resources());
   const attached = new Map<Program, Link>();
   for (const spec of tool.programs) {
@@ -204,7 +214,7 @@ function openParts<E extends TSchema>(
     });
     if (!runs) program.close();
   }
-  return { maps, attached, buffer, links, leftOut, load };
+  return { maps, attached, reader, links, leftOut, load };
 }
 
 /** Whether `work` was done; an optional program that there is no symbol for is noted as left out instead. */
@@ -219,8 +229,27 @@ function unlessLeftOut(program: ProgramSpec, leftOut: LeftOut[], work: () => voi
   }
 }
 
+/** What only rings have a use for. */
+const OF_RINGS = ['onEvent', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as const;
+
+function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: SessionOptions<E>): void {
+  if (events && !options.onEvent)
+    throw new TypeError(`the tool ${name} has events, and nobody gets them: pass onEvent to Session.open`);
+  const vain = OF_RINGS.find((option) => options[option] !== undefined);
+  if (!events && vain)
+    throw new TypeError(
+      `the tool ${name} has no events, so ${vain} is of no use: name their map and schema in its 'events', or leave ${vain} out`,
+    );
+}
+
+/** In the place of rings, whose timer does the same. */
+function everySecond(onSweep = () => {}): Reader {
+  const timer = setInterval(onSweep, 1000);
+  return { lost: 0, close: () => clearInterval(timer) };
+}
+
 function openBuffer<E extends TSchema>(
-  { events }: Tool<E>,
+  events: NonNullable<Tool<E>['events']>,
   kernel: Kernel,
   maps: ReadonlyMap<MapSpec, BpfMap>,
   options: SessionOptions<E>,
@@ -234,7 +263,7 @@ function openBuffer<E extends TSchema>(
     sampleBytes: bytes,
     onSample(view, offset, size, cpu) {
       if (size < bytes) throw new RangeError(`an event of ${size} bytes in the place of ${bytes}`);
-      onEvent(decode(view, offset), cpu);
+      onEvent?.(decode(view, offset), cpu);
     },
     onLost,
     onError,

@@ -119,14 +119,14 @@ test('programs that are tail-called are listed behind those that are attached, e
   ]);
 });
 
-test('maps that stand elsewhere in the tool are listed, too: of events, of tail calls, and in other maps', () => {
+test('maps that stand elsewhere in the tool are listed, too: of programs, events and tail calls, and in other maps', () => {
   const inner = hash('inner', { key: u32, value: u32, maxEntries: 2 });
   const outer = arrayOfMaps('outer', { inner, maps: [inner] });
   const array = programArray('stages', { maxEntries: 4 });
   const listed = listTool({ ...tool, maps: [outer], tailCalled: [{ array, programs: {} }] }, locate);
   assert.equal(
     [...listed.matchAll(/^map (\w+):/gm)].map(([, name]) => name),
-    ['inner', 'stages', 'events', 'outer'],
+    ['inner', 'table', 'stages', 'events', 'outer'],
   );
 });
 

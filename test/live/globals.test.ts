@@ -18,7 +18,7 @@ import {
   u64,
   u64n,
 } from '../../src/asm/layout.ts';
-import { arrayMap, constants, globals, perfEventArray } from '../../src/asm/map.ts';
+import { arrayMap, constants, globals } from '../../src/asm/map.ts';
 import { r1 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
 import { KernelError, VerifierError } from '../../src/loader/errors.ts';
@@ -180,7 +180,6 @@ test.skipIf(
   'sums of programs and of this process, made at the same time, lose nothing',
   async () => {
     const shared = globals('shared', struct({ pid: u32, count: u64, small: u32 }));
-    const events = perfEventArray('events');
     const counts = rawTracepoint('sys_enter', target(process.arch), (b) => {
       const pid = b.keep(b.call(getCurrentPidTgid).rsh(32));
       const data = b.global(shared);
@@ -188,8 +187,7 @@ test.skipIf(
       data.count.atomicAdd(1);
       data.small.atomicAdd(1);
     });
-    const tool = { name: 'sums', programs: [counts], maps: [shared], events: { map: events, schema: u32 } };
-    const session = Session.open(tool, { onEvent() {} });
+    const session = Session.open({ name: 'sums', programs: [counts] });
     try {
       const { pid, count, small } = session.map(shared).view;
       const other = getuidProcess(200_000);

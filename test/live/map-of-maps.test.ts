@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perCpuHash, perfEventArray } from '../../src/asm/map.ts';
+import { arrayMap, hash, perCpuHash } from '../../src/asm/map.ts';
 import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import { target } from '../../src/asm/target.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -110,21 +110,13 @@ test.skipIf(needsRoot, 'a tool’s session opens and fills them, per-CPU maps to
   const counts = perCpuHash('counts', { key: u32, value: u64, maxEntries: 4 });
   const [day, night] = [counts, { ...counts, name: 'night' }];
   const times = arrayOfMaps('times', { inner: counts, maps: [day, night] });
-  const events = perfEventArray('events');
   const program = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
     b.lookup(times, 1, {
       found: (map) => b.lookup(map, 1, { found: (n) => n.set(n.get().add(1)), missing: () => b.exit() }),
       missing: () => b.exit(),
     });
   });
-  const tool = {
-    name: 'times',
-    programs: [program],
-    // The maps in it needn't be listed.
-    maps: [times],
-    events: { map: events, schema: u32 },
-  };
-  const session = Session.open(tool, { debug: true, onEvent() {} });
+  const session = Session.open({ name: 'times', programs: [program] }, { debug: true });
   try {
     session.map(night).update(3, session.kernel.possibleCpus.map(BigInt));
     assert.equal(session.map(day).lookup(3), undefined);

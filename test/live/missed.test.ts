@@ -6,8 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { getCurrentComm, getCurrentPidTgid } from '../../src/asm/helpers.ts';
 import { type Body, kprobe, kretprobe, rawTracepoint, tracepoint } from '../../src/asm/hooks.ts';
-import { chars, struct, u64 } from '../../src/asm/layout.ts';
-import { perfEventArray } from '../../src/asm/map.ts';
+import { chars } from '../../src/asm/layout.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import { type Target, target } from '../../src/asm/target.ts';
 import { Errno } from '../../src/loader/errno.ts';
@@ -44,9 +43,8 @@ function withoutPmu(): Kernel {
 
 /** The programs' runs, and what was left out, while `work` was done. */
 async function watch(kernel: Kernel, programs: readonly ProgramSpec[], work: () => unknown) {
-  const events = { map: perfEventArray('events'), schema: struct({ none: u64 }) };
   const measured = measureRuns(kernel);
-  const session = Session.open({ name: 'missed', programs, maps: [], events }, { kernel, onEvent: () => {} });
+  const session = Session.open({ name: 'missed', programs }, { kernel });
   try {
     await work();
     session.detach();

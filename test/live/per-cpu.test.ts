@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { getCurrentPidTgid, getSmpProcessorId } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { bytes, chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
-import { globals, lruPerCpuHash, perCpuArray, perCpuHash, perfEventArray } from '../../src/asm/map.ts';
+import { globals, lruPerCpuHash, perCpuArray, perCpuHash } from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
@@ -93,19 +93,12 @@ const cannotPin =
 test.skipIf(cannotPin, 'runs on different CPUs are counted apart', async () => {
   const wanted = globals('wanted', struct({ pid: u32 }));
   const counts = perCpuArray('counts', { value: u64 });
-  const events = perfEventArray('events');
   const program = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
     const pid = b.keep(b.call(getCurrentPidTgid).rsh(32));
     b.if(b.global(wanted).pid.ne(pid), () => b.exit());
-    b.lookup(counts, 0, { found: (count) => count.set(count.get().add(1)), missing: () => b.exit() });
+    b.lookup(counts, 0, { found: (count) => count.set(count.get().add(1)) });
   });
-  const tool = {
-    name: 'execs',
-    programs: [program],
-    maps: [wanted, counts],
-    events: { map: events, schema: u32 },
-  };
-  const session = Session.open(tool, { kernel, onEvent() {} });
+  const session = Session.open({ name: 'execs', programs: [program] }, { kernel });
   try {
     const seen: bigint[][] = [];
     for (const cpu of kernel.onlineCpus.slice(0, 2)) {

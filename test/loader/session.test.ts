@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { callSubprogram, exit, loadMap, mov } from '../../src/asm/constructors.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { arrayMap, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r2 } from '../../src/asm/registers.ts';
 import { Errno } from '../../src/loader/errno.ts';
@@ -10,6 +10,7 @@ import { Kernel } from '../../src/loader/kernel.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
+import { until } from './tools.ts';
 
 const test = suite('loader/session');
 
@@ -167,6 +168,60 @@ test('an event larger than a ring is refused, and nothing is left behind', () =>
   const large = { ...tool(program('a')), events: { map: events, schema: Large } };
   const options = { kernel: new Kernel(fake), pagesPerCpu: 1, onEvent: () => {} };
   assert.throws(() => Session.open(large, options), /sample of 4160 bytes.*more pages/);
+  assert.is(fake.open.size, 0);
+});
+
+/** A program that refers to a map, in a subprogram of a subprogram if it is to be hidden. */
+function referring(map: MapSpec, hidden = false): ProgramSpec {
+  const load = [loadMap(r2, map), mov(r0, 0), exit()];
+  const inner = { name: 'inner', instructions: load };
+  const outer = { name: 'outer', instructions: [callSubprogram(inner), exit()] };
+  const instructions = hidden ? [callSubprogram(outer), callSubprogram(inner), exit()] : load;
+  return { ...program('a'), instructions };
+}
+
+for (const hidden of [false, true])
+  test(`a map that ${hidden ? 'only a subprogram' : 'a program'} refers to needn’t be listed`, () => {
+    const fake = new FakeSyscalls();
+    const session = Session.open(
+      { name: 'counter', programs: [referring(counts, hidden)] },
+      { kernel: new Kernel(fake) },
+    );
+    assert.is(session.map(counts).lookup(0), 0n);
+    assert.is(fake.calls.filter((call) => call === 'bpf 0').length, 1);
+    session.close();
+    assert.is(fake.open.size, 0);
+  });
+
+test('a tool without events has no rings, loses none, and is told the turn of seconds', async () => {
+  const fake = new FakeSyscalls();
+  let sweeps = 0;
+  const session = Session.open(
+    { name: 'counter', programs: [program('a')] },
+    { kernel: new Kernel(fake), onSweep: () => sweeps++ },
+  );
+  assert.is(session.lost, 0);
+  assert.not.ok(fake.calls.some((call) => call.startsWith('mmap')));
+  await until(() => sweeps > 0);
+  session.detach();
+  const told = sweeps;
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  assert.is(sweeps, told, 'not after detaching');
+  session.close();
+  assert.is(fake.open.size, 0);
+});
+
+test('events that nobody gets, and handlers of events that there are none of, are refused', () => {
+  const fake = new FakeSyscalls();
+  const kernel = new Kernel(fake);
+  assert.throws(
+    () => Session.open(tool(program('a')), { kernel }),
+    /^the tool fake has events, and nobody gets them: pass onEvent to Session.open \(.*session.test.ts:\d+\)/,
+  );
+  assert.throws(
+    () => Session.open({ name: 'counter', programs: [program('a')] }, { kernel, onEvent: () => {} }),
+    /^the tool counter has no events, so onEvent is of no use: name their map and schema in its 'events', or leave onEvent out/,
+  );
   assert.is(fake.open.size, 0);
 });
 
