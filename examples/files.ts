@@ -12,7 +12,6 @@ import {
   getCurrentPidTgid,
   Kernel,
   perfEventArray,
-  probeReadKernel,
   probeReadUserStr,
   programArray,
   rawTracepoint,
@@ -26,44 +25,42 @@ import {
 
 const kernel = new Kernel();
 const on = target(process.arch, kernel.btf);
-/** Numbers of system calls, and where struct pt_regs has their second and fourth argument: rsi and r10, regs[1] and regs[3]. */
-const { unlinkat, renameat, renameat2, second, fourth } =
+/** Numbers of system calls. */
+const { unlinkat, renameat, renameat2 } =
   process.arch === 'x64'
-    ? { unlinkat: 263, renameat: 264, renameat2: 316, second: 104, fourth: 56 }
-    : { unlinkat: 35, renameat: 38, renameat2: 276, second: 8, fourth: 24 };
+    ? { unlinkat: 263, renameat: 264, renameat2: 316 }
+    : { unlinkat: 35, renameat: 38, renameat2: 276 };
 const calls = programArray('calls', { maxEntries: 512 });
 const events = perfEventArray('events');
 const Task = struct({ tid: u32, pid: u32 });
 const Text = struct({ text: chars(96) });
 const Event = struct({ task: Task, comm: chars(16), from: Text, to: Text });
 
-/** Copies the text whose address is in a saved register: a function, since a renaming has two of them. */
-const copyText = subprogram('copy_text', [Text, u64], (b, to, register) => {
-  const { text } = b.keep(to);
-  const address = b.stack(u64);
-  b.call(probeReadKernel, address, register);
-  b.call(probeReadUserStr, text, address);
+/** Copies a text of the process into an event that is empty: a function, since a renaming has two of them. */
+const copyText = subprogram('copy_text', [Text, u64], (b, to, address) => {
+  b.call(probeReadUserStr, to.text, address);
 });
 
 // sys_enter(struct pt_regs *regs, long id)
 const onCall = rawTracepoint('sys_enter', on, (b) => b.tailCall(calls, b.arg(1)));
 
-/** A program for a call whose names are in those registers. */
-const handler = (name: string, registers: readonly number[]) => {
+/** A program for a call that has a name as its second argument, and perhaps another as its fourth. */
+const handler = (name: string, names: { readonly from: 1; readonly to?: 3 }) => {
   const body = (b: Builder) => {
     b.keep(b.context);
     const event = b.stack(Event);
     b.set(event, 0);
-    for (const [index, register] of registers.entries())
-      b.call(copyText, index === 0 ? event.from : event.to, b.value(b.arg(0)).add(register));
+    const { from, to } = b.kernel('pt_regs', b.arg(0)).systemCallArguments(names);
+    b.call(copyText, event.from, from);
+    if (to) b.call(copyText, event.to, to);
     b.set(event.task, b.call(getCurrentPidTgid));
     b.call(getCurrentComm, event.comm);
     b.output(events, event);
   };
   return rawTracepoint('sys_enter', on, body, { name });
 };
-const renamed = handler('renamed', [second, fourth]);
-const programs = { [unlinkat]: handler('removed', [second]), [renameat]: renamed, [renameat2]: renamed };
+const renamed = handler('renamed', { from: 1, to: 3 });
+const programs = { [unlinkat]: handler('removed', { from: 1 }), [renameat]: renamed, [renameat2]: renamed };
 
 const session = Session.open(
   {

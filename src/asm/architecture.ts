@@ -9,7 +9,9 @@ export interface Architecture {
   readonly syscalls: { readonly bpf: number; readonly perfEventOpen: number };
   /** Where the nth argument of a kernel function lies at its entry. */
   readonly kprobeArguments: readonly number[];
-  /** Where its result lies at its return. */
+  /** Where the nth argument of a system call lies in the registers of who called it. */
+  readonly systemCallArguments: readonly number[];
+  /** Where the result of a kernel function lies at its return. */
   readonly kprobeReturn: number;
   readonly instructionPointer: number;
   readonly stackPointer: number;
@@ -26,6 +28,7 @@ const x64: Architecture = {
   name: 'x64',
   syscalls: { bpf: 321, perfEventOpen: 298 },
   kprobeArguments: [112, 104, 96, 88, 72, 64], // rdi, rsi, rdx, rcx, r8, r9
+  systemCallArguments: [112, 104, 96, 56, 72, 64], // the same but for the fourth, r10
   kprobeReturn: 80, // rax
   instructionPointer: 128, // rip
   stackPointer: 152, // rsp
@@ -39,6 +42,7 @@ const arm64: Architecture = {
   name: 'arm64',
   syscalls: { bpf: 280, perfEventOpen: 241 },
   kprobeArguments: [0, 8, 16, 24, 32, 40, 48, 56], // regs[0] to regs[7]
+  systemCallArguments: [0, 8, 16, 24, 32, 40], // regs[0] to regs[5]
   kprobeReturn: 0, // regs[0]
   instructionPointer: 256, // pc
   stackPointer: 248, // sp

@@ -22,16 +22,20 @@ const X64_REGISTERS = 'r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_a
 );
 
 test('on x64 arguments are where the registers of the calling convention are saved', () => {
-  const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer, syscalls } = architectures.x64;
+  const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer, syscalls, systemCallArguments } =
+    architectures.x64;
   const saved = (name: string) => X64_REGISTERS.indexOf(name) * 8;
   assert.equal(kprobeArguments, ['di', 'si', 'dx', 'cx', 'r8', 'r9'].map(saved));
+  assert.equal(systemCallArguments, ['di', 'si', 'dx', 'r10', 'r8', 'r9'].map(saved));
   assert.equal([kprobeReturn, instructionPointer, stackPointer], ['ax', 'ip', 'sp'].map(saved));
   assert.equal(syscalls, { bpf: 321, perfEventOpen: 298 });
 });
 
 test('on arm64 arguments are the first eight of 31 registers', () => {
-  const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer, syscalls } = architectures.arm64;
+  const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer, syscalls, systemCallArguments } =
+    architectures.arm64;
   assert.equal(kprobeArguments, [0, 8, 16, 24, 32, 40, 48, 56]);
+  assert.equal(systemCallArguments, kprobeArguments.slice(0, 6));
   assert.equal([kprobeReturn, stackPointer, instructionPointer], [0, 31 * 8, 32 * 8]);
   assert.equal(syscalls, { bpf: 280, perfEventOpen: 241 });
 });

@@ -17,6 +17,7 @@ const TSX = `${PROJECT}node_modules/.bin/tsx`;
 for (const [name, lines] of [
   ['execs', 60],
   ['files', 90],
+  ['runqlat', 80],
 ] as const)
   test(`${name}.ts has less than ${lines} lines and imports nothing but tsbpf`, () => {
     const text = readFileSync(source(name), 'utf8');
@@ -48,7 +49,7 @@ async function withExample(
       .split('\n')
       .filter((line) => (typeof beginning === 'string' ? line.startsWith(beginning) : beginning.test(line)));
   try {
-    await until('the header', () => /^PID +COMM +FILE$/m.test(stdout), state);
+    await until('the header', () => /^(PID +COMM +FILE|WAIT \(us\) +COUNT)$/m.test(stdout), state);
     await use(lines, state);
   } finally {
     example.kill('SIGTERM');
@@ -103,6 +104,20 @@ for (const [how, program, args, reason] of ways('files'))
       } finally {
         rmSync(folder, { recursive: true });
       }
+    }),
+  );
+
+for (const [how, program, args, reason] of ways('runqlat'))
+  test.skipIf(needsRoot || reason, `runqlat, ${how}, shows how long who waits for a CPU`, () =>
+    withExample(program, args, async (lines, state) => {
+      // Each of these sleeps, and is woken, while others run.
+      await twoExecs();
+      await until('a second histogram', () => lines(/^WAIT \(us\) +COUNT$/).length >= 2, state);
+      const rows = lines(/^\d+ to \d+ +\d+( +\*+)?$/).map((line) => line.split(/ +(?:to )?/));
+      assert.ok(rows.length > 0, state());
+      assert.ok(rows.some(([, , , stars]) => stars?.length === 40));
+      for (const [from, to] of rows.map((row) => row.map(Number)))
+        assert.ok(from === 0 ? to === 1 : to === 2 * (from as number) - 1, `${from} to ${to}`);
     }),
   );
 

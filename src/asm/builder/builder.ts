@@ -25,6 +25,7 @@ import type { Target } from '../target.ts';
 import type { Argument } from './call.ts';
 import { Caller } from './caller.ts';
 import type { Context } from './context.ts';
+import { emitCount } from './count.ts';
 import { branch, leavable } from './flow.ts';
 import { Given } from './given.ts';
 import { type Keepable, keep } from './keep.ts';
@@ -320,6 +321,17 @@ export class Builder {
     return this.#machine.statement(this.delete, () =>
       this.#caller.helper(mapDeleteElem, [map, key]).asSigned(32),
     );
+  }
+
+  /**
+   * Adds to the number under a key of a map, which begins at 0: one call where there is an entry, three where a hash table gets one. Nothing
+   * is lost where another CPU does the same: the addition is atomic, but for a per-CPU map, where it needn't be. A hash table that is
+   * full counts nothing. Temporaries are gone afterwards.
+   *
+   * Throws if the map's values are no numbers of 4 or 8 bytes.
+   */
+  count(map: MapSpec | MapPointer, key: Operand | Block | KernelPointer, amount: Operand = 1): void {
+    this.#machine.statement(this.count, () => emitCount(this.#machine, this.#caller, map, key, amount));
   }
 
   /** Sends an event to the ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` where the ring is full. */

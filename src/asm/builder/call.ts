@@ -159,7 +159,7 @@ export function fromAddress(machine: Machine, to: Register, place: Place): Move 
 }
 
 /** An argument that a helper wants in memory: where it lies, or a new stack slot that it is copied to. */
-function inMemory(machine: Machine, argument: Argument, callee: string, schema: TSchema = u64): Place {
+export function inMemory(machine: Machine, argument: Argument, callee: string, schema: TSchema = u64): Place {
   if (isBlock(argument)) return placeOf(argument);
   if (argument instanceof Place && argument.kind === 'memory') return argument;
   const operand = asOperand(argument, callee);

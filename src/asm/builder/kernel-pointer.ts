@@ -5,7 +5,7 @@
 import type { Member } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { probeReadKernel } from '../helpers.ts';
-import type { Layout } from '../layout.ts';
+import { type Layout, layoutOf, u64 } from '../layout.ts';
 import { r1, r2, r3, r10 } from '../registers.ts';
 import { field, kernelTypes, type Target } from '../target.ts';
 import type { Machine } from './machine.ts';
@@ -54,17 +54,43 @@ export class KernelPointer {
         const member = this.#member(path);
         return { name, offset: member.offset, layout: layoutOfPart(member) };
       });
-      const places = new Map(
-        this.value.trusted
-          ? members.map((each) => [each.name, this.#place(each, this.value, each.offset, 'kernel')])
-          : spans(members, isKept(this.value) ? FAR : Number.POSITIVE_INFINITY).flatMap((span) =>
-              this.#probe(span),
-            ),
-      );
-      return Object.fromEntries(members.map(({ name }) => [name, places.get(name)])) as {
-        [K in keyof F]: Place;
-      };
+      return this.#read(members) as { [K in keyof F]: Place };
     });
+  }
+
+  /**
+   * Arguments of a system call, 64 bits each, by their numbers from 0 to 5: of the `pt_regs` that the raw tracepoints `sys_enter` and
+   * `sys_exit` have as their first argument, and so have the kernel's functions for system calls (`__x64_sys_openat`). They are read as
+   * `fields` reads, and need no types. On arm64 the argument 0 is gone at `sys_exit`; a process of 32 bits has its arguments elsewhere.
+   *
+   * Throws if this is no `pt_regs`, or there is no argument of that number.
+   */
+  systemCallArguments<A extends Record<string, number>>(wanted: A): { readonly [K in keyof A]: Place } {
+    return this.#machine.statement(this.systemCallArguments, () => {
+      if (this.struct !== 'pt_regs')
+        throw new TypeError(`the arguments of a system call are in a pt_regs, and this is a ${this.struct}`);
+      const { systemCallArguments } = this.#target.architecture;
+      const parts = Object.entries(wanted).map(([name, n]) => {
+        const offset = systemCallArguments[n];
+        if (offset === undefined)
+          throw new RangeError(
+            `a system call has no argument ${n}: they are 0 to ${systemCallArguments.length - 1}`,
+          );
+        return { name, offset, layout: layoutOf(u64) };
+      });
+      return this.#read(parts) as { [K in keyof A]: Place };
+    });
+  }
+
+  /** Places for parts, by their names. */
+  #read(parts: readonly Part[]): Record<string, Place> {
+    if (this.value.trusted)
+      return Object.fromEntries(
+        parts.map((part) => [part.name, this.#place(part, this.value, part.offset, 'kernel')]),
+      );
+    const far = isKept(this.value) ? FAR : Number.POSITIVE_INFINITY;
+    const copied = new Map(spans(parts, far).flatMap((span) => this.#probe(span)));
+    return Object.fromEntries(parts.map(({ name }) => [name, copied.get(name) as Place]));
   }
 
   /**

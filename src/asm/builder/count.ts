@@ -1,0 +1,63 @@
+/** Counting in maps: the entry of a key, and one more in it, whoever else makes or changes it meanwhile. */
+import type { TSchema } from '@sinclair/typebox';
+import * as insn from '../constructors.ts';
+import { mapLookupElem, mapUpdateElem } from '../helpers.ts';
+import { layoutOf } from '../layout.ts';
+import { isPerCpu, type MapSpec, MapType } from '../map.ts';
+import { type Argument, inMemory } from './call.ts';
+import type { Callee, Caller } from './caller.ts';
+import type { Machine } from './machine.ts';
+import { MapPointer } from './map-pointer.ts';
+import { memory } from './memory.ts';
+import type { Operand } from './operand.ts';
+import type { Place } from './place.ts';
+import { Value } from './value.ts';
+
+/** BPF_NOEXIST, include/uapi/linux/bpf.h: only where there is no such entry, as another CPU may have made it by now. */
+const BPF_NOEXIST = 1;
+
+/** The types of maps whose entries are there only once they have been written. */
+const SPARSE: readonly MapType[] = [MapType.hash, MapType.lruHash, MapType.perCpuHash, MapType.lruPerCpuHash];
+
+/** Emits the addition of `amount` to the number under `key`, which begins at 0. */
+export function emitCount(
+  machine: Machine,
+  caller: Pick<Caller<Callee>, 'helper'>,
+  map: MapSpec | MapPointer,
+  key: Argument,
+  amount: Operand,
+): void {
+  const spec = map instanceof MapPointer ? map.spec : map;
+  requireNumber(spec);
+  const place = inMemory(machine, key, 'bpf_map_lookup_elem', spec.key);
+  const end = machine.freshLabel('counted');
+  const pointer = caller.helper(mapLookupElem, [map, place]);
+  if (SPARSE.includes(spec.type)) {
+    const found = machine.freshLabel('found');
+    machine.emit(insn.jne(pointer.read(), 0, found));
+    caller.helper(mapUpdateElem, [map, place, 0, BPF_NOEXIST]);
+    machine.emit(insn.jeq(caller.helper(mapLookupElem, [map, place]).read(), 0, end), insn.label(found));
+  } else {
+    machine.emit(insn.jeq(pointer.read(), 0, end));
+  }
+  // Where the two ways meet it lies in the register of a helper's result.
+  const entry = new Value(machine, pointer.register, pointer.holder);
+  machine.hold(entry.register, entry.holder);
+  add(memory(machine, entry, 0, spec.value, spec.name) as Place, amount, isPerCpu(spec));
+  machine.loseTemporaries('count()');
+  machine.emit(insn.label(end));
+}
+
+/** In a per-CPU map nobody else writes the number. */
+function add(count: Place, amount: Operand, alone: boolean): void {
+  if (alone) count.set(count.get().add(amount));
+  else count.atomicAdd(amount);
+}
+
+function requireNumber({ name, value }: MapSpec<TSchema, TSchema>): void {
+  const layout = layoutOf(value);
+  if (layout.kind !== 'int' || layout.size < 4 || layout.bigEndian)
+    throw new TypeError(
+      `the values of map ${name} are no numbers of 4 or 8 bytes, in the machine's order: count() adds to those`,
+    );
+}

@@ -1,0 +1,88 @@
+/** The arguments of system calls, as the programs at their entries and returns read them. */
+import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
+import { kprobe, rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
+import { struct, u64n } from '../../src/asm/layout.ts';
+import { perfEventArray } from '../../src/asm/map.ts';
+import type { ProgramSpec } from '../../src/asm/program.ts';
+import { target } from '../../src/asm/target.ts';
+import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
+import { Session } from '../../src/loader/session.ts';
+import { needsRoot, suite } from '../harness.ts';
+import { here } from './tracer.ts';
+
+const test = suite('live/system-calls', { seconds: 30 });
+
+const needsTypes = needsRoot || (here.btf ? false : 'needs BTF');
+const needsKprobes = needsRoot || (lackOfKprobes(here)?.message ?? false);
+/** pwrite64(fd, buf, count, pos): the fourth argument is where functions don't have it on x64. */
+const [PWRITE64, SYMBOL] =
+  process.arch === 'arm64' ? [68, '__arm64_sys_pwrite64'] : [18, '__x64_sys_pwrite64'];
+
+const events = perfEventArray('events');
+const Write = struct({ fd: u64n, count: u64n, position: u64n });
+
+/** Sends what this process gives the call. */
+function send(b: Builder): void {
+  b.keep(b.context);
+  const registers = b.kernel('pt_regs', b.keep(b.arg(0)));
+  b.if(b.call(getCurrentPidTgid).rsh(32).ne(process.pid), () => b.exit());
+  const { fd, count, position } = registers.systemCallArguments({ count: 2, fd: 0, position: 3 });
+  const write = b.stack(Write);
+  write.fd.set(fd);
+  write.count.set(count);
+  write.position.set(position);
+  b.output(events, write);
+}
+
+function sendPwrite(b: Builder): void {
+  b.if(b.arg(1).ne(PWRITE64), () => b.exit());
+  send(b);
+}
+
+for (const [where, make, reason] of [
+  [
+    'the raw tracepoint sys_enter',
+    () => rawTracepoint('sys_enter', target(process.arch), sendPwrite),
+    needsRoot,
+  ],
+  [
+    'sys_enter with its types',
+    () => tpBtf('sys_enter', target(process.arch, here.btf), sendPwrite),
+    needsTypes,
+  ],
+  ['a kprobe of its function', () => kprobe(SYMBOL, target(process.arch), send), needsKprobes],
+] as [string, () => ProgramSpec, string | false][])
+  test.skipIf(reason, `at ${where}, a write's are its file, how much, and where to`, () => {
+    const seen: unknown[] = [];
+    const session = Session.open(
+      { name: 'writes', programs: [make()], events: { map: events, schema: Write } },
+      { kernel: here, onEvent: (event) => seen.push(event) },
+    );
+    const folder = mkdtempSync(join(tmpdir(), 'tsbpf-writes-'));
+    const fd = openSync(join(folder, 'file'), 'w');
+    try {
+      writeSync(fd, Buffer.alloc(300), 7, 200, 2 ** 33);
+      session.detach();
+      assert.equal(seen, [{ fd, count: 200, position: 2 ** 33 }]);
+    } finally {
+      session.close();
+      closeSync(fd);
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+test('only registers have them, and there are six', () => {
+  const read = (struct: string, n: number) => () =>
+    rawTracepoint('sys_enter', target('x64'), (b) => {
+      b.kernel(struct, b.arg(0)).systemCallArguments({ wanted: n });
+    });
+  assert.throws(read('sock', 0), /^the arguments of a system call are in a pt_regs, and this is a sock \(/);
+  assert.throws(read('pt_regs', 6), /^a system call has no argument 6: they are 0 to 5 \(/);
+});
+
+test.run();
