@@ -18,7 +18,15 @@ import { isAboutFunction, isCalledByFunction, noSuchFunction } from './load/func
 import { unknownInstruction } from './load/instruction-probe.ts';
 import { openTables } from './load/jump-tables.ts';
 import { explained, loadLogged, withTypesOf } from './load/log.ts';
-import { buildAttr, PLAIN, type Request, send, type Variant, variants } from './load/request.ts';
+import {
+  buildAttr,
+  PLAIN,
+  type Request,
+  requireKnownKind,
+  send,
+  type Variant,
+  variants,
+} from './load/request.ts';
 import type { BpfMap } from './map.ts';
 import { refused } from './permission.ts';
 import { Program } from './program.ts';
@@ -40,7 +48,7 @@ export interface LoadOptions {
  * the author's lines in it.
  * @throws {VerifierError} where the verifier refused it. @throws {UnsupportedInstructionError} where that was for an instruction
  * that this kernel doesn't know. @throws {NoSuchSymbolError} where it is an fentry or fexit of a function that
- * can't be traced so. @throws {NotPermittedError} @throws {KernelError}
+ * can't be traced so. @throws {NotPermittedError} @throws {KernelError} @throws {TypeError} for a kind of attachment that isn't one.
  */
 export function loadProgram(
   kernel: Kernel,
@@ -49,6 +57,7 @@ export function loadProgram(
   maps: ReadonlyMap<MapSpec, BpfMap>,
   { debug = false, locate = sourceReader(kernel.syscalls) }: LoadOptions = {},
 ): Program {
+  requireKnownKind(spec.name, spec.attachment);
   if (isCalledByFunction(spec.attachment) && spec.attachment.btfId === undefined)
     throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "isn't among the kernel's types");
   const resources = new Resources();

@@ -111,6 +111,18 @@ test('the descriptors of maps are put in, and the offset into a value stays', ()
   assert.throws(() => loadProgram(kernel, spec, assembled, new Map()), /uses the map 'counts'/);
 });
 
+test('a kind of program that there is none of here is no fault of the kernel', () => {
+  const fake = new FakeSyscalls();
+  for (const kind of ['xdp', 'constructor'])
+    assert.throws(
+      () => load(fake, { kind, interface: 'lo' } as unknown as Attachment),
+      new RegExp(
+        `^program 'on_switch' is to be attached as '${kind}', and tsbpf has programs that trace only: kprobe, .*, tracepoint \\(.*load\\.test\\.ts:\\d+\\)$`,
+      ),
+    );
+  assert.equal(fake.calls, []);
+});
+
 test('a load that a signal interrupted is tried again', () => {
   let attempts = 0;
   const [fake, seen] = scripted(() => (++attempts < 4 ? -Errno.EAGAIN : undefined));

@@ -4,6 +4,7 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
 import type { Assembled } from '../../asm/assemble.ts';
+import { blame } from '../../asm/blame.ts';
 import type { Locate } from '../../asm/position.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../../asm/program.ts';
 import { Attr, Command, cString } from '../bpf.ts';
@@ -22,6 +23,17 @@ export const programTypes: Record<Attachment['kind'], number> = {
   fexit: 26,
   tracepoint: 5,
 };
+/** Throws TypeError for a kind that there is no program type for, as plain JavaScript can ask for one. */
+export function requireKnownKind(program: string, { kind }: Attachment): void {
+  if (Object.hasOwn(programTypes, kind)) return;
+  const kinds = Object.keys(programTypes).join(', ');
+  throw blame(
+    new TypeError(
+      `program '${program}' is to be attached as '${kind}', and tsbpf has programs that trace only: ${kinds}`,
+    ),
+  );
+}
+
 /** `enum bpf_attach_type`: what programs of type tracing have to say. */
 const attachTypes: { readonly [K in Attachment['kind']]?: number } = { tp_btf: 23, fentry: 24, fexit: 25 };
 
