@@ -5,6 +5,7 @@
  * bounded: lines that find no room are dropped and counted.
  */
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 
 /** Bytes that may wait for a slow reader. */
 const ROOM = 1 << 20;
@@ -104,7 +105,8 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
 
 /**
  * A write to stdout that doesn't block. A pipe or terminal is opened anew for that, since the flag on stdout itself
- * would be seen by everyone who shares it; files and sockets are written as they are.
+ * would be seen by everyone who shares it; files and sockets are written as they are. A terminal that was hung up (EIO) is a reader
+ * that has gone (EPIPE).
  */
 export function standardOutput(): { readonly write: Write; close(): void } {
   const stat = fstatSync(1);
@@ -116,8 +118,17 @@ export function standardOutput(): { readonly write: Write; close(): void } {
       // Not ours to open, or no /proc: writing may block then.
     }
   }
+  const terminal = isatty(fd);
   return {
-    write: (bytes) => writeSync(fd, bytes),
+    write(bytes) {
+      try {
+        return writeSync(fd, bytes);
+      } catch (error) {
+        if (terminal && (error as NodeJS.ErrnoException).code === 'EIO')
+          throw Object.assign(new Error('the terminal was hung up'), { code: 'EPIPE' });
+        throw error;
+      }
+    },
     close() {
       if (fd !== 1) closeSync(fd);
     },

@@ -1,7 +1,7 @@
 /**
  * Recordings shown again: no kernel is asked for anything, and no privileges are needed.
  */
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream, openSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Settings } from './arguments.ts';
 import { FORMAT, type Header, headerSchema, recordSchema } from './json.ts';
@@ -23,8 +23,8 @@ const LONGEST = 65_536;
  * @throws {BadRecording} with the number of the line, when what came before it has been shown. @throws {OutputError}
  */
 export async function replay(file: string, settings: Settings): Promise<void> {
+  const stream = await streamOf(file);
   const run = openRun();
-  const stream = file === '-' ? process.stdin : createReadStream(file);
   const stopped = run.ended.then((error) => {
     if (error) throw error;
   });
@@ -39,6 +39,34 @@ export async function replay(file: string, settings: Settings): Promise<void> {
     stream.destroy();
     await run.close();
   }
+}
+
+/**
+ * What is in a file, or comes. A pipe is read when there is something in it: a read that waits for that, as those of `createReadStream`
+ * do, would keep the process from ending until somebody writes.
+ */
+async function streamOf(file: string): Promise<Readable> {
+  if (file === '-') return process.stdin;
+  if (!isPipe(file)) return createReadStream(file);
+  const { Socket } = await import('node:net');
+  try {
+    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    return new Socket({ fd, readable: true, writable: false });
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+function isPipe(file: string): boolean {
+  try {
+    return statSync(file).isFIFO();
+  } catch {
+    return false; // reading it says why
+  }
+}
+
+function unreadable(file: string, error: unknown): BadRecording {
+  return new BadRecording(`${file}: cannot read it: ${(error as Error).message}`);
 }
 
 async function showAll(
@@ -85,7 +113,7 @@ async function* contentOf(file: string, stream: Readable): AsyncGenerator<Uint8A
   try {
     yield* stream;
   } catch (error) {
-    throw new BadRecording(`${file}: cannot read it: ${(error as Error).message}`);
+    throw unreadable(file, error);
   }
 }
 

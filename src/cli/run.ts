@@ -1,12 +1,13 @@
 /**
  * What a run of the command has whatever it shows: an output, and an end.
  */
-import { writeSync } from 'node:fs';
+import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
+import { isatty } from 'node:tty';
 import { type LineOutput, lineOutput, standardOutput } from './output.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** From its opening on signals end the run, and not the process. */
+/** From its opening on signals end the run, and not the process; under nohup SIGHUP does neither. */
 export interface Run {
   readonly output: LineOutput;
   /** Settles at the end: with an error where that is why. */
@@ -24,7 +25,10 @@ export function openRun(): Run {
     end = resolve;
   });
   const stop = () => end();
-  for (const signal of SIGNALS) process.on(signal, stop);
+  const stays = underNohup() ? () => {} : stop;
+  const handlers = SIGNALS.map((signal) => [signal, signal === 'SIGHUP' ? stays : stop] as const);
+  for (const [signal, handler] of handlers) process.on(signal, handler);
+  leaveTerminalsThatGo();
   const stdout = standardOutput();
   let readerGone = false;
   const output = lineOutput(stdout.write, (error) => {
@@ -41,9 +45,39 @@ export function openRun(): Run {
     async close() {
       await output.end();
       stdout.close();
-      for (const signal of SIGNALS) process.off(signal, stop);
+      for (const [signal, handler] of handlers) process.off(signal, handler);
     },
   };
+}
+
+/**
+ * Whether nohup was told to keep SIGHUP away. Node gives every signal its default meaning when it starts, so that one that was
+ * ignored can't be told from others; but where stdin was a terminal, nohup puts a descriptor there that can't be read.
+ *
+ * Source: nohup(1) of GNU coreutils; PlatformInit in Node's src/node.cc.
+ */
+function underNohup(): boolean {
+  try {
+    const flags = /^flags:\t([0-7]+)$/m.exec(readFileSync('/proc/self/fdinfo/0', 'latin1'))?.[1];
+    return (Number.parseInt(flags ?? '0', 8) & constants.O_WRONLY) !== 0;
+  } catch {
+    return false; // no /proc
+  }
+}
+
+/**
+ * Node resets its terminals when it ends, and aborts, with a core dump, where one has gone meanwhile; not where something else
+ * is in its place (ResetStdio in src/node.cc).
+ */
+function leaveTerminalsThatGo(): void {
+  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+  process.once('exit', () => {
+    for (const fd of terminals) {
+      if (isatty(fd)) continue;
+      closeSync(fd);
+      openSync('/dev/null', constants.O_RDWR); // takes the lowest number that is free: this one
+    }
+  });
 }
 
 /** A line on stderr. Nobody is told where that can't be written. */

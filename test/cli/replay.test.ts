@@ -1,6 +1,6 @@
 /** `--replay` as a command: it needs no root, no kernel and no BPF. */
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -259,6 +259,30 @@ test('a signal ends it, with status 0', async () => {
   child.kill('SIGINT');
   assert.is(await ended, 0);
   assert.is(output.stderr, '');
+});
+
+test('a signal ends it while it waits for a named pipe: for a writer, or for what it writes', async () => {
+  const path = join(folder, 'fifo');
+  execFileSync('mkfifo', [path]);
+  for (const begun of [false, true]) {
+    const child = spawn(process.execPath, [COMMAND, '--replay', path], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let shown = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      shown += text;
+    });
+    // For reading too, so that opening it waits for nobody.
+    const writer = begun ? openSync(path, 'r+') : undefined;
+    if (writer !== undefined) {
+      writeSync(writer, header);
+      while (!shown.includes('\n')) await sleep(5);
+    } else await sleep(2000 * slowness); // by then it waits
+    child.kill('SIGINT');
+    const status = await new Promise((resolve) => child.once('exit', resolve));
+    if (writer !== undefined) closeSync(writer);
+    assert.is(status, 0);
+  }
 });
 
 test('a reader that goes away ends it, silently', async () => {
