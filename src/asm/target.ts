@@ -34,7 +34,8 @@ export function kernelTypes(target: Target, wanted = 'a kernel structure'): Btf 
   throw new NoKernelTypes(
     `${wanted} is needed, but there are no kernel types to find it in: ` +
       'this kernel shows no BTF in /sys/kernel/btf/vmlinux. ' +
-      'Boot one built with CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions build theirs so)',
+      "Mount /sys where it isn't, or is hidden by a container (mount -t sysfs sysfs /sys); else boot a kernel built with " +
+      'CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions build theirs so)',
   );
 }
 

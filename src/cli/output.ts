@@ -62,9 +62,7 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
         return;
       }
       closed = true;
-      onClosed(
-        failure.code === 'EPIPE' ? undefined : new OutputError(`cannot write ${what}: ${failure.message}`),
-      );
+      onClosed(failure.code === 'EPIPE' ? undefined : cannotWrite(what, failure));
     }
   };
 
@@ -101,6 +99,26 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
       return dropped;
     },
   };
+}
+
+/**
+ * For what `process.stdout` prints: a reader that has gone ends the process with status 0, and anything else with status 1 and a line
+ * that says what.
+ */
+export function endWithOutput(command: string): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    try {
+      writeSync(2, `${command}: ${cannotWrite('the output', error).message}\n`);
+    } catch {
+      // Closed or full, too.
+    }
+    process.exit(1);
+  });
+}
+
+function cannotWrite(what: string, { message }: Error): OutputError {
+  return new OutputError(`cannot write ${what}: ${message}`);
 }
 
 /**

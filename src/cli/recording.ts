@@ -67,7 +67,9 @@ export function openRecording(
     async end() {
       await output.end();
       closeSync(fd);
-      if (failure) throw new OutputError(`${failure.message}; ${this.missing} events are not in it`);
+      if (!failure) return;
+      const lacks = this.missing > 0 ? `; ${this.missing} events are not in it` : '';
+      throw new OutputError(`${failure.message}${lacks}`);
     },
     get missing() {
       return Math.min(output.dropped, events); // the first line may be missing too

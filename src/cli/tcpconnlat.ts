@@ -11,7 +11,7 @@ import { renderVerifierError } from '../loader/verifier/report.ts';
 import { readArguments } from './arguments.ts';
 import { completion } from './completion.ts';
 import { jsonSchema } from './json.ts';
-import { OutputError } from './output.ts';
+import { endWithOutput, OutputError } from './output.ts';
 import { BadRecording } from './recording.ts';
 import { replay } from './replay.ts';
 import { complain } from './run.ts';
@@ -32,7 +32,8 @@ async function main(): Promise<number> {
   const options = process.argv.slice(2);
   const request = readArguments(options, version());
   const traces = request.action === 'trace' && !request.settings.dryRun;
-  if (!traces && request.action !== 'replay') endWithReader();
+  // Tracing has an output of its own: opening this one takes a while.
+  if (!traces && request.action !== 'replay') endWithOutput('tcpconnlat');
   if (request.action === 'say') {
     (request.status === 0 ? process.stdout : process.stderr).write(request.text);
     return request.status;
@@ -61,13 +62,6 @@ function describe(error: unknown): string {
   if (error instanceof VerifierError) return renderVerifierError(error);
   if (EXPECTED.some((kind) => error instanceof kind)) return faultOf(error as Error);
   return `this should not happen: ${error instanceof Error ? error.stack : error}`;
-}
-
-/** A reader that has gone is no error of ours. Not for tracing, which has an output of its own: opening this one takes a while. */
-function endWithReader(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === 'EPIPE' ? 0 : 1);
-  });
 }
 
 // No await here: the bundle is CommonJS, which Node starts sooner.

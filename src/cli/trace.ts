@@ -127,6 +127,11 @@ async function traceInto(
       complain(`${program.name} is left out: ${reason.message}`);
     for (const spot of programs.blindSpots) complain(BLIND[spot]);
     if (settings.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
+    if (settings.filter.pid && kernel.hasOwn('pid'))
+      complain(
+        '-p goes by the numbers that the host gives processes, not by those of this pid namespace: a container needs ' +
+          "the host's (docker run --pid=host)",
+      );
     recording?.begin({
       host: kernel.host,
       kernel: kernel.release,

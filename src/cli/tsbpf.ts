@@ -9,6 +9,7 @@ import { ElfError } from '../asm/elf.ts';
 import { TextError } from '../asm/text/parse.ts';
 import { KernelError } from '../loader/errors.ts';
 import { NoSuchProgram } from '../loader/loaded/find.ts';
+import { endWithOutput } from './output.ts';
 import { readArguments } from './tsbpf/arguments.ts';
 import { FileError } from './tsbpf/file.ts';
 import { version } from './version.ts';
@@ -18,11 +19,7 @@ const SENSELESS = [TextError, AssembleError, RangeError, DecodeError, ElfError];
 const REFUSED = [KernelError, NoSuchProgram, BtfError, FileError];
 
 async function main(): Promise<number> {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    process.stderr.write(`tsbpf: cannot write to the standard output: ${error.message}\n`);
-    process.exit(1);
-  });
+  endWithOutput('tsbpf');
   const request = readArguments(process.argv.slice(2), version());
   if (request.action === 'say') {
     (request.status === 0 ? process.stdout : process.stderr).write(request.text);

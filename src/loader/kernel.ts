@@ -21,6 +21,9 @@ export const Capability = {
   bpf: 39,
 } as const;
 
+/** Inode numbers of the namespaces that a machine starts with (include/uapi/linux/nsfs.h). */
+const INITIAL_NAMESPACES = { user: 0xefff_fffdn, pid: 0xefff_fffcn } as const;
+
 /** The kernel this process runs on, seen through one set of system calls. */
 export class Kernel {
   /** The seam that everything opened through this object uses. */
@@ -110,6 +113,12 @@ export class Kernel {
       const text = typeof bytes === 'number' ? '' : Buffer.from(bytes).toString('latin1');
       return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(text)?.[1] ?? '0'}`);
     });
+  }
+
+  /** Whether this process is in a user or pid namespace of its own, as a container may be; false where /proc doesn't tell. */
+  hasOwn(namespace: keyof typeof INITIAL_NAMESPACES): boolean {
+    const inode = this.syscalls.inodeAt(`/proc/self/ns/${namespace}`);
+    return inode >= 0n && inode !== INITIAL_NAMESPACES[namespace];
   }
 
   /** Whether this process has a capability, one of `Capability`. */

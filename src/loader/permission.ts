@@ -46,6 +46,11 @@ export function perfIsClosed(kernel: Kernel): boolean {
 
 /** What EPERM or EACCES comes from where the capabilities of BPF are there. */
 function otherLack(kernel: Kernel, { syscall, errno }: Failure): string | undefined {
+  if (kernel.hasOwn('user'))
+    return (
+      'this is a user namespace, as that of a rootless container, whose capabilities do not reach the kernel; ' +
+      'run it as root of the host'
+    );
   if (syscall === 'perf_event_open' && perfIsClosed(kernel))
     return (
       `kernel.perf_event_paranoid is ${kernel.perfParanoid}, which leaves perf events to CAP_SYS_ADMIN: ` +

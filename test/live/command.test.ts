@@ -199,6 +199,15 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'output that can\u2019t be written i
   );
 });
 
+for (const args of [['--help'], ['--dry-run'], ['--json-schema'], ['--completion', 'bash']])
+  test.skipIf(sameOnEveryKernel, `${args[0]} into a full disk: one line, and status 1`, () => {
+    const full = openSync('/dev/full', 'w');
+    const { status, stderr } = run(args, { stdio: ['ignore', full, 'pipe'] });
+    closeSync(full);
+    assert.is(status, 1);
+    assert.is(stderr, 'tcpconnlat: cannot write the output: ENOSPC: no space left on device, write\n');
+  });
+
 const countsLosses = !needsRoot && Number.parseInt(here.release, 10) >= 6;
 test.skipIf(
   needsRoot || (countsLosses ? false : 'this kernel does not count losses (6.0)'),
@@ -290,6 +299,38 @@ test.skipIf(sameOnEveryKernel, '--json-schema prints JSON', () => {
   assert.equal({ status, stderr }, { status: 0, stderr: '' });
   assert.is(JSON.parse(stdout).$schema, 'https://json-schema.org/draft/2020-12/schema');
 });
+
+/** Why a process can't be put into namespaces of its own, or false. */
+function noNamespace(...options: string[]): string | false {
+  return spawnSync('unshare', [...options, 'true']).status !== 0 && `unshare ${options.join(' ')} is refused`;
+}
+
+const ROOTLESS = ['-U', '-r'];
+test.skipIf(
+  sameOnEveryKernel || needsRoot || noNamespace(...ROOTLESS),
+  'as root of a user namespace: one line that says so, and status 1',
+  async () => {
+    const tracer = Tracer.run([], { under: ['unshare', ...ROOTLESS] });
+    assert.equal(await tracer.ended(), { code: 1, signal: null });
+    assert.match(
+      tracer.stderr,
+      /^tcpconnlat: .* EPERM .*: this is a user namespace, .*run it as root of the host\n$/,
+    );
+  },
+);
+
+const PID_NAMESPACE = ['--pid', '--fork', '--kill-child', '--mount-proc'];
+test.skipIf(
+  sameOnEveryKernel || needsRoot || noNamespace(...PID_NAMESPACE),
+  'in a pid namespace of its own, -p is said to go by the host\u2019s numbers',
+  async () => {
+    const tracer = await Tracer.start(OWN, { under: ['unshare', ...PID_NAMESPACE] });
+    await connectHere(server.port);
+    await tracer.until('the connect', () => tracer.rows().length > 0);
+    await tracer.stop('SIGKILL');
+    assert.match(tracer.stderr, /^tcpconnlat: -p goes by the numbers that the host gives .*--pid=host\)\n$/);
+  },
+);
 
 const NOBODY = { uid: 65_534, gid: 65_534, cwd: '/' };
 const mayRead = `require('fs').readFileSync(${JSON.stringify(COMMAND)}); require(${JSON.stringify(join(PROJECT, 'package.json'))})`;

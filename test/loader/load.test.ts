@@ -431,6 +431,18 @@ test('EPERM without a log names the capabilities, or else policies and limits', 
   }
 });
 
+test('in a user namespace capabilities do not help, and the error says so', () => {
+  for (const [inode, message] of [
+    [4026531837n, /policy forbids it/], // the machine's own
+    [4026532500n, /: this is a user namespace, .* run it as root of the host$/],
+  ] as const) {
+    const [fake] = scripted(() => -Errno.EPERM);
+    fake.files.set('/proc/self/status', 'CapEff:\t000001ffffffffff\n');
+    fake.inodes.set('/proc/self/ns/user', inode);
+    assert.throws(() => load(fake), message);
+  }
+});
+
 const called: Subprogram = { name: 'called', instructions: [mov(r0, 0), exit()] };
 const callingBack: ProgramSpec = {
   name: 'calls_back',
