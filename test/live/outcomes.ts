@@ -157,6 +157,8 @@ export class Stage {
       '-c',
       'f=/proc/sys/net/ipv4/tcp_syn_linear_timeouts; [ ! -e $f ] || echo 0 >$f',
     );
+    // Fast Open without a cookie, so that it needs no connect before.
+    await link.in('near', 'sysctl', '-qw', 'net.ipv4.tcp_fastopen=5');
     const kinds = ['unreachable', 'prohibit', 'blackhole'] as const;
     await ipInNetworkOf(this.near, ...kinds.map((kind) => `route add ${kind} ${NOWHERE[kind]}`));
     await narrow.ask('leaveNetwork');
@@ -281,6 +283,28 @@ export const CASES: readonly Case[] = [
     resent: true as const,
     make: (stage) => stage.begin({ address, port: stage.swallowed() }, { synRetries: 1 }),
   })),
+  {
+    title: 'not answered in the time that the application gives it (TCP_USER_TIMEOUT)',
+    expected: { result: 'timed-out', errno: 'ETIMEDOUT' },
+    resent: true,
+    make: (stage) => stage.begin({ address: FAR.IPv4, port: stage.swallowed() }, { userTimeoutMs: 1500 }),
+  },
+  {
+    title: 'TCP Fast Open: accepted, when the first data is sent',
+    expected: ESTABLISHED,
+    make: async (stage) => {
+      const { port } = await stage.far.ask('listen', FAR.IPv4, 16);
+      const made = await stage.begin({ address: FAR.IPv4, port }, { fastOpen: true });
+      await stage.near.ask('send', made.fd);
+      return made;
+    },
+  },
+  givenUp(
+    'TCP Fast Open: closed before data is sent',
+    'aborted',
+    ({ near }, { fd }) => near.ask('close', fd),
+    { fastOpen: true },
+  ),
   {
     title: 'no local port is free',
     expected: NO_PORT,

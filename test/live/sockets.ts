@@ -2,7 +2,7 @@
  * A process that makes sockets the way C does, one call after the other, as it is told to: blocking connects, other protocols, a
  * backlog of 0, sockets that stay open. Node's own do none of that. Started by `Peer` in connects.ts.
  */
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import type * as Koffi from 'koffi';
@@ -22,6 +22,10 @@ export interface Kind {
   readonly bound?: boolean;
   /** How often its SYN is sent again. */
   readonly synRetries?: number;
+  /** How long it waits for an answer, in ms, however often its SYN was sent by then. */
+  readonly userTimeoutMs?: number;
+  /** Whether its SYN waits for the first data (TCP Fast Open). */
+  readonly fastOpen?: boolean;
   /** Where it is bound, also where other sockets are. */
   readonly source?: Endpoint;
   /** The socket that is to connect, instead of a new one. */
@@ -53,6 +57,8 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const IPPROTO_TCP = 6;
 const TCP_SYNCNT = 7;
+const TCP_USER_TIMEOUT = 18;
+const TCP_FASTOPEN_CONNECT = 30;
 const SHUT_RDWR = 2;
 
 const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
@@ -134,6 +140,8 @@ const operations = {
     const fd = kind.fd ?? open(to, kind);
     if (kind.bound) bindTo(fd, { address: to.address, port: 0 });
     if (kind.synRetries) set(fd, IPPROTO_TCP, TCP_SYNCNT, kind.synRetries);
+    if (kind.userTimeoutMs) set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kind.userTimeoutMs);
+    if (kind.fastOpen) set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
     if (kind.source) {
       set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       bindTo(fd, kind.source);
@@ -168,6 +176,10 @@ const operations = {
   },
   close(...fds: number[]): void {
     for (const fd of fds) check(close(fd), 'close');
+  },
+  /** Sends a byte. */
+  send(fd: number): void {
+    writeSync(fd, 'x');
   },
   /** Gives up what a socket is connecting to, and keeps it. */
   shutdown(fd: number): void {
