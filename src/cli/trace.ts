@@ -55,14 +55,16 @@ export async function trace(settings: Settings, kernel: Kernel, invocation: Invo
     try {
       await traceInto(settings, kernel, run, losses, recording);
     } finally {
+      losses.unrecorded = 0; // where writing it has failed, the error counts them
       await recording?.end();
+      losses.unrecorded = recording?.missing ?? 0;
     }
-    losses.unrecorded = recording?.missing ?? 0;
   } finally {
     await run.close();
+    // What nobody reads any more, or could not be written, is not lost for having been read too slowly.
+    losses.lines = run.readerGone ? 0 : output.dropped;
+    for (const cause of growth(losses, noLosses())) complain(`in all: ${cause}`);
   }
-  losses.lines = output.dropped;
-  if (!run.readerGone) for (const cause of growth(losses, noLosses())) complain(`in all: ${cause}`);
 }
 
 async function traceInto(

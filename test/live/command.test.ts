@@ -208,14 +208,19 @@ for (const args of [['--help'], ['--dry-run'], ['--json-schema'], ['--completion
     assert.is(stderr, 'tcpconnlat: cannot write the output: ENOSPC: no space left on device, write\n');
   });
 
+/** Stops it, as Ctrl-Z does. */
+async function stopped({ child, pid }: Tracer): Promise<void> {
+  child.kill('SIGSTOP');
+  await until('it to stop', () => /^State:\tT/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
+}
+
 const countsLosses = !needsRoot && Number.parseInt(here.release, 10) >= 6;
 test.skipIf(
   needsRoot || (countsLosses ? false : 'this kernel does not count losses (6.0)'),
   'events that found their ring full are counted: shown and lost are all there were',
   async () => {
     const tracer = await Tracer.start([...OWN, '--pages', '1', '-L']);
-    tracer.child.kill('SIGSTOP');
-    await until('it to stop', () => /^State:\tT/m.test(readFileSync(`/proc/${tracer.pid}/status`, 'utf8')));
+    await stopped(tracer);
     // A page holds 39 of them.
     const made = 100 + 45 * here.onlineCpus.length;
     for (let i = 0; i < made; i++) await connectHere(server.port);
@@ -225,6 +230,25 @@ test.skipIf(
     const lost = Number(/^tcpconnlat: in all: (\d+) events lost/m.exec(tracer.stderr)?.[1]);
     assert.ok(lost > 0, tracer.stderr);
     assert.is(tracer.rows().length + lost, made);
+  },
+);
+
+test.skipIf(
+  needsRoot || sameOnEveryKernel || (countsLosses ? false : 'this kernel does not count losses (6.0)'),
+  'when the reader goes away, what was lost before is told, and nothing of what it has not read',
+  async () => {
+    const piped = new Piped([...OWN, '--pages', '1']);
+    const { tracer } = piped;
+    await tracer.until('the header', () => piped.read().endsWith('LAT(ms)\n'));
+    await stopped(tracer);
+    for (let i = 0; i < 100 + 45 * here.onlineCpus.length; i++) await connectHere(server.port);
+    piped.close();
+    tracer.child.kill('SIGCONT');
+    assert.equal(await tracer.ended(), { code: 0, signal: null });
+    assert.match(
+      tracer.complaints,
+      /^(tcpconnlat: \d+ events lost: .*\n)?tcpconnlat: in all: \d+ events lost: .*\n$/,
+    );
   },
 );
 
