@@ -167,7 +167,8 @@ class Reader {
     if (header?.tsbpf !== 'tcpconnlat') throw this.#bad('it is no recording of tcpconnlat');
     if (Number.isInteger(header.format) && header.format !== FORMAT)
       throw this.#bad(
-        `it is a recording of another format (${header.format}) than this command knows (${FORMAT})`,
+        `it is a recording of another format (${header.format}) than this command knows (${FORMAT}); ` +
+          `show it with the version that made it, ${excerpt(header.version ?? 'unknown')}`,
       );
     const wrong = fault(headerSchema(), header);
     if (wrong !== undefined) throw this.#bad(wrong);

@@ -160,7 +160,7 @@ const damages: readonly (readonly [string, readonly (string | object)[], string]
   [
     'a later format',
     [{ ...HEADER, format: 2 }],
-    '1: it is a recording of another format (2) than this command knows (1)',
+    '1: it is a recording of another format (2) than this command knows (1); show it with the version that made it, "0.1.0"',
   ],
   [
     'a format that is none',
