@@ -247,7 +247,7 @@ test('what can not be printed is status 1, and said', () => {
     input: TEXT,
     encoding: 'utf8',
   });
-  assert.match(stderr, /^tsbpf: cannot write to the standard output: ENOSPC/);
+  assert.match(stderr, /^tsbpf: cannot write the output: ENOSPC/);
   assert.is(status, 1);
 });
 
