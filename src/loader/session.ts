@@ -8,6 +8,7 @@ import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
+import { namesLike } from './kallsyms.ts';
 import { Kernel } from './kernel.ts';
 import { attach, type Link } from './link.ts';
 import { loadProgram } from './load.ts';
@@ -195,10 +196,10 @@ function openParts<E extends TSchema>(
     return program;
   };
   checkTailCalled(tailCalled, tool.programs);
-  for (const spec of tool.programs) unlessLeftOut(spec, leftOut, () => loadOnce(spec));
+  for (const spec of tool.programs) unlessLeftOut(kernel, spec, leftOut, () => loadOnce(spec));
   // Before anything is attached, so that nobody finds a slot empty that isn't to be.
   for (const { array, slot, program } of slotsOf(tailCalled))
-    unlessLeftOut(program, leftOut, () =>
+    unlessLeftOut(kernel, program, leftOut, () =>
       new ProgramArray(kernel, maps.get(array) as BpfMap<ProgramArraySpec>).update(slot, loadOnce(program)),
     );
   const reader = resources.add(
@@ -209,7 +210,7 @@ function openParts<E extends TSchema>(
   for (const spec of tool.programs) {
     const program = loaded.get(spec);
     if (!program) continue;
-    const runs = unlessLeftOut(spec, leftOut, () => {
+    const runs = unlessLeftOut(kernel, spec, leftOut, () => {
       attached.set(program, links.add(attach(kernel, program)));
     });
     if (!runs) program.close();
@@ -218,15 +219,26 @@ function openParts<E extends TSchema>(
 }
 
 /** Whether `work` was done; an optional program that there is no symbol for is noted as left out instead. */
-function unlessLeftOut(program: ProgramSpec, leftOut: LeftOut[], work: () => void): boolean {
+function unlessLeftOut(kernel: Kernel, program: ProgramSpec, leftOut: LeftOut[], work: () => void): boolean {
   try {
     work();
     return true;
   } catch (reason) {
-    if (!(reason instanceof NoSuchSymbolError) || !program.optional) throw reason;
+    if (!(reason instanceof NoSuchSymbolError)) throw reason;
+    if (!program.optional) throw withNamesLike(kernel, program, reason);
     leftOut.push({ program, reason });
     return false;
   }
+}
+
+/** The error that says what its author may have meant. */
+function withNamesLike(kernel: Kernel, { attachment }: ProgramSpec, reason: NoSuchSymbolError): Error {
+  const near = namesLike(kernel, attachment);
+  if (near.length === 0) return reason;
+  return new NoSuchSymbolError(reason.symbol, {
+    ...reason,
+    hint: `${reason.hint}; nearest: ${near.join(', ')}`,
+  });
 }
 
 /** What only rings have a use for. */

@@ -3,6 +3,7 @@
  *
  * Source: Documentation/trace/ftrace.rst.
  */
+import { describeNearest } from '../asm/nearest.ts';
 import { parseTracepointFormat, type TracepointFormat } from '../asm/tracepoint-format.ts';
 import { Errno } from './errno.ts';
 import { NoSuchSymbolError, NoTracefsError } from './errors.ts';
@@ -50,6 +51,18 @@ function readEventFile(kernel: Kernel, category: string, name: string, file: str
     tried: `read about the tracepoint ${tracepoint}`,
   };
   if (bytes === -Errno.ENOENT)
-    throw new NoSuchSymbolError(name, { ...failure, hint: 'this kernel has no such tracepoint' });
+    throw new NoSuchSymbolError(name, {
+      ...failure,
+      hint: `this kernel has no such tracepoint${eventsLike(kernel, root, category, name)}`,
+    });
   throw refused(kernel, { ...failure, hint: 'tracefs is for root, or for whom its files are made readable' });
+}
+
+/** What a message says of tracepoints like one that there isn't: those of that name in other categories, or those that are spelt alike. */
+function eventsLike(kernel: Kernel, root: string, category: string, name: string): string {
+  const bytes = kernel.syscalls.readFile(`${root}/available_events`);
+  if (typeof bytes === 'number') return '';
+  const events = Buffer.from(bytes).toString('latin1').split('\n');
+  const same = events.filter((event) => event.endsWith(`:${name}`));
+  return same.length > 0 ? `; nearest: ${same.join(', ')}` : describeNearest(`${category}:${name}`, events);
 }

@@ -12,6 +12,7 @@ import { attach } from '../../src/loader/link.ts';
 import { loadProgram } from '../../src/loader/load.ts';
 import { refusal } from '../../src/loader/probe.ts';
 import type { Program } from '../../src/loader/program.ts';
+import { Session } from '../../src/loader/session.ts';
 import { renderVerifierError } from '../../src/loader/verifier/report.ts';
 import { needsRoot, suite } from '../harness.ts';
 
@@ -100,6 +101,19 @@ for (const [attachment, reason] of [
       (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === 'no_such_thing',
     );
     program.close();
+  });
+
+for (const [name, attachment, reason] of [
+  ['sched_switch', { kind: 'raw_tracepoint', tracepoint: 'shed_switch' }, needsRoot],
+  ['tcp_v4_connect', { kind: 'kprobe', symbol: 'tcp_v4_conect' }, needsKprobes],
+] as const)
+  test.skipIf(reason, `a session says what a misspelt ${attachment.kind} may be meant for`, () => {
+    const spec: ProgramSpec = { name: 'tsbpf.test', attachment, instructions: [mov(r0, 0), exit()] };
+    assert.throws(
+      () => Session.open({ name: 'test', programs: [spec] }, { kernel }),
+      (error: Error) =>
+        error instanceof NoSuchSymbolError && new RegExp(`; nearest: .*\\b${name}\\b`).test(error.message),
+    );
   });
 
 for (const [what, symbol] of [

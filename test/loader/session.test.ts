@@ -152,6 +152,35 @@ test('a program that is not optional takes all others down with it', () => {
   assert.is(fake.polls.size, 0);
 });
 
+test('what a program asks for and there is not, has names beside it that are like it', () => {
+  const fake = new FakeSyscalls();
+  missing(fake, 'do_unlinkat', 'vfs_reed', 'schedul');
+  fake.files.set(
+    '/proc/kallsyms',
+    [
+      'ffffffff81000000 t do_unlinkat.isra.0',
+      'ffffffff81000010 T vfs_read',
+      'ffffffff81000020 D vfs_rood',
+      'ffffffff81000030 T __traceiter_schedule\n',
+    ].join('\n'),
+  );
+  for (const [symbol, near] of [
+    ['do_unlinkat', 'do_unlinkat.isra.0'],
+    ['vfs_reed', 'vfs_read'],
+    ['schedul', undefined],
+  ] as const)
+    assert.throws(
+      () => open(fake, tool(program(symbol))),
+      (error: Error) =>
+        error instanceof NoSuchSymbolError &&
+        error.symbol === symbol &&
+        (near
+          ? error.message.includes(`/proc/kallsyms; nearest: ${near} (`)
+          : !/nearest/.test(error.message)),
+    );
+  assert.is(fake.open.size, 0);
+});
+
 test('an optional program that the verifier refuses is an error', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(5, () => -Errno.EACCES);

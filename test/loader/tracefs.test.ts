@@ -54,6 +54,25 @@ test('a tracepoint\u2019s record and number are read from where tracefs is', () 
   assert.is(tracepointId(kernel, 'sock', 'inet_sock_set_state'), 1314);
 });
 
+test('one that there is not has those beside it that may be meant', () => {
+  const fake = traced();
+  fake.files.set(
+    '/mnt/a b/available_events',
+    'sock:inet_sock_set_state\nsched:sched_switch\nirq:softirq_entry\n',
+  );
+  for (const [category, name, near] of [
+    ['tcp', 'inet_sock_set_state', '; nearest: sock:inet_sock_set_state'],
+    ['sched', 'sched_swich', '; nearest: sched:sched_switch'],
+    ['nothing', 'like_it', ''],
+  ] as const)
+    assert.throws(
+      () => tracepointId(new Kernel(fake), category, name),
+      (error: Error) =>
+        error instanceof NoSuchSymbolError &&
+        error.message.endsWith(`this kernel has no such tracepoint${near}`),
+    );
+});
+
 test('without tracefs, the error says how to mount it', () => {
   const fake = new FakeSyscalls();
   assert.throws(
