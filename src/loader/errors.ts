@@ -5,7 +5,7 @@
 import { type Assembled, functionStarts, type Placed } from '../asm/assemble.ts';
 import { blame } from '../asm/blame.ts';
 import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
-import { describeErrno, errnoName } from './errno.ts';
+import { describeErrno, Errno, errnoName } from './errno.ts';
 import type { VerifierSummary } from './verifier/log.ts';
 
 /** How a failed call is described. */
@@ -20,6 +20,18 @@ export interface Failure {
   readonly hint?: string;
 }
 
+/** What helps against errnos that say the same whatever was tried. */
+const REMEDIES: { readonly [errno: number]: string } = {
+  [Errno.EMFILE]: 'this process has as many files open as it may; raise that limit (ulimit -n)',
+  [Errno.ENFILE]: 'the machine has as many files open as it may; raise that limit (sysctl fs.file-max)',
+  [Errno.ENOMEM]: 'the machine, or the cgroup of this process, has no memory left for it',
+};
+
+/** Whether an errno is about what this process or the machine has left, and not about what was tried. */
+export function isExhaustion(errno: number): boolean {
+  return errno in REMEDIES;
+}
+
 /** A call that the kernel refused. */
 export class KernelError extends Error {
   override name = 'KernelError';
@@ -31,7 +43,7 @@ export class KernelError extends Error {
   readonly tried: string;
   readonly hint: string | undefined;
 
-  constructor({ syscall, errno, tried, hint }: Failure) {
+  constructor({ syscall, errno, tried, hint = REMEDIES[errno] }: Failure) {
     const what = `cannot ${tried}: ${syscall}: ${describeErrno(errno)}`;
     super(hint === undefined ? what : `${what}: ${hint}`);
     this.syscall = syscall;

@@ -12,7 +12,13 @@ import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec } from '../asm/program.ts';
 import { inPlace } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type KernelError, UnsupportedError, UnsupportedInstructionError, VerifierError } from './errors.ts';
+import {
+  isExhaustion,
+  KernelError,
+  UnsupportedError,
+  UnsupportedInstructionError,
+  VerifierError,
+} from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { isAboutFunction, isCalledByFunction, noSuchFunction } from './load/function.ts';
 import { unknownInstruction } from './load/instruction-probe.ts';
@@ -135,6 +141,9 @@ function loadVariant(request: Request, variant: Variant): number | KernelError {
   const { kernel, spec } = request;
   const quick = send(kernel, buildAttr(request, variant));
   if (quick >= 0) return quick;
+  const failure = { syscall: 'bpf(BPF_PROG_LOAD)', tried: `load the program '${spec.name}'` };
+  // The verifier has nothing to say of that, and its log would be of a program that it takes.
+  if (isExhaustion(-quick)) return new KernelError({ ...failure, errno: -quick });
   const logged = loadLogged(request, variant);
   if (logged.result >= 0) return logged.result;
   // A log that is too large for its buffer hides what the verifier answered.
@@ -151,12 +160,7 @@ function loadVariant(request: Request, variant: Variant): number | KernelError {
       "is one that programs aren't called from",
     );
   if (logged.log !== '') return explained(request, variant, errno, logged);
-  return refused(kernel, {
-    syscall: 'bpf(BPF_PROG_LOAD)',
-    errno: -logged.result,
-    tried: `load the program '${spec.name}'`,
-    hint: loadHint(spec, -logged.result),
-  });
+  return refused(kernel, { ...failure, errno: -logged.result, hint: loadHint(spec, -logged.result) });
 }
 
 function loadHint({ attachment }: ProgramSpec, errno: number): string | undefined {

@@ -10,20 +10,34 @@ const withIPv6 = existsSync('/proc/net/if_inet6') && 'this kernel has IPv6';
 
 const test = suite('lab/without-ipv6', { seconds: 60 });
 
+let peer: Peer;
+let server: Server;
+
+test.before(async () => {
+  if (outsideGuest || withIPv6) return;
+  [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
+});
+test.after(async () => {
+  await Promise.all([peer?.stop(), server?.close()]);
+});
+
 for (const way of WAYS_THAT_SHOW_ALL)
-  for (const options of [[], ['-4']])
-    test.skipIf(
-      outsideGuest || withIPv6 || refusalOf(way),
-      `--probe ${[way, ...options].join(' ')} shows connects over IPv4, and complains of nothing`,
-      async () => {
-        const [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
-        const tracer = await Tracer.start(['--probe', way, '-L', ...options]);
-        try {
-          const accepted = await peer.ask('connect', loopback(server.port));
-          const port = await peer.ask('closedPort', '127.0.0.1');
-          const refused = await peer.ask('connect', loopback(port));
-          assert.equal([accepted.error, refused.error], ['', 'ECONNREFUSED']);
-          await tracer.until('both connects', () => tracer.rows().length >= 2);
+  test.skipIf(
+    outsideGuest || withIPv6 || refusalOf(way),
+    `--probe ${way}, with -4 and without, shows connects over IPv4, and complains of nothing`,
+    async () => {
+      const tracers = await Promise.all(
+        [[], ['-4']].map((options) => Tracer.start(['--probe', way, '-L', ...options])),
+      );
+      try {
+        const accepted = await peer.ask('connect', loopback(server.port));
+        const port = await peer.ask('closedPort', '127.0.0.1');
+        const refused = await peer.ask('connect', loopback(port));
+        assert.equal([accepted.error, refused.error], ['', 'ECONNREFUSED']);
+        for (const tracer of tracers) await tracer.until('both connects', () => tracer.rows().length >= 2);
+        for (const how of await Promise.all(tracers.map((tracer) => tracer.stop())))
+          assert.equal(how, { code: 0, signal: null });
+        for (const tracer of tracers) {
           assert.equal(
             tracer.rows().map(({ IP, LPORT, DPORT }) => [IP, Number(LPORT), Number(DPORT)]),
             [
@@ -31,14 +45,13 @@ for (const way of WAYS_THAT_SHOW_ALL)
               ['4', refused.localPort, port],
             ],
           );
-          assert.equal(await tracer.stop(), { code: 0, signal: null });
           assert.is(tracer.complaints, '');
-        } finally {
-          tracer.child.kill('SIGKILL');
-          await Promise.all([peer.stop(), server.close()]);
         }
-      },
-    );
+      } finally {
+        for (const { child } of tracers) child.kill('SIGKILL');
+      }
+    },
+  );
 
 test.skipIf(outsideGuest || withIPv6, '-6 says that there is nothing to show', async () => {
   const tracer = await Tracer.start(['-6']);

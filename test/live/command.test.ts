@@ -208,6 +208,26 @@ for (const args of [['--help'], ['--dry-run'], ['--json-schema'], ['--completion
     assert.is(stderr, 'tcpconnlat: cannot write the output: ENOSPC: no space left on device, write\n');
   });
 
+test.skipIf(
+  needsRoot || sameOnEveryKernel,
+  'a limit of open files that is too low: one line, which says what to raise',
+  async () => {
+    // How many Node itself has open, its version decides.
+    for (let limit = 40; ; limit--) {
+      const under = ['sh', '-c', `ulimit -n ${limit} && exec "$@"`, 'sh'];
+      const tracer = await Tracer.start([], { under }).catch((error: Error) => error.message);
+      if (typeof tracer === 'string') {
+        assert.match(
+          tracer,
+          /^the command ended: 1\ntcpconnlat: .*EMFILE \(too many open files\): .* \(ulimit -n\)\n$/,
+        );
+        return;
+      }
+      await tracer.stop();
+    }
+  },
+);
+
 /** Stops it, as Ctrl-Z does. */
 async function stopped({ child, pid }: Tracer): Promise<void> {
   child.kill('SIGSTOP');

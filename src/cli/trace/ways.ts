@@ -6,7 +6,13 @@ import { NoSuchField } from '../../asm/btf.ts';
 import { NoSuchTracepoint } from '../../asm/hooks.ts';
 import { NoKernelTypes, type Target } from '../../asm/target.ts';
 import { FormatError } from '../../asm/tracepoint-format.ts';
-import { KernelError, NoTracefsError, NotPermittedError, UnsupportedError } from '../../loader/errors.ts';
+import {
+  isExhaustion,
+  KernelError,
+  NoTracefsError,
+  NotPermittedError,
+  UnsupportedError,
+} from '../../loader/errors.ts';
 import { Capability, type Kernel } from '../../loader/kernel.ts';
 import { lackOfKprobes } from '../../loader/kprobe-events.ts';
 import { perfIsClosed } from '../../loader/permission.ts';
@@ -114,8 +120,9 @@ function isLack(error: unknown): error is Error {
   return LACKS.some((kind) => error instanceof kind);
 }
 
-/** A lack of capabilities, or of what all ways have in common (maps and rings), is one for every way. */
+/** A lack of capabilities, or of what all ways have in common (maps, rings, open files), is one for every way. */
 function concernsAllWays(error: Error, kernel: Kernel): boolean {
+  if (error instanceof KernelError && isExhaustion(error.errno)) return true;
   if (!(error instanceof NotPermittedError)) return false;
   if (['mmap', 'bpf(BPF_MAP_CREATE)'].includes(error.syscall) || perfIsClosed(kernel)) return true;
   return !kernel.has(Capability.sysAdmin) && !(kernel.has(Capability.bpf) && kernel.has(Capability.perfmon));

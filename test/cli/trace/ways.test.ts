@@ -7,6 +7,7 @@ import { listTool } from '../../../src/cli/listing.ts';
 import { type Failure, firstWay, NoWay } from '../../../src/cli/trace/ways.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import {
+  KernelError,
   NoSuchSymbolError,
   NotPermittedError,
   UnsupportedError,
@@ -278,6 +279,20 @@ test('what keeps maps or perf events from a process keeps it from every way: one
     assert.instance(error, NotPermittedError);
     assert.match(error.message, message);
     assert.not.match(error.message, /\n/);
+  }
+});
+
+test('what this process or the machine has no more of is short for every way: one line that says what helps', () => {
+  for (const [errno, remedy] of [
+    [Errno.EMFILE, /EMFILE \(too many open files\): .* \(ulimit -n\)$/],
+    [Errno.ENFILE, /\(sysctl fs\.file-max\)$/],
+    [Errno.ENOMEM, /ENOMEM \(out of memory\): .* no memory left for it$/],
+  ] as const) {
+    const fake = new FakeSyscalls();
+    fake.answers.set(MAP_CREATE, () => -errno);
+    const error = thrown(() => open(fake));
+    assert.instance(error, KernelError);
+    assert.match(faultOf(error as Error), remedy);
   }
 });
 
