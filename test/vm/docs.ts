@@ -10,7 +10,7 @@ and writes this page.
 `;
 
 const WHICH = {
-  all: 'All live tests and all of the lab’s own, in every kernel.',
+  all: 'All live tests and all of the lab’s own; without IPv6, and on arm64, those that have to do with it.',
   core: 'By `--core`: what has most to do with the kernel in each of them, and each other file of the live tests in one.',
 };
 
