@@ -5,7 +5,6 @@
  * bounded: lines that find no room are dropped and counted.
  */
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
-import { isatty } from 'node:tty';
 
 /** Bytes that may wait for a slow reader. */
 const ROOM = 1 << 20;
@@ -136,13 +135,12 @@ export function standardOutput(): { readonly write: Write; close(): void } {
       // Not ours to open, or no /proc: writing may block then.
     }
   }
-  const terminal = isatty(fd);
   return {
     write(bytes) {
       try {
         return writeSync(fd, bytes);
       } catch (error) {
-        if (terminal && (error as NodeJS.ErrnoException).code === 'EIO')
+        if (stat.isCharacterDevice() && (error as NodeJS.ErrnoException).code === 'EIO')
           throw Object.assign(new Error('the terminal was hung up'), { code: 'EPIPE' });
         throw error;
       }

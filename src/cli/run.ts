@@ -1,8 +1,9 @@
 /**
  * What a run of the command has whatever it shows: an output, and an end.
  */
-import { closeSync, constants, openSync, readFileSync, writeSync } from 'node:fs';
-import { isatty } from 'node:tty';
+import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type * as Tty from 'node:tty';
 import { type LineOutput, lineOutput, standardOutput } from './output.ts';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -15,7 +16,7 @@ export interface Run {
   /** Whether whoever reads the output has gone, or can't be written to. */
   readonly readerGone: boolean;
   end(error?: Error): void;
-  /** Writes what waits, and gives signals their meaning back. */
+  /** Writes what waits, and gives signals their meaning back, but for SIGHUP: of one terminal that goes there may be several. */
   close(): Promise<void>;
 }
 
@@ -45,7 +46,7 @@ export function openRun(): Run {
     async close() {
       await output.end();
       stdout.close();
-      for (const [signal, handler] of handlers) process.off(signal, handler);
+      for (const [signal, handler] of handlers) if (signal !== 'SIGHUP') process.off(signal, handler);
     },
   };
 }
@@ -70,14 +71,27 @@ function underNohup(): boolean {
  * is in its place (ResetStdio in src/node.cc).
  */
 function leaveTerminalsThatGo(): void {
-  const terminals = [0, 1, 2].filter((fd) => isatty(fd));
+  const terminals = [0, 1, 2].filter(mayBeTerminal);
+  if (terminals.length === 0) return;
   process.once('exit', () => {
+    const { isatty } = createRequire(import.meta.url)('node:tty') as typeof Tty; // 3 ms that the start can do without
     for (const fd of terminals) {
       if (isatty(fd)) continue;
       closeSync(fd);
       openSync('/dev/null', constants.O_RDWR); // takes the lowest number that is free: this one
     }
   });
+}
+
+/** Whether a descriptor is of a character device that isn't one of memory's, like /dev/null (Documentation/admin-guide/devices.txt). */
+function mayBeTerminal(fd: number): boolean {
+  const MEMORY = 1;
+  try {
+    const stat = fstatSync(fd);
+    return stat.isCharacterDevice() && stat.rdev >> 8 !== MEMORY;
+  } catch {
+    return false; // closed
+  }
 }
 
 /** A line on stderr. Nobody is told where that can't be written. */

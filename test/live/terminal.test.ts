@@ -95,7 +95,6 @@ test.skipIf(noTerminal, 'a replay whose terminal is hung up ends with status 0',
     const pid = session.file('pid').trim();
     const catches = () => /^SigCgt:\t[0-9a-f]*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
     await until('its handler of SIGHUP', catches);
-    process.kill(Number(pid), 'SIGHUP');
     await session.hangUp();
     await until('the end', () => session.file('status') !== '');
     assert.equal(
