@@ -3,9 +3,10 @@
  *
  *   build/                      src, test, bench and examples as JavaScript with source maps, for the tests
  *   dist/index.js, dist/types/  the library and its types
- *   dist/tcpconnlat.cjs         the command, bundled because that is what makes it start quickly
+ *   dist/tcpconnlat.cjs         the command: it starts dist/tcpconnlat.bundle.cjs, bundled because that is what makes it start quickly,
+ *                               with dist/tcpconnlat.VERSION-ARCH.cache, which is what this Node's V8 made of that
  *   dist/tcpconnlat.lines.json  which line of a tool's source a place in that bundle came from
- *   dist/tsbpf.cjs              the command that assembles and disassembles, bundled for the same reason
+ *   dist/tsbpf.cjs              the command that assembles and disassembles, likewise
  *   dist/LICENSES.txt           the licences of the packages whose code is in the bundles
  *
  * A type error fails the build. What one step leaves behind is not undone by another's failure.
@@ -112,33 +113,72 @@ async function bundleLibrary() {
   return packages;
 }
 
-/** A command, as CommonJS and with less to parse: either saves 4 to 5 ms at each start. Names stay, for those who read a stack trace. */
-async function bundleCommand(name, more = {}) {
+/** How both parts of a command are bundled: with less to parse, but names stay, for those who read a stack trace. */
+const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
+
+/**
+ * A command: what starts it (src/cli/launch.ts), and its bundle, a function that is given what a module has. `args` are of a run that goes
+ * through as much of it as can be without root: V8's cache has what was compiled then.
+ */
+async function bundleCommand(name, args, more = {}) {
+  const launch = await bundle('src/cli/launch.ts', {
+    ...command,
+    define: { ...bundling.define, __COMMAND__: JSON.stringify(name) },
+    banner: { js: '#!/usr/bin/env node' },
+  });
   const bundled = await bundle(`src/cli/${name}.ts`, {
     ...more,
-    format: 'cjs',
-    minifySyntax: true,
-    minifyWhitespace: true,
+    ...command,
+    supported: { 'dynamic-import': false }, // that of such a script is Node's from 20.12 on only; it becomes require()
     plugins: [withoutChildProcess],
     define: { ...bundling.define, 'import.meta.url': 'bundleUrl' },
     banner: {
-      js: "#!/usr/bin/env node\nconst bundleUrl = require('node:url').pathToFileURL(__filename).href;",
+      js: "(function (require, file) {\nconst bundleUrl = require('node:url').pathToFileURL(file).href;",
     },
+    footer: { js: '})' },
   });
-  await writeFile(`dist/${name}.cjs`, bundled.code);
+  // V8 tells another text by its length alone.
+  const old = (await readdir('dist')).filter(
+    (file) => file.startsWith(`${name}.`) && file.endsWith('.cache'),
+  );
+  for (const file of old) await rm(join('dist', file));
+  await writeFile(`dist/${name}.bundle.cjs`, bundled.code);
+  await writeFile(`dist/${name}.cjs`, launch.code);
   await chmod(`dist/${name}.cjs`, 0o755);
+  await makeCache(name, args);
   return bundled;
+}
+
+/** Runs a bundle, and keeps what V8 has compiled of it at the end. */
+const KEEP_COMPILED = `
+  const { readFileSync, renameSync, writeFileSync } = require('node:fs');
+  const { Script } = require('node:vm');
+  const [bundle, cache, ...args] = process.argv.slice(1);
+  const script = new Script(readFileSync(bundle, 'latin1'), { filename: bundle });
+  process.argv = [process.execPath, bundle, ...args];
+  process.once('exit', () => {
+    writeFileSync(cache + '.draft', script.createCachedData());
+    renameSync(cache + '.draft', cache);
+    process.exitCode = 0; // a machine without types is no fault of the build
+  });
+  script.runInThisContext()(require, bundle);
+`;
+
+async function makeCache(name, args) {
+  const { version, arch } = process;
+  const files = ['bundle.cjs', `${version}-${arch}.cache`].map((end) => join(root, `dist/${name}.${end}`));
+  await promisify(execFile)(process.execPath, ['-e', KEEP_COMPILED, ...files, ...args]);
 }
 
 /** The command with programs of its own, whose lines it can show. */
 async function bundleTracer() {
-  const { map, packages } = await bundleCommand('tcpconnlat', { sourcemap: 'external' });
+  const { map, packages } = await bundleCommand('tcpconnlat', ['--dry-run'], { sourcemap: 'external' });
   await writeFile('dist/tcpconnlat.lines.json', JSON.stringify(lineTable(JSON.parse(map))));
   return packages;
 }
 
 async function bundleTool() {
-  return (await bundleCommand('tsbpf')).packages;
+  return (await bundleCommand('tsbpf', ['--help'])).packages;
 }
 
 /**
