@@ -22,7 +22,11 @@ export function nearest(wanted: string, names: Iterable<string>): string[] {
 
 /** What a message about a name that isn't there ends with: `; nearest: a, b`, or nothing. */
 export function describeNearest(wanted: string, names: Iterable<string>): string {
-  const near = nearest(wanted, names);
+  return listNearest(nearest(wanted, names));
+}
+
+/** The same of names that have been chosen. */
+export function listNearest(near: readonly string[]): string {
   return near.length === 0 ? '' : `; nearest: ${near.join(', ')}`;
 }
 

@@ -107,13 +107,18 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
 export function endWithOutput(command: string): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code === 'EPIPE') process.exit(0);
-    try {
-      writeSync(2, `${command}: ${cannotWrite('the output', error).message}\n`);
-    } catch {
-      // Closed or full, too.
-    }
+    warn(command, cannotWrite('the output', error).message);
     process.exit(1);
   });
+}
+
+/** A line of a command on stderr. Nobody is told where that can't be written. */
+export function warn(command: string, text: string): void {
+  try {
+    writeSync(2, `${command}: ${text}\n`);
+  } catch {
+    // Closed or full.
+  }
 }
 
 function cannotWrite(what: string, { message }: Error): OutputError {

@@ -1,12 +1,13 @@
 /**
  * What a run of the command has whatever it shows: an output, and an end.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type * as Tty from 'node:tty';
-import { type LineOutput, lineOutput, standardOutput } from './output.ts';
+import { type LineOutput, lineOutput, standardOutput, warn } from './output.ts';
 
-const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** What asks a run to end; so does SIGHUP, where it may. */
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 /** From its opening on signals end the run, and not the process; under nohup SIGHUP does neither. */
 export interface Run {
@@ -26,9 +27,8 @@ export function openRun(): Run {
     end = resolve;
   });
   const stop = () => end();
-  const stays = underNohup() ? () => {} : stop;
-  const handlers = SIGNALS.map((signal) => [signal, signal === 'SIGHUP' ? stays : stop] as const);
-  for (const [signal, handler] of handlers) process.on(signal, handler);
+  for (const signal of SIGNALS) process.on(signal, stop);
+  process.on('SIGHUP', underNohup() ? () => {} : stop);
   leaveTerminalsThatGo();
   const stdout = standardOutput();
   let readerGone = false;
@@ -46,7 +46,7 @@ export function openRun(): Run {
     async close() {
       await output.end();
       stdout.close();
-      for (const [signal, handler] of handlers) if (signal !== 'SIGHUP') process.off(signal, handler);
+      for (const signal of SIGNALS) process.off(signal, stop);
     },
   };
 }
@@ -94,11 +94,7 @@ function mayBeTerminal(fd: number): boolean {
   }
 }
 
-/** A line on stderr. Nobody is told where that can't be written. */
+/** A line on stderr, as `warn` writes it. */
 export function complain(text: string): void {
-  try {
-    writeSync(2, `tcpconnlat: ${text}\n`);
-  } catch {
-    // Closed or full.
-  }
+  warn('tcpconnlat', text);
 }

@@ -4,6 +4,7 @@ import { assemble } from '../asm/assemble.ts';
 import { blame, pointing } from '../asm/blame.ts';
 import { decoder, layoutOf } from '../asm/layout.ts';
 import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
+import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
@@ -233,12 +234,8 @@ function unlessLeftOut(kernel: Kernel, program: ProgramSpec, leftOut: LeftOut[],
 
 /** The error that says what its author may have meant. */
 function withNamesLike(kernel: Kernel, { attachment }: ProgramSpec, reason: NoSuchSymbolError): Error {
-  const near = namesLike(kernel, attachment);
-  if (near.length === 0) return reason;
-  return new NoSuchSymbolError(reason.symbol, {
-    ...reason,
-    hint: `${reason.hint}; nearest: ${near.join(', ')}`,
-  });
+  const near = listNearest(namesLike(kernel, attachment));
+  return near ? new NoSuchSymbolError(reason.symbol, { ...reason, hint: `${reason.hint}${near}` }) : reason;
 }
 
 /** What only rings have a use for. */

@@ -3,7 +3,7 @@
  *
  * Source: Documentation/trace/ftrace.rst.
  */
-import { describeNearest } from '../asm/nearest.ts';
+import { describeNearest, listNearest } from '../asm/nearest.ts';
 import { parseTracepointFormat, type TracepointFormat } from '../asm/tracepoint-format.ts';
 import { Errno } from './errno.ts';
 import { NoSuchSymbolError, NoTracefsError } from './errors.ts';
@@ -64,5 +64,5 @@ function eventsLike(kernel: Kernel, root: string, category: string, name: string
   if (typeof bytes === 'number') return '';
   const events = Buffer.from(bytes).toString('latin1').split('\n');
   const same = events.filter((event) => event.endsWith(`:${name}`));
-  return same.length > 0 ? `; nearest: ${same.join(', ')}` : describeNearest(`${category}:${name}`, events);
+  return same.length > 0 ? listNearest(same) : describeNearest(`${category}:${name}`, events);
 }

@@ -2,7 +2,7 @@
  * Members of kernel structures by path: `__sk_common.skc_daddr`, `in6_u.u6_addr32[1]`.
  */
 
-import { nearest } from '../nearest.ts';
+import { listNearest, nearest } from '../nearest.ts';
 import type { BtfReader } from './reader.ts';
 import { DEEPEST, sizeOf, strip } from './size.ts';
 import { BtfError, type BtfType } from './types.ts';
@@ -37,7 +37,7 @@ export class NoSuchField extends Error {
   readonly nearest: readonly string[];
 
   constructor(message: string, struct: string, paths: readonly string[], nearest: readonly string[]) {
-    super(nearest.length === 0 ? message : `${message}; nearest: ${nearest.join(', ')}`);
+    super(`${message}${listNearest(nearest)}`);
     this.struct = struct;
     this.paths = paths;
     this.nearest = nearest;

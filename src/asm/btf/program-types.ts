@@ -31,15 +31,16 @@ const LAST_LINE = 2 ** 22 - 1;
 export function programTypes(name: string, assembled: Assembled, find: Locate): ProgramTypes {
   const types = new BtfBuilder();
   const { instructions } = assembled;
-  const starts = functionStarts(assembled);
+  const functionsAt = functionStarts(assembled);
+  const starts = new Set(functionsAt.map(({ slot }) => slot));
   const int = types.int('int', 4, IntEncoding.signed);
-  const counts = stackArguments(assembled);
-  const functions = starts.map(({ slot, labels }) => {
+  const counts = stackArguments(instructions, starts);
+  const functions = functionsAt.map(({ slot, labels }) => {
     const named = slot === 0 ? name : (labels[0] ?? `${name}_${slot}`);
     // What they are given is said only where it has to be: the verifier would hold us to it.
     return [slot, types.func(identifier(named), int, words64(types, counts.get(slot) ?? 0))];
   });
-  const lines = lineRecords(types, instructions, new Set(starts.map(({ slot }) => slot)), find);
+  const lines = lineRecords(types, instructions, starts, find);
   return { bytes: types.bytes(), functions: words(functions), lines: words(lines) };
 }
 
@@ -54,11 +55,13 @@ function words64(types: BtfBuilder, count: number): Parameter[] {
  * By their first slots the functions that read arguments past the fifth, and how many they have by that: which words on the stack are
  * arguments the kernel knows from the types alone (Linux 7.2).
  */
-function stackArguments(assembled: Assembled): ReadonlyMap<number, number> {
-  const starts = new Set(functionStarts(assembled).map(({ slot }) => slot));
+function stackArguments(
+  instructions: readonly Placed[],
+  starts: ReadonlySet<number>,
+): ReadonlyMap<number, number> {
   const counts = new Map<number, number>();
   let start = 0;
-  for (const { slot, instruction } of assembled.instructions) {
+  for (const { slot, instruction } of instructions) {
     if (starts.has(slot)) start = slot;
     if (formOf(instruction)?.name !== 'loadArgument') continue;
     const nth = ARGUMENT_REGISTERS + instruction.off / 8;

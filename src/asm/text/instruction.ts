@@ -5,7 +5,7 @@ import { helperId, helperName, helperNames } from '../helper-names.ts';
 import type { Instruction, Reference } from '../instruction.ts';
 import { distanceField, type FieldName, type Form } from '../isa.ts';
 import type { MapSpec } from '../map.ts';
-import { nearest } from '../nearest.ts';
+import { listNearest, nearest } from '../nearest.ts';
 import { checkNumber, type Kind } from '../operands.ts';
 import { grammar, type Node } from './grammar.ts';
 
@@ -224,7 +224,7 @@ function helperOf(text: string, at: number): number {
   const fault = isAddress
     ? `${name} is a function of the kernel, which it calls in the place of a helper: name that`
     : `no helper ${name}`;
-  throw new Misread(`${fault}${near.length > 0 ? `; nearest: ${near.join(', ')}` : ''}`, at);
+  throw new Misread(`${fault}${listNearest(near)}`, at);
 }
 
 /** Refuses numbers that don't fit at the place where they stand. */
