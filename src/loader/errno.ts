@@ -26,6 +26,7 @@ const rows: readonly (readonly [number, string, string])[] = [
   [28, 'ENOSPC', 'no space left'],
   [30, 'EROFS', 'read-only file system'],
   [34, 'ERANGE', 'result out of range'],
+  [37, 'ENOLCK', 'no locks available'],
   [38, 'ENOSYS', 'function not implemented'],
   [40, 'ELOOP', 'too many levels of symbolic links'],
   [64, 'ENONET', 'machine is not on the network'],

@@ -22,6 +22,8 @@ const PROT_READ_WRITE = 0x3;
 const MAP_SHARED = 0x1;
 const MAP_PRIVATE = 0x2;
 const F_DUPFD_CLOEXEC = 1030;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 const RLIMIT_MEMLOCK = 8;
 /** `MAP_FAILED`, (void *)-1. */
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
@@ -57,6 +59,7 @@ function openNative(): Syscalls {
   const read = define('long read(int fd, void *target, size_t size)');
   const close = define('int close(int fd)');
   const fcntl = define('int fcntl(int fd, int command, long argument)');
+  const flock = define('int flock(int fd, int operation)');
   const prlimit = define('int prlimit(int pid, int resource, void *set, void *old)');
   const clockGettime = define('int clock_gettime(int clock, void *time)');
   const time = new BigInt64Array(2); // struct timespec
@@ -76,6 +79,7 @@ function openNative(): Syscalls {
     read: (fd, target) => answer(read(fd, target, target.byteLength)),
     close: (fd) => answer(close(fd)),
     dup: (fd) => answer(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
+    flock: (fd) => answer(flock(fd, LOCK_EX | LOCK_NB)),
     address: (memory) => koffi.address(memory),
     poll: (fd, onReadable) => poll(koffi, fd, onReadable),
     openFile: (path) => attempt(() => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)),

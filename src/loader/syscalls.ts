@@ -43,6 +43,8 @@ export interface Syscalls {
   close(fd: number): number;
   /** A copy of the descriptor that is 3 or more and closes on exec (`F_DUPFD_CLOEXEC`). */
   dup(fd: number): number;
+  /** Takes the exclusive lock of an open file without waiting (`flock(2)`); -EAGAIN if another process holds it. */
+  flock(fd: number): number;
   /** Where the memory lies. It stays there for as long as the typed array is referenced. */
   address(memory: Uint8Array): bigint;
   /** Calls back whenever the descriptor becomes readable. */

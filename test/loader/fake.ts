@@ -45,6 +45,7 @@ export class FakeSyscalls implements Syscalls {
   onRead: (fd: number, target: Uint8Array) => number = () => -Errno.EINVAL;
   onMemlock: (limit: Limit | undefined) => Limit | number = (limit) =>
     limit ?? { soft: 65536n, hard: 65536n };
+  onFlock: (fd: number) => number = () => 0;
   /** Answers an append to a file that is there. */
   onAppend: (path: string, text: string) => number = (_, text) => text.length;
   nextFd = 10;
@@ -137,6 +138,11 @@ export class FakeSyscalls implements Syscalls {
 
   dup(_fd: number): number {
     return this.fd();
+  }
+
+  flock(fd: number): number {
+    this.calls.push(`flock ${fd}`);
+    return this.onFlock(fd);
   }
 
   address(memory: Uint8Array): bigint {
