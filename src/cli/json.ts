@@ -12,53 +12,65 @@ import {
   String as TypeString,
   Union,
 } from '@sinclair/typebox';
-import type { ConnectRecord } from './record.ts';
+import { LONGEST_COMM } from '../programs/tcpconnlat/filter.ts';
+import { ADDRESS, ERRNO, RESULT, RESULTS, TIME } from './json/patterns.ts';
+import { LONGEST_UTS_NAME, MOST_PID, MOST_PORT, MOST_SECONDS, MOST_U32, NAME } from './limits.ts';
+import { type ConnectRecord, FIELDS } from './record.ts';
 
 /** One object, on a line of its own, with those of these fields that the record has. */
 export function jsonLine(record: ConnectRecord, fields: (keyof ConnectRecord)[]): string {
   return `${JSON.stringify(record, fields)}\n`;
 }
 
-const time = (description: string) =>
-  TypeString({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{6}Z$', description });
-const port = (description: string) => Integer({ minimum: 0, maximum: 65_535, description });
+/** Bytes of the longest line of a recording: a pipe holds as many. */
+export const LONGEST_LINE = 65_536;
+/** Bytes of JSON that the words of the command line may take in a recording's first line. */
+const LONGEST_OPTIONS = 49_152;
+
+const text = (title: string, pattern: string, description: string) =>
+  TypeString({ title, pattern, description });
+const time = (description: string) => text('time of day in UTC', TIME, description);
+const address = (description: string) => text('IP address', ADDRESS, description);
+const port = (description: string) => Integer({ minimum: 0, maximum: MOST_PORT, description });
 
 /** The JSON Schema (draft 2020-12) of a line of `--json`, and of all lines but the first of a recording. */
 export function recordSchema() {
   return TypeObject(
     {
       time_s: TypeNumber({
+        minimum: -MOST_SECONDS,
+        maximum: MOST_SECONDS,
         description: 'when it was answered or ended otherwise, in seconds since the first line shown',
       }),
       time: Optional(time('the same as a time of day, in UTC (--wall)')),
-      pid: Integer({ minimum: 0, description: 'process that called connect' }),
-      comm: TypeString({ maxLength: 15, description: 'name of that process (of its thread)' }),
-      uid: Optional(Integer({ minimum: 0, description: 'real user of that process (--who)' })),
-      container: Optional(
-        TypeString({ pattern: '^[0-9a-f]{64}$', description: 'id of its container (--who)' }),
+      pid: Integer({ minimum: 0, maximum: MOST_PID, description: 'process that called connect' }),
+      comm: TypeString({ maxLength: LONGEST_COMM, description: 'name of that process (of its thread)' }),
+      uid: Optional(
+        Integer({ minimum: 0, maximum: MOST_U32, description: 'real user of that process (--who)' }),
       ),
-      pod: Optional(TypeString({ pattern: '^[0-9a-f-]{32,36}$', description: 'uid of its pod (--who)' })),
+      container: Optional(text('container id', '^[0-9a-f]{64}$', 'id of its container (--who)')),
+      pod: Optional(text('pod uid', '^[0-9a-f-]{32,36}$', 'uid of its pod (--who)')),
       ip: Union([Literal(4), Literal(6)], { description: 'version of IP; 6 for IPv4-mapped addresses' }),
-      saddr: TypeString({ description: 'local address' }),
+      saddr: address('local address, without a zone'),
       lport: port('local port'),
-      daddr: TypeString({ description: 'remote address' }),
+      daddr: address('remote address, without a zone'),
       dport: port('remote port'),
-      host: Optional(TypeString({ description: 'name of the remote address (--resolve)' })),
-      service: Optional(TypeString({ description: 'name of the remote port (--resolve)' })),
-      lat_ms: TypeNumber({ minimum: 0, description: 'from the SYN to that time, in milliseconds' }),
+      host: Optional(text('name', NAME.source, 'name of the remote address (--resolve)')),
+      service: Optional(text('name', NAME.source, 'name of the remote port (--resolve)')),
+      lat_ms: TypeNumber({
+        minimum: 0,
+        maximum: MOST_SECONDS * 1000,
+        description: 'from the SYN to that time, in milliseconds',
+      }),
       retransmits: Optional(
         Integer({
           minimum: 0,
+          maximum: MOST_U32,
           description: 'how often the SYN was sent again, where that is known (--outcome)',
         }),
       ),
-      result: Optional(
-        TypeString({
-          description:
-            'established, refused, rejected, timed-out, unreachable, no-port, aborted, killed, failed, or the name of an error (--outcome)',
-        }),
-      ),
-      errno: Optional(TypeString({ description: 'name of the error, where there is one (--outcome)' })),
+      result: Optional(text('result', RESULT, `${RESULTS.join(', ')}, or the name of an error (--outcome)`)),
+      errno: Optional(text('error name', ERRNO, 'name of the error, if it has one (--outcome)')),
     },
     { title: 'tcpconnlat --json: one connect', additionalProperties: false },
   );
@@ -87,20 +99,42 @@ export interface Header {
 
 /** The JSON Schema of a `Header`. */
 export function headerSchema() {
+  const name = (description: string) => TypeString({ maxLength: LONGEST_UTS_NAME, description });
   return TypeObject(
     {
       tsbpf: Literal('tcpconnlat', { description: 'what made the recording' }),
       format: Literal(FORMAT, { description: 'format of the recording' }),
-      version: TypeString({ description: 'of what made it' }),
-      host: TypeString({ description: 'name of the machine' }),
-      kernel: TypeString({ description: 'its release, as uname -r tells it' }),
-      way: TypeString({ description: 'how it was watched' }),
-      options: TypeArray(TypeString(), { description: 'words of the command line' }),
-      fields: TypeArray(TypeString(), { description: 'optional fields that the lines may have' }),
+      version: name('of what made it'),
+      host: name('name of the machine'),
+      kernel: name('its release, as uname -r tells it'),
+      way: name('how it was watched'),
+      options: TypeArray(TypeString({ maxLength: LONGEST_OPTIONS }), {
+        maxItems: LONGEST_OPTIONS,
+        description: 'words of the command line; … stands for what did not fit',
+      }),
+      fields: TypeArray(name('a field'), {
+        maxItems: Object.keys(FIELDS).length,
+        description: 'optional fields that the lines may have',
+      }),
       started: time('when tracing began, in UTC'),
     } satisfies Record<keyof Header, unknown>,
     { title: "tcpconnlat --record: a recording's first line", additionalProperties: false },
   );
+}
+
+/** A recording's first line. Of a long command line, it has the first words. */
+export function headerLine(header: Header): string {
+  const options: string[] = [];
+  let bytes = 0;
+  for (const option of header.options) {
+    bytes += Buffer.byteLength(JSON.stringify(option)) + 1;
+    if (bytes > LONGEST_OPTIONS) {
+      options.push('…');
+      break;
+    }
+    options.push(option);
+  }
+  return `${JSON.stringify({ ...header, options })}\n`;
 }
 
 /** The JSON Schema of a line, which has that of a recording's first one as its definition `recording`. */

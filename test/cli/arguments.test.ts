@@ -190,6 +190,12 @@ test('an empty min_ms is refused', () => {
   assert.is(said('').status, 2);
 });
 
+test('an empty name of a recording is refused', () => {
+  const { text, status } = said('--record', '');
+  assert.is(status, 2);
+  assert.match(text, /^tcpconnlat: error: .*'' is invalid\. It must not be empty\.\n/);
+});
+
 for (const flag of ['-h', '--help'])
   test(`${flag} prints the options in groups and the examples, with status 0`, () => {
     const { text, status } = said(flag);

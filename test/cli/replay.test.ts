@@ -10,6 +10,7 @@ import * as assert from 'uvu/assert';
 import { type Header, jsonLine } from '../../src/cli/json.ts';
 import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
 import { table } from '../../src/cli/show/columns.ts';
+import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { slowness, suite } from '../harness.ts';
 
 const test = suite('cli/replay', { seconds: 30 });
@@ -186,6 +187,81 @@ const damages: readonly (readonly [string, readonly (string | object)[], string]
     '3: daddr is "::1", and no address of IPv4',
   ],
   ['a second first line', [HEADER, FIRST, HEADER], '3: it has a field "tsbpf", which is none of its kind'],
+  [
+    'brackets 30,000 deep',
+    [HEADER, FIRST, `${'['.repeat(30_000)}${']'.repeat(30_000)}\n`],
+    `3: it is ${'['.repeat(39)}\u2026, and no object`,
+  ],
+  [
+    'brackets 30,000 deep, in a field',
+    [HEADER, FIRST, `{"time_s":${'['.repeat(30_000)}${']'.repeat(30_000)}}\n`],
+    '3: it has no pid',
+  ],
+  [
+    'a first line 30,000 deep',
+    [header.replace('"kprobe"', `${'['.repeat(30_000)}${']'.repeat(30_000)}`)],
+    `1: way is ${'['.repeat(39)}\u2026, and no string`,
+  ],
+  [
+    'a first line with too many fields',
+    [{ ...HEADER, fields: Array(10_000).fill('x') }],
+    '1: fields has more than 18 items',
+  ],
+  [
+    'a time past every clock',
+    [HEADER, FIRST, first.replace('"time_s":0', '"time_s":1e308')],
+    '3: time_s is 1e+308, more than 10000000000',
+  ],
+  [
+    'a number that is none',
+    [HEADER, FIRST, first.replace('"time_s":0', '"time_s":1e999')],
+    '3: time_s is Infinity, and no number',
+  ],
+  [
+    'a latency past every clock',
+    [HEADER, FIRST, { ...FIRST, lat_ms: 1e300 }],
+    '3: lat_ms is 1e+300, more than 10000000000000',
+  ],
+  [
+    'a process that cannot be',
+    [HEADER, FIRST, { ...FIRST, pid: 2 ** 53 }],
+    '3: pid is 9007199254740992, more than 4194304',
+  ],
+  [
+    'a day that is none',
+    [HEADER, FIRST, { ...FIRST, time: '2026-99-99T15:39:56.123456Z' }],
+    '3: time is "2026-99-99T15:39:56.123456Z", and no time of day in UTC',
+  ],
+  [
+    'a day that this month has not',
+    [{ ...HEADER, started: '2026-02-30T15:39:56.123456Z' }],
+    '1: started is "2026-02-30T15:39:56.123456Z", and no time of day in UTC',
+  ],
+  [
+    'an address with a zone of 50,000 characters',
+    [HEADER, FIRST, { ...SECOND, daddr: `fe80::1%${'a'.repeat(50_000)}` }],
+    `3: daddr is "fe80::1%${'a'.repeat(30)}\u2026, and no IP address`,
+  ],
+  [
+    'an address with a zone',
+    [HEADER, FIRST, { ...SECOND, saddr: 'fe80::1%eth0' }],
+    '3: saddr is "fe80::1%eth0", and no IP address',
+  ],
+  [
+    'a name of 60,000 characters',
+    [HEADER, FIRST, { ...FIRST, host: 'a'.repeat(60_000) }],
+    `3: host is "${'a'.repeat(38)}\u2026, and no name`,
+  ],
+  [
+    'an outcome that is none',
+    [HEADER, FIRST, { ...FIRST, result: 'lost' }],
+    '3: result is "lost", and no result',
+  ],
+  [
+    '__proto__',
+    [HEADER, FIRST, first.replace('{', '{"__proto__":{"pid":1},')],
+    '3: it has a field "__proto__", which is none of its kind',
+  ],
   ['a last line that is cut off', [HEADER, FIRST, first.slice(0, 50)], '3: it is cut off'],
 ];
 for (const [what, lines, fault] of damages)
@@ -209,6 +285,47 @@ test('what isn\u2019t UTF-8 is none of ours', () => {
     Buffer.concat([Buffer.from(header), Buffer.from(first.replace('wget', 'w\xe9t'), 'latin1')]),
   );
   assert.is(replay(path).stderr, `tcpconnlat: ${path}:2: it is no JSON\n`);
+});
+
+test('from a device that has no end, no more is read than a line may have', () => {
+  const { status, stderr } = replay('/dev/zero');
+  assert.equal([status, stderr], [2, 'tcpconnlat: /dev/zero:1: it is longer than any line of a recording\n']);
+});
+
+test('a terminal or device is refused: reading it could keep the command from ending', () => {
+  for (const path of ['/dev/kmsg', '/dev/ptmx']) {
+    const { status, stderr } = replay(path);
+    const what = 'it is a terminal or device; name a file or a named pipe, or - for standard input';
+    assert.equal([status, stderr], [2, `tcpconnlat: ${path}: cannot read it: ${what}\n`]);
+  }
+});
+
+test('a directory as standard input: one line, and status 2', () => {
+  const fd = openSync(folder, 'r');
+  const { status, stderr } = spawnSync(process.execPath, [COMMAND, '--replay', '-'], {
+    stdio: [fd, 'pipe', 'pipe'],
+    encoding: 'utf8',
+  });
+  closeSync(fd);
+  assert.equal([status, stderr], [2, 'tcpconnlat: -: cannot read it: EISDIR: it is a directory\n']);
+});
+
+test('a recording under way shows as far as its lines are whole, with status 0', () => {
+  const { flock } = nativeSyscalls();
+  const path = file('growing', header, first, first.slice(0, 50));
+  const writer = openSync(path, 'r+');
+  assert.is(flock(writer), 0);
+  const shown = replay(path, '--json');
+  const fromInput = spawnSync(process.execPath, [COMMAND, '--replay', '-', '--json'], {
+    stdio: [openSync(path, 'r'), 'pipe', 'pipe'],
+    encoding: 'utf8',
+  });
+  closeSync(writer);
+  const note = (name: string) =>
+    `tcpconnlat: ${name} is still being recorded: its last line is incomplete and not shown\n`;
+  assert.equal(shown, { status: 0, stdout: jsonLine(FIRST, fieldsShown({})), stderr: note(path) });
+  assert.equal([fromInput.status, fromInput.stderr], [0, note('-')]);
+  assert.equal([replay(path).status, replay(path).stderr], [2, `tcpconnlat: ${path}:3: it is cut off\n`]);
 });
 
 test('a file that can\u2019t be read: one line, and status 2', () => {

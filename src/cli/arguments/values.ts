@@ -11,6 +11,7 @@ import {
 } from '../../programs/tcpconnlat/filter.ts';
 import { tidy } from '../../programs/tcpconnlat/ranges.ts';
 import { formatAddress, parseAddress } from '../address.ts';
+import { MOST_PID, MOST_PORT, MOST_U32 } from '../limits.ts';
 
 /** Latencies are compared in ns, and a number of them past 2^53 wouldn't be exact: 104 days. */
 const MOST_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1e6);
@@ -30,19 +31,17 @@ export function ringPages(text: string): number {
   return pages;
 }
 
-/** Where a recording goes. */
+/** The path of a recording to write. */
 export function recordingFile(text: string): string {
+  if (text === '') throw new InvalidArgumentError('It must not be empty.');
   if (text === '-') throw new InvalidArgumentError('It must be a file: the output is for what is shown.');
   return text;
 }
 
 // Of filters. They may come several times, and add up; most of them take lists with commas too.
 
-/** PID_MAX_LIMIT, include/linux/threads.h. */
-const MOST_PID = 4_194_304;
-const MOST_PORT = 65_535;
 /** (uid_t)-1 is no user. */
-const MOST_UID = 0xffff_fffe;
+const MOST_UID = MOST_U32 - 1;
 
 /** Processes, a number each. */
 export const processIds = rangesOf((text) => {

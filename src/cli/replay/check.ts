@@ -14,7 +14,7 @@ const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
   object: isObject,
   array: Array.isArray,
   string: (value) => typeof value === 'string',
-  number: (value) => typeof value === 'number',
+  number: Number.isFinite, // JSON has no infinity, but 1e999 becomes one
   integer: Number.isInteger,
 };
 
@@ -37,11 +37,13 @@ const CHECKS: Readonly<Record<string, Check>> = {
   maximum: (value, most: number, name) =>
     (value as number) > most ? `${name} is ${value}, more than ${most}` : undefined,
   maxLength: (value, most: number, name) =>
-    [...(value as string)].length > most ? `${name} has more than ${most} characters` : undefined,
-  pattern: (value, pattern: string, name) =>
+    (value as string).length > most ? `${name} has more than ${most} characters` : undefined,
+  pattern: (value, pattern: string, name, { title }) =>
     new RegExp(pattern, 'u').test(value as string)
       ? undefined
-      : `${name} is ${excerpt(value)}, which makes no sense`,
+      : `${name} is ${excerpt(value)}, and no ${title ?? `match of ${pattern}`}`,
+  maxItems: (value, most: number, name) =>
+    (value as readonly unknown[]).length > most ? `${name} has more than ${most} items` : undefined,
   items: (value, schema: Schema, name) =>
     first(value as readonly unknown[], (each) => fault(schema, each, `one of ${name}`)),
   required: (value, names: readonly string[]) =>

@@ -11,19 +11,26 @@ export interface Line {
 
 const NEWLINE = 0x0a;
 
-/** The lines of each chunk together. Where one has more than `most` bytes, what there is of it is the last. */
+/**
+ * Splits chunks into lines; yields the lines that each chunk ends. If a line has more than `most` bytes, its beginning is the last line.
+ * Takes linear time, however small the chunks are.
+ */
 export async function* linesOf(chunks: AsyncIterable<Uint8Array>, most: number): AsyncGenerator<Line[]> {
-  let rest = Buffer.alloc(0);
+  let begun: Uint8Array[] = [];
+  let size = 0;
   for await (const chunk of chunks) {
     const lines: Line[] = [];
-    let bytes = Buffer.concat([rest, chunk]);
-    for (let end = bytes.indexOf(NEWLINE); end >= 0; end = bytes.indexOf(NEWLINE)) {
-      lines.push({ bytes: bytes.subarray(0, end), whole: true });
-      bytes = bytes.subarray(end + 1);
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      lines.push({ bytes: Buffer.concat([...begun, chunk.subarray(start, end)]), whole: true });
+      begun = [];
+      size = 0;
+      start = end + 1;
     }
-    rest = bytes;
+    if (start < chunk.length) begun.push(chunk.subarray(start));
+    size += chunk.length - start;
     yield lines;
-    if (rest.length > most) break;
+    if (size > most) break;
   }
-  if (rest.length > 0) yield [{ bytes: rest, whole: false }];
+  if (size > 0) yield [{ bytes: Buffer.concat(begun), whole: false }];
 }

@@ -4,6 +4,7 @@
  * The answers are kept, the questions under way are few, and each of them is given up on, as far as waiting goes, after a moment.
  * An answer that comes later still serves the next line.
  */
+import { NAME } from '../limits.ts';
 
 /** What asks the DNS. */
 export interface Resolver {
@@ -144,5 +145,5 @@ export class ReverseNames {
 
 /** Whoever owns an address names it as he likes: only what is one word of ASCII is a name here. */
 function printableName(name: string | undefined): string | undefined {
-  return name !== undefined && /^[!-~]{1,253}$/.test(name) ? name : undefined;
+  return name !== undefined && NAME.test(name) ? name : undefined;
 }

@@ -2,7 +2,7 @@ import * as assert from 'uvu/assert';
 import { linesOf } from '../../../src/cli/replay/lines.ts';
 import { suite } from '../../harness.ts';
 
-const test = suite('cli/replay/lines');
+const test = suite('cli/replay/lines', { seconds: 60 });
 
 /** The lines of each chunk, those without a newline marked by a `|`. */
 async function lines(most: number, ...chunks: string[]): Promise<string[][]> {
@@ -29,6 +29,25 @@ for (const [what, chunks, expected] of [
 
 test('a line without an end is not collected for ever: what follows isn\u2019t read', async () => {
   assert.equal(await lines(5, 'one\n123', '456', '789\n', 'two\n'), [['one'], [], ['123456|']]);
+});
+
+test('a line that comes byte by byte takes linear time', async () => {
+  const seconds = async (bytes: number) => {
+    const byte = Buffer.from('x');
+    const start = performance.now();
+    for await (const _ of linesOf(
+      (async function* () {
+        for (let i = 0; i < bytes; i++) yield byte;
+      })(),
+      bytes,
+    ));
+    return performance.now() - start;
+  };
+  const fastest = async (bytes: number) =>
+    Math.min(await seconds(bytes), await seconds(bytes), await seconds(bytes));
+  const few = await fastest(50_000);
+  const many = await fastest(400_000);
+  assert.ok(many < 24 * few, `8 times as many bytes: ${many} ms, not ${few} ms`);
 });
 
 test.run();

@@ -18,6 +18,9 @@ http3		443/udp
 x11-1		6001/tcp#right after
 sctp-thing	9899/sctp
 too-high	65536/tcp
+b\u0007ell	8001/tcp
+\u202egnol	8002/tcp
+${'x'.repeat(300)}	8003/tcp
 last		65535/tcp`;
 
 test('a port has the first name that it has for TCP', () => {
