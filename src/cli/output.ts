@@ -15,7 +15,7 @@ const PATIENCE_MS = 500;
 
 /** The output can't be written: a full disk, for instance. */
 export class OutputError extends Error {
-  override readonly name = 'OutputError';
+  override readonly name: string = 'OutputError';
 }
 
 /** Writes some of the bytes and says how many; throws as `fs.writeSync` does. */

@@ -1,11 +1,12 @@
 /**
  * Recordings: a first line that says where, when and how, and then a JSON line for each event, with all that is known of it.
  */
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { Settings } from './arguments.ts';
-import { FORMAT, type Header, jsonLine } from './json.ts';
+import { FORMAT, type Header, headerLine, jsonLine } from './json.ts';
 import { lineOutput, OutputError } from './output.ts';
 import { type ConnectRecord, FIELDS, fieldsShown } from './record.ts';
+import { RecordingFile, type Surroundings } from './recording/file.ts';
+import { printable } from './text.ts';
 
 /** What is read is no recording, or a damaged one. */
 export class BadRecording extends Error {
@@ -17,7 +18,10 @@ export type Invocation = Pick<Header, 'version' | 'options'>;
 
 /** A recording that is being written. Whoever opened it ends it. */
 export interface Recording {
-  /** Writes the first line. What was in the file before is gone then, and not sooner. */
+  /**
+   * Creates the file, or empties it, and writes the first line. Until then nothing about the file changes.
+   * @throws {OutputError}
+   */
   begin(where: Pick<Header, 'host' | 'kernel' | 'way' | 'started'>): void;
   add(record: ConnectRecord): void;
   /** Writes what waits, for half a second at most. @throws {OutputError} that counts what is missing, where writing has failed. */
@@ -26,23 +30,29 @@ export interface Recording {
   readonly missing: number;
 }
 
+/** What a recording needs of the run. */
+export interface RecordingContext extends Surroundings {
+  /** Called once, when the recording cannot be written any more. */
+  readonly onFailure: () => void;
+}
+
 /**
- * A recording in a file, or in a pipe that somebody reads. `onFailure` is called once, when it can't be written any more.
- * @throws {OutputError} where the file can't be opened.
+ * A recording in a file that is locked until it ends, or in a named pipe that another process reads.
+ * @throws {OutputError} if `path` cannot be written.
  */
 export function openRecording(
-  file: string,
+  path: string,
   { who, outcome }: Pick<Settings, 'who' | 'outcome'>,
   { version, options }: Invocation,
-  onFailure: () => void,
+  { onFailure, ...around }: RecordingContext,
 ): Recording {
-  const what = `the recording ${file}`;
+  const what = `the recording ${printable(path)}`;
   const fields = fieldsShown({ wall: true, who, outcome });
-  const fd = open(file, what);
+  const file = new RecordingFile(path, around);
   let failure: Error | undefined;
   let events = 0;
   const output = lineOutput(
-    (bytes) => writeSync(fd, bytes),
+    (bytes) => file.write(bytes),
     (error) => {
       failure = error ?? new OutputError(`cannot write ${what}: its reader has gone`);
       onFailure();
@@ -51,14 +61,14 @@ export function openRecording(
   );
   return {
     begin({ host, kernel, way, started }) {
-      if (fstatSync(fd).isFile()) ftruncateSync(fd);
+      file.begin();
       const header: Header = {
         tsbpf: 'tcpconnlat',
         format: FORMAT,
         ...{ version, host, kernel, way, options, started },
         fields: fields.filter((field) => FIELDS[field] !== null),
       };
-      output.write(`${JSON.stringify(header)}\n`);
+      output.write(headerLine(header));
     },
     add(record) {
       events += 1;
@@ -66,7 +76,7 @@ export function openRecording(
     },
     async end() {
       await output.end();
-      closeSync(fd);
+      file.close();
       if (!failure) return;
       const lacks = this.missing > 0 ? `; ${this.missing} events are not in it` : '';
       throw new OutputError(`${failure.message}${lacks}`);
@@ -75,14 +85,4 @@ export function openRecording(
       return Math.min(output.dropped, events); // the first line may be missing too
     },
   };
-}
-
-/** Doesn't empty it yet, since tracing may turn out to be impossible. A pipe is not waited for, neither now nor when it is full. */
-function open(file: string, what: string): number {
-  const { O_WRONLY, O_CREAT, O_NONBLOCK, O_NOCTTY } = constants;
-  try {
-    return openSync(file, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY);
-  } catch (error) {
-    throw new OutputError(`cannot write ${what}: ${(error as Error).message}`);
-  }
 }

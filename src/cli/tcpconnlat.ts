@@ -1,6 +1,7 @@
 /**
  * The command `tcpconnlat`: exit status 0 after Ctrl-C, SIGTERM or a closed pipe, 1 where tracing isn't possible, 2 for a
- * command line that makes no sense, as does a file of types or a recording that is none, or a filter by something that isn't there.
+ * command line that makes no sense, as does a file of types or a recording that is none, a recording to what cannot hold one, or a filter by
+ * something that isn't there.
  */
 import { UnknownArchitecture } from '../asm/architecture.ts';
 import { faultOf } from '../asm/blame.ts';
@@ -12,6 +13,7 @@ import { readArguments } from './arguments.ts';
 import { completion } from './completion.ts';
 import { jsonSchema } from './json.ts';
 import { endWithOutput, OutputError } from './output.ts';
+import { BadDestination } from './recording/destination.ts';
 import { BadRecording } from './recording.ts';
 import { replay } from './replay.ts';
 import { complain } from './run.ts';
@@ -54,7 +56,9 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     complain(describe(error));
-    return [BadTypesFile, BadFilter, BadRecording].some((kind) => error instanceof kind) ? 2 : 1;
+    return [BadTypesFile, BadFilter, BadRecording, BadDestination].some((kind) => error instanceof kind)
+      ? 2
+      : 1;
   }
 }
 

@@ -6,7 +6,7 @@ import type { Locate } from '../asm/position.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
-import type { BlindSpot } from '../programs/tcpconnlat.ts';
+import type { BlindSpot, ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Settings } from './arguments.ts';
 import { listTool } from './listing.ts';
 import type { LineOutput } from './output.ts';
@@ -51,7 +51,11 @@ export async function trace(settings: Settings, kernel: Kernel, invocation: Invo
     const recording =
       settings.record === undefined
         ? undefined
-        : openRecording(settings.record, settings, invocation, () => run.end());
+        : openRecording(settings.record, settings, invocation, {
+            syscalls: kernel.syscalls,
+            warn: complain,
+            onFailure: () => run.end(),
+          });
     try {
       await traceInto(settings, kernel, run, losses, recording);
     } finally {
@@ -80,6 +84,17 @@ async function traceInto(
     containers: settings.who ? containers(kernel, complain) : undefined,
   });
   const locate = sourceLines(kernel);
+  const onEvent = (event: ConnectEvent) => {
+    if (event.latencyNs < 0) {
+      losses.negative += 1;
+      return;
+    }
+    const record = toRecord(event);
+    recording?.add(record);
+    show.record(record);
+  };
+  /** Events that come before the first line of the recording. */
+  let early: ConnectEvent[] | undefined = recording && [];
   let count = () => {};
   let told: Losses = { ...losses };
 
@@ -94,15 +109,7 @@ async function traceInto(
         debug: settings.verbose,
         locate,
         pagesPerCpu: settings.pages,
-        onEvent(event) {
-          if (event.latencyNs < 0) {
-            losses.negative += 1;
-            return;
-          }
-          const record = toRecord(event);
-          recording?.add(record);
-          show.record(record);
-        },
+        onEvent: (event) => (early ? early.push(event) : onEvent(event)),
         onLost(events) {
           losses.events += events;
         },
@@ -134,13 +141,19 @@ async function traceInto(
         '-p goes by the numbers that the host gives processes, not by those of this pid namespace: a container needs ' +
           "the host's (docker run --pid=host)",
       );
-    recording?.begin({
-      host: kernel.host,
-      kernel: kernel.release,
-      way: programs.way,
-      started: new Date().toISOString().replace('Z', '000Z'),
-    });
+    if (recording) {
+      const started = new Date().toISOString().replace('Z', '000Z');
+      if (await hasSettled(ended)) {
+        complain('stopped before tracing began: nothing was recorded');
+        const error = await ended;
+        if (error) throw error;
+        return;
+      }
+      recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.way, started });
+    }
     show.header();
+    for (const event of early ?? []) onEvent(event);
+    early = undefined;
     const error = await ended;
     session.detach();
     show.end();
@@ -150,6 +163,16 @@ async function traceInto(
   } finally {
     session.close();
   }
+}
+
+/** Whether a promise has settled once signals that came in the meantime are delivered: the event loop polls in each of its turns. */
+async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
+  let settled = false;
+  promise.then(() => {
+    settled = true;
+  });
+  for (let turns = 0; turns < 2; turns++) await new Promise((resolve) => setImmediate(resolve));
+  return settled;
 }
 
 /** Where `-v` prints: not among JSON lines. */

@@ -2,8 +2,10 @@ import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   constants,
+  mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   readSync,
   rmSync,
@@ -11,11 +13,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
+import { headerSchema, LONGEST_LINE } from '../../src/cli/json.ts';
 import { OutputError } from '../../src/cli/output.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import { openRecording } from '../../src/cli/recording.ts';
-import { suite } from '../harness.ts';
+import { openRecording, type RecordingContext } from '../../src/cli/recording.ts';
+import { nativeSyscalls } from '../../src/loader/koffi.ts';
+import { needsRoot, suite } from '../harness.ts';
 
 const test = suite('cli/recording');
 
@@ -47,10 +52,12 @@ const rejection = (promise: Promise<unknown>): Promise<Error> =>
   );
 
 const never = () => assert.unreachable();
+/** What the recordings here need: locks of this kernel, and nothing that fails. */
+const CONTEXT: RecordingContext = { syscalls: nativeSyscalls(), warn: never, onFailure: never };
 
 test('the first line says how it was made, and what the others may hold; names are not recorded', async () => {
   const file = join(folder, 'who');
-  const recording = openRecording(file, { who: true }, BY, never);
+  const recording = openRecording(file, { who: true }, BY, CONTEXT);
   recording.begin(WHERE);
   recording.add(RECORD);
   await recording.end();
@@ -69,7 +76,7 @@ test('the first line says how it was made, and what the others may hold; names a
 
 test('without --who neither user nor container are in it', async () => {
   const file = join(folder, 'plain');
-  const recording = openRecording(file, { who: false }, BY, never);
+  const recording = openRecording(file, { who: false }, BY, CONTEXT);
   recording.begin(WHERE);
   recording.add(RECORD);
   await recording.end();
@@ -83,11 +90,11 @@ test('without --who neither user nor container are in it', async () => {
 
 test('what was in the file is gone once tracing begins, and not before', async () => {
   const file = join(folder, 'old');
-  writeFileSync(file, 'x'.repeat(10_000));
-  const failed = openRecording(file, { who: false }, BY, never);
+  writeFileSync(file, 'x'.repeat(10_000), { mode: 0o600 });
+  const failed = openRecording(file, { who: false }, BY, CONTEXT);
   await failed.end();
   assert.is(readFileSync(file, 'utf8').length, 10_000);
-  const recording = openRecording(file, { who: false }, BY, never);
+  const recording = openRecording(file, { who: false }, BY, CONTEXT);
   recording.begin(WHERE);
   await recording.end();
   assert.is(JSON.parse(readFileSync(file, 'utf8')).version, '1.2.3');
@@ -95,8 +102,11 @@ test('what was in the file is gone once tracing begins, and not before', async (
 
 test('a full disk: told once, and what is missing is counted', async () => {
   let failures = 0;
-  const recording = openRecording('/dev/full', { who: false }, BY, () => {
-    failures += 1;
+  const recording = openRecording('/dev/full', { who: false }, BY, {
+    ...CONTEXT,
+    onFailure() {
+      failures += 1;
+    },
   });
   recording.begin(WHERE);
   await Promise.resolve();
@@ -114,13 +124,16 @@ test('a pipe is recorded into while somebody reads it', async () => {
   const pipe = join(folder, 'pipe');
   execFileSync('mkfifo', [pipe]);
   assert.throws(
-    () => openRecording(pipe, { who: false }, BY, never),
-    /^cannot write the recording .*pipe: ENXIO/,
+    () => openRecording(pipe, { who: false }, BY, CONTEXT),
+    /^cannot write the recording .*pipe: ENXIO: .* \(no process reads this pipe\)$/,
   );
   const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
   let failures = 0;
-  const recording = openRecording(pipe, { who: false }, BY, () => {
-    failures += 1;
+  const recording = openRecording(pipe, { who: false }, BY, {
+    ...CONTEXT,
+    onFailure() {
+      failures += 1;
+    },
   });
   recording.begin(WHERE);
   await Promise.resolve();
@@ -139,7 +152,7 @@ test('a reader that is too slow holds nobody up: what it doesn\u2019t get is cou
   const pipe = join(folder, 'slow');
   execFileSync('mkfifo', [pipe]);
   const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
-  const recording = openRecording(pipe, { who: false }, BY, never);
+  const recording = openRecording(pipe, { who: false }, BY, CONTEXT);
   recording.begin(WHERE);
   for (let i = 0; i < 10_000; i++) recording.add(RECORD);
   assert.ok(recording.missing > 1000, `${recording.missing}`);
@@ -147,12 +160,41 @@ test('a reader that is too slow holds nobody up: what it doesn\u2019t get is cou
   closeSync(reader);
 });
 
+test.skipIf(needsRoot, 'a first line for which the disk has no room leaves no file', async () => {
+  const disk = join(folder, 'disk');
+  mkdirSync(disk);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', disk]);
+  try {
+    writeFileSync(join(disk, 'full'), 'x'.repeat(4096));
+    const file = join(disk, 'new');
+    const recording = openRecording(file, { who: false }, BY, { ...CONTEXT, onFailure() {} });
+    recording.begin(WHERE);
+    const error = await rejection(recording.end());
+    assert.match(error.message, /ENOSPC/);
+    assert.equal(readdirSync(disk), ['full']);
+  } finally {
+    execFileSync('umount', [disk]);
+  }
+});
+
+test('a command line of any length leaves a first line that replay takes', async () => {
+  const file = join(folder, 'long');
+  const options = ['--to', '10.0.0.0/8,'.repeat(3000), '--comm', '\x7f\u20ac'.repeat(10_000), '-t'];
+  const recording = openRecording(file, { who: false }, { version: '1.2.3', options }, CONTEXT);
+  recording.begin(WHERE);
+  await recording.end();
+  const [header = ''] = readFileSync(file, 'utf8').split('\n');
+  assert.ok(Buffer.byteLength(header) <= LONGEST_LINE);
+  assert.equal([...Value.Errors(headerSchema(), JSON.parse(header))], []);
+  assert.equal(JSON.parse(header).options, [...options.slice(0, 3), '\u2026']);
+});
+
 for (const [file, message] of [
   ['/nowhere/x', /ENOENT/],
   ['/', /EISDIR/],
 ] as const)
   test(`${file} can't be written: said when it is opened`, () => {
-    const open = () => openRecording(file, { who: false }, BY, never);
+    const open = () => openRecording(file, { who: false }, BY, CONTEXT);
     assert.throws(open, (error: Error) => error instanceof OutputError && message.test(error.message));
   });
 

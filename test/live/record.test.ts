@@ -1,12 +1,25 @@
 /** Recordings made of this kernel, and shown again. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { headerSchema, recordSchema } from '../../src/cli/json.ts';
-import { sameOnEveryKernel, slowness, suite } from '../harness.ts';
+import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, loopback, Peer, Server, until } from './connects.ts';
 import { COMMAND, here, hidesRefused, noWayHere, Tracer, WAYS_HERE } from './tracer.ts';
 
@@ -171,5 +184,293 @@ test.skipIf(
     assert.is(statSync(file).size, size);
   },
 );
+
+/** A connect that shows and is recorded. */
+async function connectShown(tracer: Tracer): Promise<void> {
+  const before = tracer.rows().length;
+  await connectHere(server.port);
+  await tracer.until('the line', () => tracer.rows().length > before);
+}
+
+/** What is in a recording: the header, and how many connects. */
+function recorded(file: string): readonly [string, number] {
+  const [header = '', ...lines] = readFileSync(file, 'utf8').split('\n');
+  return [JSON.parse(header).tsbpf, lines.length - 1];
+}
+
+for (const umask of ['0', '022', '777'])
+  test.skipIf(
+    noWayHere || sameOnEveryKernel,
+    `a recording is readable by its owner alone, whatever the umask: ${umask}`,
+    async () => {
+      const file = join(folder, `umask-${umask}`);
+      const under = ['sh', '-c', `umask ${umask}; exec "$@"`, 'sh'];
+      const tracer = await Tracer.start([...OWN, '--record', file], { under });
+      await tracer.stop();
+      assert.is(statSync(file).mode & 0o777, 0o600);
+      assert.is(tracer.complaints, '');
+    },
+  );
+
+test.skipIf(
+  noWayHere || sameOnEveryKernel,
+  'an older recording that others can read becomes private, which is said',
+  async () => {
+    const file = join(folder, 'public');
+    writeFileSync(file, 'older');
+    chmodSync(file, 0o644);
+    const tracer = await Tracer.start([...OWN, '--record', file]);
+    await tracer.stop();
+    assert.is(statSync(file).mode & 0o777, 0o600);
+    assert.is(tracer.complaints, `tcpconnlat: the mode of ${file} was 0644 and is now 0600\n`);
+  },
+);
+
+test.skipIf(
+  noWayHere || sameOnEveryKernel,
+  'a second writer is refused, and the first goes on; killed, it leaves no lock',
+  async () => {
+    const file = join(folder, 'locked');
+    symlinkSync('locked', join(folder, 'alias'));
+    const first = await Tracer.start([...OWN, '--record', file]);
+    for (const path of [file, join(folder, 'alias')])
+      assert.equal(run('--record', path), {
+        status: 1,
+        stdout: '',
+        stderr: `tcpconnlat: cannot write the recording ${path}: another process is recording to it (pid ${first.pid}); name another file\n`,
+      });
+    await connectShown(first);
+    assert.equal(recorded(file), ['tcpconnlat', 1]);
+    await first.stop('SIGKILL');
+    const second = await Tracer.start([...OWN, '--record', file]);
+    await second.stop();
+    assert.equal(recorded(file), ['tcpconnlat', 0]);
+  },
+);
+
+test.skipIf(
+  noWayHere || sameOnEveryKernel,
+  'of several that start at once for one new file, one records, and the others say so',
+  async () => {
+    const file = join(folder, 'raced');
+    const tracers = Array.from({ length: 4 }, () => Tracer.run([...OWN, '--record', file]));
+    const isOver = (tracer: Tracer) => tracer.child.exitCode !== null;
+    await until('all but one to end', () => tracers.filter(isOver).length === 3);
+    const [winner, ...more] = tracers.filter((tracer) => !isOver(tracer)) as [Tracer, ...Tracer[]];
+    assert.equal(more, []);
+    await winner.until('the header', () => winner.stdout.includes('LAT(ms)'));
+    await connectShown(winner);
+    for (const tracer of tracers.filter(isOver)) {
+      assert.is((await tracer.ended()).code, 1);
+      assert.is(
+        tracer.complaints,
+        `tcpconnlat: cannot write the recording ${file}: another process is recording to it (pid ${winner.pid}); name another file\n`,
+      );
+    }
+    await winner.stop();
+    assert.equal(recorded(file), ['tcpconnlat', 1]);
+  },
+);
+
+test.skipIf(
+  noWayHere || sameOnEveryKernel,
+  'a recording under way is shown, again and again, to its last whole line',
+  async () => {
+    const file = join(folder, 'under-way');
+    const tracer = await Tracer.start([...OWN, '--record', file]);
+    for (let count = 1; count <= 3; count++) {
+      await connectShown(tracer);
+      const { status, stdout, stderr } = run('--replay', file, '--json');
+      assert.equal([status, stdout.split('\n').length - 1, stderr], [0, count, '']);
+    }
+    await tracer.stop();
+  },
+);
+
+const failures: readonly (readonly [string, readonly string[], number])[] = [
+  ['no types', ['--btf', '/dev/null'], 2],
+  ['no such cgroup', ['--cgroup', '/nowhere'], 2],
+  ['no such process', ['--netns', '4194304'], 2],
+];
+for (const [why, args, status] of failures)
+  test.skipIf(
+    noWayHere || sameOnEveryKernel,
+    `a start that fails leaves no file, and an older one as it was: ${why}`,
+    () => {
+      const [fresh, old] = [join(folder, 'not-begun'), join(folder, 'older')];
+      writeFileSync(old, 'older');
+      chmodSync(old, 0o644);
+      for (const file of [fresh, old]) assert.is(run('--record', file, ...args).status, status);
+      assert.is(existsSync(fresh), false);
+      assert.equal([readFileSync(old, 'utf8'), statSync(old).mode & 0o777], ['older', 0o644]);
+    },
+  );
+
+test.skipIf(
+  needsRoot || sameOnEveryKernel,
+  'a user who may not trace leaves no file, and one who may not write is told first',
+  () => {
+    const [own, others] = [join(folder, 'own'), join(folder, 'others')];
+    for (const path of [own, others]) mkdirSync(path);
+    chmodSync(folder, 0o755);
+    chownSync(own, 65_534, 65_534);
+    const asNobody = (file: string) =>
+      spawnSync(process.execPath, [COMMAND, '--record', file], {
+        uid: 65_534,
+        gid: 65_534,
+        encoding: 'utf8',
+      });
+    const untraced = asNobody(join(own, 'file'));
+    assert.is(untraced.status, 1);
+    assert.match(untraced.stderr, /lacks CAP_BPF and CAP_PERFMON/);
+    assert.equal(readdirSync(own), []);
+    const file = join(others, 'file');
+    assert.equal(
+      [asNobody(file).status, asNobody(file).stderr],
+      [1, `tcpconnlat: cannot write the recording ${file}: EACCES: permission denied\n`],
+    );
+  },
+);
+
+test.skipIf(
+  noWayHere || sameOnEveryKernel,
+  'a signal while it starts: no file or a whole first line, never an empty file, and an older one is kept',
+  async () => {
+    const [fresh, old] = [join(folder, 'interrupted'), join(folder, 'interrupted-old')];
+    const begin = performance.now();
+    await (await Tracer.start([...OWN, '--record', fresh])).stop();
+    const startMs = performance.now() - begin;
+    rmSync(fresh);
+    const seen = new Set<string>();
+    for (const signal of ['SIGTERM', 'SIGKILL'] as const)
+      for (let part = 0.2; part <= 1.2; part += 0.04)
+        for (const file of [fresh, old]) {
+          writeFileSync(old, 'older', { mode: 0o600 });
+          const tracer = Tracer.run([...OWN, '--record', file]);
+          await sleep(part * startMs);
+          const { code } = await tracer.stop(signal);
+          const text = existsSync(file) ? readFileSync(file, 'utf8') : 'none';
+          if (tracer.stderr.includes('stopped before tracing began'))
+            assert.equal([code, text], [0, file === fresh ? 'none' : 'older']);
+          else
+            assert.match(text, file === fresh ? /^(none$|\{"tsbpf":.*\}\n)/ : /^(older$|\{"tsbpf":.*\}\n)/);
+          seen.add(text.slice(0, 5));
+          rmSync(fresh, { force: true });
+        }
+    assert.ok(seen.has('none') && seen.has('older'), [...seen].join(' '));
+  },
+);
+
+/** A command's standard output and standard error in the same file that it records to, or in another. */
+for (const [what, args, redirection] of [
+  ['by its name', ['--record', '/dev/stdout'], ''],
+  ['by its name, discarded', ['--record', '/dev/stdout'], '>/dev/null'],
+  ['by its number', ['--record', '/dev/fd/1'], ''],
+  ['by its process', ['--record', '/proc/self/fd/1'], ''],
+  ['the standard error', ['--record', '/dev/stderr'], ''],
+  ['as a file', ['--record', 'same'], '>same'],
+  ['as a file that grows', ['--record', './same'], '>>same'],
+  ['the standard error as a file', ['--record', 'same'], '2>same'],
+] as const)
+  test(`a recording into the command\u2019s own output is refused: ${what}`, () => {
+    const { status, stdout, stderr } = spawnSync(
+      'sh',
+      ['-c', `exec "$@" ${redirection}`, 'sh', process.execPath, COMMAND, ...args],
+      { cwd: folder, encoding: 'utf8', timeout: 30_000 * slowness },
+    );
+    const said = redirection.startsWith('2') ? readFileSync(join(folder, 'same'), 'utf8') : stderr;
+    assert.equal(
+      [status, stdout, said],
+      [
+        2,
+        '',
+        `tcpconnlat: cannot write the recording ${args[1]}: it is the output of this command; name another file\n`,
+      ],
+    );
+  });
+
+test.skipIf(
+  noWayHere || sameOnEveryKernel,
+  'a process substitution, a descriptor of the shell, and /dev/null are recorded to',
+  async () => {
+    const file = join(folder, 'substituted');
+    const under = ['bash', '-c', `exec "$@" --record >(cat >${file})`, 'bash'];
+    const tracer = await Tracer.start(OWN, { under });
+    await connectShown(tracer);
+    await tracer.stop();
+    await until('the copy', () => existsSync(file) && readFileSync(file, 'utf8').split('\n').length === 3);
+    assert.equal(recorded(file), ['tcpconnlat', 1]);
+
+    const third = await Tracer.start([...OWN, '--record', '/dev/fd/3'], {
+      under: ['sh', '-c', `exec "$@" 3>${file}.3`, 'sh'],
+    });
+    await connectShown(third);
+    await third.stop();
+    assert.equal(recorded(`${file}.3`), ['tcpconnlat', 1]);
+
+    const discarded = await Tracer.start([...OWN, '--record', '/dev/null']);
+    await discarded.stop();
+    assert.is(discarded.complaints, '');
+  },
+);
+
+test.skipIf(
+  noWayHere || sameOnEveryKernel,
+  'in a sticky directory, neither a link nor a file of another user is written, whatever the kernel\u2019s sysctls',
+  async () => {
+    const [shared, own] = [join(folder, 'shared'), join(folder, 'own-folder')];
+    for (const path of [shared, own]) mkdirSync(path);
+    chmodSync(folder, 0o755);
+    chmodSync(shared, 0o1777);
+    const victim = join(own, 'victim');
+    writeFileSync(victim, 'precious', { mode: 0o600 });
+    // As the other user does it.
+    const plant = `ln -s ${victim} link; ln -s ${own}/new dangling; ln -s ${own} folder; echo theirs >file; mkfifo pipe; sleep 60 <>pipe >/dev/null 2>&1 & echo $!`;
+    const planted = spawnSync('sh', ['-c', plant], {
+      cwd: shared,
+      uid: 65_534,
+      gid: 65_534,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const holder = Number(planted.stdout);
+    for (const name of ['link', 'dangling', 'folder/new', 'file', 'pipe']) {
+      const path = join(shared, name);
+      const { status, stdout, stderr } = run(...OWN, '--record', path);
+      assert.equal([status, stdout], [1, ''], stderr);
+      const [start, end] = [
+        `tcpconnlat: cannot write the recording ${path}: `,
+        ', in a sticky directory; name a file elsewhere\n',
+      ];
+      assert.ok(stderr.startsWith(start) && stderr.endsWith(`another user (uid 65534)${end}`), stderr);
+    }
+    process.kill(holder);
+    assert.equal([readdirSync(own), readFileSync(victim, 'utf8')], [['victim'], 'precious']);
+    assert.is(readFileSync(join(shared, 'file'), 'utf8'), 'theirs\n');
+
+    // One's own link is followed, there and elsewhere.
+    for (const path of [join(shared, 'mine'), join(folder, 'mine')]) {
+      symlinkSync(victim, path);
+      const tracer = await Tracer.start([...OWN, '--record', path]);
+      await tracer.stop();
+      assert.equal(recorded(victim), ['tcpconnlat', 0]);
+    }
+  },
+);
+
+test.skipIf(noWayHere || sameOnEveryKernel, 'a full disk leaves no empty file', async () => {
+  const disk = join(folder, 'full-disk');
+  mkdirSync(disk);
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', disk]);
+  try {
+    writeFileSync(join(disk, 'full'), 'x'.repeat(4096));
+    const { status, stderr } = run(...OWN, '--record', join(disk, 'new'));
+    assert.is(status, 1);
+    assert.match(stderr, /^tcpconnlat: cannot write the recording \S+new: ENOSPC: .*\n$/);
+    assert.equal(readdirSync(disk), ['full']);
+  } finally {
+    execFileSync('umount', [disk]);
+  }
+});
 
 test.run();

@@ -1,0 +1,174 @@
+/**
+ * Resolves the path of a recording, one component at a time, without following what another user may have planted: symbolic links,
+ * files and named pipes in sticky directories such as /tmp.
+ *
+ * The rules are those of the sysctls protected_symlinks, protected_regular and protected_fifos (Documentation/admin-guide/sysctl/fs.rst),
+ * which many systems leave off.
+ */
+import {
+  type BigIntStats,
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readlinkSync,
+  statfsSync,
+} from 'node:fs';
+import { OutputError } from '../output.ts';
+import { printable, systemReason } from '../text.ts';
+
+/** `O_PATH` (include/uapi/asm-generic/fcntl.h): a descriptor that only names a file. Opening a device this way has no effect on it. */
+const O_PATH = 0o10000000;
+/** `PROC_SUPER_MAGIC` (include/uapi/linux/magic.h). */
+const PROC_FILE_SYSTEM = 0x9fa0;
+/** `MAXSYMLINKS`, include/linux/namei.h. */
+const MOST_LINKS = 40;
+/** Devices that discard or refuse everything: /dev/null and /dev/full (Documentation/admin-guide/devices.txt). */
+const HARMLESS_DEVICES = [0x103n, 0x107n];
+
+/** The command line names something that cannot hold a recording. */
+export class BadDestination extends OutputError {
+  override readonly name = 'BadDestination';
+}
+
+/** A resolved path. */
+export interface Destination {
+  /** The directory (`O_PATH`) that holds the file; undefined if a link in /proc led to the file. */
+  readonly directory?: number;
+  /** The file's name in `directory`. */
+  readonly name: string;
+  /** The file (`O_PATH`), if it exists. */
+  readonly file?: number;
+  /** Closes all descriptors. */
+  close(): void;
+}
+
+/** The path of an open descriptor, or of a name in an open directory. It stays right if directories are renamed. */
+export function pathOf(fd: number, name?: string): string {
+  return name === undefined ? `/proc/self/fd/${fd}` : `/proc/self/fd/${fd}/${name}`;
+}
+
+/** Why a recording cannot be written to `path`. */
+export function cannotRecord(path: string, reason: string): OutputError {
+  return new OutputError(messageFor(path, reason));
+}
+
+function messageFor(path: string, reason: string): string {
+  return printable(`cannot write the recording ${path}: ${reason}`);
+}
+
+/**
+ * Resolves the path of a recording and checks that the file there, if it exists, may hold one. The caller closes the result.
+ * @throws {OutputError}
+ */
+export function resolve(path: string): Destination {
+  const opened = new Set<number>();
+  const open = (name: string, flags = 0) => {
+    const fd = openSync(name, O_PATH | flags);
+    opened.add(fd);
+    return fd;
+  };
+  const closeAllBut = (...kept: readonly (number | undefined)[]) => {
+    for (const fd of opened) {
+      if (kept.includes(fd)) continue;
+      opened.delete(fd);
+      closeSync(fd);
+    }
+  };
+  try {
+    const { directory, name, file } = walk(path, open);
+    if (file !== undefined) checkFile(path, file, directory);
+    closeAllBut(directory, file);
+    return { directory, name, file, close: closeAllBut };
+  } catch (error) {
+    closeAllBut();
+    throw error instanceof OutputError ? error : cannotRecord(path, systemReason(error));
+  }
+}
+
+function walk(path: string, open: (name: string, flags?: number) => number): Omit<Destination, 'close'> {
+  const start = (text: string) => open(text.startsWith('/') ? '/' : '.', constants.O_DIRECTORY);
+  let directory = start(path);
+  let names = path.split('/');
+  for (let links = 0; ; ) {
+    const name = names.shift();
+    if (name === undefined) return { name: '.', file: directory };
+    if (name === '' || name === '.') continue;
+    const isLast = names.length === 0;
+    let fd: number;
+    try {
+      fd = open(pathOf(directory, name), constants.O_NOFOLLOW);
+    } catch (error) {
+      if (isLast && (error as NodeJS.ErrnoException).code === 'ENOENT') return { directory, name };
+      throw error;
+    }
+    const stat = fstatSync(fd, { bigint: true });
+    if (!stat.isSymbolicLink()) {
+      if (isLast) return { directory, name, file: fd };
+      if (!stat.isDirectory()) throw new Error(`ENOTDIR: ${name} is not a directory`);
+      directory = fd;
+    } else if (statfsSync(pathOf(directory)).type === PROC_FILE_SYSTEM) {
+      // The text of such a link is not always a path: the kernel has to follow it.
+      if (isOwnOutput(readlinkSync(pathOf(directory)), name)) throw ownOutput(path);
+      const target = open(pathOf(directory, name));
+      if (isLast) return { name, file: target };
+      directory = target;
+    } else {
+      links += 1;
+      if (links > MOST_LINKS) throw new Error('ELOOP: too many symbolic links');
+      checkOwner(path, `${name} is a symbolic link of`, stat, directory);
+      const target = readlinkSync(pathOf(directory, name));
+      if (target.startsWith('/')) directory = start(target);
+      names = [...target.split('/'), ...names];
+    }
+  }
+}
+
+/** Whether a name in a folder of /proc stands for the standard output or the standard error of this process. */
+function isOwnOutput(folder: string, name: string): boolean {
+  const [, pid] = /\/(\d+)(?:\/task\/\d+)?\/fd$/.exec(folder) ?? [];
+  return Number(pid) === process.pid && (name === '1' || name === '2');
+}
+
+function ownOutput(path: string): BadDestination {
+  return new BadDestination(messageFor(path, 'it is the output of this command; name another file'));
+}
+
+/** @throws {OutputError} if this command must not write to the file. */
+function checkFile(path: string, file: number, directory: number | undefined): void {
+  const stat = fstatSync(file, { bigint: true });
+  const kind = unfitKind(stat);
+  if (kind) throw new BadDestination(messageFor(path, `${kind}; name a file or a named pipe`));
+  if (stat.isCharacterDevice()) return;
+  if ([1, 2].some((fd) => isSameFile(stat, fstatSync(fd, { bigint: true })))) throw ownOutput(path);
+  if (directory === undefined) return;
+  checkOwner(path, 'it belongs to', stat, directory);
+  if (stat.isFile() && stat.nlink > 1n && isShared(fstatSync(directory, { bigint: true })))
+    throw cannotRecord(path, 'it has another name (hard link), and its directory is sticky; name a new file');
+}
+
+/** What the file is, if a recording cannot be written to it. */
+function unfitKind(stat: BigIntStats): string | undefined {
+  if (stat.isDirectory()) return 'EISDIR: it is a directory';
+  if (stat.isSocket()) return 'it is a socket';
+  if (stat.isBlockDevice()) return 'it is a block device';
+  if (stat.isCharacterDevice() && !HARMLESS_DEVICES.includes(stat.rdev)) return 'it is a terminal or device';
+  return undefined;
+}
+
+function isSameFile(one: BigIntStats, other: BigIntStats): boolean {
+  return one.dev === other.dev && one.ino === other.ino;
+}
+
+/** @throws {OutputError} if another user may have put the file or link into its directory for this command to find. */
+function checkOwner(path: string, what: string, { uid }: BigIntStats, directory: number): void {
+  const parent = fstatSync(directory, { bigint: true });
+  if (!isShared(parent) || uid === BigInt(process.geteuid?.() ?? 0) || uid === parent.uid) return;
+  throw cannotRecord(path, `${what} another user (uid ${uid}), in a sticky directory; name a file elsewhere`);
+}
+
+/** Whether several users may create files in the directory, and remove only their own. */
+function isShared({ mode }: BigIntStats): boolean {
+  const S_ISVTX = 0o1000n;
+  return (mode & S_ISVTX) !== 0n && (mode & 0o022n) !== 0n;
+}
