@@ -11,20 +11,20 @@ import {
   ktimeGetNs,
   rawTracepoint,
   Session,
+  s32,
   target,
-  u32,
   u64,
   u64n,
 } from 'tsbpf';
 
 const kernel = new Kernel();
 const on = target(process.arch, kernel.btf);
-const ready = hash('ready', { key: u32, value: u64, maxEntries: 10_240 });
+const ready = hash('ready', { key: s32, value: u64, maxEntries: 10_240 });
 /** In slot n the waits of 2^n microseconds to twice as long; in the first also those that were shorter. */
 const waits = arrayMap('waits', { value: u64n, maxEntries: 32 });
 
 const thread = (b: Builder, argument: number) =>
-  b.stack(u32, b.kernel('task_struct', b.arg(argument)).fields({ pid: 'pid' }).pid);
+  b.stack(s32, b.kernel('task_struct', b.arg(argument)).fields({ pid: 'pid' }).pid);
 
 // sched_wakeup(struct task_struct *p)
 const onReady = (b: Builder) => {

@@ -30,6 +30,7 @@ export type { FieldPath, KernelPointer } from './asm/builder/kernel-pointer.ts';
 export type { MapPointer } from './asm/builder/map-pointer.ts';
 export type { Block, Memory } from './asm/builder/memory.ts';
 export type { ArgumentsOf, ParametersOf } from './asm/builder/parameters.ts';
+export type { NumberType } from './asm/builder/number-type.ts';
 export type { Condition, Operand } from './asm/builder/operand.ts';
 export type { Place } from './asm/builder/place.ts';
 export type { Case } from './asm/builder/switch.ts';

@@ -42,6 +42,11 @@ export interface Helper {
   readonly args: readonly ArgKind[];
   /** How many of the last arguments may be left out. */
   readonly optional?: number;
+  /**
+   * The type of the result; u64 if not given. Of an `int` only the low 32 bits count: before Linux 6.4 the calls of map operations leave
+   * the upper ones undefined.
+   */
+  readonly result?: 'u64' | 'u32' | 's64' | 'int';
 }
 
 function helper(
@@ -49,9 +54,9 @@ function helper(
   name: string,
   since: string,
   args: readonly ArgKind[],
-  optional?: number,
+  more: Pick<Helper, 'optional' | 'result'> = {},
 ): Helper {
-  return optional === undefined ? { name, id, since, args } : { name, id, since, args, optional };
+  return { name, id, since, args, ...more };
 }
 
 // Maps.
@@ -59,50 +64,67 @@ function helper(
 /** (map, key): the address of the value in r0, or 0. */
 export const mapLookupElem = helper(1, 'map_lookup_elem', '3.19', ['map', 'key']);
 /** (map, key, value, flags `BPF_ANY|NOEXIST|EXIST`): 0 or a negative errno. */
-export const mapUpdateElem = helper(2, 'map_update_elem', '3.19', ['map', 'key', 'value', 'scalar']);
+export const mapUpdateElem = helper(2, 'map_update_elem', '3.19', ['map', 'key', 'value', 'scalar'], {
+  result: 'int',
+});
 /** (map, key): 0 or -ENOENT. */
-export const mapDeleteElem = helper(3, 'map_delete_elem', '3.19', ['map', 'key']);
+export const mapDeleteElem = helper(3, 'map_delete_elem', '3.19', ['map', 'key'], { result: 'int' });
 /** (map, value, flags): adds to a queue or stack. */
-export const mapPushElem = helper(87, 'map_push_elem', '4.20', ['map', 'value', 'scalar']);
+export const mapPushElem = helper(87, 'map_push_elem', '4.20', ['map', 'value', 'scalar'], { result: 'int' });
 /** (map, key, cpu): the value of that CPU, or 0. */
 export const mapLookupPercpuElem = helper(195, 'map_lookup_percpu_elem', '5.19', ['map', 'key', 'scalar']);
 /** (ctx, program array, index): goes on in another program; comes back only where it can't. */
-export const tailCall = helper(12, 'tail_call', '4.2', ['ctx', 'map', 'scalar']);
+export const tailCall = helper(12, 'tail_call', '4.2', ['ctx', 'map', 'scalar'], { result: 's64' });
 
 // Calling a subprogram again and again, until it returns 1 instead of 0. They give the number of its calls.
 
 /** (map, callback, handed, flags 0): of the map, the entry's key and value, and what is handed over, for each entry. */
-export const forEachMapElem = helper(164, 'for_each_map_elem', '5.13', [
-  'map',
-  'callback',
-  'handed',
-  'scalar',
-]);
+export const forEachMapElem = helper(
+  164,
+  'for_each_map_elem',
+  '5.13',
+  ['map', 'callback', 'handed', 'scalar'],
+  { result: 's64' },
+);
 /** (times, callback, handed, flags 0): of its number, from 0, and what is handed over; at most 2^23 times. */
-export const loop = helper(181, 'loop', '5.17', ['scalar', 'callback', 'handed', 'scalar']);
+export const loop = helper(181, 'loop', '5.17', ['scalar', 'callback', 'handed', 'scalar'], {
+  result: 's64',
+});
 
 // Reading memory that the verifier doesn't know: 0, or -EFAULT with the memory zeroed. The `Str` ones give the length.
 
 /** (out, size, address): of the kernel or the process; where there is a choice use the two that say which. GPL. */
-export const probeRead = helper(4, 'probe_read', '4.1', ['out', 'size', 'kernelPointer']);
+export const probeRead = helper(4, 'probe_read', '4.1', ['out', 'size', 'kernelPointer'], { result: 's64' });
 /** (out, size, address): a string, terminated even if cut. GPL. */
-export const probeReadStr = helper(45, 'probe_read_str', '4.11', ['out', 'size', 'kernelPointer']);
+export const probeReadStr = helper(45, 'probe_read_str', '4.11', ['out', 'size', 'kernelPointer'], {
+  result: 's64',
+});
 /** (out, size, user address). GPL. */
-export const probeReadUser = helper(112, 'probe_read_user', '5.5', ['out', 'size', 'scalar']);
+export const probeReadUser = helper(112, 'probe_read_user', '5.5', ['out', 'size', 'scalar'], {
+  result: 's64',
+});
 /** (out, size, kernel address). GPL. */
-export const probeReadKernel = helper(113, 'probe_read_kernel', '5.5', ['out', 'size', 'kernelPointer']);
+export const probeReadKernel = helper(113, 'probe_read_kernel', '5.5', ['out', 'size', 'kernelPointer'], {
+  result: 's64',
+});
 /** (out, size, user address): a string, terminated even if cut. GPL. */
-export const probeReadUserStr = helper(114, 'probe_read_user_str', '5.5', ['out', 'size', 'scalar']);
+export const probeReadUserStr = helper(114, 'probe_read_user_str', '5.5', ['out', 'size', 'scalar'], {
+  result: 's64',
+});
 /** (out, size, kernel address): a string, terminated even if cut. GPL. */
-export const probeReadKernelStr = helper(115, 'probe_read_kernel_str', '5.5', [
-  'out',
-  'size',
-  'kernelPointer',
-]);
+export const probeReadKernelStr = helper(
+  115,
+  'probe_read_kernel_str',
+  '5.5',
+  ['out', 'size', 'kernelPointer'],
+  { result: 's64' },
+);
 /** (out, size, user address): may sleep, so for sleepable programs alone. */
-export const copyFromUser = helper(148, 'copy_from_user', '5.10', ['out', 'size', 'scalar']);
+export const copyFromUser = helper(148, 'copy_from_user', '5.10', ['out', 'size', 'scalar'], {
+  result: 's64',
+});
 /** (path, out, size): the path as text. GPL. */
-export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'out', 'size']);
+export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'out', 'size'], { result: 's64' });
 
 // Time, in nanoseconds.
 
@@ -124,43 +146,48 @@ export const getCurrentPidTgid = helper(14, 'get_current_pid_tgid', '4.2', []);
 /** (): gid << 32 | uid. */
 export const getCurrentUidGid = helper(15, 'get_current_uid_gid', '4.2', []);
 /** (out, size): the task's name, at most 16 bytes with its zero. */
-export const getCurrentComm = helper(16, 'get_current_comm', '4.2', ['out', 'size']);
+export const getCurrentComm = helper(16, 'get_current_comm', '4.2', ['out', 'size'], { result: 's64' });
 /** (): the address of the task_struct. GPL. */
 export const getCurrentTask = helper(35, 'get_current_task', '4.8', []);
 /** (): the task_struct as a pointer whose fields can be loaded. GPL. */
 export const getCurrentTaskBtf = helper(158, 'get_current_task_btf', '5.11', []);
 /** (cgroup array, index): 1 if the task is below that cgroup. */
-export const currentTaskUnderCgroup = helper(37, 'current_task_under_cgroup', '4.9', ['map', 'scalar']);
+export const currentTaskUnderCgroup = helper(37, 'current_task_under_cgroup', '4.9', ['map', 'scalar'], {
+  result: 'int',
+});
 /** (): the id of the task's cgroup (v2). */
 export const getCurrentCgroupId = helper(80, 'get_current_cgroup_id', '4.18', []);
 /** (level): the id of the task's cgroup at that level below the root. */
 export const getCurrentAncestorCgroupId = helper(123, 'get_current_ancestor_cgroup_id', '5.7', ['scalar']);
 /** (device, inode, out, size): struct bpf_pidns_info of that pid namespace. */
-export const getNsCurrentPidTgid = helper(120, 'get_ns_current_pid_tgid', '5.7', [
-  'scalar',
-  'scalar',
-  'out',
-  'size',
-]);
+export const getNsCurrentPidTgid = helper(
+  120,
+  'get_ns_current_pid_tgid',
+  '5.7',
+  ['scalar', 'scalar', 'out', 'size'],
+  { result: 'int' },
+);
 /** (signal): sends it to the task's process. */
-export const sendSignal = helper(109, 'send_signal', '5.3', ['scalar']);
+export const sendSignal = helper(109, 'send_signal', '5.3', ['scalar'], { result: 'int' });
 /** (signal): sends it to the task's thread. */
-export const sendSignalThread = helper(117, 'send_signal_thread', '5.6', ['scalar']);
+export const sendSignalThread = helper(117, 'send_signal_thread', '5.6', ['scalar'], { result: 'int' });
 /** (task): the address of its user registers. */
 export const taskPtRegs = helper(175, 'task_pt_regs', '5.15', ['kernelPointer']);
 
 // Telling user space.
 
 /** (ctx, perf event array, flags with the CPU or `BPF_F_CURRENT_CPU`, data, size): 0 or a negative errno. GPL. */
-export const perfEventOutput = helper(25, 'perf_event_output', '4.4', [
-  'ctx',
-  'map',
-  'scalar',
-  'memory',
-  'size',
-]);
+export const perfEventOutput = helper(
+  25,
+  'perf_event_output',
+  '4.4',
+  ['ctx', 'map', 'scalar', 'memory', 'size'],
+  { result: 'int' },
+);
 /** (ring buffer, data, size, flags): 0 or a negative errno. */
-export const ringbufOutput = helper(130, 'ringbuf_output', '5.8', ['map', 'memory', 'size', 'scalar']);
+export const ringbufOutput = helper(130, 'ringbuf_output', '5.8', ['map', 'memory', 'size', 'scalar'], {
+  result: 'int',
+});
 /** (ring buffer, what): the bytes unread, its size, or a position. */
 export const ringbufQuery = helper(134, 'ringbuf_query', '5.8', ['map', 'scalar']);
 /** (format, size, up to three numbers): a line in trace_pipe, for debugging. GPL. */
@@ -169,34 +196,37 @@ export const tracePrintk = helper(
   'trace_printk',
   '4.1',
   ['memory', 'size', 'scalar', 'scalar', 'scalar'],
-  3,
+  { optional: 3, result: 's64' },
 );
 
 // Stacks, counters, the probe itself.
 
 /** (ctx, stack trace map, flags): the id of the stack. GPL. */
-export const getStackid = helper(27, 'get_stackid', '4.6', ['ctx', 'map', 'scalar']);
+export const getStackid = helper(27, 'get_stackid', '4.6', ['ctx', 'map', 'scalar'], { result: 's64' });
 /** (ctx, out, size, flags): the stack's addresses; gives their bytes. GPL. */
-export const getStack = helper(67, 'get_stack', '4.18', ['ctx', 'out', 'size', 'scalar']);
+export const getStack = helper(67, 'get_stack', '4.18', ['ctx', 'out', 'size', 'scalar'], { result: 's64' });
 /** (task, out, size, flags): that task's stack. */
-export const getTaskStack = helper(141, 'get_task_stack', '5.9', ['kernelPointer', 'out', 'size', 'scalar']);
+export const getTaskStack = helper(141, 'get_task_stack', '5.9', ['kernelPointer', 'out', 'size', 'scalar'], {
+  result: 's64',
+});
 /** (perf event array, flags): the counter's value, or a negative errno that can't be told from it. GPL. */
 export const perfEventRead = helper(22, 'perf_event_read', '4.3', ['map', 'scalar']);
 /** (perf event array, flags, out, size): struct bpf_perf_event_value. GPL. */
-export const perfEventReadValue = helper(55, 'perf_event_read_value', '4.15', [
-  'map',
-  'scalar',
-  'out',
-  'size',
-]);
+export const perfEventReadValue = helper(
+  55,
+  'perf_event_read_value',
+  '4.15',
+  ['map', 'scalar', 'out', 'size'],
+  { result: 'int' },
+);
 /** (ctx): the address of the probed function. GPL. */
 export const getFuncIp = helper(173, 'get_func_ip', '5.15', ['ctx']);
 /** (ctx): the number given when the program was attached. */
 export const getAttachCookie = helper(174, 'get_attach_cookie', '5.15', ['ctx']);
 /** (ctx): the number of arguments of the traced function (fentry, fexit). */
-export const getFuncArgCnt = helper(185, 'get_func_arg_cnt', '5.17', ['ctx']);
+export const getFuncArgCnt = helper(185, 'get_func_arg_cnt', '5.17', ['ctx'], { result: 's64' });
 /** (ctx, value): makes the probed function return it, where the kernel marks it so. GPL. */
-export const overrideReturn = helper(58, 'override_return', '4.16', ['ctx', 'scalar']);
+export const overrideReturn = helper(58, 'override_return', '4.16', ['ctx', 'scalar'], { result: 's64' });
 
 // Sockets.
 
@@ -210,8 +240,8 @@ export const skcToTcp6Sock = helper(136, 'skc_to_tcp6_sock', '5.9', ['kernelPoin
 // The machine.
 
 /** (): the CPU it runs on. */
-export const getSmpProcessorId = helper(8, 'get_smp_processor_id', '4.1', []);
+export const getSmpProcessorId = helper(8, 'get_smp_processor_id', '4.1', [], { result: 'u32' });
 /** (): its NUMA node. */
-export const getNumaNodeId = helper(42, 'get_numa_node_id', '4.10', []);
+export const getNumaNodeId = helper(42, 'get_numa_node_id', '4.10', [], { result: 'u32' });
 /** (): a random number of 32 bits. */
-export const getPrandomU32 = helper(7, 'get_prandom_u32', '4.1', []);
+export const getPrandomU32 = helper(7, 'get_prandom_u32', '4.1', [], { result: 'u32' });

@@ -6,7 +6,7 @@ import { blame } from './blame.ts';
 import type { Builder, Routine } from './builder/builder.ts';
 import { ARGUMENT_REGISTERS } from './builder/call.ts';
 import type { ParametersOf } from './builder/parameters.ts';
-import { layoutOf } from './layout.ts';
+import { layoutOf, u64 } from './layout.ts';
 import { capture } from './position.ts';
 
 /**
@@ -25,7 +25,7 @@ export function subprogram<const P extends readonly TSchema[]>(
   name: string,
   parameters: P,
   body: (b: Builder, ...parameters: ParametersOf<P>) => void,
-  { context = false }: { readonly context?: boolean } = {},
+  { context = false, returns = u64 }: { readonly context?: boolean; readonly returns?: TSchema } = {},
 ): Routine<P> {
   if (!/^[A-Za-z_]\w{0,62}$/.test(name))
     throw blame(new RangeError(`subprogram name '${name}': it is a C identifier of at most 63 characters`));
@@ -49,5 +49,12 @@ export function subprogram<const P extends readonly TSchema[]>(
         new TypeError(`subprogram ${name}: parameter ${index} is big-endian, which a register isn't`),
       );
   }
-  return { name, parameters, context, position: capture(subprogram), body };
+  const result = layoutOf(returns);
+  if (result.kind !== 'int' || result.bigEndian)
+    throw blame(
+      new TypeError(
+        `subprogram ${name}: its result is in a register, so it is an integer of the host's byte order`,
+      ),
+    );
+  return { name, parameters, returns, context, position: capture(subprogram), body };
 }

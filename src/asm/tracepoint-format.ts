@@ -5,6 +5,7 @@
  * Source: Documentation/trace/events.rst, kernel/trace/trace_events.c (`f_show`).
  */
 import { NoSuchField } from './btf/member.ts';
+import { BIG_ENDIAN } from './btf/value.ts';
 import { nearest } from './nearest.ts';
 
 /** A field of a record. Offset and size are in bytes. */
@@ -17,6 +18,8 @@ export interface FormatField {
   readonly signed: boolean;
   /** Whether it is an array within the record. (`__data_loc` fields are numbers that say where their bytes are.) */
   readonly array: boolean;
+  /** Whether it is a `__be16`, `__be32` or `__be64`: a number in network byte order. */
+  readonly bigEndian?: boolean;
 }
 
 /** A tracepoint's record. */
@@ -58,10 +61,11 @@ export function parseTracepointFormat(category: string, name: string, text: stri
 }
 
 /** Splits `__u8 saddr[4]` into name and type. */
-function declared(declaration: string): { name: string; type: string; array: boolean } {
+function declared(declaration: string): Pick<FormatField, 'name' | 'type' | 'array' | 'bigEndian'> {
   const [, type = '', name = declaration, length = ''] =
     /^(.*?)\s*(\w+)((?:\[[^\]]*\])*)$/.exec(declaration) ?? [];
-  return { name, type: `${type}${length}`, array: length !== '' };
+  const bigEndian = length === '' && type.split(' ').some((word) => BIG_ENDIAN.has(word));
+  return { name, type: `${type}${length}`, array: length !== '', ...(bigEndian && { bigEndian }) };
 }
 
 /**

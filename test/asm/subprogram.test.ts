@@ -201,7 +201,7 @@ test('signed numbers are compared with their sign', () => {
   const texts = emitted((b) => void b.call(negative, -1, -1, 0));
   assert.equal(
     texts.filter((text) => text.startsWith('if')).map((text) => text.replace(/ goto.*/, '')),
-    ['if r1 s>= 0x0', 'if w2 s>= 0x0', 'if r3 >= 0x1'],
+    ['if r1 s>= 0x0', 'if r2 s>= 0x0', 'if r3 >= 0x1'],
   );
 });
 
@@ -391,7 +391,7 @@ for (const [body, message] of [
         subprogram('f', [u8], () => {}),
         256,
       ),
-    /^256 doesn't fit argument 0 of f \(8 bits, unsigned\)/,
+    /^256 doesn't fit argument 0 of f \(u8, 0 to 255\)/,
   ],
   [
     (b) =>

@@ -27,7 +27,7 @@ for (const map of [
       [map],
       (b) => {
         const amount = b.keep(b.arg(1));
-        b.count(map, b.arg(0).get(), amount);
+        b.count(map, b.arg(0).as(u32), amount);
       },
       ({ run, map: opened }) => {
         run(2n, 5n);
@@ -45,7 +45,7 @@ test.skipIf(cannotRun, 'what there is no room for isn’t counted, and nothing e
   withProgram(
     [small, slots],
     (b) => {
-      const key = b.keep(b.arg(0));
+      const key = b.keep(b.arg(0).as(u32));
       b.count(small, key);
       b.count(slots, key);
     },
@@ -62,7 +62,7 @@ test.skipIf(cannotRun, 'the logarithm of every power of two, of what is below an
   withProgram(
     [counts],
     (b) => {
-      const slot = b.keep(b.arg(0)).log2();
+      const slot = b.keep(b.arg(0).get().log2());
       b.count(counts, slot);
       b.exit(slot);
     },

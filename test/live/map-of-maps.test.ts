@@ -23,7 +23,7 @@ test.skipIf(cannotRun, 'a program finds the map by its key, and works in it', ()
     [outer],
     (b) => {
       const key = b.stack(Key);
-      key.user.set(b.arg(0).get());
+      key.user.set(b.arg(0).as(u32));
       b.lookup(outer, key, {
         found: (found) => {
           const map = b.keep(found);
@@ -75,8 +75,8 @@ test.skipIf(cannotRun, 'an array of arrays: an index, and another', () => {
     [table],
     (b) => {
       const [line, column] = [b.stack(u32), b.stack(u32)];
-      line.set(b.arg(0).get());
-      column.set(b.arg(1).get());
+      line.set(b.arg(0).as(u32));
+      column.set(b.arg(1).as(u32));
       b.lookup(table, line, {
         found: (found) =>
           b.lookup(found, column, { found: (cell) => b.exit(cell.get()), missing: () => b.exit(9) }),

@@ -8,7 +8,7 @@ import { add, callSubprogram, exit, jeq, label, mov } from '../../src/asm/constr
 import { forEachMapElem, getCurrentComm, ktimeGetNs, loop } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import type { Subprogram } from '../../src/asm/instruction.ts';
-import { bytes, chars, s64, struct, u32, u64 } from '../../src/asm/layout.ts';
+import { bytes, chars, s32, s64, struct, u32, u64 } from '../../src/asm/layout.ts';
 import { arrayMap, hash } from '../../src/asm/map.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
@@ -49,7 +49,8 @@ test.skipIf(cannotRun, 'it calls others, each with registers of its own', () => 
     const sum = b.keep(b.call(mix, v, w));
     for (const each of kept) {
       const next = b.call(mix, sum, each);
-      sum.and(0).add(next);
+      sum.andAssign(0);
+      sum.addAssign(next);
     }
     b.return(sum);
   });
@@ -61,12 +62,17 @@ test.skipIf(cannotRun, 'it calls others, each with registers of its own', () => 
 });
 
 test.skipIf(cannotRun, 'signed numbers keep their sign, and a way without a value returns 0', () => {
-  const sign = subprogram('sign', [s64], (b, x) => {
-    b.if(x.lt(0), () => b.return(-1));
-    b.if(x.gt(0), () => b.return(1));
-  });
+  const sign = subprogram(
+    'sign',
+    [s64],
+    (b, x) => {
+      b.if(x.lt(0), () => b.return(-1));
+      b.if(x.gt(0), () => b.return(1));
+    },
+    { returns: s32 },
+  );
   const of = (number: bigint) =>
-    returned((b) => b.exit(b.call(sign, b.arg(0))), [BigInt.asUintN(64, number)]);
+    returned((b) => b.exit(b.call(sign, b.arg(0).as(s64))), [BigInt.asUintN(64, number)]);
   assert.equal([-5n, 0n, 5n].map(of), [0xffff_ffff, 0, 1]);
 });
 
@@ -230,8 +236,8 @@ test.skipIf(noLoop, 'bpf_loop calls one until it returns 1, and hands it what li
   const twice = (b: Builder) => {
     const state = b.stack(Sum);
     b.set(state, 0);
-    state.calls.set(b.call(loop, 5, addUp, state, 0));
-    state.calls.set(b.call(loop, 1000, addUp, state, 0).add(state.calls));
+    state.calls.set(b.call(loop, 5, addUp, state, 0).as(u64));
+    state.calls.set(b.call(loop, 1000, addUp, state, 0).as(u64).add(state.calls));
     b.exit(state.sum.get().mul(100).add(state.calls));
   };
   assert.is(returned(twice), (10 + 28) * 100 + 5 + 9);

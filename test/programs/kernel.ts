@@ -63,6 +63,7 @@ export function socketBlob({
   const w = new BtfWriter();
   const u8 = w.int('unsigned char', 1);
   const u16 = w.int('short unsigned int', 2);
+  const be16 = w.typedef('__be16', u16);
   const u32 = w.int('unsigned int', 4);
   const u64 = w.int('long unsigned int', 8);
   const s32 = w.int('int', 4, 1);
@@ -98,7 +99,7 @@ export function socketBlob({
     ],
     bitField,
   );
-  w.struct('inet_sock', 1016, [member('sk', sock, 0), member('inet_sport', u16, At.sport)]);
+  w.struct('inet_sock', 1016, [member('sk', sock, 0), member('inet_sport', be16, At.sport)]);
   w.struct('tcp_sock', 2304, [
     member('segs_out', u32, At.segsOut),
     member('segs_in', u32, At.segsIn),
@@ -109,8 +110,8 @@ export function socketBlob({
     member('exit_code', s32, At.taskExitCode),
   ]);
   const in4 = w.struct('in_addr', 4, [member('s_addr', u32, 0)]);
-  w.struct('sockaddr_in', 16, [member('sin_port', u16, 2), member('sin_addr', in4, 4)]);
-  w.struct('sockaddr_in6', 28, [member('sin6_port', u16, 2), member('sin6_addr', in6, 8)]);
+  w.struct('sockaddr_in', 16, [member('sin_port', be16, 2), member('sin_addr', in4, 4)]);
+  w.struct('sockaddr_in6', 28, [member('sin6_port', be16, 2), member('sin6_addr', in6, 8)]);
   const sockaddr = w.struct('sockaddr', 16, [member('sa_family', u16, 0)]);
   const takesSocket = w.prototype(s32, { sk: w.pointer(sock) });
   const connects = w.prototype(s32, { sk: w.pointer(sock), uaddr: w.pointer(sockaddr), addr_len: s32 });

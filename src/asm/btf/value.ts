@@ -2,7 +2,7 @@
  * What a type is to whoever reads a value of it: a member of a struct, a parameter of a function.
  */
 import type { BtfReader } from './reader.ts';
-import { type Named, strip } from './size.ts';
+import { DEEPEST, type Named, strip } from './size.ts';
 import type { BtfType } from './types.ts';
 
 /** What a value is once typedefs and qualifiers are off. */
@@ -12,6 +12,8 @@ export type ValueKind = 'int' | 'enum' | 'float' | 'pointer' | 'array' | 'struct
 export interface ValueType {
   readonly kind: ValueKind;
   readonly signed: boolean;
+  /** Whether it is a `__be16`, `__be32` or `__be64`: a number in network byte order. */
+  readonly bigEndian?: boolean;
   /** The struct or union that a pointer leads to, where it has a name. */
   readonly pointsTo?: string;
   /** Its id, without typedefs and qualifiers. */
@@ -36,7 +38,35 @@ export function valueType(reader: BtfReader, start: number): ValueType | undefin
   if (kind === undefined) return undefined;
   const signed = 'signed' in type && type.signed;
   const pointsTo = type.kind === 'ptr' ? pointee(reader, type.type) : undefined;
-  return { kind, signed, type: id, ...(pointsTo === undefined ? {} : { pointsTo }) };
+  return {
+    ...{ kind, signed, type: id },
+    ...(isBigEndian(reader, start) && { bigEndian: true }),
+    ...(pointsTo !== undefined && { pointsTo }),
+  };
+}
+
+/** The kernel's names of numbers in network byte order (include/uapi/linux/types.h). */
+export const BIG_ENDIAN: ReadonlySet<string> = new Set(['__be16', '__be32', '__be64']);
+
+/** Whether one of the typedefs of a type says that it is in network byte order, which is not a part of BTF itself. */
+function isBigEndian(reader: BtfReader, start: number): boolean {
+  let type = reader.type(start);
+  for (let depth = 0; depth < DEEPEST; depth++) {
+    switch (type.kind) {
+      case 'typedef':
+        if (BIG_ENDIAN.has(type.name)) return true;
+        break;
+      case 'const':
+      case 'volatile':
+      case 'restrict':
+      case 'type_tag':
+        break;
+      default:
+        return false;
+    }
+    type = reader.type(type.type);
+  }
+  return false;
 }
 
 /** The name of a struct that a pointer leads to, or of the typedef by which a struct without a name goes. */

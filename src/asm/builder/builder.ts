@@ -16,7 +16,7 @@ import {
   tailCall,
 } from '../helpers.ts';
 import type { Item, Subprogram } from '../instruction.ts';
-import { layoutOf } from '../layout.ts';
+import { type IntLayout, layoutOf, s64, u64 } from '../layout.ts';
 import { type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
@@ -33,7 +33,9 @@ import { KernelPointer } from './kernel-pointer.ts';
 import { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, type Memory, memory, placeOf, view } from './memory.ts';
-import { type Condition, loadInto, type Operand } from './operand.ts';
+import { numberTypeOf } from './number-type.ts';
+import type { Condition } from './operand.ts';
+import { constantOf, loadInto, type Operand, requireFits } from './operand.ts';
 import { type ArgumentsOf, type ParametersOf, receiveParameters } from './parameters.ts';
 import { Place } from './place.ts';
 import { emitRaw } from './raw.ts';
@@ -46,6 +48,8 @@ import { Value } from './value.ts';
 export interface Routine<P extends readonly TSchema[] = readonly TSchema[]> {
   readonly name: string;
   readonly parameters: P;
+  /** The integer schema of its result. */
+  readonly returns: TSchema;
   /** Whether it is given the program's context as well, ahead of them. */
   readonly context: boolean;
   /** The line that made it. */
@@ -143,14 +147,19 @@ export class Builder {
     });
   }
 
-  /** A constant or a place in a temporary register. */
-  value(source: number | bigint | Place): Value {
+  /** A constant or a place in a temporary register. A constant is a u64, or an s64 if it is negative, unless a schema says otherwise. */
+  value(source: number | bigint | Place, schema?: TSchema): Value {
     return this.#machine.statement(this.value, () => {
-      if (source instanceof Place) return source.get();
-      const holder = { name: String(source), position: this.#machine.position };
+      if (source instanceof Place) return schema === undefined ? source.get() : source.get().as(schema);
+      const layout = layoutOf(schema ?? (source < 0 ? s64 : u64));
+      const name = String(source);
+      if (layout.kind !== 'int') throw new TypeError(`${name} is a number: value() takes an integer schema`);
+      const type = numberTypeOf(layout);
+      requireFits(constantOf(source), type, 'the schema');
+      const holder = { name, position: this.#machine.position };
       const register = this.#machine.temporary(holder);
       loadInto(this.#machine, register, source);
-      return new Value(this.#machine, register, holder);
+      return new Value(this.#machine, register, holder, { type });
     });
   }
 
@@ -230,6 +239,12 @@ export class Builder {
     this.#machine.statement(this.return, () => {
       if (!this.#routine)
         throw new Error(`return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`);
+      requireFits(
+        value,
+        numberTypeOf(layoutOf(this.#routine.returns) as IntLayout),
+        `the result of ${this.#name}`,
+        'declare the result by { returns: schema } in subprogram()',
+      );
       this.#leave(value);
     });
   }
@@ -312,15 +327,13 @@ export class Builder {
     flags = BPF_ANY,
   ): Value {
     return this.#machine.statement(this.update, () =>
-      this.#caller.helper(mapUpdateElem, [map, key, value, flags]).asSigned(32),
+      this.#caller.helper(mapUpdateElem, [map, key, value, flags]),
     );
   }
 
   /** Deletes an entry: one call. The result is 0, or `-ENOENT`. */
   delete(map: MapSpec | MapPointer, key: Operand | Block | KernelPointer): Value {
-    return this.#machine.statement(this.delete, () =>
-      this.#caller.helper(mapDeleteElem, [map, key]).asSigned(32),
-    );
+    return this.#machine.statement(this.delete, () => this.#caller.helper(mapDeleteElem, [map, key]));
   }
 
   /**
@@ -337,7 +350,7 @@ export class Builder {
   /** Sends an event to the ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` where the ring is full. */
   output(events: MapSpec, event: Block | Place): Value {
     return this.#machine.statement(this.output, () =>
-      this.#caller.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]).asSigned(32),
+      this.#caller.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]),
     );
   }
 

@@ -5,7 +5,7 @@ import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { ArgKind, Helper } from '../helpers.ts';
 import type { Register, Subprogram } from '../instruction.ts';
-import { layoutOf, u64 } from '../layout.ts';
+import { type Layout, layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
 import { describePosition } from '../position.ts';
 import { r1, r2, r3, r4, r5, r10 } from '../registers.ts';
@@ -13,8 +13,8 @@ import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, placeOf } from './memory.ts';
-import { loadInto, type Operand } from './operand.ts';
-import { narrowing, Place } from './place.ts';
+import { describeOperand, loadInto, type Operand } from './operand.ts';
+import { Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** What a helper can be given. */
@@ -97,7 +97,7 @@ export function placeArguments(
       const wanted = schema && layoutOf(schema);
       if (wanted && place.size !== wanted.size)
         throw new TypeError(
-          `the ${kind} of map ${map?.name} has ${wanted.size} bytes; ${place.name} has ${place.size}${narrowing(place.layout, wanted)}`,
+          `the ${kind} of map ${map?.name} has ${wanted.size} bytes; ${place.name} has ${place.size}`,
         );
       if (kind === 'out') written.push(place);
       else place.requireWritten();
@@ -158,21 +158,34 @@ export function fromAddress(machine: Machine, to: Register, place: Place): Move 
   };
 }
 
-/** An argument that a helper wants in memory: where it lies, or a new stack slot that it is copied to. */
-export function inMemory(machine: Machine, argument: Argument, callee: string, schema: TSchema = u64): Place {
+/**
+ * The memory of an argument that a helper reads through a pointer: its own, or a new stack slot with a copy. A number is converted to
+ * `schema`, if it fits. Throws TypeError for a number if the helper asks for a struct.
+ */
+export function inMemory(machine: Machine, argument: Argument, callee: string, schema?: TSchema): Place {
   if (isBlock(argument)) return placeOf(argument);
-  if (argument instanceof Place && argument.kind === 'memory') return argument;
+  const wanted = schema && layoutOf(schema);
+  if (argument instanceof Place && argument.kind === 'memory' && liesAs(argument.layout, wanted))
+    return argument;
   const operand = asOperand(argument, callee);
-  const layout = operand instanceof Place ? operand.layout : layoutOf(schema);
-  const slot = new Place(
-    machine,
-    'stack',
-    machine.stack.allocate(layout.size, 8, 0, 'an argument'),
-    layout,
-    operand instanceof Place ? operand.name : 'argument',
-  );
+  const layout = wanted ?? (operand instanceof Place ? operand.layout : layoutOf(u64));
+  const isNumber = !(operand instanceof Place) || operand.layout.kind === 'int';
+  if (isNumber && layout.kind === 'struct')
+    throw new TypeError(
+      `${callee} asks for a struct of ${layout.size} bytes, and ${describeOperand(operand)} is a number: put it into a b.stack() of that schema`,
+    );
+  const name = operand instanceof Place ? operand.name : 'argument';
+  const offset = machine.stack.allocate(layout.size, 8, 0, 'an argument');
+  const slot = new Place(machine, 'stack', offset, layout, name);
   slot.set(operand);
   return slot;
+}
+
+/** Whether a helper that asks for `wanted` can take memory of that layout as it is: two numbers must have one type. */
+function liesAs(layout: Layout, wanted: Layout | undefined): boolean {
+  if (wanted?.kind !== 'int' || layout.kind !== 'int') return true;
+  const { size, signed, bigEndian } = layout;
+  return size === wanted.size && signed === wanted.signed && bigEndian === wanted.bigEndian;
 }
 
 /** An argument that has to be a number or an address, in a register or to be loaded into one. */

@@ -5,20 +5,32 @@ import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { Helper } from '../helpers.ts';
 import type { Instruction, Subprogram } from '../instruction.ts';
+import { type IntLayout, layoutOf } from '../layout.ts';
 import { r0 } from '../registers.ts';
 import { type Argument, placeArguments } from './call.ts';
 import type { Given } from './given.ts';
 import type { Machine } from './machine.ts';
+import { numberTypeOf, S32, S64, U32, U64 } from './number-type.ts';
 import { placeParameters } from './parameters.ts';
-import { Value } from './value.ts';
+import { type Traits, Value } from './value.ts';
 
 /** A subprogram as its callers see it. */
 export interface Callee {
   readonly name: string;
   readonly parameters: readonly TSchema[];
+  /** The integer schema of its result. */
+  readonly returns: TSchema;
   /** Whether it is given the program's context as well, ahead of them. */
   readonly context: boolean;
 }
+
+/** What the results of helpers are, by `Helper.result`. */
+const RESULTS: Readonly<Record<NonNullable<Helper['result']>, Traits>> = {
+  u64: { type: U64 },
+  u32: { type: U32 },
+  s64: { type: S64 },
+  int: { type: S32, validBits: 32 },
+};
 
 /** Makes the calls of one program or subprogram. `R` is what subprograms are built from. */
 export class Caller<R extends Callee> {
@@ -39,24 +51,25 @@ export class Caller<R extends Callee> {
       context: () => this.#given.context,
       built: (callback) => this.#built(callback as unknown as R),
     });
-    return this.#called(insn.call(helper), `bpf_${helper.name}`);
+    return this.#called(insn.call(helper), `bpf_${helper.name}`, RESULTS[helper.result ?? 'u64']);
   }
 
   /** Emits the call of a subprogram, which is built if it isn't yet: its result, a temporary in r0. */
   subprogram(routine: R, args: readonly Argument[]): Value {
     const { name, parameters, context } = routine;
+    const returned = numberTypeOf(layoutOf(routine.returns) as IntLayout);
     const subprogram = this.#built(routine);
     const first = context ? this.#given.context : undefined;
     placeParameters(this.#machine, name, parameters, args, first);
-    return this.#called(insn.callSubprogram(subprogram), name);
+    return this.#called(insn.callSubprogram(subprogram), name, { type: returned });
   }
 
-  #called(instruction: Instruction, name: string): Value {
+  #called(instruction: Instruction, name: string, traits: Traits): Value {
     const machine = this.#machine;
     machine.emit(instruction);
     machine.loseTemporaries(name);
     const holder = { name: `${name}()`, position: machine.position };
     machine.hold(r0, holder);
-    return new Value(machine, r0, holder);
+    return new Value(machine, r0, holder, traits);
   }
 }

@@ -6,7 +6,6 @@ import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, placeOf, rebase } from './memory.ts';
-import { loadInto } from './operand.ts';
 import { Place } from './place.ts';
 import { Value } from './value.ts';
 
@@ -29,9 +28,14 @@ export function keep(
 }
 
 function keepValue(machine: Machine, source: Value | Place): Value {
-  const name = source instanceof Place ? source.name : source.holder.name;
-  const holder = { name, position: machine.position };
+  const holder = { name: source.name, position: machine.position };
+  const { type, trusted } = source;
+  if (source instanceof Place) {
+    const register = machine.kept(holder);
+    return new Value(machine, register, holder, { type, trusted, validBits: source.loadLowBits(register) });
+  }
+  source.read();
   const register = machine.kept(holder);
-  loadInto(machine, register, source);
-  return new Value(machine, register, holder, source);
+  source.moveInto(register);
+  return new Value(machine, register, holder, { type, trusted, validBits: source.validBits });
 }

@@ -88,7 +88,7 @@ export class KernelPointer {
       return Object.fromEntries(
         parts.map((part) => [part.name, this.#place(part, this.value, part.offset, 'kernel')]),
       );
-    const far = isKept(this.value) ? FAR : Number.POSITIVE_INFINITY;
+    const far = this.value.isKept ? FAR : Number.POSITIVE_INFINITY;
     const copied = new Map(spans(parts, far).flatMap((span) => this.#probe(span)));
     return Object.fromEntries(parts.map(({ name }) => [name, copied.get(name) as Place]));
   }
@@ -157,11 +157,6 @@ interface Part {
 /** Bytes between fields from which on a further call costs less than they do, on the stack above all. */
 const FAR = 64;
 
-/** Whether a value outlives calls. */
-function isKept({ register }: Value): boolean {
-  return register.register >= 6;
-}
-
 function endOf({ offset, layout }: Part): number {
   return offset + layout.size;
 }
@@ -185,12 +180,14 @@ export interface ScalarOrArray {
   readonly signed: boolean;
   /** Whether it is no number, whatever its size. */
   readonly array?: boolean;
+  /** Whether it lies in network byte order: a `__be16`, `__be32` or `__be64`. */
+  readonly bigEndian?: boolean;
 }
 
 /** Its layout: a number where it can be one, else bytes. */
-export function layoutOfPart({ size, signed, array }: ScalarOrArray): Layout {
+export function layoutOfPart({ size, signed, array, bigEndian = false }: ScalarOrArray): Layout {
   if (array) return { kind: 'bytes', size, align: 1 };
   if (size === 1 || size === 2 || size === 4 || size === 8)
-    return { kind: 'int', size, align: size, signed, bigEndian: false, as: size === 8 ? 'bigint' : 'number' };
+    return { kind: 'int', size, align: size, signed, bigEndian, as: size === 8 ? 'bigint' : 'number' };
   return { kind: 'bytes', size, align: 1 };
 }

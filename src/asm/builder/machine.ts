@@ -19,12 +19,18 @@ export interface Holder {
   readonly name: string;
   readonly position: Position | undefined;
   /** What took the register away, once something has. */
-  lost?: { readonly by: string; readonly position: Position | undefined };
+  lost?: {
+    readonly by: string;
+    readonly position: Position | undefined;
+    /** Whether the register holds the result of that operation now. */
+    readonly changed?: true;
+  };
 }
 
 /** What branches save and merge. */
 export interface State {
   readonly holders: readonly (Holder | undefined)[];
+  readonly versions: readonly number[];
   readonly stack: Stack;
   /** The statement that left the block (an exit or a jump), after which nothing is reached. */
   readonly ended: Position | undefined | false;
@@ -39,6 +45,9 @@ export class Machine {
   /** Why nothing that was made here can be used now. */
   #away: string | undefined;
   #holders: (Holder | undefined)[] = new Array(10).fill(undefined);
+  /** How often each register was assigned to, for other readings of what it holds. No two states have the same number by chance. */
+  #versions: number[] = new Array(10).fill(0);
+  #lastVersion = 0;
   #scratch = new Set<number>();
   #position: Position | undefined;
   #ended: Position | undefined | false = false;
@@ -157,6 +166,29 @@ export class Machine {
     return this.#holders[register.register] === holder;
   }
 
+  /** Makes the result of an operation the holder of its operand's register. */
+  replace(register: Register, operand: Holder, result: Holder, by: string): void {
+    operand.lost = { by, position: this.#position, changed: true };
+    this.hold(register, result);
+  }
+
+  /** Which assignment the content of a register is from. */
+  versionOf({ register }: Register): number {
+    return this.#versions[register] as number;
+  }
+
+  /** The holder of a register has assigned another number to it. */
+  touch({ register }: Register): void {
+    this.#versions[register] = ++this.#lastVersion;
+  }
+
+  /** Runs a part of a statement, and frees the scratch registers that it took. */
+  part(body: () => void): void {
+    const before = new Set(this.#scratch);
+    body();
+    this.#scratch = before;
+  }
+
   /** A free register for the rest of the statement. Lowest first, so that code is predictable. */
   scratch(): Register {
     const register = this.#free(TEMPORARY);
@@ -211,12 +243,18 @@ export class Machine {
 
   /** The state, for `restore` and `meet`: a copy. */
   save(): State {
-    return { holders: [...this.#holders], stack: this.#stack.copy(), ended: this.#ended };
+    return {
+      holders: [...this.#holders],
+      versions: [...this.#versions],
+      stack: this.#stack.copy(),
+      ended: this.#ended,
+    };
   }
 
   /** Goes on from a state that was saved. */
   restore(state: State): void {
     this.#holders = [...state.holders];
+    this.#versions = [...state.versions];
     this.#stack = state.stack.copy();
     this.#ended = state.ended;
   }
@@ -235,6 +273,10 @@ export class Machine {
     this.#holders = before.holders.map((holder, register) =>
       open.every((way) => way.holders[register] === holder) ? holder : undefined,
     );
+    this.#versions = before.versions.map((_, register) => {
+      const [first, ...others] = open.map((way) => way.versions[register] as number);
+      return others.every((other) => other === first) ? (first as number) : ++this.#lastVersion;
+    });
     for (const way of open) this.#stack.keepWrittenIn(way.stack, way === open[0]);
   }
 }

@@ -17,8 +17,9 @@ import {
 import type { KernelPointer } from './kernel-pointer.ts';
 import type { Holder, Machine } from './machine.ts';
 import { isBlock, type Memory, memory, placeOf } from './memory.ts';
-import type { Operand } from './operand.ts';
-import { Place, requireFits } from './place.ts';
+import { numberTypeOf } from './number-type.ts';
+import { type Operand, requireFits } from './operand.ts';
+import { Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** What a body gets for its schemas: a value for a number, and for a struct the memory that its caller hands over. */
@@ -45,7 +46,7 @@ export function receiveParameters<P extends readonly TSchema[]>(
     machine.hold(register, holder);
     if (layout.kind !== 'int')
       return memory(machine, new Value(machine, register, holder), 0, schema, holder.name);
-    return new Value(machine, register, holder, { signed: layout.signed && (layout.size === 8 || 32) });
+    return new Value(machine, register, holder, { type: numberTypeOf(layout) });
   });
   return received as ParametersOf<P>;
 }
@@ -72,8 +73,7 @@ export function placeParameters(
 function placeOne(machine: Machine, to: Register, layout: Layout, argument: Argument, name: string): Move {
   if (layout.kind === 'int') {
     const operand = asOperand(argument, name);
-    if (typeof operand === 'number' || typeof operand === 'bigint')
-      requireFits(BigInt(operand), { ...layout, name });
+    requireFits(operand, numberTypeOf(layout), name);
     return fromOperand(machine, to, operand);
   }
   if (!isBlock(argument) && !(argument instanceof Place && argument.kind === 'memory'))

@@ -5,9 +5,10 @@ import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
 import { arms } from './flow.ts';
 import type { Machine } from './machine.ts';
-import { loadInto } from './operand.ts';
-import { inMemoryOrder, Place, requireFits } from './place.ts';
-import type { Value } from './value.ts';
+import { includes, U32 } from './number-type.ts';
+import { constantOf, loadInto, requireFits } from './operand.ts';
+import { bytesOf, Place } from './place.ts';
+import { Value } from './value.ts';
 
 /** An arm, and the constant or the constants that lead to it. */
 export type Case = readonly [constants: number | bigint | readonly (number | bigint)[], body: () => void];
@@ -95,24 +96,18 @@ function entriesOf(subject: Value | Place, cases: readonly Case[], labels: reado
   return [...found].map(([bits, { label }]) => ({ bits, label }));
 }
 
-/** The constant as the subject holds it in a register, before it is swapped or its sign widened. */
+/** The constant as the subject's register or memory holds it, without a sign. Throws RangeError if it can't. */
 function bitsOf(subject: Value | Place, constant: number | bigint): bigint {
-  if (typeof constant === 'number' && !Number.isSafeInteger(constant))
-    throw new RangeError(`${constant} is no whole number that a case can have`);
-  const number = BigInt(constant);
-  const size = sizeOf(subject);
-  if (subject instanceof Place) {
-    const bytes = inMemoryOrder(subject, number);
-    return BigInt.asUintN(8 * size, bytes === undefined ? number : BigInt(bytes));
-  }
-  requireFits(number, { size, signed: subject.signed !== false, name: subject.holder.name });
-  return BigInt.asUintN(8 * size, number);
+  const number = constantOf(constant);
+  requireFits(number, subject.type, subject.name);
+  if (subject instanceof Place) return bytesOf(subject, number);
+  return BigInt.asUintN(8 * sizeOf(subject), number);
 }
 
 /** The bytes that are compared. */
 function sizeOf(subject: Value | Place): number {
   if (subject instanceof Place) return subject.size;
-  return subject.signed === 32 ? 4 : 8;
+  return subject.validBits === 32 || includes(U32, subject.type) ? 4 : 8;
 }
 
 /** The comparisons of one register. */
@@ -128,11 +123,11 @@ class Jumps {
   constructor(machine: Machine, subject: Value | Place) {
     this.#machine = machine;
     this.#size = sizeOf(subject);
-    this.#lowHalf = !(subject instanceof Place) && subject.signed === 32;
+    this.#lowHalf = subject instanceof Value && subject.validBits === 32;
     if (subject instanceof Place) {
       this.#register = machine.scratch();
       subject.loadRaw(this.#register);
-    } else this.#register = subject.read();
+    } else this.#register = this.#lowHalf ? subject.read() : subject.toRegister();
   }
 
   toIfEqual(bits: bigint, label: string): void {

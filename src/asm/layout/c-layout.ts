@@ -72,6 +72,10 @@ const SCALARS = {
   s64n: scalar(8, true, 'number'),
   u16be: scalar(2, false, 'number', true),
   u32be: scalar(4, false, 'number', true),
+  u64be: scalar(8, false, 'bigint', true),
+  s16be: scalar(2, true, 'number', true),
+  s32be: scalar(4, true, 'number', true),
+  s64be: scalar(8, true, 'bigint', true),
 } as const satisfies Record<string, IntLayout>;
 
 /** The names of the scalar schemas. */

@@ -92,12 +92,18 @@ export const u64n: NumberSchema<8> = number('u64n', 8);
 /** A signed 64-bit integer as a JavaScript number; the same rules as `u64n`, on both sides of zero. */
 export const s64n: NumberSchema<8> = number('s64n', 8);
 
-/**
- * 16 bits in network byte order (a port as packets and sockets have it); the number is in the host's sense.
- */
+/** `u16` in network byte order, as packets and sockets hold a port. JavaScript and programs see the number itself. */
 export const u16be: NumberSchema<2> = number('u16be', 2);
-/** 32 bits in network byte order. */
+/** `u32` in network byte order. */
 export const u32be: NumberSchema<4> = number('u32be', 4);
+/** `u64` in network byte order. */
+export const u64be: BigIntSchema = bigint('u64be');
+/** `s16` in network byte order. */
+export const s16be: NumberSchema<2> = number('s16be', 2);
+/** `s32` in network byte order. */
+export const s32be: NumberSchema<4> = number('s32be', 4);
+/** `s64` in network byte order. */
+export const s64be: BigIntSchema = bigint('s64be');
 
 /**
  * Text in a field of `size` bytes, NUL included (`char comm[16]`).

@@ -12,7 +12,7 @@ import {
   getCurrentUidGid,
   ktimeGetNs,
 } from '../../asm/helpers.ts';
-import { type StructSchema, u64 } from '../../asm/layout.ts';
+import { type StructSchema, s64, u64 } from '../../asm/layout.ts';
 import { arrayMap, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import { type Answer, Counters } from './events.ts';
@@ -88,7 +88,7 @@ export function attemptsOf(
             const event = b.stack(Event);
             const latency = b.call(ktimeGetNs).sub(attempt.startNs);
             if (minNs) b.if(latency.lt(minNs), skip);
-            event.latencyNs.set(latency);
+            event.latencyNs.set(latency.as(s64));
             b.set(event.attempt, attempt);
             fill(event);
             b.output(events, event);

@@ -6,7 +6,7 @@ import type { Builder } from '../../asm/builder/builder.ts';
 import type { Place } from '../../asm/builder/place.ts';
 import { getCurrentPidTgid } from '../../asm/helpers.ts';
 import { type Body, fentry, fexit, kprobe, kretprobe } from '../../asm/hooks.ts';
-import { struct, u16, u64 } from '../../asm/layout.ts';
+import { s32, struct, u16, u16be, u64 } from '../../asm/layout.ts';
 import { hash } from '../../asm/map.ts';
 import type { Target } from '../../asm/target.ts';
 import type { Attached, Attempts, Fill } from './attempts.ts';
@@ -100,8 +100,8 @@ function leaveMapped(b: Builder, family: 4 | 6): void {
   b.if(sock.family.ne(AF_INET), () => b.exit());
 }
 
-/** As the kernel has them: the remote one in network order. */
-const Ports = struct({ remote: u16, local: u16 });
+/** As the kernel has them. */
+const Ports = struct({ remote: u16be, local: u16 });
 
 /** Ends the attempt of a call that failed, unless the socket's state has done so already. */
 function endFailed(
@@ -130,7 +130,7 @@ function endFailed(
     (family === 4 ? event.v4 : event.v6).remote.set(to.address);
     b.set(event.ended, 0);
     b.set(event.cause, 0);
-    event.cause.error.set(b.returned.get().mul(-1));
+    event.cause.error.set(b.returned.get().neg().as(s32));
   };
   attempts.end(b, b.stack(u64, sk.value), (skip) => {
     // Unless it was bound before, it has no local address.

@@ -6,6 +6,7 @@ import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
 import type { Readable } from '../../asm/builder/operand.ts';
 import type { Value } from '../../asm/builder/value.ts';
 import { getCurrentTask } from '../../asm/helpers.ts';
+import { u32 } from '../../asm/layout.ts';
 import type { Fill, Look } from './attempts.ts';
 import { PF_EXITING, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT } from './kernel.ts';
 import type { Options } from './options.ts';
@@ -51,7 +52,7 @@ function whyFailed(b: Builder, sk: KernelPointer): Fill {
       cause.socketState.set(b.kernel('socket', socket).fields({ state: 'state' }).state);
       const task = b.keep(b.kernel('task_struct', b.call(getCurrentTask)));
       b.if(task.fields({ flags: 'flags' }).flags.bits(PF_EXITING), () =>
-        cause.exitCode.set(task.fields({ code: 'exit_code' }).code),
+        cause.exitCode.set(task.fields({ code: 'exit_code' }).code.as(u32)),
       );
     });
   };

@@ -6,6 +6,7 @@ import type { Builder } from '../../asm/builder/builder.ts';
 import type { Place } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
 import { getCurrentComm, getCurrentUidGid } from '../../asm/helpers.ts';
+import { u32 } from '../../asm/layout.ts';
 import { cgroupArray, lpmTrie, type MapSpec } from '../../asm/map.ts';
 import {
   among,
@@ -91,13 +92,13 @@ export function connectFilter(filter: Filter, anyIsLoopback: boolean) {
       netns: namespaces !== undefined,
     },
 
-    /** `task` is what bpf_get_current_pid_tgid returns, and is changed. */
+    /** `task` is the result of bpf_get_current_pid_tgid, a temporary that is gone afterwards. */
     process(b: Builder, task: Value): void {
       if (pids) among(b, task.rsh(32), pids, () => b.exit());
     },
 
     user(b: Builder): void {
-      if (uids) among(b, b.call(getCurrentUidGid).lsh(32).rsh(32), uids, () => b.exit());
+      if (uids) among(b, b.call(getCurrentUidGid).as(u32), uids, () => b.exit());
     },
 
     /** Whether it asks for the name, which is then written to `comm`. */

@@ -3,7 +3,7 @@
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import { fentry, kprobe } from '../../asm/hooks.ts';
-import { u64 } from '../../asm/layout.ts';
+import { u32, u64 } from '../../asm/layout.ts';
 import type { Target } from '../../asm/target.ts';
 import type { Attached, Attempts, Look } from './attempts.ts';
 import { atCalls } from './calls.ts';
@@ -67,7 +67,7 @@ export function byFunctions(
     // tcp_set_state(sk, newstate): the socket still has its old one.
     const onState = (b: Builder) => {
       b.keep(b.context);
-      const state = () => b.arg(1).get().asSigned(32);
+      const state = () => b.arg(1).get().as(u32);
       for (const connecting of [TCP_SYN_SENT, TCP_SYN_RECV]) b.if(state().eq(connecting), () => b.exit());
       const sk = b.kernel('sock', b.keep(b.arg(0)));
       const sock = sk.fields(paths);

@@ -32,7 +32,7 @@ export interface Fields {
 export function fromSocket(b: Builder, sock: Fields, sport?: Place): Fill {
   return (event) => {
     b.set(event.ports, sock.ports);
-    if (sport) event.ports.local.set(sport.get().toBe(16));
+    if (sport) event.ports.local.set(sport);
     event.family.set(sock.family);
     if (sock.v4) b.set(event.v4, sock.v4);
     if (sock.v6Remote) event.v6.remote.set(sock.v6Remote);

@@ -3,7 +3,7 @@
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
-import { u64 } from '../../asm/layout.ts';
+import { u32, u64 } from '../../asm/layout.ts';
 import type { Attempts, Look } from './attempts.ts';
 import { lookAtEnd, unlessConnecting } from './endings.ts';
 import type { Families } from './events.ts';
@@ -56,7 +56,7 @@ export function onState(options: Options, attempts: Attempts, families: Families
       b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), skip));
       return fill(b, sk);
     };
-    const state = () => b.arg(2).get().asSigned(32);
+    const state = () => b.arg(2).get().as(u32);
     const look = outcome ? lookAtEnd(b, options, { sk, state }, () => fill(b, sk)) : onlyAnswered;
     attempts.end(b, b.stack(u64, sk.value), look);
   };
@@ -85,7 +85,7 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
       if (outcome === 'failures') b.if(b.field('newstate').eq(TCP_ESTABLISHED), skip);
       return (event) => {
         if (outcome) {
-          event.ended.state.set(b.field('newstate'));
+          event.ended.state.set(b.field('newstate').as(u32));
           event.ended.retransmits.set(0);
         }
         event.ports.remote.set(b.field('dport'));
