@@ -20,6 +20,11 @@ export type ArgKind =
   | 'memory'
   /** The address of memory that the helper fills; its size is the next argument. */
   | 'out'
+  /**
+   * The address of memory that the helper may fill only in part, as with a string up to its NUL; its size is the next argument. The builder
+   * sets it to 0 before the call, so that no old bytes stay behind.
+   */
+  | 'partial'
   /** The number of bytes at the address before it. */
   | 'size'
   /** A subprogram that the helper calls. */
@@ -96,7 +101,7 @@ export const loop = helper(181, 'loop', '5.17', ['scalar', 'callback', 'handed',
 /** (out, size, address): of the kernel or the process; where there is a choice use the two that say which. GPL. */
 export const probeRead = helper(4, 'probe_read', '4.1', ['out', 'size', 'kernelPointer'], { result: 's64' });
 /** (out, size, address): a string, terminated even if cut. GPL. */
-export const probeReadStr = helper(45, 'probe_read_str', '4.11', ['out', 'size', 'kernelPointer'], {
+export const probeReadStr = helper(45, 'probe_read_str', '4.11', ['partial', 'size', 'kernelPointer'], {
   result: 's64',
 });
 /** (out, size, user address). GPL. */
@@ -108,7 +113,7 @@ export const probeReadKernel = helper(113, 'probe_read_kernel', '5.5', ['out', '
   result: 's64',
 });
 /** (out, size, user address): a string, terminated even if cut. GPL. */
-export const probeReadUserStr = helper(114, 'probe_read_user_str', '5.5', ['out', 'size', 'scalar'], {
+export const probeReadUserStr = helper(114, 'probe_read_user_str', '5.5', ['partial', 'size', 'scalar'], {
   result: 's64',
 });
 /** (out, size, kernel address): a string, terminated even if cut. GPL. */
@@ -116,7 +121,7 @@ export const probeReadKernelStr = helper(
   115,
   'probe_read_kernel_str',
   '5.5',
-  ['out', 'size', 'kernelPointer'],
+  ['partial', 'size', 'kernelPointer'],
   { result: 's64' },
 );
 /** (out, size, user address): may sleep, so for sleepable programs alone. */
@@ -124,7 +129,7 @@ export const copyFromUser = helper(148, 'copy_from_user', '5.10', ['out', 'size'
   result: 's64',
 });
 /** (path, out, size): the path as text. GPL. */
-export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'out', 'size'], { result: 's64' });
+export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'partial', 'size'], { result: 's64' });
 
 // Time, in nanoseconds.
 
@@ -204,11 +209,19 @@ export const tracePrintk = helper(
 /** (ctx, stack trace map, flags): the id of the stack. GPL. */
 export const getStackid = helper(27, 'get_stackid', '4.6', ['ctx', 'map', 'scalar'], { result: 's64' });
 /** (ctx, out, size, flags): the stack's addresses; gives their bytes. GPL. */
-export const getStack = helper(67, 'get_stack', '4.18', ['ctx', 'out', 'size', 'scalar'], { result: 's64' });
-/** (task, out, size, flags): that task's stack. */
-export const getTaskStack = helper(141, 'get_task_stack', '5.9', ['kernelPointer', 'out', 'size', 'scalar'], {
+export const getStack = helper(67, 'get_stack', '4.18', ['ctx', 'partial', 'size', 'scalar'], {
   result: 's64',
 });
+/** (task, out, size, flags): that task's stack. */
+export const getTaskStack = helper(
+  141,
+  'get_task_stack',
+  '5.9',
+  ['kernelPointer', 'partial', 'size', 'scalar'],
+  {
+    result: 's64',
+  },
+);
 /** (perf event array, flags): the counter's value, or a negative errno that can't be told from it. GPL. */
 export const perfEventRead = helper(22, 'perf_event_read', '4.3', ['map', 'scalar']);
 /** (perf event array, flags, out, size): struct bpf_perf_event_value. GPL. */

@@ -38,8 +38,8 @@ test('arguments fit r1 to r5, sizes follow memory, keys and values follow their 
   for (const [, { name, args }] of ALL) {
     assert.ok(args.length <= 5, name);
     args.forEach((kind, i) => {
-      if (kind === 'memory' || kind === 'out') assert.is(args[i + 1], 'size', name);
-      if (kind === 'size') assert.match(args[i - 1] ?? '', /^(memory|out)$/, name);
+      if (['memory', 'out', 'partial'].includes(kind)) assert.is(args[i + 1], 'size', name);
+      if (kind === 'size') assert.match(args[i - 1] ?? '', /^(memory|out|partial)$/, name);
       if (kind === 'key' || kind === 'value') assert.ok(args.slice(0, i).includes('map'), name);
     });
   }

@@ -36,7 +36,7 @@ import { type Block, isBlock, type Memory, memory, placeOf, view } from './memor
 import { numberTypeOf } from './number-type.ts';
 import type { Condition } from './operand.ts';
 import { constantOf, loadInto, type Operand, requireFits } from './operand.ts';
-import { type ArgumentsOf, type ParametersOf, receiveParameters } from './parameters.ts';
+import { type ArgumentsOf, type ParametersOf, receiveParameters, requireFilled } from './parameters.ts';
 import { Place } from './place.ts';
 import { emitRaw } from './raw.ts';
 import { straighten } from './straighten.ts';
@@ -79,6 +79,8 @@ export class Builder {
   readonly #name: string;
   /** What is returned where nothing else is said. */
   readonly #result: number;
+  /** What a subprogram was given for its parameters. */
+  #received: readonly unknown[] = [];
 
   /** For a program that is given `context`, or one of its subprograms: `routine`. */
   constructor(target: Target, context: Context, subprograms = new Subprograms(), routine?: Routine) {
@@ -97,7 +99,9 @@ export class Builder {
   #build(routine: Routine): Subprogram {
     const { name, parameters, context, position } = routine;
     const received = receiveParameters(this.#machine, parameters, context ? 1 : 0, routine);
+    this.#received = received;
     authors(() => routine.body(this, ...received));
+    if (!this.#machine.ended) this.#machine.at(position, () => requireFilled(parameters, received));
     return { name, instructions: this.finish(position) };
   }
 
@@ -167,8 +171,8 @@ export class Builder {
   stack<T extends TSchema>(schema: T, initial?: Operand): Memory<T> {
     return this.#machine.statement(this.stack, () => {
       const { size } = layoutOf(schema);
-      const offset = this.#machine.stack.allocate(size, 8, 0, 'a stack slot');
-      const made = memory(this.#machine, 'stack', offset, schema, 'stack');
+      const slot = this.#machine.slot('stack', size);
+      const made = memory(this.#machine, slot, slot.offset, schema, 'stack');
       if (initial !== undefined) placeOf(made).set(initial);
       return made;
     });
@@ -239,6 +243,7 @@ export class Builder {
     this.#machine.statement(this.return, () => {
       if (!this.#routine)
         throw new Error(`return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`);
+      requireFilled(this.#routine.parameters, this.#received);
       requireFits(
         value,
         numberTypeOf(layoutOf(this.#routine.returns) as IntLayout),
@@ -366,7 +371,7 @@ export class Builder {
 
   /** Says that raw instructions have written this memory. */
   assumeWritten(memory: Place | Block): void {
-    placeOf(memory).markWritten();
+    this.#machine.statement(this.assumeWritten, () => placeOf(memory).markWritten());
   }
 
   /** Ends the program if it hasn't ended, and gives its instructions. The end that all share is of the line `position`. */

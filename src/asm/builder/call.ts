@@ -8,13 +8,14 @@ import type { Register, Subprogram } from '../instruction.ts';
 import { type Layout, layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
 import { describePosition } from '../position.ts';
-import { r1, r2, r3, r4, r5, r10 } from '../registers.ts';
+import { r1, r2, r3, r4, r5 } from '../registers.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, placeOf } from './memory.ts';
 import { describeOperand, loadInto, type Operand } from './operand.ts';
 import { Place } from './place.ts';
+import { Slot } from './stack.ts';
 import { Value } from './value.ts';
 
 /** What a helper can be given. */
@@ -86,12 +87,19 @@ export function placeArguments(
     }
     if (kind === 'handed' && (isBlock(argument) || argument instanceof Place)) {
       const place = placeOf(argument);
-      if (place.base !== 'stack')
+      if (!(place.base instanceof Slot))
         throw new TypeError(`${place.name} is not on the stack, and ${callee} hands nothing else over`);
       place.requireWritten();
       return fromAddress(machine, to, place);
     }
-    if (kind === 'key' || kind === 'value' || kind === 'memory' || kind === 'out') {
+    if (kind === 'out' || kind === 'partial') {
+      const place = writable(argument, callee);
+      if (kind === 'partial') place.set(0);
+      written.push(place);
+      sized = place;
+      return fromAddress(machine, to, place);
+    }
+    if (kind === 'key' || kind === 'value' || kind === 'memory') {
       const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;
       const place = inMemory(machine, argument, callee, schema);
       const wanted = schema && layoutOf(schema);
@@ -99,9 +107,8 @@ export function placeArguments(
         throw new TypeError(
           `the ${kind} of map ${map?.name} has ${wanted.size} bytes; ${place.name} has ${place.size}`,
         );
-      if (kind === 'out') written.push(place);
-      else place.requireWritten();
-      if (kind === 'memory' || kind === 'out') sized = place;
+      place.requireWritten();
+      if (kind === 'memory') sized = place;
       return fromAddress(machine, to, place);
     }
     return fromOperand(machine, to, asOperand(argument, callee));
@@ -147,7 +154,7 @@ export function fromOperand(machine: Machine, to: Register, operand: Operand): M
 }
 
 export function fromAddress(machine: Machine, to: Register, place: Place): Move {
-  const from = place.base === 'stack' ? r10 : place.base.read();
+  const from = place.baseRegister();
   return {
     to,
     from,
@@ -158,16 +165,33 @@ export function fromAddress(machine: Machine, to: Register, place: Place): Move 
   };
 }
 
+/** The memory of an argument that a helper writes. Throws TypeError for anything that the program could not read the result from. */
+function writable(argument: Argument, callee: string): Place {
+  const place = isBlock(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  if (place?.kind === 'memory' && place.isWhole) return place;
+  const given = place ? `${place.name}, which programs only read` : describeArgument(argument);
+  throw new TypeError(
+    `${callee} writes to memory, and was given ${given}: pass a b.stack(), or memory of a map`,
+  );
+}
+
+function describeArgument(argument: Argument): string {
+  if (argument instanceof KernelPointer) return `a pointer to a ${argument.struct} of the kernel`;
+  if (argument instanceof MapPointer) return argument.spec.name;
+  if (isMap(argument) || isCallback(argument)) return argument.name;
+  return `the number ${describeOperand(argument as Operand)}`;
+}
+
 /**
  * The memory of an argument that a helper reads through a pointer: its own, or a new stack slot with a copy. A number is converted to
  * `schema`, if it fits. Throws TypeError for a number if the helper asks for a struct.
  */
 export function inMemory(machine: Machine, argument: Argument, callee: string, schema?: TSchema): Place {
-  if (isBlock(argument)) return placeOf(argument);
   const wanted = schema && layoutOf(schema);
-  if (argument instanceof Place && argument.kind === 'memory' && liesAs(argument.layout, wanted))
-    return argument;
-  const operand = asOperand(argument, callee);
+  const place = isBlock(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  if (place?.kind === 'memory' && place.isWhole && liesAs(place.layout, wanted)) return place;
+  // Helpers take no address of the context nor of a kernel structure: a copy goes there.
+  const operand = place ?? asOperand(argument, callee);
   const layout = wanted ?? (operand instanceof Place ? operand.layout : layoutOf(u64));
   const isNumber = !(operand instanceof Place) || operand.layout.kind === 'int';
   if (isNumber && layout.kind === 'struct')
@@ -175,10 +199,10 @@ export function inMemory(machine: Machine, argument: Argument, callee: string, s
       `${callee} asks for a struct of ${layout.size} bytes, and ${describeOperand(operand)} is a number: put it into a b.stack() of that schema`,
     );
   const name = operand instanceof Place ? operand.name : 'argument';
-  const offset = machine.stack.allocate(layout.size, 8, 0, 'an argument');
-  const slot = new Place(machine, 'stack', offset, layout, name);
-  slot.set(operand);
-  return slot;
+  const slot = machine.slot(name, layout.size);
+  const copy = new Place(machine, slot, slot.offset, layout, name);
+  copy.set(operand);
+  return copy;
 }
 
 /** Whether a helper that asks for `wanted` can take memory of that layout as it is: two numbers must have one type. */

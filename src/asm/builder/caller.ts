@@ -60,8 +60,10 @@ export class Caller<R extends Callee> {
     const returned = numberTypeOf(layoutOf(routine.returns) as IntLayout);
     const subprogram = this.#built(routine);
     const first = context ? this.#given.context : undefined;
-    placeParameters(this.#machine, name, parameters, args, first);
-    return this.#called(insn.callSubprogram(subprogram), name, { type: returned });
+    const filled = placeParameters(this.#machine, name, parameters, args, first);
+    const result = this.#called(insn.callSubprogram(subprogram), name, { type: returned });
+    for (const place of filled) place.markWritten();
+    return result;
   }
 
   #called(instruction: Instruction, name: string, traits: Traits): Value {

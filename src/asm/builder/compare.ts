@@ -97,12 +97,23 @@ function lowHalf(left: Readable, right: Readable): Reading | undefined {
 function withConstant(machine: Machine, left: Readable, comparison: Comparison, constant: bigint): Loaded {
   const isEquality = comparison === 'eq' || comparison === 'ne';
   // A place is compared as it lies in memory if that saves swapping it or extending its sign.
-  if (left instanceof Place && isEquality && (isBigEndian(left) || mayBeNegative(left.type))) {
+  if (
+    left instanceof Place &&
+    left.isWhole &&
+    isEquality &&
+    (isBigEndian(left) || mayBeNegative(left.type))
+  ) {
     const register = machine.scratch();
     left.loadRaw(register);
     return withImmediate(machine, register, unsigned(8 * left.size), bytesOf(left, constant));
   }
-  if (left instanceof Place && left.size === 4 && mayBeNegative(left.type) && !isBigEndian(left)) {
+  if (
+    left instanceof Place &&
+    left.isWhole &&
+    left.size === 4 &&
+    mayBeNegative(left.type) &&
+    !isBigEndian(left)
+  ) {
     const register = machine.scratch();
     left.loadRaw(register);
     return { reading: 'signed32', left: register, right: Number(BigInt.asIntN(32, constant)) };

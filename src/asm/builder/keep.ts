@@ -7,6 +7,7 @@ import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, placeOf, rebase } from './memory.ts';
 import { Place } from './place.ts';
+import { Slot } from './stack.ts';
 import { Value } from './value.ts';
 
 /** What can be kept: by its value, or by the pointer that leads to it. */
@@ -23,7 +24,7 @@ export function keep(
   if (thing instanceof MapPointer) return new MapPointer(thing.spec, keepValue(machine, thing.value));
   if (!isBlock(thing)) return keepValue(machine, thing);
   const { base, name } = placeOf(thing);
-  if (base === 'stack') throw new TypeError(`${name} lies on the stack, which needs no keeping`);
+  if (base instanceof Slot) throw new TypeError(`${name} lies on the stack, which needs no keeping`);
   return rebase(thing, keepValue(machine, base));
 }
 

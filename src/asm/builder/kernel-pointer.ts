@@ -9,7 +9,7 @@ import { type Layout, layoutOf, u64 } from '../layout.ts';
 import { r1, r2, r3, r10 } from '../registers.ts';
 import { field, kernelTypes, type Target } from '../target.ts';
 import type { Machine } from './machine.ts';
-import { type Base, Place } from './place.ts';
+import { type Base, type BitField, Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** A field by its path (`__sk_common.skc_daddr`), or several where kernels differ: the first there is counts. */
@@ -46,13 +46,15 @@ export class KernelPointer {
    * onto the stack. Of a pointer that is kept, fields more than 64 bytes behind those before them are read by a call of their
    * own. What can't be read reads as zeros.
    *
-   * Throws if a field doesn't exist (and names the nearest), if it is a bit field, or if the copy finds no room on the stack.
+   * A bit field is a number of its bits, which can be read and not written.
+   *
+   * Throws if a field doesn't exist (and names the nearest), or if the copy finds no room on the stack.
    */
   fields<F extends Record<string, FieldPath>>(paths: F): { readonly [K in keyof F]: Place } {
     return this.#machine.statement(this.fields, () => {
       const members = Object.entries(paths).map(([name, path]) => {
         const member = this.#member(path);
-        return { name, offset: member.offset, layout: layoutOfPart(member) };
+        return { name, offset: member.offset, layout: layoutOfPart(member), bits: bitsOf(member) };
       });
       return this.#read(members) as { [K in keyof F]: Place };
     });
@@ -114,13 +116,11 @@ export class KernelPointer {
 
   #member(path: FieldPath): Member {
     const member = field(this.#target, this.struct, path);
-    if (member.bitSize !== undefined)
-      throw new TypeError(`${this.struct}.${path} is a bit field; read the bytes around it`);
     return member;
   }
 
-  #place({ name, layout }: Part, base: Base, offset: number, kind?: 'kernel'): Place {
-    return new Place(this.#machine, base, offset, layout, `${this.struct}.${name}`, kind);
+  #place({ name, layout, bits }: Part, base: Base, offset: number, kind?: 'kernel'): Place {
+    return new Place(this.#machine, base, offset, layout, `${this.struct}.${name}`, kind, { bits });
   }
 
   /** Copies a span onto the stack, and gives the places of its parts there, by their names. */
@@ -128,7 +128,8 @@ export class KernelPointer {
     const machine = this.#machine;
     const start = Math.min(...parts.map(({ offset }) => offset));
     const size = Math.max(...parts.map(endOf)) - start;
-    const copy = machine.stack.allocate(size, 8, start % 8, this.#describe(parts));
+    const slot = machine.slot(this.#describe(parts), size, start % 8);
+    const copy = slot.offset;
     const source = this.value.read();
     machine.emit(
       ...(source === r3 ? [] : [insn.mov(r3, source)]),
@@ -136,8 +137,8 @@ export class KernelPointer {
     );
     machine.emit(insn.mov(r1, r10), insn.add(r1, copy), insn.mov(r2, size), insn.call(probeReadKernel));
     machine.loseTemporaries('bpf_probe_read_kernel');
-    machine.stack.write(copy, size);
-    return parts.map((part) => [part.name, this.#place(part, 'stack', copy + part.offset - start)]);
+    machine.stack.write(slot, 0, size);
+    return parts.map((part) => [part.name, this.#place(part, slot, copy + part.offset - start)]);
   }
 
   /** A span in a message, and what helps where it is too long. */
@@ -152,6 +153,12 @@ interface Part {
   readonly name: string;
   readonly offset: number;
   readonly layout: Layout;
+  readonly bits?: BitField;
+}
+
+/** The bits of a bit field in the number that its bytes are. */
+function bitsOf({ bitOffset, bitSize }: Member): BitField | undefined {
+  return bitSize === undefined ? undefined : { shift: bitOffset ?? 0, count: bitSize };
 }
 
 /** Bytes between fields from which on a further call costs less than they do, on the stack above all. */

@@ -9,7 +9,7 @@ import { authors, blame } from '../blame.ts';
 import type { Instruction, Item, Register } from '../instruction.ts';
 import { capture, describePosition, type Position } from '../position.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 } from '../registers.ts';
-import { Stack } from './stack.ts';
+import { type Slot, Stack } from './stack.ts';
 
 const TEMPORARY = [r0, r1, r2, r3, r4, r5] as const;
 const KEPT = [r6, r7, r8, r9] as const;
@@ -74,6 +74,11 @@ export class Machine {
     this.#away = why;
   }
 
+  /** A new slot of the frame, `size` bytes at an address that is `skew` bytes past a multiple of 8. */
+  slot(name: string, size: number, skew = 0): Slot {
+    return this.stack.allocate(size, 8, skew, { name, position: this.#position });
+  }
+
   #requireHere(): void {
     if (this.#away !== undefined) throw blame(new Error(this.#away));
   }
@@ -87,7 +92,11 @@ export class Machine {
   statement<T>(callee: Callable, body: () => T): T {
     this.#requireHere();
     if (this.#position) return body();
-    const position = capture(callee);
+    return this.at(capture(callee), body);
+  }
+
+  /** Runs what belongs to a line that is known: what it emits, or throws, carries that line. */
+  at<T>(position: Position | undefined, body: () => T): T {
     this.#position = position;
     try {
       return body();
@@ -180,6 +189,11 @@ export class Machine {
   /** The holder of a register has assigned another number to it. */
   touch({ register }: Register): void {
     this.#versions[register] = ++this.#lastVersion;
+  }
+
+  /** Frees the register of a holder that nothing can read any more. */
+  release({ register }: Register, holder: Holder): void {
+    if (this.#holders[register] === holder) this.#holders[register] = undefined;
   }
 
   /** Runs a part of a statement, and frees the scratch registers that it took. */

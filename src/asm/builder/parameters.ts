@@ -3,7 +3,7 @@
  */
 import type { Static, TSchema } from '@sinclair/typebox';
 import type { Register } from '../instruction.ts';
-import { type Layout, layoutOf } from '../layout.ts';
+import { isOut, type Layout, layoutOf } from '../layout.ts';
 import { r1 } from '../registers.ts';
 import {
   ARGUMENT_REGISTERS,
@@ -16,7 +16,7 @@ import {
 } from './call.ts';
 import type { KernelPointer } from './kernel-pointer.ts';
 import type { Holder, Machine } from './machine.ts';
-import { isBlock, type Memory, memory, placeOf } from './memory.ts';
+import { type Block, isBlock, type Memory, memory, placeOf } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import { type Operand, requireFits } from './operand.ts';
 import { Place } from './place.ts';
@@ -44,44 +44,72 @@ export function receiveParameters<P extends readonly TSchema[]>(
     const holder = { name: parameterName(name, index), position };
     const layout = layoutOf(schema);
     machine.hold(register, holder);
-    if (layout.kind !== 'int')
-      return memory(machine, new Value(machine, register, holder), 0, schema, holder.name);
+    if (layout.kind !== 'int') {
+      const tracked = isOut(schema) ? { name: holder.name, size: layout.size } : undefined;
+      if (tracked) machine.stack.track(tracked);
+      const base = new Value(machine, register, holder);
+      return memory(machine, base, 0, schema, holder.name, { align: layout.align, tracked });
+    }
     return new Value(machine, register, holder, { type: numberTypeOf(layout) });
   });
   return received as ParametersOf<P>;
 }
 
-/** Emits the instructions that place `args` for a function of those parameters; `context`, if given, goes before them. */
+/** Throws unless the memory that the caller wants filled has been written, every byte of it. */
+export function requireFilled(parameters: readonly TSchema[], received: readonly unknown[]): void {
+  for (const [index, schema] of parameters.entries())
+    if (isOut(schema)) placeOf(received[index] as Place | Block).requireWritten();
+}
+
+/**
+ * Emits the instructions that place `args` for a function of those parameters; `context`, if given, goes before them. The result is the
+ * memory that the function fills.
+ */
 export function placeParameters(
   machine: Machine,
   name: string,
   parameters: readonly TSchema[],
   args: readonly unknown[],
   context: Value | undefined,
-): void {
+): readonly Place[] {
   if (args.length !== parameters.length)
     throw new TypeError(`${name} takes ${parameters.length} arguments, and was given ${args.length}`);
   const moves: Move[] = context === undefined ? [] : [fromOperand(machine, r1, context)];
+  const filled: Place[] = [];
   for (const [index, schema] of parameters.entries()) {
     const to = ARGUMENT_REGISTERS[moves.length] as Register;
     const argument = args[index] as Argument;
-    moves.push(placeOne(machine, to, layoutOf(schema), argument, parameterName(name, index)));
+    const isFilled = isOut(schema);
+    moves.push(placeOne(machine, to, layoutOf(schema), argument, parameterName(name, index), isFilled));
+    if (isFilled) filled.push(placeOf(argument as Place | Block));
   }
   emitInOrder(machine, moves, name);
+  return filled;
 }
 
-function placeOne(machine: Machine, to: Register, layout: Layout, argument: Argument, name: string): Move {
+function placeOne(
+  machine: Machine,
+  to: Register,
+  layout: Layout,
+  argument: Argument,
+  name: string,
+  isFilled: boolean,
+): Move {
   if (layout.kind === 'int') {
     const operand = asOperand(argument, name);
     requireFits(operand, numberTypeOf(layout), name);
     return fromOperand(machine, to, operand);
   }
-  if (!isBlock(argument) && !(argument instanceof Place && argument.kind === 'memory'))
+  const place = isBlock(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  if (place?.kind !== 'memory')
     throw new TypeError(`${name} is memory, on the stack or in a map: put it there first`);
-  const place = placeOf(argument);
   if (place.size !== layout.size)
     throw new TypeError(`${name} has ${layout.size} bytes; ${place.name} has ${place.size}`);
-  place.requireWritten();
+  if (place.alignment < layout.align)
+    throw new TypeError(
+      `${name} is aligned to ${layout.align} bytes; ${place.name} is aligned to ${place.alignment}: copy it to a b.stack()`,
+    );
+  if (!isFilled) place.requireWritten();
   return fromAddress(machine, to, place);
 }
 

@@ -5,6 +5,7 @@ import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
 import { type IntLayout, type Layout, layoutOf } from '../layout.ts';
+import { describePosition } from '../position.ts';
 import { r10 } from '../registers.ts';
 import type { Width } from '../width.ts';
 import type { Machine } from './machine.ts';
@@ -19,7 +20,11 @@ import {
   requireFits,
   typeOfOperand,
 } from './operand.ts';
+import { Slot, type Tracked } from './stack.ts';
 import { type ValidBits, Value } from './value.ts';
+
+/** The largest offset of a load or store, plus its width: 16 bits with a sign. */
+const MOST_OFFSET = 32_767;
 
 /**
  * What loads may come from: memory whose address helpers take (the stack, map values), the program's context or a kernel
@@ -27,8 +32,23 @@ import { type ValidBits, Value } from './value.ts';
  */
 export type PlaceKind = 'memory' | 'kernel' | 'trusted';
 
-/** Where memory is counted from: the frame, or a pointer in a register. */
-export type Base = 'stack' | Value;
+/** What memory is counted from: the frame, in which a slot owns it, or a pointer in a register. */
+export type Base = Slot | Value;
+
+/** Bits of a number in memory, as bit fields have them: from bit `shift` of the load on. */
+export interface BitField {
+  readonly shift: number;
+  readonly count: number;
+}
+
+/** What is known of memory besides where it lies. */
+export interface Provenance {
+  /** What the base is aligned to, in bytes; 8 if not given. */
+  readonly align?: number;
+  /** If the program has to write it before it reads it: stack slots, and memory that the caller of a subprogram wants filled. */
+  readonly tracked?: Tracked;
+  readonly bits?: BitField;
+}
 
 /** A typed piece of memory, at an offset from its base. Numbers can be compared, everything can be copied. */
 export class Place extends Readable {
@@ -38,7 +58,9 @@ export class Place extends Readable {
   readonly layout: Layout;
   readonly name: string;
   readonly kind: PlaceKind;
+  readonly provenance: Provenance;
 
+  /** `offset` counts from r10 for a slot, else from the pointer. */
   constructor(
     machine: Machine,
     base: Base,
@@ -46,6 +68,7 @@ export class Place extends Readable {
     layout: Layout,
     name: string,
     kind: PlaceKind = 'memory',
+    provenance: Provenance = {},
   ) {
     super();
     this.machine = machine;
@@ -54,6 +77,7 @@ export class Place extends Readable {
     this.layout = layout;
     this.name = name;
     this.kind = kind;
+    this.provenance = provenance;
   }
 
   get size(): number {
@@ -61,7 +85,34 @@ export class Place extends Readable {
   }
 
   get type(): NumberType {
+    const { bits } = this.provenance;
+    const { signed: isSigned } = this.#number();
+    if (bits) return isSigned ? signed(bits.count) : unsigned(bits.count);
     return numberTypeOf(this.#number());
+  }
+
+  /** Whether its bytes are all of a number, and not a bit field. */
+  get isWhole(): boolean {
+    return this.provenance.bits === undefined;
+  }
+
+  /** What its address is surely aligned to, in bytes: at most 8. */
+  get alignment(): number {
+    return this.#alignment(this.offset);
+  }
+
+  /** What the address `offset` bytes from the base is surely aligned to, at most 8. */
+  #alignment(offset: number): number {
+    const ofBase = this.base instanceof Slot ? 8 : (this.provenance.align ?? 8);
+    const ofOffset = offset === 0 ? 8 : offset & -offset;
+    return Math.min(8, ofBase, ofOffset);
+  }
+
+  /** The widths of the accesses that make up `size` bytes: the verifier takes only aligned ones of the stack, which a parameter may be on. */
+  #accessWidth(): Width['size'] {
+    const { size } = this.#number();
+    const isStrict = this.base instanceof Slot || (this.provenance.align ?? 8) < 8;
+    return isStrict ? (Math.min(size, this.#alignment(this.offset)) as Width['size']) : size;
   }
 
   /** Whether it holds a pointer whose type the verifier knows by BTF. */
@@ -90,20 +141,57 @@ export class Place extends Readable {
       this.machine.emit(insn.lsh(register, 64 - validBits), insn.arsh(register, 64 - validBits));
   }
 
-  /** Loads the number in the host's byte order, without extending its sign: as many low bits count as it gives. */
+  /** Loads the number in the host's byte order, without extending its sign: the result is how many low bits count. */
   loadLowBits(register: Register): ValidBits {
     const { size, signed: isSigned, bigEndian } = this.#number();
     const bits = (8 * size) as ValidBits;
     this.loadRaw(register);
     if (bigEndian) this.machine.emit(insn.toBe(bits as 16 | 32 | 64, register));
+    if (this.provenance.bits) {
+      this.#extract(register, this.provenance.bits);
+      return 64;
+    }
     return isSigned ? bits : 64;
   }
 
-  /** Loads the bytes as they lie in memory. */
+  /** Leaves the bits of a bit field in a register, with their sign. */
+  #extract(register: Register, { shift, count }: BitField): void {
+    const above = 64 - shift - count;
+    if (above > 0) this.machine.emit(insn.lsh(register, above));
+    const right = this.#number().signed ? insn.arsh : insn.rsh;
+    if (count < 64) this.machine.emit(right(register, 64 - count));
+  }
+
+  /** Loads the bytes as they lie in memory: by one load, or by several if the address is not aligned to their size. */
   loadRaw(register: Register): void {
     const { size } = this.#number();
     this.requireWritten();
-    this.machine.emit(insn.ldx({ size }, register, this.baseRegister(), this.offset));
+    const width = this.#accessWidth();
+    const from = this.#reach(size);
+    if (width === size) {
+      this.machine.emit(insn.ldx({ size }, register, from.register, from.offset));
+      return;
+    }
+    this.machine.part(() => {
+      const piece = this.machine.scratch();
+      const sum = from.register.register === register.register ? this.machine.scratch() : register;
+      for (let done = 0; done < size; done += width) {
+        this.machine.emit(
+          insn.ldx({ size: width }, done === 0 ? sum : piece, from.register, from.offset + done),
+        );
+        if (done > 0) this.machine.emit(insn.lsh(piece, 8 * done), insn.or(sum, piece));
+      }
+      if (sum !== register) this.machine.emit(insn.mov(register, sum));
+    });
+  }
+
+  /** A register and a 16-bit offset that lead to `size` bytes from the beginning: a moved copy of the base for offsets that are larger. */
+  #reach(size: number): { readonly register: Register; readonly offset: number } {
+    const register = this.baseRegister();
+    if (this.offset + size <= MOST_OFFSET) return { register, offset: this.offset };
+    const moved = this.machine.scratch();
+    this.machine.emit(insn.mov(moved, register), insn.add(moved, this.offset));
+    return { register: moved, offset: 0 };
   }
 
   /** Reads it into a temporary: one load, and a swap if it is big-endian. */
@@ -127,7 +215,10 @@ export class Place extends Readable {
       if (layout.kind !== 'int') throw new TypeError('as() takes an integer schema here; b.as() takes any');
       if (layout.size > this.size)
         throw new TypeError(`${this.name} has ${this.size} bytes, too few to be seen as ${layout.size}`);
-      return new Place(this.machine, this.base, this.offset, layout, this.name, this.kind);
+      this.#requireWhole();
+      return new Place(
+        ...([this.machine, this.base, this.offset, layout, this.name, this.kind, this.provenance] as const),
+      );
     });
   }
 
@@ -143,6 +234,8 @@ export class Place extends Readable {
    */
   set(source: Operand): void {
     this.machine.statement(this.set, () => {
+      this.#requireWhole();
+      this.#requireOpen();
       if (source instanceof Place) this.#copyFrom(source);
       else if (source instanceof Value) this.#storeValue(source);
       else this.#storeConstant(constantOf(source as number | bigint));
@@ -161,26 +254,57 @@ export class Place extends Readable {
         throw new TypeError(`${this.name} is big-endian: the processor can't add to it in one step`);
       if (size !== 4 && size !== 8)
         throw new TypeError(`${this.name} has ${size} bytes; an atomic addition takes 4 or 8`);
+      if (this.#accessWidth() < size)
+        throw new TypeError(
+          `${this.name} is not aligned to its ${size} bytes: an atomic addition needs that`,
+        );
+      this.#requireWhole();
+      this.requireWritten();
       requireBits(amount, size, this.name);
+      const to = this.#reach(size);
       const register = withLowBits(this.machine, amount, 8 * size);
-      this.machine.emit(insn.atomic.add({ size }, this.baseRegister(), this.offset, register));
+      this.machine.emit(insn.atomic.add({ size }, to.register, to.offset, register));
     });
   }
 
-  /** The register that the offset counts from. */
+  /** The register that the offset counts from. Throws if the block that owns the memory has ended. */
   baseRegister(): Register {
-    return this.base === 'stack' ? r10 : this.base.read();
+    this.#requireOpen();
+    return this.base instanceof Slot ? r10 : this.base.read();
+  }
+
+  #requireOpen(): void {
+    if (!(this.base instanceof Slot) || this.machine.stack.has(this.base)) return;
+    throw new Error(
+      `${this.name} of ${describePosition(this.base.position)} is on the stack of a block that has ended: make it before the block`,
+    );
+  }
+
+  #requireWhole(): void {
+    if (!this.isWhole)
+      throw new TypeError(`${this.name} is a bit field: it can be read, not written or seen otherwise`);
+  }
+
+  /** What has to be written before it is read, and where this place lies in it. */
+  #tracked(): { readonly memory: Tracked; readonly offset: number } | undefined {
+    if (this.base instanceof Slot) return { memory: this.base, offset: this.offset - this.base.offset };
+    const memory = this.provenance.tracked;
+    return memory && { memory, offset: this.offset };
   }
 
   /** Says that every byte is written; for memory that raw instructions have filled. */
   markWritten(): void {
-    if (this.base === 'stack') this.machine.stack.write(this.offset, this.size);
+    this.#requireOpen();
+    const tracked = this.#tracked();
+    if (tracked) this.machine.stack.write(tracked.memory, tracked.offset, this.size);
   }
 
-  /** Throws if a byte on the stack hasn't been written, and names the field. */
+  /** Throws if a byte hasn't been written, and names the field; also if the block that owns the memory has ended. */
   requireWritten(): void {
-    if (this.base !== 'stack') return;
-    const at = this.machine.stack.firstUnwritten(this.offset, this.size);
+    this.#requireOpen();
+    const tracked = this.#tracked();
+    if (!tracked) return;
+    const at = this.machine.stack.firstUnwritten(tracked.memory, tracked.offset, this.size);
     if (at >= 0)
       throw new Error(
         `${fieldAt(this.layout, at, this.name)} was never written (byte ${at} of ${this.name})`,
@@ -196,6 +320,7 @@ export class Place extends Readable {
         `${source.name} (${source.size} bytes) doesn't fit ${this.name} (${this.size} bytes)`,
       );
     const asTheyLie =
+      source.isWhole &&
       this.size === source.size &&
       (to.kind !== 'int' || from.kind !== 'int' || to.bigEndian === from.bigEndian || this.size === 1);
     const register = this.machine.scratch();
@@ -204,11 +329,13 @@ export class Place extends Readable {
       this.#store(register);
       return;
     }
+    const [target, origin] = [this.#reach(this.size), source.#reach(source.size)];
     for (let done = 0; done < this.size; ) {
-      const width = widestCopy(this.offset + done, source.offset + done, this.size - done);
+      const aligned = Math.min(this.#alignment(this.offset + done), source.#alignment(source.offset + done));
+      const width = widest(aligned, this.size - done);
       this.machine.emit(
-        insn.ldx({ size: width }, register, source.baseRegister(), source.offset + done),
-        insn.stx({ size: width }, this.baseRegister(), this.offset + done, register),
+        insn.ldx({ size: width }, register, origin.register, origin.offset + done),
+        insn.stx({ size: width }, target.register, target.offset + done, register),
       );
       done += width;
     }
@@ -237,7 +364,17 @@ export class Place extends Readable {
     const { size } = this.layout;
     if (size !== 1 && size !== 2 && size !== 4 && size !== 8)
       throw new TypeError(`${this.name} has ${size} bytes: it can be copied, or set to 0`);
-    this.machine.emit(insn.stx({ size }, this.baseRegister(), this.offset, register));
+    const to = this.#reach(size);
+    const width = widest(this.#alignment(this.offset), size);
+    this.machine.emit(insn.stx({ size: width }, to.register, to.offset, register));
+    if (width === size) return;
+    const rest = this.machine.scratch();
+    this.machine.emit(insn.mov(rest, register));
+    for (let done: number = width; done < size; done += width)
+      this.machine.emit(
+        insn.rsh(rest, 8 * width),
+        insn.stx({ size: width }, to.register, to.offset + done, rest),
+      );
   }
 
   #storeConstant(constant: bigint): void {
@@ -245,21 +382,27 @@ export class Place extends Readable {
       const { size } = this.layout;
       requireFits(constant, this.type, this.name);
       const bytes = bytesOf(this, constant);
+      const width = widest(this.#alignment(this.offset), size);
       const immediate = size === 8 ? BigInt.asIntN(64, bytes) : bytes;
-      if (size < 8 || fits32(immediate)) {
-        this.machine.emit(insn.st({ size }, this.baseRegister(), this.offset, Number(immediate)));
+      if (width === 8 && !fits32(immediate)) {
+        const register = this.machine.scratch();
+        this.machine.emit(insn.lddw(register, bytes));
+        this.#storeRegister(register);
         return;
       }
-      const register = this.machine.scratch();
-      this.machine.emit(insn.lddw(register, bytes));
-      this.#storeRegister(register);
+      const to = this.#reach(size);
+      for (let done = 0; done < size; done += width) {
+        const piece = width === size ? immediate : BigInt.asUintN(8 * width, bytes >> BigInt(8 * done));
+        this.machine.emit(insn.st({ size: width }, to.register, to.offset + done, Number(piece)));
+      }
       return;
     }
     if (constant !== 0n)
       throw new TypeError(`${this.name} is ${describeLayout(this.layout)}: it can be set to 0 or copied`);
+    const to = this.#reach(this.size);
     for (let done = 0; done < this.size; ) {
-      const width = widestCopy(this.offset + done, this.offset + done, this.size - done);
-      this.machine.emit(insn.st({ size: width }, this.baseRegister(), this.offset + done, 0));
+      const width = widest(this.#alignment(this.offset + done), this.size - done);
+      this.machine.emit(insn.st({ size: width }, to.register, to.offset + done, 0));
       done += width;
     }
   }
@@ -299,11 +442,9 @@ function describeLayout(layout: Layout): string {
   return layout.kind === 'struct' ? `a struct of ${layout.size} bytes` : `${layout.kind}(${layout.size})`;
 }
 
-function widestCopy(to: number, from: number, left: number): Width['size'] {
-  const misaligned = to | from;
-  if (left >= 8 && (misaligned & 7) === 0) return 8;
-  if (left >= 4 && (misaligned & 3) === 0) return 4;
-  if (left >= 2 && (misaligned & 1) === 0) return 2;
+/** The widest access to memory of that alignment, of which so many bytes are left. */
+function widest(align: number, left: number): Width['size'] {
+  for (const width of [8, 4, 2] as const) if (left >= width && align >= width) return width;
   return 1;
 }
 

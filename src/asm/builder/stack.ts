@@ -1,57 +1,105 @@
 /**
- * The 512 bytes below r10: what has been handed out, and which bytes have been written.
+ * What a program knows of its memory: the stack slots of the blocks that are open, and which bytes have been written.
  *
- * The kernel lets a privileged program pass unwritten bytes on, and with them whatever lay there before.
- * The builder doesn't.
+ * The kernel lets a privileged program pass unwritten bytes on, and with them old content of the stack. The builder does not.
  */
+import type { Position } from '../position.ts';
 
 /** MAX_BPF_STACK, include/linux/filter.h. */
 const STACK_SIZE = 512;
 
-/** The frame of one program or subprogram. Offsets are from r10, so negative; sizes are bytes. */
+/** Memory whose bytes have to be written before they are read. */
+export interface Tracked {
+  readonly name: string;
+  readonly size: number;
+}
+
+/** A piece of the frame. It belongs to the block that made it. */
+export class Slot implements Tracked {
+  readonly name: string;
+  readonly size: number;
+  /** Bytes from r10, so negative. */
+  readonly offset: number;
+  /** The statement that made it. */
+  readonly position: Position | undefined;
+
+  constructor(name: string, size: number, offset: number, position: Position | undefined) {
+    this.name = name;
+    this.size = size;
+    this.offset = offset;
+    this.position = position;
+  }
+}
+
+/** The frame of one program or subprogram, and the memory that its caller wants filled. */
 export class Stack {
   /** Bytes handed out. */
   #used = 0;
-  /** One flag a byte; index 0 is the byte at r10-512. */
-  #written = new Uint8Array(STACK_SIZE);
+  /** What can be used, with a flag for each byte that has been written. */
+  #written = new Map<Tracked, Uint8Array>();
 
   /**
-   * Hands out `size` bytes and returns their offset from r10, a multiple of `align`, plus `skew` (for a
-   * copy of something that doesn't start on an aligned offset itself).
+   * Hands out `size` bytes, at an offset that is a multiple of `align` plus `skew` (for a copy of something that does not start on an
+   * aligned offset itself).
    */
-  allocate(size: number, align: number, skew: number, name: string): number {
+  allocate(
+    size: number,
+    align: number,
+    skew: number,
+    { name, position }: { readonly name: string; readonly position: Position | undefined },
+  ): Slot {
     const start = Math.ceil((this.#used + size + skew) / align) * align;
     if (start > STACK_SIZE)
       throw new RangeError(
         `${name} takes ${size} bytes of stack; ${STACK_SIZE - this.#used} of ${STACK_SIZE} are left`,
       );
     this.#used = start;
-    const offset = skew - start;
-    this.#written.fill(0, STACK_SIZE + offset, STACK_SIZE + offset + size);
-    return offset;
+    const slot = new Slot(name, size, skew - start, position);
+    this.track(slot);
+    return slot;
+  }
+
+  /** From now on the bytes of that memory have to be written before they are read. */
+  track(memory: Tracked): void {
+    this.#written.set(memory, new Uint8Array(memory.size));
+  }
+
+  /** Whether the block that made a slot is still open. */
+  has(slot: Slot): boolean {
+    return this.#written.has(slot);
   }
 
   /** Notes that these bytes are written. */
-  write(offset: number, size: number): void {
-    this.#written.fill(1, STACK_SIZE + offset, STACK_SIZE + offset + size);
+  write(memory: Tracked, offset: number, size: number): void {
+    this.#written.get(memory)?.fill(1, offset, offset + size);
   }
 
   /** The first of `size` bytes at `offset` that hasn't been written, counted from `offset`; -1 if all have. */
-  firstUnwritten(offset: number, size: number): number {
-    return this.#written.subarray(STACK_SIZE + offset, STACK_SIZE + offset + size).indexOf(0);
+  firstUnwritten(memory: Tracked, offset: number, size: number): number {
+    return (
+      this.#written
+        .get(memory)
+        ?.subarray(offset, offset + size)
+        .indexOf(0) ?? -1
+    );
   }
 
-  /** The same, to go on by itself. */
+  /** A copy, which changes independently. */
   copy(): Stack {
     const stack = new Stack();
     stack.#used = this.#used;
-    stack.#written = this.#written.slice();
+    stack.#written = new Map([...this.#written].map(([memory, flags]) => [memory, flags.slice()]));
     return stack;
   }
 
-  /** Takes over the flags of an arm: all of them from the first, from a further one only what both have. */
+  /** Takes over the flags of an arm for the memory from before it: all of them from the first arm, then only common ones. */
   keepWrittenIn(arm: Stack, first: boolean): void {
-    for (let i = 0; i < STACK_SIZE; i++)
-      this.#written[i] = first ? (arm.#written[i] ?? 0) : (this.#written[i] ?? 0) & (arm.#written[i] ?? 0);
+    for (const [memory, flags] of this.#written) {
+      const others = arm.#written.get(memory);
+      for (let i = 0; i < flags.length; i++) {
+        const written = others?.[i] ?? 0;
+        flags[i] = first ? written : (flags[i] ?? 0) & written;
+      }
+    }
   }
 }

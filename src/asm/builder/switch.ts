@@ -35,6 +35,10 @@ export function dispatch(
   cases: readonly Case[],
   otherwise?: () => void,
 ): void {
+  if (subject instanceof Place && !subject.isWhole) {
+    dispatch(machine, subject.get(), cases, otherwise);
+    return;
+  }
   const labels = cases.map(() => machine.freshLabel('case'));
   const [rest, end] = [machine.freshLabel('otherwise'), machine.freshLabel('end')];
   emitJumps(machine, subject, entriesOf(subject, cases, labels), rest);

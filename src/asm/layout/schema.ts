@@ -136,6 +136,22 @@ export function struct<F extends TProperties>(fields: F, options: SchemaOptions 
   return sized(TypeObject(fields, { ...options, ctype: 'struct', additionalProperties: false }));
 }
 
+/**
+ * A parameter of a subprogram that it fills: the memory that its caller hands over need not be written before the call, and the
+ * subprogram has to write every byte of it before it returns.
+ *
+ * @example
+ * const now = subprogram('now', [out(Stamp)], (b, stamp) => stamp.ns.set(b.call(ktimeGetNs)));
+ */
+export function out<T extends TSchema>(schema: T): T {
+  return { ...schema, writeOnly: true };
+}
+
+/** Whether `out` made it. */
+export function isOut(schema: TSchema): boolean {
+  return schema.writeOnly === true;
+}
+
 function number<S extends Width['size']>(ctype: ScalarName, size: S): NumberSchema<S> {
   const { signed } = scalarLayout(ctype);
   const bits = size * 8;

@@ -1,0 +1,326 @@
+/** Memory: who owns it, what it is aligned to, and which bytes have been written. test/live/memory runs such programs. */
+import * as assert from 'uvu/assert';
+import { Btf } from '../../src/asm/btf.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import type { Place } from '../../src/asm/builder/place.ts';
+import {
+  dPath,
+  getCurrentComm,
+  getCurrentPidTgid,
+  ktimeGetNs,
+  probeReadKernel,
+  probeReadKernelStr,
+} from '../../src/asm/helpers.ts';
+import { tpBtf } from '../../src/asm/hooks.ts';
+import { array, bytes, chars, out, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
+import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import { subprogram } from '../../src/asm/subprogram.ts';
+import { target } from '../../src/asm/target.ts';
+import { suite } from '../harness.ts';
+import { BtfWriter } from './btf-writer.ts';
+import { emitted, refusal } from './built.ts';
+import { textsOf } from './texts.ts';
+
+const test = suite('asm/memory');
+
+// --- slots belong to their block -------------------------------------------------------------------
+
+const ESCAPES: readonly (readonly [string, (b: Builder) => void])[] = [
+  ['read', (b) => b.exit(escaped(b).get())],
+  ['written', (b) => escaped(b).set(1)],
+  ['compared', (b) => b.if(escaped(b).eq(1), () => b.exit())],
+  ['copied from', (b) => b.set(b.stack(u64), escaped(b))],
+  ['given to a helper', (b) => b.call(getCurrentComm, escaped(b))],
+  ['seen as something else', (b) => b.as(escaped(b), u32).set(1)],
+  ['said to be written', (b) => b.assumeWritten(escaped(b))],
+  ['added to', (b) => escaped(b).atomicAdd(1)],
+];
+
+/** A slot of a block that has ended, whose bytes another slot has now. */
+function escaped(b: Builder): Place {
+  let slot: Place | undefined;
+  b.if(b.arg(0).eq(1), () => {
+    slot = b.stack(u64, 111);
+  });
+  b.stack(u64, 222);
+  return slot as Place;
+}
+
+for (const [name, body] of ESCAPES)
+  test(`a stack slot is gone with its block: ${name}`, () => {
+    assert.match(
+      refusal(body),
+      /^stack of \S+memory\.test\.ts:\d+ is on the stack of a block that has ended: make it before the block \(\S+memory\.test\.ts:\d+\)$/,
+    );
+  });
+
+test('a slot of an outer block is there in inner ones and after them', () => {
+  assert.ok(
+    emitted((b) => {
+      const slot = b.stack(u64, 1);
+      b.if(b.arg(0).eq(1), () => slot.set(2));
+      b.exit(slot.get());
+    }),
+  );
+});
+
+// --- alignment -------------------------------------------------------------------------------------
+
+test('memory of a subprogram is accessed as its schema is aligned, since it may lie anywhere on a stack', () => {
+  const Pair = struct({ a: u32, b: u32 });
+  const Outer = struct({ head: u32, pair: Pair });
+  const copy = subprogram('copy', [Pair, Pair], (b, from, to) => b.set(to, from));
+  const lines = emitted((b) => {
+    const outer = b.stack(Outer);
+    b.set(outer, 0);
+    b.call(copy, outer.pair, outer.pair);
+  });
+  assert.equal(lines.slice(lines.indexOf('copy:') + 1, -2), [
+    ...['r0 = *(u32 *)(r1 +0)', '*(u32 *)(r2 +0) = r0', 'r0 = *(u32 *)(r1 +4)', '*(u32 *)(r2 +4) = r0'],
+  ]);
+});
+
+test('a field of a packed kernel structure is read by loads that its copy on the stack is aligned for', () => {
+  const w = new BtfWriter();
+  const long = w.int('long unsigned int', 8);
+  const int = w.int('unsigned int', 4);
+  w.struct('epoll_event', 12, [
+    { name: 'events', type: int, bits: 0 },
+    { name: 'data', type: long, bits: 32 },
+  ]);
+  const on = target('x64', Btf.parse(w.blob()));
+  const lines = emitted(
+    (b) => b.exit(b.kernel('epoll_event', b.arg(0)).fields({ data: 'data' }).data.get()),
+    on,
+  );
+  assert.equal(
+    lines.slice(-5),
+    ['r0 = *(u32 *)(r10 -12)', 'r1 = *(u32 *)(r10 -8)', 'r1 <<= 32', 'r0 |= r1', 'exit'].slice(-5),
+  );
+});
+
+test('memory is not handed to a subprogram that needs a larger alignment', () => {
+  const Words = struct({ low: u64 });
+  const f = subprogram('f', [struct({ a: u32, rest: struct({ b: u32, c: u32 }) })], (b, x) =>
+    b.call(g, x.rest as never),
+  );
+  const g = subprogram('g', [Words], () => {});
+  assert.match(
+    refusal((b) => {
+      const x = b.stack(struct({ a: u32, rest: struct({ b: u32, c: u32 }) }));
+      b.set(x, 0);
+      b.call(f, x);
+    }),
+    /^argument 0 of g is aligned to 8 bytes; argument 0 of f\.rest is aligned to 4: copy it to a b\.stack\(\)/,
+  );
+});
+
+// --- what helpers write ----------------------------------------------------------------------------
+
+test('memory that a helper may fill only in part is set to 0 before', () => {
+  for (const helper of [probeReadKernelStr])
+    assert.equal(emitted((b) => b.call(helper, b.stack(chars(16)), b.arg(0))).slice(0, 2), [
+      '*(u64 *)(r10 -16) = 0',
+      '*(u64 *)(r10 -8) = 0',
+    ]);
+  assert.ok(emitted((b) => b.call(dPath, b.arg(0), b.stack(bytes(8)))).includes('*(u64 *)(r10 -8) = 0'));
+  assert.not.ok(emitted((b) => b.call(getCurrentComm, b.stack(chars(16)))).includes('*(u64 *)(r10 -8) = 0'));
+});
+
+test('a result of a helper goes to memory that the program can read', () => {
+  assert.match(
+    refusal((b) => b.call(getCurrentComm, b.arg(0).get())),
+    /^bpf_get_current_comm writes to memory, and was given the number argument 0 \(u64, .*\): pass a b\.stack\(\)/,
+  );
+  assert.match(
+    refusal((b) => b.call(probeReadKernel, 5, b.arg(0))),
+    /was given the number 5/,
+  );
+  assert.match(
+    refusal((b) => b.call(getCurrentComm, b.arg(0))),
+    /was given argument 0, which programs only read/,
+  );
+});
+
+test('a struct in the context is copied for a helper, which takes no address there', () => {
+  const events = perfEventArray('events');
+  const Pair = struct({ a: u32, b: u32 });
+  const lines = emitted((b) => {
+    b.keep(b.context);
+    b.output(events, b.as(b.arg(0), Pair));
+  });
+  assert.equal(lines.slice(1, 3), ['r0 = *(u64 *)(r6 +0)', '*(u64 *)(r10 -8) = r0']);
+});
+
+test('a number is no key where the map has structs', () => {
+  const map = hash('m', { key: struct({ a: u32, b: u32 }), value: u32, maxEntries: 1 });
+  assert.match(
+    refusal((b) => b.update(map, b.arg(0), 1)),
+    /asks for a struct of 8 bytes, and argument 0 \(u64, .*\) is a number: put it into a b\.stack\(\)/,
+  );
+});
+
+// --- far offsets, elements, bit fields -------------------------------------------------------------
+
+test('what lies further than a load reaches is reached by a moved pointer', () => {
+  const Far = struct({ head: bytes(40_000), last: u64 });
+  const map = arrayMap('far', { value: Far });
+  assert.equal(
+    emitted((b) => {
+      const { last } = b.global(map);
+      last.set(1);
+      b.exit(last.get());
+    }),
+    [
+      ...['r0 = map[far][0]+0', 'r2 = r0', 'r2 += 40000', '*(u64 *)(r2 +0) = 1'],
+      ...['r3 = r0', 'r3 += 40000', 'r2 = *(u64 *)(r3 +0)', 'r0 = r2', 'exit'],
+    ],
+  );
+});
+
+test('an element of a constant index is a place; one that is not there throws', () => {
+  assert.equal(emitted((b) => b.exit(b.as(b.arg(0), u32).get())).length, 2);
+  assert.equal(
+    emitted((b) => {
+      const numbers = b.stack(array(u16, 4));
+      b.set(numbers, 0);
+      numbers.at(2).set(7);
+    }).slice(0, 2),
+    ['*(u64 *)(r10 -8) = 0', '*(u16 *)(r10 -4) = 7'],
+  );
+  for (const index of [-1, 4, 1.5])
+    assert.match(
+      refusal((b) => b.stack(array(u16, 4)).at(index)),
+      index === 1.5 ? /^1\.5 is not/ : /^stack has 4 elements, and no element/,
+    );
+});
+
+test('a variable index is compared with the length, and leads to one element', () => {
+  const map = arrayMap('m', { value: struct({ n: array(struct({ hits: u32, ns: u64 }), 8) }) });
+  assert.equal(
+    emitted((b) => {
+      const { n } = b.global(map);
+      n.at(b.arg(0), ({ hits }) => hits.atomicAdd(1));
+    }),
+    [
+      ...['r0 = map[m][0]+0', 'r2 = *(u64 *)(r1 +0)', 'if r2 >= 0x8 goto end_1'],
+      ...['r2 *= 16', 'r2 += r0', 'r3 = 1', 'lock *(u32 *)(r2 +0) += r3'],
+      ...['end_1:', 'r0 = 0', 'exit'],
+    ],
+  );
+  assert.match(
+    refusal((b) => b.stack(array(u32, 2)).at(b.arg(0), () => {})),
+    /never written/,
+  );
+  assert.match(
+    refusal((b) => b.global(map).n.at(b.arg(0).get().asSigned(), () => {})),
+    /may be negative, and an index is not/,
+  );
+});
+
+test('a bit field is the number of its bits', () => {
+  const w = new BtfWriter();
+  const int = w.int('unsigned int', 4);
+  const signed = w.int('int', 4, 1);
+  w.struct(
+    'flags',
+    4,
+    [
+      { name: 'low', type: int, bits: 0, size: 3 },
+      { name: 'sign', type: signed, bits: 3, size: 5 },
+    ],
+    true,
+  );
+  const on = target('x64', Btf.parse(w.blob()));
+  const lines = emitted((b) => {
+    const { low, sign } = b.kernel('flags', b.arg(0)).fields({ low: 'low', sign: 'sign' });
+    b.if(low.eq(7), () => b.exit(1));
+    b.if(sign.lt(0), () => b.exit(2));
+  }, on);
+  assert.ok(lines.join('; ').includes('r0 <<= 61; r0 >>= 61; if r0 != 0x7'), lines.join('; '));
+  assert.ok(lines.join('; ').includes('r0 <<= 56; r0 s>>= 59; if r0 s>= 0x0'), lines.join('; '));
+  const field = (b: Builder) => b.kernel('flags', b.arg(0)).fields({ low: 'low' }).low;
+  assert.match(
+    refusal((b) => b.if(field(b).eq(8), () => b.exit()), on),
+    /^8 doesn't fit flags\.low \(0 to 7\)/,
+  );
+  assert.match(
+    refusal((b) => field(b).set(1), on),
+    /^flags\.low is a bit field: it can be read, not written/,
+  );
+});
+
+test('a pointer that the verifier knows reaches members past 32,767 bytes', () => {
+  const w = new BtfWriter();
+  const long = w.int('long unsigned int', 8);
+  const node = w.struct('node', 50_000, [{ name: 'last', type: long, bits: 8 * 40_000 }]);
+  w.typedef('btf_trace_t', w.pointer(w.prototype(0, { data: w.pointer(0), node: w.pointer(node) })));
+  const program = tpBtf('t', target('x64', Btf.parse(w.blob())), (b) =>
+    b.exit(b.kernel('node', b.arg(0)).fields({ last: 'last' }).last.get()),
+  );
+  assert.equal(textsOf(program.instructions), [
+    ...['r0 = *(u64 *)(r1 +0)', 'r3 = r0', 'r3 += 40000', 'r2 = *(u64 *)(r3 +0)', 'r0 = r2', 'exit'],
+  ]);
+});
+
+// --- memory that a subprogram fills ----------------------------------------------------------------
+
+const Stamp = struct({ ns: u64, id: u32, pad: u32 });
+
+test('out() hands over memory that is not written yet, and is afterwards', () => {
+  const fill = subprogram('fill', [out(Stamp)], (b, stamp) => {
+    const to = b.keep(stamp);
+    to.ns.set(b.call(ktimeGetNs));
+    to.id.set(b.call(getCurrentPidTgid).as(u32));
+    to.pad.set(0);
+  });
+  assert.ok(
+    emitted((b) => {
+      const stamp = b.stack(Stamp);
+      b.call(fill, stamp);
+      b.exit(stamp.ns.get());
+    }),
+  );
+  const plain = subprogram('plain', [Stamp], () => {});
+  assert.match(
+    refusal((b) => b.call(plain, b.stack(Stamp))),
+    /^stack\.ns was never written/,
+  );
+});
+
+for (const [name, body] of [
+  ['at its end', (b: Builder, stamp: { ns: Place }) => stamp.ns.set(b.value(1))],
+  [
+    'on one path',
+    (b: Builder, stamp: { ns: Place }) => {
+      b.if(stamp.ns.eq(0), () => {});
+    },
+  ],
+  [
+    'before a return',
+    (b: Builder, stamp: never) => {
+      b.if(b.value(1).eq(1), () => b.return());
+      b.set(stamp, 0);
+    },
+  ],
+] as const)
+  test(`a subprogram fills what it has to fill: not ${name}`, () => {
+    const fill = subprogram('fill', [out(Stamp)], body as never);
+    assert.match(
+      refusal((b) => b.call(fill, b.stack(Stamp))),
+      /^argument 0 of fill\.\w+ was never written/,
+    );
+  });
+
+test('bytes are written one element at a time', () => {
+  assert.ok(
+    emitted((b) => {
+      const data = b.stack(array(u8, 2));
+      data.at(0).set(1);
+      data.at(1).set(2);
+      b.update(hash('m', { key: u32, value: array(u8, 2), maxEntries: 1 }), 1, data);
+    }),
+  );
+});
+
+test.run();
