@@ -41,7 +41,7 @@ export interface BitField {
   readonly count: number;
 }
 
-/** What is known of memory besides where it lies. */
+/** What is known of memory beside its address. */
 export interface Provenance {
   /** What the base is aligned to, in bytes; 8 if not given. */
   readonly align?: number;
