@@ -14,7 +14,20 @@ import {
   tracePrintk,
 } from '../../src/asm/helpers.ts';
 import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
-import { bytes, chars, s32, s64, struct, u8, u16, u16be, u32, u64 } from '../../src/asm/layout.ts';
+import {
+  array,
+  bytes,
+  chars,
+  s32,
+  s64,
+  struct,
+  u8,
+  u16,
+  u16be,
+  u32,
+  u32be,
+  u64,
+} from '../../src/asm/layout.ts';
 import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { r0, r1, r2 } from '../../src/asm/registers.ts';
@@ -412,6 +425,24 @@ test('the value of a one-entry array is reached without a call, and counted up a
     /small has 2 bytes; an atomic addition takes 4 or 8/,
   );
 });
+
+for (const [what, schema, fault] of [
+  ['a big-endian number', u32be, /x is big-endian; .*little-endian order only \(.*builder\.test\.ts:\d+\)$/],
+  ['text of 4 bytes', chars(4), /x is no integer; .*4 or 8 bytes \(.*builder\.test\.ts:\d+\)$/],
+  ['8 bytes', bytes(8), /x is no integer/],
+  ['an array of 4 bytes', array(u8, 4), /x is no integer/],
+  ['an integer of 1 byte', u8, /x has 1 bytes; an atomic addition takes 4 or 8/],
+] as const)
+  test(`an atomic addition to ${what} is refused, in any memory`, () => {
+    const value = struct({ x: schema });
+    const entry = hash('value', { key: u32, value, maxEntries: 1 });
+    for (const emit of [
+      (b: Builder) => b.stack(value).x.atomicAdd(1),
+      (b: Builder) => b.global(arrayMap('value', { value })).x.atomicAdd(1),
+      (b: Builder) => b.lookup(entry, 7, { found: ({ x }) => x.atomicAdd(1) }),
+    ])
+      assert.match(refusal(emit), fault);
+  });
 
 // --- conditions ------------------------------------------------------------------------------------
 
