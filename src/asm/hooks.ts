@@ -4,6 +4,7 @@
 import { authors, blame, pointing } from './blame.ts';
 import { Builder } from './builder/builder.ts';
 import type { Context } from './builder/context.ts';
+import { checkObjectName, objectNameOf } from './object-name.ts';
 import { capture } from './position.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
 import { kernelTypes, type Target, tracepointFormat } from './target.ts';
@@ -13,7 +14,10 @@ import { formatField } from './tracepoint-format.ts';
 export type Body = (b: Builder) => void;
 
 interface Options {
-  /** What bpftool shows, at most 15 characters; by default the beginning of the symbol's or tracepoint's name. */
+  /**
+   * The name that bpftool shows: 1 to 15 characters of [A-Za-z0-9_.]. Default: the first 15 characters of the
+   * symbol or tracepoint, '_' for those that a name cannot have.
+   */
   readonly name?: string;
   /** Left out, not an error, where the kernel has nothing of that name. */
   readonly optional?: boolean;
@@ -128,13 +132,14 @@ function program(
   target: Target,
   context: Context,
   body: Body,
-  { name, optional = false }: Options,
+  { name: chosen, optional = false }: Options,
 ): ProgramSpec {
-  const of = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
+  const name = chosen ?? objectNameOf('symbol' in attachment ? attachment.symbol : attachment.tracepoint);
+  checkObjectName('program', name);
   const builder = new Builder(target, context);
   authors(() => body(builder));
   return {
-    name: name ?? of.replace(/[^A-Za-z0-9_]/g, '_').slice(0, 15),
+    name,
     attachment,
     instructions: builder.finish(capture(program)),
     optional,

@@ -7,6 +7,7 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { blame, pointing } from './blame.ts';
 import { encode, layoutOf, u32 } from './layout.ts';
+import { checkObjectName } from './object-name.ts';
 
 /** Map types by the kernel's names and numbers. */
 export const MapType = {
@@ -250,8 +251,7 @@ export function spec<K extends TSchema, V extends TSchema>(
   type: MapType,
   { key, value, maxEntries, flags = 0, entries }: Shape<K, V>,
 ): MapSpec<K, V> {
-  if (!/^[A-Za-z0-9_.]{1,15}$/.test(name))
-    throw blame(new RangeError(`map name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.]`));
+  checkObjectName('map', name);
   if (!Number.isInteger(maxEntries) || maxEntries < 0 || maxEntries > 0xffff_ffff)
     throw blame(new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`));
   if (entries && entries.length > maxEntries)

@@ -8,6 +8,7 @@ import { blame } from '../asm/blame.ts';
 import { textOf } from '../asm/disassemble.ts';
 import { formOf } from '../asm/isa.ts';
 import type { MapSpec } from '../asm/map.ts';
+import { checkObjectName } from '../asm/object-name.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec } from '../asm/program.ts';
 import { inPlace } from './bpf.ts';
@@ -55,6 +56,7 @@ export interface LoadOptions {
  * @throws {VerifierError} where the verifier refused it. @throws {UnsupportedInstructionError} where that was for an instruction
  * that this kernel doesn't know. @throws {NoSuchSymbolError} where it is an fentry or fexit of a function that
  * can't be traced so. @throws {NotPermittedError} @throws {KernelError} @throws {TypeError} for a kind of attachment that isn't one.
+ * @throws {RangeError} for a name that the kernel would cut or drop.
  */
 export function loadProgram(
   kernel: Kernel,
@@ -63,6 +65,7 @@ export function loadProgram(
   maps: ReadonlyMap<MapSpec, BpfMap>,
   { debug = false, locate = sourceReader(kernel.syscalls) }: LoadOptions = {},
 ): Program {
+  checkObjectName('program', spec.name);
   requireKnownKind(spec.name, spec.attachment);
   if (isCalledByFunction(spec.attachment) && spec.attachment.btfId === undefined)
     throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "isn't among the kernel's types");

@@ -187,4 +187,39 @@ test('tracepoint: the target has to have its format', () => {
   );
 });
 
+const { kernel: types } = withFunction('tcp_connect');
+const hooks: Record<string, (name?: string, symbol?: string) => ProgramSpec> = {
+  kprobe: (name, symbol = 'tcp_connect') => kprobe(symbol, target('x64'), () => {}, { name }),
+  kretprobe: (name, symbol = 'tcp_connect') => kretprobe(symbol, target('x64'), () => {}, { name }),
+  fentry: (name, symbol = 'tcp_connect') => fentry(symbol, target('x64', types), () => {}, { name }),
+  fexit: (name, symbol = 'tcp_connect') => fexit(symbol, target('x64', types), () => {}, { name }),
+  rawTracepoint: (name, symbol = 'sys_enter') => rawTracepoint(symbol, target('x64'), () => {}, { name }),
+  tracepoint: (name) => tracepoint('sock', 'inet_sock_set_state', withRecord, () => {}, { name }),
+};
+
+for (const [hook, make] of Object.entries(hooks)) {
+  for (const name of ['', 'a-b', 'a b', 'é', 'sixteen_letters_', 'a\0', 'name\n'])
+    test(`${hook}: the kernel would drop or cut the program name ${JSON.stringify(name)}, so it is refused`, () => {
+      assert.throws(
+        () => make(name),
+        (error: unknown) =>
+          error instanceof RangeError &&
+          error.message.startsWith(
+            `program name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.] (`,
+          ) &&
+          /hooks\.test\.ts:\d+\)$/.test(error.message),
+      );
+    });
+
+  test(`${hook}: names of 1 to 15 characters are kept as they are`, () => {
+    for (const name of ['a', 'on.connect_2', 'fifteen_letters']) assert.is(make(name).name, name);
+  });
+}
+
+test('a program without a name has the start of its symbol', () => {
+  assert.is(hooks.kprobe?.(undefined, 'tcp_rcv_state_process').name, 'tcp_rcv_state_p');
+  assert.is(hooks.kprobe?.(undefined, 'do_unlinkat.isra.0').name, 'do_unlinkat_isr');
+  assert.is(hooks.tracepoint?.().name, 'inet_sock_set_s');
+});
+
 test.run();

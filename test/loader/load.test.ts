@@ -135,6 +135,27 @@ test('a load that is always interrupted ends', () => {
   assert.throws(() => load(fake), /EAGAIN/);
 });
 
+test('a program whose name the kernel would drop or cut is refused before it is asked', () => {
+  const fake = new FakeSyscalls();
+  const instructions = [mov(r0, 0), exit()];
+  for (const name of ['', 'a-b', 'sixteen_letters_', 'ünal'])
+    assert.throws(
+      () =>
+        loadProgram(
+          new Kernel(fake),
+          { name, attachment: raw, instructions },
+          assemble(instructions),
+          new Map(),
+        ),
+      (error: unknown) =>
+        error instanceof RangeError &&
+        error.message.startsWith(
+          `program name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.] (`,
+        ),
+    );
+  assert.equal(fake.calls, []);
+});
+
 test('a refused program is loaded again for its log, and the error has it', () => {
   const [fake, seen] = scripted((attr, fake) => {
     writeLog(fake, attr, '1: (95) exit\nR0 !read_ok\nprocessed 2 insns (limit 1000000)\n');

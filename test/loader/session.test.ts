@@ -20,7 +20,7 @@ const events = perfEventArray('events');
 
 function program(symbol: string, optional = false): ProgramSpec {
   return {
-    name: `on_${symbol}`,
+    name: `on_${symbol}`.slice(0, 15),
     attachment: { kind: 'kprobe', symbol },
     instructions: [mov(r0, 0), exit()],
     optional,
@@ -109,11 +109,11 @@ test('an optional program without a symbol is left out, and the session says why
   const session = open(fake, tool(program('tcp_v4_connect'), program('tcp_v6_connect', true)));
   assert.equal(
     session.programs.map(({ spec }) => spec.name),
-    ['on_tcp_v4_connect'],
+    ['on_tcp_v4_conne'],
   );
   assert.equal(
     session.leftOut.map((left) => [left.program.name, left.reason.symbol]),
-    [['on_tcp_v6_connect', 'tcp_v6_connect']],
+    [['on_tcp_v6_conne', 'tcp_v6_connect']],
   );
   assert.is(fake.open.size, 7, 'two maps, one program, two rings, one event and its link');
   session.close();
