@@ -32,16 +32,18 @@ export function arrayOfMaps<I extends MapSpec>(
     inner,
     maps = [],
     maxEntries = maps.length,
+    flags,
   }: {
     readonly inner: I;
     readonly maxEntries?: number;
+    readonly flags?: number;
     readonly maps?: readonly NoInfer<I>[];
   },
 ): MapOfMapsSpec<typeof u32, I> {
   const type = MapType.arrayOfMaps;
   const held = maps.map((map, index) => [index, map] as const);
   return {
-    ...spec(name, type, { key: u32, value: u32, maxEntries }),
+    ...spec(name, type, { key: u32, value: u32, maxEntries, flags }),
     type,
     inner,
     maps: checked(name, inner, held, maxEntries),
@@ -56,16 +58,18 @@ export function hashOfMaps<K extends TSchema, I extends MapSpec>(
     inner,
     maps = [],
     maxEntries,
+    flags,
   }: {
     readonly key: K;
     readonly inner: I;
     readonly maxEntries: number;
+    readonly flags?: number;
     readonly maps?: readonly (readonly [Static<K>, NoInfer<I>])[];
   },
 ): MapOfMapsSpec<K, I> {
   const type = MapType.hashOfMaps;
   return {
-    ...spec(name, type, { key, value: u32, maxEntries }),
+    ...spec(name, type, { key, value: u32, maxEntries, flags }),
     type,
     inner,
     maps: checked(name, inner, maps, maxEntries),

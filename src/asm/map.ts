@@ -186,14 +186,15 @@ export function lpmTrie<K extends TSchema, V extends TSchema>(
   {
     entries = [],
     maxEntries = entries.length,
+    flags = 0,
     ...shape
   }: Partial<Shape<K, V>> & Pick<Shape<K, V>, 'key' | 'value'>,
 ): MapSpec<K, V> {
   const layout = layoutOf(shape.key);
   const [first] = layout.kind === 'struct' ? layout.fields : [];
   if (first?.layout.kind !== 'int' || first.layout.size !== 4 || layout.size === 4)
-    throw new TypeError(`map ${name}: the key of a trie is a struct of a u32 and of bits behind it`);
-  return spec(name, MapType.lpmTrie, { ...shape, entries, maxEntries, flags: NO_PREALLOC });
+    throw blame(new TypeError(`map ${name}: the key of a trie is a struct of a u32 and of bits behind it`));
+  return spec(name, MapType.lpmTrie, { ...shape, entries, maxEntries, flags: flags | NO_PREALLOC });
 }
 
 /**

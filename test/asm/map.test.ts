@@ -1,15 +1,21 @@
 import * as assert from 'uvu/assert';
 import { bytes, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
 import {
+  arrayMap,
   cgroupArray,
   constants,
   globals,
   hash,
   lpmTrie,
+  lruHash,
+  lruPerCpuHash,
   MapType,
+  perCpuArray,
+  perCpuHash,
   programArray,
   slotNumber,
 } from '../../src/asm/map.ts';
+import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('asm/map');
@@ -35,6 +41,20 @@ test('a trie allocates its entries as they come, and has room for those from the
   const trie = lpmTrie('nets', { key: Prefix, value: u32, entries });
   assert.equal([trie.type, trie.maxEntries, trie.flags, trie.entries], [MapType.lpmTrie, 1, 1, entries]);
   assert.is(lpmTrie('nets', { key: Prefix, value: u32, maxEntries: 9 }).maxEntries, 9);
+});
+
+test('every kind of map keeps the flags of its user', () => {
+  const NUMA_NODE = 0x4;
+  const shape = { key: u32, value: u64, maxEntries: 4, flags: NUMA_NODE };
+  const inner = hash('inner', shape);
+  for (const map of [
+    ...[hash('m', shape), lruHash('m', shape), perCpuHash('m', shape), lruPerCpuHash('m', shape)],
+    ...[arrayMap('m', shape), perCpuArray('m', shape)],
+    ...[hashOfMaps('m', { ...shape, inner }), arrayOfMaps('m', { ...shape, inner })],
+  ])
+    assert.is(map.flags, NUMA_NODE, `type ${map.type}`);
+  const trie = lpmTrie('m', { ...shape, key: Prefix });
+  assert.is(trie.flags, NUMA_NODE | 1, 'a trie cannot do without BPF_F_NO_PREALLOC');
 });
 
 for (const [what, key] of [
