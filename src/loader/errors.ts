@@ -190,3 +190,22 @@ export class CorruptRingError extends Error {
     this.cpu = cpu;
   }
 }
+
+/** The keys of a map could not be listed: programs delete keys faster than the loader reads them. */
+export class MapIterationError extends Error {
+  override name = 'MapIterationError';
+  readonly code = 'ERR_MAP_ITERATION';
+  /** The map's name. */
+  readonly map: string;
+  /** The number of different keys that were read. The map may hold others. */
+  readonly keysRead: number;
+
+  constructor(map: string, keysRead: number) {
+    super(
+      `cannot list the keys of the map '${map}': others delete keys faster than they can be read (${keysRead} were read); ` +
+        'try again, or detach the programs that delete them first',
+    );
+    this.map = map;
+    this.keysRead = keysRead;
+  }
+}

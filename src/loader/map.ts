@@ -5,6 +5,7 @@
  */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { blame } from '../asm/blame.ts';
+import { KeyCodec } from '../asm/layout/key.ts';
 import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
 import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MMAPABLE, type ValueOf } from '../asm/map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
@@ -38,7 +39,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   readonly #elements: Elements;
   /** Bytes from one CPU's value to the next; 0 where there is one value for all. */
   readonly #stride: number;
-  readonly #decodeKey: Decoder<M['key']>;
+  readonly #keys: KeyCodec<M['key']>;
   readonly #decodeValue: Decoder<M['value']>;
   #mapping: Mapping | undefined;
   #view: unknown;
@@ -51,7 +52,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     this.#stride = isPerCpu(spec) ? Math.ceil(valueSize / 8) * 8 : 0;
     const valueBytes = this.#stride * kernel.possibleCpus.length || valueSize;
     this.#elements = new Elements(kernel, spec, descriptor, valueBytes);
-    this.#decodeKey = decoder(spec.key);
+    this.#keys = new KeyCodec(spec.key);
     this.#decodeValue = decoder(spec.value);
   }
 
@@ -154,18 +155,36 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Every key, once. What programs or others add or delete meanwhile may be seen or not; the walk ends in any case. The
-   * key just handed out may be deleted.
+   * Lists each key once. The first step reads all keys, so the loop may add and delete keys. A key that
+   * others add or delete during this reading may be missing; every other key is listed, or `keys` throws
+   * before it lists any.
+   *
+   * `lookup`, `update` and `delete` accept every listed key. Programs can write keys that no plain value
+   * stands for. Those keys are listed as follows:
+   *
+   * - `chars`: each byte that is not UTF-8 is a lone surrogate (U+DC80 for 0x80 to U+DCFF for 0xff). If bytes
+   *   other than zero follow the first NUL, they belong to the text, and so does the NUL.
+   * - `u64n`, `s64n`: a number beyond 2^53 is a bigint, because the nearest double would stand for several
+   *   keys.
+   * - Padding that is not zero: the listed object stands for it. A copy of the object stands for zero
+   *   padding.
+   *
+   * @throws {MapIterationError} if others delete keys faster than the loader reads them. @throws
+   * {KernelError}
    */
   *keys(): Generator<KeyOf<M>, void, undefined> {
-    for (const key of this.#elements.keys()) yield this.#decodeKey(dataView(key), 0);
+    for (const bytes of this.#elements.keys()) yield this.#keys.decode(bytes);
   }
 
-  /** Every key with its value; without those deleted meanwhile. As `keys` otherwise. */
+  /**
+   * Lists each key, as `keys` does, with its value. Each step of the loop reads one value and skips keys that
+   * were deleted before it; in a trie, such a key has the value of the next shorter prefix, if there is one.
+   * @throws as `keys` does.
+   */
   *entries(): Generator<[KeyOf<M>, ValueOf<M>], void, undefined> {
-    for (const key of this.keys()) {
-      const value = this.lookup(key);
-      if (value !== undefined) yield [key, value];
+    for (const bytes of this.#elements.keys()) {
+      this.#elements.key.set(bytes);
+      if (this.#elements.lookup()) yield [this.#keys.decode(bytes), this.#read()];
     }
   }
 
@@ -180,7 +199,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   /** Says which key the next call is about. */
   #about(key: KeyOf<M>): void {
-    this.#elements.key.set(encode(this.spec.key, key));
+    this.#elements.key.set(this.#keys.encode(key));
   }
 
   /** What a lookup has found. */

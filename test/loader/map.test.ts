@@ -1,9 +1,22 @@
 import * as assert from 'uvu/assert';
 import { chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
-import { constants, globals, hash, MapType, perCpuArray, perfEventArray } from '../../src/asm/map.ts';
+import {
+  arrayMap,
+  constants,
+  globals,
+  hash,
+  MapType,
+  perCpuArray,
+  perfEventArray,
+} from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { Errno } from '../../src/loader/errno.ts';
-import { KernelError, NotPermittedError, UnsupportedError } from '../../src/loader/errors.ts';
+import {
+  KernelError,
+  MapIterationError,
+  NotPermittedError,
+  UnsupportedError,
+} from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
 import { suite } from '../harness.ts';
@@ -340,16 +353,122 @@ test('an entry deleted by others during a walk is left out', () => {
   assert.equal(seen, [1, 3]);
 });
 
-test('a walk ends, with each key once, though the kernel begins again for ever', () => {
-  const { fake, map } = open();
-  let calls = 0;
-  fake.answers.set(Command.next, (attr) => {
-    calls++;
-    fake.at(attr.getBigUint64(16, true)).set([calls % 3, 0, 0, 0]);
-    return 0;
+for (const [what, keyAt, distinct] of [
+  ['the kernel begins again for ever', (call: number) => call % 3, 3],
+  ['new keys come for ever', (call: number) => call, undefined],
+] as const)
+  for (const stay of [false, true])
+    test(`where ${what}, listing keys is an error before any is handed out, ${stay ? 'though they' : 'and they do not'} stay`, () => {
+      const { fake, map } = open();
+      let calls = 0;
+      fake.answers.set(Command.lookup, () => (stay ? 0 : -Errno.ENOENT));
+      fake.answers.set(Command.next, (attr) => {
+        calls++;
+        Buffer.from(fake.at(attr.getBigUint64(16, true)).buffer).writeUInt32LE(keyAt(calls));
+        return 0;
+      });
+      const seen: number[] = [];
+      assert.throws(
+        () => {
+          for (const key of map.keys()) seen.push(key);
+        },
+        (error: unknown) =>
+          error instanceof MapIterationError &&
+          error.name === 'MapIterationError' &&
+          error.code === 'ERR_MAP_ITERATION' &&
+          error.map === 'attempts' &&
+          (distinct === undefined || error.keysRead === distinct) &&
+          /^cannot list the keys of the map 'attempts': others delete keys faster .* \(\d+ were read\); try again, or/.test(
+            error.message,
+          ),
+      );
+      assert.equal(seen, []);
+      assert.ok(calls < 10_000, `${calls} calls`);
+    });
+
+/** Lets others change the map before or after a step of the kernel from key to key. */
+function disturbed(
+  fake: FakeSyscalls,
+  at: 'before' | 'after',
+  disturb: (step: number, attr: DataView) => void,
+): void {
+  const next = fake.answers.get(Command.next);
+  let step = 0;
+  fake.answers.set(Command.next, (attr, its) => {
+    step++;
+    if (at === 'before') disturb(step, attr);
+    const result = next?.(attr, its);
+    if (at === 'after') disturb(step, attr);
+    return result;
   });
-  assert.equal([...map.keys()], [1, 2, 0]);
-  assert.ok(calls < 1000);
+}
+
+const id = (key: number): string => Buffer.from(Uint32Array.of(key).buffer).toString('hex');
+
+test('keys that others delete while keys are read: all that stay are listed, once', () => {
+  for (const every of [2, 3, 7]) {
+    const { fake, map, content } = open();
+    for (let key = 0; key < 60; key++) map.update(key, { ns: 0n, comm: '' });
+    disturbed(fake, 'before', (step, attr) => {
+      if (attr.getBigUint64(8, true) === 0n || step % every !== 0) return;
+      // The key in hand, so that the kernel begins again; a new one takes its place.
+      const key = Buffer.from(fake.at(attr.getBigUint64(8, true)).buffer).readUInt32LE();
+      if (key >= 30 && key < 60 && content.delete(id(key))) content.set(id(1000 + step), '00'.repeat(16));
+    });
+    const keys = [...map.keys()];
+    assert.is(new Set(keys).size, keys.length);
+    assert.equal(
+      keys.filter((key) => key < 30).sort((a, b) => a - b),
+      Array.from({ length: 30 }, (_, key) => key),
+    );
+  }
+});
+
+test('a key that the kernel skips, since it follows one that is deleted during the call, is listed', () => {
+  const { fake, map, content } = open();
+  for (const key of [1, 2, 3, 4, 5, 6]) map.update(key, { ns: 0n, comm: '' });
+  // 2 is reused in another bucket while the kernel looks for what follows it.
+  disturbed(fake, 'after', (_, attr) => {
+    const given = attr.getBigUint64(8, true);
+    if (given === 0n || Buffer.from(fake.at(given).buffer).readUInt32LE() !== 2) return;
+    if (!content.delete(id(2))) return;
+    Buffer.from(fake.at(attr.getBigUint64(16, true)).buffer).writeUInt32LE(6);
+  });
+  assert.equal([...map.keys()].filter((key) => key !== 2).sort(), [1, 3, 4, 5, 6]);
+});
+
+test('a key that moves while keys are read, as an update of a hash table does it, is listed', () => {
+  const { fake, map, content } = open();
+  for (const key of [1, 2, 3, 4]) map.update(key, { ns: 0n, comm: '' });
+  // Each key that follows is moved to the front once, behind the reader's back.
+  const moved = new Set<string>();
+  disturbed(fake, 'before', (_, attr) => {
+    const keys = [...content.keys()];
+    const given = attr.getBigUint64(8, true);
+    const at = given === 0n ? -1 : keys.indexOf(Buffer.from(fake.at(given).buffer).toString('hex'));
+    const [following] = keys.slice(at + 1);
+    if (at < 0 || following === undefined || moved.has(following)) return;
+    moved.add(following);
+    const entries = [...content].sort(([a], [b]) => Number(b === following) - Number(a === following));
+    content.clear();
+    for (const [key, value] of entries) content.set(key, value);
+  });
+  assert.equal([...map.keys()].sort(), [1, 2, 3, 4]);
+  assert.ok(moved.size > 0);
+});
+
+test('the keys of an array are read once, those of a hash that nobody changes twice', () => {
+  for (const [map, calls] of [
+    [arrayMap('m', { value: u8, maxEntries: 3 }), 4],
+    [perCpuArray('m', { value: u8, maxEntries: 3 }), 4],
+    [spec, 8],
+  ] as const) {
+    const fake = new FakeSyscalls();
+    withMap(fake, new Map([1, 2, 3].map((key) => [id(key), '00'.repeat(16)])));
+    const opened = BpfMap.create(new Kernel(fake), map);
+    assert.equal([...opened.keys()], [1, 2, 3]);
+    assert.is(fake.calls.filter((call) => call === `bpf ${Command.next}`).length, calls);
+  }
 });
 
 test('a per-CPU map has a value for each possible CPU, each from a multiple of eight bytes on', () => {

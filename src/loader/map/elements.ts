@@ -4,17 +4,32 @@
  * Source: man 2 bpf.
  */
 import { layoutOf } from '../../asm/layout.ts';
-import type { MapSpec } from '../../asm/map.ts';
+import { type MapSpec, MapType } from '../../asm/map.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
 import { Attr, Command, type Descriptor, memory } from '../bpf.ts';
 import { Errno } from '../errno.ts';
-import type { KernelError } from '../errors.ts';
+import { type KernelError, MapIterationError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { refused } from '../permission.ts';
 
 /** What an update is to do where the key is there, or isn't (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`). */
 export const UpdateMode = { any: 0, create: 1, replace: 2 } as const;
 export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
+
+/** Map types whose keys are indices, which cannot be added or deleted. */
+const ARRAYS: ReadonlySet<MapType> = new Set([
+  ...[MapType.array, MapType.perCpuArray, MapType.arrayOfMaps, MapType.instructionArray],
+  ...[MapType.programArray, MapType.perfEventArray, MapType.cgroupArray],
+]);
+
+/** The limits of a pass, in steps for each key that it has found: without and with checks. */
+const [STEPS, CHECKED_STEPS] = [2, 32];
+
+/** The keys that a pass has found, and whether it reached the end. */
+interface Pass {
+  readonly keys: ReadonlySet<string>;
+  readonly complete: boolean;
+}
 
 /** The elements of a map whose descriptor another owns. What is asked about lies in `key`, what goes with it in `value`. */
 export class Elements {
@@ -25,7 +40,9 @@ export class Elements {
   readonly #kernel: Kernel;
   readonly #spec: MapSpec;
   readonly #descriptor: Descriptor;
-  readonly #nextKey: Uint8Array;
+  /** The memory of `key`, and of the key that follows. */
+  readonly #keyText: Buffer;
+  readonly #nextKeyText: Buffer;
   // Sent again and again: map_fd, key, value or next_key, flags. What a command doesn't use has to be zero.
   readonly #element: Attr;
   readonly #keyOnly: Attr;
@@ -39,12 +56,15 @@ export class Elements {
     this.#descriptor = descriptor;
     this.key = memory(keyBytes);
     this.value = memory(valueBytes);
-    this.#nextKey = memory(keyBytes);
+    this.#keyText = Buffer.from(this.key.buffer);
+    const nextKey = memory(keyBytes);
+    this.#nextKeyText = Buffer.from(nextKey.buffer);
     const attr = (size: number) => new Attr(kernel.syscalls, size);
     this.#element = attr(32).pointer(8, this.key).pointer(16, this.value);
     this.#keyOnly = attr(16).pointer(8, this.key);
-    this.#next = attr(24).pointer(8, this.key).pointer(16, this.#nextKey);
-    this.#first = attr(24).pointer(16, this.#nextKey);
+    this.#next = attr(24).pointer(8, this.key).pointer(16, nextKey);
+    // No key, "the first one", since Linux 4.12.
+    this.#first = attr(24).pointer(16, nextKey);
   }
 
   /** Reads what `key` has into `value`: whether it is there. @throws {KernelError} */
@@ -66,35 +86,78 @@ export class Elements {
   }
 
   /**
-   * Every key, once, as bytes of its own. The kernel starts again from the first key when the one it is asked about is gone (man 2 bpf),
-   * which could go round for ever: so a key comes once, and a map that changes faster than it can be walked ends the walk.
-   * @throws {KernelError}
+   * Lists the bytes of each key once. It reads all keys before it hands out the first, so the caller may
+   * change the map.
+   *
+   * The kernel returns the key that follows a given key. If others change the map, a pass over all keys can
+   * fail in three ways. A deleted key has no successor: the kernel starts again from the first key. If an
+   * element is deleted and reused during the call, the kernel follows it into another bucket and skips those
+   * between. An update of a hash table inserts a new element at the front of the bucket, perhaps behind the
+   * current key. If two passes find the same keys, they are complete. Otherwise two further passes check
+   * after each step that the key still exists, and step back if it does not. The kernel guarantees no more: a
+   * key can stay hidden if updates move it in each of the passes.
+   *
+   * Source: kernel/bpf/hashtab.c (`htab_map_get_next_key`, `htab_map_update_elem`), kernel/bpf/lpm_trie.c
+   * (`trie_get_next_key`).
+   * @throws {MapIterationError} if no pass reaches the end. @throws {KernelError}
    */
   *keys(): Generator<Uint8Array, void, undefined> {
-    const seen = new Set<string>();
-    let repeats = 0;
-    let key = this.#after(undefined);
-    while (key) {
-      const id = Buffer.from(key).toString('latin1');
-      if (seen.has(id)) repeats++;
-      if (repeats > Math.max(this.#spec.maxEntries, 64)) return;
-      // Before it is handed out, since whoever gets it may delete it.
-      const following = this.#after(key);
-      if (!seen.has(id)) {
-        seen.add(id);
-        yield key;
-      }
-      key = following;
-    }
+    for (const key of this.#readKeys()) yield Buffer.from(key, 'latin1');
   }
 
-  /** The key after `key`, the first one for none. */
-  #after(key: Uint8Array | undefined): Uint8Array | undefined {
-    if (key) this.key.set(key);
-    // No key, "the first one", since Linux 4.12.
-    const attr = key ? this.#next : this.#first;
-    const more = this.#isThere('BPF_MAP_GET_NEXT_KEY', attr, Command.mapGetNextKey, 'walk');
-    return more ? this.#nextKey.slice() : undefined;
+  /** The keys as text, a character for each byte. */
+  #readKeys(): ReadonlySet<string> {
+    const first = this.#pass({ checked: false });
+    if (ARRAYS.has(this.#spec.type)) return first.keys;
+    const second = this.#pass({ checked: false });
+    if (first.complete && second.complete && isSame(first.keys, second.keys)) return first.keys;
+    const careful = [this.#pass({ checked: true }), this.#pass({ checked: true })];
+    const keys = new Set([first, second, ...careful].flatMap((pass) => [...pass.keys]));
+    if (careful.some(({ complete }) => complete)) return keys;
+    throw new MapIterationError(this.#spec.name, keys.size);
+  }
+
+  /** Steps from key to key. Stops at the end, or after far more steps than the map can have keys. */
+  #pass({ checked }: { readonly checked: boolean }): Pass {
+    const keys = new Set<string>();
+    // The keys so far, in the map's order. Each existed when the key after it was read.
+    const path: string[] = [];
+    const { maxEntries } = this.#spec;
+    const most = checked ? CHECKED_STEPS : STEPS;
+    // Others may insert new keys as fast as this pass finds them. At any moment there are at most
+    // `maxEntries`.
+    const size = () => Math.max(64, Math.min(keys.size, maxEntries || keys.size));
+    for (let steps = 0; steps <= most * size(); steps++) {
+      const last = path.at(-1);
+      const next = this.#after(last);
+      if (checked && last !== undefined && !this.#isStillThere(last)) {
+        path.pop();
+        continue;
+      }
+      if (next === undefined) return { keys, complete: true };
+      keys.add(next);
+      if (checked) path.push(next);
+      else path[0] = next;
+    }
+    return { keys, complete: false };
+  }
+
+  /** The key after another one, or the first. */
+  #after(key: string | undefined): string | undefined {
+    if (key !== undefined) this.#keyText.write(key, 'latin1');
+    const attr = key === undefined ? this.#first : this.#next;
+    if (!this.#isThere('BPF_MAP_GET_NEXT_KEY', attr, Command.mapGetNextKey, 'list the keys of'))
+      return undefined;
+    return this.#nextKeyText.toString('latin1');
+  }
+
+  /**
+   * Whether the key exists. In a trie a shorter prefix also counts; a pass over a trie can restart, but it
+   * skips no key.
+   */
+  #isStillThere(key: string): boolean {
+    this.#keyText.write(key, 'latin1');
+    return this.lookup();
   }
 
   /** A call where ENOENT is an answer: whether there was such a key. */
@@ -123,4 +186,10 @@ function updateHint(spec: MapSpec, errno: number): string | undefined {
   if (errno === Errno.E2BIG) return `it is full, or the key is past its ${spec.maxEntries} entries`;
   if (errno !== Errno.EINVAL || !isMapOfMaps(spec)) return undefined;
   return `the maps in it have the type, sizes and flags of '${spec.inner.name}', and its number of entries where they are arrays (before Linux 5.10 in any case)`;
+}
+
+function isSame(some: ReadonlySet<string>, others: ReadonlySet<string>): boolean {
+  if (some.size !== others.size) return false;
+  for (const key of some) if (!others.has(key)) return false;
+  return true;
 }

@@ -1,0 +1,216 @@
+/**
+ * Keys of maps, to bytes and back without loss: different bytes are different keys in JavaScript, and each
+ * key leads back to the bytes that it came from. A program may write bytes as a key that no value of the
+ * schema stands for.
+ */
+import type { Static, TSchema } from '@sinclair/typebox';
+import { type Layout, layoutOf } from './c-layout.ts';
+import { type Decoder, decoder, encode } from './codec.ts';
+
+/**
+ * Reads and writes the keys of one map. `decode` and `encode` of this module agree on keys whose bytes a
+ * plain value cannot express:
+ *
+ * - `chars`: a byte that is not UTF-8 becomes a lone surrogate, U+DC80 for 0x80 to U+DCFF for 0xff. The text
+ *   does not end at its first NUL if other bytes follow, and it may fill the field, without a NUL.
+ * - `u64n` and `s64n`: a number that is no safe integer becomes a bigint.
+ * - Padding: the codec remembers the padding of each object that it decoded, if it is not zero. A copy of the
+ *   object has lost it.
+ */
+export class KeyCodec<K extends TSchema> {
+  readonly #schema: K;
+  readonly #layout: Layout;
+  readonly #decode: Decoder<K>;
+  readonly #inexact: boolean;
+  /** True for each byte that is padding; empty if there is none. */
+  readonly #padding: readonly boolean[];
+  /** The bytes of decoded objects whose padding is not zero. */
+  readonly #padded = new WeakMap<object, Uint8Array>();
+
+  /** Throws TypeError for a schema without a C layout. */
+  constructor(schema: K) {
+    this.#schema = schema;
+    this.#layout = layoutOf(schema);
+    this.#decode = decoder(schema);
+    this.#inexact = isInexact(this.#layout);
+    const padding = paddingOf(this.#layout);
+    this.#padding = padding.includes(true) ? padding : [];
+  }
+
+  /** The key that bytes are. It is the caller's own. */
+  decode(bytes: Uint8Array): Static<K> {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const plain: unknown = this.#decode(view, 0);
+    const key = this.#inexact ? exact(this.#layout, plain, view, 0) : plain;
+    if (isObject(key) && this.#padding.some((isPadding, at) => isPadding && bytes[at] !== 0))
+      this.#padded.set(key, bytes.slice());
+    return key as Static<K>;
+  }
+
+  /**
+   * The bytes of a key. Throws RangeError and TypeError as `encode` of a value does, for keys that no bytes
+   * decode to.
+   */
+  encode(key: Static<K>): Uint8Array {
+    const patches: Patch[] = [];
+    const plain = this.#inexact ? withoutInexact(this.#layout, key, 0, patches) : key;
+    const bytes = encode(this.#schema, plain as Static<K>);
+    for (const { offset, bytes: part } of patches) bytes.set(part, offset);
+    const padded = isObject(key) ? this.#padded.get(key) : undefined;
+    // The caller may have changed the object since.
+    return padded?.every((byte, at) => this.#padding[at] || byte === bytes[at]) ? padded : bytes;
+  }
+}
+
+/** Bytes that replace those of `encode` at an offset. */
+interface Patch {
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Whether some bytes of that layout have no plain value. */
+function isInexact(layout: Layout): boolean {
+  switch (layout.kind) {
+    case 'int':
+      return layout.size === 8 && layout.as === 'number';
+    case 'chars':
+      return true;
+    case 'bytes':
+      return false;
+    case 'array':
+      return isInexact(layout.element);
+    case 'struct':
+      return layout.fields.some((field) => isInexact(field.layout));
+  }
+}
+
+/** The value with texts and numbers that are exact, `plain` being what the decoder made of the same bytes. */
+function exact(layout: Layout, plain: unknown, view: DataView, offset: number): unknown {
+  if (!isInexact(layout)) return plain;
+  switch (layout.kind) {
+    case 'int':
+      if (Number.isSafeInteger(plain)) return plain;
+      return layout.signed
+        ? view.getBigInt64(offset, !layout.bigEndian)
+        : view.getBigUint64(offset, !layout.bigEndian);
+    case 'chars':
+      return exactText(new Uint8Array(view.buffer, view.byteOffset + offset, layout.size), plain as string);
+    case 'array':
+      return (plain as unknown[]).map((element, index) =>
+        exact(layout.element, element, view, offset + index * layout.element.size),
+      );
+    case 'struct':
+      return Object.fromEntries(
+        layout.fields.map((field) => [
+          field.name,
+          exact(field.layout, (plain as Record<string, unknown>)[field.name], view, offset + field.offset),
+        ]),
+      );
+    default:
+      return plain;
+  }
+}
+
+/** The value with texts and numbers replaced by ones that `encode` takes; their own bytes go to `patches`. */
+function withoutInexact(layout: Layout, value: unknown, offset: number, patches: Patch[]): unknown {
+  if (!isInexact(layout)) return value;
+  if (layout.kind === 'int') {
+    if (typeof value !== 'bigint' || !fits(value, layout.signed)) return value;
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, BigInt.asUintN(64, value), !layout.bigEndian);
+    patches.push({ offset, bytes });
+    return 0;
+  }
+  if (layout.kind === 'chars') {
+    const bytes = typeof value === 'string' ? bytesOfText(value, layout.size) : undefined;
+    if (bytes === undefined) return value;
+    patches.push({ offset, bytes });
+    return '';
+  }
+  if (layout.kind === 'array' && Array.isArray(value))
+    return value.map((element, index) =>
+      withoutInexact(layout.element, element, offset + index * layout.element.size, patches),
+    );
+  if (layout.kind !== 'struct' || !isObject(value) || Array.isArray(value)) return value;
+  const fields = new Map(layout.fields.map((field) => [field.name, field]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inside]) => {
+      const field = fields.get(name);
+      return [name, field ? withoutInexact(field.layout, inside, offset + field.offset, patches) : inside];
+    }),
+  );
+}
+
+function fits(value: bigint, signed: boolean): boolean {
+  return (signed ? BigInt.asIntN(64, value) : BigInt.asUintN(64, value)) === value;
+}
+
+/**
+ * Bytes that are not UTF-8 are lone surrogates from here on: 0xdc80 is byte 0x80. Python's `surrogateescape`
+ * does the same.
+ */
+const ESCAPE = 0xdc00;
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** The text of a whole field, `plain` being its text up to the first NUL. */
+function exactText(field: Uint8Array, plain: string): string {
+  const end = field.findLastIndex((byte) => byte !== 0) + 1;
+  const content = field.subarray(0, end);
+  if (content.every((byte) => byte > 0 && byte < 0x80)) return plain;
+  return decodeStrictly(content) ?? escaped(content);
+}
+
+function decodeStrictly(bytes: Uint8Array): string | undefined {
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function escaped(bytes: Uint8Array): string {
+  let text = '';
+  for (let at = 0; at < bytes.length; ) {
+    const lead = bytes[at] as number;
+    const size = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    const character = decodeStrictly(bytes.subarray(at, at + size));
+    text += character ?? String.fromCharCode(ESCAPE + lead);
+    at += character === undefined ? 1 : size;
+  }
+  return text;
+}
+
+/**
+ * The bytes that `exactText` makes that text of, without the zeros at their end; undefined if there are none.
+ */
+function bytesOfText(text: string, size: number): Uint8Array | undefined {
+  if (text.endsWith('\0')) return undefined;
+  const bytes: number[] = [];
+  for (const character of text) {
+    const code = character.codePointAt(0) as number;
+    if (code < 0x80) bytes.push(code);
+    else if (code < 0xd800 || code > 0xdfff) bytes.push(...Buffer.from(character));
+    else if (code >= ESCAPE + 0x80 && code <= ESCAPE + 0xff) bytes.push(code - ESCAPE);
+    else return undefined;
+  }
+  return bytes.length <= size ? Uint8Array.from(bytes) : undefined;
+}
+
+function paddingOf(layout: Layout): boolean[] {
+  const padding = new Array<boolean>(layout.size).fill(false);
+  if (layout.kind === 'array') {
+    const element = paddingOf(layout.element);
+    return padding.map((_, at) => element[at % layout.element.size] === true);
+  }
+  if (layout.kind !== 'struct') return padding;
+  for (const { offset, size } of layout.padding) padding.fill(true, offset, offset + size);
+  for (const field of layout.fields)
+    for (const [at, isPadding] of paddingOf(field.layout).entries())
+      if (isPadding) padding[field.offset + at] = true;
+  return padding;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}

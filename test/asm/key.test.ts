@@ -1,0 +1,157 @@
+/** Keys of maps: any bytes have a value of their own, which leads back to them. */
+import type { TSchema } from '@sinclair/typebox';
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { KeyCodec } from '../../src/asm/layout/key.ts';
+import {
+  array,
+  bytes,
+  chars,
+  decoder,
+  layoutOf,
+  s8,
+  s64,
+  s64n,
+  struct,
+  u8,
+  u16,
+  u16be,
+  u32,
+  u64,
+  u64n,
+} from '../../src/asm/layout.ts';
+import { suite } from '../harness.ts';
+
+const test = suite('asm/key');
+
+const hex = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'));
+
+for (const [what, octets, text] of [
+  ['plain text', '6c73 0000', 'ls'],
+  ['no text', '0000 0000', ''],
+  ['UTF-8', 'c3a9 0000', 'é'],
+  ['a byte order mark', 'efbbbf 61 0000', '\ufeffa'],
+  ['a character past 16 bits that fills the field', 'f09f9880', '😀'],
+  ['text without a NUL', '6c737275', 'lsru'],
+  ['Latin-1', '63e9 0000', 'c\udce9'],
+  ['UTF-8 that is cut', 'f09f98 6c73', '\udcf0\udc9f\udc98ls'],
+  ['UTF-8 of half a surrogate pair', 'edb280 00', '\udced\udcb2\udc80'],
+  ['a longer form than UTF-8 allows', 'c080 e08080 00', '\udcc0\udc80\udce0\udc80\udc80'],
+  ['a character, and a byte that looks like the rest of one', 'f09f9880 80', '😀\udc80'],
+  ['bytes behind the NUL', '6c73 00 00 01 00', 'ls\0\0\u0001'],
+  ['a NUL first', '00 61', '\0a'],
+  ['bytes behind the NUL that are not UTF-8', '61 00 ff 00', 'a\0\udcff'],
+] as const)
+  test(`text of a key: ${what}`, () => {
+    const raw = hex(octets);
+    const codec = new KeyCodec(chars(raw.length));
+    assert.is(codec.decode(raw), text);
+    assert.equal(codec.encode(text), raw);
+  });
+
+for (const [schema, octets, number] of [
+  [u64n, 'ffffffffffff1f00', 2 ** 53 - 1],
+  [u64n, '0000000000002000', 2n ** 53n],
+  [u64n, '0100000000002000', 2n ** 53n + 1n],
+  [u64n, '785634128088ffff', 0xffff888012345678n],
+  [s64n, '010000000000e0ff', 1 - 2 ** 53],
+  [s64n, '000000000000e0ff', -(2n ** 53n)],
+  [s64n, '0000000000000080', -(2n ** 63n)],
+  [u64, '0500000000000000', 5n],
+] as const)
+  test(`a 64-bit key is ${typeof number} ${number}`, () => {
+    const codec = new KeyCodec(schema as TSchema);
+    assert.is(codec.decode(hex(octets)), number);
+    assert.equal(codec.encode(number), hex(octets));
+  });
+
+test('a number may be given as a bigint too, within its bounds', () => {
+  assert.equal(new KeyCodec(u64n as TSchema).encode(5n), hex('0500000000000000'));
+  for (const [schema, number] of [
+    [u64n, -1n],
+    [u64n, 2n ** 64n],
+    [s64n, 2n ** 63n],
+    [u32, 1n],
+  ] as const)
+    assert.throws(
+      () => new KeyCodec(schema as TSchema).encode(number),
+      /a number is needed, not a value of type bigint/,
+    );
+});
+
+test('texts that no bytes are read as are refused, with the path', () => {
+  const codec = new KeyCodec(struct({ comm: chars(4) }));
+  for (const [comm, message] of [
+    ['a\0', /^comm: "a\\u0000" contains a NUL/],
+    ['\ud800', /^comm: .* has half a surrogate pair/],
+    ['\udc7f', /^comm: .* has half a surrogate pair/],
+    ['abcde', /^comm: "abcde" and its NUL take 6 bytes, the field has 4/],
+  ] as const)
+    assert.throws(() => codec.encode({ comm }), message);
+  for (const key of [{}, { comm: 5 }, { comm: 'a', more: 1 }, null, [], 'a'])
+    assert.throws(() => codec.encode(key as never), TypeError);
+});
+
+const Padded = struct({ a: u8, b: u32, c: array(struct({ d: u16, e: u8 }), 2), f: chars(3) });
+
+test('padding that is not zero belongs to the object that was decoded', () => {
+  const codec = new KeyCodec(Padded);
+  const { size } = layoutOf(Padded);
+  const raw = Uint8Array.from({ length: size }, (_, at) => at + 0x41);
+  const key = codec.decode(raw);
+  assert.equal(codec.encode(key), raw);
+  const plain = codec.encode({ ...key });
+  assert.not.equal(plain, raw, 'a copy has no padding');
+  assert.equal(codec.encode(codec.decode(plain)), plain);
+
+  key.b = 5;
+  assert.equal(codec.encode(key), codec.encode({ ...key }), 'nor has an object that was changed');
+  assert.equal(new KeyCodec(Padded).encode(codec.decode(raw)), plain, 'another map knows nothing of it');
+});
+
+/** Any schema that a key may have, not deep. */
+const { schema: anySchema } = fc.letrec<{ schema: TSchema }>((tie) => ({
+  schema: fc.oneof(
+    { depthSize: 'small', withCrossShrink: true },
+    fc.constantFrom<TSchema>(u8, s8, u16be, u32, u64, s64, u64n, s64n),
+    fc.integer({ min: 1, max: 9 }).map(chars),
+    fc.integer({ min: 1, max: 5 }).map(bytes),
+    fc
+      .tuple(tie('schema'), fc.integer({ min: 1, max: 3 }))
+      .map(([element, length]) => array(element, length)),
+    fc
+      .array(tie('schema'), { minLength: 1, maxLength: 4 })
+      .map((fields) => struct(Object.fromEntries(fields.map((field, index) => [`f${index}`, field])))),
+  ),
+}));
+
+/** Bytes that are often what matters: zeros, letters, parts of UTF-8. */
+const anyByte = fc.oneof(fc.constantFrom(0, 0, 0x61, 0xc3, 0xa9, 0xed, 0xb2, 0x80, 0xf0, 0xff), fc.nat(255));
+
+test('any bytes of any schema are read as a key that leads back to them', () => {
+  fc.assert(
+    fc.property(
+      anySchema.chain((schema) => {
+        const { size } = layoutOf(schema);
+        return fc.tuple(fc.constant(schema), fc.array(anyByte, { minLength: size, maxLength: size }));
+      }),
+      ([schema, octets]) => {
+        const raw = Uint8Array.from(octets);
+        const codec = new KeyCodec(schema);
+        assert.equal(codec.encode(codec.decode(raw)), raw);
+      },
+    ),
+    { numRuns: 2000 },
+  );
+});
+
+test('keys that a value of the schema can be read as they are everywhere else', () => {
+  const Key = struct({ pid: u32, ns: u64n, comm: chars(8), hash: bytes(3) });
+  const codec = new KeyCodec(Key);
+  const key = { pid: 7, ns: 2 ** 50, comm: 'nodé', hash: Uint8Array.of(1, 0, 255) };
+  const raw = codec.encode(key);
+  assert.equal(codec.decode(raw), key);
+  assert.equal(codec.decode(raw), decoder(Key)(new DataView(raw.buffer), 0));
+});
+
+test.run();
