@@ -180,13 +180,16 @@ export class VerifierError extends KernelError {
   }
 }
 
-/** What was read from a perf ring makes no sense. The ring was skipped to its end. */
+/**
+ * A perf ring has invalid records: one sample, which was skipped, or more, and the ring was skipped to its
+ * end.
+ */
 export class CorruptRingError extends Error {
   override name = 'CorruptRingError';
   readonly cpu: number;
 
-  constructor(cpu: number, detail: string) {
-    super(`the perf ring of CPU ${cpu} is corrupt: ${detail}; what it held was skipped`);
+  constructor(cpu: number, detail: string, skipped = 'what it held') {
+    super(`the perf ring of CPU ${cpu} is corrupt: ${detail}; ${skipped} was skipped`);
     this.cpu = cpu;
   }
 }

@@ -25,6 +25,7 @@ const F_DUPFD_CLOEXEC = 1030;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const RLIMIT_MEMLOCK = 8;
+const [EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN] = [0x80000, 1, 1];
 /** `MAP_FAILED`, (void *)-1. */
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
@@ -60,10 +61,21 @@ function openNative(): Syscalls {
   const close = define('int close(int fd)');
   const fcntl = define('int fcntl(int fd, int command, long argument)');
   const flock = define('int flock(int fd, int operation)');
+  const epollCreate = define('int epoll_create1(int flags)');
+  const epollControl = define('int epoll_ctl(int epoll, int operation, int fd, void *event)');
   const prlimit = define('int prlimit(int pid, int resource, void *set, void *old)');
   const clockGettime = define('int clock_gettime(int clock, void *time)');
   const time = new BigInt64Array(2); // struct timespec
   const answer = (result: number): number => (result === -1 ? -koffi.errno() : result);
+  /** Asks epoll whether it accepts a descriptor: 0, or minus the errno (EPERM for a plain file). */
+  const refusedByEpoll = (fd: number): number => {
+    const epoll = answer(epollCreate(EPOLL_CLOEXEC));
+    if (epoll < 0) return epoll;
+    const event = new Uint8Array(new Uint32Array([EPOLLIN, 0, 0, 0]).buffer);
+    const result = answer(epollControl(epoll, EPOLL_CTL_ADD, fd, event));
+    close(epoll);
+    return result;
+  };
   const map = (fd: number, length: number, protection: number, flags: number): ArrayBuffer | number => {
     const address: bigint = mmap(null, length, protection, flags, fd, 0);
     return address === MAP_FAILED ? -koffi.errno() : koffi.view(address, length);
@@ -81,7 +93,14 @@ function openNative(): Syscalls {
     dup: (fd) => answer(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
     flock: (fd) => answer(flock(fd, LOCK_EX | LOCK_NB)),
     address: (memory) => koffi.address(memory),
-    poll: (fd, onReadable) => poll(koffi, fd, onReadable),
+    poll(fd, onReadable) {
+      // A duplicate: libuv waits only once for each number, and the caller may close the original.
+      const copy = answer(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+      const refused = copy < 0 ? copy : refusedByEpoll(copy);
+      if (refused === 0) return poll(koffi, copy, onReadable, () => close(copy));
+      if (copy >= 0) close(copy);
+      return refused;
+    },
     openFile: (path) => attempt(() => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)),
     inode: (fd) => BigInt(attempt(() => fstatSync(fd, { bigint: true }).ino)),
     fileSystem: (path) => attempt(() => statfsSync(path).type),
@@ -125,12 +144,36 @@ function openNative(): Syscalls {
 /** Handles in use: koffi stops polling for one that was collected. */
 const polling = new Set<Koffi.node.PollHandle>();
 
-function poll(koffi: typeof Koffi, fd: number, onReadable: () => void): Poll {
-  const handle = koffi.node.poll(fd, () => onReadable());
+/**
+ * Waits for a descriptor. It must suit epoll, and libuv must not wait for it yet: koffi aborts Node for any
+ * other.
+ */
+function poll(
+  koffi: typeof Koffi,
+  fd: number,
+  onReadable: (errno?: number) => void,
+  release: () => void,
+): Poll {
+  // koffi's callback runs no user code. An exception there would stay pending until an unrelated native call
+  // throws it or aborts, and process.nextTick and promises would wait for the next timer.
+  let due: NodeJS.Immediate | undefined;
+  let errno: number | undefined;
+  const callback = (status: number) => {
+    if (status < 0) errno = -status;
+    due ??= setImmediate(() => {
+      due = undefined;
+      onReadable(errno);
+    });
+  };
+  // koffi passes (status, events); its types declare the events only.
+  const handle = koffi.node.poll(fd, callback as unknown as (events: Koffi.node.PollEvents) => void);
   polling.add(handle);
   return {
     close() {
-      if (polling.delete(handle)) handle.close();
+      if (!polling.delete(handle)) return;
+      clearImmediate(due);
+      handle.close();
+      release();
     },
   };
 }

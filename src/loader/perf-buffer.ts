@@ -4,9 +4,12 @@
  * A descriptor's readiness is consumed by whoever polls it first, so a ring may hold records that nobody will be woken for.
  * Hence: any wake-up drains all rings, all are drained once after the loop has begun to wait, and a sweep once a second
  * is the safety net. That timer is the only one, and open to others (`onSweep`). With it CPUs that came or went are noticed.
+ *
+ * An exception of a handler costs one event: `guarded` calls every handler.
  */
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
+import { guarded, type Report, reportLater, throwAtEnd } from './handlers.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
 import { type CpuRing, openCpuRing } from './perf-buffer/cpu-ring.ts';
@@ -27,11 +30,14 @@ type OpenRing = (cpu: number) => CpuRing | undefined;
 /** The rings of all online CPUs. Keeps the process alive until it is closed. */
 export class PerfBuffer implements Closeable {
   #rings: readonly CpuRing[];
+  /** Rings of CPUs that went offline, until they are read to their ends. */
+  readonly #retiring = new Set<CpuRing>();
   readonly #openRing: OpenRing;
   readonly #map: BpfMap;
   readonly #watch: CpuWatch;
   readonly #options: PerfBufferOptions;
-  readonly #onLost: LostHandler;
+  /** Takes the errors of work that the event loop started. */
+  readonly #report: Report;
   #lost = 0;
   #timer: NodeJS.Timeout | undefined;
   #again: NodeJS.Immediate | undefined;
@@ -49,10 +55,7 @@ export class PerfBuffer implements Closeable {
     this.#map = map;
     this.#watch = watch;
     this.#options = options;
-    this.#onLost = (count, cpu) => {
-      this.#lost += count;
-      options.onLost?.(count, cpu);
-    };
+    this.#report = reportLater(options.onError);
   }
 
   /**
@@ -92,24 +95,36 @@ export class PerfBuffer implements Closeable {
     return this.#lost;
   }
 
-  /** Reads what is there, without waiting for a wake-up: at most what the rings hold now. */
+  /**
+   * Reads the records that the rings hold now, without waiting for a wake-up.
+   * @throws the exceptions of handlers, after all records, if there is no `onError`: one as it is, several as
+   * an `AggregateError`.
+   */
   drain(): void {
-    for (const ring of this.#rings) this.#read(ring);
+    throwAtEnd(this.#options.onError, (report) => {
+      for (const ring of this.#rings) this.#read(ring, report);
+    });
   }
 
-  /** Stops the rings, reads them a last time, and frees them. */
+  /**
+   * Stops the rings, reads them to their ends, and frees them. @throws as `drain` does, after it has freed
+   * everything.
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
     clearInterval(this.#timer);
     clearImmediate(this.#again);
-    try {
-      for (const ring of this.#rings) ring.stop();
-      this.drain();
-      for (const ring of this.#rings) ring.finish(this.#onLost);
-    } finally {
-      for (const ring of this.#rings) ring.close();
-    }
+    const rings = [...this.#rings, ...this.#retiring];
+    throwAtEnd(this.#options.onError, (report) => {
+      try {
+        for (const ring of rings) ring.stop();
+        for (const ring of rings) this.#read(ring, report);
+        for (const ring of rings) ring.finish(this.#lossHandler(report));
+      } finally {
+        for (const ring of rings) ring.close();
+      }
+    });
   }
 
   [Symbol.dispose](): void {
@@ -117,7 +132,7 @@ export class PerfBuffer implements Closeable {
   }
 
   #begin(): void {
-    for (const ring of this.#rings) ring.wait(() => this.#wake());
+    for (const ring of this.#rings) this.#wait(ring);
     const { wakeup } = this.#options;
     const every = wakeup && 'flushMs' in wakeup ? Math.min(wakeup.flushMs, SWEEP_MS) : SWEEP_MS;
     const ticksPerSweep = Math.round(SWEEP_MS / every);
@@ -125,10 +140,14 @@ export class PerfBuffer implements Closeable {
     this.#timer = setInterval(() => {
       this.#wake();
       if (++ticks % ticksPerSweep !== 0 || this.#closed) return;
-      this.#lookAtCpus();
-      this.#options.onSweep?.();
+      guarded(() => this.#lookAtCpus(), this.#report)();
+      if (!this.#closed) guarded(this.#options.onSweep, this.#report)();
     }, every);
     this.#drainWhenWaiting();
+  }
+
+  #wait(ring: CpuRing): void {
+    ring.wait(() => this.#wake(), this.#report);
   }
 
   /** Reads once after the loop has begun to wait for all rings. */
@@ -142,49 +161,52 @@ export class PerfBuffer implements Closeable {
 
   /** Rings for CPUs that came online, the last of those that went offline. */
   #lookAtCpus(): void {
-    try {
-      const news = this.#watch.look(this.#rings);
-      if (!news) return;
-      const change = this.#follow(news);
-      if (!this.#closed && change.online.length + change.offline.length > 0) this.#options.onCpus?.(change);
-    } catch (error) {
-      if (!this.#options.onError) throw error;
-      this.#options.onError(error);
-    }
+    const news = this.#watch.look(this.#rings);
+    if (!news) return;
+    const change = this.#follow(news);
+    if (!this.#closed && change.online.length + change.offline.length > 0) this.#options.onCpus?.(change);
   }
 
   #follow({ dead, without, since }: CpuNews): CpuChange {
+    this.#rings = this.#rings.filter((ring) => !dead.includes(ring));
+    for (const ring of dead) this.#retiring.add(ring);
     const come = without.flatMap((cpu) => this.#openLate(cpu) ?? []);
     const gapMs = performance.now() - since;
-    this.#rings = [...this.#rings.filter((ring) => !dead.includes(ring)), ...come];
-    for (const ring of come) ring.wait(() => this.#wake());
-    if (come.length > 0) this.#drainWhenWaiting();
+    if (come.length > 0 && !this.#closed) this.#drainWhenWaiting();
     for (const ring of dead) this.#retire(ring);
     return { online: come.map((ring) => ring.cpu), offline: dead.map((ring) => ring.cpu), gapMs };
   }
 
-  /** Undefined where there is none to be had, which must not end the reading of the others. */
+  /**
+   * Opens the ring of a CPU that came online. Undefined if that fails: the other rings are read all the same.
+   */
   #openLate(cpu: number): CpuRing | undefined {
+    // A handler of errors may have closed the rings.
+    if (this.#closed) return undefined;
     try {
-      return this.#openRing(cpu);
+      const ring = this.#openRing(cpu);
+      if (!ring) return undefined;
+      this.#rings = [...this.#rings, ring];
+      guarded(() => this.#wait(ring), this.#report)();
+      return ring;
     } catch (error) {
       this.#watch.giveUp(cpu);
-      if (!this.#options.onError) throw error;
-      this.#options.onError(error);
+      this.#report(error);
       return undefined;
     }
   }
 
-  /** Reads a ring that nothing is written to any more to its end, and frees it. */
+  /** Reads the ring of an offline CPU to its end, and frees it. */
   #retire(ring: CpuRing): void {
-    try {
-      if (!this.#closed) this.#read(ring);
-      if (!this.#closed) ring.finish(this.#onLost);
-    } finally {
-      // The map would keep the event; that of a ring opened in its place stays.
-      if (!this.#closed && !this.#rings.some(({ cpu }) => cpu === ring.cpu)) this.#map.delete(ring.cpu);
-      ring.close();
-    }
+    if (!this.#closed) this.#read(ring, this.#report);
+    if (!this.#closed) ring.finish(this.#lossHandler(this.#report));
+    // If a handler called close(), that has read and freed the ring.
+    if (this.#closed) return;
+    this.#retiring.delete(ring);
+    // The map would keep the event; that of a ring opened in its place stays.
+    if (!this.#rings.some(({ cpu }) => cpu === ring.cpu))
+      guarded(() => void this.#map.delete(ring.cpu), this.#report)();
+    ring.close();
   }
 
   /** Something may be there. Where a turn is due anyway, that one will see it. */
@@ -199,21 +221,34 @@ export class PerfBuffer implements Closeable {
     let busy = true;
     while (busy && !this.#closed) {
       busy = false;
-      for (const ring of this.#rings) busy = this.#read(ring, BATCH) === BATCH || busy;
+      for (const ring of this.#rings) busy = this.#read(ring, this.#report, BATCH) === BATCH || busy;
       if (!busy || performance.now() < end) continue;
       this.#again = setImmediate(() => this.#turn());
       return;
     }
   }
 
-  #read(ring: CpuRing, limit?: number): number {
-    try {
-      return ring.drain(this.#options.onSample, this.#onLost, limit);
-    } catch (error) {
-      if (!this.#options.onError) throw error;
-      this.#options.onError(error);
-      // There may be more behind what went wrong.
-      return limit ?? 0;
+  /** Reads a ring to its end, or `limit` records. Returns the number of records. */
+  #read(ring: CpuRing, report: Report, limit?: number): number {
+    const onSample = guarded(this.#options.onSample, report);
+    const onLost = this.#lossHandler(report);
+    for (;;) {
+      try {
+        return ring.drain(onSample, onLost, limit);
+      } catch (error) {
+        // A corrupt record, which the ring has skipped. Others may follow.
+        report(error);
+        if (limit !== undefined) return limit;
+      }
     }
+  }
+
+  /** Counts lost samples and passes the numbers to `onLost`. */
+  #lossHandler(report: Report): LostHandler {
+    const onLost = guarded(this.#options.onLost, report);
+    return (count, cpu) => {
+      this.#lost += count;
+      onLost(count, cpu);
+    };
   }
 }

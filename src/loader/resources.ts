@@ -30,13 +30,18 @@ export class Resources implements Closeable {
         errors.push(error);
       }
     }
-    if (errors.length > 1) throw new AggregateError(errors, errors.map(String).join('; '));
-    if (errors.length === 1) throw errors[0];
+    throwAll(errors);
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Throws the error, or several as an `AggregateError`; does nothing if there is none. */
+export function throwAll(errors: readonly unknown[]): void {
+  if (errors.length > 1) throw new AggregateError(errors, errors.map(String).join('; '));
+  if (errors.length === 1) throw errors[0];
 }
 
 /**

@@ -9,6 +9,7 @@ import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
+import { guarded, reportLater } from './handlers.ts';
 import { namesLike } from './kallsyms.ts';
 import { Kernel } from './kernel.ts';
 import { attach, type Link } from './link.ts';
@@ -43,7 +44,11 @@ export interface SessionOptions<E extends TSchema> {
   readonly onEvent?: (event: Static<E>, cpu: number) => void;
   /** Events that found a ring full. */
   readonly onLost?: LostHandler;
-  /** Gets what handlers throw, and corrupt rings; without it such an error is thrown from the event loop. */
+  /**
+   * Gets the exceptions of all handlers and the errors of reading; reading continues with the next event.
+   * Without `onError`, or if it throws, the error is thrown: by `close` and `detach` after they have
+   * delivered every event, otherwise from the event loop (`uncaughtException`).
+   */
   readonly onError?: (error: unknown) => void;
   /** CPUs came or went while tracing: see `CpuChange`. */
   readonly onCpus?: (change: CpuChange) => void;
@@ -146,13 +151,23 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     return { counted, uncounted };
   }
 
-  /** Detaches the programs and delivers the events that are still in the rings. Maps and counts can be read until `close()`. */
+  /**
+   * Detaches the programs and delivers every event that is still in the rings. Maps and counts can be read
+   * until `close()`.
+   * @throws the exceptions of handlers, at the end, if there is no `onError`: one as it is, several as an
+   * `AggregateError`.
+   */
   detach(): void {
-    this.#parts.links.close();
-    this.#parts.reader.close();
+    const { links, reader } = this.#parts;
+    const parts = new Resources();
+    parts.add(reader);
+    parts.add(links);
+    parts.close();
   }
 
-  /** Detaches, as `detach` does, and frees the rest. */
+  /**
+   * Detaches, as `detach` does, and frees the rest. @throws as `detach` does, after it has freed everything.
+   */
   close(): void {
     this.#resources.close();
   }
@@ -204,7 +219,7 @@ function openParts<E extends TSchema>(
       new ProgramArray(kernel, maps.get(array) as BpfMap<ProgramArraySpec>).update(slot, loadOnce(program)),
     );
   const reader = resources.add(
-    tool.events ? openBuffer(tool.events, kernel, maps, options) : everySecond(options.onSweep),
+    tool.events ? openBuffer(tool.events, kernel, maps, options) : everySecond(options),
   );
   const links = resources.add(new Resources());
   const attached = new Map<Program, Link>();
@@ -252,8 +267,8 @@ function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: Se
 }
 
 /** In the place of rings, whose timer does the same. */
-function everySecond(onSweep = () => {}): Reader {
-  const timer = setInterval(onSweep, 1000);
+function everySecond({ onSweep, onError }: Pick<SessionOptions<TSchema>, 'onSweep' | 'onError'>): Reader {
+  const timer = setInterval(guarded(onSweep, reportLater(onError)), 1000);
   return { lost: 0, close: () => clearInterval(timer) };
 }
 

@@ -6,7 +6,7 @@
 
 /** A wait of the event loop on a descriptor; it keeps the process alive until it is closed. */
 export interface Poll {
-  /** Ends the wait. To be called before the descriptor is closed. */
+  /** Ends the wait. */
   close(): void;
 }
 
@@ -47,8 +47,13 @@ export interface Syscalls {
   flock(fd: number): number;
   /** Where the memory lies. It stays there for as long as the typed array is referenced. */
   address(memory: Uint8Array): bigint;
-  /** Calls back whenever the descriptor becomes readable. */
-  poll(fd: number, onReadable: () => void): Poll;
+  /**
+   * Calls `onReadable` from the event loop whenever the descriptor is readable, until the wait is closed. An
+   * exception of `onReadable` is an `uncaughtException`, and the calls continue. If the descriptor fails,
+   * `onReadable` gets the errno, and this is the last call. Returns minus the errno for a descriptor that
+   * epoll refuses.
+   */
+  poll(fd: number, onReadable: (errno?: number) => void): Poll | number;
   /** A descriptor of a file or a folder, for reading; closes on exec. */
   openFile(path: string): number;
   /** The inode number of what a descriptor stands for, or minus the errno. */

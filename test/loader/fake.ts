@@ -21,7 +21,7 @@ export class FakeSyscalls implements Syscalls {
   readonly rings = new Map<number, FakeRing>();
   /** CPU numbers by descriptor of their perf event. */
   readonly cpus = new Map<number, number>();
-  readonly polls = new Map<number, () => void>();
+  readonly polls = new Map<number, (errno?: number) => void>();
   readonly answers = new Map<number, Answer>();
   readonly files = new Map<string, string>([
     ['/proc/sys/kernel/osrelease', '6.1.0-fake\n'],
@@ -152,7 +152,7 @@ export class FakeSyscalls implements Syscalls {
     return address;
   }
 
-  poll(fd: number, onReadable: () => void): Poll {
+  poll(fd: number, onReadable: (errno?: number) => void): Poll | number {
     this.calls.push(`poll ${fd}`);
     this.polls.set(fd, onReadable);
     return { close: () => this.polls.delete(fd) };

@@ -2,6 +2,7 @@
 import { Attr, Descriptor, memory } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import { KernelError, NotPermittedError } from '../errors.ts';
+import type { Report } from '../handlers.ts';
 import type { Kernel } from '../kernel.ts';
 import type { BpfMap } from '../map.ts';
 import {
@@ -43,9 +44,26 @@ export class CpuRing implements Closeable {
     this.#ring = new PerfRing(mapping, cpu);
   }
 
-  /** Calls back when the kernel wakes the reader up. */
-  wait(onReadable: () => void): void {
-    this.#poll = this.#kernel.syscalls.poll(this.#descriptor.fd, onReadable);
+  /**
+   * Calls `onReadable` when the kernel wakes the reader up. If the wait fails later, `report` gets the error,
+   * and the calls end. @throws {KernelError} if the wait cannot begin.
+   */
+  wait(onReadable: () => void, report: Report): void {
+    const tried = `wait for events of CPU ${this.cpu}`;
+    const poll = this.#kernel.syscalls.poll(this.#descriptor.fd, (errno) => {
+      if (!errno) onReadable();
+      else
+        report(
+          new KernelError({
+            syscall: 'epoll_wait',
+            errno,
+            tried,
+            hint: 'only the timer reads them from now on, up to a second late; open the session again',
+          }),
+        );
+    });
+    if (typeof poll === 'number') throw new KernelError({ syscall: 'epoll_ctl', errno: -poll, tried });
+    this.#poll = poll;
   }
 
   /** As `PerfRing.drain`. */
@@ -67,7 +85,9 @@ export class CpuRing implements Closeable {
   finish(onLost: LostHandler): void {
     const [, , lost] = this.#counts();
     const untold = Number(lost ?? 0n) - this.#lost;
-    if (untold > 0) onLost(untold, this.cpu);
+    if (untold <= 0) return;
+    this.#lost += untold;
+    onLost(untold, this.cpu);
   }
 
   /**

@@ -51,12 +51,13 @@ export class CpuWatch {
   look(rings: readonly CpuRing[]): CpuNews | undefined {
     const [mark, before, suspicion] = [markOf(this.#kernel), this.#looked, this.#suspicion];
     const changed = mark !== this.#mark;
+    // If this throws, the next look finds the change.
+    const online = new Set(changed || suspicion ? this.#kernel.onlineCpus : []);
     this.#looked = performance.now();
     this.#mark = mark;
     this.#suspicion = undefined;
     if (!changed && !suspicion) return undefined;
 
-    const online = new Set(this.#kernel.onlineCpus);
     const stopped = rings.filter((ring) => suspicion && hasStopped(ring, suspicion));
     const dead = rings.filter((ring) => !online.has(ring.cpu) || stopped.includes(ring));
     const living = rings.filter((ring) => !dead.includes(ring));

@@ -35,7 +35,11 @@ export interface PerfBufferOptions {
   readonly sampleBytes: number;
   readonly onSample: SampleHandler;
   readonly onLost?: LostHandler;
-  /** Gets what handlers throw, and corrupt rings. Reading goes on. Without it such an error is thrown from the event loop. */
+  /**
+   * Gets the exceptions of all handlers and the errors of reading; reading continues. Without `onError`, or
+   * if it throws, the error is thrown: by `drain` and `close` after they have read everything, otherwise from
+   * the event loop (`uncaughtException`).
+   */
   readonly onError?: (error: unknown) => void;
   /** Called when CPUs came or went, within a second of it, or two where one was away for less than that. */
   readonly onCpus?: (change: CpuChange) => void;

@@ -72,10 +72,11 @@ export class PerfRing {
   }
 
   /**
-   * Reads the records that are there, at most `limit`, and gives their room back to the kernel, once, at the end, also
-   * when a handler throws. Returns how many were read; fewer than `limit` means that the ring was empty. A handler may
-   * drain, and may release.
-   * @throws {CorruptRingError} and skips to the end where the records make no sense.
+   * Reads the records that are there, at most `limit`, and gives their room back to the kernel, once, at the
+   * end, also when a handler throws. Returns how many were read; fewer than `limit` means that the ring was
+   * empty. A handler may drain, and may release.
+   * @throws {CorruptRingError} for an invalid sample, which it skips, and for an invalid record, after
+   * which it skips the rest.
    */
   drain(onSample: SampleHandler, onLost: LostHandler, limit = Number.POSITIVE_INFINITY): number {
     if (this.#released) return 0;
@@ -139,12 +140,17 @@ export class PerfRing {
     const offset = wraps ? 0 : this.#base + at;
     const bytes = size < SAMPLE_START ? size : view.getUint32(offset + HEADER, true);
     if (bytes > size - SAMPLE_START)
-      throw new CorruptRingError(this.cpu, `a sample of ${bytes} bytes in a record of ${size}`);
+      throw new CorruptRingError(
+        this.cpu,
+        `a sample of ${bytes} bytes in a record of ${size}`,
+        'this sample',
+      );
     onSample(view, offset + SAMPLE_START, bytes, this.cpu);
   }
 
   #lost(at: number, size: number, onLost: LostHandler): void {
-    if (size < LOST_RECORD) throw new CorruptRingError(this.cpu, `a note of a loss of ${size} bytes`);
+    if (size < LOST_RECORD)
+      throw new CorruptRingError(this.cpu, `a note of a loss of ${size} bytes`, 'this note');
     const wraps = at + size > this.#size;
     const view = wraps ? this.#joined(at, size) : this.#view;
     // After the header the event's id, then the count.
