@@ -71,6 +71,7 @@ export const Errno = {
   ENFILE: 23,
   EMFILE: 24,
   ENOSPC: 28,
+  ERANGE: 34,
   ENOSYS: 38,
   EOPNOTSUPP: 95,
   EADDRNOTAVAIL: 99,

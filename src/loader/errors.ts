@@ -32,6 +32,11 @@ export function isExhaustion(errno: number): boolean {
   return errno in REMEDIES;
 }
 
+/** Whether a signal ended the call before the kernel could answer. */
+export function isInterruption(errno: number): boolean {
+  return errno === Errno.EAGAIN || errno === Errno.EINTR;
+}
+
 /** A call that the kernel refused. */
 export class KernelError extends Error {
   override name = 'KernelError';

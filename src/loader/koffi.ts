@@ -15,6 +15,7 @@ import {
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
+import { Command, memory } from './bpf.ts';
 import type { Limit, Poll, Syscalls } from './syscalls.ts';
 
 const PROT_READ = 0x1;
@@ -25,6 +26,10 @@ const F_DUPFD_CLOEXEC = 1030;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const RLIMIT_MEMLOCK = 8;
+const SIGPROF = 27;
+const [SIG_BLOCK, SIG_SETMASK] = [0, 2];
+/** `sizeof(sigset_t)` of glibc and musl. */
+const SIGSET_BYTES = 128;
 const [EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN] = [0x80000, 1, 1];
 /** `MAP_FAILED`, (void *)-1. */
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
@@ -61,12 +66,25 @@ function openNative(): Syscalls {
   const close = define('int close(int fd)');
   const fcntl = define('int fcntl(int fd, int command, long argument)');
   const flock = define('int flock(int fd, int operation)');
+  const sigmask = define('int pthread_sigmask(int how, void *set, void *old)');
   const epollCreate = define('int epoll_create1(int flags)');
   const epollControl = define('int epoll_ctl(int epoll, int operation, int fd, void *event)');
   const prlimit = define('int prlimit(int pid, int resource, void *set, void *old)');
   const clockGettime = define('int clock_gettime(int clock, void *time)');
   const time = new BigInt64Array(2); // struct timespec
   const answer = (result: number): number => (result === -1 ? -koffi.errno() : result);
+  const bpf = (command: number, attr: Uint8Array): number =>
+    answer(sysBpf(numbers.bpf, command, attr, attr.byteLength));
+  /** Makes a call while SIGPROF is blocked on this thread. */
+  const withoutProfiler = (call: () => number): number => {
+    const before = memory(SIGSET_BYTES);
+    sigmask(SIG_BLOCK, signalSet(SIGPROF), before);
+    try {
+      return call();
+    } finally {
+      sigmask(SIG_SETMASK, before, null);
+    }
+  };
   /** Asks epoll whether it accepts a descriptor: 0, or minus the errno (EPERM for a plain file). */
   const refusedByEpoll = (fd: number): number => {
     const epoll = answer(epollCreate(EPOLL_CLOEXEC));
@@ -82,7 +100,8 @@ function openNative(): Syscalls {
   };
 
   return {
-    bpf: (command, attr) => answer(sysBpf(numbers.bpf, command, attr, attr.byteLength)),
+    bpf: (command, attr) =>
+      command === Command.progLoad ? withoutProfiler(() => bpf(command, attr)) : bpf(command, attr),
     perfEventOpen: (attr, pid, cpu, group, flags) =>
       answer(sysPerf(numbers.perfEventOpen, attr, pid, cpu, group, flags)),
     ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
@@ -176,6 +195,13 @@ function poll(
       release();
     },
   };
+}
+
+/** A `sigset_t` of one signal. */
+function signalSet(signal: number): Uint8Array {
+  const set = memory(SIGSET_BYTES);
+  set[(signal - 1) >> 3] = 1 << ((signal - 1) & 7);
+  return set;
 }
 
 /** What `work` gives, or minus the errno of what it throws. */

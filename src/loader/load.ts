@@ -13,13 +13,7 @@ import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec } from '../asm/program.ts';
 import { inPlace } from './bpf.ts';
 import { Errno } from './errno.ts';
-import {
-  isExhaustion,
-  KernelError,
-  UnsupportedError,
-  UnsupportedInstructionError,
-  VerifierError,
-} from './errors.ts';
+import { type KernelError, UnsupportedError, UnsupportedInstructionError, VerifierError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { isAboutFunction, isCalledByFunction, noSuchFunction } from './load/function.ts';
 import { unknownInstruction } from './load/instruction-probe.ts';
@@ -34,8 +28,8 @@ import {
   type Variant,
   variants,
 } from './load/request.ts';
+import { isUnanswered, isVerdict, loadFailure, mayBeVerdict } from './load/verdict.ts';
 import type { BpfMap } from './map.ts';
-import { refused } from './permission.ts';
 import { Program } from './program.ts';
 import { Resources } from './resources.ts';
 import { sourceReader } from './source.ts';
@@ -115,6 +109,7 @@ function loadAs(request: Request, debug: boolean): Program {
     ? withTypesOf(request, (types) => send(kernel, buildAttr(request, PLAIN, { types })))
     : undefined;
   if (described !== undefined && described >= 0) return new Program(kernel, spec, described);
+  if (described !== undefined && isUnanswered(-described)) throw loadFailure(kernel, spec.name, -described);
   let failure: KernelError | undefined;
   for (const variant of variants(kernel, spec)) {
     const result = loadVariant(request, variant);
@@ -144,26 +139,22 @@ function loadVariant(request: Request, variant: Variant): number | KernelError {
   const { kernel, spec } = request;
   const quick = send(kernel, buildAttr(request, variant));
   if (quick >= 0) return quick;
-  const failure = { syscall: 'bpf(BPF_PROG_LOAD)', tried: `load the program '${spec.name}'` };
   // The verifier has nothing to say of that, and its log would be of a program that it takes.
-  if (isExhaustion(-quick)) return new KernelError({ ...failure, errno: -quick });
+  if (isUnanswered(-quick)) return loadFailure(kernel, spec.name, -quick);
   const logged = loadLogged(request, variant);
   if (logged.result >= 0) return logged.result;
   // A log that is too large for its buffer hides what the verifier answered.
   const errno = logged.wanted > 0 ? -quick : -logged.result;
+  if (isUnanswered(errno)) return loadFailure(kernel, spec.name, errno);
   const { attachment } = spec;
   const calledByFunction = isCalledByFunction(attachment);
-  if (calledByFunction && logged.result === -Errno.ENOENT)
+  if (calledByFunction && errno === Errno.ENOENT)
     return noSuchFunction(spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
   if (calledByFunction && isAboutFunction(logged.log, attachment.symbol))
-    return noSuchFunction(
-      spec.name,
-      attachment.symbol,
-      -logged.result,
-      "is one that programs aren't called from",
-    );
-  if (logged.log !== '') return explained(request, variant, errno, logged);
-  return refused(kernel, { ...failure, errno: -logged.result, hint: loadHint(spec, -logged.result) });
+    return noSuchFunction(spec.name, attachment.symbol, errno, "is one that programs aren't called from");
+  if (logged.wanted > 0 ? mayBeVerdict(errno) : isVerdict(errno, logged.log))
+    return explained(request, variant, errno, logged);
+  return loadFailure(kernel, spec.name, errno, loadHint(spec, errno));
 }
 
 function loadHint({ attachment }: ProgramSpec, errno: number): string | undefined {

@@ -7,8 +7,10 @@ import { exit, mov } from '../asm/constructors.ts';
 import type { Item } from '../asm/instruction.ts';
 import type { Attachment } from '../asm/program.ts';
 import { r0 } from '../asm/registers.ts';
+import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { lackOfKprobes } from './kprobe-events.ts';
+import { isUnanswered } from './load/verdict.ts';
 import { loadProgram } from './load.ts';
 
 const shortest: readonly Item[] = [mov(r0, 0), exit()];
@@ -16,15 +18,18 @@ const shortest: readonly Item[] = [mov(r0, 0), exit()];
 const asked = new WeakMap<Kernel, Map<string, Error | undefined>>();
 
 /**
- * Why programs of that kind can't be loaded here, or undefined where they can. The kernel is asked once; whether it has the very
- * function or raw tracepoint, only attaching shows.
+ * Why programs of that kind can't be loaded here, or undefined if they can. Asks the kernel once, and again
+ * if it gave no answer (a limit was reached, or signals interrupted it). Only attaching shows whether it has
+ * the very function or raw tracepoint.
  */
 export function refusal(kernel: Kernel, attachment: Attachment): Error | undefined {
   const answers = asked.get(kernel) ?? new Map<string, Error | undefined>();
   asked.set(kernel, answers);
   const key = 'btfId' in attachment ? `${attachment.kind} ${attachment.btfId}` : attachment.kind;
-  if (!answers.has(key)) answers.set(key, ask(kernel, attachment));
-  return answers.get(key);
+  if (answers.has(key)) return answers.get(key);
+  const answer = ask(kernel, attachment);
+  if (!(answer instanceof KernelError && isUnanswered(answer.errno))) answers.set(key, answer);
+  return answer;
 }
 
 /** Whether programs of that kind can be loaded here: see `refusal`. */

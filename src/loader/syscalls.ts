@@ -23,7 +23,8 @@ export const Clock = { realtime: 0, monotonic: 1 } as const;
 export interface Syscalls {
   /**
    * `bpf(2)`. `attr` is sent with exactly its own size. Memory that `attr` points at must stay referenced by the
-   * caller until the call is over.
+   * caller until the call is over. BPF_PROG_LOAD runs with SIGPROF blocked: the verifier stops when a signal
+   * arrives, and a sampling profiler sends signals faster than the verifier can finish.
    */
   bpf(command: number, attr: Uint8Array): number;
   /** `perf_event_open(2)`; `attr` holds its own size. */

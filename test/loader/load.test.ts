@@ -130,9 +130,116 @@ test('a load that a signal interrupted is tried again', () => {
   assert.is(seen.length, 4);
 });
 
-test('a load that is always interrupted ends', () => {
-  const [fake] = scripted(() => -Errno.EAGAIN);
-  assert.throws(() => load(fake), /EAGAIN/);
+/** Whether an error is the kernel's by that errno, and says nothing of the verifier. */
+function isOnly(error: unknown, code: string): error is KernelError {
+  return (
+    error instanceof KernelError &&
+    !(error instanceof VerifierError) &&
+    error.code === code &&
+    !/the verifier refused/.test(error.message) &&
+    !error.message.includes('\n')
+  );
+}
+
+const WALK = '0: R1=ctx() R10=fp0\n0: (b7) r0 = 0\n1: (95) exit';
+
+for (const errno of [Errno.EAGAIN, Errno.EINTR])
+  test(`a load that is always interrupted (errno ${errno}) ends, and the verifier is not to blame`, () => {
+    for (const log of ['', WALK, `${WALK}\nR0 !read_ok\nprocessed 2 insns (limit 1000000)`]) {
+      const [fake, seen] = scripted((attr, its) => {
+        writeLog(its, attr, log);
+        return -errno;
+      });
+      assert.throws(
+        () => load(fake),
+        (error: unknown) =>
+          isOnly(error, errno === Errno.EAGAIN ? 'EAGAIN' : 'EINTR') &&
+          /signals interrupt the kernel each time.*stop what sends them \(a profiler, an interval timer\)/.test(
+            error.message,
+          ),
+      );
+      assert.ok(seen.length > 100, `${seen.length} attempts`);
+      assert.equal(
+        [...new Set(seen)],
+        ['no log, on_switch'],
+        'no log of a check that was cut short is asked for',
+      );
+    }
+  });
+
+for (const [errno, code] of [
+  [Errno.EAGAIN, 'EAGAIN'],
+  [Errno.ENOMEM, 'ENOMEM'],
+  [Errno.EMFILE, 'EMFILE'],
+] as const)
+  test(`${code} for the load with the log on is not the verifier's answer, whatever the log says`, () => {
+    const [fake] = scripted((attr, its) => {
+      writeLog(its, attr, `${WALK}\nR0 !read_ok\nprocessed 2 insns (limit 1000000)`);
+      return attr.getUint32(24, true) === 0 ? -Errno.EACCES : -errno;
+    });
+    assert.throws(
+      () => load(fake),
+      (error: unknown) => isOnly(error, code),
+    );
+  });
+
+for (const [errno, code, log, blames] of [
+  [Errno.EACCES, 'EACCES', `${WALK}\nR0 !read_ok`, true],
+  [Errno.EINVAL, 'EINVAL', `${WALK}\nR0 !read_ok`, true],
+  [Errno.EACCES, 'EACCES', WALK, false],
+  [Errno.EINVAL, 'EINVAL', 'processed 2 insns (limit 1000000)', false],
+  [Errno.EPERM, 'EPERM', `${WALK}\nR0 pointer comparison prohibited`, false],
+  [
+    Errno.EPERM,
+    'EPERM',
+    `${WALK}\nR0 pointer comparison prohibited\nprocessed 2 insns (limit 1000000)`,
+    true,
+  ],
+  [Errno.EFAULT, 'EFAULT', WALK, false],
+  [Errno.EFAULT, 'EFAULT', `${WALK}\nverifier bug: x\nprocessed 2 insns (limit 1000000)`, true],
+  [Errno.ENOSPC, 'ENOSPC', `${WALK}\nR0 !read_ok\nprocessed 2 insns (limit 1000000)`, false],
+  [Errno.EBUSY, 'EBUSY', `${WALK}\nR0 !read_ok\nprocessed 2 insns (limit 1000000)`, false],
+] as const)
+  test(`${code} with '${log.split('\n').slice(3).join('; ')}' is ${blames ? '' : 'not '}the verifier's`, () => {
+    const [fake] = scripted((attr, its) => {
+      writeLog(its, attr, log);
+      return -errno;
+    });
+    assert.throws(
+      () => load(fake),
+      (error: unknown) =>
+        blames ? error instanceof VerifierError && error.code === code : isOnly(error, code),
+    );
+  });
+
+test('the log of a check that was cut short is not shown in the place of a whole one', () => {
+  for (const cut of [Errno.EAGAIN, Errno.ENOMEM]) {
+    const [fake] = scripted((attr, its) => {
+      const size = attr.getUint32(28, true);
+      const lines = attr.byteLength > 104 ? attr.getUint32(104, true) : 0;
+      writeLog(its, attr, lines > 0 || size > 65_536 ? `${WALK}\nhalf way` : `${WALK}\nR0 !read_ok`);
+      if (lines > 0 || size > 65_536) return -cut;
+      return -Errno.EACCES;
+    });
+    assert.throws(
+      () => loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map()),
+      (error: unknown) =>
+        error instanceof VerifierError && error.code === 'EACCES' && error.summary.reason === 'R0 !read_ok',
+    );
+  }
+});
+
+test('a load with its lines that is interrupted ends there, too', () => {
+  const [fake, seen] = scripted(() => -Errno.EAGAIN);
+  assert.throws(
+    () =>
+      loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map(), {
+        debug: true,
+      }),
+    (error: unknown) => isOnly(error, 'EAGAIN'),
+  );
+  assert.equal([...new Set(seen)], ['no log, on_switch']);
+  assert.is(fake.open.size, 0);
 });
 
 test('a program whose name the kernel would drop or cut is refused before it is asked', () => {

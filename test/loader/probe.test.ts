@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import type { Attachment } from '../../src/asm/program.ts';
 import { Errno } from '../../src/loader/errno.ts';
-import { UnsupportedError } from '../../src/loader/errors.ts';
+import { KernelError, UnsupportedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { refusal, supports } from '../../src/loader/probe.ts';
 import { suite } from '../harness.ts';
@@ -46,6 +46,18 @@ test('without the PMU there are no kprobes, and nothing is loaded to find out', 
   assert.instance(error, UnsupportedError);
   assert.is((error as UnsupportedError).since, '4.1');
   assert.equal(types, []);
+});
+
+test('what the kernel has not answered, it is asked again', () => {
+  for (const errno of [Errno.EAGAIN, Errno.ENOMEM, Errno.EMFILE]) {
+    const fake = new FakeSyscalls();
+    const kernel = new Kernel(fake);
+    const attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' } as const;
+    fake.answers.set(LOAD, () => -errno);
+    assert.ok(refusal(kernel, attachment) instanceof KernelError);
+    fake.answers.delete(LOAD);
+    assert.is(supports(kernel, attachment), true);
+  }
 });
 
 test.run();

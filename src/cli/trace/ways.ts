@@ -6,15 +6,10 @@ import { NoSuchField } from '../../asm/btf.ts';
 import { NoSuchTracepoint } from '../../asm/hooks.ts';
 import { NoKernelTypes, type Target } from '../../asm/target.ts';
 import { FormatError } from '../../asm/tracepoint-format.ts';
-import {
-  isExhaustion,
-  KernelError,
-  NoTracefsError,
-  NotPermittedError,
-  UnsupportedError,
-} from '../../loader/errors.ts';
+import { KernelError, NoTracefsError, NotPermittedError, UnsupportedError } from '../../loader/errors.ts';
 import { Capability, type Kernel } from '../../loader/kernel.ts';
 import { lackOfKprobes } from '../../loader/kprobe-events.ts';
+import { isUnanswered } from '../../loader/load/verdict.ts';
 import { perfIsClosed } from '../../loader/permission.ts';
 import { refusal } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
@@ -120,9 +115,12 @@ function isLack(error: unknown): error is Error {
   return LACKS.some((kind) => error instanceof kind);
 }
 
-/** A lack of capabilities, or of what all ways have in common (maps, rings, open files), is one for every way. */
+/**
+ * A lack of capabilities, or of what all ways have in common (maps, rings, open files), is one for every way,
+ * and so are signals.
+ */
 function concernsAllWays(error: Error, kernel: Kernel): boolean {
-  if (error instanceof KernelError && isExhaustion(error.errno)) return true;
+  if (error instanceof KernelError && isUnanswered(error.errno)) return true;
   if (!(error instanceof NotPermittedError)) return false;
   if (['mmap', 'bpf(BPF_MAP_CREATE)'].includes(error.syscall) || perfIsClosed(kernel)) return true;
   return !kernel.has(Capability.sysAdmin) && !(kernel.has(Capability.bpf) && kernel.has(Capability.perfmon));

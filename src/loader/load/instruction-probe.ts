@@ -15,9 +15,11 @@ import type { Instruction, Item } from '../../asm/instruction.ts';
 import { FIELDS, type Form, formOf } from '../../asm/isa.ts';
 import { type Kind, takesLabel } from '../../asm/operands.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../asm/registers.ts';
-import { Attr, Command, cString, inPlace, memory } from '../bpf.ts';
+import { Attr, cString, inPlace, memory } from '../bpf.ts';
+import { Errno } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
-import { withMemlock } from '../permission.ts';
+import { send } from './request.ts';
+import { isUnanswered, loadFailure } from './verdict.ts';
 
 /** What the verifier says of an instruction that it doesn't know, or of a field that meant nothing to it yet. */
 const UNKNOWN = /unknown opcode|reserved fields?|invalid atomic op|unrecognized bpf_ld_imm64|R11 is invalid/;
@@ -34,32 +36,47 @@ function isReleased(form: Form): form is Released {
 
 const asked = new WeakMap<Kernel, Map<Form, boolean>>();
 
-/** The first instruction of a program that this kernel doesn't know, and its form; undefined where it knows them all. */
+/**
+ * The first instruction of a program that this kernel doesn't know, and its form; undefined if it knows them
+ * all, or gives no answer.
+ */
 export function unknownInstruction(
   kernel: Kernel,
   { instructions }: Assembled,
 ): { readonly placed: Placed; readonly form: Released } | undefined {
   for (const placed of instructions) {
     const form = formOf(placed.instruction);
-    if (form && isReleased(form) && !knowsForm(kernel, form)) return { placed, form };
+    if (form && isReleased(form) && answerOf(kernel, form) === false) return { placed, form };
   }
   return undefined;
 }
 
-/** Whether this kernel knows a form of the instruction table. It is asked once. */
+/**
+ * Whether this kernel knows a form of the instruction table. Asks the kernel once.
+ * @throws {KernelError} if the kernel gives no answer: this process may not load programs, or a limit was
+ * reached.
+ */
 export function knowsForm(kernel: Kernel, form: Form): boolean {
+  const answer = answerOf(kernel, form);
+  if (typeof answer !== 'number') return answer;
+  throw loadFailure(kernel, `probe of ${form.name}`, answer);
+}
+
+/** Whether this kernel knows a form, or the errno if it gives no answer. Only answers are kept. */
+function answerOf(kernel: Kernel, form: Form): boolean | number {
   if (form.since === FIRST) return true;
   if (form.since === undefined) return false;
   const answers = asked.get(kernel) ?? new Map<Form, boolean>();
   asked.set(kernel, answers);
-  const known = answers.get(form) ?? ask(kernel, form);
-  answers.set(form, known);
-  return known;
+  const answer = answers.get(form) ?? ask(kernel, form);
+  if (typeof answer === 'boolean') answers.set(form, answer);
+  return answer;
 }
 
-function ask(kernel: Kernel, form: Form): boolean {
-  const log = refusalOf(kernel, assemble(probeOf(form)).bytes);
-  return !UNKNOWN.test(log);
+function ask(kernel: Kernel, form: Form): boolean | number {
+  const { errno, log } = load(kernel, assemble(probeOf(form)).bytes);
+  if (isUnanswered(errno) || (errno === Errno.EPERM && log.trim() === '')) return errno;
+  return errno === 0 || !UNKNOWN.test(log);
 }
 
 /** A program around one instruction of that form. */
@@ -89,8 +106,8 @@ function isCall({ flow, name }: Form): boolean {
 const SOCKET_FILTER = 1;
 const LOG_BYTES = 64 * 1024;
 
-/** What the verifier says against a program; empty where it has no objection. */
-function refusalOf(kernel: Kernel, program: Uint8Array): string {
+/** The errno of a load, 0 if it succeeds, and the verifier's log. */
+function load(kernel: Kernel, program: Uint8Array): { readonly errno: number; readonly log: string } {
   const bytes = inPlace(program);
   const log = memory(LOG_BYTES);
   // Of `union bpf_attr` for BPF_PROG_LOAD: type, count, instructions, licence, log level, size and buffer.
@@ -102,9 +119,12 @@ function refusalOf(kernel: Kernel, program: Uint8Array): string {
     .u32(24, 1)
     .u32(28, log.length)
     .pointer(32, log);
-  const result = withMemlock(kernel, () => attr.send(Command.progLoad));
+  const result = send(kernel, attr);
   if (result >= 0) kernel.syscalls.close(result);
-  return result >= 0 ? '' : (Buffer.from(log).toString('latin1').split('\0', 1)[0] as string);
+  return {
+    errno: Math.max(-result, 0),
+    log: Buffer.from(log).toString('latin1').split('\0', 1)[0] as string,
+  };
 }
 
 function sample(form: Form, target: string): Instruction {

@@ -6,10 +6,11 @@
 import { memory } from '../bpf.ts';
 import { type Described, withProgramTypes } from '../debug-info.ts';
 import { Errno } from '../errno.ts';
-import { VerifierError } from '../errors.ts';
+import { type KernelError, VerifierError } from '../errors.ts';
 import { summarize } from '../verifier/log.ts';
 import { lacksStates } from '../verifier/state.ts';
 import { buildAttr, LOG_TRUE_SIZE, type Request, send, type Variant } from './request.ts';
+import { isUnanswered, isVerdict, loadFailure } from './verdict.ts';
 
 /** What the log is to hold: `BPF_LOG_LEVEL1`, `BPF_LOG_LEVEL2`, `BPF_LOG_STATS`. Each has the reason. */
 const LogLevel = { walk: 1, states: 2, statistics: 4 } as const;
@@ -35,8 +36,8 @@ export function explained(
   variant: Variant,
   errno: number,
   first: Logged,
-): number | VerifierError {
-  const { spec, assembled, locate } = request;
+): number | KernelError {
+  const { kernel, spec, assembled, locate } = request;
   const positioned = assembled.instructions.some(({ instruction }) => instruction.position !== undefined);
   const size = first.wanted > LARGEST_LOG ? FIRST_LOG : first.wanted;
   const described = positioned
@@ -47,12 +48,14 @@ export function explained(
     : undefined;
   const logged = described ?? withStates(request, variant, wholeLog(request, variant, {}, first));
   if (logged.result >= 0) return logged.result;
+  if (logged.wanted === 0 && !isVerdict(errno, logged.log)) return loadFailure(kernel, spec.name, errno);
   return new VerifierError(spec.name, errno, logged.log, summarize(logged.log), assembled, locate);
 }
 
 /** Whether a log is about the program, as the first one was, and not about the lines that came with it. */
 function saysTheSame(described: Logged, first: Logged): boolean {
   if (described.result >= 0) return true;
+  if (isUnanswered(-described.result)) return false;
   if (first.wanted > 0) return described.wanted > 0 || described.log.length > first.log.length;
   return described.result === first.result && summarize(described.log).reason === summarize(first.log).reason;
 }
@@ -103,11 +106,14 @@ function wholeLog(request: Request, variant: Variant, logging: Logging, begun?: 
   for (let size = logging.size || FIRST_LOG; whole.wanted > 0 && size < LARGEST_LOG; ) {
     if (whole.wanted > LARGEST_LOG && hasItsEnd(whole)) break;
     size = Math.min(whole.wanted, LARGEST_LOG);
-    whole = loadLogged(request, variant, { ...logging, size });
+    const larger = loadLogged(request, variant, { ...logging, size });
+    // This check was interrupted: its log is shorter.
+    if (isUnanswered(-larger.result)) break;
+    whole = larger;
   }
   if (whole.wanted === 0 || hasItsEnd(whole)) return whole;
   const reason = loadLogged(request, variant, { ...logging, size: FIRST_LOG, level: LogLevel.statistics });
-  return reason.log === '' ? whole : reason;
+  return reason.log === '' || isUnanswered(-reason.result) ? whole : reason;
 }
 
 function hasItsEnd({ log }: Logged): boolean {

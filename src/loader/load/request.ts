@@ -9,7 +9,7 @@ import type { Locate } from '../../asm/position.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../../asm/program.ts';
 import { Attr, Command, cString } from '../bpf.ts';
 import type { Described } from '../debug-info.ts';
-import { Errno } from '../errno.ts';
+import { isInterruption } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { withMemlock } from '../permission.ts';
 
@@ -51,9 +51,6 @@ const At = {
   expectedAttachType: 68,
   attachBtfId: 108,
 } as const;
-
-/** Attempts of a load that signals interrupt. */
-const ATTEMPTS = 10;
 
 /** A program on its way into the kernel. */
 export interface Request {
@@ -130,10 +127,17 @@ function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): n
   return name ? At.name + 16 : At.name;
 }
 
-/** The descriptor, or minus the errno. */
+/** Limits for the attempts of a load that signals interrupt. */
+const PATIENCE = { ms: 10_000, attempts: 10_000 };
+
+/**
+ * Asks the kernel to load a program. Returns the descriptor, or minus the errno. The verifier stops when a
+ * signal arrives, so an interrupted load is tried again.
+ */
 export function send(kernel: Kernel, attr: Attr): number {
-  let result = -Errno.EAGAIN;
-  for (let attempt = 0; attempt < ATTEMPTS && result === -Errno.EAGAIN; attempt++)
-    result = withMemlock(kernel, () => attr.send(Command.progLoad));
-  return result;
+  const end = performance.now() + PATIENCE.ms;
+  for (let attempt = 1; ; attempt++) {
+    const result = withMemlock(kernel, () => attr.send(Command.progLoad));
+    if (!isInterruption(-result) || attempt >= PATIENCE.attempts || performance.now() >= end) return result;
+  }
 }

@@ -48,6 +48,12 @@ function reasonsOf(lines: readonly string[]): string[] {
     .filter((line) => line !== '' && ![STATISTICS, SOURCE, EXPLANATION].some((other) => other.test(line)));
 }
 
+/** Whether a log says what is wrong with the program, and not only how far the verifier came. */
+export function hasReason(log: string): boolean {
+  const lines = log.split('\n').map((line) => line.trimEnd());
+  return lines.some((line) => REPORT.test(line)) || reasonsOf(lines).length > 0;
+}
+
 function summarizeReport(lines: readonly string[]): VerifierSummary {
   const title = REPORT.exec(lines[0] ?? '')?.[1] ?? '';
   const why = section(lines, 'Reason:');

@@ -2,12 +2,19 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../../src/asm/assemble.ts';
 import { exit, gotol, gotox, label, ldsx, mov, movsx } from '../../../src/asm/constructors.ts';
 import type { Item } from '../../../src/asm/instruction.ts';
+import { type Form, formOf } from '../../../src/asm/isa.ts';
 import { s8 } from '../../../src/asm/layout.ts';
 import type { ProgramSpec } from '../../../src/asm/program.ts';
 import { r0, r1, r10 } from '../../../src/asm/registers.ts';
 import { Errno } from '../../../src/loader/errno.ts';
-import { UnsupportedError, UnsupportedInstructionError, VerifierError } from '../../../src/loader/errors.ts';
+import {
+  KernelError,
+  UnsupportedError,
+  UnsupportedInstructionError,
+  VerifierError,
+} from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
+import { knowsForm } from '../../../src/loader/load/instruction-probe.ts';
 import { loadProgram } from '../../../src/loader/load.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../fake.ts';
@@ -101,6 +108,43 @@ test('what came with the system call is not asked about, and nothing twice', () 
   ])
     assert.throws(() => load(kernel, instructions), /R1 type=ctx/);
   assert.equal(probed, [0xbf]);
+});
+
+/** A kernel that refuses all programs but the probes, which get that answer. */
+function kernelThatAnswers(errno: () => number, log = ''): Kernel {
+  const fake = new FakeSyscalls();
+  fake.answers.set(LOAD, (attr) => {
+    const probe = attr.getUint32(0, true) === 1;
+    const text = probe ? log : 'R1 type=ctx expected=fp';
+    if (attr.getUint32(24, true) > 0) fake.at(attr.getBigUint64(32, true)).set(Buffer.from(`${text}\n\0`));
+    return probe ? -errno() : -Errno.EINVAL;
+  });
+  return new Kernel(fake);
+}
+
+const modern = formOf(movsx(s8, r0, r1)) as Form;
+
+for (const errno of [Errno.EAGAIN, Errno.EINTR, Errno.ENOMEM, Errno.EMFILE, Errno.EPERM])
+  test(`errno ${errno} says neither that the kernel knows an instruction nor that it does not`, () => {
+    let answer: number = errno;
+    const kernel = kernelThatAnswers(() => answer, errno === Errno.EPERM ? '' : 'unknown opcode bf');
+    assert.throws(
+      () => load(kernel, [mov(r1, 1), movsx(s8, r0, r1), exit()]),
+      (error: unknown) => error instanceof VerifierError && /R1 type=ctx/.test(error.message),
+    );
+    assert.throws(
+      () => knowsForm(kernel, modern),
+      (error: unknown) => error instanceof KernelError && error.errno === errno,
+    );
+    answer = Errno.EINVAL;
+    assert.is(knowsForm(kernel, modern), errno === Errno.EPERM, 'it is asked again');
+  });
+
+test('a probe that a signal interrupts is tried again', () => {
+  let attempts = 0;
+  const kernel = kernelThatAnswers(() => (++attempts < 5 ? Errno.EAGAIN : Errno.EINVAL), 'unknown opcode bf');
+  assert.is(knowsForm(kernel, modern), false);
+  assert.is(attempts, 5);
 });
 
 test.run();
