@@ -86,7 +86,8 @@ export const s64: BigIntSchema = bigint('s64');
  * An unsigned 64-bit integer as a JavaScript number.
  *
  * Read: past 2^53 the nearest double (ties to even), exactly as `Number(bigint)` gives it. Written: a number
- * that is no safe integer throws RangeError, so nothing is rounded on the way into the kernel.
+ * that is no safe integer throws RangeError, so nothing is rounded on the way into the kernel. As a map key, a
+ * number beyond 2^53 is a bigint: see `BpfMap.keys`.
  */
 export const u64n: NumberSchema<8> = number('u64n', 8);
 /** A signed 64-bit integer as a JavaScript number; the same rules as `u64n`, on both sides of zero. */
@@ -110,7 +111,7 @@ export const s64be: BigIntSchema = bigint('s64be');
  *
  * Read: up to the first NUL, or the whole field if there is none; what isn't UTF-8 becomes U+FFFD. Written:
  * UTF-8, the rest zeroed; RangeError where it doesn't fit together with its NUL, contains one, or isn't
- * well-formed.
+ * well-formed. As a map key, the text stands for all bytes of the field: see `BpfMap.keys`.
  */
 export function chars(size: number): CharsSchema {
   return sized(TypeString({ ctype: 'chars', size, maxLength: size }));
