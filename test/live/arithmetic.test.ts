@@ -31,11 +31,11 @@ import {
 } from '../../src/asm/layout.ts';
 import { arrayMap } from '../../src/asm/map.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { suite } from '../harness.ts';
+import { slowness, suite } from '../harness.ts';
 import { isReleased } from './release.ts';
 import { cannotRun, withProgram } from './run-program.ts';
 
-const CASES = Number(process.env.TSBPF_TEST_CASES ?? 3000);
+const CASES = Number(process.env.TSBPF_TEST_CASES ?? Math.ceil(3000 / slowness));
 const test = suite('live/arithmetic', { seconds: 60 + CASES / 20 });
 
 const HOST = { u8, u16, u32, u64, s8, s16, s32, s64 };

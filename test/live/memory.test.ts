@@ -39,10 +39,10 @@ import {
 import { arrayMap, hash } from '../../src/asm/map.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { suite } from '../harness.ts';
+import { slowness, suite } from '../harness.ts';
 import { cannotRun, withProgram } from './run-program.ts';
 
-const CASES = Number(process.env.TSBPF_TEST_CASES ?? 1000);
+const CASES = Number(process.env.TSBPF_TEST_CASES ?? Math.ceil(1000 / slowness));
 const test = suite('live/memory', { seconds: 60 + CASES / 20 });
 
 const scalar = fc.constantFrom<TSchema>(

@@ -249,7 +249,7 @@ async function runtimePackages(): Promise<string[]> {
     for (const next of Object.keys({ ...dependencies, ...optionalDependencies })) await visit(next);
   };
   const { dependencies } = JSON.parse(await readFile(join(PROJECT, 'package.json'), 'utf8'));
-  for (const name of [...Object.keys(dependencies), 'uvu']) await visit(name);
+  for (const name of [...Object.keys(dependencies), 'uvu', 'fast-check']) await visit(name);
   return [...found];
 }
 
