@@ -26,7 +26,7 @@ const onExec = rawTracepoint('sched_process_exec', target(process.arch, kernel.b
   b.keep(b.context);
   const event = b.stack(Exec);
   b.set(event, 0); // a path ends somewhere before the end of its field
-  const { filename } = b.kernel('linux_binprm', b.arg(2)).fields({ filename: 'filename' });
+  const { filename } = b.kernel(b.arg('bprm')).fields({ filename: 'filename' });
   b.call(probeReadKernelStr, event.file, filename);
   b.set(event.task, b.call(getCurrentPidTgid));
   b.call(getCurrentComm, event.comm);

@@ -90,12 +90,17 @@ export { type LineTable, type Locate, type Location, locate, type Position } fro
 
 // The kernel's types.
 export {
+  AmbiguousStruct,
   Btf,
   BtfError,
   type Member,
   NoSuchField,
   type Parameter,
+  type PointedStruct,
   type Prototype,
+  type StructCandidate,
+  type StructChoice,
+  type StructRef,
 } from './asm/btf.ts';
 
 // The records of its tracepoints.

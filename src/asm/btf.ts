@@ -2,15 +2,24 @@
  * The types of a kernel: sizes, members and enum values by name, read from its BTF.
  */
 import { enumValue } from './btf/enum.ts';
-import { findMember, hasMember, type Member, structId } from './btf/member.ts';
-import { findPrototype, type Prototype } from './btf/prototype.ts';
+import { findMember, hasMember, type Member } from './btf/member.ts';
+import { findPrototype, type Prototype, prototypeOf } from './btf/prototype.ts';
 import { BtfReader } from './btf/reader.ts';
 import { sizeOf } from './btf/size.ts';
-import { BtfError, type BtfKind, type BtfType } from './btf/types.ts';
+import { type StructRef, structId } from './btf/struct.ts';
+import type { BtfKind, BtfType } from './btf/types.ts';
 
-export { type Member, NoSuchField } from './btf/member.ts';
+export type { Member } from './btf/member.ts';
+export { NoSuchField } from './btf/no-such-field.ts';
 export type { Parameter, Prototype } from './btf/prototype.ts';
+export {
+  AmbiguousStruct,
+  type StructCandidate,
+  type StructChoice,
+  type StructRef,
+} from './btf/struct.ts';
 export { BtfError, type BtfMember } from './btf/types.ts';
+export type { PointedStruct } from './btf/value.ts';
 
 /** One BTF blob: that of a kernel (`/sys/kernel/btf/vmlinux`), of one of its modules, or one made for a test. */
 export class Btf {
@@ -63,28 +72,19 @@ export class Btf {
    * into arrays (`in6_u.u6_addr32[1]`), not through pointers. Of several paths the first that exists is
    * taken, which covers renames between kernels.
    *
-   * Throws NoSuchField, with the nearest names, where there is no such struct or member; TypeError for what
-   * is no path.
+   * Throws NoSuchField, with the nearest names, where there is no such struct or member; AmbiguousStruct if the name has several
+   * definitions; TypeError for what is no path.
    */
-  member(struct: string, path: string | readonly string[]): Member {
+  member(struct: StructRef, path: string | readonly string[]): Member {
     return findMember(this.#reader, struct, typeof path === 'string' ? [path] : path);
   }
 
-  /** Whether there is such a struct and, with a path (or several), such a member (or one of them). */
-  has(struct: string, path?: string | readonly string[]): boolean {
-    return hasMember(this.#reader, struct, typeof path === 'string' ? [path] : path);
-  }
-
   /**
-   * How many slots of 8 bytes the arguments of a function take, given its id: one each, and two for a structure of more than 8 bytes.
-   * Throws BtfError where there is no function with that id.
+   * Whether there is such a struct and, with a path (or several), such a member (or one of them). Throws AmbiguousStruct if the name
+   * has several definitions.
    */
-  argumentSlots(id: number): number {
-    const func = this.#reader.type(id);
-    const prototype = func.kind === 'func' ? this.#reader.type(func.type) : func;
-    if (prototype.kind !== 'func_proto') throw new BtfError(`BTF type ${id} is no function`);
-    const slots = prototype.parameters.map(({ type }) => Math.ceil(sizeOf(this.#reader, type) / 8));
-    return slots.reduce((sum, each) => sum + each, 0);
+  has(struct: StructRef, path?: string | readonly string[]): boolean {
+    return hasMember(this.#reader, struct, typeof path === 'string' ? [path] : path);
   }
 
   /**
@@ -97,8 +97,22 @@ export class Btf {
     return findPrototype(this.#reader, name);
   }
 
-  /** The size in bytes of a struct, a union or a typedef of one. Throws NoSuchField where there is none. */
-  sizeOf(struct: string): number {
+  /** The prototype of the function, the function pointer or the typedef of one with that id. Throws BtfError if it is none. */
+  prototypeOf(id: number): Prototype {
+    return prototypeOf(this.#reader, id);
+  }
+
+  /**
+   * The BTF id of a struct, a union or a typedef of one. The id of a forward declaration gives that of the definition.
+   *
+   * Throws NoSuchField if there is none, and AmbiguousStruct if the name has several definitions.
+   */
+  structId(struct: StructRef): number {
+    return structId(this.#reader, struct);
+  }
+
+  /** The size in bytes of a struct, a union or a typedef of one. Throws as `structId` does. */
+  sizeOf(struct: StructRef): number {
     return sizeOf(this.#reader, structId(this.#reader, struct));
   }
 

@@ -1,6 +1,7 @@
 /**
  * What a program can be attached to: each takes the program's body and gives the program as a value.
  */
+import { argumentsOf, type Called, inArray, inRegisters, resultOf, slotCount } from './arguments.ts';
 import { authors, blame, pointing } from './blame.ts';
 import { Builder } from './builder/builder.ts';
 import type { Context } from './builder/context.ts';
@@ -25,8 +26,9 @@ interface Options {
 
 /** The entry of a kernel function, with its arguments (x64: the first six, arm64: eight) in the saved registers. */
 export function kprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const { kprobeArguments } = target.architecture;
-  const context = { argument: (n: number) => kprobeArguments[n], trusted: false, name: `kprobe ${symbol}` };
+  const name = `kprobe ${symbol}`;
+  const argument = argumentsOf(functionOf(target, symbol, name), inRegisters(target.architecture));
+  const context = { argument, name };
   return program({ kind: 'kprobe', symbol }, target, context, body, options);
 }
 
@@ -35,11 +37,11 @@ export function kprobe(symbol: string, target: Target, body: Body, options: Opti
  * a function at once as it has made room for, some two a CPU; the returns of further ones are missed, and counted from Linux 6.7 on.
  */
 export function kretprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
+  const name = `kretprobe ${symbol}`;
   const context = {
-    argument: () => undefined,
-    returned: target.architecture.kprobeReturn,
-    trusted: false,
-    name: `kretprobe ${symbol}`,
+    argument: noArguments(name, 'the arguments are gone at the return'),
+    returned: () => resultOf(functionOf(target, symbol, name), target.architecture.kprobeReturn),
+    name,
   };
   return program({ kind: 'kretprobe', symbol }, target, context, body, options);
 }
@@ -51,7 +53,9 @@ export function kretprobe(symbol: string, target: Target, body: Body, options: O
  */
 export function fentry(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
-  const context = { argument: slot, trusted: true, name: `fentry ${symbol}` };
+  const name = `fentry ${symbol}`;
+  const argument = argumentsOf(functionOf(target, symbol, name), inArray(true));
+  const context = { argument, name };
   return program({ kind: 'fentry', symbol, btfId }, target, context, body, options);
 }
 
@@ -59,11 +63,13 @@ export function fentry(symbol: string, target: Target, body: Body, options: Opti
  * The return of a kernel function, with its result and the arguments that it was called with (Linux 5.5); otherwise as `fentry`.
  */
 export function fexit(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const types = kernelTypes(target, `the function ${symbol}`);
-  const btfId = types.find('func', symbol);
-  // What isn't there won't be loaded, wherever its result would lie.
-  const returned = btfId === undefined ? 0 : 8 * types.argumentSlots(btfId);
-  const context = { argument: slot, returned, trusted: true, name: `fexit ${symbol}` };
+  const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
+  const name = `fexit ${symbol}`;
+  const called = functionOf(target, symbol, name);
+  // A function that isn't there can't be loaded, wherever its result would lie.
+  const offset = 8 * slotCount(called.prototype?.parameters ?? []);
+  const argument = argumentsOf(called, inArray(true));
+  const context = { argument, returned: () => resultOf(called, offset), name };
   return program({ kind: 'fexit', symbol, btfId }, target, context, body, options);
 }
 
@@ -74,7 +80,9 @@ export function rawTracepoint(
   body: Body,
   options: Options = {},
 ): ProgramSpec {
-  const context = { argument: slot, trusted: false, name: `raw tracepoint ${tracepoint}` };
+  const name = `raw tracepoint ${tracepoint}`;
+  const argument = argumentsOf(tracepointOf(target, tracepoint, name), inArray(false));
+  const context = { argument, name };
   return program({ kind: 'raw_tracepoint', tracepoint }, target, context, body, options);
 }
 
@@ -96,7 +104,9 @@ export class NoSuchTracepoint extends Error {
 export function tpBtf(tracepoint: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const btfId = pointing(() => kernelTypes(target)).find('typedef', `btf_trace_${tracepoint}`);
   if (btfId === undefined) throw blame(new NoSuchTracepoint(tracepoint));
-  const context = { argument: slot, trusted: true, name: `tracepoint ${tracepoint}` };
+  const name = `tracepoint ${tracepoint}`;
+  const argument = argumentsOf(tracepointOf(target, tracepoint, name), inArray(true));
+  const context = { argument, name };
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
 }
 
@@ -112,19 +122,44 @@ export function tracepoint(
   options: Options = {},
 ): ProgramSpec {
   const format = pointing(() => tracepointFormat(target, category, name));
+  const of = `tracepoint ${category}:${name}`;
   const context = {
-    argument: () => undefined,
+    argument: noArguments(of, 'it has a record, whose fields b.field(name) reads'),
     field: (wanted: string) => formatField(format, wanted),
     result: 1,
-    trusted: false,
-    name: `tracepoint ${category}:${name}`,
+    name: of,
   };
   return program({ kind: 'tracepoint', category, tracepoint: name }, target, context, body, options);
 }
 
-/** Arguments of raw tracepoints and of fentry are an array of u64, 12 at most (MAX_BPF_FUNC_ARGS, include/linux/bpf.h). */
-function slot(n: number): number | undefined {
-  return n >= 0 && n < 12 ? 8 * n : undefined;
+/** A function and, if the target's types have it, its prototype. */
+function functionOf({ kernel }: Target, symbol: string, hook: string): Called {
+  const id = kernel?.find('func', symbol);
+  return { name: symbol, hook, prototype: id === undefined ? undefined : kernel?.prototypeOf(id) };
+}
+
+/** A raw tracepoint and, if the target's types have it, its prototype, without the first parameter, which is the kernel's own. */
+function tracepointOf({ kernel }: Target, tracepoint: string, hook: string): Called {
+  const id = kernel?.find('typedef', `btf_trace_${tracepoint}`);
+  if (kernel === undefined || id === undefined) return { name: tracepoint, hook, prototype: undefined };
+  const { parameters, ...others } = kernel.prototypeOf(id);
+  // Types of function pointers have no names of parameters; the function that calls the programs has.
+  const names = () => {
+    const caller = kernel.find('func', `__bpf_trace_${tracepoint}`);
+    return caller === undefined
+      ? []
+      : kernel
+          .prototypeOf(caller)
+          .parameters.slice(1)
+          .map(({ name }) => name);
+  };
+  return { name: tracepoint, hook, prototype: { ...others, parameters: parameters.slice(1) }, names };
+}
+
+function noArguments(name: string, why: string): (wanted: number | string) => never {
+  return (wanted) => {
+    throw new RangeError(`${name} has no argument ${wanted}: ${why}`);
+  };
 }
 
 function program(

@@ -2,7 +2,7 @@
  * What a program is assembled for: a processor, and the types of the kernel it will run in.
  */
 import { type Architecture, architectureOf } from './architecture.ts';
-import type { Btf, Member } from './btf.ts';
+import type { Btf, Member, StructRef } from './btf.ts';
 import type { TracepointFormat } from './tracepoint-format.ts';
 
 /** A processor and a kernel. The same target gives the same program, on any machine. */
@@ -52,7 +52,8 @@ export function tracepointFormat({ formats = [] }: Target, category: string, nam
  *
  * Throws NoKernelTypes where the target has no BTF, else as `Btf.member` does.
  */
-export function field(target: Target, struct: string, path: string | readonly string[]): Member {
+export function field(target: Target, struct: StructRef, path: string | readonly string[]): Member {
   const first = typeof path === 'string' ? path : path[0];
-  return kernelTypes(target, `the field ${struct}.${first}`).member(struct, path);
+  const name = typeof struct === 'object' ? struct.name : struct;
+  return kernelTypes(target, `the field ${name}.${first}`).member(struct, path);
 }

@@ -4,7 +4,7 @@
  *
  * Source: Documentation/trace/events.rst, kernel/trace/trace_events.c (`f_show`).
  */
-import { NoSuchField } from './btf/member.ts';
+import { NoSuchField } from './btf/no-such-field.ts';
 import { BIG_ENDIAN } from './btf/value.ts';
 import { nearest } from './nearest.ts';
 

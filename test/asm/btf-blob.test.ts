@@ -185,7 +185,7 @@ test('the types of a module go on after the kernel\u2019s', () => {
   assert.equal(both.type(4), btf.type(4));
   assert.is(both.enumValue('NFT_BREAK'), 7);
   assert.is(both.enumValue('TCP_SYN_SENT'), 2, 'the kernel\u2019s comes first');
-  assert.is(both.prototype('nft_do_chain').parameters[0]?.pointsTo, 'nft_table');
+  assert.is(both.prototype('nft_do_chain').parameters[0]?.pointsTo?.name, 'nft_table');
   assert.throws(() => both.member('nft_table', 'usee'), /nearest: use/);
   assert.throws(() => both.sizeOf('nft_tables'), /nearest: nft_table/);
 });
@@ -221,7 +221,14 @@ test('functions tell what they are called with, and what they return', () => {
   const read = Btf.parse(w.blob());
   assert.equal(read.prototype('send'), {
     parameters: [
-      { name: 'sk', kind: 'pointer', signed: false, type: pointer, pointsTo: 'sock', size: 8 },
+      {
+        name: 'sk',
+        kind: 'pointer',
+        signed: false,
+        type: pointer,
+        pointsTo: { name: 'sock', type: sock },
+        size: 8,
+      },
       { name: 'flags', kind: 'int', signed: true, type: s32, size: 4 },
       { name: 'gfp', kind: 'struct', signed: false, type: anonymous, size: 4 },
     ],

@@ -60,10 +60,10 @@ test('fentry: needs the kernel\u2019s types', () => {
 /** Notes the result, and fails where it is 0. */
 const readResult = (b: Builder) => {
   b.if(b.returned.get().asSigned(32).eq(0), () => b.exit());
-  b.stack(u64, b.returned);
+  b.stack(u64, b.returned.as(u64));
 };
-const RESULT_READ = (at: number) => [
-  `(79) r0 = *(u64 *)(r1 +${at})`,
+const RESULT_READ = (at: number, load = '(79) r0 = *(u64 *)') => [
+  `${load}(r1 +${at})`,
   '(16) if w0 == 0x0 goto pc+2',
   `(79) r2 = *(u64 *)(r1 +${at})`,
   '(7b) *(u64 *)(r10 -8) = r2',
@@ -88,7 +88,7 @@ test('fexit: the result is behind the arguments, which are there too', () => {
   const { kernel, id } = withFunction('tcp_connect');
   const program = fexit('tcp_connect', target('x64', kernel), readResult);
   assert.equal(program.attachment, { kind: 'fexit', symbol: 'tcp_connect', btfId: id });
-  assert.equal(text(program).slice(0, 4), RESULT_READ(32), 'four slots of arguments');
+  assert.equal(text(program).slice(0, 4), RESULT_READ(32, '(61) r0 = *(u32 *)'), 'four slots of arguments');
   assert.equal(text(fexit('tcp_connect', target('x64', kernel), readError)).slice(0, 2), [
     '(79) r0 = *(u64 *)(r1 +0)',
     '(61) r2 = *(u32 *)(r0 +8)',

@@ -44,7 +44,7 @@ test.skipIf(noBtf, 'sockets have the fields that a connect is told by', () => {
   assert.ok([1, 2].includes(sizes[7] ?? 0), 'a bit field of 8 bits until Linux 5.6, 16 bits since');
   assert.equal(sizes.slice(8), [4, 2]);
   assert.is(btf.member('sock', 'sk_err').signed, true);
-  assert.is(btf.member('sock', '__sk_common.skc_prot').pointsTo, 'proto');
+  assert.is(btf.member('sock', '__sk_common.skc_prot').pointsTo?.name, 'proto');
   assert.ok(
     btf.member('inet_sock', 'inet_sport').offset >= btf.sizeOf('sock'),
     'behind the sock it begins with',
@@ -66,7 +66,7 @@ test.skipIf(noBtf, 'a misspelt field of the real struct sock names the right one
 test.skipIf(noBtf, 'functions and tracepoints tell what they are called with', () => {
   const btf = kernel();
   const { parameters, returns } = btf.prototype('tcp_v4_connect');
-  assert.equal(parameters.map(({ name, pointsTo = '', size }) => [name, pointsTo, size]).slice(0, 1), [
+  assert.equal(parameters.map(({ name, pointsTo, size }) => [name, pointsTo?.name, size]).slice(0, 1), [
     ['sk', 'sock', 8],
   ]);
   assert.is(parameters.length, 3);
@@ -74,7 +74,7 @@ test.skipIf(noBtf, 'functions and tracepoints tell what they are called with', (
   const state = btf.prototype('btf_trace_inet_sock_set_state');
   // void *data, then the arguments: sock, old state, new state.
   assert.equal(
-    state.parameters.map(({ kind, pointsTo }) => pointsTo ?? kind),
+    state.parameters.map(({ kind, pointsTo }) => pointsTo?.name ?? kind),
     ['pointer', 'sock', 'int', 'int'],
   );
   assert.is(state.returns, undefined);

@@ -115,7 +115,9 @@ export function socketBlob({
   const sockaddr = w.struct('sockaddr', 16, [member('sa_family', u16, 0)]);
   const takesSocket = w.prototype(s32, { sk: w.pointer(sock) });
   const connects = w.prototype(s32, { sk: w.pointer(sock), uaddr: w.pointer(sockaddr), addr_len: s32 });
-  for (const name of functions) w.func(name, name.endsWith('_connect') ? connects : takesSocket);
+  const setsState = w.prototype(0, { sk: w.pointer(sock), state: s32 });
+  for (const name of functions)
+    w.func(name, name.endsWith('_connect') ? connects : name === 'tcp_set_state' ? setsState : takesSocket);
   if (tracepoint)
     w.typedef(
       'btf_trace_inet_sock_set_state',

@@ -3,7 +3,7 @@
  */
 
 import { nearest } from '../nearest.ts';
-import { NoSuchField } from './member.ts';
+import { NoSuchField } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
 import { strip } from './size.ts';
 import type { BtfEnumerator } from './types.ts';

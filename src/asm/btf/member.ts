@@ -2,9 +2,11 @@
  * Members of kernel structures by path: `__sk_common.skc_daddr`, `in6_u.u6_addr32[1]`.
  */
 
-import { listNearest, nearest } from '../nearest.ts';
+import { nearest } from '../nearest.ts';
+import { NoSuchField } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
 import { DEEPEST, sizeOf, strip } from './size.ts';
+import { findStruct, type StructRef, structId, structName } from './struct.ts';
 import { BtfError, type BtfType } from './types.ts';
 import { type ValueKind, type ValueType, valueType, withArticle } from './value.ts';
 
@@ -26,24 +28,6 @@ export interface Member extends ValueType {
   readonly bitSize?: number;
 }
 
-/** A struct, a member or an enum's value that this kernel doesn't have. */
-export class NoSuchField extends Error {
-  override readonly name = 'NoSuchField';
-  /** What it was looked for in. */
-  readonly struct: string;
-  /** What was asked for; empty where the struct itself is missing. */
-  readonly paths: readonly string[];
-  /** What there is by similar names, the most similar first. */
-  readonly nearest: readonly string[];
-
-  constructor(message: string, struct: string, paths: readonly string[], nearest: readonly string[]) {
-    super(`${message}${listNearest(nearest)}`);
-    this.struct = struct;
-    this.paths = paths;
-    this.nearest = nearest;
-  }
-}
-
 type Composite = Extract<BtfType, { kind: 'struct' | 'union' }>;
 
 /** A place on the way along a path. */
@@ -60,17 +44,11 @@ interface Miss {
   readonly candidates: () => Iterable<string>;
 }
 
-/** The id of a struct, a union or a typedef of one. Throws NoSuchField where there is none. */
-export function structId(reader: BtfReader, name: string): number {
-  const id = findStruct(reader, name);
-  if (id !== undefined) return id;
-  throw new NoSuchField(`this kernel has no struct '${name}'`, name, [], nearest(name, structNames(reader)));
-}
-
 /** The first of the paths that exists. Throws NoSuchField where none does. */
-export function findMember(reader: BtfReader, struct: string, paths: readonly string[]): Member {
+export function findMember(reader: BtfReader, ref: StructRef, paths: readonly string[]): Member {
+  const id = structId(reader, ref);
+  const struct = structName(reader, ref);
   if (paths.length === 0) throw new TypeError(`struct ${struct}: no path to a member was given`);
-  const id = structId(reader, struct);
   const misses: Miss[] = [];
   for (const path of paths) {
     const found = follow(reader, id, path);
@@ -83,23 +61,14 @@ export function findMember(reader: BtfReader, struct: string, paths: readonly st
 }
 
 /** Whether there is such a struct, and (with paths) at least one of these in it. */
-export function hasMember(reader: BtfReader, struct: string, paths: readonly string[] | undefined): boolean {
+export function hasMember(
+  reader: BtfReader,
+  struct: StructRef,
+  paths: readonly string[] | undefined,
+): boolean {
   const id = findStruct(reader, struct);
   if (id === undefined) return false;
   return paths === undefined || paths.some((path) => !('reason' in follow(reader, id, path)));
-}
-
-function findStruct(reader: BtfReader, name: string): number | undefined {
-  const id = reader.find('struct', name) ?? reader.find('union', name);
-  if (id !== undefined) return id;
-  const alias = reader.find('typedef', name);
-  if (alias === undefined) return undefined;
-  const { id: named, type } = strip(reader, alias);
-  return type.kind === 'struct' || type.kind === 'union' ? named : undefined;
-}
-
-function structNames(reader: BtfReader): string[] {
-  return reader.ids('struct', 'union').map((id) => reader.nameOf(id));
 }
 
 /** `a.b[2].c` as ['a', 'b', 2, 'c']. */

@@ -2,7 +2,7 @@
  * What functions are called with, by their names: `tcp_v4_connect`, `btf_trace_inet_sock_set_state`.
  */
 import { nearest } from '../nearest.ts';
-import { NoSuchField } from './member.ts';
+import { NoSuchField } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
 import { sizeOf, strip } from './size.ts';
 import { BtfError, type BtfType } from './types.ts';
@@ -27,12 +27,25 @@ export interface Prototype {
   readonly variadic: boolean;
 }
 
+type FunctionPrototype = Extract<BtfType, { kind: 'func_proto' }>;
+
 /** See `Btf.prototype`. */
 export function findPrototype(reader: BtfReader, name: string): Prototype {
   const id = reader.find('func', name) ?? reader.find('typedef', name);
   const found = id === undefined ? undefined : prototypeBehind(reader, id);
   if (found === undefined)
     throw new NoSuchField(`this kernel has no function '${name}'`, name, [], similar(reader, name));
+  return describe(reader, found, name);
+}
+
+/** See `Btf.prototypeOf`. */
+export function prototypeOf(reader: BtfReader, id: number): Prototype {
+  const found = prototypeBehind(reader, id);
+  if (found === undefined) throw new BtfError(`BTF type ${id} is no function`);
+  return describe(reader, found, reader.nameOf(id));
+}
+
+function describe(reader: BtfReader, found: FunctionPrototype, name: string): Prototype {
   const last = found.parameters.at(-1);
   const variadic = last !== undefined && last.name === '' && last.type === 0;
   const named = variadic ? found.parameters.slice(0, -1) : found.parameters;
@@ -48,10 +61,7 @@ export function findPrototype(reader: BtfReader, name: string): Prototype {
 }
 
 /** The prototype of a function, or that of what a typedef points to. */
-function prototypeBehind(
-  reader: BtfReader,
-  start: number,
-): Extract<BtfType, { kind: 'func_proto' }> | undefined {
+function prototypeBehind(reader: BtfReader, start: number): FunctionPrototype | undefined {
   let { type } = strip(reader, start);
   if (type.kind === 'func' || type.kind === 'ptr') type = strip(reader, type.type).type;
   return type.kind === 'func_proto' ? type : undefined;

@@ -46,6 +46,7 @@ export class BtfReader implements BtfSource {
   /** What was asked for once is likely asked for again: a tool takes many members of the same few structs. */
   readonly #types = new Map<number, BtfType>();
   readonly #ids = new Map<string, number | undefined>();
+  readonly #allIds = new Map<string, readonly number[]>();
   readonly #offsets = new Map<string, readonly number[]>();
 
   /** Throws BtfError where the bytes are no BTF, or cut short. `base` is the blob that this one goes on after. */
@@ -97,6 +98,21 @@ export class BtfReader implements BtfSource {
     return this.#ids.get(key);
   }
 
+  /**
+   * The ids of all types of these kinds and that name, ascending. If this blob has any, the base is not searched. Remembers
+   * the answer.
+   */
+  findAll(kinds: readonly BtfKind[], name: string): readonly number[] {
+    const key = `${kinds.join(' ')} ${name}`;
+    let ids = this.#allIds.get(key);
+    if (ids === undefined) {
+      ids = this.#searchAll(kinds.map(kindNumber), name);
+      if (ids.length === 0 && this.#base !== undefined) ids = this.#base.findAll(kinds, name);
+      this.#allIds.set(key, ids);
+    }
+    return ids;
+  }
+
   /** The ids of all types of these kinds, ascending. */
   ids(...kinds: readonly BtfKind[]): number[] {
     const wanted = kinds.map(kindNumber);
@@ -141,6 +157,14 @@ export class BtfReader implements BtfSource {
       for (let at = this.#names.indexOf(offset, 1); at > 0; at = this.#names.indexOf(offset, at + 1))
         if (this.#kind(this.#idsBefore + at) === kind) return this.#idsBefore + at;
     return undefined;
+  }
+
+  #searchAll(kinds: readonly number[], name: string): number[] {
+    const ids: number[] = [];
+    for (const offset of this.#offsetsOf(name))
+      for (let at = this.#names.indexOf(offset, 1); at > 0; at = this.#names.indexOf(offset, at + 1))
+        if (kinds.includes(this.#kind(this.#idsBefore + at))) ids.push(this.#idsBefore + at);
+    return ids.sort((a, b) => a - b);
   }
 
   #start(id: number): number {

@@ -8,14 +8,22 @@ import type { BtfType } from './types.ts';
 /** What a value is once typedefs and qualifiers are off. */
 export type ValueKind = 'int' | 'enum' | 'float' | 'pointer' | 'array' | 'struct' | 'union';
 
+/** A struct or union that a pointer points to. */
+export interface PointedStruct {
+  /** Its name, or that of the typedef of an anonymous struct. */
+  readonly name: string;
+  /** Its BTF id: that of the struct itself, or of a forward declaration. */
+  readonly type: number;
+}
+
 /** A type, typedefs and qualifiers off. */
 export interface ValueType {
   readonly kind: ValueKind;
   readonly signed: boolean;
   /** Whether it is a `__be16`, `__be32` or `__be64`: a number in network byte order. */
   readonly bigEndian?: boolean;
-  /** The struct or union that a pointer leads to, where it has a name. */
-  readonly pointsTo?: string;
+  /** The struct or union that a pointer points to. */
+  readonly pointsTo?: PointedStruct;
   /** Its id, without typedefs and qualifiers. */
   readonly type: number;
 }
@@ -69,11 +77,10 @@ function isBigEndian(reader: BtfReader, start: number): boolean {
   return false;
 }
 
-/** The name of a struct that a pointer leads to, or of the typedef by which a struct without a name goes. */
-function pointee(reader: BtfReader, id: number): string | undefined {
-  const { type, alias }: Named = strip(reader, id);
+function pointee(reader: BtfReader, start: number): PointedStruct | undefined {
+  const { id, type, alias }: Named = strip(reader, start);
   if (type.kind !== 'struct' && type.kind !== 'union' && type.kind !== 'fwd') return undefined;
-  return type.name || alias;
+  return { name: type.name || alias || `(anonymous ${type.kind})`, type: id };
 }
 
 /** The kind of a type in a message. */

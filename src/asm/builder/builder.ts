@@ -6,6 +6,7 @@
  */
 import type { TSchema } from '@sinclair/typebox';
 import { authors } from '../blame.ts';
+import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import {
   type Helper,
@@ -29,7 +30,7 @@ import { emitCount } from './count.ts';
 import { branch, leavable } from './flow.ts';
 import { Given } from './given.ts';
 import { type Keepable, keep } from './keep.ts';
-import { KernelPointer } from './kernel-pointer.ts';
+import { type KernelPointer, kernelStruct, pointerOf, pointerTo } from './kernel-pointer.ts';
 import { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, type Memory, memory, placeOf, view } from './memory.ts';
@@ -113,12 +114,18 @@ export class Builder {
     return this.#given.context;
   }
 
-  /** The nth argument (from 0) of what the program is attached to: 64 bits of the context, one load at each use. */
-  arg(n: number): Place {
-    return this.#machine.statement(this.arg, () => this.#given.argument(n));
+  /**
+   * An argument of the function or tracepoint that the program is attached to, by its number from 0 or by its name: a number of the
+   * parameter's type, or memory for a struct that is passed by value. One load at each use. `as(u64)` is all 64 bits of the argument.
+   * If the kernel's types do not have the function, every argument is a u64.
+   *
+   * Throws RangeError if there is no such argument.
+   */
+  arg(argument: number | string): Place {
+    return this.#machine.statement(this.arg, () => this.#given.argument(argument));
   }
 
-  /** What the function returned: 64 bits of the context, of which an `int` has the low 32 (`asSigned(32)`). */
+  /** What the function returned: a number of its type, one load at each use. `as(u64)` is all 64 bits of it. */
   get returned(): Place {
     return this.#given.returned;
   }
@@ -128,11 +135,24 @@ export class Builder {
     return this.#machine.statement(this.field, () => this.#given.field(name));
   }
 
-  /** A pointer to a kernel structure: a value that holds its address, or a place that does (one load). */
-  kernel(struct: string, address: Value | Place): KernelPointer {
+  /**
+   * A pointer to a kernel structure whose type is known: an argument (`b.kernel(b.arg(0))`) or a field. One load.
+   *
+   * Throws TypeError if the place is no pointer to a structure.
+   */
+  kernel(pointer: Place): KernelPointer;
+  /**
+   * A pointer to the kernel structure of that name: a value that holds its address, or a place that does (one load).
+   *
+   * Throws AmbiguousStruct if the name has several definitions: `{ name: 'dma_chan', size: 112 }` or `{ name: 'dma_chan', having: 'slave' }`
+   * is one of them.
+   */
+  kernel(struct: StructRef, address: Value | Place): KernelPointer;
+  kernel(of: StructRef | Place, address?: Value | Place): KernelPointer {
     return this.#machine.statement(this.kernel, () => {
-      const value = address instanceof Place ? address.get() : address;
-      return new KernelPointer(this.#machine, this.target, value, struct);
+      if (of instanceof Place) return pointerOf(this.#machine, this.target, of);
+      if (address === undefined) throw new TypeError('kernel() takes the address of the structure, too');
+      return pointerTo(this.#machine, this.target, kernelStruct(this.target, of), address);
     });
   }
 

@@ -1,20 +1,33 @@
 /**
- * The contexts of programs, as far as builders go: where in them is what.
+ * Program contexts: which arguments, results and fields a program of some type reads, and where they lie.
  */
+import type { PointedStruct } from '../btf.ts';
+import type { Layout } from '../layout.ts';
 import type { ScalarOrArray } from './kernel-pointer.ts';
 
-/** What a program of some type is given. */
-export interface Context {
-  /** Offset in the context of the nth argument, or undefined where there is no such argument. */
-  readonly argument: (n: number) => number | undefined;
-  /** Offset in the context of what the function returned, where the program runs at a return. */
-  readonly returned?: number;
-  /** A field of the context by its name, where it is a record; throws where the record has none. Arrays are only copied. */
-  readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
-  /** What the program returns where it doesn't say; 0 if not given. */
-  readonly result?: number;
-  /** Whether the verifier knows the arguments' types by BTF. */
+/** An argument or a result in the context. */
+export interface Slot {
+  /** For messages: `argument 1`, `the result`. */
+  readonly name: string;
+  /** Bytes from the start of the context. */
+  readonly offset: number;
+  readonly layout: Layout;
+  /** The structure that it points to. */
+  readonly pointsTo?: PointedStruct;
+  /** Whether the verifier knows by BTF what it points to. */
   readonly trusted: boolean;
+}
+
+/** The context of a program. */
+export interface Context {
+  /** The argument of that number or name. Throws RangeError if there is none, or none that can be read. */
+  readonly argument: (wanted: number | string) => Slot;
+  /** What the function returned. Throws RangeError if it returned nothing. Absent unless the program runs at a return. */
+  readonly returned?: () => Slot;
+  /** A field of the context by its name, if it is a record; throws if the record has none. Arrays are only copied. */
+  readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
+  /** What the program returns by default; 0 if absent. */
+  readonly result?: number;
   /** What the arguments belong to, for messages. */
   readonly name: string;
 }

@@ -2,12 +2,12 @@
  * What the code that is being built was given: the program's context, wherever it lies now, and what lies in it.
  */
 import { blame } from '../blame.ts';
-import { layoutOf, u64 } from '../layout.ts';
 import { r1 } from '../registers.ts';
 import type { Context } from './context.ts';
 import { layoutOfPart } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { Place } from './place.ts';
+import { slotPlace } from './slot-place.ts';
 import { Value } from './value.ts';
 
 /** What one program or subprogram was given. Places are typed, and each use of one is a load by way of the context's register. */
@@ -50,20 +50,16 @@ export class Given {
     if (thing === this.#current()) this.#contexts.push(kept);
   }
 
-  /** The nth argument, from 0. @throws {RangeError} where it can't be read. */
-  argument(n: number): Place {
-    const { argument, trusted, name } = this.#of;
-    const offset = argument(n);
-    if (offset === undefined) throw new RangeError(`${name} has no argument ${n} that can be read`);
-    const kind = trusted ? 'trusted' : 'kernel';
-    return new Place(this.#machine, this.context, offset, layoutOf(u64), `argument ${n}`, kind);
+  /** An argument by its number, from 0, or its name. @throws {RangeError} if there is none, or it can't be read. */
+  argument(wanted: number | string): Place {
+    return slotPlace(this.#machine, this.context, this.#of.argument(wanted));
   }
 
-  /** The result of the function that has returned. @throws {RangeError} where the program isn't at a return. */
+  /** The result of the function that has returned. @throws {RangeError} unless the program is at a return. */
   get returned(): Place {
     const { returned, name } = this.#of;
     if (returned === undefined) throw new RangeError(`${name} is not at a return`);
-    return new Place(this.#machine, this.context, returned, layoutOf(u64), 'the result', 'kernel');
+    return slotPlace(this.#machine, this.context, returned());
   }
 
   /** A field of a record, by its name. @throws {RangeError} where the program is given none. */

@@ -20,7 +20,10 @@ export function keep(
   thing: Keepable,
 ): Value | KernelPointer | MapPointer | Block {
   if (thing instanceof KernelPointer)
-    return new KernelPointer(machine, target, keepValue(machine, thing.value), thing.struct);
+    return new KernelPointer(machine, target, keepValue(machine, thing.value), {
+      name: thing.struct,
+      type: thing.type,
+    });
   if (thing instanceof MapPointer) return new MapPointer(thing.spec, keepValue(machine, thing.value));
   if (!isBlock(thing)) return keepValue(machine, thing);
   const { base, name } = placeOf(thing);

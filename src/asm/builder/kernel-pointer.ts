@@ -2,7 +2,7 @@
  * A pointer to a structure of the kernel. Its fields are named, and found in the kernel's own types when
  * the program is assembled; how they are read is a property of the pointer, not of the program's text.
  */
-import type { Member } from '../btf.ts';
+import type { Member, PointedStruct, StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { probeReadKernel } from '../helpers.ts';
 import { type Layout, layoutOf, u64 } from '../layout.ts';
@@ -10,34 +10,60 @@ import { r1, r2, r3, r10 } from '../registers.ts';
 import { field, kernelTypes, type Target } from '../target.ts';
 import type { Machine } from './machine.ts';
 import { type Base, type BitField, Place } from './place.ts';
+import { PointerPlace } from './pointer-place.ts';
 import { Value } from './value.ts';
 
 /** A field by its path (`__sk_common.skc_daddr`), or several where kernels differ: the first there is counts. */
 export type FieldPath = string | readonly string[];
 
+/** A structure of the kernel: its name for messages, and its BTF id or, if the target has no such type, the name again. */
+export interface KernelStruct {
+  readonly name: string;
+  readonly type: StructRef;
+}
+
+/**
+ * The structure of that name or BTF id. A name that the target does not have stays a name: its first field throws.
+ * @throws {AmbiguousStruct} if the name has several definitions. @throws {NoSuchField} if a choice fits none of them.
+ */
+export function kernelStruct({ kernel }: Target, ref: StructRef, named?: string): KernelStruct {
+  const name = named ?? (typeof ref === 'object' ? ref.name : String(ref));
+  if (kernel === undefined) return { name, type: ref };
+  if (typeof ref === 'string' && !kernel.has(ref)) return { name, type: ref };
+  const type = kernel.structId(ref);
+  const found = typeof ref === 'number' && named === undefined ? kernel.type(type) : undefined;
+  return { name: found && 'name' in found && found.name !== '' ? found.name : name, type };
+}
+
 /** The address of a structure of the kernel, in a register: `b.kernel('sock', b.arg(0))`. It lives as long as its value does. */
 export class KernelPointer {
   readonly value: Value;
+  /** The structure's name. */
   readonly struct: string;
+  /** The structure's BTF id, or its name if the target has no such type. */
+  readonly type: StructRef;
   readonly #machine: Machine;
   readonly #target: Target;
 
-  constructor(machine: Machine, target: Target, value: Value, struct: string) {
+  constructor(machine: Machine, target: Target, value: Value, { name, type }: KernelStruct) {
     this.#machine = machine;
     this.#target = target;
     this.value = value;
-    this.struct = struct;
+    this.struct = name;
+    this.type = type;
   }
 
   /** The same address as another structure: one that begins with this one. The verifier can't follow that, so it is read by probe. */
-  cast(struct: string): KernelPointer {
-    const { machine, register, holder } = this.value;
-    return new KernelPointer(this.#machine, this.#target, new Value(machine, register, holder), struct);
+  cast(struct: StructRef): KernelPointer {
+    return this.#machine.statement(this.cast, () => {
+      const to = kernelStruct(this.#target, struct);
+      return new KernelPointer(this.#machine, this.#target, untrusted(this.value), to);
+    });
   }
 
   /** Whether this kernel's structure has such a field. */
   has(path: string): boolean {
-    return this.#machine.statement(this.has, () => kernelTypes(this.#target).has(this.struct, path));
+    return this.#machine.statement(this.has, () => kernelTypes(this.#target).has(this.type, path));
   }
 
   /**
@@ -54,7 +80,9 @@ export class KernelPointer {
     return this.#machine.statement(this.fields, () => {
       const members = Object.entries(paths).map(([name, path]) => {
         const member = this.#member(path);
-        return { name, offset: member.offset, layout: layoutOfPart(member), bits: bitsOf(member) };
+          const { offset, pointsTo } = member;
+          const bits = bitsOf(member);
+          return { name, offset, layout: layoutOfPart(member), bits, ...(pointsTo && { pointsTo }) };
       });
       return this.#read(members) as { [K in keyof F]: Place };
     });
@@ -96,11 +124,12 @@ export class KernelPointer {
   }
 
   /**
-   * The structure that a field points to, whose name the kernel's types tell: `task.follow('real_parent')`. The pointer is read as
+   * The structure that a field points to, which the kernel's types know: `task.follow('real_parent')`. The pointer is read as
    * `fields` reads it, into a temporary; what it points to is read by probe, since the verifier follows few pointers by
-   * itself. Where the pointer is null its fields read as zeros.
+   * itself. If the pointer is null, its fields read as zeros.
    *
-   * Throws as `fields` does, and if the field is no pointer to a structure.
+   * Throws as `fields` does, and if the field is no pointer to a structure. Throws AmbiguousStruct if the types only declare that
+   * structure (`struct x;`), and several have its name: then read the pointer by `fields`, and choose by `b.kernel`.
    */
   follow(path: FieldPath): KernelPointer {
     return this.#machine.statement(this.follow, () => {
@@ -109,18 +138,20 @@ export class KernelPointer {
         throw new TypeError(
           `${this.struct}.${path} ${kind === 'pointer' ? 'points to nothing that has fields' : `is no pointer (its kind: ${kind})`}`,
         );
+      const struct = kernelStruct(this.#target, pointsTo.type, pointsTo.name);
       const { pointer } = this.fields({ pointer: path });
-      return new KernelPointer(this.#machine, this.#target, pointer.get(), pointsTo);
+      return new KernelPointer(this.#machine, this.#target, pointer.get(), struct);
     });
   }
 
   #member(path: FieldPath): Member {
-    const member = field(this.#target, this.struct, path);
-    return member;
+    return field(this.#target, this.type, path);
   }
 
-  #place({ name, layout, bits }: Part, base: Base, offset: number, kind?: 'kernel'): Place {
-    return new Place(this.#machine, base, offset, layout, `${this.struct}.${name}`, kind, { bits });
+  #place({ name, layout, bits, pointsTo }: Part, base: Base, offset: number, kind?: 'kernel'): Place {
+    const of = `${this.struct}.${name}`;
+    if (pointsTo === undefined) return new Place(this.#machine, base, offset, layout, of, kind, { bits });
+    return new PointerPlace(this.#machine, base, { offset, layout, kind, pointsTo }, of);
   }
 
   /** Copies a span onto the stack, and gives the places of its parts there, by their names. */
@@ -148,17 +179,48 @@ export class KernelPointer {
   }
 }
 
+/** A pointer to what a place points to, by the place's own type. @throws {TypeError} if the types do not tell it. */
+export function pointerOf(machine: Machine, target: Target, place: Place): KernelPointer {
+  if (!(place instanceof PointerPlace))
+    throw new TypeError(
+      `${place.name} is not known to point to a structure: name it, as b.kernel('sock', address)`,
+    );
+  const { name, type } = place.pointsTo;
+  return pointerTo(machine, target, kernelStruct(target, type, name), place);
+}
+
+/** A pointer to `struct`. The verifier knows an argument's own type only: as another structure it is read by probe. */
+export function pointerTo(
+  machine: Machine,
+  target: Target,
+  struct: KernelStruct,
+  address: Value | Place,
+): KernelPointer {
+  const value = address instanceof Place ? address.get() : address;
+  const isOther =
+    address instanceof PointerPlace &&
+    address.trusted &&
+    kernelStruct(target, address.pointsTo.type).type !== struct.type;
+  return new KernelPointer(machine, target, isOther ? untrusted(value) : value, struct);
+}
+
 /** A part of a structure that is wanted. */
 interface Part {
   readonly name: string;
   readonly offset: number;
   readonly layout: Layout;
   readonly bits?: BitField;
+  readonly pointsTo?: PointedStruct;
 }
 
 /** The bits of a bit field in the number that its bytes are. */
 function bitsOf({ bitOffset, bitSize }: Member): BitField | undefined {
   return bitSize === undefined ? undefined : { shift: bitOffset ?? 0, count: bitSize };
+}
+
+/** The same address as a number: the verifier does not know what it points to. */
+export function untrusted({ machine, register, holder }: Value): Value {
+  return new Value(machine, register, holder);
 }
 
 /** Bytes between fields from which on a further call costs less than they do, on the stack above all. */

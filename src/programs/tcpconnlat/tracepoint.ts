@@ -48,7 +48,7 @@ export function onState(options: Options, attempts: Attempts, families: Families
   return (b: Builder) => {
     b.if(b.arg(2).eq(TCP_SYN_SENT), () => onSynSent(b));
     if (outcome) b.if(b.arg(2).eq(TCP_SYN_RECV), () => b.exit());
-    const old = b.value(b.arg(1));
+    const old = b.arg(1).as(u32).get();
     unlessConnecting(b, old, options, () => b.exit(old)); // any value will do, and this one is at hand
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));

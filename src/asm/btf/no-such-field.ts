@@ -1,0 +1,22 @@
+/**
+ * The error for a name that a kernel's types don't have.
+ */
+import { listNearest } from '../nearest.ts';
+
+/** A struct, a member or an enum's value that this kernel doesn't have. */
+export class NoSuchField extends Error {
+  override readonly name = 'NoSuchField';
+  /** What it was looked for in. */
+  readonly struct: string;
+  /** What was asked for; empty where the struct itself is missing. */
+  readonly paths: readonly string[];
+  /** What there is by similar names, the most similar first. */
+  readonly nearest: readonly string[];
+
+  constructor(message: string, struct: string, paths: readonly string[], nearest: readonly string[]) {
+    super(`${message}${listNearest(nearest)}`);
+    this.struct = struct;
+    this.paths = paths;
+    this.nearest = nearest;
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * Structs by name. A name may have several definitions, because each C file can define a struct of its own
+ * (`struct dma_chan`): then the name alone chooses none of them.
+ */
+import { nearest } from '../nearest.ts';
+import { NoSuchField } from './no-such-field.ts';
+import type { BtfReader } from './reader.ts';
+import { DEEPEST, sizeOf, strip } from './size.ts';
+import type { BtfMember, BtfType } from './types.ts';
+
+/** Chooses between several definitions of a name. Sizes and members stay the same between kernels, ids do not. */
+export interface StructChoice {
+  /** The size of the struct in bytes. */
+  readonly size?: number;
+  /** The name of a member that the struct has. */
+  readonly having?: string;
+}
+
+/**
+ * A struct, a union or a typedef of one: its name, its name and a choice between several definitions, or its BTF id, which
+ * differs between kernels.
+ */
+export type StructRef = string | number | ({ readonly name: string } & StructChoice);
+
+/** One of several definitions of a name. */
+export interface StructCandidate {
+  /** Its BTF id. */
+  readonly id: number;
+  readonly kind: 'struct' | 'union';
+  /** In bytes. */
+  readonly size: number;
+  /** The names of its members, including those of anonymous structs and unions in it. */
+  readonly members: readonly string[];
+}
+
+/** A name that has several definitions in the kernel's types. `candidates` lists them. */
+export class AmbiguousStruct extends Error {
+  override readonly name = 'AmbiguousStruct';
+  readonly struct: string;
+  readonly candidates: readonly StructCandidate[];
+
+  constructor(struct: string, candidates: readonly StructCandidate[]) {
+    super(
+      `this kernel has ${candidates.length} different structs named '${struct}': ${listCandidates(candidates)}; ` +
+        `name one by its size or by a member: ${examples(struct, candidates).join(' or ')}`,
+    );
+    this.struct = struct;
+    this.candidates = candidates;
+  }
+}
+
+type Composite = Extract<BtfType, { kind: 'struct' | 'union' }>;
+
+/** What messages call a struct. */
+export function structName(reader: BtfReader, ref: StructRef): string {
+  if (typeof ref === 'string') return ref;
+  return typeof ref === 'number' ? reader.nameOf(ref) || `(anonymous, BTF id ${ref})` : ref.name;
+}
+
+/**
+ * The id of a struct, a union or a typedef of one. A forward declaration is resolved by its name.
+ * @throws {NoSuchField} if there is none. @throws {AmbiguousStruct} if there are several that differ.
+ */
+export function structId(reader: BtfReader, ref: StructRef): number {
+  const id = findStruct(reader, ref);
+  if (id !== undefined) return id;
+  const name = structName(reader, ref);
+  const there = typeof ref === 'object' ? definitions(reader, name) : [];
+  if (typeof ref === 'object' && there.length > 0)
+    throw new NoSuchField(
+      `this kernel has no struct '${name}' ${describeChoice(ref)}: ${listCandidates(there.map((each) => candidate(reader, each)))}`,
+      name,
+      [],
+      [],
+    );
+  throw new NoSuchField(`this kernel has no struct '${name}'`, name, [], nearest(name, structNames(reader)));
+}
+
+/**
+ * The same, or undefined if there is none.
+ * @throws {AmbiguousStruct} if there are several that differ.
+ */
+export function findStruct(reader: BtfReader, ref: StructRef): number | undefined {
+  if (typeof ref === 'number') {
+    const { id, type } = strip(reader, ref);
+    if (type.kind === 'fwd') return findStruct(reader, type.name);
+    return type.kind === 'struct' || type.kind === 'union' ? id : undefined;
+  }
+  const { name, size, having } = typeof ref === 'string' ? { name: ref } : ref;
+  const chosen = definitions(reader, name).filter(
+    (id) =>
+      (size === undefined || sizeOf(reader, id) === size) &&
+      (having === undefined || memberNames(reader, id).includes(having)),
+  );
+  const [first, ...others] = chosen;
+  if (first === undefined) return undefined;
+  const different = [
+    first,
+    ...others.filter((id, index) => !chosen.slice(0, index + 1).some((seen) => sameLayout(reader, seen, id))),
+  ];
+  if (different.length === 1) return first;
+  throw new AmbiguousStruct(
+    name,
+    different.map((id) => candidate(reader, id)),
+  );
+}
+
+/** The ids of all definitions of a name; typedefs only if no struct or union has it. */
+function definitions(reader: BtfReader, name: string): readonly number[] {
+  const ids = reader.findAll(['struct', 'union'], name);
+  if (ids.length > 0) return ids;
+  const aliased = reader
+    .findAll(['typedef'], name)
+    .map((alias) => strip(reader, alias))
+    .filter(({ type }) => type.kind === 'struct' || type.kind === 'union')
+    .map(({ id }) => id);
+  return [...new Set(aliased)];
+}
+
+function structNames(reader: BtfReader): string[] {
+  return reader.ids('struct', 'union').map((id) => reader.nameOf(id));
+}
+
+function candidate(reader: BtfReader, id: number): StructCandidate {
+  const { kind, size } = reader.type(id) as Composite;
+  return { id, kind, size, members: memberNames(reader, id) };
+}
+
+/** The names of the members, including those of anonymous structs and unions; each of these once. */
+function memberNames(reader: BtfReader, id: number): string[] {
+  const seen = new Set<number>();
+  const names: string[] = [];
+  for (const queue = [id]; queue.length > 0; ) {
+    const next = strip(reader, queue.shift() as number);
+    if ((next.type.kind !== 'struct' && next.type.kind !== 'union') || seen.has(next.id)) continue;
+    seen.add(next.id);
+    for (const { name, type } of next.type.members)
+      if (name === '') queue.push(type);
+      else names.push(name);
+  }
+  return names;
+}
+
+/** Whether reading one instead of the other makes no difference. */
+function sameLayout(reader: BtfReader, a: number, b: number, depth = 0): boolean {
+  const [left, right] = [strip(reader, a), strip(reader, b)];
+  if (left.id === right.id || depth > DEEPEST) return left.id === right.id;
+  const [x, y] = [left.type, right.type];
+  if (x.kind === 'ptr' && y.kind === 'ptr') return pointeeKey(reader, x.type) === pointeeKey(reader, y.type);
+  if (x.kind === 'array' && y.kind === 'array')
+    return x.length === y.length && sameLayout(reader, x.element, y.element, depth + 1);
+  if (isComposite(x) && isComposite(y))
+    return (
+      x.kind === y.kind &&
+      x.size === y.size &&
+      x.members.length === y.members.length &&
+      x.members.every((member, index) => sameMember(reader, member, y.members[index] as BtfMember, depth))
+    );
+  const sized = (type: BtfType) => ('size' in type ? type.size : 0);
+  const signed = (type: BtfType) => 'signed' in type && type.signed;
+  return x.kind === y.kind && sized(x) === sized(y) && signed(x) === signed(y);
+}
+
+function sameMember(reader: BtfReader, x: BtfMember, y: BtfMember, depth: number): boolean {
+  const samePlace = x.name === y.name && x.bitOffset === y.bitOffset && x.bitSize === y.bitSize;
+  return samePlace && sameLayout(reader, x.type, y.type, depth + 1);
+}
+
+function isComposite(type: BtfType): type is Composite {
+  return type.kind === 'struct' || type.kind === 'union';
+}
+
+/** What a pointer leads to, for comparisons: a struct's name (a forward declaration is the same struct), else its kind. */
+function pointeeKey(reader: BtfReader, id: number): string {
+  const { type } = strip(reader, id);
+  const isNamed = isComposite(type) || type.kind === 'fwd';
+  return isNamed ? `struct ${type.name}` : type.kind;
+}
+
+/** How many members of a candidate a message names. */
+const SHOWN = 4;
+
+function listCandidates(candidates: readonly StructCandidate[]): string {
+  return candidates
+    .map(({ size, members }) => {
+      const more = members.length > SHOWN ? ', ...' : '';
+      return `${size} bytes (${members.slice(0, SHOWN).join(', ')}${more})`;
+    })
+    .join(', ');
+}
+
+/** A reference to each of the first two candidates: by its size or, if that is not unique, by a member that no other has. */
+function examples(name: string, candidates: readonly StructCandidate[]): string[] {
+  const texts = candidates.map((each) => {
+    const others = candidates.filter((other) => other !== each);
+    const own = each.members.find((member) => !others.some(({ members }) => members.includes(member)));
+    const hasOwnSize = others.every(({ size }) => size !== each.size);
+    if (hasOwnSize) return `{ name: '${name}', size: ${each.size} }`;
+    return own === undefined ? `its BTF id ${each.id}` : `{ name: '${name}', having: '${own}' }`;
+  });
+  return texts.slice(0, 2);
+}
+
+function describeChoice({ size, having }: StructChoice): string {
+  const parts = [
+    ...(size === undefined ? [] : [`of ${size} bytes`]),
+    ...(having === undefined ? [] : [`with a member '${having}'`]),
+  ];
+  return parts.join(' ');
+}

@@ -1,0 +1,151 @@
+/** Arguments and results by the kernel's prototypes: types, slots, names, and what is refused. */
+import * as assert from 'uvu/assert';
+import { Btf } from '../../src/asm/btf.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { fentry, fexit, kprobe, kretprobe, rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
+import { bytes, s64, struct, u64 } from '../../src/asm/layout.ts';
+import type { ProgramSpec } from '../../src/asm/program.ts';
+import { target } from '../../src/asm/target.ts';
+import { suite } from '../harness.ts';
+import { thrown } from '../thrown.ts';
+import { BtfWriter } from './btf-writer.ts';
+import { textsOf } from './texts.ts';
+
+const test = suite('asm/arguments');
+
+const w = new BtfWriter();
+const int = w.int('int', 4, 1);
+const short = w.int('short unsigned int', 2);
+const long = w.int('long unsigned int', 8);
+const member = (name: string, type: number, offset: number) => ({ name, type, bits: 8 * offset });
+const sock = w.struct('sock', 16, [member('sk_err', int, 8)]);
+w.struct('tcp_sock', 32, [member('sk', sock, 0), member('rtt', int, 16)]);
+const pair = w.struct('pair', 16, [member('a', long, 0), member('b', long, 8)]);
+const wide = w.prototype(int, {
+  ...{ pair, flags: int, port: w.typedef('__be16', short), on: w.int('_Bool', 1, 4) },
+  ...{ sk: w.pointer(w.const(sock)), data: w.pointer(0) },
+});
+w.func('wide', wide);
+w.func('nine', w.prototype(0, Object.fromEntries(Array.from('abcdefghi', (name) => [name, int]))));
+w.typedef('btf_trace_sent', w.pointer(w.prototype(0, { '': w.pointer(0) })));
+const sent = w.prototype(0, { __data: w.pointer(0), sk: w.pointer(sock), size: int });
+w.func('__bpf_trace_sent', sent);
+w.typedef('btf_trace_named', w.pointer(sent));
+const on = target('x64', Btf.parse(w.blob()));
+const onArm = target('arm64', Btf.parse(w.blob()));
+
+const linesOf = ({ instructions }: ProgramSpec) => textsOf(instructions);
+const load = (body: (b: Builder) => void) => linesOf(fentry('wide', on, body))[0];
+
+test('a number has the type of its parameter, and is read from the low bytes of its slot', () => {
+  assert.is(
+    load((b) => b.exit(b.arg(1).get())),
+    'r0 = *(u32 *)(r1 +16)',
+  );
+  assert.is(
+    load((b) => b.exit(b.arg('flags').get())),
+    'r0 = *(u32 *)(r1 +16)',
+  );
+  assert.is(
+    load((b) => b.exit(b.arg('on').get())),
+    'r0 = *(u8 *)(r1 +32)',
+  );
+  assert.is(
+    load((b) => b.exit(b.arg('data').get())),
+    'r0 = *(u64 *)(r1 +48)',
+  );
+  const signed = linesOf(fentry('wide', on, (b) => b.if(b.arg('flags').lt(0), () => b.exit())));
+  assert.match(signed.join('\n'), /w0 s>= 0|w0 s< 0/);
+});
+
+test('a __be16 is a number in network byte order', () => {
+  const lines = linesOf(fentry('wide', on, (b) => b.if(b.arg('port').ne(443), () => b.exit(1))));
+  assert.match(lines.join('\n'), /r0 = \*\(u16 \*\)\(r1 \+24\)\n.*0xbb01/);
+});
+
+test('as(u64) is the whole slot of a shorter number', () => {
+  assert.is(
+    load((b) => b.exit(b.arg(1).as(u64).get())),
+    'r0 = *(u64 *)(r1 +16)',
+  );
+  assert.throws(() => load((b) => b.arg('data').as(bytes(16))), /integer schema/);
+});
+
+test('a struct of 16 bytes is memory of two slots', () => {
+  assert.equal(
+    linesOf(fentry('wide', on, (b) => b.set(b.stack(struct({ a: u64, b: u64 })), b.arg(0)))).slice(0, 4),
+    ['r0 = *(u64 *)(r1 +0)', '*(u64 *)(r10 -16) = r0', 'r0 = *(u64 *)(r1 +8)', '*(u64 *)(r10 -8) = r0'],
+  );
+  assert.match(thrown(() => load((b) => b.arg(0).get())).message, /argument 0 is bytes\(16\), not a number/);
+});
+
+for (const wanted of [6, 1.5, -1, Number.NaN, 'nobody'])
+  test(`there is no argument ${wanted}`, () => {
+    const { message } = thrown(() => load((b) => b.arg(wanted)));
+    assert.match(
+      message,
+      `fentry wide has no argument ${wanted}: wide has 6 arguments: pair, flags, port, on, sk, data`,
+    );
+    assert.match(message, 'arguments.test.ts');
+  });
+
+test('a pointer to a struct is a kernel pointer by its own type', () => {
+  const body = (b: Builder) => void b.kernel(b.arg('sk')).fields({ err: 'sk_err' }).err.get();
+  assert.equal(linesOf(fentry('wide', on, body)).slice(0, 2), [
+    'r0 = *(u64 *)(r1 +40)',
+    'r2 = *(u32 *)(r0 +8)',
+  ]);
+  assert.match(
+    thrown(() => load((b) => b.kernel(b.arg('data')))).message,
+    /argument data is not known to point to/,
+  );
+});
+
+test('a pointer that is read as another struct is read by probe: the verifier would refuse the load', () => {
+  const read = (name: string) => (b: Builder) => {
+    const path = name === 'tcp_sock' ? 'rtt' : 'sk_err';
+    b.kernel(name, b.arg('sk')).fields({ x: path }).x.get();
+  };
+  assert.is(linesOf(fentry('wide', on, read('sock'))).filter((line) => line.startsWith('call')).length, 0);
+  assert.is(
+    linesOf(fentry('wide', on, read('tcp_sock'))).filter((line) => line.startsWith('call')).length,
+    1,
+  );
+});
+
+test('raw tracepoints have the parameters of their typedef, by the names of the function that calls programs', () => {
+  for (const hook of [rawTracepoint, tpBtf]) {
+    const lines = linesOf(hook('named', on, (b) => b.stack(s64, b.arg('size'))));
+    assert.is(lines[0], 'r0 = *(u32 *)(r1 +8)');
+    assert.match(thrown(() => hook('sent', on, (b) => b.arg(0))).message, /sent has no arguments/);
+    assert.match(thrown(() => hook('named', on, (b) => b.arg(2))).message, /named has 2 arguments: sk, size/);
+  }
+  assert.is(
+    linesOf(rawTracepoint('unknown', on, (b) => b.exit(b.arg(11).get())))[0],
+    'r0 = *(u64 *)(r1 +88)',
+  );
+});
+
+test('a kprobe counts registers: a struct of 16 bytes takes two, and the last ones are on the stack', () => {
+  const reading = (symbol: string, wanted: string, where = on) =>
+    linesOf(kprobe(symbol, where, (b) => b.exit(b.arg(wanted).get())))[0];
+  assert.is(reading('wide', 'flags'), 'r0 = *(u32 *)(r1 +96)', 'rdx');
+  assert.is(reading('wide', 'flags', onArm), 'r0 = *(u32 *)(r1 +16)', 'regs[2]');
+  assert.match(
+    thrown(() => reading('wide', 'pair')).message,
+    /argument pair of wide is in two registers at a kprobe/,
+  );
+  assert.is(reading('nine', 'f'), 'r0 = *(u32 *)(r1 +72)'.replace('72', '64'), 'r9');
+  const stacked = /argument g of nine is on the stack at a kprobe \(x64 passes 6 in registers\); use fentry/;
+  assert.match(thrown(() => reading('nine', 'g')).message, stacked);
+  assert.is(reading('nine', 'h', onArm), 'r0 = *(u32 *)(r1 +56)');
+});
+
+test('the result has the type of the function; a function without one has none', () => {
+  const result = (b: Builder) => b.exit(b.returned.get());
+  assert.is(linesOf(fexit('wide', on, result))[0], 'r0 = *(u32 *)(r1 +56)');
+  assert.is(linesOf(kretprobe('wide', on, result))[0], 'r0 = *(u32 *)(r1 +80)');
+  assert.match(thrown(() => fexit('nine', on, result)).message, /nine returns nothing/);
+});
+
+test.run();

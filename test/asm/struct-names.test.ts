@@ -1,0 +1,126 @@
+/** Structs whose name has several definitions, and pointers that lead to one of them. */
+import * as assert from 'uvu/assert';
+import { AmbiguousStruct, Btf, type StructRef } from '../../src/asm/btf.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
+import { rawTracepoint } from '../../src/asm/hooks.ts';
+import { target } from '../../src/asm/target.ts';
+import { suite } from '../harness.ts';
+import { thrown } from '../thrown.ts';
+import { BtfWriter } from './btf-writer.ts';
+import { textsOf } from './texts.ts';
+
+const test = suite('asm/struct-names');
+
+const w = new BtfWriter();
+const int = w.int('int', 4, 1);
+const long = w.int('long', 8, 1);
+const member = (name: string, type: number, offset: number) => ({ name, type, bits: 8 * offset });
+const small = w.struct('chan', 16, [member('lock', int, 0), member('id', int, 8)]);
+const inner = w.struct('', 8, [member('cookie', int, 4)]);
+const large = w.struct('chan', 112, [
+  member('device', long, 0),
+  { name: '', type: inner, bits: 64 },
+  member('id', int, 96),
+]);
+w.struct('same', 8, [member('a', int, 0), member('p', w.pointer(small), 0)]);
+w.struct('same', 8, [member('a', int, 0), member('p', w.pointer(large), 0)]);
+w.struct('twin', 8, [member('a', int, 0)]);
+w.struct('twin', 8, [member('b', int, 0)]);
+w.struct('alone', 8, [member('x', int, 4)]);
+const declared = (name: string) => w.pointer(w.raw(name, 7 << 24, 0));
+w.struct('descriptor', 32, [
+  member('chan', w.pointer(large), 0),
+  member('alone', declared('alone'), 8),
+  member('either', declared('chan'), 16),
+]);
+const btf = Btf.parse(w.blob());
+const on = target('x64', btf);
+
+test('a name with several definitions is refused, with what tells them apart', () => {
+  const error = thrown(() => btf.member('chan', 'id'));
+  assert.ok(error instanceof AmbiguousStruct);
+  assert.match(
+    error.message,
+    "2 different structs named 'chan': 16 bytes (lock, id), 112 bytes (device, id, cookie); " +
+      "name one by its size or by a member: { name: 'chan', size: 16 } or { name: 'chan', size: 112 }",
+  );
+  assert.equal(
+    error.candidates.map(({ id, size }) => [id, size]),
+    [
+      [small, 16],
+      [large, 112],
+    ],
+  );
+  assert.match(thrown(() => btf.sizeOf('twin')).message, "{ name: 'twin', having: 'a' }");
+  assert.throws(() => btf.has('chan', 'id'), /2 different structs/);
+});
+
+const choices: [StructRef, number][] = [
+  [{ name: 'chan', size: 112 }, 96],
+  [{ name: 'chan', having: 'lock' }, 8],
+  [{ name: 'chan', having: 'cookie' }, 96],
+  [small, 8],
+  [large, 96],
+];
+for (const [choice, offset] of choices)
+  test(`${JSON.stringify(choice)} is one of them`, () => assert.is(btf.member(choice, 'id').offset, offset));
+
+test('a choice that fits none of them names those that there are', () =>
+  assert.match(
+    thrown(() => btf.sizeOf({ name: 'chan', size: 5 })).message,
+    "no struct 'chan' of 5 bytes: 16 bytes (lock, id)",
+  ));
+
+test('definitions of one layout are one: a pointer may lead to another struct of the same name', () =>
+  assert.is(btf.member('same', 'a').offset, 0));
+
+const failing = (body: (b: Builder) => void) => thrown(() => rawTracepoint('x', on, body)).message;
+const offsetOf = (body: (b: Builder) => void) =>
+  textsOf(rawTracepoint('x', on, body).instructions)
+    .filter((line) => line.startsWith('r3 +='))
+    .at(-1);
+
+test('b.kernel and cast refuse the name at their line, and take a choice', () => {
+  assert.match(
+    failing((b) => b.kernel('chan', b.arg(0))),
+    /different structs named 'chan'.*struct-names\.test\.ts/,
+  );
+  assert.match(
+    failing((b) => b.kernel('alone', b.arg(0)).cast('chan')),
+    /different structs named 'chan'.*struct-names\.test\.ts/,
+  );
+  assert.is(
+    offsetOf((b) => b.kernel({ name: 'chan', size: 112 }, b.arg(0)).fields({ id: 'id' })),
+    'r3 += 96',
+  );
+  assert.is(
+    offsetOf((b) => b.kernel('alone', b.arg(0)).cast({ name: 'chan', having: 'lock' }).fields({ id: 'id' })),
+    'r3 += 8',
+  );
+});
+
+test('follow goes by the type of the pointer, not by its name', () => {
+  const descriptor = (b: Builder) => b.kernel('descriptor', b.arg(0));
+  assert.is(
+    offsetOf((b) => descriptor(b).follow('chan').fields({ id: 'id' })),
+    'r3 += 96',
+  );
+  assert.is(
+    offsetOf((b) => b.kernel(descriptor(b).fields({ c: 'chan' }).c).fields({ id: 'id' })),
+    'r3 += 96',
+  );
+  assert.is(
+    offsetOf((b) => b.keep(descriptor(b).follow('chan')).fields({ id: 'id' })),
+    'r3 += 96',
+  );
+  assert.is(
+    offsetOf((b) => descriptor(b).follow('alone').fields({ x: 'x' })),
+    'r3 += 4',
+  );
+  assert.match(
+    failing((b) => descriptor(b).follow('either')),
+    /different structs named 'chan'/,
+  );
+});
+
+test.run();
