@@ -43,6 +43,7 @@ export {
   arrayMap,
   cgroupArray,
   constants,
+  type EventsSpec,
   type GlobalsSpec,
   globals,
   hash,

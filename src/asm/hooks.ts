@@ -3,6 +3,7 @@
  */
 import { argumentsOf, type Called, inArray, inRegisters, resultOf, slotCount } from './arguments.ts';
 import { authors, blame, pointing } from './blame.ts';
+import { type Emission, requireSynchronous } from './body.ts';
 import { Builder } from './builder/builder.ts';
 import type { Context } from './builder/context.ts';
 import { checkObjectName, objectNameOf } from './object-name.ts';
@@ -12,7 +13,7 @@ import { kernelTypes, type Target, tracepointFormat } from './target.ts';
 import { formatField } from './tracepoint-format.ts';
 
 /** Emits a program. What it throws is a mistake of its author's. */
-export type Body = (b: Builder) => void;
+export type Body = (b: Builder) => Emission;
 
 interface Options {
   /**
@@ -172,7 +173,8 @@ function program(
   const name = chosen ?? objectNameOf('symbol' in attachment ? attachment.symbol : attachment.tracepoint);
   checkObjectName('program', name);
   const builder = new Builder(target, context);
-  authors(() => body(builder));
+  const result = authors(() => body(builder));
+  pointing(() => requireSynchronous(result));
   return {
     name,
     attachment,

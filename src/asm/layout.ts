@@ -13,6 +13,7 @@ export {
   type Padding,
   type ScalarName,
   type StructLayout,
+  sameLayout,
 } from './layout/c-layout.ts';
 export { type Decoder, decoder, encode } from './layout/codec.ts';
 export * from './layout/schema.ts';

@@ -231,19 +231,39 @@ export function programArray<const N extends string = never>(
   return { ...spec(name, type, { key: u32, value: u32, maxEntries }), type, slots };
 }
 
-/** The number of a slot of a program array. Throws RangeError where there is none of that name or number. */
-export function slotNumber({ name, slots, maxEntries }: ProgramArraySpec, slot: string | number): number {
+/** The number of a slot of a program array. Throws RangeError if there is none of that name or number. */
+export function slotNumber(
+  { name, slots, maxEntries }: ProgramArraySpec,
+  slot: string | number | bigint,
+): number {
   const named = slots.indexOf(String(slot));
   if (named >= 0) return named;
-  const number = typeof slot === 'number' || /^\d+$/.test(slot) ? Number(slot) : -1;
+  const number = typeof slot !== 'string' || /^\d+$/.test(slot) ? Number(slot) : -1;
   if (Number.isInteger(number) && number >= 0 && number < maxEntries) return number;
   const there = slots.length > 0 ? slots.join(', ') : `0 to ${maxEntries - 1}`;
   throw blame(new RangeError(`program array ${name} has no slot ${slot}; there are ${there}`));
 }
 
-/** The perf rings of all CPUs; the loader makes it as large as the highest possible CPU number asks for. */
-export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32> {
-  return spec(name, MapType.perfEventArray, { key: u32, value: u32, maxEntries: 0 });
+/** Perf rings that carry events of one schema: see `perfEventArray`. */
+export interface EventsSpec<E extends TSchema = TSchema> extends MapSpec<typeof u32, typeof u32> {
+  /** The schema of its events: `b.output` takes no other. */
+  readonly event: E;
+}
+
+export function isEvents(spec: MapSpec): spec is EventsSpec {
+  return 'event' in spec;
+}
+
+/**
+ * The perf rings of all CPUs; the loader makes the map as large as the highest possible CPU number needs. With a schema, `b.output`
+ * takes events of that schema only.
+ */
+export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32>;
+export function perfEventArray<E extends TSchema>(name: string, event: E): EventsSpec<E>;
+export function perfEventArray(name: string, event?: TSchema): MapSpec<typeof u32, typeof u32> {
+  if (event !== undefined) pointing(() => layoutOf(event));
+  const made = spec(name, MapType.perfEventArray, { key: u32, value: u32, maxEntries: 0 });
+  return { ...made, ...(event && { event }) };
 }
 
 /** A map of that type, if it can be one. */
@@ -255,6 +275,8 @@ export function spec<K extends TSchema, V extends TSchema>(
   checkObjectName('map', name);
   if (!Number.isInteger(maxEntries) || maxEntries < 0 || maxEntries > 0xffff_ffff)
     throw blame(new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`));
+  if (maxEntries === 0 && type !== MapType.perfEventArray)
+    throw blame(new RangeError(`map ${name}: maxEntries is 0, and the kernel makes no map without entries`));
   if (entries && entries.length > maxEntries)
     throw blame(new RangeError(`map ${name}: ${entries.length} entries, and room for ${maxEntries}`));
   layoutOf(key);

@@ -3,6 +3,7 @@
  */
 import type { TSchema } from '@sinclair/typebox';
 import { blame } from './blame.ts';
+import type { Emission } from './body.ts';
 import type { Builder, Routine } from './builder/builder.ts';
 import { ARGUMENT_REGISTERS } from './builder/call.ts';
 import type { ParametersOf } from './builder/parameters.ts';
@@ -24,7 +25,7 @@ import { capture } from './position.ts';
 export function subprogram<const P extends readonly TSchema[]>(
   name: string,
   parameters: P,
-  body: (b: Builder, ...parameters: ParametersOf<P>) => void,
+  body: (b: Builder, ...parameters: ParametersOf<P>) => Emission,
   { context = false, returns = u64 }: { readonly context?: boolean; readonly returns?: TSchema } = {},
 ): Routine<P> {
   if (!/^[A-Za-z_]\w{0,62}$/.test(name))

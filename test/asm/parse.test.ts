@@ -234,12 +234,12 @@ test('the line of any map is read as that map', () => {
       type: fc.constantFrom(MapType.hash, MapType.lruHash, MapType.perCpuHash, MapType.lpmTrie),
       key: size,
       value: size,
-      maxEntries: fc.nat(0xffff_ffff),
+      maxEntries: fc.integer({ min: 1, max: 0xffff_ffff }),
       flags: fc.nat(0xffff_ffff),
     },
     { noNullPrototype: true },
   );
-  const holder = fc.tuple(plain, fc.nat(1000)).map(([inner, maxEntries]) => ({
+  const holder = fc.tuple(plain, fc.integer({ min: 1, max: 1000 })).map(([inner, maxEntries]) => ({
     inner,
     map: hashOfMaps('outer', { key: bytes(3), inner, maxEntries }),
   }));

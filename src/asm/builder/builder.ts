@@ -5,7 +5,8 @@
  * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
  */
 import type { TSchema } from '@sinclair/typebox';
-import { authors } from '../blame.ts';
+import { authors, blame } from '../blame.ts';
+import { type Emission, requireSynchronous } from '../body.ts';
 import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import {
@@ -17,8 +18,8 @@ import {
   tailCall,
 } from '../helpers.ts';
 import type { Item, Subprogram } from '../instruction.ts';
-import { type IntLayout, layoutOf, s64, u64 } from '../layout.ts';
-import { type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
+import { type IntLayout, layoutOf, s64, sameLayout, u64 } from '../layout.ts';
+import { type EventsSpec, isEvents, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
 import { r0 } from '../registers.ts';
@@ -36,7 +37,7 @@ import { MapPointer } from './map-pointer.ts';
 import { type Block, isBlock, type Memory, memory, placeOf, view } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import type { Condition } from './operand.ts';
-import { constantOf, loadInto, type Operand, requireFits } from './operand.ts';
+import { constantOf, loadInto, type Operand, Readable, requireFits } from './operand.ts';
 import { type ArgumentsOf, type ParametersOf, receiveParameters, requireFilled } from './parameters.ts';
 import { Place } from './place.ts';
 import { emitRaw } from './raw.ts';
@@ -56,7 +57,16 @@ export interface Routine<P extends readonly TSchema[] = readonly TSchema[]> {
   /** The line that made it. */
   readonly position: Position;
   /** Emits it. */
-  body(b: Builder, ...parameters: ParametersOf<P>): void;
+  body(b: Builder, ...parameters: ParametersOf<P>): Emission;
+}
+
+/** Throws TypeError unless the event has the layout of the map's events. */
+function requireEvent({ name, event }: EventsSpec, { name: given, layout }: Place): void {
+  const wanted = layoutOf(event);
+  if (sameLayout(wanted, layout)) return;
+  throw new TypeError(
+    `${given} (${layout.kind} of ${layout.size} bytes) is not of the schema of the events of ${name} (${wanted.kind} of ${wanted.size} bytes)`,
+  );
 }
 
 /** BPF_ANY, include/uapi/linux/bpf.h. */
@@ -101,8 +111,11 @@ export class Builder {
     const { name, parameters, context, position } = routine;
     const received = receiveParameters(this.#machine, parameters, context ? 1 : 0, routine);
     this.#received = received;
-    authors(() => routine.body(this, ...received));
-    if (!this.#machine.ended) this.#machine.at(position, () => requireFilled(parameters, received));
+    const result = authors(() => routine.body(this, ...received));
+    this.#machine.at(position, () => {
+      requireSynchronous(result);
+      if (!this.#machine.ended) requireFilled(parameters, received);
+    });
     return { name, instructions: this.finish(position) };
   }
 
@@ -224,7 +237,7 @@ export class Builder {
   // --- branches ----------------------------------------------------------------------------------
 
   /** Runs `then` where the condition holds, else `otherwise`: one jump, two where both arms go on. */
-  if(condition: Condition, then: () => void, otherwise?: () => void): void {
+  if(condition: Condition, then: () => Emission, otherwise?: () => Emission): void {
     this.#machine.statement(this.if, () => branch(this.#machine, condition, then, otherwise));
   }
 
@@ -234,7 +247,7 @@ export class Builder {
    * arm that only leaves is gone to without a jump of its own. Throws RangeError for a constant that is there twice or that the
    * subject can't be.
    */
-  switch(subject: Value | Place, cases: readonly Case[], otherwise?: () => void): void {
+  switch(subject: Value | Place, cases: readonly Case[], otherwise?: () => Emission): void {
     this.#machine.statement(this.switch, () => dispatch(this.#machine, subject, cases, otherwise));
   }
 
@@ -242,7 +255,7 @@ export class Builder {
    * A block that can be left from within: `leave()` jumps to its end, and may be an arm itself
    * (`b.if(condition, leave)` is one jump). The block costs nothing.
    */
-  block(body: (leave: () => void) => void): void {
+  block(body: (leave: () => void) => Emission): void {
     this.#machine.statement(this.block, () => leavable(this.#machine, body));
   }
 
@@ -307,8 +320,7 @@ export class Builder {
    */
   tailCall<N extends string>(array: ProgramArraySpec<N>, slot: N | Operand): void {
     this.#machine.statement(this.tailCall, () => {
-      const known = typeof slot === 'string' || typeof slot === 'number';
-      this.#caller.helper(tailCall, [array, known ? slotNumber(array, slot) : slot]);
+      this.#caller.helper(tailCall, [array, slot instanceof Readable ? slot : slotNumber(array, slot)]);
     });
   }
 
@@ -319,17 +331,17 @@ export class Builder {
   lookup<I extends MapSpec>(
     map: MapOfMapsSpec<TSchema, I>,
     key: Operand | Block | KernelPointer,
-    arms: { found: (map: MapPointer<I>) => void; missing?: () => void },
+    arms: { found: (map: MapPointer<I>) => Emission; missing?: () => Emission },
   ): void;
   lookup<V extends TSchema>(
     map: MapSpec<TSchema, V> | MapPointer<MapSpec<TSchema, V>>,
     key: Operand | Block | KernelPointer,
-    arms: { found: (value: Memory<V>) => void; missing?: () => void },
+    arms: { found: (value: Memory<V>) => Emission; missing?: () => Emission },
   ): void;
   lookup(
     map: MapSpec | MapPointer,
     key: Operand | Block | KernelPointer,
-    arms: { found: (value: never) => void; missing?: () => void },
+    arms: { found: (value: never) => Emission; missing?: () => Emission },
   ): void {
     this.#machine.statement(this.lookup, () => {
       const spec = map instanceof MapPointer ? map.spec : map;
@@ -373,10 +385,13 @@ export class Builder {
   }
 
   /** Sends an event to the ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` where the ring is full. */
+  output<E extends TSchema>(events: EventsSpec<E>, event: Memory<E>): Value;
+  output(events: MapSpec, event: Block | Place): Value;
   output(events: MapSpec, event: Block | Place): Value {
-    return this.#machine.statement(this.output, () =>
-      this.#caller.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]),
-    );
+    return this.#machine.statement(this.output, () => {
+      if (isEvents(events)) requireEvent(events, placeOf(event));
+      return this.#caller.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]);
+    });
   }
 
   // --- the floor below ---------------------------------------------------------------------------

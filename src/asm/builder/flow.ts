@@ -1,6 +1,7 @@
 /**
  * Where ways part and meet: what each of them leaves of the machine's state, and the instructions of all of them in a line.
  */
+import type { Emission } from '../body.ts';
 import * as insn from '../constructors.ts';
 import { type Arm, layOut } from './branch.ts';
 import { ask, checkTest } from './compare.ts';
@@ -8,7 +9,7 @@ import type { Machine, State } from './machine.ts';
 import type { Condition, Test } from './operand.ts';
 
 /** A way without statements of its own, or an author's block. */
-type Way = (() => void) | undefined;
+type Way = (() => Emission) | undefined;
 
 /** Builds ways that part here and meet again, each by itself: whoever asks lays them out. */
 export function arms<const W extends readonly Way[]>(
@@ -28,7 +29,7 @@ export function arms<const W extends readonly Way[]>(
 }
 
 /** Emits `then` for when the condition is true, `otherwise` for when it is false. */
-export function branch(machine: Machine, { test }: Condition, then: () => void, otherwise: Way): void {
+export function branch(machine: Machine, { test }: Condition, then: () => Emission, otherwise: Way): void {
   checkTest(test);
   if (test.kind === 'compare') {
     const question = ask(machine, test);
@@ -77,7 +78,7 @@ function emitTest(machine: Machine, test: Test, { yes, no, next }: Outcomes): vo
 }
 
 /** Emits a block; what it is given leads to its end. */
-export function leavable(machine: Machine, body: (leave: () => void) => void): void {
+export function leavable(machine: Machine, body: (leave: () => void) => Emission): void {
   const end = machine.freshLabel('end');
   const before = machine.save();
   const ways: State[] = [];

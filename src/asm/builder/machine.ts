@@ -6,6 +6,7 @@
  * survive it, r10 is the frame) and nothing of the language built on it.
  */
 import { authors, blame } from '../blame.ts';
+import { type Emission, requireSynchronous } from '../body.ts';
 import type { Instruction, Item, Register } from '../instruction.ts';
 import { capture, describePosition, type Position } from '../position.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 } from '../registers.ts';
@@ -109,12 +110,12 @@ export class Machine {
   }
 
   /** Runs a block of the author's that belongs to a statement; its own statements carry their own lines. */
-  block(body: () => void): void {
+  block(body: () => Emission): void {
     const position = this.#position;
     this.#position = undefined;
     this.#scratch.clear();
     try {
-      authors(body);
+      requireSynchronous(authors(body));
     } finally {
       this.#position = position;
     }

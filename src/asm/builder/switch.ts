@@ -1,6 +1,7 @@
 /**
  * Which of several arms a value leads to: comparisons with constants, as few as there can be of them on the way.
  */
+import type { Emission } from '../body.ts';
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
 import { arms } from './flow.ts';
@@ -11,7 +12,7 @@ import { bytesOf, Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** An arm, and the constant or the constants that lead to it. */
-export type Case = readonly [constants: number | bigint | readonly (number | bigint)[], body: () => void];
+export type Case = readonly [constants: number | bigint | readonly (number | bigint)[], body: () => Emission];
 
 /** A constant as the subject would hold it, without a sign; the label of its arm. */
 interface Entry {
@@ -33,7 +34,7 @@ export function dispatch(
   machine: Machine,
   subject: Value | Place,
   cases: readonly Case[],
-  otherwise?: () => void,
+  otherwise?: () => Emission,
 ): void {
   if (subject instanceof Place && !subject.isWhole) {
     dispatch(machine, subject.get(), cases, otherwise);

@@ -200,3 +200,8 @@ function at(path: string): string {
 function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }
+
+/** Whether two layouts have the same fields at the same places. */
+export function sameLayout(a: Layout, b: Layout): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
