@@ -6,6 +6,8 @@
  * there ask for a program that declares a GPL-compatible licence.
  */
 
+import type { ProgramKind } from './program-types.ts';
+
 /** What a helper's argument is. */
 export type ArgKind =
   /** The program's own context, as it came in r1. */
@@ -52,14 +54,19 @@ export interface Helper {
    * the upper ones undefined.
    */
   readonly result?: 'u64' | 'u32' | 's64' | 'int';
+  /** The kinds of programs that may call it; all that trace if absent. */
+  readonly only?: readonly ProgramKind[];
 }
+
+const TRACING: readonly ProgramKind[] = ['tp_btf', 'fentry', 'fexit'];
+const AT_FUNCTIONS: readonly ProgramKind[] = ['kprobe', 'kretprobe', 'fentry', 'fexit'];
 
 function helper(
   id: number,
   name: string,
   since: string,
   args: readonly ArgKind[],
-  more: Pick<Helper, 'optional' | 'result'> = {},
+  more: Pick<Helper, 'optional' | 'result' | 'only'> = {},
 ): Helper {
   return { name, id, since, args, ...more };
 }
@@ -127,9 +134,13 @@ export const probeReadKernelStr = helper(
 /** (out, size, user address): may sleep, so for sleepable programs alone. */
 export const copyFromUser = helper(148, 'copy_from_user', '5.10', ['out', 'size', 'scalar'], {
   result: 's64',
+  only: [],
 });
 /** (path, out, size): the path as text. GPL. */
-export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'partial', 'size'], { result: 's64' });
+export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'partial', 'size'], {
+  result: 's64',
+  only: TRACING,
+});
 
 // Time, in nanoseconds.
 
@@ -137,7 +148,7 @@ export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'partial', 
 export const ktimeGetNs = helper(5, 'ktime_get_ns', '4.1', []);
 /** (): since boot, counting suspend (CLOCK_BOOTTIME). GPL. */
 export const ktimeGetBootNs = helper(125, 'ktime_get_boot_ns', '5.8', []);
-/** (): `ktimeGetNs` as of the last tick. GPL. */
+/** (): `ktimeGetNs` as of the last tick. Programs that trace may not call it since Linux 5.16. GPL. */
 export const ktimeGetCoarseNs = helper(160, 'ktime_get_coarse_ns', '5.11', []);
 /** (): international atomic time (CLOCK_TAI). GPL. */
 export const ktimeGetTaiNs = helper(208, 'ktime_get_tai_ns', '6.1', []);
@@ -233,22 +244,28 @@ export const perfEventReadValue = helper(
   { result: 'int' },
 );
 /** (ctx): the address of the probed function. GPL. */
-export const getFuncIp = helper(173, 'get_func_ip', '5.15', ['ctx']);
+export const getFuncIp = helper(173, 'get_func_ip', '5.15', ['ctx'], { only: AT_FUNCTIONS });
 /** (ctx): the number given when the program was attached. */
 export const getAttachCookie = helper(174, 'get_attach_cookie', '5.15', ['ctx']);
 /** (ctx): the number of arguments of the traced function (fentry, fexit). */
-export const getFuncArgCnt = helper(185, 'get_func_arg_cnt', '5.17', ['ctx'], { result: 's64' });
+export const getFuncArgCnt = helper(185, 'get_func_arg_cnt', '5.17', ['ctx'], {
+  result: 's64',
+  only: ['fentry', 'fexit'],
+});
 /** (ctx, value): makes the probed function return it, where the kernel marks it so. GPL. */
-export const overrideReturn = helper(58, 'override_return', '4.16', ['ctx', 'scalar'], { result: 's64' });
+export const overrideReturn = helper(58, 'override_return', '4.16', ['ctx', 'scalar'], {
+  result: 's64',
+  only: ['kprobe', 'kretprobe'],
+});
 
 // Sockets.
 
 /** (socket): a number that no other socket has; of a socket pointer in tracing programs since 5.12. */
-export const getSocketCookie = helper(46, 'get_socket_cookie', '4.12', ['kernelPointer']);
+export const getSocketCookie = helper(46, 'get_socket_cookie', '4.12', ['kernelPointer'], { only: TRACING });
 /** (socket): the same as a TCP socket (struct tcp_sock), or 0. */
-export const skcToTcpSock = helper(137, 'skc_to_tcp_sock', '5.9', ['kernelPointer']);
+export const skcToTcpSock = helper(137, 'skc_to_tcp_sock', '5.9', ['kernelPointer'], { only: TRACING });
 /** (socket): the same as an IPv6 TCP socket (struct tcp6_sock), or 0. */
-export const skcToTcp6Sock = helper(136, 'skc_to_tcp6_sock', '5.9', ['kernelPointer']);
+export const skcToTcp6Sock = helper(136, 'skc_to_tcp6_sock', '5.9', ['kernelPointer'], { only: TRACING });
 
 // The machine.
 

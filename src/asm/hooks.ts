@@ -29,7 +29,7 @@ interface Options {
 export function kprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const name = `kprobe ${symbol}`;
   const argument = argumentsOf(functionOf(target, symbol, name), inRegisters(target.architecture));
-  const context = { argument, name };
+  const context = { kind: 'kprobe' as const, argument, name };
   return program({ kind: 'kprobe', symbol }, target, context, body, options);
 }
 
@@ -40,6 +40,7 @@ export function kprobe(symbol: string, target: Target, body: Body, options: Opti
 export function kretprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const name = `kretprobe ${symbol}`;
   const context = {
+    kind: 'kretprobe' as const,
     argument: noArguments(name, 'the arguments are gone at the return'),
     returned: () => resultOf(functionOf(target, symbol, name), target.architecture.kprobeReturn),
     name,
@@ -56,7 +57,7 @@ export function fentry(symbol: string, target: Target, body: Body, options: Opti
   const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
   const name = `fentry ${symbol}`;
   const argument = argumentsOf(functionOf(target, symbol, name), inArray(true));
-  const context = { argument, name };
+  const context = { kind: 'fentry' as const, argument, name };
   return program({ kind: 'fentry', symbol, btfId }, target, context, body, options);
 }
 
@@ -70,7 +71,7 @@ export function fexit(symbol: string, target: Target, body: Body, options: Optio
   // A function that isn't there can't be loaded, wherever its result would lie.
   const offset = 8 * slotCount(called.prototype?.parameters ?? []);
   const argument = argumentsOf(called, inArray(true));
-  const context = { argument, returned: () => resultOf(called, offset), name };
+  const context = { kind: 'fexit' as const, argument, returned: () => resultOf(called, offset), name };
   return program({ kind: 'fexit', symbol, btfId }, target, context, body, options);
 }
 
@@ -83,7 +84,7 @@ export function rawTracepoint(
 ): ProgramSpec {
   const name = `raw tracepoint ${tracepoint}`;
   const argument = argumentsOf(tracepointOf(target, tracepoint, name), inArray(false));
-  const context = { argument, name };
+  const context = { kind: 'raw_tracepoint' as const, argument, name };
   return program({ kind: 'raw_tracepoint', tracepoint }, target, context, body, options);
 }
 
@@ -107,7 +108,7 @@ export function tpBtf(tracepoint: string, target: Target, body: Body, options: O
   if (btfId === undefined) throw blame(new NoSuchTracepoint(tracepoint));
   const name = `tracepoint ${tracepoint}`;
   const argument = argumentsOf(tracepointOf(target, tracepoint, name), inArray(true));
-  const context = { argument, name };
+  const context = { kind: 'tp_btf' as const, argument, name };
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
 }
 
@@ -127,7 +128,7 @@ export function tracepoint(
   const context = {
     argument: noArguments(of, 'it has a record, whose fields b.field(name) reads'),
     field: (wanted: string) => formatField(format, wanted),
-    result: 1,
+    kind: 'tracepoint' as const,
     name: of,
   };
   return program({ kind: 'tracepoint', category, tracepoint: name }, target, context, body, options);

@@ -2,6 +2,7 @@
 import * as assert from 'uvu/assert';
 import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
+import { getFuncArgCnt } from '../../src/asm/helpers.ts';
 import { fentry, fexit, kprobe, kretprobe, rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
 import { bytes, s64, struct, u64 } from '../../src/asm/layout.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
@@ -39,19 +40,19 @@ const load = (body: (b: Builder) => void) => linesOf(fentry('wide', on, body))[0
 
 test('a number has the type of its parameter, and is read from the low bytes of its slot', () => {
   assert.is(
-    load((b) => b.exit(b.arg(1).get())),
+    load((b) => void b.arg(1).get()),
     'r0 = *(u32 *)(r1 +16)',
   );
   assert.is(
-    load((b) => b.exit(b.arg('flags').get())),
+    load((b) => void b.arg('flags').get()),
     'r0 = *(u32 *)(r1 +16)',
   );
   assert.is(
-    load((b) => b.exit(b.arg('on').get())),
+    load((b) => void b.arg('on').get()),
     'r0 = *(u8 *)(r1 +32)',
   );
   assert.is(
-    load((b) => b.exit(b.arg('data').get())),
+    load((b) => void b.arg('data').get()),
     'r0 = *(u64 *)(r1 +48)',
   );
   const signed = linesOf(fentry('wide', on, (b) => b.if(b.arg('flags').lt(0), () => b.exit())));
@@ -59,13 +60,13 @@ test('a number has the type of its parameter, and is read from the low bytes of 
 });
 
 test('a __be16 is a number in network byte order', () => {
-  const lines = linesOf(fentry('wide', on, (b) => b.if(b.arg('port').ne(443), () => b.exit(1))));
+  const lines = linesOf(fentry('wide', on, (b) => b.if(b.arg('port').ne(443), () => b.exit())));
   assert.match(lines.join('\n'), /r0 = \*\(u16 \*\)\(r1 \+24\)\n.*0xbb01/);
 });
 
 test('as(u64) is the whole slot of a shorter number', () => {
   assert.is(
-    load((b) => b.exit(b.arg(1).as(u64).get())),
+    load((b) => void b.arg(1).as(u64).get()),
     'r0 = *(u64 *)(r1 +16)',
   );
   assert.throws(() => load((b) => b.arg('data').as(bytes(16))), /integer schema/);
@@ -120,15 +121,12 @@ test('raw tracepoints have the parameters of their typedef, by the names of the 
     assert.match(thrown(() => hook('sent', on, (b) => b.arg(0))).message, /sent has no arguments/);
     assert.match(thrown(() => hook('named', on, (b) => b.arg(2))).message, /named has 2 arguments: sk, size/);
   }
-  assert.is(
-    linesOf(rawTracepoint('unknown', on, (b) => b.exit(b.arg(11).get())))[0],
-    'r0 = *(u64 *)(r1 +88)',
-  );
+  assert.is(linesOf(rawTracepoint('unknown', on, (b) => void b.arg(11).get()))[0], 'r0 = *(u64 *)(r1 +88)');
 });
 
 test('a kprobe counts registers: a struct of 16 bytes takes two, and the last ones are on the stack', () => {
   const reading = (symbol: string, wanted: string, where = on) =>
-    linesOf(kprobe(symbol, where, (b) => b.exit(b.arg(wanted).get())))[0];
+    linesOf(kprobe(symbol, where, (b) => void b.arg(wanted).get()))[0];
   assert.is(reading('wide', 'flags'), 'r0 = *(u32 *)(r1 +96)', 'rdx');
   assert.is(reading('wide', 'flags', onArm), 'r0 = *(u32 *)(r1 +16)', 'regs[2]');
   assert.match(
@@ -142,10 +140,31 @@ test('a kprobe counts registers: a struct of 16 bytes takes two, and the last on
 });
 
 test('the result has the type of the function; a function without one has none', () => {
-  const result = (b: Builder) => b.exit(b.returned.get());
+  const result = (b: Builder) => void b.returned.get();
   assert.is(linesOf(fexit('wide', on, result))[0], 'r0 = *(u32 *)(r1 +56)');
   assert.is(linesOf(kretprobe('wide', on, result))[0], 'r0 = *(u32 *)(r1 +80)');
   assert.match(thrown(() => fexit('nine', on, result)).message, /nine returns nothing/);
+});
+
+test('fentry and fexit return 0: the verifier takes nothing else', () => {
+  for (const hook of [fentry, fexit])
+    for (const wrong of [(b: Builder) => b.exit(1), (b: Builder) => b.exit(b.arg('flags').get())])
+      assert.match(thrown(() => hook('wide', on, wrong)).message, /wide returns 0.*arguments\.test\.ts/);
+});
+
+test('a helper that the type of the program has not is refused at its line', () => {
+  const refused = thrown(() => rawTracepoint('named', on, (b) => b.call(getFuncArgCnt)));
+  assert.match(
+    refused.message,
+    /^raw tracepoint named cannot call bpf_get_func_arg_cnt: only fentry, fexit programs can \(.*arguments\.test\.ts:\d+\)$/,
+  );
+  assert.ok(
+    linesOf(
+      fentry('wide', on, (b) => {
+        b.call(getFuncArgCnt);
+      }),
+    ).includes('call bpf_get_func_arg_cnt#185'),
+  );
 });
 
 test.run();

@@ -5,7 +5,7 @@
  * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
  */
 import type { TSchema } from '@sinclair/typebox';
-import { authors, blame } from '../blame.ts';
+import { authors } from '../blame.ts';
 import { type Emission, requireSynchronous } from '../body.ts';
 import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
@@ -22,6 +22,7 @@ import { type IntLayout, layoutOf, s64, sameLayout, u64 } from '../layout.ts';
 import { type EventsSpec, isEvents, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
+import { PROGRAM_TYPES } from '../program-types.ts';
 import { r0 } from '../registers.ts';
 import type { Target } from '../target.ts';
 import type { Argument } from './call.ts';
@@ -98,7 +99,7 @@ export class Builder {
     this.target = target;
     this.#routine = routine;
     this.#name = (routine ?? context).name;
-    this.#result = routine ? 0 : (context.result ?? 0);
+    this.#result = routine ? 0 : PROGRAM_TYPES[context.kind].result;
     this.#given = new Given(this.#machine, context, this.#name, routine?.context ?? true);
     this.#caller = new Caller(this.#machine, this.#given, (callee: Routine) => {
       const why = `${callee.name} has none of what ${this.#name} holds: hand it over as an argument`;
@@ -267,6 +268,9 @@ export class Builder {
     this.#machine.statement(this.exit, () => {
       if (this.#routine)
         throw new Error(`exit() ends a program, and this is the subprogram ${this.#name}: return() ends it`);
+      const { mustReturn } = PROGRAM_TYPES[this.#given.kind];
+      if (mustReturn !== undefined && value !== mustReturn)
+        throw new RangeError(`${this.#name} returns ${mustReturn}: the verifier refuses any other result`);
       this.#leave(value);
     });
   }

@@ -207,7 +207,8 @@ export function inMemory(machine: Machine, argument: Argument, callee: string, s
 
 /** Whether a helper that asks for `wanted` can take memory of that layout as it is: two numbers must have one type. */
 function liesAs(layout: Layout, wanted: Layout | undefined): boolean {
-  if (wanted?.kind === 'struct' && layout.kind === 'int') return false;
+  // A wrong size has a message of its own.
+  if (wanted?.kind === 'struct' && layout.kind === 'int') return layout.size !== wanted.size;
   if (wanted?.kind !== 'int' || layout.kind !== 'int') return true;
   const { size, signed, bigEndian } = layout;
   return size === wanted.size && signed === wanted.signed && bigEndian === wanted.bigEndian;

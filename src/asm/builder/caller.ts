@@ -47,6 +47,7 @@ export class Caller<R extends Callee> {
 
   /** Emits the call of a helper: its result, a temporary in r0. Throws TypeError for arguments that it doesn't take. */
   helper(helper: Helper, args: readonly Argument[]): Value {
+    this.#given.requireHelper(helper);
     placeArguments(this.#machine, helper, args, {
       context: () => this.#given.context,
       built: (callback) => this.#built(callback as unknown as R),

@@ -3,6 +3,7 @@
  */
 import type { PointedStruct } from '../btf.ts';
 import type { Layout } from '../layout.ts';
+import type { ProgramKind } from '../program-types.ts';
 import type { ScalarOrArray } from './kernel-pointer.ts';
 
 /** An argument or a result in the context. */
@@ -26,8 +27,7 @@ export interface Context {
   readonly returned?: () => Slot;
   /** A field of the context by its name, if it is a record; throws if the record has none. Arrays are only copied. */
   readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
-  /** What the program returns by default; 0 if absent. */
-  readonly result?: number;
+  readonly kind: ProgramKind;
   /** What the arguments belong to, for messages. */
   readonly name: string;
 }

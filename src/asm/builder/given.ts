@@ -2,6 +2,8 @@
  * What the code that is being built was given: the program's context, wherever it lies now, and what lies in it.
  */
 import { blame } from '../blame.ts';
+import type { Helper } from '../helpers.ts';
+import type { ProgramKind } from '../program-types.ts';
 import { r1 } from '../registers.ts';
 import type { Context } from './context.ts';
 import { layoutOfPart } from './kernel-pointer.ts';
@@ -60,6 +62,19 @@ export class Given {
     const { returned, name } = this.#of;
     if (returned === undefined) throw new RangeError(`${name} is not at a return`);
     return slotPlace(this.#machine, this.context, returned());
+  }
+
+  /** The kind of the program. */
+  get kind(): ProgramKind {
+    return this.#of.kind;
+  }
+
+  /** Throws TypeError if programs of this kind may not call the helper. */
+  requireHelper({ name, only }: Helper): void {
+    const { kind, name: hook } = this.#of;
+    if (only === undefined || only.includes(kind)) return;
+    const may = only.length === 0 ? 'only programs that may sleep' : `only ${only.join(', ')} programs`;
+    throw new TypeError(`${hook} cannot call bpf_${name}: ${may} can`);
   }
 
   /** A field of a record, by its name. @throws {RangeError} where the program is given none. */

@@ -80,9 +80,9 @@ export class KernelPointer {
     return this.#machine.statement(this.fields, () => {
       const members = Object.entries(paths).map(([name, path]) => {
         const member = this.#member(path);
-          const { offset, pointsTo } = member;
-          const bits = bitsOf(member);
-          return { name, offset, layout: layoutOfPart(member), bits, ...(pointsTo && { pointsTo }) };
+        const { offset, pointsTo } = member;
+        const bits = bitsOf(member);
+        return { name, offset, layout: layoutOfPart(member), bits, ...(pointsTo && { pointsTo }) };
       });
       return this.#read(members) as { [K in keyof F]: Place };
     });

@@ -7,6 +7,7 @@ import type { Assembled } from '../../asm/assemble.ts';
 import { blame } from '../../asm/blame.ts';
 import type { Locate } from '../../asm/position.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../../asm/program.ts';
+import { PROGRAM_TYPES } from '../../asm/program-types.ts';
 import { Attr, Command, cString } from '../bpf.ts';
 import type { Described } from '../debug-info.ts';
 import { isInterruption } from '../errors.ts';
@@ -14,15 +15,10 @@ import type { Kernel } from '../kernel.ts';
 import { withMemlock } from '../permission.ts';
 
 /** Program types (`enum bpf_prog_type`) by what a program is attached to. */
-export const programTypes: Record<Attachment['kind'], number> = {
-  kprobe: 2,
-  kretprobe: 2,
-  raw_tracepoint: 17,
-  tp_btf: 26,
-  fentry: 26,
-  fexit: 26,
-  tracepoint: 5,
-};
+export const programTypes = Object.fromEntries(
+  Object.entries(PROGRAM_TYPES).map(([kind, { number }]) => [kind, number]),
+) as Record<Attachment['kind'], number>;
+
 /** Throws TypeError for a kind that there is no program type for, as plain JavaScript can ask for one. */
 export function requireKnownKind(program: string, { kind }: Attachment): void {
   if (Object.hasOwn(programTypes, kind)) return;
@@ -33,9 +29,6 @@ export function requireKnownKind(program: string, { kind }: Attachment): void {
     ),
   );
 }
-
-/** `enum bpf_attach_type`: what programs of type tracing have to say. */
-const attachTypes: { readonly [K in Attachment['kind']]?: number } = { tp_btf: 23, fentry: 24, fexit: 25 };
 
 /** Offsets into the attribute of BPF_PROG_LOAD. */
 const At = {
@@ -113,7 +106,7 @@ export function buildAttr(
   if (log)
     attr.u32(At.logLevel, log.level).u32(At.logSize, log.buffer.length).pointer(At.logBuffer, log.buffer);
   if (variant.name) attr.text(At.name, name);
-  const attachType = attachTypes[attachment.kind];
+  const attachType = PROGRAM_TYPES[attachment.kind].expectedAttachType;
   if (attachType !== undefined) attr.u32(At.expectedAttachType, attachType);
   if ('btfId' in attachment) attr.u32(At.attachBtfId, attachment.btfId ?? 0);
   types?.fill(attr);
