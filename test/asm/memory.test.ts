@@ -4,9 +4,9 @@ import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import type { Place } from '../../src/asm/builder/place.ts';
 import {
-  dPath,
   getCurrentComm,
   getCurrentPidTgid,
+  getStack,
   ktimeGetNs,
   probeReadKernel,
   probeReadKernelStr,
@@ -123,7 +123,7 @@ test('memory that a helper may fill only in part is set to 0 before', () => {
       '*(u64 *)(r10 -16) = 0',
       '*(u64 *)(r10 -8) = 0',
     ]);
-  assert.ok(emitted((b) => b.call(dPath, b.arg(0), b.stack(bytes(8)))).includes('*(u64 *)(r10 -8) = 0'));
+  assert.ok(emitted((b) => b.call(getStack, b.stack(bytes(8)), 0)).includes('*(u64 *)(r10 -8) = 0'));
   assert.not.ok(emitted((b) => b.call(getCurrentComm, b.stack(chars(16)))).includes('*(u64 *)(r10 -8) = 0'));
 });
 

@@ -62,11 +62,11 @@ test.skipIf(cannotRun, 'arguments and arithmetic', () => {
       { args },
     );
   assert.is(
-    result((v, b) => v.add(b.arg(1))),
+    result((v, b) => v.add(b.arg(1).as(u64))),
     107,
   );
   assert.is(
-    result((v, b) => v.sub(b.arg(1))),
+    result((v, b) => v.sub(b.arg(1).as(u64))),
     93,
   );
   assert.is(
@@ -74,11 +74,11 @@ test.skipIf(cannotRun, 'arguments and arithmetic', () => {
     300,
   );
   assert.is(
-    result((v, b) => v.div(b.arg(1))),
+    result((v, b) => v.div(b.arg(1).as(u64))),
     14,
   );
   assert.is(
-    result((v, b) => v.mod(b.arg(1))),
+    result((v, b) => v.mod(b.arg(1).as(u64))),
     2,
   );
   assert.is(
@@ -135,7 +135,7 @@ for (const [name, expected] of Object.entries(unsigned)) {
       const answer = (signed: boolean) =>
         returned(
           (b) => {
-            const [value, other] = [b.value(b.arg(0)), b.value(b.arg(1))];
+            const [value, other] = [b.value(b.arg(0)), b.value(b.arg(1).as(u64))];
             both(b, signed ? value.asSigned()[comparison](other.asSigned()) : value[comparison](other));
           },
           { args },

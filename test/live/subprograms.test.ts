@@ -34,7 +34,7 @@ const mix = subprogram('mix', [u64, u64], (b, x, y) => b.return(x.mul(10).add(y)
 test.skipIf(cannotRun, 'it is called from several places, with what is kept surviving', () => {
   const result = returned(
     (b) => {
-      const second = b.keep(b.arg(1));
+      const second = b.keep(b.arg(1).as(u64));
       const first = b.keep(b.call(mix, b.arg(0), second));
       b.exit(b.call(mix, first, 7).add(second));
     },
