@@ -3,15 +3,18 @@
  *
  *   build/                      src, test, bench and examples as JavaScript with source maps, for the tests
  *   dist/index.js, dist/types/  the library and its types
- *   dist/tcpconnlat.cjs         the command: it starts dist/tcpconnlat.bundle.cjs, bundled because that is what makes it start quickly,
- *                               with dist/tcpconnlat.VERSION-ARCH.cache, which is what this Node's V8 made of that
+ *   dist/tcpconnlat.cjs         the command's launcher, which has the digests of the next two files
+ *   dist/tcpconnlat.bundle.cjs  the command in one file, because that starts faster
+ *   dist/tcpconnlat.VERSION-ARCH.cache
+ *                               the code that this Node's V8 compiled from the bundle; not in the npm package
  *   dist/tcpconnlat.lines.json  which line of a tool's source a place in that bundle came from
- *   dist/tsbpf.cjs              the command that assembles and disassembles, likewise
+ *   dist/tsbpf.*                the same of the command that assembles and disassembles
  *   dist/LICENSES.txt           the licences of the packages whose code is in the bundles
  *
  * A type error fails the build. What one step leaves behind is not undone by another's failure.
  */
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -117,15 +120,10 @@ async function bundleLibrary() {
 const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
 
 /**
- * A command: what starts it (src/cli/launch.ts), and its bundle, a function that is given what a module has. `args` are of a run that goes
- * through as much of it as can be without root: V8's cache has what was compiled then.
+ * A command: its launcher (src/cli/launch.ts), and its bundle, a function with the parameters of a module. V8's cache has the code that
+ * was compiled by the end of a run with `args`: as much as runs without root.
  */
 async function bundleCommand(name, args, more = {}) {
-  const launch = await bundle('src/cli/launch.ts', {
-    ...command,
-    define: { ...bundling.define, __COMMAND__: JSON.stringify(name) },
-    banner: { js: '#!/usr/bin/env node' },
-  });
   const bundled = await bundle(`src/cli/${name}.ts`, {
     ...more,
     ...command,
@@ -137,19 +135,32 @@ async function bundleCommand(name, args, more = {}) {
     },
     footer: { js: '})' },
   });
-  // V8 tells another text by its length alone.
   const old = (await readdir('dist')).filter(
     (file) => file.startsWith(`${name}.`) && file.endsWith('.cache'),
   );
   for (const file of old) await rm(join('dist', file));
   await writeFile(`dist/${name}.bundle.cjs`, bundled.code);
-  await writeFile(`dist/${name}.cjs`, launch.code);
-  await chmod(`dist/${name}.cjs`, 0o755);
-  await makeCache(name, args);
+  await writeLauncher(name, bundled.code, await makeCache(name, args));
   return bundled;
 }
 
-/** Runs a bundle, and keeps what V8 has compiled of it at the end. */
+/** The launcher, with the digests of what it may run. */
+async function writeLauncher(name, code, cache) {
+  const sha256 = (content) => JSON.stringify(createHash('sha256').update(content).digest('hex'));
+  const launcher = await bundle('src/cli/launch.ts', {
+    ...command,
+    define: {
+      __COMMAND__: JSON.stringify(name),
+      __BUNDLE_SHA256__: sha256(code),
+      __CACHE_SHA256__: sha256(cache),
+    },
+    banner: { js: '#!/usr/bin/env node' },
+  });
+  await writeFile(`dist/${name}.cjs`, launcher.code);
+  await chmod(`dist/${name}.cjs`, 0o755);
+}
+
+/** Runs a bundle, and writes the code that V8 has compiled from it by its end. */
 const KEEP_COMPILED = `
   const { readFileSync, renameSync, writeFileSync } = require('node:fs');
   const { Script } = require('node:vm');
@@ -164,10 +175,12 @@ const KEEP_COMPILED = `
   script.runInThisContext()(require, bundle);
 `;
 
+/** Makes the cache of a bundle, and returns its content. */
 async function makeCache(name, args) {
   const { version, arch } = process;
   const files = ['bundle.cjs', `${version}-${arch}.cache`].map((end) => join(root, `dist/${name}.${end}`));
   await promisify(execFile)(process.execPath, ['-e', KEEP_COMPILED, ...files, ...args]);
+  return readFile(files[1]);
 }
 
 /** The command with programs of its own, whose lines it can show. */

@@ -137,5 +137,6 @@ export { refusal, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
 export { CgroupPaths } from './loader/cgroup-paths.ts';
 export * from './loader/errors.ts';
+export { NativeCodeError } from './loader/native-code.ts';
 export { renderVerifierError } from './loader/verifier/report.ts';
 export type { Syscalls } from './loader/syscalls.ts';

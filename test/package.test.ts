@@ -59,6 +59,13 @@ test('the tarball holds what is used and nothing that only builds or tests it', 
   );
 });
 
+test('the tarball holds no code cache', async () => {
+  const caches = async (folder: string) =>
+    (await readdir(join(folder, 'dist'))).filter((name) => name.endsWith('.cache'));
+  assert.is((await caches(PROJECT)).length, 2, 'the build made them');
+  assert.equal(await caches(installed), []);
+});
+
 test('every file that package.json names is there', async () => {
   const entry = manifest.exports['.'];
   const commands: string[] = Object.values(manifest.bin);

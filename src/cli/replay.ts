@@ -1,7 +1,7 @@
 /**
  * Recordings shown again: no kernel is asked for anything, and no privileges are needed.
  */
-import { type BigIntStats, constants, createReadStream, fstatSync, openSync, statSync } from 'node:fs';
+import { type BigIntStats, constants, fstatSync, openSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Settings } from './arguments.ts';
 import { type Header, LONGEST_LINE } from './json.ts';
@@ -9,6 +9,7 @@ import type { LineOutput } from './output.ts';
 import { fieldsOf, RECORDED } from './record.ts';
 import { lockHolder } from './recording/lock.ts';
 import { BadRecording } from './recording.ts';
+import { readOnThisThread } from './replay/file.ts';
 import { linesOf } from './replay/lines.ts';
 import { type Origin, RecordingReader } from './replay/reader.ts';
 import { selects } from './replay/selection.ts';
@@ -44,8 +45,9 @@ export async function replay(file: string, settings: Settings): Promise<void> {
 }
 
 /**
- * The content of a file. A named pipe is read when it holds something: a read that waits, as those of `createReadStream` do, would keep
- * the process from ending until another process writes.
+/**
+ * The content of a file. A named pipe is read when it holds something: a read that waits would keep the process from ending until another
+ * process writes.
  */
 async function streamOf(file: string): Promise<Readable> {
   try {
@@ -54,7 +56,7 @@ async function streamOf(file: string): Promise<Readable> {
     if (file === '-') return process.stdin;
     if (stat.isCharacterDevice() && !ENDLESS_DEVICES.includes(stat.rdev))
       throw new Error('it is a terminal or device; name a file or a named pipe, or - for standard input');
-    if (!stat.isFIFO()) return createReadStream(file);
+    if (!stat.isFIFO()) return readOnThisThread(file);
     const { Socket } = await import('node:net');
     const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
     return new Socket({ fd, readable: true, writable: false });

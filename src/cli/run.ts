@@ -5,11 +5,9 @@ import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs
 import { createRequire } from 'node:module';
 import type * as Tty from 'node:tty';
 import { type LineOutput, lineOutput, standardOutput, warn } from './output.ts';
+import { STOP_SIGNALS } from './signals.ts';
 
-/** What asks a run to end; so does SIGHUP, where it may. */
-const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
-
-/** From its opening on signals end the run, and not the process; under nohup SIGHUP does neither. */
+/** From its opening until the process exits, stop signals end the run and never kill the process. Under nohup SIGHUP is ignored. */
 export interface Run {
   readonly output: LineOutput;
   /** Settles at the end: with an error where that is why. */
@@ -17,7 +15,7 @@ export interface Run {
   /** Whether whoever reads the output has gone, or can't be written to. */
   readonly readerGone: boolean;
   end(error?: Error): void;
-  /** Writes what waits, and gives signals their meaning back, but for SIGHUP: of one terminal that goes there may be several. */
+  /** Writes what waits, for half a second at most. */
   close(): Promise<void>;
 }
 
@@ -27,8 +25,8 @@ export function openRun(): Run {
     end = resolve;
   });
   const stop = () => end();
-  for (const signal of SIGNALS) process.on(signal, stop);
-  process.on('SIGHUP', underNohup() ? () => {} : stop);
+  const ignored = underNohup() ? 'SIGHUP' : undefined;
+  for (const signal of STOP_SIGNALS) process.on(signal, signal === ignored ? () => {} : stop);
   leaveTerminalsThatGo();
   const stdout = standardOutput();
   let readerGone = false;
@@ -46,7 +44,6 @@ export function openRun(): Run {
     async close() {
       await output.end();
       stdout.close();
-      for (const signal of SIGNALS) process.off(signal, stop);
     },
   };
 }

@@ -8,15 +8,18 @@ import { faultOf } from '../asm/blame.ts';
 import { BtfError } from '../asm/btf.ts';
 import { VerifierError, WrongPathError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
+import { NativeCodeError } from '../loader/native-code.ts';
 import { renderVerifierError } from '../loader/verifier/report.ts';
-import { readArguments } from './arguments.ts';
+import { type Request, readArguments } from './arguments.ts';
 import { completion } from './completion.ts';
+import { environmentFault } from './environment.ts';
 import { jsonSchema } from './json.ts';
 import { endWithOutput, OutputError } from './output.ts';
 import { BadDestination } from './recording/destination.ts';
 import { BadRecording } from './recording.ts';
 import { replay } from './replay.ts';
 import { complain } from './run.ts';
+import { releaseStopSignals } from './signals.ts';
 import { BadFilter } from './trace/filter.ts';
 import { BadTypesFile } from './trace/types.ts';
 import { LACKS, NoWay } from './trace/ways.ts';
@@ -26,13 +29,14 @@ import { version } from './version.ts';
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
 const EXPECTED = [
   ...LACKS,
-  ...[NoWay, UnknownArchitecture, WrongPathError, BtfError],
+  ...[NativeCodeError, NoWay, UnknownArchitecture, WrongPathError, BtfError],
   ...[BadTypesFile, BadFilter, BadRecording, OutputError],
 ];
 
 async function main(): Promise<number> {
   const options = process.argv.slice(2);
   const request = readArguments(options, version());
+  if (!isRun(request)) releaseStopSignals();
   const traces = request.action === 'trace' && !request.settings.dryRun;
   // Tracing has an output of its own: opening this one takes a while.
   if (!traces && request.action !== 'replay') endWithOutput('tcpconnlat');
@@ -62,10 +66,15 @@ async function main(): Promise<number> {
   }
 }
 
+/** Whether the command runs until a signal ends it, instead of printing something and exiting. */
+function isRun(request: Request): boolean {
+  return request.action === 'replay' || (request.action === 'trace' && !request.settings.dryRun);
+}
+
 function describe(error: unknown): string {
   if (error instanceof VerifierError) return renderVerifierError(error);
   if (EXPECTED.some((kind) => error instanceof kind)) return faultOf(error as Error);
-  return `this should not happen: ${error instanceof Error ? error.stack : error}`;
+  return environmentFault(error) ?? `this should not happen: ${error instanceof Error ? error.stack : error}`;
 }
 
 // No await here: the bundle is CommonJS, which Node starts sooner.

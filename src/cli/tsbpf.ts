@@ -9,6 +9,8 @@ import { ElfError } from '../asm/elf.ts';
 import { TextError } from '../asm/text/parse.ts';
 import { KernelError } from '../loader/errors.ts';
 import { NoSuchProgram } from '../loader/loaded/find.ts';
+import { NativeCodeError } from '../loader/native-code.ts';
+import { environmentFault } from './environment.ts';
 import { endWithOutput } from './output.ts';
 import { readArguments } from './tsbpf/arguments.ts';
 import { FileError } from './tsbpf/file.ts';
@@ -16,7 +18,7 @@ import { version } from './version.ts';
 
 /** What a file of the user's may come to, and what the kernel may answer; anything else is a mistake of ours. */
 const SENSELESS = [TextError, AssembleError, RangeError, DecodeError, ElfError];
-const REFUSED = [KernelError, NoSuchProgram, BtfError, FileError];
+const REFUSED = [KernelError, NativeCodeError, NoSuchProgram, BtfError, FileError];
 
 async function main(): Promise<number> {
   endWithOutput('tsbpf');
@@ -32,11 +34,13 @@ async function main(): Promise<number> {
     else (await import('./tsbpf/dump.ts')).dump(request);
     return 0;
   } catch (error) {
+    const fault = environmentFault(error);
     const expected = [...SENSELESS, ...REFUSED].some((kind) => error instanceof kind);
     const text = expected
       ? (error as Error).message
       : `this should not happen: ${error instanceof Error ? error.stack : error}`;
-    process.stderr.write(`tsbpf: ${text}\n`);
+    process.stderr.write(`tsbpf: ${fault ?? text}\n`);
+    if (fault !== undefined) return 1;
     return SENSELESS.some((kind) => error instanceof kind) ? 2 : 1;
   }
 }

@@ -2,6 +2,8 @@
  * Facts about the running kernel, each read the first time it is asked for if nothing else is said. Nothing here assumes that tracefs or
  * bpffs is mounted.
  */
+import { createRequire } from 'node:module';
+import type * as Os from 'node:os';
 import { type Architecture, architectureOf } from '../asm/architecture.ts';
 import { Btf } from '../asm/btf.ts';
 import { KernelError } from './errors.ts';
@@ -36,12 +38,12 @@ export class Kernel {
 
   /** As `uname -r`: `6.1.0-56-cloud-amd64`. For messages; what the kernel can do is asked by trying. */
   get release(): string {
-    return this.#once('release', () => this.#text('/proc/sys/kernel/osrelease').trim());
+    return this.#once('release', () => this.#name('/proc/sys/kernel/osrelease', 'release'));
   }
 
   /** The machine's name, as `uname -n`. */
   get host(): string {
-    return this.#once('host', () => this.#text('/proc/sys/kernel/hostname').trim());
+    return this.#once('host', () => this.#name('/proc/sys/kernel/hostname', 'hostname'));
   }
 
   /** @throws {RangeError} on an architecture that programs can't be made for. */
@@ -124,6 +126,14 @@ export class Kernel {
   /** Whether this process has a capability, one of `Capability`. */
   has(capability: number): boolean {
     return ((this.capabilities >> BigInt(capability)) & 1n) === 1n;
+  }
+
+  /** The content of a file; if /proc is not mounted, the same from `uname(2)`. */
+  #name(path: string, field: 'release' | 'hostname'): string {
+    const bytes = this.syscalls.readFile(path);
+    if (typeof bytes !== 'number') return Buffer.from(bytes).toString('latin1').trim();
+    const os = createRequire(import.meta.url)('node:os') as typeof Os; // a normal start does not load it
+    return os[field]();
   }
 
   #text(path: string): string {

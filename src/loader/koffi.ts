@@ -16,6 +16,7 @@ import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
 import { Command, memory } from './bpf.ts';
+import { loadNativeCode } from './native-code.ts';
 import type { Limit, Poll, Syscalls } from './syscalls.ts';
 
 const PROT_READ = 0x1;
@@ -38,6 +39,7 @@ let native: Syscalls | undefined;
 
 /**
  * The system calls of this process. Loads koffi the first time.
+ * @throws {NativeCodeError} if koffi cannot be loaded.
  * @throws {RangeError} on an architecture whose system calls aren't known.
  */
 export function nativeSyscalls(): Syscalls {
@@ -45,11 +47,26 @@ export function nativeSyscalls(): Syscalls {
   return native;
 }
 
+/**
+ * koffi. The package of its binary is the same object, without the four modules by which koffi finds it: that saves a twentieth of a
+ * command's start. koffi itself is the fallback where npm did not put that package beside it.
+ */
+function requireKoffi(): typeof Koffi {
+  const require = createRequire(import.meta.url);
+  try {
+    const binary: typeof Koffi = require(`@koromix/koffi-linux-${process.arch}`);
+    if (binary.version.startsWith('3.')) return binary;
+  } catch {
+    // koffi says why.
+  }
+  return require('koffi');
+}
+
 /** A C function whose result is a number. */
 type NumberFunction = (...args: (number | bigint | Uint8Array | BigInt64Array | null)[]) => number;
 
 function openNative(): Syscalls {
-  const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
+  const koffi = loadNativeCode(requireKoffi);
   const numbers = architectureOf(process.arch).syscalls;
   const libc = koffi.load(null);
   const define = (prototype: string): NumberFunction => libc.func(prototype);

@@ -13,7 +13,7 @@ import { guarded, type Report, reportLater, throwAtEnd } from './handlers.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
 import { type CpuRing, openCpuRing } from './perf-buffer/cpu-ring.ts';
-import { type CpuNews, CpuWatch } from './perf-buffer/cpu-watch.ts';
+import { type CpuNews, CpuWatch, uptime } from './perf-buffer/cpu-watch.ts';
 import { type CpuChange, checkOptions, type PerfBufferOptions, ringWakeup } from './perf-buffer/options.ts';
 import type { LostHandler } from './perf-buffer/perf-ring.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
@@ -171,7 +171,7 @@ export class PerfBuffer implements Closeable {
     this.#rings = this.#rings.filter((ring) => !dead.includes(ring));
     for (const ring of dead) this.#retiring.add(ring);
     const come = without.flatMap((cpu) => this.#openLate(cpu) ?? []);
-    const gapMs = performance.now() - since;
+    const gapMs = uptime() - since;
     if (come.length > 0 && !this.#closed) this.#drainWhenWaiting();
     for (const ring of dead) this.#retire(ring);
     return { online: come.map((ring) => ring.cpu), offline: dead.map((ring) => ring.cpu), gapMs };

@@ -1,6 +1,15 @@
-/** How the commands start: their bundles by what V8 made of them when they were built, or without that. */
+/** The launchers: they run the code cache of a bundle only if both are what the build made. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,11 +17,105 @@ import { Script } from 'node:vm';
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
 
-const test = suite('cli/launch');
+const test = suite('cli/launch', { seconds: 120 });
 
-/** The cache of a command: of this Node, on this processor. */
+/** The end of a cache's name: for this Node, on this processor. */
 const CACHE = `${process.version}-${process.arch}.cache`;
-const DIST = fileURLToPath(new URL('../../../dist', import.meta.url));
+const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
+const DIST = join(PROJECT, 'dist');
+const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
+/** Another version of the same length. */
+const OTHER = version.replaceAll(/\d/g, '7');
+
+/** Preloaded, it prints to stderr the size of the cache that V8 gets, and whether V8 rejects it. */
+const WATCH = `
+  const vm = require('node:vm');
+  vm.Script = class extends vm.Script {
+    constructor(text, options) {
+      super(text, options);
+      console.error('cache of', options.cachedData?.length, 'bytes, rejected:', this.cachedDataRejected);
+    }
+  };
+`;
+
+/** A command in a folder of its own. */
+class Copy {
+  readonly #name: string;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'tsbpf-launch-'));
+  readonly bundle: string;
+  readonly cache: string;
+
+  constructor(name: string) {
+    this.#name = name;
+    this.bundle = this.#file('bundle.cjs');
+    this.cache = this.#file(CACHE);
+    for (const ending of ['cjs', 'bundle.cjs', CACHE])
+      cpSync(join(DIST, `${name}.${ending}`), this.#file(ending));
+  }
+
+  /** Runs the command. */
+  version(...nodeOptions: string[]) {
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [...nodeOptions, this.#file('cjs'), '--version'],
+      { encoding: 'utf8' },
+    );
+    return { status, stdout, stderr };
+  }
+
+  /** The size of the cache that V8 gets; undefined if it gets none. */
+  cacheUsed(): number | undefined {
+    const watch = this.#file('watch.cjs');
+    writeFileSync(watch, WATCH);
+    const { status, stderr } = this.version('-r', watch);
+    assert.is(status, 0, stderr);
+    const [, size, rejected] = /^cache of (\S+) bytes, rejected: (\S+)$/m.exec(stderr) ?? [];
+    assert.is(rejected, size === 'undefined' ? 'undefined' : 'false', stderr);
+    return size === 'undefined' ? undefined : Number(size);
+  }
+
+  remove(): void {
+    rmSync(this.#folder, { recursive: true });
+  }
+
+  #file(ending: string): string {
+    return join(this.#folder, `${this.#name}.${ending}`);
+  }
+}
+
+function inCopy(name: string, work: (copy: Copy) => void): void {
+  const copy = new Copy(name);
+  try {
+    work(copy);
+  } finally {
+    copy.remove();
+  }
+}
+
+/** The text of a bundle that prints another version. */
+function edited(bundle: string): string {
+  const text = readFileSync(bundle, 'latin1');
+  const changed = text.replaceAll(`"${version}"`, `"${OTHER}"`);
+  assert.ok(changed !== text && changed.length === text.length);
+  return changed;
+}
+
+/** Runs a bundle's text to its end, as the build does, and writes the code that V8 compiled from it. */
+const COMPILE = `
+  const { readFileSync, writeFileSync } = require('node:fs');
+  const [text, cache] = process.argv.slice(1);
+  const script = new (require('node:vm').Script)(readFileSync(text, 'latin1'), { filename: text });
+  process.argv = [process.execPath, text, '--version'];
+  process.once('exit', () => writeFileSync(cache, script.createCachedData()));
+  script.runInThisContext()(require, text);
+`;
+
+function writeCacheOf(text: string, cache: string): void {
+  const other = `${cache}.text`;
+  writeFileSync(other, text, 'latin1');
+  const { status } = spawnSync(process.execPath, ['-e', COMPILE, other, cache]);
+  assert.is(status, 0);
+}
 
 for (const name of ['tcpconnlat', 'tsbpf']) {
   test(`${name}: the cache is of this V8, and of this bundle`, () => {
@@ -22,29 +125,83 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
     assert.is(script.cachedDataRejected, false);
   });
 
+  test(`${name}: V8 uses the cache that the build made`, () => {
+    inCopy(name, (copy) => assert.is(copy.cacheUsed(), readFileSync(copy.cache).length));
+  });
+
+  test(`${name}: a cache of other code of the same length is not run`, () => {
+    inCopy(name, (copy) => {
+      writeCacheOf(edited(copy.bundle), copy.cache);
+      assert.equal(copy.version(), { status: 0, stdout: `${version}\n`, stderr: '' });
+    });
+  });
+
+  test(`${name}: an edited bundle of the same length runs, and not its old code from the cache`, () => {
+    inCopy(name, (copy) => {
+      writeFileSync(copy.bundle, edited(copy.bundle), 'latin1');
+      assert.equal(copy.version(), { status: 0, stdout: `${OTHER}\n`, stderr: '' });
+    });
+  });
+
+  test(`${name}: an edited bundle with a cache of its own runs`, () => {
+    inCopy(name, (copy) => {
+      const text = edited(copy.bundle);
+      writeFileSync(copy.bundle, text, 'latin1');
+      writeCacheOf(text, copy.cache);
+      assert.equal(copy.version(), { status: 0, stdout: `${OTHER}\n`, stderr: '' });
+    });
+  });
+
   for (const [what, spoil] of [
     ['is missing', (cache: string) => rmSync(cache)],
     ['is empty', (cache: string) => truncateSync(cache)],
     ['is cut off', (cache: string) => truncateSync(cache, 10_000)],
+    ['is a byte longer', (cache: string) => appendFileSync(cache, '\0')],
     ['is something else', (cache: string) => writeFileSync(cache, 'x'.repeat(1000))],
+    [
+      'is a folder',
+      (cache: string) => {
+        rmSync(cache);
+        mkdirSync(cache);
+      },
+    ],
   ] as const)
-    test(`${name} starts where the cache ${what}`, () => {
-      const folder = mkdtempSync(join(tmpdir(), 'tsbpf-launch-'));
-      try {
-        for (const ending of ['cjs', 'bundle.cjs', CACHE])
-          cpSync(join(DIST, `${name}.${ending}`), join(folder, `${name}.${ending}`));
-        spoil(join(folder, `${name}.${CACHE}`));
-        const { status, stdout, stderr } = spawnSync(
-          process.execPath,
-          [join(folder, `${name}.cjs`), '--version'],
-          { encoding: 'utf8' },
-        );
-        assert.equal([status, stderr], [0, '']);
-        assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
-      } finally {
-        rmSync(folder, { recursive: true });
+    test(`${name} starts if the cache ${what}`, () => {
+      inCopy(name, (copy) => {
+        spoil(copy.cache);
+        assert.equal(copy.version(), { status: 0, stdout: `${version}\n`, stderr: '' });
+        assert.is(copy.cacheUsed(), undefined);
+      });
+    });
+
+  for (const [what, spoil, says] of [
+    ['is missing', (bundle: string) => rmSync(bundle), /ENOENT/],
+    ['is empty', (bundle: string) => truncateSync(bundle), /is damaged/],
+    ['is cut off', (bundle: string) => truncateSync(bundle, 10_000), /\.bundle\.cjs:\d+: \S/],
+  ] as const)
+    test(`${name} says in one line that its bundle ${what}`, () => {
+      inCopy(name, (copy) => {
+        spoil(copy.bundle);
+        const { status, stdout, stderr } = copy.version();
+        assert.equal([status, stdout, stderr.match(/\n/g)?.length], [1, '', 1], stderr);
+        assert.match(stderr, new RegExp(`^${name}: cannot load its own code: .*; install the package again`));
+        assert.match(stderr, says);
+      });
+    });
+
+  test(`${name}: a cache with a flipped bit is not used`, () => {
+    inCopy(name, (copy) => {
+      const good = readFileSync(copy.cache);
+      // In V8's header, at the beginning of the code, and all over the file.
+      const places = [...[0, 9, 18, 31], ...Array.from({ length: 8 }, (_, i) => (good.length * i + 60) / 8)];
+      for (const place of places.map(Math.floor)) {
+        const bad = Buffer.from(good);
+        bad[place] = (bad[place] as number) ^ (1 << (place % 8));
+        writeFileSync(copy.cache, bad);
+        assert.is(copy.cacheUsed(), undefined, `byte ${place}`);
       }
     });
+  });
 }
 
 test.run();

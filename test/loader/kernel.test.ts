@@ -1,3 +1,4 @@
+import * as os from 'node:os';
 import * as assert from 'uvu/assert';
 import { Capability, Kernel, parseCpuList } from '../../src/loader/kernel.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
@@ -34,6 +35,13 @@ test('facts come from /proc and /sys, and are read once', () => {
   fake.files.clear();
   assert.is(kernel.release, '6.1.0-fake');
   assert.is(kernel.kprobePmu, 8);
+});
+
+test('release and host come from uname(2) if /proc is not mounted', () => {
+  const fake = new FakeSyscalls();
+  fake.files.clear();
+  const kernel = new Kernel(fake);
+  assert.equal([kernel.release, kernel.host], [os.release(), os.hostname()]);
 });
 
 test('what the kernel lacks is undefined', () => {

@@ -18,7 +18,7 @@ export interface CpuNews {
   readonly dead: readonly CpuRing[];
   /** CPUs that are online and have no ring that works. */
   readonly without: readonly number[];
-  /** They have none since then at the earliest, by `performance.now()`. */
+  /** They have had none since then at the earliest, in ms of `uptime()`. */
   readonly since: number;
 }
 
@@ -32,7 +32,7 @@ interface Suspicion {
 export class CpuWatch {
   readonly #kernel: Kernel;
   #mark: string;
-  #looked = performance.now();
+  #looked = uptime();
   #suspicion: Suspicion | undefined;
   readonly #givenUp = new Set<number>();
 
@@ -53,7 +53,7 @@ export class CpuWatch {
     const changed = mark !== this.#mark;
     // If this throws, the next look finds the change.
     const online = new Set(changed || suspicion ? this.#kernel.onlineCpus : []);
-    this.#looked = performance.now();
+    this.#looked = uptime();
     this.#mark = mark;
     this.#suspicion = undefined;
     if (!changed && !suspicion) return undefined;
@@ -74,6 +74,11 @@ export class CpuWatch {
 function hasStopped(ring: CpuRing, { clocks }: Suspicion): boolean {
   const then = clocks.get(ring);
   return then !== undefined && then === ring.clock();
+}
+
+/** Milliseconds since the process started. `performance.now()` would load a dozen modules of Node at its first use, which is in the start. */
+export function uptime(): number {
+  return process.uptime() * 1000;
 }
 
 /** A text that is another one when CPUs have come or gone. */

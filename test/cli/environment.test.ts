@@ -1,0 +1,244 @@
+/** The commands where Node's options, limits or a broken installation stand in their way: one line with a remedy, or they work. */
+import { spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import * as assert from 'uvu/assert';
+import { environmentFault } from '../../src/cli/environment.ts';
+import { needsRoot, slowness, suite } from '../harness.ts';
+import { missing } from './terminal.ts';
+
+const test = suite('cli/environment', { seconds: 120 });
+
+const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
+const TCPCONNLAT = join(PROJECT, 'dist/tcpconnlat.cjs');
+const TSBPF = join(PROJECT, 'dist/tsbpf.cjs');
+const NODE = process.execPath;
+
+function run(words: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const [file = '', ...args] = words;
+  const { status, signal, stdout, stderr } = spawnSync(file, args, {
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+    timeout: 60_000 * slowness,
+  });
+  return { status, signal, stdout, stderr };
+}
+
+/** Fails unless a command has ended with status 1 and one line that `says` so. */
+function assertOneLine({ status, stdout, stderr }: ReturnType<typeof run>, says: RegExp): void {
+  assert.equal([status, stdout], [1, ''], stderr);
+  assert.match(stderr, /^(tcpconnlat|tsbpf): .*\n$/);
+  assert.match(stderr, says);
+}
+
+// --- Node's options ------------------------------------------------------------------------------
+
+for (const [command, args] of [
+  [TCPCONNLAT, ['--dry-run']],
+  [TSBPF, ['dump', '1']],
+] as const)
+  test(`native code is forbidden: ${args.join(' ')}`, () => {
+    assertOneLine(
+      run([NODE, command, ...args], { NODE_OPTIONS: '--no-addons' }),
+      /must not load native code; remove --no-addons/,
+    );
+  });
+
+test('generating code is forbidden', () => {
+  const error = spawnSync(
+    NODE,
+    [
+      '--disallow-code-generation-from-strings',
+      '-p',
+      'try { new Function("") } catch (error) { error.message }',
+    ],
+    { encoding: 'utf8' },
+  ).stdout.trim();
+  assert.match(
+    environmentFault(new EvalError(error)) ?? '',
+    /^Code generation .* remove --disallow-code-generation-from-strings/,
+  );
+});
+
+test('the permission model of Node is explained', () => {
+  const error = Object.assign(new Error('Access to this API has been restricted'), {
+    code: 'ERR_ACCESS_DENIED',
+    resource: '/sys/kernel/btf/vmlinux',
+  });
+  assert.match(
+    environmentFault(error) ?? '',
+    /denies access to \/sys\/kernel\/btf\/vmlinux; remove --permission/,
+  );
+});
+
+test('an error with another cause is not explained', () => {
+  for (const error of [new Error('x'), new RangeError('Invalid array length'), 'x', undefined])
+    assert.is(environmentFault(error), undefined);
+});
+
+for (const options of [
+  '--jitless',
+  '--max-old-space-size=32',
+  '--frozen-intrinsics',
+  '--disable-proto=throw',
+])
+  test(`it works under ${options}`, () => {
+    const { status, stdout } = run([NODE, options, TSBPF, '--version']);
+    assert.equal(
+      [status, stdout],
+      [0, `${JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8')).version}\n`],
+    );
+  });
+
+// --- limits --------------------------------------------------------------------------------------
+
+/** `words` with a limit that the shell's ulimit sets. */
+function limited(limit: string, words: readonly string[]): string[] {
+  return ['sh', '-c', `ulimit ${limit} && exec "$@"`, 'sh', ...words];
+}
+
+for (const [title, words] of [
+  ['a dry run', [NODE, TCPCONNLAT, '--dry-run']],
+  ['tsbpf dump', [NODE, TSBPF, 'dump', '4294967295']],
+] as const)
+  test(`${title} with little address space says so, or works`, () => {
+    const normal = run(words);
+    let refused = 0;
+    for (let mib = 650; mib <= 1250; mib += 50) {
+      const limit = `-v ${mib * 1024}`;
+      if (run(limited(limit, [NODE, '-e', '0'])).status !== 0) continue; // Node itself dies there
+      const ended = run(limited(limit, words));
+      if (ended.status === normal.status && ended.stderr === normal.stderr) continue;
+      assertOneLine(ended, /ulimit -v unlimited/);
+      refused += 1;
+    }
+    assert.ok(refused > 0);
+  });
+
+/** Why the number of threads of an ordinary user can't be limited, or false. */
+const noThreadLimit = needsRoot || missing('setpriv', 'prlimit');
+
+test.skipIf(
+  noThreadLimit,
+  'a recording is shown where no more threads can be started than Node itself starts',
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tsbpf-threads-'));
+    try {
+      const recording = join(folder, 'recording');
+      const header = {
+        ...{
+          tsbpf: 'tcpconnlat',
+          format: 1,
+          version: '0',
+          host: 'h',
+          kernel: 'k',
+          way: 'kprobe',
+          options: [],
+        },
+        ...{ started: '2026-01-01T00:00:00.000000Z', fields: ['time'] },
+      };
+      writeFileSync(recording, `${JSON.stringify(header)}\n`);
+      for (const name of ['tcpconnlat.cjs', 'tcpconnlat.bundle.cjs'])
+        cpSync(join(PROJECT, 'dist', name), join(folder, name));
+      spawnSync('chmod', ['-R', 'a+rX', folder]);
+      const asUser = (threads: number, words: readonly string[]) =>
+        run(['setpriv', '--reuid', '54321', '--clear-groups', 'prlimit', `--nproc=${threads}`, ...words]);
+      const startsWith = (count: number) => {
+        const { status, stderr } = asUser(count, [NODE, '-e', '0']);
+        return status === 0 && stderr === '';
+      };
+      let threads = 20;
+      while (startsWith(threads - 1)) threads -= 1;
+      const { status, stdout, stderr } = asUser(threads, [
+        NODE,
+        join(folder, 'tcpconnlat.cjs'),
+        '--replay',
+        recording,
+      ]);
+      assert.equal([status, stderr], [0, '']);
+      assert.match(stdout, /^PID +COMM /);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
+
+// --- installations -------------------------------------------------------------------------------
+
+/** The folder of koffi's binary for this machine, in an installation. */
+const BINARY = `node_modules/@koromix/koffi-linux-${process.arch}`;
+
+function inInstallation(work: (folder: string) => void): void {
+  const folder = mkdtempSync(join(tmpdir(), 'tsbpf-installation-'));
+  try {
+    for (const path of ['dist/tcpconnlat.cjs', 'dist/tcpconnlat.bundle.cjs', 'node_modules/koffi', BINARY])
+      cpSync(join(PROJECT, path), join(folder, path), { recursive: true });
+    work(folder);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Changes the binaries of koffi, that for glibc and that for musl. */
+function eachBinary(folder: string, change: (file: string) => void): void {
+  for (const libc of ['linux', 'musl']) change(join(folder, BINARY, `${libc}_${process.arch}`, 'koffi.node'));
+}
+
+for (const [title, spoil, says] of [
+  [
+    'koffi is missing',
+    (folder: string) => rmSync(join(folder, 'node_modules'), { recursive: true }),
+    /koffi, .*: it is missing; install it .*npm ci/,
+  ],
+  [
+    "koffi's binary is missing, as after npm ci --omit=optional",
+    (folder: string) => rmSync(join(folder, BINARY), { recursive: true }),
+    /its binary for linux-\w+ is missing; install it .*without --omit=optional/,
+  ],
+  [
+    "koffi's binary is for another processor",
+    (folder: string) =>
+      eachBinary(folder, (file) => {
+        const bytes = readFileSync(file);
+        bytes.writeUInt16LE(8, 18); // MIPS
+        writeFileSync(file, bytes);
+      }),
+    /koffi\.node is built for another processor; install it/,
+  ],
+  [
+    "koffi's binary is empty",
+    (folder: string) => eachBinary(folder, (file) => truncateSync(file)),
+    /koffi\.node: .*; install it/,
+  ],
+] as const)
+  test(title, () => {
+    inInstallation((folder) => {
+      const words = [NODE, join(folder, 'dist/tcpconnlat.cjs'), '--dry-run'];
+      assert.is(run(words).status, 0);
+      spoil(folder);
+      assertOneLine(run(words), says);
+    });
+  });
+
+test("koffi's binary is found where npm did not put it beside koffi", () => {
+  inInstallation((folder) => {
+    const inner = join(folder, 'node_modules/koffi/node_modules');
+    mkdirSync(inner);
+    renameSync(join(folder, 'node_modules/@koromix'), join(inner, '@koromix'));
+    const { status, stderr } = run([NODE, join(folder, 'dist/tcpconnlat.cjs'), '--dry-run']);
+    assert.equal([status, stderr], [0, '']);
+  });
+});
+
+test.run();

@@ -1,0 +1,59 @@
+/** The tracer where Node's options, limits or the machine stand in its way. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { missing } from '../cli/terminal.ts';
+import { sameOnEveryKernel, suite } from '../harness.ts';
+import { connectHere, Server } from './connects.ts';
+import { here, noWayHere, Tracer } from './tracer.ts';
+
+const test = suite('live/environment', { seconds: 120 });
+
+const skip = noWayHere || sameOnEveryKernel;
+const OWN = ['-p', String(process.pid)];
+
+test.skipIf(skip, 'Node may not generate code: one line, status 1', async () => {
+  const tracer = Tracer.run(OWN, { under: ['env', 'NODE_OPTIONS=--disallow-code-generation-from-strings'] });
+  assert.equal(await tracer.ended(), { code: 1, signal: null });
+  assert.match(
+    tracer.stderr,
+    /^tcpconnlat: Code generation .* remove --disallow-code-generation-from-strings .*\n$/,
+  );
+});
+
+test.skipIf(skip, '1.5 GiB of address space are enough; 800 MiB are reported in one line', async () => {
+  const under = (mib: number) => ({ under: ['sh', '-c', `ulimit -v ${mib * 1024} && exec "$@"`, 'sh'] });
+  const enough = await Tracer.start(OWN, under(1536));
+  assert.equal([await enough.stop(), enough.complaints], [{ code: 0, signal: null }, '']);
+  const little = Tracer.run(OWN, under(800));
+  assert.equal(await little.ended(), { code: 1, signal: null });
+  assert.match(
+    little.stderr,
+    /^tcpconnlat: .*too little address space: the limit is 819200 KiB .*ulimit -v unlimited.*\n$/,
+  );
+});
+
+test.skipIf(skip || missing('unshare'), 'it traces and records without /proc', async () => {
+  const server = await Server.start('127.0.0.1');
+  const folder = mkdtempSync(join(tmpdir(), 'tsbpf-no-proc-'));
+  const file = join(folder, 'recording');
+  try {
+    const tracer = await Tracer.start([...OWN, '--record', file], {
+      under: ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'],
+    });
+    await connectHere(server.port);
+    await tracer.until('the connect', () => tracer.rows().length === 1);
+    assert.equal([await tracer.stop(), tracer.complaints], [{ code: 0, signal: null }, '']);
+    const [header, record] = readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    assert.equal([header.host, header.kernel, record.dport], [here.host, here.release, server.port]);
+  } finally {
+    await server.close();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test.run();
