@@ -343,7 +343,7 @@ test.skipIf(
     rmSync(fresh);
     const seen = new Set<string>();
     for (const signal of ['SIGTERM', 'SIGKILL'] as const)
-      for (let part = 0.2; part <= 1.2; part += 0.04)
+      for (let part = 0.2; part <= 1.2; part += 0.12)
         for (const file of [fresh, old]) {
           writeFileSync(old, 'older', { mode: 0o600 });
           const tracer = Tracer.run([...OWN, '--record', file]);

@@ -9,6 +9,7 @@ import {
   type BigIntStats,
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   openSync,
   readlinkSync,
@@ -62,6 +63,11 @@ function messageFor(path: string, reason: string): string {
  * @throws {OutputError}
  */
 export function resolve(path: string): Destination {
+  if (!existsSync('/proc/self/fd'))
+    throw cannotRecord(
+      path,
+      'recordings need /proc, which is not mounted; mount it: mount -t proc proc /proc',
+    );
   const opened = new Set<number>();
   const open = (name: string, flags = 0) => {
     const fd = openSync(name, O_PATH | flags);
