@@ -6,12 +6,13 @@ import { blame } from './blame.ts';
 import { encodeAll, slotsOf } from './encode.ts';
 import { type Instruction, type Item, isLabel } from './instruction.ts';
 import { distanceField, type Form, formOf } from './isa.ts';
-import { isJumpTable } from './jump-table.ts';
+import { isJumpTable, type JumpTableSpec } from './jump-table.ts';
 import { linkSubprograms } from './link.ts';
 import type { MapSpec } from './map.ts';
 import { describeNearest } from './nearest.ts';
 import { limitsOf, type NumberKind } from './operands.ts';
 import type { Position } from './position.ts';
+import { quoted } from './printable.ts';
 import { checkShape, leadsToSubprogram, type Step } from './shape.ts';
 
 /** An instruction at its place. */
@@ -81,7 +82,7 @@ export class ReachError extends RangeError {
 }
 
 /** The most slots the kernel takes (`BPF_COMPLEXITY_LIMIT_INSNS`; before Linux 5.2 it was 4096). */
-const MOST_SLOTS = 1_000_000;
+export const MOST_SLOTS = 1_000_000;
 
 /**
  * Assembles a program, and the subprograms that it reaches behind it. A jump counts slots from the following instruction, an lddw being two.
@@ -95,8 +96,11 @@ const MOST_SLOTS = 1_000_000;
 export function assemble(items: readonly Item[]): Assembled {
   const { laid, labels, slots } = layOut(linkSubprograms(items, refuse));
   if (laid.length === 0) throw new AssembleError('a program needs at least one instruction');
-  if (slots > MOST_SLOTS)
-    throw blame(new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`));
+  if (slots > MOST_SLOTS) {
+    const first = laid.find(({ slot, instruction }) => slot + slotsOf(instruction) > MOST_SLOTS);
+    const error = new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`);
+    throw blame(error, first?.instruction.position);
+  }
   const instructions: Placed[] = [];
   const steps: Step[] = [];
   for (const each of laid) {
@@ -132,16 +136,22 @@ function referencesOf(
   slots: number,
 ): MapReference[] {
   const references: MapReference[] = [];
+  /** The slots of each jump table, by the prefix of its labels: many instructions may load one table. */
+  const known = new Map<JumpTableSpec, Map<string, readonly number[]>>();
+  const targetsOf = (table: JumpTableSpec, within: string, placed: Placed): readonly number[] => {
+    const ofTable = known.get(table) ?? new Map<string, readonly number[]>();
+    const targets =
+      ofTable.get(within) ?? table.labels.map((label) => slotOf(within + label, placed, labels, slots));
+    known.set(table, ofTable.set(within, targets));
+    return targets;
+  };
   for (const placed of instructions) {
     const { slot, instruction } = placed;
     const { reference } = instruction;
     if (reference === undefined || !('map' in reference)) continue;
     const { map } = reference;
     const within = (reference.kind === 'mapValue' && reference.within) || '';
-    const targets = isJumpTable(map)
-      ? map.labels.map((label) => slotOf(within + label, placed, labels, slots))
-      : undefined;
-    references.push({ slot, map, ...(targets && { targets }) });
+    references.push({ slot, map, ...(isJumpTable(map) && { targets: targetsOf(map, within, placed) }) });
   }
   return references;
 }
@@ -152,7 +162,7 @@ function slotOf(label: string, placed: Placed, labels: ReadonlyMap<string, numbe
   if (to === undefined) throw unknownLabel(label, placed, labels);
   if (to === slots)
     throw new AssembleError(
-      `label '${label}' has no instruction after it`,
+      `label ${quoted(label)} has no instruction after it`,
       placed.slot,
       placed.instruction.position,
     );
@@ -167,19 +177,19 @@ function layOut(items: readonly Item[]): { laid: Placed[]; labels: Map<string, n
   const labels = new Map<string, number>();
   const laid: Placed[] = [];
   let slot = 0;
-  let here = NO_LABELS;
+  let here: string[] = [];
   for (const item of items) {
     if (isLabel(item)) {
       if (labels.has(item.label))
         throw new AssembleError(
-          `label '${item.label}' is defined twice, at slots ${labels.get(item.label)} and ${slot}`,
+          `label ${quoted(item.label)} is defined twice, at slots ${labels.get(item.label)} and ${slot}`,
         );
       labels.set(item.label, slot);
-      here = [...here, item.label];
+      here.push(item.label);
     } else {
-      laid.push({ slot, instruction: item, labels: here });
+      laid.push({ slot, instruction: item, labels: here.length === 0 ? NO_LABELS : here });
       slot += slotsOf(item);
-      here = NO_LABELS;
+      if (here.length > 0) here = [];
     }
   }
   return { laid, labels, slots: slot };
@@ -246,7 +256,7 @@ function checkReach(
   if (distance >= least && distance <= most) return;
   const advice =
     form.name === 'ja' ? '; gotol reaches further (Linux 6.6)' : '; jump round a ja or gotol instead';
-  const message = `${form.name}: label '${label}' is ${distance} slots away, which does not fit in ${room}${advice}`;
+  const message = `${form.name}: label ${quoted(label)} is ${distance} slots away, which does not fit in ${room}${advice}`;
   throw new ReachError(message, slot, instruction.position);
 }
 
@@ -256,7 +266,7 @@ function unknownLabel(
   labels: ReadonlyMap<string, number>,
 ): AssembleError {
   return new AssembleError(
-    `label '${label}' is nowhere defined${describeNearest(label, labels.keys())}`,
+    `label ${quoted(label)} is nowhere defined${describeNearest(label, labels.keys())}`,
     slot,
     instruction.position,
   );

@@ -12,6 +12,8 @@ import {
 
 /** What errors said before they were told where; also of those that are the author's own. */
 const faults = new WeakMap<Error, string>();
+/** The positions that messages end with. */
+const positions = new WeakMap<Error, Position>();
 
 /**
  * Lets the message of an error end with the author's line, once: that of `position`, as `find` reads it, or else the one that led here.
@@ -26,6 +28,7 @@ export function blame<E>(
   const fault = error.message;
   const { stack } = error;
   faults.set(error, fault);
+  positions.set(error, position);
   error.message = `${fault} (${describePosition(position, find)})`;
   // The trace begins with the message as it was when the error was made.
   if (stack !== undefined) error.stack = stack.replace(fault, () => error.message);
@@ -35,6 +38,11 @@ export function blame<E>(
 /** The message of an error without the author's line. */
 export function faultOf(error: Error): string {
   return faults.get(error) ?? error.message;
+}
+
+/** The position that the error's message ends with; undefined for an error without one. */
+export function positionOf(error: Error): Position | undefined {
+  return positions.get(error);
 }
 
 /** Runs what an author asked for: an error that it throws points at their line. */

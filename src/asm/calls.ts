@@ -25,7 +25,11 @@ export interface CallFault<F, C> {
 /** The first call below `first` that can't be; undefined where all can. */
 export function callFault<F, C>(first: F, calls: readonly Call<F, C>[]): CallFault<F, C> | undefined {
   const callsOf = new Map<F, Call<F, C>[]>();
-  for (const call of calls) callsOf.set(call.from, [...(callsOf.get(call.from) ?? []), call]);
+  for (const call of calls) {
+    const others = callsOf.get(call.from);
+    if (others) others.push(call);
+    else callsOf.set(call.from, [call]);
+  }
   /** The frames that a function takes with those below it, of functions without fault. */
   const heights = new Map<F, number>();
   const chain: F[] = [];

@@ -17,8 +17,10 @@ export function linkSubprograms(items: readonly Item[], refuse: Refuse): readonl
   const names = new Names(items, refuse);
   const linked: Item[] = items.map((item) => withLabel(item, names));
   // Those that a subprogram calls join while it is gone through, and are gone through themselves.
-  for (const [{ instructions }, name] of names.linked)
-    linked.push({ label: name }, ...instructions.map((item) => withLabel(inside(item, name), names)));
+  for (const [{ instructions }, name] of names.linked) {
+    linked.push({ label: name });
+    for (const item of instructions) linked.push(withLabel(inside(item, name), names));
+  }
   return linked;
 }
 

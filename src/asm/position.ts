@@ -5,9 +5,10 @@
  * builder; reading it is what costs, and is done for `-v` and for errors alone.
  */
 
-/** A captured call site and what called it, innermost first; `locate` reads it. */
+/** A captured call site and what called it, innermost first, or a place that is known; `locate` reads it. */
 export interface Position {
   readonly stack?: string;
+  readonly place?: Location;
 }
 
 /** A call site in words. `line` and `column` count from 1. */
@@ -54,9 +55,26 @@ export function capture(callee: Callable, frames = FRAMES): Position {
   return position;
 }
 
-/** A place that is known, as a position: a line of a text instead of a call. `file` is an absolute path. */
+/** A known place as a position: a line of a text instead of a call. */
 export function positionAt(file: string, line: number, column: number): Position {
-  return { stack: `    at ${file}:${line}:${column}` };
+  return new Place(file, line, column);
+}
+
+/** A position and its location in one object: a text has one for each instruction. */
+class Place implements Position, Location {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+
+  constructor(file: string, line: number, column: number) {
+    this.file = file;
+    this.line = line;
+    this.column = column;
+  }
+
+  get place(): Location {
+    return this;
+  }
 }
 
 /**
@@ -64,6 +82,7 @@ export function positionAt(file: string, line: number, column: number): Position
  * line: where helpers of a library made the statement, the one that called them.
  */
 export function locate(position: Position | undefined, table?: LineTable): Location | undefined {
+  if (position?.place) return { ...position.place };
   const places = placesOf(position);
   if (table === undefined) return places.find(isTools) ?? places.find((place) => !isOurs(place)) ?? places[0];
   for (const place of places) {
@@ -81,10 +100,22 @@ function placesOf({ stack = '' }: Position = {}): Location[] {
   for (const text of stack.split('\n')) {
     const [, url, line, column] = FRAME.exec(text) ?? [];
     if (url === undefined) continue;
-    const file = decodeURI(url.replace(/^file:\/\//, ''));
-    places.push({ file, line: Number(line), column: Number(column) });
+    places.push({ file: pathOf(url), line: Number(line), column: Number(column) });
   }
   return places;
+}
+
+/**
+ * The path in a stack frame: modules have URLs, which escape some characters, and scripts have plain paths.
+ */
+function pathOf(url: string): string {
+  if (!url.startsWith('file://')) return url;
+  const path = url.slice('file://'.length);
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    return path; // not a real URL: source maps may hold such names
+  }
 }
 
 /** What this library's files begin with, as stack traces name them: its folders, or the file that it was bundled into. */

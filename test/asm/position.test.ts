@@ -12,7 +12,7 @@ import { kprobe, tpBtf } from '../../src/asm/hooks.ts';
 import { type Item, isLabel } from '../../src/asm/instruction.ts';
 import { chars, encode, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
 import { hash } from '../../src/asm/map.ts';
-import { type LineTable, locate, type Position } from '../../src/asm/position.ts';
+import { type LineTable, locate, type Position, positionAt } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
@@ -115,6 +115,22 @@ test('in a bundle the innermost frame that the line table knows counts', () => {
   assert.is(locate(at(125), table)?.line, 3);
   assert.is(locate(at(10, 90), table), undefined);
   assert.is(locate(undefined, table), undefined);
+});
+
+test('a module is named by a URL, a script and a text by its path', () => {
+  for (const [stack, file] of [
+    ['file:///a%20b/100%25.mjs', '/a b/100%.mjs'],
+    ['/a%20b/100%.cjs', '/a%20b/100%.cjs'],
+    ['file:///a%/b.mjs', '/a%/b.mjs'],
+  ] as const)
+    assert.equal(locate({ stack: `    at ${stack}:3:4` }), { file, line: 3, column: 4 });
+  for (const file of ['/100%.bpf', '/a (1).bpf', '/a\nb.bpf', '/a%20b.bpf'])
+    assert.equal(locate(positionAt(file, 3, 4)), { file, line: 3, column: 4 });
+});
+
+test('the line of a text is its own in a bundle too', () => {
+  const table: LineTable = { sources: [{ file: 'tool.ts', lines: ['first'] }], segments: [[3, 1, 0, 1, 1]] };
+  assert.equal(locate(positionAt('/a.bpf', 3, 4), table), { file: '/a.bpf', line: 3, column: 4 });
 });
 
 // --- errors point at it --------------------------------------------------------------------------

@@ -10,8 +10,13 @@ import { FORMS, type Form } from '../isa.ts';
 export interface Piece {
   /** The placeholder's name, with the letter of a register before it (`r` or `w`); undefined for a literal. */
   readonly operand?: string;
-  /** Finds the piece where it is applied (sticky). The first group, if there is one, is the operand. */
+  /**
+   * Finds the piece at `lastIndex` (sticky), after any blanks. The first group, if there is one, is the
+   * operand.
+   */
   readonly pattern: RegExp;
+  /** The first character, if it is always the same: it rules out most pieces without the pattern. */
+  readonly first?: string;
   /** What messages call it. */
   readonly name: string;
 }
@@ -47,20 +52,25 @@ const OPERANDS: Readonly<Record<string, readonly [pattern: string, name: string]
 
 function operand(name: string, letter: string | undefined): Piece {
   if (letter !== undefined)
-    return { operand: name, pattern: sticky(`${letter}(10|\\d)\\b`), name: `${letter}0 to ${letter}10` };
+    return {
+      operand: name,
+      pattern: new RegExp(`${letter}(10|\\d)\\b`, 'y'),
+      first: letter,
+      name: `${letter}0 to ${letter}10`,
+    };
   const [pattern, called] = OPERANDS[name] ?? [];
   if (pattern === undefined || called === undefined)
     throw new TypeError(`the instruction table has a placeholder '${name}' that isn't read`);
-  return { operand: name, pattern: sticky(pattern), name: called };
+  return { operand: name, pattern: new RegExp(pattern, 'y'), name: called };
 }
 
 function literal(token: string): Piece {
   const escaped = token.replace(/[.*+?^${}()|[\]\\/-]/g, '\\$&');
-  return { pattern: sticky(/\w$/.test(token) ? `${escaped}(?![\\w.])` : escaped), name: `'${token}'` };
-}
-
-function sticky(pattern: string): RegExp {
-  return new RegExp(`\\s*${pattern}`, 'y');
+  return {
+    pattern: new RegExp(/\w$/.test(token) ? `${escaped}(?![\\w.])` : escaped, 'y'),
+    first: token[0],
+    name: `'${token}'`,
+  };
 }
 
 /** The pieces of a form's text. */

@@ -7,6 +7,7 @@ import { distanceField, type FieldName, type Form } from '../isa.ts';
 import type { MapSpec } from '../map.ts';
 import { listNearest, nearest } from '../nearest.ts';
 import { checkNumber, type Kind } from '../operands.ts';
+import { brief, quoted } from '../printable.ts';
 import { grammar, type Node } from './grammar.ts';
 
 /** What isn't an instruction: where in the line it stops being one (from 0), and what is wrong there. */
@@ -41,8 +42,8 @@ export function readInstruction(
   opcode: number | undefined,
   maps: (name: string) => MapSpec | undefined,
 ): Instruction {
-  const { matches, furthest, expected } = matchLine(line, start);
-  if (matches.length === 0) throw new Misread(describeExpected(line, furthest, start, expected), furthest);
+  const matches = matchLine(line, start, () => {});
+  if (matches.length === 0) throw misread(line, start);
   const fitting = matches.filter(({ form }) => opcode === undefined || form.opcode === opcode);
   const match = fitting.find(({ form }) => form.name === 'lddw') ?? fitting[0];
   if (match === undefined)
@@ -53,28 +54,20 @@ export function readInstruction(
   return build(match, maps);
 }
 
-/** Every way through the grammar that ends with the line, and how far the others came. */
-function matchLine(
-  line: string,
-  start: number,
-): { matches: Match[]; furthest: number; expected: ReadonlySet<string> } {
+/**
+ * Every path through the grammar that ends with the line. `fail` is called with what the others expected, and
+ * where.
+ */
+function matchLine(line: string, start: number, fail: (at: number, expected: string) => void): Match[] {
   const matches: Match[] = [];
-  let furthest = -1;
-  let expected = new Set<string>();
-  const fail = (at: number, name: string): void => {
-    if (at > furthest) {
-      furthest = at;
-      expected = new Set();
-    }
-    if (at === furthest) expected.add(name);
-  };
   const walk = (node: Node, at: number, captured: readonly Captured[]): void => {
     const begin = skipBlanks(line, at);
     if (begin === line.length) for (const form of node.ends) matches.push({ form, captured });
     else if (node.ends.length > 0) fail(begin, 'the end of the line');
     for (const { piece, node: next } of node.edges.values()) {
-      piece.pattern.lastIndex = at;
-      const found = piece.pattern.exec(line);
+      const ruledOut = piece.first !== undefined && piece.first !== line[begin];
+      piece.pattern.lastIndex = begin;
+      const found = ruledOut ? null : piece.pattern.exec(line);
       if (found === null) fail(begin, piece.name);
       else if (piece.operand === undefined) walk(next, piece.pattern.lastIndex, captured);
       else {
@@ -89,21 +82,43 @@ function matchLine(
     }
   };
   walk(grammar(), start, []);
-  return { matches, furthest, expected };
+  return matches;
 }
 
-function skipBlanks(line: string, at: number): number {
-  let begin = at;
-  while (begin < line.length && /\s/.test(line[begin] as string)) begin++;
-  return begin;
+/**
+ * The error for a line without a match: what could have followed at the furthest place that some form
+ * reached.
+ */
+function misread(line: string, start: number): Misread {
+  let furthest = -1;
+  let expected = new Set<string>();
+  matchLine(line, start, (at, name) => {
+    if (at > furthest) {
+      furthest = at;
+      expected = new Set();
+    }
+    if (at === furthest) expected.add(name);
+  });
+  return new Misread(describeExpected(line, furthest, start, expected), furthest);
 }
+
+const BLANKS = /\s*/y;
+
+function skipBlanks(line: string, at: number): number {
+  BLANKS.lastIndex = at;
+  BLANKS.test(line);
+  return BLANKS.lastIndex;
+}
+
+/** A word, or a character that is in none. */
+const WORD = /\w+|./suy;
 
 /** So many alternatives tell no one anything. */
 const MOST_EXPECTED = 12;
 
 function describeExpected(line: string, at: number, start: number, expected: ReadonlySet<string>): string {
-  const found =
-    at >= line.length ? 'the line ends' : `found '${/^(?:\w+|.)/.exec(line.slice(at))?.[0] ?? ''}'`;
+  WORD.lastIndex = at;
+  const found = at >= line.length ? 'the line ends' : `found ${quoted(WORD.exec(line)?.[0] ?? '')}`;
   const names = [...expected];
   const wanted =
     at === skipBlanks(line, start) || names.length > MOST_EXPECTED
@@ -143,7 +158,10 @@ function readMap({ text, at }: Captured, maps: (name: string) => MapSpec | undef
   if (text.startsWith('id:')) return { imm: Number(text.slice(3)) };
   const map = maps(text);
   if (map === undefined)
-    throw new Misread(`there is no map '${text}': say 'map ${text}: hash, key 4 bytes, ...' before it`, at);
+    throw new Misread(
+      `there is no map ${quoted(text)}: say 'map ${brief(text)}: hash, key 4 bytes, ...' before it`,
+      at,
+    );
   return { map };
 }
 
@@ -164,7 +182,7 @@ function readOperand(
       return { imm: /0x/.test(text) ? wrap(numberOf(text, at)) : numberOf(text, at) };
     case 'imm64': {
       const bits = BigInt(text);
-      if (bits >= 2n ** 64n) throw new Misread(`${text} does not fit in 64 bits`, at);
+      if (bits >= 2n ** 64n) throw new Misread(`${brief(text)} does not fit in 64 bits`, at);
       return { imm: Number(BigInt.asIntN(32, bits)), high: Number(BigInt.asIntN(32, bits >> 32n)) };
     }
     case 'imm.hi':
@@ -184,7 +202,7 @@ function readOperand(
 function numberOf(text: string, at: number): number {
   const negative = text.startsWith('-');
   const number = Number(text.replace(/^[-+]/, ''));
-  if (!Number.isSafeInteger(number)) throw new Misread(`${text} does not fit in 32 bits`, at);
+  if (!Number.isSafeInteger(number)) throw new Misread(`${brief(text)} does not fit in 32 bits`, at);
   return negative ? -number : number;
 }
 
@@ -195,7 +213,7 @@ function wrap(number: number): number {
 
 function spaceOf(text: string, at: number): number {
   const space = Number(text);
-  if (space > 0xffff) throw new Misread(`address space ${text} is not between 0 and 65535`, at);
+  if (space > 0xffff) throw new Misread(`address space ${brief(text)} is not between 0 and 65535`, at);
   return space;
 }
 
@@ -216,14 +234,14 @@ function helperOf(text: string, at: number): number {
   const known = given === undefined || isAddress ? undefined : helperName(given);
   if (given !== undefined && !isAddress && given !== id)
     throw new Misread(
-      `helper ${behind} is ${known === undefined ? 'not known' : `bpf_${known}`}, not ${name}`,
+      `helper ${brief(behind ?? '')} is ${known === undefined ? 'not known' : `bpf_${known}`}, not ${brief(name)}`,
       at,
     );
   if (id !== undefined && name.startsWith('bpf_')) return id;
   const near = nearest(name.replace(/^bpf_/, ''), helperNames()).map((other) => `bpf_${other}`);
   const fault = isAddress
-    ? `${name} is a function of the kernel, which it calls in the place of a helper: name that`
-    : `no helper ${name}`;
+    ? `${brief(name)} is a function of the kernel, which it calls in the place of a helper: name that`
+    : `no helper ${brief(name)}`;
   throw new Misread(`${fault}${listNearest(near)}`, at);
 }
 

@@ -5,11 +5,13 @@
  *     map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map attempts
  *     map ways: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels small, large
  */
+import { faultOf } from '../blame.ts';
 import { isJumpTable, jumpTable } from '../jump-table.ts';
 import { bytes, layoutOf } from '../layout.ts';
 import { type MapSpec, MapType, programArray } from '../map.ts';
 import { arrayOfMaps, hashOfMaps, isMapOfMaps } from '../map-of-maps.ts';
 import { nearest } from '../nearest.ts';
+import { brief, quoted } from '../printable.ts';
 
 /** A map as it was read. */
 export interface Declaration {
@@ -51,6 +53,8 @@ const COMMON =
 const REST =
   /^(?:\s*,\s*flags\s+(?<flags>0x[0-9a-fA-F]{1,8}|\d{1,9}))?(?:\s*,\s*inner\s+map\s+(?<inner>[\w.]+))?(?:\s*,\s*labels\s+(?<labels>\S.*))?$/d;
 const LABEL = /^[A-Za-z_.$][\w.$]*$/;
+/** Entries of a jump table that a text may declare. */
+const MOST_LABELS = 65_536;
 
 /** Bytes of keys and values that the kernel insists on. */
 const SIZES: Partial<Record<keyof typeof MapType, { readonly key?: number; readonly value?: number }>> = {
@@ -76,32 +80,43 @@ export function readMap(
     return refuse("expected 'map NAME: KIND, key N bytes, value N bytes, N entries'", whole.search(/\S/));
   const at = (group: string): number => found.indices?.groups?.[group]?.[0] ?? 0;
   const { name = '', kind = '', entries = '0', rest = '' } = found.groups ?? {};
-  if (name.length > 15) return refuse(`map name '${name}' has more than 15 characters`, at('name'));
+  if (name.length > 15) return refuse(`map name ${quoted(name)} has more than 15 characters`, at('name'));
   if (!isKind(kind)) return refuse(unknownKind(kind), at('kind'));
   const size = (part: 'key' | 'value'): number => {
-    const digits = found.groups?.[part];
+    const digits = found.groups?.[part] ?? '';
     const number = Number(digits);
     const wanted = SIZES[kind]?.[part];
     if (wanted !== undefined && number !== wanted)
-      return refuse(`the ${part} of ${kind} has ${wanted} bytes, not ${digits}`, at(part));
-    return number >= 1 && number <= 0xffff ? number : refuse(`${digits} bytes are not 1 to 65535`, at(part));
+      return refuse(`the ${part} of ${kind} has ${wanted} bytes, not ${brief(digits)}`, at(part));
+    return number >= 1 && number <= 0xffff
+      ? number
+      : refuse(`${brief(digits)} bytes are not 1 to 65535`, at(part));
   };
   const shape = { key: bytes(size('key')), value: bytes(size('value')), maxEntries: Number(entries) };
-  if (shape.maxEntries > 0xffff_ffff) return refuse(`${entries} entries are more than 2^32-1`, at('entries'));
+  if (shape.maxEntries > 0xffff_ffff)
+    return refuse(`${brief(entries)} entries are more than 2^32-1`, at('entries'));
+
+  if (kind === 'instructionArray' && shape.maxEntries > MOST_LABELS)
+    return refuse(`${entries} entries are more than the ${MOST_LABELS} of a jump table`, at('entries'));
 
   const further = readRest(kind, rest, at('rest'), maps, refuse);
-  const { flags = 0, inner, labels = [] } = further;
-  if (kind === 'instructionArray' && labels.length !== shape.maxEntries)
+  const { flags = 0, inner, labels } = further;
+  const count = labels === undefined ? 0 : countOf(labels.text);
+  if (kind === 'instructionArray' && count !== shape.maxEntries)
     return refuse(
-      `${entries} ${shape.maxEntries === 1 ? 'entry' : 'entries'} and ${labels.length} labels: a jump table has one for each`,
+      `${entries} ${shape.maxEntries === 1 ? 'entry' : 'entries'} and ${count} labels: a jump table has one for each`,
       at('entries'),
     );
-  const names = labels.map(([label]) => label);
-  return {
-    map: { ...make(kind, name, shape, inner, names), flags },
-    at: at('name'),
-    labelsAt: labels.map(([, place]) => place),
-  };
+  const { names, places } = readLabels(labels, refuse);
+  try {
+    return {
+      map: { ...make(kind, name, shape, inner, names), flags },
+      at: at('name'),
+      labelsAt: places,
+    };
+  } catch (error) {
+    return refuse(faultOf(error as Error), at('name'));
+  }
 }
 
 function isKind(kind: string): kind is keyof typeof MapType {
@@ -111,15 +126,15 @@ function isKind(kind: string): kind is keyof typeof MapType {
 function unknownKind(kind: string): string {
   const near = nearest(kind, Object.keys(MapType));
   const advice = near.length > 0 ? near : Object.keys(MapType);
-  return `no kind of map is called '${kind}': ${advice.join(', ')}`;
+  return `no kind of map is called ${quoted(kind)}: ${advice.join(', ')}`;
 }
 
 /** What stands behind the entries. */
 interface Rest {
   readonly flags?: number;
   readonly inner?: MapSpec;
-  /** Each with its place in the line. */
-  readonly labels?: readonly (readonly [label: string, at: number])[];
+  /** What follows `labels`, and where in the line it begins. */
+  readonly labels?: { readonly text: string; readonly at: number };
 }
 
 function readRest(
@@ -151,7 +166,7 @@ function readRest(
   return {
     ...(flags !== undefined && { flags: Number(flags) }),
     ...(inner !== undefined && { inner: innerMap(inner, at('inner'), maps, refuse) }),
-    ...(labels !== undefined && { labels: readLabels(labels, at('labels'), refuse) }),
+    ...(labels !== undefined && { labels: { text: labels, at: at('labels') } }),
   };
 }
 
@@ -163,20 +178,36 @@ function innerMap(
 ): MapSpec {
   const map = maps(name);
   if (map === undefined)
-    return refuse(`there is no map '${name}': say 'map ${name}: hash, key 4 bytes, ...' before this one`, at);
+    return refuse(
+      `there is no map ${quoted(name)}: say 'map ${brief(name)}: hash, key 4 bytes, ...' before this one`,
+      at,
+    );
   if (isMapOfMaps(map))
     return refuse(`map '${name}' holds maps itself, and the kernel goes one level deep`, at);
   return map;
 }
 
-function readLabels(text: string, start: number, refuse: Refuse): (readonly [string, number])[] {
-  let at = start;
-  return text.split(',').map((part) => {
+/** How many labels a list has, counted before it is taken apart. */
+function countOf(list: string): number {
+  let count = 1;
+  for (let at = list.indexOf(','); at >= 0; at = list.indexOf(',', at + 1)) count++;
+  return count;
+}
+
+/** The labels of a list, and where in the line each stands. */
+function readLabels(list: Rest['labels'], refuse: Refuse): { names: string[]; places: number[] } {
+  const names: string[] = [];
+  const places: number[] = [];
+  let at = list?.at ?? 0;
+  for (const part of list?.text.split(',') ?? []) {
     const label = part.trim();
     const place = at + part.search(/\S|$/);
+    if (!LABEL.test(label)) refuse(`${quoted(label)} is no label`, place);
+    names.push(label);
+    places.push(place);
     at += part.length + 1;
-    return LABEL.test(label) ? ([label, place] as const) : refuse(`'${label}' is no label`, place);
-  });
+  }
+  return { names, places };
 }
 
 function make(
