@@ -7,6 +7,7 @@
 import { NoSuchField } from './btf/no-such-field.ts';
 import { BIG_ENDIAN } from './btf/value.ts';
 import { nearest } from './nearest.ts';
+import { quoted } from './printable.ts';
 
 /** A field of a record. Offset and size are in bytes. */
 export interface FormatField {
@@ -52,7 +53,7 @@ export function parseTracepointFormat(category: string, name: string, text: stri
     .filter((line) => line.startsWith('\tfield:'))
     .map((line) => {
       const match = LINE.exec(line);
-      if (!match) throw new FormatError(`${what} has a line that makes no sense: '${line.trim()}'`);
+      if (!match) throw new FormatError(`${what} has a line that makes no sense: ${quoted(line.trim())}`);
       const [, declaration = '', offset, size, signed] = match;
       return { ...declared(declaration), offset: Number(offset), size: Number(size), signed: signed === '1' };
     });
@@ -62,10 +63,24 @@ export function parseTracepointFormat(category: string, name: string, text: stri
 
 /** Splits `__u8 saddr[4]` into name and type. */
 function declared(declaration: string): Pick<FormatField, 'name' | 'type' | 'array' | 'bigEndian'> {
-  const [, type = '', name = declaration, length = ''] =
-    /^(.*?)\s*(\w+)((?:\[[^\]]*\])*)$/.exec(declaration) ?? [];
+  let end = declaration.length;
+  while (declaration[end - 1] === ']') {
+    const start = declaration.lastIndexOf('[', end - 1);
+    if (start < 0 || declaration.indexOf(']', start) < end - 1) break;
+    end = start;
+  }
+  let start = end;
+  while (/\w/.test(declaration[start - 1] ?? '')) start--;
+  if (start === end) return { name: declaration, type: '', array: false };
+  const length = declaration.slice(end);
+  const type = declaration.slice(0, start).trimEnd();
   const bigEndian = length === '' && type.split(' ').some((word) => BIG_ENDIAN.has(word));
-  return { name, type: `${type}${length}`, array: length !== '', ...(bigEndian && { bigEndian }) };
+  return {
+    name: declaration.slice(start, end),
+    type: `${type}${length}`,
+    array: length !== '',
+    ...(bigEndian && { bigEndian }),
+  };
 }
 
 /**

@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert';
 import { NoSuchField } from '../../src/asm/btf.ts';
 import { FormatError, formatField, parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { suite } from '../harness.ts';
+import { assertLinear } from '../linear.ts';
 import { STATE_FORMAT } from './fixtures/formats.ts';
 
 const test = suite('asm/tracepoint-format');
@@ -76,6 +77,33 @@ test('a text that is no format, or another tracepoint\u2019s, is refused', () =>
       () => parseTracepointFormat('sock', 'inet_sock_set_state', text),
       (error: unknown) => error instanceof FormatError && message.test(error.message),
     );
+});
+
+test('a declaration of any length is taken apart in a time that grows with it', () => {
+  const format = (size: number) =>
+    `name: inet_sock_set_state\n\tfield:${'a'.repeat(size)}!;\toffset:8;\tsize:4;\tsigned:0;\n`;
+  const [small, large] = [format(20_000), format(160_000)];
+  assertLinear(
+    () => parseTracepointFormat('sock', 'inet_sock_set_state', small),
+    () => parseTracepointFormat('sock', 'inet_sock_set_state', large),
+  );
+});
+
+test('a field of several dimensions, or of none', () => {
+  const { fields } = parseTracepointFormat(
+    'a',
+    'b',
+    'name: b\n' +
+      '\tfield:unsigned char a[2][3];\toffset:8;\tsize:6;\tsigned:0;\n' +
+      '\tfield:const char * b;\toffset:16;\tsize:8;\tsigned:0;\n',
+  );
+  assert.equal(
+    fields.map(({ name, type, array }) => [name, type, array]),
+    [
+      ['a', 'unsigned char[2][3]', true],
+      ['b', 'const char *', false],
+    ],
+  );
 });
 
 test.run();

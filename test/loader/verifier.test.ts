@@ -7,8 +7,9 @@ import { r1 } from '../../src/asm/registers.ts';
 import { VerifierError } from '../../src/loader/errors.ts';
 import { summarize } from '../../src/loader/verifier/log.ts';
 import { renderVerifierError } from '../../src/loader/verifier/report.ts';
-import { stateBefore } from '../../src/loader/verifier/state.ts';
+import { lacksStates, stateBefore } from '../../src/loader/verifier/state.ts';
 import { suite } from '../harness.ts';
+import { assertLinear } from '../linear.ts';
 
 const test = suite('loader/verifier');
 
@@ -296,5 +297,19 @@ test('an old kernel\u2019s states are read too', () => {
     'fp-8': 'mmmm????',
   });
 });
+
+for (const [what, log] of [
+  ['a reason', (size: number) => `0: (95) exit\n${'value '.repeat(size)}\n`],
+  ['an instruction', (size: number) => `0: (b7) r1 = 0 ${'; '.repeat(size)}\n1: (95) exit\n`],
+  ['a state', (size: number) => `0: ${'R1=(() '.repeat(size)}\n0: (95) exit\n`],
+] as const)
+  test(`a line of any length is read in a time that grows with it: ${what}`, () => {
+    const read = (text: string) => [summarize(text), lacksStates(text), stateBefore(text, 1)];
+    const [small, large] = [log(10_000), log(80_000)];
+    assertLinear(
+      () => read(small),
+      () => read(large),
+    );
+  });
 
 test.run();

@@ -19,7 +19,7 @@ const MOST_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1e6);
 /** Milliseconds, as ns. */
 export function milliseconds(text: string): number {
   const ms = Number(text);
-  if (!/^(\d+\.?\d*|\.\d+)$/.test(text) || ms > MOST_MS)
+  if (!/^(\d+(\.\d*)?|\.\d+)$/.test(text) || ms > MOST_MS)
     throw new InvalidArgumentError(`It must be a number of milliseconds from 0 to ${MOST_MS}.`);
   return Math.round(ms * 1e6);
 }

@@ -156,5 +156,7 @@ const HINTS: readonly Hint[] = [
 
 /** The remedy for a reason, as the verifier words it in one line or several; undefined for one that isn't among the common ones. */
 export function hintFor(told: string): string | undefined {
-  return HINTS.find(({ reason }) => reason.test(told))?.hint;
+  // Some patterns take quadratic time on a long line. The kernel's own lines are shorter than this.
+  const lines = told.replace(/^(.{1024}).*$/gm, '$1');
+  return HINTS.find(({ reason }) => reason.test(lines))?.hint;
 }

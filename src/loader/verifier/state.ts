@@ -19,12 +19,24 @@ const CALL = /^\d+: \(85\) call/;
 /** r0 to r5 (and, with its result behind it, r0 anew). */
 const LOST_AT_CALL = ['R0', 'R1', 'R2', 'R3', 'R4', 'R5'];
 
-/** What an instruction changed, behind it or, where the log says more of it, before the next one. */
-const CHANGE = /^\d+: \(.*; .*\b(R\d|fp-\d)|^[1-9]\d*: (frame\d+: ?)?R\d/m;
+/**
+ * A register or stack slot that an instruction changed: after a semicolon on its line, or on a line of its
+ * own.
+ */
+const CHANGE = /\b(R\d|fp-\d)/;
+const CHANGE_LINE = /^[1-9]\d*: (frame\d+: ?)?R\d/;
 
 /** Whether a log has instructions, but not what they changed. */
 export function lacksStates(log: string): boolean {
-  return log.split('\n').filter((line) => INSTRUCTION.test(line)).length > 1 && !CHANGE.test(log);
+  let instructions = 0;
+  for (const line of log.split('\n')) {
+    if (CHANGE_LINE.test(line)) return false;
+    if (!INSTRUCTION.test(line)) continue;
+    instructions += 1;
+    const comment = line.indexOf('; ');
+    if (comment >= 0 && CHANGE.test(line.slice(comment))) return false;
+  }
+  return instructions > 1;
 }
 
 /** The state before the last time that the log comes to that slot. */

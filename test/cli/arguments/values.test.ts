@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { formatAddress, parseAddress } from '../../../src/cli/address.ts';
 import {
   commandNames,
+  milliseconds,
   networks,
   paths,
   ports,
@@ -11,6 +12,7 @@ import {
   users,
 } from '../../../src/cli/arguments/values.ts';
 import { suite } from '../../harness.ts';
+import { assertLinear } from '../../linear.ts';
 
 const test = suite('cli/arguments/values');
 
@@ -194,6 +196,15 @@ for (const text of ADDRESSES)
 
 test('the bytes of an address are where they belong', () => {
   assert.equal(parseAddress('1:2::8:1.2.3.4'), Uint8Array.of(0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 8, 1, 2, 3, 4));
+});
+
+test('a value of any length is refused in a time that grows with it', () => {
+  const value = (size: number) => `${'1'.repeat(size)}!`;
+  const [small, large] = [value(10_000), value(80_000)];
+  assertLinear(
+    () => assert.throws(() => milliseconds(small), /number of milliseconds/),
+    () => assert.throws(() => milliseconds(large), /number of milliseconds/),
+  );
 });
 
 test.run();
