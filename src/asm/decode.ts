@@ -24,24 +24,40 @@ export class DecodeError extends Error {
  * a second slot that is missing or isn't empty. Limits on operands (the width of a shift, say) are not looked at.
  */
 export function decode(bytes: Uint8Array): Instruction[] {
-  return readSlots(bytes).map(({ slot, instruction }) => {
-    if (formOf(instruction) === undefined) throw unknown(bytes, slot * SLOT, instruction);
-    return instruction;
-  });
+  return Array.from(instructionsIn(bytes), ({ instruction }) => instruction);
 }
 
-/** The numbers of each instruction and the slot where it begins, whatever they mean. Throws DecodeError for a slot that is missing. */
-export function readSlots(bytes: Uint8Array): { readonly slot: number; readonly instruction: Instruction }[] {
+/** An instruction and its first slot. */
+export interface Slotted {
+  readonly slot: number;
+  readonly instruction: Instruction;
+}
+
+/**
+ * Decodes one instruction at a time, for bytes that hold many. Throws a DecodeError at the first invalid one.
+ */
+export function* instructionsIn(bytes: Uint8Array): Generator<Slotted> {
+  for (const each of slotsIn(bytes)) {
+    if (formOf(each.instruction) === undefined) throw unknown(bytes, each.slot * SLOT, each.instruction);
+    yield each;
+  }
+}
+
+/** Throws the DecodeError that `decode` throws for these bytes, if any, without keeping the instructions. */
+export function checkInstructions(bytes: Uint8Array): void {
+  for (const _ of instructionsIn(bytes));
+}
+
+/** The fields of each instruction, also of unknown ones. Throws DecodeError for a missing slot. */
+export function* slotsIn(bytes: Uint8Array): Generator<Slotted> {
   if (bytes.length % SLOT !== 0)
     throw new DecodeError(`${bytes.length} bytes are not a whole number of ${SLOT}-byte slots`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const slots: { slot: number; instruction: Instruction }[] = [];
   for (let at = 0; at < bytes.length; ) {
     const instruction = read(view, at);
-    slots.push({ slot: at / SLOT, instruction });
+    yield { slot: at / SLOT, instruction };
     at += instruction.high === undefined ? SLOT : 2 * SLOT;
   }
-  return slots;
 }
 
 function read(view: DataView, at: number): Instruction {

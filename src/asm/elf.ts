@@ -3,10 +3,11 @@
  *
  * Source: man 5 elf; Documentation/bpf/llvm_reloc.rst for the types of relocations.
  */
-import { decode } from './decode.ts';
-import { slotsOf } from './encode.ts';
+import { checkInstructions, instructionsIn } from './decode.ts';
+import { SLOT } from './encode.ts';
 import type { Instruction } from './instruction.ts';
 import { CALL } from './opcodes.ts';
+import { cut, LONGEST_NAME } from './printable.ts';
 
 /** A file that is no object file for BPF, or a damaged one. */
 export class ElfError extends Error {
@@ -30,10 +31,13 @@ export interface ObjectInstruction {
 }
 
 const MACHINE_BPF = 247;
-const [TYPE_PROGRAM, TYPE_SYMBOLS, TYPE_RELOCATIONS] = [1, 2, 9];
+/** `SHT_*`. `SHT_NULL` and `SHT_NOBITS` (.bss) have no bytes in the file. */
+const [TYPE_NONE, TYPE_PROGRAM, TYPE_SYMBOLS, TYPE_NO_BITS, TYPE_RELOCATIONS] = [0, 1, 2, 8, 9];
 const FLAG_EXECUTABLE = 4n;
 const SYMBOL_FUNCTION = 2;
 const SYMBOL_SECTION = 3;
+/** `Elf64_Sym` and `Elf64_Rel`. */
+const [SYMBOL_BYTES, RELOCATION_BYTES] = [24, 16];
 
 interface Section {
   readonly name: string;
@@ -44,13 +48,6 @@ interface Section {
   readonly info: number;
 }
 
-interface Symbol {
-  readonly name: string;
-  readonly kind: number;
-  readonly section: number;
-  readonly value: number;
-}
-
 /** Whether a file begins as object files do. */
 export function isElf(bytes: Uint8Array): boolean {
   return bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
@@ -58,19 +55,45 @@ export function isElf(bytes: Uint8Array): boolean {
 
 /** The sections of an object file that hold programs. Throws ElfError, and DecodeError where a section isn't made of instructions. */
 export function programSections(bytes: Uint8Array): ProgramSection[] {
+  return codeSections(bytes).map(({ name, instructions, functionsAt }) => ({
+    name,
+    instructions: Array.from(instructions(), (each) => ({ ...each, functions: [...functionsAt(each.slot)] })),
+  }));
+}
+
+/** A section with programs, which decodes one instruction and reads one name at a time. */
+export interface CodeSection {
+  readonly name: string;
+  readonly instructions: () => Iterable<Omit<ObjectInstruction, 'functions'>>;
+  /** The names of the functions that begin in a slot. */
+  readonly functionsAt: (slot: number) => Iterable<string>;
+}
+
+/**
+ * The sections with programs, for files of any size: reading them takes no more memory than the file itself.
+ * Names are cut to `LONGEST_NAME` characters. Throws ElfError (also for sections that overlap), and
+ * DecodeError for an invalid instruction.
+ */
+export function codeSections(bytes: Uint8Array): CodeSection[] {
   const sections = readSections(bytes);
-  const table = sections.find(({ type }) => type === TYPE_SYMBOLS);
-  const symbols = table === undefined ? [] : readSymbols(table, sections);
+  const symbols = new SymbolTable(sections);
+  const relocations = new Map<number, Section>();
+  for (const section of sections)
+    if (section.type === TYPE_RELOCATIONS && !relocations.has(section.info))
+      relocations.set(section.info, section);
   return sections.flatMap((section, index) => {
-    if (section.type !== TYPE_PROGRAM || (section.flags & FLAG_EXECUTABLE) === 0n) return [];
-    if (section.bytes.length === 0) return [];
-    const relocations = sections.find(({ type, info }) => type === TYPE_RELOCATIONS && info === index);
-    return [readProgram(section, index, symbols, relocations)];
+    if (!holdsProgram(section)) return [];
+    checkInstructions(section.bytes);
+    return [codeSection(section, index, symbols, relocations.get(index))];
   });
 }
 
+function holdsProgram({ type, flags, bytes }: Section): boolean {
+  return type === TYPE_PROGRAM && (flags & FLAG_EXECUTABLE) !== 0n && bytes.length > 0;
+}
+
 function readSections(bytes: Uint8Array): Section[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = viewOf(bytes);
   if (!isElf(bytes) || bytes.length < 64) throw new ElfError('this is no ELF file');
   if (bytes[4] !== 2 || bytes[5] !== 1) throw new ElfError('only 64-bit little-endian object files are read');
   const machine = view.getUint16(18, true);
@@ -81,82 +104,147 @@ function readSections(bytes: Uint8Array): Section[] {
   const count = view.getUint16(60, true);
   if (size < 64 || start + size * count > bytes.length)
     throw new ElfError(`the section headers (${count} from byte ${start}) are not in the file`);
+  let total = 0;
   const headers = Array.from({ length: count }, (_, index) => {
     const at = start + size * index;
     const type = view.getUint32(at + 4, true);
     const [offset, length] = [view.getBigUint64(at + 24, true), view.getBigUint64(at + 32, true)];
-    // SHT_NOBITS, as .bss, takes no room in the file.
-    if (type !== 8 && offset + length > BigInt(bytes.length))
+    const isEmpty = type === TYPE_NONE || type === TYPE_NO_BITS;
+    if (!isEmpty && offset + length > BigInt(bytes.length))
       throw new ElfError(`section ${index} ends past the end of the file`);
+    if (!isEmpty) total += Number(length);
     return {
       name: view.getUint32(at, true),
       type,
       flags: view.getBigUint64(at + 8, true),
-      bytes: type === 8 ? new Uint8Array() : bytes.subarray(Number(offset), Number(offset + length)),
+      bytes: isEmpty ? new Uint8Array() : bytes.subarray(Number(offset), Number(offset + length)),
       link: view.getUint32(at + 40, true),
       info: view.getUint32(at + 44, true),
     };
   });
+  if (total > bytes.length)
+    throw new ElfError(`its sections overlap: they have ${total} bytes, and the file ${bytes.length}`);
   const names = headers[view.getUint16(62, true)]?.bytes ?? new Uint8Array();
   return headers.map((header) => ({ ...header, name: stringAt(names, header.name) }));
 }
 
-function readSymbols(table: Section, sections: readonly Section[]): Symbol[] {
-  const names = sections[table.link]?.bytes ?? new Uint8Array();
-  return recordsOf(table, 24).map((record) => {
-    const section = record.getUint16(6, true);
-    const kind = record.getUint8(4) & 15;
-    const name = stringAt(names, record.getUint32(0, true));
-    return {
-      name: kind === SYMBOL_SECTION && name === '' ? (sections[section]?.name ?? '') : name,
-      kind,
-      section,
-      value: Number(record.getBigUint64(8, true)),
-    };
-  });
+/** The symbols of a file. Each is read from its bytes on demand. */
+class SymbolTable {
+  readonly #sections: readonly Section[];
+  readonly #view: DataView;
+  readonly #names: Uint8Array;
+  /**
+   * The first function at each slot of a section, and the next function at the same slot: numbers of symbols,
+   * from 1.
+   */
+  readonly #firstAt = new Map<number, Uint32Array>();
+  readonly #next: Uint32Array;
+
+  constructor(sections: readonly Section[]) {
+    const table = sections.find(({ type }) => type === TYPE_SYMBOLS);
+    this.#sections = sections;
+    this.#view = viewOf(table?.bytes ?? new Uint8Array());
+    this.#names = sections[table?.link ?? -1]?.bytes ?? new Uint8Array();
+    for (const [index, section] of sections.entries())
+      if (holdsProgram(section))
+        this.#firstAt.set(index, new Uint32Array(Math.ceil(section.bytes.length / SLOT)));
+    const count = Math.floor(this.#view.byteLength / SYMBOL_BYTES);
+    this.#next = new Uint32Array(count + 1);
+    // From the last to the first, so that the functions of a slot are listed in their order.
+    for (let index = count - 1; index >= 0; index--) {
+      if (this.#kind(index) !== SYMBOL_FUNCTION) continue;
+      const first = this.#firstAt.get(this.#section(index));
+      const slot = this.#value(index) / SLOT;
+      if (first === undefined || !Number.isInteger(slot) || slot >= first.length) continue;
+      this.#next[index + 1] = first[slot] as number;
+      first[slot] = index + 1;
+    }
+  }
+
+  /** The names of the functions that begin in a slot of a section. */
+  *functionsAt(section: number, slot: number): Generator<string> {
+    let number = this.#firstAt.get(section)?.[slot] ?? 0;
+    for (; number > 0; number = this.#next[number] as number) yield this.#name(number - 1);
+  }
+
+  /**
+   * The name that an instruction refers to by a symbol's number, undefined if there is no such symbol. A
+   * section's symbol stands for the function, or else the byte, at the instruction's offset into the section.
+   */
+  nameIn(index: number, { opcode, imm }: Instruction): string | undefined {
+    if (index >= this.#next.length - 1) return undefined;
+    const name = this.#name(index);
+    if (this.#kind(index) !== SYMBOL_SECTION) return name;
+    const section = this.#section(index);
+    const ofSection = name === '' ? (this.#sections[section]?.name ?? '') : name;
+    const at = opcode === CALL ? (imm + 1) * SLOT : imm;
+    const [inside] = this.functionsAt(section, at / SLOT);
+    return inside ?? (at === 0 ? ofSection : `${ofSection}+${at}`);
+  }
+
+  #name(index: number): string {
+    return stringAt(this.#names, this.#view.getUint32(index * SYMBOL_BYTES, true));
+  }
+
+  #kind(index: number): number {
+    return this.#view.getUint8(index * SYMBOL_BYTES + 4) & 15;
+  }
+
+  #section(index: number): number {
+    return this.#view.getUint16(index * SYMBOL_BYTES + 6, true);
+  }
+
+  #value(index: number): number {
+    return Number(this.#view.getBigUint64(index * SYMBOL_BYTES + 8, true));
+  }
 }
 
-function readProgram(
+function codeSection(
   section: Section,
   index: number,
-  symbols: readonly Symbol[],
+  symbols: SymbolTable,
   relocations: Section | undefined,
-): ProgramSection {
-  const own = symbols.filter((symbol) => symbol.section === index && symbol.kind === SYMBOL_FUNCTION);
-  const named = new Map<number, Symbol>();
-  for (const record of relocations === undefined ? [] : recordsOf(relocations, 16)) {
-    const symbol = symbols[Number(record.getBigUint64(8, true) >> 32n)];
-    if (symbol) named.set(Number(record.getBigUint64(0, true)) / 8, symbol);
+): CodeSection {
+  return {
+    name: section.name,
+    functionsAt: (slot) => symbols.functionsAt(index, slot),
+    *instructions() {
+      const named = symbolsBySlot(section, relocations);
+      for (const { slot, instruction } of instructionsIn(section.bytes)) {
+        const number = named[slot] as number;
+        const symbol = number === 0 ? undefined : symbols.nameIn(number - 1, instruction);
+        yield symbol === undefined ? { slot, instruction } : { slot, instruction, symbol };
+      }
+    },
+  };
+}
+
+/**
+ * For each slot of a section the symbol of its relocation: the symbol's number from 1, or 0 without a
+ * relocation.
+ */
+function symbolsBySlot(section: Section, relocations: Section | undefined): Uint32Array {
+  const named = new Uint32Array(Math.ceil(section.bytes.length / SLOT));
+  if (relocations === undefined) return named;
+  const view = viewOf(relocations.bytes);
+  for (let at = 0; at + RELOCATION_BYTES <= view.byteLength; at += RELOCATION_BYTES) {
+    const slot = Number(view.getBigUint64(at, true)) / SLOT;
+    if (Number.isInteger(slot) && slot < named.length) named[slot] = view.getUint32(at + 12, true) + 1;
   }
-  let slot = 0;
-  const instructions = decode(section.bytes).map((instruction) => {
-    const functions = own.filter(({ value }) => value === slot * 8).map(({ name }) => name);
-    const symbol = named.get(slot);
-    const here = { slot, instruction, functions };
-    slot += slotsOf(instruction);
-    return symbol === undefined ? here : { ...here, symbol: nameIn(symbol, instruction, symbols) };
-  });
-  return { name: section.name, instructions };
+  return named;
 }
 
-/** What is meant by a symbol: of a whole section, the function or the byte in it that the instruction counts to. */
-function nameIn(symbol: Symbol, { opcode, imm }: Instruction, symbols: readonly Symbol[]): string {
-  if (symbol.kind !== SYMBOL_SECTION) return symbol.name;
-  const at = opcode === CALL ? (imm + 1) * 8 : imm;
-  const inside = symbols.find(
-    ({ kind, section, value }) => kind === SYMBOL_FUNCTION && section === symbol.section && value === at,
-  );
-  return inside?.name ?? (at === 0 ? symbol.name : `${symbol.name}+${at}`);
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function recordsOf({ bytes }: Section, size: number): DataView[] {
-  return Array.from(
-    { length: Math.floor(bytes.length / size) },
-    (_, index) => new DataView(bytes.buffer, bytes.byteOffset + index * size, size),
-  );
-}
-
+/**
+ * Reads a string up to its zero, but no further than the longest name: in a hostile file, many names share
+ * one long string.
+ */
 function stringAt(bytes: Uint8Array, at: number): string {
-  const end = bytes.indexOf(0, at);
-  return Buffer.from(bytes.subarray(at, end < 0 ? undefined : end)).toString('utf8');
+  const start = bytes.subarray(at, at + 4 * (LONGEST_NAME + 1));
+  const end = start.indexOf(0);
+  const text = start.subarray(0, end < 0 ? undefined : end);
+  return cut(Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8'), LONGEST_NAME);
 }

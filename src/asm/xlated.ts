@@ -4,7 +4,7 @@
  *
  * Source: tools/bpf/bpftool/xlated_dumper.c, kernel/bpf/syscall.c (`bpf_insn_prepare_dump`).
  */
-import { readSlots } from './decode.ts';
+import { slotsIn } from './decode.ts';
 import { disassemble } from './disassemble.ts';
 import { helperName } from './helper-names.ts';
 import type { Instruction } from './instruction.ts';
@@ -33,7 +33,7 @@ const PSEUDO_FUNC = 4;
 
 /** The texts of a loaded program. Throws DecodeError where the bytes end in the middle of an instruction. */
 export function dumpInstructions(bytes: Uint8Array, symbols: Symbols): DumpedInstruction[] {
-  return readSlots(bytes).map(({ slot, instruction }) => {
+  return Array.from(slotsIn(bytes), ({ slot, instruction }) => {
     const { opcode, src, imm } = instruction;
     const text = textOf(instruction, symbols);
     return opcode === LDDW && (src === 1 || src === 2) ? { slot, text, map: imm } : { slot, text };

@@ -1,9 +1,15 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
+import { callSubprogram, exit, lddw, mov } from '../../src/asm/constructors.ts';
 import { DecodeError } from '../../src/asm/decode.ts';
 import { ElfError, isElf, programSections } from '../../src/asm/elf.ts';
+import { encodeAll } from '../../src/asm/encode.ts';
+import { r0, r1 } from '../../src/asm/registers.ts';
 import { suite } from '../harness.ts';
+import { HOSTILE } from '../hostile.ts';
+import { assertLinear } from '../linear.ts';
 import { OBJECT } from './fixtures/object.ts';
+import { objectFile } from './fixtures/object-file.ts';
 
 const test = suite('asm/elf', { seconds: 30 });
 
@@ -55,6 +61,80 @@ test('no damage to a file does worse than an error', () => {
       }
     }),
     { numRuns: 3000 },
+  );
+});
+
+const EXIT = encodeAll([exit()]);
+
+test('names of any bytes are read as they are, invalid UTF-8 as replacement characters', () => {
+  const [section] = programSections(
+    objectFile({
+      code: [{ name: HOSTILE, bytes: encodeAll([lddw(r1, 0), exit()]) }],
+      symbols: [
+        { name: `f${HOSTILE}`, section: 0 },
+        { name: Buffer.from([0xff, 0x9b]), section: 0, kind: 'object' },
+      ],
+      relocations: [{ section: 0, slot: 0, symbol: 1 }],
+    }),
+  );
+  assert.is(section?.name, HOSTILE);
+  assert.equal(
+    section?.instructions.map(({ functions, symbol }) => [functions, symbol]),
+    [
+      [[`f${HOSTILE}`], '\ufffd\ufffd'],
+      [[], undefined],
+    ],
+  );
+});
+
+test('a name is cut where the kernel would cut it, also where it has no end in the file', () => {
+  const name = 'n'.repeat(100_000);
+  const file = objectFile({ code: [{ name, bytes: EXIT }], symbols: [{ name, section: 0 }] });
+  const [section] = programSections(file);
+  assert.is(section?.name, `${'n'.repeat(511)}…`);
+  assert.equal(section?.instructions[0]?.functions, [`${'n'.repeat(511)}…`]);
+});
+
+test('several functions may begin at one instruction, in the order of their symbols', () => {
+  const [section] = programSections(
+    objectFile({
+      code: [{ name: 'xdp', bytes: encodeAll([mov(r0, 0), exit()]) }],
+      symbols: ['b', 'a', 'c'].map((name) => ({ name, section: 0, value: name === 'c' ? 8 : 0 })),
+    }),
+  );
+  assert.equal(
+    section?.instructions.map(({ functions }) => functions),
+    [['b', 'a'], ['c']],
+  );
+});
+
+test('sections that overlap are refused: together they may be larger than memory', () => {
+  const code = Array.from({ length: 3 }, (_, index) => ({
+    name: 'xdp',
+    bytes: encodeAll(Array.from({ length: 1000 }, () => exit())),
+    overlaps: index > 0,
+  }));
+  assert.throws(
+    () => programSections(objectFile({ code })),
+    (error: unknown) =>
+      error instanceof ElfError && /^its sections overlap: they have \d+ bytes/.test(error.message),
+  );
+});
+
+test('the time for sections, symbols and relocations grows as they do', () => {
+  const file = (count: number): Uint8Array =>
+    objectFile({
+      code: Array.from({ length: count }, (_, index) => ({
+        name: `s${index}`,
+        bytes: encodeAll([callSubprogram(-1), exit()]),
+      })),
+      symbols: Array.from({ length: count }, (_, section) => ({ name: `f${section}`, section })),
+      relocations: Array.from({ length: count }, (_, section) => ({ section, slot: 0, symbol: section })),
+    });
+  const [small, large] = [file(2000), file(16_000)];
+  assertLinear(
+    () => programSections(small),
+    () => programSections(large),
   );
 });
 
