@@ -4,6 +4,7 @@
 import { CommanderError } from 'commander';
 import { type FilterWords, faultOf, filterIn } from './arguments/filter.ts';
 import { commandLine, type Flags, type Probe, type Shell } from './arguments/options.ts';
+import { argumentError } from './text.ts';
 
 /** Those whose programs name types by their numbers, which only the kernel's own BTF has. */
 const BY_TYPE_NUMBER: readonly Probe[] = ['fentry', 'tp_btf'];
@@ -50,7 +51,7 @@ export function readArguments(args: readonly string[], version: string): Request
     .configureOutput({
       writeOut: say,
       writeErr: say,
-      outputError: (text, write) => write(`tcpconnlat: ${text}`),
+      outputError: (text, write) => write(argumentError('tcpconnlat', text)),
     })
     .exitOverride();
   try {

@@ -16,10 +16,11 @@ import { LONGEST_COMM } from '../programs/tcpconnlat/filter.ts';
 import { ADDRESS, ERRNO, RESULT, RESULTS, TIME } from './json/patterns.ts';
 import { LONGEST_UTS_NAME, MOST_PID, MOST_PORT, MOST_SECONDS, MOST_U32, NAME } from './limits.ts';
 import { type ConnectRecord, FIELDS } from './record.ts';
+import { jsonText } from './text.ts';
 
-/** One object, on a line of its own, with those of these fields that the record has. */
-export function jsonLine(record: ConnectRecord, fields: (keyof ConnectRecord)[]): string {
-  return `${JSON.stringify(record, fields)}\n`;
+/** A record as a line of JSON, safe to print, with those of its fields that `fields` lists. */
+export function jsonLine(record: ConnectRecord, fields: readonly (keyof ConnectRecord)[]): string {
+  return `${jsonText(record, fields)}\n`;
 }
 
 /** Bytes of the longest line of a recording: a pipe holds as many. */
@@ -127,14 +128,14 @@ export function headerLine(header: Header): string {
   const options: string[] = [];
   let bytes = 0;
   for (const option of header.options) {
-    bytes += Buffer.byteLength(JSON.stringify(option)) + 1;
+    bytes += Buffer.byteLength(jsonText(option)) + 1;
     if (bytes > LONGEST_OPTIONS) {
       options.push('…');
       break;
     }
     options.push(option);
   }
-  return `${JSON.stringify({ ...header, options })}\n`;
+  return `${jsonText({ ...header, options })}\n`;
 }
 
 /** The JSON Schema of a line, which has that of a recording's first one as its definition `recording`. */

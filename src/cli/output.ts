@@ -5,6 +5,7 @@
  * bounded: lines that find no room are dropped and counted.
  */
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { printable } from '../asm/printable.ts';
 
 /** Bytes that may wait for a slow reader. */
 const ROOM = 1 << 20;
@@ -112,10 +113,15 @@ export function endWithOutput(command: string): void {
   });
 }
 
-/** A line of a command on stderr. Nobody is told where that can't be written. */
-export function warn(command: string, text: string): void {
+/**
+ * Writes a message of one line or several to stderr, after the command's name. Unprintable characters become
+ * escapes, also a newline within a line, so that foreign text cannot forge a line. If stderr is closed or
+ * full, the message is lost.
+ */
+export function warn(command: string, text: string | readonly string[]): void {
+  const lines = typeof text === 'string' ? [text] : text;
   try {
-    writeSync(2, `${command}: ${text}\n`);
+    writeSync(2, `${command}: ${lines.map((line) => printable(line, '\t')).join('\n')}\n`);
   } catch {
     // Closed or full.
   }

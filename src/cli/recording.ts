@@ -1,12 +1,13 @@
 /**
  * Recordings: a first line that says where, when and how, and then a JSON line for each event, with all that is known of it.
  */
+
+import { printable } from '../asm/printable.ts';
 import type { Settings } from './arguments.ts';
 import { FORMAT, type Header, headerLine, jsonLine } from './json.ts';
 import { lineOutput, OutputError } from './output.ts';
 import { type ConnectRecord, FIELDS, fieldsShown } from './record.ts';
 import { RecordingFile, type Surroundings } from './recording/file.ts';
-import { printable } from './text.ts';
 
 /** What is read is no recording, or a damaged one. */
 export class BadRecording extends Error {

@@ -3,6 +3,7 @@
  */
 import { type BigIntStats, constants, fstatSync, openSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
+import { printable } from '../asm/printable.ts';
 import type { Settings } from './arguments.ts';
 import { type Header, LONGEST_LINE } from './json.ts';
 import type { LineOutput } from './output.ts';
@@ -15,7 +16,7 @@ import { type Origin, RecordingReader } from './replay/reader.ts';
 import { selects } from './replay/selection.ts';
 import { complain, openRun } from './run.ts';
 import { type Shower, shower } from './show.ts';
-import { printable, systemReason } from './text.ts';
+import { systemReason } from './text.ts';
 
 /** Devices that never keep a reader waiting: null, zero, full, random, urandom (Documentation/admin-guide/devices.txt). */
 const ENDLESS_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | minor);

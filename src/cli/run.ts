@@ -91,7 +91,7 @@ function mayBeTerminal(fd: number): boolean {
   }
 }
 
-/** A line on stderr, as `warn` writes it. */
-export function complain(text: string): void {
+/** Writes a message of one line or several to stderr, as `warn` does. */
+export function complain(text: string | readonly string[]): void {
   warn('tcpconnlat', text);
 }

@@ -20,6 +20,7 @@ import { BadRecording } from './recording.ts';
 import { replay } from './replay.ts';
 import { complain } from './run.ts';
 import { releaseStopSignals } from './signals.ts';
+import { errorLine, unexpected } from './text.ts';
 import { BadFilter } from './trace/filter.ts';
 import { BadTypesFile } from './trace/types.ts';
 import { LACKS, NoWay } from './trace/ways.ts';
@@ -71,10 +72,12 @@ function isRun(request: Request): boolean {
   return request.action === 'replay' || (request.action === 'trace' && !request.settings.dryRun);
 }
 
-function describe(error: unknown): string {
-  if (error instanceof VerifierError) return renderVerifierError(error);
-  if (EXPECTED.some((kind) => error instanceof kind)) return faultOf(error as Error);
-  return environmentFault(error) ?? `this should not happen: ${error instanceof Error ? error.stack : error}`;
+/** The lines of an error message. */
+function describe(error: unknown): string | string[] {
+  if (error instanceof VerifierError) return renderVerifierError(error).split('\n');
+  if (error instanceof NoWay) return error.message.split('\n');
+  if (EXPECTED.some((kind) => error instanceof kind)) return errorLine(faultOf(error as Error));
+  return environmentFault(error) ?? unexpected(error);
 }
 
 // No await here: the bundle is CommonJS, which Node starts sooner.

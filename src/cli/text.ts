@@ -1,10 +1,60 @@
 /**
- * Texts of others, made fit for a terminal.
+ * Foreign text for each kind of output: cells, JSON and messages. And bytes as text.
  */
+import { cut, printable, UNPRINTABLE } from '../asm/printable.ts';
 
-/** Without what moves the cursor, breaks the line or turns it round: a process may name itself anything. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
+/**
+ * Text for a cell of a table: unprintable characters become `?`, one for one, so that columns stay in line.
+ */
+export function cell(text: string): string {
+  return cut(text.replace(UNPRINTABLE, '?'), LONGEST_CELL);
+}
+
+/** Characters of a cell: more than a name of the DNS has (253). */
+const LONGEST_CELL = 512;
+
+/**
+ * A value as one line of JSON that is safe to print: unprintable characters are JSON escapes (`\u202e`), so
+ * the line parses to the same value. `fields` selects properties, as the second argument of `JSON.stringify`
+ * does.
+ */
+export function jsonText(value: unknown, fields?: readonly PropertyKey[]): string {
+  const json = JSON.stringify(value, fields as string[] | undefined) ?? 'null';
+  return json.replace(UNPRINTABLE, (character) =>
+    Array.from({ length: character.length }, (_, unit) => escapedUnit(character.charCodeAt(unit))).join(''),
+  );
+}
+
+function escapedUnit(unit: number): string {
+  return `\\u${unit.toString(16).padStart(4, '0')}`;
+}
+
+/** An error message as one printable line. */
+export function errorLine(message: string): string {
+  return printable(cut(message, LONGEST_MESSAGE));
+}
+
+/** Characters of a message: twice as many as the longest path has (`PATH_MAX`). */
+const LONGEST_MESSAGE = 8192;
+
+/**
+ * The lines that report an unexpected error: its message, which may quote foreign text, and its stack frames.
+ */
+export function unexpected(error: unknown): string[] {
+  if (!(error instanceof Error)) return [`this should not happen: ${errorLine(String(error))}`];
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line));
+  return [`this should not happen: ${errorLine(`${error.name}: ${error.message}`)}`, ...frames];
+}
+
+/**
+ * Commander's error message with the command's name. Commander quotes the argument on the first line, and
+ * suggests similar names on a second one.
+ */
+export function argumentError(command: string, message: string): string {
+  const text = message.endsWith('\n') ? message.slice(0, -1) : message;
+  const suggestion = text.lastIndexOf('\n(Did you mean ');
+  const lines = suggestion < 0 ? [text] : [text.slice(0, suggestion), text.slice(suggestion + 1)];
+  return lines.map((line, i) => `${i === 0 ? `${command}: ` : ''}${errorLine(line)}\n`).join('');
 }
 
 /** Bytes as people read them: `b7 00`. */
@@ -15,10 +65,10 @@ export function hex(bytes: Uint8Array): string {
 /** The longest excerpt, in characters. */
 const EXCERPT = 40;
 
-/** A value as JSON, cut to 40 characters. */
+/** A value as JSON, cut to 40 characters. Unprintable characters become `?`. */
 export function excerpt(value: unknown): string {
-  const json = printable(typeof value === 'number' ? String(value) : JSON.stringify(outerLevels(value)));
-  return json.length > EXCERPT ? `${json.slice(0, EXCERPT - 1)}…` : json;
+  const json = typeof value === 'number' ? String(value) : (JSON.stringify(outerLevels(value)) ?? 'null');
+  return cut(cell(json), EXCERPT);
 }
 
 /** The value without the levels that no excerpt reaches: each takes a character. `JSON.stringify` overflows the stack on thousands. */

@@ -3,6 +3,7 @@
  */
 import { faultOf } from '../asm/blame.ts';
 import type { Locate } from '../asm/position.ts';
+import { printable } from '../asm/printable.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
@@ -16,6 +17,7 @@ import { recorder } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
 import { complain, openRun, type Run } from './run.ts';
 import { shower } from './show.ts';
+import { errorLine } from './text.ts';
 import { cpuChanges, growth, type Losses, noLosses } from './trace/losses.ts';
 import { sourceLines } from './trace/source.ts';
 import { targetOf } from './trace/types.ts';
@@ -194,8 +196,9 @@ function describe(
       : failures.length > 0
         ? 'the first way that this kernel has'
         : 'the kernel has kprobes';
-  const passed = failures.map(({ way, error }) => `not by ${way}: ${faultOf(error)}\n`);
-  const types = settings.btf === undefined ? '' : `the kernel's types are those of ${settings.btf}\n`;
+  const passed = failures.map(({ way, error }) => `not by ${way}: ${errorLine(faultOf(error))}\n`);
+  const types =
+    settings.btf === undefined ? '' : `the kernel's types are those of ${printable(settings.btf)}\n`;
   return `watching by ${way}: ${why}\n${types}${passed.join('')}\n${listTool(programs, locate)}\n`;
 }
 

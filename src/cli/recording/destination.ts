@@ -15,8 +15,9 @@ import {
   readlinkSync,
   statfsSync,
 } from 'node:fs';
+import { printable } from '../../asm/printable.ts';
 import { OutputError } from '../output.ts';
-import { printable, systemReason } from '../text.ts';
+import { systemReason } from '../text.ts';
 
 /** `O_PATH` (include/uapi/asm-generic/fcntl.h): a descriptor that only names a file. Opening a device this way has no effect on it. */
 const O_PATH = 0o10000000;

@@ -15,10 +15,11 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs';
+import { printable } from '../../asm/printable.ts';
 import { Errno, errnoName } from '../../loader/errno.ts';
 import type { Syscalls } from '../../loader/syscalls.ts';
 import { OutputError } from '../output.ts';
-import { printable, systemReason } from '../text.ts';
+import { systemReason } from '../text.ts';
 import { cannotRecord, type Destination, pathOf, resolve } from './destination.ts';
 import { lockHolder } from './lock.ts';
 

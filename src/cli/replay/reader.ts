@@ -1,12 +1,14 @@
 /**
  * Reads the lines of a recording and checks each: a recording may come from anywhere.
  */
+
+import { printable } from '../../asm/printable.ts';
 import { parseAddress } from '../address.ts';
 import { FORMAT, type Header, headerSchema, LONGEST_LINE, recordSchema } from '../json.ts';
 import { MOST_SECONDS } from '../limits.ts';
 import type { ConnectRecord } from '../record.ts';
 import { BadRecording } from '../recording.ts';
-import { excerpt, printable } from '../text.ts';
+import { excerpt } from '../text.ts';
 import { fault } from './check.ts';
 import type { Line } from './lines.ts';
 

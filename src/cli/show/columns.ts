@@ -2,7 +2,7 @@
  * Records as columns, in bcc's formats.
  */
 import type { ConnectRecord, Showing } from '../record.ts';
-import { printable } from '../text.ts';
+import { cell } from '../text.ts';
 
 interface Column {
   readonly title: string;
@@ -82,7 +82,7 @@ export function table(shown: Shown): Table {
       return join(columns.map(({ title }) => title));
     },
     line(record) {
-      const texts = columns.map(({ text }) => printable(text(record)));
+      const texts = columns.map(({ text }) => cell(text(record)));
       for (const [i, { grows }] of columns.entries()) {
         const length = texts[i]?.length ?? 0;
         if (!grows || length <= (widths[i] ?? 0)) continue;

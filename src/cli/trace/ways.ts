@@ -4,6 +4,7 @@
 import { faultOf } from '../../asm/blame.ts';
 import { NoSuchField } from '../../asm/btf.ts';
 import { NoSuchTracepoint } from '../../asm/hooks.ts';
+import { printable } from '../../asm/printable.ts';
 import { NoKernelTypes, type Target } from '../../asm/target.ts';
 import { FormatError } from '../../asm/tracepoint-format.ts';
 import { KernelError, NoTracefsError, NotPermittedError, UnsupportedError } from '../../loader/errors.ts';
@@ -16,6 +17,7 @@ import { readTracepointFormat } from '../../loader/tracefs.ts';
 import { type Filter, NotInRecord, TRACEPOINT, tcpconnlat, type Way } from '../../programs/tcpconnlat.ts';
 import type { Probe } from '../arguments/options.ts';
 import type { Settings } from '../arguments.ts';
+import { errorLine } from '../text.ts';
 import { filterOf } from './filter.ts';
 import { namingFile } from './types.ts';
 
@@ -47,8 +49,8 @@ export class NoWay extends Error {
   override readonly name = 'NoWay';
 
   constructor(kernel: Kernel, failures: readonly Failure[]) {
-    const tried = failures.map(({ way, error }) => `  ${way}: ${faultOf(error)}`);
-    const head = `no way to watch connects on this kernel (Linux ${kernel.release}). Tried:`;
+    const tried = failures.map(({ way, error }) => `  ${way}: ${errorLine(faultOf(error))}`);
+    const head = `no way to watch connects on this kernel (Linux ${printable(kernel.release)}). Tried:`;
     const noTypes = failures.some(({ error }) => error instanceof NoKernelTypes);
     super([head, ...tried, ...(noTypes ? [OTHER_TYPES] : [])].join('\n'));
   }

@@ -1,6 +1,7 @@
 /** The command line of tsbpf: what the man page says, with bad input refused in one line. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { Wanted } from '../../loader/loaded/find.ts';
+import { argumentError } from '../text.ts';
 
 /** What is to be done. `text` is for stdout (status 0) or stderr. */
 export type Request =
@@ -58,7 +59,11 @@ function build(version: string, say: (text: string) => void, done: (request: Req
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
     .configureHelp({ helpWidth: 100 })
-    .configureOutput({ writeOut: say, writeErr: say, outputError: (text, write) => write(`tsbpf: ${text}`) })
+    .configureOutput({
+      writeOut: say,
+      writeErr: say,
+      outputError: (text, write) => write(argumentError('tsbpf', text)),
+    })
     .exitOverride();
   const subcommand = (name: string, summary: string): Command =>
     program

@@ -5,16 +5,19 @@
 import { faultOf } from '../../asm/blame.ts';
 import { disassemble } from '../../asm/disassemble.ts';
 import type { Locate, Location } from '../../asm/position.ts';
+import { cut, LONGEST_NAME, printable } from '../../asm/printable.ts';
 import type { VerifierError } from '../errors.ts';
 import { INSTRUCTION, POINTED_AT, SOURCE, STATISTICS } from './log.ts';
 import { stateBefore } from './state.ts';
 
 /**
- * Several lines of text, without a newline at the end: the message, what explains it, and the end of the log, its last `lines` lines, each
- * instruction of it below the source line that made it.
+ * Several lines of text, without a newline at the end: the message, what explains it, and the end of the log,
+ * its last `lines` lines, each instruction of it below the source line that made it. Unprintable characters
+ * in the kernel's text and in source lines become escapes.
  */
 export function renderVerifierError(error: VerifierError, find: Locate = error.locate, lines = 20): string {
-  return [faultOf(error), ...explain(error, find), ...endOfLog(error, find, lines)].join('\n');
+  const text = [faultOf(error), ...explain(error, find), ...endOfLog(error, find, lines)];
+  return text.map((line) => printable(line, '\t')).join('\n');
 }
 
 /** The line, the instruction and what is known of what it touches; the reason, and what to do. */
@@ -82,6 +85,6 @@ function sourceOf(line: string, sources: ReadonlyMap<number, string | undefined>
 
 function describe(place: Location | undefined): string | undefined {
   if (!place) return undefined;
-  const text = place.text?.trim();
+  const text = cut(place.text?.trim() ?? '', LONGEST_NAME);
   return `${place.file}:${place.line}${text ? `: ${text}` : ''}`;
 }
