@@ -61,9 +61,12 @@ export class Btf {
     return this.#reader.type(id);
   }
 
-  /** The string that starts `offset` bytes into the string section, as line records name it. Throws BtfError. */
-  string(offset: number): string {
-    return this.#reader.string(offset);
+  /**
+   * The string that starts `offset` bytes into the string section, as line records name it, or its first
+   * `most` bytes. Throws BtfError.
+   */
+  string(offset: number, most?: number): string {
+    return this.#reader.string(offset, most);
   }
 
   /**

@@ -16,15 +16,23 @@ export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Sym
     at < 0
       ? 0n
       : BigInt(`0x${/([0-9a-f]+) \S$/.exec(text.toString('latin1', Math.max(0, at - 24), at))?.[1] ?? '0'}`);
+  const find = (address: bigint): string | undefined => {
+    const hex = address.toString(16).padStart(16, '0');
+    const line = base === 0n ? -1 : startOf(text, `${hex} `);
+    if (line < 0) return undefined;
+    const end = text.indexOf('\n', line);
+    return text.toString('latin1', line + hex.length + 3, end).split(/\s/, 1)[0];
+  };
+  /**
+   * The names found so far: a program calls few functions many times, and each search goes through megabytes.
+   */
+  const known = new Map<bigint, string | undefined>();
   return {
     base,
     functions: base === 0n ? [] : functions,
     nameAt(address) {
-      const hex = address.toString(16).padStart(16, '0');
-      const line = base === 0n ? -1 : startOf(text, `${hex} `);
-      if (line < 0) return undefined;
-      const end = text.indexOf('\n', line);
-      return text.toString('latin1', line + hex.length + 3, end).split(/\s/, 1)[0];
+      if (!known.has(address)) known.set(address, find(address));
+      return known.get(address);
     },
   };
 }

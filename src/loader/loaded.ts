@@ -108,13 +108,23 @@ function read(kernel: Kernel, fd: number): LoadedProgram {
   };
 }
 
-/** `struct bpf_line_info`. */
+/**
+ * Bytes that are read of a source line, and of its file's name (`PATH_MAX`): a program may have a million
+ * long lines.
+ */
+const [LONGEST_LINE, LONGEST_PATH] = [4096, 4096];
+
+/** `struct bpf_line_info`. Its strings are read on demand. */
 function sourceLine(btf: Btf, record: DataView): SourceLine {
   const place = record.getUint32(12, true);
   return {
     slot: record.getUint32(0, true),
-    file: btf.string(record.getUint32(4, true)),
-    text: btf.string(record.getUint32(8, true)).trimStart(),
+    get file() {
+      return btf.string(record.getUint32(4, true), LONGEST_PATH);
+    },
+    get text() {
+      return btf.string(record.getUint32(8, true), LONGEST_LINE).trimStart();
+    },
     line: place >>> 10,
     column: place & 0x3ff,
   };

@@ -34,4 +34,29 @@ test("a function reads as in bpftool's dumps", () => {
   assert.is(signatureOf(btf, plain), 'void count()');
 });
 
+/** A function whose parameters are pointers to prototypes, each of which has two to the one before. */
+function nested(levels: number): [Btf, number] {
+  const types = new BtfWriter();
+  let id = types.int('int', 4, 1);
+  for (let level = 0; level < levels; level++) id = types.pointer(types.prototype(0, { a: id, b: id }));
+  const func = types.func('f', types.prototype(0, { p: id }));
+  return [Btf.parse(types.blob()), func];
+}
+
+test('prototypes of prototypes are written as far as a line goes', () => {
+  const [shallow, small] = nested(2);
+  assert.is(signatureOf(shallow, small), 'void f(void (void (int a, int b)* a, void (int a, int b)* b)* p)');
+  const [deep, large] = nested(40);
+  assert.ok(signatureOf(deep, large).length < 100_000);
+});
+
+test('a prototype that has itself as a parameter comes to an end', () => {
+  const types = new BtfWriter();
+  const pointer = 1;
+  types.pointer(2);
+  types.prototype(0, { self: pointer });
+  const id = types.func('f', 2);
+  assert.match(signatureOf(Btf.parse(types.blob()), id), /^void f\(void \(void /);
+});
+
 test.run();

@@ -71,12 +71,15 @@ export class BtfReader implements BtfSource {
     return this.#stringsBefore + this.#strings.length;
   }
 
-  string(offset: number): string {
-    if (this.#base !== undefined && offset < this.#stringsBefore) return this.#base.string(offset);
+  /** The string at an offset: all of it, or its first `most` bytes. */
+  string(offset: number, most = Number.POSITIVE_INFINITY): string {
+    if (this.#base !== undefined && offset < this.#stringsBefore) return this.#base.string(offset, most);
     const start = offset - this.#stringsBefore;
-    const end = start < this.#strings.length ? this.#strings.indexOf(0, start) : -1;
-    if (end < 0) throw new BtfError(`no string at offset ${offset} of the BTF string section`);
-    return this.#strings.toString('utf8', start, end);
+    const part = this.#strings.subarray(start, start + most);
+    const end = part.indexOf(0);
+    if (end < 0 && part.length < most)
+      throw new BtfError(`no string at offset ${offset} of the BTF string section`);
+    return part.toString('utf8', 0, end < 0 ? part.length : end);
   }
 
   /** Decodes one type. Throws BtfError if there is none with that id. */

@@ -8,48 +8,72 @@ import { DEEPEST } from './size.ts';
 
 /** The heading of a function, of which `id` is the type. Throws BtfError where a type on the way isn't there. */
 export function signatureOf(btf: Btf, id: number): string {
-  const type = btf.type(id);
-  return type.kind === 'func' ? proto(btf, type.type, type.name) : typeName(btf, id, DEEPEST).trim();
+  return new Signature(btf).of(id);
 }
 
-function proto(btf: Btf, id: number, name: string): string {
-  const type = btf.type(id);
-  if (type.kind !== 'func_proto') return name;
-  const parameters = type.parameters.map((parameter) =>
-    // A parameter of no type and no name is what C writes as three dots.
-    parameter.type === 0 ? '...' : `${typeName(btf, parameter.type, DEEPEST)}${parameter.name}`,
-  );
-  return `${typeName(btf, type.returns, DEEPEST)}${name}(${parameters.join(', ')})`;
-}
+/** Types and parameters in one signature. Only prototypes that refer to each other need more. */
+const MOST_PARTS = 1000;
 
-/** With a blank behind it, as what follows is a name. */
-function typeName(btf: Btf, id: number, depth: number): string {
-  const type = btf.type(id);
-  const inner = (of: number): string => (depth === 0 ? '' : typeName(btf, of, depth - 1));
-  switch (type.kind) {
-    case 'void':
-      return 'void ';
-    case 'ptr':
-      return `${inner(type.type)}* `;
-    case 'const':
-    case 'volatile':
-    case 'restrict':
-      return `${type.kind} ${inner(type.type)}`;
-    case 'type_tag':
-      return inner(type.type);
-    case 'struct':
-    case 'union':
-    case 'enum':
-      return `${type.kind} ${type.name} `;
-    case 'enum64':
-      return `enum ${type.name} `;
-    case 'fwd':
-      return `${type.of} ${type.name} `;
-    case 'array':
-      return `${inner(type.element)}[${type.length}]`;
-    case 'func_proto':
-      return proto(btf, id, '');
-    default:
-      return 'name' in type ? `${type.name} ` : '';
+/** Writes one signature, up to `MOST_PARTS` and to the depth `DEEPEST`: hostile BTF has no end. */
+class Signature {
+  readonly #btf: Btf;
+  #left = MOST_PARTS;
+
+  constructor(btf: Btf) {
+    this.#btf = btf;
+  }
+
+  of(id: number): string {
+    const type = this.#btf.type(id);
+    if (type.kind === 'func') return this.#proto(type.type, type.name, DEEPEST);
+    return this.#typeName(id, DEEPEST).trim();
+  }
+
+  #proto(id: number, name: string, depth: number): string {
+    const type = this.#btf.type(id);
+    if (type.kind !== 'func_proto') return name;
+    const parameters: string[] = [];
+    for (const parameter of type.parameters) {
+      if (this.#left === 0) break;
+      this.#left -= 1;
+      // A parameter of no type and no name is what C writes as three dots.
+      parameters.push(
+        parameter.type === 0 ? '...' : `${this.#typeName(parameter.type, depth)}${parameter.name}`,
+      );
+    }
+    return `${this.#typeName(type.returns, depth)}${name}(${parameters.join(', ')})`;
+  }
+
+  /** The name of a type, with a blank at its end. */
+  #typeName(id: number, depth: number): string {
+    if (depth === 0 || this.#left === 0) return '';
+    this.#left -= 1;
+    const type = this.#btf.type(id);
+    switch (type.kind) {
+      case 'void':
+        return 'void ';
+      case 'ptr':
+        return `${this.#typeName(type.type, depth - 1)}* `;
+      case 'const':
+      case 'volatile':
+      case 'restrict':
+        return `${type.kind} ${this.#typeName(type.type, depth - 1)}`;
+      case 'type_tag':
+        return this.#typeName(type.type, depth - 1);
+      case 'struct':
+      case 'union':
+      case 'enum':
+        return `${type.kind} ${type.name} `;
+      case 'enum64':
+        return `enum ${type.name} `;
+      case 'fwd':
+        return `${type.of} ${type.name} `;
+      case 'array':
+        return `${this.#typeName(type.element, depth - 1)}[${type.length}]`;
+      case 'func_proto':
+        return this.#proto(id, '', depth - 1);
+      default:
+        return 'name' in type ? `${type.name} ` : '';
+    }
   }
 }
