@@ -8,6 +8,7 @@ import { isJumpTable } from '../asm/jump-table.ts';
 import { type MapSpec, slotNumber } from '../asm/map.ts';
 import { isMapOfMaps } from '../asm/map-of-maps.ts';
 import type { Locate, Location } from '../asm/position.ts';
+import { cut, LONGEST_NAME, printable } from '../asm/printable.ts';
 import type { Attachment, ProgramSpec, TailCalled, Tool } from '../asm/program.ts';
 import { mapLine } from '../asm/text/map-line.ts';
 import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
@@ -42,7 +43,7 @@ function listProgram(program: ProgramSpec, { programs, tailCalled = [] }: Tool, 
     `${assembled.bytes.length / 8} instructions`,
   ];
   const head = `\nprogram ${name}: ${facts.join(', ')}\n`;
-  return head + listTables(assembled) + listInstructions(assembled, locate);
+  return head + listTables(assembled) + [...instructionLines(assembled, locate)].join('');
 }
 
 /** The slots of a program array that a program stands in, by their names where they have some. */
@@ -61,33 +62,38 @@ function describe(attachment: Attachment): string {
   return `${attachment.kind} ${'symbol' in attachment ? attachment.symbol : attachment.tracepoint}`;
 }
 
-/** The jump tables of a program: of one that two subprograms go through, a line for each. */
+/** The jump tables of a program. If two subprograms jump through one, it has a line for each. */
 function listTables({ instructions }: Assembled): string {
-  const lines = instructions.map(({ instruction: { reference } }) =>
-    reference?.kind === 'mapValue' && isJumpTable(reference.map)
-      ? `${mapLine(reference.map, reference.within)}\n`
-      : '',
-  );
-  return [...new Set(lines)].join('');
+  const lines = new Set<string>();
+  for (const { instruction } of instructions) {
+    const { reference } = instruction;
+    if (reference?.kind === 'mapValue' && isJumpTable(reference.map))
+      lines.add(`${mapLine(reference.map, reference.within)}\n`);
+  }
+  return [...lines].join('');
 }
 
-/** The instructions of a program in their slots, as bytes and text. */
-export function listInstructions({ instructions }: Assembled, locate: Locate): string {
+/**
+ * The instructions of a program as lines with slot, bytes and text, and the lines of labels and sources
+ * between them.
+ */
+export function* instructionLines({ instructions }: Assembled, locate: Locate): Generator<string> {
   let last: string | undefined;
-  const lines: string[] = [];
-  const labelAt = new Map(instructions.map(({ slot, labels }) => [slot, labels[0]]));
+  const labelAt = new Map<number, string>();
+  for (const { slot, labels } of instructions)
+    if (labels[0] !== undefined) labelAt.set(slot, printable(labels[0]));
   for (const { slot, instruction, labels, target } of instructions) {
-    for (const label of labels) lines.push(`${label}:`);
+    for (const label of labels) yield `${printable(label)}:\n`;
     const source = sourceOf(locate(instruction.position));
-    if (source && source !== last) lines.push(`; ${source}`);
+    if (source && source !== last) yield `; ${source}\n`;
     last = source ?? last;
     const bytes = encode(instruction);
     const text = disassemble(instruction);
-    const leadsTo = target ?? labelAt.get(destinationOf(slot, instruction) ?? -1);
-    lines.push(`${line(slot, bytes.subarray(0, 8))}  ${text}${leadsTo === undefined ? '' : ` <${leadsTo}>`}`);
-    if (bytes.length > 8) lines.push(line(slot + 1, bytes.subarray(8)));
+    const leadsTo =
+      target === undefined ? labelAt.get(destinationOf(slot, instruction) ?? -1) : printable(target);
+    yield `${line(slot, bytes.subarray(0, 8))}  ${text}${leadsTo === undefined ? '' : ` <${leadsTo}>`}\n`;
+    if (bytes.length > 8) yield `${line(slot + 1, bytes.subarray(8))}\n`;
   }
-  return `${lines.join('\n')}\n`;
 }
 
 function line(slot: number, bytes: Uint8Array): string {
@@ -96,7 +102,6 @@ function line(slot: number, bytes: Uint8Array): string {
 
 function sourceOf(place: Location | undefined): string | undefined {
   if (!place) return undefined;
-  return place.text === undefined
-    ? `${place.file}:${place.line}`
-    : `${place.file}:${place.line}: ${place.text.trim()}`;
+  const text = place.text === undefined ? '' : `: ${cut(place.text.trim(), LONGEST_NAME)}`;
+  return printable(`${place.file}:${place.line}${text}`, '\t');
 }

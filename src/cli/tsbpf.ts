@@ -11,13 +11,14 @@ import { KernelError } from '../loader/errors.ts';
 import { NoSuchProgram } from '../loader/loaded/find.ts';
 import { NativeCodeError } from '../loader/native-code.ts';
 import { environmentFault } from './environment.ts';
-import { endWithOutput } from './output.ts';
+import { endWithOutput, warn } from './output.ts';
+import { errorLine, unexpected } from './text.ts';
 import { readArguments } from './tsbpf/arguments.ts';
-import { FileError } from './tsbpf/file.ts';
+import { FileError, FileTooLarge } from './tsbpf/file.ts';
 import { version } from './version.ts';
 
 /** What a file of the user's may come to, and what the kernel may answer; anything else is a mistake of ours. */
-const SENSELESS = [TextError, AssembleError, RangeError, DecodeError, ElfError];
+const SENSELESS = [TextError, AssembleError, DecodeError, ElfError, FileTooLarge];
 const REFUSED = [KernelError, NativeCodeError, NoSuchProgram, BtfError, FileError];
 
 async function main(): Promise<number> {
@@ -36,10 +37,7 @@ async function main(): Promise<number> {
   } catch (error) {
     const fault = environmentFault(error);
     const expected = [...SENSELESS, ...REFUSED].some((kind) => error instanceof kind);
-    const text = expected
-      ? (error as Error).message
-      : `this should not happen: ${error instanceof Error ? error.stack : error}`;
-    process.stderr.write(`tsbpf: ${fault ?? text}\n`);
+    warn('tsbpf', fault ?? (expected ? errorLine((error as Error).message) : unexpected(error)));
     if (fault !== undefined) return 1;
     return SENSELESS.some((kind) => error instanceof kind) ? 2 : 1;
   }

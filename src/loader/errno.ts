@@ -70,6 +70,7 @@ export const Errno = {
   EINVAL: 22,
   ENFILE: 23,
   EMFILE: 24,
+  EFBIG: 27,
   ENOSPC: 28,
   ERANGE: 34,
   ENOSYS: 38,

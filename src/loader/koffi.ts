@@ -7,7 +7,6 @@ import {
   fstatSync,
   openSync,
   readdirSync,
-  readFileSync,
   statfsSync,
   statSync,
   writeSync,
@@ -16,8 +15,10 @@ import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
 import { Command, memory } from './bpf.ts';
+import { Errno } from './errno.ts';
 import { loadNativeCode } from './native-code.ts';
-import type { Limit, Poll, Syscalls } from './syscalls.ts';
+import { readAtMost } from './read-file.ts';
+import { LARGEST_FILE, type Limit, type Poll, type Syscalls } from './syscalls.ts';
 
 const PROT_READ = 0x1;
 const PROT_READ_WRITE = 0x3;
@@ -140,7 +141,7 @@ function openNative(): Syscalls {
     openFile: (path) => attempt(() => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)),
     inode: (fd) => BigInt(attempt(() => fstatSync(fd, { bigint: true }).ino)),
     fileSystem: (path) => attempt(() => statfsSync(path).type),
-    readFile: (path) => attempt(() => readFileSync(path)),
+    readFile: (path) => attempt(() => readAtMost(path, LARGEST_FILE) ?? -Errno.EFBIG),
     appendFile: (path, text) =>
       attempt(() => {
         const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND);

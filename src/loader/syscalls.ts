@@ -19,6 +19,9 @@ export interface Limit {
 /** Clocks (include/uapi/linux/time.h). */
 export const Clock = { realtime: 0, monotonic: 1 } as const;
 
+/** The most bytes that `readFile` reads: several times the symbols or the types of any kernel. */
+export const LARGEST_FILE = 256 << 20;
+
 /** What the loader asks of an operating system. */
 export interface Syscalls {
   /**
@@ -61,7 +64,10 @@ export interface Syscalls {
   inode(fd: number): bigint;
   /** The magic number of the file system that a path leads to (man 2 statfs), or minus the errno. */
   fileSystem(path: string): number;
-  /** A whole file, or minus the errno. Serves /proc and /sys, whose files have no size. */
+  /**
+   * A whole file, or minus the errno (EFBIG above `LARGEST_FILE`). Serves /proc and /sys, whose files have no
+   * size.
+   */
   readFile(path: string): Uint8Array | number;
   /**
    * Text at the end of a file that is there, in one write: the bytes written, or minus the errno. Never makes a file nor empties

@@ -21,6 +21,7 @@ import { BtfWriter } from '../asm/btf-writer.ts';
 import { construct, SAMPLES } from '../asm/fixtures/instructions.ts';
 import { kernelText } from '../asm/fixtures/kernel-text.ts';
 import { inGuest, needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
+import { assertSafe, ESCAPED, HOSTILE } from '../hostile.ts';
 import { loadRaw, RAW_TRACEPOINT, type RawOptions } from './raw-load.ts';
 import { isReleased } from './release.ts';
 
@@ -169,6 +170,32 @@ test.skipIf(noBpftool(), 'functions and source lines print as bpftool prints the
   assert.match(stdout, /^int tsbpf_with_lines\(/);
   assert.match(stdout, /^; const answer = 7; \[file:dir\/source\.ts line_num:41 line_col:3\]$/m);
 });
+
+test.skipIf(
+  needsRoot || sameOnEveryKernel,
+  'what the program of another says of itself stays in its line, and moves no cursor',
+  () => {
+    const writer = new BtfWriter();
+    // The kernel takes any bytes for the name of a number, for source lines and for the names of their files.
+    const int = writer.int(HOSTILE, 4, 1);
+    const id = writer.func('tsbpf_hostile', writer.prototype(int, { skb: writer.pointer(int) }));
+    const [file, text] = [writer.string(HOSTILE), writer.string(`\tint\tx; ${HOSTILE}`)];
+    const program = load([mov(r0, 7), exit()], {
+      types: { writer, functions: [[0, id]] },
+      lines: [0, file, text, (41 << 10) | 3],
+    });
+    assert.ok(program, 'the kernel takes it');
+    const { stdout, stderr, status } = dump(String(idOf(program)));
+    program.close();
+    assert.equal({ status, stderr }, { status: 0, stderr: '' });
+    assertSafe(stdout, 'dump');
+    assert.is(
+      stdout,
+      `${ESCAPED} tsbpf_hostile(${ESCAPED} * skb):\n; int\tx; ${ESCAPED} [file:${ESCAPED} line_num:41 line_col:3]\n` +
+        '   0: (b7) r0 = 7\n   1: (95) exit\n',
+    );
+  },
+);
 
 test.skipIf(needsRoot || sameOnEveryKernel, 'a program is found by its name, unless several have it', () => {
   const program = load([mov(r0, 0), exit()], { name: 'tsbpf.alone' }) as Descriptor;

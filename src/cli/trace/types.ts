@@ -5,9 +5,12 @@ import { faultOf } from '../../asm/blame.ts';
 import { Btf, BtfError } from '../../asm/btf.ts';
 import { isElf } from '../../asm/elf.ts';
 import { type Target, target } from '../../asm/target.ts';
-import { describeErrno } from '../../loader/errno.ts';
+import { describeErrno, Errno } from '../../loader/errno.ts';
 import type { Kernel } from '../../loader/kernel.ts';
+import { LARGEST_FILE } from '../../loader/syscalls.ts';
 import type { Settings } from '../arguments.ts';
+
+const FROM_VMLINUX = 'The types of a vmlinux: objcopy -O binary --only-section=.BTF vmlinux FILE';
 
 /** The file of `--btf` is none of the sort. */
 export class BadTypesFile extends Error {
@@ -28,12 +31,13 @@ export function targetOf({ btf }: Settings, kernel: Kernel): Target {
 
 function typesIn(file: string, kernel: Kernel): Btf {
   const bytes = kernel.syscalls.readFile(file);
-  if (typeof bytes === 'number') throw new BadTypesFile(file, `cannot read it: ${describeErrno(-bytes)}`);
-  if (isElf(bytes))
+  if (bytes === -Errno.EFBIG)
     throw new BadTypesFile(
       file,
-      'it is an ELF file, not BTF; this takes the BTF out of a vmlinux: objcopy -O binary --only-section=.BTF vmlinux FILE',
+      `it is larger than ${LARGEST_FILE >> 20} MiB, and no kernel's BTF is. ${FROM_VMLINUX}`,
     );
+  if (typeof bytes === 'number') throw new BadTypesFile(file, `cannot read it: ${describeErrno(-bytes)}`);
+  if (isElf(bytes)) throw new BadTypesFile(file, `it is an ELF file, not BTF. ${FROM_VMLINUX}`);
   const types = namingFile(file, () => Btf.parse(bytes));
   if (!namingFile(file, () => types.has('sock')))
     throw new BadTypesFile(file, 'it is BTF, but not that of a kernel: it has no struct sock');

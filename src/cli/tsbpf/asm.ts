@@ -1,26 +1,30 @@
 /** `tsbpf asm`: text to bytes. */
 import { type Assembled, AssembleError, assemble, ReachError } from '../../asm/assemble.ts';
-import { encode } from '../../asm/encode.ts';
+import { faultOf, positionOf } from '../../asm/blame.ts';
+import { SLOT, slotsOf } from '../../asm/encode.ts';
 import type { MapSpec } from '../../asm/map.ts';
 import { locate } from '../../asm/position.ts';
+import { printable } from '../../asm/printable.ts';
 import { parseProgram, TextError } from '../../asm/text/parse.ts';
-import { listInstructions, listMaps } from '../listing.ts';
+import { instructionLines, listMaps } from '../listing.ts';
+import { warn } from '../output.ts';
 import type { Request } from './arguments.ts';
 import { pathOf, readWhole, writeWhole } from './file.ts';
+import { print } from './print.ts';
 
 export function asm({ file, format, output }: Extract<Request, { action: 'asm' }>): void {
   const path = pathOf(file);
   const { items, maps } = parseProgram(textIn(readWhole(file), path), path);
   const assembled = namingPlace(path, () => assemble(items));
-  for (const line of toFillIn(assembled)) process.stderr.write(`tsbpf: ${file}: ${line}\n`);
+  for (const line of toFillIn(assembled)) warn('tsbpf', `${printable(file)}: ${line}`);
   const made = written(assembled, maps, format);
-  if (output === undefined) process.stdout.write(made);
+  if (output === undefined) print(made);
   else writeWhole(output, made);
 }
 
 /** What a program's text is read from. Bytes and hexadecimal are told where they are read. */
 function textIn(content: Uint8Array, path: string): string {
-  const text = Buffer.from(content).toString('utf8');
+  const text = Buffer.from(content.buffer, content.byteOffset, content.length).toString('utf8');
   const kind = content.includes(0)
     ? 'bytes'
     : /^\s*(?:0x)?[0-9a-fA-F]{16}\b/.test(text)
@@ -31,47 +35,62 @@ function textIn(content: Uint8Array, path: string): string {
   return text;
 }
 
+/** The most maps that a message lists. */
+const MOST_NAMES = 20;
+
 /** What a loader has to do that has nothing but the bytes. */
 function toFillIn({ references }: Assembled): string[] {
   const names = [...new Set(references.map(({ map }) => map.name))];
   const tables = new Map(
     references.flatMap(({ map, targets }) => (targets ? [[map.name, targets] as const] : [])),
   );
+  const more = names.length > MOST_NAMES ? `, … ${names.length} in all` : '';
   return [
     ...(names.length > 0
-      ? [`the descriptors of maps (${names.join(', ')}) are left zero: whoever loads it fills them in`]
+      ? [
+          `the descriptors of maps (${names.slice(0, MOST_NAMES).join(', ')}${more}) are left zero: whoever loads it fills them in`,
+        ]
       : []),
     ...[...tables].map(([name, targets]) => `the entries of ${name} are the slots ${targets.join(', ')}`),
   ];
 }
 
-function written(assembled: Assembled, maps: readonly MapSpec[], format: 'hex' | 'raw' | 'text'): Uint8Array {
+function* written(
+  { bytes, ...assembled }: Assembled,
+  maps: readonly MapSpec[],
+  format: 'hex' | 'raw' | 'text',
+): Generator<string | Uint8Array> {
   switch (format) {
     case 'raw':
-      return assembled.bytes;
-    case 'hex':
-      return Buffer.from(
-        assembled.instructions
-          .map(({ instruction }) => `${Buffer.from(encode(instruction)).toString('hex')}\n`)
-          .join(''),
-      );
+      yield bytes;
+      return;
+    case 'hex': {
+      const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+      for (const { slot, instruction } of assembled.instructions)
+        yield `${buffer.toString('hex', slot * SLOT, (slot + slotsOf(instruction)) * SLOT)}\n`;
+      return;
+    }
     case 'text': {
       const declared = listMaps(maps);
-      return Buffer.from(`${declared}${declared && '\n'}${listInstructions(assembled, () => undefined)}`);
+      yield `${declared}${declared && '\n'}`;
+      yield* instructionLines({ bytes, ...assembled }, () => undefined);
     }
   }
 }
 
-/** Errors of assembling say the line and column of their instruction, as those of reading do. */
+/** Turns errors of `assemble` into errors at the line and column of their instruction. */
 function namingPlace<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (!(error instanceof AssembleError || error instanceof ReachError)) throw error;
-    const place = locate(error.position);
-    error.message = place
-      ? `${place.file}:${place.line}:${place.column}: ${error.reason}`
-      : `${path}: ${error.reason}`;
-    throw error;
+    const position = error instanceof Error ? positionOf(error) : undefined;
+    if (position === undefined) throw error;
+    const fault =
+      error instanceof AssembleError || error instanceof ReachError ? error.reason : faultOf(error as Error);
+    const place = locate(position);
+    if (place?.file === path) throw new TextError(path, place.line, place.column, fault);
+    const ofProgram = new AssembleError(fault);
+    ofProgram.message = `${path}: ${fault}`;
+    throw ofProgram;
   }
 }

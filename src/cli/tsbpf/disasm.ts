@@ -1,84 +1,96 @@
 /** `tsbpf disasm`: bytes to text, as raw bytes, as hexadecimal, or in the sections of an object file. */
 import { destinationOf } from '../../asm/assemble.ts';
-import { DecodeError, decode } from '../../asm/decode.ts';
+import { checkInstructions, DecodeError, instructionsIn } from '../../asm/decode.ts';
 import { disassemble } from '../../asm/disassemble.ts';
-import { ElfError, isElf, type ObjectInstruction, programSections } from '../../asm/elf.ts';
-import { encode, slotsOf } from '../../asm/encode.ts';
+import { type CodeSection, codeSections, ElfError, isElf } from '../../asm/elf.ts';
+import { encode } from '../../asm/encode.ts';
 import type { Instruction } from '../../asm/instruction.ts';
 import { formOf } from '../../asm/isa.ts';
+import { brief, printable, quoted } from '../../asm/printable.ts';
 import type { Request } from './arguments.ts';
 import { pathOf, readWhole } from './file.ts';
-import { instructionLine } from './lines.ts';
+import { bytesOfHex } from './hexadecimal.ts';
+import { functionLine, instructionLine } from './lines.ts';
+import { print } from './print.ts';
 
 export function disasm(request: Extract<Request, { action: 'disasm' }>): void {
   const bytes = readWhole(request.file);
+  print(naming(request.file, () => (isElf(bytes) ? ofObject(bytes, request) : ofBytes(bytes, request))));
+}
+
+/**
+ * Runs `work`, which checks the whole file before anything is printed, and puts the file's name before its
+ * errors.
+ */
+function naming<T>(file: string, work: () => T): T {
   try {
-    process.stdout.write(isElf(bytes) ? ofObject(bytes, request) : ofBytes(bytes, request));
+    return work();
   } catch (error) {
-    if (error instanceof Error) error.message = `${pathOf(request.file)}: ${error.message}`;
+    if (error instanceof DecodeError || error instanceof ElfError)
+      error.message = `${pathOf(file)}: ${error.message}`;
     throw error;
   }
 }
 
-function ofBytes(bytes: Uint8Array, { section, opcodes }: { section?: string; opcodes: boolean }): string {
+type Options = Pick<Extract<Request, { action: 'disasm' }>, 'section' | 'opcodes'>;
+
+function ofBytes(bytes: Uint8Array, { section, opcodes }: Options): Iterable<string> {
   if (section !== undefined) throw new ElfError('only an object file has sections');
-  const text = Buffer.from(bytes).toString('latin1');
-  const hex = text.replace(/0x|[\s,:]/g, '');
-  const raw = /^[0-9a-fA-F]+$/.test(hex) && hex.length % 2 === 0 ? Buffer.from(hex, 'hex') : bytes;
   if (bytes.length === 0) throw new DecodeError('the file is empty: there is no instruction in it');
+  const ofHex = bytesOfHex(bytes);
   // No program is: each ends with a byte that isn't, and most have zeros.
-  if (raw === bytes && /^[\x20-\x7e\s]*$/.test(text))
+  if (ofHex === undefined && bytes.every(isText))
     throw new DecodeError('this is text, and neither bytes nor hexadecimal: tsbpf asm reads it');
-  let slot = 0;
-  return decode(raw)
-    .map((instruction) => {
-      const line = textLine(slot, instruction, opcodes);
-      slot += slotsOf(instruction);
-      return line;
-    })
-    .join('');
+  const raw = ofHex ?? bytes;
+  checkInstructions(raw);
+  return textLines(raw, opcodes);
 }
 
-function ofObject(bytes: Uint8Array, { section, opcodes }: { section?: string; opcodes: boolean }): string {
-  const sections = programSections(bytes);
-  const chosen = sections.filter(({ name }) => section === undefined || name === section);
+/** Whether a byte is printable ASCII, or white space. */
+function isText(byte: number): boolean {
+  return (byte >= 0x20 && byte <= 0x7e) || (byte >= 0x09 && byte <= 0x0d) || byte === 0xa0;
+}
+
+function* textLines(bytes: Uint8Array, opcodes: boolean): Generator<string> {
+  for (const { slot, instruction } of instructionsIn(bytes)) yield textLine(slot, instruction, opcodes);
+}
+
+/** The most sections that a message lists. */
+const MOST_NAMES = 20;
+
+function ofObject(bytes: Uint8Array, { section, opcodes }: Options): Iterable<string> {
+  const sections = codeSections(bytes);
+  // A user may have copied the printed form of a hostile name.
+  const chosen = sections.filter(
+    ({ name }) => section === undefined || name === section || printable(name) === section,
+  );
   if (chosen.length === 0) {
-    const names = sections.map(({ name }) => name).join(', ');
+    const names = sections.slice(0, MOST_NAMES).map(({ name }) => brief(name));
+    if (sections.length > MOST_NAMES) names.push(`… ${sections.length} in all`);
     throw new ElfError(
       section === undefined
         ? 'no section of it holds programs'
-        : `no section '${section}' with a program; there are: ${names || 'none'}`,
+        : `no section ${quoted(section)} with a program; there are: ${names.join(', ') || 'none'}`,
     );
   }
-  return chosen
-    .map(
-      ({ name, instructions }) =>
-        `; section ${name}\n${instructions.map((each) => objectLine(each, instructions, opcodes)).join('')}`,
-    )
-    .join('\n');
+  return sectionLines(chosen, opcodes);
 }
 
-function objectLine(
-  { slot, instruction, functions, symbol }: ObjectInstruction,
-  all: readonly ObjectInstruction[],
-  opcodes: boolean,
-): string {
-  const target = symbol ?? functionAt(instruction, slot, all);
-  return [
-    ...functions.map((name) => `${name}:\n`),
-    textLine(slot, instruction, opcodes, target === undefined ? undefined : target),
-  ].join('');
+function* sectionLines(sections: readonly CodeSection[], opcodes: boolean): Generator<string> {
+  for (const [index, section] of sections.entries()) {
+    yield `${index === 0 ? '' : '\n'}; section ${printable(section.name)}\n`;
+    for (const { slot, instruction, symbol } of section.instructions()) {
+      for (const name of section.functionsAt(slot)) yield functionLine(name);
+      yield textLine(slot, instruction, opcodes, symbol ?? calledFunction(section, instruction, slot));
+    }
+  }
 }
 
 /** The function that a call without a relocation goes to. */
-function functionAt(
-  instruction: Instruction,
-  slot: number,
-  all: readonly ObjectInstruction[],
-): string | undefined {
+function calledFunction(section: CodeSection, instruction: Instruction, slot: number): string | undefined {
   if (formOf(instruction)?.flow !== 'call') return undefined;
-  const to = destinationOf(slot, instruction);
-  return all.find((other) => other.slot === to)?.functions[0];
+  const [name] = section.functionsAt(destinationOf(slot, instruction) ?? -1);
+  return name;
 }
 
 function textLine(slot: number, instruction: Instruction, opcodes: boolean, note?: string): string {

@@ -1,21 +1,48 @@
 /** Files that the user names, and the standard input by the name of -. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describeErrno } from '../../loader/errno.ts';
+import { readAtMost } from '../../loader/read-file.ts';
+import { pieces } from './print.ts';
 
 /** A file that can't be read or written. */
 export class FileError extends Error {
   override readonly name = 'FileError';
 }
 
-/** The whole of a file. @throws {FileError} */
+/** A file is larger than `readWhole` reads. */
+export class FileTooLarge extends Error {
+  override readonly name = 'FileTooLarge';
+}
+
+/** The most that is read of a file, in MiB: more than the listing of a million instructions. */
+const MOST_MIB = 64;
+
+/** The whole of a file. @throws {FileError} @throws {FileTooLarge} */
 export function readWhole(file: string): Uint8Array {
-  return naming(file, 'read', () => readFileSync(file === '-' ? 0 : file));
+  const bytes = naming(file, 'read', () => readAtMost(file === '-' ? 0 : file, MOST_MIB << 20));
+  if (bytes === undefined)
+    throw new FileTooLarge(
+      `${file === '-' ? 'the standard input' : file} is larger than ${MOST_MIB} MiB, the most that is read`,
+    );
+  return bytes;
 }
 
 /** @throws {FileError} */
-export function writeWhole(file: string, bytes: Uint8Array): void {
-  naming(file, 'write', () => writeFileSync(file, bytes));
+export function writeWhole(file: string, parts: Iterable<string | Uint8Array>): void {
+  naming(file, 'write', () => {
+    const fd = openSync(file, 'w');
+    try {
+      for (const piece of pieces(parts)) writeFully(fd, piece);
+    } finally {
+      closeSync(fd);
+    }
+  });
+}
+
+function writeFully(fd: number, piece: string | Uint8Array): void {
+  const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece;
+  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
 }
 
 /** How messages call a file, and positions do: by its whole path. */
@@ -27,7 +54,8 @@ function naming<T>(file: string, verb: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const { errno, message } = error as NodeJS.ErrnoException;
+    const { code, errno, message } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
     const why = errno === undefined ? message : describeErrno(-errno);
     throw new FileError(`cannot ${verb} ${file}: ${why}`);
   }

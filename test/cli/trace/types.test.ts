@@ -70,6 +70,8 @@ test('a file that can\u2019t be read is refused, and said why', () => {
   assert.is(complaint(new Kernel(fake)), '--btf f: cannot read it: ENOENT (no such file or directory)');
   fake.readFile = () => -Errno.EACCES;
   assert.match(complaint(new Kernel(fake)), /EACCES \(permission denied\)$/);
+  fake.readFile = () => -Errno.EFBIG;
+  assert.match(complaint(new Kernel(fake)), /^--btf f: it is larger than 256 MiB.*objcopy .* vmlinux FILE$/);
 });
 
 test('types that turn out to be broken where they are used are the file\u2019s fault', () => {
