@@ -120,8 +120,8 @@ async function bundleLibrary() {
 const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
 
 /**
- * A command: its launcher (src/cli/launch.ts), and its bundle, a function with the parameters of a module. V8's cache has the code that
- * was compiled by the end of a run with `args`: as much as runs without root.
+ * A command: its launcher (src/cli/launch.ts), and its bundle, a function with the parameters of a module.
+ * V8's cache has the code that was compiled by the end of a run with `args`: as much as runs without root.
  */
 async function bundleCommand(name, args, more = {}) {
   const bundled = await bundle(`src/cli/${name}.ts`, {

@@ -1,11 +1,15 @@
 /**
- * Errors that Node throws because of how or where it was started: each becomes one line with a remedy.
+ * Errors that Node throws because of its options or the limits of the process: each becomes one line with a
+ * remedy.
  */
 
-/** Where the options of Node come from that forbid something. */
+/** The places that a user or a service can set Node's options in. */
 const ITS_OPTIONS = "on Node's command line or in NODE_OPTIONS";
 
-/** A line for an error that the options or the limits of this process explain; undefined for every other error. */
+/**
+ * A line for an error that Node's options or the limits of the process explain; undefined for every other
+ * error.
+ */
 export function environmentFault(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const { message, code, resource } = error as NodeJS.ErrnoException & { readonly resource?: string };

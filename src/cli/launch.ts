@@ -1,11 +1,12 @@
 /**
- * The file of a command that Node runs first. It runs the command's bundle with the code that V8 compiled from it during the build, since
- * compiling it again takes longer than everything else that the command does.
+ * The file of a command that Node runs first. It runs the command's bundle with the code that V8 compiled
+ * from it during the build, since compiling it again takes longer than everything else that the command does.
  *
- * V8 does not verify such a code cache: it runs the code of another text of the same length, and crashes on a flipped bit. So the launcher
- * hashes the bundle and the cache, and uses the cache only if both have the digests that the build put into the launcher. In every
- * other case V8 compiles the bundle: if a developer edited it, if the cache is damaged, or if there is none, as in the npm package.
- * The cache's name contains the version of Node and the processor, and V8 itself rejects a cache made under other flags.
+ * V8 does not verify such a code cache: it runs the code of another text of the same length, and crashes on a
+ * flipped bit. So the launcher hashes the bundle and the cache, and uses the cache only if both have the
+ * digests that the build put into the launcher. In every other case V8 compiles the bundle: if a developer
+ * edited it, if the cache is damaged, or if there is none, as in the npm package. The cache's name contains
+ * the version of Node and the processor, and V8 itself rejects a cache made under other flags.
  */
 import type * as Crypto from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -32,7 +33,10 @@ function compile(file: string): Bundle {
   return bundle as Bundle;
 }
 
-/** The cache for this text of the bundle. What is hashed is the buffer that V8 gets, so no change of the file can come in between. */
+/**
+ * The cache for this text of the bundle. What is hashed is the buffer that V8 gets, so no change of the file
+ * can come in between.
+ */
 function cacheOf(text: Buffer): Buffer | undefined {
   try {
     const cache = readFileSync(join(__dirname, `${__COMMAND__}.${process.version}-${process.arch}.cache`));

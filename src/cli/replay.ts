@@ -46,9 +46,8 @@ export async function replay(file: string, settings: Settings): Promise<void> {
 }
 
 /**
-/**
- * The content of a file. A named pipe is read when it holds something: a read that waits would keep the process from ending until another
- * process writes.
+ * The content of a file. A named pipe is read when it holds something: a read that waits would keep the
+ * process from ending until another process writes.
  */
 async function streamOf(file: string): Promise<Readable> {
   try {

@@ -7,7 +7,10 @@ import type * as Tty from 'node:tty';
 import { type LineOutput, lineOutput, standardOutput, warn } from './output.ts';
 import { STOP_SIGNALS } from './signals.ts';
 
-/** From its opening until the process exits, stop signals end the run and never kill the process. Under nohup SIGHUP is ignored. */
+/**
+ * From its opening until the process exits, stop signals end the run and never kill the process. Under nohup
+ * SIGHUP is ignored.
+ */
 export interface Run {
   readonly output: LineOutput;
   /** Settles at the end: with an error where that is why. */

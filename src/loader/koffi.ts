@@ -49,8 +49,9 @@ export function nativeSyscalls(): Syscalls {
 }
 
 /**
- * koffi. The package of its binary is the same object, without the four modules by which koffi finds it: that saves a twentieth of a
- * command's start. koffi itself is the fallback where npm did not put that package beside it.
+ * koffi. Requiring the package of its binary gives the same object without the modules by which koffi looks
+ * for that package, which saves a twentieth of a command's start. If the package is not found from here (npm
+ * and other package managers may put it below koffi), koffi looks for it.
  */
 function requireKoffi(): typeof Koffi {
   const require = createRequire(import.meta.url);
@@ -58,7 +59,7 @@ function requireKoffi(): typeof Koffi {
     const binary: typeof Koffi = require(`@koromix/koffi-linux-${process.arch}`);
     if (binary.version.startsWith('3.')) return binary;
   } catch {
-    // koffi says why.
+    // koffi finds it, or says why not.
   }
   return require('koffi');
 }

@@ -7,7 +7,9 @@ export class NativeCodeError extends Error {
   readonly code = 'ERR_NATIVE_CODE';
 }
 
-/** Runs `load`. @throws {NativeCodeError} if that fails, or would end the process for lack of address space. */
+/**
+ * Runs `load`. @throws {NativeCodeError} if that fails, or would end the process for lack of address space.
+ */
 export function loadNativeCode<T>(load: () => T): T {
   const lack = lackOfAddressSpace();
   if (lack !== undefined) throw new NativeCodeError(lack);
@@ -56,16 +58,19 @@ function machineOf(file: string): number | undefined {
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** What the code, its memory and the rings take, with some room. */
+/** What koffi, the kernel's types, the rings and the heap take beyond that, with some room. */
 const NEEDED = 48 * MIB;
 /** What glibc reserves for each thread that allocates, aligned to its size (`HEAP_MAX_SIZE`). */
 const ARENA = 64 * MIB;
-/** Threads on which V8 compiles and collects garbage (--v8-pool-size), and their timer. Each gets its arena when it first allocates, at any time. */
+/**
+ * Threads on which V8 compiles and collects garbage (--v8-pool-size), and their timer. Each gets its arena
+ * when it first allocates, at any time.
+ */
 const THREADS = 5;
 
 /**
- * Where the address space is limited (`ulimit -v`) and too little of it is left, V8 and koffi would end the process without an exception.
- * Undefined if there is enough, or no /proc to ask.
+ * Why the address space does not suffice, if it is limited (`ulimit -v`): V8 and koffi would abort the
+ * process without an exception. Undefined if there is enough, or if /proc is not mounted.
  */
 function lackOfAddressSpace(): string | undefined {
   const limit = numberIn('/proc/self/limits', /^Max address space +(\d+)/m);
@@ -75,7 +80,7 @@ function lackOfAddressSpace(): string | undefined {
   const needed = used * KIB + NEEDED + ARENA * Math.max(0, THREADS - arenas());
   if (limit >= needed) return undefined;
   return (
-    `too little address space: the limit is ${limit / KIB} KiB (ulimit -v), and Node and this command take ` +
+    `too little address space: the limit is ${Math.floor(limit / KIB)} KiB (ulimit -v), and Node with this program takes ` +
     `${Math.ceil(needed / KIB)}; raise it (ulimit -v unlimited)`
   );
 }

@@ -1,4 +1,7 @@
-/** The commands where Node's options, limits or a broken installation stand in their way: one line with a remedy, or they work. */
+/**
+ * The commands where Node's options, limits or a broken installation stand in their way: one line with a
+ * remedy, or they work.
+ */
 import { spawnSync } from 'node:child_process';
 import {
   cpSync,

@@ -26,6 +26,7 @@ import { NoWay } from '../../src/cli/trace/ways.ts';
 import { loadedLines } from '../../src/cli/tsbpf/dump.ts';
 import { KernelError, VerifierError } from '../../src/loader/errors.ts';
 import type { Kernel } from '../../src/loader/kernel.ts';
+import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { summarize } from '../../src/loader/verifier/log.ts';
 import { renderVerifierError } from '../../src/loader/verifier/report.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
@@ -224,7 +225,7 @@ test('recordings hold the true names', async () => {
     path,
     { who: false, outcome: undefined },
     { version: HOSTILE, options: ['--comm', COMM] },
-    () => {},
+    { syscalls: nativeSyscalls(), warn() {}, onFailure() {} },
   );
   written.begin({ host: HOSTILE, kernel: HOSTILE, way: HOSTILE, started: '2026-11-25T15:39:56.123000Z' });
   written.add(RECORD);

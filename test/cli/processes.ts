@@ -3,7 +3,10 @@ import type { ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** The TCP ports that a process listens on, as `/proc/net/tcp` writes them: `0100007F:240D` is 127.0.0.1:9229, Node's debugger. */
+/**
+ * The TCP ports that a process listens on, as `/proc/net/tcp` writes them: `0100007F:240D` is 127.0.0.1:9229,
+ * Node's debugger.
+ */
 export function listeningOn(pid: number): string[] {
   const sockets = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
     try {

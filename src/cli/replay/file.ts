@@ -1,4 +1,7 @@
-/** Files read without the threads of libuv: if the system allows no more of them (ulimit -u, ulimit -v), libuv aborts the process. */
+/**
+ * Files read without the threads of libuv: if the system allows no more of them (ulimit -u, ulimit -v), libuv
+ * aborts the process.
+ */
 import { closeSync, openSync, readSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 

@@ -76,7 +76,10 @@ function hasStopped(ring: CpuRing, { clocks }: Suspicion): boolean {
   return then !== undefined && then === ring.clock();
 }
 
-/** Milliseconds since the process started. `performance.now()` would load a dozen modules of Node at its first use, which is in the start. */
+/**
+ * Milliseconds since the process started. `performance.now()` would load a dozen modules of Node at its first
+ * use, which is in the start.
+ */
 export function uptime(): number {
   return process.uptime() * 1000;
 }
