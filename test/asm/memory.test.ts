@@ -10,6 +10,7 @@ import {
   ktimeGetNs,
   probeReadKernel,
   probeReadKernelStr,
+  tracePrintk,
 } from '../../src/asm/helpers.ts';
 import { tpBtf } from '../../src/asm/hooks.ts';
 import { array, bytes, chars, out, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
@@ -81,14 +82,7 @@ test('memory of a subprogram is accessed as its schema is aligned, since it may 
 });
 
 test('a field of a packed kernel structure is read by loads that its copy on the stack is aligned for', () => {
-  const w = new BtfWriter();
-  const long = w.int('long unsigned int', 8);
-  const int = w.int('unsigned int', 4);
-  w.struct('epoll_event', 12, [
-    { name: 'events', type: int, bits: 0 },
-    { name: 'data', type: long, bits: 32 },
-  ]);
-  const on = target('x64', Btf.parse(w.blob()));
+  const on = packed();
   const lines = emitted(
     (b) => b.exit(b.kernel('epoll_event', b.arg(0)).fields({ data: 'data' }).data.get()),
     on,
@@ -113,6 +107,46 @@ test('memory is not handed to a subprogram that needs a larger alignment', () =>
     }),
     /^argument 0 of g is aligned to 8 bytes; argument 0 of f\.rest is aligned to 4: copy it to a b\.stack\(\)/,
   );
+});
+
+/** struct epoll_event, as it is packed on x86-64: `data` lies 4 bytes from its beginning. */
+function packed() {
+  const w = new BtfWriter();
+  const long = w.int('long unsigned int', 8);
+  const int = w.int('unsigned int', 4);
+  w.struct('epoll_event', 12, [
+    { name: 'events', type: int, bits: 0 },
+    { name: 'data', type: long, bits: 32 },
+  ]);
+  return target('x64', Btf.parse(w.blob()));
+}
+
+test('a field that takes several loads is put together before the arguments of a call are in their registers', () => {
+  const lines = emitted((b) => {
+    const text = b.stack(u64, 0);
+    const { data } = b.kernel('epoll_event', b.arg(0)).fields({ data: 'data' });
+    b.call(tracePrintk, text, 1, 2, data);
+  }, packed());
+  const call = lines.slice(lines.indexOf('call bpf_probe_read_kernel#113') + 1);
+  const last = call.findLastIndex((line) => line.includes('|='));
+  assert.ok(last >= 0 && last < call.indexOf('r3 = 1'), call.join('; '));
+});
+
+test('a field that takes several loads is returned whole', () => {
+  const whole = subprogram('whole', [struct({ a: u32, rest: struct({ b: u32, c: u32 }) })], (b, x) => {
+    void x;
+    const { data } = b.kernel('epoll_event', b.value(0)).fields({ data: 'data' });
+    b.return(data);
+  });
+  const lines = emitted((b) => {
+    const x = b.stack(struct({ a: u32, rest: struct({ b: u32, c: u32 }) }));
+    b.set(x, 0);
+    b.call(whole, x);
+  }, packed());
+  assert.equal(lines.slice(lines.indexOf('whole:')).slice(-5), [
+    ...['r0 = *(u32 *)(r10 -12)', 'r1 = *(u32 *)(r10 -8)', 'r1 <<= 32', 'r0 |= r1'],
+    'exit',
+  ]);
 });
 
 // --- what helpers write ----------------------------------------------------------------------------

@@ -148,6 +148,17 @@ function fromMap(machine: Machine, to: Register, map: MapSpec): Move {
 }
 
 export function fromOperand(machine: Machine, to: Register, operand: Operand): Move {
+  if (operand instanceof Place && operand.layout.kind === 'int' && operand.takesScratch) {
+    // Before any argument is in its register, since a scratch register might be one of those.
+    const from = operand.toRegister();
+    return {
+      to,
+      from,
+      emit: () => {
+        if (from.register !== to.register) machine.emit(insn.mov(to, from));
+      },
+    };
+  }
   const from =
     operand instanceof Value ? operand.read() : operand instanceof Place ? operand.baseRegister() : undefined;
   return { to, from, emit: () => loadInto(machine, to, operand) };

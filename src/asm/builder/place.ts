@@ -86,9 +86,9 @@ export class Place extends Readable {
 
   get type(): NumberType {
     const { bits } = this.provenance;
-    const { signed: isSigned } = this.#number();
-    if (bits) return isSigned ? signed(bits.count) : unsigned(bits.count);
-    return numberTypeOf(this.#number());
+    const layout = this.#number();
+    if (bits === undefined) return numberTypeOf(layout);
+    return layout.signed ? signed(bits.count) : unsigned(bits.count);
   }
 
   /** Whether its bytes are all of a number, and not a bit field. */
@@ -113,6 +113,11 @@ export class Place extends Readable {
     const { size } = this.#number();
     const isStrict = this.base instanceof Slot || (this.provenance.align ?? 8) < 8;
     return isStrict ? (Math.min(size, this.#alignment(this.offset)) as Width['size']) : size;
+  }
+
+  /** Whether loading it takes a register besides the one that it is loaded into. */
+  get takesScratch(): boolean {
+    return this.#accessWidth() < this.size || this.offset + this.size > MOST_OFFSET;
   }
 
   /** Whether it holds a pointer whose type the verifier knows by BTF. */
@@ -173,8 +178,8 @@ export class Place extends Readable {
       return;
     }
     this.machine.part(() => {
-      const piece = this.machine.scratch();
-      const sum = from.register.register === register.register ? this.machine.scratch() : register;
+      const piece = this.#scratchBeside(register);
+      const sum = from.register.register === register.register ? this.#scratchBeside(register) : register;
       for (let done = 0; done < size; done += width) {
         this.machine.emit(
           insn.ldx({ size: width }, done === 0 ? sum : piece, from.register, from.offset + done),
@@ -183,6 +188,12 @@ export class Place extends Readable {
       }
       if (sum !== register) this.machine.emit(insn.mov(register, sum));
     });
+  }
+
+  /** A scratch register that is not `register`, which nothing may hold yet. */
+  #scratchBeside(register: Register): Register {
+    const scratch = this.machine.scratch();
+    return scratch.register === register.register ? this.machine.scratch() : scratch;
   }
 
   /** A register and a 16-bit offset that lead to `size` bytes from the beginning: a moved copy of the base for offsets that are larger. */
@@ -216,9 +227,8 @@ export class Place extends Readable {
       if (layout.size > this.size)
         throw new TypeError(`${this.name} has ${this.size} bytes, too few to be seen as ${layout.size}`);
       this.#requireWhole();
-      return new Place(
-        ...([this.machine, this.base, this.offset, layout, this.name, this.kind, this.provenance] as const),
-      );
+      const { machine, base, offset, name, kind, provenance } = this;
+      return new Place(machine, base, offset, layout, name, kind, provenance);
     });
   }
 
