@@ -81,7 +81,7 @@ function loadOperands(machine: Machine, left: Readable, comparison: Comparison, 
   if (!(right instanceof Readable)) return withConstant(machine, left, comparison, constantOf(right));
   const half = lowHalf(left, right);
   if (half) return { reading: half, left: (left as Value).read(), right: (right as Value).read() };
-  // Bits are tested the same way whatever the signs.
+  // A test of bits does not depend on the signs.
   const reading = commonSign(left.type, right.type) ?? 'unsigned';
   return { reading, left: left.toRegister(), right: right.toRegister() };
 }
@@ -95,28 +95,17 @@ function lowHalf(left: Readable, right: Readable): Reading | undefined {
 }
 
 function withConstant(machine: Machine, left: Readable, comparison: Comparison, constant: bigint): Loaded {
-  const isEquality = comparison === 'eq' || comparison === 'ne';
   // A place is compared as it lies in memory if that saves swapping it or extending its sign.
-  if (
-    left instanceof Place &&
-    left.isWhole &&
-    isEquality &&
-    (isBigEndian(left) || mayBeNegative(left.type))
-  ) {
-    const register = machine.scratch();
-    left.loadRaw(register);
-    return withImmediate(machine, register, unsigned(8 * left.size), bytesOf(left, constant));
-  }
-  if (
-    left instanceof Place &&
-    left.isWhole &&
-    left.size === 4 &&
-    mayBeNegative(left.type) &&
-    !isBigEndian(left)
-  ) {
-    const register = machine.scratch();
-    left.loadRaw(register);
-    return { reading: 'signed32', left: register, right: Number(BigInt.asIntN(32, constant)) };
+  if (left instanceof Place && left.isWhole && (isBigEndian(left) || mayBeNegative(left.type))) {
+    const isEquality = comparison === 'eq' || comparison === 'ne';
+    const isWord = left.size === 4 && !isBigEndian(left);
+    if (isEquality || isWord) {
+      const register = machine.scratch();
+      left.loadRaw(register);
+      return isEquality
+        ? withImmediate(machine, register, unsigned(8 * left.size), bytesOf(left, constant))
+        : { reading: 'signed32', left: register, right: Number(BigInt.asIntN(32, constant)) };
+    }
   }
   if (left instanceof Value && left.validBits === 32)
     return {

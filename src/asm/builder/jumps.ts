@@ -6,8 +6,13 @@ import type { Instruction, Register } from '../instruction.ts';
 import { mixedSigns } from './arithmetic.ts';
 import type { Machine } from './machine.ts';
 import { commonSign, greater, lesser, type NumberType } from './number-type.ts';
-import type { Comparison } from './operand.ts';
-import { immediateOrRegister, type Operand, type Readable, typeOfOperand } from './operand.ts';
+import {
+  type Comparison,
+  immediateOrRegister,
+  type Operand,
+  type Readable,
+  typeOfOperand,
+} from './operand.ts';
 
 type Jump = (left: Register, right: Register | number, target: string) => Instruction;
 
@@ -19,32 +24,18 @@ interface JumpRow extends Readonly<Record<Reading, Jump>> {
   readonly inverse?: Comparison;
 }
 
-export const JUMPS: Record<Comparison, JumpRow> = {
-  eq: {
-    ...{ unsigned: insn.jeq, signed: insn.jeq, unsigned32: insn.jeq32, signed32: insn.jeq32 },
-    inverse: 'ne',
-  },
-  ne: {
-    ...{ unsigned: insn.jne, signed: insn.jne, unsigned32: insn.jne32, signed32: insn.jne32 },
-    inverse: 'eq',
-  },
-  gt: {
-    ...{ unsigned: insn.jgt, signed: insn.jsgt, unsigned32: insn.jgt32, signed32: insn.jsgt32 },
-    inverse: 'le',
-  },
-  ge: {
-    ...{ unsigned: insn.jge, signed: insn.jsge, unsigned32: insn.jge32, signed32: insn.jsge32 },
-    inverse: 'lt',
-  },
-  lt: {
-    ...{ unsigned: insn.jlt, signed: insn.jslt, unsigned32: insn.jlt32, signed32: insn.jslt32 },
-    inverse: 'ge',
-  },
-  le: {
-    ...{ unsigned: insn.jle, signed: insn.jsle, unsigned32: insn.jle32, signed32: insn.jsle32 },
-    inverse: 'gt',
-  },
-  bits: { unsigned: insn.jset, signed: insn.jset, unsigned32: insn.jset32, signed32: insn.jset32 },
+function row(unsigned: Jump, signed: Jump, unsigned32: Jump, signed32: Jump, inverse?: Comparison): JumpRow {
+  return { unsigned, signed, unsigned32, signed32, inverse };
+}
+
+export const JUMPS: Readonly<Record<Comparison, JumpRow>> = {
+  eq: row(insn.jeq, insn.jeq, insn.jeq32, insn.jeq32, 'ne'),
+  ne: row(insn.jne, insn.jne, insn.jne32, insn.jne32, 'eq'),
+  gt: row(insn.jgt, insn.jsgt, insn.jgt32, insn.jsgt32, 'le'),
+  ge: row(insn.jge, insn.jsge, insn.jge32, insn.jsge32, 'lt'),
+  lt: row(insn.jlt, insn.jslt, insn.jlt32, insn.jslt32, 'ge'),
+  le: row(insn.jle, insn.jsle, insn.jle32, insn.jsle32, 'gt'),
+  bits: row(insn.jset, insn.jset, insn.jset32, insn.jset32),
 };
 
 /** `min` or `max`. */
