@@ -75,8 +75,8 @@ export class Btf {
    * into arrays (`in6_u.u6_addr32[1]`), not through pointers. Of several paths the first that exists is
    * taken, which covers renames between kernels.
    *
-   * Throws NoSuchField, with the nearest names, where there is no such struct or member; AmbiguousStruct if the name has several
-   * definitions; TypeError for what is no path.
+   * Throws NoSuchField, with the nearest names, if the kernel has no such struct or member; AmbiguousStruct if the name has several
+   * definitions; TypeError for text that is not a path.
    */
   member(struct: StructRef, path: string | readonly string[]): Member {
     return findMember(this.#reader, struct, typeof path === 'string' ? [path] : path);

@@ -68,7 +68,7 @@ export function fexit(symbol: string, target: Target, body: Body, options: Optio
   const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
   const name = `fexit ${symbol}`;
   const called = functionOf(target, symbol, name);
-  // A function that isn't there can't be loaded, wherever its result would lie.
+  // A program for a missing function cannot be loaded, so the offset of its result does not matter.
   const offset = 8 * slotCount(called.prototype?.parameters ?? []);
   const argument = argumentsOf(called, inArray(true));
   const context = { kind: 'fexit' as const, argument, returned: () => resultOf(called, offset), name };

@@ -231,7 +231,7 @@ export function programArray<const N extends string = never>(
   return { ...spec(name, type, { key: u32, value: u32, maxEntries }), type, slots };
 }
 
-/** The number of a slot of a program array. Throws RangeError if there is none of that name or number. */
+/** The number of a slot of a program array. Throws RangeError if the array has no such slot. */
 export function slotNumber(
   { name, slots, maxEntries }: ProgramArraySpec,
   slot: string | number | bigint,

@@ -8,9 +8,9 @@ export class NoSuchField extends Error {
   override readonly name = 'NoSuchField';
   /** What it was looked for in. */
   readonly struct: string;
-  /** What was asked for; empty where the struct itself is missing. */
+  /** The paths that the caller asked for; empty if the struct itself is missing. */
   readonly paths: readonly string[];
-  /** What there is by similar names, the most similar first. */
+  /** Similar names that exist, the most similar first. */
   readonly nearest: readonly string[];
 
   constructor(message: string, struct: string, paths: readonly string[], nearest: readonly string[]) {

@@ -102,7 +102,7 @@ export class BtfReader implements BtfSource {
   }
 
   /**
-   * The ids of all types of these kinds and that name, ascending. If this blob has any, the base is not searched. Remembers
+   * The ids of all types of these kinds and that name, ascending. If this blob has at least one, the base is not searched. Remembers
    * the answer.
    */
   findAll(kinds: readonly BtfKind[], name: string): readonly number[] {

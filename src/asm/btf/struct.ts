@@ -1,6 +1,6 @@
 /**
  * Structs by name. A name may have several definitions, because each C file can define a struct of its own
- * (`struct dma_chan`): then the name alone chooses none of them.
+ * (`struct dma_chan`): then the name alone does not choose one.
  */
 import { nearest } from '../nearest.ts';
 import { NoSuchField } from './no-such-field.ts';

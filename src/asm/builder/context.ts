@@ -1,5 +1,5 @@
 /**
- * Program contexts: which arguments, results and fields a program of some type reads, and where they lie.
+ * Program contexts: which arguments, results and fields a program of some type reads, and their offsets.
  */
 import type { PointedStruct } from '../btf.ts';
 import type { Layout } from '../layout.ts';
@@ -21,7 +21,7 @@ export interface Slot {
 
 /** The context of a program. */
 export interface Context {
-  /** The argument of that number or name. Throws RangeError if there is none, or none that can be read. */
+  /** The argument of that number or name. Throws RangeError if it does not exist or cannot be read. */
   readonly argument: (wanted: number | string) => Slot;
   /** What the function returned. Throws RangeError if it returned nothing. Absent unless the program runs at a return. */
   readonly returned?: () => Slot;

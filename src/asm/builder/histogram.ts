@@ -29,7 +29,7 @@ const NS_PER_S = 1_000_000_000n;
 /**
  * The boundaries of 2^(i/8) seconds in ns, divided by the power of two below each, ascending from 1 to 2, with 63 bits behind the
  * point, rounded down. A number of 64 bits whose highest bit is set is above one of them if and only if it is above the exact boundary:
- * it is whole, and the boundaries are not, but for the one that is exact here.
+ * it is a whole number, and each boundary except the exact one lies between two whole numbers.
  */
 let boundaries: readonly bigint[] | undefined;
 /** The number of the first boundary from 1 ns on: ceil(8 log2(1e-9)). */

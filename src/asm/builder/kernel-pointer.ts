@@ -24,7 +24,7 @@ export interface KernelStruct {
 
 /**
  * The structure of that name or BTF id. A name that the target does not have stays a name: its first field throws.
- * @throws {AmbiguousStruct} if the name has several definitions. @throws {NoSuchField} if a choice fits none of them.
+ * @throws {AmbiguousStruct} if the name has several definitions. @throws {NoSuchField} if a choice fits no definition.
  */
 export function kernelStruct({ kernel }: Target, ref: StructRef, named?: string): KernelStruct {
   const name = named ?? (typeof ref === 'object' ? ref.name : String(ref));
