@@ -54,9 +54,6 @@ const ALL = ['test/live/', 'test/lab/'];
 /** What of it has most to do with the kernel: as a part of `npm test` every kernel runs this. */
 const CORE = ['test/lab/', 'test/live/jump-table.', 'test/live/kprobe-events.', 'test/live/tcpconnlat.'];
 
-/** What depends on Node and the process, and on no kernel: as a part of `npm test` it runs on this machine only. */
-const OF_NODE = ['test/live/environment.', 'test/live/stop-signals.'];
-
 /** Kernels that lack something because they are told to. */
 const STRANGE: readonly Visit[] = [
   {
@@ -104,7 +101,7 @@ export function visits(
 function liveTests(): string[] {
   const files = readdirSync(new URL('../live/', import.meta.url)).filter((file) => file.endsWith('.test.js'));
   const filters = files.map((file) => `test/live/${file.replace(/test\.js$/, '')}`);
-  return filters.filter((filter) => !CORE.includes(filter) && !OF_NODE.includes(filter)).sort();
+  return filters.filter((filter) => !CORE.includes(filter)).sort();
 }
 
 function deal(cards: readonly string[], players: number): string[][] {
