@@ -247,10 +247,10 @@ export const perfEventReadValue = helper(
 export const getFuncIp = helper(173, 'get_func_ip', '5.15', ['ctx'], { only: AT_FUNCTIONS });
 /** (ctx): the number given when the program was attached. */
 export const getAttachCookie = helper(174, 'get_attach_cookie', '5.15', ['ctx']);
-/** (ctx): the number of arguments of the traced function (fentry, fexit). */
+/** (ctx): the number of arguments of the traced function, or of a tp_btf tracepoint (which 6.18 refuses and 7.3 accepts). */
 export const getFuncArgCnt = helper(185, 'get_func_arg_cnt', '5.17', ['ctx'], {
   result: 's64',
-  only: ['fentry', 'fexit'],
+  only: TRACING,
 });
 /** (ctx, value): makes the probed function return it, where the kernel marks it so. GPL. */
 export const overrideReturn = helper(58, 'override_return', '4.16', ['ctx', 'scalar'], {

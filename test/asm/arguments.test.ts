@@ -156,7 +156,7 @@ test('a helper that the type of the program has not is refused at its line', () 
   const refused = thrown(() => rawTracepoint('named', on, (b) => b.call(getFuncArgCnt)));
   assert.match(
     refused.message,
-    /^raw tracepoint named cannot call bpf_get_func_arg_cnt: only fentry, fexit programs can \(.*arguments\.test\.ts:\d+\)$/,
+    /^raw tracepoint named cannot call bpf_get_func_arg_cnt: only tp_btf, fentry, fexit programs can \(.*arguments\.test\.ts:\d+\)$/,
   );
   assert.ok(
     linesOf(
