@@ -2,14 +2,20 @@
 
 import { ARITHMETIC_FORMS } from '../../src/asm/isa/arithmetic.ts';
 import { CONTROL_FORMS } from '../../src/asm/isa/control.ts';
+import { CALLER_SAVED } from '../../src/asm/isa/form.ts';
 import { MEMORY_FORMS } from '../../src/asm/isa/memory.ts';
 import { type Field, FORMS, type Form } from '../../src/asm/isa.ts';
 import { type Kind, limitsOf } from '../../src/asm/operands.ts';
 
 const HEAD = `# Instructions
 
-Every form of an instruction, made of the table in \`src/asm/isa\`: the constructor, the opcode byte, what its fields hold, the first Linux
-with it, and its text. The text is the kernel's own, as bpftool and the verifier print it, and what \`tsbpf asm\` reads.
+Every form of an instruction, from the table in \`src/asm/isa\`: the constructor, the opcode byte, what its fields hold, what it reads,
+writes and affects, the first Linux with it, and its text. The text is the kernel's own, as bpftool and the verifier print it, and
+\`tsbpf asm\` reads it.
+
+*reads* and *writes* list registers: \`dst\` and \`src\` are those of the operands, \`arguments\` as many of r1 to r5 as the
+callee has parameters. A register after *loses* cannot be read until another instruction sets it. *affects* lists what
+changes besides registers.
 
 A loader's error names the instruction and that release where the running kernel lacks one; it is asked by trying, since distributions
 backport. *compilers* are LLVM and gcc, which write what no kernel takes; *dumps* are those of loaded programs, into which the
@@ -32,25 +38,46 @@ export function instructionTable(): string {
   ].join('\n');
 }
 
+const COLUMNS = [
+  'constructor',
+  'opcode',
+  'dst',
+  'src',
+  'off',
+  'imm',
+  'reads',
+  'writes',
+  'affects',
+  'Linux',
+  'text',
+];
+
 function section(title: string, forms: readonly Form[]): string {
-  return [
-    `## ${title}\n`,
-    row(['constructor', 'opcode', 'dst', 'src', 'off', 'imm', 'Linux', 'text']),
-    `|${'---|'.repeat(8)}\n`,
-    ...forms.map(formRow),
-  ].join('');
+  return [`## ${title}\n`, row(COLUMNS), `|${'---|'.repeat(COLUMNS.length)}\n`, ...forms.map(formRow)].join(
+    '',
+  );
 }
 
 function formRow(form: Form): string {
-  const { name, opcode, dst, src, off, imm, high, since, onlyIn, text } = form;
+  const { name, opcode, dst, src, off, imm, high, reads, affects, since, onlyIn, text } = form;
   return row([
     onlyIn === 'dumps' ? '' : `\`${name}\``,
     opcode.toString(16).padStart(2, '0'),
     ...[dst, src, off].map(String),
     high === undefined ? inHex(imm) : `${imm}, ${high}`,
+    reads.join(', '),
+    written(form),
+    affects.join(', '),
     since ?? `only in ${onlyIn}`,
     `\`${text.replaceAll('|', '\\|')}\``,
   ]);
+}
+
+/** r1 to r5, where they are written by name, are lost. */
+function written({ writes }: Form): string {
+  const lost: readonly string[] = CALLER_SAVED.slice(1);
+  const set = writes.filter((register) => !lost.includes(register)).join(', ');
+  return writes.length > lost.length ? `${set}, loses r1–r5` : set;
 }
 
 /** What a fixed field holds is a code, not a number. */

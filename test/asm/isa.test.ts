@@ -108,6 +108,27 @@ test('what a form writes is an operand of its own, or a register by name', () =>
       if (written === 'dst' || written === 'src') assert.is(form[written], 'register', describe(form));
 });
 
+test('what a form reads and writes is what its text says', () => {
+  const registers = (text: string) =>
+    [...text.matchAll(/[rw]\{(dst|src)\}/g)].map(([, name]) => name as string);
+  for (const form of FORMS) {
+    const [, target = '', operator = '', value = form.text] =
+      /^(?!if )(.*?) (\S*=) (.*)$/.exec(form.text) ?? [];
+    const isMemory = target.includes('*(');
+    const changed = isMemory ? [] : registers(target);
+    const used = [...registers(value), ...(isMemory || operator !== '=' ? registers(target) : [])];
+    const operands = (names: readonly string[]) => names.filter((name) => /^(dst|src)$/.test(name)).sort();
+    assert.equal(operands(form.reads), [...new Set(used)].sort(), describe(form));
+    assert.equal(operands(form.writes), changed, describe(form));
+    assert.is(
+      form.affects.includes('memory') || form.affects.includes('stack arguments'),
+      isMemory || /call|store_release|atomic/.test(form.text),
+      describe(form),
+    );
+    assert.is(form.affects.includes('control flow'), form.flow !== 'next', describe(form));
+  }
+});
+
 test('a form has the Linux release that brought it, or says where else it is met', () => {
   for (const form of FORMS)
     if (form.since === undefined) assert.ok(form.onlyIn, describe(form));

@@ -13,6 +13,8 @@ interface Arithmetic {
   readonly off?: number;
   readonly since?: string;
   readonly since32?: string;
+  /** Whether the result does not depend on what `dst` held. */
+  readonly replaces?: boolean;
 }
 
 const ARITHMETIC: readonly Arithmetic[] = [
@@ -26,13 +28,15 @@ const ARITHMETIC: readonly Arithmetic[] = [
   { name: 'rsh', op: 0x70, sign: '>>=', imm: ['shift64', 'shift32'] },
   { name: 'mod', op: 0x90, sign: '%=', imm: ['divisor', 'wordDivisor'] },
   { name: 'xor', op: 0xa0, sign: '^=', imm: ['signed', 'word'] },
-  { name: 'mov', op: 0xb0, sign: '=', imm: ['signed', 'word'] },
+  { name: 'mov', op: 0xb0, sign: '=', imm: ['signed', 'word'], replaces: true },
   { name: 'arsh', op: 0xc0, sign: 's>>=', imm: ['shift64', 'shift32'], since32: '5.0' },
   { name: 'sdiv', op: 0x30, sign: 's/=', imm: ['divisor', 'divisor'], off: 1, since: '6.6' },
   { name: 'smod', op: 0x90, sign: 's%=', imm: ['divisor', 'divisor'], off: 1, since: '6.6' },
 ];
 
-function arithmetic({ name, op, sign, imm, off = 0, since = '3.18', since32 = since }: Arithmetic): Form[] {
+function arithmetic(row: Arithmetic): Form[] {
+  const { name, op, sign, imm, off = 0, since = '3.18', since32 = since, replaces = false } = row;
+  const before = replaces ? [] : (['dst'] as const);
   return HALVES.flatMap(({ bits, alu, r, suffix }) => {
     const common = {
       name: name + suffix,
@@ -46,9 +50,16 @@ function arithmetic({ name, op, sign, imm, off = 0, since = '3.18', since32 = si
         ...common,
         opcode: alu | op,
         imm: imm[bits === 64 ? 0 : 1],
+        reads: before,
         text: `${r}{dst} ${sign} {imm}`,
       }),
-      form({ ...common, opcode: alu | op | X, src: 'register', text: `${r}{dst} ${sign} ${r}{src}` }),
+      form({
+        ...common,
+        opcode: alu | op | X,
+        src: 'register',
+        reads: [...before, 'src'],
+        text: `${r}{dst} ${sign} ${r}{src}`,
+      }),
     ];
   });
 }
@@ -58,6 +69,7 @@ const NEGATIONS = HALVES.map(({ alu, r, suffix }) =>
     name: `neg${suffix}`,
     opcode: alu | 0x80,
     dst: 'register',
+    reads: ['dst'],
     writes: ['dst'],
     since: '3.18',
     text: `${r}{dst} = -${r}{dst}`,
@@ -74,6 +86,7 @@ const SIGN_EXTENSIONS = HALVES.flatMap(({ bits, alu, r, suffix }) =>
       src: 'register',
       off: size * 8,
       size,
+      reads: ['src'],
       writes: ['dst'],
       since: '6.6',
       text: `${r}{dst} = (${signed})${r}{src}`,
@@ -92,6 +105,7 @@ const BYTE_SWAPS = [
       dst: 'register',
       imm: size,
       size,
+      reads: ['dst'],
       writes: ['dst'],
       text: `r{dst} = ${word}${size} r{dst}`,
     }),
@@ -105,6 +119,7 @@ const ADDRESS_SPACE_CAST = form({
   src: 'register',
   off: 1,
   imm: 'spaces',
+  reads: ['src'],
   writes: ['dst'],
   since: '6.9',
   text: 'r{dst} = addr_space_cast(r{src}, {imm.hi}, {imm.lo})',
@@ -117,6 +132,7 @@ const PER_CPU_ADDRESS = form({
   dst: 'register',
   src: 'register',
   off: -1,
+  reads: ['src'],
   writes: ['dst'],
   onlyIn: 'dumps',
   text: 'r{dst} = &(void __percpu *)(r{src})',

@@ -4,22 +4,32 @@
 import type { Kind } from '../operands.ts';
 import { CALLER_SAVED, type Form, form, HALVES, JMP, JMP32, X } from './form.ts';
 
+interface Compare {
+  readonly name: string;
+  readonly op: number;
+  readonly sign: string;
+  readonly since: string;
+  readonly imm32: Kind;
+  /** `op` of the comparison that holds exactly if this one does not. */
+  readonly inverse?: number;
+}
+
 /** Compares. The 64-bit immediate is always sign-extended; of a signed 32-bit compare the sign matters too. */
-const COMPARES: readonly { name: string; op: number; sign: string; since: string; imm32: Kind }[] = [
-  { name: 'jeq', op: 0x10, sign: '==', since: '3.18', imm32: 'word' },
-  { name: 'jgt', op: 0x20, sign: '>', since: '3.18', imm32: 'word' },
-  { name: 'jge', op: 0x30, sign: '>=', since: '3.18', imm32: 'word' },
+const COMPARES: readonly Compare[] = [
+  { name: 'jeq', op: 0x10, inverse: 0x50, sign: '==', since: '3.18', imm32: 'word' },
+  { name: 'jgt', op: 0x20, inverse: 0xb0, sign: '>', since: '3.18', imm32: 'word' },
+  { name: 'jge', op: 0x30, inverse: 0xa0, sign: '>=', since: '3.18', imm32: 'word' },
   { name: 'jset', op: 0x40, sign: '&', since: '3.18', imm32: 'word' },
-  { name: 'jne', op: 0x50, sign: '!=', since: '3.18', imm32: 'word' },
-  { name: 'jsgt', op: 0x60, sign: 's>', since: '3.18', imm32: 'signed' },
-  { name: 'jsge', op: 0x70, sign: 's>=', since: '3.18', imm32: 'signed' },
-  { name: 'jlt', op: 0xa0, sign: '<', since: '4.14', imm32: 'word' },
-  { name: 'jle', op: 0xb0, sign: '<=', since: '4.14', imm32: 'word' },
-  { name: 'jslt', op: 0xc0, sign: 's<', since: '4.14', imm32: 'signed' },
-  { name: 'jsle', op: 0xd0, sign: 's<=', since: '4.14', imm32: 'signed' },
+  { name: 'jne', op: 0x50, inverse: 0x10, sign: '!=', since: '3.18', imm32: 'word' },
+  { name: 'jsgt', op: 0x60, inverse: 0xd0, sign: 's>', since: '3.18', imm32: 'signed' },
+  { name: 'jsge', op: 0x70, inverse: 0xc0, sign: 's>=', since: '3.18', imm32: 'signed' },
+  { name: 'jlt', op: 0xa0, inverse: 0x30, sign: '<', since: '4.14', imm32: 'word' },
+  { name: 'jle', op: 0xb0, inverse: 0x20, sign: '<=', since: '4.14', imm32: 'word' },
+  { name: 'jslt', op: 0xc0, inverse: 0x70, sign: 's<', since: '4.14', imm32: 'signed' },
+  { name: 'jsle', op: 0xd0, inverse: 0x60, sign: 's<=', since: '4.14', imm32: 'signed' },
 ];
 
-const BRANCHES = COMPARES.flatMap(({ name, op, sign, since, imm32 }) =>
+const BRANCHES = COMPARES.flatMap(({ name, op, sign, since, imm32, inverse }) =>
   HALVES.flatMap(({ bits, jmp, r, suffix }) => {
     const common = {
       name: name + suffix,
@@ -33,17 +43,24 @@ const BRANCHES = COMPARES.flatMap(({ name, op, sign, since, imm32 }) =>
         ...common,
         opcode: jmp | op,
         imm: bits === 64 ? 'signed' : imm32,
+        reads: ['dst'],
+        ...(inverse && { inverse: jmp | inverse }),
         text: `if ${r}{dst} ${sign} {uimm} goto {target}`,
       }),
       form({
         ...common,
         opcode: jmp | op | X,
         src: 'register',
+        reads: ['dst', 'src'],
+        ...(inverse && { inverse: jmp | inverse | X }),
         text: `if ${r}{dst} ${sign} ${r}{src} goto {target}`,
       }),
     ];
   }),
 );
+
+/** What every call reads and changes. */
+const CALL = { reads: ['arguments', 'memory'], writes: CALLER_SAVED, affects: ['memory'] } as const;
 
 /** Of vmlinux, or of a module; the kernel's text doesn't name the module. */
 const KERNEL_FUNCTIONS = (
@@ -58,7 +75,7 @@ const KERNEL_FUNCTIONS = (
     opcode: JMP | 0x80,
     src: 2,
     imm: 'btfId',
-    writes: CALLER_SAVED,
+    ...CALL,
   }),
 );
 
@@ -76,6 +93,7 @@ const CONTROL = [
     name: 'gotox',
     opcode: JMP | X,
     dst: 'register',
+    reads: ['dst'],
     flow: 'jump',
     since: '6.19',
     text: 'gotox r{dst}',
@@ -92,7 +110,7 @@ const CONTROL = [
     name: 'call',
     opcode: JMP | 0x80,
     imm: 'helper',
-    writes: CALLER_SAVED,
+    ...CALL,
     since: '3.18',
     text: 'call {helper}',
   }),
@@ -101,7 +119,7 @@ const CONTROL = [
     opcode: JMP | 0x80,
     src: 1,
     imm: 'farTarget',
-    writes: CALLER_SAVED,
+    ...CALL,
     flow: 'call',
     since: '4.16',
     text: 'call {target}',
@@ -111,11 +129,12 @@ const CONTROL = [
     name: 'callx',
     opcode: JMP | X | 0x80,
     dst: 'register',
-    writes: CALLER_SAVED,
+    ...CALL,
+    reads: ['dst', ...CALL.reads],
     onlyIn: 'compilers',
     text: 'callx r{dst}',
   }),
-  form({ name: 'exit', opcode: JMP | 0x90, flow: 'exit', since: '3.18', text: 'exit' }),
+  form({ name: 'exit', opcode: JMP | 0x90, reads: ['r0'], flow: 'exit', since: '3.18', text: 'exit' }),
 ];
 
 /** Jumps, calls, exits. */

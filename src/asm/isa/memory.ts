@@ -69,8 +69,15 @@ const WIDE_LOADS = (
 ).map((row) => form({ ...row, opcode: LD | 0x18, dst: 'register', writes: ['dst'] }));
 
 const MEMORY = SIZES.flatMap(({ size, bits, type, signed, imm }) => {
-  const load = { dst: 'register', src: 'base', off: 'offset', size, writes: ['dst'] } as const;
-  const store = { dst: 'base', off: 'offset', size, since: '3.18' } as const;
+  const load = {
+    dst: 'register',
+    src: 'base',
+    off: 'offset',
+    size,
+    reads: ['src', 'memory'],
+    writes: ['dst'],
+  } as const;
+  const store = { dst: 'base', off: 'offset', size, affects: ['memory'], since: '3.18' } as const;
   return [
     form({
       ...load,
@@ -84,9 +91,17 @@ const MEMORY = SIZES.flatMap(({ size, bits, type, signed, imm }) => {
       name: 'stx',
       opcode: STX | MEM | bits,
       src: 'register',
+      reads: ['dst', 'src'],
       text: `*(${type} *)(r{dst} {off}) = r{src}`,
     }),
-    form({ ...store, name: 'st', opcode: ST | MEM | bits, imm, text: `*(${type} *)(r{dst} {off}) = {imm}` }),
+    form({
+      ...store,
+      name: 'st',
+      opcode: ST | MEM | bits,
+      imm,
+      reads: ['dst'],
+      text: `*(${type} *)(r{dst} {off}) = {imm}`,
+    }),
     ...(size === 8
       ? []
       : [
@@ -109,7 +124,15 @@ const FETCHES = [
 ] as const;
 
 const ATOMICS = SIZES.filter(({ size }) => size >= 4).flatMap(({ size, bits, type }) => {
-  const row = { opcode: STX | ATOMIC | bits, dst: 'base', src: 'register', off: 'offset', size } as const;
+  const row = {
+    opcode: STX | ATOMIC | bits,
+    dst: 'base',
+    src: 'register',
+    off: 'offset',
+    size,
+    reads: ['dst', 'src', 'memory'],
+    affects: ['memory'],
+  } as const;
   const place = `(${type} *)(r{dst} {off})`;
   const prefix = size === 8 ? 'atomic64' : 'atomic';
   return [
@@ -142,6 +165,7 @@ const ATOMICS = SIZES.filter(({ size }) => size >= 4).flatMap(({ size, bits, typ
       ...row,
       name: 'atomic.cmpxchg',
       imm: 0xf1,
+      reads: [...row.reads, 'r0'],
       writes: ['r0'],
       since: '5.12',
       text: `r0 = ${prefix}_cmpxchg(${place}, r0, r{src})`,
@@ -158,6 +182,7 @@ const BARRIERS = SIZES.flatMap(({ size, bits, type }) => [
     off: 'offset',
     imm: 0x100,
     size,
+    reads: ['src', 'memory'],
     writes: ['dst'],
     since: '6.15',
     text: `r{dst} = load_acquire((${type} *)(r{src} {off}))`,
@@ -170,6 +195,8 @@ const BARRIERS = SIZES.flatMap(({ size, bits, type }) => [
     off: 'offset',
     imm: 0x110,
     size,
+    reads: ['dst', 'src'],
+    affects: ['memory'],
     since: '6.15',
     text: `store_release((${type} *)(r{dst} {off}), r{src})`,
   }),
@@ -179,12 +206,19 @@ const BARRIERS = SIZES.flatMap(({ size, bits, type }) => [
 const PACKET_LOADS = SIZES.filter(({ size }) => size < 8).flatMap(({ size, bits, type }) => {
   const row = { imm: 'signed', size, writes: CALLER_SAVED, since: '3.18' } as const;
   return [
-    form({ ...row, name: 'loadPacket', opcode: LD | ABS | bits, text: `r0 = *(${type} *)skb[{imm}]` }),
+    form({
+      ...row,
+      name: 'loadPacket',
+      opcode: LD | ABS | bits,
+      reads: ['r6', 'packet'],
+      text: `r0 = *(${type} *)skb[{imm}]`,
+    }),
     form({
       ...row,
       name: 'loadPacketAt',
       opcode: LD | IND | bits,
       src: 'register',
+      reads: ['src', 'r6', 'packet'],
       text: `r0 = *(${type} *)skb[r{src} + {imm}]`,
     }),
   ];
@@ -198,6 +232,7 @@ const STACK_ARGUMENT_FORMS = [
     dst: 'register',
     src: STACK_ARGUMENTS,
     off: 'incoming',
+    reads: ['stack arguments'],
     writes: ['dst'],
     since: '7.2',
     text: 'r{dst} = *(u64 *)(r11 {off})',
@@ -208,6 +243,8 @@ const STACK_ARGUMENT_FORMS = [
     dst: STACK_ARGUMENTS,
     src: 'register',
     off: 'outgoing',
+    reads: ['src'],
+    affects: ['stack arguments'],
     since: '7.2',
     text: '*(u64 *)(r11 {off}) = r{src}',
   }),
@@ -217,6 +254,7 @@ const STACK_ARGUMENT_FORMS = [
     dst: STACK_ARGUMENTS,
     off: 'outgoing',
     imm: 'signed',
+    affects: ['stack arguments'],
     since: '7.2',
     text: '*(u64 *)(r11 {off}) = {imm}',
   }),
