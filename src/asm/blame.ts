@@ -54,12 +54,20 @@ export function pointing<T>(work: () => T): T {
   }
 }
 
-/** Runs a function of the author's: an error that it throws is theirs, and stays as it is. */
+/** Runs a function of the user's: an error that it throws is theirs, and stays as it is. */
 export function authors<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (error instanceof Error && !faults.has(error)) faults.set(error, error.message);
-    throw error;
+    throw authored(error);
   }
+}
+
+/**
+ * Keeps the message of an error that a function of the user's threw as it is. Returns the error, to be
+ * thrown.
+ */
+export function authored<E>(error: E): E {
+  if (error instanceof Error && !faults.has(error)) faults.set(error, error.message);
+  return error;
 }

@@ -25,7 +25,7 @@ export type Reference =
       readonly kind: 'mapValue';
       readonly map: MapSpec;
       readonly offset: number;
-      /** What a jump table's labels begin with, in a subprogram that is linked. */
+      /** What the labels of a jump table begin with in a linked subprogram. */
       readonly within?: string;
     };
 

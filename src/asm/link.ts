@@ -1,24 +1,26 @@
 /**
- * Linking: the subprograms that a list of instructions reaches are put behind it, each of them once, however often and from wherever it
- * is called. What is left are labels of one list.
+ * Linking puts the subprograms that a list of instructions reaches behind it, each of them once, however many
+ * instructions refer to it. The result is one list, in which each function's labels stay its own.
  */
 import { type Instruction, type Item, isLabel, type Subprogram } from './instruction.ts';
 import { isJumpTable } from './jump-table.ts';
+import { isReserved, labelOfSubprogram, labelWithin } from './labels.ts';
 
-/** Throws; the instruction is the one that refers to what is wrong, where it is one. */
+/** Throws an error about `instruction`, or about the list as a whole. */
 type Refuse = (message: string, instruction?: Instruction) => never;
 
 /**
- * The list with its subprograms behind it, in the order in which they are first referred to. A subprogram begins at a label of its name; a
- * label `end` within it becomes `NAME.end`. A list that refers to none is given back as it is.
+ * The list with its subprograms behind it, in the order of the first references to them. A subprogram begins
+ * at a label of its name; a label `end` within it is shown as `NAME.end`. A list without references to
+ * subprograms stays the same list.
  */
 export function linkSubprograms(items: readonly Item[], refuse: Refuse): readonly Item[] {
   if (!items.some((item) => subprogramOf(item) !== undefined)) return items;
   const names = new Names(items, refuse);
   const linked: Item[] = items.map((item) => withLabel(item, names));
-  // Those that a subprogram calls join while it is gone through, and are gone through themselves.
+  // A subprogram that this one calls joins `names.linked`, and gets its turn.
   for (const [{ instructions }, name] of names.linked) {
-    linked.push({ label: name });
+    linked.push({ label: labelOfSubprogram(name) });
     for (const item of instructions) linked.push(withLabel(inside(item, name), names));
   }
   return linked;
@@ -28,29 +30,31 @@ function subprogramOf(item: Item): Subprogram | undefined {
   return !isLabel(item) && item.reference?.kind === 'subprogram' ? item.reference.subprogram : undefined;
 }
 
-/** The item, with the label of a subprogram in its place. */
+/** The item, which refers to a subprogram by its label now. */
 function withLabel(item: Item, names: Names): Item {
   const subprogram = subprogramOf(item);
   if (subprogram === undefined) return item;
-  const label = names.of(subprogram, item as Instruction);
+  const label = labelOfSubprogram(names.of(subprogram, item as Instruction));
   return { ...(item as Instruction), reference: { kind: 'label', label } };
 }
 
-/** The item of a subprogram, whose labels are its own. */
+/** An item of a subprogram, with the subprogram's own labels. */
 function inside(item: Item, name: string): Item {
-  if (isLabel(item)) return { label: `${name}.${item.label}` };
+  if (isLabel(item)) return { label: labelWithin(name, item.label) };
   const { reference } = item;
   if (reference?.kind === 'label')
-    return { ...item, reference: { kind: 'label', label: `${name}.${reference.label}` } };
+    return { ...item, reference: { kind: 'label', label: labelWithin(name, reference.label) } };
   if (reference?.kind === 'mapValue' && isJumpTable(reference.map))
-    return { ...item, reference: { ...reference, within: `${name}.` } };
+    return { ...item, reference: { ...reference, within: labelWithin(name) } };
   return item;
 }
 
 /** A C identifier, as BTF asks for. */
 const IDENTIFIER = /^[A-Za-z_]\w*$/;
 
-/** The labels of subprograms: their names, as long as no other thing has them. */
+/**
+ * The names of linked subprograms: their own, unless a label of the list or another subprogram has the name.
+ */
 class Names {
   /** In the order in which they are linked. */
   readonly linked = new Map<Subprogram, string>();
@@ -59,8 +63,12 @@ class Names {
 
   constructor(items: readonly Item[], refuse: Refuse) {
     this.#refuse = refuse;
-    // A label `mix.end` of the program's own would be taken for one inside of `mix`.
-    for (const item of items) if (isLabel(item)) this.#taken.add(item.label.replace(/\..*$/s, ''));
+    // A label `mix.end` of the program's own would look like one inside of `mix`.
+    for (const item of items) {
+      if (isLabel(item)) this.#taken.add(item.label.replace(/[.%].*$/s, ''));
+      else if (item.reference?.kind === 'label' && isReserved(item.reference.label))
+        this.#taken.add(item.reference.label.replace(/%.*$/s, ''));
+    }
   }
 
   of(subprogram: Subprogram, caller: Instruction): string {

@@ -640,6 +640,52 @@ test('a block is left by one jump, and what all ways out have written is written
   );
 });
 
+test('a branch, switch, lookup or block that throws leaves nothing behind, if its author goes on', () => {
+  const mine = new Error('mine');
+  const failing: ((b: Builder, body: () => void) => void)[] = [
+    (b, body) => b.if(b.arg(0).eq(1), body),
+    (b, body) => b.if(b.arg(0).eq(1), () => b.exit(), body),
+    (b, body) =>
+      b.switch(b.arg(0), [
+        [1, () => b.exit()],
+        [2, body],
+      ]),
+    (b, body) => b.lookup(key, 1, { found: body }),
+    (b, body) => b.block(body),
+    (b, body) => b.if(b.arg(0).eq(1).and(b.arg(2).eq(1).not()), body),
+    (b, body) => {
+      const elements = b.stack(array(u32, 4));
+      b.set(elements, 0);
+      elements.at(b.arg(0).get(), body);
+    },
+  ];
+  for (const fail of failing) {
+    const lines = statements((b) => {
+      b.keep(b.context);
+      b.if(b.arg(1).eq(7), () => {
+        try {
+          fail(b, () => {
+            b.keep(b.stack(u64, 99));
+            throw mine;
+          });
+        } catch (error) {
+          assert.is(error, mine);
+        }
+        b.keep(b.stack(u64, 5));
+      });
+      b.stack(u64, 6);
+    });
+    assert.match(
+      lines.slice(-4).join('; '),
+      /^\*\(u64 \*\)\(r10 -\d+\) = 5; r7 = \*\(u64 \*\)\(r10 -\d+\); end_\d+:; \*\(u64 \*\)\(r10 -\d+\) = 6$/,
+    );
+    assert.is(
+      lines.some((line) => / = 99$/.test(line)),
+      false,
+    );
+  }
+});
+
 test('jumps to jumps go where they end up', () => {
   const lines = statements((b) => {
     b.if(b.arg(0).eq(1), () => {

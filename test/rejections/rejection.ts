@@ -4,7 +4,9 @@
  */
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
+import type { Instruction } from '../../src/asm/instruction.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
+import { capture } from '../../src/asm/position.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import type { Target } from '../../src/asm/target.ts';
 
@@ -46,6 +48,18 @@ export function rejectedWithTypes({ maps = [], ...traits }: Traits, body: (b: Bu
     needsTypes: true,
     program: (target) => tpBtf('sched_switch', target, body, NAMED),
   };
+}
+
+/** A list of instructions, without the builder, which refuses what is wrong with some of them. */
+export function rejectedList(traits: Traits, instructions: readonly Instruction[]): Rejection {
+  const attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' } as const;
+  const program = { ...NAMED, attachment, instructions };
+  return { maps: [], ...traits, needsTypes: false, program: () => program };
+}
+
+/** The instruction, with the line of the call. */
+export function here(instruction: Instruction): Instruction {
+  return { ...instruction, position: capture(here) };
 }
 
 const NAMED = { name: 'rejected' };

@@ -1,8 +1,6 @@
-import { mov } from '../../src/asm/constructors.ts';
+import { exit, mov } from '../../src/asm/constructors.ts';
 import { r0, r7 } from '../../src/asm/registers.ts';
-import { rejected } from './rejection.ts';
+import { here, rejectedList } from './rejection.ts';
 
-/** A register is read that nothing was ever written to. */
-export const rejection = rejected({ hint: /nothing was written to it/ }, (b) => {
-  b.emit(mov(r0, r7));
-});
+/** A register is read that nothing was ever written to. The builder would say so itself. */
+export const rejection = rejectedList({ hint: /nothing was written to it/ }, [here(mov(r0, r7)), exit()]);

@@ -1,16 +1,17 @@
 /**
  * The arms of a branch in a straight line of instructions.
  */
-import * as insn from '../constructors.ts';
-import type { Instruction, Item } from '../instruction.ts';
-import { isLabel } from '../instruction.ts';
-import { GOTOL, JA } from '../opcodes.ts';
-import type { Question } from './compare.ts';
-import type { Machine } from './machine.ts';
 
-/** An arm that has been built: its items, and whether its end is reached. */
+import { isJump } from '../cfg/optimize-jumps.ts';
+import * as insn from '../constructors.ts';
+import { isLabel } from '../instruction.ts';
+import type { Position } from '../position.ts';
+import type { Question } from './compare.ts';
+import type { Machine, Sequence } from './machine.ts';
+
+/** An arm that has been built: what it emits, and whether its end is reached. */
 export interface Arm {
-  readonly items: readonly Item[];
+  readonly items: Sequence;
   readonly ended: boolean;
 }
 
@@ -18,37 +19,37 @@ export interface Arm {
  * Lays two arms out in a line. An arm that only jumps becomes the target of the question's own jump; an empty
  * one costs nothing.
  */
-export function layOut(machine: Machine, question: Question, then: Arm, otherwise: Arm): Item[] {
+export function layOut(
+  machine: Machine,
+  { question, position }: { readonly question: Question; readonly position: Position | undefined },
+  then: Arm,
+  otherwise: Arm,
+): Sequence {
   const end = machine.freshLabel('end');
   const thenTarget = soleJump(then);
-  if (thenTarget) return [question.jumpIf(thenTarget), ...otherwise.items];
+  if (thenTarget) return [question.jumpIf(thenTarget), otherwise.items];
   const otherTarget = soleJump(otherwise);
   const skip = question.jumpUnless(otherTarget ?? end);
-  if (otherTarget && skip) return [skip, ...then.items];
-  if (then.items.length === 0) return [question.jumpIf(end), ...otherwise.items, insn.label(end)];
-  if (otherwise.items.length === 0 && skip) return [skip, ...then.items, insn.label(end)];
+  if (otherTarget && skip) return [skip, then.items];
+  if (then.items.length === 0) return [question.jumpIf(end), otherwise.items, insn.label(end)];
+  if (otherwise.items.length === 0 && skip) return [skip, then.items, insn.label(end)];
 
   const second = machine.freshLabel(skip ? 'else' : 'then');
-  const over = { ...insn.ja(end), position: machine.position };
+  const over = { ...insn.ja(end), position };
   const inverted = question.jumpUnless(second);
   const [first, last] = inverted ? [then, otherwise] : [otherwise, then];
   return [
     inverted ?? question.jumpIf(second),
-    ...first.items,
+    first.items,
     ...(first.ended ? [] : [over]),
     insn.label(second),
-    ...last.items,
+    last.items,
     insn.label(end),
   ];
 }
 
 function soleJump({ items }: Arm): string | undefined {
   const [only] = items;
-  if (items.length !== 1 || !only || isLabel(only) || !isJump(only)) return undefined;
+  if (items.length !== 1 || !only || Array.isArray(only) || isLabel(only) || !isJump(only)) return undefined;
   return only.reference?.kind === 'label' ? only.reference.label : undefined;
-}
-
-/** `ja` and `gotol`: nothing but a jump. */
-export function isJump({ opcode }: Instruction): boolean {
-  return opcode === JA || opcode === GOTOL;
 }

@@ -18,6 +18,7 @@ import {
   tailCall,
 } from '../helpers.ts';
 import type { Item, Subprogram } from '../instruction.ts';
+import { generatedLabel } from '../labels.ts';
 import { type IntLayout, layoutOf, s64, sameLayout, u64 } from '../layout.ts';
 import { type EventsSpec, isEvents, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
@@ -29,7 +30,8 @@ import type { Argument } from './call.ts';
 import { Caller } from './caller.ts';
 import type { Context } from './context.ts';
 import { emitCount } from './count.ts';
-import { branch, leavable } from './flow.ts';
+import { finishList } from './finish.ts';
+import { Branch, LeavableBlock } from './flow.ts';
 import { Given } from './given.ts';
 import { type Keepable, keep } from './keep.ts';
 import { type KernelPointer, kernelStruct, pointerOf, pointerTo } from './kernel-pointer.ts';
@@ -41,10 +43,9 @@ import type { Condition } from './operand.ts';
 import { constantOf, loadInto, type Operand, Readable, requireFits } from './operand.ts';
 import { type ArgumentsOf, type ParametersOf, receiveParameters, requireFilled } from './parameters.ts';
 import { Place } from './place.ts';
-import { emitRaw } from './raw.ts';
-import { straighten } from './straighten.ts';
+import { RawCode } from './raw.ts';
 import { Subprograms } from './subprograms.ts';
-import { type Case, dispatch } from './switch.ts';
+import { type Case, Dispatch } from './switch.ts';
 import { Value } from './value.ts';
 
 /** A subprogram as it is written: see `subprogram`. */
@@ -74,7 +75,8 @@ function requireEvent({ name, event }: EventsSpec, { name: given, layout }: Plac
 const BPF_ANY = 0;
 /** BPF_F_CURRENT_CPU: the ring of the CPU that the program runs on. */
 const BPF_F_CURRENT_CPU = 0xffff_ffff;
-const EXIT = 'exit';
+/** The label of the end that all `exit()` without a value share. */
+const EXIT = generatedLabel('exit');
 
 /**
  * What the body of a program or subprogram is given, to write it with. Each statement carries the author's line, and what it throws names
@@ -84,6 +86,7 @@ const EXIT = 'exit';
 export class Builder {
   readonly target: Target;
   readonly #machine = new Machine();
+  readonly #raw = new RawCode(this.#machine);
   readonly #given: Given;
   readonly #caller: Caller<Routine>;
   /** The subprogram that this builds; undefined for the program itself. */
@@ -222,7 +225,7 @@ export class Builder {
 
   /** The same memory as another schema sees it, which may be shorter. Nothing is emitted. */
   as<T extends TSchema>(memory: Place | Block, schema: T): Memory<T> {
-    return view(memory, schema);
+    return this.#machine.statement(this.as, () => view(memory, schema));
   }
 
   /** The value of an array map with one entry, in place: one `lddw`, no call (Linux 5.2). */
@@ -239,7 +242,17 @@ export class Builder {
 
   /** Runs `then` where the condition holds, else `otherwise`: one jump, two where both arms go on. */
   if(condition: Condition, then: () => Emission, otherwise?: () => Emission): void {
-    this.#machine.statement(this.if, () => branch(this.#machine, condition, then, otherwise));
+    const branch = this.#branch(this.if, condition);
+    try {
+      branch.otherwise(then());
+      branch.end(otherwise?.());
+    } catch (error) {
+      throw branch.fail(error);
+    }
+  }
+
+  #branch(callee: (...args: never[]) => void, condition: Condition): Branch {
+    return this.#machine.statement(callee, () => new Branch(this.#machine, condition));
   }
 
   /**
@@ -249,7 +262,21 @@ export class Builder {
    * subject can't be.
    */
   switch(subject: Value | Place, cases: readonly Case[], otherwise?: () => Emission): void {
-    this.#machine.statement(this.switch, () => dispatch(this.#machine, subject, cases, otherwise));
+    const dispatch = this.#dispatch(this.switch, subject, cases);
+    try {
+      let result = otherwise?.();
+      for (let index = 0; index < cases.length; index++) {
+        dispatch.next(result);
+        result = (cases[index] as Case)[1]();
+      }
+      dispatch.end(result);
+    } catch (error) {
+      throw dispatch.fail(error);
+    }
+  }
+
+  #dispatch(callee: (...args: never[]) => void, subject: Value | Place, cases: readonly Case[]): Dispatch {
+    return this.#machine.statement(callee, () => new Dispatch(this.#machine, subject, cases));
   }
 
   /**
@@ -257,7 +284,16 @@ export class Builder {
    * (`b.if(condition, leave)` is one jump). The block costs nothing.
    */
   block(body: (leave: () => void) => Emission): void {
-    this.#machine.statement(this.block, () => leavable(this.#machine, body));
+    const block = this.#block(this.block);
+    try {
+      block.end(body(block.leave));
+    } catch (error) {
+      throw block.fail(error);
+    }
+  }
+
+  #block(callee: (...args: never[]) => void): LeavableBlock {
+    return this.#machine.statement(callee, () => new LeavableBlock(this.#machine));
   }
 
   /**
@@ -347,13 +383,27 @@ export class Builder {
     key: Operand | Block | KernelPointer,
     arms: { found: (value: never) => Emission; missing?: () => Emission },
   ): void {
-    this.#machine.statement(this.lookup, () => {
+    const { entry, branch } = this.#lookup(this.lookup, map, key);
+    try {
+      branch.otherwise(arms.found(entry as never));
+      branch.end(arms.missing?.());
+    } catch (error) {
+      throw branch.fail(error);
+    }
+  }
+
+  #lookup(
+    callee: (...args: never[]) => void,
+    map: MapSpec | MapPointer,
+    key: Operand | Block | KernelPointer,
+  ): { readonly entry: unknown; readonly branch: Branch } {
+    return this.#machine.statement(callee, () => {
       const spec = map instanceof MapPointer ? map.spec : map;
       const pointer = this.#caller.helper(mapLookupElem, [map, key]);
       const entry = isMapOfMaps(spec)
         ? new MapPointer(spec.inner, pointer)
         : memory(this.#machine, pointer, 0, spec.value, spec.name);
-      branch(this.#machine, pointer.ne(0), () => arms.found(entry as never), arms.missing);
+      return { entry, branch: new Branch(this.#machine, pointer.ne(0)) };
     });
   }
 
@@ -401,11 +451,16 @@ export class Builder {
   // --- the floor below ---------------------------------------------------------------------------
 
   /**
-   * Drops raw instructions and labels in. Their jumps must be to labels. After a call among them temporaries are
-   * gone; what they write to the stack is told by `assumeWritten`.
+   * Drops raw instructions and labels in. A jump is to a label. A register that they set is theirs as a
+   * value's is the value's: r6 to r9 to the end of the program, r0 to r5 until the next call. They read
+   * registers that hold a value or were set by others like them. `assumeWritten` says what they write to the
+   * stack.
+   *
+   * Throws Error for a register that is kept, for one that nothing has set, for a label that is there twice,
+   * and for instructions that nothing reaches; TypeError for a jump by a distance.
    */
   emit(...items: Item[]): void {
-    this.#machine.statement(this.emit, () => emitRaw(this.#machine, items));
+    this.#machine.statement(this.emit, () => this.#raw.emit(items), true);
   }
 
   /** Says that raw instructions have written this memory. */
@@ -418,6 +473,7 @@ export class Builder {
     const { items } = this.#machine;
     this.#machine.close(`${this.#name} is finished: what it holds can't be used elsewhere`);
     const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
-    return straighten([...items, insn.label(EXIT), ...end]);
+    const isProgram = this.#routine === undefined;
+    return finishList({ items, end, exit: EXIT, labels: this.#raw.labels, isProgram });
   }
 }

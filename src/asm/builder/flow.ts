@@ -1,48 +1,91 @@
 /**
- * Where ways part and meet: what each of them leaves of the machine's state, and the instructions of all of them in a line.
+ * Blocks of the user's within a statement: what each of them leaves of the machine's state, and their
+ * instructions in a line.
+ *
+ * A statement calls its blocks itself, between the steps here, so that a level of nesting takes as little of
+ * the JavaScript stack as it can.
  */
-import type { Emission } from '../body.ts';
+import { authored, blame } from '../blame.ts';
+import { type Emission, requireSynchronous } from '../body.ts';
 import * as insn from '../constructors.ts';
+import { describePosition, type Position } from '../position.ts';
 import { type Arm, layOut } from './branch.ts';
-import { ask, checkTest } from './compare.ts';
-import type { Machine, State } from './machine.ts';
+import { ask, checkTest, type Question } from './compare.ts';
+import type { Machine, Sequence, State } from './machine.ts';
 import type { Condition, Test } from './operand.ts';
 
-/** A way without statements of its own, or an author's block. */
-type Way = (() => Emission) | undefined;
-
-/** Builds ways that part here and meet again, each by itself: whoever asks lays them out. */
-export function arms<const W extends readonly Way[]>(
-  machine: Machine,
-  ways: W,
-): { readonly [I in keyof W]: Arm } {
-  const before = machine.save();
-  const after: State[] = [];
-  const built = ways.map((body): Arm => {
-    machine.restore(before);
-    const items = body ? machine.collect(() => machine.block(body)) : [];
-    after.push(machine.save());
-    return { items, ended: machine.ended };
-  });
-  machine.meet(before, after);
-  return built as { [I in keyof W]: Arm };
+/**
+ * The error of a block, which stays as it is, unless blocks within each other have taken all of JavaScript's
+ * stack.
+ */
+function failed(error: unknown, machine: Machine, { scope }: State, position: Position | undefined): unknown {
+  const isOverflow = error instanceof RangeError && /^Maximum call stack size/.test(error.message);
+  if (!isOverflow || scope.depth > 0) return authored(error);
+  const message = `${machine.deepest} blocks within each other take all of JavaScript's stack: node --stack-size=4000 makes it four times as large`;
+  return blame(new RangeError(message, { cause: error }), position);
 }
 
-/** Emits `then` for when the condition is true, `otherwise` for when it is false. */
-export function branch(machine: Machine, { test }: Condition, then: () => Emission, otherwise: Way): void {
-  checkTest(test);
-  if (test.kind === 'compare') {
-    const question = ask(machine, test);
-    const [first, second] = arms(machine, [then, otherwise]);
-    machine.items.push(...layOut(machine, question, first, second));
-    return;
+/**
+ * The arms of a branch: each begins in the state before the branch, and their states are joined behind it.
+ */
+export class Arms {
+  /** The statement's line. */
+  readonly position: Position | undefined;
+  readonly #machine: Machine;
+  readonly #outer: Sequence;
+  readonly #before: State;
+  readonly #after: State[] = [];
+  readonly #length: number;
+
+  /**
+   * Begins the first arm, and so ends the statement's own part. `length` is the number of items before that
+   * part.
+   */
+  constructor(machine: Machine, length: number) {
+    this.#length = length;
+    this.position = machine.position;
+    this.#machine = machine;
+    this.#outer = machine.items;
+    this.#before = machine.save();
+    machine.leaveStatement();
+    this.#begin();
   }
-  const [yes, no, end] = [machine.freshLabel('then'), machine.freshLabel('else'), machine.freshLabel('end')];
-  emitTest(machine, test, { yes, no, next: 'yes' });
-  const [first, second] = arms(machine, [then, otherwise]);
-  const over = first.ended ? [] : [{ ...insn.ja(end), position: machine.position }];
-  machine.items.push(insn.label(yes), ...first.items, ...over);
-  machine.items.push(insn.label(no), ...second.items, insn.label(end));
+
+  #begin(): void {
+    this.#machine.restore(this.#before);
+    this.#machine.enter();
+    this.#machine.items = [];
+  }
+
+  #built(result: Emission): Arm {
+    this.#machine.at(this.position, () => requireSynchronous(result));
+    const { items, ended } = this.#machine;
+    this.#after.push(this.#machine.save());
+    return { items, ended };
+  }
+
+  /** Ends an arm, whose body returned `result`, and begins the next one. Returns the arm. */
+  next(result: Emission): Arm {
+    const built = this.#built(result);
+    this.#begin();
+    return built;
+  }
+
+  /** Ends the last arm, whose body returned `result`, and joins the states. Returns the arm. */
+  end(result: Emission): Arm {
+    const built = this.#built(result);
+    this.#machine.items = this.#outer;
+    this.#machine.join(this.#before, this.#after);
+    return built;
+  }
+
+  /** Undoes the statement, since an arm threw. Returns the error, to be thrown. */
+  fail(error: unknown): unknown {
+    this.#machine.items = this.#outer;
+    this.#outer.length = this.#length;
+    this.#machine.restore(this.#before);
+    return failed(error, this.#machine, this.#before, this.position);
+  }
 }
 
 /** The labels that a test jumps to, and which of the two stands behind it. */
@@ -77,17 +120,99 @@ function emitTest(machine: Machine, test: Test, { yes, no, next }: Outcomes): vo
   });
 }
 
-/** Emits a block; what it is given leads to its end. */
-export function leavable(machine: Machine, body: (leave: () => void) => Emission): void {
-  const end = machine.freshLabel('end');
-  const before = machine.save();
-  const ways: State[] = [];
-  const leave = () =>
-    machine.statement(leave, () => {
-      ways.push(machine.save());
-      machine.end(insn.ja(end));
+/** A condition with two arms: the first runs if it holds, the other if it does not. */
+export class Branch {
+  readonly #machine: Machine;
+  /** What is left of a single comparison is its jump; of `and` and `or`, the jumps to these labels are there. */
+  readonly #test: Question | { readonly yes: string; readonly no: string };
+  readonly #arms: Arms;
+  #then: Arm | undefined;
+
+  constructor(machine: Machine, { test }: Condition) {
+    const { length } = machine.items;
+    this.#machine = machine;
+    checkTest(test);
+    if (test.kind === 'compare') this.#test = ask(machine, test);
+    else {
+      this.#test = { yes: machine.freshLabel('then'), no: machine.freshLabel('else') };
+      emitTest(machine, test, { ...this.#test, next: 'yes' });
+    }
+    this.#arms = new Arms(machine, length);
+  }
+
+  /** The statement's line. */
+  get position(): Position | undefined {
+    return this.#arms.position;
+  }
+
+  /** Ends the first arm, whose body returned `result`, and begins the other one. */
+  otherwise(result: Emission): void {
+    this.#then = this.#arms.next(result);
+  }
+
+  /** Ends the second arm, whose body returned `result`. */
+  end(result: Emission): void {
+    const otherwise = this.#arms.end(result);
+    const then = this.#then as Arm;
+    const { items } = this.#machine;
+    const { position } = this.#arms;
+    const test = this.#test;
+    if ('jumpIf' in test) {
+      items.push(...layOut(this.#machine, { question: test, position }, then, otherwise));
+      return;
+    }
+    const end = this.#machine.freshLabel('end');
+    items.push(insn.label(test.yes), then.items);
+    if (!then.ended) items.push({ ...insn.ja(end), position });
+    items.push(insn.label(test.no), otherwise.items, insn.label(end));
+  }
+
+  fail(error: unknown): unknown {
+    return this.#arms.fail(error);
+  }
+}
+
+/** A block that `leave` jumps to the end of. */
+export class LeavableBlock {
+  readonly #machine: Machine;
+  readonly #end: string;
+  readonly #before: State;
+  readonly #paths: State[] = [];
+  readonly #length: number;
+  readonly #position: Position | undefined;
+  #over = false;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.#position = machine.position;
+    this.#end = machine.freshLabel('end');
+    this.#before = machine.save();
+    this.#length = machine.items.length;
+    machine.leaveStatement();
+    machine.enter();
+  }
+
+  readonly leave = (): void =>
+    this.#machine.statement(this.leave, () => {
+      if (this.#over)
+        throw new Error(`leave() of the block at ${describePosition(this.#position)}, which is over`);
+      this.#paths.push(this.#machine.save());
+      this.#machine.end(insn.ja(this.#end));
     });
-  machine.block(() => body(leave));
-  machine.meet(before, [...ways, machine.save()]);
-  machine.items.push(insn.label(end));
+
+  /** Ends the block, whose body returned `result`. */
+  end(result: Emission): void {
+    this.#machine.at(this.#position, () => requireSynchronous(result));
+    this.#over = true;
+    this.#machine.join(this.#before, [...this.#paths, this.#machine.save()]);
+    this.#machine.items.push(insn.label(this.#end));
+  }
+
+  /** Undoes the block, since it threw. Returns the error, to be thrown. */
+  fail(error: unknown): unknown {
+    this.#over = true;
+    this.#machine.items.length = this.#length;
+    this.#machine.restore(this.#before);
+    return failed(error, this.#machine, this.#before, this.#position);
+  }
 }

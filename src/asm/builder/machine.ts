@@ -5,50 +5,43 @@
  * It knows the rules of the calling convention (RFC 9669, section 2: r0 to r5 are lost at a call, r6 to r9
  * survive it, r10 is the frame) and nothing of the language built on it.
  */
-import { authors, blame } from '../blame.ts';
-import { type Emission, requireSynchronous } from '../body.ts';
+import { blame } from '../blame.ts';
 import type { Instruction, Item, Register } from '../instruction.ts';
+import { generatedLabel } from '../labels.ts';
 import { capture, describePosition, type Position } from '../position.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 } from '../registers.ts';
 import { type Slot, Stack } from './stack.ts';
+import { type Facts, type Holder, isRaw, isWithin, joinHolders, type Scope, type State } from './state.ts';
+
+export type { Holder, State } from './state.ts';
 
 const TEMPORARY = [r0, r1, r2, r3, r4, r5] as const;
 const KEPT = [r6, r7, r8, r9] as const;
 
-/** Who holds a register, and since when. A register is alive for whoever is its holder now. */
-export interface Holder {
-  readonly name: string;
-  readonly position: Position | undefined;
-  /** What took the register away, once something has. */
-  lost?: {
-    readonly by: string;
-    readonly position: Position | undefined;
-    /** Whether the register holds the result of that operation now. */
-    readonly changed?: true;
-  };
-}
-
-/** What branches save and merge. */
-export interface State {
-  readonly holders: readonly (Holder | undefined)[];
-  readonly versions: readonly number[];
-  readonly stack: Stack;
-  /** The statement that left the block (an exit or a jump), after which nothing is reached. */
-  readonly ended: Position | undefined | false;
-}
+/**
+ * What has been emitted. An arm stands in it as a list of its own, so that no level of branches copies the
+ * levels within it.
+ */
+export type Sequence = (Item | Sequence)[];
 
 type Callable = (...args: never[]) => unknown;
 
 /** The machine while one program or subprogram is built. What is asked of it after `close`, or while another is built, throws. */
 export class Machine {
-  items: Item[] = [];
+  items: Sequence = [];
   #stack = new Stack();
   /** Why nothing that was made here can be used now. */
   #away: string | undefined;
   #holders: (Holder | undefined)[] = new Array(10).fill(undefined);
-  /** How often each register was assigned to, for other readings of what it holds. No two states have the same number by chance. */
+  /** How often each register was assigned to, for other readings of its content. No two states have the same number by chance. */
   #versions: number[] = new Array(10).fill(0);
   #lastVersion = 0;
+  /** What a call or statement has taken last from each register. */
+  readonly #lost: (Holder | undefined)[] = [];
+  #scope: Scope = { outer: undefined, depth: 0 };
+  #deepest = 0;
+  /** The number of labels of raw instructions so far. */
+  #passed = 0;
   #scratch = new Set<number>();
   #position: Position | undefined;
   #ended: Position | undefined | false = false;
@@ -89,11 +82,17 @@ export class Machine {
     return this.#position;
   }
 
-  /** Runs one statement of the author's: what it emits, or throws, carries the line that `callee` was called from. */
-  statement<T>(callee: Callable, body: () => T): T {
+  /**
+   * Runs one statement of the user's: what it emits, or throws, carries the line that `callee` was called
+   * from. Throws if the block has ended, unless the statement may begin with a label.
+   */
+  statement<T>(callee: Callable, body: () => T, mayBeLabel = false): T {
     this.#requireHere();
     if (this.#position) return body();
-    return this.at(capture(callee), body);
+    return this.at(capture(callee), () => {
+      if (!mayBeLabel) this.requireReached();
+      return body();
+    });
   }
 
   /** Runs what belongs to a line that is known: what it emits, or throws, carries that line. */
@@ -104,32 +103,28 @@ export class Machine {
     } catch (error) {
       throw blame(error, position);
     } finally {
-      this.#position = undefined;
-      this.#scratch.clear();
+      this.leaveStatement();
     }
   }
 
-  /** Runs a block of the author's that belongs to a statement; its own statements carry their own lines. */
-  block(body: () => Emission): void {
-    const position = this.#position;
+  /** From here on code is the user's own, or another statement's. */
+  leaveStatement(): void {
     this.#position = undefined;
     this.#scratch.clear();
-    try {
-      requireSynchronous(authors(body));
-    } finally {
-      this.#position = position;
-    }
+  }
+
+  /** Throws if only a label makes reached what follows. */
+  requireReached(): void {
+    if (this.#ended !== false)
+      throw new Error(`never reached: the block ended at ${describePosition(this.#ended)}`);
   }
 
   /** Appends to the list. Throws for an instruction that nothing reaches. */
   emit(...items: Item[]): void {
     this.#requireHere();
     for (const item of items) {
-      if ('label' in item) {
-        this.#ended = false;
-      } else if (this.#ended !== false) {
-        throw new Error(`never reached: the block ended at ${describePosition(this.#ended)}`);
-      }
+      if ('label' in item) this.#ended = false;
+      else this.requireReached();
       this.items.push('label' in item || item.position ? item : { ...item, position: this.#position });
     }
   }
@@ -140,40 +135,54 @@ export class Machine {
     this.#ended = this.#position;
   }
 
-  /** Whether what follows isn't reached, but by a label. */
+  /** Whether only a label makes reached what follows. */
   get ended(): boolean {
     return this.#ended !== false;
   }
 
-  /** Collects what `body` emits apart from the list. */
-  collect(body: () => void): Item[] {
-    const outer = this.items;
-    this.items = [];
-    try {
-      body();
-      return this.items;
-    } finally {
-      this.items = outer;
-    }
-  }
-
-  /** A label that no author's can be. */
+  /** A label that the user cannot write. */
   freshLabel(hint: string): string {
     this.#labels += 1;
-    return `${hint}_${this.#labels}`;
+    return generatedLabel(`${hint}_${this.#labels}`);
   }
 
   // --- registers ---------------------------------------------------------------------------------
 
-  /** Makes `holder` the owner of a register, whoever held it before. */
+  /** Makes `holder` the holder of a register instead of the one before. */
   hold(register: Register, holder: Holder): void {
+    holder.scope ??= this.#scope;
     this.#holders[register.register] = holder;
   }
 
-  /** Whether nobody else has got the register since, and no call has taken it. */
+  /** What holds the register of that number. */
+  holderOf(number: number): Holder | undefined {
+    return this.#holders[number];
+  }
+
+  /** What a call or statement has taken last from the register of that number. */
+  lostFrom(number: number): Holder | undefined {
+    return this.#lost[number];
+  }
+
+  /** Notes that raw instructions read a register. */
+  readRaw(number: number): void {
+    const holder = this.#holders[number];
+    if (holder) holder.usedRawAt = this.#passed;
+  }
+
+  /** Raw instructions have set a register: it is theirs, and what held it is lost. */
+  setRaw(number: number, by: string): void {
+    const holder = this.#holders[number];
+    if (holder && !isRaw(holder)) holder.lost = { by, position: this.#position };
+    this.hold({ register: number }, { name: 'raw instructions', position: this.#position, raw: true });
+  }
+
+  /** Whether nothing else has got the register since, and no call has taken it. Counts as a use. */
   isHeldBy(register: Register, holder: Holder): boolean {
     this.#requireHere();
-    return this.#holders[register.register] === holder;
+    if (this.#holders[register.register] !== holder || holder.broken) return false;
+    holder.usedAt = this.#passed;
+    return true;
   }
 
   /** Makes the result of an operation the holder of its operand's register. */
@@ -185,6 +194,17 @@ export class Machine {
   /** Which assignment the content of a register is from. */
   versionOf({ register }: Register): number {
     return this.#versions[register] as number;
+  }
+
+  /** Whether the content of a register is still from that assignment. Counts as a use of another reading of it. */
+  hasVersion({ register }: Register, version: number): boolean {
+    const holder = this.#holders[register];
+    if (this.#versions[register] !== version || holder?.stale?.has(version)) return false;
+    if (holder) {
+      holder.readAt ??= new Map();
+      holder.readAt.set(version, this.#passed);
+    }
+    return true;
   }
 
   /** The holder of a register has assigned another number to it. */
@@ -206,42 +226,58 @@ export class Machine {
 
   /** A free register for the rest of the statement. Lowest first, so that code is predictable. */
   scratch(): Register {
-    const register = this.#free(TEMPORARY);
-    if (!register)
+    const found = this.#free(TEMPORARY);
+    if (!found)
       throw this.#exhausted('temporary', TEMPORARY, 'keep() what is needed later, or read it later');
-    this.#scratch.add(register.register);
-    return register;
+    this.#scratch.add(found.register.register);
+    return found.register;
   }
 
   /** A register that lives until the next call. */
   temporary(holder: Holder): Register {
-    const register = this.#free(TEMPORARY);
-    if (!register)
-      throw this.#exhausted('temporary', TEMPORARY, 'keep() what is needed later, or read it later');
-    this.hold(register, holder);
-    return register;
+    return this.#holdFree(holder, TEMPORARY, 'temporary', 'keep() what is needed later, or read it later');
   }
 
   /** One of r6 to r9, until the end of the block. */
   kept(holder: Holder): Register {
-    const register = this.#free(KEPT);
-    if (!register) throw this.#exhausted('kept', KEPT, 'store one on the stack instead');
-    this.hold(register, holder);
-    return register;
+    return this.#holdFree(holder, KEPT, 'kept', 'store one on the stack instead');
   }
 
   /** r0 to r5 are lost: something was called. */
   loseTemporaries(by: string): void {
-    for (const { register } of TEMPORARY) {
-      const holder = this.#holders[register];
-      if (holder) holder.lost = { by, position: this.#position };
-      this.#holders[register] = undefined;
-    }
+    for (const { register } of TEMPORARY) this.#lose(register, by);
     this.#scratch.clear();
   }
 
-  #free(registers: readonly Register[]): Register | undefined {
-    return registers.find(({ register }) => !this.#holders[register] && !this.#scratch.has(register));
+  #holdFree(holder: Holder, registers: readonly Register[], kind: string, advice: string): Register {
+    const found = this.#free(registers);
+    if (!found) throw this.#exhausted(kind, registers, advice);
+    // Raw instructions must not take the value for their own.
+    holder.displaced = found.displaced;
+    this.hold(found.register, holder);
+    return found.register;
+  }
+
+  /** The lowest free register; if there is none, the lowest that raw instructions have set, which lose it. */
+  #free(
+    registers: readonly Register[],
+  ): { readonly register: Register; readonly displaced?: Holder } | undefined {
+    const isUnused = ({ register }: Register) => !this.#scratch.has(register);
+    const register = registers.find((each) => !this.#holders[each.register] && isUnused(each));
+    if (register) return { register };
+    const raw = registers.find((each) => isRaw(this.#holders[each.register]) && isUnused(each));
+    if (!raw) return undefined;
+    const displaced = this.#holders[raw.register];
+    this.#lose(raw.register, 'a statement');
+    return { register: raw, displaced };
+  }
+
+  #lose(number: number, by: string): void {
+    const holder = this.#holders[number];
+    if (!holder) return;
+    holder.lost = { by, position: this.#position };
+    this.#lost[number] = holder;
+    this.#holders[number] = undefined;
   }
 
   #exhausted(kind: string, registers: readonly Register[], advice: string): Error {
@@ -256,42 +292,80 @@ export class Machine {
 
   // --- branches ----------------------------------------------------------------------------------
 
-  /** The state, for `restore` and `meet`: a copy. */
+  /** The state, for `restore` and `join`: a copy. */
   save(): State {
     return {
       holders: [...this.#holders],
       versions: [...this.#versions],
       stack: this.#stack.copy(),
       ended: this.#ended,
+      scope: this.#scope,
     };
   }
 
-  /** Goes on from a state that was saved. */
+  /** Returns to a state that was saved. */
   restore(state: State): void {
     this.#holders = [...state.holders];
     this.#versions = [...state.versions];
     this.#stack = state.stack.copy();
     this.#ended = state.ended;
+    this.#scope = state.scope;
+  }
+
+  /** How many blocks there have been within each other. */
+  get deepest(): number {
+    return this.#deepest;
+  }
+
+  /** Begins a block. `restore` and `join` end it. */
+  enter(): void {
+    this.#deepest = Math.max(this.#deepest, this.#scope.depth + 1);
+    this.#scope = { outer: this.#scope, depth: this.#scope.depth + 1 };
   }
 
   /**
-   * Where ways that began at `before` meet: what one of them has lost is lost, what all of them have written is
-   * written, and what a way made for itself is gone. A way that has ended has no say.
+   * Joins paths that began at `before`: what one of them has lost is lost, what all of them have written is
+   * written, and what a path made for itself is gone, except raw values. A path that has ended does not
+   * count.
    */
-  meet(before: State, ways: readonly State[]): void {
-    const open = ways.filter(({ ended }) => ended === false);
+  join(before: State, paths: readonly State[]): void {
+    const open = paths.filter(({ ended }) => ended === false);
     this.restore(before);
-    if (open.length === 0) {
-      this.#ended = ways[0]?.ended ?? false;
+    const [first] = open;
+    if (first === undefined) {
+      this.#ended = paths[0]?.ended ?? false;
       return;
     }
-    this.#holders = before.holders.map((holder, register) =>
-      open.every((way) => way.holders[register] === holder) ? holder : undefined,
-    );
+    this.#ended = false;
+    for (const register of this.#holders.keys()) {
+      const joined = open.map(({ holders }) => holders[register]).reduce(joinHolders);
+      this.#holders[register] = joined === before.holders[register] || isRaw(joined) ? joined : undefined;
+    }
     this.#versions = before.versions.map((_, register) => {
-      const [first, ...others] = open.map((way) => way.versions[register] as number);
-      return others.every((other) => other === first) ? (first as number) : ++this.#lastVersion;
+      const version = first.versions[register] as number;
+      return open.every(({ versions }) => versions[register] === version) ? version : ++this.#lastVersion;
     });
-    for (const way of open) this.#stack.keepWrittenIn(way.stack, way === open[0]);
+    for (const path of open) this.#stack.keepWrittenIn(path.stack, path === first);
+  }
+
+  /**
+   * Arrives at a label in the state of the paths that lead to it. The values of blocks that are over here are
+   * gone.
+   */
+  arrive(joined: Facts): void {
+    this.#holders = joined.holders.map((holder) =>
+      holder !== undefined && (isRaw(holder) || isWithin(this.#scope, holder.scope as Scope))
+        ? holder
+        : undefined,
+    );
+    this.#versions = joined.versions.map((version) => version ?? ++this.#lastVersion);
+    this.#stack = this.#stack.copy();
+    this.#stack.keepWrittenIn(joined.stack, true);
+  }
+
+  /** Passes a label of raw instructions, and returns its number. */
+  pass(): number {
+    this.#passed += 1;
+    return this.#passed;
   }
 }

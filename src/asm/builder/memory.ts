@@ -2,9 +2,10 @@
  * Memory with the shape of a schema: `attempt.comm` instead of an offset.
  */
 import type { TArray, TObject, TSchema } from '@sinclair/typebox';
+import type { Emission } from '../body.ts';
 import * as insn from '../constructors.ts';
 import { type ArrayLayout, type Layout, layoutOf } from '../layout.ts';
-import { branch } from './flow.ts';
+import { Branch } from './flow.ts';
 import type { Machine } from './machine.ts';
 import { mayBeNegative } from './number-type.ts';
 import { constantOf, describeOperand } from './operand.ts';
@@ -28,7 +29,7 @@ export interface Elements<E extends TSchema> extends Place {
    * The element of an index that is known when the program runs: `found` gets its memory through a temporary. If the index is out of
    * range, `otherwise` runs. A comparison and two or three instructions; on the stack since Linux 5.12.
    */
-  at(index: Value | Place, found: (element: Memory<E>) => void, otherwise?: () => void): void;
+  at(index: Value | Place, found: (element: Memory<E>) => Emission, otherwise?: () => Emission): void;
 }
 
 /** Memory of schema `T`: an object of its fields for a struct, `Elements` for an array, a `Place` for everything else. */
@@ -112,14 +113,22 @@ class ElementsPlace extends Place {
 
   at(
     index: number | Value | Place,
-    found: (element: never) => void = () => {},
-    otherwise?: () => void,
+    found: (element: never) => Emission = () => {},
+    otherwise?: () => Emission,
   ): Place | Block | undefined {
-    return this.machine.statement(this.at, () => {
-      if (typeof index === 'number' || typeof index === 'bigint') return this.#constant(index);
-      this.#variable(index, found, otherwise);
-      return undefined;
-    });
+    const { machine } = this;
+    if (typeof index === 'number' || typeof index === 'bigint')
+      return machine.statement(this.at, () => this.#constant(index));
+    const { branch, element, release } = machine.statement(this.at, () => this.#variable(index));
+    try {
+      branch.otherwise(found(machine.at(branch.position, element) as never));
+      branch.end(otherwise?.());
+    } catch (error) {
+      throw branch.fail(error);
+    } finally {
+      release();
+    }
+    return undefined;
   }
 
   #constant(index: number): Place | Block {
@@ -131,7 +140,12 @@ class ElementsPlace extends Place {
     return shape(this.machine, this.base, offset, element, name, this.kind, this.provenance);
   }
 
-  #variable(index: Value | Place, found: (element: never) => void, otherwise?: () => void): void {
+  /** Emits the comparison of the index; in its first arm, `element` emits the address. */
+  #variable(index: Value | Place): {
+    readonly branch: Branch;
+    element(): Place | Block;
+    release(): void;
+  } {
     const { machine, layout, name } = this;
     if (this.kind !== 'memory')
       throw new TypeError(`${name} is not on the stack nor in a map: its elements have constant indexes`);
@@ -149,22 +163,17 @@ class ElementsPlace extends Place {
     const number = new Value(machine, register, holder, { type: index.type });
     // An index that is always in range needs no comparison for us, but one that the verifier sees.
     const inRange = index.type.max < layout.length ? number.le(index.type.max) : number.lt(layout.length);
-    branch(
-      machine,
-      inRange,
-      () => {
-        machine.statement(this.at, () => {
-          if (size > 1) machine.emit(insn.mul(register, size));
-          machine.emit(insn.add(register, base));
-        });
-        const element = shape(
+    return {
+      branch: new Branch(machine, inRange),
+      element: () => {
+        if (size > 1) machine.emit(insn.mul(register, size));
+        machine.emit(insn.add(register, base));
+        return shape(
           ...([machine, new Value(machine, register, holder), this.offset, layout.element] as const),
           ...([holder.name, this.kind, { align: Math.min(align, size & -size) }] as const),
         );
-        found(element as never);
       },
-      otherwise,
-    );
-    machine.release(register, holder);
+      release: () => machine.release(register, holder),
+    };
   }
 }

@@ -1,26 +1,151 @@
 /**
- * Instructions from the floor below among statements.
+ * Raw instructions among statements, checked like everything else: they read registers that are set, and
+ * leave those alone that hold kept values.
  */
+import { blame } from '../blame.ts';
+import { registersIn, registersLost, registersRead, registersSet } from '../cfg/effects.ts';
+import { fallsThrough, leadsToFunction } from '../cfg/graph.ts';
+import { labelNamed, labelsLoaded } from '../cfg/labelled.ts';
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { JMP, JMP32 } from '../isa/form.ts';
+import { type Form, formOf } from '../isa.ts';
+import { isReserved } from '../labels.ts';
 import { CALL, EXIT, GOTOX } from '../opcodes.ts';
+import { describePosition, type Position } from '../position.ts';
+import { LabelStates } from './label-states.ts';
 import type { Machine } from './machine.ts';
+import { describeHolder, isRaw } from './state.ts';
 
-/** Emits them as they are; a call among them takes the temporaries. @throws {TypeError} for a jump by a distance. */
-export function emitRaw(machine: Machine, items: readonly Item[]): void {
-  for (const item of items) {
-    if (!isLabel(item) && isNumericJump(item))
-      throw new TypeError(
-        'a raw jump among statements must be to a label: distances change when branches are laid out',
+/** The registers that calls don't lose: a value in one of them is kept. */
+const FIRST_KEPT = 6;
+const FRAME_POINTER = 10;
+
+/** The raw instructions of one program or subprogram. */
+export class RawCode {
+  readonly #machine: Machine;
+  readonly #labels: LabelStates;
+  /** The labels of the jump tables that have been loaded, to which a computed jump may lead. */
+  readonly #loaded = new Set<readonly string[]>();
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.#labels = new LabelStates(machine);
+  }
+
+  /** The labels that they define, and where. */
+  get labels(): ReadonlyMap<string, Position | undefined> {
+    return this.#labels.positions;
+  }
+
+  /** Emits them as they are, except for what a jump among them skips and nothing else reaches. */
+  emit(items: readonly Item[]): void {
+    const lastLabel = items.findLastIndex(isLabel);
+    for (const [index, item] of items.entries()) {
+      if (isLabel(item)) this.#labels.place(requireOwn(item.label));
+      else if (!this.#machine.ended || index > lastLabel) this.#instruction(item);
+    }
+  }
+
+  #instruction(instruction: Instruction): void {
+    const form = formOf(instruction);
+    try {
+      this.#check(instruction, form);
+    } catch (error) {
+      // Instructions of a text have lines of their own.
+      throw instruction.position === undefined ? error : blame(error, instruction.position);
+    }
+    if (fallsThrough(form)) this.#machine.emit(instruction);
+    else this.#machine.end(instruction);
+    if (form === undefined) return;
+    if (registersLost(form) !== 0)
+      this.#machine.loseTemporaries(form.reads.includes('packet') ? 'a raw packet load' : 'a raw call');
+    for (const number of registersIn(registersSet(instruction, form)))
+      this.#machine.setRaw(number, 'a raw instruction');
+  }
+
+  #check(instruction: Instruction, form: Form | undefined): void {
+    requireLabel(instruction, form);
+    this.#machine.requireReached();
+    if (form === undefined) return;
+    // Only the end of a program reads r0, not that of a subprogram: the graph tells them apart.
+    if (form.flow !== 'exit') this.#checkReads(instruction, form);
+    this.#checkWrites(instruction, form);
+    this.#lead(instruction, form);
+  }
+
+  #checkReads(instruction: Instruction, form: Form): void {
+    for (const number of registersIn(registersRead(instruction, form))) {
+      if (number === FRAME_POINTER) continue;
+      const holder = this.#machine.holderOf(number);
+      // Behind a label that only later jumps lead to, the graph alone knows what is set.
+      if (holder?.displaced) throw this.#unset(form, number);
+      if ((holder === undefined || holder.broken) && !this.#labels.assumed) throw this.#unset(form, number);
+      this.#machine.readRaw(number);
+    }
+  }
+
+  #unset(form: Form, number: number): Error {
+    const lost = this.#machine.lostFrom(number);
+    const what = `${form.name} reads r${number}, which `;
+    if (lost?.lost === undefined) return new Error(`${what}neither a value nor a raw instruction has set`);
+    const { by, position } = lost.lost;
+    return new Error(
+      `${what}is not set: ${by} at ${describePosition(position)} took ${describeHolder(lost)}`,
+    );
+  }
+
+  #checkWrites(instruction: Instruction, form: Form): void {
+    for (const number of registersIn(registersSet(instruction, form))) {
+      if (number === FRAME_POINTER) throw new Error(`${form.name} writes r10, the frame pointer`);
+      const holder = this.#machine.holderOf(number);
+      if (number < FIRST_KEPT || holder === undefined || isRaw(holder)) continue;
+      throw new Error(
+        `${form.name} writes r${number}, which holds ${describeHolder(holder)}: ${this.#advice()}`,
       );
-    machine.emit(item);
-    if (!isLabel(item) && item.opcode === CALL) machine.loseTemporaries('a raw call');
+    }
+  }
+
+  #advice(): string {
+    const free = [6, 7, 8, 9].filter((number) => this.#machine.holderOf(number) === undefined);
+    return free.length === 0
+      ? 'all of r6 to r9 hold something, and a block of its own frees what is kept in it'
+      : `${free.map((number) => `r${number}`).join(', ')} ${free.length === 1 ? 'is' : 'are'} free`;
+  }
+
+  /** The instruction's destination has the registers of this point. */
+  #lead(instruction: Instruction, form: Form): void {
+    const label = labelNamed(instruction);
+    if (label !== undefined) {
+      requireOwn(label);
+      if (leadsToFunction(form)) this.#labels.callFrom(label);
+      else this.#labels.jumpFrom(label);
+    }
+    this.#loaded.add(labelsLoaded(instruction));
+    if (form.name === 'gotox')
+      for (const each of new Set([...this.#loaded].flat())) this.#labels.jumpFrom(each);
   }
 }
 
-function isNumericJump({ opcode, reference }: Instruction): boolean {
+function requireOwn(label: string): string {
+  if (isReserved(label)) throw new Error(`label '${label}': only generated labels have a %`);
+  return label;
+}
+
+/** Distances change when branches are laid out. */
+function requireLabel(instruction: Instruction, form: Form | undefined): void {
+  if (instruction.reference !== undefined) return;
+  const isFunction = leadsToFunction(form);
+  if (!isFunction && !isJump(instruction)) return;
+  throw new TypeError(
+    `a raw ${isFunction ? (form as Form).name : 'jump'} among statements must be to a label: distances change when branches are laid out`,
+  );
+}
+
+/**
+ * By its opcode alone: another field may be wrong. Calls and exit are of that family, and gotox, which leads
+ * to a table's entries.
+ */
+function isJump({ opcode }: Instruction): boolean {
   const family = opcode & 0x07;
-  // Calls and exit go nowhere in it, and gotox through a table of labels.
-  const isJump = (family === JMP || family === JMP32) && ![CALL, EXIT, GOTOX].includes(opcode);
-  return isJump && reference === undefined;
+  return (family === JMP || family === JMP32) && ![CALL, EXIT, GOTOX].includes(opcode);
 }

@@ -33,7 +33,6 @@ export class Slot implements Tracked {
 
 /** The frame of one program or subprogram, and the memory that its caller wants filled. */
 export class Stack {
-  /** Bytes handed out. */
   #used = 0;
   /** What can be used, with a flag for each byte that has been written. */
   #written = new Map<Tracked, Uint8Array>();
@@ -82,6 +81,16 @@ export class Stack {
         ?.subarray(offset, offset + size)
         .indexOf(0) ?? -1
     );
+  }
+
+  /** The first byte that is written here and not in `other`; undefined if there is none. */
+  writtenOnlyHere(other: Stack): { readonly memory: Tracked; readonly offset: number } | undefined {
+    for (const [memory, flags] of this.#written) {
+      const others = other.#written.get(memory);
+      const offset = flags.findIndex((written, at) => written === 1 && others?.[at] !== 1);
+      if (offset >= 0) return { memory, offset };
+    }
+    return undefined;
   }
 
   /** A copy, which changes independently. */

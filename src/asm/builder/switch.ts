@@ -4,7 +4,8 @@
 import type { Emission } from '../body.ts';
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
-import { arms } from './flow.ts';
+import type { Arm } from './branch.ts';
+import { Arms } from './flow.ts';
 import type { Machine } from './machine.ts';
 import { includes, U32 } from './number-type.ts';
 import { constantOf, loadInto, requireFits } from './operand.ts';
@@ -27,30 +28,50 @@ interface Entry {
 const MOST_IN_A_ROW = 8;
 
 /**
- * Emits the jumps to the arms, and the arms behind them: first `otherwise`, to which leads what is none of the constants. Throws RangeError
- * for a constant that the subject can't hold and for one that is there twice, TypeError for an arm without.
+ * The jumps to the arms, and the arms behind them: first the arm for all other values, then one for each
+ * case. Throws RangeError for a constant that the subject can't hold and for one that is there twice,
+ * TypeError for an arm without a constant.
  */
-export function dispatch(
-  machine: Machine,
-  subject: Value | Place,
-  cases: readonly Case[],
-  otherwise?: () => Emission,
-): void {
-  if (subject instanceof Place && !subject.isWhole) {
-    dispatch(machine, subject.get(), cases, otherwise);
-    return;
+export class Dispatch {
+  readonly #machine: Machine;
+  /** Before which arm each label stands. */
+  readonly #labels: readonly string[];
+  readonly #end: string;
+  readonly #arms: Arms;
+  readonly #built: Arm[] = [];
+
+  constructor(machine: Machine, subject: Value | Place, cases: readonly Case[]) {
+    const { length } = machine.items;
+    this.#machine = machine;
+    const labels = cases.map(() => machine.freshLabel('case'));
+    const rest = machine.freshLabel('otherwise');
+    this.#labels = [rest, ...labels];
+    this.#end = machine.freshLabel('end');
+    const compared = subject instanceof Place && !subject.isWhole ? subject.get() : subject;
+    emitJumps(machine, compared, entriesOf(compared, cases, labels), rest);
+    this.#arms = new Arms(machine, length);
   }
-  const labels = cases.map(() => machine.freshLabel('case'));
-  const [rest, end] = [machine.freshLabel('otherwise'), machine.freshLabel('end')];
-  emitJumps(machine, subject, entriesOf(subject, cases, labels), rest);
-  for (const [index, { items, ended }] of arms(machine, [
-    otherwise,
-    ...cases.map(([, body]) => body),
-  ]).entries()) {
-    const over = ended ? [] : [{ ...insn.ja(end), position: machine.position }];
-    machine.items.push(insn.label(labels[index - 1] ?? rest), ...items, ...over);
+
+  /** Ends an arm, whose body returned `result`, and begins the next case's. */
+  next(result: Emission): void {
+    this.#built.push(this.#arms.next(result));
   }
-  machine.items.push(insn.label(end));
+
+  /** Ends the last arm, whose body returned `result`. */
+  end(result: Emission): void {
+    this.#built.push(this.#arms.end(result));
+    const { items } = this.#machine;
+    const over = { ...insn.ja(this.#end), position: this.#arms.position };
+    for (const [index, arm] of this.#built.entries()) {
+      items.push(insn.label(this.#labels[index] as string), arm.items);
+      if (!arm.ended) items.push(over);
+    }
+    items.push(insn.label(this.#end));
+  }
+
+  fail(error: unknown): unknown {
+    return this.#arms.fail(error);
+  }
 }
 
 /** Loads `subject` and emits the jumps to the labels; what is none of the constants goes to `otherwise`, which stands behind them. */

@@ -80,7 +80,7 @@ export class Value extends Readable {
   /** The register, of which the low `validBits` count. Throws if it holds something else now. */
   read(): Register {
     if (!this.machine.isHeldBy(this.register, this.holder)) throw this.#gone();
-    if (this.#version !== undefined && this.machine.versionOf(this.register) !== this.#version)
+    if (this.#version !== undefined && !this.machine.hasVersion(this.register, this.#version))
       throw new Error(
         `${this.#origin()} is another reading of a value that has been assigned to since: read it again`,
       );

@@ -7,6 +7,7 @@
  */
 import { faultOf } from '../blame.ts';
 import { isJumpTable, jumpTable } from '../jump-table.ts';
+import { shownLabel } from '../labels.ts';
 import { bytes, layoutOf } from '../layout.ts';
 import { type MapSpec, MapType, programArray } from '../map.ts';
 import { arrayOfMaps, hashOfMaps, isMapOfMaps } from '../map-of-maps.ts';
@@ -25,7 +26,10 @@ export interface Declaration {
 /** Throws, of that place in the line (from 0). */
 type Refuse = (message: string, at: number) => never;
 
-/** The line of a map. A jump table's labels begin with `within` where the program has linked them into a subprogram. */
+/**
+ * The line of a map. The labels of a jump table begin with `within` if the program has linked them into a
+ * subprogram.
+ */
 export function mapLine(map: MapSpec, within = ''): string {
   const { name, type, key, value, maxEntries, flags } = map;
   const kind = Object.entries(MapType).find(([, number]) => number === type)?.[0] ?? `type ${type}`;
@@ -42,7 +46,9 @@ export function mapLine(map: MapSpec, within = ''): string {
     entries,
     ...(flags === 0 ? [] : [`flags 0x${flags.toString(16)}`]),
     ...(isMapOfMaps(map) ? [`inner map ${map.inner.name}`] : []),
-    ...(isJumpTable(map) ? [`labels ${map.labels.map((label) => within + label).join(', ')}`] : []),
+    ...(isJumpTable(map)
+      ? [`labels ${map.labels.map((label) => shownLabel(within + label)).join(', ')}`]
+      : []),
   ].join(', ');
 }
 

@@ -1,28 +1,31 @@
 /**
- * Who calls whom: what the kernel refuses of functions that call each other, whatever they do.
+ * Which function calls which: the kernel refuses recursion, and chains of too many calls.
  *
  * Source: kernel/bpf/verifier.c, `check_max_stack_depth`.
  */
 
-/** `MAX_CALL_FRAMES`, include/linux/bpf_verifier.h: the frames of a program and of those that are called from within each other. */
+/**
+ * `MAX_CALL_FRAMES`, include/linux/bpf_verifier.h: the frames of a program and of the functions in a chain of
+ * calls from it.
+ */
 export const MOST_FRAMES = 8;
 
-/** A call of the function `to` by `from`; `by` is what a fault is told of. */
+/** A call of the function `to` by `from`; `by` is the instruction, for the error. */
 export interface Call<F, C> {
   readonly from: F;
   readonly to: F;
   readonly by: C;
 }
 
-/** A call that can't be: back to a function that is under way, or from the last frame there is. */
+/** A call that the kernel refuses: of a function that is still running, or one frame too deep. */
 export interface CallFault<F, C> {
   readonly kind: 'recursion' | 'depth';
   readonly by: C;
-  /** The functions that lead there and the one called: from the first function on, or in a circle. */
+  /** The calling functions and the called one: from the first function on, or around the circle. */
   readonly chain: readonly F[];
 }
 
-/** The first call below `first` that can't be; undefined where all can. */
+/** The first call below `first` that the kernel refuses; undefined if it takes all of them. */
 export function callFault<F, C>(first: F, calls: readonly Call<F, C>[]): CallFault<F, C> | undefined {
   const callsOf = new Map<F, Call<F, C>[]>();
   for (const call of calls) {
@@ -30,7 +33,7 @@ export function callFault<F, C>(first: F, calls: readonly Call<F, C>[]): CallFau
     if (others) others.push(call);
     else callsOf.set(call.from, [call]);
   }
-  /** The frames that a function takes with those below it, of functions without fault. */
+  /** The frames of a function and of the longest chain of calls from it, for functions without a fault. */
   const heights = new Map<F, number>();
   const chain: F[] = [];
   const visit = (each: F): CallFault<F, C> | undefined => {

@@ -1,0 +1,47 @@
+/**
+ * Errors of assembling: their messages end with the user's line.
+ */
+import { blame } from './blame.ts';
+import type { Position } from './position.ts';
+
+/** A list that makes no program. */
+export class AssembleError extends Error {
+  override readonly name = 'AssembleError';
+  /** What is wrong, without the place. */
+  readonly reason: string;
+  /** The wrong instruction; undefined if the list as a whole is wrong, or is not laid out yet. */
+  readonly slot: number | undefined;
+  /** The user's line, if the instruction has one. */
+  readonly position: Position | undefined;
+
+  /** The message ends with the line of `position` or, without one, the line that has the list assembled. */
+  constructor(reason: string, slot?: number, position?: Position) {
+    super(at(reason, slot));
+    this.reason = reason;
+    this.slot = slot;
+    this.position = position;
+    blame(this, position);
+  }
+}
+
+/** A label that is too far for its jump. */
+export class ReachError extends RangeError {
+  override readonly name = 'ReachError';
+  /** What is wrong, without the place. */
+  readonly reason: string;
+  readonly slot: number;
+  /** The user's line, if the instruction has one. */
+  readonly position: Position | undefined;
+
+  constructor(reason: string, slot: number, position?: Position) {
+    super(at(reason, slot));
+    this.reason = reason;
+    this.slot = slot;
+    this.position = position;
+    blame(this, position);
+  }
+}
+
+function at(message: string, slot: number | undefined): string {
+  return slot === undefined ? message : `slot ${slot}: ${message}`;
+}

@@ -1,0 +1,96 @@
+/**
+ * What an instruction does to the registers, as bit masks: bit 0 is r0, bit 10 is r10. All of it comes from
+ * the instruction table.
+ */
+import * as helpers from '../helpers.ts';
+import type { Instruction } from '../instruction.ts';
+import { CALLER_SAVED } from '../isa/form.ts';
+import type { Form } from '../isa.ts';
+import { CALL } from '../opcodes.ts';
+
+/** The registers of a form, apart from its operands. */
+interface Named {
+  readonly reads: number;
+  readonly sets: number;
+  /** Registers that hold nothing readable afterwards. */
+  readonly loses: number;
+  readonly readsDst: boolean;
+  readonly readsSrc: boolean;
+  readonly setsDst: boolean;
+  readonly setsSrc: boolean;
+  readonly readsArguments: boolean;
+}
+
+const known = new Map<Form, Named>();
+
+function named(form: Form): Named {
+  let found = known.get(form);
+  if (found === undefined) {
+    const { reads, writes } = form;
+    const lost: readonly string[] = CALLER_SAVED.slice(1);
+    found = {
+      reads: maskOf(reads),
+      sets: maskOf(writes.filter((name) => !lost.includes(name))),
+      loses: maskOf(writes.filter((name) => lost.includes(name))),
+      readsDst: reads.includes('dst'),
+      readsSrc: reads.includes('src'),
+      setsDst: writes.includes('dst'),
+      setsSrc: writes.includes('src'),
+      readsArguments: reads.includes('arguments'),
+    };
+    known.set(form, found);
+  }
+  return found;
+}
+
+function maskOf(names: readonly string[]): number {
+  let mask = 0;
+  for (const name of names) if (/^r\d+$/.test(name)) mask |= 1 << Number(name.slice(1));
+  return mask;
+}
+
+/** The registers that `instruction` reads. The arguments of a call are known for helpers alone. */
+export function registersRead(instruction: Instruction, form: Form): number {
+  const { reads, readsDst, readsSrc, readsArguments } = named(form);
+  return (
+    reads |
+    (readsDst ? 1 << instruction.dst : 0) |
+    (readsSrc ? 1 << instruction.src : 0) |
+    (readsArguments ? argumentsOf(instruction) : 0)
+  );
+}
+
+/** The registers that hold a new value after `instruction`. */
+export function registersSet(instruction: Instruction, form: Form): number {
+  const { sets, setsDst, setsSrc } = named(form);
+  return sets | (setsDst ? 1 << instruction.dst : 0) | (setsSrc ? 1 << instruction.src : 0);
+}
+
+/** The registers that hold nothing readable after an instruction of that form. */
+export function registersLost(form: Form): number {
+  return named(form).loses;
+}
+
+/** r1 to r5. */
+export const ARGUMENTS = 0b111110;
+
+/** By a helper's number r1 up to the last argument that it must get. */
+let argumentsByHelper: ReadonlyMap<number, number> | undefined;
+
+function argumentsOf({ opcode, src, imm }: Instruction): number {
+  if (opcode !== CALL || src !== 0) return 0;
+  argumentsByHelper ??= new Map(
+    Object.values(helpers).map(({ id, args, optional = 0 }) => [
+      id,
+      ((1 << (args.length - optional)) - 1) << 1,
+    ]),
+  );
+  return argumentsByHelper.get(imm) ?? 0;
+}
+
+/** The numbers of the registers in a mask, ascending. */
+export function registersIn(mask: number): number[] {
+  const numbers: number[] = [];
+  for (let number = 0; mask >> number !== 0; number++) if ((mask >> number) & 1) numbers.push(number);
+  return numbers;
+}

@@ -1,0 +1,214 @@
+/**
+ * Registers that are read before anything has set them. The verifier's opinion is asked in
+ * test/live/register-check.
+ */
+import * as assert from 'uvu/assert';
+import { checkRegisters } from '../../../src/asm/cfg/registers.ts';
+import {
+  add,
+  atomic,
+  call,
+  callKernelFunction,
+  callSubprogram,
+  exit,
+  gotox,
+  ja,
+  jeq,
+  jset,
+  label,
+  lddw,
+  ldx,
+  loadFunction,
+  loadPacket,
+  mayGoto,
+  mov,
+  st,
+  stx,
+} from '../../../src/asm/constructors.ts';
+import { getCurrentComm, ktimeGetNs, mapUpdateElem, tracePrintk } from '../../../src/asm/helpers.ts';
+import type { Item } from '../../../src/asm/instruction.ts';
+import { jumpTable, jumpThrough } from '../../../src/asm/jump-table.ts';
+import { u64 } from '../../../src/asm/layout.ts';
+import { r0, r1, r2, r3, r5, r6, r7, r9, r10 } from '../../../src/asm/registers.ts';
+import { resolve } from '../../../src/asm/resolve.ts';
+import { suite } from '../../harness.ts';
+
+const test = suite('asm/cfg/registers');
+
+/** What is found, with the number of the instruction; undefined if nothing is. */
+function found(...items: Item[]): string | undefined {
+  let said: string | undefined;
+  try {
+    checkRegisters(resolve(items).graph, (message, index) => {
+      said = `${index}: ${message}`;
+      throw new Error(said);
+    });
+  } catch (error) {
+    if (said === undefined) throw error;
+  }
+  return said;
+}
+
+const SETS: Readonly<Record<string, readonly Item[]>> = {
+  'the context and the frame pointer': [mov(r0, r1), ldx(u64, r2, r10, -8), exit()],
+  'what a call returns': [call(ktimeGetNs), exit()],
+  'what is set on both arms': [
+    jeq(r1, 0, 'a'),
+    mov(r7, 1),
+    ja('b'),
+    label('a'),
+    mov(r7, 2),
+    label('b'),
+    mov(r0, r7),
+    exit(),
+  ],
+  'what a loop has set before': [mov(r0, 0), label('top'), add(r0, 1), jset(r0, 4, 'top'), exit()],
+  'r6 to r9 after a call': [mov(r6, r1), call(ktimeGetNs), ldx(u64, r0, r6, 0), exit()],
+  'arguments in a subprogram': [
+    mov(r2, 1),
+    callSubprogram('f'),
+    exit(),
+    label('f'),
+    mov(r0, r1),
+    add(r0, r2),
+    exit(),
+  ],
+  'all arguments in a function that a helper calls': [
+    loadFunction(r2, 'f'),
+    mov(r0, 0),
+    exit(),
+    label('f'),
+    mov(r0, r5),
+    exit(),
+  ],
+  'a subprogram without a result that nothing reads': [
+    callSubprogram('f'),
+    mov(r0, 0),
+    exit(),
+    label('f'),
+    exit(),
+  ],
+  'optional arguments that are missing': [mov(r2, 4), call(tracePrintk), exit()],
+  'code that nothing reaches': [mov(r0, 0), exit(), label('dead'), mov(r0, r9), exit()],
+  'an instruction that the table does not know': [
+    { opcode: 0xf7, dst: 1, src: 9, off: 3, imm: 4 },
+    mov(r0, 0),
+    exit(),
+  ],
+  'computed jumps that may lead anywhere': [ldx(u64, r1, r1, 0), gotox(r1), mov(r0, r9), exit()],
+};
+
+for (const [what, items] of Object.entries(SETS))
+  test(`taken: ${what}`, () => {
+    assert.is(found(...items), undefined);
+  });
+
+const UNSET: readonly (readonly [what: string, items: readonly Item[], message: string])[] = [
+  ['a register that nothing sets', [mov(r0, r7), exit()], '0: mov reads r7, which no instruction sets'],
+  ['the end of a program', [exit()], '0: exit reads r0, which no instruction sets'],
+  ['arithmetic in place', [add(r0, 1), exit()], '0: add reads r0, which is not set on every path to it'],
+  [
+    'one arm that does not set it',
+    [jeq(r1, 0, 'a'), mov(r7, 1), label('a'), mov(r0, r7), exit()],
+    '2: mov reads r7, which is not set on every path to it',
+  ],
+  [
+    'a jump past what sets it',
+    [mov(r0, 0), ja('b'), label('a'), mov(r7, 1), label('b'), mov(r0, r7), jeq(r0, 1, 'a'), exit()],
+    '3: mov reads r7, which is not set on every path to it',
+  ],
+  [
+    'may_goto past what sets it',
+    [mayGoto('a'), mov(r0, 1), label('a'), exit()],
+    '2: exit reads r0, which is not set on every path to it',
+  ],
+  [
+    'the context after a call',
+    [call(ktimeGetNs), ldx(u64, r0, r1, 0), exit()],
+    '1: ldx reads r1, which is not set on every path to it: a call leaves r1 to r5 unreadable',
+  ],
+  [
+    'an argument after the call of a subprogram',
+    [mov(r2, 1), callSubprogram('f'), mov(r0, r2), exit(), label('f'), mov(r0, 0), exit()],
+    '2: mov reads r2, which is not set on every path to it: a call leaves r1 to r5 unreadable',
+  ],
+  [
+    'an argument after the call of a kernel function',
+    [callKernelFunction(1), mov(r0, r1), exit()],
+    '1: mov reads r1, which is not set on every path to it: a call leaves r1 to r5 unreadable',
+  ],
+  [
+    'a loop that loses it',
+    [
+      mov(r6, 3),
+      label('top'),
+      ldx(u64, r0, r1, 0),
+      call(ktimeGetNs),
+      add(r6, -1),
+      jset(r6, 3, 'top'),
+      exit(),
+    ],
+    '1: ldx reads r1, which is not set on every path to it: a call leaves r1 to r5 unreadable',
+  ],
+  ['the base of a load', [ldx(u64, r0, r3, 0), exit()], '0: ldx reads r3, which no instruction sets'],
+  ['the base of a store', [st(u64, r3, 0, 1), exit()], '0: st reads r3, which no instruction sets'],
+  ['what is stored', [stx(u64, r10, -8, r3), exit()], '0: stx reads r3, which no instruction sets'],
+  [
+    'r0 of a compare and exchange',
+    [mov(r2, 1), atomic.cmpxchg(u64, r10, -8, r2), exit()],
+    '1: atomic.cmpxchg reads r0, which is not set on every path to it',
+  ],
+  [
+    'what is added atomically',
+    [atomic.fetchAdd(u64, r10, -8, r2), mov(r0, r2), exit()],
+    '0: atomic.fetchAdd reads r2, which is not set on every path to it',
+  ],
+  ['the packet', [loadPacket({ size: 4 }, 0), exit()], '0: loadPacket reads r6, which no instruction sets'],
+  [
+    'the second argument of a helper',
+    [mov(r1, r10), call(getCurrentComm), exit()],
+    '1: call reads r2, which is not set on every path to it: a call leaves r1 to r5 unreadable',
+  ],
+  [
+    'the last argument of a helper',
+    [mov(r2, 1), mov(r3, 1), call(mapUpdateElem), exit()],
+    '2: call reads r4, which is not set on every path to it: a call leaves r1 to r5 unreadable',
+  ],
+  [
+    'a caller’s r6 in a subprogram',
+    [mov(r6, 1), callSubprogram('f'), exit(), label('f'), mov(r0, r6), exit()],
+    '3: mov reads r6, which no instruction sets',
+  ],
+  [
+    'an argument that one of two callers lacks',
+    [...[mov(r2, 1), callSubprogram('f'), callSubprogram('f'), exit()], ...[label('f'), mov(r0, r2), exit()]],
+    '4: mov reads r2, which not every caller sets',
+  ],
+  [
+    'the result of a subprogram that sets none on one of its paths',
+    [
+      ...[callSubprogram('f'), mov(r7, r0), mov(r0, 0), exit()],
+      ...[label('f'), jeq(r1, 0, 'out'), mov(r0, 1), label('out'), exit()],
+    ],
+    '1: mov reads r0, which is not set on every path to it',
+  ],
+  [
+    'an entry of a jump table',
+    [mov(r6, r1), ...jumpThrough(jumpTable('t', ['a']), r6, r2), label('a'), mov(r0, r7), exit()],
+    '6: mov reads r7, which no instruction sets',
+  ],
+];
+
+for (const [what, items, message] of UNSET)
+  test(`refused: ${what}`, () => {
+    assert.is(found(...items), message);
+  });
+
+test('a long list with many loops is gone through quickly', () => {
+  const items: Item[] = [mov(r0, 0)];
+  for (let n = 0; n < 30_000; n++)
+    items.push(label(`l${n}`), lddw(r2, 1n), add(r0, r2), jset(r0, 1, `l${Math.max(n >> 1, n - 5000)}`));
+  assert.is(found(...items, exit()), undefined);
+});
+
+test.run();
