@@ -19,13 +19,23 @@ export interface RawOptions {
   readonly types?: { readonly writer: BtfWriter; readonly functions: readonly (readonly [number, number])[] };
   /** `struct bpf_line_info`, four words each. */
   readonly lines?: readonly number[];
+  /** For the verifier's log, which ends with a zero. */
+  readonly log?: Uint8Array;
+}
+
+/** What the verifier says against a program; empty if it takes it. */
+export function objectionTo(kernel: Kernel, items: readonly Item[], options: RawOptions = {}): string {
+  const log = memory(64 * 1024);
+  const loaded = loadRaw(kernel, items, { ...options, log });
+  loaded?.close();
+  return loaded ? '' : (Buffer.from(log).toString('latin1').split('\0', 1)[0] as string);
 }
 
 /** The program's descriptor, or undefined where the kernel refuses it. */
 export function loadRaw(
   { syscalls }: Kernel,
   items: readonly Item[],
-  { type = SOCKET_FILTER, name = 'tsbpf.raw', maps = new Map(), types, lines = [] }: RawOptions = {},
+  { type = SOCKET_FILTER, name = 'tsbpf.raw', maps = new Map(), types, lines = [], log }: RawOptions = {},
 ): Descriptor | undefined {
   const assembled = assemble(items);
   const bytes = copied(assembled.bytes);
@@ -38,6 +48,7 @@ export function loadRaw(
     .pointer(8, bytes)
     .pointer(16, copied(Buffer.from('GPL\0')))
     .text(48, name);
+  if (log) attr.u32(24, 1).u32(28, log.length).pointer(32, log);
   let btf: Descriptor | undefined;
   if (types) {
     const blob = copied(types.writer.blob());

@@ -1,0 +1,47 @@
+/**
+ * Random control flow, run by the kernel, against the same program in JavaScript: branches within each other,
+ * switches, blocks that are left, early exits, functions, raw jumps and loops.
+ */
+import fc from 'fast-check';
+import * as assert from 'uvu/assert';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { suite } from '../harness.ts';
+import { ARGUMENTS, anyFlow, compute, write } from './control-flow.ts';
+import { runs } from './property-runs.ts';
+import { cannotRun, withProgram } from './run-program.ts';
+
+const test = suite('live/control-flow', { seconds: 3600 });
+
+/** Arguments that lead everywhere: few numbers, which conditions and cases ask for, and some others. */
+const argument = fc.oneof(
+  { weight: 6, arbitrary: fc.bigInt(0n, 4n) },
+  { weight: 1, arbitrary: fc.bigInt(0n, 2n ** 64n - 1n) },
+);
+const inputs = fc.array(fc.array(argument, { minLength: ARGUMENTS, maxLength: ARGUMENTS }), {
+  minLength: 8,
+  maxLength: 8,
+});
+
+test.skipIf(cannotRun, 'any program computes what its text says', () => {
+  const kernel = new Kernel();
+  let cases = 0;
+  fc.assert(
+    fc.property(anyFlow, inputs, (flow, all) => {
+      withProgram(
+        [],
+        write(flow),
+        ({ run }) => {
+          for (const args of all) {
+            cases += 1;
+            assert.is(run(...args), compute(flow, args), `for ${args.join(', ')}`);
+          }
+        },
+        kernel,
+      );
+    }),
+    { numRuns: runs(600), includeErrorInReport: true, verbose: 0 },
+  );
+  assert.ok(cases >= 4000, `${cases} cases`);
+});
+
+test.run();
