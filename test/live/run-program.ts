@@ -27,7 +27,8 @@ export function withProgram<T>(
 ): T {
   return allOrNothing((resources) => {
     const open = new Map(maps.map((spec) => [spec, resources.add(BpfMap.create(kernel, spec))]));
-    const spec = rawTracepoint('sys_enter', target(process.arch, kernel.btf), body);
+    // No tracepoint has that name, so the kernel's types say nothing of the arguments: each is a u64.
+    const spec = rawTracepoint('any', target(process.arch, kernel.btf), body);
     const program = resources.add(loadProgram(kernel, spec, assemble(spec.instructions), open));
     const result = use({
       run: (...args) => program.run(new Uint8Array(BigUint64Array.from([...args, 0n, 0n, 0n, 0n]).buffer)),
