@@ -31,12 +31,11 @@ import {
 } from '../../src/asm/layout.ts';
 import { arrayMap } from '../../src/asm/map.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { slowness, suite } from '../harness.ts';
+import { propertySuite } from './property-runs.ts';
 import { isReleased } from './release.ts';
 import { cannotRun, withProgram } from './run-program.ts';
 
-const CASES = Number(process.env.TSBPF_TEST_CASES ?? Math.ceil(3000 / slowness));
-const test = suite('live/arithmetic', { seconds: 60 + CASES / 20 });
+const { test, cases } = propertySuite('live/arithmetic', 3000);
 
 const HOST = { u8, u16, u32, u64, s8, s16, s32, s64 };
 const SCHEMAS = { ...HOST, u16be, u32be, u64be, s16be, s32be, s64be };
@@ -437,8 +436,8 @@ test.skipIf(
         );
       },
     );
-    fc.assert(property, { numRuns: CASES, includeErrorInReport: true });
-    assert.ok(counts.results > CASES, `only ${counts.results} results were compared`);
+    fc.assert(property, { numRuns: cases, includeErrorInReport: true });
+    assert.ok(counts.results > cases, `only ${counts.results} results were compared`);
   },
 );
 

@@ -5,12 +5,11 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { suite } from '../harness.ts';
 import { ARGUMENTS, anyFlow, compute, write } from './control-flow.ts';
-import { runs } from './property-runs.ts';
+import { propertySuite } from './property-runs.ts';
 import { cannotRun, withProgram } from './run-program.ts';
 
-const test = suite('live/control-flow', { seconds: 3600 });
+const { test, cases } = propertySuite('live/control-flow', 600);
 
 /** Arguments that lead everywhere: few numbers, which conditions and cases ask for, and some others. */
 const argument = fc.oneof(
@@ -24,7 +23,7 @@ const inputs = fc.array(fc.array(argument, { minLength: ARGUMENTS, maxLength: AR
 
 test.skipIf(cannotRun, 'any program computes what its text says', () => {
   const kernel = new Kernel();
-  let cases = 0;
+  let compared = 0;
   fc.assert(
     fc.property(anyFlow, inputs, (flow, all) => {
       withProgram(
@@ -32,16 +31,16 @@ test.skipIf(cannotRun, 'any program computes what its text says', () => {
         write(flow),
         ({ run }) => {
           for (const args of all) {
-            cases += 1;
+            compared += 1;
             assert.is(run(...args), compute(flow, args), `for ${args.join(', ')}`);
           }
         },
         kernel,
       );
     }),
-    { numRuns: runs(600), includeErrorInReport: true, verbose: 0 },
+    { numRuns: cases, includeErrorInReport: true, verbose: 0 },
   );
-  assert.ok(cases >= 4000, `${cases} cases`);
+  assert.is(compared, 8 * cases);
 });
 
 test.run();

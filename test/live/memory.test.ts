@@ -39,11 +39,10 @@ import {
 import { arrayMap, hash } from '../../src/asm/map.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { slowness, suite } from '../harness.ts';
+import { propertySuite } from './property-runs.ts';
 import { cannotRun, withProgram } from './run-program.ts';
 
-const CASES = Number(process.env.TSBPF_TEST_CASES ?? Math.ceil(1000 / slowness));
-const test = suite('live/memory', { seconds: 60 + CASES / 20 });
+const { test, cases } = propertySuite('live/memory', 1000);
 
 const scalar = fc.constantFrom<TSchema>(
   u8,
@@ -160,8 +159,8 @@ test.skipIf(cannotRun, 'memory holds the bytes that were written to it', () => {
       kernel,
     );
   });
-  fc.assert(property, { numRuns: CASES, includeErrorInReport: true });
-  assert.ok(steps > CASES, `only ${steps} steps were taken`);
+  fc.assert(property, { numRuns: cases, includeErrorInReport: true });
+  assert.ok(steps > cases, `only ${steps} steps were taken`);
 });
 
 /** Does a step to the memory and to the model: whether there was something to do. */

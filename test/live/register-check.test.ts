@@ -14,11 +14,11 @@ import { u64 } from '../../src/asm/layout.ts';
 import { r0, r1, r2, r3, r5, r6, r7, r9, r10 } from '../../src/asm/registers.ts';
 import { resolve } from '../../src/asm/resolve.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { needsRoot, suite } from '../harness.ts';
-import { runs } from './property-runs.ts';
+import { needsRoot } from '../harness.ts';
+import { propertySuite } from './property-runs.ts';
 import { objectionTo, RAW_TRACEPOINT } from './raw-load.ts';
 
-const test = suite('live/register-check', { seconds: 600 });
+const { test, cases } = propertySuite('live/register-check', 1500);
 
 type Step =
   | { readonly kind: 'load' | 'copy'; readonly to: Register; readonly from: Register }
@@ -123,9 +123,9 @@ test.skipIf(needsRoot, 'what it refuses the verifier refuses, and the other way 
         assert.is(ours === undefined, objection === '', `ours r${ours}, theirs: ${objection}`);
       },
     ),
-    { numRuns: runs(1500) },
+    { numRuns: cases },
   );
-  assert.ok(seen.refused > 100 && seen.taken > 100, JSON.stringify(seen));
+  assert.ok(seen.refused > cases / 15 && seen.taken > cases / 15, JSON.stringify(seen));
 });
 
 test.run();
