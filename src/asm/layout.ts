@@ -7,6 +7,7 @@ export {
   type BytesLayout,
   type CType,
   type FieldLayout,
+  hasFields,
   type IntLayout,
   type Layout,
   layoutOf,

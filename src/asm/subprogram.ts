@@ -7,7 +7,7 @@ import type { Emission } from './body.ts';
 import type { Builder, Routine } from './builder/builder.ts';
 import { ARGUMENT_REGISTERS } from './builder/call.ts';
 import type { ParametersOf } from './builder/parameters.ts';
-import { layoutOf, u64 } from './layout.ts';
+import { hasFields, layoutOf, u64 } from './layout.ts';
 import { capture } from './position.ts';
 
 /**
@@ -39,10 +39,10 @@ export function subprogram<const P extends readonly TSchema[]>(
     );
   for (const [index, schema] of parameters.entries()) {
     const layout = layoutOf(schema);
-    if (layout.kind !== 'int' && layout.kind !== 'struct')
+    if (layout.kind !== 'int' && !hasFields(layout))
       throw blame(
         new TypeError(
-          `subprogram ${name}: parameter ${index} is neither a number nor a struct: put it into one`,
+          `subprogram ${name}: parameter ${index} is neither a number nor a struct or union: put it into one`,
         ),
       );
     if (layout.kind === 'int' && layout.bigEndian)

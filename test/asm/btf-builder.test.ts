@@ -18,6 +18,7 @@ import {
   array,
   bytes,
   chars,
+  hasFields,
   layoutOf,
   type StructSchema,
   s8,
@@ -32,6 +33,7 @@ import {
   u32be,
   u64,
   u64n,
+  union,
 } from '../../src/asm/layout.ts';
 import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
 import type { Location, Position } from '../../src/asm/position.ts';
@@ -109,6 +111,9 @@ const { schema: schemas } = fc.letrec<{ schema: StructSchema; field: StructSchem
         .tuple(tie('field'), fc.integer({ min: 1, max: 4 }))
         .map(([element, length]) => array(element, length)),
       tie('schema'),
+      fc
+        .array(tie('field'), { minLength: 1, maxLength: 3 })
+        .map((members) => union(Object.fromEntries(members.map((member, i) => [`m${i}`, member])))),
     ),
   }),
 );
@@ -118,7 +123,7 @@ test('whatever the schema, its fields are where its layout has them', () => {
     fc.property(schemas, (schema) => {
       const { btf, value } = typesOf(hash('any', { key: schema, value: schema, maxEntries: 1 }));
       const compare = (layout: ReturnType<typeof layoutOf>, path: string, offset: number): void => {
-        if (layout.kind === 'struct')
+        if (hasFields(layout))
           for (const field of layout.fields)
             compare(field.layout, path === '' ? field.name : `${path}.${field.name}`, offset + field.offset);
         else if (layout.kind === 'array')

@@ -19,6 +19,7 @@ import {
   u32,
   u64,
   u64n,
+  union,
 } from '../../src/asm/layout.ts';
 import { suite } from '../harness.ts';
 
@@ -121,7 +122,13 @@ const { schema: anySchema } = fc.letrec<{ schema: TSchema }>((tie) => ({
       .map(([element, length]) => array(element, length)),
     fc
       .array(tie('schema'), { minLength: 1, maxLength: 4 })
-      .map((fields) => struct(Object.fromEntries(fields.map((field, index) => [`f${index}`, field])))),
+      .chain((fields) =>
+        fc.constantFrom<TSchema>(
+          ...[struct, union].map((make) =>
+            make(Object.fromEntries(fields.map((field, index) => [`f${index}`, field]))),
+          ),
+        ),
+      ),
   ),
 }));
 

@@ -18,6 +18,7 @@ import {
   array,
   bytes,
   chars,
+  hasFields,
   type IntLayout,
   type Layout,
   layoutOf,
@@ -35,6 +36,7 @@ import {
   u32be,
   u64,
   u64be,
+  union,
 } from '../../src/asm/layout.ts';
 import { arrayMap, hash } from '../../src/asm/map.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
@@ -59,19 +61,27 @@ const scalar = fc.constantFrom<TSchema>(
   chars(5),
 );
 const { tree } = fc.letrec<{ tree: TSchema; node: TSchema }>((tie) => ({
-  tree: fc
-    .array(tie('node'), { minLength: 1, maxLength: 4 })
-    .map((fields) => struct(Object.fromEntries(fields.map((field, i) => [`f${i}`, field])))),
+  tree: fc.array(tie('node'), { minLength: 1, maxLength: 4 }).map((fields) => struct(named(fields))),
   node: fc.oneof(
     { maxDepth: 2, depthSize: 'small' },
     { arbitrary: scalar, weight: 4 },
     { arbitrary: tie('tree'), weight: 2 },
+    {
+      arbitrary: fc
+        .array(tie('node'), { minLength: 1, maxLength: 3 })
+        .map((members) => union(named(members))),
+      weight: 1,
+    },
     {
       arbitrary: fc.tuple(scalar, fc.integer({ min: 1, max: 3 })).map(([element, n]) => array(element, n)),
       weight: 1,
     },
   ),
 }));
+function named(fields: readonly TSchema[]): Record<string, TSchema> {
+  return Object.fromEntries(fields.map((field, i) => [`f${i}`, field]));
+}
+
 const anyStruct = tree.filter((schema) => layoutOf(schema).size <= 56);
 
 const step = fc.record({
@@ -92,7 +102,7 @@ interface Part {
 /** The struct, and everything in it. */
 function partsOf(memory: unknown, layout: Layout, offset = 0): Part[] {
   const own: Part = { memory: memory as Place | Block, offset, layout };
-  if (layout.kind === 'struct')
+  if (hasFields(layout))
     return [
       own,
       ...layout.fields.flatMap((f) =>

@@ -58,10 +58,10 @@ export class BtfBuilder {
     return this.#type('array', '', 0, 0, [element, index, length]);
   }
 
-  /** A struct, anonymous where it has no name. */
-  struct(name: string, size: number, fields: readonly Field[]): number {
+  /** A struct or a union; anonymous if `name` is empty. */
+  composite(kind: 'struct' | 'union', name: string, size: number, fields: readonly Field[]): number {
     const members = fields.flatMap(({ name, type, offset }) => [this.string(name), type, 8 * offset]);
-    return this.#type('struct', name, size, fields.length, members);
+    return this.#type(kind, name, size, fields.length, members);
   }
 
   typedef(name: string, type: number): number {

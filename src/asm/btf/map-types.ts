@@ -27,7 +27,7 @@ export function mapTypes({ name, type, key, value }: MapSpec): MapTypes | undefi
   };
 }
 
-/** A struct goes by `name`, those inside it by none. */
+/** A struct or union of the map gets `name`; those inside it are anonymous. */
 function add(types: BtfBuilder, layout: Layout, name = ''): number {
   switch (layout.kind) {
     case 'int':
@@ -38,13 +38,14 @@ function add(types: BtfBuilder, layout: Layout, name = ''): number {
       return types.array(types.int('u8', 1, IntEncoding.unsigned), layout.size, index(types));
     case 'array':
       return types.array(add(types, layout.element), layout.length, index(types));
-    case 'struct': {
+    case 'struct':
+    case 'union': {
       const fields = layout.fields.map(({ name, offset, layout }) => ({
         name,
         offset,
         type: add(types, layout),
       }));
-      return types.struct(name && identifier(name), layout.size, fields);
+      return types.composite(layout.kind, name && identifier(name), layout.size, fields);
     }
   }
 }

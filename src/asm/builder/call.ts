@@ -5,7 +5,7 @@ import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { ArgKind, Helper } from '../helpers.ts';
 import type { Register, Subprogram } from '../instruction.ts';
-import { type Layout, layoutOf, u64 } from '../layout.ts';
+import { hasFields, type Layout, layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
 import { describePosition } from '../position.ts';
 import { r1, r2, r3, r4, r5 } from '../registers.ts';
@@ -205,9 +205,9 @@ export function inMemory(machine: Machine, argument: Argument, callee: string, s
   const operand = place ?? asOperand(argument, callee);
   const layout = wanted ?? (operand instanceof Place ? operand.layout : layoutOf(u64));
   const isNumber = !(operand instanceof Place) || operand.layout.kind === 'int';
-  if (isNumber && layout.kind === 'struct')
+  if (isNumber && hasFields(layout))
     throw new TypeError(
-      `${callee} asks for a struct of ${layout.size} bytes, and ${describeOperand(operand)} is a number: put it into a b.stack() of that schema`,
+      `${callee} asks for a ${layout.kind} of ${layout.size} bytes, and ${describeOperand(operand)} is a number: put it into a b.stack() of that schema`,
     );
   const name = operand instanceof Place ? operand.name : 'argument';
   const slot = machine.slot(name, layout.size);
@@ -219,7 +219,7 @@ export function inMemory(machine: Machine, argument: Argument, callee: string, s
 /** Whether a helper that asks for `wanted` can take memory of that layout as it is: two numbers must have one type. */
 function liesAs(layout: Layout, wanted: Layout | undefined): boolean {
   // A wrong size has a message of its own.
-  if (wanted?.kind === 'struct' && layout.kind === 'int') return layout.size !== wanted.size;
+  if (wanted && hasFields(wanted) && layout.kind === 'int') return layout.size !== wanted.size;
   if (wanted?.kind !== 'int' || layout.kind !== 'int') return true;
   const { size, signed, bigEndian } = layout;
   return size === wanted.size && signed === wanted.signed && bigEndian === wanted.bigEndian;

@@ -4,7 +4,7 @@
 import type { TArray, TObject, TSchema } from '@sinclair/typebox';
 import type { Emission } from '../body.ts';
 import * as insn from '../constructors.ts';
-import { type ArrayLayout, type Layout, layoutOf } from '../layout.ts';
+import { type ArrayLayout, hasFields, type Layout, layoutOf, type UnionSchema } from '../layout.ts';
 import { Branch } from './flow.ts';
 import type { Machine } from './machine.ts';
 import { mayBeNegative } from './number-type.ts';
@@ -32,13 +32,12 @@ export interface Elements<E extends TSchema> extends Place {
   at(index: Value | Place, found: (element: Memory<E>) => Emission, otherwise?: () => Emission): void;
 }
 
-/** Memory of schema `T`: an object of its fields for a struct, `Elements` for an array, a `Place` for everything else. */
-export type Memory<T extends TSchema> =
-  T extends TObject<infer P>
-    ? { readonly [K in keyof P]: Memory<P[K]> } & Block
-    : T extends TArray<infer E>
-      ? Elements<E>
-      : Place;
+/** Memory of schema `T`: an object of its fields for a struct or a union, `Elements` for an array, a `Place` for everything else. */
+export type Memory<T extends TSchema> = T extends TObject<infer P> | UnionSchema<infer P>
+  ? { readonly [K in keyof P]: Memory<P[K]> } & Block
+  : T extends TArray<infer E>
+    ? Elements<E>
+    : Place;
 
 /** Memory that lies at `offset` from `base`. */
 export function memory<T extends TSchema>(
@@ -96,7 +95,7 @@ function shape(
   if (layout.kind === 'array')
     return new ElementsPlace(machine, base, offset, layout, name, kind, provenance) as unknown as Place;
   const place = new Place(machine, base, offset, layout, name, kind, provenance);
-  if (layout.kind !== 'struct') return place;
+  if (!hasFields(layout)) return place;
   const fields = layout.fields.map((field) => [
     field.name,
     shape(machine, base, offset + field.offset, field.layout, `${name}.${field.name}`, kind, provenance),

@@ -4,7 +4,7 @@
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
-import { type IntLayout, type Layout, layoutOf } from '../layout.ts';
+import { hasFields, type IntLayout, type Layout, layoutOf } from '../layout.ts';
 import { describePosition } from '../position.ts';
 import { r10 } from '../registers.ts';
 import type { Width } from '../width.ts';
@@ -340,15 +340,18 @@ export class Place extends Readable {
       return;
     }
     const [target, origin] = [this.#reach(this.size), source.#reach(source.size)];
-    for (let done = 0; done < this.size; ) {
-      const aligned = Math.min(this.#alignment(this.offset + done), source.#alignment(source.offset + done));
-      const width = widest(aligned, this.size - done);
-      this.machine.emit(
-        insn.ldx({ size: width }, register, origin.register, origin.offset + done),
-        insn.stx({ size: width }, target.register, target.offset + done, register),
-      );
-      done += width;
+    const chunks: { readonly at: number; readonly size: Width['size'] }[] = [];
+    for (let at = 0; at < this.size; at += chunks.at(-1)?.size as number) {
+      const aligned = Math.min(this.#alignment(this.offset + at), source.#alignment(source.offset + at));
+      chunks.push({ at, size: widest(aligned, this.size - at) });
     }
+    // Memory that overlaps is copied from the end that the copy does not overwrite before it is read.
+    if (this.base === source.base && this.offset > source.offset) chunks.reverse();
+    for (const { at, size } of chunks)
+      this.machine.emit(
+        insn.ldx({ size }, register, origin.register, origin.offset + at),
+        insn.stx({ size }, target.register, target.offset + at, register),
+      );
   }
 
   #storeValue(source: Value): void {
@@ -449,7 +452,7 @@ export function isBigEndian(place: Place): boolean {
 
 /** For messages: what memory is that is no number. */
 function describeLayout(layout: Layout): string {
-  return layout.kind === 'struct' ? `a struct of ${layout.size} bytes` : `${layout.kind}(${layout.size})`;
+  return hasFields(layout) ? `a ${layout.kind} of ${layout.size} bytes` : `${layout.kind}(${layout.size})`;
 }
 
 /** The widest access to memory of that alignment, of which so many bytes are left. */
@@ -460,9 +463,11 @@ function widest(align: number, left: number): Width['size'] {
 
 /** The innermost field that a byte belongs to, or the one that its padding follows. */
 function fieldAt(layout: Layout, byte: number, name: string): string {
-  if (layout.kind !== 'struct') return name;
+  if (!hasFields(layout)) return name;
   const gap = layout.padding.find(({ offset, size }) => byte >= offset && byte < offset + size);
   if (gap) return `the padding after ${name}.${gap.after}`;
-  const field = layout.fields.findLast(({ offset }) => offset <= byte);
+  const field = layout.fields.findLast(
+    ({ offset, layout: { size } }) => offset <= byte && byte < offset + size,
+  );
   return field ? fieldAt(field.layout, byte - field.offset, `${name}.${field.name}`) : name;
 }

@@ -46,9 +46,12 @@ export interface Padding {
   readonly after: string;
 }
 
-/** Fields in the order of their offsets, and the holes between and behind them. */
+/**
+ * The fields of a struct in the order of their offsets, and the holes between and after them; or the members
+ * of a union, all at offset 0, and the hole after the longest of them.
+ */
 export interface StructLayout {
-  readonly kind: 'struct';
+  readonly kind: 'struct' | 'union';
   readonly size: number;
   readonly align: number;
   readonly fields: readonly FieldLayout[];
@@ -57,6 +60,11 @@ export interface StructLayout {
 
 /** How a schema lies in memory. Sizes, offsets and alignments are in bytes. */
 export type Layout = IntLayout | BytesLayout | ArrayLayout | StructLayout;
+
+/** Whether the layout is that of a struct or a union. */
+export function hasFields(layout: Layout): layout is StructLayout {
+  return layout.kind === 'struct' || layout.kind === 'union';
+}
 
 /** The scalars: bytes, sign, byte order, and the JavaScript type they are seen as. One row a type. */
 const SCALARS = {
@@ -82,7 +90,7 @@ const SCALARS = {
 export type ScalarName = keyof typeof SCALARS;
 
 /** What a schema's `ctype` keyword may say; it is by this keyword that a schema has a layout. */
-export type CType = ScalarName | 'chars' | 'bytes' | 'array' | 'struct';
+export type CType = ScalarName | 'chars' | 'bytes' | 'array' | 'struct' | 'union';
 
 function scalar(size: 1 | 2 | 4 | 8, signed: boolean, as: 'number' | 'bigint', bigEndian = false): IntLayout {
   return Object.freeze({ kind: 'int', size, align: size, signed, bigEndian, as });
@@ -120,12 +128,13 @@ function compute(schema: TSchema, path: string): Layout {
     case 'array':
       return arrayLayout(compute(schema.items, `${path}[]`), count(schema.minItems, 'elements', path));
     case 'struct':
-      return structLayout(schema, path);
+    case 'union':
+      return structLayout(schema, ctype, path);
     default:
       throw blame(
         new TypeError(
           `${at(path)}this schema has no C layout: use u8 to u64, s8 to s64, u64n, s64n, u16be, u32be, ` +
-            'chars, bytes, array or struct',
+            'chars, bytes, array, struct or union',
         ),
       );
   }
@@ -141,35 +150,39 @@ function arrayLayout(element: Layout, length: number): ArrayLayout {
   });
 }
 
-function structLayout(schema: TSchema, path: string): StructLayout {
+function structLayout(schema: TSchema, kind: StructLayout['kind'], path: string): StructLayout {
   const properties: Record<string, TSchema> = schema.properties;
   const required: readonly string[] = schema.required ?? [];
   const fields: FieldLayout[] = [];
   const padding: Padding[] = [];
   let end = 0;
   let align = 1;
+  /** The field that reaches furthest. */
+  let last = '';
   const padTo = (boundary: number) => {
     const offset = roundUp(end, boundary);
-    const after = fields.at(-1);
-    if (offset > end && after)
-      padding.push(Object.freeze({ offset: end, size: offset - end, after: after.name }));
+    if (offset > end) padding.push(Object.freeze({ offset: end, size: offset - end, after: last }));
     end = offset;
   };
   for (const [name, field] of Object.entries(properties)) {
     const inside = path === '' ? name : `${path}.${name}`;
     checkFieldName(name, inside);
-    if (!required.includes(name))
+    if (kind === 'struct' && !required.includes(name))
       throw blame(new TypeError(`${inside}: a field of a C struct can't be optional`));
     const layout = compute(field, inside);
-    padTo(layout.align);
-    fields.push(Object.freeze({ name, offset: end, layout }));
-    end += layout.size;
+    if (kind === 'struct') padTo(layout.align);
+    const offset = kind === 'struct' ? end : 0;
+    fields.push(Object.freeze({ name, offset, layout }));
+    if (offset + layout.size > end) {
+      end = offset + layout.size;
+      last = name;
+    }
     align = Math.max(align, layout.align);
   }
-  if (fields.length === 0) throw blame(new TypeError(`${at(path)}a struct needs at least one field`));
+  if (fields.length === 0) throw blame(new TypeError(`${at(path)}a ${kind} needs at least one field`));
   padTo(align);
   return Object.freeze({
-    kind: 'struct',
+    kind,
     size: end,
     align,
     fields: Object.freeze(fields),

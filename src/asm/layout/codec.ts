@@ -11,6 +11,7 @@ import {
   layoutOf,
   type StructLayout,
 } from './c-layout.ts';
+import { UnionBytes } from './union-bytes.ts';
 
 /**
  * Reads the value that starts `offset` bytes into `view`. RangeError where it reaches past the view's end.
@@ -43,15 +44,20 @@ export function decoder<T extends TSchema>(schema: T): Decoder<T> {
  * `ports[3]`).
  */
 export function encode<T extends TSchema>(schema: T, value: Static<T>): Uint8Array {
-  const layout = layoutOf(schema);
+  return pointing(() => encodeLayout(layoutOf(schema), value, ''));
+}
+
+/** The bytes of a value of that layout. `path` is how messages name it. */
+export function encodeLayout(layout: Layout, value: unknown, path: string): Uint8Array {
   const bytes = new Uint8Array(layout.size);
-  pointing(() => write(layout, value, new DataView(bytes.buffer), 0, ''));
+  write(layout, value, new DataView(bytes.buffer), 0, path);
   return bytes;
 }
 
 // Reading
 
-function readerOf(layout: Layout): Read {
+/** Reads values of that layout. */
+export function readerOf(layout: Layout): Read {
   let read = readers.get(layout);
   if (read === undefined) {
     const elements: Read[] = [];
@@ -82,7 +88,8 @@ function expression(layout: Layout, at: number, elements: Read[]): string {
     case 'array':
       elements.push(readerOf(layout.element));
       return `array(v, ${o}, ${layout.length}, ${layout.element.size}, elements[${elements.length - 1}])`;
-    case 'struct': {
+    case 'struct':
+    case 'union': {
       const fields = layout.fields.map(
         (field) => `${field.name}: ${expression(field.layout, at + field.offset, elements)}`,
       );
@@ -159,6 +166,7 @@ function write(layout: Layout, value: unknown, view: DataView, offset: number, p
       writeArray(layout, value, view, offset, path);
       break;
     case 'struct':
+    case 'union':
       writeStruct(layout, value, view, offset, path);
       break;
   }
@@ -182,18 +190,43 @@ function writeStruct(
 ): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw wrongType(path, value, 'an object');
-  const values = new Map(Object.entries(value));
+  if (layout.kind === 'union') {
+    writeUnion(layout, value, view, offset, path);
+    return;
+  }
+  const values = fieldsOf(layout, value, path);
   for (const field of layout.fields) {
-    const inside = path === '' ? field.name : `${path}.${field.name}`;
+    const inside = within(path, field.name);
     const given = values.get(field.name);
     if (given === undefined) throw new TypeError(`${inside}: missing`);
     write(field.layout, given, view, offset + field.offset, inside);
-    values.delete(field.name);
   }
+}
+
+/** Writes the members that are there, each to bytes of its own first. */
+function writeUnion(layout: StructLayout, value: object, view: DataView, offset: number, path: string): void {
+  const values = fieldsOf(layout, value, path);
+  const union = new UnionBytes(layout, named(path));
+  for (const field of layout.fields)
+    if (values.has(field.name))
+      union.add(field, encodeLayout(field.layout, values.get(field.name), within(path, field.name)));
+  union.requireMember();
+  copyTo(view, offset, union.bytes);
+}
+
+/** The fields of an object, without those that are undefined. Throws TypeError if one is unknown. */
+function fieldsOf(layout: StructLayout, value: object, path: string): Map<string, unknown> {
+  const values = new Map(Object.entries(value).filter(([, given]) => given !== undefined));
   for (const name of values.keys())
-    throw new TypeError(
-      `${named(path)}: no field '${name}'; there are ${layout.fields.map((f) => f.name).join(', ')}`,
-    );
+    if (!layout.fields.some((field) => field.name === name))
+      throw new TypeError(
+        `${named(path)}: no field '${name}'; there are ${layout.fields.map((f) => f.name).join(', ')}`,
+      );
+  return values;
+}
+
+function within(path: string, name: string): string {
+  return path === '' ? name : `${path}.${name}`;
 }
 
 function writeInt(layout: IntLayout, value: unknown, view: DataView, offset: number, path: string): void {

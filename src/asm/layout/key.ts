@@ -4,8 +4,9 @@
  * schema stands for.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
-import { type Layout, layoutOf } from './c-layout.ts';
-import { type Decoder, decoder, encode } from './codec.ts';
+import { hasFields, type Layout, layoutOf, type StructLayout } from './c-layout.ts';
+import { type Decoder, decoder, encode, encodeLayout, readerOf } from './codec.ts';
+import { paddingOf, UnionBytes } from './union-bytes.ts';
 
 /**
  * Reads and writes the keys of one map. `decode` and `encode` of this module agree on keys whose bytes a
@@ -80,6 +81,7 @@ function isInexact(layout: Layout): boolean {
     case 'array':
       return isInexact(layout.element);
     case 'struct':
+    case 'union':
       return layout.fields.some((field) => isInexact(field.layout));
   }
 }
@@ -100,6 +102,7 @@ function exact(layout: Layout, plain: unknown, view: DataView, offset: number): 
         exact(layout.element, element, view, offset + index * layout.element.size),
       );
     case 'struct':
+    case 'union':
       return Object.fromEntries(
         layout.fields.map((field) => [
           field.name,
@@ -131,7 +134,8 @@ function withoutInexact(layout: Layout, value: unknown, offset: number, patches:
     return value.map((element, index) =>
       withoutInexact(layout.element, element, offset + index * layout.element.size, patches),
     );
-  if (layout.kind !== 'struct' || !isObject(value) || Array.isArray(value)) return value;
+  if (!hasFields(layout) || !isObject(value) || Array.isArray(value)) return value;
+  if (layout.kind === 'union') return withoutMembers(layout, value, offset, patches);
   const fields = new Map(layout.fields.map((field) => [field.name, field]));
   return Object.fromEntries(
     Object.entries(value).map(([name, inside]) => {
@@ -139,6 +143,24 @@ function withoutInexact(layout: Layout, value: unknown, offset: number, patches:
       return [name, field ? withoutInexact(field.layout, inside, offset + field.offset, patches) : inside];
     }),
   );
+}
+
+/** A union of zeros instead of a union: the bytes of its members go to `patches`. */
+function withoutMembers(layout: StructLayout, value: object, offset: number, patches: Patch[]): unknown {
+  const values = new Map(Object.entries(value).filter(([, given]) => given !== undefined));
+  const members = layout.fields.filter(({ name }) => values.has(name));
+  // `encode` says what is wrong.
+  if (members.length === 0 || members.length < values.size) return value;
+  const union = new UnionBytes(layout, 'union');
+  for (const member of members) {
+    const inside: Patch[] = [];
+    const plain = withoutInexact(member.layout, values.get(member.name), 0, inside);
+    const bytes = encodeLayout(member.layout, plain, member.name);
+    for (const patch of inside) bytes.set(patch.bytes, patch.offset);
+    union.add(member, bytes);
+  }
+  patches.push({ offset, bytes: union.bytes });
+  return readerOf(layout)(new DataView(new ArrayBuffer(layout.size)), 0);
 }
 
 function fits(value: bigint, signed: boolean): boolean {
@@ -195,20 +217,6 @@ function bytesOfText(text: string, size: number): Uint8Array | undefined {
     else return undefined;
   }
   return bytes.length <= size ? Uint8Array.from(bytes) : undefined;
-}
-
-function paddingOf(layout: Layout): boolean[] {
-  const padding = new Array<boolean>(layout.size).fill(false);
-  if (layout.kind === 'array') {
-    const element = paddingOf(layout.element);
-    return padding.map((_, at) => element[at % layout.element.size] === true);
-  }
-  if (layout.kind !== 'struct') return padding;
-  for (const { offset, size } of layout.padding) padding.fill(true, offset, offset + size);
-  for (const field of layout.fields)
-    for (const [at, isPadding] of paddingOf(field.layout).entries())
-      if (isPadding) padding[field.offset + at] = true;
-  return padding;
 }
 
 function isObject(value: unknown): value is object {

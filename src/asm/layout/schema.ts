@@ -10,6 +10,7 @@
  */
 import {
   type SchemaOptions,
+  type Static,
   type TArray,
   type TBigInt,
   type TInteger,
@@ -62,6 +63,14 @@ export interface ArraySchema<T extends TSchema = TSchema> extends TArray<T> {
 export interface StructSchema<F extends TProperties = TProperties> extends TObject<F> {
   readonly ctype: 'struct';
   readonly size: number;
+}
+
+/** Members that share their bytes, `size` bytes together. */
+export interface UnionSchema<F extends TProperties = TProperties> extends TSchema {
+  readonly ctype: 'union';
+  readonly size: number;
+  readonly properties: F;
+  static: { [K in keyof F]?: Static<F[K]> };
 }
 
 /** 0 to 255. */
@@ -135,6 +144,28 @@ export function array<T extends TSchema>(element: T, length: number): ArraySchem
  */
 export function struct<F extends TProperties>(fields: F, options: SchemaOptions = {}): StructSchema<F> {
   return sized(TypeObject(fields, { ...options, ctype: 'struct', additionalProperties: false }));
+}
+
+/**
+ * A C union: its members lie at the same place. A value that was read has every member, each of them another
+ * reading of the same bytes. A value to write has one member, or several that agree on the bytes they share;
+ * bytes of no member are 0.
+ *
+ * Throws TypeError if a member has no C layout or a name that is no C identifier.
+ *
+ * @example
+ * const Address = union({ v4: bytes(4), v6: bytes(16) });
+ * const Key = struct({ family: u16, address: Address });
+ * map.lookup({ family: 2, address: { v4: Uint8Array.of(127, 0, 0, 1) } });
+ */
+export function union<F extends TProperties>(members: F, options: SchemaOptions = {}): UnionSchema<F> {
+  const { required: _all, ...schema } = TypeObject(members, {
+    ...options,
+    ctype: 'union',
+    additionalProperties: false,
+    minProperties: 1,
+  });
+  return sized(schema as TSchema) as UnionSchema<F>;
 }
 
 /**

@@ -4,7 +4,7 @@
  */
 import type { Static, TArray, TObject, TSchema } from '@sinclair/typebox';
 import { blame, pointing } from '../../asm/blame.ts';
-import { decoder, encode, type IntLayout, layoutOf } from '../../asm/layout.ts';
+import { decoder, encode, hasFields, type IntLayout, layoutOf, type UnionSchema } from '../../asm/layout.ts';
 import type { Mapping } from './mapping.ts';
 
 /** A text or bytes in shared memory, `V` in JavaScript. Others may write while it is read or written: it is not one step. */
@@ -31,14 +31,13 @@ export interface CellArray<T extends TSchema> extends Iterable<View<T>> {
 }
 
 /** Memory of schema `T`: an object of its fields for a struct, and cells for what is in them. */
-export type View<T extends TSchema> =
-  T extends TObject<infer P>
-    ? { readonly [K in keyof P]: View<P[K]> }
-    : T extends TArray<infer E>
-      ? CellArray<E>
-      : Static<T> extends number | bigint
-        ? NumberCell<Static<T>>
-        : Cell<Static<T>>;
+export type View<T extends TSchema> = T extends TObject<infer P> | UnionSchema<infer P>
+  ? { readonly [K in keyof P]: View<P[K]> }
+  : T extends TArray<infer E>
+    ? CellArray<E>
+    : Static<T> extends number | bigint
+      ? NumberCell<Static<T>>
+      : Cell<Static<T>>;
 
 /** Memory at `offset` of the mapping, where something of that schema lies as C aligns it. Nothing is read yet. */
 export function viewOf<T extends TSchema>(
@@ -53,7 +52,7 @@ export function viewOf<T extends TSchema>(
 function shape(mapping: Mapping, schema: TSchema, offset: number, name: string): unknown {
   const layout = layoutOf(schema);
   if (layout.kind === 'int') return new IntCell(mapping, schema, layout, offset, name);
-  if (layout.kind === 'struct') {
+  if (hasFields(layout)) {
     const inside = layout.fields.map((field) => [
       field.name,
       shape(mapping, schema.properties[field.name], offset + field.offset, `${name}.${field.name}`),
