@@ -9,8 +9,9 @@ import type { Context } from './builder/context.ts';
 import { checkObjectName, objectNameOf } from './object-name.ts';
 import { capture } from './position.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
+import { PROGRAM_TYPES, type ProgramKind } from './program-types.ts';
 import { kernelTypes, type Target, tracepointFormat } from './target.ts';
-import { formatField } from './tracepoint-format.ts';
+import { formatField, type TracepointFormat } from './tracepoint-format.ts';
 
 /** Emits a program. What it throws is a mistake of its author's. */
 export type Body = (b: Builder) => Emission;
@@ -25,66 +26,62 @@ interface Options {
   readonly optional?: boolean;
 }
 
-/** The entry of a kernel function, with its arguments (x64: the first six, arm64: eight) in the saved registers. */
+/**
+ * The entry of a kernel function. Its arguments are in the saved registers: the first six on x64, eight on
+ * arm64.
+ */
 export function kprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const name = `kprobe ${symbol}`;
-  const argument = argumentsOf(functionOf(target, symbol, name), inRegisters(target.architecture));
-  const context = { kind: 'kprobe' as const, argument, name };
+  const context = contextOf('kprobe', functionOf(target, symbol), target);
   return program({ kind: 'kprobe', symbol }, target, context, body, options);
 }
 
 /**
- * The return of a kernel function, with its result and nothing else: its arguments are gone by then. The kernel follows as many calls of
- * a function at once as it has made room for, some two a CPU; the returns of further ones are missed, and counted from Linux 6.7 on.
+ * The return of a kernel function, with its result. Its arguments are gone by then. The kernel follows a
+ * limited number of calls of a function at once, about two for each CPU. It misses the returns of further
+ * calls, and counts them from Linux 6.7 on.
  */
 export function kretprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const name = `kretprobe ${symbol}`;
-  const context = {
-    kind: 'kretprobe' as const,
-    argument: noArguments(name, 'the arguments are gone at the return'),
-    returned: () => resultOf(functionOf(target, symbol, name), target.architecture.kprobeReturn),
-    name,
-  };
+  const context = contextOf('kretprobe', functionOf(target, symbol), target);
   return program({ kind: 'kretprobe', symbol }, target, context, body, options);
 }
 
 /**
- * The entry of a kernel function, with all its arguments (Linux 5.5): called by the function itself, without a trap. Structures
- * are read by plain loads. Where the kernel's types have no such function the program is made nevertheless, and loading it
- * throws NoSuchSymbolError.
+ * The entry of a kernel function, with all its arguments (Linux 5.5). The function itself calls the program,
+ * without a trap. Structures are read by plain loads. If the kernel's types have no such function, loading the
+ * program throws NoSuchSymbolError.
  */
 export function fentry(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
-  const name = `fentry ${symbol}`;
-  const argument = argumentsOf(functionOf(target, symbol, name), inArray(true));
-  const context = { kind: 'fentry' as const, argument, name };
-  return program({ kind: 'fentry', symbol, btfId }, target, context, body, options);
+  return atFunction('fentry', symbol, target, body, options);
 }
 
 /**
- * The return of a kernel function, with its result and the arguments that it was called with (Linux 5.5); otherwise as `fentry`.
+ * The return of a kernel function, with its result and the arguments that it was called with (Linux 5.5);
+ * otherwise like `fentry`.
  */
 export function fexit(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
-  const name = `fexit ${symbol}`;
-  const called = functionOf(target, symbol, name);
-  // A program for a missing function cannot be loaded, so the offset of its result does not matter.
-  const offset = 8 * slotCount(called.prototype?.parameters ?? []);
-  const argument = argumentsOf(called, inArray(true));
-  const context = { kind: 'fexit' as const, argument, returned: () => resultOf(called, offset), name };
-  return program({ kind: 'fexit', symbol, btfId }, target, context, body, options);
+  return atFunction('fexit', symbol, target, body, options);
 }
 
-/** A raw tracepoint (Linux 4.17): its arguments as the kernel passes them. Structures are read by probe. */
+function atFunction(
+  kind: 'fentry' | 'fexit',
+  symbol: string,
+  target: Target,
+  body: Body,
+  options: Options,
+): ProgramSpec {
+  const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
+  const context = contextOf(kind, functionOf(target, symbol), target);
+  return program({ kind, symbol, btfId }, target, context, body, options);
+}
+
+/** A raw tracepoint (Linux 4.17), with its arguments as the kernel passes them. Structures are read by probe. */
 export function rawTracepoint(
   tracepoint: string,
   target: Target,
   body: Body,
   options: Options = {},
 ): ProgramSpec {
-  const name = `raw tracepoint ${tracepoint}`;
-  const argument = argumentsOf(tracepointOf(target, tracepoint, name), inArray(false));
-  const context = { kind: 'raw_tracepoint' as const, argument, name };
+  const context = contextOf('raw_tracepoint', tracepointOf(target, tracepoint), target);
   return program({ kind: 'raw_tracepoint', tracepoint }, target, context, body, options);
 }
 
@@ -100,21 +97,20 @@ export class NoSuchTracepoint extends Error {
 }
 
 /**
- * A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). Structures are read by plain loads. Throws
- * NoSuchTracepoint where the target's types don't have it.
+ * A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). Structures are read by plain loads.
+ * Throws NoSuchTracepoint if the target's types do not have it.
  */
 export function tpBtf(tracepoint: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const btfId = pointing(() => kernelTypes(target)).find('typedef', `btf_trace_${tracepoint}`);
   if (btfId === undefined) throw blame(new NoSuchTracepoint(tracepoint));
-  const name = `tracepoint ${tracepoint}`;
-  const argument = argumentsOf(tracepointOf(target, tracepoint, name), inArray(true));
-  const context = { kind: 'tp_btf' as const, argument, name };
+  const context = contextOf('tp_btf', tracepointOf(target, tracepoint), target);
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
 }
 
 /**
- * A tracepoint by its record, whose fields `b.field(name)` reads. Needs no types of the kernel, only the record's format, which the
- * target has. The program returns 1 where it says nothing else: 0 would keep the record from others, as from `perf record`.
+ * A tracepoint by its record, whose fields `b.field(name)` reads. It needs no types of the kernel, only the
+ * record's format, which the target has. The program returns 1 by default: 0 would keep the record from other
+ * readers, such as `perf record`.
  */
 export function tracepoint(
   category: string,
@@ -124,26 +120,64 @@ export function tracepoint(
   options: Options = {},
 ): ProgramSpec {
   const format = pointing(() => tracepointFormat(target, category, name));
-  const of = `tracepoint ${category}:${name}`;
-  const context = {
-    argument: noArguments(of, 'it has a record, whose fields b.field(name) reads'),
-    field: (wanted: string) => formatField(format, wanted),
-    kind: 'tracepoint' as const,
-    name: of,
-  };
+  const context = contextOf(
+    'tracepoint',
+    { name: `${category}:${name}`, prototype: undefined },
+    target,
+    format,
+  );
   return program({ kind: 'tracepoint', category, tracepoint: name }, target, context, body, options);
 }
 
+/** The context of a program at a function or tracepoint, by the row of its type. */
+function contextOf(
+  kind: ProgramKind,
+  on: Omit<Called, 'hook'>,
+  { architecture }: Target,
+  format?: TracepointFormat,
+): Context {
+  const { title, context, trusted } = PROGRAM_TYPES[kind];
+  const name = `${title} ${on.name}`;
+  const called = { ...on, hook: name };
+  const none = (why: string) => (wanted: number | string) => {
+    throw new RangeError(`${name} has no argument ${wanted}: ${why}`);
+  };
+  switch (context) {
+    case 'pt_regs':
+      return { kind, name, argument: argumentsOf(called, inRegisters(architecture)) };
+    case 'pt_regs_at_return':
+      return {
+        ...{ kind, name, argument: none('the arguments are gone at the return') },
+        returned: () => resultOf(called, architecture.kprobeReturn),
+      };
+    case 'array':
+      return { kind, name, argument: argumentsOf(called, inArray(trusted)) };
+    case 'array_with_result': {
+      // A program for a missing function cannot be loaded, so the offset of its result does not matter.
+      const offset = 8 * slotCount(called.prototype?.parameters ?? []);
+      return {
+        ...{ kind, name, argument: argumentsOf(called, inArray(trusted)) },
+        returned: () => resultOf(called, offset),
+      };
+    }
+    case 'record':
+      return {
+        ...{ kind, name, argument: none('it has a record, whose fields b.field(name) reads') },
+        field: (wanted: string) => formatField(format as TracepointFormat, wanted),
+      };
+  }
+}
+
 /** A function and, if the target's types have it, its prototype. */
-function functionOf({ kernel }: Target, symbol: string, hook: string): Called {
+function functionOf({ kernel }: Target, symbol: string): Omit<Called, 'hook'> {
   const id = kernel?.find('func', symbol);
-  return { name: symbol, hook, prototype: id === undefined ? undefined : kernel?.prototypeOf(id) };
+  return { name: symbol, prototype: id === undefined ? undefined : kernel?.prototypeOf(id) };
 }
 
 /** A raw tracepoint and, if the target's types have it, its prototype, without the first parameter, which is the kernel's own. */
-function tracepointOf({ kernel }: Target, tracepoint: string, hook: string): Called {
+function tracepointOf({ kernel }: Target, tracepoint: string): Omit<Called, 'hook'> {
   const id = kernel?.find('typedef', `btf_trace_${tracepoint}`);
-  if (kernel === undefined || id === undefined) return { name: tracepoint, hook, prototype: undefined };
+  if (kernel === undefined || id === undefined) return { name: tracepoint, prototype: undefined };
   const { parameters, ...others } = kernel.prototypeOf(id);
   // Types of function pointers have no names of parameters; the function that calls the programs has.
   const names = () => {
@@ -155,13 +189,7 @@ function tracepointOf({ kernel }: Target, tracepoint: string, hook: string): Cal
           .parameters.slice(1)
           .map(({ name }) => name);
   };
-  return { name: tracepoint, hook, prototype: { ...others, parameters: parameters.slice(1) }, names };
-}
-
-function noArguments(name: string, why: string): (wanted: number | string) => never {
-  return (wanted) => {
-    throw new RangeError(`${name} has no argument ${wanted}: ${why}`);
-  };
+  return { name: tracepoint, prototype: { ...others, parameters: parameters.slice(1) }, names };
 }
 
 function program(

@@ -6,6 +6,7 @@
  * (`struct bpf_link_info`).
  */
 import type { Attachment } from '../asm/program.ts';
+import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { Attr, Command, cString, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { type Failure, type KernelError, NoSuchSymbolError } from './errors.ts';
@@ -72,17 +73,17 @@ export class Link implements Closeable {
 export function attach(kernel: Kernel, program: Program): Link {
   const { attachment } = program.spec;
   sweepKprobeEvents(kernel);
-  switch (attachment.kind) {
-    case 'kprobe':
-    case 'kretprobe':
-      return start(kernel, program, openKprobe(kernel, attachment), attachment.symbol);
-    case 'tracepoint':
-      return start(kernel, program, openTracepoint(kernel, attachment), attachment.tracepoint);
-    case 'raw_tracepoint':
-    case 'tp_btf':
-    case 'fentry':
-    case 'fexit':
-      return attachRaw(kernel, program, attachment);
+  switch (PROGRAM_TYPES[attachment.kind].attach) {
+    case 'kprobe_event': {
+      const at = attachment as KprobeAttachment;
+      return start(kernel, program, openKprobe(kernel, at), at.symbol);
+    }
+    case 'tracepoint_event': {
+      const at = attachment as TracepointAttachment;
+      return start(kernel, program, openTracepoint(kernel, at), at.tracepoint);
+    }
+    case 'raw_tracepoint_open':
+      return attachRaw(kernel, program, attachment as RawAttachment);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The arithmetic of the builder against BigInt: random operands of every type and source, random operators, comparisons, conversions,
- * assignments and stores, run by the kernel. `TSBPF_TEST_CASES=1000000 npm test -- live/arithmetic` runs so many programs.
+ * assignments and stores, run by the kernel. property-runs.ts says how to run more of them.
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';

@@ -1,6 +1,6 @@
 /**
  * Memory of the builder against bytes: random nested structs and arrays that are set, copied, cleared, indexed and handed to subprograms,
- * run by the kernel. `TSBPF_TEST_CASES=1000000 npm test -- live/memory` runs so many programs.
+ * run by the kernel. property-runs.ts says how to run more of them.
  */
 import type { TSchema } from '@sinclair/typebox';
 import fc from 'fast-check';

@@ -1,9 +1,9 @@
 /**
  * How many programs a property test makes and runs: fewer in slow guests, more on request.
  *
- *     TSBPF_TEST_CASES=1000000 npm test -- live/arithmetic
+ *     TSBPF_TEST_CASES=1000000 TSBPF_TEST_SLOWNESS=20 npm test -- live/arithmetic
  *
- * A failed run prints its seed and the path to the smallest case, which `fc.assert` takes as options.
+ * The second variable extends the time limits. A failed run prints its seed and the path to the smallest case, which `fc.assert` takes as options.
  */
 import { type Suite, slowness, suite } from '../harness.ts';
 
