@@ -240,6 +240,22 @@ test('a tool without events has no rings, loses none, and is told the turn of se
   assert.is(fake.open.size, 0);
 });
 
+test('events are read by the schema of their map, and no other', () => {
+  const kernel = new Kernel(new FakeSyscalls());
+  const open = (schema: typeof Event | typeof u64) => {
+    const map = perfEventArray('typed', Event);
+    Session.open(
+      { name: 'typed', programs: [program('a')], events: { map, schema } },
+      { kernel, onEvent: () => {} },
+    ).close();
+  };
+  open(Event);
+  assert.throws(
+    () => open(u64),
+    /^the tool typed reads the events of typed by another schema than the map's own: give both the same/,
+  );
+});
+
 test('events that nobody gets, and handlers of events that there are none of, are refused', () => {
   const fake = new FakeSyscalls();
   const kernel = new Kernel(fake);
