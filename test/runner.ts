@@ -122,8 +122,12 @@ class Tally {
 }
 
 /** Runs one compiled test file in a process group of its own, which doesn't outlive the call. */
-export async function runFile(file: string, limits: Limits): Promise<FileResult> {
-  const [result] = await runProcess([file], [file], limits);
+export async function runFile(
+  file: string,
+  limits: Limits,
+  environment: NodeJS.ProcessEnv = {},
+): Promise<FileResult> {
+  const [result] = await runProcess([file], [file], limits, undefined, environment);
   return result as FileResult;
 }
 
@@ -151,6 +155,7 @@ async function runProcess(
   files: readonly string[],
   limits: Limits,
   onResult: (result: FileResult) => void = () => {},
+  environment: NodeJS.ProcessEnv = {},
 ): Promise<FileResult[]> {
   const results: FileResult[] = [];
   let start = performance.now();
@@ -158,7 +163,7 @@ async function runProcess(
   const child = spawn(process.execPath, ['--enable-source-maps', ...program], {
     detached: true, // its own process group, so that its children can be ended with it
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-    env: { ...process.env, TSBPF_TEST_REPORT: '3' },
+    env: { ...process.env, ...environment, TSBPF_TEST_REPORT: '3' },
   });
   const group = child.pid;
   if (group === undefined) throw new Error(`cannot start ${process.execPath}`);
