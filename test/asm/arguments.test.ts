@@ -167,4 +167,33 @@ test('a helper that the type of the program has not is refused at its line', () 
   );
 });
 
+test('functions without a prototype have twelve arguments', () => {
+  const last = linesOf(fentry('unknown', on, (b) => void b.arg(11).get()))[0];
+  assert.is(last, 'r0 = *(u64 *)(r1 +88)');
+  assert.match(
+    thrown(() => fentry('unknown', on, (b) => void b.arg(12))).message,
+    /^fentry unknown has no argument 12 that can be read: those are 0 to 11/,
+  );
+});
+
+test('a pointer to a typedef of a named struct has the name of the struct', () => {
+  const types = new BtfWriter();
+  const number = types.int('int', 4, 1);
+  const named = types.struct('named', 4, [{ name: 'a', type: number, bits: 0 }]);
+  const nameless = types.struct('', 4, [{ name: 'a', type: number, bits: 0 }]);
+  const aliases = [types.typedef('named_t', named), types.typedef('nameless_t', nameless)] as const;
+  types.func(
+    'take',
+    types.prototype(0, { a: types.pointer(aliases[0]), b: types.pointer(types.const(aliases[1])) }),
+  );
+  const { parameters } = Btf.parse(types.blob()).prototype('take');
+  assert.equal(
+    parameters.map(({ pointsTo }) => pointsTo),
+    [
+      { name: 'named', type: named },
+      { name: 'nameless_t', type: nameless },
+    ],
+  );
+});
+
 test.run();

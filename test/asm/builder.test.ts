@@ -1003,4 +1003,31 @@ test('a tail call to a slot that there isn\u2019t is refused, and the context ha
   );
 });
 
+test('nothing after leave() is reached, and after the block all is', () => {
+  assert.match(
+    refusal((b) =>
+      b.block((leave) => {
+        leave();
+        b.call(ktimeGetNs);
+      }),
+    ),
+    /^never reached: the block ended at \S+builder\.test\.[jt]s:\d+/,
+  );
+  const lines = statements((b) => {
+    b.block((leave) => b.if(b.arg(0).eq(1), leave));
+    b.call(ktimeGetNs);
+  });
+  assert.ok(lines.includes('call bpf_ktime_get_ns#5'), lines.join('; '));
+});
+
+test('what a call fills is not there before the call', () => {
+  assert.match(
+    refusal((b) => {
+      const read = b.stack(struct({ from: u64, to: u64 }));
+      b.call(probeReadKernel, read, read.from);
+    }),
+    /^stack\.from was never written/,
+  );
+});
+
 test.run();

@@ -21,6 +21,7 @@ import {
   lddw,
   ldsx,
   ldx,
+  loadArgument,
   loadFunction,
   loadMap,
   loadMapValue,
@@ -33,6 +34,7 @@ import {
   movsx32,
   neg,
   st,
+  storeArgument,
   stx,
   toBe,
 } from '../../src/asm/constructors.ts';
@@ -188,6 +190,22 @@ test('r10 is allowed where it is read', () => {
   assert.is(stx(u64, r10, -8, r10).dst, 10);
   assert.is(atomic.add(u64, r10, -8, r10).src, 10);
   assert.is(jeq(r10, 0, 1).dst, 10);
+});
+
+test('arguments on the stack are the sixth to the twelfth', () => {
+  assert.equal(
+    [6, 12].map((n) => loadArgument(r1, n).off),
+    [8, 56],
+  );
+  assert.equal(
+    [6, 12].map((n) => storeArgument(n, r1).off),
+    [-8, -56],
+  );
+  for (const n of [5, 13, 6.5]) {
+    const message = new RegExp(`^loadArgument: argument ${n} is not between 6 and 12`);
+    assert.throws(() => loadArgument(r1, n), message);
+    assert.throws(() => storeArgument(n, 1), /^storeArgument: /);
+  }
 });
 
 test.run();

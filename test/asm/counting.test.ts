@@ -98,4 +98,15 @@ test('a logarithm takes the register of its number', () => {
   ]);
 });
 
+test('a call frees the scratch registers that its arguments took', () => {
+  const cells = arrayMap('cells', { value: u64, maxEntries: 8 });
+  const lines = emitted((b) => {
+    const key = b.stack(u32be, 3);
+    b.call(getCurrentPidTgid); // holds r0, so that the key is converted in r1
+    b.count(cells, key);
+  });
+  assert.ok(lines.includes('r1 = *(u32 *)(r10 -8)'), lines.join('; '));
+  assert.equal(lines.slice(-3, -1), ['r1 = 1', 'lock *(u64 *)(r0 +0) += r1']);
+});
+
 test.run();

@@ -130,4 +130,16 @@ test('follow() takes the name of a structure from the types, and refuses what le
   assert.throws(follow('parnt'), /no member 'parnt'; nearest: parent/);
 });
 
+test('a cast pointer is read by probe, since the verifier does not know its new type', () => {
+  const read = (asTask: boolean) => {
+    const { instructions } = tpBtf('exit', on, (b) => {
+      const task = b.kernel('task', b.arg(0));
+      (asTask ? task : task.cast('task')).fields({ pid: 'pid' }).pid.get();
+    });
+    return textsOf(instructions);
+  };
+  assert.equal(read(true).slice(0, 2), ['r0 = *(u64 *)(r1 +0)', 'r2 = *(u32 *)(r0 +68)']);
+  assert.equal(calls(read(false)), ['call bpf_probe_read_kernel#113']);
+});
+
 test.run();

@@ -7,7 +7,7 @@ import { mov } from '../../src/asm/constructors.ts';
 import { ktimeGetNs, loop, probeReadKernel } from '../../src/asm/helpers.ts';
 import { fentry, kprobe, kretprobe, rawTracepoint, tpBtf, tracepoint } from '../../src/asm/hooks.ts';
 import { isLabel } from '../../src/asm/instruction.ts';
-import { chars, s32, s64, struct, u8, u16be, u32, u64 } from '../../src/asm/layout.ts';
+import { chars, out, s32, s64, struct, u8, u16be, u32, u64 } from '../../src/asm/layout.ts';
 import { hash, perfEventArray } from '../../src/asm/map.ts';
 import { locate } from '../../src/asm/position.ts';
 import { r0 } from '../../src/asm/registers.ts';
@@ -474,6 +474,21 @@ test('what its author throws stays as it is', () => {
 
 test('programs without one have no other instructions than before', () => {
   assert.not.ok(program((b) => b.exit(1)).instructions.some((item) => isLabel(item)));
+});
+
+test('memory that a subprogram fills is not there before the call', () => {
+  const Pair = struct({ a: u64, b: u64 });
+  const fill = subprogram('fill', [out(Pair), u64], (_, pair, number) => {
+    pair.a.set(number);
+    pair.b.set(number);
+  });
+  assert.match(
+    refusal((b) => {
+      const pair = b.stack(Pair);
+      b.call(fill, pair, pair.a);
+    }),
+    /^stack\.a was never written/,
+  );
 });
 
 test.run();
