@@ -58,7 +58,7 @@ function ownFunction({ off, imm }: Instruction, { base, nameAt, functions }: Sym
 }
 
 function calledName({ src, imm }: Instruction, { base, nameAt }: Symbols): string {
-  const helper = src === 0 && imm >= 0 ? helperName(imm) : undefined;
+  const helper = src === 0 ? helperName(imm) : undefined;
   if (helper !== undefined) return `bpf_${helper}`;
   const address = BigInt.asUintN(64, base + BigInt(imm));
   return nameAt(address) ?? `0x${address.toString(16)}`;

@@ -347,4 +347,47 @@ test('anonymous structs that share their parts are searched once each', () => {
   assert.is(Btf.parse(w.blob()).has('wide', 'x'), false);
 });
 
+test('a value of an enum is found in the enums that have it, whatever lies between them', () => {
+  const w = new BtfWriter();
+  w.enum('first', 4, { A: 1, B: 2 });
+  w.struct('A', 4, [{ name: 'B', type: w.int('int', 4, 1), bits: 0 }]);
+  w.enum('second', 4, { C: 3 });
+  w.enum64('third', { D: 4n });
+  const read = Btf.parse(w.blob());
+  const values = ['A', 'B', 'C', 'D'].map((name) => Number(read.enumValue(name)));
+  assert.equal(values, [1, 2, 3, 4]);
+  assert.throws(() => read.enumValue('E'), /no value 'E' in any enum/);
+});
+
+test('64 typedefs and qualifiers in a row are the most that lead to a type', () => {
+  const chain = (length: number): Btf => {
+    const w = new BtfWriter();
+    let type = w.int('int', 4, 1);
+    for (let i = 0; i < length; i++) type = w.const(type);
+    w.struct('deep', 4, [{ name: 'a', type, bits: 0 }]);
+    return Btf.parse(w.blob());
+  };
+  assert.is(chain(63).member('deep', 'a').size, 4);
+  assert.throws(() => chain(64).member('deep', 'a'), /is a typedef or qualifier of itself/);
+});
+
+test('without the flag of bit fields an integer that begins inside a byte is one, and no other of its whole size', () => {
+  const w = new BtfWriter();
+  const short = w.int('short unsigned int', 2);
+  const huge = w.int('__int128', 16);
+  w.struct('mixed', 32, [
+    { name: 'whole', type: short, bits: 0 },
+    { name: 'odd', type: short, bits: 17 },
+    { name: 'huge', type: huge, bits: 128 },
+  ]);
+  const read = Btf.parse(w.blob());
+  const placeOf = (path: string) => {
+    const { offset, size, bitOffset, bitSize } = read.member('mixed', path);
+    return [offset, size, bitOffset, bitSize];
+  };
+  assert.equal(placeOf('whole'), [0, 2, undefined, undefined]);
+  assert.equal(placeOf('odd'), [0, 8, 17, 16]);
+  assert.equal(placeOf('huge'), [16, 16, undefined, undefined]);
+});
+
 test.run();

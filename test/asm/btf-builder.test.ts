@@ -236,4 +236,18 @@ test('any name becomes one that C has', () => {
   assert.equal(told([mov(r0, 0), exit()], '4.way-in').functions, ['0 _4_way_in 0']);
 });
 
+test('a program without arguments on the stack has no type for them', () => {
+  assert.is(told([mov(r0, 0), exit()]).btf.find('int', 'u64'), undefined);
+  assert.is.not(told([loadArgument(r0, 6), exit()]).btf.find('int', 'u64'), undefined);
+});
+
+test('a line and a column that are too large are the largest that there are', () => {
+  const items = [at(2 ** 22, mov(r0, 0)), at(2 ** 22 - 1, mov(r0, 0)), exit()];
+  const { lines } = told(items);
+  assert.equal(
+    lines.map((line) => line.split(' ')[1]),
+    ['tool.ts:4194303:1023', 'tool.ts:4194303:1023'],
+  );
+});
+
 test.run();

@@ -208,4 +208,9 @@ test('arguments on the stack are the sixth to the twelfth', () => {
   }
 });
 
+test('a width that is none is named in the error', () => {
+  assert.throws(() => ldx(undefined as never, r1, r2), /^ldx: /);
+  assert.throws(() => ldx({ size: 3 } as never, r1, r2), /^ldx: /);
+});
+
 test.run();

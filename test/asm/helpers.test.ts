@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { helperName } from '../../src/asm/helper-names.ts';
 import * as helpers from '../../src/asm/helpers.ts';
@@ -47,6 +48,22 @@ test('arguments fit r1 to r5, sizes follow memory, keys and values follow their 
 
 test('releases are numbers of Linux releases', () => {
   for (const [, { since, name }] of ALL) assert.match(since, /^[3-6]\.\d+$/, name);
+});
+
+/** By number: name, release, arguments, how many may be absent, result, and the only program types, as include/uapi/linux/bpf.h has them. */
+const PROTOTYPES = new URL('../../../test/asm/fixtures/helpers.txt', import.meta.url);
+
+test('every helper is in the fixture, with the arguments and the result of its prototype', () => {
+  const rows = ALL.map(([, { id, name, since, args, optional, result, only }]) =>
+    [
+      ...[id, name, since, `(${args.join(', ')})`],
+      ...(optional ? [`optional ${optional}`] : []),
+      ...(result ? [result] : []),
+      ...(only ? [`only ${only.join(' ')}`] : []),
+    ].join(' '),
+  );
+  const byNumber = rows.sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));
+  assert.fixture(`${byNumber.join('\n')}\n`, readFileSync(PROTOTYPES, 'utf8'));
 });
 
 test.run();

@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert';
 import * as constructors from '../../src/asm/constructors.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { type Field, type FieldName, FORMS, type Form, formOf, formsOf } from '../../src/asm/isa.ts';
+import * as opcodes from '../../src/asm/opcodes.ts';
 import { limitsOf } from '../../src/asm/operands.ts';
 import { suite } from '../harness.ts';
 import { construct, PSEUDO, SAMPLES } from './fixtures/instructions.ts';
@@ -143,6 +144,23 @@ test('unknown fields make no form', () => {
   assert.is(formOf({ ...add, dst: 11 }), undefined);
   assert.is(formOf({ ...add, high: 0 }), undefined);
   assert.is(formOf({ ...add, opcode: 0xff }), undefined);
+});
+
+test('opcodes that have a name are those of their forms', () => {
+  const rows = [
+    ['ja', opcodes.JA],
+    ['gotol', opcodes.GOTOL],
+    ['gotox', opcodes.GOTOX],
+    ['call', opcodes.CALL],
+    ['exit', opcodes.EXIT],
+    ['lddw', opcodes.LDDW],
+  ] as const;
+  assert.is(Object.keys(opcodes).length, rows.length);
+  for (const [name, opcode] of rows)
+    assert.ok(
+      FORMS.some((form) => form.name === name && form.opcode === opcode),
+      name,
+    );
 });
 
 test.run();

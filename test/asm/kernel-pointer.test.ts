@@ -142,4 +142,12 @@ test('a cast pointer is read by probe, since the verifier does not know its new 
   assert.equal(calls(read(false)), ['call bpf_probe_read_kernel#113']);
 });
 
+test('a pointer that is in the register of the argument is not moved', () => {
+  const lines = probed((b) => {
+    const [, , third] = [b.arg(0).get(), b.arg(0).get(), b.arg(0).get()];
+    b.kernel('task', third).fields({ pid: 'pid' });
+  });
+  assert.equal(lines.slice(2, 4), ['r3 = *(u64 *)(r1 +0)', 'r3 += 68']);
+});
+
 test.run();

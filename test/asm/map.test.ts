@@ -119,4 +119,22 @@ test('slots have different names', () => {
   );
 });
 
+test('a map whose key or value has no layout is refused where it is made', () => {
+  const nothing = { type: 'boolean' } as never;
+  for (const shape of [
+    { key: nothing, value: u64 },
+    { key: u64, value: nothing },
+  ])
+    assert.throws(() => hash('odd', { ...shape, maxEntries: 1 }), TypeError);
+});
+
+test('the number of entries is a whole number of 32 bits', () => {
+  for (const maxEntries of [-1, 1.5, Number.NaN, 2 ** 32])
+    assert.throws(
+      () => hash('odd', { key: u64, value: u64, maxEntries }),
+      new RegExp(`^map odd: maxEntries ${maxEntries} is not between 0 and 2\\^32-1`),
+    );
+  assert.is(hash('large', { key: u64, value: u64, maxEntries: 2 ** 32 - 1 }).maxEntries, 2 ** 32 - 1);
+});
+
 test.run();

@@ -357,4 +357,13 @@ test('bytes are written one element at a time', () => {
   );
 });
 
+test('an index of elements of one byte is not multiplied', () => {
+  const code = (size: typeof u8 | typeof u16) =>
+    emitted((b) => b.stack(array(size, 4), 0).at(b.arg(0).get().and(3), (element) => element.set(1)));
+  assert.equal(
+    [u8, u16].map((size) => code(size).filter((line) => line.includes('*= '))),
+    [[], ['r2 *= 2']],
+  );
+});
+
 test.run();

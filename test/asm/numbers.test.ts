@@ -7,6 +7,7 @@ import {
   bytes,
   chars,
   s8,
+  s16,
   s16be,
   s32,
   s32be,
@@ -426,6 +427,49 @@ test('a helper’s result has its type', () => {
     refusal((b) => b.stack(u32, b.call(ktimeGetNs))),
     /^bpf_ktime_get_ns\(\) \(u64, /,
   );
+});
+
+test('a number of few valid bits read as a wider one is extended: a temporary in place, a kept value in a copy', () => {
+  for (const [narrow, wide, extended] of [
+    [s8, s32, ['<<= 56', 's>>= 56']],
+    [s16, s64, ['<<= 48', 's>>= 48']],
+    [s32, s64, ['<<= 32', 's>>= 32']],
+  ] as const) {
+    const temporary = emitted((b) => void b.stack(narrow, -1).get().as(wide));
+    assert.equal(temporary.slice(2, 4), [`r0 ${extended[0]}`, `r0 ${extended[1]}`]);
+    const kept = emitted((b) => {
+      const value = b.keep(b.call(ktimeGetNs).as(narrow));
+      b.stack(wide).set(value.as(wide));
+      b.stack(narrow).set(value);
+    });
+    assert.equal(kept.slice(2, 5), ['r1 = r6', `r1 ${extended[0]}`, `r1 ${extended[1]}`]);
+  }
+});
+
+test('what is no number, value or place is refused as an operand', () => {
+  assert.match(
+    refusal((b) => b.if(b.arg(0).eq('1' as never), () => b.exit())),
+    /^1 is not a number, a bigint, a value or a place/,
+  );
+});
+
+test('each assignment emits its instruction, and leaves the value in its register', () => {
+  const rows = [
+    ['addAssign', '+='],
+    ['subAssign', '-='],
+    ['mulAssign', '*='],
+    ['divAssign', '/='],
+    ['modAssign', '%='],
+    ['andAssign', '&='],
+    ['orAssign', '|='],
+    ['xorAssign', '^='],
+    ['lshAssign', '<<='],
+    ['rshAssign', '>>='],
+  ] as const;
+  for (const [name, operator] of rows) {
+    const lines = emitted((b) => b.keep(b.call(ktimeGetNs))[name](3));
+    assert.equal(lines.slice(1, 3), ['r6 = r0', `r6 ${operator} 3`], name);
+  }
 });
 
 test.run();

@@ -16,8 +16,8 @@ import { disassemble, textOf } from '../../src/asm/disassemble.ts';
 import type { Instruction, Item } from '../../src/asm/instruction.ts';
 import { FORMS } from '../../src/asm/isa.ts';
 import { isJumpTable } from '../../src/asm/jump-table.ts';
-import { bytes, layoutOf } from '../../src/asm/layout.ts';
-import { type MapSpec, MapType, type ProgramArraySpec } from '../../src/asm/map.ts';
+import { bytes, layoutOf, u32, u64 } from '../../src/asm/layout.ts';
+import { hash, type MapSpec, MapType, type ProgramArraySpec, perfEventArray } from '../../src/asm/map.ts';
 import { hashOfMaps, isMapOfMaps } from '../../src/asm/map-of-maps.ts';
 import { locate } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
@@ -352,5 +352,29 @@ for (const [text, message] of REFUSED)
       },
     );
   });
+
+test('the line of a map says how many entries it has, and perf rings are one a CPU', () => {
+  const key = u32;
+  const value = u64;
+  assert.equal(
+    [
+      mapLine(perfEventArray('events')),
+      mapLine(hash('one', { key, value, maxEntries: 1 })),
+      mapLine(hash('many', { key, value, maxEntries: 2, flags: 0x11 })),
+    ],
+    [
+      'map events: perfEventArray, key 4 bytes, value 4 bytes, one ring a CPU',
+      'map one: hash, key 4 bytes, value 8 bytes, 1 entry',
+      'map many: hash, key 4 bytes, value 8 bytes, 2 entries, flags 0x11',
+    ],
+  );
+});
+
+test('keys and values have 1 to 65535 bytes', () => {
+  const line = (bytes: number) => `map odd: hash, key 4 bytes, value ${bytes} bytes, 2 entries\n`;
+  for (const bytes of [1, 65535]) parseProgram(`${line(bytes)}(95) exit\n`, 'text');
+  for (const bytes of [0, 65536])
+    assert.throws(() => parseProgram(`${line(bytes)}(95) exit\n`, 'text'), /bytes are not 1 to 65535/);
+});
 
 test.run();

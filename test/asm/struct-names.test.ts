@@ -123,4 +123,61 @@ test('follow goes by the type of the pointer, not by its name', () => {
   );
 });
 
+test('two structs of one name are the same if reading them makes no difference', () => {
+  type Members = (types: BtfWriter) => Parameters<BtfWriter['struct']>[2];
+  const number = (types: BtfWriter, size: number, encoding = 0) => types.int('number', size, encoding);
+  const one =
+    (type: (types: BtfWriter) => number): Members =>
+    (types) => [{ name: 'a', type: type(types), bits: 0 }];
+  const pair =
+    (second: string, bits: number): Members =>
+    (types) => [
+      { name: 'a', type: number(types, 4), bits: 0 },
+      { name: second, type: number(types, 4), bits },
+    ];
+  const inside = (name: string): Members =>
+    one((types) => {
+      const type = number(types, 4);
+      return types.struct('', 4, [{ name, type, bits: 0 }]);
+    });
+  const rows: readonly [isSame: boolean, left: Members, right: Members][] = [
+    [true, one((types) => number(types, 4)), one((types) => number(types, 4))],
+    [true, one((types) => number(types, 4)), one((types) => types.typedef('t', number(types, 4)))],
+    [false, one((types) => number(types, 4)), one((types) => number(types, 8))],
+    [false, one((types) => number(types, 4)), one((types) => number(types, 4, 1))],
+    [false, one((types) => number(types, 4)), one((types) => types.enum('e', 4, { A: 1 }))],
+    [true, one((types) => types.pointer(0)), one((types) => types.pointer(0))],
+    [false, one((types) => types.pointer(0)), one((types) => types.pointer(number(types, 4)))],
+    [false, one((types) => types.pointer(0)), one((types) => number(types, 8))],
+    [
+      true,
+      one((types) => types.array(number(types, 4), 2)),
+      one((types) => types.array(number(types, 4), 2)),
+    ],
+    [
+      false,
+      one((types) => types.array(number(types, 4), 2)),
+      one((types) => types.array(number(types, 4), 3)),
+    ],
+    [
+      false,
+      one((types) => types.array(number(types, 4), 2)),
+      one((types) => types.array(number(types, 2), 2)),
+    ],
+    [true, pair('b', 32), pair('b', 32)],
+    [false, pair('b', 32), pair('c', 32)],
+    [false, pair('b', 32), pair('b', 64)],
+    [false, pair('b', 32), one((types) => number(types, 4))],
+    [true, inside('x'), inside('x')],
+    [false, inside('x'), inside('y')],
+  ];
+  for (const [i, [isSame, left, right]] of rows.entries()) {
+    const types = new BtfWriter();
+    for (const members of [left, right]) types.struct('double', 16, members(types));
+    const read = Btf.parse(types.blob());
+    if (isSame) assert.is(read.member('double', 'a').offset, 0, `row ${i}`);
+    else assert.ok(thrown(() => read.member('double', 'a')) instanceof AmbiguousStruct, `row ${i}`);
+  }
+});
+
 test.run();

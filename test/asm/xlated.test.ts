@@ -65,4 +65,9 @@ test('bytes that end in an instruction are refused', () => {
   );
 });
 
+test('a kernel function at a distance that is a helper\u2019s number is no helper', () => {
+  const symbols = { ...SYMBOLS, nameAt: (address: bigint) => (address === BASE + 5n ? 'near' : undefined) };
+  assert.is(dumpInstructions(bytesOf('8520000005000000'), symbols)[0]?.text, '(85) call near#5');
+});
+
 test.run();
