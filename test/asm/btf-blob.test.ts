@@ -390,4 +390,43 @@ test('without the flag of bit fields an integer that begins inside a byte is one
   assert.equal(placeOf('huge'), [16, 16, undefined, undefined]);
 });
 
+test('only kinds that have parts count them: the other kinds take the same words with any number there', () => {
+  // The numbers of kinds with their words behind the first three, as include/uapi/linux/btf.h has them.
+  const fixed = { 1: 1, 2: 0, 3: 3, 7: 0, 8: 0, 9: 0, 10: 0, 11: 0, 12: 0, 14: 1, 16: 0, 17: 1, 18: 0 };
+  for (const [kind, count] of Object.entries(fixed)) {
+    const w = new BtfWriter();
+    const words = Array.from({ length: count }, () => (kind === '1' ? 32 : 1));
+    w.raw(kind === '3' ? '' : 'odd', (Number(kind) << 24) | 1, 4, words);
+    const behind = w.int('behind', 4);
+    assert.is(Btf.parse(w.blob()).find('int', 'behind'), behind, `kind ${kind}`);
+  }
+  // The words of each part.
+  for (const [kind, each] of Object.entries({ 4: 3, 5: 3, 6: 2, 13: 2, 15: 3, 19: 3 })) {
+    const w = new BtfWriter();
+    w.raw('', (Number(kind) << 24) | 2, 8, new Array(2 * each).fill(0));
+    const behind = w.int('behind', 4);
+    assert.is(Btf.parse(w.blob()).find('int', 'behind'), behind, `kind ${kind}`);
+  }
+});
+
+test('a pointer to a struct, to a union and to a declared struct leads there, and no other does', () => {
+  const w = new BtfWriter();
+  const int = w.int('int', 4, 1);
+  const members = [{ name: 'a', type: int, bits: 0 }];
+  const rows = [
+    ['s', w.struct('s', 4, members), 's'],
+    ['u', w.union('u', 4, members), 'u'],
+    ['d', w.raw('d', 7 << 24, 0), 'd'],
+    ['none', int, undefined],
+    ['void', 0, undefined],
+    ['list', w.array(int, 2), undefined],
+  ] as const;
+  w.func('f', w.prototype(0, Object.fromEntries(rows.map(([name, type]) => [name, w.pointer(type)]))));
+  const { parameters } = Btf.parse(w.blob()).prototype('f');
+  assert.equal(
+    parameters.map(({ name, pointsTo }) => [name, pointsTo?.name]),
+    rows.map(([name, , target]) => [name, target]),
+  );
+});
+
 test.run();

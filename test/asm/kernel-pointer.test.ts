@@ -150,4 +150,27 @@ test('a pointer that is in the register of the argument is not moved', () => {
   assert.equal(lines.slice(2, 4), ['r3 = *(u64 *)(r1 +0)', 'r3 += 68']);
 });
 
+test('arguments of a system call are read from pt_regs, without types', () => {
+  const lines = textsOf(
+    rawTracepoint('sys_enter', target('x64'), (b) => {
+      const { fd, count } = b.kernel('pt_regs', b.arg(0)).systemCallArguments({ fd: 0, count: 2 });
+      b.value(fd);
+      b.value(count);
+    }).instructions,
+  );
+  // di and dx are 112 and 96 bytes from the beginning.
+  assert.equal(lines.slice(1, 6), ['r3 = r0', 'r3 += 96', 'r1 = r10', 'r1 += -24', 'r2 = 24']);
+  assert.equal(lines.slice(7, 9), ['r0 = *(u64 *)(r10 -8)', 'r1 = *(u64 *)(r10 -24)']);
+});
+
+test('system calls have six arguments, and they are in pt_regs alone', () => {
+  const read = (struct: string, n: number) => () =>
+    rawTracepoint('sys_enter', on, (b) => {
+      b.kernel(struct, b.arg(0)).systemCallArguments({ n });
+    });
+  read('pt_regs', 5)();
+  assert.throws(read('pt_regs', 6), /^a system call has no argument 6: they are 0 to 5/);
+  assert.throws(read('task', 0), /^the arguments of a system call are in a pt_regs, and this is a task/);
+});
+
 test.run();
