@@ -23,7 +23,10 @@ export interface Verdict {
 
 /** The time limit of the first run, and the least of all others, in seconds. */
 const FIRST_LIMIT = 120;
-const LEAST_LIMIT = 5;
+const LEAST_LIMIT = 15;
+
+/** How long a process may take to exit after its last test, in seconds: a busy machine must not catch a mutant. */
+const GRACE = 30;
 
 /** A test file may take so many times what it takes without a mutant; then the mutant counts as caught. */
 const SLOWER = 10;
@@ -48,8 +51,9 @@ export class Suite {
     const baselines: Baseline[] = [];
     const work = async (workspace: Workspace): Promise<void> => {
       for (let name = names.shift(); name; name = names.shift()) {
-        const { result, coverage } = await workspace.measure(name, { seconds: FIRST_LIMIT, grace: 2 });
-        if (!passes(result)) throw new Error(`${name} fails without a mutant:\n${result.output}`);
+        const { result, coverage } = await workspace.measure(name, { seconds: FIRST_LIMIT, grace: GRACE });
+        if (!passes(result))
+          throw new Error(`${name} fails without a mutant: ${reasonOf(result)}\n${result.output}`);
         baselines.push({ name, seconds: result.seconds, coverage });
       }
     };
@@ -66,7 +70,7 @@ export class Suite {
     try {
       for (const { name, seconds } of baselines) {
         const limit = Math.max(LEAST_LIMIT, SLOWER * seconds);
-        const result = await workspace.run(name, { seconds: limit, grace: 2 });
+        const result = await workspace.run(name, { seconds: limit, grace: GRACE });
         if (passes(result)) continue;
         const key = keyOf(mutant.file, name);
         this.#catches.set(key, (this.#catches.get(key) ?? 0) + 1);
