@@ -172,8 +172,8 @@ function atSlot(list: List, slot: number, index: number, form: Form): number {
   }
   const to = list.atSlot[slot];
   if (to === undefined)
-    throw fault(list, index, `${form.name} goes to slot ${slot}, outside the program's ${list.slots}`);
-  if (to < 0) throw fault(list, index, `${form.name} goes to slot ${slot}, the middle of an lddw`);
+    throw fault(list, index, `${form.name} leads to slot ${slot}, outside the program's ${list.slots}`);
+  if (to < 0) throw fault(list, index, `${form.name} leads to slot ${slot}, the middle of an lddw`);
   return to;
 }
 

@@ -241,9 +241,9 @@ const REFUSED: readonly [items: readonly Item[], message: string][] = [
   [[label('alone')], 'a program needs at least one instruction'],
   [[label('a'), mov(r0, 0), label('a'), exit()], "label 'a' is defined twice, at slots 0 and 1"],
   [[mov(r0, 0), ja('end'), exit(), label('end')], "slot 1: label 'end' has no instruction after it"],
-  [[mov(r0, 0), jeq(r0, 0, 7), exit()], "slot 1: jeq goes to slot 9, outside the program's 3"],
-  [[mov(r0, 0), jeq(r0, 0, -3), exit()], "slot 1: jeq goes to slot -1, outside the program's 3"],
-  [[jeq(r1, 0, 1), lddw(r0, 0), exit()], 'slot 0: jeq goes to slot 2, the middle of an lddw'],
+  [[mov(r0, 0), jeq(r0, 0, 7), exit()], "slot 1: jeq leads to slot 9, outside the program's 3"],
+  [[mov(r0, 0), jeq(r0, 0, -3), exit()], "slot 1: jeq leads to slot -1, outside the program's 3"],
+  [[jeq(r1, 0, 1), lddw(r0, 0), exit()], 'slot 0: jeq leads to slot 2, the middle of an lddw'],
   [[mov(r0, 0)], 'slot 0: mov is the last of the program, which runs on past its end'],
   [[mov(r0, 0), jeq(r0, 0, -2)], 'slot 1: jeq is the last of the program, which runs on past its end'],
   [[mov(r0, 0), exit(), mov(r0, 1), exit()], 'slot 2: nothing reaches mov'],
@@ -258,7 +258,7 @@ const REFUSED: readonly [items: readonly Item[], message: string][] = [
   ],
   [
     [callSubprogram('f'), jeq(r0, 0, 'in'), exit(), label('f'), mov(r0, 0), label('in'), exit()],
-    'slot 1: jeq goes to slot 4, in another subprogram',
+    'slot 1: jeq leads to slot 4, in another subprogram',
   ],
   [
     [stx({ size: 8 }, r10, -520, r1), mov(r0, 0), exit()],

@@ -68,7 +68,7 @@ function checkFunctions(graph: Graph, places: Places, refuse: Refuse): void {
     const to = targets[index] as number;
     if (to >= 0 && !leadsToFunction(form) && functionOf[blockOf[to] as number] !== own)
       refuse(
-        `${nameOf(instructions[index] as Instruction, form)} goes to slot ${places.slotOf(to)}, in another subprogram`,
+        `${nameOf(instructions[index] as Instruction, form)} leads to slot ${places.slotOf(to)}, in another subprogram`,
         index,
       );
   }

@@ -214,7 +214,7 @@ function writeUnion(layout: StructLayout, value: object, view: DataView, offset:
   copyTo(view, offset, union.bytes);
 }
 
-/** The fields of an object, without those that are undefined. Throws TypeError if one is unknown. */
+/** The fields of an object that are defined. Throws TypeError if one is unknown. */
 function fieldsOf(layout: StructLayout, value: object, path: string): Map<string, unknown> {
   const values = new Map(Object.entries(value).filter(([, given]) => given !== undefined));
   for (const name of values.keys())

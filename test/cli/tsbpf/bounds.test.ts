@@ -141,7 +141,7 @@ for (const [what, last, message] of [
   [
     'a jump out of the program',
     'goto pc+70',
-    `ja goes to slot ${LINES + 71}, outside the program's ${LINES + 2}`,
+    `ja leads to slot ${LINES + 71}, outside the program's ${LINES + 2}`,
   ],
   ['a label too far', 'goto start', "ja: label 'start' is -200001 slots away"],
   ['what nothing reaches', 'exit\n  exit', 'nothing reaches exit'],
