@@ -2,9 +2,9 @@
  * The command line of tcpconnlat: what the man page says, with bad input refused in one line.
  */
 import { CommanderError } from 'commander';
+import { collected } from './arguments/collected.ts';
 import { type FilterWords, faultOf, filterIn } from './arguments/filter.ts';
 import { commandLine, type Flags, type Probe, type Shell } from './arguments/options.ts';
-import { argumentError } from './text.ts';
 
 /** Those whose programs name types by their numbers, which only the kernel's own BTF has. */
 const BY_TYPE_NUMBER: readonly Probe[] = ['fentry', 'tp_btf'];
@@ -47,13 +47,7 @@ export type Request =
 export function readArguments(args: readonly string[], version: string): Request {
   const said: string[] = [];
   const say = (text: string) => said.push(text);
-  const command = commandLine(version)
-    .configureOutput({
-      writeOut: say,
-      writeErr: say,
-      outputError: (text, write) => write(argumentError('tcpconnlat', text)),
-    })
-    .exitOverride();
+  const command = commandLine(version).configureOutput(collected('tcpconnlat', say)).exitOverride();
   try {
     command.parse(args, { from: 'user' });
     const flags = command.opts<Flags>();

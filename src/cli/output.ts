@@ -4,7 +4,7 @@
  * Writes never block (so that signals are served while a terminal is stopped), and what waits to be written is
  * bounded: lines that find no room are dropped and counted.
  */
-import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from 'node:fs';
 import { printable } from '../asm/printable.ts';
 
 /** Bytes that may wait for a slow reader. */
@@ -25,12 +25,16 @@ export type Write = (bytes: Uint8Array) => number;
 export interface LineOutput {
   /** Hands a text over that ends in a newline. It is written before control goes back to the event loop. */
   write(text: string): void;
+  /** Hands over the line of one connect, which counts as shown when all of it has been written. */
+  show(line: string): void;
   /** Waits, as long as it takes, until the reader has been given everything, or has gone. */
   drained(): Promise<void>;
   /** Writes what waits, for half a second at most. */
   end(): Promise<void>;
   /** Lines that found no room, or that could not be written. */
   readonly dropped: number;
+  /** Lines of connects that have been written. */
+  readonly shown: number;
 }
 
 /**
@@ -45,6 +49,17 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
   let closed = false;
   let scheduled = false;
   let retry: NodeJS.Timeout | undefined;
+  let written = 0;
+  let shown = 0;
+  /** The ends of the connects' lines that wait, as offsets in all of the output, ascending. */
+  let ends: number[] = [];
+
+  /** Counts the lines that have been written. */
+  const countShown = () => {
+    const whole = ends.findIndex((end) => end > written);
+    shown += whole < 0 ? ends.length : whole;
+    ends = whole < 0 ? [] : ends.slice(whole);
+  };
 
   const flush = () => {
     scheduled = false;
@@ -54,7 +69,11 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
     fresh = [];
     freshBytes = 0;
     try {
-      while (waiting.length > 0) waiting = waiting.subarray(write(waiting));
+      while (waiting.length > 0) {
+        const size = write(waiting);
+        waiting = waiting.subarray(size);
+        written += size;
+      }
     } catch (error) {
       const failure = error as NodeJS.ErrnoException;
       if (failure.code === 'EAGAIN') {
@@ -63,7 +82,25 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
       }
       closed = true;
       onClosed(failure.code === 'EPIPE' ? undefined : cannotWrite(what, failure));
+    } finally {
+      countShown();
     }
+  };
+
+  /** Takes a text, or drops it; whether it was taken. */
+  const take = (text: string): boolean => {
+    const bytes = Buffer.byteLength(text);
+    if (closed || waiting.length + freshBytes + bytes > ROOM) {
+      dropped += 1;
+      return false;
+    }
+    fresh.push(text);
+    freshBytes += bytes;
+    if (!scheduled && !retry) {
+      scheduled = true;
+      queueMicrotask(flush);
+    }
+    return true;
   };
 
   /** Writes what waits until there is nothing, or `deadline` (`performance.now()`) has passed. */
@@ -77,16 +114,10 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
 
   return {
     write(text) {
-      const bytes = Buffer.byteLength(text);
-      if (closed || waiting.length + freshBytes + bytes > ROOM) {
-        dropped += 1;
-        return;
-      }
-      fresh.push(text);
-      freshBytes += bytes;
-      if (scheduled || retry) return;
-      scheduled = true;
-      queueMicrotask(flush);
+      take(text);
+    },
+    show(line) {
+      if (take(line)) ends.push(written + waiting.length + freshBytes);
     },
     drained: () => drain(Number.POSITIVE_INFINITY),
     async end() {
@@ -98,33 +129,70 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
     get dropped() {
       return dropped;
     },
+    get shown() {
+      return shown;
+    },
   };
 }
 
 /**
- * For what `process.stdout` prints: a reader that has gone ends the process with status 0, and anything else with status 1 and a line
- * that says what.
+ * Writes all of a text to stdout, for commands that print and exit. Returns false if the reader has gone, which
+ * is no error.
+ *
+ * Nothing here uses `process.stdout` or `process.stderr`: opening them makes a pipe non-blocking for every
+ * process that shares it.
+ * @throws {OutputError}
  */
-export function endWithOutput(command: string): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(0);
-    warn(command, cannotWrite('the output', error).message);
-    process.exit(1);
-  });
+export function print(text: string | Uint8Array): boolean {
+  try {
+    writeWhole(1, text, Number.POSITIVE_INFINITY);
+    return true;
+  } catch (error) {
+    if (!isGone(error, fstatSync(1))) throw cannotWrite('the output', error as Error);
+    return false;
+  }
+}
+
+/** Writes all of a text to stderr. A failure is ignored, because no output is left to report it on. */
+export function printError(text: string): void {
+  try {
+    writeWhole(2, text, PATIENCE_MS);
+  } catch {
+    // Closed, or full for too long.
+  }
 }
 
 /**
  * Writes a message of one line or several to stderr, after the command's name. Unprintable characters become
- * escapes, also a newline within a line, so that foreign text cannot forge a line. If stderr is closed or
- * full, the message is lost.
+ * escapes, also a newline within a line, so that foreign text cannot forge a line.
  */
 export function warn(command: string, text: string | readonly string[]): void {
   const lines = typeof text === 'string' ? [text] : text;
-  try {
-    writeSync(2, `${command}: ${lines.map((line) => printable(line, '\t')).join('\n')}\n`);
-  } catch {
-    // Closed or full.
+  printError(`${command}: ${lines.map((line) => printable(line, '\t')).join('\n')}\n`);
+}
+
+/**
+ * Writes all of a text. A full pipe answers EAGAIN if another process has made it non-blocking: `patienceMs` is
+ * how long to try again.
+ */
+function writeWhole(fd: number, text: string | Uint8Array, patienceMs: number): void {
+  const deadline = performance.now() + patienceMs;
+  let rest = typeof text === 'string' ? Buffer.from(text) : text;
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'EAGAIN' || performance.now() > deadline) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
+    }
   }
+}
+
+/** Whether a write failed because the reader has gone: of a pipe (EPIPE), or of a terminal that was hung up (EIO). */
+function isGone(error: unknown, stat: Stats): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'EPIPE' || (code === 'EIO' && stat.isCharacterDevice());
 }
 
 function cannotWrite(what: string, { message }: Error): OutputError {
@@ -132,9 +200,8 @@ function cannotWrite(what: string, { message }: Error): OutputError {
 }
 
 /**
- * A write to stdout that doesn't block. A pipe or terminal is opened anew for that, since the flag on stdout itself
- * would be seen by everyone who shares it; files and sockets are written as they are. A terminal that was hung up (EIO) is a reader
- * that has gone (EPIPE).
+ * A write to stdout that doesn't block. It opens a pipe or terminal again for that, since the flag on stdout itself would affect every
+ * process that shares it; files and sockets are written as they are. A terminal that was hung up (EIO) is a reader that has gone (EPIPE).
  */
 export function standardOutput(): { readonly write: Write; close(): void } {
   const stat = fstatSync(1);
@@ -151,9 +218,9 @@ export function standardOutput(): { readonly write: Write; close(): void } {
       try {
         return writeSync(fd, bytes);
       } catch (error) {
-        if (stat.isCharacterDevice() && (error as NodeJS.ErrnoException).code === 'EIO')
-          throw Object.assign(new Error('the terminal was hung up'), { code: 'EPIPE' });
-        throw error;
+        throw isGone(error, stat)
+          ? Object.assign(new Error('its reader has gone'), { code: 'EPIPE' })
+          : error;
       }
     },
     close() {

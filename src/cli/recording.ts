@@ -1,7 +1,6 @@
 /**
  * Recordings: a first line that says where, when and how, and then a JSON line for each event, with all that is known of it.
  */
-
 import { printable } from '../asm/printable.ts';
 import type { Settings } from './arguments.ts';
 import { FORMAT, type Header, headerLine, jsonLine } from './json.ts';
@@ -52,14 +51,13 @@ export function openRecording(
   const file = new RecordingFile(path, around);
   let failure: Error | undefined;
   let events = 0;
-  const output = lineOutput(
-    (bytes) => file.write(bytes),
-    (error) => {
-      failure = error ?? new OutputError(`cannot write ${what}: its reader has gone`);
-      onFailure();
-    },
-    what,
-  );
+  const fail = (error: Error = new OutputError(`cannot write ${what}: its reader has gone`)) => {
+    if (failure) return;
+    failure = error;
+    onFailure();
+  };
+  file.watch(fail);
+  const output = lineOutput((bytes) => file.write(bytes), fail, what);
   return {
     begin({ host, kernel, way, started }) {
       file.begin();

@@ -4,6 +4,8 @@
 import { type BigIntStats, constants, fstatSync, openSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { printable } from '../asm/printable.ts';
+import { nativeSyscalls } from '../loader/koffi.ts';
+import type { Syscalls } from '../loader/syscalls.ts';
 import type { Settings } from './arguments.ts';
 import { type Header, LONGEST_LINE } from './json.ts';
 import type { LineOutput } from './output.ts';
@@ -15,6 +17,7 @@ import { linesOf } from './replay/lines.ts';
 import { type Origin, RecordingReader } from './replay/reader.ts';
 import { selects } from './replay/selection.ts';
 import { complain, openRun } from './run.ts';
+import { readShared } from './shared.ts';
 import { type Shower, shower } from './show.ts';
 import { systemReason } from './text.ts';
 
@@ -26,9 +29,13 @@ const ENDLESS_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | minor);
  * @throws {BadRecording} with the number of the line, when what came before it has been shown. @throws {OutputError}
  */
 export async function replay(file: string, settings: Settings): Promise<void> {
-  const origin = { name: file, isGrowing: isGrowing(file) }; // a recorder that ends now has written its last line
-  const stream = await streamOf(file);
-  const run = openRun();
+  const stat = statusOf(file);
+  const isGrowing = stat.isFile() && lockHolder(stat) !== undefined; // a recorder that ends now has written its last line
+  const origin = { name: file, isGrowing };
+  // A replay that never waits needs no watch on its reader: the next write fails.
+  const syscalls = mayWait(stat) ? nativeSyscalls() : undefined;
+  const stream = await streamOf(file, stat, syscalls);
+  const run = openRun(syscalls);
   const stopped = run.ended.then((error) => {
     if (error) throw error;
   });
@@ -45,37 +52,39 @@ export async function replay(file: string, settings: Settings): Promise<void> {
   }
 }
 
-/**
- * The content of a file. A named pipe is read when it holds something: a read that waits would keep the
- * process from ending until another process writes.
- */
-async function streamOf(file: string): Promise<Readable> {
+/** The status of a file that can be read. @throws {BadRecording} */
+function statusOf(file: string): BigIntStats {
   try {
-    const stat = statusOf(file);
+    const stat = file === '-' ? fstatSync(0, { bigint: true }) : statSync(file, { bigint: true });
     if (stat.isDirectory()) throw new Error('EISDIR: it is a directory');
-    if (file === '-') return process.stdin;
-    if (stat.isCharacterDevice() && !ENDLESS_DEVICES.includes(stat.rdev))
+    if (file !== '-' && stat.isCharacterDevice() && mayWait(stat))
       throw new Error('it is a terminal or device; name a file or a named pipe, or - for standard input');
-    if (!stat.isFIFO()) return readOnThisThread(file);
-    const { Socket } = await import('node:net');
-    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
-    return new Socket({ fd, readable: true, writable: false });
+    return stat;
   } catch (error) {
     throw unreadable(file, error);
   }
 }
 
-function statusOf(file: string): BigIntStats {
-  return file === '-' ? fstatSync(0, { bigint: true }) : statSync(file, { bigint: true });
+/** Whether a read may wait for another process or for the user. */
+function mayWait(stat: BigIntStats): boolean {
+  return (
+    stat.isFIFO() || stat.isSocket() || (stat.isCharacterDevice() && !ENDLESS_DEVICES.includes(stat.rdev))
+  );
 }
 
-/** Whether a process is recording to the file. */
-function isGrowing(file: string): boolean {
+/**
+ * The content of a file. A named pipe is read when it holds something: a read that waits would keep the
+ * process from ending until another process writes.
+ */
+async function streamOf(file: string, stat: BigIntStats, syscalls: Syscalls | undefined): Promise<Readable> {
+  if (file === '-') return readShared(syscalls, 0);
+  if (!stat.isFIFO()) return readOnThisThread(file);
+  const { Socket } = await import('node:net');
   try {
-    const stat = statusOf(file);
-    return stat.isFile() && lockHolder(stat) !== undefined;
-  } catch {
-    return false; // reading the file says why
+    const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    return new Socket({ fd, readable: true, writable: false });
+  } catch (error) {
+    throw unreadable(file, error);
   }
 }
 

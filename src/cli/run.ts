@@ -1,11 +1,12 @@
 /**
  * What a run of the command has whatever it shows: an output, and an end.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import type * as Tty from 'node:tty';
+import { closeSync, constants, openSync, readFileSync } from 'node:fs';
+import type { Syscalls } from '../loader/syscalls.ts';
 import { type LineOutput, lineOutput, standardOutput, warn } from './output.ts';
+import { onHangUp } from './shared.ts';
 import { STOP_SIGNALS } from './signals.ts';
+import { isTerminal, mayBeTerminal } from './terminal.ts';
 
 /**
  * From its opening until the process exits, stop signals end the run and never kill the process. Under nohup
@@ -22,7 +23,8 @@ export interface Run {
   close(): Promise<void>;
 }
 
-export function openRun(): Run {
+/** Opens a run. With `syscalls` it also ends when the reader of stdout exits while there is nothing to write. */
+export function openRun(syscalls?: Syscalls): Run {
   let end: (error?: Error) => void = () => {};
   const ended = new Promise<Error | undefined>((resolve) => {
     end = resolve;
@@ -37,6 +39,12 @@ export function openRun(): Run {
     readerGone = true;
     end(error);
   });
+  const hangUp =
+    syscalls &&
+    onHangUp(syscalls, 1, () => {
+      readerGone = true;
+      end();
+    });
   return {
     output,
     ended,
@@ -45,6 +53,7 @@ export function openRun(): Run {
       return readerGone;
     },
     async close() {
+      hangUp?.close();
       await output.end();
       stdout.close();
     },
@@ -74,24 +83,12 @@ function leaveTerminalsThatGo(): void {
   const terminals = [0, 1, 2].filter(mayBeTerminal);
   if (terminals.length === 0) return;
   process.once('exit', () => {
-    const { isatty } = createRequire(import.meta.url)('node:tty') as typeof Tty; // 3 ms that the start can do without
     for (const fd of terminals) {
-      if (isatty(fd)) continue;
+      if (isTerminal(fd)) continue;
       closeSync(fd);
       openSync('/dev/null', constants.O_RDWR); // takes the lowest number that is free: this one
     }
   });
-}
-
-/** Whether a descriptor is of a character device that isn't one of memory's, like /dev/null (Documentation/admin-guide/devices.txt). */
-function mayBeTerminal(fd: number): boolean {
-  const MEMORY = 1;
-  try {
-    const stat = fstatSync(fd);
-    return stat.isCharacterDevice() && stat.rdev >> 8 !== MEMORY;
-  } catch {
-    return false; // closed
-  }
 }
 
 /** Writes a message of one line or several to stderr, as `warn` does. */

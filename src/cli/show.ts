@@ -9,6 +9,7 @@ import { table } from './show/columns.ts';
 import { naming } from './show/naming.ts';
 import { systemResolver } from './show/reverse-names.ts';
 import { services } from './show/services.ts';
+import { isTerminal, mayBeTerminal } from './terminal.ts';
 
 /** What shows the records of one run. */
 export interface Shower {
@@ -23,14 +24,15 @@ export interface Shower {
 /** Shows through `output` what the settings ask for. */
 export async function shower(settings: Settings, output: LineOutput): Promise<Shower> {
   const columns = table(settings);
+  const repeatsTitles = mayBeTerminal(1);
   const fields = fieldsShown(settings);
   const show = settings.json
-    ? (record: ConnectRecord) => output.write(jsonLine(record, fields))
+    ? (record: ConnectRecord) => output.show(jsonLine(record, fields))
     : (record: ConnectRecord) => {
         const line = columns.line(record);
-        // Who reads a terminal finds the titles above the columns again; a pipe gets its header once.
-        if (columns.outgrown && process.stdout.isTTY) output.write(columns.header());
-        output.write(line);
+        // A terminal gets the titles again, above the wider columns; a pipe gets them once.
+        if (repeatsTitles && columns.outgrown && isTerminal(1)) output.write(columns.header());
+        output.show(line);
       };
   const header = () => {
     if (!settings.json) output.write(columns.header());

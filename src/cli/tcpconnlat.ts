@@ -14,7 +14,7 @@ import { type Request, readArguments } from './arguments.ts';
 import { completion } from './completion.ts';
 import { environmentFault } from './environment.ts';
 import { jsonSchema } from './json.ts';
-import { endWithOutput, OutputError } from './output.ts';
+import { OutputError, print, printError } from './output.ts';
 import { BadDestination } from './recording/destination.ts';
 import { BadRecording } from './recording.ts';
 import { replay } from './replay.ts';
@@ -38,26 +38,17 @@ async function main(): Promise<number> {
   const options = process.argv.slice(2);
   const request = readArguments(options, version());
   if (!isRun(request)) releaseStopSignals();
-  const traces = request.action === 'trace' && !request.settings.dryRun;
-  // Tracing has an output of its own: opening this one takes a while.
-  if (!traces && request.action !== 'replay') endWithOutput('tcpconnlat');
-  if (request.action === 'say') {
-    (request.status === 0 ? process.stdout : process.stderr).write(request.text);
+  if (request.action === 'say' && request.status !== 0) {
+    printError(request.text);
     return request.status;
   }
-  if (request.action === 'schema') {
-    process.stdout.write(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
-    return 0;
-  }
-  if (request.action === 'completion') {
-    process.stdout.write(completion(request.shell));
-    return 0;
-  }
-  const { settings } = request;
   try {
-    if (request.action === 'replay') await replay(request.file, settings);
-    else if (settings.dryRun) dryRun(settings, new Kernel());
-    else await trace(settings, new Kernel(), { version: version(), options });
+    if (request.action === 'say') print(request.text);
+    else if (request.action === 'schema') print(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
+    else if (request.action === 'completion') print(completion(request.shell));
+    else if (request.action === 'replay') await replay(request.file, request.settings);
+    else if (request.settings.dryRun) print(dryRun(request.settings, new Kernel()));
+    else await trace(request.settings, new Kernel(), { version: version(), options });
     return 0;
   } catch (error) {
     complain(describe(error));

@@ -10,7 +10,7 @@ import { Session } from '../loader/session.ts';
 import type { BlindSpot, ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Settings } from './arguments.ts';
 import { listTool } from './listing.ts';
-import type { LineOutput } from './output.ts';
+import { type LineOutput, printError } from './output.ts';
 import { containers } from './record/containers.ts';
 import { wallClock } from './record/wall-clock.ts';
 import { recorder } from './record.ts';
@@ -36,17 +36,17 @@ const BLIND: Record<BlindSpot, string> = {
     'Kprobes see them (--probe kprobe), where the kernel has them',
 };
 
-/** Prints the programs that would be loaded. */
-export function dryRun(settings: Settings, kernel: Kernel): void {
+/** The text of the programs that would be loaded. */
+export function dryRun(settings: Settings, kernel: Kernel): string {
   const locate = sourceLines(kernel);
-  firstWay(settings, kernel, targetOf(settings, kernel), (programs, failures) =>
-    process.stdout.write(describe(settings, locate, programs, failures)),
+  return firstWay(settings, kernel, targetOf(settings, kernel), (programs, failures) =>
+    describe(settings, locate, programs, failures),
   );
 }
 
 /** Traces until a signal comes or the output is closed. Throws what keeps it from beginning, or from writing. */
 export async function trace(settings: Settings, kernel: Kernel, invocation: Invocation): Promise<void> {
-  const run = openRun();
+  const run = openRun(kernel.syscalls);
   const { output } = run;
   const losses = noLosses();
   try {
@@ -179,7 +179,7 @@ async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
 
 /** Where `-v` prints: not among JSON lines. */
 function listingOutput({ json }: Settings, output: LineOutput): (text: string) => void {
-  return json ? (text) => process.stderr.write(text) : (text) => output.write(text);
+  return json ? printError : (text) => output.write(text);
 }
 
 /** What is going to run, why so, and the programs themselves. */

@@ -11,7 +11,7 @@ import { KernelError } from '../loader/errors.ts';
 import { NoSuchProgram } from '../loader/loaded/find.ts';
 import { NativeCodeError } from '../loader/native-code.ts';
 import { environmentFault } from './environment.ts';
-import { endWithOutput, warn } from './output.ts';
+import { OutputError, print, printError, warn } from './output.ts';
 import { errorLine, unexpected } from './text.ts';
 import { readArguments } from './tsbpf/arguments.ts';
 import { FileError, FileTooLarge } from './tsbpf/file.ts';
@@ -19,18 +19,18 @@ import { version } from './version.ts';
 
 /** What a file of the user's may come to, and what the kernel may answer; anything else is a mistake of ours. */
 const SENSELESS = [TextError, AssembleError, DecodeError, ElfError, FileTooLarge];
-const REFUSED = [KernelError, NativeCodeError, NoSuchProgram, BtfError, FileError];
+const REFUSED = [KernelError, NativeCodeError, NoSuchProgram, BtfError, FileError, OutputError];
 
 async function main(): Promise<number> {
-  endWithOutput('tsbpf');
   const request = readArguments(process.argv.slice(2), version());
-  if (request.action === 'say') {
-    (request.status === 0 ? process.stdout : process.stderr).write(request.text);
+  if (request.action === 'say' && request.status !== 0) {
+    printError(request.text);
     return request.status;
   }
   try {
-    // Loaded when it is asked for: who assembles needs no kernel, and who dumps no parser.
-    if (request.action === 'asm') (await import('./tsbpf/asm.ts')).asm(request);
+    if (request.action === 'say') print(request.text);
+    // Each is loaded only when it is used: assembling needs no kernel, and dumping no parser.
+    else if (request.action === 'asm') (await import('./tsbpf/asm.ts')).asm(request);
     else if (request.action === 'disasm') (await import('./tsbpf/disasm.ts')).disasm(request);
     else (await import('./tsbpf/dump.ts')).dump(request);
     return 0;

@@ -18,7 +18,7 @@ import { Command, memory } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { loadNativeCode } from './native-code.ts';
 import { readAtMost } from './read-file.ts';
-import { LARGEST_FILE, type Limit, type Poll, type Syscalls } from './syscalls.ts';
+import { LARGEST_FILE, type Limit, type Poll, PollEvents, type Syscalls } from './syscalls.ts';
 
 const PROT_READ = 0x1;
 const PROT_READ_WRITE = 0x3;
@@ -32,16 +32,16 @@ const SIGPROF = 27;
 const [SIG_BLOCK, SIG_SETMASK] = [0, 2];
 /** `sizeof(sigset_t)` of glibc and musl. */
 const SIGSET_BYTES = 128;
-const [EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLIN] = [0x80000, 1, 1];
+const [EPOLL_CLOEXEC, EPOLL_CTL_ADD] = [0x80000, 1];
 /** `MAP_FAILED`, (void *)-1. */
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
 let native: Syscalls | undefined;
 
 /**
- * The system calls of this process. Loads koffi the first time.
+ * The system calls of this process. Loads koffi the first time. On an architecture without known numbers of
+ * system calls, `bpf` and `perfEventOpen` throw RangeError.
  * @throws {NativeCodeError} if koffi cannot be loaded.
- * @throws {RangeError} on an architecture whose system calls aren't known.
  */
 export function nativeSyscalls(): Syscalls {
   native ??= openNative();
@@ -69,7 +69,7 @@ type NumberFunction = (...args: (number | bigint | Uint8Array | BigInt64Array | 
 
 function openNative(): Syscalls {
   const koffi = loadNativeCode(requireKoffi);
-  const numbers = architectureOf(process.arch).syscalls;
+  const numbers = () => architectureOf(process.arch).syscalls;
   const libc = koffi.load(null);
   const define = (prototype: string): NumberFunction => libc.func(prototype);
   const sysBpf = define('long syscall(long number, long command, void *attr, long size)');
@@ -93,7 +93,7 @@ function openNative(): Syscalls {
   const time = new BigInt64Array(2); // struct timespec
   const answer = (result: number): number => (result === -1 ? -koffi.errno() : result);
   const bpf = (command: number, attr: Uint8Array): number =>
-    answer(sysBpf(numbers.bpf, command, attr, attr.byteLength));
+    answer(sysBpf(numbers().bpf, command, attr, attr.byteLength));
   /** Makes a call while SIGPROF is blocked on this thread. */
   const withoutProfiler = (call: () => number): number => {
     const before = memory(SIGSET_BYTES);
@@ -104,12 +104,13 @@ function openNative(): Syscalls {
       sigmask(SIG_SETMASK, before, null);
     }
   };
-  /** Asks epoll whether it accepts a descriptor: 0, or minus the errno (EPERM for a plain file). */
-  const refusedByEpoll = (fd: number): number => {
+  /** An epoll instance that holds a descriptor, or minus the errno (EPERM for a plain file). */
+  const epollOf = (fd: number, events: number): number => {
     const epoll = answer(epollCreate(EPOLL_CLOEXEC));
     if (epoll < 0) return epoll;
-    const event = new Uint8Array(new Uint32Array([EPOLLIN, 0, 0, 0]).buffer);
+    const event = new Uint8Array(new Uint32Array([events, 0, 0, 0]).buffer); // struct epoll_event without data
     const result = answer(epollControl(epoll, EPOLL_CTL_ADD, fd, event));
+    if (result === 0) return epoll;
     close(epoll);
     return result;
   };
@@ -122,7 +123,7 @@ function openNative(): Syscalls {
     bpf: (command, attr) =>
       command === Command.progLoad ? withoutProfiler(() => bpf(command, attr)) : bpf(command, attr),
     perfEventOpen: (attr, pid, cpu, group, flags) =>
-      answer(sysPerf(numbers.perfEventOpen, attr, pid, cpu, group, flags)),
+      answer(sysPerf(numbers().perfEventOpen, attr, pid, cpu, group, flags)),
     ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
     mmap: (fd, length) => map(fd, length, PROT_READ_WRITE, MAP_SHARED),
     munmap: (mapping) => answer(munmap(koffi.address(mapping), mapping.byteLength)),
@@ -134,10 +135,26 @@ function openNative(): Syscalls {
     poll(fd, onReadable) {
       // A duplicate: libuv waits only once for each number, and the caller may close the original.
       const copy = answer(fcntl(fd, F_DUPFD_CLOEXEC, 3));
-      const refused = copy < 0 ? copy : refusedByEpoll(copy);
-      if (refused === 0) return poll(koffi, copy, onReadable, () => close(copy));
-      if (copy >= 0) close(copy);
-      return refused;
+      if (copy < 0) return copy;
+      const epoll = epollOf(copy, PollEvents.readable);
+      if (epoll >= 0) {
+        close(epoll);
+        return poll(koffi, copy, onReadable, () => close(copy));
+      }
+      close(copy);
+      return epoll;
+    },
+    pollShared(fd, events, onEvent) {
+      // koffi's poll makes a descriptor non-blocking: the epoll instance here, and not the descriptor in it.
+      const epoll = epollOf(fd, events);
+      return epoll < 0
+        ? epoll
+        : poll(
+            koffi,
+            epoll,
+            () => onEvent(),
+            () => close(epoll),
+          );
     },
     openFile: (path) => attempt(() => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)),
     inode: (fd) => BigInt(attempt(() => fstatSync(fd, { bigint: true }).ino)),

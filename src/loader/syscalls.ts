@@ -10,6 +10,9 @@ export interface Poll {
   close(): void;
 }
 
+/** What `pollShared` waits for (`EPOLL*`, include/uapi/linux/eventpoll.h). The kernel reports a hang-up in any case. */
+export const PollEvents = { hangUp: 0, readable: 1 } as const;
+
 /** Soft and hard limit of a resource; `RLIM_INFINITY` is 2^64 - 1. */
 export interface Limit {
   readonly soft: bigint;
@@ -58,6 +61,12 @@ export interface Syscalls {
    * epoll refuses.
    */
   poll(fd: number, onReadable: (errno?: number) => void): Poll | number;
+  /**
+   * Calls `onEvent` from the event loop as long as the descriptor has one of the events (`PollEvents`) or is
+   * hung up, until the wait is closed. Leaves the flags of the descriptor alone, which `poll` does not. Returns
+   * minus the errno for a descriptor that epoll refuses: EPERM for files and most devices.
+   */
+  pollShared(fd: number, events: number, onEvent: () => void): Poll | number;
   /** A descriptor of a file or a folder, for reading; closes on exec. */
   openFile(path: string): number;
   /** The inode number of what a descriptor stands for, or minus the errno. */

@@ -210,4 +210,31 @@ test('an error that comes while a full pipe is tried again is told too', async (
   assert.match(String(reader.closed[0]), /EIO/);
 });
 
+test('lines of connects count as shown when all of them has been written, and other texts never do', async () => {
+  const reader = new Reader();
+  const { output } = reader;
+  output.write('title\n');
+  output.show('first\n');
+  output.show('second\n');
+  assert.is(output.shown, 0);
+  reader.room = 'title\nfirst\nsec'.length;
+  await soon();
+  assert.is(output.shown, 1);
+  output.write('title\n');
+  output.show('third\n');
+  reader.room = 'ond\ntitle\nthird'.length;
+  await until(() => reader.text.endsWith('third'));
+  assert.is(output.shown, 2);
+  reader.room = Number.POSITIVE_INFINITY;
+  await output.drained();
+  output.show('fourth\n');
+  reader.error = 'EPIPE';
+  output.show('fifth\n');
+  await soon();
+  output.show('sixth\n');
+  await output.end();
+  assert.is(output.shown, 3, 'not what its reader never got');
+  assert.is(output.dropped, 3);
+});
+
 test.run();

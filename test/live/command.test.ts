@@ -1,13 +1,13 @@
 /** The command as a process: how it starts and ends, what it leaves behind, who may run it, and what it does with its output. */
-import { execFileSync, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, exited, Server, until } from './connects.ts';
 import { exists, programsOf } from './loaded.ts';
+import { Pipe } from './pipe.ts';
 import { COMMAND, here, Tracer } from './tracer.ts';
 
 const test = suite('live/command', { seconds: 60 });
@@ -76,39 +76,20 @@ test.skipIf(
 /** The command with a pipe as its standard output, of which the test holds the other end. */
 class Piped {
   readonly tracer: Tracer;
-  readonly #reader: number;
-  #text = '';
-  #open = true;
+  readonly #pipe = new Pipe();
 
   constructor(args: readonly string[]) {
-    const folder = mkdtempSync(join(tmpdir(), 'tsbpf-pipe-'));
-    const path = join(folder, 'pipe');
-    execFileSync('mkfifo', [path]);
-    this.#reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const writer = openSync(path, constants.O_WRONLY);
-    this.tracer = Tracer.run(args, { stdout: writer });
-    closeSync(writer);
-    rmSync(folder, { recursive: true });
+    this.tracer = Tracer.run(args, { stdout: this.#pipe.writer });
+    this.#pipe.closeWriter();
   }
 
   /** All that has been written up to now. */
   read(): string {
-    const chunk = Buffer.alloc(65_536);
-    for (;;) {
-      try {
-        const size = readSync(this.#reader, chunk);
-        if (size === 0) return this.#text;
-        this.#text += chunk.toString('latin1', 0, size);
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-        return this.#text;
-      }
-    }
+    return this.#pipe.read();
   }
 
   close(): void {
-    if (this.#open) closeSync(this.#reader);
-    this.#open = false;
+    this.#pipe.close();
   }
 }
 

@@ -65,6 +65,16 @@ class Session {
   }
 }
 
+/** Hangs the terminal up, which ends the command with status 0 and nothing on stderr. */
+async function endsWell(session: Session): Promise<void> {
+  await session.hangUp();
+  await until('the end', () => session.file('status') !== '');
+  assert.equal(
+    { status: session.file('status'), errors: session.file('errors') },
+    { status: '0\n', errors: '' },
+  );
+}
+
 /** With its standard error in a file, and its exit status too: Node gives SIGHUP its meaning back, which the shell ignores. */
 const TRACE = 'trap "" HUP; "$NODE" "$COMMAND" -p "$OWN" --record recording 2>errors; echo $? >status';
 
@@ -74,12 +84,7 @@ test.skipIf(noTerminal, 'a terminal that is hung up ends it with status 0, the r
     await until('the header', () => session.shown.includes('LAT(ms)'));
     await connectHere(server.port);
     await until('the connect', () => session.recorded === 1);
-    await session.hangUp();
-    await until('the end', () => session.file('status') !== '');
-    assert.equal(
-      { status: session.file('status'), errors: session.file('errors') },
-      { status: '0\n', errors: '' },
-    );
+    await endsWell(session);
     assert.ok(session.file('recording').endsWith('}\n'));
   } finally {
     await session.remove();
@@ -95,16 +100,28 @@ test.skipIf(noTerminal, 'a replay whose terminal is hung up ends with status 0',
     const pid = session.file('pid').trim();
     const catches = () => /^SigCgt:\t[0-9a-f]*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
     await until('its handler of SIGHUP', catches);
-    await session.hangUp();
-    await until('the end', () => session.file('status') !== '');
-    assert.equal(
-      { status: session.file('status'), errors: session.file('errors') },
-      { status: '0\n', errors: '' },
-    );
+    await endsWell(session);
   } finally {
     await session.remove();
   }
 });
+
+test.skipIf(
+  noTerminal || missing('setsid'),
+  'a terminal that goes ends it also in a session of its own, which no SIGHUP reaches, when it has nothing to write',
+  async () => {
+    const session = new Session(
+      'trap "" HUP; setsid -w "$NODE" "$COMMAND" -p 1 --record recording 2>errors; echo $? >status',
+    );
+    try {
+      await until('the header', () => session.shown.includes('LAT(ms)'));
+      await endsWell(session);
+      assert.ok(session.file('recording').endsWith('}\n'));
+    } finally {
+      await session.remove();
+    }
+  },
+);
 
 test.skipIf(
   noTerminal || missing('nohup'),

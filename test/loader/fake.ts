@@ -22,6 +22,8 @@ export class FakeSyscalls implements Syscalls {
   /** CPU numbers by descriptor of their perf event. */
   readonly cpus = new Map<number, number>();
   readonly polls = new Map<number, (errno?: number) => void>();
+  /** Callbacks of `pollShared`, by descriptor. */
+  readonly shared = new Map<number, () => void>();
   readonly answers = new Map<number, Answer>();
   readonly files = new Map<string, string>([
     ['/proc/sys/kernel/osrelease', '6.1.0-fake\n'],
@@ -156,6 +158,12 @@ export class FakeSyscalls implements Syscalls {
     this.calls.push(`poll ${fd}`);
     this.polls.set(fd, onReadable);
     return { close: () => this.polls.delete(fd) };
+  }
+
+  pollShared(fd: number, events: number, onEvent: () => void): Poll | number {
+    this.calls.push(`pollShared ${fd} ${events}`);
+    this.shared.set(fd, onEvent);
+    return { close: () => this.shared.delete(fd) };
   }
 
   mapFile(path: string): Uint8Array | number {

@@ -4,6 +4,7 @@
  */
 import { Command, Option } from 'commander';
 import { DEFAULT_PAGES } from '../../loader/session.ts';
+import { HELP_WIDTH } from './collected.ts';
 import { addFilterOptions, type FilterFlags } from './filter.ts';
 import { milliseconds, recordingFile, ringPages } from './values.ts';
 
@@ -118,7 +119,7 @@ export function commandLine(version: string): Command {
     .version(version, '--version', 'print the version')
     .helpOption('-h, --help', 'print this')
     .addHelpText('after', EXAMPLES)
-    .configureHelp({ helpWidth: 100, optionDescription });
+    .configureHelp({ helpWidth: HELP_WIDTH, optionDescription });
 }
 
 /** With the words that it takes, and what holds without it. */

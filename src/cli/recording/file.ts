@@ -17,8 +17,10 @@ import {
 } from 'node:fs';
 import { printable } from '../../asm/printable.ts';
 import { Errno, errnoName } from '../../loader/errno.ts';
+import type { Closeable } from '../../loader/resources.ts';
 import type { Syscalls } from '../../loader/syscalls.ts';
 import { OutputError } from '../output.ts';
+import { onHangUp } from '../shared.ts';
 import { systemReason } from '../text.ts';
 import { cannotRecord, type Destination, pathOf, resolve } from './destination.ts';
 import { lockHolder } from './lock.ts';
@@ -32,7 +34,7 @@ const WRITING = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /** What the file of a recording needs. */
 export interface Surroundings {
-  readonly syscalls: Pick<Syscalls, 'flock'>;
+  readonly syscalls: Pick<Syscalls, 'flock' | 'pollShared'>;
   /** Gets a sentence for the operator. */
   readonly warn: (text: string) => void;
 }
@@ -45,6 +47,7 @@ export class RecordingFile {
   /** Open for writing; undefined as long as the file does not exist. */
   #fd: number | undefined;
   #isCreated = false;
+  #hangUp: Closeable | undefined;
 
   /**
    * Checks that a recording can be written to `path`, and locks the file if it exists.
@@ -54,6 +57,11 @@ export class RecordingFile {
     this.#path = path;
     this.#around = around;
     this.#destination = this.#claim();
+  }
+
+  /** Calls `onGone` once if the reader of a pipe exits, also when there is nothing to write. */
+  watch(onGone: () => void): void {
+    if (this.#fd !== undefined) this.#hangUp = onHangUp(this.#around.syscalls, this.#fd, onGone);
   }
 
   /** Creates the file, or empties it. @throws {OutputError} */
@@ -75,6 +83,7 @@ export class RecordingFile {
 
   /** Unlocks the file. Removes one that was created here and is still empty. */
   close(): void {
+    this.#hangUp?.close();
     if (this.#fd !== undefined) {
       if (this.#isCreated && fstatSync(this.#fd).size === 0) this.#remove();
       closeSync(this.#fd);

@@ -1,7 +1,7 @@
 /** The command line of tsbpf: what the man page says, with bad input refused in one line. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { Wanted } from '../../loader/loaded/find.ts';
-import { argumentError } from '../text.ts';
+import { collected, HELP_WIDTH } from '../arguments/collected.ts';
 
 /** What is to be done. `text` is for stdout (status 0) or stderr. */
 export type Request =
@@ -58,12 +58,8 @@ function build(version: string, say: (text: string) => void, done: (request: Req
     .helpOption('-h, --help', 'print this, and exit')
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
-    .configureHelp({ helpWidth: 100 })
-    .configureOutput({
-      writeOut: say,
-      writeErr: say,
-      outputError: (text, write) => write(argumentError('tsbpf', text)),
-    })
+    .configureHelp({ helpWidth: HELP_WIDTH })
+    .configureOutput(collected('tsbpf', say))
     .exitOverride();
   const subcommand = (name: string, summary: string): Command =>
     program

@@ -10,7 +10,7 @@ import { instructionLines, listMaps } from '../listing.ts';
 import { warn } from '../output.ts';
 import type { Request } from './arguments.ts';
 import { pathOf, readWhole, writeWhole } from './file.ts';
-import { print } from './print.ts';
+import { printAll } from './print.ts';
 
 export function asm({ file, format, output }: Extract<Request, { action: 'asm' }>): void {
   const path = pathOf(file);
@@ -18,7 +18,7 @@ export function asm({ file, format, output }: Extract<Request, { action: 'asm' }
   const assembled = namingPlace(path, () => assemble(items));
   for (const line of toFillIn(assembled)) warn('tsbpf', `${printable(file)}: ${line}`);
   const made = written(assembled, maps, format);
-  if (output === undefined) print(made);
+  if (output === undefined) printAll(made);
   else writeWhole(output, made);
 }
 

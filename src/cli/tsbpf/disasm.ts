@@ -11,11 +11,11 @@ import type { Request } from './arguments.ts';
 import { pathOf, readWhole } from './file.ts';
 import { bytesOfHex } from './hexadecimal.ts';
 import { functionLine, instructionLine } from './lines.ts';
-import { print } from './print.ts';
+import { printAll } from './print.ts';
 
 export function disasm(request: Extract<Request, { action: 'disasm' }>): void {
   const bytes = readWhole(request.file);
-  print(naming(request.file, () => (isElf(bytes) ? ofObject(bytes, request) : ofBytes(bytes, request))));
+  printAll(naming(request.file, () => (isElf(bytes) ? ofObject(bytes, request) : ofBytes(bytes, request))));
 }
 
 /**

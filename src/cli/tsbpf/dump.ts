@@ -9,7 +9,7 @@ import { NoSuchProgram } from '../../loader/loaded/find.ts';
 import { type LoadedProgram, readLoaded } from '../../loader/loaded.ts';
 import type { Request } from './arguments.ts';
 import { headingLine, instructionLine, sourceLine } from './lines.ts';
-import { print } from './print.ts';
+import { printAll } from './print.ts';
 
 export function dump({ program, opcodes }: Extract<Request, { action: 'dump' }>): void {
   const kernel = new Kernel();
@@ -18,7 +18,7 @@ export function dump({ program, opcodes }: Extract<Request, { action: 'dump' }>)
     throw new NoSuchProgram(
       `the kernel keeps the instructions of program ${loaded.id} from this process: sysctl kernel.kptr_restrict and net.core.bpf_jit_harden decide, and CAP_SYSLOG`,
     );
-  print(loadedLines(loaded, kernelSymbols(kernel, loaded.functions), opcodes));
+  printAll(loadedLines(loaded, kernelSymbols(kernel, loaded.functions), opcodes));
 }
 
 /** The lines of a loaded program's dump. Its names and source lines are foreign text. */

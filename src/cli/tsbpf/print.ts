@@ -1,17 +1,12 @@
 /** Prints output piece by piece, so that it need not fit in memory. */
+import { print } from '../output.ts';
 
 /** Characters of text that are collected for one write. */
 const PIECE = 1 << 16;
 
-/**
- * Writes the parts to stdout, and stops at an error, such as a reader that has gone. The stream's `error`
- * event reports it.
- */
-export function print(parts: Iterable<string | Uint8Array>): void {
-  for (const piece of pieces(parts)) {
-    process.stdout.write(piece);
-    if (process.stdout.errored) return;
-  }
+/** Writes the parts to stdout until the last one, or until the reader has gone. @throws {OutputError} */
+export function printAll(parts: Iterable<string | Uint8Array>): void {
+  for (const piece of pieces(parts)) if (!print(piece)) return;
 }
 
 /** Joins short texts, so that each piece is worth a system call. */

@@ -188,14 +188,14 @@ test('a file that is removed before it is locked is looked for again', () => {
     if (locks++ === 0) unlinkSync(path);
     return nativeSyscalls().flock(fd);
   };
-  assert.equal(record(path, 'x', { ...AROUND, syscalls: { flock } }), []);
+  assert.equal(record(path, 'x', { ...AROUND, syscalls: { ...AROUND.syscalls, flock } }), []);
   assert.equal([locks, readFileSync(path, 'utf8')], [2, 'x']);
 });
 
 test('a file system without locks is recorded to, with a warning', () => {
   const path = join(folder, 'file');
   const flock = () => -37;
-  const said = record(path, 'x', { ...AROUND, syscalls: { flock } });
+  const said = record(path, 'x', { ...AROUND, syscalls: { ...AROUND.syscalls, flock } });
   assert.equal(said, [`${path} cannot be locked (ENOLCK): do not start another recording to it`]);
   assert.is(readFileSync(path, 'utf8'), 'x');
 });
@@ -203,7 +203,7 @@ test('a file system without locks is recorded to, with a warning', () => {
 test('a named pipe is neither locked nor made private, and needs a reader', () => {
   const path = join(folder, 'pipe');
   execFileSync('mkfifo', ['-m', '666', path]);
-  const around = { ...AROUND, syscalls: { flock: () => assert.unreachable() as never } };
+  const around = { ...AROUND, syscalls: { ...AROUND.syscalls, flock: () => assert.unreachable() as never } };
   assert.throws(
     () => record(path, 'x', around),
     /: ENXIO: no such device or address \(no process reads this pipe\)$/,

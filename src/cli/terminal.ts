@@ -1,0 +1,26 @@
+/**
+ * Whether a descriptor is a terminal, asked without opening a stream on it.
+ */
+import { fstatSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type * as Tty from 'node:tty';
+
+/** Major number of the memory devices, such as /dev/null (Documentation/admin-guide/devices.txt). */
+const MEMORY = 1;
+
+/** Whether a descriptor is a character device other than a memory device: a terminal, mostly. */
+export function mayBeTerminal(fd: number): boolean {
+  try {
+    const stat = fstatSync(fd);
+    return stat.isCharacterDevice() && stat.rdev >> 8 !== MEMORY;
+  } catch {
+    return false; // closed
+  }
+}
+
+/** Whether a descriptor is a terminal that has not been hung up. */
+export function isTerminal(fd: number): boolean {
+  if (!mayBeTerminal(fd)) return false;
+  const { isatty } = createRequire(import.meta.url)('node:tty') as typeof Tty; // takes 3 ms to load
+  return isatty(fd);
+}
