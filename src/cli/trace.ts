@@ -7,7 +7,7 @@ import { printable } from '../asm/printable.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
-import type { BlindSpot, ConnectEvent } from '../programs/tcpconnlat.ts';
+import type { ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Settings } from './arguments.ts';
 import { listTool } from './listing.ts';
 import { type LineOutput, printError } from './output.ts';
@@ -18,29 +18,17 @@ import { type Invocation, openRecording, type Recording } from './recording.ts';
 import { complain, openRun, type Run } from './run.ts';
 import { shower } from './show.ts';
 import { errorLine } from './text.ts';
+import { describeBlindSpot } from './trace/blind-spots.ts';
 import { cpuChanges, growth, type Losses, noLosses } from './trace/losses.ts';
 import { sourceLines } from './trace/source.ts';
 import { targetOf } from './trace/types.ts';
 import { type Failure, firstWay, type Programs } from './trace/ways.ts';
 
-/** What is said of what a way of watching doesn't see. */
-const BLIND: Record<BlindSpot, string> = {
-  refused:
-    "refused connects are not shown: the tracepoint's record doesn't tell them from those that are given up. " +
-    "Other ways do (--probe), given the kernel's types (--btf FILE)",
-  errors:
-    "why connects fail is not known: the tracepoint's record doesn't have the socket's error. " +
-    "Other ways do (--probe), given the kernel's types (--btf FILE)",
-  unrouted:
-    'connects that find no route are not seen by the tracepoint, since their sockets never change state. ' +
-    'Kprobes see them (--probe kprobe), where the kernel has them',
-};
-
 /** The text of the programs that would be loaded. */
 export function dryRun(settings: Settings, kernel: Kernel): string {
   const locate = sourceLines(kernel);
   return firstWay(settings, kernel, targetOf(settings, kernel), (programs, failures) =>
-    describe(settings, locate, programs, failures),
+    describe(settings, kernel, locate, programs, failures),
   );
 }
 
@@ -105,7 +93,8 @@ async function traceInto(
     kernel,
     targetOf(settings, kernel),
     (programs, failures) => {
-      if (settings.verbose) listingOutput(settings, output)(describe(settings, locate, programs, failures));
+      if (settings.verbose)
+        listingOutput(settings, output)(describe(settings, kernel, locate, programs, failures));
       const session = Session.open(programs, {
         kernel,
         debug: settings.verbose,
@@ -136,7 +125,7 @@ async function traceInto(
     };
     for (const { program, reason } of session.leftOut)
       complain(`${program.name} is left out: ${reason.message}`);
-    for (const spot of programs.blindSpots) complain(BLIND[spot]);
+    for (const spot of programs.blindSpots) complain(describeBlindSpot(spot, kernel));
     if (settings.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
     if (settings.filter.pid && kernel.hasOwn('pid'))
       complain(
@@ -185,6 +174,7 @@ function listingOutput({ json }: Settings, output: LineOutput): (text: string) =
 /** What is going to run, why so, and the programs themselves. */
 function describe(
   settings: Settings,
+  { lockdown = 'none' }: Kernel,
   locate: Locate,
   programs: Programs,
   failures: readonly Failure[],
@@ -199,7 +189,8 @@ function describe(
   const passed = failures.map(({ way, error }) => `not by ${way}: ${errorLine(faultOf(error))}\n`);
   const types =
     settings.btf === undefined ? '' : `the kernel's types are those of ${printable(settings.btf)}\n`;
-  return `watching by ${way}: ${why}\n${types}${passed.join('')}\n${listTool(programs, locate)}\n`;
+  const locked = lockdown === 'none' ? '' : `kernel lockdown: ${lockdown}\n`;
+  return `watching by ${way}: ${why}\n${types}${locked}${passed.join('')}\n${listTool(programs, locate)}\n`;
 }
 
 function report(error: unknown): void {

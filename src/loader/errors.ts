@@ -18,6 +18,8 @@ export interface Failure {
   readonly tried: string;
   /** The likely cause and the next step, one sentence or several, without a full stop at the end. */
   readonly hint?: string;
+  /** What the call makes, if lockdown in confidentiality mode forbids that: `kprobes`. */
+  readonly forbiddenByLockdown?: string;
 }
 
 /** What helps against errnos that say the same whatever was tried. */
@@ -62,6 +64,18 @@ export class KernelError extends Error {
 /** This process may not do it: a capability is missing, a limit is too low, or a policy of the kernel forbids it. */
 export class NotPermittedError extends KernelError {
   override name = 'NotPermittedError';
+}
+
+/** Kernel lockdown forbids it to every process (`/sys/kernel/security/lockdown`). */
+export class LockdownError extends NotPermittedError {
+  override name = 'LockdownError';
+  /** What it keeps from whom: `bpf_probe_read_kernel from every program`. */
+  readonly kept: string;
+
+  constructor(kept: string, failure: Failure) {
+    super(failure);
+    this.kept = kept;
+  }
 }
 
 /** The kernel has nothing of that name to attach to: an optional program can be left out. */

@@ -26,6 +26,10 @@ export const Capability = {
 /** Inode numbers of the namespaces that a machine starts with (include/uapi/linux/nsfs.h). */
 const INITIAL_NAMESPACES = { user: 0xefff_fffdn, pid: 0xefff_fffcn } as const;
 
+/** Modes of kernel lockdown (man 7 kernel_lockdown). */
+const LOCKDOWN = ['none', 'integrity', 'confidentiality'] as const;
+export type Lockdown = (typeof LOCKDOWN)[number];
+
 /** The kernel this process runs on, seen through one set of system calls. */
 export class Kernel {
   /** The seam that everything opened through this object uses. */
@@ -100,6 +104,19 @@ export class Kernel {
     return this.#once('paranoid', () => {
       const bytes = this.syscalls.readFile('/proc/sys/kernel/perf_event_paranoid');
       return typeof bytes === 'number' ? undefined : Number(Buffer.from(bytes).toString('latin1'));
+    });
+  }
+
+  /**
+   * What kernel lockdown keeps from every process, root's among them: nothing, ways to change the running kernel, or its memory too.
+   * Undefined on a kernel without lockdown, and where securityfs isn't mounted (`/sys/kernel/security`).
+   */
+  get lockdown(): Lockdown | undefined {
+    return this.#once('lockdown', () => {
+      const bytes = this.syscalls.readFile('/sys/kernel/security/lockdown');
+      if (typeof bytes === 'number') return undefined;
+      const mode = /\[(\w+)\]/.exec(Buffer.from(bytes).toString('latin1'))?.[1];
+      return LOCKDOWN.find((each) => each === mode);
     });
   }
 

@@ -15,6 +15,7 @@ import { Attr, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { MOUNT_TRACEFS, NoSuchSymbolError, UnsupportedError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import { isConfidential } from './lockdown.ts';
 import { PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { refused } from './permission.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
@@ -88,7 +89,7 @@ export function lackOfKprobes(kernel: Kernel): UnsupportedError | undefined {
   const tracefs =
     root === undefined
       ? `tracefs isn't mounted (${MOUNT_TRACEFS})`
-      : `no ${file} (built without CONFIG_KPROBE_EVENTS)`;
+      : `no ${file} (${isConfidential(kernel) ? 'kernel lockdown hides it' : 'built without CONFIG_KPROBE_EVENTS'})`;
   return new UnsupportedError('kprobes', '4.1', `${pmu}, and ${tracefs}`);
 }
 
@@ -140,7 +141,10 @@ function tryOpen(
       return undefined;
     }
     const tried = `open the event ${name} of the kernel function ${attachment.symbol}`;
-    throw refused(kernel, { syscall: 'perf_event_open', errno: -fd, tried });
+    throw refused(kernel, {
+      ...{ syscall: 'perf_event_open', errno: -fd, tried },
+      forbiddenByLockdown: 'kprobes',
+    });
   });
 }
 
@@ -166,7 +170,7 @@ function define(kernel: Kernel, file: string, { kind, symbol }: KprobeAttachment
     });
   if (errno === Errno.EADDRNOTAVAIL)
     throw refused(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
-  throw refused(kernel, failure);
+  throw refused(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
 }
 
 function remove(kernel: Kernel, file: string, name: string): void {

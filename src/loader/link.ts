@@ -156,7 +156,7 @@ function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAtta
     });
   if (fd === -Errno.EADDRNOTAVAIL)
     throw refused(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
-  throw refused(kernel, failure);
+  throw refused(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
 }
 
 type TracepointAttachment = Extract<Attachment, { kind: 'tracepoint' }>;

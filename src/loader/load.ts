@@ -13,7 +13,13 @@ import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec } from '../asm/program.ts';
 import { inPlace } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type KernelError, UnsupportedError, UnsupportedInstructionError, VerifierError } from './errors.ts';
+import {
+  type KernelError,
+  LockdownError,
+  UnsupportedError,
+  UnsupportedInstructionError,
+  VerifierError,
+} from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { isAboutFunction, isCalledByFunction, noSuchFunction } from './load/function.ts';
 import { unknownInstruction } from './load/instruction-probe.ts';
@@ -28,7 +34,8 @@ import {
   type Variant,
   variants,
 } from './load/request.ts';
-import { isUnanswered, isVerdict, loadFailure, mayBeVerdict } from './load/verdict.ts';
+import { failureOf, isUnanswered, isVerdict, loadFailure, mayBeVerdict } from './load/verdict.ts';
+import { hiddenHelper } from './lockdown.ts';
 import type { BpfMap } from './map.ts';
 import { Program } from './program.ts';
 import { Resources } from './resources.ts';
@@ -115,6 +122,7 @@ function loadAs(request: Request, debug: boolean): Program {
     const result = loadVariant(request, variant);
     if (typeof result === 'number') return new Program(kernel, spec, result);
     // The verifier has spoken, or this isn't about what the kernel knows of attributes.
+    if (result instanceof LockdownError) throw result;
     if (result instanceof VerifierError) throw lackOfInstruction(kernel, spec, assembled) ?? result;
     if (result.errno !== Errno.E2BIG && result.errno !== Errno.EINVAL) throw result;
     failure ??= result;
@@ -152,6 +160,8 @@ function loadVariant(request: Request, variant: Variant): number | KernelError {
     return noSuchFunction(spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
   if (calledByFunction && isAboutFunction(logged.log, attachment.symbol))
     return noSuchFunction(spec.name, attachment.symbol, errno, "is one that programs aren't called from");
+  const hidden = hiddenHelper(kernel, failureOf(spec.name, errno), logged.log);
+  if (hidden) return hidden;
   if (logged.wanted > 0 ? mayBeVerdict(errno) : isVerdict(errno, logged.log))
     return explained(request, variant, errno, logged);
   return loadFailure(kernel, spec.name, errno, loadHint(spec, errno));

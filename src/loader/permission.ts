@@ -2,6 +2,7 @@
 import { Errno } from './errno.ts';
 import { type Failure, KernelError, NotPermittedError } from './errors.ts';
 import { Capability, type Kernel } from './kernel.ts';
+import { isConfidential, lockedDown } from './lockdown.ts';
 
 /** `RLIM_INFINITY`. */
 const INFINITY = 0xffff_ffff_ffff_ffffn;
@@ -78,15 +79,21 @@ function lockedMemoryLack(kernel: Kernel): string | undefined {
 export function refused(kernel: Kernel, failure: Failure): KernelError {
   if (failure.errno !== Errno.EPERM && failure.errno !== Errno.EACCES) return new KernelError(failure);
   const missing = missingCapabilities(kernel);
-  if (missing === undefined)
-    return new NotPermittedError({
-      ...failure,
-      hint: failure.hint ?? otherLack(kernel, failure) ?? policyHint,
-    });
+  if (missing === undefined) {
+    const hint = failure.hint ?? otherLack(kernel, failure);
+    if (hint === undefined && failure.forbiddenByLockdown && isConfidential(kernel))
+      return lockedDown(kernel, failure, `${failure.forbiddenByLockdown} from every process`);
+    return new NotPermittedError({ ...failure, hint: hint ?? policyHint(kernel) });
+  }
   const hint = `this process lacks ${missing} (before Linux 5.8: CAP_SYS_ADMIN); run it as root`;
   return new NotPermittedError({ ...failure, hint });
 }
 
-const policyHint =
-  'the capabilities are there, so a policy forbids it: kernel lockdown (/sys/kernel/security/lockdown), a security module, ' +
-  'a container without that system call, or, before Linux 5.11, a limit of locked memory that is too low (ulimit -l unlimited)';
+/** The policies that may forbid it. Lockdown is one of them as long as its mode is not known. */
+function policyHint({ lockdown }: Kernel): string {
+  const unknown = lockdown === undefined ? 'kernel lockdown (/sys/kernel/security/lockdown), ' : '';
+  return (
+    `the capabilities are there, so a policy forbids it: ${unknown}a security module, ` +
+    'a container without that system call, or, before Linux 5.11, a limit of locked memory that is too low (ulimit -l unlimited)'
+  );
+}

@@ -8,6 +8,7 @@ import { parseTracepointFormat, type TracepointFormat } from '../asm/tracepoint-
 import { Errno } from './errno.ts';
 import { NoSuchSymbolError, NoTracefsError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import { isConfidential, lockedDown } from './lockdown.ts';
 import { mountsOf } from './mounts.ts';
 import { refused } from './permission.ts';
 
@@ -50,6 +51,8 @@ function readEventFile(kernel: Kernel, category: string, name: string, file: str
     errno: -bytes,
     tried: `read about the tracepoint ${tracepoint}`,
   };
+  // Under lockdown from the boot on, tracefs is empty; under a later one its files can't be opened.
+  if (isConfidential(kernel)) throw lockedDown(kernel, failure, 'tracefs from every process');
   if (bytes === -Errno.ENOENT)
     throw new NoSuchSymbolError(name, {
       ...failure,

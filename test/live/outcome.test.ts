@@ -75,7 +75,7 @@ for (const way of WAYS) {
           ]),
         );
         assert.is(tracer.rows().length, 2);
-        const unrouted = 'tcpconnlat: connects that find no route are not seen .*\n';
+        const unrouted = 'tcpconnlat: connects that find no route are not visible .*\n';
         const errors = 'tcpconnlat: why connects fail is not known: .*\n';
         const notices = seesCalls ? '' : known ? unrouted : errors + unrouted;
         assert.match(tracer.complaints, new RegExp(`^${notices}$`));

@@ -99,7 +99,7 @@ test('a run of the core has it on every kernel, and each of the other live tests
   for (const { filters } of whole) assert.ok(filters.includes('test/lab/'));
 });
 
-test('a whole run visits every kernel, and one that is told to be without IPv6', () => {
+test('a whole run visits every kernel, one without IPv6, and one under lockdown', () => {
   const all = visits({}, ['x64', 'arm64']);
   assert.equal(
     all.filter(({ kernelArguments }) => !kernelArguments).map(({ series }) => series),
@@ -107,7 +107,7 @@ test('a whole run visits every kernel, and one that is told to be without IPv6',
   );
   assert.equal(
     all.flatMap(({ kernelArguments = [] }) => kernelArguments),
-    ['ipv6.disable=1'],
+    ['ipv6.disable=1', 'lockdown=confidentiality lsm=lockdown,capability,bpf'],
   );
 });
 

@@ -61,6 +61,12 @@ const STRANGE: readonly Visit[] = [
     kernelArguments: 'ipv6.disable=1',
     filters: ['test/lab/without-ipv6', 'test/live/tcpconnlat.'],
   },
+  {
+    series: '6.12',
+    // Lockdown has to be named among the security modules there: Debian's cloud kernels leave it out.
+    kernelArguments: 'lockdown=confidentiality lsm=lockdown,capability,bpf',
+    filters: ['test/lab/lockdown'],
+  },
 ];
 
 /** Kernels of another architecture, and what shows there that a program is made for it. */

@@ -7,10 +7,17 @@ import { NoSuchTracepoint } from '../../asm/hooks.ts';
 import { printable } from '../../asm/printable.ts';
 import { NoKernelTypes, type Target } from '../../asm/target.ts';
 import { FormatError } from '../../asm/tracepoint-format.ts';
-import { KernelError, NoTracefsError, NotPermittedError, UnsupportedError } from '../../loader/errors.ts';
+import {
+  KernelError,
+  LockdownError,
+  NoTracefsError,
+  NotPermittedError,
+  UnsupportedError,
+} from '../../loader/errors.ts';
 import { Capability, type Kernel } from '../../loader/kernel.ts';
 import { lackOfKprobes } from '../../loader/kprobe-events.ts';
 import { isUnanswered } from '../../loader/load/verdict.ts';
+import { isConfidential, LASTS } from '../../loader/lockdown.ts';
 import { perfIsClosed } from '../../loader/permission.ts';
 import { refusal } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
@@ -19,6 +26,7 @@ import type { Probe } from '../arguments/options.ts';
 import type { Settings } from '../arguments.ts';
 import { errorLine } from '../text.ts';
 import { filterOf } from './filter.ts';
+import { adviceUnderLockdown } from './lockdown.ts';
 import { namingFile } from './types.ts';
 
 const ORDER: Record<Probe, readonly Way[]> = {
@@ -30,6 +38,8 @@ const ORDER: Record<Probe, readonly Way[]> = {
   raw_tracepoint: ['raw_tracepoint'],
   trace_event: ['trace_event'],
 };
+/** Under lockdown, which leaves it as the only one of functions. */
+const UNDER_LOCKDOWN: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
 /** Those that name types by their numbers in the kernel's own BTF. */
 const BY_TYPE_NUMBER: readonly Way[] = ['fentry', 'tp_btf'];
 
@@ -48,12 +58,17 @@ const OTHER_TYPES = "The kernel's types may come from a file: --btf FILE";
 export class NoWay extends Error {
   override readonly name = 'NoWay';
 
-  constructor(kernel: Kernel, failures: readonly Failure[]) {
-    const tried = failures.map(({ way, error }) => `  ${way}: ${errorLine(faultOf(error))}`);
+  /** `advice` says what to do. */
+  constructor(kernel: Kernel, failures: readonly Failure[], advice?: string) {
+    const tried = failures.map(({ way, error }) => `  ${way}: ${shortFault(error)}`);
     const head = `no way to watch connects on this kernel (Linux ${printable(kernel.release)}). Tried:`;
-    const noTypes = failures.some(({ error }) => error instanceof NoKernelTypes);
-    super([head, ...tried, ...(noTypes ? [OTHER_TYPES] : [])].join('\n'));
+    super([head, ...tried, ...(advice === undefined ? [] : [advice])].join('\n'));
   }
+}
+
+/** What went wrong, without what is the same of all ways. */
+function shortFault(error: Error): string {
+  return error instanceof LockdownError ? `kernel lockdown keeps ${error.kept}` : errorLine(faultOf(error));
 }
 
 /**
@@ -68,7 +83,7 @@ export function firstWay<T>(
 ): T {
   const filter = filterOf(settings.filter, kernel);
   const failures: Failure[] = [];
-  const ways = ORDER[settings.probe];
+  const ways = settings.probe === 'auto' && isConfidential(kernel) ? UNDER_LOCKDOWN : ORDER[settings.probe];
   for (const way of settings.btf === undefined
     ? ways
     : ways.filter((each) => !BY_TYPE_NUMBER.includes(each))) {
@@ -79,11 +94,27 @@ export function firstWay<T>(
       failures.push({ way, error });
     }
   }
-  const [only] = failures;
-  if (failures.length !== 1 || !only) throw new NoWay(kernel, failures);
-  if (!(only.error instanceof NoKernelTypes)) throw only.error;
-  throw new NoKernelTypes(
-    `${faultOf(only.error)}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
+  throw noWay(settings, kernel, failures);
+}
+
+/** The error after every way has failed: a single one keeps its own. */
+function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[]): Error {
+  const errors = failures.map(({ error }) => error);
+  const lockedDown = errors.find((error) => error instanceof LockdownError);
+  const noTypes = errors.find((error) => error instanceof NoKernelTypes);
+  const [only] = failures.length === 1 ? errors : [];
+  if (lockedDown) {
+    const advice = adviceUnderLockdown(settings, kernel);
+    if (only)
+      return new LockdownError(lockedDown.kept, { ...lockedDown, hint: `${lockedDown.hint}; ${advice}` });
+    return new NoWay(kernel, failures, `Kernel lockdown (${kernel.lockdown}): ${LASTS}; ${advice}`);
+  }
+  // Under lockdown no program could read what other types say.
+  const otherTypes = noTypes && !isConfidential(kernel) ? OTHER_TYPES : undefined;
+  if (!only) return new NoWay(kernel, failures, otherTypes);
+  if (!noTypes || otherTypes === undefined) return only;
+  return new NoKernelTypes(
+    `${faultOf(only)}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
   );
 }
 

@@ -34,9 +34,14 @@ export function isUnanswered(errno: number): boolean {
   return isInterruption(errno) || isExhaustion(errno);
 }
 
+/** What a load that failed has tried. */
+export function failureOf(program: string, errno: number): Failure {
+  return { syscall: 'bpf(BPF_PROG_LOAD)', errno, tried: `load the program '${program}'` };
+}
+
 /** The error for a load that failed without a verdict. */
 export function loadFailure(kernel: Kernel, program: string, errno: number, hint?: string): KernelError {
-  const failure: Failure = { syscall: 'bpf(BPF_PROG_LOAD)', errno, tried: `load the program '${program}'` };
+  const failure = failureOf(program, errno);
   if (isInterruption(errno)) return refused(kernel, { ...failure, hint: INTERRUPTED });
   return refused(kernel, isExhaustion(errno) ? failure : { ...failure, hint });
 }

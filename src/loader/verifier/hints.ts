@@ -101,6 +101,10 @@ const HINTS: readonly Hint[] = [
     hint: 'the verifier follows a million instructions, over all ways and rounds of loops: make the program shorter, its loops fewer rounds, or what is done in them a subprogram called by bpf_loop (Linux 5.17)',
   },
   {
+    reason: /(cannot use helper|unknown func) bpf_probe_(read|write)/,
+    hint: 'this kernel lacks that helper (bpf_probe_read_kernel: before Linux 5.5), or kernel lockdown hides it: see /sys/kernel/security/lockdown, where securityfs is mounted',
+  },
+  {
     reason: /program of this type cannot use helper|unknown func (?!unknown)/,
     hint: 'programs of this type may not call that helper, or this kernel does not have it for them: see bpftool feature probe',
   },

@@ -1,0 +1,65 @@
+/** A kernel under lockdown in confidentiality mode (`lockdown=confidentiality`): what works there, and what the command says of the rest. */
+import * as assert from 'uvu/assert';
+import { suite } from '../harness.ts';
+import { loopback, Peer, Server } from '../live/connects.ts';
+import { here, Tracer } from '../live/tracer.ts';
+import { outsideGuest } from './guest.ts';
+
+const elsewhere =
+  outsideGuest || (here.lockdown !== 'confidentiality' && 'this kernel is not under lockdown');
+
+const test = suite('lab/lockdown', { seconds: 60 });
+
+let peer: Peer;
+let server: Server;
+
+test.before(async () => {
+  if (elsewhere) return;
+  [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
+});
+test.after(async () => {
+  await Promise.all([peer?.stop(), server?.close()]);
+});
+
+test.skipIf(
+  elsewhere,
+  'fentry, which auto comes to also with -L, and tp_btf show connects and complain of nothing',
+  async () => {
+    const tracers = await Promise.all([['-L'], ['--probe', 'tracepoint']].map((args) => Tracer.start(args)));
+    try {
+      const port = await peer.ask('closedPort', '127.0.0.1');
+      for (const each of [server.port, port]) await peer.ask('connect', loopback(each));
+      for (const tracer of tracers) {
+        await tracer.until('both connects', () => tracer.rows().length >= 2);
+        assert.equal(await tracer.stop(), { code: 0, signal: null });
+        assert.equal(
+          tracer.rows().map(({ DPORT }) => Number(DPORT)),
+          [server.port, port],
+        );
+        assert.is(tracer.complaints, '');
+      }
+    } finally {
+      for (const { child } of tracers) child.kill('SIGKILL');
+    }
+  },
+);
+
+for (const [args, kept, advice] of [
+  [['--probe', 'kprobe'], 'bpf_probe_read_kernel from every program', '--probe fentry works'],
+  [['--probe', 'trace_event'], 'tracefs from every process', '--probe fentry works'],
+  [['--failed'], 'bpf_probe_read_kernel from every program', '--probe fentry works without --failed'],
+] as const)
+  test.skipIf(
+    elsewhere,
+    `${args.join(' ')}: status 1, and what works instead; nothing of --btf`,
+    async () => {
+      const tracer = Tracer.run(args);
+      assert.equal(await tracer.ended(), { code: 1, signal: null });
+      assert.match(tracer.stderr, /kernel lockdown/i);
+      assert.ok(tracer.stderr.includes(kept), tracer.stderr);
+      assert.ok(tracer.stderr.endsWith(`${advice}\n`), tracer.stderr);
+      assert.not.match(tracer.stderr, /--btf/);
+    },
+  );
+
+test.run();
