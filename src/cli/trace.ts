@@ -20,6 +20,7 @@ import { shower } from './show.ts';
 import { errorLine } from './text.ts';
 import { describeBlindSpot } from './trace/blind-spots.ts';
 import { cpuChanges, growth, type Losses, noLosses } from './trace/losses.ts';
+import { processWarnings } from './trace/processes.ts';
 import { sourceLines } from './trace/source.ts';
 import { targetOf } from './trace/types.ts';
 import { type Failure, firstWay, type Programs } from './trace/ways.ts';
@@ -127,11 +128,7 @@ async function traceInto(
       complain(`${program.name} is left out: ${reason.message}`);
     for (const spot of programs.blindSpots) complain(describeBlindSpot(spot, kernel));
     if (settings.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
-    if (settings.filter.pid && kernel.hasOwn('pid'))
-      complain(
-        '-p goes by the numbers that the host gives processes, not by those of this pid namespace: a container needs ' +
-          "the host's (docker run --pid=host)",
-      );
+    for (const warning of processWarnings(settings.filter, kernel)) complain(warning);
     if (recording) {
       const started = new Date().toISOString().replace('Z', '000Z');
       if (await hasSettled(ended)) {

@@ -1,8 +1,9 @@
 /** The command as a process: how it starts and ends, what it leaves behind, who may run it, and what it does with its output. */
 import { type SpawnOptions, spawn, spawnSync } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import * as assert from 'uvu/assert';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, exited, Server, until } from './connects.ts';
@@ -345,15 +346,44 @@ test.skipIf(
 );
 
 const PID_NAMESPACE = ['--pid', '--fork', '--kill-child', '--mount-proc'];
+for (const [args, whose] of [
+  [[], 'the PIDs shown are'],
+  [OWN, 'the PIDs shown and the PIDs of -p are'],
+  [['-p', '4194303'], 'the PIDs shown and the PIDs of -p are'],
+] as const)
+  test.skipIf(
+    sameOnEveryKernel || needsRoot || noNamespace(...PID_NAMESPACE),
+    `in a PID namespace, ${args[0] ? `with ${args.join(' ')}` : 'without -p'}, one line says that PIDs are the host\u2019s`,
+    async () => {
+      const tracer = await Tracer.start(args, { under: ['unshare', ...PID_NAMESPACE] });
+      if (args[1] !== '4194303') {
+        await connectHere(server.port);
+        await tracer.until('the connect', () => tracer.rows().some(({ PID }) => PID === String(process.pid)));
+      }
+      await tracer.stop('SIGKILL');
+      const lines = tracer.complaints.split('\n').filter((line) => line.includes('PID'));
+      assert.is(lines.length, 1, tracer.stderr);
+      assert.ok(lines[0]?.includes(`${whose} the host's`), lines[0]);
+    },
+  );
+
 test.skipIf(
-  sameOnEveryKernel || needsRoot || noNamespace(...PID_NAMESPACE),
-  'in a pid namespace of its own, -p is said to go by the host\u2019s numbers',
+  needsRoot || sameOnEveryKernel,
+  '-p of a thread names its process, -p of nobody says so, and of a process it says nothing',
   async () => {
-    const tracer = await Tracer.start(OWN, { under: ['unshare', ...PID_NAMESPACE] });
+    const worker = new Worker('setTimeout(() => {}, 1e6)', { eval: true });
+    const threads = readdirSync('/proc/self/task').map(Number);
+    const thread = threads.find((each) => each !== process.pid);
+    const tracer = await Tracer.start(['-p', `${process.pid},${thread},4194303`]);
     await connectHere(server.port);
     await tracer.until('the connect', () => tracer.rows().length > 0);
-    await tracer.stop('SIGKILL');
-    assert.match(tracer.stderr, /^tcpconnlat: -p goes by the numbers that the host gives .*--pid=host\)\n$/);
+    await tracer.stop();
+    await worker.terminate();
+    assert.is(
+      tracer.complaints,
+      `tcpconnlat: -p ${thread}: this is a thread of process ${process.pid}; use -p ${process.pid}\n` +
+        'tcpconnlat: -p 4194303: no such process; only a process that starts later can match\n',
+    );
   },
 );
 

@@ -1,0 +1,53 @@
+import * as assert from 'uvu/assert';
+import { processWarnings } from '../../../src/cli/trace/processes.ts';
+import { Kernel } from '../../../src/loader/kernel.ts';
+import { suite } from '../../harness.ts';
+import { FakeSyscalls } from '../../loader/fake.ts';
+
+const test = suite('cli/trace/processes');
+
+/** A machine with the threads 1, 42 and 43, of which the last two are of one process. */
+function machine(): FakeSyscalls {
+  const fake = new FakeSyscalls();
+  for (const [thread, process] of [
+    [1, 1],
+    [42, 42],
+    [43, 42],
+  ])
+    fake.files.set(`/proc/${thread}/status`, `Name:\tx\nTgid:\t${process}\nNgid:\t0\nPid:\t${thread}\n`);
+  fake.inodes.set('/proc/self/ns/pid', 4_026_531_836n); // of the machine itself
+  return fake;
+}
+
+const warnings = (fake: FakeSyscalls, ...only: [number, number][]) =>
+  processWarnings(only.length > 0 ? { pid: { only } } : {}, new Kernel(fake));
+
+test('of a process that is there nothing is said, nor without -p', () => {
+  assert.equal(warnings(machine()), []);
+  assert.equal(warnings(machine(), [1, 1], [42, 42]), []);
+});
+
+test('a thread is said to be one, with its process; a process that is not there is said to be missing', () => {
+  const thread = '-p 43: this is a thread of process 42; use -p 42';
+  const nobody = '-p 44: no such process; only a process that starts later can match';
+  assert.equal(warnings(machine(), [43, 43]), [thread]);
+  assert.equal(warnings(machine(), [42, 44]), [thread, nobody], 'numbers in a row');
+});
+
+test('where /proc does not show the processes of others nothing is said of them', () => {
+  const fake = machine();
+  fake.files.delete('/proc/1/status');
+  assert.equal(warnings(fake, [44, 44]), []);
+});
+
+test('in a PID namespace one line says whose PIDs there are, and none is looked for', () => {
+  const fake = machine();
+  fake.inodes.set('/proc/self/ns/pid', 4_026_532_500n);
+  const [without, ...more] = warnings(fake);
+  const [filtered, ...others] = warnings(fake, [43, 44]);
+  assert.equal([more, others], [[], []]);
+  assert.match(without ?? '', /the PIDs shown are the host's.*docker run --pid=host/);
+  assert.match(filtered ?? '', /the PIDs shown and the PIDs of -p are the host's/);
+});
+
+test.run();
