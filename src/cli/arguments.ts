@@ -14,6 +14,8 @@ export interface Settings {
   readonly timestamp: boolean;
   readonly lport: boolean;
   readonly json: boolean;
+  /** Whether there is no summary at the end. */
+  readonly quiet: boolean;
   readonly filter: FilterWords;
   readonly wall: boolean;
   readonly who: boolean;
@@ -78,6 +80,7 @@ function settingsOf(flags: Flags, minNs: number | undefined): Settings {
     timestamp: flags.timestamp ?? false,
     lport: flags.lport ?? false,
     json: flags.json ?? false,
+    quiet: flags.quiet ?? false,
     filter: filterIn(flags),
     wall: flags.wall ?? false,
     who: flags.who ?? false,

@@ -15,10 +15,11 @@ import { BadRecording } from './recording.ts';
 import { readOnThisThread } from './replay/file.ts';
 import { linesOf } from './replay/lines.ts';
 import { type Origin, RecordingReader } from './replay/reader.ts';
-import { selects } from './replay/selection.ts';
+import { hidesFailure, selects } from './replay/selection.ts';
 import { complain, openRun } from './run.ts';
 import { readShared } from './shared.ts';
 import { type Shower, shower } from './show.ts';
+import { printSummary } from './summary.ts';
 import { systemReason } from './text.ts';
 
 /** Devices that never keep a reader waiting: null, zero, full, random, urandom (Documentation/admin-guide/devices.txt). */
@@ -39,17 +40,28 @@ export async function replay(file: string, settings: Settings): Promise<void> {
   const stopped = run.ended.then((error) => {
     if (error) throw error;
   });
+  const skipped: Skipped = { notSelected: 0 };
   try {
     const show = await shower(settings, run.output);
     try {
-      await Promise.race([showAll(origin, stream, settings, show, run.output), stopped]);
+      await Promise.race([showAll(origin, stream, settings, show, run.output, skipped), stopped]);
     } finally {
       show.end();
     }
   } finally {
     stream.destroy();
     await run.close();
+    if (skipped.begun) printSummary(settings, { ...skipped, shown: run.output.shown });
   }
+}
+
+/** The records that aren't shown, counted. */
+interface Skipped {
+  /** Whether the file is a recording. */
+  begun?: true;
+  /** Failures; undefined if the recording has no results, or the user asked for failures. */
+  failed?: number;
+  notSelected: number;
 }
 
 /** The status of a file that can be read. @throws {BadRecording} */
@@ -98,6 +110,7 @@ async function showAll(
   settings: Settings,
   show: Shower,
   output: LineOutput,
+  skipped: Skipped,
 ): Promise<void> {
   /** No reader is too slow for a recording: it is read on when what was read is shown. */
   const shown = async () => {
@@ -118,11 +131,14 @@ async function showAll(
         if (!record) {
           for (const { option, fields } of lacks(reader.header, settings))
             complain(`${name} tells no ${fields.join(', ')}: it was recorded without --${option}`);
+          skipped.begun = true;
+          if (settings.outcome === undefined && reader.header?.fields.includes('result')) skipped.failed = 0;
           show.header();
         } else if (selects(settings, record)) {
           firstS ??= record.time_s;
           show.record({ ...record, time_s: Math.round((record.time_s - firstS) * 1e9) / 1e9 });
-        }
+        } else if (skipped.failed !== undefined && hidesFailure(settings, record)) skipped.failed += 1;
+        else skipped.notSelected += 1;
       }
       await shown();
     }

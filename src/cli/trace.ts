@@ -17,11 +17,13 @@ import { recorder } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
 import { complain, openRun, type Run } from './run.ts';
 import { shower } from './show.ts';
+import { printSummary } from './summary.ts';
 import { errorLine } from './text.ts';
 import { describeBlindSpot } from './trace/blind-spots.ts';
 import { cpuChanges, growth, type Losses, noLosses } from './trace/losses.ts';
 import { processWarnings } from './trace/processes.ts';
 import { sourceLines } from './trace/source.ts';
+import { type Hidden, hiddenBy } from './trace/tally.ts';
 import { targetOf } from './trace/types.ts';
 import { type Failure, firstWay, type Programs } from './trace/ways.ts';
 
@@ -38,6 +40,7 @@ export async function trace(settings: Settings, kernel: Kernel, invocation: Invo
   const run = openRun(kernel.syscalls);
   const { output } = run;
   const losses = noLosses();
+  const hidden: { by?: Hidden } = {};
   try {
     const recording =
       settings.record === undefined
@@ -48,7 +51,7 @@ export async function trace(settings: Settings, kernel: Kernel, invocation: Invo
             onFailure: () => run.end(),
           });
     try {
-      await traceInto(settings, kernel, run, losses, recording);
+      await traceInto(settings, kernel, run, losses, hidden, recording);
     } finally {
       losses.unrecorded = 0; // where writing it has failed, the error counts them
       await recording?.end();
@@ -59,6 +62,7 @@ export async function trace(settings: Settings, kernel: Kernel, invocation: Invo
     // What nobody reads any more, or could not be written, is not lost for having been read too slowly.
     losses.lines = run.readerGone ? 0 : output.dropped;
     for (const cause of growth(losses, noLosses())) complain(`in all: ${cause}`);
+    if (hidden.by) printSummary(settings, { shown: output.shown, ...hidden.by });
   }
 }
 
@@ -67,6 +71,7 @@ async function traceInto(
   kernel: Kernel,
   { output, ended }: Run,
   losses: Losses,
+  hidden: { by?: Hidden },
   recording: Recording | undefined,
 ): Promise<void> {
   const show = await shower(settings, output);
@@ -147,6 +152,7 @@ async function traceInto(
     show.end();
     count();
     losses.missedRuns = session.missedRuns().counted;
+    hidden.by = hiddenBy(session, programs, settings);
     if (error) throw error;
   } finally {
     session.close();

@@ -48,10 +48,10 @@ export function tcpconnlat(options: Options, target: Target) {
   const { way } = options;
   const byRecord = way === 'trace_event';
   const families = familiesOf(options, target);
-  const filter = connectFilter(options.filter ?? {}, way === 'kprobe' || way === 'fentry');
+  const filter = connectFilter(options.filter ?? {}, isByFunctions(way));
   if (byRecord && filter.asks.netns) throw new NotInRecord('the network namespace');
   const Event = eventOf(families, byRecord ? 'record' : 'socket', options);
-  const attempts = attemptsOf(options, Event, filter);
+  const attempts = attemptsOf(options, Event, filter, countsFailures(options));
 
   const byState = (at: typeof tpBtf | typeof rawTracepoint): Attached => ({
     programs: [at(TRACEPOINT.name, target, onState(options, attempts, families), { name: STATE })],
@@ -80,8 +80,35 @@ export function tcpconnlat(options: Options, target: Target) {
     events: attempts.events,
     counters: attempts.counters,
     attempts: attempts.table,
+    countsFailures: attempts.countsFailures,
+    seesUnrouted: isByFunctions(way),
+    leftAttempts: leftAttempts(options),
     blindSpots: blindSpots(options),
   };
+}
+
+/** Whether a probe type is one of functions. */
+function isByFunctions(way: Way): boolean {
+  return way === 'kprobe' || way === 'fentry';
+}
+
+/**
+ * Whether the programs count the connects that fail and aren't sent (`counters.failed`): as many as `outcome: 'failures'` would send
+ * besides. A kprobe or fentry sees such an attempt only when its socket is destroyed or connects again: too late to know how long it
+ * took (`minNs`), and what its local address was (`filter.from`).
+ */
+function countsFailures({ way, outcome, minNs, filter }: Options): boolean {
+  return outcome === undefined && !(isByFunctions(way) && (minNs || filter?.from));
+}
+
+/**
+ * What the table of attempts holds when tracing ends: connects in flight, or also failed ones whose socket is still open. Undefined if
+ * the filter would have ruled some of them out only at their answer.
+ */
+function leftAttempts({ way, outcome, family, filter }: Options): 'in-flight' | 'unanswered' | undefined {
+  if (!isByFunctions(way)) return 'in-flight';
+  if (filter?.from || (family === 4 && !outcome)) return undefined;
+  return outcome ? 'in-flight' : 'unanswered';
 }
 
 /** What a way of watching doesn't see: refused connects, why a connect failed, and connects that find no route. */
@@ -90,7 +117,7 @@ export type BlindSpot = 'refused' | 'errors' | 'unrouted';
 /** Those that matter for what is asked for. */
 function blindSpots({ way, outcome }: Options): readonly BlindSpot[] {
   if (!outcome) return way === 'trace_event' ? ['refused'] : [];
-  if (way === 'kprobe' || way === 'fentry') return [];
+  if (isByFunctions(way)) return [];
   return way === 'trace_event' ? ['errors', 'unrouted'] : ['unrouted'];
 }
 

@@ -42,6 +42,7 @@ const DEFAULTS: Settings = {
   pages: DEFAULT_PAGES,
   verbose: false,
   dryRun: false,
+  quiet: false,
 };
 
 test('without arguments everything is traced, as columns', () => {

@@ -166,6 +166,7 @@ test.skipIf(
       const { status, stdout, stderr } = asUser(threads, [
         NODE,
         join(folder, 'tcpconnlat.cjs'),
+        '--quiet',
         '--replay',
         recording,
       ]);

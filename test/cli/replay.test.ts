@@ -55,7 +55,7 @@ function file(name: string, ...lines: (string | object)[]): string {
 
 /** Runs the command to its end. */
 function replay(path: string, ...args: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, '--replay', path, ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, '--replay', path, '-q', ...args], {
     encoding: 'utf8',
     timeout: 20_000 * slowness,
   });
@@ -316,7 +316,7 @@ test('a recording under way shows as far as its lines are whole, with status 0',
   const writer = openSync(path, 'r+');
   assert.is(flock(writer), 0);
   const shown = replay(path, '--json');
-  const fromInput = spawnSync(process.execPath, [COMMAND, '--replay', '-', '--json'], {
+  const fromInput = spawnSync(process.execPath, [COMMAND, '--replay', '-', '--json', '--quiet'], {
     stdio: [openSync(path, 'r'), 'pipe', 'pipe'],
     encoding: 'utf8',
   });
@@ -341,7 +341,7 @@ test('a file that can\u2019t be read: one line, and status 2', () => {
 
 /** The command, reading from its standard input. */
 function piped(...args: string[]) {
-  const child = spawn(process.execPath, [COMMAND, '--replay', '-', ...args], {
+  const child = spawn(process.execPath, [COMMAND, '--replay', '-', '-q', ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };
@@ -427,6 +427,47 @@ test('no reader is too slow: nothing is dropped of a recording that is larger th
   for await (const chunk of Readable.from(child.stdout)) lines += chunk.toString().split('\n').length - 1;
   assert.is(lines, count);
   assert.is(child.exitCode ?? (await new Promise((resolve) => child.once('exit', resolve))), 0);
+});
+
+// --- the summary ---------------------------------------------------------------------------------
+
+const OUTCOMES = [
+  { ...FIRST, result: 'established', retransmits: 0 },
+  { ...FIRST, result: 'refused', errno: 'ECONNREFUSED', retransmits: 0 },
+  { ...FIRST, result: 'timed-out', errno: 'ETIMEDOUT', retransmits: 6, lat_ms: 130_000 },
+  { ...SECOND, result: 'aborted', retransmits: 0 },
+];
+
+for (const [args, expected] of [
+  [[], '2 connects shown; 2 failed and were not shown (--failed shows them)'],
+  [['-p', '7'], '0 connects shown; 1 failed and was not shown (--failed shows them); 3 not selected'],
+  [['20'], '0 connects shown; 1 failed and was not shown (--failed shows them); 3 not selected'],
+  [['--failed'], '3 failed connects shown; 1 not selected'],
+  [['--outcome'], '4 connects shown'],
+  [['--json', '--outcome', '-6'], '1 connect shown; 3 not selected'],
+] as const)
+  test(`the summary of a replay with ${args.join(' ') || 'no option'}: ${expected}`, () => {
+    const fields = [...HEADER.fields, 'retransmits', 'result', 'errno'];
+    const path = file('outcomes', { ...HEADER, fields }, ...OUTCOMES);
+    assert.equal(
+      spawnSync(process.execPath, [COMMAND, '--replay', path, ...args], { encoding: 'utf8' }).stderr,
+      `tcpconnlat: ${expected}\n`,
+    );
+    assert.is(replay(path, ...args).stderr, '', '--quiet');
+  });
+
+test('a recording without results says nothing of failures', () => {
+  const path = file('answered', HEADER, ...RECORDS);
+  const { stderr } = spawnSync(process.execPath, [COMMAND, '--replay', path], { encoding: 'utf8' });
+  assert.is(stderr, 'tcpconnlat: 3 connects shown\n');
+});
+
+test('a damaged recording has its summary ahead of the error; what is no recording has none', () => {
+  const run = (path: string) =>
+    spawnSync(process.execPath, [COMMAND, '--replay', path], { encoding: 'utf8' }).stderr;
+  const path = file('damaged', HEADER, FIRST, 'nonsense\n');
+  assert.is(run(path), `tcpconnlat: 1 connect shown\ntcpconnlat: ${path}:3: it is no JSON\n`);
+  assert.is(run('/no/such/file').split('\n').length, 2);
 });
 
 test.run();

@@ -84,6 +84,8 @@ function found(program: string): boolean {
 
 /** The processes and networks in which the connects are made. */
 export class Stage {
+  /** What its processes are called, and no others on this machine. */
+  readonly name = `stage-${process.pid}`;
   readonly near: Peer;
   readonly far: Peer;
   /** Alone in a network where there is one local port. */
@@ -114,6 +116,7 @@ export class Stage {
   async beside({ pid }: Peer): Promise<Peer> {
     const peer = await Peer.start();
     this.#others.push(peer);
+    await peer.ask('rename', this.name);
     await peer.ask('enterNetwork', pid);
     return peer;
   }
@@ -136,7 +139,8 @@ export class Stage {
   }
 
   async #setUp(): Promise<void> {
-    const { link, narrow } = this;
+    const { link, near, far, narrow } = this;
+    await Promise.all([near, far, narrow].map((peer) => peer.ask('rename', this.name)));
     const rules = Object.values(FIREWALL).map(([port, verdict]) => `tcp dport ${port} ${verdict}`);
     await link.in(
       'far',
@@ -205,6 +209,26 @@ const givenUp = (
     return made;
   },
 });
+
+/** One socket that connects twice: `first` gives it after it has failed, and the second connect is accepted. */
+const again = (before: string, then: string, first: (stage: Stage) => Promise<number>): Case => ({
+  title: `${before}, and then by the same socket ${then}`,
+  expected: ESTABLISHED,
+  make: async (stage) => {
+    const fd = await first(stage);
+    const { port } = await stage.far.ask('listen', FAR.IPv4, 16);
+    const address = then.includes('mapped') ? `::ffff:${FAR.IPv4}` : FAR.IPv4;
+    await stage.near.ask('connect', { address, port }, { fd });
+    return { pid: stage.near.pid, to: { address, port } };
+  },
+});
+
+/** The socket of a connect that fails at once. */
+async function connectTo(stage: Stage, to: Endpoint): Promise<number> {
+  const { fd, error } = await stage.near.ask('connect', to);
+  if (error === '') throw new Error(`${to.address}:${to.port}: connected`);
+  return fd;
+}
 
 const ESTABLISHED: Expected = { result: 'established' };
 const REFUSED: Expected = { result: 'refused', errno: 'ECONNREFUSED' };
@@ -402,6 +426,18 @@ export const CASES: readonly Case[] = [
     }),
     skip: noMptcp,
   },
+  again('no route', 'accepted', (stage) => connectTo(stage, { address: NOWHERE.none, port: 4007 })),
+  again('no route', 'accepted, by IPv4-mapped addresses', (stage) =>
+    connectTo(stage, { address: NOWHERE.mapped, port: 4008 }),
+  ),
+  again('refused', 'accepted', async (stage) =>
+    connectTo(stage, { address: FAR.IPv4, port: await stage.far.ask('closedPort', FAR.IPv4) }),
+  ),
+  again('given up (AF_UNSPEC)', 'accepted', async (stage) => {
+    const { fd } = await stage.begin({ address: FAR.IPv4, port: stage.swallowed() });
+    await stage.near.ask('disconnect', fd);
+    return fd;
+  }),
   unrouted('no route, over IPv4', NOWHERE.none, 'ENETUNREACH', 4001),
   unrouted('no route, over IPv6', NOWHERE.IPv6, 'ENETUNREACH', 4002),
   unrouted('no route, an IPv4-mapped address', NOWHERE.mapped, 'ENETUNREACH', 4003),
@@ -426,6 +462,59 @@ export interface Observed {
   losses(way: Way): number;
 }
 
+/** What a way hides without --failed. */
+export interface Hidden {
+  /** Failures that the programs have counted and not sent; undefined if they count none. */
+  readonly counted: number | undefined;
+  /** Those that --failed shows, and that are not shown without. */
+  readonly failures: readonly ConnectRecord[];
+  /** Runs of the programs that the kernel has skipped. */
+  readonly skipped: number;
+}
+
+/** Makes all connects while they are watched in these ways, with --failed and without; what each way hides. */
+export async function observeHidden(ways: readonly Way[]): Promise<ReadonlyMap<Way, Hidden>> {
+  const stage = await Stage.open();
+  const filter = { comm: { only: [stage.name] } };
+  const watches = new Map<Way, { readonly plain: Watch; readonly failed: Watch }>();
+  const hiddenBy = (way: Way): Hidden => {
+    const { plain, failed } = watches.get(way) ?? {};
+    const shown = new Set(plain?.records.map(keyOf));
+    return {
+      counted: plain?.failed(),
+      failures: failed?.records.filter((record) => !shown.has(keyOf(record))) ?? [],
+      skipped: (plain?.skipped() ?? 0) + (failed?.skipped() ?? 0),
+    };
+  };
+  try {
+    for (const way of ways)
+      watches.set(way, {
+        plain: watch({ way, filter }),
+        failed: watch({ way, filter, outcome: 'failures' }),
+      });
+    const made = await makeAll(stage);
+    const ended = (way: Way) =>
+      [...made].every(([each, connect]) => {
+        const { result = 'established' } = expectedBy(way, each) ?? {};
+        const records = watches.get(way)?.failed.records ?? [];
+        return result === 'established' || records.some((record) => isOf(record, connect));
+      });
+    await until('the ends of all connects', () => ways.every(ended)).catch(() => {});
+    // By functions a failure is counted when its socket is destroyed.
+    await stage.close();
+    const agree = () =>
+      ways.every((way) => {
+        const { counted, failures } = hiddenBy(way);
+        return counted === failures.length;
+      });
+    await until('the count of all failures', agree).catch(() => {});
+    return new Map(ways.map((way) => [way, hiddenBy(way)]));
+  } finally {
+    for (const { plain, failed } of watches.values()) for (const each of [plain, failed]) each.close();
+    await stage.close();
+  }
+}
+
 /** Makes all connects while they are watched in these ways at the same time. */
 export async function observe(ways: readonly Way[]): Promise<Observed> {
   const stage = await Stage.open();
@@ -434,14 +523,11 @@ export async function observe(ways: readonly Way[]): Promise<Observed> {
     for (const way of ways)
       for (const outcome of ['all', 'failures'] as const)
         watches.set(`${way} ${outcome}`, watch({ way, outcome }));
-    const made = new Map<Case, Made>();
-    for (const each of CASES) if (!each.skip) made.set(each, await each.make(stage));
+    const made = await makeAll(stage);
     const seen: Observed['seen'] = (way, outcome, of) => {
-      const { pid, to } = made.get(of) ?? { pid: 0, to: loopback(0) };
+      const connect = made.get(of) ?? { pid: 0, to: loopback(0) };
       const records = watches.get(`${way} ${outcome}`)?.records ?? [];
-      return records.filter(
-        (record) => record.pid === pid && record.dport === to.port && record.daddr === to.address,
-      );
+      return records.filter((record) => isOf(record, connect));
     };
     const whole = () =>
       ways.every((way) =>
@@ -454,6 +540,23 @@ export async function observe(ways: readonly Way[]): Promise<Observed> {
     for (const each of watches.values()) each.close();
     await stage.close();
   }
+}
+
+/** Makes all connects that can be made here, one after the other. */
+async function makeAll(stage: Stage): Promise<ReadonlyMap<Case, Made>> {
+  const made = new Map<Case, Made>();
+  for (const each of CASES) if (!each.skip) made.set(each, await each.make(stage));
+  return made;
+}
+
+/** Whether a record is of a connect. */
+function isOf({ pid, dport, daddr }: ConnectRecord, made: Made): boolean {
+  return pid === made.pid && dport === made.to.port && daddr === made.to.address;
+}
+
+/** What tells one connect from another. */
+function keyOf({ pid, saddr, lport, daddr, dport }: ConnectRecord): string {
+  return [pid, saddr, lport, daddr, dport].join(' ');
 }
 
 /** What each way has shown of a case: the result, or why there is none. */

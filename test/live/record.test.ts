@@ -77,12 +77,12 @@ test.skipIf(noWayHere, 'what is recorded shows again as it was shown, under whic
     `${made} ${lports}`,
   );
 
-  assert.equal(run('--replay', file, ...options.slice(2)), {
+  assert.equal(run('-q', '--replay', file, ...options.slice(2)), {
     status: 0,
     stdout: tracer.stdout,
     stderr: '',
   });
-  const shown = run('--replay', file, '--json', '-p', String(peer.pid)).stdout;
+  const shown = run('-q', '--replay', file, '--json', '-p', String(peer.pid)).stdout;
   assert.equal(
     shown
       .trimEnd()
@@ -103,12 +103,12 @@ test.skipIf(
     const { localPort } = await connectHere(server.port);
     await tracer.until('the line', () => tracer.rows().length > 0);
     await tracer.stop();
-    const again = run('--replay', file, '--json', '--wall');
+    const again = run('-q', '--replay', file, '--json', '--wall');
     assert.equal([again.status, again.stderr], [0, '']);
     const [record] = again.stdout.split('\n').map((line) => line && JSON.parse(line));
     assert.is(record.lport, localPort);
     assert.ok(Math.abs(Date.parse(record.time) - Date.now()) < 60_000);
-    const lacking = run('--replay', file, '--who');
+    const lacking = run('-q', '--replay', file, '--who');
     assert.equal(
       [lacking.status, lacking.stderr],
       [0, `tcpconnlat: ${file} tells no uid, container, pod: it was recorded without --who\n`],
@@ -125,7 +125,7 @@ test.skipIf(
     await connectHere(server.port);
     await tracer.until('the line', () => tracer.rows().length > 0);
     await tracer.stop('SIGKILL');
-    const { status, stdout } = run('--replay', file, '--json');
+    const { status, stdout } = run('-q', '--replay', file, '--json');
     assert.is(status, 0);
     assert.is(stdout.split('\n').length, 2);
   },
@@ -153,7 +153,7 @@ test.skipIf(
       const whole = readFileSync(file, 'utf8').split('\n').length - 2;
       assert.ok(whole > 0 && Number(told?.[1]) > 0, tracer.stderr);
       assert.is(whole + Number(told?.[1]), tracer.rows().length, 'all are shown');
-      const { status, stdout, stderr } = run('--replay', file, '--json');
+      const { status, stdout, stderr } = run('-q', '--replay', file, '--json');
       assert.is(stdout.split('\n').length - 1, whole);
       assert.equal([status, stderr], [2, `tcpconnlat: ${file}:${whole + 2}: it is cut off\n`]);
     } finally {
@@ -280,7 +280,7 @@ test.skipIf(
     const tracer = await Tracer.start([...OWN, '--record', file]);
     for (let count = 1; count <= 3; count++) {
       await connectShown(tracer);
-      const { status, stdout, stderr } = run('--replay', file, '--json');
+      const { status, stdout, stderr } = run('--replay', file, '--json', '--quiet');
       assert.equal([status, stdout.split('\n').length - 1, stderr], [0, count, '']);
     }
     await tracer.stop();
@@ -464,7 +464,7 @@ test.skipIf(noWayHere || sameOnEveryKernel, 'a full disk leaves no empty file', 
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', disk]);
   try {
     writeFileSync(join(disk, 'full'), 'x'.repeat(4096));
-    const { status, stderr } = run(...OWN, '--record', join(disk, 'new'));
+    const { status, stderr } = run(...OWN, '--quiet', '--record', join(disk, 'new'));
     assert.is(status, 1);
     assert.match(stderr, /^tcpconnlat: cannot write the recording \S+new: ENOSPC: .*\n$/);
     assert.equal(readdirSync(disk), ['full']);

@@ -76,7 +76,7 @@ async function endsWell(session: Session): Promise<void> {
 }
 
 /** With its standard error in a file, and its exit status too: Node gives SIGHUP its meaning back, which the shell ignores. */
-const TRACE = 'trap "" HUP; "$NODE" "$COMMAND" -p "$OWN" --record recording 2>errors; echo $? >status';
+const TRACE = 'trap "" HUP; "$NODE" "$COMMAND" -q -p "$OWN" --record recording 2>errors; echo $? >status';
 
 test.skipIf(noTerminal, 'a terminal that is hung up ends it with status 0, the recording whole', async () => {
   const session = new Session(TRACE);
@@ -93,7 +93,7 @@ test.skipIf(noTerminal, 'a terminal that is hung up ends it with status 0, the r
 
 test.skipIf(noTerminal, 'a replay whose terminal is hung up ends with status 0', async () => {
   const session = new Session(
-    'mkfifo pipe; trap "" HUP; exec 3<>pipe; "$NODE" "$COMMAND" --replay pipe 2>errors & echo $! >pid; wait $!; echo $? >status',
+    'mkfifo pipe; trap "" HUP; exec 3<>pipe; "$NODE" "$COMMAND" -q --replay pipe 2>errors & echo $! >pid; wait $!; echo $? >status',
   );
   try {
     await until('its start', () => session.file('pid') !== '');
@@ -111,7 +111,7 @@ test.skipIf(
   'a terminal that goes ends it also in a session of its own, which no SIGHUP reaches, when it has nothing to write',
   async () => {
     const session = new Session(
-      'trap "" HUP; setsid -w "$NODE" "$COMMAND" -p 1 --record recording 2>errors; echo $? >status',
+      'trap "" HUP; setsid -w "$NODE" "$COMMAND" -q -p 1 --record recording 2>errors; echo $? >status',
     );
     try {
       await until('the header', () => session.shown.includes('LAT(ms)'));
@@ -128,7 +128,7 @@ test.skipIf(
   'under nohup it traces on when the terminal has gone',
   async () => {
     const session = new Session(
-      'set -m; nohup "$NODE" "$COMMAND" -p "$OWN" --record recording >lines 2>errors & echo $! >pid; wait',
+      'set -m; nohup "$NODE" "$COMMAND" -q -p "$OWN" --record recording >lines 2>errors & echo $! >pid; wait',
     );
     let pid = 0;
     try {

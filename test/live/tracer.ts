@@ -88,6 +88,9 @@ export function ofProcess(pid: number): Filter {
 /** How runs that the kernel left out are told. */
 const SKIPPED = /^tcpconnlat: in all: (\d+) runs of the programs skipped by the kernel .*\n/m;
 
+/** The line at the end. */
+const SUMMARY = /^tcpconnlat: (\d+ (?:failed )?connects? shown.*)\n/m;
+
 const HEADER = /^(TIME\(s\) +)?(TIME +)?PID +COMM /m;
 
 /** How a command is started. */
@@ -162,9 +165,14 @@ export class Tracer {
     return Number(SKIPPED.exec(this.stderr)?.[1] ?? 0);
   }
 
+  /** The line at the end, without the command's name; empty if there is none. */
+  get summary(): string {
+    return SUMMARY.exec(this.stderr)?.[1] ?? '';
+  }
+
   /** All else of stderr. */
   get complaints(): string {
-    return this.stderr.replace(SKIPPED, '');
+    return this.stderr.replace(SKIPPED, '').replace(SUMMARY, '');
   }
 
   /** The whole lines of stdout. */

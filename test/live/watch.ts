@@ -11,6 +11,10 @@ export interface Watch {
   readonly records: readonly ConnectRecord[];
   /** How many connects are in flight, as the kernel's table has them. */
   attempts(): number;
+  /** Connects that failed and were not sent, as the programs have counted them; undefined if they don't. */
+  failed(): number | undefined;
+  /** Runs of the programs that the kernel has skipped, as far as it counts them. */
+  skipped(): number;
   /** What was counted and not shown: events lost, and connects without room. */
   losses(): number;
   /** Detaches, after which all that was seen is in `records`. */
@@ -36,6 +40,8 @@ export function watch(
     way,
     records,
     attempts: () => [...session.map(tool.attempts).keys()].length,
+    failed: () => session.map(tool.counters).lookup(0)?.failed,
+    skipped: () => session.missedRuns().counted,
     losses: () => session.lost + (session.map(tool.counters).lookup(0)?.tableFull ?? 0),
     detach: () => session.detach(),
     close: () => session.close(),

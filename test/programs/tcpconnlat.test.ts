@@ -66,18 +66,27 @@ for (const way of WAYS) {
     );
   });
 
-  test(`${way}: a least latency is one comparison, and not there without`, () => {
-    const [without, some] = [text({ way }), text({ way, ...OPTIONS.minNs })];
+  test(`${way}: a least latency is one comparison at each end, and not there without`, () => {
+    // By functions an attempt ends at its socket's state, and at the return of either function.
+    const ends = BY_FUNCTION.includes(way) ? 3 : 1;
+    const { outcome } = OPTIONS.outcome;
+    const [without, some] = [text({ way, outcome }), text({ way, outcome, ...OPTIONS.minNs })];
     const compares = (lines: string[]) => lines.filter((line) => line.includes('0x12d687'));
     assert.equal(compares(without), []);
-    assert.is(compares(some).length, 1);
+    assert.is(compares(some).length, ends);
     assert.match(
       String(compares(some)),
       /^\(a5\) if r0 < /,
       'unsigned: one below zero passes, and is counted',
     );
-    assert.is(some.length, without.length + 1);
-    assert.equal(text({ way, minNs: 0 }), without, '0 is none');
+    assert.is(some.length, without.length + ends);
+    assert.equal(text({ way, outcome, minNs: 0 }), without, '0 is none');
+    const counted = BY_FUNCTION.includes(way) ? 0 : 1;
+    assert.is(
+      compares(text({ way, ...OPTIONS.minNs })).length,
+      1 + counted,
+      'and one where failures are counted',
+    );
   });
 
   test(`${way}: a least latency of more than 31 bits is compared whole`, () => {
@@ -321,7 +330,7 @@ test('trace_event: only what was accepted is shown, and it says so', () => {
   assert.equal(tcpconnlat({ way: 'trace_event' }, x64).blindSpots, ['refused']);
   assert.match(
     text({ way: 'trace_event' }).join('\n'),
-    /\(r6 \+20\)\n\(\w\w\) if [rw]\d == 0x7 goto/,
+    /\(r6 \+20\)\n\(\w\w\) if [rw]\d != 0x7 goto.*\n.*map\[counters\].*\n.*\n\(db\) lock .*\n\(05\) goto/,
     'newstate is CLOSE',
   );
 });
@@ -381,6 +390,62 @@ for (const [way, entry, exit] of [
     assert.equal(kinds(4), [...always, return4, connect4]);
     assert.equal(kinds(6), [...always, ...connect(6, false)]);
   });
+
+// --- failures that are not shown -----------------------------------------------------------------
+
+/** The additions to the counter of failures. */
+const counts = (options: Options): number =>
+  text(options).filter((line) => /^\(db\) lock \*\(u64 \*\)\(r\d \+8\)/.test(line)).length;
+
+for (const way of WAYS) {
+  const isByFunction = BY_FUNCTION.includes(way);
+
+  test(`${way}: failures are counted if they are not sent, and no end of a connect is counted twice`, () => {
+    assert.is(tcpconnlat({ way }, x64).countsFailures, true);
+    // By functions where a socket is destroyed, and where it connects again by either function.
+    assert.is(counts({ way }), isByFunction ? 3 : 1);
+    for (const outcome of ['all', 'failures'] as const) {
+      assert.is(tcpconnlat({ way, outcome }, x64).countsFailures, false);
+      assert.is(counts({ way, outcome }), 0);
+    }
+  });
+
+  for (const [what, options] of [
+    ['a least latency', { minNs: 1_000_000 }],
+    ['a filter by the local address', { filter: { from: everyFilter(way).from } }],
+  ] as const)
+    test(`${way}: with ${what} failures are ${isByFunction ? 'not counted: it is known too late' : 'counted'}`, () => {
+      assert.is(tcpconnlat({ way, ...options }, x64).countsFailures, !isByFunction);
+      assert.is(counts({ way, ...options }), isByFunction ? 0 : 1);
+    });
+
+  test(`${way}: they are counted under every other filter at once`, () => {
+    const { from: _, ...filter } = everyFilter(way);
+    for (const family of [undefined, 4, 6] as const)
+      assert.is(counts({ way, filter, family }), isByFunction ? (family ? 2 : 3) : 1);
+  });
+
+  test(`${way}: what is left in the table at the end`, () => {
+    const left = (options: Partial<Options>) => tcpconnlat({ way, ...options }, x64).leftAttempts;
+    const { from } = everyFilter(way);
+    assert.is(left({}), isByFunction ? 'unanswered' : 'in-flight');
+    assert.is(left({ outcome: 'failures' }), 'in-flight');
+    assert.is(left({ family: 4 }), isByFunction ? undefined : 'in-flight', 'mapped ones are in it');
+    assert.is(left({ outcome: 'all', filter: { from } }), isByFunction ? undefined : 'in-flight');
+  });
+}
+
+test('by functions a connect of IPv4 that finds an attempt of its socket looks whether it is that of a mapped address', () => {
+  for (const way of BY_FUNCTION as Way[]) {
+    const connect = tcpconnlat({ way }, x64).programs.find(({ name }) => name === 'tcp_v4_connect');
+    const lines = assemble(connect?.instructions ?? []).instructions.map(({ instruction }) =>
+      disassemble(instruction),
+    );
+    const compares = lines.findIndex((line) => / != 0xffffffef goto/.test(line));
+    assert.ok(compares > 0, 'EEXIST');
+    assert.match(lines.slice(compares).join('\n'), /if r\d != 0x2 goto[\s\S]*\(db\) lock/, 'AF_INET');
+  }
+});
 
 // --- listings ------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ export interface Flags extends FilterFlags {
   who?: true;
   resolve?: true;
   json?: true;
+  quiet?: true;
   record?: string;
   replay?: string;
   probe: Probe;
@@ -90,7 +91,8 @@ export function commandLine(version: string): Command {
     .option('-L, --lport', 'add a column with the local port')
     .option('--who', 'add columns with the user, the container and the pod')
     .option('--resolve', 'add a column with the names of address and port')
-    .option('--json', 'print one JSON object a line');
+    .option('--json', 'print one JSON object a line')
+    .option('-q, --quiet', 'print no summary at the end');
   command
     .optionsGroup('Recordings:')
     .addOption(

@@ -16,6 +16,15 @@ export function selects({ filter, family, minNs = 0, outcome }: Settings, record
   );
 }
 
+/** Whether a record is a failure that the settings would choose, if they asked for failures. */
+export function hidesFailure(settings: Settings, record: ConnectRecord): boolean {
+  return (
+    settings.outcome === undefined &&
+    !ended(undefined, record.result) &&
+    selects({ ...settings, outcome: 'all' }, record)
+  );
+}
+
 /** Whether a connect that has come to `result` is wanted; a recording without results has only those that were answered. */
 function ended(wanted: Settings['outcome'], result: string | undefined): boolean {
   if (wanted === 'all') return true;

@@ -15,15 +15,19 @@ import {
 import { type StructSchema, s64, u64 } from '../../asm/layout.ts';
 import { arrayMap, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
-import { type Answer, Counters } from './events.ts';
+import { type Answer, countersOf } from './events.ts';
 import type { ConnectFilter, Ends } from './filter.ts';
+import { EEXIST } from './kernel.ts';
 import type { Options } from './options.ts';
+
+/** BPF_NOEXIST, include/uapi/linux/bpf.h: the update fails if there is such an entry. */
+const BPF_NOEXIST = 1;
 
 /** Writes into an event what it takes from where the kernel is watched. */
 export type Fill = (event: Memory<StructSchema<Answer>>) => void;
 
-/** Looks at an attempt that may have ended: skips it, or gives what fills the event. */
-export type Look = (skip: () => void) => Fill;
+/** Looks at an attempt that may have ended: skips it, `fail`s it as one that is counted and not sent, or gives what fills the event. */
+export type Look = (skip: () => void, fail: () => void) => Fill;
 
 /** Programs in the order in which they are attached: what clears the table before what fills it. */
 export interface Attached {
@@ -35,25 +39,33 @@ export interface Attached {
 /** What `attemptsOf` gives. */
 export type Attempts = ReturnType<typeof attemptsOf>;
 
-/** The maps of a tool, and the statements that note an attempt, and send and forget it. */
+/**
+ * The maps of a tool, and the statements that note an attempt, and send and forget it. `countsFailures`: whether the programs count the
+ * connects that fail and are not sent.
+ */
 export function attemptsOf(
   { minNs, who, maxAttempts = 10_240 }: Options,
   Event: StructSchema<Answer>,
   filter: ConnectFilter,
+  countsFailures: boolean,
 ) {
   const Attempt = Event.properties.attempt;
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
-  const counters = arrayMap('counters', { value: Counters });
+  const counters = arrayMap('counters', { value: countersOf(countsFailures) });
   const events = perfEventArray('events');
   return {
     table,
     counters,
     events: { map: events, schema: Event },
     filter,
+    countsFailures,
     maps: [table, counters, ...filter.maps, events],
 
-    /** Notes that the current process begins to connect `socket`, if the filter takes that. `ends` reads what is known of it already. */
-    begin(b: Builder, socket: Place, ends: () => Ends): void {
+    /**
+     * Notes that the current process begins to connect `socket`, if the filter takes that. `ends` reads what is known of it already;
+     * `again` is for a socket whose attempt before hasn't been forgotten.
+     */
+    begin(b: Builder, socket: Place, ends: () => Ends, again?: () => void): void {
       const attempt = b.stack(Attempt);
       const task = b.call(getCurrentPidTgid);
       b.set(attempt.task, task);
@@ -68,7 +80,28 @@ export function attemptsOf(
         b.set(attempt.user, b.call(getCurrentUidGid));
         attempt.cgroup.set(b.call(getCurrentCgroupId));
       }
-      this.note(b, table, socket, attempt);
+      if (again) this.noteAnew(b, socket, attempt, again);
+      else this.note(b, table, socket, attempt);
+    },
+
+    /** Writes the entry of an attempt, and calls `again` first if the socket has one. Only such a socket costs more. */
+    noteAnew(b: Builder, socket: Place, attempt: Block, again: () => void): void {
+      const failed = b.update(table, socket, attempt, BPF_NOEXIST);
+      b.if(failed.ne(0), () =>
+        b.if(
+          failed.eq(-EEXIST),
+          () => {
+            again();
+            b.update(table, socket, attempt);
+          },
+          () => b.global(counters).tableFull.atomicAdd(1),
+        ),
+      );
+    },
+
+    /** Counts an attempt that has failed and isn't sent. */
+    countFailure(b: Builder): void {
+      b.global(counters).failed.atomicAdd(1);
     },
 
     /** Writes an entry of a table, and counts it where there is no room. */
@@ -84,7 +117,12 @@ export function attemptsOf(
         found: (entry) => {
           const attempt = b.keep(entry);
           b.block((skip) => {
-            const fill = look(skip);
+            const fail = () => {
+              if (minNs) b.if(b.call(ktimeGetNs).sub(attempt.startNs).lt(minNs), skip);
+              this.countFailure(b);
+              skip();
+            };
+            const fill = look(skip, countsFailures ? fail : skip);
             const event = b.stack(Event);
             const latency = b.call(ktimeGetNs).sub(attempt.startNs);
             if (minNs) b.if(latency.lt(minNs), skip);

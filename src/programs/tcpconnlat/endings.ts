@@ -25,9 +25,9 @@ export interface Leaving {
 
 /** Sends the end of an attempt, of all or of the failed ones. `fill` gives the event's addresses. */
 export function lookAtEnd(b: Builder, { outcome }: Options, leaving: Leaving, fill: Look): Look {
-  return (skip) => {
+  return (skip, fail) => {
     if (outcome === 'failures') b.if(leaving.state().eq(TCP_ESTABLISHED), skip);
-    const addresses = fill(skip);
+    const addresses = fill(skip, fail);
     return (event) => {
       addresses(event);
       const { sk, state } = leaving;

@@ -24,8 +24,15 @@ const WHO = { user: struct({ uid: u32, gid: u32 }), cgroup: u64 };
 /** With `WHO` where that is wanted. */
 type Attempt = typeof ATTEMPT & { [K in keyof typeof WHO]: TOptional<(typeof WHO)[K]> };
 
+const COUNTERS = { tableFull: u64n };
+/** Connects that failed and were not sent, if the programs count those. */
+const FAILED = { failed: u64n };
+type Counters = typeof COUNTERS & { failed: TOptional<typeof u64n> };
+
 /** What the programs count where no event can say it. */
-export const Counters = struct({ tableFull: u64n });
+export function countersOf(failures: boolean): StructSchema<Counters> {
+  return struct({ ...COUNTERS, ...(failures && FAILED) } as Counters);
+}
 
 /** `remote` is of the byte order in which the kernel hands it over: that of the network in sockets, the machine's in records. */
 const answer = (attempt: StructSchema<Attempt>, remote: typeof u16be | typeof u16) => ({

@@ -2,6 +2,7 @@
  * By functions of the kernel. The first argument of each of them is the socket.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
+import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
 import { fentry, kprobe } from '../../asm/hooks.ts';
 import { u32, u64 } from '../../asm/layout.ts';
 import type { Target } from '../../asm/target.ts';
@@ -34,23 +35,42 @@ export function byFunctions(
       return fromSocket(b, sock);
     };
 
+  /** Counts an attempt that was never answered, unless its socket is of another family than the options ask for. */
+  const countFailure = (b: Builder, sk: KernelPointer, family: typeof families.only) => {
+    const count = () => attempts.countFailure(b);
+    if (family) b.if(sk.fields({ family: '__sk_common.skc_family' }).family.eq(family), count);
+    else count();
+  };
+
   const onDestroy = (b: Builder) => {
-    b.delete(attempts.table, b.arg(0));
+    if (!attempts.countsFailures) {
+      b.delete(attempts.table, b.arg(0));
+      return;
+    }
+    const sk = b.kernel('sock', b.keep(b.arg(0)));
+    const failed = b.delete(attempts.table, sk).eq(0);
+    b.if(failed, () => countFailure(b, sk, families.only));
   };
 
   const answered = (): Attached => {
     const onConnect = (family: 4 | 6) => (b: Builder) => {
-      const socket = b.stack(u64, b.arg(0));
-      attempts.begin(b, socket, givenTo(b, family, filter));
+      if (!attempts.countsFailures) {
+        attempts.begin(b, b.stack(u64, b.arg(0)), givenTo(b, family, filter));
+        return;
+      }
+      const sk = b.kernel('sock', b.keep(b.arg(0)));
+      // tcp_v6_connect calls tcp_v4_connect for a mapped address: that is the same attempt.
+      const again = () => countFailure(b, sk, family === 4 ? AF_INET : undefined);
+      attempts.begin(b, b.stack(u64, sk.value), givenTo(b, family, filter), again);
     };
     const onPacket = (b: Builder) => {
       b.keep(b.context);
       const sk = b.kernel('sock', b.keep(b.arg(0)));
       const sock = sk.fields(paths);
       b.if(sock.state.ne(TCP_SYN_SENT), () => b.exit());
-      attempts.end(b, b.stack(u64, sk.value), (skip) => {
+      attempts.end(b, b.stack(u64, sk.value), (skip, fail) => {
         if (families.only === AF_INET) b.if(sock.family.ne(AF_INET), skip); // tcp_v4_connect connects mapped addresses too
-        return fill(b, sock)(skip);
+        return fill(b, sock)(skip, fail);
       });
     };
     return {

@@ -18,6 +18,8 @@ export const SS_UNCONNECTED = 1;
 export const PF_EXITING = 4;
 /** Of a task's exit_code: the signal that ended it, if one did (man 2 wait, WTERMSIG). */
 export const EXIT_SIGNAL = 0x7f;
+/** include/uapi/asm-generic/errno-base.h */
+export const EEXIST = 17;
 /** include/uapi/asm-generic/errno.h */
 export const EADDRNOTAVAIL = 99;
 export const ENETUNREACH = 101;

@@ -52,8 +52,8 @@ export function onState(options: Options, attempts: Attempts, families: Families
     unlessConnecting(b, old, options, () => b.exit(old)); // any value will do, and this one is at hand
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const onlyAnswered: Look = (skip) => {
-      b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), skip));
+    const onlyAnswered: Look = (_skip, fail) => {
+      b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), fail));
       return fill(b, sk);
     };
     const state = () => b.arg(2).get().as(u32);
@@ -80,8 +80,8 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
     if (outcome) b.if(b.field('newstate').eq(TCP_SYN_RECV), () => b.exit());
     unlessConnecting(b, b.field('oldstate'), options, () => b.exit());
     b.keep(b.context);
-    attempts.end(b, b.stack(u64, b.field('skaddr')), (skip) => {
-      if (!outcome) b.if(b.field('newstate').eq(TCP_CLOSE), skip);
+    attempts.end(b, b.stack(u64, b.field('skaddr')), (skip, fail) => {
+      if (!outcome) b.if(b.field('newstate').eq(TCP_CLOSE), fail);
       if (outcome === 'failures') b.if(b.field('newstate').eq(TCP_ESTABLISHED), skip);
       return (event) => {
         if (outcome) {

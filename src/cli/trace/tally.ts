@@ -1,0 +1,33 @@
+/**
+ * What the programs of a run have counted besides what they sent, for its summary.
+ */
+import type { Session } from '../../loader/session.ts';
+import type { Settings } from '../arguments.ts';
+import type { Tally } from '../summary.ts';
+import type { Programs } from './ways.ts';
+
+/** What a tally says of connects that weren't shown. */
+export type Hidden = Omit<Tally, 'shown' | 'notSelected'>;
+
+/** Reads the counts, once the programs are detached. */
+export function hiddenBy(session: Session, programs: Programs, settings: Settings): Hidden {
+  const { leftAttempts } = programs;
+  const unanswered = leftAttempts && [...session.map(programs.attempts).keys()].length;
+  return {
+    unanswered,
+    mayHaveFailed: leftAttempts === 'unanswered',
+    ...(settings.outcome === undefined && failures(session, programs, settings)),
+  };
+}
+
+function failures(session: Session, programs: Programs, settings: Settings): Hidden {
+  const { way, countsFailures, seesUnrouted } = programs;
+  if (!countsFailures) {
+    const option = settings.minNs ? 'min_ms' : '--from';
+    return {
+      uncounted: `failures are not counted: --probe ${way} can't with ${option} (--failed shows them)`,
+    };
+  }
+  const failed = session.map(programs.counters).lookup(0)?.failed ?? 0;
+  return { failed, ...(!seesUnrouted && { uncounted: 'connects that find no route are not counted' }) };
+}
