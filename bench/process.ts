@@ -22,7 +22,7 @@ export function node(...args: readonly string[]): Child {
 
 /** Starts the command. */
 export function command(...args: readonly string[]): Child {
-  return node(dist('tcpconnlat.cjs'), ...args);
+  return node(dist('tcpconnlat.cjs'), '--quiet', ...args);
 }
 
 /** Waits for the command's header: from now on it traces. */
