@@ -59,6 +59,17 @@ const withoutChildProcess = {
   },
 };
 
+/** Gives a command its launcher's `require`: `createRequire` would load node:module, which nothing else needs. */
+const withRequireOfLauncher = {
+  name: 'with-require-of-launcher',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^node:module$/ }, ({ path }) => ({ path, namespace: 'launcher' }));
+    onLoad({ filter: /./, namespace: 'launcher' }, () => ({
+      contents: 'export const createRequire = () => require;',
+    }));
+  },
+};
+
 /** Runs tsc; its complaints become the error's message. */
 async function tsc(...options) {
   const program = join(require.resolve('typescript/package.json'), '../bin/tsc');
@@ -128,7 +139,7 @@ async function bundleCommand(name, args, more = {}) {
     ...more,
     ...command,
     supported: { 'dynamic-import': false }, // that of such a script is Node's from 20.12 on only; it becomes require()
-    plugins: [withoutChildProcess],
+    plugins: [withoutChildProcess, withRequireOfLauncher],
     define: { ...bundling.define, 'import.meta.url': 'bundleUrl' },
     banner: {
       js: "(function (require, file) {\nconst bundleUrl = require('node:url').pathToFileURL(file).href;",
