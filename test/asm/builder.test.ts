@@ -134,7 +134,7 @@ test('a temporary read after a call names both lines', () => {
   assert.match(message, /^bpf_ktime_get_ns\(\) of \S+builder\.test\.[jt]s:\d+ was a temporary in r0/);
   assert.match(
     message,
-    /gone since bpf_get_current_pid_tgid at \S+builder\.test\.[jt]s:\d+: keep\(\) it before/,
+    /lost to bpf_get_current_pid_tgid at \S+builder\.test\.[jt]s:\d+: keep\(\) it before/,
   );
 });
 
@@ -143,7 +143,7 @@ test('the context is a temporary too', () => {
     b.call(ktimeGetNs);
     b.arg(0).get();
   });
-  assert.match(message, /^the context of .* was a temporary in r1 and is gone since bpf_ktime_get_ns/);
+  assert.match(message, /^the context of .* was a temporary in r1, lost to bpf_ktime_get_ns/);
   assert.equal(
     statements((b) => {
       b.keep(b.context);
@@ -179,7 +179,7 @@ test('the context that an arm keeps is where it was after it', () => {
   };
   assert.match(
     refusal(calledIn((b) => b.call(ktimeGetNs))),
-    /^the context of .* was a temporary in r1 and is gone since bpf_ktime_get_ns/,
+    /^the context of .* was a temporary in r1, lost to bpf_ktime_get_ns/,
   );
 });
 
@@ -256,7 +256,7 @@ test('a temporary lost in one arm is lost after both, unless the arm ended', () 
     });
     value.add(1);
   };
-  assert.match(refusal(lossy(false)), /gone since bpf_ktime_get_ns/);
+  assert.match(refusal(lossy(false)), /lost to bpf_ktime_get_ns/);
   assert.ok(statements(lossy(true)).includes('r0 += 1'));
 });
 
@@ -826,7 +826,7 @@ test('raw instructions drop in anywhere, and their calls count', () => {
       b.emit(call(getSmpProcessorId));
       value.add(1);
     }),
-    /gone since a raw call/,
+    /lost to a raw call/,
   );
   assert.match(
     refusal((b) => b.emit(ja(1), mov(r2, 0))),
@@ -960,7 +960,7 @@ test('a map found in a map is gone after a call, and is no value', () => {
       b.call(ktimeGetNs);
       b.delete(map, 7);
     }),
-    /was a temporary in r0 and is gone since bpf_ktime_get_ns/,
+    /was a temporary in r0, lost to bpf_ktime_get_ns/,
   );
   assert.match(
     inside((b, map) => b.call(tracePrintk, map)),
@@ -999,7 +999,7 @@ test('a tail call to a slot that there isn\u2019t is refused, and the context ha
       b.tailCall(stages, 0);
       b.tailCall(stages, 1);
     }),
-    /the context .* is gone since bpf_tail_call/,
+    /the context .* lost to bpf_tail_call/,
   );
 });
 

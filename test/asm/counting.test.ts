@@ -69,7 +69,7 @@ test('an amount that a call would end is refused; one that is kept is added', ()
   const pid = (b: Builder) => b.call(getCurrentPidTgid);
   assert.throws(
     () => emitted((b) => b.count(table, 1, pid(b))),
-    /bpf_get_current_pid_tgid\(\) .* is gone since bpf_map_lookup_elem .* keep\(\) it before/,
+    /bpf_get_current_pid_tgid\(\) .* lost to bpf_map_lookup_elem .* keep\(\) it before/,
   );
   const lines = emitted((b) => b.count(table, 1, b.keep(pid(b))));
   assert.is(lines.at(-2), 'lock *(u64 *)(r0 +0) += r6');

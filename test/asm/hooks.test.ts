@@ -170,7 +170,7 @@ test('tracepoint: what the context has not is refused', () => {
         b.call(getCurrentPidTgid);
         b.field('sport').get();
       },
-      /the context .* is gone since bpf_get_current_pid_tgid/,
+      /the context .* lost to bpf_get_current_pid_tgid/,
     ],
   ] as const)
     assert.throws(() => onState((b) => void body(b)), message);

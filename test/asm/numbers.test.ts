@@ -124,7 +124,11 @@ test('what a helper returns as an int is compared by its low half', () => {
 });
 
 const INEXACT: readonly (readonly [string, number, RegExp])[] = [
-  ['past 2^53', 2 ** 53, /^9007199254740992 is beyond 2\^53, where a number is not exact: write a bigint/],
+  [
+    'past 2^53',
+    2 ** 53,
+    /^9007199254740992 is beyond 2\^53, and a number is not exact there: write a bigint/,
+  ],
   ['a fraction', 1.5, /^1\.5 is not a whole number/],
   ['not a number', Number.NaN, /^NaN is not a whole number/],
 ];

@@ -290,7 +290,7 @@ const REFUSED: readonly [text: string, message: string][] = [
   ['call bpf_ktime_get_ns#4000', 'text:1:6: helper 4000 is not known, not bpf_ktime_get_ns'],
   [
     'call __htab_map_lookup_elem#193456',
-    'text:1:6: __htab_map_lookup_elem is a function of the kernel, which it calls in the place of a helper: name that; nearest: bpf_map_lookup_elem',
+    'text:1:6: __htab_map_lookup_elem is a function of the kernel, which it calls instead of a helper: name the helper; nearest: bpf_map_lookup_elem',
   ],
   ['r1 = map[nothing]', "text:1:10: there is no map 'nothing'"],
   ['a:\nexit\na:', "text:3:1: label 'a' is there already, at line 1"],

@@ -169,14 +169,14 @@ test('a temporary whose register raw instructions write is gone, and its use nam
       b.emit(mov(r0, 1));
       value.add(1);
     }),
-    /^argument 0 of \S+ was a temporary in r0 and is gone since a raw instruction at \S+raw\.test\.[jt]s:\d+/,
+    /^argument 0 of \S+ was a temporary in r0, lost to a raw instruction at \S+raw\.test\.[jt]s:\d+/,
   );
   assert.match(
     refusal((b) => {
       b.emit(mov(r1, 1));
       b.arg(0).get();
     }),
-    /^the context .* is gone since a raw instruction at/,
+    /^the context .* lost to a raw instruction at/,
   );
 });
 
@@ -187,7 +187,7 @@ test('so is one in a single arm, after both', () => {
       b.if(b.arg(0).eq(1), () => b.emit(mov(value.register, 1)));
       value.add(1);
     }),
-    /is gone since a raw instruction/,
+    /lost to a raw instruction/,
   );
 });
 
@@ -525,7 +525,7 @@ test('behind a label there is what all paths to it have', () => {
       b.emit(label('skip'));
       value.add(1);
     }),
-    /is gone since bpf_ktime_get_ns/,
+    /lost to bpf_ktime_get_ns/,
   );
   statements((b) => {
     const slot = b.stack(u64, 1);
@@ -607,7 +607,7 @@ test('and so is a use behind a jump back that has lost it', () => {
       });
       value.add(1);
     }),
-    /is gone since the jump back to 'top' at/,
+    /lost to the jump back to 'top' at/,
   );
 });
 

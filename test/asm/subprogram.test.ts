@@ -445,7 +445,7 @@ for (const [body, message] of [
   ],
   [
     () => subprogram('f', [u8, chars(4)], () => {}),
-    /^subprogram f: parameter 1 is neither a number nor a struct: put it into one/,
+    /^subprogram f: parameter 1 is neither a number nor a struct or union: put it into one/,
   ],
   [
     () => subprogram('f', [u16be], () => {}),

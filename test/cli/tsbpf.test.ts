@@ -85,10 +85,7 @@ test('maps that are named are told to be filled in', () => {
   const { status, stdout, stderr } = run(['asm', '-'], text);
   assert.is(status, 0);
   assert.is(stdout.split('\n')[0], '18110000000000000000000000000000');
-  assert.is(
-    stderr,
-    'tsbpf: -: the descriptors of maps (counts) are left zero: whoever loads it fills them in\n',
-  );
+  assert.is(stderr, 'tsbpf: -: the descriptors of maps (counts) are left zero: the loader fills them in\n');
 });
 
 const TABLE = `map shard: hash, key 4 bytes, value 8 bytes, 64 entries
@@ -117,7 +114,7 @@ test('of a jump table the slots are told that its entries lead to', () => {
   assert.is(status, 0);
   assert.is(
     stderr,
-    'tsbpf: -: the descriptors of maps (shards, ways) are left zero: whoever loads it fills them in\n' +
+    'tsbpf: -: the descriptors of maps (shards, ways) are left zero: the loader fills them in\n' +
       'tsbpf: -: the entries of ways are the slots 11, 13\n',
   );
 });

@@ -102,7 +102,7 @@ export function constantOf(constant: number | bigint): bigint {
   if (typeof constant === 'number' && !Number.isSafeInteger(constant))
     throw new RangeError(
       Number.isInteger(constant)
-        ? `${constant} is beyond 2^53, where a number is not exact: write a bigint, as 2n ** 60n`
+        ? `${constant} is beyond 2^53, and a number is not exact there: write a bigint, as 2n ** 60n`
         : `${constant} is not a whole number`,
     );
   const exact = BigInt(constant);

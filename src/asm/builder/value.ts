@@ -97,7 +97,7 @@ export class Value extends Readable {
     const where = `${lost.by} at ${describePosition(lost.position)}`;
     return new Error(
       !lost.changed
-        ? `${this.#origin()} was a temporary in r${this.register.register} and is gone since ${where}: keep() it before`
+        ? `${this.#origin()} was a temporary in r${this.register.register}, lost to ${where}: keep() it before`
         : `${this.#origin()} was changed by ${where}: use the result, or keep() the value before`,
     );
   }

@@ -240,7 +240,7 @@ function helperOf(text: string, at: number): number {
   if (id !== undefined && name.startsWith('bpf_')) return id;
   const near = nearest(name.replace(/^bpf_/, ''), helperNames()).map((other) => `bpf_${other}`);
   const fault = isAddress
-    ? `${brief(name)} is a function of the kernel, which it calls in the place of a helper: name that`
+    ? `${brief(name)} is a function of the kernel, which it calls instead of a helper: name the helper`
     : `no helper ${brief(name)}`;
   throw new Misread(`${fault}${listNearest(near)}`, at);
 }

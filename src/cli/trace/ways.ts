@@ -61,7 +61,7 @@ export class NoWay extends Error {
   /** `advice` says what to do. */
   constructor(kernel: Kernel, failures: readonly Failure[], advice?: string) {
     const tried = failures.map(({ way, error }) => `  ${way}: ${shortFault(error)}`);
-    const head = `no way to watch connects on this kernel (Linux ${printable(kernel.release)}). Tried:`;
+    const head = `no probe works on this kernel (Linux ${printable(kernel.release)}). Tried:`;
     super([head, ...tried, ...(advice === undefined ? [] : [advice])].join('\n'));
   }
 }

@@ -48,7 +48,7 @@ function toFillIn({ references }: Assembled): string[] {
   return [
     ...(names.length > 0
       ? [
-          `the descriptors of maps (${names.slice(0, MOST_NAMES).join(', ')}${more}) are left zero: whoever loads it fills them in`,
+          `the descriptors of maps (${names.slice(0, MOST_NAMES).join(', ')}${more}) are left zero: the loader fills them in`,
         ]
       : []),
     ...[...tables].map(([name, targets]) => `the entries of ${name} are the slots ${targets.join(', ')}`),

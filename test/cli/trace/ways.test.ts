@@ -166,7 +166,7 @@ test('where no way works each is named, and why it doesn\u2019t', () => {
   const error = thrown(() => open(fake));
   assert.instance(error, NoWay);
   const [head, ...ways] = error.message.split('\n');
-  assert.is(head, 'no way to watch connects on this kernel (Linux 6.1.0-fake). Tried:');
+  assert.is(head, 'no probe works on this kernel (Linux 6.1.0-fake). Tried:');
   assert.is(ways.length, 4);
   assert.match(ways[0] ?? '', /^ {2}kprobe: this kernel has no kprobes/);
   assert.match(ways[1] ?? '', /^ {2}tp_btf: cannot load the program .*EINVAL.*kind tp_btf/);
