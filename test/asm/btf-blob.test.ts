@@ -429,4 +429,24 @@ test('a pointer to a struct, to a union and to a declared struct leads there, an
   );
 });
 
+test('the last type of a blob is among the nearest names', () => {
+  const w = new BtfWriter();
+  const int = w.int('int', 4);
+  w.struct('first', 4, [{ name: 'x', type: int, bits: 0 }]);
+  w.struct('last_of_all', 4, [{ name: 'x', type: int, bits: 0 }]);
+  assert.throws(() => Btf.parse(w.blob()).sizeOf('last_of_al'), /nearest: last_of_all/);
+});
+
+test('arrays nest 65 deep, and no deeper', () => {
+  const nested = (depth: number) => {
+    const w = new BtfWriter();
+    let type = w.int('int', 4);
+    for (let level = 0; level < depth; level++) type = w.array(type, 1);
+    w.struct('a', 4, [{ name: 'x', type, bits: 0 }]);
+    return Btf.parse(w.blob());
+  };
+  assert.is(nested(65).member('a', 'x').size, 4);
+  assert.throws(() => nested(66).member('a', 'x'), /is an array of itself/);
+});
+
 test.run();

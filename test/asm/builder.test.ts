@@ -14,6 +14,7 @@ import {
   tracePrintk,
 } from '../../src/asm/helpers.ts';
 import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
+import { type Instruction, isLabel } from '../../src/asm/instruction.ts';
 import {
   array,
   bytes,
@@ -30,11 +31,13 @@ import {
 } from '../../src/asm/layout.ts';
 import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
+import { JA } from '../../src/asm/opcodes.ts';
+import { locate } from '../../src/asm/position.ts';
 import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
-import { emitted, refusal, x64 } from './built.ts';
+import { emitted, program, refusal, x64 } from './built.ts';
 
 const test = suite('asm/builder');
 
@@ -695,6 +698,22 @@ test('jumps to jumps go where they end up', () => {
     b.set(b.stack(u64), 2);
   });
   assert.ok(lines.includes('if r0 != 0x1 goto exit'), lines.join('; '));
+});
+
+test('the jumps that end an arm belong to the line of the branch', () => {
+  const { instructions } = program((b) => {
+    const slot = b.stack(u64, 0);
+    const arms = [() => slot.set(1), () => slot.set(2)] as const;
+    b.if(b.arg(0).eq(1), ...arms);
+    b.switch(b.arg(1), [[1, arms[0]]], arms[1]);
+    b.if(b.arg(0).eq(1).and(b.arg(1).eq(2)), ...arms);
+    b.exit(7);
+  });
+  const jumps = instructions.filter((item) => !isLabel(item) && item.opcode === JA) as Instruction[];
+  const lines = jumps.map(({ position }) => locate(position)?.line ?? 'none');
+  assert.is(lines.length, 3);
+  assert.is(new Set(lines).size, 3, lines.join(', '));
+  assert.not.ok(lines.includes('none'));
 });
 
 // --- maps and helpers ------------------------------------------------------------------------------

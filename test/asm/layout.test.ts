@@ -198,6 +198,8 @@ test('as JSON Schema an integer has its bounds and a struct requires its fields'
   assert.equal([delta.minimum, delta.maximum], [-2_147_483_648, 2_147_483_647]);
   assert.equal([name.type, name.maxLength], ['string', 16]);
   assert.equal([ids.type, ids.minItems, ids.maxItems], ['array', 2, 2]);
+  const { minByteLength, maxByteLength } = bytes(4);
+  assert.equal([minByteLength, maxByteLength], [4, 4]);
   assert.equal([u64n.minimum, u64n.maximum, s64n.minimum, s64n.maximum], [0, 2 ** 64, -(2 ** 63), 2 ** 63]);
   assert.is(JSON.parse(JSON.stringify(Attempt)).properties.startNs.type, 'bigint');
 });

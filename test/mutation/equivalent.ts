@@ -22,6 +22,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     after: 'if (!items.some((item) => [])) return items;',
     reason: 'without subprograms the rest of the function copies the list',
   },
+  {
+    file: 'src/asm/hooks.ts',
+    before: 'return { name: symbol, prototype: id === undefined ? undefined : kernel?.prototypeOf(id) };',
+    after: 'return { name: symbol, prototype: id === undefined ? undefined : kernel!.prototypeOf(id) };',
+    reason: 'there is an id only if there are types of the kernel',
+  },
 ];
 
 /** The entry of a mutant, if it is known to be equivalent. */

@@ -130,4 +130,14 @@ test('a hundred thousand jumps in one chain take no deeper stack', () => {
   assert.is(optimizeJumps([jeq(r1, 0, 'l0'), exit(), ...chain, label('l100000'), exit()]).length, 4);
 });
 
+test('a jump over the last instruction stays', () => {
+  assert.equal(optimized(jeq(r1, 0, 'x'), ja('end'), label('x'), mov(r0, 1), label('end')), [
+    'if r1 == 0x0 goto x',
+    'goto end',
+    'x:',
+    'r0 = 1',
+    'end:',
+  ]);
+});
+
 test.run();

@@ -211,4 +211,11 @@ test('a long list with many loops is gone through quickly', () => {
   assert.is(found(...items, exit()), undefined);
 });
 
+test('a second call of a function that returns nothing returns nothing, too', () => {
+  assert.is(
+    found(callSubprogram('f'), callSubprogram('f'), mov(r6, r0), mov(r0, 0), exit(), label('f'), exit()),
+    '2: mov reads r0, which is not set on every path to it',
+  );
+});
+
 test.run();
