@@ -44,7 +44,7 @@ import { Kernel } from '../../src/loader/kernel.ts';
 import { propertySuite } from './property-runs.ts';
 import { cannotRun, withProgram } from './run-program.ts';
 
-const { test, cases } = propertySuite('live/memory', 1000);
+const { test, cases } = propertySuite('live/memory', 2000);
 
 const scalar = fc.constantFrom<TSchema>(
   u8,
