@@ -50,10 +50,77 @@ test('releases are numbers of Linux releases', () => {
   for (const [, { since, name }] of ALL) assert.match(since, /^[3-6]\.\d+$/, name);
 });
 
-/** By number: name, release, arguments, how many may be absent, result, and the only program types, as include/uapi/linux/bpf.h has them. */
-const PROTOTYPES = new URL('../../../test/asm/fixtures/helpers.txt', import.meta.url);
+const read = (file: string) =>
+  readFileSync(new URL(`../../../test/asm/fixtures/${file}`, import.meta.url), 'utf8');
 
-test('every helper is in the fixture, with the arguments and the result of its prototype', () => {
+/** A parameter or a result of a prototype in C: its type without the blanks, and its name. */
+function declared(text: string): { type: string; name: string } {
+  const [, type = '', name = ''] = /^(.*?)(\w+)$/.exec(text) ?? [text, '', text];
+  return { type: type.replaceAll(' ', ''), name };
+}
+
+/** The kinds of argument that fit a parameter; `next` is the name of the parameter behind it. */
+function kindsOf({ type, name }: { type: string; name: string }, next: string | undefined): string[] {
+  const isSize = (each = '') => /size|^sz$|buf_len/.test(each);
+  if (!type.endsWith('*')) return [isSize(name) ? 'size' : 'scalar'];
+  if (type === 'structbpf_map*' || name === 'ringbuf') return ['map'];
+  if (name === 'ctx' || type === 'structpt_regs*') return ['ctx'];
+  if (name === 'callback_fn') return ['callback'];
+  if (name === 'callback_ctx') return ['handed'];
+  if (name === 'user_ptr') return ['scalar'];
+  // The probe reads take an address of the kernel or of the process.
+  if (name === 'unsafe_ptr') return ['kernelPointer', 'scalar'];
+  if (isSize(next)) return name === 'data' || type.startsWith('const') ? ['memory'] : ['out', 'partial'];
+  if (name === 'key' || name === 'value') return [name];
+  return ['kernelPointer'];
+}
+
+/** The types of result that fit a prototype's: of a `long`, only the helper's code tells which bits count. */
+const RESULTS: Readonly<Record<string, readonly string[]>> = {
+  u32: ['u32'],
+  u64: ['u64'],
+  long: ['int', 's64', 'u32'],
+};
+
+/** The helpers whose `long` is an address. */
+const ADDRESSES = new Set(['task_pt_regs']);
+
+test('numbers, arguments and results fit the prototypes in include/uapi/linux/bpf.h of Linux 6.1', () => {
+  const prototypes = new Map(
+    read('helper-prototypes.txt')
+      .trim()
+      .split('\n')
+      .map((line) => {
+        const [, id, returns = '', name = '', list = ''] = /^(\d+) (.*?)bpf_(\w+)\((.*)\)$/.exec(line) ?? [];
+        const parameters = list === 'void' ? [] : list.split(', ').map(declared);
+        return [name, { id: Number(id), returns: returns.replaceAll(' ', ''), parameters }] as const;
+      }),
+  );
+  assert.is(prototypes.size, ALL.length);
+  for (const [, { id, name, args, optional, result = 'u64' }] of ALL) {
+    const prototype = prototypes.get(name);
+    assert.ok(prototype, name);
+    const { parameters, returns } = prototype;
+    assert.is(id, prototype.id, name);
+    const isVariadic = parameters.at(-1)?.name === '...';
+    const fixed = isVariadic ? parameters.slice(0, -1) : parameters;
+    assert.is(args.length, isVariadic ? 5 : fixed.length, name);
+    assert.is(optional, isVariadic ? 5 - fixed.length : undefined, name);
+    for (const [n, kind] of args.entries()) {
+      const parameter = fixed[n];
+      const kinds = parameter ? kindsOf(parameter, fixed[n + 1]?.name) : ['scalar'];
+      assert.ok(kinds.includes(kind), `${name}: argument ${n} is ${kind}, not ${kinds.join(' or ')}`);
+    }
+    const results = returns.endsWith('*') || ADDRESSES.has(name) ? ['u64'] : RESULTS[returns];
+    assert.ok(results?.includes(result), `${name}: ${result} for ${returns}`);
+  }
+});
+
+/**
+ * A guard against unintended changes: the fixture was made from the table itself. It also has what no header says: releases, the bits of a
+ * result that count, and the only program types. The kernel judges these in test/live/program-types.
+ */
+test('the table is that of the fixture', () => {
   const rows = ALL.map(([, { id, name, since, args, optional, result, only }]) =>
     [
       ...[id, name, since, `(${args.join(', ')})`],
@@ -63,7 +130,7 @@ test('every helper is in the fixture, with the arguments and the result of its p
     ].join(' '),
   );
   const byNumber = rows.sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));
-  assert.fixture(`${byNumber.join('\n')}\n`, readFileSync(PROTOTYPES, 'utf8'));
+  assert.fixture(`${byNumber.join('\n')}\n`, read('helpers.txt'));
 });
 
 test.run();
