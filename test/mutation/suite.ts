@@ -45,7 +45,7 @@ export class Suite {
 
   /** Runs all test files below test/asm in every workspace at once, and throws if one fails without a mutant. */
   static async measure(root: string, workspaces: readonly Workspace[]): Promise<Suite> {
-    const names = readdirSync(join(root, 'build/test/asm'))
+    const names = readdirSync(join(root, 'build/test/asm'), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.test.js'))
       .map((file) => `asm/${file.replace('.test.js', '')}`);
     const baselines: Baseline[] = [];
