@@ -124,6 +124,42 @@ test('raw tracepoints have the parameters of their typedef, by the names of the 
   assert.is(linesOf(rawTracepoint('unknown', on, (b) => void b.arg(11).get()))[0], 'r0 = *(u64 *)(r1 +88)');
 });
 
+test('parameters without names take those of the function that calls programs, if it has as many', () => {
+  const types = new BtfWriter();
+  const number = types.int('int', 4, 1);
+  const data = types.pointer(0);
+  const tracepoint = (name: string, own: Record<string, number>, caller?: Record<string, number>) => {
+    types.typedef(`btf_trace_${name}`, types.pointer(types.prototype(0, own)));
+    if (caller) types.func(`__bpf_trace_${name}`, types.prototype(0, { __data: data, ...caller }));
+  };
+  const object = types.pointer(types.struct('thing', 4, [{ name: 'x', type: number, bits: 0 }]));
+  tracepoint('same', { __data: data, '': number }, { other: number });
+  tracepoint('fewer', { __data: data, '': number, b: object }, { other: number });
+  tracepoint('more', { __data: data, '': object }, { other: number, further: number });
+  tracepoint('alone', { __data: data, '': number });
+  tracepoint('own', { __data: data, mine: number }, { other: number });
+  tracepoint('partly', { __data: data, '': number, mine: number }, { first: number, second: number });
+  const kernel = target('x64', Btf.parse(types.blob()));
+  const names = (name: string) =>
+    thrown(() => rawTracepoint(name, kernel, (b) => b.arg(9))).message.replace(
+      /^.*?arguments?: | \(.*$/g,
+      '',
+    );
+  assert.is(names('same'), 'other');
+  assert.is(names('fewer'), '0, b');
+  assert.is(names('more'), 'struct thing *');
+  assert.is(names('alone'), '0');
+  assert.is(names('own'), 'mine');
+  assert.is(names('partly'), 'first, second');
+  const first = (name: string, wanted: string) =>
+    linesOf(rawTracepoint(name, kernel, (b) => void b.arg(wanted).get()))[0];
+  assert.is(first('same', 'other'), 'r0 = *(u32 *)(r1 +0)');
+  assert.is(first('own', 'mine'), 'r0 = *(u32 *)(r1 +0)');
+  assert.is(first('partly', 'second'), 'r0 = *(u32 *)(r1 +8)');
+  assert.match(thrown(() => first('own', 'other')).message, /has no argument other/);
+  assert.match(thrown(() => first('fewer', 'other')).message, /has no argument other/);
+});
+
 test('a kprobe counts registers: a struct of 16 bytes takes two, and the last ones are on the stack', () => {
   const reading = (symbol: string, wanted: string, where = on) =>
     linesOf(kprobe(symbol, where, (b) => void b.arg(wanted).get()))[0];
