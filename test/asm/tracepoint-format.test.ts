@@ -3,6 +3,7 @@ import { NoSuchField } from '../../src/asm/btf.ts';
 import { FormatError, formatField, parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { suite } from '../harness.ts';
 import { assertLinear } from '../linear.ts';
+import { thrown } from '../thrown.ts';
 import { STATE_FORMAT } from './fixtures/formats.ts';
 
 const test = suite('asm/tracepoint-format');
@@ -53,6 +54,20 @@ test('a field that is not there is an error that names those like it', () => {
       error instanceof NoSuchField &&
       error.message === "the tracepoint sock:inet_sock_set_state has no field 'new_state'; nearest: newstate",
   );
+});
+
+test('the nearest names are those of fields that programs can read', () => {
+  const format = parseTracepointFormat(
+    'c',
+    't',
+    'name: t\n' +
+      '\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n' +
+      '\tfield:int common_pip;\toffset:8;\tsize:4;\tsigned:1;\n',
+  );
+  const nearestTo = (wanted: string) => thrown(() => formatField(format, wanted)).message;
+  assert.is(nearestTo('common_pi'), "the tracepoint c:t has no field 'common_pi'; nearest: common_pip");
+  assert.is(nearestTo('common_pids'), "the tracepoint c:t has no field 'common_pids'; nearest: common_pip");
+  assert.is(formatField(format, 'common_pip').offset, 8, 'byte 8 is the first that programs read');
 });
 
 test('what programs can\u2019t read is refused', () => {
