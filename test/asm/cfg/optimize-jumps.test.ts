@@ -102,6 +102,15 @@ test('a jump to the next instruction goes, also if only other such jumps are bet
   assert.equal(optimized(label('top'), add(r0, 1), ja('top')), ['top:', 'r0 += 1', 'goto top']);
 });
 
+test('a jump to the end of the list goes only if nothing is between', () => {
+  assert.equal(optimized(mov(r0, 0), ja('end'), label('end')), ['r0 = 0']);
+  assert.equal(optimized(jeq(r1, 0, 'end'), mov(r0, 1), label('end')), [
+    'if r1 == 0x0 goto end',
+    'r0 = 1',
+    'end:',
+  ]);
+});
+
 test('labels that nothing names go, of several at one place those that are named stay', () => {
   assert.equal(optimized(label('a'), jeq(r1, 0, 'c'), mov(r0, 0), label('b'), label('c'), exit()), [
     'if r1 == 0x0 goto c',

@@ -88,6 +88,11 @@ const SETS: Readonly<Record<string, readonly Item[]>> = {
     label('f'),
     exit(),
   ],
+  'r6 to r9 after a second call of a subprogram without a result': [
+    ...[mov(r6, 1), jeq(r6, 0, 'a'), callSubprogram('f'), mov(r0, r6), exit()],
+    ...[label('a'), callSubprogram('f'), mov(r0, r6), exit()],
+    ...[label('f'), exit()],
+  ],
   'optional arguments that are missing': [mov(r2, 4), call(tracePrintk), exit()],
   'code that nothing reaches': [mov(r0, 0), exit(), label('dead'), mov(r0, r9), exit()],
   'an instruction that the table does not know': [
@@ -191,6 +196,24 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
       ...[label('f'), jeq(r1, 0, 'out'), mov(r0, 1), label('out'), exit()],
     ],
     '1: mov reads r0, which is not set on every path to it',
+  ],
+  [
+    'the result of a subprogram that sets none, where it is called on the other path, too',
+    [
+      ...[jeq(r1, 0, 'a'), callSubprogram('f'), mov(r7, r0), mov(r0, 0), exit()],
+      ...[label('a'), callSubprogram('f'), mov(r0, 0), exit()],
+      ...[label('f'), exit()],
+    ],
+    '2: mov reads r0, which is not set on every path to it',
+  ],
+  [
+    'the result of a subprogram that sets none, where it is called on the path before, too',
+    [
+      ...[jeq(r1, 0, 'a'), callSubprogram('f'), mov(r0, 0), exit()],
+      ...[label('a'), callSubprogram('f'), mov(r7, r0), mov(r0, 0), exit()],
+      ...[label('f'), exit()],
+    ],
+    '5: mov reads r0, which is not set on every path to it',
   ],
   [
     'an entry of a jump table',
