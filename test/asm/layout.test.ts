@@ -1,4 +1,5 @@
 import type { Static, TSchema } from '@sinclair/typebox';
+import { Value as Check } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import {
   array,
@@ -202,6 +203,18 @@ test('as JSON Schema an integer has its bounds and a struct requires its fields'
   assert.equal([minByteLength, maxByteLength], [4, 4]);
   assert.equal([u64n.minimum, u64n.maximum, s64n.minimum, s64n.maximum], [0, 2 ** 64, -(2 ** 63), 2 ** 63]);
   assert.is(JSON.parse(JSON.stringify(Attempt)).properties.startNs.type, 'bigint');
+});
+
+test('as JSON Schema memory has its number of bytes, as least and as most', () => {
+  const { data, text, list } = struct({ data: bytes(3), text: chars(4), list: array(u8, 2) }).properties;
+  assert.equal([data.minByteLength, data.maxByteLength], [3, 3]);
+  for (const length of [2, 3, 4])
+    assert.is(Check.Check(data, new Uint8Array(length)), length === 3, `${length}`);
+  assert.is(text.minLength, undefined);
+  for (const each of ['', 'abcd']) assert.is(Check.Check(text, each), true, each);
+  assert.is(Check.Check(text, 'abcde'), false);
+  for (const each of [[1], [1, 2], [1, 2, 3]])
+    assert.is(Check.Check(list, each), each.length === 2, `${each}`);
 });
 
 test('a struct takes annotations', () => {
