@@ -71,6 +71,33 @@ test('a statement inside a library\u2019s helper is the tool\u2019s line that ca
   assert.equal(linesOf(instructions).slice(0, 3), [outside, inside, outside]);
 });
 
+test('the jumps of a branch have the line of its statement', () => {
+  const statements: string[] = [];
+  const { instructions } = kprobe('f', x64, (b) => {
+    statements.push(next());
+    b.if(
+      b.arg(0).eq(1),
+      () => b.value(2),
+      () => b.value(3),
+    );
+    statements.push(next());
+    b.if(
+      b.arg(0).eq(1).or(b.arg(1).eq(2)),
+      () => b.value(2),
+      () => b.value(3),
+    );
+    statements.push(next());
+    b.switch(b.arg(0), [
+      [1, () => b.value(2)],
+      [2, () => b.value(3)],
+    ]);
+    b.exit();
+  });
+  const jumps = instructions.filter((item) => !isLabel(item) && item.reference?.kind === 'label');
+  assert.ok(jumps.length >= 8, `${jumps.length} jumps`);
+  assert.equal([...new Set(linesOf(jumps))], statements);
+});
+
 test('a helper of the tool\u2019s own is its own line', async () => {
   const stamp = await library('helpers.mjs');
   const { instructions } = kprobe('f', x64, (b) => stamp(b, () => {}));
