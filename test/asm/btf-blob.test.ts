@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import { BtfReader } from '../../src/asm/btf/reader.ts';
 import { Btf, BtfError } from '../../src/asm/btf.ts';
 import { suite } from '../harness.ts';
 import { thrown } from '../thrown.ts';
@@ -357,6 +358,70 @@ test('a value of an enum is found in the enums that have it, whatever lies betwe
   const values = ['A', 'B', 'C', 'D'].map((name) => Number(read.enumValue(name)));
   assert.equal(values, [1, 2, 3, 4]);
   assert.throws(() => read.enumValue('E'), /no value 'E' in any enum/);
+});
+
+test('the first type of a name is found, wherever its string lies', () => {
+  const w = new BtfWriter();
+  w.string('the_int');
+  w.string('an_int');
+  w.endOf('an_int', 'int');
+  const first = w.int('int', 4);
+  w.endOf('the_int', 'int');
+  const second = w.int('int', 8);
+  const struct = w.struct('int', 4, []);
+  w.endOf('an_int', 'int');
+  const other = w.struct('int', 8, []);
+  const base = new BtfReader(w.blob());
+  assert.is(base.find('int', 'int'), first);
+  assert.is(base.find('struct', 'int'), struct);
+  assert.equal(base.findAll(['int', 'struct'], 'int'), [first, second, struct, other]);
+  assert.is(base.find('union', 'int'), undefined);
+  // A module may repeat a string of the kernel.
+  const own = new BtfWriter(w);
+  own.string('my_int');
+  own.endOf('my_int', 'int');
+  const repeated = own.int('int', 2);
+  own.endOf('the_int', 'int');
+  own.int('int', 1);
+  const both = new BtfReader(own.blob(), base);
+  assert.is(both.find('int', 'int'), repeated);
+  assert.equal(both.findAll(['int'], 'int'), [repeated, repeated + 1]);
+  assert.is(both.find('struct', 'int'), struct);
+});
+
+test('a value is found in the last enum of the kernel and in the last of a module', () => {
+  const w = new BtfWriter();
+  w.enum('first', 4, { A: 1, B: 2 });
+  w.enum('last', 4, { C: 3, D: 4 });
+  const base = Btf.parse(w.blob());
+  const own = new BtfWriter(w);
+  own.enum('own', 4, { E: 5, D: 6 });
+  own.enum('lastOwn', 4, { F: 7, C: 8 });
+  const both = Btf.parse(own.blob(), base);
+  for (const [name, value] of Object.entries({ A: 1, B: 2, C: 3, D: 4 })) {
+    assert.is(base.enumValue(name), value, name);
+    assert.is(both.enumValue(name), value, name);
+  }
+  assert.is(both.enumValue('E'), 5);
+  assert.is(both.enumValue('F'), 7);
+  assert.is(both.enumValue('D', 'own'), 6);
+  assert.throws(() => base.enumValue('E'), /no value 'E' in any enum/);
+});
+
+test('an array of more bytes than a number can count is refused', () => {
+  const w = new BtfWriter();
+  const int = w.int('int', 1, 1);
+  const most = w.array(int, 0xffff_ffff);
+  const more = w.array(most, 0x20_0000);
+  w.struct('large', 4, [
+    { name: 'most', type: most, bits: 0 },
+    { name: 'more', type: more, bits: 0 },
+    { name: 'over', type: w.array(most, 0x20_0001), bits: 0 },
+  ]);
+  const read = Btf.parse(w.blob());
+  assert.is(read.member('large', 'most').size, 0xffff_ffff);
+  assert.is(read.member('large', 'more').size, 0xffff_ffff * 0x20_0000);
+  assert.match(thrown(() => read.member('large', 'over')).message, /an array of \d+ bytes/);
 });
 
 test('64 typedefs and qualifiers in a row are the most that lead to a type', () => {

@@ -156,9 +156,14 @@ export class BtfReader implements BtfSource {
   }
 
   #search(kind: number, name: string): number | undefined {
-    for (const offset of this.#offsetsOf(name))
-      for (let at = this.#names.indexOf(offset, 1); at > 0; at = this.#names.indexOf(offset, at + 1))
-        if (this.#kind(this.#idsBefore + at) === kind) return this.#idsBefore + at;
+    const firsts = this.#offsetsOf(name).flatMap((offset) => this.#firstAt(offset, kind) ?? []);
+    return firsts.length === 0 ? undefined : Math.min(...firsts);
+  }
+
+  /** The id of this blob's first type of that kind whose name is at that offset. */
+  #firstAt(offset: number, kind: number): number | undefined {
+    for (let at = this.#names.indexOf(offset, 1); at > 0; at = this.#names.indexOf(offset, at + 1))
+      if (this.#kind(this.#idsBefore + at) === kind) return this.#idsBefore + at;
     return undefined;
   }
 
