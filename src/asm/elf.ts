@@ -144,7 +144,7 @@ class SymbolTable {
     const table = sections.find(({ type }) => type === TYPE_SYMBOLS);
     this.#sections = sections;
     this.#view = viewOf(table?.bytes ?? new Uint8Array());
-    this.#names = sections[table?.link ?? -1]?.bytes ?? new Uint8Array();
+    this.#names = (table && sections[table.link]?.bytes) ?? new Uint8Array();
     for (const [index, section] of sections.entries())
       if (holdsProgram(section))
         this.#firstAt.set(index, new Uint32Array(Math.ceil(section.bytes.length / SLOT)));
