@@ -494,6 +494,43 @@ test('a pointer to a struct, to a union and to a declared struct leads there, an
   );
 });
 
+test('members, parameters and results have the kind, the size and the sign of their type', () => {
+  const w = new BtfWriter();
+  const int = w.int('int', 4, SIGNED);
+  const members = [{ name: 'x', type: int, bits: 0 }];
+  const rows: [string, number, string, number, boolean][] = [
+    ['int', int, 'int', 4, true],
+    ['byte', w.int('unsigned char', 1), 'int', 1, false],
+    ['choice', w.enum('choice', 4, { A: 1 }), 'enum', 4, false],
+    ['signed_choice', w.enum('signed_choice', 2, { B: -1 }, true), 'enum', 2, true],
+    ['wide', w.enum64('wide', { C: 1n }), 'enum', 8, false],
+    ['signed_wide', w.enum64('signed_wide', { D: -1n }, true), 'enum', 8, true],
+    ['fraction', w.raw('double', 16 << 24, 8), 'float', 8, false],
+    ['pointer', w.pointer(int), 'pointer', 8, false],
+    ['list', w.array(int, 3), 'array', 12, false],
+    ['one', w.struct('one', 4, members), 'struct', 4, false],
+    ['either', w.union('either', 4, members), 'union', 4, false],
+    ['alias', w.typedef('alias_t', w.const(int)), 'int', 4, true],
+  ];
+  let bits = 0;
+  const all = rows.map(([name, type, , size]) => {
+    const member = { name, type, bits };
+    bits += 8 * size;
+    return member;
+  });
+  w.struct('all', bits / 8, all);
+  w.func('takes', w.prototype(0, Object.fromEntries(rows)));
+  for (const [name, type] of rows) w.func(`gives_${name}`, w.prototype(type, {}));
+  const read = Btf.parse(w.blob());
+  const { parameters, returns } = read.prototype('takes');
+  assert.is(returns, undefined);
+  for (const [index, [name, , kind, size, signed]] of rows.entries()) {
+    const result = read.prototype(`gives_${name}`).returns;
+    for (const each of [read.member('all', name), parameters[index], result])
+      assert.equal([each?.kind, each?.size, each?.signed], [kind, size, signed], name);
+  }
+});
+
 test('the last type of a blob is among the nearest names', () => {
   const w = new BtfWriter();
   const int = w.int('int', 4);
