@@ -36,6 +36,7 @@ import {
   union,
 } from '../../src/asm/layout.ts';
 import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import type { Location, Position } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { suite } from '../harness.ts';
@@ -94,6 +95,9 @@ test('a type that occurs again is written once', () => {
 
 test('of perf rings there is nothing to say', () => {
   assert.is(mapTypes(perfEventArray('events')), undefined);
+  const inner = hash('inner', { key: u32, value: u64, maxEntries: 1 });
+  assert.is(mapTypes(arrayOfMaps('maps', { inner, maxEntries: 1 })), undefined);
+  assert.is(mapTypes(hashOfMaps('named', { key: u32, inner, maxEntries: 1 })), undefined);
 });
 
 const scalars = fc.constantFrom(u8, u16, u32, u64, s8, s16, s32, s64, u16be, u32be);

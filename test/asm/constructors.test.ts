@@ -213,4 +213,9 @@ test('a width that is none is named in the error', () => {
   assert.throws(() => ldx({ size: 3 } as never, r1, r2), /^ldx: /);
 });
 
+test('an address space may have its upper bit', () => {
+  assert.is(addrSpaceCast(r1, r2, 0xffff, 1).imm >>> 0, 0xffff_0001);
+  assert.is(addrSpaceCast(r1, r2, 1, 0xffff).imm, 0x1_ffff);
+});
+
 test.run();

@@ -634,6 +634,33 @@ test('a loop whose test stands at its end goes on with what was there before', (
   );
 });
 
+test('a jump back to code that uses a value finds it in its register', () => {
+  // A raw instruction has taken the register since.
+  assert.match(
+    refusal((b) => {
+      const slot = b.stack(u64, 0);
+      const value = b.value(5);
+      b.emit(label('again'));
+      slot.set(value);
+      b.emit(mov(r0, 1), jne(r0, 0, 'again'));
+    }),
+    /^the jump back to 'again' lacks 5 of .*, which is used behind that label: r0 does not hold it any more/,
+  );
+  // And once a jump back has lost a raw value, it stays lost.
+  assert.match(
+    refusal((b) => {
+      const kept = b.keep(b.arg(0));
+      b.emit(mov(r2, 1), label('again'), mov(r0, 1));
+      b.if(kept.eq(1), () => {
+        b.call(ktimeGetNs);
+        b.emit(mov(r0, 1), ja('again'));
+      });
+      b.emit(mov(r3, r2));
+    }),
+    /mov reads r2/,
+  );
+});
+
 test('a jump back to code that uses another reading of a value finds the value as it was', () => {
   const loop = (inLoop: (b: Builder, kept: Value, reading: Value) => void) => (b: Builder) => {
     const kept = b.keep(b.arg(0));

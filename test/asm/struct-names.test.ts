@@ -80,6 +80,13 @@ const offsetOf = (body: (b: Builder) => void) =>
     .filter((line) => line.startsWith('r3 +='))
     .at(-1);
 
+test('a struct that is chosen by its id has its name in messages', () => {
+  assert.match(
+    failing((b) => b.kernel(large, b.arg(0)).fields({ id: 'idd' })),
+    /struct chan: no member 'idd'/,
+  );
+});
+
 test('b.kernel and cast refuse the name at their line, and take a choice', () => {
   assert.match(
     failing((b) => b.kernel('chan', b.arg(0))),

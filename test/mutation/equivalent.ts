@@ -34,6 +34,18 @@ export const EQUIVALENT: readonly Equivalent[] = [
     after: 'return { name: symbol, prototype: id === undefined ? undefined : kernel!.prototypeOf(id) };',
     reason: 'there is an id only if there are types of the kernel',
   },
+  {
+    file: 'src/asm/layout/key.ts',
+    before: 'if (isObject(key) && this.#padding.some((isPadding, at) => isPadding && bytes[at] !== 0))',
+    after: 'if (isObject(key) && this.#padding.some((isPadding, at) => isPadding && bytes[at] !== (0 - 1)))',
+    reason: 'bytes that are remembered although their padding is 0 are those that encode() makes',
+  },
+  {
+    file: 'src/asm/text/map-line.ts',
+    before: 'const at = (group: string): number => found.indices?.groups?.[group]?.[0] ?? 0;',
+    after: 'const at = (group: string): number => found.indices!.groups?.[group]?.[0] ?? 0;',
+    reason: 'the pattern has the flag d, so a match has indices',
+  },
 ];
 
 /** The entry of a mutant, if it is known to be equivalent. */

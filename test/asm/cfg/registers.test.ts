@@ -241,4 +241,10 @@ test('a second call of a function that returns nothing returns nothing, too', ()
   );
 });
 
+test('an instruction that the table does not know sets and reads nothing', () => {
+  const unknown = { opcode: 0xff, dst: 0, src: 0, off: 0, imm: 0 };
+  assert.is(found(jeq(r1, 0, 'x'), unknown, label('x'), mov(r0, 0), exit()), undefined);
+  assert.match(found(jeq(r1, 0, 'x'), unknown, label('x'), mov(r0, r2), exit()) ?? '', /^2: mov reads r2/);
+});
+
 test.run();
