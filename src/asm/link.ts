@@ -15,7 +15,7 @@ type Refuse = (message: string, instruction?: Instruction) => never;
  * subprograms stays the same list.
  */
 export function linkSubprograms(items: readonly Item[], refuse: Refuse): readonly Item[] {
-  if (!items.some((item) => subprogramOf(item) !== undefined)) return items;
+  if (!hasSubprograms(items)) return items;
   const names = new Names(items, refuse);
   const linked: Item[] = items.map((item) => withLabel(item, names));
   // A subprogram that this one calls joins `names.linked`, and gets its turn.
@@ -24,6 +24,11 @@ export function linkSubprograms(items: readonly Item[], refuse: Refuse): readonl
     for (const item of instructions) linked.push(withLabel(inside(item, name), names));
   }
   return linked;
+}
+
+/** Whether an instruction of the list calls a subprogram that is to be linked, or takes its address. */
+export function hasSubprograms(items: readonly Item[]): boolean {
+  return items.some((item) => subprogramOf(item) !== undefined);
 }
 
 function subprogramOf(item: Item): Subprogram | undefined {

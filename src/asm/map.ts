@@ -244,6 +244,11 @@ export function slotNumber(
   throw blame(new RangeError(`program array ${name} has no slot ${slot}; there are ${there}`));
 }
 
+/** Flags of an update, include/uapi/linux/bpf.h: makes or replaces the entry. */
+export const BPF_ANY = 0;
+/** The update fails with EEXIST if there is such an entry. */
+export const BPF_NOEXIST = 1;
+
 /** Perf rings that carry events of one schema: see `perfEventArray`. */
 export interface EventsSpec<E extends TSchema = TSchema> extends MapSpec<typeof u32, typeof u32> {
   /** The schema of its events: `b.output` takes no other. */

@@ -24,8 +24,8 @@ export const EQUIVALENT: readonly Equivalent[] = [
   },
   {
     file: 'src/asm/link.ts',
-    before: 'if (!items.some((item) => subprogramOf(item) !== undefined)) return items;',
-    after: 'if (!items.some((item) => [])) return items;',
+    before: 'return items.some((item) => subprogramOf(item) !== undefined);',
+    after: 'return items.some((item) => []);',
     reason: 'without subprograms the rest of the function copies the list',
   },
   {

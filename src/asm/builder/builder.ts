@@ -20,7 +20,14 @@ import {
 import type { Item, Subprogram } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
 import { type IntLayout, layoutOf, s64, sameLayout, u64 } from '../layout.ts';
-import { type EventsSpec, isEvents, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
+import {
+  BPF_ANY,
+  type EventsSpec,
+  isEvents,
+  type MapSpec,
+  type ProgramArraySpec,
+  slotNumber,
+} from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
 import { PROGRAM_TYPES } from '../program-types.ts';
@@ -71,8 +78,6 @@ function requireEvent({ name, event }: EventsSpec, { name: given, layout }: Plac
   );
 }
 
-/** BPF_ANY, include/uapi/linux/bpf.h. */
-const BPF_ANY = 0;
 /** BPF_F_CURRENT_CPU: the ring of the CPU that the program runs on. */
 const BPF_F_CURRENT_CPU = 0xffff_ffff;
 /** The label of the end that all `exit()` without a value share. */
@@ -473,7 +478,8 @@ export class Builder {
     const { items } = this.#machine;
     this.#machine.close(`${this.#name} is finished: what it holds can't be used elsewhere`);
     const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
+    const { labels, isUsed: hasRaw } = this.#raw;
     const isProgram = this.#routine === undefined;
-    return finishList({ items, end, exit: EXIT, labels: this.#raw.labels, isProgram });
+    return finishList({ items, end, exit: EXIT, labels, hasRaw, isProgram });
   }
 }

@@ -3,7 +3,7 @@ import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import { mapLookupElem, mapUpdateElem } from '../helpers.ts';
 import { layoutOf } from '../layout.ts';
-import { isPerCpu, type MapSpec, MapType } from '../map.ts';
+import { BPF_NOEXIST, isPerCpu, type MapSpec, MapType } from '../map.ts';
 import { type Argument, inMemory } from './call.ts';
 import type { Callee, Caller } from './caller.ts';
 import type { Machine } from './machine.ts';
@@ -12,9 +12,6 @@ import { memory } from './memory.ts';
 import type { Operand } from './operand.ts';
 import type { Place } from './place.ts';
 import { Value } from './value.ts';
-
-/** BPF_NOEXIST, include/uapi/linux/bpf.h: only where there is no such entry, as another CPU may have made it by now. */
-const BPF_NOEXIST = 1;
 
 /** The types of maps whose entries are there only once they have been written. */
 const SPARSE: readonly MapType[] = [MapType.hash, MapType.lruHash, MapType.perCpuHash, MapType.lruPerCpuHash];
@@ -35,6 +32,7 @@ export function emitCount(
   if (SPARSE.includes(spec.type)) {
     const found = machine.freshLabel('found');
     machine.emit(insn.jne(pointer.read(), 0, found));
+    // Another CPU may have made the entry by now.
     caller.helper(mapUpdateElem, [map, place, 0, BPF_NOEXIST]);
     machine.emit(insn.jeq(caller.helper(mapLookupElem, [map, place]).read(), 0, end), insn.label(found));
   } else {

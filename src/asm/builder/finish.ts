@@ -11,6 +11,7 @@ import { checkRegisters } from '../cfg/registers.ts';
 import { nameOf } from '../cfg/structure.ts';
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { isReserved, nameOfGenerated } from '../labels.ts';
+import { hasSubprograms } from '../link.ts';
 import { describeNearest } from '../nearest.ts';
 import type { Position } from '../position.ts';
 import { quoted } from '../printable.ts';
@@ -24,6 +25,8 @@ interface Built {
   readonly exit: string;
   /** The labels of raw instructions, and their lines. */
   readonly labels: ReadonlyMap<string, Position | undefined>;
+  /** Whether there are raw instructions: only they can leave code unreached, or read a register that is not set. */
+  readonly hasRaw: boolean;
   readonly isProgram: boolean;
 }
 
@@ -34,16 +37,16 @@ interface Built {
  * Throws an AssembleError for a label that is nowhere defined, for raw instructions that nothing reaches and,
  * in a program, for a read of a register that is not set on every path.
  */
-export function finishList({ items, end, exit, labels, isProgram }: Built): readonly Item[] {
+export function finishList({ items, end, exit, labels, hasRaw, isProgram }: Built): readonly Item[] {
   const all = [...flat(items), { label: exit }, ...end];
   // Raw instructions may jump to the common end by its name, unless that is a label of their own.
   const name = nameOfGenerated(exit) as string;
   const list = labels.has(name) ? all : all.map((item) => renamed(item, exit, name));
   const labelled = separateLabels(list);
   requireLabels(labelled);
-  requireReached(labelled, labels, end);
+  if (hasRaw) requireReached(labelled, labels, end);
   const finished = nameLabels(extendFarJumps(optimizeJumps(list, labelled)));
-  if (isProgram) requireSet(finished);
+  if (isProgram && (hasRaw || hasSubprograms(finished))) requireSet(finished);
   return finished;
 }
 

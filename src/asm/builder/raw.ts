@@ -27,6 +27,8 @@ export class RawCode {
   /** The labels of the jump tables that have been loaded, to which a computed jump may lead. */
   readonly #loaded = new Set<readonly string[]>();
 
+  #isUsed = false;
+
   constructor(machine: Machine) {
     this.#machine = machine;
     this.#labels = new LabelStates(machine);
@@ -37,8 +39,14 @@ export class RawCode {
     return this.#labels.positions;
   }
 
+  /** Whether there are any. */
+  get isUsed(): boolean {
+    return this.#isUsed;
+  }
+
   /** Emits them as they are, except for what a jump among them skips and nothing else reaches. */
   emit(items: readonly Item[]): void {
+    this.#isUsed = true;
     const lastLabel = items.findLastIndex(isLabel);
     for (const [index, item] of items.entries()) {
       if (isLabel(item)) this.#labels.place(requireOwn(item.label));

@@ -13,15 +13,12 @@ import {
   ktimeGetNs,
 } from '../../asm/helpers.ts';
 import { type StructSchema, s64, u64 } from '../../asm/layout.ts';
-import { arrayMap, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
+import { arrayMap, BPF_NOEXIST, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import { type Answer, countersOf } from './events.ts';
 import type { ConnectFilter, Ends } from './filter.ts';
 import { EEXIST } from './kernel.ts';
 import type { Options } from './options.ts';
-
-/** BPF_NOEXIST, include/uapi/linux/bpf.h: the update fails if there is such an entry. */
-const BPF_NOEXIST = 1;
 
 /** Writes into an event what it takes from where the kernel is watched. */
 export type Fill = (event: Memory<StructSchema<Answer>>) => void;
@@ -94,9 +91,14 @@ export function attemptsOf(
             again();
             b.update(table, socket, attempt);
           },
-          () => b.global(counters).tableFull.atomicAdd(1),
+          () => this.countFull(b),
         ),
       );
+    },
+
+    /** Counts an attempt that found no room in a table. */
+    countFull(b: Builder): void {
+      b.global(counters).tableFull.atomicAdd(1);
     },
 
     /** Counts an attempt that has failed and isn't sent. */
@@ -107,7 +109,7 @@ export function attemptsOf(
     /** Writes an entry of a table, and counts it where there is no room. */
     note(b: Builder, map: MapSpec, key: Operand, value: Block): void {
       const failed = b.update(map, key, value);
-      b.if(failed.ne(0), () => b.global(counters).tableFull.atomicAdd(1));
+      b.if(failed.ne(0), () => this.countFull(b));
     },
 
     /** Sends what became of the attempt to connect `socket`, unless `look` skips it, and forgets it. */
