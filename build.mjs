@@ -132,7 +132,7 @@ const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
 
 /**
  * A command: its launcher (src/cli/launch.ts), and its bundle, a function with the parameters of a module.
- * V8's cache has the code that was compiled by the end of a run with `args`: as much as runs without root.
+ * V8's cache has the code that is compiled by the end of a run with `args` (compile-cache.cjs).
  */
 async function bundleCommand(name, args, more = {}) {
   const bundled = await bundle(`src/cli/${name}.ts`, {
@@ -171,32 +171,17 @@ async function writeLauncher(name, code, cache) {
   await chmod(`dist/${name}.cjs`, 0o755);
 }
 
-/** Runs a bundle, and writes the code that V8 has compiled from it by its end. */
-const KEEP_COMPILED = `
-  const { readFileSync, renameSync, writeFileSync } = require('node:fs');
-  const { Script } = require('node:vm');
-  const [bundle, cache, ...args] = process.argv.slice(1);
-  const script = new Script(readFileSync(bundle, 'latin1'), { filename: bundle });
-  process.argv = [process.execPath, bundle, ...args];
-  process.once('exit', () => {
-    writeFileSync(cache + '.draft', script.createCachedData());
-    renameSync(cache + '.draft', cache);
-    process.exitCode = 0; // a machine without types is no fault of the build
-  });
-  script.runInThisContext()(require, bundle);
-`;
-
 /** Makes the cache of a bundle, and returns its content. */
 async function makeCache(name, args) {
   const { version, arch } = process;
   const files = ['bundle.cjs', `${version}-${arch}.cache`].map((end) => join(root, `dist/${name}.${end}`));
-  await promisify(execFile)(process.execPath, ['-e', KEEP_COMPILED, ...files, ...args]);
+  await promisify(execFile)(process.execPath, ['compile-cache.cjs', ...files, ...args]);
   return readFile(files[1]);
 }
 
 /** The command with programs of its own, whose lines it can show. */
 async function bundleTracer() {
-  const { map, packages } = await bundleCommand('tcpconnlat', ['--dry-run'], { sourcemap: 'external' });
+  const { map, packages } = await bundleCommand('tcpconnlat', [], { sourcemap: 'external' });
   await writeFile('dist/tcpconnlat.lines.json', JSON.stringify(lineTable(JSON.parse(map))));
   return packages;
 }

@@ -30,16 +30,29 @@ export class Btf {
   }
 
   /**
-   * Scans the blob for where its types begin; everything else is decoded when it is asked for. Keeps the
-   * bytes, which must not change afterwards.
+   * Scans the blob for where its types begin, and decodes a type when it is asked for. Keeps the bytes, which
+   * must not change afterwards.
    *
-   * The types of a module (`/sys/kernel/btf/nf_tables`) go on after those of the kernel, which are their `base`: ids count on, and
-   * names are looked up in the module first.
+   * `base` is for the types of a module (`/sys/kernel/btf/nf_tables`), which continue those of the kernel:
+   * their ids begin after the kernel's last one, and a name is looked up in the module first.
    *
-   * Throws BtfError where they are no BTF of a little-endian machine. Types that refer to types which aren't
-   * there throw it when they are followed.
+   * @throws {BtfError} if the bytes are not BTF of a little-endian machine, or a type is damaged. A type that
+   * refers to a missing type throws it when that reference is followed.
    */
   static parse(bytes: Uint8Array, base?: Btf): Btf {
+    const btf = Btf.lazy(bytes, base);
+    btf.#reader.checkAll();
+    return btf;
+  }
+
+  /**
+   * As `parse`, but scans the types only as far as look-ups need them. Use it for the BTF that the running
+   * kernel offers, which needs no check: tcpconnlat needs the first third of it.
+   *
+   * @throws {BtfError} if the header is not one of BTF. A damaged type throws it from the look-up that reaches
+   * it.
+   */
+  static lazy(bytes: Uint8Array, base?: Btf): Btf {
     return new Btf(new BtfReader(bytes, base === undefined ? undefined : base.#reader));
   }
 

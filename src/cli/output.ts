@@ -6,6 +6,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from 'node:fs';
 import { printable } from '../asm/printable.ts';
+import { uptime } from '../loader/uptime.ts';
 
 /** Bytes that may wait for a slow reader. */
 const ROOM = 1 << 20;
@@ -103,9 +104,9 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
     return true;
   };
 
-  /** Writes what waits until there is nothing, or `deadline` (`performance.now()`) has passed. */
+  /** Writes what waits until there is nothing, or `deadline` (`uptime()`) has passed. */
   const drain = async (deadline: number) => {
-    while (!closed && performance.now() < deadline) {
+    while (!closed && uptime() < deadline) {
       if (!retry) flush();
       if (waiting.length + freshBytes === 0) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -121,7 +122,7 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
     },
     drained: () => drain(Number.POSITIVE_INFINITY),
     async end() {
-      await drain(performance.now() + PATIENCE_MS);
+      await drain(uptime() + PATIENCE_MS);
       clearTimeout(retry);
       dropped += waiting.toString().split('\n').length - 1;
       closed = true;
@@ -176,14 +177,14 @@ export function warn(command: string, text: string | readonly string[]): void {
  * how long to try again.
  */
 function writeWhole(fd: number, text: string | Uint8Array, patienceMs: number): void {
-  const deadline = performance.now() + patienceMs;
+  const deadline = uptime() + patienceMs;
   let rest = typeof text === 'string' ? Buffer.from(text) : text;
   while (rest.length > 0) {
     try {
       rest = rest.subarray(writeSync(fd, rest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'EAGAIN' || performance.now() > deadline) throw error;
+      if (code !== 'EAGAIN' || uptime() > deadline) throw error;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
     }
   }

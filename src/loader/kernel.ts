@@ -77,7 +77,7 @@ export class Kernel {
       const file = `${BTF_FOLDER}/vmlinux`;
       const mapped = this.syscalls.mapFile(file);
       const bytes = typeof mapped === 'number' ? this.syscalls.readFile(file) : mapped;
-      return typeof bytes === 'number' ? undefined : Btf.parse(bytes);
+      return typeof bytes === 'number' ? undefined : Btf.lazy(bytes);
     });
   }
 
@@ -88,7 +88,7 @@ export class Kernel {
   moduleBtf(module: string): Btf | undefined {
     if (!/^\w+$/.test(module) || module === 'vmlinux' || this.btf === undefined) return undefined;
     const bytes = this.syscalls.readFile(`${BTF_FOLDER}/${module}`);
-    return typeof bytes === 'number' ? undefined : Btf.parse(bytes, this.btf);
+    return typeof bytes === 'number' ? undefined : Btf.lazy(bytes, this.btf);
   }
 
   /** The type number of the perf PMU for kprobes (Linux 4.17); undefined where there is none. */

@@ -13,10 +13,11 @@ import { guarded, type Report, reportLater, throwAtEnd } from './handlers.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
 import { type CpuRing, openCpuRing } from './perf-buffer/cpu-ring.ts';
-import { type CpuNews, CpuWatch, uptime } from './perf-buffer/cpu-watch.ts';
+import { type CpuNews, CpuWatch } from './perf-buffer/cpu-watch.ts';
 import { type CpuChange, checkOptions, type PerfBufferOptions, ringWakeup } from './perf-buffer/options.ts';
 import type { LostHandler } from './perf-buffer/perf-ring.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
+import { uptime } from './uptime.ts';
 
 const SWEEP_MS = 1000;
 /** How long one turn of the event loop may go on reading: signals and output wait as long. */
@@ -217,12 +218,12 @@ export class PerfBuffer implements Closeable {
   /** Reads until all rings are empty or the turn has taken long enough, and goes on in the next one then. */
   #turn(): void {
     this.#again = undefined;
-    const end = performance.now() + TURN_MS;
+    const end = uptime() + TURN_MS;
     let busy = true;
     while (busy && !this.#closed) {
       busy = false;
       for (const ring of this.#rings) busy = this.#read(ring, this.#report, BATCH) === BATCH || busy;
-      if (!busy || performance.now() < end) continue;
+      if (!busy || uptime() < end) continue;
       this.#again = setImmediate(() => this.#turn());
       return;
     }

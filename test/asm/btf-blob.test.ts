@@ -287,6 +287,16 @@ const broken: [string, () => Uint8Array, RegExp][] = [
     /^BTF type 2: unknown kind 33/,
   ],
   ['kind 0', () => blobOf((w) => w.raw('x', 0, 0)), /^BTF type 2: unknown kind 0/],
+  [
+    'a last type of one word',
+    () => blobOf((w) => w.raw('x', 1 << 24, 4, [0, 0])),
+    /^BTF type 3 reaches past the end/,
+  ],
+  [
+    'a last type of two words',
+    () => blobOf((w) => w.raw('x', 1 << 24, 4, [0, 0, 0])),
+    /^BTF type 3 reaches past the end/,
+  ],
   ['a type cut short', () => blobOf((w) => w.raw('x', (4 << 24) + 9, 0)), /^BTF type 2 reaches past the end/],
 ];
 for (const [name, make, message] of broken)
@@ -295,6 +305,40 @@ for (const [name, make, message] of broken)
     assert.instance(error, BtfError);
     assert.match(error.message, message);
   });
+
+test('lazy throws BtfError from the look-up that reaches a damaged type', () => {
+  const w = new BtfWriter();
+  for (let i = 1; i <= 40; i++) w.int(`int${i}`, 4);
+  w.raw('x', 33 << 24, 0);
+  w.int('last', 4);
+  const lazy = Btf.lazy(w.blob());
+  assert.is(lazy.find('int', 'int20'), 20);
+  assert.equal((lazy.type(1) as { name: string }).name, 'int1');
+  for (const look of [
+    () => lazy.find('int', 'last'),
+    () => lazy.type(41),
+    () => lazy.count,
+    () => lazy.prototype('f'),
+  ])
+    assert.match(thrown(look).message, /^BTF type 41: unknown kind 33/);
+});
+
+test('types have the ids of their order, wherever the index keeps a position', () => {
+  for (const count of [1, 15, 16, 17, 31, 32, 33, 100]) {
+    const w = new BtfWriter();
+    for (let i = 1; i <= count; i++)
+      if (i % 3 === 0) w.array(1, i);
+      else w.int(`int${i}`, 4);
+    const [all, lazy] = [Btf.parse(w.blob()), Btf.lazy(w.blob())];
+    assert.is(all.count, count);
+    for (let id = count; id >= 1; id--) {
+      if (id % 3 === 0) assert.is((lazy.type(id) as { length?: number }).length, id);
+      else assert.is(lazy.find('int', `int${id}`), id);
+    }
+    assert.is(lazy.count, count);
+    assert.match(thrown(() => lazy.type(count + 1)).message, /no type with the id/);
+  }
+});
 
 function blobOf(add: (w: BtfWriter) => void): Uint8Array {
   const w = new BtfWriter();

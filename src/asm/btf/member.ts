@@ -72,10 +72,22 @@ export function hasMember(
 }
 
 /** `a.b[2].c` as ['a', 'b', 2, 'c']. */
+/** The next step of a path: a name, after a dot unless it is the first step, or an index in brackets. */
+const STEP = /(?:^|\.)([A-Za-z_]\w*)|(?<!^)\[(\d{1,9})\]/y;
+
 function parsePath(path: string): (string | number)[] {
-  if (!/^[A-Za-z_]\w*(\.[A-Za-z_]\w*|\[\d{1,9}\])*$/.test(path))
-    throw new TypeError(`'${path}' is no path to a member: names, joined by dots, and [numbers] into arrays`);
-  return Array.from(path.matchAll(/[A-Za-z_]\w*|\d+/g), ([step]) => (/^\d/.test(step) ? Number(step) : step));
+  const steps: (string | number)[] = [];
+  for (let at = 0; at < path.length || steps.length === 0; at = STEP.lastIndex) {
+    STEP.lastIndex = at;
+    const [, name, index] = STEP.exec(path) ?? [];
+    const step = name ?? (index === undefined ? undefined : Number(index));
+    if (step === undefined)
+      throw new TypeError(
+        `'${path}' is no path to a member: names, joined by dots, and [numbers] into arrays`,
+      );
+    steps.push(step);
+  }
+  return steps;
 }
 
 function follow(reader: BtfReader, struct: number, path: string): Place | Miss {

@@ -11,9 +11,9 @@ import {
   HEAD_WORDS,
   kindNumber,
   kindOf,
-  NO_EXTENT,
   partsOf,
 } from './format.ts';
+import { TypeIndex } from './type-index.ts';
 import { BtfError, type BtfKind, type BtfType } from './types.ts';
 
 const MAGIC = 0xeb9f;
@@ -33,16 +33,13 @@ const HEADER_WITH_LAYOUT = 32;
 export class BtfReader implements BtfSource {
   readonly words: Uint32Array;
   readonly extents: Extents;
-  /** How many types there are, those of the base included; ids go from 1 to this, and 0 is void. */
-  readonly count: number;
   readonly #base: BtfReader | undefined;
   /** The id of the last type before those of this blob, and the offset of its first string. */
   readonly #idsBefore: number;
   readonly #stringsBefore: number;
   readonly #strings: Buffer;
-  /** Where a type begins and its name, by its number in this blob, from 1. */
-  readonly #starts: Uint32Array;
-  readonly #names: Uint32Array;
+  /** The types of this blob, numbered from 1: number 1 has the id after `#idsBefore`. */
+  readonly #index: TypeIndex;
   /** What was asked for once is likely asked for again: a tool takes many members of the same few structs. */
   readonly #types = new Map<number, BtfType>();
   readonly #ids = new Map<string, number | undefined>();
@@ -58,12 +55,19 @@ export class BtfReader implements BtfSource {
     this.#idsBefore = base?.count ?? 0;
     this.#stringsBefore = base?.stringBytes ?? 0;
     this.#strings = strings;
-    const { starts, names, count } = scan(words, extents, this.stringBytes);
     this.words = words;
     this.extents = extents;
-    this.count = this.#idsBefore + count;
-    this.#starts = starts;
-    this.#names = names;
+    this.#index = new TypeIndex(words, extents, this.stringBytes);
+  }
+
+  /** The number of types in this blob and its base. Ids go from 1 to this, and 0 is void. Scans all types. */
+  get count(): number {
+    return this.#idsBefore + this.#index.count;
+  }
+
+  /** Checks the types of this blob. Throws BtfError at the first damaged one. */
+  checkAll(): void {
+    this.#index.scanAll();
   }
 
   /** How long the strings are, those of the base included. */
@@ -97,7 +101,7 @@ export class BtfReader implements BtfSource {
   find(kind: BtfKind, name: string): number | undefined {
     const key = `${kind} ${name}`;
     if (!this.#ids.has(key))
-      this.#ids.set(key, this.#search(kindNumber(kind), name) ?? this.#base?.find(kind, name));
+      this.#ids.set(key, this.#searchAll([kindNumber(kind)], name)[0] ?? this.#base?.find(kind, name));
     return this.#ids.get(key);
   }
 
@@ -120,8 +124,9 @@ export class BtfReader implements BtfSource {
   ids(...kinds: readonly BtfKind[]): number[] {
     const wanted = kinds.map(kindNumber);
     const ids = this.#base?.ids(...kinds) ?? [];
-    for (let id = this.#idsBefore + 1; id <= this.count; id++)
-      if (wanted.includes(this.#kind(id))) ids.push(id);
+    this.#index.forEach((number, start) => {
+      if (wanted.includes(this.#kindAt(start))) ids.push(this.#idsBefore + number);
+    });
     return ids;
   }
 
@@ -130,8 +135,10 @@ export class BtfReader implements BtfSource {
     const ids = this.#base?.enumsWith(name) ?? [];
     const offsets = this.#offsetsOf(name);
     if (offsets.length === 0) return ids;
-    for (let id = this.#idsBefore + 1; id <= this.count; id++)
-      if (ENUMS.includes(this.#kind(id)) && this.#hasPart(id, offsets)) ids.push(id);
+    this.#index.forEach((number, start) => {
+      if (ENUMS.includes(this.#kindAt(start)) && this.#hasPart(start, offsets))
+        ids.push(this.#idsBefore + number);
+    });
     return ids;
   }
 
@@ -142,11 +149,10 @@ export class BtfReader implements BtfSource {
   }
 
   /**
-   * Whether one of a type's parts has its name at one of these offsets; for kinds whose parts begin with
-   * their name.
+   * Whether one of the parts of the type at `start` has its name at one of these offsets; for kinds whose parts
+   * begin with their name.
    */
-  #hasPart(id: number, offsets: readonly number[]): boolean {
-    const start = this.#start(id);
+  #hasPart(start: number, offsets: readonly number[]): boolean {
     const info = this.words[start + 1] as number;
     const step = this.extents.each[kindOf(info)] as number;
     const first = start + HEAD_WORDS;
@@ -155,35 +161,27 @@ export class BtfReader implements BtfSource {
     return false;
   }
 
-  #search(kind: number, name: string): number | undefined {
-    const firsts = this.#offsetsOf(name).flatMap((offset) => this.#firstAt(offset, kind) ?? []);
-    return firsts.length === 0 ? undefined : Math.min(...firsts);
-  }
-
-  /** The id of this blob's first type of that kind whose name is at that offset. */
-  #firstAt(offset: number, kind: number): number | undefined {
-    for (let at = this.#names.indexOf(offset, 1); at > 0; at = this.#names.indexOf(offset, at + 1))
-      if (this.#kind(this.#idsBefore + at) === kind) return this.#idsBefore + at;
-    return undefined;
-  }
-
+  /** The ids of this blob's types of these kinds and that name, ascending. */
   #searchAll(kinds: readonly number[], name: string): number[] {
     const ids: number[] = [];
     for (const offset of this.#offsetsOf(name))
-      for (let at = this.#names.indexOf(offset, 1); at > 0; at = this.#names.indexOf(offset, at + 1))
-        if (kinds.includes(this.#kind(this.#idsBefore + at))) ids.push(this.#idsBefore + at);
+      for (let at = this.words.indexOf(offset); at >= 0; at = this.words.indexOf(offset, at + 1)) {
+        if (!kinds.includes(this.#kindAt(at))) continue; // Most words with that value are something else.
+        const number = this.#index.numberAt(at);
+        if (number !== undefined) ids.push(this.#idsBefore + number);
+      }
     return ids.sort((a, b) => a - b);
   }
 
   #start(id: number): number {
-    const start = id > this.#idsBefore && id <= this.count ? this.#starts[id - this.#idsBefore] : undefined;
+    const start = this.#index.start(id - this.#idsBefore);
     if (start === undefined)
       throw new BtfError(`no type with the id ${id} in this BTF, which has ${this.count}`);
     return start;
   }
 
-  #kind(id: number): number {
-    return kindOf(this.words[this.#start(id) + 1] as number);
+  #kindAt(start: number): number {
+    return kindOf(this.words[start + 1] as number);
   }
 
   /**
@@ -265,55 +263,4 @@ function sections(bytes: Uint8Array, goesOn: boolean): Sections {
 function wordsOf(types: Uint8Array): Uint32Array {
   const aligned = types.byteOffset % 4 === 0 ? types : types.slice();
   return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4);
-}
-
-/** Where each type begins and its name, by id. */
-interface Index {
-  readonly starts: Uint32Array;
-  readonly names: Uint32Array;
-  readonly count: number;
-}
-
-function scan(words: Uint32Array, { fixed, each }: Extents, stringBytes: number): Index {
-  const most = Math.floor(words.length / HEAD_WORDS) + 1;
-  const starts = new Uint32Array(most);
-  const names = new Uint32Array(most);
-  let id = 0;
-  let at = 0;
-  while (at + HEAD_WORDS <= words.length) {
-    id++;
-    at = note(words, at, id, starts, names, fixed, each, stringBytes);
-  }
-  if (at !== words.length) throw new BtfError(`BTF type ${id} reaches past the end of the type section`);
-  return { starts, names: names.subarray(0, id + 1), count: id };
-}
-
-/**
- * Enters one type, returns where the next begins. This runs 150,000 times in a process that has just started,
- * so it is made for being compiled soon: V8 optimises a small function that is called often before the loop
- * around it, and faster the less is in it.
- */
-function note(
-  words: Uint32Array,
-  at: number,
-  id: number,
-  starts: Uint32Array,
-  names: Uint32Array,
-  fixed: Uint8Array,
-  each: Uint8Array,
-  stringBytes: number,
-): number {
-  const info = words[at + 1] as number;
-  const name = words[at] as number;
-  const kind = kindOf(info);
-  const extent = fixed[kind] as number;
-  if (extent === NO_EXTENT || name >= stringBytes) throw unreadable(id, kind, name, extent);
-  starts[id] = at;
-  names[id] = name;
-  return at + HEAD_WORDS + extent + partsOf(info) * (each[kind] as number);
-}
-
-function unreadable(id: number, kind: number, name: number, extent: number): BtfError {
-  if (extent === NO_EXTENT) return new BtfError(`BTF type ${id}: unknown kind ${kind}`);
-  return new BtfError(`BTF type ${id}: its name is at ${name}, past the string section`);
 }

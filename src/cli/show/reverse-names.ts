@@ -4,6 +4,7 @@
  * The answers are kept, the questions under way are few, and each of them is given up on, as far as waiting goes, after a moment.
  * An answer that comes later still serves the next line.
  */
+import { uptime } from '../../loader/uptime.ts';
 import { NAME } from '../limits.ts';
 
 /** What asks the DNS. */
@@ -46,7 +47,7 @@ const LIMITS: Limits = {
 interface Entry {
   name?: string;
   awaited: boolean;
-  /** When it is asked for again, by `performance.now()`. */
+  /** When it is asked for again, by `uptime()`. */
   expires: number;
   patience?: NodeJS.Timeout;
 }
@@ -80,7 +81,7 @@ export class ReverseNames {
     const key = address.replace(/^::ffff:(?=.*\.)/, ''); // a mapped one is named as what it maps
     const known = this.#entries.get(key);
     this.#entries.delete(key);
-    const entry = known && performance.now() < known.expires ? known : this.#ask(key);
+    const entry = known && uptime() < known.expires ? known : this.#ask(key);
     if (entry) this.#keep(key, entry);
     return entry ?? { awaited: false };
   }
@@ -135,7 +136,7 @@ export class ReverseNames {
     if (this.#closed) return;
     clearTimeout(entry.patience);
     entry.name = printableName(name);
-    entry.expires = performance.now() + this.#limits[entry.name === undefined ? 'namelessMs' : 'namedMs'];
+    entry.expires = uptime() + this.#limits[entry.name === undefined ? 'namelessMs' : 'namedMs'];
     const wasAwaited = entry.awaited;
     entry.awaited = false;
     this.#askNext();

@@ -13,6 +13,7 @@ import type { Described } from '../debug-info.ts';
 import { isInterruption } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { withMemlock } from '../permission.ts';
+import { uptime } from '../uptime.ts';
 
 /** Program types (`enum bpf_prog_type`) by what a program is attached to. */
 export const programTypes = Object.fromEntries(
@@ -128,9 +129,9 @@ const PATIENCE = { ms: 10_000, attempts: 10_000 };
  * signal arrives, so an interrupted load is tried again.
  */
 export function send(kernel: Kernel, attr: Attr): number {
-  const end = performance.now() + PATIENCE.ms;
+  const end = uptime() + PATIENCE.ms;
   for (let attempt = 1; ; attempt++) {
     const result = withMemlock(kernel, () => attr.send(Command.progLoad));
-    if (!isInterruption(-result) || attempt >= PATIENCE.attempts || performance.now() >= end) return result;
+    if (!isInterruption(-result) || attempt >= PATIENCE.attempts || uptime() >= end) return result;
   }
 }

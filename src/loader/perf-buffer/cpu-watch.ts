@@ -10,6 +10,7 @@
  * Source: kernel/events/core.c (`perf_event_exit_cpu_context`), drivers/base/core.c (`device_offline`, `device_online`).
  */
 import type { Kernel } from '../kernel.ts';
+import { uptime } from '../uptime.ts';
 import type { CpuRing } from './cpu-ring.ts';
 
 /** What a look has found. */
@@ -74,14 +75,6 @@ export class CpuWatch {
 function hasStopped(ring: CpuRing, { clocks }: Suspicion): boolean {
   const then = clocks.get(ring);
   return then !== undefined && then === ring.clock();
-}
-
-/**
- * Milliseconds since the process started. `performance.now()` would load a dozen modules of Node at its first
- * use, which is in the start.
- */
-export function uptime(): number {
-  return process.uptime() * 1000;
 }
 
 /** A text that is another one when CPUs have come or gone. */

@@ -1,0 +1,61 @@
+/**
+ * Runs a command's bundle, and writes the code that V8 has compiled by its end:
+ *
+ *   node compile-cache.cjs BUNDLE CACHE [ARGUMENT...]
+ *
+ * The build runs this for each command. The system calls go to a kernel that grants everything and does nothing:
+ * the run needs no privileges, and leaves the machine as it is. SIGINT ends a trace when it is idle.
+ */
+const { openSync, readFileSync, renameSync, writeFileSync } = require('node:fs');
+const { Script } = require('node:vm');
+
+const ENOENT = 2;
+const BPF_MAP_GET_NEXT_KEY = 4;
+const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
+const PROT_WRITE = 0x2;
+const PAGE = 4096;
+
+/** A C function by its prototype, as `src/loader/koffi.ts` calls it. Most have nothing to do. */
+function functionOf(prototype) {
+  const [, name] = /(\w+)\(/.exec(prototype);
+  return FUNCTIONS[name] ?? (() => 0);
+}
+
+const FUNCTIONS = {
+  syscall: (_number, command) => (command === BPF_MAP_GET_NEXT_KEY ? -1 : newDescriptor()),
+  epoll_create1: newDescriptor,
+  fcntl: newDescriptor, // F_DUPFD_CLOEXEC
+  mmap: (_address, _length, protection) => (protection & PROT_WRITE ? 1n : MAP_FAILED), // files are read instead
+};
+
+function newDescriptor() {
+  return openSync('/dev/null', 'r');
+}
+
+/** An empty perf ring. Its first page says where the data is (`struct perf_event_mmap_page`). */
+function ring(length) {
+  const memory = new ArrayBuffer(length);
+  const [dataOffset, dataSize] = [BigInt(PAGE), BigInt(length - PAGE)];
+  new BigUint64Array(memory, 1040, 2).set([dataOffset, dataSize]);
+  return memory;
+}
+
+const koffi = {
+  version: '3.0.0',
+  load: () => ({ func: functionOf }),
+  errno: () => ENOENT,
+  address: () => 0n,
+  view: (_address, length) => ring(length),
+  node: { poll: () => ({ close() {} }) },
+};
+
+const [bundle, cache, ...args] = process.argv.slice(2);
+const script = new Script(readFileSync(bundle, 'latin1'), { filename: bundle });
+process.argv = [process.execPath, bundle, ...args];
+process.once('exit', () => {
+  writeFileSync(`${cache}.draft`, script.createCachedData());
+  renameSync(`${cache}.draft`, cache);
+  process.exitCode = 0; // A machine without types is no fault of the build.
+});
+setInterval(() => process.emit('SIGINT', 'SIGINT'), 100).unref();
+script.runInThisContext()((name) => (name.includes('koffi') ? koffi : require(name)), bundle);
