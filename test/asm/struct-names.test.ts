@@ -80,7 +80,15 @@ const offsetOf = (body: (b: Builder) => void) =>
     .filter((line) => line.startsWith('r3 +='))
     .at(-1);
 
-test('a struct that is chosen by its id has its name in messages', () => {
+test('a struct that is chosen by its id has its name in messages, an anonymous one its id', () => {
+  assert.match(
+    failing((b) => b.kernel(large, b.arg(0)).follow('id')),
+    /^chan\.id is no pointer/,
+  );
+  assert.match(
+    failing((b) => b.kernel(inner, b.arg(0)).follow('cookie')),
+    `${inner}.cookie is no pointer`,
+  );
   assert.match(
     failing((b) => b.kernel(large, b.arg(0)).fields({ id: 'idd' })),
     /struct chan: no member 'idd'/,

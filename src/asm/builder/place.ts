@@ -159,12 +159,12 @@ export class Place extends Readable {
     return isSigned ? bits : 64;
   }
 
-  /** Leaves the bits of a bit field in a register, with their sign. */
+  /** Leaves the bits of a bit field in a register, with their sign. A field of 64 bits is none: it is a whole number. */
   #extract(register: Register, { shift, count }: BitField): void {
     const above = 64 - shift - count;
     if (above > 0) this.machine.emit(insn.lsh(register, above));
     const right = this.#number().signed ? insn.arsh : insn.rsh;
-    if (count < 64) this.machine.emit(right(register, 64 - count));
+    this.machine.emit(right(register, 64 - count));
   }
 
   /** Loads the bytes as they lie in memory: by one load, or by several if the address is not aligned to their size. */
