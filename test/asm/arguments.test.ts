@@ -64,6 +64,15 @@ test('a __be16 is a number in network byte order', () => {
   assert.match(lines.join('\n'), /r0 = \*\(u16 \*\)\(r1 \+24\)\n.*0xbb01/);
 });
 
+test('a pointer to something that is no struct is a number to the verifier: a helper reads through it', () => {
+  const fields = (b: Builder, argument: string) => {
+    b.kernel('sock', b.arg(argument)).fields({ error: 'sk_err' });
+  };
+  const helper = /call bpf_probe_read_kernel/;
+  assert.match(linesOf(fentry('wide', on, (b) => fields(b, 'data'))).join('\n'), helper);
+  assert.not.match(linesOf(fentry('wide', on, (b) => fields(b, 'sk'))).join('\n'), helper);
+});
+
 test('as(u64) is the whole slot of a shorter number', () => {
   assert.is(
     load((b) => void b.arg(1).as(u64).get()),

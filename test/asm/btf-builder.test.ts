@@ -1,8 +1,11 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
+import { kindNumber, kindOf } from '../../src/asm/btf/format.ts';
 import { mapTypes } from '../../src/asm/btf/map-types.ts';
 import { programTypes } from '../../src/asm/btf/program-types.ts';
+import { BtfReader } from '../../src/asm/btf/reader.ts';
+import { TypeIndex } from '../../src/asm/btf/type-index.ts';
 import { Btf } from '../../src/asm/btf.ts';
 import {
   callSubprogram,
@@ -53,6 +56,17 @@ function typesOf(map: Parameters<typeof mapTypes>[0]) {
   if (types === undefined) throw new Error('nothing to say');
   return { ...types, btf: Btf.parse(types.bytes) };
 }
+
+test('an array has neither a name, nor a size, nor parts: the kernel refuses any', () => {
+  const { bytes } = typesOf(hash('by.pid', { key: u32, value: Attempt, maxEntries: 1 }));
+  const { words, extents } = new BtfReader(bytes);
+  const heads: number[][] = [];
+  new TypeIndex(words, extents, bytes.length).forEach((_, start) => {
+    if (kindOf(words[start + 1] as number) === kindNumber('array'))
+      heads.push([...words.subarray(start, start + 3)]);
+  });
+  assert.equal(heads, [[0, kindNumber('array') << 24, 0]]);
+});
 
 test('a map\u2019s value is a struct of its name, with its fields by theirs', () => {
   const { btf, key, value } = typesOf(hash('by.pid', { key: u32, value: Attempt, maxEntries: 1 }));

@@ -3,6 +3,7 @@ import { Btf, NoSuchField } from '../../src/asm/btf.ts';
 import { nearest } from '../../src/asm/nearest.ts';
 import { suite } from '../harness.ts';
 import { thrown } from '../thrown.ts';
+import { BtfWriter } from './btf-writer.ts';
 import { kernelInSmall } from './fixtures/kernel-types.ts';
 
 const test = suite('asm/btf');
@@ -130,6 +131,17 @@ test('a member that lies deeper is found for the message, with its path', () => 
   );
 });
 
+test('for a message the members of a struct are named once, wherever it is found first', () => {
+  const w = new BtfWriter();
+  const inner = w.struct('inner', 4, [{ name: 'field', type: w.int('int', 4, 1), bits: 0 }]);
+  w.struct('outer', 8, [
+    { name: 'a', type: inner, bits: 0 },
+    { name: 'b', type: inner, bits: 32 },
+  ]);
+  const error = thrown(() => Btf.parse(w.blob()).member('outer', 'fields')) as NoSuchField;
+  assert.equal(error.nearest, ['a.field']);
+});
+
 test('a missing struct throws NoSuchField with the nearest names', () => {
   const error = thrown(() => btf.member('sock_comon', 'skc_daddr')) as NoSuchField;
   assert.is(error.message, "this kernel has no struct 'sock_comon'; nearest: sock_common");
@@ -181,6 +193,7 @@ test('nearest() ranks the same name elsewhere before affixes before typing error
   ]);
   assert.equal(nearest('abcdef', ['uvwxyz', 'abc', 'abcdfe', 'abcdef_old']), ['abcdef_old', 'abcdfe']);
   assert.equal(nearest('x', ['yyy']), []);
+  assert.equal(nearest('name', ['name4', 'name1', 'name3', 'name2']), ['name4', 'name1', 'name3']);
 });
 
 // Enums

@@ -340,6 +340,12 @@ test('a narrow field may be copied to a wider one, not the other way round', () 
   );
 });
 
+test('an update adds a key and changes it: its flags are 0', () => {
+  const table = hash('t', { key: u32, value: u64, maxEntries: 1 });
+  const lines = statements((b) => b.update(table, 1, b.stack(u64, 1)));
+  assert.ok(lines.includes('r4 = 0'), lines.join('; '));
+});
+
 test('memory that a helper or a map reads must have been written; the field is named', () => {
   const Data = struct({ id: u32, when: u64, comm: chars(16) });
   const table = hash('t', { key: u32, value: Data, maxEntries: 1 });
@@ -774,6 +780,14 @@ test('the result of a map operation is a number of 32 bits with a sign', () => {
     lines.some((line) => line.startsWith('if w0 != 0xfffffffe')),
     lines.join('; '),
   );
+});
+
+test('two numbers of 32 bits are compared by their low halves, without extending their signs', () => {
+  const lines = statements((b) => {
+    const first = b.keep(b.delete(key, 7));
+    b.if(b.delete(key, 8).lt(first), () => b.exit(1));
+  });
+  assert.match(lines.join('; '), /call bpf_map_delete_elem#3; if w0 s>= w\d goto/);
 });
 
 test('an argument of the context is copied to the stack where a helper wants memory', () => {

@@ -107,6 +107,7 @@ test('a helper is called by its description or its number', () => {
 test('lddw takes every 64-bit number, signed or not', () => {
   assert.equal([lddw(r1, 5).imm, lddw(r1, 5).high], [5, 0]);
   assert.equal([lddw(r1, -1).imm, lddw(r1, -1).high], [-1, -1]);
+  assert.equal([lddw(r1, -(2n ** 63n)).imm, lddw(r1, -(2n ** 63n)).high], [0, -(2 ** 31)]);
   assert.equal(lddw(r1, 2n ** 64n - 1n), lddw(r1, -1n));
   assert.equal(lddw(r1, 2 ** 40), lddw(r1, 2n ** 40n));
   assert.is(lddw(r1, 2n ** 40n).high, 256);
@@ -169,6 +170,7 @@ const REFUSED: readonly [what: () => unknown, message: string][] = [
   [() => lddw(r1, 2 ** 53), 'lddw: immediate 9007199254740992 is not a safe integer; write it as a bigint'],
   [() => loadMapValue(r1, attempts, -1), 'loadMapValue: value offset -1 is not between 0 and 2147483647'],
   [() => addrSpaceCast(r1, r2, 65536, 0), 'addrSpaceCast: address space 65536 is not between 0 and 65535'],
+  [() => addrSpaceCast(r1, r2, 0, -1), 'addrSpaceCast: address space -1 is not between 0 and 65535'],
 ];
 
 for (const [what, message] of REFUSED)

@@ -138,6 +138,17 @@ test('the time for sections, symbols and relocations grows as they do', () => {
   );
 });
 
+test('a section of code without a byte is no program', () => {
+  const code = [
+    { name: 'empty', bytes: new Uint8Array() },
+    { name: 'xdp', bytes: EXIT },
+  ];
+  assert.equal(
+    programSections(objectFile({ code })).map(({ name }) => name),
+    ['xdp'],
+  );
+});
+
 test('an ELF file is told by its first bytes', () => {
   assert.is(isElf(OBJECT), true);
   assert.is(isElf(new Uint8Array()), false);

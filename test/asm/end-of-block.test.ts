@@ -4,7 +4,7 @@
  */
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
-import { exit, gotol, ja, jeq, label, mov } from '../../src/asm/constructors.ts';
+import { callSubprogram, exit, gotol, gotox, ja, jeq, label, ldx, mov } from '../../src/asm/constructors.ts';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { tracepoint } from '../../src/asm/hooks.ts';
 import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
@@ -187,6 +187,22 @@ test('leave() is of its block alone', () => {
   );
 });
 
+test('leave() of a block that threw is refused, too', () => {
+  let escaped = (): void => undefined;
+  assert.match(
+    refusal((b) => {
+      thrown(() =>
+        b.block((leave) => {
+          escaped = leave;
+          throw new Error('given up');
+        }),
+      );
+      b.if(b.arg(0).eq(1), escaped);
+    }),
+    /^leave\(\) of the block at \S+:\d+, which is over/,
+  );
+});
+
 // --- raw instructions ----------------------------------------------------------------------------------
 
 test('a label behind an end is reached if something jumps to it', () => {
@@ -199,6 +215,21 @@ test('a label behind an end is reached if something jumps to it', () => {
     }),
     ['if r1 == 0x0 goto x', 'r0 = 1', 'exit', 'x:', 'r0 = 2', 'exit'],
   );
+});
+
+test('a label behind a computed jump is taken for reached: the jump may lead anywhere', () => {
+  assert.equal(
+    emitted((b) => b.emit(ldx(u64, r1, r1, 0), gotox(r1), label('x'), mov(r0, 0), exit())).slice(1, 3),
+    ['gotox r1', 'r0 = 0'],
+  );
+});
+
+test('an arm of one instruction that names a label, and is no jump, stays as it is', () => {
+  const lines = emitted((b) => {
+    b.if(b.arg(0).eq(1), () => b.emit(callSubprogram('f')));
+    b.emit(mov(r0, 0), exit(), label('f'), mov(r0, 0), exit());
+  });
+  assert.ok(lines.includes('call f'), lines.join('; '));
 });
 
 test('a label that nothing jumps to is refused at its line, and so is one that only its own code jumps to', () => {

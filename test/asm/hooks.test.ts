@@ -211,6 +211,9 @@ for (const [hook, make] of Object.entries(hooks)) {
       );
     });
 
+  test(`${hook}: a name that is no text is refused`, () =>
+    assert.throws(() => make(5 as never), /^program name '5': the kernel takes 1 to 15 characters/));
+
   test(`${hook}: names of 1 to 15 characters are kept as they are`, () => {
     for (const name of ['a', 'on.connect_2', 'fifteen_letters']) assert.is(make(name).name, name);
   });

@@ -269,6 +269,8 @@ const REFUSED: readonly [text: string, message: string][] = [
   ['r11 = 5', "text:1:1: expected an instruction, found 'r11'"],
   ['exit now', "text:1:6: expected the end of the line, found 'now'"],
   ['goto', "text:1:5: expected a label or 'pc+N', the line ends"],
+  ['r0 = 0\r\ngoto\r\n', "text:2:5: expected a label or 'pc+N', the line ends"],
+  ['r1 = *(', "text:1:8: expected 'u8', 's8', 'u16', 's16', 'u32', 's32' or 'u64', the line ends"],
   ['r1 = bswap24 r1', 'text:1:6: expected'],
   ['r1 = be16 r2', "text:1:11: expected r1, the same register again, found 'r2'"],
   ['r1 += 2147483648', 'text:1:7: add: immediate 2147483648 does not fit in 32 signed bits'],

@@ -95,6 +95,21 @@ test('a struct that is chosen by its id has its name in messages, an anonymous o
   );
 });
 
+test('a message has four members of a candidate at most', () => {
+  const w = new BtfWriter();
+  const number = w.int('int', 4, 1);
+  for (const count of [4, 5])
+    w.struct(
+      'twin',
+      4 * count,
+      [...'abcde'].slice(0, count).map((name, at) => member(name, number, 4 * at)),
+    );
+  assert.match(
+    thrown(() => Btf.parse(w.blob()).sizeOf('twin')).message,
+    '16 bytes (a, b, c, d), 20 bytes (a, b, c, d, ...)',
+  );
+});
+
 test('b.kernel and cast refuse the name at their line, and take a choice', () => {
   assert.match(
     failing((b) => b.kernel('chan', b.arg(0))),

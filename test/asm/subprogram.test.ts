@@ -451,6 +451,18 @@ for (const [body, message] of [
     () => subprogram('f', [u16be], () => {}),
     /^subprogram f: parameter 0 is big-endian, which a register isn't/,
   ],
+  [
+    () => subprogram('f', [], () => {}, { returns: u16be }),
+    /^subprogram f: its result is in a register, so it is an integer of the host's byte order/,
+  ],
+  [
+    (b) =>
+      b.call(
+        subprogram('f', [u64], (b, long) => b.return(long), { returns: u32 }),
+        1,
+      ),
+    /doesn't fit the result of f \(u32.*\): declare the result by \{ returns: schema \} in subprogram\(\)/,
+  ],
 ] as const satisfies [(b: Builder) => void, RegExp][])
   test(`refused: ${message.source.slice(1)}`, () => {
     const told = refusal(body);

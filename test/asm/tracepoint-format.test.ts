@@ -45,6 +45,13 @@ test('declarations of all sorts that kernels write', () => {
   ] as const)
     assert.equal(line(declaration), { name, type, array, offset: 8, size: 8, signed: false }, declaration);
   assert.is(line('int x', 'offset:8;\tsize:4;')?.signed, false, 'old kernels say nothing of signs');
+  for (const [declaration, bigEndian] of [
+    ['__be16 dport', true],
+    ['const __be32 saddr', true],
+    ['__be16 ports[2]', undefined],
+    ['const __u16 dport', undefined],
+  ] as const)
+    assert.is(line(declaration)?.bigEndian, bigEndian, declaration);
 });
 
 test('a field that is not there is an error that names those like it', () => {

@@ -11,6 +11,68 @@ export interface Equivalent extends Pick<Mutant, 'file' | 'before' | 'after'> {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: 'src/asm/printable.ts',
+    before: 'if (ASCII.test(text)) return text;',
+    after: 'if (false) return text;',
+    reason: 'printable ASCII has nothing to escape; the answer is only quicker',
+  },
+  {
+    file: 'src/asm/builder/call.ts',
+    before: "const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;",
+    after: "const schema = kind === 'key' ? map?.key : kind === 'value' ? map!.value : undefined;",
+    reason: 'an argument that is a value follows one that is a map',
+  },
+  {
+    file: 'src/asm/encode.ts',
+    before: 'dst <= 10 &&',
+    after: 'dst < 10 &&',
+    reason: 'what this quick answer refuses is checked again, slowly',
+  },
+  {
+    file: 'src/asm/btf/reader.ts',
+    before: 'const aligned = types.byteOffset % 4 === 0 ? types : types.slice();',
+    after: 'const aligned = types.byteOffset % 4 === (0 - 1) ? types : types.slice();',
+    reason: 'aligned bytes are copied, too',
+  },
+  {
+    file: 'src/asm/cfg/labelled.ts',
+    before: 'known.set(loaded, entries);',
+    after: '{}',
+    reason: 'the entries of a table are only remembered; they would be looked up again',
+  },
+  {
+    file: 'src/asm/cfg/optimize-jumps.ts',
+    before:
+      "return end === name ? instruction : { ...instruction, reference: { kind: 'label', label: end } as const };",
+    after:
+      "return false ? instruction : { ...instruction, reference: { kind: 'label', label: end } as const };",
+    reason: 'an instruction that keeps its label is copied',
+  },
+  {
+    file: 'src/asm/isa.ts',
+    before: 'const byOpcode: Form[][] = Array.from({ length: 256 }, () => []);',
+    after: 'const byOpcode: Form[][] = Array.from({ length: (256 + 1) }, () => []);',
+    reason: 'no opcode is 256',
+  },
+  {
+    file: 'src/asm/encode.ts',
+    before: '(src & 15) === src &&',
+    after: '(src & (15 + 1)) === src &&',
+    reason: 'what this quick answer refuses is checked again, slowly',
+  },
+  {
+    file: 'src/asm/elf.ts',
+    before: 'for (; number > 0; number = this.#next[number] as number) yield this.#name(number - 1);',
+    after: 'for (; number > (0 + 1); number = this.#next[number] as number) yield this.#name(number - 1);',
+    reason: 'number 1 is the null symbol, which is no function',
+  },
+  {
+    file: 'src/asm/text/instruction.ts',
+    before: 'return { imm: (Number(before.imm) | spaceOf(text, at)) >>> 0 };',
+    after: 'return { imm: (Number(before.imm) | spaceOf(text, at)) << 0 };',
+    reason: 'the encoder takes the 32 bits with their sign and without it',
+  },
+  {
     file: 'src/asm/cfg/far-jumps.ts',
     before: 'named.push({ index, label });',
     after: 'named.unshift({ index, label });',

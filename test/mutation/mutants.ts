@@ -1,7 +1,7 @@
 /** Mutants: copies of a source with one edit, drawn by a seed. */
 import type { Compiler } from './compiler.ts';
 import { type Edit, type Site, sitesOf } from './operators.ts';
-import { pick, randomNumbers } from './random.ts';
+import { fraction } from './random.ts';
 
 /** A source file with one edit. */
 export interface Mutant {
@@ -37,25 +37,27 @@ export function readSources(compiler: Compiler, files: readonly string[]): Sourc
 }
 
 /**
- * Draws different mutants without end: a file, then a site in it, then an edit. The weight of a file is the square root of its number of
- * sites, so that a long table is drawn less often than its length suggests.
+ * All mutants in the order that a seed gives them. The weight of a file is the square root of its number of sites,
+ * so that a long table is drawn less often than its length suggests. A mutant's place depends on its lines and on
+ * the number of sites of its file: a change elsewhere does not make it another draw.
  */
 export function* draw(sources: readonly Source[], seed: number): Generator<Mutant, void> {
-  const random = randomNumbers(seed);
-  const drawn = new Set<string>();
-  const all = sources.reduce(
-    (sum, { sites }) => sum + sites.reduce((n, { edits }) => n + edits.length, 0),
-    0,
-  );
-  while (drawn.size < all) {
-    const source = pick(random, sources, ({ sites }) => Math.sqrt(sites.length));
-    const site = pick(random, source.sites);
-    const edit = pick(random, site.edits);
-    const key = JSON.stringify([source.file, edit]);
-    if (drawn.has(key)) continue;
-    drawn.add(key);
-    yield mutate(source, site, edit);
-  }
+  const ranked = sources.flatMap((source) => {
+    const { length } = source.sites;
+    const seen = new Map<string, number>();
+    return source.sites.flatMap((site) =>
+      site.edits.map((edit) => {
+        const identity = JSON.stringify([source.file, ...linesOf(source, edit)]);
+        const nth = (seen.get(identity) ?? 0) + 1;
+        seen.set(identity, nth);
+        const weight = Math.sqrt(length) / length / site.edits.length;
+        // A weighted draw without replacement, by Efraimidis and Spirakis.
+        return { source, site, edit, rank: -Math.log(fraction(`${seed} ${identity} ${nth}`)) / weight };
+      }),
+    );
+  });
+  ranked.sort((one, other) => one.rank - other.rank);
+  for (const { source, site, edit } of ranked) yield mutate(source, site, edit);
 }
 
 /** Every mutant of a source. */
@@ -63,20 +65,27 @@ export function mutantsOf(source: Source): Mutant[] {
   return source.sites.flatMap((site) => site.edits.map((edit) => mutate(source, site, edit)));
 }
 
-function mutate({ file, text }: Source, { position }: Site, edit: Edit): Mutant {
+/** The lines that an edit touches, with single spaces between words, as they are and as they become. */
+function linesOf({ text }: Source, edit: Edit): [before: string, after: string] {
   const from = text.lastIndexOf('\n', edit.start - 1) + 1;
   const lineEnd = text.indexOf('\n', edit.end);
   const to = lineEnd < 0 ? text.length : lineEnd;
   const head = text.slice(from, edit.start);
   const tail = text.slice(edit.end, to);
+  return [oneLine(text.slice(from, to)), oneLine(head + edit.text + tail)];
+}
+
+function mutate(source: Source, { position }: Site, edit: Edit): Mutant {
+  const { file, text } = source;
+  const [before, after] = linesOf(source, edit);
   return {
     file,
     line: text.slice(0, edit.start).split('\n').length,
     operator: edit.operator,
     position,
     text: text.slice(0, edit.start) + edit.text + text.slice(edit.end),
-    before: oneLine(text.slice(from, to)),
-    after: oneLine(head + edit.text + tail),
+    before,
+    after,
   };
 }
 

@@ -208,7 +208,6 @@ export class Place extends Readable {
   /** Reads it into a temporary: one load, and a swap if it is big-endian. */
   get(): Value {
     return this.machine.statement(this.get, () => {
-      this.#number();
       const holder = { name: this.name, position: this.machine.position };
       const register = this.machine.temporary(holder);
       const validBits = this.loadLowBits(register);

@@ -55,6 +55,21 @@ test('a conditional jump is inverted over a gotol', () => {
   assert.equal(head(1, jsle32(r1, -3, 'out'), ...far), ['if w1 s> 0xfffffffd goto %near_1']);
 });
 
+test('one without an inverse takes three slots, and a jump over it that reaches stays as it is', () => {
+  const jumps = (count: number) =>
+    extendFarJumps([
+      jeq(r1, 0, 'near'),
+      jset(r1, 1, 'far'),
+      ...many(count),
+      label('near'),
+      ...many(5),
+      label('far'),
+      exit(),
+    ]).filter((item) => !isLabel(item) && disassemble(item).includes('gotol'));
+  assert.is(jumps(32764).length, 1);
+  assert.is(jumps(32765).length, 2);
+});
+
 test('one without an inverse jumps to a gotol, behind a jump over it', () => {
   const far = [...many(32768), label('out'), exit()];
   const expected = ['goto %near_1', '%far_1:', 'gotol out', '%near_1:'];

@@ -43,6 +43,11 @@ test('a straight line is one block, calls of helpers included', () => {
   assert.equal(blocksOf([mov(r0, 0), call(ktimeGetNs), add(r0, 1), exit()]), ['0-3>']);
 });
 
+test('a jump behind the last instruction leads nowhere', () => {
+  const { targets } = resolveLabels(separateLabels([mov(r0, 0), ja('end'), label('end')]));
+  assert.equal([...targets], [-1, -1]);
+});
+
 test('a block ends before a destination and after a jump', () => {
   assert.equal(blocksOf([mov(r0, 0), jeq(r1, 0, 'a'), add(r0, 1), label('a'), exit()]), [
     '0-1>1,2',

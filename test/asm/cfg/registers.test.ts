@@ -128,6 +128,16 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
     '2: exit reads r0, which is not set on every path to it',
   ],
   [
+    'an arm beside one that calls a helper',
+    [jeq(r1, 0, 'a'), call(ktimeGetNs), exit(), label('a'), mov(r0, r7), exit()],
+    '3: mov reads r7, which no instruction sets',
+  ],
+  [
+    'an arm before one that calls a helper',
+    [jeq(r1, 0, 'a'), mov(r0, r7), exit(), label('a'), call(ktimeGetNs), exit()],
+    '1: mov reads r7, which no instruction sets',
+  ],
+  [
     'the context after a call',
     [call(ktimeGetNs), ldx(u64, r0, r1, 0), exit()],
     '1: ldx reads r1, which is not set on every path to it: a call leaves r1 to r5 unreadable',
