@@ -11,6 +11,12 @@ export interface Equivalent extends Pick<Mutant, 'file' | 'before' | 'after'> {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
+    file: 'src/asm/cfg/registers.ts',
+    before: "if (form.flow === 'call' && (targets[index] as number) >= 0) enter(index, set);",
+    after: "if (form.flow === 'call' && (targets[index] as number) >= (0 - 1)) enter(index, set);",
+    reason: 'only a call of an undefined label leads nowhere, and that is refused in any case',
+  },
+  {
     file: 'src/asm/printable.ts',
     before: 'if (ASCII.test(text)) return text;',
     after: 'if (false) return text;',

@@ -23,7 +23,7 @@ export class KeyCodec<K extends TSchema> {
   readonly #layout: Layout;
   readonly #decode: Decoder<K>;
   readonly #inexact: boolean;
-  /** True for each byte that is padding; empty if there is none. */
+  /** True for each byte that is padding. */
   readonly #padding: readonly boolean[];
   /** The bytes of decoded objects whose padding is not zero. */
   readonly #padded = new WeakMap<object, Uint8Array>();
@@ -34,8 +34,7 @@ export class KeyCodec<K extends TSchema> {
     this.#layout = layoutOf(schema);
     this.#decode = decoder(schema);
     this.#inexact = isInexact(this.#layout);
-    const padding = paddingOf(this.#layout);
-    this.#padding = padding.includes(true) ? padding : [];
+    this.#padding = paddingOf(this.#layout);
   }
 
   /** The key that bytes are. It is the caller's own. */
