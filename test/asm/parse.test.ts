@@ -56,6 +56,23 @@ test('what the kernel puts into loaded programs itself is read too', () => {
   }
 });
 
+test('lines may end in a carriage return and a newline', () => {
+  const text = [
+    'map counts: hash, key 4 bytes, value 8 bytes, 10 entries',
+    '',
+    '; a comment',
+    '   0: 18 11 00 00 00 00 00 00  (18) r1 = map[counts]',
+    '      00 00 00 00 00 00 00 00',
+    'if r1 == 0x0 goto end ; another',
+    'end:',
+    'r0 = 0',
+    'exit',
+  ];
+  const [unix, windows] = ['\n', '\r\n'].map((end) => parseProgram(text.map((line) => line + end).join('')));
+  assert.equal(windows, unix);
+  assert.is(unix?.items.length, 5);
+});
+
 test('what is printed is read as the same', () => {
   fc.assert(
     fc.property(fc.array(anyInstruction, { maxLength: 10 }), (instructions) => {

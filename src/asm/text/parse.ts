@@ -128,12 +128,12 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
   return { items, maps: [...known.values()] };
 }
 
-/** The lines of a text one after the other, without their ends. */
+/** The lines of a text one after the other, without the newlines. The grammar takes a carriage return for a blank. */
 function* linesOf(text: string): Generator<string> {
   for (let start = 0; start <= text.length; ) {
     const newline = text.indexOf('\n', start);
     const end = newline < 0 ? text.length : newline;
-    yield text.slice(start, newline > start && text[newline - 1] === '\r' ? newline - 1 : end);
+    yield text.slice(start, end);
     start = end + 1;
   }
 }
