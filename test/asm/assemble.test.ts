@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { AssembleError, assemble } from '../../src/asm/assemble.ts';
+import { AssembleError, assemble, destinationOf } from '../../src/asm/assemble.ts';
 import { faultOf } from '../../src/asm/blame.ts';
 import {
   add,
@@ -69,6 +69,13 @@ test('the least program', () => {
     ],
   );
   assert.equal(references, []);
+});
+
+test('a destination is counted from the following instruction', () => {
+  assert.is(destinationOf(5, ja(2)), 8);
+  assert.is(destinationOf(5, ja(-3)), 3);
+  assert.is(destinationOf(5, callSubprogram(10)), 16);
+  assert.is(destinationOf(5, mov(r0, 0)), undefined);
 });
 
 test('jumps to labels, forward and back, count slots from the following instruction', () => {

@@ -575,6 +575,18 @@ test('members, parameters and results have the kind, the size and the sign of th
   }
 });
 
+test('the nearest names of a struct are those of structs and unions, of a function those of functions', () => {
+  const w = new BtfWriter();
+  const int = w.int('sock_int', 4);
+  w.typedef('sock_type', int);
+  w.func('sock_func', w.prototype(0, {}));
+  w.struct('sock_struct', 4, []);
+  w.union('sock_union', 4, []);
+  const read = Btf.parse(w.blob());
+  assert.match(thrown(() => read.sizeOf('sock')).message, /; nearest: sock_union, sock_struct$/);
+  assert.match(thrown(() => read.prototype('sock')).message, /; nearest: sock_func$/);
+});
+
 test('the last type of a blob is among the nearest names', () => {
   const w = new BtfWriter();
   const int = w.int('int', 4);

@@ -374,6 +374,16 @@ test('memory that a helper or a map reads must have been written; the field is n
     refusal((b) => b.stack(u64).get()),
     /^stack was never written/,
   );
+  const Outer = struct({ ns: u64, task: struct({ tid: u32, pid: u32 }) });
+  assert.match(
+    refusal((b) => {
+      const outer = b.stack(Outer);
+      outer.ns.set(1);
+      outer.task.tid.set(2);
+      b.update(hash('o', { key: u32, value: Outer, maxEntries: 1 }), 1, outer);
+    }),
+    /^stack\.task\.pid was never written \(byte 12/,
+  );
 });
 
 test('what only one arm writes is not written after both', () => {

@@ -70,6 +70,11 @@ for (const [what, key] of [
     );
   });
 
+test('an array has one entry if nothing else is said', () => {
+  assert.is(arrayMap('one', { value: u32 }).maxEntries, 1);
+  assert.is(perCpuArray('one', { value: u32 }).maxEntries, 1);
+});
+
 test('an array of cgroups has an entry for each folder', () => {
   const { type, maxEntries, cgroups } = cgroupArray('groups', ['/a', '/b']);
   assert.equal([type, maxEntries, cgroups], [MapType.cgroupArray, 2, ['/a', '/b']]);

@@ -36,6 +36,7 @@ const LINES: readonly [what: string, hex: string, text: string, symbols?: Symbol
   ["the verifier's own register", 'bf2b000000000000', '(bf) r11 = r2'],
   ['in a compare', '250b040001000000', '(25) if r11 > 0x1 goto pc+4'],
   ['twice', 'bfbb000000000000', '(bf) r11 = r11'],
+  ['beside r8', '0fb8000000000000', '(0f) r8 += r11'],
   ['two of them', '0fcb000000000000', '(0f) r11 += r12'],
   ['of 32 bits', 'bc9b000000000000', '(bc) w11 = w9'],
   ['in memory, beside numbers', '799b0800 00000000', '(79) r11 = *(u64 *)(r9 +8)'],

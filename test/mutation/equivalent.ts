@@ -12,6 +12,18 @@ export interface Equivalent extends Pick<Mutant, 'file' | 'before' | 'after'> {
 export const EQUIVALENT: readonly Equivalent[] = [
   {
     file: 'src/asm/cfg/registers.ts',
+    before: 'for (let each = 0; each < graph.size; each++) {',
+    after: 'for (let each = (0 - 1); each < graph.size; each++) {',
+    reason: 'a block that there is not belongs to no function',
+  },
+  {
+    file: 'src/asm/builder/machine.ts',
+    before: '#scope: Scope = { outer: undefined, depth: 0 };',
+    after: '#scope: Scope = { outer: undefined, depth: (0 - 1) };',
+    reason: 'depths are only compared with each other',
+  },
+  {
+    file: 'src/asm/cfg/registers.ts',
     before: "if (form.flow === 'call' && (targets[index] as number) >= 0) enter(index, set);",
     after: "if (form.flow === 'call' && (targets[index] as number) >= (0 - 1)) enter(index, set);",
     reason: 'only a call of an undefined label leads nowhere, and that is refused in any case',

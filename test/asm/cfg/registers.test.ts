@@ -29,7 +29,7 @@ import { getCurrentComm, ktimeGetNs, mapUpdateElem, tracePrintk } from '../../..
 import type { Item } from '../../../src/asm/instruction.ts';
 import { jumpTable, jumpThrough } from '../../../src/asm/jump-table.ts';
 import { u64 } from '../../../src/asm/layout.ts';
-import { r0, r1, r2, r3, r5, r6, r7, r9, r10 } from '../../../src/asm/registers.ts';
+import { r0, r1, r2, r3, r4, r5, r6, r7, r9, r10 } from '../../../src/asm/registers.ts';
 import { resolve } from '../../../src/asm/resolve.ts';
 import { suite } from '../../harness.ts';
 
@@ -235,6 +235,12 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
 for (const [what, items, message] of UNSET)
   test(`refused: ${what}`, () => {
     assert.is(found(...items), message);
+  });
+
+for (const register of [r1, r2, r3, r4, r5])
+  test(`r${register.register} is unreadable after a call`, () => {
+    const message = /reads r\d, which is not set on every path to it: a call leaves r1 to r5 unreadable/;
+    assert.match(found(mov(register, 1), call(ktimeGetNs), mov(r0, register), exit()) ?? '', message);
   });
 
 test('a long list with many loops is gone through quickly', () => {
