@@ -1,12 +1,12 @@
 /**
- * Where each type of a BTF blob begins. A type's size depends on its kind and its number of parts, so only a
+ * The positions of the types in a BTF blob. A type's size depends on its kind and its number of parts, so only a
  * scan finds the types.
  */
 import { type Extents, HEAD_WORDS, kindOf, NO_EXTENT, partsOf } from './format.ts';
 import { BtfError } from './types.ts';
 
 /**
- * The index notes where every 16th type begins, and finds the others from there. Memory that a process uses for
+ * The index keeps the position of every 16th type, and finds the others from there. Memory that a process uses for
  * the first time is slow: with a note for each of a kernel's 150,000 types, the scan takes five times as long.
  */
 const SPACING = 16;
@@ -15,17 +15,17 @@ const PAST_END = ' reaches past the end of the type section';
 
 /**
  * The positions of a blob's types. Types are numbered from 1, in the order of the blob; positions are indexes
- * into the type section as 32-bit words. Each method scans as far as it needs to, and throws BtfError if it
+ * into the type section as 32-bit words. Each method scans only as far as needed, and throws BtfError if it
  * comes to a type that is of an unknown kind, is not whole, or has its name past the string section.
  */
 export class TypeIndex {
   readonly #words: Uint32Array;
   readonly #extents: Extents;
   readonly #stringBytes: number;
-  /** Where the types 1, 17, 33 and so on begin, one for each scanned block. */
+  /** The positions of types 1, 17, 33 and so on: one for each scanned block. */
   readonly #marks: Uint32Array;
   #blocks = 0;
-  /** Where the scan goes on. */
+  /** The end of the scanned blocks. */
   #end = 0;
 
   constructor(words: Uint32Array, extents: Extents, stringBytes: number) {
@@ -50,7 +50,7 @@ export class TypeIndex {
     return count;
   }
 
-  /** Where the type of that number begins, or undefined. */
+  /** The position of the type of that number, or undefined. */
   start(number: number): number | undefined {
     if (!Number.isInteger(number) || number < 1) return undefined;
     const block = Math.floor((number - 1) / SPACING);
@@ -107,7 +107,7 @@ export class TypeIndex {
     return low;
   }
 
-  /** Where the type after the one at `at` begins. */
+  /** The position of the type after the one at `at`. */
   #next(at: number): number {
     const info = this.#words[at + 1] as number;
     const kind = kindOf(info);
@@ -117,8 +117,8 @@ export class TypeIndex {
 }
 
 /**
- * Checks a block's types, the first of which has the number after `last`, and returns where the next block
- * begins. This code runs for 150,000 types in a process that has just started: V8 optimises a small function
+ * Checks a block's types, the first of which has the number after `last`, and returns the position of the
+ * next block. This code runs for 150,000 types in a process that has just started: V8 optimises a small function
  * that is called often sooner than the loop of its caller.
  */
 function scanBlock(
