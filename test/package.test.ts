@@ -145,7 +145,7 @@ for (const [which, command] of [
 
 test('a mistake in a program that uses the library is at the line of its author', async () => {
   const printed = await node(`
-    import { assemble, chars, isLabel, kprobe, locate, mov, perfEventArray, r0, Session, struct, target, u32 } from 'tsbpf';
+    import { assemble, chars, hash, isLabel, kprobe, locate, mov, r0, Session, struct, target, u32 } from 'tsbpf';
     const told = (mistake) => {
       try { mistake(); } catch ({ message }) { console.log(/\\(([^()]*)\\)$/.exec(message)?.[1]); }
     };
@@ -157,7 +157,7 @@ test('a mistake in a program that uses the library is at the line of its author'
       b.kernel('sock', b.arg(0)).fields({ state: 'x' });
     }));
     told(() => Session.open(
-      { name: 't', programs: [], maps: [], events: perfEventArray('m', u32) },
+      { name: 't', programs: [], maps: [], events: { map: hash('m', { key: u32, value: u32, maxEntries: 1 }), schema: u32 } },
       { onEvent() {}, pagesPerCpu: 3 },
     ));
     const { instructions } = kprobe('f', target('x64'), (b) => {

@@ -251,25 +251,24 @@ export const BPF_NOEXIST = 1;
 
 /** Perf rings that carry events of one schema: see `perfEventArray`. */
 export interface EventsSpec<E extends TSchema = TSchema> extends MapSpec<typeof u32, typeof u32> {
-  /** The schema of the events: `b.output` takes no other. */
-  readonly schema: E;
+  /** The schema of its events: `b.output` takes no other. */
+  readonly event: E;
 }
 
 export function isEvents(spec: MapSpec): spec is EventsSpec {
-  return 'schema' in spec;
+  return 'event' in spec;
 }
 
 /**
- * The perf rings of all CPUs. The loader makes the map as large as the highest possible CPU number needs.
- * `b.output` takes events of the schema only, and a tool's `events` decode by it. A map without a schema is for
- * programs of other origin, and for records that `PerfBuffer` hands over as bytes.
+ * The perf rings of all CPUs; the loader makes the map as large as the highest possible CPU number needs. With a schema, `b.output`
+ * takes events of that schema only.
  */
 export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32>;
-export function perfEventArray<E extends TSchema>(name: string, schema: E): EventsSpec<E>;
-export function perfEventArray(name: string, schema?: TSchema): MapSpec<typeof u32, typeof u32> {
-  if (schema !== undefined) pointing(() => layoutOf(schema));
+export function perfEventArray<E extends TSchema>(name: string, event: E): EventsSpec<E>;
+export function perfEventArray(name: string, event?: TSchema): MapSpec<typeof u32, typeof u32> {
+  if (event !== undefined) pointing(() => layoutOf(event));
   const made = spec(name, MapType.perfEventArray, { key: u32, value: u32, maxEntries: 0 });
-  return { ...made, ...(schema && { schema }) };
+  return { ...made, ...(event && { event }) };
 }
 
 /** A map of that type, if it can be one. */

@@ -15,7 +15,7 @@ export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): 
     ...maps,
     ...all.flatMap(({ instructions }) => [...mapsIn(instructions)]),
     ...tailCalled.map(({ array }) => array),
-    ...(events ? [events] : []),
+    ...(events ? [events.map] : []),
   ].filter((map) => !isJumpTable(map));
   const holders = named.filter(isMapOfMaps);
   const held = holders.flatMap((holder) => holder.maps.map(([, map]) => map));

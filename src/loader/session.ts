@@ -2,8 +2,8 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { blame, pointing } from '../asm/blame.ts';
-import { decoder, layoutOf } from '../asm/layout.ts';
-import { type EventsSpec, isEvents, type MapSpec, type ProgramArraySpec } from '../asm/map.ts';
+import { decoder, layoutOf, sameLayout } from '../asm/layout.ts';
+import { isEvents, type MapSpec, type ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
@@ -259,14 +259,14 @@ const OF_RINGS = ['onEvent', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as con
 function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: SessionOptions<E>): void {
   if (events && !options.onEvent)
     throw new TypeError(`the tool ${name} has events, and nobody gets them: pass onEvent to Session.open`);
-  if (events && !isEvents(events))
+  if (events && isEvents(events.map) && !sameLayout(layoutOf(events.map.event), layoutOf(events.schema)))
     throw new TypeError(
-      `the tool ${name} has events without a schema: make their map by perfEventArray(name, schema)`,
+      `the tool ${name} reads the events of ${events.map.name} by another schema than the map's own: give both the same`,
     );
   const vain = OF_RINGS.find((option) => options[option] !== undefined);
   if (!events && vain)
     throw new TypeError(
-      `the tool ${name} has no events, so ${vain} is of no use: name their map in its 'events', or leave ${vain} out`,
+      `the tool ${name} has no events, so ${vain} is of no use: name their map and schema in its 'events', or leave ${vain} out`,
     );
 }
 
@@ -277,7 +277,7 @@ function everySecond({ onSweep, onError }: Pick<SessionOptions<TSchema>, 'onSwee
 }
 
 function openBuffer<E extends TSchema>(
-  events: EventsSpec<E>,
+  events: NonNullable<Tool<E>['events']>,
   kernel: Kernel,
   maps: ReadonlyMap<MapSpec, BpfMap>,
   options: SessionOptions<E>,
@@ -285,7 +285,7 @@ function openBuffer<E extends TSchema>(
   const decode = decoder(events.schema);
   const bytes = layoutOf(events.schema).size;
   const { onEvent, onLost, onError, onCpus, onSweep, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
-  return PerfBuffer.open(kernel, maps.get(events) as BpfMap, {
+  return PerfBuffer.open(kernel, maps.get(events.map) as BpfMap, {
     pagesPerCpu,
     wakeup,
     sampleBytes: bytes,

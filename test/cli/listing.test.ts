@@ -27,7 +27,7 @@ const test = suite('cli/listing');
 
 const Value = struct({ ns: u64, pid: u32 });
 const table = hash('table', { key: u64, value: Value, maxEntries: 64 });
-const events = perfEventArray('events', Value);
+const events = perfEventArray('events');
 
 /** Marks an instruction as one of a source line. */
 const at = <I extends object>(line: number, instruction: I): I & { position: Position } => ({
@@ -58,7 +58,7 @@ const tool: Tool = {
     },
   ],
   maps: [table, arrayMap('counters', { value: u64 }), events],
-  events,
+  events: { map: events, schema: Value },
 };
 
 /** Reads what `at` has written. */

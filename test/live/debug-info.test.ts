@@ -54,7 +54,7 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
   const totals = arrayMap('totals', { value: struct({ execs: u64 }), maxEntries: 2 });
   const stats = globals('stats', struct({ seen: u64 }), { seen: 3n });
   const limits = constants('limits', struct({ least: u32 }), { least: 5 });
-  const events = perfEventArray('events', u32);
+  const events = perfEventArray('events');
   const program = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
     const entry = b.stack(Entry);
     b.set(entry, 0);
@@ -69,7 +69,7 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
     name: 'execs',
     programs: [program],
     maps: [entries, recent, totals, stats, limits],
-    events,
+    events: { map: events, schema: u32 },
   };
   const session = Session.open(tool, { kernel: here, onEvent: () => {}, ...options });
   const map = (spec: MapSpec) => idsOf('map', session.map(spec).fd);

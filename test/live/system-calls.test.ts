@@ -23,8 +23,8 @@ const needsKprobes = needsRoot || (lackOfKprobes(here)?.message ?? false);
 const [PWRITE64, SYMBOL] =
   process.arch === 'arm64' ? [68, '__arm64_sys_pwrite64'] : [18, '__x64_sys_pwrite64'];
 
+const events = perfEventArray('events');
 const Write = struct({ fd: u64n, count: u64n, position: u64n });
-const events = perfEventArray('events', Write);
 
 /** Sends what this process gives the call. */
 function send(b: Builder): void {
@@ -60,7 +60,7 @@ for (const [where, make, reason] of [
   test.skipIf(reason, `at ${where}, a write's are its file, how much, and where to`, () => {
     const seen: unknown[] = [];
     const session = Session.open(
-      { name: 'writes', programs: [make()], events },
+      { name: 'writes', programs: [make()], events: { map: events, schema: Write } },
       { kernel: here, onEvent: (event) => seen.push(event) },
     );
     const folder = mkdtempSync(join(tmpdir(), 'tsbpf-writes-'));

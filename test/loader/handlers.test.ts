@@ -342,10 +342,10 @@ test('rings that cannot be waited for are not opened', () => {
 test('a session is detached and closed whole, whatever its handlers throw', () => {
   for (const end of ['detach', 'close'] as const) {
     const fake = new FakeSyscalls();
-    const events = perfEventArray('events', struct({ n: u32 }));
+    const events = perfEventArray('events');
     const seen: number[] = [];
     const session = Session.open(
-      { name: 'fake', programs: [], events },
+      { name: 'fake', programs: [], events: { map: events, schema: struct({ n: u32 }) } },
       {
         kernel: new Kernel(fake),
         onEvent({ n }) {

@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { callSubprogram, exit, loadMap, mov } from '../../src/asm/constructors.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, type EventsSpec, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { arrayMap, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r2 } from '../../src/asm/registers.ts';
 import { Errno } from '../../src/loader/errno.ts';
@@ -16,7 +16,7 @@ const test = suite('loader/session');
 
 const Event = struct({ pid: u32, ns: u64 });
 const counts = arrayMap('counts', { value: u64 });
-const events = perfEventArray('events', Event);
+const events = perfEventArray('events');
 
 function program(symbol: string, optional = false): ProgramSpec {
   return {
@@ -28,7 +28,7 @@ function program(symbol: string, optional = false): ProgramSpec {
 }
 
 function tool(...programs: ProgramSpec[]): Tool<typeof Event> {
-  return { name: 'fake', programs, maps: [counts, events], events };
+  return { name: 'fake', programs, maps: [counts, events], events: { map: events, schema: Event } };
 }
 
 /** Kprobes of these symbols answer ENOENT. */
@@ -194,7 +194,7 @@ test('an event larger than a ring is refused, and nothing is left behind', () =>
   const Large = struct({
     ...Object.fromEntries(Array.from({ length: 520 }, (_, index) => [`n${index}`, u64])),
   });
-  const large = { ...tool(program('a')), events: perfEventArray('events', Large) };
+  const large = { ...tool(program('a')), events: { map: events, schema: Large } };
   const options = { kernel: new Kernel(fake), pagesPerCpu: 1, onEvent: () => {} };
   assert.throws(() => Session.open(large, options), /sample of 4160 bytes.*more pages/);
   assert.is(fake.open.size, 0);
@@ -240,15 +240,19 @@ test('a tool without events has no rings, loses none, and is told the turn of se
   assert.is(fake.open.size, 0);
 });
 
-test('the map of events has their schema', () => {
+test('events are read by the schema of their map, and no other', () => {
   const kernel = new Kernel(new FakeSyscalls());
+  const open = (schema: typeof Event | typeof u64) => {
+    const map = perfEventArray('typed', Event);
+    Session.open(
+      { name: 'typed', programs: [program('a')], events: { map, schema } },
+      { kernel, onEvent: () => {} },
+    ).close();
+  };
+  open(Event);
   assert.throws(
-    () =>
-      Session.open(
-        { name: 'untyped', programs: [program('a')], events: perfEventArray('events') as EventsSpec },
-        { kernel, onEvent: () => {} },
-      ),
-    /^the tool untyped has events without a schema: make their map by perfEventArray\(name, schema\)/,
+    () => open(u64),
+    /^the tool typed reads the events of typed by another schema than the map's own: give both the same/,
   );
 });
 
@@ -261,7 +265,7 @@ test('events that nobody gets, and handlers of events that there are none of, ar
   );
   assert.throws(
     () => Session.open({ name: 'counter', programs: [program('a')] }, { kernel, onEvent: () => {} }),
-    /^the tool counter has no events, so onEvent is of no use: name their map in its 'events', or leave onEvent out/,
+    /^the tool counter has no events, so onEvent is of no use: name their map and schema in its 'events', or leave onEvent out/,
   );
   assert.is(fake.open.size, 0);
 });

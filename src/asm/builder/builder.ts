@@ -70,8 +70,8 @@ export interface Routine<P extends readonly TSchema[] = readonly TSchema[]> {
 }
 
 /** Throws TypeError unless the event has the layout of the map's events. */
-function requireEvent({ name, schema }: EventsSpec, { name: given, layout }: Place): void {
-  const wanted = layoutOf(schema);
+function requireEvent({ name, event }: EventsSpec, { name: given, layout }: Place): void {
+  const wanted = layoutOf(event);
   if (sameLayout(wanted, layout)) return;
   throw new TypeError(
     `${given} (${layout.kind} of ${layout.size} bytes) is not of the schema of the events of ${name} (${wanted.kind} of ${wanted.size} bytes)`,

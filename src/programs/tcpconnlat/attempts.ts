@@ -49,11 +49,11 @@ export function attemptsOf(
   const Attempt = Event.properties.attempt;
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
   const counters = arrayMap('counters', { value: countersOf(countsFailures) });
-  const events = perfEventArray('events', Event);
+  const events = perfEventArray('events');
   return {
     table,
     counters,
-    events,
+    events: { map: events, schema: Event },
     filter,
     countsFailures,
     maps: [table, counters, ...filter.maps, events],
