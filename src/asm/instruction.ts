@@ -4,6 +4,7 @@
  * Nothing here knows how a program is loaded: what only a loader can fill in (the fd of a map) is named
  * by a `Reference` and left at zero.
  */
+import type { Layout } from './layout.ts';
 import type { MapSpec } from './map.ts';
 import type { Position } from './position.ts';
 
@@ -44,6 +45,17 @@ export interface Instruction {
   readonly reference?: Reference;
   /** The author's line, where the builder made it. */
   readonly position?: Position;
+  /** The event that a call of `bpf_perf_event_output` sends, if the builder made the call. */
+  readonly sends?: SentEvent;
+}
+
+/** An event that a program sends. */
+export interface SentEvent {
+  /** What messages call its memory. */
+  readonly name: string;
+  readonly layout: Layout;
+  /** The map that carries it. */
+  readonly map: MapSpec;
 }
 
 /** A name for the place of the instruction that follows. */

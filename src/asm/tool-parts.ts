@@ -1,5 +1,5 @@
 /** What a tool consists of, wherever in it that stands. */
-import { type Item, isLabel, type Subprogram } from './instruction.ts';
+import { type Instruction, type Item, isLabel, type Subprogram } from './instruction.ts';
 import { isJumpTable } from './jump-table.ts';
 import type { MapSpec, ProgramArraySpec } from './map.ts';
 import { isMapOfMaps } from './map-of-maps.ts';
@@ -10,10 +10,9 @@ import type { ProgramSpec, TailCalled, Tool } from './program.ts';
  * in another. Each comes before what holds it. Jump tables aren't among them, since they are made with their programs.
  */
 export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
-  const all = [...programs, ...slotsOf(tailCalled).map(({ program }) => program)];
   const named = [
     ...maps,
-    ...all.flatMap(({ instructions }) => [...mapsIn(instructions)]),
+    ...programsOf({ programs, tailCalled }).flatMap(({ instructions }) => [...mapsIn(instructions)]),
     ...tailCalled.map(({ array }) => array),
     ...(events ? [events.map] : []),
   ].filter((map) => !isJumpTable(map));
@@ -22,22 +21,35 @@ export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): 
   return new Set([...held, ...named.filter((map) => !isMapOfMaps(map)), ...holders]);
 }
 
-/** The maps that instructions refer to, those of the subprograms included that they lead to. */
+/** All programs of a tool: the attached ones and the tail-called ones. */
+export function programsOf({
+  programs,
+  tailCalled = [],
+}: Pick<Tool, 'programs' | 'tailCalled'>): ProgramSpec[] {
+  return [...programs, ...slotsOf(tailCalled).map(({ program }) => program)];
+}
+
+/** The maps that instructions and their subprograms refer to. */
 export function mapsIn(instructions: readonly Item[]): ReadonlySet<MapSpec> {
   const maps = new Set<MapSpec>();
-  const lists = [instructions];
+  for (const { reference } of instructionsIn(instructions))
+    if (reference !== undefined && 'map' in reference) maps.add(reference.map);
+  return maps;
+}
+
+/** The instructions of a list, and those of the subprograms that it calls, directly or by others. */
+export function* instructionsIn(items: readonly Item[]): Generator<Instruction, void> {
+  const lists = [items];
   const seen = new Set<Subprogram>();
   for (const list of lists)
     for (const item of list) {
-      const reference = isLabel(item) ? undefined : item.reference;
-      if (reference === undefined || reference.kind === 'label') continue;
-      if (reference.kind !== 'subprogram') maps.add(reference.map);
-      else if (!seen.has(reference.subprogram)) {
-        seen.add(reference.subprogram);
-        lists.push(reference.subprogram.instructions);
-      }
+      if (isLabel(item)) continue;
+      yield item;
+      const { reference } = item;
+      if (reference?.kind !== 'subprogram' || seen.has(reference.subprogram)) continue;
+      seen.add(reference.subprogram);
+      lists.push(reference.subprogram.instructions);
     }
-  return maps;
 }
 
 /** The programs of arrays, each with its slots. */

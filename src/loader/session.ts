@@ -7,6 +7,7 @@ import { isEvents, type MapSpec, type ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
+import { checkSentEvents } from '../asm/sent-events.ts';
 import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { guarded, reportLater } from './handlers.ts';
@@ -198,6 +199,7 @@ function openParts<E extends TSchema>(
   resources: Resources,
 ): Parts {
   checkHandlers(tool, options);
+  checkSentEvents(tool);
   const maps = new Map<MapSpec, BpfMap>();
   const { tailCalled = [] } = tool;
   for (const spec of mapsOf(tool))

@@ -1,9 +1,13 @@
 import * as assert from 'uvu/assert';
+import type { Builder } from '../../src/asm/builder/builder.ts';
 import { callSubprogram, exit, loadMap, mov } from '../../src/asm/constructors.ts';
+import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
 import { arrayMap, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r2 } from '../../src/asm/registers.ts';
+import { subprogram } from '../../src/asm/subprogram.ts';
+import { target } from '../../src/asm/target.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { NoSuchSymbolError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -238,6 +242,40 @@ test('a tool without events has no rings, loses none, and is told the turn of se
   assert.is(sweeps, told, 'not after detaching');
   session.close();
   assert.is(fake.open.size, 0);
+});
+
+test('an event of another schema than that of the tool is refused at the line that sends it', () => {
+  const kernel = new Kernel(new FakeSyscalls());
+  const Other = struct({ pid: u32, kind: u32, ns: u64 });
+  const sending = (b: Builder, map: MapSpec, schema: typeof Event | typeof Other) => {
+    const event = b.stack(schema);
+    b.set(event, 0);
+    b.output(map, event);
+  };
+  const inSubprogram = (map: MapSpec, schema: typeof Event | typeof Other) =>
+    subprogram('send', [], (b) => sending(b, map, schema), { context: true });
+  const made = (body: (b: Builder) => void) => rawTracepoint('sys_enter', target('x64'), body);
+  const open = (schema: typeof Event | typeof Other, by: 'a program' | 'a subprogram' | 'a tail call') => {
+    const map = perfEventArray('events');
+    const others = programArray('others', { slots: ['next'] });
+    const direct = made((b) => sending(b, map, schema));
+    const nested = made((b) => void b.call(inSubprogram(map, schema)));
+    const tool = {
+      name: 'sender',
+      programs: by === 'a program' ? [direct] : by === 'a subprogram' ? [nested] : [],
+      tailCalled: by === 'a tail call' ? [{ array: others, programs: { next: direct } }] : [],
+      events: { map, schema: Event },
+    };
+    Session.open(tool, { kernel, onEvent: () => {} }).close();
+  };
+  for (const by of ['a program', 'a subprogram', 'a tail call'] as const) {
+    open(Event, by);
+    assert.throws(
+      () => open(Other, by),
+      /^stack \(struct of 16 bytes\) is not of the schema of the events of events \(struct of 16 bytes\) \(.*session\.test\.ts:\d+\)$/,
+      by,
+    );
+  }
 });
 
 test('events are read by the schema of their map, and no other', () => {

@@ -19,15 +19,8 @@ import {
 } from '../helpers.ts';
 import type { Item, Subprogram } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
-import { type IntLayout, layoutOf, s64, sameLayout, u64 } from '../layout.ts';
-import {
-  BPF_ANY,
-  type EventsSpec,
-  isEvents,
-  type MapSpec,
-  type ProgramArraySpec,
-  slotNumber,
-} from '../map.ts';
+import { type IntLayout, layoutOf, s64, u64 } from '../layout.ts';
+import { BPF_ANY, type EventsSpec, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
 import { PROGRAM_TYPES } from '../program-types.ts';
@@ -67,15 +60,6 @@ export interface Routine<P extends readonly TSchema[] = readonly TSchema[]> {
   readonly position: Position;
   /** Emits it. */
   body(b: Builder, ...parameters: ParametersOf<P>): Emission;
-}
-
-/** Throws TypeError unless the event has the layout of the map's events. */
-function requireEvent({ name, event }: EventsSpec, { name: given, layout }: Place): void {
-  const wanted = layoutOf(event);
-  if (sameLayout(wanted, layout)) return;
-  throw new TypeError(
-    `${given} (${layout.kind} of ${layout.size} bytes) is not of the schema of the events of ${name} (${wanted.kind} of ${wanted.size} bytes)`,
-  );
 }
 
 /** BPF_F_CURRENT_CPU: the ring of the CPU that the program runs on. */
@@ -447,10 +431,9 @@ export class Builder {
   output<E extends TSchema>(events: EventsSpec<E>, event: Memory<E>): Value;
   output(events: MapSpec, event: Block | Place): Value;
   output(events: MapSpec, event: Block | Place): Value {
-    return this.#machine.statement(this.output, () => {
-      if (isEvents(events)) requireEvent(events, placeOf(event));
-      return this.#caller.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]);
-    });
+    return this.#machine.statement(this.output, () =>
+      this.#caller.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]),
+    );
   }
 
   // --- the floor below ---------------------------------------------------------------------------

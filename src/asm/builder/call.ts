@@ -236,7 +236,8 @@ export function asOperand(argument: Argument, callee: string): Operand {
   return argument;
 }
 
-function isMap(argument: Argument): argument is MapSpec {
+/** Whether it is the spec of a map. */
+export function isMap(argument: Argument | undefined): argument is MapSpec {
   return typeof argument === 'object' && 'kind' in argument && argument.kind === 'map';
 }
 

@@ -3,15 +3,18 @@
  */
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
-import type { Helper } from '../helpers.ts';
-import type { Instruction, Subprogram } from '../instruction.ts';
+import { type Helper, perfEventOutput } from '../helpers.ts';
+import type { Instruction, SentEvent, Subprogram } from '../instruction.ts';
 import { type IntLayout, layoutOf } from '../layout.ts';
 import { r0 } from '../registers.ts';
-import { type Argument, placeArguments } from './call.ts';
+import { requireSchemaOfMap } from '../sent-events.ts';
+import { type Argument, isMap, placeArguments } from './call.ts';
 import type { Given } from './given.ts';
 import type { Machine } from './machine.ts';
+import { isBlock, placeOf } from './memory.ts';
 import { numberTypeOf, S32, S64, U32, U64 } from './number-type.ts';
 import { placeParameters } from './parameters.ts';
+import { Place } from './place.ts';
 import { type Traits, Value } from './value.ts';
 
 /** A subprogram as its callers see it. */
@@ -48,11 +51,14 @@ export class Caller<R extends Callee> {
   /** Emits the call of a helper: its result, a temporary in r0. Throws TypeError for arguments that it doesn't take. */
   helper(helper: Helper, args: readonly Argument[]): Value {
     this.#given.requireHelper(helper);
+    const sends = helper === perfEventOutput ? sentBy(args) : undefined;
+    if (sends) requireSchemaOfMap(sends);
     placeArguments(this.#machine, helper, args, {
       context: () => this.#given.context,
       built: (callback) => this.#built(callback as unknown as R),
     });
-    return this.#called(insn.call(helper), `bpf_${helper.name}`, RESULTS[helper.result ?? 'u64']);
+    const instruction = { ...insn.call(helper), ...(sends && { sends }) };
+    return this.#called(instruction, `bpf_${helper.name}`, RESULTS[helper.result ?? 'u64']);
   }
 
   /** Emits the call of a subprogram, which is built if it isn't yet: its result, a temporary in r0. */
@@ -75,4 +81,11 @@ export class Caller<R extends Callee> {
     machine.hold(r0, holder);
     return new Value(machine, r0, holder, traits);
   }
+}
+
+/** The event that a call of `bpf_perf_event_output` with these arguments sends. */
+function sentBy([map, , event]: readonly Argument[]): SentEvent | undefined {
+  if (!isMap(map) || !(event instanceof Place || isBlock(event))) return undefined;
+  const { name, layout } = placeOf(event);
+  return { map, name, layout };
 }

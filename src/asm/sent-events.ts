@@ -1,0 +1,43 @@
+/** The events that programs send, compared with the schema by which they are read. */
+import type { TSchema } from '@sinclair/typebox';
+import { blame } from './blame.ts';
+import type { SentEvent } from './instruction.ts';
+import { type Layout, layoutOf, sameLayout } from './layout.ts';
+import { isEvents } from './map.ts';
+import type { Tool } from './program.ts';
+import { instructionsIn, programsOf } from './tool-parts.ts';
+
+/** @throws {TypeError} if the map of an event has a schema of another layout than the event. */
+export function requireSchemaOfMap(sent: SentEvent): void {
+  if (isEvents(sent.map)) requireLayout(sent, sent.map.event);
+}
+
+/**
+ * Compares every event that the programs of a tool send to its map of events with the tool's schema. A program of
+ * raw instructions does not say what it sends.
+ * @throws {TypeError} for an event of another layout, with the line that sends it.
+ */
+export function checkSentEvents(tool: Tool): void {
+  const { events } = tool;
+  if (events === undefined) return;
+  for (const program of programsOf(tool))
+    for (const { sends, position } of instructionsIn(program.instructions))
+      if (sends?.map === events.map)
+        try {
+          requireLayout(sends, events.schema);
+        } catch (error) {
+          throw blame(error, position);
+        }
+}
+
+function requireLayout({ name, layout, map }: SentEvent, schema: TSchema): void {
+  const wanted = layoutOf(schema);
+  if (sameLayout(wanted, layout)) return;
+  throw new TypeError(
+    `${name} (${describe(layout)}) is not of the schema of the events of ${map.name} (${describe(wanted)})`,
+  );
+}
+
+function describe({ kind, size }: Layout): string {
+  return `${kind} of ${size} bytes`;
+}
