@@ -701,6 +701,76 @@ test('a jump back to code that uses another reading of a value finds the value a
   );
 });
 
+const UNWRITTEN: readonly [what: string, body: (b: Builder) => void, message: RegExp][] = [
+  [
+    'a load',
+    (b) => {
+      b.stack(u64);
+      b.emit(ldx(u64, r0, r10, -8));
+    },
+    /^ldx reads byte 0 of stack, which was never written \(\S+raw\.test\.ts:\d+\)$/,
+  ],
+  [
+    'a load of more than was stored',
+    (b) => {
+      b.stack(u64);
+      b.emit(st(u32, r10, -8, 1), ldx(u64, r0, r10, -8));
+    },
+    /^ldx reads byte 4 of stack/,
+  ],
+  [
+    'a load across two',
+    (b) => {
+      b.set(b.stack(u64), 1);
+      b.stack(u64);
+      b.emit(ldx(u64, r0, r10, -12));
+    },
+    /^ldx reads byte 4 of stack/,
+  ],
+  [
+    'an atomic addition',
+    (b) => {
+      b.stack(u64);
+      b.emit(mov(r1, 1), atomic.add(u64, r10, -8, r1));
+    },
+    /^atomic\S* reads byte 0 of stack/,
+  ],
+  [
+    'a load behind an arm that stores',
+    (b) => {
+      b.stack(u64);
+      b.if(b.arg(0).eq(1), () => b.emit(st(u64, r10, -8, 1)));
+      b.emit(ldx(u64, r0, r10, -8));
+    },
+    /^ldx reads byte 0 of stack/,
+  ],
+];
+
+for (const [what, body, message] of UNWRITTEN)
+  test(`${what} of the stack needs bytes that are written`, () => {
+    assert.match(refusal(body), message);
+  });
+
+test('what raw stores write to the stack is written, also for statements', () => {
+  const table = hash('t', { key: u32, value: u64, maxEntries: 1 });
+  assert.match(
+    emitted((b) => {
+      const value = b.stack(u64);
+      b.emit(mov(r1, 7), stx(u64, r10, -8, r1), ldx(u64, r0, r10, -8));
+      b.update(table, 1, value);
+    }).join('; '),
+    /call bpf_map_update_elem/,
+  );
+  // The rest of the stack is the author's own.
+  emitted((b) => b.emit(ldx(u64, r0, r10, -64)));
+  // A label that only later jumps lead to has what they have.
+  emitted((b) => {
+    b.stack(u64);
+    b.emit(ja('last'), label('first'), ldx(u64, r0, r10, -8), exit());
+    b.emit(label('last'), st(u64, r10, -8, 1), ja('first'));
+  });
+});
+
 test('a function in the same list has its arguments, and nothing of what is around it', () => {
   assert.match(
     refusal((b) => {

@@ -1,6 +1,6 @@
 /**
  * Raw instructions among statements, checked like everything else: they read registers that are set, and
- * leave those alone that hold kept values.
+ * leave those alone that hold kept values. Loads and stores of the stack by r10 are followed, too.
  */
 import { blame } from '../blame.ts';
 import { registersIn, registersLost, registersRead, registersSet } from '../cfg/effects.ts';
@@ -78,6 +78,7 @@ export class RawCode {
     // Only the end of a program reads r0, not that of a subprogram: the graph tells them apart.
     if (form.flow !== 'exit') this.#checkReads(instruction, form);
     this.#checkWrites(instruction, form);
+    this.#accessStack(instruction, form);
     this.#lead(instruction, form);
   }
 
@@ -111,6 +112,20 @@ export class RawCode {
         `${form.name} writes r${number}, which holds ${describeHolder(holder)}: ${this.#advice()}`,
       );
     }
+  }
+
+  /** A load from the stack by r10 needs bytes that are written. Those that a store by r10 writes are so from then on. */
+  #accessStack({ dst, src, off }: Instruction, { name, size, reads, affects }: Form): void {
+    if (size === undefined) return;
+    const [isLoad, isStore] = [reads.includes('memory'), affects.includes('memory')];
+    if ((isStore ? dst : src) !== FRAME_POINTER || !(isLoad || isStore)) return;
+    const { stack } = this.#machine;
+    const unwritten = isLoad && !this.#labels.assumed ? stack.unwrittenAt(off, size) : undefined;
+    if (unwritten !== undefined)
+      throw new Error(
+        `${name} reads byte ${unwritten.byte} of ${unwritten.slot.name}, which was never written`,
+      );
+    if (isStore) stack.writeAt(off, size);
   }
 
   #advice(): string {

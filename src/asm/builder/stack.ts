@@ -83,6 +83,30 @@ export class Stack {
     );
   }
 
+  /** Notes that the bytes of slots among `size` bytes at `offset` from r10 are written. */
+  writeAt(offset: number, size: number): void {
+    for (const { slot, start, end } of this.#slotsAt(offset, size)) this.write(slot, start, end - start);
+  }
+
+  /** The first unwritten byte of a slot among `size` bytes at `offset` from r10, counted from the slot's first byte. */
+  unwrittenAt(offset: number, size: number): { readonly slot: Slot; readonly byte: number } | undefined {
+    for (const { slot, start, end } of this.#slotsAt(offset, size)) {
+      const at = this.firstUnwritten(slot, start, end - start);
+      if (at >= 0) return { slot, byte: start + at };
+    }
+    return undefined;
+  }
+
+  /** The slots that `size` bytes at `offset` from r10 overlap, each with the common bytes, counted from its first byte. */
+  *#slotsAt(offset: number, size: number): Generator<{ slot: Slot; start: number; end: number }> {
+    for (const slot of this.#written.keys()) {
+      if (!(slot instanceof Slot)) continue;
+      const start = Math.max(0, offset - slot.offset);
+      const end = Math.min(slot.size, offset + size - slot.offset);
+      if (start < end) yield { slot, start, end };
+    }
+  }
+
   /** The first byte that is written here and not in `other`; undefined if there is none. */
   writtenOnlyHere(other: Stack): { readonly memory: Tracked; readonly offset: number } | undefined {
     for (const [memory, flags] of this.#written) {
