@@ -114,7 +114,7 @@ export class RawCode {
     }
   }
 
-  /** A load from the stack by r10 needs bytes that are written. Those that a store by r10 writes are so from then on. */
+  /** A load from the stack by r10 needs bytes that are written, and a store by r10 writes its bytes. */
   #accessStack({ dst, src, off }: Instruction, { name, size, reads, affects }: Form): void {
     if (size === undefined) return;
     const [isLoad, isStore] = [reads.includes('memory'), affects.includes('memory')];
