@@ -13,13 +13,17 @@ export function requireSchemaOfMap(sent: SentEvent): void {
 }
 
 /**
- * Compares every event that the programs of a tool send to its map of events with the tool's schema. A program of
- * raw instructions does not say what it sends.
- * @throws {TypeError} for an event of another layout, with the line that sends it.
+ * Compares the schema by which a tool reads its events with that of their map, and with every event that its
+ * programs send. A program of raw instructions does not say what it sends.
+ * @throws {TypeError} for another layout; for that of an event, with the line that sends it.
  */
 export function checkSentEvents(tool: Tool): void {
-  const { events } = tool;
+  const { name, events } = tool;
   if (events === undefined) return;
+  if (isEvents(events.map) && !sameLayout(layoutOf(events.map.event), layoutOf(events.schema)))
+    throw new TypeError(
+      `the tool ${name} reads the events of ${events.map.name} by another schema than the map's own: give both the same`,
+    );
   for (const program of programsOf(tool))
     for (const { sends, position } of instructionsIn(program.instructions))
       if (sends?.map === events.map)

@@ -12,7 +12,7 @@ import type { ProgramSpec, TailCalled, Tool } from './program.ts';
 export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
   const named = [
     ...maps,
-    ...programsOf({ programs, tailCalled }).flatMap(({ instructions }) => [...mapsIn(instructions)]),
+    ...[...programsOf({ programs, tailCalled })].flatMap(({ instructions }) => [...mapsIn(instructions)]),
     ...tailCalled.map(({ array }) => array),
     ...(events ? [events.map] : []),
   ].filter((map) => !isJumpTable(map));
@@ -21,12 +21,12 @@ export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): 
   return new Set([...held, ...named.filter((map) => !isMapOfMaps(map)), ...holders]);
 }
 
-/** All programs of a tool: the attached ones and the tail-called ones. */
+/** All programs of a tool, each once: the attached ones, and then the tail-called ones. */
 export function programsOf({
   programs,
   tailCalled = [],
-}: Pick<Tool, 'programs' | 'tailCalled'>): ProgramSpec[] {
-  return [...programs, ...slotsOf(tailCalled).map(({ program }) => program)];
+}: Pick<Tool, 'programs' | 'tailCalled'>): ReadonlySet<ProgramSpec> {
+  return new Set([...programs, ...slotsOf(tailCalled).map(({ program }) => program)]);
 }
 
 /** The maps that instructions and their subprograms refer to. */

@@ -11,7 +11,7 @@ import type { Locate, Location } from '../asm/position.ts';
 import { cut, LONGEST_NAME, printable } from '../asm/printable.ts';
 import type { Attachment, ProgramSpec, TailCalled, Tool } from '../asm/program.ts';
 import { mapLine } from '../asm/text/map-line.ts';
-import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
+import { mapsOf, programsOf, slotsOf } from '../asm/tool-parts.ts';
 import { hex } from './text.ts';
 
 /**
@@ -19,11 +19,8 @@ import { hex } from './text.ts';
  * line stands above the instructions that it made.
  */
 export function listTool(tool: Tool, locate: Locate): string {
-  const inSlots = slotsOf(tool.tailCalled ?? []);
-  const programs = new Set([...tool.programs, ...inSlots.map(({ program }) => program)]);
-  return [listMaps(mapsOf(tool)), ...[...programs].map((program) => listProgram(program, tool, locate))].join(
-    '',
-  );
+  const programs = [...programsOf(tool)].map((program) => listProgram(program, tool, locate));
+  return [listMaps(mapsOf(tool)), ...programs].join('');
 }
 
 /** The lines of maps, what stands in others before them. */

@@ -2,8 +2,8 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { blame, pointing } from '../asm/blame.ts';
-import { decoder, layoutOf, sameLayout } from '../asm/layout.ts';
-import { isEvents, type MapSpec, type ProgramArraySpec } from '../asm/map.ts';
+import { decoder, layoutOf } from '../asm/layout.ts';
+import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
@@ -261,10 +261,6 @@ const OF_RINGS = ['onEvent', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as con
 function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: SessionOptions<E>): void {
   if (events && !options.onEvent)
     throw new TypeError(`the tool ${name} has events, and nobody gets them: pass onEvent to Session.open`);
-  if (events && isEvents(events.map) && !sameLayout(layoutOf(events.map.event), layoutOf(events.schema)))
-    throw new TypeError(
-      `the tool ${name} reads the events of ${events.map.name} by another schema than the map's own: give both the same`,
-    );
   const vain = OF_RINGS.find((option) => options[option] !== undefined);
   if (!events && vain)
     throw new TypeError(

@@ -71,10 +71,10 @@ export function hasMember(
   return paths === undefined || paths.some((path) => !('reason' in follow(reader, id, path)));
 }
 
-/** `a.b[2].c` as ['a', 'b', 2, 'c']. */
 /** The next step of a path: a name, after a dot unless it is the first step, or an index in brackets. */
 const STEP = /(?:^|\.)([A-Za-z_]\w*)|(?<!^)\[(\d{1,9})\]/y;
 
+/** `a.b[2].c` as ['a', 'b', 2, 'c']. */
 function parsePath(path: string): (string | number)[] {
   const steps: (string | number)[] = [];
   for (let at = 0; at < path.length || steps.length === 0; at = STEP.lastIndex) {

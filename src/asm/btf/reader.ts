@@ -42,8 +42,7 @@ export class BtfReader implements BtfSource {
   readonly #index: TypeIndex;
   /** What was asked for once is likely asked for again: a tool takes many members of the same few structs. */
   readonly #types = new Map<number, BtfType>();
-  readonly #ids = new Map<string, number | undefined>();
-  readonly #allIds = new Map<string, readonly number[]>();
+  readonly #ids = new Map<string, readonly number[]>();
   readonly #offsets = new Map<string, readonly number[]>();
 
   /** Throws BtfError where the bytes are no BTF, or cut short. `base` is the blob that this one goes on after. */
@@ -99,10 +98,7 @@ export class BtfReader implements BtfSource {
 
   /** The id of the first type of that kind and name, or undefined. This blob's own come before those of the base. */
   find(kind: BtfKind, name: string): number | undefined {
-    const key = `${kind} ${name}`;
-    if (!this.#ids.has(key))
-      this.#ids.set(key, this.#searchAll([kindNumber(kind)], name)[0] ?? this.#base?.find(kind, name));
-    return this.#ids.get(key);
+    return this.findAll([kind], name)[0];
   }
 
   /**
@@ -111,11 +107,11 @@ export class BtfReader implements BtfSource {
    */
   findAll(kinds: readonly BtfKind[], name: string): readonly number[] {
     const key = `${kinds.join(' ')} ${name}`;
-    let ids = this.#allIds.get(key);
+    let ids = this.#ids.get(key);
     if (ids === undefined) {
       ids = this.#searchAll(kinds.map(kindNumber), name);
       if (ids.length === 0 && this.#base !== undefined) ids = this.#base.findAll(kinds, name);
-      this.#allIds.set(key, ids);
+      this.#ids.set(key, ids);
     }
     return ids;
   }

@@ -441,8 +441,8 @@ export class Builder {
   /**
    * Drops raw instructions and labels in. A jump is to a label. A register that they set is theirs as a
    * value's is the value's: r6 to r9 to the end of the program, r0 to r5 until the next call. They read
-   * registers that hold a value or were set by others like them. Loads from the
-   * stack by r10 need bytes that are written; `assumeWritten` says what stores by other registers write.
+   * registers that hold a value or were set by others like them. Loads from the stack by r10 need bytes that
+   * are written; `assumeWritten` says what stores by other registers write.
    *
    * Throws Error for a register that is kept, for one that nothing has set, for a label that is there twice,
    * and for instructions that nothing reaches; TypeError for a jump by a distance.
