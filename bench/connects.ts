@@ -8,7 +8,7 @@ import { readArguments } from '../src/cli/arguments.ts';
 import { filterOf } from '../src/cli/trace/filter.ts';
 import { Kernel } from '../src/loader/kernel.ts';
 import { mountsOf } from '../src/loader/mounts.ts';
-import { refusal } from '../src/loader/probe.ts';
+import { unsupportedReason } from '../src/loader/probe.ts';
 import { measureRuns } from '../src/loader/program.ts';
 import { Session } from '../src/loader/session.ts';
 import { type Filter, type Options, tcpconnlat, type Way } from '../src/programs/tcpconnlat.ts';
@@ -44,7 +44,9 @@ function everyFilter(kernel: Kernel, pid: number, port: number): string[] {
 
 async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
   const kernel = new Kernel();
-  const way: Way = refusal(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' }) ? 'tp_btf' : 'kprobe';
+  const way: Way = unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' })
+    ? 'tp_btf'
+    : 'kprobe';
   const every = everyFilter(kernel, worker.pid, port);
   const statistics = measureRuns(kernel);
   try {

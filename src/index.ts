@@ -116,24 +116,24 @@ export {
 export { Kernel } from './loader/kernel.ts';
 export {
   DEFAULT_PAGES,
-  type LeftOut,
+  type SkippedProgram,
   type MissedRuns,
   Session,
   type SessionOptions,
 } from './loader/session.ts';
-export { BpfMap, type GivenTo, type MapOptions, UpdateMode } from './loader/map.ts';
+export { BpfMap, type UpdateValue, type MapOptions, UpdateMode } from './loader/map.ts';
 export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
 export { type LoadOptions, loadProgram } from './loader/load.ts';
 export { measureRuns, type Program } from './loader/program.ts';
 export { type LoadedProgram, readLoaded, type SourceLine } from './loader/loaded.ts';
-export { NoSuchProgram, programIds, type Wanted } from './loader/loaded/find.ts';
+export { NoSuchProgram, programIds, type ProgramSelector } from './loader/loaded/find.ts';
 export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';
 export { PerfBuffer } from './loader/perf-buffer.ts';
 export type { CpuChange, Wakeup } from './loader/perf-buffer/options.ts';
 export { openCgroup } from './loader/cgroup.ts';
 export { networkNamespace } from './loader/namespace.ts';
-export { refusal, supports } from './loader/probe.ts';
+export { unsupportedReason, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
 export { CgroupPaths } from './loader/cgroup-paths.ts';
 export * from './loader/errors.ts';

@@ -23,13 +23,13 @@ import { releaseStopSignals } from './signals.ts';
 import { errorLine, unexpected } from './text.ts';
 import { BadFilter } from './trace/filter.ts';
 import { BadTypesFile } from './trace/types.ts';
-import { LACKS, NoWay } from './trace/ways.ts';
+import { NoWay, UNSUPPORTED } from './trace/ways.ts';
 import { dryRun, trace } from './trace.ts';
 import { version } from './version.ts';
 
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
 const EXPECTED = [
-  ...LACKS,
+  ...UNSUPPORTED,
   ...[NativeCodeError, NoWay, UnknownArchitecture, WrongPathError, BtfError],
   ...[BadTypesFile, BadFilter, BadRecording, OutputError],
 ];

@@ -129,7 +129,7 @@ async function traceInto(
       losses.lines = output.dropped;
       losses.unrecorded = recording?.missing ?? 0;
     };
-    for (const { program, reason } of session.leftOut)
+    for (const { program, reason } of session.skipped)
       complain(`${program.name} is left out: ${reason.message}`);
     for (const spot of programs.blindSpots) complain(describeBlindSpot(spot, kernel));
     if (settings.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');

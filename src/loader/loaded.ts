@@ -8,7 +8,7 @@ import { Btf } from '../asm/btf.ts';
 import { Command, Descriptor, memory } from './bpf.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { fdById, openProgram, type Wanted } from './loaded/find.ts';
+import { fdById, openProgram, type ProgramSelector } from './loaded/find.ts';
 import { nameIn, objectInfo } from './object-info.ts';
 
 /** A source line, and the slot of the first instruction that it made. */
@@ -62,7 +62,7 @@ const At = {
  * Reads about a loaded program.
  * @throws {NoSuchProgram} @throws {NotPermittedError} @throws {KernelError}
  */
-export function readLoaded(kernel: Kernel, wanted: Wanted): LoadedProgram {
+export function readLoaded(kernel: Kernel, wanted: ProgramSelector): LoadedProgram {
   const descriptor = openProgram(kernel, wanted);
   try {
     return read(kernel, descriptor.fd);

@@ -21,7 +21,8 @@ import type { Closeable } from './resources.ts';
 export { UpdateMode } from './map/elements.ts';
 
 /** What an update gives a map: a value, or, to a map of maps, the map. */
-export type GivenTo<M extends MapSpec> = M extends MapOfMapsSpec<TSchema, infer I> ? BpfMap<I> : ValueOf<M>;
+export type UpdateValue<M extends MapSpec> =
+  M extends MapOfMapsSpec<TSchema, infer I> ? BpfMap<I> : ValueOf<M>;
 
 /** How a map is made. */
 export interface MapOptions {
@@ -81,12 +82,12 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   #fill(maps: ReadonlyMap<MapSpec, BpfMap>): void {
     const { entries = [], cgroups = [] } = this.spec;
-    for (const [key, value] of entries) this.update(key, value as GivenTo<M>);
+    for (const [key, value] of entries) this.update(key, value as UpdateValue<M>);
     for (const [index, path] of cgroups.entries()) {
       const folder = openCgroup(this.#kernel, path);
       try {
         // The map holds on to the cgroup, and not to the descriptor.
-        this.update(index, folder.fd as GivenTo<M>);
+        this.update(index, folder.fd as UpdateValue<M>);
       } finally {
         folder.close();
       }
@@ -95,7 +96,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
       const held = maps.get(spec);
       if (!held)
         throw blame(new RangeError(`map ${this.spec.name} holds the map '${spec.name}', which isn't open`));
-      this.update(key, held as GivenTo<M>);
+      this.update(key, held as UpdateValue<M>);
     }
     if (this.spec.frozen) freezeMap(this.#kernel, this.spec.name, this.fd);
   }
@@ -134,7 +135,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * keeps, also when the caller closes it.
    * @throws {KernelError} E2BIG where the map is full, EEXIST or ENOENT as `mode` asks for. @throws {RangeError} for a list of another length.
    */
-  update(key: KeyOf<M>, value: GivenTo<M>, mode: UpdateMode = UpdateMode.any): void {
+  update(key: KeyOf<M>, value: UpdateValue<M>, mode: UpdateMode = UpdateMode.any): void {
     if (this.#stride > 0) this.#write(value as Static<M['value']>[]);
     else this.#elements.value.set(encode(this.spec.value, this.#given(value)));
     this.#about(key);
@@ -142,7 +143,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /** What the kernel is given for it: of a map its descriptor. */
-  #given(value: GivenTo<M>): Static<M['value']> {
+  #given(value: UpdateValue<M>): Static<M['value']> {
     if (!isMapOfMaps(this.spec)) return value as Static<M['value']>;
     if (value instanceof BpfMap) return value.fd as Static<M['value']>;
     throw blame(new TypeError(`map ${this.spec.name} holds maps: ${String(value)} is none`));

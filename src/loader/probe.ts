@@ -22,7 +22,7 @@ const asked = new WeakMap<Kernel, Map<string, Error | undefined>>();
  * if it gave no answer (a limit was reached, or signals interrupted it). Only attaching shows whether it has
  * the very function or raw tracepoint.
  */
-export function refusal(kernel: Kernel, attachment: Attachment): Error | undefined {
+export function unsupportedReason(kernel: Kernel, attachment: Attachment): Error | undefined {
   const answers = asked.get(kernel) ?? new Map<string, Error | undefined>();
   asked.set(kernel, answers);
   const key = 'btfId' in attachment ? `${attachment.kind} ${attachment.btfId}` : attachment.kind;
@@ -32,9 +32,9 @@ export function refusal(kernel: Kernel, attachment: Attachment): Error | undefin
   return answer;
 }
 
-/** Whether programs of that kind can be loaded here: see `refusal`. */
+/** Whether programs of that kind can be loaded here: see `unsupportedReason`. */
 export function supports(kernel: Kernel, attachment: Attachment): boolean {
-  return refusal(kernel, attachment) === undefined;
+  return unsupportedReason(kernel, attachment) === undefined;
 }
 
 function ask(kernel: Kernel, attachment: Attachment): Error | undefined {

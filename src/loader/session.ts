@@ -58,7 +58,7 @@ export interface SessionOptions<E extends TSchema> {
 }
 
 /** An optional program that isn't running, and why. */
-export interface LeftOut {
+export interface SkippedProgram {
   readonly program: ProgramSpec;
   readonly reason: NoSuchSymbolError;
 }
@@ -76,14 +76,14 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   readonly tool: Tool<E>;
   readonly kernel: Kernel;
   /** The optional programs that the kernel has nothing to attach to for. */
-  readonly leftOut: readonly LeftOut[];
+  readonly skipped: readonly SkippedProgram[];
   readonly #resources: Resources;
   readonly #parts: Parts;
 
   private constructor(tool: Tool<E>, kernel: Kernel, resources: Resources, parts: Parts) {
     this.tool = tool;
     this.kernel = kernel;
-    this.leftOut = parts.leftOut;
+    this.skipped = parts.skipped;
     this.#resources = resources;
     this.#parts = parts;
   }
@@ -188,7 +188,7 @@ interface Parts {
   readonly attached: ReadonlyMap<Program, Link>;
   readonly reader: Reader;
   readonly links: Resources;
-  readonly leftOut: readonly LeftOut[];
+  readonly skipped: readonly SkippedProgram[];
   readonly load: (spec: ProgramSpec) => Program;
 }
 
@@ -204,7 +204,7 @@ function openParts<E extends TSchema>(
   const { tailCalled = [] } = tool;
   for (const spec of mapsOf(tool))
     maps.set(spec, resources.add(BpfMap.create(kernel, spec, { debug: options.debug, maps })));
-  const leftOut: LeftOut[] = [];
+  const skipped: SkippedProgram[] = [];
   const load = (spec: ProgramSpec): Program =>
     loadProgram(kernel, spec, assemble(spec.instructions), maps, options);
   const loaded = new Map<ProgramSpec, Program>();
@@ -214,10 +214,10 @@ function openParts<E extends TSchema>(
     return program;
   };
   checkTailCalled(tailCalled, tool.programs);
-  for (const spec of tool.programs) unlessLeftOut(kernel, spec, leftOut, () => loadOnce(spec));
+  for (const spec of tool.programs) orSkip(kernel, spec, skipped, () => loadOnce(spec));
   // Before anything is attached, so that nobody finds a slot empty that isn't to be.
   for (const { array, slot, program } of slotsOf(tailCalled))
-    unlessLeftOut(kernel, program, leftOut, () =>
+    orSkip(kernel, program, skipped, () =>
       new ProgramArray(kernel, maps.get(array) as BpfMap<ProgramArraySpec>).update(slot, loadOnce(program)),
     );
   const reader = resources.add(
@@ -228,23 +228,23 @@ function openParts<E extends TSchema>(
   for (const spec of tool.programs) {
     const program = loaded.get(spec);
     if (!program) continue;
-    const runs = unlessLeftOut(kernel, spec, leftOut, () => {
+    const runs = orSkip(kernel, spec, skipped, () => {
       attached.set(program, links.add(attach(kernel, program)));
     });
     if (!runs) program.close();
   }
-  return { maps, attached, reader, links, leftOut, load };
+  return { maps, attached, reader, links, skipped, load };
 }
 
 /** Whether `work` was done; an optional program that there is no symbol for is noted as left out instead. */
-function unlessLeftOut(kernel: Kernel, program: ProgramSpec, leftOut: LeftOut[], work: () => void): boolean {
+function orSkip(kernel: Kernel, program: ProgramSpec, skipped: SkippedProgram[], work: () => void): boolean {
   try {
     work();
     return true;
   } catch (reason) {
     if (!(reason instanceof NoSuchSymbolError)) throw reason;
     if (!program.optional) throw withNamesLike(kernel, program, reason);
-    leftOut.push({ program, reason });
+    skipped.push({ program, reason });
     return false;
   }
 }

@@ -10,7 +10,7 @@ import { Kernel } from '../../src/loader/kernel.ts';
 import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
 import { attach } from '../../src/loader/link.ts';
 import { loadProgram } from '../../src/loader/load.ts';
-import { refusal } from '../../src/loader/probe.ts';
+import { unsupportedReason } from '../../src/loader/probe.ts';
 import type { Program } from '../../src/loader/program.ts';
 import { Session } from '../../src/loader/session.ts';
 import { renderVerifierError } from '../../src/loader/verifier/report.ts';
@@ -46,7 +46,8 @@ function fexit(symbol: string): Attachment {
   return { ...fentry(symbol), kind: 'fexit' } as Attachment;
 }
 
-const needsFentry = needsRoot || (refusal(kernel as Kernel, fentry('tcp_v4_connect'))?.message ?? false);
+const needsFentry =
+  needsRoot || (unsupportedReason(kernel as Kernel, fentry('tcp_v4_connect'))?.message ?? false);
 const needsTpBtf = needsRoot || (tpBtf('sys_enter') ? false : 'this kernel has no BTF');
 const needsKprobes = needsRoot || (kernel && lackOfKprobes(kernel) ? 'this kernel has no kprobes' : false);
 const needsNoKprobes = needsRoot || (needsKprobes ? false : 'this kernel has kprobes');
@@ -69,7 +70,7 @@ for (const [name, attachment, reason] of [
   ['the return of a function', fexit('tcp_v4_connect'), needsFentry],
 ] as const)
   test.skipIf(reason, `${name} is attached, and detached without the program`, () => {
-    assert.is(refusal(kernel as Kernel, attachment as Attachment), undefined);
+    assert.is(unsupportedReason(kernel as Kernel, attachment as Attachment), undefined);
     const program = load(attachment as Attachment);
     const link = attach(kernel as Kernel, program);
     program.close();
@@ -86,7 +87,7 @@ test.skipIf(needsNoKprobes, 'a kernel without kprobes says so', () => {
     () => attach(kernel as Kernel, program),
     (error: unknown) => error instanceof UnsupportedError,
   );
-  assert.instance(refusal(kernel as Kernel, kprobe), UnsupportedError);
+  assert.instance(unsupportedReason(kernel as Kernel, kprobe), UnsupportedError);
   program.close();
 });
 
@@ -130,7 +131,7 @@ for (const [what, symbol] of [
   });
 
 test.skipIf(needsRoot, 'a BTF id that is no tracepoint is refused as tp_btf', () => {
-  const error = refusal(kernel as Kernel, { kind: 'tp_btf', tracepoint: 'none', btfId: 1 });
+  const error = unsupportedReason(kernel as Kernel, { kind: 'tp_btf', tracepoint: 'none', btfId: 1 });
   assert.match(error?.message ?? '', /load the program 'probe'/);
 });
 

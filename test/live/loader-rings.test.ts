@@ -168,7 +168,7 @@ test.skipIf(needsRoot, 'the map is the one that programs write', () => {
     process.getuid?.();
     process.getuid?.();
     assert.is(session.map(tool.calls).lookup(0), 2);
-    assert.equal(session.leftOut, []);
+    assert.equal(session.skipped, []);
   } finally {
     session.close();
   }

@@ -6,7 +6,7 @@ import type { Attachment } from '../../src/asm/program.ts';
 import { type Target, target } from '../../src/asm/target.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { refusal } from '../../src/loader/probe.ts';
+import { unsupportedReason } from '../../src/loader/probe.ts';
 import { readTracepointFormat } from '../../src/loader/tracefs.ts';
 import { type Filter, TRACEPOINT, type Way } from '../../src/programs/tcpconnlat.ts';
 import { needsRoot, slowness } from '../harness.ts';
@@ -54,7 +54,7 @@ function refusalToAttach(way: Exclude<Way, 'trace_event'>): string | false {
     tp_btf: { kind: 'tp_btf', tracepoint, btfId },
     raw_tracepoint: { kind: 'raw_tracepoint', tracepoint },
   };
-  return refusal(here, attachments[way])?.message ?? false;
+  return unsupportedReason(here, attachments[way])?.message ?? false;
 }
 
 function refusalByRecord(kernel: Kernel): string | false {

@@ -13,7 +13,7 @@ import { Kernel } from '../../src/loader/kernel.ts';
 import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
 import { attach, type Link } from '../../src/loader/link.ts';
 import { loadProgram } from '../../src/loader/load.ts';
-import { refusal } from '../../src/loader/probe.ts';
+import { unsupportedReason } from '../../src/loader/probe.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 
@@ -228,7 +228,7 @@ for (const [name, without, message] of [
     fake.files.delete(without);
     const expected = (error: unknown) => error instanceof UnsupportedError && message.test(error.message);
     assert.throws(() => attachTo(fake), expected);
-    assert.ok(expected(refusal(new Kernel(fake), { kind: 'kprobe', symbol: 'f' })));
+    assert.ok(expected(unsupportedReason(new Kernel(fake), { kind: 'kprobe', symbol: 'f' })));
     assert.ok(expected(lackOfKprobes(new Kernel(fake))));
   });
 
@@ -237,7 +237,7 @@ test('either way is enough for kprobes to be supported', () => {
     const fake = fakeTracefs();
     fake.files.set(PMU, '8\n');
     fake.files.delete(way);
-    assert.is(refusal(new Kernel(fake), { kind: 'kprobe', symbol: 'f' }), undefined);
+    assert.is(unsupportedReason(new Kernel(fake), { kind: 'kprobe', symbol: 'f' }), undefined);
   }
 });
 

@@ -3,7 +3,7 @@ import type { Attachment } from '../../src/asm/program.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { KernelError, UnsupportedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { refusal, supports } from '../../src/loader/probe.ts';
+import { supports, unsupportedReason } from '../../src/loader/probe.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';
 
@@ -35,14 +35,14 @@ test('the kernel is asked once for each kind, and nothing is left open', () => {
   const asked = types.length;
   assert.is(supports(kernel, tpBtf), false);
   assert.is(types.length, asked);
-  assert.match(refusal(kernel, tpBtf)?.message ?? '', /load the program 'probe'.*EINVAL/);
+  assert.match(unsupportedReason(kernel, tpBtf)?.message ?? '', /load the program 'probe'.*EINVAL/);
   assert.is(fake.open.size, 0);
 });
 
 test('without the PMU there are no kprobes, and nothing is loaded to find out', () => {
   const [fake, types] = withoutTracing();
   fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
-  const error = refusal(new Kernel(fake), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+  const error = unsupportedReason(new Kernel(fake), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
   assert.instance(error, UnsupportedError);
   assert.is((error as UnsupportedError).since, '4.1');
   assert.equal(types, []);
@@ -54,7 +54,7 @@ test('what the kernel has not answered, it is asked again', () => {
     const kernel = new Kernel(fake);
     const attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' } as const;
     fake.answers.set(LOAD, () => -errno);
-    assert.ok(refusal(kernel, attachment) instanceof KernelError);
+    assert.ok(unsupportedReason(kernel, attachment) instanceof KernelError);
     fake.answers.delete(LOAD);
     assert.is(supports(kernel, attachment), true);
   }

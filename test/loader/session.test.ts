@@ -116,7 +116,7 @@ test('an optional program without a symbol is left out, and the session says why
     ['on_tcp_v4_conne'],
   );
   assert.equal(
-    session.leftOut.map((left) => [left.program.name, left.reason.symbol]),
+    session.skipped.map((left) => [left.program.name, left.reason.symbol]),
     [['on_tcp_v6_conne', 'tcp_v6_connect']],
   );
   assert.is(fake.open.size, 7, 'two maps, one program, two rings, one event and its link');
@@ -132,7 +132,7 @@ test('an optional program is also left out where it can\u2019t even be loaded', 
   });
   const session = open(fake, tool(fentry('tcp_v4_connect', false, 7), fentry('tcp_v6_connect', true)));
   assert.equal(
-    session.leftOut.map((left) => left.reason.symbol),
+    session.skipped.map((left) => left.reason.symbol),
     ['tcp_v6_connect'],
   );
   assert.is(session.programs.length, 1);
@@ -436,7 +436,7 @@ test('an optional program that there is nothing for leaves its slot empty', () =
   };
   const session = open(fake, tailCalling({ first: absent }));
   assert.equal(
-    session.leftOut.map((each) => each.program.name),
+    session.skipped.map((each) => each.program.name),
     ['on_absent'],
   );
   assert.equal(beforeRings(fake), ['bpf 0', 'bpf 0', 'bpf 0']);

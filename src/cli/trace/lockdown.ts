@@ -4,7 +4,7 @@
  */
 import { target } from '../../asm/target.ts';
 import type { Kernel } from '../../loader/kernel.ts';
-import { refusal } from '../../loader/probe.ts';
+import { unsupportedReason } from '../../loader/probe.ts';
 import { tcpconnlat } from '../../programs/tcpconnlat.ts';
 import type { Settings } from '../arguments.ts';
 
@@ -50,7 +50,7 @@ export function adviceUnderLockdown(settings: Settings, kernel: Kernel): string 
 function isSupported(way: Typed, kernel: Kernel): boolean {
   try {
     const [program] = tcpconnlat({ way }, target(process.arch, kernel.btf)).programs;
-    return program !== undefined && refusal(kernel, program.attachment) === undefined;
+    return program !== undefined && unsupportedReason(kernel, program.attachment) === undefined;
   } catch {
     return false; // no types
   }

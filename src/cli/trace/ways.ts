@@ -19,7 +19,7 @@ import { lackOfKprobes } from '../../loader/kprobe-events.ts';
 import { isUnanswered } from '../../loader/load/verdict.ts';
 import { isConfidential, LASTS } from '../../loader/lockdown.ts';
 import { perfIsClosed } from '../../loader/permission.ts';
-import { refusal } from '../../loader/probe.ts';
+import { unsupportedReason } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
 import { type Filter, NotInRecord, TRACEPOINT, tcpconnlat, type Way } from '../../programs/tcpconnlat.ts';
 import type { Probe } from '../arguments/options.ts';
@@ -134,18 +134,18 @@ function programsFor(way: Way, settings: Settings, filter: Filter, kernel: Kerne
 
 /** Asked before the programs are made. A dry run asks nothing of the kernel, and shows what it was told to by name. */
 function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | undefined {
-  if (!dryRun) return refusal(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+  if (!dryRun) return unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
   return probe === 'auto' ? lackOfKprobes(kernel) : undefined;
 }
 
 /** The errors by which a kernel, or this process on it, lacks what one way needs. */
-export const LACKS = [
+export const UNSUPPORTED = [
   ...[KernelError, UnsupportedError, NoTracefsError],
   ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, FormatError, NotInRecord],
 ];
 
 function isLack(error: unknown): error is Error {
-  return LACKS.some((kind) => error instanceof kind);
+  return UNSUPPORTED.some((kind) => error instanceof kind);
 }
 
 /**

@@ -1,6 +1,6 @@
 /** The command line of tsbpf: what the man page says, with bad input refused in one line. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import type { Wanted } from '../../loader/loaded/find.ts';
+import type { ProgramSelector } from '../../loader/loaded/find.ts';
 import { collected, HELP_WIDTH } from '../arguments/collected.ts';
 
 /** What is to be done. `text` is for stdout (status 0) or stderr. */
@@ -13,7 +13,7 @@ export type Request =
       readonly output?: string;
     }
   | { readonly action: 'disasm'; readonly file: string; readonly section?: string; readonly opcodes: boolean }
-  | { readonly action: 'dump'; readonly program: Wanted; readonly opcodes: boolean }
+  | { readonly action: 'dump'; readonly program: ProgramSelector; readonly opcodes: boolean }
   | { readonly action: 'say'; readonly text: string; readonly status: 0 | 2 };
 
 const EXAMPLES = `
@@ -86,13 +86,13 @@ function build(version: string, say: (text: string) => void, done: (request: Req
   subcommand('dump', 'print a loaded program, with the names of its maps and its source lines (needs root)')
     .argument('<program>', 'its id, its name, or the path where it is pinned', programOf)
     .option('-x, --opcodes', 'print the bytes too')
-    .action((wanted: Wanted, { opcodes }: { opcodes?: true }) =>
+    .action((wanted: ProgramSelector, { opcodes }: { opcodes?: true }) =>
       done({ action: 'dump', program: wanted, opcodes: opcodes ?? false }),
     );
   return program;
 }
 
-function programOf(text: string): Wanted {
+function programOf(text: string): ProgramSelector {
   if (text.includes('/')) return { pin: text };
   if (!/^\d+$/.test(text)) return { name: text };
   const id = Number(text);

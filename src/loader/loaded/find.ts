@@ -10,7 +10,7 @@ import { nameIn, objectInfo } from '../object-info.ts';
 import { refused } from '../permission.ts';
 
 /** How a program is told from others. */
-export type Wanted =
+export type ProgramSelector =
   | { readonly id: number }
   | { readonly name: string }
   /** Where it is pinned in a bpffs. */
@@ -30,7 +30,7 @@ export function fdById(kernel: Kernel, command: number, id: number): number {
 }
 
 /** The program that is wanted; the caller owns the result. @throws {NoSuchProgram} @throws {NotPermittedError} @throws {KernelError} */
-export function openProgram(kernel: Kernel, wanted: Wanted): Descriptor {
+export function openProgram(kernel: Kernel, wanted: ProgramSelector): Descriptor {
   if ('id' in wanted) {
     const fd = fdById(kernel, Command.progGetFdById, wanted.id);
     if (fd === -Errno.ENOENT) throw new NoSuchProgram(`no program has the id ${wanted.id}`);

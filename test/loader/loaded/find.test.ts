@@ -2,7 +2,12 @@ import * as assert from 'uvu/assert';
 import { Errno } from '../../../src/loader/errno.ts';
 import { KernelError, NotPermittedError } from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
-import { NoSuchProgram, openProgram, programIds, type Wanted } from '../../../src/loader/loaded/find.ts';
+import {
+  NoSuchProgram,
+  openProgram,
+  type ProgramSelector,
+  programIds,
+} from '../../../src/loader/loaded/find.ts';
 import { suite } from '../../harness.ts';
 import { thrown } from '../../thrown.ts';
 import { FakeSyscalls } from '../fake.ts';
@@ -61,7 +66,7 @@ test('a program is opened by its id, its name or its pin, and nothing else stays
     { name: 'first' },
     { name: 'a_name_of_fifteen_and_more' },
     { pin: '/sys/fs/bpf/pin' },
-  ] satisfies Wanted[]) {
+  ] satisfies ProgramSelector[]) {
     const fake = withPrograms(programs);
     const descriptor = openProgram(new Kernel(fake), wanted);
     assert.equal([...fake.open], [descriptor.fd], JSON.stringify(wanted));
@@ -74,7 +79,7 @@ test('one that is not there is told, and of several with one name which there ar
     [{ name: 'none' }, 'no program is called none'],
     [{ name: 'twice' }, 'several programs are called twice: say which by its id, 8 or 12'],
     [{ pin: '/none' }, 'nothing is pinned at /none'],
-  ] satisfies [Wanted, string][]) {
+  ] satisfies [ProgramSelector, string][]) {
     const fake = withPrograms(programs);
     const error = thrown(() => openProgram(new Kernel(fake), wanted));
     assert.instance(error, NoSuchProgram);
