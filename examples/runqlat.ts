@@ -66,5 +66,5 @@ function print(): void {
     );
 }
 
-const session = Session.open({ name: 'runqlat', programs }, { kernel, onSweep: print });
+const session = Session.open({ name: 'runqlat', programs }, { kernel, onTick: print });
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => session.close());

@@ -148,7 +148,7 @@ function contextOf(
     case 'pt_regs_at_return':
       return {
         ...{ kind, name, argument: none('the arguments are gone at the return') },
-        returned: () => resultOf(called, architecture.kprobeReturn),
+        retval: () => resultOf(called, architecture.kprobeReturn),
       };
     case 'array':
       return { kind, name, argument: argumentsOf(called, inArray(trusted)) };
@@ -157,7 +157,7 @@ function contextOf(
       const offset = 8 * slotCount(called.prototype?.parameters ?? []);
       return {
         ...{ kind, name, argument: argumentsOf(called, inArray(trusted)) },
-        returned: () => resultOf(called, offset),
+        retval: () => resultOf(called, offset),
       };
     }
     case 'record':

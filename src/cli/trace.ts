@@ -114,7 +114,7 @@ async function traceInto(
         onCpus(change) {
           for (const text of cpuChanges(change)) complain(text);
         },
-        onSweep() {
+        onTick() {
           count();
           for (const cause of growth(losses, told)) complain(cause);
           told = { ...losses };

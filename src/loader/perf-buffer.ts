@@ -3,7 +3,7 @@
  *
  * A descriptor's readiness is consumed by whoever polls it first, so a ring may hold records that nobody will be woken for.
  * Hence: any wake-up drains all rings, all are drained once after the loop has begun to wait, and a sweep once a second
- * is the safety net. That timer is the only one, and open to others (`onSweep`). With it CPUs that came or went are noticed.
+ * is the safety net. That timer is the only one, and open to others (`onTick`). With it CPUs that came or went are noticed.
  *
  * An exception of a handler costs one event: `guarded` calls every handler.
  */
@@ -142,7 +142,7 @@ export class PerfBuffer implements Closeable {
       this.#wake();
       if (++ticks % ticksPerSweep !== 0 || this.#closed) return;
       guarded(() => this.#lookAtCpus(), this.#report)();
-      if (!this.#closed) guarded(this.#options.onSweep, this.#report)();
+      if (!this.#closed) guarded(this.#options.onTick, this.#report)();
     }, every);
     this.#drainWhenWaiting();
   }

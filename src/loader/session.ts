@@ -54,7 +54,7 @@ export interface SessionOptions<E extends TSchema> {
   /** CPUs came or went while tracing: see `CpuChange`. */
   readonly onCpus?: (change: CpuChange) => void;
   /** Called once a second. */
-  readonly onSweep?: () => void;
+  readonly onTick?: () => void;
 }
 
 /** An optional program that isn't running, and why. */
@@ -269,8 +269,8 @@ function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: Se
 }
 
 /** In the place of rings, whose timer does the same. */
-function everySecond({ onSweep, onError }: Pick<SessionOptions<TSchema>, 'onSweep' | 'onError'>): Reader {
-  const timer = setInterval(guarded(onSweep, reportLater(onError)), 1000);
+function everySecond({ onTick, onError }: Pick<SessionOptions<TSchema>, 'onTick' | 'onError'>): Reader {
+  const timer = setInterval(guarded(onTick, reportLater(onError)), 1000);
   return { lost: 0, close: () => clearInterval(timer) };
 }
 
@@ -282,7 +282,7 @@ function openBuffer<E extends TSchema>(
 ): PerfBuffer {
   const decode = decoder(events.schema);
   const bytes = layoutOf(events.schema).size;
-  const { onEvent, onLost, onError, onCpus, onSweep, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
+  const { onEvent, onLost, onError, onCpus, onTick, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
   return PerfBuffer.open(kernel, maps.get(events.map) as BpfMap, {
     pagesPerCpu,
     wakeup,
@@ -294,6 +294,6 @@ function openBuffer<E extends TSchema>(
     onLost,
     onError,
     onCpus,
-    onSweep,
+    onTick,
   });
 }

@@ -185,7 +185,7 @@ test('a kprobe counts registers: a struct of 16 bytes takes two, and the last on
 });
 
 test('the result has the type of the function; a function without one has none', () => {
-  const result = (b: Builder) => void b.returned.get();
+  const result = (b: Builder) => void b.retval.get();
   assert.is(linesOf(fexit('wide', on, result))[0], 'r0 = *(u32 *)(r1 +56)');
   assert.is(linesOf(kretprobe('wide', on, result))[0], 'r0 = *(u32 *)(r1 +80)');
   assert.match(thrown(() => fexit('nine', on, result)).message, /nine returns nothing/);

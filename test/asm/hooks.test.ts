@@ -59,8 +59,8 @@ test('fentry: needs the kernel\u2019s types', () => {
 
 /** Notes the result, and fails where it is 0. */
 const readResult = (b: Builder) => {
-  b.if(b.returned.get().asSigned(32).eq(0), () => b.exit());
-  b.stack(u64, b.returned.as(u64));
+  b.if(b.retval.get().asSigned(32).eq(0), () => b.exit());
+  b.stack(u64, b.retval.as(u64));
 };
 const RESULT_READ = (at: number, load = '(79) r0 = *(u64 *)') => [
   `${load}(r1 +${at})`,
@@ -105,7 +105,8 @@ test('a result is refused where there is none yet', () => {
   assert.throws(
     () => kprobe('tcp_connect', target('x64'), readResult),
     (error: unknown) =>
-      error instanceof RangeError && /kprobe tcp_connect is not at a return/.test(error.message),
+      error instanceof RangeError &&
+      /kprobe tcp_connect has no return value: b.retval needs kretprobe or fexit/.test(error.message),
   );
 });
 

@@ -53,7 +53,7 @@ test.skipIf(
     const boom = new Error('boom');
     let sweeps = 0;
     const { session, seen } = open((sequence) => (sequence === 2 ? boom : undefined), {
-      onSweep: () => sweeps++,
+      onTick: () => sweeps++,
     });
     try {
       const EVENTS = 6;

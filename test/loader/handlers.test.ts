@@ -199,18 +199,18 @@ test('onLost that throws: the loss is counted, once, and the last losses are ask
 });
 
 for (const handled of [false, true])
-  test(`onSweep that throws is ${handled ? 'told to onError' : 'an uncaughtException'}, with rings or without`, async () => {
+  test(`onTick that throws is ${handled ? 'told to onError' : 'an uncaughtException'}, with rings or without`, async () => {
     const reported: unknown[] = [];
     const onError = handled ? (error: unknown) => reported.push(error) : undefined;
     let sweeps = 0;
-    const onSweep = () => {
+    const onTick = () => {
       sweeps++;
       throw errors.get(2);
     };
-    open(some, { onSweep, onError });
+    open(some, { onTick, onError });
     const session = Session.open(
       { name: 'counter', programs: [] },
-      { kernel: new Kernel(new FakeSyscalls()), onSweep, onError },
+      { kernel: new Kernel(new FakeSyscalls()), onTick, onError },
     );
     try {
       await until(() => sweeps === 2);

@@ -110,7 +110,7 @@ test('what was written before the event loop waited is read without a wake-up', 
 
 test('what nobody was woken for is read by the sweep, which is shared', async () => {
   let sweeps = 0;
-  const { fake, buffer, samples } = open({ onSweep: () => sweeps++ });
+  const { fake, buffer, samples } = open({ onTick: () => sweeps++ });
   await settled();
   fake.ring(1).sample(byte(5));
   await new Promise((resolve) => setTimeout(resolve, 1100));
@@ -123,7 +123,7 @@ test('with a watermark rings are read every flushMs, and the sweep stays at once
   let sweeps = 0;
   const { fake, buffer, samples } = open({
     wakeup: { watermarkBytes: 1000, flushMs: 20 },
-    onSweep: () => sweeps++,
+    onTick: () => sweeps++,
   });
   await settled();
   fake.ring(0).sample(byte(3));

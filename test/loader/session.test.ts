@@ -231,7 +231,7 @@ test('a tool without events has no rings, loses none, and is told the turn of se
   let sweeps = 0;
   const session = Session.open(
     { name: 'counter', programs: [program('a')] },
-    { kernel: new Kernel(fake), onSweep: () => sweeps++ },
+    { kernel: new Kernel(fake), onTick: () => sweeps++ },
   );
   assert.is(session.lost, 0);
   assert.not.ok(fake.calls.some((call) => call.startsWith('mmap')));

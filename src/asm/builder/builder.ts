@@ -131,9 +131,12 @@ export class Builder {
     return this.#machine.statement(this.arg, () => this.#given.argument(argument));
   }
 
-  /** What the function returned: a number of its type, one load at each use. `as(u64)` is all 64 bits of it. */
-  get returned(): Place {
-    return this.#given.returned;
+  /**
+   * The return value of the traced function (kretprobe, fexit): a number of its type, one load at each use. `as(u64)`
+   * is all 64 bits of it. Throws RangeError in other programs.
+   */
+  get retval(): Place {
+    return this.#given.retval;
   }
 
   /** A field of the record that a classic tracepoint gives the program, by its name: one load at each use. */

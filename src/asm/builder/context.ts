@@ -24,7 +24,7 @@ export interface Context {
   /** The argument of that number or name. Throws RangeError if it does not exist or cannot be read. */
   readonly argument: (wanted: number | string) => Slot;
   /** What the function returned. Throws RangeError if it returned nothing. Absent unless the program runs at a return. */
-  readonly returned?: () => Slot;
+  readonly retval?: () => Slot;
   /** A field of the context by its name, if it is a record; throws if the record has none. Arrays are only copied. */
   readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
   readonly kind: ProgramKind;

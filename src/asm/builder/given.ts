@@ -57,11 +57,12 @@ export class Given {
     return slotPlace(this.#machine, this.context, this.#of.argument(wanted));
   }
 
-  /** The result of the function that has returned. @throws {RangeError} unless the program is at a return. */
-  get returned(): Place {
-    const { returned, name } = this.#of;
-    if (returned === undefined) throw new RangeError(`${name} is not at a return`);
-    return slotPlace(this.#machine, this.context, returned());
+  /** The return value of the traced function. @throws {RangeError} unless the program runs at its return. */
+  get retval(): Place {
+    const { retval, name } = this.#of;
+    if (retval === undefined)
+      throw new RangeError(`${name} has no return value: b.retval needs kretprobe or fexit`);
+    return slotPlace(this.#machine, this.context, retval());
   }
 
   /** The kind of the program. */

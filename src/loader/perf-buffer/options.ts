@@ -44,7 +44,7 @@ export interface PerfBufferOptions {
   /** Called when CPUs came or went, within a second of it, or two where one was away for less than that. */
   readonly onCpus?: (change: CpuChange) => void;
   /** Called once a second, after a look at the rings. */
-  readonly onSweep?: () => void;
+  readonly onTick?: () => void;
 }
 
 /** @throws {RangeError} where a sample doesn't fit, or a number makes no sense. */

@@ -112,7 +112,7 @@ function endFailed(
   socket: Place,
   address: Place,
 ): void {
-  b.if(b.returned.as(s32).eq(0), () => b.exit());
+  b.if(b.retval.as(s32).eq(0), () => b.exit());
   const sk = b.keep(b.kernel('sock', socket));
   const fill: Fill = (event) => {
     const sock = sk.fields(pathsOf(families));
@@ -130,7 +130,7 @@ function endFailed(
     (family === 4 ? event.v4 : event.v6).remote.set(to.address);
     b.set(event.ended, 0);
     b.set(event.cause, 0);
-    event.cause.error.set(b.returned.as(u64).get().neg().as(s32));
+    event.cause.error.set(b.retval.as(u64).get().neg().as(s32));
   };
   attempts.end(b, b.stack(u64, sk.value), (skip) => {
     // Unless it was bound before, it has no local address.
