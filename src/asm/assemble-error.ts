@@ -1,7 +1,7 @@
 /**
  * Errors of assembling: their messages end with the user's line.
  */
-import { blame } from './blame.ts';
+import { withSourcePosition } from './error-position.ts';
 import type { Position } from './position.ts';
 
 /** A list that makes no program. */
@@ -20,7 +20,7 @@ export class AssembleError extends Error {
     this.reason = reason;
     this.slot = slot;
     this.position = position;
-    blame(this, position);
+    withSourcePosition(this, position);
   }
 }
 
@@ -38,7 +38,7 @@ export class ReachError extends RangeError {
     this.reason = reason;
     this.slot = slot;
     this.position = position;
-    blame(this, position);
+    withSourcePosition(this, position);
   }
 }
 

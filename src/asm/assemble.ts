@@ -4,10 +4,10 @@
  * stay named: a loader fills in their fds.
  */
 import { AssembleError } from './assemble-error.ts';
-import { blame } from './blame.ts';
 import { leadsToFunction } from './cfg/graph.ts';
 import { checkStructure } from './cfg/structure.ts';
 import { encodeAll, slotsOf } from './encode.ts';
+import { withSourcePosition } from './error-position.ts';
 import type { Instruction, Item } from './instruction.ts';
 import { distanceField, formOf } from './isa.ts';
 import type { MapSpec } from './map.ts';
@@ -52,7 +52,7 @@ export function assemble(items: readonly Item[]): Assembled {
   if (slots > MOST_SLOTS) {
     const first = placed.find(({ slot, instruction }) => slot + slotsOf(instruction) > MOST_SLOTS);
     const error = new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`);
-    throw blame(error, first?.instruction.position);
+    throw withSourcePosition(error, first?.instruction.position);
   }
   const at = (index: number): Placed => placed[index] as Placed;
   const places = {

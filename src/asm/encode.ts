@@ -1,7 +1,7 @@
 /**
  * Instructions to bytes, little endian (RFC 9669, section 3).
  */
-import { blame } from './blame.ts';
+import { withSourcePosition } from './error-position.ts';
 import type { Instruction } from './instruction.ts';
 import { STACK_ARGUMENTS } from './isa/form.ts';
 import { formOf } from './isa.ts';
@@ -65,7 +65,7 @@ function fits({ opcode, dst, src, off, imm, high }: Instruction): boolean {
 function check(instruction: Instruction): void {
   const { opcode, dst, src, off, imm, high, position } = instruction;
   if ((opcode === LDDW) !== (high !== undefined))
-    throw blame(
+    throw withSourcePosition(
       new RangeError(`opcode ${hex(opcode)}: only lddw (0x18) has a second slot, and it must have one`),
       position,
     );
@@ -80,7 +80,7 @@ function check(instruction: Instruction): void {
   ];
   for (const [field, value, least, greatest] of fields)
     if (!Number.isInteger(value) || value < least || value > greatest)
-      throw blame(
+      throw withSourcePosition(
         new RangeError(
           `opcode ${hex(opcode)}: ${field} ${String(value)} is not between ${least} and ${greatest}`,
         ),

@@ -2,10 +2,10 @@
  * What a program can be attached to: each takes the program's body and gives the program as a value.
  */
 import { argumentsOf, type Called, inArray, inRegisters, resultOf, slotCount } from './arguments.ts';
-import { authors, blame, pointing } from './blame.ts';
 import { type Emission, requireSynchronous } from './body.ts';
 import { Builder } from './builder/builder.ts';
 import type { Context } from './builder/context.ts';
+import { reportAtCaller, userCode, withSourcePosition } from './error-position.ts';
 import { checkObjectName, objectNameOf } from './object-name.ts';
 import { capture } from './position.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
@@ -69,7 +69,7 @@ function atFunction(
   body: Body,
   options: Options,
 ): ProgramSpec {
-  const btfId = pointing(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
+  const btfId = reportAtCaller(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
   const context = contextOf(kind, functionOf(target, symbol), target);
   return program({ kind, symbol, btfId }, target, context, body, options);
 }
@@ -101,8 +101,8 @@ export class NoSuchTracepoint extends Error {
  * Throws NoSuchTracepoint if the target's types do not have it.
  */
 export function tpBtf(tracepoint: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const btfId = pointing(() => kernelTypes(target)).find('typedef', `btf_trace_${tracepoint}`);
-  if (btfId === undefined) throw blame(new NoSuchTracepoint(tracepoint));
+  const btfId = reportAtCaller(() => kernelTypes(target)).find('typedef', `btf_trace_${tracepoint}`);
+  if (btfId === undefined) throw withSourcePosition(new NoSuchTracepoint(tracepoint));
   const context = contextOf('tp_btf', tracepointOf(target, tracepoint), target);
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
 }
@@ -119,7 +119,7 @@ export function tracepoint(
   body: Body,
   options: Options = {},
 ): ProgramSpec {
-  const format = pointing(() => tracepointFormat(target, category, name));
+  const format = reportAtCaller(() => tracepointFormat(target, category, name));
   const context = contextOf(
     'tracepoint',
     { name: `${category}:${name}`, prototype: undefined },
@@ -202,8 +202,8 @@ function program(
   const name = chosen ?? objectNameOf('symbol' in attachment ? attachment.symbol : attachment.tracepoint);
   checkObjectName('program', name);
   const builder = new Builder(target, context);
-  const result = authors(() => body(builder));
-  pointing(() => requireSynchronous(result));
+  const result = userCode(() => body(builder));
+  reportAtCaller(() => requireSynchronous(result));
   return {
     name,
     attachment,

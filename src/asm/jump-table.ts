@@ -4,8 +4,9 @@
  *
  * Source: kernel/bpf/bpf_insn_array.c, kernel/bpf/verifier.c (`check_indirect_jump`).
  */
-import { blame } from './blame.ts';
+
 import { add, gotox, ldx, loadMapValue, lsh } from './constructors.ts';
+import { withSourcePosition } from './error-position.ts';
 import type { Instruction, Register } from './instruction.ts';
 import { struct, u32, u64 } from './layout.ts';
 import { type MapSpec, MapType, spec } from './map.ts';
@@ -29,7 +30,7 @@ export function isJumpTable(map: MapSpec): map is JumpTableSpec {
  * `gotox`: `jumpThrough` does it.
  */
 export function jumpTable(name: string, labels: readonly string[]): JumpTableSpec {
-  if (labels.length === 0) throw blame(new RangeError(`jump table ${name} has no labels`));
+  if (labels.length === 0) throw withSourcePosition(new RangeError(`jump table ${name} has no labels`));
   const type = MapType.instructionArray;
   return { ...spec(name, type, { key: u32, value: Place, maxEntries: labels.length }), type, labels };
 }

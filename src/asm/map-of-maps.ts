@@ -4,7 +4,7 @@
  * Source: man 2 bpf (BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS; Linux 4.12), kernel/bpf/map_in_map.c.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
-import { blame } from './blame.ts';
+import { withSourcePosition } from './error-position.ts';
 import { layoutOf, u32 } from './layout.ts';
 import { type MapSpec, MapType, spec } from './map.ts';
 
@@ -83,15 +83,15 @@ function checked<Held extends readonly (readonly [unknown, MapSpec])[]>(
   maxEntries: number,
 ): Held {
   if (isMapOfMaps(inner))
-    throw blame(
+    throw withSourcePosition(
       new TypeError(`map ${name}: its maps can't hold maps themselves: the kernel goes one level deep`),
     );
   if (maps.length > maxEntries)
-    throw blame(new RangeError(`map ${name}: ${maps.length} maps, and room for ${maxEntries}`));
+    throw withSourcePosition(new RangeError(`map ${name}: ${maps.length} maps, and room for ${maxEntries}`));
   for (const [, map] of maps) {
     const fault = difference(map, inner);
     if (fault)
-      throw blame(
+      throw withSourcePosition(
         new TypeError(`map ${name} can't hold ${map.name}: its ${fault} is not that of ${inner.name}`),
       );
   }

@@ -5,7 +5,7 @@
  */
 
 import type { Static, TSchema } from '@sinclair/typebox';
-import { blame, pointing } from './blame.ts';
+import { reportAtCaller, withSourcePosition } from './error-position.ts';
 import { encode, layoutOf, u32 } from './layout.ts';
 import { checkObjectName } from './object-name.ts';
 
@@ -166,7 +166,8 @@ function single<V extends TSchema>(
   flags: number,
   content: Static<V> | undefined,
 ): MapSpec<typeof u32, V> {
-  const entries = content === undefined ? undefined : [[0, pointing(() => checked(value, content))] as const];
+  const entries =
+    content === undefined ? undefined : [[0, reportAtCaller(() => checked(value, content))] as const];
   return spec(name, MapType.array, { key: u32, value, maxEntries: 1, flags, entries });
 }
 
@@ -193,7 +194,9 @@ export function lpmTrie<K extends TSchema, V extends TSchema>(
   const layout = layoutOf(shape.key);
   const [first] = layout.kind === 'struct' ? layout.fields : [];
   if (first?.layout.kind !== 'int' || first.layout.size !== 4 || layout.size === 4)
-    throw blame(new TypeError(`map ${name}: the key of a trie is a struct of a u32 and of bits behind it`));
+    throw withSourcePosition(
+      new TypeError(`map ${name}: the key of a trie is a struct of a u32 and of bits behind it`),
+    );
   return spec(name, MapType.lpmTrie, { ...shape, entries, maxEntries, flags: flags | NO_PREALLOC });
 }
 
@@ -226,7 +229,9 @@ export function programArray<const N extends string = never>(
   const slots = 'slots' in shape ? shape.slots : [];
   const maxEntries = 'slots' in shape ? slots.length : shape.maxEntries;
   if (new Set(slots).size < slots.length)
-    throw blame(new RangeError(`map ${name}: two slots have the same name: ${slots.join(', ')}`));
+    throw withSourcePosition(
+      new RangeError(`map ${name}: two slots have the same name: ${slots.join(', ')}`),
+    );
   const type = MapType.programArray;
   return { ...spec(name, type, { key: u32, value: u32, maxEntries }), type, slots };
 }
@@ -241,7 +246,7 @@ export function slotNumber(
   const number = typeof slot !== 'string' || /^\d+$/.test(slot) ? Number(slot) : -1;
   if (Number.isInteger(number) && number >= 0 && number < maxEntries) return number;
   const there = slots.length > 0 ? slots.join(', ') : `0 to ${maxEntries - 1}`;
-  throw blame(new RangeError(`program array ${name} has no slot ${slot}; there are ${there}`));
+  throw withSourcePosition(new RangeError(`program array ${name} has no slot ${slot}; there are ${there}`));
 }
 
 /** Flags of an update, include/uapi/linux/bpf.h: makes or replaces the entry. */
@@ -266,7 +271,7 @@ export function isEvents(spec: MapSpec): spec is EventsSpec {
 export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32>;
 export function perfEventArray<E extends TSchema>(name: string, event: E): EventsSpec<E>;
 export function perfEventArray(name: string, event?: TSchema): MapSpec<typeof u32, typeof u32> {
-  if (event !== undefined) pointing(() => layoutOf(event));
+  if (event !== undefined) reportAtCaller(() => layoutOf(event));
   const made = spec(name, MapType.perfEventArray, { key: u32, value: u32, maxEntries: 0 });
   return { ...made, ...(event && { event }) };
 }
@@ -279,11 +284,17 @@ export function spec<K extends TSchema, V extends TSchema>(
 ): MapSpec<K, V> {
   checkObjectName('map', name);
   if (!Number.isInteger(maxEntries) || maxEntries < 0 || maxEntries > 0xffff_ffff)
-    throw blame(new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`));
+    throw withSourcePosition(
+      new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`),
+    );
   if (maxEntries === 0 && type !== MapType.perfEventArray)
-    throw blame(new RangeError(`map ${name}: maxEntries is 0, and the kernel makes no map without entries`));
+    throw withSourcePosition(
+      new RangeError(`map ${name}: maxEntries is 0, and the kernel makes no map without entries`),
+    );
   if (entries && entries.length > maxEntries)
-    throw blame(new RangeError(`map ${name}: ${entries.length} entries, and room for ${maxEntries}`));
+    throw withSourcePosition(
+      new RangeError(`map ${name}: ${entries.length} entries, and room for ${maxEntries}`),
+    );
   layoutOf(key);
   layoutOf(value);
   return { kind: 'map', name, type, key, value, maxEntries, flags, ...(entries && { entries }) };

@@ -3,7 +3,7 @@
  *
  * Source: include/uapi/linux/bpf.h (`BPF_OBJ_NAME_LEN`), kernel/bpf/syscall.c (`bpf_obj_name_cpy`).
  */
-import { blame } from './blame.ts';
+import { withSourcePosition } from './error-position.ts';
 
 /** `BPF_OBJ_NAME_LEN` without the terminating zero. */
 const LONGEST = 15;
@@ -14,7 +14,7 @@ const LONGEST = 15;
  */
 export function checkObjectName(kind: 'map' | 'program', name: string): void {
   if (typeof name === 'string' && /^[A-Za-z0-9_.]{1,15}$/.test(name)) return;
-  throw blame(
+  throw withSourcePosition(
     new RangeError(`${kind} name '${name}': the kernel takes 1 to ${LONGEST} characters of [A-Za-z0-9_.]`),
   );
 }

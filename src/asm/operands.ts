@@ -2,7 +2,7 @@
  * The kinds of operand that an instruction's fields take, with their limits: what a constructor accepts
  * and what it says when it refuses. Nothing is ever truncated.
  */
-import { blame } from './blame.ts';
+import { withSourcePosition } from './error-position.ts';
 import type { Register } from './instruction.ts';
 
 /** Where a jump goes: a label, or a number of slots counted from the following instruction. */
@@ -83,16 +83,17 @@ export function takesLabel(kind: Kind): boolean {
 export function checkNumber(name: string, kind: NumberKind, value: number): number {
   const { noun, least, most, room, nonzero, step = 1 } = limitsOf(kind);
   if (!Number.isInteger(value))
-    throw blame(new RangeError(`${name}: ${noun} ${String(value)} is not an integer`));
+    throw withSourcePosition(new RangeError(`${name}: ${noun} ${String(value)} is not an integer`));
   if (value < least || value > most)
-    throw blame(
+    throw withSourcePosition(
       new RangeError(
         `${name}: ${noun} ${value} ${room ? `does not fit in ${room}` : `is not between ${least} and ${most}`}`,
       ),
     );
   if (value % step !== 0)
-    throw blame(new RangeError(`${name}: ${noun} ${value} is not a multiple of ${step}`));
-  if (nonzero && value === 0) throw blame(new RangeError(`${name}: ${noun} 0 would divide by zero`));
+    throw withSourcePosition(new RangeError(`${name}: ${noun} ${value} is not a multiple of ${step}`));
+  if (nonzero && value === 0)
+    throw withSourcePosition(new RangeError(`${name}: ${noun} 0 would divide by zero`));
   return value;
 }
 
@@ -100,9 +101,11 @@ export function checkNumber(name: string, kind: NumberKind, value: number): numb
 export function checkRegister(name: string, role: string, value: Register, written: boolean): number {
   const number = value?.register;
   if (!Number.isInteger(number) || number < 0 || number > 10)
-    throw blame(new RangeError(`${name}: ${role} ${describe(value)} is not one of r0 to r10`));
+    throw withSourcePosition(new RangeError(`${name}: ${role} ${describe(value)} is not one of r0 to r10`));
   if (written && number === 10)
-    throw blame(new RangeError(`${name}: ${role} r10 is the frame pointer and can't be written`));
+    throw withSourcePosition(
+      new RangeError(`${name}: ${role} r10 is the frame pointer and can't be written`),
+    );
   return number;
 }
 
@@ -114,7 +117,7 @@ export function checkWidth<S extends number>(
 ): S {
   const size = sizes.find((s) => s === width?.size);
   if (size === undefined)
-    throw blame(
+    throw withSourcePosition(
       new RangeError(`${name}: width ${String(width?.size)} is not one of ${sizes.join(', ')} bytes`),
     );
   return size;

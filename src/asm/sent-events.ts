@@ -1,6 +1,6 @@
 /** The events that programs send, compared with the schema by which they are read. */
 import type { TSchema } from '@sinclair/typebox';
-import { blame } from './blame.ts';
+import { withSourcePosition } from './error-position.ts';
 import type { SentEvent } from './instruction.ts';
 import { type Layout, layoutOf, sameLayout } from './layout.ts';
 import { isEvents } from './map.ts';
@@ -30,7 +30,7 @@ export function checkSentEvents(tool: Tool): void {
         try {
           requireLayout(sends, events.schema);
         } catch (error) {
-          throw blame(error, position);
+          throw withSourcePosition(error, position);
         }
 }
 

@@ -2,11 +2,11 @@
  * Subprograms written with the builder.
  */
 import type { TSchema } from '@sinclair/typebox';
-import { blame } from './blame.ts';
 import type { Emission } from './body.ts';
 import type { Builder, Routine } from './builder/builder.ts';
 import { ARGUMENT_REGISTERS } from './builder/call.ts';
 import type { ParametersOf } from './builder/parameters.ts';
+import { withSourcePosition } from './error-position.ts';
 import { hasFields, layoutOf, u64 } from './layout.ts';
 import { capture } from './position.ts';
 
@@ -29,10 +29,12 @@ export function subprogram<const P extends readonly TSchema[]>(
   { context = false, returns = u64 }: { readonly context?: boolean; readonly returns?: TSchema } = {},
 ): Routine<P> {
   if (!/^[A-Za-z_]\w{0,62}$/.test(name))
-    throw blame(new RangeError(`subprogram name '${name}': it is a C identifier of at most 63 characters`));
+    throw withSourcePosition(
+      new RangeError(`subprogram name '${name}': it is a C identifier of at most 63 characters`),
+    );
   const most = ARGUMENT_REGISTERS.length;
   if (parameters.length + Number(context) > most)
-    throw blame(
+    throw withSourcePosition(
       new RangeError(
         `subprogram ${name}: ${parameters.length} parameters${context ? ' and the context' : ''} are more than the ${most} that fit registers: hand a struct over`,
       ),
@@ -40,19 +42,19 @@ export function subprogram<const P extends readonly TSchema[]>(
   for (const [index, schema] of parameters.entries()) {
     const layout = layoutOf(schema);
     if (layout.kind !== 'int' && !hasFields(layout))
-      throw blame(
+      throw withSourcePosition(
         new TypeError(
           `subprogram ${name}: parameter ${index} is neither a number nor a struct or union: put it into one`,
         ),
       );
     if (layout.kind === 'int' && layout.bigEndian)
-      throw blame(
+      throw withSourcePosition(
         new TypeError(`subprogram ${name}: parameter ${index} is big-endian, which a register isn't`),
       );
   }
   const result = layoutOf(returns);
   if (result.kind !== 'int' || result.bigEndian)
-    throw blame(
+    throw withSourcePosition(
       new TypeError(
         `subprogram ${name}: its result is in a register, so it is an integer of the host's byte order`,
       ),

@@ -3,7 +3,7 @@
  */
 import { CommanderError } from 'commander';
 import { collected } from './arguments/collected.ts';
-import { type FilterWords, faultOf, filterIn } from './arguments/filter.ts';
+import { type FilterWords, filterIn, messageWithoutPosition } from './arguments/filter.ts';
 import { commandLine, type Flags, type Probe, type Shell } from './arguments/options.ts';
 
 /** Those whose programs name types by their numbers, which only the kernel's own BTF has. */
@@ -54,7 +54,7 @@ export function readArguments(args: readonly string[], version: string): Request
     command.parse(args, { from: 'user' });
     const flags = command.opts<Flags>();
     const { btf, probe } = flags;
-    const fault = faultOf(filterIn(flags), probe);
+    const fault = messageWithoutPosition(filterIn(flags), probe);
     if (fault) command.error(`error: ${fault}`);
     if (btf !== undefined && BY_TYPE_NUMBER.includes(probe))
       command.error(

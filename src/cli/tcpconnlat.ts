@@ -4,8 +4,8 @@
  * something that isn't there.
  */
 import { UnknownArchitecture } from '../asm/architecture.ts';
-import { faultOf } from '../asm/blame.ts';
 import { BtfError } from '../asm/btf.ts';
+import { messageWithoutPosition } from '../asm/error-position.ts';
 import { VerifierError, WrongPathError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
 import { NativeCodeError } from '../loader/native-code.ts';
@@ -67,7 +67,8 @@ function isRun(request: Request): boolean {
 function describe(error: unknown): string | string[] {
   if (error instanceof VerifierError) return renderVerifierError(error).split('\n');
   if (error instanceof NoWay) return error.message.split('\n');
-  if (EXPECTED.some((kind) => error instanceof kind)) return errorLine(faultOf(error as Error));
+  if (EXPECTED.some((kind) => error instanceof kind))
+    return errorLine(messageWithoutPosition(error as Error));
   return environmentFault(error) ?? unexpected(error);
 }
 

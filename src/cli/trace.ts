@@ -1,7 +1,7 @@
 /**
  * One run of the tracer: from attaching to the totals of what was lost.
  */
-import { faultOf } from '../asm/blame.ts';
+import { messageWithoutPosition } from '../asm/error-position.ts';
 import type { Locate } from '../asm/position.ts';
 import { printable } from '../asm/printable.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
@@ -189,7 +189,9 @@ function describe(
       : failures.length > 0
         ? 'the first way that this kernel has'
         : 'the kernel has kprobes';
-  const passed = failures.map(({ way, error }) => `not by ${way}: ${errorLine(faultOf(error))}\n`);
+  const passed = failures.map(
+    ({ way, error }) => `not by ${way}: ${errorLine(messageWithoutPosition(error))}\n`,
+  );
   const types =
     settings.btf === undefined ? '' : `the kernel's types are those of ${printable(settings.btf)}\n`;
   const locked = lockdown === 'none' ? '' : `kernel lockdown: ${lockdown}\n`;

@@ -3,7 +3,7 @@
  * says what was tried, what the kernel answered, the likely cause, and what to do.
  */
 import { type Assembled, functionStarts, type Placed } from '../asm/assemble.ts';
-import { blame } from '../asm/blame.ts';
+import { withSourcePosition } from '../asm/error-position.ts';
 import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
 import { describeErrno, Errno, errnoName } from './errno.ts';
 import type { VerifierSummary } from './verifier/log.ts';
@@ -185,7 +185,7 @@ export class VerifierError extends KernelError {
     this.summary = summary;
     this.assembled = assembled;
     this.locate = find;
-    blame(this, this.position, find);
+    withSourcePosition(this, this.position, find);
   }
 
   /** The author's line of the instruction that was refused, or of the program's end, which is that of the program itself. */

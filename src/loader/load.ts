@@ -4,8 +4,8 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
 import type { Assembled } from '../asm/assemble.ts';
-import { blame } from '../asm/blame.ts';
 import { textOf } from '../asm/disassemble.ts';
+import { withSourcePosition } from '../asm/error-position.ts';
 import { formOf } from '../asm/isa.ts';
 import type { MapSpec } from '../asm/map.ts';
 import { checkObjectName } from '../asm/object-name.ts';
@@ -185,7 +185,7 @@ function withMaps(
   for (const { slot, map } of references) {
     const opened = tables.get(slot) ?? maps.get(map);
     if (!opened)
-      throw blame(
+      throw withSourcePosition(
         new RangeError(
           `program '${spec.name}' uses the map '${map.name}', which isn't among those that it is loaded with`,
         ),

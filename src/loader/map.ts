@@ -4,7 +4,7 @@
  * Source: man 2 bpf.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
-import { blame } from '../asm/blame.ts';
+import { withSourcePosition } from '../asm/error-position.ts';
 import { KeyCodec } from '../asm/layout/key.ts';
 import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
 import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MMAPABLE, type ValueOf } from '../asm/map.ts';
@@ -95,7 +95,9 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     for (const [key, spec] of isMapOfMaps(this.spec) ? this.spec.maps : []) {
       const held = maps.get(spec);
       if (!held)
-        throw blame(new RangeError(`map ${this.spec.name} holds the map '${spec.name}', which isn't open`));
+        throw withSourcePosition(
+          new RangeError(`map ${this.spec.name} holds the map '${spec.name}', which isn't open`),
+        );
       this.update(key, held as UpdateValue<M>);
     }
     if (this.spec.frozen) freezeMap(this.#kernel, this.spec.name, this.fd);
@@ -113,7 +115,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   get view(): M extends GlobalsSpec<infer V> ? View<V> : never {
     const { name, value, flags } = this.spec;
     if ((flags & MMAPABLE) === 0 || this.spec.maxEntries !== 1)
-      throw blame(
+      throw withSourcePosition(
         new TypeError(`map ${name} is no one value in memory: use lookup, or make it by globals()`),
       );
     this.#mapping ??= Mapping.open(this.#kernel, this.fd, layoutOf(value).size, `the map '${name}'`);
@@ -146,7 +148,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   #given(value: UpdateValue<M>): Static<M['value']> {
     if (!isMapOfMaps(this.spec)) return value as Static<M['value']>;
     if (value instanceof BpfMap) return value.fd as Static<M['value']>;
-    throw blame(new TypeError(`map ${this.spec.name} holds maps: ${String(value)} is none`));
+    throw withSourcePosition(new TypeError(`map ${this.spec.name} holds maps: ${String(value)} is none`));
   }
 
   /** Deletes a key: whether it was there. @throws {KernelError} EINVAL for an array, whose keys stay. */
@@ -217,7 +219,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     const cpus = this.#kernel.possibleCpus.length;
     const count = Array.isArray(values) ? `${values.length} values` : 'no list of values';
     if (count !== `${cpus} values`)
-      throw blame(new RangeError(`map ${this.spec.name}: ${count} for ${cpus} possible CPUs`));
+      throw withSourcePosition(new RangeError(`map ${this.spec.name}: ${count} for ${cpus} possible CPUs`));
     for (const [index, value] of values.entries())
       this.#elements.value.set(encode(this.spec.value, value), index * this.#stride);
   }

@@ -1,7 +1,7 @@
 /** A tool running: its maps, programs, rings and links, owned together. */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
-import { blame, pointing } from '../asm/blame.ts';
+import { reportAtCaller, withSourcePosition } from '../asm/error-position.ts';
 import { decoder, layoutOf } from '../asm/layout.ts';
 import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
@@ -98,7 +98,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
    */
   static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E> = {}): Session<E> {
     const kernel = options.kernel ?? new Kernel();
-    return pointing(() =>
+    return reportAtCaller(() =>
       allOrNothing((resources) => {
         const parts = openParts(tool, kernel, options, resources);
         return new Session(tool, kernel, resources, parts);
@@ -109,7 +109,8 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   /** The running map of a spec. @throws {RangeError} where the tool has no such map. */
   map<M extends MapSpec>(spec: M): BpfMap<M> {
     const map = this.#parts.maps.get(spec);
-    if (!map) throw blame(new RangeError(`the tool ${this.tool.name} has no map '${spec.name}'`));
+    if (!map)
+      throw withSourcePosition(new RangeError(`the tool ${this.tool.name} has no map '${spec.name}'`));
     return map as unknown as BpfMap<M>;
   }
 
@@ -123,7 +124,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
    * @throws as `open` does.
    */
   load(spec: ProgramSpec): Program {
-    return pointing(() => this.#resources.add(this.#parts.load(spec)));
+    return reportAtCaller(() => this.#resources.add(this.#parts.load(spec)));
   }
 
   /** The programs that are attached. */

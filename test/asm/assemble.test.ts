@@ -1,6 +1,5 @@
 import * as assert from 'uvu/assert';
 import { AssembleError, assemble, destinationOf } from '../../src/asm/assemble.ts';
-import { faultOf } from '../../src/asm/blame.ts';
 import {
   add,
   atomic,
@@ -23,6 +22,7 @@ import {
   stx,
 } from '../../src/asm/constructors.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
+import { messageWithoutPosition } from '../../src/asm/error-position.ts';
 import { mapLookupElem } from '../../src/asm/helpers.ts';
 import type { Instruction, Item } from '../../src/asm/instruction.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
@@ -50,7 +50,7 @@ function refused(
     () => assemble(items),
     (error: unknown) => {
       assert.instance(error, kind);
-      if (typeof message === 'string') assert.is(faultOf(error as Error), message);
+      if (typeof message === 'string') assert.is(messageWithoutPosition(error as Error), message);
       else assert.match((error as Error).message, message);
       assert.match((error as Error).message, / \(\/.*\.[jt]s:\d+\)$/, 'ends with the author\u2019s line');
       return true;

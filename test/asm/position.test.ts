@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
-import { faultOf } from '../../src/asm/blame.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { ldx, mov } from '../../src/asm/constructors.ts';
+import { messageWithoutPosition } from '../../src/asm/error-position.ts';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { kprobe, tpBtf } from '../../src/asm/hooks.ts';
 import { type Item, isLabel } from '../../src/asm/instruction.ts';
@@ -248,7 +248,7 @@ for (const [name, mistake] of Object.entries(MISTAKES))
         assert.match(message, / \(\/[^()]*position\.test\.[jt]s:\d+\)$/);
         assert.match(message.replaceAll(/\.[jt]s:/g, ':'), new RegExp(`${line}\\)$`));
         assert.is(stack.includes(message), true);
-        assert.is(message.startsWith(`${faultOf(error as Error)} (`), true);
+        assert.is(message.startsWith(`${messageWithoutPosition(error as Error)} (`), true);
         return true;
       },
     );

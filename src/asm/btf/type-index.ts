@@ -136,7 +136,9 @@ function scanBlock(
     const kind = kindOf(info);
     const extent = fixed[kind] as number;
     if (extent === NO_EXTENT || name >= stringBytes || at + HEAD_WORDS > words.length)
-      throw new BtfError(`BTF type ${last + nth}${faultOf(words.length - at, extent, kind, name)}`);
+      throw new BtfError(
+        `BTF type ${last + nth}${messageWithoutPosition(words.length - at, extent, kind, name)}`,
+      );
     at += HEAD_WORDS + extent + partsOf(info) * (each[kind] as number);
     if (at > words.length) throw new BtfError(`BTF type ${last + nth}${PAST_END}`);
   }
@@ -144,7 +146,7 @@ function scanBlock(
 }
 
 /** What is wrong with a type of which `rest` words are left. */
-function faultOf(rest: number, extent: number, kind: number, name: number): string {
+function messageWithoutPosition(rest: number, extent: number, kind: number, name: number): string {
   if (rest < HEAD_WORDS) return PAST_END;
   return extent === NO_EXTENT
     ? `: unknown kind ${kind}`

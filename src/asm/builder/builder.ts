@@ -5,10 +5,10 @@
  * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
  */
 import type { TSchema } from '@sinclair/typebox';
-import { authors } from '../blame.ts';
 import { type Emission, requireSynchronous } from '../body.ts';
 import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
+import { userCode } from '../error-position.ts';
 import {
   type Helper,
   mapDeleteElem,
@@ -104,7 +104,7 @@ export class Builder {
     const { name, parameters, context, position } = routine;
     const received = receiveParameters(this.#machine, parameters, context ? 1 : 0, routine);
     this.#received = received;
-    const result = authors(() => routine.body(this, ...received));
+    const result = userCode(() => routine.body(this, ...received));
     this.#machine.at(position, () => {
       requireSynchronous(result);
       if (!this.#machine.ended) requireFilled(parameters, received);

@@ -5,9 +5,10 @@
  * A statement calls its blocks itself, between the steps here, so that a level of nesting takes as little of
  * the JavaScript stack as it can.
  */
-import { authored, blame } from '../blame.ts';
+
 import { type Emission, requireSynchronous } from '../body.ts';
 import * as insn from '../constructors.ts';
+import { fromUserCode, withSourcePosition } from '../error-position.ts';
 import { describePosition, type Position } from '../position.ts';
 import { type Arm, layOut } from './branch.ts';
 import { ask, checkTest, type Question } from './compare.ts';
@@ -20,9 +21,9 @@ import type { Condition, Test } from './operand.ts';
  */
 function failed(error: unknown, machine: Machine, { scope }: State, position: Position | undefined): unknown {
   const isOverflow = error instanceof RangeError && /^Maximum call stack size/.test(error.message);
-  if (!isOverflow || scope.depth > 0) return authored(error);
+  if (!isOverflow || scope.depth > 0) return fromUserCode(error);
   const message = `${machine.deepest} blocks within each other take all of JavaScript's stack: node --stack-size=4000 makes it four times as large`;
-  return blame(new RangeError(message, { cause: error }), position);
+  return withSourcePosition(new RangeError(message, { cause: error }), position);
 }
 
 /**

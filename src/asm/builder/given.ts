@@ -1,7 +1,7 @@
 /**
  * What the code that is being built was given: the program's context, wherever it lies now, and what lies in it.
  */
-import { blame } from '../blame.ts';
+import { withSourcePosition } from '../error-position.ts';
 import type { Helper } from '../helpers.ts';
 import type { ProgramKind } from '../program-types.ts';
 import { r1 } from '../registers.ts';
@@ -35,7 +35,7 @@ export class Given {
   get context(): Value {
     const context = this.#current();
     if (context === undefined)
-      throw blame(
+      throw withSourcePosition(
         new Error(`${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`),
       );
     return context;

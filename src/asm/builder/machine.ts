@@ -5,7 +5,7 @@
  * It knows the rules of the calling convention (RFC 9669, section 2: r0 to r5 are lost at a call, r6 to r9
  * survive it, r10 is the frame) and nothing of the language built on it.
  */
-import { blame } from '../blame.ts';
+import { withSourcePosition } from '../error-position.ts';
 import type { Instruction, Item, Register } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
 import { capture, describePosition, type Position } from '../position.ts';
@@ -74,7 +74,7 @@ export class Machine {
   }
 
   #requireHere(): void {
-    if (this.#away !== undefined) throw blame(new Error(this.#away));
+    if (this.#away !== undefined) throw withSourcePosition(new Error(this.#away));
   }
 
   /** The author's line that is being built. */
@@ -101,7 +101,7 @@ export class Machine {
     try {
       return body();
     } catch (error) {
-      throw blame(error, position);
+      throw withSourcePosition(error, position);
     } finally {
       this.leaveStatement();
     }

@@ -2,10 +2,11 @@
  * Raw instructions among statements, checked like everything else: they read registers that are set, and
  * leave those alone that hold kept values. Loads and stores of the stack by r10 are followed, too.
  */
-import { blame } from '../blame.ts';
+
 import { registersIn, registersLost, registersRead, registersSet } from '../cfg/effects.ts';
 import { fallsThrough, leadsToFunction } from '../cfg/graph.ts';
 import { labelNamed, labelsLoaded } from '../cfg/labelled.ts';
+import { withSourcePosition } from '../error-position.ts';
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { JMP, JMP32 } from '../isa/form.ts';
 import { type Form, formOf } from '../isa.ts';
@@ -60,7 +61,7 @@ export class RawCode {
       this.#check(instruction, form);
     } catch (error) {
       // Instructions of a text have lines of their own.
-      throw instruction.position === undefined ? error : blame(error, instruction.position);
+      throw instruction.position === undefined ? error : withSourcePosition(error, instruction.position);
     }
     if (fallsThrough(form)) this.#machine.emit(instruction);
     else this.#machine.end(instruction);

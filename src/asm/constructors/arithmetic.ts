@@ -7,7 +7,7 @@
  *
  * Source: RFC 9669, section 4.1.
  */
-import { blame } from '../blame.ts';
+import { withSourcePosition } from '../error-position.ts';
 import type { Instruction, Register } from '../instruction.ts';
 import type { Width } from '../width.ts';
 import { formNamed, formsBySize, make, registerAndImmediate } from './make.ts';
@@ -38,7 +38,9 @@ function byteSwap(name: string): ByteSwap {
   const { sizes, of } = formsBySize(name);
   return (bits, dst) => {
     if (!sizes.includes(bits))
-      throw blame(new RangeError(`${name}: ${String(bits)} bits is not one of ${sizes.join(', ')}`));
+      throw withSourcePosition(
+        new RangeError(`${name}: ${String(bits)} bits is not one of ${sizes.join(', ')}`),
+      );
     return make(of({ size: bits }), { dst });
   };
 }
@@ -128,6 +130,8 @@ const cast = formNamed('addrSpaceCast');
 export function addrSpaceCast(dst: Register, src: Register, to: number, from: number): Instruction {
   for (const space of [to, from])
     if (!Number.isInteger(space) || space < 0 || space > 0xffff)
-      throw blame(new RangeError(`addrSpaceCast: address space ${String(space)} is not between 0 and 65535`));
+      throw withSourcePosition(
+        new RangeError(`addrSpaceCast: address space ${String(space)} is not between 0 and 65535`),
+      );
   return make(cast, { dst, src, imm: ((to << 16) | from) >>> 0 });
 }

@@ -7,7 +7,7 @@
  *
  * Source: RFC 9669, sections 5.1 to 5.4.
  */
-import { blame } from '../blame.ts';
+import { withSourcePosition } from '../error-position.ts';
 import type { Instruction, Register } from '../instruction.ts';
 import type { MapSpec } from '../map.ts';
 import type { Width } from '../width.ts';
@@ -79,10 +79,12 @@ const wide = formNamed('lddw');
 /** `dst = value`, any 64 bits (-2^63 to 2^64-1; a number must be a safe integer). Takes two slots. */
 export function lddw(dst: Register, value: bigint | number): Instruction {
   if (typeof value === 'number' && !Number.isSafeInteger(value))
-    throw blame(new RangeError(`lddw: immediate ${value} is not a safe integer; write it as a bigint`));
+    throw withSourcePosition(
+      new RangeError(`lddw: immediate ${value} is not a safe integer; write it as a bigint`),
+    );
   const bits = BigInt(value);
   if (bits < -(2n ** 63n) || bits >= 2n ** 64n)
-    throw blame(new RangeError(`lddw: immediate ${bits} does not fit in 64 bits`));
+    throw withSourcePosition(new RangeError(`lddw: immediate ${bits} does not fit in 64 bits`));
   return make(wide, {
     dst,
     imm: Number(BigInt.asIntN(32, bits)),

@@ -4,7 +4,7 @@
  */
 
 import type { TSchema } from '@sinclair/typebox';
-import { blame } from '../blame.ts';
+import { withSourcePosition } from '../error-position.ts';
 
 /** An integer of 1, 2, 4 or 8 bytes, aligned to its size; `as` is what JavaScript sees. */
 export interface IntLayout {
@@ -131,7 +131,7 @@ function compute(schema: TSchema, path: string): Layout {
     case 'union':
       return structLayout(schema, ctype, path);
     default:
-      throw blame(
+      throw withSourcePosition(
         new TypeError(
           `${at(path)}this schema has no C layout: use u8 to u64, s8 to s64, u64n, s64n, u16be, u32be, ` +
             'chars, bytes, array, struct or union',
@@ -168,7 +168,7 @@ function structLayout(schema: TSchema, kind: StructLayout['kind'], path: string)
     const inside = path === '' ? name : `${path}.${name}`;
     checkFieldName(name, inside);
     if (kind === 'struct' && !required.includes(name))
-      throw blame(new TypeError(`${inside}: a field of a C struct can't be optional`));
+      throw withSourcePosition(new TypeError(`${inside}: a field of a C struct can't be optional`));
     const layout = compute(field, inside);
     if (kind === 'struct') padTo(layout.align);
     const offset = kind === 'struct' ? end : 0;
@@ -179,7 +179,8 @@ function structLayout(schema: TSchema, kind: StructLayout['kind'], path: string)
     }
     align = Math.max(align, layout.align);
   }
-  if (fields.length === 0) throw blame(new TypeError(`${at(path)}a ${kind} needs at least one field`));
+  if (fields.length === 0)
+    throw withSourcePosition(new TypeError(`${at(path)}a ${kind} needs at least one field`));
   padTo(align);
   return Object.freeze({
     kind,
@@ -195,12 +196,12 @@ function structLayout(schema: TSchema, kind: StructLayout['kind'], path: string)
  */
 function checkFieldName(name: string, path: string): void {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name === '__proto__')
-    throw blame(new TypeError(`${path}: a field's name has to be a C identifier`));
+    throw withSourcePosition(new TypeError(`${path}: a field's name has to be a C identifier`));
 }
 
 function count(value: unknown, of: string, path: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 1)
-    throw blame(
+    throw withSourcePosition(
       new RangeError(`${at(path)}the number of ${of} has to be an integer of at least 1, not ${value}`),
     );
   return value as number;

@@ -2,7 +2,7 @@
  * Bytes to values and back, by a schema's C layout.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
-import { pointing } from '../blame.ts';
+import { reportAtCaller } from '../error-position.ts';
 import {
   type ArrayLayout,
   type BytesLayout,
@@ -44,7 +44,7 @@ export function decoder<T extends TSchema>(schema: T): Decoder<T> {
  * `ports[3]`).
  */
 export function encode<T extends TSchema>(schema: T, value: Static<T>): Uint8Array {
-  return pointing(() => encodeLayout(layoutOf(schema), value, ''));
+  return reportAtCaller(() => encodeLayout(layoutOf(schema), value, ''));
 }
 
 /** The bytes of a value of that layout. `path` is how messages name it. */

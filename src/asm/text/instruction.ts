@@ -1,6 +1,7 @@
 /** One instruction's text, read by the grammar that the instruction table gives. */
-import { faultOf } from '../blame.ts';
+
 import { make, type Operand } from '../constructors/make.ts';
+import { messageWithoutPosition } from '../error-position.ts';
 import { helperId, helperName, helperNames } from '../helper-names.ts';
 import type { Instruction, Reference } from '../instruction.ts';
 import { distanceField, type FieldName, type Form } from '../isa.ts';
@@ -148,7 +149,7 @@ function build({ form, captured }: Match, maps: (name: string) => MapSpec | unde
   try {
     return make(form, operands, reference);
   } catch (error) {
-    throw new Misread(faultOf(error as Error), captured[0]?.at ?? 0);
+    throw new Misread(messageWithoutPosition(error as Error), captured[0]?.at ?? 0);
   }
 }
 
@@ -254,7 +255,7 @@ function checkOperands(form: Form, values: Values, { at }: Captured): void {
     try {
       checkNumber(form.name, kind as Exclude<Kind, 'register' | 'base'>, value);
     } catch (error) {
-      throw new Misread(faultOf(error as Error), at);
+      throw new Misread(messageWithoutPosition(error as Error), at);
     }
   }
 }

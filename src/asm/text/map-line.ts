@@ -5,7 +5,7 @@
  *     map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map attempts
  *     map ways: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels small, large
  */
-import { faultOf } from '../blame.ts';
+import { messageWithoutPosition } from '../error-position.ts';
 import { isJumpTable, jumpTable } from '../jump-table.ts';
 import { shownLabel } from '../labels.ts';
 import { bytes, layoutOf } from '../layout.ts';
@@ -121,7 +121,7 @@ export function readMap(
       labelsAt: places,
     };
   } catch (error) {
-    return refuse(faultOf(error as Error), at('name'));
+    return refuse(messageWithoutPosition(error as Error), at('name'));
   }
 }
 

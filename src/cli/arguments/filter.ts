@@ -71,7 +71,7 @@ function choice<K extends string, T>(name: K, only?: T[], not?: T[]): { readonly
 }
 
 /** What makes no sense about a filter, or undefined. */
-export function faultOf(filter: FilterWords, probe: string): string | undefined {
+export function messageWithoutPosition(filter: FilterWords, probe: string): string | undefined {
   for (const name of ['port', 'uid'] as const) {
     const { only, not = [] } = filter[name] ?? {};
     if (only && without(only, not).length === 0) return nothingLeft(name);

@@ -1,9 +1,10 @@
 /**
  * The kernel's types: its own, or those of a file for a kernel that shows none.
  */
-import { faultOf } from '../../asm/blame.ts';
+
 import { Btf, BtfError } from '../../asm/btf.ts';
 import { isElf } from '../../asm/elf.ts';
+import { messageWithoutPosition } from '../../asm/error-position.ts';
 import { type Target, target } from '../../asm/target.ts';
 import { describeErrno, Errno } from '../../loader/errno.ts';
 import type { Kernel } from '../../loader/kernel.ts';
@@ -50,6 +51,6 @@ export function namingFile<T>(file: string | undefined, work: () => T): T {
     return work();
   } catch (error) {
     if (file === undefined || !(error instanceof BtfError)) throw error;
-    throw new BadTypesFile(file, faultOf(error));
+    throw new BadTypesFile(file, messageWithoutPosition(error));
   }
 }

@@ -1,8 +1,9 @@
 /**
  * The ways to watch the kernel, tried in order until one works.
  */
-import { faultOf } from '../../asm/blame.ts';
+
 import { NoSuchField } from '../../asm/btf.ts';
+import { messageWithoutPosition } from '../../asm/error-position.ts';
 import { NoSuchTracepoint } from '../../asm/hooks.ts';
 import { printable } from '../../asm/printable.ts';
 import { NoKernelTypes, type Target } from '../../asm/target.ts';
@@ -68,7 +69,9 @@ export class NoWay extends Error {
 
 /** What went wrong, without what is the same of all ways. */
 function shortFault(error: Error): string {
-  return error instanceof LockdownError ? `kernel lockdown keeps ${error.kept}` : errorLine(faultOf(error));
+  return error instanceof LockdownError
+    ? `kernel lockdown keeps ${error.kept}`
+    : errorLine(messageWithoutPosition(error));
 }
 
 /**
@@ -114,7 +117,7 @@ function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[])
   if (!only) return new NoWay(kernel, failures, otherTypes);
   if (!noTypes || otherTypes === undefined) return only;
   return new NoKernelTypes(
-    `${faultOf(only)}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
+    `${messageWithoutPosition(only)}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
   );
 }
 

@@ -1,7 +1,7 @@
 /** `tsbpf asm`: text to bytes. */
 import { type Assembled, AssembleError, assemble, ReachError } from '../../asm/assemble.ts';
-import { faultOf, positionOf } from '../../asm/blame.ts';
 import { SLOT, slotsOf } from '../../asm/encode.ts';
+import { messageWithoutPosition, sourcePositionOf } from '../../asm/error-position.ts';
 import type { MapSpec } from '../../asm/map.ts';
 import { locate } from '../../asm/position.ts';
 import { printable } from '../../asm/printable.ts';
@@ -83,10 +83,12 @@ function namingPlace<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    const position = error instanceof Error ? positionOf(error) : undefined;
+    const position = error instanceof Error ? sourcePositionOf(error) : undefined;
     if (position === undefined) throw error;
     const fault =
-      error instanceof AssembleError || error instanceof ReachError ? error.reason : faultOf(error as Error);
+      error instanceof AssembleError || error instanceof ReachError
+        ? error.reason
+        : messageWithoutPosition(error as Error);
     const place = locate(position);
     if (place?.file === path) throw new TextError(path, place.line, place.column, fault);
     const ofProgram = new AssembleError(fault);

@@ -4,7 +4,7 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
 import type { Assembled } from '../../asm/assemble.ts';
-import { blame } from '../../asm/blame.ts';
+import { withSourcePosition } from '../../asm/error-position.ts';
 import type { Locate } from '../../asm/position.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../../asm/program.ts';
 import { PROGRAM_TYPES } from '../../asm/program-types.ts';
@@ -24,7 +24,7 @@ export const programTypes = Object.fromEntries(
 export function requireKnownKind(program: string, { kind }: Attachment): void {
   if (Object.hasOwn(programTypes, kind)) return;
   const kinds = Object.keys(programTypes).join(', ');
-  throw blame(
+  throw withSourcePosition(
     new TypeError(
       `program '${program}' is to be attached as '${kind}', and tsbpf has programs that trace only: ${kinds}`,
     ),

@@ -3,7 +3,7 @@
  * the same words.
  */
 import type { Static, TArray, TObject, TSchema } from '@sinclair/typebox';
-import { blame, pointing } from '../../asm/blame.ts';
+import { reportAtCaller, withSourcePosition } from '../../asm/error-position.ts';
 import { decoder, encode, hasFields, type IntLayout, layoutOf, type UnionSchema } from '../../asm/layout.ts';
 import type { Mapping } from './mapping.ts';
 
@@ -98,13 +98,16 @@ class IntCell implements NumberCell<number | bigint> {
 
   atomicAdd(amount: number | bigint): number | bigint {
     const { as, bigEndian } = this.#layout;
-    if (typeof amount !== as) throw blame(new TypeError(`${this.#name}: ${String(amount)} is no ${as}`));
+    if (typeof amount !== as)
+      throw withSourcePosition(new TypeError(`${this.#name}: ${String(amount)} is no ${as}`));
     if (typeof amount === 'number' && !Number.isSafeInteger(amount))
-      throw blame(
+      throw withSourcePosition(
         new RangeError(`${this.#name}: ${amount} is no safe integer (at most 2^53 - 1 either way)`),
       );
     if (bigEndian)
-      throw blame(new TypeError(`${this.#name} is big-endian: a processor can't add to it in one step`));
+      throw withSourcePosition(
+        new TypeError(`${this.#name} is big-endian: a processor can't add to it in one step`),
+      );
     return this.#number(this.#atomic('add', BigInt(amount)));
   }
 
@@ -124,7 +127,7 @@ class IntCell implements NumberCell<number | bigint> {
 
   #word(value: number | bigint): bigint {
     const bytes = new Uint8Array(8);
-    bytes.set(pointing(() => encode(this.#schema, value)));
+    bytes.set(reportAtCaller(() => encode(this.#schema, value)));
     return new DataView(bytes.buffer).getBigUint64(0, true);
   }
 }
@@ -148,7 +151,7 @@ class BytesCell implements Cell<string | Uint8Array> {
   }
 
   set(value: string | Uint8Array): void {
-    const bytes = pointing(() => encode(this.#schema, value));
+    const bytes = reportAtCaller(() => encode(this.#schema, value));
     this.#mapping.words[1].set(bytes, this.#offset);
   }
 }
@@ -170,7 +173,7 @@ class Elements<T extends TSchema> implements CellArray<T> {
 
   at(index: number): View<T> {
     if (!Number.isInteger(index) || index < 0 || index >= this.length)
-      throw blame(new RangeError(`${this.#name} has ${this.length} elements, and no ${index}`));
+      throw withSourcePosition(new RangeError(`${this.#name} has ${this.length} elements, and no ${index}`));
     const at = this.#offset + index * layoutOf(this.#schema).size;
     return viewOf(this.#mapping, this.#schema, at, `${this.#name}[${index}]`);
   }

@@ -2,8 +2,9 @@
  * Why the verifier refused a program, as its author wants it: their line, the instruction, what is known of what it touches, the kernel's
  * reason, and what to do.
  */
-import { faultOf } from '../../asm/blame.ts';
+
 import { disassemble } from '../../asm/disassemble.ts';
+import { messageWithoutPosition } from '../../asm/error-position.ts';
 import type { Locate, Location } from '../../asm/position.ts';
 import { cut, LONGEST_NAME, printable } from '../../asm/printable.ts';
 import type { VerifierError } from '../errors.ts';
@@ -16,7 +17,7 @@ import { stateBefore } from './state.ts';
  * in the kernel's text and in source lines become escapes.
  */
 export function renderVerifierError(error: VerifierError, find: Locate = error.locate, lines = 20): string {
-  const text = [faultOf(error), ...explain(error, find), ...endOfLog(error, find, lines)];
+  const text = [messageWithoutPosition(error), ...explain(error, find), ...endOfLog(error, find, lines)];
   return text.map((line) => printable(line, '\t')).join('\n');
 }
 

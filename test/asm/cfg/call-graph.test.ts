@@ -6,7 +6,7 @@ import { suite } from '../../harness.ts';
 const test = suite('asm/cfg/call-graph');
 
 /** The fault below `a` with calls written as `ab`: a calls b. */
-function faultOf(...calls: readonly string[]): string | undefined {
+function faultIn(...calls: readonly string[]): string | undefined {
   const fault = callFault(
     'a',
     calls.map((by) => ({ from: by[0] as string, to: by[1] as string, by })),
@@ -20,30 +20,30 @@ function along(letters: string): string[] {
 }
 
 test('eight frames are the most, by whichever way', () => {
-  assert.is(faultOf(), undefined);
-  assert.is(faultOf(...along('abcdefgh')), undefined);
-  assert.is(faultOf(...along('abcdefghi')), 'depth at hi: abcdefghi');
+  assert.is(faultIn(), undefined);
+  assert.is(faultIn(...along('abcdefgh')), undefined);
+  assert.is(faultIn(...along('abcdefghi')), 'depth at hi: abcdefghi');
   // The short way to h is looked at first, then the long one.
-  assert.is(faultOf('ah', ...along('abcdefgh')), undefined);
-  assert.is(faultOf('ah', ...along('abcdefgh'), 'hi'), 'depth at hi: abcdefghi');
+  assert.is(faultIn('ah', ...along('abcdefgh')), undefined);
+  assert.is(faultIn('ah', ...along('abcdefgh'), 'hi'), 'depth at hi: abcdefghi');
   // The longest of the calls of g counts.
-  assert.is(faultOf('ag', 'gi', 'gh', 'hj', 'gk', ...along('abcdefg')), 'depth at hj: abcdefghj');
+  assert.is(faultIn('ag', 'gi', 'gh', 'hj', 'gk', ...along('abcdefg')), 'depth at hj: abcdefghj');
 });
 
 test('a function that calls a running one is refused, at the call and with the circle alone', () => {
-  assert.is(faultOf('aa'), 'recursion at aa: aa');
-  assert.is(faultOf('ab', 'bc', 'cb'), 'recursion at cb: bcb');
-  assert.is(faultOf('ab', 'ac', 'bd', 'cd', 'dc'), 'recursion at cd: dcd');
-  assert.is(faultOf('ab', 'bc', 'ac', 'bd', 'cd'), undefined, 'calls of one function by two are none');
+  assert.is(faultIn('aa'), 'recursion at aa: aa');
+  assert.is(faultIn('ab', 'bc', 'cb'), 'recursion at cb: bcb');
+  assert.is(faultIn('ab', 'ac', 'bd', 'cd', 'dc'), 'recursion at cd: dcd');
+  assert.is(faultIn('ab', 'bc', 'ac', 'bd', 'cd'), undefined, 'calls of one function by two are none');
 });
 
 test('functions that the first one does not reach are not looked at', () =>
-  assert.is(faultOf('ab', 'cd', 'dc'), undefined));
+  assert.is(faultIn('ab', 'cd', 'dc'), undefined));
 
 test('many ways through the same functions take no time', () => {
   const letters = 'abcdefgh';
   const calls = along(letters).flatMap((call) => new Array<string>(200).fill(call));
-  assert.is(faultOf(...calls), undefined);
+  assert.is(faultIn(...calls), undefined);
 });
 
 test.run();

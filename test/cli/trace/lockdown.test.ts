@@ -1,8 +1,8 @@
 /** The probes under kernel lockdown: which programs work, and what the command advises. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../../src/asm/assemble.ts';
-import { faultOf } from '../../../src/asm/blame.ts';
 import { disassemble } from '../../../src/asm/disassemble.ts';
+import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
 import { target } from '../../../src/asm/target.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
 import { describeBlindSpot } from '../../../src/cli/trace/blind-spots.ts';
@@ -131,7 +131,7 @@ for (const [args, advice] of [
   test(`${args.join(' ')}: one line, with what works instead`, () => {
     const error = thrown(() => open(lockedDown(), ...args));
     assert.instance(error, LockdownError);
-    const text = faultOf(error);
+    const text = messageWithoutPosition(error);
     assert.ok(text.endsWith(`; ${advice}`), text);
     assert.match(text, /kernel lockdown \(confidentiality\) keeps .*; it is set at boot or by Secure Boot/);
     assert.not.match(text, /\n/);

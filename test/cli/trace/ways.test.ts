@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
-import { faultOf } from '../../../src/asm/blame.ts';
 import { NoSuchField } from '../../../src/asm/btf.ts';
+import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
 import { NoKernelTypes, type Target, target } from '../../../src/asm/target.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
 import { listTool } from '../../../src/cli/listing.ts';
@@ -250,7 +250,7 @@ for (const [what, fake] of [
   test(`a lack of capabilities is one line that names them, no list of ways: ${what}`, () => {
     const error = thrown(() => open(unprivileged(fake)));
     assert.instance(error, NotPermittedError);
-    const told = faultOf(error);
+    const told = messageWithoutPosition(error);
     assert.match(told, /this process lacks CAP_BPF and CAP_PERFMON .*run it as root$/);
     assert.not.match(told, /\n/);
   });
@@ -292,7 +292,7 @@ test('what this process or the machine has no more of is short for every way: on
     fake.answers.set(MAP_CREATE, () => -errno);
     const error = thrown(() => open(fake));
     assert.instance(error, KernelError);
-    assert.match(faultOf(error as Error), remedy);
+    assert.match(messageWithoutPosition(error as Error), remedy);
   }
 });
 

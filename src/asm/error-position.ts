@@ -19,9 +19,9 @@ const positions = new WeakMap<Error, Position>();
  * Lets the message of an error end with the author's line, once: that of `position`, as `find` reads it, or else the one that led here.
  * Gives the error back, to be thrown.
  */
-export function blame<E>(
+export function withSourcePosition<E>(
   error: E,
-  position: Position = capture(blame, FRAMES_OF_ERROR),
+  position: Position = capture(withSourcePosition, FRAMES_OF_ERROR),
   find: Locate = locate,
 ): E {
   if (!(error instanceof Error) || faults.has(error)) return error;
@@ -36,30 +36,30 @@ export function blame<E>(
 }
 
 /** The message of an error without the author's line. */
-export function faultOf(error: Error): string {
+export function messageWithoutPosition(error: Error): string {
   return faults.get(error) ?? error.message;
 }
 
 /** The position that the error's message ends with; undefined for an error without one. */
-export function positionOf(error: Error): Position | undefined {
+export function sourcePositionOf(error: Error): Position | undefined {
   return positions.get(error);
 }
 
 /** Runs what an author asked for: an error that it throws points at their line. */
-export function pointing<T>(work: () => T): T {
+export function reportAtCaller<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    throw blame(error, capture(pointing, FRAMES_OF_ERROR));
+    throw withSourcePosition(error, capture(reportAtCaller, FRAMES_OF_ERROR));
   }
 }
 
 /** Runs a function of the user's: an error that it throws is theirs, and stays as it is. */
-export function authors<T>(work: () => T): T {
+export function userCode<T>(work: () => T): T {
   try {
     return work();
   } catch (error) {
-    throw authored(error);
+    throw fromUserCode(error);
   }
 }
 
@@ -67,7 +67,7 @@ export function authors<T>(work: () => T): T {
  * Keeps the message of an error that a function of the user's threw as it is. Returns the error, to be
  * thrown.
  */
-export function authored<E>(error: E): E {
+export function fromUserCode<E>(error: E): E {
   if (error instanceof Error && !faults.has(error)) faults.set(error, error.message);
   return error;
 }
