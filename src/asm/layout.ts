@@ -16,5 +16,5 @@ export {
   type StructLayout,
   sameLayout,
 } from './layout/c-layout.ts';
-export { type Decoder, decoder, encode } from './layout/codec.ts';
+export { encodeValue, type ValueDecoder, valueDecoder } from './layout/codec.ts';
 export * from './layout/schema.ts';

@@ -6,7 +6,7 @@
 
 import type { Static, TSchema } from '@sinclair/typebox';
 import { reportAtCaller, withSourcePosition } from './error-position.ts';
-import { encode, layoutOf, u32 } from './layout.ts';
+import { encodeValue, layoutOf, u32 } from './layout.ts';
 import { checkObjectName } from './object-name.ts';
 
 /** Map types by the kernel's names and numbers. */
@@ -173,7 +173,7 @@ function single<V extends TSchema>(
 
 /** The value, if it fits its schema. */
 function checked<V extends TSchema>(schema: V, value: Static<V>): Static<V> {
-  encode(schema, value);
+  encodeValue(schema, value);
   return value;
 }
 

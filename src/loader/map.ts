@@ -6,7 +6,7 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { withSourcePosition } from '../asm/error-position.ts';
 import { KeyCodec } from '../asm/layout/key.ts';
-import { type Decoder, decoder, encode, layoutOf } from '../asm/layout.ts';
+import { encodeValue, layoutOf, type ValueDecoder, valueDecoder } from '../asm/layout.ts';
 import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MMAPABLE, type ValueOf } from '../asm/map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
 import { Descriptor } from './bpf.ts';
@@ -41,7 +41,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   /** Bytes from one CPU's value to the next; 0 where there is one value for all. */
   readonly #stride: number;
   readonly #keys: KeyCodec<M['key']>;
-  readonly #decodeValue: Decoder<M['value']>;
+  readonly #decodeValue: ValueDecoder<M['value']>;
   #mapping: Mapping | undefined;
   #view: unknown;
 
@@ -54,7 +54,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     const valueBytes = this.#stride * kernel.possibleCpus.length || valueSize;
     this.#elements = new Elements(kernel, spec, descriptor, valueBytes);
     this.#keys = new KeyCodec(spec.key);
-    this.#decodeValue = decoder(spec.value);
+    this.#decodeValue = valueDecoder(spec.value);
   }
 
   /**
@@ -139,7 +139,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    */
   update(key: KeyOf<M>, value: UpdateValue<M>, mode: UpdateMode = UpdateMode.any): void {
     if (this.#stride > 0) this.#write(value as Static<M['value']>[]);
-    else this.#elements.value.set(encode(this.spec.value, this.#given(value)));
+    else this.#elements.value.set(encodeValue(this.spec.value, this.#given(value)));
     this.#about(key);
     this.#elements.update(mode);
   }
@@ -221,7 +221,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     if (count !== `${cpus} values`)
       throw withSourcePosition(new RangeError(`map ${this.spec.name}: ${count} for ${cpus} possible CPUs`));
     for (const [index, value] of values.entries())
-      this.#elements.value.set(encode(this.spec.value, value), index * this.#stride);
+      this.#elements.value.set(encodeValue(this.spec.value, value), index * this.#stride);
   }
 }
 

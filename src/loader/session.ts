@@ -2,7 +2,7 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { reportAtCaller, withSourcePosition } from '../asm/error-position.ts';
-import { decoder, layoutOf } from '../asm/layout.ts';
+import { layoutOf, valueDecoder } from '../asm/layout.ts';
 import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
@@ -281,7 +281,7 @@ function openBuffer<E extends TSchema>(
   maps: ReadonlyMap<MapSpec, BpfMap>,
   options: SessionOptions<E>,
 ): PerfBuffer {
-  const decode = decoder(events.schema);
+  const decode = valueDecoder(events.schema);
   const bytes = layoutOf(events.schema).size;
   const { onEvent, onLost, onError, onCpus, onTick, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
   return PerfBuffer.open(kernel, maps.get(events.map) as BpfMap, {

@@ -4,8 +4,7 @@ import {
   array,
   bytes,
   chars,
-  decoder,
-  encode,
+  encodeValue,
   s8,
   s16,
   s32,
@@ -19,6 +18,7 @@ import {
   u32be,
   u64,
   u64n,
+  valueDecoder,
 } from '../../src/asm/layout.ts';
 import { suite } from '../harness.ts';
 import { thrownText } from '../thrown.ts';
@@ -28,7 +28,7 @@ const test = suite('asm/codec');
 const Attempt = struct({ startNs: u64, pid: u32, comm: chars(16) });
 
 function read<T extends TSchema>(schema: T, ...octets: readonly number[]): Static<T> {
-  return decoder(schema)(new DataView(Uint8Array.from(octets).buffer), 0);
+  return valueDecoder(schema)(new DataView(Uint8Array.from(octets).buffer), 0);
 }
 
 const hex = (octets: Uint8Array) => Buffer.from(octets).toString('hex');
@@ -52,7 +52,7 @@ const ints: [string, TSchema, readonly number[], number | bigint][] = [
 for (const [name, schema, octets, value] of ints)
   test(`${name} is read and written back`, () => {
     assert.is(read(schema, ...octets), value);
-    assert.equal([...encode(schema, value)], [...octets]);
+    assert.equal([...encodeValue(schema, value)], [...octets]);
   });
 
 test('past 2^53 u64n and s64n are rounded as Number(bigint) rounds', () => {
@@ -72,10 +72,10 @@ test('past 2^53 u64n and s64n are rounded as Number(bigint) rounds', () => {
     return state >> BigInt(i % 64);
   });
   for (const value of [...edges, ...walk]) {
-    const octets = encode(u64, value);
+    const octets = encodeValue(u64, value);
     const view = new DataView(octets.buffer);
-    assert.is(decoder(u64n)(view, 0), Number(value), `u64n ${value}`);
-    assert.is(decoder(s64n)(view, 0), Number(BigInt.asIntN(64, value)), `s64n ${value}`);
+    assert.is(valueDecoder(u64n)(view, 0), Number(value), `u64n ${value}`);
+    assert.is(valueDecoder(s64n)(view, 0), Number(BigInt.asIntN(64, value)), `s64n ${value}`);
   }
 });
 
@@ -94,7 +94,7 @@ test('chars are UTF-8, and what is not becomes U+FFFD', () => {
 
 test('bytes are a copy', () => {
   const source = Uint8Array.of(1, 2, 3, 4);
-  const copy = decoder(bytes(2))(new DataView(source.buffer), 1);
+  const copy = valueDecoder(bytes(2))(new DataView(source.buffer), 1);
   source.fill(9);
   assert.equal([...copy], [2, 3]);
   assert.is(copy.buffer.byteLength, 2);
@@ -115,12 +115,12 @@ test('a struct is read at any offset of any view', () => {
     ],
   };
   const source = new Uint8Array(Pair.size + 16).fill(0xee);
-  source.set(encode(Pair, value), 11);
-  assert.equal(decoder(Pair)(new DataView(source.buffer, 4), 7), value);
+  source.set(encodeValue(Pair, value), 11);
+  assert.equal(valueDecoder(Pair)(new DataView(source.buffer, 4), 7), value);
 });
 
 test('fields come in the order of the struct', () => {
-  const value = decoder(struct({ zeta: u8, alpha: u8, get: u8, class: u8 }))(
+  const value = valueDecoder(struct({ zeta: u8, alpha: u8, get: u8, class: u8 }))(
     new DataView(new ArrayBuffer(4)),
     0,
   );
@@ -131,48 +131,51 @@ test('reading past the end of the view throws RangeError, whatever lies behind i
   const view = new DataView(new ArrayBuffer(64), 0, 8);
   for (const schema of [u64, chars(8), bytes(8), array(u32, 2), struct({ a: u32, b: bytes(4) })]) {
     assert.match(
-      thrownText(() => decoder(schema as TSchema)(view, 1)),
+      thrownText(() => valueDecoder(schema as TSchema)(view, 1)),
       /^RangeError: /,
     );
     assert.match(
-      thrownText(() => decoder(schema as TSchema)(view, -1)),
+      thrownText(() => valueDecoder(schema as TSchema)(view, -1)),
       /^RangeError: /,
     );
   }
 });
 
 test('a decoder is made once a schema', () => {
-  assert.is(decoder(Attempt), decoder(Attempt));
+  assert.is(valueDecoder(Attempt), valueDecoder(Attempt));
 });
 
 // Writing
 
 test('a struct is written with zeros between its fields', () => {
   const Holes = struct({ a: u8, b: u32, name: chars(4), c: u16 });
-  assert.is(hex(encode(Holes, { a: 1, b: 2, name: 'xy', c: 3 })), '010000000200000078790000' + '03000000');
+  assert.is(
+    hex(encodeValue(Holes, { a: 1, b: 2, name: 'xy', c: 3 })),
+    '010000000200000078790000' + '03000000',
+  );
 });
 
 test('text fits together with its NUL, in bytes', () => {
-  assert.is(hex(encode(chars(4), 'abc')), '61626300');
-  assert.is(hex(encode(chars(4), '')), '00000000');
-  assert.is(hex(encode(chars(4), 'a\u00fc')), '61c3bc00');
+  assert.is(hex(encodeValue(chars(4), 'abc')), '61626300');
+  assert.is(hex(encodeValue(chars(4), '')), '00000000');
+  assert.is(hex(encodeValue(chars(4), 'a\u00fc')), '61c3bc00');
   assert.match(
-    thrownText(() => encode(chars(4), 'abcd')),
+    thrownText(() => encodeValue(chars(4), 'abcd')),
     /^RangeError: value: "abcd" and its NUL take 5 bytes, the field has 4/,
   );
   assert.match(
-    thrownText(() => encode(chars(4), 'ab\u00fc')),
+    thrownText(() => encodeValue(chars(4), 'ab\u00fc')),
     /take 5 bytes/,
   );
 });
 
 test('text that would read back as another throws', () => {
   assert.match(
-    thrownText(() => encode(chars(8), 'a\0b')),
+    thrownText(() => encodeValue(chars(8), 'a\0b')),
     /^RangeError: .* contains a NUL/,
   );
   assert.match(
-    thrownText(() => encode(chars(8), 'a\ud83d')),
+    thrownText(() => encodeValue(chars(8), 'a\ud83d')),
     /^RangeError: .* half a surrogate pair/,
   );
 });
@@ -200,7 +203,7 @@ const refused: [string, TSchema, unknown, RegExp][] = [
 for (const [name, schema, value, message] of refused)
   test(`encode refuses ${name}`, () => {
     assert.match(
-      thrownText(() => encode(schema, value)),
+      thrownText(() => encodeValue(schema, value)),
       message,
     );
   });
@@ -208,7 +211,7 @@ for (const [name, schema, value, message] of refused)
 test('errors name the path of the field', () => {
   const Outer = struct({ attempt: Attempt, ports: array(struct({ port: u16 }), 2) });
   const good = { attempt: { startNs: 1n, pid: 2, comm: 'x' }, ports: [{ port: 1 }, { port: 2 }] };
-  const bad = (change: object) => thrownText(() => encode(Outer as TSchema, { ...good, ...change }));
+  const bad = (change: object) => thrownText(() => encodeValue(Outer as TSchema, { ...good, ...change }));
   assert.match(bad({ ports: [{ port: 1 }, { port: 65_536 }] }), /^RangeError: ports\[1\]\.port: 65536/);
   assert.match(bad({ attempt: { ...good.attempt, comm: 'x'.repeat(16) } }), /^RangeError: attempt\.comm: /);
   assert.match(bad({ attempt: { startNs: 1n, pid: 2 } }), /^TypeError: attempt\.comm: missing/);
@@ -235,7 +238,7 @@ test('encode and decode are each other\u2019s inverse at the edges of every inte
     [s64n, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
   ] as [TSchema, number | bigint, number | bigint][])
     for (const value of [low, high])
-      assert.is(decoder(schema)(new DataView(encode(schema, value).buffer), 0), value);
+      assert.is(valueDecoder(schema)(new DataView(encodeValue(schema, value).buffer), 0), value);
 });
 
 test.run();

@@ -7,7 +7,6 @@ import {
   array,
   bytes,
   chars,
-  decoder,
   layoutOf,
   s8,
   s64,
@@ -20,6 +19,7 @@ import {
   u64,
   u64n,
   union,
+  valueDecoder,
 } from '../../src/asm/layout.ts';
 import { suite } from '../harness.ts';
 
@@ -158,7 +158,7 @@ test('keys that a value of the schema can be read as they are everywhere else', 
   const key = { pid: 7, ns: 2 ** 50, comm: 'nodé', hash: Uint8Array.of(1, 0, 255) };
   const raw = codec.encode(key);
   assert.equal(codec.decode(raw), key);
-  assert.equal(codec.decode(raw), decoder(Key)(new DataView(raw.buffer), 0));
+  assert.equal(codec.decode(raw), valueDecoder(Key)(new DataView(raw.buffer), 0));
 });
 
 test.run();

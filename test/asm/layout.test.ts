@@ -5,7 +5,6 @@ import {
   array,
   bytes,
   chars,
-  decoder,
   type Layout,
   layoutOf,
   type StructLayout,
@@ -22,6 +21,7 @@ import {
   u32be,
   u64,
   u64n,
+  valueDecoder,
 } from '../../src/asm/layout.ts';
 import type { Width } from '../../src/asm/width.ts';
 import { suite } from '../harness.ts';
@@ -175,7 +175,7 @@ const staticTypes: [
 
 test('the static type is that of the decoded value', () => {
   const Everything = struct({ a: Attempt, list: array(struct({ b: bytes(2), n: u64n }), 2) });
-  const value: Static<typeof Everything> = decoder(Everything)(
+  const value: Static<typeof Everything> = valueDecoder(Everything)(
     new DataView(new ArrayBuffer(Everything.size)),
     0,
   );

@@ -10,7 +10,7 @@ import { messageWithoutPosition } from '../../src/asm/error-position.ts';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { kprobe, tpBtf } from '../../src/asm/hooks.ts';
 import { type Item, isLabel } from '../../src/asm/instruction.ts';
-import { chars, encode, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
+import { chars, encodeValue, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
 import { hash } from '../../src/asm/map.ts';
 import { type LineTable, locate, type Position, positionAt } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
@@ -188,7 +188,7 @@ const MISTAKES: Readonly<Record<string, (note: (line: string) => void) => unknow
   },
   'a value of a map': (note) => {
     note(next());
-    return encode(u8, 256);
+    return encodeValue(u8, 256);
   },
   'a list of instructions': (note) => {
     note(next());

@@ -8,8 +8,7 @@ import {
   array,
   bytes,
   chars,
-  decoder,
-  encode,
+  encodeValue,
   layoutOf,
   type StructLayout,
   struct,
@@ -20,6 +19,7 @@ import {
   u64,
   u64n,
   union,
+  valueDecoder,
 } from '../../src/asm/layout.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { suite } from '../harness.ts';
@@ -52,30 +52,30 @@ test('members lie at offset 0; size and alignment are those of the largest, roun
 });
 
 test('a value that was read has every member, and can be written again', () => {
-  const address = decoder(Address)(viewOf(1, 2, 3, 4, 5, 6), 0);
+  const address = valueDecoder(Address)(viewOf(1, 2, 3, 4, 5, 6), 0);
   assert.equal(address, {
     v4: Uint8Array.of(1, 2, 3, 4),
     v6: Uint8Array.of(1, 2, 3, 4, 5, 6),
     port: 0x102,
   });
-  assert.equal([...encode(Address, address)], [1, 2, 3, 4, 5, 6]);
+  assert.equal([...encodeValue(Address, address)], [1, 2, 3, 4, 5, 6]);
   assert.ok(Check.Check(Address, address) && Check.Check(Address, { port: 80 }));
   assert.not.ok(Check.Check(Address, {}) || Check.Check(Address, { port: 80, other: 1 }));
 });
 
 test('one member is enough to write a union: the rest is zero', () => {
-  assert.equal([...encode(Address, { port: 80 })], [0, 80, 0, 0, 0, 0]);
+  assert.equal([...encodeValue(Address, { port: 80 })], [0, 80, 0, 0, 0, 0]);
   assert.equal(
-    [...encode(Key, { family: 2, address: { v4: Uint8Array.of(9, 8, 7, 6), v6: undefined } })],
+    [...encodeValue(Key, { family: 2, address: { v4: Uint8Array.of(9, 8, 7, 6), v6: undefined } })],
     [2, 0, 9, 8, 7, 6, 0, 0],
   );
   const Text = union({ text: chars(8), number: u32 });
-  assert.equal([...encode(Text, { number: 0x41, text: 'A' })], [0x41, 0, 0, 0, 0, 0, 0, 0]);
+  assert.equal([...encodeValue(Text, { number: 0x41, text: 'A' })], [0x41, 0, 0, 0, 0, 0, 0, 0]);
 });
 
 test('a union that is no value of its schema is refused', () => {
   const refused = (value: unknown) =>
-    thrown(() => encode(Key, { family: 2, address: value as never })).message;
+    thrown(() => encodeValue(Key, { family: 2, address: value as never })).message;
   assert.match(refused({}), /^address: a union needs one of its members, v4, v6, port/);
   assert.match(refused({ v5: 1 }), /^address: no field 'v5'; there are v4, v6, port/);
   assert.match(refused({ port: 65_536 }), /^address\.port: 65536 doesn't fit u16/);
@@ -85,7 +85,7 @@ test('a union that is no value of its schema is refused', () => {
   );
   const Text = union({ number: u64, text: chars(8) });
   assert.match(
-    thrown(() => encode(Text, { number: 0x41_4141n, text: 'A' })).message,
+    thrown(() => encodeValue(Text, { number: 0x41_4141n, text: 'A' })).message,
     /^value: number and text share bytes/,
   );
 });

@@ -2,7 +2,7 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { Btf, NoSuchField } from '../../src/asm/btf.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
-import { decoder, layoutOf } from '../../src/asm/layout.ts';
+import { layoutOf, valueDecoder } from '../../src/asm/layout.ts';
 import { NoKernelTypes, type Target, target } from '../../src/asm/target.ts';
 import { listTool } from '../../src/cli/listing.ts';
 import {
@@ -337,7 +337,7 @@ test('trace_event: only what was accepted is shown, and it says so', () => {
 
 test('trace_event: the ports are those of the record, in the machine\u2019s byte order', () => {
   const { ports } = tcpconnlat({ way: 'trace_event' }, x64).events.schema.properties;
-  const sent = decoder(ports)(new DataView(new Uint8Array([80, 0, 0x34, 0x12]).buffer), 0);
+  const sent = valueDecoder(ports)(new DataView(new Uint8Array([80, 0, 0x34, 0x12]).buffer), 0);
   assert.equal(sent, { remote: 80, local: 0x1234 });
 });
 

@@ -16,7 +16,7 @@ import { UnionBytes } from './union-bytes.ts';
 /**
  * Reads the value that starts `offset` bytes into `view`. RangeError where it reaches past the view's end.
  */
-export type Decoder<T extends TSchema> = (view: DataView, offset: number) => Static<T>;
+export type ValueDecoder<T extends TSchema> = (view: DataView, offset: number) => Static<T>;
 
 type Read = (view: DataView, offset: number) => unknown;
 
@@ -32,8 +32,8 @@ const readers = new WeakMap<Layout, Read>();
  *
  * Throws TypeError for a schema without a C layout.
  */
-export function decoder<T extends TSchema>(schema: T): Decoder<T> {
-  return readerOf(layoutOf(schema)) as Decoder<T>;
+export function valueDecoder<T extends TSchema>(schema: T): ValueDecoder<T> {
+  return readerOf(layoutOf(schema)) as ValueDecoder<T>;
 }
 
 /**
@@ -43,7 +43,7 @@ export function decoder<T extends TSchema>(schema: T): Decoder<T> {
  * type and for a field that is missing or unknown; each names the path of the field (`attempt.comm`,
  * `ports[3]`).
  */
-export function encode<T extends TSchema>(schema: T, value: Static<T>): Uint8Array {
+export function encodeValue<T extends TSchema>(schema: T, value: Static<T>): Uint8Array {
   return reportAtCaller(() => encodeLayout(layoutOf(schema), value, ''));
 }
 

@@ -5,7 +5,7 @@
  */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { hasFields, type Layout, layoutOf, type StructLayout } from './c-layout.ts';
-import { type Decoder, decoder, encode, encodeLayout, readerOf } from './codec.ts';
+import { encodeLayout, encodeValue, readerOf, type ValueDecoder, valueDecoder } from './codec.ts';
 import { paddingOf, UnionBytes } from './union-bytes.ts';
 
 /**
@@ -21,7 +21,7 @@ import { paddingOf, UnionBytes } from './union-bytes.ts';
 export class KeyCodec<K extends TSchema> {
   readonly #schema: K;
   readonly #layout: Layout;
-  readonly #decode: Decoder<K>;
+  readonly #decode: ValueDecoder<K>;
   readonly #inexact: boolean;
   /** True for each byte that is padding. */
   readonly #padding: readonly boolean[];
@@ -32,7 +32,7 @@ export class KeyCodec<K extends TSchema> {
   constructor(schema: K) {
     this.#schema = schema;
     this.#layout = layoutOf(schema);
-    this.#decode = decoder(schema);
+    this.#decode = valueDecoder(schema);
     this.#inexact = isInexact(this.#layout);
     this.#padding = paddingOf(this.#layout);
   }
@@ -48,13 +48,13 @@ export class KeyCodec<K extends TSchema> {
   }
 
   /**
-   * The bytes of a key. Throws RangeError and TypeError as `encode` of a value does, for keys that no bytes
+   * The bytes of a key. Throws RangeError and TypeError as `encodeValue` does, for keys that no bytes
    * decode to.
    */
   encode(key: Static<K>): Uint8Array {
     const patches: Patch[] = [];
     const plain = this.#inexact ? withoutInexact(this.#layout, key, 0, patches) : key;
-    const bytes = encode(this.#schema, plain as Static<K>);
+    const bytes = encodeValue(this.#schema, plain as Static<K>);
     for (const { offset, bytes: part } of patches) bytes.set(part, offset);
     const padded = isObject(key) ? this.#padded.get(key) : undefined;
     // The caller may have changed the object since.
@@ -62,7 +62,7 @@ export class KeyCodec<K extends TSchema> {
   }
 }
 
-/** Bytes that replace those of `encode` at an offset. */
+/** Bytes that replace those of `encodeValue` at an offset. */
 interface Patch {
   readonly offset: number;
   readonly bytes: Uint8Array;
@@ -113,7 +113,7 @@ function exact(layout: Layout, plain: unknown, view: DataView, offset: number): 
   }
 }
 
-/** The value with texts and numbers replaced by ones that `encode` takes; their own bytes go to `patches`. */
+/** The value with texts and numbers replaced by ones that `encodeValue` takes; their own bytes go to `patches`. */
 function withoutInexact(layout: Layout, value: unknown, offset: number, patches: Patch[]): unknown {
   if (!isInexact(layout)) return value;
   if (layout.kind === 'int') {
@@ -148,7 +148,7 @@ function withoutInexact(layout: Layout, value: unknown, offset: number, patches:
 function withoutMembers(layout: StructLayout, value: object, offset: number, patches: Patch[]): unknown {
   const values = new Map(Object.entries(value).filter(([, given]) => given !== undefined));
   const members = layout.fields.filter(({ name }) => values.has(name));
-  // `encode` says what is wrong.
+  // `encodeValue` says what is wrong.
   if (members.length === 0 || members.length < values.size) return value;
   const union = new UnionBytes(layout, 'union');
   for (const member of members) {

@@ -1,7 +1,7 @@
 /**
  * Schemas of C data: TypeBox schemas that also say how many bytes they take.
  *
- * One definition gives the layout (`layoutOf`), the reader (`decoder`), the writer (`encode`) and the static
+ * One definition gives the layout (`layoutOf`), the reader (`valueDecoder`), the writer (`encodeValue`) and the static
  * type (`Static<typeof Attempt>` of TypeBox). As JSON Schema they describe the decoded values, as far as JSON
  * has such values: `u64`, `s64` and `bytes` are of types that only TypeBox knows (`bigint`, `Uint8Array`).
  *
@@ -193,7 +193,7 @@ function number<S extends Width['size']>(ctype: ScalarName, size: S): NumberSche
 }
 
 function bigint(ctype: ScalarName): BigIntSchema {
-  // No bounds here: as bigints they would make JSON.stringify of the schema throw. encode() has them.
+  // No bounds here: as bigints they would make JSON.stringify of the schema throw. encodeValue() has them.
   return TypeBigInt({ ctype, size: 8 }) as BigIntSchema;
 }
 

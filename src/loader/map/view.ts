@@ -4,7 +4,14 @@
  */
 import type { Static, TArray, TObject, TSchema } from '@sinclair/typebox';
 import { reportAtCaller, withSourcePosition } from '../../asm/error-position.ts';
-import { decoder, encode, hasFields, type IntLayout, layoutOf, type UnionSchema } from '../../asm/layout.ts';
+import {
+  encodeValue,
+  hasFields,
+  type IntLayout,
+  layoutOf,
+  type UnionSchema,
+  valueDecoder,
+} from '../../asm/layout.ts';
 import type { Mapping } from './mapping.ts';
 
 /** A text or bytes in shared memory, `V` in JavaScript. Others may write while it is read or written: it is not one step. */
@@ -79,7 +86,7 @@ class IntCell implements NumberCell<number | bigint> {
     this.#mapping = mapping;
     this.#schema = schema;
     this.#layout = layout;
-    this.#decode = decoder(schema) as (view: DataView, offset: number) => number | bigint;
+    this.#decode = valueDecoder(schema) as (view: DataView, offset: number) => number | bigint;
     this.#index = offset / layout.size;
     this.#name = name;
   }
@@ -127,7 +134,7 @@ class IntCell implements NumberCell<number | bigint> {
 
   #word(value: number | bigint): bigint {
     const bytes = new Uint8Array(8);
-    bytes.set(reportAtCaller(() => encode(this.#schema, value)));
+    bytes.set(reportAtCaller(() => encodeValue(this.#schema, value)));
     return new DataView(bytes.buffer).getBigUint64(0, true);
   }
 }
@@ -147,11 +154,11 @@ class BytesCell implements Cell<string | Uint8Array> {
 
   get(): string | Uint8Array {
     const bytes = this.#mapping.words[1].slice(this.#offset, this.#offset + this.#size);
-    return decoder(this.#schema)(new DataView(bytes.buffer), 0) as string | Uint8Array;
+    return valueDecoder(this.#schema)(new DataView(bytes.buffer), 0) as string | Uint8Array;
   }
 
   set(value: string | Uint8Array): void {
-    const bytes = reportAtCaller(() => encode(this.#schema, value));
+    const bytes = reportAtCaller(() => encodeValue(this.#schema, value));
     this.#mapping.words[1].set(bytes, this.#offset);
   }
 }

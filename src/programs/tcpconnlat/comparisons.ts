@@ -5,7 +5,7 @@ import type { Builder } from '../../asm/builder/builder.ts';
 import type { Place } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
 import { currentTaskUnderCgroup } from '../../asm/helpers.ts';
-import { bytes, chars, decoder, encode, struct, u32, u32be, u64 } from '../../asm/layout.ts';
+import { bytes, chars, encodeValue, struct, u32, u32be, u64, valueDecoder } from '../../asm/layout.ts';
 import type { MapSpec } from '../../asm/map.ts';
 import { NetworkKey, type Verdict } from './networks.ts';
 import type { Range } from './ranges.ts';
@@ -65,7 +65,7 @@ const Words = struct({ low: u64, high: u64 });
 export function oneOf(b: Builder, comm: Place, { names, asked }: Names, leave: Leave): void {
   const words = b.as(comm, Words);
   const [low, high] = [words.low.get(), words.high.get()];
-  const wanted = names.map((name) => wordsOf(encode(chars(Words.size), name)));
+  const wanted = names.map((name) => wordsOf(encodeValue(chars(Words.size), name)));
   type Wanted = (typeof wanted)[number];
   const same = (to: Wanted, then: Leave) => b.if(low.eq(to.low), () => b.if(high.eq(to.high), then));
   if (asked)
@@ -76,7 +76,7 @@ export function oneOf(b: Builder, comm: Place, { names, asked }: Names, leave: L
   else for (const each of wanted) same(each, leave);
 }
 
-const wordsOf = (bytes: Uint8Array) => decoder(Words)(new DataView(bytes.buffer, bytes.byteOffset), 0);
+const wordsOf = (bytes: Uint8Array) => valueDecoder(Words)(new DataView(bytes.buffer, bytes.byteOffset), 0);
 
 /** Asks of each cgroup whether the current task is in it or below. */
 export function below(b: Builder, cgroups: MapSpec, { names, asked }: Names, leave: Leave): void {
