@@ -84,7 +84,7 @@ export {
 } from './asm/assemble.ts';
 export { encode as encodeInstruction } from './asm/encode.ts';
 export { DecodeError, decode } from './asm/decode.ts';
-export { disassemble, textOf } from './asm/disassemble.ts';
+export { disassemble, instructionText } from './asm/disassemble.ts';
 export { type Parsed, parseProgram, TextError } from './asm/text/parse.ts';
 export { ElfError, type ObjectInstruction, type ProgramSection, programSections } from './asm/elf.ts';
 export { type LineTable, type Locate, type Location, locate, type Position } from './asm/position.ts';

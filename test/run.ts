@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { slowness } from './harness.ts';
 import { type FileResult, killAll, type Limits, runFile, runTogether } from './runner.ts';
-import { BROKEN, type Summary, sum, textOf } from './summary.ts';
+import { BROKEN, formatSummary, type Summary, sum } from './summary.ts';
 
 const UNIT: Limits = { seconds: 120 * slowness, grace: 2 * slowness };
 const LIVE: Limits = { seconds: 300 * slowness, grace: 5 * slowness };
@@ -153,5 +153,5 @@ const here = await runFolder(
 );
 const elsewhere = otherFolder || filters.length > 0 ? undefined : await runLab();
 const total = sum([here, ...(elsewhere ? [elsewhere] : [])]);
-console.log(`\n${textOf(total)}`);
+console.log(`\n${formatSummary(total)}`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -8,7 +8,7 @@ export interface Summary {
 }
 
 /** A summary as the last line of a run: `12 passed, 0 failed`, and what was skipped if anything was. */
-export function textOf({ passed, failed, skipped }: Summary): string {
+export function formatSummary({ passed, failed, skipped }: Summary): string {
   return `${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`;
 }
 

@@ -35,19 +35,19 @@ export interface Convention {
 const SLOT = 8;
 const MOST_ARGUMENTS = 12;
 
-function slotsOf({ size }: { readonly size: number }): number {
+function argumentSlots({ size }: { readonly size: number }): number {
   return Math.max(1, Math.ceil(size / SLOT));
 }
 
 /** How many slots of 8 bytes the parameters take. */
-export function slotCount(parameters: readonly Parameter[]): number {
-  return parameters.reduce((sum, parameter) => sum + slotsOf(parameter), 0);
+export function argumentSlotCount(parameters: readonly Parameter[]): number {
+  return parameters.reduce((sum, parameter) => sum + argumentSlots(parameter), 0);
 }
 
 /** One slot of 8 bytes after the other, and two for a struct of more than 8 bytes: raw tracepoints, tp_btf, fentry, fexit. */
 export function inArray(trusted: boolean): Convention {
   return {
-    place: (parameters) => parameters.map((_, n) => SLOT * slotCount(parameters.slice(0, n))),
+    place: (parameters) => parameters.map((_, n) => SLOT * argumentSlotCount(parameters.slice(0, n))),
     slots: Array.from({ length: MOST_ARGUMENTS }, (_, n) => SLOT * n),
     trusted,
   };
@@ -61,7 +61,7 @@ export function inRegisters({ name, kprobeArguments }: Architecture): Convention
       return parameters.map((parameter) => {
         // A large struct is passed by its address on arm64, and on the stack on x64.
         const large = parameter.size > 2 * SLOT;
-        const wanted = large && name === 'arm64' ? 1 : slotsOf(parameter);
+        const wanted = large && name === 'arm64' ? 1 : argumentSlots(parameter);
         // On arm64 a number of 128 bits begins in an even register.
         if (name === 'arm64' && parameter.kind === 'int' && wanted === 2) used += used % 2;
         const first = kprobeArguments[used];

@@ -19,7 +19,7 @@ export function disassemble(instruction: Instruction): string {
 }
 
 /** The text of `disassemble` without the opcode: `r6 = 7`. */
-export function textOf(instruction: Instruction): string {
+export function instructionText(instruction: Instruction): string {
   const form = formOf(instruction);
   return form === undefined ? bug(instruction) : print(instruction, form);
 }

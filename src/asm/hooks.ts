@@ -1,7 +1,7 @@
 /**
  * What a program can be attached to: each takes the program's body and gives the program as a value.
  */
-import { argumentsOf, type Called, inArray, inRegisters, resultOf, slotCount } from './arguments.ts';
+import { argumentSlotCount, argumentsOf, type Called, inArray, inRegisters, resultOf } from './arguments.ts';
 import { type Emission, requireSynchronous } from './body.ts';
 import { Builder } from './builder/builder.ts';
 import type { Context } from './builder/context.ts';
@@ -154,7 +154,7 @@ function contextOf(
       return { kind, name, argument: argumentsOf(called, inArray(trusted)) };
     case 'array_with_result': {
       // A program for a missing function cannot be loaded, so the offset of its result does not matter.
-      const offset = 8 * slotCount(called.prototype?.parameters ?? []);
+      const offset = 8 * argumentSlotCount(called.prototype?.parameters ?? []);
       return {
         ...{ kind, name, argument: argumentsOf(called, inArray(trusted)) },
         retval: () => resultOf(called, offset),

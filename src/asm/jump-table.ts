@@ -12,10 +12,10 @@ import { struct, u32, u64 } from './layout.ts';
 import { type MapSpec, MapType, spec } from './map.ts';
 
 /** `struct bpf_insn_array_value`: a place by its slot, in the program as it is loaded, as the verifier left it, and its byte once compiled. */
-const Place = struct({ original: u32, translated: u32, compiled: u32, unused: u32 });
+const InstructionArrayValue = struct({ original: u32, translated: u32, compiled: u32, unused: u32 });
 
 /** An array of instructions, by the labels before them. */
-export interface JumpTableSpec extends MapSpec<typeof u32, typeof Place> {
+export interface JumpTableSpec extends MapSpec<typeof u32, typeof InstructionArrayValue> {
   readonly type: typeof MapType.instructionArray;
   readonly labels: readonly string[];
 }
@@ -32,7 +32,11 @@ export function isJumpTable(map: MapSpec): map is JumpTableSpec {
 export function jumpTable(name: string, labels: readonly string[]): JumpTableSpec {
   if (labels.length === 0) throw withSourcePosition(new RangeError(`jump table ${name} has no labels`));
   const type = MapType.instructionArray;
-  return { ...spec(name, type, { key: u32, value: Place, maxEntries: labels.length }), type, labels };
+  return {
+    ...spec(name, type, { key: u32, value: InstructionArrayValue, maxEntries: labels.length }),
+    type,
+    labels,
+  };
 }
 
 /**

@@ -8,7 +8,7 @@
 /** A captured call site and what called it, innermost first, or a place that is known; `locate` reads it. */
 export interface Position {
   readonly stack?: string;
-  readonly place?: Location;
+  readonly location?: Location;
 }
 
 /** A call site in words. `line` and `column` count from 1. */
@@ -57,11 +57,11 @@ export function capture(callee: Callable, frames = FRAMES): Position {
 
 /** A known place as a position: a line of a text instead of a call. */
 export function positionAt(file: string, line: number, column: number): Position {
-  return new Place(file, line, column);
+  return new KnownPosition(file, line, column);
 }
 
 /** A position and its location in one object: a text has one for each instruction. */
-class Place implements Position, Location {
+class KnownPosition implements Position, Location {
   readonly file: string;
   readonly line: number;
   readonly column: number;
@@ -72,7 +72,7 @@ class Place implements Position, Location {
     this.column = column;
   }
 
-  get place(): Location {
+  get location(): Location {
     return this;
   }
 }
@@ -82,7 +82,7 @@ class Place implements Position, Location {
  * line: where helpers of a library made the statement, the one that called them.
  */
 export function locate(position: Position | undefined, table?: LineTable): Location | undefined {
-  if (position?.place) return { ...position.place };
+  if (position?.location) return { ...position.location };
   const places = placesOf(position);
   if (table === undefined) return places.find(isTools) ?? places.find((place) => !isOurs(place)) ?? places[0];
   for (const place of places) {

@@ -2,6 +2,8 @@
  * Labels to distances: subprograms are linked in, every instruction gets its slot, and every destination is
  * found.
  */
+
+import { appendSubprograms } from './append-subprograms.ts';
 import { AssembleError, ReachError } from './assemble-error.ts';
 import { Graph, leadsToFunction, type Resolved } from './cfg/graph.ts';
 import { labelsLoaded } from './cfg/labelled.ts';
@@ -9,7 +11,6 @@ import { slotsOf } from './encode.ts';
 import { type Instruction, type Item, isLabel } from './instruction.ts';
 import { distanceField, type Form, formOf } from './isa.ts';
 import { shownLabel } from './labels.ts';
-import { linkSubprograms } from './link.ts';
 import { describeNearest } from './nearest.ts';
 import { limitsOf, type NumberKind } from './operands.ts';
 import { quoted } from './printable.ts';
@@ -41,7 +42,7 @@ export interface Laid {
  * too far.
  */
 export function resolve(items: readonly Item[]): Laid {
-  const list = layOut(linkSubprograms(items, refuse));
+  const list = layOut(appendSubprograms(items, refuse));
   const { placed, slots } = list;
   const forms: (Form | undefined)[] = [];
   const targets = new Int32Array(placed.length).fill(-1);
@@ -59,7 +60,7 @@ export function resolve(items: readonly Item[]): Laid {
     } else if (reference.kind === 'label') {
       const to = behind(list, reference.label, index);
       targets[index] = to;
-      placed[index] = linked(list, index, form, to, reference.label);
+      placed[index] = withDistance(list, index, form, to, reference.label);
     } else if (reference.kind === 'mapValue') {
       const loaded = labelsLoaded(instruction);
       if (loaded.length > 0) entries.set(index, known.entriesOf(loaded, reference.within ?? '', index));
@@ -178,7 +179,7 @@ function atSlot(list: List, slot: number, index: number, form: Form): number {
 }
 
 /** The instruction at `index` with its distance to another. */
-function linked(list: List, index: number, form: Form | undefined, to: number, label: string): Placed {
+function withDistance(list: List, index: number, form: Form | undefined, to: number, label: string): Placed {
   const { slot, instruction, labels } = list.placed[index] as Placed;
   const { reference: _done, ...rest } = instruction;
   const field = form && distanceField(form);

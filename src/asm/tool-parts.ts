@@ -26,7 +26,7 @@ export function programsOf({
   programs,
   tailCalled = [],
 }: Pick<Tool, 'programs' | 'tailCalled'>): ReadonlySet<ProgramSpec> {
-  return new Set([...programs, ...slotsOf(tailCalled).map(({ program }) => program)]);
+  return new Set([...programs, ...tailCalledSlots(tailCalled).map(({ program }) => program)]);
 }
 
 /** The maps that instructions and their subprograms refer to. */
@@ -53,7 +53,7 @@ export function* instructionsIn(items: readonly Item[]): Generator<Instruction, 
 }
 
 /** The programs of arrays, each with its slots. */
-export function slotsOf(tailCalled: readonly TailCalled[]): {
+export function tailCalledSlots(tailCalled: readonly TailCalled[]): {
   readonly array: ProgramArraySpec;
   readonly slot: string;
   readonly program: ProgramSpec;

@@ -35,12 +35,12 @@ const PSEUDO_FUNC = 4;
 export function dumpInstructions(bytes: Uint8Array, symbols: Symbols): DumpedInstruction[] {
   return Array.from(slotsIn(bytes), ({ slot, instruction }) => {
     const { opcode, src, imm } = instruction;
-    const text = textOf(instruction, symbols);
+    const text = xlatedText(instruction, symbols);
     return opcode === LDDW && (src === 1 || src === 2) ? { slot, text, map: imm } : { slot, text };
   });
 }
 
-function textOf(instruction: Instruction, symbols: Symbols): string {
+function xlatedText(instruction: Instruction, symbols: Symbols): string {
   const { opcode, src } = instruction;
   if (opcode === CALL && src === PSEUDO_CALL) return `(85) call pc${ownFunction(instruction, symbols)}`;
   if (opcode === CALL) return `(85) call ${calledName(instruction, symbols)}#${instruction.imm}`;

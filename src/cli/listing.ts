@@ -11,7 +11,7 @@ import type { Locate, Location } from '../asm/position.ts';
 import { cut, LONGEST_NAME, printable } from '../asm/printable.ts';
 import type { Attachment, ProgramSpec, TailCalled, Tool } from '../asm/program.ts';
 import { mapLine } from '../asm/text/map-line.ts';
-import { mapsOf, programsOf, slotsOf } from '../asm/tool-parts.ts';
+import { mapsOf, programsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { hex } from './text.ts';
 
 /**
@@ -46,7 +46,7 @@ function listProgram(program: ProgramSpec, { programs, tailCalled = [] }: Tool, 
 /** The slots of a program array that a program stands in, by their names where they have some. */
 function slotsIn(tailCalled: TailCalled, program: ProgramSpec): string[] {
   const { array } = tailCalled;
-  const names = slotsOf([tailCalled])
+  const names = tailCalledSlots([tailCalled])
     .filter((each) => each.program === program)
     .map(({ slot }) => array.slots[slotNumber(array, slot)] ?? slot);
   if (names.length === 0) return [];

@@ -4,7 +4,7 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
 import type { Assembled } from '../asm/assemble.ts';
-import { textOf } from '../asm/disassemble.ts';
+import { instructionText } from '../asm/disassemble.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
 import { formOf } from '../asm/isa.ts';
 import type { MapSpec } from '../asm/map.ts';
@@ -139,7 +139,7 @@ function lackOfInstruction(
   const unknown = unknownInstruction(kernel, assembled);
   if (unknown === undefined) return undefined;
   const { placed, form } = unknown;
-  return new UnsupportedInstructionError(name, placed, textOf(placed.instruction), form.since);
+  return new UnsupportedInstructionError(name, placed, instructionText(placed.instruction), form.since);
 }
 
 /** The descriptor, or why not. */

@@ -5,7 +5,7 @@
  */
 import { type ProgramArraySpec, slotNumber } from '../asm/map.ts';
 import type { ProgramSpec, TailCalled } from '../asm/program.ts';
-import { mapsIn, programsOf, slotsOf } from '../asm/tool-parts.ts';
+import { mapsIn, programsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
@@ -64,7 +64,7 @@ export class ProgramArray<N extends string = string> {
  * a word. Slots that there aren't are refused, too.
  */
 export function checkTailCalled(tailCalled: readonly TailCalled[], attached: readonly ProgramSpec[]): void {
-  const inSlots = slotsOf(tailCalled);
+  const inSlots = tailCalledSlots(tailCalled);
   for (const { array, slot } of inSlots) slotNumber(array, slot);
   const all = programsOf({ programs: attached, tailCalled });
   for (const { array } of tailCalled) {

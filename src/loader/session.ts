@@ -8,7 +8,7 @@ import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { checkSentEvents } from '../asm/sent-events.ts';
-import { mapsOf, slotsOf } from '../asm/tool-parts.ts';
+import { mapsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { guarded, reportLater } from './handlers.ts';
 import { namesLike } from './kallsyms.ts';
@@ -217,7 +217,7 @@ function openParts<E extends TSchema>(
   checkTailCalled(tailCalled, tool.programs);
   for (const spec of tool.programs) orSkip(kernel, spec, skipped, () => loadOnce(spec));
   // Before anything is attached, so that nobody finds a slot empty that isn't to be.
-  for (const { array, slot, program } of slotsOf(tailCalled))
+  for (const { array, slot, program } of tailCalledSlots(tailCalled))
     orSkip(kernel, program, skipped, () =>
       new ProgramArray(kernel, maps.get(array) as BpfMap<ProgramArraySpec>).update(slot, loadOnce(program)),
     );

@@ -1,6 +1,6 @@
 /** Instructions for property tests: of every form, with any operands that it takes or with one that it doesn't. */
 import fc from 'fast-check';
-import { make, type Operand } from '../../src/asm/constructors/make.ts';
+import { type InstructionArgument, make } from '../../src/asm/constructors/make.ts';
 import type { Instruction } from '../../src/asm/instruction.ts';
 import { FIELDS, type FieldName, FORMS, type Form } from '../../src/asm/isa.ts';
 import { type Kind, limitsOf } from '../../src/asm/operands.ts';
@@ -9,14 +9,14 @@ import { type Kind, limitsOf } from '../../src/asm/operands.ts';
 const anyForm = fc.constantFrom(...FORMS.filter(({ onlyIn }) => onlyIn !== 'dumps'));
 
 /** A form and operands for its fields, all of which fit. */
-function operandsOf(form: Form): fc.Arbitrary<Partial<Record<FieldName, Operand>>> {
+function operandsOf(form: Form): fc.Arbitrary<Partial<Record<FieldName, InstructionArgument>>> {
   const open = FIELDS.filter((field) => typeof form[field] === 'string');
   return fc.record(
     Object.fromEntries(open.map((field) => [field, operandOf(form, field, form[field] as Kind)])),
   );
 }
 
-function operandOf(form: Form, field: FieldName, kind: Kind): fc.Arbitrary<Operand> {
+function operandOf(form: Form, field: FieldName, kind: Kind): fc.Arbitrary<InstructionArgument> {
   if (kind === 'register' || kind === 'base') {
     const written = (form.writes as readonly string[]).includes(field);
     return fc.integer({ min: 0, max: written ? 9 : 10 }).map((register) => ({ register }));
@@ -37,7 +37,7 @@ export const anyInstruction: fc.Arbitrary<Instruction> = anyForm.chain((form) =>
 export const misfit: fc.Arbitrary<{
   readonly form: Form;
   readonly field: FieldName;
-  readonly operands: Partial<Record<FieldName, Operand>>;
+  readonly operands: Partial<Record<FieldName, InstructionArgument>>;
 }> = anyForm
   .filter((form) => FIELDS.some((field) => typeof form[field] === 'string'))
   .chain((form) =>
@@ -50,7 +50,7 @@ export const misfit: fc.Arbitrary<{
       ),
   );
 
-function wrongOperand(kind: Kind): fc.Arbitrary<Operand> {
+function wrongOperand(kind: Kind): fc.Arbitrary<InstructionArgument> {
   if (kind === 'register' || kind === 'base')
     return fc
       .oneof(fc.integer({ min: 11, max: 300 }), fc.integer({ max: -1 }), fc.constantFrom(0.5, Number.NaN))

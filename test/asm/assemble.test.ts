@@ -37,7 +37,7 @@ const test = suite('asm/assemble');
 const attempts = { kind: 'map', name: 'attempts' } as MapSpec;
 const counts = { kind: 'map', name: 'counts' } as MapSpec;
 
-function textOf(items: readonly Item[]): string[] {
+function listing(items: readonly Item[]): string[] {
   return assemble(items).instructions.map(({ slot, instruction }) => `${slot}: ${disassemble(instruction)}`);
 }
 
@@ -80,7 +80,7 @@ test('a destination is counted from the following instruction', () => {
 
 test('jumps to labels, forward and back, count slots from the following instruction', () => {
   assert.equal(
-    textOf([
+    listing([
       mov(r0, 3),
       label('again'),
       add(r0, -1),
@@ -111,7 +111,7 @@ test('an lddw between jump and label counts twice', () => {
     label('end'),
     exit(),
   ];
-  assert.equal(textOf(items), [
+  assert.equal(listing(items), [
     '0: (15) if r1 == 0x0 goto pc+3',
     '1: (18) r0 = 0x10000000000',
     '3: (05) goto pc+1',
@@ -130,13 +130,13 @@ test('labels and the label jumped to stay with the instructions, references to l
 
 test('numbers of slots stay as they are', () => {
   assert.equal(
-    textOf([mov(r0, 0), jeq(r0, 0, 1), mov(r0, 1), exit()]).at(1),
+    listing([mov(r0, 0), jeq(r0, 0, 1), mov(r0, 1), exit()]).at(1),
     '1: (15) if r0 == 0x0 goto pc+1',
   );
 });
 
 test('gotol and may_goto take labels as well', () => {
-  assert.equal(textOf([mov(r0, 0), label('again'), mayGoto('out'), gotol('again'), label('out'), exit()]), [
+  assert.equal(listing([mov(r0, 0), label('again'), mayGoto('out'), gotol('again'), label('out'), exit()]), [
     '0: (b7) r0 = 0',
     '1: (e5) may_goto pc+1',
     '2: (06) gotol pc-2',
@@ -155,7 +155,7 @@ test('subprograms are called and loaded by their labels', () => {
     add(r0, r0),
     exit(),
   ];
-  assert.equal(textOf(program).slice(0, 2), ['0: (85) call pc+4', '1: (18) r2 = subprog[+3]']);
+  assert.equal(listing(program).slice(0, 2), ['0: (85) call pc+4', '1: (18) r2 = subprog[+3]']);
 });
 
 test('maps are listed by slot, in order, and left zero', () => {

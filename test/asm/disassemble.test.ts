@@ -10,7 +10,7 @@ import {
   loadMapValue,
 } from '../../src/asm/constructors.ts';
 import { decode } from '../../src/asm/decode.ts';
-import { disassemble, textOf } from '../../src/asm/disassemble.ts';
+import { disassemble, instructionText } from '../../src/asm/disassemble.ts';
 import { mapLookupElem } from '../../src/asm/helpers.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
@@ -60,7 +60,7 @@ test('a helper shows its name, unless it has none', () => {
 });
 
 test('the text can be had without the opcode', () => {
-  assert.is(textOf(jeq(r0, 39, 2)), 'if r0 == 0x27 goto pc+2');
+  assert.is(instructionText(jeq(r0, 39, 2)), 'if r0 == 0x27 goto pc+2');
 });
 
 test('what we know no form of shows as the kernel shows it', () => {

@@ -32,7 +32,7 @@ function run(items: readonly Item[], input: bigint): bigint {
     if (isLabel(item)) continue;
     if (item.opcode === 0x95) break;
     const [, register = '', operator = '', operand = ''] =
-      /^\(..\) (?:if )?(\w+) (\S+) (\S+)/.exec(textOf(item)) ?? [];
+      /^\(..\) (?:if )?(\w+) (\S+) (\S+)/.exec(disassembled(item)) ?? [];
     const jump = item.reference?.kind === 'label' ? item.reference.label : undefined;
     if (jump !== undefined) {
       const isTrue = COMPARISONS[operator]?.(numberOf(register), numberOf(operand));
@@ -46,7 +46,7 @@ function run(items: readonly Item[], input: bigint): bigint {
   return BigInt.asIntN(64, last);
 }
 
-function textOf(instruction: Instruction): string {
+function disassembled(instruction: Instruction): string {
   return disassemble({ ...instruction, reference: undefined });
 }
 

@@ -12,7 +12,7 @@ import {
   loadMapValue,
   mov,
 } from '../../src/asm/constructors.ts';
-import { disassemble, textOf } from '../../src/asm/disassemble.ts';
+import { disassemble, instructionText } from '../../src/asm/disassemble.ts';
 import type { Instruction, Item } from '../../src/asm/instruction.ts';
 import { FORMS } from '../../src/asm/isa.ts';
 import { isJumpTable } from '../../src/asm/jump-table.ts';
@@ -38,7 +38,7 @@ test('every sample is read from its own text, with the opcode and without', () =
   for (const { call } of [...SAMPLES, ...PSEUDO]) {
     const instruction = construct(call);
     assert.equal(parse(disassemble(instruction)), [instruction], disassemble(instruction));
-    assert.equal(parse(textOf(instruction)), [instruction], textOf(instruction));
+    assert.equal(parse(instructionText(instruction)), [instruction], instructionText(instruction));
   }
 });
 
@@ -77,7 +77,7 @@ test('what is printed is read as the same', () => {
   fc.assert(
     fc.property(fc.array(anyInstruction, { maxLength: 10 }), (instructions) => {
       assert.equal(parse(instructions.map(disassemble).join('\n')), instructions);
-      assert.equal(parse(instructions.map(textOf).join('\n')), instructions);
+      assert.equal(parse(instructions.map(instructionText).join('\n')), instructions);
     }),
     { numRuns: 2000 },
   );
@@ -157,7 +157,7 @@ test('of a loaded program, calls with the addresses and names of what they call,
        18 00 00 00 00 00 00 00 00 00 00 00 01 00 00 00
    6: (95) exit`;
   assert.equal(
-    parse(text).map((item) => textOf(item as Instruction)),
+    parse(text).map((item) => instructionText(item as Instruction)),
     [
       'call bpf_ktime_get_ns#5',
       'call bpf_get_current_pid_tgid#14',

@@ -8,7 +8,7 @@ import { hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { r1, r2 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
-import { mapsIn, mapsOf, slotsOf } from '../../src/asm/tool-parts.ts';
+import { mapsIn, mapsOf, tailCalledSlots } from '../../src/asm/tool-parts.ts';
 import { suite } from '../harness.ts';
 import { program, x64 } from './built.ts';
 
@@ -42,7 +42,7 @@ test('the maps of programs, of their subprograms, of events and of tail calls ar
   assert.equal(namesOf(mapsIn(calling.instructions)), ['here', 'there']);
   const tool = { name: 'tool', programs: [calling], tailCalled, events: { map: events, schema: u32 } };
   assert.equal(namesOf(mapsOf(tool)), ['here', 'there', 'behind', 'stages', 'events']);
-  assert.equal(slotsOf(tailCalled), [{ array: stages, slot: 'parse', program: parse }]);
+  assert.equal(tailCalledSlots(tailCalled), [{ array: stages, slot: 'parse', program: parse }]);
 });
 
 test('a jump table is none of the tool’s maps: it is made with its program', () => {

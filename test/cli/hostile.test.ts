@@ -272,7 +272,7 @@ test('the listing of a tool: source lines, and the names of their files', () => 
       maps: [hash('m', { key: u32, value: u64, maxEntries: 1 })],
     },
     (position) =>
-      position && { ...position.place, file: `/${HOSTILE}`, line: 1, column: 1, text: `\t${HOSTILE}` },
+      position && { ...position.location, file: `/${HOSTILE}`, line: 1, column: 1, text: `\t${HOSTILE}` },
   );
   assertSafe(text, 'listing');
   assert.ok(text.includes(`; /${ESCAPED}:1: ${ESCAPED}\n`), text);

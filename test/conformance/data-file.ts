@@ -27,7 +27,7 @@ export function readTest(text: string): ConformanceTest {
   if (assembly === undefined && raw === undefined) throw new Error('it has no program');
   if (!result && !sections.has('error')) throw new Error('it has neither result nor error');
   return {
-    program: () => (raw === undefined ? readProgram(assembly as string) : decode(slotsOf(raw))),
+    program: () => (raw === undefined ? readProgram(assembly as string) : decode(instructionBytes(raw))),
     memory: bytesOf(sections.get('mem') ?? ''),
     result: result ? BigInt(result) : undefined,
   };
@@ -42,7 +42,7 @@ export function bytesOf(text: string): Uint8Array {
 }
 
 /** Instructions as numbers of 64 bits, the opcode in the lowest byte. */
-function slotsOf(raw: string): Uint8Array {
+function instructionBytes(raw: string): Uint8Array {
   const numbers = raw.trim().split(/\s+/).map(BigInt);
   return new Uint8Array(BigUint64Array.from(numbers).buffer);
 }

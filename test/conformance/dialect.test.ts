@@ -8,7 +8,7 @@ import { DialectError, readProgram } from './ubpf.ts';
 
 const test = suite('conformance/dialect');
 
-function textOf(items: readonly Item[]): string[] {
+function listing(items: readonly Item[]): string[] {
   return items.map((item) => (isLabel(item) ? `${item.label}:` : disassemble(item as Instruction)));
 }
 
@@ -39,11 +39,11 @@ const LINES: readonly [dialect: string, kernel: string][] = [
 
 for (const [dialect, kernel] of LINES)
   test(`${dialect} is ${kernel}`, () => {
-    assert.equal(textOf(readProgram(dialect)), [kernel]);
+    assert.equal(listing(readProgram(dialect)), [kernel]);
   });
 
 test('the label exit is the first exit', () => {
-  assert.equal(textOf(readProgram('ja exit # leave\nexit\nexit')), [
+  assert.equal(listing(readProgram('ja exit # leave\nexit\nexit')), [
     '(05) goto exit',
     'exit:',
     '(95) exit',
@@ -70,14 +70,14 @@ test('a file has a program, perhaps memory, and a result', () => {
   const { program, memory, result } = readTest(
     '-- asm\nexit\n-- mem\naa bb\ncc\n-- result\n0xffffffffffffffff\n',
   );
-  assert.equal(textOf(program()), ['exit:', '(95) exit']);
+  assert.equal(listing(program()), ['exit:', '(95) exit']);
   assert.equal([...memory], [0xaa, 0xbb, 0xcc]);
   assert.is(result, 0xffff_ffff_ffff_ffffn);
 });
 
 test('a program may be numbers, and be one to refuse', () => {
   const { program, result } = readTest('-- raw\n0x00000007000000b7\n149\n-- error\nrefused\n');
-  assert.equal(textOf(program()), ['(b7) r0 = 7', '(95) exit']);
+  assert.equal(listing(program()), ['(b7) r0 = 7', '(95) exit']);
   assert.is(result, undefined);
 });
 

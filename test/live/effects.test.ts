@@ -4,7 +4,7 @@
  */
 import * as assert from 'uvu/assert';
 import { registersLost, registersRead, registersSet } from '../../src/asm/cfg/effects.ts';
-import { make, type Operand } from '../../src/asm/constructors/make.ts';
+import { type InstructionArgument, make } from '../../src/asm/constructors/make.ts';
 import { call, exit, label, mov, st } from '../../src/asm/constructors.ts';
 import * as helpers from '../../src/asm/helpers.ts';
 import type { Instruction, Item } from '../../src/asm/instruction.ts';
@@ -39,7 +39,7 @@ const forms = FORMS.filter((form) => !needsMore(form) && kernel !== undefined &&
 
 /** The instruction on r7 and r8, or memory at them. */
 function sample(form: Form): Instruction {
-  const operands: Partial<Record<FieldName, Operand>> = {};
+  const operands: Partial<Record<FieldName, InstructionArgument>> = {};
   for (const field of FIELDS) {
     const kind = form[field];
     if (typeof kind !== 'string') continue;

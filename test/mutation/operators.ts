@@ -113,13 +113,13 @@ function editsAt(node: ts.Node, source: ts.SourceFile): Edit[] {
     end: range.end,
     text,
   });
-  const textOf = (each: ts.Node): string => each.getText(source);
+  const sourceOf = (each: ts.Node): string => each.getText(source);
 
-  if (ts.isBinaryExpression(node)) return binary(node, edit, textOf);
-  if (ts.isPrefixUnaryExpression(node)) return prefix(node, edit, textOf);
+  if (ts.isBinaryExpression(node)) return binary(node, edit, sourceOf);
+  if (ts.isPrefixUnaryExpression(node)) return prefix(node, edit, sourceOf);
   if (ts.isPostfixUnaryExpression(node)) {
     const other = node.operator === SyntaxKind.PlusPlusToken ? '--' : '++';
-    return [edit('arithmetic', node, `${textOf(node.operand)}${other}`)];
+    return [edit('arithmetic', node, `${sourceOf(node.operand)}${other}`)];
   }
   if (ts.isIfStatement(node)) return conditions(node.expression, ['true', 'false'], edit);
   if (ts.isWhileStatement(node)) return conditions(node.expression, ['false'], edit);
@@ -133,13 +133,13 @@ function editsAt(node: ts.Node, source: ts.SourceFile): Edit[] {
   if (ts.isArrowFunction(node)) return ts.isBlock(node.body) ? [] : results(node.body, edit);
   if (node.kind === SyntaxKind.TrueKeyword) return [edit('boolean', node, 'false')];
   if (node.kind === SyntaxKind.FalseKeyword) return [edit('boolean', node, 'true')];
-  if (ts.isNumericLiteral(node)) return number(node, edit, textOf);
-  if (ts.isBigIntLiteral(node)) return number(node, edit, textOf);
+  if (ts.isNumericLiteral(node)) return number(node, edit, sourceOf);
+  if (ts.isBigIntLiteral(node)) return number(node, edit, sourceOf);
   if (ts.isArrayLiteralExpression(node))
     return node.elements.map((element) => removal('removed element', element, node.elements, source));
   if (ts.isObjectLiteralExpression(node))
     return node.properties.map((property) => removal('removed property', property, node.properties, source));
-  if (ts.isCallExpression(node)) return call(node, edit, textOf);
+  if (ts.isCallExpression(node)) return call(node, edit, sourceOf);
   if (ts.isPropertyAccessExpression(node) && node.questionDotToken)
     return [edit('optional chaining', node.questionDotToken, '!.')];
   if (ts.isElementAccessExpression(node) && node.questionDotToken)
@@ -148,11 +148,11 @@ function editsAt(node: ts.Node, source: ts.SourceFile): Edit[] {
 }
 
 type MakeEdit = (operator: string, range: ts.Node, text: string) => Edit;
-type TextOf = (node: ts.Node) => string;
+type SourceOf = (node: ts.Node) => string;
 
-function binary(node: ts.BinaryExpression, edit: MakeEdit, textOf: TextOf): Edit[] {
+function binary(node: ts.BinaryExpression, edit: MakeEdit, sourceOf: SourceOf): Edit[] {
   const { operatorToken, left, right } = node;
-  const operator = textOf(operatorToken);
+  const operator = sourceOf(operatorToken);
   const edits: Edit[] = [];
   const swap = (name: string, table: Readonly<Record<string, string>>): void => {
     const other = table[operator];
@@ -163,14 +163,14 @@ function binary(node: ts.BinaryExpression, edit: MakeEdit, textOf: TextOf): Edit
   swap('arithmetic', ARITHMETIC);
   if (operator in LOGIC) {
     // Of `a ?? b && c` JavaScript wants parentheses, and `a && b || c` must stay the same tree.
-    edits.push(edit('logic', node, `((${textOf(left)}) ${LOGIC[operator]} (${textOf(right)}))`));
-    edits.push(edit('one operand', node, textOf(left)), edit('one operand', node, textOf(right)));
+    edits.push(edit('logic', node, `((${sourceOf(left)}) ${LOGIC[operator]} (${sourceOf(right)}))`));
+    edits.push(edit('one operand', node, sourceOf(left)), edit('one operand', node, sourceOf(right)));
   }
   return edits;
 }
 
-function prefix(node: ts.PrefixUnaryExpression, edit: MakeEdit, textOf: TextOf): Edit[] {
-  const operand = textOf(node.operand);
+function prefix(node: ts.PrefixUnaryExpression, edit: MakeEdit, sourceOf: SourceOf): Edit[] {
+  const operand = sourceOf(node.operand);
   if (node.operator === SyntaxKind.PlusPlusToken) return [edit('arithmetic', node, `--${operand}`)];
   if (node.operator === SyntaxKind.MinusMinusToken) return [edit('arithmetic', node, `++${operand}`)];
   return [edit('removed operator', node, operand)];
@@ -184,8 +184,8 @@ function results(result: ts.Expression, edit: MakeEdit): Edit[] {
   return RESULTS.map((other) => edit('result', result, other));
 }
 
-function number(node: ts.NumericLiteral | ts.BigIntLiteral, edit: MakeEdit, textOf: TextOf): Edit[] {
-  const text = textOf(node);
+function number(node: ts.NumericLiteral | ts.BigIntLiteral, edit: MakeEdit, sourceOf: SourceOf): Edit[] {
+  const text = sourceOf(node);
   return [
     edit('number', node, `(${text} + ${bigOne(text)})`),
     edit('number', node, `(${text} - ${bigOne(text)})`),
@@ -196,15 +196,15 @@ function bigOne(text: string): string {
   return text.endsWith('n') ? '1n' : '1';
 }
 
-function call(node: ts.CallExpression, edit: MakeEdit, textOf: TextOf): Edit[] {
+function call(node: ts.CallExpression, edit: MakeEdit, sourceOf: SourceOf): Edit[] {
   const edits: Edit[] = [];
   const { expression } = node;
   if (node.questionDotToken) edits.push(edit('optional chaining', node.questionDotToken, '!'));
   if (ts.isPropertyAccessExpression(expression)) {
-    const name = textOf(expression.name);
+    const name = sourceOf(expression.name);
     const opposite = Object.hasOwn(OPPOSITES, name) ? OPPOSITES[name] : undefined;
     if (opposite) edits.push(edit('opposite method', expression.name, opposite));
-    if (REMOVABLE.has(name)) edits.push(edit('removed method', node, textOf(expression.expression)));
+    if (REMOVABLE.has(name)) edits.push(edit('removed method', node, sourceOf(expression.expression)));
   }
   return edits;
 }

@@ -1,5 +1,5 @@
 /** docs/kernels.md, made from a run of the lab. */
-import { textOf } from '../summary.ts';
+import { formatSummary } from '../summary.ts';
 import type { Facts } from './facts.ts';
 import type { Visited } from './lab.ts';
 
@@ -96,7 +96,7 @@ function runs(visited: readonly Visited[]): string {
   const rows = visited.map(({ visit, release, summary, seconds }) => [
     release ?? `${visit.series}: could not be had`,
     visit.kernelArguments ? `\`${visit.kernelArguments}\`` : '',
-    textOf(summary),
+    formatSummary(summary),
     seconds.toFixed(0),
   ]);
   return table(['kernel', 'told to', 'tests', 'seconds'], rows);

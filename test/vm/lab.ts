@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { availableParallelism, freemem } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { BROKEN, type Summary, sum, summaryOf, textOf } from '../summary.ts';
+import { BROKEN, formatSummary, type Summary, sum, summaryOf } from '../summary.ts';
 import { exists } from './cache.ts';
 import { PATH } from './command.ts';
 import type { Facts } from './facts.ts';
@@ -159,7 +159,7 @@ export function totalOf(visited: readonly Visited[]): Summary {
 
 function lineOf({ visit, release, summary, seconds }: Visited): string {
   const name = [release ?? visit.series, visit.kernelArguments].filter(Boolean).join(' ');
-  return `${name.padEnd(44)} ${textOf(summary).padEnd(36)} ${seconds.toFixed(0).padStart(4)} s`;
+  return `${name.padEnd(44)} ${formatSummary(summary).padEnd(36)} ${seconds.toFixed(0).padStart(4)} s`;
 }
 
 function guestsAtOnce(): number {

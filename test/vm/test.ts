@@ -9,7 +9,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { textOf } from '../summary.ts';
+import { formatSummary } from '../summary.ts';
 import { describeKernels } from './docs.ts';
 import { PROJECT } from './image.ts';
 import { processorsHere, runVisits, totalOf, visits } from './lab.ts';
@@ -30,7 +30,7 @@ async function main(): Promise<boolean> {
     console.log('\ndocs/kernels.md is written');
   }
   const total = totalOf(visited);
-  console.log(`\n${textOf(total)}`);
+  console.log(`\n${formatSummary(total)}`);
   return total.failed === 0;
 }
 

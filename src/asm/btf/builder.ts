@@ -23,7 +23,7 @@ export interface Field {
 }
 
 /** A parameter of a function. */
-export interface Parameter {
+export interface BtfParam {
   readonly name: string;
   readonly type: number;
 }
@@ -72,7 +72,7 @@ export class BtfBuilder {
    * A function by its name (a C identifier); static, since that is what all kernels take. Its parameters, if they are told, have names of
    * that sort, too.
    */
-  func(name: string, returns: number, parameters: readonly Parameter[] = []): number {
+  func(name: string, returns: number, parameters: readonly BtfParam[] = []): number {
     const told = parameters.flatMap(({ name, type }) => [this.string(name), type]);
     return this.#type('func', name, this.#type('func_proto', '', returns, parameters.length, told));
   }

@@ -31,7 +31,7 @@ export interface Member extends ValueType {
 type Composite = Extract<BtfType, { kind: 'struct' | 'union' }>;
 
 /** A place on the way along a path. */
-interface Place {
+interface Reached {
   readonly type: number;
   readonly bitOffset: number;
   readonly bitSize?: number;
@@ -90,26 +90,26 @@ function parsePath(path: string): (string | number)[] {
   return steps;
 }
 
-function follow(reader: BtfReader, struct: number, path: string): Place | Miss {
-  let place: Place = { type: struct, bitOffset: 0 };
+function follow(reader: BtfReader, struct: number, path: string): Reached | Miss {
+  let reached: Reached = { type: struct, bitOffset: 0 };
   let done = '';
   for (const step of parsePath(path)) {
-    const next: Place | Miss =
-      typeof step === 'number' ? element(reader, place, step, done) : inside(reader, place, step, done);
+    const next: Reached | Miss =
+      typeof step === 'number' ? element(reader, reached, step, done) : inside(reader, reached, step, done);
     if ('reason' in next) return next;
-    place = next;
+    reached = next;
     done = typeof step === 'number' ? `${done}[${step}]` : done === '' ? step : `${done}.${step}`;
   }
-  return place;
+  return reached;
 }
 
 const NOTHING = () => [];
 
-function inside(reader: BtfReader, place: Place, name: string, done: string): Place | Miss {
-  const { id, type } = strip(reader, place.type);
+function inside(reader: BtfReader, reached: Reached, name: string, done: string): Reached | Miss {
+  const { id, type } = strip(reader, reached.type);
   if (type.kind === 'struct' || type.kind === 'union') {
     const found = search(reader, id, type, name, new Set());
-    if (found !== undefined) return { ...found, bitOffset: place.bitOffset + found.bitOffset };
+    if (found !== undefined) return { ...found, bitOffset: reached.bitOffset + found.bitOffset };
     const prefix = done === '' ? '' : `${done}.`;
     const reason = `no member '${prefix}${name}'`;
     return { reason, wanted: name, candidates: () => memberNames(reader, id, type, prefix) };
@@ -122,8 +122,8 @@ function inside(reader: BtfReader, place: Place, name: string, done: string): Pl
   };
 }
 
-function element(reader: BtfReader, place: Place, index: number, done: string): Place | Miss {
-  const { type } = strip(reader, place.type);
+function element(reader: BtfReader, reached: Reached, index: number, done: string): Reached | Miss {
+  const { type } = strip(reader, reached.type);
   if (type.kind !== 'array')
     return { reason: `'${done}' is ${withArticle(type)}, no array`, wanted: done, candidates: NOTHING };
   // Zero is the length of a flexible array, at the end of its struct.
@@ -133,7 +133,7 @@ function element(reader: BtfReader, place: Place, index: number, done: string): 
       wanted: done,
       candidates: NOTHING,
     };
-  return { type: type.element, bitOffset: place.bitOffset + index * sizeOf(reader, type.element) * 8 };
+  return { type: type.element, bitOffset: reached.bitOffset + index * sizeOf(reader, type.element) * 8 };
 }
 
 /** Looks through anonymous structs and unions as C does. What was searched once is not searched again. */
@@ -144,7 +144,7 @@ function search(
   name: string,
   searched: Set<number>,
   depth = 0,
-): Place | undefined {
+): Reached | undefined {
   if (depth > DEEPEST) throw new BtfError(`BTF type ${id}: anonymous structs nested deeper than ${DEEPEST}`);
   searched.add(id);
   const member = composite.members.find((candidate) => candidate.name === name);
@@ -183,23 +183,23 @@ function* memberNames(
   }
 }
 
-function describe(reader: BtfReader, place: Place, path: string): Member {
-  const value = valueType(reader, place.type);
-  const { type } = strip(reader, place.type);
+function describe(reader: BtfReader, reached: Reached, path: string): Member {
+  const value = valueType(reader, reached.type);
+  const { type } = strip(reader, reached.type);
   if (value === undefined) throw new BtfError(`${path}: a member can't be ${withArticle(type)}`);
-  const bits = bitField(place, type);
+  const bits = bitField(reached, type);
   if (bits !== undefined) return { ...value, ...bitLoad(bits.start, bits.count, path) };
-  return { ...value, offset: place.bitOffset / 8, size: sizeOf(reader, value.type) };
+  return { ...value, offset: reached.bitOffset / 8, size: sizeOf(reader, value.type) };
 }
 
 /**
  * Bit fields are marked in the member or, in BTF without that flag, in an integer type of fewer bits than
  * bytes.
  */
-function bitField(place: Place, type: BtfType): { start: number; count: number } | undefined {
-  if (place.bitSize !== undefined) return { start: place.bitOffset, count: place.bitSize };
-  if (type.kind === 'int' && (type.bits !== type.size * 8 || place.bitOffset % 8 !== 0))
-    return { start: place.bitOffset + type.bitOffset, count: type.bits };
+function bitField(reached: Reached, type: BtfType): { start: number; count: number } | undefined {
+  if (reached.bitSize !== undefined) return { start: reached.bitOffset, count: reached.bitSize };
+  if (type.kind === 'int' && (type.bits !== type.size * 8 || reached.bitOffset % 8 !== 0))
+    return { start: reached.bitOffset + type.bitOffset, count: type.bits };
   return undefined;
 }
 

@@ -8,7 +8,7 @@
 import { type Assembled, functionStarts, type Placed } from '../assemble.ts';
 import { formOf } from '../isa.ts';
 import type { Locate, Location } from '../position.ts';
-import { BtfBuilder, IntEncoding, identifier, type Parameter } from './builder.ts';
+import { BtfBuilder, type BtfParam, IntEncoding, identifier } from './builder.ts';
 
 /** Types with the functions in them and the texts, and the records that refer to both. */
 export interface ProgramTypes {
@@ -45,7 +45,7 @@ export function programTypes(name: string, assembled: Assembled, find: Locate): 
 }
 
 /** So many parameters of 64 bits: any value, a pointer too, since the verifier follows what a static function is really given. */
-function words64(types: BtfBuilder, count: number): Parameter[] {
+function words64(types: BtfBuilder, count: number): BtfParam[] {
   if (count === 0) return [];
   const type = types.int('u64', 8, IntEncoding.unsigned);
   return Array.from({ length: count }, (_, index) => ({ name: `arg${index + 1}`, type }));

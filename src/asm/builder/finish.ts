@@ -1,6 +1,8 @@
 /**
  * The last steps of building: from what statements have emitted to the list of a program or subprogram.
  */
+
+import { hasSubprograms } from '../append-subprograms.ts';
 import { AssembleError } from '../assemble-error.ts';
 import { extendFarJumps } from '../cfg/far-jumps.ts';
 import { Graph } from '../cfg/graph.ts';
@@ -11,7 +13,6 @@ import { checkRegisters } from '../cfg/registers.ts';
 import { nameOf } from '../cfg/structure.ts';
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { isReserved, nameOfGenerated } from '../labels.ts';
-import { hasSubprograms } from '../link.ts';
 import { describeNearest } from '../nearest.ts';
 import type { Position } from '../position.ts';
 import { quoted } from '../printable.ts';

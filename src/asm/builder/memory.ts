@@ -48,7 +48,7 @@ export function memory<T extends TSchema>(
   name: string,
   provenance: Provenance = {},
 ): Memory<T> {
-  return shape(machine, base, offset, layoutOf(schema), name, 'memory', provenance) as Memory<T>;
+  return memoryWith(machine, base, offset, layoutOf(schema), name, 'memory', provenance) as Memory<T>;
 }
 
 /** The same memory as another schema sees it. */
@@ -64,13 +64,13 @@ export function view<T extends TSchema>(from: Place | Block, schema: T): Memory<
       base instanceof Slot ? `at r10${offset}` : `${offset} bytes from a pointer aligned to ${align}`;
     throw new TypeError(`${name} lies ${where}, which isn't aligned to ${layout.align} bytes`);
   }
-  return shape(machine, base, offset, layout, name, kind, provenance) as Memory<T>;
+  return memoryWith(machine, base, offset, layout, name, kind, provenance) as Memory<T>;
 }
 
 /** The same memory from another base (a pointer that has been moved to another register). */
 export function rebase<M extends Place | Block>(block: M, base: Base): M {
   const { machine, offset, layout, name, kind, provenance } = placeOf(block);
-  return shape(machine, base, offset, layout, name, kind, provenance) as M;
+  return memoryWith(machine, base, offset, layout, name, kind, provenance) as M;
 }
 
 /** Memory as one place, whatever its shape. */
@@ -83,7 +83,7 @@ export function isBlock(thing: unknown): thing is Block {
   return typeof thing === 'object' && thing !== null && PLACE in thing;
 }
 
-function shape(
+function memoryWith(
   machine: Machine,
   base: Base,
   offset: number,
@@ -98,7 +98,7 @@ function shape(
   if (!hasFields(layout)) return place;
   const fields = layout.fields.map((field) => [
     field.name,
-    shape(machine, base, offset + field.offset, field.layout, `${name}.${field.name}`, kind, provenance),
+    memoryWith(machine, base, offset + field.offset, field.layout, `${name}.${field.name}`, kind, provenance),
   ]);
   return { ...Object.fromEntries(fields), [PLACE]: place };
 }
@@ -136,7 +136,7 @@ class ElementsPlace extends Place {
     if (number < 0 || number >= length)
       throw new RangeError(`${this.name} has ${length} elements, and no element ${number}`);
     const [name, offset] = [`${this.name}[${number}]`, this.offset + number * element.size];
-    return shape(this.machine, this.base, offset, element, name, this.kind, this.provenance);
+    return memoryWith(this.machine, this.base, offset, element, name, this.kind, this.provenance);
   }
 
   /** Emits the comparison of the index; in its first arm, `element` emits the address. */
@@ -167,7 +167,7 @@ class ElementsPlace extends Place {
       element: () => {
         if (size > 1) machine.emit(insn.mul(register, size));
         machine.emit(insn.add(register, base));
-        return shape(
+        return memoryWith(
           ...([machine, new Value(machine, register, holder), this.offset, layout.element] as const),
           ...([holder.name, this.kind, { align: Math.min(align, size & -size) }] as const),
         );

@@ -6,9 +6,9 @@ import { distanceField, type Field, type FieldName, FORMS, type Form } from '../
 import { checkNumber, checkRegister, checkWidth, type NumberKind, takesLabel } from '../operands.ts';
 
 /** What a constructor was given for the fields of a form that are not fixed. */
-export type Operands = Readonly<Partial<Record<FieldName, Operand>>>;
+export type InstructionArguments = Readonly<Partial<Record<FieldName, InstructionArgument>>>;
 /** A register, a number, or the label of a jump. */
-export type Operand = Register | number | string;
+export type InstructionArgument = Register | number | string;
 
 const byName = new Map<string, Form[]>();
 for (const form of FORMS) {
@@ -64,7 +64,7 @@ export function registerAndImmediate(name: string): { readonly register: Form; r
 }
 
 /** `form` with its operands, each checked; a label among them, or else `reference`, becomes the reference. */
-export function make(form: Form, operands: Operands, reference?: Reference): Instruction {
+export function make(form: Form, operands: InstructionArguments, reference?: Reference): Instruction {
   const { opcode, high } = form;
   const dst = register(form, 'dst', form.dst, operands.dst);
   const src = register(form, 'src', form.src, operands.src);
@@ -80,7 +80,12 @@ export function make(form: Form, operands: Operands, reference?: Reference): Ins
 }
 
 /** The number of a register, or what is fixed in its place. */
-function register(form: Form, field: 'dst' | 'src', kind: Field, value: Operand | undefined): number {
+function register(
+  form: Form,
+  field: 'dst' | 'src',
+  kind: Field,
+  value: InstructionArgument | undefined,
+): number {
   if (typeof kind === 'number') return kind;
   const role = kind === 'base' ? 'base' : ROLES[field];
   return checkRegister(form.name, role, value as Register, form.writes.includes(field));
@@ -89,14 +94,14 @@ function register(form: Form, field: 'dst' | 'src', kind: Field, value: Operand 
 const ROLES = { dst: 'destination', src: 'source' } as const;
 
 /** The bits of a number, or what is fixed in its place; zero where a label stands for it. */
-function number(form: Form, kind: Field, value: Operand | undefined): number {
+function number(form: Form, kind: Field, value: InstructionArgument | undefined): number {
   if (typeof kind === 'number') return kind;
   if (typeof value === 'string' && takesLabel(kind)) return 0;
   // Of a number above 2^31-1, allowed only where the bits are all that counts, the field holds the same bits.
   return checkNumber(form.name, kind as NumberKind, value as number) | 0;
 }
 
-function labelIn(form: Form, { off, imm }: Operands): Reference | undefined {
+function labelIn(form: Form, { off, imm }: InstructionArguments): Reference | undefined {
   const field = distanceField(form);
   const label = field === 'off' ? off : field === 'imm' ? imm : undefined;
   return typeof label === 'string' ? { kind: 'label', label } : undefined;

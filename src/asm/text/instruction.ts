@@ -1,6 +1,6 @@
 /** One instruction's text, read by the grammar that the instruction table gives. */
 
-import { make, type Operand } from '../constructors/make.ts';
+import { type InstructionArgument, make } from '../constructors/make.ts';
 import { messageWithoutPosition } from '../error-position.ts';
 import { helperId, helperName, helperNames } from '../helper-names.ts';
 import type { Instruction, Reference } from '../instruction.ts';
@@ -131,7 +131,7 @@ function describeExpected(line: string, at: number, start: number, expected: Rea
 }
 
 function build({ form, captured }: Match, maps: (name: string) => MapSpec | undefined): Instruction {
-  const operands: Partial<Record<FieldName, Operand>> = {};
+  const operands: Partial<Record<FieldName, InstructionArgument>> = {};
   let map: MapSpec | undefined;
   for (const each of captured) {
     const values = each.operand === 'map' ? readMap(each, maps) : readOperand(form, each, operands);
@@ -153,7 +153,7 @@ function build({ form, captured }: Match, maps: (name: string) => MapSpec | unde
   }
 }
 
-type Values = Partial<Record<FieldName, Operand>> | { readonly map: MapSpec };
+type Values = Partial<Record<FieldName, InstructionArgument>> | { readonly map: MapSpec };
 
 function readMap({ text, at }: Captured, maps: (name: string) => MapSpec | undefined): Values {
   if (text.startsWith('id:')) return { imm: Number(text.slice(3)) };
@@ -169,7 +169,7 @@ function readMap({ text, at }: Captured, maps: (name: string) => MapSpec | undef
 function readOperand(
   form: Form,
   { operand, text, at }: Captured,
-  before: Partial<Record<FieldName, Operand>>,
+  before: Partial<Record<FieldName, InstructionArgument>>,
 ): Values {
   switch (operand) {
     case 'dst':

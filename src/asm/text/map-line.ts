@@ -98,25 +98,25 @@ export function readMap(
       ? number
       : refuse(`${brief(digits)} bytes are not 1 to 65535`, at(part));
   };
-  const shape = { key: bytes(size('key')), value: bytes(size('value')), maxEntries: Number(entries) };
-  if (shape.maxEntries > 0xffff_ffff)
+  const sizes = { key: bytes(size('key')), value: bytes(size('value')), maxEntries: Number(entries) };
+  if (sizes.maxEntries > 0xffff_ffff)
     return refuse(`${brief(entries)} entries are more than 2^32-1`, at('entries'));
 
-  if (kind === 'instructionArray' && shape.maxEntries > MOST_LABELS)
+  if (kind === 'instructionArray' && sizes.maxEntries > MOST_LABELS)
     return refuse(`${entries} entries are more than the ${MOST_LABELS} of a jump table`, at('entries'));
 
   const further = readRest(kind, rest, at('rest'), maps, refuse);
   const { flags = 0, inner, labels } = further;
   const count = labels === undefined ? 0 : countOf(labels.text);
-  if (kind === 'instructionArray' && count !== shape.maxEntries)
+  if (kind === 'instructionArray' && count !== sizes.maxEntries)
     return refuse(
-      `${entries} ${shape.maxEntries === 1 ? 'entry' : 'entries'} and ${count} labels: a jump table has one for each`,
+      `${entries} ${sizes.maxEntries === 1 ? 'entry' : 'entries'} and ${count} labels: a jump table has one for each`,
       at('entries'),
     );
   const { names, places } = readLabels(labels, refuse);
   try {
     return {
-      map: { ...make(kind, name, shape, inner, names), flags },
+      map: { ...make(kind, name, sizes, inner, names), flags },
       at: at('name'),
       labelsAt: places,
     };
@@ -219,16 +219,16 @@ function readLabels(list: Rest['labels'], refuse: Refuse): { names: string[]; pl
 function make(
   kind: keyof typeof MapType,
   name: string,
-  shape: Pick<MapSpec, 'key' | 'value' | 'maxEntries'>,
+  sizes: Pick<MapSpec, 'key' | 'value' | 'maxEntries'>,
   inner: MapSpec | undefined,
   labels: readonly string[],
 ): MapSpec {
-  const { key, maxEntries } = shape;
+  const { key, maxEntries } = sizes;
   if (inner !== undefined)
     return kind === 'arrayOfMaps'
       ? arrayOfMaps(name, { inner, maxEntries })
       : hashOfMaps(name, { key, inner, maxEntries });
   if (kind === 'instructionArray') return jumpTable(name, labels);
   if (kind === 'programArray') return programArray(name, { maxEntries });
-  return { kind: 'map', name, type: MapType[kind], ...shape, flags: 0 };
+  return { kind: 'map', name, type: MapType[kind], ...sizes, flags: 0 };
 }

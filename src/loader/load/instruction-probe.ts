@@ -9,7 +9,7 @@
  * Source: kernel/bpf/verifier.c (`resolve_pseudo_ldimm64`, `check_alu_op`, `check_atomic`, `do_check_insn`).
  */
 import { type Assembled, assemble, type Placed } from '../../asm/assemble.ts';
-import { make, type Operand } from '../../asm/constructors/make.ts';
+import { type InstructionArgument, make } from '../../asm/constructors/make.ts';
 import { exit, label, mov, st } from '../../asm/constructors.ts';
 import type { Instruction, Item } from '../../asm/instruction.ts';
 import { FIELDS, type Form, formOf } from '../../asm/isa.ts';
@@ -128,7 +128,7 @@ function load(kernel: Kernel, program: Uint8Array): { readonly errno: number; re
 }
 
 function sample(form: Form, target: string): Instruction {
-  const operands: Partial<Record<(typeof FIELDS)[number], Operand>> = {};
+  const operands: Partial<Record<(typeof FIELDS)[number], InstructionArgument>> = {};
   for (const field of FIELDS) {
     const kind = form[field];
     if (kind === 'register') operands[field] = field === 'dst' ? r2 : r3;

@@ -94,7 +94,7 @@ export function loadLogged(request: Request, variant: Variant, logging: Logging 
   if (result >= 0) return { result, log: '', wanted: 0 };
   // The kernel says how much it needs since 6.4.
   const wanted = result === -Errno.ENOSPC ? Math.max(size * 4, attr.getU32(LOG_TRUE_SIZE)) : 0;
-  return { result, log: textOf(buffer), wanted };
+  return { result, log: decodeLog(buffer), wanted };
 }
 
 /**
@@ -120,7 +120,7 @@ function hasItsEnd({ log }: Logged): boolean {
   return /^processed \d+ insns/m.test(log.slice(-FIRST_LOG));
 }
 
-function textOf(log: Uint8Array): string {
+function decodeLog(log: Uint8Array): string {
   const end = log.indexOf(0);
   return Buffer.from(log.buffer, 0, end < 0 ? log.byteLength : end)
     .toString('utf8')

@@ -53,16 +53,16 @@ export function viewOf<T extends TSchema>(
   offset: number,
   name: string,
 ): View<T> {
-  return shape(mapping, schema, offset, name) as View<T>;
+  return viewAt(mapping, schema, offset, name) as View<T>;
 }
 
-function shape(mapping: Mapping, schema: TSchema, offset: number, name: string): unknown {
+function viewAt(mapping: Mapping, schema: TSchema, offset: number, name: string): unknown {
   const layout = layoutOf(schema);
   if (layout.kind === 'int') return new IntCell(mapping, schema, layout, offset, name);
   if (hasFields(layout)) {
     const inside = layout.fields.map((field) => [
       field.name,
-      shape(mapping, schema.properties[field.name], offset + field.offset, `${name}.${field.name}`),
+      viewAt(mapping, schema.properties[field.name], offset + field.offset, `${name}.${field.name}`),
     ]);
     return Object.freeze(Object.fromEntries(inside));
   }

@@ -14,16 +14,16 @@ type Refuse = (message: string, instruction?: Instruction) => never;
  * at a label of its name; a label `end` within it is shown as `NAME.end`. A list without references to
  * subprograms stays the same list.
  */
-export function linkSubprograms(items: readonly Item[], refuse: Refuse): readonly Item[] {
+export function appendSubprograms(items: readonly Item[], refuse: Refuse): readonly Item[] {
   if (!hasSubprograms(items)) return items;
   const names = new Names(items, refuse);
-  const linked: Item[] = items.map((item) => withLabel(item, names));
+  const appended: Item[] = items.map((item) => withLabel(item, names));
   // A subprogram that this one calls joins `names.linked`, and gets its turn.
-  for (const [{ instructions }, name] of names.linked) {
-    linked.push({ label: labelOfSubprogram(name) });
-    for (const item of instructions) linked.push(withLabel(inside(item, name), names));
+  for (const [{ instructions }, name] of names.appended) {
+    appended.push({ label: labelOfSubprogram(name) });
+    for (const item of instructions) appended.push(withLabel(inside(item, name), names));
   }
-  return linked;
+  return appended;
 }
 
 /** Whether an instruction of the list calls a subprogram that is to be linked, or takes its address. */
@@ -62,7 +62,7 @@ const IDENTIFIER = /^[A-Za-z_]\w*$/;
  */
 class Names {
   /** In the order in which they are linked. */
-  readonly linked = new Map<Subprogram, string>();
+  readonly appended = new Map<Subprogram, string>();
   readonly #taken = new Set<string>();
   readonly #refuse: Refuse;
 
@@ -77,11 +77,11 @@ class Names {
   }
 
   of(subprogram: Subprogram, caller: Instruction): string {
-    const known = this.linked.get(subprogram);
+    const known = this.appended.get(subprogram);
     if (known !== undefined) return known;
     const name = this.#nameFor(subprogram, caller);
     this.#taken.add(name);
-    this.linked.set(subprogram, name);
+    this.appended.set(subprogram, name);
     return name;
   }
 
