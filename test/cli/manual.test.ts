@@ -71,7 +71,7 @@ test('the page names no option that there is not', () => {
 });
 
 test('the page is that of this version', () => {
-  assert.match(page, new RegExp(`^\\.TH TCPCONNLAT 8 [\\d-]+ tsbpf ${version()} `));
+  assert.match(page, new RegExp(`^\\.TH TCPCONNLAT 8 [\\d-]+ tsbpf ${version()} `, 'm'));
 });
 
 test.skipIf(sameOnEveryKernel || missing('man'), 'man formats the page without a warning', () => {
