@@ -125,7 +125,7 @@ export { BpfMap, type UpdateValue, type MapOptions, UpdateMode } from './loader/
 export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
 export { type LoadOptions, loadProgram } from './loader/load.ts';
 export { measureRuns, type Program } from './loader/program.ts';
-export { type LoadedProgram, readLoaded, type SourceLine } from './loader/loaded.ts';
+export { type LoadedProgram, readLoadedProgram, type SourceLine } from './loader/loaded.ts';
 export { NoSuchProgram, programIds, type ProgramSelector } from './loader/loaded/find.ts';
 export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';

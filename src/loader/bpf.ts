@@ -29,20 +29,20 @@ export const Command = {
 } as const;
 
 /** Memory that keeps its address: a typed array of its own, since V8 keeps small ones where it may move them. */
-export function memory(size: number): Uint8Array {
+export function allocate(size: number): Uint8Array {
   return new Uint8Array(new ArrayBuffer(size));
 }
 
 /** A copy that keeps its address. */
-export function inPlace(bytes: Uint8Array): Uint8Array {
-  const copy = memory(bytes.length);
+export function allocateCopy(bytes: Uint8Array): Uint8Array {
+  const copy = allocate(bytes.length);
   copy.set(bytes);
   return copy;
 }
 
 /** A text as C has it, with its zero. */
 export function cString(text: string): Uint8Array {
-  return inPlace(Buffer.from(`${text}\0`));
+  return allocateCopy(Buffer.from(`${text}\0`));
 }
 
 /** Attributes of the call under way: reachable from here, what they point at isn't collected during the call. */
@@ -57,7 +57,7 @@ export class Attr {
 
   constructor(syscalls: Syscalls, size: number) {
     this.#syscalls = syscalls;
-    this.bytes = memory(size);
+    this.bytes = allocate(size);
     this.#view = new DataView(this.bytes.buffer);
   }
 

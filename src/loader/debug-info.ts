@@ -9,7 +9,7 @@ import { mapTypes } from '../asm/btf/map-types.ts';
 import { FUNCTION_RECORD, LINE_RECORD, type ProgramTypes, programTypes } from '../asm/btf/program-types.ts';
 import type { MapSpec } from '../asm/map.ts';
 import type { Locate } from '../asm/position.ts';
-import { Attr, Command, Descriptor, inPlace } from './bpf.ts';
+import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
 import type { Kernel } from './kernel.ts';
 
 /** Bytes of the attribute of BPF_BTF_LOAD, up to its log_level, which is zero. */
@@ -31,7 +31,7 @@ const ProgramAt = {
 } as const;
 
 /** What an attribute has to say about types. */
-export interface Described {
+export interface BtfFields {
   /** The attribute's size, up to the last of these fields. */
   readonly size: number;
   readonly fill: (attr: Attr) => void;
@@ -41,10 +41,10 @@ export interface Described {
  * Runs `create` with what there is to say of a map's keys and values, and the kernel having its types; undefined where there is nothing
  * to say, or this kernel doesn't take it (before Linux 4.18).
  */
-export function withMapTypes<T>(
+export function withMapBtf<T>(
   kernel: Kernel,
   spec: MapSpec,
-  create: (described: Described) => T,
+  create: (described: BtfFields) => T,
 ): T | undefined {
   const types = mapTypes(spec);
   if (types === undefined) return undefined;
@@ -58,12 +58,12 @@ export function withMapTypes<T>(
 }
 
 /** Runs `load` with the names and lines of a program; undefined where this kernel doesn't take them (before Linux 5.0). */
-export function withProgramTypes<T>(
+export function withProgramBtf<T>(
   kernel: Kernel,
   name: string,
   assembled: Assembled,
   find: Locate,
-  load: (described: Described) => T,
+  load: (described: BtfFields) => T,
 ): T | undefined {
   const types = programTypes(name, assembled, find);
   return withTypes(kernel, types.bytes, (btf) =>
@@ -75,18 +75,18 @@ function fillProgram(attr: Attr, btf: number, { functions, lines }: ProgramTypes
   attr
     .u32(ProgramAt.btf, btf)
     .u32(ProgramAt.functionRecord, FUNCTION_RECORD)
-    .pointer(ProgramAt.functions, inPlace(functions))
+    .pointer(ProgramAt.functions, allocateCopy(functions))
     .u32(ProgramAt.functionCount, functions.length / FUNCTION_RECORD);
   if (lines.length === 0) return;
   attr
     .u32(ProgramAt.lineRecord, LINE_RECORD)
-    .pointer(ProgramAt.lines, inPlace(lines))
+    .pointer(ProgramAt.lines, allocateCopy(lines))
     .u32(ProgramAt.lineCount, lines.length / LINE_RECORD);
 }
 
 /** Loads types for the time of `use`. What was made with them keeps them in the kernel. */
 function withTypes<T>(kernel: Kernel, types: Uint8Array, use: (btf: number) => T): T | undefined {
-  const bytes = inPlace(types);
+  const bytes = allocateCopy(types);
   const attr = new Attr(kernel.syscalls, BTF_LOAD_SIZE).pointer(0, bytes).u32(16, bytes.length);
   const result = attr.send(Command.btfLoad);
   if (result < 0) return undefined;

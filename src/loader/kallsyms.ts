@@ -41,7 +41,7 @@ export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Sym
  * Up to three names of what a program could be attached to, most like the one that it asks for: functions, as compilers may have named a
  * part of them too (`do_unlinkat.isra.0`), or tracepoints. Takes a tenth of a second or two: for when there is no such name.
  */
-export function namesLike(kernel: Kernel, attachment: Attachment): string[] {
+export function similarSymbols(kernel: Kernel, attachment: Attachment): string[] {
   const wanted = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
   // What calls the programs at a tracepoint (include/linux/tracepoint.h, Linux 5.10).
   const prefix = 'symbol' in attachment ? '' : '__traceiter_';

@@ -14,7 +14,7 @@ import {
 import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
-import { Command, memory } from './bpf.ts';
+import { allocate, Command } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { loadNativeCode } from './native-code.ts';
 import { readAtMost } from './read-file.ts';
@@ -96,7 +96,7 @@ function openNative(): Syscalls {
     answer(sysBpf(numbers().bpf, command, attr, attr.byteLength));
   /** Makes a call while SIGPROF is blocked on this thread. */
   const withoutProfiler = (call: () => number): number => {
-    const before = memory(SIGSET_BYTES);
+    const before = allocate(SIGSET_BYTES);
     sigmask(SIG_BLOCK, signalSet(SIGPROF), before);
     try {
       return call();
@@ -235,7 +235,7 @@ function poll(
 
 /** A `sigset_t` of one signal. */
 function signalSet(signal: number): Uint8Array {
-  const set = memory(SIGSET_BYTES);
+  const set = allocate(SIGSET_BYTES);
   set[(signal - 1) >> 3] = 1 << ((signal - 1) & 7);
   return set;
 }

@@ -17,7 +17,7 @@ import { MOUNT_TRACEFS, NoSuchSymbolError, UnsupportedError } from './errors.ts'
 import type { Kernel } from './kernel.ts';
 import { isConfidential } from './lockdown.ts';
 import { PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
-import { refused } from './permission.ts';
+import { kernelError } from './permission.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { tracefsRoot } from './tracefs.ts';
 
@@ -79,7 +79,7 @@ export class KprobeEvent implements Closeable {
 }
 
 /** Why this kernel has no kprobes, or undefined where it has them in one way or the other. */
-export function lackOfKprobes(kernel: Kernel): UnsupportedError | undefined {
+export function kprobesUnsupportedReason(kernel: Kernel): UnsupportedError | undefined {
   if (kernel.kprobePmu !== undefined) return undefined;
   const root = tracefsRoot(kernel);
   const file = `${root}/kprobe_events`;
@@ -99,7 +99,7 @@ export function lackOfKprobes(kernel: Kernel): UnsupportedError | undefined {
  * @throws {KernelError}
  */
 export function openKprobeEvent(kernel: Kernel, attachment: KprobeAttachment): KprobeEvent {
-  const lack = lackOfKprobes(kernel);
+  const lack = kprobesUnsupportedReason(kernel);
   if (lack) throw lack;
   const root = tracefsRoot(kernel) as string;
   for (let attempt = 1; ; attempt++) {
@@ -111,7 +111,7 @@ export function openKprobeEvent(kernel: Kernel, attachment: KprobeAttachment): K
 const swept = new WeakSet<Kernel>();
 
 /** Deletes the events that processes of ours left behind when they were killed. Once a kernel object; never fails. */
-export function sweepKprobeEvents(kernel: Kernel): void {
+export function removeStaleKprobeEvents(kernel: Kernel): void {
   if (swept.has(kernel)) return;
   swept.add(kernel);
   const root = tracefsRoot(kernel);
@@ -141,7 +141,7 @@ function tryOpen(
       return undefined;
     }
     const tried = `open the event ${name} of the kernel function ${attachment.symbol}`;
-    throw refused(kernel, {
+    throw kernelError(kernel, {
       ...{ syscall: 'perf_event_open', errno: -fd, tried },
       forbiddenByLockdown: 'kprobes',
     });
@@ -169,8 +169,8 @@ function define(kernel: Kernel, file: string, { kind, symbol }: KprobeAttachment
       hint: 'this kernel has no such function that may be probed, or several; it may be renamed or inlined: see /proc/kallsyms',
     });
   if (errno === Errno.EADDRNOTAVAIL)
-    throw refused(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
-  throw refused(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
+    throw kernelError(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
+  throw kernelError(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
 }
 
 function remove(kernel: Kernel, file: string, name: string): void {

@@ -15,12 +15,12 @@ import {
   type KprobeAttachment,
   type KprobeEvent,
   openKprobeEvent,
-  sweepKprobeEvents,
+  removeStaleKprobeEvents,
 } from './kprobe-events.ts';
 import { type FunctionAttachment, isCalledByFunction } from './load/function.ts';
 import { objectInfo } from './object-info.ts';
 import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
-import { refused } from './permission.ts';
+import { kernelError } from './permission.ts';
 import type { Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { tracepointId } from './tracefs.ts';
@@ -72,7 +72,7 @@ export class Link implements Closeable {
  */
 export function attach(kernel: Kernel, program: Program): Link {
   const { attachment } = program.spec;
-  sweepKprobeEvents(kernel);
+  removeStaleKprobeEvents(kernel);
   switch (PROGRAM_TYPES[attachment.kind].attach) {
     case 'kprobe_event': {
       const at = attachment as KprobeAttachment;
@@ -93,7 +93,11 @@ function start(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent
   const { name, attachment } = program.spec;
   const done = (syscall: string, result: number): number => {
     if (result >= 0) return result;
-    throw refused(kernel, { syscall, errno: -result, tried: `attach the program '${name}' to ${symbol}` });
+    throw kernelError(kernel, {
+      syscall,
+      errno: -result,
+      tried: `attach the program '${name}' to ${symbol}`,
+    });
   };
   return allOrNothing((resources) => {
     resources.add(event);
@@ -155,8 +159,8 @@ function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAtta
       hint: 'this kernel has no such function that may be probed; it may be renamed or inlined: see /proc/kallsyms',
     });
   if (fd === -Errno.EADDRNOTAVAIL)
-    throw refused(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
-  throw refused(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
+    throw kernelError(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
+  throw kernelError(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
 }
 
 type TracepointAttachment = Extract<Attachment, { kind: 'tracepoint' }>;
@@ -167,7 +171,7 @@ function openTracepoint(kernel: Kernel, { category, tracepoint }: TracepointAtta
   const attr = new Attr(kernel.syscalls, 64).u32(0, TYPE_TRACEPOINT).u32(4, 64).u64(8, BigInt(id));
   const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
   if (fd >= 0) return new Descriptor(kernel.syscalls, fd);
-  throw refused(kernel, {
+  throw kernelError(kernel, {
     syscall: 'perf_event_open',
     errno: -fd,
     tried: `open the tracepoint ${category}:${tracepoint}`,
@@ -204,12 +208,12 @@ function notAttached(
     tried: `attach the program '${program.spec.name}' to the ${isFunction ? 'function' : 'tracepoint'} ${symbol}`,
   };
   if (isFunction && errno === Errno.ENOTSUPP)
-    return refused(kernel, {
+    return kernelError(kernel, {
       ...failure,
       hint: 'this kernel cannot call programs from functions (arm64: Linux 6.0)',
     });
   const missing = isFunction ? NOT_TRACEABLE.has(errno) : errno === Errno.ENOENT;
-  if (!missing) return refused(kernel, failure);
+  if (!missing) return kernelError(kernel, failure);
   const hint = isFunction
     ? 'it has no place to call programs from, or another tracer holds it'
     : 'this kernel has no such tracepoint';

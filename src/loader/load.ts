@@ -1,5 +1,5 @@
 /**
- * Loading programs: what the kernel doesn't know is left out, and what it refuses is explained.
+ * Loading programs: what the kernel doesn't know is left out, and what it refuses is verifierError.
  *
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
@@ -11,7 +11,7 @@ import type { MapSpec } from '../asm/map.ts';
 import { checkObjectName } from '../asm/object-name.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec } from '../asm/program.ts';
-import { inPlace } from './bpf.ts';
+import { allocateCopy } from './bpf.ts';
 import { Errno } from './errno.ts';
 import {
   type KernelError,
@@ -24,7 +24,7 @@ import type { Kernel } from './kernel.ts';
 import { isAboutFunction, isCalledByFunction, noSuchFunction } from './load/function.ts';
 import { unknownInstruction } from './load/instruction-probe.ts';
 import { openTables } from './load/jump-tables.ts';
-import { explained, loadLogged, withTypesOf } from './load/log.ts';
+import { loadLogged, verifierError, withBtf } from './load/log.ts';
 import {
   buildAttr,
   PLAIN,
@@ -34,7 +34,7 @@ import {
   type Variant,
   variants,
 } from './load/request.ts';
-import { failureOf, isUnanswered, isVerdict, loadFailure, mayBeVerdict } from './load/verdict.ts';
+import { failureOf, isInconclusive, isVerdict, loadFailure, mayBeVerdict } from './load/verdict.ts';
 import { hiddenHelper } from './lockdown.ts';
 import type { BpfMap } from './map.ts';
 import { Program } from './program.ts';
@@ -76,7 +76,7 @@ export function loadProgram(
     const bytes = withMaps(spec, assembled, maps, tables);
     const request = { kernel, spec, assembled, bytes, locate };
     const typed = needsTypes(assembled)
-      ? withTypesOf(request, (types) => loadAs({ ...request, types }, debug))
+      ? withBtf(request, (types) => loadAs({ ...request, types }, debug))
       : undefined;
     return typed ?? loadAs(request, debug);
   } finally {
@@ -113,10 +113,10 @@ function tablesOf(
 function loadAs(request: Request, debug: boolean): Program {
   const { kernel, spec, assembled } = request;
   const described = debug
-    ? withTypesOf(request, (types) => send(kernel, buildAttr(request, PLAIN, { types })))
+    ? withBtf(request, (types) => send(kernel, buildAttr(request, PLAIN, { types })))
     : undefined;
   if (described !== undefined && described >= 0) return new Program(kernel, spec, described);
-  if (described !== undefined && isUnanswered(-described)) throw loadFailure(kernel, spec.name, -described);
+  if (described !== undefined && isInconclusive(-described)) throw loadFailure(kernel, spec.name, -described);
   let failure: KernelError | undefined;
   for (const variant of variants(kernel, spec)) {
     const result = loadVariant(request, variant);
@@ -148,12 +148,12 @@ function loadVariant(request: Request, variant: Variant): number | KernelError {
   const quick = send(kernel, buildAttr(request, variant));
   if (quick >= 0) return quick;
   // The verifier has nothing to say of that, and its log would be of a program that it takes.
-  if (isUnanswered(-quick)) return loadFailure(kernel, spec.name, -quick);
+  if (isInconclusive(-quick)) return loadFailure(kernel, spec.name, -quick);
   const logged = loadLogged(request, variant);
   if (logged.result >= 0) return logged.result;
   // A log that is too large for its buffer hides what the verifier answered.
   const errno = logged.wanted > 0 ? -quick : -logged.result;
-  if (isUnanswered(errno)) return loadFailure(kernel, spec.name, errno);
+  if (isInconclusive(errno)) return loadFailure(kernel, spec.name, errno);
   const { attachment } = spec;
   const calledByFunction = isCalledByFunction(attachment);
   if (calledByFunction && errno === Errno.ENOENT)
@@ -163,7 +163,7 @@ function loadVariant(request: Request, variant: Variant): number | KernelError {
   const hidden = hiddenHelper(kernel, failureOf(spec.name, errno), logged.log);
   if (hidden) return hidden;
   if (logged.wanted > 0 ? mayBeVerdict(errno) : isVerdict(errno, logged.log))
-    return explained(request, variant, errno, logged);
+    return verifierError(request, variant, errno, logged);
   return loadFailure(kernel, spec.name, errno, loadHint(spec, errno));
 }
 
@@ -180,7 +180,7 @@ function withMaps(
   maps: ReadonlyMap<MapSpec, BpfMap>,
   tables: ReadonlyMap<number, BpfMap>,
 ): Uint8Array {
-  const patched = inPlace(bytes);
+  const patched = allocateCopy(bytes);
   const view = new DataView(patched.buffer);
   for (const { slot, map } of references) {
     const opened = tables.get(slot) ?? maps.get(map);

@@ -5,7 +5,7 @@
  * Source: include/uapi/linux/bpf.h (`struct bpf_prog_info`, `bpf_map_info`, `bpf_btf_info`, `bpf_line_info`).
  */
 import { Btf } from '../asm/btf.ts';
-import { Command, Descriptor, memory } from './bpf.ts';
+import { allocate, Command, Descriptor } from './bpf.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { fdById, openProgram, type ProgramSelector } from './loaded/find.ts';
@@ -34,7 +34,7 @@ export interface LoadedProgram {
   /** The types it was loaded with. */
   readonly btf?: Btf;
   /** Where its functions begin, and their types in `btf`. */
-  readonly headings: readonly { readonly slot: number; readonly type: number }[];
+  readonly functionInfo: readonly { readonly slot: number; readonly type: number }[];
   readonly lines: readonly SourceLine[];
 }
 
@@ -49,9 +49,9 @@ const At = {
   functionCount: 104,
   functions: 112,
   btfId: 128,
-  headingSize: 132,
-  headings: 136,
-  headingCount: 144,
+  functionInfoSize: 132,
+  functionInfo: 136,
+  functionInfoCount: 144,
   lineCount: 148,
   lines: 152,
   lineSize: 172,
@@ -62,7 +62,7 @@ const At = {
  * Reads about a loaded program.
  * @throws {NoSuchProgram} @throws {NotPermittedError} @throws {KernelError}
  */
-export function readLoaded(kernel: Kernel, wanted: ProgramSelector): LoadedProgram {
+export function readLoadedProgram(kernel: Kernel, wanted: ProgramSelector): LoadedProgram {
   const descriptor = openProgram(kernel, wanted);
   try {
     return read(kernel, descriptor.fd);
@@ -75,20 +75,20 @@ function read(kernel: Kernel, fd: number): LoadedProgram {
   // Asked once for the sizes, and once more with room for what has them.
   const { view: sizes } = objectInfo(kernel, fd, At.size);
   const count = (at: number): number => sizes.getUint32(at, true);
-  const [headingSize, lineSize] = [count(At.headingSize), count(At.lineSize)];
-  const xlated = memory(count(At.xlatedLength));
-  const maps = memory(4 * count(At.mapCount));
-  const functions = memory(8 * count(At.functionCount));
-  const headings = memory(headingSize * count(At.headingCount));
-  const lines = memory(lineSize * count(At.lineCount));
+  const [functionInfoSize, lineSize] = [count(At.functionInfoSize), count(At.lineSize)];
+  const xlated = allocate(count(At.xlatedLength));
+  const maps = allocate(4 * count(At.mapCount));
+  const functions = allocate(8 * count(At.functionCount));
+  const functionInfo = allocate(functionInfoSize * count(At.functionInfoCount));
+  const lines = allocate(lineSize * count(At.lineCount));
   const { bytes, view } = objectInfo(kernel, fd, At.size, (attr) => {
     attr.u32(At.xlatedLength, xlated.length).pointer(At.xlated, xlated);
     attr.u32(At.mapCount, maps.length / 4).pointer(At.maps, maps);
     attr.u32(At.functionCount, functions.length / 8).pointer(At.functions, functions);
     attr
-      .u32(At.headingSize, headingSize)
-      .pointer(At.headings, headings)
-      .u32(At.headingCount, count(At.headingCount));
+      .u32(At.functionInfoSize, functionInfoSize)
+      .pointer(At.functionInfo, functionInfo)
+      .u32(At.functionInfoCount, count(At.functionInfoCount));
     attr.u32(At.lineSize, lineSize).pointer(At.lines, lines).u32(At.lineCount, count(At.lineCount));
   });
   const btf = readBtf(kernel, view.getUint32(At.btfId, true));
@@ -100,7 +100,7 @@ function read(kernel: Kernel, fd: number): LoadedProgram {
     maps: new Map([...new Uint32Array(maps.buffer)].map((id) => [id, mapName(kernel, id)])),
     functions: [...new BigUint64Array(functions.buffer)].filter((address) => address !== 0n),
     btf,
-    headings: records(headings, headingSize).map((record) => ({
+    functionInfo: records(functionInfo, functionInfoSize).map((record) => ({
       slot: record.getUint32(0, true),
       type: record.getUint32(4, true),
     })),
@@ -161,7 +161,7 @@ function readBtf(kernel: Kernel, id: number): Btf | undefined {
     });
   const descriptor = new Descriptor(kernel.syscalls, fd);
   try {
-    const bytes = memory(objectInfo(kernel, descriptor.fd, 16).view.getUint32(8, true));
+    const bytes = allocate(objectInfo(kernel, descriptor.fd, 16).view.getUint32(8, true));
     objectInfo(kernel, descriptor.fd, 16, (attr) => attr.pointer(0, bytes).u32(8, bytes.length));
     return Btf.parse(bytes);
   } finally {

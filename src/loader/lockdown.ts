@@ -25,19 +25,19 @@ export function hiddenHelper(kernel: Kernel, failure: Failure, log: string): Loc
   const instead = action.startsWith('read')
     ? 'programs of tp_btf and fentry read typed pointers without it'
     : '';
-  return lockedDown(kernel, failure, `${helper} from every program`, instead);
+  return lockdownError(kernel, failure, `${helper} from every program`, instead);
 }
 
 /** The error for a call that lockdown refused. `kept` says what it keeps from whom, `instead` what works. */
-export function lockedDown(
+export function lockdownError(
   { lockdown }: Kernel,
   failure: Failure,
   kept: string,
   instead = '',
 ): LockdownError {
-  const hint = `kernel lockdown (${lockdown}) keeps ${kept}; ${LASTS}${instead && `; ${instead}`}`;
+  const hint = `kernel lockdown (${lockdown}) keeps ${kept}; ${LOCKDOWN_REMEDY}${instead && `; ${instead}`}`;
   return new LockdownError(kept, { ...failure, hint });
 }
 
 /** What users can do about lockdown: nothing. */
-export const LASTS = 'it is set at boot or by Secure Boot, and lasts until the next boot';
+export const LOCKDOWN_REMEDY = 'it is set at boot or by Secure Boot, and lasts until the next boot';

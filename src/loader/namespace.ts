@@ -20,14 +20,14 @@ const CLONE_NEWNET = 0x40000000;
  * @throws {WrongPathError} where the file stands for none.
  */
 export function networkNamespace({ syscalls }: Kernel, path: string): number {
-  const refused = (errno: number) => new WrongPathError(path, `cannot open it: ${describeErrno(errno)}`);
+  const cannotOpen = (errno: number) => new WrongPathError(path, `cannot open it: ${describeErrno(errno)}`);
   const type = syscalls.fileSystem(path);
-  if (type < 0) throw refused(-type);
+  if (type < 0) throw cannotOpen(-type);
   // Before it is opened, which might do something to a device or a pipe.
   if (type !== NSFS_MAGIC)
     throw new WrongPathError(path, 'no namespace: those are files as /proc/PID/ns/net and /run/netns/NAME');
   const fd = syscalls.openFile(path);
-  if (fd < 0) throw refused(-fd);
+  if (fd < 0) throw cannotOpen(-fd);
   const file = new Descriptor(syscalls, fd);
   try {
     if (syscalls.ioctl(file.fd, NS_GET_NSTYPE, 0) !== CLONE_NEWNET)

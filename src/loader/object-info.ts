@@ -5,7 +5,7 @@
  */
 import { Attr, Command } from './bpf.ts';
 import type { Kernel } from './kernel.ts';
-import { refused } from './permission.ts';
+import { kernelError } from './permission.ts';
 
 /** A structure as the kernel has filled it in. */
 export interface ObjectInfo {
@@ -31,7 +31,7 @@ export function objectInfo(
   const attr = new Attr(kernel.syscalls, 16).u32(0, fd).u32(4, size).pointer(8, asked.bytes);
   const result = asked.use(() => attr.send(Command.objGetInfoByFd));
   if (result < 0)
-    throw refused(kernel, {
+    throw kernelError(kernel, {
       syscall: 'bpf(BPF_OBJ_GET_INFO_BY_FD)',
       errno: -result,
       tried: `read what the kernel knows of ${what}`,

@@ -2,7 +2,7 @@
 import { Errno } from './errno.ts';
 import { type Failure, KernelError, NotPermittedError } from './errors.ts';
 import { Capability, type Kernel } from './kernel.ts';
-import { isConfidential, lockedDown } from './lockdown.ts';
+import { isConfidential, lockdownError } from './lockdown.ts';
 
 /** `RLIM_INFINITY`. */
 const INFINITY = 0xffff_ffff_ffff_ffffn;
@@ -41,7 +41,7 @@ function missingCapabilities(kernel: Kernel): string | undefined {
  * Whether perf events are kept from this process whatever else it may do: above 2 the sysctl leaves them to CAP_SYS_ADMIN, in
  * kernels of Debian and Android, which have that level of it and begin with it.
  */
-export function perfIsClosed(kernel: Kernel): boolean {
+export function perfEventsAreRestricted(kernel: Kernel): boolean {
   return !kernel.has(Capability.sysAdmin) && (kernel.perfParanoid ?? 0) > 2;
 }
 
@@ -52,7 +52,7 @@ function otherLack(kernel: Kernel, { syscall, errno }: Failure): string | undefi
       'this is a user namespace, as that of a rootless container, whose capabilities do not reach the kernel; ' +
       'run it as root of the host'
     );
-  if (syscall === 'perf_event_open' && perfIsClosed(kernel))
+  if (syscall === 'perf_event_open' && perfEventsAreRestricted(kernel))
     return (
       `kernel.perf_event_paranoid is ${kernel.perfParanoid}, which leaves perf events to CAP_SYS_ADMIN: ` +
       'run it as root, or lower that (sysctl kernel.perf_event_paranoid=2)'
@@ -76,13 +76,13 @@ function lockedMemoryLack(kernel: Kernel): string | undefined {
 }
 
 /** The error for a call that failed, whose hint says what is missing where the kernel refused it by EPERM or EACCES. */
-export function refused(kernel: Kernel, failure: Failure): KernelError {
+export function kernelError(kernel: Kernel, failure: Failure): KernelError {
   if (failure.errno !== Errno.EPERM && failure.errno !== Errno.EACCES) return new KernelError(failure);
   const missing = missingCapabilities(kernel);
   if (missing === undefined) {
     const hint = failure.hint ?? otherLack(kernel, failure);
     if (hint === undefined && failure.forbiddenByLockdown && isConfidential(kernel))
-      return lockedDown(kernel, failure, `${failure.forbiddenByLockdown} from every process`);
+      return lockdownError(kernel, failure, `${failure.forbiddenByLockdown} from every process`);
     return new NotPermittedError({ ...failure, hint: hint ?? policyHint(kernel) });
   }
   const hint = `this process lacks ${missing} (before Linux 5.8: CAP_SYS_ADMIN); run it as root`;

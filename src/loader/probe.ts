@@ -9,8 +9,8 @@ import type { Attachment } from '../asm/program.ts';
 import { r0 } from '../asm/registers.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { lackOfKprobes } from './kprobe-events.ts';
-import { isUnanswered } from './load/verdict.ts';
+import { kprobesUnsupportedReason } from './kprobe-events.ts';
+import { isInconclusive } from './load/verdict.ts';
 import { loadProgram } from './load.ts';
 
 const shortest: readonly Item[] = [mov(r0, 0), exit()];
@@ -28,7 +28,7 @@ export function unsupportedReason(kernel: Kernel, attachment: Attachment): Error
   const key = 'btfId' in attachment ? `${attachment.kind} ${attachment.btfId}` : attachment.kind;
   if (answers.has(key)) return answers.get(key);
   const answer = ask(kernel, attachment);
-  if (!(answer instanceof KernelError && isUnanswered(answer.errno))) answers.set(key, answer);
+  if (!(answer instanceof KernelError && isInconclusive(answer.errno))) answers.set(key, answer);
   return answer;
 }
 
@@ -39,7 +39,9 @@ export function supports(kernel: Kernel, attachment: Attachment): boolean {
 
 function ask(kernel: Kernel, attachment: Attachment): Error | undefined {
   const lack =
-    attachment.kind === 'kprobe' || attachment.kind === 'kretprobe' ? lackOfKprobes(kernel) : undefined;
+    attachment.kind === 'kprobe' || attachment.kind === 'kretprobe'
+      ? kprobesUnsupportedReason(kernel)
+      : undefined;
   if (lack) return lack;
   try {
     const spec = { name: 'probe', attachment, instructions: shortest };

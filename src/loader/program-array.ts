@@ -9,9 +9,9 @@ import { mapsIn, programsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { programTypes } from './load/request.ts';
+import { programTypeNumbers } from './load/request.ts';
 import type { BpfMap } from './map.ts';
-import { refused } from './permission.ts';
+import { kernelError } from './permission.ts';
 import type { Program } from './program.ts';
 
 /**
@@ -44,7 +44,7 @@ export class ProgramArray<N extends string = string> {
       this.map.update(number, program.fd);
     } catch (error) {
       if (!(error instanceof KernelError) || error.errno !== Errno.EINVAL) throw error;
-      throw refused(this.#kernel, {
+      throw kernelError(this.#kernel, {
         syscall: error.syscall,
         errno: error.errno,
         tried: `put the program '${program.spec.name}' into slot ${slot} of the program array '${spec.name}'`,
@@ -90,5 +90,5 @@ function describe({ program, role }: { readonly program: ProgramSpec; readonly r
 }
 
 function typeOf({ attachment }: ProgramSpec): number {
-  return programTypes[attachment.kind];
+  return programTypeNumbers[attachment.kind];
 }

@@ -4,10 +4,10 @@
  * Source: man 2 bpf; `struct bpf_prog_info`, include/uapi/linux/bpf.h.
  */
 import type { ProgramSpec } from '../asm/program.ts';
-import { Attr, Command, Descriptor, inPlace } from './bpf.ts';
+import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
 import type { Kernel } from './kernel.ts';
 import { objectInfo } from './object-info.ts';
-import { refused } from './permission.ts';
+import { kernelError } from './permission.ts';
 import type { Closeable } from './resources.ts';
 
 /** What the kernel says about a loaded program (`struct bpf_prog_info`). */
@@ -32,7 +32,7 @@ export function measureRuns(kernel: Kernel): Descriptor {
   const RUN_TIME = 0;
   const result = new Attr(kernel.syscalls, 4).u32(0, RUN_TIME).send(Command.enableStats);
   if (result >= 0) return new Descriptor(kernel.syscalls, result);
-  throw refused(kernel, {
+  throw kernelError(kernel, {
     syscall: 'bpf(BPF_ENABLE_STATS)',
     errno: -result,
     tried: 'measure the runs of programs',
@@ -77,14 +77,14 @@ export class Program implements Closeable {
    */
   run(context: Uint8Array): number {
     const [FD, RESULT, CONTEXT_SIZE, CONTEXT] = [0, 4, 40, 48];
-    const input = inPlace(context);
+    const input = allocateCopy(context);
     const attr = new Attr(this.#kernel.syscalls, 64)
       .u32(FD, this.fd)
       .u32(CONTEXT_SIZE, input.length)
       .pointer(CONTEXT, input);
     const result = attr.send(Command.progTestRun);
     if (result < 0)
-      throw refused(this.#kernel, {
+      throw kernelError(this.#kernel, {
         syscall: 'bpf(BPF_PROG_TEST_RUN)',
         errno: -result,
         tried: `run the program '${this.spec.name}'`,

@@ -11,7 +11,7 @@ import { checkSentEvents } from '../asm/sent-events.ts';
 import { mapsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { guarded, reportLater } from './handlers.ts';
-import { namesLike } from './kallsyms.ts';
+import { similarSymbols } from './kallsyms.ts';
 import { Kernel } from './kernel.ts';
 import { attach, type Link } from './link.ts';
 import { loadProgram } from './load.ts';
@@ -252,7 +252,7 @@ function orSkip(kernel: Kernel, program: ProgramSpec, skipped: SkippedProgram[],
 
 /** The error that says what its author may have meant. */
 function withNamesLike(kernel: Kernel, { attachment }: ProgramSpec, reason: NoSuchSymbolError): Error {
-  const near = listNearest(namesLike(kernel, attachment));
+  const near = listNearest(similarSymbols(kernel, attachment));
   return near ? new NoSuchSymbolError(reason.symbol, { ...reason, hint: `${reason.hint}${near}` }) : reason;
 }
 

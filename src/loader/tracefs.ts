@@ -8,9 +8,9 @@ import { parseTracepointFormat, type TracepointFormat } from '../asm/tracepoint-
 import { Errno } from './errno.ts';
 import { NoSuchSymbolError, NoTracefsError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { isConfidential, lockedDown } from './lockdown.ts';
+import { isConfidential, lockdownError } from './lockdown.ts';
 import { mountsOf } from './mounts.ts';
-import { refused } from './permission.ts';
+import { kernelError } from './permission.ts';
 
 /**
  * The folder where tracefs is mounted, or else the one by which debugfs shows it; undefined where neither is
@@ -52,13 +52,16 @@ function readEventFile(kernel: Kernel, category: string, name: string, file: str
     tried: `read about the tracepoint ${tracepoint}`,
   };
   // Under lockdown from the boot on, tracefs is empty; under a later one its files can't be opened.
-  if (isConfidential(kernel)) throw lockedDown(kernel, failure, 'tracefs from every process');
+  if (isConfidential(kernel)) throw lockdownError(kernel, failure, 'tracefs from every process');
   if (bytes === -Errno.ENOENT)
     throw new NoSuchSymbolError(name, {
       ...failure,
       hint: `this kernel has no such tracepoint${eventsLike(kernel, root, category, name)}`,
     });
-  throw refused(kernel, { ...failure, hint: 'tracefs is for root, or for whom its files are made readable' });
+  throw kernelError(kernel, {
+    ...failure,
+    hint: 'tracefs is for root, or for whom its files are made readable',
+  });
 }
 
 /** What a message says of tracepoints like one that there isn't: those of that name in other categories, or those that are spelt alike. */

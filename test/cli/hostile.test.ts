@@ -305,7 +305,7 @@ test('a loaded program: names of maps, functions and types, and source lines', (
       ...{ id: 1, name: HOSTILE, bytes: encodeAll([callSubprogram(0), exit()]), functions: [1n] },
       maps: new Map([[1, HOSTILE]]),
       btf: Btf.parse(types),
-      headings: [{ slot: 0, type: id }],
+      functionInfo: [{ slot: 0, type: id }],
       lines: [{ slot: 0, file: HOSTILE, line: 1, column: 1, text: `int\tx; ${HOSTILE}` }],
     },
     { base: 1n, functions: [1n], nameAt: () => HOSTILE },

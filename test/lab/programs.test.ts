@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
 import { listTool } from '../../src/cli/listing.ts';
-import { Command, memory } from '../../src/loader/bpf.ts';
+import { allocate, Command } from '../../src/loader/bpf.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { loadProgram } from '../../src/loader/load.ts';
@@ -20,7 +20,7 @@ const At = { logLevel: 24, logSize: 28, logBuffer: 32, size: 144 } as const;
 /** Every instruction each time that it is looked at, and not only those of the failing way. */
 const EVERY_INSTRUCTION = 2;
 
-const log = memory(4 << 20);
+const log = allocate(4 << 20);
 
 /** The real system calls, but every program is loaded with the verifier's log on, which `log` then holds. */
 function talkative(): Syscalls {
@@ -28,7 +28,7 @@ function talkative(): Syscalls {
   return Object.assign(Object.create(real), {
     bpf(command: number, attr: Uint8Array): number {
       if (command !== Command.progLoad) return real.bpf(command, attr);
-      const longer = memory(At.size);
+      const longer = allocate(At.size);
       longer.set(attr);
       const view = new DataView(longer.buffer);
       view.setUint32(At.logLevel, EVERY_INSTRUCTION, true);

@@ -11,11 +11,11 @@ import { FORMS, type Form, formOf } from '../../src/asm/isa.ts';
 import { u64 } from '../../src/asm/layout.ts';
 import { arrayMap } from '../../src/asm/map.ts';
 import { r0, r1, r6 } from '../../src/asm/registers.ts';
-import { Attr, Command, type Descriptor, memory } from '../../src/loader/bpf.ts';
+import { Attr, allocate, Command, type Descriptor } from '../../src/loader/bpf.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { exercise, knowsForm } from '../../src/loader/load/instruction-probe.ts';
 import { programIds } from '../../src/loader/loaded/find.ts';
-import { readLoaded } from '../../src/loader/loaded.ts';
+import { readLoadedProgram } from '../../src/loader/loaded.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { construct, SAMPLES } from '../asm/fixtures/instructions.ts';
@@ -47,7 +47,7 @@ test.after(() => {
 });
 
 function idOf(program: Descriptor): number {
-  const info = memory(8);
+  const info = allocate(8);
   new Attr((kernel as Kernel).syscalls, 16)
     .u32(0, program.fd)
     .u32(4, 8)
@@ -269,7 +269,7 @@ const noBpffs = needsRoot || (inGuest ? false : 'this machine is not a guest of 
 
 test.skipIf(noBpffs, 'a program is found where it is pinned', () => {
   const program = load([mov(r0, 3), exit()]) as Descriptor;
-  const path = memory(64);
+  const path = allocate(64);
   path.set(Buffer.from('/sys/fs/bpf/tsbpf_dump'));
   const pinned = new Attr((kernel as Kernel).syscalls, 16).pointer(0, path).u32(8, program.fd).send(OBJ_PIN);
   assert.is(pinned, 0);
@@ -284,7 +284,7 @@ test.skipIf(needsRoot, 'the list of programs has those that are loaded, and name
   const program = load([loadMap(r1, counts), mov(r0, 0), exit()]) as Descriptor;
   const id = idOf(program);
   assert.ok([...programIds(kernel as Kernel)].includes(id));
-  assert.equal([...readLoaded(kernel as Kernel, { id }).maps.values()], ['counts']);
+  assert.equal([...readLoadedProgram(kernel as Kernel, { id }).maps.values()], ['counts']);
   program.close();
 });
 

@@ -7,7 +7,7 @@ import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
 import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { NoSuchSymbolError, UnsupportedError, VerifierError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
+import { kprobesUnsupportedReason } from '../../src/loader/kprobe-events.ts';
 import { attach } from '../../src/loader/link.ts';
 import { loadProgram } from '../../src/loader/load.ts';
 import { unsupportedReason } from '../../src/loader/probe.ts';
@@ -49,7 +49,8 @@ function fexit(symbol: string): Attachment {
 const needsFentry =
   needsRoot || (unsupportedReason(kernel as Kernel, fentry('tcp_v4_connect'))?.message ?? false);
 const needsTpBtf = needsRoot || (tpBtf('sys_enter') ? false : 'this kernel has no BTF');
-const needsKprobes = needsRoot || (kernel && lackOfKprobes(kernel) ? 'this kernel has no kprobes' : false);
+const needsKprobes =
+  needsRoot || (kernel && kprobesUnsupportedReason(kernel) ? 'this kernel has no kprobes' : false);
 const needsNoKprobes = needsRoot || (needsKprobes ? false : 'this kernel has kprobes');
 
 test.skipIf(needsRoot, 'a program has an id and, from 5.12 on, a count of missed runs', () => {

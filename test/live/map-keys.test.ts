@@ -10,7 +10,7 @@ import { array, bytes, chars, layoutOf, s64n, struct, u8, u32, u64, u64n } from 
 import { arrayMap, hash, lpmTrie, lruHash, type MapSpec, perCpuHash } from '../../src/asm/map.ts';
 import { hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import { target } from '../../src/asm/target.ts';
-import { Attr, Command, inPlace } from '../../src/loader/bpf.ts';
+import { Attr, allocateCopy, Command } from '../../src/loader/bpf.ts';
 import { MapIterationError } from '../../src/loader/errors.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import { Session } from '../../src/loader/session.ts';
@@ -23,8 +23,8 @@ const test = suite('live/map-keys', { seconds: 60 });
 function put(map: BpfMap, key: Uint8Array, value: Uint8Array): void {
   const attr = new Attr(here.syscalls, 32)
     .u32(0, map.fd)
-    .pointer(8, inPlace(key))
-    .pointer(16, inPlace(value));
+    .pointer(8, allocateCopy(key))
+    .pointer(16, allocateCopy(value));
   assert.is(attr.send(Command.mapUpdateElem), 0);
 }
 

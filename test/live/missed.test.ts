@@ -11,7 +11,7 @@ import type { ProgramSpec } from '../../src/asm/program.ts';
 import { type Target, target } from '../../src/asm/target.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
+import { kprobesUnsupportedReason } from '../../src/loader/kprobe-events.ts';
 import { measureRuns } from '../../src/loader/program.ts';
 import { Session } from '../../src/loader/session.ts';
 import type { Syscalls } from '../../src/loader/syscalls.ts';
@@ -23,7 +23,7 @@ import { here } from './tracer.ts';
 
 const test = suite('live/missed', { seconds: 60 });
 
-const noKprobes = needsRoot || (lackOfKprobes(here)?.message ?? false);
+const noKprobes = needsRoot || (kprobesUnsupportedReason(here)?.message ?? false);
 const noPmu = noKprobes || (here.kprobePmu === undefined && 'there is no perf PMU for kprobes');
 const noTracefs = noKprobes || (!tracefsRoot(here) && 'tracefs is not mounted');
 /** Whether the kernel counts what is left out at kprobes and classic tracepoints. */

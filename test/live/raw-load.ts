@@ -1,7 +1,7 @@
 /** Loading programs past the loader: with types and lines that it doesn't give, and without a word where they are refused. */
 import { assemble } from '../../src/asm/assemble.ts';
 import type { Item } from '../../src/asm/instruction.ts';
-import { Attr, Command, Descriptor, memory } from '../../src/loader/bpf.ts';
+import { Attr, allocate, Command, Descriptor } from '../../src/loader/bpf.ts';
 import type { Kernel } from '../../src/loader/kernel.ts';
 import type { BpfMap } from '../../src/loader/map.ts';
 import type { BtfWriter } from '../asm/btf-writer.ts';
@@ -25,7 +25,7 @@ export interface RawOptions {
 
 /** What the verifier says against a program; empty if it takes it. */
 export function objectionTo(kernel: Kernel, items: readonly Item[], options: RawOptions = {}): string {
-  const log = memory(64 * 1024);
+  const log = allocate(64 * 1024);
   const loaded = loadRaw(kernel, items, { ...options, log });
   loaded?.close();
   return loaded ? '' : (Buffer.from(log).toString('latin1').split('\0', 1)[0] as string);
@@ -69,13 +69,13 @@ export function loadRaw(
 }
 
 function copied(bytes: Uint8Array): Uint8Array {
-  const copy = memory(bytes.length);
+  const copy = allocate(bytes.length);
   copy.set(bytes);
   return copy;
 }
 
 function words(numbers: readonly number[]): Uint8Array {
-  const bytes = memory(4 * numbers.length);
+  const bytes = allocate(4 * numbers.length);
   new Uint32Array(bytes.buffer).set(numbers);
   return bytes;
 }

@@ -10,7 +10,7 @@ import { struct, u64n } from '../../src/asm/layout.ts';
 import { perfEventArray } from '../../src/asm/map.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import { target } from '../../src/asm/target.ts';
-import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
+import { kprobesUnsupportedReason } from '../../src/loader/kprobe-events.ts';
 import { Session } from '../../src/loader/session.ts';
 import { needsRoot, suite } from '../harness.ts';
 import { here } from './tracer.ts';
@@ -18,7 +18,7 @@ import { here } from './tracer.ts';
 const test = suite('live/system-calls', { seconds: 30 });
 
 const needsTypes = needsRoot || (here.btf ? false : 'needs BTF');
-const needsKprobes = needsRoot || (lackOfKprobes(here)?.message ?? false);
+const needsKprobes = needsRoot || (kprobesUnsupportedReason(here)?.message ?? false);
 /** pwrite64(fd, buf, count, pos): the fourth argument is where functions don't have it on x64. */
 const [PWRITE64, SYMBOL] =
   process.arch === 'arm64' ? [68, '__arm64_sys_pwrite64'] : [18, '__x64_sys_pwrite64'];

@@ -10,7 +10,7 @@ import {
   UnsupportedError,
 } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { lackOfKprobes } from '../../src/loader/kprobe-events.ts';
+import { kprobesUnsupportedReason } from '../../src/loader/kprobe-events.ts';
 import { attach, type Link } from '../../src/loader/link.ts';
 import { loadProgram } from '../../src/loader/load.ts';
 import { unsupportedReason } from '../../src/loader/probe.ts';
@@ -229,7 +229,7 @@ for (const [name, without, message] of [
     const expected = (error: unknown) => error instanceof UnsupportedError && message.test(error.message);
     assert.throws(() => attachTo(fake), expected);
     assert.ok(expected(unsupportedReason(new Kernel(fake), { kind: 'kprobe', symbol: 'f' })));
-    assert.ok(expected(lackOfKprobes(new Kernel(fake))));
+    assert.ok(expected(kprobesUnsupportedReason(new Kernel(fake))));
   });
 
 test('either way is enough for kprobes to be supported', () => {

@@ -12,7 +12,7 @@ import { getAttachCookie, type Helper, probeReadKernel } from '../../src/asm/hel
 import type { Item } from '../../src/asm/instruction.ts';
 import { s8, u64 } from '../../src/asm/layout.ts';
 import { r0, r1, r2, r3, r10 } from '../../src/asm/registers.ts';
-import { Attr, memory } from '../../src/loader/bpf.ts';
+import { Attr, allocate } from '../../src/loader/bpf.ts';
 import { errnoName } from '../../src/loader/errno.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { noStage, type OutcomeRow, outcomeTable } from '../live/outcomes.ts';
@@ -46,7 +46,7 @@ const kernel = new Kernel();
 const kept: Uint8Array[] = [];
 
 function text(value: string): Uint8Array {
-  const bytes = memory(Buffer.byteLength(value) + 1);
+  const bytes = allocate(Buffer.byteLength(value) + 1);
   bytes.set(Buffer.from(value));
   kept.push(bytes);
   return bytes;
@@ -58,7 +58,7 @@ function load(
   log?: Uint8Array,
 ): number {
   const assembled = assemble(items).bytes;
-  const bytes = memory(assembled.length);
+  const bytes = allocate(assembled.length);
   bytes.set(assembled);
   const attr = new Attr(kernel.syscalls, 112)
     .u32(0, type)
@@ -95,7 +95,7 @@ function openRawTracepoint(fd: number, name?: string): number {
 
 /** BPF_LINK_CREATE with one symbol: needs the kernel's FPROBE. */
 function linkKprobeMulti(fd: number): number {
-  const symbols = memory(8);
+  const symbols = allocate(8);
   new DataView(symbols.buffer).setBigUint64(0, kernel.syscalls.address(text(FUNCTION)), true);
   return new Attr(kernel.syscalls, 64)
     .u32(0, fd)
@@ -137,7 +137,7 @@ function describeTypes(): string {
 
 /** How the log of a refused program ends. */
 function logForm(): string {
-  const log = memory(65_536);
+  const log = allocate(65_536);
   const result = load({ type: Type.kprobe, items: [exit()] }, log);
   if (result >= 0) return 'not refused';
   const lines = Buffer.from(log).toString('latin1').split('\0', 1)[0]?.trim().split('\n') ?? [];
@@ -148,7 +148,7 @@ function logForm(): string {
 /** How much the kernel fills of what it tells of a program or link (BPF_OBJ_GET_INFO_BY_FD), which is closed then. */
 function infoBytes(fd: number): number {
   if (fd < 0) return 0;
-  const info = memory(512);
+  const info = allocate(512);
   const attr = new Attr(kernel.syscalls, 16).u32(0, fd).u32(4, info.length).pointer(8, info);
   const result = attr.send(15);
   kernel.syscalls.close(fd);

@@ -16,10 +16,10 @@ import {
   UnsupportedError,
 } from '../../loader/errors.ts';
 import { Capability, type Kernel } from '../../loader/kernel.ts';
-import { lackOfKprobes } from '../../loader/kprobe-events.ts';
-import { isUnanswered } from '../../loader/load/verdict.ts';
-import { isConfidential, LASTS } from '../../loader/lockdown.ts';
-import { perfIsClosed } from '../../loader/permission.ts';
+import { kprobesUnsupportedReason } from '../../loader/kprobe-events.ts';
+import { isInconclusive } from '../../loader/load/verdict.ts';
+import { isConfidential, LOCKDOWN_REMEDY } from '../../loader/lockdown.ts';
+import { perfEventsAreRestricted } from '../../loader/permission.ts';
 import { unsupportedReason } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
 import { type Filter, NotInRecord, TRACEPOINT, tcpconnlat, type Way } from '../../programs/tcpconnlat.ts';
@@ -110,7 +110,7 @@ function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[])
     const advice = adviceUnderLockdown(settings, kernel);
     if (only)
       return new LockdownError(lockedDown.kept, { ...lockedDown, hint: `${lockedDown.hint}; ${advice}` });
-    return new NoWay(kernel, failures, `Kernel lockdown (${kernel.lockdown}): ${LASTS}; ${advice}`);
+    return new NoWay(kernel, failures, `Kernel lockdown (${kernel.lockdown}): ${LOCKDOWN_REMEDY}; ${advice}`);
   }
   // Under lockdown no program could read what other types say.
   const otherTypes = noTypes && !isConfidential(kernel) ? OTHER_TYPES : undefined;
@@ -138,7 +138,7 @@ function programsFor(way: Way, settings: Settings, filter: Filter, kernel: Kerne
 /** Asked before the programs are made. A dry run asks nothing of the kernel, and shows what it was told to by name. */
 function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | undefined {
   if (!dryRun) return unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
-  return probe === 'auto' ? lackOfKprobes(kernel) : undefined;
+  return probe === 'auto' ? kprobesUnsupportedReason(kernel) : undefined;
 }
 
 /** The errors by which a kernel, or this process on it, lacks what one way needs. */
@@ -156,8 +156,8 @@ function isLack(error: unknown): error is Error {
  * and so are signals.
  */
 function concernsAllWays(error: Error, kernel: Kernel): boolean {
-  if (error instanceof KernelError && isUnanswered(error.errno)) return true;
+  if (error instanceof KernelError && isInconclusive(error.errno)) return true;
   if (!(error instanceof NotPermittedError)) return false;
-  if (['mmap', 'bpf(BPF_MAP_CREATE)'].includes(error.syscall) || perfIsClosed(kernel)) return true;
+  if (['mmap', 'bpf(BPF_MAP_CREATE)'].includes(error.syscall) || perfEventsAreRestricted(kernel)) return true;
   return !kernel.has(Capability.sysAdmin) && !(kernel.has(Capability.bpf) && kernel.has(Capability.perfmon));
 }

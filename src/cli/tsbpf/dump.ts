@@ -6,14 +6,14 @@ import { dumpInstructions, type Symbols } from '../../asm/xlated.ts';
 import { kernelSymbols } from '../../loader/kallsyms.ts';
 import { Kernel } from '../../loader/kernel.ts';
 import { NoSuchProgram } from '../../loader/loaded/find.ts';
-import { type LoadedProgram, readLoaded } from '../../loader/loaded.ts';
+import { type LoadedProgram, readLoadedProgram } from '../../loader/loaded.ts';
 import type { Request } from './arguments.ts';
 import { headingLine, instructionLine, sourceLine } from './lines.ts';
 import { printAll } from './print.ts';
 
 export function dump({ program, opcodes }: Extract<Request, { action: 'dump' }>): void {
   const kernel = new Kernel();
-  const loaded = readLoaded(kernel, program);
+  const loaded = readLoadedProgram(kernel, program);
   if (loaded.bytes.length === 0)
     throw new NoSuchProgram(
       `the kernel keeps the instructions of program ${loaded.id} from this process: sysctl kernel.kptr_restrict and net.core.bpf_jit_harden decide, and CAP_SYSLOG`,
@@ -27,14 +27,14 @@ export function* loadedLines(
   symbols: Symbols,
   opcodes: boolean,
 ): Generator<string> {
-  const headings = new Map(loaded.headings.map(({ slot, type }) => [slot, type]));
+  const functionTypes = new Map(loaded.functionInfo.map(({ slot, type }) => [slot, type]));
   const lines = new Map(loaded.lines.map((line) => [line.slot, line]));
   for (const { slot, text, map } of dumpInstructions(bytes, symbols)) {
-    const heading = headings.get(slot);
+    const functionType = functionTypes.get(slot);
     const source = lines.get(slot);
     const size = SLOT * (bytes[slot * SLOT] === LDDW ? 2 : 1);
     const name = map === undefined ? undefined : maps.get(map);
-    if (heading !== undefined && btf) yield headingLine(signatureOf(btf, heading));
+    if (functionType !== undefined && btf) yield headingLine(signatureOf(btf, functionType));
     if (source) yield sourceLine(source);
     yield instructionLine(
       slot,

@@ -15,11 +15,11 @@ import type { Instruction, Item } from '../../asm/instruction.ts';
 import { FIELDS, type Form, formOf } from '../../asm/isa.ts';
 import { type Kind, takesLabel } from '../../asm/operands.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../asm/registers.ts';
-import { Attr, cString, inPlace, memory } from '../bpf.ts';
+import { Attr, allocate, allocateCopy, cString } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import { send } from './request.ts';
-import { isUnanswered, loadFailure } from './verdict.ts';
+import { isInconclusive, loadFailure } from './verdict.ts';
 
 /** What the verifier says of an instruction that it doesn't know, or of a field that meant nothing to it yet. */
 const UNKNOWN = /unknown opcode|reserved fields?|invalid atomic op|unrecognized bpf_ld_imm64|R11 is invalid/;
@@ -75,7 +75,7 @@ function answerOf(kernel: Kernel, form: Form): boolean | number {
 
 function ask(kernel: Kernel, form: Form): boolean | number {
   const { errno, log } = load(kernel, assemble(probeOf(form)).bytes);
-  if (isUnanswered(errno) || (errno === Errno.EPERM && log.trim() === '')) return errno;
+  if (isInconclusive(errno) || (errno === Errno.EPERM && log.trim() === '')) return errno;
   return errno === 0 || !UNKNOWN.test(log);
 }
 
@@ -108,8 +108,8 @@ const LOG_BYTES = 64 * 1024;
 
 /** The errno of a load, 0 if it succeeds, and the verifier's log. */
 function load(kernel: Kernel, program: Uint8Array): { readonly errno: number; readonly log: string } {
-  const bytes = inPlace(program);
-  const log = memory(LOG_BYTES);
+  const bytes = allocateCopy(program);
+  const log = allocate(LOG_BYTES);
   // Of `union bpf_attr` for BPF_PROG_LOAD: type, count, instructions, licence, log level, size and buffer.
   const attr = new Attr(kernel.syscalls, 48)
     .u32(0, SOCKET_FILTER)

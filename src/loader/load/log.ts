@@ -3,14 +3,14 @@
  *
  * Source: man 2 bpf; kernel/bpf/log.c (`bpf_verifier_vlog`).
  */
-import { memory } from '../bpf.ts';
-import { type Described, withProgramTypes } from '../debug-info.ts';
+import { allocate } from '../bpf.ts';
+import { type BtfFields, withProgramBtf } from '../debug-info.ts';
 import { Errno } from '../errno.ts';
 import { type KernelError, VerifierError } from '../errors.ts';
 import { summarize } from '../verifier/log.ts';
 import { lacksStates } from '../verifier/state.ts';
 import { buildAttr, LOG_TRUE_SIZE, type Request, send, type Variant } from './request.ts';
-import { isUnanswered, isVerdict, loadFailure } from './verdict.ts';
+import { isInconclusive, isVerdict, loadFailure } from './verdict.ts';
 
 /** What the log is to hold: `BPF_LOG_LEVEL1`, `BPF_LOG_LEVEL2`, `BPF_LOG_STATS`. Each has the reason. */
 const LogLevel = { walk: 1, states: 2, statistics: 4 } as const;
@@ -31,7 +31,7 @@ export interface Logged {
  * Why the verifier refused the program: by its whole log with the author's lines in it, where the kernel takes those and refuses it
  * just so again. `first` is what fitted the first buffer. Should the program not be refused any more, that is the descriptor.
  */
-export function explained(
+export function verifierError(
   request: Request,
   variant: Variant,
   errno: number,
@@ -41,7 +41,7 @@ export function explained(
   const positioned = assembled.instructions.some(({ instruction }) => instruction.position !== undefined);
   const size = first.wanted > LARGEST_LOG ? FIRST_LOG : first.wanted;
   const described = positioned
-    ? withTypesOf(request, (types) => {
+    ? withBtf(request, (types) => {
         const whole = wholeLog(request, variant, { size, types });
         return saysTheSame(whole, first) ? withStates(request, variant, whole, types) : undefined;
       })
@@ -55,7 +55,7 @@ export function explained(
 /** Whether a log is about the program, as the first one was, and not about the lines that came with it. */
 function saysTheSame(described: Logged, first: Logged): boolean {
   if (described.result >= 0) return true;
-  if (isUnanswered(-described.result)) return false;
+  if (isInconclusive(-described.result)) return false;
   if (first.wanted > 0) return described.wanted > 0 || described.log.length > first.log.length;
   return described.result === first.result && summarize(described.log).reason === summarize(first.log).reason;
 }
@@ -63,32 +63,32 @@ function saysTheSame(described: Logged, first: Logged): boolean {
 /**
  * The log with what the verifier knew at each instruction: kernels before 5.18 tell it at the second level only, which follows every way.
  */
-function withStates(request: Request, variant: Variant, whole: Logged, types?: Described): Logged {
+function withStates(request: Request, variant: Variant, whole: Logged, types?: BtfFields): Logged {
   if (whole.result >= 0 || whole.wanted > 0 || !lacksStates(whole.log)) return whole;
   const detailed = wholeLog(request, variant, { level: LogLevel.states, types });
   return detailed.wanted === 0 && saysTheSame(detailed, whole) ? detailed : whole;
 }
 
 /** Loads a program with its names and lines, as far as the kernel takes them. */
-export function withTypesOf<T>(
+export function withBtf<T>(
   { kernel, spec, assembled, locate }: Request,
-  load: (types: Described) => T,
+  load: (types: BtfFields) => T,
 ): T | undefined {
-  return withProgramTypes(kernel, spec.name, assembled, locate, load);
+  return withProgramBtf(kernel, spec.name, assembled, locate, load);
 }
 
 /** A log's buffer, what it is to hold, and what the kernel is told besides. */
 interface Logging {
   readonly size?: number;
   readonly level?: number;
-  readonly types?: Described;
+  readonly types?: BtfFields;
 }
 
 /** With the log on. */
 export function loadLogged(request: Request, variant: Variant, logging: Logging = {}): Logged {
   const { level = LogLevel.walk, types } = logging;
   const size = Math.min(logging.size || FIRST_LOG, LARGEST_LOG);
-  const buffer = memory(size);
+  const buffer = allocate(size);
   const attr = buildAttr(request, variant, { log: { buffer, level }, types });
   const result = send(request.kernel, attr);
   if (result >= 0) return { result, log: '', wanted: 0 };
@@ -108,12 +108,12 @@ function wholeLog(request: Request, variant: Variant, logging: Logging, begun?: 
     size = Math.min(whole.wanted, LARGEST_LOG);
     const larger = loadLogged(request, variant, { ...logging, size });
     // This check was interrupted: its log is shorter.
-    if (isUnanswered(-larger.result)) break;
+    if (isInconclusive(-larger.result)) break;
     whole = larger;
   }
   if (whole.wanted === 0 || hasItsEnd(whole)) return whole;
   const reason = loadLogged(request, variant, { ...logging, size: FIRST_LOG, level: LogLevel.statistics });
-  return reason.log === '' || isUnanswered(-reason.result) ? whole : reason;
+  return reason.log === '' || isInconclusive(-reason.result) ? whole : reason;
 }
 
 function hasItsEnd({ log }: Logged): boolean {

@@ -9,21 +9,21 @@ import type { Locate } from '../../asm/position.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../../asm/program.ts';
 import { PROGRAM_TYPES } from '../../asm/program-types.ts';
 import { Attr, Command, cString } from '../bpf.ts';
-import type { Described } from '../debug-info.ts';
+import type { BtfFields } from '../debug-info.ts';
 import { isInterruption } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { withMemlock } from '../permission.ts';
 import { uptime } from '../uptime.ts';
 
 /** Program types (`enum bpf_prog_type`) by what a program is attached to. */
-export const programTypes = Object.fromEntries(
+export const programTypeNumbers = Object.fromEntries(
   Object.entries(PROGRAM_TYPES).map(([kind, { number }]) => [kind, number]),
 ) as Record<Attachment['kind'], number>;
 
 /** Throws TypeError for a kind that there is no program type for, as plain JavaScript can ask for one. */
 export function requireKnownKind(program: string, { kind }: Attachment): void {
-  if (Object.hasOwn(programTypes, kind)) return;
-  const kinds = Object.keys(programTypes).join(', ');
+  if (Object.hasOwn(programTypeNumbers, kind)) return;
+  const kinds = Object.keys(programTypeNumbers).join(', ');
   throw withSourcePosition(
     new TypeError(
       `program '${program}' is to be attached as '${kind}', and tsbpf has programs that trace only: ${kinds}`,
@@ -55,7 +55,7 @@ export interface Request {
   readonly bytes: Uint8Array;
   readonly locate: Locate;
   /** What the kernel has to be told in any case. */
-  readonly types?: Described;
+  readonly types?: BtfFields;
 }
 
 /** One way to ask for a program: what old kernels can't take is left out, or added, one after the other. */
@@ -70,7 +70,7 @@ export const PLAIN: Variant = { name: true, kernelVersion: 0 };
 /** The ways to ask for a program, in the order in which they are tried. */
 export function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[] {
   const plain = [PLAIN, { name: false, kernelVersion: 0 }];
-  if (programTypes[attachment.kind] !== programTypes.kprobe) return plain;
+  if (programTypeNumbers[attachment.kind] !== programTypeNumbers.kprobe) return plain;
   const kernelVersion = versionCode(kernel.release);
   return [...plain, { name: true, kernelVersion }, { name: false, kernelVersion }];
 }
@@ -95,11 +95,11 @@ export const LOG_TRUE_SIZE = 140;
 export function buildAttr(
   { kernel, spec: { name, attachment }, bytes, types: needed }: Request,
   variant: Variant,
-  { log, types = needed }: { readonly log?: Log; readonly types?: Described } = {},
+  { log, types = needed }: { readonly log?: Log; readonly types?: BtfFields } = {},
 ): Attr {
   const least = attrSize(attachment, variant, log !== undefined);
   const attr = new Attr(kernel.syscalls, Math.max(least, types?.size ?? 0))
-    .u32(At.type, programTypes[attachment.kind])
+    .u32(At.type, programTypeNumbers[attachment.kind])
     .u32(At.count, bytes.byteLength / 8)
     .pointer(At.instructions, bytes)
     .pointer(At.license, cString(LICENSE))

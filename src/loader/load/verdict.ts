@@ -6,7 +6,7 @@
 import { Errno } from '../errno.ts';
 import { type Failure, isExhaustion, isInterruption, type KernelError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
-import { refused } from '../permission.ts';
+import { kernelError } from '../permission.ts';
 import { hasReason } from '../verifier/log.ts';
 
 /** The errnos by which the verifier refuses a program. */
@@ -30,7 +30,7 @@ export function isVerdict(errno: number, log: string): boolean {
 }
 
 /** Whether the kernel did not get to a verdict: a signal arrived, or a limit was reached. */
-export function isUnanswered(errno: number): boolean {
+export function isInconclusive(errno: number): boolean {
   return isInterruption(errno) || isExhaustion(errno);
 }
 
@@ -42,8 +42,8 @@ export function failureOf(program: string, errno: number): Failure {
 /** The error for a load that failed without a verdict. */
 export function loadFailure(kernel: Kernel, program: string, errno: number, hint?: string): KernelError {
   const failure = failureOf(program, errno);
-  if (isInterruption(errno)) return refused(kernel, { ...failure, hint: INTERRUPTED });
-  return refused(kernel, isExhaustion(errno) ? failure : { ...failure, hint });
+  if (isInterruption(errno)) return kernelError(kernel, { ...failure, hint: INTERRUPTED });
+  return kernelError(kernel, isExhaustion(errno) ? failure : { ...failure, hint });
 }
 
 const INTERRUPTED =

@@ -7,7 +7,7 @@ import { Attr, Command, cString, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import { nameIn, objectInfo } from '../object-info.ts';
-import { refused } from '../permission.ts';
+import { kernelError } from '../permission.ts';
 
 /** How a program is told from others. */
 export type ProgramSelector =
@@ -45,7 +45,7 @@ export function openProgram(kernel: Kernel, wanted: ProgramSelector): Descriptor
 }
 
 function opened(kernel: Kernel, fd: number, command: string, tried: string): Descriptor {
-  if (fd < 0) throw refused(kernel, { syscall: `bpf(${command})`, errno: -fd, tried });
+  if (fd < 0) throw kernelError(kernel, { syscall: `bpf(${command})`, errno: -fd, tried });
   return new Descriptor(kernel.syscalls, fd);
 }
 
@@ -77,7 +77,7 @@ export function* programIds(kernel: Kernel): Generator<number, void, undefined> 
     const result = attr.send(Command.progGetNextId);
     if (result === -Errno.ENOENT) return;
     if (result < 0)
-      throw refused(kernel, {
+      throw kernelError(kernel, {
         syscall: 'bpf(BPF_PROG_GET_NEXT_ID)',
         errno: -result,
         tried: 'list the loaded programs',

@@ -8,11 +8,11 @@ import { layoutOf } from '../../asm/layout.ts';
 import { type MapSpec, MapType, MMAPABLE, READ_ONLY } from '../../asm/map.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
 import { Attr, Command, Descriptor } from '../bpf.ts';
-import { type Described, withMapTypes } from '../debug-info.ts';
+import { type BtfFields, withMapBtf } from '../debug-info.ts';
 import { Errno } from '../errno.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
-import { refused, withMemlock } from '../permission.ts';
+import { kernelError, withMemlock } from '../permission.ts';
 
 /** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
 const MAP_NAME = 28;
@@ -39,8 +39,8 @@ export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number
 }
 
 function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): number {
-  const make = (named: boolean, types?: Described): number => create(kernel, spec, named, inner, types);
-  let result = (debug ? withMapTypes(kernel, spec, (types) => make(true, types)) : undefined) ?? -1;
+  const make = (named: boolean, types?: BtfFields): number => create(kernel, spec, named, inner, types);
+  let result = (debug ? withMapBtf(kernel, spec, (types) => make(true, types)) : undefined) ?? -1;
   // Types are only for people too.
   if (result < 0) result = make(true);
   // Kernels before 4.15 know no names (E2BIG), those before 5.2 no '.' in one (EINVAL): names are only for people.
@@ -49,14 +49,14 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
   if (result === -Errno.EINVAL) refuseFlags(kernel, spec);
   if (result === -Errno.EINVAL && isJumpTable(spec))
     throw new UnsupportedError('jump tables', '6.19', `the table '${spec.name}' is for gotox`);
-  throw refused(kernel, {
+  throw kernelError(kernel, {
     syscall: 'bpf(BPF_MAP_CREATE)',
     errno: -result,
     tried: `create the map '${spec.name}'`,
   });
 }
 
-function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, types?: Described): number {
+function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, types?: BtfFields): number {
   const attr = new Attr(kernel.syscalls, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME))
     .u32(0, spec.type)
     .u32(4, layoutOf(spec.key).size)
@@ -89,7 +89,7 @@ function refuseFlags(kernel: Kernel, spec: MapSpec): void {
 export function freezeMap(kernel: Kernel, name: string, fd: number): void {
   const result = new Attr(kernel.syscalls, 4).u32(0, fd).send(Command.mapFreeze);
   if (result < 0)
-    throw refused(kernel, {
+    throw kernelError(kernel, {
       syscall: 'bpf(BPF_MAP_FREEZE)',
       errno: -result,
       tried: `freeze the map '${name}'`,

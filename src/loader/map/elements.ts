@@ -6,11 +6,11 @@
 import { layoutOf } from '../../asm/layout.ts';
 import { type MapSpec, MapType } from '../../asm/map.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
-import { Attr, Command, type Descriptor, memory } from '../bpf.ts';
+import { Attr, allocate, Command, type Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import { type KernelError, MapIterationError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
-import { refused } from '../permission.ts';
+import { kernelError } from '../permission.ts';
 
 /** What an update is to do where the key is there, or isn't (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`). */
 export const UpdateMode = { any: 0, create: 1, replace: 2 } as const;
@@ -54,10 +54,10 @@ export class Elements {
     this.#kernel = kernel;
     this.#spec = spec;
     this.#descriptor = descriptor;
-    this.key = memory(keyBytes);
-    this.value = memory(valueBytes);
+    this.key = allocate(keyBytes);
+    this.value = allocate(valueBytes);
     this.#keyText = Buffer.from(this.key.buffer);
-    const nextKey = memory(keyBytes);
+    const nextKey = allocate(keyBytes);
     this.#nextKeyText = Buffer.from(nextKey.buffer);
     const attr = (size: number) => new Attr(kernel.syscalls, size);
     this.#element = attr(32).pointer(8, this.key).pointer(16, this.value);
@@ -173,7 +173,7 @@ export class Elements {
   }
 
   #failure(name: string, errno: number, tried: string): KernelError {
-    return refused(this.#kernel, {
+    return kernelError(this.#kernel, {
       syscall: `bpf(${name})`,
       errno,
       tried: `${tried} the map '${this.#spec.name}'`,

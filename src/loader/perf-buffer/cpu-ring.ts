@@ -1,5 +1,5 @@
 /** One CPU's perf ring in the kernel: opened, mapped, put into a map under the CPU's number. */
-import { Attr, Descriptor, memory } from '../bpf.ts';
+import { Attr, allocate, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import { KernelError, NotPermittedError } from '../errors.ts';
 import type { Report } from '../handlers.ts';
@@ -16,7 +16,7 @@ import {
   SAMPLE_RAW,
   TYPE_SOFTWARE,
 } from '../perf-event.ts';
-import { refused } from '../permission.ts';
+import { kernelError } from '../permission.ts';
 import { allOrNothing, type Closeable } from '../resources.ts';
 import type { Poll } from '../syscalls.ts';
 import { type LostHandler, PerfRing, type SampleHandler } from './perf-ring.ts';
@@ -100,7 +100,7 @@ export class CpuRing implements Closeable {
 
   /** Samples, ns running and, since Linux 6.0, samples lost, as far as the kernel tells. */
   #counts(): readonly bigint[] {
-    const counts = memory(24);
+    const counts = allocate(24);
     const bytes = this.#kernel.syscalls.read(this.#descriptor.fd, counts);
     return [...new BigUint64Array(counts.buffer)].slice(0, Math.max(bytes, 0) / 8);
   }
@@ -134,7 +134,7 @@ export function openCpuRing(
   const fd = openEvent(kernel, cpu, wakeup);
   if (fd === -Errno.ENODEV) return undefined;
   const tried = `open the perf ring of CPU ${cpu}`;
-  if (fd < 0) throw refused(kernel, { syscall: 'perf_event_open', errno: -fd, tried });
+  if (fd < 0) throw kernelError(kernel, { syscall: 'perf_event_open', errno: -fd, tried });
   return allOrNothing((resources) => {
     const descriptor = resources.add(new Descriptor(kernel.syscalls, fd));
     const mapping = mapRing(kernel, descriptor.fd, cpu, pages);
@@ -143,7 +143,7 @@ export function openCpuRing(
     map.update(cpu, descriptor.fd);
     const enabled = kernel.syscalls.ioctl(descriptor.fd, IOC_ENABLE, 0);
     if (enabled < 0)
-      throw refused(kernel, { syscall: 'ioctl(PERF_EVENT_IOC_ENABLE)', errno: -enabled, tried });
+      throw kernelError(kernel, { syscall: 'ioctl(PERF_EVENT_IOC_ENABLE)', errno: -enabled, tried });
     return ring;
   });
 }
