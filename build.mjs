@@ -2,7 +2,10 @@
  * The build, run by `npm run build` and, as `prepare`, by `npm ci` and `npm pack`:
  *
  *   build/                      src, test, bench and examples as JavaScript with source maps, for the tests
- *   dist/index.js, dist/types/  the library and its types
+ *   dist/library.js             the library in one file
+ *   dist/index.js, asm.js, btf.js
+ *                               its entry points, which re-export from that file
+ *   dist/types/                 its types
  *   dist/tcpconnlat.cjs         the command's launcher, which has the digests of the next two files
  *   dist/tcpconnlat.bundle.cjs  the command in one file, because that starts faster
  *   dist/tcpconnlat.VERSION-ARCH.cache
@@ -121,10 +124,39 @@ function packagesOf(metafile) {
   return kept.map(([file]) => file.match(/^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0]).filter(Boolean);
 }
 
+/** The library's entry points, as in `exports` of package.json. */
+const ENTRIES = ['index', 'asm', 'btf'];
+
+/**
+ * Bundles the library into one file, so that its entry points share classes and state. A name that two entry
+ * points export for different things fails the build.
+ */
 async function bundleLibrary() {
-  const { code, packages } = await bundle('src/index.ts');
-  await writeFile('dist/index.js', code);
-  return packages;
+  const contents = ENTRIES.map((entry) => `export * from './src/${entry}.ts';`).join('\n');
+  const options = { ...bundling, entryPoints: undefined, stdin: { contents, resolveDir: root } };
+  const result = await build({ ...options, outfile: 'dist/library.js' });
+  await writeFile('dist/library.js', result.outputFiles[0].contents);
+  const inLibrary = exportsOf(result.metafile);
+  for (const entry of ENTRIES) {
+    const { metafile } = await build({
+      ...bundling,
+      entryPoints: [`src/${entry}.ts`],
+      outfile: 'dist/entry.js',
+    });
+    const names = exportsOf(metafile);
+    const clash = names.find((name) => !inLibrary.includes(name));
+    if (clash) throw new Error(`two entry points export different things as ${clash}`);
+    await writeFile(
+      `dist/${entry}.js`,
+      `export {\n${names.map((name) => `  ${name},\n`).join('')}} from './library.js';\n`,
+    );
+  }
+  return packagesOf(result.metafile);
+}
+
+/** The names that a bundle of one entry exports. */
+function exportsOf(metafile) {
+  return Object.values(metafile.outputs).flatMap((output) => output.exports);
 }
 
 /** How both parts of a command are bundled: with less to parse, but names stay, for those who read a stack trace. */

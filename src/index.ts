@@ -1,8 +1,10 @@
 /**
- * tsbpf: an eBPF assembler and loader.
+ * Builds eBPF programs with typed TypeScript, loads them into the Linux kernel and reads their events.
  *
- * A program is written with the builder (`kprobe`, `rawTracepoint`, `tpBtf`) or as a list of instructions, refers to
- * maps and events whose shapes are schemas, and runs in a `Session`.
+ * A program is written with the builder (`kprobe`, `rawTracepoint`, `tpBtf`), describes its maps and events by
+ * schemas, and runs in a `Session`. Single instructions are in `tsbpf/asm`, kernel types in `tsbpf/btf`.
+ *
+ * @module tsbpf
  */
 // biome-ignore-all assist/source/organizeImports: in the order in which one meets them
 
@@ -39,6 +41,7 @@ export * from './asm/helpers.ts';
 
 // Data and maps.
 export * from './asm/layout.ts';
+export type { Static } from '@sinclair/typebox';
 export {
   arrayMap,
   cgroupArray,
@@ -59,58 +62,7 @@ export {
   perfEventArray,
   programArray,
 } from './asm/map.ts';
-export { type JumpTableSpec, jumpTable, jumpThrough } from './asm/jump-table.ts';
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
-
-// Instructions.
-export * from './asm/registers.ts';
-export * from './asm/constructors.ts';
-export {
-  type Instruction,
-  type Item,
-  isLabel,
-  type Label,
-  type Reference,
-  type Register,
-  type Subprogram,
-} from './asm/instruction.ts';
-export {
-  type Assembled,
-  AssembleError,
-  assemble,
-  type MapReference,
-  type Placed,
-  ReachError,
-} from './asm/assemble.ts';
-export { encode as encodeInstruction } from './asm/encode.ts';
-export { DecodeError, decode } from './asm/decode.ts';
-export { disassemble, instructionText } from './asm/disassemble.ts';
-export { type Parsed, parseProgram, TextError } from './asm/text/parse.ts';
-export { ElfError, type ObjectInstruction, type ProgramSection, programSections } from './asm/elf.ts';
-export { type LineTable, type Locate, type Location, locate, type Position } from './asm/position.ts';
-
-// The kernel's types.
-export {
-  AmbiguousStruct,
-  Btf,
-  BtfError,
-  type Member,
-  NoSuchField,
-  type Parameter,
-  type PointedStruct,
-  type Prototype,
-  type StructCandidate,
-  type StructChoice,
-  type StructRef,
-} from './asm/btf.ts';
-
-// The records of its tracepoints.
-export {
-  FormatError,
-  type FormatField,
-  parseTracepointFormat,
-  type TracepointFormat,
-} from './asm/tracepoint-format.ts';
 
 // The running kernel.
 export { Kernel } from './loader/kernel.ts';
@@ -140,3 +92,8 @@ export * from './loader/errors.ts';
 export { NativeCodeError } from './loader/native-code.ts';
 export { renderVerifierError } from './loader/verifier/report.ts';
 export type { Syscalls } from './loader/syscalls.ts';
+
+// Errors of the assembler and of kernel types, so that one import has every error class.
+export { AssembleError, ReachError } from './asm/assemble.ts';
+export { AmbiguousStruct, BtfError, NoSuchField } from './asm/btf.ts';
+export { FormatError } from './asm/tracepoint-format.ts';

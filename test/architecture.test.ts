@@ -18,6 +18,8 @@ const BELOW: Record<string, readonly string[]> = {
   programs: ['asm'],
   cli: ['programs', 'loader', 'asm'],
   'index.ts': ['loader', 'asm'],
+  'asm.ts': ['asm'],
+  'btf.ts': ['asm'],
 };
 
 /** What each file imports, types and what is imported late among it: files by their paths below src, packages by their names. */

@@ -67,16 +67,20 @@ test('the tarball holds no code cache', async () => {
 });
 
 test('every file that package.json names is there', async () => {
-  const entry = manifest.exports['.'];
   const commands: string[] = Object.values(manifest.bin);
-  for (const file of [...commands, ...manifest.man, manifest.types, entry.types, entry.default]) {
+  const entries: object[] = Object.values(manifest.exports);
+  const library = entries.flatMap((entry): string[] =>
+    typeof entry === 'string' ? [] : Object.values(entry),
+  );
+  assert.is(library.length, 6);
+  for (const file of [...commands, ...manifest.man, manifest.types, ...library]) {
     assert.ok((await stat(join(installed, file))).isFile(), file);
   }
 });
 
 test('the library imports, and assembles without a kernel', async () => {
   const printed = await node(`
-    import { assemble, exit, mov, r0 } from 'tsbpf';
+    import { assemble, exit, mov, r0 } from 'tsbpf/asm';
     const { bytes } = assemble([mov(r0, 7), exit()]);
     console.log(Buffer.from(bytes).toString('hex'));
   `);
@@ -94,7 +98,7 @@ test('importing the library loads no native code', async () => {
 
 test("the library's types hold in a strict project, and refuse what is wrong", async () => {
   const good =
-    "import { assemble, exit, mov, r0 } from 'tsbpf';\nexport const made = assemble([mov(r0, 7), exit()]);\n";
+    "import { assemble, exit, mov, r0 } from 'tsbpf/asm';\nexport const made = assemble([mov(r0, 7), exit()]);\n";
   await writeFile(join(user, 'good.ts'), good);
   await writeFile(join(user, 'bad.ts'), good.replace('mov(r0, 7)', "mov(r0, 'seven', 8)"));
   const tsc = (file: string): Promise<unknown> =>
@@ -145,7 +149,8 @@ for (const [which, command] of [
 
 test('a mistake in a program that uses the library is at the line of its author', async () => {
   const printed = await node(`
-    import { assemble, chars, hash, isLabel, kprobe, locate, mov, r0, Session, struct, target, u32 } from 'tsbpf';
+    import { chars, hash, kprobe, Session, struct, target, u32 } from 'tsbpf';
+    import { assemble, isLabel, locate, mov, r0 } from 'tsbpf/asm';
     const told = (mistake) => {
       try { mistake(); } catch ({ message }) { console.log(/\\(([^()]*)\\)$/.exec(message)?.[1]); }
     };
@@ -167,8 +172,8 @@ test('a mistake in a program that uses the library is at the line of its author'
   `);
   const script = join(user, 'script.js');
   const at = (...lines: number[]) => lines.map((line) => `${script}:${line}`);
-  const made = [`${script} 18`, `${script} 17`, `${script} 17`];
-  assert.equal(printed.trim().split('\n'), [...at(6, 7, 8, 9, 11, 13), ...made]);
+  const made = [`${script} 19`, `${script} 18`, `${script} 18`];
+  assert.equal(printed.trim().split('\n'), [...at(7, 8, 9, 10, 12, 14), ...made]);
 });
 
 test('the licences of the bundled packages are in the package', async () => {
