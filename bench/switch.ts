@@ -10,7 +10,7 @@ import type { Value } from '../src/asm/builder/value.ts';
 import { ktimeGetNs, loop } from '../src/asm/helpers.ts';
 import { rawTracepoint } from '../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../src/asm/layout.ts';
-import { arrayMap } from '../src/asm/map.ts';
+import { array } from '../src/asm/map.ts';
 import { subprogram } from '../src/asm/subprogram.ts';
 import { target } from '../src/asm/target.ts';
 import { Kernel } from '../src/loader/kernel.ts';
@@ -24,7 +24,7 @@ const TURNS = 15;
 const SPREAD = 0x5bd1_e995;
 
 const State = struct({ sum: u64 });
-const spent = arrayMap('spent', { value: u64 });
+const spent = array('spent', { value: u64 });
 
 /** Goes to one of so many arms, of which each does `arm`. */
 type Find = (b: Builder, subject: Value, arms: number, arm: (number: number) => void) => void;

@@ -4,7 +4,7 @@
  *     npx tsx examples/runqlat.ts
  */
 import {
-  arrayMap,
+  array,
   type Builder,
   hash,
   Kernel,
@@ -21,7 +21,7 @@ const kernel = new Kernel();
 const on = target(process.arch, kernel.btf);
 const ready = hash('ready', { key: s32, value: u64, maxEntries: 10_240 });
 /** In slot n the waits of 2^n microseconds to twice as long; in the first also those that were shorter. */
-const waits = arrayMap('waits', { value: u64n, maxEntries: 32 });
+const waits = array('waits', { value: u64n, maxEntries: 32 });
 
 const thread = (b: Builder, argument: number) =>
   b.stack(s32, b.kernel('task_struct', b.arg(argument)).fields({ pid: 'pid' }).pid);

@@ -43,7 +43,7 @@ export * from './asm/helpers.ts';
 export * from './asm/layout.ts';
 export type { Static } from '@sinclair/typebox';
 export {
-  arrayMap,
+  array,
   cgroupArray,
   constants,
   type EventsSpec,

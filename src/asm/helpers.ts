@@ -81,8 +81,6 @@ export const mapUpdateElem = helper(2, 'map_update_elem', '3.19', ['map', 'key',
 });
 /** (map, key): 0 or -ENOENT. */
 export const mapDeleteElem = helper(3, 'map_delete_elem', '3.19', ['map', 'key'], { result: 'int' });
-/** (map, value, flags): adds to a queue or stack. */
-export const mapPushElem = helper(87, 'map_push_elem', '4.20', ['map', 'value', 'scalar'], { result: 'int' });
 /** (map, key, cpu): the value of that CPU, or 0. */
 export const mapLookupPercpuElem = helper(195, 'map_lookup_percpu_elem', '5.19', ['map', 'key', 'scalar']);
 /** (ctx, program array, index): goes on in another program; comes back only where it can't. */
@@ -200,12 +198,6 @@ export const perfEventOutput = helper(
   ['ctx', 'map', 'scalar', 'memory', 'size'],
   { result: 'int' },
 );
-/** (ring buffer, data, size, flags): 0 or a negative errno. */
-export const ringbufOutput = helper(130, 'ringbuf_output', '5.8', ['map', 'memory', 'size', 'scalar'], {
-  result: 'int',
-});
-/** (ring buffer, what): the bytes unread, its size, or a position. */
-export const ringbufQuery = helper(134, 'ringbuf_query', '5.8', ['map', 'scalar']);
 /** (format, size, up to three numbers): a line in trace_pipe, for debugging. GPL. */
 export const tracePrintk = helper(
   6,
@@ -217,8 +209,6 @@ export const tracePrintk = helper(
 
 // Stacks, counters, the probe itself.
 
-/** (ctx, stack trace map, flags): the id of the stack. GPL. */
-export const getStackid = helper(27, 'get_stackid', '4.6', ['ctx', 'map', 'scalar'], { result: 's64' });
 /** (ctx, out, size, flags): the stack's addresses; gives their bytes. GPL. */
 export const getStack = helper(67, 'get_stack', '4.18', ['ctx', 'partial', 'size', 'scalar'], {
   result: 's64',

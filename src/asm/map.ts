@@ -9,7 +9,10 @@ import { reportAtCaller, withSourcePosition } from './error-position.ts';
 import { encodeValue, layoutOf, u32 } from './layout.ts';
 import { checkObjectName } from './object-name.ts';
 
-/** Map types by the kernel's names and numbers. */
+/**
+ * Map types by number. Each has the kernel's name in camel case, and so does the function that makes such a map: `lruHash`
+ * for BPF_MAP_TYPE_LRU_HASH.
+ */
 export const MapType = {
   hash: 1,
   array: 2,
@@ -119,7 +122,7 @@ export function lruPerCpuHash<K extends TSchema, V extends TSchema>(
   return { ...spec(name, MapType.lruPerCpuHash, shape), type: MapType.lruPerCpuHash };
 }
 
-/** An array as `arrayMap` makes it, with a value of each CPU's own at every index (Linux 4.6). */
+/** An array as `array` makes it, with a value of each CPU's own at every index (Linux 4.6). */
 export function perCpuArray<V extends TSchema>(
   name: string,
   shape: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
@@ -130,8 +133,8 @@ export function perCpuArray<V extends TSchema>(
   };
 }
 
-/** An array of `maxEntries` values (1 if not given), zero at first, that can't be deleted. */
-export function arrayMap<V extends TSchema>(
+/** An array of `maxEntries` values (1 if not given), zero at first. Entries can be updated, not deleted. For the schema of a C array see `arrayOf`. */
+export function array<V extends TSchema>(
   name: string,
   shape: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
 ): MapSpec<typeof u32, V> {
@@ -139,17 +142,32 @@ export function arrayMap<V extends TSchema>(
 }
 
 /**
- * Data that programs and this process have in common: a value of any shape, usually a struct, zero at first if `initial` isn't given.
- * Programs reach its fields without a lookup (`b.global`, Linux 5.2), and this process without a system call (`BpfMap.view`, Linux 5.5,
- * before which there are no such maps: take an `arrayMap` there, and its `lookup`).
+ * The variables of a program, like the sections `.data` and `.bss` of a compiled one: a value of any schema, usually a
+ * struct, zero at first unless `initial` is passed. The kernel's map type is an array of one entry.
+ *
+ * Programs reach its fields without a lookup (`b.global`, Linux 5.2), and this process without a system call
+ * (`BpfMap.view`, Linux 5.5). Before Linux 5.5 the kernel makes no such map: use `array` and its `lookup` there.
+ *
+ * @example
+ * import { globals, struct, u32, u64 } from 'tsbpf';
+ *
+ * const stats = globals('stats', struct({ pid: u32, calls: u64 }));
  */
 export function globals<V extends TSchema>(name: string, value: V, initial?: Static<V>): GlobalsSpec<V> {
   return { ...single(name, value, MMAPABLE, initial), flags: MMAPABLE };
 }
 
 /**
- * A value that never changes: programs reach its fields as those of `globals`, and the verifier takes them for the numbers they are
- * (Linux 5.5; there are such maps since 5.2), so that it doesn't even check what they rule out. Programs that write to it are refused.
+ * The constants of a program, like the section `.rodata` of a compiled one: a value that never changes. The kernel's map
+ * type is an array of one entry, frozen.
+ *
+ * Programs reach its fields as those of `globals` (Linux 5.2). From Linux 5.5 on the verifier treats them as known numbers
+ * and skips the branches that they rule out. It refuses programs that write to them.
+ *
+ * @example
+ * import { constants, struct, u64 } from 'tsbpf';
+ *
+ * const settings = constants('settings', struct({ minNs: u64 }), { minNs: 1_000_000n });
  */
 export function constants<V extends TSchema>(
   name: string,
@@ -282,6 +300,10 @@ export function spec<K extends TSchema, V extends TSchema>(
   type: MapType,
   { key, value, maxEntries, flags = 0, entries }: Shape<K, V>,
 ): MapSpec<K, V> {
+  if (typeof name !== 'string')
+    throw withSourcePosition(
+      new TypeError('a map needs a name as its first argument; for a schema use arrayOf(type, length)'),
+    );
   checkObjectName('map', name);
   if (!Number.isInteger(maxEntries) || maxEntries < 0 || maxEntries > 0xffff_ffff)
     throw withSourcePosition(

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lpmTrie, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, hash, lpmTrie, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
@@ -81,7 +81,7 @@ test('the promise of a refused body may fail later: nothing of it is unhandled',
 
 const empty: [string, () => unknown][] = [
   ['a hash table', () => hash('m', { key: u32, value: u32, maxEntries: 0 })],
-  ['an array', () => arrayMap('m', { value: u32, maxEntries: 0 })],
+  ['an array', () => array('m', { value: u32, maxEntries: 0 })],
   ['a trie', () => lpmTrie('m', { key: struct({ bits: u32, address: u32 }), value: u32 })],
   ['a program array', () => programArray('m', { slots: [] })],
 ];

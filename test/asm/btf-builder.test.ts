@@ -18,7 +18,7 @@ import {
 } from '../../src/asm/constructors.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import {
-  array,
+  arrayOf,
   bytes,
   chars,
   hasFields,
@@ -38,7 +38,7 @@ import {
   u64n,
   union,
 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import { array, hash, perfEventArray } from '../../src/asm/map.ts';
 import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import type { Location, Position } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
@@ -95,7 +95,7 @@ test('a map\u2019s value is a struct of its name, with its fields by theirs', ()
 });
 
 test('a text is an array of char, which is how bpftool knows it', () => {
-  const { btf, value } = typesOf(arrayMap('names', { value: chars(16) }));
+  const { btf, value } = typesOf(array('names', { value: chars(16) }));
   const text = btf.type(value);
   assert.is(text.kind === 'array' && text.length, 16);
   const char = btf.type(text.kind === 'array' ? text.element : 0);
@@ -129,7 +129,7 @@ const { schema: schemas } = fc.letrec<{ schema: StructSchema; field: StructSchem
       fc.integer({ min: 1, max: 20 }).map((size) => bytes(size)),
       fc
         .tuple(tie('field'), fc.integer({ min: 1, max: 4 }))
-        .map(([element, length]) => array(element, length)),
+        .map(([element, length]) => arrayOf(element, length)),
       tie('schema'),
       fc
         .array(tie('field'), { minLength: 1, maxLength: 3 })

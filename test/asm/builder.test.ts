@@ -16,7 +16,7 @@ import {
 import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
 import { type Instruction, isLabel } from '../../src/asm/instruction.ts';
 import {
-  array,
+  arrayOf,
   bytes,
   chars,
   s32,
@@ -29,7 +29,7 @@ import {
   u32be,
   u64,
 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { JA } from '../../src/asm/opcodes.ts';
 import { locate } from '../../src/asm/position.ts';
@@ -434,13 +434,13 @@ test('512 bytes of stack and no more; what a block took is free after it', () =>
 });
 
 test('the value of a one-entry array is reached without a call, and counted up atomically', () => {
-  const counters = arrayMap('counters', { value: struct({ seen: u64, full: u32 }) });
+  const counters = array('counters', { value: struct({ seen: u64, full: u32 }) });
   assert.equal(
     statements((b) => b.global(counters).full.atomicAdd(1)),
     ['r0 = map[counters][0]+0', 'r2 = 1', 'lock *(u32 *)(r0 +8) += r2'],
   );
   assert.match(
-    refusal((b) => b.global(arrayMap('c', { value: struct({ small: u16 }) })).small.atomicAdd(1)),
+    refusal((b) => b.global(array('c', { value: struct({ small: u16 }) })).small.atomicAdd(1)),
     /small has 2 bytes; an atomic addition takes 4 or 8/,
   );
 });
@@ -449,7 +449,7 @@ for (const [what, schema, fault] of [
   ['a big-endian number', u32be, /x is big-endian: .* in one step \(.*builder\.test\.ts:\d+\)$/],
   ['text of 4 bytes', chars(4), /x is chars\(4\), not a number.* \(.*builder\.test\.ts:\d+\)$/],
   ['8 bytes', bytes(8), /x is bytes\(8\), not a number/],
-  ['an array of 4 bytes', array(u8, 4), /x is array\(4\), not a number/],
+  ['an array of 4 bytes', arrayOf(u8, 4), /x is array\(4\), not a number/],
   ['an integer of 1 byte', u8, /x has 1 bytes; an atomic addition takes 4 or 8/],
 ] as const)
   test(`an atomic addition to ${what} is refused, in any memory`, () => {
@@ -457,7 +457,7 @@ for (const [what, schema, fault] of [
     const entry = hash('value', { key: u32, value, maxEntries: 1 });
     for (const emit of [
       (b: Builder) => b.stack(value).x.atomicAdd(1),
-      (b: Builder) => b.global(arrayMap('value', { value })).x.atomicAdd(1),
+      (b: Builder) => b.global(array('value', { value })).x.atomicAdd(1),
       (b: Builder) => b.lookup(entry, 7, { found: ({ x }) => x.atomicAdd(1) }),
     ])
       assert.match(refusal(emit), fault);
@@ -673,7 +673,7 @@ test('a branch, switch, lookup or block that throws leaves nothing behind, if it
     (b, body) => b.block(body),
     (b, body) => b.if(b.arg(0).eq(1).and(b.arg(2).eq(1).not()), body),
     (b, body) => {
-      const elements = b.stack(array(u32, 4));
+      const elements = b.stack(arrayOf(u32, 4));
       b.set(elements, 0);
       elements.at(b.arg(0).get(), body);
     },

@@ -1,7 +1,7 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
 import {
-  array,
+  arrayOf,
   bytes,
   chars,
   encodeValue,
@@ -104,7 +104,7 @@ test('a struct is read at any offset of any view', () => {
   const Pair = struct({
     port: u16be,
     inner: struct({ flag: u8, sum: u32 }),
-    list: array(struct({ x: u8, y: u16 }), 2),
+    list: arrayOf(struct({ x: u8, y: u16 }), 2),
   });
   const value = {
     port: 443,
@@ -129,7 +129,7 @@ test('fields come in the order of the struct', () => {
 
 test('reading past the end of the view throws RangeError, whatever lies behind it in the buffer', () => {
   const view = new DataView(new ArrayBuffer(64), 0, 8);
-  for (const schema of [u64, chars(8), bytes(8), array(u32, 2), struct({ a: u32, b: bytes(4) })]) {
+  for (const schema of [u64, chars(8), bytes(8), arrayOf(u32, 2), struct({ a: u32, b: bytes(4) })]) {
     assert.match(
       thrownText(() => valueDecoder(schema as TSchema)(view, 1)),
       /^RangeError: /,
@@ -196,8 +196,8 @@ const refused: [string, TSchema, unknown, RegExp][] = [
   ['a number for text', chars(4), 1, /^TypeError: value: a string is needed/],
   ['an array for bytes', bytes(2), [1, 2], /^TypeError: value: a Uint8Array is needed, not an array/],
   ['too few bytes', bytes(3), new Uint8Array(2), /^RangeError: value: 2 bytes where there have to be 3/],
-  ['too many elements', array(u8, 2), [1, 2, 3], /^RangeError: value: 3 elements where there have to be 2/],
-  ['no array', array(u8, 1), { 0: 1 }, /^TypeError: value: an array is needed/],
+  ['too many elements', arrayOf(u8, 2), [1, 2, 3], /^RangeError: value: 3 elements where there have to be 2/],
+  ['no array', arrayOf(u8, 1), { 0: 1 }, /^TypeError: value: an array is needed/],
   ['null', Attempt, null, /^TypeError: value: an object is needed, not null/],
 ];
 for (const [name, schema, value, message] of refused)
@@ -209,7 +209,7 @@ for (const [name, schema, value, message] of refused)
   });
 
 test('errors name the path of the field', () => {
-  const Outer = struct({ attempt: Attempt, ports: array(struct({ port: u16 }), 2) });
+  const Outer = struct({ attempt: Attempt, ports: arrayOf(struct({ port: u16 }), 2) });
   const good = { attempt: { startNs: 1n, pid: 2, comm: 'x' }, ports: [{ port: 1 }, { port: 2 }] };
   const bad = (change: object) => thrownText(() => encodeValue(Outer as TSchema, { ...good, ...change }));
   assert.match(bad({ ports: [{ port: 1 }, { port: 65_536 }] }), /^RangeError: ports\[1\]\.port: 65536/);

@@ -4,7 +4,7 @@ import type { Builder } from '../../src/asm/builder/builder.ts';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { chars, struct, u16, u32, u32be, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perCpuArray } from '../../src/asm/map.ts';
+import { array, hash, perCpuArray } from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { textsOf } from './texts.ts';
@@ -50,7 +50,7 @@ test('a hash table gets the entry that isn’t there, and the addition is one fo
 
 test('in an array there is nothing to make, and in a per-CPU one no other CPU to lock out', () => {
   const slots = { maxEntries: 4 };
-  assert.equal(emitted((b) => b.count(arrayMap('slots', { value: u32, ...slots }), 1, 5)).slice(-4), [
+  assert.equal(emitted((b) => b.count(array('slots', { value: u32, ...slots }), 1, 5)).slice(-4), [
     'if r0 == 0x0 goto counted_1',
     'r1 = 5',
     'lock *(u32 *)(r0 +0) += r1',
@@ -99,7 +99,7 @@ test('a logarithm takes the register of its number', () => {
 });
 
 test('a call frees the scratch registers that its arguments took', () => {
-  const cells = arrayMap('cells', { value: u64, maxEntries: 8 });
+  const cells = array('cells', { value: u64, maxEntries: 8 });
   const lines = emitted((b) => {
     const key = b.stack(u32be, 3);
     b.call(getCurrentPidTgid); // holds r0, so that the key is converted in r1

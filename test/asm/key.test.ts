@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { KeyCodec } from '../../src/asm/layout/key.ts';
 import {
-  array,
+  arrayOf,
   bytes,
   chars,
   layoutOf,
@@ -93,7 +93,7 @@ test('texts that no bytes are read as are refused, with the path', () => {
     assert.throws(() => codec.encode(key as never), TypeError);
 });
 
-const Padded = struct({ a: u8, b: u32, c: array(struct({ d: u16, e: u8 }), 2), f: chars(3) });
+const Padded = struct({ a: u8, b: u32, c: arrayOf(struct({ d: u16, e: u8 }), 2), f: chars(3) });
 
 test('padding that is not zero belongs to the object that was decoded', () => {
   const codec = new KeyCodec(Padded);
@@ -119,7 +119,7 @@ const { schema: anySchema } = fc.letrec<{ schema: TSchema }>((tie) => ({
     fc.integer({ min: 1, max: 5 }).map(bytes),
     fc
       .tuple(tie('schema'), fc.integer({ min: 1, max: 3 }))
-      .map(([element, length]) => array(element, length)),
+      .map(([element, length]) => arrayOf(element, length)),
     fc
       .array(tie('schema'), { minLength: 1, maxLength: 4 })
       .chain((fields) =>

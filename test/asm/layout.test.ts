@@ -2,7 +2,7 @@ import type { Static, TSchema } from '@sinclair/typebox';
 import { Value as Check } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import {
-  array,
+  arrayOf,
   bytes,
   chars,
   type Layout,
@@ -73,7 +73,11 @@ const shapes: [string, TSchema, string][] = [
   ['only a tail', struct({ a: u64, b: u8 }), '0 a, 8 b; 9+7 after b; 16/8'],
   ['chars need no alignment', struct({ a: u8, b: chars(5), c: u16 }), '0 a, 1 b, 6 c; no padding; 8/2'],
   ['bytes neither', struct({ a: bytes(3), b: bytes(16) }), '0 a, 3 b; no padding; 19/1'],
-  ['an array is aligned as its element', struct({ a: u8, b: array(u32, 3) }), '0 a, 4 b; 1+3 after a; 16/4'],
+  [
+    'an array is aligned as its element',
+    struct({ a: u8, b: arrayOf(u32, 3) }),
+    '0 a, 4 b; 1+3 after a; 16/4',
+  ],
   [
     'a struct as its widest field',
     struct({ a: u8, b: struct({ c: u8, d: u64 }), e: u8 }),
@@ -81,7 +85,7 @@ const shapes: [string, TSchema, string][] = [
   ],
   [
     'an array of structs',
-    struct({ a: array(struct({ b: u32, c: u8 }), 3), d: u8 }),
+    struct({ a: arrayOf(struct({ b: u32, c: u8 }), 3), d: u8 }),
     '0 a, 24 d; 25+3 after d; 28/4',
   ],
 ];
@@ -92,7 +96,7 @@ for (const [name, schema, expected] of shapes)
   });
 
 test('an array lists its element and length', () => {
-  assert.equal(layoutOf(array(u16, 5)), {
+  assert.equal(layoutOf(arrayOf(u16, 5)), {
     kind: 'array',
     size: 10,
     align: 2,
@@ -121,7 +125,7 @@ test('what has no C layout throws TypeError', () => {
     /^TypeError: b: this schema has no C layout/,
   );
   assert.match(
-    thrownText(() => array(schema, 2)),
+    thrownText(() => arrayOf(schema, 2)),
     /^TypeError: \[\]: this schema has no C layout/,
   );
   assert.match(
@@ -151,9 +155,9 @@ test('sizes below one throw RangeError', () => {
   for (const make of [
     () => chars(0),
     () => bytes(-1),
-    () => array(u8, 0),
+    () => arrayOf(u8, 0),
     () => bytes(1.5),
-    () => array(u8, Number.NaN),
+    () => arrayOf(u8, Number.NaN),
   ])
     assert.match(
       thrownText(make),
@@ -170,11 +174,11 @@ const staticTypes: [
   Same<Static<typeof s64>, bigint>,
   Same<Static<typeof u16be>, number>,
   ReturnType<typeof bytes>['static'] extends Uint8Array ? true : false,
-  Same<ReturnType<typeof array<typeof u64>>['static'], bigint[]>,
+  Same<ReturnType<typeof arrayOf<typeof u64>>['static'], bigint[]>,
 ] = [true, true, true, true, true, true];
 
 test('the static type is that of the decoded value', () => {
-  const Everything = struct({ a: Attempt, list: array(struct({ b: bytes(2), n: u64n }), 2) });
+  const Everything = struct({ a: Attempt, list: arrayOf(struct({ b: bytes(2), n: u64n }), 2) });
   const value: Static<typeof Everything> = valueDecoder(Everything)(
     new DataView(new ArrayBuffer(Everything.size)),
     0,
@@ -190,7 +194,7 @@ test('the static type is that of the decoded value', () => {
 
 test('as JSON Schema an integer has its bounds and a struct requires its fields', () => {
   const plain = JSON.parse(
-    JSON.stringify(struct({ port: u16be, delta: s32, name: chars(16), ids: array(u8, 2) })),
+    JSON.stringify(struct({ port: u16be, delta: s32, name: chars(16), ids: arrayOf(u8, 2) })),
   );
   assert.is(plain.type, 'object');
   assert.equal(plain.required, ['port', 'delta', 'name', 'ids']);
@@ -206,7 +210,7 @@ test('as JSON Schema an integer has its bounds and a struct requires its fields'
 });
 
 test('as JSON Schema memory has its number of bytes, as least and as most', () => {
-  const { data, text, list } = struct({ data: bytes(3), text: chars(4), list: array(u8, 2) }).properties;
+  const { data, text, list } = struct({ data: bytes(3), text: chars(4), list: arrayOf(u8, 2) }).properties;
   assert.equal([data.minByteLength, data.maxByteLength], [3, 3]);
   for (const length of [2, 3, 4])
     assert.is(Check.Check(data, new Uint8Array(length)), length === 3, `${length}`);

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lruHash, MapType } from '../../src/asm/map.ts';
+import { array, hash, lruHash, MapType } from '../../src/asm/map.ts';
 import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import { suite } from '../harness.ts';
 
@@ -27,9 +27,9 @@ test('a hash of maps has keys of any shape', () => {
 
 test('a hash table may be larger than the one that others are made as, an array not', () => {
   arrayOfMaps('outer', { inner, maps: [{ ...inner, maxEntries: 100 }] });
-  const array = arrayMap('array', { value: u64, maxEntries: 2 });
+  const row = array('array', { value: u64, maxEntries: 2 });
   assert.throws(
-    () => arrayOfMaps('outer', { inner: array, maps: [arrayMap('other', { value: u64, maxEntries: 3 })] }),
+    () => arrayOfMaps('outer', { inner: row, maps: [array('other', { value: u64, maxEntries: 3 })] }),
     /map outer can't hold other: its number of entries is not that of array \(.*map-of-maps\.test\.ts:\d+\)$/,
   );
 });

@@ -1,7 +1,8 @@
 import * as assert from 'uvu/assert';
+import { jumpTable } from '../../src/asm/jump-table.ts';
 import { bytes, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
 import {
-  arrayMap,
+  array,
   cgroupArray,
   constants,
   globals,
@@ -9,9 +10,11 @@ import {
   lpmTrie,
   lruHash,
   lruPerCpuHash,
+  type MapSpec,
   MapType,
   perCpuArray,
   perCpuHash,
+  perfEventArray,
   programArray,
   slotNumber,
 } from '../../src/asm/map.ts';
@@ -49,7 +52,7 @@ test('every kind of map keeps the flags of its user', () => {
   const inner = hash('inner', shape);
   for (const map of [
     ...[hash('m', shape), lruHash('m', shape), perCpuHash('m', shape), lruPerCpuHash('m', shape)],
-    ...[arrayMap('m', shape), perCpuArray('m', shape)],
+    ...[array('m', shape), perCpuArray('m', shape)],
     ...[hashOfMaps('m', { ...shape, inner }), arrayOfMaps('m', { ...shape, inner })],
   ])
     assert.is(map.flags, NUMA_NODE, `type ${map.type}`);
@@ -70,8 +73,38 @@ for (const [what, key] of [
     );
   });
 
+test('a constructor has the name of its map type', () => {
+  const table = { key: u32, value: u32, maxEntries: 1 };
+  const key = struct({ bits: u32, address: bytes(4) });
+  const inner = hash('inner', table);
+  const specs = {
+    hash: inner,
+    array: array('m', table),
+    programArray: programArray('m', { maxEntries: 1 }),
+    perfEventArray: perfEventArray('m', u32),
+    perCpuHash: perCpuHash('m', table),
+    perCpuArray: perCpuArray('m', table),
+    cgroupArray: cgroupArray('m', ['/a']),
+    lruHash: lruHash('m', table),
+    lruPerCpuHash: lruPerCpuHash('m', table),
+    lpmTrie: lpmTrie('m', { key, value: u8, maxEntries: 1 }),
+    arrayOfMaps: arrayOfMaps('m', { inner, maxEntries: 1 }),
+    hashOfMaps: hashOfMaps('m', { key: u32, inner, maxEntries: 1 }),
+    instructionArray: jumpTable('m', ['label']),
+  } satisfies Record<keyof typeof MapType, MapSpec>;
+  for (const [name, { type }] of Object.entries(specs))
+    assert.is(type, MapType[name as keyof typeof MapType], name);
+});
+
+test('a schema in the place of the name is refused: the schema of a C array is arrayOf', () => {
+  assert.throws(
+    () => array(u8 as never, 4 as never),
+    /^a map needs a name as its first argument; for a schema use arrayOf\(type, length\) \(.*map\.test\.ts:\d+\)$/,
+  );
+});
+
 test('an array has one entry if nothing else is said', () => {
-  assert.is(arrayMap('one', { value: u32 }).maxEntries, 1);
+  assert.is(array('one', { value: u32 }).maxEntries, 1);
   assert.is(perCpuArray('one', { value: u32 }).maxEntries, 1);
 });
 

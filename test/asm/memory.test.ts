@@ -13,8 +13,8 @@ import {
   tracePrintk,
 } from '../../src/asm/helpers.ts';
 import { tpBtf } from '../../src/asm/hooks.ts';
-import { array, bytes, chars, out, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perfEventArray } from '../../src/asm/map.ts';
+import { arrayOf, bytes, chars, out, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
+import { array, hash, perfEventArray } from '../../src/asm/map.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
@@ -198,7 +198,7 @@ test('a number is no key where the map has structs', () => {
 
 test('what lies further than a load reaches is reached by a moved pointer', () => {
   const Far = struct({ head: bytes(40_000), last: u64 });
-  const map = arrayMap('far', { value: Far });
+  const map = array('far', { value: Far });
   assert.equal(
     emitted((b) => {
       const { last } = b.global(map);
@@ -216,7 +216,7 @@ test('an element of a constant index is a place; one that is not there throws', 
   assert.equal(emitted((b) => b.exit(b.as(b.arg(0), u32).get())).length, 2);
   assert.equal(
     emitted((b) => {
-      const numbers = b.stack(array(u16, 4));
+      const numbers = b.stack(arrayOf(u16, 4));
       b.set(numbers, 0);
       numbers.at(2).set(7);
     }).slice(0, 2),
@@ -224,13 +224,13 @@ test('an element of a constant index is a place; one that is not there throws', 
   );
   for (const index of [-1, 4, 1.5])
     assert.match(
-      refusal((b) => b.stack(array(u16, 4)).at(index)),
+      refusal((b) => b.stack(arrayOf(u16, 4)).at(index)),
       index === 1.5 ? /^1\.5 is not/ : /^stack has 4 elements, and no element/,
     );
 });
 
 test('a variable index is compared with the length, and leads to one element', () => {
-  const map = arrayMap('m', { value: struct({ n: array(struct({ hits: u32, ns: u64 }), 8) }) });
+  const map = array('m', { value: struct({ n: arrayOf(struct({ hits: u32, ns: u64 }), 8) }) });
   assert.equal(
     emitted((b) => {
       const { n } = b.global(map);
@@ -243,7 +243,7 @@ test('a variable index is compared with the length, and leads to one element', (
     ],
   );
   assert.match(
-    refusal((b) => b.stack(array(u32, 2)).at(b.arg(0), () => {})),
+    refusal((b) => b.stack(arrayOf(u32, 2)).at(b.arg(0), () => {})),
     /never written/,
   );
   assert.match(
@@ -349,17 +349,17 @@ for (const [name, body] of [
 test('bytes are written one element at a time', () => {
   assert.ok(
     emitted((b) => {
-      const data = b.stack(array(u8, 2));
+      const data = b.stack(arrayOf(u8, 2));
       data.at(0).set(1);
       data.at(1).set(2);
-      b.update(hash('m', { key: u32, value: array(u8, 2), maxEntries: 1 }), 1, data);
+      b.update(hash('m', { key: u32, value: arrayOf(u8, 2), maxEntries: 1 }), 1, data);
     }),
   );
 });
 
 test('an index of elements of one byte is not multiplied', () => {
   const code = (size: typeof u8 | typeof u16) =>
-    emitted((b) => b.stack(array(size, 4), 0).at(b.arg(0).get().and(3), (element) => element.set(1)));
+    emitted((b) => b.stack(arrayOf(size, 4), 0).at(b.arg(0).get().and(3), (element) => element.set(1)));
   assert.equal(
     [u8, u16].map((size) => code(size).filter((line) => line.includes('*= '))),
     [[], ['r2 *= 2']],

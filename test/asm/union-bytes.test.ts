@@ -2,7 +2,7 @@
 import type { TSchema } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
 import { paddingOf, UnionBytes } from '../../src/asm/layout/union-bytes.ts';
-import { array, bytes, layoutOf, struct, u8, u16, u32, union } from '../../src/asm/layout.ts';
+import { arrayOf, bytes, layoutOf, struct, u8, u16, u32, union } from '../../src/asm/layout.ts';
 import { suite } from '../harness.ts';
 import { thrownText } from '../thrown.ts';
 
@@ -15,8 +15,8 @@ const PADDING: readonly [what: string, schema: TSchema, bytes: string][] = [
   ['a hole', Small, '#.##'],
   ['a tail', struct({ b: u16, a: u8 }), '###.'],
   ['a struct in a struct', struct({ x: u8, s: Small, y: u8 }), '#.#.###.'],
-  ['an array of structs', array(Small, 3), '#.###.###.##'],
-  ['an array in a struct', struct({ x: u16, list: array(Small, 2) }), '###.###.##'],
+  ['an array of structs', arrayOf(Small, 3), '#.###.###.##'],
+  ['an array in a struct', struct({ x: u16, list: arrayOf(Small, 2) }), '###.###.##'],
   ['members that fill each other', union({ s: Small, t: struct({ a: u16, b: u8 }) }), '####'],
   ['members with the same hole', union({ s: Small, t: struct({ c: u8, d: u16 }) }), '#.##'],
   ['members of different size', union({ x: u8, y: u16 }), '##'],

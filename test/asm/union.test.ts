@@ -5,7 +5,7 @@ import { Value as Check } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { KeyCodec } from '../../src/asm/layout/key.ts';
 import {
-  array,
+  arrayOf,
   bytes,
   chars,
   encodeValue,
@@ -115,7 +115,7 @@ test('as a key a union keeps every byte', () => {
 });
 
 test('the padding of a union is what no member covers', () => {
-  const codec = new KeyCodec(union({ pair: struct({ a: u8, b: u32 }), list: array(u8, 2) }));
+  const codec = new KeyCodec(union({ pair: struct({ a: u8, b: u32 }), list: arrayOf(u8, 2) }));
   const raw = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
   const key = codec.decode(raw);
   assert.equal([...codec.encode(key)], [...raw]);

@@ -14,7 +14,7 @@ import {
 } from '../../src/asm/constructors.ts';
 import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import type { Position } from '../../src/asm/position.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
@@ -57,7 +57,7 @@ const tool: Tool = {
       instructions: [mov(r0, 1), exit()],
     },
   ],
-  maps: [table, arrayMap('counters', { value: u64 }), events],
+  maps: [table, array('counters', { value: u64 }), events],
   events: { map: events, schema: Value },
 };
 

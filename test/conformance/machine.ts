@@ -6,7 +6,7 @@ import { assemble } from '../../src/asm/assemble.ts';
 import { callSubprogram, exit, label, loadMapValue, mov, stx } from '../../src/asm/constructors.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { bytes, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, type MapSpec } from '../../src/asm/map.ts';
+import { array, type MapSpec } from '../../src/asm/map.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import { r0, r1, r2, r6 } from '../../src/asm/registers.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -18,8 +18,8 @@ const kernel = new Kernel();
 
 /** The program's r0. Throws where the program is refused, by us or by the kernel. */
 export function runInKernel(program: readonly Item[], memory: Uint8Array): bigint {
-  const result = arrayMap('result', { value: u64 });
-  const input = arrayMap('memory', { value: bytes(Math.max(memory.length, 1)) });
+  const result = array('result', { value: u64 });
+  const input = array('memory', { value: bytes(Math.max(memory.length, 1)) });
   const instructions: Item[] = [
     ...(memory.length > 0 ? [loadMapValue(r1, input)] : [mov(r1, 0)]),
     mov(r2, memory.length),

@@ -29,7 +29,7 @@ import {
   u64,
   u64be,
 } from '../../src/asm/layout.ts';
-import { arrayMap } from '../../src/asm/map.ts';
+import { array } from '../../src/asm/map.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { propertySuite } from './property-runs.ts';
 import { isReleased } from './release.ts';
@@ -403,7 +403,7 @@ class Trial {
   }
 }
 
-const results = arrayMap('results', { value: Results });
+const results = array('results', { value: Results });
 
 test.skipIf(
   cannotRun || (!isReleased('6.6') && 'signed division is an instruction of Linux 6.6'),

@@ -17,7 +17,7 @@ import {
   u32be,
   u64,
 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, type MapSpec } from '../../src/asm/map.ts';
+import { array, hash, type MapSpec } from '../../src/asm/map.ts';
 import type { BpfMap } from '../../src/loader/map.ts';
 import { suite } from '../harness.ts';
 import { cannotRun, withProgram } from './run-program.ts';
@@ -318,7 +318,7 @@ test.skipIf(cannotRun, 'a full table refuses by a negative number', () => {
 });
 
 test.skipIf(cannotRun, 'the value of an array is counted up in place', () => {
-  const counters = arrayMap('counters', { value: struct({ first: u64, second: u32 }) });
+  const counters = array('counters', { value: struct({ first: u64, second: u32 }) });
   let seen: unknown;
   returned(
     (b) => {

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lruHash, type MapSpec, perCpuArray, perCpuHash } from '../../src/asm/map.ts';
+import { array, hash, lruHash, type MapSpec, perCpuArray, perCpuHash } from '../../src/asm/map.ts';
 import { hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import { target } from '../../src/asm/target.ts';
 import { Session } from '../../src/loader/session.ts';
@@ -19,7 +19,7 @@ for (const map of [
   hash('counts', shape),
   lruHash('counts', shape),
   perCpuHash('counts', shape),
-  arrayMap('counts', shape),
+  array('counts', shape),
   perCpuArray('counts', shape),
 ] as MapSpec<typeof u32, typeof u64>[])
   test.skipIf(cannotRun, `a key's number begins at 0 and grows, in a map of type ${map.type}`, () =>
@@ -41,7 +41,7 @@ for (const map of [
 
 test.skipIf(cannotRun, 'what there is no room for isn’t counted, and nothing else is harmed', () => {
   const small = hash('small', { ...shape, maxEntries: 1 });
-  const slots = arrayMap('slots', { value: u64, maxEntries: 2 });
+  const slots = array('slots', { value: u64, maxEntries: 2 });
   withProgram(
     [small, slots],
     (b) => {
@@ -58,7 +58,7 @@ test.skipIf(cannotRun, 'what there is no room for isn’t counted, and nothing e
 });
 
 test.skipIf(cannotRun, 'the logarithm of every power of two, of what is below and above it, and of 0', () => {
-  const counts = arrayMap('counts', { value: u64, maxEntries: 64 });
+  const counts = array('counts', { value: u64, maxEntries: 64 });
   withProgram(
     [counts],
     (b) => {

@@ -7,15 +7,7 @@ import * as assert from 'uvu/assert';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { chars, struct, u16, u32, u64 } from '../../src/asm/layout.ts';
-import {
-  arrayMap,
-  constants,
-  globals,
-  hash,
-  lruHash,
-  type MapSpec,
-  perfEventArray,
-} from '../../src/asm/map.ts';
+import { array, constants, globals, hash, lruHash, type MapSpec, perfEventArray } from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
 import { objectInfo } from '../../src/loader/object-info.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
@@ -51,7 +43,7 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
   const Entry = struct({ ns: u64, who: struct({ comm: chars(16), port: u16 }) });
   const entries = hash('entries', { key: struct({ pid: u32 }), value: Entry, maxEntries: 8 });
   const recent = lruHash('recent', { key: u64, value: u32, maxEntries: 8 });
-  const totals = arrayMap('totals', { value: struct({ execs: u64 }), maxEntries: 2 });
+  const totals = array('totals', { value: struct({ execs: u64 }), maxEntries: 2 });
   const stats = globals('stats', struct({ seen: u64 }), { seen: 3n });
   const limits = constants('limits', struct({ least: u32 }), { least: 5 });
   const events = perfEventArray('events');

@@ -9,7 +9,7 @@ import { getCurrentPidTgid, ktimeGetNs } from '../../src/asm/helpers.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { FORMS, type Form, formOf } from '../../src/asm/isa.ts';
 import { u64 } from '../../src/asm/layout.ts';
-import { arrayMap } from '../../src/asm/map.ts';
+import { array } from '../../src/asm/map.ts';
 import { r0, r1, r6 } from '../../src/asm/registers.ts';
 import { Attr, allocate, Command, type Descriptor } from '../../src/loader/bpf.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -37,7 +37,7 @@ function load(items: readonly Item[], options: RawOptions = {}): Descriptor | un
   return loadRaw(kernel as Kernel, items, { maps, ...options });
 }
 
-const counts = arrayMap('counts', { value: u64 });
+const counts = array('counts', { value: u64 });
 const maps = new Map<unknown, BpfMap>();
 test.before(() => {
   if (kernel) maps.set(counts, BpfMap.create(kernel, counts) as unknown as BpfMap);

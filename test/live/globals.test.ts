@@ -4,7 +4,7 @@ import { ldx } from '../../src/asm/constructors.ts';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import {
-  array,
+  arrayOf,
   bytes,
   chars,
   s8,
@@ -18,7 +18,7 @@ import {
   u64,
   u64n,
 } from '../../src/asm/layout.ts';
-import { arrayMap, constants, globals } from '../../src/asm/map.ts';
+import { array, constants, globals } from '../../src/asm/map.ts';
 import { r1 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
 import { KernelError, VerifierError } from '../../src/loader/errors.ts';
@@ -38,7 +38,7 @@ const Stats = struct({
   limits: struct({ low: s16, high: s64n }),
   port: u16be,
   name: chars(8),
-  buckets: array(u32, 3),
+  buckets: arrayOf(u32, 3),
 });
 
 test.skipIf(cannotRun, 'what a program writes is seen, and what is written is seen by the program', () => {
@@ -134,7 +134,7 @@ test.skipIf(needsRoot, 'numbers of every width, sign and byte order go through m
 
 test.skipIf(needsRoot, 'elements are told apart by their index', () => {
   const Pair = struct({ a: u32, b: u64 });
-  const map = BpfMap.create(new Kernel(), globals('pairs', array(Pair, 2)));
+  const map = BpfMap.create(new Kernel(), globals('pairs', arrayOf(Pair, 2)));
   const { view } = map;
   assert.is(view.length, 2);
   view.at(1).b.set(7n);
@@ -151,7 +151,7 @@ test.skipIf(needsRoot, 'elements are told apart by their index', () => {
 });
 
 test.skipIf(needsRoot, 'more than a page of it is mapped whole', () => {
-  const map = BpfMap.create(new Kernel(), globals('large', array(u64, 5000)));
+  const map = BpfMap.create(new Kernel(), globals('large', arrayOf(u64, 5000)));
   map.view.at(4999).set(1n);
   assert.is(map.lookup(0)?.[4999], 1n);
   map.close();
@@ -231,7 +231,7 @@ test.skipIf(cannotRun, 'constants are known to the verifier: it doesn’t look a
       (error: unknown) => error instanceof KernelError && error.code === 'EPERM',
     );
   });
-  const changing = arrayMap('changing', { value: mode.value });
+  const changing = array('changing', { value: mode.value });
   assert.throws(
     () => withProgram([changing], body(changing), () => {}),
     (error: unknown) => error instanceof VerifierError,

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { bytes, chars, struct, u8, u32, u64, u64n } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lpmTrie, lruHash, type MapSpec } from '../../src/asm/map.ts';
+import { array, hash, lpmTrie, lruHash, type MapSpec } from '../../src/asm/map.ts';
 import { KernelError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
@@ -111,7 +111,7 @@ test.skipIf(needsRoot, 'a walk ends while every key is deleted and added again',
 });
 
 test.skipIf(needsRoot, 'an array is zero at first, and its entries stay', () => {
-  withMap(arrayMap('counts', { value: u64n, maxEntries: 3 }), (map) => {
+  withMap(array('counts', { value: u64n, maxEntries: 3 }), (map) => {
     map.update(1, 2 ** 53 - 1);
     assert.equal(
       [...map.entries()],

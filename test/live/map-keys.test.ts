@@ -6,8 +6,8 @@ import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { getCurrentPidTgid, getPrandomU32 } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
-import { array, bytes, chars, layoutOf, s64n, struct, u8, u32, u64, u64n } from '../../src/asm/layout.ts';
-import { arrayMap, hash, lpmTrie, lruHash, type MapSpec, perCpuHash } from '../../src/asm/map.ts';
+import { arrayOf, bytes, chars, layoutOf, s64n, struct, u8, u32, u64, u64n } from '../../src/asm/layout.ts';
+import { array, hash, lpmTrie, lruHash, type MapSpec, perCpuHash } from '../../src/asm/map.ts';
 import { hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import { target } from '../../src/asm/target.ts';
 import { Attr, allocateCopy, Command } from '../../src/loader/bpf.ts';
@@ -51,7 +51,7 @@ const awkward: readonly (readonly [string, TSchema, readonly Uint8Array[]])[] = 
   ],
   [
     'all of them, nested',
-    struct({ list: array(struct({ n: u8, at: u64n }), 2), name: chars(3) }),
+    struct({ list: arrayOf(struct({ n: u8, at: u64n }), 2), name: chars(3) }),
     hex(
       '01 00000000000000 0500000000000000 02 00000000000000 0600000000000000 616263 0000000000',
       '01 00000000000001 0500000000000000 02 00000000000000 0600000000000000 616263 0000000000',
@@ -218,7 +218,7 @@ for (const [what, change] of [
       async () => {
         const busy = await busyProcess();
         const map = make('m', { key: u32, value: u32, maxEntries: make === lruHash ? 16_384 : 2048 });
-        const runs = arrayMap('runs', { value: u64 });
+        const runs = array('runs', { value: u64 });
         const program = rawTracepoint('sys_enter', target(process.arch, here.btf), (b) => {
           b.if(b.arg(1).ne(GETUID), () => b.exit());
           b.if(b.call(getCurrentPidTgid).rsh(32).ne(busy.pid), () => b.exit());

@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash, perCpuHash } from '../../src/asm/map.ts';
+import { array, hash, perCpuHash } from '../../src/asm/map.ts';
 import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import { target } from '../../src/asm/target.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -69,7 +69,7 @@ test.skipIf(cannotRun, 'a program finds the map by its key, and works in it', ()
 });
 
 test.skipIf(cannotRun, 'an array of arrays: an index, and another', () => {
-  const row = arrayMap('row', { value: u64, maxEntries: 3 });
+  const row = array('row', { value: u64, maxEntries: 3 });
   const table = arrayOfMaps('table', { inner: row, maxEntries: 2 });
   withProgram(
     [table],

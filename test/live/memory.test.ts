@@ -15,7 +15,7 @@ import {
   probeReadKernelStr,
 } from '../../src/asm/helpers.ts';
 import {
-  array,
+  arrayOf,
   bytes,
   chars,
   hasFields,
@@ -38,7 +38,7 @@ import {
   u64be,
   union,
 } from '../../src/asm/layout.ts';
-import { arrayMap, hash } from '../../src/asm/map.ts';
+import { array, hash } from '../../src/asm/map.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { propertySuite } from './property-runs.ts';
@@ -73,7 +73,7 @@ const { tree } = fc.letrec<{ tree: TSchema; node: TSchema }>((tie) => ({
       weight: 1,
     },
     {
-      arbitrary: fc.tuple(scalar, fc.integer({ min: 1, max: 3 })).map(([element, n]) => array(element, n)),
+      arbitrary: fc.tuple(scalar, fc.integer({ min: 1, max: 3 })).map(([element, n]) => arrayOf(element, n)),
       weight: 1,
     },
   ),
@@ -139,7 +139,7 @@ test.skipIf(cannotRun, 'memory holds the bytes that were written to it', () => {
   const property = fc.property(anyStruct, fc.array(step, { minLength: 1, maxLength: 8 }), (schema, plan) => {
     const { size } = layoutOf(schema);
     const Both = struct({ first: bytes(64), second: bytes(64) });
-    const results = arrayMap('results', { value: Both });
+    const results = array('results', { value: Both });
     const models = [new Uint8Array(64), new Uint8Array(64)] as const;
     const copyOf = subprogram('copy_of', [schema, schema], (b, to, from) =>
       b.set(to as never, from as never),

@@ -9,7 +9,7 @@ import { forEachMapElem, getCurrentComm, ktimeGetNs, loop } from '../../src/asm/
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import type { Subprogram } from '../../src/asm/instruction.ts';
 import { bytes, chars, s32, s64, struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, hash } from '../../src/asm/map.ts';
+import { array, hash } from '../../src/asm/map.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
@@ -105,7 +105,7 @@ test.skipIf(cannotRun, 'it reads and writes memory of its caller\u2019s stack', 
 });
 
 test.skipIf(cannotRun, 'and of a map\u2019s value, by way of two frames', () => {
-  const totals = arrayMap('totals', { value: struct({ calls: u64, sum: u64 }), maxEntries: 2 });
+  const totals = array('totals', { value: struct({ calls: u64, sum: u64 }), maxEntries: 2 });
   const addTo = subprogram('add_to', [totals.value, u64], (_, total, x) => {
     total.calls.atomicAdd(1);
     total.sum.atomicAdd(x);

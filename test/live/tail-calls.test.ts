@@ -5,7 +5,7 @@ import { assemble } from '../../src/asm/assemble.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { rawTracepoint, tracepoint } from '../../src/asm/hooks.ts';
 import { u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
@@ -23,7 +23,7 @@ const test = suite('live/tail-calls', { seconds: 60 });
 
 const events = perfEventArray('events');
 const stages = programArray('stages', { slots: ['double', 'count', 'empty'] });
-const counts = arrayMap('counts', { value: u64 });
+const counts = array('counts', { value: u64 });
 
 const program = (name: string, body: (b: Builder) => void): ProgramSpec =>
   rawTracepoint('sched_process_exec', target(process.arch), body, { name });

@@ -4,7 +4,7 @@ import { Btf } from '../../src/asm/btf.ts';
 import { exit, loadFunction, loadMap, loadMapValue, mov } from '../../src/asm/constructors.ts';
 import type { Subprogram } from '../../src/asm/instruction.ts';
 import { u64 } from '../../src/asm/layout.ts';
-import { arrayMap } from '../../src/asm/map.ts';
+import { array } from '../../src/asm/map.ts';
 import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
 import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { Errno } from '../../src/loader/errno.ts';
@@ -87,7 +87,7 @@ for (const [attachment, type, attachType, btfId] of [
 test('the descriptors of maps are put in, and the offset into a value stays', () => {
   const fake = new FakeSyscalls();
   const kernel = new Kernel(fake);
-  const counts = arrayMap('counts', { value: u64, maxEntries: 1 });
+  const counts = array('counts', { value: u64, maxEntries: 1 });
   const map = BpfMap.create(kernel, counts);
   let bytes = '';
   fake.answers.set(LOAD, (attr) => {

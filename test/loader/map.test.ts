@@ -1,14 +1,6 @@
 import * as assert from 'uvu/assert';
 import { chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
-import {
-  arrayMap,
-  constants,
-  globals,
-  hash,
-  MapType,
-  perCpuArray,
-  perfEventArray,
-} from '../../src/asm/map.ts';
+import { array, constants, globals, hash, MapType, perCpuArray, perfEventArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import {
@@ -459,7 +451,7 @@ test('a key that moves while keys are read, as an update of a hash table does it
 
 test('the keys of an array are read once, those of a hash that nobody changes twice', () => {
   for (const [map, calls] of [
-    [arrayMap('m', { value: u8, maxEntries: 3 }), 4],
+    [array('m', { value: u8, maxEntries: 3 }), 4],
     [perCpuArray('m', { value: u8, maxEntries: 3 }), 4],
     [spec, 8],
   ] as const) {

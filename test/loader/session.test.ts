@@ -3,7 +3,7 @@ import type { Builder } from '../../src/asm/builder/builder.ts';
 import { callSubprogram, exit, loadMap, mov } from '../../src/asm/constructors.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r2 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
@@ -19,7 +19,7 @@ import { until } from './tools.ts';
 const test = suite('loader/session');
 
 const Event = struct({ pid: u32, ns: u64 });
-const counts = arrayMap('counts', { value: u64 });
+const counts = array('counts', { value: u64 });
 const events = perfEventArray('events');
 
 function program(symbol: string, optional = false): ProgramSpec {
@@ -312,7 +312,7 @@ test('maps are found by their spec', () => {
   const fake = new FakeSyscalls();
   const session = open(fake, tool(program('a')));
   assert.is(session.map(counts).spec, counts);
-  assert.throws(() => session.map(arrayMap('other', { value: u64 })), /has no map 'other'/);
+  assert.throws(() => session.map(array('other', { value: u64 })), /has no map 'other'/);
   session.close();
 });
 

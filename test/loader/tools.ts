@@ -19,7 +19,7 @@ import {
 import { getCurrentPidTgid, perfEventOutput } from '../../src/asm/helpers.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { bytes, struct, u64, u64n } from '../../src/asm/layout.ts';
-import { arrayMap, type MapSpec, perfEventArray } from '../../src/asm/map.ts';
+import { array, type MapSpec, perfEventArray } from '../../src/asm/map.ts';
 import type { Attachment, Tool } from '../../src/asm/program.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../src/asm/registers.ts';
 
@@ -36,7 +36,7 @@ export interface GetuidTool extends Tool<typeof Event> {
   readonly calls: ReturnType<typeof callsMap>;
 }
 
-const callsMap = () => arrayMap('calls', { value: u64n });
+const callsMap = () => array('calls', { value: u64n });
 
 /** The tool for a process, on the raw tracepoint sys_enter by itself or by its BTF id. */
 export function getuidTool(

@@ -1,12 +1,12 @@
 import { add, call, jeq, loadMap, mov, st } from '../../src/asm/constructors.ts';
 import { mapLookupElem } from '../../src/asm/helpers.ts';
 import { u32, u64 } from '../../src/asm/layout.ts';
-import { arrayMap } from '../../src/asm/map.ts';
+import { array } from '../../src/asm/map.ts';
 import { r0, r1, r2, r10 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 
 /** Programs may only read it (BPF_F_RDONLY_PROG, Linux 5.2). */
-const settings = arrayMap('settings', { value: u64, flags: 0x80 });
+const settings = array('settings', { value: u64, flags: 0x80 });
 
 /** A map that programs may only read is written. */
 export const rejection = rejected({ maps: [settings], hint: /may only read/ }, (b) => {

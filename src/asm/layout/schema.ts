@@ -131,8 +131,15 @@ export function bytes(size: number): BytesSchema {
   return sized(TypeUint8Array({ ctype: 'bytes', size, minByteLength: size, maxByteLength: size }));
 }
 
-/** `length` elements in a row (`T name[length]`). Throws TypeError where the element has no C layout. */
-export function array<T extends TSchema>(element: T, length: number): ArraySchema<T> {
+/**
+ * `length` elements in a row, as `T name[length]` in C. Throws TypeError if the element has no C layout.
+ *
+ * @example
+ * import { arrayOf, struct, u32, u64 } from 'tsbpf';
+ *
+ * const Path = struct({ depth: u32, inodes: arrayOf(u64, 8) });
+ */
+export function arrayOf<T extends TSchema>(element: T, length: number): ArraySchema<T> {
   return sized(TypeArray(element, { ctype: 'array', minItems: length, maxItems: length }));
 }
 

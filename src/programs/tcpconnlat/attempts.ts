@@ -13,7 +13,7 @@ import {
   ktimeGetNs,
 } from '../../asm/helpers.ts';
 import { type StructSchema, s64, u64 } from '../../asm/layout.ts';
-import { arrayMap, BPF_NOEXIST, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
+import { array, BPF_NOEXIST, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import { type Answer, countersOf } from './events.ts';
 import type { ConnectFilter, Ends } from './filter.ts';
@@ -48,7 +48,7 @@ export function attemptsOf(
 ) {
   const Attempt = Event.properties.attempt;
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
-  const counters = arrayMap('counters', { value: countersOf(countsFailures) });
+  const counters = array('counters', { value: countersOf(countsFailures) });
   const events = perfEventArray('events');
   return {
     table,
