@@ -4,7 +4,7 @@
  */
 import type { Instruction } from '../src/asm/instruction.ts';
 import { CALL } from '../src/asm/opcodes.ts';
-import { type Laid, resolve } from '../src/asm/resolve.ts';
+import { type ResolvedProgram, resolve } from '../src/asm/resolve.ts';
 import { target } from '../src/asm/target.ts';
 import { Kernel } from '../src/loader/kernel.ts';
 import { tcpconnlat, type Way } from '../src/programs/tcpconnlat.ts';
@@ -41,7 +41,7 @@ function row(measure: string, figure: number, bar?: number, peer?: number): Row 
 }
 
 /** A program with its control-flow graph. */
-function program(way: Way, name: string): Laid {
+function program(way: Way, name: string): ResolvedProgram {
   const { programs } = tcpconnlat({ way }, target(process.arch, new Kernel().btf));
   const found = programs.find((each) => each.name === name);
   if (!found) throw new Error(`tcpconnlat has no program '${name}' by ${way}`);
@@ -49,22 +49,26 @@ function program(way: Way, name: string): Laid {
 }
 
 /** Slots: an lddw counts as two. */
-function size({ slots }: Laid): number {
+function size({ slots }: ResolvedProgram): number {
   return slots;
 }
 
 /** Instructions run on the shortest path to an exit, that included. */
-function shortest(program: Laid): number {
+function shortest(program: ResolvedProgram): number {
   return best(program, 'least', () => 1);
 }
 
 /** Helper calls on the path that has most. */
-function mostCalls(program: Laid): number {
+function mostCalls(program: ResolvedProgram): number {
   return best(program, 'most', ({ opcode, src }) => (opcode === CALL && src === 0 ? 1 : 0));
 }
 
 /** The path from the beginning to an exit with the least or most weight. The programs have no loops. */
-function best({ graph }: Laid, which: 'least' | 'most', weigh: (instruction: Instruction) => number): number {
+function best(
+  { graph }: ResolvedProgram,
+  which: 'least' | 'most',
+  weigh: (instruction: Instruction) => number,
+): number {
   const choose = which === 'least' ? Math.min : Math.max;
   const known = new Map<number, number>();
   const from = (block: number): number => {

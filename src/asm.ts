@@ -23,7 +23,7 @@ export {
   AssembleError,
   assemble,
   type MapReference,
-  type Placed,
+  type AssembledInstruction,
   ReachError,
 } from './asm/assemble.ts';
 export { encode } from './asm/encode.ts';

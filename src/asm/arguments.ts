@@ -11,7 +11,7 @@ import { layoutOfPart } from './builder/kernel-pointer.ts';
 import { layoutOf, u64 } from './layout.ts';
 
 /** A function or tracepoint whose arguments a program reads. */
-export interface Called {
+export interface TracedFunction {
   /** For messages: `tcp_v4_connect`. */
   readonly name: string;
   /** What messages call the program's hook: `kprobe tcp_v4_connect`. */
@@ -23,7 +23,7 @@ export interface Called {
 }
 
 /** Where arguments lie. */
-export interface Convention {
+export interface CallingConvention {
   /** The offset of each argument of a prototype, or the reason why a program can't read it. */
   readonly place: (parameters: readonly Parameter[]) => readonly (number | string)[];
   /** Offsets of arguments of 64 bits each, for functions without a prototype. */
@@ -45,7 +45,7 @@ export function argumentSlotCount(parameters: readonly Parameter[]): number {
 }
 
 /** One slot of 8 bytes after the other, and two for a struct of more than 8 bytes: raw tracepoints, tp_btf, fentry, fexit. */
-export function inArray(trusted: boolean): Convention {
+export function argumentArray(trusted: boolean): CallingConvention {
   return {
     place: (parameters) => parameters.map((_, n) => SLOT * argumentSlotCount(parameters.slice(0, n))),
     slots: Array.from({ length: MOST_ARGUMENTS }, (_, n) => SLOT * n),
@@ -54,7 +54,7 @@ export function inArray(trusted: boolean): Convention {
 }
 
 /** In the registers of the processor, which a kprobe has saved. */
-export function inRegisters({ name, kprobeArguments }: Architecture): Convention {
+export function argumentRegisters({ name, kprobeArguments }: Architecture): CallingConvention {
   return {
     place: (parameters) => {
       let used = 0;
@@ -81,7 +81,7 @@ export function inRegisters({ name, kprobeArguments }: Architecture): Convention
 }
 
 /** The look-up of arguments by number or name, for a context. */
-export function argumentsOf(called: Called, { place, slots, trusted }: Convention) {
+export function argumentsOf(called: TracedFunction, { place, slots, trusted }: CallingConvention) {
   return (wanted: number | string): Slot => {
     const { name, hook, prototype } = called;
     if (prototype === undefined) return untyped(called, slots, trusted, wanted);
@@ -97,7 +97,7 @@ export function argumentsOf(called: Called, { place, slots, trusted }: Conventio
 }
 
 /** The result, by its type. @throws {RangeError} if the function returns nothing. */
-export function resultOf({ name, prototype }: Called, offset: number): Slot {
+export function resultOf({ name, prototype }: TracedFunction, offset: number): Slot {
   if (prototype === undefined) return { name: 'the result', offset, layout: layoutOf(u64), trusted: false };
   const { returns } = prototype;
   if (returns === undefined) throw new RangeError(`${name} returns nothing`);
@@ -118,7 +118,7 @@ function slotOf(
 }
 
 function untyped(
-  { name, hook }: Called,
+  { name, hook }: TracedFunction,
   slots: readonly number[],
   trusted: boolean,
   wanted: number | string,
@@ -136,7 +136,7 @@ function untyped(
 }
 
 /** `tcp_v4_connect has 3 arguments: sk, uaddr, addr_len`. */
-function describe(called: Called, parameters: readonly Parameter[]): string {
+function describe(called: TracedFunction, parameters: readonly Parameter[]): string {
   const count = parameters.length;
   if (count === 0) return `${called.name} has no arguments`;
   const names = namesOf(called).map((name, n) => name || describeType(parameters[n]) || String(n));
@@ -147,7 +147,7 @@ function describeType(parameter: Parameter | undefined): string | undefined {
   return parameter?.pointsTo && `struct ${parameter.pointsTo.name} *`;
 }
 
-function namesOf({ prototype, names }: Called): readonly string[] {
+function namesOf({ prototype, names }: TracedFunction): readonly string[] {
   const own = prototype?.parameters.map(({ name }) => name) ?? [];
   const others = own.some((name) => name === '') ? names?.() : undefined;
   return others?.length === own.length ? others : own;

@@ -5,21 +5,21 @@
  */
 import { AssembleError } from './assemble-error.ts';
 import { leadsToFunction } from './cfg/graph.ts';
-import { checkStructure } from './cfg/structure.ts';
+import { checkStructure } from './cfg/structural-check.ts';
 import { encodeAll, slotsOf } from './encode.ts';
 import { withSourcePosition } from './error-position.ts';
 import type { Instruction, Item } from './instruction.ts';
 import { distanceField, formOf } from './isa.ts';
 import type { MapSpec } from './map.ts';
-import { type Laid, type Placed, resolve } from './resolve.ts';
+import { type AssembledInstruction, type ResolvedProgram, resolve } from './resolve.ts';
 
 export { AssembleError, ReachError } from './assemble-error.ts';
-export type { Placed } from './resolve.ts';
+export type { AssembledInstruction } from './resolve.ts';
 
 /** A program, except for the fds of its maps. */
 export interface Assembled {
   readonly bytes: Uint8Array;
-  readonly instructions: readonly Placed[];
+  readonly instructions: readonly AssembledInstruction[];
   /** Where the fd of which map goes: the immediate of that slot, which is zero here. */
   readonly references: readonly MapReference[];
 }
@@ -33,7 +33,7 @@ export interface MapReference {
 }
 
 /** The most slots the kernel takes (`BPF_COMPLEXITY_LIMIT_INSNS`; before Linux 5.2 it was 4096). */
-export const MOST_SLOTS = 1_000_000;
+export const MAX_SLOTS = 1_000_000;
 
 /**
  * Assembles a program, with the subprograms that it reaches behind it. A jump counts slots from the following
@@ -49,12 +49,12 @@ export function assemble(items: readonly Item[]): Assembled {
   const laid = resolve(items);
   const { placed, slots, graph } = laid;
   if (placed.length === 0) throw new AssembleError('a program needs at least one instruction');
-  if (slots > MOST_SLOTS) {
-    const first = placed.find(({ slot, instruction }) => slot + slotsOf(instruction) > MOST_SLOTS);
-    const error = new RangeError(`${slots} slots are more than the ${MOST_SLOTS} the kernel takes`);
+  if (slots > MAX_SLOTS) {
+    const first = placed.find(({ slot, instruction }) => slot + slotsOf(instruction) > MAX_SLOTS);
+    const error = new RangeError(`${slots} slots are more than the ${MAX_SLOTS} the kernel takes`);
     throw withSourcePosition(error, first?.instruction.position);
   }
-  const at = (index: number): Placed => placed[index] as Placed;
+  const at = (index: number): AssembledInstruction => placed[index] as AssembledInstruction;
   const places = {
     slotOf: (index: number) => at(index).slot,
     labelsOf: (index: number) => at(index).labels,
@@ -70,14 +70,14 @@ export function assemble(items: readonly Item[]): Assembled {
 }
 
 /** The first instructions of the program and of its subprograms, ascending. */
-export function functionStarts({ instructions }: Pick<Assembled, 'instructions'>): Placed[] {
+export function functionStarts({ instructions }: Pick<Assembled, 'instructions'>): AssembledInstruction[] {
   const starts = new Set([0]);
   for (const { slot, instruction } of instructions)
     if (leadsToFunction(formOf(instruction))) starts.add(slot + 1 + instruction.imm);
   return instructions.filter(({ slot }) => starts.has(slot));
 }
 
-function referencesOf({ placed, tables }: Laid): MapReference[] {
+function referencesOf({ placed, tables }: ResolvedProgram): MapReference[] {
   const references: MapReference[] = [];
   for (const [index, { slot, instruction }] of placed.entries()) {
     const { reference } = instruction;

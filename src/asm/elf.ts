@@ -7,7 +7,7 @@ import { checkInstructions, instructionsIn } from './decode.ts';
 import { SLOT } from './encode.ts';
 import type { Instruction } from './instruction.ts';
 import { CALL } from './opcodes.ts';
-import { cut, LONGEST_NAME } from './printable.ts';
+import { MAX_NAME_LENGTH, truncate } from './printable.ts';
 
 /** A file that is no object file for BPF, or a damaged one. */
 export class ElfError extends Error {
@@ -71,7 +71,7 @@ export interface CodeSection {
 
 /**
  * The sections with programs, for files of any size: reading them takes no more memory than the file itself.
- * Names are cut to `LONGEST_NAME` characters. Throws ElfError (also for sections that overlap), and
+ * Names are cut to `MAX_NAME_LENGTH` characters. Throws ElfError (also for sections that overlap), and
  * DecodeError for an invalid instruction.
  */
 export function codeSections(bytes: Uint8Array): CodeSection[] {
@@ -243,8 +243,8 @@ function viewOf(bytes: Uint8Array): DataView {
  * one long string.
  */
 function stringAt(bytes: Uint8Array, at: number): string {
-  const start = bytes.subarray(at, at + 4 * (LONGEST_NAME + 1));
+  const start = bytes.subarray(at, at + 4 * (MAX_NAME_LENGTH + 1));
   const end = start.indexOf(0);
   const text = start.subarray(0, end < 0 ? undefined : end);
-  return cut(Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8'), LONGEST_NAME);
+  return truncate(Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8'), MAX_NAME_LENGTH);
 }

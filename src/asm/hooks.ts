@@ -1,7 +1,14 @@
 /**
  * What a program can be attached to: each takes the program's body and gives the program as a value.
  */
-import { argumentSlotCount, argumentsOf, type Called, inArray, inRegisters, resultOf } from './arguments.ts';
+import {
+  argumentArray,
+  argumentRegisters,
+  argumentSlotCount,
+  argumentsOf,
+  resultOf,
+  type TracedFunction,
+} from './arguments.ts';
 import { type Emission, requireSynchronous } from './body.ts';
 import { Builder } from './builder/builder.ts';
 import type { Context } from './builder/context.ts';
@@ -132,7 +139,7 @@ export function tracepoint(
 /** The context of a program at a function or tracepoint, by the row of its type. */
 function contextOf(
   kind: ProgramKind,
-  on: Omit<Called, 'hook'>,
+  on: Omit<TracedFunction, 'hook'>,
   { architecture }: Target,
   format?: TracepointFormat,
 ): Context {
@@ -144,19 +151,19 @@ function contextOf(
   };
   switch (context) {
     case 'pt_regs':
-      return { kind, name, argument: argumentsOf(called, inRegisters(architecture)) };
+      return { kind, name, argument: argumentsOf(called, argumentRegisters(architecture)) };
     case 'pt_regs_at_return':
       return {
         ...{ kind, name, argument: none('the arguments are gone at the return') },
         retval: () => resultOf(called, architecture.kprobeReturn),
       };
     case 'array':
-      return { kind, name, argument: argumentsOf(called, inArray(trusted)) };
+      return { kind, name, argument: argumentsOf(called, argumentArray(trusted)) };
     case 'array_with_result': {
       // A program for a missing function cannot be loaded, so the offset of its result does not matter.
       const offset = 8 * argumentSlotCount(called.prototype?.parameters ?? []);
       return {
-        ...{ kind, name, argument: argumentsOf(called, inArray(trusted)) },
+        ...{ kind, name, argument: argumentsOf(called, argumentArray(trusted)) },
         retval: () => resultOf(called, offset),
       };
     }
@@ -169,13 +176,13 @@ function contextOf(
 }
 
 /** A function and, if the target's types have it, its prototype. */
-function functionOf({ kernel }: Target, symbol: string): Omit<Called, 'hook'> {
+function functionOf({ kernel }: Target, symbol: string): Omit<TracedFunction, 'hook'> {
   const id = kernel?.find('func', symbol);
   return { name: symbol, prototype: id === undefined ? undefined : kernel?.prototypeOf(id) };
 }
 
 /** A raw tracepoint and, if the target's types have it, its prototype, without the first parameter, which is the kernel's own. */
-function tracepointOf({ kernel }: Target, tracepoint: string): Omit<Called, 'hook'> {
+function tracepointOf({ kernel }: Target, tracepoint: string): Omit<TracedFunction, 'hook'> {
   const id = kernel?.find('typedef', `btf_trace_${tracepoint}`);
   if (kernel === undefined || id === undefined) return { name: tracepoint, prototype: undefined };
   const { parameters, ...others } = kernel.prototypeOf(id);

@@ -38,10 +38,10 @@ function escaped(character: string): string {
  * The most characters that are read and shown of a name: the limit of the kernel's own symbols
  * (`KSYM_NAME_LEN`).
  */
-export const LONGEST_NAME = 512;
+export const MAX_NAME_LENGTH = 512;
 
 /** The text, or its start and an ellipsis: at most `most` UTF-16 units. */
-export function cut(text: string, most: number): string {
+export function truncate(text: string, most: number): string {
   if (text.length <= most) return text;
   const end = most - 1;
   // Not between the halves of a surrogate pair.
@@ -53,7 +53,7 @@ const LONGEST_WORD = 64;
 
 /** A word for a message: printable, and cut if it is long. */
 export function brief(word: string): string {
-  return printable(cut(word, LONGEST_WORD));
+  return printable(truncate(word, LONGEST_WORD));
 }
 
 /** A word for a message, in quotes. */

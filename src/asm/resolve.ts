@@ -5,8 +5,8 @@
 
 import { appendSubprograms } from './append-subprograms.ts';
 import { AssembleError, ReachError } from './assemble-error.ts';
-import { Graph, leadsToFunction, type Resolved } from './cfg/graph.ts';
-import { labelsLoaded } from './cfg/labelled.ts';
+import { Graph, leadsToFunction, type ResolvedCode } from './cfg/graph.ts';
+import { labelsLoaded } from './cfg/labeled.ts';
 import { slotsOf } from './encode.ts';
 import { type Instruction, type Item, isLabel } from './instruction.ts';
 import { distanceField, type Form, formOf } from './isa.ts';
@@ -16,7 +16,7 @@ import { limitsOf, type NumberKind } from './operands.ts';
 import { quoted } from './printable.ts';
 
 /** An instruction at its place. */
-export interface Placed {
+export interface AssembledInstruction {
   /** Counted from the program's start; an lddw takes two. */
   readonly slot: number;
   /** With its distance filled in. A loader fills in the map that it refers to. */
@@ -28,8 +28,8 @@ export interface Placed {
 }
 
 /** A program with its subprograms behind it. */
-export interface Laid {
-  readonly placed: readonly Placed[];
+export interface ResolvedProgram {
+  readonly placed: readonly AssembledInstruction[];
   /** The number of slots. */
   readonly slots: number;
   readonly graph: Graph;
@@ -41,7 +41,7 @@ export interface Laid {
  * Throws an AssembleError for a label or destination that is not there, and a ReachError for a label that is
  * too far.
  */
-export function resolve(items: readonly Item[]): Laid {
+export function resolve(items: readonly Item[]): ResolvedProgram {
   const list = layOut(appendSubprograms(items, refuse));
   const { placed, slots } = list;
   const forms: (Form | undefined)[] = [];
@@ -49,7 +49,7 @@ export function resolve(items: readonly Item[]): Laid {
   const entries = new Map<number, readonly number[]>();
   const known = new Tables(list);
   for (let index = 0; index < placed.length; index++) {
-    const { instruction, slot } = placed[index] as Placed;
+    const { instruction, slot } = placed[index] as AssembledInstruction;
     const form = formOf(instruction);
     forms.push(form);
     const { reference } = instruction;
@@ -66,7 +66,7 @@ export function resolve(items: readonly Item[]): Laid {
       if (loaded.length > 0) entries.set(index, known.entriesOf(loaded, reference.within ?? '', index));
     }
   }
-  const code: Resolved = {
+  const code: ResolvedCode = {
     instructions: placed.map(({ instruction }) => instruction),
     forms,
     targets,
@@ -81,7 +81,7 @@ function refuse(message: string, instruction?: Instruction): never {
 
 /** A list that is laid out. Instructions and labels are known by the number of the instruction there. */
 interface List {
-  readonly placed: Placed[];
+  readonly placed: AssembledInstruction[];
   readonly labels: ReadonlyMap<string, number>;
   /** The number of slots. */
   readonly slots: number;
@@ -98,7 +98,7 @@ const NO_LABELS: readonly string[] = [];
 /** Gives every instruction its slot and every label its place. */
 function layOut(items: readonly Item[]): List {
   const labels = new Map<string, number>();
-  const placed: Placed[] = [];
+  const placed: AssembledInstruction[] = [];
   let slot = 0;
   let here: string[] = [];
   for (const item of items) {
@@ -144,7 +144,7 @@ class Tables {
     for (const entries of new Set(loaded.values()))
       slots.set(
         entries,
-        entries.map((each) => (this.#list.placed[each] as Placed).slot),
+        entries.map((each) => (this.#list.placed[each] as AssembledInstruction).slot),
       );
     return new Map([...loaded].map(([index, entries]) => [index, slots.get(entries) as readonly number[]]));
   }
@@ -179,14 +179,20 @@ function atSlot(list: List, slot: number, index: number, form: Form): number {
 }
 
 /** The instruction at `index` with its distance to another. */
-function withDistance(list: List, index: number, form: Form | undefined, to: number, label: string): Placed {
-  const { slot, instruction, labels } = list.placed[index] as Placed;
+function withDistance(
+  list: List,
+  index: number,
+  form: Form | undefined,
+  to: number,
+  label: string,
+): AssembledInstruction {
+  const { slot, instruction, labels } = list.placed[index] as AssembledInstruction;
   const { reference: _done, ...rest } = instruction;
   const field = form && distanceField(form);
   if (form === undefined || field === undefined)
     throw fault(list, index, `an instruction of opcode 0x${rest.opcode.toString(16)} takes no label`);
   const target = shownLabel(label);
-  const distance = (list.placed[to] as Placed).slot - slot - 1;
+  const distance = (list.placed[to] as AssembledInstruction).slot - slot - 1;
   const { least, most, room } = limitsOf(form[field] as NumberKind);
   if (distance < least || distance > most) {
     const advice =
@@ -198,6 +204,6 @@ function withDistance(list: List, index: number, form: Form | undefined, to: num
 }
 
 function fault({ placed }: List, index: number, reason: string): AssembleError {
-  const { slot, instruction } = placed[index] as Placed;
+  const { slot, instruction } = placed[index] as AssembledInstruction;
   return new AssembleError(reason, slot, instruction.position);
 }

@@ -8,7 +8,7 @@ import { isJumpTable } from '../asm/jump-table.ts';
 import { type MapSpec, slotNumber } from '../asm/map.ts';
 import { isMapOfMaps } from '../asm/map-of-maps.ts';
 import type { Locate, Location } from '../asm/position.ts';
-import { cut, LONGEST_NAME, printable } from '../asm/printable.ts';
+import { MAX_NAME_LENGTH, printable, truncate } from '../asm/printable.ts';
 import type { Attachment, ProgramSpec, TailCalled, Tool } from '../asm/program.ts';
 import { mapLine } from '../asm/text/map-line.ts';
 import { mapsOf, programsOf, tailCalledSlots } from '../asm/tool-parts.ts';
@@ -99,6 +99,6 @@ function line(slot: number, bytes: Uint8Array): string {
 
 function sourceOf(place: Location | undefined): string | undefined {
   if (!place) return undefined;
-  const text = place.text === undefined ? '' : `: ${cut(place.text.trim(), LONGEST_NAME)}`;
+  const text = place.text === undefined ? '' : `: ${truncate(place.text.trim(), MAX_NAME_LENGTH)}`;
   return printable(`${place.file}:${place.line}${text}`, '\t');
 }

@@ -1,13 +1,13 @@
 /**
  * Foreign text for each kind of output: cells, JSON and messages. And bytes as text.
  */
-import { cut, printable, UNPRINTABLE } from '../asm/printable.ts';
+import { printable, truncate, UNPRINTABLE } from '../asm/printable.ts';
 
 /**
  * Text for a cell of a table: unprintable characters become `?`, one for one, so that columns stay in line.
  */
 export function cell(text: string): string {
-  return cut(text.replace(UNPRINTABLE, '?'), LONGEST_CELL);
+  return truncate(text.replace(UNPRINTABLE, '?'), LONGEST_CELL);
 }
 
 /** Characters of a cell: more than a name of the DNS has (253). */
@@ -31,7 +31,7 @@ function escapedUnit(unit: number): string {
 
 /** An error message as one printable line. */
 export function errorLine(message: string): string {
-  return printable(cut(message, LONGEST_MESSAGE));
+  return printable(truncate(message, LONGEST_MESSAGE));
 }
 
 /** Characters of a message: twice as many as the longest path has (`PATH_MAX`). */
@@ -68,7 +68,7 @@ const EXCERPT = 40;
 /** A value as JSON, cut to 40 characters. Unprintable characters become `?`. */
 export function excerpt(value: unknown): string {
   const json = typeof value === 'number' ? String(value) : (JSON.stringify(outerLevels(value)) ?? 'null');
-  return cut(cell(json), EXCERPT);
+  return truncate(cell(json), EXCERPT);
 }
 
 /** The value without the levels that no excerpt reaches: each takes a character. `JSON.stringify` overflows the stack on thousands. */

@@ -5,8 +5,13 @@
  * Source: man 2 bpf; `union bpf_attr` of include/uapi/linux/bpf.h.
  */
 import type { Assembled } from '../asm/assemble.ts';
+import {
+  FUNCTION_RECORD,
+  LINE_RECORD,
+  type ProgramDebugInfo,
+  programDebugInfo,
+} from '../asm/btf/debug-info.ts';
 import { mapTypes } from '../asm/btf/map-types.ts';
-import { FUNCTION_RECORD, LINE_RECORD, type ProgramTypes, programTypes } from '../asm/btf/program-types.ts';
 import type { MapSpec } from '../asm/map.ts';
 import type { Locate } from '../asm/position.ts';
 import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
@@ -65,13 +70,13 @@ export function withProgramBtf<T>(
   find: Locate,
   load: (described: BtfFields) => T,
 ): T | undefined {
-  const types = programTypes(name, assembled, find);
+  const types = programDebugInfo(name, assembled, find);
   return withTypes(kernel, types.bytes, (btf) =>
     load({ size: ProgramAt.end, fill: (attr) => fillProgram(attr, btf, types) }),
   );
 }
 
-function fillProgram(attr: Attr, btf: number, { functions, lines }: ProgramTypes): void {
+function fillProgram(attr: Attr, btf: number, { functions, lines }: ProgramDebugInfo): void {
   attr
     .u32(ProgramAt.btf, btf)
     .u32(ProgramAt.functionRecord, FUNCTION_RECORD)

@@ -2,7 +2,7 @@
  * What can go wrong between us and the kernel, as types a caller can test for. Every message is one line that
  * says what was tried, what the kernel answered, the likely cause, and what to do.
  */
-import { type Assembled, functionStarts, type Placed } from '../asm/assemble.ts';
+import { type Assembled, type AssembledInstruction, functionStarts } from '../asm/assemble.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
 import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
 import { describeErrno, Errno, errnoName } from './errno.ts';
@@ -113,9 +113,9 @@ export class UnsupportedInstructionError extends UnsupportedError {
   /** The program's name. */
   readonly program: string;
   /** The first of its instructions that the kernel lacks, and where it is. */
-  readonly placed: Placed;
+  readonly placed: AssembledInstruction;
 
-  constructor(program: string, placed: Placed, text: string, since: string) {
+  constructor(program: string, placed: AssembledInstruction, text: string, since: string) {
     const { slot, instruction } = placed;
     const place = instruction.position === undefined ? '' : ` (${describePosition(instruction.position)})`;
     super(`instruction '${text}'`, since, `program '${program}', slot ${slot}${place}`);

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { AssembleError, assemble } from '../../src/asm/assemble.ts';
-import { programTypes } from '../../src/asm/btf/program-types.ts';
+import { programDebugInfo } from '../../src/asm/btf/debug-info.ts';
 import { Btf } from '../../src/asm/btf.ts';
 import {
   add,
@@ -113,7 +113,7 @@ test('the maps that it uses are references of the program', () => {
 });
 
 test('bpftool is told the name of each', () => {
-  const { bytes, functions } = programTypes(
+  const { bytes, functions } = programDebugInfo(
     'main',
     assemble([callSubprogram(four), callSubprogram({ ...twice }), exit()]),
     locate,

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
+import { programDebugInfo } from '../../src/asm/btf/debug-info.ts';
 import { kindNumber, kindOf } from '../../src/asm/btf/format.ts';
 import { mapTypes } from '../../src/asm/btf/map-types.ts';
-import { programTypes } from '../../src/asm/btf/program-types.ts';
 import { BtfReader } from '../../src/asm/btf/reader.ts';
 import { TypeIndex } from '../../src/asm/btf/type-index.ts';
 import { Btf } from '../../src/asm/btf.ts';
@@ -59,9 +59,9 @@ function typesOf(map: Parameters<typeof mapTypes>[0]) {
 
 test('a type without parts says so: the kernel refuses any', () => {
   const { bytes } = typesOf(hash('by.pid', { key: u32, value: Attempt, maxEntries: 1 }));
-  const { words, extents } = new BtfReader(bytes);
+  const { words, kindSizes } = new BtfReader(bytes);
   const infos = new Map<number, Set<number>>();
-  new TypeIndex(words, extents, bytes.length).forEach((_, start) => {
+  new TypeIndex(words, kindSizes, bytes.length).forEach((_, start) => {
     const [name = 0, info = 0, size = 0] = words.subarray(start, start + 3);
     infos.set(kindOf(info), (infos.get(kindOf(info)) ?? new Set()).add(info));
     if (kindOf(info) === kindNumber('array')) assert.equal([name, size], [0, 0]);
@@ -180,7 +180,7 @@ const find = (position: Position | undefined): Location | undefined => {
 
 /** What is told of a program, in words. */
 function told(items: readonly Item[], name = 'on_connect') {
-  const { bytes, functions, lines } = programTypes(name, assemble(items), find);
+  const { bytes, functions, lines } = programDebugInfo(name, assemble(items), find);
   const btf = Btf.parse(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const strings = Buffer.from(bytes.subarray(24 + view.getUint32(16, true)));

@@ -1,7 +1,7 @@
 /** Foreign text on its way to a terminal. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { brief, cut, printable, quoted } from '../../src/asm/printable.ts';
+import { brief, printable, quoted, truncate } from '../../src/asm/printable.ts';
 import { suite } from '../harness.ts';
 import { assertSafe, ESCAPED, HOSTILE } from '../hostile.ts';
 
@@ -48,10 +48,10 @@ test('any text is safe, and stays as it is the second time', () => {
 });
 
 test('a long text ends with an ellipsis, between characters', () => {
-  assert.is(cut('abcdef', 6), 'abcdef');
-  assert.is(cut('abcdefg', 6), 'abcde…');
-  assert.is(cut('abcd😀fg', 6), 'abcd…');
-  assert.is(cut('abc😀efg', 6), 'abc😀…');
+  assert.is(truncate('abcdef', 6), 'abcdef');
+  assert.is(truncate('abcdefg', 6), 'abcde…');
+  assert.is(truncate('abcd😀fg', 6), 'abcd…');
+  assert.is(truncate('abc😀efg', 6), 'abc😀…');
 });
 
 test('a word in a message has at most 64 characters', () => {

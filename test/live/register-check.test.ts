@@ -6,7 +6,7 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { optimizeJumps } from '../../src/asm/cfg/optimize-jumps.ts';
-import { checkRegisters } from '../../src/asm/cfg/registers.ts';
+import { checkRegisters } from '../../src/asm/cfg/register-check.ts';
 import { add, call, callSubprogram, exit, ja, jset, label, ldx, mov } from '../../src/asm/constructors.ts';
 import { getPrandomU32 } from '../../src/asm/helpers.ts';
 import type { Item, Register } from '../../src/asm/instruction.ts';

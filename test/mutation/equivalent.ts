@@ -11,7 +11,7 @@ export interface Equivalent extends Pick<Mutant, 'file' | 'before' | 'after'> {
 
 export const EQUIVALENT: readonly Equivalent[] = [
   {
-    file: 'src/asm/cfg/registers.ts',
+    file: 'src/asm/cfg/register-check.ts',
     before: 'for (let each = 0; each < graph.size; each++) {',
     after: 'for (let each = (0 - 1); each < graph.size; each++) {',
     reason: 'a block that there is not belongs to no function',
@@ -23,7 +23,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     reason: 'depths are only compared with each other',
   },
   {
-    file: 'src/asm/cfg/registers.ts',
+    file: 'src/asm/cfg/register-check.ts',
     before: "if (form.flow === 'call' && (targets[index] as number) >= 0) enter(index, set);",
     after: "if (form.flow === 'call' && (targets[index] as number) >= (0 - 1)) enter(index, set);",
     reason: 'only a call of an undefined label leads nowhere, and that is refused in any case',
@@ -53,7 +53,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     reason: 'aligned bytes are copied, too',
   },
   {
-    file: 'src/asm/cfg/labelled.ts',
+    file: 'src/asm/cfg/labeled.ts',
     before: 'known.set(loaded, entries);',
     after: '{}',
     reason: 'the entries of a table are only remembered; they would be looked up again',

@@ -5,7 +5,7 @@
 import { nearest } from '../nearest.ts';
 import { NoSuchField } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
-import { strip } from './size.ts';
+import { underlying } from './size.ts';
 import type { BtfEnumerator } from './types.ts';
 
 /** See `Btf.enumValue`. */
@@ -33,6 +33,6 @@ function enumId(reader: BtfReader, name: string): number {
 }
 
 function valuesOf(reader: BtfReader, id: number): readonly BtfEnumerator[] {
-  const { type } = strip(reader, id);
+  const { type } = underlying(reader, id);
   return type.kind === 'enum' || type.kind === 'enum64' ? type.values : [];
 }

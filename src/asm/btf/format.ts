@@ -9,7 +9,7 @@ import { BtfError, type BtfKind, type BtfMember, type BtfModifier, type BtfType 
 /** What the decoder reads from: the type section as 32-bit words, and the string section. */
 export interface BtfSource {
   readonly words: Uint32Array;
-  readonly extents: Extents;
+  readonly kindSizes: KindSizes;
   /** The string that starts `offset` bytes into the string section. */
   string(offset: number): string;
 }
@@ -58,10 +58,10 @@ const LAST_FROZEN = ROWS.findIndex(({ kind }) => kind === 'enum64');
 /** Kinds are 7 bits. */
 const KINDS = 0x80;
 /** The extent of a kind that nothing is known of. */
-export const NO_EXTENT = 0xff;
+export const UNKNOWN_KIND = 0xff;
 
 /** How many words the types of a blob take, by the number of their kind. */
-export interface Extents {
+export interface KindSizes {
   /** Words behind the common three; 0xff where the kind is unknown. */
   readonly fixed: Uint8Array;
   /** Words for each of the vlen parts. */
@@ -69,28 +69,28 @@ export interface Extents {
 }
 
 /** Of the kinds that we know. */
-const KNOWN: Extents = extentsOf();
+const KNOWN: KindSizes = readKindSizes();
 
 /**
  * The extents that hold in a blob, whose header may have a section of them (`struct btf_layout`, 4 bytes a kind: bytes behind the
  * common three, bytes for each part, flags), so that readers can pass over what is newer than they are.
  */
-export function extentsOf(layout: Uint8Array = new Uint8Array()): Extents {
-  const extents = { fixed: new Uint8Array(KINDS).fill(NO_EXTENT), each: new Uint8Array(KINDS) };
+export function readKindSizes(layout: Uint8Array = new Uint8Array()): KindSizes {
+  const kindSizes = { fixed: new Uint8Array(KINDS).fill(UNKNOWN_KIND), each: new Uint8Array(KINDS) };
   for (const [kind, { fixed, each }] of ROWS.entries()) {
     if (kind === 0) continue;
-    extents.fixed[kind] = fixed;
-    extents.each[kind] = each;
+    kindSizes.fixed[kind] = fixed;
+    kindSizes.each[kind] = each;
   }
   const told = Math.min(Math.floor(layout.length / 4), KINDS);
   for (let kind = LAST_FROZEN + 1; kind < told; kind++) {
     const [fixed = 0, each = 0] = layout.subarray(4 * kind);
     if (fixed % 4 !== 0 || each % 4 !== 0)
       throw new BtfError(`the BTF layout of kind ${kind} (${fixed} and ${each} bytes) is no number of words`);
-    extents.fixed[kind] = fixed / 4;
-    extents.each[kind] = each / 4;
+    kindSizes.fixed[kind] = fixed / 4;
+    kindSizes.each[kind] = each / 4;
   }
-  return extents;
+  return kindSizes;
 }
 
 /** Words that every type begins with: name, info, size or type. */
@@ -122,7 +122,7 @@ export function kindNumber(kind: BtfKind): number {
 export function decodeType(source: BtfSource, at: number): BtfType {
   const kind = kindOf(infoOf(source, at));
   const row = ROWS[kind];
-  const known = (which: keyof Extents) => KNOWN[which][kind] === source.extents[which][kind];
+  const known = (which: keyof KindSizes) => KNOWN[which][kind] === source.kindSizes[which][kind];
   if (row === undefined || !known('fixed') || !known('each'))
     return { kind: 'unknown', name: nameOf(source, at), number: kind };
   return row.decode(source, at);
@@ -142,8 +142,8 @@ const sizeOrType = (source: BtfSource, at: number) => word(source, at + 2);
 function parts<T>(source: BtfSource, at: number, make: (at: number) => T): T[] {
   const info = infoOf(source, at);
   const kind = kindOf(info);
-  const first = at + HEAD_WORDS + (source.extents.fixed[kind] ?? 0);
-  const step = source.extents.each[kind] ?? 0;
+  const first = at + HEAD_WORDS + (source.kindSizes.fixed[kind] ?? 0);
+  const step = source.kindSizes.each[kind] ?? 0;
   return Array.from({ length: partsOf(info) }, (_, i) => make(first + i * step));
 }
 

@@ -5,7 +5,7 @@
 import { nearest } from '../nearest.ts';
 import { NoSuchField } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
-import { DEEPEST, sizeOf, strip } from './size.ts';
+import { MAX_DEPTH, sizeOf, underlying } from './size.ts';
 import { findStruct, type StructRef, structId, structName } from './struct.ts';
 import { BtfError, type BtfType } from './types.ts';
 import { type ValueKind, type ValueType, valueType, withArticle } from './value.ts';
@@ -106,7 +106,7 @@ function follow(reader: BtfReader, struct: number, path: string): Reached | Miss
 const NOTHING = () => [];
 
 function inside(reader: BtfReader, reached: Reached, name: string, done: string): Reached | Miss {
-  const { id, type } = strip(reader, reached.type);
+  const { id, type } = underlying(reader, reached.type);
   if (type.kind === 'struct' || type.kind === 'union') {
     const found = search(reader, id, type, name, new Set());
     if (found !== undefined) return { ...found, bitOffset: reached.bitOffset + found.bitOffset };
@@ -123,7 +123,7 @@ function inside(reader: BtfReader, reached: Reached, name: string, done: string)
 }
 
 function element(reader: BtfReader, reached: Reached, index: number, done: string): Reached | Miss {
-  const { type } = strip(reader, reached.type);
+  const { type } = underlying(reader, reached.type);
   if (type.kind !== 'array')
     return { reason: `'${done}' is ${withArticle(type)}, no array`, wanted: done, candidates: NOTHING };
   // Zero is the length of a flexible array, at the end of its struct.
@@ -145,13 +145,14 @@ function search(
   searched: Set<number>,
   depth = 0,
 ): Reached | undefined {
-  if (depth > DEEPEST) throw new BtfError(`BTF type ${id}: anonymous structs nested deeper than ${DEEPEST}`);
+  if (depth > MAX_DEPTH)
+    throw new BtfError(`BTF type ${id}: anonymous structs nested deeper than ${MAX_DEPTH}`);
   searched.add(id);
   const member = composite.members.find((candidate) => candidate.name === name);
   if (member !== undefined) return member;
   for (const anonymous of composite.members) {
     if (anonymous.name !== '') continue;
-    const { id: innerId, type } = strip(reader, anonymous.type);
+    const { id: innerId, type } = underlying(reader, anonymous.type);
     if ((type.kind !== 'struct' && type.kind !== 'union') || searched.has(innerId)) continue;
     const found = search(reader, innerId, type, name, searched, depth + 1);
     if (found !== undefined) return { ...found, bitOffset: anonymous.bitOffset + found.bitOffset };
@@ -175,7 +176,7 @@ function* memberNames(
     for (const member of next.composite.members) {
       const path = next.prefix + member.name;
       if (member.name !== '') yield path;
-      const { id: innerId, type } = strip(reader, member.type);
+      const { id: innerId, type } = underlying(reader, member.type);
       if ((type.kind !== 'struct' && type.kind !== 'union') || seen.has(innerId)) continue;
       seen.add(innerId);
       queue.push({ composite: type, prefix: member.name === '' ? next.prefix : `${path}.` });
@@ -185,7 +186,7 @@ function* memberNames(
 
 function describe(reader: BtfReader, reached: Reached, path: string): Member {
   const value = valueType(reader, reached.type);
-  const { type } = strip(reader, reached.type);
+  const { type } = underlying(reader, reached.type);
   if (value === undefined) throw new BtfError(`${path}: a member can't be ${withArticle(type)}`);
   const bits = bitField(reached, type);
   if (bits !== undefined) return { ...value, ...bitLoad(bits.start, bits.count, path) };

@@ -4,17 +4,17 @@
 import { nearest } from '../nearest.ts';
 import { NoSuchField } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
-import { sizeOf, strip } from './size.ts';
+import { sizeOf, underlying } from './size.ts';
 import { BtfError, type BtfType } from './types.ts';
 import { type ValueType, valueType } from './value.ts';
 
 /** A value that is passed, in bytes. */
-export interface Passed extends ValueType {
+export interface SizedValueType extends ValueType {
   readonly size: number;
 }
 
 /** One parameter of a function. */
-export interface Parameter extends Passed {
+export interface Parameter extends SizedValueType {
   /** Empty where the types don't tell it. */
   readonly name: string;
 }
@@ -22,7 +22,7 @@ export interface Parameter extends Passed {
 /** A function's parameters, and what it returns: undefined for void. */
 export interface Prototype {
   readonly parameters: readonly Parameter[];
-  readonly returns: Passed | undefined;
+  readonly returns: SizedValueType | undefined;
   /** Whether it takes more than its parameters (`...`). */
   readonly variadic: boolean;
 }
@@ -62,12 +62,12 @@ function describe(reader: BtfReader, found: FunctionPrototype, name: string): Pr
 
 /** The prototype of a function, or that of what a typedef points to. */
 function prototypeBehind(reader: BtfReader, start: number): FunctionPrototype | undefined {
-  let { type } = strip(reader, start);
-  if (type.kind === 'func' || type.kind === 'ptr') type = strip(reader, type.type).type;
+  let { type } = underlying(reader, start);
+  if (type.kind === 'func' || type.kind === 'ptr') type = underlying(reader, type.type).type;
   return type.kind === 'func_proto' ? type : undefined;
 }
 
-function passed(reader: BtfReader, id: number): Passed | undefined {
+function passed(reader: BtfReader, id: number): SizedValueType | undefined {
   const value = valueType(reader, id);
   return value && { ...value, size: sizeOf(reader, value.type) };
 }

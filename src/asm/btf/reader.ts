@@ -6,12 +6,12 @@
 import {
   type BtfSource,
   decodeType,
-  type Extents,
-  extentsOf,
   HEAD_WORDS,
+  type KindSizes,
   kindNumber,
   kindOf,
   partsOf,
+  readKindSizes,
 } from './format.ts';
 import { TypeIndex } from './type-index.ts';
 import { BtfError, type BtfKind, type BtfType } from './types.ts';
@@ -32,7 +32,7 @@ const HEADER_WITH_LAYOUT = 32;
  */
 export class BtfReader implements BtfSource {
   readonly words: Uint32Array;
-  readonly extents: Extents;
+  readonly kindSizes: KindSizes;
   readonly #base: BtfReader | undefined;
   /** The id of the last type before those of this blob, and the offset of its first string. */
   readonly #idsBefore: number;
@@ -49,14 +49,14 @@ export class BtfReader implements BtfSource {
   constructor(bytes: Uint8Array, base?: BtfReader) {
     const { types, strings, layout } = sections(bytes, base !== undefined);
     const words = wordsOf(types);
-    const extents = extentsOf(layout);
+    const kindSizes = readKindSizes(layout);
     this.#base = base;
     this.#idsBefore = base?.count ?? 0;
     this.#stringsBefore = base?.stringBytes ?? 0;
     this.#strings = strings;
     this.words = words;
-    this.extents = extents;
-    this.#index = new TypeIndex(words, extents, this.stringBytes);
+    this.kindSizes = kindSizes;
+    this.#index = new TypeIndex(words, kindSizes, this.stringBytes);
   }
 
   /** The number of types in this blob and its base. Ids go from 1 to this, and 0 is void. Scans all types. */
@@ -150,7 +150,7 @@ export class BtfReader implements BtfSource {
    */
   #hasPart(start: number, offsets: readonly number[]): boolean {
     const info = this.words[start + 1] as number;
-    const step = this.extents.each[kindOf(info)] as number;
+    const step = this.kindSizes.each[kindOf(info)] as number;
     const first = start + HEAD_WORDS;
     const end = first + partsOf(info) * step;
     for (let at = first; at < end; at += step) if (offsets.includes(this.words[at] as number)) return true;

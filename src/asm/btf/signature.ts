@@ -4,7 +4,7 @@
  * Source: tools/bpf/bpftool/btf_dumper.c (`btf_dumper_type_only`).
  */
 import type { Btf } from '../btf.ts';
-import { DEEPEST } from './size.ts';
+import { MAX_DEPTH } from './size.ts';
 
 /** The heading of a function, of which `id` is the type. Throws BtfError where a type on the way isn't there. */
 export function signatureOf(btf: Btf, id: number): string {
@@ -14,7 +14,7 @@ export function signatureOf(btf: Btf, id: number): string {
 /** Types and parameters in one signature. Only prototypes that refer to each other need more. */
 const MOST_PARTS = 1000;
 
-/** Writes one signature, up to `MOST_PARTS` and to the depth `DEEPEST`: hostile BTF has no end. */
+/** Writes one signature, up to `MOST_PARTS` and to the depth `MAX_DEPTH`: hostile BTF has no end. */
 class Signature {
   readonly #btf: Btf;
   #left = MOST_PARTS;
@@ -25,8 +25,8 @@ class Signature {
 
   of(id: number): string {
     const type = this.#btf.type(id);
-    if (type.kind === 'func') return this.#proto(type.type, type.name, DEEPEST);
-    return this.#typeName(id, DEEPEST).trim();
+    if (type.kind === 'func') return this.#proto(type.type, type.name, MAX_DEPTH);
+    return this.#typeName(id, MAX_DEPTH).trim();
   }
 
   #proto(id: number, name: string, depth: number): string {

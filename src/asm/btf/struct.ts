@@ -5,7 +5,7 @@
 import { nearest } from '../nearest.ts';
 import { NoSuchField } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
-import { DEEPEST, sizeOf, strip } from './size.ts';
+import { MAX_DEPTH, sizeOf, underlying } from './size.ts';
 import type { BtfMember, BtfType } from './types.ts';
 
 /** Chooses between several definitions of a name. Sizes and members stay the same between kernels, ids do not. */
@@ -82,7 +82,7 @@ export function structId(reader: BtfReader, ref: StructRef): number {
  */
 export function findStruct(reader: BtfReader, ref: StructRef): number | undefined {
   if (typeof ref === 'number') {
-    const { id, type } = strip(reader, ref);
+    const { id, type } = underlying(reader, ref);
     if (type.kind === 'fwd') return findStruct(reader, type.name);
     return type.kind === 'struct' || type.kind === 'union' ? id : undefined;
   }
@@ -111,7 +111,7 @@ function definitions(reader: BtfReader, name: string): readonly number[] {
   if (ids.length > 0) return ids;
   const aliased = reader
     .findAll(['typedef'], name)
-    .map((alias) => strip(reader, alias))
+    .map((alias) => underlying(reader, alias))
     .filter(({ type }) => type.kind === 'struct' || type.kind === 'union')
     .map(({ id }) => id);
   return [...new Set(aliased)];
@@ -131,7 +131,7 @@ function memberNames(reader: BtfReader, id: number): string[] {
   const seen = new Set<number>();
   const names: string[] = [];
   for (const queue = [id]; queue.length > 0; ) {
-    const next = strip(reader, queue.shift() as number);
+    const next = underlying(reader, queue.shift() as number);
     if ((next.type.kind !== 'struct' && next.type.kind !== 'union') || seen.has(next.id)) continue;
     seen.add(next.id);
     for (const { name, type } of next.type.members)
@@ -143,8 +143,8 @@ function memberNames(reader: BtfReader, id: number): string[] {
 
 /** Whether reading one instead of the other makes no difference. */
 function sameLayout(reader: BtfReader, a: number, b: number, depth = 0): boolean {
-  const [left, right] = [strip(reader, a), strip(reader, b)];
-  if (left.id === right.id || depth > DEEPEST) return left.id === right.id;
+  const [left, right] = [underlying(reader, a), underlying(reader, b)];
+  if (left.id === right.id || depth > MAX_DEPTH) return left.id === right.id;
   const [x, y] = [left.type, right.type];
   if (x.kind === 'ptr' && y.kind === 'ptr') return pointeeKey(reader, x.type) === pointeeKey(reader, y.type);
   if (x.kind === 'array' && y.kind === 'array')
@@ -172,7 +172,7 @@ function isComposite(type: BtfType): type is Composite {
 
 /** What a pointer leads to, for comparisons: a struct's name (a forward declaration is the same struct), else its kind. */
 function pointeeKey(reader: BtfReader, id: number): string {
-  const { type } = strip(reader, id);
+  const { type } = underlying(reader, id);
   const isNamed = isComposite(type) || type.kind === 'fwd';
   return isNamed ? `struct ${type.name}` : type.kind;
 }

@@ -2,7 +2,7 @@
  * The positions of the types in a BTF blob. A type's size depends on its kind and its number of parts, so only a
  * scan finds the types.
  */
-import { type Extents, HEAD_WORDS, kindOf, NO_EXTENT, partsOf } from './format.ts';
+import { HEAD_WORDS, type KindSizes, kindOf, partsOf, UNKNOWN_KIND } from './format.ts';
 import { BtfError } from './types.ts';
 
 /**
@@ -20,7 +20,7 @@ const PAST_END = ' reaches past the end of the type section';
  */
 export class TypeIndex {
   readonly #words: Uint32Array;
-  readonly #extents: Extents;
+  readonly #kindSizes: KindSizes;
   readonly #stringBytes: number;
   /** The positions of types 1, 17, 33 and so on: one for each scanned block. */
   readonly #marks: Uint32Array;
@@ -28,9 +28,9 @@ export class TypeIndex {
   /** The end of the scanned blocks. */
   #end = 0;
 
-  constructor(words: Uint32Array, extents: Extents, stringBytes: number) {
+  constructor(words: Uint32Array, kindSizes: KindSizes, stringBytes: number) {
     this.#words = words;
-    this.#extents = extents;
+    this.#kindSizes = kindSizes;
     this.#stringBytes = stringBytes;
     this.#marks = new Uint32Array(Math.ceil(words.length / HEAD_WORDS / SPACING) + 1);
   }
@@ -88,7 +88,7 @@ export class TypeIndex {
     const { length } = this.#words;
     const first = this.#end;
     if (first >= length) return false;
-    const { fixed, each } = this.#extents;
+    const { fixed, each } = this.#kindSizes;
     const last = this.#blocks * SPACING;
     this.#end = scanBlock(this.#words, first, last, fixed, each, this.#stringBytes);
     this.#marks[this.#blocks++] = first;
@@ -111,7 +111,7 @@ export class TypeIndex {
   #next(at: number): number {
     const info = this.#words[at + 1] as number;
     const kind = kindOf(info);
-    const { fixed, each } = this.#extents;
+    const { fixed, each } = this.#kindSizes;
     return at + HEAD_WORDS + (fixed[kind] as number) + partsOf(info) * (each[kind] as number);
   }
 }
@@ -135,7 +135,7 @@ function scanBlock(
     const name = words[at] as number;
     const kind = kindOf(info);
     const extent = fixed[kind] as number;
-    if (extent === NO_EXTENT || name >= stringBytes || at + HEAD_WORDS > words.length)
+    if (extent === UNKNOWN_KIND || name >= stringBytes || at + HEAD_WORDS > words.length)
       throw new BtfError(
         `BTF type ${last + nth}${messageWithoutPosition(words.length - at, extent, kind, name)}`,
       );
@@ -148,7 +148,7 @@ function scanBlock(
 /** What is wrong with a type of which `rest` words are left. */
 function messageWithoutPosition(rest: number, extent: number, kind: number, name: number): string {
   if (rest < HEAD_WORDS) return PAST_END;
-  return extent === NO_EXTENT
+  return extent === UNKNOWN_KIND
     ? `: unknown kind ${kind}`
     : `: its name is at ${name}, past the string section`;
 }

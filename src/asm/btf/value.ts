@@ -2,7 +2,7 @@
  * What a type is to whoever reads a value of it: a member of a struct, a parameter of a function.
  */
 import type { BtfReader } from './reader.ts';
-import { DEEPEST, type Named, strip } from './size.ts';
+import { MAX_DEPTH, type Underlying, underlying } from './size.ts';
 import type { BtfType } from './types.ts';
 
 /** What a value is once typedefs and qualifiers are off. */
@@ -41,7 +41,7 @@ const KINDS: { readonly [Kind in BtfType['kind']]?: ValueKind } = {
 
 /** What the type of that id is, or undefined where no value is of it (void, a function). */
 export function valueType(reader: BtfReader, start: number): ValueType | undefined {
-  const { id, type } = strip(reader, start);
+  const { id, type } = underlying(reader, start);
   const kind = KINDS[type.kind];
   if (kind === undefined) return undefined;
   const signed = 'signed' in type && type.signed;
@@ -59,7 +59,7 @@ export const BIG_ENDIAN: ReadonlySet<string> = new Set(['__be16', '__be32', '__b
 /** Whether one of the typedefs of a type says that it is in network byte order, which is not a part of BTF itself. */
 function isBigEndian(reader: BtfReader, start: number): boolean {
   let type = reader.type(start);
-  for (let depth = 0; depth < DEEPEST; depth++) {
+  for (let depth = 0; depth < MAX_DEPTH; depth++) {
     switch (type.kind) {
       case 'typedef':
         if (BIG_ENDIAN.has(type.name)) return true;
@@ -78,7 +78,7 @@ function isBigEndian(reader: BtfReader, start: number): boolean {
 }
 
 function pointee(reader: BtfReader, start: number): PointedStruct | undefined {
-  const { id, type, alias }: Named = strip(reader, start);
+  const { id, type, alias }: Underlying = underlying(reader, start);
   if (type.kind !== 'struct' && type.kind !== 'union' && type.kind !== 'fwd') return undefined;
   return { name: type.name || alias || `(anonymous ${type.kind})`, type: id };
 }

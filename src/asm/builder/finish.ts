@@ -7,10 +7,10 @@ import { AssembleError } from '../assemble-error.ts';
 import { extendFarJumps } from '../cfg/far-jumps.ts';
 import { Graph } from '../cfg/graph.ts';
 import { nameLabels } from '../cfg/label-names.ts';
-import { type Labelled, labelNamed, labelsLoaded, resolveLabels, separateLabels } from '../cfg/labelled.ts';
+import { type LabeledCode, labelNamed, labelsLoaded, resolveLabels, separateLabels } from '../cfg/labeled.ts';
 import { isJump, optimizeJumps } from '../cfg/optimize-jumps.ts';
-import { checkRegisters } from '../cfg/registers.ts';
-import { nameOf } from '../cfg/structure.ts';
+import { checkRegisters } from '../cfg/register-check.ts';
+import { instructionName } from '../cfg/structural-check.ts';
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { isReserved, nameOfGenerated } from '../labels.ts';
 import { describeNearest } from '../nearest.ts';
@@ -43,10 +43,10 @@ export function finishList({ items, end, exit, labels, hasRaw, isProgram }: Buil
   // Raw instructions may jump to the common end by its name, unless that is a label of their own.
   const name = nameOfGenerated(exit) as string;
   const list = labels.has(name) ? all : all.map((item) => renamed(item, exit, name));
-  const labelled = separateLabels(list);
-  requireLabels(labelled);
-  if (hasRaw) requireReached(labelled, labels, end);
-  const finished = nameLabels(extendFarJumps(optimizeJumps(list, labelled)));
+  const labeled = separateLabels(list);
+  requireLabels(labeled);
+  if (hasRaw) requireReached(labeled, labels, end);
+  const finished = nameLabels(extendFarJumps(optimizeJumps(list, labeled)));
   if (isProgram && (hasRaw || hasSubprograms(finished))) requireSet(finished);
   return finished;
 }
@@ -70,7 +70,7 @@ function renamed(item: Item, from: string, to: string): Item {
   return labelNamed(item) === from ? { ...item, reference: { kind: 'label', label: to } } : item;
 }
 
-function requireLabels({ instructions, labels }: Labelled): void {
+function requireLabels({ instructions, labels }: LabeledCode): void {
   const checked = new Set<readonly string[]>();
   for (const instruction of instructions) {
     const named = labelNamed(instruction);
@@ -88,13 +88,13 @@ function requireLabels({ instructions, labels }: Labelled): void {
 
 /** A statement behind the end of its block has thrown. A label may stand there, if a jump leads to it. */
 function requireReached(
-  labelled: Labelled,
+  labeled: LabeledCode,
   lines: ReadonlyMap<string, Position | undefined>,
   end: readonly Instruction[],
 ): void {
-  const graph = new Graph(resolveLabels(labelled));
+  const graph = new Graph(resolveLabels(labeled));
   if (!graph.complete) return;
-  const { instructions, labels } = labelled;
+  const { instructions, labels } = labeled;
   const reached = graph.reached();
   for (let block = reached.indexOf(0); block >= 0; block = reached.indexOf(0, block + 1)) {
     const index = graph.first(block);
@@ -110,7 +110,11 @@ function requireReached(
     // A branch jumps over its second arm, also if the first one ends in what nothing reaches.
     if (isJump(instruction)) continue;
     const form = graph.code.forms[index];
-    throw new AssembleError(`nothing reaches ${nameOf(instruction, form)}`, undefined, instruction.position);
+    throw new AssembleError(
+      `nothing reaches ${instructionName(instruction, form)}`,
+      undefined,
+      instruction.position,
+    );
   }
 }
 

@@ -5,7 +5,7 @@
 
 import { registersIn, registersLost, registersRead, registersSet } from '../cfg/effects.ts';
 import { fallsThrough, leadsToFunction } from '../cfg/graph.ts';
-import { labelNamed, labelsLoaded } from '../cfg/labelled.ts';
+import { labelNamed, labelsLoaded } from '../cfg/labeled.ts';
 import { withSourcePosition } from '../error-position.ts';
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { JMP, JMP32 } from '../isa/form.ts';

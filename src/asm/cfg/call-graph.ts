@@ -8,7 +8,7 @@
  * `MAX_CALL_FRAMES`, include/linux/bpf_verifier.h: the frames of a program and of the functions in a chain of
  * calls from it.
  */
-export const MOST_FRAMES = 8;
+export const MAX_FRAMES = 8;
 
 /** A call of the function `to` by `from`; `by` is the instruction, for the error. */
 export interface Call<F, C> {
@@ -42,8 +42,8 @@ export function callFault<F, C>(first: F, calls: readonly Call<F, C>[]): CallFau
     for (const { to, by } of callsOf.get(each) ?? []) {
       const again = chain.indexOf(to);
       if (again >= 0) return { kind: 'recursion', by, chain: [...chain.slice(again), to] };
-      if (chain.length === MOST_FRAMES) return { kind: 'depth', by, chain: [...chain, to] };
-      const fits = chain.length + (heights.get(to) ?? MOST_FRAMES) <= MOST_FRAMES;
+      if (chain.length === MAX_FRAMES) return { kind: 'depth', by, chain: [...chain, to] };
+      const fits = chain.length + (heights.get(to) ?? MAX_FRAMES) <= MAX_FRAMES;
       const fault = fits ? undefined : visit(to);
       if (fault) return fault;
       height = Math.max(height, 1 + (heights.get(to) as number));

@@ -9,10 +9,10 @@ import { distanceField, type Form, formOf } from '../isa.ts';
 import { generatedLabel } from '../labels.ts';
 import { JA } from '../opcodes.ts';
 import { limitsOf } from '../operands.ts';
-import { labelNamed } from './labelled.ts';
+import { labelNamed } from './labeled.ts';
 
 /** The most slots that an instruction takes once it is extended: the jump, one over the third, and that. */
-const MOST_SLOTS = 3;
+const MAX_SLOTS = 3;
 const { least: LEAST, most: MOST } = limitsOf('target');
 /**
  * Rounds that look for jumps that are too far since others were extended, before all that may become so are.
@@ -27,7 +27,7 @@ export function extendFarJumps(items: readonly Item[]): readonly Item[] {
   for (let round = 0; round <= ROUNDS; round++) {
     const isLast = round === ROUNDS;
     const slots = slotsBefore(items, isLast ? new Set() : far);
-    const share = isLast ? MOST_SLOTS : 1;
+    const share = isLast ? MAX_SLOTS : 1;
     const before = far.size;
     for (const { index, to } of jumps) {
       const distance = ((slots[to] as number) - (slots[index] as number) - 1) * share;
@@ -69,7 +69,7 @@ function slotsBefore(items: readonly Item[], far: ReadonlySet<number>): Int32Arr
 
 function slotsExtended(jump: Instruction): number {
   if (jump.opcode === JA) return 1;
-  return (formOf(jump) as Form).inverse === undefined ? MOST_SLOTS : 2;
+  return (formOf(jump) as Form).inverse === undefined ? MAX_SLOTS : 2;
 }
 
 function extended(items: readonly Item[], far: ReadonlySet<number>): Item[] {

@@ -12,7 +12,7 @@ import type { Instruction } from '../instruction.ts';
 import type { Form } from '../isa.ts';
 
 /** A list of instructions whose destinations are known. Instructions are numbered from 0. */
-export interface Resolved {
+export interface ResolvedCode {
   readonly instructions: readonly Instruction[];
   /** Undefined for an instruction that the table does not know. */
   readonly forms: readonly (Form | undefined)[];
@@ -39,7 +39,7 @@ const NONE: ReadonlySet<number> = new Set();
 
 /** The blocks of a list, numbered in its order. */
 export class Graph {
-  readonly code: Resolved;
+  readonly code: ResolvedCode;
   /** The number of blocks. */
   readonly size: number;
   /** The block of each instruction. */
@@ -60,7 +60,7 @@ export class Graph {
   /** By function the blocks that its computed jumps may lead to. */
   readonly #computed = new Map<number, Set<number>>();
 
-  constructor(code: Resolved) {
+  constructor(code: ResolvedCode) {
     const { forms, targets, tables } = code;
     const count = forms.length;
     const begins = new Uint8Array(count + 1);

@@ -3,7 +3,7 @@
  */
 import { type Item, isLabel } from '../instruction.ts';
 import { nameOfGenerated } from '../labels.ts';
-import { labelNamed, tablesLoaded } from './labelled.ts';
+import { labelNamed, tablesLoaded } from './labeled.ts';
 
 /**
  * The same list, in which a generated label has its plain name, or `NAME_2` and so on if the user has that.

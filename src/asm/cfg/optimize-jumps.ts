@@ -5,14 +5,14 @@
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { GOTOL, JA } from '../opcodes.ts';
 import { Graph } from './graph.ts';
-import { type Labelled, labelNamed, resolveLabels, separateLabels, tablesLoaded } from './labelled.ts';
+import { type LabeledCode, labelNamed, resolveLabels, separateLabels, tablesLoaded } from './labeled.ts';
 
 /**
- * The same program with no more instructions. The rest keeps its order and its lines. `labelled` is the same
+ * The same program with no more instructions. The rest keeps its order and its lines. `labeled` is the same
  * list.
  */
-export function optimizeJumps(items: readonly Item[], labelled: Labelled = separateLabels(items)): Item[] {
-  const list = threadJumps(labelled);
+export function optimizeJumps(items: readonly Item[], labeled: LabeledCode = separateLabels(items)): Item[] {
+  const list = threadJumps(labeled);
   const graph = new Graph(resolveLabels(list));
   const reached = graph.complete ? graph.reached() : new Uint8Array(graph.size).fill(1);
   const kept = list.instructions.map((_, index) => reached[graph.blockOf[index] as number] === 1);
@@ -25,7 +25,7 @@ export function isJump({ opcode }: Instruction): boolean {
   return opcode === JA || opcode === GOTOL;
 }
 
-function threadJumps({ instructions, forms, labels }: Labelled): Labelled {
+function threadJumps({ instructions, forms, labels }: LabeledCode): LabeledCode {
   // A conditional jump does not reach as far as gotol does.
   const near = new Threads(instructions, labels, (opcode) => opcode === JA);
   const far = new Threads(instructions, labels, (opcode) => opcode === JA || opcode === GOTOL);
@@ -79,7 +79,7 @@ class Threads {
 }
 
 /** From the end on, since a jump may be to the next instruction only without the jumps behind it. */
-function dropJumpsToNext({ instructions, labels }: Labelled, kept: boolean[]): void {
+function dropJumpsToNext({ instructions, labels }: LabeledCode, kept: boolean[]): void {
   /** For each instruction, the first from there on that is kept. */
   const next = new Int32Array(instructions.length + 1).fill(instructions.length);
   for (let index = instructions.length - 1; index >= 0; index--) {
@@ -92,7 +92,11 @@ function dropJumpsToNext({ instructions, labels }: Labelled, kept: boolean[]): v
 }
 
 /** What is kept, with the labels that it names. */
-function assembleItems(items: readonly Item[], { instructions }: Labelled, kept: readonly boolean[]): Item[] {
+function assembleItems(
+  items: readonly Item[],
+  { instructions }: LabeledCode,
+  kept: readonly boolean[],
+): Item[] {
   const named = new Set<string>();
   for (const [index, instruction] of instructions.entries()) {
     if (!kept[index]) continue;

@@ -9,7 +9,7 @@ import { encodeLayout, encodeValue, readerOf, type ValueDecoder, valueDecoder } 
 import { paddingOf, UnionBytes } from './union-bytes.ts';
 
 /**
- * Reads and writes the keys of one map. `decode` and `encode` of this module agree on keys whose bytes a
+ * Reads and writes the keys of one map. `decode` and `encodeValue` of this module agree on keys whose bytes a
  * plain value cannot express:
  *
  * - `chars`: a byte that is not UTF-8 becomes a lone surrogate, U+DC80 for 0x80 to U+DCFF for 0xff. The text

@@ -12,7 +12,7 @@
  *
  * Source: kernel/bpf/disasm.c, by way of the instruction table.
  */
-import { MOST_SLOTS } from '../assemble.ts';
+import { MAX_SLOTS } from '../assemble.ts';
 import { label } from '../constructors.ts';
 import { slotsOf } from '../encode.ts';
 import type { Instruction, Item } from '../instruction.ts';
@@ -20,7 +20,7 @@ import { isJumpTable } from '../jump-table.ts';
 import type { MapSpec } from '../map.ts';
 import { describeNearest } from '../nearest.ts';
 import { positionAt } from '../position.ts';
-import { LONGEST_NAME, quoted } from '../printable.ts';
+import { MAX_NAME_LENGTH, quoted } from '../printable.ts';
 import { Misread, readInstruction } from './instruction.ts';
 import { readMap } from './map-line.ts';
 
@@ -106,10 +106,10 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
         });
     } else if (name !== undefined) {
       const at = line.indexOf(name);
-      if (name.length > LONGEST_NAME)
-        refuse(`label ${quoted(name)} has more than ${LONGEST_NAME} characters`, at);
+      if (name.length > MAX_NAME_LENGTH)
+        refuse(`label ${quoted(name)} has more than ${MAX_NAME_LENGTH} characters`, at);
       if (labels.has(name)) refuse(`label ${quoted(name)} is there already, at line ${labels.get(name)}`, at);
-      if (labels.size >= MOST_SLOTS) refuse(`a text has at most ${MOST_SLOTS} labels`, at);
+      if (labels.size >= MAX_SLOTS) refuse(`a text has at most ${MAX_SLOTS} labels`, at);
       labels.set(name, here);
       items.push(label(name));
     } else if (!HEADING.test(line) && !BYTES.test(line)) {
@@ -117,8 +117,8 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
       if (item === undefined) continue;
       const start = line.search(/\S/);
       slots += slotsOf(item);
-      if (slots > MOST_SLOTS)
-        refuse(`the program has more than the ${MOST_SLOTS} slots the kernel takes`, start);
+      if (slots > MAX_SLOTS)
+        refuse(`the program has more than the ${MAX_SLOTS} slots the kernel takes`, start);
       const position = file.startsWith('/') ? positionAt(file, here, start + 1) : undefined;
       // A copy by spread syntax would take several times the memory.
       items.push(position === undefined ? item : Object.assign(item, { position }));

@@ -1,5 +1,5 @@
 /** The lines of a dump, in bpftool's form. Names and source lines in them are made printable and cut here. */
-import { cut, LONGEST_NAME, printable } from '../../asm/printable.ts';
+import { MAX_NAME_LENGTH, printable, truncate } from '../../asm/printable.ts';
 import type { SourceLine } from '../../loader/loaded.ts';
 import { hex } from '../text.ts';
 
@@ -27,9 +27,9 @@ export function headingLine(signature: string): string {
 
 /** A source line, as it stands above its instructions. */
 export function sourceLine({ text, file, line, column }: SourceLine): string {
-  return `; ${shown(text, LONGEST_NAME, '\t')} [file:${shown(file, 4096)} line_num:${line} line_col:${column}]\n`;
+  return `; ${shown(text, MAX_NAME_LENGTH, '\t')} [file:${shown(file, 4096)} line_num:${line} line_col:${column}]\n`;
 }
 
-function shown(text: string, most = LONGEST_NAME, keep = ''): string {
-  return printable(cut(text, most), keep);
+function shown(text: string, most = MAX_NAME_LENGTH, keep = ''): string {
+  return printable(truncate(text, most), keep);
 }

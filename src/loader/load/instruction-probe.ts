@@ -8,7 +8,7 @@
  *
  * Source: kernel/bpf/verifier.c (`resolve_pseudo_ldimm64`, `check_alu_op`, `check_atomic`, `do_check_insn`).
  */
-import { type Assembled, assemble, type Placed } from '../../asm/assemble.ts';
+import { type Assembled, type AssembledInstruction, assemble } from '../../asm/assemble.ts';
 import { type InstructionArgument, make } from '../../asm/constructors/make.ts';
 import { exit, label, mov, st } from '../../asm/constructors.ts';
 import type { Instruction, Item } from '../../asm/instruction.ts';
@@ -43,7 +43,7 @@ const asked = new WeakMap<Kernel, Map<Form, boolean>>();
 export function unknownInstruction(
   kernel: Kernel,
   { instructions }: Assembled,
-): { readonly placed: Placed; readonly form: Released } | undefined {
+): { readonly placed: AssembledInstruction; readonly form: Released } | undefined {
   for (const placed of instructions) {
     const form = formOf(placed.instruction);
     if (form && isReleased(form) && answerOf(kernel, form) === false) return { placed, form };

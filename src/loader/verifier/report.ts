@@ -6,7 +6,7 @@
 import { disassemble } from '../../asm/disassemble.ts';
 import { messageWithoutPosition } from '../../asm/error-position.ts';
 import type { Locate, Location } from '../../asm/position.ts';
-import { cut, LONGEST_NAME, printable } from '../../asm/printable.ts';
+import { MAX_NAME_LENGTH, printable, truncate } from '../../asm/printable.ts';
 import type { VerifierError } from '../errors.ts';
 import { INSTRUCTION, POINTED_AT, SOURCE, STATISTICS } from './log.ts';
 import { stateBefore } from './state.ts';
@@ -86,6 +86,6 @@ function sourceOf(line: string, sources: ReadonlyMap<number, string | undefined>
 
 function describe(place: Location | undefined): string | undefined {
   if (!place) return undefined;
-  const text = cut(place.text?.trim() ?? '', LONGEST_NAME);
+  const text = truncate(place.text?.trim() ?? '', MAX_NAME_LENGTH);
   return `${place.file}:${place.line}${text ? `: ${text}` : ''}`;
 }

@@ -1,7 +1,7 @@
 /** Basic blocks and the edges between them. */
 import * as assert from 'uvu/assert';
 import { Graph } from '../../../src/asm/cfg/graph.ts';
-import { resolveLabels, separateLabels } from '../../../src/asm/cfg/labelled.ts';
+import { resolveLabels, separateLabels } from '../../../src/asm/cfg/labeled.ts';
 import {
   add,
   call,

@@ -3,7 +3,7 @@
  * test/live/register-check.
  */
 import * as assert from 'uvu/assert';
-import { checkRegisters } from '../../../src/asm/cfg/registers.ts';
+import { checkRegisters } from '../../../src/asm/cfg/register-check.ts';
 import {
   add,
   atomic,
@@ -33,7 +33,7 @@ import { r0, r1, r2, r3, r4, r5, r6, r7, r9, r10 } from '../../../src/asm/regist
 import { resolve } from '../../../src/asm/resolve.ts';
 import { suite } from '../../harness.ts';
 
-const test = suite('asm/cfg/registers');
+const test = suite('asm/cfg/register-check');
 
 /** What is found, with the number of the instruction; undefined if nothing is. */
 function found(...items: Item[]): string | undefined {

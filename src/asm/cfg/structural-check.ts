@@ -6,7 +6,7 @@
  */
 import type { Instruction } from '../instruction.ts';
 import type { Form } from '../isa.ts';
-import { type Call, callFault, MOST_FRAMES } from './call-graph.ts';
+import { type Call, callFault, MAX_FRAMES } from './call-graph.ts';
 import { registersSet } from './effects.ts';
 import { fallsThrough, type Graph, leadsToFunction } from './graph.ts';
 
@@ -68,7 +68,7 @@ function checkFunctions(graph: Graph, places: Places, refuse: Refuse): void {
     const to = targets[index] as number;
     if (to >= 0 && !leadsToFunction(form) && functionOf[blockOf[to] as number] !== own)
       refuse(
-        `${nameOf(instructions[index] as Instruction, form)} leads to slot ${places.slotOf(to)}, in another subprogram`,
+        `${instructionName(instructions[index] as Instruction, form)} leads to slot ${places.slotOf(to)}, in another subprogram`,
         index,
       );
   }
@@ -90,7 +90,7 @@ function checkCalls(graph: Graph, places: Places, refuse: Refuse): void {
   });
   const chain = names.join(' -> ');
   if (fault.kind === 'recursion') refuse(`a subprogram calls itself: ${chain}`, fault.by);
-  refuse(`${chain}: ${names.length} frames, and the kernel has ${MOST_FRAMES} for a program`, fault.by);
+  refuse(`${chain}: ${names.length} frames, and the kernel has ${MAX_FRAMES} for a program`, fault.by);
 }
 
 function checkReached(graph: Graph, refuse: Refuse): void {
@@ -98,12 +98,12 @@ function checkReached(graph: Graph, refuse: Refuse): void {
   if (unreached < 0) return;
   const index = graph.first(unreached);
   refuse(
-    `nothing reaches ${nameOf(graph.code.instructions[index] as Instruction, graph.code.forms[index])}`,
+    `nothing reaches ${instructionName(graph.code.instructions[index] as Instruction, graph.code.forms[index])}`,
     index,
   );
 }
 
 /** What messages call an instruction. */
-export function nameOf({ opcode }: Instruction, form: Form | undefined): string {
+export function instructionName({ opcode }: Instruction, form: Form | undefined): string {
   return form?.name ?? `opcode 0x${opcode.toString(16)}`;
 }

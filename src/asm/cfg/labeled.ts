@@ -4,10 +4,10 @@
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { type Form, formOf } from '../isa.ts';
 import { isJumpTable } from '../jump-table.ts';
-import type { Resolved } from './graph.ts';
+import type { ResolvedCode } from './graph.ts';
 
 /** Instructions by their numbers, and the number of the instruction behind each label. */
-export interface Labelled {
+export interface LabeledCode {
   readonly instructions: readonly Instruction[];
   readonly forms: readonly (Form | undefined)[];
   readonly labels: ReadonlyMap<string, number>;
@@ -15,7 +15,7 @@ export interface Labelled {
 
 const NONE: readonly string[] = [];
 
-export function separateLabels(items: readonly Item[]): Labelled {
+export function separateLabels(items: readonly Item[]): LabeledCode {
   const instructions: Instruction[] = [];
   const labels = new Map<string, number>();
   for (const item of items)
@@ -48,7 +48,7 @@ export function tablesLoaded(instructions: Iterable<Item>): Set<readonly string[
  * The same with destinations by number. Labels that are nowhere defined, or behind the last instruction, lead
  * nowhere.
  */
-export function resolveLabels({ instructions, forms, labels }: Labelled): Resolved {
+export function resolveLabels({ instructions, forms, labels }: LabeledCode): ResolvedCode {
   const targets = new Int32Array(instructions.length).fill(-1);
   const tables = new Map<number, readonly number[]>();
   const known = new Map<readonly string[], readonly number[]>();

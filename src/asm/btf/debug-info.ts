@@ -5,13 +5,13 @@
  * Source: include/uapi/linux/bpf.h (`bpf_func_info`, `bpf_line_info`); kernel/bpf/verifier.c (`check_btf_func`,
  * `check_btf_line`).
  */
-import { type Assembled, functionStarts, type Placed } from '../assemble.ts';
+import { type Assembled, type AssembledInstruction, functionStarts } from '../assemble.ts';
 import { formOf } from '../isa.ts';
 import type { Locate, Location } from '../position.ts';
 import { BtfBuilder, type BtfParam, IntEncoding, identifier } from './builder.ts';
 
 /** Types with the functions in them and the texts, and the records that refer to both. */
-export interface ProgramTypes {
+export interface ProgramDebugInfo {
   readonly bytes: Uint8Array;
   /** `bpf_func_info`, one a subprogram. */
   readonly functions: Uint8Array;
@@ -28,7 +28,7 @@ const LAST_COLUMN = 2 ** 10 - 1;
 const LAST_LINE = 2 ** 22 - 1;
 
 /** What to tell of a program by that name; `find` reads the positions of its instructions. */
-export function programTypes(name: string, assembled: Assembled, find: Locate): ProgramTypes {
+export function programDebugInfo(name: string, assembled: Assembled, find: Locate): ProgramDebugInfo {
   const types = new BtfBuilder();
   const { instructions } = assembled;
   const functionsAt = functionStarts(assembled);
@@ -56,7 +56,7 @@ function words64(types: BtfBuilder, count: number): BtfParam[] {
  * arguments the kernel knows from the types alone (Linux 7.2).
  */
 function stackArguments(
-  instructions: readonly Placed[],
+  instructions: readonly AssembledInstruction[],
   starts: ReadonlySet<number>,
 ): ReadonlyMap<number, number> {
   const counts = new Map<number, number>();
@@ -76,7 +76,7 @@ const ARGUMENT_REGISTERS = 5;
 /** The kernel wants a record at the start of every subprogram: one whose first line is unknown has that of what follows. */
 function lineRecords(
   types: BtfBuilder,
-  instructions: readonly Placed[],
+  instructions: readonly AssembledInstruction[],
   starts: ReadonlySet<number>,
   find: Locate,
 ): number[][] {

@@ -10,7 +10,7 @@ import type { Instruction } from '../instruction.ts';
 import type { Form } from '../isa.ts';
 import { ARGUMENTS, registersIn, registersLost, registersRead, registersSet } from './effects.ts';
 import { type Graph, leadsToFunction } from './graph.ts';
-import { nameOf } from './structure.ts';
+import { instructionName } from './structural-check.ts';
 
 /** Throws an error about the instruction at `index`. */
 type Refuse = (message: string, index: number) => never;
@@ -123,7 +123,7 @@ function registersBefore(graph: Graph): Int32Array {
 
 function message(graph: Graph, block: number, index: number, register: number): string {
   const { instructions, forms } = graph.code;
-  const reader = `${nameOf(instructions[index] as Instruction, forms[index])} reads r${register}`;
+  const reader = `${instructionName(instructions[index] as Instruction, forms[index])} reads r${register}`;
   const own = graph.functionOf[block];
   const bit = 1 << register;
   let [isSet, isLost] = [false, false];
