@@ -75,7 +75,7 @@ test('the examples print what is shown', () => {
 });
 
 test('the page is that of this version', () => {
-  assert.match(page, new RegExp(`^\\.TH TSBPF 8 "[\\d-]+" "tsbpf ${version()}" `));
+  assert.match(page, new RegExp(`^\\.TH TSBPF 8 "[\\d-]+" "tsbpf ${version()}" `, 'm'));
 });
 
 test.skipIf(sameOnEveryKernel || missing('man'), 'man formats the page without a warning', () => {
