@@ -1,50 +1,84 @@
-/** docs/kernels.md, made from a run of the lab. */
+/** Writes docs/kernels.md from a run of the lab. */
 import { formatSummary } from '../summary.ts';
 import type { Facts } from './facts.ts';
 import type { Visited } from './lab.ts';
 
 const HEAD = `# Kernels
 
-Measured, not read about: \`npm run test:vm -- --docs\` boots each of these kernels, asks it for every feature by trying, runs tests in it,
-and writes this page.
+The tables on this page are measured: \`npm run test:vm -- --docs\` boots each of these kernels under QEMU,
+tries every feature, runs the tests, and writes this page. The section about [untested
+kernels](#kernels-that-are-not-tested) states expectations.
 `;
 
 const WHICH = {
-  all: 'All live tests and all of the lab’s own; without IPv6, and on arm64, those that have to do with it.',
-  core: 'By `--core`: what has most to do with the kernel in each of them, and each other file of the live tests in one.',
+  all: 'All tests of `test/live` and `test/lab`; without IPv6, and on arm64, only the tests that depend on it.',
+  core: 'With `--core`: the tests that depend most on the kernel run on each kernel, each other live test on one.',
 };
 
-const OUTCOMES = `## What becomes of a connect
+const OUTCOMES = `## Results of connects
 
-The word that \`--outcome\` prints for connects that end in every way there is, made between two networks of which the far one answers as
-a firewall makes it. All ways watch the same connects at the same time. Where kernels differ, those that say so stand beside the word.
+The RESULT that \`--outcome\` prints for every kind of connect, by probe type. The connects run between two
+network namespaces; a firewall in the remote one produces the answers. All probes observe the same connects at
+the same time. If kernels differ, the cell names the kernels.
 `;
 
-const TAIL = `## Beside libbpf-tools
+const TAIL = `## Kernels that are not tested
 
-The lab runs libbpf-tools' tcpconnlat (as Debian 12 has it) beside each way of ours on the same connects: a burst of some hundred,
-by several processes, over IPv4, IPv6 and mapped addresses, accepted and refused. Both must show the same connects, with
-the same process, addresses and ports, and latencies of the same size. Where the two differ, and why:
+The lab boots Debian's kernels, and Debian no longer serves kernels before 5.10. This section is derived from
+the features that the programs use and from the kernel releases that introduced them; it has not been tested.
 
-- A line of theirs holds 12 characters of the command and 15 of an IPv4-mapped address is cut nowhere: only the command is compared
-  by its first 12.
-- They have room for 4096 connects in flight, and no entry of theirs is freed when an answer never comes; ours has room for 10,240 and is
-  cleared when the socket dies.
-- Their time begins at the call of \`tcp_v4_connect\`. So does ours as kprobes; as a tracepoint it begins after the route was found.
-  A mapped connect enters \`tcp_v6_connect\` and then \`tcp_v4_connect\`, and for both tools the later one counts.
-- MPTCP: both show the TCP subflow, once.
+| feature | first Linux | used by |
+|---|---|---|
+| direct access to map values | 5.2 | all probes |
+| \`/sys/kernel/btf/vmlinux\` | 5.4 | all probes except \`trace_event\`; \`--btf FILE\` replaces it for \`kprobe\` and \`raw_tracepoint\` |
+| \`bpf_probe_read_kernel\` | 5.5 | \`kprobe\`, \`raw_tracepoint\`; \`fentry\` and \`tp_btf\` with some options |
+| programs with typed arguments | 5.5 | \`fentry\`, \`tp_btf\` |
+| perf PMU for kprobes | 4.17 | \`kprobe\`; tracefs replaces it |
+| tracepoint \`inet_sock_set_state\` | 4.16 | \`tp_btf\`, \`raw_tracepoint\`, \`trace_event\` |
+| \`bpf_get_current_cgroup_id\` | 4.18 | \`--who\` |
+| \`CAP_BPF\`, \`CAP_PERFMON\` | 5.8 | users without root; older kernels require \`CAP_SYS_ADMIN\` |
+
+What to expect:
+
+| kernel | expectation |
+|---|---|
+| 5.5 to 5.9 | As on 5.10. Before 5.8 the command requires \`CAP_SYS_ADMIN\`. Before 5.11 maps count as locked memory, which root may raise. |
+| 5.4 | Only \`trace_event\` works (\`--probe auto\` selects it), with tracefs mounted: accepted connects are shown, refused ones are not. The other probes need features of Linux 5.5. |
+| 5.2, 5.3 | As on 5.4. |
+| RHEL 8 (4.18) and its rebuilds | Red Hat backports BPF features, so the version number does not answer the question. If the kernel has BTF and \`bpf_probe_read_kernel\`, \`kprobe\` works as on 5.10. |
+| 4.18 without backports | No probe works: programs cannot access map values directly. |
+| newer than 7.3 | As on 7.3, as long as the functions and tracepoints keep their names. |
+
+The loader tries features and never compares versions, so the quickest test is to run it. \`tcpconnlat -v\`
+prints the probe it uses and why it does not use the others. If no probe works, the error lists the reason for
+each of them. Node 20 needs glibc 2.28 and koffi's binary glibc 2.25; RHEL 8 has glibc 2.28.
+
+## Comparison with libbpf-tools
+
+The lab runs libbpf-tools' tcpconnlat (Debian 12's package) beside each probe of this one, on the same
+connects: bursts of some hundred connects by several processes, over IPv4, IPv6 and IPv4-mapped addresses,
+accepted and refused. Both tools must show the same connects with the same process, addresses and ports, and
+similar latencies. They differ in these points:
+
+- libbpf-tools prints 12 characters of the command's name, so names are compared by their first 12 characters.
+- libbpf-tools has room for 4096 connects in flight and never frees the entry of a connect that gets no
+  answer. This tool has room for 10,240, and frees the entry when the attempt ends.
+- libbpf-tools measures from the call of \`tcp_v4_connect\`. So does \`kprobe\` here; the tracepoint runs after
+  the route lookup. An IPv4-mapped connect calls \`tcp_v6_connect\` and then \`tcp_v4_connect\`; both tools use
+  the later call.
+- Both tools show an MPTCP connect once, as its TCP subflow.
 `;
 
-/** The page. Kernels that told nothing of themselves are named without a column. `which` says what tests were run. */
+/** The page. A kernel that reported no features has no column. `which` selects the sentence about the tests. */
 export function describeKernels(visited: readonly Visited[], date: Date, which: keyof typeof WHICH): string {
-  const told = visited.filter(hasFacts).filter(({ visit }) => visit.kernelArguments === undefined);
+  const described = visited.filter(hasFacts).filter(({ visit }) => visit.kernelArguments === undefined);
   const day = date.toISOString().slice(0, 10);
   return [
     HEAD,
     `${day}, under QEMU on x86-64.\n`,
-    '## What they have\n',
-    features(told),
-    ...outcomes(told),
+    '## Features\n',
+    features(described),
+    ...outcomes(described),
     '## Test runs\n',
     `${WHICH[which]}\n`,
     runs(visited),
@@ -52,54 +86,54 @@ export function describeKernels(visited: readonly Visited[], date: Date, which: 
   ].join('\n');
 }
 
-type Told = Visited & { readonly facts: Facts };
+type Described = Visited & { readonly facts: Facts };
 
-function hasFacts(visited: Visited): visited is Told {
+function hasFacts(visited: Visited): visited is Described {
   return visited.facts !== undefined;
 }
 
-function features(told: readonly Told[]): string {
-  const titles = told[0]?.facts.rows.map(([title]) => title) ?? [];
+function features(described: readonly Described[]): string {
+  const titles = described[0]?.facts.rows.map(([title]) => title) ?? [];
   const found = (facts: Facts, title: string): string =>
     facts.rows.find(([name]) => name === title)?.[1] ?? '?';
-  const rows = titles.map((title) => [title, ...told.map(({ facts }) => found(facts, title))]);
-  return table(['', ...told.map(({ visit }) => visit.series)], rows);
+  const rows = titles.map((title) => [title, ...described.map(({ facts }) => found(facts, title))]);
+  return table(['', ...described.map(({ visit }) => visit.series)], rows);
 }
 
-/** A row a connect, a column a way. */
-function outcomes(told: readonly Told[]): string[] {
-  const rows = told.flatMap(({ visit, facts }) =>
+/** A row per connect, a column per probe. */
+function outcomes(described: readonly Described[]): string[] {
+  const rows = described.flatMap(({ visit, facts }) =>
     (facts.outcomes ?? []).map(({ title, results }) => ({ title, results, series: visit.series })),
   );
   if (rows.length === 0) return [];
   const titles = [...new Set(rows.map(({ title }) => title))];
-  const ways = [...new Set(rows.flatMap(({ results }) => Object.keys(results)))];
-  const cell = (title: string, way: string): string => {
-    const found = rows.filter((row) => row.title === title && way in row.results);
-    const words = [...new Set(found.map(({ results }) => results[way]))];
+  const probes = [...new Set(rows.flatMap(({ results }) => Object.keys(results)))];
+  const cell = (title: string, probe: string): string => {
+    const found = rows.filter((row) => row.title === title && probe in row.results);
+    const words = [...new Set(found.map(({ results }) => results[probe]))];
     if (words.length === 1) return words.join();
     const kernels = (word?: string) =>
-      found.flatMap(({ results, series }) => (results[way] === word ? [series] : []));
+      found.flatMap(({ results, series }) => (results[probe] === word ? [series] : []));
     return words.map((word) => `${word} (${kernels(word).join(', ')})`).join('; ');
   };
-  const head = ['', ...ways.map((way) => `\`${way}\``)];
+  const head = ['', ...probes.map((probe) => `\`${probe}\``)];
   return [
     OUTCOMES,
     table(
       head,
-      titles.map((title) => [title, ...ways.map((way) => cell(title, way))]),
+      titles.map((title) => [title, ...probes.map((probe) => cell(title, probe))]),
     ),
   ];
 }
 
 function runs(visited: readonly Visited[]): string {
   const rows = visited.map(({ visit, release, summary, seconds }) => [
-    release ?? `${visit.series}: could not be had`,
+    release ?? `${visit.series}: could not be downloaded`,
     visit.kernelArguments ? `\`${visit.kernelArguments}\`` : '',
     formatSummary(summary),
     seconds.toFixed(0),
   ]);
-  return table(['kernel', 'told to', 'tests', 'seconds'], rows);
+  return table(['kernel', 'arguments', 'tests', 'seconds'], rows);
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

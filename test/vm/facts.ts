@@ -181,22 +181,22 @@ function gather(): Facts {
   return {
     release: kernel.release,
     rows: [
-      ['kprobes by the PMU', kernel.kprobePmu === undefined ? 'no' : 'yes'],
-      ['kprobes by tracefs (`kprobe_events`)', there('/sys/kernel/tracing/kprobe_events')],
+      ['kprobes through the perf PMU', kernel.kprobePmu === undefined ? 'no' : 'yes'],
+      ['kprobes through tracefs (`kprobe_events`)', there('/sys/kernel/tracing/kprobe_events')],
       [
-        'kprobes by the dozen (`kprobe.multi`)',
+        '`kprobe.multi` links',
         attached({ type: Type.kprobe, attachType: AttachTo.kprobeMulti }, linkKprobeMulti),
       ],
-      ['bpf_link of a perf event', attached({ type: Type.kprobe }, linkPerfEvent)],
+      ['`bpf_link` of a perf event', attached({ type: Type.kprobe }, linkPerfEvent)],
       [
-        'fentry',
+        '`fentry`',
         attached(
           { type: Type.tracing, attachType: AttachTo.fentry, btfId: typeId('func', FUNCTION) },
           openRawTracepoint,
         ),
       ],
       [
-        'tracepoint with types (`tp_btf`)',
+        '`tp_btf` (typed tracepoint)',
         attached(
           {
             type: Type.tracing,
@@ -208,7 +208,10 @@ function gather(): Facts {
       ],
       ['raw tracepoint', attached({ type: Type.rawTracepoint }, (fd) => openRawTracepoint(fd, TRACEPOINT))],
       ['classic tracepoint', answer(load({ type: Type.tracepoint }))],
-      ['its `format` file', there(`/sys/kernel/tracing/events/sock/${TRACEPOINT}/format`)],
+      [
+        '`format` file of a tracepoint (tracefs)',
+        there(`/sys/kernel/tracing/events/sock/${TRACEPOINT}/format`),
+      ],
       ['`bpf_probe_read_kernel`', takes(readsMemory(probeReadKernel))],
       ['`bpf_get_attach_cookie`', takes([call(getAttachCookie), mov(r0, 0), exit()])],
       ['ring buffer map', ringBuffer()],
@@ -217,11 +220,11 @@ function gather(): Facts {
         'acquire and release',
         takes([st(u64, r10, -8, 0), mov(r1, r10), loadAcquire(u64, r0, r1, -8), exit()]),
       ],
-      ["the kernel's types (BTF)", describeTypes()],
-      ['types that can be mapped', typeof mapped === 'number' ? 'no' : 'yes'],
-      ['missed runs are counted', countsMissedRuns() ? 'yes' : 'no'],
-      ['those of kprobes, too', countsMissedHits() ? 'yes' : 'no'],
-      ["the verifier's log ends with", logForm()],
+      ['size of vmlinux BTF', describeTypes()],
+      ['vmlinux BTF can be mapped (mmap)', typeof mapped === 'number' ? 'no' : 'yes'],
+      ['kernel counts missed runs of programs', countsMissedRuns() ? 'yes' : 'no'],
+      ['kernel counts missed hits of kprobes', countsMissedHits() ? 'yes' : 'no'],
+      ['verifier log ends with', logForm()],
       ['MPTCP', there('/proc/sys/net/mptcp/enabled')],
     ],
   };
