@@ -8,11 +8,11 @@
 
 // The kernel's types.
 export {
-  AmbiguousStruct,
+  AmbiguousStructError,
   Btf,
   BtfError,
   type Member,
-  NoSuchField,
+  NoSuchFieldError,
   type Parameter,
   type PointedStruct,
   type Prototype,
@@ -23,7 +23,7 @@ export {
 
 // The records of its tracepoints.
 export {
-  FormatError,
+  TracepointFormatError,
   type FormatField,
   parseTracepointFormat,
   type TracepointFormat,

@@ -11,7 +11,7 @@
 // Programs, what they are attached to, and what they are assembled for.
 export {
   type Body,
-  NoSuchTracepoint,
+  NoSuchTracepointError,
   fentry,
   fexit,
   kprobe,
@@ -23,7 +23,7 @@ export {
 export { type Attachment, LICENSE, type ProgramSpec, type TailCalled, type Tool } from './asm/program.ts';
 export { subprogram } from './asm/subprogram.ts';
 export { type Architecture, architectures } from './asm/architecture.ts';
-export { NoKernelTypes, type Target, target } from './asm/target.ts';
+export { NoBtfError, type Target, target } from './asm/target.ts';
 
 // The builder.
 export type { Builder, Routine } from './asm/builder/builder.ts';
@@ -78,7 +78,7 @@ export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
 export { type LoadOptions, loadProgram } from './loader/load.ts';
 export { measureRuns, type Program } from './loader/program.ts';
 export { type LoadedProgram, readLoadedProgram, type SourceLine } from './loader/loaded.ts';
-export { NoSuchProgram, programIds, type ProgramSelector } from './loader/loaded/find.ts';
+export { NoSuchProgramError, programIds, type ProgramSelector } from './loader/loaded/find.ts';
 export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';
 export { PerfBuffer } from './loader/perf-buffer.ts';
@@ -88,6 +88,7 @@ export { networkNamespace } from './loader/namespace.ts';
 export { unsupportedReason, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
 export { CgroupPaths } from './loader/cgroup-paths.ts';
+export { ProgramError, TsbpfError } from './asm/error.ts';
 export * from './loader/errors.ts';
 export { NativeCodeError } from './loader/native-code.ts';
 export { renderVerifierError } from './loader/verifier/report.ts';
@@ -95,5 +96,5 @@ export type { Syscalls } from './loader/syscalls.ts';
 
 // Errors of the assembler and of kernel types, so that one import has every error class.
 export { AssembleError, ReachError } from './asm/assemble.ts';
-export { AmbiguousStruct, BtfError, NoSuchField } from './asm/btf.ts';
-export { FormatError } from './asm/tracepoint-format.ts';
+export { AmbiguousStructError, BtfError, NoSuchFieldError } from './asm/btf.ts';
+export { TracepointFormatError } from './asm/tracepoint-format.ts';

@@ -22,12 +22,15 @@ const BELOW: Record<string, readonly string[]> = {
   'btf.ts': ['asm'],
 };
 
+/** A block comment at the start of a line. Examples in doc comments import the package itself. */
+const COMMENT = /^ *\/\*\*?[\s\S]*?\*\//gm;
+
 /** What each file imports, types and what is imported late among it: files by their paths below src, packages by their names. */
 const imports = new Map<string, readonly string[]>(
   readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
     .map((file) => {
-      const text = readFileSync(join(SOURCES, file), 'utf8');
+      const text = readFileSync(join(SOURCES, file), 'utf8').replace(COMMENT, '');
       const named = [...text.matchAll(/(?:from|import\(|import) ?'([^']+)'/g)].map(([, name = '']) => name);
       return [file, named.map((name) => (name.startsWith('.') ? join(dirname(file), name) : name))];
     }),

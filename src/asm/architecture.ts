@@ -1,6 +1,7 @@
 /**
  * What differs between processors, as far as a program or a loader has to know.
  */
+import { TsbpfError } from './error.ts';
 
 /** A processor's numbers. Offsets are bytes into `struct pt_regs`, the context of a kprobe. */
 export interface Architecture {
@@ -52,15 +53,16 @@ const arm64: Architecture = {
 export const architectures: { readonly [Name in ArchitectureName]: Architecture } = { x64, arm64 };
 
 /** An architecture that there are no numbers for. */
-export class UnknownArchitecture extends RangeError {
-  override readonly name = 'UnknownArchitecture';
+export class UnknownArchitectureError extends TsbpfError {
+  override readonly name = 'UnknownArchitectureError';
+  override readonly code = 'ERR_ARCHITECTURE';
 }
 
 /**
- * The architecture of that name, as `process.arch` has it. Throws UnknownArchitecture for any but `x64` and `arm64`.
+ * The architecture of that name, as `process.arch` has it. Throws UnknownArchitectureError for any but `x64` and `arm64`.
  */
 export function architectureOf(name: string): Architecture {
   if (Object.hasOwn(architectures, name)) return architectures[name as ArchitectureName];
   const names = Object.keys(architectures).join(' and ');
-  throw new UnknownArchitecture(`no eBPF target for the architecture '${name}': there are ${names}`);
+  throw new UnknownArchitectureError(`no eBPF target for the architecture '${name}': there are ${names}`);
 }

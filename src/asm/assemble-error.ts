@@ -1,12 +1,14 @@
 /**
  * Errors of assembling: their messages end with the user's line.
  */
+import { TsbpfError } from './error.ts';
 import { withSourcePosition } from './error-position.ts';
 import type { Position } from './position.ts';
 
 /** A list that makes no program. */
-export class AssembleError extends Error {
+export class AssembleError extends TsbpfError {
   override readonly name = 'AssembleError';
+  override readonly code = 'ERR_ASSEMBLE';
   /** What is wrong, without the place. */
   readonly reason: string;
   /** The wrong instruction; undefined if the list as a whole is wrong, or is not laid out yet. */
@@ -25,8 +27,9 @@ export class AssembleError extends Error {
 }
 
 /** A label that is too far for its jump. */
-export class ReachError extends RangeError {
+export class ReachError extends TsbpfError {
   override readonly name = 'ReachError';
+  override readonly code = 'ERR_JUMP_RANGE';
   /** What is wrong, without the place. */
   readonly reason: string;
   readonly slot: number;

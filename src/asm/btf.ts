@@ -10,10 +10,10 @@ import { type StructRef, structId } from './btf/struct.ts';
 import type { BtfKind, BtfType } from './btf/types.ts';
 
 export type { Member } from './btf/member.ts';
-export { NoSuchField } from './btf/no-such-field.ts';
+export { NoSuchFieldError } from './btf/no-such-field.ts';
 export type { Parameter, Prototype } from './btf/prototype.ts';
 export {
-  AmbiguousStruct,
+  AmbiguousStructError,
   type StructCandidate,
   type StructChoice,
   type StructRef,
@@ -88,7 +88,7 @@ export class Btf {
    * into arrays (`in6_u.u6_addr32[1]`), not through pointers. Of several paths the first that exists is
    * taken, which covers renames between kernels.
    *
-   * Throws NoSuchField, with the nearest names, if the kernel has no such struct or member; AmbiguousStruct if the name has several
+   * Throws NoSuchFieldError, with the nearest names, if the kernel has no such struct or member; AmbiguousStructError if the name has several
    * definitions; TypeError for text that is not a path.
    */
   member(struct: StructRef, path: string | readonly string[]): Member {
@@ -96,7 +96,7 @@ export class Btf {
   }
 
   /**
-   * Whether there is such a struct and, with a path (or several), such a member (or one of them). Throws AmbiguousStruct if the name
+   * Whether there is such a struct and, with a path (or several), such a member (or one of them). Throws AmbiguousStructError if the name
    * has several definitions.
    */
   has(struct: StructRef, path?: string | readonly string[]): boolean {
@@ -107,7 +107,7 @@ export class Btf {
    * What a function is called with: its parameters in their order, and what it returns. A tracepoint's arguments are those of
    * the typedef `btf_trace_NAME`, behind a first one that is the kernel's own.
    *
-   * Throws NoSuchField, with the nearest names, where there is no such function.
+   * Throws NoSuchFieldError, with the nearest names, where there is no such function.
    */
   prototype(name: string): Prototype {
     return findPrototype(this.#reader, name);
@@ -121,7 +121,7 @@ export class Btf {
   /**
    * The BTF id of a struct, a union or a typedef of one. The id of a forward declaration gives that of the definition.
    *
-   * Throws NoSuchField if there is none, and AmbiguousStruct if the name has several definitions.
+   * Throws NoSuchFieldError if there is none, and AmbiguousStructError if the name has several definitions.
    */
   structId(struct: StructRef): number {
     return structId(this.#reader, struct);
@@ -136,7 +136,7 @@ export class Btf {
    * An enum's value by its name, wherever it is or in the enum of that name: a bigint if the enum is one of
    * 64 bits.
    *
-   * Throws NoSuchField where there is none.
+   * Throws NoSuchFieldError where there is none.
    */
   enumValue(name: string, enumName?: string): number | bigint {
     return enumValue(this.#reader, name, enumName);

@@ -1,14 +1,16 @@
 /**
  * Bytes to instructions: a dump, an object file, or what we encoded.
  */
+import { TsbpfError } from './error.ts';
 import { SLOT } from './encode.ts';
 import type { Instruction } from './instruction.ts';
 import { formOf, formsOf } from './isa.ts';
 import { LDDW } from './opcodes.ts';
 
 /** Bytes that are no instruction. */
-export class DecodeError extends Error {
+export class DecodeError extends TsbpfError {
   override readonly name = 'DecodeError';
+  override readonly code = 'ERR_DECODE';
   /** The slot where decoding stopped; undefined where the bytes as a whole are wrong. */
   readonly slot: number | undefined;
 

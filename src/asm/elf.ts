@@ -3,6 +3,7 @@
  *
  * Source: man 5 elf; Documentation/bpf/llvm_reloc.rst for the types of relocations.
  */
+import { TsbpfError } from './error.ts';
 import { checkInstructions, instructionsIn } from './decode.ts';
 import { SLOT } from './encode.ts';
 import type { Instruction } from './instruction.ts';
@@ -10,8 +11,9 @@ import { CALL } from './opcodes.ts';
 import { MAX_NAME_LENGTH, truncate } from './printable.ts';
 
 /** A file that is no object file for BPF, or a damaged one. */
-export class ElfError extends Error {
+export class ElfError extends TsbpfError {
   override readonly name = 'ElfError';
+  override readonly code = 'ERR_ELF';
 }
 
 /** A section with instructions. */

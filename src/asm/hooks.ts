@@ -1,6 +1,7 @@
 /**
  * What a program can be attached to: each takes the program's body and gives the program as a value.
  */
+import { TsbpfError } from './error.ts';
 import {
   argumentArray,
   argumentRegisters,
@@ -93,8 +94,9 @@ export function rawTracepoint(
 }
 
 /** The target's kernel types have no such tracepoint. */
-export class NoSuchTracepoint extends Error {
-  override readonly name = 'NoSuchTracepoint';
+export class NoSuchTracepointError extends TsbpfError {
+  override readonly name = 'NoSuchTracepointError';
+  override readonly code = 'ERR_BTF_NO_TRACEPOINT';
   readonly tracepoint: string;
 
   constructor(tracepoint: string) {
@@ -105,11 +107,11 @@ export class NoSuchTracepoint extends Error {
 
 /**
  * A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). Structures are read by plain loads.
- * Throws NoSuchTracepoint if the target's types do not have it.
+ * Throws NoSuchTracepointError if the target's types do not have it.
  */
 export function tpBtf(tracepoint: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const btfId = reportAtCaller(() => kernelTypes(target)).find('typedef', `btf_trace_${tracepoint}`);
-  if (btfId === undefined) throw withSourcePosition(new NoSuchTracepoint(tracepoint));
+  if (btfId === undefined) throw withSourcePosition(new NoSuchTracepointError(tracepoint));
   const context = contextOf('tp_btf', tracepointOf(target, tracepoint), target);
   return program({ kind: 'tp_btf', tracepoint, btfId }, target, context, body, options);
 }

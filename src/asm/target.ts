@@ -1,6 +1,7 @@
 /**
  * What a program is assembled for: a processor, and the types of the kernel it will run in.
  */
+import { TsbpfError } from './error.ts';
 import { type Architecture, architectureOf } from './architecture.ts';
 import type { Btf, Member, StructRef } from './btf.ts';
 import type { TracepointFormat } from './tracepoint-format.ts';
@@ -15,8 +16,9 @@ export interface Target {
 }
 
 /** A field of a kernel structure was asked for, but the target has no kernel types. */
-export class NoKernelTypes extends Error {
-  override readonly name = 'NoKernelTypes';
+export class NoBtfError extends TsbpfError {
+  override readonly name = 'NoBtfError';
+  override readonly code = 'ERR_NO_BTF';
 }
 
 /** The target of that architecture (as `process.arch` names it), with the kernel's types where there are some. */
@@ -26,12 +28,12 @@ export function target(architectureName: string, kernel?: Btf): Target {
 }
 
 /**
- * The kernel's types. Throws NoKernelTypes where the target has none; `wanted` says what they were needed
+ * The kernel's types. Throws NoBtfError where the target has none; `wanted` says what they were needed
  * for.
  */
 export function kernelTypes(target: Target, wanted = 'a kernel structure'): Btf {
   if (target.kernel !== undefined) return target.kernel;
-  throw new NoKernelTypes(
+  throw new NoBtfError(
     `${wanted} is needed, but there are no kernel types to find it in: ` +
       'this kernel shows no BTF in /sys/kernel/btf/vmlinux. ' +
       "Mount /sys where it isn't, or is hidden by a container (mount -t sysfs sysfs /sys); else boot a kernel built with " +
@@ -50,7 +52,7 @@ export function tracepointFormat({ formats = [] }: Target, category: string, nam
  * A field of a kernel structure: `field(target, 'sock', '__sk_common.skc_daddr')`. With several paths the
  * first that exists.
  *
- * Throws NoKernelTypes where the target has no BTF, else as `Btf.member` does.
+ * Throws NoBtfError where the target has no BTF, else as `Btf.member` does.
  */
 export function field(target: Target, struct: StructRef, path: string | readonly string[]): Member {
   const first = typeof path === 'string' ? path : path[0];

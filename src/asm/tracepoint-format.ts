@@ -4,7 +4,8 @@
  *
  * Source: Documentation/trace/events.rst, kernel/trace/trace_events.c (`f_show`).
  */
-import { NoSuchField } from './btf/no-such-field.ts';
+import { TsbpfError } from './error.ts';
+import { NoSuchFieldError } from './btf/no-such-field.ts';
 import { BIG_ENDIAN } from './btf/value.ts';
 import { nearest } from './nearest.ts';
 import { quoted } from './printable.ts';
@@ -31,8 +32,9 @@ export interface TracepointFormat {
 }
 
 /** A text that describes no record. */
-export class FormatError extends Error {
-  override readonly name = 'FormatError';
+export class TracepointFormatError extends TsbpfError {
+  override readonly name = 'TracepointFormatError';
+  override readonly code = 'ERR_TRACEPOINT_FORMAT';
 }
 
 /** Bytes at the beginning of every record that programs may not read: there the kernel keeps something of its own. */
@@ -42,22 +44,22 @@ const LINE = /^\tfield:(.+?);\s*offset:(\d+);\s*size:(\d+);(?:\s*signed:([01]);)
 
 /**
  * Reads the text of a file `format`, that of the tracepoint `category:name`.
- * @throws {FormatError} where the text is none, or one of another tracepoint.
+ * @throws {TracepointFormatError} where the text is none, or one of another tracepoint.
  */
 export function parseTracepointFormat(category: string, name: string, text: string): TracepointFormat {
   const what = `the format of the tracepoint ${category}:${name}`;
   const named = /^name: (.*)$/m.exec(text)?.[1];
-  if (named !== name) throw new FormatError(`${what} is that of ${named ?? 'nothing'}`);
+  if (named !== name) throw new TracepointFormatError(`${what} is that of ${named ?? 'nothing'}`);
   const fields = text
     .split('\n')
     .filter((line) => line.startsWith('\tfield:'))
     .map((line) => {
       const match = LINE.exec(line);
-      if (!match) throw new FormatError(`${what} has a line that makes no sense: ${quoted(line.trim())}`);
+      if (!match) throw new TracepointFormatError(`${what} has a line that makes no sense: ${quoted(line.trim())}`);
       const [, declaration = '', offset, size, signed] = match;
       return { ...declared(declaration), offset: Number(offset), size: Number(size), signed: signed === '1' };
     });
-  if (fields.length === 0) throw new FormatError(`${what} has no fields`);
+  if (fields.length === 0) throw new TracepointFormatError(`${what} has no fields`);
   return { category, name, fields };
 }
 
@@ -85,7 +87,7 @@ function declared(declaration: string): Pick<FormatField, 'name' | 'type' | 'arr
 
 /**
  * A field by its name, for a program to read.
- * @throws {NoSuchField} where the record has none of that name, and names the nearest. @throws {RangeError} for one of those at
+ * @throws {NoSuchFieldError} where the record has none of that name, and names the nearest. @throws {RangeError} for one of those at
  * the beginning that programs can't read.
  */
 export function formatField({ category, name, fields }: TracepointFormat, wanted: string): FormatField {
@@ -93,7 +95,7 @@ export function formatField({ category, name, fields }: TracepointFormat, wanted
   const struct = `${category}:${name}`;
   if (!field) {
     const names = fields.filter(isReadable).map((candidate) => candidate.name);
-    throw new NoSuchField(
+    throw new NoSuchFieldError(
       `the tracepoint ${struct} has no field '${wanted}'`,
       struct,
       [wanted],

@@ -4,6 +4,7 @@
  * Writes never block (so that signals are served while a terminal is stopped), and what waits to be written is
  * bounded: lines that find no room are dropped and counted.
  */
+import { TsbpfError } from '../asm/error.ts';
 import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from 'node:fs';
 import { printable } from '../asm/printable.ts';
 import { uptime } from '../loader/uptime.ts';
@@ -16,8 +17,9 @@ const RETRY_MS = 20;
 const PATIENCE_MS = 500;
 
 /** The output can't be written: a full disk, for instance. */
-export class OutputError extends Error {
+export class OutputError extends TsbpfError {
   override readonly name: string = 'OutputError';
+  override readonly code: string = 'ERR_OUTPUT';
 }
 
 /** Writes some of the bytes and says how many; throws as `fs.writeSync` does. */

@@ -1,6 +1,7 @@
 /**
  * Recordings: a first line that says where, when and how, and then a JSON line for each event, with all that is known of it.
  */
+import { TsbpfError } from '../asm/error.ts';
 import { printable } from '../asm/printable.ts';
 import type { Settings } from './arguments.ts';
 import { FORMAT, type Header, headerLine, jsonLine } from './json.ts';
@@ -9,8 +10,9 @@ import { type ConnectRecord, FIELDS, fieldsShown } from './record.ts';
 import { RecordingFile, type Surroundings } from './recording/file.ts';
 
 /** What is read is no recording, or a damaged one. */
-export class BadRecording extends Error {
-  override readonly name = 'BadRecording';
+export class RecordingError extends TsbpfError {
+  override readonly name = 'RecordingError';
+  override readonly code = 'ERR_RECORDING';
 }
 
 /** The command that makes a recording: its version, and the words of its command line. */

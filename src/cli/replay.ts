@@ -11,7 +11,7 @@ import { type Header, LONGEST_LINE } from './json.ts';
 import type { LineOutput } from './output.ts';
 import { fieldsOf, RECORDED } from './record.ts';
 import { lockHolder } from './recording/lock.ts';
-import { BadRecording } from './recording.ts';
+import { RecordingError } from './recording.ts';
 import { readOnThisThread } from './replay/file.ts';
 import { linesOf } from './replay/lines.ts';
 import { type Origin, RecordingReader } from './replay/reader.ts';
@@ -27,7 +27,7 @@ const ENDLESS_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | minor);
 
 /**
  * Shows the recording in `file`, `-` for standard input, under the settings: each line as it comes, until the end or a signal.
- * @throws {BadRecording} with the number of the line, when what came before it has been shown. @throws {OutputError}
+ * @throws {RecordingError} with the number of the line, when what came before it has been shown. @throws {OutputError}
  */
 export async function replay(file: string, settings: Settings): Promise<void> {
   const stat = statusOf(file);
@@ -64,7 +64,7 @@ interface Skipped {
   notSelected: number;
 }
 
-/** The status of a file that can be read. @throws {BadRecording} */
+/** The status of a file that can be read. @throws {RecordingError} */
 function statusOf(file: string): BigIntStats {
   try {
     const stat = file === '-' ? fstatSync(0, { bigint: true }) : statSync(file, { bigint: true });
@@ -100,8 +100,8 @@ async function streamOf(file: string, stat: BigIntStats, syscalls: Syscalls | un
   }
 }
 
-function unreadable(file: string, error: unknown): BadRecording {
-  return new BadRecording(`${printable(file)}: cannot read it: ${systemReason(error)}`);
+function unreadable(file: string, error: unknown): RecordingError {
+  return new RecordingError(`${printable(file)}: cannot read it: ${systemReason(error)}`);
 }
 
 async function showAll(

@@ -3,10 +3,10 @@
  * command line that makes no sense, as does a file of types or a recording that is none, a recording to what cannot hold one, or a filter by
  * something that isn't there.
  */
-import { UnknownArchitecture } from '../asm/architecture.ts';
+import { UnknownArchitectureError } from '../asm/architecture.ts';
 import { BtfError } from '../asm/btf.ts';
 import { messageWithoutPosition } from '../asm/error-position.ts';
-import { VerifierError, WrongPathError } from '../loader/errors.ts';
+import { VerifierError, PathError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
 import { NativeCodeError } from '../loader/native-code.ts';
 import { renderVerifierError } from '../loader/verifier/report.ts';
@@ -15,23 +15,23 @@ import { completion } from './completion.ts';
 import { environmentFault } from './environment.ts';
 import { jsonSchema } from './json.ts';
 import { OutputError, print, printError } from './output.ts';
-import { BadDestination } from './recording/destination.ts';
-import { BadRecording } from './recording.ts';
+import { DestinationError } from './recording/destination.ts';
+import { RecordingError } from './recording.ts';
 import { replay } from './replay.ts';
 import { complain } from './run.ts';
 import { releaseStopSignals } from './signals.ts';
 import { errorLine, unexpected } from './text.ts';
-import { BadFilter } from './trace/filter.ts';
-import { BadTypesFile } from './trace/types.ts';
-import { NoWay, UNSUPPORTED } from './trace/ways.ts';
+import { FilterError } from './trace/filter.ts';
+import { BtfFileError } from './trace/types.ts';
+import { NoProbeError, UNSUPPORTED } from './trace/ways.ts';
 import { dryRun, trace } from './trace.ts';
 import { version } from './version.ts';
 
 /** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
 const EXPECTED = [
   ...UNSUPPORTED,
-  ...[NativeCodeError, NoWay, UnknownArchitecture, WrongPathError, BtfError],
-  ...[BadTypesFile, BadFilter, BadRecording, OutputError],
+  ...[NativeCodeError, NoProbeError, UnknownArchitectureError, PathError, BtfError],
+  ...[BtfFileError, FilterError, RecordingError, OutputError],
 ];
 
 async function main(): Promise<number> {
@@ -52,7 +52,7 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     complain(describe(error));
-    return [BadTypesFile, BadFilter, BadRecording, BadDestination].some((kind) => error instanceof kind)
+    return [BtfFileError, FilterError, RecordingError, DestinationError].some((kind) => error instanceof kind)
       ? 2
       : 1;
   }
@@ -66,7 +66,7 @@ function isRun(request: Request): boolean {
 /** The lines of an error message. */
 function describe(error: unknown): string | string[] {
   if (error instanceof VerifierError) return renderVerifierError(error).split('\n');
-  if (error instanceof NoWay) return error.message.split('\n');
+  if (error instanceof NoProbeError) return error.message.split('\n');
   if (EXPECTED.some((kind) => error instanceof kind))
     return errorLine(messageWithoutPosition(error as Error));
   return environmentFault(error) ?? unexpected(error);

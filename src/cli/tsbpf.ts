@@ -8,18 +8,18 @@ import { DecodeError } from '../asm/decode.ts';
 import { ElfError } from '../asm/elf.ts';
 import { TextError } from '../asm/text/parse.ts';
 import { KernelError } from '../loader/errors.ts';
-import { NoSuchProgram } from '../loader/loaded/find.ts';
+import { NoSuchProgramError } from '../loader/loaded/find.ts';
 import { NativeCodeError } from '../loader/native-code.ts';
 import { environmentFault } from './environment.ts';
 import { OutputError, print, printError, warn } from './output.ts';
 import { errorLine, unexpected } from './text.ts';
 import { readArguments } from './tsbpf/arguments.ts';
-import { FileError, FileTooLarge } from './tsbpf/file.ts';
+import { FileError, FileSizeError } from './tsbpf/file.ts';
 import { version } from './version.ts';
 
 /** What a file of the user's may come to, and what the kernel may answer; anything else is a mistake of ours. */
-const SENSELESS = [TextError, AssembleError, DecodeError, ElfError, FileTooLarge];
-const REFUSED = [KernelError, NativeCodeError, NoSuchProgram, BtfError, FileError, OutputError];
+const SENSELESS = [TextError, AssembleError, DecodeError, ElfError, FileSizeError];
+const REFUSED = [KernelError, NativeCodeError, NoSuchProgramError, BtfError, FileError, OutputError];
 
 async function main(): Promise<number> {
   const request = readArguments(process.argv.slice(2), version());

@@ -3,6 +3,7 @@
  *
  * Source: man 2 bpf, include/uapi/linux/bpf.h (`union bpf_attr`).
  */
+import { ClosedError, KernelError } from './errors.ts';
 import type { Closeable } from './resources.ts';
 import type { Syscalls } from './syscalls.ts';
 
@@ -114,13 +115,13 @@ export class Descriptor implements Closeable {
     const moved = syscalls.dup(fd);
     syscalls.close(fd);
     if (moved < 0)
-      throw new Error(`cannot move the descriptor ${fd} away: fcntl(F_DUPFD_CLOEXEC): errno ${-moved}`);
+      throw new KernelError({ syscall: 'fcntl(F_DUPFD_CLOEXEC)', errno: -moved, tried: `move the descriptor ${fd} away` });
     this.#fd = moved;
   }
 
   /** @throws after `close()`. */
   get fd(): number {
-    if (this.#fd < 0) throw new Error('used after it was closed');
+    if (this.#fd < 0) throw new ClosedError('used after it was closed');
     return this.#fd;
   }
 

@@ -2,6 +2,7 @@
  * What can go wrong between us and the kernel, as types a caller can test for. Every message is one line that
  * says what was tried, what the kernel answered, the likely cause, and what to do.
  */
+import { TsbpfError } from '../asm/error.ts';
 import { type Assembled, type AssembledInstruction, functionStarts } from '../asm/assemble.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
 import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
@@ -40,13 +41,14 @@ export function isInterruption(errno: number): boolean {
 }
 
 /** A call that the kernel refused. */
-export class KernelError extends Error {
+export class KernelError extends TsbpfError {
   override name = 'KernelError';
+  override readonly code: string = 'ERR_KERNEL';
   readonly syscall: string;
   /** The errno, positive. */
   readonly errno: number;
-  /** Its name, as `ENOENT`. */
-  readonly code: string;
+  /** The name of the errno: `ENOENT`. */
+  readonly errnoName: string;
   readonly tried: string;
   readonly hint: string | undefined;
 
@@ -55,7 +57,7 @@ export class KernelError extends Error {
     super(hint === undefined ? what : `${what}: ${hint}`);
     this.syscall = syscall;
     this.errno = errno;
-    this.code = errnoName(errno);
+    this.errnoName = errnoName(errno);
     this.tried = tried;
     this.hint = hint;
   }
@@ -64,11 +66,13 @@ export class KernelError extends Error {
 /** This process may not do it: a capability is missing, a limit is too low, or a policy of the kernel forbids it. */
 export class NotPermittedError extends KernelError {
   override name = 'NotPermittedError';
+  override readonly code: string = 'ERR_NOT_PERMITTED';
 }
 
 /** Kernel lockdown forbids it to every process (`/sys/kernel/security/lockdown`). */
 export class LockdownError extends NotPermittedError {
   override name = 'LockdownError';
+  override readonly code = 'ERR_LOCKDOWN';
   /** What it keeps from whom: `bpf_probe_read_kernel from every program`. */
   readonly kept: string;
 
@@ -81,6 +85,7 @@ export class LockdownError extends NotPermittedError {
 /** The kernel has nothing of that name to attach to: an optional program can be left out. */
 export class NoSuchSymbolError extends KernelError {
   override name = 'NoSuchSymbolError';
+  override readonly code = 'ERR_NO_SYMBOL';
   /** The kernel function or tracepoint. */
   readonly symbol: string;
 
@@ -91,8 +96,9 @@ export class NoSuchSymbolError extends KernelError {
 }
 
 /** The kernel lacks a feature. */
-export class UnsupportedError extends Error {
+export class UnsupportedError extends TsbpfError {
   override name = 'UnsupportedError';
+  override readonly code: string = 'ERR_UNSUPPORTED';
   /** What it lacks: `kprobes`. */
   readonly feature: string;
   /** The first release of Linux that has it, configuration permitting: `4.1`. */
@@ -110,6 +116,7 @@ export class UnsupportedError extends Error {
 /** The kernel lacks an instruction of a program: `feature` is its text. */
 export class UnsupportedInstructionError extends UnsupportedError {
   override name = 'UnsupportedInstructionError';
+  override readonly code = 'ERR_UNSUPPORTED_INSTRUCTION';
   /** The program's name. */
   readonly program: string;
   /** The first of its instructions that the kernel lacks, and where it is. */
@@ -128,8 +135,9 @@ export class UnsupportedInstructionError extends UnsupportedError {
 export const MOUNT_TRACEFS = 'mount it: mount -t tracefs tracefs /sys/kernel/tracing';
 
 /** The kernel's tracing files are needed, and mounted nowhere. */
-export class NoTracefsError extends Error {
+export class NoTracefsError extends TsbpfError {
   override name = 'NoTracefsError';
+  override readonly code = 'ERR_NO_TRACEFS';
 
   /** `wanted` says what they are needed for. */
   constructor(wanted: string) {
@@ -138,8 +146,9 @@ export class NoTracefsError extends Error {
 }
 
 /** A path that doesn't lead to what was asked for. */
-export class WrongPathError extends Error {
-  override name = 'WrongPathError';
+export class PathError extends TsbpfError {
+  override name = 'PathError';
+  override readonly code = 'ERR_PATH';
   readonly path: string;
   /** What it leads to, or why to nothing. */
   readonly fault: string;
@@ -154,6 +163,7 @@ export class WrongPathError extends Error {
 /** The verifier refused a program. Where it names no instruction, the line is that of the program as a whole. */
 export class VerifierError extends KernelError {
   override name = 'VerifierError';
+  override readonly code = 'ERR_VERIFIER';
   /** The program's name. */
   readonly program: string;
   /** The verifier's whole log. */
@@ -203,8 +213,9 @@ export class VerifierError extends KernelError {
  * A perf ring has invalid records: one sample, which was skipped, or more, and the ring was skipped to its
  * end.
  */
-export class CorruptRingError extends Error {
+export class CorruptRingError extends TsbpfError {
   override name = 'CorruptRingError';
+  override readonly code = 'ERR_CORRUPT_RING';
   readonly cpu: number;
 
   constructor(cpu: number, detail: string, skipped = 'what it held') {
@@ -214,9 +225,9 @@ export class CorruptRingError extends Error {
 }
 
 /** The keys of a map could not be listed: programs delete keys faster than the loader reads them. */
-export class MapIterationError extends Error {
+export class MapIterationError extends TsbpfError {
   override name = 'MapIterationError';
-  readonly code = 'ERR_MAP_ITERATION';
+  override readonly code = 'ERR_MAP_ITERATION';
   /** The map's name. */
   readonly map: string;
   /** The number of different keys that were read. The map may hold others. */
@@ -230,4 +241,25 @@ export class MapIterationError extends Error {
     this.map = map;
     this.keysRead = keysRead;
   }
+}
+
+/**
+ * A map, program, link or session is used after `close()`.
+ *
+ * @example
+ * ```ts
+ * import { array, BpfMap, ClosedError, Kernel, u32 } from 'tsbpf';
+ *
+ * const map = BpfMap.create(new Kernel(), array('counts', { value: u32, maxEntries: 1 }));
+ * map.close();
+ * try {
+ *   map.lookup(0);
+ * } catch (error) {
+ *   console.log(error instanceof ClosedError);
+ * }
+ * ```
+ */
+export class ClosedError extends TsbpfError {
+  override readonly name = 'ClosedError';
+  override readonly code = 'ERR_CLOSED';
 }

@@ -60,7 +60,7 @@ const At = {
 
 /**
  * Reads about a loaded program.
- * @throws {NoSuchProgram} @throws {NotPermittedError} @throws {KernelError}
+ * @throws {NoSuchProgramError} @throws {NotPermittedError} @throws {KernelError}
  */
 export function readLoadedProgram(kernel: Kernel, wanted: ProgramSelector): LoadedProgram {
   const descriptor = openProgram(kernel, wanted);

@@ -61,7 +61,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * Creates a map with what its spec says that it holds. A perf event array without `maxEntries` gets one for every CPU number
    * there may be.
    * The caller owns the result.
-   * @throws {NotPermittedError} @throws {KernelError} @throws {UnsupportedError} @throws {WrongPathError} for a folder that is no cgroup.
+   * @throws {NotPermittedError} @throws {KernelError} @throws {UnsupportedError} @throws {PathError} for a folder that is no cgroup.
    * @throws {RangeError} for a map that it holds and that isn't among `maps`.
    */
   static create<M extends MapSpec>(

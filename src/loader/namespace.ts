@@ -5,7 +5,7 @@
  */
 import { Descriptor } from './bpf.ts';
 import { describeErrno } from './errno.ts';
-import { WrongPathError } from './errors.ts';
+import { PathError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 
 /** include/uapi/linux/magic.h */
@@ -17,21 +17,21 @@ const CLONE_NEWNET = 0x40000000;
 
 /**
  * The number of a network namespace, which the kernel has in `struct net` as `ns.inum`.
- * @throws {WrongPathError} where the file stands for none.
+ * @throws {PathError} where the file stands for none.
  */
 export function networkNamespace({ syscalls }: Kernel, path: string): number {
-  const cannotOpen = (errno: number) => new WrongPathError(path, `cannot open it: ${describeErrno(errno)}`);
+  const cannotOpen = (errno: number) => new PathError(path, `cannot open it: ${describeErrno(errno)}`);
   const type = syscalls.fileSystem(path);
   if (type < 0) throw cannotOpen(-type);
   // Before it is opened, which might do something to a device or a pipe.
   if (type !== NSFS_MAGIC)
-    throw new WrongPathError(path, 'no namespace: those are files as /proc/PID/ns/net and /run/netns/NAME');
+    throw new PathError(path, 'no namespace: those are files as /proc/PID/ns/net and /run/netns/NAME');
   const fd = syscalls.openFile(path);
   if (fd < 0) throw cannotOpen(-fd);
   const file = new Descriptor(syscalls, fd);
   try {
     if (syscalls.ioctl(file.fd, NS_GET_NSTYPE, 0) !== CLONE_NEWNET)
-      throw new WrongPathError(path, 'a namespace, but none of networks');
+      throw new PathError(path, 'a namespace, but none of networks');
     return Number(syscalls.inode(file.fd));
   } finally {
     file.close();

@@ -1,10 +1,11 @@
 /** Why the native code that makes the system calls cannot be loaded, and what to do. */
+import { TsbpfError } from '../asm/error.ts';
 import { readFileSync } from 'node:fs';
 
 /** koffi cannot be loaded: it is not installed for this machine, or Node or a limit forbids it. */
-export class NativeCodeError extends Error {
+export class NativeCodeError extends TsbpfError {
   override readonly name = 'NativeCodeError';
-  readonly code = 'ERR_NATIVE_CODE';
+  override readonly code = 'ERR_NATIVE_CODE';
 }
 
 /**

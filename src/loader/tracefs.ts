@@ -28,7 +28,7 @@ export function tracefsRoot(kernel: Kernel): string | undefined {
 /**
  * The record of a classic tracepoint.
  * @throws {NoTracefsError} @throws {NoSuchSymbolError} where the kernel has no such tracepoint. @throws {NotPermittedError}
- * @throws {KernelError} @throws {FormatError}
+ * @throws {KernelError} @throws {TracepointFormatError}
  */
 export function readTracepointFormat(kernel: Kernel, category: string, name: string): TracepointFormat {
   return parseTracepointFormat(category, name, readEventFile(kernel, category, name, 'format'));

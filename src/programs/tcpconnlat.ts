@@ -11,6 +11,7 @@
  * place of the first packet. What fails before there is such a state (no route) is in the result of the call alone, which its return
  * shows and the tracepoint doesn't.
  */
+import { TsbpfError } from '../asm/error.ts';
 import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
 import { type Attached, attemptsOf } from './tcpconnlat/attempts.ts';
@@ -32,8 +33,9 @@ export { TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 const STATE = 'inet_sock_state';
 
 /** A filter asks for what the tracepoint's record doesn't have. */
-export class NotInRecord extends Error {
-  override readonly name = 'NotInRecord';
+export class FilterUnavailableError extends TsbpfError {
+  override readonly name = 'FilterUnavailableError';
+  override readonly code = 'ERR_FILTER_UNAVAILABLE';
 
   constructor(wanted: string) {
     super(`the tracepoint's record doesn't have ${wanted}, which is filtered by`);
@@ -41,7 +43,7 @@ export class NotInRecord extends Error {
 }
 
 /**
- * The programs and maps for these options. Throws NoKernelTypes or NoSuchField where the target lacks what they read, NotInRecord
+ * The programs and maps for these options. Throws NoBtfError or NoSuchFieldError where the target lacks what they read, FilterUnavailableError
  * where the tracepoint's record does, RangeError where the target lacks that record's format or the filter asks for too much.
  */
 export function tcpconnlat(options: Options, target: Target) {
@@ -49,7 +51,7 @@ export function tcpconnlat(options: Options, target: Target) {
   const byRecord = way === 'trace_event';
   const families = familiesOf(options, target);
   const filter = connectFilter(options.filter ?? {}, isByFunctions(way));
-  if (byRecord && filter.asks.netns) throw new NotInRecord('the network namespace');
+  if (byRecord && filter.asks.netns) throw new FilterUnavailableError('the network namespace');
   const Event = eventOf(families, byRecord ? 'record' : 'socket', options);
   const attempts = attemptsOf(options, Event, filter, countsFailures(options));
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { AmbiguousStruct, Btf, BtfError, NoSuchField } from '../../src/asm/btf.ts';
+import { AmbiguousStructError, Btf, BtfError, NoSuchFieldError } from '../../src/asm/btf.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
 import { kernelInSmall } from './fixtures/kernel-types.ts';
@@ -12,7 +12,7 @@ function ask<T>(question: () => T): T | undefined {
   try {
     return question();
   } catch (error) {
-    if (error instanceof BtfError || error instanceof NoSuchField || error instanceof AmbiguousStruct)
+    if (error instanceof BtfError || error instanceof NoSuchFieldError || error instanceof AmbiguousStructError)
       return undefined;
     throw error;
   }

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { Btf, NoSuchField } from '../../src/asm/btf.ts';
+import { Btf, NoSuchFieldError } from '../../src/asm/btf.ts';
 import { nearest } from '../../src/asm/nearest.ts';
 import { suite } from '../harness.ts';
 import { thrown } from '../thrown.ts';
@@ -76,7 +76,7 @@ test('sizeOf() has the size of structs, unions and typedefs of them', () => {
   assert.equal([btf.sizeOf('sock'), btf.sizeOf('in6_addr'), btf.sizeOf('atomic_t')], [120, 16, 4]);
   assert.instance(
     thrown(() => btf.sizeOf('nothing')),
-    NoSuchField,
+    NoSuchFieldError,
   );
 });
 
@@ -114,17 +114,17 @@ test('a bit field that no load of 8 aligned bytes covers throws BtfError', () =>
 
 // What isn't there
 
-test('a misspelt member throws NoSuchField with the nearest names', () => {
-  const error = thrown(() => btf.member('sock', 'sk_protcol')) as NoSuchField;
-  assert.instance(error, NoSuchField);
+test('a misspelt member throws NoSuchFieldError with the nearest names', () => {
+  const error = thrown(() => btf.member('sock', 'sk_protcol')) as NoSuchFieldError;
+  assert.instance(error, NoSuchFieldError);
   assert.is(error.message, "struct sock: no member 'sk_protcol'; nearest: sk_protocol");
   assert.equal([error.struct, error.paths, error.nearest], ['sock', ['sk_protcol'], ['sk_protocol']]);
 });
 
 test('a member that lies deeper is found for the message, with its path', () => {
-  const error = thrown(() => btf.member('sock', 'skc_daddr')) as NoSuchField;
+  const error = thrown(() => btf.member('sock', 'skc_daddr')) as NoSuchFieldError;
   assert.is(error.nearest[0], '__sk_common.skc_daddr');
-  const nested = thrown(() => btf.member('sock', '__sk_common.daddr')) as NoSuchField;
+  const nested = thrown(() => btf.member('sock', '__sk_common.daddr')) as NoSuchFieldError;
   assert.match(
     nested.message,
     /^struct sock: no member '__sk_common\.daddr'; nearest: __sk_common\.skc_daddr/,
@@ -138,12 +138,12 @@ test('for a message the members of a struct are named once, wherever it is found
     { name: 'a', type: inner, bits: 0 },
     { name: 'b', type: inner, bits: 32 },
   ]);
-  const error = thrown(() => Btf.parse(w.blob()).member('outer', 'fields')) as NoSuchField;
+  const error = thrown(() => Btf.parse(w.blob()).member('outer', 'fields')) as NoSuchFieldError;
   assert.equal(error.nearest, ['a.field']);
 });
 
-test('a missing struct throws NoSuchField with the nearest names', () => {
-  const error = thrown(() => btf.member('sock_comon', 'skc_daddr')) as NoSuchField;
+test('a missing struct throws NoSuchFieldError with the nearest names', () => {
+  const error = thrown(() => btf.member('sock_comon', 'skc_daddr')) as NoSuchFieldError;
   assert.is(error.message, "this kernel has no struct 'sock_comon'; nearest: sock_common");
   assert.equal(error.paths, []);
 });
@@ -165,7 +165,7 @@ const dead: [string, RegExp][] = [
 for (const [path, message] of dead)
   test(`${path} leads nowhere, and the message says why`, () => {
     const error = thrown(() => btf.member('sock', path));
-    assert.instance(error, NoSuchField);
+    assert.instance(error, NoSuchFieldError);
     assert.match(error.message, message);
   });
 
@@ -207,18 +207,18 @@ test('enum values are found in any enum or in one', () => {
   assert.is(btf.enumValue('BELOW'), -5n);
 });
 
-test('a missing enum value throws NoSuchField', () => {
+test('a missing enum value throws NoSuchFieldError', () => {
   assert.match(
     thrown(() => btf.enumValue('PLUSS', 'small')).message,
     /^no value 'PLUSS' in enum small of this kernel; nearest: PLUS/,
   );
   assert.instance(
     thrown(() => btf.enumValue('TOP', 'small')),
-    NoSuchField,
+    NoSuchFieldError,
   );
   assert.instance(
     thrown(() => btf.enumValue('NOTHING')),
-    NoSuchField,
+    NoSuchFieldError,
   );
   assert.match(thrown(() => btf.enumValue('A', 'nothing')).message, /no enum 'nothing'/);
 });

@@ -8,7 +8,7 @@ import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
 import { fentry, fexit, kprobe, kretprobe, rawTracepoint, tracepoint } from '../../src/asm/hooks.ts';
 import { bytes, struct, u32, u64 } from '../../src/asm/layout.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
-import { NoKernelTypes, target } from '../../src/asm/target.ts';
+import { NoBtfError, target } from '../../src/asm/target.ts';
 import { parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
@@ -53,7 +53,7 @@ test('fentry: needs the kernel\u2019s types', () => {
   assert.throws(
     () => fentry('tcp_connect', target('x64'), () => {}),
     (error: unknown) =>
-      error instanceof NoKernelTypes && /^the function tcp_connect is needed/.test(error.message),
+      error instanceof NoBtfError && /^the function tcp_connect is needed/.test(error.message),
   );
 });
 

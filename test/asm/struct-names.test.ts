@@ -1,6 +1,6 @@
 /** Structs whose name has several definitions, and pointers that lead to one of them. */
 import * as assert from 'uvu/assert';
-import { AmbiguousStruct, Btf, type StructRef } from '../../src/asm/btf.ts';
+import { AmbiguousStructError, Btf, type StructRef } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { target } from '../../src/asm/target.ts';
@@ -38,7 +38,7 @@ const on = target('x64', btf);
 
 test('a name with several definitions is refused, with what tells them apart', () => {
   const error = thrown(() => btf.member('chan', 'id'));
-  assert.ok(error instanceof AmbiguousStruct);
+  assert.ok(error instanceof AmbiguousStructError);
   assert.match(
     error.message,
     "2 different structs named 'chan': 16 bytes (lock, id), 112 bytes (device, id, cookie); " +
@@ -206,7 +206,7 @@ test('two structs of one name are the same if reading them makes no difference',
     for (const members of [left, right]) types.struct('double', 16, members(types));
     const read = Btf.parse(types.blob());
     if (isSame) assert.is(read.member('double', 'a').offset, 0, `row ${i}`);
-    else assert.ok(thrown(() => read.member('double', 'a')) instanceof AmbiguousStruct, `row ${i}`);
+    else assert.ok(thrown(() => read.member('double', 'a')) instanceof AmbiguousStructError, `row ${i}`);
   }
 });
 

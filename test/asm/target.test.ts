@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { architectureOf, architectures } from '../../src/asm/architecture.ts';
-import { Btf, NoSuchField } from '../../src/asm/btf.ts';
-import { field, kernelTypes, NoKernelTypes, target } from '../../src/asm/target.ts';
+import { Btf, NoSuchFieldError } from '../../src/asm/btf.ts';
+import { field, kernelTypes, NoBtfError, target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { thrown } from '../thrown.ts';
 import { BtfWriter } from './btf-writer.ts';
@@ -71,13 +71,13 @@ test('a field is found through the kernel\u2019s types', () => {
   assert.is(field(target('x64', types()), 'sock', ['sk_error', 'sk_err']).offset, 8);
   assert.instance(
     thrown(() => field(target('x64', types()), 'sock', 'sk_error')),
-    NoSuchField,
+    NoSuchFieldError,
   );
 });
 
 test('without kernel types asking for a field says what is missing and what to do', () => {
   const error = thrown(() => field(target('x64'), 'sock', 'sk_err'));
-  assert.instance(error, NoKernelTypes);
+  assert.instance(error, NoBtfError);
   assert.match(error.message, /^the field sock\.sk_err is needed, .* no BTF .* CONFIG_DEBUG_INFO_BTF=y/);
   assert.match(thrown(() => kernelTypes(target('x64'))).message, /^a kernel structure is needed/);
 });

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
-import { NoSuchField } from '../../src/asm/btf.ts';
-import { FormatError, formatField, parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
+import { NoSuchFieldError } from '../../src/asm/btf.ts';
+import { TracepointFormatError, formatField, parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { suite } from '../harness.ts';
 import { assertLinear } from '../linear.ts';
 import { thrown } from '../thrown.ts';
@@ -58,7 +58,7 @@ test('a field that is not there is an error that names those like it', () => {
   assert.throws(
     () => formatField(state, 'new_state'),
     (error: unknown) =>
-      error instanceof NoSuchField &&
+      error instanceof NoSuchFieldError &&
       error.message === "the tracepoint sock:inet_sock_set_state has no field 'new_state'; nearest: newstate",
   );
 });
@@ -97,7 +97,7 @@ test('a text that is no format, or another tracepoint\u2019s, is refused', () =>
   ] as const)
     assert.throws(
       () => parseTracepointFormat('sock', 'inet_sock_set_state', text),
-      (error: unknown) => error instanceof FormatError && message.test(error.message),
+      (error: unknown) => error instanceof TracepointFormatError && message.test(error.message),
     );
 });
 

@@ -2,7 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { architectures } from '../../src/asm/architecture.ts';
-import { Btf, type BtfMember, NoSuchField } from '../../src/asm/btf.ts';
+import { Btf, type BtfMember, NoSuchFieldError } from '../../src/asm/btf.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';
@@ -56,8 +56,8 @@ test.skipIf(noBtf, 'a misspelt field of the real struct sock names the right one
   try {
     kernel().member('sock', 'skc_daddr');
   } catch (error) {
-    assert.instance(error, NoSuchField);
-    assert.is((error as NoSuchField).nearest[0], '__sk_common.skc_daddr');
+    assert.instance(error, NoSuchFieldError);
+    assert.is((error as NoSuchFieldError).nearest[0], '__sk_common.skc_daddr');
     return;
   }
   assert.unreachable();

@@ -228,7 +228,7 @@ test.skipIf(cannotRun, 'constants are known to the verifier: it doesn’t look a
     assert.equal(map(mode).lookup(0), { verbose: 0, limit: 77n });
     assert.throws(
       () => map(mode).update(0, { verbose: 1, limit: 1n }),
-      (error: unknown) => error instanceof KernelError && error.code === 'EPERM',
+      (error: unknown) => error instanceof KernelError && error.errnoName === 'EPERM',
     );
   });
   const changing = array('changing', { value: mode.value });

@@ -23,7 +23,7 @@ function withMap<M extends MapSpec>(spec: M, use: (map: BpfMap<M>, kernel: Kerne
 
 /** Throws a KernelError of that errno. */
 function assertCode(code: string, run: () => void): void {
-  assert.throws(run, (error: unknown) => error instanceof KernelError && error.code === code);
+  assert.throws(run, (error: unknown) => error instanceof KernelError && error.errnoName === code);
 }
 
 for (const make of [hash, lruHash])

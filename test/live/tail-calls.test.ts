@@ -177,7 +177,7 @@ test.skipIf(needsRoot, 'programs of another type are refused before the kernel d
         () => session.programArray(stages).update('double', loaded),
         (error: unknown) =>
           error instanceof KernelError &&
-          error.code === 'EINVAL' &&
+          error.errnoName === 'EINVAL' &&
           /put the program 'other' into slot double of the program array 'stages'.*of one type/.test(
             error.message,
           ),

@@ -135,7 +135,7 @@ function isOnly(error: unknown, code: string): error is KernelError {
   return (
     error instanceof KernelError &&
     !(error instanceof VerifierError) &&
-    error.code === code &&
+    error.errnoName === code &&
     !/the verifier refused/.test(error.message) &&
     !error.message.includes('\n')
   );
@@ -208,7 +208,7 @@ for (const [errno, code, log, blames] of [
     assert.throws(
       () => load(fake),
       (error: unknown) =>
-        blames ? error instanceof VerifierError && error.code === code : isOnly(error, code),
+        blames ? error instanceof VerifierError && error.errnoName === code : isOnly(error, code),
     );
   });
 
@@ -224,7 +224,7 @@ test('the log of a check that was cut short is not shown in the place of a whole
     assert.throws(
       () => loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map()),
       (error: unknown) =>
-        error instanceof VerifierError && error.code === 'EACCES' && error.summary.reason === 'R0 !read_ok',
+        error instanceof VerifierError && error.errnoName === 'EACCES' && error.summary.reason === 'R0 !read_ok',
     );
   }
 });
@@ -273,7 +273,7 @@ test('a refused program is loaded again for its log, and the error has it', () =
     (error: unknown) =>
       error instanceof VerifierError &&
       error.program === 'on_switch' &&
-      error.code === 'EACCES' &&
+      error.errnoName === 'EACCES' &&
       error.summary.slot === 1 &&
       /R0 !read_ok\nprocessed/.test(error.log),
   );
@@ -437,7 +437,7 @@ test('where the end of a log is lost (before 6.4), the reason is asked for witho
   assert.throws(
     () => load(fake),
     (error: unknown) =>
-      error instanceof VerifierError && error.code === 'E2BIG' && /too large/.test(error.summary.reason),
+      error instanceof VerifierError && error.errnoName === 'E2BIG' && /too large/.test(error.summary.reason),
   );
   assert.is(levels.at(-1), 4);
 });
@@ -455,7 +455,7 @@ test('where it keeps its end, that is shown, and the errno is the first answer\u
   });
   assert.throws(
     () => load(fake),
-    (error: unknown) => error instanceof VerifierError && error.code === 'E2BIG' && error.summary.slot === 7,
+    (error: unknown) => error instanceof VerifierError && error.errnoName === 'E2BIG' && error.summary.slot === 7,
   );
   assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch'], 'no buffer holds it all');
 });

@@ -301,7 +301,7 @@ test('a full map says so', () => {
   assert.throws(
     () => map.update(1, { ns: 0n, comm: '' }),
     (error: unknown) =>
-      error instanceof KernelError && error.code === 'E2BIG' && /it is full/.test(error.message),
+      error instanceof KernelError && error.errnoName === 'E2BIG' && /it is full/.test(error.message),
   );
 });
 

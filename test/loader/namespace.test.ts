@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { cgroupArray } from '../../src/asm/map.ts';
 import { openCgroup } from '../../src/loader/cgroup.ts';
 import { Errno } from '../../src/loader/errno.ts';
-import { WrongPathError } from '../../src/loader/errors.ts';
+import { PathError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import { networkNamespace } from '../../src/loader/namespace.ts';
@@ -25,11 +25,11 @@ function withFile(path: string, type: number, inode?: bigint): FakeSyscalls {
   return fake;
 }
 
-/** Fails unless `run` throws a WrongPathError, with nothing left open. */
+/** Fails unless `run` throws a PathError, with nothing left open. */
 function assertWrong(fake: FakeSyscalls, run: (kernel: Kernel) => void, message: RegExp): void {
   assert.throws(
     () => run(new Kernel(fake)),
-    (error: unknown) => error instanceof WrongPathError && error.path === '/x' && message.test(error.message),
+    (error: unknown) => error instanceof PathError && error.path === '/x' && message.test(error.message),
   );
   assert.is(fake.open.size, 0);
 }

@@ -1,13 +1,13 @@
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
-import { Btf, NoSuchField } from '../../src/asm/btf.ts';
+import { Btf, NoSuchFieldError } from '../../src/asm/btf.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { layoutOf, valueDecoder } from '../../src/asm/layout.ts';
-import { NoKernelTypes, type Target, target } from '../../src/asm/target.ts';
+import { NoBtfError, type Target, target } from '../../src/asm/target.ts';
 import { listTool } from '../../src/cli/listing.ts';
 import {
   type Filter,
-  NotInRecord,
+  FilterUnavailableError,
   type Options,
   tcpconnlat,
   type Way,
@@ -238,7 +238,7 @@ test('trace_event: a filter by what the record does not have is refused', () => 
   assert.throws(
     () => tcpconnlat({ way: 'trace_event', filter: { netns } }, x64),
     (error: unknown) =>
-      error instanceof NotInRecord && /doesn't have the network namespace/.test(error.message),
+      error instanceof FilterUnavailableError && /doesn't have the network namespace/.test(error.message),
   );
 });
 
@@ -304,13 +304,13 @@ test('without kernel types, or with some that lack sockets, it says what is miss
   for (const way of BY_TYPES) {
     assert.throws(
       () => tcpconnlat({ way }, without),
-      (error: unknown) => error instanceof NoKernelTypes,
+      (error: unknown) => error instanceof NoBtfError,
     );
     assert.throws(() => tcpconnlat({ way }, strange));
   }
   assert.throws(
     () => tcpconnlat({ way: 'kprobe' }, strange),
-    (error: unknown) => error instanceof NoSuchField,
+    (error: unknown) => error instanceof NoSuchFieldError,
   );
 });
 

@@ -3,7 +3,7 @@
  */
 
 import { nearest } from '../nearest.ts';
-import { NoSuchField } from './no-such-field.ts';
+import { NoSuchFieldError } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
 import { underlying } from './size.ts';
 import type { BtfEnumerator } from './types.ts';
@@ -18,7 +18,7 @@ export function enumValue(reader: BtfReader, name: string, enumName?: string): n
     name,
     values.map((value) => value.name),
   );
-  throw new NoSuchField(
+  throw new NoSuchFieldError(
     `no value '${name}' in ${enumName === undefined ? 'any enum' : `enum ${enumName}`} of this kernel`,
     enumName ?? '',
     [name],
@@ -29,7 +29,7 @@ export function enumValue(reader: BtfReader, name: string, enumName?: string): n
 function enumId(reader: BtfReader, name: string): number {
   const id = reader.find('enum', name) ?? reader.find('enum64', name) ?? reader.find('typedef', name);
   if (id !== undefined) return id;
-  throw new NoSuchField(`this kernel has no enum '${name}'`, name, [], []);
+  throw new NoSuchFieldError(`this kernel has no enum '${name}'`, name, [], []);
 }
 
 function valuesOf(reader: BtfReader, id: number): readonly BtfEnumerator[] {

@@ -3,7 +3,7 @@
  */
 
 import { nearest } from '../nearest.ts';
-import { NoSuchField } from './no-such-field.ts';
+import { NoSuchFieldError } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
 import { MAX_DEPTH, sizeOf, underlying } from './size.ts';
 import { findStruct, type StructRef, structId, structName } from './struct.ts';
@@ -44,7 +44,7 @@ interface Miss {
   readonly candidates: () => Iterable<string>;
 }
 
-/** The first of the paths that exists. Throws NoSuchField where none does. */
+/** The first of the paths that exists. Throws NoSuchFieldError where none does. */
 export function findMember(reader: BtfReader, ref: StructRef, paths: readonly string[]): Member {
   const id = structId(reader, ref);
   const struct = structName(reader, ref);
@@ -57,7 +57,7 @@ export function findMember(reader: BtfReader, ref: StructRef, paths: readonly st
   }
   const similar = misses.flatMap((miss) => nearest(miss.wanted, miss.candidates()));
   const message = `struct ${struct}: ${misses.map((miss) => miss.reason).join('; ')}`;
-  throw new NoSuchField(message, struct, paths, [...new Set(similar)]);
+  throw new NoSuchFieldError(message, struct, paths, [...new Set(similar)]);
 }
 
 /** Whether there is such a struct, and (with paths) at least one of these in it. */

@@ -2,7 +2,7 @@
  * What functions are called with, by their names: `tcp_v4_connect`, `btf_trace_inet_sock_set_state`.
  */
 import { nearest } from '../nearest.ts';
-import { NoSuchField } from './no-such-field.ts';
+import { NoSuchFieldError } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
 import { sizeOf, underlying } from './size.ts';
 import { BtfError, type BtfType } from './types.ts';
@@ -34,7 +34,7 @@ export function findPrototype(reader: BtfReader, name: string): Prototype {
   const id = reader.find('func', name) ?? reader.find('typedef', name);
   const found = id === undefined ? undefined : prototypeBehind(reader, id);
   if (found === undefined)
-    throw new NoSuchField(`this kernel has no function '${name}'`, name, [], similar(reader, name));
+    throw new NoSuchFieldError(`this kernel has no function '${name}'`, name, [], similar(reader, name));
   return describe(reader, found, name);
 }
 

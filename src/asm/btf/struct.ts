@@ -2,8 +2,9 @@
  * Structs by name. A name may have several definitions, because each C file can define a struct of its own
  * (`struct dma_chan`): then the name alone does not choose one.
  */
+import { TsbpfError } from '../error.ts';
 import { nearest } from '../nearest.ts';
-import { NoSuchField } from './no-such-field.ts';
+import { NoSuchFieldError } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
 import { MAX_DEPTH, sizeOf, underlying } from './size.ts';
 import type { BtfMember, BtfType } from './types.ts';
@@ -34,8 +35,9 @@ export interface StructCandidate {
 }
 
 /** A name that has several definitions in the kernel's types. `candidates` lists them. */
-export class AmbiguousStruct extends Error {
-  override readonly name = 'AmbiguousStruct';
+export class AmbiguousStructError extends TsbpfError {
+  override readonly name = 'AmbiguousStructError';
+  override readonly code = 'ERR_BTF_AMBIGUOUS_STRUCT';
   readonly struct: string;
   readonly candidates: readonly StructCandidate[];
 
@@ -59,7 +61,7 @@ export function structName(reader: BtfReader, ref: StructRef): string {
 
 /**
  * The id of a struct, a union or a typedef of one. A forward declaration is resolved by its name.
- * @throws {NoSuchField} if there is none. @throws {AmbiguousStruct} if there are several that differ.
+ * @throws {NoSuchFieldError} if there is none. @throws {AmbiguousStructError} if there are several that differ.
  */
 export function structId(reader: BtfReader, ref: StructRef): number {
   const id = findStruct(reader, ref);
@@ -67,18 +69,18 @@ export function structId(reader: BtfReader, ref: StructRef): number {
   const name = structName(reader, ref);
   const there = typeof ref === 'object' ? definitions(reader, name) : [];
   if (typeof ref === 'object' && there.length > 0)
-    throw new NoSuchField(
+    throw new NoSuchFieldError(
       `this kernel has no struct '${name}' ${describeChoice(ref)}: ${listCandidates(there.map((each) => candidate(reader, each)))}`,
       name,
       [],
       [],
     );
-  throw new NoSuchField(`this kernel has no struct '${name}'`, name, [], nearest(name, structNames(reader)));
+  throw new NoSuchFieldError(`this kernel has no struct '${name}'`, name, [], nearest(name, structNames(reader)));
 }
 
 /**
  * The same, or undefined if there is none.
- * @throws {AmbiguousStruct} if there are several that differ.
+ * @throws {AmbiguousStructError} if there are several that differ.
  */
 export function findStruct(reader: BtfReader, ref: StructRef): number | undefined {
   if (typeof ref === 'number') {
@@ -99,7 +101,7 @@ export function findStruct(reader: BtfReader, ref: StructRef): number | undefine
     ...others.filter((id, index) => !chosen.slice(0, index + 1).some((seen) => sameLayout(reader, seen, id))),
   ];
   if (different.length === 1) return first;
-  throw new AmbiguousStruct(
+  throw new AmbiguousStructError(
     name,
     different.map((id) => candidate(reader, id)),
   );

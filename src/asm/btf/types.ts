@@ -3,10 +3,12 @@
  *
  * Source: include/uapi/linux/btf.h, Documentation/bpf/btf.rst.
  */
+import { TsbpfError } from '../error.ts';
 
 /** BTF that isn't as the format says. The message names what and where. */
-export class BtfError extends Error {
+export class BtfError extends TsbpfError {
   override readonly name = 'BtfError';
+  override readonly code = 'ERR_BTF_MALFORMED';
 }
 
 /** A field of a struct or union. A bit field has a `bitSize`; offsets are in bits from the start. */

@@ -4,6 +4,7 @@
  *
  * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
  */
+import { ProgramError } from '../error.ts';
 import type { TSchema } from '@sinclair/typebox';
 import { type Emission, requireSynchronous } from '../body.ts';
 import type { StructRef } from '../btf.ts';
@@ -153,7 +154,7 @@ export class Builder {
   /**
    * A pointer to the kernel structure of that name: a value that holds its address, or a place that does (one load).
    *
-   * Throws AmbiguousStruct if the name has several definitions: `{ name: 'dma_chan', size: 112 }` or `{ name: 'dma_chan', having: 'slave' }`
+   * Throws AmbiguousStructError if the name has several definitions: `{ name: 'dma_chan', size: 112 }` or `{ name: 'dma_chan', having: 'slave' }`
    * is one of them.
    */
   kernel(struct: StructRef, address: Value | Place): KernelPointer;
@@ -295,7 +296,7 @@ export class Builder {
   exit(value: number | Value = this.#result): void {
     this.#machine.statement(this.exit, () => {
       if (this.#routine)
-        throw new Error(`exit() ends a program, and this is the subprogram ${this.#name}: return() ends it`);
+        throw new ProgramError(`exit() ends a program, and this is the subprogram ${this.#name}: return() ends it`);
       const { mustReturn } = PROGRAM_TYPES[this.#given.kind];
       if (mustReturn !== undefined && value !== mustReturn)
         throw new RangeError(`${this.#name} returns ${mustReturn}: the verifier refuses any other result`);
@@ -307,7 +308,7 @@ export class Builder {
   return(value: Operand = this.#result): void {
     this.#machine.statement(this.return, () => {
       if (!this.#routine)
-        throw new Error(`return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`);
+        throw new ProgramError(`return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`);
       requireFilled(this.#routine.parameters, this.#received);
       requireFits(
         value,

@@ -1,6 +1,7 @@
 /**
  * Putting a helper's arguments into r1 to r5, in an order in which none overwrites what another still needs.
  */
+import { ProgramError } from '../error.ts';
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { ArgKind, Helper } from '../helpers.ts';
@@ -130,7 +131,7 @@ export function emitInOrder(machine: Machine, moves: readonly Move[], callee: st
   while (pending.length > 0) {
     const free = pending.find(({ to }) => !pending.some((other) => other.to !== to && other.from === to));
     if (!free)
-      throw new Error(
+      throw new ProgramError(
         `the arguments of ${callee} at ${describePosition(machine.position)} lie in each other's registers: keep() one of them`,
       );
     free.emit();

@@ -6,6 +6,7 @@
  * the JavaScript stack as it can.
  */
 
+import { ProgramError } from '../error.ts';
 import { type Emission, requireSynchronous } from '../body.ts';
 import * as insn from '../constructors.ts';
 import { fromUserCode, withSourcePosition } from '../error-position.ts';
@@ -196,7 +197,7 @@ export class LeavableBlock {
   readonly leave = (): void =>
     this.#machine.statement(this.leave, () => {
       if (this.#over)
-        throw new Error(`leave() of the block at ${describePosition(this.#position)}, which is over`);
+        throw new ProgramError(`leave() of the block at ${describePosition(this.#position)}, which is over`);
       this.#paths.push(this.#machine.save());
       this.#machine.end(insn.ja(this.#end));
     });

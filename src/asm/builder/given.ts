@@ -1,6 +1,7 @@
 /**
  * What the code that is being built was given: the program's context, wherever it lies now, and what lies in it.
  */
+import { ProgramError } from '../error.ts';
 import { withSourcePosition } from '../error-position.ts';
 import type { Helper } from '../helpers.ts';
 import type { ProgramKind } from '../program-types.ts';
@@ -36,7 +37,7 @@ export class Given {
     const context = this.#current();
     if (context === undefined)
       throw withSourcePosition(
-        new Error(`${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`),
+        new ProgramError(`${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`),
       );
     return context;
   }

@@ -24,7 +24,7 @@ export interface KernelStruct {
 
 /**
  * The structure of that name or BTF id. A name that the target does not have stays a name: its first field throws.
- * @throws {AmbiguousStruct} if the name has several definitions. @throws {NoSuchField} if a choice fits no definition.
+ * @throws {AmbiguousStructError} if the name has several definitions. @throws {NoSuchFieldError} if a choice fits no definition.
  */
 export function kernelStruct({ kernel }: Target, ref: StructRef, named?: string): KernelStruct {
   const name = named ?? (typeof ref === 'object' ? ref.name : String(ref));
@@ -128,7 +128,7 @@ export class KernelPointer {
    * `fields` reads it, into a temporary; what it points to is read by probe, since the verifier follows few pointers by
    * itself. If the pointer is null, its fields read as zeros.
    *
-   * Throws as `fields` does, and if the field is no pointer to a structure. Throws AmbiguousStruct if the types only declare that
+   * Throws as `fields` does, and if the field is no pointer to a structure. Throws AmbiguousStructError if the types only declare that
    * structure (`struct x;`), and several have its name: then read the pointer by `fields`, and choose by `b.kernel`.
    */
   follow(path: FieldPath): KernelPointer {

@@ -2,6 +2,7 @@
  * Labels of raw instructions: what the machine's state is where jumps lead to them, from before and from
  * behind.
  */
+import { ProgramError } from '../error.ts';
 import { describePosition, type Position } from '../position.ts';
 import type { Machine } from './machine.ts';
 import { Stack } from './stack.ts';
@@ -43,7 +44,7 @@ export class LabelStates {
   place(label: string): void {
     const machine = this.#machine;
     if (this.positions.has(label))
-      throw new Error(
+      throw new ProgramError(
         `label '${label}' is there twice: at ${describePosition(this.positions.get(label))} as well`,
       );
     this.positions.set(label, machine.position);
@@ -69,7 +70,7 @@ export class LabelStates {
     else
       for (const holder of placed.state.holders)
         if (holder !== undefined && !isRaw(holder) && (holder.usedAt ?? -1) >= placed.number)
-          throw new Error(
+          throw new ProgramError(
             `the function at '${label}' uses ${describeHolder(holder)}, which it does not have when it is called`,
           );
   }
@@ -82,7 +83,7 @@ export class LabelStates {
   /** Code behind the label must not use other readings of a value, which has been assigned to since. */
   #assignedTo(holder: Holder, version: number, label: string, number: number): void {
     if ((holder.readAt?.get(version) ?? -1) >= number)
-      throw new Error(
+      throw new ProgramError(
         `the jump back to '${label}' follows an assignment to ${describeHolder(holder)}, and code behind that label uses another reading of it from before: read it again there`,
       );
     holder.stale ??= new Set();
@@ -113,7 +114,7 @@ export class LabelStates {
         continue;
       }
       if (Math.max(holder.usedAt ?? -1, holder.usedRawAt ?? -1) >= number)
-        throw new Error(
+        throw new ProgramError(
           `the jump back to '${label}' lacks ${describeHolder(holder)}, which is used behind that label: r${register} does not hold it any more`,
         );
       holder.broken = true;
@@ -121,7 +122,7 @@ export class LabelStates {
     }
     const unwritten = state.stack.writtenOnlyHere(here.stack);
     if (unwritten)
-      throw new Error(
+      throw new ProgramError(
         `the jump back to '${label}' leads to code that has byte ${unwritten.offset} of ${unwritten.memory.name} written, and here it is not`,
       );
   }

@@ -5,6 +5,7 @@
  * It knows the rules of the calling convention (RFC 9669, section 2: r0 to r5 are lost at a call, r6 to r9
  * survive it, r10 is the frame) and nothing of the language built on it.
  */
+import { ProgramError } from '../error.ts';
 import { withSourcePosition } from '../error-position.ts';
 import type { Instruction, Item, Register } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
@@ -74,7 +75,7 @@ export class Machine {
   }
 
   #requireHere(): void {
-    if (this.#away !== undefined) throw withSourcePosition(new Error(this.#away));
+    if (this.#away !== undefined) throw withSourcePosition(new ProgramError(this.#away));
   }
 
   /** The author's line that is being built. */
@@ -116,7 +117,7 @@ export class Machine {
   /** Throws if only a label makes reached what follows. */
   requireReached(): void {
     if (this.#ended !== false)
-      throw new Error(`never reached: the block ended at ${describePosition(this.#ended)}`);
+      throw new ProgramError(`never reached: the block ended at ${describePosition(this.#ended)}`);
   }
 
   /** Appends to the list. Throws for an instruction that nothing reaches. */

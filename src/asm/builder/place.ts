@@ -1,6 +1,7 @@
 /**
  * Places: typed pieces of memory, read again each time they are used.
  */
+import { ProgramError } from '../error.ts';
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
@@ -284,7 +285,7 @@ export class Place extends Readable {
 
   #requireOpen(): void {
     if (!(this.base instanceof Slot) || this.machine.stack.has(this.base)) return;
-    throw new Error(
+    throw new ProgramError(
       `${this.name} of ${describePosition(this.base.position)} is on the stack of a block that has ended: make it before the block`,
     );
   }
@@ -315,7 +316,7 @@ export class Place extends Readable {
     if (!tracked) return;
     const at = this.machine.stack.firstUnwritten(tracked.memory, tracked.offset, this.size);
     if (at >= 0)
-      throw new Error(
+      throw new ProgramError(
         `${fieldAt(this.layout, at, this.name)} was never written (byte ${at} of ${this.name})`,
       );
   }

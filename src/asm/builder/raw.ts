@@ -3,6 +3,7 @@
  * leave those alone that hold kept values. Loads and stores of the stack by r10 are followed, too.
  */
 
+import { ProgramError } from '../error.ts';
 import { registersIn, registersLost, registersRead, registersSet } from '../cfg/effects.ts';
 import { fallsThrough, leadsToFunction } from '../cfg/graph.ts';
 import { labelNamed, labelsLoaded } from '../cfg/labeled.ts';
@@ -97,19 +98,19 @@ export class RawCode {
   #unset(form: Form, number: number): Error {
     const lost = this.#machine.lostFrom(number);
     const what = `${form.name} reads r${number}, which `;
-    if (lost?.lost === undefined) return new Error(`${what}neither a value nor a raw instruction has set`);
+    if (lost?.lost === undefined) return new ProgramError(`${what}neither a value nor a raw instruction has set`);
     const { by, position } = lost.lost;
-    return new Error(
+    return new ProgramError(
       `${what}is not set: ${by} at ${describePosition(position)} took ${describeHolder(lost)}`,
     );
   }
 
   #checkWrites(instruction: Instruction, form: Form): void {
     for (const number of registersIn(registersSet(instruction, form))) {
-      if (number === FRAME_POINTER) throw new Error(`${form.name} writes r10, the frame pointer`);
+      if (number === FRAME_POINTER) throw new ProgramError(`${form.name} writes r10, the frame pointer`);
       const holder = this.#machine.holderOf(number);
       if (number < FIRST_KEPT || holder === undefined || isRaw(holder)) continue;
-      throw new Error(
+      throw new ProgramError(
         `${form.name} writes r${number}, which holds ${describeHolder(holder)}: ${this.#advice()}`,
       );
     }
@@ -123,7 +124,7 @@ export class RawCode {
     const { stack } = this.#machine;
     const unwritten = isLoad && !this.#labels.assumed ? stack.unwrittenAt(off, size) : undefined;
     if (unwritten !== undefined)
-      throw new Error(
+      throw new ProgramError(
         `${name} reads byte ${unwritten.byte} of ${unwritten.slot.name}, which was never written`,
       );
     if (isStore) stack.writeAt(off, size);
@@ -151,7 +152,7 @@ export class RawCode {
 }
 
 function requireOwn(label: string): string {
-  if (isReserved(label)) throw new Error(`label '${label}': only generated labels have a %`);
+  if (isReserved(label)) throw new ProgramError(`label '${label}': only generated labels have a %`);
   return label;
 }
 

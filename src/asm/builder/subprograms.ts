@@ -1,6 +1,7 @@
 /**
  * The subprograms of one program while it is built.
  */
+import { ProgramError } from '../error.ts';
 import type { Subprogram } from '../instruction.ts';
 
 /** Builds each of them when it is first called: what isn't called isn't there. */
@@ -16,7 +17,7 @@ export class Subprograms {
     const again = this.#open.indexOf(source);
     if (again >= 0) {
       const circle = [...this.#open.slice(again), source].map(({ name }) => name).join(' -> ');
-      throw new Error(
+      throw new ProgramError(
         `a subprogram calls itself: ${circle}; the kernel takes no recursion, a loop has to do what it does`,
       );
     }

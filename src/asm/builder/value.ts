@@ -4,6 +4,7 @@
  * Every value has a numeric type, and only as many of its register's low bits count as the type needs (`validBits`): what a
  * helper returns as an `int` leaves the upper half undefined. The upper bits are extended when something reads them.
  */
+import { ProgramError } from '../error.ts';
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
@@ -81,7 +82,7 @@ export class Value extends Readable {
   read(): Register {
     if (!this.machine.isHeldBy(this.register, this.holder)) throw this.#gone();
     if (this.#version !== undefined && !this.machine.hasVersion(this.register, this.#version))
-      throw new Error(
+      throw new ProgramError(
         `${this.#origin()} is another reading of a value that has been assigned to since: read it again`,
       );
     return this.register;
@@ -93,9 +94,9 @@ export class Value extends Readable {
 
   #gone(): Error {
     const { lost } = this.holder;
-    if (!lost) return new Error(`${this.#origin()} was made in a block that has ended`);
+    if (!lost) return new ProgramError(`${this.#origin()} was made in a block that has ended`);
     const where = `${lost.by} at ${describePosition(lost.position)}`;
-    return new Error(
+    return new ProgramError(
       !lost.changed
         ? `${this.#origin()} was a temporary in r${this.register.register}, lost to ${where}: keep() it before`
         : `${this.#origin()} was changed by ${where}: use the result, or keep() the value before`,
@@ -339,7 +340,7 @@ export class Value extends Readable {
           `the result of ${operator}Assign() (${describeType(type)}) doesn't fit ${describeOperand(this)}: make that as(u64) or as(s64) first`,
         );
       if (this.#version !== undefined)
-        throw new Error(`${this.#origin()} is another reading of a kept value: assign to that one`);
+        throw new ProgramError(`${this.#origin()} is another reading of a kept value: assign to that one`);
       const make = ARITHMETIC[operator].make(this.type, typeOfOperand(right));
       const source = immediateOrRegister(this.machine, right);
       this.loadInto(this.read());

@@ -1,5 +1,6 @@
 /** One instruction's text, read by the grammar that the instruction table gives. */
 
+import { TsbpfError } from '../error.ts';
 import { type InstructionArgument, make } from '../constructors/make.ts';
 import { messageWithoutPosition } from '../error-position.ts';
 import { helperId, helperName, helperNames } from '../helper-names.ts';
@@ -12,7 +13,9 @@ import { brief, quoted } from '../printable.ts';
 import { grammar, type Node } from './grammar.ts';
 
 /** What isn't an instruction: where in the line it stops being one (from 0), and what is wrong there. */
-export class Misread extends Error {
+export class OperandSyntaxError extends TsbpfError {
+  override readonly name = 'OperandSyntaxError';
+  override readonly code = 'ERR_OPERAND_SYNTAX';
   readonly at: number;
 
   constructor(message: string, at: number) {
@@ -35,7 +38,7 @@ interface Match {
 
 /**
  * The instruction at `start` of a line that ends with it. `opcode` is the one that stood before it in brackets, if one did;
- * `maps` finds a map by its name. Throws Misread.
+ * `maps` finds a map by its name. Throws OperandSyntaxError.
  */
 export function readInstruction(
   line: string,
@@ -48,7 +51,7 @@ export function readInstruction(
   const fitting = matches.filter(({ form }) => opcode === undefined || form.opcode === opcode);
   const match = fitting.find(({ form }) => form.name === 'lddw') ?? fitting[0];
   if (match === undefined)
-    throw new Misread(
+    throw new OperandSyntaxError(
       `the opcode (${opcode?.toString(16).padStart(2, '0')}) is not that of this text`,
       start,
     );
@@ -90,7 +93,7 @@ function matchLine(line: string, start: number, fail: (at: number, expected: str
  * The error for a line without a match: what could have followed at the furthest place that some form
  * reached.
  */
-function misread(line: string, start: number): Misread {
+function misread(line: string, start: number): OperandSyntaxError {
   let furthest = -1;
   let expected = new Set<string>();
   matchLine(line, start, (at, name) => {
@@ -100,7 +103,7 @@ function misread(line: string, start: number): Misread {
     }
     if (at === furthest) expected.add(name);
   });
-  return new Misread(describeExpected(line, furthest, start, expected), furthest);
+  return new OperandSyntaxError(describeExpected(line, furthest, start, expected), furthest);
 }
 
 const BLANKS = /\s*/y;
@@ -149,7 +152,7 @@ function build({ form, captured }: Match, maps: (name: string) => MapSpec | unde
   try {
     return make(form, operands, reference);
   } catch (error) {
-    throw new Misread(messageWithoutPosition(error as Error), captured[0]?.at ?? 0);
+    throw new OperandSyntaxError(messageWithoutPosition(error as Error), captured[0]?.at ?? 0);
   }
 }
 
@@ -159,7 +162,7 @@ function readMap({ text, at }: Captured, maps: (name: string) => MapSpec | undef
   if (text.startsWith('id:')) return { imm: Number(text.slice(3)) };
   const map = maps(text);
   if (map === undefined)
-    throw new Misread(
+    throw new OperandSyntaxError(
       `there is no map ${quoted(text)}: say 'map ${brief(text)}: hash, key 4 bytes, ...' before it`,
       at,
     );
@@ -183,7 +186,7 @@ function readOperand(
       return { imm: /0x/.test(text) ? wrap(numberOf(text, at)) : numberOf(text, at) };
     case 'imm64': {
       const bits = BigInt(text);
-      if (bits >= 2n ** 64n) throw new Misread(`${brief(text)} does not fit in 64 bits`, at);
+      if (bits >= 2n ** 64n) throw new OperandSyntaxError(`${brief(text)} does not fit in 64 bits`, at);
       return { imm: Number(BigInt.asIntN(32, bits)), high: Number(BigInt.asIntN(32, bits >> 32n)) };
     }
     case 'imm.hi':
@@ -203,7 +206,7 @@ function readOperand(
 function numberOf(text: string, at: number): number {
   const negative = text.startsWith('-');
   const number = Number(text.replace(/^[-+]/, ''));
-  if (!Number.isSafeInteger(number)) throw new Misread(`${brief(text)} does not fit in 32 bits`, at);
+  if (!Number.isSafeInteger(number)) throw new OperandSyntaxError(`${brief(text)} does not fit in 32 bits`, at);
   return negative ? -number : number;
 }
 
@@ -214,7 +217,7 @@ function wrap(number: number): number {
 
 function spaceOf(text: string, at: number): number {
   const space = Number(text);
-  if (space > 0xffff) throw new Misread(`address space ${brief(text)} is not between 0 and 65535`, at);
+  if (space > 0xffff) throw new OperandSyntaxError(`address space ${brief(text)} is not between 0 and 65535`, at);
   return space;
 }
 
@@ -234,7 +237,7 @@ function helperOf(text: string, at: number): number {
   const isAddress = given !== undefined && (given < 0 || given > LAST_NUMBER);
   const known = given === undefined || isAddress ? undefined : helperName(given);
   if (given !== undefined && !isAddress && given !== id)
-    throw new Misread(
+    throw new OperandSyntaxError(
       `helper ${brief(behind ?? '')} is ${known === undefined ? 'not known' : `bpf_${known}`}, not ${brief(name)}`,
       at,
     );
@@ -243,7 +246,7 @@ function helperOf(text: string, at: number): number {
   const fault = isAddress
     ? `${brief(name)} is a function of the kernel, which it calls instead of a helper: name the helper`
     : `no helper ${brief(name)}`;
-  throw new Misread(`${fault}${listNearest(near)}`, at);
+  throw new OperandSyntaxError(`${fault}${listNearest(near)}`, at);
 }
 
 /** Refuses numbers that don't fit at the place where they stand. */
@@ -255,7 +258,7 @@ function checkOperands(form: Form, values: Values, { at }: Captured): void {
     try {
       checkNumber(form.name, kind as Exclude<Kind, 'register' | 'base'>, value);
     } catch (error) {
-      throw new Misread(messageWithoutPosition(error as Error), at);
+      throw new OperandSyntaxError(messageWithoutPosition(error as Error), at);
     }
   }
 }

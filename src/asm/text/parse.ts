@@ -12,6 +12,7 @@
  *
  * Source: kernel/bpf/disasm.c, by way of the instruction table.
  */
+import { TsbpfError } from '../error.ts';
 import { MAX_SLOTS } from '../assemble.ts';
 import { label } from '../constructors.ts';
 import { slotsOf } from '../encode.ts';
@@ -21,12 +22,13 @@ import type { MapSpec } from '../map.ts';
 import { describeNearest } from '../nearest.ts';
 import { positionAt } from '../position.ts';
 import { MAX_NAME_LENGTH, quoted } from '../printable.ts';
-import { Misread, readInstruction } from './instruction.ts';
+import { OperandSyntaxError, readInstruction } from './instruction.ts';
 import { readMap } from './map-line.ts';
 
 /** A text that is no program. The message begins with the place, as `FILE:LINE:COLUMN: `. */
-export class TextError extends Error {
+export class TextError extends TsbpfError {
   override readonly name = 'TextError';
+  override readonly code = 'ERR_TEXT_SYNTAX';
   readonly file: string;
   /** Both count from 1. */
   readonly line: number;
@@ -172,7 +174,7 @@ function readLine(
       maps,
     );
   } catch (error) {
-    if (error instanceof Misread) return refuse(error.message, error.at);
+    if (error instanceof OperandSyntaxError) return refuse(error.message, error.at);
     throw error;
   }
 }

@@ -29,8 +29,9 @@ const MOST_LINKS = 40;
 const HARMLESS_DEVICES = [0x103n, 0x107n];
 
 /** The command line names something that cannot hold a recording. */
-export class BadDestination extends OutputError {
-  override readonly name = 'BadDestination';
+export class DestinationError extends OutputError {
+  override readonly name = 'DestinationError';
+  override readonly code = 'ERR_DESTINATION';
 }
 
 /** A resolved path. */
@@ -137,15 +138,15 @@ function isOwnOutput(folder: string, name: string): boolean {
   return Number(pid) === process.pid && (name === '1' || name === '2');
 }
 
-function ownOutput(path: string): BadDestination {
-  return new BadDestination(messageFor(path, 'it is the output of this command; name another file'));
+function ownOutput(path: string): DestinationError {
+  return new DestinationError(messageFor(path, 'it is the output of this command; name another file'));
 }
 
 /** @throws {OutputError} if this command must not write to the file. */
 function checkFile(path: string, file: number, directory: number | undefined): void {
   const stat = fstatSync(file, { bigint: true });
   const kind = unfitKind(stat);
-  if (kind) throw new BadDestination(messageFor(path, `${kind}; name a file or a named pipe`));
+  if (kind) throw new DestinationError(messageFor(path, `${kind}; name a file or a named pipe`));
   if (stat.isCharacterDevice()) return;
   if ([1, 2].some((fd) => isSameFile(stat, fstatSync(fd, { bigint: true })))) throw ownOutput(path);
   if (directory === undefined) return;

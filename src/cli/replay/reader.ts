@@ -7,7 +7,7 @@ import { parseAddress } from '../address.ts';
 import { FORMAT, type Header, headerSchema, LONGEST_LINE, recordSchema } from '../json.ts';
 import { MOST_SECONDS } from '../limits.ts';
 import type { ConnectRecord } from '../record.ts';
-import { BadRecording } from '../recording.ts';
+import { RecordingError } from '../recording.ts';
 import { excerpt } from '../text.ts';
 import { fault } from './check.ts';
 import type { Line } from './lines.ts';
@@ -40,7 +40,7 @@ export class RecordingReader {
     return this.#header;
   }
 
-  /** Reads the next line. Returns its record; undefined for the first line. @throws {BadRecording} */
+  /** Reads the next line. Returns its record; undefined for the first line. @throws {RecordingError} */
   next(line: Line): ConnectRecord | undefined {
     this.#number += 1;
     if (!this.#header) {
@@ -61,7 +61,7 @@ export class RecordingReader {
     );
   }
 
-  /** Ends the recording. @throws {BadRecording} if it had no lines. */
+  /** Ends the recording. @throws {RecordingError} if it had no lines. */
   end(): void {
     if (this.#number > 0 || this.#origin.isGrowing) return;
     this.#number = 1;
@@ -96,8 +96,8 @@ export class RecordingReader {
     }
   }
 
-  #bad(what: string): BadRecording {
-    return new BadRecording(`${printable(this.#origin.name)}:${this.#number}: ${what}`);
+  #bad(what: string): RecordingError {
+    return new RecordingError(`${printable(this.#origin.name)}:${this.#number}: ${what}`);
   }
 
   /** The schema does not say which addresses exist. */

@@ -1,23 +1,25 @@
 /**
  * The filter that was asked for, as the programs take it: what it names is looked up on this machine.
  */
+import { TsbpfError } from '../../asm/error.ts';
 import { openCgroup } from '../../loader/cgroup.ts';
-import { WrongPathError } from '../../loader/errors.ts';
+import { PathError } from '../../loader/errors.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 import { networkNamespace } from '../../loader/namespace.ts';
 import type { Filter, Range } from '../../programs/tcpconnlat.ts';
 import type { FilterWords } from '../arguments/filter.ts';
 
 /** A filter names something that there isn't. */
-export class BadFilter extends Error {
-  override readonly name = 'BadFilter';
+export class FilterError extends TsbpfError {
+  override readonly name = 'FilterError';
+  override readonly code = 'ERR_FILTER';
 
   constructor(option: string, value: string, fault: string) {
     super(`${option} ${value}: ${fault}`);
   }
 }
 
-/** @throws {BadFilter} */
+/** @throws {FilterError} */
 export function filterOf({ netns, ...filter }: FilterWords, kernel: Kernel): Filter {
   for (const path of filter.cgroup?.only ?? [])
     naming('--cgroup', path, () => openCgroup(kernel, path).close());
@@ -29,7 +31,7 @@ export function filterOf({ netns, ...filter }: FilterWords, kernel: Kernel): Fil
 function namespaceOf(word: string, kernel: Kernel): Range {
   const ofProcess = /^\d+$/.test(word);
   if (ofProcess && kernel.syscalls.fileSystem(`/proc/${word}`) < 0)
-    throw new BadFilter('--netns', word, 'there is no such process');
+    throw new FilterError('--netns', word, 'there is no such process');
   const path = ofProcess ? `/proc/${word}/ns/net` : word;
   const number = naming('--netns', word, () => networkNamespace(kernel, path));
   return [number, number];
@@ -39,7 +41,7 @@ function naming<T>(option: string, value: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    if (!(error instanceof WrongPathError)) throw error;
-    throw new BadFilter(option, value, error.fault);
+    if (!(error instanceof PathError)) throw error;
+    throw new FilterError(option, value, error.fault);
   }
 }

@@ -2,6 +2,7 @@
  * The kernel's types: its own, or those of a file for a kernel that shows none.
  */
 
+import { TsbpfError } from '../../asm/error.ts';
 import { Btf, BtfError } from '../../asm/btf.ts';
 import { isElf } from '../../asm/elf.ts';
 import { messageWithoutPosition } from '../../asm/error-position.ts';
@@ -14,8 +15,9 @@ import type { Settings } from '../arguments.ts';
 const FROM_VMLINUX = 'The types of a vmlinux: objcopy -O binary --only-section=.BTF vmlinux FILE';
 
 /** The file of `--btf` is none of the sort. */
-export class BadTypesFile extends Error {
-  override readonly name = 'BadTypesFile';
+export class BtfFileError extends TsbpfError {
+  override readonly name = 'BtfFileError';
+  override readonly code = 'ERR_BTF_FILE';
 
   constructor(file: string, fault: string) {
     super(`--btf ${file}: ${fault}`);
@@ -24,7 +26,7 @@ export class BadTypesFile extends Error {
 
 /**
  * What programs are made for: this processor, and the types of the kernel or of the file that the user named.
- * @throws {BadTypesFile}
+ * @throws {BtfFileError}
  */
 export function targetOf({ btf }: Settings, kernel: Kernel): Target {
   return target(process.arch, btf === undefined ? kernel.btf : typesIn(btf, kernel));
@@ -33,15 +35,15 @@ export function targetOf({ btf }: Settings, kernel: Kernel): Target {
 function typesIn(file: string, kernel: Kernel): Btf {
   const bytes = kernel.syscalls.readFile(file);
   if (bytes === -Errno.EFBIG)
-    throw new BadTypesFile(
+    throw new BtfFileError(
       file,
       `it is larger than ${LARGEST_FILE >> 20} MiB, and no kernel's BTF is. ${FROM_VMLINUX}`,
     );
-  if (typeof bytes === 'number') throw new BadTypesFile(file, `cannot read it: ${describeErrno(-bytes)}`);
-  if (isElf(bytes)) throw new BadTypesFile(file, `it is an ELF file, not BTF. ${FROM_VMLINUX}`);
+  if (typeof bytes === 'number') throw new BtfFileError(file, `cannot read it: ${describeErrno(-bytes)}`);
+  if (isElf(bytes)) throw new BtfFileError(file, `it is an ELF file, not BTF. ${FROM_VMLINUX}`);
   const types = namingFile(file, () => Btf.parse(bytes));
   if (!namingFile(file, () => types.has('sock')))
-    throw new BadTypesFile(file, 'it is BTF, but not that of a kernel: it has no struct sock');
+    throw new BtfFileError(file, 'it is BTF, but not that of a kernel: it has no struct sock');
   return types;
 }
 
@@ -51,6 +53,6 @@ export function namingFile<T>(file: string | undefined, work: () => T): T {
     return work();
   } catch (error) {
     if (file === undefined || !(error instanceof BtfError)) throw error;
-    throw new BadTypesFile(file, messageWithoutPosition(error));
+    throw new BtfFileError(file, messageWithoutPosition(error));
   }
 }

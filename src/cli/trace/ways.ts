@@ -2,12 +2,13 @@
  * The ways to watch the kernel, tried in order until one works.
  */
 
-import { NoSuchField } from '../../asm/btf.ts';
+import { TsbpfError } from '../../asm/error.ts';
+import { NoSuchFieldError } from '../../asm/btf.ts';
 import { messageWithoutPosition } from '../../asm/error-position.ts';
-import { NoSuchTracepoint } from '../../asm/hooks.ts';
+import { NoSuchTracepointError } from '../../asm/hooks.ts';
 import { printable } from '../../asm/printable.ts';
-import { NoKernelTypes, type Target } from '../../asm/target.ts';
-import { FormatError } from '../../asm/tracepoint-format.ts';
+import { NoBtfError, type Target } from '../../asm/target.ts';
+import { TracepointFormatError } from '../../asm/tracepoint-format.ts';
 import {
   KernelError,
   LockdownError,
@@ -22,7 +23,7 @@ import { isConfidential, LOCKDOWN_REMEDY } from '../../loader/lockdown.ts';
 import { perfEventsAreRestricted } from '../../loader/permission.ts';
 import { unsupportedReason } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
-import { type Filter, NotInRecord, TRACEPOINT, tcpconnlat, type Way } from '../../programs/tcpconnlat.ts';
+import { type Filter, FilterUnavailableError, TRACEPOINT, tcpconnlat, type Way } from '../../programs/tcpconnlat.ts';
 import type { Probe } from '../arguments/options.ts';
 import type { Settings } from '../arguments.ts';
 import { errorLine } from '../text.ts';
@@ -56,8 +57,9 @@ export interface Failure {
 const OTHER_TYPES = "The kernel's types may come from a file: --btf FILE";
 
 /** No way worked. The message has a line for each that was tried. */
-export class NoWay extends Error {
-  override readonly name = 'NoWay';
+export class NoProbeError extends TsbpfError {
+  override readonly name = 'NoProbeError';
+  override readonly code = 'ERR_NO_PROBE';
 
   /** `advice` says what to do. */
   constructor(kernel: Kernel, failures: readonly Failure[], advice?: string) {
@@ -104,19 +106,19 @@ export function firstWay<T>(
 function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[]): Error {
   const errors = failures.map(({ error }) => error);
   const lockedDown = errors.find((error) => error instanceof LockdownError);
-  const noTypes = errors.find((error) => error instanceof NoKernelTypes);
+  const noTypes = errors.find((error) => error instanceof NoBtfError);
   const [only] = failures.length === 1 ? errors : [];
   if (lockedDown) {
     const advice = adviceUnderLockdown(settings, kernel);
     if (only)
       return new LockdownError(lockedDown.kept, { ...lockedDown, hint: `${lockedDown.hint}; ${advice}` });
-    return new NoWay(kernel, failures, `Kernel lockdown (${kernel.lockdown}): ${LOCKDOWN_REMEDY}; ${advice}`);
+    return new NoProbeError(kernel, failures, `Kernel lockdown (${kernel.lockdown}): ${LOCKDOWN_REMEDY}; ${advice}`);
   }
   // Under lockdown no program could read what other types say.
   const otherTypes = noTypes && !isConfidential(kernel) ? OTHER_TYPES : undefined;
-  if (!only) return new NoWay(kernel, failures, otherTypes);
+  if (!only) return new NoProbeError(kernel, failures, otherTypes);
   if (!noTypes || otherTypes === undefined) return only;
-  return new NoKernelTypes(
+  return new NoBtfError(
     `${messageWithoutPosition(only)}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
   );
 }
@@ -144,7 +146,7 @@ function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | und
 /** The errors by which a kernel, or this process on it, lacks what one way needs. */
 export const UNSUPPORTED = [
   ...[KernelError, UnsupportedError, NoTracefsError],
-  ...[NoKernelTypes, NoSuchField, NoSuchTracepoint, FormatError, NotInRecord],
+  ...[NoBtfError, NoSuchFieldError, NoSuchTracepointError, TracepointFormatError, FilterUnavailableError],
 ];
 
 function isLack(error: unknown): error is Error {

@@ -5,7 +5,7 @@ import { LDDW } from '../../asm/opcodes.ts';
 import { dumpInstructions, type Symbols } from '../../asm/xlated.ts';
 import { kernelSymbols } from '../../loader/kallsyms.ts';
 import { Kernel } from '../../loader/kernel.ts';
-import { NoSuchProgram } from '../../loader/loaded/find.ts';
+import { NoSuchProgramError } from '../../loader/loaded/find.ts';
 import { type LoadedProgram, readLoadedProgram } from '../../loader/loaded.ts';
 import type { Request } from './arguments.ts';
 import { headingLine, instructionLine, sourceLine } from './lines.ts';
@@ -15,7 +15,7 @@ export function dump({ program, opcodes }: Extract<Request, { action: 'dump' }>)
   const kernel = new Kernel();
   const loaded = readLoadedProgram(kernel, program);
   if (loaded.bytes.length === 0)
-    throw new NoSuchProgram(
+    throw new NoSuchProgramError(
       `the kernel keeps the instructions of program ${loaded.id} from this process: sysctl kernel.kptr_restrict and net.core.bpf_jit_harden decide, and CAP_SYSLOG`,
     );
   printAll(loadedLines(loaded, kernelSymbols(kernel, loaded.functions), opcodes));

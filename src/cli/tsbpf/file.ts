@@ -1,4 +1,5 @@
 /** Files that the user names, and the standard input by the name of -. */
+import { TsbpfError } from '../../asm/error.ts';
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describeErrno } from '../../loader/errno.ts';
@@ -6,23 +7,25 @@ import { readAtMost } from '../../loader/read-file.ts';
 import { pieces } from './print.ts';
 
 /** A file that can't be read or written. */
-export class FileError extends Error {
+export class FileError extends TsbpfError {
   override readonly name = 'FileError';
+  override readonly code = 'ERR_FILE';
 }
 
 /** A file is larger than `readWhole` reads. */
-export class FileTooLarge extends Error {
-  override readonly name = 'FileTooLarge';
+export class FileSizeError extends TsbpfError {
+  override readonly name = 'FileSizeError';
+  override readonly code = 'ERR_FILE_SIZE';
 }
 
 /** The most that is read of a file, in MiB: more than the listing of a million instructions. */
 const MOST_MIB = 64;
 
-/** The whole of a file. @throws {FileError} @throws {FileTooLarge} */
+/** The whole of a file. @throws {FileError} @throws {FileSizeError} */
 export function readWhole(file: string): Uint8Array {
   const bytes = naming(file, 'read', () => readAtMost(file === '-' ? 0 : file, MOST_MIB << 20));
   if (bytes === undefined)
-    throw new FileTooLarge(
+    throw new FileSizeError(
       `${file === '-' ? 'the standard input' : file} is larger than ${MOST_MIB} MiB, the most that is read`,
     );
   return bytes;

@@ -3,6 +3,7 @@
  *
  * Source: man 2 bpf; include/uapi/linux/bpf.h.
  */
+import { TsbpfError } from '../../asm/error.ts';
 import { Attr, Command, cString, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
@@ -17,8 +18,9 @@ export type ProgramSelector =
   | { readonly pin: string };
 
 /** There is no such program, or more than one. */
-export class NoSuchProgram extends Error {
-  override readonly name = 'NoSuchProgram';
+export class NoSuchProgramError extends TsbpfError {
+  override readonly name = 'NoSuchProgramError';
+  override readonly code = 'ERR_NO_PROGRAM';
 }
 
 /** Offset of the name in `struct bpf_prog_info`. */
@@ -29,16 +31,16 @@ export function fdById(kernel: Kernel, command: number, id: number): number {
   return new Attr(kernel.syscalls, 12).u32(0, id).send(command);
 }
 
-/** The program that is wanted; the caller owns the result. @throws {NoSuchProgram} @throws {NotPermittedError} @throws {KernelError} */
+/** The program that is wanted; the caller owns the result. @throws {NoSuchProgramError} @throws {NotPermittedError} @throws {KernelError} */
 export function openProgram(kernel: Kernel, wanted: ProgramSelector): Descriptor {
   if ('id' in wanted) {
     const fd = fdById(kernel, Command.progGetFdById, wanted.id);
-    if (fd === -Errno.ENOENT) throw new NoSuchProgram(`no program has the id ${wanted.id}`);
+    if (fd === -Errno.ENOENT) throw new NoSuchProgramError(`no program has the id ${wanted.id}`);
     return opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${wanted.id}`);
   }
   if ('pin' in wanted) {
     const fd = new Attr(kernel.syscalls, 16).pointer(0, cString(wanted.pin)).send(Command.objGet);
-    if (fd === -Errno.ENOENT) throw new NoSuchProgram(`nothing is pinned at ${wanted.pin}`);
+    if (fd === -Errno.ENOENT) throw new NoSuchProgramError(`nothing is pinned at ${wanted.pin}`);
     return opened(kernel, fd, 'BPF_OBJ_GET', `open what is pinned at ${wanted.pin}`);
   }
   return openProgram(kernel, { id: idOf(kernel, wanted.name) });
@@ -64,9 +66,9 @@ function idOf(kernel: Kernel, name: string): number {
     }
   }
   const [id, ...others] = ids;
-  if (id === undefined) throw new NoSuchProgram(`no program is called ${name}`);
+  if (id === undefined) throw new NoSuchProgramError(`no program is called ${name}`);
   if (others.length > 0)
-    throw new NoSuchProgram(`several programs are called ${name}: say which by its id, ${ids.join(' or ')}`);
+    throw new NoSuchProgramError(`several programs are called ${name}: say which by its id, ${ids.join(' or ')}`);
   return id;
 }
 

@@ -1,5 +1,5 @@
 /** Memory of the kernel's that this process sees. */
-import { KernelError } from '../errors.ts';
+import { ClosedError, KernelError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Closeable } from '../resources.ts';
 
@@ -44,7 +44,7 @@ export class Mapping implements Closeable {
 
   /** The memory, for one access: not to be kept. @throws after `close()`. */
   get words(): Words {
-    if (!this.#words) throw new Error(`${this.#what} is read or written after it was closed`);
+    if (!this.#words) throw new ClosedError(`${this.#what} is read or written after it was closed`);
     return this.#words;
   }
 

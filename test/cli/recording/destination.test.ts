@@ -21,7 +21,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { OutputError } from '../../../src/cli/output.ts';
-import { BadDestination, pathOf, resolve } from '../../../src/cli/recording/destination.ts';
+import { DestinationError, pathOf, resolve } from '../../../src/cli/recording/destination.ts';
 import { needsRoot, suite } from '../../harness.ts';
 
 const test = suite('cli/recording/destination');
@@ -114,7 +114,7 @@ for (const [what, path, message] of faults)
   test(`${what} is refused`, () => {
     const error = refusal(join(folder, path()));
     assert.match(error.message, message);
-    assert.not.instance(error, BadDestination, 'the system refuses, the command line may be right');
+    assert.not.instance(error, DestinationError, 'the system refuses, the command line may be right');
   });
 
 const misfits: readonly (readonly [string, () => string, RegExp])[] = [
@@ -131,7 +131,7 @@ for (const [what, path, message] of misfits)
   test(`${what} is refused`, () => {
     const error = refusal(path());
     assert.match(error.message, message);
-    assert.instance(error, BadDestination);
+    assert.instance(error, DestinationError);
   });
 
 test.skipIf(needsRoot, 'a block device is refused', () => {
@@ -139,7 +139,7 @@ test.skipIf(needsRoot, 'a block device is refused', () => {
   execFileSync('mknod', [path, 'b', '7', '250']);
   const error = refusal(path);
   assert.match(error.message, /: it is a block device; name a file or a named pipe$/);
-  assert.instance(error, BadDestination);
+  assert.instance(error, DestinationError);
 });
 
 test('a socket is refused', async () => {
@@ -154,7 +154,7 @@ for (const path of ['/dev/stdout', '/dev/stderr', '/dev/fd/1', '/proc/self/fd/2'
   test(`the output of the command is refused: ${path}`, () => {
     const error = refusal(path);
     assert.match(error.message, /it is the output of this command; name another file$/);
-    assert.instance(error, BadDestination);
+    assert.instance(error, DestinationError);
   });
 
 test('null and full may be written, and no descriptor stays open', () => {

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert';
 import { type Header, headerLine, jsonLine, recordSchema } from '../../../src/cli/json.ts';
 import { formatTime } from '../../../src/cli/record/wall-clock.ts';
 import { type ConnectRecord, fieldsShown, recorder } from '../../../src/cli/record.ts';
-import { BadRecording } from '../../../src/cli/recording.ts';
+import { RecordingError } from '../../../src/cli/recording.ts';
 import { RecordingReader } from '../../../src/cli/replay/reader.ts';
 import { AF_INET6, type ConnectEvent } from '../../../src/programs/tcpconnlat.ts';
 import { suite } from '../../harness.ts';
@@ -19,7 +19,7 @@ const HEADER: Header = {
   ...{ options: ['-t'], started: '2026-11-25T15:39:56.123000Z', fields: ['time'] },
 };
 
-/** Reads lines to their end. @throws {BadRecording} */
+/** Reads lines to their end. @throws {RecordingError} */
 function read(lines: readonly (string | Uint8Array)[], isGrowing = false): ConnectRecord[] {
   const reader = new RecordingReader({ name: 'file', isGrowing });
   const records = lines.flatMap((line) => reader.next({ bytes: Buffer.from(line), whole: true }) ?? []);
@@ -108,7 +108,7 @@ function readAny(lines: readonly (string | Uint8Array)[]): ConnectRecord[] | und
   try {
     return read(lines);
   } catch (error) {
-    assert.instance(error, BadRecording);
+    assert.instance(error, RecordingError);
     assert.match((error as Error).message, /^file:[1-9]\d*: .{1,300}$/u);
     assert.not.match((error as Error).message, /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
     return undefined;

@@ -1,6 +1,6 @@
 /** What a filter names on this machine, and the line that says that there is no such thing. */
 import * as assert from 'uvu/assert';
-import { BadFilter, filterOf } from '../../../src/cli/trace/filter.ts';
+import { FilterError, filterOf } from '../../../src/cli/trace/filter.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
@@ -54,7 +54,7 @@ for (const [filter, message] of [
   test(message, () => {
     assert.throws(
       () => filterOf(filter, machine()),
-      (error: unknown) => error instanceof BadFilter && error.message === message,
+      (error: unknown) => error instanceof FilterError && error.message === message,
     );
   });
 

@@ -7,7 +7,7 @@ import { target } from '../../../src/asm/target.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
 import { describeBlindSpot } from '../../../src/cli/trace/blind-spots.ts';
 import { hindered, TYPED_PROBES } from '../../../src/cli/trace/lockdown.ts';
-import { firstWay, NoWay } from '../../../src/cli/trace/ways.ts';
+import { firstWay, NoProbeError } from '../../../src/cli/trace/ways.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { LockdownError } from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
@@ -145,7 +145,7 @@ for (const [args, without] of [
 ] as const)
   test(`${args.join(' ')}: each probe in a few words, and what to leave out`, () => {
     const error = thrown(() => open(lockedDown(), ...args));
-    assert.instance(error, NoWay);
+    assert.instance(error, NoProbeError);
     const lines = error.message.split('\n');
     assert.match(
       lines[1] ?? '',

@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert';
 import { Btf } from '../../../src/asm/btf.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
-import { BadTypesFile, targetOf } from '../../../src/cli/trace/types.ts';
+import { BtfFileError, targetOf } from '../../../src/cli/trace/types.ts';
 import { firstWay } from '../../../src/cli/trace/ways.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
@@ -29,7 +29,7 @@ function withFile(bytes: Uint8Array | string): Kernel {
 /** What is said about a file. */
 function complaint(kernel: Kernel): string {
   const error = thrown(() => targetOf(settings('--btf', 'f'), kernel));
-  assert.instance(error, BadTypesFile);
+  assert.instance(error, BtfFileError);
   return error.message;
 }
 
@@ -82,7 +82,7 @@ test('types that turn out to be broken where they are used are the file\u2019s f
   assert.throws(
     () => firstWay(given, kernel, targetOf(given, kernel), (programs) => programs.way),
     (error: unknown) =>
-      error instanceof BadTypesFile && /^--btf f: no type with the id 999/.test(error.message),
+      error instanceof BtfFileError && /^--btf f: no type with the id 999/.test(error.message),
   );
 });
 

@@ -1,10 +1,10 @@
 import * as assert from 'uvu/assert';
-import { NoSuchField } from '../../../src/asm/btf.ts';
+import { NoSuchFieldError } from '../../../src/asm/btf.ts';
 import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
-import { NoKernelTypes, type Target, target } from '../../../src/asm/target.ts';
+import { NoBtfError, type Target, target } from '../../../src/asm/target.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
 import { listTool } from '../../../src/cli/listing.ts';
-import { type Failure, firstWay, NoWay } from '../../../src/cli/trace/ways.ts';
+import { type Failure, firstWay, NoProbeError } from '../../../src/cli/trace/ways.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import {
   KernelError,
@@ -164,7 +164,7 @@ test('a way that was named is not replaced: its own error comes', () => {
 test('where no way works each is named, and why it doesn\u2019t', () => {
   const fake = refuse(withoutKprobes(), Errno.EINVAL, KPROBE, TRACING, RAW_TRACEPOINT);
   const error = thrown(() => open(fake));
-  assert.instance(error, NoWay);
+  assert.instance(error, NoProbeError);
   const [head, ...ways] = error.message.split('\n');
   assert.is(head, 'no probe works on this kernel (Linux 6.1.0-fake). Tried:');
   assert.is(ways.length, 4);
@@ -176,7 +176,7 @@ test('where no way works each is named, and why it doesn\u2019t', () => {
 
 test('root who is refused everywhere hears of each way, since each may have its own reason', () => {
   const error = thrown(() => open(refuse(new FakeSyscalls(), Errno.EPERM, KPROBE, TRACING, RAW_TRACEPOINT)));
-  assert.instance(error, NoWay);
+  assert.instance(error, NoProbeError);
   assert.is(error.message.match(/EPERM.*a policy forbids it/g)?.length, 3);
 });
 
@@ -194,7 +194,7 @@ test('without BTF it is the tracepoint\u2019s record', () => {
 test('without BTF a way that needs it says what else there is', () => {
   for (const probe of ['kprobe', 'raw_tracepoint', 'tp_btf', 'fentry']) {
     const error = thrown(() => open(new FakeSyscalls(), ['--probe', probe], target('x64')));
-    assert.instance(error, NoKernelTypes);
+    assert.instance(error, NoBtfError);
     assert.match(error.message, /no BTF in .*--btf FILE \(not for fentry and tp_btf\); --probe trace_event/);
     assert.not.match(error.message, /\n/);
   }
@@ -223,7 +223,7 @@ test('the record of a kernel that has no such tracepoint, or another, is as good
   const strange = withTracefs(new FakeSyscalls());
   strange.files.set(format, STATE_FORMAT.replace('skaddr', 'sk'));
   const error = thrown(() => open(strange, ['--probe', 'trace_event'], target('x64')));
-  assert.instance(error, NoSuchField);
+  assert.instance(error, NoSuchFieldError);
   const garbled = withTracefs(new FakeSyscalls());
   garbled.files.set(format, 'nonsense');
   assert.match(thrown(() => open(garbled, [], target('x64'))).message, /\n {2}trace_event: the format of .*/);
@@ -231,7 +231,7 @@ test('the record of a kernel that has no such tracepoint, or another, is as good
 
 test('without BTF and tracefs each way says what it lacks, and the end where types may come from', () => {
   const error = thrown(() => open(withoutKprobes(), [], target('x64')));
-  assert.instance(error, NoWay);
+  assert.instance(error, NoProbeError);
   const [, kprobe, ...others] = error.message.split('\n');
   assert.match(kprobe ?? '', /no kprobes/);
   assert.is(others.length, 4);

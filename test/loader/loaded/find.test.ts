@@ -3,7 +3,7 @@ import { Errno } from '../../../src/loader/errno.ts';
 import { KernelError, NotPermittedError } from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
 import {
-  NoSuchProgram,
+  NoSuchProgramError,
   openProgram,
   type ProgramSelector,
   programIds,
@@ -82,7 +82,7 @@ test('one that is not there is told, and of several with one name which there ar
   ] satisfies [ProgramSelector, string][]) {
     const fake = withPrograms(programs);
     const error = thrown(() => openProgram(new Kernel(fake), wanted));
-    assert.instance(error, NoSuchProgram);
+    assert.instance(error, NoSuchProgramError);
     assert.is(error.message, message);
     assert.is(fake.open.size, 0);
   }
