@@ -23,8 +23,8 @@ export {
 
 // The records of its tracepoints.
 export {
-  TracepointFormatError,
   type FormatField,
   parseTracepointFormat,
   type TracepointFormat,
+  TracepointFormatError,
 } from './asm/tracepoint-format.ts';

@@ -1,8 +1,9 @@
 /**
  * Bytes to instructions: a dump, an object file, or what we encoded.
  */
-import { TsbpfError } from './error.ts';
+
 import { SLOT } from './encode.ts';
+import { TsbpfError } from './error.ts';
 import type { Instruction } from './instruction.ts';
 import { formOf, formsOf } from './isa.ts';
 import { LDDW } from './opcodes.ts';

@@ -3,9 +3,10 @@
  *
  * Source: man 5 elf; Documentation/bpf/llvm_reloc.rst for the types of relocations.
  */
-import { TsbpfError } from './error.ts';
+
 import { checkInstructions, instructionsIn } from './decode.ts';
 import { SLOT } from './encode.ts';
+import { TsbpfError } from './error.ts';
 import type { Instruction } from './instruction.ts';
 import { CALL } from './opcodes.ts';
 import { MAX_NAME_LENGTH, truncate } from './printable.ts';

@@ -1,7 +1,7 @@
 /**
  * What a program can be attached to: each takes the program's body and gives the program as a value.
  */
-import { TsbpfError } from './error.ts';
+
 import {
   argumentArray,
   argumentRegisters,
@@ -13,6 +13,7 @@ import {
 import { type Emission, requireSynchronous } from './body.ts';
 import { Builder } from './builder/builder.ts';
 import type { Context } from './builder/context.ts';
+import { TsbpfError } from './error.ts';
 import { reportAtCaller, userCode, withSourcePosition } from './error-position.ts';
 import { checkObjectName, objectNameOf } from './object-name.ts';
 import { capture } from './position.ts';

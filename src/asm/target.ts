@@ -1,9 +1,10 @@
 /**
  * What a program is assembled for: a processor, and the types of the kernel it will run in.
  */
-import { TsbpfError } from './error.ts';
+
 import { type Architecture, architectureOf } from './architecture.ts';
 import type { Btf, Member, StructRef } from './btf.ts';
+import { TsbpfError } from './error.ts';
 import type { TracepointFormat } from './tracepoint-format.ts';
 
 /** A processor and a kernel. The same target gives the same program, on any machine. */

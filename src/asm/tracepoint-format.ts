@@ -4,9 +4,10 @@
  *
  * Source: Documentation/trace/events.rst, kernel/trace/trace_events.c (`f_show`).
  */
-import { TsbpfError } from './error.ts';
+
 import { NoSuchFieldError } from './btf/no-such-field.ts';
 import { BIG_ENDIAN } from './btf/value.ts';
+import { TsbpfError } from './error.ts';
 import { nearest } from './nearest.ts';
 import { quoted } from './printable.ts';
 
@@ -55,7 +56,8 @@ export function parseTracepointFormat(category: string, name: string, text: stri
     .filter((line) => line.startsWith('\tfield:'))
     .map((line) => {
       const match = LINE.exec(line);
-      if (!match) throw new TracepointFormatError(`${what} has a line that makes no sense: ${quoted(line.trim())}`);
+      if (!match)
+        throw new TracepointFormatError(`${what} has a line that makes no sense: ${quoted(line.trim())}`);
       const [, declaration = '', offset, size, signed] = match;
       return { ...declared(declaration), offset: Number(offset), size: Number(size), signed: signed === '1' };
     });

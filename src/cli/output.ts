@@ -4,8 +4,9 @@
  * Writes never block (so that signals are served while a terminal is stopped), and what waits to be written is
  * bounded: lines that find no room are dropped and counted.
  */
-import { TsbpfError } from '../asm/error.ts';
+
 import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from 'node:fs';
+import { TsbpfError } from '../asm/error.ts';
 import { printable } from '../asm/printable.ts';
 import { uptime } from '../loader/uptime.ts';
 

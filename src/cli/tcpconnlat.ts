@@ -6,7 +6,7 @@
 import { UnknownArchitectureError } from '../asm/architecture.ts';
 import { BtfError } from '../asm/btf.ts';
 import { messageWithoutPosition } from '../asm/error-position.ts';
-import { VerifierError, PathError } from '../loader/errors.ts';
+import { PathError, VerifierError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
 import { NativeCodeError } from '../loader/native-code.ts';
 import { renderVerifierError } from '../loader/verifier/report.ts';

@@ -115,7 +115,11 @@ export class Descriptor implements Closeable {
     const moved = syscalls.dup(fd);
     syscalls.close(fd);
     if (moved < 0)
-      throw new KernelError({ syscall: 'fcntl(F_DUPFD_CLOEXEC)', errno: -moved, tried: `move the descriptor ${fd} away` });
+      throw new KernelError({
+        syscall: 'fcntl(F_DUPFD_CLOEXEC)',
+        errno: -moved,
+        tried: `move the descriptor ${fd} away`,
+      });
     this.#fd = moved;
   }
 

@@ -2,8 +2,9 @@
  * What can go wrong between us and the kernel, as types a caller can test for. Every message is one line that
  * says what was tried, what the kernel answered, the likely cause, and what to do.
  */
-import { TsbpfError } from '../asm/error.ts';
+
 import { type Assembled, type AssembledInstruction, functionStarts } from '../asm/assemble.ts';
+import { TsbpfError } from '../asm/error.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
 import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
 import { describeErrno, Errno, errnoName } from './errno.ts';

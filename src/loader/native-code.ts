@@ -1,6 +1,7 @@
 /** Why the native code that makes the system calls cannot be loaded, and what to do. */
-import { TsbpfError } from '../asm/error.ts';
+
 import { readFileSync } from 'node:fs';
+import { TsbpfError } from '../asm/error.ts';
 
 /** koffi cannot be loaded: it is not installed for this machine, or Node or a limit forbids it. */
 export class NativeCodeError extends TsbpfError {

@@ -12,7 +12,11 @@ function ask<T>(question: () => T): T | undefined {
   try {
     return question();
   } catch (error) {
-    if (error instanceof BtfError || error instanceof NoSuchFieldError || error instanceof AmbiguousStructError)
+    if (
+      error instanceof BtfError ||
+      error instanceof NoSuchFieldError ||
+      error instanceof AmbiguousStructError
+    )
       return undefined;
     throw error;
   }

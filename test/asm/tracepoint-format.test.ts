@@ -1,6 +1,10 @@
 import * as assert from 'uvu/assert';
 import { NoSuchFieldError } from '../../src/asm/btf.ts';
-import { TracepointFormatError, formatField, parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
+import {
+  formatField,
+  parseTracepointFormat,
+  TracepointFormatError,
+} from '../../src/asm/tracepoint-format.ts';
 import { suite } from '../harness.ts';
 import { assertLinear } from '../linear.ts';
 import { thrown } from '../thrown.ts';

@@ -224,7 +224,9 @@ test('the log of a check that was cut short is not shown in the place of a whole
     assert.throws(
       () => loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map()),
       (error: unknown) =>
-        error instanceof VerifierError && error.errnoName === 'EACCES' && error.summary.reason === 'R0 !read_ok',
+        error instanceof VerifierError &&
+        error.errnoName === 'EACCES' &&
+        error.summary.reason === 'R0 !read_ok',
     );
   }
 });
@@ -455,7 +457,8 @@ test('where it keeps its end, that is shown, and the errno is the first answer\u
   });
   assert.throws(
     () => load(fake),
-    (error: unknown) => error instanceof VerifierError && error.errnoName === 'E2BIG' && error.summary.slot === 7,
+    (error: unknown) =>
+      error instanceof VerifierError && error.errnoName === 'E2BIG' && error.summary.slot === 7,
   );
   assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch'], 'no buffer holds it all');
 });

@@ -75,7 +75,12 @@ export function structId(reader: BtfReader, ref: StructRef): number {
       [],
       [],
     );
-  throw new NoSuchFieldError(`this kernel has no struct '${name}'`, name, [], nearest(name, structNames(reader)));
+  throw new NoSuchFieldError(
+    `this kernel has no struct '${name}'`,
+    name,
+    [],
+    nearest(name, structNames(reader)),
+  );
 }
 
 /**

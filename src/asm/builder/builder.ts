@@ -4,11 +4,12 @@
  *
  * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
  */
-import { ProgramError } from '../error.ts';
+
 import type { TSchema } from '@sinclair/typebox';
 import { type Emission, requireSynchronous } from '../body.ts';
 import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
+import { ProgramError } from '../error.ts';
 import { userCode } from '../error-position.ts';
 import {
   type Helper,
@@ -296,7 +297,9 @@ export class Builder {
   exit(value: number | Value = this.#result): void {
     this.#machine.statement(this.exit, () => {
       if (this.#routine)
-        throw new ProgramError(`exit() ends a program, and this is the subprogram ${this.#name}: return() ends it`);
+        throw new ProgramError(
+          `exit() ends a program, and this is the subprogram ${this.#name}: return() ends it`,
+        );
       const { mustReturn } = PROGRAM_TYPES[this.#given.kind];
       if (mustReturn !== undefined && value !== mustReturn)
         throw new RangeError(`${this.#name} returns ${mustReturn}: the verifier refuses any other result`);
@@ -308,7 +311,9 @@ export class Builder {
   return(value: Operand = this.#result): void {
     this.#machine.statement(this.return, () => {
       if (!this.#routine)
-        throw new ProgramError(`return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`);
+        throw new ProgramError(
+          `return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`,
+        );
       requireFilled(this.#routine.parameters, this.#received);
       requireFits(
         value,

@@ -1,9 +1,10 @@
 /**
  * Putting a helper's arguments into r1 to r5, in an order in which none overwrites what another still needs.
  */
-import { ProgramError } from '../error.ts';
+
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
+import { ProgramError } from '../error.ts';
 import type { ArgKind, Helper } from '../helpers.ts';
 import type { Register, Subprogram } from '../instruction.ts';
 import { hasFields, type Layout, layoutOf, u64 } from '../layout.ts';

@@ -6,9 +6,9 @@
  * the JavaScript stack as it can.
  */
 
-import { ProgramError } from '../error.ts';
 import { type Emission, requireSynchronous } from '../body.ts';
 import * as insn from '../constructors.ts';
+import { ProgramError } from '../error.ts';
 import { fromUserCode, withSourcePosition } from '../error-position.ts';
 import { describePosition, type Position } from '../position.ts';
 import { type Arm, layOut } from './branch.ts';

@@ -37,7 +37,9 @@ export class Given {
     const context = this.#current();
     if (context === undefined)
       throw withSourcePosition(
-        new ProgramError(`${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`),
+        new ProgramError(
+          `${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`,
+        ),
       );
     return context;
   }

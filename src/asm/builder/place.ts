@@ -1,9 +1,10 @@
 /**
  * Places: typed pieces of memory, read again each time they are used.
  */
-import { ProgramError } from '../error.ts';
+
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
+import { ProgramError } from '../error.ts';
 import type { Register } from '../instruction.ts';
 import { hasFields, type IntLayout, type Layout, layoutOf } from '../layout.ts';
 import { describePosition } from '../position.ts';

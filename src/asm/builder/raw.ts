@@ -3,10 +3,10 @@
  * leave those alone that hold kept values. Loads and stores of the stack by r10 are followed, too.
  */
 
-import { ProgramError } from '../error.ts';
 import { registersIn, registersLost, registersRead, registersSet } from '../cfg/effects.ts';
 import { fallsThrough, leadsToFunction } from '../cfg/graph.ts';
 import { labelNamed, labelsLoaded } from '../cfg/labeled.ts';
+import { ProgramError } from '../error.ts';
 import { withSourcePosition } from '../error-position.ts';
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { JMP, JMP32 } from '../isa/form.ts';
@@ -98,7 +98,8 @@ export class RawCode {
   #unset(form: Form, number: number): Error {
     const lost = this.#machine.lostFrom(number);
     const what = `${form.name} reads r${number}, which `;
-    if (lost?.lost === undefined) return new ProgramError(`${what}neither a value nor a raw instruction has set`);
+    if (lost?.lost === undefined)
+      return new ProgramError(`${what}neither a value nor a raw instruction has set`);
     const { by, position } = lost.lost;
     return new ProgramError(
       `${what}is not set: ${by} at ${describePosition(position)} took ${describeHolder(lost)}`,

@@ -4,9 +4,10 @@
  * Every value has a numeric type, and only as many of its register's low bits count as the type needs (`validBits`): what a
  * helper returns as an `int` leaves the upper half undefined. The upper bits are extended when something reads them.
  */
-import { ProgramError } from '../error.ts';
+
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
+import { ProgramError } from '../error.ts';
 import type { Register } from '../instruction.ts';
 import { layoutOf } from '../layout.ts';
 import { describePosition } from '../position.ts';

@@ -1,7 +1,7 @@
 /** One instruction's text, read by the grammar that the instruction table gives. */
 
-import { TsbpfError } from '../error.ts';
 import { type InstructionArgument, make } from '../constructors/make.ts';
+import { TsbpfError } from '../error.ts';
 import { messageWithoutPosition } from '../error-position.ts';
 import { helperId, helperName, helperNames } from '../helper-names.ts';
 import type { Instruction, Reference } from '../instruction.ts';
@@ -206,7 +206,8 @@ function readOperand(
 function numberOf(text: string, at: number): number {
   const negative = text.startsWith('-');
   const number = Number(text.replace(/^[-+]/, ''));
-  if (!Number.isSafeInteger(number)) throw new OperandSyntaxError(`${brief(text)} does not fit in 32 bits`, at);
+  if (!Number.isSafeInteger(number))
+    throw new OperandSyntaxError(`${brief(text)} does not fit in 32 bits`, at);
   return negative ? -number : number;
 }
 
@@ -217,7 +218,8 @@ function wrap(number: number): number {
 
 function spaceOf(text: string, at: number): number {
   const space = Number(text);
-  if (space > 0xffff) throw new OperandSyntaxError(`address space ${brief(text)} is not between 0 and 65535`, at);
+  if (space > 0xffff)
+    throw new OperandSyntaxError(`address space ${brief(text)} is not between 0 and 65535`, at);
   return space;
 }
 

@@ -12,10 +12,11 @@
  *
  * Source: kernel/bpf/disasm.c, by way of the instruction table.
  */
-import { TsbpfError } from '../error.ts';
+
 import { MAX_SLOTS } from '../assemble.ts';
 import { label } from '../constructors.ts';
 import { slotsOf } from '../encode.ts';
+import { TsbpfError } from '../error.ts';
 import type { Instruction, Item } from '../instruction.ts';
 import { isJumpTable } from '../jump-table.ts';
 import type { MapSpec } from '../map.ts';

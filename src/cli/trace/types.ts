@@ -2,9 +2,9 @@
  * The kernel's types: its own, or those of a file for a kernel that shows none.
  */
 
-import { TsbpfError } from '../../asm/error.ts';
 import { Btf, BtfError } from '../../asm/btf.ts';
 import { isElf } from '../../asm/elf.ts';
+import { TsbpfError } from '../../asm/error.ts';
 import { messageWithoutPosition } from '../../asm/error-position.ts';
 import { type Target, target } from '../../asm/target.ts';
 import { describeErrno, Errno } from '../../loader/errno.ts';

@@ -2,8 +2,8 @@
  * The ways to watch the kernel, tried in order until one works.
  */
 
-import { TsbpfError } from '../../asm/error.ts';
 import { NoSuchFieldError } from '../../asm/btf.ts';
+import { TsbpfError } from '../../asm/error.ts';
 import { messageWithoutPosition } from '../../asm/error-position.ts';
 import { NoSuchTracepointError } from '../../asm/hooks.ts';
 import { printable } from '../../asm/printable.ts';
@@ -23,7 +23,13 @@ import { isConfidential, LOCKDOWN_REMEDY } from '../../loader/lockdown.ts';
 import { perfEventsAreRestricted } from '../../loader/permission.ts';
 import { unsupportedReason } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
-import { type Filter, FilterUnavailableError, TRACEPOINT, tcpconnlat, type Way } from '../../programs/tcpconnlat.ts';
+import {
+  type Filter,
+  FilterUnavailableError,
+  TRACEPOINT,
+  tcpconnlat,
+  type Way,
+} from '../../programs/tcpconnlat.ts';
 import type { Probe } from '../arguments/options.ts';
 import type { Settings } from '../arguments.ts';
 import { errorLine } from '../text.ts';
@@ -112,7 +118,11 @@ function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[])
     const advice = adviceUnderLockdown(settings, kernel);
     if (only)
       return new LockdownError(lockedDown.kept, { ...lockedDown, hint: `${lockedDown.hint}; ${advice}` });
-    return new NoProbeError(kernel, failures, `Kernel lockdown (${kernel.lockdown}): ${LOCKDOWN_REMEDY}; ${advice}`);
+    return new NoProbeError(
+      kernel,
+      failures,
+      `Kernel lockdown (${kernel.lockdown}): ${LOCKDOWN_REMEDY}; ${advice}`,
+    );
   }
   // Under lockdown no program could read what other types say.
   const otherTypes = noTypes && !isConfidential(kernel) ? OTHER_TYPES : undefined;

@@ -1,7 +1,8 @@
 /** Files that the user names, and the standard input by the name of -. */
-import { TsbpfError } from '../../asm/error.ts';
+
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { TsbpfError } from '../../asm/error.ts';
 import { describeErrno } from '../../loader/errno.ts';
 import { readAtMost } from '../../loader/read-file.ts';
 import { pieces } from './print.ts';

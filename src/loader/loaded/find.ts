@@ -68,7 +68,9 @@ function idOf(kernel: Kernel, name: string): number {
   const [id, ...others] = ids;
   if (id === undefined) throw new NoSuchProgramError(`no program is called ${name}`);
   if (others.length > 0)
-    throw new NoSuchProgramError(`several programs are called ${name}: say which by its id, ${ids.join(' or ')}`);
+    throw new NoSuchProgramError(
+      `several programs are called ${name}: say which by its id, ${ids.join(' or ')}`,
+    );
   return id;
 }
 
