@@ -1,60 +1,60 @@
 /**
- * The kernel's helpers that tracing programs use: numbers, the first release with each, and what their arguments are,
- * so that whoever places the arguments can check them.
+ * The kernel's helpers for tracing programs: number, first release, and the kinds of the arguments, by which
+ * `b.call` places and checks them.
  *
- * Source: include/uapi/linux/bpf.h; kernel/trace/bpf_trace.c and kernel/bpf/helpers.c for the arguments. Helpers marked GPL
- * there ask for a program that declares a GPL-compatible licence.
+ * Source: include/uapi/linux/bpf.h; for the arguments kernel/trace/bpf_trace.c and kernel/bpf/helpers.c. "GPL
+ * only" means that only programs with a GPL-compatible license may call the helper (`gpl_only` in those files).
  */
-
 import type { ProgramKind } from './program-types.ts';
 
-/** What a helper's argument is. */
+/** The kind of a helper's argument. */
 export type ArgKind =
-  /** The program's own context, as it came in r1. */
+  /** The program context, as passed in r1. */
   | 'ctx'
   /** A map. */
   | 'map'
-  /** The address of a key of that map. */
+  /** The address of a key of the map. */
   | 'key'
-  /** The address of a value of that map. */
+  /** The address of a value of the map. */
   | 'value'
-  /** The address of memory that the helper reads; its size is the next argument. */
+  /** The address of memory that the helper reads; the next argument is its size. */
   | 'memory'
-  /** The address of memory that the helper fills; its size is the next argument. */
+  /** The address of memory that the helper fills; the next argument is its size. */
   | 'out'
   /**
-   * The address of memory that the helper may fill only in part, as with a string up to its NUL; its size is the next argument. The builder
-   * sets it to 0 before the call, so that no old bytes stay behind.
+   * The address of memory that the helper may fill only in part, as a string up to its NUL; the next argument
+   * is its size. The builder zeroes the memory before the call, so that no old bytes remain.
    */
   | 'partial'
   /** The number of bytes at the address before it. */
   | 'size'
   /** A subprogram that the helper calls. */
   | 'callback'
-  /** The address of memory on the stack that is handed to that, or 0. */
-  | 'handed'
-  /** Any number; for the `_user` helpers an address of the process. */
+  /** The address of memory on the stack that the helper passes to the subprogram, or 0. */
+  | 'callbackContext'
+  /** Any number; for the `_user` helpers an address in user space. */
   | 'scalar'
   /** An address in the kernel. */
   | 'kernelPointer';
 
-/** One of the kernel's helpers. */
+/** A kernel helper, for `b.call` and for `call` of `tsbpf/asm`. */
 export interface Helper {
   /** The kernel's name without `bpf_`. */
   readonly name: string;
+  /** The helper's number (`BPF_FUNC_*`). */
   readonly id: number;
-  /** The first kernel release that has it. Older ones reject the program. */
+  /** The first kernel release with this helper. Older kernels reject the program. */
   readonly since: string;
-  /** At most five, in r1 to r5. */
+  /** The arguments in r1 to r5. */
   readonly args: readonly ArgKind[];
-  /** How many of the last arguments may be left out. */
+  /** How many of the last arguments may be omitted; 0 if absent. */
   readonly optional?: number;
   /**
-   * The type of the result; u64 if not given. Of an `int` only the low 32 bits count: before Linux 6.4 the calls of map operations leave
-   * the upper ones undefined.
+   * The type of the result; u64 if absent. Only the low 32 bits of an `int` count: before Linux 6.4, calls of
+   * map operations leave the upper bits undefined.
    */
   readonly result?: 'u64' | 'u32' | 's64' | 'int';
-  /** The kinds of programs that may call it; all that trace if absent. */
+  /** The program types that may call it; all tracing programs if absent. */
   readonly only?: readonly ProgramKind[];
 }
 
@@ -73,55 +73,186 @@ function helper(
 
 // Maps.
 
-/** (map, key): the address of the value in r0, or 0. */
+/**
+ * Returns the address of the value for a key, or 0 if the map has no such key (Linux 3.19). `b.lookup` calls
+ * it and branches on 0.
+ *
+ * @example
+ * import { hash, kprobe, mapLookupElem, target, u32, u64 } from 'tsbpf';
+ *
+ * const counts = hash('counts', { key: u32, value: u64, maxEntries: 64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapLookupElem, counts, 7));
+ */
 export const mapLookupElem = helper(1, 'map_lookup_elem', '3.19', ['map', 'key']);
-/** (map, key, value, flags `BPF_ANY|NOEXIST|EXIST`): 0 or a negative errno. */
+
+/**
+ * Writes a map element. Flags: `BPF_ANY` (0), `BPF_NOEXIST` (1) or `BPF_EXIST` (2). Returns 0 or a negative
+ * errno (Linux 3.19). `b.update` calls it.
+ *
+ * @example
+ * import { hash, kprobe, mapUpdateElem, target, u32, u64 } from 'tsbpf';
+ *
+ * const counts = hash('counts', { key: u32, value: u64, maxEntries: 64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapUpdateElem, counts, 7, 1, 0));
+ */
 export const mapUpdateElem = helper(2, 'map_update_elem', '3.19', ['map', 'key', 'value', 'scalar'], {
   result: 'int',
 });
-/** (map, key): 0 or -ENOENT. */
+
+/**
+ * Deletes a map element. Returns 0, or -ENOENT if the map has no such key (Linux 3.19). `b.delete` calls it.
+ *
+ * @example
+ * import { hash, kprobe, mapDeleteElem, target, u32, u64 } from 'tsbpf';
+ *
+ * const counts = hash('counts', { key: u32, value: u64, maxEntries: 64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapDeleteElem, counts, 7));
+ */
 export const mapDeleteElem = helper(3, 'map_delete_elem', '3.19', ['map', 'key'], { result: 'int' });
-/** (map, key, cpu): the value of that CPU, or 0. */
+
+/**
+ * Returns the address of the value for a key on a given CPU of a per-CPU map, or 0 (Linux 5.19).
+ *
+ * @example
+ * import { kprobe, mapLookupPercpuElem, perCpuHash, target, u32, u64 } from 'tsbpf';
+ *
+ * const counts = perCpuHash('counts', { key: u32, value: u64, maxEntries: 64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapLookupPercpuElem, counts, 7, 0));
+ */
 export const mapLookupPercpuElem = helper(195, 'map_lookup_percpu_elem', '5.19', ['map', 'key', 'scalar']);
-/** (ctx, program array, index): goes on in another program; comes back only where it can't. */
+
+/**
+ * Continues in the program at an index of a program array. Returns only if it cannot (Linux 4.2).
+ * `b.tailCall` calls it.
+ *
+ * @example
+ * import { kprobe, programArray, tailCall, target } from 'tsbpf';
+ *
+ * const stages = programArray('stages', { slots: ['parse'] });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(tailCall, stages, 0));
+ */
 export const tailCall = helper(12, 'tail_call', '4.2', ['ctx', 'map', 'scalar'], { result: 's64' });
 
-// Calling a subprogram again and again, until it returns 1 instead of 0. They give the number of its calls.
+// Loops: these helpers call a subprogram until it returns 1, and return the number of calls.
 
-/** (map, callback, handed, flags 0): of the map, the entry's key and value, and what is handed over, for each entry. */
+/**
+ * Calls a subprogram for each element of a map (Linux 5.13).
+ *
+ * Arguments: the map, the subprogram, the callback context (memory on the stack, or 0), flags (0). The
+ * subprogram gets the map, the addresses of the key and the value, and the callback context.
+ *
+ * @example
+ * import { forEachMapElem, hash, kprobe, subprogram, target, u32, u64 } from 'tsbpf';
+ *
+ * const counts = hash('counts', { key: u32, value: u64, maxEntries: 64 });
+ * const each = subprogram('each', [u64, u64, u64], (b) => b.return(0));
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(forEachMapElem, counts, each, 0, 0));
+ */
 export const forEachMapElem = helper(
   164,
   'for_each_map_elem',
   '5.13',
-  ['map', 'callback', 'handed', 'scalar'],
+  ['map', 'callback', 'callbackContext', 'scalar'],
   { result: 's64' },
 );
-/** (times, callback, handed, flags 0): of its number, from 0, and what is handed over; at most 2^23 times. */
-export const loop = helper(181, 'loop', '5.17', ['scalar', 'callback', 'handed', 'scalar'], {
+
+/**
+ * Calls a subprogram a number of times, at most 2^23 (Linux 5.17).
+ *
+ * Arguments: the number of calls, the subprogram, the callback context (memory on the stack, or 0), flags
+ * (0). The subprogram gets the number of the iteration, from 0, and the callback context.
+ *
+ * @example
+ * import { kprobe, loop, struct, subprogram, target, u32, u64 } from 'tsbpf';
+ *
+ * const State = struct({ sum: u64 });
+ * const add = subprogram('add', [u32, State], (b, n, state) => state.sum.set(state.sum.get().add(n)));
+ * kprobe('tcp_v4_connect', target('x64'), (b) => {
+ *   const state = b.stack(State);
+ *   b.set(state, 0);
+ *   b.call(loop, 10, add, state, 0);
+ * });
+ */
+export const loop = helper(181, 'loop', '5.17', ['scalar', 'callback', 'callbackContext', 'scalar'], {
   result: 's64',
 });
 
-// Reading memory that the verifier doesn't know: 0, or -EFAULT with the memory zeroed. The `Str` ones give the length.
+// Memory that the verifier cannot check. These helpers return 0, or -EFAULT and zero the destination; the `Str`
+// helpers return the length with its NUL. `b.call` takes the destination and the address; the size follows from
+// the destination.
 
-/** (out, size, address): of the kernel or the process; where there is a choice use the two that say which. GPL. */
+/**
+ * Copies kernel or user memory (Linux 4.1, GPL only). Returns 0 or -EFAULT. Prefer `probeReadKernel` and
+ * `probeReadUser`, which say which.
+ *
+ * @example
+ * import { bytes, kprobe, probeRead, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(probeRead, b.stack(bytes(16)), b.arg(0)));
+ */
 export const probeRead = helper(4, 'probe_read', '4.1', ['out', 'size', 'kernelPointer'], { result: 's64' });
-/** (out, size, address): a string, terminated even if cut. GPL. */
+
+/**
+ * Copies a NUL-terminated string from kernel or user memory, and terminates it even if it is cut (Linux 4.11,
+ * GPL only). Returns the length with its NUL, or a negative errno. Prefer `probeReadKernelStr` and
+ * `probeReadUserStr`, which say which.
+ *
+ * @example
+ * import { chars, kprobe, probeReadStr, target } from 'tsbpf';
+ *
+ * kprobe('do_sys_openat2', target('x64'), (b) => b.call(probeReadStr, b.stack(chars(64)), b.arg(1)));
+ */
 export const probeReadStr = helper(45, 'probe_read_str', '4.11', ['partial', 'size', 'kernelPointer'], {
   result: 's64',
 });
-/** (out, size, user address). GPL. */
+
+/**
+ * Copies user memory (Linux 5.5, GPL only). Returns 0 or -EFAULT.
+ *
+ * @example
+ * import { bytes, kprobe, probeReadUser, target } from 'tsbpf';
+ *
+ * kprobe('do_sys_openat2', target('x64'), (b) => b.call(probeReadUser, b.stack(bytes(16)), b.arg(1)));
+ */
 export const probeReadUser = helper(112, 'probe_read_user', '5.5', ['out', 'size', 'scalar'], {
   result: 's64',
 });
-/** (out, size, kernel address). GPL. */
+
+/**
+ * Copies kernel memory (Linux 5.5, GPL only). Returns 0 or -EFAULT. The fields of a kernel pointer
+ * (`b.kernel`) call it.
+ *
+ * @example
+ * import { bytes, kprobe, probeReadKernel, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(probeReadKernel, b.stack(bytes(16)), b.arg(0)));
+ */
 export const probeReadKernel = helper(113, 'probe_read_kernel', '5.5', ['out', 'size', 'kernelPointer'], {
   result: 's64',
 });
-/** (out, size, user address): a string, terminated even if cut. GPL. */
+
+/**
+ * Copies a NUL-terminated string from user memory, and terminates it even if it is cut (Linux 5.5, GPL only).
+ * Returns the length with its NUL, or a negative errno.
+ *
+ * @example
+ * import { chars, kprobe, probeReadUserStr, target } from 'tsbpf';
+ *
+ * kprobe('do_sys_openat2', target('x64'), (b) => b.call(probeReadUserStr, b.stack(chars(64)), b.arg(1)));
+ */
 export const probeReadUserStr = helper(114, 'probe_read_user_str', '5.5', ['partial', 'size', 'scalar'], {
   result: 's64',
 });
-/** (out, size, kernel address): a string, terminated even if cut. GPL. */
+
+/**
+ * Copies a NUL-terminated string from kernel memory, and terminates it even if it is cut (Linux 5.5, GPL
+ * only). Returns the length with its NUL, or a negative errno.
+ *
+ * @example
+ * import { chars, kprobe, probeReadKernelStr, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(probeReadKernelStr, b.stack(chars(16)), b.arg(0)));
+ */
 export const probeReadKernelStr = helper(
   115,
   'probe_read_kernel_str',
@@ -129,12 +260,32 @@ export const probeReadKernelStr = helper(
   ['partial', 'size', 'kernelPointer'],
   { result: 's64' },
 );
-/** (out, size, user address): may sleep, so for sleepable programs alone. */
+
+/**
+ * Copies user memory, and may sleep until it is paged in (Linux 5.10). Only sleepable programs may call it;
+ * the builder makes none, so call it from a list of instructions. Returns 0 or -EFAULT.
+ *
+ * @example
+ * import { copyFromUser } from 'tsbpf';
+ * import { call } from 'tsbpf/asm';
+ *
+ * call(copyFromUser);
+ */
 export const copyFromUser = helper(148, 'copy_from_user', '5.10', ['out', 'size', 'scalar'], {
   result: 's64',
   only: [],
 });
-/** (path, out, size): the path as text. GPL. */
+
+/**
+ * Writes the path of a `struct path` as text, in functions that the kernel allows (Linux 5.10, GPL only).
+ * Only fentry, fexit and tp_btf programs may call it. Returns the length with its NUL, or a negative errno.
+ *
+ * @example
+ * import { chars, dPath, fentry, Kernel, target } from 'tsbpf';
+ *
+ * const on = target(process.arch, new Kernel().btf);
+ * fentry('vfs_truncate', on, (b) => b.call(dPath, b.arg(0), b.stack(chars(64))));
+ */
 export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'partial', 'size'], {
   result: 's64',
   only: TRACING,
@@ -142,38 +293,156 @@ export const dPath = helper(147, 'd_path', '5.10', ['kernelPointer', 'partial', 
 
 // Time, in nanoseconds.
 
-/** (): since boot, not counting suspend (CLOCK_MONOTONIC). GPL. */
+/**
+ * Returns the nanoseconds since boot without time spent in suspend: CLOCK_MONOTONIC (Linux 4.1, GPL only).
+ *
+ * @example
+ * import { kprobe, ktimeGetNs, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(ktimeGetNs));
+ */
 export const ktimeGetNs = helper(5, 'ktime_get_ns', '4.1', []);
-/** (): since boot, counting suspend (CLOCK_BOOTTIME). GPL. */
+
+/**
+ * Returns the nanoseconds since boot with time spent in suspend: CLOCK_BOOTTIME (Linux 5.8, GPL only).
+ *
+ * @example
+ * import { kprobe, ktimeGetBootNs, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(ktimeGetBootNs));
+ */
 export const ktimeGetBootNs = helper(125, 'ktime_get_boot_ns', '5.8', []);
-/** (): `ktimeGetNs` as of the last tick. Programs that trace may not call it since Linux 5.16. GPL. */
+
+/**
+ * Returns `ktimeGetNs` as of the last timer tick (Linux 5.11, GPL only). Tracing programs may not call it
+ * since Linux 5.16.
+ *
+ * @example
+ * import { kprobe, ktimeGetCoarseNs, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(ktimeGetCoarseNs));
+ */
 export const ktimeGetCoarseNs = helper(160, 'ktime_get_coarse_ns', '5.11', []);
-/** (): international atomic time (CLOCK_TAI). GPL. */
+
+/**
+ * Returns the nanoseconds of international atomic time: CLOCK_TAI (Linux 6.1, GPL only).
+ *
+ * @example
+ * import { kprobe, ktimeGetTaiNs, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(ktimeGetTaiNs));
+ */
 export const ktimeGetTaiNs = helper(208, 'ktime_get_tai_ns', '6.1', []);
-/** (): the kernel's tick counter. */
+
+/**
+ * Returns the kernel's tick counter (Linux 5.6).
+ *
+ * @example
+ * import { jiffies64, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(jiffies64));
+ */
 export const jiffies64 = helper(118, 'jiffies64', '5.6', []);
 
 // The current task.
 
-/** (): tgid << 32 | pid, in user space's words pid << 32 | tid. */
+/**
+ * Returns the process and thread id, `tgid << 32 | pid` in the kernel's terms (Linux 4.2). The upper half is
+ * what user space calls the PID, the lower half the TID.
+ *
+ * @example
+ * import { getCurrentPidTgid, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentPidTgid).rsh(32));
+ */
 export const getCurrentPidTgid = helper(14, 'get_current_pid_tgid', '4.2', []);
-/** (): gid << 32 | uid. */
+
+/**
+ * Returns the user and group id, `gid << 32 | uid` (Linux 4.2).
+ *
+ * @example
+ * import { getCurrentUidGid, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentUidGid));
+ */
 export const getCurrentUidGid = helper(15, 'get_current_uid_gid', '4.2', []);
-/** (out, size): the task's name, at most 16 bytes with its zero. */
+
+/**
+ * Writes the name of the current task, at most 16 bytes with its NUL (Linux 4.2). Returns 0 or a negative
+ * errno. `b.call` takes the destination; the size follows from it.
+ *
+ * @example
+ * import { chars, getCurrentComm, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentComm, b.stack(chars(16))));
+ */
 export const getCurrentComm = helper(16, 'get_current_comm', '4.2', ['out', 'size'], { result: 's64' });
-/** (): the address of the task_struct. GPL. */
+
+/**
+ * Returns the address of the current `task_struct` (Linux 4.8, GPL only). Read its fields with `b.kernel`.
+ *
+ * @example
+ * import { getCurrentTask, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentTask));
+ */
 export const getCurrentTask = helper(35, 'get_current_task', '4.8', []);
-/** (): the task_struct as a pointer whose fields can be loaded. GPL. */
+
+/**
+ * Returns the current `task_struct` as a pointer that the verifier knows, so that plain loads read its fields
+ * (Linux 5.11, GPL only).
+ *
+ * @example
+ * import { getCurrentTaskBtf, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentTaskBtf));
+ */
 export const getCurrentTaskBtf = helper(158, 'get_current_task_btf', '5.11', []);
-/** (cgroup array, index): 1 if the task is below that cgroup. */
+
+/**
+ * Returns 1 if the current task is in or below the cgroup at an index of a cgroup array, 0 if not, or a
+ * negative errno (Linux 4.9).
+ *
+ * @example
+ * import { cgroupArray, currentTaskUnderCgroup, kprobe, target } from 'tsbpf';
+ *
+ * const groups = cgroupArray('groups', ['/sys/fs/cgroup/system.slice']);
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(currentTaskUnderCgroup, groups, 0));
+ */
 export const currentTaskUnderCgroup = helper(37, 'current_task_under_cgroup', '4.9', ['map', 'scalar'], {
   result: 'int',
 });
-/** (): the id of the task's cgroup (v2). */
+
+/**
+ * Returns the id of the current task's cgroup, version 2 (Linux 4.18).
+ *
+ * @example
+ * import { getCurrentCgroupId, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentCgroupId));
+ */
 export const getCurrentCgroupId = helper(80, 'get_current_cgroup_id', '4.18', []);
-/** (level): the id of the task's cgroup at that level below the root. */
+
+/**
+ * Returns the id of the ancestor of the current task's cgroup at a level; level 0 is the root (Linux 5.7).
+ *
+ * @example
+ * import { getCurrentAncestorCgroupId, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentAncestorCgroupId, 1));
+ */
 export const getCurrentAncestorCgroupId = helper(123, 'get_current_ancestor_cgroup_id', '5.7', ['scalar']);
-/** (device, inode, out, size): struct bpf_pidns_info of that pid namespace. */
+
+/**
+ * Writes the process and thread id in a PID namespace as `struct bpf_pidns_info`, two u32 (Linux 5.7). The
+ * device and inode number of `/proc/PID/ns/pid` identify the namespace. Returns 0 or a negative errno.
+ *
+ * @example
+ * import { getNsCurrentPidTgid, kprobe, struct, target, u32 } from 'tsbpf';
+ *
+ * const Ids = struct({ pid: u32, tgid: u32 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getNsCurrentPidTgid, 4, 4026531836, b.stack(Ids)));
+ */
 export const getNsCurrentPidTgid = helper(
   120,
   'get_ns_current_pid_tgid',
@@ -181,16 +450,54 @@ export const getNsCurrentPidTgid = helper(
   ['scalar', 'scalar', 'out', 'size'],
   { result: 'int' },
 );
-/** (signal): sends it to the task's process. */
+
+/**
+ * Sends a signal to the process of the current task (Linux 5.3). Returns 0 or a negative errno.
+ *
+ * @example
+ * import { kprobe, sendSignal, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(sendSignal, 9));
+ */
 export const sendSignal = helper(109, 'send_signal', '5.3', ['scalar'], { result: 'int' });
-/** (signal): sends it to the task's thread. */
+
+/**
+ * Sends a signal to the current thread (Linux 5.6). Returns 0 or a negative errno.
+ *
+ * @example
+ * import { kprobe, sendSignalThread, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(sendSignalThread, 9));
+ */
 export const sendSignalThread = helper(117, 'send_signal_thread', '5.6', ['scalar'], { result: 'int' });
-/** (task): the address of its user registers. */
+
+/**
+ * Returns the address of the user-space registers of a task (Linux 5.15).
+ *
+ * @example
+ * import { getCurrentTaskBtf, kprobe, target, taskPtRegs } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(taskPtRegs, b.call(getCurrentTaskBtf)));
+ */
 export const taskPtRegs = helper(175, 'task_pt_regs', '5.15', ['kernelPointer']);
 
-// Telling user space.
+// Output to user space.
 
-/** (ctx, perf event array, flags with the CPU or `BPF_F_CURRENT_CPU`, data, size): 0 or a negative errno. GPL. */
+/**
+ * Sends memory as an event to a perf event array (Linux 4.4, GPL only). Flags: a CPU number, or
+ * `BPF_F_CURRENT_CPU` (0xffffffff). Returns 0 or a negative errno. `b.output` calls it.
+ *
+ * @example
+ * import { kprobe, perfEventArray, perfEventOutput, struct, target, u64 } from 'tsbpf';
+ *
+ * const Event = struct({ ns: u64 });
+ * const events = perfEventArray('events', Event);
+ * kprobe('tcp_v4_connect', target('x64'), (b) => {
+ *   const event = b.stack(Event);
+ *   b.set(event, 0);
+ *   b.call(perfEventOutput, events, 0xffff_ffff, event);
+ * });
+ */
 export const perfEventOutput = helper(
   25,
   'perf_event_output',
@@ -198,7 +505,17 @@ export const perfEventOutput = helper(
   ['ctx', 'map', 'scalar', 'memory', 'size'],
   { result: 'int' },
 );
-/** (format, size, up to three numbers): a line in trace_pipe, for debugging. GPL. */
+
+/**
+ * Prints a line to `trace_pipe` of tracefs, for debugging (Linux 4.1, GPL only). Arguments: the format, and
+ * up to three numbers. Returns the number of characters or a negative errno.
+ *
+ * @example
+ * import { tracePrintk } from 'tsbpf';
+ * import { add, call, mov, r1, r10, r2, st } from 'tsbpf/asm';
+ *
+ * const hi = [st({ size: 4 }, r10, -4, 0x6968), mov(r1, r10), add(r1, -4), mov(r2, 4), call(tracePrintk)];
+ */
 export const tracePrintk = helper(
   6,
   'trace_printk',
@@ -209,11 +526,31 @@ export const tracePrintk = helper(
 
 // Stacks, counters, the probe itself.
 
-/** (ctx, out, size, flags): the stack's addresses; gives their bytes. GPL. */
+/**
+ * Writes the addresses of the current kernel stack, or of the user stack with flag `BPF_F_USER_STACK` (256)
+ * (Linux 4.18, GPL only). Returns the number of bytes or a negative errno.
+ *
+ * @example
+ * import { arrayOf, getStack, kprobe, target, u64 } from 'tsbpf';
+ *
+ * const Stack = arrayOf(u64, 16);
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getStack, b.stack(Stack), 0));
+ */
 export const getStack = helper(67, 'get_stack', '4.18', ['ctx', 'partial', 'size', 'scalar'], {
   result: 's64',
 });
-/** (task, out, size, flags): that task's stack. */
+
+/**
+ * Writes the addresses of the stack of a task (Linux 5.9). Returns the number of bytes or a negative errno.
+ *
+ * @example
+ * import { arrayOf, getCurrentTaskBtf, getTaskStack, kprobe, target, u64 } from 'tsbpf';
+ *
+ * const Stack = arrayOf(u64, 16);
+ * kprobe('tcp_v4_connect', target('x64'), (b) => {
+ *   b.call(getTaskStack, b.call(getCurrentTaskBtf), b.stack(Stack), 0);
+ * });
+ */
 export const getTaskStack = helper(
   141,
   'get_task_stack',
@@ -223,9 +560,30 @@ export const getTaskStack = helper(
     result: 's64',
   },
 );
-/** (perf event array, flags): the counter's value, or a negative errno that can't be told from it. GPL. */
+
+/**
+ * Returns the value of a counter of a perf event array (Linux 4.3, GPL only). A negative errno is not
+ * distinguishable from a value; prefer `perfEventReadValue`. The flags are a CPU number or
+ * `BPF_F_CURRENT_CPU`.
+ *
+ * @example
+ * import { perfEventRead } from 'tsbpf';
+ * import { call } from 'tsbpf/asm';
+ *
+ * call(perfEventRead);
+ */
 export const perfEventRead = helper(22, 'perf_event_read', '4.3', ['map', 'scalar']);
-/** (perf event array, flags, out, size): struct bpf_perf_event_value. GPL. */
+
+/**
+ * Writes the value of a counter of a perf event array as `struct bpf_perf_event_value`: counter, enabled and
+ * running time in ns, u64 each (Linux 4.15, GPL only). Returns 0 or a negative errno.
+ *
+ * @example
+ * import { perfEventReadValue } from 'tsbpf';
+ * import { call } from 'tsbpf/asm';
+ *
+ * call(perfEventReadValue);
+ */
 export const perfEventReadValue = helper(
   55,
   'perf_event_read_value',
@@ -233,16 +591,51 @@ export const perfEventReadValue = helper(
   ['map', 'scalar', 'out', 'size'],
   { result: 'int' },
 );
-/** (ctx): the address of the probed function. GPL. */
+
+/**
+ * Returns the address of the traced function (Linux 5.15, GPL only). For kprobe, kretprobe, fentry and fexit
+ * programs.
+ *
+ * @example
+ * import { getFuncIp, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getFuncIp));
+ */
 export const getFuncIp = helper(173, 'get_func_ip', '5.15', ['ctx'], { only: AT_FUNCTIONS });
-/** (ctx): the number given when the program was attached. */
+
+/**
+ * Returns the number that was passed when the program was attached (Linux 5.15).
+ *
+ * @example
+ * import { getAttachCookie, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getAttachCookie));
+ */
 export const getAttachCookie = helper(174, 'get_attach_cookie', '5.15', ['ctx']);
-/** (ctx): the number of arguments of the traced function, or of a tp_btf tracepoint (which 6.18 refuses and 7.3 accepts). */
+
+/**
+ * Returns the number of arguments of the traced function (Linux 5.17). For fentry and fexit programs; also
+ * for tp_btf programs on kernels that accept it (7.3 does, 6.18 does not).
+ *
+ * @example
+ * import { fentry, getFuncArgCnt, Kernel, target } from 'tsbpf';
+ *
+ * fentry('tcp_v4_connect', target(process.arch, new Kernel().btf), (b) => b.call(getFuncArgCnt));
+ */
 export const getFuncArgCnt = helper(185, 'get_func_arg_cnt', '5.17', ['ctx'], {
   result: 's64',
   only: TRACING,
 });
-/** (ctx, value): makes the probed function return it, where the kernel marks it so. GPL. */
+
+/**
+ * Makes the probed function return a value without running, if the kernel allows error injection for it
+ * (Linux 4.16, GPL only). For kprobe and kretprobe programs.
+ *
+ * @example
+ * import { kprobe, overrideReturn, target } from 'tsbpf';
+ *
+ * kprobe('should_failslab', target('x64'), (b) => b.call(overrideReturn, -12));
+ */
 export const overrideReturn = helper(58, 'override_return', '4.16', ['ctx', 'scalar'], {
   result: 's64',
   only: ['kprobe', 'kretprobe'],
@@ -250,18 +643,67 @@ export const overrideReturn = helper(58, 'override_return', '4.16', ['ctx', 'sca
 
 // Sockets.
 
-/** (socket): a number that no other socket has; of a socket pointer in tracing programs since 5.12. */
+/**
+ * Returns the cookie of a socket, which no other socket has (Linux 4.12; in tracing programs 5.12). For
+ * fentry, fexit and tp_btf programs.
+ *
+ * @example
+ * import { fentry, getSocketCookie, Kernel, target } from 'tsbpf';
+ *
+ * fentry('tcp_v4_connect', target(process.arch, new Kernel().btf), (b) => b.call(getSocketCookie, b.arg(0)));
+ */
 export const getSocketCookie = helper(46, 'get_socket_cookie', '4.12', ['kernelPointer'], { only: TRACING });
-/** (socket): the same as a TCP socket (struct tcp_sock), or 0. */
+
+/**
+ * Casts a socket to `struct tcp_sock`; returns 0 if it is none (Linux 5.9). For fentry, fexit and tp_btf
+ * programs.
+ *
+ * @example
+ * import { fentry, Kernel, skcToTcpSock, target } from 'tsbpf';
+ *
+ * fentry('tcp_v4_connect', target(process.arch, new Kernel().btf), (b) => b.call(skcToTcpSock, b.arg(0)));
+ */
 export const skcToTcpSock = helper(137, 'skc_to_tcp_sock', '5.9', ['kernelPointer'], { only: TRACING });
-/** (socket): the same as an IPv6 TCP socket (struct tcp6_sock), or 0. */
+
+/**
+ * Casts a socket to `struct tcp6_sock`; returns 0 if it is none (Linux 5.9). For fentry, fexit and tp_btf
+ * programs.
+ *
+ * @example
+ * import { fentry, Kernel, skcToTcp6Sock, target } from 'tsbpf';
+ *
+ * fentry('tcp_v6_connect', target(process.arch, new Kernel().btf), (b) => b.call(skcToTcp6Sock, b.arg(0)));
+ */
 export const skcToTcp6Sock = helper(136, 'skc_to_tcp6_sock', '5.9', ['kernelPointer'], { only: TRACING });
 
 // The machine.
 
-/** (): the CPU it runs on. */
+/**
+ * Returns the number of the CPU that runs the program (Linux 4.1).
+ *
+ * @example
+ * import { getSmpProcessorId, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getSmpProcessorId));
+ */
 export const getSmpProcessorId = helper(8, 'get_smp_processor_id', '4.1', [], { result: 'u32' });
-/** (): its NUMA node. */
+
+/**
+ * Returns the NUMA node of the CPU that runs the program (Linux 4.10).
+ *
+ * @example
+ * import { getNumaNodeId, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getNumaNodeId));
+ */
 export const getNumaNodeId = helper(42, 'get_numa_node_id', '4.10', [], { result: 'u32' });
-/** (): a random number of 32 bits. */
+
+/**
+ * Returns a pseudo-random 32-bit number (Linux 4.1).
+ *
+ * @example
+ * import { getPrandomU32, kprobe, target } from 'tsbpf';
+ *
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getPrandomU32));
+ */
 export const getPrandomU32 = helper(7, 'get_prandom_u32', '4.1', [], { result: 'u32' });

@@ -87,7 +87,7 @@ export function placeArguments(
       const subprogram = around.built(argument);
       return { to, from: undefined, emit: () => machine.emit(insn.loadFunction(to, subprogram)) };
     }
-    if (kind === 'handed' && (isBlock(argument) || argument instanceof Place)) {
+    if (kind === 'callbackContext' && (isBlock(argument) || argument instanceof Place)) {
       const place = placeOf(argument);
       if (!(place.base instanceof Slot))
         throw new TypeError(`${place.name} is not on the stack, and ${callee} hands nothing else over`);
