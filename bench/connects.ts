@@ -11,7 +11,7 @@ import { mountsOf } from '../src/loader/mounts.ts';
 import { unsupportedReason } from '../src/loader/probe.ts';
 import { measureRuns } from '../src/loader/program.ts';
 import { Session } from '../src/loader/session.ts';
-import { type Filter, type Options, tcpconnlat, type Way } from '../src/programs/tcpconnlat.ts';
+import { type Filter, type Options, type ProbeType, tcpconnlat } from '../src/programs/tcpconnlat.ts';
 import { type Row, takeTurns } from './measure.ts';
 import { command, header, stop } from './process.ts';
 import { Worker } from './worker.ts';
@@ -44,13 +44,13 @@ function everyFilter(kernel: Kernel, pid: number, port: number): string[] {
 
 async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
   const kernel = new Kernel();
-  const way: Way = unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' })
+  const probe: ProbeType = unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' })
     ? 'tp_btf'
     : 'kprobe';
   const every = everyFilter(kernel, worker.pid, port);
   const statistics = measureRuns(kernel);
   try {
-    const cost = (options: Omit<Options, 'way'>) => () => nsOfOne(kernel, { way, ...options }, worker);
+    const cost = (options: Omit<Options, 'probe'>) => () => nsOfOne(kernel, { probe, ...options }, worker);
     const { plain, filtered, out, outcome } = await takeTurns(ROUNDS, {
       plain: cost({}),
       filtered: cost({ filter: filterFrom(every, kernel) }),
@@ -58,7 +58,7 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
       outcome: cost({ outcome: 'all' }),
     });
     const row = (measure: string, ns: number): Row => ({
-      measure: `${way}: the programs' time for a connect, ${measure}`,
+      measure: `${probe}: the programs' time for a connect, ${measure}`,
       figure: `${ns.toFixed(0)} ns`,
       ...(ns !== plain && { reference: `plain: ${plain.toFixed(0)} ns`, ratio: ns / plain }),
     });

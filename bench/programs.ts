@@ -7,7 +7,7 @@ import { CALL } from '../src/asm/opcodes.ts';
 import { type ResolvedProgram, resolve } from '../src/asm/resolve.ts';
 import { target } from '../src/asm/target.ts';
 import { Kernel } from '../src/loader/kernel.ts';
-import { tcpconnlat, type Way } from '../src/programs/tcpconnlat.ts';
+import { type ProbeType, tcpconnlat } from '../src/programs/tcpconnlat.ts';
 import type { Row } from './measure.ts';
 
 export async function programs(): Promise<Row[]> {
@@ -19,13 +19,13 @@ export async function programs(): Promise<Row[]> {
     row('kprobe: connect program', size(connect), 47, 31),
     row("kprobe: instructions of a socket's first connect", shortest(connect), 20),
     row('kprobe: answer program', size(answer), 70, 124),
-    row('kprobe: way out if nothing connects', shortest(answer), 12, 11),
+    row('kprobe: probe out if nothing connects', shortest(answer), 12, 11),
     row('kprobe: helper calls on the longest path', mostCalls(answer), 6),
     row('tp_btf: program', size(typed), 95),
-    row('tp_btf: way out for other state changes', shortest(typed), 5),
+    row('tp_btf: probe out for other state changes', shortest(typed), 5),
     row('tp_btf: helper calls on the longest path', mostCalls(typed), 5),
     row('raw_tracepoint: program', size(raw)),
-    row('raw_tracepoint: way out for other state changes', shortest(raw), 5),
+    row('raw_tracepoint: probe out for other state changes', shortest(raw), 5),
     row('raw_tracepoint: helper calls on the longest path', mostCalls(raw)),
   ];
 }
@@ -41,10 +41,10 @@ function row(measure: string, figure: number, bar?: number, peer?: number): Row 
 }
 
 /** A program with its control-flow graph. */
-function program(way: Way, name: string): ResolvedProgram {
-  const { programs } = tcpconnlat({ way }, target(process.arch, new Kernel().btf));
+function program(probe: ProbeType, name: string): ResolvedProgram {
+  const { programs } = tcpconnlat({ probe }, target(process.arch, new Kernel().btf));
   const found = programs.find((each) => each.name === name);
-  if (!found) throw new Error(`tcpconnlat has no program '${name}' by ${way}`);
+  if (!found) throw new Error(`tcpconnlat has no program '${name}' by ${probe}`);
   return resolve(found.instructions);
 }
 

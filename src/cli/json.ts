@@ -12,7 +12,7 @@ import {
   String as TypeString,
   Union,
 } from '@sinclair/typebox';
-import { LONGEST_COMM } from '../programs/tcpconnlat/filter.ts';
+import { MAX_COMM_BYTES } from '../programs/tcpconnlat/filter.ts';
 import { ADDRESS, ERRNO, RESULT, RESULTS, TIME } from './json/patterns.ts';
 import { LONGEST_UTS_NAME, MOST_PID, MOST_PORT, MOST_SECONDS, MOST_U32, NAME } from './limits.ts';
 import { type ConnectRecord, FIELDS } from './record.ts';
@@ -45,7 +45,7 @@ export function recordSchema() {
       }),
       time: Optional(time('the same as a time of day, in UTC (--wall)')),
       pid: Integer({ minimum: 0, maximum: MOST_PID, description: 'process that called connect' }),
-      comm: TypeString({ maxLength: LONGEST_COMM, description: 'name of that process (of its thread)' }),
+      comm: TypeString({ maxLength: MAX_COMM_BYTES, description: 'name of that process (of its thread)' }),
       uid: Optional(
         Integer({ minimum: 0, maximum: MOST_U32, description: 'real user of that process (--who)' }),
       ),

@@ -22,8 +22,8 @@ import { complain } from './run.ts';
 import { releaseStopSignals } from './signals.ts';
 import { errorLine, unexpected } from './text.ts';
 import { FilterError } from './trace/filter.ts';
+import { NoProbeError, UNSUPPORTED } from './trace/probes.ts';
 import { BtfFileError } from './trace/types.ts';
-import { NoProbeError, UNSUPPORTED } from './trace/ways.ts';
 import { dryRun, trace } from './trace.ts';
 import { version } from './version.ts';
 

@@ -21,11 +21,11 @@ import { printSummary } from './summary.ts';
 import { errorLine } from './text.ts';
 import { describeBlindSpot } from './trace/blind-spots.ts';
 import { cpuChanges, growth, type Losses, noLosses } from './trace/losses.ts';
+import { type Failure, firstWay, type Programs } from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
 import { sourceLines } from './trace/source.ts';
 import { type Hidden, hiddenBy } from './trace/tally.ts';
 import { targetOf } from './trace/types.ts';
-import { type Failure, firstWay, type Programs } from './trace/ways.ts';
 
 /** The text of the programs that would be loaded. */
 export function dryRun(settings: Settings, kernel: Kernel): string {
@@ -142,7 +142,7 @@ async function traceInto(
         if (error) throw error;
         return;
       }
-      recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.way, started });
+      recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
     }
     show.header();
     for (const event of early ?? []) onEvent(event);
@@ -182,7 +182,7 @@ function describe(
   programs: Programs,
   failures: readonly Failure[],
 ): string {
-  const { way } = programs;
+  const { probe } = programs;
   const why =
     settings.probe !== 'auto'
       ? `--probe ${settings.probe}`
@@ -190,12 +190,12 @@ function describe(
         ? 'the first way that this kernel has'
         : 'the kernel has kprobes';
   const passed = failures.map(
-    ({ way, error }) => `not by ${way}: ${errorLine(messageWithoutPosition(error))}\n`,
+    ({ probe, error }) => `not by ${probe}: ${errorLine(messageWithoutPosition(error))}\n`,
   );
   const types =
     settings.btf === undefined ? '' : `the kernel's types are those of ${printable(settings.btf)}\n`;
   const locked = lockdown === 'none' ? '' : `kernel lockdown: ${lockdown}\n`;
-  return `watching by ${way}: ${why}\n${types}${locked}${passed.join('')}\n${listTool(programs, locate)}\n`;
+  return `watching by ${probe}: ${why}\n${types}${locked}${passed.join('')}\n${listTool(programs, locate)}\n`;
 }
 
 function report(error: unknown): void {

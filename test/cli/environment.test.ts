@@ -146,7 +146,7 @@ test.skipIf(
           version: '0',
           host: 'h',
           kernel: 'k',
-          way: 'kprobe',
+          probe: 'kprobe',
           options: [],
         },
         ...{ started: '2026-01-01T00:00:00.000000Z', fields: ['time'] },

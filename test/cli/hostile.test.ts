@@ -22,7 +22,7 @@ import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
 import { openRecording } from '../../src/cli/recording.ts';
 import { table } from '../../src/cli/show/columns.ts';
 import { parseServices } from '../../src/cli/show/services.ts';
-import { NoProbeError } from '../../src/cli/trace/ways.ts';
+import { NoProbeError } from '../../src/cli/trace/probes.ts';
 import { loadedLines } from '../../src/cli/tsbpf/dump.ts';
 import { KernelError, VerifierError } from '../../src/loader/errors.ts';
 import type { Kernel } from '../../src/loader/kernel.ts';
@@ -290,7 +290,7 @@ test("the kernel's reasons: the end of the verifier's log, with source lines", (
 
 test('the ways that were tried, a line each', () => {
   const error = new KernelError({ syscall: 'bpf(BPF_PROG_LOAD)', errno: 1, tried: HOSTILE });
-  const { message } = new NoProbeError({ release: HOSTILE } as Kernel, [{ way: 'kprobe', error }]);
+  const { message } = new NoProbeError({ release: HOSTILE } as Kernel, [{ probe: 'kprobe', error }]);
   assertSafe(message, 'message');
   assert.is(message.split('\n').length, 2);
 });

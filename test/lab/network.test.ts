@@ -9,11 +9,11 @@ import { suite } from '../harness.ts';
 import { Peer, until } from '../live/connects.ts';
 import {
   hidesRefused,
-  noWayHere,
+  noProbeHere,
   ofProcess,
+  PROBE_TYPES_HERE,
+  PROBE_TYPES_THAT_SHOW_ALL,
   refusalOf,
-  WAYS_HERE,
-  WAYS_THAT_SHOW_ALL,
 } from '../live/tracer.ts';
 import { type Watch, watch } from '../live/watch.ts';
 import { outsideGuest } from './guest.ts';
@@ -31,20 +31,20 @@ function assertDelay(latencies: readonly number[]): void {
   assert.ok(least >= 50 && least <= 50 + NOISE_MS, `${latencies.join(', ')} ms`);
 }
 
-const refusal = outsideGuest || noWayHere;
+const refusal = outsideGuest || noProbeHere;
 const test = suite('lab/network', { seconds: 60 });
 let near: Peer;
 let far: Peer;
 let link: Link;
 /** Each way that shows all answers, on the same connects. */
-let ways: readonly Watch[] = [];
+let probes: readonly Watch[] = [];
 
 test.before(async () => {
   if (refusal) return;
   [near, far] = await Promise.all([Peer.start(), Peer.start()]);
   link = await Link.between(near, far);
-  ways = WAYS_HERE.filter((way) => !hidesRefused(way)).map((way) =>
-    watch({ way, filter: ofProcess(near.pid) }),
+  probes = PROBE_TYPES_HERE.filter((probe) => !hidesRefused(probe)).map((probe) =>
+    watch({ probe, filter: ofProcess(near.pid) }),
   );
 });
 test.after.each(async () => {
@@ -52,32 +52,32 @@ test.after.each(async () => {
   await link.restore();
 });
 test.after(async () => {
-  for (const each of ways) each.close();
+  for (const each of probes) each.close();
   await Promise.all([near?.stop(), far?.stop()]);
 });
 
-for (const way of WAYS_THAT_SHOW_ALL)
-  test.skipIf(outsideGuest || refusalOf(way), `${way} is one of the ways that are compared here`, () => {
-    assert.ok(ways.some((each) => each.way === way));
+for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
+  test.skipIf(outsideGuest || refusalOf(probe), `${probe} is one of the ways that are compared here`, () => {
+    assert.ok(probes.some((each) => each.probe === probe));
   });
 
 /** What each way shows of the one connect to that port. */
 async function shown(port: number): Promise<ConnectRecord[]> {
-  const found = () => ways.map(({ records }) => records.filter(({ dport }) => dport === port));
+  const found = () => probes.map(({ records }) => records.filter(({ dport }) => dport === port));
   await until(`the connect to ${port} in every way`, () => found().every(({ length }) => length > 0));
   for (const [i, { length }] of found().entries())
-    assert.is(length, 1, `${ways[i]?.way}: one line a connect`);
+    assert.is(length, 1, `${probes[i]?.probe}: one line a connect`);
   return found().flat();
 }
 
 async function nothingIsLeft(): Promise<void> {
-  await until('empty tables', () => ways.every((each) => each.attempts() === 0));
-  for (const { way, losses } of ways) assert.is(losses(), 0, way);
+  await until('empty tables', () => probes.every((each) => each.attempts() === 0));
+  for (const { probe, losses } of probes) assert.is(losses(), 0, probe);
 }
 
 /** Fails where latencies over a link of 50 ms, a list for each connect, aren't that in every way. */
 function assertDelays(latencies: readonly (readonly number[])[]): void {
-  for (const i of ways.keys()) assertDelay(latencies.map((each) => each[i] ?? Number.NaN));
+  for (const i of probes.keys()) assertDelay(latencies.map((each) => each[i] ?? Number.NaN));
 }
 
 for (const [family, address] of Object.entries(FAR)) {
@@ -120,7 +120,7 @@ for (const [family, address] of Object.entries(FAR)) {
       await link.shape('near', 'loss', '100%');
       const connecting = near.ask('connect', { address, port });
       await until('a lost SYN', async () => (await link.dropped('near')) > 0);
-      for (const each of ways) assert.is(each.attempts(), 1, `${each.way}: a connect in flight`);
+      for (const each of probes) assert.is(each.attempts(), 1, `${each.probe}: a connect in flight`);
       await link.shape('near');
       const { error, begin, end } = await connecting;
       assert.is(error, '');
@@ -137,7 +137,7 @@ for (const [family, address] of Object.entries(FAR)) {
       const { port } = await far.ask('listen', address, 16);
       await link.shape('near', 'loss', '100%');
       await link.retries('near', 1);
-      const count = () => ways.map(({ records }) => records.length);
+      const count = () => probes.map(({ records }) => records.length);
       const before = count();
       const { error, fd } = await near.ask('connect', { address, port });
       assert.is(error, 'ETIMEDOUT');
@@ -147,7 +147,7 @@ for (const [family, address] of Object.entries(FAR)) {
       const fds: number[] = [];
       for (let i = 0; i < 20; i++)
         fds.push((await near.ask('connect', { address, port }, { nonBlocking: true })).fd);
-      await until('connects in flight', () => ways.every((each) => each.attempts() === fds.length));
+      await until('connects in flight', () => probes.every((each) => each.attempts() === fds.length));
       await near.ask('close', ...fds);
       await nothingIsLeft();
       await sleep(100);

@@ -11,7 +11,7 @@ import { BpfMap } from '../../src/loader/map.ts';
 import type { Syscalls } from '../../src/loader/syscalls.ts';
 import { type Filter, type Options, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
-import { ofProcess, refusalOf, targetFor, WAYS } from '../live/tracer.ts';
+import { ofProcess, PROBE_TYPES, refusalOf, targetFor } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 /** Offsets into the attribute of BPF_PROG_LOAD, and a size of it that holds the log on every kernel. */
@@ -99,7 +99,7 @@ const FILTER: Filter = {
 };
 
 /** Every option that changes what is emitted. */
-const OPTIONS: readonly Omit<Options, 'way'>[] = [
+const OPTIONS: readonly Omit<Options, 'probe'>[] = [
   {},
   { filter: ofProcess(1), minNs: 1_500_000, localPort: true },
   { family: 4, localPort: true },
@@ -115,16 +115,16 @@ const OPTIONS: readonly Omit<Options, 'way'>[] = [
   { who: true, outcome: 'all' },
 ];
 
-for (const way of WAYS) {
-  const refusal = outsideGuest || refusalOf(way);
-  const test = suite(`lab/programs ${way}`, { seconds: 30 });
+for (const probe of PROBE_TYPES) {
+  const refusal = outsideGuest || refusalOf(probe);
+  const test = suite(`lab/programs ${probe}`, { seconds: 30 });
 
   for (const options of OPTIONS)
     test.skipIf(refusal, `what -v prints is what the verifier prints: ${JSON.stringify(options)}`, () => {
       const kernel = new Kernel(talkative());
       const { netns, ...filter } = options.filter ?? {};
-      const filtered = way === 'trace_event' ? filter : { ...filter, netns };
-      const tool = tcpconnlat({ ...options, filter: filtered, way }, targetFor(way));
+      const filtered = probe === 'trace_event' ? filter : { ...filter, netns };
+      const tool = tcpconnlat({ ...options, filter: filtered, probe }, targetFor(probe));
       const listing = listed(listTool(tool, () => undefined));
       assert.is(listing.size, tool.programs.length);
       const maps = new Map<MapSpec, BpfMap>();

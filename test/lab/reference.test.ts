@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import type { Way } from '../../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
 import { slowness, suite } from '../harness.ts';
 import {
   connectHere,
@@ -19,7 +19,14 @@ import {
   until,
 } from '../live/connects.ts';
 import { isReleased } from '../live/release.ts';
-import { hidesRefused, noWayHere, refusalOf, Tracer, WAYS_HERE, WAYS_THAT_SHOW_ALL } from '../live/tracer.ts';
+import {
+  hidesRefused,
+  noProbeHere,
+  PROBE_TYPES_HERE,
+  PROBE_TYPES_THAT_SHOW_ALL,
+  refusalOf,
+  Tracer,
+} from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 const FOLDER = '/usr/lib/libbpf-tools';
@@ -51,8 +58,8 @@ const SHARE = 0.97;
  * How many may be missing. Before Linux 6.7 the kernel doesn't count what kprobes miss, and nobody can tell more than that it is few.
  * Other programs are left out from 5.12 on, when it began to count that.
  */
-function mayMiss(way: Way, skipped: number, made: number): number {
-  return way === 'kprobe' && !isReleased('6.7') ? made * (1 - SHARE) : skipped;
+function mayMiss(probe: ProbeType, skipped: number, made: number): number {
+  return probe === 'kprobe' && !isReleased('6.7') ? made * (1 - SHARE) : skipped;
 }
 
 /** Waits until each has shown all, or none has shown more for a while. */
@@ -140,15 +147,15 @@ async function allAtOnce(server: Server, closed: number): Promise<number> {
   return (await Promise.all(asked)).length;
 }
 
-const refusal = outsideGuest || noReference || noWayHere;
+const refusal = outsideGuest || noReference || noProbeHere;
 const test = suite('lab/reference', { seconds: 90 });
 
-for (const way of WAYS_THAT_SHOW_ALL)
+for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
   test.skipIf(
-    outsideGuest || noReference || refusalOf(way),
-    `${way} is one of the ways that are compared`,
+    outsideGuest || noReference || refusalOf(probe),
+    `${probe} is one of the ways that are compared`,
     () => {
-      assert.ok(WAYS_HERE.includes(way));
+      assert.ok(PROBE_TYPES_HERE.includes(probe));
     },
   );
 
@@ -156,10 +163,10 @@ test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencie
   const peers = await Promise.all([Peer.start(), Peer.start()]);
   const [one, other] = peers as [Peer, Peer];
   const server = await Server.start(noIPv6 ? '127.0.0.1' : '::');
-  const ways = WAYS_HERE.filter((way) => !hidesRefused(way));
+  const probes = PROBE_TYPES_HERE.filter((probe) => !hidesRefused(probe));
   const [theirs, ...ours] = await Promise.all([
     Reference.start(),
-    ...ways.map((way) => Tracer.start(['--probe', way, '-L'])),
+    ...probes.map((probe) => Tracer.start(['--probe', probe, '-L'])),
   ]);
   try {
     await one.ask('rename', 'a-long-command');
@@ -182,24 +189,24 @@ test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencie
     const expected = new Map(mine(theirs).map((row) => [identity(row), latency(row)]));
     assert.ok(expected.size >= made * SHARE, `theirs: ${expected.size} of ${made}`);
     for (const [i, tracer] of ours.entries()) {
-      const way = ways[i] as Way;
+      const probe = probes[i] as ProbeType;
       assert.equal(await tracer.stop(), { code: 0, signal: null });
-      assert.is(tracer.complaints, '', `${way}: nothing else was lost`);
+      assert.is(tracer.complaints, '', `${probe}: nothing else was lost`);
       const shown = new Map(mine(tracer).map((row) => [identity(row), latency(row)]));
       const missing = made - shown.size;
       assert.ok(
-        missing <= mayMiss(way, tracer.skipped, made),
-        `${way}: ${missing} missing, ${tracer.skipped} told`,
+        missing <= mayMiss(probe, tracer.skipped, made),
+        `${probe}: ${missing} missing, ${tracer.skipped} told`,
       );
-      assert.ok(shown.size >= made * SHARE, `${way}: ${shown.size} of ${made}`);
+      assert.ok(shown.size >= made * SHARE, `${probe}: ${shown.size} of ${made}`);
       const all = new Set([...shown.keys(), ...expected.keys()]);
-      assert.ok(all.size <= made, `${way}: the two show ${all.size} connects of ${made}`);
+      assert.ok(all.size <= made, `${probe}: the two show ${all.size} connects of ${made}`);
       const both = [...expected].filter(([key]) => shown.has(key));
       const apart = both.map(([key, ms]) => Math.abs(ms - (shown.get(key) as number)));
       apart.sort((a, b) => a - b);
       for (const [share, ms] of BOUNDS) {
         const found = apart[Math.floor(apart.length * share)] ?? Number.NaN;
-        assert.ok(found <= ms, `${way}: ${share * 100}% of the latencies are apart by up to ${found} ms`);
+        assert.ok(found <= ms, `${probe}: ${share * 100}% of the latencies are apart by up to ${found} ms`);
       }
     }
   } finally {

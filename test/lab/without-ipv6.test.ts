@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
 import { loopback, Peer, Server } from '../live/connects.ts';
-import { refusalOf, Tracer, WAYS_THAT_SHOW_ALL } from '../live/tracer.ts';
+import { PROBE_TYPES_THAT_SHOW_ALL, refusalOf, Tracer } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 const withIPv6 = existsSync('/proc/net/if_inet6') && 'this kernel has IPv6';
@@ -21,13 +21,13 @@ test.after(async () => {
   await Promise.all([peer?.stop(), server?.close()]);
 });
 
-for (const way of WAYS_THAT_SHOW_ALL)
+for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
   test.skipIf(
-    outsideGuest || withIPv6 || refusalOf(way),
-    `--probe ${way}, with -4 and without, shows connects over IPv4, and complains of nothing`,
+    outsideGuest || withIPv6 || refusalOf(probe),
+    `--probe ${probe}, with -4 and without, shows connects over IPv4, and complains of nothing`,
     async () => {
       const tracers = await Promise.all(
-        [[], ['-4']].map((options) => Tracer.start(['--probe', way, '-L', ...options])),
+        [[], ['-4']].map((options) => Tracer.start(['--probe', probe, '-L', ...options])),
       );
       try {
         const accepted = await peer.ask('connect', loopback(server.port));

@@ -2,9 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import type { Way } from '../../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
 import { inGuest, needsRoot, suite } from '../harness.ts';
-import { hidesRefused, refusalOf, Tracer, WAYS } from './tracer.ts';
+import { hidesRefused, PROBE_TYPES, refusalOf, Tracer } from './tracer.ts';
 
 const test = suite('live/capabilities', { seconds: 40 });
 
@@ -68,15 +68,15 @@ for (const [capabilities, level, message] of [
   );
 
 /** Besides the two that every way needs: the record's description is in a folder of root's. */
-const MORE: Partial<Record<Way, readonly string[]>> = { trace_event: ['dac_read_search'] };
+const MORE: Partial<Record<ProbeType, readonly string[]>> = { trace_event: ['dac_read_search'] };
 
-for (const way of WAYS) {
-  const enough = ['bpf', 'perfmon', ...(MORE[way] ?? []), ...(before511 ? ['sys_resource'] : [])];
-  test.skipIf(reason || refusalOf(way), `${way}: ${enough.join(', ')} are enough`, async () => {
+for (const probe of PROBE_TYPES) {
+  const enough = ['bpf', 'perfmon', ...(MORE[probe] ?? []), ...(before511 ? ['sys_resource'] : [])];
+  test.skipIf(reason || refusalOf(probe), `${probe}: ${enough.join(', ')} are enough`, async () => {
     writeFileSync(PARANOID, '2');
-    const tracer = await Tracer.start(['--probe', way], { under: userWith(...enough) });
+    const tracer = await Tracer.start(['--probe', probe], { under: userWith(...enough) });
     assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
-    if (hidesRefused(way))
+    if (hidesRefused(probe))
       assert.match(tracer.complaints, /^tcpconnlat: refused connects are not shown: .*\n$/);
     else assert.is(tracer.complaints, '');
   });

@@ -396,7 +396,7 @@ const noNobody =
 
 const noBtf = here.btf === undefined && 'this kernel has no BTF';
 
-for (const [who, options, ways, reason] of [
+for (const [who, options, probes, reason] of [
   ['anybody', {}, ['kprobe', 'tp_btf', 'raw_tracepoint'], false],
   ['the user nobody', NOBODY, ['kprobe'], noNobody],
 ] as const)
@@ -404,10 +404,10 @@ for (const [who, options, ways, reason] of [
     reason || noBtf || sameOnEveryKernel,
     `--dry-run, as ${who}: what is asked for is shown, and nothing loaded`,
     () => {
-      for (const way of ways) {
-        const { status, stdout, stderr } = run(['--dry-run', '--probe', way], options);
+      for (const probe of probes) {
+        const { status, stdout, stderr } = run(['--dry-run', '--probe', probe], options);
         assert.equal({ status, stderr }, { status: 0, stderr: '' });
-        assert.ok(stdout.startsWith(`watching by ${way}: --probe ${way}\n`), stdout.slice(0, 80));
+        assert.ok(stdout.startsWith(`watching by ${probe}: --probe ${probe}\n`), stdout.slice(0, 80));
         assert.match(stdout, /\nprogram \w+: .*, \d+ instructions\n[\s\S]*\(95\) exit\n\n$/);
         assert.not.match(stdout, /^PID +COMM /m);
       }

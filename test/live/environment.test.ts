@@ -2,11 +2,11 @@ import * as assert from 'uvu/assert';
 import { missing } from '../cli/terminal.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
 import { connectHere, Server } from './connects.ts';
-import { noWayHere, Tracer } from './tracer.ts';
+import { noProbeHere, Tracer } from './tracer.ts';
 
 const test = suite('live/environment', { seconds: 120 });
 
-const skip = noWayHere || sameOnEveryKernel;
+const skip = noProbeHere || sameOnEveryKernel;
 const OWN = ['-p', String(process.pid)];
 
 test.skipIf(skip, 'Node may not generate code: one line, status 1', async () => {

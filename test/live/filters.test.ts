@@ -4,13 +4,13 @@ import { readArguments } from '../../src/cli/arguments.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import { takes } from '../../src/cli/replay/record-filter.ts';
 import { filterOf } from '../../src/cli/trace/filter.ts';
-import type { Filter, Options, Way } from '../../src/programs/tcpconnlat.ts';
+import type { Filter, Options, ProbeType } from '../../src/programs/tcpconnlat.ts';
 import { inGuest, needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { inNetworkOf } from '../lab/network.ts';
 import { CgroupTree } from './cgroup-tree.ts';
 import { FullListener, loopback, noIPv6, Peer, Server, until } from './connects.ts';
 import type { Connected, Kind } from './sockets.ts';
-import { here, refusalOf, Tracer, WAYS } from './tracer.ts';
+import { here, PROBE_TYPES, refusalOf, Tracer } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 /** A user that is no one's. */
@@ -84,7 +84,7 @@ function fence(): Filter {
 }
 
 /** What the command would make of a command line, but for the way. */
-function optionsFrom(args: readonly string[]): Omit<Options, 'way'> {
+function optionsFrom(args: readonly string[]): Omit<Options, 'probe'> {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(JSON.stringify(request));
   const { filter, outcome } = request.settings;
@@ -273,8 +273,8 @@ test.after(async () => {
 });
 
 /** The tool with the filter of a command line. */
-function watchBy(way: Way, args: readonly string[], maxAttempts?: number): Watch {
-  return watch({ way, ...optionsFrom(args), maxAttempts }, { pagesPerCpu: FEW_PAGES });
+function watchBy(probe: ProbeType, args: readonly string[], maxAttempts?: number): Watch {
+  return watch({ probe, ...optionsFrom(args), maxAttempts }, { pagesPerCpu: FEW_PAGES });
 }
 
 /** What only the kernel knows of a connect. */
@@ -298,11 +298,11 @@ function assertAsRecords(
 }
 
 /** Runs a tool for each command line, makes the connects once, and compares what was shown with what was to be. */
-async function check(way: Way, tried: readonly Case[]): Promise<void> {
+async function check(probe: ProbeType, tried: readonly Case[]): Promise<void> {
   const watched: Watch[] = [];
   try {
     const all: readonly Case[] = [[[], EVERY], ...tried];
-    for (const [args] of all) watched.push(watchBy(way, args));
+    for (const [args] of all) watched.push(watchBy(probe, args));
     const made = await connectAll(bench);
     const nameOf = ({ pid, lport }: ConnectRecord) =>
       [...made].find(([, by]) => by.pid === pid && by.connected.localPort === lport)?.[0];
@@ -320,22 +320,22 @@ async function check(way: Way, tried: readonly Case[]): Promise<void> {
   }
 }
 
-for (const way of WAYS) {
-  const refusal = refusalOf(way);
+for (const probe of PROBE_TYPES) {
+  const refusal = refusalOf(probe);
   const possible = (tried: readonly Case[]) =>
-    tried.filter(([args]) => way !== 'trace_event' || !args.includes('--netns'));
+    tried.filter(([args]) => probe !== 'trace_event' || !args.includes('--netns'));
 
-  test.skipIf(refusal, `${way}: what each filter takes, alone and together`, () =>
-    check(way, possible(cases(bench))),
+  test.skipIf(refusal, `${probe}: what each filter takes, alone and together`, () =>
+    check(probe, possible(cases(bench))),
   );
 
-  test.skipIf(refusal || sameOnEveryKernel, `${way}: values at their edges`, () =>
-    check(way, possible(edges(bench))),
+  test.skipIf(refusal || sameOnEveryKernel, `${probe}: values at their edges`, () =>
+    check(probe, possible(edges(bench))),
   );
 
   test.skipIf(
     refusal,
-    `${way}: a connect that is left out never enters the table, and is no loss`,
+    `${probe}: a connect that is left out never enters the table, and is no loss`,
     async () => {
       const { peers, cgroups, servers } = bench;
       const [left, taken] = [peers.plain, peers.lower];
@@ -349,11 +349,11 @@ for (const way of WAYS) {
         ['--not-to', '127.0.0.1'],
         ['--comm', COMM],
         ['--uid', String(UID)],
-        ...(way === 'trace_event' ? [] : [['--netns', String(peers.apart.pid)]]),
+        ...(probe === 'trace_event' ? [] : [['--netns', String(peers.apart.pid)]]),
       ];
       const watched: Watch[] = [];
       try {
-        for (const args of [[], ...takes, ...takesNot]) watched.push(watchBy(way, args, 1));
+        for (const args of [[], ...takes, ...takesNot]) watched.push(watchBy(probe, args, 1));
         const state = () => watched.map((tool) => ({ inFlight: tool.attempts(), lost: tool.losses() }));
         const fds: number[] = [];
         for (let i = 0; i < 3; i++)
@@ -376,8 +376,8 @@ for (const way of WAYS) {
   );
 }
 
-for (const way of ['kprobe', 'fentry'] as const)
-  test.skipIf(refusalOf(way), `${way}: connects that find no route are filtered too`, async () => {
+for (const probe of ['kprobe', 'fentry'] as const)
+  test.skipIf(refusalOf(probe), `${probe}: connects that find no route are filtered too`, async () => {
     const { peers } = bench;
     const shown: Case[] = [
       [['--failed'], ['192.0.2.1', '192.0.2.2', '198.51.100.1']],
@@ -392,7 +392,7 @@ for (const way of ['kprobe', 'fentry'] as const)
     ];
     const watched: Watch[] = [];
     try {
-      for (const [args] of shown) watched.push(watchBy(way, args));
+      for (const [args] of shown) watched.push(watchBy(probe, args));
       for (const [address, port] of [
         ['192.0.2.1', 81],
         ['192.0.2.2', 80],

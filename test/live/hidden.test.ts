@@ -6,18 +6,18 @@ import * as assert from 'uvu/assert';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { FullListener, loopback, Peer, Server } from './connects.ts';
 import { type Hidden, noStage, observeHidden } from './outcomes.ts';
-import { refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
+import { PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
 
 const notHere = needsRoot || noStage();
-let observed: Promise<ReadonlyMap<(typeof WAYS)[number], Hidden>> | undefined;
+let observed: Promise<ReadonlyMap<(typeof PROBE_TYPES)[number], Hidden>> | undefined;
 
-for (const way of WAYS) {
-  const refusal = refusalOf(way);
-  const test = suite(`live/hidden ${way}`, { seconds: 90 });
+for (const probe of PROBE_TYPES) {
+  const refusal = refusalOf(probe);
+  const test = suite(`live/hidden ${probe}`, { seconds: 90 });
 
   test.skipIf(notHere || refusal, 'as many failures are counted without --failed as it shows', async () => {
-    observed ??= observeHidden(WAYS_HERE);
-    const { counted = 0, failures, skipped } = (await observed).get(way) as Hidden;
+    observed ??= observeHidden(PROBE_TYPES_HERE);
+    const { counted = 0, failures, skipped } = (await observed).get(probe) as Hidden;
     const list = failures.map(({ daddr, dport, result }) => `${daddr}:${dport} ${result}`).join('\n');
     assert.ok(failures.length > 15, list);
     // A program that the kernel has skipped has neither counted nor shown what it missed.
@@ -28,14 +28,14 @@ for (const way of WAYS) {
     );
   });
 
-  const byFunctions = way === 'kprobe' || way === 'fentry';
+  const byFunctions = probe === 'kprobe' || probe === 'fentry';
   const [shown, hidden] =
-    way === 'trace_event'
+    probe === 'trace_event'
       ? ['1 connect shown', '2 failed and were not shown (--failed shows them)']
       : ['2 connects shown', '1 failed and was not shown (--failed shows them)'];
   const unrouted = byFunctions ? '' : '; connects that find no route are not counted';
   const uncounted = (option: string) =>
-    `failures are not counted: --probe ${way} can't with ${option} (--failed shows them)`;
+    `failures are not counted: --probe ${probe} can't with ${option} (--failed shows them)`;
   const open = byFunctions ? ', or failed with the socket still open' : '';
 
   // What differs by functions has to be tried where there are kprobes, which are guests mostly.
@@ -72,7 +72,7 @@ for (const way of WAYS) {
           Server.start('127.0.0.1'),
         ]);
         const full = await FullListener.start(listening);
-        const tracer = await Tracer.start(['--probe', way, '-p', String(peer.pid), ...options]);
+        const tracer = await Tracer.start(['--probe', probe, '-p', String(peer.pid), ...options]);
         try {
           await peer.ask('connect', loopback(server.port));
           await peer.ask('connect', loopback(await peer.ask('closedPort', '127.0.0.1')));

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { connectHere, Server, until } from './connects.ts';
-import { refusalOf, Tracer, WAYS } from './tracer.ts';
+import { PROBE_TYPES, refusalOf, Tracer } from './tracer.ts';
 
 const test = suite('live/hotplug', { seconds: 60 });
 
@@ -20,7 +20,7 @@ function lacking(): string | false {
   return false;
 }
 const reason = lacking();
-const way = WAYS.find((candidate) => refusalOf(candidate) === false) ?? 'kprobe';
+const probe = PROBE_TYPES.find((candidate) => refusalOf(candidate) === false) ?? 'kprobe';
 
 const switchCpu = (on: boolean) => writeFileSync(CPU, on ? '1' : '0');
 
@@ -59,7 +59,7 @@ async function connectShown(): Promise<boolean> {
 }
 
 test.skipIf(reason, 'connects of a CPU show until it goes offline, and again when it is back', async () => {
-  tracer = await Tracer.start(['-L', '--probe', way]);
+  tracer = await Tracer.start(['-L', '--probe', probe]);
   await connectOn(1);
   pin(0);
   switchCpu(false);
@@ -76,7 +76,7 @@ test.skipIf(reason, 'connects of a CPU show until it goes offline, and again whe
 });
 
 test.skipIf(reason, 'a CPU that was away for a moment is noticed, and its connects show again', async () => {
-  tracer = await Tracer.start(['-L', '--probe', way]);
+  tracer = await Tracer.start(['-L', '--probe', probe]);
   await connectOn(1);
   pin(0);
   switchCpu(false);
@@ -90,7 +90,7 @@ test.skipIf(reason, 'a CPU that was away for a moment is noticed, and its connec
 test.skipIf(reason, 'a CPU that is offline at the start is served when it comes', async () => {
   pin(0);
   switchCpu(false);
-  tracer = await Tracer.start(['-L', '--probe', way]);
+  tracer = await Tracer.start(['-L', '--probe', probe]);
   await connectOn(0);
   switchCpu(true);
   await tracer.until('the note', () => /CPU 1 came online/.test(tracer.stderr));

@@ -6,33 +6,33 @@ import * as assert from 'uvu/assert';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { loopback, NOWHERE, Peer, Server } from './connects.ts';
 import { CASES, expectedBy, noStage, type Observed, observe } from './outcomes.ts';
-import { refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
+import { PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
 
 const notHere = needsRoot || noStage();
 let observed: Promise<Observed> | undefined;
 
-for (const way of WAYS) {
-  const refusal = notHere || refusalOf(way);
-  const seesCalls = way === 'kprobe' || way === 'fentry';
-  const test = suite(`live/outcome ${way}`, { seconds: 90 });
+for (const probe of PROBE_TYPES) {
+  const refusal = notHere || refusalOf(probe);
+  const seesCalls = probe === 'kprobe' || probe === 'fentry';
+  const test = suite(`live/outcome ${probe}`, { seconds: 90 });
   let all: Observed;
 
   test.before(async () => {
     if (refusal) return;
-    observed ??= observe(WAYS_HERE);
+    observed ??= observe(PROBE_TYPES_HERE);
     all = await observed;
   });
 
   for (const each of CASES) {
-    const expected = expectedBy(way, each);
+    const expected = expectedBy(probe, each);
     const title = `${each.title}: ${expected?.result ?? 'not seen'}`;
     test.skipIf(refusal || each.skip, title, () => {
-      const records = all.seen(way, 'all', each);
+      const records = all.seen(probe, 'all', each);
       assert.is(records.length, expected ? 1 : 0, JSON.stringify(records));
       const [record] = records;
       const failure = expected && expected.result !== 'established';
       assert.equal(
-        all.seen(way, 'failures', each).map(({ result }) => result),
+        all.seen(probe, 'failures', each).map(({ result }) => result),
         failure ? [expected.result] : [],
         'among the failures',
       );
@@ -40,32 +40,33 @@ for (const way of WAYS) {
       const { result, errno, retransmits, ip, lat_ms } = record;
       assert.equal({ result, errno }, { errno: undefined, ...expected });
       assert.is(ip, record.daddr.includes(':') ? 6 : 4);
-      if (way === 'trace_event') assert.is(retransmits, undefined);
+      if (probe === 'trace_event') assert.is(retransmits, undefined);
       else assert.ok((retransmits ?? -1) >= (each.resent ? 1 : 0), `sent again ${retransmits} times`);
       assert.ok(lat_ms > (each.resent ? 900 : 0), `${lat_ms} ms`);
     });
   }
 
   test.skipIf(refusal, 'nothing was lost', () => {
-    assert.is(all.losses(way), 0);
+    assert.is(all.losses(probe), 0);
   });
 
   // The command is the same program for every way: where starting it takes seconds, the first one that sees all has to do.
   const noCommand =
-    refusalOf(way) || (inGuest && way !== WAYS_HERE[0] && 'in guests the command is tried by one way');
+    refusalOf(probe) ||
+    (inGuest && probe !== PROBE_TYPES_HERE[0] && 'in guests the command is tried by one way');
 
   test.skipIf(
     noCommand,
     'the command prints it behind the plain columns, and says once what it cannot see',
     async () => {
       const [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
-      const tracer = await Tracer.start(['--probe', way, '-p', String(peer.pid), '--outcome']);
+      const tracer = await Tracer.start(['--probe', probe, '-p', String(peer.pid), '--outcome']);
       try {
         const closed = await peer.ask('closedPort', '127.0.0.1');
         for (const port of [server.port, closed]) await peer.ask('connect', loopback(port));
         await tracer.until('both connects', () => tracer.rows().length >= 2);
         assert.equal(await tracer.stop(), { code: 0, signal: null });
-        const known = way !== 'trace_event';
+        const known = probe !== 'trace_event';
         // In any order: they may have ended on two CPUs, each of which has a ring of its own.
         assert.equal(
           new Map(tracer.rows().map(({ DPORT, RETR, RESULT }) => [Number(DPORT), [RETR, RESULT]])),
@@ -88,12 +89,12 @@ for (const way of WAYS) {
 
   test.skipIf(noCommand, '--failed, and a least time that failures have to take too', async () => {
     const [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
-    const args = ['--probe', way, '-p', String(peer.pid), '--failed'];
+    const args = ['--probe', probe, '-p', String(peer.pid), '--failed'];
     const [tracer, slow] = await Promise.all([Tracer.start(args), Tracer.start([...args, '5000'])]);
     try {
       const closed = await peer.ask('closedPort', '127.0.0.1');
       for (const port of [server.port, closed]) await peer.ask('connect', loopback(port));
-      const wanted = [['127.0.0.1', closed, way === 'trace_event' ? 'failed' : 'refused']];
+      const wanted = [['127.0.0.1', closed, probe === 'trace_event' ? 'failed' : 'refused']];
       await peer.ask('leaveNetwork');
       for (const address of seesCalls ? NOWHERE : []) {
         const { error } = await peer.ask('connect', { address, port: 9 });

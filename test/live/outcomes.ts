@@ -5,11 +5,11 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import type { Way } from '../../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
 import { FAR, inNetworkOf, ipInNetworkOf, Link } from '../lab/network.ts';
 import { IPPROTO_MPTCP, loopback, noMptcp, Peer, until } from './connects.ts';
 import type { Endpoint, Kind } from './sockets.ts';
-import { WAYS_HERE } from './tracer.ts';
+import { PROBE_TYPES_HERE } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 /** What a tracer should show of a connect. */
@@ -447,9 +447,9 @@ export const CASES: readonly Case[] = [
 ];
 
 /** What the programs of a way say of a case, as far as they see it. */
-export function expectedBy(way: Way, { expected, byRecord, unrouted }: Case): Expected | undefined {
-  if (unrouted && way !== 'kprobe' && way !== 'fentry') return undefined;
-  if (way !== 'trace_event' || expected.result === 'established') return expected;
+export function expectedBy(probe: ProbeType, { expected, byRecord, unrouted }: Case): Expected | undefined {
+  if (unrouted && probe !== 'kprobe' && probe !== 'fentry') return undefined;
+  if (probe !== 'trace_event' || expected.result === 'established') return expected;
   return byRecord ?? { result: 'failed' };
 }
 
@@ -457,9 +457,9 @@ export function expectedBy(way: Way, { expected, byRecord, unrouted }: Case): Ex
 export interface Observed {
   readonly made: ReadonlyMap<Case, Made>;
   /** What a way says of a case when it is asked for all ends, or for failures: every line that there is. */
-  seen(way: Way, outcome: 'all' | 'failures', of: Case): readonly ConnectRecord[];
+  seen(probe: ProbeType, outcome: 'all' | 'failures', of: Case): readonly ConnectRecord[];
   /** What a way has counted and not shown. */
-  losses(way: Way): number;
+  losses(probe: ProbeType): number;
 }
 
 /** What a way hides without --failed. */
@@ -473,12 +473,12 @@ export interface Hidden {
 }
 
 /** Makes all connects while they are watched in these ways, with --failed and without; what each way hides. */
-export async function observeHidden(ways: readonly Way[]): Promise<ReadonlyMap<Way, Hidden>> {
+export async function observeHidden(probes: readonly ProbeType[]): Promise<ReadonlyMap<ProbeType, Hidden>> {
   const stage = await Stage.open();
   const filter = { comm: { only: [stage.name] } };
-  const watches = new Map<Way, { readonly plain: Watch; readonly failed: Watch }>();
-  const hiddenBy = (way: Way): Hidden => {
-    const { plain, failed } = watches.get(way) ?? {};
+  const watches = new Map<ProbeType, { readonly plain: Watch; readonly failed: Watch }>();
+  const hiddenBy = (probe: ProbeType): Hidden => {
+    const { plain, failed } = watches.get(probe) ?? {};
     const shown = new Set(plain?.records.map(keyOf));
     return {
       counted: plain?.failed(),
@@ -487,28 +487,28 @@ export async function observeHidden(ways: readonly Way[]): Promise<ReadonlyMap<W
     };
   };
   try {
-    for (const way of ways)
-      watches.set(way, {
-        plain: watch({ way, filter }),
-        failed: watch({ way, filter, outcome: 'failures' }),
+    for (const probe of probes)
+      watches.set(probe, {
+        plain: watch({ probe, filter }),
+        failed: watch({ probe, filter, outcome: 'failures' }),
       });
     const made = await makeAll(stage);
-    const ended = (way: Way) =>
+    const ended = (probe: ProbeType) =>
       [...made].every(([each, connect]) => {
-        const { result = 'established' } = expectedBy(way, each) ?? {};
-        const records = watches.get(way)?.failed.records ?? [];
+        const { result = 'established' } = expectedBy(probe, each) ?? {};
+        const records = watches.get(probe)?.failed.records ?? [];
         return result === 'established' || records.some((record) => isOf(record, connect));
       });
-    await until('the ends of all connects', () => ways.every(ended)).catch(() => {});
+    await until('the ends of all connects', () => probes.every(ended)).catch(() => {});
     // By functions a failure is counted when its socket is destroyed.
     await stage.close();
     const agree = () =>
-      ways.every((way) => {
-        const { counted, failures } = hiddenBy(way);
+      probes.every((probe) => {
+        const { counted, failures } = hiddenBy(probe);
         return counted === failures.length;
       });
     await until('the count of all failures', agree).catch(() => {});
-    return new Map(ways.map((way) => [way, hiddenBy(way)]));
+    return new Map(probes.map((probe) => [probe, hiddenBy(probe)]));
   } finally {
     for (const { plain, failed } of watches.values()) for (const each of [plain, failed]) each.close();
     await stage.close();
@@ -516,26 +516,26 @@ export async function observeHidden(ways: readonly Way[]): Promise<ReadonlyMap<W
 }
 
 /** Makes all connects while they are watched in these ways at the same time. */
-export async function observe(ways: readonly Way[]): Promise<Observed> {
+export async function observe(probes: readonly ProbeType[]): Promise<Observed> {
   const stage = await Stage.open();
   const watches = new Map<string, Watch>();
   try {
-    for (const way of ways)
+    for (const probe of probes)
       for (const outcome of ['all', 'failures'] as const)
-        watches.set(`${way} ${outcome}`, watch({ way, outcome }));
+        watches.set(`${probe} ${outcome}`, watch({ probe, outcome }));
     const made = await makeAll(stage);
-    const seen: Observed['seen'] = (way, outcome, of) => {
+    const seen: Observed['seen'] = (probe, outcome, of) => {
       const connect = made.get(of) ?? { pid: 0, to: loopback(0) };
-      const records = watches.get(`${way} ${outcome}`)?.records ?? [];
+      const records = watches.get(`${probe} ${outcome}`)?.records ?? [];
       return records.filter((record) => isOf(record, connect));
     };
     const whole = () =>
-      ways.every((way) =>
-        [...made.keys()].every((each) => !expectedBy(way, each) || seen(way, 'all', each).length > 0),
+      probes.every((probe) =>
+        [...made.keys()].every((each) => !expectedBy(probe, each) || seen(probe, 'all', each).length > 0),
       );
     await until('the ends of all connects', whole).catch(() => {}); // what is missing then is for others to say
-    const losses = new Map(ways.map((way) => [way, watches.get(`${way} all`)?.losses() ?? 0]));
-    return { made, seen, losses: (way) => losses.get(way) ?? 0 };
+    const losses = new Map(probes.map((probe) => [probe, watches.get(`${probe} all`)?.losses() ?? 0]));
+    return { made, seen, losses: (probe) => losses.get(probe) ?? 0 };
   } finally {
     for (const each of watches.values()) each.close();
     await stage.close();
@@ -567,13 +567,13 @@ export interface OutcomeRow {
 
 /** Makes all connects, and gives what each way that the kernel can be watched in says of them. */
 export async function outcomeTable(): Promise<OutcomeRow[]> {
-  const { made, seen } = await observe(WAYS_HERE);
+  const { made, seen } = await observe(PROBE_TYPES_HERE);
   return [...made.keys()].map((each) => ({
     title: each.title,
     results: Object.fromEntries(
-      WAYS_HERE.map((way) => [
-        way,
-        seen(way, 'all', each)
+      PROBE_TYPES_HERE.map((probe) => [
+        probe,
+        seen(probe, 'all', each)
           .map(({ result }) => result)
           .join(', ') || 'not seen',
       ]),

@@ -21,7 +21,7 @@ import * as assert from 'uvu/assert';
 import { headerSchema, recordSchema } from '../../src/cli/json.ts';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, loopback, Peer, Server, until } from './connects.ts';
-import { COMMAND, here, hidesRefused, noWayHere, Tracer, WAYS_HERE } from './tracer.ts';
+import { COMMAND, here, hidesRefused, noProbeHere, PROBE_TYPES_HERE, Tracer } from './tracer.ts';
 
 const test = suite('live/record', { seconds: 60 });
 
@@ -47,55 +47,59 @@ function run(...args: string[]) {
   return { status, stdout, stderr };
 }
 
-test.skipIf(noWayHere, 'what is recorded shows again as it was shown, under whichever options', async () => {
-  const file = join(folder, 'all');
-  const peer = await Peer.start();
-  const [way = 'kprobe'] = WAYS_HERE;
-  const options = ['--probe', way, '-tL', '--who', '--wall', '--outcome'];
-  const tracer = await Tracer.start([...options, '--record', file]);
-  const made: number[] = [];
-  for (let i = 0; i < 3; i++) made.push((await peer.ask('connect', loopback(server.port))).localPort);
-  await peer.ask('connect', loopback(await peer.ask('closedPort', '127.0.0.1')));
-  assert.equal(await tracer.stop(), { code: 0, signal: null });
-  await peer.stop();
-  const [header, ...records] = readFileSync(file, 'utf8')
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line));
-
-  assert.equal([...Value.Errors(headerSchema(), header)], []);
-  assert.is(header.way, way);
-  assert.is(header.kernel, here.release);
-  assert.equal(header.options, [...options, '--record', file]);
-  for (const record of records) assert.equal([...Value.Errors(recordSchema(), record)], []);
-  const own = records.filter(({ pid }) => pid === peer.pid);
-  assert.is(own.length, 4);
-  // Rings of two CPUs aren't read in the order of their events.
-  const lports = own.map(({ lport }) => lport);
-  assert.ok(
-    made.every((port) => lports.includes(port)),
-    `${made} ${lports}`,
-  );
-
-  assert.equal(run('-q', '--replay', file, ...options.slice(2)), {
-    status: 0,
-    stdout: tracer.stdout,
-    stderr: '',
-  });
-  const shown = run('-q', '--replay', file, '--json', '-p', String(peer.pid)).stdout;
-  assert.equal(
-    shown
+test.skipIf(
+  noProbeHere,
+  'what is recorded shows again as it was shown, under whichever options',
+  async () => {
+    const file = join(folder, 'all');
+    const peer = await Peer.start();
+    const [probe = 'kprobe'] = PROBE_TYPES_HERE;
+    const options = ['--probe', probe, '-tL', '--who', '--wall', '--outcome'];
+    const tracer = await Tracer.start([...options, '--record', file]);
+    const made: number[] = [];
+    for (let i = 0; i < 3; i++) made.push((await peer.ask('connect', loopback(server.port))).localPort);
+    await peer.ask('connect', loopback(await peer.ask('closedPort', '127.0.0.1')));
+    assert.equal(await tracer.stop(), { code: 0, signal: null });
+    await peer.stop();
+    const [header, ...records] = readFileSync(file, 'utf8')
       .trimEnd()
       .split('\n')
-      .map((line) => JSON.parse(line).lat_ms),
-    own.filter(({ result }) => ['established', 'refused'].includes(result)).map(({ lat_ms }) => lat_ms),
-    'without --outcome those that were answered, as far as that is known',
-  );
-  assert.is(shown.trimEnd().split('\n').length, hidesRefused(way) ? 3 : 4);
-});
+      .map((line) => JSON.parse(line));
+
+    assert.equal([...Value.Errors(headerSchema(), header)], []);
+    assert.is(header.way, probe);
+    assert.is(header.kernel, here.release);
+    assert.equal(header.options, [...options, '--record', file]);
+    for (const record of records) assert.equal([...Value.Errors(recordSchema(), record)], []);
+    const own = records.filter(({ pid }) => pid === peer.pid);
+    assert.is(own.length, 4);
+    // Rings of two CPUs aren't read in the order of their events.
+    const lports = own.map(({ lport }) => lport);
+    assert.ok(
+      made.every((port) => lports.includes(port)),
+      `${made} ${lports}`,
+    );
+
+    assert.equal(run('-q', '--replay', file, ...options.slice(2)), {
+      status: 0,
+      stdout: tracer.stdout,
+      stderr: '',
+    });
+    const shown = run('-q', '--replay', file, '--json', '-p', String(peer.pid)).stdout;
+    assert.equal(
+      shown
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line).lat_ms),
+      own.filter(({ result }) => ['established', 'refused'].includes(result)).map(({ lat_ms }) => lat_ms),
+      'without --outcome those that were answered, as far as that is known',
+    );
+    assert.is(shown.trimEnd().split('\n').length, hidesRefused(probe) ? 3 : 4);
+  },
+);
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'everything is recorded that costs nothing: also what isn\u2019t shown',
   async () => {
     const file = join(folder, 'plain');
@@ -117,7 +121,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'a killed recorder leaves a recording that shows to its end',
   async () => {
     const file = join(folder, 'killed');
@@ -132,7 +136,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'a full disk: one line that counts what is missing, and status 1',
   async () => {
     const disk = join(folder, 'disk');
@@ -163,7 +167,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'a file that can\u2019t be written: one line, status 1, and nothing is traced',
   () => {
     const { status, stdout, stderr } = run('--record', '/nowhere/x');
@@ -173,7 +177,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'where tracing isn\u2019t possible an older recording is left alone',
   async () => {
     const file = join(folder, 'kept');
@@ -200,7 +204,7 @@ function recorded(file: string): readonly [string, number] {
 
 for (const umask of ['0', '022', '777'])
   test.skipIf(
-    noWayHere || sameOnEveryKernel,
+    noProbeHere || sameOnEveryKernel,
     `a recording is readable by its owner alone, whatever the umask: ${umask}`,
     async () => {
       const file = join(folder, `umask-${umask}`);
@@ -213,7 +217,7 @@ for (const umask of ['0', '022', '777'])
   );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'an older recording that others can read becomes private, which is said',
   async () => {
     const file = join(folder, 'public');
@@ -227,7 +231,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'a second writer is refused, and the first goes on; killed, it leaves no lock',
   async () => {
     const file = join(folder, 'locked');
@@ -249,7 +253,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'of several that start at once for one new file, one records, and the others say so',
   async () => {
     const file = join(folder, 'raced');
@@ -273,7 +277,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'a recording under way is shown, again and again, to its last whole line',
   async () => {
     const file = join(folder, 'under-way');
@@ -294,7 +298,7 @@ const failures: readonly (readonly [string, readonly string[], number])[] = [
 ];
 for (const [why, args, status] of failures)
   test.skipIf(
-    noWayHere || sameOnEveryKernel,
+    noProbeHere || sameOnEveryKernel,
     `a start that fails leaves no file, and an older one as it was: ${why}`,
     () => {
       const [fresh, old] = [join(folder, 'not-begun'), join(folder, 'older')];
@@ -333,7 +337,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'a signal while it starts: no file or a whole first line, never an empty file, and an older one is kept',
   async () => {
     const [fresh, old] = [join(folder, 'interrupted'), join(folder, 'interrupted-old')];
@@ -390,7 +394,7 @@ for (const [what, args, redirection] of [
   });
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'a process substitution, a descriptor of the shell, and /dev/null are recorded to',
   async () => {
     const file = join(folder, 'substituted');
@@ -415,7 +419,7 @@ test.skipIf(
 );
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'in a sticky directory, neither a link nor a file of another user is written, whatever the kernel\u2019s sysctls',
   async () => {
     const [shared, own] = [join(folder, 'shared'), join(folder, 'own-folder')];
@@ -458,7 +462,7 @@ test.skipIf(
   },
 );
 
-test.skipIf(noWayHere || sameOnEveryKernel, 'a full disk leaves no empty file', async () => {
+test.skipIf(noProbeHere || sameOnEveryKernel, 'a full disk leaves no empty file', async () => {
   const disk = join(folder, 'full-disk');
   mkdirSync(disk);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', disk]);

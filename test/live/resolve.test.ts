@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { NameServer } from '../cli/show/name-server.ts';
 import { sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, Server } from './connects.ts';
-import { noWayHere, Tracer } from './tracer.ts';
+import { noProbeHere, Tracer } from './tracer.ts';
 
 const test = suite('live/resolve', { seconds: 60 });
 
@@ -16,11 +16,11 @@ const NAMES = {
   '10.0.0.127.in-addr.arpa': 'db2.example',
 };
 const names =
-  noWayHere || sameOnEveryKernel
+  noProbeHere || sameOnEveryKernel
     ? undefined
     : await NameServer.start(NAMES, DNS_PORT).catch((error: NodeJS.ErrnoException) => error.code);
 const taken = typeof names === 'string' && `port ${DNS_PORT} of 127.0.0.1: ${names}`;
-const refusal = noWayHere || sameOnEveryKernel || taken;
+const refusal = noProbeHere || sameOnEveryKernel || taken;
 const nameServer = names as NameServer;
 
 let folder = '';

@@ -10,11 +10,11 @@ import { catches, floodWith, listeningOn } from '../cli/processes.ts';
 import { sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { until } from './connects.ts';
 import { exists, programsOf } from './loaded.ts';
-import { here, noWayHere, Tracer } from './tracer.ts';
+import { here, noProbeHere, Tracer } from './tracer.ts';
 
 const test = suite('live/stop-signals', { seconds: 120 });
 
-const skip = noWayHere || sameOnEveryKernel;
+const skip = noProbeHere || sameOnEveryKernel;
 const OWN = ['-p', String(process.pid)];
 const STOP = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const NUMBERS = [2, 15, 1];

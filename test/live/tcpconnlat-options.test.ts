@@ -4,18 +4,26 @@
  */
 import * as assert from 'uvu/assert';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import type { Options, Way } from '../../src/programs/tcpconnlat.ts';
+import type { Options, ProbeType } from '../../src/programs/tcpconnlat.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
 import { assertWithin, commOf, connectLate, loopback, noIPv6, Peer, Server } from './connects.ts';
 import type { Connected } from './sockets.ts';
-import { hidesRefused, noWayHere, ofProcess, refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
+import {
+  hidesRefused,
+  noProbeHere,
+  ofProcess,
+  PROBE_TYPES,
+  PROBE_TYPES_HERE,
+  refusalOf,
+  Tracer,
+} from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 const test = suite('live/tcpconnlat-options', { seconds: 60 });
 let bench: { readonly peer: Peer; readonly other: Peer; readonly server: Server };
 
 test.before(async () => {
-  if (noWayHere) return;
+  if (noProbeHere) return;
   const [peer, other, server] = await Promise.all([
     Peer.start(),
     Peer.start(),
@@ -27,31 +35,34 @@ test.after(async () => {
   if (bench) await Promise.all([bench.peer.stop(), bench.other.stop(), bench.server.close()]);
 });
 
-for (const way of WAYS)
-  test.skipIf(refusalOf(way), `${way} is one of the ways that are compared here`, () => {
-    assert.ok(WAYS_HERE.includes(way));
+for (const probe of PROBE_TYPES)
+  test.skipIf(refusalOf(probe), `${probe} is one of the ways that are compared here`, () => {
+    assert.ok(PROBE_TYPES_HERE.includes(probe));
   });
 
 /** Watches in every way while `make` connects, and gives what each way saw of the bench's peers. */
 async function watched(
-  options: Omit<Options, 'way'>,
+  options: Omit<Options, 'probe'>,
   make: () => Promise<void>,
-): Promise<readonly { readonly way: Way; readonly records: readonly ConnectRecord[] }[]> {
+): Promise<readonly { readonly probe: ProbeType; readonly records: readonly ConnectRecord[] }[]> {
   const all: Watch[] = [];
   try {
-    for (const way of WAYS_HERE) all.push(watch({ ...options, way }));
+    for (const probe of PROBE_TYPES_HERE) all.push(watch({ ...options, probe }));
     await make();
-    for (const { way, losses } of all) assert.is(losses(), 0, way);
+    for (const { probe, losses } of all) assert.is(losses(), 0, probe);
   } finally {
     // What a ring still holds is read when it is closed, and an answer is in its ring before its connect returns.
     for (const each of all) each.close();
   }
   const pids = [bench.peer.pid, bench.other.pid];
-  return all.map(({ way, records }) => ({ way, records: records.filter(({ pid }) => pids.includes(pid)) }));
+  return all.map(({ probe, records }) => ({
+    probe,
+    records: records.filter(({ pid }) => pids.includes(pid)),
+  }));
 }
 const lports = (records: readonly { lport: number }[]) => records.map(({ lport }) => lport).sort();
 
-test.skipIf(noWayHere, 'a process: the connects of another are left out', async () => {
+test.skipIf(noProbeHere, 'a process: the connects of another are left out', async () => {
   const { peer, other, server } = bench;
   const made: number[] = [];
   const seen = await watched({ filter: ofProcess(peer.pid) }, async () => {
@@ -60,8 +71,8 @@ test.skipIf(noWayHere, 'a process: the connects of another are left out', async 
       if (each === peer) made.push(localPort);
     }
   });
-  for (const { way, records } of seen) {
-    assert.equal(lports(records), made.sort(), way);
+  for (const { probe, records } of seen) {
+    assert.equal(lports(records), made.sort(), probe);
     assert.ok(records.every(({ pid }) => pid === peer.pid));
   }
 });
@@ -73,7 +84,7 @@ for (const [family, wanted, outcome] of [
   [6, ['::1', '::ffff:127.0.0.1'], 'all'],
 ] as const)
   test.skipIf(
-    noWayHere || noIPv6,
+    noProbeHere || noIPv6,
     `family ${family}: only sockets of that family${outcome ? ', at their ends too' : ''}`,
     async () => {
       const { peer, other, server } = bench;
@@ -83,18 +94,18 @@ for (const [family, wanted, outcome] of [
           await peer.ask('connect', loopback(await other.ask('closedPort', address), address));
         }
       });
-      for (const { way, records } of seen) {
+      for (const { probe, records } of seen) {
         assert.equal(
           records.map(({ daddr }) => daddr).sort(),
-          (hidesRefused(way) && !outcome ? [...wanted] : [...wanted, ...wanted]).sort(),
-          `${way}: accepted and refused`,
+          (hidesRefused(probe) && !outcome ? [...wanted] : [...wanted, ...wanted]).sort(),
+          `${probe}: accepted and refused`,
         );
         assert.ok(records.every(({ ip }) => ip === family));
       }
     },
   );
 
-test.skipIf(noWayHere, 'a least latency: what was quicker is left out', async () => {
+test.skipIf(noProbeHere, 'a least latency: what was quicker is left out', async () => {
   const { peer, other, server } = bench;
   let late: { port: number } | undefined;
   let quick: Connected | undefined;
@@ -104,18 +115,18 @@ test.skipIf(noWayHere, 'a least latency: what was quicker is left out', async ()
   });
   if (!quick || quick.end - quick.begin > 500)
     throw new Error('this machine is too slow for a quick connect');
-  for (const { way, records } of seen) {
+  for (const { probe, records } of seen) {
     assert.equal(
       records.map(({ pid, dport }) => [pid, dport]),
       [[peer.pid, late?.port]],
-      way,
+      probe,
     );
     assert.ok((records[0]?.lat_ms ?? 0) >= 900);
   }
 });
 
 test.skipIf(
-  noWayHere || sameOnEveryKernel,
+  noProbeHere || sameOnEveryKernel,
   'the command has all of them: -p, -4 and -6, min_ms',
   async () => {
     const { peer, other, server } = bench;
@@ -142,7 +153,7 @@ test.skipIf(
   },
 );
 
-test.skipIf(noWayHere || sameOnEveryKernel, 'the columns, with -t and -L and without', async () => {
+test.skipIf(noProbeHere || sameOnEveryKernel, 'the columns, with -t and -L and without', async () => {
   const { peer, server } = bench;
   for (const [args, header] of [
     [[], 'PID     COMM         IP SADDR            DADDR            DPORT LAT(ms)'],

@@ -10,7 +10,7 @@ import { type ConnectEvent, type Options, tcpconnlat } from '../../src/programs/
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { BARS } from '../programs/bars.ts';
 import { commOf, FullListener, loopback, NOWHERE, Peer, Server, until } from './connects.ts';
-import { here, noWayHere, ofProcess, refusalOf, targetFor, WAYS } from './tracer.ts';
+import { here, noProbeHere, ofProcess, PROBE_TYPES, refusalOf, targetFor } from './tracer.ts';
 
 /** What the tests of all ways work with. */
 let bench: {
@@ -24,7 +24,7 @@ let bench: {
 const test = suite('live/tcpconnlat-table', { seconds: 60 });
 
 test.before(async () => {
-  if (noWayHere) return;
+  if (noProbeHere) return;
   const [peer, other, nowhere, server] = await Promise.all([
     Peer.start(),
     Peer.start(),
@@ -43,16 +43,16 @@ test.after(async () => {
 /** Of all combinations the lab loads as many as have every option, and looks closer at them. */
 const loadedByLab = inGuest && 'lab/programs loads the programs on this kernel';
 
-for (const way of WAYS) {
-  const refusal = refusalOf(way);
+for (const probe of PROBE_TYPES) {
+  const refusal = refusalOf(probe);
 
   test.skipIf(
     refusal,
-    `${way}: a table that is full: what finds no room is counted, and it empties as sockets die`,
+    `${probe}: a table that is full: what finds no room is counted, and it empties as sockets die`,
     async () => {
       const { peer, other, server } = bench;
       const seen: ConnectEvent[] = [];
-      const tool = tcpconnlat({ way, filter: ofProcess(peer.pid), maxAttempts: 2 }, targetFor(way));
+      const tool = tcpconnlat({ probe, filter: ofProcess(peer.pid), maxAttempts: 2 }, targetFor(probe));
       const session = Session.open(tool, { kernel: here, onEvent: (event) => seen.push(event) });
       try {
         const attempts = () => [...session.map(tool.attempts).entries()].map(([, attempt]) => attempt);
@@ -89,10 +89,10 @@ for (const way of WAYS) {
 
   test.skipIf(
     refusal,
-    `${way}: connects without a route leave nothing in the table once their sockets are closed`,
+    `${probe}: connects without a route leave nothing in the table once their sockets are closed`,
     async () => {
       const { nowhere } = bench;
-      const tool = tcpconnlat({ way, filter: ofProcess(nowhere.pid) }, targetFor(way));
+      const tool = tcpconnlat({ probe, filter: ofProcess(nowhere.pid) }, targetFor(probe));
       const session = Session.open(tool, { kernel: here, onEvent: () => {} });
       try {
         const fds: number[] = [];
@@ -106,21 +106,21 @@ for (const way of WAYS) {
   );
 
   // Programs are checked and loaded also where the kernel has nothing to attach them to.
-  const unloadable = way === 'kprobe' ? needsRoot : refusal;
-  for (const { promise, check } of BARS.filter((bar) => bar.way === way))
-    test.skipIf(unloadable, `${way}: with this kernel’s types ${promise}`, () => {
-      check(targetFor(way));
+  const unloadable = probe === 'kprobe' ? needsRoot : refusal;
+  for (const { promise, check } of BARS.filter((bar) => bar.probe === probe))
+    test.skipIf(unloadable, `${probe}: with this kernel’s types ${promise}`, () => {
+      check(targetFor(probe));
     });
 
-  test.skipIf(unloadable || loadedByLab, `${way}: every combination of options passes the verifier`, () => {
-    const on = targetFor(way);
+  test.skipIf(unloadable || loadedByLab, `${probe}: every combination of options passes the verifier`, () => {
+    const on = targetFor(probe);
     for (const filter of [undefined, ofProcess(1)])
       for (const family of [undefined, 4, 6] as const)
         for (const minNs of [undefined, 1_500_000, 2 ** 45])
-          for (const localPort of [false, true]) loadAll({ way, filter, family, minNs, localPort }, on);
+          for (const localPort of [false, true]) loadAll({ probe, filter, family, minNs, localPort }, on);
     for (const outcome of ['all', 'failures'] as const)
       for (const family of [undefined, 4, 6] as const)
-        loadAll({ way, filter: ofProcess(1), family, minNs: 1_500_000, outcome }, on);
+        loadAll({ probe, filter: ofProcess(1), family, minNs: 1_500_000, outcome }, on);
   });
 }
 

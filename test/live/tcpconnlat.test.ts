@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import type { Way } from '../../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
 import {
   assertWithin,
@@ -23,7 +23,7 @@ import {
   Server,
 } from './connects.ts';
 import type { Connected } from './sockets.ts';
-import { hidesRefused, noWayHere, refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
+import { hidesRefused, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
 
 /** What the tests work with. */
 interface Bench {
@@ -40,13 +40,13 @@ interface Bench {
 
 /** Which of a tracer's records are this test's own, and which of those a test has asked for. */
 class Claims {
-  readonly way: Way;
+  readonly probe: ProbeType;
   readonly tracer: Tracer;
   readonly #own: (record: ConnectRecord) => boolean;
   readonly #claimed = new Set<number>();
 
-  constructor(way: Way, tracer: Tracer, own: (record: ConnectRecord) => boolean) {
-    this.way = way;
+  constructor(probe: ProbeType, tracer: Tracer, own: (record: ConnectRecord) => boolean) {
+    this.probe = probe;
     this.tracer = tracer;
     this.#own = own;
   }
@@ -61,7 +61,7 @@ class Claims {
 
   /** Waits until a connect to that port by that process is shown, and takes it. */
   async claim(pid: number, dport: number): Promise<ConnectRecord> {
-    const { index, record } = await this.tracer.until(`${this.way}: ${pid} to port ${dport}`, () =>
+    const { index, record } = await this.tracer.until(`${this.probe}: ${pid} to port ${dport}`, () =>
       this.rest().find(({ record }) => record.pid === pid && record.dport === dport),
     );
     this.#claimed.add(index);
@@ -80,9 +80,9 @@ async function openBench(): Promise<Bench> {
   const pids = [process.pid, peer.pid, other.pid];
   const own = ({ pid, dport }: ConnectRecord) => pids.includes(pid) && dport !== beacon.port;
   const claims = await Promise.all(
-    WAYS_HERE.map(
+    PROBE_TYPES_HERE.map(
       // IPv6 is attached last.
-      async (way) => new Claims(way, await Tracer.startJson(['--probe', way], beacon, host), own),
+      async (probe) => new Claims(probe, await Tracer.startJson(['--probe', probe], beacon, host), own),
     ),
   );
   return { peer, other, server, beacon, claims };
@@ -114,7 +114,7 @@ const test = suite('live/tcpconnlat', { seconds: 60 });
 let bench: Bench;
 
 test.before(async () => {
-  if (!noWayHere) bench = await openBench();
+  if (!noProbeHere) bench = await openBench();
 });
 test.after(async () => {
   if (bench) await closeBench(bench);
@@ -124,13 +124,13 @@ const REFUSED = { refused: true };
 
 /** What each way shows of a connect to that port by that process; of one that was refused, each way that shows those. */
 async function shown(pid: number, dport: number, { refused = false } = {}): Promise<ConnectRecord[]> {
-  const claims = bench.claims.filter(({ way }) => !(refused && hidesRefused(way)));
+  const claims = bench.claims.filter(({ probe }) => !(refused && hidesRefused(probe)));
   return Promise.all(claims.map((each) => each.claim(pid, dport)));
 }
 
-for (const way of WAYS)
-  test.skipIf(refusalOf(way), `${way} is one of the ways that are compared here`, () => {
-    assert.ok(bench.claims.some((claims) => claims.way === way));
+for (const probe of PROBE_TYPES)
+  test.skipIf(refusalOf(probe), `${probe} is one of the ways that are compared here`, () => {
+    assert.ok(bench.claims.some((claims) => claims.probe === probe));
   });
 
 // --- each connect once, as it was ----------------------------------------------------------------
@@ -140,7 +140,7 @@ for (const [what, address, reason] of [
   ['IPv6', '::1', noIPv6],
   ['an IPv4-mapped address', '::ffff:127.0.0.1', noIPv6],
 ] as const) {
-  test.skipIf(noWayHere || reason, `a connect over ${what} that is accepted`, async () => {
+  test.skipIf(noProbeHere || reason, `a connect over ${what} that is accepted`, async () => {
     const { peer, server } = bench;
     const connected = await peer.ask('connect', loopback(server.port, address));
     assert.is(connected.error, '');
@@ -148,7 +148,7 @@ for (const [what, address, reason] of [
   });
 
   test.skipIf(
-    noWayHere || reason,
+    noProbeHere || reason,
     `a connect over ${what} that is refused, with its local port`,
     async () => {
       const { peer, other } = bench;
@@ -161,14 +161,14 @@ for (const [what, address, reason] of [
   );
 }
 
-test.skipIf(noWayHere, 'a refused connect of a socket that was bound before', async () => {
+test.skipIf(noProbeHere, 'a refused connect of a socket that was bound before', async () => {
   const { peer, other } = bench;
   const port = await other.ask('closedPort', '127.0.0.1');
   const { boundPort } = await peer.ask('connect', loopback(port), { bound: true });
   for (const { lport } of await shown(peer.pid, port, REFUSED)) assert.is(lport, boundPort);
 });
 
-test.skipIf(noWayHere, 'a non-blocking connect, accepted', async () => {
+test.skipIf(noProbeHere, 'a non-blocking connect, accepted', async () => {
   const { server } = bench;
   const { localPort, ms } = await connectHere(server.port);
   for (const { pid, comm, lport, lat_ms } of await shown(process.pid, server.port)) {
@@ -177,7 +177,7 @@ test.skipIf(noWayHere, 'a non-blocking connect, accepted', async () => {
   }
 });
 
-test.skipIf(noWayHere, 'a non-blocking connect, refused', async () => {
+test.skipIf(noProbeHere, 'a non-blocking connect, refused', async () => {
   const port = await bench.other.ask('closedPort', '127.0.0.1');
   const { error, ms } = await connectHere(port);
   assert.is(error, 'ECONNREFUSED');
@@ -191,7 +191,7 @@ for (const [what, protocol] of [
   ['accepted by one', IPPROTO_MPTCP],
   ['accepted by a socket of TCP', 0],
 ] as const)
-  test.skipIf(noWayHere || noMptcp, `a connect of an MPTCP socket, ${what}, is one line`, async () => {
+  test.skipIf(noProbeHere || noMptcp, `a connect of an MPTCP socket, ${what}, is one line`, async () => {
     const { peer, other } = bench;
     const { port } = await other.ask('listen', '127.0.0.1', 10, { protocol });
     const connected = await peer.ask('connect', loopback(port), { protocol: IPPROTO_MPTCP });
@@ -199,7 +199,7 @@ for (const [what, protocol] of [
     for (const record of await shown(peer.pid, port)) assertRecord(record, peer, connected, '127.0.0.1');
   });
 
-test.skipIf(noWayHere, 'a SYN that is answered late: its latency is that of the answer', async () => {
+test.skipIf(noProbeHere, 'a SYN that is answered late: its latency is that of the answer', async () => {
   const { peer, other } = bench;
   const { port, connected } = await connectLate(peer, other);
   await shown(other.pid, port);
@@ -216,7 +216,7 @@ test.skipIf(noWayHere, 'a SYN that is answered late: its latency is that of the 
   }
 });
 
-test.skipIf(noWayHere, 'a socket that connects to itself', async () => {
+test.skipIf(noProbeHere, 'a socket that connects to itself', async () => {
   const { peer } = bench;
   const connected = await peer.ask('connectToSelf', '127.0.0.1');
   assert.is(connected.error, '');
@@ -226,7 +226,7 @@ test.skipIf(noWayHere, 'a socket that connects to itself', async () => {
   }
 });
 
-test.skipIf(noWayHere, 'a socket that is refused and connects again: each answer is a line', async () => {
+test.skipIf(noProbeHere, 'a socket that is refused and connects again: each answer is a line', async () => {
   const { peer, other, server } = bench;
   const port = await other.ask('closedPort', '127.0.0.1');
   const first = await peer.ask('connect', loopback(port));
@@ -236,7 +236,7 @@ test.skipIf(noWayHere, 'a socket that is refused and connects again: each answer
   for (const record of await shown(peer.pid, server.port)) assertRecord(record, peer, second, '127.0.0.1');
 });
 
-test.skipIf(noWayHere, 'the name is that of the process, all 15 letters of it', async () => {
+test.skipIf(noProbeHere, 'the name is that of the process, all 15 letters of it', async () => {
   const { other, server } = bench;
   await other.ask('rename', 'fifteen-letters');
   assert.is(commOf(other.pid), 'fifteen-letters');
@@ -244,7 +244,7 @@ test.skipIf(noWayHere, 'the name is that of the process, all 15 letters of it', 
   for (const { comm } of await shown(other.pid, server.port)) assert.is(comm, 'fifteen-letters');
 });
 
-test.skipIf(noWayHere, 'the times are those of the answers', async () => {
+test.skipIf(noProbeHere, 'the times are those of the answers', async () => {
   const { peer, server } = bench;
   const first = await peer.ask('connect', loopback(server.port));
   await sleep(50);
@@ -258,13 +258,13 @@ test.skipIf(noWayHere, 'the times are those of the answers', async () => {
   }
 });
 
-test.skipIf(noWayHere, 'a burst of 200 connects: each once, with its ports', async () => {
+test.skipIf(noProbeHere, 'a burst of 200 connects: each once, with its ports', async () => {
   const { server } = bench;
   const made = await Promise.all(Array.from({ length: 200 }, () => connectHere(server.port)));
   const ports: number[][] = [];
   for (const _ of made) ports.push((await shown(process.pid, server.port)).map(({ lport }) => lport));
   const ascending = (a = 0, b = 0) => a - b;
-  for (const i of WAYS_HERE.keys())
+  for (const i of PROBE_TYPES_HERE.keys())
     assert.equal(
       ports.map((each) => each[i]).sort(ascending),
       made.map(({ localPort }) => localPort).sort(ascending),
@@ -273,14 +273,14 @@ test.skipIf(noWayHere, 'a burst of 200 connects: each once, with its ports', asy
 
 // --- what is not shown: the last test looks for it -----------------------------------------------
 
-test.skipIf(noWayHere, 'UDP and raw sockets connect unseen', async () => {
+test.skipIf(noProbeHere, 'UDP and raw sockets connect unseen', async () => {
   const { peer, server } = bench;
   for (const kind of [{ type: 'dgram' }, { type: 'raw', protocol: 253 }] as const)
     for (const address of noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1'])
       assert.is((await peer.ask('connect', loopback(server.port, address), kind)).error, '');
 });
 
-test.skipIf(noWayHere, 'a connect without a route is not shown', async () => {
+test.skipIf(noProbeHere, 'a connect without a route is not shown', async () => {
   const nowhere = await Peer.start();
   try {
     await nowhere.ask('leaveNetwork');
@@ -292,18 +292,18 @@ test.skipIf(noWayHere, 'a connect without a route is not shown', async () => {
     const { peer, server, claims } = bench;
     await peer.ask('connect', loopback(server.port));
     await shown(peer.pid, server.port);
-    for (const { tracer, way } of claims)
+    for (const { tracer, probe } of claims)
       assert.equal(
         tracer.records().filter(({ pid }) => pid === nowhere.pid),
         [],
-        way,
+        probe,
       );
   } finally {
     await nowhere.stop();
   }
 });
 
-test.skipIf(noWayHere, 'a connect that is given up before an answer is not shown', async () => {
+test.skipIf(noProbeHere, 'a connect that is given up before an answer is not shown', async () => {
   const { peer, other } = bench;
   const listener = await FullListener.start(other);
   await shown(other.pid, listener.port);
@@ -314,21 +314,21 @@ test.skipIf(noWayHere, 'a connect that is given up before an answer is not shown
 });
 
 test.skipIf(
-  noWayHere,
+  noProbeHere,
   'everything was shown once, nothing else, nothing lost, and the end is clean',
   async () => {
     for (const claims of bench.claims) {
-      const { way, tracer } = claims;
-      assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null }, way);
+      const { probe, tracer } = claims;
+      assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null }, probe);
       assert.equal(
         claims.rest().map(({ record }) => record),
         [],
-        way,
+        probe,
       );
       // Skipped runs were none of these connects': all of them have shown.
       const said = tracer.complaints;
-      if (hidesRefused(way)) assert.match(said, /^tcpconnlat: refused connects are not shown: .*\n$/);
-      else assert.is(said, '', way);
+      if (hidesRefused(probe)) assert.match(said, /^tcpconnlat: refused connects are not shown: .*\n$/);
+      else assert.is(said, '', probe);
     }
   },
 );

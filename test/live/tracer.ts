@@ -8,53 +8,61 @@ import type { ConnectRecord } from '../../src/cli/record.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { unsupportedReason } from '../../src/loader/probe.ts';
 import { readTracepointFormat } from '../../src/loader/tracefs.ts';
-import { type Filter, TRACEPOINT, type Way } from '../../src/programs/tcpconnlat.ts';
+import { type Filter, type ProbeType, TRACEPOINT } from '../../src/programs/tcpconnlat.ts';
 import { needsRoot, slowness } from '../harness.ts';
 import { connectHere, exited, type Server, until } from './connects.ts';
 
 /** The command as users get it: the bundle, which also starts in a third of the time, and under emulation that is seconds. */
 export const COMMAND = fileURLToPath(new URL('../../../dist/tcpconnlat.cjs', import.meta.url));
 
-export const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
+export const PROBE_TYPES: readonly ProbeType[] = [
+  'kprobe',
+  'fentry',
+  'tp_btf',
+  'raw_tracepoint',
+  'trace_event',
+];
 
 /** Why a way doesn't show connects that were refused, or false. */
-export function hidesRefused(way: Way): string | false {
-  return way === 'trace_event'
+export function hidesRefused(probe: ProbeType): string | false {
+  return probe === 'trace_event'
     ? 'the record of the tracepoint does not tell them from those given up'
     : false;
 }
 
 /** The ways that show every answered connect. */
-export const WAYS_THAT_SHOW_ALL: readonly Way[] = WAYS.filter((way) => !hidesRefused(way));
+export const PROBE_TYPES_THAT_SHOW_ALL: readonly ProbeType[] = PROBE_TYPES.filter(
+  (probe) => !hidesRefused(probe),
+);
 
 /** The kernel of these tests. One for all of them: reading its types is what takes most of a file's time on an emulated machine. */
 export const here = new Kernel();
 
-const refusals = new Map<Way, string | false>();
+const refusals = new Map<ProbeType, string | false>();
 
 /** Why the running kernel can't be watched that way, or false. */
-export function refusalOf(way: Way): string | false {
+export function refusalOf(probe: ProbeType): string | false {
   if (needsRoot) return needsRoot;
-  let found = refusals.get(way);
+  let found = refusals.get(probe);
   if (found === undefined) {
-    found = way === 'trace_event' ? refusalByRecord(here) : refusalToAttach(way);
-    refusals.set(way, found);
+    found = probe === 'trace_event' ? refusalByRecord(here) : refusalToAttach(probe);
+    refusals.set(probe, found);
   }
   return found;
 }
 
-function refusalToAttach(way: Exclude<Way, 'trace_event'>): string | false {
+function refusalToAttach(probe: Exclude<ProbeType, 'trace_event'>): string | false {
   const symbol = 'tcp_v4_connect';
   const tracepoint = TRACEPOINT.name;
   const btfId = here.btf?.find('typedef', `btf_trace_${tracepoint}`);
   if (btfId === undefined) return 'this kernel has no BTF';
-  const attachments: Record<Exclude<Way, 'trace_event'>, Attachment> = {
+  const attachments: Record<Exclude<ProbeType, 'trace_event'>, Attachment> = {
     kprobe: { kind: 'kprobe', symbol },
     fentry: { kind: 'fentry', symbol, btfId: here.btf?.find('func', symbol) },
     tp_btf: { kind: 'tp_btf', tracepoint, btfId },
     raw_tracepoint: { kind: 'raw_tracepoint', tracepoint },
   };
-  return unsupportedReason(here, attachments[way])?.message ?? false;
+  return unsupportedReason(here, attachments[probe])?.message ?? false;
 }
 
 function refusalByRecord(kernel: Kernel): string | false {
@@ -67,16 +75,18 @@ function refusalByRecord(kernel: Kernel): string | false {
 }
 
 /** The ways that the running kernel can be watched. */
-export const WAYS_HERE: readonly Way[] = WAYS.filter((way) => refusalOf(way) === false);
+export const PROBE_TYPES_HERE: readonly ProbeType[] = PROBE_TYPES.filter(
+  (probe) => refusalOf(probe) === false,
+);
 
 /** Why the running kernel can't be watched at all, or false. */
-export const noWayHere: string | false =
-  needsRoot || (WAYS_HERE.length === 0 && 'this kernel cannot be watched');
+export const noProbeHere: string | false =
+  needsRoot || (PROBE_TYPES_HERE.length === 0 && 'this kernel cannot be watched');
 
 /** The processor, the kernel's types, and the record of its tracepoint as far as a way needs it. */
-export function targetFor(way: Way, kernel: Kernel = here): Target {
+export function targetFor(probe: ProbeType, kernel: Kernel = here): Target {
   const formats =
-    way === 'trace_event' ? [readTracepointFormat(kernel, TRACEPOINT.category, TRACEPOINT.name)] : [];
+    probe === 'trace_event' ? [readTracepointFormat(kernel, TRACEPOINT.category, TRACEPOINT.name)] : [];
   return { ...target(process.arch, kernel.btf), formats };
 }
 

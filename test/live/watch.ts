@@ -1,12 +1,12 @@
 /** The tool's programs without the command: in this process, by any way, and so much cheaper to start. */
 import { type ConnectRecord, recorder, type Sources } from '../../src/cli/record.ts';
 import { Session } from '../../src/loader/session.ts';
-import { type Options, tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
+import { type Options, type ProbeType, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { here, targetFor } from './tracer.ts';
 
 /** The tool's programs of one way, running in this process. */
 export interface Watch {
-  readonly way: Way;
+  readonly probe: ProbeType;
   /** The answered connects that were seen up to now. */
   readonly records: readonly ConnectRecord[];
   /** How many connects are in flight, as the kernel's table has them. */
@@ -27,17 +27,17 @@ export function watch(
   options: Options,
   { pagesPerCpu, ...sources }: Sources & { readonly pagesPerCpu?: number } = {},
 ): Watch {
-  const { way } = options;
+  const { probe } = options;
   const records: ConnectRecord[] = [];
   const toRecord = recorder(sources);
-  const tool = tcpconnlat({ localPort: true, ...options }, targetFor(way));
+  const tool = tcpconnlat({ localPort: true, ...options }, targetFor(probe));
   const session = Session.open(tool, {
     kernel: here,
     pagesPerCpu,
     onEvent: (event) => records.push(toRecord(event)),
   });
   return {
-    way,
+    probe,
     records,
     attempts: () => [...session.map(tool.attempts).keys()].length,
     failed: () => session.map(tool.counters).lookup(0)?.failed,

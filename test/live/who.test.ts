@@ -10,7 +10,7 @@ import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { CgroupTree, hierarchies } from './cgroup-tree.ts';
 import { loopback, Peer, Server, until } from './connects.ts';
-import { here, noWayHere, refusalOf, Tracer, WAYS, WAYS_HERE } from './tracer.ts';
+import { here, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 const test = suite('live/who', { seconds: 60 });
@@ -61,19 +61,19 @@ const OUTSIDE = { uid: 0, container: undefined, pod: undefined };
 const DOCKER = { uid: 0, container: idOf('b'), pod: undefined };
 const KUBERNETES = { uid: USER, container: idOf('a'), pod: POD };
 
-for (const way of WAYS)
-  test.skipIf(refusalOf(way), `${way} is one of the ways that are compared here`, () => {
-    assert.ok(WAYS_HERE.includes(way));
+for (const probe of PROBE_TYPES)
+  test.skipIf(refusalOf(probe), `${probe} is one of the ways that are compared here`, () => {
+    assert.ok(PROBE_TYPES_HERE.includes(probe));
   });
 
-test.skipIf(noWayHere, 'every way tells the user, the container and the pod, and the time of day', () =>
+test.skipIf(noProbeHere, 'every way tells the user, the container and the pod, and the time of day', () =>
   onBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
     cgroups.put(docker.pid, IN_DOCKER);
     const sources = { containers: containers(here, assert.unreachable), wallClock: wallClock(here.syscalls) };
     const all: Watch[] = [];
     const times: [number, number][] = [];
     try {
-      for (const way of WAYS_HERE) all.push(watch({ way, who: true }, sources));
+      for (const probe of PROBE_TYPES_HERE) all.push(watch({ probe, who: true }, sources));
       cgroups.put(pod.pid, IN_POD); // made while it is watched
       await pod.ask('become', USER);
       for (const peer of [outside, docker, pod]) {
@@ -84,44 +84,47 @@ test.skipIf(noWayHere, 'every way tells the user, the container and the pod, and
     } finally {
       for (const each of all) each.close();
     }
-    for (const { way, records } of all) {
+    for (const { probe, records } of all) {
       const own = [outside, docker, pod].map(({ pid }) => records.find((record) => record.pid === pid));
       assert.equal(
         own.map((record) => record && who(record)),
         [OUTSIDE, DOCKER, KUBERNETES],
-        way,
+        probe,
       );
       own.forEach((record, i) => {
         const [begin, end] = times[i] as [number, number];
         const at = Date.parse(record?.time ?? '');
-        assert.ok(at >= begin - 1 && at <= end + 1, `${way}: ${begin} ${record?.time} ${end}`);
+        assert.ok(at >= begin - 1 && at <= end + 1, `${probe}: ${begin} ${record?.time} ${end}`);
       });
     }
   }),
 );
 
-test.skipIf(noWayHere, 'the command tells them of processes that are gone when their lines are written', () =>
-  onBench(CgroupTree.open(), async ({ cgroups, server, docker, pod }) => {
-    cgroups.put(docker.pid, IN_DOCKER);
-    const tracer = await Tracer.startJson(['--who'], server, '127.0.0.1');
-    cgroups.put(pod.pid, IN_POD);
-    await pod.ask('become', USER);
-    tracer.child.kill('SIGSTOP');
-    await until('it to stop', () => /^State:\tT/m.test(readFileSync(`/proc/${tracer.pid}/status`, 'utf8')));
-    for (const peer of [docker, pod]) {
-      await peer.ask('connect', loopback(server.port));
-      await peer.stop();
-    }
-    tracer.child.kill('SIGCONT');
-    const linesOf = ({ pid }: Peer) => tracer.records().filter((record) => record.pid === pid);
-    await tracer.until('both lines', () => linesOf(docker).length === 1 && linesOf(pod).length === 1);
-    await tracer.stop();
-    assert.equal(linesOf(docker).map(who), [DOCKER]);
-    assert.equal(linesOf(pod).map(who), [KUBERNETES]);
-  }),
+test.skipIf(
+  noProbeHere,
+  'the command tells them of processes that are gone when their lines are written',
+  () =>
+    onBench(CgroupTree.open(), async ({ cgroups, server, docker, pod }) => {
+      cgroups.put(docker.pid, IN_DOCKER);
+      const tracer = await Tracer.startJson(['--who'], server, '127.0.0.1');
+      cgroups.put(pod.pid, IN_POD);
+      await pod.ask('become', USER);
+      tracer.child.kill('SIGSTOP');
+      await until('it to stop', () => /^State:\tT/m.test(readFileSync(`/proc/${tracer.pid}/status`, 'utf8')));
+      for (const peer of [docker, pod]) {
+        await peer.ask('connect', loopback(server.port));
+        await peer.stop();
+      }
+      tracer.child.kill('SIGCONT');
+      const linesOf = ({ pid }: Peer) => tracer.records().filter((record) => record.pid === pid);
+      await tracer.until('both lines', () => linesOf(docker).length === 1 && linesOf(pod).length === 1);
+      await tracer.stop();
+      assert.equal(linesOf(docker).map(who), [DOCKER]);
+      assert.equal(linesOf(pod).map(who), [KUBERNETES]);
+    }),
 );
 
-test.skipIf(noWayHere || sameOnEveryKernel, 'as columns, with the time of day', () =>
+test.skipIf(noProbeHere || sameOnEveryKernel, 'as columns, with the time of day', () =>
   onBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
     cgroups.put(docker.pid, IN_DOCKER);
     cgroups.put(pod.pid, IN_POD);
@@ -145,7 +148,7 @@ test.skipIf(noWayHere || sameOnEveryKernel, 'as columns, with the time of day', 
 
 const [v1] = needsRoot ? [] : hierarchies('cgroup').filter((path) => /\/(pids|freezer|systemd)$/.test(path));
 const noV1 = v1 === undefined && 'no hierarchy of cgroup v1 is mounted here';
-test.skipIf(noWayHere || noV1, 'the container where only a hierarchy of v1 has it', () =>
+test.skipIf(noProbeHere || noV1, 'the container where only a hierarchy of v1 has it', () =>
   onBench(CgroupTree.at(v1 as string), async ({ cgroups, server, docker }) => {
     cgroups.put(docker.pid, `tsbpf-test-${process.pid}/docker/${idOf('b')}`);
     const tracer = await Tracer.start(['--who', '-p', String(docker.pid)]);
@@ -156,12 +159,16 @@ test.skipIf(noWayHere || noV1, 'the container where only a hierarchy of v1 has i
   }),
 );
 
-test.skipIf(noWayHere || sameOnEveryKernel, 'without these options a line has nothing of them', async () => {
-  const server = await Server.start('127.0.0.1');
-  const tracer = await Tracer.startJson([], server, '127.0.0.1');
-  await tracer.stop();
-  await server.close();
-  for (const record of tracer.records()) assert.equal(Object.keys(record), fieldsShown({}));
-});
+test.skipIf(
+  noProbeHere || sameOnEveryKernel,
+  'without these options a line has nothing of them',
+  async () => {
+    const server = await Server.start('127.0.0.1');
+    const tracer = await Tracer.startJson([], server, '127.0.0.1');
+    await tracer.stop();
+    await server.close();
+    for (const record of tracer.records()) assert.equal(Object.keys(record), fieldsShown({}));
+  },
+);
 
 test.run();

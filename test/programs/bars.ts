@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert';
 import { type Assembled, assemble } from '../../src/asm/assemble.ts';
 import type { Target } from '../../src/asm/target.ts';
-import { type Options, tcpconnlat, type Way } from '../../src/programs/tcpconnlat.ts';
+import { type Options, type ProbeType, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { isConditional, type Path, pathsOf } from './paths.ts';
 
 /** include/net/tcp_states.h */
@@ -31,19 +31,19 @@ function shortest(program: Assembled): Path {
 
 /** A promise about the programs of one way, and what checks it for a target. */
 export interface Bar {
-  readonly way: Way;
+  readonly probe: ProbeType;
   readonly promise: string;
   readonly check: (on: Target) => void;
 }
 
 export const BARS: readonly Bar[] = [
   {
-    way: 'kprobe',
+    probe: 'kprobe',
     promise:
       "a socket's first connect takes at most 20 instructions and calls 4 helpers; the program has at most 47 slots",
     check(on) {
       for (const family of [4, 6] as const) {
-        const connect = programOf({ way: 'kprobe' }, `tcp_v${family}_connect`, on);
+        const connect = programOf({ probe: 'kprobe' }, `tcp_v${family}_connect`, on);
         const path = shortest(connect);
         atMost(20, path.instructions.length, 'instructions');
         atMost(4, path.helpers.length, 'helpers');
@@ -53,30 +53,30 @@ export const BARS: readonly Bar[] = [
     },
   },
   {
-    way: 'kprobe',
+    probe: 'kprobe',
     promise: 'the answer program has at most 70 slots and calls at most 6 helpers on its longest way',
     check(on) {
-      const answer = programOf({ way: 'kprobe' }, 'tcp_rcv_state', on);
+      const answer = programOf({ probe: 'kprobe' }, 'tcp_rcv_state', on);
       atMost(70, slots(answer), 'slots');
       atMost(6, mostHelpers(answer), 'helpers');
     },
   },
   {
-    way: 'kprobe',
+    probe: 'kprobe',
     promise: 'a socket that isn\u2019t connecting is left by its state after at most 12 instructions',
     check(on) {
-      const path = shortest(programOf({ way: 'kprobe' }, 'tcp_rcv_state', on));
+      const path = shortest(programOf({ probe: 'kprobe' }, 'tcp_rcv_state', on));
       assert.equal(conditions(path), [TCP_SYN_SENT]);
       atMost(12, path.instructions.length, 'instructions');
       atMost(1, path.helpers.length, 'helpers');
     },
   },
   {
-    way: 'kprobe',
+    probe: 'kprobe',
     promise:
       'a socket that ends is only looked for in the table, in at most 9 instructions if it is not there',
     check(on) {
-      const paths = pathsOf(programOf({ way: 'kprobe' }, 'tcp_destroy', on));
+      const paths = pathsOf(programOf({ probe: 'kprobe' }, 'tcp_destroy', on));
       assert.equal(
         paths.map(({ helpers }) => helpers),
         [[3], [3]],
@@ -86,51 +86,51 @@ export const BARS: readonly Bar[] = [
     },
   },
   {
-    way: 'fentry',
+    probe: 'fentry',
     promise:
       'a socket that isn\u2019t connecting is left by its state after at most 7 instructions, without a call',
     check(on) {
-      const path = shortest(programOf({ way: 'fentry' }, 'tcp_rcv_state', on));
+      const path = shortest(programOf({ probe: 'fentry' }, 'tcp_rcv_state', on));
       assert.equal(conditions(path), [TCP_SYN_SENT]);
       atMost(7, path.instructions.length, 'instructions');
       assert.equal(path.helpers, []);
     },
   },
   {
-    way: 'fentry',
+    probe: 'fentry',
     promise: 'the answer program calls at most 5 helpers on its longest way',
     check(on) {
-      atMost(5, mostHelpers(programOf({ way: 'fentry' }, 'tcp_rcv_state', on)), 'helpers');
+      atMost(5, mostHelpers(programOf({ probe: 'fentry' }, 'tcp_rcv_state', on)), 'helpers');
     },
   },
   ...(['trace_event', 'tp_btf'] as const).map(
-    (way): Bar => ({
-      way,
+    (probe): Bar => ({
+      probe,
       promise:
         'the program has at most 95 slots, 5 of them for failures, and calls at most 5 helpers on its longest way',
       check(on) {
-        const state = programOf({ way }, 'inet_sock_state', on);
+        const state = programOf({ probe }, 'inet_sock_state', on);
         atMost(95, slots(state), 'slots');
         atMost(5, mostHelpers(state), 'helpers');
       },
     }),
   ),
   {
-    way: 'trace_event',
+    probe: 'trace_event',
     promise: 'other changes of state are left after 6 instructions',
     check(on) {
-      const paths = pathsOf(programOf({ way: 'trace_event' }, 'inet_sock_state', on));
+      const paths = pathsOf(programOf({ probe: 'trace_event' }, 'inet_sock_state', on));
       const path = paths.find((each) => conditions(each).every((state) => state === TCP_SYN_SENT));
       assert.is(path?.instructions.length, 6);
       assert.equal(path?.helpers, []);
     },
   },
   ...(['tp_btf', 'raw_tracepoint'] as const).map(
-    (way): Bar => ({
-      way,
+    (probe): Bar => ({
+      probe,
       promise: 'other changes of state are left after 5 instructions',
       check(on) {
-        const path = shortest(programOf({ way }, 'inet_sock_state', on));
+        const path = shortest(programOf({ probe }, 'inet_sock_state', on));
         assert.is(path.instructions.length, 5);
         assert.equal(conditions(path), [TCP_SYN_SENT, TCP_SYN_SENT], 'by the new state and the old');
         assert.equal(path.helpers, []);

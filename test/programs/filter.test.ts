@@ -2,13 +2,13 @@
 import * as assert from 'uvu/assert';
 import { networks } from '../../src/cli/arguments/values.ts';
 import {
-  type Choice,
+  type Criterion,
   entriesFor,
   mapped,
   type Network,
   sameNetwork,
-} from '../../src/programs/tcpconnlat/networks.ts';
-import { type Range, tidy, without } from '../../src/programs/tcpconnlat/ranges.ts';
+} from '../../src/programs/networks.ts';
+import { merged, type Range, without } from '../../src/programs/tcpconnlat/filter.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('programs/filter');
@@ -65,7 +65,7 @@ const tidied: [Range[], Range[]][] = [
 ];
 for (const [ranges, expected] of tidied)
   test(`${JSON.stringify(ranges)} in order is ${JSON.stringify(expected)}`, () => {
-    assert.equal(tidy(ranges), expected);
+    assert.equal(merged(ranges), expected);
   });
 
 const left: [Range[], Range[], Range[]][] = [
@@ -124,7 +124,7 @@ test('ranges hold what sets of their numbers would', () => {
     Array.from({ length: 20 }, (_, n) => n).filter((n) => ranges.some(([a, b]) => a <= n && n <= b));
   for (let i = 0; i < 500; i++) {
     const [ranges, others] = [some(), some()];
-    assert.equal(numbers(tidy(ranges)), numbers(ranges));
+    assert.equal(numbers(merged(ranges)), numbers(ranges));
     const removed = new Set(numbers(others));
     assert.equal(
       numbers(without(ranges, others)),
@@ -135,14 +135,14 @@ test('ranges hold what sets of their numbers would', () => {
 
 // --- networks ------------------------------------------------------------------------------------
 
-const choice = (only: string, not = ''): Choice<Network> => ({
+const choice = (only: string, not = ''): Criterion<Network> => ({
   ...(only && { only: networks(only) }),
   ...(not && { not: networks(not) }),
 });
 const addressOf = (text: string) => mapped(networks(text)[0] as Network).address;
 
 /** What a trie with these entries says of an address: found by the kernel's rule, the slow way. */
-function decide(chosen: Choice<Network>, address: Uint8Array, anyIsLoopback = false): boolean {
+function decide(chosen: Criterion<Network>, address: Uint8Array, anyIsLoopback = false): boolean {
   const bits = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(2).padStart(8, '0')).join('');
   const found = entriesFor(chosen, anyIsLoopback)
     .filter(([key]) => bits(address).startsWith(bits(key.address).slice(0, key.prefixLength)))

@@ -9,8 +9,8 @@ import {
   type Filter,
   FilterUnavailableError,
   type Options,
+  type ProbeType,
   tcpconnlat,
-  type Way,
 } from '../../src/programs/tcpconnlat.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { suite } from '../harness.ts';
@@ -20,13 +20,13 @@ import { At, socketTypes, stateFormat } from './kernel.ts';
 
 const test = suite('programs/tcpconnlat');
 
-const WAYS: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
+const PROBE_TYPES: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
 /** Those that need the kernel’s types. */
-const BY_TYPES = WAYS.filter((way) => way !== 'trace_event');
+const BY_TYPES = PROBE_TYPES.filter((probe) => probe !== 'trace_event');
 /** Those by functions, which have a program for each family. */
-const BY_FUNCTION: readonly Way[] = ['kprobe', 'fentry'];
+const BY_FUNCTION: readonly ProbeType[] = ['kprobe', 'fentry'];
 /** Those that have the local port anyway. */
-const HAVE_PORT: readonly Way[] = [...BY_FUNCTION, 'trace_event'];
+const HAVE_PORT: readonly ProbeType[] = [...BY_FUNCTION, 'trace_event'];
 const x64: Target = { ...target('x64', socketTypes()), formats: [stateFormat] };
 
 /** The text of all the programs. */
@@ -36,8 +36,8 @@ function text(options: Options, on = x64): string[] {
     .map(({ instruction }) => disassemble(instruction));
 }
 
-for (const { way, promise, check } of BARS)
-  test(`${way}: ${promise}`, () => {
+for (const { probe, promise, check } of BARS)
+  test(`${probe}: ${promise}`, () => {
     check(x64);
   });
 
@@ -52,12 +52,12 @@ const OPTIONS = {
   outcome: { outcome: 'all' },
 } as const satisfies Record<string, Partial<Options>>;
 
-for (const way of WAYS) {
-  test(`${way}: a pid is one shift and one comparison, and not there without`, () => {
-    const [without, some] = [text({ way }), text({ way, ...OPTIONS.pid })];
+for (const probe of PROBE_TYPES) {
+  test(`${probe}: a pid is one shift and one comparison, and not there without`, () => {
+    const [without, some] = [text({ probe }), text({ probe, ...OPTIONS.pid })];
     const compares = (lines: string[]) => lines.filter((line) => line.includes('0x3fef31'));
     assert.equal(compares(without), []);
-    const connects = BY_FUNCTION.includes(way) ? 2 : 1;
+    const connects = BY_FUNCTION.includes(probe) ? 2 : 1;
     assert.is(compares(some).length, connects);
     assert.is(some.length, without.length + 2 * connects);
     assert.equal(
@@ -66,11 +66,11 @@ for (const way of WAYS) {
     );
   });
 
-  test(`${way}: a least latency is one comparison at each end, and not there without`, () => {
+  test(`${probe}: a least latency is one comparison at each end, and not there without`, () => {
     // By functions an attempt ends at its socket's state, and at the return of either function.
-    const ends = BY_FUNCTION.includes(way) ? 3 : 1;
+    const ends = BY_FUNCTION.includes(probe) ? 3 : 1;
     const { outcome } = OPTIONS.outcome;
-    const [without, some] = [text({ way, outcome }), text({ way, outcome, ...OPTIONS.minNs })];
+    const [without, some] = [text({ probe, outcome }), text({ probe, outcome, ...OPTIONS.minNs })];
     const compares = (lines: string[]) => lines.filter((line) => line.includes('0x12d687'));
     assert.equal(compares(without), []);
     assert.is(compares(some).length, ends);
@@ -80,58 +80,58 @@ for (const way of WAYS) {
       'unsigned: one below zero passes, and is counted',
     );
     assert.is(some.length, without.length + ends);
-    assert.equal(text({ way, outcome, minNs: 0 }), without, '0 is none');
-    const counted = BY_FUNCTION.includes(way) ? 0 : 1;
+    assert.equal(text({ probe, outcome, minNs: 0 }), without, '0 is none');
+    const counted = BY_FUNCTION.includes(probe) ? 0 : 1;
     assert.is(
-      compares(text({ way, ...OPTIONS.minNs })).length,
+      compares(text({ probe, ...OPTIONS.minNs })).length,
       1 + counted,
       'and one where failures are counted',
     );
   });
 
-  test(`${way}: a least latency of more than 31 bits is compared whole`, () => {
-    const lines = text({ way, minNs: 86_400_000_000_000 });
+  test(`${probe}: a least latency of more than 31 bits is compared whole`, () => {
+    const lines = text({ probe, minNs: 86_400_000_000_000 });
     assert.ok(
       lines.some((line) => line.includes('0x4e94914f0000')),
       lines.join('\n'),
     );
   });
 
-  test(`${way}: of one family, the other\u2019s addresses are neither read nor sent`, () => {
+  test(`${probe}: of one family, the other\u2019s addresses are neither read nor sent`, () => {
     const size = (options: Partial<Options>) =>
-      layoutOf(tcpconnlat({ way, ...options }, x64).events.schema).size;
+      layoutOf(tcpconnlat({ probe, ...options }, x64).events.schema).size;
     assert.is(size({}) - size({ family: 4 }), 32);
     assert.is(size({}) - size({ family: 6 }), 8);
   });
 
-  test(`${way}: the local port costs nothing where it is not asked for`, () => {
-    const [without, some] = [text({ way }), text({ way, ...OPTIONS.localPort })];
-    if (HAVE_PORT.includes(way)) assert.equal(some, without, 'and nothing at all where it is there anyway');
+  test(`${probe}: the local port costs nothing where it is not asked for`, () => {
+    const [without, some] = [text({ probe }), text({ probe, ...OPTIONS.localPort })];
+    if (HAVE_PORT.includes(probe)) assert.equal(some, without, 'and nothing at all where it is there anyway');
     else assert.ok(some.length > without.length);
   });
 
-  test(`${way}: who connects is two calls at the connect, and not there without`, () => {
-    const [without, some] = [text({ way }), text({ way, who: true })];
+  test(`${probe}: who connects is two calls at the connect, and not there without`, () => {
+    const [without, some] = [text({ probe }), text({ probe, who: true })];
     const calls = (lines: string[]) =>
       lines.filter((line) => /call bpf_get_current_(uid_gid|cgroup_id)/.test(line));
     assert.equal(calls(without), []);
-    assert.is(calls(some).length, BY_FUNCTION.includes(way) ? 4 : 2);
-    const size = (who: boolean) => layoutOf(tcpconnlat({ way, who }, x64).events.schema).size;
+    assert.is(calls(some).length, BY_FUNCTION.includes(probe) ? 4 : 2);
+    const size = (who: boolean) => layoutOf(tcpconnlat({ probe, who }, x64).events.schema).size;
     assert.is(size(true) - size(false), 16);
   });
 
-  test(`${way}: the table has room for as many as are asked for`, () => {
-    assert.is(tcpconnlat({ way }, x64).attempts.maxEntries, 10_240);
-    assert.is(tcpconnlat({ way, maxAttempts: 2 }, x64).attempts.maxEntries, 2);
+  test(`${probe}: the table has room for as many as are asked for`, () => {
+    assert.is(tcpconnlat({ probe }, x64).attempts.maxEntries, 10_240);
+    assert.is(tcpconnlat({ probe, maxAttempts: 2 }, x64).attempts.maxEntries, 2);
   });
 
-  test(`${way}: every combination of options makes programs, the same ones each time`, () => {
+  test(`${probe}: every combination of options makes programs, the same ones each time`, () => {
     for (const filter of [undefined, OPTIONS.pid.filter])
       for (const family of [undefined, 4, 6] as const)
         for (const minNs of [undefined, 1, 2 ** 40])
           for (const localPort of [false, true])
             for (const who of [false, true]) {
-              const options = { way, filter, family, minNs, localPort, who };
+              const options = { probe, filter, family, minNs, localPort, who };
               assert.equal(text(options), text(options));
             }
   });
@@ -139,18 +139,18 @@ for (const way of WAYS) {
 
 test('tp_btf: the addresses are read from where the types have them', () => {
   const reads = (family: 4 | 6 | undefined, at: number) =>
-    text({ way: 'tp_btf', family }).some((line) => line.endsWith(`= *(u64 *)(r7 +${at})`));
+    text({ probe: 'tp_btf', family }).some((line) => line.endsWith(`= *(u64 *)(r7 +${at})`));
   const read = (family?: 4 | 6) => [At.addrpair, At.v6Remote, At.v6Local].map((at) => reads(family, at));
   assert.equal(read(), [true, true, true]);
   assert.equal(read(4), [true, false, false]);
   assert.equal(read(6), [false, true, true]);
 });
 
-for (const way of ['kprobe', 'fentry'] as const)
-  test(`${way}: only the functions of the families that are wanted are probed`, () => {
+for (const probe of ['kprobe', 'fentry'] as const)
+  test(`${probe}: only the functions of the families that are wanted are probed`, () => {
     const symbols = (family?: 4 | 6) =>
-      tcpconnlat({ way, family }, x64).programs.map(({ attachment, optional }) => [
-        attachment.kind === way && attachment.symbol,
+      tcpconnlat({ probe, family }, x64).programs.map(({ attachment, optional }) => [
+        attachment.kind === probe && attachment.symbol,
         optional,
       ]);
     const always = [
@@ -164,7 +164,7 @@ for (const way of ['kprobe', 'fentry'] as const)
 
 test('fentry: the functions are found among the types, or left to the loader to complain of', () => {
   const ids = (...functions: string[]) =>
-    tcpconnlat({ way: 'fentry' }, target('x64', socketTypes({ functions }))).programs.map(
+    tcpconnlat({ probe: 'fentry' }, target('x64', socketTypes({ functions }))).programs.map(
       ({ attachment }) => attachment.kind === 'fentry' && attachment.btfId !== undefined,
     );
   assert.equal(ids('tcp_v4_connect', 'tcp_rcv_state_process', 'tcp_v4_destroy_sock'), [
@@ -176,28 +176,28 @@ test('fentry: the functions are found among the types, or left to the loader to 
 });
 
 test('what clears the table is attached before what fills it', () => {
-  const names = tcpconnlat({ way: 'kprobe' }, x64).programs.map(({ name }) => name);
+  const names = tcpconnlat({ probe: 'kprobe' }, x64).programs.map(({ name }) => name);
   assert.equal(names, ['tcp_destroy', 'tcp_rcv_state', 'tcp_v4_connect', 'tcp_v6_connect']);
 });
 
 // --- filters -------------------------------------------------------------------------------------
 
-for (const way of WAYS) {
-  test(`${way}: a filter that is off costs no instruction and no map`, () => {
+for (const probe of PROBE_TYPES) {
+  test(`${probe}: a filter that is off costs no instruction and no map`, () => {
     for (const options of [{}, { family: 4 }, { outcome: 'all' }] as const) {
-      assert.equal(text({ ...options, way, filter: {} }), text({ ...options, way }));
+      assert.equal(text({ ...options, probe, filter: {} }), text({ ...options, probe }));
       assert.equal(
-        tcpconnlat({ ...options, way, filter: {} }, x64).maps.map(({ name }) => name),
-        tcpconnlat({ ...options, way }, x64).maps.map(({ name }) => name),
+        tcpconnlat({ ...options, probe, filter: {} }, x64).maps.map(({ name }) => name),
+        tcpconnlat({ ...options, probe }, x64).maps.map(({ name }) => name),
       );
     }
   });
 
-  test(`${way}: a filter by process, user, name or cgroup is asked for only where an attempt begins`, () => {
+  test(`${probe}: a filter by process, user, name or cgroup is asked for only where an attempt begins`, () => {
     const calls = (filter: Filter, id: number) =>
-      text({ way, filter }).filter((line) => line.endsWith(`#${id}`)).length;
-    const begins = BY_FUNCTION.includes(way) ? 2 : 1;
-    const every = everyFilter(way);
+      text({ probe, filter }).filter((line) => line.endsWith(`#${id}`)).length;
+    const begins = BY_FUNCTION.includes(probe) ? 2 : 1;
+    const every = everyFilter(probe);
     assert.equal([calls({}, 15), calls({ uid: every.uid }, 15)], [0, begins], 'bpf_get_current_uid_gid');
     assert.equal([calls({}, 16), calls({ comm: every.comm }, 16)], [begins, begins], 'bpf_get_current_comm');
     assert.equal(
@@ -207,22 +207,22 @@ for (const way of WAYS) {
     );
   });
 
-  test(`${way}: addresses are looked up where they are known, in a map of their own`, () => {
-    const maps = (filter: Filter) => tcpconnlat({ way, filter }, x64).maps.map(({ name }) => name);
+  test(`${probe}: addresses are looked up where they are known, in a map of their own`, () => {
+    const maps = (filter: Filter) => tcpconnlat({ probe, filter }, x64).maps.map(({ name }) => name);
     const lookups = (filter: Filter, map: string) =>
-      text({ way, filter }).filter((line) => line.endsWith(`map[${map}]`)).length;
-    const { to, from } = everyFilter(way);
+      text({ probe, filter }).filter((line) => line.endsWith(`map[${map}]`)).length;
+    const { to, from } = everyFilter(probe);
     assert.equal(maps({ to }), ['attempts', 'counters', 'to', 'events']);
     assert.equal(maps({ from }), ['attempts', 'counters', 'from', 'events']);
-    assert.is(lookups({ to }, 'to'), BY_FUNCTION.includes(way) ? 2 : 1);
+    assert.is(lookups({ to }, 'to'), BY_FUNCTION.includes(probe) ? 2 : 1);
     assert.is(lookups({ from }, 'from'), 1, 'by functions at the answer');
   });
 
-  if (way !== 'trace_event')
-    test(`${way}: on a kernel without IPv6 an address is looked up as an IPv4-mapped one`, () => {
+  if (probe !== 'trace_event')
+    test(`${probe}: on a kernel without IPv6 an address is looked up as an IPv4-mapped one`, () => {
       const without = { ...target('x64', socketTypes({ ipv6: false })), formats: [stateFormat] };
-      const { to, from } = everyFilter(way);
-      const lines = text({ way, filter: { to, from } }, without);
+      const { to, from } = everyFilter(probe);
+      const lines = text({ probe, filter: { to, from } }, without);
       assert.is(lines.filter((line) => line.endsWith(' = -65536')).length, 2, '::ffff');
     });
 }
@@ -230,44 +230,41 @@ for (const way of WAYS) {
 test('of a family that the kernel does not have, addresses are not asked for', () => {
   const without = target('x64', socketTypes({ ipv6: false }));
   const { to, from } = everyFilter('tp_btf');
-  for (const way of BY_TYPES) text({ way, family: 6, filter: { to, from } }, without);
+  for (const probe of BY_TYPES) text({ probe, family: 6, filter: { to, from } }, without);
 });
 
 test('trace_event: a filter by what the record does not have is refused', () => {
   const { netns } = everyFilter('tp_btf');
   assert.throws(
-    () => tcpconnlat({ way: 'trace_event', filter: { netns } }, x64),
+    () => tcpconnlat({ probe: 'trace_event', filter: { netns } }, x64),
     (error: unknown) =>
-      error instanceof FilterUnavailableError && /doesn't have the network namespace/.test(error.message),
+      error instanceof FilterUnavailableError && /does not contain the network namespace/.test(error.message),
   );
 });
 
 test('a filter that leaves nothing, or asks for more than there is room for, is refused', () => {
-  const refusal = (filter: Filter) => () => tcpconnlat({ way: 'tp_btf', filter }, x64);
+  const refusal = (filter: Filter) => () => tcpconnlat({ probe: 'tp_btf', filter }, x64);
   const many = Array.from({ length: 65 }, (_, i) => i);
-  assert.throws(
-    refusal({ port: { only: [[1, 9]], not: [[0, 10]] } }),
-    /RangeError|the filter by port leaves nothing/,
-  );
-  assert.throws(refusal({ comm: { only: [] } }), /the filter by comm leaves nothing/);
+  assert.throws(refusal({ port: { only: [[1, 9]], not: [[0, 10]] } }), /filter 'port' matches nothing/);
+  assert.throws(refusal({ comm: { only: [] } }), /filter 'comm' matches nothing/);
   assert.throws(
     refusal({ port: { only: many.map((i) => [2 * i, 2 * i]) } }),
-    /by port has 65 parts, and room for 64/,
+    /'port' has 65 values, at most 64/,
   );
   refusal({ port: { only: many.map((i) => [i, i]) } })();
-  assert.throws(refusal({ cgroup: { only: many.map(String) } }), /by cgroup has 65 parts/);
+  assert.throws(refusal({ cgroup: { only: many.map(String) } }), /'cgroup' has 65 values/);
   const networks = Array.from({ length: 1025 }, (_, i) => ({
     address: Uint8Array.of(10, 0, i >> 8, i & 255),
     prefix: 32,
   }));
-  assert.throws(refusal({ to: { not: networks } }), /by to has 1025 parts, and room for 1024/);
+  assert.throws(refusal({ to: { not: networks } }), /'to' has 1025 values, at most 1024/);
 });
 
 // --- targets -------------------------------------------------------------------------------------
 
 test('on arm64 only the places of a kprobe\u2019s arguments differ', () => {
   const arm64 = target('arm64', socketTypes());
-  const [there, here] = [text({ way: 'kprobe' }, arm64), text({ way: 'kprobe' })];
+  const [there, here] = [text({ probe: 'kprobe' }, arm64), text({ probe: 'kprobe' })];
   const differing = here.flatMap((line, i) => (line === there[i] ? [] : [[line, there[i]]]));
   assert.is(there.length, here.length);
   assert.is(differing.length, 4, 'one a program');
@@ -275,25 +272,25 @@ test('on arm64 only the places of a kprobe\u2019s arguments differ', () => {
     assert.match(String(x), /= \*\(u64 \*\)\(r\d \+112\)$/);
     assert.is(a, x?.replace('+112', '+0'));
   }
-  for (const way of ['fentry', 'tp_btf', 'raw_tracepoint'] as const)
-    assert.equal(text({ way }, arm64), text({ way }), 'the arguments of others are an array');
+  for (const probe of ['fentry', 'tp_btf', 'raw_tracepoint'] as const)
+    assert.equal(text({ probe }, arm64), text({ probe }), 'the arguments of others are an array');
 });
 
-for (const way of BY_TYPES)
-  test(`${way}: on a kernel without IPv6 there are no addresses of IPv6`, () => {
+for (const probe of BY_TYPES)
+  test(`${probe}: on a kernel without IPv6 there are no addresses of IPv6`, () => {
     const without = target('x64', socketTypes({ ipv6: false }));
-    const { events } = tcpconnlat({ way }, without);
+    const { events } = tcpconnlat({ probe }, without);
     assert.equal(
       ['v4', 'v6'].map((name) => name in events.schema.properties),
       [true, false],
     );
-    assert.ok(text({ way }, without).length < text({ way }).length);
+    assert.ok(text({ probe }, without).length < text({ probe }).length);
   });
 
 test('an older kernel’s protocol is a bit field of 8 bits, at another place', () => {
   const old = target('x64', socketTypes({ bitField: true }));
-  for (const { way, check } of BARS) if (way !== 'trace_event') check(old);
-  assert.ok(text({ way: 'tp_btf' }, old).includes(`(71) r0 = *(u8 *)(r6 +${At.protocol + 1})`));
+  for (const { probe, check } of BARS) if (probe !== 'trace_event') check(old);
+  assert.ok(text({ probe: 'tp_btf' }, old).includes(`(71) r0 = *(u8 *)(r6 +${At.protocol + 1})`));
 });
 
 test('without kernel types, or with some that lack sockets, it says what is missing', () => {
@@ -301,15 +298,15 @@ test('without kernel types, or with some that lack sockets, it says what is miss
   const empty = new BtfWriter();
   empty.int('int', 4);
   const strange = target('x64', Btf.parse(empty.blob()));
-  for (const way of BY_TYPES) {
+  for (const probe of BY_TYPES) {
     assert.throws(
-      () => tcpconnlat({ way }, without),
+      () => tcpconnlat({ probe }, without),
       (error: unknown) => error instanceof NoBtfError,
     );
-    assert.throws(() => tcpconnlat({ way }, strange));
+    assert.throws(() => tcpconnlat({ probe }, strange));
   }
   assert.throws(
-    () => tcpconnlat({ way: 'kprobe' }, strange),
+    () => tcpconnlat({ probe: 'kprobe' }, strange),
     (error: unknown) => error instanceof NoSuchFieldError,
   );
 });
@@ -317,61 +314,61 @@ test('without kernel types, or with some that lack sockets, it says what is miss
 test('trace_event: needs the record\u2019s format, and no types', () => {
   const byRecord: Target = { ...target('x64'), formats: [stateFormat] };
   for (const family of [undefined, 4, 6] as const)
-    assert.equal(text({ way: 'trace_event', family }, byRecord), text({ way: 'trace_event', family }));
+    assert.equal(text({ probe: 'trace_event', family }, byRecord), text({ probe: 'trace_event', family }));
   assert.throws(
-    () => tcpconnlat({ way: 'trace_event' }, target('x64', socketTypes())),
+    () => tcpconnlat({ probe: 'trace_event' }, target('x64', socketTypes())),
     /no format of the tracepoint sock:inet_sock_set_state/,
   );
 });
 
 test('trace_event: only what was accepted is shown, and it says so', () => {
-  const blind = WAYS.filter((way) => tcpconnlat({ way }, x64).blindSpots.length > 0);
+  const blind = PROBE_TYPES.filter((probe) => tcpconnlat({ probe }, x64).blindSpots.length > 0);
   assert.equal(blind, ['trace_event']);
-  assert.equal(tcpconnlat({ way: 'trace_event' }, x64).blindSpots, ['refused']);
+  assert.equal(tcpconnlat({ probe: 'trace_event' }, x64).blindSpots, ['refused']);
   assert.match(
-    text({ way: 'trace_event' }).join('\n'),
+    text({ probe: 'trace_event' }).join('\n'),
     /\(r6 \+20\)\n\(\w\w\) if [rw]\d != 0x7 goto.*\n.*map\[counters\].*\n.*\n\(db\) lock .*\n\(05\) goto/,
     'newstate is CLOSE',
   );
 });
 
 test('trace_event: the ports are those of the record, in the machine\u2019s byte order', () => {
-  const { ports } = tcpconnlat({ way: 'trace_event' }, x64).events.schema.properties;
+  const { ports } = tcpconnlat({ probe: 'trace_event' }, x64).events.schema.properties;
   const sent = valueDecoder(ports)(new DataView(new Uint8Array([80, 0, 0x34, 0x12]).buffer), 0);
   assert.equal(sent, { remote: 80, local: 0x1234 });
 });
 
 // --- outcomes ------------------------------------------------------------------------------------
 
-for (const way of WAYS) {
-  test(`${way}: the end of a connect is part of the event where it is asked for`, () => {
+for (const probe of PROBE_TYPES) {
+  test(`${probe}: the end of a connect is part of the event where it is asked for`, () => {
     const names = (options: Partial<Options>) =>
-      Object.keys(tcpconnlat({ way, ...options }, x64).events.schema.properties);
-    const added = way === 'trace_event' ? ['ended'] : ['ended', 'cause'];
+      Object.keys(tcpconnlat({ probe, ...options }, x64).events.schema.properties);
+    const added = probe === 'trace_event' ? ['ended'] : ['ended', 'cause'];
     assert.equal(names(OPTIONS.outcome), [...names({}), ...added]);
   });
 
-  test(`${way}: that only failures are wanted is decided in the kernel, by the new state`, () => {
+  test(`${probe}: that only failures are wanted is decided in the kernel, by the new state`, () => {
     const states = (outcome: Options['outcome']) =>
-      text({ way, outcome }).filter((line) => /^\(\w\w\) if [rw]\d [!=]= 0x1 goto/.test(line)).length;
+      text({ probe, outcome }).filter((line) => /^\(\w\w\) if [rw]\d [!=]= 0x1 goto/.test(line)).length;
     assert.is(states('failures') - states('all'), 1);
-    assert.is(text({ way, outcome: 'failures' }).length - text({ way, outcome: 'all' }).length, 2);
+    assert.is(text({ probe, outcome: 'failures' }).length - text({ probe, outcome: 'all' }).length, 2);
   });
 
-  test(`${way}: what it cannot see of the ends of connects is told`, () => {
-    const blind = tcpconnlat({ way, outcome: 'all' }, x64).blindSpots;
-    const expected = BY_FUNCTION.includes(way) ? [] : ['unrouted'];
-    assert.equal(blind, way === 'trace_event' ? ['errors', ...expected] : expected);
+  test(`${probe}: what it cannot see of the ends of connects is told`, () => {
+    const blind = tcpconnlat({ probe, outcome: 'all' }, x64).blindSpots;
+    const expected = BY_FUNCTION.includes(probe) ? [] : ['unrouted'];
+    assert.equal(blind, probe === 'trace_event' ? ['errors', ...expected] : expected);
   });
 }
 
-for (const [way, entry, exit] of [
+for (const [probe, entry, exit] of [
   ['kprobe', 'kprobe', 'kretprobe'],
   ['fentry', 'fentry', 'fexit'],
 ] as const)
-  test(`${way}: an end is a new state, or the return of a call that failed; that is attached before what begins`, () => {
+  test(`${probe}: an end is a new state, or the return of a call that failed; that is attached before what begins`, () => {
     const kinds = (family?: 4 | 6) =>
-      tcpconnlat({ way, family, outcome: 'all' }, x64).programs.map(({ name, attachment, optional }) => [
+      tcpconnlat({ probe, family, outcome: 'all' }, x64).programs.map(({ name, attachment, optional }) => [
         name,
         attachment.kind,
         'symbol' in attachment && attachment.symbol,
@@ -397,37 +394,37 @@ for (const [way, entry, exit] of [
 const counts = (options: Options): number =>
   text(options).filter((line) => /^\(db\) lock \*\(u64 \*\)\(r\d \+8\)/.test(line)).length;
 
-for (const way of WAYS) {
-  const isByFunction = BY_FUNCTION.includes(way);
+for (const probe of PROBE_TYPES) {
+  const isByFunction = BY_FUNCTION.includes(probe);
 
-  test(`${way}: failures are counted if they are not sent, and no end of a connect is counted twice`, () => {
-    assert.is(tcpconnlat({ way }, x64).countsFailures, true);
+  test(`${probe}: failures are counted if they are not sent, and no end of a connect is counted twice`, () => {
+    assert.is(tcpconnlat({ probe }, x64).countsFailures, true);
     // By functions where a socket is destroyed, and where it connects again by either function.
-    assert.is(counts({ way }), isByFunction ? 3 : 1);
+    assert.is(counts({ probe }), isByFunction ? 3 : 1);
     for (const outcome of ['all', 'failures'] as const) {
-      assert.is(tcpconnlat({ way, outcome }, x64).countsFailures, false);
-      assert.is(counts({ way, outcome }), 0);
+      assert.is(tcpconnlat({ probe, outcome }, x64).countsFailures, false);
+      assert.is(counts({ probe, outcome }), 0);
     }
   });
 
   for (const [what, options] of [
     ['a least latency', { minNs: 1_000_000 }],
-    ['a filter by the local address', { filter: { from: everyFilter(way).from } }],
+    ['a filter by the local address', { filter: { from: everyFilter(probe).from } }],
   ] as const)
-    test(`${way}: with ${what} failures are ${isByFunction ? 'not counted: it is known too late' : 'counted'}`, () => {
-      assert.is(tcpconnlat({ way, ...options }, x64).countsFailures, !isByFunction);
-      assert.is(counts({ way, ...options }), isByFunction ? 0 : 1);
+    test(`${probe}: with ${what} failures are ${isByFunction ? 'not counted: it is known too late' : 'counted'}`, () => {
+      assert.is(tcpconnlat({ probe, ...options }, x64).countsFailures, !isByFunction);
+      assert.is(counts({ probe, ...options }), isByFunction ? 0 : 1);
     });
 
-  test(`${way}: they are counted under every other filter at once`, () => {
-    const { from: _, ...filter } = everyFilter(way);
+  test(`${probe}: they are counted under every other filter at once`, () => {
+    const { from: _, ...filter } = everyFilter(probe);
     for (const family of [undefined, 4, 6] as const)
-      assert.is(counts({ way, filter, family }), isByFunction ? (family ? 2 : 3) : 1);
+      assert.is(counts({ probe, filter, family }), isByFunction ? (family ? 2 : 3) : 1);
   });
 
-  test(`${way}: what is left in the table at the end`, () => {
-    const left = (options: Partial<Options>) => tcpconnlat({ way, ...options }, x64).leftAttempts;
-    const { from } = everyFilter(way);
+  test(`${probe}: what is left in the table at the end`, () => {
+    const left = (options: Partial<Options>) => tcpconnlat({ probe, ...options }, x64).remainingAttempts;
+    const { from } = everyFilter(probe);
     assert.is(left({}), isByFunction ? 'unanswered' : 'in-flight');
     assert.is(left({ outcome: 'failures' }), 'in-flight');
     assert.is(left({ family: 4 }), isByFunction ? undefined : 'in-flight', 'mapped ones are in it');
@@ -436,8 +433,8 @@ for (const way of WAYS) {
 }
 
 test('by functions a connect of IPv4 that finds an attempt of its socket looks whether it is that of a mapped address', () => {
-  for (const way of BY_FUNCTION as Way[]) {
-    const connect = tcpconnlat({ way }, x64).programs.find(({ name }) => name === 'tcp_v4_connect');
+  for (const probe of BY_FUNCTION as ProbeType[]) {
+    const connect = tcpconnlat({ probe }, x64).programs.find(({ name }) => name === 'tcp_v4_connect');
     const lines = assemble(connect?.instructions ?? []).instructions.map(({ instruction }) =>
       disassemble(instruction),
     );
@@ -451,13 +448,16 @@ test('by functions a connect of IPv4 that finds an attempt of its socket looks w
 
 const EVERYTHING = { filter: { pid: { only: [[4242, 4242]] } }, minNs: 1_500_000, localPort: true } as const;
 const listings: [string, Options][] = [
-  ...WAYS.map((way): [string, Options] => [`${way}.txt`, { way }]),
-  ...WAYS.map((way): [string, Options] => [`${way}-p-L-4-min.txt`, { way, family: 4, ...EVERYTHING }]),
-  ...WAYS.map((way): [string, Options] => [`${way}-outcome.txt`, { way, ...OPTIONS.outcome }]),
-  ...WAYS.map((way): [string, Options] => [`${way}-who.txt`, { way, who: true }]),
+  ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}.txt`, { probe }]),
+  ...PROBE_TYPES.map((probe): [string, Options] => [
+    `${probe}-p-L-4-min.txt`,
+    { probe, family: 4, ...EVERYTHING },
+  ]),
+  ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-outcome.txt`, { probe, ...OPTIONS.outcome }]),
+  ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-who.txt`, { probe, who: true }]),
 ];
 /** Every filter that a way has, both ways round where that is one. */
-function everyFilter(way: Way): Filter {
+function everyFilter(probe: ProbeType): Filter {
   const network = (prefix: number, ...address: number[]) => ({ address: Uint8Array.from(address), prefix });
   return {
     pid: {
@@ -483,14 +483,15 @@ function everyFilter(way: Way): Filter {
     },
     to: { only: [network(8, 10, 0, 0, 0)], not: [network(16, 10, 1, 0, 0)] },
     from: { not: [network(128, ...new Uint8Array(15), 1)] },
-    ...(way !== 'trace_event' && { netns: { only: [[4_026_531_840, 4_026_531_840]] } }),
+    ...(probe !== 'trace_event' && { netns: { only: [[4_026_531_840, 4_026_531_840]] } }),
   };
 }
 
-for (const way of WAYS) listings.push([`${way}-filters.txt`, { way, filter: everyFilter(way) }]);
+for (const probe of PROBE_TYPES)
+  listings.push([`${probe}-filters.txt`, { probe, filter: everyFilter(probe) }]);
 listings.push([
   'kprobe-outcome-from.txt',
-  { way: 'kprobe', outcome: 'all', filter: { from: everyFilter('kprobe').from } },
+  { probe: 'kprobe', outcome: 'all', filter: { from: everyFilter('kprobe').from } },
 ]);
 for (const [file, options] of listings)
   test(`the programs are those of golden/${file}`, () => {

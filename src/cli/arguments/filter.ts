@@ -2,14 +2,14 @@
  * The options that say which connects are of interest.
  */
 import { type Command, Option } from 'commander';
-import { sameNetwork } from '../../programs/tcpconnlat/networks.ts';
-import { without } from '../../programs/tcpconnlat/ranges.ts';
-import type { Choice, Filter, Network, Range } from '../../programs/tcpconnlat.ts';
+import { sameNetwork } from '../../programs/networks.ts';
+import { without } from '../../programs/tcpconnlat/filter.ts';
+import type { Criterion, Filter, Network, Range } from '../../programs/tcpconnlat.ts';
 import { formatAddress } from '../address.ts';
 import { commandNames, networks, paths, ports, processIds, users } from './values.ts';
 
 /** A filter as it was asked for: network namespaces by a path or by the number of a process. */
-export type FilterWords = Omit<Filter, 'netns'> & { readonly netns?: Choice<string> };
+export type FilterWords = Omit<Filter, 'netns'> & { readonly netns?: Criterion<string> };
 
 /** What the parser makes of the options. */
 export interface FilterFlags {
@@ -65,9 +65,9 @@ export function filterIn(flags: FilterFlags): FilterWords {
   };
 }
 
-function choice<K extends string, T>(name: K, only?: T[], not?: T[]): { readonly [N in K]?: Choice<T> } {
+function choice<K extends string, T>(name: K, only?: T[], not?: T[]): { readonly [N in K]?: Criterion<T> } {
   if (!only && !not) return {};
-  return { [name]: { ...(only && { only }), ...(not && { not }) } } as { [N in K]: Choice<T> };
+  return { [name]: { ...(only && { only }), ...(not && { not }) } } as { [N in K]: Criterion<T> };
 }
 
 /** What makes no sense about a filter, or undefined. */

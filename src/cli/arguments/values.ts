@@ -2,14 +2,14 @@
  * Values of the command line's options, read from their text. What makes no sense is refused with what it has to be.
  */
 import { InvalidArgumentError } from 'commander';
+import type { Network } from '../../programs/networks.ts';
 import {
-  LONGEST_COMM,
-  MOST_COMPARED,
-  MOST_NETWORKS,
-  type Network,
+  MAX_COMM_BYTES,
+  MAX_COMPARED,
+  MAX_NETWORKS,
+  merged,
   type Range,
 } from '../../programs/tcpconnlat/filter.ts';
-import { tidy } from '../../programs/tcpconnlat/ranges.ts';
 import { formatAddress, parseAddress } from '../address.ts';
 import { MOST_PID, MOST_PORT, MOST_U32 } from '../limits.ts';
 
@@ -55,15 +55,15 @@ export const users = rangesOf((text) => range(text, MOST_UID, 'user ids'));
 
 /** Networks and addresses of both families. */
 export function networks(text: string, before: readonly Network[] = []): Network[] {
-  return limited([...before, ...text.split(',').map(network)], MOST_NETWORKS);
+  return limited([...before, ...text.split(',').map(network)], MAX_NETWORKS);
 }
 
 /** A name of a thread, which may have commas. */
 export function commandNames(text: string, before: readonly string[] = []): string[] {
   const size = Buffer.byteLength(text);
-  if (size === 0 || size > LONGEST_COMM)
+  if (size === 0 || size > MAX_COMM_BYTES)
     throw new InvalidArgumentError(
-      `It must have 1 to ${LONGEST_COMM} bytes, as the kernel cuts names; it has ${size}.`,
+      `It must have 1 to ${MAX_COMM_BYTES} bytes, as the kernel cuts names; it has ${size}.`,
     );
   return limited([...before, text]);
 }
@@ -77,10 +77,10 @@ export function paths(text: string, before: readonly string[] = []): string[] {
 /** Of numbers in a row only the ends are compared, so that they count as one. */
 function rangesOf(read: (text: string) => Range) {
   return (text: string, before: readonly Range[] = []): Range[] =>
-    limited(tidy([...before, ...text.split(',').map(read)]));
+    limited(merged([...before, ...text.split(',').map(read)]));
 }
 
-function limited<T>(values: T[], most = MOST_COMPARED): T[] {
+function limited<T>(values: T[], most = MAX_COMPARED): T[] {
   if (values.length > most)
     throw new InvalidArgumentError(`There is room for ${most} of them, and this makes ${values.length}.`);
   return values;

@@ -1,8 +1,8 @@
 /**
  * A filter for records, which no program in the kernel has chosen before.
  */
-import { takesAddress } from '../../programs/tcpconnlat/networks.ts';
-import type { Choice, Range } from '../../programs/tcpconnlat.ts';
+import { includesAddress } from '../../programs/networks.ts';
+import type { Criterion, Range } from '../../programs/tcpconnlat.ts';
 import { parseAddress } from '../address.ts';
 import type { FilterWords } from '../arguments/filter.ts';
 import type { ConnectRecord } from '../record.ts';
@@ -20,17 +20,17 @@ export function takes(filter: FilterWords, record: ConnectRecord & { readonly ui
 }
 
 /** What a record doesn't have isn't asked for. */
-function inRanges({ only, not = [] }: Choice<Range> = {}, number: number | undefined): boolean {
+function inRanges({ only, not = [] }: Criterion<Range> = {}, number: number | undefined): boolean {
   const within = (ranges: readonly Range[]) =>
     ranges.some(([first, last]) => number !== undefined && number >= first && number <= last);
   return (only === undefined || within(only)) && !within(not);
 }
 
-function isNamed({ only, not = [] }: Choice<string> = {}, name: string): boolean {
+function isNamed({ only, not = [] }: Criterion<string> = {}, name: string): boolean {
   return (only === undefined || only.includes(name)) && !not.includes(name);
 }
 
 function isOf(networks: FilterWords['to'], text: string): boolean {
   const address = parseAddress(text);
-  return networks === undefined || (address !== undefined && takesAddress(networks, address));
+  return networks === undefined || (address !== undefined && includesAddress(networks, address));
 }

@@ -47,9 +47,9 @@ export function adviceUnderLockdown(settings: Settings, kernel: Kernel): string 
 }
 
 /** Whether the kernel takes programs of that type. */
-function isSupported(way: Typed, kernel: Kernel): boolean {
+function isSupported(probe: Typed, kernel: Kernel): boolean {
   try {
-    const [program] = tcpconnlat({ way }, target(process.arch, kernel.btf)).programs;
+    const [program] = tcpconnlat({ probe }, target(process.arch, kernel.btf)).programs;
     return program !== undefined && unsupportedReason(kernel, program.attachment) === undefined;
   } catch {
     return false; // no types

@@ -4,28 +4,28 @@
 import type { Session } from '../../loader/session.ts';
 import type { Settings } from '../arguments.ts';
 import type { Tally } from '../summary.ts';
-import type { Programs } from './ways.ts';
+import type { Programs } from './probes.ts';
 
 /** What a tally says of connects that weren't shown. */
 export type Hidden = Omit<Tally, 'shown' | 'notSelected'>;
 
 /** Reads the counts, once the programs are detached. */
 export function hiddenBy(session: Session, programs: Programs, settings: Settings): Hidden {
-  const { leftAttempts } = programs;
-  const unanswered = leftAttempts && [...session.map(programs.attempts).keys()].length;
+  const { remainingAttempts } = programs;
+  const unanswered = remainingAttempts && [...session.map(programs.attempts).keys()].length;
   return {
     unanswered,
-    mayHaveFailed: leftAttempts === 'unanswered',
+    mayHaveFailed: remainingAttempts === 'unanswered',
     ...(settings.outcome === undefined && failures(session, programs, settings)),
   };
 }
 
 function failures(session: Session, programs: Programs, settings: Settings): Hidden {
-  const { way, countsFailures, seesUnrouted } = programs;
+  const { probe, countsFailures, seesUnrouted } = programs;
   if (!countsFailures) {
     const option = settings.minNs ? 'min_ms' : '--from';
     return {
-      uncounted: `failures are not counted: --probe ${way} can't with ${option} (--failed shows them)`,
+      uncounted: `failures are not counted: --probe ${probe} can't with ${option} (--failed shows them)`,
     };
   }
   const failed = session.map(programs.counters).lookup(0)?.failed ?? 0;

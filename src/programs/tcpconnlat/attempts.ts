@@ -1,48 +1,86 @@
 /**
- * Connects in flight: the table of them, and what is sent when one ends.
+ * One attempt to connect, from its begin to its event: the table of connects in flight, and the reads of a socket.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
+import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
 import type { Block, Memory } from '../../asm/builder/memory.ts';
-import type { Operand } from '../../asm/builder/operand.ts';
+import type { Operand, Readable } from '../../asm/builder/operand.ts';
 import type { Place } from '../../asm/builder/place.ts';
+import type { Value } from '../../asm/builder/value.ts';
 import {
   getCurrentCgroupId,
   getCurrentComm,
   getCurrentPidTgid,
+  getCurrentTask,
   getCurrentUidGid,
   ktimeGetNs,
 } from '../../asm/helpers.ts';
-import { type StructSchema, s64, u64 } from '../../asm/layout.ts';
+import { type StructSchema, s64, u16be, u32, u64 } from '../../asm/layout.ts';
 import { array, BPF_NOEXIST, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
-import { type Answer, countersOf } from './events.ts';
-import type { ConnectFilter, Ends } from './filter.ts';
-import { EEXIST } from './kernel.ts';
-import type { Options } from './options.ts';
+import {
+  countersOf,
+  EEXIST,
+  type EventFields,
+  type Families,
+  PF_EXITING,
+  TCP_ESTABLISHED,
+  TCP_SYN_RECV,
+  TCP_SYN_SENT,
+  V4,
+} from './events.ts';
+import type { ConnectFilter, Endpoints, Filter } from './filter.ts';
 
-/** Writes into an event what it takes from where the kernel is watched. */
-export type Fill = (event: Memory<StructSchema<Answer>>) => void;
+/**
+ * Where the programs attach. `kprobe` and `fentry` use the same kernel functions, without and with BTF. `tp_btf`,
+ * `raw_tracepoint` and `trace_event` use the same tracepoint: with BTF arguments, with raw arguments, or with its record.
+ */
+export type ProbeType = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint' | 'trace_event';
 
-/** Looks at an attempt that may have ended: skips it, `fail`s it as one that is counted and not sent, or gives what fills the event. */
-export type Look = (skip: () => void, fail: () => void) => Fill;
+/** The options of the tool. An option that is off adds no instruction. */
+export interface Options {
+  readonly probe: ProbeType;
+  /** Trace only connects that match. Default: all connects. */
+  readonly filter?: Filter;
+  /** Trace only this IP version. An IPv4-mapped connect belongs to 6. */
+  readonly family?: 4 | 6;
+  /** The lowest latency to send, in ns. */
+  readonly minNs?: number;
+  /** Whether events contain the local port; costs one read with `tp_btf` and `raw_tracepoint`. */
+  readonly localPort?: boolean;
+  /** Whether events contain the user and the cgroup of the caller. */
+  readonly who?: boolean;
+  /**
+   * Send an event when a connect ends, answered or not, with the details of its end: for all connects, or only for failed connects.
+   * Default: send an event only for answered connects, without details.
+   */
+  readonly outcome?: 'all' | 'failures';
+  /** The capacity of the table of connects in flight. Default: 10,240. */
+  readonly maxAttempts?: number;
+}
 
-/** Programs in the order in which they are attached: what clears the table before what fills it. */
-export interface Attached {
+/** Programs in the order of attachment (first those that remove entries from the table), and their additional maps. */
+export interface ProgramSet {
   readonly programs: readonly ProgramSpec[];
-  /** Maps besides those of the attempts. */
   readonly maps: readonly MapSpec[];
 }
 
-/** What `attemptsOf` gives. */
-export type Attempts = ReturnType<typeof attemptsOf>;
+/** Writes the fields of an event that come from the probe. */
+export type FillEvent = (event: Memory<StructSchema<EventFields>>) => void;
 
 /**
- * The maps of a tool, and the statements that note an attempt, and send and forget it. `countsFailures`: whether the programs count the
- * connects that fail and are not sent.
+ * Examines an attempt that may have ended. It jumps to `skip` to send nothing and to `fail` to count a failure instead, or
+ * returns the function that fills the event.
  */
+export type Examine = (skip: () => void, fail: () => void) => FillEvent;
+
+/** The maps of the tool, and the statements that begin and end an attempt. */
+export type Attempts = ReturnType<typeof attemptsOf>;
+
+/** `countsFailures`: the programs count connects that fail and are not sent. */
 export function attemptsOf(
   { minNs, who, maxAttempts = 10_240 }: Options,
-  Event: StructSchema<Answer>,
+  Event: StructSchema<EventFields>,
   filter: ConnectFilter,
   countsFailures: boolean,
 ) {
@@ -59,30 +97,36 @@ export function attemptsOf(
     maps: [table, counters, ...filter.maps, events],
 
     /**
-     * Notes that the current process begins to connect `socket`, if the filter takes that. `ends` reads what is known of it already;
-     * `again` is for a socket whose attempt before hasn't been forgotten.
+     * Adds an attempt of the current task to connect `socket`, if the filter matches. `endpoints` reads what is known already.
+     * `again` runs if the socket still has an older attempt.
      */
-    begin(b: Builder, socket: Place, ends: () => Ends, again?: () => void): void {
+    begin(b: Builder, socket: Place, endpoints: () => Endpoints, again?: () => void): void {
       const attempt = b.stack(Attempt);
       const task = b.call(getCurrentPidTgid);
       b.set(attempt.task, task);
       filter.process(b, task);
       filter.user(b);
-      filter.ends(b, ends());
+      filter.endpoints(b, endpoints());
       filter.cgroup(b);
-      const named = filter.name(b, attempt.comm);
+      const hasName = filter.name(b, attempt.comm);
       attempt.startNs.set(b.call(ktimeGetNs));
-      if (!named) b.call(getCurrentComm, attempt.comm);
+      if (!hasName) b.call(getCurrentComm, attempt.comm);
       if (who) {
         b.set(attempt.user, b.call(getCurrentUidGid));
         attempt.cgroup.set(b.call(getCurrentCgroupId));
       }
-      if (again) this.noteAnew(b, socket, attempt, again);
-      else this.note(b, table, socket, attempt);
+      if (again) this.insertNew(b, socket, attempt, again);
+      else this.insert(b, table, socket, attempt);
     },
 
-    /** Writes the entry of an attempt, and calls `again` first if the socket has one. Only such a socket costs more. */
-    noteAnew(b: Builder, socket: Place, attempt: Block, again: () => void): void {
+    /** Inserts or replaces an entry of a map, and counts a full map. */
+    insert(b: Builder, map: MapSpec, key: Operand, value: Block): void {
+      const failed = b.update(map, key, value);
+      b.if(failed.ne(0), () => this.countTableFull(b));
+    },
+
+    /** Inserts an attempt. If the socket has one already, calls `again` and replaces it. */
+    insertNew(b: Builder, socket: Place, attempt: Block, again: () => void): void {
       const failed = b.update(table, socket, attempt, BPF_NOEXIST);
       b.if(failed.ne(0), () =>
         b.if(
@@ -91,29 +135,23 @@ export function attemptsOf(
             again();
             b.update(table, socket, attempt);
           },
-          () => this.countFull(b),
+          () => this.countTableFull(b),
         ),
       );
     },
 
-    /** Counts an attempt that found no room in a table. */
-    countFull(b: Builder): void {
+    /** Counts an attempt that a full table has no room for. */
+    countTableFull(b: Builder): void {
       b.global(counters).tableFull.atomicAdd(1);
     },
 
-    /** Counts an attempt that has failed and isn't sent. */
+    /** Counts a failed attempt that is not sent. */
     countFailure(b: Builder): void {
       b.global(counters).failed.atomicAdd(1);
     },
 
-    /** Writes an entry of a table, and counts it where there is no room. */
-    note(b: Builder, map: MapSpec, key: Operand, value: Block): void {
-      const failed = b.update(map, key, value);
-      b.if(failed.ne(0), () => this.countFull(b));
-    },
-
-    /** Sends what became of the attempt to connect `socket`, unless `look` skips it, and forgets it. */
-    end(b: Builder, socket: Place, look: Look): void {
+    /** Sends the event of the attempt to connect `socket`, unless `examine` skips it, and removes the attempt. */
+    end(b: Builder, socket: Place, examine: Examine): void {
       b.lookup(table, socket, {
         missing: () => b.exit(),
         found: (entry) => {
@@ -124,7 +162,7 @@ export function attemptsOf(
               this.countFailure(b);
               skip();
             };
-            const fill = look(skip, countsFailures ? fail : skip);
+            const fill = examine(skip, countsFailures ? fail : skip);
             const event = b.stack(Event);
             const latency = b.call(ktimeGetNs).sub(attempt.startNs);
             if (minNs) b.if(latency.lt(minNs), skip);
@@ -137,5 +175,119 @@ export function attemptsOf(
         },
       });
     },
+  };
+}
+
+// --- addresses and ports of a socket --------------------------------------------------------------
+
+/** The paths of fields in `struct sock`. All are within its first bytes, so one probe read covers them. */
+export function socketPaths({ v4, v6 }: Families) {
+  return {
+    state: '__sk_common.skc_state',
+    family: '__sk_common.skc_family',
+    ports: '__sk_common.skc_portpair',
+    ...(v4 && { v4: '__sk_common.skc_addrpair' }),
+    ...(v6 && { v6Remote: '__sk_common.skc_v6_daddr', v6Local: '__sk_common.skc_v6_rcv_saddr' }),
+  };
+}
+
+/** The fields of `struct sock` at `socketPaths`. */
+export interface SocketFields {
+  readonly ports: Place;
+  readonly family: Place;
+  readonly [optional: string]: Place | undefined;
+}
+
+/** Fills an event from a socket. `sport` is the local port of a socket that may be closed already. */
+export function fillFromSocket(b: Builder, sock: SocketFields, sport?: Place): FillEvent {
+  return (event) => {
+    b.set(event.ports, sock.ports);
+    if (sport) event.ports.local.set(sport);
+    event.family.set(sock.family);
+    if (sock.v4) b.set(event.v4, sock.v4);
+    if (sock.v6Remote) event.v6.remote.set(sock.v6Remote);
+    if (sock.v6Local) event.v6.local.set(sock.v6Local);
+  };
+}
+
+/** The endpoints of a socket that has its route. */
+export function socketEndpoints(b: Builder, sk: KernelPointer, sock: SocketFields): Endpoints {
+  return {
+    port: () => b.as(sock.ports, u16be).get(),
+    remote: () => sock.v6Remote ?? (sock.v4 && b.as(sock.v4, V4).remote),
+    local: () => localAddress(b, sock),
+    netns: () => networkNamespace(b, sk),
+  };
+}
+
+/** The local address, if addresses are read. The IPv6 fields also hold IPv4 addresses, as IPv4-mapped addresses. */
+export function localAddress(b: Builder, sock: SocketFields): Place | undefined {
+  return sock.v6Local ?? (sock.v4 && b.as(sock.v4, V4).local);
+}
+
+/** The inode number of a socket's network namespace. */
+export function networkNamespace(b: Builder, sk: KernelPointer): Value {
+  const { net } = sk.fields({ net: '__sk_common.skc_net.net' });
+  return b.kernel('net', net).fields({ number: 'ns.inum' }).number.get();
+}
+
+// --- the end of an attempt ------------------------------------------------------------------------
+
+/**
+ * Runs `skip` unless the old state of a socket is a connecting state. With `outcome`, SYN_RECV counts as one: a socket in it
+ * connects to itself, or to a socket that connects to it at the same time.
+ */
+export function unlessConnecting(
+  b: Builder,
+  oldState: Readable,
+  { outcome }: Options,
+  skip: () => void,
+): void {
+  b.if(oldState.ne(TCP_SYN_SENT), outcome ? () => b.if(oldState.ne(TCP_SYN_RECV), skip) : skip);
+}
+
+/** A socket that leaves the connecting states. */
+export interface StateChange {
+  readonly sk: KernelPointer;
+  /** Loads the new state. */
+  readonly state: () => Value;
+}
+
+/** Adds how the attempt ended to the event. `examineAddresses` fills the rest. */
+export function examineEnd(
+  b: Builder,
+  { outcome }: Options,
+  { sk, state }: StateChange,
+  examineAddresses: Examine,
+): Examine {
+  return (skip, fail) => {
+    if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), skip);
+    const fillAddresses = examineAddresses(skip, fail);
+    return (event) => {
+      fillAddresses(event);
+      event.ended.state.set(state());
+      event.ended.retransmits.set(sk.cast('tcp_sock').fields({ count: 'total_retrans' }).count);
+      b.set(event.cause, 0);
+      b.if(state().ne(TCP_ESTABLISHED), () => fillCause(b, sk)(event));
+    };
+  };
+}
+
+/** The fields are far apart, so each needs its own read. */
+function fillCause(b: Builder, sk: KernelPointer): FillEvent {
+  return ({ cause }) => {
+    const tcp = sk.cast('tcp_sock');
+    cause.segmentsIn.set(tcp.fields({ count: 'segs_in' }).count);
+    cause.segmentsOut.set(tcp.fields({ count: 'segs_out' }).count);
+    cause.softError.set(sk.fields({ error: 'sk_err_soft' }).error);
+    cause.error.set(sk.fields({ error: 'sk_err' }).error);
+    b.if(cause.error.eq(0), () => {
+      const { socket } = sk.fields({ socket: 'sk_socket' });
+      cause.socketState.set(b.kernel('socket', socket).fields({ state: 'state' }).state);
+      const task = b.keep(b.kernel('task_struct', b.call(getCurrentTask)));
+      b.if(task.fields({ flags: 'flags' }).flags.bits(PF_EXITING), () =>
+        cause.exitCode.set(task.fields({ code: 'exit_code' }).code.as(u32)),
+      );
+    });
   };
 }

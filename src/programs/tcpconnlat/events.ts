@@ -1,5 +1,7 @@
 /**
- * What the programs send and keep: the shapes of events, of connects in flight, and of counters.
+ * The events that the programs send, and the outcome of a connect that an event describes.
+ *
+ * The programs send raw facts. `outcomeOf` judges them here, where a test needs no kernel.
  */
 import type { Static, TOptional } from '@sinclair/typebox';
 import {
@@ -15,90 +17,186 @@ import {
   u64,
   u64n,
 } from '../../asm/layout.ts';
-import type { Options } from './options.ts';
 
-/** A connect in flight. `task` is what bpf_get_current_pid_tgid returns. */
+// --- schemas -------------------------------------------------------------------------------------
+
+/** A connect in flight. `task` is the result of bpf_get_current_pid_tgid. */
 const ATTEMPT = { startNs: u64, task: struct({ tid: u32, pid: u32 }), comm: chars(16) };
-/** Who makes it: what bpf_get_current_uid_gid returns, and the id of the cgroup (v2). */
+/** The caller of connect: the result of bpf_get_current_uid_gid, and the cgroup v2 id. */
 const WHO = { user: struct({ uid: u32, gid: u32 }), cgroup: u64 };
-/** With `WHO` where that is wanted. */
+/** `WHO` is present if `who` is set. */
 type Attempt = typeof ATTEMPT & { [K in keyof typeof WHO]: TOptional<(typeof WHO)[K]> };
 
 const COUNTERS = { tableFull: u64n };
-/** Connects that failed and were not sent, if the programs count those. */
+/** Connects that failed and were not sent. */
 const FAILED = { failed: u64n };
 type Counters = typeof COUNTERS & { failed: TOptional<typeof u64n> };
 
-/** What the programs count where no event can say it. */
+/** The counters of the programs: connects that the table had no room for, and unsent failures if `failures` is set. */
 export function countersOf(failures: boolean): StructSchema<Counters> {
   return struct({ ...COUNTERS, ...(failures && FAILED) } as Counters);
 }
 
-/** `remote` is of the byte order in which the kernel hands it over: that of the network in sockets, the machine's in records. */
-const answer = (attempt: StructSchema<Attempt>, remote: typeof u16be | typeof u16) => ({
+/** `remotePort` is `u16be` if ports come from a socket, and `u16` if they come from a tracepoint record. */
+const base = (attempt: StructSchema<Attempt>, remotePort: typeof u16be | typeof u16) => ({
   attempt,
-  /** Negative where the clocks of two CPUs disagree. */
+  /** Negative if the clocks of two CPUs disagree. */
   latencyNs: s64n,
-  ports: struct({ remote, local: u16 }),
+  ports: struct({ remote: remotePort, local: u16 }),
   family: u32,
 });
-/** The addresses of IPv4, as they lie in sockets too. */
+/** IPv4 addresses, in the order of `skc_addrpair`. */
 export const V4 = struct({ remote: bytes(4), local: bytes(4) });
 const V6 = struct({ remote: bytes(16), local: bytes(16) });
 
-/** How an attempt ended, where that is wanted. */
+/** How an attempt ended. Present if `outcome` is set. */
 const Ended = struct({
-  /** The state that the socket went to (TCP_*); 0 where the call failed before it began to connect. */
+  /** The new state of the socket (TCP_*); 0 if the call failed before the socket began to connect. */
   state: u32,
-  /** How often its SYN was sent again; 0 where the kernel is watched by a record, which doesn't have it. */
+  /** SYN retransmissions; 0 if the event comes from a tracepoint record, which does not contain them. */
   retransmits: u32,
 });
-/** Why it failed, as far as the kernel knows: see outcome.ts. All 0 where it didn't. */
+/** Why an attempt failed, as far as the kernel knows. All zero if it did not fail. */
 const Cause = struct({
-  /** The socket's error (sk_err), or that of the call. */
+  /** The error of the socket (sk_err), or of the call. */
   error: s32,
-  /** An error that was heard of and not acted upon (sk_err_soft). */
+  /** An error that the kernel received but did not act on (sk_err_soft). */
   softError: s32,
-  /** Segments of TCP that the socket got, and sent. */
+  /** TCP segments received and sent. */
   segmentsIn: u32,
   segmentsOut: u32,
-  /** Of what belongs to the descriptor (SS_*). This and the next are read where there is no error, and 0 elsewhere. */
+  /** The state of `struct socket` (SS_*). Like `exitCode`, it is read only if `error` is 0. */
   socketState: u32,
-  /** The exit_code of the task that closed the socket, if it is exiting. */
+  /** The exit_code of the task that closed the socket, if that task is exiting. */
   exitCode: u32,
 });
 
-/** With the addresses of the families that are traced, and the end as far as it is wanted and known. */
-export type Answer = ReturnType<typeof answer> & {
+/** The fields of an event. Addresses are present for the traced families, `ended` and `cause` if `outcome` is set. */
+export type EventFields = ReturnType<typeof base> & {
   v4: TOptional<typeof V4>;
   v6: TOptional<typeof V6>;
   ended: TOptional<typeof Ended>;
   cause: TOptional<typeof Cause>;
 };
-/** An answered connect, or one that has ended otherwise. */
-export type ConnectEvent = Static<StructSchema<Answer>>;
+/** A connect that was answered, or that ended without an answer. */
+export type ConnectEvent = Static<StructSchema<EventFields>>;
 
-/** The families that are traced. */
+/** The IP versions that are traced. */
 export interface Families {
-  /** Whether addresses of IPv4 are read, and those of IPv6. */
+  /** Whether IPv4 addresses are read. */
   readonly v4: boolean;
+  /** Whether IPv6 addresses are read. */
   readonly v6: boolean;
-  /** The one that is wanted, if it is only one: its number (AF_INET, AF_INET6). */
+  /** AF_INET or AF_INET6 if only one family is traced. */
   readonly only?: number;
 }
 
-/** The event of a tool that reads a socket, or the tracepoint's record; with who connects, and how it ended, where that is wanted. */
+/** The schema of the events, with the fields that the options ask for. */
 export function eventOf(
   { v4, v6 }: Families,
-  from: 'socket' | 'record',
-  { outcome: ended, who }: Pick<Options, 'outcome' | 'who'>,
-): StructSchema<Answer> {
+  source: 'socket' | 'record',
+  { outcome, who }: { readonly outcome?: unknown; readonly who?: boolean },
+): StructSchema<EventFields> {
   const attempt = struct({ ...ATTEMPT, ...(who && WHO) } as Attempt);
   return struct({
-    ...answer(attempt, from === 'record' ? u16 : u16be),
+    ...base(attempt, source === 'record' ? u16 : u16be),
     ...(v4 && { v4: V4 }),
     ...(v6 && { v6: V6 }),
-    ...(ended && { ended: Ended }),
-    ...(ended && from === 'socket' && { cause: Cause }),
-  } as Answer);
+    ...(outcome !== undefined && { ended: Ended }),
+    ...(outcome !== undefined && source === 'socket' && { cause: Cause }),
+  } as EventFields);
 }
+
+// --- outcome -------------------------------------------------------------------------------------
+
+/** The result of a connect. */
+export type Result =
+  | 'established'
+  /** Refused by a reset. */
+  | 'refused'
+  /** Refused by an ICMP message, typically sent by a firewall. */
+  | 'rejected'
+  | 'timed-out'
+  /** No route, or an ICMP message that says so. */
+  | 'unreachable'
+  /** No local port was free, or the bound port is already in use for that destination. */
+  | 'no-port'
+  /** Given up by the application. */
+  | 'aborted'
+  /** A signal killed the process, or an administrator destroyed the socket (ss -K). */
+  | 'killed'
+  /** Not established; this probe type does not see why. */
+  | 'failed'
+  /** Failed with the error in `errno`. */
+  | 'error';
+
+/** The result of a connect with its details. */
+export interface Outcome {
+  readonly result: Result;
+  /** The kernel's error number, if there is one. For `aborted`, an error that was received before. */
+  readonly errno?: number;
+  /** SYN retransmissions, if known. */
+  readonly retransmits?: number;
+}
+
+/** The outcome of a connect; undefined if the programs were made without `outcome`. */
+export function outcomeOf(event: ConnectEvent): Outcome | undefined {
+  const { ended, cause } = event;
+  if (!ended) return undefined;
+  return cause ? { ...judge(event, cause), retransmits: ended.retransmits } : judgeByState(event);
+}
+
+function judge(event: ConnectEvent, cause: NonNullable<ConnectEvent['cause']>): Outcome {
+  const { error, softError, segmentsIn, segmentsOut, socketState, exitCode } = cause;
+  // A reset is a TCP segment, an ICMP message is not.
+  if (error === ECONNREFUSED) return { result: segmentsIn > 0 ? 'refused' : 'rejected', errno: error };
+  if (error !== 0) return { result: RESULT_OF_ERROR[error] ?? 'error', errno: error };
+  const byState = judgeByState(event);
+  if (byState.result !== 'failed') return byState;
+  // The call failed before a SYN was sent, and only its return value has the error. The one possible cause is a used port.
+  if (socketState === SS_UNCONNECTED && segmentsOut === 0) return NO_PORT;
+  const result = exitCode & EXIT_SIGNAL ? 'killed' : 'aborted';
+  return softError === 0 ? { result } : { result, errno: softError };
+}
+
+/** Judges by the new state and the local port alone. */
+function judgeByState({ ended, ports }: ConnectEvent): Outcome {
+  if (ended?.state === TCP_ESTABLISHED) return { result: 'established' };
+  return ports.local === 0 ? NO_PORT : { result: 'failed' };
+}
+
+// --- kernel constants ----------------------------------------------------------------------------
+
+/** include/linux/socket.h */
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+/** include/uapi/linux/in.h */
+export const IPPROTO_TCP = 6;
+/** include/net/tcp_states.h */
+export const TCP_ESTABLISHED = 1;
+export const TCP_SYN_SENT = 2;
+export const TCP_SYN_RECV = 3;
+export const TCP_CLOSE = 7;
+/** enum socket_state, include/uapi/linux/net.h: before the first connect, and after a failed connect. */
+const SS_UNCONNECTED = 1;
+/** include/linux/sched.h: the task is exiting. */
+export const PF_EXITING = 4;
+/** The signal that ended a task, as part of its exit_code (man 2 wait, WTERMSIG). */
+const EXIT_SIGNAL = 0x7f;
+/** include/uapi/asm-generic/errno-base.h */
+export const EEXIST = 17;
+/** include/uapi/asm-generic/errno.h */
+const EADDRNOTAVAIL = 99;
+const ENETUNREACH = 101;
+const ECONNABORTED = 103;
+const ETIMEDOUT = 110;
+export const ECONNREFUSED = 111;
+const EHOSTUNREACH = 113;
+
+const RESULT_OF_ERROR: { readonly [errno: number]: Result } = {
+  [ENETUNREACH]: 'unreachable',
+  [EHOSTUNREACH]: 'unreachable',
+  [ETIMEDOUT]: 'timed-out',
+  [ECONNABORTED]: 'killed',
+};
+const NO_PORT: Outcome = { result: 'no-port', errno: EADDRNOTAVAIL };

@@ -1,154 +1,305 @@
 /**
- * Which connects are traced, as parts of the programs: an uninteresting one leaves the program where that is known, and what isn't
- * asked for is not there.
+ * The filter of connects, compiled into the programs: an attempt that does not match ends as soon as the value in question is known.
+ * A criterion that is absent adds no instruction.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { Place } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
-import { getCurrentComm, getCurrentUidGid } from '../../asm/helpers.ts';
-import { u32 } from '../../asm/layout.ts';
+import { currentTaskUnderCgroup, getCurrentComm, getCurrentUidGid } from '../../asm/helpers.ts';
+import { bytes, chars, encodeValue, struct, u32, u32be, u64, valueDecoder } from '../../asm/layout.ts';
 import { cgroupArray, lpmTrie, type MapSpec } from '../../asm/map.ts';
-import {
-  among,
-  below,
-  inside,
-  type Leave,
-  type Names,
-  type Numbers,
-  oneOf,
-  type Table,
-} from './comparisons.ts';
-import { type Choice, entriesFor, type Network, NetworkKey, Verdict } from './networks.ts';
-import { type Range, tidy, without } from './ranges.ts';
+import { type Criterion, entriesFor, type Network, NetworkKey, Verdict } from '../networks.ts';
 
-export type { Choice, Network } from './networks.ts';
-export type { Range } from './ranges.ts';
-
-/** All that is given must be so of a connect. */
+/** The criteria for connects. A connect has to match all of them. */
 export interface Filter {
-  /** Process (thread group) ids, as the host numbers them. */
-  readonly pid?: Choice<Range>;
-  /** Real user ids, as the host numbers them. */
-  readonly uid?: Choice<Range>;
-  /** Names of the threads that connect, whole: at most 15 bytes. */
-  readonly comm?: Choice<string>;
-  /** Folders of cgroups (version 2), in or below one of which the process is. */
-  readonly cgroup?: Choice<string>;
+  /** Process ids (thread group ids) in the initial PID namespace. */
+  readonly pid?: Criterion<Range>;
+  /** Real user ids in the initial user namespace. */
+  readonly uid?: Criterion<Range>;
+  /** Complete names of the connecting threads, at most 15 bytes each. */
+  readonly comm?: Criterion<string>;
+  /** Directories of cgroups (version 2). A cgroup matches together with its descendants. */
+  readonly cgroup?: Criterion<string>;
   /** Remote ports. */
-  readonly port?: Choice<Range>;
-  /** Networks of the remote address. The longest prefix decides. */
-  readonly to?: Choice<Network>;
-  /** Networks of the local address. The longest prefix decides. */
-  readonly from?: Choice<Network>;
-  /** Numbers of network namespaces that the socket is in. */
-  readonly netns?: Choice<Range>;
+  readonly port?: Criterion<Range>;
+  /** Networks of the remote address. The longest matching prefix wins. */
+  readonly to?: Criterion<Network>;
+  /** Networks of the local address. The longest matching prefix wins. */
+  readonly from?: Criterion<Network>;
+  /** Inode numbers of network namespaces. */
+  readonly netns?: Criterion<Range>;
 }
 
-/** How many ranges, names or cgroups one filter takes: they become instructions. */
-export const MOST_COMPARED = 64;
-/** How many networks one filter takes: they become entries of a map. */
-export const MOST_NETWORKS = 1024;
-/** TASK_COMM_LEN without the zero, include/linux/sched.h. */
-export const LONGEST_COMM = 15;
+/** The most ranges, names or cgroups in one criterion: each becomes instructions. */
+export const MAX_COMPARED = 64;
+/** The most networks in one criterion: each becomes an entry of a map. */
+export const MAX_NETWORKS = 1024;
+/** TASK_COMM_LEN without the terminating zero, include/linux/sched.h. */
+export const MAX_COMM_BYTES = 15;
 
-/** A connect's ends and its network, as far as they are known: read where a filter asks for them. */
-export interface Ends {
-  /** The remote port, in the machine's byte order. */
+/** How to read the endpoints and the network namespace of a connect. A value that is not known yet is absent. */
+export interface Endpoints {
+  /** The remote port in host byte order. */
   readonly port?: () => Value;
-  /** The remote address, 4 or 16 bytes; undefined where those of its family aren't read. */
+  /** The remote address, 4 or 16 bytes; undefined if addresses of its family are not read. */
   readonly remote?: () => Place | undefined;
-  /** The local one. */
+  /** The local address, in the same form. */
   readonly local?: () => Place | undefined;
-  /** The number of the network namespace. */
+  /** The inode number of the network namespace. */
   readonly netns?: () => Value;
 }
 
-/** What `connectFilter` gives. */
+/** A jump out of the program or block: `b.exit()`, or the callback of `b.block`. */
+type Jump = () => void;
+
+/** The statements of a filter, with the maps that they use. */
 export type ConnectFilter = ReturnType<typeof connectFilter>;
 
 /**
- * The statements of a filter. Throws RangeError where it asks for more than programs and maps hold, or for nothing at all.
- * `anyIsLoopback`: see `entriesFor`.
+ * Compiles a filter. For `unspecifiedIsLoopback`, see `entriesFor`.
+ * @throws {RangeError} if a criterion matches nothing, or exceeds `MAX_COMPARED` or `MAX_NETWORKS`.
  */
-export function connectFilter(filter: Filter, anyIsLoopback: boolean) {
-  const pids = numbers('pid', filter.pid);
-  const uids = numbers('uid', filter.uid);
-  const ports = numbers('port', filter.port);
-  const namespaces = numbers('netns', filter.netns);
-  const comms = names('comm', filter.comm);
-  const to = table('to', filter.to, anyIsLoopback);
-  const from = table('from', filter.from, false);
-  const folders = names('cgroup', filter.cgroup);
-  const cgroups = folders && cgroupArray('cgroups', folders.names);
+export function connectFilter(filter: Filter, unspecifiedIsLoopback: boolean) {
+  const pids = rangesOf('pid', filter.pid);
+  const uids = rangesOf('uid', filter.uid);
+  const ports = rangesOf('port', filter.port);
+  const namespaces = rangesOf('netns', filter.netns);
+  const comms = namesOf('comm', filter.comm);
+  const to = trieOf('to', filter.to, unspecifiedIsLoopback);
+  const from = trieOf('from', filter.from, false);
+  const cgroupPaths = namesOf('cgroup', filter.cgroup);
+  const cgroups = cgroupPaths && cgroupArray('cgroups', cgroupPaths.names);
 
   return {
-    /** What the statements refer to. */
     maps: [to?.map, from?.map, cgroups].filter((map) => map !== undefined) as MapSpec[],
-    /** Which of the ends it asks for. */
-    asks: {
+    /** The endpoints that the filter reads. */
+    reads: {
       port: ports !== undefined,
       remote: to !== undefined,
       local: from !== undefined,
       netns: namespaces !== undefined,
     },
 
-    /** `task` is the result of bpf_get_current_pid_tgid, a temporary that is gone afterwards. */
+    /** `task` is the result of bpf_get_current_pid_tgid. This statement consumes it. */
     process(b: Builder, task: Value): void {
-      if (pids) among(b, task.rsh(32), pids, () => b.exit());
+      if (pids) matchRanges(b, task.rsh(32), pids, () => b.exit());
     },
 
     user(b: Builder): void {
-      if (uids) among(b, b.call(getCurrentUidGid).as(u32), uids, () => b.exit());
+      if (uids) matchRanges(b, b.call(getCurrentUidGid).as(u32), uids, () => b.exit());
     },
 
-    /** Whether it asks for the name, which is then written to `comm`. */
+    /** Returns whether the filter has names; `comm` then holds the name of the current thread. */
     name(b: Builder, comm: Place): boolean {
       if (!comms) return false;
       b.call(getCurrentComm, comm);
-      oneOf(b, comm, comms, () => b.exit());
+      matchNames(b, comm, comms, () => b.exit());
       return true;
     },
 
     cgroup(b: Builder): void {
-      if (folders && cgroups) below(b, cgroups, folders, () => b.exit());
+      if (cgroupPaths && cgroups) matchCgroups(b, cgroups, cgroupPaths, () => b.exit());
     },
 
-    /** Everything that the ends give. */
-    ends(b: Builder, { port, remote, local, netns }: Ends, leave: Leave = () => b.exit()): void {
-      if (ports && port) among(b, port(), ports, leave);
-      if (namespaces && netns) among(b, netns(), namespaces, leave);
-      if (to) inside(b, remote?.(), to, leave);
-      if (from) inside(b, local?.(), from, leave);
+    /** Checks every endpoint that is known. */
+    endpoints(b: Builder, { port, remote, local, netns }: Endpoints, reject: Jump = () => b.exit()): void {
+      if (ports && port) matchRanges(b, port(), ports, reject);
+      if (namespaces && netns) matchRanges(b, netns(), namespaces, reject);
+      if (to) matchNetworks(b, remote?.(), to, reject);
+      if (from) matchNetworks(b, local?.(), from, reject);
     },
   };
 }
 
-function numbers(name: string, choice: Choice<Range> | undefined): Numbers | undefined {
-  if (!choice) return undefined;
-  const { only, not = [] } = choice;
-  const ranges = only ? without(only, not) : tidy(not);
-  if (ranges.length === 0) throw new RangeError(`the filter by ${name} leaves nothing`);
-  return atMost(MOST_COMPARED, name, ranges, { ranges, asked: only !== undefined });
+// --- statements ----------------------------------------------------------------------------------
+
+interface Ranges {
+  readonly ranges: readonly Range[];
+  /** Whether the ranges are included or excluded. */
+  readonly include: boolean;
 }
 
-function names(name: string, choice: Choice<string> | undefined): Names | undefined {
-  if (!choice) return undefined;
-  const { only, not = [] } = choice;
-  const left = [...new Set(only ?? not)].filter((each) => !only || !not.includes(each));
-  if (left.length === 0) throw new RangeError(`the filter by ${name} leaves nothing`);
-  return atMost(MOST_COMPARED, name, left, { names: left, asked: only !== undefined });
+/** Compares with each range in turn. The ranges ascend, so a number below one range is in none of the following. */
+function matchRanges(b: Builder, number: Value, { ranges, include }: Ranges, reject: Jump): void {
+  const compare = ([first, last]: Range, below: Jump, within: Jump) => {
+    if (first === last) return b.if(number.eq(first), within);
+    b.if(number.lt(first), below);
+    b.if(number.le(last), within);
+  };
+  if (include)
+    anyOf(
+      b,
+      ranges,
+      (range, accept) => compare(range, reject, accept),
+      ([first, last]) => {
+        if (first === last) return b.if(number.ne(first), reject);
+        b.if(number.lt(first), reject);
+        b.if(number.gt(last), reject);
+      },
+    );
+  else
+    b.block((accept) => {
+      for (const range of ranges) compare(range, accept, reject);
+    });
 }
 
-function table(name: string, choice: Choice<Network> | undefined, anyIsLoopback: boolean): Table | undefined {
-  if (!choice) return undefined;
-  const { only = [], not = [] } = choice;
-  const entries = entriesFor(choice, anyIsLoopback);
+interface Names {
+  readonly names: readonly string[];
+  /** Whether the names are included or excluded. */
+  readonly include: boolean;
+}
+
+const Words = struct({ low: u64, high: u64 });
+
+/** Compares the 16 bytes of a thread name with each name, as two numbers. */
+function matchNames(b: Builder, comm: Place, { names, include }: Names, reject: Jump): void {
+  const words = b.as(comm, Words);
+  const [low, high] = [words.low.get(), words.high.get()];
+  const wanted = names.map((name) => wordsOf(encodeValue(chars(Words.size), name)));
+  type Wanted = (typeof wanted)[number];
+  const ifEqual = (name: Wanted, then: Jump) => b.if(low.eq(name.low), () => b.if(high.eq(name.high), then));
+  if (include)
+    anyOf(b, wanted, ifEqual, (last) => {
+      b.if(low.ne(last.low), reject);
+      b.if(high.ne(last.high), reject);
+    });
+  else for (const name of wanted) ifEqual(name, reject);
+}
+
+const wordsOf = (bytes: Uint8Array) => valueDecoder(Words)(new DataView(bytes.buffer, bytes.byteOffset), 0);
+
+/** Asks for each cgroup whether the current task is in it or in a descendant. */
+function matchCgroups(b: Builder, cgroups: MapSpec, { names, include }: Names, reject: Jump): void {
+  const isUnder = (i: number) => b.call(currentTaskUnderCgroup, cgroups, i);
+  const indices = [...names.keys()];
+  if (include)
+    anyOf(
+      b,
+      indices,
+      (i, accept) => b.if(isUnder(i).eq(1), accept),
+      (i) => b.if(isUnder(i).ne(1), reject),
+    );
+  else for (const i of indices) b.if(isUnder(i).eq(1), reject);
+}
+
+/** Tries one item after the other. The test of the last item is inverted, so that a match falls through without a jump. */
+function anyOf<T>(
+  b: Builder,
+  items: readonly T[],
+  acceptIf: (item: T, accept: Jump) => void,
+  rejectUnless: (item: T) => void,
+): void {
+  const [last, ...others] = [...items].reverse() as [T, ...T[]];
+  if (others.length === 0) rejectUnless(last);
+  else
+    b.block((accept) => {
+      for (const item of others.reverse()) acceptIf(item, accept);
+      rejectUnless(last);
+    });
+}
+
+interface Trie {
+  readonly map: MapSpec<typeof NetworkKey, typeof Verdict>;
+  /** The distinct verdicts in the map. */
+  readonly verdicts: ReadonlySet<number>;
+  /** Whether an address in none of the networks matches. */
+  readonly default: boolean;
+}
+
+/** `NetworkKey` with an IPv4-mapped address. */
+const MappedKey = struct({ prefixLength: u32, zeros: bytes(8), ones: u32be, address: bytes(4) });
+
+/** Looks up the verdict of the longest prefix that matches an address. */
+function matchNetworks(b: Builder, address: Place | undefined, trie: Trie, reject: Jump): void {
+  if (!address) return;
+  const key = b.stack(NetworkKey);
+  key.prefixLength.set(128);
+  if (address.size === key.address.size) key.address.set(address);
+  else {
+    const mapped = b.as(key, MappedKey);
+    mapped.zeros.set(0);
+    mapped.ones.set(0xffff);
+    mapped.address.set(address);
+  }
+  b.lookup(trie.map, key, {
+    found(verdict) {
+      if (trie.verdicts.size > 1) b.if(verdict.eq(0), reject);
+      else if (trie.verdicts.has(0)) reject();
+    },
+    missing() {
+      if (!trie.default) reject();
+    },
+  });
+}
+
+// --- criteria ------------------------------------------------------------------------------------
+
+function rangesOf(name: string, criterion: Criterion<Range> | undefined): Ranges | undefined {
+  if (!criterion) return undefined;
+  const { only, not = [] } = criterion;
+  const ranges = only ? without(only, not) : merged(not);
+  if (ranges.length === 0) throw matchesNothing(name);
+  checkSize(name, ranges, MAX_COMPARED);
+  return { ranges, include: only !== undefined };
+}
+
+function namesOf(name: string, criterion: Criterion<string> | undefined): Names | undefined {
+  if (!criterion) return undefined;
+  const { only, not = [] } = criterion;
+  const names = [...new Set(only ?? not)].filter((each) => !only || !not.includes(each));
+  if (names.length === 0) throw matchesNothing(name);
+  checkSize(name, names, MAX_COMPARED);
+  return { names, include: only !== undefined };
+}
+
+function trieOf(
+  name: string,
+  criterion: Criterion<Network> | undefined,
+  unspecifiedIsLoopback: boolean,
+): Trie | undefined {
+  if (!criterion) return undefined;
+  const { only = [], not = [] } = criterion;
+  checkSize(name, [...only, ...not], MAX_NETWORKS);
+  const entries = entriesFor(criterion, unspecifiedIsLoopback);
   const map = lpmTrie(name, { key: NetworkKey, value: Verdict, entries });
   const verdicts = new Set(entries.map(([, verdict]) => verdict));
-  return atMost(MOST_NETWORKS, name, [...only, ...not], { map, verdicts, byDefault: only.length === 0 });
+  return { map, verdicts, default: only.length === 0 };
 }
 
-function atMost<T>(most: number, name: string, given: readonly unknown[], result: T): T {
-  if (given.length <= most) return result;
-  throw new RangeError(`the filter by ${name} has ${given.length} parts, and room for ${most}`);
+function matchesNothing(name: string): RangeError {
+  return new RangeError(`filter '${name}' matches nothing: every included value is also excluded`);
+}
+
+function checkSize(name: string, values: readonly unknown[], most: number): void {
+  if (values.length > most)
+    throw new RangeError(`filter '${name}' has ${values.length} values, at most ${most} are possible`);
+}
+
+/** Whole numbers from the first to the last, both included. */
+export type Range = readonly [first: number, last: number];
+
+/** The same numbers as ascending ranges that neither overlap nor touch. */
+export function merged(ranges: readonly Range[]): Range[] {
+  const result: Range[] = [];
+  for (const [first, last] of [...ranges].sort(([a], [b]) => a - b)) {
+    const before = result.at(-1);
+    if (before && first <= before[1] + 1) result.splice(-1, 1, [before[0], Math.max(before[1], last)]);
+    else result.push([first, last]);
+  }
+  return result;
+}
+
+/** The numbers in `ranges` that are not in `excluded`, as `merged` ranges. */
+export function without(ranges: readonly Range[], excluded: readonly Range[]): Range[] {
+  let left = merged(ranges);
+  for (const [first, last] of excluded)
+    left = left.flatMap(([from, to]): Range[] => {
+      if (last < from || first > to) return [[from, to]];
+      const parts: Range[] = [
+        [from, Math.min(to, first - 1)],
+        [Math.max(from, last + 1), to],
+      ];
+      return parts.filter(([a, b]) => a <= b);
+    });
+  return left;
 }

@@ -1,70 +1,78 @@
 /**
- * By the tracepoint, which tells when a socket enters SYN_SENT and when it leaves it.
+ * The programs of `tp_btf`, `raw_tracepoint` and `trace_event`, attached to the tracepoint sock:inet_sock_set_state. It fires when
+ * a socket enters SYN_SENT and when it leaves that state.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
 import { u32, u64 } from '../../asm/layout.ts';
-import type { Attempts, Look } from './attempts.ts';
-import { lookAtEnd, unlessConnecting } from './endings.ts';
-import type { Families } from './events.ts';
-import type { Ends } from './filter.ts';
+import {
+  type Attempts,
+  type Examine,
+  examineEnd,
+  fillFromSocket,
+  networkNamespace,
+  type Options,
+  socketEndpoints,
+  socketPaths,
+  unlessConnecting,
+} from './attempts.ts';
 import {
   ECONNREFUSED,
+  type Families,
   IPPROTO_TCP,
   TCP_CLOSE,
   TCP_ESTABLISHED,
   TCP_SYN_RECV,
   TCP_SYN_SENT,
-} from './kernel.ts';
-import type { Options } from './options.ts';
-import { fromSocket, netnsOf, pathsOf, socketEnds } from './sockets.ts';
+} from './events.ts';
+import type { Endpoints } from './filter.ts';
 
-/** The tracepoint, whose format a target needs for the programs of `trace_event`. */
+/** The tracepoint. The programs of `trace_event` need the format of its record in the target. */
 export const TRACEPOINT = { category: 'sock', name: 'inet_sock_set_state' } as const;
 
-/** By its arguments: inet_sock_set_state(sk, oldstate, newstate). */
+/** The body for `tp_btf` and `raw_tracepoint`, with the arguments (sk, oldstate, newstate). */
 export function onState(options: Options, attempts: Attempts, families: Families) {
   const { localPort, outcome } = options;
-  const paths = pathsOf(families);
+  const paths = socketPaths(families);
 
   const onSynSent = (b: Builder) => {
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     b.if(sk.fields({ protocol: 'sk_protocol' }).protocol.ne(IPPROTO_TCP), () => b.exit());
-    const { port, remote, local } = attempts.filter.asks;
+    const { port, remote, local } = attempts.filter.reads;
     const sock = (families.only || port || remote || local) && sk.fields(paths);
     if (sock && families.only) b.if(sock.family.ne(families.only), () => b.exit());
     attempts.begin(b, b.stack(u64, sk.value), () =>
-      sock ? socketEnds(b, sk, sock) : { netns: () => netnsOf(b, sk) },
+      sock ? socketEndpoints(b, sk, sock) : { netns: () => networkNamespace(b, sk) },
     );
     b.exit();
   };
 
-  /** Takes addresses and ports from a socket that may be closed already: its local port is elsewhere then. */
+  /** A socket may be closed already: its local port is then only in `inet_sport`. */
   const fill = (b: Builder, sk: KernelPointer) => {
     const { sport } = localPort || outcome ? sk.cast('inet_sock').fields({ sport: 'inet_sport' }) : {};
-    return fromSocket(b, sk.fields(paths), sport);
+    return fillFromSocket(b, sk.fields(paths), sport);
   };
 
   return (b: Builder) => {
     b.if(b.arg(2).eq(TCP_SYN_SENT), () => onSynSent(b));
     if (outcome) b.if(b.arg(2).eq(TCP_SYN_RECV), () => b.exit());
-    const old = b.arg(1).as(u32).get();
-    unlessConnecting(b, old, options, () => b.exit(old)); // any value will do, and this one is at hand
+    const oldState = b.arg(1).as(u32).get();
+    unlessConnecting(b, oldState, options, () => b.exit(oldState)); // any result will do; this one is in a register
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const onlyAnswered: Look = (_skip, fail) => {
+    const examineAnswer: Examine = (_skip, fail) => {
       b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), fail));
       return fill(b, sk);
     };
     const state = () => b.arg(2).get().as(u32);
-    const look = outcome ? lookAtEnd(b, options, { sk, state }, () => fill(b, sk)) : onlyAnswered;
-    attempts.end(b, b.stack(u64, sk.value), look);
+    const examine = outcome ? examineEnd(b, options, { sk, state }, () => fill(b, sk)) : examineAnswer;
+    attempts.end(b, b.stack(u64, sk.value), examine);
   };
 }
 
 /**
- * By its record, which has no error of the socket: a connect that was refused looks like one that was given up, and but for a look at
- * every end only those that were accepted are shown.
+ * The body for `trace_event`. The record does not contain the error of the socket: a refused connect looks like an abandoned one.
+ * So without `outcome` only accepted connects are sent.
  */
 export function onRecord(options: Options, attempts: Attempts, families: Families) {
   const { outcome } = options;
@@ -72,9 +80,9 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
     b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
       b.if(b.field('protocol').ne(IPPROTO_TCP), () => b.exit());
       if (families.only) b.if(b.field('family').ne(families.only), () => b.exit());
-      const { port, remote, local } = attempts.filter.asks;
+      const { port, remote, local } = attempts.filter.reads;
       if (port || remote || local) b.keep(b.context);
-      attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEnds(b, families));
+      attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEndpoints(b, families));
       b.exit();
     });
     if (outcome) b.if(b.field('newstate').eq(TCP_SYN_RECV), () => b.exit());
@@ -103,8 +111,8 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
   };
 }
 
-/** The ends, as far as the record has them. Addresses of IPv4 are among those of IPv6 too, as the IPv4-mapped ones. */
-function recordEnds(b: Builder, families: Families): Ends {
+/** The endpoints in the record. The IPv6 fields also hold IPv4 addresses, as IPv4-mapped addresses. */
+function recordEndpoints(b: Builder, families: Families): Endpoints {
   const suffix = families.v6 ? '_v6' : '';
   return {
     port: () => b.field('dport').get(),

@@ -7,7 +7,7 @@ import { target } from '../../../src/asm/target.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
 import { describeBlindSpot } from '../../../src/cli/trace/blind-spots.ts';
 import { hindered, TYPED_PROBES } from '../../../src/cli/trace/lockdown.ts';
-import { firstWay, NoProbeError } from '../../../src/cli/trace/ways.ts';
+import { firstWay, NoProbeError } from '../../../src/cli/trace/probes.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { LockdownError } from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
@@ -56,7 +56,7 @@ function open(fake: FakeSyscalls, ...args: string[]): string {
   const kernel = new Kernel(fake);
   return firstWay(settings(...args), kernel, target('x64', kernel.btf), (programs) => {
     Session.open(programs, { kernel, onEvent: () => {} }).close();
-    return programs.way;
+    return programs.probe;
   });
 }
 

@@ -1,8 +1,8 @@
 import * as assert from 'uvu/assert';
 import { Btf } from '../../../src/asm/btf.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
+import { firstWay } from '../../../src/cli/trace/probes.ts';
 import { BtfFileError, targetOf } from '../../../src/cli/trace/types.ts';
-import { firstWay } from '../../../src/cli/trace/ways.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
 import { BtfWriter } from '../../asm/btf-writer.ts';
@@ -80,7 +80,7 @@ test('types that turn out to be broken where they are used are the file\u2019s f
   const kernel = withFile(w.blob());
   const given = settings('--btf', 'f', '--dry-run');
   assert.throws(
-    () => firstWay(given, kernel, targetOf(given, kernel), (programs) => programs.way),
+    () => firstWay(given, kernel, targetOf(given, kernel), (programs) => programs.probe),
     (error: unknown) =>
       error instanceof BtfFileError && /^--btf f: no type with the id 999/.test(error.message),
   );

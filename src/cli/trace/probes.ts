@@ -26,9 +26,9 @@ import { readTracepointFormat } from '../../loader/tracefs.ts';
 import {
   type Filter,
   FilterUnavailableError,
+  type ProbeType,
   TRACEPOINT,
   tcpconnlat,
-  type Way,
 } from '../../programs/tcpconnlat.ts';
 import type { Probe } from '../arguments/options.ts';
 import type { Settings } from '../arguments.ts';
@@ -37,7 +37,7 @@ import { filterOf } from './filter.ts';
 import { adviceUnderLockdown } from './lockdown.ts';
 import { namingFile } from './types.ts';
 
-const ORDER: Record<Probe, readonly Way[]> = {
+const ORDER: Record<Probe, readonly ProbeType[]> = {
   auto: ['kprobe', 'tp_btf', 'raw_tracepoint', 'trace_event'],
   kprobe: ['kprobe'],
   fentry: ['fentry'],
@@ -47,16 +47,16 @@ const ORDER: Record<Probe, readonly Way[]> = {
   trace_event: ['trace_event'],
 };
 /** Under lockdown, which leaves it as the only one of functions. */
-const UNDER_LOCKDOWN: readonly Way[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
+const UNDER_LOCKDOWN: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
 /** Those that name types by their numbers in the kernel's own BTF. */
-const BY_TYPE_NUMBER: readonly Way[] = ['fentry', 'tp_btf'];
+const BY_TYPE_NUMBER: readonly ProbeType[] = ['fentry', 'tp_btf'];
 
 /** The programs for one way. */
 export type Programs = ReturnType<typeof tcpconnlat>;
 
 /** A way that didn't work. */
 export interface Failure {
-  readonly way: Way;
+  readonly probe: ProbeType;
   readonly error: Error;
 }
 
@@ -69,7 +69,7 @@ export class NoProbeError extends TsbpfError {
 
   /** `advice` says what to do. */
   constructor(kernel: Kernel, failures: readonly Failure[], advice?: string) {
-    const tried = failures.map(({ way, error }) => `  ${way}: ${shortFault(error)}`);
+    const tried = failures.map(({ probe, error }) => `  ${probe}: ${shortFault(error)}`);
     const head = `no probe works on this kernel (Linux ${printable(kernel.release)}). Tried:`;
     super([head, ...tried, ...(advice === undefined ? [] : [advice])].join('\n'));
   }
@@ -94,15 +94,15 @@ export function firstWay<T>(
 ): T {
   const filter = filterOf(settings.filter, kernel);
   const failures: Failure[] = [];
-  const ways = settings.probe === 'auto' && isConfidential(kernel) ? UNDER_LOCKDOWN : ORDER[settings.probe];
-  for (const way of settings.btf === undefined
-    ? ways
-    : ways.filter((each) => !BY_TYPE_NUMBER.includes(each))) {
+  const probes = settings.probe === 'auto' && isConfidential(kernel) ? UNDER_LOCKDOWN : ORDER[settings.probe];
+  for (const probe of settings.btf === undefined
+    ? probes
+    : probes.filter((each) => !BY_TYPE_NUMBER.includes(each))) {
     try {
-      return use(programsFor(way, settings, filter, kernel, target), failures);
+      return use(programsFor(probe, settings, filter, kernel, target), failures);
     } catch (error) {
       if (!isLack(error) || concernsAllWays(error, kernel)) throw error;
-      failures.push({ way, error });
+      failures.push({ probe, error });
     }
   }
   throw noWay(settings, kernel, failures);
@@ -133,15 +133,21 @@ function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[])
   );
 }
 
-function programsFor(way: Way, settings: Settings, filter: Filter, kernel: Kernel, target: Target): Programs {
+function programsFor(
+  probe: ProbeType,
+  settings: Settings,
+  filter: Filter,
+  kernel: Kernel,
+  target: Target,
+): Programs {
   const { family, minNs, lport, json, outcome, who, record } = settings;
-  const error = way === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
+  const error = probe === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
   if (error) throw error;
   const { category, name } = TRACEPOINT;
-  const formats = way === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
+  const formats = probe === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
   return namingFile(settings.btf, () =>
     tcpconnlat(
-      { way, filter, family, minNs, localPort: lport || json || record !== undefined, outcome, who },
+      { probe, filter, family, minNs, localPort: lport || json || record !== undefined, outcome, who },
       { ...target, formats },
     ),
   );

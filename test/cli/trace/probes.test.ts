@@ -4,7 +4,7 @@ import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
 import { NoBtfError, type Target, target } from '../../../src/asm/target.ts';
 import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
 import { listTool } from '../../../src/cli/listing.ts';
-import { type Failure, firstWay, NoProbeError } from '../../../src/cli/trace/ways.ts';
+import { type Failure, firstWay, NoProbeError } from '../../../src/cli/trace/probes.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import {
   KernelError,
@@ -21,7 +21,7 @@ import { FakeSyscalls } from '../../loader/fake.ts';
 import { socketTypes } from '../../programs/kernel.ts';
 import { thrown } from '../../thrown.ts';
 
-const test = suite('cli/trace/ways');
+const test = suite('cli/trace/probes');
 
 /** Commands of bpf(2), and the program types that the ways need. */
 const MAP_CREATE = 0;
@@ -73,56 +73,56 @@ function open(
   fake: FakeSyscalls,
   args: string[] = [],
   on: Target = withTypes,
-): { way: string; failures: readonly Failure[] } {
+): { probe: string; failures: readonly Failure[] } {
   const kernel = new Kernel(fake);
   return firstWay(settings(...args), kernel, on, (programs, failures) => {
     Session.open(programs, { kernel, onEvent: () => {} }).close();
-    return { way: programs.way, failures };
+    return { probe: programs.probe, failures };
   });
 }
 
 test('kprobes come first', () => {
-  const { way, failures } = open(new FakeSyscalls());
-  assert.is(way, 'kprobe');
+  const { probe, failures } = open(new FakeSyscalls());
+  assert.is(probe, 'kprobe');
   assert.equal(failures, []);
 });
 
 test('without kprobes it is the tracepoint by BTF, and said why', () => {
-  const { way, failures } = open(withoutKprobes());
-  assert.is(way, 'tp_btf');
+  const { probe, failures } = open(withoutKprobes());
+  assert.is(probe, 'tp_btf');
   assert.is(failures.length, 1);
-  assert.is(failures[0]?.way, 'kprobe');
+  assert.is(failures[0]?.probe, 'kprobe');
   assert.match(String(failures[0]?.error), /no kprobes .*CONFIG_KPROBES/);
 });
 
 test('without programs on typed tracepoints either it is the raw tracepoint', () => {
-  const { way, failures } = open(refuse(withoutKprobes(), Errno.EINVAL, TRACING));
-  assert.is(way, 'raw_tracepoint');
+  const { probe, failures } = open(refuse(withoutKprobes(), Errno.EINVAL, TRACING));
+  assert.is(probe, 'raw_tracepoint');
   assert.equal(
-    failures.map((failure) => failure.way),
+    failures.map((failure) => failure.probe),
     ['kprobe', 'tp_btf'],
   );
   assert.match(String(failures[1]?.error), /EINVAL/);
 });
 
 test('types without the tracepoint leave the raw one', () => {
-  const { way, failures } = open(withoutKprobes(), [], target('x64', socketTypes({ tracepoint: false })));
-  assert.is(way, 'raw_tracepoint');
+  const { probe, failures } = open(withoutKprobes(), [], target('x64', socketTypes({ tracepoint: false })));
+  assert.is(probe, 'raw_tracepoint');
   assert.match(String(failures[1]?.error), /types have no tracepoint inet_sock_set_state/);
 });
 
 test('kprobes that may not be used are as good as none', () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = (attr) => (attr.getUint32(0, true) === 8 ? -Errno.EPERM : undefined);
-  const { way, failures } = open(fake);
-  assert.is(way, 'tp_btf');
+  const { probe, failures } = open(fake);
+  assert.is(probe, 'tp_btf');
   assert.instance(failures[0]?.error, NotPermittedError, 'root may be kept from it by a policy');
 });
 
 test('kprobes without the functions are as good as none', () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = (attr) => (attr.getUint32(0, true) === 8 ? -Errno.ENOENT : undefined);
-  assert.is(open(fake).way, 'tp_btf');
+  assert.is(open(fake).probe, 'tp_btf');
 });
 
 test('a way that failed half way leaves nothing behind', () => {
@@ -130,11 +130,11 @@ test('a way that failed half way leaves nothing behind', () => {
   let probes = 0;
   fake.onPerfEventOpen = (attr) =>
     attr.getUint32(0, true) === 8 && ++probes === 3 ? -Errno.ENOENT : undefined;
-  assert.is(open(fake).way, 'tp_btf');
+  assert.is(open(fake).probe, 'tp_btf');
   assert.is(fake.open.size, 0);
 });
 
-for (const [probe, way] of [
+for (const [option, probe] of [
   ['kprobe', 'kprobe'],
   ['fentry', 'fentry'],
   ['tracepoint', 'tp_btf'],
@@ -142,14 +142,14 @@ for (const [probe, way] of [
   ['raw_tracepoint', 'raw_tracepoint'],
   ['trace_event', 'trace_event'],
 ] as const)
-  test(`--probe ${probe} is ${way}, where that works`, () => {
+  test(`--probe ${option} uses ${probe}, if that works`, () => {
     const fake = withTracefs(new FakeSyscalls());
-    assert.equal(open(fake, ['--probe', probe]), { way, failures: [] });
+    assert.equal(open(fake, ['--probe', option]), { probe, failures: [] });
   });
 
 test('--probe tracepoint is the raw one where there is no other', () => {
   const fake = refuse(new FakeSyscalls(), Errno.EINVAL, TRACING);
-  assert.is(open(fake, ['--probe', 'tracepoint']).way, 'raw_tracepoint');
+  assert.is(open(fake, ['--probe', 'tracepoint']).probe, 'raw_tracepoint');
 });
 
 test('a way that was named is not replaced: its own error comes', () => {
@@ -165,13 +165,13 @@ test('where no way works each is named, and why it doesn\u2019t', () => {
   const fake = refuse(withoutKprobes(), Errno.EINVAL, KPROBE, TRACING, RAW_TRACEPOINT);
   const error = thrown(() => open(fake));
   assert.instance(error, NoProbeError);
-  const [head, ...ways] = error.message.split('\n');
+  const [head, ...probes] = error.message.split('\n');
   assert.is(head, 'no probe works on this kernel (Linux 6.1.0-fake). Tried:');
-  assert.is(ways.length, 4);
-  assert.match(ways[0] ?? '', /^ {2}kprobe: this kernel has no kprobes/);
-  assert.match(ways[1] ?? '', /^ {2}tp_btf: cannot load the program .*EINVAL.*kind tp_btf/);
-  assert.match(ways[2] ?? '', /^ {2}raw_tracepoint: cannot load the program .*EINVAL.*kind raw_tracepoint/);
-  assert.match(ways[3] ?? '', /^ {2}trace_event: .*needs tracefs.*mount -t tracefs tracefs \/sys/);
+  assert.is(probes.length, 4);
+  assert.match(probes[0] ?? '', /^ {2}kprobe: this kernel has no kprobes/);
+  assert.match(probes[1] ?? '', /^ {2}tp_btf: cannot load the program .*EINVAL.*kind tp_btf/);
+  assert.match(probes[2] ?? '', /^ {2}raw_tracepoint: cannot load the program .*EINVAL.*kind raw_tracepoint/);
+  assert.match(probes[3] ?? '', /^ {2}trace_event: .*needs tracefs.*mount -t tracefs tracefs \/sys/);
 });
 
 test('root who is refused everywhere hears of each way, since each may have its own reason', () => {
@@ -182,13 +182,13 @@ test('root who is refused everywhere hears of each way, since each may have its 
 
 test('without BTF it is the tracepoint\u2019s record', () => {
   const fake = withTracefs(new FakeSyscalls());
-  const { way, failures } = open(fake, [], target('x64'));
-  assert.is(way, 'trace_event');
+  const { probe, failures } = open(fake, [], target('x64'));
+  assert.is(probe, 'trace_event');
   assert.equal(
-    failures.map((failure) => failure.way),
+    failures.map((failure) => failure.probe),
     ['kprobe', 'tp_btf', 'raw_tracepoint'],
   );
-  assert.is(open(fake, ['--probe', 'tracepoint'], target('x64')).way, 'trace_event');
+  assert.is(open(fake, ['--probe', 'tracepoint'], target('x64')).probe, 'trace_event');
 });
 
 test('without BTF a way that needs it says what else there is', () => {
@@ -202,14 +202,14 @@ test('without BTF a way that needs it says what else there is', () => {
 
 test('a file of types serves kprobes and raw tracepoints, which name no types by their numbers', () => {
   const file = ['--btf', 'some.btf'];
-  assert.is(open(new FakeSyscalls(), file).way, 'kprobe');
-  const { way, failures } = open(withoutKprobes(), file);
-  assert.is(way, 'raw_tracepoint');
+  assert.is(open(new FakeSyscalls(), file).probe, 'kprobe');
+  const { probe, failures } = open(withoutKprobes(), file);
+  assert.is(probe, 'raw_tracepoint');
   assert.equal(
-    failures.map((failure) => failure.way),
+    failures.map((failure) => failure.probe),
     ['kprobe'],
   );
-  assert.is(open(new FakeSyscalls(), [...file, '--probe', 'tracepoint']).way, 'raw_tracepoint');
+  assert.is(open(new FakeSyscalls(), [...file, '--probe', 'tracepoint']).probe, 'raw_tracepoint');
 });
 
 test('the record of a kernel that has no such tracepoint, or another, is as good as none', () => {
@@ -247,7 +247,7 @@ for (const [what, fake] of [
   ['with kprobes', new FakeSyscalls()],
   ['without kprobes', withoutKprobes()],
 ] as const)
-  test(`a lack of capabilities is one line that names them, no list of ways: ${what}`, () => {
+  test(`a lack of capabilities is one line that names them, no list of probes: ${what}`, () => {
     const error = thrown(() => open(unprivileged(fake)));
     assert.instance(error, NotPermittedError);
     const told = messageWithoutPosition(error);
@@ -310,8 +310,8 @@ test('a program that the verifier refuses is tried by the next way, and its reas
     if (log !== 0n) at.call(fake, log).set(Buffer.from('0: R1 invalid mem access\n'));
     return -Errno.EACCES;
   });
-  const { way, failures } = open(fake);
-  assert.is(way, 'raw_tracepoint');
+  const { probe, failures } = open(fake);
+  assert.is(probe, 'raw_tracepoint');
   assert.instance(failures[1]?.error, VerifierError);
 });
 
@@ -326,21 +326,21 @@ test('a mistake of ours is none of the kernel\u2019s: it is thrown as it is', ()
 });
 
 test('a dry run asks the kernel for nothing', () => {
-  for (const [args, way] of [
+  for (const [args, probe] of [
     [['--dry-run'], 'kprobe'],
     [['--dry-run', '--probe', 'tp_btf'], 'tp_btf'],
   ] as const) {
     const fake = new FakeSyscalls();
     assert.is(
-      firstWay(settings(...args), new Kernel(fake), withTypes, (programs) => programs.way),
-      way,
+      firstWay(settings(...args), new Kernel(fake), withTypes, (programs) => programs.probe),
+      probe,
     );
     assert.equal(fake.calls, []);
   }
   const kprobe = ['--dry-run', '--probe', 'kprobe'];
-  const shown = firstWay(settings(...kprobe), new Kernel(withoutKprobes()), withTypes, ({ way }) => way);
+  const shown = firstWay(settings(...kprobe), new Kernel(withoutKprobes()), withTypes, ({ probe }) => probe);
   assert.is(shown, 'kprobe', 'what is named is shown also where it could not run');
-  const auto = firstWay(settings('--dry-run'), new Kernel(withoutKprobes()), withTypes, ({ way }) => way);
+  const auto = firstWay(settings('--dry-run'), new Kernel(withoutKprobes()), withTypes, ({ probe }) => probe);
   assert.is(auto, 'tp_btf');
 });
 
