@@ -1,6 +1,7 @@
 /**
- * How fast programs of some thousand instructions are assembled, from constructors to bytes with labels and all checks, and their bytes
- * disassembled. Beside it what LLVM's assembler does with the same instructions as text, where `npm run fixtures` has fetched it.
+ * The speed of assembling programs of some thousand instructions (constructors, labels, all checks, bytes)
+ * and of disassembling their bytes. The reference is LLVM's assembler with the same instructions as text, if
+ * `npm run fixtures` has downloaded it.
  */
 import { assemble } from '../src/asm/assemble.ts';
 import {
@@ -26,7 +27,7 @@ import { type Row, takeTurns } from './measure.ts';
 
 const u64 = { size: 8 } as const;
 
-/** Instructions of many kinds, and how LLVM writes them. `next` is the label behind them. */
+/** Instructions of ten kinds, and LLVM's text for them. `next` is the label after them. */
 const PATTERN: readonly (readonly [make: (next: string) => Item, llvm: (next: string) => string])[] = [
   [() => mov(r1, 7), () => 'r1 = 7'],
   [() => add(r1, r2), () => 'r1 += r2'],
@@ -41,7 +42,7 @@ const PATTERN: readonly (readonly [make: (next: string) => Item, llvm: (next: st
 ];
 
 const ROUNDS = 15;
-/** Of a program, and of all that are made in a round. */
+/** Blocks per program, and programs per round. */
 const [BLOCKS, PROGRAMS] = [500, 20];
 const INSTRUCTIONS = BLOCKS * PATTERN.length + 2;
 
@@ -70,7 +71,7 @@ export async function assembly(): Promise<Row[]> {
   const { bytes } = assemble(program());
   const llvmText = text();
   const hasLlvm = await isFetched();
-  // The quickest of each: work that waits for nothing takes longer only where something else ran meanwhile.
+  // The minimum: CPU-bound work takes longer only if other processes run at the same time.
   const least = await takeTurns(
     ROUNDS,
     {
@@ -86,7 +87,7 @@ export async function assembly(): Promise<Row[]> {
     (durations) => Math.min(...durations),
   );
   const rate = (duration: number): number => (INSTRUCTIONS * PROGRAMS) / duration / 1e6;
-  const reference = hasLlvm ? `llvm-mc, of text: ${millions(rate(least.llvm))}` : undefined;
+  const reference = hasLlvm ? `llvm-mc, from text: ${millions(rate(least.llvm))}` : undefined;
   const row = (measure: string, figure: number, times: number): Row => ({
     measure,
     figure: millions(figure),

@@ -1,6 +1,6 @@
 /**
- * From opening the kernel's types to ten members of one structure, in a process that has read none yet; beside bpftool, which prints
- * all of them.
+ * The time from opening the kernel's BTF to ten resolved members of one struct, in a process that has not
+ * read it before. The reference is bpftool, which prints all types.
  */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -27,7 +27,7 @@ const MEMBERS = [
 ];
 
 export async function btf(): Promise<Row[]> {
-  if (!existsSync(VMLINUX)) throw new Error(`this kernel shows no types: there is no ${VMLINUX}`);
+  if (!existsSync(VMLINUX)) throw new Error(`this kernel has no BTF: ${VMLINUX} is missing`);
   const measures = { members, ...(hasBpftool() ? { dump } : {}) };
   const { members: opened, dump: dumped } = await takeTurns<'members' | 'dump'>(
     ROUNDS,
@@ -35,9 +35,10 @@ export async function btf(): Promise<Row[]> {
   );
   return [
     {
-      measure: "open the kernel's types, find 10 members of struct sock",
+      measure: 'open kernel BTF, resolve 10 members of struct sock',
       figure: ms(opened),
-      reference: dumped === undefined ? 'no bpftool here' : `bpftool btf dump, format raw: ${ms(dumped)}`,
+      reference:
+        dumped === undefined ? 'bpftool is not installed' : `bpftool btf dump, format raw: ${ms(dumped)}`,
       ratio: dumped === undefined ? undefined : opened / dumped,
       bar: ms(BAR_MS),
       met: opened <= BAR_MS,
@@ -45,7 +46,7 @@ export async function btf(): Promise<Row[]> {
   ];
 }
 
-/** Milliseconds from opening the file to the last member. The library, and what it makes system calls with, are loaded before. */
+/** Milliseconds from opening the file to the last member. The library and koffi are loaded before. */
 async function members(): Promise<number> {
   const child = node(
     '--input-type=module',
@@ -65,7 +66,7 @@ function hasBpftool(): boolean {
   return spawnSync('bpftool', ['version']).status === 0;
 }
 
-/** Milliseconds from starting bpftool to its end, its output thrown away. */
+/** Milliseconds that bpftool takes, with its output discarded. */
 async function dump(): Promise<number> {
   const begin = performance.now();
   const { status } = spawnSync('bpftool', ['btf', 'dump', 'file', VMLINUX, 'format', 'raw'], {

@@ -1,7 +1,7 @@
 /**
- * A process that makes connects over loopback to a port where nobody listens, so that each is refused at once and leaves nothing behind.
- * Its first line is that port. Each line on its stdin says how many, and how many a second at most (0: as fast as can be); it answers
- * with how many ns they took.
+ * A process that connects over loopback to a port without a listener: each connect is refused at once and
+ * leaves no state behind. Its first line of output is the port. Each input line holds a number of connects
+ * and a maximum rate per second (0: unlimited); the answer is the duration in ns.
  */
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
@@ -18,7 +18,7 @@ const getsockname = libc.func('int getsockname(int fd, void *address, void *leng
 const connect = libc.func('int connect(int fd, void *address, int length)');
 const close = libc.func('int close(int fd)');
 
-/** struct sockaddr_in: 127.0.0.1, and the port that the kernel picks. */
+/** `struct sockaddr_in`: 127.0.0.1, and a port that the kernel chooses. */
 const address = Buffer.from([AF_INET, 0, 0, 0, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
 const holder = socket(AF_INET, SOCK_STREAM, 0);
 if (bind(holder, address, address.length) < 0) throw new Error('bind');

@@ -1,6 +1,7 @@
 /**
- * What it costs a connect to be watched: the programs' own time, as the kernel measures it, with no filter, with every filter, with one
- * that leaves it out, and with what becomes of it; and how many connects a second one process makes, with the command running and without.
+ * The cost of tracing a connect. First the run time of the programs, as the kernel measures it: without a
+ * filter, with every filter, with a filter that excludes the connect, and with `--outcome`. Then the connects
+ * per second of one process, with and without the command.
  */
 import { readFileSync } from 'node:fs';
 import { target } from '../src/asm/target.ts';
@@ -30,9 +31,10 @@ export async function connects(): Promise<Row[]> {
   }
 }
 
-/** A filter that takes nothing of the worker's, and words for every filter, all of which take it. */
+/** Options that exclude the worker's connects. */
 const leftOut = (port: number) => ['--not-port', String(port)];
 
+/** Options with every filter, all of which match the worker's connects. */
 function everyFilter(kernel: Kernel, pid: number, port: number): string[] {
   const cgroups = mountsOf(kernel).find(({ type }) => type === 'cgroup2');
   return [
@@ -58,16 +60,16 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
       outcome: cost({ outcome: 'all' }),
     });
     const row = (measure: string, ns: number): Row => ({
-      measure: `${probe}: the programs' time for a connect, ${measure}`,
+      measure: `${probe}: program run time per connect, ${measure}`,
       figure: `${ns.toFixed(0)} ns`,
-      ...(ns !== plain && { reference: `plain: ${plain.toFixed(0)} ns`, ratio: ns / plain }),
+      ...(ns !== plain && { reference: `no filter: ${plain.toFixed(0)} ns`, ratio: ns / plain }),
     });
     const kinds = every.filter((word) => word.startsWith('-')).length;
     return [
-      row('plain', plain),
-      row(`${kinds} filters that take it`, filtered),
-      row('a filter that leaves it out', out),
-      row('what becomes of it', outcome),
+      row('no filter', plain),
+      row(`${kinds} filters that match`, filtered),
+      row('excluded by a filter', out),
+      row('--outcome', outcome),
     ];
   } finally {
     statistics.close();
@@ -76,14 +78,14 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
 
 function filterFrom(args: readonly string[], kernel: Kernel): Filter {
   const request = readArguments(args, '');
-  if (request.action !== 'trace') throw new Error(`${args.join(' ')}: no command line`);
+  if (request.action !== 'trace') throw new Error(`${args.join(' ')}: not a command line that traces`);
   return filterOf(request.settings.filter, kernel);
 }
 
-/** The time of all programs' runs, by the connects. */
+/** The run time of all programs per connect, ns. */
 async function nsOfOne(kernel: Kernel, options: Options, worker: Worker): Promise<number> {
   const tool = tcpconnlat(options, target(process.arch, kernel.btf));
-  // Without waking the reader at each event, which takes more than all else, and is in the connects a second.
+  // A watermark: a wake-up per event takes longer than the programs, and is part of the connects per second.
   const wakeup = { flushMs: 100 };
   const session = Session.open(tool, { kernel, pagesPerCpu: PAGES, wakeup, onEvent: () => {} });
   try {
@@ -113,10 +115,10 @@ async function aSecond(worker: Worker, port: number): Promise<Row[]> {
     out: traced(leftOut(port)),
   });
   const row = (measure: string, value: number): Row => ({
-    measure: `connects a second, ${measure}`,
+    measure: `connects per second, ${measure}`,
     figure: value.toFixed(0),
-    reference: `not watched: ${bare.toFixed(0)}`,
+    reference: `not traced: ${bare.toFixed(0)}`,
     ratio: value / bare,
   });
-  return [row('all shown', shown), row('all left out by a filter', out)];
+  return [row('all shown', shown), row('all excluded by a filter', out)];
 }

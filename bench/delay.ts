@@ -1,5 +1,5 @@
 /**
- * From a connect to its line at the reading end of a pipe, beside a line that goes through `cat`.
+ * The delay from a connect to its line in a pipe. The reference is a line through `cat`.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -9,7 +9,7 @@ import { command, header, stop } from './process.ts';
 
 const CONNECTS = 50;
 const BAR_MS = 20;
-/** Between two connects: what one leaves to be done is over when the next comes. */
+/** Pause between two connects, so that the work after one is done before the next. */
 const PAUSE_MS = 20;
 
 export async function delay(): Promise<Row[]> {
@@ -26,7 +26,10 @@ export async function delay(): Promise<Row[]> {
   return [row('median', median(delays)), row('longest', Math.max(...delays))];
 }
 
-/** Counted from before connect() is called, so that the answer itself, which loopback gives at once, is in it. */
+/**
+ * The time starts before connect() is called and so includes the connect itself, which loopback answers at
+ * once.
+ */
 async function throughTheKernel(): Promise<number[]> {
   const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
   await once(server, 'listening');

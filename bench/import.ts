@@ -1,5 +1,5 @@
 /**
- * How long `import 'tsbpf'` takes in a process that has imported nothing else yet.
+ * The time of `import 'tsbpf'` in a process that has imported nothing else.
  */
 import { once } from 'node:events';
 import { pathToFileURL } from 'node:url';

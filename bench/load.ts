@@ -1,5 +1,6 @@
 /**
- * A flood of connects for a minute, shown and left out by a filter: nothing may be lost that isn't told, and memory stays what it is.
+ * A minute of connects at a high rate, once shown and once excluded by a filter: every lost event must be
+ * reported, and memory must not grow.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,31 +18,31 @@ export async function load(): Promise<Row[]> {
   try {
     return [
       await flood('shown', own, worker, PER_SECOND * SECONDS),
-      await flood('left out by a filter', [...own, '--not-port', first], worker, 0),
+      await flood('excluded by a filter', [...own, '--not-port', first], worker, 0),
     ];
   } finally {
     worker.end();
   }
 }
 
-/** `expected` are the connects that are to be shown, or told as lost. */
+/** `expected` is the number of connects that must be shown or reported as lost. */
 async function flood(name: string, args: readonly string[], worker: Worker, expected: number): Promise<Row> {
   const made = PER_SECOND * SECONDS;
   const tracer = spawn(process.execPath, [dist('tcpconnlat.cjs'), '-v', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let lines = 0;
-  let said = '';
+  let messages = '';
   let mostMb = 0;
   tracer.stdout.on('data', (chunk: Buffer) => {
     for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
   });
   tracer.stderr.setEncoding('utf8').on('data', (text: string) => {
-    said += text;
+    messages += text;
   });
   const closed = Promise.all([once(tracer, 'exit'), once(tracer.stdout, 'end'), once(tracer.stderr, 'end')]);
-  // What -v prints comes before it attaches; a second is ample for that.
-  while (!said.includes('program')) await Promise.race([once(tracer.stderr, 'data'), closed]);
+  // -v prints the programs before they are attached, which takes less than a second.
+  while (!messages.includes('program')) await Promise.race([once(tracer.stderr, 'data'), closed]);
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const memory = setInterval(() => {
     mostMb = Math.max(mostMb, residentMb(tracer.pid ?? 0));
@@ -50,14 +51,14 @@ async function flood(name: string, args: readonly string[], worker: Worker, expe
   clearInterval(memory);
   tracer.kill('SIGINT');
   await closed;
-  const lost = [...said.matchAll(/in all: (\d+) (?!runs of the programs)/g)].reduce(
+  const lost = [...messages.matchAll(/in all: (\d+) (?!runs of the programs)/g)].reduce(
     (sum, [, count]) => sum + Number(count),
     0,
   );
   return {
-    measure: `${made} connects, ${(made / seconds).toFixed(0)} a second, ${name}`,
-    figure: `${lines} lines, ${lost} told as lost, ${mostMb.toFixed(0)} MB at most`,
-    bar: `${expected} together, ${MOST_MB} MB`,
+    measure: `${made} connects, ${(made / seconds).toFixed(0)} per second, ${name}`,
+    figure: `${lines} lines, ${lost} reported as lost, at most ${mostMb.toFixed(0)} MB`,
+    bar: `${expected} in total, ${MOST_MB} MB`,
     met: lines + lost === expected && mostMb <= MOST_MB,
   };
 }

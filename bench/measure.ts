@@ -1,22 +1,22 @@
 /**
- * What every measure has in common: its row in the table, medians, and taking turns.
+ * Shared by all measures: table rows, medians, and alternating rounds.
  */
 
 /** One row of the table. Texts carry their units. */
 export interface Row {
   readonly measure: string;
   readonly figure: string;
-  /** What the figure stands beside, measured in the same run, if there is such a thing. */
+  /** A value for comparison, measured in the same run, if any. */
   readonly reference?: string;
-  /** The figure by the reference. */
+  /** The figure divided by the reference. */
   readonly ratio?: number;
-  /** What is asked for. */
+  /** The limit that the figure must meet, if any. */
   readonly bar?: string;
-  /** Whether it is; undefined where nothing is asked for. */
+  /** Whether it meets the limit; undefined without a limit. */
   readonly met?: boolean;
 }
 
-/** The middle one of the values, which aren't changed; of an even number the upper one. */
+/** The median; the upper one of an even number of values. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted[sorted.length >> 1];
@@ -25,8 +25,8 @@ export function median(values: readonly number[]): number {
 }
 
 /**
- * The medians (or what else `choose` takes) of several measures that take turns, so that whatever else the machine does meets all of them
- * alike: A B A B.
+ * The medians (or the choice of `choose`) of several measures that run in turns (A B A B), so that other load
+ * on the machine affects all of them equally.
  */
 export async function takeTurns<K extends string>(
   rounds: number,
@@ -45,7 +45,7 @@ export function ms(value: number): string {
   return `${value.toFixed(value < 10 ? 2 : 1)} ms`;
 }
 
-/** Waits so many milliseconds. */
+/** Waits `duration` milliseconds. */
 export function sleep(duration: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, duration));
 }

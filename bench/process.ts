@@ -1,5 +1,5 @@
 /**
- * Processes to be measured: the command, and a bare node to stand beside it; and what /proc tells about them.
+ * The processes that are measured (the command, and a bare node for comparison) and their usage from /proc.
  */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,15 +7,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 
-/** A process whose output is read here. */
+/** A process whose output this process reads. */
 export type Child = ChildProcessByStdio<null, Readable, null>;
 
-/** A file of dist/, as `npm run build` leaves it. */
+/** The path of a file in dist/. */
 export function dist(name: string): string {
   return fileURLToPath(new URL(`../../dist/${name}`, import.meta.url));
 }
 
-/** Starts node with these arguments. What it says on stderr is shown. */
+/** Starts node with these arguments; its stderr is inherited. */
 export function node(...args: readonly string[]): Child {
   return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
 }
@@ -25,24 +25,24 @@ export function command(...args: readonly string[]): Child {
   return node(dist('tcpconnlat.cjs'), '--quiet', ...args);
 }
 
-/** Waits for the command's header: from now on it traces. */
+/** Waits for the command's header, which it prints when everything is attached. */
 export async function header(child: Child): Promise<void> {
   const [output] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);
   if (!String(output).includes('PID')) throw new Error('tcpconnlat ended before it traced; it needs root');
 }
 
-/** Ends a process as Ctrl-C does, and waits for its end. */
+/** Ends a process with SIGINT, as Ctrl-C does, and waits for its exit. */
 export async function stop(child: Child): Promise<void> {
   const ended = once(child, 'exit');
   child.kill('SIGINT');
   await ended;
 }
 
-/** What a process has used so far, all its threads together. */
+/** The usage of a process since its start, over all threads. */
 export interface Usage {
-  /** CPU time in ms, to the ns (schedstat): a tick of /proc/PID/stat would be too coarse. */
+  /** CPU time in ms, from schedstat, which counts ns; the ticks of /proc/PID/stat are too coarse. */
   readonly cpuMs: number;
-  /** How often a thread gave its CPU up to wait for something, and so will have to be woken. */
+  /** Voluntary context switches: how often a thread waited and had to be woken. */
   readonly waits: number;
 }
 

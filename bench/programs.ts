@@ -1,6 +1,6 @@
 /**
- * How long the programs are, assembled for the running kernel with no options: counted, not timed. Beside the kprobe ones stand those
- * of libbpf-tools' tcpconnlat, compiled with clang 14 -O2.
+ * The size of the programs, assembled for the running kernel without options: counted, not timed. The
+ * reference for the kprobe programs is libbpf-tools' tcpconnlat, compiled with clang 14 -O2.
  */
 import type { Instruction } from '../src/asm/instruction.ts';
 import { CALL } from '../src/asm/opcodes.ts';
@@ -19,13 +19,13 @@ export async function programs(): Promise<Row[]> {
     row('kprobe: connect program', size(connect), 47, 31),
     row("kprobe: instructions of a socket's first connect", shortest(connect), 20),
     row('kprobe: answer program', size(answer), 70, 124),
-    row('kprobe: probe out if nothing connects', shortest(answer), 12, 11),
+    row('kprobe: exit path if no connect is in progress', shortest(answer), 12, 11),
     row('kprobe: helper calls on the longest path', mostCalls(answer), 6),
     row('tp_btf: program', size(typed), 95),
-    row('tp_btf: probe out for other state changes', shortest(typed), 5),
+    row('tp_btf: exit path for other state changes', shortest(typed), 5),
     row('tp_btf: helper calls on the longest path', mostCalls(typed), 5),
     row('raw_tracepoint: program', size(raw)),
-    row('raw_tracepoint: probe out for other state changes', shortest(raw), 5),
+    row('raw_tracepoint: exit path for other state changes', shortest(raw), 5),
     row('raw_tracepoint: helper calls on the longest path', mostCalls(raw)),
   ];
 }
@@ -44,26 +44,26 @@ function row(measure: string, figure: number, bar?: number, peer?: number): Row 
 function program(probe: ProbeType, name: string): ResolvedProgram {
   const { programs } = tcpconnlat({ probe }, target(process.arch, new Kernel().btf));
   const found = programs.find((each) => each.name === name);
-  if (!found) throw new Error(`tcpconnlat has no program '${name}' by ${probe}`);
+  if (!found) throw new Error(`tcpconnlat has no program '${name}' for ${probe}`);
   return resolve(found.instructions);
 }
 
-/** Slots: an lddw counts as two. */
+/** Slots; an lddw takes two. */
 function size({ slots }: ResolvedProgram): number {
   return slots;
 }
 
-/** Instructions run on the shortest path to an exit, that included. */
+/** Instructions on the shortest path to an exit, inclusive. */
 function shortest(program: ResolvedProgram): number {
   return best(program, 'least', () => 1);
 }
 
-/** Helper calls on the path that has most. */
+/** Helper calls on the path with most calls. */
 function mostCalls(program: ResolvedProgram): number {
   return best(program, 'most', ({ opcode, src }) => (opcode === CALL && src === 0 ? 1 : 0));
 }
 
-/** The path from the beginning to an exit with the least or most weight. The programs have no loops. */
+/** The weight of the lightest or heaviest path from the start to an exit. The programs have no loops. */
 function best(
   { graph }: ResolvedProgram,
   which: 'least' | 'most',

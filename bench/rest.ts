@@ -1,20 +1,20 @@
 /**
- * The command at rest, with nothing to show: its CPU time, how often it wakes up, its memory; beside a node whose timer does nothing
- * once a second.
+ * The command without connects: CPU time, wake-ups and memory. The reference is a node with a timer of one
+ * second.
  */
 import { ms, type Row, sleep } from './measure.ts';
 import { type Child, command, header, node, residentMb, stop, usage } from './process.ts';
 
-/** What a start leaves to be done (compiling, collecting) is over after that, ms. */
+/** Time after a start until compilation and garbage collection are done, ms. */
 const SETTLE_MS = 3000;
 const IDLE_S = 5;
 const BAR_WAKEUPS = 1;
-/** A thousandth of one CPU: a timer that does nothing takes a fifth of that. */
+/** A thousandth of one CPU. An empty timer takes a fifth of that. */
 const BAR_CPU_MS = 5;
 const BAR_MB = 75;
 
 export async function atRest(): Promise<Row[]> {
-  // Only connects of this process are traced, and it makes none: the machine may have others.
+  // Only connects of this process are traced, and it makes none; other processes may connect.
   const tracer = command('-p', String(process.pid));
   await header(tracer);
   const bare = node('-e', 'setInterval(() => {}, 1000)');
@@ -28,7 +28,7 @@ export async function atRest(): Promise<Row[]> {
 
   const cpuMs = after.cpuMs - before.cpuMs;
   const wakeups = (after.waits - before.waits) / IDLE_S;
-  const perSecond = (count: number) => `${count.toFixed(1)} a second`;
+  const perSecond = (count: number) => `${count.toFixed(1)} per second`;
   return [
     {
       measure: `idle for ${IDLE_S} s: CPU time`,
@@ -41,8 +41,8 @@ export async function atRest(): Promise<Row[]> {
       measure: `idle for ${IDLE_S} s: wake-ups`,
       figure: perSecond(wakeups),
       reference: `a timer: ${perSecond((bareAfter.waits - bareBefore.waits) / IDLE_S)}`,
-      bar: `${BAR_WAKEUPS} a second`,
-      // A period of 5 s may begin just before a wake-up and end just after one.
+      bar: `${BAR_WAKEUPS} per second`,
+      // A period of 5 s can start just before one wake-up and end just after another.
       met: wakeups <= BAR_WAKEUPS + 1 / IDLE_S,
     },
     {

@@ -1,7 +1,8 @@
 /**
- * Reading a flood: a program on sys_enter sends 64 bytes at each getpid() of one process, which does nothing else. So the
- * system calls bound the rate, and leave the reader idle most of the time; hence once more with four records a call. With a wake-up per
- * event it is the traced process that pays for being read.
+ * The speed of reading event rings. A program on sys_enter sends 64 bytes at each getpid() of one process
+ * that does nothing else. The system calls limit the rate, and the reader is idle most of the time; so the
+ * measure is repeated with four records per call. With a wake-up per event, the traced process pays for the
+ * wake-ups.
  */
 import { assemble } from '../src/asm/assemble.ts';
 import { getCurrentPidTgid } from '../src/asm/helpers.ts';
@@ -22,7 +23,7 @@ import { Worker } from './worker.ts';
 const ROUNDS = 5;
 const RING_BYTES = 8 << 20;
 const BAR_MILLIONS = 3;
-/** Between attaching and the flood, ms. */
+/** Pause between attaching and the first call, ms. */
 const SETTLE_MS = 50;
 /** `__NR_getpid` */
 const GETPID = process.arch === 'arm64' ? 172 : 39;
@@ -32,7 +33,7 @@ interface Flood {
   readonly calls: number;
   readonly recordsPerCall: number;
   readonly wakeup: Wakeup;
-  /** Millions of records a second. */
+  /** Millions of records per second. */
   readonly bar?: number;
 }
 
@@ -40,13 +41,13 @@ const BARE_CALLS = 3_000_000;
 
 const FLOODS: readonly Flood[] = [
   {
-    name: 'watermark, 4 records a call',
+    name: 'watermark, 4 records per call',
     calls: 1_000_000,
     recordsPerCall: 4,
     wakeup: { flushMs: 100 },
     bar: BAR_MILLIONS,
   },
-  { name: 'watermark, 1 record a call', calls: 3_000_000, recordsPerCall: 1, wakeup: { flushMs: 100 } },
+  { name: 'watermark, 1 record per call', calls: 3_000_000, recordsPerCall: 1, wakeup: { flushMs: 100 } },
   { name: 'a wake-up per event', calls: 200_000, recordsPerCall: 1, wakeup: { events: 1 } },
 ];
 
@@ -81,7 +82,7 @@ function row({ name, bar }: Flood, runs: readonly Run[], reference: string): Row
     figure: `${millions(rate)}, ${losses}, reader ${Math.round(busy * 100)}% busy`,
     reference,
     bar: bar === undefined ? undefined : `${bar} million/s, 0 lost`,
-    // As with times the median run counts: 8 MiB are full after 30 ms, for which a busy machine may keep the reader waiting.
+    // The median run counts: 8 MiB are full after 30 ms, and a busy machine can delay the reader for longer.
     met: bar === undefined ? undefined : rate >= bar * 1e6 && losing.length * 2 < runs.length,
   };
 }
@@ -90,16 +91,16 @@ function millions(rate: number): string {
   return `${(rate / 1e6).toFixed(2)} million/s`;
 }
 
-/** What reading one flood came to. */
+/** The result of reading one flood. */
 interface Run {
-  /** Records a second. */
+  /** Records per second. */
   readonly rate: number;
   readonly lost: number;
-  /** The share of the time that this process, which reads, was on a CPU. */
+  /** The share of the time that this process, the reader, spent on a CPU. */
   readonly busy: number;
 }
 
-/** Lets the sender make a flood and reads it, timed from asking for it to the last record. */
+/** Starts a flood and reads it; the time runs from the request to the last record. */
 async function read(sender: Worker, { calls, recordsPerCall, wakeup }: Flood): Promise<Run> {
   const resources = new Resources();
   const counts = { seen: 0, lost: 0 };
@@ -111,7 +112,7 @@ async function read(sender: Worker, { calls, recordsPerCall, wakeup }: Flood): P
     await sender.work(String(calls));
     buffer.drain();
     const [seconds, { user, system }] = [(performance.now() - begin) / 1000, process.cpuUsage(cpu)];
-    buffer.close(); // tells the last losses
+    buffer.close(); // reports the last losses
     if (counts.seen + counts.lost !== records)
       throw new Error(`${counts.seen} read and ${counts.lost} lost of ${records}`);
     return { rate: counts.seen / seconds, lost: counts.lost, busy: (user + system) / 1e6 / seconds };
@@ -120,7 +121,7 @@ async function read(sender: Worker, { calls, recordsPerCall, wakeup }: Flood): P
   }
 }
 
-/** Attaches the program, whose records are counted from now on. */
+/** Attaches the program and counts its records from now on. */
 function open(
   { spec, events }: ReturnType<typeof program>,
   wakeup: Wakeup,
@@ -148,7 +149,7 @@ function open(
   return buffer;
 }
 
-/** Arguments of sys_enter: struct pt_regs *, the number of the system call. */
+/** The arguments of sys_enter are a `struct pt_regs *` and the system call number. */
 function program(pid: number, recordsPerCall: number) {
   const events = perfEventArray('events');
   const spec = rawTracepoint('sys_enter', target(process.arch), (b) => {

@@ -1,9 +1,9 @@
 /**
- * Measures what the project claims about its speed and size, and prints a table:
+ * Measures the project's speed and size against the limits in docs/performance.md, and prints a table:
  *
- *     npm run bench [NAME...]      as root; only the named measures if any are named
+ *     npm run bench [NAME...]      as root; NAME selects measures
  *
- * Figures of time are medians, taken in turns with what they stand beside. The exit status is 1 where a bar isn't met.
+ * Times are medians; a measure and its reference run in turns. The exit status is 1 if a limit is not met.
  */
 import { assembly } from './assembly.ts';
 import { btf } from './btf.ts';
@@ -31,7 +31,7 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   rings,
   load,
 };
-/** Those that run where none is named: the load takes minutes. */
+/** The measures that run by default; load takes minutes. */
 const EVERYDAY = Object.keys(MEASURES).filter((name) => name !== 'load');
 
 const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];
@@ -39,11 +39,11 @@ const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];
 async function main(names: readonly string[]): Promise<number> {
   const unknown = names.filter((name) => !(name in MEASURES));
   if (unknown.length > 0) {
-    console.error(`no measure '${unknown[0]}': there are ${Object.keys(MEASURES).join(', ')}`);
+    console.error(`no measure '${unknown[0]}'; choose from ${Object.keys(MEASURES).join(', ')}`);
     return 2;
   }
   if (process.getuid?.() !== 0) {
-    console.error('the measures trace, which needs root');
+    console.error('the benchmarks trace this kernel: run them as root');
     return 1;
   }
   const rows: Row[] = [];

@@ -1,8 +1,10 @@
 /**
- * A process that calls getpid() as often as the line on its stdin says, as fast as can be, and tells how many ns that took.
+ * A process that calls getpid() as fast as possible. Each input line holds a number of calls; the answer is
+ * the duration in ns.
  *
- * It is lfind(3) that calls: for each element of an array that isn't there, with getpid() as the comparison, which never finds two
- * elements equal since no process has the id 0. So there is nothing of JavaScript between two calls.
+ * lfind(3) makes the calls, so that no JavaScript runs between them: getpid() is its comparison function, for
+ * each element of an array that it never reads. No process has the ID 0, so no comparison finds equal
+ * elements.
  */
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';

@@ -1,5 +1,5 @@
 /**
- * From exec to the header line, beside a node that does nothing.
+ * The time from exec to the header line. The reference is a node that does nothing.
  */
 import { once } from 'node:events';
 import { ms, type Row, takeTurns } from './measure.ts';

@@ -1,6 +1,7 @@
 /**
- * How long `b.switch` takes to find its arm, beside a chain of `b.if` of the same constants. Run within the kernel, a million rounds in one run of a
- * program, with numbers that nobody foresees.
+ * The time that `b.switch` takes to find its arm. The reference is a chain of `b.if` with the same constants.
+ * Both run in the kernel, a million rounds in one program run, with numbers that branch prediction cannot
+ * guess.
  */
 
 import { assemble } from '../src/asm/assemble.ts';
@@ -20,13 +21,13 @@ import { type Row, takeTurns } from './measure.ts';
 
 const ROUNDS = 2 ** 20;
 const TURNS = 15;
-/** Odd, so that it goes through all numbers before one comes again; as large as spreads them. */
+/** An odd factor, so that the products repeat only after all numbers; large, so that they spread. */
 const SPREAD = 0x5bd1_e995;
 
 const State = struct({ sum: u64 });
 const spent = array('spent', { value: u64 });
 
-/** Goes to one of so many arms, of which each does `arm`. */
+/** Branches to one of `arms` arms by `subject`; `arm` writes the body of an arm. */
 type Find = (b: Builder, subject: Value, arms: number, arm: (number: number) => void) => void;
 
 const FINDS: Readonly<Record<'switch' | 'chain', Find>> = {
@@ -67,7 +68,7 @@ async function row(arms: number, bar: number | undefined): Promise<Row> {
   };
 }
 
-/** Loads the rounds for the time of `use`, which is given what runs them once: the ns that each took. */
+/** Loads the program while `use` runs. `run` runs all rounds once and returns the ns per round. */
 async function withRounds<T>(arms: number, find: Find, use: (run: () => number) => Promise<T>): Promise<T> {
   const kernel = new Kernel();
   const round = subprogram('round', [u32, State], (b, index, state) => {

@@ -1,4 +1,4 @@
-/** A process that does something in the kernel over and over, each time that a line asks for it, and tells how many ns that took. */
+/** A child process that makes a number of system calls on request and reports the duration in ns. */
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface, type Interface } from 'node:readline';
@@ -15,7 +15,7 @@ export class Worker {
     this.#lines = createInterface({ input: this.#child.stdout });
   }
 
-  /** Starts a file of this folder, and waits for the line that it begins with. */
+  /** Starts a file of this folder and waits for its first line. */
   static async start(file: string): Promise<{ worker: Worker; first: string }> {
     const worker = new Worker(file);
     const [first] = await once(worker.#lines, 'line');
@@ -26,7 +26,7 @@ export class Worker {
     return this.#child.pid ?? 0;
   }
 
-  /** Lets it do what the line says; the seconds that took. */
+  /** Sends a request and waits for the answer: the duration in seconds. */
   async work(line: string): Promise<number> {
     this.#child.stdin.write(`${line}\n`);
     const [ns] = await once(this.#lines, 'line');

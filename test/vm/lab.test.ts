@@ -137,14 +137,14 @@ const visited: readonly Visited[] = [
   { visit: { series: '6.18', filters: [] }, summary: { passed: 0, failed: 1, skipped: 0 }, seconds: 2 },
 ];
 
-test('a kernel that could not be had is a failure, and named in the page of kernels', () => {
+test('a kernel that could not be downloaded is a failure and has a row in docs/kernels.md', () => {
   assert.equal(totalOf(visited), { passed: 7, failed: 1, skipped: 1 });
   const page = describeKernels(visited, new Date('2026-01-02T03:04:05Z'), 'core');
-  assert.match(page, 'By `--core`: ');
+  assert.match(page, 'With `--core`: ');
   assert.match(page, '2026-01-02');
   assert.match(page, '|  | 6.1 |\n|---|---|\n| fentry | yes |\n');
   assert.match(page, '| 6.1.0-1-cloud-amd64 |  | 7 passed, 0 failed, 1 skipped | 61 |');
-  assert.match(page, '| 6.18: could not be had |  | 0 passed, 1 failed | 2 |');
+  assert.match(page, '| 6.18: could not be downloaded |  | 0 passed, 1 failed | 2 |');
 });
 
 test('what becomes of a connect is a word where kernels agree, and the kernels beside it where not', () => {
@@ -163,7 +163,7 @@ test('what becomes of a connect is a word where kernels agree, and the kernels b
     new Date(0),
     'all',
   );
-  assert.match(page, 'All live tests');
+  assert.match(page, 'All tests of `test/live`');
   assert.match(
     page,
     '|  | `kprobe` | `tp_btf` |\n|---|---|---|\n| nobody listens | refused | refused (5.10); aborted (6.1) |\n',
