@@ -16,7 +16,7 @@ export {
   type Label,
   type Reference,
   type Register,
-  type Subprogram,
+  type SubprogramCode,
 } from './asm/instruction.ts';
 export {
   type Assembled,

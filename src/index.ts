@@ -26,11 +26,12 @@ export { type Architecture, architectures } from './asm/architecture.ts';
 export { NoBtfError, type Target, target } from './asm/target.ts';
 
 // The builder.
-export type { Builder, Routine } from './asm/builder/builder.ts';
-export type { Argument } from './asm/builder/call.ts';
+export type { Builder } from './asm/builder/builder.ts';
+export type { Subprogram } from './asm/builder/subprograms.ts';
+export type { Argument } from './asm/builder/call-arguments.ts';
 export type { FieldPath, KernelPointer } from './asm/builder/kernel-pointer.ts';
 export type { MapPointer } from './asm/builder/map-pointer.ts';
-export type { Block, Memory } from './asm/builder/memory.ts';
+export type { StructMemory, Memory } from './asm/builder/memory.ts';
 export type { ArgumentsOf, ParametersOf } from './asm/builder/parameters.ts';
 export type { NumberType } from './asm/builder/number-type.ts';
 export type { Condition, Operand } from './asm/builder/operand.ts';

@@ -2,7 +2,7 @@
  * Linking puts the subprograms that a list of instructions reaches behind it, each of them once, however many
  * instructions refer to it. The result is one list, in which each function's labels stay its own.
  */
-import { type Instruction, type Item, isLabel, type Subprogram } from './instruction.ts';
+import { type Instruction, type Item, isLabel, type SubprogramCode } from './instruction.ts';
 import { isJumpTable } from './jump-table.ts';
 import { isReserved, labelOfSubprogram, labelWithin } from './labels.ts';
 
@@ -31,7 +31,7 @@ export function hasSubprograms(items: readonly Item[]): boolean {
   return items.some((item) => subprogramOf(item) !== undefined);
 }
 
-function subprogramOf(item: Item): Subprogram | undefined {
+function subprogramOf(item: Item): SubprogramCode | undefined {
   return !isLabel(item) && item.reference?.kind === 'subprogram' ? item.reference.subprogram : undefined;
 }
 
@@ -62,7 +62,7 @@ const IDENTIFIER = /^[A-Za-z_]\w*$/;
  */
 class Names {
   /** In the order in which they are linked. */
-  readonly appended = new Map<Subprogram, string>();
+  readonly appended = new Map<SubprogramCode, string>();
   readonly #taken = new Set<string>();
   readonly #refuse: Refuse;
 
@@ -76,7 +76,7 @@ class Names {
     }
   }
 
-  of(subprogram: Subprogram, caller: Instruction): string {
+  of(subprogram: SubprogramCode, caller: Instruction): string {
     const known = this.appended.get(subprogram);
     if (known !== undefined) return known;
     const name = this.#nameFor(subprogram, caller);
@@ -85,7 +85,7 @@ class Names {
     return name;
   }
 
-  #nameFor({ name, instructions }: Subprogram, caller: Instruction): string {
+  #nameFor({ name, instructions }: SubprogramCode, caller: Instruction): string {
     if (!IDENTIFIER.test(name)) this.#refuse(`the subprogram '${name}': a name is a C identifier`, caller);
     if (!instructions.some((item) => !isLabel(item)))
       this.#refuse(`the subprogram '${name}' has no instructions`, caller);

@@ -6,7 +6,7 @@
  */
 import type { Architecture } from './architecture.ts';
 import type { Parameter, Prototype } from './btf.ts';
-import type { Slot } from './builder/context.ts';
+import type { ContextSlot } from './builder/context-layout.ts';
 import { layoutOfPart } from './builder/kernel-pointer.ts';
 import { layoutOf, u64 } from './layout.ts';
 
@@ -82,7 +82,7 @@ export function argumentRegisters({ name, kprobeArguments }: Architecture): Call
 
 /** The look-up of arguments by number or name, for a context. */
 export function argumentsOf(called: TracedFunction, { place, slots, trusted }: CallingConvention) {
-  return (wanted: number | string): Slot => {
+  return (wanted: number | string): ContextSlot => {
     const { name, hook, prototype } = called;
     if (prototype === undefined) return untyped(called, slots, trusted, wanted);
     const { parameters } = prototype;
@@ -97,7 +97,7 @@ export function argumentsOf(called: TracedFunction, { place, slots, trusted }: C
 }
 
 /** The result, by its type. @throws {RangeError} if the function returns nothing. */
-export function resultOf({ name, prototype }: TracedFunction, offset: number): Slot {
+export function resultOf({ name, prototype }: TracedFunction, offset: number): ContextSlot {
   if (prototype === undefined) return { name: 'the result', offset, layout: layoutOf(u64), trusted: false };
   const { returns } = prototype;
   if (returns === undefined) throw new RangeError(`${name} returns nothing`);
@@ -110,7 +110,7 @@ function slotOf(
   offset: number,
   { kind, size, signed, bigEndian = false, pointsTo }: Omit<Parameter, 'name' | 'type'>,
   trusted: boolean,
-): Slot {
+): ContextSlot {
   const isNumber = kind === 'int' || kind === 'enum' || kind === 'pointer';
   const layout = layoutOfPart({ size, signed, array: !isNumber, bigEndian });
   // The verifier takes pointers to anything but structs for numbers.
@@ -122,7 +122,7 @@ function untyped(
   slots: readonly number[],
   trusted: boolean,
   wanted: number | string,
-): Slot {
+): ContextSlot {
   if (typeof wanted === 'string')
     throw new RangeError(
       `${hook} has no argument '${wanted}' by name: the kernel's types do not have ${name}; use its number`,

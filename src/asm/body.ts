@@ -6,7 +6,7 @@
  * The result of a body, which is ignored: anything but a promise. (A function of type `() => void` may be async; one of this type
  * may not.)
  */
-export type Emission =
+export type BodyResult =
   // biome-ignore lint/suspicious/noConfusingVoidType: bodies without a `return` have the result type void.
   void | undefined | null | boolean | number | bigint | string | (object & { readonly then?: never });
 

@@ -10,9 +10,9 @@ import {
   resultOf,
   type TracedFunction,
 } from './arguments.ts';
-import { type Emission, requireSynchronous } from './body.ts';
+import { type BodyResult, requireSynchronous } from './body.ts';
 import { Builder } from './builder/builder.ts';
-import type { Context } from './builder/context.ts';
+import type { ContextLayout } from './builder/context-layout.ts';
 import { TsbpfError } from './error.ts';
 import { reportAtCaller, userCode, withSourcePosition } from './error-position.ts';
 import { checkObjectName, objectNameOf } from './object-name.ts';
@@ -23,7 +23,7 @@ import { kernelTypes, type Target, tracepointFormat } from './target.ts';
 import { formatField, type TracepointFormat } from './tracepoint-format.ts';
 
 /** Emits a program. What it throws is a mistake of its author's. */
-export type Body = (b: Builder) => Emission;
+export type Body = (b: Builder) => BodyResult;
 
 interface Options {
   /**
@@ -145,7 +145,7 @@ function contextOf(
   on: Omit<TracedFunction, 'hook'>,
   { architecture }: Target,
   format?: TracepointFormat,
-): Context {
+): ContextLayout {
   const { title, context, trusted } = PROGRAM_TYPES[kind];
   const name = `${title} ${on.name}`;
   const called = { ...on, hook: name };
@@ -205,7 +205,7 @@ function tracepointOf({ kernel }: Target, tracepoint: string): Omit<TracedFuncti
 function program(
   attachment: Attachment,
   target: Target,
-  context: Context,
+  context: ContextLayout,
   body: Body,
   { name: chosen, optional = false }: Options,
 ): ProgramSpec {

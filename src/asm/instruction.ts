@@ -18,7 +18,7 @@ export type Reference =
   /** A jump's, call's or function load's target: a label of the same program. */
   | { readonly kind: 'label'; readonly label: string }
   /** A call's or function load's target: a subprogram, which comes into the program by it. */
-  | { readonly kind: 'subprogram'; readonly subprogram: Subprogram }
+  | { readonly kind: 'subprogram'; readonly subprogram: SubprogramCode }
   /** The map itself (`BPF_PSEUDO_MAP_FD`). */
   | { readonly kind: 'map'; readonly map: MapSpec }
   /** The address of a byte in the value of an array map with one entry (`BPF_PSEUDO_MAP_VALUE`, Linux 5.2). */
@@ -70,7 +70,7 @@ export type Item = Instruction | Label;
  * A function that programs call (`callSubprogram`): made once, and linked once into each program that reaches it. Its arguments come in
  * r1 to r5, `exit` returns r0, and its labels are its own.
  */
-export interface Subprogram {
+export interface SubprogramCode {
   /** A C identifier; what listings and bpftool show. Another of the same name in one program becomes `NAME_2`. */
   readonly name: string;
   readonly instructions: readonly Item[];

@@ -2,10 +2,11 @@
  * Subprograms written with the builder.
  */
 import type { TSchema } from '@sinclair/typebox';
-import type { Emission } from './body.ts';
-import type { Builder, Routine } from './builder/builder.ts';
-import { ARGUMENT_REGISTERS } from './builder/call.ts';
+import type { BodyResult } from './body.ts';
+import type { Builder } from './builder/builder.ts';
+import { ARGUMENT_REGISTERS } from './builder/call-arguments.ts';
 import type { ParametersOf } from './builder/parameters.ts';
+import type { Subprogram } from './builder/subprograms.ts';
 import { withSourcePosition } from './error-position.ts';
 import { hasFields, layoutOf, u64 } from './layout.ts';
 import { capture } from './position.ts';
@@ -25,9 +26,9 @@ import { capture } from './position.ts';
 export function subprogram<const P extends readonly TSchema[]>(
   name: string,
   parameters: P,
-  body: (b: Builder, ...parameters: ParametersOf<P>) => Emission,
+  body: (b: Builder, ...parameters: ParametersOf<P>) => BodyResult,
   { context = false, returns = u64 }: { readonly context?: boolean; readonly returns?: TSchema } = {},
-): Routine<P> {
+): Subprogram<P> {
   if (!/^[A-Za-z_]\w{0,62}$/.test(name))
     throw withSourcePosition(
       new RangeError(`subprogram name '${name}': it is a C identifier of at most 63 characters`),

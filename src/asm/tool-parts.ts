@@ -1,5 +1,5 @@
 /** What a tool consists of, wherever in it that stands. */
-import { type Instruction, type Item, isLabel, type Subprogram } from './instruction.ts';
+import { type Instruction, type Item, isLabel, type SubprogramCode } from './instruction.ts';
 import { isJumpTable } from './jump-table.ts';
 import type { MapSpec, ProgramArraySpec } from './map.ts';
 import { isMapOfMaps } from './map-of-maps.ts';
@@ -40,7 +40,7 @@ export function mapsIn(instructions: readonly Item[]): ReadonlySet<MapSpec> {
 /** The instructions of a list, and those of the subprograms that it calls, directly or by others. */
 export function* instructionsIn(items: readonly Item[]): Generator<Instruction, void> {
   const lists = [items];
-  const seen = new Set<Subprogram>();
+  const seen = new Set<SubprogramCode>();
   for (const list of lists)
     for (const item of list) {
       if (isLabel(item)) continue;

@@ -20,7 +20,7 @@ import {
 import { decode } from '../../src/asm/decode.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { mapLookupElem } from '../../src/asm/helpers.ts';
-import type { Item, Subprogram } from '../../src/asm/instruction.ts';
+import type { Item, SubprogramCode } from '../../src/asm/instruction.ts';
 import { u32, u64 } from '../../src/asm/layout.ts';
 import { hash } from '../../src/asm/map.ts';
 import { capture, locate } from '../../src/asm/position.ts';
@@ -31,8 +31,8 @@ import { textsOf } from './texts.ts';
 
 const test = suite('asm/link', { seconds: 60 });
 
-const twice: Subprogram = { name: 'twice', instructions: [mov(r0, r1), add(r0, r0), exit()] };
-const four: Subprogram = {
+const twice: SubprogramCode = { name: 'twice', instructions: [mov(r0, r1), add(r0, r0), exit()] };
+const four: SubprogramCode = {
   name: 'four',
   instructions: [callSubprogram(twice), mov(r1, r0), callSubprogram(twice), exit()],
 };
@@ -70,7 +70,7 @@ test('a call shows the name until it is assembled, and then the distance', () =>
 });
 
 test('labels are each function\u2019s own', () => {
-  const sub: Subprogram = {
+  const sub: SubprogramCode = {
     name: 'sub',
     instructions: [mov(r0, 0), jeq(r1, 0, 'out'), mov(r0, 1), label('out'), exit()],
   };
@@ -105,7 +105,7 @@ test('a name that is taken, by another or by a label of the program, gets a numb
 
 test('the maps that it uses are references of the program', () => {
   const table = hash('table', { key: u32, value: u64, maxEntries: 1 });
-  const find: Subprogram = {
+  const find: SubprogramCode = {
     name: 'find',
     instructions: [mov(r2, r1), loadMap(r1, table), call(mapLookupElem), exit()],
   };
@@ -178,7 +178,7 @@ for (const [what, items, message] of [
 
 test('a value that refers to itself is recursion, at the line of the call', () => {
   const instructions: Item[] = [];
-  const self: Subprogram = { name: 'self', instructions };
+  const self: SubprogramCode = { name: 'self', instructions };
   const position = capture(capture);
   instructions.push({ ...callSubprogram(self), position }, exit());
   const error = thrown(() => assemble([callSubprogram(self), exit()]));
@@ -188,7 +188,7 @@ test('a value that refers to itself is recursion, at the line of the call', () =
 });
 
 test('eight frames at once are the most', () => {
-  const chain = (length: number): Subprogram => ({
+  const chain = (length: number): SubprogramCode => ({
     name: `level${length}`,
     instructions: length > 1 ? [callSubprogram(chain(length - 1)), exit()] : [mov(r0, 0), exit()],
   });
@@ -200,7 +200,7 @@ test('eight frames at once are the most', () => {
 });
 
 test('many ways through few frames are gone through quickly', () => {
-  let next: Subprogram = twice;
+  let next: SubprogramCode = twice;
   for (let level = 0; level < 6; level++)
     next = {
       name: `level${level}`,
@@ -223,11 +223,13 @@ const body = fc.record({ filler, before: fc.array(fc.nat(20), { maxLength: 3 }),
 test('any program that is linked decodes, every call lands where what it calls begins, and each is there once', () => {
   fc.assert(
     fc.property(fc.array(body, { minLength: 1, maxLength: 7 }), (bodies) => {
-      const made: Subprogram[] = [];
+      const made: SubprogramCode[] = [];
       const itemsOf = (index: number): Item[] => {
         const { filler: others, before, last } = bodies[index] as (typeof bodies)[number];
         const later = made.length;
-        const calls = before.flatMap((number) => (later === 0 ? [] : [made[number % later] as Subprogram]));
+        const calls = before.flatMap((number) =>
+          later === 0 ? [] : [made[number % later] as SubprogramCode],
+        );
         const called = calls.map((each) => callSubprogram(each));
         return [...(last ? called : []), ...others, ...(last ? [] : called), mov(r0, index), exit()];
       };
@@ -237,7 +239,7 @@ test('any program that is linked decodes, every call lands where what it calls b
       const { bytes, instructions } = assemble(main);
       assert.is(decode(bytes).length, instructions.length);
 
-      const reached = new Set<Subprogram>();
+      const reached = new Set<SubprogramCode>();
       const reach = (items: readonly Item[]): void => {
         for (const item of items) {
           if ('label' in item || item.reference?.kind !== 'subprogram') continue;

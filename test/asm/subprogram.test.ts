@@ -286,7 +286,7 @@ test('recursion is refused at the call, by the way that it goes', () => {
     b.return(b.call(even, x));
   });
   const message = refusal((b) => void b.call(even, 1));
-  assert.match(message, /^a subprogram calls itself: even -> odd -> even; the kernel takes no recursion/);
+  assert.match(message, /^a subprogram calls itself: even -> odd -> even; the kernel forbids recursion/);
   assert.match(message, at);
 });
 
@@ -352,7 +352,7 @@ test('what its callers hold is not there in it', () => {
         const body = use(b, b);
         b.call(subprogram('inner', [], body));
       }),
-      /^inner has none of what raw tracepoint test holds: hand it over as an argument .*subprogram\.test/,
+      /^inner cannot use a value of its caller \(raw tracepoint test\): pass it as an argument .*subprogram\.test/,
       what,
     );
 });

@@ -3,9 +3,10 @@
  * what it computes.
  */
 import fc from 'fast-check';
-import type { Builder, Routine } from '../../src/asm/builder/builder.ts';
+import type { Builder } from '../../src/asm/builder/builder.ts';
 import type { Condition } from '../../src/asm/builder/operand.ts';
 import type { Place } from '../../src/asm/builder/place.ts';
+import type { Subprogram } from '../../src/asm/builder/subprograms.ts';
 import { add, ja, jlt, jset, label, ldx, mov, stx } from '../../src/asm/constructors.ts';
 import { getSmpProcessorId } from '../../src/asm/helpers.ts';
 import { u64 } from '../../src/asm/layout.ts';
@@ -257,17 +258,17 @@ function bodiesOf(statement: Statement): readonly Body[] {
 interface Writer {
   readonly b: Builder;
   readonly number: Place;
-  readonly functions: readonly Routine<[typeof u64]>[];
+  readonly functions: readonly Subprogram<[typeof u64]>[];
   readonly isFunction: boolean;
   fresh(): string;
 }
 
 /** The body of a program, for the builder. */
 export function write({ main, functions }: Flow): (b: Builder) => void {
-  const routines: Routine<[typeof u64]>[] = [];
+  const subprograms: Subprogram<[typeof u64]>[] = [];
   for (const [index, body] of [...functions.entries()].reverse()) {
-    const later = [...routines];
-    routines.unshift(
+    const later = [...subprograms];
+    subprograms.unshift(
       subprogram(
         `f${index}`,
         [u64],
@@ -287,7 +288,7 @@ export function write({ main, functions }: Flow): (b: Builder) => void {
     // own.
     const number = b.stack(u64, b.arg(0)) as Place;
     b.keep(b.context);
-    writeBody(main, { b, number, functions: routines, isFunction: false, fresh: labels() }, [], []);
+    writeBody(main, { b, number, functions: subprograms, isFunction: false, fresh: labels() }, [], []);
     if (!bodyEnds(main)) b.exit(number.get());
   };
 }
@@ -338,7 +339,7 @@ function writeStatement(
       return;
     case 'function':
       b.block(() => {
-        const value = b.call(functions[statement.index] as Routine<[typeof u64]>, number.get());
+        const value = b.call(functions[statement.index] as Subprogram<[typeof u64]>, number.get());
         number.set(value.add(b.arg(0)));
       });
       return;

@@ -6,7 +6,7 @@ import type { TSchema } from '@sinclair/typebox';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
-import type { Block } from '../../src/asm/builder/memory.ts';
+import type { StructMemory } from '../../src/asm/builder/memory.ts';
 import type { Place } from '../../src/asm/builder/place.ts';
 import {
   getCurrentComm,
@@ -94,14 +94,14 @@ type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
 /** A part of a struct: its memory, and where its bytes are. */
 interface Part {
-  readonly memory: Place | Block;
+  readonly memory: Place | StructMemory;
   readonly offset: number;
   readonly layout: Layout;
 }
 
 /** The struct, and everything in it. */
 function partsOf(memory: unknown, layout: Layout, offset = 0): Part[] {
-  const own: Part = { memory: memory as Place | Block, offset, layout };
+  const own: Part = { memory: memory as Place | StructMemory, offset, layout };
   if (hasFields(layout))
     return [
       own,
@@ -148,7 +148,7 @@ test.skipIf(cannotRun, 'memory holds the bytes that were written to it', () => {
     withProgram(
       [results],
       (b) => {
-        const blocks = [b.stack(schema), b.stack(schema)] as unknown as (Place | Block)[];
+        const blocks = [b.stack(schema), b.stack(schema)] as unknown as (Place | StructMemory)[];
         for (const block of blocks) b.set(block, 0);
         const parts = blocks.map((block) => partsOf(block, layoutOf(schema)));
         for (const one of plan)
@@ -156,7 +156,7 @@ test.skipIf(cannotRun, 'memory holds the bytes that were written to it', () => {
         const whole = b.global(results) as unknown as { first: Place; second: Place };
         const Whole = bytes(size);
         for (const [i, to] of [whole.first, whole.second].entries())
-          b.set(b.as(to, Whole), b.as(blocks[i] as Block, Whole));
+          b.set(b.as(to, Whole), b.as(blocks[i] as StructMemory, Whole));
       },
       ({ run, map }) => {
         run();
@@ -177,7 +177,7 @@ test.skipIf(cannotRun, 'memory holds the bytes that were written to it', () => {
 function apply(
   b: Builder,
   { kind, at, from, number }: Step,
-  blocks: readonly (Place | Block)[],
+  blocks: readonly (Place | StructMemory)[],
   parts: readonly (readonly Part[])[],
   models: readonly [Uint8Array, Uint8Array],
   copyOf: Parameters<Builder['call']>[0],
@@ -216,7 +216,7 @@ function apply(
       return true;
     }
     case 'whole':
-      b.set(blocks[side] as Block, blocks[1 - side] as Block);
+      b.set(blocks[side] as StructMemory, blocks[1 - side] as StructMemory);
       model.set(models[1 - side] as Uint8Array);
       return true;
     case 'call':

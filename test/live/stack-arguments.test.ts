@@ -13,7 +13,7 @@ import {
   st,
   storeArgument,
 } from '../../src/asm/constructors.ts';
-import type { Item, Subprogram } from '../../src/asm/instruction.ts';
+import type { Item, SubprogramCode } from '../../src/asm/instruction.ts';
 import { u64 } from '../../src/asm/layout.ts';
 import { r0, r1, r2, r3, r6, r10 } from '../../src/asm/registers.ts';
 import { UnsupportedInstructionError, VerifierError } from '../../src/loader/errors.ts';
@@ -43,7 +43,7 @@ function returned(instructions: readonly Item[], debug = false): number {
   }
 }
 
-const sum: Subprogram = {
+const sum: SubprogramCode = {
   name: 'sum',
   instructions: [loadArgument(r0, 6), loadArgument(r2, 7), add(r0, r2), exit()],
 };
@@ -57,8 +57,8 @@ for (const debug of [false, true])
   });
 
 test.skipIf(lacks, 'of 64 bits, to the twelfth, and on from one subprogram to another', () => {
-  const last: Subprogram = { name: 'last', instructions: [loadArgument(r0, 12), add(r0, 2), exit()] };
-  const middle: Subprogram = {
+  const last: SubprogramCode = { name: 'last', instructions: [loadArgument(r0, 12), add(r0, 2), exit()] };
+  const middle: SubprogramCode = {
     name: 'middle',
     instructions: [
       loadArgument(r6, 6),
@@ -71,7 +71,7 @@ test.skipIf(lacks, 'of 64 bits, to the twelfth, and on from one subprogram to an
 });
 
 test.skipIf(lacks, 'pointers too, which the verifier follows', () => {
-  const both: Subprogram = {
+  const both: SubprogramCode = {
     name: 'both',
     instructions: [
       ...[loadArgument(r2, 6), ldx(u64, r0, r2, 0), ldx(u64, r3, r1, 0), add(r0, r3)],

@@ -7,7 +7,7 @@ import type { Builder } from '../../src/asm/builder/builder.ts';
 import { add, callSubprogram, exit, jeq, label, mov } from '../../src/asm/constructors.ts';
 import { forEachMapElem, getCurrentComm, ktimeGetNs, loop } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
-import type { Subprogram } from '../../src/asm/instruction.ts';
+import type { SubprogramCode } from '../../src/asm/instruction.ts';
 import { bytes, chars, s32, s64, struct, u32, u64 } from '../../src/asm/layout.ts';
 import { array, hash } from '../../src/asm/map.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
@@ -175,7 +175,7 @@ test.skipIf(
 );
 
 test.skipIf(cannotRun, 'plain instructions call one in a list of their own', () => {
-  const half: Subprogram = {
+  const half: SubprogramCode = {
     name: 'half',
     instructions: [mov(r0, 1), jeq(r1, 0, 'out'), mov(r0, r1), label('out'), exit()],
   };

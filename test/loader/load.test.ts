@@ -2,7 +2,7 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { Btf } from '../../src/asm/btf.ts';
 import { exit, loadFunction, loadMap, loadMapValue, mov } from '../../src/asm/constructors.ts';
-import type { Subprogram } from '../../src/asm/instruction.ts';
+import type { SubprogramCode } from '../../src/asm/instruction.ts';
 import { u64 } from '../../src/asm/layout.ts';
 import { array } from '../../src/asm/map.ts';
 import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
@@ -574,7 +574,7 @@ test('in a user namespace capabilities do not help, and the error says so', () =
   }
 });
 
-const called: Subprogram = { name: 'called', instructions: [mov(r0, 0), exit()] };
+const called: SubprogramCode = { name: 'called', instructions: [mov(r0, 0), exit()] };
 const callingBack: ProgramSpec = {
   name: 'calls_back',
   attachment: raw,

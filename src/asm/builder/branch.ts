@@ -6,7 +6,7 @@ import { isJump } from '../cfg/optimize-jumps.ts';
 import * as insn from '../constructors.ts';
 import { isLabel } from '../instruction.ts';
 import type { Position } from '../position.ts';
-import type { Question } from './compare.ts';
+import type { LoadedComparison } from './compare.ts';
 import type { Machine, Sequence } from './machine.ts';
 
 /** An arm that has been built: what it emits, and whether its end is reached. */
@@ -21,25 +21,28 @@ export interface Arm {
  */
 export function layOut(
   machine: Machine,
-  { question, position }: { readonly question: Question; readonly position: Position | undefined },
+  {
+    comparison,
+    position,
+  }: { readonly comparison: LoadedComparison; readonly position: Position | undefined },
   then: Arm,
   otherwise: Arm,
 ): Sequence {
   const end = machine.freshLabel('end');
   const thenTarget = soleJump(then);
-  if (thenTarget) return [question.jumpIf(thenTarget), otherwise.items];
+  if (thenTarget) return [comparison.jumpIf(thenTarget), otherwise.items];
   const otherTarget = soleJump(otherwise);
-  const skip = question.jumpUnless(otherTarget ?? end);
+  const skip = comparison.jumpUnless(otherTarget ?? end);
   if (otherTarget && skip) return [skip, then.items];
-  if (then.items.length === 0) return [question.jumpIf(end), otherwise.items, insn.label(end)];
+  if (then.items.length === 0) return [comparison.jumpIf(end), otherwise.items, insn.label(end)];
   if (otherwise.items.length === 0 && skip) return [skip, then.items, insn.label(end)];
 
   const second = machine.freshLabel(skip ? 'else' : 'then');
   const over = { ...insn.ja(end), position };
-  const inverted = question.jumpUnless(second);
+  const inverted = comparison.jumpUnless(second);
   const [first, last] = inverted ? [then, otherwise] : [otherwise, then];
   return [
-    inverted ?? question.jumpIf(second),
+    inverted ?? comparison.jumpIf(second),
     first.items,
     ...(first.ended ? [] : [over]),
     insn.label(second),

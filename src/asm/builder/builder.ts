@@ -6,7 +6,7 @@
  */
 
 import type { TSchema } from '@sinclair/typebox';
-import { type Emission, requireSynchronous } from '../body.ts';
+import { type BodyResult, requireSynchronous } from '../body.ts';
 import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
@@ -19,7 +19,7 @@ import {
   perfEventOutput,
   tailCall,
 } from '../helpers.ts';
-import type { Item, Subprogram } from '../instruction.ts';
+import type { Item, SubprogramCode } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
 import { type IntLayout, layoutOf, s64, u64 } from '../layout.ts';
 import { BPF_ANY, type EventsSpec, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
@@ -28,41 +28,27 @@ import type { Position } from '../position.ts';
 import { PROGRAM_TYPES } from '../program-types.ts';
 import { r0 } from '../registers.ts';
 import type { Target } from '../target.ts';
-import type { Argument } from './call.ts';
-import { Caller } from './caller.ts';
-import type { Context } from './context.ts';
+import type { Argument } from './call-arguments.ts';
+import { Calls } from './calls.ts';
+import type { ContextLayout } from './context-layout.ts';
 import { emitCount } from './count.ts';
 import { finishList } from './finish.ts';
 import { Branch, LeavableBlock } from './flow.ts';
-import { Given } from './given.ts';
 import { type Keepable, keep } from './keep.ts';
 import { type KernelPointer, kernelStruct, pointerOf, pointerTo } from './kernel-pointer.ts';
 import { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
-import { type Block, isBlock, type Memory, memory, placeOf, view } from './memory.ts';
+import { isStructMemory, type Memory, memory, placeOf, type StructMemory, view } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import type { Condition } from './operand.ts';
 import { constantOf, loadInto, type Operand, Readable, requireFits } from './operand.ts';
-import { type ArgumentsOf, type ParametersOf, receiveParameters, requireFilled } from './parameters.ts';
+import { type ArgumentsOf, receiveParameters, requireFilled } from './parameters.ts';
 import { Place } from './place.ts';
+import { ProgramContext } from './program-context.ts';
 import { RawCode } from './raw.ts';
-import { Subprograms } from './subprograms.ts';
-import { type Case, Dispatch } from './switch.ts';
+import { type Subprogram, Subprograms } from './subprograms.ts';
+import { type Case, Switch } from './switch.ts';
 import { Value } from './value.ts';
-
-/** A subprogram as it is written: see `subprogram`. */
-export interface Routine<P extends readonly TSchema[] = readonly TSchema[]> {
-  readonly name: string;
-  readonly parameters: P;
-  /** The integer schema of its result. */
-  readonly returns: TSchema;
-  /** Whether it is given the program's context as well, ahead of them. */
-  readonly context: boolean;
-  /** The line that made it. */
-  readonly position: Position;
-  /** Emits it. */
-  body(b: Builder, ...parameters: ParametersOf<P>): Emission;
-}
 
 /** BPF_F_CURRENT_CPU: the ring of the CPU that the program runs on. */
 const BPF_F_CURRENT_CPU = 0xffff_ffff;
@@ -78,35 +64,40 @@ export class Builder {
   readonly target: Target;
   readonly #machine = new Machine();
   readonly #raw = new RawCode(this.#machine);
-  readonly #given: Given;
-  readonly #caller: Caller<Routine>;
+  readonly #context: ProgramContext;
+  readonly #calls: Calls;
   /** The subprogram that this builds; undefined for the program itself. */
-  readonly #routine: Routine | undefined;
+  readonly #subprogram: Subprogram | undefined;
   readonly #name: string;
   /** What is returned where nothing else is said. */
   readonly #result: number;
   /** What a subprogram was given for its parameters. */
   #received: readonly unknown[] = [];
 
-  /** For a program that is given `context`, or one of its subprograms: `routine`. */
-  constructor(target: Target, context: Context, subprograms = new Subprograms(), routine?: Routine) {
+  /** For a program that is given `context`, or one of its subprograms: `subprogram`. */
+  constructor(
+    target: Target,
+    context: ContextLayout,
+    subprograms = new Subprograms(),
+    subprogram?: Subprogram,
+  ) {
     this.target = target;
-    this.#routine = routine;
-    this.#name = (routine ?? context).name;
-    this.#result = routine ? 0 : PROGRAM_TYPES[context.kind].result;
-    this.#given = new Given(this.#machine, context, this.#name, routine?.context ?? true);
-    this.#caller = new Caller(this.#machine, this.#given, (callee: Routine) => {
-      const why = `${callee.name} has none of what ${this.#name} holds: hand it over as an argument`;
+    this.#subprogram = subprogram;
+    this.#name = (subprogram ?? context).name;
+    this.#result = subprogram ? 0 : PROGRAM_TYPES[context.kind].result;
+    this.#context = new ProgramContext(this.#machine, context, this.#name, subprogram?.context ?? true);
+    this.#calls = new Calls(this.#machine, this.#context, (callee: Subprogram) => {
+      const why = `${callee.name} cannot use a value of its caller (${this.#name}): pass it as an argument`;
       const build = () => new Builder(target, context, subprograms, callee).#build(callee);
-      return subprograms.of(callee, () => this.#machine.away(why, build));
+      return subprograms.codeOf(callee, () => this.#machine.away(why, build));
     });
   }
 
-  #build(routine: Routine): Subprogram {
-    const { name, parameters, context, position } = routine;
-    const received = receiveParameters(this.#machine, parameters, context ? 1 : 0, routine);
+  #build(subprogram: Subprogram): SubprogramCode {
+    const { name, parameters, context, position } = subprogram;
+    const received = receiveParameters(this.#machine, parameters, context ? 1 : 0, subprogram);
     this.#received = received;
-    const result = userCode(() => routine.body(this, ...received));
+    const result = userCode(() => subprogram.body(this as never, ...(received as never)));
     this.#machine.at(position, () => {
       requireSynchronous(result);
       if (!this.#machine.ended) requireFilled(parameters, received);
@@ -119,7 +110,7 @@ export class Builder {
    * arguments or emits events later keeps it: `b.keep(b.context)`, one instruction. Throws in a subprogram that isn't given it.
    */
   get context(): Value {
-    return this.#given.context;
+    return this.#context.context;
   }
 
   /**
@@ -130,7 +121,7 @@ export class Builder {
    * Throws RangeError if there is no such argument.
    */
   arg(argument: number | string): Place {
-    return this.#machine.statement(this.arg, () => this.#given.argument(argument));
+    return this.#machine.statement(this.arg, () => this.#context.argument(argument));
   }
 
   /**
@@ -138,12 +129,12 @@ export class Builder {
    * is all 64 bits of it. Throws RangeError in other programs.
    */
   get retval(): Place {
-    return this.#given.retval;
+    return this.#context.retval;
   }
 
   /** A field of the record that a classic tracepoint gives the program, by its name: one load at each use. */
   field(name: string): Place {
-    return this.#machine.statement(this.field, () => this.#given.field(name));
+    return this.#machine.statement(this.field, () => this.#context.field(name));
   }
 
   /**
@@ -174,10 +165,10 @@ export class Builder {
    * pointer, or memory that a temporary points to. Free again when the block ends. Throws when all four are held.
    */
   keep<T extends Keepable>(thing: T): T extends Place ? Value : T;
-  keep(thing: Keepable): Value | KernelPointer | MapPointer | Block {
+  keep(thing: Keepable): Value | KernelPointer | MapPointer | StructMemory {
     return this.#machine.statement(this.keep, () => {
       const kept = keep(this.#machine, this.target, thing);
-      if (kept instanceof Value) this.#given.kept(thing, kept);
+      if (kept instanceof Value) this.#context.kept(thing, kept);
       return kept;
     });
   }
@@ -213,12 +204,12 @@ export class Builder {
    * Writes memory of any shape: a copy from memory of the same size (by the widest loads and stores that the
    * alignment allows), a register into 1, 2, 4 or 8 bytes, or 0 over everything, padding too.
    */
-  set(to: Place | Block, from: Operand | Block): void {
-    this.#machine.statement(this.set, () => placeOf(to).set(isBlock(from) ? placeOf(from) : from));
+  set(to: Place | StructMemory, from: Operand | StructMemory): void {
+    this.#machine.statement(this.set, () => placeOf(to).set(isStructMemory(from) ? placeOf(from) : from));
   }
 
   /** The same memory as another schema sees it, which may be shorter. Nothing is emitted. */
-  as<T extends TSchema>(memory: Place | Block, schema: T): Memory<T> {
+  as<T extends TSchema>(memory: Place | StructMemory, schema: T): Memory<T> {
     return this.#machine.statement(this.as, () => view(memory, schema));
   }
 
@@ -235,7 +226,7 @@ export class Builder {
   // --- branches ----------------------------------------------------------------------------------
 
   /** Runs `then` where the condition holds, else `otherwise`: one jump, two where both arms go on. */
-  if(condition: Condition, then: () => Emission, otherwise?: () => Emission): void {
+  if(condition: Condition, then: () => BodyResult, otherwise?: () => BodyResult): void {
     const branch = this.#branch(this.if, condition);
     try {
       branch.otherwise(then());
@@ -255,7 +246,7 @@ export class Builder {
    * arm that only leaves is gone to without a jump of its own. Throws RangeError for a constant that is there twice or that the
    * subject can't be.
    */
-  switch(subject: Value | Place, cases: readonly Case[], otherwise?: () => Emission): void {
+  switch(subject: Value | Place, cases: readonly Case[], otherwise?: () => BodyResult): void {
     const dispatch = this.#dispatch(this.switch, subject, cases);
     try {
       let result = otherwise?.();
@@ -269,15 +260,15 @@ export class Builder {
     }
   }
 
-  #dispatch(callee: (...args: never[]) => void, subject: Value | Place, cases: readonly Case[]): Dispatch {
-    return this.#machine.statement(callee, () => new Dispatch(this.#machine, subject, cases));
+  #dispatch(callee: (...args: never[]) => void, subject: Value | Place, cases: readonly Case[]): Switch {
+    return this.#machine.statement(callee, () => new Switch(this.#machine, subject, cases));
   }
 
   /**
    * A block that can be left from within: `leave()` jumps to its end, and may be an arm itself
    * (`b.if(condition, leave)` is one jump). The block costs nothing.
    */
-  block(body: (leave: () => void) => Emission): void {
+  block(body: (leave: () => void) => BodyResult): void {
     const block = this.#block(this.block);
     try {
       block.end(body(block.leave));
@@ -296,11 +287,11 @@ export class Builder {
    */
   exit(value: number | Value = this.#result): void {
     this.#machine.statement(this.exit, () => {
-      if (this.#routine)
+      if (this.#subprogram)
         throw new ProgramError(
           `exit() ends a program, and this is the subprogram ${this.#name}: return() ends it`,
         );
-      const { mustReturn } = PROGRAM_TYPES[this.#given.kind];
+      const { mustReturn } = PROGRAM_TYPES[this.#context.kind];
       if (mustReturn !== undefined && value !== mustReturn)
         throw new RangeError(`${this.#name} returns ${mustReturn}: the verifier refuses any other result`);
       this.#leave(value);
@@ -310,14 +301,14 @@ export class Builder {
   /** Goes back to who called the subprogram, with 0 or a value: as `exit` ends a program. */
   return(value: Operand = this.#result): void {
     this.#machine.statement(this.return, () => {
-      if (!this.#routine)
+      if (!this.#subprogram)
         throw new ProgramError(
           `return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`,
         );
-      requireFilled(this.#routine.parameters, this.#received);
+      requireFilled(this.#subprogram.parameters, this.#received);
       requireFits(
         value,
-        numberTypeOf(layoutOf(this.#routine.returns) as IntLayout),
+        numberTypeOf(layoutOf(this.#subprogram.returns) as IntLayout),
         `the result of ${this.#name}`,
         'declare the result by { returns: schema } in subprogram()',
       );
@@ -344,10 +335,10 @@ export class Builder {
    * its address, and must have been written; the context goes without saying. As with helpers, temporaries are gone afterwards; the
    * result is one, in r0.
    */
-  call<P extends readonly TSchema[]>(subprogram: Routine<P>, ...args: ArgumentsOf<P>): Value;
-  call(callee: Helper | Routine, ...args: Argument[]): Value {
+  call<P extends readonly TSchema[]>(subprogram: Subprogram<P>, ...args: ArgumentsOf<P>): Value;
+  call(callee: Helper | Subprogram, ...args: Argument[]): Value {
     return this.#machine.statement(this.call, () =>
-      'body' in callee ? this.#caller.subprogram(callee, args) : this.#caller.helper(callee, args),
+      'body' in callee ? this.#calls.subprogram(callee, args) : this.#calls.helper(callee, args),
     );
   }
 
@@ -358,7 +349,7 @@ export class Builder {
    */
   tailCall<N extends string>(array: ProgramArraySpec<N>, slot: N | Operand): void {
     this.#machine.statement(this.tailCall, () => {
-      this.#caller.helper(tailCall, [array, slot instanceof Readable ? slot : slotNumber(array, slot)]);
+      this.#calls.helper(tailCall, [array, slot instanceof Readable ? slot : slotNumber(array, slot)]);
     });
   }
 
@@ -368,18 +359,18 @@ export class Builder {
    */
   lookup<I extends MapSpec>(
     map: MapOfMapsSpec<TSchema, I>,
-    key: Operand | Block | KernelPointer,
-    arms: { found: (map: MapPointer<I>) => Emission; missing?: () => Emission },
+    key: Operand | StructMemory | KernelPointer,
+    arms: { found: (map: MapPointer<I>) => BodyResult; missing?: () => BodyResult },
   ): void;
   lookup<V extends TSchema>(
     map: MapSpec<TSchema, V> | MapPointer<MapSpec<TSchema, V>>,
-    key: Operand | Block | KernelPointer,
-    arms: { found: (value: Memory<V>) => Emission; missing?: () => Emission },
+    key: Operand | StructMemory | KernelPointer,
+    arms: { found: (value: Memory<V>) => BodyResult; missing?: () => BodyResult },
   ): void;
   lookup(
     map: MapSpec | MapPointer,
-    key: Operand | Block | KernelPointer,
-    arms: { found: (value: never) => Emission; missing?: () => Emission },
+    key: Operand | StructMemory | KernelPointer,
+    arms: { found: (value: never) => BodyResult; missing?: () => BodyResult },
   ): void {
     const { entry, branch } = this.#lookup(this.lookup, map, key);
     try {
@@ -393,11 +384,11 @@ export class Builder {
   #lookup(
     callee: (...args: never[]) => void,
     map: MapSpec | MapPointer,
-    key: Operand | Block | KernelPointer,
+    key: Operand | StructMemory | KernelPointer,
   ): { readonly entry: unknown; readonly branch: Branch } {
     return this.#machine.statement(callee, () => {
       const spec = map instanceof MapPointer ? map.spec : map;
-      const pointer = this.#caller.helper(mapLookupElem, [map, key]);
+      const pointer = this.#calls.helper(mapLookupElem, [map, key]);
       const entry = isMapOfMaps(spec)
         ? new MapPointer(spec.inner, pointer)
         : memory(this.#machine, pointer, 0, spec.value, spec.name);
@@ -411,18 +402,18 @@ export class Builder {
    */
   update(
     map: MapSpec | MapPointer,
-    key: Operand | Block | KernelPointer,
-    value: Operand | Block,
+    key: Operand | StructMemory | KernelPointer,
+    value: Operand | StructMemory,
     flags = BPF_ANY,
   ): Value {
     return this.#machine.statement(this.update, () =>
-      this.#caller.helper(mapUpdateElem, [map, key, value, flags]),
+      this.#calls.helper(mapUpdateElem, [map, key, value, flags]),
     );
   }
 
   /** Deletes an entry: one call. The result is 0, or `-ENOENT`. */
-  delete(map: MapSpec | MapPointer, key: Operand | Block | KernelPointer): Value {
-    return this.#machine.statement(this.delete, () => this.#caller.helper(mapDeleteElem, [map, key]));
+  delete(map: MapSpec | MapPointer, key: Operand | StructMemory | KernelPointer): Value {
+    return this.#machine.statement(this.delete, () => this.#calls.helper(mapDeleteElem, [map, key]));
   }
 
   /**
@@ -432,16 +423,16 @@ export class Builder {
    *
    * Throws if the map's values are no numbers of 4 or 8 bytes.
    */
-  count(map: MapSpec | MapPointer, key: Operand | Block | KernelPointer, amount: Operand = 1): void {
-    this.#machine.statement(this.count, () => emitCount(this.#machine, this.#caller, map, key, amount));
+  count(map: MapSpec | MapPointer, key: Operand | StructMemory | KernelPointer, amount: Operand = 1): void {
+    this.#machine.statement(this.count, () => emitCount(this.#machine, this.#calls, map, key, amount));
   }
 
   /** Sends an event to the ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` where the ring is full. */
   output<E extends TSchema>(events: EventsSpec<E>, event: Memory<E>): Value;
-  output(events: MapSpec, event: Block | Place): Value;
-  output(events: MapSpec, event: Block | Place): Value {
+  output(events: MapSpec, event: StructMemory | Place): Value;
+  output(events: MapSpec, event: StructMemory | Place): Value {
     return this.#machine.statement(this.output, () =>
-      this.#caller.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]),
+      this.#calls.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]),
     );
   }
 
@@ -461,7 +452,7 @@ export class Builder {
   }
 
   /** Says that raw instructions have written this memory. */
-  assumeWritten(memory: Place | Block): void {
+  assumeWritten(memory: Place | StructMemory): void {
     this.#machine.statement(this.assumeWritten, () => placeOf(memory).markWritten());
   }
 
@@ -471,7 +462,7 @@ export class Builder {
     this.#machine.close(`${this.#name} is finished: what it holds can't be used elsewhere`);
     const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
     const { labels, isUsed: hasRaw } = this.#raw;
-    const isProgram = this.#routine === undefined;
+    const isProgram = this.#subprogram === undefined;
     return finishList({ items, end, exit: EXIT, labels, hasRaw, isProgram });
   }
 }

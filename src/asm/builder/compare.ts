@@ -3,7 +3,7 @@
  */
 import type { Instruction, Register } from '../instruction.ts';
 import { mixedSigns } from './arithmetic.ts';
-import { JUMPS, type Reading } from './jumps.ts';
+import { type Interpretation, JUMPS } from './jumps.ts';
 import type { Machine } from './machine.ts';
 import { commonSign, includes, mayBeNegative, type NumberType, S32, U32, unsigned } from './number-type.ts';
 import type { Compare, Comparison, Test } from './operand.ts';
@@ -20,18 +20,18 @@ import { bytesOf, isBigEndian, Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** A comparison whose operands are loaded: what is left is the jump, either way round. */
-export interface Question {
+export interface LoadedComparison {
   jumpIf(target: string): Instruction;
   /** Undefined if the jump has no opposite. */
   jumpUnless(target: string): Instruction | undefined;
 }
 
 /** Loads the operands of a comparison that `checkTest` has passed. */
-export function ask(machine: Machine, { left, comparison, right }: Compare): Question {
+export function loadComparison(machine: Machine, { left, comparison, right }: Compare): LoadedComparison {
   const { position } = machine;
   const operands = loadOperands(machine, left, comparison, right);
   const jump = (which: Comparison, target: string): Instruction => ({
-    ...JUMPS[which][operands.reading](operands.left, operands.right, target),
+    ...JUMPS[which][operands.interpretation](operands.left, operands.right, target),
     position,
   });
   const { inverse } = JUMPS[comparison];
@@ -72,7 +72,7 @@ function checkMask(left: Readable, mask: Operand): void {
 }
 
 interface Loaded {
-  readonly reading: Reading;
+  readonly interpretation: Interpretation;
   readonly left: Register;
   readonly right: Register | number;
 }
@@ -80,14 +80,14 @@ interface Loaded {
 function loadOperands(machine: Machine, left: Readable, comparison: Comparison, right: Operand): Loaded {
   if (!(right instanceof Readable)) return withConstant(machine, left, comparison, constantOf(right));
   const half = lowHalf(left, right);
-  if (half) return { reading: half, left: (left as Value).read(), right: (right as Value).read() };
+  if (half) return { interpretation: half, left: (left as Value).read(), right: (right as Value).read() };
   // A test of bits does not depend on the signs.
-  const reading = commonSign(left.type, right.type) ?? 'unsigned';
-  return { reading, left: left.toRegister(), right: right.toRegister() };
+  const interpretation = commonSign(left.type, right.type) ?? 'unsigned';
+  return { interpretation, left: left.toRegister(), right: right.toRegister() };
 }
 
 /** How the low halves of two registers, as they are, compare the two numbers; undefined if more bits are needed. */
-function lowHalf(left: Readable, right: Readable): Reading | undefined {
+function lowHalf(left: Readable, right: Readable): Interpretation | undefined {
   if (!(left instanceof Value && right instanceof Value) || Math.min(left.validBits, right.validBits) !== 32)
     return undefined;
   const both = (half: NumberType) => includes(half, left.type) && includes(half, right.type);
@@ -104,12 +104,12 @@ function withConstant(machine: Machine, left: Readable, comparison: Comparison, 
       left.loadRaw(register);
       return isEquality
         ? withImmediate(machine, register, unsigned(8 * left.size), bytesOf(left, constant))
-        : { reading: 'signed32', left: register, right: Number(BigInt.asIntN(32, constant)) };
+        : { interpretation: 'signed32', left: register, right: Number(BigInt.asIntN(32, constant)) };
     }
   }
   if (left instanceof Value && left.validBits === 32)
     return {
-      reading: mayBeNegative(left.type) ? 'signed32' : 'unsigned32',
+      interpretation: mayBeNegative(left.type) ? 'signed32' : 'unsigned32',
       left: left.read(),
       right: Number(BigInt.asIntN(32, constant)),
     };
@@ -118,12 +118,12 @@ function withConstant(machine: Machine, left: Readable, comparison: Comparison, 
 
 /** The number in `register` is one of `type`. */
 function withImmediate(machine: Machine, register: Register, type: NumberType, constant: bigint): Loaded {
-  const reading = mayBeNegative(type) ? 'signed' : 'unsigned';
-  if (reading === 'unsigned' && includes(U32, type) && !fits32(constant))
-    return { reading: 'unsigned32', left: register, right: Number(BigInt.asIntN(32, constant)) };
+  const interpretation = mayBeNegative(type) ? 'signed' : 'unsigned';
+  if (interpretation === 'unsigned' && includes(U32, type) && !fits32(constant))
+    return { interpretation: 'unsigned32', left: register, right: Number(BigInt.asIntN(32, constant)) };
   const signedConstant = BigInt.asIntN(64, constant);
   return {
-    reading,
+    interpretation,
     left: register,
     right: immediateOrRegister(machine, fits32(signedConstant) ? signedConstant : constant),
   };

@@ -4,8 +4,8 @@ import * as insn from '../constructors.ts';
 import { mapLookupElem, mapUpdateElem } from '../helpers.ts';
 import { layoutOf } from '../layout.ts';
 import { BPF_NOEXIST, isPerCpu, type MapSpec, MapType } from '../map.ts';
-import { type Argument, inMemory } from './call.ts';
-import type { Callee, Caller } from './caller.ts';
+import { type Argument, inMemory } from './call-arguments.ts';
+import type { Calls } from './calls.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { memory } from './memory.ts';
@@ -19,7 +19,7 @@ const SPARSE: readonly MapType[] = [MapType.hash, MapType.lruHash, MapType.perCp
 /** Emits the addition of `amount` to the number under `key`, which begins at 0. */
 export function emitCount(
   machine: Machine,
-  caller: Pick<Caller<Callee>, 'helper'>,
+  calls: Pick<Calls, 'helper'>,
   map: MapSpec | MapPointer,
   key: Argument,
   amount: Operand,
@@ -28,13 +28,13 @@ export function emitCount(
   requireNumber(spec);
   const place = inMemory(machine, key, 'bpf_map_lookup_elem', spec.key);
   const end = machine.freshLabel('counted');
-  const pointer = caller.helper(mapLookupElem, [map, place]);
+  const pointer = calls.helper(mapLookupElem, [map, place]);
   if (SPARSE.includes(spec.type)) {
     const found = machine.freshLabel('found');
     machine.emit(insn.jne(pointer.read(), 0, found));
     // Another CPU may have made the entry by now.
-    caller.helper(mapUpdateElem, [map, place, 0, BPF_NOEXIST]);
-    machine.emit(insn.jeq(caller.helper(mapLookupElem, [map, place]).read(), 0, end), insn.label(found));
+    calls.helper(mapUpdateElem, [map, place, 0, BPF_NOEXIST]);
+    machine.emit(insn.jeq(calls.helper(mapLookupElem, [map, place]).read(), 0, end), insn.label(found));
   } else {
     machine.emit(insn.jeq(pointer.read(), 0, end));
   }

@@ -6,13 +6,13 @@
  * the JavaScript stack as it can.
  */
 
-import { type Emission, requireSynchronous } from '../body.ts';
+import { type BodyResult, requireSynchronous } from '../body.ts';
 import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
 import { fromUserCode, withSourcePosition } from '../error-position.ts';
 import { describePosition, type Position } from '../position.ts';
 import { type Arm, layOut } from './branch.ts';
-import { ask, checkTest, type Question } from './compare.ts';
+import { checkTest, type LoadedComparison, loadComparison } from './compare.ts';
 import type { Machine, Sequence, State } from './machine.ts';
 import type { Condition, Test } from './operand.ts';
 
@@ -59,7 +59,7 @@ export class Arms {
     this.#machine.items = [];
   }
 
-  #built(result: Emission): Arm {
+  #built(result: BodyResult): Arm {
     this.#machine.at(this.position, () => requireSynchronous(result));
     const { items, ended } = this.#machine;
     this.#after.push(this.#machine.save());
@@ -67,14 +67,14 @@ export class Arms {
   }
 
   /** Ends an arm, whose body returned `result`, and begins the next one. Returns the arm. */
-  next(result: Emission): Arm {
+  next(result: BodyResult): Arm {
     const built = this.#built(result);
     this.#begin();
     return built;
   }
 
   /** Ends the last arm, whose body returned `result`, and joins the states. Returns the arm. */
-  end(result: Emission): Arm {
+  end(result: BodyResult): Arm {
     const built = this.#built(result);
     this.#machine.items = this.#outer;
     this.#machine.join(this.#before, this.#after);
@@ -112,11 +112,11 @@ function emitTest(machine: Machine, test: Test, { yes, no, next }: Outcomes): vo
     return;
   }
   machine.part(() => {
-    const question = ask(machine, test);
-    const skip = next === 'yes' ? question.jumpUnless(no) : undefined;
+    const comparison = loadComparison(machine, test);
+    const skip = next === 'yes' ? comparison.jumpUnless(no) : undefined;
     if (skip) machine.emit(skip);
     else {
-      machine.emit(question.jumpIf(yes));
+      machine.emit(comparison.jumpIf(yes));
       if (next === 'yes') machine.emit(insn.ja(no));
     }
   });
@@ -126,7 +126,7 @@ function emitTest(machine: Machine, test: Test, { yes, no, next }: Outcomes): vo
 export class Branch {
   readonly #machine: Machine;
   /** What is left of a single comparison is its jump; of `and` and `or`, the jumps to these labels are there. */
-  readonly #test: Question | { readonly yes: string; readonly no: string };
+  readonly #test: LoadedComparison | { readonly yes: string; readonly no: string };
   readonly #arms: Arms;
   #then: Arm | undefined;
 
@@ -134,7 +134,7 @@ export class Branch {
     const { length } = machine.items;
     this.#machine = machine;
     checkTest(test);
-    if (test.kind === 'compare') this.#test = ask(machine, test);
+    if (test.kind === 'compare') this.#test = loadComparison(machine, test);
     else {
       this.#test = { yes: machine.freshLabel('then'), no: machine.freshLabel('else') };
       emitTest(machine, test, { ...this.#test, next: 'yes' });
@@ -148,19 +148,19 @@ export class Branch {
   }
 
   /** Ends the first arm, whose body returned `result`, and begins the other one. */
-  otherwise(result: Emission): void {
+  otherwise(result: BodyResult): void {
     this.#then = this.#arms.next(result);
   }
 
   /** Ends the second arm, whose body returned `result`. */
-  end(result: Emission): void {
+  end(result: BodyResult): void {
     const otherwise = this.#arms.end(result);
     const then = this.#then as Arm;
     const { items } = this.#machine;
     const { position } = this.#arms;
     const test = this.#test;
     if ('jumpIf' in test) {
-      items.push(...layOut(this.#machine, { question: test, position }, then, otherwise));
+      items.push(...layOut(this.#machine, { comparison: test, position }, then, otherwise));
       return;
     }
     const end = this.#machine.freshLabel('end');
@@ -203,7 +203,7 @@ export class LeavableBlock {
     });
 
   /** Ends the block, whose body returned `result`. */
-  end(result: Emission): void {
+  end(result: BodyResult): void {
     this.#machine.at(this.#position, () => requireSynchronous(result));
     this.#over = true;
     this.#machine.join(this.#before, [...this.#paths, this.#machine.save()]);

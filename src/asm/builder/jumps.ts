@@ -17,9 +17,9 @@ import {
 type Jump = (left: Register, right: Register | number, target: string) => Instruction;
 
 /** How a jump reads its operands: as 64 bits, or as the low 32 of each. */
-export type Reading = 'unsigned' | 'signed' | 'unsigned32' | 'signed32';
+export type Interpretation = 'unsigned' | 'signed' | 'unsigned32' | 'signed32';
 
-interface JumpRow extends Readonly<Record<Reading, Jump>> {
+interface JumpRow extends Readonly<Record<Interpretation, Jump>> {
   /** The comparison that is true if this one is false, if there is one. */
   readonly inverse?: Comparison;
 }
@@ -49,15 +49,15 @@ export function choose(
   right: Operand,
 ): { readonly type: NumberType; readonly emit: (register: Register) => void } {
   const rightType = typeOfOperand(right);
-  const reading = commonSign(left.type, rightType);
-  if (reading === undefined) throw mixedSigns(left, right);
+  const interpretation = commonSign(left.type, rightType);
+  if (interpretation === undefined) throw mixedSigns(left, right);
   const comparison = which === 'min' ? 'le' : 'ge';
   const source = immediateOrRegister(machine, right);
   return {
     type: (which === 'min' ? lesser : greater)(left.type, rightType),
     emit(register) {
       const end = machine.freshLabel('end');
-      machine.emit(JUMPS[comparison][reading](register, source, end), insn.mov(register, source));
+      machine.emit(JUMPS[comparison][interpretation](register, source, end), insn.mov(register, source));
       machine.emit(insn.label(end));
     },
   };

@@ -5,29 +5,29 @@ import type { Target } from '../target.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
-import { type Block, isBlock, placeOf, rebase } from './memory.ts';
+import { isStructMemory, placeOf, rebase, type StructMemory } from './memory.ts';
 import { Place } from './place.ts';
-import { Slot } from './stack.ts';
+import { StackSlot } from './stack.ts';
 import { Value } from './value.ts';
 
 /** What can be kept: by its value, or by the pointer that leads to it. */
-export type Keepable = Value | Place | KernelPointer | MapPointer | Block;
+export type Keepable = Value | Place | KernelPointer | MapPointer | StructMemory;
 
 /** The same in one of r6 to r9; a place's content. Throws where all of them are held, and for the stack, which needs none. */
 export function keep(
   machine: Machine,
   target: Target,
   thing: Keepable,
-): Value | KernelPointer | MapPointer | Block {
+): Value | KernelPointer | MapPointer | StructMemory {
   if (thing instanceof KernelPointer)
     return new KernelPointer(machine, target, keepValue(machine, thing.value), {
       name: thing.struct,
       type: thing.type,
     });
   if (thing instanceof MapPointer) return new MapPointer(thing.spec, keepValue(machine, thing.value));
-  if (!isBlock(thing)) return keepValue(machine, thing);
+  if (!isStructMemory(thing)) return keepValue(machine, thing);
   const { base, name } = placeOf(thing);
-  if (base instanceof Slot) throw new TypeError(`${name} lies on the stack, which needs no keeping`);
+  if (base instanceof StackSlot) throw new TypeError(`${name} lies on the stack, which needs no keeping`);
   return rebase(thing, keepValue(machine, base));
 }
 

@@ -11,7 +11,7 @@ import type { Instruction, Item, Register } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
 import { capture, describePosition, type Position } from '../position.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 } from '../registers.ts';
-import { type Slot, Stack } from './stack.ts';
+import { Stack, type StackSlot } from './stack.ts';
 import { type Facts, type Holder, isRaw, isWithin, joinHolders, type Scope, type State } from './state.ts';
 
 export type { Holder, State } from './state.ts';
@@ -70,7 +70,7 @@ export class Machine {
   }
 
   /** A new slot of the frame, `size` bytes at an address that is `skew` bytes past a multiple of 8. */
-  slot(name: string, size: number, skew = 0): Slot {
+  slot(name: string, size: number, skew = 0): StackSlot {
     return this.stack.allocate(size, 8, skew, { name, position: this.#position });
   }
 

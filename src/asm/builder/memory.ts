@@ -2,7 +2,7 @@
  * Memory with the shape of a schema: `attempt.comm` instead of an offset.
  */
 import type { TArray, TObject, TSchema } from '@sinclair/typebox';
-import type { Emission } from '../body.ts';
+import type { BodyResult } from '../body.ts';
 import * as insn from '../constructors.ts';
 import { type ArrayLayout, hasFields, type Layout, layoutOf, type UnionSchema } from '../layout.ts';
 import { Branch } from './flow.ts';
@@ -10,13 +10,13 @@ import type { Machine } from './machine.ts';
 import { mayBeNegative } from './number-type.ts';
 import { constantOf, describeOperand } from './operand.ts';
 import { type Base, Place, type PlaceKind, type Provenance } from './place.ts';
-import { Slot } from './stack.ts';
+import { StackSlot } from './stack.ts';
 import { Value } from './value.ts';
 
 const PLACE = Symbol('place');
 
 /** The whole of a structure in memory; its fields are properties beside it. */
-export interface Block {
+export interface StructMemory {
   readonly [PLACE]: Place;
 }
 
@@ -29,12 +29,12 @@ export interface Elements<E extends TSchema> extends Place {
    * The element of an index that is known when the program runs: `found` gets its memory through a temporary. If the index is out of
    * range, `otherwise` runs. A comparison and two or three instructions; on the stack since Linux 5.12.
    */
-  at(index: Value | Place, found: (element: Memory<E>) => Emission, otherwise?: () => Emission): void;
+  at(index: Value | Place, found: (element: Memory<E>) => BodyResult, otherwise?: () => BodyResult): void;
 }
 
 /** Memory of schema `T`: an object of its fields for a struct or a union, `Elements` for an array, a `Place` for everything else. */
 export type Memory<T extends TSchema> = T extends TObject<infer P> | UnionSchema<infer P>
-  ? { readonly [K in keyof P]: Memory<P[K]> } & Block
+  ? { readonly [K in keyof P]: Memory<P[K]> } & StructMemory
   : T extends TArray<infer E>
     ? Elements<E>
     : Place;
@@ -52,34 +52,34 @@ export function memory<T extends TSchema>(
 }
 
 /** The same memory as another schema sees it. */
-export function view<T extends TSchema>(from: Place | Block, schema: T): Memory<T> {
+export function view<T extends TSchema>(from: Place | StructMemory, schema: T): Memory<T> {
   const { machine, base, offset, size, name, kind, provenance } = placeOf(from);
   const layout = layoutOf(schema);
   if (layout.size > size)
     throw new TypeError(`${name} has ${size} bytes, too few to be seen as ${layout.size}`);
   if (provenance.bits) throw new TypeError(`${name} is a bit field: it cannot be seen as other memory`);
-  const align = base instanceof Slot ? 8 : (provenance.align ?? 8);
+  const align = base instanceof StackSlot ? 8 : (provenance.align ?? 8);
   if (offset % layout.align !== 0 || align % layout.align !== 0) {
     const where =
-      base instanceof Slot ? `at r10${offset}` : `${offset} bytes from a pointer aligned to ${align}`;
+      base instanceof StackSlot ? `at r10${offset}` : `${offset} bytes from a pointer aligned to ${align}`;
     throw new TypeError(`${name} lies ${where}, which isn't aligned to ${layout.align} bytes`);
   }
   return memoryWith(machine, base, offset, layout, name, kind, provenance) as Memory<T>;
 }
 
 /** The same memory from another base (a pointer that has been moved to another register). */
-export function rebase<M extends Place | Block>(block: M, base: Base): M {
+export function rebase<M extends Place | StructMemory>(block: M, base: Base): M {
   const { machine, offset, layout, name, kind, provenance } = placeOf(block);
   return memoryWith(machine, base, offset, layout, name, kind, provenance) as M;
 }
 
 /** Memory as one place, whatever its shape. */
-export function placeOf(memory: Place | Block): Place {
+export function placeOf(memory: Place | StructMemory): Place {
   return memory instanceof Place ? memory : memory[PLACE];
 }
 
 /** Whether it is the whole of a structure. */
-export function isBlock(thing: unknown): thing is Block {
+export function isStructMemory(thing: unknown): thing is StructMemory {
   return typeof thing === 'object' && thing !== null && PLACE in thing;
 }
 
@@ -91,7 +91,7 @@ function memoryWith(
   name: string,
   kind: PlaceKind,
   provenance: Provenance,
-): Place | Block {
+): Place | StructMemory {
   if (layout.kind === 'array')
     return new ElementsPlace(machine, base, offset, layout, name, kind, provenance) as unknown as Place;
   const place = new Place(machine, base, offset, layout, name, kind, provenance);
@@ -112,9 +112,9 @@ class ElementsPlace extends Place {
 
   at(
     index: number | Value | Place,
-    found: (element: never) => Emission = () => {},
-    otherwise?: () => Emission,
-  ): Place | Block | undefined {
+    found: (element: never) => BodyResult = () => {},
+    otherwise?: () => BodyResult,
+  ): Place | StructMemory | undefined {
     const { machine } = this;
     if (typeof index === 'number' || typeof index === 'bigint')
       return machine.statement(this.at, () => this.#constant(index));
@@ -130,7 +130,7 @@ class ElementsPlace extends Place {
     return undefined;
   }
 
-  #constant(index: number): Place | Block {
+  #constant(index: number): Place | StructMemory {
     const number = Number(constantOf(index));
     const { element, length } = this.layout;
     if (number < 0 || number >= length)
@@ -142,7 +142,7 @@ class ElementsPlace extends Place {
   /** Emits the comparison of the index; in its first arm, `element` emits the address. */
   #variable(index: Value | Place): {
     readonly branch: Branch;
-    element(): Place | Block;
+    element(): Place | StructMemory;
     release(): void;
   } {
     const { machine, layout, name } = this;
@@ -154,7 +154,7 @@ class ElementsPlace extends Place {
       );
     this.requireWritten();
     const base = this.baseRegister();
-    const align = this.base instanceof Slot ? 8 : (this.provenance.align ?? 8);
+    const align = this.base instanceof StackSlot ? 8 : (this.provenance.align ?? 8);
     const { size } = layout.element;
     const holder = { name: `${name}[]`, position: machine.position };
     const register = machine.temporary(holder);

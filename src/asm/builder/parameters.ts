@@ -13,10 +13,10 @@ import {
   fromAddress,
   fromOperand,
   type Move,
-} from './call.ts';
+} from './call-arguments.ts';
 import type { KernelPointer } from './kernel-pointer.ts';
 import type { Holder, Machine } from './machine.ts';
-import { type Block, isBlock, type Memory, memory, placeOf } from './memory.ts';
+import { isStructMemory, type Memory, memory, placeOf, type StructMemory } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import { type Operand, requireFits } from './operand.ts';
 import { Place } from './place.ts';
@@ -58,7 +58,7 @@ export function receiveParameters<P extends readonly TSchema[]>(
 /** Throws unless the memory that the caller wants filled has been written, every byte of it. */
 export function requireFilled(parameters: readonly TSchema[], received: readonly unknown[]): void {
   for (const [index, schema] of parameters.entries())
-    if (isOut(schema)) placeOf(received[index] as Place | Block).requireWritten();
+    if (isOut(schema)) placeOf(received[index] as Place | StructMemory).requireWritten();
 }
 
 /**
@@ -81,7 +81,7 @@ export function placeParameters(
     const argument = args[index] as Argument;
     const isFilled = isOut(schema);
     moves.push(placeOne(machine, to, layoutOf(schema), argument, parameterName(name, index), isFilled));
-    if (isFilled) filled.push(placeOf(argument as Place | Block));
+    if (isFilled) filled.push(placeOf(argument as Place | StructMemory));
   }
   emitInOrder(machine, moves, name);
   return filled;
@@ -100,7 +100,7 @@ function placeOne(
     requireFits(operand, numberTypeOf(layout), name);
     return fromOperand(machine, to, operand);
   }
-  const place = isBlock(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
   if (place?.kind !== 'memory')
     throw new TypeError(`${name} is memory, on the stack or in a map: put it there first`);
   if (place.size !== layout.size)

@@ -22,7 +22,7 @@ import {
   requireFits,
   typeOfOperand,
 } from './operand.ts';
-import { Slot, type Tracked } from './stack.ts';
+import { StackSlot, type TrackedMemory } from './stack.ts';
 import { type ValidBits, Value } from './value.ts';
 
 /** The largest offset of a load or store, plus its width: 16 bits with a sign. */
@@ -35,7 +35,7 @@ const MOST_OFFSET = 32_767;
 export type PlaceKind = 'memory' | 'kernel' | 'trusted';
 
 /** What memory is counted from: the frame, in which a slot owns it, or a pointer in a register. */
-export type Base = Slot | Value;
+export type Base = StackSlot | Value;
 
 /** Bits of a number in memory, as bit fields have them: from bit `shift` of the load on. */
 export interface BitField {
@@ -48,7 +48,7 @@ export interface Provenance {
   /** What the base is aligned to, in bytes; 8 if not given. */
   readonly align?: number;
   /** If the program has to write it before it reads it: stack slots, and memory that the caller of a subprogram wants filled. */
-  readonly tracked?: Tracked;
+  readonly tracked?: TrackedMemory;
   readonly bits?: BitField;
 }
 
@@ -105,7 +105,7 @@ export class Place extends Readable {
 
   /** What the address `offset` bytes from the base is surely aligned to, at most 8. */
   #alignment(offset: number): number {
-    const ofBase = this.base instanceof Slot ? 8 : (this.provenance.align ?? 8);
+    const ofBase = this.base instanceof StackSlot ? 8 : (this.provenance.align ?? 8);
     const ofOffset = offset === 0 ? 8 : offset & -offset;
     return Math.min(8, ofBase, ofOffset);
   }
@@ -113,7 +113,7 @@ export class Place extends Readable {
   /** The widths of the accesses that make up `size` bytes: the verifier takes only aligned ones of the stack, which a parameter may be on. */
   #accessWidth(): Width['size'] {
     const { size } = this.#number();
-    const isStrict = this.base instanceof Slot || (this.provenance.align ?? 8) < 8;
+    const isStrict = this.base instanceof StackSlot || (this.provenance.align ?? 8) < 8;
     return isStrict ? (Math.min(size, this.#alignment(this.offset)) as Width['size']) : size;
   }
 
@@ -281,11 +281,11 @@ export class Place extends Readable {
   /** The register that the offset counts from. Throws if the block that owns the memory has ended. */
   baseRegister(): Register {
     this.#requireOpen();
-    return this.base instanceof Slot ? r10 : this.base.read();
+    return this.base instanceof StackSlot ? r10 : this.base.read();
   }
 
   #requireOpen(): void {
-    if (!(this.base instanceof Slot) || this.machine.stack.has(this.base)) return;
+    if (!(this.base instanceof StackSlot) || this.machine.stack.has(this.base)) return;
     throw new ProgramError(
       `${this.name} of ${describePosition(this.base.position)} is on the stack of a block that has ended: make it before the block`,
     );
@@ -297,8 +297,8 @@ export class Place extends Readable {
   }
 
   /** What has to be written before it is read, and where this place lies in it. */
-  #tracked(): { readonly memory: Tracked; readonly offset: number } | undefined {
-    if (this.base instanceof Slot) return { memory: this.base, offset: this.offset - this.base.offset };
+  #tracked(): { readonly memory: TrackedMemory; readonly offset: number } | undefined {
+    if (this.base instanceof StackSlot) return { memory: this.base, offset: this.offset - this.base.offset };
     const memory = this.provenance.tracked;
     return memory && { memory, offset: this.offset };
   }

@@ -9,13 +9,13 @@ import type { Position } from '../position.ts';
 const STACK_SIZE = 512;
 
 /** Memory whose bytes have to be written before they are read. */
-export interface Tracked {
+export interface TrackedMemory {
   readonly name: string;
   readonly size: number;
 }
 
 /** A piece of the frame. It belongs to the block that made it. */
-export class Slot implements Tracked {
+export class StackSlot implements TrackedMemory {
   readonly name: string;
   readonly size: number;
   /** Bytes from r10, so negative. */
@@ -35,7 +35,7 @@ export class Slot implements Tracked {
 export class Stack {
   #used = 0;
   /** What can be used, with a flag for each byte that has been written. */
-  #written = new Map<Tracked, Uint8Array>();
+  #written = new Map<TrackedMemory, Uint8Array>();
 
   /**
    * Hands out `size` bytes, at an offset that is a multiple of `align` plus `skew` (for a copy of something that does not start on an
@@ -46,35 +46,35 @@ export class Stack {
     align: number,
     skew: number,
     { name, position }: { readonly name: string; readonly position: Position | undefined },
-  ): Slot {
+  ): StackSlot {
     const start = Math.ceil((this.#used + size + skew) / align) * align;
     if (start > STACK_SIZE)
       throw new RangeError(
         `${name} takes ${size} bytes of stack; ${STACK_SIZE - this.#used} of ${STACK_SIZE} are left`,
       );
     this.#used = start;
-    const slot = new Slot(name, size, skew - start, position);
+    const slot = new StackSlot(name, size, skew - start, position);
     this.track(slot);
     return slot;
   }
 
   /** From now on the bytes of that memory have to be written before they are read. */
-  track(memory: Tracked): void {
+  track(memory: TrackedMemory): void {
     this.#written.set(memory, new Uint8Array(memory.size));
   }
 
   /** Whether the block that made a slot is still open. */
-  has(slot: Slot): boolean {
+  has(slot: StackSlot): boolean {
     return this.#written.has(slot);
   }
 
   /** Notes that these bytes are written. */
-  write(memory: Tracked, offset: number, size: number): void {
+  write(memory: TrackedMemory, offset: number, size: number): void {
     this.#written.get(memory)?.fill(1, offset, offset + size);
   }
 
   /** The first of `size` bytes at `offset` that hasn't been written, counted from `offset`; -1 if all have. */
-  firstUnwritten(memory: Tracked, offset: number, size: number): number {
+  firstUnwritten(memory: TrackedMemory, offset: number, size: number): number {
     return (
       this.#written
         .get(memory)
@@ -89,7 +89,7 @@ export class Stack {
   }
 
   /** The first unwritten byte of a slot among `size` bytes at `offset` from r10, counted from the slot's first byte. */
-  unwrittenAt(offset: number, size: number): { readonly slot: Slot; readonly byte: number } | undefined {
+  unwrittenAt(offset: number, size: number): { readonly slot: StackSlot; readonly byte: number } | undefined {
     for (const { slot, start, end } of this.#slotsAt(offset, size)) {
       const at = this.firstUnwritten(slot, start, end - start);
       if (at >= 0) return { slot, byte: start + at };
@@ -98,9 +98,9 @@ export class Stack {
   }
 
   /** The slots that `size` bytes at `offset` from r10 overlap, each with the common bytes, counted from its first byte. */
-  *#slotsAt(offset: number, size: number): Generator<{ slot: Slot; start: number; end: number }> {
+  *#slotsAt(offset: number, size: number): Generator<{ slot: StackSlot; start: number; end: number }> {
     for (const slot of this.#written.keys()) {
-      if (!(slot instanceof Slot)) continue;
+      if (!(slot instanceof StackSlot)) continue;
       const start = Math.max(0, offset - slot.offset);
       const end = Math.min(slot.size, offset + size - slot.offset);
       if (start < end) yield { slot, start, end };
@@ -108,7 +108,7 @@ export class Stack {
   }
 
   /** The first byte that is written here and not in `other`; undefined if there is none. */
-  writtenOnlyHere(other: Stack): { readonly memory: Tracked; readonly offset: number } | undefined {
+  writtenOnlyHere(other: Stack): { readonly memory: TrackedMemory; readonly offset: number } | undefined {
     for (const [memory, flags] of this.#written) {
       const others = other.#written.get(memory);
       const offset = flags.findIndex((written, at) => written === 1 && others?.[at] !== 1);

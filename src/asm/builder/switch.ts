@@ -1,7 +1,7 @@
 /**
  * Which of several arms a value leads to: comparisons with constants, as few as there can be of them on the way.
  */
-import type { Emission } from '../body.ts';
+import type { BodyResult } from '../body.ts';
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
 import type { Arm } from './branch.ts';
@@ -13,7 +13,10 @@ import { bytesOf, Place } from './place.ts';
 import { Value } from './value.ts';
 
 /** An arm, and the constant or the constants that lead to it. */
-export type Case = readonly [constants: number | bigint | readonly (number | bigint)[], body: () => Emission];
+export type Case = readonly [
+  constants: number | bigint | readonly (number | bigint)[],
+  body: () => BodyResult,
+];
 
 /** A constant as the subject would hold it, without a sign; the label of its arm. */
 interface Entry {
@@ -32,7 +35,7 @@ const MOST_IN_A_ROW = 8;
  * case. Throws RangeError for a constant that the subject can't hold and for one that is there twice,
  * TypeError for an arm without a constant.
  */
-export class Dispatch {
+export class Switch {
   readonly #machine: Machine;
   /** Before which arm each label stands. */
   readonly #labels: readonly string[];
@@ -53,12 +56,12 @@ export class Dispatch {
   }
 
   /** Ends an arm, whose body returned `result`, and begins the next case's. */
-  next(result: Emission): void {
+  next(result: BodyResult): void {
     this.#built.push(this.#arms.next(result));
   }
 
   /** Ends the last arm, whose body returned `result`. */
-  end(result: Emission): void {
+  end(result: BodyResult): void {
     this.#built.push(this.#arms.end(result));
     const { items } = this.#machine;
     const over = { ...insn.ja(this.#end), position: this.#arms.position };
@@ -81,7 +84,7 @@ function emitJumps(
   entries: readonly Entry[],
   otherwise: string,
 ): void {
-  const jumps = new Jumps(machine, subject);
+  const jumps = new SwitchJumps(machine, subject);
   const search = (some: readonly Entry[], isLast: boolean): void => {
     if (some.length <= MOST_IN_A_ROW) {
       for (const { bits, label } of some) jumps.toIfEqual(bits, label);
@@ -137,7 +140,7 @@ function sizeOf(subject: Value | Place): number {
 }
 
 /** The comparisons of one register. */
-class Jumps {
+class SwitchJumps {
   readonly #machine: Machine;
   readonly #register: Register;
   /** Whether only its low 32 bits count, what else it may hold. */

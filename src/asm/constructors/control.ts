@@ -8,7 +8,7 @@
  * Source: RFC 9669, section 4.3.
  */
 import type { Helper } from '../helpers.ts';
-import type { Instruction, Label, Reference, Register, Subprogram } from '../instruction.ts';
+import type { Instruction, Label, Reference, Register, SubprogramCode } from '../instruction.ts';
 import type { JumpTarget } from '../operands.ts';
 import { formNamed, formsApart, make, registerAndImmediate } from './make.ts';
 
@@ -114,7 +114,7 @@ export function call(helper: Helper | number): Instruction {
  * Calls a subprogram, with a stack frame of its own (Linux 4.16): one that is linked in, or that stands in the same list at a label or so
  * many slots away.
  */
-export function callSubprogram(target: JumpTarget | Subprogram): Instruction {
+export function callSubprogram(target: JumpTarget | SubprogramCode): Instruction {
   return make(callSubprogramForm, ...whereabouts(target));
 }
 
@@ -133,14 +133,14 @@ export function callx(dst: Register): Instruction {
 }
 
 /** `dst` = a subprogram's address, for helpers that call back (Linux 5.13). Takes two slots. */
-export function loadFunction(dst: Register, target: JumpTarget | Subprogram): Instruction {
+export function loadFunction(dst: Register, target: JumpTarget | SubprogramCode): Instruction {
   const [operands, reference] = whereabouts(target);
   return make(loadFunctionForm, { dst, ...operands }, reference);
 }
 
 /** Where a function is, as an operand; of one that is yet to be linked in, as a reference. */
 function whereabouts(
-  target: JumpTarget | Subprogram,
+  target: JumpTarget | SubprogramCode,
 ): [operands: { readonly imm: JumpTarget }, reference?: Reference] {
   return typeof target === 'object'
     ? [{ imm: 0 }, { kind: 'subprogram', subprogram: target }]

@@ -3,7 +3,7 @@
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
-import type { Block, Memory } from '../../asm/builder/memory.ts';
+import type { Memory, StructMemory } from '../../asm/builder/memory.ts';
 import type { Operand, Readable } from '../../asm/builder/operand.ts';
 import type { Place } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
@@ -120,13 +120,13 @@ export function attemptsOf(
     },
 
     /** Inserts or replaces an entry of a map, and counts a full map. */
-    insert(b: Builder, map: MapSpec, key: Operand, value: Block): void {
+    insert(b: Builder, map: MapSpec, key: Operand, value: StructMemory): void {
       const failed = b.update(map, key, value);
       b.if(failed.ne(0), () => this.countTableFull(b));
     },
 
     /** Inserts an attempt. If the socket has one already, calls `again` and replaces it. */
-    insertNew(b: Builder, socket: Place, attempt: Block, again: () => void): void {
+    insertNew(b: Builder, socket: Place, attempt: StructMemory, again: () => void): void {
       const failed = b.update(table, socket, attempt, BPF_NOEXIST);
       b.if(failed.ne(0), () =>
         b.if(

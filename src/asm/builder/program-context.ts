@@ -6,23 +6,23 @@ import { withSourcePosition } from '../error-position.ts';
 import type { Helper } from '../helpers.ts';
 import type { ProgramKind } from '../program-types.ts';
 import { r1 } from '../registers.ts';
-import type { Context } from './context.ts';
+import type { ContextLayout } from './context-layout.ts';
+import { contextSlotPlace } from './context-slot.ts';
 import { layoutOfPart } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { Place } from './place.ts';
-import { slotPlace } from './slot-place.ts';
 import { Value } from './value.ts';
 
 /** What one program or subprogram was given. Places are typed, and each use of one is a load by way of the context's register. */
-export class Given {
+export class ProgramContext {
   readonly #machine: Machine;
-  readonly #of: Context;
+  readonly #of: ContextLayout;
   readonly #name: string;
   /** The context's registers, in the order in which it came into them; empty in a subprogram that isn't given it. */
   readonly #contexts: Value[] = [];
 
   /** Of what is built under that name: the context is in r1 where it is `handed` over, as it is not to every subprogram. */
-  constructor(machine: Machine, of: Context, name: string, handed: boolean) {
+  constructor(machine: Machine, of: ContextLayout, name: string, handed: boolean) {
     this.#machine = machine;
     this.#of = of;
     this.#name = name;
@@ -57,7 +57,7 @@ export class Given {
 
   /** An argument by its number, from 0, or its name. @throws {RangeError} if there is none, or it can't be read. */
   argument(wanted: number | string): Place {
-    return slotPlace(this.#machine, this.context, this.#of.argument(wanted));
+    return contextSlotPlace(this.#machine, this.context, this.#of.argument(wanted));
   }
 
   /** The return value of the traced function. @throws {RangeError} unless the program runs at its return. */
@@ -65,7 +65,7 @@ export class Given {
     const { retval, name } = this.#of;
     if (retval === undefined)
       throw new RangeError(`${name} has no return value: b.retval needs kretprobe or fexit`);
-    return slotPlace(this.#machine, this.context, retval());
+    return contextSlotPlace(this.#machine, this.context, retval());
   }
 
   /** The kind of the program. */

@@ -6,7 +6,7 @@ import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
 import type { ArgKind, Helper } from '../helpers.ts';
-import type { Register, Subprogram } from '../instruction.ts';
+import type { Register, SubprogramCode } from '../instruction.ts';
 import { hasFields, type Layout, layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
 import { describePosition } from '../position.ts';
@@ -14,28 +14,22 @@ import { r1, r2, r3, r4, r5 } from '../registers.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
-import { type Block, isBlock, placeOf } from './memory.ts';
+import { isStructMemory, placeOf, type StructMemory } from './memory.ts';
 import { describeOperand, loadInto, type Operand } from './operand.ts';
 import { Place } from './place.ts';
-import { Slot } from './stack.ts';
+import { StackSlot } from './stack.ts';
+import type { Subprogram } from './subprograms.ts';
 import { Value } from './value.ts';
 
 /** What a helper can be given. */
-export type Argument = Operand | Block | KernelPointer | MapSpec | MapPointer | Callback;
+export type Argument = Operand | StructMemory | KernelPointer | MapSpec | MapPointer | Subprogram;
 
-/** A subprogram as it is written, for helpers that call it. */
-export interface Callback {
-  readonly name: string;
-  readonly context: boolean;
-  body(...parameters: never[]): void;
-}
-
-/** What a call takes from where it stands. */
-export interface Surroundings {
-  /** The context, for those helpers that ask for it. */
+/** What a call needs from the program that makes it. */
+export interface CallingProgram {
+  /** The program's context. */
   context(): Value;
-  /** What the program has of a subprogram. */
-  built(callback: Callback): Subprogram;
+  /** The code of a subprogram in this program. */
+  codeOf(subprogram: Subprogram): SubprogramCode;
 }
 
 export const ARGUMENT_REGISTERS = [r1, r2, r3, r4, r5] as const;
@@ -53,7 +47,7 @@ export function placeArguments(
   machine: Machine,
   helper: Helper,
   args: readonly Argument[],
-  around: Surroundings,
+  program: CallingProgram,
 ): void {
   const callee = `bpf_${helper.name}`;
   const queue = [...args];
@@ -68,7 +62,7 @@ export function placeArguments(
   const required = helper.args.length - (helper.optional ?? 0);
   const moves: Move[] = [];
   const place = (kind: ArgKind, to: Register): Move => {
-    if (kind === 'ctx') return fromOperand(machine, to, around.context());
+    if (kind === 'ctx') return fromOperand(machine, to, program.context());
     if (kind === 'size' && sized) {
       const { size } = sized;
       sized = undefined;
@@ -81,15 +75,15 @@ export function placeArguments(
       return fromMap(machine, to, map);
     }
     if (kind === 'callback') {
-      if (!isCallback(argument)) throw new TypeError(`${callee} asks for a subprogram to call`);
+      if (!isSubprogram(argument)) throw new TypeError(`${callee} asks for a subprogram to call`);
       if (argument.context)
         throw new TypeError(`${argument.name} asks for the context, which ${callee} doesn't hand over`);
-      const subprogram = around.built(argument);
+      const subprogram = program.codeOf(argument);
       return { to, from: undefined, emit: () => machine.emit(insn.loadFunction(to, subprogram)) };
     }
-    if (kind === 'callbackContext' && (isBlock(argument) || argument instanceof Place)) {
+    if (kind === 'callbackContext' && (isStructMemory(argument) || argument instanceof Place)) {
       const place = placeOf(argument);
-      if (!(place.base instanceof Slot))
+      if (!(place.base instanceof StackSlot))
         throw new TypeError(`${place.name} is not on the stack, and ${callee} hands nothing else over`);
       place.requireWritten();
       return fromAddress(machine, to, place);
@@ -180,7 +174,7 @@ export function fromAddress(machine: Machine, to: Register, place: Place): Move 
 
 /** The memory of an argument that a helper writes. Throws TypeError for anything that the program could not read the result from. */
 function writable(argument: Argument, callee: string): Place {
-  const place = isBlock(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
   if (place?.kind === 'memory' && place.isWhole) return place;
   const given = place ? `${place.name}, which programs only read` : describeArgument(argument);
   throw new TypeError(
@@ -191,7 +185,7 @@ function writable(argument: Argument, callee: string): Place {
 function describeArgument(argument: Argument): string {
   if (argument instanceof KernelPointer) return `a pointer to a ${argument.struct} of the kernel`;
   if (argument instanceof MapPointer) return argument.spec.name;
-  if (isMap(argument) || isCallback(argument)) return argument.name;
+  if (isMap(argument) || isSubprogram(argument)) return argument.name;
   return `the number ${describeOperand(argument as Operand)}`;
 }
 
@@ -201,7 +195,7 @@ function describeArgument(argument: Argument): string {
  */
 export function inMemory(machine: Machine, argument: Argument, callee: string, schema?: TSchema): Place {
   const wanted = schema && layoutOf(schema);
-  const place = isBlock(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
   if (place?.kind === 'memory' && place.isWhole && liesAs(place.layout, wanted)) return place;
   // Helpers take no address of the context nor of a kernel structure: a copy goes there.
   const operand = place ?? asOperand(argument, callee);
@@ -231,9 +225,9 @@ function liesAs(layout: Layout, wanted: Layout | undefined): boolean {
 export function asOperand(argument: Argument, callee: string): Operand {
   if (argument instanceof KernelPointer) return argument.value;
   if (argument instanceof MapPointer) return asOperand(argument.spec, callee);
-  if (isMap(argument) || isBlock(argument) || isCallback(argument))
+  if (isMap(argument) || isStructMemory(argument) || isSubprogram(argument))
     throw new TypeError(
-      `${callee} asks for a value here, not for ${isBlock(argument) ? placeOf(argument).name : argument.name}`,
+      `${callee} asks for a value here, not for ${isStructMemory(argument) ? placeOf(argument).name : argument.name}`,
     );
   return argument;
 }
@@ -243,6 +237,6 @@ export function isMap(argument: Argument | undefined): argument is MapSpec {
   return typeof argument === 'object' && 'kind' in argument && argument.kind === 'map';
 }
 
-function isCallback(argument: Argument): argument is Callback {
+function isSubprogram(argument: Argument): argument is Subprogram {
   return typeof argument === 'object' && 'body' in argument;
 }

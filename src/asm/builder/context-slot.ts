@@ -3,7 +3,7 @@
  */
 import type { TSchema } from '@sinclair/typebox';
 import { layoutOf } from '../layout.ts';
-import type { Slot } from './context.ts';
+import type { ContextSlot } from './context-layout.ts';
 import type { Machine } from './machine.ts';
 import { Place } from './place.ts';
 import { PointerPlace } from './pointer-place.ts';
@@ -13,7 +13,7 @@ import type { Value } from './value.ts';
 const SLOT = 8;
 
 /** A number that is shorter than its slot. Nothing defines the slot's other bytes. */
-class SlotPlace extends Place {
+class ContextSlotPlace extends Place {
   /** As `Place.as`, but up to the 8 bytes of the slot. */
   override as(schema: TSchema): Place {
     return this.machine.statement(this.as, () => {
@@ -25,11 +25,11 @@ class SlotPlace extends Place {
 }
 
 /** The place of an argument or a result. */
-export function slotPlace(machine: Machine, context: Value, slot: Slot): Place {
+export function contextSlotPlace(machine: Machine, context: Value, slot: ContextSlot): Place {
   const { name, offset, layout, pointsTo, trusted } = slot;
   const kind = trusted ? 'trusted' : 'kernel';
   if (pointsTo !== undefined)
     return new PointerPlace(machine, context, { offset, layout, kind, pointsTo }, name);
-  const Made = layout.kind === 'int' ? SlotPlace : Place;
+  const Made = layout.kind === 'int' ? ContextSlotPlace : Place;
   return new Made(machine, context, offset, layout, name, kind);
 }

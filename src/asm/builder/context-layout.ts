@@ -7,7 +7,7 @@ import type { ProgramKind } from '../program-types.ts';
 import type { ScalarOrArray } from './kernel-pointer.ts';
 
 /** An argument or a result in the context. */
-export interface Slot {
+export interface ContextSlot {
   /** For messages: `argument 1`, `the result`. */
   readonly name: string;
   /** Bytes from the start of the context. */
@@ -20,11 +20,11 @@ export interface Slot {
 }
 
 /** The context of a program. */
-export interface Context {
+export interface ContextLayout {
   /** The argument of that number or name. Throws RangeError if it does not exist or cannot be read. */
-  readonly argument: (wanted: number | string) => Slot;
+  readonly argument: (wanted: number | string) => ContextSlot;
   /** What the function returned. Throws RangeError if it returned nothing. Absent unless the program runs at a return. */
-  readonly retval?: () => Slot;
+  readonly retval?: () => ContextSlot;
   /** A field of the context by its name, if it is a record; throws if the record has none. Arrays are only copied. */
   readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
   readonly kind: ProgramKind;
