@@ -1,20 +1,20 @@
 /**
- * The build, run by `npm run build` and, as `prepare`, by `npm ci` and `npm pack`:
+ * The build. `npm run build` runs it, and as `prepare` so do `npm ci` and `npm pack`:
  *
  *   build/                      src, test, bench and examples as JavaScript with source maps, for the tests
  *   dist/library.js             the library in one file
  *   dist/index.js, asm.js, btf.js
  *                               its entry points, which re-export from that file
  *   dist/types/                 its types
- *   dist/tcpconnlat.cjs         the command's launcher, which has the digests of the next two files
- *   dist/tcpconnlat.bundle.cjs  the command in one file, because that starts faster
+ *   dist/tcpconnlat.cjs         the command's launcher, with the digests of the next two files
+ *   dist/tcpconnlat.bundle.cjs  the command in one file, which starts faster
  *   dist/tcpconnlat.VERSION-ARCH.cache
- *                               the code that this Node's V8 compiled from the bundle; not in the npm package
- *   dist/tcpconnlat.lines.json  which line of a tool's source a place in that bundle came from
- *   dist/tsbpf.*                the same of the command that assembles and disassembles
- *   dist/LICENSES.txt           the licences of the packages whose code is in the bundles
+ *                               V8's code cache of the bundle for this Node; not in the npm package
+ *   dist/tcpconnlat.lines.json  maps positions in the bundle to source lines of the tool
+ *   dist/tsbpf.*                the same for the command tsbpf
+ *   dist/LICENSES.txt           the licenses of the packages in the bundles
  *
- * A type error fails the build. What one step leaves behind is not undone by another's failure.
+ * A type error fails the build. If one step fails, the output of the others stays.
  */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -31,10 +31,10 @@ process.chdir(root);
 const manifest = JSON.parse(await readFile('package.json', 'utf8'));
 const require = createRequire(import.meta.url);
 
-/** What tsc reads, and so what build/ may hold. */
+/** The folders that tsc compiles into build/. */
 const COMPILED = ['src', 'test', 'bench', 'examples'];
 
-/** Only these sources are worth a position to the command's reader; all else in the bundle is machinery. */
+/** The sources of tools: the line table has positions in these files only. */
 const TOOL_SOURCE = /(^|\/)(src\/programs\/.+\.ts)$/;
 
 const bundling = {
@@ -42,17 +42,17 @@ const bundling = {
   platform: 'node',
   target: 'node20',
   format: 'esm',
-  external: ['koffi'], // carries native code, so it stays a package of its own
+  external: ['koffi'], // contains native code, so it stays a package
   define: { __VERSION__: JSON.stringify(manifest.version) },
-  legalComments: 'none', // said once and in full in LICENSES.txt
+  legalComments: 'none', // LICENSES.txt has them in full
   metafile: true,
   write: false,
   logLevel: 'warning',
 };
 
 /**
- * Leaves out child_process, by which commander would run subcommands that are programs of their own: the command has none, and
- * loading it takes longer than all the rest of commander.
+ * Replaces child_process with an empty module. commander uses it to run subcommands that are executables; the
+ * commands have none, and loading it takes longer than the rest of commander.
  */
 const withoutChildProcess = {
   name: 'without-child-process',
@@ -62,7 +62,9 @@ const withoutChildProcess = {
   },
 };
 
-/** Gives a command its launcher's `require`: `createRequire` would load node:module, which nothing else needs. */
+/**
+ * Uses the launcher's `require` instead of `createRequire`, which would load node:module for nothing else.
+ */
 const withRequireOfLauncher = {
   name: 'with-require-of-launcher',
   setup({ onResolve, onLoad }) {
@@ -73,7 +75,7 @@ const withRequireOfLauncher = {
   },
 };
 
-/** Runs tsc; its complaints become the error's message. */
+/** Runs tsc. Throws an error with its output. */
 async function tsc(...options) {
   const program = join(require.resolve('typescript/package.json'), '../bin/tsc');
   try {
@@ -90,7 +92,7 @@ async function filesBelow(folder) {
     .map((entry) => join(entry.parentPath ?? entry.path, entry.name));
 }
 
-/** Takes out of build/ what no source makes any more, so that a deleted test isn't run for ever. */
+/** Removes files from build/ whose source is gone, so that a deleted test does not run. */
 async function removeStale() {
   const sources = new Set((await Promise.all(COMPILED.map(filesBelow))).flat());
   for (const file of await filesBelow('build')) {
@@ -109,7 +111,7 @@ async function emitTypes() {
   await tsc('-p', 'tsconfig.types.json', '--noCheck'); // compile() checks
 }
 
-/** Bundles one entry and returns its text, its source map if asked for, and the packages that went in. */
+/** Bundles one entry point. Returns its code, its source map if requested, and the bundled packages. */
 async function bundle(entry, more = {}) {
   const result = await build({ ...bundling, ...more, entryPoints: [entry], outfile: 'dist/bundle.js' });
   const text = (ending) => result.outputFiles.find((file) => file.path.endsWith(ending))?.text;
@@ -159,18 +161,18 @@ function exportsOf(metafile) {
   return Object.values(metafile.outputs).flatMap((output) => output.exports);
 }
 
-/** How both parts of a command are bundled: with less to parse, but names stay, for those who read a stack trace. */
+/** Options for both parts of a command: less to parse, but names stay readable in stack traces. */
 const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
 
 /**
- * A command: its launcher (src/cli/launch.ts), and its bundle, a function with the parameters of a module.
- * V8's cache has the code that is compiled by the end of a run with `args` (compile-cache.cjs).
+ * Bundles a command: its launcher (src/cli/launch.ts) and its bundle, a function with parameters like a
+ * module's. The code cache contains what V8 has compiled by the end of a run with `args` (compile-cache.cjs).
  */
 async function bundleCommand(name, args, more = {}) {
   const bundled = await bundle(`src/cli/${name}.ts`, {
     ...more,
     ...command,
-    supported: { 'dynamic-import': false }, // that of such a script is Node's from 20.12 on only; it becomes require()
+    supported: { 'dynamic-import': false }, // scripts have it from Node 20.12 on; it becomes require()
     plugins: [withoutChildProcess, withRequireOfLauncher],
     define: { ...bundling.define, 'import.meta.url': 'bundleUrl' },
     banner: {
@@ -187,7 +189,7 @@ async function bundleCommand(name, args, more = {}) {
   return bundled;
 }
 
-/** The launcher, with the digests of what it may run. */
+/** Writes the launcher, with the digests of the files that it may run. */
 async function writeLauncher(name, code, cache) {
   const sha256 = (content) => JSON.stringify(createHash('sha256').update(content).digest('hex'));
   const launcher = await bundle('src/cli/launch.ts', {
@@ -203,7 +205,7 @@ async function writeLauncher(name, code, cache) {
   await chmod(`dist/${name}.cjs`, 0o755);
 }
 
-/** Makes the cache of a bundle, and returns its content. */
+/** Writes the code cache of a bundle and returns its content. */
 async function makeCache(name, args) {
   const { version, arch } = process;
   const files = ['bundle.cjs', `${version}-${arch}.cache`].map((end) => join(root, `dist/${name}.${end}`));
@@ -211,7 +213,7 @@ async function makeCache(name, args) {
   return readFile(files[1]);
 }
 
-/** The command with programs of its own, whose lines it can show. */
+/** Bundles tcpconnlat, with the line table of its programs. */
 async function bundleTracer() {
   const { map, packages } = await bundleCommand('tcpconnlat', [], { sourcemap: 'external' });
   await writeFile('dist/tcpconnlat.lines.json', JSON.stringify(lineTable(JSON.parse(map))));
@@ -223,12 +225,12 @@ async function bundleTool() {
 }
 
 /**
- * The line table that takes a source map's place at run time:
+ * The line table, which replaces a source map at run time:
  *
- *   sources   [{ file, lines }]: each tool's source, as a path from the project's root, and its text by line
- *   segments  [generatedLine, generatedColumn, source, line, column], sorted, all but `source` 1-based as in V8's
- *             stack traces. A segment holds until the next one begins. `source` is an index into `sources`,
- *             or -1 where code that isn't a tool's own begins.
+ *   sources   [{ file, lines }]: the sources of tools, with their path in the project and their lines
+ *   segments  [generatedLine, generatedColumn, source, line, column], sorted. All but `source` are 1-based, as
+ *             in V8's stack traces. A segment extends to the next one. `source` is an index into `sources`, or
+ *             -1 for code that belongs to no tool.
  */
 function lineTable(map) {
   const tools = new Map(); // index in the map -> index in the table
@@ -259,7 +261,7 @@ async function writeLicenses(packages) {
   for (const folder of [...new Set(packages)].sort()) {
     const { name, version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
     const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
-    if (!file) throw new Error(`${name} is bundled, but carries no licence text`);
+    if (!file) throw new Error(`${name} is bundled, but has no license file`);
     texts.push(`${name} ${version}\n\n${(await readFile(join(folder, file), 'utf8')).trim()}\n`);
   }
   await writeFile('dist/LICENSES.txt', texts.join(`\n${'-'.repeat(80)}\n\n`));

@@ -1,10 +1,10 @@
 /**
- * Runs a command's bundle, and writes the code that V8 has compiled by its end:
+ * Runs a command's bundle and writes the code that V8 has compiled by then:
  *
  *   node compile-cache.cjs BUNDLE CACHE [ARGUMENT...]
  *
- * The build runs this for each command. The system calls go to a kernel that grants everything and does nothing:
- * the run needs no privileges, and leaves the machine as it is. SIGINT ends a trace when it is idle.
+ * The build runs this for each command. A fake kernel grants every system call and does nothing, so that the
+ * run needs no privileges and does not change the machine. SIGINT ends the trace when it is idle.
  */
 const { openSync, readFileSync, renameSync, writeFileSync } = require('node:fs');
 const { Script } = require('node:vm');
@@ -15,7 +15,7 @@ const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 const PROT_WRITE = 0x2;
 const PAGE = 4096;
 
-/** A C function by its prototype, as `src/loader/koffi.ts` calls it. Most have nothing to do. */
+/** The fake of a C function, by the prototype in `src/loader/koffi.ts`. Most do nothing. */
 function functionOf(prototype) {
   const [, name] = /(\w+)\(/.exec(prototype);
   return FUNCTIONS[name] ?? (() => 0);
@@ -25,14 +25,15 @@ const FUNCTIONS = {
   syscall: (_number, command) => (command === BPF_MAP_GET_NEXT_KEY ? -1 : newDescriptor()),
   epoll_create1: newDescriptor,
   fcntl: newDescriptor, // F_DUPFD_CLOEXEC
-  mmap: (_address, _length, protection) => (protection & PROT_WRITE ? 1n : MAP_FAILED), // files are read instead
+  // Mapping a file fails, so that files are read.
+  mmap: (_address, _length, protection) => (protection & PROT_WRITE ? 1n : MAP_FAILED),
 };
 
 function newDescriptor() {
   return openSync('/dev/null', 'r');
 }
 
-/** An empty perf ring. Its first page says where the data is (`struct perf_event_mmap_page`). */
+/** An empty perf ring. Its first page (`struct perf_event_mmap_page`) has the offset of the data. */
 function ring(length) {
   const memory = new ArrayBuffer(length);
   const [dataOffset, dataSize] = [BigInt(PAGE), BigInt(length - PAGE)];
@@ -55,7 +56,7 @@ process.argv = [process.execPath, bundle, ...args];
 process.once('exit', () => {
   writeFileSync(`${cache}.draft`, script.createCachedData());
   renameSync(`${cache}.draft`, cache);
-  process.exitCode = 0; // A machine without types is no fault of the build.
+  process.exitCode = 0; // A machine without BTF does not fail the build.
 });
 setInterval(() => process.emit('SIGINT', 'SIGINT'), 100).unref();
 script.runInThisContext()((name) => (name.includes('koffi') ? koffi : require(name)), bundle);

@@ -1,5 +1,5 @@
 /**
- * Shows every exec on the machine: pid, command, file.
+ * Shows every exec on the machine: PID, command, file.
  *
  *     npx tsx examples/execs.ts
  */
@@ -25,7 +25,7 @@ const Exec = struct({ task: struct({ tid: u32, pid: u32 }), comm: chars(16), fil
 const onExec = rawTracepoint('sched_process_exec', target(process.arch, kernel.btf), (b) => {
   b.keep(b.context);
   const event = b.stack(Exec);
-  b.set(event, 0); // a path ends somewhere before the end of its field
+  b.set(event, 0); // a path is shorter than its field: zero the rest
   const { filename } = b.kernel(b.arg('bprm')).fields({ filename: 'filename' });
   b.call(probeReadKernelStr, event.file, filename);
   b.set(event.task, b.call(getCurrentPidTgid));

@@ -1,9 +1,10 @@
 /**
- * Shows files that are removed or renamed: pid, command, file, and its new name.
+ * Shows removed and renamed files: PID, command, file, new name.
  *
  *     npx tsx examples/files.ts
  *
- * A program runs at every system call, and goes on in that of its number, where there is one: a tail call.
+ * One program runs at every system call. It tail-calls the program in the slot of the system call's number,
+ * if any.
  */
 import {
   type Builder,
@@ -25,7 +26,7 @@ import {
 
 const kernel = new Kernel();
 const on = target(process.arch, kernel.btf);
-/** Numbers of system calls. */
+/** System call numbers. */
 const { unlinkat, renameat, renameat2 } =
   process.arch === 'x64'
     ? { unlinkat: 263, renameat: 264, renameat2: 316 }
@@ -36,7 +37,7 @@ const Task = struct({ tid: u32, pid: u32 });
 const Text = struct({ text: chars(96) });
 const Event = struct({ task: Task, comm: chars(16), from: Text, to: Text });
 
-/** Copies a text of the process into an event that is empty: a function, since a renaming has two of them. */
+/** Copies a string of the process into a zeroed event. A subprogram, because a rename copies two strings. */
 const copyText = subprogram('copy_text', [Text, u64], (b, to, address) => {
   b.call(probeReadUserStr, to.text, address);
 });
@@ -44,7 +45,7 @@ const copyText = subprogram('copy_text', [Text, u64], (b, to, address) => {
 // sys_enter(struct pt_regs *regs, long id)
 const onCall = rawTracepoint('sys_enter', on, (b) => b.tailCall(calls, b.arg(1)));
 
-/** A program for a call that has a name as its second argument, and perhaps another as its fourth. */
+/** A program for a system call with a path as second argument, and optionally another as fourth. */
 const handler = (name: string, names: { readonly from: 1; readonly to?: 3 }) => {
   const body = (b: Builder) => {
     b.keep(b.context);

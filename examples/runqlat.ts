@@ -1,5 +1,5 @@
 /**
- * Shows how long threads that are ready wait for a CPU, as a histogram each second.
+ * Prints a histogram each second: how long runnable threads wait for a CPU.
  *
  *     npx tsx examples/runqlat.ts
  */
@@ -20,7 +20,7 @@ import {
 const kernel = new Kernel();
 const on = target(process.arch, kernel.btf);
 const ready = hash('ready', { key: s32, value: u64, maxEntries: 10_240 });
-/** In slot n the waits of 2^n microseconds to twice as long; in the first also those that were shorter. */
+/** Slot n counts waits from 2^n to 2^(n+1)-1 microseconds; slot 0 also counts shorter waits. */
 const waits = array('waits', { value: u64n, maxEntries: 32 });
 
 const thread = (b: Builder, argument: number) =>
@@ -49,7 +49,7 @@ const programs = [
   rawTracepoint('sched_switch', on, onSwitch),
 ];
 
-/** What was shown already: the counts only grow, so that none is lost. */
+/** The counts that are already printed. The map's counts only grow, so no wait is lost. */
 const shown = new Map<number, number>();
 
 function print(): void {
