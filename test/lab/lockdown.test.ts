@@ -36,7 +36,7 @@ test.skipIf(
           tracer.rows().map(({ DPORT }) => Number(DPORT)),
           [server.port, port],
         );
-        assert.is(tracer.complaints, '');
+        assert.is(tracer.warnings, '');
       }
     } finally {
       for (const { child } of tracers) child.kill('SIGKILL');

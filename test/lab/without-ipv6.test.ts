@@ -45,7 +45,7 @@ for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
               ['4', refused.localPort, port],
             ],
           );
-          assert.is(tracer.complaints, '');
+          assert.is(tracer.warnings, '');
         }
       } finally {
         for (const { child } of tracers) child.kill('SIGKILL');

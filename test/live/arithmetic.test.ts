@@ -1,6 +1,7 @@
 /**
- * The arithmetic of the builder against BigInt: random operands of every type and source, random operators, comparisons, conversions,
- * assignments and stores, run by the kernel. property-runs.ts says how to run more of them.
+ * Random programs of the builder, run by the kernel and compared with BigInt arithmetic: random operands of
+ * every type and source, operators, comparisons, conversions, assignments and stores. property-runs.ts
+ * documents how to run more cases.
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
@@ -48,7 +49,7 @@ const isSigned = (name: Name) => name.startsWith('s');
 const cast = (name: Name, number: bigint) =>
   isSigned(name) ? BigInt.asIntN(bitsOf(name), number) : BigInt.asUintN(bitsOf(name), number);
 
-/** Numbers at the edges of types, and any others. */
+/** Numbers at the limits of types, and random numbers. */
 const numbers = fc.oneof(
   fc.constantFrom(...[0n, 1n, 2n, 3n, 7n, 63n, 64n, 255n, 1000n]),
   fc
@@ -63,7 +64,7 @@ const operandSpec = fc.record({
   source: fc.constantFrom(...SOURCES),
   name: fc.constantFrom(...NAMES),
   number: anyNumber,
-  /** What the upper bits of an argument hold that is narrower than 64. */
+  /** Random upper bits for arguments narrower than 64 bits. */
   junk: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
 });
 type OperandSpec = typeof operandSpec extends fc.Arbitrary<infer T> ? T : never;
@@ -91,12 +92,12 @@ const swapBytes = (number: bigint, bytes: number) => {
   return swapped;
 };
 
-/** The bucket by definition: 2^(i/8) s < n <= 2^((i+1)/8) s, compared by eighth powers. */
+/** The bucket by its definition: 2^(i/8) s < n <= 2^((i+1)/8) s, compared as eighth powers. */
 function bucketOf(ns: bigint): bigint {
   const second = 1_000_000_000n ** 8n;
   const power = (ns === 0n ? 1n : ns) ** 8n;
   const isAbove = (i: number) => (i < 0 ? power << BigInt(-i) > second : power > second << BigInt(i));
-  let [low, high] = [-300, 300]; // the largest i whose boundary is below
+  let [low, high] = [-300, 300]; // the largest i whose boundary lies below the number
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     if (isAbove(middle)) low = middle;
@@ -167,8 +168,8 @@ type Comparison = typeof comparison extends fc.Arbitrary<infer T> ? T : never;
 const RESULTS = 24;
 const Results = struct(Object.fromEntries(Array.from({ length: RESULTS }, (_, i) => [`r${i}`, u64])));
 
-/** What the builder says of what it refuses. */
-const REFUSAL =
+/** The builder's messages for operations that it refuses. */
+const REFUSED =
   /doesn't fit|have no common 64-bit type|is divided by zero|is shifted by|may be negative, and|has bits that|has no sign to keep|another reading of a kept value|is not a number|no (temporary|kept) register is free|does not fit 64 bits|are left/;
 
 interface Held {
@@ -177,7 +178,7 @@ interface Held {
   readonly isTemporary: boolean;
 }
 
-/** Builds a program step by step beside the model of what it computes. */
+/** Builds a program step by step, together with a model of its results. */
 class Trial {
   readonly #b: Builder;
   readonly #out: Record<string, Place>;
@@ -226,12 +227,14 @@ class Trial {
     return this.#held.length === 0 ? undefined : this.#held[i % this.#held.length];
   }
 
-  #right(given: Right): { readonly operand: bigint | Value | Place; readonly number: bigint } | undefined {
-    if ('constant' in given) return { operand: given.constant, number: given.constant };
-    return this.#pick(given.operand);
+  #rightOperand(
+    choice: Right,
+  ): { readonly operand: bigint | Value | Place; readonly number: bigint } | undefined {
+    if ('constant' in choice) return { operand: choice.constant, number: choice.constant };
+    return this.#pick(choice.operand);
   }
 
-  /** The number that an operation comes to: exact if its type has it, else wrapped to 64 bits. */
+  /** The result of an operation: exact if its type holds it, else wrapped to 64 bits. */
   #wrapped(exact: bigint, { min, max }: NumberType): bigint {
     if (exact >= min && exact <= max) return exact;
     if (min === 0n && max === 2n ** 64n - 1n) return BigInt.asUintN(64, exact);
@@ -257,7 +260,7 @@ class Trial {
     this.#temporaries -= 1;
   }
 
-  /** The value of an operand that an operation is to change. */
+  /** The value that an operation changes. */
   #subject(held: Held): Value | undefined {
     if (held.operand instanceof Value) return held.operand;
     return this.#temporaryFits() ? held.operand.get() : undefined;
@@ -279,7 +282,7 @@ class Trial {
   }
 
   #condition({ how, left, right }: Comparison): { condition: Condition; holds: boolean } | undefined {
-    const [a, b] = [this.#pick(left), this.#right(right)];
+    const [a, b] = [this.#pick(left), this.#rightOperand(right)];
     if (!a || !b) return undefined;
     const compare = a.operand[how as 'eq'].bind(a.operand);
     return {
@@ -304,7 +307,7 @@ class Trial {
     try {
       this.#do(one);
     } catch (error) {
-      if (!(error instanceof Error) || !REFUSAL.test(error.message)) throw error;
+      if (!(error instanceof Error) || !REFUSED.test(error.message)) throw error;
       assert.is(this.expected.length, before);
       this.refused += 1;
     }
@@ -313,7 +316,7 @@ class Trial {
   #do(one: Step): void {
     switch (one.kind) {
       case 'binary': {
-        const [left, right] = [this.#pick(one.left), this.#right(one.right)];
+        const [left, right] = [this.#pick(one.left), this.#rightOperand(one.right)];
         if (!left || !right) return;
         const [a, b] = [left.number, right.number];
         const operator = one.operator as 'add';
@@ -341,7 +344,7 @@ class Trial {
         return;
       }
       case 'assign': {
-        const [left, right] = [this.#pick(one.left), this.#right(one.right)];
+        const [left, right] = [this.#pick(one.left), this.#rightOperand(one.right)];
         if (!left || !right || !(left.operand instanceof Value)) return;
         const others = this.#held.filter(
           (other) =>
@@ -361,8 +364,8 @@ class Trial {
         return;
       }
       case 'compare': {
-        const asked = this.#condition(one.first);
-        if (asked) this.#branch(asked.condition, asked.holds);
+        const condition = this.#condition(one.first);
+        if (condition) this.#branch(condition.condition, condition.holds);
         return;
       }
       case 'both': {
@@ -407,7 +410,7 @@ const results = array('results', { value: Results });
 
 test.skipIf(
   cannotRun || (!isReleased('6.6') && 'signed division is an instruction of Linux 6.6'),
-  'programs compute what BigInt computes, or are refused',
+  'programs compute the same as BigInt, or are refused',
   () => {
     const kernel = new Kernel();
     const counts = { results: 0, refused: 0 };

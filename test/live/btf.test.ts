@@ -13,8 +13,8 @@ const test = suite('live/btf', { seconds: 60 });
 const noBtf = !existsSync(VMLINUX) && `this kernel has no ${VMLINUX}`;
 const noBpftool = noBtf || (spawnSync('bpftool', ['version']).status !== 0 && 'needs bpftool');
 
-/** What a tool that traces connects asks for. */
-const asked: [string, string][] = [
+/** The fields that a tool that traces connects reads. */
+const FIELDS: [string, string][] = [
   ['sock', '__sk_common.skc_daddr'],
   ['sock', '__sk_common.skc_rcv_saddr'],
   ['sock', '__sk_common.skc_dport'],
@@ -27,19 +27,19 @@ const asked: [string, string][] = [
   ['inet_sock', 'inet_sport'],
 ];
 
-/** The kernel's types. Parsed once: that is what takes most of the time on an emulated machine. */
+/** The kernel's types, parsed once: on an emulated machine parsing takes most of the time. */
 let types: Btf | undefined;
 function kernel(): Btf {
   types ??= Btf.parse(readFileSync(VMLINUX));
   return types;
 }
 
-/** Of the kernel's types every one is compared, and fewer where each takes longer. */
+/** Compares every type, but only every 16th on slow (emulated) machines. */
 const STEP = inGuest ? 16 : 1;
 
-test.skipIf(noBtf, 'sockets have the fields that a connect is told by', () => {
+test.skipIf(noBtf, 'struct sock has the fields that connect tracing reads', () => {
   const btf = kernel();
-  const sizes = asked.map(([struct, path]) => btf.member(struct, path).size);
+  const sizes = FIELDS.map(([struct, path]) => btf.member(struct, path).size);
   assert.equal(sizes.slice(0, 7), [4, 4, 2, 2, 2, 1, 16]);
   assert.ok([1, 2].includes(sizes[7] ?? 0), 'a bit field of 8 bits until Linux 5.6, 16 bits since');
   assert.equal(sizes.slice(8), [4, 2]);
@@ -47,12 +47,12 @@ test.skipIf(noBtf, 'sockets have the fields that a connect is told by', () => {
   assert.is(btf.member('sock', '__sk_common.skc_prot').pointsTo?.name, 'proto');
   assert.ok(
     btf.member('inet_sock', 'inet_sport').offset >= btf.sizeOf('sock'),
-    'behind the sock it begins with',
+    'behind its leading struct sock',
   );
   assert.is(btf.enumValue('TCP_SYN_SENT'), 2);
 });
 
-test.skipIf(noBtf, 'a misspelt field of the real struct sock names the right one', () => {
+test.skipIf(noBtf, 'a misspelled field of struct sock suggests the right one', () => {
   try {
     kernel().member('sock', 'skc_daddr');
   } catch (error) {
@@ -63,7 +63,7 @@ test.skipIf(noBtf, 'a misspelt field of the real struct sock names the right one
   assert.unreachable();
 });
 
-test.skipIf(noBtf, 'functions and tracepoints tell what they are called with', () => {
+test.skipIf(noBtf, 'functions and tracepoints have prototypes', () => {
   const btf = kernel();
   const { parameters, returns } = btf.prototype('tcp_v4_connect');
   assert.equal(parameters.map(({ name, pointsTo, size }) => [name, pointsTo?.name, size]).slice(0, 1), [
@@ -100,7 +100,7 @@ const registers: { readonly [arch: string]: readonly string[] } = {
 const here = registers[process.arch];
 test.skipIf(
   noBtf || (here === undefined && 'no such architecture'),
-  'registers are where this kernel\u2019s pt_regs has them',
+  'register offsets match the kernel\u2019s pt_regs',
   () => {
     const btf = kernel();
     const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer } =
@@ -110,7 +110,7 @@ test.skipIf(
   },
 );
 
-test.skipIf(noBpftool, 'types and members are those that bpftool prints', () => {
+test.skipIf(noBpftool, 'types and members match the output of bpftool', () => {
   const btf = kernel();
   const dump = execFileSync('bpftool', ['btf', 'dump', 'file', VMLINUX], {
     encoding: 'utf8',
@@ -121,11 +121,11 @@ test.skipIf(noBpftool, 'types and members are those that bpftool prints', () => 
   assert.ok(seen.members > 10_000 / STEP, `${seen.members} members`);
 });
 
-/** The modules that show their types. */
+/** Loaded modules that expose BTF. */
 const modules = noBtf ? [] : readdirSync('/sys/kernel/btf').filter((name) => name !== 'vmlinux');
-const noModule = noBpftool || (modules.length === 0 && 'no module that is loaded shows its types');
+const noModule = noBpftool || (modules.length === 0 && 'no loaded module exposes BTF');
 
-test.skipIf(noModule, 'types of modules are those that bpftool prints', () => {
+test.skipIf(noModule, 'types of modules match the output of bpftool', () => {
   const vmlinux = new Kernel();
   for (const module of modules) {
     const btf = vmlinux.moduleBtf(module) as Btf;
@@ -140,14 +140,14 @@ test.skipIf(noModule, 'types of modules are those that bpftool prints', () => {
   }
 });
 
-test('what is no module has no types', () => {
+test('unknown modules have no types', () => {
   for (const name of ['no_such_module', 'vmlinux', '../vmlinux', ''])
     assert.is(new Kernel().moduleBtf(name), undefined, name);
 });
 
 /**
- * Checks kind, name and size of a type and the place of each member against bpftool's text. All types are counted, and every
- * STEP-th is compared.
+ * Checks the kind, name and size of each type and the offset of each member against bpftool's output. Counts
+ * all types and compares every STEP-th.
  */
 function compare(btf: Btf, dump: string): { types: number; members: number } {
   const seen = { types: 0, members: 0 };
@@ -180,25 +180,24 @@ function compare(btf: Btf, dump: string): { types: number; members: number } {
 }
 
 const mapped = noBtf ? -1 : nativeSyscalls().mapFile(VMLINUX);
-const notMapped =
-  noBtf || (typeof mapped === 'number' && `this kernel doesn't map its types: errno ${-mapped}`);
+const notMapped = noBtf || (typeof mapped === 'number' && `this kernel cannot map its BTF: errno ${-mapped}`);
 
-test.skipIf(notMapped, 'mapped types are those that can be read', () => {
+test.skipIf(notMapped, 'mapped BTF equals the file', () => {
   assert.is(Buffer.compare(mapped as Uint8Array, readFileSync(VMLINUX)), 0);
 });
 
-test('a file that is not there, or has no size, is not mapped', () => {
+test('a missing file, or a file without a size, is not mapped', () => {
   assert.is(nativeSyscalls().mapFile('/sys/no/such/file'), -Errno.ENOENT);
   assert.ok((nativeSyscalls().mapFile('/proc/self/status') as number) < 0);
 });
 
-test.skipIf(noBtf, 'a scan and ten members take milliseconds', () => {
+test.skipIf(noBtf, 'parsing BTF and looking up ten members takes milliseconds', () => {
   const bytes = readFileSync(VMLINUX);
   const start = performance.now();
   const btf = Btf.parse(bytes);
-  for (const [struct, path] of asked) btf.member(struct, path);
+  for (const [struct, path] of FIELDS) btf.member(struct, path);
   const took = performance.now() - start;
-  // 6 ms on an idle machine; decoding everything would take some 300.
+  // 6 ms on an idle machine; decoding all types would take about 300 ms.
   assert.ok(took < 100 * slowness, `${took.toFixed(1)} ms`);
 });
 

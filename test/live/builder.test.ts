@@ -1,4 +1,4 @@
-/** Programs of the builder, run by the kernel: they do what their text says. */
+/** Programs of the builder, run by the kernel. */
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import type { Value } from '../../src/asm/builder/value.ts';
@@ -24,8 +24,11 @@ import { cannotRun, withProgram } from './run-program.ts';
 
 const test = suite('live/builder');
 
-/** What a program returns when it is given these arguments. `seed` gets its maps before it runs, `inspect` after. */
-function returned(
+/**
+ * Returns the result of a program run with `args`. `seed` fills its maps before the run, `inspect` reads them
+ * after it.
+ */
+function resultOf(
   body: (b: Builder) => void,
   {
     args = [],
@@ -47,15 +50,15 @@ function returned(
   });
 }
 
-const both = (b: Builder, condition: Parameters<Builder['if']>[0]) => {
+const exitByCondition = (b: Builder, condition: Parameters<Builder['if']>[0]) => {
   b.if(condition, () => b.exit(1));
   b.exit(2);
 };
 
-test.skipIf(cannotRun, 'arguments and arithmetic', () => {
+test.skipIf(cannotRun, 'arguments and arithmetic give the expected numbers', () => {
   const args = [100n, 7n];
   const result = (change: (value: Value, b: Builder) => Value) =>
-    returned(
+    resultOf(
       (b) => {
         b.exit(change(b.value(b.arg(0)), b));
       },
@@ -129,14 +132,17 @@ const unsigned = {
 
 for (const [name, expected] of Object.entries(unsigned)) {
   const comparison = name as keyof typeof unsigned;
-  test.skipIf(cannotRun, `${comparison}: unsigned and signed`, () => {
+  test.skipIf(cannotRun, `${comparison} compares unsigned and signed numbers`, () => {
     for (const [left, right] of pairs) {
       const args = [left, right];
       const answer = (signed: boolean) =>
-        returned(
+        resultOf(
           (b) => {
             const [value, other] = [b.value(b.arg(0)), b.value(b.arg(1).as(u64))];
-            both(b, signed ? value.asSigned()[comparison](other.asSigned()) : value[comparison](other));
+            exitByCondition(
+              b,
+              signed ? value.asSigned()[comparison](other.asSigned()) : value[comparison](other),
+            );
           },
           { args },
         );
@@ -147,9 +153,9 @@ for (const [name, expected] of Object.entries(unsigned)) {
   });
 }
 
-test.skipIf(cannotRun, 'both arms, and what follows them', () => {
+test.skipIf(cannotRun, 'exitByCondition arms of a branch run, and the code after them', () => {
   const answer = (argument: bigint) =>
-    returned(
+    resultOf(
       (b) => {
         const slot = b.stack(u64, 1);
         b.if(
@@ -164,9 +170,9 @@ test.skipIf(cannotRun, 'both arms, and what follows them', () => {
   assert.equal([4n, 2n, 0n].map(answer), [11, 21, 2]);
 });
 
-test.skipIf(cannotRun, 'a block is left where it says', () => {
+test.skipIf(cannotRun, 'leave exits its block', () => {
   const answer = (argument: bigint) =>
-    returned(
+    resultOf(
       (b) => {
         const slot = b.stack(u64, 0);
         b.block((leave) => {
@@ -210,9 +216,9 @@ const value = {
   rest: Uint8Array.of(1, 2, 3, 4, 5),
 };
 
-test.skipIf(cannotRun, 'constants of every width, sign and byte order arrive in a map', () => {
+test.skipIf(cannotRun, 'constants of every width, sign and byte order reach a map', () => {
   let seen: unknown;
-  returned(
+  resultOf(
     (b) => {
       const data = b.stack(Data);
       b.set(data, 0);
@@ -230,9 +236,9 @@ test.skipIf(cannotRun, 'constants of every width, sign and byte order arrive in 
   assert.equal(seen, { ...value, name: '', rest: new Uint8Array(5) });
 });
 
-test.skipIf(cannotRun, 'fields of every width, sign and byte order are read as the numbers they are', () => {
+test.skipIf(cannotRun, 'fields of every width, sign and byte order read as their numbers', () => {
   const answers = (['port', 'address', 'tiny', 'short', 'int', 'long', 'half'] as const).map((field) =>
-    returned(
+    resultOf(
       (b) => {
         const data = b.stack(Data);
         b.set(data, 0);
@@ -256,11 +262,11 @@ test.skipIf(cannotRun, 'fields of every width, sign and byte order are read as t
   assert.equal(answers, [9, 9, 9, 9, 9, 9, 9]);
 });
 
-test.skipIf(cannotRun, 'copies between alignments keep every byte', () => {
+test.skipIf(cannotRun, 'copies between different alignments keep every byte', () => {
   const Odd = struct({ head: bytes(3), name: chars(7), half: u32, rest: bytes(5) });
   const odd = hash('odd', { key: u32, value: Odd, maxEntries: 1 });
   let seen: unknown;
-  returned(
+  resultOf(
     (b) =>
       b.lookup(table, 3, {
         found: (entry) => {
@@ -285,9 +291,9 @@ test.skipIf(cannotRun, 'copies between alignments keep every byte', () => {
   assert.equal(seen, { head: new Uint8Array(3), name: 'abcdef', half: 60_000, rest: value.rest });
 });
 
-test.skipIf(cannotRun, 'an entry is found, changed in place, deleted and missed', () => {
+test.skipIf(cannotRun, 'an entry is inserted, found, changed in place and deleted', () => {
   const counts = hash('counts', { key: u64, value: struct({ seen: u64 }), maxEntries: 2 });
-  const answer = returned(
+  const answer = resultOf(
     (b) => {
       const pid = b.stack(u64, b.call(getCurrentPidTgid).rsh(32));
       const entry = b.stack(counts.value);
@@ -304,9 +310,9 @@ test.skipIf(cannotRun, 'an entry is found, changed in place, deleted and missed'
   assert.is(answer, 42);
 });
 
-test.skipIf(cannotRun, 'a full table refuses by a negative number', () => {
+test.skipIf(cannotRun, 'updating a full map returns a negative number', () => {
   const small = hash('small', { key: u32, value: u32, maxEntries: 1 });
-  const answer = returned(
+  const answer = resultOf(
     (b) => {
       b.update(small, 1, 1);
       const result = b.update(small, 2, 2);
@@ -317,10 +323,10 @@ test.skipIf(cannotRun, 'a full table refuses by a negative number', () => {
   assert.is(answer, 1);
 });
 
-test.skipIf(cannotRun, 'the value of an array is counted up in place', () => {
+test.skipIf(cannotRun, 'atomicAdd changes an array element in place', () => {
   const counters = array('counters', { value: struct({ first: u64, second: u32 }) });
   let seen: unknown;
-  returned(
+  resultOf(
     (b) => {
       b.global(counters).second.atomicAdd(5);
       const one = b.call(getSmpProcessorId).and(0).add(1);

@@ -1,4 +1,7 @@
-/** What a user who isn't root needs, and what is said where it is missing: the promises of docs/capabilities.md. */
+/**
+ * The privileges of a user who is not root, and the messages when one is missing, as docs/capabilities.md
+ * documents them.
+ */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
@@ -10,26 +13,26 @@ const test = suite('live/capabilities', { seconds: 40 });
 
 const PARANOID = '/proc/sys/kernel/perf_event_paranoid';
 const paranoid = readFileSync(PARANOID, 'utf8').trim();
-/** A limit of locked memory counts the maps. */
+/** Before Linux 5.11, maps count toward the locked-memory limit. */
 const before511 = /^5\.([0-9]|10)\./.test(readFileSync('/proc/sys/kernel/osrelease', 'utf8'));
 
-function lacking(): string | false {
+function unavailable(): string | false {
   if (needsRoot) return needsRoot;
   if (!inGuest) return 'this machine is not a guest of the lab';
   try {
     execFileSync('setpriv', ['--inh-caps', '+bpf,+perfmon', '--ambient-caps', '+bpf,+perfmon', 'true']);
     return false;
   } catch {
-    return 'there is no setpriv, or it does not know CAP_BPF';
+    return 'setpriv is missing or does not know CAP_BPF';
   }
 }
-const reason = lacking();
+const reason = unavailable();
 
-/** A user with these capabilities, as setpriv names them, and no other. */
+/** A user with exactly these capabilities, named as setpriv names them. */
 function userWith(...capabilities: string[]): string[] {
   const list = capabilities.map((name) => `+${name}`).join();
-  const given = list ? ['--inh-caps', list, '--ambient-caps', list] : [];
-  return ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', ...given];
+  const flags = list ? ['--inh-caps', list, '--ambient-caps', list] : [];
+  return ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', ...flags];
 }
 
 test.after.each(() => {
@@ -39,7 +42,7 @@ test.after.each(() => {
 const noLimit = reason || (before511 ? false : 'this kernel does not count maps as locked memory');
 test.skipIf(
   noLimit,
-  'where maps count as locked memory, the limit and CAP_SYS_RESOURCE are named',
+  'if maps count as locked memory, the error names the limit and CAP_SYS_RESOURCE',
   async () => {
     const limited = ['sh', '-c', 'ulimit -l 64 && exec "$@"', 'sh', ...userWith('bpf', 'perfmon')];
     const tracer = Tracer.run([], { under: limited });
@@ -57,7 +60,7 @@ for (const [capabilities, level, message] of [
 ] as const)
   test.skipIf(
     reason,
-    `with ${capabilities.join(' and ') || 'nothing'} and perf_event_paranoid ${level} one line says ${message.source}`,
+    `with ${capabilities.join(' and ') || 'nothing'} and perf_event_paranoid ${level} one line matches ${message.source}`,
     async () => {
       writeFileSync(PARANOID, level);
       const tracer = Tracer.run([], { under: userWith(...capabilities) });
@@ -67,24 +70,24 @@ for (const [capabilities, level, message] of [
     },
   );
 
-/** Besides the two that every way needs: the record's description is in a folder of root's. */
+/** Capabilities beyond those that every probe needs: the record's format lies in a folder of root. */
 const MORE: Partial<Record<ProbeType, readonly string[]>> = { trace_event: ['dac_read_search'] };
 
 for (const probe of PROBE_TYPES) {
   const enough = ['bpf', 'perfmon', ...(MORE[probe] ?? []), ...(before511 ? ['sys_resource'] : [])];
-  test.skipIf(reason || refusalOf(probe), `${probe}: ${enough.join(', ')} are enough`, async () => {
+  test.skipIf(reason || refusalOf(probe), `${probe}: ${enough.join(', ')} suffice`, async () => {
     writeFileSync(PARANOID, '2');
     const tracer = await Tracer.start(['--probe', probe], { under: userWith(...enough) });
     assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
     if (hidesRefused(probe))
-      assert.match(tracer.complaints, /^tcpconnlat: refused connects are not shown: .*\n$/);
-    else assert.is(tracer.complaints, '');
+      assert.match(tracer.warnings, /^tcpconnlat: refused connects are not shown: .*\n$/);
+    else assert.is(tracer.warnings, '');
   });
 }
 
 test.skipIf(
   reason || refusalOf('trace_event'),
-  'without access to tracefs its record is not watched, and one line says so',
+  'without access to tracefs, --probe trace_event fails with one line',
   async () => {
     writeFileSync(PARANOID, '2');
     const tracer = Tracer.run(['--probe', 'trace_event'], {

@@ -1,4 +1,4 @@
-/** Cgroups of a test's own. */
+/** Cgroups that a test creates. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,19 +6,19 @@ import { dirname, join } from 'node:path';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { mountsOf } from '../../src/loader/mounts.ts';
 
-/** Where hierarchies of one type are mounted (`cgroup` is v1). */
+/** The mount points of the hierarchies of one type (`cgroup` is v1). */
 export function hierarchies(type: 'cgroup' | 'cgroup2'): string[] {
   return mountsOf(new Kernel())
     .filter((mount) => mount.type === type)
     .map(({ path }) => path);
 }
 
-/** Cgroups in one hierarchy, gone when it is closed. */
+/** Cgroups in one hierarchy; `close` removes them. */
 export class CgroupTree {
   readonly #root: string;
-  /** Whether the hierarchy was mounted for this. */
+  /** Whether this object mounted the hierarchy. */
   readonly #mounted: boolean;
-  /** The folders that were made, those within others after them. */
+  /** The created folders; nested ones follow their parents. */
   readonly #made: string[] = [];
   readonly #processes: number[] = [];
 
@@ -27,7 +27,7 @@ export class CgroupTree {
     this.#mounted = mounted;
   }
 
-  /** In the hierarchy of v2, which is mounted in a folder of its own where it is mounted nowhere. */
+  /** Uses the v2 hierarchy, and mounts it in a temporary folder if it is not mounted. */
   static open(): CgroupTree {
     const [root] = hierarchies('cgroup2');
     if (root !== undefined) return new CgroupTree(root, false);
@@ -36,12 +36,15 @@ export class CgroupTree {
     return new CgroupTree(folder, true);
   }
 
-  /** In a hierarchy that is mounted here. */
+  /** Uses a hierarchy that is already mounted. */
   static at(root: string): CgroupTree {
     return new CgroupTree(root, false);
   }
 
-  /** Puts a process into the cgroup at a path from the root of the hierarchy, which is made, and returns its folder. */
+  /**
+   * Creates the cgroup at a path below the root of the hierarchy, moves a process there, and returns the
+   * folder.
+   */
   put(pid: number, path: string): string {
     const folder = join(this.#root, path);
     this.#make(folder);
@@ -50,13 +53,13 @@ export class CgroupTree {
     return folder;
   }
 
-  /** Takes all processes that are still there out again, and removes what was made. */
+  /** Moves the remaining processes back to the root and removes the created cgroups. */
   close(): void {
     for (const pid of this.#processes) {
       try {
         writeFileSync(join(this.#root, 'cgroup.procs'), String(pid));
       } catch {
-        // It has ended.
+        // The process has ended.
       }
     }
     for (const folder of this.#made.reverse()) rmdirSync(folder);

@@ -1,4 +1,4 @@
-/** The RFC 9669 part of the conformance suite on this kernel; docs/dependencies.md says where it comes from. */
+/** The RFC 9669 part of the conformance suite on this kernel; docs/dependencies.md names its source. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
@@ -17,12 +17,13 @@ const folder = suiteFolder();
 const kernel = new Kernel();
 const reason =
   needsRoot ||
-  (folder === undefined &&
-    'there is no conformance suite beside the project (TSBPF_CONFORMANCE names its folder)');
+  (folder === undefined && 'no conformance suite beside the project (TSBPF_CONFORMANCE names its folder)');
 const PLUGIN = fileURLToPath(new URL('../../../test/conformance/plugin', import.meta.url));
 
-/** The instruction of a test that an old kernel lacks, or false. All else has to work on every kernel. */
-function lackOf(folder: string, name: string): string | false {
+/**
+ * The first instruction of a test that this kernel lacks, or false. All others have to work on every kernel.
+ */
+function unsupportedReason(folder: string, name: string): string | false {
   for (const item of readTestFile(folder, name).program()) {
     const form = isLabel(item) ? undefined : formOf(item);
     if (form && !knowsForm(kernel, form)) return `this kernel has no ${form.name} (Linux ${form.since})`;
@@ -30,10 +31,10 @@ function lackOf(folder: string, name: string): string | false {
   return false;
 }
 
-if (folder === undefined) test.skipIf(reason || 'there is no suite', 'the conformance suite', () => {});
+if (folder === undefined) test.skipIf(reason || 'no conformance suite', 'the conformance suite', () => {});
 else
   for (const name of testNames(folder))
-    test.skipIf(reason || lackOf(folder, name), name, () => runTest(folder, name));
+    test.skipIf(reason || unsupportedReason(folder, name), name, () => runTest(folder, name));
 
 function plugin(
   program: string,
@@ -53,17 +54,13 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'the plugin prints all 64 bits of r0
   assert.equal(plugin(program), { status: 0, stdout: 'ffffffffffffffff\n', stderr: '' });
 });
 
-test.skipIf(
-  needsRoot || sameOnEveryKernel,
-  'the plugin gives the program its memory and the length of it',
-  () => {
-    const program = hexOf('ldxw %r0, [%r1+4]\nlsh %r0, 8\nadd %r0, %r2\nexit');
-    assert.is(plugin(program, '00 00 00 00 78 56 34 12').stdout, '1234567808\n');
-    assert.is(plugin(program, '0000000078563412', '--debug').stdout, '1234567808\n');
-  },
-);
+test.skipIf(needsRoot || sameOnEveryKernel, 'the plugin passes memory and its length to the program', () => {
+  const program = hexOf('ldxw %r0, [%r1+4]\nlsh %r0, 8\nadd %r0, %r2\nexit');
+  assert.is(plugin(program, '00 00 00 00 78 56 34 12').stdout, '1234567808\n');
+  assert.is(plugin(program, '0000000078563412', '--debug').stdout, '1234567808\n');
+});
 
-test.skipIf(needsRoot || sameOnEveryKernel, 'the plugin tells what it is refused for', () => {
+test.skipIf(needsRoot || sameOnEveryKernel, 'the plugin reports errors', () => {
   for (const [program, message] of [
     ['', /^there is no program on the standard input\n$/],
     ['ff00000000000000', /^slot 0: unknown opcode ff/],

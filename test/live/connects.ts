@@ -1,4 +1,4 @@
-/** Connects made on purpose, for the live tests. */
+/** Creates connects for the live tests. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import * as net from 'node:net';
@@ -9,29 +9,31 @@ import * as assert from 'uvu/assert';
 import { slowness } from '../harness.ts';
 import type { Answer, Call, Connected, Endpoint, Operations } from './sockets.ts';
 
-/** How long anything that has to happen may take, ms. */
+/** Time limit for any expected event, ms. */
 const PATIENCE_MS = 20_000 * slowness;
 
-/** A file of this build, by its path from here. */
+/** A file of this build, by its path relative to this file. */
 export function built(path: string): string {
   return fileURLToPath(new URL(path + extname(import.meta.url), import.meta.url));
 }
 
-/** Why there is no IPv6 on loopback, or false. */
+/** Why loopback has no IPv6, or false. */
 export const noIPv6: string | false =
   existsSync('/proc/net/if_inet6') && /^0{31}1 .* lo$/m.test(readFileSync('/proc/net/if_inet6', 'utf8'))
     ? false
-    : 'there is no IPv6 on loopback';
+    : 'no IPv6 on loopback';
 
-/** Why there are no MPTCP sockets, or false. */
+/** Why MPTCP sockets are unavailable, or false. */
 export const noMptcp: string | false =
   existsSync('/proc/sys/net/mptcp/enabled') && readFileSync('/proc/sys/net/mptcp/enabled', 'utf8')[0] === '1'
     ? false
-    : 'this kernel makes no MPTCP sockets';
+    : 'MPTCP is unavailable or disabled';
 
 export const IPPROTO_MPTCP = 262;
 
-/** Waits until `condition` gives something true, and returns that. `state` tells what there is, for the message. */
+/**
+ * Waits until `condition` returns a truthy value, and returns it. `state` adds details to the error message.
+ */
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
@@ -42,7 +44,7 @@ export async function until<T>(
     const value = await condition();
     if (value) return value;
     if (performance.now() > deadline) throw new Error(`not in ${PATIENCE_MS} ms: ${what}\n${state()}`);
-    await sleep(10 * slowness); // looking takes longer there too
+    await sleep(10 * slowness); // slow machines also check more slowly
   }
 }
 
@@ -59,7 +61,7 @@ export function commOf(pid: number): string {
   return readFileSync(`/proc/${pid}/comm`, 'utf8').trimEnd();
 }
 
-/** A process that makes sockets: see sockets.ts. */
+/** A process that opens sockets on request, see sockets.ts. */
 export class Peer {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, (answer: Answer) => void>();
@@ -86,7 +88,7 @@ export class Peer {
     return this.#child.pid as number;
   }
 
-  /** Lets it do one thing; it does them one after the other. */
+  /** Requests one operation; the process runs operations in order. */
   async ask<O extends keyof Operations>(
     operation: O,
     ...args: Parameters<Operations[O]>
@@ -112,7 +114,7 @@ export class Peer {
   }
 }
 
-/** A server of this process that accepts whoever comes. */
+/** A server in this process that accepts every connection. */
 export class Server {
   readonly #server: net.Server;
   readonly #sockets = new Set<net.Socket>();
@@ -147,7 +149,7 @@ export class Server {
   }
 }
 
-/** A connect of this process, by a socket of Node's, which doesn't block. */
+/** Connects from this process by a non-blocking Node socket. */
 export function connectHere(
   port: number,
   host = '127.0.0.1',
@@ -165,7 +167,7 @@ export function connectHere(
   });
 }
 
-/** Whether sockets wait for the answer to a SYN sent to that port of 127.0.0.1, how many. */
+/** The number of sockets that wait for the answer to a SYN sent to this port of 127.0.0.1. */
 function waitingFor(port: number): number {
   const remote = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   // Address, state (02 is SYN_SENT), queues, timer (01 once the SYN has left).
@@ -173,7 +175,7 @@ function waitingFor(port: number): number {
   return readFileSync('/proc/net/tcp', 'utf8').match(line)?.length ?? 0;
 }
 
-/** A listener of another process whose queue is full, so that SYNs to it are not answered. */
+/** A listener in another process with a full queue: it does not answer SYNs. */
 export class FullListener {
   readonly #peer: Peer;
   readonly #fds: number[];
@@ -191,8 +193,11 @@ export class FullListener {
     return new FullListener(peer, [fd, filler.fd], port);
   }
 
-  /** Accepts what fills the queue: the next SYN, sent again after a second, is answered. */
-  async makeRoom(): Promise<void> {
+  /**
+   * Accepts the connection that fills the queue, so that the next SYN (retransmitted after a second) is
+   * answered.
+   */
+  async acceptOne(): Promise<void> {
     this.#fds.push(await this.#peer.ask('accept', this.#fds[0] as number));
   }
 
@@ -202,8 +207,8 @@ export class FullListener {
 }
 
 /**
- * Lets a peer connect to a listener of another whose queue is full, and makes room a while later: the SYN is sent again after
- * a second, and answered.
+ * Connects a peer to a full listener of another peer and accepts from its queue shortly after: the SYN is
+ * retransmitted after a second, and answered.
  */
 export async function connectLate(
   peer: Peer,
@@ -212,24 +217,27 @@ export async function connectLate(
   const listener = await FullListener.start(listening);
   const connecting = peer.ask('connect', loopback(listener.port));
   await until('a SYN', () => waitingFor(listener.port) === 1);
-  await sleep(200); // as long as it takes to be dropped
-  await listener.makeRoom();
+  await sleep(200); // until the kernel drops the SYN
+  await listener.acceptOne();
   const connected = await connecting;
   await listener.close();
   return { port: listener.port, connected };
 }
 
-/** An end of a connect on this machine, by IPv4 if nothing else is said. */
+/** An endpoint on this machine, IPv4 by default. */
 export function loopback(port: number, address = '127.0.0.1'): Endpoint {
   return { address, port };
 }
 
-/** Addresses for documentation, of no network at all. In a network without routes nothing is sent to them. */
+/** Documentation addresses. In a network without routes nothing is sent to them. */
 export const NOWHERE: readonly string[] = noIPv6
   ? ['192.0.2.1']
   : ['192.0.2.1', '2001:db8::1', '::ffff:192.0.2.1'];
 
-/** Fails where a latency doesn't lie within the call that it was made in: both are of one clock. `rounding` is that of its text, ms. */
+/**
+ * Asserts that a latency lies within the duration of its call; both use one clock. `rounding` is the
+ * precision of the printed latency, ms.
+ */
 export function assertWithin(latency: number, { begin, end }: Connected, rounding = 0.000_001): void {
   const took = end - begin;
   assert.ok(latency > 0 && latency <= took + rounding, `${latency} ms in a call of ${took} ms`);

@@ -1,6 +1,6 @@
 /**
- * Random control flow, run by the kernel, against the same program in JavaScript: branches within each other,
- * switches, blocks that are left, early exits, functions, raw jumps and loops.
+ * Random control flow, run by the kernel and compared with a model in JavaScript: nested branches, switches,
+ * blocks with early exits, functions, raw jumps and loops.
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
@@ -12,7 +12,9 @@ import { cannotRun, withProgram } from './run-program.ts';
 
 const { test, cases } = propertySuite('live/control-flow', 600);
 
-/** Arguments that lead everywhere: few numbers, which conditions and cases ask for, and some others. */
+/**
+ * Arguments that reach most paths: the small numbers that conditions and cases compare with, and random ones.
+ */
 const argument = fc.oneof(
   { weight: 6, arbitrary: fc.bigInt(0n, 4n) },
   { weight: 1, arbitrary: fc.bigInt(0n, 2n ** 64n - 1n) },
@@ -23,7 +25,7 @@ const inputs = fc.array(fc.array(argument, { minLength: ARGUMENTS, maxLength: AR
 });
 
 // Linux 6.1 refuses a call within a loop: "back-edge from insn 31 to 32".
-test.skipIf(cannotRun || sameOnEveryKernel, 'any program computes what its text says', () => {
+test.skipIf(cannotRun || sameOnEveryKernel, 'random control flow computes the same as its model', () => {
   const kernel = new Kernel();
   let compared = 0;
   fc.assert(

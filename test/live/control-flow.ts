@@ -1,6 +1,6 @@
 /**
- * Random control flow, as a tree: how it is written with the builder and raw instructions, and, by itself,
- * what it computes.
+ * Random control flow as a tree, with its translation to builder calls and raw instructions, and a model of
+ * its result.
  */
 import fc from 'fast-check';
 import type { Builder } from '../../src/asm/builder/builder.ts';
@@ -13,10 +13,10 @@ import { u64 } from '../../src/asm/layout.ts';
 import { r2, r3, r9, r10 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 
-/** All that statements do is done to one number of 64 bits on the stack, the first 8 bytes there. */
+/** Every statement changes one 64-bit number, in the first 8 bytes of the stack. */
 const AT = -8;
 
-/** A question about an argument of the program, or about the number. */
+/** A condition on an argument of the program or on the number. */
 interface Question {
   readonly of: number | 'number';
   readonly comparison: 'eq' | 'ne' | 'gt' | 'ge' | 'lt' | 'le' | 'bits';
@@ -30,7 +30,7 @@ export type Statement =
   | { readonly kind: 'argument'; readonly index: number }
   | { readonly kind: 'helper' }
   | { readonly kind: 'function'; readonly index: number }
-  /** Keeps the number while the body runs, and mixes it in after that. */
+  /** Keeps the number while the body runs, then adds it. */
   | { readonly kind: 'keep'; readonly body: Body }
   | { readonly kind: 'if'; readonly question: Question; readonly yes: Body; readonly otherwise?: Body }
   | {
@@ -40,20 +40,23 @@ export type Statement =
       readonly otherwise?: Body;
     }
   | { readonly kind: 'block'; readonly body: Body }
-  /** Leaves one of the blocks around it. */
+  /** Leaves one of the enclosing blocks. */
   | { readonly kind: 'leave'; readonly level: number }
-  /** A body with a label behind it. */
+  /** A body followed by a label. */
   | { readonly kind: 'labelled'; readonly body: Body }
-  /** A raw jump to one of the labels behind it, always or if the number has a bit. */
+  /**
+   * A raw jump to one of the labels after the enclosing bodies: unconditional, or if the number has a bit
+   * set.
+   */
   | { readonly kind: 'jump'; readonly level: number; readonly bit?: number }
   /**
-   * Runs its body so many times, by raw instructions around it; with the test behind the body, which a jump
-   * leads to first.
+   * Repeats its body with raw instructions around it. With `testFirst` the loop begins with a jump to the
+   * test behind the body.
    */
   | { readonly kind: 'loop'; readonly times: number; readonly testFirst: boolean; readonly body: Body }
   | { readonly kind: 'exit'; readonly value?: number };
 
-/** A program, and the functions that it and earlier ones call. */
+/** A program and its functions. A function calls only functions after it. */
 export interface Flow {
   readonly main: Body;
   readonly functions: readonly Body[];
@@ -124,21 +127,21 @@ export const anyFlow: fc.Arbitrary<Flow> = fc
     return { main: trim(main, functions.length), functions: trimmed };
   });
 
-// --- what can stand ------------------------------------------------------------------------------------
+// --- valid programs ------------------------------------------------------------------------------------
 
 interface Around {
-  /** How many blocks, labels, kept values and loops are around. */
+  /** The number of enclosing blocks, labels, kept values and loops. */
   readonly blocks: number;
   readonly labels: number;
   readonly kept: number;
   readonly loops: number;
-  /** How many functions there are to call. */
+  /** The number of callable functions. */
   readonly functions: number;
 }
 
 /**
- * A body that the builder takes: nothing behind its end, and each exit of a block or to a label has one
- * around it.
+ * A body that the builder accepts: no unreachable statements, and every jump has its block or label around
+ * it.
  */
 function trim(body: Body, functions: number): Body {
   return trimmed(body, { blocks: 0, labels: 0, kept: 0, loops: 0, functions });
@@ -147,15 +150,15 @@ function trim(body: Body, functions: number): Body {
 function trimmed(body: Body, around: Around): Body {
   const made: Statement[] = [];
   for (const statement of body) {
-    const fit = fitting(statement, around);
-    if (fit === undefined) continue;
-    made.push(fit);
-    if (ends(fit)) break;
+    const checked = valid(statement, around);
+    if (checked === undefined) continue;
+    made.push(checked);
+    if (ends(checked)) break;
   }
   return made;
 }
 
-function fitting(statement: Statement, around: Around): Statement | undefined {
+function valid(statement: Statement, around: Around): Statement | undefined {
   const within = (body: Body, more: Partial<Around> = {}) => trimmed(body, { ...around, ...more });
   switch (statement.kind) {
     case 'function':
@@ -181,7 +184,7 @@ function fitting(statement: Statement, around: Around): Statement | undefined {
     case 'labelled':
       return { ...statement, body: within(statement.body, { labels: around.labels + 1 }) };
     case 'keep':
-      // r6 holds the context, and r9 is the loops'.
+      // r6 holds the context, and loops use r9.
       return around.kept === 2
         ? undefined
         : { ...statement, body: within(statement.body, { kept: around.kept + 1 }) };
@@ -192,7 +195,7 @@ function fitting(statement: Statement, around: Around): Statement | undefined {
   }
 }
 
-/** Whether nothing behind it runs. */
+/** Whether control never reaches the statement's end. */
 function ends(statement: Statement): boolean {
   switch (statement.kind) {
     case 'exit':
@@ -226,7 +229,7 @@ function bodyEnds(body: Body): boolean {
   return last !== undefined && ends(last);
 }
 
-/** Whether a `leave` or a `jump` in a body leads to the block or label that is `level` levels around it. */
+/** Whether a `leave` or `jump` in a body targets the block or label `level` levels around it. */
 function leads(body: Body, kind: 'leave' | 'jump', level: number): boolean {
   const opens = kind === 'leave' ? 'block' : 'labelled';
   return body.some((statement) => {
@@ -252,9 +255,9 @@ function bodiesOf(statement: Statement): readonly Body[] {
   }
 }
 
-// --- as a program --------------------------------------------------------------------------------------
+// --- translation to the builder -------------------------------------------------------------------------
 
-/** What statements of one function are written with. */
+/** The context of one function's statements. */
 interface Writer {
   readonly b: Builder;
   readonly number: Place;
@@ -263,7 +266,7 @@ interface Writer {
   fresh(): string;
 }
 
-/** The body of a program, for the builder. */
+/** Translates a program to a body for the builder. */
 export function write({ main, functions }: Flow): (b: Builder) => void {
   const subprograms: Subprogram<[typeof u64]>[] = [];
   for (const [index, body] of [...functions.entries()].reverse()) {
@@ -284,8 +287,8 @@ export function write({ main, functions }: Flow): (b: Builder) => void {
     );
   }
   return (b) => {
-    // Begins with what the verifier does not know, so that it doesn't follow each number on a path of its
-    // own.
+    // Begin with a number that the verifier does not know, so that it does not explore a path for each
+    // number.
     const number = b.stack(u64, b.arg(0)) as Place;
     b.keep(b.context);
     writeBody(main, { b, number, functions: subprograms, isFunction: false, fresh: labels() }, [], []);
@@ -313,7 +316,7 @@ function writeStatement(
   const { b, number, functions, isFunction } = writer;
   const within = (body: Body | undefined) => {
     const [first] = body ?? [];
-    // A `leave` may be an arm itself.
+    // Pass `leave` itself as an arm.
     if (body?.length === 1 && first?.kind === 'leave') return leaves[first.level] as () => void;
     return body && (() => writeBody(body, writer, leaves, names));
   };
@@ -400,9 +403,9 @@ function conditionOf({ of, comparison, with: amount }: Question, { b, number }: 
   return (of === 'number' ? number : b.arg(of))[comparison](amount);
 }
 
-// --- what it computes ----------------------------------------------------------------------------------
+// --- model ---------------------------------------------------------------------------------------------
 
-/** What runs next: what follows, what is behind a block or label so many levels around, or the caller. */
+/** The continuation: the next statement, the end of a block or label `level` levels around, or an exit. */
 type Completion =
   | 'next'
   | { readonly kind: 'leave' | 'jump'; readonly level: number }
@@ -414,7 +417,7 @@ interface State {
   readonly functions: readonly Body[];
 }
 
-/** What the program returns for these arguments: 32 bits of it. */
+/** The program's result for these arguments, the low 32 bits. */
 export function compute({ main, functions }: Flow, args: readonly bigint[]): number {
   return Number(BigInt.asUintN(32, result(main, args[0] as bigint, args, functions)));
 }

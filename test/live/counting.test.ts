@@ -1,4 +1,4 @@
-/** Counting in maps and logarithms, run by the kernel. */
+/** b.count in maps and log2, run by the kernel. */
 import * as assert from 'uvu/assert';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
@@ -13,16 +13,16 @@ import { cannotRun, withProgram } from './run-program.ts';
 
 const test = suite('live/counting', { seconds: 60 });
 
-const shape = { key: u32, value: u64, maxEntries: 4 };
+const layout = { key: u32, value: u64, maxEntries: 4 };
 
 for (const map of [
-  hash('counts', shape),
-  lruHash('counts', shape),
-  perCpuHash('counts', shape),
-  array('counts', shape),
-  perCpuArray('counts', shape),
+  hash('counts', layout),
+  lruHash('counts', layout),
+  perCpuHash('counts', layout),
+  array('counts', layout),
+  perCpuArray('counts', layout),
 ] as MapSpec<typeof u32, typeof u64>[])
-  test.skipIf(cannotRun, `a key's number begins at 0 and grows, in a map of type ${map.type}`, () =>
+  test.skipIf(cannotRun, `a count starts at 0 and grows, in a map of type ${map.type}`, () =>
     withProgram(
       [map],
       (b) => {
@@ -39,8 +39,8 @@ for (const map of [
     ),
   );
 
-test.skipIf(cannotRun, 'what there is no room for isn’t counted, and nothing else is harmed', () => {
-  const small = hash('small', { ...shape, maxEntries: 1 });
+test.skipIf(cannotRun, 'keys that do not fit in the map are not counted, and nothing else changes', () => {
+  const small = hash('small', { ...layout, maxEntries: 1 });
   const slots = array('slots', { value: u64, maxEntries: 2 });
   withProgram(
     [small, slots],
@@ -57,7 +57,7 @@ test.skipIf(cannotRun, 'what there is no room for isn’t counted, and nothing e
   );
 });
 
-test.skipIf(cannotRun, 'the logarithm of every power of two, of what is below and above it, and of 0', () => {
+test.skipIf(cannotRun, 'log2 is right for 0 and for every power of two and its neighbors', () => {
   const counts = array('counts', { value: u64, maxEntries: 64 });
   withProgram(
     [counts],
@@ -81,8 +81,8 @@ test.skipIf(cannotRun, 'the logarithm of every power of two, of what is below an
   );
 });
 
-test.skipIf(cannotRun, 'in a map that was found in a map', () => {
-  const inner = hash('inner', shape);
+test.skipIf(cannotRun, 'count works on an inner map', () => {
+  const inner = hash('inner', layout);
   const outer = hashOfMaps('outer', { key: u32, inner, maxEntries: 1 });
   withProgram(
     [inner, outer],
@@ -96,7 +96,7 @@ test.skipIf(cannotRun, 'in a map that was found in a map', () => {
   );
 });
 
-test.skipIf(needsRoot, 'processes that begin at the same time are all counted', async () => {
+test.skipIf(needsRoot, 'processes that start at the same time are all counted', async () => {
   const counts = hash('counts', { key: u64, value: u64, maxEntries: 10_240 });
   const session = Session.open({
     name: 'calls',
@@ -113,7 +113,7 @@ test.skipIf(needsRoot, 'processes that begin at the same time are all counted', 
     const processes = [getuidProcess(5000), getuidProcess(7000)];
     await Promise.all(processes.map((each) => each.go()));
     const seen = processes.map(({ pid }) => session.map(counts).lookup((BigInt(pid) << 32n) | getuid));
-    // Node asks for it a few times when it starts.
+    // Node itself calls getuid a few times at startup.
     for (const [n, times] of [5000n, 7000n].entries())
       assert.ok((seen[n] ?? 0n) >= times && (seen[n] ?? 0n) < times + 100n, `${seen[n]} of ${times}`);
   } finally {

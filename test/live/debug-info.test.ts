@@ -1,6 +1,4 @@
-/**
- * What bpftool tells of a running tool: fields of maps by their names, programs by the author's lines.
- */
+/** Debug info of a running tool in bpftool: map fields by name, and source lines of programs. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
@@ -16,7 +14,7 @@ import { programsOf } from './loaded.ts';
 import { here, Tracer } from './tracer.ts';
 
 const test = suite('live/debug-info', { seconds: 60 });
-/** Sources are not compiled: this file lies in build/test/live/. */
+/** This file lies in build/test/live/; the sources are read from the project. */
 const PROJECT = new URL('../../../', import.meta.url);
 
 const noBpftool = needsRoot || (spawnSync('bpftool', ['version']).status !== 0 && 'needs bpftool');
@@ -26,8 +24,8 @@ function bpftool(...args: readonly string[]): string {
 }
 
 /**
- * The numbers of a map or a program and of its types, 0 for none. Asked of the kernel: to show one, bpftool loads programs of its own, to
- * find who holds it, which takes seconds on an emulated machine.
+ * The ids of a map or program and of its BTF (0 for none). Read from the kernel, because bpftool loads
+ * programs of its own to find the owners of an object, which takes seconds on an emulated machine.
  */
 function idsOf(what: 'prog' | 'map', fd = -1): { readonly id: number; readonly types: number } {
   const at = BTF_ID[what];
@@ -38,7 +36,7 @@ function idsOf(what: 'prog' | 'map', fd = -1): { readonly id: number; readonly t
 const ID = 4;
 const BTF_ID = { prog: 128, map: 64 };
 
-/** A tool whose program runs at every exec, and fills a map with a struct of all sorts. */
+/** A tool whose program runs at every exec and fills a map with a nested struct. */
 function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
   const Entry = struct({ ns: u64, who: struct({ comm: chars(16), port: u16 }) });
   const entries = hash('entries', { key: struct({ pid: u32 }), value: Entry, maxEntries: 8 });
@@ -73,12 +71,12 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
   };
 }
 
-test.skipIf(noBpftool, 'maps have the fields of their schemas', () => {
+test.skipIf(noBpftool, 'maps show the fields of their schemas', () => {
   const { session, maps, map } = watchExecs({ debug: true });
   try {
     session.map(maps.entries).update({ pid: 4711 }, { ns: 12n, who: { comm: 'node', port: 443 } });
     const dump = bpftool('map', 'dump', 'id', String(map(maps.entries).id));
-    // The program adds its own meanwhile.
+    // The program adds its own entries in between.
     const { value } = JSON.parse(dump).find(({ key }: { key: { pid: number } }) => key.pid === 4711);
     assert.is(value.ns, 12);
     assert.is(value.who.port, 443);
@@ -91,7 +89,7 @@ test.skipIf(noBpftool, 'maps have the fields of their schemas', () => {
   }
 });
 
-test.skipIf(noBpftool, 'programs show the lines of the source that made them', () => {
+test.skipIf(noBpftool, 'programs show their source lines', () => {
   const { session, program } = watchExecs({ debug: true });
   try {
     const dump = bpftool('prog', 'dump', 'xlated', 'id', String(program.id), 'linum');
@@ -113,7 +111,7 @@ test.skipIf(noBpftool, 'programs show the lines of the source that made them', (
   }
 });
 
-test.skipIf(noBpftool, 'nothing of it is loaded where it was not asked for', () => {
+test.skipIf(noBpftool, 'no debug info is loaded by default', () => {
   const { session, maps, map, program } = watchExecs();
   try {
     assert.is(map(maps.entries).types, 0);
@@ -124,8 +122,8 @@ test.skipIf(noBpftool, 'nothing of it is loaded where it was not asked for', () 
 });
 
 for (const [how, verbose] of [
-  ['with -v the command\u2019s programs show its own lines', true],
-  ['without it they show none', false],
+  ['with -v the programs of tcpconnlat show their source lines', true],
+  ['without -v they show none', false],
 ] as const)
   test.skipIf(noBpftool, how, async () => {
     const tracer = await Tracer.start(verbose ? ['-v'] : []);

@@ -1,4 +1,4 @@
-/** `tsbpf dump` beside bpftool: the same program gives the same text, for every instruction that this kernel takes. */
+/** `tsbpf dump` against bpftool: the same text for every instruction that this kernel supports. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -28,7 +28,7 @@ import { isReleased } from './release.ts';
 const test = suite('live/dump', { seconds: 120 });
 
 const COMMAND = fileURLToPath(new URL('../../../dist/tsbpf.cjs', import.meta.url));
-/** Another than the machine's: an old one doesn't know what is newer than itself. */
+/** TSBPF_BPFTOOL selects another bpftool: an old one does not know newer instructions. */
 const BPFTOOL = process.env.TSBPF_BPFTOOL || 'bpftool';
 
 const kernel = needsRoot ? undefined : new Kernel();
@@ -66,11 +66,14 @@ function dump(...args: string[]): { stdout: string; stderr: string; status: numb
 
 function noBpftool(): string | false {
   if (needsRoot) return needsRoot;
-  return spawnSync(BPFTOOL, ['version']).status === 0 ? false : 'there is no bpftool';
+  return spawnSync(BPFTOOL, ['version']).status === 0 ? false : 'needs bpftool';
 }
 
-/** A bpftool prints the instructions of the kernel it came with: 7.1 with 6.2, and 7.6 those up to 6.15. */
-function knownTo(version: string): (form: Form) => boolean {
+/**
+ * bpftool prints the instructions of its own kernel version: 7.1 those of Linux 6.2, and 7.6 those up to
+ * 6.15.
+ */
+function bpftoolSupport(version: string): (form: Form) => boolean {
   const isNew = Number(/v7\.(\d+)/.exec(version)?.[1]) >= 6;
   return ({ since = '0.0' }) => {
     const [major = 0, minor = 0] = since.split('.').map(Number);
@@ -78,7 +81,10 @@ function knownTo(version: string): (form: Form) => boolean {
   };
 }
 
-/** Without the maps' names, which bpftool doesn't show, and the blank before a slot of four digits, which old ones print. */
+/**
+ * Removes the map names, which bpftool does not print, and the space that old versions print before a
+ * four-digit slot.
+ */
 function lines(text: string): string[] {
   return text
     .trimEnd()
@@ -86,7 +92,7 @@ function lines(text: string): string[] {
     .map((line) => line.replace(/ <[^>]*>$/, '').trimStart());
 }
 
-/** All that a program can hold of these forms: each was tried alone before. */
+/** One program with all of these forms. */
 function showcase(forms: readonly Form[]): Item[] {
   return [
     mov(r6, r1),
@@ -96,8 +102,8 @@ function showcase(forms: readonly Form[]): Item[] {
   ];
 }
 
-test.skipIf(noBpftool(), 'every instruction that this kernel takes prints as bpftool prints it', () => {
-  const bpftoolKnows = knownTo(execFileSync(BPFTOOL, ['version'], { encoding: 'utf8' }));
+test.skipIf(noBpftool(), 'every supported instruction prints as in bpftool', () => {
+  const bpftoolKnows = bpftoolSupport(execFileSync(BPFTOOL, ['version'], { encoding: 'utf8' }));
   const known = FORMS.filter((form) => knowsForm(kernel as Kernel, form) && bpftoolKnows(form));
   const taken = known.filter((form) => {
     if (form.flow === 'exit' || form.flow === 'call') return form.name === 'callSubprogram';
@@ -105,7 +111,7 @@ test.skipIf(noBpftool(), 'every instruction that this kernel takes prints as bpf
     program?.close();
     return program !== undefined;
   });
-  assert.ok(taken.length > 120, `only ${taken.length} forms are taken`);
+  assert.ok(taken.length > 120, `only ${taken.length} forms are supported`);
   const program = load(showcase(taken)) as Descriptor;
   const id = String(idOf(program));
   const { stdout, stderr } = dump(id);
@@ -117,17 +123,17 @@ test.skipIf(noBpftool(), 'every instruction that this kernel takes prints as bpf
   assert.match(stdout, /call pc\+\d+#bpf_prog_[0-9a-f]+/);
 });
 
-/** Of the samples every one, and fewer where each takes longer. */
+/** Compares every sample, but only every 8th in a slow guest. */
 const STEP = inGuest ? 8 : 1;
 
-test.skipIf(needsRoot, "every sample prints as this kernel's verifier prints it", () => {
+test.skipIf(needsRoot, "every sample prints as in the kernel's verifier", () => {
   let compared = 0;
   for (const { call: words } of SAMPLES.filter((_, i) => i % STEP === 0)) {
     const instruction = construct(words);
     const form = formOf(instruction) as Form;
-    // A kernel may have been given an instruction without the text for it.
+    // A kernel may support an instruction without a text for it.
     const text = isReleased(form.since) ? kernelText(instruction) : undefined;
-    // Of a helper that is newer than the kernel it has no name.
+    // The kernel has no name for helpers newer than itself.
     if (text === undefined || text.includes('call unknown#')) continue;
     assert.is(disassemble(instruction), text, words);
     compared++;
@@ -135,7 +141,7 @@ test.skipIf(needsRoot, "every sample prints as this kernel's verifier prints it"
   assert.ok(compared > 1000 / STEP, `only ${compared} compared`);
 });
 
-/** Types with one function, and two lines (Linux 5.0). */
+/** BTF with one function and two source lines (Linux 5.0). */
 function withLines(): RawOptions {
   const writer = new BtfWriter();
   const int = writer.int('int', 4, 1);
@@ -160,7 +166,7 @@ function withLines(): RawOptions {
   return { types: { writer, functions: [[0, id]] }, lines };
 }
 
-test.skipIf(noBpftool(), 'functions and source lines print as bpftool prints them', () => {
+test.skipIf(noBpftool(), 'functions and source lines print as in bpftool', () => {
   const program = load([mov(r0, 7), exit()], withLines()) as Descriptor;
   const id = String(idOf(program));
   const { stdout } = dump(id);
@@ -173,10 +179,10 @@ test.skipIf(noBpftool(), 'functions and source lines print as bpftool prints the
 
 test.skipIf(
   needsRoot || sameOnEveryKernel,
-  'what the program of another says of itself stays in its line, and moves no cursor',
+  'hostile names in a program stay on their line and move no cursor',
   () => {
     const writer = new BtfWriter();
-    // The kernel takes any bytes for the name of a number, for source lines and for the names of their files.
+    // The kernel accepts any bytes in names of types, source lines and file names.
     const int = writer.int(HOSTILE, 4, 1);
     const id = writer.func('tsbpf_hostile', writer.prototype(int, { skb: writer.pointer(int) }));
     const [file, text] = [writer.string(HOSTILE), writer.string(`\tint\tx; ${HOSTILE}`)];
@@ -184,7 +190,7 @@ test.skipIf(
       types: { writer, functions: [[0, id]] },
       lines: [0, file, text, (41 << 10) | 3],
     });
-    assert.ok(program, 'the kernel takes it');
+    assert.ok(program, 'the kernel accepts the program');
     const { stdout, stderr, status } = dump(String(idOf(program)));
     program.close();
     assert.equal({ status, stderr }, { status: 0, stderr: '' });
@@ -197,23 +203,27 @@ test.skipIf(
   },
 );
 
-test.skipIf(needsRoot || sameOnEveryKernel, 'a program is found by its name, unless several have it', () => {
-  const program = load([mov(r0, 0), exit()], { name: 'tsbpf.alone' }) as Descriptor;
-  const found = dump('tsbpf.alone');
-  assert.is(found.stdout, '   0: (b7) r0 = 0\n   1: (95) exit\n');
-  assert.is(found.status, 0);
-  const twin = load([mov(r0, 0), exit()], { name: 'tsbpf.alone' }) as Descriptor;
-  const twice = dump('tsbpf.alone');
-  assert.is(twice.status, 1);
-  assert.match(
-    twice.stderr,
-    /^tsbpf: several programs are called tsbpf\.alone: say which by its id, \d+ or \d+\n$/,
-  );
-  program.close();
-  twin.close();
-});
+test.skipIf(
+  needsRoot || sameOnEveryKernel,
+  'a program is found by its name, unless the name is ambiguous',
+  () => {
+    const program = load([mov(r0, 0), exit()], { name: 'tsbpf.alone' }) as Descriptor;
+    const found = dump('tsbpf.alone');
+    assert.is(found.stdout, '   0: (b7) r0 = 0\n   1: (95) exit\n');
+    assert.is(found.status, 0);
+    const twin = load([mov(r0, 0), exit()], { name: 'tsbpf.alone' }) as Descriptor;
+    const twice = dump('tsbpf.alone');
+    assert.is(twice.status, 1);
+    assert.match(
+      twice.stderr,
+      /^tsbpf: several programs are called tsbpf\.alone: say which by its id, \d+ or \d+\n$/,
+    );
+    program.close();
+    twin.close();
+  },
+);
 
-test.skipIf(needsRoot || sameOnEveryKernel, 'with the bytes, an lddw has both slots', () => {
+test.skipIf(needsRoot || sameOnEveryKernel, 'with -x an lddw prints both slots', () => {
   const program = load([lddw(r0, 2n ** 32n), exit()]) as Descriptor;
   const { stdout } = dump('-x', String(idOf(program)));
   program.close();
@@ -223,7 +233,7 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'with the bytes, an lddw has both sl
   );
 });
 
-test.skipIf(needsRoot || sameOnEveryKernel, 'what is dumped is read by asm, helpers by their names', () => {
+test.skipIf(needsRoot || sameOnEveryKernel, 'asm reads the output of dump, helpers by name', () => {
   const items = [
     ...[loadMap(r1, counts), mov(r6, r1), callSubprogram('two'), call(getCurrentPidTgid), mov(r0, 0), exit()],
     ...[label('two'), lddw(r0, 2n ** 32n), exit()],
@@ -250,7 +260,7 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'what is dumped is read by asm, help
   );
 });
 
-test.skipIf(needsRoot || sameOnEveryKernel, 'what is not there is told in a line', () => {
+test.skipIf(needsRoot || sameOnEveryKernel, 'a missing program is reported in one line', () => {
   for (const [program, message] of [
     ['4294967295', 'no program has the id 4294967295'],
     ['no_such_program', 'no program is called no_such_program'],
@@ -267,7 +277,7 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'what is not there is told in a line
 
 const noBpffs = needsRoot || (inGuest ? false : 'this machine is not a guest of the lab');
 
-test.skipIf(noBpffs, 'a program is found where it is pinned', () => {
+test.skipIf(noBpffs, 'a pinned program is found by its path', () => {
   const program = load([mov(r0, 3), exit()]) as Descriptor;
   const path = allocate(64);
   path.set(Buffer.from('/sys/fs/bpf/tsbpf_dump'));
@@ -280,7 +290,7 @@ test.skipIf(noBpffs, 'a program is found where it is pinned', () => {
 });
 const OBJ_PIN = 6;
 
-test.skipIf(needsRoot, 'the list of programs has those that are loaded, and names their maps', () => {
+test.skipIf(needsRoot, 'the program list includes loaded programs and names their maps', () => {
   const program = load([loadMap(r1, counts), mov(r0, 0), exit()]) as Descriptor;
   const id = idOf(program);
   assert.ok([...programIds(kernel as Kernel)].includes(id));

@@ -1,6 +1,5 @@
 /**
- * What the instruction table says of registers, against the verifier: which an instruction reads, sets and
- * loses.
+ * The registers that each instruction reads, sets and clobbers, in the instruction table and in the verifier.
  */
 import * as assert from 'uvu/assert';
 import { registersLost, registersRead, registersSet } from '../../src/asm/cfg/effects.ts';
@@ -14,7 +13,7 @@ import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 } from '../../src/asm/regis
 import { Kernel } from '../../src/loader/kernel.ts';
 import { knowsForm } from '../../src/loader/load/instruction-probe.ts';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
-import { objectionTo, RAW_TRACEPOINT } from './raw-load.ts';
+import { RAW_TRACEPOINT, verifierLog } from './raw-load.ts';
 
 const test = suite('live/effects', { seconds: 60 });
 
@@ -22,13 +21,12 @@ const REGISTERS = [r0, r1, r2, r3, r4, r5, r6, r7, r8, r9];
 /** A helper without arguments. */
 const HELPER = helpers.getSmpProcessorId.id;
 
-/** The table is the same on every kernel; older ones lack forms and helpers, and refuse them first. */
+/** The table is the same on every kernel; older kernels lack forms and helpers. */
 const skipped = needsRoot || sameOnEveryKernel;
 const kernel = skipped ? undefined : new Kernel();
 
 /**
- * Forms that need more than registers: a map, types, or another function. The verifier looks at that first.
- */
+/** Forms that need more than registers (a map, BTF or another function), which the verifier checks first. */
 function needsMore({ imm, name }: Form): boolean {
   return (
     ['fd', 'btfId', 'index', 'spaces'].includes(String(imm)) || /Function|Subprogram|Argument/.test(name)
@@ -50,38 +48,38 @@ function sample(form: Form): Instruction {
   return make(form, operands);
 }
 
-/** What comes before the instruction: every register but those in `unset` holds what it takes there. */
+/** Initializes the registers that the instruction needs, except those in `unset`. */
 function before(form: Form, unset: number): Item[] {
   const bases = [form.dst === 'base' ? 7 : -1, form.src === 'base' ? 8 : -1];
   const items: Item[] = [st({ size: 8 }, r10, -8, 0)];
   for (const register of [r6, r0, r2, r3, r4, r5, r7, r8, r9]) {
     const { register: number } = register;
     if ((unset >> number) & 1) continue;
-    // Packet loads find the packet in r6.
+    // Packet loads expect the packet in r6.
     if (number === 6) items.push(mov(r6, r1));
     else items.push(bases.includes(number) ? mov(register, r10) : mov(register, 1));
   }
   return items;
 }
 
-/** The register that the verifier says is unset, if it says so of the instruction at `slot`. */
+/** The register that the verifier reports as unset, if it reports one. */
 function unsetAt(items: readonly Item[]): number | undefined {
-  const found = /^R(\d+) !read_ok$/m.exec(objectionTo(kernel as Kernel, items))?.[1];
+  const found = /^R(\d+) !read_ok$/m.exec(verifierLog(kernel as Kernel, items))?.[1];
   return found === undefined ? undefined : Number(found);
 }
 
 const describe = ({ name, text }: Form) => `${name} (${text})`;
 
-test.skipIf(skipped, 'the verifier takes each of the forms with everything set', () => {
+test.skipIf(skipped, 'the verifier accepts every form when all registers are set', () => {
   assert.ok(forms.length > 150, `${forms.length} forms`);
   const refused = forms.filter((form) => {
     const end = form.flow === 'exit' ? [] : [label('next'), mov(r0, 0), exit()];
-    return objectionTo(kernel as Kernel, [...before(form, 0), sample(form), ...end]) !== '';
+    return verifierLog(kernel as Kernel, [...before(form, 0), sample(form), ...end]) !== '';
   });
   assert.equal(refused.map(describe), []);
 });
 
-test.skipIf(skipped, 'an instruction reads those registers, and no others', () => {
+test.skipIf(skipped, 'the table and the verifier agree on the registers that an instruction reads', () => {
   for (const form of forms) {
     const instruction = sample(form);
     const reads = registersRead(instruction, form);
@@ -93,7 +91,7 @@ test.skipIf(skipped, 'an instruction reads those registers, and no others', () =
   }
 });
 
-test.skipIf(skipped, 'it sets those registers and loses those, and leaves all others as they were', () => {
+test.skipIf(skipped, 'the table and the verifier agree on the registers that it sets and clobbers', () => {
   for (const form of forms.filter(({ flow }) => flow !== 'exit')) {
     const instruction = sample(form);
     const reads = registersRead(instruction, form);
@@ -101,9 +99,9 @@ test.skipIf(skipped, 'it sets those registers and loses those, and leaves all ot
       const { register: number } = register;
       const bit = 1 << number;
       const end = [label('next'), mov(r0, register), mov(r0, 0), exit()];
-      const isLost = unsetAt([...before(form, 0), instruction, ...end]) === number;
-      assert.is(isLost, (registersLost(form) & bit) !== 0, `${describe(form)} loses r${number}`);
-      if (number === 1 || reads & bit || isLost) continue;
+      const isClobbered = unsetAt([...before(form, 0), instruction, ...end]) === number;
+      assert.is(isClobbered, (registersLost(form) & bit) !== 0, `${describe(form)} clobbers r${number}`);
+      if (number === 1 || reads & bit || isClobbered) continue;
       const isSet = unsetAt([...before(form, bit), instruction, ...end]) === undefined;
       assert.is(isSet, (registersSet(instruction, form) & bit) !== 0, `${describe(form)} sets r${number}`);
     }
@@ -117,8 +115,8 @@ test.skipIf(skipped, 'a helper reads r1 up to its last required argument', () =>
     const count = helper.args.length - (helper.optional ?? 0);
     assert.is(registersRead(instruction, form), ((1 << count) - 1) << 1, helper.name);
     const items = [mov(r6, r1), call(HELPER), instruction, mov(r0, 0), exit()];
-    const objection = objectionTo(kernel as Kernel, items, { type: RAW_TRACEPOINT });
-    // Some helpers are not for such programs, and some sleep: the verifier says that first.
+    const objection = verifierLog(kernel as Kernel, items, { type: RAW_TRACEPOINT });
+    // The verifier first refuses helpers that this program type lacks or that may sleep.
     if (/unknown func|cannot use helper|might sleep/.test(objection)) continue;
     assert.is(/^R1 !read_ok$/m.test(objection), count > 0, `${helper.name}: ${objection}`);
   }

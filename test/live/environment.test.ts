@@ -9,7 +9,7 @@ const test = suite('live/environment', { seconds: 120 });
 const skip = noProbeHere || sameOnEveryKernel;
 const OWN = ['-p', String(process.pid)];
 
-test.skipIf(skip, 'Node may not generate code: one line, status 1', async () => {
+test.skipIf(skip, 'if Node may not generate code, one line is printed and the status is 1', async () => {
   const tracer = Tracer.run(OWN, { under: ['env', 'NODE_OPTIONS=--disallow-code-generation-from-strings'] });
   assert.equal(await tracer.ended(), { code: 1, signal: null });
   assert.match(
@@ -18,10 +18,10 @@ test.skipIf(skip, 'Node may not generate code: one line, status 1', async () => 
   );
 });
 
-test.skipIf(skip, '1.5 GiB of address space are enough; 800 MiB are reported in one line', async () => {
+test.skipIf(skip, '1.5 GiB of address space suffice; 800 MiB are reported in one line', async () => {
   const under = (mib: number) => ({ under: ['sh', '-c', `ulimit -v ${mib * 1024} && exec "$@"`, 'sh'] });
   const enough = await Tracer.start(OWN, under(1536));
-  assert.equal([await enough.stop(), enough.complaints], [{ code: 0, signal: null }, '']);
+  assert.equal([await enough.stop(), enough.warnings], [{ code: 0, signal: null }, '']);
   const little = Tracer.run(OWN, under(800));
   assert.equal(await little.ended(), { code: 1, signal: null });
   assert.match(
@@ -32,25 +32,29 @@ test.skipIf(skip, '1.5 GiB of address space are enough; 800 MiB are reported in 
 
 const WITHOUT_PROC = ['unshare', '-m', 'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh'];
 
-test.skipIf(skip || missing('unshare'), 'it traces without /proc', async () => {
+test.skipIf(skip || missing('tracing works without /proc'), 'it traces without /proc', async () => {
   const server = await Server.start('127.0.0.1');
   try {
     const tracer = await Tracer.start(OWN, { under: WITHOUT_PROC });
     await connectHere(server.port);
     await tracer.until('the connect', () => tracer.rows().length === 1);
-    assert.equal([await tracer.stop(), tracer.complaints], [{ code: 0, signal: null }, '']);
+    assert.equal([await tracer.stop(), tracer.warnings], [{ code: 0, signal: null }, '']);
   } finally {
     await server.close();
   }
 });
 
-test.skipIf(skip || missing('unshare'), 'a recording without /proc is refused in one line', async () => {
-  const tracer = Tracer.run([...OWN, '--record', '/tmp/no-such-recording'], { under: WITHOUT_PROC });
-  assert.equal(await tracer.ended(), { code: 1, signal: null });
-  assert.match(
-    tracer.stderr,
-    /^tcpconnlat: cannot write the recording .*: recordings need \/proc, .*mount -t proc proc \/proc\n$/,
-  );
-});
+test.skipIf(
+  skip || missing('a recording without /proc fails with one line'),
+  'a recording without /proc is refused in one line',
+  async () => {
+    const tracer = Tracer.run([...OWN, '--record', '/tmp/no-such-recording'], { under: WITHOUT_PROC });
+    assert.equal(await tracer.ended(), { code: 1, signal: null });
+    assert.match(
+      tracer.stderr,
+      /^tcpconnlat: cannot write the recording .*: recordings need \/proc, .*mount -t proc proc \/proc\n$/,
+    );
+  },
+);
 
 test.run();

@@ -1,4 +1,4 @@
-/** The examples: that they run as their first lines say, and are written with the public API alone. */
+/** The examples run as their first lines document, and use only the public API. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ for (const [name, lines] of [
   ['files', 90],
   ['runqlat', 80],
 ] as const)
-  test(`${name}.ts has less than ${lines} lines and imports nothing but tsbpf`, () => {
+  test(`${name}.ts has fewer than ${lines} lines and imports only tsbpf`, () => {
     const text = readFileSync(source(name), 'utf8');
     assert.ok(text.trimEnd().split('\n').length < lines);
     const imports = [...text.matchAll(/\b(?:from|import|require)\s*\(?\s*(['"][^'"]+['"])/g)].map(
@@ -28,7 +28,7 @@ for (const [name, lines] of [
     assert.equal(imports, ["'tsbpf'"]);
   });
 
-/** Runs an example until `use` is done with its lines of output. */
+/** Runs an example until `use` has handled its output. */
 async function withExample(
   program: string,
   args: readonly string[],
@@ -58,40 +58,43 @@ async function withExample(
   assert.is(stderr, '');
 }
 
-/** A shell that becomes another program, by its path since busybox would only call itself: two execs by one process. */
+/**
+ * A shell that executes another program, by its path because busybox would only call itself: two execs in one
+ * process.
+ */
 async function twoExecs(): Promise<number> {
   const child = spawn('/bin/sh', ['-c', 'exec /bin/sleep 0'], { stdio: 'ignore' });
   await exited(child);
   return child.pid as number;
 }
 
-/** What the execs of a process must look like: pid, command, file. */
-const wanted = (pid: number) => [
+/** Patterns for the execs of a process: pid, command, file. */
+const expectedRows = (pid: number) => [
   new RegExp(`^${pid} +sh +/bin/sh$`),
   new RegExp(`^${pid} +sleep +/\\S+/sleep$`),
 ];
 
-const ways = (name: string) =>
+const runners = (name: string) =>
   [
     ['compiled', process.execPath, [built(`../../examples/${name}`)], false],
     ['by tsx', TSX, [source(name)], existsSync(TSX) ? false : 'needs tsx'],
   ] as const;
 
-for (const [how, program, args, reason] of ways('execs'))
+for (const [how, program, args, reason] of runners('execs'))
   test.skipIf(needsRoot || reason, `execs, ${how}, shows the execs of a process`, () =>
     withExample(program, args, async (lines, state) => {
       const pid = await twoExecs();
       await until('both execs', () => lines(`${pid} `).length >= 2, state);
       const [first = '', second = '', ...more] = lines(`${pid} `);
-      const [sh, sleep] = wanted(pid);
+      const [sh, sleep] = expectedRows(pid);
       assert.match(first, sh as RegExp);
       assert.match(second, sleep as RegExp);
       assert.equal(more, []);
     }),
   );
 
-for (const [how, program, args, reason] of ways('files'))
-  test.skipIf(needsRoot || reason, `files, ${how}, shows what becomes of a file`, () =>
+for (const [how, program, args, reason] of runners('files'))
+  test.skipIf(needsRoot || reason, `files, ${how}, shows a rename and a removal`, () =>
     withExample(program, args, async (lines, state) => {
       const folder = mkdtempSync(join(tmpdir(), 'tsbpf-files-'));
       try {
@@ -107,10 +110,10 @@ for (const [how, program, args, reason] of ways('files'))
     }),
   );
 
-for (const [how, program, args, reason] of ways('runqlat'))
-  test.skipIf(needsRoot || reason, `runqlat, ${how}, shows how long who waits for a CPU`, () =>
+for (const [how, program, args, reason] of runners('runqlat'))
+  test.skipIf(needsRoot || reason, `runqlat, ${how}, shows a histogram of waits for a CPU`, () =>
     withExample(program, args, async (lines, state) => {
-      // Each of these sleeps, and is woken, while others run.
+      // Each process sleeps and is woken while others run.
       await twoExecs();
       await until('a second histogram', () => lines(/^WAIT \(us\) +COUNT$/).length >= 2, state);
       const rows = lines(/^\d+ to \d+ +\d+( +\*+)?$/).map((line) => line.split(/ +(?:to )?/));

@@ -1,4 +1,4 @@
-/** Jumps past 16 bits, run by the kernel: each way of a branch computes what it should (gotol, Linux 6.6). */
+/** Jumps past 16 bits (gotol, Linux 6.6), run by the kernel: every path computes the expected number. */
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import type { Place } from '../../src/asm/builder/place.ts';
@@ -15,15 +15,15 @@ import { cannotRun, withProgram } from './run-program.ts';
 
 const test = suite('live/far-jumps', { seconds: 120 });
 
-const lacks =
+const unsupported =
   cannotRun || (knowsForm(new Kernel(), formOf(gotol(1)) as Form) ? false : 'this kernel has no gotol');
 
-/** 34,000 slots that change nothing. */
+/** 34,000 slots without effect. */
 function long(b: Builder): void {
   for (let n = 0; n < 17; n++) b.emit(...Array.from({ length: 1000 }, (_, i) => lddw(r2, BigInt(i))));
 }
 
-/** What the body makes of a number on the stack, for each first argument. */
+/** The final number on the stack, for each first argument. */
 function results(args: readonly bigint[], body: (b: Builder, number: Place) => void): number[] {
   return withProgram(
     [],
@@ -37,7 +37,7 @@ function results(args: readonly bigint[], body: (b: Builder, number: Place) => v
   );
 }
 
-test.skipIf(lacks, 'either arm may be long, and both', () => {
+test.skipIf(unsupported, 'the first arm, the second arm or both may be long', () => {
   for (const [first, second] of [
     [true, false],
     [false, true],
@@ -61,7 +61,7 @@ test.skipIf(lacks, 'either arm may be long, and both', () => {
     );
 });
 
-test.skipIf(lacks, 'every comparison, with one arm and with two', () => {
+test.skipIf(unsupported, 'every comparison works, with one arm and with two', () => {
   const comparisons = ['eq', 'ne', 'gt', 'ge', 'lt', 'le', 'bits'] as const;
   const expected = {
     eq: [0, 0, 1, 0],
@@ -91,12 +91,12 @@ test.skipIf(lacks, 'every comparison, with one arm and with two', () => {
         b.if(condition, arm(b, number, 1), arm(b, number, 0));
       }),
       expected[comparison],
-      `${comparison} of two arms`,
+      `${comparison} with two arms`,
     );
   }
 });
 
-test.skipIf(lacks, 'cases, blocks that are left, early exits and subprograms', () => {
+test.skipIf(unsupported, 'long switch cases, blocks, early exits and subprograms work', () => {
   assert.equal(
     results([0n, 1n, 2n, 3n, 4n], (b, number) =>
       b.switch(
@@ -139,7 +139,7 @@ test.skipIf(lacks, 'cases, blocks that are left, early exits and subprograms', (
   );
 });
 
-test.skipIf(lacks, 'raw jumps, forward and back', () => {
+test.skipIf(unsupported, 'raw jumps reach far labels, forward and back', () => {
   assert.equal(
     results([0n, 1n, 2n, 3n], (b, number) => {
       b.emit(ldx(u64, r0, r6, 0), jeq(r0, 1, 'far'), jset(r0, 2, 'far'));

@@ -1,4 +1,6 @@
-/** Each filter of the command line in the kernel, by every way it can be watched: what it takes, and what it leaves out. */
+/**
+ * Each filter of the command line in the kernel, with every probe: the connects that it selects and excludes.
+ */
 import * as assert from 'uvu/assert';
 import { readArguments } from '../../src/cli/arguments.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
@@ -13,36 +15,39 @@ import type { Connected, Kind } from './sockets.ts';
 import { here, PROBE_TYPES, refusalOf, Tracer } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
-/** A user that is no one's. */
+/** An unused user id. */
 const UID = 64_321;
-/** The longest that a name can be. */
+/** A name of the maximum length. */
 const COMM = 'tsbpf-filtered!';
 const FEW_PAGES = 16;
 
-/** Who connects. */
+/** Processes that connect. */
 interface Peers {
-  /** With nothing special about it. */
+  /** Without special properties. */
   readonly plain: Peer;
-  /** Of another user, and with a name of its own. */
+  /** With another user id and another name. */
   readonly user: Peer;
   /** In a cgroup. */
   readonly upper: Peer;
-  /** In one below it. */
+  /** In a nested cgroup. */
   readonly lower: Peer;
-  /** In a network of its own. */
+  /** In its own network namespace. */
   readonly apart: Peer;
 }
 
 interface Bench {
   readonly peers: Peers;
-  /** A cgroup, and one in it. */
+  /** A cgroup and a nested one. */
   readonly cgroups: { readonly outer: string; readonly inner: string; close(): void };
   readonly servers: readonly [Server, Server];
-  /** A port that `apart` listens on, in its network. */
+  /** The port on which `apart` listens in its network namespace. */
   readonly apartPort: number;
 }
 
-/** One connect of each sort, by name. Those by IPv6 end in 6, those to IPv4-mapped addresses in m. */
+/**
+ * Makes one connect of each kind. Names of IPv6 connects end in 6, names of connects to IPv4-mapped addresses
+ * in m.
+ */
 async function connectAll({ peers, servers, apartPort }: Bench): Promise<Map<string, ConnectedBy>> {
   const [a, b] = servers.map(({ port }) => port) as [number, number];
   const made = new Map<string, ConnectedBy>();
@@ -77,13 +82,13 @@ interface ConnectedBy {
   readonly connected: Connected;
 }
 
-/** Keeps out whoever else connects on this machine, and may make a flood of it. A guest is ours alone. */
+/** Excludes other processes of this machine, which may make many connects. A guest runs nothing else. */
 function fence(): Filter {
   const pids = Object.values(bench.peers).map(({ pid }: Peer) => pid);
   return inGuest ? {} : { pid: { only: pids.map((pid) => [pid, pid]) } };
 }
 
-/** What the command would make of a command line, but for the way. */
+/** The options that the command derives from a command line, without the probe. */
 function optionsFrom(args: readonly string[]): Omit<Options, 'probe'> {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(JSON.stringify(request));
@@ -109,12 +114,12 @@ const LOOPBACK4 = [
 const LOOPBACK6 = ['a6', 'b6', 'any6'];
 const EVERY = [...LOOPBACK4, ...LOOPBACK6];
 const TO_B = ['b', 'b6'];
-const but = (...left: string[]) => EVERY.filter((name) => !left.includes(name));
+const except = (...left: string[]) => EVERY.filter((name) => !left.includes(name));
 
 /** A command line, and the names of the connects that it shows. */
 type Case = readonly [args: readonly string[], shown: readonly string[]];
 
-/** Every filter, with what it takes and what it leaves out. */
+/** Every filter, with the connects that it selects. */
 function cases({ peers, cgroups, servers }: Bench): Case[] {
   const [a, b] = servers.map(({ port }) => port) as [number, number];
   const pid = (peer: Peer) => String(peer.pid);
@@ -125,7 +130,7 @@ function cases({ peers, cgroups, servers }: Bench): Case[] {
       ['user', 'upper', 'lower'],
     ],
     [['--port', `1-2,${b},65535`], TO_B],
-    [['--not-port', String(b)], but(...TO_B)],
+    [['--not-port', String(b)], except(...TO_B)],
     [
       ['--to', '127.0.2.0/24'],
       ['a2', 'a3', 'a2m'],
@@ -137,11 +142,11 @@ function cases({ peers, cgroups, servers }: Bench): Case[] {
       ['--from', '127.0.1.0/24'],
       ['from', 'fromm'],
     ],
-    [['--not-from', '127.0.1.9'], but('from', 'fromm')],
+    [['--not-from', '127.0.1.9'], except('from', 'fromm')],
     [['--uid', `1-2,${UID}`], ['user']],
-    [['--not-uid', String(UID)], but('user')],
+    [['--not-uid', String(UID)], except('user')],
     [['--comm', COMM], ['user']],
-    [['--not-comm', COMM], but('user')],
+    [['--not-comm', COMM], except('user')],
     [
       ['--cgroup', cgroups.outer],
       ['upper', 'lower'],
@@ -168,10 +173,10 @@ function cases({ peers, cgroups, servers }: Bench): Case[] {
   ];
 }
 
-/** Values at their edges. How they are compared is the same by every way and on every kernel. */
-function edges({ peers, cgroups, servers, apartPort }: Bench): Case[] {
+/** Values at their limits. The comparison does not depend on the probe or kernel. */
+function limits({ peers, cgroups, servers, apartPort }: Bench): Case[] {
   const [a, b] = servers.map(({ port }) => port) as [number, number];
-  const [least, most] = [Math.min(a, b, apartPort), Math.max(a, b, apartPort)];
+  const [lowest, highest] = [Math.min(a, b, apartPort), Math.max(a, b, apartPort)];
   const odd = Array.from({ length: 63 }, (_, i) => String(1 + 2 * i));
   return [
     [['-p', '1'], []],
@@ -184,10 +189,10 @@ function edges({ peers, cgroups, servers, apartPort }: Bench): Case[] {
     ],
     [['--from', '::1'], LOOPBACK6],
     [['--comm', COMM.slice(0, -1)], []],
-    [['--netns', `/proc/${process.pid}/ns/net`], but('apart')],
+    [['--netns', `/proc/${process.pid}/ns/net`], except('apart')],
     [['--port', `${b}-${b}`], TO_B],
-    [['--port', `${least}-${most}`], EVERY],
-    [['--port', `0-${least - 1},${most + 1}-65535`, '--not-port', '1'], []],
+    [['--port', `${lowest}-${highest}`], EVERY],
+    [['--port', `0-${lowest - 1},${highest + 1}-65535`, '--not-port', '1'], []],
     [['--port', [...odd, b].join()], TO_B],
     [['--port', '0-65535'], EVERY],
     [
@@ -225,12 +230,12 @@ function edges({ peers, cgroups, servers, apartPort }: Bench): Case[] {
     [['--from', '10.0.0.0/8'], []],
     [['--uid', String(UID)], ['user']],
     [['--uid', `${UID},4294967294`], ['user']],
-    [['--uid', '0'], but('user')],
+    [['--uid', '0'], except('user')],
     [['--uid', '1-64320,64322-4294967294'], []],
     [['--not-uid', '0'], ['user']],
     [['--comm', 'nobody', '--comm', COMM, '--comm', 'n'], ['user']],
     [['--comm', COMM.slice(0, 8)], []],
-    [['--not-comm', 'n', '--not-comm', COMM], but('user')],
+    [['--not-comm', 'n', '--not-comm', COMM], except('user')],
     [
       ['--cgroup', cgroups.inner, '--cgroup', cgroups.outer],
       ['upper', 'lower'],
@@ -257,7 +262,7 @@ test.before(async () => {
     close: () => tree.close(),
   };
   await user.ask('rename', COMM);
-  await user.ask('become', UID);
+  await user.ask('setUser', UID);
   await apart.ask('leaveNetwork');
   await inNetworkOf(apart, 'ip', 'link', 'set', 'lo', 'up');
   const { port: apartPort } = await apart.ask('listen', '127.0.0.1', 511);
@@ -272,21 +277,21 @@ test.after(async () => {
   bench.cgroups.close();
 });
 
-/** The tool with the filter of a command line. */
+/** Opens the tool with the filter of a command line. */
 function watchBy(probe: ProbeType, args: readonly string[], maxAttempts?: number): Watch {
   return watch({ probe, ...optionsFrom(args), maxAttempts }, { pagesPerCpu: FEW_PAGES });
 }
 
-/** What only the kernel knows of a connect. */
-const OF_THE_KERNEL = ['--uid', '--not-uid', '--cgroup', '--netns', '--outcome'];
+/** Options that need data which only the kernel has. */
+const KERNEL_ONLY = ['--uid', '--not-uid', '--cgroup', '--netns', '--outcome'];
 
-/** Fails unless the kernel has shown of all records those that the same filter takes when it is applied to records. */
-function assertAsRecords(
+/** Asserts that the kernel showed the records that the same filter selects from all records. */
+function assertLikeRecords(
   args: readonly string[],
   shown: readonly ConnectRecord[],
   all: readonly ConnectRecord[],
 ): void {
-  if (args.some((arg) => OF_THE_KERNEL.includes(arg))) return;
+  if (args.some((arg) => KERNEL_ONLY.includes(arg))) return;
   const request = readArguments(args, '');
   const { filter } = request.action === 'trace' ? request.settings : { filter: {} };
   const own = (records: readonly ConnectRecord[]) =>
@@ -297,7 +302,10 @@ function assertAsRecords(
   assert.equal(own(shown), own(all.filter((record) => takes(filter, record))), args.join(' '));
 }
 
-/** Runs a tool for each command line, makes the connects once, and compares what was shown with what was to be. */
+/**
+ * Runs a tool for each command line, makes the connects once, and compares the shown connects with the
+ * expected ones.
+ */
 async function check(probe: ProbeType, tried: readonly Case[]): Promise<void> {
   const watched: Watch[] = [];
   try {
@@ -313,7 +321,7 @@ async function check(probe: ProbeType, tried: readonly Case[]): Promise<void> {
       watched[i]?.detach();
       assert.equal(named(watched[i]), shown.filter((name) => made.has(name)).sort(), `${what}: shown`);
       assert.is(watched[i]?.losses(), 0, what);
-      assertAsRecords(args, watched[i]?.records ?? [], watched[0]?.records ?? []);
+      assertLikeRecords(args, watched[i]?.records ?? [], watched[0]?.records ?? []);
     }
   } finally {
     for (const tool of watched) tool.close();
@@ -325,17 +333,17 @@ for (const probe of PROBE_TYPES) {
   const possible = (tried: readonly Case[]) =>
     tried.filter(([args]) => probe !== 'trace_event' || !args.includes('--netns'));
 
-  test.skipIf(refusal, `${probe}: what each filter takes, alone and together`, () =>
+  test.skipIf(refusal, `${probe}: filters select their connects, alone and combined`, () =>
     check(probe, possible(cases(bench))),
   );
 
-  test.skipIf(refusal || sameOnEveryKernel, `${probe}: values at their edges`, () =>
-    check(probe, possible(edges(bench))),
+  test.skipIf(refusal || sameOnEveryKernel, `${probe}: filters handle limits of their values`, () =>
+    check(probe, possible(limits(bench))),
   );
 
   test.skipIf(
     refusal,
-    `${probe}: a connect that is left out never enters the table, and is no loss`,
+    `${probe}: an excluded connect takes no table entry and is not counted as lost`,
     async () => {
       const { peers, cgroups, servers } = bench;
       const [left, taken] = [peers.plain, peers.lower];
@@ -361,7 +369,7 @@ for (const probe of PROBE_TYPES) {
         const nothing = { inFlight: 0, lost: 0 };
         const one = { inFlight: 1, lost: 0 };
         const rest = [...takes, ...takesNot].map(() => nothing);
-        assert.equal(state(), [{ inFlight: 1, lost: 2 }, ...rest], 'three in flight, and room for one');
+        assert.equal(state(), [{ inFlight: 1, lost: 2 }, ...rest], 'three in flight, table size one');
         await left.ask('close', ...fds);
         await until('an empty table', () => state().every(({ inFlight }) => inFlight === 0));
 
@@ -377,7 +385,7 @@ for (const probe of PROBE_TYPES) {
 }
 
 for (const probe of ['kprobe', 'fentry'] as const)
-  test.skipIf(refusalOf(probe), `${probe}: connects that find no route are filtered too`, async () => {
+  test.skipIf(refusalOf(probe), `${probe}: filters apply to connects without a route`, async () => {
     const { peers } = bench;
     const shown: Case[] = [
       [['--failed'], ['192.0.2.1', '192.0.2.2', '198.51.100.1']],
@@ -411,14 +419,14 @@ for (const probe of ['kprobe', 'fentry'] as const)
     }
   });
 
-test.skipIf(needsRoot, 'the command, with filters that are combined', async () => {
+test.skipIf(needsRoot, 'the command combines filters', async () => {
   const { peers, servers } = bench;
   const tracer = await Tracer.start([
     ...['-L', '-p', `${peers.plain.pid},${peers.user.pid}`, '--port', String(servers[0].port)],
     ...['--to', '127.0.2.0/24', '--not-to', '127.0.2.3', '--not-comm', COMM],
   ]);
   const made = await connectAll(bench);
-  // The last one that the filters take.
+  // The last connect that the filters select.
   await tracer.until('a line', () => tracer.rows().length > (noIPv6 ? 0 : 1));
   assert.equal(await tracer.stop(), { code: 0, signal: null });
   assert.equal(
@@ -428,7 +436,7 @@ test.skipIf(needsRoot, 'the command, with filters that are combined', async () =
       .sort(),
     ['a2', 'a2m'].flatMap((name) => made.get(name)?.connected.localPort ?? []).sort(),
   );
-  assert.is(tracer.complaints, '');
+  assert.is(tracer.warnings, '');
 });
 
 test.run();

@@ -1,4 +1,4 @@
-/** Data that programs and this process have in common, and data that never changes. */
+/** Data shared between programs and this process, and constants. */
 import * as assert from 'uvu/assert';
 import { ldx } from '../../src/asm/constructors.ts';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
@@ -41,7 +41,7 @@ const Stats = struct({
   buckets: arrayOf(u32, 3),
 });
 
-test.skipIf(cannotRun, 'what a program writes is seen, and what is written is seen by the program', () => {
+test.skipIf(cannotRun, "programs and this process see each other's writes", () => {
   const stats = globals('stats', Stats);
   withProgram(
     [stats],
@@ -78,7 +78,7 @@ test.skipIf(cannotRun, 'what a program writes is seen, and what is written is se
   );
 });
 
-test.skipIf(cannotRun, 'once it is mapped, reading and writing makes no system call', () => {
+test.skipIf(cannotRun, 'reading and writing mapped data makes no system call', () => {
   let calls = 0;
   const native = nativeSyscalls();
   const counting = {
@@ -102,7 +102,7 @@ test.skipIf(cannotRun, 'once it is mapped, reading and writing makes no system c
   map.close();
 });
 
-test.skipIf(needsRoot, 'numbers of every width, sign and byte order go through memory as they are', () => {
+test.skipIf(needsRoot, 'numbers of every width, sign and byte order pass through memory unchanged', () => {
   const Numbers = struct({ s8, s16, s32, s64n, u16be, u32be, u64, u64n, raw: bytes(3) });
   const values = {
     s8: -128,
@@ -132,7 +132,7 @@ test.skipIf(needsRoot, 'numbers of every width, sign and byte order go through m
   map.close();
 });
 
-test.skipIf(needsRoot, 'elements are told apart by their index', () => {
+test.skipIf(needsRoot, 'array elements are addressed by index', () => {
   const Pair = struct({ a: u32, b: u64 });
   const map = BpfMap.create(new Kernel(), globals('pairs', arrayOf(Pair, 2)));
   const { view } = map;
@@ -150,14 +150,14 @@ test.skipIf(needsRoot, 'elements are told apart by their index', () => {
   map.close();
 });
 
-test.skipIf(needsRoot, 'more than a page of it is mapped whole', () => {
+test.skipIf(needsRoot, 'maps larger than a page are mapped completely', () => {
   const map = BpfMap.create(new Kernel(), globals('large', arrayOf(u64, 5000)));
   map.view.at(4999).set(1n);
   assert.is(map.lookup(0)?.[4999], 1n);
   map.close();
 });
 
-test.skipIf(needsRoot, 'after the map was closed its memory isn’t touched', () => {
+test.skipIf(needsRoot, 'a closed map refuses access', () => {
   const map = BpfMap.create(
     new Kernel(),
     globals('short', struct({ n: u64, name: chars(4) }), { n: 1n, name: 'a' }),
@@ -175,49 +175,45 @@ test.skipIf(needsRoot, 'after the map was closed its memory isn’t touched', ()
   map.close();
 });
 
-test.skipIf(
-  needsRoot,
-  'sums of programs and of this process, made at the same time, lose nothing',
-  async () => {
-    const shared = globals('shared', struct({ pid: u32, count: u64, small: u32 }));
-    const counts = rawTracepoint('sys_enter', target(process.arch), (b) => {
-      const pid = b.keep(b.call(getCurrentPidTgid).rsh(32));
-      const data = b.global(shared);
-      b.if(data.pid.ne(pid), () => b.exit());
-      data.count.atomicAdd(1);
-      data.small.atomicAdd(1);
+test.skipIf(needsRoot, 'simultaneous additions by programs and this process lose nothing', async () => {
+  const shared = globals('shared', struct({ pid: u32, count: u64, small: u32 }));
+  const counts = rawTracepoint('sys_enter', target(process.arch), (b) => {
+    const pid = b.keep(b.call(getCurrentPidTgid).rsh(32));
+    const data = b.global(shared);
+    b.if(data.pid.ne(pid), () => b.exit());
+    data.count.atomicAdd(1);
+    data.small.atomicAdd(1);
+  });
+  const session = Session.open({ name: 'sums', programs: [counts] });
+  try {
+    const { pid, count, small } = session.map(shared).view;
+    const other = getuidProcess(200_000);
+    pid.set(other.pid);
+    let added = 0;
+    let running = true;
+    const done = other.go().finally(() => {
+      running = false;
     });
-    const session = Session.open({ name: 'sums', programs: [counts] });
-    try {
-      const { pid, count, small } = session.map(shared).view;
-      const other = getuidProcess(200_000);
-      pid.set(other.pid);
-      let added = 0;
-      let running = true;
-      const done = other.go().finally(() => {
-        running = false;
-      });
-      while (running) {
-        for (let i = 0; i < 10_000; i++) {
-          count.atomicAdd(1n);
-          small.atomicAdd(1);
-        }
-        added += 10_000;
-        await new Promise(setImmediate);
+    while (running) {
+      for (let i = 0; i < 10_000; i++) {
+        count.atomicAdd(1n);
+        small.atomicAdd(1);
       }
-      await done;
-      const theirs = count.get() - BigInt(added);
-      assert.ok(theirs >= 200_000n, `${theirs} of the other process`);
-      assert.is(BigInt(small.get()), count.get(), 'both counters saw the same');
-    } finally {
-      session.close();
+      added += 10_000;
+      await new Promise(setImmediate);
     }
-  },
-);
+    await done;
+    const theirs = count.get() - BigInt(added);
+    assert.ok(theirs >= 200_000n, `${theirs} by the other process`);
+    assert.is(BigInt(small.get()), count.get(), 'both counters saw the same');
+  } finally {
+    session.close();
+  }
+});
 
-test.skipIf(cannotRun, 'constants are known to the verifier: it doesn’t look at what they rule out', () => {
+test.skipIf(cannotRun, 'the verifier knows constants and skips code that they rule out', () => {
   const mode = constants('mode', struct({ verbose: u32, limit: u64 }), { verbose: 0, limit: 77n });
-  // Reading through a number is refused wherever it may be reached.
+  // The verifier refuses to dereference a number in any reachable code.
   const body = (map: typeof mode) => (b: Parameters<Parameters<typeof withProgram>[1]>[0]) => {
     const { verbose, limit } = b.global(map);
     b.if(verbose.ne(0), () => b.emit(ldx(u64, r1, r1, 0), ldx(u64, r1, r1, 0)));

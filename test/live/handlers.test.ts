@@ -1,4 +1,4 @@
-/** What becomes of an exception in a handler, with the kernel's own rings and the event loop's own waits. */
+/** Exceptions in handlers, with the kernel's rings and real waits of the event loop. */
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -29,7 +29,7 @@ const uncaught = uncaughtIn(test);
 
 const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 
-/** A session on this process's calls of getuid(), whose handler throws for some of them. */
+/** A session on this process's calls of getuid(). `thrown` returns the exception for an event, if any. */
 function open(
   thrown: (sequence: number) => Error | undefined,
   options: Partial<SessionOptions<typeof Event>> = {},
@@ -48,7 +48,7 @@ function open(
 
 test.skipIf(
   needsRoot,
-  'an exception during a wake-up is an uncaughtException; wake-ups go on, and no other call sees it',
+  'an exception during a wake-up becomes an uncaughtException, and later events still arrive',
   async () => {
     const boom = new Error('boom');
     let sweeps = 0;
@@ -63,7 +63,7 @@ test.skipIf(
         const { calls } = session.tool as ReturnType<typeof getuidTool>;
         assert.is(session.map(calls).lookup(0), sequence);
       }
-      // Without wake-ups each event from the third on would wait for a sweep of its own.
+      // Without wake-ups each event from the third on would wait for its own sweep.
       assert.ok(sweeps < EVENTS - 3, `${sweeps} sweeps`);
       assert.is(uncaught.length, 1);
       assert.is(uncaught[0], boom);
@@ -74,8 +74,8 @@ test.skipIf(
 );
 
 for (const [name, handled] of [
-  ['onError gets each exception', true],
-  ['nobody does, so that it throws them', false],
+  ['onError receives each exception', true],
+  ['without onError it throws the exceptions', false],
 ] as const)
   for (const end of ['close', 'detach'] as const)
     test.skipIf(needsRoot, `${end}() delivers every event in the rings; ${name}`, async () => {
@@ -91,7 +91,7 @@ for (const [name, handled] of [
         onError: handled ? (error) => reported.push(error) : undefined,
       });
       const ids = session.programs.map((program) => program.info().id);
-      // The event loop reads nothing of this.
+      // These events stay in the rings: the event loop does not run before the end.
       for (let call = 0; call < CALLS; call++) process.getuid?.();
       const thrown = caught(() => session[end]());
       session.close();
@@ -100,15 +100,15 @@ for (const [name, handled] of [
         seen.sort((a, b) => a - b),
         Array.from({ length: CALLS }, (_, index) => index + 1),
       );
-      const told = new Set<unknown>(handled ? reported : (thrown as AggregateError).errors);
-      assert.is(told.size, bad.length);
-      assert.ok(bad.every(({ error }) => told.has(error)));
+      const reports = new Set<unknown>(handled ? reported : (thrown as AggregateError).errors);
+      assert.is(reports.size, bad.length);
+      assert.ok(bad.every(({ error }) => reports.has(error)));
       if (handled) assert.is(thrown, undefined);
       await until(() => ids.every((id) => !exists(here, id)));
       assert.equal(uncaught, []);
     });
 
-test.skipIf(needsRoot, 'a single exception leaves close() as it was thrown, and nothing stays open', () => {
+test.skipIf(needsRoot, 'close() rethrows a single exception and leaves nothing open', () => {
   const descriptors = () => readdirSync('/proc/self/fd').length;
   const boom = new Error('boom');
   const cycle = () => {
@@ -129,27 +129,23 @@ test.skipIf(needsRoot, 'a single exception leaves close() as it was thrown, and 
   assert.is(descriptors(), before);
 });
 
-test.skipIf(
-  needsRoot,
-  'a handler that closes the session and throws: all events once, and the exception',
-  async () => {
-    const boom = new Error('boom');
-    const all = open((sequence) => {
-      if (sequence !== 1) return undefined;
-      for (let call = 0; call < 9; call++) process.getuid?.();
-      all.session.close();
-      return boom;
-    });
-    process.getuid?.();
-    await until(() => uncaught.length > 0);
-    assert.equal(uncaught, [boom]);
-    assert.equal(all.seen, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
-  },
-);
+test.skipIf(needsRoot, 'a handler that closes the session and throws gets every event once', async () => {
+  const boom = new Error('boom');
+  const all = open((sequence) => {
+    if (sequence !== 1) return undefined;
+    for (let call = 0; call < 9; call++) process.getuid?.();
+    all.session.close();
+    return boom;
+  });
+  process.getuid?.();
+  await until(() => uncaught.length > 0);
+  assert.equal(uncaught, [boom]);
+  assert.equal(all.seen, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+});
 
 test.skipIf(
   needsRoot,
-  'without a listener an exception ends the process, with its stack, and nothing stays',
+  'without a listener an exception ends the process, and nothing stays attached',
   async () => {
     const file = (path: string) => new URL(path + extname(import.meta.url), import.meta.url).href;
     const script = `
@@ -175,7 +171,7 @@ test.skipIf(
   },
 );
 
-/** A named pipe: an end to read from, and one to write to. */
+/** A named pipe: one end to read, one to write. */
 function withPipe<T>(use: (reader: number, writer: number, path: string) => T): T {
   const folder = mkdtempSync(join(tmpdir(), 'tsbpf-'));
   const path = join(folder, 'pipe');
@@ -188,7 +184,7 @@ function withPipe<T>(use: (reader: number, writer: number, path: string) => T): 
   }
 }
 
-/** The wait, which the test expects to begin. */
+/** Asserts that the wait began. */
 function begun(poll: Poll | number): Poll {
   if (typeof poll === 'number') throw new Error(`errno ${-poll}`);
   return poll;
@@ -196,7 +192,7 @@ function begun(poll: Poll | number): Poll {
 
 test.skipIf(
   sameOnEveryKernel,
-  'the callback of a wait may throw: each time an uncaughtException, and the wait goes on',
+  'if a poll callback throws, the exception becomes an uncaughtException and polling continues',
   async () => {
     const thrown = [new Error('first'), new Error('second')];
     await withPipe(async (reader, writer) => {
@@ -210,7 +206,7 @@ test.skipIf(
       for (const count of [1, 2]) {
         writeSync(writer, 'x');
         await until(() => calls === count);
-        // Other native calls are not concerned.
+        // Other native calls still work.
         assert.ok(here.syscalls.clock(1) > 0n);
       }
       await until(() => uncaught.length === 2);
@@ -223,40 +219,36 @@ test.skipIf(
   },
 );
 
-test.skipIf(
-  sameOnEveryKernel,
-  'promises and ticks go on after the callback of a wait, before any timer',
-  async () => {
-    await withPipe(async (reader, writer) => {
-      const order: string[] = [];
-      const poll = begun(
-        here.syscalls.poll(reader, () => {
-          readSync(reader, new Uint8Array(1));
-          setTimeout(() => order.push('timer'), 0);
-          process.nextTick(() => order.push('tick'));
-          Promise.resolve().then(() => order.push('promise'));
-        }),
-      );
-      writeSync(writer, 'x');
-      await until(() => order.length === 3);
-      assert.equal(order, ['tick', 'promise', 'timer']);
-      poll.close();
-      closeSync(reader);
-      closeSync(writer);
-    });
-  },
-);
-
-test.skipIf(sameOnEveryKernel, 'a descriptor that fails is told to its wait once, by the errno', async () => {
+test.skipIf(sameOnEveryKernel, 'after a poll callback, ticks and promises run before timers', async () => {
   await withPipe(async (reader, writer) => {
-    const told: unknown[] = [];
-    const poll = begun(here.syscalls.poll(writer, (errno) => told.push(errno)));
-    await turn();
-    assert.equal(told, []);
+    const order: string[] = [];
+    const poll = begun(
+      here.syscalls.poll(reader, () => {
+        readSync(reader, new Uint8Array(1));
+        setTimeout(() => order.push('timer'), 0);
+        process.nextTick(() => order.push('tick'));
+        Promise.resolve().then(() => order.push('promise'));
+      }),
+    );
+    writeSync(writer, 'x');
+    await until(() => order.length === 3);
+    assert.equal(order, ['tick', 'promise', 'timer']);
+    poll.close();
     closeSync(reader);
-    await until(() => told.length > 0);
+    closeSync(writer);
+  });
+});
+
+test.skipIf(sameOnEveryKernel, 'a failing descriptor reports its errno to the callback once', async () => {
+  await withPipe(async (reader, writer) => {
+    const reports: unknown[] = [];
+    const poll = begun(here.syscalls.poll(writer, (errno) => reports.push(errno)));
+    await turn();
+    assert.equal(reports, []);
+    closeSync(reader);
+    await until(() => reports.length > 0);
     for (let i = 0; i < 10; i++) await turn();
-    assert.equal(told, [Errno.EBADF]);
+    assert.equal(reports, [Errno.EBADF]);
     poll.close();
     closeSync(writer);
   });
@@ -264,7 +256,7 @@ test.skipIf(sameOnEveryKernel, 'a descriptor that fails is told to its wait once
 
 test.skipIf(
   sameOnEveryKernel,
-  'what cannot be waited for is refused by its errno; two may wait for one descriptor',
+  'poll returns the errno of a descriptor that cannot be polled; two polls may share a descriptor',
   async () => {
     const descriptors = () => readdirSync('/proc/self/fd').length;
     const before = descriptors();
@@ -279,17 +271,17 @@ test.skipIf(
     );
     closeSync(plain);
     await withPipe(async (reader, writer) => {
-      const told: string[] = [];
-      const wait = (name: string) => begun(here.syscalls.poll(reader, () => told.push(name)));
+      const reports: string[] = [];
+      const wait = (name: string) => begun(here.syscalls.poll(reader, () => reports.push(name)));
       const [a, b] = [wait('a'), wait('b')];
       writeSync(writer, 'x');
-      await until(() => told.includes('a') && told.includes('b'));
+      await until(() => reports.includes('a') && reports.includes('b'));
       a.close();
       a.close();
       b.close();
-      told.length = 0;
+      reports.length = 0;
       for (let i = 0; i < 10; i++) await turn();
-      assert.equal(told, [], 'not after it was closed');
+      assert.equal(reports, [], 'no calls after close');
       closeSync(reader);
       closeSync(writer);
     });

@@ -1,6 +1,6 @@
 /**
- * Connects that fail and are not shown: the summary counts as many as --failed shows, for every end that a connect can come to and in
- * every way that this kernel can be watched; and the line itself, as the command prints it.
+ * Failed connects that are not shown: the summary counts as many as --failed shows, for every outcome and
+ * every available probe. Also the summary line itself.
  */
 import * as assert from 'uvu/assert';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
@@ -15,12 +15,12 @@ for (const probe of PROBE_TYPES) {
   const refusal = refusalOf(probe);
   const test = suite(`live/hidden ${probe}`, { seconds: 90 });
 
-  test.skipIf(notHere || refusal, 'as many failures are counted without --failed as it shows', async () => {
+  test.skipIf(notHere || refusal, 'the summary counts as many failures as --failed shows', async () => {
     observed ??= observeHidden(PROBE_TYPES_HERE);
     const { counted = 0, failures, skipped } = (await observed).get(probe) as Hidden;
     const list = failures.map(({ daddr, dport, result }) => `${daddr}:${dport} ${result}`).join('\n');
     assert.ok(failures.length > 15, list);
-    // A program that the kernel has skipped has neither counted nor shown what it missed.
+    // A run that the kernel skipped neither counted nor showed its failure.
     const difference = Math.abs(counted - failures.length);
     assert.ok(
       difference <= skipped,
@@ -28,35 +28,35 @@ for (const probe of PROBE_TYPES) {
     );
   });
 
-  const byFunctions = probe === 'kprobe' || probe === 'fentry';
+  const onFunctions = probe === 'kprobe' || probe === 'fentry';
   const [shown, hidden] =
     probe === 'trace_event'
       ? ['1 connect shown', '2 failed and were not shown (--failed shows them)']
       : ['2 connects shown', '1 failed and was not shown (--failed shows them)'];
-  const unrouted = byFunctions ? '' : '; connects that find no route are not counted';
+  const unrouted = onFunctions ? '' : '; connects that find no route are not counted';
   const uncounted = (option: string) =>
     `failures are not counted: --probe ${probe} can't with ${option} (--failed shows them)`;
-  const open = byFunctions ? ', or failed with the socket still open' : '';
+  const open = onFunctions ? ', or failed with the socket still open' : '';
 
-  // What differs by functions has to be tried where there are kprobes, which are guests mostly.
+  // Cases that differ on functions have to run on a machine with kprobes, which mostly means guests.
   const skipped = (options: readonly string[]) =>
     options.length > 0 &&
-    !(byFunctions && ['0.001', '--from'].includes(options[0] ?? '')) &&
+    !(onFunctions && ['0.001', '--from'].includes(options[0] ?? '')) &&
     sameOnEveryKernel;
 
   for (const [options, expected] of [
     [[], `${shown}; ${hidden}${unrouted}; 1 not answered yet${open}`],
     [
       ['0.001'],
-      `${shown}; ${byFunctions ? uncounted('min_ms') : hidden}${unrouted}; 1 not answered yet${open}`,
+      `${shown}; ${onFunctions ? uncounted('min_ms') : hidden}${unrouted}; 1 not answered yet${open}`,
     ],
     [
       ['60000'],
-      `0 connects shown; ${byFunctions ? uncounted('min_ms') : '0 failed and were not shown'}${unrouted}; 1 not answered yet${open}`,
+      `0 connects shown; ${onFunctions ? uncounted('min_ms') : '0 failed and were not shown'}${unrouted}; 1 not answered yet${open}`,
     ],
     [
       ['--from', '127.0.0.1'],
-      byFunctions ? `${shown}; ${uncounted('--from')}` : `${shown}; ${hidden}${unrouted}; 1 not answered yet`,
+      onFunctions ? `${shown}; ${uncounted('--from')}` : `${shown}; ${hidden}${unrouted}; 1 not answered yet`,
     ],
     [['--failed'], '2 failed connects shown; 1 not answered yet'],
     [['--outcome'], '3 connects shown; 1 not answered yet'],
@@ -64,7 +64,7 @@ for (const probe of PROBE_TYPES) {
   ] as const)
     test.skipIf(
       refusal || skipped(options),
-      `with ${options.join(' ') || 'no option'} the last line is: ${expected || 'none'}`,
+      `with ${options.join(' ') || 'no option'} the summary is:  ${expected || 'none'}`,
       async () => {
         const [peer, listening, server] = await Promise.all([
           Peer.start(),

@@ -1,6 +1,4 @@
-/**
- * CPUs taken away and brought back under the command. Only where the machine is the tests' own: in the lab's guests.
- */
+/** CPUs that go offline and come back while the command runs. Only in guests of the lab. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,18 +11,18 @@ const test = suite('live/hotplug', { seconds: 60 });
 
 const CPU = '/sys/devices/system/cpu/cpu1/online';
 
-function lacking(): string | false {
+function unavailable(): string | false {
   if (needsRoot) return needsRoot;
   if (!inGuest) return 'this machine is not a guest of the lab';
   if (!existsSync(CPU)) return 'CPU 1 cannot be taken offline';
   return false;
 }
-const reason = lacking();
+const reason = unavailable();
 const probe = PROBE_TYPES.find((candidate) => refusalOf(candidate) === false) ?? 'kprobe';
 
 const switchCpu = (on: boolean) => writeFileSync(CPU, on ? '1' : '0');
 
-/** Lets this process, and what is answered on loopback for it, run on one CPU. */
+/** Pins this process and its loopback traffic to one CPU. */
 function pin(cpu: number): void {
   execFileSync('taskset', ['-a', '-p', '-c', String(cpu), String(process.pid)]);
 }
@@ -43,13 +41,13 @@ test.after.each(async () => {
 });
 test.after(() => server?.close());
 
-/** Connects from a CPU, and waits until the connect shows. */
+/** Connects from a CPU and waits until the connect is shown. */
 async function connectOn(cpu: number): Promise<void> {
   pin(cpu);
   assert.is(await connectShown(), true);
 }
 
-/** Whether a connect shows in time: other connects after it do in any case. */
+/** Connects, and returns whether the connect is shown within 5 s. */
 async function connectShown(): Promise<boolean> {
   const { localPort } = await connectHere(server.port);
   const shown = () => tracer.rows().some(({ LPORT }) => Number(LPORT) === localPort);
@@ -58,44 +56,56 @@ async function connectShown(): Promise<boolean> {
   return shown();
 }
 
-test.skipIf(reason, 'connects of a CPU show until it goes offline, and again when it is back', async () => {
-  tracer = await Tracer.start(['-L', '--probe', probe]);
-  await connectOn(1);
-  pin(0);
-  switchCpu(false);
-  await tracer.until('the note', () => /CPU 1 went offline: /.test(tracer.stderr));
-  await connectOn(0);
-  switchCpu(true);
-  await tracer.until('the note', () =>
-    /CPU 1 came online: connects answered there in the last [\d.]+ s may be missing\n/.test(tracer.stderr),
-  );
-  await connectOn(1);
-  await connectOn(0);
-  assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
-  assert.is(tracer.complaints.split('\n').length, 3, tracer.stderr);
-});
+test.skipIf(
+  reason,
+  'connects of a CPU are shown until it goes offline, and again when it is back',
+  async () => {
+    tracer = await Tracer.start(['-L', '--probe', probe]);
+    await connectOn(1);
+    pin(0);
+    switchCpu(false);
+    await tracer.until('the warning', () => /CPU 1 went offline: /.test(tracer.stderr));
+    await connectOn(0);
+    switchCpu(true);
+    await tracer.until('the warning', () =>
+      /CPU 1 came online: connects answered there in the last [\d.]+ s may be missing\n/.test(tracer.stderr),
+    );
+    await connectOn(1);
+    await connectOn(0);
+    assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
+    assert.is(tracer.warnings.split('\n').length, 3, tracer.stderr);
+  },
+);
 
-test.skipIf(reason, 'a CPU that was away for a moment is noticed, and its connects show again', async () => {
-  tracer = await Tracer.start(['-L', '--probe', probe]);
-  await connectOn(1);
-  pin(0);
-  switchCpu(false);
-  switchCpu(true);
-  await tracer.until('the note', () =>
-    /CPU 1 (went offline and came back|came online): connects answered there/.test(tracer.stderr),
-  );
-  await connectOn(1);
-});
+test.skipIf(
+  reason,
+  'a CPU that was offline for a moment is noticed, and its connects are shown again',
+  async () => {
+    tracer = await Tracer.start(['-L', '--probe', probe]);
+    await connectOn(1);
+    pin(0);
+    switchCpu(false);
+    switchCpu(true);
+    await tracer.until('the warning', () =>
+      /CPU 1 (went offline and came back|came online): connects answered there/.test(tracer.stderr),
+    );
+    await connectOn(1);
+  },
+);
 
-test.skipIf(reason, 'a CPU that is offline at the start is served when it comes', async () => {
-  pin(0);
-  switchCpu(false);
-  tracer = await Tracer.start(['-L', '--probe', probe]);
-  await connectOn(0);
-  switchCpu(true);
-  await tracer.until('the note', () => /CPU 1 came online/.test(tracer.stderr));
-  await connectOn(1);
-  await until('CPU 1', () => readFileSync(CPU, 'utf8').trim() === '1');
-});
+test.skipIf(
+  reason,
+  'connects of a CPU that was offline at the start are shown once it is online',
+  async () => {
+    pin(0);
+    switchCpu(false);
+    tracer = await Tracer.start(['-L', '--probe', probe]);
+    await connectOn(0);
+    switchCpu(true);
+    await tracer.until('the warning', () => /CPU 1 came online/.test(tracer.stderr));
+    await connectOn(1);
+    await until('CPU 1', () => readFileSync(CPU, 'utf8').trim() === '1');
+  },
+);
 
 test.run();

@@ -1,4 +1,4 @@
-/** gotox through an instruction array, where the kernel has both. */
+/** gotox through an instruction array, on kernels that have both. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { add, callSubprogram, exit, jgt, label, lddw, ldx, mov } from '../../src/asm/constructors.ts';
@@ -19,18 +19,21 @@ const test = suite('live/jump-table');
 const kernel = new Kernel();
 const attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' } as const;
 
-/** Which of three ways its first argument says; 99 for a fourth. Then on from there by a second table. */
-function program(most = 2): ProgramSpec {
+/**
+ * Selects one of three paths by its first argument, 99 for others. The third path selects again by a second
+ * table.
+ */
+function program(highest = 2): ProgramSpec {
   const first = jumpTable('first', ['a', 'b', 'c']);
   const second = jumpTable('second', ['d', 'e']);
   const instructions: Item[] = [
     ldx(u64, r6, r1, 0),
     ldx(u64, r7, r1, 8),
     mov(r0, 99),
-    jgt(r6, most, 'out'),
+    jgt(r6, highest, 'out'),
     ...jumpThrough(first, r6, r2),
     label('a'),
-    // Takes two slots, so that the entries after it aren't where they would be otherwise.
+    // Takes two slots, so that labels and slots differ from here on.
     lddw(r0, 10),
     exit(),
     label('b'),
@@ -66,31 +69,27 @@ function refusalOf(): UnsupportedInstructionError | undefined {
   }
 }
 
-const lacks = needsRoot || cannotRun || (refusal ? 'this kernel has no gotox' : false);
+const unsupported = needsRoot || cannotRun || (refusal ? 'this kernel has no gotox' : false);
 
 for (const debug of [false, true])
-  test.skipIf(
-    lacks,
-    `each entry leads where its label is${debug ? ', also of a program with lines' : ''}`,
-    () => {
-      const spec = program();
-      // Twice: the tables are of the one load, and not of the spec.
-      for (const running of [load(spec, debug), load(spec, debug)]) {
-        const run = (...args: bigint[]) => running.run(new Uint8Array(BigUint64Array.from(args).buffer));
-        assert.equal(
-          [0n, 1n, 3n].map((way) => run(way, 0n)),
-          [10, 20, 99],
-        );
-        assert.equal(
-          [0n, 1n, 2n].map((way) => run(2n, way)),
-          [31, 32, 30],
-        );
-        running.close();
-      }
-    },
-  );
+  test.skipIf(unsupported, `each entry jumps to its label${debug ? ', with debug info too' : ''}`, () => {
+    const spec = program();
+    // Twice, because the tables belong to the load and not to the spec.
+    for (const running of [load(spec, debug), load(spec, debug)]) {
+      const run = (...args: bigint[]) => running.run(new Uint8Array(BigUint64Array.from(args).buffer));
+      assert.equal(
+        [0n, 1n, 3n].map((way) => run(way, 0n)),
+        [10, 20, 99],
+      );
+      assert.equal(
+        [0n, 1n, 2n].map((way) => run(2n, way)),
+        [31, 32, 30],
+      );
+      running.close();
+    }
+  });
 
-test.skipIf(lacks, 'two subprograms go through one table, each to its own labels', () => {
+test.skipIf(unsupported, 'two subprograms use one table, each with its own labels', () => {
   const table = jumpTable('shared', ['a', 'b']);
   const half = (name: string, first: number) => ({
     name,
@@ -110,7 +109,7 @@ test.skipIf(lacks, 'two subprograms go through one table, each to its own labels
   running.close();
 });
 
-test.skipIf(lacks, 'a number that may be past the table’s end is refused', () => {
+test.skipIf(unsupported, 'an index that may exceed the table is refused', () => {
   assert.throws(
     () => load(program(3)),
     (error: unknown) => error instanceof VerifierError,
@@ -119,7 +118,7 @@ test.skipIf(lacks, 'a number that may be past the table’s end is refused', () 
 
 test.skipIf(
   needsRoot || (refusal ? false : 'this kernel has gotox'),
-  'a kernel without it is told by the instruction, and the first that has it',
+  'a kernel without gotox is reported with the instruction and its first kernel',
   () => {
     assert.instance(refusal, UnsupportedInstructionError);
     assert.match(

@@ -1,6 +1,4 @@
-/**
- * Kprobes by way of tracefs: the perf PMU for them is hidden from the command, in a mount namespace of its own.
- */
+/** Kprobes by tracefs: a mount namespace hides the perf PMU for kprobes from the command. */
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -16,30 +14,30 @@ const test = suite('live/kprobe-events', { seconds: 60 });
 const PMU = '/sys/bus/event_source/devices/kprobe';
 const root = needsRoot ? undefined : tracefsRoot(here);
 const FILE = `${root}/kprobe_events`;
-/** A probe that somebody else has made. */
+/** A probe that another tool created. */
 const OTHERS = 'tsbpftest/by_hand';
 
-function lacking(): string | false {
+function unavailable(): string | false {
   if (needsRoot) return needsRoot;
-  if (!root || !existsSync(FILE)) return 'there is no kprobe_events in tracefs';
+  if (!root || !existsSync(FILE)) return 'tracefs has no kprobe_events';
   try {
     execFileSync('unshare', ['-mpf', 'true']);
     return false;
   } catch {
-    return 'no namespaces can be made by unshare';
+    return 'unshare cannot create namespaces';
   }
 }
-const reason = lacking();
+const reason = unavailable();
 
 const empty = mkdtempSync(join(tmpdir(), 'tsbpf-empty-'));
-/** Runs a command in a mount namespace where there is no PMU for kprobes. */
+/** Runs a command in a mount namespace without the PMU for kprobes. */
 const HIDDEN = existsSync(PMU)
   ? ['unshare', '-m', 'sh', '-c', `mount --bind ${empty} ${PMU} && exec "$@"`, 'sh']
   : [];
-/** So too, and in a pid namespace too. */
+/** The same, in a PID namespace as well. */
 const ELSEWHERE = ['unshare', '-pf', '--kill-child', '--mount-proc', ...HIDDEN];
 
-/** The lines of `kprobe_events` that are ours. */
+/** The lines of `kprobe_events` that belong to tsbpf. */
 function ours(): string[] {
   return readFileSync(FILE, 'utf8')
     .split('\n')
@@ -50,19 +48,19 @@ function assertOthersUntouched(): void {
   assert.match(readFileSync(FILE, 'utf8'), new RegExp(`^p:${OTHERS} tcp_v4_connect$`, 'm'));
 }
 
-/** The tracers of all tests: an emulated machine takes seconds to start one. */
+/** The tracers of all tests, started once: an emulated machine takes seconds to start one. */
 interface Bench {
   readonly server: Server;
   /** In a network without routes. */
   readonly nowhere: Peer;
-  /** Two by tracefs, of which one is in a pid namespace of its own. */
+  /** Two tracers by tracefs, one of them in its own PID namespace. */
   readonly living: Tracer;
   readonly elsewhere: Tracer;
-  /** Like the first, until it was ended by SIGKILL. */
+  /** The same by tracefs, ended by SIGKILL. */
   readonly killed: Tracer;
-  /** Started after that: by the PMU, where there is one. */
+  /** Started after the SIGKILL; uses the PMU if the kernel has one. */
   readonly next: Tracer;
-  /** The lines that were ours before the SIGKILL, after it, and after the next start. */
+  /** The lines of tsbpf before the SIGKILL, after it, and after the next start. */
   readonly lines: Readonly<Record<'before' | 'after' | 'swept', readonly string[]>>;
 }
 
@@ -105,25 +103,28 @@ test.after(async () => {
 });
 
 /** The lines of one process. */
-function of({ pid }: Tracer, lines: readonly string[]): string[] {
+function linesOf({ pid }: Tracer, lines: readonly string[]): string[] {
   return lines.filter((line) => line.includes(`:tsbpf_${pid}_`));
 }
 
-test.skipIf(reason, 'what SIGKILL left is deleted by the next start, and nothing that is in use', () => {
+test.skipIf(reason, 'a start deletes the probes that SIGKILL left, and none in use', () => {
   const { living, killed, next, lines } = bench;
   const { before, after, swept } = lines;
-  // Of each family the call and its return; the answer; the end of the socket.
-  for (const tracer of [living, killed]) assert.is(of(tracer, before).length, 6, before.join('\n'));
-  assert.is(before.length, 18, 'those of another pid namespace too');
-  assert.equal(after, before, 'they outlive the process');
+  // For each family the call and its return; the answer; the end of the socket.
+  for (const tracer of [living, killed]) assert.is(linesOf(tracer, before).length, 6, before.join('\n'));
+  assert.is(before.length, 18, 'includes another PID namespace');
+  assert.equal(after, before, 'probes outlive the process');
   assert.equal(
-    swept.filter((line) => !of(next, swept).includes(line)),
-    before.filter((line) => !of(killed, before).includes(line)),
+    swept.filter((line) => !linesOf(next, swept).includes(line)),
+    before.filter((line) => !linesOf(killed, before).includes(line)),
   );
   assertOthersUntouched();
 });
 
-/** What a tracer shows of our connects, but for their latency; sorted, since rings of two CPUs aren't read in the order of their events. */
+/**
+ * The rows for this test's connects without their latency; sorted, since rings of two CPUs are not read in
+ * event order.
+ */
 function shown(tracer: Tracer): string[] {
   const pids = [process.pid, bench.nowhere.pid];
   return tracer
@@ -133,55 +134,50 @@ function shown(tracer: Tracer): string[] {
     .sort();
 }
 
-test.skipIf(
-  reason,
-  'every connect shows as it does by the PMU, and by a return one without a route',
-  async () => {
-    const { server, nowhere, living, elsewhere, next } = bench;
-    const addresses = noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
-    let made = 0;
-    for (let round = 0; round < 20; round++)
-      for (const address of addresses) {
-        const { error } = await connectHere(round % 5 === 4 ? 1 : server.port, address);
-        assert.is(error, round % 5 === 4 ? 'ECONNREFUSED' : '');
-        made++;
-      }
-    for (const address of NOWHERE) {
-      const { error } = await nowhere.ask('connect', { address, port: 9 });
-      // Where the family is absent there is another error, which shows as it is.
-      const result = error === 'ENETUNREACH' ? 'unreachable' : error;
-      const line = new RegExp(` ${address} 9 ${result}$`);
-      await living.until(`${address}: ${result}`, () => shown(living).some((text) => line.test(text)));
+test.skipIf(reason, 'tracefs and the PMU show the same connects, also without a route', async () => {
+  const { server, nowhere, living, elsewhere, next } = bench;
+  const addresses = noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
+  let made = 0;
+  for (let round = 0; round < 20; round++)
+    for (const address of addresses) {
+      const { error } = await connectHere(round % 5 === 4 ? 1 : server.port, address);
+      assert.is(error, round % 5 === 4 ? 'ECONNREFUSED' : '');
       made++;
     }
-    // Another pid namespace has other pids.
-    for (const tracer of [living, next])
-      await tracer.until('all connects', () => shown(tracer).length >= made);
-    await elsewhere.until('all connects', () => elsewhere.rows().length >= made);
-    assert.is(shown(living).length, made);
-    assert.equal(shown(living), shown(next));
-  },
-);
+  for (const address of NOWHERE) {
+    const { error } = await nowhere.ask('connect', { address, port: 9 });
+    // A kernel without the address family gives another error, which is shown unchanged.
+    const result = error === 'ENETUNREACH' ? 'unreachable' : error;
+    const line = new RegExp(` ${address} 9 ${result}$`);
+    await living.until(`${address}: ${result}`, () => shown(living).some((text) => line.test(text)));
+    made++;
+  }
+  // Pids differ in another PID namespace.
+  for (const tracer of [living, next]) await tracer.until('all connects', () => shown(tracer).length >= made);
+  await elsewhere.until('all connects', () => elsewhere.rows().length >= made);
+  assert.is(shown(living).length, made);
+  assert.equal(shown(living), shown(next));
+});
 
-test.skipIf(reason, 'SIGINT leaves no event behind', async () => {
+test.skipIf(reason, 'SIGINT leaves no probe behind', async () => {
   const { living, next } = bench;
   for (const tracer of [living, next]) {
     assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
-    assert.is(tracer.complaints, '');
-    assert.equal(of(tracer, ours()), []);
+    assert.is(tracer.warnings, '');
+    assert.equal(linesOf(tracer, ours()), []);
   }
   assertOthersUntouched();
 });
 
-test.skipIf(reason, 'what a pid namespace left that has ended is deleted too', async () => {
+test.skipIf(reason, 'a start deletes the probes of an ended PID namespace', async () => {
   const { elsewhere } = bench;
   const left = ours();
-  assert.is(left.length, 6, 'of the one in a pid namespace');
+  assert.is(left.length, 6, 'probes of the PID namespace');
   await elsewhere.stop('SIGKILL');
   const last = await start(HIDDEN);
   const now = ours();
   assert.is(now.length, 6);
-  assert.equal(now, of(last, now));
+  assert.equal(now, linesOf(last, now));
   await last.stop();
   assert.equal(ours(), []);
   assertOthersUntouched();

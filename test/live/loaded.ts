@@ -1,11 +1,11 @@
-/** Programs that the kernel has. */
+/** Programs loaded in the kernel. */
 import { readdirSync, readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { Attr, Command } from '../../src/loader/bpf.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import type { Kernel } from '../../src/loader/kernel.ts';
 
-/** Whether the kernel still has the program with that id. */
+/** Whether the kernel still has the program with this id. */
 export function exists(kernel: Kernel, id: number): boolean {
   const fd = new Attr(kernel.syscalls, 12).u32(0, id).send(Command.progGetFdById);
   if (fd >= 0) kernel.syscalls.close(fd);
@@ -13,7 +13,7 @@ export function exists(kernel: Kernel, id: number): boolean {
   return fd >= 0;
 }
 
-/** The ids of the programs that a process holds, each once: also a link's is in what the kernel tells of its descriptor. */
+/** The ids of a process's programs, each once. (fdinfo of a link also names its program.) */
 export function programsOf(pid: number): number[] {
   const ids = readdirSync(`/proc/${pid}/fdinfo`).flatMap((fd) => {
     const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');

@@ -10,7 +10,7 @@ const test = suite('live/loader-maps');
 
 const Value = struct({ ns: u64, comm: chars(8), flag: u8 });
 
-/** Opens a map for the time of `use`. */
+/** Opens a map while `use` runs. */
 function withMap<M extends MapSpec>(spec: M, use: (map: BpfMap<M>, kernel: Kernel) => void): void {
   const kernel = new Kernel();
   const map = BpfMap.create(kernel, spec);
@@ -21,13 +21,13 @@ function withMap<M extends MapSpec>(spec: M, use: (map: BpfMap<M>, kernel: Kerne
   }
 }
 
-/** Throws a KernelError of that errno. */
+/** Asserts that `run` throws a KernelError with this errno. */
 function assertCode(code: string, run: () => void): void {
   assert.throws(run, (error: unknown) => error instanceof KernelError && error.errnoName === code);
 }
 
 for (const make of [hash, lruHash])
-  test.skipIf(needsRoot, `a ${make.name} keeps, replaces, walks and deletes`, () => {
+  test.skipIf(needsRoot, `a ${make.name} inserts, replaces, iterates and deletes`, () => {
     withMap(make('entries', { key: u32, value: Value, maxEntries: 64 }), (map) => {
       const value = { ns: 2n ** 63n + 5n, comm: 'node', flag: 255 };
       assert.is(map.lookup(0xffff_ffff), undefined);
@@ -50,7 +50,7 @@ for (const make of [hash, lruHash])
     });
   });
 
-test.skipIf(needsRoot, 'a key and a value may be structures', () => {
+test.skipIf(needsRoot, 'keys and values may be structs', () => {
   const Key = struct({ pid: u32, fd: u32 });
   withMap(hash('by_fd', { key: Key, value: u8, maxEntries: 4 }), (map) => {
     map.update({ pid: 1, fd: 2 }, 3);
@@ -58,7 +58,7 @@ test.skipIf(needsRoot, 'a key and a value may be structures', () => {
   });
 });
 
-test.skipIf(needsRoot, 'a full hash refuses, and says so', () => {
+test.skipIf(needsRoot, 'updating a full hash throws, and the error says that the map is full', () => {
   withMap(hash('small', { key: u32, value: u32, maxEntries: 2 }), (map) => {
     map.update(1, 1);
     map.update(2, 2);
@@ -66,42 +66,38 @@ test.skipIf(needsRoot, 'a full hash refuses, and says so', () => {
   });
 });
 
-test.skipIf(
-  needsRoot,
-  'a map may be larger than the limit of locked memory, which counted before 5.11',
-  () => {
-    const { syscalls } = new Kernel();
-    const limit = syscalls.memlock();
-    if (typeof limit === 'number') throw new Error(`getrlimit: errno ${-limit}`);
-    syscalls.memlock({ soft: 0n, hard: limit.hard });
-    try {
-      withMap(hash('large', { key: u64, value: u64, maxEntries: 100_000 }), (map) => {
-        map.update(1n, 2n);
-        assert.is(map.lookup(1n), 2n);
-      });
-    } finally {
-      syscalls.memlock(limit);
-    }
-  },
-);
+test.skipIf(needsRoot, 'a map may exceed the locked-memory limit, which counts maps before 5.11', () => {
+  const { syscalls } = new Kernel();
+  const limit = syscalls.memlock();
+  if (typeof limit === 'number') throw new Error(`getrlimit: errno ${-limit}`);
+  syscalls.memlock({ soft: 0n, hard: limit.hard });
+  try {
+    withMap(hash('large', { key: u64, value: u64, maxEntries: 100_000 }), (map) => {
+      map.update(1n, 2n);
+      assert.is(map.lookup(1n), 2n);
+    });
+  } finally {
+    syscalls.memlock(limit);
+  }
+});
 
-test.skipIf(needsRoot, 'an LRU hash takes more than it holds', () => {
+test.skipIf(needsRoot, 'a full LRU hash evicts entries', () => {
   withMap(lruHash('recent', { key: u32, value: u32, maxEntries: 16 }), (map, kernel) => {
-    const most = 16 * kernel.possibleCpus.length + 128;
+    const highest = 16 * kernel.possibleCpus.length + 128;
     for (let key = 0; key < 1000; key++) map.update(key, key);
     const { length } = [...map.keys()];
-    assert.ok(length > 0 && length <= most, `${length} entries`);
+    assert.ok(length > 0 && length <= highest, `${length} entries`);
     assert.is(map.lookup(999), 999);
   });
 });
 
-test.skipIf(needsRoot, 'a walk ends while every key is deleted and added again', () => {
+test.skipIf(needsRoot, 'iteration ends while every key is deleted and added again', () => {
   withMap(hash('moving', { key: u32, value: u32, maxEntries: 256 }), (map) => {
     for (let key = 0; key < 200; key++) map.update(key, key);
     const seen = new Set<number>();
     let next = 1000;
     for (const key of map.keys()) {
-      assert.is(seen.has(key), false, 'each key comes once');
+      assert.is(seen.has(key), false, 'each key is listed once');
       seen.add(key);
       for (const other of [key, key + 1, next - 1]) map.delete(other);
       if (next < 3000) map.update(next++, 0);
@@ -110,7 +106,7 @@ test.skipIf(needsRoot, 'a walk ends while every key is deleted and added again',
   });
 });
 
-test.skipIf(needsRoot, 'an array is zero at first, and its entries stay', () => {
+test.skipIf(needsRoot, 'array elements start at zero and cannot be deleted', () => {
   withMap(array('counts', { value: u64n, maxEntries: 3 }), (map) => {
     map.update(1, 2 ** 53 - 1);
     assert.equal(
@@ -127,7 +123,7 @@ test.skipIf(needsRoot, 'an array is zero at first, and its entries stay', () => 
   });
 });
 
-test.skipIf(needsRoot, 'a trie holds its prefixes from the beginning, and finds the longest', () => {
+test.skipIf(needsRoot, 'a trie starts with its entries and finds the longest prefix', () => {
   const Prefix = struct({ bits: u32, address: bytes(4) });
   const key = (bits: number, ...address: number[]) => ({ bits, address: Uint8Array.from(address) });
   const entries = [

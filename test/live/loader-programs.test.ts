@@ -30,18 +30,18 @@ function load(
   return loadProgram(kernel as Kernel, spec, assemble(instructions), new Map());
 }
 
-/** The attachment of a tracepoint by BTF; undefined where the kernel has no BTF. */
+/** The attachment of a tp_btf program; undefined if the kernel has no BTF. */
 function tpBtf(tracepoint: string): Attachment | undefined {
   const btfId = kernel?.btf?.find('typedef', `btf_trace_${tracepoint}`);
   return btfId === undefined ? undefined : { kind: 'tp_btf', tracepoint, btfId };
 }
 
-/** The attachment of a function by BTF; without an id where the kernel has no BTF. */
+/** The attachment of an fentry program; without an id if the kernel has no BTF. */
 function fentry(symbol: string): Attachment {
   return { kind: 'fentry', symbol, btfId: kernel?.btf?.find('func', symbol) };
 }
 
-/** Its return. */
+/** The attachment of an fexit program. */
 function fexit(symbol: string): Attachment {
   return { ...fentry(symbol), kind: 'fexit' } as Attachment;
 }
@@ -53,7 +53,7 @@ const needsKprobes =
   needsRoot || (kernel && kprobesUnsupportedReason(kernel) ? 'this kernel has no kprobes' : false);
 const needsNoKprobes = needsRoot || (needsKprobes ? false : 'this kernel has kprobes');
 
-test.skipIf(needsRoot, 'a program has an id and, from 5.12 on, a count of missed runs', () => {
+test.skipIf(needsRoot, 'a program has an id and, since 5.12, a count of missed runs', () => {
   const program = load(raw);
   const { id, recursionMisses } = program.info();
   assert.ok(id > 0);
@@ -63,14 +63,14 @@ test.skipIf(needsRoot, 'a program has an id and, from 5.12 on, a count of missed
 });
 
 for (const [name, attachment, reason] of [
-  ['a raw tracepoint', raw, needsRoot],
-  ['a tracepoint by BTF', tpBtf('sys_enter'), needsTpBtf],
-  ['a kprobe', kprobe, needsKprobes],
-  ['the return of a kprobed function', { ...kprobe, kind: 'kretprobe' }, needsKprobes],
-  ['a function', fentry('tcp_v4_connect'), needsFentry],
-  ['the return of a function', fexit('tcp_v4_connect'), needsFentry],
+  ['raw_tracepoint', raw, needsRoot],
+  ['tp_btf', tpBtf('sys_enter'), needsTpBtf],
+  ['kprobe', kprobe, needsKprobes],
+  ['kretprobe', { ...kprobe, kind: 'kretprobe' }, needsKprobes],
+  ['fentry', fentry('tcp_v4_connect'), needsFentry],
+  ['fexit', fexit('tcp_v4_connect'), needsFentry],
 ] as const)
-  test.skipIf(reason, `${name} is attached, and detached without the program`, () => {
+  test.skipIf(reason, `${name}: a link stays attached without its program, until it is closed`, () => {
     assert.is(unsupportedReason(kernel as Kernel, attachment as Attachment), undefined);
     const program = load(attachment as Attachment);
     const link = attach(kernel as Kernel, program);
@@ -82,7 +82,7 @@ test.skipIf(needsRoot, 'kprobe programs load with or without kprobes', () => {
   load(kprobe, [ldx(u64, r2, r1, 112), mov(r0, 0), exit()]).close();
 });
 
-test.skipIf(needsNoKprobes, 'a kernel without kprobes says so', () => {
+test.skipIf(needsNoKprobes, 'attaching a kprobe on a kernel without kprobes throws UnsupportedError', () => {
   const program = load(kprobe);
   assert.throws(
     () => attach(kernel as Kernel, program),
@@ -96,7 +96,7 @@ for (const [attachment, reason] of [
   [{ kind: 'raw_tracepoint', tracepoint: 'no_such_thing' }, needsRoot],
   [{ kind: 'kprobe', symbol: 'no_such_thing' }, needsKprobes],
 ] as const)
-  test.skipIf(reason, `a ${attachment.kind} of something that is not there is told apart`, () => {
+  test.skipIf(reason, `a ${attachment.kind} on a missing symbol throws NoSuchSymbolError`, () => {
     const program = load(attachment);
     assert.throws(
       () => attach(kernel as Kernel, program),
@@ -109,7 +109,7 @@ for (const [name, attachment, reason] of [
   ['sched_switch', { kind: 'raw_tracepoint', tracepoint: 'shed_switch' }, needsRoot],
   ['tcp_v4_connect', { kind: 'kprobe', symbol: 'tcp_v4_conect' }, needsKprobes],
 ] as const)
-  test.skipIf(reason, `a session says what a misspelt ${attachment.kind} may be meant for`, () => {
+  test.skipIf(reason, `a session suggests names for a misspelled ${attachment.kind}`, () => {
     const spec: ProgramSpec = { name: 'tsbpf.test', attachment, instructions: [mov(r0, 0), exit()] };
     assert.throws(
       () => Session.open({ name: 'test', programs: [spec] }, { kernel }),
@@ -119,25 +119,25 @@ for (const [name, attachment, reason] of [
   });
 
 for (const [what, symbol] of [
-  ['is inlined or not there', 'no_such_thing'],
+  ['is inlined or missing', 'no_such_thing'],
   ['must not be traced', 'migrate_disable'],
-  ['traces themselves are made of', '__bpf_prog_enter'],
-  ['was thrown away after booting', 'start_kernel'],
+  ['tracing itself calls', '__bpf_prog_enter'],
+  ['was freed after booting', 'start_kernel'],
 ] as const)
-  test.skipIf(needsFentry, `a function that ${what} is told apart`, () => {
+  test.skipIf(needsFentry, `a function that ${what} throws NoSuchSymbolError`, () => {
     assert.throws(
       () => attach(kernel as Kernel, load(fentry(symbol))),
       (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === symbol,
     );
   });
 
-test.skipIf(needsRoot, 'a BTF id that is no tracepoint is refused as tp_btf', () => {
+test.skipIf(needsRoot, 'a BTF id that is not a tracepoint is refused as tp_btf', () => {
   const error = unsupportedReason(kernel as Kernel, { kind: 'tp_btf', tracepoint: 'none', btfId: 1 });
   assert.match(error?.message ?? '', /load the program 'probe'/);
 });
 
-test.skipIf(needsRoot, 'what the verifier refuses comes with its slot, reason and source line', () => {
-  /** Reads past the context, by an instruction that knows its line. */
+test.skipIf(needsRoot, 'a verifier error has its slot, reason and source line', () => {
+  /** An instruction with a source position that reads outside the context. */
   const culprit = (): ProgramSpec['instructions'][number] => ({
     ...ldx(u64, r0, r1, -8),
     position: capture(culprit),
@@ -161,14 +161,14 @@ test.skipIf(needsRoot, 'what the verifier refuses comes with its slot, reason an
   );
 });
 
-test.skipIf(needsRoot, 'a log longer than the first buffer is fetched whole', () => {
+test.skipIf(needsRoot, 'a log longer than the first buffer is fetched completely', () => {
   const many = Array.from({ length: 4000 }, (_, index) => mov(r2, index));
   assert.throws(
     () => load(raw, [...many, exit()]),
     (error: unknown) => {
       const { log, summary } = error as VerifierError;
       assert.ok(log.length > 65_536, `${log.length} bytes`);
-      // At the second level, which kernels before 5.18 are asked for, the functions stand before the walk.
+      // At log level 2, requested before Linux 5.18, the log begins with the functions.
       assert.match(log, /^(func#0 @0\n)?0: .*\n/);
       assert.is(summary.slot, 4000);
       return true;

@@ -14,7 +14,7 @@ const test = suite('live/loader-rings', { seconds: 30 });
 
 type Seen = Static<typeof Event>;
 
-/** Opens a session that keeps what it sees. */
+/** Opens a session and collects its events. */
 function open(
   tool: GetuidTool,
   options: Partial<SessionOptions<typeof Event>> = {},
@@ -26,21 +26,22 @@ function open(
 const btfId = needsRoot ? undefined : here.btf?.find('typedef', 'btf_trace_sys_enter');
 
 for (const [name, attachment, reason] of [
-  ['a raw tracepoint', { kind: 'raw_tracepoint', tracepoint: 'sys_enter' }, needsRoot],
+  ['raw_tracepoint', { kind: 'raw_tracepoint', tracepoint: 'sys_enter' }, needsRoot],
   [
-    'a tracepoint by BTF',
+    'tp_btf',
     { kind: 'tp_btf', tracepoint: 'sys_enter', btfId: btfId ?? 0 },
     needsRoot || (btfId === undefined ? 'this kernel has no BTF' : false),
   ],
 ] as const)
-  test.skipIf(reason, `events of ${name} arrive once, in order, as soon as they happen`, async () => {
+  test.skipIf(reason, `${name} events arrive once, in order and without delay`, async () => {
     const [session, seen] = open(getuidTool(process.pid, attachment));
     try {
       for (let call = 1; call <= 5; call++) {
         const start = performance.now();
         process.getuid?.();
         await until(() => seen.length === call);
-        // The first one may come before the event loop waits. The sweep, a second, must not be what brings it.
+        // The first event may come before the event loop waits. No event must wait for the sweep, once a
+        // second.
         assert.ok(performance.now() - start < 500, `${performance.now() - start} ms`);
       }
       assert.equal(
@@ -66,17 +67,17 @@ test.skipIf(needsRoot, 'events of another process on any CPU arrive', async () =
       seen.map(({ sequence }) => sequence).sort((a, b) => a - b),
       Array.from({ length: calls }, (_, index) => index + 1),
     );
-    // An emulated machine is interrupted in the midst of a program more often than a real one.
+    // An emulated machine is interrupted inside a program more often than a real one.
     if (!inGuest) assert.is(missed, 0);
   } finally {
     session.close();
   }
 });
 
-/** Calls of a flood: fewer where each of them takes longer. */
+/** Calls of a flood; fewer on slow machines. */
 const FLOOD = 500_000 / slowness;
 
-test.skipIf(needsRoot, 'a flood is read by watermark, and what did not fit is counted', async () => {
+test.skipIf(needsRoot, 'a flood is read by watermark, and events that did not fit are counted', async () => {
   const child = getuidProcess(FLOOD);
   let lost = 0;
   const [session, seen] = open(getuidTool(child.pid), {
@@ -103,7 +104,7 @@ const countsLosses = !needsRoot && Number.parseInt(here.release, 10) >= 6;
 
 test.skipIf(
   needsRoot || (countsLosses ? false : 'this kernel does not count losses (6.0)'),
-  'a ring of one page that nobody reads fills up; each event is read or counted as lost, the last loss too',
+  'an unread ring of one page fills up: every event is read or counted as lost, including the last losses',
   () => {
     const [session, seen] = open(getuidTool(process.pid), { pagesPerCpu: 1 });
     for (let call = 0; call < 1000; call++) process.getuid?.();
@@ -114,21 +115,21 @@ test.skipIf(
   },
 );
 
-test.skipIf(needsRoot || sameOnEveryKernel, 'an idle session takes no CPU', async () => {
+test.skipIf(needsRoot || sameOnEveryKernel, 'an idle session uses no CPU', async () => {
   const [session] = open(getuidTool(process.pid));
   try {
     await new Promise((resolve) => setTimeout(resolve, 200));
     const before = process.cpuUsage();
     await new Promise((resolve) => setTimeout(resolve, 2000));
     const { user, system } = process.cpuUsage(before);
-    // Polling would take all of it, also where a machine is emulated.
+    // Polling would use all of it, even on an emulated machine.
     assert.ok(user + system < 100_000 * slowness, `${(user + system) / 1000} ms of 2 s`);
   } finally {
     session.close();
   }
 });
 
-test.skipIf(needsRoot, 'closing leaves neither descriptors nor programs', async () => {
+test.skipIf(needsRoot, 'close leaves no descriptors or programs', async () => {
   const descriptors = () => readdirSync('/proc/self/fd').length;
   const cycle = (): number[] => {
     const [session] = open(getuidTool(process.pid));
@@ -161,7 +162,7 @@ test.skipIf(needsRoot, 'after SIGKILL nothing stays attached', async () => {
   await until(() => !exists(here, id));
 });
 
-test.skipIf(needsRoot, 'the map is the one that programs write', () => {
+test.skipIf(needsRoot, 'session.map is the map that programs write', () => {
   const tool = getuidTool(process.pid);
   const [session] = open(tool);
   try {

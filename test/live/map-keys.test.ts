@@ -1,4 +1,4 @@
-/** The keys of the kernel's maps: any bytes, and maps that others change while they are read. */
+/** Keys of kernel maps: arbitrary bytes, and maps that change while they are listed. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { TSchema } from '@sinclair/typebox';
@@ -19,7 +19,7 @@ import { here } from './tracer.ts';
 
 const test = suite('live/map-keys', { seconds: 60 });
 
-/** Writes bytes as a key, as a program may. */
+/** Inserts raw bytes as a key, as a program may. */
 function put(map: BpfMap, key: Uint8Array, value: Uint8Array): void {
   const attr = new Attr(here.syscalls, 32)
     .u32(0, map.fd)
@@ -31,8 +31,8 @@ function put(map: BpfMap, key: Uint8Array, value: Uint8Array): void {
 const hex = (...keys: string[]): Uint8Array[] =>
   keys.map((key) => Uint8Array.from(Buffer.from(key.replaceAll(' ', ''), 'hex')));
 
-/** Keys that no plain value stands for, and among them ones that are easily taken for each other. */
-const awkward: readonly (readonly [string, TSchema, readonly Uint8Array[]])[] = [
+/** Keys without a plain value, with pairs that are easily confused. */
+const UNUSUAL: readonly (readonly [string, TSchema, readonly Uint8Array[]])[] = [
   [
     'text',
     chars(4),
@@ -72,10 +72,10 @@ const kinds: Record<string, (key: TSchema) => MapSpec> = {
 };
 
 for (const [kind, make] of Object.entries(kinds))
-  for (const [what, schema, keys] of awkward)
+  for (const [what, schema, keys] of UNUSUAL)
     test.skipIf(
       needsRoot,
-      `${kind}, ${what}: every key is listed, and can be looked up, updated and deleted`,
+      `${kind}, ${what}: every key can be listed, looked up, updated and deleted`,
       () => {
         const isOfMaps = kind === 'hashOfMaps';
         const stride = kind === 'perCpuHash' ? 8 * here.possibleCpus.length : 4;
@@ -115,7 +115,7 @@ for (const [kind, make] of Object.entries(kinds))
       },
     );
 
-test.skipIf(needsRoot, 'a trie lists prefixes whose bits past their length are not zero', () => {
+test.skipIf(needsRoot, 'a trie lists prefixes with nonzero bits past their length', () => {
   const Prefix = struct({ bits: u32, address: bytes(4) });
   const map = BpfMap.create(here, lpmTrie('m', { key: Prefix, value: u32, maxEntries: 4 }));
   try {
@@ -133,7 +133,7 @@ test.skipIf(needsRoot, 'a trie lists prefixes whose bits past their length are n
   }
 });
 
-test.skipIf(needsRoot, 'a loop that adds and deletes keys of its own map gets every key that stays', () => {
+test.skipIf(needsRoot, 'iteration sees every remaining key while the loop adds and deletes keys', () => {
   for (const [stay, come, each] of [
     [100, 900, 5],
     [500, 500, 2],
@@ -155,7 +155,7 @@ test.skipIf(needsRoot, 'a loop that adds and deletes keys of its own map gets ev
           map.update(moving[at] as number, 0);
         }
       }
-      assert.is(new Set(seen).size, seen.length, 'no key twice');
+      assert.is(new Set(seen).size, seen.length, 'each key is listed once');
       assert.is(seen.filter((key) => key < stay).length, stay);
     } finally {
       map.close();
@@ -175,7 +175,7 @@ async function busyProcess(): Promise<{ readonly pid: number; start(): void; sto
   };
 }
 
-/** The keys; undefined if the map changes too fast for them to be listed. */
+/** The keys, or undefined if the map changes too fast to list them. */
 function keysOf(map: BpfMap<MapSpec<typeof u32>>): ReadonlySet<number> | undefined {
   try {
     return new Set(map.keys());
@@ -214,7 +214,7 @@ for (const [what, change] of [
   for (const make of [hash, lruHash])
     test.skipIf(
       needsRoot || sameOnEveryKernel,
-      `a ${make.name} that a program on another CPU ${what}: each walk lists every key that stays, or throws`,
+      `a ${make.name} that a program on another CPU ${what}: a pass lists every remaining key or throws`,
       async () => {
         const busy = await busyProcess();
         const map = make('m', { key: u32, value: u32, maxEntries: make === lruHash ? 16_384 : 2048 });
@@ -246,7 +246,7 @@ for (const [what, change] of [
             assert.is(there, KEYS, `walk ${walk}`);
           }
           assert.ok(complete > 0);
-          assert.ok(count() > before, 'the map was changed meanwhile');
+          assert.ok(count() > before, 'the map kept changing');
         } finally {
           busy.stop();
           session.close();

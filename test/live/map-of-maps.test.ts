@@ -1,4 +1,4 @@
-/** Maps in maps: found by programs, exchanged from here. */
+/** Maps in maps: programs look them up, this process replaces them. */
 import * as assert from 'uvu/assert';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
@@ -16,7 +16,7 @@ const test = suite('live/map-of-maps', { seconds: 30 });
 const Count = struct({ n: u64 });
 const inner = hash('inner', { key: u32, value: Count, maxEntries: 8 });
 
-test.skipIf(cannotRun, 'a program finds the map by its key, and works in it', () => {
+test.skipIf(cannotRun, 'a program looks up an inner map and uses it', () => {
   const Key = struct({ user: u32 });
   const outer = hashOfMaps('outer', { key: Key, inner, maxEntries: 4 });
   withProgram(
@@ -43,7 +43,7 @@ test.skipIf(cannotRun, 'a program finds the map by its key, and works in it', ()
     },
     ({ run, map }) => {
       const kernel = new Kernel();
-      assert.is(run(7n), 1, 'no map is under that key');
+      assert.is(run(7n), 1, 'no map for this key');
       const [one, two] = [BpfMap.create(kernel, inner), BpfMap.create(kernel, { ...inner, name: 'larger' })];
       map(outer).update({ user: 7 }, one);
       map(outer).update({ user: 8 }, two);
@@ -54,11 +54,11 @@ test.skipIf(cannotRun, 'a program finds the map by its key, and works in it', ()
         [7, 'number'],
         [8, 'number'],
       ]);
-      // Exchanged in one step; the map that was there is as it was.
+      // The update replaces the inner map atomically; the old map is unchanged.
       map(outer).update({ user: 7 }, two);
       assert.is(run(7n), 3);
       assert.equal([one.lookup(5), two.lookup(5)], [{ n: 101n }, { n: 101n }]);
-      // Those in it stay, whoever closes them.
+      // The outer map keeps its inner maps alive.
       two.close();
       assert.equal([run(7n), run(8n)], [3, 3]);
       assert.is(map(outer).delete({ user: 7 }), true);
@@ -68,7 +68,7 @@ test.skipIf(cannotRun, 'a program finds the map by its key, and works in it', ()
   );
 });
 
-test.skipIf(cannotRun, 'an array of arrays: an index, and another', () => {
+test.skipIf(cannotRun, 'an array of arrays takes two indexes', () => {
   const row = array('row', { value: u64, maxEntries: 3 });
   const table = arrayOfMaps('table', { inner: row, maxEntries: 2 });
   withProgram(
@@ -93,20 +93,24 @@ test.skipIf(cannotRun, 'an array of arrays: an index, and another', () => {
   );
 });
 
-test.skipIf(needsRoot, 'a map of another make is refused, with what it has to be', () => {
-  const kernel = new Kernel();
-  const outer = BpfMap.create(kernel, arrayOfMaps('outer', { inner, maxEntries: 1 }));
-  const other = BpfMap.create(kernel, hash('other', { key: u64, value: Count, maxEntries: 8 }));
-  assert.throws(
-    () => outer.update(0, other as never),
-    /update the map 'outer'.*EINVAL.*the maps in it have the type, sizes and flags of 'inner'/,
-  );
-  assert.throws(() => outer.update(0, 3 as never), /map outer holds maps: 3 is none \(.*test\.ts:\d+\)$/);
-  other.close();
-  outer.close();
-});
+test.skipIf(
+  needsRoot,
+  'an inner map with other properties is refused, and the error names the required ones',
+  () => {
+    const kernel = new Kernel();
+    const outer = BpfMap.create(kernel, arrayOfMaps('outer', { inner, maxEntries: 1 }));
+    const other = BpfMap.create(kernel, hash('other', { key: u64, value: Count, maxEntries: 8 }));
+    assert.throws(
+      () => outer.update(0, other as never),
+      /update the map 'outer'.*EINVAL.*the maps in it have the type, sizes and flags of 'inner'/,
+    );
+    assert.throws(() => outer.update(0, 3 as never), /map outer holds maps: 3 is none \(.*test\.ts:\d+\)$/);
+    other.close();
+    outer.close();
+  },
+);
 
-test.skipIf(needsRoot, 'a tool’s session opens and fills them, per-CPU maps too', () => {
+test.skipIf(needsRoot, 'a session opens and fills maps of maps, also with per-CPU maps', () => {
   const counts = perCpuHash('counts', { key: u32, value: u64, maxEntries: 4 });
   const [day, night] = [counts, { ...counts, name: 'night' }];
   const times = arrayOfMaps('times', { inner: counts, maps: [day, night] });

@@ -1,6 +1,7 @@
 /**
- * Memory of the builder against bytes: random nested structs and arrays that are set, copied, cleared, indexed and handed to subprograms,
- * run by the kernel. property-runs.ts says how to run more of them.
+ * Memory of the builder compared with a byte model, run by the kernel: random nested structs and arrays that
+ * are set, copied, cleared, indexed and passed to subprograms. property-runs.ts documents how to run more
+ * cases.
  */
 import type { TSchema } from '@sinclair/typebox';
 import fc from 'fast-check';
@@ -92,14 +93,14 @@ const step = fc.record({
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-/** A part of a struct: its memory, and where its bytes are. */
+/** A part of a struct: its memory, and the position of its bytes. */
 interface Part {
   readonly memory: Place | StructMemory;
   readonly offset: number;
   readonly layout: Layout;
 }
 
-/** The struct, and everything in it. */
+/** The struct and everything in it. */
 function partsOf(memory: unknown, layout: Layout, offset = 0): Part[] {
   const own: Part = { memory: memory as Place | StructMemory, offset, layout };
   if (hasFields(layout))
@@ -126,14 +127,14 @@ function bytesOf(number: bigint, { size, bigEndian }: { size: number; bigEndian:
   return bigEndian ? all.reverse() : all;
 }
 
-/** The schema of the same number in a register. */
+/** The host-endian schema with the same size and sign. */
 function hostSchema({ size, signed }: IntLayout): TSchema {
   return { 1: [u8, s8], 2: [u16, s16], 4: [u32, s32], 8: [u64, s64] }[size][signed ? 1 : 0] as TSchema;
 }
 
 const same = (a: Layout, b: Layout) => JSON.stringify(a) === JSON.stringify(b);
 
-test.skipIf(cannotRun, 'memory holds the bytes that were written to it', () => {
+test.skipIf(cannotRun, 'memory holds the bytes written to it', () => {
   const kernel = new Kernel();
   let steps = 0;
   const property = fc.property(anyStruct, fc.array(step, { minLength: 1, maxLength: 8 }), (schema, plan) => {
@@ -173,7 +174,7 @@ test.skipIf(cannotRun, 'memory holds the bytes that were written to it', () => {
   assert.ok(steps > cases, `only ${steps} steps were taken`);
 });
 
-/** Does a step to the memory and to the model: whether there was something to do. */
+/** Applies a step to the memory and to the model; returns false if the step does not apply. */
 function apply(
   b: Builder,
   { kind, at, from, number }: Step,
@@ -196,7 +197,7 @@ function apply(
         : BigInt.asUintN(8 * layout.size, number);
       if (from % 2 === 0) (memory as Place).set(fitting);
       else {
-        b.call(getSmpProcessorId); // frees the registers of earlier steps
+        b.call(getSmpProcessorId); // frees the temporary registers of earlier steps
         (memory as Place).set(b.value(fitting).as(hostSchema(layout)));
       }
       model.set(bytesOf(BigInt.asUintN(64, fitting), layout), offset);
@@ -243,40 +244,36 @@ function apply(
   }
 }
 
-test.skipIf(
-  cannotRun,
-  'a string as a key is one key for each string, whatever was on the stack before',
-  () => {
-    const map = hash('names', { key: chars(32), value: u64, maxEntries: 8 });
-    withProgram(
-      [map],
-      (b) => {
-        const noise = b.arg(0);
-        b.if(noise.ne(0), () => {
-          const dirt = b.stack(struct({ a: u64, b: u64, c: u64, d: u64 }));
-          for (const field of [dirt.a, dirt.b, dirt.c, dirt.d]) field.set(noise);
-          b.call(getCurrentComm, b.as(dirt, chars(16)));
-        });
-        const name = b.stack(chars(32));
-        const { comm } = b.kernel('task_struct', b.call(getCurrentTask)).fields({ comm: 'comm' });
-        void comm;
-        b.call(probeReadKernelStr, name, b.call(getCurrentTask));
-        b.count(map, name);
-      },
-      ({ run, map: open }) => {
-        for (const noise of [0n, 2n ** 64n - 1n, 0x4141_4141_4141_4141n]) run(noise);
-        assert.is([...open(map).keys()].length, 1);
-      },
-    );
-  },
-);
+test.skipIf(cannotRun, 'equal strings are equal keys, whatever the stack held before', () => {
+  const map = hash('names', { key: chars(32), value: u64, maxEntries: 8 });
+  withProgram(
+    [map],
+    (b) => {
+      const noise = b.arg(0);
+      b.if(noise.ne(0), () => {
+        const dirt = b.stack(struct({ a: u64, b: u64, c: u64, d: u64 }));
+        for (const field of [dirt.a, dirt.b, dirt.c, dirt.d]) field.set(noise);
+        b.call(getCurrentComm, b.as(dirt, chars(16)));
+      });
+      const name = b.stack(chars(32));
+      const { comm } = b.kernel('task_struct', b.call(getCurrentTask)).fields({ comm: 'comm' });
+      void comm;
+      b.call(probeReadKernelStr, name, b.call(getCurrentTask));
+      b.count(map, name);
+    },
+    ({ run, map: open }) => {
+      for (const noise of [0n, 2n ** 64n - 1n, 0x4141_4141_4141_4141n]) run(noise);
+      assert.is([...open(map).keys()].length, 1);
+    },
+  );
+});
 
 const ownTypes = new Kernel().btf;
 test.skipIf(
-  cannotRun || (!ownTypes && 'this kernel shows no types'),
-  'a member of a packed kernel structure is read from its copy',
+  cannotRun || (!ownTypes && 'this kernel has no BTF'),
+  'a member of a packed kernel struct is read from its copy',
   () => {
-    // struct epoll_event is packed on x86-64: data lies at byte 4.
+    // struct epoll_event is packed on x86-64: data lies at offset 4.
     const data = ownTypes?.member('epoll_event', 'data');
     if (!data) throw new Error('no epoll_event');
     const result = withProgram(

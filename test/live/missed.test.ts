@@ -1,5 +1,6 @@
 /**
- * Runs that the kernel leaves out, made to happen: all of them are counted, or those that aren't are said to be so.
+ * Runs that the kernel skips, provoked on purpose: every skipped run is counted, or its program is reported
+ * as uncounted.
  */
 import { spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -24,16 +25,16 @@ import { here } from './tracer.ts';
 const test = suite('live/missed', { seconds: 60 });
 
 const noKprobes = needsRoot || (kprobesUnsupportedReason(here)?.message ?? false);
-const noPmu = noKprobes || (here.kprobePmu === undefined && 'there is no perf PMU for kprobes');
+const noPmu = noKprobes || (here.kprobePmu === undefined && 'this kernel has no perf PMU for kprobes');
 const noTracefs = noKprobes || (!tracefsRoot(here) && 'tracefs is not mounted');
-/** Whether the kernel counts what is left out at kprobes and classic tracepoints. */
+/** Whether the kernel counts runs skipped at kprobes and classic tracepoints. */
 const counts = isReleased('6.7');
 
 const GETUID = process.arch === 'arm64' ? '__arm64_sys_getuid' : '__x64_sys_getuid';
-/** How often something of ours happens. */
+/** How often each test triggers its event. */
 const TIMES = 20;
 
-/** The kernel, seen by a process that is shown no PMU for kprobes. */
+/** A kernel that hides the PMU for kprobes. */
 function withoutPmu(): Kernel {
   const { syscalls } = here;
   const readFile: Syscalls['readFile'] = (path) =>
@@ -41,7 +42,10 @@ function withoutPmu(): Kernel {
   return new Kernel(Object.assign(Object.create(syscalls), { readFile }));
 }
 
-/** The programs' runs, and what was left out, while `work` was done. */
+/**
+ * Runs `work` and returns the runs of the programs, the counted skipped runs and the programs with uncounted
+ * ones.
+ */
 async function watch(kernel: Kernel, programs: readonly ProgramSpec[], work: () => unknown) {
   const measured = measureRuns(kernel);
   const session = Session.open({ name: 'missed', programs }, { kernel });
@@ -60,12 +64,12 @@ async function watch(kernel: Kernel, programs: readonly ProgramSpec[], work: () 
   }
 }
 
-/** Calls a helper, in this process. */
+/** Calls a helper if this process triggered the program. */
 const outer: Body = (b) => {
   b.if(b.call(getCurrentPidTgid).rsh(32).ne(process.pid), () => b.exit());
   b.call(getCurrentComm, b.stack(chars(16)));
 };
-/** The function that this helper is. */
+/** The kernel function of this helper. */
 const HELPER = 'bpf_get_current_comm';
 
 const RENAME = ['task', 'task_rename'] as const;
@@ -76,15 +80,15 @@ const plain = target(process.arch);
 const name = { name: 'outer' };
 
 const getuid = (): unknown => process.getuid?.();
-/** To the name that it has. */
+/** Renames this process to its own name. */
 const rename = (): void =>
   writeFileSync('/proc/self/comm', readFileSync('/proc/self/comm', 'utf8').trimEnd());
 
 interface Case {
-  /** Where the program is that calls the helper. */
+  /** The hook of the program that calls the helper. */
   readonly at: string;
   readonly program: () => ProgramSpec;
-  /** Makes it run. */
+  /** Triggers the program. */
   readonly event: () => unknown;
   /** Whether the program at the helper runs, too. */
   readonly runs?: true;
@@ -92,8 +96,8 @@ interface Case {
 }
 
 /**
- * A kprobe is dropped while another is handled; and programs of kprobes and of classic tracepoints leave each other out, while those
- * of raw tracepoints are by themselves.
+ * The kernel skips a kprobe that is hit while it handles another. Programs of kprobes and classic tracepoints
+ * also skip each other; programs of raw tracepoints do not take part.
  */
 const CASES: readonly Case[] = [
   { at: 'kprobe', program: () => kprobe(GETUID, plain, outer, name), event: getuid },
@@ -120,25 +124,25 @@ for (const { at, program, event, runs, needs } of CASES)
     ] as const)
       test.skipIf(
         noKprobes || reason,
-        `a ${kind} by ${by} that is hit while the program of a ${at} runs ${runs ? 'does so, too' : 'is left out'}`,
+        `a ${kind} by ${by} hit while the program of a ${at} runs ${runs ? 'runs, too' : 'is skipped'}`,
         async () => {
           const inner = probe(HELPER, plain, (b) => b.exit(), { name: 'inner' });
           const seen = await watch(kernel(), [inner, program()], () => {
             for (let i = 0; i < TIMES; i++) event();
           });
           const [atHelper = Number.NaN, calling = Number.NaN] = seen.runs;
-          assert.ok(calling >= TIMES, `${calling} runs of the program that calls`);
+          assert.ok(calling >= TIMES, `${calling} runs of the calling program`);
           if (runs) assert.ok(atHelper >= TIMES, `${atHelper} runs`);
           else assert.is(atHelper, 0);
           assert.is(seen.counted, counts && !runs ? TIMES : 0);
-          const untold = counts ? [] : isReleased('5.12') && runs ? ['inner'] : ['inner', 'outer'];
-          assert.equal(seen.uncounted, untold);
+          const uncounted = counts ? [] : isReleased('5.12') && runs ? ['inner'] : ['inner', 'outer'];
+          assert.equal(seen.uncounted, uncounted);
         },
       );
 
 test.skipIf(
   noKprobes,
-  'the returns of more calls at once than a kretprobe follows are left out',
+  'returns beyond the concurrent calls that a kretprobe tracks are skipped',
   async () => {
     const sleeps = 40;
     const programs = [

@@ -1,6 +1,6 @@
 /**
- * The command on a kernel that shows no BTF, and with tracefs mounted elsewhere or nowhere: in a mount namespace of its own, with an
- * empty folder in the place of what is there.
+ * The command without BTF, and with tracefs elsewhere or unmounted: in a mount namespace, with empty folders
+ * mounted over the originals.
  */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -20,12 +20,12 @@ import { COMMAND, here, refusalOf, Tracer } from './tracer.ts';
 
 const test = suite('live/no-types', { seconds: 60 });
 
-/** Runs what follows in a mount namespace of its own, once `script` has changed what is mounted there. */
+/** Runs a command in a new mount namespace, after `script` has changed the mounts. */
 const inNamespace = (script: string) => ['unshare', '-m', 'sh', '-c', `${script}\nexec "$@"`, 'sh'];
 const NO_BTF = 'mount -t tmpfs none /sys/kernel/btf || exit 9';
 const NO_TRACEFS =
   'umount -a -t tracefs,debugfs 2>/dev/null; ! grep -E " (tracefs|debugfs) " /proc/mounts || exit 9';
-/** In a folder whose name has a blank. */
+/** In a folder with a space in its name. */
 const TRACEFS = `${NO_TRACEFS}\nmkdir -p "$DIR/a b" && mount -t tracefs none "$DIR/a b" || exit 9`;
 
 const folder = needsRoot ? '' : mkdtempSync(join(tmpdir(), 'tsbpf-types-'));
@@ -35,9 +35,8 @@ const works = (script: string) => {
   const [file = '', ...words] = [...inNamespace(script), 'true'];
   return spawnSync(file, words).status === 0;
 };
-const noNamespace =
-  needsRoot || (works(`${NO_BTF}\n${TRACEFS}`) ? false : 'nothing can be mounted in a namespace of its own');
-const noTypes = needsRoot || (here.btf === undefined && 'this kernel has no BTF to give');
+const noNamespace = needsRoot || (works(`${NO_BTF}\n${TRACEFS}`) ? false : 'cannot mount in a new namespace');
+const noTypes = needsRoot || (here.btf === undefined && 'this kernel has no BTF');
 
 let server: Server;
 const file = join(folder, 'types.btf');
@@ -50,7 +49,7 @@ test.after(async () => {
   if (folder) rmSync(folder, { recursive: true, force: true });
 });
 
-/** Runs the command to its end. */
+/** Runs the command until it exits. */
 function run(script: string, args: readonly string[]) {
   const [command = '', ...words] = [...inNamespace(script), process.execPath, COMMAND, ...args];
   const { status, stdout, stderr } = spawnSync(command, words, {
@@ -60,7 +59,7 @@ function run(script: string, args: readonly string[]) {
   return { status, stdout, stderr };
 }
 
-/** Traces this process's connects while it makes one, and gives what was printed before the header, the rows, and what it complained of. */
+/** Traces one connect of this process and returns the tracer after it has stopped. */
 async function traced(script: string, args: readonly string[]) {
   const tracer = await Tracer.start(['-v', '-L', '-p', String(process.pid), ...args], {
     under: inNamespace(script),
@@ -77,44 +76,44 @@ async function traced(script: string, args: readonly string[]) {
 
 test.skipIf(
   noNamespace,
-  'without BTF the tracepoint\u2019s record is watched, wherever tracefs is, and said what it lacks',
+  'without BTF the command uses trace_event, finds tracefs, and reports the limits',
   async () => {
-    const { stdout, complaints } = await traced(`${NO_BTF}\n${TRACEFS}`, []);
+    const { stdout, warnings } = await traced(`${NO_BTF}\n${TRACEFS}`, []);
     assert.match(
       stdout,
       /^watching by trace_event: the first way that this kernel has\nnot by kprobe: .*\nnot by tp_btf: .*no BTF/,
     );
-    assert.match(complaints, /^tcpconnlat: refused connects are not shown: .*\n$/);
+    assert.match(warnings, /^tcpconnlat: refused connects are not shown: .*\n$/);
   },
 );
 
 test.skipIf(
   noNamespace || noTypes,
-  'without BTF, with its types from a file, kprobes or the raw tracepoint',
+  'without kernel BTF, --btf FILE enables kprobe or raw_tracepoint',
   async () => {
-    const { stdout, complaints } = await traced(`${NO_BTF}\n${NO_TRACEFS}`, ['--btf', file]);
+    const { stdout, warnings } = await traced(`${NO_BTF}\n${NO_TRACEFS}`, ['--btf', file]);
     assert.match(
       stdout,
       /^watching by (kprobe|raw_tracepoint): .*\nthe kernel's types are those of \S+types\.btf\n/,
     );
-    assert.is(complaints, '');
+    assert.is(warnings, '');
   },
 );
 
-test.skipIf(noNamespace, 'without BTF and tracefs: what can be done', () => {
+test.skipIf(noNamespace, 'without BTF and tracefs, the error lists the options', () => {
   const { status, stdout, stderr } = run(`${NO_BTF}\n${NO_TRACEFS}`, []);
   assert.equal({ status, stdout }, { status: 1, stdout: '' });
   assert.match(stderr, /trace_event: .*mount -t tracefs tracefs \/sys\/kernel\/tracing/);
   assert.match(stderr, /--btf FILE\n$/);
 });
 
-test.skipIf(noNamespace, 'without BTF a way that needs it says what else there is', () => {
+test.skipIf(noNamespace, 'without BTF, an explicit probe fails and the error names alternatives', () => {
   const { status, stderr } = run(NO_BTF, ['--probe', 'raw_tracepoint']);
   assert.is(status, 1);
   assert.match(stderr, /^tcpconnlat: .* no BTF in .*--btf FILE.*--probe trace_event needs none\n$/);
 });
 
-test.skipIf(sameOnEveryKernel, 'a file that holds no types: one line, and status 2', () => {
+test.skipIf(sameOnEveryKernel, 'a --btf file without BTF prints one line and exits with status 2', () => {
   const bad = join(tmpdir(), `tsbpf-bad-${process.pid}`);
   writeFileSync(bad, 'no types at all, for certain');
   try {
@@ -136,13 +135,13 @@ test.skipIf(sameOnEveryKernel, 'a file that holds no types: one line, and status
   }
 });
 
-// --- a tracepoint's record is also for others ----------------------------------------------------
+// --- other users of the tracepoint ---------------------------------------------------------------
 
 const noRecord = refusalOf('trace_event');
 
 test.skipIf(
   noRecord,
-  'another\u2019s counter of the same tracepoint goes on counting, unless the program hides the record',
+  'other perf counters of the tracepoint keep counting, unless the program returns 0',
   async () => {
     const { syscalls } = here;
     const on = {

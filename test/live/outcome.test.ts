@@ -1,11 +1,10 @@
 /**
- * What becomes of connects that end in every way there is: the same connects, watched at once in every way that this kernel can be
- * watched; and the command, which prints it.
+ * The outcomes of connects, traced at the same time by every available probe, and as the command prints them.
  */
 import * as assert from 'uvu/assert';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { loopback, NOWHERE, Peer, Server } from './connects.ts';
-import { CASES, expectedBy, noStage, type Observed, observe } from './outcomes.ts';
+import { CASES, expectedWith, noStage, type Observed, observe } from './outcomes.ts';
 import { PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
 
 const notHere = needsRoot || noStage();
@@ -24,7 +23,7 @@ for (const probe of PROBE_TYPES) {
   });
 
   for (const each of CASES) {
-    const expected = expectedBy(probe, each);
+    const expected = expectedWith(probe, each);
     const title = `${each.title}: ${expected?.result ?? 'not seen'}`;
     test.skipIf(refusal || each.skip, title, () => {
       const records = all.seen(probe, 'all', each);
@@ -34,30 +33,31 @@ for (const probe of PROBE_TYPES) {
       assert.equal(
         all.seen(probe, 'failures', each).map(({ result }) => result),
         failure ? [expected.result] : [],
-        'among the failures',
+        'as failures',
       );
       if (!record) return;
       const { result, errno, retransmits, ip, lat_ms } = record;
       assert.equal({ result, errno }, { errno: undefined, ...expected });
       assert.is(ip, record.daddr.includes(':') ? 6 : 4);
       if (probe === 'trace_event') assert.is(retransmits, undefined);
-      else assert.ok((retransmits ?? -1) >= (each.resent ? 1 : 0), `sent again ${retransmits} times`);
+      else assert.ok((retransmits ?? -1) >= (each.resent ? 1 : 0), `${retransmits} retransmits`);
       assert.ok(lat_ms > (each.resent ? 900 : 0), `${lat_ms} ms`);
     });
   }
 
-  test.skipIf(refusal, 'nothing was lost', () => {
+  test.skipIf(refusal, 'no events are lost', () => {
     assert.is(all.losses(probe), 0);
   });
 
-  // The command is the same program for every way: where starting it takes seconds, the first one that sees all has to do.
+  // The command works the same with every probe: on slow machines, which take seconds to start it, test the
+  // first probe only.
   const noCommand =
     refusalOf(probe) ||
-    (inGuest && probe !== PROBE_TYPES_HERE[0] && 'in guests the command is tried by one way');
+    (inGuest && probe !== PROBE_TYPES_HERE[0] && 'in guests the command runs with one probe only');
 
   test.skipIf(
     noCommand,
-    'the command prints it behind the plain columns, and says once what it cannot see',
+    'the command prints outcomes after the plain columns, and each limit once',
     async () => {
       const [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
       const tracer = await Tracer.start(['--probe', probe, '-p', String(peer.pid), '--outcome']);
@@ -67,7 +67,7 @@ for (const probe of PROBE_TYPES) {
         await tracer.until('both connects', () => tracer.rows().length >= 2);
         assert.equal(await tracer.stop(), { code: 0, signal: null });
         const known = probe !== 'trace_event';
-        // In any order: they may have ended on two CPUs, each of which has a ring of its own.
+        // In any order: connects that end on different CPUs are in different rings.
         assert.equal(
           new Map(tracer.rows().map(({ DPORT, RETR, RESULT }) => [Number(DPORT), [RETR, RESULT]])),
           new Map([
@@ -79,7 +79,7 @@ for (const probe of PROBE_TYPES) {
         const unrouted = 'tcpconnlat: connects that find no route are not visible .*\n';
         const errors = 'tcpconnlat: why connects fail is not known: .*\n';
         const notices = seesCalls ? '' : known ? unrouted : errors + unrouted;
-        assert.match(tracer.complaints, new RegExp(`^${notices}$`));
+        assert.match(tracer.warnings, new RegExp(`^${notices}$`));
       } finally {
         tracer.child.kill('SIGKILL');
         await Promise.all([peer.stop(), server.close()]);
@@ -87,24 +87,24 @@ for (const probe of PROBE_TYPES) {
     },
   );
 
-  test.skipIf(noCommand, '--failed, and a least time that failures have to take too', async () => {
+  test.skipIf(noCommand, '--failed shows failures only, also with a minimum time', async () => {
     const [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
     const args = ['--probe', probe, '-p', String(peer.pid), '--failed'];
     const [tracer, slow] = await Promise.all([Tracer.start(args), Tracer.start([...args, '5000'])]);
     try {
       const closed = await peer.ask('closedPort', '127.0.0.1');
       for (const port of [server.port, closed]) await peer.ask('connect', loopback(port));
-      const wanted = [['127.0.0.1', closed, probe === 'trace_event' ? 'failed' : 'refused']];
+      const expected = [['127.0.0.1', closed, probe === 'trace_event' ? 'failed' : 'refused']];
       await peer.ask('leaveNetwork');
       for (const address of seesCalls ? NOWHERE : []) {
         const { error } = await peer.ask('connect', { address, port: 9 });
-        wanted.push([address, 9, error === 'ENETUNREACH' ? 'unreachable' : error]);
+        expected.push([address, 9, error === 'ENETUNREACH' ? 'unreachable' : error]);
       }
-      await tracer.until('the failures', () => tracer.rows().length >= wanted.length);
+      await tracer.until('the failures', () => tracer.rows().length >= expected.length);
       await Promise.all([tracer.stop(), slow.stop()]);
       assert.equal(
         tracer.rows().map(({ DADDR, DPORT, RESULT }) => [DADDR, Number(DPORT), RESULT]),
-        wanted,
+        expected,
       );
       assert.equal(slow.rows(), []);
     } finally {

@@ -1,6 +1,6 @@
 /**
- * Connects that end in every way there is, made on purpose: between two networks of their own, of which the far one answers as a
- * firewall makes it. Each has a port of its own, by which it is found again in what a tracer shows.
+ * Connects with every outcome, made on purpose between two networks of the test. A firewall answers for the
+ * far network. Each connect has its own port, by which its records are found.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
@@ -12,13 +12,13 @@ import type { Endpoint, Kind } from './sockets.ts';
 import { PROBE_TYPES_HERE } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
-/** What a tracer should show of a connect. */
+/** The expected record of a connect. */
 export interface Expected {
   readonly result: string;
   readonly errno?: string;
 }
 
-/** One attempt, as it can be found again. */
+/** One attempt and the data that identifies its records. */
 export interface Made {
   readonly pid: number;
   readonly to: Endpoint;
@@ -27,19 +27,22 @@ export interface Made {
 export interface Case {
   readonly title: string;
   readonly expected: Expected;
-  /** What is known by the state and the local port alone; if not given, no more than whether it was established. */
+  /**
+   * The outcome that trace_event knows, from the state and the local port; by default only whether the
+   * connect was established.
+   */
   readonly byRecord?: Expected;
-  /** Whether the call fails before the socket begins to connect, which the tracepoint doesn't see. */
+  /** Whether the call fails before the socket starts to connect, which tracepoints do not see. */
   readonly unrouted?: true;
-  /** Whether its SYN is sent again. */
+  /** Whether its SYN is retransmitted. */
   readonly resent?: true;
-  /** Why it can't be made here, or false. */
+  /** Why the connect cannot be made here, or false. */
   readonly skip?: string | false;
-  /** Makes it, and returns when it has begun. */
+  /** Starts the connect; returns once it has begun. */
   readonly make: (stage: Stage) => Promise<Made>;
 }
 
-/** Ports of the far end, and what becomes of a SYN to them, in nft's words (man 8 nft). */
+/** Ports of the far end, and the firewall's verdict on SYNs to them (man 8 nft). */
 const FIREWALL = {
   reset: [2001, 'reject with tcp reset'],
   rejected: [2002, 'reject with icmpx type port-unreachable'],
@@ -48,10 +51,12 @@ const FIREWALL = {
   ignored: [2005, 'reject with icmpx type host-unreachable'],
 } as const;
 
-/** From this port on every SYN to the far end is swallowed. */
+/** From this port on, the far end drops every SYN. */
 const SWALLOWED = 3000;
 
-/** An address that the near end has no route to, and some that it is told not to have one to. */
+/**
+ * Addresses without a usable route from the near end: no route at all, and routes of the kinds that refuse.
+ */
 const NOWHERE = {
   none: '203.0.113.1',
   unreachable: '203.0.113.2',
@@ -61,10 +66,10 @@ const NOWHERE = {
   IPv6: '2001:db8:1::1',
 } as const;
 
-/** The only local port that the narrow network has. */
+/** The only local port in the narrow network. */
 const ONLY_PORT = 40_000;
 
-/** Why the connects can't be made on this machine, or false. */
+/** Why the connects cannot be made on this machine, or false. */
 export function noStage(): string | false {
   if (!['ip', 'nft', 'nsenter', 'ss'].every((name) => found(name)))
     return 'needs ip, ss (iproute2), nft (nftables) and nsenter (util-linux)';
@@ -72,7 +77,7 @@ export function noStage(): string | false {
     execFileSync('unshare', ['-n', 'nft', 'add table inet t; add chain inet t c; add rule inet t c reject']);
     return false;
   } catch {
-    return 'this kernel has no nft, or lets nobody have networks of their own';
+    return 'nft is unavailable in network namespaces';
   }
 }
 
@@ -82,13 +87,13 @@ function found(program: string): boolean {
   );
 }
 
-/** The processes and networks in which the connects are made. */
+/** The processes and networks of the connects. */
 export class Stage {
-  /** What its processes are called, and no others on this machine. */
+  /** The name of the stage's processes, unique on this machine. */
   readonly name = `stage-${process.pid}`;
   readonly near: Peer;
   readonly far: Peer;
-  /** Alone in a network where there is one local port. */
+  /** Alone in a network with one local port. */
   readonly narrow: Peer;
   readonly link: Link;
   readonly #others: Peer[] = [];
@@ -112,8 +117,8 @@ export class Stage {
     await Promise.all([this.near, this.far, this.narrow, ...this.#others].map((peer) => peer.stop()));
   }
 
-  /** A further process in the network of one. */
-  async beside({ pid }: Peer): Promise<Peer> {
+  /** Starts another process in the network of `pid`. */
+  async startBeside({ pid }: Peer): Promise<Peer> {
     const peer = await Peer.start();
     this.#others.push(peer);
     await peer.ask('rename', this.name);
@@ -121,18 +126,18 @@ export class Stage {
     return peer;
   }
 
-  /** A port of the far end that no other connect goes to, and that doesn't answer. */
+  /** Allocates a port of the far end that never answers. */
   swallowed(): number {
     return this.#port++;
   }
 
-  /** Begins a connect of the near end, which doesn't wait for what becomes of it. */
-  async begin(to: Endpoint, kind: Kind = {}): Promise<Made & { readonly fd: number }> {
+  /** Starts a non-blocking connect at the near end. */
+  async start(to: Endpoint, kind: Kind = {}): Promise<Made & { readonly fd: number }> {
     const { fd } = await this.near.ask('connect', to, { nonBlocking: true, ...kind });
     return { pid: this.near.pid, to, fd };
   }
 
-  /** Waits until a SYN is on its way from the near end to that port. */
+  /** Waits until the near end has sent a SYN to this port. */
   async inFlight(port: number): Promise<void> {
     const line = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, '0')} 02 `);
     await until('a SYN', () => line.test(readFileSync(`/proc/${this.near.pid}/net/tcp`, 'utf8')));
@@ -154,14 +159,14 @@ export class Stage {
         `add rule inet outcomes in tcp dport ${SWALLOWED}-${SWALLOWED + 999} drop`,
       ].join('\n'),
     );
-    // Since Linux 6.5 the first SYNs are sent again without counting.
+    // Since Linux 6.5 the first retransmits are linear and do not count.
     await link.in(
       'near',
       'sh',
       '-c',
       'f=/proc/sys/net/ipv4/tcp_syn_linear_timeouts; [ ! -e $f ] || echo 0 >$f',
     );
-    // Fast Open without a cookie, so that it needs no connect before.
+    // Fast Open without a cookie, so that it works on the first connect.
     await link.in('near', 'sysctl', '-qw', 'net.ipv4.tcp_fastopen=5');
     const kinds = ['unreachable', 'prohibit', 'blackhole'] as const;
     await ipInNetworkOf(this.near, ...kinds.map((kind) => `route add ${kind} ${NOWHERE[kind]}`));
@@ -175,14 +180,14 @@ const FAMILIES = Object.entries(FAR);
 const byFamily = (one: (family: string, address: string) => Case): Case[] =>
   FAMILIES.map(([family, address]) => one(family, address));
 
-/** To a port of the firewall's. */
+/** A connect to a port that the firewall rejects. */
 const walled = (what: string, wall: keyof typeof FIREWALL, address: string, expected: Expected): Case => ({
   title: what,
   expected,
-  make: (stage) => stage.begin({ address, port: FIREWALL[wall][0] }),
+  make: (stage) => stage.start({ address, port: FIREWALL[wall][0] }),
 });
 
-/** A call that fails before the socket begins to connect. */
+/** A call that fails before the socket starts to connect. */
 const unrouted = (title: string, address: string, errno: string, port: number): Case => ({
   title,
   expected: { result: errno.endsWith('UNREACH') ? 'unreachable' : errno, errno },
@@ -194,7 +199,7 @@ const unrouted = (title: string, address: string, errno: string, port: number): 
   },
 });
 
-/** A connect that isn't answered and then given up, by what `end` does. */
+/** An unanswered connect that `end` aborts. */
 const givenUp = (
   title: string,
   result: 'aborted' | 'killed',
@@ -204,13 +209,13 @@ const givenUp = (
   title,
   expected: { result },
   make: async (stage) => {
-    const made = await stage.begin({ address: FAR.IPv4, port: stage.swallowed() }, kind);
+    const made = await stage.start({ address: FAR.IPv4, port: stage.swallowed() }, kind);
     await end(stage, made);
     return made;
   },
 });
 
-/** One socket that connects twice: `first` gives it after it has failed, and the second connect is accepted. */
+/** One socket that connects twice: `first` returns it after a failure, and the second connect is accepted. */
 const again = (before: string, then: string, first: (stage: Stage) => Promise<number>): Case => ({
   title: `${before}, and then by the same socket ${then}`,
   expected: ESTABLISHED,
@@ -223,10 +228,10 @@ const again = (before: string, then: string, first: (stage: Stage) => Promise<nu
   },
 });
 
-/** The socket of a connect that fails at once. */
+/** The socket of a connect that fails immediately. */
 async function connectTo(stage: Stage, to: Endpoint): Promise<number> {
   const { fd, error } = await stage.near.ask('connect', to);
-  if (error === '') throw new Error(`${to.address}:${to.port}: connected`);
+  if (error === '') throw new Error(`${to.address}:${to.port}: unexpectedly connected`);
   return fd;
 }
 
@@ -240,7 +245,7 @@ export const CASES: readonly Case[] = [
     expected: ESTABLISHED,
     make: async (stage) => {
       const { port } = await stage.far.ask('listen', address, 16);
-      return stage.begin({ address, port });
+      return stage.start({ address, port });
     },
   })),
   {
@@ -251,7 +256,7 @@ export const CASES: readonly Case[] = [
       const { link, far } = stage;
       const { port } = await far.ask('listen', FAR.IPv4, 16);
       await link.in('far', 'nft', `add rule inet outcomes late tcp dport ${port} counter drop`);
-      const made = await stage.begin({ address: FAR.IPv4, port });
+      const made = await stage.start({ address: FAR.IPv4, port });
       await until('a lost SYN', async () =>
         /packets [1-9]/.test(await link.in('far', 'nft', 'list chain inet outcomes late')),
       );
@@ -268,36 +273,36 @@ export const CASES: readonly Case[] = [
     },
   },
   ...byFamily((family, address) => ({
-    title: `refused: nobody listens, over ${family}`,
+    title: `refused: no listener, over ${family}`,
     expected: REFUSED,
-    make: async (stage) => stage.begin({ address, port: await stage.far.ask('closedPort', address) }),
+    make: async (stage) => stage.start({ address, port: await stage.far.ask('closedPort', address) }),
   })),
   {
-    title: 'refused: nobody listens, an IPv4-mapped address',
+    title: 'refused: no listener, an IPv4-mapped address',
     expected: REFUSED,
     make: async (stage) => {
       const port = await stage.far.ask('closedPort', FAR.IPv4);
-      return stage.begin({ address: `::ffff:${FAR.IPv4}`, port });
+      return stage.start({ address: `::ffff:${FAR.IPv4}`, port });
     },
   },
-  walled('refused by a firewall that resets', 'reset', FAR.IPv4, REFUSED),
+  walled('refused by a firewall with a reset', 'reset', FAR.IPv4, REFUSED),
   ...byFamily((family, address) =>
-    walled(`refused by a firewall that says so by ICMP, over ${family}`, 'rejected', address, {
+    walled(`refused by a firewall with ICMP, over ${family}`, 'rejected', address, {
       result: 'rejected',
       errno: 'ECONNREFUSED',
     }),
   ),
   ...byFamily((family, address) =>
-    walled(`ICMP says that the host is unreachable, over ${family}`, 'unreachable', address, {
+    walled(`ICMP host unreachable, over ${family}`, 'unreachable', address, {
       result: 'unreachable',
       errno: 'EHOSTUNREACH',
     }),
   ),
-  walled('ICMP says that it is prohibited, over IPv4', 'prohibited', FAR.IPv4, {
+  walled('ICMP administratively prohibited, over IPv4', 'prohibited', FAR.IPv4, {
     result: 'unreachable',
     errno: 'EHOSTUNREACH',
   }),
-  walled('ICMP says that it is prohibited, over IPv6', 'prohibited', FAR.IPv6, {
+  walled('ICMP administratively prohibited, over IPv6', 'prohibited', FAR.IPv6, {
     result: 'EACCES',
     errno: 'EACCES',
   }),
@@ -305,20 +310,20 @@ export const CASES: readonly Case[] = [
     title: `never answered, over ${family}`,
     expected: { result: 'timed-out', errno: 'ETIMEDOUT' },
     resent: true as const,
-    make: (stage) => stage.begin({ address, port: stage.swallowed() }, { synRetries: 1 }),
+    make: (stage) => stage.start({ address, port: stage.swallowed() }, { synRetries: 1 }),
   })),
   {
-    title: 'not answered in the time that the application gives it (TCP_USER_TIMEOUT)',
+    title: 'not answered within TCP_USER_TIMEOUT',
     expected: { result: 'timed-out', errno: 'ETIMEDOUT' },
     resent: true,
-    make: (stage) => stage.begin({ address: FAR.IPv4, port: stage.swallowed() }, { userTimeoutMs: 1500 }),
+    make: (stage) => stage.start({ address: FAR.IPv4, port: stage.swallowed() }, { userTimeoutMs: 1500 }),
   },
   {
-    title: 'TCP Fast Open: accepted, when the first data is sent',
+    title: 'TCP Fast Open: accepted when data is sent',
     expected: ESTABLISHED,
     make: async (stage) => {
       const { port } = await stage.far.ask('listen', FAR.IPv4, 16);
-      const made = await stage.begin({ address: FAR.IPv4, port }, { fastOpen: true });
+      const made = await stage.start({ address: FAR.IPv4, port }, { fastOpen: true });
       await stage.near.ask('send', made.fd);
       return made;
     },
@@ -334,24 +339,24 @@ export const CASES: readonly Case[] = [
     expected: NO_PORT,
     byRecord: NO_PORT,
     make: async ({ narrow }) => {
-      const { port } = await narrow.ask('listen', '127.0.0.1', 16); // which takes the only one
+      const { port } = await narrow.ask('listen', '127.0.0.1', 16); // takes the only port
       const { error } = await narrow.ask('connect', loopback(port));
       if (error !== 'EADDRNOTAVAIL') throw new Error(`no local port: ${error}`);
       return { pid: narrow.pid, to: loopback(port) };
     },
   },
   {
-    title: 'the local port that it is bound to is taken, for that destination',
+    title: 'the bound local port is in use for the same destination',
     expected: NO_PORT,
     make: async (stage) => {
       const { near } = stage;
-      const first = await stage.beside(near);
+      const first = await stage.startBeside(near);
       const { port } = await first.ask('listen', '127.0.0.1', 16);
       const source = loopback(await near.ask('closedPort', '127.0.0.2'));
       const errors = [];
       for (const peer of [first, near])
         errors.push((await peer.ask('connect', loopback(port), { source })).error);
-      if (errors.join() !== ',EADDRNOTAVAIL') throw new Error(`a local port that is taken: ${errors}`);
+      if (errors.join() !== ',EADDRNOTAVAIL') throw new Error(`local port in use: ${errors}`);
       return { pid: near.pid, to: loopback(port) };
     },
   },
@@ -361,19 +366,19 @@ export const CASES: readonly Case[] = [
     near.ask('disconnect', fd),
   ),
   {
-    title: 'closed after ICMP said that the host is unreachable, which the socket was too busy to hear',
+    title: 'closed after an ICMP host unreachable that the busy socket has not processed',
     expected: { result: 'aborted', errno: 'EHOSTUNREACH' },
     make: async (stage) => {
-      const made = await stage.begin({ address: FAR.IPv4, port: FIREWALL.ignored[0] });
+      const made = await stage.start({ address: FAR.IPv4, port: FIREWALL.ignored[0] });
       await stage.near.ask('close', made.fd);
       return made;
     },
   },
   {
-    title: 'its process exits before an answer',
+    title: 'the process exits before an answer',
     expected: { result: 'aborted' },
     make: async (stage) => {
-      const victim = await stage.beside(stage.near);
+      const victim = await stage.startBeside(stage.near);
       const to = { address: FAR.IPv4, port: stage.swallowed() };
       await victim.ask('connect', to, { nonBlocking: true });
       await victim.ask('exit').catch(() => {});
@@ -381,10 +386,10 @@ export const CASES: readonly Case[] = [
     },
   },
   {
-    title: 'its process is killed in the middle of the call (SIGKILL)',
+    title: 'the process is killed during the call (SIGKILL)',
     expected: { result: 'killed' },
     make: async (stage) => {
-      const victim = await stage.beside(stage.near);
+      const victim = await stage.startBeside(stage.near);
       const to = { address: FAR.IPv4, port: stage.swallowed() };
       const call = victim.ask('connect', to).catch(() => {});
       await stage.inFlight(to.port);
@@ -394,10 +399,10 @@ export const CASES: readonly Case[] = [
     },
   },
   {
-    title: 'the socket is killed by an administrator (ss -K)',
+    title: 'an administrator kills the socket (ss -K)',
     expected: { result: 'killed', errno: 'ECONNABORTED' },
     make: async (stage) => {
-      const made = await stage.begin({ address: FAR.IPv4, port: stage.swallowed() });
+      const made = await stage.start({ address: FAR.IPv4, port: stage.swallowed() });
       await stage.link.in('near', 'ss', '-K', '-tn', 'dport', '=', String(made.to.port));
       return made;
     },
@@ -408,7 +413,7 @@ export const CASES: readonly Case[] = [
     skip: noMptcp,
     make: async (stage) => {
       const { port } = await stage.far.ask('listen', FAR.IPv4, 16, { protocol: IPPROTO_MPTCP });
-      return stage.begin({ address: FAR.IPv4, port }, { protocol: IPPROTO_MPTCP });
+      return stage.start({ address: FAR.IPv4, port }, { protocol: IPPROTO_MPTCP });
     },
   },
   {
@@ -417,7 +422,7 @@ export const CASES: readonly Case[] = [
     skip: noMptcp,
     make: async (stage) => {
       const port = await stage.far.ask('closedPort', FAR.IPv4);
-      return stage.begin({ address: FAR.IPv4, port }, { protocol: IPPROTO_MPTCP });
+      return stage.start({ address: FAR.IPv4, port }, { protocol: IPPROTO_MPTCP });
     },
   },
   {
@@ -434,45 +439,45 @@ export const CASES: readonly Case[] = [
     connectTo(stage, { address: FAR.IPv4, port: await stage.far.ask('closedPort', FAR.IPv4) }),
   ),
   again('given up (AF_UNSPEC)', 'accepted', async (stage) => {
-    const { fd } = await stage.begin({ address: FAR.IPv4, port: stage.swallowed() });
+    const { fd } = await stage.start({ address: FAR.IPv4, port: stage.swallowed() });
     await stage.near.ask('disconnect', fd);
     return fd;
   }),
   unrouted('no route, over IPv4', NOWHERE.none, 'ENETUNREACH', 4001),
   unrouted('no route, over IPv6', NOWHERE.IPv6, 'ENETUNREACH', 4002),
   unrouted('no route, an IPv4-mapped address', NOWHERE.mapped, 'ENETUNREACH', 4003),
-  unrouted('a route of the kind unreachable', NOWHERE.unreachable, 'EHOSTUNREACH', 4004),
-  unrouted('a route of the kind prohibit', NOWHERE.prohibit, 'EACCES', 4005),
-  unrouted('a route of the kind blackhole', NOWHERE.blackhole, 'EINVAL', 4006),
+  unrouted('an unreachable route', NOWHERE.unreachable, 'EHOSTUNREACH', 4004),
+  unrouted('a prohibit route', NOWHERE.prohibit, 'EACCES', 4005),
+  unrouted('a blackhole route', NOWHERE.blackhole, 'EINVAL', 4006),
 ];
 
-/** What the programs of a way say of a case, as far as they see it. */
-export function expectedBy(probe: ProbeType, { expected, byRecord, unrouted }: Case): Expected | undefined {
+/** The expected result of a case with a probe; undefined if the probe does not see the connect. */
+export function expectedWith(probe: ProbeType, { expected, byRecord, unrouted }: Case): Expected | undefined {
   if (unrouted && probe !== 'kprobe' && probe !== 'fentry') return undefined;
   if (probe !== 'trace_event' || expected.result === 'established') return expected;
   return byRecord ?? { result: 'failed' };
 }
 
-/** All that can be made here, made once, and what each way has seen of it. */
+/** All cases that work here, made once, and the records of each probe. */
 export interface Observed {
   readonly made: ReadonlyMap<Case, Made>;
-  /** What a way says of a case when it is asked for all ends, or for failures: every line that there is. */
+  /** The records of a case with a probe, from a run for all outcomes or for failures only. */
   seen(probe: ProbeType, outcome: 'all' | 'failures', of: Case): readonly ConnectRecord[];
-  /** What a way has counted and not shown. */
+  /** The number of events that the probe lost. */
   losses(probe: ProbeType): number;
 }
 
-/** What a way hides without --failed. */
+/** Failures that a probe hides without --failed. */
 export interface Hidden {
-  /** Failures that the programs have counted and not sent; undefined if they count none. */
+  /** Failures that the programs counted and did not send; undefined if they do not count. */
   readonly counted: number | undefined;
-  /** Those that --failed shows, and that are not shown without. */
+  /** Failures that only --failed shows. */
   readonly failures: readonly ConnectRecord[];
-  /** Runs of the programs that the kernel has skipped. */
+  /** Program runs that the kernel skipped. */
   readonly skipped: number;
 }
 
-/** Makes all connects while they are watched in these ways, with --failed and without; what each way hides. */
+/** Makes all connects while every probe traces, with and without --failed; returns what each probe hides. */
 export async function observeHidden(probes: readonly ProbeType[]): Promise<ReadonlyMap<ProbeType, Hidden>> {
   const stage = await Stage.open();
   const filter = { comm: { only: [stage.name] } };
@@ -495,12 +500,12 @@ export async function observeHidden(probes: readonly ProbeType[]): Promise<Reado
     const made = await makeAll(stage);
     const ended = (probe: ProbeType) =>
       [...made].every(([each, connect]) => {
-        const { result = 'established' } = expectedBy(probe, each) ?? {};
+        const { result = 'established' } = expectedWith(probe, each) ?? {};
         const records = watches.get(probe)?.failed.records ?? [];
         return result === 'established' || records.some((record) => isOf(record, connect));
       });
     await until('the ends of all connects', () => probes.every(ended)).catch(() => {});
-    // By functions a failure is counted when its socket is destroyed.
+    // kprobe and fentry count a failure when its socket is destroyed.
     await stage.close();
     const agree = () =>
       probes.every((probe) => {
@@ -515,7 +520,7 @@ export async function observeHidden(probes: readonly ProbeType[]): Promise<Reado
   }
 }
 
-/** Makes all connects while they are watched in these ways at the same time. */
+/** Makes all connects while every probe traces them. */
 export async function observe(probes: readonly ProbeType[]): Promise<Observed> {
   const stage = await Stage.open();
   const watches = new Map<string, Watch>();
@@ -531,9 +536,9 @@ export async function observe(probes: readonly ProbeType[]): Promise<Observed> {
     };
     const whole = () =>
       probes.every((probe) =>
-        [...made.keys()].every((each) => !expectedBy(probe, each) || seen(probe, 'all', each).length > 0),
+        [...made.keys()].every((each) => !expectedWith(probe, each) || seen(probe, 'all', each).length > 0),
       );
-    await until('the ends of all connects', whole).catch(() => {}); // what is missing then is for others to say
+    await until('the ends of all connects', whole).catch(() => {}); // the tests report missing records
     const losses = new Map(probes.map((probe) => [probe, watches.get(`${probe} all`)?.losses() ?? 0]));
     return { made, seen, losses: (probe) => losses.get(probe) ?? 0 };
   } finally {
@@ -542,30 +547,30 @@ export async function observe(probes: readonly ProbeType[]): Promise<Observed> {
   }
 }
 
-/** Makes all connects that can be made here, one after the other. */
+/** Makes all connects that work here, one after the other. */
 async function makeAll(stage: Stage): Promise<ReadonlyMap<Case, Made>> {
   const made = new Map<Case, Made>();
   for (const each of CASES) if (!each.skip) made.set(each, await each.make(stage));
   return made;
 }
 
-/** Whether a record is of a connect. */
+/** Whether a record belongs to a connect. */
 function isOf({ pid, dport, daddr }: ConnectRecord, made: Made): boolean {
   return pid === made.pid && dport === made.to.port && daddr === made.to.address;
 }
 
-/** What tells one connect from another. */
+/** Identifies a connect. */
 function keyOf({ pid, saddr, lport, daddr, dport }: ConnectRecord): string {
   return [pid, saddr, lport, daddr, dport].join(' ');
 }
 
-/** What each way has shown of a case: the result, or why there is none. */
+/** The result of a case with each probe. */
 export interface OutcomeRow {
   readonly title: string;
   readonly results: Readonly<Record<string, string>>;
 }
 
-/** Makes all connects, and gives what each way that the kernel can be watched in says of them. */
+/** Makes all connects and returns the results of each available probe. */
 export async function outcomeTable(): Promise<OutcomeRow[]> {
   const { made, seen } = await observe(PROBE_TYPES_HERE);
   return [...made.keys()].map((each) => ({

@@ -1,4 +1,4 @@
-/** Maps with a value of each CPU's own. */
+/** Maps with one value per CPU. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -21,7 +21,7 @@ const cpus = needsRoot ? [] : kernel.possibleCpus;
 const Value = struct({ ns: u64, comm: chars(8), flag: u8 });
 
 for (const make of [perCpuHash, lruPerCpuHash])
-  test.skipIf(needsRoot, `a ${make.name} keeps a list under every key`, () => {
+  test.skipIf(needsRoot, `a ${make.name} holds a list of values for every key`, () => {
     const map = BpfMap.create(kernel, make('per_cpu', { key: u32, value: Value, maxEntries: 64 }));
     const values = cpus.map((cpu) => ({ ns: BigInt(cpu), comm: `cpu${cpu}`, flag: cpu & 255 }));
     map.update(2, values, UpdateMode.create);
@@ -33,7 +33,7 @@ for (const make of [perCpuHash, lruPerCpuHash])
     map.close();
   });
 
-test.skipIf(needsRoot, 'a perCpuArray has them from the beginning, zero', () => {
+test.skipIf(needsRoot, 'a perCpuArray starts with zeros for every CPU', () => {
   const map = BpfMap.create(kernel, perCpuArray('counts', { value: u64, maxEntries: 2 }));
   const zeros = cpus.map(() => 0n);
   assert.equal(
@@ -47,7 +47,7 @@ test.skipIf(needsRoot, 'a perCpuArray has them from the beginning, zero', () => 
 });
 
 for (const size of [1, 7, 9])
-  test.skipIf(needsRoot, `values of ${size} bytes lie apart, and whole`, () => {
+  test.skipIf(needsRoot, `values of ${size} bytes are kept apart and complete`, () => {
     const map = BpfMap.create(kernel, perCpuHash('odd', { key: u32, value: bytes(size), maxEntries: 1 }));
     const values = cpus.map((cpu) => new Uint8Array(size).fill(cpu + 1));
     map.update(1, values);
@@ -55,7 +55,7 @@ for (const size of [1, 7, 9])
     map.close();
   });
 
-test.skipIf(cannotRun, 'a program sees the value of its CPU', () => {
+test.skipIf(cannotRun, 'a program sees the value of its own CPU', () => {
   const counts = perCpuHash('counts', { key: u32, value: struct({ n: u64 }), maxEntries: 4 });
   withProgram(
     [counts],
@@ -78,7 +78,7 @@ test.skipIf(cannotRun, 'a program sees the value of its CPU', () => {
         map(counts)
           .lookup(7)
           ?.map(({ n }) => n) ?? [];
-      // The first update gives its own CPU the value, and the others zero.
+      // The first update sets the value of its own CPU, and zero for the others.
       assert.equal(values, runs);
     },
   );
@@ -90,25 +90,26 @@ const cannotPin =
   (kernel.onlineCpus.length < 2 && 'needs two CPUs') ||
   (!existsSync(TASKSET) && `needs ${TASKSET}`);
 
-test.skipIf(cannotPin, 'runs on different CPUs are counted apart', async () => {
-  const wanted = globals('wanted', struct({ pid: u32 }));
+test.skipIf(cannotPin, 'runs on different CPUs are counted separately', async () => {
+  const filter = globals('filter', struct({ pid: u32 }));
   const counts = perCpuArray('counts', { value: u64 });
   const program = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
     const pid = b.keep(b.call(getCurrentPidTgid).rsh(32));
-    b.if(b.global(wanted).pid.ne(pid), () => b.exit());
+    b.if(b.global(filter).pid.ne(pid), () => b.exit());
     b.lookup(counts, 0, { found: (count) => count.set(count.get().add(1)) });
   });
   const session = Session.open({ name: 'execs', programs: [program] }, { kernel });
   try {
     const seen: bigint[][] = [];
     for (const cpu of kernel.onlineCpus.slice(0, 2)) {
-      // taskset becomes the program that it runs: a second exec, of the same process, on that CPU. By its path, since busybox's shell is
-      // a taskset itself. The shell says when it runs: its own exec, which is not to be counted, may end after `spawn` has returned.
+      // taskset execs the program it runs: a second exec of the same process, on that CPU. It is called by
+      // its path because the shell of busybox has a built-in taskset. The shell prints a line once it runs:
+      // its own exec, which must not count, may finish after `spawn` has returned.
       const child = spawn('sh', ['-c', `echo; read _; exec ${TASKSET} -c ${cpu} true`], {
         stdio: ['pipe', 'pipe', 'ignore'],
       });
       await once(child.stdout, 'data');
-      session.map(wanted).view.pid.set(child.pid as number);
+      session.map(filter).view.pid.set(child.pid as number);
       child.stdin.end('\n');
       await once(child, 'exit');
       seen.push(session.map(counts).lookup(0) ?? []);

@@ -1,4 +1,4 @@
-/** A pipe of which a test holds both ends. */
+/** A pipe with both ends held by a test. */
 import { execFileSync } from 'node:child_process';
 import {
   closeSync,
@@ -14,9 +14,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export class Pipe {
-  /** For a child: it may block. */
+  /** For a child process; blocking. */
   readonly writer: number;
-  /** For a child as its standard input: it may block. */
+  /** For the standard input of a child process; blocking. */
   readonly childReader: number;
   readonly #reader: number;
   #text = '';
@@ -33,7 +33,7 @@ export class Pipe {
     rmSync(folder, { recursive: true });
   }
 
-  /** All that has been written up to now. */
+  /** All output so far. */
   read(): string {
     const chunk = Buffer.alloc(65_536);
     for (;;) {
@@ -48,7 +48,7 @@ export class Pipe {
     }
   }
 
-  /** Fills it, so that the next write to it waits. */
+  /** Fills the pipe, so that the next write blocks. */
   fill(): void {
     const filler = openSync(`/proc/self/fd/${this.writer}`, constants.O_WRONLY | constants.O_NONBLOCK);
     const page = Buffer.alloc(4096, 'x');
@@ -65,7 +65,7 @@ export class Pipe {
     this.#close(this.writer);
   }
 
-  /** Closes both of the test's ends that are for reading. */
+  /** Closes both read ends of the test. */
   closeReader(): void {
     this.#close(this.#reader);
     this.#close(this.childReader);

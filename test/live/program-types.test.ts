@@ -1,6 +1,6 @@
 /**
- * The table of helpers says of each which programs may call it, as this kernel does. The table has one first release a helper, though types got
- * some helpers later: so kernels that are older than those refuse more.
+ * The program types that may call each helper, in the table of helpers and on this kernel. The table has one
+ * first kernel per helper. Some types got helpers later, so older kernels refuse more.
  */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
@@ -24,15 +24,18 @@ const ATTACHMENTS: readonly Attachment[] = [
   { kind: 'tp_btf', tracepoint: 'sys_enter', btfId },
 ];
 
-/** How the verifier says that the type of a program has no such helper. */
+/** The verifier's messages for a helper that the program type lacks. */
 const REFUSED =
   /unknown func|invalid func|cannot use helper|not supported for program type|supported only for|might sleep|non-sleepable/;
 
-/** Helpers that some of the newer kernels refuse to a type of the table: by their configuration, or because a later release added them. */
+/**
+ * Helpers that some newer kernels refuse to a type of the table, by configuration or because a later kernel
+ * added them.
+ */
 const VARYING = new Set(['override_return', 'ktime_get_coarse_ns', 'get_func_arg_cnt']);
 
-/** The release from which every type has all of its helpers. */
-const ALL_TYPES_HAVE_THEM = '6.12';
+/** From this kernel on, every type has all of its helpers. */
+const ALL_TYPES_COMPLETE = '6.12';
 
 function takes(attachment: Attachment, helper: helpers.Helper): boolean {
   const others = [r2, r3, r4, r5].map((register) => mov(register, 0));
@@ -52,14 +55,14 @@ const all = Object.values(helpers as Record<string, unknown>).filter(
 );
 
 for (const attachment of ATTACHMENTS)
-  test(`a ${attachment.kind} may call the helpers that the table says`, () => {
+  test(`${attachment.kind} programs may call the helpers that the table lists for them`, () => {
     const known = all.filter(({ name }) => !VARYING.has(name));
     assert.ok(known.length > 40);
-    const wanted = known.filter(({ only }) => only?.includes(attachment.kind) ?? true);
+    const expected = known.filter(({ only }) => only?.includes(attachment.kind) ?? true);
     const taken = known.filter((helper) => takes(attachment, helper));
     const names = (some: readonly helpers.Helper[]) => some.map(({ name }) => name);
-    assert.equal(names(taken.filter((helper) => !wanted.includes(helper))), [], 'no other helper');
-    if (isReleased(ALL_TYPES_HAVE_THEM)) assert.equal(names(taken), names(wanted));
+    assert.equal(names(taken.filter((helper) => !expected.includes(helper))), [], 'unlisted helpers');
+    if (isReleased(ALL_TYPES_COMPLETE)) assert.equal(names(taken), names(expected));
   });
 
 test.run();

@@ -1,13 +1,14 @@
 /**
- * How many programs a property test makes and runs: fewer in slow guests, more on request.
+ * The number of programs that a property test runs: fewer on slow machines, more on request.
  *
  *     TSBPF_TEST_CASES=1000000 TSBPF_TEST_SLOWNESS=20 npm test -- live/arithmetic
  *
- * The second variable extends the time limits. A failed run prints its seed and the path to the smallest case, which `fc.assert` takes as options.
+ * The second variable extends the time limits. A failed run prints its seed and the path to the smallest
+ * case, which `fc.assert` takes as options.
  */
 import { type Suite, slowness, suite } from '../harness.ts';
 
-/** A suite whose property makes `cases` programs, and has the time for them. */
+/** A suite for a property test with `cases` programs, and a time limit to match. */
 export function propertySuite(
   name: string,
   programs: number,

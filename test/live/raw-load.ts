@@ -1,4 +1,7 @@
-/** Loading programs past the loader: with types and lines that it doesn't give, and without a word where they are refused. */
+/**
+ * Loads programs without the loader: with arbitrary types and lines, and without errors when the kernel
+ * refuses them.
+ */
 import { assemble } from '../../src/asm/assemble.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { Attr, allocate, Command, Descriptor } from '../../src/loader/bpf.ts';
@@ -15,23 +18,23 @@ export interface RawOptions {
   readonly type?: number;
   readonly name?: string;
   readonly maps?: ReadonlyMap<unknown, BpfMap>;
-  /** Types, and the slots where functions begin with their ids. */
+  /** BTF, and for each function its first slot and type id. */
   readonly types?: { readonly writer: BtfWriter; readonly functions: readonly (readonly [number, number])[] };
   /** `struct bpf_line_info`, four words each. */
   readonly lines?: readonly number[];
-  /** For the verifier's log, which ends with a zero. */
+  /** A buffer for the verifier's log, which ends with a zero byte. */
   readonly log?: Uint8Array;
 }
 
-/** What the verifier says against a program; empty if it takes it. */
-export function objectionTo(kernel: Kernel, items: readonly Item[], options: RawOptions = {}): string {
+/** The verifier's log for a refused program; empty if the kernel accepts the program. */
+export function verifierLog(kernel: Kernel, items: readonly Item[], options: RawOptions = {}): string {
   const log = allocate(64 * 1024);
   const loaded = loadRaw(kernel, items, { ...options, log });
   loaded?.close();
   return loaded ? '' : (Buffer.from(log).toString('latin1').split('\0', 1)[0] as string);
 }
 
-/** The program's descriptor, or undefined where the kernel refuses it. */
+/** The program's descriptor, or undefined if the kernel refuses the program. */
 export function loadRaw(
   { syscalls }: Kernel,
   items: readonly Item[],

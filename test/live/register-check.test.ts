@@ -1,7 +1,6 @@
 /**
- * The check of unset registers against the verifier: of any list of instructions it refuses those that the
- * kernel refuses for a register that is not set. Every branch can go both ways, so that the verifier follows
- * each path of the graph.
+ * The check of unset registers against the verifier: both refuse the same random instruction lists because of
+ * an unset register. Every branch can go either way, so that the verifier follows each path of the graph.
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
@@ -16,7 +15,7 @@ import { resolve } from '../../src/asm/resolve.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { needsRoot } from '../harness.ts';
 import { propertySuite } from './property-runs.ts';
-import { objectionTo, RAW_TRACEPOINT } from './raw-load.ts';
+import { RAW_TRACEPOINT, verifierLog } from './raw-load.ts';
 
 const { test, cases } = propertySuite('live/register-check', 1500);
 
@@ -42,8 +41,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 /**
- * What is loaded are numbers of which the verifier knows nothing: arguments of the tracepoint, in r6, or in
- * functions unwritten stack.
+ * Loads only numbers unknown to the verifier: arguments of the tracepoint by r6, or unwritten stack in
+ * functions.
  */
 function itemsOf(steps: readonly Step[], within: string, functions: readonly string[]): Item[] {
   const items: Item[] = [];
@@ -70,7 +69,7 @@ function itemsOf(steps: readonly Step[], within: string, functions: readonly str
         items.push(ja(`${within}${Math.min(steps.length, index + 1 + each.over)}`));
         break;
       case 'branch': {
-        // A bit that no comparison has looked at.
+        // A bit that no comparison has tested yet.
         const target = `${within}${Math.min(steps.length, index + 1 + each.over)}`;
         items.push(jset(each.on, 2 ** (bit++ % 30), target));
       }
@@ -79,8 +78,8 @@ function itemsOf(steps: readonly Step[], within: string, functions: readonly str
   return [...items, label(`${within}${steps.length}`), exit()];
 }
 
-/** The register that our check finds unset; undefined if it finds none. */
-function unsetByUs(items: readonly Item[]): number | undefined {
+/** The register that the check of tsbpf reports as unset; undefined if it reports none. */
+function reportedUnset(items: readonly Item[]): number | undefined {
   let found: number | undefined;
   try {
     checkRegisters(resolve(items).graph, (message) => {
@@ -93,7 +92,7 @@ function unsetByUs(items: readonly Item[]): number | undefined {
   return found;
 }
 
-test.skipIf(needsRoot, 'what it refuses the verifier refuses, and the other way round', () => {
+test.skipIf(needsRoot, 'the check and the verifier refuse the same programs', () => {
   const kernel = new Kernel();
   const seen = { refused: 0, taken: 0 };
   fc.assert(
@@ -112,11 +111,11 @@ test.skipIf(needsRoot, 'what it refuses the verifier refuses, and the other way 
         const entries = names.map((name) => `${name}0`);
         const list = [mov(r6, r1), call(getPrandomU32), ...itemsOf(main, 'main', entries), ...bodies.flat()];
         const items = optimizeJumps(list);
-        const ours = unsetByUs(items);
-        const objection = objectionTo(kernel, items, { type: RAW_TRACEPOINT });
+        const ours = reportedUnset(items);
+        const objection = verifierLog(kernel, items, { type: RAW_TRACEPOINT });
         const theirs = /^R(\d+) !read_ok$/m.exec(objection)?.[1];
-        // A callee that reads r0 first is the kernel's to refuse, and before Linux 6.3 a function that reads
-        // unwritten stack.
+        // The check does not follow r0 into a callee; and before Linux 6.3 the verifier refuses functions
+        // that read unwritten stack.
         if (ours === undefined && theirs === '0' && others.length > 0) return;
         if (theirs === undefined && objection.includes('invalid read from stack')) return;
         seen[theirs === undefined ? 'taken' : 'refused'] += 1;

@@ -1,8 +1,9 @@
 /**
- * What is said of programs that the verifier refuses: those of test/rejections, each with its golden file beside it.
+ * Error messages for programs that the verifier refuses. Each program of test/rejections has a golden file
+ * beside it.
  *
- * The golden files are whole on the kernel that they were made on; other kernels word their part differently, and there the parts that are
- * ours are compared. To renew them, on such a kernel, after a change that is meant:
+ * Golden files match completely on the kernel that made them. Other kernels word their logs differently;
+ * there only the lines of tsbpf are compared. Renew them on such a kernel after an intended change:
  *
  *     TSBPF_RENEW_GOLDEN=1 npm test -- live/rejections
  */
@@ -24,7 +25,7 @@ import type { Rejection } from '../rejections/rejection.ts';
 
 const test = suite('live/rejections', { seconds: 60 });
 
-/** The kernel of the golden files, as far as it matters. */
+/** The kernel series of the golden files. */
 const GOLDEN_KERNEL = /^6\.18\./;
 
 const COMPILED = new URL('../rejections/', import.meta.url);
@@ -36,7 +37,7 @@ const names = readdirSync(FOLDER)
   .filter((file) => file.endsWith('.ts') && file !== 'rejection.ts')
   .map((file) => file.replace(/\.ts$/, ''));
 
-/** Positions with files as they are called from here, so that the golden files hold in any folder. */
+/** Makes paths relative to the project, so that golden files match in any folder. */
 function relative(find: Locate): Locate {
   return (position) => {
     const place = find(position);
@@ -44,8 +45,8 @@ function relative(find: Locate): Locate {
   };
 }
 
-/** Loads it, which has to fail. */
-function refusalOf(rejection: Rejection, { syscalls, btf }: Kernel): VerifierError {
+/** Loads a program that the verifier must refuse, and returns its error. */
+function errorOf(rejection: Rejection, { syscalls, btf }: Kernel): VerifierError {
   const running = new Kernel(syscalls);
   const program = rejection.program(target(process.arch, btf));
   const resources = new Resources();
@@ -61,23 +62,25 @@ function refusalOf(rejection: Rejection, { syscalls, btf }: Kernel): VerifierErr
   } finally {
     resources.close();
   }
-  throw new Error('it was loaded');
+  throw new Error('the verifier accepted the program');
 }
 
-/** Addresses and ids, which differ from run to run and from build to build. */
+/** Replaces addresses and ids, which differ between runs and kernel builds. */
 function withoutNumbers(text: string): string {
   return text
     .replaceAll(/0xffff[0-9a-f]{12}\b/g, '0xffff...')
     .replaceAll(/btf_id \d+/g, 'btf_id ...')
-    .replaceAll(/(call bpf_\w+#)\d{4,} */g, '$1... '); // a kernel function's; helpers have three digits at most
+    .replaceAll(/(call bpf_\w+#)\d{4,} */g, '$1... '); // kernel functions only: helpers have at most three digits
 }
 
-/** Of a rendered error what no kernel has a say in: the author's line, the instruction, the hint. */
+/**
+ * The lines of a rendered error that do not depend on the kernel: the source line, the instruction, the hint.
+ */
 function ours(text: string): string[] {
   return text.split('\n').filter((line) => /^(at |hint: | {4}\d+: \()/.test(line));
 }
 
-/** Why it can't be tried here. */
+/** Why the program cannot be tested here, or false. */
 function missing({ since, needsTypes, endless }: Rejection): string | false {
   if (kernel === undefined) return needsRoot;
   if (endless && inGuest) return 'the verifier takes minutes for it on an emulated machine';
@@ -90,15 +93,15 @@ function missing({ since, needsTypes, endless }: Rejection): string | false {
 for (const name of names) {
   const { rejection }: { rejection: Rejection } = await import(new URL(`${name}.js`, COMPILED).href);
 
-  test.skipIf(missing(rejection), `${name}: the line, the instruction, the reason and a hint`, () => {
-    const error = refusalOf(rejection, kernel as Kernel);
+  test.skipIf(missing(rejection), `${name}is reported with its line, instruction, reason and hint`, () => {
+    const error = errorOf(rejection, kernel as Kernel);
     const text = `${withoutNumbers(renderVerifierError(error))}\n`;
     const file = `${FOLDER}${name}.txt`;
     const exact = GOLDEN_KERNEL.test((kernel as Kernel).release);
     if (exact && process.env.TSBPF_RENEW_GOLDEN) writeFileSync(file, text);
     const golden = readFileSync(file, 'utf8');
     if (exact) assert.fixture(text, golden, `${name}.txt differs: see rejections.test.ts`);
-    // Where a kernel names no instruction, the hint is all there is of it.
+    // If the kernel names no instruction, only the hint is comparable.
     const part = (lines: string[]) => (rejection.nowhere ? lines.slice(-1) : lines);
     const head = (whole: string) => part(ours(whole.slice(0, whole.indexOf('\nthe end of its log'))));
     assert.equal(head(text), head(golden), text);
@@ -108,7 +111,7 @@ for (const name of names) {
   });
 }
 
-test('there are more than twenty reasons, each with a hint of its own or shared by few', () => {
+test('at least twenty kinds of rejections are tested', () => {
   assert.ok(names.length >= 20, `${names.length}`);
 });
 

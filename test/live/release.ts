@@ -1,4 +1,4 @@
-/** The running kernel by its release, where a test compares with what releases are said to have. */
+/** The running kernel's release, for tests of features by release. */
 import { readFileSync } from 'node:fs';
 
 const [major = 0, minor = 0] = readFileSync('/proc/sys/kernel/osrelease', 'utf8').split('.').map(Number);
@@ -6,7 +6,7 @@ const [major = 0, minor = 0] = readFileSync('/proc/sys/kernel/osrelease', 'utf8'
 /** `6.1` */
 export const series = `${major}.${minor}`;
 
-/** Whether the running kernel is of that release or a later one; of what none has it isn't. */
+/** Whether the running kernel is at least this release; false for undefined. */
 export function isReleased(since: string | undefined): boolean {
   if (since === undefined) return false;
   const [wantedMajor = 0, wantedMinor = 0] = since.split('.').map(Number);

@@ -1,4 +1,7 @@
-/** Names of destinations, from /etc/services and a name server of the test's own on 127.0.0.1, which is the only one that is asked. */
+/**
+ * Names of destinations, from /etc/services and a name server of the test on 127.0.0.1, the only one
+ * configured.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,14 +40,15 @@ test.after(async () => {
   await Promise.all([server.close(), refusal ? undefined : nameServer.close()]);
 });
 
-/** Where a command starts so that the files in /etc are those of the test. */
+/** Starts a command with the test's files in /etc. */
 const ownEtc = () => {
   const files = ['resolv.conf', 'hosts', 'services'].map((file) => join(folder, file));
-  // A file that isn't there can't be mounted upon: a tmpfs in the place of /etc, which needs no more.
+  // A missing file cannot be a mount point, so a tmpfs replaces all of /etc; the command needs no other
+  // files.
   const script = `mount -t tmpfs none /etc && cp ${files.join(' ')} /etc && exec "$0" "$@"`;
   return { under: ['unshare', '--mount', 'sh', '-c', script] };
 };
-/** Traces this process's connects. */
+/** Traces the connects of this process. */
 const start = (...args: string[]) =>
   Tracer.start(['--resolve', '-p', String(process.pid), ...args], ownEtc());
 
@@ -57,13 +61,13 @@ const DESTINATIONS = {
 const connectToAll = async () => {
   for (const host of Object.keys(DESTINATIONS)) await connectHere(server.port, host);
 };
-/** What each address is called in its last line. */
+/** The last shown name of each address. */
 const destinationsOf = (tracer: Tracer) =>
   Object.fromEntries(tracer.rows().map(({ DADDR, DESTINATION }) => [DADDR, DESTINATION]));
 
-test.skipIf(refusal, 'a destination has its names; each is asked for once', async () => {
+test.skipIf(refusal, 'destinations have names, and each name is requested once', async () => {
   const tracer = await start();
-  // An answer may come too late for the first line, and serves the next one.
+  // An answer may come too late for the first line; the next line has the name then.
   await tracer.until('the names', async () => {
     const lines = tracer.rows().length + 3;
     await connectToAll();
@@ -80,7 +84,7 @@ test.skipIf(refusal, 'a destination has its names; each is asked for once', asyn
   ]);
 });
 
-test.skipIf(refusal, 'and so does that of a recording, when it is shown', async () => {
+test.skipIf(refusal, 'a replay resolves names, too', async () => {
   const file = join(folder, 'recording');
   const tracer = await Tracer.start(['-p', String(process.pid), '--record', file]);
   await connectToAll();
@@ -90,31 +94,27 @@ test.skipIf(refusal, 'and so does that of a recording, when it is shown', async 
   assert.equal(destinationsOf(again), DESTINATIONS);
 });
 
-test.skipIf(
-  refusal,
-  'a name server that doesn\u2019t answer delays a line for a moment, and its end not at all',
-  async () => {
-    nameServer.silent = true;
-    try {
-      const tracer = await start();
-      const begin = performance.now();
-      await connectHere(server.port, '127.0.0.12');
-      await tracer.until('the line', () => tracer.rows().length === 1);
-      const waited = performance.now() - begin;
-      assert.ok(waited > 200 && waited < 1500 * slowness, `${waited} ms`);
-      await connectHere(server.port, '127.0.0.13');
-      const stopping = performance.now();
-      assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
-      assert.ok(performance.now() - stopping < 1000 * slowness, 'though questions are under way');
-      assert.equal(
-        tracer.rows().map(({ DESTINATION }) => DESTINATION),
-        ['127.0.0.12:tsbpf-test', '127.0.0.13:tsbpf-test'],
-        'what waited for its name is shown without',
-      );
-    } finally {
-      nameServer.silent = false;
-    }
-  },
-);
+test.skipIf(refusal, 'a silent name server delays a line only briefly, and the exit not at all', async () => {
+  nameServer.silent = true;
+  try {
+    const tracer = await start();
+    const begin = performance.now();
+    await connectHere(server.port, '127.0.0.12');
+    await tracer.until('the line', () => tracer.rows().length === 1);
+    const waited = performance.now() - begin;
+    assert.ok(waited > 200 && waited < 1500 * slowness, `${waited} ms`);
+    await connectHere(server.port, '127.0.0.13');
+    const stopping = performance.now();
+    assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
+    assert.ok(performance.now() - stopping < 1000 * slowness, 'pending requests must not delay the exit');
+    assert.equal(
+      tracer.rows().map(({ DESTINATION }) => DESTINATION),
+      ['127.0.0.12:tsbpf-test', '127.0.0.13:tsbpf-test'],
+      'waiting lines are shown without names',
+    );
+  } finally {
+    nameServer.silent = false;
+  }
+});
 
 test.run();

@@ -1,4 +1,7 @@
-/** Programs of the builder, run by the kernel with nothing attached (BPF_PROG_TEST_RUN of a raw tracepoint, Linux 5.10). */
+/**
+ * Programs of the builder, run by the kernel without an attachment (BPF_PROG_TEST_RUN of a raw tracepoint,
+ * Linux 5.10).
+ */
 import { assemble } from '../../src/asm/assemble.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
@@ -11,14 +14,14 @@ import { BpfMap } from '../../src/loader/map.ts';
 import { allOrNothing } from '../../src/loader/resources.ts';
 import { needsRoot } from '../harness.ts';
 
-/** A program that is loaded, with its maps. */
+/** A loaded program with its maps. */
 export interface Running {
-  /** What it returns when it is given these arguments. */
+  /** Runs the program with these arguments and returns its result. */
   run(...args: bigint[]): number;
   map<M extends MapSpec>(spec: M): BpfMap<M>;
 }
 
-/** Loads a program for the time of `use`. */
+/** Loads a program while `use` runs. */
 export function withProgram<T>(
   maps: readonly MapSpec[],
   body: (b: Builder) => void,
@@ -27,7 +30,7 @@ export function withProgram<T>(
 ): T {
   return allOrNothing((resources) => {
     const open = new Map(maps.map((spec) => [spec, resources.add(BpfMap.create(kernel, spec))]));
-    // No tracepoint has that name, so the kernel's types say nothing of the arguments: each is a u64.
+    // No tracepoint has this name, so BTF has no types for its arguments: each is a u64.
     const spec = rawTracepoint('any', target(process.arch, kernel.btf), body);
     const program = resources.add(loadProgram(kernel, spec, assemble(spec.instructions), open));
     const result = use({
@@ -39,9 +42,9 @@ export function withProgram<T>(
   });
 }
 
-/** Why programs can't be run so here, or false. */
+/** Why programs cannot be run this way, or false. */
 export const cannotRun =
-  needsRoot || (runs() ? false : 'this kernel runs no raw tracepoint program for tests');
+  needsRoot || (runs() ? false : 'this kernel cannot test-run raw tracepoint programs');
 
 function runs(): boolean {
   try {

@@ -1,6 +1,6 @@
 /**
- * Descriptors that the commands share with their shell: no command changes their flags, and a run ends when its reader goes away, also
- * when there is nothing to write.
+ * Descriptors shared with a shell: no command changes their flags, and a run ends when its reader exits, even
+ * with nothing to write.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -34,18 +34,18 @@ const HEADER = `${JSON.stringify({
   ...{ tsbpf: 'tcpconnlat', format: 1, version: '0.1.0', host: 'vm', kernel: '6.12.0', probe: 'kprobe' },
   ...{ options: [], fields: [], started: '2026-11-25T15:39:56.123000Z' },
 })}\n`;
-/** With an address that makes its column wider. */
+/** With an address that widens its column. */
 const WIDE = `${JSON.stringify({
   ...{ time_s: 0, pid: 7, comm: 'curl', ip: 6, saddr: '2001:db8:1111:2222:3333:4444:5555:6666', lport: 1 },
   ...{ daddr: '2001:db8:1111:2222:3333:4444:5555:7777', dport: 80, lat_ms: 1 },
 })}\n`;
 const RECORDING = file('recording.jsonl', HEADER + WIDE);
 
-/** Only connects of the first process: none. */
+/** Selects only connects of process 1, which makes none. */
 const QUIET = ['-p', '1'];
 
-/** Every form of the commands that prints to stdout, and whether it needs to be root. */
-const FORMS: [command: string, args: readonly string[], needsRoot?: boolean][] = [
+/** Every form of the commands that prints to stdout, and whether it needs root. */
+const STDOUT_FORMS: [command: string, args: readonly string[], needsRoot?: boolean][] = [
   [COMMAND, ['--help']],
   [COMMAND, ['--version']],
   [COMMAND, ['--json-schema']],
@@ -62,8 +62,8 @@ const FORMS: [command: string, args: readonly string[], needsRoot?: boolean][] =
   [TSBPF, ['disasm', BYTES]],
 ];
 
-/** And to stderr. */
-const COMPLAINTS: typeof FORMS = [
+/** Every form that prints to stderr. */
+const STDERR_FORMS: typeof STDOUT_FORMS = [
   [COMMAND, ['--nonsense']],
   [COMMAND, ['--replay', '/no/such/file']],
   [COMMAND, ['-v', '--json', ...QUIET], true],
@@ -72,10 +72,13 @@ const COMPLAINTS: typeof FORMS = [
   [TSBPF, ['asm', '/no/such/file']],
 ];
 
-/** Whether a process waits for something. */
+/** Whether a process sleeps. */
 const isAsleep = (pid: number): boolean => /^State:\tS/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
 
-/** Runs a command into a pipe that is full, and gives whether it has made the pipe non-blocking when it waits to write. */
+/**
+ * Runs a command with a full pipe as output, and returns whether it made the pipe non-blocking before its
+ * write blocked.
+ */
 async function changesFlags(command: string, args: readonly string[], fd: 1 | 2): Promise<boolean> {
   const pipe = new Pipe();
   pipe.fill();
@@ -84,12 +87,12 @@ async function changesFlags(command: string, args: readonly string[], fd: 1 | 2)
   });
   try {
     const seen: (boolean | undefined)[] = [];
-    // Until it has been asleep for a while, which it is only before the write that waits.
+    // Until the process sleeps for a while, which it does only in the blocked write.
     for (let idle = 0; idle < 15 && child.exitCode === null; await sleep(20 * slowness)) {
       seen.push(isNonBlocking(child.pid as number, fd));
       idle = isAsleep(child.pid as number) ? idle + 1 : 0;
     }
-    assert.is(child.exitCode, null, 'it waits');
+    assert.is(child.exitCode, null, 'the command waits for the pipe');
     return seen.includes(true);
   } finally {
     child.kill('SIGKILL');
@@ -99,23 +102,23 @@ async function changesFlags(command: string, args: readonly string[], fd: 1 | 2)
 }
 
 for (const [fd, name, forms] of [
-  [1, 'stdout', FORMS],
-  [2, 'stderr', COMPLAINTS],
+  [1, 'stdout', STDOUT_FORMS],
+  [2, 'stderr', STDERR_FORMS],
 ] as const)
   for (const [command, args, asRoot] of forms)
     test.skipIf(
       sameOnEveryKernel || (asRoot && needsRoot),
-      `${command === COMMAND ? 'tcpconnlat' : 'tsbpf'} ${args.join(' ').replace(folder, '')} leaves the flags of ${name} alone`,
+      `${command === COMMAND ? 'tcpconnlat' : 'tsbpf'} ${args.join(' ').replace(folder, '')} keeps the flags of ${name}`,
       async () => {
         assert.is(await changesFlags(command, args, fd), false);
       },
     );
 
-// Descriptors of a child by their kind. Node gives one a socket for a pipe.
+// The kinds of descriptors that a child may have. Node's `pipe` is a socket.
 for (const kind of ['pipe', 'socket'] as const)
   test.skipIf(
     sameOnEveryKernel,
-    `--replay - leaves the flags of a ${kind} alone, and those of stdout at the first wide line`,
+    `--replay - keeps the flags of a ${kind} and of stdout, even at a wide line`,
     async () => {
       const [input, output] = [new Pipe(), new Pipe()];
       const child = spawn(process.execPath, [COMMAND, '--replay', '-'], {
@@ -131,7 +134,7 @@ for (const kind of ['pipe', 'socket'] as const)
           [0, 1].map((fd) => isNonBlocking(pid, fd)),
           [before, false],
         );
-        // More comes later, and is read then.
+        // More input arrives later.
         if (kind === 'pipe') writeFileSync(input.writer, WIDE);
         else child.stdin?.write(WIDE);
         await until('the next line', () => output.read().split(':7777 ').length === 3);
@@ -144,7 +147,7 @@ for (const kind of ['pipe', 'socket'] as const)
     },
   );
 
-test.skipIf(sameOnEveryKernel, '--replay - reads a file from where it is', async () => {
+test.skipIf(sameOnEveryKernel, '--replay - reads a file from its current position', async () => {
   const script = `{ read -r first; exec "$0" "$1" --replay -; } <"$2"`;
   const skipped = file('skipped', `nothing to be shown\n${HEADER}${WIDE}`);
   const child = spawn('bash', ['-c', script, process.execPath, COMMAND, skipped], { stdio: 'pipe' });
@@ -156,16 +159,16 @@ test.skipIf(sameOnEveryKernel, '--replay - reads a file from where it is', async
   assert.match(shown, /^PID .*\n7 .* 80 +1\.00\n$/);
 });
 
-// --- the reader goes away ------------------------------------------------------------------------
+// --- the reader exits ----------------------------------------------------------------------------
 
-/** Ways to be quiet: nothing is written from the start on, or nothing more after the header. */
+/** Quiet runs: no output at all, or none after the header. */
 const SILENT: [title: string, args: readonly string[], asRoot: boolean][] = [
   ['a quiet trace', QUIET, true],
   ['a quiet trace with --json', [...QUIET, '--json'], true],
   ['a replay that waits', ['--replay', '-'], false],
 ];
 
-/** Waits until the command is tracing, or reading. */
+/** Waits until the command traces or reads. */
 async function settled(child: ChildProcess): Promise<void> {
   await until('its wait', () => isAsleep(child.pid as number));
   await sleep(500 * slowness);
@@ -176,7 +179,7 @@ for (const [title, args, asRoot] of SILENT) {
   const reason = sameOnEveryKernel || (asRoot && needsRoot);
 
   for (const kind of ['pipe', 'socket'] as const)
-    test.skipIf(reason, `${title} ends with status 0 when the reader of its ${kind} goes away`, async () => {
+    test.skipIf(reason, `${title} ends with status 0 when the reader of its ${kind} closes it`, async () => {
       const pipe = new Pipe();
       const child = spawn(process.execPath, [COMMAND, ...args], {
         stdio: ['pipe', kind === 'pipe' ? pipe.writer : 'pipe', 'ignore'],
@@ -193,7 +196,7 @@ for (const [title, args, asRoot] of SILENT) {
       }
     });
 
-  test.skipIf(reason, `${title} goes on into a file and into /dev/null`, async () => {
+  test.skipIf(reason, `${title} keeps running with output to a file or /dev/null`, async () => {
     const children = [join(folder, 'lines'), '/dev/null'].map((path) =>
       spawn('sh', ['-c', 'exec "$0" "$@" >"$OUT"', process.execPath, COMMAND, ...args], {
         stdio: ['pipe', 'ignore', 'ignore'],
@@ -226,7 +229,7 @@ test.skipIf(needsRoot || sameOnEveryKernel, '| head -1 ends on a quiet machine',
 
 test.skipIf(
   needsRoot || sameOnEveryKernel,
-  'a recording into a pipe ends with status 1 when its reader goes away, also when nothing is recorded',
+  'a recording into a pipe ends with status 1 when its reader closes it, even if nothing is recorded',
   async () => {
     const pipe = new Pipe();
     const tracer = await Tracer.start([...QUIET, '--record', `/proc/${process.pid}/fd/${pipe.writer}`]);
@@ -234,13 +237,13 @@ test.skipIf(
     await until('the first line', () => pipe.read().endsWith('}\n'));
     pipe.close();
     assert.equal(await tracer.ended(), { code: 1, signal: null });
-    assert.match(tracer.complaints, /^tcpconnlat: cannot write the recording .*: its reader has gone\n$/);
+    assert.match(tracer.warnings, /^tcpconnlat: cannot write the recording .*: its reader has gone\n$/);
   },
 );
 
-// --- the seam ------------------------------------------------------------------------------------
+// --- pollShared ----------------------------------------------------------------------------------
 
-test('what has no other end is not waited for', () => {
+test('a descriptor without another end cannot be polled', () => {
   for (const path of [PROGRAM, '/dev/null']) {
     const fd = here.syscalls.openFile(path);
     assert.is(
@@ -252,7 +255,7 @@ test('what has no other end is not waited for', () => {
   }
 });
 
-test('a wait that was closed twice closes nothing else', async () => {
+test('closing a wait twice closes no other descriptor', async () => {
   const server = createServer().listen(0);
   const pipe = new Pipe();
   let calls = 0;

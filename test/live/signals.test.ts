@@ -1,4 +1,4 @@
-/** Programs are loaded while signals arrive. */
+/** Loading programs while signals arrive. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,10 +10,7 @@ const test = suite('live/signals', { seconds: 120 });
 
 const file = (path: string) => new URL(path + extname(import.meta.url), import.meta.url).href;
 
-/**
- * Loads a loop that takes the verifier so long that a profiler's signals arrive meanwhile; prints what became
- * of it.
- */
+/** A script that loads a loop whose verification takes long enough for a profiler's signals to arrive. */
 const LOAD = `
   const { Kernel } = await import('${file('../../src/loader/kernel')}');
   const { loadProgram } = await import('${file('../../src/loader/load')}');
@@ -29,8 +26,8 @@ const LOAD = `
 `;
 
 /**
- * Runs a script under Node with these options, in a folder of its own: its output and the files it left
- * there.
+ * Runs a script under Node with these options in an empty folder; returns its output and the files it
+ * created.
  */
 function run(
   options: readonly string[],
@@ -54,7 +51,7 @@ function run(
 for (const interval of [1000, 200])
   test.skipIf(
     needsRoot || sameOnEveryKernel,
-    `a process that is profiled (node --cpu-prof, every ${interval} us) loads programs`,
+    `programs load under node --cpu-prof with an interval of ${interval} us`,
     () => {
       const { output, files } = run(
         ['--cpu-prof', `--cpu-prof-interval=${interval}`],
@@ -66,15 +63,15 @@ for (const interval of [1000, 200])
         `,
       );
       assert.is(output, 'loaded true\n');
-      assert.is(files.filter((name) => name.endsWith('.cpuprofile')).length, 1, 'the profile is written');
+      assert.is(files.filter((name) => name.endsWith('.cpuprofile')).length, 1, 'Node wrote the profile');
     },
   );
 
 test.skipIf(
   needsRoot || sameOnEveryKernel,
-  'a load that other signals interrupt is tried again until they leave it the time',
+  'a load that signals interrupt is retried until it succeeds',
   () => {
-    // Each of the signals ends an attempt; after them one succeeds.
+    // Each signal interrupts an attempt; the attempt after them succeeds.
     const { output } = run(
       [],
       `
@@ -94,10 +91,10 @@ test.skipIf(
 
 test.skipIf(
   needsRoot || sameOnEveryKernel,
-  'where signals leave it no time, the error says so and does not speak of the verifier',
+  'if signals keep interrupting a load, the error says so and does not mention the verifier',
   () => {
-    // An interval timer, as profilers have one that is no SIGPROF. Node is told to take SIGALRM, and not to
-    // die of it.
+    // An interval timer, like that of profilers which do not use SIGPROF. The script handles SIGALRM, which
+    // would end Node otherwise.
     const { output } = run(
       [],
       `

@@ -1,48 +1,49 @@
 /**
- * A process that makes sockets the way C does, one call after the other, as it is told to: blocking connects, other protocols, a
- * backlog of 0, sockets that stay open. Node's own do none of that. Started by `Peer` in connects.ts.
+ * A process that uses sockets as C programs do, on request and one call at a time: blocking connects, other
+ * protocols, a backlog of 0, sockets that stay open. Node's sockets support none of these. `Peer` in connects.ts
+ * starts it.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import type * as Koffi from 'koffi';
 
-/** Where a socket is bound or connects to. IPv6 where the address has a colon. */
+/** An address that a socket is bound to or connects to; IPv6 if it has a colon. */
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
 }
 
-/** A socket of its own kind: TCP, blocking, not bound, if nothing else is said. */
+/** The kind of a socket; by default TCP, blocking and unbound. */
 export interface Kind {
   readonly type?: 'stream' | 'dgram' | 'raw';
   readonly protocol?: number;
   readonly nonBlocking?: boolean;
-  /** Whether it gets a local port before it connects. */
+  /** Whether the socket gets a local port before it connects. */
   readonly bound?: boolean;
-  /** How often its SYN is sent again. */
+  /** How often the kernel retransmits the SYN. */
   readonly synRetries?: number;
-  /** How long it waits for an answer, in ms, however often its SYN was sent by then. */
+  /** How long the socket waits for an answer, in ms, independent of retransmits (TCP_USER_TIMEOUT). */
   readonly userTimeoutMs?: number;
-  /** Whether its SYN waits for the first data (TCP Fast Open). */
+  /** Whether the SYN waits for the first data (TCP Fast Open). */
   readonly fastOpen?: boolean;
-  /** Where it is bound, also where other sockets are. */
+  /** The address to bind to, which other sockets may share. */
   readonly source?: Endpoint;
-  /** The socket that is to connect, instead of a new one. */
+  /** The socket to connect, instead of a new one. */
   readonly fd?: number;
 }
 
-/** What became of a connect. */
+/** The result of a connect. */
 export interface Connected {
   readonly fd: number;
-  /** Empty where it succeeded, else the error's name. */
+  /** The name of the error; empty on success. */
   readonly error: string;
-  /** On the kernel's monotonic clock, in ms: before the call, and after it. */
+  /** Times before and after the call, on the kernel's monotonic clock, in ms. */
   readonly begin: number;
   readonly end: number;
-  /** What getsockname says after the connect. */
+  /** The port that getsockname returns after the connect. */
   readonly localPort: number;
-  /** Where it was bound before. */
+  /** The port that the socket was bound to before the connect. */
   readonly boundPort: number;
 }
 
@@ -75,7 +76,7 @@ const setsockopt = libc.func('int setsockopt(int fd, int level, int name, void *
 const unshare = libc.func('int unshare(int flags)');
 const setns = libc.func('int setns(int fd, int type)');
 
-/** The name of errno. */
+/** The name of the current errno. */
 function lastError(): string {
   const number = koffi.errno();
   return Object.entries(constants.errno).find(([, value]) => value === number)?.[0] ?? `errno ${number}`;
@@ -165,7 +166,7 @@ const operations = {
     check(listen(fd, backlog), 'listen');
     return { fd, port: portOf(fd) };
   },
-  /** A port of loopback that nobody listens on: it stays taken. */
+  /** A loopback port without a listener. The port stays taken. */
   closedPort(address: string): number {
     const fd = open({ address, port: 0 }, {});
     bindTo(fd, { address, port: 0 });
@@ -181,44 +182,44 @@ const operations = {
   send(fd: number): void {
     writeSync(fd, 'x');
   },
-  /** Gives up what a socket is connecting to, and keeps it. */
+  /** Aborts a connect by shutdown(2), and keeps the socket. */
   shutdown(fd: number): void {
     check(shutdown(fd, SHUT_RDWR), 'shutdown');
   },
-  /** So does this, by connecting it to nothing. */
+  /** Aborts a connect by a connect to AF_UNSPEC, and keeps the socket. */
   disconnect(fd: number): void {
     const nothing = Buffer.alloc(16);
     nothing.writeUInt16LE(AF_UNSPEC, 0);
     check(connect(fd, nothing, nothing.length), 'connect');
   },
-  /** Ends this process in good order, with sockets open. */
+  /** Exits this process normally, with open sockets. */
   exit(): void {
     process.exit(0);
   },
-  /** Goes to the network of another process. */
+  /** Moves this process to the network namespace of another process. */
   enterNetwork(pid: number): void {
     const fd = openSync(`/proc/${pid}/ns/net`, 'r');
     check(setns(fd, CLONE_NEWNET), 'setns');
     closeSync(fd);
   },
-  /** Goes to a network of its own, which has no routes. */
+  /** Moves this process to a new network namespace without routes. */
   leaveNetwork(): void {
     check(unshare(CLONE_NEWNET), 'unshare');
   },
-  /** Gives this process to another user, for good. */
-  become(uid: number): void {
+  /** Changes the user id of this process permanently. */
+  setUser(uid: number): void {
     process.setuid?.(uid);
   },
-  /** Gives this process another name. */
+  /** Renames this process. */
   rename(name: string): void {
     process.title = name;
   },
 };
 
-/** What a peer can be asked for. */
+/** The operations that a peer offers. */
 export type Operations = typeof operations;
 
-/** A call of one of the operations, and its answer. */
+/** A call of one operation, and its answer. */
 export interface Call {
   readonly id: number;
   readonly operation: keyof Operations;

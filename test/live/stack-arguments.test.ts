@@ -1,4 +1,4 @@
-/** Arguments past the fifth, which are on the stack (Linux 7.2): the kernel is told of them, and they reach who is called. */
+/** Arguments past the fifth, which are passed on the stack (Linux 7.2). */
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
@@ -33,8 +33,8 @@ function load(instructions: readonly Item[], debug = false): Program {
   return loadProgram(new Kernel(), spec, assemble(instructions), new Map(), { debug });
 }
 
-/** What the program returns. */
-function returned(instructions: readonly Item[], debug = false): number {
+/** Loads and runs the program, and returns its result. */
+function resultOf(instructions: readonly Item[], debug = false): number {
   const program = load(instructions, debug);
   try {
     return program.run(new Uint8Array(BigUint64Array.of(5n, 0n, 0n, 0n, 0n).buffer));
@@ -49,14 +49,18 @@ const sum: SubprogramCode = {
 };
 const callSum = [storeArgument(6, 40), mov(r0, 2), storeArgument(7, r0), callSubprogram(sum), exit()];
 
-const lacks = cannotRun || (isReleased('7.2') ? false : 'this kernel has no stack arguments');
+const unsupported = cannotRun || (isReleased('7.2') ? false : 'this kernel has no stack arguments');
 
 for (const debug of [false, true])
-  test.skipIf(lacks, `they reach a subprogram${debug ? ', also of a program with lines' : ''}`, () => {
-    assert.is(returned(callSum, debug), 42);
-  });
+  test.skipIf(
+    unsupported,
+    `stack arguments reach a subprogram${debug ? ', with debug info too' : ''}`,
+    () => {
+      assert.is(resultOf(callSum, debug), 42);
+    },
+  );
 
-test.skipIf(lacks, 'of 64 bits, to the twelfth, and on from one subprogram to another', () => {
+test.skipIf(unsupported, 'stack arguments have 64 bits, go up to the twelfth, and can be passed on', () => {
   const last: SubprogramCode = { name: 'last', instructions: [loadArgument(r0, 12), add(r0, 2), exit()] };
   const middle: SubprogramCode = {
     name: 'middle',
@@ -67,10 +71,10 @@ test.skipIf(lacks, 'of 64 bits, to the twelfth, and on from one subprogram to an
       ...[callSubprogram(last), add(r0, r6), exit()],
     ],
   };
-  assert.is(returned([mov(r0, -1), storeArgument(6, r0), callSubprogram(middle), exit()]), 0);
+  assert.is(resultOf([mov(r0, -1), storeArgument(6, r0), callSubprogram(middle), exit()]), 0);
 });
 
-test.skipIf(lacks, 'pointers too, which the verifier follows', () => {
+test.skipIf(unsupported, 'stack arguments may be pointers that the verifier tracks', () => {
   const both: SubprogramCode = {
     name: 'both',
     instructions: [
@@ -84,10 +88,10 @@ test.skipIf(lacks, 'pointers too, which the verifier follows', () => {
     ...[mov(r1, r10), add(r1, -8), mov(r2, r10), add(r2, -16), storeArgument(6, r2)],
     ...[callSubprogram(both), exit()],
   ];
-  assert.is(returned(program), 30 + 7 + 5);
+  assert.is(resultOf(program), 30 + 7 + 5);
 });
 
-test.skipIf(lacks, 'one that is missing, and one that nobody reads, are told with a hint', () => {
+test.skipIf(unsupported, 'missing and unread stack arguments are refused with a hint', () => {
   const hintOf = (program: readonly Item[]): string | undefined => {
     try {
       load(program).close();
@@ -95,7 +99,7 @@ test.skipIf(lacks, 'one that is missing, and one that nobody reads, are told wit
       if (error instanceof VerifierError) return error.summary.hint;
       throw error;
     }
-    return 'it was loaded';
+    return 'the verifier accepted the program';
   };
   assert.match(hintOf(callSum.slice(1)) ?? '', /is stored before each call/);
   assert.match(hintOf([storeArgument(8, 1), ...callSum]) ?? '', /as many arguments as it reads/);
@@ -103,7 +107,7 @@ test.skipIf(lacks, 'one that is missing, and one that nobody reads, are told wit
 
 const COMMAND = fileURLToPath(new URL('../../../dist/tsbpf.cjs', import.meta.url));
 
-test.skipIf(lacks, 'a dump has them in the head of the function', () => {
+test.skipIf(unsupported, "tsbpf dump shows stack arguments in the function's signature", () => {
   const program = load(callSum);
   const id = String(program.info().id);
   const shown = execFileSync(process.execPath, [COMMAND, 'dump', id], { encoding: 'utf8' });
@@ -113,18 +117,22 @@ test.skipIf(lacks, 'a dump has them in the head of the function', () => {
   assert.ok(shown.includes(`\nint sum(${parameters}):\n`), shown);
 });
 
-test.skipIf(needsRoot || (lacks ? false : 'this kernel has them'), 'a kernel without them says so', () => {
-  assert.throws(
-    () => load(callSum),
-    (error: unknown) => {
-      assert.instance(error, UnsupportedInstructionError);
-      assert.match(
-        (error as Error).message,
-        /^this kernel has no instruction '\*\(u64 \*\)\(r11 -8\) = 40' \(Linux 7\.2 and later\)/,
-      );
-      return true;
-    },
-  );
-});
+test.skipIf(
+  needsRoot || (unsupported ? false : 'this kernel has stack arguments'),
+  'on older kernels the error names the instruction and its first kernel',
+  () => {
+    assert.throws(
+      () => load(callSum),
+      (error: unknown) => {
+        assert.instance(error, UnsupportedInstructionError);
+        assert.match(
+          (error as Error).message,
+          /^this kernel has no instruction '\*\(u64 \*\)\(r11 -8\) = 40' \(Linux 7\.2 and later\)/,
+        );
+        return true;
+      },
+    );
+  },
+);
 
 test.run();

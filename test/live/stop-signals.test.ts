@@ -1,4 +1,4 @@
-/** Signals to the tracer, at any time and however many. */
+/** Stop signals to tcpconnlat, at any time and in any number. */
 
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
@@ -19,57 +19,61 @@ const OWN = ['-p', String(process.pid)];
 const STOP = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const NUMBERS = [2, 15, 1];
 
-test.skipIf(skip, 'SIGUSR1 opens no debugger, and tracing goes on', async () => {
+test.skipIf(skip, 'SIGUSR1 opens no debugger, and tracing continues', async () => {
   const tracer = await Tracer.start(OWN);
   for (let times = 0; times < 3; times++) {
     tracer.child.kill('SIGUSR1');
-    await sleep(200 * slowness); // in which Node would open its port
+    await sleep(200 * slowness); // time for Node to open its port
   }
   assert.equal(listeningOn(tracer.pid), []);
   assert.equal(await tracer.stop(), { code: 0, signal: null });
-  assert.is(tracer.complaints, '');
+  assert.is(tracer.warnings, '');
 });
 
 for (const signals of [['SIGINT'], STOP] as const) {
-  test.skipIf(skip, `${signals.join(', ')} while it starts, until it has ended: status 0`, async () => {
-    for (let round = 0; round < 5; round++) {
-      const tracer = Tracer.run(OWN);
-      // Before that Node itself starts, and dies of a signal.
-      await tracer.until('its listeners', () => NUMBERS.every((number) => catches(tracer.pid, number)));
-      await sleep(round * 10 * slowness);
-      await floodWith(signals, tracer.child);
-      assert.equal([await tracer.ended(), tracer.complaints], [{ code: 0, signal: null }, '']);
-    }
-  });
+  test.skipIf(
+    skip,
+    `${signals.join(', ')} sent from the start to the end of the startup: status 0`,
+    async () => {
+      for (let round = 0; round < 5; round++) {
+        const tracer = Tracer.run(OWN);
+        // Before it has listeners, Node itself starts, and a signal ends it.
+        await tracer.until('its listeners', () => NUMBERS.every((number) => catches(tracer.pid, number)));
+        await sleep(round * 10 * slowness);
+        await floodWith(signals, tracer.child);
+        assert.equal([await tracer.ended(), tracer.warnings], [{ code: 0, signal: null }, '']);
+      }
+    },
+  );
 
   test.skipIf(
     skip,
-    `${signals.join(', ')} while it traces, until it has ended: status 0, nothing attached`,
+    `${signals.join(', ')} sent until a trace has ended: status 0, nothing attached`,
     async () => {
       for (let round = 0; round < 3; round++) {
         const tracer = await Tracer.start(OWN);
         const ids = programsOf(tracer.pid);
         assert.ok(ids.length > 0);
         await floodWith(signals, tracer.child);
-        assert.equal([await tracer.ended(), tracer.complaints], [{ code: 0, signal: null }, '']);
+        assert.equal([await tracer.ended(), tracer.warnings], [{ code: 0, signal: null }, '']);
         await until('the end of the programs', () => !ids.some((id) => exists(here, id)));
       }
     },
   );
 }
 
-test.skipIf(skip, 'eight SIGINTs in a row end it with status 0', async () => {
+test.skipIf(skip, 'eight SIGINTs in a row end a trace with status 0', async () => {
   const tracer = await Tracer.start(OWN);
   for (let times = 0; times < 8; times++) tracer.child.kill('SIGINT');
-  assert.equal([await tracer.ended(), tracer.complaints], [{ code: 0, signal: null }, '']);
+  assert.equal([await tracer.ended(), tracer.warnings], [{ code: 0, signal: null }, '']);
 });
 
-/** Whether a process that starts has loaded a program. */
+/** Whether a starting process has loaded a program. */
 function holdsPrograms(pid: number): boolean {
   try {
     return programsOf(pid).length > 0;
   } catch {
-    return false; // it has closed a descriptor meanwhile
+    return false; // a descriptor was closed during the read
   }
 }
 
@@ -83,11 +87,11 @@ function fill(pipe: string): void {
   }
 }
 
-test.skipIf(skip, 'signals while the last lines wait for a reader that is too slow: status 0', async () => {
+test.skipIf(skip, 'signals while the last lines wait for a slow reader end with status 0', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'tsbpf-signals-'));
   const pipe = join(folder, 'pipe');
   execFileSync('mkfifo', [pipe]);
-  const stdout = openSync(pipe, constants.O_RDWR); // a reader that never reads
+  const stdout = openSync(pipe, constants.O_RDWR); // also opens the read end, and never reads
   fill(pipe);
   const tracer = Tracer.run(OWN, { stdout });
   try {

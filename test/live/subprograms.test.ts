@@ -1,4 +1,4 @@
-/** Subprograms, run by the kernel: what they are given, what they return, and what the kernel is told of them. */
+/** Subprograms, run by the kernel: arguments, return values, and debug info. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
@@ -24,15 +24,15 @@ const test = suite('live/subprograms', { seconds: 60 });
 
 const noBpftool = needsRoot || (spawnSync('bpftool', ['version']).status !== 0 && 'needs bpftool');
 
-/** What a program returns when it is given these arguments. */
-function returned(body: (b: Builder) => void, args: readonly bigint[] = []): number {
+/** The result of a program run with these arguments. */
+function resultOf(body: (b: Builder) => void, args: readonly bigint[] = []): number {
   return withProgram([], body, ({ run }) => run(...args));
 }
 
 const mix = subprogram('mix', [u64, u64], (b, x, y) => b.return(x.mul(10).add(y)));
 
-test.skipIf(cannotRun, 'it is called from several places, with what is kept surviving', () => {
-  const result = returned(
+test.skipIf(cannotRun, 'a subprogram can be called from several places; kept values survive', () => {
+  const result = resultOf(
     (b) => {
       const second = b.keep(b.arg(1).as(u64));
       const first = b.keep(b.call(mix, b.arg(0), second));
@@ -43,7 +43,7 @@ test.skipIf(cannotRun, 'it is called from several places, with what is kept surv
   assert.is(result, 127 + 2);
 });
 
-test.skipIf(cannotRun, 'it calls others, each with registers of its own', () => {
+test.skipIf(cannotRun, 'subprograms call subprograms, each with its own registers', () => {
   const outer = subprogram('outer', [u64, u64, u64, u64, u64], (b, v, w, x, y, z) => {
     const kept = [b.keep(x), b.keep(y), b.keep(z)] as const;
     const sum = b.keep(b.call(mix, v, w));
@@ -54,14 +54,14 @@ test.skipIf(cannotRun, 'it calls others, each with registers of its own', () => 
     }
     b.return(sum);
   });
-  const result = returned((b) => {
+  const result = resultOf((b) => {
     const kept = b.keep(b.value(5));
     b.exit(b.call(outer, 1, 2, 3, 4, kept).add(kept));
   });
   assert.is(result, 12345 + 5);
 });
 
-test.skipIf(cannotRun, 'signed numbers keep their sign, and a way without a value returns 0', () => {
+test.skipIf(cannotRun, 'signed numbers keep their sign, and a path without b.return returns 0', () => {
   const sign = subprogram(
     'sign',
     [s64],
@@ -72,13 +72,13 @@ test.skipIf(cannotRun, 'signed numbers keep their sign, and a way without a valu
     { returns: s32 },
   );
   const of = (number: bigint) =>
-    returned((b) => b.exit(b.call(sign, b.arg(0).as(s64))), [BigInt.asUintN(64, number)]);
+    resultOf((b) => b.exit(b.call(sign, b.arg(0).as(s64))), [BigInt.asUintN(64, number)]);
   assert.equal([-5n, 0n, 5n].map(of), [0xffff_ffff, 0, 1]);
 });
 
 const Entry = struct({ at: u64, kind: u32, comm: chars(16) });
 
-test.skipIf(cannotRun, 'it reads and writes memory of its caller\u2019s stack', () => {
+test.skipIf(cannotRun, "a subprogram reads and writes memory of its caller's stack", () => {
   const fill = subprogram('fill', [Entry, u32], (b, entry, kind) => {
     const kept = b.keep(entry);
     entry.kind.set(kind);
@@ -104,7 +104,7 @@ test.skipIf(cannotRun, 'it reads and writes memory of its caller\u2019s stack', 
   );
 });
 
-test.skipIf(cannotRun, 'and of a map\u2019s value, by way of two frames', () => {
+test.skipIf(cannotRun, 'a subprogram reads and writes a map value, across two frames', () => {
   const totals = array('totals', { value: struct({ calls: u64, sum: u64 }), maxEntries: 2 });
   const addTo = subprogram('add_to', [totals.value, u64], (_, total, x) => {
     total.calls.atomicAdd(1);
@@ -131,22 +131,22 @@ test.skipIf(cannotRun, 'and of a map\u2019s value, by way of two frames', () => 
   );
 });
 
-test.skipIf(cannotRun, 'with the context it has the hook\u2019s arguments', () => {
+test.skipIf(cannotRun, "a subprogram with the context reads the hook's arguments", () => {
   const second = subprogram('second', [u64], (b, x) => b.return(x.add(b.arg(1))), { context: true });
   assert.is(
-    returned((b) => b.exit(b.call(second, b.arg(0))), [30n, 12n]),
+    resultOf((b) => b.exit(b.call(second, b.arg(0))), [30n, 12n]),
     42,
   );
 });
 
-test.skipIf(cannotRun, 'eight frames, and 512 bytes of stack in them, are what the kernel takes', () => {
+test.skipIf(cannotRun, 'eight frames and 512 bytes of stack work', () => {
   const level = (depth: number): ReturnType<typeof subprogram<[typeof u64]>> =>
     subprogram(`level${depth}`, [u64], (b, x) => {
       const kept = b.keep(x);
       b.set(b.stack(bytes(64)), 0);
       b.return(depth > 1 ? b.call(level(depth - 1), kept).add(kept) : kept);
     });
-  const result = returned((b) => {
+  const result = resultOf((b) => {
     b.set(b.stack(bytes(64)), 0);
     b.exit(b.call(level(7), 6));
   });
@@ -155,11 +155,11 @@ test.skipIf(cannotRun, 'eight frames, and 512 bytes of stack in them, are what t
 
 test.skipIf(
   cannotRun,
-  'more than that is taken where each has a stack of its own, and else refused at the program’s line',
+  'more stack works if frames have their own stacks, and else the error names the source line',
   () => {
     const large = subprogram('large', [], (b) => b.set(b.stack(bytes(300)), 0));
     try {
-      returned((b) => {
+      resultOf((b) => {
         b.set(b.stack(bytes(300)), 0);
         b.call(large);
       });
@@ -167,27 +167,27 @@ test.skipIf(
       assert.instance(error, VerifierError);
       const { message, summary } = error as VerifierError;
       assert.match(summary.reason, /^combined stack size of 2 calls is (640|608)/);
-      // Where the program itself ends, which is the line that has it made: that of `withProgram`.
+      // The position of the program's end is the line that builds it, in `withProgram`.
       assert.match(message, /run-program\.[jt]s:\d+\)$/);
       assert.match(renderVerifierError(error as VerifierError), /share 512 bytes of stack/);
     }
   },
 );
 
-test.skipIf(cannotRun, 'plain instructions call one in a list of their own', () => {
+test.skipIf(cannotRun, 'raw instructions call a subprogram given as an instruction list', () => {
   const half: SubprogramCode = {
     name: 'half',
     instructions: [mov(r0, 1), jeq(r1, 0, 'out'), mov(r0, r1), label('out'), exit()],
   };
   assert.is(
-    returned((b) =>
+    resultOf((b) =>
       b.emit(mov(r1, 0), callSubprogram(half), mov(r1, r0), callSubprogram(half), add(r0, 4), exit()),
     ),
     5,
   );
 });
 
-test.skipIf(cannotRun || noBpftool, 'bpftool shows each by its name, with its own lines', () => {
+test.skipIf(cannotRun || noBpftool, 'bpftool shows subprograms by name, with their source lines', () => {
   const outer = subprogram('outer', [u64], (b, x) => b.return(b.call(mix, x, 2)));
   const body = (b: Builder) => void b.call(outer, 1);
   const { instructions, ...spec } = rawTracepoint('sys_enter', target(process.arch), body, { name: 'main' });
@@ -207,12 +207,12 @@ test.skipIf(cannotRun || noBpftool, 'bpftool shows each by its name, with its ow
   }
 });
 
-// --- called by helpers -----------------------------------------------------------------------------
+// --- callbacks of helpers ---------------------------------------------------------------------------
 
 const Sum = struct({ sum: u64, calls: u64 });
 
-/** Why a helper that calls back can't be tested, or false: the kernel is asked with an example of it. */
-function lacks(helper: string, example: () => void): string | false {
+/** Why the kernel cannot run a helper with a callback, or false; `example` tries it. */
+function unsupported(helper: string, example: () => void): string | false {
   if (cannotRun) return cannotRun;
   try {
     example();
@@ -226,9 +226,9 @@ function lacks(helper: string, example: () => void): string | false {
 }
 
 const nothing = subprogram('nothing', [u32, u64], (b) => b.return(1));
-const noLoop = lacks('bpf_loop', () => returned((b) => void b.call(loop, 1, nothing, 0, 0)));
+const noLoop = unsupported('bpf_loop', () => resultOf((b) => void b.call(loop, 1, nothing, 0, 0)));
 
-test.skipIf(noLoop, 'bpf_loop calls one until it returns 1, and hands it what lies on the stack', () => {
+test.skipIf(noLoop, 'bpf_loop calls a subprogram until it returns 1, with a pointer to the stack', () => {
   const addUp = subprogram('add_up', [u32, Sum], (b, index, state) => {
     b.if(index.eq(8), () => b.return(1));
     state.sum.set(state.sum.get().add(index));
@@ -240,7 +240,7 @@ test.skipIf(noLoop, 'bpf_loop calls one until it returns 1, and hands it what li
     state.calls.set(b.call(loop, 1000, addUp, state, 0).as(u64).add(state.calls));
     b.exit(state.sum.get().mul(100).add(state.calls));
   };
-  assert.is(returned(twice), (10 + 28) * 100 + 5 + 9);
+  assert.is(resultOf(twice), (10 + 28) * 100 + 5 + 9);
 });
 
 const Key = struct({ key: u32 });
@@ -255,9 +255,9 @@ const sumUp = (b: Builder) => {
   b.call(forEachMapElem, table, visit, state, 0);
   b.exit(state.sum.get().mul(100).add(state.calls));
 };
-const noVisits = lacks('bpf_for_each_map_elem', () => withProgram([table], sumUp, () => {}));
+const noVisits = unsupported('bpf_for_each_map_elem', () => withProgram([table], sumUp, () => {}));
 
-test.skipIf(noVisits, 'bpf_for_each_map_elem calls one for each entry of a map', () => {
+test.skipIf(noVisits, 'bpf_for_each_map_elem calls a subprogram for each map entry', () => {
   withProgram([table], sumUp, ({ run, map }) => {
     map(table).update({ key: 3 }, { n: 10n });
     map(table).update({ key: 4 }, { n: 20n });
@@ -265,10 +265,10 @@ test.skipIf(noVisits, 'bpf_for_each_map_elem calls one for each entry of a map',
   });
 });
 
-test.skipIf(noLoop, 'what is wrong with a callback is the verifier\u2019s reason, at its line', () => {
+test.skipIf(noLoop, "an error in a callback has the verifier's reason and the callback's line", () => {
   const wrong = subprogram('wrong', [u32, u64], (b) => b.return(7));
   try {
-    returned((b) => void b.call(loop, 1, wrong, 0, 0));
+    resultOf((b) => void b.call(loop, 1, wrong, 0, 0));
     assert.unreachable();
   } catch (error) {
     assert.instance(error, VerifierError);

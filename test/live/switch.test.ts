@@ -1,4 +1,4 @@
-/** `b.switch`, run by the kernel: every constant leads to its arm, and no other number does. */
+/** `b.switch`, run by the kernel: every constant selects its arm, all other numbers the default. */
 import type { TSchema } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
@@ -12,16 +12,16 @@ import { cannotRun, withProgram } from './run-program.ts';
 
 const test = suite('live/switch', { seconds: 60 });
 
-/** What is compared: how it is made of the program's first argument, and of which number that is. */
+/** A switch operand, made from the program's first argument. */
 interface Subject {
   readonly of: (b: Builder) => Value | Place;
   readonly bits: number;
   readonly signed: boolean;
-  /** The number as bytes in memory are it, where that isn't the argument's own. */
+  /** Whether the number is in the other byte order in memory. */
   readonly swapped?: true;
 }
 
-/** The low bytes of the argument as a field of that shape. */
+/** The low bytes of the argument as a field with this schema. */
 const field = (schema: TSchema) => (b: Builder) => {
   const whole = b.stack(u64);
   whole.set(b.arg(0).get());
@@ -42,7 +42,7 @@ const SUBJECTS: Readonly<Record<string, Subject>> = {
   s64: { of: field(s64), bits: 64, signed: true },
 };
 
-/** Numbers of so many bits, those at the edges of all widths among them. */
+/** Test numbers of `bits` bits, including the limits of all widths. */
 function numbers(bits: number, signed: boolean): bigint[] {
   const edges = [0n, 1n, 7n, 8n, 15n, 16n, 31n, 32n, 40n, 63n].flatMap((at) => {
     const power = 1n << at;
@@ -52,7 +52,7 @@ function numbers(bits: number, signed: boolean): bigint[] {
   return [...new Set(edges.map(cut))];
 }
 
-/** The argument whose low bytes are that number; what is above them differs. */
+/** An argument with the number in its low bytes and other bits above. */
 function argument(number: bigint, { bits, swapped }: Subject): bigint {
   const cut = BigInt.asUintN(bits, number);
   const bytes = Buffer.from(cut.toString(16).padStart(bits / 4, '0'), 'hex');
@@ -60,14 +60,14 @@ function argument(number: bigint, { bits, swapped }: Subject): bigint {
   return bits === 64 ? low : low | ((0x5aa5_5aa5_5aa5_5aa5n << BigInt(bits)) & (2n ** 64n - 1n));
 }
 
-/** So many cases: in a row, and in a tree. */
+/** Numbers of cases: small ones become a chain of comparisons, large ones a tree. */
 const SIZES = inGuest ? [3, 20] : [1, 3, 8, 9, 20, 40];
 
 for (const [name, subject] of Object.entries(SUBJECTS))
-  test.skipIf(cannotRun, `${name}: each constant leads to its arm, all other numbers to the rest`, () => {
+  test.skipIf(cannotRun, `${name}: each constant selects its arm, other numbers the default`, () => {
     const all = numbers(subject.bits, subject.signed);
     for (const size of SIZES) {
-      // Spread over them, so that there are neighbours on both sides that are none.
+      // Chosen with gaps, so that each constant has neighbors that are not cases.
       const chosen = all.filter((_, index) => index % Math.ceil(all.length / size) === 0);
       withProgram(
         [],
@@ -88,35 +88,31 @@ for (const [name, subject] of Object.entries(SUBJECTS))
     }
   });
 
-test.skipIf(
-  cannotRun,
-  'several constants share an arm, arms meet again, and without a rest nothing happens',
-  () => {
-    const weigh = subprogram('weigh', [u64], (b, kind) => {
-      b.switch(kind, [[9, () => b.return(90)]]);
-      b.return(1);
-    });
-    withProgram(
-      [],
-      (b) => {
-        const sum = b.stack(u64, 0);
-        const kind = b.keep(b.arg(0));
-        b.switch(kind, [
-          [[1, 2, 3], () => sum.set(10)],
-          [4, () => sum.set(b.call(weigh, kind))],
-          [9, () => sum.set(b.call(weigh, kind))],
-          [5, () => b.exit(50)],
-        ]);
-        b.exit(sum.get().add(kind));
-      },
-      ({ run }) => {
-        assert.equal(
-          [0n, 1n, 2n, 3n, 4n, 5n, 6n, 9n].map((kind) => run(kind)),
-          [0, 11, 12, 13, 5, 50, 6, 99],
-        );
-      },
-    );
-  },
-);
+test.skipIf(cannotRun, 'constants share an arm, arms join, and a missing default does nothing', () => {
+  const weigh = subprogram('weigh', [u64], (b, kind) => {
+    b.switch(kind, [[9, () => b.return(90)]]);
+    b.return(1);
+  });
+  withProgram(
+    [],
+    (b) => {
+      const sum = b.stack(u64, 0);
+      const kind = b.keep(b.arg(0));
+      b.switch(kind, [
+        [[1, 2, 3], () => sum.set(10)],
+        [4, () => sum.set(b.call(weigh, kind))],
+        [9, () => sum.set(b.call(weigh, kind))],
+        [5, () => b.exit(50)],
+      ]);
+      b.exit(sum.get().add(kind));
+    },
+    ({ run }) => {
+      assert.equal(
+        [0n, 1n, 2n, 3n, 4n, 5n, 6n, 9n].map((kind) => run(kind)),
+        [0, 11, 12, 13, 5, 50, 6, 99],
+      );
+    },
+  );
+});
 
 test.run();

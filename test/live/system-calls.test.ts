@@ -1,4 +1,4 @@
-/** The arguments of system calls, as the programs at their entries and returns read them. */
+/** System call arguments, as programs at entry hooks read them. */
 import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,14 +19,14 @@ const test = suite('live/system-calls', { seconds: 30 });
 
 const needsTypes = needsRoot || (here.btf ? false : 'needs BTF');
 const needsKprobes = needsRoot || (kprobesUnsupportedReason(here)?.message ?? false);
-/** pwrite64(fd, buf, count, pos): the fourth argument is where functions don't have it on x64. */
+/** pwrite64(fd, buf, count, pos). On x64 the fourth argument is in another register than for functions. */
 const [PWRITE64, SYMBOL] =
   process.arch === 'arm64' ? [68, '__arm64_sys_pwrite64'] : [18, '__x64_sys_pwrite64'];
 
 const events = perfEventArray('events');
 const Write = struct({ fd: u64n, count: u64n, position: u64n });
 
-/** Sends what this process gives the call. */
+/** Sends the arguments of this process's call. */
 function send(b: Builder): void {
   b.keep(b.context);
   const registers = b.kernel('pt_regs', b.keep(b.arg(0)));
@@ -45,19 +45,11 @@ function sendPwrite(b: Builder): void {
 }
 
 for (const [where, make, reason] of [
-  [
-    'the raw tracepoint sys_enter',
-    () => rawTracepoint('sys_enter', target(process.arch), sendPwrite),
-    needsRoot,
-  ],
-  [
-    'sys_enter with its types',
-    () => tpBtf('sys_enter', target(process.arch, here.btf), sendPwrite),
-    needsTypes,
-  ],
-  ['a kprobe of its function', () => kprobe(SYMBOL, target(process.arch), send), needsKprobes],
+  ['raw_tracepoint sys_enter', () => rawTracepoint('sys_enter', target(process.arch), sendPwrite), needsRoot],
+  ['tp_btf sys_enter', () => tpBtf('sys_enter', target(process.arch, here.btf), sendPwrite), needsTypes],
+  ['a kprobe on the system call', () => kprobe(SYMBOL, target(process.arch), send), needsKprobes],
 ] as [string, () => ProgramSpec, string | false][])
-  test.skipIf(reason, `at ${where}, a write's are its file, how much, and where to`, () => {
+  test.skipIf(reason, `${where} reads the arguments of pwrite64`, () => {
     const seen: unknown[] = [];
     const session = Session.open(
       { name: 'writes', programs: [make()], events: { map: events, schema: Write } },
@@ -76,7 +68,7 @@ for (const [where, make, reason] of [
     }
   });
 
-test('only registers have them, and there are six', () => {
+test('systemCallArguments needs a pt_regs and an index from 0 to 5', () => {
   const read = (struct: string, n: number) => () =>
     rawTracepoint('sys_enter', target('x64'), (b) => {
       b.kernel(struct, b.arg(0)).systemCallArguments({ wanted: n });

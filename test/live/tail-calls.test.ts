@@ -1,4 +1,4 @@
-/** Tail calls through program arrays, in the kernel: where they go, what follows where they don't, and that nothing stays. */
+/** Tail calls through program arrays in the kernel: targets, failed calls, and cleanup. */
 import { execFileSync } from 'node:child_process';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
@@ -28,15 +28,15 @@ const counts = array('counts', { value: u64 });
 const program = (name: string, body: (b: Builder) => void): ProgramSpec =>
   rawTracepoint('sched_process_exec', target(process.arch), body, { name });
 
-/** Gives twice its first argument. */
+/** Returns twice its first argument. */
 const double = program('double', (b) => b.exit(b.arg(0).get().mul(2)));
-/** Counts how often it runs, and goes on in itself. */
+/** Counts its runs and tail-calls itself. */
 const count = program('count', (b) => {
   b.global(counts).atomicAdd(1);
   b.tailCall(stages, 'count');
   b.exit(9);
 });
-/** Goes on in the slot that its second argument names, and gives 1 where that is empty. */
+/** Tail-calls the slot in its second argument, and returns 1 if the slot is empty. */
 const entry = program('entry', (b) => {
   b.tailCall(stages, b.arg(1));
   b.exit(1);
@@ -51,7 +51,7 @@ const tool = (parts: Partial<Tool<typeof u32>> = {}): Tool<typeof u32> => ({
   ...parts,
 });
 
-/** Opens a tool for the time of `use`; `entry` is loaded with it, and attached to nothing. */
+/** Opens a tool while `use` runs; `from` is loaded with it and not attached. */
 function withTool<T>(
   use: (session: Session, run: (...args: bigint[]) => number) => T,
   { of = tool(), from = entry }: { of?: Tool<typeof u32>; from?: ProgramSpec } = {},
@@ -70,7 +70,7 @@ const runWith = (loaded: Program, args: readonly bigint[]): number =>
 
 test.skipIf(
   cannotRun,
-  'a program goes on in that of a slot, and itself where the slot is empty or past the end',
+  "a tail call runs the slot's program; if the slot is empty or out of range, the caller continues",
   () => {
     withTool((_, run) => {
       assert.is(run(21n, 0n), 42);
@@ -80,7 +80,7 @@ test.skipIf(
   },
 );
 
-test.skipIf(cannotRun, 'a slot by its name, where it is known when the program is made', () => {
+test.skipIf(cannotRun, 'a tail call may name its slot', () => {
   const from = program('named', (b) => {
     b.keep(b.context);
     b.tailCall(stages, 'empty');
@@ -89,7 +89,7 @@ test.skipIf(cannotRun, 'a slot by its name, where it is known when the program i
   withTool((_, run) => assert.is(run(4n), 8), { from });
 });
 
-test.skipIf(cannotRun, 'slots are filled, changed and emptied while it runs', () => {
+test.skipIf(cannotRun, 'slots can be filled, changed and emptied at run time', () => {
   withTool((session, run) => {
     const array = session.programArray(stages);
     assert.is(array.lookup('empty'), undefined);
@@ -105,14 +105,14 @@ test.skipIf(cannotRun, 'slots are filled, changed and emptied while it runs', ()
   });
 });
 
-test.skipIf(cannotRun, 'after 33 tail calls in a row the next does nothing', () => {
+test.skipIf(cannotRun, 'after 33 tail calls in a row the next one has no effect', () => {
   withTool((session, run) => {
     assert.is(run(0n, 1n), 9);
     assert.is(session.map(counts).lookup(0), 33n);
   });
 });
 
-test.skipIf(cannotRun, 'a program that is attached goes on in another', () => {
+test.skipIf(cannotRun, 'an attached program can tail-call', () => {
   const first = program('first', (b) => b.tailCall(stages, 'count'));
   const session = Session.open(tool({ programs: [first] }), { kernel: here, onEvent: () => {} });
   try {
@@ -127,23 +127,27 @@ test.skipIf(cannotRun, 'a program that is attached goes on in another', () => {
   }
 });
 
-test.skipIf(cannotRun, 'a subprogram may go on in another program, which returns to who called it', () => {
-  const onward = subprogram('onward', [], (b) => b.tailCall(stages, 'double'), { context: true });
-  const from = program('mixed', (b) => {
-    b.exit(b.call(onward).add(1));
-  });
-  try {
-    withTool((_, run) => assert.is(run(20n), 41), { from });
-  } catch (error) {
-    if (!(error instanceof VerifierError)) throw error;
-    assert.match(error.summary.reason, /^tail_calls are not allowed in/);
-    assert.match(error.summary.hint ?? '', /compiles it so/);
-  }
-});
+test.skipIf(
+  cannotRun,
+  "a subprogram may tail-call a program, which returns to the subprogram's caller",
+  () => {
+    const onward = subprogram('onward', [], (b) => b.tailCall(stages, 'double'), { context: true });
+    const from = program('mixed', (b) => {
+      b.exit(b.call(onward).add(1));
+    });
+    try {
+      withTool((_, run) => assert.is(run(20n), 41), { from });
+    } catch (error) {
+      if (!(error instanceof VerifierError)) throw error;
+      assert.match(error.summary.reason, /^tail_calls are not allowed in/);
+      assert.match(error.summary.hint ?? '', /compiles it so/);
+    }
+  },
+);
 
 test.skipIf(
   needsRoot,
-  'nothing stays when it is closed: not even programs that hold each other by the array',
+  'close frees all programs, even those that hold each other through the array',
   async () => {
     let ids: number[] = [];
     withTool((session) => {
@@ -153,39 +157,43 @@ test.skipIf(
       ids = [array.lookup('double'), array.lookup('count'), self.info().id].map(Number);
       assert.ok(ids.every((id) => exists(here, id)));
     });
-    await until('the programs are gone', () => !ids.some((id) => exists(here, id)));
+    await until('the end of the programs', () => !ids.some((id) => exists(here, id)));
   },
 );
 
-test.skipIf(needsRoot, 'programs of another type are refused before the kernel does, and by name', () => {
-  const formats = [{ category: 'sched', name: 'sched_process_exec', fields: [] }];
-  const other = tracepoint('sched', 'sched_process_exec', { ...target(process.arch), formats }, () => {}, {
-    name: 'other',
-  });
-  assert.throws(
-    () =>
-      withTool(() => {}, {
-        of: tool({ programs: [count], tailCalled: [{ array: stages, programs: { double: other } }] }),
-      }),
-    /^program array stages: 'count', which uses it, is of the type raw_tracepoint and 'other', which is in its slot double, is of the type tracepoint; those that .* \(.*tail-calls\.test\.[jt]s:\d+\)$/,
-  );
-  withTool((session) => {
-    const maps = new Map<MapSpec, never>();
-    const loaded = loadProgram(here, other, assemble(other.instructions), maps);
-    try {
-      assert.throws(
-        () => session.programArray(stages).update('double', loaded),
-        (error: unknown) =>
-          error instanceof KernelError &&
-          error.errnoName === 'EINVAL' &&
-          /put the program 'other' into slot double of the program array 'stages'.*of one type/.test(
-            error.message,
-          ),
-      );
-    } finally {
-      loaded.close();
-    }
-  });
-});
+test.skipIf(
+  needsRoot,
+  'programs of another type are refused with their names, before the kernel refuses them',
+  () => {
+    const formats = [{ category: 'sched', name: 'sched_process_exec', fields: [] }];
+    const other = tracepoint('sched', 'sched_process_exec', { ...target(process.arch), formats }, () => {}, {
+      name: 'other',
+    });
+    assert.throws(
+      () =>
+        withTool(() => {}, {
+          of: tool({ programs: [count], tailCalled: [{ array: stages, programs: { double: other } }] }),
+        }),
+      /^program array stages: 'count', which uses it, is of the type raw_tracepoint and 'other', which is in its slot double, is of the type tracepoint; those that .* \(.*tail-calls\.test\.[jt]s:\d+\)$/,
+    );
+    withTool((session) => {
+      const maps = new Map<MapSpec, never>();
+      const loaded = loadProgram(here, other, assemble(other.instructions), maps);
+      try {
+        assert.throws(
+          () => session.programArray(stages).update('double', loaded),
+          (error: unknown) =>
+            error instanceof KernelError &&
+            error.errnoName === 'EINVAL' &&
+            /put the program 'other' into slot double of the program array 'stages'.*of one type/.test(
+              error.message,
+            ),
+        );
+      } finally {
+        loaded.close();
+      }
+    });
+  },
+);
 
 test.run();

@@ -1,6 +1,6 @@
 /**
- * What the options leave out, by every way this kernel can be watched, all of them at once; and how the command's lines look
- * with them.
+ * Options that select connects, with every available probe at the same time; and the output columns of the
+ * command.
  */
 import * as assert from 'uvu/assert';
 import type { ConnectRecord } from '../../src/cli/record.ts';
@@ -36,11 +36,11 @@ test.after(async () => {
 });
 
 for (const probe of PROBE_TYPES)
-  test.skipIf(refusalOf(probe), `${probe} is one of the ways that are compared here`, () => {
+  test.skipIf(refusalOf(probe), `${probe} is compared here`, () => {
     assert.ok(PROBE_TYPES_HERE.includes(probe));
   });
 
-/** Watches in every way while `make` connects, and gives what each way saw of the bench's peers. */
+/** Traces with every available probe while `make` connects; returns the records of the test's peers. */
 async function watched(
   options: Omit<Options, 'probe'>,
   make: () => Promise<void>,
@@ -51,7 +51,7 @@ async function watched(
     await make();
     for (const { probe, losses } of all) assert.is(losses(), 0, probe);
   } finally {
-    // What a ring still holds is read when it is closed, and an answer is in its ring before its connect returns.
+    // Closing reads the rest of the rings, and an answer is in its ring before its connect returns.
     for (const each of all) each.close();
   }
   const pids = [bench.peer.pid, bench.other.pid];
@@ -62,7 +62,7 @@ async function watched(
 }
 const lports = (records: readonly { lport: number }[]) => records.map(({ lport }) => lport).sort();
 
-test.skipIf(noProbeHere, 'a process: the connects of another are left out', async () => {
+test.skipIf(noProbeHere, '-p excludes the connects of other processes', async () => {
   const { peer, other, server } = bench;
   const made: number[] = [];
   const seen = await watched({ filter: ofProcess(peer.pid) }, async () => {
@@ -77,7 +77,7 @@ test.skipIf(noProbeHere, 'a process: the connects of another are left out', asyn
   }
 });
 
-for (const [family, wanted, outcome] of [
+for (const [family, expected, outcome] of [
   [4, ['127.0.0.1']],
   [6, ['::1', '::ffff:127.0.0.1']],
   [4, ['127.0.0.1'], 'all'],
@@ -85,7 +85,7 @@ for (const [family, wanted, outcome] of [
 ] as const)
   test.skipIf(
     noProbeHere || noIPv6,
-    `family ${family}: only sockets of that family${outcome ? ', at their ends too' : ''}`,
+    `family ${family} selects only sockets of that family${outcome ? ', with outcomes too' : ''}`,
     async () => {
       const { peer, other, server } = bench;
       const seen = await watched({ family, outcome }, async () => {
@@ -97,7 +97,7 @@ for (const [family, wanted, outcome] of [
       for (const { probe, records } of seen) {
         assert.equal(
           records.map(({ daddr }) => daddr).sort(),
-          (hidesRefused(probe) && !outcome ? [...wanted] : [...wanted, ...wanted]).sort(),
+          (hidesRefused(probe) && !outcome ? [...expected] : [...expected, ...expected]).sort(),
           `${probe}: accepted and refused`,
         );
         assert.ok(records.every(({ ip }) => ip === family));
@@ -105,7 +105,7 @@ for (const [family, wanted, outcome] of [
     },
   );
 
-test.skipIf(noProbeHere, 'a least latency: what was quicker is left out', async () => {
+test.skipIf(noProbeHere, 'a minimum latency excludes faster connects', async () => {
   const { peer, other, server } = bench;
   let late: { port: number } | undefined;
   let quick: Connected | undefined;
@@ -125,35 +125,31 @@ test.skipIf(noProbeHere, 'a least latency: what was quicker is left out', async 
   }
 });
 
-test.skipIf(
-  noProbeHere || sameOnEveryKernel,
-  'the command has all of them: -p, -4 and -6, min_ms',
-  async () => {
-    const { peer, other, server } = bench;
-    const only = ['-p', String(peer.pid)];
-    const addresses = noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1'];
-    const wanted = [
-      { args: only, shown: addresses },
-      { args: [...only, '-4'], shown: ['127.0.0.1'] },
-      ...(noIPv6 ? [] : [{ args: [...only, '-6'], shown: ['::1'] }]),
-      { args: [...only, '30000'], shown: [] },
-    ];
-    const tracers = await Promise.all(wanted.map(({ args }) => Tracer.start(args)));
-    for (const address of addresses)
-      for (const each of [other, peer]) await each.ask('connect', loopback(server.port, address));
-    for (const [i, tracer] of tracers.entries()) {
-      assert.equal(await tracer.stop(), { code: 0, signal: null });
-      const rows = tracer.rows().filter(({ DPORT }) => DPORT === String(server.port));
-      assert.equal(
-        rows.map(({ PID, DADDR }) => [PID, DADDR]),
-        wanted[i]?.shown.map((address) => [String(peer.pid), address]),
-        wanted[i]?.args.join(' '),
-      );
-    }
-  },
-);
+test.skipIf(noProbeHere || sameOnEveryKernel, 'the command supports -p, -4, -6 and min_ms', async () => {
+  const { peer, other, server } = bench;
+  const only = ['-p', String(peer.pid)];
+  const addresses = noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1'];
+  const expected = [
+    { args: only, shown: addresses },
+    { args: [...only, '-4'], shown: ['127.0.0.1'] },
+    ...(noIPv6 ? [] : [{ args: [...only, '-6'], shown: ['::1'] }]),
+    { args: [...only, '30000'], shown: [] },
+  ];
+  const tracers = await Promise.all(expected.map(({ args }) => Tracer.start(args)));
+  for (const address of addresses)
+    for (const each of [other, peer]) await each.ask('connect', loopback(server.port, address));
+  for (const [i, tracer] of tracers.entries()) {
+    assert.equal(await tracer.stop(), { code: 0, signal: null });
+    const rows = tracer.rows().filter(({ DPORT }) => DPORT === String(server.port));
+    assert.equal(
+      rows.map(({ PID, DADDR }) => [PID, DADDR]),
+      expected[i]?.shown.map((address) => [String(peer.pid), address]),
+      expected[i]?.args.join(' '),
+    );
+  }
+});
 
-test.skipIf(noProbeHere || sameOnEveryKernel, 'the columns, with -t and -L and without', async () => {
+test.skipIf(noProbeHere || sameOnEveryKernel, 'columns are right with and without -t and -L', async () => {
   const { peer, server } = bench;
   for (const [args, header] of [
     [[], 'PID     COMM         IP SADDR            DADDR            DPORT LAT(ms)'],
@@ -180,7 +176,7 @@ test.skipIf(noProbeHere || sameOnEveryKernel, 'the columns, with -t and -L and w
       DPORT: String(server.port),
       'LAT(ms)': latency,
     };
-    // Each text begins where its title does.
+    // Each value begins below its title.
     const titles = header.match(/\S+ */g) ?? [];
     assert.is(
       line,

@@ -1,4 +1,4 @@
-/** The tool by itself, without the command: its table of connects in flight, and its programs before the verifier. */
+/** tcpconnlat without the command: its table of connects in flight, and its programs in the verifier. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
@@ -12,11 +12,11 @@ import { BARS } from '../programs/bars.ts';
 import { commOf, FullListener, loopback, NOWHERE, Peer, Server, until } from './connects.ts';
 import { here, noProbeHere, ofProcess, PROBE_TYPES, refusalOf, targetFor } from './tracer.ts';
 
-/** What the tests of all ways work with. */
+/** The setup shared by the tests. */
 let bench: {
   readonly peer: Peer;
   readonly other: Peer;
-  /** In a network of its own, which has no routes. */
+  /** In a network without routes. */
   readonly nowhere: Peer;
   readonly server: Server;
 };
@@ -40,7 +40,7 @@ test.after(async () => {
   await bench.server.close();
 });
 
-/** Of all combinations the lab loads as many as have every option, and looks closer at them. */
+/** The lab loads a selection that covers every option, and checks it more closely. */
 const loadedByLab = inGuest && 'lab/programs loads the programs on this kernel';
 
 for (const probe of PROBE_TYPES) {
@@ -48,7 +48,7 @@ for (const probe of PROBE_TYPES) {
 
   test.skipIf(
     refusal,
-    `${probe}: a table that is full: what finds no room is counted, and it empties as sockets die`,
+    `${probe}: connects beyond a full table are counted, and entries are freed with their sockets`,
     async () => {
       const { peer, other, server } = bench;
       const seen: ConnectEvent[] = [];
@@ -67,7 +67,7 @@ for (const probe of PROBE_TYPES) {
           Array.from({ length: 2 }, () => [peer.pid, commOf(peer.pid)]),
         );
         const { error } = await peer.ask('connect', loopback(server.port));
-        assert.is(error, '', 'connects go on all the same');
+        assert.is(error, '', 'the connect itself succeeds');
         assert.is(full(), 4);
 
         await peer.ask('close', ...fds);
@@ -79,7 +79,7 @@ for (const probe of PROBE_TYPES) {
           seen.map(({ ports }) => [ports.local, ports.remote]),
           [[localPort, server.port]],
         );
-        assert.equal(attempts(), [], 'an answer is taken out too');
+        assert.equal(attempts(), [], 'an answer removes its entry');
         assert.is(full(), 4);
       } finally {
         session.close();
@@ -87,28 +87,24 @@ for (const probe of PROBE_TYPES) {
     },
   );
 
-  test.skipIf(
-    refusal,
-    `${probe}: connects without a route leave nothing in the table once their sockets are closed`,
-    async () => {
-      const { nowhere } = bench;
-      const tool = tcpconnlat({ probe, filter: ofProcess(nowhere.pid) }, targetFor(probe));
-      const session = Session.open(tool, { kernel: here, onEvent: () => {} });
-      try {
-        const fds: number[] = [];
-        for (const address of NOWHERE) fds.push((await nowhere.ask('connect', { address, port: 9 })).fd);
-        await nowhere.ask('close', ...fds);
-        await until('an empty table', () => [...session.map(tool.attempts).keys()].length === 0);
-      } finally {
-        session.close();
-      }
-    },
-  );
+  test.skipIf(refusal, `${probe}: connects without a route leave no table entry after close`, async () => {
+    const { nowhere } = bench;
+    const tool = tcpconnlat({ probe, filter: ofProcess(nowhere.pid) }, targetFor(probe));
+    const session = Session.open(tool, { kernel: here, onEvent: () => {} });
+    try {
+      const fds: number[] = [];
+      for (const address of NOWHERE) fds.push((await nowhere.ask('connect', { address, port: 9 })).fd);
+      await nowhere.ask('close', ...fds);
+      await until('an empty table', () => [...session.map(tool.attempts).keys()].length === 0);
+    } finally {
+      session.close();
+    }
+  });
 
-  // Programs are checked and loaded also where the kernel has nothing to attach them to.
+  // Programs are checked and loaded even if the kernel cannot attach them.
   const unloadable = probe === 'kprobe' ? needsRoot : refusal;
   for (const { promise, check } of BARS.filter((bar) => bar.probe === probe))
-    test.skipIf(unloadable, `${probe}: with this kernel’s types ${promise}`, () => {
+    test.skipIf(unloadable, `${probe}: ${promise} (this kernel’s BTF)`, () => {
       check(targetFor(probe));
     });
 

@@ -1,7 +1,7 @@
 /**
- * The command against real connects, by every way this kernel can be watched, all of them at once: each connect has to show the
- * same in each. What is shown is compared with what was done, by whom and when. Others may connect meanwhile: only the connects
- * of this test's processes are looked at, and all of those.
+ * The command with real connects, with every available probe at the same time: each probe must show each
+ * connect with the same data, compared with the calls and their times. Other processes may connect as well:
+ * only the connects of this test's processes are checked, and all of those.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
@@ -25,20 +25,20 @@ import {
 import type { Connected } from './sockets.ts';
 import { hidesRefused, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
 
-/** What the tests work with. */
+/** The setup shared by the tests. */
 interface Bench {
   /** Makes connects. */
   readonly peer: Peer;
-  /** Another one, for what needs two. */
+  /** A second peer, for tests that need two. */
   readonly other: Peer;
-  /** Accepts on all addresses, of both families where there are two. */
+  /** Accepts on all addresses, of both families if available. */
   readonly server: Server;
-  /** For nothing but finding out whether the tracers are attached. */
+  /** Shows whether the tracers are attached; not used otherwise. */
   readonly beacon: Server;
   readonly claims: readonly Claims[];
 }
 
-/** Which of a tracer's records are this test's own, and which of those a test has asked for. */
+/** The records of one tracer that belong to this test, and which of them a test has claimed. */
 class Claims {
   readonly probe: ProbeType;
   readonly tracer: Tracer;
@@ -51,7 +51,7 @@ class Claims {
     this.#own = own;
   }
 
-  /** What the tests' processes have connected, and no test has claimed. */
+  /** Records of the tests' processes that no test has claimed. */
   rest(): { readonly index: number; readonly record: ConnectRecord }[] {
     return this.tracer
       .records()
@@ -59,7 +59,7 @@ class Claims {
       .filter(({ index, record }) => this.#own(record) && !this.#claimed.has(index));
   }
 
-  /** Waits until a connect to that port by that process is shown, and takes it. */
+  /** Waits until a connect to this port by this process is shown, and claims it. */
   async claim(pid: number, dport: number): Promise<ConnectRecord> {
     const { index, record } = await this.tracer.until(`${this.probe}: ${pid} to port ${dport}`, () =>
       this.rest().find(({ record }) => record.pid === pid && record.dport === dport),
@@ -93,7 +93,7 @@ async function closeBench({ peer, other, server, beacon, claims }: Bench): Promi
   await Promise.all([peer.stop(), other.stop(), server.close(), beacon.close()]);
 }
 
-/** What both ends of a connect by the peer are like. */
+/** Asserts both ends of a connect by the peer. */
 function assertRecord(record: ConnectRecord, peer: Peer, connected: Connected, address: string): void {
   const { pid, comm, ip, saddr, daddr, lport } = record;
   assert.equal(
@@ -122,25 +122,27 @@ test.after(async () => {
 
 const REFUSED = { refused: true };
 
-/** What each way shows of a connect to that port by that process; of one that was refused, each way that shows those. */
+/**
+ * The record of a connect with each probe; for a refused one, with each probe that shows refused connects.
+ */
 async function shown(pid: number, dport: number, { refused = false } = {}): Promise<ConnectRecord[]> {
   const claims = bench.claims.filter(({ probe }) => !(refused && hidesRefused(probe)));
   return Promise.all(claims.map((each) => each.claim(pid, dport)));
 }
 
 for (const probe of PROBE_TYPES)
-  test.skipIf(refusalOf(probe), `${probe} is one of the ways that are compared here`, () => {
+  test.skipIf(refusalOf(probe), `${probe} is compared here`, () => {
     assert.ok(bench.claims.some((claims) => claims.probe === probe));
   });
 
-// --- each connect once, as it was ----------------------------------------------------------------
+// --- each connect once, with its data -----------------------------------------------------------
 
 for (const [what, address, reason] of [
   ['IPv4', '127.0.0.1', false],
   ['IPv6', '::1', noIPv6],
   ['an IPv4-mapped address', '::ffff:127.0.0.1', noIPv6],
 ] as const) {
-  test.skipIf(noProbeHere || reason, `a connect over ${what} that is accepted`, async () => {
+  test.skipIf(noProbeHere || reason, `an accepted connect over ${what} is shown`, async () => {
     const { peer, server } = bench;
     const connected = await peer.ask('connect', loopback(server.port, address));
     assert.is(connected.error, '');
@@ -149,7 +151,7 @@ for (const [what, address, reason] of [
 
   test.skipIf(
     noProbeHere || reason,
-    `a connect over ${what} that is refused, with its local port`,
+    `a refused connect over ${what} is shown with its local port`,
     async () => {
       const { peer, other } = bench;
       const port = await other.ask('closedPort', address);
@@ -161,14 +163,14 @@ for (const [what, address, reason] of [
   );
 }
 
-test.skipIf(noProbeHere, 'a refused connect of a socket that was bound before', async () => {
+test.skipIf(noProbeHere, 'a refused connect of a bound socket is shown with its port', async () => {
   const { peer, other } = bench;
   const port = await other.ask('closedPort', '127.0.0.1');
   const { boundPort } = await peer.ask('connect', loopback(port), { bound: true });
   for (const { lport } of await shown(peer.pid, port, REFUSED)) assert.is(lport, boundPort);
 });
 
-test.skipIf(noProbeHere, 'a non-blocking connect, accepted', async () => {
+test.skipIf(noProbeHere, 'an accepted non-blocking connect is shown', async () => {
   const { server } = bench;
   const { localPort, ms } = await connectHere(server.port);
   for (const { pid, comm, lport, lat_ms } of await shown(process.pid, server.port)) {
@@ -177,7 +179,7 @@ test.skipIf(noProbeHere, 'a non-blocking connect, accepted', async () => {
   }
 });
 
-test.skipIf(noProbeHere, 'a non-blocking connect, refused', async () => {
+test.skipIf(noProbeHere, 'a refused non-blocking connect is shown', async () => {
   const port = await bench.other.ask('closedPort', '127.0.0.1');
   const { error, ms } = await connectHere(port);
   assert.is(error, 'ECONNREFUSED');
@@ -188,10 +190,10 @@ test.skipIf(noProbeHere, 'a non-blocking connect, refused', async () => {
 });
 
 for (const [what, protocol] of [
-  ['accepted by one', IPPROTO_MPTCP],
-  ['accepted by a socket of TCP', 0],
+  ['accepted by an MPTCP socket', IPPROTO_MPTCP],
+  ['accepted by a TCP socket', 0],
 ] as const)
-  test.skipIf(noProbeHere || noMptcp, `a connect of an MPTCP socket, ${what}, is one line`, async () => {
+  test.skipIf(noProbeHere || noMptcp, `an MPTCP connect ${what} is one line`, async () => {
     const { peer, other } = bench;
     const { port } = await other.ask('listen', '127.0.0.1', 10, { protocol });
     const connected = await peer.ask('connect', loopback(port), { protocol: IPPROTO_MPTCP });
@@ -199,7 +201,7 @@ for (const [what, protocol] of [
     for (const record of await shown(peer.pid, port)) assertRecord(record, peer, connected, '127.0.0.1');
   });
 
-test.skipIf(noProbeHere, 'a SYN that is answered late: its latency is that of the answer', async () => {
+test.skipIf(noProbeHere, 'a late answer counts into the latency', async () => {
   const { peer, other } = bench;
   const { port, connected } = await connectLate(peer, other);
   await shown(other.pid, port);
@@ -207,16 +209,16 @@ test.skipIf(noProbeHere, 'a SYN that is answered late: its latency is that of th
     assertRecord(record, peer, connected, '127.0.0.1');
     assert.ok(
       record.lat_ms >= 900,
-      `${record.lat_ms} ms: a second, which the kernel's timer may begin early`,
+      `${record.lat_ms} ms: about one second, since the kernel's timer may start early`,
     );
     assert.ok(
       connected.end - connected.begin - record.lat_ms < 500,
-      `${record.lat_ms} ms of ${connected.end - connected.begin}: nearly all of the call is the wait`,
+      `${record.lat_ms} ms of ${connected.end - connected.begin}: the latency must be nearly all of the call`,
     );
   }
 });
 
-test.skipIf(noProbeHere, 'a socket that connects to itself', async () => {
+test.skipIf(noProbeHere, 'a socket that connects to itself is shown', async () => {
   const { peer } = bench;
   const connected = await peer.ask('connectToSelf', '127.0.0.1');
   assert.is(connected.error, '');
@@ -226,7 +228,7 @@ test.skipIf(noProbeHere, 'a socket that connects to itself', async () => {
   }
 });
 
-test.skipIf(noProbeHere, 'a socket that is refused and connects again: each answer is a line', async () => {
+test.skipIf(noProbeHere, 'a socket that is refused and connects again is shown twice', async () => {
   const { peer, other, server } = bench;
   const port = await other.ask('closedPort', '127.0.0.1');
   const first = await peer.ask('connect', loopback(port));
@@ -236,7 +238,7 @@ test.skipIf(noProbeHere, 'a socket that is refused and connects again: each answ
   for (const record of await shown(peer.pid, server.port)) assertRecord(record, peer, second, '127.0.0.1');
 });
 
-test.skipIf(noProbeHere, 'the name is that of the process, all 15 letters of it', async () => {
+test.skipIf(noProbeHere, 'a process name has up to 15 characters', async () => {
   const { other, server } = bench;
   await other.ask('rename', 'fifteen-letters');
   assert.is(commOf(other.pid), 'fifteen-letters');
@@ -244,7 +246,7 @@ test.skipIf(noProbeHere, 'the name is that of the process, all 15 letters of it'
   for (const { comm } of await shown(other.pid, server.port)) assert.is(comm, 'fifteen-letters');
 });
 
-test.skipIf(noProbeHere, 'the times are those of the answers', async () => {
+test.skipIf(noProbeHere, 'times are the times of the answers', async () => {
   const { peer, server } = bench;
   const first = await peer.ask('connect', loopback(server.port));
   await sleep(50);
@@ -258,7 +260,7 @@ test.skipIf(noProbeHere, 'the times are those of the answers', async () => {
   }
 });
 
-test.skipIf(noProbeHere, 'a burst of 200 connects: each once, with its ports', async () => {
+test.skipIf(noProbeHere, 'a burst of 200 connects is complete, without duplicates', async () => {
   const { server } = bench;
   const made = await Promise.all(Array.from({ length: 200 }, () => connectHere(server.port)));
   const ports: number[][] = [];
@@ -271,9 +273,9 @@ test.skipIf(noProbeHere, 'a burst of 200 connects: each once, with its ports', a
     );
 });
 
-// --- what is not shown: the last test looks for it -----------------------------------------------
+// --- connects that are not shown: the last test checks that -------------------------------------
 
-test.skipIf(noProbeHere, 'UDP and raw sockets connect unseen', async () => {
+test.skipIf(noProbeHere, 'connects of UDP and raw sockets are not shown', async () => {
   const { peer, server } = bench;
   for (const kind of [{ type: 'dgram' }, { type: 'raw', protocol: 253 }] as const)
     for (const address of noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1'])
@@ -303,7 +305,7 @@ test.skipIf(noProbeHere, 'a connect without a route is not shown', async () => {
   }
 });
 
-test.skipIf(noProbeHere, 'a connect that is given up before an answer is not shown', async () => {
+test.skipIf(noProbeHere, 'a connect that is closed before an answer is not shown', async () => {
   const { peer, other } = bench;
   const listener = await FullListener.start(other);
   await shown(other.pid, listener.port);
@@ -315,7 +317,7 @@ test.skipIf(noProbeHere, 'a connect that is given up before an answer is not sho
 
 test.skipIf(
   noProbeHere,
-  'everything was shown once, nothing else, nothing lost, and the end is clean',
+  'every connect was shown once, nothing was lost, and every tracer exits with status 0',
   async () => {
     for (const claims of bench.claims) {
       const { probe, tracer } = claims;
@@ -325,10 +327,10 @@ test.skipIf(
         [],
         probe,
       );
-      // Skipped runs were none of these connects': all of them have shown.
-      const said = tracer.complaints;
-      if (hidesRefused(probe)) assert.match(said, /^tcpconnlat: refused connects are not shown: .*\n$/);
-      else assert.is(said, '', probe);
+      // Skipped runs did not concern these connects: all of them were shown.
+      const warnings = tracer.warnings;
+      if (hidesRefused(probe)) assert.match(warnings, /^tcpconnlat: refused connects are not shown: .*\n$/);
+      else assert.is(warnings, '', probe);
     }
   },
 );

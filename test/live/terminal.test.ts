@@ -1,4 +1,4 @@
-/** The command on a terminal that goes, as when a connection by ssh breaks: its end, and its recording. */
+/** The command when its terminal disappears, as when an SSH connection breaks: its exit and its recording. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,10 @@ test.before(async () => {
 });
 test.after(() => server.close());
 
-/** A shell's script on a terminal of its own, in a folder for its files. Not the first process there, which util-linux's script takes with it. */
+/**
+ * A shell script on its own terminal, in a folder for its files. The script is not the first process there,
+ * because util-linux's `script` kills that one when it is killed.
+ */
 class Session {
   readonly folder = mkdtempSync(join(tmpdir(), 'tsbpf-terminal-'));
   readonly #child: ChildProcess;
@@ -42,18 +45,18 @@ class Session {
     return this.#shown;
   }
 
-  /** What a file in the folder holds; nothing where there is none. */
+  /** The content of a file in the folder; empty if it does not exist. */
   file(name: string): string {
     const path = join(this.folder, name);
     return existsSync(path) ? readFileSync(path, 'utf8') : '';
   }
 
-  /** How many connects are recorded. */
+  /** The number of recorded connects. */
   get recorded(): number {
     return this.file('recording').split('\n').length - 2;
   }
 
-  /** The terminal goes, and whatever is on it gets SIGHUP. */
+  /** Closes the terminal, which sends SIGHUP to its processes. */
   async hangUp(): Promise<void> {
     this.#child.kill('SIGKILL');
     await exited(this.#child);
@@ -65,8 +68,8 @@ class Session {
   }
 }
 
-/** Hangs the terminal up, which ends the command with status 0 and nothing on stderr. */
-async function endsWell(session: Session): Promise<void> {
+/** Hangs up and asserts that the command exits with status 0 and an empty stderr. */
+async function hangsUpCleanly(session: Session): Promise<void> {
   await session.hangUp();
   await until('the end', () => session.file('status') !== '');
   assert.equal(
@@ -75,23 +78,26 @@ async function endsWell(session: Session): Promise<void> {
   );
 }
 
-/** With its standard error in a file, and its exit status too: Node gives SIGHUP its meaning back, which the shell ignores. */
+/**
+ * Writes standard error and the exit status to files. The shell ignores SIGHUP, but Node restores its default
+ * action.
+ */
 const TRACE = 'trap "" HUP; "$NODE" "$COMMAND" -q -p "$OWN" --record recording 2>errors; echo $? >status';
 
-test.skipIf(noTerminal, 'a terminal that is hung up ends it with status 0, the recording whole', async () => {
+test.skipIf(noTerminal, 'a hang-up ends a trace with status 0 and a complete recording', async () => {
   const session = new Session(TRACE);
   try {
     await until('the header', () => session.shown.includes('LAT(ms)'));
     await connectHere(server.port);
     await until('the connect', () => session.recorded === 1);
-    await endsWell(session);
+    await hangsUpCleanly(session);
     assert.ok(session.file('recording').endsWith('}\n'));
   } finally {
     await session.remove();
   }
 });
 
-test.skipIf(noTerminal, 'a replay whose terminal is hung up ends with status 0', async () => {
+test.skipIf(noTerminal, 'a hang-up ends a replay with status 0', async () => {
   const session = new Session(
     'mkfifo pipe; trap "" HUP; exec 3<>pipe; "$NODE" "$COMMAND" -q --replay pipe 2>errors & echo $! >pid; wait $!; echo $? >status',
   );
@@ -99,8 +105,8 @@ test.skipIf(noTerminal, 'a replay whose terminal is hung up ends with status 0',
     await until('its start', () => session.file('pid') !== '');
     const pid = session.file('pid').trim();
     const catches = () => /^SigCgt:\t[0-9a-f]*[13579bdf]$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    await until('its handler of SIGHUP', catches);
-    await endsWell(session);
+    await until('its SIGHUP handler', catches);
+    await hangsUpCleanly(session);
   } finally {
     await session.remove();
   }
@@ -108,14 +114,14 @@ test.skipIf(noTerminal, 'a replay whose terminal is hung up ends with status 0',
 
 test.skipIf(
   noTerminal || missing('setsid'),
-  'a terminal that goes ends it also in a session of its own, which no SIGHUP reaches, when it has nothing to write',
+  'a hang-up ends a quiet trace in another session, which gets no SIGHUP',
   async () => {
     const session = new Session(
       'trap "" HUP; setsid -w "$NODE" "$COMMAND" -q -p 1 --record recording 2>errors; echo $? >status',
     );
     try {
       await until('the header', () => session.shown.includes('LAT(ms)'));
-      await endsWell(session);
+      await hangsUpCleanly(session);
       assert.ok(session.file('recording').endsWith('}\n'));
     } finally {
       await session.remove();
@@ -123,36 +129,32 @@ test.skipIf(
   },
 );
 
-test.skipIf(
-  noTerminal || missing('nohup'),
-  'under nohup it traces on when the terminal has gone',
-  async () => {
-    const session = new Session(
-      'set -m; nohup "$NODE" "$COMMAND" -q -p "$OWN" --record recording >lines 2>errors & echo $! >pid; wait',
-    );
-    let pid = 0;
-    try {
-      await until('the header', () => session.file('lines').includes('LAT(ms)'));
-      pid = Number(session.file('pid'));
-      await session.hangUp();
-      process.kill(pid, 'SIGHUP'); // as a shell does to its jobs
-      for (const recorded of [1, 2]) {
-        await sleep(200 * slowness); // in which it would have ended
-        await connectHere(server.port);
-        await until('a connect after that', () => session.recorded === recorded);
-      }
-      process.kill(pid, 'SIGTERM');
-      await until('the end', () => !running(pid));
-      assert.is(session.file('errors').replace(/^nohup: .*\n/, ''), '');
-      pid = 0;
-    } finally {
-      if (pid > 0) process.kill(pid, 'SIGKILL');
-      await session.remove();
+test.skipIf(noTerminal || missing('nohup'), 'under nohup tracing continues after a hang-up', async () => {
+  const session = new Session(
+    'set -m; nohup "$NODE" "$COMMAND" -q -p "$OWN" --record recording >lines 2>errors & echo $! >pid; wait',
+  );
+  let pid = 0;
+  try {
+    await until('the header', () => session.file('lines').includes('LAT(ms)'));
+    pid = Number(session.file('pid'));
+    await session.hangUp();
+    process.kill(pid, 'SIGHUP'); // as a shell signals its jobs
+    for (const recorded of [1, 2]) {
+      await sleep(200 * slowness); // time to end, if it did
+      await connectHere(server.port);
+      await until('a connect after the hang-up', () => session.recorded === recorded);
     }
-  },
-);
+    process.kill(pid, 'SIGTERM');
+    await until('the end', () => !running(pid));
+    assert.is(session.file('errors').replace(/^nohup: .*\n/, ''), '');
+    pid = 0;
+  } finally {
+    if (pid > 0) process.kill(pid, 'SIGKILL');
+    await session.remove();
+  }
+});
 
-/** Whether a process runs; one that has ended may wait for a parent that looks after it. */
+/** Whether a process runs. A zombie, which waits for its parent, does not. */
 function running(pid: number): boolean {
   try {
     return !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));

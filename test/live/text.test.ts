@@ -1,4 +1,4 @@
-/** Programs from text, run by the kernel: with the maps and the jump tables that the text declares. */
+/** Programs from text, run by the kernel with the maps and jump tables that the text declares. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { isJumpTable } from '../../src/asm/jump-table.ts';
@@ -17,7 +17,10 @@ const test = suite('live/text');
 const kernel = new Kernel();
 const attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' } as const;
 
-/** Loads a text and what it declares, for the time of `use`: which runs it with an argument, and has its maps in their order. */
+/**
+ * Loads a text with its maps while `use` runs. `use` can run the program with one argument, and gets the maps
+ * in order.
+ */
 function withText<T>(text: string, use: (run: (way: bigint) => number, maps: readonly BpfMap[]) => T): T {
   const { items, maps } = parseProgram(text);
   return allOrNothing((resources) => {
@@ -54,20 +57,16 @@ map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 2 entries, inner map shard
 out:
   exit`;
 
-test.skipIf(
-  cannotRun,
-  'a map of maps is made for such as the text names, and a program looks into those',
-  () => {
-    withText(SHARDS, (run, maps) => {
-      const [shard, shards] = maps as [BpfMap, BpfMap];
-      // Of a text all keys and values are bytes, but for what the kernel has as numbers.
-      shard.update(Uint8Array.of(7, 0, 0, 0), Uint8Array.of(42, 0, 0, 0, 0, 0, 0, 0));
-      assert.is(run(1n), 0);
-      shards.update(1, shard as never);
-      assert.equal([0n, 1n, 2n].map(run), [0, 42, 0]);
-    });
-  },
-);
+test.skipIf(cannotRun, 'a map of maps takes inner maps as declared, and programs look them up', () => {
+  withText(SHARDS, (run, maps) => {
+    const [shard, shards] = maps as [BpfMap, BpfMap];
+    // Keys and values of a text are bytes, except those that the kernel defines as numbers.
+    shard.update(Uint8Array.of(7, 0, 0, 0), Uint8Array.of(42, 0, 0, 0, 0, 0, 0, 0));
+    assert.is(run(1n), 0);
+    shards.update(1, shard as never);
+    assert.equal([0n, 1n, 2n].map(run), [0, 42, 0]);
+  });
+});
 
 const WAYS = `map ways: instructionArray, key 4 bytes, value 16 bytes, 3 entries, labels small, large, small
 
@@ -87,8 +86,8 @@ small:
 out:
   exit`;
 
-/** Why jump tables can't be tested, or false. */
-function lacksTables(): string | false {
+/** Why jump tables cannot be tested, or false. */
+function noTables(): string | false {
   if (cannotRun) return cannotRun;
   try {
     return withText(WAYS, () => false);
@@ -98,7 +97,7 @@ function lacksTables(): string | false {
   }
 }
 
-test.skipIf(lacksTables(), 'a jump table leads to the labels that the text names', () => {
+test.skipIf(noTables(), 'a jump table jumps to the labels that the text names', () => {
   withText(WAYS, (run) => {
     assert.equal([0n, 1n, 2n, 3n].map(run), [10, 20, 10, 99]);
   });

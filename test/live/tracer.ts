@@ -1,4 +1,4 @@
-/** The command as a child process, for the live tests, and the ways that the running kernel can be watched. */
+/** The command as a child process, for the live tests, and the probes that the running kernel supports. */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,10 @@ import { type Filter, type ProbeType, TRACEPOINT } from '../../src/programs/tcpc
 import { needsRoot, slowness } from '../harness.ts';
 import { connectHere, exited, type Server, until } from './connects.ts';
 
-/** The command as users get it: the bundle, which also starts in a third of the time, and under emulation that is seconds. */
+/**
+ * The command as users install it: the bundle, which starts in a third of the time. Under emulation that
+ * saves seconds.
+ */
 export const COMMAND = fileURLToPath(new URL('../../../dist/tcpconnlat.cjs', import.meta.url));
 
 export const PROBE_TYPES: readonly ProbeType[] = [
@@ -23,24 +26,26 @@ export const PROBE_TYPES: readonly ProbeType[] = [
   'trace_event',
 ];
 
-/** Why a way doesn't show connects that were refused, or false. */
+/** Why a probe does not show refused connects, or false. */
 export function hidesRefused(probe: ProbeType): string | false {
   return probe === 'trace_event'
-    ? 'the record of the tracepoint does not tell them from those given up'
+    ? 'the tracepoint record does not distinguish refused from aborted connects'
     : false;
 }
 
-/** The ways that show every answered connect. */
+/** The probes that show every answered connect. */
 export const PROBE_TYPES_THAT_SHOW_ALL: readonly ProbeType[] = PROBE_TYPES.filter(
   (probe) => !hidesRefused(probe),
 );
 
-/** The kernel of these tests. One for all of them: reading its types is what takes most of a file's time on an emulated machine. */
+/**
+ * The kernel of these tests. Shared, because parsing BTF takes most of a file's time on an emulated machine.
+ */
 export const here = new Kernel();
 
 const refusals = new Map<ProbeType, string | false>();
 
-/** Why the running kernel can't be watched that way, or false. */
+/** Why the running kernel does not support a probe, or false. */
 export function refusalOf(probe: ProbeType): string | false {
   if (needsRoot) return needsRoot;
   let found = refusals.get(probe);
@@ -74,54 +79,54 @@ function refusalByRecord(kernel: Kernel): string | false {
   }
 }
 
-/** The ways that the running kernel can be watched. */
+/** The probes that the running kernel supports. */
 export const PROBE_TYPES_HERE: readonly ProbeType[] = PROBE_TYPES.filter(
   (probe) => refusalOf(probe) === false,
 );
 
-/** Why the running kernel can't be watched at all, or false. */
+/** Why the running kernel supports no probe, or false. */
 export const noProbeHere: string | false =
-  needsRoot || (PROBE_TYPES_HERE.length === 0 && 'this kernel cannot be watched');
+  needsRoot || (PROBE_TYPES_HERE.length === 0 && 'this kernel supports no probe');
 
-/** The processor, the kernel's types, and the record of its tracepoint as far as a way needs it. */
+/** The architecture, the kernel's types, and the format of the tracepoint record if the probe needs it. */
 export function targetFor(probe: ProbeType, kernel: Kernel = here): Target {
   const formats =
     probe === 'trace_event' ? [readTracepointFormat(kernel, TRACEPOINT.category, TRACEPOINT.name)] : [];
   return { ...target(process.arch, kernel.btf), formats };
 }
 
-/** The filter that takes the connects of one process. */
+/** A filter that selects the connects of one process. */
 export function ofProcess(pid: number): Filter {
   return { pid: { only: [[pid, pid]] } };
 }
 
-/** How runs that the kernel left out are told. */
+/** The message about skipped runs. */
 const SKIPPED = /^tcpconnlat: in all: (\d+) runs of the programs skipped by the kernel .*\n/m;
 
-/** The line at the end. */
+/** The summary line. */
 const SUMMARY = /^tcpconnlat: (\d+ (?:failed )?connects? shown.*)\n/m;
 
 const HEADER = /^(TIME\(s\) +)?(TIME +)?PID +COMM /m;
 
-/** How a command is started. */
+/** Options for starting the command. */
 export interface Start extends Pick<SpawnOptions, 'uid' | 'gid' | 'cwd'> {
-  /** Words of a command that becomes the one behind them, as `nice` does. */
+  /** A command that executes the words after it, like `nice`. */
   readonly under?: readonly string[];
-  /** A descriptor for its standard output; if not given, that is kept in `stdout`. */
+  /** A descriptor for its standard output; by default `stdout` collects the output. */
   readonly stdout?: number;
 }
 
-/** The command, tracing. */
+/** A tracing command. */
 export class Tracer {
   readonly child: ChildProcess;
-  /** All it has printed. */
+  /** All output so far. */
   stdout = '';
   stderr = '';
   readonly #records: ConnectRecord[] = [];
-  /** How far stdout has become records. */
+  /** The position in stdout up to which records are parsed. */
   #read = 0;
   #rows: Record<string, string>[] = [];
-  /** How long stdout was when it became rows. */
+  /** The length of stdout when rows were parsed. */
   #rowsEnd = 0;
 
   private constructor(child: ChildProcess) {
@@ -134,7 +139,7 @@ export class Tracer {
     });
   }
 
-  /** Starts it, and waits for nothing. */
+  /** Starts the command without waiting. */
   static run(args: readonly string[], { stdout, under = [], ...options }: Start = {}): Tracer {
     const [file = '', ...words] = [...under, process.execPath, COMMAND, ...args];
     return new Tracer(
@@ -145,7 +150,7 @@ export class Tracer {
     );
   }
 
-  /** Starts it, and waits for the header: everything is attached then. */
+  /** Starts the command and waits for the header: from then on, all probes are attached. */
   static async start(args: readonly string[], options: Start = {}): Promise<Tracer> {
     const tracer = Tracer.run(args, options);
     await tracer.until('the header', () => HEADER.test(tracer.stdout));
@@ -153,8 +158,8 @@ export class Tracer {
   }
 
   /**
-   * Starts it with JSON, which has no header: attached is what shows connects. So connects are made, until one of them shows.
-   * Those go to `beacon`, a port that is for nothing else.
+   * Starts the command with --json, which prints no header, and makes connects to `beacon` until one is
+   * shown. No other test may use that port.
    */
   static async startJson(args: readonly string[], beacon: Server, host: string): Promise<Tracer> {
     const tracer = Tracer.run(['--json', ...args]);
@@ -170,27 +175,27 @@ export class Tracer {
     return this.child.pid as number;
   }
 
-  /** Runs that the kernel left out, as it has told them at the end. On an emulated machine that isn't rare. */
+  /** Runs that the kernel skipped, as reported at the end. Common on an emulated machine. */
   get skipped(): number {
     return Number(SKIPPED.exec(this.stderr)?.[1] ?? 0);
   }
 
-  /** The line at the end, without the command's name; empty if there is none. */
+  /** The summary line without the command's name; empty if there is none. */
   get summary(): string {
     return SUMMARY.exec(this.stderr)?.[1] ?? '';
   }
 
-  /** All else of stderr. */
-  get complaints(): string {
+  /** The rest of stderr. */
+  get warnings(): string {
     return this.stderr.replace(SKIPPED, '').replace(SUMMARY, '');
   }
 
-  /** The whole lines of stdout. */
+  /** The complete lines of stdout. */
   lines(): string[] {
     return this.stdout.split('\n').slice(0, -1);
   }
 
-  /** The lines of JSON. Each is read once, however often they are asked for. */
+  /** The JSON lines. Each line is parsed once. */
   records(): readonly ConnectRecord[] {
     const end = this.stdout.lastIndexOf('\n') + 1;
     const fresh = this.stdout.slice(this.#read, end).split('\n').slice(0, -1);
@@ -199,7 +204,7 @@ export class Tracer {
     return this.#records;
   }
 
-  /** The lines of columns, by the names of the header. */
+  /** The lines of the table, by column name. */
   rows(): readonly Record<string, string>[] {
     if (this.#rowsEnd !== this.stdout.length) {
       this.#rowsEnd = this.stdout.length;
@@ -226,7 +231,7 @@ export class Tracer {
     );
   }
 
-  /** Waits for its end, when it has shown all it has seen. */
+  /** Waits until the command has exited and all output has arrived. */
   async ended(): Promise<{ code: number | null; signal: string | null }> {
     const streams = [this.child.stdout, this.child.stderr].map(
       (stream) =>

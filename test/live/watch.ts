@@ -1,28 +1,31 @@
-/** The tool's programs without the command: in this process, by any way, and so much cheaper to start. */
+/** The programs of tcpconnlat in this process, without the command, which is much faster to start. */
 import { type ConnectRecord, recorder, type Sources } from '../../src/cli/record.ts';
 import { Session } from '../../src/loader/session.ts';
 import { type Options, type ProbeType, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { here, targetFor } from './tracer.ts';
 
-/** The tool's programs of one way, running in this process. */
+/** The programs of one probe, running in this process. */
 export interface Watch {
   readonly probe: ProbeType;
-  /** The answered connects that were seen up to now. */
+  /** The answered connects so far. */
   readonly records: readonly ConnectRecord[];
-  /** How many connects are in flight, as the kernel's table has them. */
+  /** The number of connects in flight in the kernel's table. */
   attempts(): number;
-  /** Connects that failed and were not sent, as the programs have counted them; undefined if they don't. */
+  /** Failed connects that the programs counted and did not send; undefined if they do not count. */
   failed(): number | undefined;
-  /** Runs of the programs that the kernel has skipped, as far as it counts them. */
+  /** Runs of the programs that the kernel skipped, if it counts them. */
   skipped(): number;
-  /** What was counted and not shown: events lost, and connects without room. */
+  /** Connects that are counted and not shown: lost events, and connects beyond a full table. */
   losses(): number;
-  /** Detaches, after which all that was seen is in `records`. */
+  /** Detaches the programs, after which `records` is complete. */
   detach(): void;
   close(): void;
 }
 
-/** Watches connects. `sources` tell more of them than the programs do. Where there are many watches at once, each gets along with few pages of rings. */
+/**
+ * Traces connects. `sources` add data that the programs do not send. Many watches at once should use few ring
+ * pages each.
+ */
 export function watch(
   options: Options,
   { pagesPerCpu, ...sources }: Sources & { readonly pagesPerCpu?: number } = {},

@@ -1,6 +1,6 @@
 /**
- * Who connects, and when: the user, the container and the pod, and the time of day, by every way this kernel can be watched, all of
- * them at once; and the command, also of processes that are gone.
+ * The user, container, pod and time of day of a connect, with every available probe at the same time; and as
+ * the command prints them, also for processes that have exited.
  */
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
@@ -15,11 +15,11 @@ import { type Watch, watch } from './watch.ts';
 
 const test = suite('live/who', { seconds: 60 });
 
-/** No container of this machine has such an id. */
+/** An id that no container of this machine has. */
 const idOf = (letter: string): string => process.pid.toString(16).padEnd(64, letter);
 const POD = `8dbd9b2e-1f4c-4ab2-b9a1-${process.pid.toString(16).padStart(12, '0')}`;
 const SLICE = `tsbpf-test-${process.pid}.slice`;
-/** Where containerd puts a container of a pod, and Docker one without. */
+/** The cgroups of a container in a pod (containerd) and without (Docker). */
 const IN_POD = `${SLICE}/kubepods-burstable-pod${POD.replaceAll('-', '_')}.slice/cri-containerd-${idOf('a')}.scope`;
 const IN_DOCKER = `${SLICE}/docker-${idOf('b')}.scope`;
 const USER = 54_321;
@@ -28,13 +28,13 @@ interface Bench {
   readonly cgroups: CgroupTree;
   readonly server: Server;
   readonly outside: Peer;
-  /** One that is put into a container of Docker, and one that goes into a container of a pod. */
+  /** In a Docker container, and in a container of a pod. */
   readonly docker: Peer;
   readonly pod: Peer;
 }
 
-/** Lets peers do something in cgroups, and cleans up after them. `cgroups` says in which hierarchy. */
-async function onBench(cgroups: CgroupTree, work: (bench: Bench) => Promise<void>): Promise<void> {
+/** Runs `work` with peers in cgroups of the hierarchy `cgroups`, and cleans up after it. */
+async function withBench(cgroups: CgroupTree, work: (bench: Bench) => Promise<void>): Promise<void> {
   const peers = await Promise.all([Peer.start(), Peer.start(), Peer.start()]);
   const [outside, docker, pod] = peers;
   const server = await Server.start('127.0.0.1');
@@ -55,27 +55,27 @@ async function onBench(cgroups: CgroupTree, work: (bench: Bench) => Promise<void
   }
 }
 
-/** Who a record's process is, but for its number. */
+/** A record's user, container and pod. */
 const who = ({ uid, container, pod }: ConnectRecord) => ({ uid, container, pod });
 const OUTSIDE = { uid: 0, container: undefined, pod: undefined };
 const DOCKER = { uid: 0, container: idOf('b'), pod: undefined };
 const KUBERNETES = { uid: USER, container: idOf('a'), pod: POD };
 
 for (const probe of PROBE_TYPES)
-  test.skipIf(refusalOf(probe), `${probe} is one of the ways that are compared here`, () => {
+  test.skipIf(refusalOf(probe), `${probe} is compared here`, () => {
     assert.ok(PROBE_TYPES_HERE.includes(probe));
   });
 
-test.skipIf(noProbeHere, 'every way tells the user, the container and the pod, and the time of day', () =>
-  onBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
+test.skipIf(noProbeHere, 'every probe shows the user, container, pod and time of day', () =>
+  withBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
     cgroups.put(docker.pid, IN_DOCKER);
     const sources = { containers: containers(here, assert.unreachable), wallClock: wallClock(here.syscalls) };
     const all: Watch[] = [];
     const times: [number, number][] = [];
     try {
       for (const probe of PROBE_TYPES_HERE) all.push(watch({ probe, who: true }, sources));
-      cgroups.put(pod.pid, IN_POD); // made while it is watched
-      await pod.ask('become', USER);
+      cgroups.put(pod.pid, IN_POD); // created while probes are attached
+      await pod.ask('setUser', USER);
       for (const peer of [outside, docker, pod]) {
         const begin = Date.now();
         await peer.ask('connect', loopback(server.port));
@@ -102,13 +102,13 @@ test.skipIf(noProbeHere, 'every way tells the user, the container and the pod, a
 
 test.skipIf(
   noProbeHere,
-  'the command tells them of processes that are gone when their lines are written',
+  'the command shows them for processes that exited before their lines were written',
   () =>
-    onBench(CgroupTree.open(), async ({ cgroups, server, docker, pod }) => {
+    withBench(CgroupTree.open(), async ({ cgroups, server, docker, pod }) => {
       cgroups.put(docker.pid, IN_DOCKER);
       const tracer = await Tracer.startJson(['--who'], server, '127.0.0.1');
       cgroups.put(pod.pid, IN_POD);
-      await pod.ask('become', USER);
+      await pod.ask('setUser', USER);
       tracer.child.kill('SIGSTOP');
       await until('it to stop', () => /^State:\tT/m.test(readFileSync(`/proc/${tracer.pid}/status`, 'utf8')));
       for (const peer of [docker, pod]) {
@@ -124,8 +124,8 @@ test.skipIf(
     }),
 );
 
-test.skipIf(noProbeHere || sameOnEveryKernel, 'as columns, with the time of day', () =>
-  onBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
+test.skipIf(noProbeHere || sameOnEveryKernel, '--who --wall -t prints them as columns', () =>
+  withBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
     cgroups.put(docker.pid, IN_DOCKER);
     cgroups.put(pod.pid, IN_POD);
     const tracer = await Tracer.start(['--who', '--wall', '-t']);
@@ -147,9 +147,9 @@ test.skipIf(noProbeHere || sameOnEveryKernel, 'as columns, with the time of day'
 );
 
 const [v1] = needsRoot ? [] : hierarchies('cgroup').filter((path) => /\/(pids|freezer|systemd)$/.test(path));
-const noV1 = v1 === undefined && 'no hierarchy of cgroup v1 is mounted here';
-test.skipIf(noProbeHere || noV1, 'the container where only a hierarchy of v1 has it', () =>
-  onBench(CgroupTree.at(v1 as string), async ({ cgroups, server, docker }) => {
+const noV1 = v1 === undefined && 'no cgroup v1 hierarchy is mounted';
+test.skipIf(noProbeHere || noV1, 'a container in a cgroup v1 hierarchy is found', () =>
+  withBench(CgroupTree.at(v1 as string), async ({ cgroups, server, docker }) => {
     cgroups.put(docker.pid, `tsbpf-test-${process.pid}/docker/${idOf('b')}`);
     const tracer = await Tracer.start(['--who', '-p', String(docker.pid)]);
     await docker.ask('connect', loopback(server.port));
@@ -161,7 +161,7 @@ test.skipIf(noProbeHere || noV1, 'the container where only a hierarchy of v1 has
 
 test.skipIf(
   noProbeHere || sameOnEveryKernel,
-  'without these options a line has nothing of them',
+  'without these options a line has none of the fields',
   async () => {
     const server = await Server.start('127.0.0.1');
     const tracer = await Tracer.startJson([], server, '127.0.0.1');

@@ -131,14 +131,14 @@ async function boot(guest: Guest, job: Job, scratch: string): Promise<Outcome> {
   };
   const servers = await Promise.all(PORTS.map((port) => listen(join(scratch, port), sinks[port])));
 
-  let complaints = '';
+  let warnings = '';
   let late = false;
   const options = await qemuArguments(guest, job.script, scratch);
   // Bound to this process, so that QEMU doesn't outlive even a SIGKILL of it.
   const qemu = ['--pdeathsig', 'KILL', MACHINES[guest.kernel.processor].qemu, ...options];
   const child = spawn('setpriv', qemu, { stdio: ['ignore', 'ignore', 'pipe'] });
   child.stderr.on('data', (chunk: Buffer) => {
-    complaints += chunk;
+    warnings += chunk;
   });
   const kill = (): void => {
     child.kill('SIGKILL');
@@ -157,6 +157,6 @@ async function boot(guest: Guest, job: Job, scratch: string): Promise<Outcome> {
   const told = status.match(/^exit (\d+)$/m)?.[1];
   if (told !== undefined) return { status: Number(told), console };
   if (late) return { status: TIMED_OUT, failure: `not done after ${job.seconds} s: ended`, console };
-  const failure = `the guest told no exit status; QEMU: ${how}${complaints ? `\n${complaints.trimEnd()}` : ''}`;
+  const failure = `the guest told no exit status; QEMU: ${how}${warnings ? `\n${warnings.trimEnd()}` : ''}`;
   return { status: NO_STATUS, failure, console };
 }
