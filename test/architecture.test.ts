@@ -1,4 +1,6 @@
-/** What docs/architecture.md says of the house: which rooms it has, that arrows point down only, and that none leads back to where it came from. */
+/**
+ * The layers of docs/architecture.md: every module is listed, imports point down, and actual are no cycles.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,7 +13,7 @@ const test = suite('architecture');
 const SOURCES = fileURLToPath(new URL('../../src/', import.meta.url));
 const PAGE = fileURLToPath(new URL('../../docs/architecture.md', import.meta.url));
 
-/** The rooms that each may take from, besides itself. */
+/** The layers that each layer may import, besides itself. */
 const BELOW: Record<string, readonly string[]> = {
   asm: [],
   loader: ['asm'],
@@ -25,7 +27,10 @@ const BELOW: Record<string, readonly string[]> = {
 /** A block comment at the start of a line. Examples in doc comments import the package itself. */
 const COMMENT = /^ *\/\*\*?[\s\S]*?\*\//gm;
 
-/** What each file imports, types and what is imported late among it: files by their paths below src, packages by their names. */
+/**
+ * The imports of each file, including types and dynamic imports: files by their path below src, packages by
+ * name.
+ */
 const imports = new Map<string, readonly string[]>(
   readdirSync(SOURCES, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.ts'))
@@ -40,18 +45,18 @@ function filesFrom(file: string): string[] {
   return (imports.get(file) ?? []).filter((name) => imports.has(name));
 }
 
-/** A way from a file back to itself, if there is one. */
-function circle(): string[] | undefined {
-  const through = new Set<string>();
-  const walk = (way: readonly string[]): string[] | undefined => {
-    const file = way.at(-1) as string;
-    if (way.indexOf(file) < way.length - 1) return way.slice(way.indexOf(file));
-    if (through.has(file)) return undefined;
+/** A cycle of imports, if actual is one. */
+function findCycle(): string[] | undefined {
+  const visited = new Set<string>();
+  const walk = (path: readonly string[]): string[] | undefined => {
+    const file = path.at(-1) as string;
+    if (path.indexOf(file) < path.length - 1) return path.slice(path.indexOf(file));
+    if (visited.has(file)) return undefined;
     for (const next of filesFrom(file)) {
-      const found = walk([...way, next]);
+      const found = walk([...path, next]);
       if (found) return found;
     }
-    through.add(file);
+    visited.add(file);
     return undefined;
   };
   for (const file of imports.keys()) {
@@ -61,23 +66,23 @@ function circle(): string[] | undefined {
   return undefined;
 }
 
-test('the imports are seen', () => {
+test('the imports are found', () => {
   assert.ok(imports.size > 100);
   assert.ok(filesFrom('cli/trace.ts').includes('loader/session.ts'));
   assert.ok(imports.get('loader/koffi.ts')?.includes('koffi'));
 });
 
-test('arrows point down only', () => {
-  const roomOf = (file: string): string => file.split('/')[0] as string;
+test('imports point down only', () => {
+  const layerOf = (file: string): string => file.split('/')[0] as string;
   for (const file of imports.keys()) {
-    const allowed = [roomOf(file), ...(BELOW[roomOf(file)] ?? [])];
-    const up = filesFrom(file).filter((other) => !allowed.includes(roomOf(other)));
+    const allowed = [layerOf(file), ...(BELOW[layerOf(file)] ?? [])];
+    const up = filesFrom(file).filter((other) => !allowed.includes(layerOf(other)));
     assert.equal(up, [], `imported by ${file}`);
   }
 });
 
-test('there is no circle', () => {
-  assert.is(circle()?.join(' -> '), undefined);
+test('actual are no import cycles', () => {
+  assert.is(findCycle()?.join(' -> '), undefined);
 });
 
 test('one file imports koffi', () => {
@@ -85,7 +90,7 @@ test('one file imports koffi', () => {
   assert.equal(files, ['loader/koffi.ts']);
 });
 
-test('asm asks nothing of the machine', () => {
+test('asm imports no platform modules', () => {
   const used = new Set(
     [...imports].filter(([file]) => file.startsWith('asm/')).flatMap(([, names]) => names),
   );
@@ -93,22 +98,22 @@ test('asm asks nothing of the machine', () => {
   assert.equal(packages, []);
 });
 
-/** What the first column of a floor's table names: files without their ending, and rooms with a slash. */
-function namedOn(floor: string): string[] {
+/** The first column of a layer's table: files without their extension, and folders with a slash. */
+function listedIn(layer: string): string[] {
   const page = readFileSync(PAGE, 'utf8');
-  const section = page.split(/^## /m).find((each) => each.startsWith(`${floor}:`)) ?? '';
+  const section = page.split(/^## /m).find((each) => each.startsWith(`${layer}:`)) ?? '';
   const cells = [...section.matchAll(/^\| (`.*?`) \|/gm)].map(([, cell = '']) => cell);
   return cells.flatMap((cell) =>
     [...cell.matchAll(/`(.+?)`/g)].map(([, name = '']) => name.replace(/\.ts$/, '')),
   );
 }
 
-test('the page has every file and every room of a floor, once, and no others', () => {
-  for (const floor of ['asm', 'loader', 'programs', 'cli']) {
-    const there = readdirSync(join(SOURCES, floor), { withFileTypes: true }).map((entry) =>
+test('the page lists every file and folder of a layer exactly once', () => {
+  for (const layer of ['asm', 'loader', 'programs', 'cli']) {
+    const actual = readdirSync(join(SOURCES, layer), { withFileTypes: true }).map((entry) =>
       entry.isDirectory() ? `${entry.name}/` : entry.name.replace(/\.ts$/, ''),
     );
-    assert.equal(namedOn(floor).sort(), there.sort(), floor);
+    assert.equal(listedIn(layer).sort(), actual.sort(), layer);
   }
 });
 

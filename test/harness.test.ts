@@ -1,4 +1,4 @@
-/** The harness and its runner: what must not pass doesn't. */
+/** The harness and its runner: failures of any kind must not pass. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ test.before(async () => {
 });
 test.after(() => rm(folder, { recursive: true }));
 
-/** Writes a test file whose suite is `test`. */
+/** Writes a test file with a suite named `test`. */
 async function write(name: string, body: string): Promise<string> {
   const file = join(folder, `${name}.test.js`);
   await writeFile(
@@ -51,7 +51,7 @@ const COUNTED = [
   },
 ];
 for (const { name, body, passed, failed } of COUNTED) {
-  test(`a file that ${name.replace('-', ' ')} counts ${passed} passed, ${failed} failed`, async () => {
+  test(`a file that ${name.replace('-', ' ')} counts as ${passed} passed, ${failed} failed`, async () => {
     const result = await outcomeOf(name, body);
     assert.equal([result.passed, result.failed, result.problems], [passed, failed, []]);
   });
@@ -59,70 +59,70 @@ for (const { name, body, passed, failed } of COUNTED) {
 
 const OK = "test('a', () => {});";
 const BROKEN = [
-  { name: 'forgets-run', body: OK, says: /run\(\) was never called/ },
-  { name: 'has-no-test', body: 'test.run();', says: /has no tests/ },
+  { name: 'forgets-run', body: OK, problem: /run\(\) was never called/ },
+  { name: 'has-no-test', body: 'test.run();', problem: /has no tests/ },
   {
     name: 'has-a-failing-before',
     body: `test.before(() => { throw new Error('b'); }); ${OK} test.run();`,
-    says: /before/,
+    problem: /before/,
   },
   {
     name: 'has-a-failing-after',
     body: `test.after(() => { throw new Error('b'); }); ${OK} test.run();`,
-    says: /after/,
+    problem: /after/,
   },
   {
     name: 'has-a-failing-after-each',
     body: `test.after.each(() => { throw new Error('b'); }); ${OK} test.run();`,
-    says: /after\.each/,
+    problem: /after\.each/,
   },
-  { name: 'does-not-load', body: "import 'no-such-package'; test.run();", says: /exited with status 1/ },
+  { name: 'does-not-load', body: "import 'no-such-package'; test.run();", problem: /exited with status 1/ },
   {
     name: 'exits-half-way',
     body: `${OK} test('b', () => process.exit(0)); test.run();`,
-    says: /1 tests were not run/,
+    problem: /1 tests were not run/,
   },
   {
     name: 'exits-badly-after-its-tests',
     body: `${OK} test.after(() => { process.on('exit', () => { process.exitCode = 3; }); }); test.run();`,
-    says: /exited with status 3/,
+    problem: /exited with status 3/,
   },
   {
     name: 'is-killed',
     body: "test('a', () => process.kill(process.pid, 'SIGKILL')); test.run();",
-    says: /killed by SIGKILL during "a"/,
+    problem: /killed by SIGKILL during "a"/,
   },
   {
     name: 'stays-alive',
     body: "test('a', () => { setInterval(() => {}, 1000); }); test.run();",
-    says: /still running .* after its last test: killed/,
+    problem: /still running .* after its last test: killed/,
   },
   {
     name: 'loops',
     body: "test('a', () => { for (;;); }); test.run();",
-    says: /not done after \d+ s, in "a": killed/,
+    problem: /not done after \d+ s, in "a": killed/,
   },
   {
     name: 'leaves-a-process',
     body: `import { spawn } from 'node:child_process';
            test('a', () => { spawn('sleep', ['60'], { stdio: 'inherit' }).unref(); }); test.run();`,
-    says: /left processes behind: \d+ \(sleep\)/,
+    problem: /left processes behind: \d+ \(sleep\)/,
   },
 ];
-for (const { name, body, says } of BROKEN) {
+for (const { name, body, problem } of BROKEN) {
   test(`a file that ${name.replaceAll('-', ' ')} fails`, async () => {
     const result = await outcomeOf(name, body);
-    assert.match(result.problems.join('\n'), says);
+    assert.match(result.problems.join('\n'), problem);
   });
 }
 
-test('a test outside any suite that runs is no test', async () => {
+test('a file without a suite fails', async () => {
   const file = join(folder, 'nothing.test.js');
   await writeFile(file, 'export {};');
   assert.equal((await runFile(file, LIMITS)).problems, ['ran no test']);
 });
 
-test('a skipped test is reported with its reason and is neither passed nor failed', async () => {
+test('a skipped test is reported with its reason, neither passed nor failed', async () => {
   const body = "test.skipIf('no luck today', 'a', () => {}); test.skipIf(false, 'b', () => {}); test.run();";
   const { passed, failed, skipped, problems } = await outcomeOf('skips', body);
   assert.equal(
@@ -146,7 +146,7 @@ function runner(files: string, ...filters: string[]): Promise<{ status: number; 
   });
 }
 
-test("the runner's last line counts, and its status is 1 when anything failed", async () => {
+test("the runner's last line is a summary, and a failure sets its status to 1", async () => {
   await write('cli-good', "test('a', () => {}); test.skipIf('why not', 'b', () => {}); test.run();");
   await write('cli-bad', "test('a', () => { throw new Error('the reason'); }); test.run();");
   const good = await runner(folder, 'cli-good');
@@ -158,12 +158,12 @@ test("the runner's last line counts, and its status is 1 when anything failed", 
   assert.ok(both.lines.join('\n').includes('the reason'));
 });
 
-test('no matching file is a failure', async () => {
+test('a run without matching files fails', async () => {
   const { status, lines } = await runner(folder, 'no-such-file');
   assert.equal([status, lines.at(-1)], [1, '0 passed, 1 failed']);
 });
 
-test('files that share a process are judged each by itself, and go on after one that ends it', async () => {
+test('files in one process are judged separately, and the run continues after one ends the process', async () => {
   const failing = "test('a', () => { throw new Error('no'); }); test.run();";
   const files = [
     await write('first', `${OK} test.run();`),

@@ -1,7 +1,7 @@
 /**
- * The suites that tests are written in: uvu's, and what uvu leaves out. A test or hook that never settles fails at
- * its time limit, a hook that throws is a failure (uvu swallows it), a skipped test says why, and a file that
- * forgets `run()` doesn't pass. Each result is also reported to the runner (test/run.ts), if one listens.
+ * Test suites: those of uvu, with time limits and stricter failures. A test or hook that never settles fails
+ * at its time limit, a hook that throws is a failure (uvu ignores it), a skipped test has a reason, and a
+ * file that forgets `run()` fails. Each result is also reported to the runner (test/run.ts), if there is one.
  *
  *   const test = suite('asm/encode');
  *   test('a jump that is too far throws', () => { ... });
@@ -11,68 +11,68 @@
 import { existsSync, writeSync } from 'node:fs';
 import * as uvu from 'uvu';
 
-/** A test's or hook's body. */
+/** The body of a test or hook. */
 export type Body = () => void | Promise<void>;
 
-/** What a file tells its runner, as lines of JSON on the descriptor named by TSBPF_TEST_REPORT. */
+/** A report to the runner, one line of JSON on the descriptor TSBPF_TEST_REPORT. */
 export type Report =
   | { readonly kind: 'started'; readonly name: string }
   | { readonly kind: 'passed' | 'failed'; readonly name: string }
   | { readonly kind: 'skipped'; readonly name: string; readonly reason: string }
-  /** Something outside a test went wrong: a hook, or tests that were never run. */
+  /** A failure outside of tests: a hook, or tests that were never run. */
   | { readonly kind: 'broken'; readonly name: string; readonly reason: string }
-  /** Every suite has run. What keeps the process alive after this was left behind by a test. */
+  /** Every suite has run. If the process stays alive now, a test has left something open. */
   | { readonly kind: 'ended' }
-  /** The process is done with its file, and goes on with the next. */
+  /** The process is done with its file and continues with the next one. */
   | { readonly kind: 'next' };
 
 interface Hook {
   (body: Body): void;
-  /** Around every test instead of around the suite. */
+  /** Runs around every test instead of around the suite. */
   each(body: Body): void;
 }
 
-/** A suite. Call it to add a test; `run()` at the end of the file. */
+/** A suite. Call it to add a test, and call `run()` at the end of the file. */
 export interface Suite {
   (name: string, body: Body): void;
-  /** Adds the test, or, where there is a reason not to run it, reports it as skipped for that reason. */
+  /** Adds the test; if there is a reason to skip it, reports it as skipped with that reason. */
   skipIf(reason: string | false | undefined, name: string, body: Body): void;
   readonly before: Hook;
   readonly after: Hook;
   run(): void;
 }
 
-/** Why a test that works on the running kernel has to be skipped, or false. */
+/** Why a test that needs the running kernel is skipped, or false. */
 export const needsRoot: string | false = process.getuid?.() === 0 ? false : 'needs root';
 
-/** Whether this is a guest of the lab (test/vm): a machine of the tests' own. */
+/** Whether this is a guest of the lab (test/vm), a machine used only by the tests. */
 export const inGuest = existsSync('/run/lab');
 
-/** Why a test that has nothing to do with the kernel is skipped, or false. */
+/** Why a test that does not depend on the kernel is skipped, or false. */
 export const sameOnEveryKernel: string | false =
-  inGuest && 'does not depend on the kernel: run outside of the lab';
+  inGuest && 'does not depend on the kernel (runs outside of the lab)';
 
-/** All time limits are multiplied by this: an emulated machine is slow, not wrong. */
+/** A factor for all time limits, because emulated machines are slow. */
 export const slowness = Number(process.env.TSBPF_TEST_SLOWNESS || 1);
 
 const reportTo = Number(process.env.TSBPF_TEST_REPORT || Number.NaN);
 
-/** Tells the runner, if one listens. */
+/** Sends a report to the runner, if there is one. */
 export function report(line: Report): void {
   if (!Number.isNaN(reportTo)) writeSync(reportTo, `${JSON.stringify(line)}\n`);
 }
 
-/** Reports what is wrong with the file itself, also to who runs it without the runner. */
+/** Reports an error of the file itself, and prints it for runs without the runner. */
 function broken(name: string, reason: string): void {
   report({ kind: 'broken', name, reason });
   console.error(`\n  ${name}: ${reason}`);
   process.exitCode = 1;
 }
 
-/** Suites begun and not yet through. */
+/** The number of suites that have begun and not ended. */
 let open = 0;
 
-/** Settles as `body` does, or fails after so many seconds. */
+/** Runs `body` and rejects if it has not settled after `seconds`. */
 async function within(seconds: number, body: Body): Promise<void> {
   const limit = seconds * slowness;
   let timer: NodeJS.Timeout | undefined;
@@ -86,7 +86,7 @@ async function within(seconds: number, body: Body): Promise<void> {
   }
 }
 
-/** A suite of tests, each of which fails when it isn't done after `seconds` (10). */
+/** A suite whose tests fail if they take longer than `seconds` (10). */
 export function suite(name: string, { seconds = 10 }: { seconds?: number } = {}): Suite {
   const inner = uvu.suite(name);
   const counts = { added: 0, settled: 0 };
@@ -108,7 +108,9 @@ export function suite(name: string, { seconds = 10 }: { seconds?: number } = {})
     });
   };
 
-  /** uvu takes a suite whose hook throws for one that passed: so a hook never throws, it breaks the file. */
+  /**
+   * uvu counts a suite whose hook throws as passed: so a hook never throws, but reports the file as broken.
+   */
   const guarded = (title: string, body: Body) => async () => {
     try {
       await within(seconds, body);

@@ -1,22 +1,20 @@
-/** Hostile text, and what of it may reach a terminal. */
+/** Hostile text and its escaped form. */
 import * as assert from 'uvu/assert';
 
 /**
- * A character of every kind that a terminal acts on or nobody sees; without / and NUL, so that a file can be
- * called so.
+ * One character of every kind that a terminal interprets or that is invisible. Without / and NUL, so that it
+ * is a valid file name.
  */
 export const HOSTILE =
   'h\x1b]0;pwn\x07\x1b[31m\n; forged line\r\b\v\x7f\x85\x9b2J\xad\u061c\u200b\u200e\u202e\u2028\u2029\u2066\ufeff\ufff9\u{e0041}\u{f0000}';
 
-/** What is left of it on a terminal. */
+/** The same text as escaped for a terminal. */
 export const ESCAPED =
   'h\\x1b]0;pwn\\x07\\x1b[31m\\n; forged line\\r\\x08\\x0b\\x7f\\x85\\x9b2J\\xad\\u061c\\u200b\\u200e\\u202e\\u2028\\u2029\\u2066\\ufeff\\ufff9\\u{e0041}\\u{f0000}';
 
 const UNSAFE = /[\p{C}\p{Zl}\p{Zp}]/gu;
 
-/**
- * Fails for bytes that are no UTF-8, and for characters that a terminal acts on, except newlines and tabs.
- */
+/** Asserts valid UTF-8 without characters that a terminal interprets, except newlines and tabs. */
 export function assertSafe(bytes: Uint8Array | string, what: string): void {
   const text = typeof bytes === 'string' ? bytes : new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   const found = [...text.matchAll(UNSAFE)].filter(([character]) => character !== '\n' && character !== '\t');

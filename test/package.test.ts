@@ -1,6 +1,6 @@
 /**
- * The package as its users get it: what is in the tarball, that the library imports and type-checks from it, and
- * that the command runs. The build made dist/ before; the packages it depends on are this checkout's own.
+ * The package as users install it: the contents of the tarball, imports and types of the library, and the
+ * commands. The build has created dist/ before; dependencies come from this checkout.
  */
 import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
@@ -25,7 +25,7 @@ test.before(async () => {
   user = await mkdtemp(join(tmpdir(), 'tsbpf-package-'));
   installed = join(user, 'node_modules/tsbpf');
   await mkdir(installed, { recursive: true });
-  // Without scripts: the build that `prepare` does would pull build/ from under the tests now running.
+  // Without scripts: `prepare` would rebuild build/ while its tests run.
   await exec('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', user], { cwd: PROJECT });
   const [tarball = ''] = (await readdir(user)).filter((name) => name.endsWith('.tgz'));
   await exec('tar', ['-xzf', join(user, tarball), '-C', installed, '--strip-components=1']);
@@ -37,36 +37,36 @@ test.before(async () => {
 });
 test.after(() => rm(user, { recursive: true, force: true }));
 
-/** Runs a script in the user's project and returns what it printed. */
+/** Runs a script in the user's project and returns its output. */
 async function node(script: string): Promise<string> {
   const file = join(user, 'script.js');
   await writeFile(file, script);
   return (await exec(process.execPath, [file], { cwd: user })).stdout;
 }
 
-test('the tarball holds what is used and nothing that only builds or tests it', async () => {
+test('the tarball contains what users need, and nothing for building or testing', async () => {
   const names = await readdir(installed);
-  const wanted = ['LICENSE', 'README.md', 'dist', 'docs', 'examples', 'man', 'package.json'];
+  const expected = ['LICENSE', 'README.md', 'dist', 'docs', 'examples', 'man', 'package.json'];
   assert.equal(
-    wanted.filter((name) => !names.includes(name)),
+    expected.filter((name) => !names.includes(name)),
     [],
     'missing',
   );
   assert.equal(
-    names.filter((name) => !wanted.includes(name) && name !== 'CHANGELOG.md'),
+    names.filter((name) => !expected.includes(name) && name !== 'CHANGELOG.md'),
     [],
-    'too much',
+    'unexpected',
   );
 });
 
-test('the tarball holds no code cache', async () => {
+test('the tarball contains no code cache', async () => {
   const caches = async (folder: string) =>
     (await readdir(join(folder, 'dist'))).filter((name) => name.endsWith('.cache'));
-  assert.is((await caches(PROJECT)).length, 2, 'the build made them');
+  assert.is((await caches(PROJECT)).length, 2, 'the build creates two caches');
   assert.equal(await caches(installed), []);
 });
 
-test('every file that package.json names is there', async () => {
+test('every file named in package.json exists', async () => {
   const commands: string[] = Object.values(manifest.bin);
   const entries: object[] = Object.values(manifest.exports);
   const library = entries.flatMap((entry): string[] =>
@@ -78,7 +78,7 @@ test('every file that package.json names is there', async () => {
   }
 });
 
-test('the library imports, and assembles without a kernel', async () => {
+test('the library can be imported and assembles without a kernel', async () => {
   const printed = await node(`
     import { assemble, exit, mov, r0 } from 'tsbpf/asm';
     const { bytes } = assemble([mov(r0, 7), exit()]);
@@ -96,7 +96,7 @@ test('importing the library loads no native code', async () => {
   assert.is(printed, 'false\n');
 });
 
-test("the library's types hold in a strict project, and refuse what is wrong", async () => {
+test("the library's types work in a strict project and reject errors", async () => {
   const good =
     "import { assemble, exit, mov, r0 } from 'tsbpf/asm';\nexport const made = assemble([mov(r0, 7), exit()]);\n";
   await writeFile(join(user, 'good.ts'), good);
@@ -120,7 +120,7 @@ test("the library's types hold in a strict project, and refuse what is wrong", a
 });
 
 for (const name of ['tcpconnlat', 'tsbpf'])
-  test(`the command ${name} is executable and tells the version of package.json`, async () => {
+  test(`the command ${name} is executable and prints the version of package.json`, async () => {
     const { stdout } = await exec(join(installed, manifest.bin[name]), ['--version']);
     assert.is(stdout, `${manifest.version}\n`);
   });
@@ -135,7 +135,7 @@ for (const [which, command] of [
   ['bundled', () => [join(installed, manifest.bin.tcpconnlat)]],
   ['from source', () => ['--import', 'tsx', join(PROJECT, 'src/cli/tcpconnlat.ts')]],
 ] as const)
-  test(`the command, ${which}, shows the source lines of its programs`, async () => {
+  test(`the ${which} command shows the source lines of its programs`, async () => {
     const args = [...command(), '--dry-run', '-v', '--probe', 'kprobe'];
     const { stdout } = await exec(process.execPath, args, { cwd: PROJECT });
     const shown = [...stdout.matchAll(/^; (?:\/.*\/)?(src\/programs\/tcpconnlat\S*\.ts):(\d+): (.*)$/gm)];
@@ -144,24 +144,24 @@ for (const [which, command] of [
       const source = (await readFile(join(PROJECT, file), 'utf8')).split('\n');
       assert.is(text?.trim(), source[Number(line) - 1]?.trim());
     }
-    assert.not.match(stdout, /^; .*(src\/asm\/|dist\/)/m, 'no line of the library');
+    assert.not.match(stdout, /^; .*(src\/asm\/|dist\/)/m, 'no lines of the library');
   });
 
-test('a mistake in a program that uses the library is at the line of its author', async () => {
+test("errors in a program that uses the library name the user's line", async () => {
   const printed = await node(`
     import { chars, hash, kprobe, Session, struct, target, u32 } from 'tsbpf';
     import { assemble, isLabel, locate, mov, r0 } from 'tsbpf/asm';
-    const told = (mistake) => {
+    const report = (mistake) => {
       try { mistake(); } catch ({ message }) { console.log(/\\(([^()]*)\\)$/.exec(message)?.[1]); }
     };
-    told(() => mov(r0, 2 ** 40));
-    told(() => struct({ text: chars(-1) }));
-    told(() => assemble([mov(r0, 0)]));
-    told(() => kprobe('f', target('x64'), (b) => b.arg(9)));
-    told(() => kprobe('f', target('x64'), (b) => {
+    report(() => mov(r0, 2 ** 40));
+    report(() => struct({ text: chars(-1) }));
+    report(() => assemble([mov(r0, 0)]));
+    report(() => kprobe('f', target('x64'), (b) => b.arg(9)));
+    report(() => kprobe('f', target('x64'), (b) => {
       b.kernel('sock', b.arg(0)).fields({ state: 'x' });
     }));
-    told(() => Session.open(
+    report(() => Session.open(
       { name: 't', programs: [], maps: [], events: { map: hash('m', { key: u32, value: u32, maxEntries: 1 }), schema: u32 } },
       { onEvent() {}, pagesPerCpu: 3 },
     ));
@@ -176,12 +176,12 @@ test('a mistake in a program that uses the library is at the line of its author'
   assert.equal(printed.trim().split('\n'), [...at(7, 8, 9, 10, 12, 14), ...made]);
 });
 
-test('the licences of the bundled packages are in the package', async () => {
+test('the package includes the licenses of bundled packages', async () => {
   const licenses = await readFile(join(installed, 'dist/LICENSES.txt'), 'utf8');
   for (const name of ['commander', '@sinclair/typebox']) assert.ok(licenses.includes(`${name} `), name);
 });
 
-test('the lock names no registry', async () => {
+test('the lock file names no registry', async () => {
   assert.not.match(await readFile(join(PROJECT, 'package-lock.json'), 'utf8'), /"resolved"/);
 });
 

@@ -1,10 +1,12 @@
 /**
- * The test runner: `npm test`, or `npm test -- asm/encode live/` for the files whose path holds one of these.
- *
- * Unit tests run two files at a time; what traces the running kernel (test/live, test/lab) runs strictly one after the other,
- * since every tracer sees every connect. The lab's guests do that in one process (`--together`), and run a file that failed once more,
- * by itself (`--again`): an emulated machine stands still for as long as the real one is busy. Without names, and where QEMU is,
- * the tests on other kernels follow (test/vm): their core on each, the others on one of them. The last line is `N passed, N failed, N skipped`; exit status 1 on failure.
+ * The test runner: `npm test`, or `npm test -- asm/encode live/` for files whose path contains one of the
+ * words.
+ * Unit tests run two files at a time. Tests that trace the running kernel (test/live, test/lab) run one after
+ * the other, since every tracer sees every connect. Guests of the lab run these in one process (`--together`)
+ * and repeat a failed file alone (`--again`), because an emulated machine stops while the real one is busy.
+ * Without words, and if QEMU is installed, the tests on other kernels follow (test/vm): their core on each
+ * kernel, the other files on one of them. The last line is `N passed, N failed, N skipped`; exit status 1 on
+ * failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
@@ -17,10 +19,10 @@ import { BROKEN, formatSummary, type Summary, sum } from './summary.ts';
 const UNIT: Limits = { seconds: 120 * slowness, grace: 2 * slowness };
 const LIVE: Limits = { seconds: 300 * slowness, grace: 5 * slowness };
 
-/** How much of a failing file's output is shown: its end. */
+/** How many characters of a failing file's output are shown, from its end. */
 const SHOWN = 20_000;
 
-/** The compiled test files below a folder whose path holds one of the filters, or all of them. */
+/** The compiled test files below a folder whose path contains one of the filters; all without filters. */
 function testFiles(folder: string, filters: readonly string[]): string[] {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.test.js') && !file.split(sep).includes('node_modules'))
@@ -29,7 +31,7 @@ function testFiles(folder: string, filters: readonly string[]): string[] {
   return filters.length ? files.filter(wanted) : files;
 }
 
-/** Runs `one` over the items, `width` at a time. */
+/** Runs `one` on all items, `width` at a time. */
 async function forEach<T>(
   items: readonly T[],
   width: number,
@@ -61,7 +63,7 @@ function describe(result: FileResult, name: string): string {
   return lines.join('\n');
 }
 
-/** One line a reason: most skipped tests of a run share theirs. */
+/** One paragraph per reason, since most skipped tests share their reasons. */
 function describeSkipped(results: ReadonlyMap<string, FileResult>): string[] {
   const byReason = new Map<string, string[]>();
   for (const [name, { skipped }] of results) {
@@ -72,7 +74,7 @@ function describeSkipped(results: ReadonlyMap<string, FileResult>): string[] {
   return [...byReason].map(([reason, tests]) => `skipped, ${reason}:\n  ${tests.join('\n  ')}`);
 }
 
-/** Runs the files of a folder of compiled tests and prints what became of them. */
+/** Runs the files of a folder of compiled tests and prints their results. */
 async function runFolder(
   folder: string,
   filters: readonly string[],
@@ -104,11 +106,11 @@ async function runFolder(
   if (again) {
     const failed = inOrder.filter((file) => isBad(results.get(nameOf(file))));
     for (const file of failed) {
-      console.log(`\n${nameOf(file)} is run again, by itself`);
+      console.log(`\n${nameOf(file)} runs again, alone`);
       await run(LIVE)(file);
     }
     const passed = failed.filter((file) => !isBad(results.get(nameOf(file)))).map(nameOf);
-    if (passed.length > 0) console.log(`\nfailed at first, and passed by itself: ${passed.join(', ')}`);
+    if (passed.length > 0) console.log(`\nfailed first, then passed alone:  ${passed.join(', ')}`);
   }
 
   for (const text of describeSkipped(results)) console.log(`\n${text}`);
@@ -122,7 +124,10 @@ async function runFolder(
   return sum(summaries);
 }
 
-/** The tests on other kernels, after a run of all tests where QEMU is: what they came to, or undefined. TSBPF_TEST_LAB=no leaves them out. */
+/**
+ * Runs the tests on other kernels if QEMU is installed; returns their summary, or undefined.
+ * TSBPF_TEST_LAB=no skips them.
+ */
 async function runLab(): Promise<Summary | undefined> {
   if (process.env.TSBPF_TEST_LAB === 'no') {
     console.log('\nno tests on other kernels: TSBPF_TEST_LAB=no');
@@ -140,7 +145,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   });
 }
 
-/** Where the tests are; another folder only to test the runner itself. */
+/** The folder of the tests; TSBPF_TEST_FOLDER selects another one, for tests of the runner. */
 const { TSBPF_TEST_FOLDER: otherFolder } = process.env;
 const { values, positionals: filters } = parseArgs({
   options: { together: { type: 'boolean', default: false }, again: { type: 'boolean', default: false } },

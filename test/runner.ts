@@ -1,6 +1,7 @@
 /**
- * Runs test files, each in a process of its own, and judges them: by what the harness reports, and by what it can't
- * report (a crash, a process that hangs or leaves others behind, a file without tests).
+ * Runs test files, each in its own process, and judges them by the harness's reports and by failures that the
+ * harness cannot report: a crash, a process that hangs or leaves other processes behind, a file without
+ * tests.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -10,31 +11,31 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { type Report, slowness } from './harness.ts';
 
-/** What became of one test file. */
+/** The result of one test file. */
 export interface FileResult {
   readonly file: string;
   readonly seconds: number;
   readonly passed: number;
   readonly failed: number;
   readonly skipped: readonly { readonly name: string; readonly reason: string }[];
-  /** What is wrong with the file as a whole. Each is a failure of its own. */
+  /** Failures of the file as a whole. Each counts as one failure. */
   readonly problems: readonly string[];
-  /** All that the process printed, on either stream. */
+  /** The output of the process, stdout and stderr. */
   readonly output: string;
 }
 
-/** How long a file may take. */
+/** Time limits of a file. */
 export interface Limits {
   /** For the whole file, in seconds. */
   readonly seconds: number;
-  /** To exit after its last test, in seconds. */
+  /** For the exit after its last test, in seconds. */
   readonly grace: number;
 }
 
-/** The process groups of the test files now running. */
+/** The process groups of running test files. */
 const running = new Set<number>();
 
-/** Kills every test file still running, with all its children. */
+/** Kills all running test files with their child processes. */
 export function killAll(): void {
   for (const group of running) killGroup(group);
 }
@@ -43,27 +44,27 @@ function killGroup(group: number): void {
   try {
     process.kill(-group, 'SIGKILL');
   } catch {
-    // Nobody is left in it, which is what we want.
+    // The group is already empty.
   }
 }
 
-/** The commands still alive in a process group. A zombie isn't: it only waits to be collected. */
+/** The commands of the live processes in a group. Zombies, which only wait to be collected, do not count. */
 function aliveIn(group: number): string[] {
   const alive: string[] = [];
   for (const pid of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
     try {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-      const end = stat.lastIndexOf(')'); // the command may hold anything, even a parenthesis
+      const end = stat.lastIndexOf(')'); // a command may contain parentheses
       const [state, , pgrp] = stat.slice(end + 2).split(' ');
       if (Number(pgrp) === group && state !== 'Z' && state !== 'X') alive.push(stat.slice(0, end + 1));
     } catch {
-      // Gone in the meantime.
+      // The process has ended in the meantime.
     }
   }
   return alive;
 }
 
-/** What a group still holds after its leader has exited; children that are just ending get a moment for it. */
+/** The processes left in a group after its leader has exited. Ending children get a moment to exit. */
 async function leftBehind(group: number): Promise<string[]> {
   let alive = aliveIn(group);
   for (let tries = 0; alive.length > 0 && tries < 10; tries++) {
@@ -73,7 +74,7 @@ async function leftBehind(group: number): Promise<string[]> {
   return alive;
 }
 
-/** Collects the harness's reports and says what they amount to. */
+/** Collects the harness's reports of one file. */
 class Tally {
   passed = 0;
   failed = 0;
@@ -106,13 +107,17 @@ class Tally {
     }
   }
 
-  /** Notes what there is to say of a process that has exited, or gone on to the next file, beyond what it reported itself. */
+  /**
+   * Adds problems that the harness could not report, after the process has exited or continued with the next
+   * file.
+   */
   judge(code: number | null, signal: string | null): void {
     const during = this.current ? ` during "${this.current}"` : '';
-    const told = this.failed + this.problems.length > 0;
+    const hasReported = this.failed + this.problems.length > 0;
     if (signal) this.problems.push(`killed by ${signal}${during}`);
-    else if (code !== 0 && (!told || during)) this.problems.push(`exited with status ${code}${during}`);
-    else if (!this.ended && !told)
+    else if (code !== 0 && (!hasReported || during))
+      this.problems.push(`exited with status ${code}${during}`);
+    else if (!this.ended && !hasReported)
       this.problems.push(this.#tests > 0 ? 'ended before its tests did' : 'ran no test');
   }
 
@@ -121,7 +126,7 @@ class Tally {
   }
 }
 
-/** Runs one compiled test file in a process group of its own, which doesn't outlive the call. */
+/** Runs one compiled test file in its own process group, which never outlives the call. */
 export async function runFile(
   file: string,
   limits: Limits,
@@ -131,12 +136,13 @@ export async function runFile(
   return result as FileResult;
 }
 
-/** Runs test files one after the other in one process. */
+/** The script that runs several test files in one process. */
 const TOGETHER = fileURLToPath(new URL('./together.js', import.meta.url));
 
 /**
- * Runs compiled test files one after the other in one process, since to start one takes seconds on an emulated machine. A file
- * that ends the process doesn't end the run: the ones behind it get another. What a file leaves behind is told of the last.
+ * Runs compiled test files one after the other in one process, since starting one takes seconds on an
+ * emulated machine. If a file ends the process, the next files run in another one. Processes left behind are
+ * reported for the last file.
  */
 export async function runTogether(
   files: readonly string[],
@@ -149,7 +155,7 @@ export async function runTogether(
   }
 }
 
-/** Runs a program that goes through test files, and judges those that it got to. */
+/** Runs a program that runs test files, and judges the files that it reached. */
 async function runProcess(
   program: readonly string[],
   files: readonly string[],
@@ -161,7 +167,7 @@ async function runProcess(
   let start = performance.now();
   let tally = new Tally();
   const child = spawn(process.execPath, ['--enable-source-maps', ...program], {
-    detached: true, // its own process group, so that its children can be ended with it
+    detached: true, // a new process group, to kill its children with it
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...environment, TSBPF_TEST_REPORT: '3' },
   });
@@ -232,7 +238,9 @@ function collect(child: ChildProcess): string[] {
   return output;
 }
 
-/** Waits until the pipes of an exited process are read to their end; its group being dead, nobody holds them open. */
+/**
+ * Waits until the pipes of an exited process are read completely. Its group is dead, so the pipes are closed.
+ */
 async function closed(child: ChildProcess): Promise<void> {
   const streams = child.stdio.filter((stream) => stream && !stream.closed);
   const all = Promise.all(streams.map((stream) => new Promise((resolve) => stream?.once('close', resolve))));

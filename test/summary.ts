@@ -1,18 +1,20 @@
-/** The line that ends every test run, written and read. */
+/** The summary line that ends every test run. */
 
-/** What a run of tests came to. */
+/** The counts of a test run. */
 export interface Summary {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
 }
 
-/** A summary as the last line of a run: `12 passed, 0 failed`, and what was skipped if anything was. */
+/**
+ * Formats a summary as the last line of a run: `12 passed, 0 failed`, with skipped tests if there are any.
+ */
 export function formatSummary({ passed, failed, skipped }: Summary): string {
   return `${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`;
 }
 
-/** Adds summaries up. */
+/** Adds summaries. */
 export function sum(summaries: readonly Summary[]): Summary {
   const total = { passed: 0, failed: 0, skipped: 0 };
   for (const summary of summaries) {
@@ -21,10 +23,13 @@ export function sum(summaries: readonly Summary[]): Summary {
   return total;
 }
 
-/** What a run that couldn't even begin comes to. */
+/** The summary of a run that could not begin. */
 export const BROKEN: Summary = { passed: 0, failed: 1, skipped: 0 };
 
-/** Reads the summary that ends a run's output. None is a failure, and so is an exit status that contradicts it. */
+/**
+ * Parses the summary at the end of a run's output. A missing summary is a failure, and so is an exit status
+ * that contradicts it.
+ */
 export function summaryOf(output: string, status: number): Summary {
   const last = output.trimEnd().split('\n').at(-1) ?? '';
   const counts = last.match(/^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/);

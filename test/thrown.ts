@@ -1,6 +1,6 @@
-/** What a piece of work throws, for tests that look at it closer than `assert.throws` does. */
+/** Exceptions, for tests that need more than `assert.throws`. */
 
-/** Runs it, and gives back the error that it threw. Fails where it threw none. */
+/** Returns the error that `run` throws; fails if it throws none. */
 export function thrown(run: () => unknown): Error {
   try {
     run();

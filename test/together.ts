@@ -1,20 +1,20 @@
 /**
- * Runs compiled test files one after the other in this process: `node together.js FILE...`, for the runner, which is told when
- * one is done (test/runner.ts).
+ * Runs compiled test files one after the other in this process: `node together.js FILE...`. Started by the
+ * runner (test/runner.ts), which it notifies after each file.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
-/** uvu's suites, after the name of their file; with `UVU_DEFER` they wait until they are told to run, as uvu's own command does it. */
+/** uvu's queue of suites. With `UVU_DEFER`, suites wait for `exec`, as in uvu's own command. */
 const uvu = globalThis as { UVU_DEFER?: boolean; UVU_QUEUE?: unknown[][] };
 uvu.UVU_DEFER = true;
-// Not before that.
+// After UVU_DEFER is set.
 const { exec } = await import('uvu');
 const { report } = await import('./harness.ts');
 
 for (const [i, file] of process.argv.slice(2).entries()) {
   if (i > 0) {
-    await sleep(100); // the runner reads what the last file printed, which comes by another pipe
+    await sleep(100); // lets the runner read the last file's output, which uses another pipe
     report({ kind: 'next' });
   }
   uvu.UVU_QUEUE = [[null]];

@@ -1,9 +1,9 @@
-/** Exceptions that reach the event loop, in tests that expect some. */
+/** Exceptions that reach the event loop, for tests that expect some. */
 import type { Suite } from './harness.ts';
 
 /**
- * Collects what reaches `uncaughtException` during each test of the suite, in place of the listeners that uvu has. The list is
- * emptied before each test.
+ * Collects the exceptions that reach `uncaughtException` during each test of the suite, instead of uvu's
+ * listeners. The list is cleared before each test.
  */
 export function uncaughtIn(test: Suite): unknown[] {
   const uncaught: unknown[] = [];
@@ -20,7 +20,7 @@ export function uncaughtIn(test: Suite): unknown[] {
   return uncaught;
 }
 
-/** What a function throws; undefined if it returns. */
+/** The value that a function throws; undefined if it returns. */
 export function caught(run: () => void): unknown {
   try {
     run();

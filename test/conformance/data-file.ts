@@ -1,19 +1,21 @@
-/** A test of the suite: a file in sections, each after a line of its name, as `-- asm`. */
+/**
+ * A test of the conformance suite: a file with sections, each after a line with its name, such as `-- asm`.
+ */
 import { decode } from '../../src/asm/decode.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { readProgram } from './ubpf.ts';
 
-/** What a test runs, and what is to come of it. */
+/** A program and its expected result. */
 export interface ConformanceTest {
-  /** Throws where the program can't be read. */
+  /** Parses the program. Throws if it is invalid. */
   readonly program: () => Item[];
-  /** What r1 points at; r2 is its length. */
+  /** The memory that r1 points to; r2 is its length. */
   readonly memory: Uint8Array;
-  /** The value of r0, 64 bits; undefined where the program is to be refused. */
+  /** The expected r0, 64 bits; undefined if the program must be refused. */
   readonly result: bigint | undefined;
 }
 
-/** Reads a file. Throws where it has no program, or nothing that is to come of it. */
+/** Parses a file. Throws if it has no program, or neither a result nor an error. */
 export function readTest(text: string): ConformanceTest {
   const sections = new Map<string, string>();
   let current = '';
@@ -33,7 +35,7 @@ export function readTest(text: string): ConformanceTest {
   };
 }
 
-/** Bytes as hexadecimal pairs. */
+/** Parses pairs of hexadecimal digits. */
 export function bytesOf(text: string): Uint8Array {
   const digits = text.replace(/\s/g, '');
   if (!/^([0-9a-fA-F]{2})*$/.test(digits))
@@ -41,7 +43,7 @@ export function bytesOf(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(digits, 'hex'));
 }
 
-/** Instructions as numbers of 64 bits, the opcode in the lowest byte. */
+/** Parses instructions written as 64-bit numbers, with the opcode in the lowest byte. */
 function instructionBytes(raw: string): Uint8Array {
   const numbers = raw.trim().split(/\s+/).map(BigInt);
   return new Uint8Array(BigUint64Array.from(numbers).buffer);

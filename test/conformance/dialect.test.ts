@@ -1,4 +1,4 @@
-/** The dialect and the files of the conformance suite, without a kernel. */
+/** The dialect and file format of the conformance suite, without a kernel. */
 import * as assert from 'uvu/assert';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { type Instruction, type Item, isLabel } from '../../src/asm/instruction.ts';
@@ -38,7 +38,7 @@ const LINES: readonly [dialect: string, kernel: string][] = [
 ];
 
 for (const [dialect, kernel] of LINES)
-  test(`${dialect} is ${kernel}`, () => {
+  test(`${dialect} reads as ${kernel}`, () => {
     assert.equal(listing(readProgram(dialect)), [kernel]);
   });
 
@@ -66,7 +66,7 @@ for (const [line, message] of [
     );
   });
 
-test('a file has a program, perhaps memory, and a result', () => {
+test('a file has a program, optional memory, and a result', () => {
   const { program, memory, result } = readTest(
     '-- asm\nexit\n-- mem\naa bb\ncc\n-- result\n0xffffffffffffffff\n',
   );
@@ -75,13 +75,13 @@ test('a file has a program, perhaps memory, and a result', () => {
   assert.is(result, 0xffff_ffff_ffff_ffffn);
 });
 
-test('a program may be numbers, and be one to refuse', () => {
+test('a program may be given as numbers, with an expected error', () => {
   const { program, result } = readTest('-- raw\n0x00000007000000b7\n149\n-- error\nrefused\n');
   assert.equal(listing(program()), ['(b7) r0 = 7', '(95) exit']);
   assert.is(result, undefined);
 });
 
-test('a file without a program, or without what is to come of it, is none', () => {
+test('a file without a program or an expectation is refused', () => {
   assert.throws(() => readTest('-- result\n1\n'), /it has no program/);
   assert.throws(() => readTest('-- asm\nexit\n'), /it has neither result nor error/);
 });

@@ -1,6 +1,6 @@
 /**
- * Runs a program of the suite in the kernel, nothing attached: as a function of its own, called with memory and its length, whose r0, all
- * 64 bits of it, the caller puts into a map.
+ * Runs a program of the suite in the kernel without an attachment: as a subprogram called with memory and its
+ * length. The caller stores all 64 bits of its r0 in a map.
  */
 import { assemble } from '../../src/asm/assemble.ts';
 import { callSubprogram, exit, label, loadMapValue, mov, stx } from '../../src/asm/constructors.ts';
@@ -16,7 +16,7 @@ import { Resources } from '../../src/loader/resources.ts';
 
 const kernel = new Kernel();
 
-/** The program's r0. Throws where the program is refused, by us or by the kernel. */
+/** Returns the program's r0. Throws if tsbpf or the kernel refuses the program. */
 export function runInKernel(program: readonly Item[], memory: Uint8Array): bigint {
   const result = array('result', { value: u64 });
   const input = array('memory', { value: bytes(Math.max(memory.length, 1)) });

@@ -1,7 +1,8 @@
 /**
- * The conformance suite's plugin: `test/conformance/plugin [MEMORY]`, as root. The program's bytes come as hexadecimal on the
- * standard input, the memory as the first argument; r0 goes to the standard output, in hexadecimal. Other arguments, which the suite has for
- * other machines, are passed over. What goes wrong is told on stderr, with exit status 1.
+ * The plugin for the conformance suite: `test/conformance/plugin [MEMORY]`, as root. It reads the program as
+ * hexadecimal bytes from standard input and memory from the first argument, and prints r0 in hexadecimal. It
+ * ignores other arguments, which the suite has for other machines. Errors are printed to stderr, with exit
+ * status 1.
  */
 import { readFileSync } from 'node:fs';
 import { decode } from '../../src/asm/decode.ts';

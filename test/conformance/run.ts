@@ -1,6 +1,6 @@
 /**
- * The conformance suite on this kernel: `test/conformance/run [FOLDER]`, as root. A line a test, and a count at the end; exit
- * status 1 where one failed.
+ * Runs the conformance suite on this kernel: `test/conformance/run [FOLDER]`, as root. Prints one line per
+ * test and a count; exit status 1 if a test failed.
  */
 import { existsSync } from 'node:fs';
 import { runTest, suiteFolder, testNames } from './suite-folder.ts';
@@ -9,7 +9,7 @@ function main(): number {
   const folder = process.argv[2] ?? suiteFolder();
   if (folder === undefined || !existsSync(folder)) {
     console.error(
-      `${folder === undefined ? '' : `there is no ${folder}; `}usage: test/conformance/run FOLDER`,
+      `${folder === undefined ? '' : `${folder} does not exist;  `}usage: test/conformance/run FOLDER`,
     );
     return 2;
   }

@@ -1,16 +1,17 @@
 /**
- * The dialect of the conformance suite's tests, which is uBPF's: `ldxw %r0, [%r1+4]`, `lock fetch add [%r10-8], %r1`, `jne %r0, 15, failed`,
- * `call local func1`. The label `exit` is the first exit, and a number of 32 bits is those bits, whatever sign they have.
+ * The dialect of the conformance suite (uBPF): `ldxw %r0, [%r1+4]`, `lock fetch add [%r10-8], %r1`, `jne %r0,
+ * 15, failed`, `call local func1`. The label `exit` is the first exit. A 32-bit number may be written signed
+ * or unsigned.
  */
 import * as make from '../../src/asm/constructors.ts';
 import type { Instruction, Item, Register } from '../../src/asm/instruction.ts';
 
-/** A line that isn't of the dialect. */
+/** A line that is not valid in the dialect. */
 export class DialectError extends Error {
   override readonly name = 'DialectError';
 }
 
-/** Reads a program. Throws DialectError, and RangeError for an operand that its instruction doesn't take. */
+/** Parses a program. Throws DialectError, and RangeError for operands that an instruction does not accept. */
 export function readProgram(text: string): Item[] {
   const items: Item[] = [];
   let exits = 0;
@@ -38,13 +39,13 @@ const WIDTHS = { b: { size: 1 }, h: { size: 2 }, w: { size: 4 }, dw: { size: 8 }
 
 type Maker = (operands: readonly string[]) => Instruction;
 
-/** Every mnemonic, and how many operands it has. */
+/** Every mnemonic with its number of operands. */
 const MNEMONICS = new Map<string, readonly [operands: number, maker: Maker]>([
-  ...both(ARITHMETIC).map((name): [string, [number, Maker]] => [
+  ...withHalfWidth(ARITHMETIC).map((name): [string, [number, Maker]] => [
     name,
     [2, ([dst = '', src = '']) => named<make.Arithmetic>(name)(register(dst), registerOrNumber(src))],
   ]),
-  ...both(BRANCHES).map((name): [string, [number, Maker]] => [
+  ...withHalfWidth(BRANCHES).map((name): [string, [number, Maker]] => [
     name,
     [
       3,
@@ -52,7 +53,7 @@ const MNEMONICS = new Map<string, readonly [operands: number, maker: Maker]>([
         named<make.Branch>(name)(register(dst), registerOrNumber(src), target(to)),
     ],
   ]),
-  ...both(['neg']).map((name): [string, [number, Maker]] => [
+  ...withHalfWidth(['neg']).map((name): [string, [number, Maker]] => [
     name,
     [1, ([dst = '']) => named<make.Unary>(name)(register(dst))],
   ]),
@@ -97,7 +98,7 @@ const MNEMONICS = new Map<string, readonly [operands: number, maker: Maker]>([
   ['exit', [0, () => make.exit()]],
 ]);
 
-function both(names: readonly string[]): string[] {
+function withHalfWidth(names: readonly string[]): string[] {
   return names.flatMap((name) => [name, `${name}32`]);
 }
 
@@ -151,7 +152,7 @@ function registerOrNumber(text: string): Register | number {
 /** `[%r1+4]`: the base and the offset. */
 function place(text: string): [Register, number] {
   const found = /^\[(%r\d+)([-+](?:0x[0-9a-fA-F]+|\d+))?\]$/.exec(text);
-  if (!found) throw new DialectError(`'${text}' is no place in memory`);
+  if (!found) throw new DialectError(`'${text}' is no memory operand`);
   return [register(found[1] as string), found[2] === undefined ? 0 : number(found[2])];
 }
 
@@ -159,7 +160,7 @@ function target(text: string): make.JumpTarget {
   return /^[-+]/.test(text) ? number(text) : text;
 }
 
-/** The low 32 bits with their sign; what is wider is no number here. */
+/** Parses a 32-bit number, signed or unsigned, and returns it as signed. */
 function number(text: string): number {
   const found = /^([-+]?)(0x[0-9a-fA-F]+|\d+)$/.exec(text);
   if (!found) throw new DialectError(`'${text}' is no number`);
@@ -168,7 +169,7 @@ function number(text: string): number {
   return value | 0;
 }
 
-/** Of a store the bytes that are stored. */
+/** Truncates an immediate to the stored bytes. */
 function narrow(value: number, size: number): number {
   return size >= 4 ? value : value & (2 ** (8 * size) - 1);
 }

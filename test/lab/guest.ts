@@ -1,5 +1,5 @@
-/** Where the lab's own tests run. */
+/** Conditions of the lab's own tests. */
 import { inGuest } from '../harness.ts';
 
-/** Why these tests can't run here, or false: they need a machine of their own, whose network is theirs. */
+/** Why these tests cannot run here, or false: they need a machine and a network for themselves. */
 export const outsideGuest: string | false = inGuest ? false : 'runs in a guest of the lab (npm run test:vm)';

@@ -1,4 +1,7 @@
-/** A kernel under lockdown in confidentiality mode (`lockdown=confidentiality`): what works there, and what the command says of the rest. */
+/**
+ * A kernel under lockdown in confidentiality mode (`lockdown=confidentiality`): the probes that work there,
+ * and the errors of the others.
+ */
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
 import { loopback, Peer, Server } from '../live/connects.ts';
@@ -23,7 +26,7 @@ test.after(async () => {
 
 test.skipIf(
   elsewhere,
-  'fentry, which auto comes to also with -L, and tp_btf show connects and complain of nothing',
+  'fentry (which auto selects, also with -L) and tp_btf show connects without warnings',
   async () => {
     const tracers = await Promise.all([['-L'], ['--probe', 'tracepoint']].map((args) => Tracer.start(args)));
     try {
@@ -51,7 +54,7 @@ for (const [args, kept, advice] of [
 ] as const)
   test.skipIf(
     elsewhere,
-    `${args.join(' ')}: status 1, and what works instead; nothing of --btf`,
+    `${args.join(' ')}fails with status 1 and names an alternative, but not --btf`,
     async () => {
       const tracer = Tracer.run(args);
       assert.equal(await tracer.ended(), { code: 1, signal: null });

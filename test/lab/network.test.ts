@@ -1,6 +1,6 @@
 /**
- * Connects from one network namespace to another, over a link that is slow, loses packets, or swallows all of them, watched in
- * every way at once.
+ * Connects between two network namespaces over a link that is slow, loses packets or drops all of them, with
+ * every available probe at the same time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
@@ -19,16 +19,22 @@ import { type Watch, watch } from '../live/watch.ts';
 import { outsideGuest } from './guest.ts';
 import { FAR, Link } from './network.ts';
 
-/** What emulation may add to the least of some latencies, ms. Any one may be late by as long as the machine is busy. */
+/**
+ * The delay that emulation may add to the smallest of several latencies, ms. A single latency may be late by
+ * any amount while the machine is busy.
+ */
 const NOISE_MS = 30;
 const TRIES = 5;
-/** When a SYN is sent again, ms: after a second of the kernel's ticks, which on an emulated machine may come in a heap. */
+/**
+ * When a SYN is retransmitted, ms: after one second of kernel ticks, which may arrive in bursts on an
+ * emulated machine.
+ */
 const RESEND_MS = 900;
 
-/** Fails where latencies over a link of 50 ms aren't that. */
+/** Asserts that the smallest latency over a link of 50 ms is about 50 ms. */
 function assertDelay(latencies: readonly number[]): void {
-  const least = Math.min(...latencies);
-  assert.ok(least >= 50 && least <= 50 + NOISE_MS, `${latencies.join(', ')} ms`);
+  const smallest = Math.min(...latencies);
+  assert.ok(smallest >= 50 && smallest <= 50 + NOISE_MS, `${latencies.join(', ')} ms`);
 }
 
 const refusal = outsideGuest || noProbeHere;
@@ -36,7 +42,7 @@ const test = suite('lab/network', { seconds: 60 });
 let near: Peer;
 let far: Peer;
 let link: Link;
-/** Each way that shows all answers, on the same connects. */
+/** A watch with each probe that shows all answers, on the same connects. */
 let probes: readonly Watch[] = [];
 
 test.before(async () => {
@@ -57,31 +63,31 @@ test.after(async () => {
 });
 
 for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
-  test.skipIf(outsideGuest || refusalOf(probe), `${probe} is one of the ways that are compared here`, () => {
+  test.skipIf(outsideGuest || refusalOf(probe), `${probe} is compared here`, () => {
     assert.ok(probes.some((each) => each.probe === probe));
   });
 
-/** What each way shows of the one connect to that port. */
+/** The record of the connect to this port with each probe. */
 async function shown(port: number): Promise<ConnectRecord[]> {
   const found = () => probes.map(({ records }) => records.filter(({ dport }) => dport === port));
-  await until(`the connect to ${port} in every way`, () => found().every(({ length }) => length > 0));
+  await until(`the connect to ${port} with every probe`, () => found().every(({ length }) => length > 0));
   for (const [i, { length }] of found().entries())
     assert.is(length, 1, `${probes[i]?.probe}: one line a connect`);
   return found().flat();
 }
 
-async function nothingIsLeft(): Promise<void> {
+async function assertNothingLeft(): Promise<void> {
   await until('empty tables', () => probes.every((each) => each.attempts() === 0));
   for (const { probe, losses } of probes) assert.is(losses(), 0, probe);
 }
 
-/** Fails where latencies over a link of 50 ms, a list for each connect, aren't that in every way. */
+/** Asserts latencies over a link of 50 ms with every probe. Each element has the latencies of one connect. */
 function assertDelays(latencies: readonly (readonly number[])[]): void {
   for (const i of probes.keys()) assertDelay(latencies.map((each) => each[i] ?? Number.NaN));
 }
 
 for (const [family, address] of Object.entries(FAR)) {
-  test.skipIf(refusal, `50 ms on the link are 50 ms in the output, over ${family}`, async () => {
+  test.skipIf(refusal, `50 ms on the link add 50 ms to the latency, over ${family}`, async () => {
     await link.shape('far', 'delay', '50ms');
     const latencies: number[][] = [];
     for (let tries = 0; tries < TRIES; tries++) {
@@ -96,10 +102,10 @@ for (const [family, address] of Object.entries(FAR)) {
       latencies.push(records.map(({ lat_ms }) => lat_ms));
     }
     assertDelays(latencies);
-    await nothingIsLeft();
+    await assertNothingLeft();
   });
 
-  test.skipIf(refusal, `a reset after 50 ms is an answer, over ${family}`, async () => {
+  test.skipIf(refusal, `a reset after 50 ms counts as an answer, over ${family}`, async () => {
     await link.shape('far', 'delay', '50ms');
     const latencies: number[][] = [];
     for (let tries = 0; tries < TRIES; tries++) {
@@ -109,30 +115,26 @@ for (const [family, address] of Object.entries(FAR)) {
       latencies.push((await shown(port)).map(({ lat_ms }) => lat_ms));
     }
     assertDelays(latencies);
-    await nothingIsLeft();
+    await assertNothingLeft();
+  });
+
+  test.skipIf(refusal, `a lost SYN adds a second, the time to its retransmit, over ${family}`, async () => {
+    const { port } = await far.ask('listen', address, 16);
+    await link.shape('near', 'loss', '100%');
+    const connecting = near.ask('connect', { address, port });
+    await until('a lost SYN', async () => (await link.dropped('near')) > 0);
+    for (const each of probes) assert.is(each.attempts(), 1, `${each.probe}: a connect in flight`);
+    await link.shape('near');
+    const { error, begin, end } = await connecting;
+    assert.is(error, '');
+    for (const { lat_ms } of await shown(port))
+      assert.ok(lat_ms >= RESEND_MS && lat_ms <= end - begin, `${lat_ms} ms of ${end - begin}`);
+    await assertNothingLeft();
   });
 
   test.skipIf(
     refusal,
-    `a SYN that is lost shows as the second that it takes to be sent again, over ${family}`,
-    async () => {
-      const { port } = await far.ask('listen', address, 16);
-      await link.shape('near', 'loss', '100%');
-      const connecting = near.ask('connect', { address, port });
-      await until('a lost SYN', async () => (await link.dropped('near')) > 0);
-      for (const each of probes) assert.is(each.attempts(), 1, `${each.probe}: a connect in flight`);
-      await link.shape('near');
-      const { error, begin, end } = await connecting;
-      assert.is(error, '');
-      for (const { lat_ms } of await shown(port))
-        assert.ok(lat_ms >= RESEND_MS && lat_ms <= end - begin, `${lat_ms} ms of ${end - begin}`);
-      await nothingIsLeft();
-    },
-  );
-
-  test.skipIf(
-    refusal,
-    `a connect that is never answered is not shown, and leaves nothing, over ${family}`,
+    `an unanswered connect is not shown and leaves no table entry, over ${family}`,
     async () => {
       const { port } = await far.ask('listen', address, 16);
       await link.shape('near', 'loss', '100%');
@@ -142,14 +144,14 @@ for (const [family, address] of Object.entries(FAR)) {
       const { error, fd } = await near.ask('connect', { address, port });
       assert.is(error, 'ETIMEDOUT');
       await near.ask('close', fd);
-      await nothingIsLeft();
-      // And connects that nobody waits for.
+      await assertNothingLeft();
+      // The same for non-blocking connects.
       const fds: number[] = [];
       for (let i = 0; i < 20; i++)
         fds.push((await near.ask('connect', { address, port }, { nonBlocking: true })).fd);
       await until('connects in flight', () => probes.every((each) => each.attempts() === fds.length));
       await near.ask('close', ...fds);
-      await nothingIsLeft();
+      await assertNothingLeft();
       await sleep(100);
       assert.equal(count(), before);
     },

@@ -1,4 +1,7 @@
-/** Every program of every way before the verifier of this kernel: it loads, and what we print of it is what the verifier prints. */
+/**
+ * Every program of every probe in the verifier of this kernel: it loads, and its listing matches the
+ * verifier's log.
+ */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
@@ -14,33 +17,36 @@ import { suite } from '../harness.ts';
 import { ofProcess, PROBE_TYPES, refusalOf, targetFor } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
-/** Offsets into the attribute of BPF_PROG_LOAD, and a size of it that holds the log on every kernel. */
+/** Offsets in the attribute of BPF_PROG_LOAD, and a size that includes the log fields on every kernel. */
 const At = { logLevel: 24, logSize: 28, logBuffer: 32, size: 144 } as const;
 
-/** Every instruction each time that it is looked at, and not only those of the failing way. */
+/** Log level 2: every instruction at each visit, not only those of the failing path. */
 const EVERY_INSTRUCTION = 2;
 
 const log = allocate(4 << 20);
 
-/** The real system calls, but every program is loaded with the verifier's log on, which `log` then holds. */
-function talkative(): Syscalls {
-  const real = nativeSyscalls();
-  return Object.assign(Object.create(real), {
+/** The native system calls, with the verifier's log enabled for every program. `log` then holds the log. */
+function loggingSyscalls(): Syscalls {
+  const native = nativeSyscalls();
+  return Object.assign(Object.create(native), {
     bpf(command: number, attr: Uint8Array): number {
-      if (command !== Command.progLoad) return real.bpf(command, attr);
+      if (command !== Command.progLoad) return native.bpf(command, attr);
       const longer = allocate(At.size);
       longer.set(attr);
       const view = new DataView(longer.buffer);
       view.setUint32(At.logLevel, EVERY_INSTRUCTION, true);
       view.setUint32(At.logSize, log.length, true);
-      view.setBigUint64(At.logBuffer, real.address(log), true);
+      view.setBigUint64(At.logBuffer, native.address(log), true);
       log.fill(0);
-      return real.bpf(command, longer);
+      return native.bpf(command, longer);
     },
   });
 }
 
-/** What the log says of each slot, without what it says of registers behind it: after `;`, and since 7.3 after a tab or `//`. */
+/**
+ * The instruction at each slot in the log, without the register state after it: behind `;`, and since 7.3
+ * behind a tab or `//`.
+ */
 function textsOf(text: string): Map<number, Set<string>> {
   const texts = new Map<number, Set<string>>();
   for (const line of text.split('\n')) {
@@ -52,12 +58,12 @@ function textsOf(text: string): Map<number, Set<string>> {
   return texts;
 }
 
-/** Where a map is: by name in our text, by address in the verifier's. */
+/** Replaces map operands: the listing has names, the verifier has addresses. */
 function withoutAddress(text: string): string {
   return text.replace(/^(\(18\) r\d+ = ).*$/, '$1a map');
 }
 
-/** The listing's instructions of each program, by slot. What stands between angle brackets is for people. */
+/** The listed instructions of each program, by slot, without comments in angle brackets. */
 function listed(listing: string): Map<string, Map<number, string>> {
   const programs = new Map<string, Map<number, string>>();
   let current = new Map<number, string>();
@@ -98,7 +104,7 @@ const FILTER: Filter = {
   netns: { only: [[4_026_531_840, 4_026_531_840]] },
 };
 
-/** Every option that changes what is emitted. */
+/** Every option that changes the programs. */
 const OPTIONS: readonly Omit<Options, 'probe'>[] = [
   {},
   { filter: ofProcess(1), minNs: 1_500_000, localPort: true },
@@ -120,8 +126,8 @@ for (const probe of PROBE_TYPES) {
   const test = suite(`lab/programs ${probe}`, { seconds: 30 });
 
   for (const options of OPTIONS)
-    test.skipIf(refusal, `what -v prints is what the verifier prints: ${JSON.stringify(options)}`, () => {
-      const kernel = new Kernel(talkative());
+    test.skipIf(refusal, `the listing of -v matches the verifier's log:  ${JSON.stringify(options)}`, () => {
+      const kernel = new Kernel(loggingSyscalls());
       const { netns, ...filter } = options.filter ?? {};
       const filtered = probe === 'trace_event' ? filter : { ...filter, netns };
       const tool = tcpconnlat({ ...options, filter: filtered, probe }, targetFor(probe));
@@ -133,11 +139,11 @@ for (const probe of PROBE_TYPES) {
         for (const spec of tool.programs) {
           const assembled = assemble(spec.instructions);
           loadProgram(kernel, spec, assembled, maps).close();
-          const said = textsOf(Buffer.from(log.buffer, 0, log.indexOf(0)).toString('latin1'));
+          const logged = textsOf(Buffer.from(log.buffer, 0, log.indexOf(0)).toString('latin1'));
           const ours = listing.get(spec.name);
-          assert.is(ours?.size, assembled.instructions.length, 'the listing has every instruction');
-          // Each once: a slot that the verifier reads in two ways would be a mistake of this test.
-          const theirs = [...said]
+          assert.is(ours?.size, assembled.instructions.length, 'the listing must have every instruction');
+          // Each slot has one text: two would be an error of this test.
+          const theirs = [...logged]
             .sort(([a], [b]) => a - b)
             .map(([slot, texts]) => [slot, [...texts].join(' | ')]);
           assert.equal([...(ours ?? [])], theirs, spec.name);

@@ -1,6 +1,7 @@
 /**
- * Side by side with libbpf-tools' tcpconnlat: it and every way of ours watch the same connects at the same time, and have to show the same. A burst
- * of a few hundred by several processes, over both families and mapped addresses, accepted and refused, blocking and not.
+ * tcpconnlat of libbpf-tools and every available probe trace the same connects at the same time and must show
+ * the same. The connects: a burst of a few hundred from several processes, over both families and mapped
+ * addresses, accepted and refused, blocking and non-blocking.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -32,14 +33,14 @@ import { outsideGuest } from './guest.ts';
 const FOLDER = '/usr/lib/libbpf-tools';
 const noReference = !existsSync(FOLDER) && 'this guest has no libbpf-tools';
 
-/** Connects of each kind, by each process that connects one after the other; and by this one, all at once. */
+/** Connects of each kind: by each process that connects sequentially, and by this one, concurrently. */
 const EACH = 20;
 const AT_ONCE = 60;
 
 /**
- * How far two latencies of the same connect may be apart, ms: of nine in ten, and of 99 in a hundred. All of them put probes of
- * their own on the same functions, so that each also measures the others; and an emulated processor stands still between two
- * instructions for as long as the machine is busy with something else.
+ * How far two latencies of one connect may differ, ms, at the 90th and the 99th percentile. All tools put
+ * their own probes on the same functions, so that each also measures the others; and an emulated CPU stops
+ * between two instructions while the machine is busy.
  */
 const BOUNDS: readonly (readonly [share: number, ms: number])[] = [
   [0.9, 15],
@@ -47,22 +48,23 @@ const BOUNDS: readonly (readonly [share: number, ms: number])[] = [
 ];
 
 /**
- * What either has to show at least. A program that is interrupted on its CPU, and would have to run again there for the packet
- * that came, is left out by the kernel; so is a kprobe that is hit while another, of whatever tool, is handled there. On hardware that is
- * rare; an emulated processor with the programs of five tools on the same functions misses up to one connect in a hundred, theirs too.
- * Ours tells how many runs were skipped, and no more may be missing.
+ * The share of connects that each tool must show. The kernel skips a program that is already running on its
+ * CPU, and a kprobe that is hit while another one (of any tool) is handled there. This is rare on hardware.
+ * With the programs of five tools on the same functions, an emulated CPU misses up to one connect in a
+ * hundred, with the reference as well. tcpconnlat reports its skipped runs, and no more connects may be
+ * missing.
  */
 const SHARE = 0.97;
 
 /**
- * How many may be missing. Before Linux 6.7 the kernel doesn't count what kprobes miss, and nobody can tell more than that it is few.
- * Other programs are left out from 5.12 on, when it began to count that.
+ * How many connects may be missing. Before Linux 6.7 the kernel does not count skipped kprobes, so only a
+ * small number can be required. Other skipped programs are counted since 5.12.
  */
 function mayMiss(probe: ProbeType, skipped: number, made: number): number {
   return probe === 'kprobe' && !isReleased('6.7') ? made * (1 - SHARE) : skipped;
 }
 
-/** Waits until each has shown all, or none has shown more for a while. */
+/** Waits until each tool has shown all connects, or no tool has shown a new one for a while. */
 async function settled(counts: () => number[], made: number): Promise<void> {
   let last = '';
   let since = performance.now();
@@ -74,7 +76,7 @@ async function settled(counts: () => number[], made: number): Promise<void> {
   });
 }
 
-/** The reference, tracing. */
+/** The reference tool, tracing. */
 class Reference {
   readonly #child: ChildProcess;
   #stdout = '';
@@ -86,7 +88,7 @@ class Reference {
     });
   }
 
-  /** Starts it, and waits for its header, which it prints when it is attached. */
+  /** Starts the reference and waits for its header, printed after it has attached. */
   static async start(): Promise<Reference> {
     const env = { ...process.env, LD_LIBRARY_PATH: FOLDER };
     const command = ['-oL', `${FOLDER}/tcpconnlat`, '-L'];
@@ -95,7 +97,7 @@ class Reference {
     return reference;
   }
 
-  /** Its lines, by the names of its columns. */
+  /** Its rows, by column name. */
   rows(): Row[] {
     const [header = '', ...lines] = this.#stdout.split('\n').slice(0, -1);
     const names = header.trim().split(/ +/);
@@ -117,7 +119,7 @@ class Reference {
 
 type Row = Record<string, string>;
 
-/** A connect without its latency. They show 12 characters of the command. */
+/** A connect without its latency. Both tools show 12 characters of the command. */
 function identity({ PID, COMM, IP, SADDR, LPORT, DADDR, DPORT }: Row): string {
   return [PID, COMM?.slice(0, 12), IP, SADDR, LPORT, DADDR, DPORT].join(' ');
 }
@@ -126,7 +128,7 @@ const latency = (row: Row): number => Number(row['LAT(ms)']);
 
 const ADDRESSES = noIPv6 ? ['127.0.0.1'] : ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
 
-/** One connect after the other, of every kind. */
+/** Sequential connects of every kind. */
 async function oneByOne(peer: Peer, server: Server): Promise<number> {
   const asked: Promise<unknown>[] = [];
   for (const address of ADDRESSES) {
@@ -151,15 +153,11 @@ const refusal = outsideGuest || noReference || noProbeHere;
 const test = suite('lab/reference', { seconds: 90 });
 
 for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
-  test.skipIf(
-    outsideGuest || noReference || refusalOf(probe),
-    `${probe} is one of the ways that are compared`,
-    () => {
-      assert.ok(PROBE_TYPES_HERE.includes(probe));
-    },
-  );
+  test.skipIf(outsideGuest || noReference || refusalOf(probe), `${probe} is compared`, () => {
+    assert.ok(PROBE_TYPES_HERE.includes(probe));
+  });
 
-test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencies', async () => {
+test.skipIf(refusal, 'a burst of connects is shown identically, with similar latencies', async () => {
   const peers = await Promise.all([Peer.start(), Peer.start()]);
   const [one, other] = peers as [Peer, Peer];
   const server = await Server.start(noIPv6 ? '127.0.0.1' : '::');
@@ -191,12 +189,12 @@ test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencie
     for (const [i, tracer] of ours.entries()) {
       const probe = probes[i] as ProbeType;
       assert.equal(await tracer.stop(), { code: 0, signal: null });
-      assert.is(tracer.warnings, '', `${probe}: nothing else was lost`);
+      assert.is(tracer.warnings, '', `${probe}: no other losses`);
       const shown = new Map(mine(tracer).map((row) => [identity(row), latency(row)]));
       const missing = made - shown.size;
       assert.ok(
         missing <= mayMiss(probe, tracer.skipped, made),
-        `${probe}: ${missing} missing, ${tracer.skipped} told`,
+        `${probe}: ${missing} missing, ${tracer.skipped} reported`,
       );
       assert.ok(shown.size >= made * SHARE, `${probe}: ${shown.size} of ${made}`);
       const all = new Set([...shown.keys(), ...expected.keys()]);
@@ -206,7 +204,7 @@ test.skipIf(refusal, 'a burst of connects: the same ones, with the same latencie
       apart.sort((a, b) => a - b);
       for (const [share, ms] of BOUNDS) {
         const found = apart[Math.floor(apart.length * share)] ?? Number.NaN;
-        assert.ok(found <= ms, `${probe}: ${share * 100}% of the latencies are apart by up to ${found} ms`);
+        assert.ok(found <= ms, `${probe}: ${share * 100}% of the latencies differ by up to ${found} ms`);
       }
     }
   } finally {

@@ -1,4 +1,4 @@
-/** A kernel without IPv6 (`ipv6.disable=1`): IPv4 is traced as anywhere. */
+/** A kernel without IPv6 (`ipv6.disable=1`): tracing IPv4 works as on others. */
 import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
@@ -24,7 +24,7 @@ test.after(async () => {
 for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
   test.skipIf(
     outsideGuest || withIPv6 || refusalOf(probe),
-    `--probe ${probe}, with -4 and without, shows connects over IPv4, and complains of nothing`,
+    `--probe ${probe}shows IPv4 connects without warnings, with and without -4`,
     async () => {
       const tracers = await Promise.all(
         [[], ['-4']].map((options) => Tracer.start(['--probe', probe, '-L', ...options])),
@@ -53,10 +53,10 @@ for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
     },
   );
 
-test.skipIf(outsideGuest || withIPv6, '-6 says that there is nothing to show', async () => {
+test.skipIf(outsideGuest || withIPv6, '-6 warns that there is nothing to show', async () => {
   const tracer = await Tracer.start(['-6']);
   try {
-    await tracer.until('the notice', () => tracer.stderr !== '');
+    await tracer.until('the warning', () => tracer.stderr !== '');
     assert.is(tracer.stderr, 'tcpconnlat: there is no IPv6 here: -6 has nothing to show\n');
     assert.equal(await tracer.stop(), { code: 0, signal: null });
   } finally {

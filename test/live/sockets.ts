@@ -1,7 +1,7 @@
 /**
  * A process that uses sockets as C programs do, on request and one call at a time: blocking connects, other
- * protocols, a backlog of 0, sockets that stay open. Node's sockets support none of these. `Peer` in connects.ts
- * starts it.
+ * protocols, a backlog of 0, sockets that stay open. Node's sockets support none of these. `Peer` in
+ * connects.ts starts it.
  */
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -1,18 +1,18 @@
-/** The TypeScript compiler, asked for the syntax trees of the sources and whether a mutant is valid. */
+/** The TypeScript compiler, used for syntax trees of the sources and for checking mutants. */
 import { join } from 'node:path';
 import type { SourceFile } from 'typescript/unstable/ast';
 import { API, DiagnosticCategory, type Program } from 'typescript/unstable/sync';
 
-/** "Declared but never used" and "unreachable code": true of many mutants, and no reason to leave them out. */
+/** "Declared but never used" and "unreachable code" apply to many mutants and do not exclude them. */
 const TOLERATED = new Set([6133, 6192, 6196, 6198, 6199, 7027]);
 
-/** The project's sources, any of which can have another text for a moment. */
+/** The project's sources. Any file can be given another text temporarily. */
 export class Compiler {
   readonly #root: string;
   readonly #texts = new Map<string, string>();
   readonly #api: API;
 
-  /** Opens the project whose `tsconfig.json` is in the folder `root`. */
+  /** Opens the project with the `tsconfig.json` in the folder `root`. */
   constructor(root: string) {
     this.#root = root;
     this.#api = new API({ cwd: root, fs: { readFile: (path) => this.#texts.get(path) } });
@@ -33,7 +33,7 @@ export class Compiler {
     );
   }
 
-  /** What `body` returns, which sees `file` with another text. */
+  /** Runs `body` with another text for `file`, and returns its result. */
   with<T>(file: string, text: string, body: (program: Program) => T): T {
     const path = join(this.#root, file);
     this.#texts.set(path, text);

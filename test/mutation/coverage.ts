@@ -1,7 +1,7 @@
-/** Which code a test file ran, from the coverage that V8 writes for it (NODE_V8_COVERAGE). */
+/** The code that a test file ran, from V8's coverage report (NODE_V8_COVERAGE). */
 import { decode } from '@jridgewell/sourcemap-codec';
 
-/** What V8 writes: functions with ranges that lie in one another; the innermost range around a character counts. */
+/** V8's report: functions with nested ranges. The innermost range around a character decides. */
 export interface CoverageReport {
   readonly result: readonly {
     readonly url: string;
@@ -15,7 +15,7 @@ interface Range {
   readonly count: number;
 }
 
-/** Whether a report says that the character of a script ran. A script that was not loaded did not run. */
+/** Whether a character of a script ran, according to a report. A script that was not loaded did not run. */
 export function ran(report: CoverageReport, file: string, offset: number): boolean {
   const script = report.result.find((each) => each.url === file);
   let innermost: Range | undefined;
@@ -37,7 +37,7 @@ export interface Compiled {
   readonly mappings: string;
 }
 
-/** The characters of compiled code that the source map names next to a position of the source: those before and behind it. */
+/** The closest mapped characters of the compiled code, before and after a position of the source. */
 export function compiledAround(source: string, position: number, { code, mappings }: Compiled): number[] {
   const starts = lineStarts(code);
   const sourceStarts = lineStarts(source);
@@ -54,7 +54,7 @@ export function compiledAround(source: string, position: number, { code, mapping
       if (at.source >= position && (!behind || at.source < behind.source)) behind = at;
     }
   }
-  // esbuild counts the blanks before a token as a part of it, and V8 does not.
+  // esbuild counts the whitespace before a token as a part of it, and V8 does not.
   return [before, behind].flatMap((each) => (each ? [each.compiled + blanksAt(code, each.compiled)] : []));
 }
 

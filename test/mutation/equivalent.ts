@@ -1,10 +1,11 @@
 /**
- * Mutants that no test can catch, because they behave as the source does or differ in speed alone. `before` and `after` are the lines that
- * the edit touches, as `npm run test:mutation` prints them: a mutant keeps its entry when its code moves.
+ * Mutants that no test can catch, because they behave like the source or differ only in speed. `before` and
+ * `after` are the lines of the edit as `npm run test:mutation` prints them, so an entry stays valid when its
+ * code moves.
  */
 import type { Mutant } from './mutants.ts';
 
-/** A mutant that behaves as the source does. */
+/** A mutant that behaves like the source. */
 export interface Equivalent extends Pick<Mutant, 'file' | 'before' | 'after'> {
   readonly reason: string;
 }
@@ -14,7 +15,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: 'src/asm/cfg/register-check.ts',
     before: 'for (let each = 0; each < graph.size; each++) {',
     after: 'for (let each = (0 - 1); each < graph.size; each++) {',
-    reason: 'a block that there is not belongs to no function',
+    reason: 'a block that does not exist belongs to no function',
   },
   {
     file: 'src/asm/builder/machine.ts',
@@ -26,13 +27,13 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: 'src/asm/cfg/register-check.ts',
     before: "if (form.flow === 'call' && (targets[index] as number) >= 0) enter(index, set);",
     after: "if (form.flow === 'call' && (targets[index] as number) >= (0 - 1)) enter(index, set);",
-    reason: 'only a call of an undefined label leads nowhere, and that is refused in any case',
+    reason: 'only a call of an undefined label has no target, and it is refused anyway',
   },
   {
     file: 'src/asm/printable.ts',
     before: 'if (ASCII.test(text)) return text;',
     after: 'if (false) return text;',
-    reason: 'printable ASCII has nothing to escape; the answer is only quicker',
+    reason: 'printable ASCII has nothing to escape; the shortcut only saves time',
   },
   {
     file: 'src/asm/builder/call.ts',
@@ -44,7 +45,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: 'src/asm/encode.ts',
     before: 'dst <= 10 &&',
     after: 'dst < 10 &&',
-    reason: 'what this quick answer refuses is checked again, slowly',
+    reason: 'if this fast check fails, a slow check follows',
   },
   {
     file: 'src/asm/btf/reader.ts',
@@ -56,7 +57,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: 'src/asm/cfg/labeled.ts',
     before: 'known.set(loaded, entries);',
     after: '{}',
-    reason: 'the entries of a table are only remembered; they would be looked up again',
+    reason: 'the entries are only cached; they would be looked up again',
   },
   {
     file: 'src/asm/cfg/optimize-jumps.ts',
@@ -76,7 +77,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: 'src/asm/encode.ts',
     before: '(src & 15) === src &&',
     after: '(src & (15 + 1)) === src &&',
-    reason: 'what this quick answer refuses is checked again, slowly',
+    reason: 'if this fast check fails, a slow check follows',
   },
   {
     file: 'src/asm/elf.ts',
@@ -88,7 +89,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: 'src/asm/text/instruction.ts',
     before: 'return { imm: (Number(before.imm) | spaceOf(text, at)) >>> 0 };',
     after: 'return { imm: (Number(before.imm) | spaceOf(text, at)) << 0 };',
-    reason: 'the encoder takes the 32 bits with their sign and without it',
+    reason: 'the encoder accepts the 32 bits as a signed and as an unsigned number',
   },
   {
     file: 'src/asm/cfg/far-jumps.ts',
@@ -112,13 +113,13 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: 'src/asm/hooks.ts',
     before: 'return { name: symbol, prototype: id === undefined ? undefined : kernel?.prototypeOf(id) };',
     after: 'return { name: symbol, prototype: id === undefined ? undefined : kernel!.prototypeOf(id) };',
-    reason: 'there is an id only if there are types of the kernel',
+    reason: 'an id implies kernel types',
   },
   {
     file: 'src/asm/layout/key.ts',
     before: 'if (isObject(key) && this.#padding.some((isPadding, at) => isPadding && bytes[at] !== 0))',
     after: 'if (isObject(key) && this.#padding.some((isPadding, at) => isPadding && bytes[at] !== (0 - 1)))',
-    reason: 'bytes that are remembered although their padding is 0 are those that encode() makes',
+    reason: 'remembering bytes with zero padding has no effect: encode() produces the same bytes',
   },
   {
     file: 'src/asm/text/map-line.ts',
@@ -128,7 +129,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
   },
 ];
 
-/** The entry of a mutant, if it is known to be equivalent. */
+/** The entry of a mutant that is known to be equivalent. */
 export function equivalentOf(mutant: Mutant): Equivalent | undefined {
   return EQUIVALENT.find(
     ({ file, before, after }) => file === mutant.file && before === mutant.before && after === mutant.after,

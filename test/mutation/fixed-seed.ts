@@ -1,4 +1,7 @@
-/** Imported before a test file: gives all property tests the same cases on every run, so that a mutant's fate is no chance. */
+/**
+ * Imported before a test file: gives property tests the same cases in every run, so that the result for a
+ * mutant is reproducible.
+ */
 import { configureGlobal } from 'fast-check';
 
 configureGlobal({ seed: 1 });

@@ -1,4 +1,4 @@
-/** Mutants: which changes are made, and that a seed alone decides the draw. */
+/** The mutants of a source, and the reproducible order of a draw. */
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
@@ -16,13 +16,13 @@ test.before(() => {
 });
 test.after(() => compiler.close());
 
-/** A text in the place of a source file of the project. */
+/** A source with this text, in place of a file of the project. */
 function sourceOf(text: string): Source {
   const [source] = compiler.with('src/asm/width.ts', text, () => readSources(compiler, ['src/asm/width.ts']));
   return source ?? { file: FILE, text, sites: [] };
 }
 
-/** What the mutants of a line make of it. */
+/** The lines of a source's mutants. */
 function changes(line: string): string[] {
   return mutantsOf(sourceOf(line)).map(({ after }) => after);
 }
@@ -56,18 +56,18 @@ for (const line of [
     assert.equal(changes(line), []);
   });
 
-test('the text of an error is not changed, and the throw as a whole is', () => {
+test('the message of an error is not mutated, but the throw statement is', () => {
   assert.equal(changes("throw new RangeError(a + ' is too large');"), ['{}']);
 });
 
-test('a mutant is known by the lines that it changes, wherever they are', () => {
+test('a mutant is identified by its changed lines, independent of their position', () => {
   const [at1] = mutantsOf(sourceOf('const c = a + b;\n'));
   const [at3] = mutantsOf(sourceOf('\n\n  const c = a +   b;\n'));
   assert.equal([at1?.before, at1?.after], [at3?.before, at3?.after]);
   assert.equal([at1?.line, at3?.line], [1, 3]);
 });
 
-test('a seed decides the draw, and no mutant is drawn twice', () => {
+test('a seed determines the order, without duplicates', () => {
   const sources = ['src/asm/encode.ts', 'src/asm/decode.ts', 'src/asm/printable.ts'];
   const drawn = (seed: number): string[] =>
     [...draw(readSources(compiler, sources), seed)].map(({ file, text }) => file + text);
@@ -77,24 +77,24 @@ test('a seed decides the draw, and no mutant is drawn twice', () => {
   assert.is(new Set(first).size, first.length);
 });
 
-test('a change in one file leaves the order of the mutants of the others', () => {
+test('a change in one file keeps the order of mutants in other files', () => {
   const sources = readSources(compiler, ['src/asm/encode.ts', 'src/asm/decode.ts']);
   const order = (more: string) =>
     [...draw([...sources, sourceOf(more)], 1)].map(({ file, after }) => `${file} ${after}`);
-  const apart = (list: string[]) => list.filter((title) => !title.startsWith('src/asm/width.ts'));
+  const others = (list: string[]) => list.filter((title) => !title.startsWith('src/asm/width.ts'));
   const [one, two] = [order('const c = a + b;'), order('const c = a + b; const d = a < c;')];
   assert.not.equal(one, two);
-  assert.equal(apart(one), apart(two));
+  assert.equal(others(one), others(two));
 });
 
-test('a mutant with an error of types is refused, one with an unused name is not', () => {
+test('mutants with type errors are refused, mutants with unused names are not', () => {
   const text = 'const unused = 1;\nexport const width: number = 2;\n';
   assert.ok(compiler.accepts('src/asm/opcodes.ts', text, []));
   assert.not.ok(compiler.accepts('src/asm/opcodes.ts', text.replace('2;', "'2';"), []));
   assert.not.ok(compiler.accepts('src/asm/opcodes.ts', text, ['src/asm/encode.ts']));
 });
 
-test('coverage is looked up through the source map', () => {
+test('coverage is mapped to the source', () => {
   const source = 'export function f(a: number): number {\n  if (a > 1) return 7;\n  return 8;\n}\n';
   const { code, map } = compile(source, FILE);
   const compiled = { code, mappings: JSON.parse(map).mappings };

@@ -1,4 +1,4 @@
-/** Mutants: copies of a source with one edit, drawn by a seed. */
+/** Mutants: copies of a source file with one edit, in an order determined by a seed. */
 import type { Compiler } from './compiler.ts';
 import { type Edit, type Site, sitesOf } from './operators.ts';
 import { fraction } from './random.ts';
@@ -7,26 +7,26 @@ import { fraction } from './random.ts';
 export interface Mutant {
   /** The path of the source file below the root. */
   readonly file: string;
-  /** The line of the edit, from 1. */
+  /** The line of the edit, starting at 1. */
   readonly line: number;
   readonly operator: string;
-  /** Where the changed code begins in the source. */
+  /** The start of the changed code in the source. */
   readonly position: number;
-  /** The whole text of the mutated source. */
+  /** The complete text of the mutated source. */
   readonly text: string;
-  /** The lines that the edit touches, with single spaces between words, as they are and as they become. */
+  /** The lines of the edit before and after it, with single spaces between words. */
   readonly before: string;
   readonly after: string;
 }
 
-/** A source file and where it can be mutated. */
+/** A source file with the positions where it can be mutated. */
 export interface Source {
   readonly file: string;
   readonly text: string;
   readonly sites: readonly Site[];
 }
 
-/** Reads source files. Files without a site, such as those of types, are left out. */
+/** Reads source files. Skips files without sites, such as files of types. */
 export function readSources(compiler: Compiler, files: readonly string[]): Source[] {
   return files
     .map((file) => {
@@ -37,9 +37,9 @@ export function readSources(compiler: Compiler, files: readonly string[]): Sourc
 }
 
 /**
- * All mutants in the order that a seed gives them. The weight of a file is the square root of its number of sites,
- * so that a long table is drawn less often than its length suggests. A mutant's place depends on its lines and on
- * the number of sites of its file: a change elsewhere does not make it another draw.
+ * All mutants in the order that a seed determines. The weight of a file is the square root of its number of
+ * sites, so that a long table is drawn less often than its length suggests. A mutant's rank depends only on
+ * its lines and on the number of sites of its file: changes elsewhere do not affect it.
  */
 export function* draw(sources: readonly Source[], seed: number): Generator<Mutant, void> {
   const ranked = sources.flatMap((source) => {
@@ -65,7 +65,7 @@ export function mutantsOf(source: Source): Mutant[] {
   return source.sites.flatMap((site) => site.edits.map((edit) => mutate(source, site, edit)));
 }
 
-/** The lines that an edit touches, with single spaces between words, as they are and as they become. */
+/** The lines of an edit before and after it, with single spaces between words. */
 function linesOf({ text }: Source, edit: Edit): [before: string, after: string] {
   const from = text.lastIndexOf('\n', edit.start - 1) + 1;
   const lineEnd = text.indexOf('\n', edit.end);

@@ -1,4 +1,4 @@
-/** The mutation operators: the small changes to a source that its tests should notice. */
+/** The mutation operators: small changes to a source that its tests should detect. */
 import * as ts from 'typescript/unstable/ast';
 
 const { SyntaxKind } = ts;
@@ -11,9 +11,9 @@ export interface Edit {
   readonly text: string;
 }
 
-/** A place in a source with the edits that can be made there. */
+/** A position in a source with its possible edits. */
 export interface Site {
-  /** Where the changed code begins: the tests that run this position can notice the change. */
+  /** The start of the changed code. Tests that run this position can detect the change. */
   readonly position: number;
   readonly edits: readonly Edit[];
 }
@@ -53,7 +53,7 @@ const ARITHMETIC: Readonly<Record<string, string>> = {
 
 const LOGIC: Readonly<Record<string, string>> = { '&&': '||', '||': '&&', '??': '&&' };
 
-/** Methods that have an opposite, and functions. */
+/** Methods and functions with an opposite. */
 const OPPOSITES: Readonly<Record<string, string>> = {
   some: 'every',
   every: 'some',
@@ -70,14 +70,15 @@ const OPPOSITES: Readonly<Record<string, string>> = {
   push: 'unshift',
 };
 
-/** Methods whose result can be the value that they are called on. */
+/** Methods that can be removed, because their result has the type of their object. */
 const REMOVABLE = new Set(['filter', 'sort', 'reverse', 'slice', 'trim', 'toReversed', 'toSorted', 'flat']);
 
-/** Results that a function may return instead of its own. The compiler refuses those of another type. */
+/** Replacements for a function's result. The compiler refuses replacements of the wrong type. */
 const RESULTS = ['true', 'false', '0', '0n', 'undefined', '[]'];
 
 /**
- * The sites of a source file, in the order of its text. Types, imports, comments, strings and everything inside `throw` have none.
+ * The sites of a source file, in source order. Types, imports, comments, strings and the contents of `throw`
+ * have none.
  */
 export function sitesOf(source: ts.SourceFile): Site[] {
   const sites: Site[] = [];
@@ -92,7 +93,7 @@ export function sitesOf(source: ts.SourceFile): Site[] {
   return sites;
 }
 
-/** Whether a node holds no behaviour to change: types, imports, and the making of an error. */
+/** Whether a node has no behavior to change: types, imports, and the construction of errors. */
 function isOpaque(node: ts.Node): boolean {
   return (
     ts.isTypeNode(node) ||
@@ -162,7 +163,8 @@ function binary(node: ts.BinaryExpression, edit: MakeEdit, sourceOf: SourceOf): 
   swap('negated comparison', NEGATIONS);
   swap('arithmetic', ARITHMETIC);
   if (operator in LOGIC) {
-    // Of `a ?? b && c` JavaScript wants parentheses, and `a && b || c` must stay the same tree.
+    // JavaScript requires parentheses to mix `??` with `&&`, and `a && b
+    // c` must keep its tree.
     edits.push(edit('logic', node, `((${sourceOf(left)}) ${LOGIC[operator]} (${sourceOf(right)}))`));
     edits.push(edit('one operand', node, sourceOf(left)), edit('one operand', node, sourceOf(right)));
   }
@@ -209,7 +211,7 @@ function call(node: ts.CallExpression, edit: MakeEdit, sourceOf: SourceOf): Edit
   return edits;
 }
 
-/** Takes an item out of a list, with the comma behind it. */
+/** Removes an item from a list, with the comma after it. */
 function removal(operator: string, item: ts.Node, list: ts.NodeArray<ts.Node>, source: ts.SourceFile): Edit {
   const next = list[list.indexOf(item) + 1];
   const comma = /^\s*,/.exec(source.text.slice(item.end))?.[0].length ?? 0;

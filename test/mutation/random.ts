@@ -1,6 +1,6 @@
-/** Numbers that depend on a text alone. */
+/** Numbers derived from text. */
 
-/** A number above 0 and below 1 for a text: FNV-1a, and the last step of mulberry32. */
+/** A number between 0 and 1 (exclusive) for a text: FNV-1a, with the last step of mulberry32. */
 export function fraction(text: string): number {
   let hash = 0x811c9dc5;
   for (const byte of Buffer.from(text)) hash = Math.imul(hash ^ byte, 0x01000193);

@@ -1,8 +1,8 @@
 /**
  * Mutation testing of src/asm: `npm run test:mutation -- [--seed N] [--count N] [--jobs N] [FILE...]`.
- *
- * Draws mutants by a seed and runs the tests below test/asm on each until one fails. Names choose the source files whose path contains one
- * of them. `--all` takes every mutant of these files instead. Exit status 1 if fewer than 58 of 60 mutants are caught.
+ * Draws mutants with a seed and runs the tests below test/asm on each until one fails. FILE selects the
+ * source files whose path contains the word. `--all` runs every mutant of these files instead. Exit status 1
+ * if fewer than 58 of 60 mutants are caught.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -18,8 +18,8 @@ import { Workspace } from './workspace.ts';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const SOURCES = 'src/asm';
 
-/** The share of mutants that tests must catch. */
-const LEAST = 58 / 60;
+/** The share of mutants that the tests must catch. */
+const MINIMUM = 58 / 60;
 
 const { values, positionals } = parseArgs({
   options: {
@@ -34,7 +34,7 @@ const { values, positionals } = parseArgs({
 function numberOf(option: 'seed' | 'count' | 'jobs'): number {
   const value = Number(values[option]);
   if (!Number.isSafeInteger(value) || value < (option === 'seed' ? 0 : 1))
-    throw new RangeError(`--${option} ${values[option]} is not a number that fits`);
+    throw new RangeError(`--${option} ${values[option]} is out of range`);
   return value;
 }
 
@@ -48,7 +48,10 @@ const chosen = sources.filter(
   ({ file }) => positionals.length === 0 || positionals.some((word) => file.includes(word)),
 );
 
-/** The mutants to run, in the order of the draw. Leaves out those that tsc refuses, and prints those that are known to be equivalent. */
+/**
+ * The mutants to run, in their order. Skips mutants that tsc refuses, and prints mutants known to be
+ * equivalent.
+ */
 function* mutantsToRun(count: number, seed: number): Generator<Mutant> {
   const candidates = values.all ? chosen.flatMap(mutantsOf) : draw(chosen, seed);
   let taken = 0;
@@ -73,13 +76,13 @@ function diffOf({ before, after }: Mutant): string {
   return `  - ${before}\n  + ${after}`;
 }
 
-/** Prints the listed mutants that the sources no longer have. */
+/** Prints entries of equivalent.ts that no longer match a mutant. */
 function reportStale(known: readonly Source[]): void {
   for (const { file, before, after } of EQUIVALENT) {
     const source = known.find((each) => each.file === file);
     const isThere =
       source && mutantsOf(source).some((each) => each.before === before && each.after === after);
-    if (!isThere) console.log(`test/mutation/equivalent.ts lists a mutant that is gone: ${file}: ${after}`);
+    if (!isThere) console.log(`test/mutation/equivalent.ts has an outdated entry:  ${file}: ${after}`);
   }
 }
 
@@ -123,4 +126,4 @@ if (survivors.length > 0) console.log('\nsurvivors:');
 for (const mutant of survivors) console.log(`${titleOf(mutant)}\n${diffOf(mutant)}`);
 const caught = judged - survivors.length;
 console.log(`\n${caught} of ${judged} caught`);
-process.exit(caught >= Math.ceil(judged * LEAST - 1e-9) ? 0 : 1);
+process.exit(caught >= Math.ceil(judged * MINIMUM - 1e-9) ? 0 : 1);

@@ -1,4 +1,4 @@
-/** The test files that judge mutants, and what is known of them. */
+/** The test files that judge mutants, and their results without a mutant. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { FileResult } from '../runner.ts';
@@ -8,34 +8,40 @@ import { compile, type Workspace } from './workspace.ts';
 
 /** A test file's run without a mutant. */
 interface Baseline {
-  /** Its path below test/, without the ending. */
+  /** Its path below test/, without the extension. */
   readonly name: string;
   readonly seconds: number;
   readonly coverage: CoverageReport;
 }
 
-/** How a mutant ended. */
+/** The result for a mutant. */
 export interface Verdict {
   readonly caught: boolean;
-  /** The test file that caught it, and how; or why none did. */
+  /** The test file that caught the mutant, and how; or the reason why none did. */
   readonly reason: string;
 }
 
-/** The time limit of the first run, and the least of all others, in seconds. */
+/** The time limit of the first run, and the minimum for all others, in seconds. */
 const FIRST_LIMIT = 120;
-const LEAST_LIMIT = 15;
+const MINIMUM_LIMIT = 15;
 
-/** How long a process may take to exit after its last test, in seconds: a busy machine must not catch a mutant. */
+/**
+ * How long a process may take to exit after its last test, in seconds. Generous, because a busy machine must
+ * not catch a mutant.
+ */
 const GRACE = 30;
 
-/** A test file may take so many times what it takes without a mutant; then the mutant counts as caught. */
+/**
+ * A test file may take this many times its duration without a mutant; beyond that, the mutant counts as
+ * caught.
+ */
 const SLOWER = 10;
 
 /** The test files of the assembler. */
 export class Suite {
   readonly #root: string;
   readonly #baselines: readonly Baseline[];
-  /** How many mutants of a source file a test file caught. */
+  /** The number of mutants of a source file that each test file caught. */
   readonly #catches = new Map<string, number>();
 
   private constructor(root: string, baselines: readonly Baseline[]) {
@@ -43,7 +49,9 @@ export class Suite {
     this.#baselines = baselines;
   }
 
-  /** Runs all test files below test/asm in every workspace at once, and throws if one fails without a mutant. */
+  /**
+   * Runs all test files below test/asm in all workspaces concurrently. Throws if one fails without a mutant.
+   */
   static async measure(root: string, workspaces: readonly Workspace[]): Promise<Suite> {
     const names = readdirSync(join(root, 'build/test/asm'), { recursive: true, encoding: 'utf8' })
       .filter((file) => file.endsWith('.test.js'))
@@ -61,7 +69,7 @@ export class Suite {
     return new Suite(root, baselines);
   }
 
-  /** Runs the test files that run the mutated code, until one fails. */
+  /** Runs the test files that cover the mutated code, until one fails. */
   async judge(mutant: Mutant, workspace: Workspace): Promise<Verdict> {
     const source = readFileSync(join(this.#root, mutant.file), 'utf8');
     const baselines = this.#running(mutant, source);
@@ -69,7 +77,7 @@ export class Suite {
     workspace.write(mutant.file, mutant.text);
     try {
       for (const { name, seconds } of baselines) {
-        const limit = Math.max(LEAST_LIMIT, SLOWER * seconds);
+        const limit = Math.max(MINIMUM_LIMIT, SLOWER * seconds);
         const result = await workspace.run(name, { seconds: limit, grace: GRACE });
         if (passes(result)) continue;
         const key = keyOf(mutant.file, name);
@@ -82,7 +90,7 @@ export class Suite {
     return { caught: false, reason: `not by ${baselines.map(({ name }) => basename(name)).join(', ')}` };
   }
 
-  /** The test files that run the code at a mutant's position, the one most likely to fail first. */
+  /** The test files that cover a mutant's position, the one most likely to fail first. */
   #running({ file, position }: Mutant, source: string): Baseline[] {
     const { code, map } = compile(source, file);
     const offsets = compiledAround(source, position, { code, mappings: JSON.parse(map).mappings });
@@ -108,7 +116,7 @@ function keyOf(source: string, test: string): string {
   return `${source} ${test}`;
 }
 
-/** Whether a test file has the name of a source file or of its folder, give or take an ending. */
+/** Whether a test file is named like a source file or its folder, apart from an ending. */
 function isNamedAfter(test: string, source: string): boolean {
   const name = basename(test);
   return [basename(source, '.ts'), basename(dirname(source))].some(

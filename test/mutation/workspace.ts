@@ -1,4 +1,4 @@
-/** A copy of the compiled project, in which one source at a time is a mutant. */
+/** A copy of the compiled project in which one source at a time is a mutant. */
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -7,7 +7,7 @@ import { type TransformResult, transformSync } from 'esbuild';
 import { type FileResult, type Limits, runFile } from '../runner.ts';
 import type { CoverageReport } from './coverage.ts';
 
-/** What a workspace has of its own. All else is a link to the project. */
+/** The folder that a workspace copies. Everything else is a link to the project. */
 const COPIED = 'build';
 /** The heap of a test process in MiB. */
 const HEAP = 1024;
@@ -24,7 +24,7 @@ export class Workspace {
     cpSync(join(root, COPIED), join(this.#folder, COPIED), { recursive: true });
   }
 
-  /** Puts the compiled text of a source file in the place of what the project's build made of it. */
+  /** Replaces the compiled form of a source file by that of `text`. */
   write(file: string, text: string): void {
     const { code, map } = compile(text, file);
     const output = join(this.#folder, COPIED, compiledName(file));
@@ -36,7 +36,7 @@ export class Workspace {
     return runFile(this.#testFile(name), limits, this.#environment);
   }
 
-  /** Runs a test file and returns what V8 says of its coverage, too. */
+  /** Runs a test file and returns its V8 coverage as well. */
   async measure(name: string, limits: Limits): Promise<{ result: FileResult; coverage: CoverageReport }> {
     const reports = mkdtempSync(join(this.#folder, 'coverage-'));
     const result = await runFile(this.#testFile(name), limits, {
@@ -62,7 +62,7 @@ export class Workspace {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** Mutants may allocate without end: a small heap stops them early. */
+  /** Mutants may allocate without limit: a small heap stops them early. */
   get #environment(): NodeJS.ProcessEnv {
     const seed = pathToFileURL(join(this.#folder, COPIED, 'test/mutation/fixed-seed.js')).href;
     return { NODE_OPTIONS: `--max-old-space-size=${HEAP} --import ${seed}` };
@@ -73,7 +73,7 @@ export class Workspace {
   }
 }
 
-/** A source file as JavaScript, with its source map. Imports name compiled files. */
+/** Compiles a source file to JavaScript with a source map. Imports name compiled files. */
 export function compile(text: string, file: string): TransformResult {
   const result = transformSync(text, {
     loader: 'ts',

@@ -7,7 +7,7 @@ import { rejected } from './rejection.ts';
 
 const counts = hash('counts', { key: u32, value: u64, maxEntries: 8 });
 
-/** A key is passed itself, where its address is asked for. */
+/** Passes a key instead of its address. */
 export const rejection = rejected({ maps: [counts], hint: /asks for something else/ }, (b) => {
   b.emit(ldx(u64, r2, r1, 0), loadMap(r1, counts));
   b.emit(call(mapLookupElem));

@@ -2,7 +2,7 @@ import { add, ja, label, mov } from '../../src/asm/constructors.ts';
 import { r0 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 
-/** A loop that comes back to where it was, with everything as it was. */
+/** Loops without changing any state. */
 export const rejection = rejected({ hint: /count something/ }, (b) => {
   b.emit(mov(r0, 0), label('again'), add(r0, 0));
   b.emit(ja('again'));

@@ -4,7 +4,7 @@ import { u64 } from '../../src/asm/layout.ts';
 import { r1, r2, r10 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 
-/** A helper is to fill as many bytes as the kernel says. */
+/** Passes an unbounded size to a helper. */
 export const rejection = rejected({ hint: /how many bytes/ }, (b) => {
   b.emit(st(u64, r10, -8, 0), st(u64, r10, -16, 0), ldx(u64, r2, r1, 0), mov(r1, r10), add(r1, -16));
   b.emit(call(getCurrentComm));

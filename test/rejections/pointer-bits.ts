@@ -2,7 +2,7 @@ import { and } from '../../src/asm/constructors.ts';
 import { r1 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 
-/** The bits of a pointer are masked. */
+/** Masks the bits of a pointer. */
 export const rejection = rejected({ hint: /only be added to/ }, (b) => {
   b.emit(and(r1, -8));
 });

@@ -5,10 +5,10 @@ import { array } from '../../src/asm/map.ts';
 import { r0, r1, r2, r10 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 
-/** Programs may only read it (BPF_F_RDONLY_PROG, Linux 5.2). */
+/** A map that programs may only read (BPF_F_RDONLY_PROG, Linux 5.2). */
 const settings = array('settings', { value: u64, flags: 0x80 });
 
-/** A map that programs may only read is written. */
+/** Writes to a map that programs may only read. */
 export const rejection = rejected({ maps: [settings], hint: /may only read/ }, (b) => {
   b.emit(st(u32, r10, -4, 0), mov(r2, r10), add(r2, -4), loadMap(r1, settings), call(mapLookupElem));
   b.emit(jeq(r0, 0, 'exit'));

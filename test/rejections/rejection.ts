@@ -1,6 +1,6 @@
 /**
- * Programs that the verifier refuses, one a file and a reason. What is made of its log stands beside each as NAME.txt: see
- * test/live/rejections.test.ts.
+ * Programs that the verifier refuses, one file for each reason. NAME.txt beside each program holds the
+ * expected error, see test/live/rejections.test.ts.
  */
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
@@ -10,18 +10,18 @@ import { capture } from '../../src/asm/position.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import type { Target } from '../../src/asm/target.ts';
 
-/** A program that is refused, and the maps that it uses. */
+/** A program that the verifier refuses, and its maps. */
 export interface Rejection {
   readonly maps: readonly MapSpec[];
-  /** The hint that explains it, by a few of its words. */
+  /** Words of the expected hint. */
   readonly hint: RegExp;
-  /** Whether there are kernels that name no instruction. */
+  /** Whether some kernels name no instruction. */
   readonly nowhere?: boolean;
-  /** Whether the verifier goes on for so long that an emulated machine takes minutes. */
+  /** Whether verification takes minutes on an emulated machine. */
   readonly endless?: boolean;
-  /** A function of the kernel that it uses, and the first release that has it. */
+  /** A kernel function that the program needs, and its first kernel. */
   readonly since?: { readonly having: string; readonly release: string };
-  /** Whether it is made with the kernel's types. */
+  /** Whether the program needs BTF. */
   readonly needsTypes: boolean;
   program(target: Target): ProgramSpec;
 }
@@ -30,7 +30,7 @@ type Traits = Pick<Rejection, 'hint' | 'nowhere' | 'endless' | 'since'> & {
   readonly maps?: readonly MapSpec[];
 };
 
-/** On a raw tracepoint, whose arguments are numbers to the verifier. */
+/** A program on a raw tracepoint, whose arguments are numbers to the verifier. */
 export function rejected({ maps = [], ...traits }: Traits, body: (b: Builder) => void): Rejection {
   return {
     maps,
@@ -40,7 +40,7 @@ export function rejected({ maps = [], ...traits }: Traits, body: (b: Builder) =>
   };
 }
 
-/** On a tracepoint whose arguments have types. */
+/** A program on a BTF tracepoint, whose arguments have types. */
 export function rejectedWithTypes({ maps = [], ...traits }: Traits, body: (b: Builder) => void): Rejection {
   return {
     maps,
@@ -50,14 +50,14 @@ export function rejectedWithTypes({ maps = [], ...traits }: Traits, body: (b: Bu
   };
 }
 
-/** A list of instructions, without the builder, which refuses what is wrong with some of them. */
+/** A list of instructions without the builder, which refuses some of these errors itself. */
 export function rejectedList(traits: Traits, instructions: readonly Instruction[]): Rejection {
   const attachment = { kind: 'raw_tracepoint', tracepoint: 'sched_switch' } as const;
   const program = { ...NAMED, attachment, instructions };
   return { maps: [], ...traits, needsTypes: false, program: () => program };
 }
 
-/** The instruction, with the line of the call. */
+/** The instruction with the source position of the call. */
 export function here(instruction: Instruction): Instruction {
   return { ...instruction, position: capture(here) };
 }

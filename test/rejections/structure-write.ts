@@ -3,7 +3,7 @@ import { u64 } from '../../src/asm/layout.ts';
 import { r1, r2 } from '../../src/asm/registers.ts';
 import { rejectedWithTypes } from './rejection.ts';
 
-/** A structure of the kernel is written. */
+/** Writes to a kernel struct. */
 export const rejection = rejectedWithTypes({ hint: /not write/ }, (b) => {
   b.emit(ldx(u64, r2, r1, 8));
   b.emit(st(u64, r2, 0, 0));

@@ -3,7 +3,7 @@ import { u64 } from '../../src/asm/layout.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 
-/** More ways open at once than the verifier keeps in mind (8192). */
+/** More pending branches than the verifier tracks (8192). */
 export const rejection = rejected({ hint: /fewer/ }, (b) => {
   b.emit(ldx(u64, r0, r1, 0));
   for (let i = 0; i < 8200; i++) b.emit(jeq(r0, i, 'out'));

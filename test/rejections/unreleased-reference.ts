@@ -3,7 +3,7 @@ import { r1 } from '../../src/asm/registers.ts';
 import { kernelTypes } from '../../src/asm/target.ts';
 import { rejectedWithTypes } from './rejection.ts';
 
-/** A task is held on to by a function of the kernel's, and never let go. */
+/** Acquires a task reference with a kernel function and never releases it. */
 export const rejection = rejectedWithTypes(
   { hint: /given back/, since: { having: 'bpf_task_from_pid', release: '6.2' } },
   (b) => {

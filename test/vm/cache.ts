@@ -1,4 +1,7 @@
-/** Folders outside the project's tree: the lab's cache, which may be deleted at any time, and scratch for one run. */
+/**
+ * Folders outside the project: the lab's cache, which may be deleted at any time, and scratch folders for one
+ * run.
+ */
 import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
@@ -7,7 +10,7 @@ import { dirname, join } from 'node:path';
 /** The cache folder, `$XDG_CACHE_HOME/tsbpf-vm`. */
 export const CACHE = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'tsbpf-vm');
 
-/** Whether a path is there. */
+/** Whether a path exists. */
 export async function exists(path: string): Promise<boolean> {
   return stat(path).then(
     () => true,
@@ -16,8 +19,8 @@ export async function exists(path: string): Promise<boolean> {
 }
 
 /**
- * Returns a folder of the cache, made by `make` if it isn't there yet. It appears whole or not at all, so that runs
- * side by side, or one that was interrupted, can't leave half of it behind.
+ * Returns a folder of the cache, created by `make` if it does not exist. The folder appears complete or not
+ * at all, so concurrent or interrupted runs leave no partial folder.
  */
 export async function cached(name: string, make: (folder: string) => Promise<void>): Promise<string> {
   const folder = join(CACHE, name);
@@ -29,13 +32,13 @@ export async function cached(name: string, make: (folder: string) => Promise<voi
     await rename(draft, folder);
   } catch (error) {
     await rm(draft, { recursive: true, force: true });
-    if (!(await exists(folder))) throw error; // else somebody else was first, and theirs is as good
+    if (!(await exists(folder))) throw error; // otherwise another run was first, with the same result
   }
   return folder;
 }
 
-/** Deletes what lies beside a folder of the cache and wasn't made today: an older state of the same thing. */
-export async function forgetOlder(folder: string): Promise<void> {
+/** Deletes siblings of a cache folder that are older than a day: previous states of the same content. */
+export async function deleteOlder(folder: string): Promise<void> {
   const yesterday = Date.now() - 24 * 60 * 60 * 1000;
   for (const name of await readdir(dirname(folder))) {
     const other = join(dirname(folder), name);
@@ -44,7 +47,10 @@ export async function forgetOlder(folder: string): Promise<void> {
   }
 }
 
-/** Gives `use` an empty folder, with a path short enough for sockets, that goes when it is done or the process ends. */
+/**
+ * Runs `use` with an empty folder, whose path is short enough for sockets. The folder is deleted after `use`,
+ * and when the process exits.
+ */
 export async function withScratch<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'tsbpf-vm-'));
   const remove = (): void => rmSync(folder, { recursive: true, force: true });

@@ -1,12 +1,12 @@
-/** Programs of the host, run to their end. */
+/** Runs programs of the host. */
 import { spawn } from 'node:child_process';
 
-/** A user's PATH may lack the administrator's programs, of which mke2fs needs no privilege at all. */
+/** The PATH of a user may lack the administrator's programs, such as mke2fs, which needs no privileges. */
 export const PATH = `${process.env.PATH}:/usr/sbin:/sbin`;
 
 /**
- * Runs a program and returns what it printed on stdout, as bytes. Throws with its stderr if it can't be started or
- * fails. `input` goes to its stdin.
+ * Runs a program and returns its stdout as bytes. `input` is its stdin. Throws with its stderr if it cannot
+ * be started or fails.
  */
 export async function run(
   program: string,
@@ -18,7 +18,7 @@ export async function run(
   const err: Buffer[] = [];
   child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
   child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
-  child.stdin.on('error', () => {}); // a program that stops reading says why in its exit status
+  child.stdin.on('error', () => {}); // the exit status tells why a program stopped reading
   child.stdin.end(input);
   const how = await new Promise<number | string | null>((resolve, reject) => {
     child.once('error', reject);

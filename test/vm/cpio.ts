@@ -1,12 +1,12 @@
-/** An archive in the form that the kernel unpacks as its initramfs (cpio "newc", Documentation/driver-api/early-userspace). */
+/** Archives in the kernel's initramfs format (cpio "newc", Documentation/driver-api/early-userspace). */
 
-/** A file, folder or symbolic link to be put into an archive. */
+/** A file, folder or symbolic link of an archive. */
 export interface CpioEntry {
-  /** From the root, without a leading slash. Its folder must come before it. */
+  /** Relative to the root, without a leading slash. Its folder must precede it. */
   readonly path: string;
   /** File type and permission bits, as in `st_mode`. */
   readonly mode: number;
-  /** The contents, or where the link points. */
+  /** The content, or the target of the link. */
   readonly data?: Uint8Array;
 }
 
@@ -28,7 +28,7 @@ function member(inode: number, { path, mode, data = Buffer.alloc(0) }: CpioEntry
   return Buffer.concat([padded(Buffer.concat([Buffer.from(header), name])), padded(data)]);
 }
 
-/** Makes an archive. Archives that follow each other in an initramfs are unpacked over each other. */
+/** Creates an archive. The kernel unpacks consecutive archives of an initramfs on top of each other. */
 export function cpio(entries: readonly CpioEntry[]): Buffer {
   const members = entries.map((entry, index) => member(index + 1, entry));
   return Buffer.concat([...members, member(0, { path: 'TRAILER!!!', mode: 0 })]);

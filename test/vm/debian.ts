@@ -1,4 +1,6 @@
-/** Debian packages without installing any: apt with lists and a configuration of its own, and dpkg-deb. */
+/**
+ * Downloads Debian packages without installing them: apt with its own lists and configuration, and dpkg-deb.
+ */
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CACHE } from './cache.ts';
@@ -6,11 +8,11 @@ import { run } from './command.ts';
 import { MACHINES } from './machine.ts';
 import { type KernelPackages, type KernelSource, kernelsOf } from './matrix.ts';
 
-/** Where the archives are; a mirror nearer by can be named instead. */
+/** The archive server; TSBPF_VM_MIRROR may name a closer mirror. */
 const MIRROR = process.env.TSBPF_VM_MIRROR || 'http://deb.debian.org';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 
-/** Package lists older than this are asked for again before something new is downloaded. */
+/** Package lists older than this are updated before a download. */
 const LISTS_FRESH_MS = 60 * 60 * 1000;
 
 type Suite = Pick<KernelSource, 'archive' | 'suite' | 'processor'>;
@@ -29,13 +31,13 @@ async function aptFor(source: Suite): Promise<{ folder: string; env: NodeJS.Proc
   const settings = {
     'APT::Architecture': debian,
     'APT::Architectures': debian,
-    'APT::Sandbox::User': 'root', // the sandbox's user can't enter a home's cache folder
+    'APT::Sandbox::User': 'root', // the sandbox's user cannot access a cache in a home folder
     'Acquire::Languages': 'none',
     'Dir::Cache': join(folder, 'cache'),
     'Dir::Etc::sourcelist': join(folder, 'sources.list'),
     'Dir::Etc::sourceparts': '-',
     'Dir::State::lists': join(folder, 'lists'),
-    'Dir::State::status': '/dev/null', // what is installed here is no matter
+    'Dir::State::status': '/dev/null', // ignore the host's packages
   };
   const text = Object.entries(settings).map(([key, value]) => `${key} "${value}";\n`);
   await writeFile(join(folder, 'apt.conf'), text.join(''));
@@ -48,10 +50,13 @@ async function isFresh(lists: string): Promise<boolean> {
   return Math.max(0, ...times) > Date.now() - LISTS_FRESH_MS;
 }
 
-/** The environments of suites whose lists this process has asked for: apt refuses two at once. */
+/**
+ * The environments of suites whose lists this process has fetched. Shared, because apt cannot run twice at
+ * once.
+ */
 const ready = new Map<string, Promise<NodeJS.ProcessEnv>>();
 
-/** The environment for apt with a suite's lists, fetched if need be. */
+/** The environment for apt with a suite's lists, fetched if necessary. */
 function aptWithLists(suite: Suite): Promise<NodeJS.ProcessEnv> {
   const key = `${suite.suite} ${suite.processor}`;
   const found = ready.get(key) ?? fetchLists(suite);
@@ -67,7 +72,7 @@ async function fetchLists(suite: Suite): Promise<NodeJS.ProcessEnv> {
   return env;
 }
 
-/** The names of a suite's packages that begin with `prefix`. */
+/** The names of a suite's packages with this prefix. */
 async function packageNames(suite: Suite, prefix: string): Promise<string[]> {
   const env = await aptWithLists(suite);
   return (await run('apt-cache', ['pkgnames', prefix], { env })).toString().split('\n').filter(Boolean);
@@ -85,7 +90,7 @@ export async function unpack(suite: Suite, packages: readonly string[], folder: 
   await rm(downloads, { recursive: true });
 }
 
-/** Downloads packages with all that they need, and unpacks them into `folder`: a system of its own, not set up. */
+/** Downloads packages with all dependencies and unpacks them into `folder`: an unconfigured system. */
 export async function unpackSystem(suite: Suite, packages: readonly string[], folder: string): Promise<void> {
   const env = await aptWithLists(suite);
   const downloads = join(folder, 'deb');
@@ -105,8 +110,8 @@ export async function unpackSystem(suite: Suite, packages: readonly string[], fo
 }
 
 /**
- * Downloads and unpacks the newest kernel of a series that is to be had. What an archive lists isn't always there, so
- * the one before it is tried next.
+ * Downloads and unpacks the newest available kernel of a series. A listed kernel is not always available, so
+ * the previous ones are tried next.
  */
 export async function unpackKernel(source: KernelSource, folder: string): Promise<KernelPackages> {
   const listed = kernelsOf(source.series, await packageNames(source, 'linux-'), source.processor);

@@ -1,19 +1,21 @@
-/** Disks for the guest, made from folders without mounting anything. */
+/** Creates disk images from folders, without mounting them. */
 import { lstat, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { run } from './command.ts';
 
-/** What a disk needs besides its files' contents. */
-const ROOM = 1.1;
+/** Space for metadata. */
+const OVERHEAD = 1.1;
 const SLACK_BYTES = 4 << 20;
 const BLOCK = 4096;
 
-/** Makes an ext4 disk image that holds a folder's contents. It is only ever mounted read only, so it has no journal. */
+/**
+ * Creates an ext4 image with the content of a folder, without a journal because it is only mounted read-only.
+ */
 export async function makeDisk(folder: string, image: string): Promise<void> {
   const entries = await readdir(folder, { recursive: true });
   const sizes = await Promise.all(entries.map(async (entry) => (await lstat(join(folder, entry))).size));
   const bytes =
-    sizes.reduce((sum, size) => sum + Math.ceil(size / BLOCK) * BLOCK + 256, 0) * ROOM + SLACK_BYTES;
+    sizes.reduce((sum, size) => sum + Math.ceil(size / BLOCK) * BLOCK + 256, 0) * OVERHEAD + SLACK_BYTES;
   const options = [
     '-q',
     '-F',

@@ -1,8 +1,8 @@
 /**
- * What the running kernel has, found out by trying: run in a guest by `npm run test:vm -- --docs`, prints one line of JSON.
- *
- * It asks the kernel by plain system calls and not through the loader's probes, so that the table tells what there is, and not
- * what we make use of.
+ * Probes the running kernel's features. `npm run test:vm -- --docs` runs this in a guest; it prints one line
+ * of JSON.
+ * It uses plain system calls instead of the loader's probes, so that the table shows what the kernel supports
+ * and not what tsbpf uses.
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -17,11 +17,11 @@ import { errnoName } from '../../src/loader/errno.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { noStage, type OutcomeRow, outcomeTable } from '../live/outcomes.ts';
 
-/** What a kernel has: a row's title, and what was found. */
+/** The features of a kernel. Each row has a title and the result. */
 export interface Facts {
   readonly release: string;
   readonly rows: readonly (readonly [title: string, found: string])[];
-  /** What becomes of connects, as each way of watching has shown it; absent where they can't be made. */
+  /** The outcomes of connects with each probe; absent if the connects cannot be made. */
   readonly outcomes?: readonly OutcomeRow[];
 }
 
@@ -52,7 +52,7 @@ function text(value: string): Uint8Array {
   return bytes;
 }
 
-/** A descriptor, or minus the errno; the verifier's log if it is asked for. */
+/** Loads a program; returns a descriptor or a negative errno. With `log`, the verifier's log is enabled. */
 function load(
   { type, attachType = 0, btfId = 0, items = [mov(r0, 0), exit()] }: Load,
   log?: Uint8Array,
@@ -71,14 +71,14 @@ function load(
   return attr.send(Bpf.progLoad);
 }
 
-/** What a result says: `yes`, or `no` and the error. What it holds is closed. */
+/** `yes`, or `no` with the error. Closes the descriptor. */
 function answer(result: number): string {
   if (result < 0) return `no (${errnoName(-result)})`;
   kernel.syscalls.close(result);
   return 'yes';
 }
 
-/** Loads a program, and then does something with it. */
+/** Loads a program, then attaches it. */
 function attached(program: Load, attach: (fd: number) => number): string {
   const fd = load(program);
   if (fd < 0) return `no (${errnoName(-fd)})`;
@@ -93,7 +93,7 @@ function openRawTracepoint(fd: number, name?: string): number {
   return attr.send(Bpf.rawTracepointOpen);
 }
 
-/** BPF_LINK_CREATE with one symbol: needs the kernel's FPROBE. */
+/** BPF_LINK_CREATE with one symbol; needs CONFIG_FPROBE. */
 function linkKprobeMulti(fd: number): number {
   const symbols = allocate(8);
   new DataView(symbols.buffer).setBigUint64(0, kernel.syscalls.address(text(FUNCTION)), true);
@@ -105,7 +105,7 @@ function linkKprobeMulti(fd: number): number {
     .send(Bpf.linkCreate);
 }
 
-/** A link to a kprobe's perf event, which closes with it and may carry a cookie. */
+/** A link to the perf event of a kprobe, which is closed with the link and may have a cookie. */
 function linkPerfEvent(fd: number): number {
   if (kernel.kprobePmu === undefined) return -19;
   const attr = new Attr(kernel.syscalls, 72).u32(0, kernel.kprobePmu).u32(4, 72).pointer(56, text(FUNCTION));
@@ -128,14 +128,14 @@ function readsMemory(helper: Helper): Item[] {
   ] as Item[];
 }
 
-/** The kernel's own types: how many bytes, how many types, and whether they can be mapped. */
+/** The kernel's BTF: bytes and number of types. */
 function describeTypes(): string {
   const bytes = kernel.syscalls.readFile('/sys/kernel/btf/vmlinux');
   if (typeof bytes === 'number' || !kernel.btf) return 'no';
   return `${(bytes.length / 2 ** 20).toFixed(1)} MiB, ${kernel.btf.count} types`;
 }
 
-/** How the log of a refused program ends. */
+/** The format of the log's end for a refused program. */
 function logForm(): string {
   const log = allocate(65_536);
   const result = load({ type: Type.kprobe, items: [exit()] }, log);
@@ -145,7 +145,7 @@ function logForm(): string {
   return reason < 0 ? 'reason before the statistics' : 'paragraph "Verification failed:"';
 }
 
-/** How much the kernel fills of what it tells of a program or link (BPF_OBJ_GET_INFO_BY_FD), which is closed then. */
+/** The number of bytes that BPF_OBJ_GET_INFO_BY_FD fills for a program or link. Closes the descriptor. */
 function infoBytes(fd: number): number {
   if (fd < 0) return 0;
   const info = allocate(512);
@@ -155,12 +155,12 @@ function infoBytes(fd: number): number {
   return result < 0 ? 0 : attr.getU32(4);
 }
 
-/** Whether `bpf_prog_info` ends with `recursion_misses`, or goes on. */
+/** Whether `bpf_prog_info` includes `recursion_misses`. */
 function countsMissedRuns(): boolean {
   return infoBytes(load({ type: Type.kprobe })) >= 216;
 }
 
-/** Whether `bpf_link_info` of a perf event goes as far as to tell what its kprobe missed. */
+/** Whether `bpf_link_info` of a perf event includes the missed hits of its kprobe. */
 function countsMissedHits(): boolean {
   const fd = load({ type: Type.kprobe });
   const bytes = fd < 0 ? 0 : infoBytes(linkPerfEvent(fd));
@@ -175,7 +175,7 @@ function ringBuffer(): string {
 const there = (path: string): string => (existsSync(path) ? 'yes' : 'no');
 const takes = (items: readonly Item[]): string => answer(load({ type: Type.kprobe, items }));
 
-/** Asks all of it. Needs root. */
+/** Probes all features. Needs root. */
 function gather(): Facts {
   const mapped = kernel.syscalls.mapFile('/sys/kernel/btf/vmlinux');
   return {

@@ -1,6 +1,6 @@
-# The guest's first program in the root disk: finishes the machine, runs the job and tells how it ended.
-# Standard output and error each have a port of their own, and the exit status a third: what comes through the console
-# may be the kernel's.
+# The first program in the guest's root disk: completes the system, runs the job and reports its exit status.
+# Standard output, standard error and the exit status have a virtio port each, because the console also
+# carries the kernel's messages.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 
 quietly() {
@@ -42,7 +42,7 @@ out=$(port out)
 err=$(port err)
 status=$(port status)
 
-# Pipes, since a port can't be opened twice and is no usual standard output.
+# Pipes, because a port cannot be opened twice and is no regular standard output.
 mkfifo /run/lab/out /run/lab/err
 cat /run/lab/out >"$out" &
 out_pid=$!
@@ -53,7 +53,7 @@ cd /tsbpf
 setsid /bin/sh /run/lab/job.sh </dev/null >/run/lab/out 2>/run/lab/err
 code=$?
 
-# Whoever the job left running may hold the pipes open for ever: it has a moment, and then no more.
+# Processes that the job left running may hold the pipes open forever: wait for them only a moment.
 (
   sleep 2
   kill $out_pid $err_pid

@@ -1,4 +1,4 @@
-/** Boots a kernel under QEMU, runs one command in it as root, and brings back what it printed and how it ended. */
+/** Boots a kernel under QEMU, runs one command in it as root, and returns its output and exit status. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
@@ -19,25 +19,27 @@ export interface Guest {
   readonly kernelArguments?: string;
 }
 
-/** What is to be run in it. */
+/** A command to run in the guest. */
 export interface Job {
-  /** Text for sh, run in the project's folder. */
+  /** A script for sh, run in the project's folder. */
   readonly script: string;
-  /** The guest is ended when it takes longer. */
+  /** Time limit; the guest is killed after it. */
   readonly seconds: number;
   readonly stdout: Writable;
   readonly stderr: Writable;
 }
 
-/** How a job ended. Only `status` 0 is a success; where the guest didn't get to tell one, `failure` says why. */
+/**
+ * The result of a job. `status` 0 means success; `failure` explains a status that the guest did not report.
+ */
 export interface Outcome {
   readonly status: number;
   readonly failure?: string;
-  /** All that the kernel wrote to its console. */
+  /** The complete output of the kernel's console. */
   readonly console: string;
 }
 
-/** Exit statuses of our own making, as timeout(1) and env(1) have them. */
+/** Exit statuses for failures of the guest, as in timeout(1) and env(1). */
 const TIMED_OUT = 124;
 const NO_STATUS = 125;
 
@@ -54,14 +56,14 @@ async function listen(path: string, onData: (chunk: Buffer) => void): Promise<Se
   return server;
 }
 
-/** Settles when whatever came through the server's connections has been read to its end. */
+/** Resolves when all data of the server's connections has been read. */
 async function closed(server: Server): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }
 
-/** How fast this machine's time stamp counter ticks, where that is known: it saves the guest from measuring it. */
+/** The frequency of this machine's time stamp counter, if known, which saves the guest from measuring it. */
 async function tscKhz(): Promise<number | undefined> {
-  // With frequency scaling the number is the clock's at the moment, which isn't the counter's.
+  // With frequency scaling, /proc/cpuinfo shows the current clock instead of the counter's frequency.
   if (await exists('/sys/devices/system/cpu/cpu0/cpufreq')) return undefined;
   const megahertz = (await readFile('/proc/cpuinfo', 'utf8')).match(/^cpu MHz\s*: ([\d.]+)/m)?.[1];
   return megahertz ? Math.round(Number(megahertz) * 1000) : undefined;
@@ -72,7 +74,7 @@ async function kernelArguments({ kernel, kernelArguments = '' }: Guest): Promise
   return `${MACHINES[kernel.processor].kernelArguments}${khz ? ` tsc_early_khz=${khz}` : ''} ${kernelArguments}`.trimEnd();
 }
 
-/** The initramfs of one run: the kernel's own, and over it the scripts and the job. */
+/** The initramfs of one run: the kernel's own, followed by the scripts and the job. */
 async function initramfs(kernel: Kernel, script: string): Promise<Buffer> {
   const scriptOf = (name: string): Promise<Buffer> => readFile(join(PROJECT, 'test/vm', name));
   const run = cpio([
@@ -83,8 +85,10 @@ async function initramfs(kernel: Kernel, script: string): Promise<Buffer> {
   return Buffer.concat([await readFile(kernel.initramfs), run]);
 }
 
-/** Whether the machine's own virtualisation is to be used instead of emulation: only where one asks for it, since a
- * /dev/kvm that opens may still not boot a stock kernel. */
+/**
+ * Emulation by default. TSBPF_VM_KVM selects KVM; a working /dev/kvm is not enough, because it may still fail
+ * to boot a stock kernel.
+ */
 const acceleration = process.env.TSBPF_VM_KVM ? 'kvm' : 'board';
 
 async function qemuArguments(guest: Guest, script: string, scratch: string): Promise<string[]> {
@@ -114,12 +118,12 @@ async function ended(child: ChildProcess): Promise<string> {
   });
 }
 
-/** Boots the guest, runs the job in it, and waits until QEMU has exited; it never outlives the call. */
+/** Boots the guest, runs the job, and waits until QEMU has exited. QEMU never outlives the call. */
 export function runInGuest(guest: Guest, job: Job): Promise<Outcome> {
   return withScratch((scratch) => boot(guest, job, scratch));
 }
 
-/** `scratch` is for the ports' sockets and the console's text. */
+/** `scratch` holds the sockets of the ports and the console's output. */
 async function boot(guest: Guest, job: Job, scratch: string): Promise<Outcome> {
   let status = '';
   const sinks: Record<Port, (chunk: Buffer) => void> = {
@@ -134,7 +138,7 @@ async function boot(guest: Guest, job: Job, scratch: string): Promise<Outcome> {
   let warnings = '';
   let late = false;
   const options = await qemuArguments(guest, job.script, scratch);
-  // Bound to this process, so that QEMU doesn't outlive even a SIGKILL of it.
+  // setpriv ends QEMU with this process, even after SIGKILL.
   const qemu = ['--pdeathsig', 'KILL', MACHINES[guest.kernel.processor].qemu, ...options];
   const child = spawn('setpriv', qemu, { stdio: ['ignore', 'ignore', 'pipe'] });
   child.stderr.on('data', (chunk: Buffer) => {
@@ -154,9 +158,9 @@ async function boot(guest: Guest, job: Job, scratch: string): Promise<Outcome> {
   await Promise.all(servers.map(closed));
 
   const console = await readFile(join(scratch, 'console'), 'utf8').catch(() => '');
-  const told = status.match(/^exit (\d+)$/m)?.[1];
-  if (told !== undefined) return { status: Number(told), console };
-  if (late) return { status: TIMED_OUT, failure: `not done after ${job.seconds} s: ended`, console };
-  const failure = `the guest told no exit status; QEMU: ${how}${warnings ? `\n${warnings.trimEnd()}` : ''}`;
+  const reported = status.match(/^exit (\d+)$/m)?.[1];
+  if (reported !== undefined) return { status: Number(reported), console };
+  if (late) return { status: TIMED_OUT, failure: `not done after ${job.seconds} s: killed`, console };
+  const failure = `the guest reported no exit status; QEMU: ${how}${warnings ? `\n${warnings.trimEnd()}` : ''}`;
   return { status: NO_STATUS, failure, console };
 }

@@ -1,4 +1,4 @@
-/** The guest's two disks: a root with programs of the host, and the built project. */
+/** The guest's two disks: a root file system with programs of the host, and the built project. */
 import { createHash } from 'node:crypto';
 import {
   copyFile,
@@ -14,51 +14,51 @@ import {
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cached, exists, forgetOlder, withScratch } from './cache.ts';
+import { cached, deleteOlder, exists, withScratch } from './cache.ts';
 import { PATH, run } from './command.ts';
 import { unpack, unpackSystem } from './debian.ts';
 import { makeDisk } from './disk.ts';
 import type { Processor } from './machine.ts';
 
-/** The project's root, seen from test/vm/ and from build/test/vm/ alike. */
+/** The project's root, found from test/vm/ and from build/test/vm/. */
 export const PROJECT = await projectRoot(fileURLToPath(new URL('.', import.meta.url)));
 
-/** Programs of the host that the guest can't do without. */
-const NEEDED = ['bash', 'ip', 'node', 'sh', 'ss', 'stdbuf', 'tc'];
+/** Programs of the host that the guest requires. */
+const REQUIRED = ['bash', 'ip', 'node', 'sh', 'ss', 'stdbuf', 'tc'];
 
-/** What some of them load at run time, which their list of libraries doesn't tell. */
+/** Files that these programs load at run time, which ldd does not list. */
 const COMPANIONS = ['/usr/libexec/coreutils/libstdbuf.so'];
 
 /**
- * libbpf-tools' tcpconnlat, which ours is compared with, and the libraries that it has and node hasn't: from packages, since
- * the host need not have any of them. Its folder is to be the program's LD_LIBRARY_PATH.
+ * tcpconnlat of libbpf-tools, the reference for comparison, with the libraries that Node does not need. They
+ * come from packages, because the host may not have them. The folder is the program's LD_LIBRARY_PATH.
  */
 const REFERENCE_PACKAGES = ['libbpf-tools', 'libelf1', 'zlib1g'];
 const REFERENCE_FILES = ['tcpconnlat', 'libelf.so.1', 'libz.so.1'];
 const REFERENCE = '/usr/lib/libbpf-tools';
 
 /**
- * Programs that the guest gets where the host has them; busybox stands in for the others. The plain ones are here too
- * because busybox's `env` or `timeout` would run busybox's own `ip`.
+ * Programs that the guest gets if the host has them; busybox replaces the others. Common programs are
+ * included because `env` or `timeout` of busybox would run the `ip` of busybox.
  */
-const WELCOME = words(`
+const OPTIONAL = words(`
   bpftool capsh nft nsenter setpriv strace unshare
   cat chmod chown cp cut date dd dmesg echo env expr false find grep head hostname id kill ln ls lsmod mkdir mkfifo
   mknod mktemp mount mv nice nohup od pgrep pkill printf ps pwd readlink realpath rm rmdir sed seq setsid sleep sort
   stat stty sync sysctl tail taskset tee test timeout touch tr true umount uname uniq wc xargs
 `);
 
-/** What a root of packages is made of, and what of it nobody reads there. */
+/** The packages of the arm64 root, and the folders of /usr/share that it does not need. */
 const ARM64_PACKAGES = words('bash coreutils iproute2 nodejs procps util-linux');
-const NOT_READ = words('doc icons info locale man perl5 zoneinfo');
+const UNUSED_SHARE = words('doc icons info locale man perl5 zoneinfo');
 
-/** Folders of the root that something is mounted on, or that programs expect. */
+/** Folders of the root that are mount points or that programs expect. */
 const FOLDERS = words('dev etc home mnt proc root run sys tmp tsbpf var usr/lib/modules');
 
-/** Where the guest has the packages that the project depends on: thousands of files, and seldom others. */
+/** The guest's copy of the project's dependencies: thousands of files that seldom change. */
 const PACKAGES = '/usr/lib/node_modules';
 
-/** Debian's merged /usr: the old places are links. */
+/** Symbolic links of Debian's merged /usr. */
 const LINKS = ['bin', 'lib', 'lib64', 'sbin'];
 
 const ETC = {
@@ -69,7 +69,7 @@ const ETC = {
     'root:x:0:0:root:/root:/bin/bash\nuser:x:1000:1000:user:/tmp:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n',
 };
 
-/** Of the project, what tests need: all but what only builds it. */
+/** Parts of the project that tests do not need. */
 const NOT_IN_GUEST = new Set(['.git', '.ci', 'node_modules']);
 
 function words(text: string): string[] {
@@ -82,11 +82,14 @@ async function projectRoot(folder: string): Promise<string> {
   return projectRoot(dirname(folder));
 }
 
-/** Where what isn't a kernel comes from. Debian 13 is the first with Node 20. */
+/** Debian releases for everything except kernels. Debian 13 is the first with Node 20. */
 const DEBIAN = { archive: 'debian', suite: 'bookworm' } as const;
 const DEBIAN_ARM64 = { archive: 'debian', suite: 'trixie', processor: 'arm64' } as const;
 
-/** Debian's static busybox, from the cache: the initramfs needs it, and the host may have none or another. */
+/**
+ * Debian's static busybox, from the cache. The initramfs needs it, and the host may have none or another
+ * version.
+ */
 export async function busybox(processor: Processor): Promise<string> {
   if (processor === 'arm64') {
     const folder = await cached('busybox-arm64', (draft) => unpack(DEBIAN_ARM64, ['busybox-static'], draft));
@@ -104,7 +107,7 @@ async function addReference(root: string): Promise<void> {
   for (const name of REFERENCE_FILES) {
     const file = files.find((path) => basename(path) === name);
     if (!file) throw new Error(`${REFERENCE_PACKAGES.join(', ')}: no file ${name} in these packages`);
-    await copyFile(join(folder, file), join(root, REFERENCE, name)); // what a link points to
+    await copyFile(join(folder, file), join(root, REFERENCE, name)); // follows symbolic links
   }
 }
 
@@ -115,7 +118,7 @@ async function which(program: string): Promise<string | undefined> {
   return undefined;
 }
 
-/** The shared libraries a program is linked with, its interpreter among them. None for a static one. */
+/** The shared libraries of a program, including its interpreter; none for a static program. */
 async function libraries(program: string): Promise<string[]> {
   const text = await run('ldd', [program]).then(String, (error: Error) => {
     if (error.message.includes('not a dynamic executable')) return '';
@@ -126,21 +129,20 @@ async function libraries(program: string): Promise<string[]> {
 
 async function programs(): Promise<Map<string, string>> {
   const found = new Map<string, string>();
-  for (const name of [...NEEDED, ...WELCOME]) {
+  for (const name of [...REQUIRED, ...OPTIONAL]) {
     const path = name === 'node' ? process.execPath : await which(name);
     if (path) found.set(name, path);
-    else if (NEEDED.includes(name))
-      throw new Error(`the lab's guest needs ${name}, which this machine lacks`);
+    else if (REQUIRED.includes(name)) throw new Error(`the guests of the lab need ${name}: install it`);
   }
   return found;
 }
 
-/** The root disk of a machine, made anew when what it is made of has changed. */
+/** The root disk of a machine, rebuilt when its content changes. */
 export function rootDisk(processor: Processor): Promise<string> {
   return processor === 'x64' ? rootOfHost() : rootOfPackages();
 }
 
-/** Made of programs of the host and the packages that the project depends on, and by this file. */
+/** Made from programs of the host and the project's dependencies. The cache key includes this file. */
 async function rootOfHost(): Promise<string> {
   const chosen = await programs();
   const key = createHash('sha256').update(await readFile(join(PROJECT, 'test/vm/image.ts')));
@@ -150,11 +152,11 @@ async function rootOfHost(): Promise<string> {
     key.update(`${path} ${size} ${mtimeMs}\n`);
   }
   const folder = await cached(`root/${key.digest('hex').slice(0, 16)}`, (draft) => makeRoot(chosen, draft));
-  await forgetOlder(folder);
+  await deleteOlder(folder);
   return join(folder, 'root.ext4');
 }
 
-/** Made of Debian's packages for arm64, which the host can't run, and the project's for it. */
+/** Made from Debian's arm64 packages, which the host cannot run, and the project's dependencies. */
 async function rootOfPackages(): Promise<string> {
   const key = createHash('sha256').update(await readFile(join(PROJECT, 'test/vm/image.ts')));
   key.update(await readFile(join(PROJECT, 'package-lock.json')));
@@ -164,18 +166,19 @@ async function rootOfPackages(): Promise<string> {
     await makeFolders(root);
     const system = await cached('system-arm64', (tree) => unpackSystem(DEBIAN_ARM64, ARM64_PACKAGES, tree));
     await cp(join(system, 'usr'), join(root, 'usr'), { recursive: true, verbatimSymlinks: true });
-    for (const name of NOT_READ) await rm(join(root, 'usr/share', name), { recursive: true, force: true });
+    for (const name of UNUSED_SHARE)
+      await rm(join(root, 'usr/share', name), { recursive: true, force: true });
     await addRuntimePackages(root);
     await addKoffi(root, 'linux-arm64');
     await addBusybox(join(root, 'usr/bin'), join(root, 'usr/sbin'), 'arm64');
     await makeDisk(root, join(draft, 'root.ext4'));
     await rm(root, { recursive: true });
   });
-  await forgetOlder(folder);
+  await deleteOlder(folder);
   return join(folder, 'root.ext4');
 }
 
-/** koffi's native code for another platform, in the version that the project has. */
+/** The native code of koffi for another platform, in the project's version. */
 async function addKoffi(root: string, platform: string): Promise<void> {
   const manifest = JSON.parse(await readFile(join(PROJECT, 'node_modules/koffi/package.json'), 'utf8'));
   const name = `@koromix/koffi-${platform}`;
@@ -185,7 +188,7 @@ async function addKoffi(root: string, platform: string): Promise<void> {
     const wanted = `${name}@${manifest.optionalDependencies[name]}`;
     await run('npm', ['pack', '--silent', '--pack-destination', scratch, wanted], { cwd: scratch });
     const [file] = await readdir(scratch);
-    if (!file) throw new Error(`npm gave no ${wanted}`);
+    if (!file) throw new Error(`npm did not pack ${wanted}`);
     await run('tar', ['-xzf', join(scratch, file), '--strip-components=1', '-C', target]);
   });
 }
@@ -212,7 +215,7 @@ async function makeRoot(chosen: ReadonlyMap<string, string>, folder: string): Pr
   }
   await addRuntimePackages(root);
   for (const path of COMPANIONS) {
-    if (!(await exists(path))) throw new Error(`the lab's guest needs ${path}, which this machine lacks`);
+    if (!(await exists(path))) throw new Error(`the guests of the lab need ${path}: install it`);
     await mkdir(dirname(join(root, path)), { recursive: true });
     await copyFile(path, join(root, path));
   }
@@ -222,7 +225,7 @@ async function makeRoot(chosen: ReadonlyMap<string, string>, folder: string): Pr
   await rm(root, { recursive: true });
 }
 
-/** Fills in every command that no program of the host provides. The kernel asks for /sbin/modprobe by its path. */
+/** Links every missing command to busybox. The kernel calls /sbin/modprobe by its path. */
 async function addBusybox(bin: string, sbin: string, processor: Processor): Promise<void> {
   await copyFile(await busybox(processor), join(bin, 'busybox'));
   const taken = new Set(await readdir(bin));
@@ -238,12 +241,12 @@ async function addRuntimePackages(root: string): Promise<void> {
   }
 }
 
-/** Where the packages are that the built project and its tests need at run time. */
+/** The packages that the built project and its tests need at run time. */
 async function runtimePackages(): Promise<string[]> {
   const found = new Set<string>();
   const visit = async (name: string): Promise<void> => {
     const manifest = join(PROJECT, 'node_modules', name, 'package.json');
-    if (found.has(name) || !(await exists(manifest))) return; // another platform's, if it's not there
+    if (found.has(name) || !(await exists(manifest))) return; // missing packages belong to other platforms
     found.add(name);
     const { dependencies, optionalDependencies } = JSON.parse(await readFile(manifest, 'utf8'));
     for (const next of Object.keys({ ...dependencies, ...optionalDependencies })) await visit(next);
@@ -253,7 +256,7 @@ async function runtimePackages(): Promise<string[]> {
   return [...found];
 }
 
-/** Makes a disk of the project as it is now built, for as long as `use` takes. */
+/** Creates a disk with the current build of the project while `use` runs. */
 export function withProjectDisk<T>(use: (image: string) => Promise<T>): Promise<T> {
   return withScratch(async (scratch) => {
     const stage = join(scratch, 'stage');

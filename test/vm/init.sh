@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The guest's first program, in the initramfs: mounts the disks and what the kernel shows of itself, then goes on as
-# guest.sh in the root disk.
+# The first program of the guest, in the initramfs: mounts the disks and the kernel's file systems, then
+# executes guest.sh in the root disk.
 /bin/busybox --install -s /bin
 export PATH=/bin
 
@@ -16,7 +16,7 @@ for module in /modules/*; do
   [ -e "$module" ] && insmod "$module"
 done
 
-# Disks show up when their driver has looked for them, which is a moment after it was loaded.
+# Disks appear a moment after their driver is loaded.
 tries=0
 while [ ! -b /dev/vdc ]; do
   tries=$((tries + 1))
@@ -25,8 +25,8 @@ while [ ! -b /dev/vdc ]; do
 done
 
 mount -t ext4 -o ro,noatime /dev/vda /root || fail 'no root disk'
-mount -t ext4 -o ro,noatime /dev/vdb /root/usr/lib/modules || fail 'no disk of modules'
-mount -t ext4 -o ro,noatime /dev/vdc /root/tsbpf || fail 'no disk of the project'
+mount -t ext4 -o ro,noatime /dev/vdb /root/usr/lib/modules || fail 'no module disk'
+mount -t ext4 -o ro,noatime /dev/vdc /root/tsbpf || fail 'no project disk'
 for folder in run tmp root var home; do
   mount -t tmpfs -o mode=0755 tmpfs /root/$folder
 done

@@ -1,4 +1,7 @@
-/** A kernel made ready to boot: its uncompressed image, its modules as a disk, and the modules that mount disks. */
+/**
+ * Prepares a kernel for booting: its uncompressed image, a disk of its modules, and the modules that mount
+ * disks.
+ */
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { cached, exists } from './cache.ts';
@@ -10,10 +13,10 @@ import { busybox } from './image.ts';
 import type { Processor } from './machine.ts';
 import { KERNELS, type KernelSource, nameOf } from './matrix.ts';
 
-/** The files of a kernel in the cache. */
+/** A kernel's files in the cache. */
 export interface Kernel {
   readonly processor: Processor;
-  /** As `uname -r` says it. */
+  /** The output of `uname -r`. */
   readonly release: string;
   readonly vmlinux: string;
   /** A disk with /lib/modules/RELEASE at its root. */
@@ -21,10 +24,10 @@ export interface Kernel {
   readonly initramfs: string;
 }
 
-/** What the initramfs needs before it can mount anything; built in or a module, depending on the kernel. */
+/** Modules that the initramfs needs before it can mount disks. Some kernels have them built in. */
 const EARLY_MODULES = ['virtio_pci', 'virtio_blk', 'virtio_console'];
 
-/** Finds a kernel in the cache, or fetches it and makes it ready. Throws if it can't be had. */
+/** Finds a kernel in the cache, or downloads and prepares it. Throws if it is not available. */
 export async function kernelOf(name: string): Promise<Kernel> {
   const source = KERNELS.find((kernel) => nameOf(kernel) === name);
   if (!source) throw new Error(`no kernel ${name} in the lab: it has ${KERNELS.map(nameOf).join(', ')}`);
@@ -51,7 +54,7 @@ async function prepare(source: KernelSource, folder: string): Promise<void> {
   await decompressModules(unpacked);
 
   const root = join(folder, 'root');
-  const modules = join(root, 'lib/modules', release); // where depmod looks for them
+  const modules = join(root, 'lib/modules', release); // the path that depmod expects
   await mkdir(dirname(modules), { recursive: true });
   await rename(unpacked, modules);
   await run(await busybox('x64'), ['depmod', '-b', root, release]);
@@ -67,22 +70,24 @@ async function firstOf(...paths: readonly string[]): Promise<string> {
   throw new Error(`the package has none of ${paths.join(', ')}`);
 }
 
-/** "ARM\x64", 56 bytes into an image that can be booted as it is (Documentation/arch/arm64/booting.rst). */
+/** "ARM\x64", at byte 56 of an image that boots uncompressed (Documentation/arch/arm64/booting.rst). */
 const ARM64_MAGIC = 0x644d5241;
 
-/** A boot image without what unpacks it at boot, which takes its time under emulation. */
+/** A boot image without its decompressor, which is slow under emulation. */
 async function bootable(image: Buffer): Promise<Buffer> {
   return image.readUInt32LE(56) === ARM64_MAGIC ? image : decompress(payloadOf(image));
 }
 
-/** The compressed kernel inside a boot image (the kernel's Documentation/arch/x86/boot.rst: payload_offset and _length). */
+/**
+ * The compressed kernel in a boot image (Documentation/arch/x86/boot.rst: payload_offset and payload_length).
+ */
 function payloadOf(image: Buffer): Buffer {
   const setupSectors = image.readUInt8(0x1f1) || 4;
   const start = (setupSectors + 1) * 512 + image.readUInt32LE(0x248);
   return image.subarray(start, start + image.readUInt32LE(0x24c));
 }
 
-/** How a compressed kernel begins, and what unpacks it. */
+/** Magic numbers of compressed kernels, and the programs that decompress them. */
 const COMPRESSIONS = [
   { magic: '28b52ffd', program: 'zstd' },
   { magic: '02214c18', program: 'lz4' },
@@ -92,12 +97,12 @@ const COMPRESSIONS = [
 
 async function decompress(payload: Buffer): Promise<Buffer> {
   const found = COMPRESSIONS.find(({ magic }) => payload.toString('hex', 0, magic.length / 2) === magic);
-  if (!found) throw new Error(`kernel compressed in an unknown way: ${payload.toString('hex', 0, 4)}...`);
-  // The last four bytes are the unpacked size, which the compression itself knows nothing of.
+  if (!found) throw new Error(`unknown compression of a kernel:  ${payload.toString('hex', 0, 4)}...`);
+  // The last four bytes are the decompressed size, which is not part of the compressed data.
   return run(found.program, ['-dc'], { input: payload.subarray(0, -4) });
 }
 
-/** Unpacks compressed modules, which the guest's small modprobe can't always read. */
+/** Decompresses modules, because the guest's small modprobe cannot read all formats. */
 async function decompressModules(folder: string): Promise<void> {
   const files = await readdir(folder, { recursive: true });
   const compressed = files.filter((file) => file.endsWith('.ko.xz')).map((file) => join(folder, file));
@@ -106,7 +111,7 @@ async function decompressModules(folder: string): Promise<void> {
   }
 }
 
-/** The modules that have to be loaded for `names`, in order: what each depends on comes before it. */
+/** The modules to load for `names`, each after its dependencies. */
 export function loadOrder(modulesDep: string, names: readonly string[]): string[] {
   const needs = new Map<string, string[]>();
   for (const line of modulesDep.split('\n')) {
@@ -119,14 +124,14 @@ export function loadOrder(modulesDep: string, names: readonly string[]): string[
     order.add(path);
   };
   for (const name of names) {
-    // Not listed means built in.
+    // Modules that are not listed are built in.
     const path = [...needs.keys()].find((key) => basename(key, '.ko').replaceAll('-', '_') === name);
     if (path) visit(path);
   }
   return [...order];
 }
 
-/** A root with nothing but busybox, the modules that disks need, and the init script. */
+/** A root with only busybox, the modules for disks, and the init script. */
 async function initramfs(modules: string, processor: Processor = 'x64'): Promise<Buffer> {
   const early = loadOrder(await readFile(join(modules, 'modules.dep'), 'utf8'), EARLY_MODULES);
   const entries: CpioEntry[] = ['bin', 'dev', 'modules', 'proc', 'root', 'sys'].map((path) => ({

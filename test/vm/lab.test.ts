@@ -1,4 +1,4 @@
-/** What the lab can be sure of without booting anything. */
+/** Parts of the lab that can be tested without booting a guest. */
 import { readdirSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
@@ -10,7 +10,7 @@ import { kernelsOf, MATRIX, nameOf, OTHER } from './matrix.ts';
 
 const test = suite('vm/lab');
 
-test('the newest cloud kernel of a series comes first, by number and not by letter', () => {
+test('the newest cloud kernel of a series comes first, ordered numerically', () => {
   const names = [
     'linux-image-6.12.9+deb12-cloud-amd64',
     'linux-image-6.12.117+deb12-cloud-amd64',
@@ -24,7 +24,7 @@ test('the newest cloud kernel of a series comes first, by number and not by lett
   ]);
 });
 
-test('other series, flavours and meta packages are no candidates', () => {
+test('other series, flavors and meta packages are ignored', () => {
   const names = [
     'linux-image-6.1.0-56-cloud-amd64',
     'linux-image-6.12.117+deb12-cloud-amd64',
@@ -40,7 +40,7 @@ test('other series, flavours and meta packages are no candidates', () => {
   ]);
 });
 
-test('a kernel whose image package is empty comes as its binary and its modules', () => {
+test('a kernel with an empty image package is made of its binary and modules packages', () => {
   const release = '7.3.4+deb13-cloud-amd64';
   const names = ['image', 'binary', 'modules', 'base', 'binary-unsigned'].map(
     (kind) => `linux-${kind}-${release}`,
@@ -50,12 +50,12 @@ test('a kernel whose image package is empty comes as its binary and its modules'
   ]);
 });
 
-test('a kernel that an archive has only in part is no candidate', () => {
+test('a kernel with missing packages is ignored', () => {
   const names = ['linux-image', 'linux-binary'].map((kind) => `${kind}-6.19.14+deb13-cloud-amd64`);
   assert.equal(kernelsOf('6.19', names), []);
 });
 
-test('modules are loaded after what they depend on, each once, and built-in ones not at all', () => {
+test('modules are loaded once, after their dependencies; built-in modules are skipped', () => {
   const dep = [
     'kernel/virtio_blk.ko: kernel/virtio.ko kernel/virtio_ring.ko',
     'kernel/virtio_ring.ko: kernel/virtio.ko',
@@ -70,14 +70,14 @@ test('modules are loaded after what they depend on, each once, and built-in ones
   ]);
 });
 
-test('an archive has each name and content on a four-byte boundary, and its trailer at the end', () => {
+test('an archive aligns names and content to four bytes and ends with a trailer', () => {
   const archive = cpio([
     { path: 'bin', mode: FOLDER },
     { path: 'bin/five', mode: PLAIN, data: Buffer.from('12345') },
   ]);
   const member = (offset: number, nameLength: number): string =>
     archive.toString('latin1', offset + 110, offset + 110 + nameLength);
-  // A header of 110 bytes and the name with its zero, padded; then the content, padded.
+  // A header of 110 bytes and the name with its zero byte, padded; then the content, padded.
   assert.is(archive.length % 4, 0);
   assert.is(archive.toString('latin1', 0, 6), '070701');
   assert.is(member(0, 4), 'bin\0');
@@ -88,7 +88,7 @@ test('an archive has each name and content on a four-byte boundary, and its trai
   assert.is(archive.length, 368);
 });
 
-test('a run of the core has it on every kernel, and each of the other live tests on one', () => {
+test('--core runs the core on every kernel and each other live test file on one', () => {
   const files = readdirSync(new URL('../live/', import.meta.url)).filter((file) => file.endsWith('.test.js'));
   const whole = visits({ core: true }, ['x64']).filter(({ kernelArguments }) => !kernelArguments);
   for (const file of files) {
@@ -99,7 +99,7 @@ test('a run of the core has it on every kernel, and each of the other live tests
   for (const { filters } of whole) assert.ok(filters.includes('test/lab/'));
 });
 
-test('a whole run visits every kernel, one without IPv6, and one under lockdown', () => {
+test('a full run visits every kernel, one without IPv6, and one under lockdown', () => {
   const all = visits({}, ['x64', 'arm64']);
   assert.equal(
     all.filter(({ kernelArguments }) => !kernelArguments).map(({ series }) => series),
@@ -111,7 +111,7 @@ test('a whole run visits every kernel, one without IPv6, and one under lockdown'
   );
 });
 
-test('without a QEMU for a processor its kernels are left out', () => {
+test('kernels of a processor without QEMU are skipped', () => {
   assert.equal(
     visits({ filters: ['live/'] }, ['x64']).map(({ series }) => series),
     MATRIX.map(({ series }) => series),
@@ -119,7 +119,7 @@ test('without a QEMU for a processor its kernels are left out', () => {
   assert.equal(visits({}, []), []);
 });
 
-test('named tests run on the named kernels as they are, and on no other', () => {
+test('named tests run on the named kernels only, without extra arguments', () => {
   assert.equal(visits({ series: ['6.12', '7.3'], filters: ['live/btf'] }, ['x64']), [
     { series: '6.12', filters: ['live/btf'] },
     { series: '7.3', filters: ['live/btf'] },
@@ -147,12 +147,12 @@ test('a kernel that could not be downloaded is a failure and has a row in docs/k
   assert.match(page, '| 6.18: could not be downloaded |  | 0 passed, 1 failed | 2 |');
 });
 
-test('what becomes of a connect is a word where kernels agree, and the kernels beside it where not', () => {
+test('an outcome lists kernels only if they differ', () => {
   const on = (series: string, results: Record<string, string>): Visited => ({
     visit: { series, filters: [] },
     summary: { passed: 1, failed: 0, skipped: 0 },
     seconds: 1,
-    facts: { release: series, rows: [], outcomes: [{ title: 'nobody listens', results }] },
+    facts: { release: series, rows: [], outcomes: [{ title: 'no listener', results }] },
   });
   const page = describeKernels(
     [
@@ -166,11 +166,11 @@ test('what becomes of a connect is a word where kernels agree, and the kernels b
   assert.match(page, 'All tests of `test/live`');
   assert.match(
     page,
-    '|  | `kprobe` | `tp_btf` |\n|---|---|---|\n| nobody listens | refused | refused (5.10); aborted (6.1) |\n',
+    '|  | `kprobe` | `tp_btf` |\n|---|---|---|\n| no listener | refused | refused (5.10); aborted (6.1) |\n',
   );
 });
 
-test('a lab that visited no kernel has failed', () => {
+test('a run without kernels has failed', () => {
   assert.is(totalOf([]).failed, 1);
 });
 

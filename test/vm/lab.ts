@@ -1,4 +1,4 @@
-/** The tests on other kernels: a guest for each, several at once where the machine has room, and what came of it. */
+/** Runs the tests on other kernels: one guest per kernel, several at once if the machine has room. */
 import { readdirSync } from 'node:fs';
 import { availableParallelism, freemem } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -13,49 +13,49 @@ import { kernelOf } from './kernel.ts';
 import { MACHINES, type Processor } from './machine.ts';
 import { MATRIX, nameOf, OTHER } from './matrix.ts';
 
-/** For one guest's tests. */
+/** Time limit for the tests of one guest. */
 const SECONDS = 900;
 
-/** How many times slower than a machine a guest may be before a test's time limit is reached. */
+/** The factor for time limits of tests in a guest. */
 const SLOWNESS = 4;
-/** arm64 on x86-64 takes as long again and more. */
+/** The factor for arm64 emulated on x86-64. */
 const ARM64_SLOWNESS = 12;
 
-/** What a guest and the file cache behind its disks take. */
+/** Memory for a guest and the file cache of its disks. */
 const GUEST_BYTES = 1.5 * 2 ** 30;
 
-/** How many lines of the console explain a guest that died. */
+/** How many console lines to show when a guest dies. */
 const CONSOLE_LINES = 40;
 
-/** Begins the line of a guest's output that holds its facts. */
+/** The prefix of the output line with the guest's facts. */
 const FACTS = 'facts: ';
 
-/** A guest and the test files that run in it: those whose path holds one of the filters. */
+/** A guest and its test files: those whose path contains one of the filters. */
 export interface Visit {
   readonly series: string;
   readonly filters: readonly string[];
-  /** Added to the kernel's command line. */
+  /** Appended to the kernel's command line. */
   readonly kernelArguments?: string;
 }
 
-/** What a visit came to. */
+/** The result of a visit. */
 export interface Visited {
   readonly visit: Visit;
   readonly release?: string;
   readonly summary: Summary;
   readonly seconds: number;
-  /** What the kernel has, where that was asked for and the guest got to tell it. */
+  /** The kernel's features, if they were requested and the guest reported them. */
   readonly facts?: Facts;
 }
 
-/** What every kernel of the matrix runs. */
+/** The tests that every kernel of the matrix runs. */
 const ALL = ['test/live/', 'test/lab/'];
 
-/** What of it has most to do with the kernel: as a part of `npm test` every kernel runs this. */
+/** The tests that depend most on the kernel. `npm test` runs them on every kernel. */
 const CORE = ['test/lab/', 'test/live/jump-table.', 'test/live/kprobe-events.', 'test/live/tcpconnlat.'];
 
-/** Kernels that lack something because they are told to. */
-const STRANGE: readonly Visit[] = [
+/** Kernels with features disabled by their command line. */
+const RESTRICTED: readonly Visit[] = [
   {
     series: '6.12',
     kernelArguments: 'ipv6.disable=1',
@@ -63,29 +63,31 @@ const STRANGE: readonly Visit[] = [
   },
   {
     series: '6.12',
-    // Lockdown has to be named among the security modules there: Debian's cloud kernels leave it out.
+    // Lockdown has to be listed as a security module: the default list of Debian's cloud kernels lacks it.
     kernelArguments: 'lockdown=confidentiality lsm=lockdown,capability,bpf',
     filters: ['test/lab/lockdown'],
   },
 ];
 
-/** Kernels of another architecture, and what shows there that a program is made for it. */
+/** Kernels of another architecture, with the tests that depend on it. */
 const OTHERS: readonly Visit[] = OTHER.map((source) => ({
   series: nameOf(source),
   filters: ['test/lab/programs', 'test/live/btf', 'test/live/tcpconnlat.'],
 }));
 
-/** What a run is to have. */
+/** The selection of a run. */
 export interface Wanted {
-  /** Series of the matrix; all of it that QEMU can play here if not given. */
+  /** Series of the matrix; by default all that QEMU can emulate here. */
   readonly series?: readonly string[];
-  /** Of the tests those whose path holds one of these; this leaves out what is done to some kernels only. */
+  /** Selects test files whose path contains one of these, and excludes the restricted kernels. */
   readonly filters?: readonly string[];
-  /** The core on every kernel, and of the other live tests each file on one of them: what takes half of the time and less. */
+  /**
+   * Runs the core on every kernel, and each other live test file on one of them: less than half of the time.
+   */
   readonly core?: boolean;
 }
 
-/** The visits to make. */
+/** The visits of a run. */
 export function visits(
   { series = [], filters = [], core = false }: Wanted,
   processors: readonly Processor[],
@@ -98,12 +100,12 @@ export function visits(
   const hands = core ? deal(liveTests(), plain.length).map((hand) => [...CORE, ...hand]) : [];
   return [
     ...plain.map((name, i) => ({ series: name, filters: hands[i] ?? ALL })),
-    ...STRANGE.filter((visit) => chosen.includes(visit.series)),
+    ...RESTRICTED.filter((visit) => chosen.includes(visit.series)),
     ...others,
   ];
 }
 
-/** The live tests that aren't of the core, as filters. */
+/** The live tests outside of the core, as filters. */
 function liveTests(): string[] {
   const files = readdirSync(new URL('../live/', import.meta.url)).filter((file) => file.endsWith('.test.js'));
   const filters = files.map((file) => `test/live/${file.replace(/test\.js$/, '')}`);
@@ -114,7 +116,7 @@ function deal(cards: readonly string[], players: number): string[][] {
   return Array.from({ length: players }, (_, player) => cards.filter((_, i) => i % players === player));
 }
 
-/** The processors that QEMU can play here; says which it can't. None of them means that there is no lab. */
+/** The processors that QEMU can emulate here; reports the others. If there are none, there is no lab. */
 export async function processorsHere(): Promise<Processor[]> {
   const here: Processor[] = [];
   for (const processor of ['x64', 'arm64'] as const) {
@@ -125,15 +127,20 @@ export async function processorsHere(): Promise<Processor[]> {
   return here;
 }
 
-/** Why there is no such lab on this machine, or undefined: what is missing besides QEMU is told by what fails then. */
+/**
+ * Why this machine cannot emulate a processor, or undefined. Only QEMU is checked; other missing programs
+ * fail later.
+ */
 async function noLab(processor: Processor): Promise<string | undefined> {
   const { qemu } = MACHINES[processor];
   const places = PATH.split(delimiter).filter(Boolean);
   const found = await Promise.all(places.map((folder) => exists(join(folder, qemu))));
-  return found.includes(true) ? undefined : `there is no ${qemu} on this machine`;
+  return found.includes(true) ? undefined : `${qemu} is not installed`;
 }
 
-/** Makes the visits and prints what the guests print, then a line for each. They come back in the order asked for. */
+/**
+ * Makes the visits and prints the guests' output, then one line each. Returns the results in the given order.
+ */
 export async function runVisits(wanted: readonly Visit[], { withFacts = false } = {}): Promise<Visited[]> {
   const width = Math.min(wanted.length, guestsAtOnce());
   const results = new Map<Visit, Visited>();
@@ -142,7 +149,7 @@ export async function runVisits(wanted: readonly Visit[], { withFacts = false } 
     const worker = async (): Promise<void> => {
       for (let visit = queue.shift(); visit; visit = queue.shift()) {
         const lab = { projectDisk, withFacts, live: width === 1 };
-        results.set(visit, await visitOrSay(visit, lab));
+        results.set(visit, await visitOrReport(visit, lab));
       }
     };
     await Promise.all(Array.from({ length: width }, worker));
@@ -152,7 +159,7 @@ export async function runVisits(wanted: readonly Visit[], { withFacts = false } 
   return inOrder;
 }
 
-/** All visits together. */
+/** The sum of all visits. */
 export function totalOf(visited: readonly Visited[]): Summary {
   return visited.length > 0 ? sum(visited.map(({ summary }) => summary)) : BROKEN;
 }
@@ -170,18 +177,18 @@ function guestsAtOnce(): number {
 interface Lab {
   readonly projectDisk: string;
   readonly withFacts: boolean;
-  /** Whether the guest's output is shown as it comes: with another guest beside it, it is shown at the end. */
+  /** Whether to print the guest's output immediately. With several guests it is printed at the end. */
   readonly live: boolean;
 }
 
-/** As `visitGuest`, but a kernel that can't be had is said to be missing and counts as failed. */
-async function visitOrSay(visit: Visit, lab: Lab): Promise<Visited> {
+/** Like `visitGuest`, but reports an unavailable kernel as failed. */
+async function visitOrReport(visit: Visit, lab: Lab): Promise<Visited> {
   const start = performance.now();
   const seconds = (): number => (performance.now() - start) / 1000;
   try {
     return { visit, ...(await visitGuest(visit, lab)), seconds: seconds() };
   } catch (error) {
-    console.log(`\n== ${visit.series} can't be had: ${(error as Error).message}`);
+    console.log(`\n== ${visit.series} is not available:  ${(error as Error).message}`);
     return { visit, summary: BROKEN, seconds: seconds() };
   }
 }
@@ -209,9 +216,7 @@ async function visitGuest(visit: Visit, lab: Lab): Promise<Omit<Visited, 'visit'
   const job = { script: scriptOf(visit, lab), seconds: SECONDS, stdout, stderr };
   let outcome = await runInGuest(guest, job);
   if (panicked(outcome)) {
-    console.log(
-      `\n${kernel.release}: its kernel panicked, which emulation brings about now and then: once more`,
-    );
+    console.log(`\n${kernel.release}: kernel panic, which emulation sometimes causes; trying again`);
     output = errors = '';
     outcome = await runInGuest(guest, job);
   }
@@ -222,7 +227,10 @@ async function visitGuest(visit: Visit, lab: Lab): Promise<Omit<Visited, 'visit'
   return { release, facts, summary };
 }
 
-/** Code that a kernel changes while another processor runs it isn't always emulated as it should be. */
+/**
+ * Whether the kernel panicked. Emulation does not always handle code that a kernel patches while another CPU
+ * runs it.
+ */
 function panicked({ failure, console: text }: Outcome): boolean {
   return failure !== undefined && text.includes('Kernel panic - not syncing');
 }

@@ -1,23 +1,24 @@
-/** The machines that QEMU plays in the lab. */
+/** The machines that QEMU emulates in the lab. */
 
-/** Processors as Node names them. */
+/** Processors, as Node names them. */
 export type Processor = 'x64' | 'arm64';
 
-/** One of them. */
+/** The QEMU options of a processor. */
 export interface Machine {
   /** Debian's name of the architecture. */
   readonly debian: string;
   readonly qemu: string;
-  /** The board and its processor under emulation; `kvm` where the host's own virtualisation is asked for. */
+  /** The emulated board and processor; `kvm` for the host's virtualization. */
   readonly board: readonly string[];
   readonly kvm: readonly string[];
-  /** For the kernel's command line: its console, and what it needn't do. */
+  /** The kernel's command line: its console, and features to skip. */
   readonly kernelArguments: string;
 }
 
 const BOTH = [
   'quiet panic=-1 mitigations=off random.trust_cpu=on audit=0 apparmor=0 selinux=0 cryptomgr.notests',
-  // Who detaches a probe waits until every processor has passed it: this way not for the next tick.
+  // Detaching a probe waits until every CPU has passed a quiescent state; expedited, it does not wait for the
+  // next tick.
   'rcupdate.rcu_expedited=1',
 ].join(' ');
 
@@ -32,7 +33,7 @@ export const MACHINES: Record<Processor, Machine> = {
   arm64: {
     debian: 'arm64',
     qemu: 'qemu-system-aarch64',
-    // A processor without pointer authentication, whose emulation takes most of the time that "max" takes.
+    // A processor without pointer authentication, whose emulation takes most of the time of "max".
     board: ['-M', 'virt,gic-version=3', '-cpu', 'cortex-a72', '-accel', 'tcg,thread=multi'],
     kvm: ['-M', 'virt,gic-version=host', '-cpu', 'host', '-accel', 'kvm'],
     kernelArguments: `console=ttyAMA0 ${BOTH} nokaslr`,

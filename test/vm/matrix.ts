@@ -1,17 +1,17 @@
-/** The kernels of the lab, and where Debian keeps them. */
+/** The kernels of the lab and their Debian archives. */
 import { MACHINES, type Processor } from './machine.ts';
 
-/** One kernel series and the archive suite that serves it. */
+/** A kernel series and the archive suite that has it. */
 export interface KernelSource {
-  /** The series as one says it: `6.12`. */
+  /** The series, for example `6.12`. */
   readonly series: string;
   readonly archive: 'debian' | 'debian-security';
   readonly suite: string;
-  /** x64 if not given. */
+  /** By default x64. */
   readonly processor?: Processor;
 }
 
-/** What `npm run test:vm` goes through, oldest first. Debian serves nothing older. */
+/** The kernels of `npm run test:vm`, oldest first. Debian has no older ones. */
 export const MATRIX: readonly KernelSource[] = [
   { series: '5.10', archive: 'debian-security', suite: 'bullseye-security' },
   { series: '6.1', archive: 'debian-security', suite: 'bookworm-security' },
@@ -20,39 +20,39 @@ export const MATRIX: readonly KernelSource[] = [
   { series: '7.3', archive: 'debian', suite: 'trixie-backports' },
 ];
 
-/** Kernels in between, which run only where they're named. The archive has no others whole. */
+/** Kernels in between, which run only if named. The archive has no other complete ones. */
 export const BETWEEN: readonly KernelSource[] = ['6.16', '6.17', '7.2'].map((series) => ({
   series,
   archive: 'debian',
   suite: 'trixie-backports',
 }));
 
-/** One of another architecture: its programs are not the same, since arguments lie in other registers. */
+/** Another architecture, whose programs differ because arguments are in other registers. */
 export const OTHER: readonly KernelSource[] = [
   { series: '6.12', archive: 'debian', suite: 'trixie', processor: 'arm64' },
 ];
 
-/** All that can be named. */
+/** All kernels that can be named. */
 export const KERNELS: readonly KernelSource[] = [...MATRIX, ...BETWEEN, ...OTHER];
 
-/** What a kernel is called on the command line: `6.12`, `6.12-arm64`. */
+/** A kernel's name on the command line: `6.12`, `6.12-arm64`. */
 export function nameOf({ series, processor = 'x64' }: KernelSource): string {
   return processor === 'x64' ? series : `${series}-${processor}`;
 }
 
-/** A kernel that can be downloaded: the packages that make it up, under one release name. */
+/** A downloadable kernel: its packages, under one release name. */
 export interface KernelPackages {
-  /** As `uname -r` will say it: `6.12.117+deb12-cloud-amd64`. */
+  /** The output of `uname -r`: `6.12.117+deb12-cloud-amd64`. */
   readonly release: string;
-  /** The package with the boot image first. */
+  /** The package with the boot image comes first. */
   readonly packages: readonly string[];
 }
 
 /**
- * Picks the cloud kernels of a series from an archive's package names, newest first.
- *
- * Exact versions go away with every point release, so none is written down. From 7.x on `linux-image-*` is an empty
- * package that pulls in `linux-binary-*` and `linux-modules-*`; a kernel of which the archive has only one of the two is none.
+ * Selects the cloud kernels of a series from an archive's package names, newest first.
+ * Exact versions disappear with every point release, so none is hard-coded. Since 7.x, `linux-image-*` is an
+ * empty package that depends on `linux-binary-*` and `linux-modules-*`; a kernel with only one of the two is
+ * ignored.
  */
 export function kernelsOf(
   series: string,
@@ -75,7 +75,7 @@ export function kernelsOf(
   });
 }
 
-/** Orders release names by the numbers in them. */
+/** Orders release names by their numbers, descending. */
 function newestFirst(a: string, b: string): number {
   return b.localeCompare(a, 'en', { numeric: true });
 }

@@ -1,24 +1,24 @@
 /**
- * A command in a guest: `npm run vm -- 6.12 -- COMMAND [ARGUMENT...]`
+ * Runs a command in a guest: `npm run vm -- 6.12 -- COMMAND [ARGUMENT...]`
  *
- * Boots that kernel, runs the command as root in the project's folder and exits as it did. A single word is a script
- * for sh: `npm run vm -- 6.1 -- 'uname -r; ls /sys/kernel/btf'`. Options, before the kernel:
+ * Boots the kernel, runs the command as root in the project's folder, and exits with its status. A single
+ * word is a script for sh: `npm run vm -- 6.1 -- 'uname -r; ls /sys/kernel/btf'`. Options, before the kernel:
  *
- *   --seconds N   ends the guest after so long (300); exit status 124
- *   --console     shows what the kernel wrote to its console, on stderr
- *   --append ARG  adds to the kernel's command line: --append ipv6.disable=1
+ *   --seconds N   time limit for the guest (300); exit status 124
+ *   --console     prints the kernel's console to stderr
+ *   --append ARG  appends to the kernel's command line: --append ipv6.disable=1
  *
- * A guest that doesn't get to tell how the command ended is exit status 125.
+ * Exit status 125 if the guest does not report the command's status.
  */
 import { parseArgs } from 'node:util';
 import { runInGuest } from './guest.ts';
 import { rootDisk, withProjectDisk } from './image.ts';
 import { kernelOf } from './kernel.ts';
 
-/** How many lines of the console explain a guest that died. */
+/** How many console lines to show when a guest dies. */
 const CONSOLE_LINES = 40;
 
-/** Turns words into a script that runs exactly these. */
+/** Quotes words as a script that runs them. */
 function scriptOf(words: readonly string[]): string {
   if (words.length === 1) return `${words[0]}\n`;
   return `exec ${words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')}\n`;

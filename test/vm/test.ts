@@ -1,10 +1,12 @@
 /**
- * The live tests and the lab's own on other kernels: `npm run test:vm`, or `npm run test:vm -- 6.1 6.12` for some of them, or
- * `npm run test:vm -- 6.1 live/kprobe` for the test files whose path holds a text.
+ * Runs the live tests and the lab's own tests on other kernels: `npm run test:vm` on all of them, `npm run
+ * test:vm -- 6.1 6.12` on these, and `npm run test:vm -- 6.1 live/kprobe` only test files whose path contains
+ * the word.
  *
- * Each kernel is booted and runs the tests itself, two of them at once where there is room. The last lines say how each kernel
- * fared and sum them up as the runner does. A kernel that can't be had, a guest that hangs, dies or doesn't start, is a failure.
- * Some kernels run only where they're named: `npm run test:vm -- 6.16 7.2`. `--core` runs what `npm test` runs of it; `--docs` also writes docs/kernels.md from what the kernels turn out to have.
+ * Each guest runs its tests itself, two guests at once if there is room. The last lines report each kernel
+ * and the sum. An unavailable kernel and a guest that hangs, dies or does not start are failures. Some
+ * kernels run only if named: `npm run test:vm -- 6.16 7.2`. `--core` runs the selection of `npm test`;
+ * `--docs` also writes docs/kernels.md from the features found.
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -27,7 +29,7 @@ async function main(): Promise<boolean> {
   if (values.docs) {
     const text = describeKernels(visited, new Date(), values.core ? 'core' : 'all');
     await writeFile(join(PROJECT, 'docs/kernels.md'), text);
-    console.log('\ndocs/kernels.md is written');
+    console.log('\nwrote docs/kernels.md');
   }
   const total = totalOf(visited);
   console.log(`\n${formatSummary(total)}`);
