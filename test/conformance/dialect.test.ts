@@ -55,7 +55,7 @@ for (const [line, message] of [
   ['ldxq %r0, [%r1]', /line 1, 'ldxq %r0, \[%r1\]': no instruction 'ldxq'/],
   ['mov %r0', /mov has 2 operands, not 1/],
   ['mov r0, 1', /'r0' is no register/],
-  ['ldxb %r0, %r1', /'%r1' is no place in memory/],
+  ['ldxb %r0, %r1', /'%r1' is no memory operand/],
   ['mov %r0, 0x100000000', /0x100000000 does not fit in 32 bits/],
   ['lock nand [%r1], %r0', /no atomic operation/],
 ] as const)
