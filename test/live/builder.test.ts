@@ -153,7 +153,7 @@ for (const [name, expected] of Object.entries(unsigned)) {
   });
 }
 
-test.skipIf(cannotRun, 'exitByCondition arms of a branch run, and the code after them', () => {
+test.skipIf(cannotRun, 'both arms of a branch run, and the code after them', () => {
   const answer = (argument: bigint) =>
     resultOf(
       (b) => {
