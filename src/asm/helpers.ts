@@ -3,7 +3,8 @@
  * `b.call` places and checks them.
  *
  * Source: include/uapi/linux/bpf.h; for the arguments kernel/trace/bpf_trace.c and kernel/bpf/helpers.c. "GPL
- * only" means that only programs with a GPL-compatible license may call the helper (`gpl_only` in those files).
+ * only" means that only programs with a GPL-compatible license may call the helper (`gpl_only` in those
+ * files).
  */
 import type { ProgramKind } from './program-types.ts';
 

@@ -7,6 +7,7 @@ import { checkNumber, checkRegister, checkWidth, type NumberKind, takesLabel } f
 
 /** What a constructor was given for the fields of a form that are not fixed. */
 export type InstructionArguments = Readonly<Partial<Record<FieldName, InstructionArgument>>>;
+
 /** A register, a number, or the label of a jump. */
 export type InstructionArgument = Register | number | string;
 
@@ -32,7 +33,10 @@ export function formNamed(name: string): Form {
   return form;
 }
 
-/** The forms of a constructor that come in several sizes; `of` gives one, and throws for a size that isn't there. */
+/**
+ * The forms of a constructor that come in several sizes; `of` gives one, and throws for a size that isn't
+ * there.
+ */
 export interface Sizes {
   /** Ascending. */
   readonly sizes: readonly number[];

@@ -1,9 +1,7 @@
 /**
- * Constructors of loads, stores and atomics. Stores are written as the assignment reads: width, base, offset,
- * then what is stored. A width is any object with a `size` of 1, 2, 4 or 8 bytes, as the scalar layouts are;
- * an offset is in bytes, -32768 to 32767.
- *
- * All throw a RangeError that names instruction, operand and limit where an operand doesn't fit.
+ * Constructors of loads, stores and atomic instructions. Stores take their arguments in the order of the
+ * assignment: width, base, offset, value. A width is any object with a `size` of 1, 2, 4 or 8 bytes, such as
+ * the schemas u8 to u64; offsets are in bytes, -32768 to 32767.
  *
  * Source: RFC 9669, sections 5.1 to 5.4.
  */
@@ -13,9 +11,10 @@ import type { MapSpec } from '../map.ts';
 import type { Width } from '../width.ts';
 import { formNamed, formsApart, formsBySize, make, registerAndImmediate } from './make.ts';
 
-/** Makes a load: `dst = *(width *)(base + off)`. */
+/** Constructor of a load, `dst = *(width *)(base + off)`; `off` is in bytes, 0 if omitted. */
 export type Load = (width: Width, dst: Register, base: Register, off?: number) => Instruction;
-/** Makes a store: `*(width *)(base + off) = src`. */
+
+/** Constructor of a store, `*(width *)(base + off) = src`; `off` is in bytes. */
 export type Store = (width: Width, base: Register, off: number, src: Register) => Instruction;
 
 function load(name: string): Load {
@@ -28,55 +27,126 @@ function store(name: string): Store {
   return (width, dst, off, src) => make(forms.of(width), { dst, off, src });
 }
 
-/** `dst = *(width *)(base + off)`, the bits above cleared. */
+/**
+ * Loads 1, 2, 4 or 8 bytes and zero-extends them to 64 bits.
+ *
+ * @throws {RangeError} if the width is not allowed, the offset does not fit in 16 bits, or a register does
+ * not exist.
+ *
+ * @example
+ * import { ldx, r0, r1 } from 'tsbpf/asm';
+ * ldx({ size: 4 }, r0, r1, 16); // r0 = *(u32 *)(r1 +16)
+ */
 export const ldx = load('ldx');
-/** `dst = *(width *)(base + off)` of 1, 2 or 4 bytes, sign-extended to 64 bits (Linux 6.6). */
+
+/**
+ * Loads 1, 2 or 4 bytes and sign-extends them to 64 bits (Linux 6.6).
+ *
+ * @throws {RangeError} if the width is not allowed, the offset does not fit in 16 bits, or a register does
+ * not exist.
+ *
+ * @example
+ * import { ldsx, r0, r1 } from 'tsbpf/asm';
+ * ldsx({ size: 4 }, r0, r1, 16); // r0 = *(s32 *)(r1 +16)
+ */
 export const ldsx = load('ldsx');
-/** `*(width *)(base + off) = src` */
+
+/**
+ * Stores the low 1, 2, 4 or 8 bytes of a register.
+ *
+ * @throws {RangeError} if the width is not allowed, the offset does not fit in 16 bits, or a register does
+ * not exist.
+ *
+ * @example
+ * import { r1, r10, stx } from 'tsbpf/asm';
+ * stx({ size: 8 }, r10, -8, r1); // *(u64 *)(r10 -8) = r1
+ */
 export const stx = store('stx');
 
 const immediateStores = formsBySize('st');
 
 /**
- * `*(width *)(base + off) = imm`. The immediate must fit the width, signed or unsigned; one of 8 bytes is 32
- * signed bits, extended.
+ * Stores an immediate in 1, 2, 4 or 8 bytes. The immediate fits the width, signed or unsigned; for 8 bytes it
+ * is a sign-extended 32-bit number.
+ *
+ * @throws {RangeError} if the width is not allowed, or the immediate or the offset does not fit.
+ *
+ * @example
+ * import { r10, st } from 'tsbpf/asm';
+ * st({ size: 4 }, r10, -4, 443); // *(u32 *)(r10 -4) = 443
  */
 export function st(width: Width, base: Register, off: number, imm: number): Instruction {
   return make(immediateStores.of(width), { dst: base, off, imm });
 }
 
-/** `dst = *(width *)(base + off)` with acquire order, of any width (Linux 6.15). */
+/**
+ * Loads with acquire ordering, and zero-extends to 64 bits (Linux 6.15).
+ *
+ * @throws {RangeError} if the width is not allowed, the offset does not fit in 16 bits, or a register does
+ * not exist.
+ *
+ * @example
+ * import { loadAcquire, r0, r1 } from 'tsbpf/asm';
+ * loadAcquire({ size: 8 }, r0, r1); // r0 = load_acquire((u64 *)(r1 +0))
+ */
 export const loadAcquire = load('loadAcquire');
-/** `*(width *)(base + off) = src` with release order, of any width (Linux 6.15). */
+
+/**
+ * Stores with release ordering (Linux 6.15).
+ *
+ * @throws {RangeError} if the width is not allowed, the offset does not fit in 16 bits, or a register does
+ * not exist.
+ *
+ * @example
+ * import { r1, r2, storeRelease } from 'tsbpf/asm';
+ * storeRelease({ size: 8 }, r1, 0, r2); // store_release((u64 *)(r1 +0), r2)
+ */
 export const storeRelease = store('storeRelease');
 
-/** What one instruction does to memory while no other CPU does; widths of 4 and 8 bytes. */
+/**
+ * Atomic read-modify-write instructions on 4 or 8 bytes of memory, with the arguments of `stx`.
+ *
+ * @throws {RangeError} if the width is not 4 or 8 bytes, or the offset does not fit in 16 bits.
+ *
+ * @example
+ * import { atomic, r1, r2 } from 'tsbpf/asm';
+ * atomic.fetchAdd({ size: 8 }, r1, 0, r2); // r2 = atomic64_fetch_add((u64 *)(r1 +0), r2)
+ */
 export const atomic = {
-  /** `*(base + off) += src` */
+  /** Adds src to memory. */
   add: store('atomic.add'),
-  /** `*(base + off) |= src` (Linux 5.12, as all that follow). */
+  /** Bitwise OR of src into memory (Linux 5.12). */
   or: store('atomic.or'),
-  /** `*(base + off) &= src` */
+  /** Bitwise AND of src into memory (Linux 5.12). */
   and: store('atomic.and'),
-  /** `*(base + off) ^= src` */
+  /** Bitwise XOR of src into memory (Linux 5.12). */
   xor: store('atomic.xor'),
-  /** `add`, and src becomes what was there before. */
+  /** Adds src to memory; src becomes the previous value (Linux 5.12). */
   fetchAdd: store('atomic.fetchAdd'),
-  /** `or`, and src becomes what was there before. */
+  /** Bitwise OR of src into memory; src becomes the previous value (Linux 5.12). */
   fetchOr: store('atomic.fetchOr'),
-  /** `and`, and src becomes what was there before. */
+  /** Bitwise AND of src into memory; src becomes the previous value (Linux 5.12). */
   fetchAnd: store('atomic.fetchAnd'),
-  /** `xor`, and src becomes what was there before. */
+  /** Bitwise XOR of src into memory; src becomes the previous value (Linux 5.12). */
   fetchXor: store('atomic.fetchXor'),
-  /** Exchanges src with what is there. */
+  /** Exchanges src with memory (Linux 5.12). */
   xchg: store('atomic.xchg'),
-  /** Stores src if what is there equals r0; r0 becomes what was there before. */
+  /** Stores src if memory equals r0; r0 becomes the previous value (Linux 5.12). */
   cmpxchg: store('atomic.cmpxchg'),
 } as const;
 
 const wide = formNamed('lddw');
 
-/** `dst = value`, any 64 bits (-2^63 to 2^64-1; a number must be a safe integer). Takes two slots. */
+/**
+ * Loads a 64-bit constant, -2^63 to 2^64-1. Takes two slots. A number must be a safe integer; write larger
+ * constants as bigints.
+ *
+ * @throws {RangeError} if the value does not fit in 64 bits, or is an unsafe number.
+ *
+ * @example
+ * import { lddw, r1 } from 'tsbpf/asm';
+ * lddw(r1, 0xffff_ffff_0000n); // r1 = 0xffffffff0000
+ */
 export function lddw(dst: Register, value: bigint | number): Instruction {
   if (typeof value === 'number' && !Number.isSafeInteger(value))
     throw withSourcePosition(
@@ -98,29 +168,74 @@ const mapByIndex = formNamed('loadMapByIndex');
 const mapValueByIndex = formNamed('loadMapValueByIndex');
 const btfVariable = formsApart('loadBtfVariable', 'high');
 
-/** `dst` = the map, as helpers take it. Whoever loads the program fills in its fd. Takes two slots. */
+/**
+ * Loads the address of a map, as helpers take it. The loader fills in the file descriptor. Takes two slots.
+ *
+ * @example
+ * import { hash, u32, u64 } from 'tsbpf';
+ * import { loadMap, r1 } from 'tsbpf/asm';
+ *
+ * const counts = hash('counts', { key: u32, value: u64, maxEntries: 64 });
+ * loadMap(r1, counts); // r1 = map[counts]
+ */
 export function loadMap(dst: Register, map: MapSpec): Instruction {
   return make(mapForm, { dst, imm: 0 }, { kind: 'map', map });
 }
 
-/** `dst` = the address of byte `offset` in the value of an array map with one entry (Linux 5.2). Takes two slots. */
+/**
+ * Loads the address of byte `offset` in the value of an array map with one entry (Linux 5.2). Takes two
+ * slots.
+ *
+ * @throws {RangeError} if the offset is negative.
+ *
+ * @example
+ * import { array, u64 } from 'tsbpf';
+ * import { loadMapValue, r1 } from 'tsbpf/asm';
+ *
+ * const total = array('total', { value: u64, maxEntries: 1 });
+ * loadMapValue(r1, total, 0); // r1 = map[total][0]+0
+ */
 export function loadMapValue(dst: Register, map: MapSpec, offset = 0): Instruction {
   return make(mapValue, { dst, imm: 0, high: offset }, { kind: 'mapValue', map, offset });
 }
 
-/** `loadMap` by the map's place in the loader's array of fds instead of its fd (Linux 5.14). */
+/**
+ * Loads the address of a map by its index in the loader's array of file descriptors (Linux 5.14). Takes two
+ * slots.
+ *
+ * @throws {RangeError} if the index is negative.
+ *
+ * @example
+ * import { loadMapByIndex, r1 } from 'tsbpf/asm';
+ * loadMapByIndex(r1, 0); // r1 = map[idx:0]
+ */
 export function loadMapByIndex(dst: Register, index: number): Instruction {
   return make(mapByIndex, { dst, imm: index });
 }
 
-/** `loadMapValue` by the map's place in the loader's array of fds (Linux 5.14). */
+/**
+ * Loads the address of byte `offset` in the value of a map, by the map's index in the loader's array of file
+ * descriptors (Linux 5.14). Takes two slots.
+ *
+ * @throws {RangeError} if the index or the offset is negative.
+ *
+ * @example
+ * import { loadMapValueByIndex, r1 } from 'tsbpf/asm';
+ * loadMapValueByIndex(r1, 0, 8); // r1 = map[idx:0]+8
+ */
 export function loadMapValueByIndex(dst: Register, index: number, offset = 0): Instruction {
   return make(mapValueByIndex, { dst, imm: index, high: offset });
 }
 
 /**
- * `dst` = the address of a kernel variable by its BTF id (Linux 5.10); `module` is the fd of its module's BTF (Linux 5.12), 0 for
- * vmlinux. Takes two slots.
+ * Loads the address of a kernel variable by its BTF id (Linux 5.10). `module` is the file descriptor of the
+ * module's BTF (Linux 5.12), 0 for vmlinux. Takes two slots.
+ *
+ * @throws {RangeError} if the id or the descriptor is out of range.
+ *
+ * @example
+ * import { loadBtfVariable, r1 } from 'tsbpf/asm';
+ * loadBtfVariable(r1, 4711); // r1 = variable[id:4711]
  */
 export function loadBtfVariable(dst: Register, btfId: number, module = 0): Instruction {
   const { operand, fixed } = btfVariable;
@@ -131,14 +246,29 @@ const argument = formNamed('loadArgument');
 const argumentStore = registerAndImmediate('storeArgument');
 
 /**
- * `dst` = the nth argument of the subprogram that this is in; 6 to 12, the first five being in r1 to r5 (Linux 7.2). The kernel has to be told how
- * many there are, which `loadProgram` does: as many as the subprogram reads by this.
+ * Loads argument 6 to 12 of the subprogram that contains it (Linux 7.2); the first five are in r1 to r5.
+ * `loadProgram` declares to the kernel as many arguments as the subprogram reads.
+ *
+ * @throws {RangeError} if `n` is not 6 to 12.
+ *
+ * @example
+ * import { loadArgument, r1 } from 'tsbpf/asm';
+ * loadArgument(r1, 6); // r1 = *(u64 *)(r11 +8)
  */
 export function loadArgument(dst: Register, n: number): Instruction {
   return make(argument, { dst, off: argumentOffset('loadArgument', n) });
 }
 
-/** The nth argument of the next call, 6 to 12, is `operand` (Linux 7.2), as long as what it calls reads it. An immediate is sign-extended. */
+/**
+ * Sets argument 6 to 12 of the next call (Linux 7.2). The callee reads it with `loadArgument`. Sign-extends
+ * an immediate.
+ *
+ * @throws {RangeError} if `n` is not 6 to 12.
+ *
+ * @example
+ * import { r1, storeArgument } from 'tsbpf/asm';
+ * storeArgument(6, r1); // *(u64 *)(r11 -8) = r1
+ */
 export function storeArgument(n: number, operand: Register | number): Instruction {
   const off = -argumentOffset('storeArgument', n);
   return typeof operand === 'number'
@@ -155,12 +285,30 @@ function argumentOffset(name: string, n: number): number {
 const packetLoads = formsBySize('loadPacket');
 const indirectPacketLoads = formsBySize('loadPacketAt');
 
-/** Packet load of 1, 2 or 4 bytes at `imm`, in host order, to r0; r6 holds the packet. Socket filters only. */
+/**
+ * Loads 1, 2 or 4 bytes of the packet at offset `imm`, in host order, to r0. Only for socket filters, which
+ * keep the packet in r6.
+ *
+ * @throws {RangeError} if the width is not 1, 2 or 4 bytes, or the offset does not fit in 32 bits.
+ *
+ * @example
+ * import { loadPacket } from 'tsbpf/asm';
+ * loadPacket({ size: 2 }, 12); // r0 = *(u16 *)skb[12]
+ */
 export function loadPacket(width: Width, imm: number): Instruction {
   return make(packetLoads.of(width), { imm });
 }
 
-/** `loadPacket` at `src + imm`. */
+/**
+ * Loads 1, 2 or 4 bytes of the packet at offset `src + imm`, in host order, to r0. Only for socket filters,
+ * which keep the packet in r6.
+ *
+ * @throws {RangeError} if the width is not 1, 2 or 4 bytes, or the offset does not fit in 32 bits.
+ *
+ * @example
+ * import { loadPacketAt, r2 } from 'tsbpf/asm';
+ * loadPacketAt({ size: 1 }, r2, 14); // r0 = *(u8 *)skb[r2 + 14]
+ */
 export function loadPacketAt(width: Width, src: Register, imm: number): Instruction {
   return make(indirectPacketLoads.of(width), { src, imm });
 }
