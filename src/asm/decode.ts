@@ -1,6 +1,4 @@
-/**
- * Bytes to instructions: a dump, an object file, or what we encoded.
- */
+/** Decodes instructions from bytes: a dump, an object file, or the output of `encode`. */
 
 import { SLOT } from './encode.ts';
 import { TsbpfError } from './error.ts';
@@ -8,11 +6,11 @@ import type { Instruction } from './instruction.ts';
 import { formOf, formsOf } from './isa.ts';
 import { LDDW } from './opcodes.ts';
 
-/** Bytes that are no instruction. */
+/** Bytes that are not valid instructions. */
 export class DecodeError extends TsbpfError {
   override readonly name = 'DecodeError';
   override readonly code = 'ERR_DECODE';
-  /** The slot where decoding stopped; undefined where the bytes as a whole are wrong. */
+  /** The slot where decoding stopped; undefined if the bytes as a whole are invalid. */
   readonly slot: number | undefined;
 
   constructor(message: string, slot?: number) {
@@ -22,9 +20,17 @@ export class DecodeError extends TsbpfError {
 }
 
 /**
- * The instructions in `bytes`, two slots of an lddw as one. Throws a DecodeError that names slot and bytes: an unknown
- * opcode, a field that the instruction leaves no meaning and that isn't zero, a register that doesn't exist,
- * a second slot that is missing or isn't empty. Limits on operands (the width of a shift, say) are not looked at.
+ * Decodes bytes to instructions; the two slots of an `lddw` become one instruction. Does not check the limits
+ * of operands, such as the width of a shift.
+ *
+ * @throws {DecodeError} for an unknown opcode, a register that does not exist, a nonzero field that the
+ * instruction does not use, or an `lddw` without its second slot. The message names the slot and the bytes.
+ *
+ * @example
+ * import { decode, instructionText } from 'tsbpf/asm';
+ *
+ * const bytes = Uint8Array.of(0xb7, 0, 0, 0, 7, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0);
+ * decode(bytes).map(instructionText); // ['r0 = 7', 'exit']
  */
 export function decode(bytes: Uint8Array): Instruction[] {
   return Array.from(instructionsIn(bytes), ({ instruction }) => instruction);
@@ -37,7 +43,8 @@ export interface Slotted {
 }
 
 /**
- * Decodes one instruction at a time, for bytes that hold many. Throws a DecodeError at the first invalid one.
+ * Decodes one instruction at a time, so that large inputs take little memory. Throws a DecodeError at the
+ * first invalid one.
  */
 export function* instructionsIn(bytes: Uint8Array): Generator<Slotted> {
   for (const each of slotsIn(bytes)) {
@@ -46,12 +53,12 @@ export function* instructionsIn(bytes: Uint8Array): Generator<Slotted> {
   }
 }
 
-/** Throws the DecodeError that `decode` throws for these bytes, if any, without keeping the instructions. */
+/** Checks that `decode` accepts the bytes, without keeping the instructions. Throws DecodeError. */
 export function checkInstructions(bytes: Uint8Array): void {
   for (const _ of instructionsIn(bytes));
 }
 
-/** The fields of each instruction, also of unknown ones. Throws DecodeError for a missing slot. */
+/** Reads the fields of each instruction, including unknown opcodes. Throws DecodeError for a missing slot. */
 export function* slotsIn(bytes: Uint8Array): Generator<Slotted> {
   if (bytes.length % SLOT !== 0)
     throw new DecodeError(`${bytes.length} bytes are not a whole number of ${SLOT}-byte slots`);
@@ -85,8 +92,9 @@ function unknown(bytes: Uint8Array, at: number, { opcode, dst, src }: Instructio
   const slot = at / SLOT;
   if (formsOf(opcode).length === 0)
     return new DecodeError(`unknown opcode ${text.slice(0, 2)} in ${text}`, slot);
-  if (dst > 10 || src > 10) return new DecodeError(`no register r${Math.max(dst, src)}, in ${text}`, slot);
-  return new DecodeError(`no form of opcode ${text.slice(0, 2)} has the fields of ${text}`, slot);
+  if (dst > 10 || src > 10)
+    return new DecodeError(`r${Math.max(dst, src)} is not a register, in ${text}`, slot);
+  return new DecodeError(`opcode ${text.slice(0, 2)} does not allow these fields: ${text}`, slot);
 }
 
 function dump(view: DataView, at: number): string {

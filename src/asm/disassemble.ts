@@ -1,7 +1,7 @@
 /**
- * Instructions as the kernel prints them, in the verifier's log and in bpftool's dumps.
+ * Prints instructions as the kernel does in the verifier's log, and bpftool in its dumps.
  *
- * Source: kernel/bpf/disasm.c, tools/bpf/bpftool/xlated_dumper.c for what maps and functions look like.
+ * Source: kernel/bpf/disasm.c; tools/bpf/bpftool/xlated_dumper.c for maps and functions.
  */
 import { helperName } from './helper-names.ts';
 import type { Instruction, Reference } from './instruction.ts';
@@ -9,16 +9,28 @@ import { PLACEHOLDER } from './isa/form.ts';
 import { distanceField, type Form, formOf } from './isa.ts';
 
 /**
- * `(b7) r6 = 7`. A map that is named by a reference shows its name (`map[attempts]`), one that isn't what stands in its
- * place, as bpftool shows an id (`map[id:7]`). A jump shows its distance (`pc+2`), or its label until it is assembled. What is
- * no instruction that we know shows as the kernel shows it, `BUG_ldx_99`.
+ * Returns the kernel's text of an instruction with its opcode: `(b7) r6 = 7`.
+ *
+ * A map shows its name if the instruction has a reference to it (`map[counts]`), otherwise its number as an
+ * id (`map[id:7]`). A jump shows its distance (`pc+2`), or its label before assembly. An unknown opcode shows
+ * as in the kernel: `BUG_ldx_99`.
+ *
+ * @example
+ * import { disassemble, mov, r6 } from 'tsbpf/asm';
+ * disassemble(mov(r6, 7)); // '(b7) r6 = 7'
  */
 export function disassemble(instruction: Instruction): string {
   const form = formOf(instruction);
   return form === undefined ? bug(instruction) : `(${OPCODES[form.opcode]}) ${print(instruction, form)}`;
 }
 
-/** The text of `disassemble` without the opcode: `r6 = 7`. */
+/**
+ * Returns the kernel's text of an instruction without its opcode: `r6 = 7`. See `disassemble`.
+ *
+ * @example
+ * import { instructionText, mov, r6 } from 'tsbpf/asm';
+ * instructionText(mov(r6, 7)); // 'r6 = 7'
+ */
 export function instructionText(instruction: Instruction): string {
   const form = formOf(instruction);
   return form === undefined ? bug(instruction) : print(instruction, form);
@@ -26,14 +38,14 @@ export function instructionText(instruction: Instruction): string {
 
 const OPCODES = Array.from({ length: 256 }, (_, opcode) => opcode.toString(16).padStart(2, '0'));
 
-/** Those classes of opcodes that the kernel names where it finds no instruction in them. */
+/** The classes that the kernel names for an unknown opcode. */
 const NAMED_CLASSES = ['ld_', 'ldx_', 'st_'];
 
 function bug({ opcode }: Instruction): string {
   return `BUG_${NAMED_CLASSES[opcode & 7] ?? ''}${OPCODES[opcode] ?? hex(opcode)}`;
 }
 
-/** A form's text taken to pieces: `literals[0]`, what `printers[0]` prints, `literals[1]` and so on. */
+/** The parts of a form's text, in the order `literals[0]`, `printers[0]`, `literals[1]` and so on. */
 interface Template {
   readonly literals: readonly string[];
   readonly printers: readonly Printer[];
@@ -41,7 +53,7 @@ interface Template {
 
 type Printer = (instruction: Instruction) => string;
 
-/** Made when a form is first printed: most runs print none. */
+/** Made when a form is first printed: most runs print no instruction. */
 const templates = new Map<Form, Template>();
 
 function templateOf(form: Form): Template {
@@ -74,7 +86,7 @@ function printerOf(form: Form, name: string): Printer {
   if (name === 'target') return distanceField(form) === 'off' ? printTarget : printFarTarget;
   const printer = PRINTERS[name];
   if (printer === undefined)
-    throw new TypeError(`the instruction table prints '${name}', which is no placeholder`);
+    throw new TypeError(`the instruction table has an unknown placeholder '${name}'`);
   return printer;
 }
 
@@ -86,7 +98,7 @@ function labelOf(reference: Reference | undefined): string | undefined {
   return reference?.kind === 'label' ? reference.label : undefined;
 }
 
-/** How each other placeholder of the table's texts is printed. */
+/** The printers of all other placeholders. */
 const PRINTERS: Readonly<Record<string, Printer>> = {
   dst: ({ dst }) => String(dst),
   src: ({ src }) => String(src),

@@ -1,23 +1,27 @@
-/**
- * Instructions to bytes, little endian (RFC 9669, section 3).
- */
+/** Encodes instructions as bytes, little-endian (RFC 9669, section 3). */
 import { withSourcePosition } from './error-position.ts';
 import type { Instruction } from './instruction.ts';
 import { STACK_ARGUMENTS } from './isa/form.ts';
 import { formOf } from './isa.ts';
 import { LDDW } from './opcodes.ts';
 
-/** The bytes of a slot. Every instruction takes one, `lddw` two. */
+/** The size of a slot in bytes. Every instruction takes one slot, `lddw` two. */
 export const SLOT = 8;
 
-/** How many slots an instruction takes. */
+/** Returns the number of slots that an instruction takes. */
 export function slotsOf(instruction: Instruction): 1 | 2 {
   return instruction.high === undefined ? 1 : 2;
 }
 
 /**
- * The 8 bytes of an instruction, or the 16 of one with two slots. What a reference stands for is encoded as it is, zero
- * unless it was filled in. Throws a RangeError that names the field where a number doesn't fit its field, whoever made it.
+ * Encodes an instruction as 8 bytes, or 16 if it takes two slots. The field of an unresolved reference is
+ * zero.
+ *
+ * @throws {RangeError} if a number does not fit in its field; the message names the field.
+ *
+ * @example
+ * import { add, encode, r1 } from 'tsbpf/asm';
+ * encode(add(r1, 8)); // 07 01 00 00 08 00 00 00
  */
 export function encode(instruction: Instruction): Uint8Array {
   const bytes = new Uint8Array(SLOT * slotsOf(instruction));
@@ -25,7 +29,7 @@ export function encode(instruction: Instruction): Uint8Array {
   return bytes;
 }
 
-/** The bytes of instructions one after the other. Throws as `encode` does. */
+/** Encodes a list of instructions as consecutive bytes. Throws as `encode` does. */
 export function encodeAll(instructions: readonly Instruction[]): Uint8Array {
   const bytes = new Uint8Array(instructions.reduce((slots, each) => slots + slotsOf(each), 0) * SLOT);
   const view = new DataView(bytes.buffer);
@@ -47,7 +51,7 @@ function write(view: DataView, at: number, instruction: Instruction): void {
   if (high !== undefined) view.setInt32(at + SLOT + 4, high, true);
 }
 
-/** Whether every number is one that its field can hold: the quick answer, since it is asked for every instruction. */
+/** Whether every number fits in its field. A quick check, which runs for every instruction. */
 function fits({ opcode, dst, src, off, imm, high }: Instruction): boolean {
   return (
     (opcode & 0xff) === opcode &&
@@ -61,7 +65,9 @@ function fits({ opcode, dst, src, off, imm, high }: Instruction): boolean {
   );
 }
 
-/** Throws for what doesn't fit. The arguments past the fifth do, whose base r11 is nobody else's. */
+/**
+ * Throws for the first number that does not fit. Only arguments past the fifth have the base register r11.
+ */
 function check(instruction: Instruction): void {
   const { opcode, dst, src, off, imm, high, position } = instruction;
   if ((opcode === LDDW) !== (high !== undefined))

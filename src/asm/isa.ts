@@ -1,8 +1,8 @@
 /**
- * The instruction set as one table: a row is one form of an instruction, and constructors, decoder, both ways of text, what a
- * loader asks of a kernel and docs/instructions.md all go by it. A new instruction is a new row.
+ * The instruction set as one table. A row is one form of an instruction: constructors, decoder, both text
+ * forms, the loader's feature checks and docs/instructions.md derive from it. A new instruction is a new row.
  *
- * Sources: RFC 9669; kernel/bpf/disasm.c for the text; kernel/bpf/verifier.c for what is accepted.
+ * Sources: RFC 9669; kernel/bpf/disasm.c for the text; kernel/bpf/verifier.c for what the kernel accepts.
  */
 import { ARITHMETIC_FORMS } from './isa/arithmetic.ts';
 import { CONTROL_FORMS } from './isa/control.ts';
@@ -12,24 +12,24 @@ import { limitsOf, takesLabel } from './operands.ts';
 
 export { FIELDS, type Field, type FieldName, type Form } from './isa/form.ts';
 
-/** The whole instruction set, family by family. */
+/** The whole instruction set, by family. */
 export const FORMS: readonly Form[] = [...ARITHMETIC_FORMS, ...CONTROL_FORMS, ...MEMORY_FORMS];
 
 const byOpcode: Form[][] = Array.from({ length: 256 }, () => []);
 for (const each of FORMS) byOpcode[each.opcode]?.push(each);
 
-/** All forms that share an opcode byte; none where the byte is no instruction. */
+/** Returns all forms with an opcode; none if the opcode is unknown. */
 export function formsOf(opcode: number): readonly Form[] {
   return byOpcode[opcode] ?? [];
 }
 
-/** The form whose fixed fields are those of `instruction` and whose registers exist, or undefined. */
+/** Returns the form that matches the fixed fields of an instruction, or undefined. Registers must exist. */
 export function formOf(instruction: Fields): Form | undefined {
   for (const each of formsOf(instruction.opcode)) if (isOf(each, instruction)) return each;
   return undefined;
 }
 
-/** The numbers of an instruction, all that tells its form. */
+/** The numeric fields of an instruction, which determine its form. */
 export type Fields = Readonly<Record<'opcode' | Exclude<FieldName, 'high'>, number>> & {
   readonly high?: number;
 };
@@ -47,7 +47,7 @@ function isOf(form: Form, { dst, src, off, imm, high }: Fields): boolean {
 function holds(field: Field, value: number): boolean {
   if (typeof field === 'number') return field === value;
   if (field === 'register' || field === 'base') return value <= 10;
-  return value !== 0 || limitsOf(field).zeroApart !== true;
+  return value !== 0 || limitsOf(field).zeroIsOtherForm !== true;
 }
 
 const distances = new Map<Form, 'off' | 'imm'>();
@@ -57,7 +57,10 @@ for (const each of FORMS)
     if (typeof field === 'string' && takesLabel(field)) distances.set(each, name);
   }
 
-/** The field that holds the distance of a jump, a subprogram call or a function's load. */
+/**
+ * Returns the field with the distance of a jump, of a call of a subprogram, or of a load of a function's
+ * address; undefined for other forms.
+ */
 export function distanceField(form: Form): 'off' | 'imm' | undefined {
   return distances.get(form);
 }

@@ -1,39 +1,35 @@
 /**
- * The names of labels. A user's label has no `%`, so that a label which the project makes cannot collide with
- * one of the user's.
+ * Names of labels. `%` is reserved for generated labels, so that they cannot collide with labels of the user.
  */
 
 const RESERVED = '%';
 
-/** Whether only the project may use the label. */
+/** Whether a label has the reserved character. */
 export function isReserved(label: string): boolean {
   return label.includes(RESERVED);
 }
 
-/**
- * A label for the project's own use, in the list that is being built. `nameLabels` gives it a plain name in
- * the end.
- */
+/** Makes a label for generated code. At the end, `nameLabels` gives it a plain name. */
 export function generatedLabel(name: string): string {
   return RESERVED + name;
 }
 
-/** The plain name of a generated label; undefined for any other label. */
+/** Returns the plain name of a generated label; undefined for other labels. */
 export function nameOfGenerated(label: string): string | undefined {
   return label.startsWith(RESERVED) ? label.slice(RESERVED.length) : undefined;
 }
 
-/** The label that a linked subprogram begins at. */
+/** The label at the start of an appended subprogram. */
 export function labelOfSubprogram(name: string): string {
   return name + RESERVED;
 }
 
-/** A label within a linked subprogram, or, without `label`, what all of them begin with. */
+/** A label inside an appended subprogram; without `label`, the prefix of all its labels. */
 export function labelWithin(subprogram: string, label = ''): string {
   return `${subprogram}${RESERVED}.${label}`;
 }
 
-/** The label as people see it: `mix` for the subprogram `mix`, `mix.end` for `end` within it. */
+/** The label in listings: `mix` for the subprogram `mix`, `mix.end` for `end` inside it. */
 export function shownLabel(label: string): string {
   return isReserved(label) ? label.replace(RESERVED, '') : label;
 }

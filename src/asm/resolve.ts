@@ -193,11 +193,11 @@ function withDistance(
     throw fault(list, index, `an instruction of opcode 0x${rest.opcode.toString(16)} takes no label`);
   const target = shownLabel(label);
   const distance = (list.placed[to] as AssembledInstruction).slot - slot - 1;
-  const { least, most, room } = limitsOf(form[field] as NumberKind);
-  if (distance < least || distance > most) {
+  const { min, max, range } = limitsOf(form[field] as NumberKind);
+  if (distance < min || distance > max) {
     const advice =
       form.name === 'ja' ? '; gotol reaches further (Linux 6.6)' : '; jump round a ja or gotol instead';
-    const message = `${form.name}: label ${quoted(target)} is ${distance} slots away, which does not fit in ${room}${advice}`;
+    const message = `${form.name}: label ${quoted(target)} is ${distance} slots away, which does not fit in ${range}${advice}`;
     throw new ReachError(message, slot, instruction.position);
   }
   return { slot, instruction: { ...rest, [field]: distance }, labels, target };

@@ -21,9 +21,9 @@ function operandOf(form: Form, field: FieldName, kind: Kind): fc.Arbitrary<Instr
     const written = (form.writes as readonly string[]).includes(field);
     return fc.integer({ min: 0, max: written ? 9 : 10 }).map((register) => ({ register }));
   }
-  const { least, most, nonzero, step = 1 } = limitsOf(kind);
+  const { min, max, nonzero, step = 1 } = limitsOf(kind);
   return fc
-    .oneof(fc.integer({ min: least / step, max: most / step }), fc.constantFrom(least / step, most / step))
+    .oneof(fc.integer({ min: min / step, max: max / step }), fc.constantFrom(min / step, max / step))
     .map((number) => number * step)
     .filter((number) => !nonzero || number !== 0);
 }
@@ -55,10 +55,10 @@ function wrongOperand(kind: Kind): fc.Arbitrary<InstructionArgument> {
     return fc
       .oneof(fc.integer({ min: 11, max: 300 }), fc.integer({ max: -1 }), fc.constantFrom(0.5, Number.NaN))
       .map((register) => ({ register }));
-  const { least, most } = limitsOf(kind);
+  const { min, max } = limitsOf(kind);
   return fc.oneof(
-    fc.integer({ min: most + 1, max: Number.MAX_SAFE_INTEGER }),
-    fc.integer({ min: Number.MIN_SAFE_INTEGER, max: least - 1 }),
-    fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, least + 0.5),
+    fc.integer({ min: max + 1, max: Number.MAX_SAFE_INTEGER }),
+    fc.integer({ min: Number.MIN_SAFE_INTEGER, max: min - 1 }),
+    fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, min + 0.5),
   );
 }

@@ -39,14 +39,14 @@ const REFUSED: readonly [hex: string, slot: number | undefined, message: string]
     'slot 1: unknown opcode ff in ff 00 00 00 01 00 00 00',
   ],
   ['00 00 00 00 00 00 00 00', 0, 'slot 0: unknown opcode 00 in 00 00 00 00 00 00 00 00'],
-  ['0f 12 00 00 05 00 00 00', 0, 'slot 0: no form of opcode 0f has the fields of 0f 12 00 00 05 00 00 00'],
-  ['07 21 00 00 05 00 00 00', 0, 'slot 0: no form of opcode 07 has the fields of 07 21 00 00 05 00 00 00'],
-  ['95 00 01 00 00 00 00 00', 0, 'slot 0: no form of opcode 95 has the fields of 95 00 01 00 00 00 00 00'],
-  ['d7 01 00 00 08 00 00 00', 0, 'slot 0: no form of opcode d7 has the fields of d7 01 00 00 08 00 00 00'],
-  ['bc 21 20 00 00 00 00 00', 0, 'slot 0: no form of opcode bc has the fields of bc 21 20 00 00 00 00 00'],
-  ['db 21 00 00 02 00 00 00', 0, 'slot 0: no form of opcode db has the fields of db 21 00 00 02 00 00 00'],
-  ['b7 0b 00 00 00 00 00 00', 0, 'slot 0: no register r11, in b7 0b 00 00 00 00 00 00'],
-  ['bf f1 00 00 00 00 00 00', 0, 'slot 0: no register r15, in bf f1 00 00 00 00 00 00'],
+  ['0f 12 00 00 05 00 00 00', 0, 'slot 0: opcode 0f does not allow these fields: 0f 12 00 00 05 00 00 00'],
+  ['07 21 00 00 05 00 00 00', 0, 'slot 0: opcode 07 does not allow these fields: 07 21 00 00 05 00 00 00'],
+  ['95 00 01 00 00 00 00 00', 0, 'slot 0: opcode 95 does not allow these fields: 95 00 01 00 00 00 00 00'],
+  ['d7 01 00 00 08 00 00 00', 0, 'slot 0: opcode d7 does not allow these fields: d7 01 00 00 08 00 00 00'],
+  ['bc 21 20 00 00 00 00 00', 0, 'slot 0: opcode bc does not allow these fields: bc 21 20 00 00 00 00 00'],
+  ['db 21 00 00 02 00 00 00', 0, 'slot 0: opcode db does not allow these fields: db 21 00 00 02 00 00 00'],
+  ['b7 0b 00 00 00 00 00 00', 0, 'slot 0: r11 is not a register, in b7 0b 00 00 00 00 00 00'],
+  ['bf f1 00 00 00 00 00 00', 0, 'slot 0: r15 is not a register, in bf f1 00 00 00 00 00 00'],
   ['18 01 00 00 05 00 00 00', 0, 'slot 0: the second slot of an lddw is missing'],
   [
     '18 01 00 00 05 00 00 00 95 00 00 00 00 00 00 00',
@@ -56,7 +56,7 @@ const REFUSED: readonly [hex: string, slot: number | undefined, message: string]
   [
     '18 71 00 00 05 00 00 00 00 00 00 00 00 00 00 00',
     0,
-    'slot 0: no form of opcode 18 has the fields of 18 71 00 00 05 00 00 00',
+    'slot 0: opcode 18 does not allow these fields: 18 71 00 00 05 00 00 00',
   ],
 ];
 

@@ -99,12 +99,12 @@ function limits(): string {
   return [
     '## Operands\n\n',
     'A `register` is r0 to r10, but r10 is never written; a `base` is one that holds an address.\n\n',
-    row(['operand', 'least', 'greatest', '']),
+    row(['operand', 'min', 'max', '']),
     `|${'---|'.repeat(4)}\n`,
     ...numbers.sort().map((kind) => {
-      const { least, most, nonzero, step, label } = limitsOf(kind);
+      const { min, max, nonzero, step, label } = limitsOf(kind);
       const notes = [nonzero && 'not 0', step && `a multiple of ${step}`, label && 'or a label'];
-      return row([`\`${kind}\``, String(least), String(most), notes.filter(Boolean).join(', ')]);
+      return row([`\`${kind}\``, String(min), String(max), notes.filter(Boolean).join(', ')]);
     }),
   ].join('');
 }

@@ -25,7 +25,7 @@ function isApart(field: Field | undefined, other: Field | undefined): boolean {
   if (typeof other === 'number') return field !== other;
   // r11 is no register of a program; and where zero is another form, only that one has zero.
   if (other === 'register' || other === 'base') return field > 10;
-  return other !== undefined && field === 0 && limitsOf(other).zeroApart === true;
+  return other !== undefined && field === 0 && limitsOf(other).zeroIsOtherForm === true;
 }
 
 test('no instruction has two forms: those that share an opcode differ in a fixed field', () => {

@@ -293,7 +293,7 @@ const REFUSED: readonly [text: string, message: string][] = [
   ['r1 += 2147483648', 'text:1:7: add: immediate 2147483648 does not fit in 32 signed bits'],
   ['r1 = *(u64 *)(r1 +40000)', 'text:1:18: ldx: offset 40000 does not fit in 16 signed bits'],
   ['  r1 <<= 64', 'text:1:10: lsh: shift 64 is not between 0 and 63'],
-  ['r10 += 1', "text:1:1: add: destination r10 is the frame pointer and can't be written"],
+  ['r10 += 1', 'text:1:1: add: destination r10 is the frame pointer, which is read-only'],
   ['goto pc+40000', 'text:1:6: ja: distance 40000 does not fit in 16 signed bits'],
   ['r1 = 0x10000000000000000', 'text:1:6: 0x10000000000000000 does not fit in 64 bits'],
   ['r1 = 99999999999999999999', 'text:1:6: 99999999999999999999 does not fit in 32 bits'],

@@ -13,7 +13,7 @@ import { labelNamed } from './labeled.ts';
 
 /** The most slots that an instruction takes once it is extended: the jump, one over the third, and that. */
 const MAX_SLOTS = 3;
-const { least: LEAST, most: MOST } = limitsOf('target');
+const { min: MIN, max: MAX } = limitsOf('target');
 /**
  * Rounds that look for jumps that are too far since others were extended, before all that may become so are.
  */
@@ -31,7 +31,7 @@ export function extendFarJumps(items: readonly Item[]): readonly Item[] {
     const before = far.size;
     for (const { index, to } of jumps) {
       const distance = ((slots[to] as number) - (slots[index] as number) - 1) * share;
-      if (distance < LEAST || distance > MOST) far.add(index);
+      if (distance < MIN || distance > MAX) far.add(index);
     }
     if (far.size === before) break;
   }

@@ -7,7 +7,7 @@
 import type { Helper } from '../helpers.ts';
 import type { Instruction, Label, Reference, Register, SubprogramCode } from '../instruction.ts';
 import type { JumpTarget } from '../operands.ts';
-import { formNamed, formsApart, make, registerAndImmediate } from './make.ts';
+import { formNamed, formsByOperand, make, registerAndImmediate } from './make.ts';
 
 /** Constructor of a conditional jump to a label, or over a number of slots. */
 export type Branch = (dst: Register, operand: Register | number, target: JumpTarget) => Instruction;
@@ -280,7 +280,7 @@ const gotoxForm = formNamed('gotox');
 const mayGotoForm = formNamed('mayGoto');
 const callForm = formNamed('call');
 const callSubprogramForm = formNamed('callSubprogram');
-const callKernelFunctionForms = formsApart('callKernelFunction', 'off');
+const callKernelFunctionForms = formsByOperand('callKernelFunction', 'off');
 const callxForm = formNamed('callx');
 const loadFunctionForm = formNamed('loadFunction');
 const exitForm = formNamed('exit');

@@ -1,14 +1,12 @@
-/**
- * Forms filled with operands: how every constructor gets from the instruction table to an instruction.
- */
+/** Makes instructions from the instruction table: every constructor fills a form with checked operands. */
 import type { Instruction, Reference, Register } from '../instruction.ts';
 import { distanceField, type Field, type FieldName, FORMS, type Form } from '../isa.ts';
 import { checkNumber, checkRegister, checkWidth, type NumberKind, takesLabel } from '../operands.ts';
 
-/** What a constructor was given for the fields of a form that are not fixed. */
+/** The operands for the fields of a form that are not fixed. */
 export type InstructionArguments = Readonly<Partial<Record<FieldName, InstructionArgument>>>;
 
-/** A register, a number, or the label of a jump. */
+/** A register, a number, or a label. */
 export type InstructionArgument = Register | number | string;
 
 const byName = new Map<string, Form[]>();
@@ -18,27 +16,24 @@ for (const form of FORMS) {
   else byName.set(form.name, [form]);
 }
 
-/** The forms that one constructor makes. */
+/** The forms of one constructor. */
 function formsNamed(name: string): readonly Form[] {
   const forms = byName.get(name);
   if (forms === undefined) throw new TypeError(`the instruction table has no '${name}'`);
   return forms;
 }
 
-/** The form of a constructor that has just one. */
+/** The form of a constructor that has only one. */
 export function formNamed(name: string): Form {
   const [form, another] = formsNamed(name);
   if (form === undefined || another !== undefined)
-    throw new TypeError(`the instruction table has no one form ${name}`);
+    throw new TypeError(`the instruction table has several forms of '${name}', or none`);
   return form;
 }
 
-/**
- * The forms of a constructor that come in several sizes; `of` gives one, and throws for a size that isn't
- * there.
- */
+/** The forms of a constructor, by size. */
 export interface Sizes {
-  /** Ascending. */
+  /** The sizes, ascending. */
   readonly sizes: readonly number[];
   of(width: { readonly size: number }): Form;
 }
@@ -52,18 +47,21 @@ export function formsBySize(name: string): Sizes {
 }
 
 /** The two forms of `name`: in one the field is an operand, in the other it is fixed. */
-export function formsApart(name: string, field: FieldName): { readonly operand: Form; readonly fixed: Form } {
+export function formsByOperand(
+  name: string,
+  field: FieldName,
+): { readonly operand: Form; readonly fixed: Form } {
   const forms = formsNamed(name);
   const operand = forms.find((form) => typeof form[field] === 'string');
   const fixed = forms.find((form) => typeof form[field] === 'number');
   if (operand === undefined || fixed === undefined || forms.length !== 2)
-    throw new TypeError(`the instruction table has no two forms of ${name}, told apart by ${field}`);
+    throw new TypeError(`the instruction table has no two forms of ${name}, which differ in ${field}`);
   return { operand, fixed };
 }
 
 /** The form of `name` whose second operand is a register, and the one where it is an immediate. */
 export function registerAndImmediate(name: string): { readonly register: Form; readonly immediate: Form } {
-  const { operand, fixed } = formsApart(name, 'src');
+  const { operand, fixed } = formsByOperand(name, 'src');
   return { register: operand, immediate: fixed };
 }
 

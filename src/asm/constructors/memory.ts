@@ -9,7 +9,7 @@ import { withSourcePosition } from '../error-position.ts';
 import type { Instruction, Register } from '../instruction.ts';
 import type { MapSpec } from '../map.ts';
 import type { Width } from '../width.ts';
-import { formNamed, formsApart, formsBySize, make, registerAndImmediate } from './make.ts';
+import { formNamed, formsByOperand, formsBySize, make, registerAndImmediate } from './make.ts';
 
 /** Constructor of a load, `dst = *(width *)(base + off)`; `off` is in bytes, 0 if omitted. */
 export type Load = (width: Width, dst: Register, base: Register, off?: number) => Instruction;
@@ -166,7 +166,7 @@ const mapForm = formNamed('loadMap');
 const mapValue = formNamed('loadMapValue');
 const mapByIndex = formNamed('loadMapByIndex');
 const mapValueByIndex = formNamed('loadMapValueByIndex');
-const btfVariable = formsApart('loadBtfVariable', 'high');
+const btfVariable = formsByOperand('loadBtfVariable', 'high');
 
 /**
  * Loads the address of a map, as helpers take it. The loader fills in the file descriptor. Takes two slots.

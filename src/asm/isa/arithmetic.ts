@@ -1,6 +1,4 @@
-/**
- * The table's rows of arithmetic (RFC 9669, sections 4.1 and 4.2).
- */
+/** The rows for arithmetic (RFC 9669, sections 4.1 and 4.2). */
 import type { Kind } from '../operands.ts';
 import { ALU, ALU64, type Form, form, HALVES, SIZES, X } from './form.ts';
 
@@ -8,12 +6,12 @@ interface Arithmetic {
   readonly name: string;
   readonly op: number;
   readonly sign: string;
-  /** The kinds of the 64-bit and the 32-bit immediate. */
+  /** The kinds of the 64-bit and of the 32-bit immediate. */
   readonly imm: readonly [Kind, Kind];
   readonly off?: number;
   readonly since?: string;
   readonly since32?: string;
-  /** Whether the result does not depend on what `dst` held. */
+  /** Whether the result is independent of the previous value of `dst`. */
   readonly replaces?: boolean;
 }
 
@@ -76,7 +74,7 @@ const NEGATIONS = HALVES.map(({ alu, r, suffix }) =>
   }),
 );
 
-/** Moves that extend the sign of the low `size` bytes; the number of bits stands in the offset. */
+/** Sign-extending moves of the low `size` bytes; the offset holds the number of bits. */
 const SIGN_EXTENSIONS = HALVES.flatMap(({ bits, alu, r, suffix }) =>
   SIZES.filter(({ size }) => size * 8 < bits).map(({ size, signed }) =>
     form({
@@ -125,7 +123,7 @@ const ADDRESS_SPACE_CAST = form({
   text: 'r{dst} = addr_space_cast(r{src}, {imm.hi}, {imm.lo})',
 });
 
-/** The kernel's own: `dst` = the address that `src` has on this CPU. */
+/** Only in loaded programs: `dst` becomes the address that `src` has on the current CPU. */
 const PER_CPU_ADDRESS = form({
   name: 'perCpuAddress',
   opcode: ALU64 | 0xb0 | X,
@@ -138,7 +136,7 @@ const PER_CPU_ADDRESS = form({
   text: 'r{dst} = &(void __percpu *)(r{src})',
 });
 
-/** Arithmetic, moves, byte swaps. */
+/** The forms of arithmetic, moves and byte swaps. */
 export const ARITHMETIC_FORMS: readonly Form[] = [
   ...ARITHMETIC.flatMap(arithmetic),
   ...NEGATIONS,

@@ -1,6 +1,4 @@
-/**
- * The table's rows of jumps, calls and exits (RFC 9669, section 4.3).
- */
+/** The rows for jumps, calls and exits (RFC 9669, section 4.3). */
 import type { Kind } from '../operands.ts';
 import { CALLER_SAVED, type Form, form, HALVES, JMP, JMP32, X } from './form.ts';
 
@@ -10,11 +8,14 @@ interface Compare {
   readonly sign: string;
   readonly since: string;
   readonly imm32: Kind;
-  /** `op` of the comparison that holds exactly if this one does not. */
+  /** The `op` of the inverse comparison. */
   readonly inverse?: number;
 }
 
-/** Compares. The 64-bit immediate is always sign-extended; of a signed 32-bit compare the sign matters too. */
+/**
+ * Comparisons. A 64-bit comparison sign-extends its immediate; the immediate of a signed 32-bit comparison is
+ * signed.
+ */
 const COMPARES: readonly Compare[] = [
   { name: 'jeq', op: 0x10, inverse: 0x50, sign: '==', since: '3.18', imm32: 'word' },
   { name: 'jgt', op: 0x20, inverse: 0xb0, sign: '>', since: '3.18', imm32: 'word' },
@@ -59,10 +60,10 @@ const BRANCHES = COMPARES.flatMap(({ name, op, sign, since, imm32, inverse }) =>
   }),
 );
 
-/** What every call reads and changes. */
+/** The effects of every call. */
 const CALL = { reads: ['arguments', 'memory'], writes: CALLER_SAVED, affects: ['memory'] } as const;
 
-/** Of vmlinux, or of a module; the kernel's text doesn't name the module. */
+/** Functions of vmlinux and of modules. The kernel's text does not name the module. */
 const KERNEL_FUNCTIONS = (
   [
     { off: 0, since: '5.13', text: 'call kernel-function#{imm}' },
@@ -137,5 +138,5 @@ const CONTROL = [
   form({ name: 'exit', opcode: JMP | 0x90, reads: ['r0'], flow: 'exit', since: '3.18', text: 'exit' }),
 ];
 
-/** Jumps, calls, exits. */
+/** The forms of jumps, calls and exits. */
 export const CONTROL_FORMS: readonly Form[] = [...CONTROL, ...BRANCHES];

@@ -1,79 +1,79 @@
-/**
- * The shape of a row of the instruction table, and the parts that opcodes are made of.
- */
+/** The type of a row of the instruction table, and the parts of opcodes. */
 import type { Kind } from '../operands.ts';
 
-/** What a field of a form holds: a number where it is fixed, else the kind of operand that goes there. */
+/** A field of a form: a number if it is fixed, otherwise the kind of its operand. */
 export type Field = number | Kind;
 
 /** The fields of an instruction that can hold an operand. */
 export const FIELDS = ['dst', 'src', 'off', 'imm', 'high'] as const;
+/** The name of a field that can hold an operand. */
 export type FieldName = (typeof FIELDS)[number];
 
 /**
- * What executing a form reads: a register that is one of its operands or has a name, as many of r1 to r5 as
- * the callee has parameters, memory, or the packet of a socket filter.
+ * What a form reads: a register (an operand, or by name), the argument registers that the callee has
+ * parameters for, memory, or the packet of a socket filter.
  */
 export type Read = 'dst' | 'src' | 'r0' | 'r6' | 'arguments' | 'memory' | 'packet' | 'stack arguments';
 
 /**
- * A register that executing a form changes: one of its operands, or one by name. r1 to r5 by name are lost:
- * reading them afterwards is an error until another instruction sets them.
+ * A register that a form writes: an operand, or a register by name. r1 to r5 by name become unreadable until
+ * another instruction sets them.
  */
 export type Written = 'dst' | 'src' | 'r0' | 'r1' | 'r2' | 'r3' | 'r4' | 'r5';
 
-/** What executing a form changes besides registers. */
+/** What a form changes besides registers. */
 export type Affected = 'memory' | 'stack arguments' | 'control flow';
 
-/** What executing does to the flow of control. */
+/** The effect of a form on control flow. */
 export type Flow =
-  /** Goes on with the next instruction. */
+  /** Continues with the next instruction. */
   | 'next'
-  /** Jumps, always or never falling through. */
+  /** Always jumps. */
   | 'jump'
-  /** Jumps or goes on. */
+  /** Jumps or continues. */
   | 'branch'
-  /** Calls a subprogram of the same program, and goes on after it. */
+  /** Calls a subprogram of the same program, then continues. */
   | 'call'
   /** Ends the program or subprogram. */
   | 'exit';
 
-/** One form of an instruction. */
+/** One form of an instruction: a row of the instruction table. */
 export interface Form {
-  /** The constructor that makes it. Forms of one name differ by operands, by `size` or by a fixed field. */
+  /** The constructor's name. Forms with the same name differ in operands, in `size` or in a fixed field. */
   readonly name: string;
   readonly opcode: number;
   readonly dst: Field;
   readonly src: Field;
   readonly off: Field;
   readonly imm: Field;
-  /** The immediate of the second slot; present only where there is one. */
+  /** The immediate of the second slot, if the form has one. */
   readonly high?: Field;
-  /** Bytes moved or bits swapped, where that tells forms of one name apart. */
+  /** The number of bytes moved or bits swapped, if forms of the same name differ in it. */
   readonly size?: number;
   readonly reads: readonly Read[];
   readonly writes: readonly Written[];
   readonly affects: readonly Affected[];
   readonly flow: Flow;
-  /** The opcode of the same comparison that jumps exactly if this one does not. */
+  /** The opcode of the inverse comparison. */
   readonly inverse?: number;
-  /** The first kernel release that takes it from bpf(2); undefined where none does. */
+  /** The first kernel release that accepts the form; undefined if none does. */
   readonly since: string | undefined;
   /**
-   * Where a form is met that no kernel takes: what compilers write, or what the kernel puts into loaded programs itself
-   * and shows in a dump.
+   * Who writes a form that no kernel accepts: compilers, or the kernel itself, which shows it in dumps of
+   * loaded programs.
    */
   readonly onlyIn?: 'compilers' | 'dumps';
   /**
-   * The kernel's text. `{dst}` `{src}` are register numbers, `{off}` is signed and always has its sign, `{imm}`,
-   * `{high}` and `{module}` (the offset) are signed, `{uimm}` is imm as unsigned hexadecimal, `{imm64}` both immediates as
-   * one, `{imm.hi}` and `{imm.lo}` the halves of imm, `{target}` a label or `pc` and the distance with its sign, `{distance}` the
-   * same without `pc`, `{helper}` a name and a number, `{map}` a name or `id:` and a number.
+   * The kernel's text with placeholders. `{dst}` and `{src}` are register numbers, `{off}` is signed and
+   * always has its sign, `{imm}`, `{high}` and `{module}` (the offset) are signed, `{uimm}` is the immediate
+   * as an unsigned hexadecimal number, `{imm64}` combines both immediates, `{imm.hi}` and `{imm.lo}` are the
+   * halves of the immediate, `{target}` is a label or `pc` and a signed distance, `{distance}` is the same
+   * without `pc`, `{helper}` is a name and a number, and `{map}` is a name or `id:` and a number.
    */
   readonly text: string;
 }
 
-/** What a text has where an operand goes. */
+/** A placeholder for an operand in the text of a form. */
 export const PLACEHOLDER = /\{([a-z0-9.]+)\}/g;
 
 type Row = Pick<Form, 'name' | 'opcode' | 'text'> &
@@ -81,8 +81,8 @@ type Row = Pick<Form, 'name' | 'opcode' | 'text'> &
   Partial<Form>;
 
 /**
- * A row with its defaults: fields are zero, nothing is read or written, and the next instruction follows. All
- * forms have the same properties in one order, which makes them quicker to read.
+ * Completes a row with its defaults: fields are zero, nothing is read or written, and the next instruction
+ * follows. All forms have the same properties in the same order, which makes access faster.
  */
 export function form(row: Row): Form {
   const { dst = 0, src = 0, off = 0, imm = 0, high, size, reads = [], writes = [] } = row;
@@ -107,7 +107,7 @@ export function form(row: Row): Form {
   };
 }
 
-// The classes and modes of an opcode, by the kernel's names for them.
+// The classes and modes of opcodes, with the kernel's names.
 export const LD = 0x00;
 export const LDX = 0x01;
 export const ST = 0x02;
@@ -123,10 +123,10 @@ export const MEM = 0x60;
 export const MEMSX = 0x80;
 export const ATOMIC = 0xc0;
 
-/** `BPF_REG_PARAMS`: no register of a program's own, but the base of the arguments past the fifth. */
+/** `BPF_REG_PARAMS`: not a general register, but the base of the arguments past the fifth. */
 export const STACK_ARGUMENTS = 11;
 
-/** The size bits of a load's or store's opcode, and the kernel's names for its types. */
+/** The size bits in the opcode of a load or store, and the kernel's names of the types. */
 export const SIZES = [
   { size: 1, bits: 0x10, type: 'u8', signed: 's8', imm: 'byte' },
   { size: 2, bits: 0x08, type: 'u16', signed: 's16', imm: 'half' },
@@ -134,11 +134,11 @@ export const SIZES = [
   { size: 8, bits: 0x18, type: 'u64', signed: 's64', imm: 'signed' },
 ] as const;
 
-/** 64-bit arithmetic and its 32-bit half: class, registers' letter, suffix of the name. */
+/** 64-bit and 32-bit arithmetic: class, letter of the registers, suffix of the name. */
 export const HALVES = [
   { bits: 64, alu: ALU64, jmp: JMP, r: 'r', suffix: '' },
   { bits: 32, alu: ALU, jmp: JMP32, r: 'w', suffix: '32' },
 ] as const;
 
-/** What a call leaves: a result in r0, nothing to be read in r1 to r5. */
+/** The registers that a call changes: r0 holds the result, r1 to r5 become unreadable. */
 export const CALLER_SAVED = ['r0', 'r1', 'r2', 'r3', 'r4', 'r5'] as const;

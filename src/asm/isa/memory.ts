@@ -1,6 +1,4 @@
-/**
- * The table's rows of loads, stores and atomics (RFC 9669, section 5).
- */
+/** The rows for loads, stores and atomic instructions (RFC 9669, section 5). */
 import {
   ABS,
   ATOMIC,
@@ -18,7 +16,7 @@ import {
   STX,
 } from './form.ts';
 
-/** The 64-bit immediate load and what else its two slots can name. Only the first has the whole number in it. */
+/** The instructions with two slots. Only `lddw` holds a whole 64-bit number; the others name an object. */
 const WIDE_LOADS = (
   [
     { name: 'lddw', src: 0, imm: 'word', high: 'word', since: '3.18', text: 'r{dst} = {imm64}' },
@@ -31,7 +29,7 @@ const WIDE_LOADS = (
       since: '5.2',
       text: 'r{dst} = map[{map}][0]+{high}',
     },
-    // The kernel has no text of its own for these two: what it loads is an address, and shown as one.
+    // The kernel has no separate text for these two: it prints the loaded address.
     {
       name: 'loadBtfVariable',
       src: 3,
@@ -202,7 +200,10 @@ const BARRIERS = SIZES.flatMap(({ size, bits, type }) => [
   }),
 ]);
 
-/** The socket filters' packet loads, kept by the kernel for old programs: r6 holds the packet, r0 gets the value. */
+/**
+ * Packet loads of socket filters, which the kernel keeps for old programs: r6 holds the packet, r0 gets the
+ * value.
+ */
 const PACKET_LOADS = SIZES.filter(({ size }) => size < 8).flatMap(({ size, bits, type }) => {
   const row = { imm: 'signed', size, writes: CALLER_SAVED, since: '3.18' } as const;
   return [
@@ -224,7 +225,9 @@ const PACKET_LOADS = SIZES.filter(({ size }) => size < 8).flatMap(({ size, bits,
   ];
 });
 
-/** Arguments past the fifth, 8 bytes each: written below r11 before a call, read above it by whoever is called. */
+/**
+ * Arguments past the fifth, 8 bytes each: the caller writes them below r11, the callee reads them above it.
+ */
 const STACK_ARGUMENT_FORMS = [
   form({
     name: 'loadArgument',
@@ -260,10 +263,10 @@ const STACK_ARGUMENT_FORMS = [
   }),
 ];
 
-/** The kernel's own: what follows doesn't run ahead of what was checked before. */
+/** Only in loaded programs: a barrier against speculative execution. */
 const NO_SPECULATION = form({ name: 'noSpeculation', opcode: ST | 0xc0, onlyIn: 'dumps', text: 'nospec' });
 
-/** Loads, stores, atomics. */
+/** The forms of loads, stores and atomic instructions. */
 export const MEMORY_FORMS: readonly Form[] = [
   ...WIDE_LOADS,
   ...MEMORY,
