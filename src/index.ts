@@ -90,7 +90,21 @@ export { unsupportedReason, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
 export { CgroupPaths } from './loader/cgroup-paths.ts';
 export { ProgramError, TsbpfError } from './asm/error.ts';
-export * from './loader/errors.ts';
+export {
+  ClosedError,
+  CorruptRingError,
+  type Failure,
+  KernelError,
+  LockdownError,
+  MapIterationError,
+  NoSuchSymbolError,
+  NotPermittedError,
+  NoTracefsError,
+  PathError,
+  UnsupportedError,
+  UnsupportedInstructionError,
+  VerifierError,
+} from './loader/errors.ts';
 export { NativeCodeError } from './loader/native-code.ts';
 export { renderVerifierError } from './loader/verifier/report.ts';
 export type { Syscalls } from './loader/syscalls.ts';

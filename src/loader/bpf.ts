@@ -1,5 +1,5 @@
 /**
- * Attributes of `bpf(2)` and `perf_event_open(2)` as bytes, and descriptors that are owned.
+ * Attributes of `bpf(2)` and `perf_event_open(2)` as bytes, and owned file descriptors.
  *
  * Source: man 2 bpf, include/uapi/linux/bpf.h (`union bpf_attr`).
  */
@@ -29,27 +29,30 @@ export const Command = {
   enableStats: 32,
 } as const;
 
-/** Memory that keeps its address: a typed array of its own, since V8 keeps small ones where it may move them. */
+/**
+ * Allocates zeroed memory with a fixed address. V8 may move small typed arrays that it allocates itself, but not
+ * the memory of an explicit `ArrayBuffer`.
+ */
 export function allocate(size: number): Uint8Array {
   return new Uint8Array(new ArrayBuffer(size));
 }
 
-/** A copy that keeps its address. */
+/** Copies bytes into memory with a fixed address. */
 export function allocateCopy(bytes: Uint8Array): Uint8Array {
   const copy = allocate(bytes.length);
   copy.set(bytes);
   return copy;
 }
 
-/** A text as C has it, with its zero. */
+/** Encodes a text as a C string: UTF-8 with a final NUL. */
 export function cString(text: string): Uint8Array {
   return allocateCopy(Buffer.from(`${text}\0`));
 }
 
-/** Attributes of the call under way: reachable from here, what they point at isn't collected during the call. */
+/** Attributes in use by a system call. This set keeps the memory that they point to from being collected. */
 const inFlight = new Set<Attr>();
 
-/** A zeroed attribute that holds on to what it points at. */
+/** An attribute, zeroed at first, that keeps the memory that it points to alive. */
 export class Attr {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
@@ -72,13 +75,13 @@ export class Attr {
     return this;
   }
 
-  /** The address of `target`, which stays alive as long as this attribute does. */
+  /** Writes the address of `target`, which stays alive as long as this attribute. */
   pointer(offset: number, target: Uint8Array): this {
     this.#pinned.set(offset, target);
     return this.u64(offset, this.#syscalls.address(target));
   }
 
-  /** A name, cut to the 15 characters the kernel has room for. */
+  /** Writes an object name, cut to the kernel's 15 characters. */
   text(offset: number, text: string): this {
     this.bytes.set(Buffer.from(text, 'latin1').subarray(0, 15), offset);
     return this;
@@ -88,12 +91,12 @@ export class Attr {
     return this.#view.getUint32(offset, true);
   }
 
-  /** Sends it to `bpf(2)`: the result, or minus the errno. */
+  /** Calls `bpf(2)` with this attribute. Returns the result, or minus the errno. */
   send(command: number): number {
     return this.use((bytes) => this.#syscalls.bpf(command, bytes));
   }
 
-  /** Runs a call with it, which may read what it points at. */
+  /** Runs a system call with the attribute's bytes, and keeps the memory that they point to alive during it. */
   use(call: (bytes: Uint8Array) => number): number {
     inFlight.add(this);
     const result = call(this.bytes);
@@ -102,14 +105,19 @@ export class Attr {
   }
 }
 
-/** An open descriptor with one owner. */
+/** An open file descriptor with one owner. */
 export class Descriptor implements Closeable {
   readonly #syscalls: Syscalls;
+  readonly #name: string;
   #fd: number;
 
-  /** Takes over `fd`. 0, 1 and 2 are moved away first: 0 reads as "none" in the kernel's attributes. */
-  constructor(syscalls: Syscalls, fd: number) {
+  /**
+   * Takes ownership of `fd`. Moves 0, 1 and 2 to a higher number, because the kernel's attributes read 0 as "none".
+   * `name` says in error messages what the descriptor refers to: `the map 'counts'`.
+   */
+  constructor(syscalls: Syscalls, fd: number, name: string) {
     this.#syscalls = syscalls;
+    this.#name = name;
     this.#fd = fd;
     if (fd > 2) return;
     const moved = syscalls.dup(fd);
@@ -118,14 +126,14 @@ export class Descriptor implements Closeable {
       throw new KernelError({
         syscall: 'fcntl(F_DUPFD_CLOEXEC)',
         errno: -moved,
-        tried: `move the descriptor ${fd} away`,
+        tried: `move the descriptor ${fd} of ${name} to a number above 2`,
       });
     this.#fd = moved;
   }
 
-  /** @throws after `close()`. */
+  /** The descriptor's number. @throws {ClosedError} after `close()`. */
   get fd(): number {
-    if (this.#fd < 0) throw new ClosedError('used after it was closed');
+    if (this.#fd < 0) throw new ClosedError(this.#name);
     return this.#fd;
   }
 

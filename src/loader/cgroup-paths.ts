@@ -1,52 +1,68 @@
 /**
- * Cgroups by the id that programs are given (bpf_get_current_cgroup_id): the inode number of the cgroup's folder, and so a number
- * that no other cgroup of this boot has (Linux 5.5).
+ * Paths of cgroups by their ids, as bpf_get_current_cgroup_id returns them. The id is the inode number of the
+ * cgroup's directory; since Linux 5.5 no other cgroup of the same boot gets it.
  *
- * A process that is still there tells its cgroup in /proc, at the price of one file. For one that is gone all folders of the
- * hierarchy are looked through, as they are once at the start, so that a cgroup which goes away later is known by then.
+ * For a live process, reading /proc/PID/cgroup is enough. For an exited one, all directories of the hierarchy are
+ * searched. The constructor searches them once, so that a cgroup that is removed later is known by then.
  *
  * Source: man 7 cgroups; kernel/cgroup/cgroup.c (proc_cgroup_show), fs/kernfs/dir.c (kernfs_ino).
  */
 import type { Kernel } from './kernel.ts';
 import { mountsOf } from './mounts.ts';
 import { Clock } from './syscalls.ts';
+import { utf8 } from './text.ts';
 
 /** PROC_PID_INIT_INO, include/uapi/linux/nsfs.h: the namespace whose process ids programs see. */
 const FIRST_PID_NAMESPACE = 0xeffffffcn;
-/** Looking through the hierarchy may take one part in so many of the time. */
-const SHARE = 10n;
-/** Cgroups that are kept in mind, those that are gone included. */
-const MOST = 16_384;
+/** Searches of the hierarchy take at most one tenth of the time. */
+const SEARCH_SHARE = 10n;
+/** The maximum number of remembered cgroups, removed ones included. */
+const MAX_KNOWN = 16_384;
 
-/** The cgroups of this machine, as far as this process sees them mounted. */
+/**
+ * Resolves cgroup ids to paths, also for cgroups that were removed since.
+ *
+ * Programs read the id with `bpf_get_current_cgroup_id` (Linux 4.18). The object holds no kernel resource and
+ * needs no closing. Source: man 7 cgroups.
+ * @example
+ * ```ts
+ * import { statSync } from 'node:fs';
+ * import { CgroupPaths, Kernel } from 'tsbpf';
+ *
+ * const paths = new CgroupPaths(new Kernel());
+ * const id = statSync('/sys/fs/cgroup', { bigint: true }).ino;
+ * for (const path of paths.of(id, process.pid)) console.log(path);
+ * ```
+ */
 export class CgroupPaths {
   readonly #kernel: Kernel;
-  /** By id, relative to where the hierarchy is mounted. */
+  /** Paths by id, relative to the mount point of the hierarchy. */
   readonly #known = new Map<bigint, string>();
-  /** Where the hierarchy of v2 is mounted: more than once in a container that sees its host's as well. */
+  /** Mount points of cgroup v2: several in a container that also sees its host's. */
   #mounts: readonly string[] = [];
   #hasV1 = false;
+  /** No search before this time of the monotonic clock, in ns. */
   #notBefore = 0n;
 
-  /** Looks through the hierarchy. */
+  /** Searches the mounted hierarchy of this machine once. */
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
     this.#walk();
   }
 
-  /** Whether any hierarchy is mounted where this process sees it. */
+  /** Whether this process sees a mounted cgroup hierarchy, v1 or v2. */
   get mounted(): boolean {
     return this.#hasV1 || this.#mounts.length > 0;
   }
 
-  /** How many are known. */
+  /** The number of known cgroups. */
   get size(): number {
     return this.#known.size;
   }
 
   /**
-   * Where a process is, or was when it had this id: the path in the hierarchy of v2 (`/system.slice/ssh.service`), if it can be
-   * found, and then, where there are hierarchies of v1, those that the process has there while it lives.
+   * Yields the cgroup paths of a process: first the v2 path of the cgroup `id` (`/system.slice/ssh.service`), if it
+   * is known, then the paths of the live process `pid` in the v1 hierarchies, if any are mounted.
    */
   *of(id: bigint, pid: number): Generator<string> {
     const known = this.#known.get(id);
@@ -62,10 +78,10 @@ export class CgroupPaths {
     return this.#known.get(id);
   }
 
-  /** Whether the cgroup at a path has this id: its process may have moved on, or its number be another's. */
+  /** Whether the cgroup at a path has this id. The process may have moved, or its pid may have been reused. */
   #isAt(id: bigint, path: string): boolean {
     const found = this.#mounts.map((mount) => this.#kernel.syscalls.inodeAt(mount + path));
-    // Seen from a namespace of cgroups the path may lead to nowhere, and is right all the same.
+    // In a cgroup namespace a correct path may not exist below the mount.
     return found.includes(id) || found.every((inode) => inode < 0n);
   }
 
@@ -76,7 +92,7 @@ export class CgroupPaths {
     this.#mounts = mounts.filter(({ type }) => type === 'cgroup2').map(({ path }) => path);
     for (const mount of this.#mounts) this.#walkFrom(mount);
     const end = this.#now();
-    this.#notBefore = end + (end - begin) * (SHARE - 1n);
+    this.#notBefore = end + (end - begin) * (SEARCH_SHARE - 1n);
   }
 
   #walkFrom(mount: string): void {
@@ -85,8 +101,8 @@ export class CgroupPaths {
     for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
       const id = syscalls.inodeAt(mount + path);
       const folders = syscalls.folders(mount + path);
-      if (id < 0n || typeof folders === 'number') continue; // gone meanwhile
-      // Where a part of the hierarchy is mounted by itself, the longer path says more.
+      if (id < 0n || typeof folders === 'number') continue; // removed since its parent was read
+      // If a part of the hierarchy has a mount of its own, the longer path is the complete one.
       const known = this.#known.get(id) ?? '';
       this.#remember(id, known.length > path.length ? known : path);
       for (const name of folders) waiting.push(`${path === '/' ? '' : path}/${name}`);
@@ -97,15 +113,15 @@ export class CgroupPaths {
     this.#known.delete(id);
     this.#known.set(id, path);
     const [oldest] = this.#known.keys();
-    if (this.#known.size > MOST && oldest !== undefined) this.#known.delete(oldest);
+    if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
   }
 
-  /** What /proc tells of a process. Its number means another one there where this process has a pid namespace of its own. */
+  /** Reads /proc/PID/cgroup. Undefined in another pid namespace, where `pid` names another process. */
   #ownPaths(pid: number): { readonly v2?: string; readonly v1: readonly string[] } | undefined {
     const { syscalls } = this.#kernel;
     if (syscalls.inodeAt('/proc/self/ns/pid') !== FIRST_PID_NAMESPACE) return undefined;
     const bytes = syscalls.readFile(`/proc/${pid}/cgroup`);
-    return typeof bytes === 'number' ? undefined : parseProcCgroup(Buffer.from(bytes).toString());
+    return typeof bytes === 'number' ? undefined : parseProcCgroup(utf8(bytes));
   }
 
   #now(): bigint {
@@ -113,7 +129,7 @@ export class CgroupPaths {
   }
 }
 
-/** The paths in the text of /proc/PID/cgroup: `0::/PATH` for v2, `NUMBER:CONTROLLERS:/PATH` for each hierarchy of v1. */
+/** Parses the text of /proc/PID/cgroup: `0::/PATH` for v2, `NUMBER:CONTROLLERS:/PATH` for each v1 hierarchy. */
 export function parseProcCgroup(text: string): { readonly v2?: string; readonly v1: readonly string[] } {
   const lines = [...text.matchAll(/^(\d+):[^:\n]*:(\/.*)$/gm)];
   const v2 = lines.find(([, number]) => number === '0')?.[2];

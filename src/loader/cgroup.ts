@@ -1,5 +1,5 @@
 /**
- * cgroups by the folders that they show as.
+ * Cgroups by their directories.
  *
  * Source: man 7 cgroups, include/uapi/linux/magic.h.
  */
@@ -12,8 +12,19 @@ const CGROUP_SUPER_MAGIC = 0x27e0eb;
 const CGROUP2_SUPER_MAGIC = 0x63677270;
 
 /**
- * Opens the folder of a cgroup of version 2. The caller owns the result.
- * @throws {PathError} where there is none.
+ * Opens the directory of a cgroup v2. The caller owns the descriptor and closes it.
+ *
+ * A `cgroupArray` takes paths in its spec, so that a session opens them itself; this function is for updating
+ * such a map later. Minimum kernel: 4.5 (cgroup v2). Source: man 7 cgroups.
+ * @throws {PathError} if the path is not a cgroup v2 directory.
+ * @example
+ * ```ts
+ * import { Kernel, openCgroup } from 'tsbpf';
+ *
+ * const cgroup = openCgroup(new Kernel(), '/sys/fs/cgroup');
+ * console.log(`descriptor ${cgroup.fd}`);
+ * cgroup.close();
+ * ```
  */
 export function openCgroup({ syscalls }: Kernel, path: string): Descriptor {
   const type = syscalls.fileSystem(path);
@@ -21,11 +32,12 @@ export function openCgroup({ syscalls }: Kernel, path: string): Descriptor {
     throw new PathError(
       path,
       type === CGROUP_SUPER_MAGIC
-        ? 'a cgroup of version 1, and version 2 is needed (mount -t cgroup2 none FOLDER shows those, beside version 1 too)'
-        : 'no cgroup: those are the folders where cgroup2 is mounted, mostly below /sys/fs/cgroup',
+        ? 'a cgroup of version 1, but version 2 is required; ' +
+            'mount it (mount -t cgroup2 none DIRECTORY) and use the path of the cgroup there'
+        : 'not a cgroup; use a directory below a cgroup2 mount, usually /sys/fs/cgroup',
     );
-  // A file of a cgroup, as cgroup.procs, is not the cgroup.
+  // The appended `/.` refuses the files of a cgroup, such as cgroup.procs.
   const fd = type < 0 ? type : syscalls.openFile(`${path}/.`);
   if (fd < 0) throw new PathError(path, `cannot open it: ${describeErrno(-fd)}`);
-  return new Descriptor(syscalls, fd);
+  return new Descriptor(syscalls, fd, `the cgroup ${path}`);
 }

@@ -95,7 +95,7 @@ function withTypes<T>(kernel: Kernel, types: Uint8Array, use: (btf: number) => T
   const attr = new Attr(kernel.syscalls, BTF_LOAD_SIZE).pointer(0, bytes).u32(16, bytes.length);
   const result = attr.send(Command.btfLoad);
   if (result < 0) return undefined;
-  const descriptor = new Descriptor(kernel.syscalls, result);
+  const descriptor = new Descriptor(kernel.syscalls, result, 'the BTF of a map or program');
   try {
     return use(descriptor.fd);
   } finally {

@@ -1,4 +1,4 @@
-/** The kernel's error numbers by name (include/uapi/asm-generic/errno*.h; the same on x64 and arm64). */
+/** The kernel's error numbers (include/uapi/asm-generic/errno*.h; the same on x64 and arm64). */
 
 const rows: readonly (readonly [number, string, string])[] = [
   [1, 'EPERM', 'operation not permitted'],
@@ -53,7 +53,7 @@ const rows: readonly (readonly [number, string, string])[] = [
   [524, 'ENOTSUPP', 'not supported'],
 ];
 
-/** Error numbers by the kernel's names for them. */
+/** Error numbers by name. */
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
@@ -81,17 +81,17 @@ export const Errno = {
 
 const names = new Map(rows.map(([number, name, text]) => [number, { name, text }]));
 
-/** `ENOENT` for 2; `errno 4095` for one that isn't known here. */
+/** The name of an errno: `ENOENT` for 2, and `errno 4095` for an unknown number. */
 export function errnoName(errno: number): string {
   return names.get(errno)?.name ?? `errno ${errno}`;
 }
 
-/** What the errno means in a few words; its name where that isn't known here. */
+/** The meaning of an errno in a few words, or its name if it is unknown. */
 function errnoText(errno: number): string {
   return names.get(errno)?.text ?? errnoName(errno);
 }
 
-/** Both, as messages have them: `ENOENT (no such file or directory)`. */
+/** An errno in a message: `ENOENT (no such file or directory)`. */
 export function describeErrno(errno: number): string {
   return `${errnoName(errno)} (${errnoText(errno)})`;
 }

@@ -1,8 +1,7 @@
 /**
- * What can go wrong between us and the kernel, as types a caller can test for. Every message is one line that
- * says what was tried, what the kernel answered, the likely cause, and what to do.
+ * Errors of the loader. A message is one line: what was tried, what the kernel answered, the likely cause, and what
+ * to do.
  */
-
 import { type Assembled, type AssembledInstruction, functionStarts } from '../asm/assemble.ts';
 import { TsbpfError } from '../asm/error.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
@@ -10,47 +9,76 @@ import { describePosition, type Locate, locate, type Position } from '../asm/pos
 import { describeErrno, Errno, errnoName } from './errno.ts';
 import type { VerifierSummary } from './verifier/log.ts';
 
-/** How a failed call is described. */
+/**
+ * Describes a failed system call, for the constructor of a `KernelError`.
+ *
+ * @example
+ * ```ts
+ * import { type Failure, KernelError } from 'tsbpf';
+ *
+ * const failure: Failure = { syscall: 'bpf(BPF_MAP_CREATE)', errno: 22, tried: "create the map 'events'" };
+ * console.log(new KernelError(failure).message);
+ * // cannot create the map 'events': bpf(BPF_MAP_CREATE): EINVAL (invalid argument)
+ * ```
+ */
 export interface Failure {
   /** The system call as in its manual page, with its command: `bpf(BPF_MAP_CREATE)`. */
   readonly syscall: string;
-  /** The errno, positive. */
+  /** The positive errno. */
   readonly errno: number;
-  /** What was tried: `create the map 'events'`. */
+  /** The attempted operation: `create the map 'events'`. */
   readonly tried: string;
-  /** The likely cause and the next step, one sentence or several, without a full stop at the end. */
+  /** The likely cause and the next step, in one or several clauses, without a final full stop. */
   readonly hint?: string;
-  /** What the call makes, if lockdown in confidentiality mode forbids that: `kprobes`. */
+  /** What the call creates, if lockdown in confidentiality mode forbids it: `kprobes`. */
   readonly forbiddenByLockdown?: string;
 }
 
-/** What helps against errnos that say the same whatever was tried. */
+/** The cause and remedy of errnos that do not depend on the attempted operation. */
 const REMEDIES: { readonly [errno: number]: string } = {
-  [Errno.EMFILE]: 'this process has as many files open as it may; raise that limit (ulimit -n)',
-  [Errno.ENFILE]: 'the machine has as many files open as it may; raise that limit (sysctl fs.file-max)',
-  [Errno.ENOMEM]: 'the machine, or the cgroup of this process, has no memory left for it',
+  [Errno.EMFILE]: 'this process has reached its limit of open files; raise it (ulimit -n)',
+  [Errno.ENFILE]: 'the system has reached its limit of open files; raise it (sysctl fs.file-max)',
+  [Errno.ENOMEM]:
+    'the system or the cgroup of this process is out of memory; free some, or raise its limit (memory.max)',
 };
 
-/** Whether an errno is about what this process or the machine has left, and not about what was tried. */
+/** Whether an errno reports exhausted resources of this process or the system. */
 export function isExhaustion(errno: number): boolean {
   return errno in REMEDIES;
 }
 
-/** Whether a signal ended the call before the kernel could answer. */
+/** Whether a signal ended the call before the kernel finished it. */
 export function isInterruption(errno: number): boolean {
   return errno === Errno.EAGAIN || errno === Errno.EINTR;
 }
 
-/** A call that the kernel refused. */
+/**
+ * The kernel refused a system call. The base class of the loader's more specific errors.
+ *
+ * @example
+ * ```ts
+ * import { array, BpfMap, Kernel, KernelError, u64 } from 'tsbpf';
+ *
+ * try {
+ *   BpfMap.create(new Kernel(), array('counts', { value: u64, maxEntries: 1 })).close();
+ * } catch (error) {
+ *   if (!(error instanceof KernelError)) throw error;
+ *   console.log(error.errnoName, error.syscall); // EPERM bpf(BPF_MAP_CREATE)
+ * }
+ * ```
+ */
 export class KernelError extends TsbpfError {
   override name = 'KernelError';
   override readonly code: string = 'ERR_KERNEL';
+  /** The system call as in its manual page, with its command: `bpf(BPF_MAP_CREATE)`. */
   readonly syscall: string;
-  /** The errno, positive. */
+  /** The positive errno. */
   readonly errno: number;
   /** The name of the errno: `ENOENT`. */
   readonly errnoName: string;
+  /** The attempted operation: `create the map 'events'`. */
   readonly tried: string;
+  /** The likely cause and the next step, if known. */
   readonly hint: string | undefined;
 
   constructor({ syscall, errno, tried, hint = REMEDIES[errno] }: Failure) {
@@ -64,30 +92,70 @@ export class KernelError extends TsbpfError {
   }
 }
 
-/** This process may not do it: a capability is missing, a limit is too low, or a policy of the kernel forbids it. */
+/**
+ * This process is not permitted to make a call: it lacks a capability, a limit is too low, or a policy forbids it. The
+ * message says which.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, NotPermittedError, unsupportedReason } from 'tsbpf';
+ *
+ * const reason = unsupportedReason(new Kernel(), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+ * if (reason instanceof NotPermittedError) console.log(reason.hint); // this process lacks CAP_BPF ...
+ * ```
+ */
 export class NotPermittedError extends KernelError {
   override name = 'NotPermittedError';
   override readonly code: string = 'ERR_NOT_PERMITTED';
 }
 
-/** Kernel lockdown forbids it to every process (`/sys/kernel/security/lockdown`). */
+/**
+ * Kernel lockdown forbids a call or a helper, even for root (`/sys/kernel/security/lockdown`). It lasts until the next
+ * boot. Source: man 7 kernel_lockdown.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, LockdownError, unsupportedReason } from 'tsbpf';
+ *
+ * const reason = unsupportedReason(new Kernel(), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+ * if (reason instanceof LockdownError) console.log(`lockdown forbids ${reason.forbidden}`);
+ * ```
+ */
 export class LockdownError extends NotPermittedError {
   override name = 'LockdownError';
   override readonly code = 'ERR_LOCKDOWN';
-  /** What it keeps from whom: `bpf_probe_read_kernel from every program`. */
-  readonly kept: string;
+  /** What lockdown forbids: `kprobes`, `tracefs`, or a helper such as `bpf_probe_read_kernel`. */
+  readonly forbidden: string;
 
-  constructor(kept: string, failure: Failure) {
+  constructor(forbidden: string, failure: Failure) {
     super(failure);
-    this.kept = kept;
+    this.forbidden = forbidden;
   }
 }
 
-/** The kernel has nothing of that name to attach to: an optional program can be left out. */
+/**
+ * The kernel has no function or tracepoint with the name that a program attaches to. A session skips a program with
+ * `optional: true` instead of throwing this error (`session.skipped`).
+ *
+ * @example
+ * ```ts
+ * import { NoSuchSymbolError, Session, type Tool } from 'tsbpf';
+ *
+ * function open(tool: Tool): Session | undefined {
+ *   try {
+ *     return Session.open(tool);
+ *   } catch (error) {
+ *     if (!(error instanceof NoSuchSymbolError)) throw error;
+ *     console.log(`this kernel has no ${error.symbol}`);
+ *     return undefined;
+ *   }
+ * }
+ * ```
+ */
 export class NoSuchSymbolError extends KernelError {
   override name = 'NoSuchSymbolError';
   override readonly code = 'ERR_NO_SYMBOL';
-  /** The kernel function or tracepoint. */
+  /** The missing kernel function or tracepoint. */
   readonly symbol: string;
 
   constructor(symbol: string, failure: Failure) {
@@ -96,13 +164,23 @@ export class NoSuchSymbolError extends KernelError {
   }
 }
 
-/** The kernel lacks a feature. */
+/**
+ * The kernel lacks a feature. The message names the first release of Linux that has it.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, UnsupportedError, unsupportedReason } from 'tsbpf';
+ *
+ * const reason = unsupportedReason(new Kernel(), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+ * if (reason instanceof UnsupportedError) console.log(`${reason.feature}: Linux ${reason.since}`);
+ * ```
+ */
 export class UnsupportedError extends TsbpfError {
   override name = 'UnsupportedError';
   override readonly code: string = 'ERR_UNSUPPORTED';
-  /** What it lacks: `kprobes`. */
+  /** The missing feature: `kprobes`. */
   readonly feature: string;
-  /** The first release of Linux that has it, configuration permitting: `4.1`. */
+  /** The first release of Linux that has it, if configured: `4.1`. */
   readonly since: string;
 
   constructor(feature: string, since: string, detail?: string) {
@@ -114,66 +192,124 @@ export class UnsupportedError extends TsbpfError {
   }
 }
 
-/** The kernel lacks an instruction of a program: `feature` is its text. */
+/**
+ * The kernel does not know an instruction of a program. `feature` is the instruction's text.
+ *
+ * @example
+ * ```ts
+ * import { UnsupportedInstructionError } from 'tsbpf';
+ *
+ * function explain(error: unknown): string {
+ *   if (!(error instanceof UnsupportedInstructionError)) return String(error);
+ *   return `${error.program}, slot ${error.placed.slot}: ${error.feature} needs Linux ${error.since}`;
+ * }
+ * ```
+ */
 export class UnsupportedInstructionError extends UnsupportedError {
   override name = 'UnsupportedInstructionError';
   override readonly code = 'ERR_UNSUPPORTED_INSTRUCTION';
   /** The program's name. */
   readonly program: string;
-  /** The first of its instructions that the kernel lacks, and where it is. */
+  /** The first unknown instruction, with its slot. */
   readonly placed: AssembledInstruction;
 
   constructor(program: string, placed: AssembledInstruction, text: string, since: string) {
     const { slot, instruction } = placed;
-    const place = instruction.position === undefined ? '' : ` (${describePosition(instruction.position)})`;
-    super(`instruction '${text}'`, since, `program '${program}', slot ${slot}${place}`);
+    const source = instruction.position === undefined ? '' : ` (${describePosition(instruction.position)})`;
+    super(`instruction '${text}'`, since, `program '${program}', slot ${slot}${source}`);
     this.program = program;
     this.placed = placed;
   }
 }
 
-/** What to do where tracefs is mounted nowhere. */
+/** What messages say if tracefs is not mounted. */
 export const MOUNT_TRACEFS = 'mount it: mount -t tracefs tracefs /sys/kernel/tracing';
 
-/** The kernel's tracing files are needed, and mounted nowhere. */
+/**
+ * The kernel's tracing files are needed, but tracefs is not mounted. The message names the mount command; the library
+ * never mounts it itself.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, NoTracefsError, readTracepointFormat } from 'tsbpf';
+ *
+ * try {
+ *   readTracepointFormat(new Kernel(), 'syscalls', 'sys_enter_openat');
+ * } catch (error) {
+ *   if (error instanceof NoTracefsError) console.log('mount tracefs first');
+ * }
+ * ```
+ */
 export class NoTracefsError extends TsbpfError {
   override name = 'NoTracefsError';
   override readonly code = 'ERR_NO_TRACEFS';
 
-  /** `wanted` says what they are needed for. */
-  constructor(wanted: string) {
-    super(`${wanted} needs tracefs, which isn't mounted; ${MOUNT_TRACEFS}`);
+  /** @param user what needs tracefs: `the tracepoint sched:sched_switch`. */
+  constructor(user: string) {
+    super(`${user} needs tracefs, which is not mounted; ${MOUNT_TRACEFS}`);
   }
 }
 
-/** A path that doesn't lead to what was asked for. */
+/**
+ * A path does not lead to a cgroup or network namespace.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, networkNamespace, PathError } from 'tsbpf';
+ *
+ * try {
+ *   networkNamespace(new Kernel(), '/etc/passwd');
+ * } catch (error) {
+ *   if (error instanceof PathError) console.log(`${error.path}: ${error.reason}`);
+ * }
+ * ```
+ */
 export class PathError extends TsbpfError {
   override name = 'PathError';
   override readonly code = 'ERR_PATH';
+  /** The path as it was passed. */
   readonly path: string;
-  /** What it leads to, or why to nothing. */
-  readonly fault: string;
+  /** What is wrong with it, without the path. */
+  readonly reason: string;
 
-  constructor(path: string, fault: string) {
-    super(`${path}: ${fault}`);
+  constructor(path: string, reason: string) {
+    super(`${path}: ${reason}`);
     this.path = path;
-    this.fault = fault;
+    this.reason = reason;
   }
 }
 
-/** The verifier refused a program. Where it names no instruction, the line is that of the program as a whole. */
+/**
+ * The verifier refused a program. The message ends with the source line of the refused instruction, or of the program
+ * if the verifier names no instruction. `renderVerifierError` explains the error with the registers and the log.
+ *
+ * @example
+ * ```ts
+ * import { renderVerifierError, Session, type Tool, VerifierError } from 'tsbpf';
+ *
+ * function open(tool: Tool): Session | undefined {
+ *   try {
+ *     return Session.open(tool);
+ *   } catch (error) {
+ *     if (!(error instanceof VerifierError)) throw error;
+ *     console.error(renderVerifierError(error));
+ *     return undefined;
+ *   }
+ * }
+ * ```
+ */
 export class VerifierError extends KernelError {
   override name = 'VerifierError';
   override readonly code = 'ERR_VERIFIER';
   /** The program's name. */
   readonly program: string;
-  /** The verifier's whole log. */
+  /** The verifier's complete log. */
   readonly log: string;
-  /** What the log comes down to. */
+  /** The reason, the refused instruction and a remedy, from the log. */
   readonly summary: VerifierSummary;
-  /** What was loaded, for the source lines of its instructions. */
+  /** The refused program, with the source lines of its instructions. */
   readonly assembled: Assembled;
-  /** Reads their positions. */
+  /** Resolves the positions of instructions to source lines. */
   readonly locate: Locate;
 
   constructor(
@@ -182,7 +318,7 @@ export class VerifierError extends KernelError {
     log: string,
     summary: VerifierSummary,
     assembled: Assembled,
-    find: Locate = locate,
+    locateSource: Locate = locate,
   ) {
     const where = summary.slot === undefined ? '' : `instruction ${summary.slot}: `;
     super({
@@ -195,11 +331,11 @@ export class VerifierError extends KernelError {
     this.log = log;
     this.summary = summary;
     this.assembled = assembled;
-    this.locate = find;
-    withSourcePosition(this, this.position, find);
+    this.locate = locateSource;
+    withSourcePosition(this, this.position, locateSource);
   }
 
-  /** The author's line of the instruction that was refused, or of the program's end, which is that of the program itself. */
+  /** The source position of the refused instruction, or else of the program's last instruction. */
   get position(): Position | undefined {
     const { instructions } = this.assembled;
     const refused = instructions.find(({ slot }) => slot === this.summary.slot);
@@ -211,21 +347,48 @@ export class VerifierError extends KernelError {
 }
 
 /**
- * A perf ring has invalid records: one sample, which was skipped, or more, and the ring was skipped to its
- * end.
+ * A perf ring holds an invalid record. Reading skipped a single invalid sample, or else the rest of the ring, and
+ * continues. A session passes this error to `onError`.
+ *
+ * @example
+ * ```ts
+ * import { CorruptRingError } from 'tsbpf';
+ *
+ * const onError = (error: unknown) => {
+ *   if (!(error instanceof CorruptRingError)) throw error;
+ *   console.warn(`events of CPU ${error.cpu} were skipped`);
+ * };
+ * ```
  */
 export class CorruptRingError extends TsbpfError {
   override name = 'CorruptRingError';
   override readonly code = 'ERR_CORRUPT_RING';
+  /** The number of the ring's CPU. */
   readonly cpu: number;
 
-  constructor(cpu: number, detail: string, skipped = 'what it held') {
-    super(`the perf ring of CPU ${cpu} is corrupt: ${detail}; ${skipped} was skipped`);
+  constructor(cpu: number, detail: string, skipped = 'the rest of the ring') {
+    super(`the perf ring of CPU ${cpu} is corrupt: ${detail}; skipped ${skipped}`);
     this.cpu = cpu;
   }
 }
 
-/** The keys of a map could not be listed: programs delete keys faster than the loader reads them. */
+/**
+ * The keys of a map could not be listed, because programs delete keys faster than the loader reads them.
+ *
+ * @example
+ * ```ts
+ * import { type BpfMap, MapIterationError } from 'tsbpf';
+ *
+ * function keys(map: BpfMap): unknown[] | undefined {
+ *   try {
+ *     return [...map.keys()];
+ *   } catch (error) {
+ *     if (error instanceof MapIterationError) return undefined; // try again later
+ *     throw error;
+ *   }
+ * }
+ * ```
+ */
 export class MapIterationError extends TsbpfError {
   override name = 'MapIterationError';
   override readonly code = 'ERR_MAP_ITERATION';
@@ -236,8 +399,8 @@ export class MapIterationError extends TsbpfError {
 
   constructor(map: string, keysRead: number) {
     super(
-      `cannot list the keys of the map '${map}': others delete keys faster than they can be read (${keysRead} were read); ` +
-        'try again, or detach the programs that delete them first',
+      `cannot list the keys of the map '${map}': programs delete keys faster than they can be read (${keysRead} were read); ` +
+        'try again, or detach these programs first',
     );
     this.map = map;
     this.keysRead = keysRead;
@@ -245,7 +408,7 @@ export class MapIterationError extends TsbpfError {
 }
 
 /**
- * A map, program, link or session is used after `close()`.
+ * A map, program, link or session was used after `close()`. The message names the object.
  *
  * @example
  * ```ts
@@ -263,4 +426,9 @@ export class MapIterationError extends TsbpfError {
 export class ClosedError extends TsbpfError {
   override readonly name = 'ClosedError';
   override readonly code = 'ERR_CLOSED';
+
+  /** @param object what was used: `the map 'counts'`. */
+  constructor(object: string) {
+    super(`${object} was used after it was closed`);
+  }
 }

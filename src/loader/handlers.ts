@@ -1,9 +1,7 @@
-/**
- * Running the user's handlers: an exception of a handler never stops the work that called it.
- */
+/** Calls of the user's handlers: an exception of a handler never stops the work that called it. */
 import { throwAll } from './resources.ts';
 
-/** Takes an error, so that the work can continue. Never throws. */
+/** Reports an error, so that the work can continue. Never throws. */
 export type Report = (error: unknown) => void;
 
 /** The user's `onError`. */

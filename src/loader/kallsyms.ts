@@ -1,5 +1,5 @@
 /**
- * The kernel's own names: of addresses, for what a loaded program calls; and those like one that there isn't.
+ * Kernel symbols: the names of addresses, and suggestions for misspelled names.
  *
  * Source: man 5 proc_kallsyms; tools/bpf/bpftool/xlated_dumper.c.
  */
@@ -8,7 +8,10 @@ import type { Attachment } from '../asm/program.ts';
 import type { Symbols } from '../asm/xlated.ts';
 import type { Kernel } from './kernel.ts';
 
-/** The names of addresses, looked up as they are asked for; none where the kernel hides them (`kernel.kptr_restrict`). */
+/**
+ * Returns the kernel's symbols for a loaded program's listing. Looks up a name when it is first needed. Has no
+ * names if the kernel hides addresses from this process (`kernel.kptr_restrict`).
+ */
 export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Symbols {
   const text = kallsyms(kernel);
   const at = text.indexOf(' __bpf_call_base\n');
@@ -23,9 +26,7 @@ export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Sym
     const end = text.indexOf('\n', line);
     return text.toString('latin1', line + hex.length + 3, end).split(/\s/, 1)[0];
   };
-  /**
-   * The names found so far: a program calls few functions many times, and each search goes through megabytes.
-   */
+  /** Cached names: a program calls few functions many times, and each search reads megabytes. */
   const known = new Map<bigint, string | undefined>();
   return {
     base,
@@ -38,12 +39,13 @@ export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Sym
 }
 
 /**
- * Up to three names of what a program could be attached to, most like the one that it asks for: functions, as compilers may have named a
- * part of them too (`do_unlinkat.isra.0`), or tracepoints. Takes a tenth of a second or two: for when there is no such name.
+ * Returns up to three functions or tracepoints with names similar to the attachment's, most similar first. A
+ * compiler may add a suffix to a function's name (`do_unlinkat.isra.0`). Takes up to 0.2 s, so call it for error
+ * messages only.
  */
 export function similarSymbols(kernel: Kernel, attachment: Attachment): string[] {
-  const wanted = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
-  // What calls the programs at a tracepoint (include/linux/tracepoint.h, Linux 5.10).
+  const misspelled = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
+  // The kernel has a function with this prefix for each tracepoint (include/linux/tracepoint.h, Linux 5.10).
   const prefix = 'symbol' in attachment ? '' : '__traceiter_';
   const symbols = kallsyms(kernel).toString('latin1');
   const whole = new Map<string, string>();
@@ -52,10 +54,10 @@ export function similarSymbols(kernel: Kernel, attachment: Attachment): string[]
     if (name.startsWith(prefix) && !whole.has(base.slice(prefix.length)))
       whole.set(base.slice(prefix.length), name.slice(prefix.length));
   }
-  return nearest(wanted, whole.keys()).map((base) => whole.get(base) as string);
+  return nearest(misspelled, whole.keys()).map((base) => whole.get(base) as string);
 }
 
-/** The text of /proc/kallsyms; nothing where it can't be read. */
+/** The text of /proc/kallsyms, or an empty buffer if it cannot be read. */
 function kallsyms(kernel: Kernel): Buffer {
   const bytes = kernel.syscalls.readFile('/proc/kallsyms');
   return typeof bytes === 'number'

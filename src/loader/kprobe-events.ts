@@ -1,12 +1,13 @@
 /**
- * Kprobes by way of tracefs, for kernels without a perf PMU for them (before 4.17, or where it is hidden).
+ * Kprobes through tracefs, for kernels without a perf PMU for them (before 4.17, or if /sys is not mounted).
  *
- * A line in `kprobe_events` makes an event of the kernel, which perf opens by its number like any tracepoint. Unlike
- * everything else of ours such a line outlives the process. So its group names the process, as `tsbpf_PID_START` with the
- * time the process began, in ticks since boot: together they tell it from a later one of the same number. Whoever starts
- * next deletes the lines of processes that are gone. A process of another pid (or time) namespace, or one that /proc hides,
- * looks gone too; what it has attached stays nevertheless, since the kernel refuses to delete an event in use (EBUSY), and
- * between making and opening an event it tries again when the line has vanished. Lines of other groups are never touched.
+ * A line in `kprobe_events` defines a kernel event, which perf opens by its id like any tracepoint. Unlike all other
+ * resources of the loader, the event outlives the process. Its group is therefore `tsbpf_PID_START`, with the start
+ * time of the process in ticks since boot, which distinguishes it from a later process with the same pid. Each start
+ * deletes the events of processes that have exited. A process in another pid or time namespace, or one that /proc
+ * hides, appears to have exited; its attached probes stay, because the kernel refuses to delete an event in use
+ * (EBUSY). If its event is deleted before it has opened it, it defines the event again. Events of other groups are
+ * never deleted.
  *
  * Source: Documentation/trace/kprobetrace.rst, kernel/trace/trace_kprobe.c.
  */
@@ -19,24 +20,29 @@ import { isConfidential } from './lockdown.ts';
 import { PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { kernelError } from './permission.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
+import { readText } from './text.ts';
 import { tracefsRoot } from './tracefs.ts';
 
-/** A line of `kprobe_events` that is ours: group and event, and the process that wrote it. */
-const OURS = /^[pr]\d*:(tsbpf_(\d+)_(\d+)\/\S+) /gm;
-/** Event names may have 63 bytes; the rest of them is a number. */
-const SYMBOL_IN_NAME = 48;
-/** Names tried before giving up: other threads of this process number theirs by themselves. */
-const NAMES = 100;
-/** How often an event is made again that somebody else has deleted before it was opened. */
-const ATTEMPTS = 3;
+/** The hint for a probe of an ambiguous name (EADDRNOTAVAIL). */
+export const SEVERAL_FUNCTIONS =
+  'several functions of this kernel have this name; probe another function, such as a caller';
 
-/** Where such an event is made. */
+/** A line of `kprobe_events` that a tsbpf process wrote: group and event, pid, and start time. */
+const OWN_EVENT = /^[pr]\d*:(tsbpf_(\d+)_(\d+)\/\S+) /gm;
+/** Bytes of the symbol in an event's name, which may have 63 bytes; a number follows. */
+const MAX_SYMBOL = 48;
+/** Event names to try: other threads of this process count their events separately. */
+const NAME_ATTEMPTS = 100;
+/** How often to define an event if another process deletes it before it is opened. */
+const OPEN_ATTEMPTS = 3;
+
+/** The attachment of a kprobe or kretprobe. */
 export type KprobeAttachment = Extract<Attachment, { kind: 'kprobe' | 'kretprobe' }>;
 
-/** Events made by this thread. */
-let made = 0;
+/** The number of events that this thread has defined. */
+let eventCount = 0;
 
-/** A line of `kprobe_events`; closing deletes it. What can't be deleted stays for the sweep of a later process. */
+/** An event defined in `kprobe_events`. Closing deletes it; if that fails, a later process does. */
 class Definition implements Closeable {
   readonly #kernel: Kernel;
   readonly #file: string;
@@ -55,75 +61,76 @@ class Definition implements Closeable {
   }
 }
 
-/** An event of `kprobe_events`, opened. Closing it deletes the line. */
+/** An open event of `kprobe_events`. Closing also deletes the event. */
 export class KprobeEvent implements Closeable {
   readonly #descriptor: Descriptor;
   readonly #definition: Definition;
 
-  /** Takes over both. */
+  /** Takes ownership of both. */
   constructor(descriptor: Descriptor, definition: Definition) {
     this.#descriptor = descriptor;
     this.#definition = definition;
   }
 
-  /** The descriptor, which stays owned by this object. @throws after `close()`. */
+  /** The descriptor, owned by this object. @throws {ClosedError} after `close()`. */
   get fd(): number {
     return this.#descriptor.fd;
   }
 
   close(): void {
-    // In this order: an event that is open can't be deleted.
+    // The kernel refuses to delete an open event, so the descriptor goes first.
     this.#descriptor.close();
     this.#definition.close();
   }
 }
 
-/** Why this kernel has no kprobes, or undefined where it has them in one way or the other. */
+/** Returns why this kernel has no kprobes, or undefined if it has them through the perf PMU or tracefs. */
 export function kprobesUnsupportedReason(kernel: Kernel): UnsupportedError | undefined {
   if (kernel.kprobePmu !== undefined) return undefined;
   const root = tracefsRoot(kernel);
   const file = `${root}/kprobe_events`;
   if (root !== undefined && kernel.syscalls.readFile(file) !== -Errno.ENOENT) return undefined;
   const pmu =
-    "no perf PMU for them (/sys/bus/event_source/devices/kprobe is missing: built without CONFIG_KPROBES, older than 4.17, or /sys isn't mounted)";
+    'no perf PMU (/sys/bus/event_source/devices/kprobe is missing: ' +
+    'built without CONFIG_KPROBES, older than 4.17, or /sys is not mounted)';
   const tracefs =
     root === undefined
-      ? `tracefs isn't mounted (${MOUNT_TRACEFS})`
+      ? `tracefs is not mounted (${MOUNT_TRACEFS})`
       : `no ${file} (${isConfidential(kernel) ? 'kernel lockdown hides it' : 'built without CONFIG_KPROBE_EVENTS'})`;
   return new UnsupportedError('kprobes', '4.1', `${pmu}, and ${tracefs}`);
 }
 
 /**
- * Makes an event at the beginning of a kernel function, or at its return, and opens it, disabled. The caller owns the result.
- * @throws {NoSuchSymbolError} @throws {UnsupportedError} where there is no `kprobe_events`. @throws {NotPermittedError}
+ * Defines an event at the entry or the return of a kernel function and opens it, disabled. The caller closes it.
+ * @throws {NoSuchSymbolError} @throws {UnsupportedError} if there is no `kprobe_events`. @throws {NotPermittedError}
  * @throws {KernelError}
  */
 export function openKprobeEvent(kernel: Kernel, attachment: KprobeAttachment): KprobeEvent {
-  const lack = kprobesUnsupportedReason(kernel);
-  if (lack) throw lack;
+  const reason = kprobesUnsupportedReason(kernel);
+  if (reason) throw reason;
   const root = tracefsRoot(kernel) as string;
   for (let attempt = 1; ; attempt++) {
-    const event = tryOpen(kernel, root, attachment, attempt === ATTEMPTS);
+    const event = tryOpen(kernel, root, attachment, attempt === OPEN_ATTEMPTS);
     if (event) return event;
   }
 }
 
-const swept = new WeakSet<Kernel>();
+const cleaned = new WeakSet<Kernel>();
 
-/** Deletes the events that processes of ours left behind when they were killed. Once a kernel object; never fails. */
+/** Deletes the events of killed tsbpf processes, once for each `Kernel` object. Ignores errors. */
 export function removeStaleKprobeEvents(kernel: Kernel): void {
-  if (swept.has(kernel)) return;
-  swept.add(kernel);
+  if (cleaned.has(kernel)) return;
+  cleaned.add(kernel);
   const root = tracefsRoot(kernel);
-  const bytes = root === undefined ? -Errno.ENOENT : kernel.syscalls.readFile(`${root}/kprobe_events`);
-  if (typeof bytes === 'number') return;
-  for (const [, name, pid, start] of Buffer.from(bytes).toString('latin1').matchAll(OURS)) {
+  const text = root === undefined ? -Errno.ENOENT : readText(kernel.syscalls, `${root}/kprobe_events`);
+  if (typeof text === 'number') return;
+  for (const [, name, pid, start] of text.matchAll(OWN_EVENT)) {
     if (processAt(kernel, `/proc/${pid}/stat`)?.start === start) continue;
     remove(kernel, `${root}/kprobe_events`, name as string);
   }
 }
 
-/** Undefined where the event has vanished before it was open, unless this was the last attempt. */
+/** Returns undefined if another process deleted the event before it was open, unless this is the last attempt. */
 function tryOpen(
   kernel: Kernel,
   root: string,
@@ -135,12 +142,12 @@ function tryOpen(
     const name = define(kernel, file, attachment);
     const definition = resources.add(new Definition(kernel, file, name));
     const fd = openByName(kernel, root, name);
-    if (fd >= 0) return new KprobeEvent(new Descriptor(kernel.syscalls, fd), definition);
+    if (fd >= 0) return new KprobeEvent(new Descriptor(kernel.syscalls, fd, `the event ${name}`), definition);
     if (!last && (fd === -Errno.ENOENT || fd === -Errno.EINVAL)) {
       definition.close();
       return undefined;
     }
-    const tried = `open the event ${name} of the kernel function ${attachment.symbol}`;
+    const tried = `open the event ${name} for the kernel function ${attachment.symbol}`;
     throw kernelError(kernel, {
       ...{ syscall: 'perf_event_open', errno: -fd, tried },
       forbiddenByLockdown: 'kprobes',
@@ -148,28 +155,34 @@ function tryOpen(
   });
 }
 
-/** Writes the line. The result is `GROUP/EVENT`. */
+/** Writes the line of an event. Returns the event's name, `GROUP/EVENT`. */
 function define(kernel: Kernel, file: string, { kind, symbol }: KprobeAttachment): string {
   const tried = `probe the kernel function ${symbol}`;
   const self = processAt(kernel, '/proc/self/stat');
-  if (!self) throw new UnsupportedError('/proc', '2.0', 'events in kprobe_events are named by it');
+  if (!self)
+    throw new UnsupportedError(
+      '/proc',
+      '2.0',
+      'names in kprobe_events need it; mount it: mount -t proc proc /proc',
+    );
   let errno = 0;
-  for (let attempt = 0; attempt < NAMES; attempt++) {
-    const event = `${symbol.replaceAll(/\W/g, '_').slice(0, SYMBOL_IN_NAME)}_${++made}`;
+  for (let attempt = 0; attempt < NAME_ATTEMPTS; attempt++) {
+    const event = `${symbol.replaceAll(/\W/g, '_').slice(0, MAX_SYMBOL)}_${++eventCount}`;
     const name = `tsbpf_${self.pid}_${self.start}/${event}`;
     errno = -kernel.syscalls.appendFile(file, `${kind === 'kretprobe' ? 'r' : 'p'}:${name} ${symbol}\n`);
     if (errno <= 0) return name;
     if (errno !== Errno.EEXIST) break;
   }
   const failure = { syscall: `write(${file})`, errno, tried };
-  // EINVAL since 6.11, for several functions of that name too.
+  // Since 6.11 EINVAL can also mean several functions with this name.
   if (errno === Errno.ENOENT || errno === Errno.EINVAL)
     throw new NoSuchSymbolError(symbol, {
       ...failure,
-      hint: 'this kernel has no such function that may be probed, or several; it may be renamed or inlined: see /proc/kallsyms',
+      hint:
+        'this kernel has no such function, it cannot be probed, or several functions have this name; ' +
+        'it may be renamed or inlined: see /proc/kallsyms',
     });
-  if (errno === Errno.EADDRNOTAVAIL)
-    throw kernelError(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
+  if (errno === Errno.EADDRNOTAVAIL) throw kernelError(kernel, { ...failure, hint: SEVERAL_FUNCTIONS });
   throw kernelError(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
 }
 
@@ -177,29 +190,27 @@ function remove(kernel: Kernel, file: string, name: string): void {
   kernel.syscalls.appendFile(file, `-:${name}\n`);
 }
 
-/** A descriptor of the event, or minus the errno. */
+/** Opens an event. Returns its descriptor, or minus the errno. */
 function openByName(kernel: Kernel, root: string, name: string): number {
-  const bytes = kernel.syscalls.readFile(`${root}/events/${name}/id`);
-  if (typeof bytes === 'number') return bytes;
-  const id = Number(Buffer.from(bytes).toString('latin1'));
+  const id = readText(kernel.syscalls, `${root}/events/${name}/id`);
+  if (typeof id === 'number') return id;
   return new Attr(kernel.syscalls, 72)
     .u32(0, TYPE_TRACEPOINT)
     .u32(4, 72)
-    .u64(8, BigInt(id))
+    .u64(8, BigInt(id.trim()))
     .use((attr) =>
       kernel.syscalls.perfEventOpen(attr, -1, kernel.onlineCpus[0] ?? 0, -1, PERF_FLAG_FD_CLOEXEC),
     );
 }
 
-/** A process as /proc/PID/stat tells it (man 5 proc): its number, and when it began in ticks since boot. */
+/** Reads a process's pid and its start time, in ticks since boot, from /proc/PID/stat (man 5 proc_pid_stat). */
 function processAt(
   kernel: Kernel,
   path: string,
 ): { readonly pid: string; readonly start: string } | undefined {
-  const bytes = kernel.syscalls.readFile(path);
-  if (typeof bytes === 'number') return undefined;
-  const text = Buffer.from(bytes).toString('latin1');
-  // The second field is the name, in parentheses, and may hold anything.
+  const text = readText(kernel.syscalls, path);
+  if (typeof text === 'number') return undefined;
+  // The second field is the name, in parentheses. It can contain spaces and parentheses.
   const [pid = ''] = text.split(' ', 1);
   const start = text.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? '';
   return { pid, start };

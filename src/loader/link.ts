@@ -104,7 +104,9 @@ function start(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent
     const fd = createPerfLink(kernel, program, event);
     // Before Linux 5.15 perf events have no links, which tell of missed hits.
     const link =
-      fd === -Errno.EINVAL ? undefined : new Descriptor(syscalls, done('bpf(BPF_LINK_CREATE)', fd));
+      fd === -Errno.EINVAL
+        ? undefined
+        : new Descriptor(syscalls, done('bpf(BPF_LINK_CREATE)', fd), `the link of the program '${name}'`);
     if (link) resources.add(link);
     else done('ioctl(PERF_EVENT_IOC_SET_BPF)', syscalls.ioctl(event.fd, IOC_SET_BPF, program.fd));
     done('ioctl(PERF_EVENT_IOC_ENABLE)', syscalls.ioctl(event.fd, IOC_ENABLE, 0));
@@ -147,7 +149,7 @@ function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAtta
   // The program runs on every CPU; the event has to be of one that is online.
   const cpu = kernel.onlineCpus[0] ?? 0;
   const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
-  if (fd >= 0) return new Descriptor(kernel.syscalls, fd);
+  if (fd >= 0) return new Descriptor(kernel.syscalls, fd, `the kprobe of ${symbol}`);
   const failure: Failure = {
     syscall: 'perf_event_open',
     errno: -fd,
@@ -170,7 +172,7 @@ function openTracepoint(kernel: Kernel, { category, tracepoint }: TracepointAtta
   // struct perf_event_attr in its first version, PERF_ATTR_SIZE_VER0: type, size, and config, which is the id.
   const attr = new Attr(kernel.syscalls, 64).u32(0, TYPE_TRACEPOINT).u32(4, 64).u64(8, BigInt(id));
   const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
-  if (fd >= 0) return new Descriptor(kernel.syscalls, fd);
+  if (fd >= 0) return new Descriptor(kernel.syscalls, fd, `the tracepoint ${category}:${tracepoint}`);
   throw kernelError(kernel, {
     syscall: 'perf_event_open',
     errno: -fd,
@@ -187,7 +189,12 @@ function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment):
   if (attachment.kind === 'raw_tracepoint') attr.pointer(0, cString(attachment.tracepoint));
   const fd = attr.send(Command.rawTracepointOpen);
   // Nothing is missed before the program there.
-  if (fd >= 0) return new Link(attachment, new Descriptor(kernel.syscalls, fd), () => 0);
+  if (fd >= 0)
+    return new Link(
+      attachment,
+      new Descriptor(kernel.syscalls, fd, `the link of the program '${program.spec.name}'`),
+      () => 0,
+    );
   throw notAttached(kernel, program, attachment, -fd);
 }
 

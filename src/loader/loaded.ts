@@ -9,7 +9,7 @@ import { allocate, Command, Descriptor } from './bpf.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { fdById, openProgram, type ProgramSelector } from './loaded/find.ts';
-import { nameIn, objectInfo } from './object-info.ts';
+import { objectInfo, objectNameAt } from './object-info.ts';
 
 /** A source line, and the slot of the first instruction that it made. */
 export interface SourceLine {
@@ -94,7 +94,7 @@ function read(kernel: Kernel, fd: number): LoadedProgram {
   const btf = readBtf(kernel, view.getUint32(At.btfId, true));
   return {
     id: view.getUint32(At.id, true),
-    name: nameIn(bytes, At.name),
+    name: objectNameAt(bytes, At.name),
     // Where the kernel hides them, the pointer comes back as 0.
     bytes: view.getBigUint64(At.xlated, true) === 0n ? new Uint8Array() : xlated,
     maps: new Map([...new Uint32Array(maps.buffer)].map((id) => [id, mapName(kernel, id)])),
@@ -142,9 +142,9 @@ function records(bytes: Uint8Array, size: number): DataView[] {
 function mapName(kernel: Kernel, id: number): string {
   const fd = fdById(kernel, Command.mapGetFdById, id);
   if (fd < 0) return '';
-  const descriptor = new Descriptor(kernel.syscalls, fd);
+  const descriptor = new Descriptor(kernel.syscalls, fd, `the map ${id}`);
   try {
-    return nameIn(objectInfo(kernel, descriptor.fd, 40).bytes, 24);
+    return objectNameAt(objectInfo(kernel, descriptor.fd, 40).bytes, 24);
   } finally {
     descriptor.close();
   }
@@ -159,7 +159,7 @@ function readBtf(kernel: Kernel, id: number): Btf | undefined {
       errno: -fd,
       tried: "open the program's types",
     });
-  const descriptor = new Descriptor(kernel.syscalls, fd);
+  const descriptor = new Descriptor(kernel.syscalls, fd, `the BTF object ${id}`);
   try {
     const bytes = allocate(objectInfo(kernel, descriptor.fd, 16).view.getUint32(8, true));
     objectInfo(kernel, descriptor.fd, 16, (attr) => attr.pointer(0, bytes).u32(8, bytes.length));

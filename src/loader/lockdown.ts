@@ -1,43 +1,47 @@
 /**
- * Kernel lockdown: what it keeps from every process, root's among them.
+ * Kernel lockdown: restrictions that apply to every process, root included.
  *
- * In the mode `confidentiality` programs get no helper that reads kernel memory, no kprobe can be made, and tracefs has no files. A boot
- * parameter or Secure Boot sets the mode. It can be raised at any time, and lowered only by a reboot.
+ * In the mode `confidentiality` programs have no helper that reads kernel memory, kprobes cannot be created, and
+ * tracefs has no files. A boot parameter or Secure Boot sets the mode. It can be raised at any time, and lowered
+ * only by a reboot.
  *
  * Source: man 7 kernel_lockdown; include/linux/security.h (`enum lockdown_reason`); kernel/trace/bpf_trace.c.
  */
 import { type Failure, LockdownError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 
-/** How a verifier's log calls a helper that a program doesn't get. */
+/** The verifier's message for a helper that the program type does not have. */
 const HIDDEN_HELPER = /(?:cannot use helper|unknown func) (bpf_probe_(read\w*|write_user))#\d+/;
 
-/** Whether lockdown keeps kernel memory, kprobes and tracefs from programs. */
+/** Whether lockdown protects kernel memory from programs, and forbids kprobes and tracefs. */
 export function isConfidential({ lockdown }: Kernel): boolean {
   return lockdown === 'confidentiality';
 }
 
-/** The error for a program that the verifier refused for a helper that lockdown hides; undefined for any other reason. */
+/** Returns the error for a program that the verifier refused because lockdown hides a helper. */
 export function hiddenHelper(kernel: Kernel, failure: Failure, log: string): LockdownError | undefined {
   const [, helper, action = ''] = HIDDEN_HELPER.exec(log) ?? [];
   const hides = isConfidential(kernel) || (action === 'write_user' && kernel.lockdown === 'integrity');
   if (helper === undefined || action.startsWith('read_user') || !hides) return undefined;
-  const instead = action.startsWith('read')
-    ? 'programs of tp_btf and fentry read typed pointers without it'
+  const alternative = action.startsWith('read')
+    ? 'tp_btf and fentry programs read typed pointers without this helper'
     : '';
-  return lockdownError(kernel, failure, `${helper} from every program`, instead);
+  return lockdownError(kernel, failure, helper, alternative);
 }
 
-/** The error for a call that lockdown refused. `kept` says what it keeps from whom, `instead` what works. */
+/**
+ * Creates the error for a call that lockdown refused. `forbidden` completes the sentence "kernel lockdown forbids";
+ * `alternative` says what works instead.
+ */
 export function lockdownError(
   { lockdown }: Kernel,
   failure: Failure,
-  kept: string,
-  instead = '',
+  forbidden: string,
+  alternative = '',
 ): LockdownError {
-  const hint = `kernel lockdown (${lockdown}) keeps ${kept}; ${LOCKDOWN_REMEDY}${instead && `; ${instead}`}`;
-  return new LockdownError(kept, { ...failure, hint });
+  const hint = `kernel lockdown (${lockdown}) forbids ${forbidden}, even for root; ${LOCKDOWN_DURATION}${alternative && `; ${alternative}`}`;
+  return new LockdownError(forbidden, { ...failure, hint });
 }
 
-/** What users can do about lockdown: nothing. */
-export const LOCKDOWN_REMEDY = 'it is set at boot or by Secure Boot, and lasts until the next boot';
+/** What messages say about ending a lockdown: only a reboot does. */
+export const LOCKDOWN_DURATION = 'it is set by a boot parameter or Secure Boot and lasts until the next boot';

@@ -69,7 +69,11 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     spec: M,
     { debug = false, maps = new Map() }: MapOptions = {},
   ): BpfMap<M> {
-    const descriptor = new Descriptor(kernel.syscalls, createMap(kernel, spec, debug));
+    const descriptor = new Descriptor(
+      kernel.syscalls,
+      createMap(kernel, spec, debug),
+      `the map '${spec.name}'`,
+    );
     try {
       const map = new BpfMap(kernel, spec, descriptor);
       map.#fill(maps);

@@ -1,24 +1,25 @@
 /**
- * What is mounted, as this process sees it.
+ * The mounted file systems.
  *
  * Source: man 5 proc_pid_mounts.
  */
 import type { Kernel } from './kernel.ts';
+import { utf8 } from './text.ts';
 
-/** A file system that is mounted. */
+/** A mounted file system. */
 export interface Mount {
   readonly path: string;
   /** The type of the file system: `tracefs`. */
   readonly type: string;
 }
 
-/** Every mount, in the kernel's order. Read anew each time; none where /proc isn't there. */
+/** Reads the mounts of this process's mount namespace, in the kernel's order. Empty if /proc is not mounted. */
 export function mountsOf(kernel: Kernel): readonly Mount[] {
   const bytes = kernel.syscalls.readFile('/proc/self/mounts');
-  return typeof bytes === 'number' ? [] : parseMounts(Buffer.from(bytes).toString());
+  return typeof bytes === 'number' ? [] : parseMounts(utf8(bytes));
 }
 
-/** The mounts in the text of /proc/self/mounts. Blanks in a path are written as `\040`. */
+/** Parses the text of /proc/self/mounts, where a space in a path is written as `\040`. */
 export function parseMounts(text: string): readonly Mount[] {
   return text
     .split('\n')

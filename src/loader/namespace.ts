@@ -1,5 +1,5 @@
 /**
- * Network namespaces by the files that stand for them: /proc/PID/ns/net, and what is bound to such a one, as /run/netns/NAME.
+ * Network namespaces by their files: /proc/PID/ns/net, or a bind mount of it such as /run/netns/NAME.
  *
  * Source: man 7 namespaces, man 2 ioctl_nsfs.
  */
@@ -16,22 +16,32 @@ const NS_GET_NSTYPE = 0xb703;
 const CLONE_NEWNET = 0x40000000;
 
 /**
- * The number of a network namespace, which the kernel has in `struct net` as `ns.inum`.
- * @throws {PathError} where the file stands for none.
+ * Returns the inode number of a network namespace, which programs read as `ns.inum` of `struct net`.
+ *
+ * Minimum kernel: 4.11. Source: man 2 ioctl_nsfs.
+ * @param path a namespace file: `/proc/PID/ns/net` or `/run/netns/NAME`.
+ * @throws {PathError} if the path cannot be opened or is not a network namespace.
+ * @example
+ * ```ts
+ * import { Kernel, networkNamespace } from 'tsbpf';
+ *
+ * const inode = networkNamespace(new Kernel(), '/proc/self/ns/net');
+ * console.log(inode); // 4026531840 in the initial namespace of most machines
+ * ```
  */
 export function networkNamespace({ syscalls }: Kernel, path: string): number {
   const cannotOpen = (errno: number) => new PathError(path, `cannot open it: ${describeErrno(errno)}`);
   const type = syscalls.fileSystem(path);
   if (type < 0) throw cannotOpen(-type);
-  // Before it is opened, which might do something to a device or a pipe.
+  // Checked before opening: opening a device or a pipe can have side effects.
   if (type !== NSFS_MAGIC)
-    throw new PathError(path, 'no namespace: those are files as /proc/PID/ns/net and /run/netns/NAME');
+    throw new PathError(path, 'not a namespace file; use /proc/PID/ns/net or /run/netns/NAME');
   const fd = syscalls.openFile(path);
   if (fd < 0) throw cannotOpen(-fd);
-  const file = new Descriptor(syscalls, fd);
+  const file = new Descriptor(syscalls, fd, `the namespace ${path}`);
   try {
     if (syscalls.ioctl(file.fd, NS_GET_NSTYPE, 0) !== CLONE_NEWNET)
-      throw new PathError(path, 'a namespace, but none of networks');
+      throw new PathError(path, 'a namespace of another type; use /proc/PID/ns/net or /run/netns/NAME');
     return Number(syscalls.inode(file.fd));
   } finally {
     file.close();

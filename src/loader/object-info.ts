@@ -1,47 +1,47 @@
 /**
- * What the kernel tells of a program, a map or types, given a descriptor.
+ * What the kernel reports about a program, map, link or BTF object (BPF_OBJ_GET_INFO_BY_FD).
  *
- * Source: man 2 bpf; `bpf_obj_get_info_by_fd` of kernel/bpf/syscall.c.
+ * Source: man 2 bpf; kernel/bpf/syscall.c (`bpf_obj_get_info_by_fd`).
  */
 import { Attr, Command } from './bpf.ts';
 import type { Kernel } from './kernel.ts';
 import { kernelError } from './permission.ts';
+import { decodeCString } from './text.ts';
 
-/** A structure as the kernel has filled it in. */
+/** An info structure, filled in by the kernel. */
 export interface ObjectInfo {
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  /** How many of the bytes this kernel knows of. */
+  /** The number of bytes that this kernel filled in; older kernels have shorter structures. */
   readonly known: number;
 }
 
 /**
- * Asks for the first `size` bytes of the structure; `ask` writes into it what the kernel is to fill besides.
- * @throws {KernelError} that says it couldn't be read what the kernel knows of `what`.
+ * Reads the first `size` bytes of an object's info structure. `fill` sets fields of the request, such as the
+ * buffers for arrays. `object` names the object in error messages.
+ * @throws {KernelError}
  */
 export function objectInfo(
   kernel: Kernel,
   fd: number,
   size: number,
-  ask: (attr: Attr) => void = () => {},
-  what = 'it',
+  fill: (attr: Attr) => void = () => {},
+  object = 'the object',
 ): ObjectInfo {
-  const asked = new Attr(kernel.syscalls, size);
-  ask(asked);
-  const attr = new Attr(kernel.syscalls, 16).u32(0, fd).u32(4, size).pointer(8, asked.bytes);
-  const result = asked.use(() => attr.send(Command.objGetInfoByFd));
+  const info = new Attr(kernel.syscalls, size);
+  fill(info);
+  const attr = new Attr(kernel.syscalls, 16).u32(0, fd).u32(4, size).pointer(8, info.bytes);
+  const result = info.use(() => attr.send(Command.objGetInfoByFd));
   if (result < 0)
     throw kernelError(kernel, {
       syscall: 'bpf(BPF_OBJ_GET_INFO_BY_FD)',
       errno: -result,
-      tried: `read what the kernel knows of ${what}`,
+      tried: `read the kernel's information about ${object}`,
     });
-  return { bytes: asked.bytes, view: new DataView(asked.bytes.buffer), known: attr.getU32(4) };
+  return { bytes: info.bytes, view: new DataView(info.bytes.buffer), known: attr.getU32(4) };
 }
 
-/** The name at an offset into what the kernel tells: up to 15 characters and a zero (`BPF_OBJ_NAME_LEN`). */
-export function nameIn(bytes: Uint8Array, at: number): string {
-  return Buffer.from(bytes.subarray(at, at + 16))
-    .toString('latin1')
-    .split('\0', 1)[0] as string;
+/** The object name at an offset of an info structure: up to 15 characters and a NUL (`BPF_OBJ_NAME_LEN`). */
+export function objectNameAt(bytes: Uint8Array, offset: number): string {
+  return decodeCString(bytes.subarray(offset, offset + 16));
 }

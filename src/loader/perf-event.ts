@@ -1,10 +1,10 @@
 /**
- * Numbers of perf events.
+ * Constants of perf events.
  *
  * Source: man 2 perf_event_open, include/uapi/linux/perf_event.h.
  */
 
-/** The descriptor is closed by `exec`. */
+/** Closes the descriptor on `exec`. */
 export const PERF_FLAG_FD_CLOEXEC = 8;
 
 /** `PERF_EVENT_IOC_ENABLE`. */
@@ -16,22 +16,22 @@ export const IOC_SET_BPF = 0x4004_2408;
 
 /** `PERF_TYPE_SOFTWARE`. */
 export const TYPE_SOFTWARE = 1;
-/** `PERF_TYPE_TRACEPOINT`; which one is said by its id. */
+/** `PERF_TYPE_TRACEPOINT`; the config field is the id of the tracepoint. */
 export const TYPE_TRACEPOINT = 2;
 /** `PERF_COUNT_SW_BPF_OUTPUT`. */
 export const COUNT_SW_BPF_OUTPUT = 10;
 /** `PERF_SAMPLE_RAW`. */
 export const SAMPLE_RAW = 1 << 10;
-/** `PERF_FORMAT_TOTAL_TIME_RUNNING`: reading the descriptor tells for how many ns the event was able to count. */
+/** `PERF_FORMAT_TOTAL_TIME_RUNNING`: reading the descriptor returns the time that the event was active, in ns. */
 export const FORMAT_RUNNING = 1 << 1;
-/** `PERF_FORMAT_LOST`: reading the descriptor tells how many samples were lost (Linux 6.0). */
+/** `PERF_FORMAT_LOST`: reading the descriptor returns the number of lost samples (Linux 6.0). */
 export const FORMAT_LOST = 1 << 4;
-/** The bit `watermark` among the attribute's flags: wake up by bytes instead of by events. */
+/** The attribute's flag `watermark`: the kernel wakes the reader by bytes instead of events. */
 export const FLAG_WATERMARK = 1 << 14;
 
-/** Kinds of records in a ring (`enum perf_event_type`). */
+/** Record types in a perf ring (`enum perf_event_type`). */
 export const RECORD_LOST = 2;
 export const RECORD_SAMPLE = 9;
 
-/** Where page 0 of a mapping keeps its numbers (`struct perf_event_mmap_page`), as indices of 64-bit words. */
+/** Fields of a mapping's first page (`struct perf_event_mmap_page`), as indices of 64-bit words. */
 export const PageWord = { head: 1024 / 8, tail: 1032 / 8, dataOffset: 1040 / 8, dataSize: 1048 / 8 } as const;

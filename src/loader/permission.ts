@@ -1,4 +1,4 @@
-/** Being refused: what a kernel before 5.11 counts against RLIMIT_MEMLOCK, and how to say what is missing. */
+/** Errors of calls that the kernel refused, with what this process lacks; and the locked-memory limit before Linux 5.11. */
 import { Errno } from './errno.ts';
 import { type Failure, KernelError, NotPermittedError } from './errors.ts';
 import { Capability, type Kernel } from './kernel.ts';
@@ -8,16 +8,16 @@ import { isConfidential, lockdownError } from './lockdown.ts';
 const INFINITY = 0xffff_ffff_ffff_ffffn;
 
 /**
- * Runs a call of `bpf(2)` that allocates, and once more with RLIMIT_MEMLOCK lifted where it answers EPERM to a process
- * with the capabilities: before Linux 5.11 maps and programs count as locked memory. The old limit comes back where that
- * didn't help. From 5.11 on memory is charged to the cgroup, such an EPERM doesn't occur, and the limit isn't touched.
+ * Runs a call of `bpf(2)` that allocates memory. If it fails with EPERM although this process has the capabilities,
+ * raises RLIMIT_MEMLOCK and runs it once more: before Linux 5.11 maps and programs count as locked memory. Restores
+ * the limit if that did not help. Since 5.11 memory is charged to the cgroup, and the limit stays as it is.
  */
 export function withMemlock(kernel: Kernel, call: () => number): number {
   const first = call();
   if (first !== -Errno.EPERM || missingCapabilities(kernel)) return first;
   const before = kernel.syscalls.memlock();
   if (typeof before === 'number' || before.soft === INFINITY) return first;
-  // Only CAP_SYS_RESOURCE may raise the hard limit; up to it anyone may.
+  // Raising the hard limit needs CAP_SYS_RESOURCE; raising the soft limit up to it does not.
   const raised = [INFINITY, before.hard].some(
     (limit) => typeof kernel.syscalls.memlock({ soft: limit, hard: limit }) !== 'number',
   );
@@ -27,7 +27,7 @@ export function withMemlock(kernel: Kernel, call: () => number): number {
   return second;
 }
 
-/** Why tracing is out of reach for this process, or undefined where its capabilities suffice. */
+/** The capabilities for tracing that this process lacks, or undefined if it has all of them. */
 function missingCapabilities(kernel: Kernel): string | undefined {
   if (kernel.has(Capability.sysAdmin)) return undefined;
   const missing = [
@@ -38,62 +38,63 @@ function missingCapabilities(kernel: Kernel): string | undefined {
 }
 
 /**
- * Whether perf events are kept from this process whatever else it may do: above 2 the sysctl leaves them to CAP_SYS_ADMIN, in
- * kernels of Debian and Android, which have that level of it and begin with it.
+ * Whether `kernel.perf_event_paranoid` denies perf events to this process. Above 2, the kernels of Debian and
+ * Android reserve perf events for CAP_SYS_ADMIN; that is their default.
  */
 export function perfEventsAreRestricted(kernel: Kernel): boolean {
   return !kernel.has(Capability.sysAdmin) && (kernel.perfParanoid ?? 0) > 2;
 }
 
-/** What EPERM or EACCES comes from where the capabilities of BPF are there. */
-function otherLack(kernel: Kernel, { syscall, errno }: Failure): string | undefined {
+/** The cause of EPERM or EACCES in a process that has the BPF capabilities, with a remedy. */
+function deniedHint(kernel: Kernel, { syscall, errno }: Failure): string | undefined {
   if (kernel.hasOwn('user'))
     return (
-      'this is a user namespace, as that of a rootless container, whose capabilities do not reach the kernel; ' +
-      'run it as root of the host'
+      'this process is in a user namespace (a rootless container), whose capabilities do not apply to BPF; ' +
+      'run it as root on the host'
     );
   if (syscall === 'perf_event_open' && perfEventsAreRestricted(kernel))
     return (
-      `kernel.perf_event_paranoid is ${kernel.perfParanoid}, which leaves perf events to CAP_SYS_ADMIN: ` +
-      'run it as root, or lower that (sysctl kernel.perf_event_paranoid=2)'
+      `kernel.perf_event_paranoid is ${kernel.perfParanoid}, which reserves perf events for CAP_SYS_ADMIN; ` +
+      'run this process as root, or lower the setting (sysctl kernel.perf_event_paranoid=2)'
     );
-  if (syscall.startsWith('bpf(') && errno === Errno.EPERM) return lockedMemoryLack(kernel);
+  if (syscall.startsWith('bpf(') && errno === Errno.EPERM) return memlockHint(kernel);
   if (syscall.startsWith('write(') && !kernel.has(Capability.dacOverride))
-    return 'that file is for root to write, and this process lacks CAP_DAC_OVERRIDE; run it as root';
+    return 'only root may write this file, and this process lacks CAP_DAC_OVERRIDE; run it as root';
   return undefined;
 }
 
-/** Whether it was the limit, only the kernel's version tells; so both causes are said. */
-function lockedMemoryLack(kernel: Kernel): string | undefined {
+/** Names the limit and a policy as causes: only the kernel's version shows which one it was. */
+function memlockHint(kernel: Kernel): string | undefined {
   const limit = kernel.syscalls.memlock();
   if (kernel.has(Capability.sysResource) || typeof limit === 'number' || limit.soft === INFINITY)
     return undefined;
   return (
-    `before Linux 5.11 maps and programs count as locked memory: of that this process may have ${limit.soft / 1024n} KiB, ` +
-    'and no more without CAP_SYS_RESOURCE (run it as root, or after ulimit -l unlimited); on later kernels a policy forbids it: ' +
-    'kernel lockdown, a security module, or a container without that system call'
+    'before Linux 5.11 maps and programs count as locked memory: ' +
+    `this process may lock ${limit.soft / 1024n} KiB and lacks CAP_SYS_RESOURCE to raise the limit ` +
+    '(run it as root, or after ulimit -l unlimited); since Linux 5.11 a policy forbids the call: ' +
+    'kernel lockdown, a security module, or a container that blocks the system call'
   );
 }
 
-/** The error for a call that failed, whose hint says what is missing where the kernel refused it by EPERM or EACCES. */
+/** Creates the error for a failed call. For EPERM and EACCES its hint names the missing permission. */
 export function kernelError(kernel: Kernel, failure: Failure): KernelError {
   if (failure.errno !== Errno.EPERM && failure.errno !== Errno.EACCES) return new KernelError(failure);
   const missing = missingCapabilities(kernel);
   if (missing === undefined) {
-    const hint = failure.hint ?? otherLack(kernel, failure);
+    const hint = failure.hint ?? deniedHint(kernel, failure);
     if (hint === undefined && failure.forbiddenByLockdown && isConfidential(kernel))
-      return lockdownError(kernel, failure, `${failure.forbiddenByLockdown} from every process`);
+      return lockdownError(kernel, failure, failure.forbiddenByLockdown);
     return new NotPermittedError({ ...failure, hint: hint ?? policyHint(kernel) });
   }
   const hint = `this process lacks ${missing} (before Linux 5.8: CAP_SYS_ADMIN); run it as root`;
   return new NotPermittedError({ ...failure, hint });
 }
 
-/** The policies that may forbid it. Lockdown is one of them as long as its mode is not known. */
+/** Names the policies that may have forbidden a call. Lockdown is one of them if its mode is unknown. */
 function policyHint({ lockdown }: Kernel): string {
   const unknown = lockdown === undefined ? 'kernel lockdown (/sys/kernel/security/lockdown), ' : '';
   return (
-    `the capabilities are there, so a policy forbids it: ${unknown}a security module, ` +
-    'a container without that system call, or, before Linux 5.11, a limit of locked memory that is too low (ulimit -l unlimited)'
+    `this process has the capabilities, so a policy forbids the call: ${unknown}a security module, ` +
+    'a container that blocks the system call, or, before Linux 5.11, the locked-memory limit (ulimit -l unlimited)'
   );
 }

@@ -1,6 +1,6 @@
 /**
- * What the running kernel can attach to, asked by loading the shortest program there is: distributions backport, so versions
- * tell nothing.
+ * Feature probes: which program types the running kernel supports. Probes load the shortest program instead of
+ * comparing versions, because distributions backport features.
  */
 import { assemble } from '../asm/assemble.ts';
 import { exit, mov } from '../asm/constructors.ts';
@@ -15,34 +15,52 @@ import { loadProgram } from './load.ts';
 
 const shortest: readonly Item[] = [mov(r0, 0), exit()];
 
-const asked = new WeakMap<Kernel, Map<string, Error | undefined>>();
+const results = new WeakMap<Kernel, Map<string, Error | undefined>>();
 
 /**
- * Why programs of that kind can't be loaded here, or undefined if they can. Asks the kernel once, and again
- * if it gave no answer (a limit was reached, or signals interrupted it). Only attaching shows whether it has
- * the very function or raw tracepoint.
+ * Returns why this kernel or process cannot load programs of a type, or undefined if it can.
+ *
+ * Loads a program of two instructions, once for each `Kernel` object and program type; asks again if a signal or a
+ * limit prevented an answer. Only attaching shows whether a function or raw tracepoint exists. Never throws: the
+ * result is the error that loading throws (`UnsupportedError`, `NotPermittedError`, `KernelError`).
+ * @example
+ * ```ts
+ * import { Kernel, unsupportedReason } from 'tsbpf';
+ *
+ * const reason = unsupportedReason(new Kernel(), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+ * console.log(reason?.message ?? 'kprobes work');
+ * ```
  */
 export function unsupportedReason(kernel: Kernel, attachment: Attachment): Error | undefined {
-  const answers = asked.get(kernel) ?? new Map<string, Error | undefined>();
-  asked.set(kernel, answers);
+  const known = results.get(kernel) ?? new Map<string, Error | undefined>();
+  results.set(kernel, known);
   const key = 'btfId' in attachment ? `${attachment.kind} ${attachment.btfId}` : attachment.kind;
-  if (answers.has(key)) return answers.get(key);
-  const answer = ask(kernel, attachment);
-  if (!(answer instanceof KernelError && isInconclusive(answer.errno))) answers.set(key, answer);
-  return answer;
+  if (known.has(key)) return known.get(key);
+  const reason = probe(kernel, attachment);
+  if (!(reason instanceof KernelError && isInconclusive(reason.errno))) known.set(key, reason);
+  return reason;
 }
 
-/** Whether programs of that kind can be loaded here: see `unsupportedReason`. */
+/**
+ * Whether this kernel and process can load programs of a type; `unsupportedReason` returns why not.
+ *
+ * Loads a program of two instructions, once for each `Kernel` object and program type. Never throws.
+ * @example
+ * ```ts
+ * import { Kernel, supports } from 'tsbpf';
+ *
+ * const kprobes = supports(new Kernel(), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+ * console.log(kprobes ? 'using kprobes' : 'using the tracepoint');
+ * ```
+ */
 export function supports(kernel: Kernel, attachment: Attachment): boolean {
   return unsupportedReason(kernel, attachment) === undefined;
 }
 
-function ask(kernel: Kernel, attachment: Attachment): Error | undefined {
-  const lack =
-    attachment.kind === 'kprobe' || attachment.kind === 'kretprobe'
-      ? kprobesUnsupportedReason(kernel)
-      : undefined;
-  if (lack) return lack;
+function probe(kernel: Kernel, attachment: Attachment): Error | undefined {
+  const isKprobe = attachment.kind === 'kprobe' || attachment.kind === 'kretprobe';
+  const reason = isKprobe ? kprobesUnsupportedReason(kernel) : undefined;
+  if (reason) return reason;
   try {
     const spec = { name: 'probe', attachment, instructions: shortest };
     loadProgram(kernel, spec, assemble(shortest), new Map()).close();

@@ -1,5 +1,5 @@
 /**
- * Program arrays in the kernel: what tail calls go on in.
+ * Program arrays: the targets of tail calls.
  *
  * Source: man 2 bpf; kernel/bpf/arraymap.c (`prog_array_map_ops`), kernel/bpf/core.c (`bpf_prog_map_compatible`).
  */
@@ -15,8 +15,22 @@ import { kernelError } from './permission.ts';
 import type { Program } from './program.ts';
 
 /**
- * The slots of a program array. The map stays its owner's; the kernel empties it when the last descriptor of it is closed, or the process
- * ends. A program in a slot stays loaded, closed or not.
+ * Reads and updates the slots of a program array, the targets of `b.tailCall`.
+ *
+ * Returned by `session.programArray(spec)`; it owns nothing, and the session closes the map. A program in a slot stays
+ * loaded after its `Program` is closed. The kernel empties the array when the last descriptor of the map is closed or
+ * the process exits. Minimum kernel: 4.2. Source: man 2 bpf, kernel/bpf/arraymap.c.
+ * @example
+ * ```ts
+ * import { type ProgramSpec, programArray, type Session } from 'tsbpf';
+ *
+ * const stages = programArray('stages', ['parse', 'count']);
+ *
+ * function replace(session: Session, stage: ProgramSpec): void {
+ *   const program = session.load(stage);
+ *   session.programArray(stages).update('parse', program);
+ * }
+ * ```
  */
 export class ProgramArray<N extends string = string> {
   readonly map: BpfMap<ProgramArraySpec<N>>;
@@ -27,15 +41,18 @@ export class ProgramArray<N extends string = string> {
     this.#kernel = kernel;
   }
 
-  /** The id of the program in a slot; undefined where it is empty. @throws {RangeError} @throws {KernelError} */
+  /**
+   * Returns the id of the program in a slot, or undefined if the slot is empty.
+   * @throws {RangeError} if there is no such slot. @throws {KernelError}
+   */
   lookup(slot: N | number): number | undefined {
     return this.map.lookup(slotNumber(this.map.spec, slot));
   }
 
   /**
-   * Puts a program into a slot, in the place of another if there is one: from now on tail calls go there.
-   * @throws {RangeError} where there is no such slot. @throws {KernelError} EINVAL for a program that is of another type than those that
-   * use the array.
+   * Puts a program into a slot, replacing the one there. Tail calls use it from now on. The caller still owns the program.
+   * @throws {RangeError} if there is no such slot. @throws {KernelError} `EINVAL` if the program's type differs from
+   * the type of the programs that use the array.
    */
   update(slot: N | number, program: Program): void {
     const { spec } = this.map;
@@ -48,20 +65,25 @@ export class ProgramArray<N extends string = string> {
         syscall: error.syscall,
         errno: error.errno,
         tried: `put the program '${program.spec.name}' into slot ${slot} of the program array '${spec.name}'`,
-        hint: 'those that go on in each other are of one type, and since Linux 6.2 on functions or tracepoints with the same arguments',
+        hint:
+          'programs that tail-call each other must have one type and, since Linux 6.2, ' +
+          'be attached to functions or tracepoints with the same arguments',
       });
     }
   }
 
-  /** Empties a slot: whether there was a program in it. @throws {RangeError} @throws {KernelError} */
+  /**
+   * Empties a slot. Returns whether it held a program.
+   * @throws {RangeError} if there is no such slot. @throws {KernelError}
+   */
   delete(slot: N | number): boolean {
     return this.map.delete(slotNumber(this.map.spec, slot));
   }
 }
 
 /**
- * Throws a RangeError where those that use a program array and those in it aren't of one type: the kernel would refuse one of them without
- * a word. Slots that there aren't are refused, too.
+ * Checks that the programs in a program array and those that use it have one type: the kernel would refuse one of them
+ * without a reason. @throws {RangeError} for different types, and for slots that do not exist.
  */
 export function checkTailCalled(tailCalled: readonly TailCalled[], attached: readonly ProgramSpec[]): void {
   const inSlots = tailCalledSlots(tailCalled);
@@ -74,19 +96,19 @@ export function checkTailCalled(tailCalled: readonly TailCalled[], attached: rea
         .map((program) => ({ program, role: 'uses it' })),
       ...inSlots
         .filter((each) => each.array === array)
-        .map(({ program, slot }) => ({ program, role: `is in its slot ${slot}` })),
+        .map(({ program, slot }) => ({ program, role: `is in slot ${slot}` })),
     ];
     const [first] = members;
     const other = members.find(({ program }) => first && typeOf(program) !== typeOf(first.program));
     if (first && other)
       throw new RangeError(
-        `program array ${array.name}: ${describe(first)} and ${describe(other)}; those that go on in each other are of one type`,
+        `program array '${array.name}': ${describe(first)}, and ${describe(other)}; programs that tail-call each other must have one type`,
       );
   }
 }
 
 function describe({ program, role }: { readonly program: ProgramSpec; readonly role: string }): string {
-  return `'${program.name}', which ${role}, is of the type ${program.attachment.kind}`;
+  return `'${program.name}', which ${role}, has the type ${program.attachment.kind}`;
 }
 
 function typeOf({ attachment }: ProgramSpec): number {

@@ -31,7 +31,7 @@ export interface ProgramInfo {
 export function measureRuns(kernel: Kernel): Descriptor {
   const RUN_TIME = 0;
   const result = new Attr(kernel.syscalls, 4).u32(0, RUN_TIME).send(Command.enableStats);
-  if (result >= 0) return new Descriptor(kernel.syscalls, result);
+  if (result >= 0) return new Descriptor(kernel.syscalls, result, 'the run-time statistics');
   throw kernelError(kernel, {
     syscall: 'bpf(BPF_ENABLE_STATS)',
     errno: -result,
@@ -49,7 +49,7 @@ export class Program implements Closeable {
   constructor(kernel: Kernel, spec: ProgramSpec, fd: number) {
     this.spec = spec;
     this.#kernel = kernel;
-    this.#descriptor = new Descriptor(kernel.syscalls, fd);
+    this.#descriptor = new Descriptor(kernel.syscalls, fd, `the program '${spec.name}'`);
   }
 
   /** The descriptor, which stays owned by this object. @throws after `close()`. */

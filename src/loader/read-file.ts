@@ -1,13 +1,13 @@
-/** Reads whole files up to a limit, since a device or a pipe may have no end. */
+/** Reads whole files up to a size limit, because a device or a pipe may never end. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 
 const FIRST = 64 * 1024;
-/** The time between two attempts to read from a non-blocking descriptor that has no data yet, ms. */
+/** The pause before reading again from a non-blocking descriptor that has no data yet, in ms. */
 const PAUSE_MS = 10;
 
 /**
- * Reads the file at a path, or behind a descriptor, which stays open. Returns undefined for more than `most`
- * bytes. Throws the errors of `fs.openSync` and `fs.readSync`.
+ * Reads a file by its path, or from a descriptor, which stays open. Returns undefined if the file has more than
+ * `most` bytes. Throws the errors of `fs.openSync` and `fs.readSync`.
  */
 export function readAtMost(file: string | number, most: number): Uint8Array | undefined {
   if (typeof file === 'number') return readAll(file, most);

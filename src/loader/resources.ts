@@ -1,23 +1,23 @@
-/** Ownership of things that hold the kernel. */
+/** Ownership of kernel resources. */
 
-/** Something that holds the kernel until it is closed. Closing twice does nothing. */
+/** An owner of kernel resources. `close` releases them; a second call does nothing. */
 export interface Closeable {
   close(): void;
 }
 
-/** Owns what it was given and closes it in reverse order, all of it even where one fails. */
+/** Owns several resources and closes them in reverse order, all of them even if one fails. */
 export class Resources implements Closeable {
   #owned: Closeable[] = [];
 
-  /** Takes `resource` over and hands it back. */
+  /** Takes ownership of `resource` and returns it. */
   add<T extends Closeable>(resource: T): T {
     this.#owned.push(resource);
     return resource;
   }
 
   /**
-   * Closes everything, last first.
-   * @throws what one of them threw; an `AggregateError` where several did. All were closed nevertheless.
+   * Closes all resources, the last one first.
+   * @throws the error of a resource after all are closed, or an `AggregateError` of several errors.
    */
   close(): void {
     const owned = this.#owned.reverse();
@@ -38,15 +38,15 @@ export class Resources implements Closeable {
   }
 }
 
-/** Throws the error, or several as an `AggregateError`; does nothing if there is none. */
+/** Throws a single error as it is and several as an `AggregateError`. Does nothing if there are none. */
 export function throwAll(errors: readonly unknown[]): void {
   if (errors.length > 1) throw new AggregateError(errors, errors.map(String).join('; '));
   if (errors.length === 1) throw errors[0];
 }
 
 /**
- * Runs `build` with an owner of its own: what it added stays open when it succeeds, and is closed when it throws.
- * The error is the one that `build` threw, whatever closing adds to it.
+ * Runs `build` with a new owner. If `build` throws, closes the resources that it added and throws its error again;
+ * errors of closing are dropped.
  */
 export function allOrNothing<T>(build: (resources: Resources) => T): T {
   const resources = new Resources();
@@ -56,7 +56,7 @@ export function allOrNothing<T>(build: (resources: Resources) => T): T {
     try {
       resources.close();
     } catch {
-      // The first failure is the one that explains.
+      // The error of `build` explains the failure.
     }
     throw error;
   }

@@ -1,12 +1,11 @@
-/**
- * The author's source: positions as lines with their text. Nothing reads it but `-v`, debug information and errors.
- */
+/** Source lines of programs, with their text, for `-v`, debug information and errors. */
 import { type LineTable, type Locate, locate } from '../asm/position.ts';
 import type { Syscalls } from './syscalls.ts';
+import { utf8 } from './text.ts';
 
 /**
- * A reader of positions that also gives the text of their lines: from a bundle's line table if there is one, else from the files
- * themselves. Nothing is read before it is asked, and each file once.
+ * Returns a `Locate` that adds the text of the source line: from a bundle's line table if there is one, otherwise
+ * from the source file. Reads a file when it is first needed, and only once.
  */
 export function sourceReader(syscalls: Syscalls, lineTable?: () => LineTable | undefined): Locate {
   const files = new Map<string, readonly string[]>();
@@ -15,7 +14,7 @@ export function sourceReader(syscalls: Syscalls, lineTable?: () => LineTable | u
     let lines = files.get(file);
     if (lines === undefined) {
       const bytes = syscalls.readFile(file);
-      lines = typeof bytes === 'number' ? [] : Buffer.from(bytes).toString('utf8').split('\n');
+      lines = typeof bytes === 'number' ? [] : utf8(bytes).split('\n');
       files.set(file, lines);
     }
     return lines;
@@ -23,8 +22,8 @@ export function sourceReader(syscalls: Syscalls, lineTable?: () => LineTable | u
   return (position) => {
     if (position === undefined) return undefined;
     table ??= { lines: lineTable?.() };
-    const place = locate(position, table.lines);
-    if (!place || place.text !== undefined) return place;
-    return { ...place, text: linesOf(place.file)[place.line - 1] };
+    const location = locate(position, table.lines);
+    if (!location || location.text !== undefined) return location;
+    return { ...location, text: linesOf(location.file)[location.line - 1] };
   };
 }

@@ -1,5 +1,5 @@
 /**
- * Where the kernel's tracing files are: tracefs may be mounted anywhere, or nowhere.
+ * The kernel's tracing files: finding the tracefs mount, and reading classic tracepoints from it.
  *
  * Source: Documentation/trace/ftrace.rst.
  */
@@ -11,30 +11,44 @@ import type { Kernel } from './kernel.ts';
 import { isConfidential, lockdownError } from './lockdown.ts';
 import { mountsOf } from './mounts.ts';
 import { kernelError } from './permission.ts';
+import { readText } from './text.ts';
 
 /**
- * The folder where tracefs is mounted, or else the one by which debugfs shows it; undefined where neither is
- * mounted. Asked anew each time, since it may be mounted meanwhile. Whether this process may read it isn't looked at.
+ * Returns the mount point of tracefs, or `tracing` below the mount point of debugfs. Undefined if neither is mounted.
+ * Reads the mounts each time, because tracefs may be mounted meanwhile. Does not check the permissions.
  */
 export function tracefsRoot(kernel: Kernel): string | undefined {
   const mounts = mountsOf(kernel);
   const tracefs = mounts.find(({ type }) => type === 'tracefs');
   if (tracefs) return tracefs.path;
   const debugfs = mounts.find(({ type }) => type === 'debugfs');
-  // Mounts itself when somebody looks into it.
+  // The kernel mounts tracefs here at the first access.
   return debugfs && `${debugfs.path}/tracing`;
 }
 
 /**
- * The record of a classic tracepoint.
- * @throws {NoTracefsError} @throws {NoSuchSymbolError} where the kernel has no such tracepoint. @throws {NotPermittedError}
- * @throws {KernelError} @throws {TracepointFormatError}
+ * Reads the record layout of a classic tracepoint from tracefs, for `tracepoint` programs.
+ *
+ * Needs a mounted tracefs, whose files are usually readable by root only. Minimum kernel: 4.1 (4.7 for programs on
+ * classic tracepoints). Source: Documentation/trace/events.rst.
+ * @param category the folder in `events/`: `syscalls`.
+ * @param name the name of the tracepoint: `sys_enter_openat`.
+ * @throws {NoTracefsError} if tracefs is not mounted. @throws {NoSuchSymbolError} if the kernel has no such
+ * tracepoint; its message suggests similar names. @throws {NotPermittedError} @throws {LockdownError}
+ * @throws {KernelError} @throws {FormatError}
+ * @example
+ * ```ts
+ * import { Kernel, readTracepointFormat } from 'tsbpf';
+ *
+ * const format = readTracepointFormat(new Kernel(), 'syscalls', 'sys_enter_openat');
+ * for (const { name, offset, size } of format.fields) console.log(`${name}: ${size} bytes at ${offset}`);
+ * ```
  */
 export function readTracepointFormat(kernel: Kernel, category: string, name: string): TracepointFormat {
   return parseTracepointFormat(category, name, readEventFile(kernel, category, name, 'format'));
 }
 
-/** The number that perf_event_open(2) knows a classic tracepoint by. Throws as `readTracepointFormat` does. */
+/** Reads the id of a classic tracepoint, for perf_event_open(2). Throws the errors of `readTracepointFormat`. */
 export function tracepointId(kernel: Kernel, category: string, name: string): number {
   return Number(readEventFile(kernel, category, name, 'id'));
 }
@@ -44,31 +58,31 @@ function readEventFile(kernel: Kernel, category: string, name: string, file: str
   const root = tracefsRoot(kernel);
   if (root === undefined) throw new NoTracefsError(`the tracepoint ${tracepoint}`);
   const path = `${root}/events/${category}/${name}/${file}`;
-  const bytes = kernel.syscalls.readFile(path);
-  if (typeof bytes !== 'number') return Buffer.from(bytes).toString('latin1');
+  const text = readText(kernel.syscalls, path);
+  if (typeof text !== 'number') return text;
   const failure = {
     syscall: `open(${path})`,
-    errno: -bytes,
-    tried: `read about the tracepoint ${tracepoint}`,
+    errno: -text,
+    tried: `read the ${file} of the tracepoint ${tracepoint}`,
   };
-  // Under lockdown from the boot on, tracefs is empty; under a later one its files can't be opened.
-  if (isConfidential(kernel)) throw lockdownError(kernel, failure, 'tracefs from every process');
-  if (bytes === -Errno.ENOENT)
+  // With lockdown since the boot, tracefs is empty. With a later lockdown, opening its files fails.
+  if (isConfidential(kernel)) throw lockdownError(kernel, failure, 'tracefs');
+  if (text === -Errno.ENOENT)
     throw new NoSuchSymbolError(name, {
       ...failure,
-      hint: `this kernel has no such tracepoint${eventsLike(kernel, root, category, name)}`,
+      hint: `this kernel has no such tracepoint${similarEvents(kernel, root, category, name)}`,
     });
   throw kernelError(kernel, {
     ...failure,
-    hint: 'tracefs is for root, or for whom its files are made readable',
+    hint: 'usually only root may read tracefs; run as root, or make its files readable for this user',
   });
 }
 
-/** What a message says of tracepoints like one that there isn't: those of that name in other categories, or those that are spelt alike. */
-function eventsLike(kernel: Kernel, root: string, category: string, name: string): string {
-  const bytes = kernel.syscalls.readFile(`${root}/available_events`);
-  if (typeof bytes === 'number') return '';
-  const events = Buffer.from(bytes).toString('latin1').split('\n');
+/** Suggestions for a message: tracepoints with this name in other categories, or with similar names. */
+function similarEvents(kernel: Kernel, root: string, category: string, name: string): string {
+  const text = readText(kernel.syscalls, `${root}/available_events`);
+  if (typeof text === 'number') return '';
+  const events = text.split('\n');
   const same = events.filter((event) => event.endsWith(`:${name}`));
   return same.length > 0 ? listNearest(same) : describeNearest(`${category}:${name}`, events);
 }

@@ -48,9 +48,9 @@ test.skipIf(
 );
 
 for (const [args, kept, advice] of [
-  [['--probe', 'kprobe'], 'bpf_probe_read_kernel from every program', '--probe fentry works'],
-  [['--probe', 'trace_event'], 'tracefs from every process', '--probe fentry works'],
-  [['--failed'], 'bpf_probe_read_kernel from every program', '--probe fentry works without --failed'],
+  [['--probe', 'kprobe'], 'forbids bpf_probe_read_kernel', '--probe fentry works'],
+  [['--probe', 'trace_event'], 'forbids tracefs', '--probe fentry works'],
+  [['--failed'], 'forbids bpf_probe_read_kernel', '--probe fentry works without --failed'],
 ] as const)
   test.skipIf(
     elsewhere,

@@ -303,11 +303,14 @@ for (const args of [['--nonsense'], ['-4', '-6']])
 for (const [args, message] of [
   [
     ['--cgroup', '/proc'],
-    '--cgroup /proc: no cgroup: those are the folders where cgroup2 is mounted, mostly below /sys/fs/cgroup',
+    '--cgroup /proc: not a cgroup; use a directory below a cgroup2 mount, usually /sys/fs/cgroup',
   ],
   [['--cgroup', '/nowhere'], '--cgroup /nowhere: cannot open it: ENOENT (no such file or directory)'],
   [['--netns', '/nowhere'], '--netns /nowhere: cannot open it: ENOENT (no such file or directory)'],
-  [['--netns', '/proc/self/ns/uts'], '--netns /proc/self/ns/uts: a namespace, but none of networks'],
+  [
+    ['--netns', '/proc/self/ns/uts'],
+    '--netns /proc/self/ns/uts: a namespace of another type; use /proc/PID/ns/net or /run/netns/NAME',
+  ],
   [['--netns', '4194304'], '--netns 4194304: there is no such process'],
 ] as const)
   test.skipIf(
@@ -351,7 +354,7 @@ test.skipIf(
     assert.equal(await tracer.ended(), { code: 1, signal: null });
     assert.match(
       tracer.stderr,
-      /^tcpconnlat: .* EPERM .*: this is a user namespace, .*run it as root of the host\n$/,
+      /^tcpconnlat: .* EPERM .*: this process is in a user namespace .*run it as root on the host\n$/,
     );
   },
 );

@@ -57,7 +57,7 @@ export function loadRaw(
     const blob = copied(types.writer.blob());
     const loaded = new Attr(syscalls, 32).pointer(0, blob).u32(16, blob.length).send(BTF_LOAD);
     if (loaded < 0) return undefined;
-    btf = new Descriptor(syscalls, loaded);
+    btf = new Descriptor(syscalls, loaded, 'the test program');
     const functions = words(types.functions.flat());
     attr.u32(72, btf.fd).u32(76, 8).pointer(80, functions).u32(88, types.functions.length);
     if (lines.length > 0)
@@ -68,7 +68,7 @@ export function loadRaw(
   }
   const fd = attr.send(Command.progLoad);
   btf?.close();
-  return fd < 0 ? undefined : new Descriptor(syscalls, fd);
+  return fd < 0 ? undefined : new Descriptor(syscalls, fd, 'the test program');
 }
 
 function copied(bytes: Uint8Array): Uint8Array {

@@ -174,7 +174,7 @@ test.skipIf(
         withTool(() => {}, {
           of: tool({ programs: [count], tailCalled: [{ array: stages, programs: { double: other } }] }),
         }),
-      /^program array stages: 'count', which uses it, is of the type raw_tracepoint and 'other', which is in its slot double, is of the type tracepoint; those that .* \(.*tail-calls\.test\.[jt]s:\d+\)$/,
+      /^program array 'stages': 'count', which uses it, has the type raw_tracepoint, and 'other', which is in slot double, has the type tracepoint; programs that .* \(.*tail-calls\.test\.[jt]s:\d+\)$/,
     );
     withTool((session) => {
       const maps = new Map<MapSpec, never>();
@@ -185,7 +185,7 @@ test.skipIf(
           (error: unknown) =>
             error instanceof KernelError &&
             error.errnoName === 'EINVAL' &&
-            /put the program 'other' into slot double of the program array 'stages'.*of one type/.test(
+            /put the program 'other' into slot double of the program array 'stages'.*must have one type/.test(
               error.message,
             ),
         );

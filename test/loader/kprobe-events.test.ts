@@ -152,12 +152,12 @@ for (const [errno, type, message] of [
   });
 
 for (const [capabilities, message] of [
-  ['000000c000000000', /is for root to write.*lacks CAP_DAC_OVERRIDE/],
-  ['0000000000200000', /is for root to write.*lacks CAP_DAC_OVERRIDE/],
-  ['000000c000000002', /a policy forbids it/],
+  ['000000c000000000', /only root may write this file.*lacks CAP_DAC_OVERRIDE/],
+  ['0000000000200000', /only root may write this file.*lacks CAP_DAC_OVERRIDE/],
+  ['000000c000000002', /a policy forbids the call/],
   ['0000008000000000', /lacks CAP_PERFMON/],
 ] as const)
-  test(`with the capabilities ${capabilities} the refusal of kprobe_events says ${message.source}`, () => {
+  test(`with the capabilities ${capabilities} the error of kprobe_events says ${message.source}`, () => {
     const fake = fakeTracefs();
     fake.files.set('/proc/self/status', `CapEff:\t${capabilities}\n`);
     fake.onAppend = () => -Errno.EACCES;
@@ -220,7 +220,7 @@ test('the sweep runs where the PMU is there too, and never fails', () => {
 });
 
 for (const [name, without, message] of [
-  ['tracefs', '/proc/self/mounts', /no perf PMU.*tracefs isn't mounted \(mount it: mount -t tracefs/],
+  ['tracefs', '/proc/self/mounts', /no perf PMU.*tracefs is not mounted \(mount it: mount -t tracefs/],
   ['kprobe_events', FILE, /no perf PMU.*no \/tracing\/kprobe_events \(built without CONFIG_KPROBE_EVENTS\)/],
 ] as const)
   test(`without the PMU and without ${name} there are no kprobes, and the error says both`, () => {

@@ -186,7 +186,7 @@ test('a link that the kernel tells nothing of is closed nevertheless', () => {
   const [kernel, program] = loaded(fake, kprobe);
   const link = attach(kernel, program);
   fake.answers.set(INFO, () => -Errno.EPERM);
-  assert.throws(() => link.close(), /read what the kernel knows of a link.*EPERM/);
+  assert.throws(() => link.close(), /read the kernel's information about a link.*EPERM/);
   link.close();
   assert.is(link.missedHits(), undefined);
   assert.equal([...fake.open], [program.fd]);

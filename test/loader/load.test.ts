@@ -549,8 +549,8 @@ test('EPERM without a log names the capabilities, or else policies and limits', 
   for (const [capabilities, message] of [
     ['0000000000000000', /lacks CAP_BPF and CAP_PERFMON/],
     ['0000008000000000', /lacks CAP_PERFMON \(/],
-    ['000000c000000000', /policy forbids it/],
-    ['0000000000200000', /policy forbids it/],
+    ['000000c000000000', /policy forbids the call/],
+    ['0000000000200000', /policy forbids the call/],
   ] as const) {
     const [fake] = scripted(() => -Errno.EPERM);
     fake.files.set('/proc/self/status', `CapEff:\t${capabilities}\n`);
@@ -564,8 +564,8 @@ test('EPERM without a log names the capabilities, or else policies and limits', 
 
 test('in a user namespace capabilities do not help, and the error says so', () => {
   for (const [inode, message] of [
-    [4026531837n, /policy forbids it/], // the machine's own
-    [4026532500n, /: this is a user namespace, .* run it as root of the host$/],
+    [4026531837n, /policy forbids the call/], // the machine's own
+    [4026532500n, /: this process is in a user namespace .* run it as root on the host$/],
   ] as const) {
     const [fake] = scripted(() => -Errno.EPERM);
     fake.files.set('/proc/self/status', 'CapEff:\t000001ffffffffff\n');

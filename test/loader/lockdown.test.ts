@@ -87,8 +87,8 @@ for (const [kernels, log] of WORDINGS)
           (error: unknown) =>
             mode && (modes as readonly Mode[]).includes(mode)
               ? error instanceof LockdownError &&
-                error.kept === `${name} from every program` &&
-                error.message.includes(`kernel lockdown (${mode}) keeps ${name} from every program`) &&
+                error.forbidden === name &&
+                error.message.includes(`kernel lockdown (${mode}) forbids ${name}, even for root`) &&
                 !error.message.includes('\n')
               : error instanceof VerifierError,
           String(mode),
@@ -111,11 +111,11 @@ test('a kprobe that lockdown forbids says so; of another mode it is some other p
     [
       'confidentiality',
       LockdownError,
-      /EPERM .*: kernel lockdown \(confidentiality\) keeps kprobes from every process/,
+      /EPERM .*: kernel lockdown \(confidentiality\) forbids kprobes, even for root/,
     ],
-    ['integrity', NotPermittedError, /a policy forbids it: a security module,/],
-    ['none', NotPermittedError, /a policy forbids it: a security module,/],
-    [undefined, NotPermittedError, /a policy forbids it: kernel lockdown \(.*\), a security module/],
+    ['integrity', NotPermittedError, /a policy forbids the call: a security module,/],
+    ['none', NotPermittedError, /a policy forbids the call: a security module,/],
+    [undefined, NotPermittedError, /a policy forbids the call: kernel lockdown \(.*\), a security module/],
   ] as const) {
     const fake = fakeIn(mode);
     const kernel = new Kernel(fake);
@@ -143,7 +143,7 @@ test('tracefs without files is no kernel without tracepoints', () => {
   fake.files.set('/proc/self/mounts', 'tracefs /sys/kernel/tracing tracefs rw 0 0\n');
   assert.throws(
     () => readTracepointFormat(new Kernel(fake), 'sock', 'inet_sock_set_state'),
-    (error: unknown) => error instanceof LockdownError && error.kept === 'tracefs from every process',
+    (error: unknown) => error instanceof LockdownError && error.forbidden === 'tracefs',
   );
 });
 

@@ -370,7 +370,7 @@ for (const [what, keyAt, distinct] of [
           error.code === 'ERR_MAP_ITERATION' &&
           error.map === 'attempts' &&
           (distinct === undefined || error.keysRead === distinct) &&
-          /^cannot list the keys of the map 'attempts': others delete keys faster .* \(\d+ were read\); try again, or/.test(
+          /^cannot list the keys of the map 'attempts': programs delete keys faster .* \(\d+ were read\); try again, or/.test(
             error.message,
           ),
       );
@@ -530,7 +530,10 @@ test('where lifting the limit is refused, or no help, the error says what may be
       return limit;
     };
     fake.answers.set(Command.create, () => -Errno.EPERM);
-    assert.throws(() => BpfMap.create(new Kernel(fake), spec), /a policy forbids it.*lockdown.*ulimit -l/);
+    assert.throws(
+      () => BpfMap.create(new Kernel(fake), spec),
+      /a policy forbids the call.*lockdown.*ulimit -l/,
+    );
     assert.equal(limit, { soft: 65536n, hard: 131072n });
   }
 });
@@ -542,7 +545,7 @@ test('a limit of locked memory that this process may not lift is named, with wha
   fake.answers.set(Command.create, () => -Errno.EPERM);
   assert.throws(
     () => BpfMap.create(new Kernel(fake), spec),
-    /locked memory: .* may have 64 KiB, .* CAP_SYS_RESOURCE .*ulimit -l.* policy forbids it/,
+    /locked memory: .* may lock 64 KiB .* CAP_SYS_RESOURCE .*ulimit -l.* policy forbids the call/,
   );
 });
 

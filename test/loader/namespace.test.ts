@@ -46,14 +46,14 @@ test('a file that isn’t there, may not be opened, or is none of a namespace', 
   assertWrong(new FakeSyscalls(), namespace, /^\/x: cannot open it: ENOENT \(no such file or directory\)$/);
   assertWrong(withFile('/x', NSFS), namespace, /^\/x: cannot open it: ENOENT/);
   const plain = withFile('/x', 0xef53, 5n);
-  assertWrong(plain, namespace, /^\/x: no namespace: those are files as \/proc\/PID\/ns\/net/);
+  assertWrong(plain, namespace, /^\/x: not a namespace file; use \/proc\/PID\/ns\/net/);
   assert.equal(plain.calls, [], 'it is not opened: it could be a pipe');
 });
 
 test('a namespace of something else', () => {
   const fake = withFile('/x', NSFS, 5n);
   fake.onIoctl = () => CLONE_NEWUTS;
-  assertWrong(fake, (kernel) => networkNamespace(kernel, '/x'), /^\/x: a namespace, but none of networks$/);
+  assertWrong(fake, (kernel) => networkNamespace(kernel, '/x'), /^\/x: a namespace of another type; use/);
 });
 
 /** A machine with the folder of one cgroup. */
@@ -71,12 +71,8 @@ test('the folder of a cgroup is opened for whoever asks', () => {
 
 test('a folder of cgroup version 1, one of something else, a file, and none', () => {
   const open = (kernel: Kernel) => openCgroup(kernel, '/x').close();
-  assertWrong(withCgroup(0x27e0eb), open, /^\/x: a cgroup of version 1, and version 2 is needed/);
-  assertWrong(
-    withCgroup(0x01021994),
-    open,
-    /^\/x: no cgroup: those are the folders where cgroup2 is mounted/,
-  );
+  assertWrong(withCgroup(0x27e0eb), open, /^\/x: a cgroup of version 1, but version 2 is required/);
+  assertWrong(withCgroup(0x01021994), open, /^\/x: not a cgroup; use a directory below a cgroup2 mount/);
   assertWrong(withFile('/x', CGROUP2, 7n), open, /^\/x: cannot open it: ENOENT/);
   assertWrong(new FakeSyscalls(), open, /^\/x: cannot open it: ENOENT/);
 });

@@ -258,8 +258,8 @@ test('EPERM from mmap names the setting, and closes what was open', () => {
 
 for (const [capabilities, paranoid, message] of [
   ['000000c000000000', '3', /perf_event_paranoid is 3.*CAP_SYS_ADMIN.*sysctl kernel\.perf_event_paranoid=2/],
-  ['000000c000000000', '2', /a policy forbids it/],
-  ['0000000000200000', '3', /a policy forbids it/],
+  ['000000c000000000', '2', /a policy forbids the call/],
+  ['0000000000200000', '3', /a policy forbids the call/],
   ['0000008000000000', '3', /lacks CAP_PERFMON/],
 ] as const)
   test(`EACCES with capabilities ${capabilities} and perf_event_paranoid ${paranoid} says ${message.source}`, () => {

@@ -386,7 +386,7 @@ test('where a program array can’t be filled nothing is left behind', () => {
   fake.answers.set(2, () => -Errno.EINVAL);
   assert.throws(
     () => open(fake, tailCalling({ first: program('c') })),
-    /put the program 'on_c' into slot first of the program array 'stages'.*EINVAL.*of one type/,
+    /put the program 'on_c' into slot first of the program array 'stages'.*EINVAL.*must have one type/,
   );
   assert.is(fake.open.size, 0);
 });
@@ -404,12 +404,12 @@ for (const [what, programs, message] of [
       first: program('c'),
       1: { ...program('d'), attachment: { kind: 'raw_tracepoint', tracepoint: 'd' } as const },
     },
-    /^program array stages: 'on_\w', which is in its slot \w+, is of the type \w+ and 'on_\w', .*of one type/,
+    /^program array 'stages': 'on_\w', which is in slot \w+, has the type \w+, and 'on_\w', .*must have one type/,
   ],
   [
     'one of another type than who uses it, by way of a subprogram',
     { first: program('c') },
-    /'user', which uses it, is of the type tp_btf and 'on_c', which is in its slot first, is of the type kprobe/,
+    /'user', which uses it, has the type tp_btf, and 'on_c', which is in slot first, has the type kprobe/,
   ],
 ] as const)
   test(`a program array is not filled with ${what}`, () => {

@@ -80,7 +80,7 @@ test('without tracefs, the error says how to mount it', () => {
     (error: unknown) =>
       error instanceof NoTracefsError &&
       error.message ===
-        "the tracepoint sock:inet_sock_set_state needs tracefs, which isn't mounted; " +
+        'the tracepoint sock:inet_sock_set_state needs tracefs, which is not mounted; ' +
           'mount it: mount -t tracefs tracefs /sys/kernel/tracing',
   );
 });
@@ -95,7 +95,8 @@ test('a tracepoint that isn\u2019t there is told from one that may not be looked
     path.startsWith('/mnt') ? -Errno.EACCES : FakeSyscalls.prototype.readFile.call(fake, path);
   assert.throws(
     () => readTracepointFormat(new Kernel(fake), 'sock', 'inet_sock_set_state'),
-    (error: unknown) => error instanceof NotPermittedError && /tracefs is for root/.test(error.message),
+    (error: unknown) =>
+      error instanceof NotPermittedError && /usually only root may read tracefs/.test(error.message),
   );
 });
 

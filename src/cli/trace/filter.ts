@@ -42,6 +42,6 @@ function naming<T>(option: string, value: string, work: () => T): T {
     return work();
   } catch (error) {
     if (!(error instanceof PathError)) throw error;
-    throw new FilterError(option, value, error.fault);
+    throw new FilterError(option, value, error.reason);
   }
 }

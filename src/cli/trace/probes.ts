@@ -19,7 +19,7 @@ import {
 import { Capability, type Kernel } from '../../loader/kernel.ts';
 import { kprobesUnsupportedReason } from '../../loader/kprobe-events.ts';
 import { isInconclusive } from '../../loader/load/verdict.ts';
-import { isConfidential, LOCKDOWN_REMEDY } from '../../loader/lockdown.ts';
+import { isConfidential, LOCKDOWN_DURATION } from '../../loader/lockdown.ts';
 import { perfEventsAreRestricted } from '../../loader/permission.ts';
 import { unsupportedReason } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
@@ -78,7 +78,7 @@ export class NoProbeError extends TsbpfError {
 /** What went wrong, without what is the same of all ways. */
 function shortFault(error: Error): string {
   return error instanceof LockdownError
-    ? `kernel lockdown keeps ${error.kept}`
+    ? `kernel lockdown forbids ${error.forbidden}`
     : errorLine(messageWithoutPosition(error));
 }
 
@@ -117,11 +117,14 @@ function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[])
   if (lockedDown) {
     const advice = adviceUnderLockdown(settings, kernel);
     if (only)
-      return new LockdownError(lockedDown.kept, { ...lockedDown, hint: `${lockedDown.hint}; ${advice}` });
+      return new LockdownError(lockedDown.forbidden, {
+        ...lockedDown,
+        hint: `${lockedDown.hint}; ${advice}`,
+      });
     return new NoProbeError(
       kernel,
       failures,
-      `Kernel lockdown (${kernel.lockdown}): ${LOCKDOWN_REMEDY}; ${advice}`,
+      `Kernel lockdown (${kernel.lockdown}): ${LOCKDOWN_DURATION}; ${advice}`,
     );
   }
   // Under lockdown no program could read what other types say.

@@ -7,7 +7,7 @@ import { TsbpfError } from '../../asm/error.ts';
 import { Attr, Command, cString, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
-import { nameIn, objectInfo } from '../object-info.ts';
+import { objectInfo, objectNameAt } from '../object-info.ts';
 import { kernelError } from '../permission.ts';
 
 /** How a program is told from others. */
@@ -48,7 +48,7 @@ export function openProgram(kernel: Kernel, wanted: ProgramSelector): Descriptor
 
 function opened(kernel: Kernel, fd: number, command: string, tried: string): Descriptor {
   if (fd < 0) throw kernelError(kernel, { syscall: `bpf(${command})`, errno: -fd, tried });
-  return new Descriptor(kernel.syscalls, fd);
+  return new Descriptor(kernel.syscalls, fd, 'the loaded program');
 }
 
 /** The id of the program of that name, of which the kernel keeps 15 characters. */
@@ -59,7 +59,7 @@ function idOf(kernel: Kernel, name: string): number {
     if (fd === -Errno.ENOENT) continue; // gone meanwhile
     const descriptor = opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${id}`);
     try {
-      const found = nameIn(objectInfo(kernel, descriptor.fd, NAME + 16).bytes, NAME);
+      const found = objectNameAt(objectInfo(kernel, descriptor.fd, NAME + 16).bytes, NAME);
       if (found === name || (name.length > 15 && found === name.slice(0, 15))) ids.push(id);
     } finally {
       descriptor.close();

@@ -30,7 +30,11 @@ const INNER_MAP = 20;
 export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number {
   if (!isMapOfMaps(spec)) return createAs(kernel, spec, debug);
   // What its maps are like, the kernel sees from one, which it doesn't keep.
-  const template = new Descriptor(kernel.syscalls, createMap(kernel, spec.inner, false));
+  const template = new Descriptor(
+    kernel.syscalls,
+    createMap(kernel, spec.inner, false),
+    `the map '${spec.inner.name}'`,
+  );
   try {
     return createAs(kernel, spec, debug, template.fd);
   } finally {

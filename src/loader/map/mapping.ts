@@ -44,7 +44,7 @@ export class Mapping implements Closeable {
 
   /** The memory, for one access: not to be kept. @throws after `close()`. */
   get words(): Words {
-    if (!this.#words) throw new ClosedError(`${this.#what} is read or written after it was closed`);
+    if (!this.#words) throw new ClosedError(this.#what);
     return this.#words;
   }
 

@@ -136,7 +136,7 @@ export function openCpuRing(
   const tried = `open the perf ring of CPU ${cpu}`;
   if (fd < 0) throw kernelError(kernel, { syscall: 'perf_event_open', errno: -fd, tried });
   return allOrNothing((resources) => {
-    const descriptor = resources.add(new Descriptor(kernel.syscalls, fd));
+    const descriptor = resources.add(new Descriptor(kernel.syscalls, fd, `the perf ring of CPU ${cpu}`));
     const mapping = mapRing(kernel, descriptor.fd, cpu, pages);
     resources.add({ close: () => kernel.syscalls.munmap(mapping) });
     const ring = new CpuRing(kernel, cpu, descriptor, mapping);

@@ -133,7 +133,10 @@ for (const [args, advice] of [
     assert.instance(error, LockdownError);
     const text = messageWithoutPosition(error);
     assert.ok(text.endsWith(`; ${advice}`), text);
-    assert.match(text, /kernel lockdown \(confidentiality\) keeps .*; it is set at boot or by Secure Boot/);
+    assert.match(
+      text,
+      /kernel lockdown \(confidentiality\) forbids .*; it is set by a boot parameter or Secure Boot/,
+    );
     assert.not.match(text, /\n/);
   });
 
@@ -147,14 +150,11 @@ for (const [args, without] of [
     const error = thrown(() => open(lockedDown(), ...args));
     assert.instance(error, NoProbeError);
     const lines = error.message.split('\n');
-    assert.match(
-      lines[1] ?? '',
-      /^ {2}kprobe: kernel lockdown keeps bpf_probe_read_kernel from every program$/,
-    );
-    assert.match(lines.at(-2) ?? '', /^ {2}trace_event: kernel lockdown keeps tracefs from every process$/);
+    assert.match(lines[1] ?? '', /^ {2}kprobe: kernel lockdown forbids bpf_probe_read_kernel$/);
+    assert.match(lines.at(-2) ?? '', /^ {2}trace_event: kernel lockdown forbids tracefs$/);
     assert.is(
       lines.at(-1),
-      `Kernel lockdown (confidentiality): it is set at boot or by Secure Boot, and lasts until the next boot; --probe fentry works${without}`,
+      `Kernel lockdown (confidentiality): it is set by a boot parameter or Secure Boot and lasts until the next boot; --probe fentry works${without}`,
     );
   });
 

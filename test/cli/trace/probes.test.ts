@@ -177,7 +177,7 @@ test('where no way works each is named, and why it doesn\u2019t', () => {
 test('root who is refused everywhere hears of each way, since each may have its own reason', () => {
   const error = thrown(() => open(refuse(new FakeSyscalls(), Errno.EPERM, KPROBE, TRACING, RAW_TRACEPOINT)));
   assert.instance(error, NoProbeError);
-  assert.is(error.message.match(/EPERM.*a policy forbids it/g)?.length, 3);
+  assert.is(error.message.match(/EPERM.*a policy forbids the call/g)?.length, 3);
 });
 
 test('without BTF it is the tracepoint\u2019s record', () => {
@@ -286,7 +286,7 @@ test('what this process or the machine has no more of is short for every way: on
   for (const [errno, remedy] of [
     [Errno.EMFILE, /EMFILE \(too many open files\): .* \(ulimit -n\)$/],
     [Errno.ENFILE, /\(sysctl fs\.file-max\)$/],
-    [Errno.ENOMEM, /ENOMEM \(out of memory\): .* no memory left for it$/],
+    [Errno.ENOMEM, /ENOMEM \(out of memory\): .* is out of memory; .*memory\.max\)$/],
   ] as const) {
     const fake = new FakeSyscalls();
     fake.answers.set(MAP_CREATE, () => -errno);
