@@ -79,7 +79,7 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
 function filterFrom(args: readonly string[], kernel: Kernel): Filter {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(`${args.join(' ')}: not a command line that traces`);
-  return filterOf(request.settings.filter, kernel);
+  return filterOf(request.options.filter, kernel);
 }
 
 /** The run time of all programs per connect, ns. */

@@ -1,17 +1,16 @@
 /**
- * Scripts that complete the command's words in a shell, made from the table of its options.
+ * Shell completion scripts, generated from the table of options.
  */
 import type { Command, Option } from 'commander';
-import { ListOption } from './arguments/filter.ts';
-import { commandLine, type Shell, TO_PRINT } from './arguments/options.ts';
+import { commandLine, ListOption, PRINT_AND_EXIT, type Shell } from './arguments/options.ts';
 import { bash } from './completion/bash.ts';
-import { type Completed, type CompletedCommand, KINDS, type Value } from './completion/completed.ts';
 import { fish } from './completion/fish.ts';
+import { type CommandSpec, KINDS, type OptionSpec, type ValueSpec } from './completion/spec.ts';
 import { zsh } from './completion/zsh.ts';
 
-const SCRIPTS: Record<Shell, (command: CompletedCommand) => string> = { bash, zsh, fish };
+const SCRIPTS: Record<Shell, (command: CommandSpec) => string> = { bash, zsh, fish };
 
-/** The script for a shell, with the newline at its end. */
+/** The script for a shell, with a final newline. */
 export function completion(shell: Shell): string {
   const command = commandLine('');
   const [argument] = command.registeredArguments;
@@ -22,29 +21,29 @@ export function completion(shell: Shell): string {
   });
 }
 
-/** In the order of the help, which is one of them. */
-function optionsOf(command: Command): Completed[] {
+/** All options in the order of the help text, including --help. */
+function optionsOf(command: Command): OptionSpec[] {
   const options = command.createHelp().visibleOptions(command);
   return options.map((option) => ({
     names: namesOf(option),
     description: option.description,
-    value: takenBy(option),
+    value: valueSpecOf(option),
     repeats: option instanceof ListOption,
-    alone: option.helpGroupHeading === TO_PRINT,
+    alone: option.helpGroupHeading === PRINT_AND_EXIT,
     excludes: options.filter((other) => excludes(option, other) || excludes(other, option)).flatMap(namesOf),
   }));
 }
 
 const namesOf = ({ short, long }: Option): string[] => [short, long].filter((name) => name !== undefined);
 
-function takenBy({ flags, required, argChoices }: Option): Value | undefined {
+function valueSpecOf({ flags, required, argChoices }: Option): ValueSpec | undefined {
   const name = /<(.+)>/.exec(flags)?.[1];
   if (!required || name === undefined) return undefined;
   const parts = name.split('|');
   return { name, words: argChoices ?? [], kinds: KINDS.filter((kind) => parts.includes(kind)) };
 }
 
-/** commander keeps the names of `conflicts` to itself. */
+/** The types of commander do not declare the property that `conflicts` sets. */
 function excludes(option: Option, other: Option): boolean {
   const { conflictsWith } = option as Option & { readonly conflictsWith: readonly string[] };
   return conflictsWith.includes(other.attributeName());

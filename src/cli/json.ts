@@ -14,7 +14,7 @@ import {
 } from '@sinclair/typebox';
 import { MAX_COMM_BYTES } from '../programs/tcpconnlat/filter.ts';
 import { ADDRESS, ERRNO, RESULT, RESULTS, TIME } from './json/patterns.ts';
-import { LONGEST_UTS_NAME, MOST_PID, MOST_PORT, MOST_SECONDS, MOST_U32, NAME } from './limits.ts';
+import { MAX_PID, MAX_PORT, MAX_SECONDS, MAX_U32, MAX_UTS_NAME, NAME } from './limits.ts';
 import { type ConnectRecord, FIELDS } from './record.ts';
 import { jsonText } from './text.ts';
 
@@ -32,22 +32,22 @@ const text = (title: string, pattern: string, description: string) =>
   TypeString({ title, pattern, description });
 const time = (description: string) => text('time of day in UTC', TIME, description);
 const address = (description: string) => text('IP address', ADDRESS, description);
-const port = (description: string) => Integer({ minimum: 0, maximum: MOST_PORT, description });
+const port = (description: string) => Integer({ minimum: 0, maximum: MAX_PORT, description });
 
 /** The JSON Schema (draft 2020-12) of a line of `--json`, and of all lines but the first of a recording. */
 export function recordSchema() {
   return TypeObject(
     {
       time_s: TypeNumber({
-        minimum: -MOST_SECONDS,
-        maximum: MOST_SECONDS,
+        minimum: -MAX_SECONDS,
+        maximum: MAX_SECONDS,
         description: 'when it was answered or ended otherwise, in seconds since the first line shown',
       }),
       time: Optional(time('the same as a time of day, in UTC (--wall)')),
-      pid: Integer({ minimum: 0, maximum: MOST_PID, description: 'process that called connect' }),
+      pid: Integer({ minimum: 0, maximum: MAX_PID, description: 'process that called connect' }),
       comm: TypeString({ maxLength: MAX_COMM_BYTES, description: 'name of that process (of its thread)' }),
       uid: Optional(
-        Integer({ minimum: 0, maximum: MOST_U32, description: 'real user of that process (--who)' }),
+        Integer({ minimum: 0, maximum: MAX_U32, description: 'real user of that process (--who)' }),
       ),
       container: Optional(text('container id', '^[0-9a-f]{64}$', 'id of its container (--who)')),
       pod: Optional(text('pod uid', '^[0-9a-f-]{32,36}$', 'uid of its pod (--who)')),
@@ -60,13 +60,13 @@ export function recordSchema() {
       service: Optional(text('name', NAME.source, 'name of the remote port (--resolve)')),
       lat_ms: TypeNumber({
         minimum: 0,
-        maximum: MOST_SECONDS * 1000,
+        maximum: MAX_SECONDS * 1000,
         description: 'from the SYN to that time, in milliseconds',
       }),
       retransmits: Optional(
         Integer({
           minimum: 0,
-          maximum: MOST_U32,
+          maximum: MAX_U32,
           description: 'how often the SYN was sent again, where that is known (--outcome)',
         }),
       ),
@@ -100,7 +100,7 @@ export interface Header {
 
 /** The JSON Schema of a `Header`. */
 export function headerSchema() {
-  const name = (description: string) => TypeString({ maxLength: LONGEST_UTS_NAME, description });
+  const name = (description: string) => TypeString({ maxLength: MAX_UTS_NAME, description });
   return TypeObject(
     {
       tsbpf: Literal('tcpconnlat', { description: 'what made the recording' }),

@@ -3,7 +3,7 @@
  */
 import { TsbpfError } from '../asm/error.ts';
 import { printable } from '../asm/printable.ts';
-import type { Settings } from './arguments.ts';
+import type { Options } from './arguments.ts';
 import { FORMAT, type Header, headerLine, jsonLine } from './json.ts';
 import { lineOutput, OutputError } from './output.ts';
 import { type ConnectRecord, FIELDS, fieldsShown } from './record.ts';
@@ -44,7 +44,7 @@ export interface RecordingContext extends Surroundings {
  */
 export function openRecording(
   path: string,
-  { who, outcome }: Pick<Settings, 'who' | 'outcome'>,
+  { who, outcome }: Pick<Options, 'who' | 'outcome'>,
   { version, options }: Invocation,
   { onFailure, ...around }: RecordingContext,
 ): Recording {

@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { printable } from '../asm/printable.ts';
 import { nativeSyscalls } from '../loader/koffi.ts';
 import type { Syscalls } from '../loader/syscalls.ts';
-import type { Settings } from './arguments.ts';
+import type { Options } from './arguments.ts';
 import { type Header, LONGEST_LINE } from './json.ts';
 import type { LineOutput } from './output.ts';
 import { fieldsOf, RECORDED } from './record.ts';
@@ -26,10 +26,10 @@ import { systemReason } from './text.ts';
 const ENDLESS_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | minor);
 
 /**
- * Shows the recording in `file`, `-` for standard input, under the settings: each line as it comes, until the end or a signal.
+ * Shows the recording in `file`, `-` for standard input, under the options: each line as it comes, until the end or a signal.
  * @throws {RecordingError} with the number of the line, when what came before it has been shown. @throws {OutputError}
  */
-export async function replay(file: string, settings: Settings): Promise<void> {
+export async function replay(file: string, options: Options): Promise<void> {
   const stat = statusOf(file);
   const isGrowing = stat.isFile() && lockHolder(stat) !== undefined; // a recorder that ends now has written its last line
   const origin = { name: file, isGrowing };
@@ -42,16 +42,16 @@ export async function replay(file: string, settings: Settings): Promise<void> {
   });
   const skipped: Skipped = { notSelected: 0 };
   try {
-    const show = await shower(settings, run.output);
+    const show = await shower(options, run.output);
     try {
-      await Promise.race([showAll(origin, stream, settings, show, run.output, skipped), stopped]);
+      await Promise.race([showAll(origin, stream, options, show, run.output, skipped), stopped]);
     } finally {
       show.end();
     }
   } finally {
     stream.destroy();
     await run.close();
-    if (skipped.begun) printSummary(settings, { ...skipped, shown: run.output.shown });
+    if (skipped.begun) printSummary(options, { ...skipped, shown: run.output.shown });
   }
 }
 
@@ -107,7 +107,7 @@ function unreadable(file: string, error: unknown): RecordingError {
 async function showAll(
   origin: Origin,
   stream: Readable,
-  settings: Settings,
+  options: Options,
   show: Shower,
   output: LineOutput,
   skipped: Skipped,
@@ -129,15 +129,15 @@ async function showAll(
         }
         const record = reader.next(line);
         if (!record) {
-          for (const { option, fields } of lacks(reader.header, settings))
+          for (const { option, fields } of lacks(reader.header, options))
             complain(`${name} tells no ${fields.join(', ')}: it was recorded without --${option}`);
           skipped.begun = true;
-          if (settings.outcome === undefined && reader.header?.fields.includes('result')) skipped.failed = 0;
+          if (options.outcome === undefined && reader.header?.fields.includes('result')) skipped.failed = 0;
           show.header();
-        } else if (selects(settings, record)) {
+        } else if (selects(options, record)) {
           firstS ??= record.time_s;
           show.record({ ...record, time_s: Math.round((record.time_s - firstS) * 1e9) / 1e9 });
-        } else if (skipped.failed !== undefined && hidesFailure(settings, record)) skipped.failed += 1;
+        } else if (skipped.failed !== undefined && hidesFailure(options, record)) skipped.failed += 1;
         else skipped.notSelected += 1;
       }
       await shown();
@@ -149,17 +149,17 @@ async function showAll(
 }
 
 /** The fields that are asked for and that the recording was made without, by their option. */
-function lacks(header: Header | undefined, settings: Settings) {
+function lacks(header: Header | undefined, options: Options) {
   const has = header?.fields ?? [];
   return RECORDED.map((option) => ({
     option,
-    fields: asksFor(settings, option) ? fieldsOf(option).filter((field) => !has.includes(field)) : [],
+    fields: asksFor(options, option) ? fieldsOf(option).filter((field) => !has.includes(field)) : [],
   })).filter(({ fields }) => fields.length > 0);
 }
 
 /** Whether something is asked for that only records made with this option have. */
-function asksFor(settings: Settings, option: (typeof RECORDED)[number]): boolean {
-  return Boolean(settings[option]) || (option === 'who' && settings.filter.uid !== undefined);
+function asksFor(options: Options, option: (typeof RECORDED)[number]): boolean {
+  return Boolean(options[option]) || (option === 'who' && options.filter.uid !== undefined);
 }
 
 async function* contentOf(file: string, stream: Readable): AsyncGenerator<Uint8Array> {

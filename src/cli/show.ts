@@ -1,7 +1,7 @@
 /**
  * What shows records, as columns or as JSON lines.
  */
-import type { Settings } from './arguments.ts';
+import type { Options } from './arguments.ts';
 import { jsonLine } from './json.ts';
 import type { LineOutput } from './output.ts';
 import { type ConnectRecord, fieldsShown } from './record.ts';
@@ -21,12 +21,12 @@ export interface Shower {
   end(): void;
 }
 
-/** Shows through `output` what the settings ask for. */
-export async function shower(settings: Settings, output: LineOutput): Promise<Shower> {
-  const columns = table(settings);
+/** Shows through `output` what the options ask for. */
+export async function shower(options: Options, output: LineOutput): Promise<Shower> {
+  const columns = table(options);
   const repeatsTitles = mayBeTerminal(1);
-  const fields = fieldsShown(settings);
-  const show = settings.json
+  const fields = fieldsShown(options);
+  const show = options.json
     ? (record: ConnectRecord) => output.show(jsonLine(record, fields))
     : (record: ConnectRecord) => {
         const line = columns.line(record);
@@ -35,9 +35,9 @@ export async function shower(settings: Settings, output: LineOutput): Promise<Sh
         output.show(line);
       };
   const header = () => {
-    if (!settings.json) output.write(columns.header());
+    if (!options.json) output.write(columns.header());
   };
-  if (!settings.resolve) return { header, record: show, settled: async () => {}, end() {} };
+  if (!options.resolve) return { header, record: show, settled: async () => {}, end() {} };
   const { add, settled, end } = naming(await systemResolver(), services(), show);
   return { header, record: add, settled, end };
 }

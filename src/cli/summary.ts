@@ -1,7 +1,7 @@
 /**
  * The line that ends a run: how many connects it has shown, and how many it has not.
  */
-import type { Settings } from './arguments.ts';
+import type { Options } from './arguments.ts';
 import { complain } from './run.ts';
 
 /** The counts of a run; undefined if they are not known. */
@@ -21,7 +21,7 @@ export interface Tally {
 }
 
 /** One line, without the command's name. */
-export function summary({ outcome }: Pick<Settings, 'outcome'>, tally: Tally): string {
+export function summary({ outcome }: Pick<Options, 'outcome'>, tally: Tally): string {
   const { shown, failed, uncounted, unanswered = 0, mayHaveFailed, notSelected = 0 } = tally;
   const parts = [
     `${shown} ${outcome === 'failures' ? 'failed ' : ''}${shown === 1 ? 'connect' : 'connects'} shown`,
@@ -40,6 +40,6 @@ export function summary({ outcome }: Pick<Settings, 'outcome'>, tally: Tally): s
 }
 
 /** Prints the line on stderr, unless `--quiet` is set. */
-export function printSummary(settings: Pick<Settings, 'outcome' | 'quiet'>, tally: Tally): void {
-  if (!settings.quiet) complain(summary(settings, tally));
+export function printSummary(options: Pick<Options, 'outcome' | 'quiet'>, tally: Tally): void {
+  if (!options.quiet) complain(summary(options, tally));
 }

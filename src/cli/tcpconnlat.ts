@@ -38,17 +38,17 @@ async function main(): Promise<number> {
   const options = process.argv.slice(2);
   const request = readArguments(options, version());
   if (!isRun(request)) releaseStopSignals();
-  if (request.action === 'say' && request.status !== 0) {
+  if (request.action === 'print' && request.status !== 0) {
     printError(request.text);
     return request.status;
   }
   try {
-    if (request.action === 'say') print(request.text);
+    if (request.action === 'print') print(request.text);
     else if (request.action === 'schema') print(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
     else if (request.action === 'completion') print(completion(request.shell));
-    else if (request.action === 'replay') await replay(request.file, request.settings);
-    else if (request.settings.dryRun) print(dryRun(request.settings, new Kernel()));
-    else await trace(request.settings, new Kernel(), { version: version(), options });
+    else if (request.action === 'replay') await replay(request.file, request.options);
+    else if (request.options.dryRun) print(dryRun(request.options, new Kernel()));
+    else await trace(request.options, new Kernel(), { version: version(), options });
     return 0;
   } catch (error) {
     complain(describe(error));
@@ -60,7 +60,7 @@ async function main(): Promise<number> {
 
 /** Whether the command runs until a signal ends it, instead of printing something and exiting. */
 function isRun(request: Request): boolean {
-  return request.action === 'replay' || (request.action === 'trace' && !request.settings.dryRun);
+  return request.action === 'replay' || (request.action === 'trace' && !request.options.dryRun);
 }
 
 /** The lines of an error message. */

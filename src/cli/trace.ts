@@ -8,7 +8,7 @@ import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
 import type { ConnectEvent } from '../programs/tcpconnlat.ts';
-import type { Settings } from './arguments.ts';
+import type { Options } from './arguments.ts';
 import { listTool } from './listing.ts';
 import { type LineOutput, printError } from './output.ts';
 import { containers } from './record/containers.ts';
@@ -28,30 +28,30 @@ import { type Hidden, hiddenBy } from './trace/tally.ts';
 import { targetOf } from './trace/types.ts';
 
 /** The text of the programs that would be loaded. */
-export function dryRun(settings: Settings, kernel: Kernel): string {
+export function dryRun(options: Options, kernel: Kernel): string {
   const locate = sourceLines(kernel);
-  return firstWay(settings, kernel, targetOf(settings, kernel), (programs, failures) =>
-    describe(settings, kernel, locate, programs, failures),
+  return firstWay(options, kernel, targetOf(options, kernel), (programs, failures) =>
+    describe(options, kernel, locate, programs, failures),
   );
 }
 
 /** Traces until a signal comes or the output is closed. Throws what keeps it from beginning, or from writing. */
-export async function trace(settings: Settings, kernel: Kernel, invocation: Invocation): Promise<void> {
+export async function trace(options: Options, kernel: Kernel, invocation: Invocation): Promise<void> {
   const run = openRun(kernel.syscalls);
   const { output } = run;
   const losses = noLosses();
   const hidden: { by?: Hidden } = {};
   try {
     const recording =
-      settings.record === undefined
+      options.record === undefined
         ? undefined
-        : openRecording(settings.record, settings, invocation, {
+        : openRecording(options.record, options, invocation, {
             syscalls: kernel.syscalls,
             warn: complain,
             onFailure: () => run.end(),
           });
     try {
-      await traceInto(settings, kernel, run, losses, hidden, recording);
+      await traceInto(options, kernel, run, losses, hidden, recording);
     } finally {
       losses.unrecorded = 0; // where writing it has failed, the error counts them
       await recording?.end();
@@ -62,22 +62,22 @@ export async function trace(settings: Settings, kernel: Kernel, invocation: Invo
     // What nobody reads any more, or could not be written, is not lost for having been read too slowly.
     losses.lines = run.readerGone ? 0 : output.dropped;
     for (const cause of growth(losses, noLosses())) complain(`in all: ${cause}`);
-    if (hidden.by) printSummary(settings, { shown: output.shown, ...hidden.by });
+    if (hidden.by) printSummary(options, { shown: output.shown, ...hidden.by });
   }
 }
 
 async function traceInto(
-  settings: Settings,
+  options: Options,
   kernel: Kernel,
   { output, ended }: Run,
   losses: Losses,
   hidden: { by?: Hidden },
   recording: Recording | undefined,
 ): Promise<void> {
-  const show = await shower(settings, output);
+  const show = await shower(options, output);
   const toRecord = recorder({
-    wallClock: settings.wall || recording ? wallClock(kernel.syscalls) : undefined,
-    containers: settings.who ? containers(kernel, complain) : undefined,
+    wallClock: options.wall || recording ? wallClock(kernel.syscalls) : undefined,
+    containers: options.who ? containers(kernel, complain) : undefined,
   });
   const locate = sourceLines(kernel);
   const onEvent = (event: ConnectEvent) => {
@@ -94,35 +94,30 @@ async function traceInto(
   let count = () => {};
   let told: Losses = { ...losses };
 
-  const { session, programs } = firstWay(
-    settings,
-    kernel,
-    targetOf(settings, kernel),
-    (programs, failures) => {
-      if (settings.verbose)
-        listingOutput(settings, output)(describe(settings, kernel, locate, programs, failures));
-      const session = Session.open(programs, {
-        kernel,
-        debug: settings.verbose,
-        locate,
-        pagesPerCpu: settings.pages,
-        onEvent: (event) => (early ? early.push(event) : onEvent(event)),
-        onLost(events) {
-          losses.events += events;
-        },
-        onError: report,
-        onCpus(change) {
-          for (const text of cpuChanges(change)) complain(text);
-        },
-        onTick() {
-          count();
-          for (const cause of growth(losses, told)) complain(cause);
-          told = { ...losses };
-        },
-      });
-      return { session, programs };
-    },
-  );
+  const { session, programs } = firstWay(options, kernel, targetOf(options, kernel), (programs, failures) => {
+    if (options.verbose)
+      listingOutput(options, output)(describe(options, kernel, locate, programs, failures));
+    const session = Session.open(programs, {
+      kernel,
+      debug: options.verbose,
+      locate,
+      pagesPerCpu: options.pages,
+      onEvent: (event) => (early ? early.push(event) : onEvent(event)),
+      onLost(events) {
+        losses.events += events;
+      },
+      onError: report,
+      onCpus(change) {
+        for (const text of cpuChanges(change)) complain(text);
+      },
+      onTick() {
+        count();
+        for (const cause of growth(losses, told)) complain(cause);
+        told = { ...losses };
+      },
+    });
+    return { session, programs };
+  });
   try {
     count = () => {
       losses.tableFull = session.map(programs.counters).lookup(0)?.tableFull ?? 0;
@@ -132,8 +127,8 @@ async function traceInto(
     for (const { program, reason } of session.skipped)
       complain(`${program.name} is left out: ${reason.message}`);
     for (const spot of programs.blindSpots) complain(describeBlindSpot(spot, kernel));
-    if (settings.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
-    for (const warning of processWarnings(settings.filter, kernel)) complain(warning);
+    if (options.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
+    for (const warning of processWarnings(options.filter, kernel)) complain(warning);
     if (recording) {
       const started = new Date().toISOString().replace('Z', '000Z');
       if (await hasSettled(ended)) {
@@ -152,7 +147,7 @@ async function traceInto(
     show.end();
     count();
     losses.missedRuns = session.missedRuns().counted;
-    hidden.by = hiddenBy(session, programs, settings);
+    hidden.by = hiddenBy(session, programs, options);
     if (error) throw error;
   } finally {
     session.close();
@@ -170,13 +165,13 @@ async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
 }
 
 /** Where `-v` prints: not among JSON lines. */
-function listingOutput({ json }: Settings, output: LineOutput): (text: string) => void {
+function listingOutput({ json }: Options, output: LineOutput): (text: string) => void {
   return json ? printError : (text) => output.write(text);
 }
 
 /** What is going to run, why so, and the programs themselves. */
 function describe(
-  settings: Settings,
+  options: Options,
   { lockdown = 'none' }: Kernel,
   locate: Locate,
   programs: Programs,
@@ -184,8 +179,8 @@ function describe(
 ): string {
   const { probe } = programs;
   const why =
-    settings.probe !== 'auto'
-      ? `--probe ${settings.probe}`
+    options.probe !== 'auto'
+      ? `--probe ${options.probe}`
       : failures.length > 0
         ? 'the first way that this kernel has'
         : 'the kernel has kprobes';
@@ -193,7 +188,7 @@ function describe(
     ({ probe, error }) => `not by ${probe}: ${errorLine(messageWithoutPosition(error))}\n`,
   );
   const types =
-    settings.btf === undefined ? '' : `the kernel's types are those of ${printable(settings.btf)}\n`;
+    options.btf === undefined ? '' : `the kernel's types are those of ${printable(options.btf)}\n`;
   const locked = lockdown === 'none' ? '' : `kernel lockdown: ${lockdown}\n`;
   return `watching by ${probe}: ${why}\n${types}${locked}${passed.join('')}\n${listTool(programs, locate)}\n`;
 }

@@ -23,12 +23,12 @@ const REFUSED = [KernelError, NativeCodeError, NoSuchProgramError, BtfError, Fil
 
 async function main(): Promise<number> {
   const request = readArguments(process.argv.slice(2), version());
-  if (request.action === 'say' && request.status !== 0) {
+  if (request.action === 'print' && request.status !== 0) {
     printError(request.text);
     return request.status;
   }
   try {
-    if (request.action === 'say') print(request.text);
+    if (request.action === 'print') print(request.text);
     // Each is loaded only when it is used: assembling needs no kernel, and dumping no parser.
     else if (request.action === 'asm') (await import('./tsbpf/asm.ts')).asm(request);
     else if (request.action === 'disasm') (await import('./tsbpf/disasm.ts')).disasm(request);

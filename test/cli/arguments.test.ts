@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { type Request, readArguments, type Settings } from '../../src/cli/arguments.ts';
+import { type Options, type Request, readArguments } from '../../src/cli/arguments.ts';
 import { DEFAULT_PAGES } from '../../src/loader/session.ts';
 import { suite } from '../harness.ts';
 
@@ -7,15 +7,15 @@ const test = suite('cli/arguments');
 
 const read = (...args: string[]): Request => readArguments(args, '1.2.3');
 
-function settings(...args: string[]): Settings {
+function options(...args: string[]): Options {
   const request = read(...args);
   if (request.action !== 'trace') throw new Error(`${args.join(' ')}: ${JSON.stringify(request)}`);
-  return request.settings;
+  return request.options;
 }
 
-function said(...args: string[]): { text: string; status: 0 | 2 } {
+function printed(...args: string[]): { text: string; status: 0 | 2 } {
   const request = read(...args);
-  if (request.action !== 'say') throw new Error(`${args.join(' ')}: ${JSON.stringify(request)}`);
+  if (request.action !== 'print') throw new Error(`${args.join(' ')}: ${JSON.stringify(request)}`);
   return request;
 }
 
@@ -25,7 +25,7 @@ const network = (first: number, second: number, prefix: number) => ({
 });
 const ofProcess = (pid: number) => ({ pid: { only: [[pid, pid] as const] } });
 
-const DEFAULTS: Settings = {
+const DEFAULTS: Options = {
   timestamp: false,
   lport: false,
   json: false,
@@ -45,11 +45,11 @@ const DEFAULTS: Settings = {
   quiet: false,
 };
 
-test('without arguments everything is traced, as columns', () => {
-  assert.equal(settings(), DEFAULTS);
+test('without arguments it traces all connects and shows columns', () => {
+  assert.equal(options(), DEFAULTS);
 });
 
-const accepted: [string, Partial<Settings>][] = [
+const accepted: [string, Partial<Options>][] = [
   ['-t', { timestamp: true }],
   ['--timestamp', { timestamp: true }],
   ['-p 181', { filter: ofProcess(181) }],
@@ -122,10 +122,10 @@ const accepted: [string, Partial<Settings>][] = [
 ];
 for (const [line, changes] of accepted)
   test(`tcpconnlat ${line}`, () => {
-    assert.equal(settings(...line.split(' ')), { ...DEFAULTS, ...changes });
+    assert.equal(options(...line.split(' ')), { ...DEFAULTS, ...changes });
   });
 
-const refused: [string, RegExp][] = [
+const invalid: [string, RegExp][] = [
   ['--nonsense', /unknown option '--nonsense'/],
   ['-x', /unknown option '-x'/],
   ['-1', /unknown option '-1'/],
@@ -145,17 +145,17 @@ const refused: [string, RegExp][] = [
   ['-p -1', /'-1' is invalid/],
   ['-p 1.5', /'1\.5' is invalid/],
   ['-p 4194305', /'4194305' is invalid/],
-  ['--port http', /'--port <ports>' argument 'http' is invalid.*'http' is none/],
-  ['--port 1 --port 2-x', /'2-x' is none/],
+  ['--port http', /'--port <ports>' argument 'http' is invalid.*'http' is not a port/],
+  ['--port 1 --port 2-x', /'2-x' is not a port/],
   ['--not-port', /argument missing/],
-  ['--to 10.1.2.3/8', /'--to <networks>' argument .* the network is 10\.0\.0\.0\/8/],
-  ['--uid root', /'root' is none/],
-  ['--comm a-name-that-is-too-long', /1 to 15 bytes/],
-  ['--port 80-90 --not-port 1-100', /option '--not-port' leaves nothing of what '--port' asks for/],
-  ['--uid 0 --not-uid 0', /option '--not-uid' leaves nothing/],
-  ['--comm a --not-comm b --not-comm a', /option '--not-comm' leaves nothing/],
-  ['--to 10.0.0.0/8 --not-to ::ffff:10.0.0.0/104', /'--to' and '--not-to' both have 10\.0\.0\.0\/8/],
-  ['--not-from ::1 --from ::1/128', /'--from' and '--not-from' both have ::1\/128/],
+  ['--to 10.1.2.3/8', /'--to <networks>' argument .* use 10\.0\.0\.0\/8 for the network/],
+  ['--uid root', /'root' is not a user id/],
+  ['--comm a-name-that-is-too-long', /thread names to 1 to 15 bytes/],
+  ['--port 80-90 --not-port 1-100', /option '--not-port' excludes every value of '--port'/],
+  ['--uid 0 --not-uid 0', /option '--not-uid' excludes every value/],
+  ['--comm a --not-comm b --not-comm a', /option '--not-comm' excludes every value/],
+  ['--to 10.0.0.0/8 --not-to ::ffff:10.0.0.0/104', /'--to' and '--not-to' both contain 10\.0\.0\.0\/8/],
+  ['--not-from ::1 --from ::1/128', /'--from' and '--not-from' both contain ::1\/128/],
   ['--probe trace_event --netns 1', /'--netns <file\|pid>' cannot be used with '--probe trace_event'/],
   ['-4 -6', /'-4, --ipv4' cannot be used with option '-6, --ipv6'|'-6, --ipv6' cannot be used with/],
   ['-6 --ipv4', /cannot be used with/],
@@ -163,7 +163,7 @@ const refused: [string, RegExp][] = [
   ['--btf', /argument missing/],
   [
     '--btf x --probe tp_btf',
-    /'--btf <file>' cannot be used with '--probe tp_btf', which needs the kernel's own/,
+    /'--btf <file>' cannot be used with '--probe tp_btf', which needs the BTF of the running kernel/,
   ],
   ['--probe fentry --btf x', /cannot be used with '--probe fentry'/],
   ['--record', /argument missing/],
@@ -175,54 +175,48 @@ const refused: [string, RegExp][] = [
   ['--pages 131072', /'131072' is invalid/],
   ['--pages two', /'two' is invalid/],
 ];
-for (const [line, message] of refused)
-  test(`tcpconnlat ${line}: refused with usage and status 2`, () => {
-    const { text, status } = said(...line.split(' '));
+for (const [line, expected] of invalid)
+  test(`tcpconnlat ${line}: an error with usage and status 2`, () => {
+    const { text, status } = printed(...line.split(' '));
     assert.is(status, 2);
-    const [complaint = '', usage, hint, ...more] = text.trimEnd().split('\n');
-    assert.match(complaint, /^tcpconnlat: error: /);
-    assert.match(complaint, message);
+    const [message = '', usage, hint, ...more] = text.trimEnd().split('\n');
+    assert.match(message, /^tcpconnlat: error: /);
+    assert.match(message, expected);
     assert.is(usage, 'Usage: tcpconnlat [options] [min_ms]');
     assert.is(hint, "Try 'tcpconnlat --help'.");
     assert.equal(more, []);
   });
 
-test('an empty min_ms is refused', () => {
-  assert.is(said('').status, 2);
+test('an empty min_ms is an error', () => {
+  assert.is(printed('').status, 2);
 });
 
-test('an empty name of a recording is refused', () => {
-  const { text, status } = said('--record', '');
+test('an empty recording path is an error', () => {
+  const { text, status } = printed('--record', '');
   assert.is(status, 2);
   assert.match(text, /^tcpconnlat: error: .*'' is invalid\. It must not be empty\.\n/);
 });
 
 for (const flag of ['-h', '--help'])
   test(`${flag} prints the options in groups and the examples, with status 0`, () => {
-    const { text, status } = said(flag);
+    const { text, status } = printed(flag);
     assert.is(status, 0);
     assert.match(text, /^Usage: tcpconnlat \[options\] \[min_ms\]\n/);
     const titles = [...text.matchAll(/^(\S.*):$/gm)].map(([, title = '']) => title.replace(/ \(.*/, ''));
     assert.equal(titles, [
-      ...[
-        'Arguments',
-        'Which connects',
-        'Failures',
-        'What is shown',
-        'Recordings',
-        'How the kernel is watched',
-      ],
-      ...['Print, and exit', 'Examples'],
+      ...['Arguments', 'Filters', 'Failures', 'Output', 'Recordings', 'Probes'],
+      ...['Print and exit', 'Examples'],
     ]);
     assert.match(text, /\nExamples:\n( {2}tcpconnlat .*\n)+$/);
-    for (const line of text.split('\n')) assert.ok(line.length <= 100, line);
+    for (const line of text.split('\n')) assert.ok(line.length <= 80, line);
+    for (const group of text.split('\n\n')) assert.ok(group.split('\n').length <= 24, 'one screen');
   });
 
-test('a recording is shown under the options that ask nothing of the kernel', () => {
+test('--replay works with every option that does not need the kernel', () => {
   const request = read('--replay', 'x.jsonl', ...'-tL6 -p 7 --json --wall --who --resolve 2.5'.split(' '));
   if (request.action !== 'replay') throw new Error(JSON.stringify(request));
   assert.is(request.file, 'x.jsonl');
-  assert.equal(request.settings, {
+  assert.equal(request.options, {
     ...DEFAULTS,
     ...{ timestamp: true, lport: true, family: 6, filter: ofProcess(7), json: true, minNs: 2_500_000 },
     ...{ wall: true, who: true, resolve: true },
@@ -234,8 +228,8 @@ for (const line of [
   ...['--probe kprobe', '--btf x', '--pages 64', '-v', '--dry-run', '--record y'],
   ...['--cgroup /', '--netns 1'],
 ])
-  test(`tcpconnlat --replay x ${line}: refused`, () => {
-    const { text, status } = said('--replay', 'x', ...line.split(' '));
+  test(`tcpconnlat --replay x ${line}: an error`, () => {
+    const { text, status } = printed('--replay', 'x', ...line.split(' '));
     assert.is(status, 2);
     const [option = ''] = line.split(' ');
     assert.match(
@@ -244,26 +238,26 @@ for (const line of [
     );
   });
 
-test('every example of the help is a command line that it takes', () => {
-  const examples = [...said('--help').text.matchAll(/^ {2}tcpconnlat((?: \S+)*)(?: {2,}|$)/gm)];
+test('every example of the help text is a valid command line', () => {
+  const examples = [...printed('--help').text.matchAll(/^ {2}tcpconnlat((?: \S+)*)(?: {2,}|$)/gm)];
   assert.ok(examples.length >= 5);
   for (const [, line = ''] of examples)
     assert.is.not(read(...line.split(' ').filter(Boolean)).action, 'say', line);
 });
 
-test('--version prints nothing but the version, with status 0', () => {
-  assert.equal(said('--version'), { action: 'say', text: '1.2.3\n', status: 0 });
+test('--version prints only the version, with status 0', () => {
+  assert.equal(printed('--version'), { action: 'print', text: '1.2.3\n', status: 0 });
 });
 
-test('--json-schema asks for the schema, whatever else is there', () => {
+test('--json-schema requests the schema, with and without other options', () => {
   assert.equal(read('--json-schema'), { action: 'schema' });
   assert.equal(read('--json', '--json-schema', '-4'), { action: 'schema' });
 });
 
-test('--completion asks for the script of a shell, of those that there are', () => {
+test('--completion requests the script of a supported shell', () => {
   assert.equal(read('--completion', 'fish'), { action: 'completion', shell: 'fish' });
   assert.equal(read('-t', '--completion=zsh'), { action: 'completion', shell: 'zsh' });
-  assert.match(said('--completion', 'tcsh').text, /'tcsh' is invalid.*bash, zsh, fish/);
+  assert.match(printed('--completion', 'tcsh').text, /'tcsh' is invalid.*bash, zsh, fish/);
 });
 
 test.run();

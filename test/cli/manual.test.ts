@@ -106,7 +106,7 @@ test('every command line of the situations is one that the command takes, under 
     const request = readArguments(args, version());
     if (request.action !== 'trace' && request.action !== 'replay')
       throw new Error(`${args}: ${request.action}`);
-    if (printsLines) assert.is(below, table(request.settings).header().trimEnd(), args.join(' '));
+    if (printsLines) assert.is(below, table(request.options).header().trimEnd(), args.join(' '));
   }
 });
 

@@ -92,7 +92,7 @@ function fence(): Filter {
 function optionsFrom(args: readonly string[]): Omit<Options, 'probe'> {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(JSON.stringify(request));
-  const { filter, outcome } = request.settings;
+  const { filter, outcome } = request.options;
   return { filter: { ...fence(), ...filterOf(filter, here) }, outcome };
 }
 
@@ -293,7 +293,7 @@ function assertLikeRecords(
 ): void {
   if (args.some((arg) => KERNEL_ONLY.includes(arg))) return;
   const request = readArguments(args, '');
-  const { filter } = request.action === 'trace' ? request.settings : { filter: {} };
+  const { filter } = request.action === 'trace' ? request.options : { filter: {} };
   const own = (records: readonly ConnectRecord[]) =>
     records
       .filter(({ pid }) => Object.values(bench.peers).some((peer) => peer.pid === pid))

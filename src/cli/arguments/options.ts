@@ -1,14 +1,25 @@
 /**
- * The options of tcpconnlat, in groups by what one wants. Help and completions are made of this table, and tests hold the man page and the
- * README against it.
+ * The options of tcpconnlat, by group. The help text and the shell completions are generated from this table; tests compare the man page
+ * and the README with it.
  */
 import { Command, Option } from 'commander';
 import { DEFAULT_PAGES } from '../../loader/session.ts';
-import { HELP_WIDTH } from './collected.ts';
-import { addFilterOptions, type FilterFlags } from './filter.ts';
-import { milliseconds, recordingFile, ringPages } from './values.ts';
+import type { Network } from '../../programs/networks.ts';
+import type { Range } from '../../programs/tcpconnlat.ts';
+import { HELP_WIDTH } from './commander.ts';
+import {
+  milliseconds,
+  networks,
+  paths,
+  ports,
+  processIds,
+  recordingFile,
+  ringPages,
+  threadNames,
+  userIds,
+} from './values.ts';
 
-/** What `--probe` takes. The last ones are the grades of `tracepoint`, by name. */
+/** The values of `--probe`. The last three are the variants of `tracepoint`. */
 export const PROBES = [
   'auto',
   'kprobe',
@@ -18,17 +29,30 @@ export const PROBES = [
   'raw_tracepoint',
   'trace_event',
 ] as const;
-export type Probe = (typeof PROBES)[number];
+export type ProbeOption = (typeof PROBES)[number];
 
-/** What `--completion` takes. */
+/** The values of `--completion`. */
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
-/** The group of the options that need none of the others: each prints something, and that is all. */
-export const TO_PRINT = 'Print, and exit:';
+/** The group of the options that print something and exit. They are used alone. */
+export const PRINT_AND_EXIT = 'Print and exit:';
 
-/** What the parser makes of the options. */
-export interface Flags extends FilterFlags {
+/** The options as commander parses them. */
+export interface Flags {
+  pid?: Range[];
+  port?: Range[];
+  notPort?: Range[];
+  to?: Network[];
+  notTo?: Network[];
+  from?: Network[];
+  notFrom?: Network[];
+  comm?: string[];
+  notComm?: string[];
+  uid?: Range[];
+  notUid?: Range[];
+  cgroup?: string[];
+  netns?: string[];
   ipv4?: true;
   ipv6?: true;
   outcome?: true;
@@ -42,7 +66,7 @@ export interface Flags extends FilterFlags {
   quiet?: true;
   record?: string;
   replay?: string;
-  probe: Probe;
+  probe: ProbeOption;
   btf?: string;
   pages: number;
   verbose?: true;
@@ -51,80 +75,98 @@ export interface Flags extends FilterFlags {
   completion?: Shell;
 }
 
-/** Options that ask something of the kernel, or of the programs in it: a recording has none. By their names in `Flags`. */
-const OF_THE_KERNEL: (keyof Flags)[] = [
+/** An option that may be repeated. Its values accumulate. */
+export class ListOption extends Option {}
+
+/** The options that need the kernel, by their names in `Flags`: they conflict with `--replay`. */
+const LIVE_OPTIONS: (keyof Flags)[] = [
   ...(['probe', 'btf', 'pages', 'verbose', 'dryRun', 'record'] as const),
   ...(['cgroup', 'netns'] as const),
 ];
 
 const EXAMPLES = `
 Examples:
-  tcpconnlat                             every connect that is answered, and its latency
-  tcpconnlat --failed                    those that fail, and how
-  tcpconnlat -t 100                      those of 100 ms and more, with the time of the answer
-  tcpconnlat --port 443 --to 192.0.2.7   those to one service
-  tcpconnlat --wall --who                with the time of day, the user and the container
-  tcpconnlat -p 181 --json               those of a process, one JSON object a line
-  tcpconnlat --record monday.jsonl       shown, and recorded
-  tcpconnlat --replay monday.jsonl 100   a recording, the slow ones of it
-  tcpconnlat --dry-run                   show the programs, load nothing (needs no root)`;
+  tcpconnlat                             latency of every answered connect
+  tcpconnlat --failed                    failed connects, with the reason
+  tcpconnlat -t 100                      latencies of 100 ms or more
+  tcpconnlat --port 443 --to 192.0.2.7   connects to one service
+  tcpconnlat --wall --who                add time of day, user and container
+  tcpconnlat -p 181 --json               one process, as JSON
+  tcpconnlat --record monday.jsonl       show and record
+  tcpconnlat --replay monday.jsonl 100   slow connects in a recording
+  tcpconnlat --dry-run                   print the programs (needs no root)`;
 
 /**
- * The command with its options, which parses and prints nothing yet. What an option takes is named by a word that says what completes it:
- * a `<file>`, a `<folder>`, a `<pid>`, and `|` between several; any other stands for what only the user knows.
+ * The command with its options, before it parses anything. The name of a value decides how shells complete it: `<file>`,
+ * `<folder>`, `<pid>`, or several of them joined by `|`. Shells offer nothing for other names.
  */
 export function commandLine(version: string): Command {
   const command = new Command('tcpconnlat')
-    .description('Trace TCP active connects and show their latency: the time from the SYN to the answer.')
-    .argument('[min_ms]', 'least latency to show, in milliseconds (fractions allowed)', milliseconds);
-  addFilterOptions(command.optionsGroup('Which connects (all that is given must hold):'))
-    .addOption(new Option('-4, --ipv4', 'only IPv4').conflicts('ipv6'))
-    .addOption(new Option('-6, --ipv6', 'only IPv6, IPv4-mapped addresses included').conflicts('ipv4'));
+    .description('Trace active TCP connects and show their latency, from the SYN to the answer.')
+    .argument('[min_ms]', 'lowest latency to show, in milliseconds (0.5 is valid)', milliseconds);
+  const addList = <T>(flags: string, description: string, parse: (text: string, before?: T) => T) =>
+    command.addOption(new ListOption(flags, description).argParser(parse));
+
+  command.optionsGroup('Filters (all must match):');
+  addList('-p, --pid <pid>', 'process id, or several: 181,182', processIds);
+  addList('--port <ports>', 'remote port: 443 or 80,8000-8100', ports);
+  addList('--not-port <ports>', 'exclude these remote ports', ports);
+  addList('--to <networks>', 'remote address: 192.0.2.1 or 10.0.0.0/8,2001:db8::/32', networks);
+  addList('--not-to <networks>', 'exclude these networks (longest prefix wins)', networks);
+  addList('--from <networks>', 'local address', networks);
+  addList('--not-from <networks>', 'exclude these local addresses', networks);
+  addList('--comm <name>', 'name of the connecting thread', threadNames);
+  addList('--not-comm <name>', 'exclude threads with this name', threadNames);
+  addList('--uid <uids>', 'user id: 0 or 1000-60000', userIds);
+  addList('--not-uid <uids>', 'exclude these user ids', userIds);
+  addList('--cgroup <folder>', 'processes in this cgroup or below it', paths);
+  addList('--netns <file|pid>', 'network namespace, by its file or by a process', paths);
   command
-    .optionsGroup('Failures (without these only connects that were answered are shown):')
-    .option('--failed', 'connects that fail, and how')
-    .option('--outcome', 'every connect when it ends, answered or not, and what became of it');
+    .addOption(new Option('-4, --ipv4', 'IPv4 only').conflicts('ipv6'))
+    .addOption(new Option('-6, --ipv6', 'IPv6 only, including IPv4-mapped addresses').conflicts('ipv4'));
   command
-    .optionsGroup('What is shown:')
-    .option('-t, --timestamp', 'add a column with the time of the answer (s since the first)')
-    .option('--wall', 'add a column with the time of day (UTC, with microseconds)')
-    .option('-L, --lport', 'add a column with the local port')
-    .option('--who', 'add columns with the user, the container and the pod')
-    .option('--resolve', 'add a column with the names of address and port')
-    .option('--json', 'print one JSON object a line')
+    .optionsGroup('Failures (default: show only answered connects):')
+    .option('--failed', 'show failed connects, with the reason')
+    .option('--outcome', 'show every connect when it ends, with its result');
+  command
+    .optionsGroup('Output:')
+    .option('-t, --timestamp', 'add the time of the answer, in seconds since the first')
+    .option('--wall', 'add the time of day (UTC, with microseconds)')
+    .option('-L, --lport', 'add the local port')
+    .option('--who', 'add the user, the container and the pod')
+    .option('--resolve', 'add the names of the remote address and port')
+    .option('--json', 'print one JSON object per line')
     .option('-q, --quiet', 'print no summary at the end');
   command
     .optionsGroup('Recordings:')
     .addOption(
-      new Option('--record <file>', 'write what is traced to a file as well')
+      new Option('--record <file>', 'also record all events in FILE')
         .argParser(recordingFile)
         .conflicts('dryRun'),
     )
     .addOption(
       new Option('--replay <file>', 'show a recording (- for standard input); needs no root').conflicts(
-        OF_THE_KERNEL,
+        LIVE_OPTIONS,
       ),
     );
   command
-    .optionsGroup('How the kernel is watched:')
-    .addOption(new Option('--probe <way>', 'how to watch the kernel').choices(PROBES).default('auto'))
-    .option('--btf <file>', "take the kernel's types from a file, where it shows none itself")
-    .option('--pages <n>', "pages of each CPU's event ring, a power of two", ringPages, DEFAULT_PAGES)
-    .option('-v, --verbose', 'print the programs, and how they are attached, before tracing')
-    .option('--dry-run', 'print the programs as with -v, load nothing (needs no root)');
+    .optionsGroup('Probes:')
+    .addOption(new Option('--probe <type>', 'probe type').choices(PROBES).default('auto'))
+    .option('--btf <file>', 'read kernel BTF from FILE, not /sys/kernel/btf/vmlinux')
+    .option('--pages <n>', 'pages per CPU buffer, a power of two', ringPages, DEFAULT_PAGES)
+    .option('-v, --verbose', 'print the programs and the probe type before tracing')
+    .option('--dry-run', 'print the programs as -v does, and exit (needs no root)');
   return command
-    .optionsGroup(TO_PRINT)
-    .option('--json-schema', "print the JSON Schema of --json's objects")
-    .addOption(
-      new Option('--completion <shell>', "print a script that completes the command's words").choices(SHELLS),
-    )
+    .optionsGroup(PRINT_AND_EXIT)
+    .option('--json-schema', 'print the JSON Schema of the --json objects')
+    .addOption(new Option('--completion <shell>', 'print a completion script').choices(SHELLS))
     .version(version, '--version', 'print the version')
-    .helpOption('-h, --help', 'print this')
+    .helpOption('-h, --help', 'print this help')
     .addHelpText('after', EXAMPLES)
     .configureHelp({ helpWidth: HELP_WIDTH, optionDescription });
 }
 
-/** With the words that it takes, and what holds without it. */
+/** Adds the choices and the default value. */
 function optionDescription({ description, argChoices, defaultValue }: Option): string {
   const notes = [argChoices?.join(', '), defaultValue === undefined ? '' : `default: ${defaultValue}`];
   const shown = notes.filter(Boolean).join('; ');

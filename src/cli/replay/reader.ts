@@ -5,7 +5,7 @@
 import { printable } from '../../asm/printable.ts';
 import { parseAddress } from '../address.ts';
 import { FORMAT, type Header, headerSchema, LONGEST_LINE, recordSchema } from '../json.ts';
-import { MOST_SECONDS } from '../limits.ts';
+import { MAX_SECONDS } from '../limits.ts';
 import type { ConnectRecord } from '../record.ts';
 import { RecordingError } from '../recording.ts';
 import { excerpt } from '../text.ts';
@@ -113,7 +113,7 @@ export class RecordingReader {
   #wrongTime(time: number): string | undefined {
     this.#earliest = Math.min(this.#earliest, time);
     this.#latest = Math.max(this.#latest, time);
-    if (this.#latest - this.#earliest <= MOST_SECONDS) return undefined;
-    return `time_s is ${time}, more than ${MOST_SECONDS} from that of another line`;
+    if (this.#latest - this.#earliest <= MAX_SECONDS) return undefined;
+    return `time_s is ${time}, more than ${MAX_SECONDS} from that of another line`;
   }
 }

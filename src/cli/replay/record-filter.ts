@@ -4,11 +4,11 @@
 import { includesAddress } from '../../programs/networks.ts';
 import type { Criterion, Range } from '../../programs/tcpconnlat.ts';
 import { parseAddress } from '../address.ts';
-import type { FilterWords } from '../arguments/filter.ts';
+import type { FilterOptions } from '../arguments.ts';
 import type { ConnectRecord } from '../record.ts';
 
 /** Whether the programs would have taken it, as far as a record can tell: it has neither a cgroup nor a network namespace. */
-export function takes(filter: FilterWords, record: ConnectRecord & { readonly uid?: number }): boolean {
+export function takes(filter: FilterOptions, record: ConnectRecord & { readonly uid?: number }): boolean {
   return (
     inRanges(filter.pid, record.pid) &&
     inRanges(filter.port, record.dport) &&
@@ -30,7 +30,7 @@ function isNamed({ only, not = [] }: Criterion<string> = {}, name: string): bool
   return (only === undefined || only.includes(name)) && !not.includes(name);
 }
 
-function isOf(networks: FilterWords['to'], text: string): boolean {
+function isOf(networks: FilterOptions['to'], text: string): boolean {
   const address = parseAddress(text);
   return networks === undefined || (address !== undefined && includesAddress(networks, address));
 }

@@ -4,7 +4,7 @@
  * Source: man 5 services.
  */
 import { readFileSync } from 'node:fs';
-import { MOST_PORT, NAME } from '../limits.ts';
+import { MAX_PORT, NAME } from '../limits.ts';
 
 /** The names of TCP's ports; none where there is no such file. */
 export function services(file = '/etc/services'): ReadonlyMap<number, string> {
@@ -20,7 +20,7 @@ export function parseServices(text: string): ReadonlyMap<number, string> {
   const names = new Map<number, string>();
   for (const [, name = '', digits] of text.matchAll(/^[ \t]*([^\s#]+)[ \t]+(\d{1,5})\/tcp(?![^\s#])/gm)) {
     const port = Number(digits);
-    if (port <= MOST_PORT && NAME.test(name) && !names.has(port)) names.set(port, name);
+    if (port <= MAX_PORT && NAME.test(name) && !names.has(port)) names.set(port, name);
   }
   return names;
 }

@@ -7,7 +7,7 @@ import { PathError } from '../../loader/errors.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 import { networkNamespace } from '../../loader/namespace.ts';
 import type { Filter, Range } from '../../programs/tcpconnlat.ts';
-import type { FilterWords } from '../arguments/filter.ts';
+import type { FilterOptions } from '../arguments.ts';
 
 /** A filter names something that there isn't. */
 export class FilterError extends TsbpfError {
@@ -20,7 +20,7 @@ export class FilterError extends TsbpfError {
 }
 
 /** @throws {FilterError} */
-export function filterOf({ netns, ...filter }: FilterWords, kernel: Kernel): Filter {
+export function filterOf({ netns, ...filter }: FilterOptions, kernel: Kernel): Filter {
   for (const path of filter.cgroup?.only ?? [])
     naming('--cgroup', path, () => openCgroup(kernel, path).close());
   return netns

@@ -1,57 +1,56 @@
 /**
- * What works under kernel lockdown: in confidentiality mode no program gets bpf_probe_read_kernel, so only
- * programs with typed pointers can read a socket.
+ * Advice under kernel lockdown. In confidentiality mode bpf_probe_read_kernel fails, so only programs with BTF pointers can read
+ * a socket.
  */
 import { target } from '../../asm/target.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 import { unsupportedReason } from '../../loader/probe.ts';
 import { tcpconnlat } from '../../programs/tcpconnlat.ts';
-import type { Settings } from '../arguments.ts';
+import type { Options } from '../arguments.ts';
 
-/** The probes that work under lockdown, and the settings that make their programs call bpf_probe_read_kernel. */
-const TYPED = {
+/** The probes that work under lockdown, and the features that make their programs call bpf_probe_read_kernel. */
+const FEATURES = {
   fentry: ['outcome', 'port', 'to', 'netns'],
   tp_btf: ['outcome', 'localPort', 'netns'],
-} as const satisfies Record<string, readonly Reading[]>;
-type Typed = keyof typeof TYPED;
-export const TYPED_PROBES = Object.keys(TYPED) as Typed[];
+} as const satisfies Record<string, readonly Feature[]>;
+type LockdownProbe = keyof typeof FEATURES;
+export const LOCKDOWN_PROBES = Object.keys(FEATURES) as LockdownProbe[];
 
-/** The options behind each reading, if the settings have them. */
-const READINGS = {
-  outcome: ({ outcome }: Settings) => [outcome && (outcome === 'failures' ? '--failed' : '--outcome')],
-  port: ({ filter }: Settings) => [filter.port?.only && '--port', filter.port?.not && '--not-port'],
-  to: ({ filter }: Settings) => [filter.to?.only && '--to', filter.to?.not && '--not-to'],
-  netns: ({ filter }: Settings) => [filter.netns && '--netns'],
-  localPort: ({ lport, json, record }: Settings) => [
+/** The command-line options that turn a feature on. */
+const FLAGS = {
+  outcome: ({ outcome }: Options) => [outcome && (outcome === 'failures' ? '--failed' : '--outcome')],
+  port: ({ filter }: Options) => [filter.port?.only && '--port', filter.port?.not && '--not-port'],
+  to: ({ filter }: Options) => [filter.to?.only && '--to', filter.to?.not && '--not-to'],
+  netns: ({ filter }: Options) => [filter.netns && '--netns'],
+  localPort: ({ lport, json, record }: Options) => [
     lport && '--lport',
     json && '--json',
     record !== undefined && '--record',
   ],
-} satisfies Record<string, (settings: Settings) => readonly unknown[]>;
-type Reading = keyof typeof READINGS;
+} satisfies Record<string, (options: Options) => readonly unknown[]>;
+type Feature = keyof typeof FLAGS;
 
-/** The options that a probe can't serve under lockdown. */
-export function hindered(probe: Typed, settings: Settings): string[] {
-  const options: unknown[] = TYPED[probe].flatMap((reading) => READINGS[reading](settings));
-  return options.filter((option) => typeof option === 'string');
+/** The command-line options that do not work with a probe under lockdown. */
+export function blockedFlags(probe: LockdownProbe, options: Options): string[] {
+  const flags: unknown[] = FEATURES[probe].flatMap((feature) => FLAGS[feature](options));
+  return flags.filter((flag) => typeof flag === 'string');
 }
 
-/** What to do under lockdown with these settings, a sentence without a full stop. */
-export function adviceUnderLockdown(settings: Settings, kernel: Kernel): string {
-  const [best] = TYPED_PROBES.filter((probe) => isSupported(probe, kernel))
-    .map((probe) => ({ probe, options: hindered(probe, settings) }))
-    .sort((a, b) => a.options.length - b.options.length);
+/** What to use instead under lockdown: a sentence without a full stop. */
+export function adviceUnderLockdown(options: Options, kernel: Kernel): string {
+  const [best] = LOCKDOWN_PROBES.filter((probe) => isSupported(probe, kernel))
+    .map((probe) => ({ probe, blocked: blockedFlags(probe, options) }))
+    .sort((a, b) => a.blocked.length - b.blocked.length);
   if (!best) return 'no probe of this kernel works without it';
-  const without = [...best.options, ...(settings.btf === undefined ? [] : ['--btf'])];
+  const without = [...best.blocked, ...(options.btf === undefined ? [] : ['--btf'])];
   return `--probe ${best.probe} works${without.length > 0 ? ` without ${without.join(' and ')}` : ''}`;
 }
 
-/** Whether the kernel takes programs of that type. */
-function isSupported(probe: Typed, kernel: Kernel): boolean {
+function isSupported(probe: LockdownProbe, kernel: Kernel): boolean {
   try {
     const [program] = tcpconnlat({ probe }, target(process.arch, kernel.btf)).programs;
     return program !== undefined && unsupportedReason(kernel, program.attachment) === undefined;
   } catch {
-    return false; // no types
+    return false; // the kernel has no BTF
   }
 }

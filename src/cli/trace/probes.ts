@@ -30,14 +30,14 @@ import {
   TRACEPOINT,
   tcpconnlat,
 } from '../../programs/tcpconnlat.ts';
-import type { Probe } from '../arguments/options.ts';
-import type { Settings } from '../arguments.ts';
+import type { ProbeOption } from '../arguments/options.ts';
+import type { Options } from '../arguments.ts';
 import { errorLine } from '../text.ts';
 import { filterOf } from './filter.ts';
 import { adviceUnderLockdown } from './lockdown.ts';
 import { namingFile } from './types.ts';
 
-const ORDER: Record<Probe, readonly ProbeType[]> = {
+const ORDER: Record<ProbeOption, readonly ProbeType[]> = {
   auto: ['kprobe', 'tp_btf', 'raw_tracepoint', 'trace_event'],
   kprobe: ['kprobe'],
   fentry: ['fentry'],
@@ -87,35 +87,35 @@ function shortFault(error: Error): string {
  * us on to the next way; what no way could do without doesn't.
  */
 export function firstWay<T>(
-  settings: Settings,
+  options: Options,
   kernel: Kernel,
   target: Target,
   use: (programs: Programs, failures: readonly Failure[]) => T,
 ): T {
-  const filter = filterOf(settings.filter, kernel);
+  const filter = filterOf(options.filter, kernel);
   const failures: Failure[] = [];
-  const probes = settings.probe === 'auto' && isConfidential(kernel) ? UNDER_LOCKDOWN : ORDER[settings.probe];
-  for (const probe of settings.btf === undefined
+  const probes = options.probe === 'auto' && isConfidential(kernel) ? UNDER_LOCKDOWN : ORDER[options.probe];
+  for (const probe of options.btf === undefined
     ? probes
     : probes.filter((each) => !BY_TYPE_NUMBER.includes(each))) {
     try {
-      return use(programsFor(probe, settings, filter, kernel, target), failures);
+      return use(programsFor(probe, options, filter, kernel, target), failures);
     } catch (error) {
       if (!isLack(error) || concernsAllWays(error, kernel)) throw error;
       failures.push({ probe, error });
     }
   }
-  throw noWay(settings, kernel, failures);
+  throw noWay(options, kernel, failures);
 }
 
 /** The error after every way has failed: a single one keeps its own. */
-function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[]): Error {
+function noWay(options: Options, kernel: Kernel, failures: readonly Failure[]): Error {
   const errors = failures.map(({ error }) => error);
   const lockedDown = errors.find((error) => error instanceof LockdownError);
   const noTypes = errors.find((error) => error instanceof NoBtfError);
   const [only] = failures.length === 1 ? errors : [];
   if (lockedDown) {
-    const advice = adviceUnderLockdown(settings, kernel);
+    const advice = adviceUnderLockdown(options, kernel);
     if (only)
       return new LockdownError(lockedDown.forbidden, {
         ...lockedDown,
@@ -138,17 +138,17 @@ function noWay(settings: Settings, kernel: Kernel, failures: readonly Failure[])
 
 function programsFor(
   probe: ProbeType,
-  settings: Settings,
+  options: Options,
   filter: Filter,
   kernel: Kernel,
   target: Target,
 ): Programs {
-  const { family, minNs, lport, json, outcome, who, record } = settings;
-  const error = probe === 'kprobe' ? noKprobesHere(settings, kernel) : undefined;
+  const { family, minNs, lport, json, outcome, who, record } = options;
+  const error = probe === 'kprobe' ? noKprobesHere(options, kernel) : undefined;
   if (error) throw error;
   const { category, name } = TRACEPOINT;
   const formats = probe === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
-  return namingFile(settings.btf, () =>
+  return namingFile(options.btf, () =>
     tcpconnlat(
       { probe, filter, family, minNs, localPort: lport || json || record !== undefined, outcome, who },
       { ...target, formats },
@@ -157,7 +157,7 @@ function programsFor(
 }
 
 /** Asked before the programs are made. A dry run asks nothing of the kernel, and shows what it was told to by name. */
-function noKprobesHere({ dryRun, probe }: Settings, kernel: Kernel): Error | undefined {
+function noKprobesHere({ dryRun, probe }: Options, kernel: Kernel): Error | undefined {
   if (!dryRun) return unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
   return probe === 'auto' ? kprobesUnsupportedReason(kernel) : undefined;
 }

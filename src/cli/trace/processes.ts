@@ -2,10 +2,10 @@
  * Warnings about PIDs: which namespace numbers them, and whether a PID of `-p` can match.
  */
 import type { Kernel } from '../../loader/kernel.ts';
-import type { FilterWords } from '../arguments/filter.ts';
+import type { FilterOptions } from '../arguments.ts';
 
 /** Warnings, a line each. */
-export function processWarnings({ pid }: FilterWords, kernel: Kernel): string[] {
+export function processWarnings({ pid }: FilterOptions, kernel: Kernel): string[] {
   // /proc shows the processes of its own namespace there, by other numbers.
   if (kernel.hasOwn('pid')) return [ofTheHost(pid !== undefined)];
   // The first process can be seen unless /proc hides those of others (hidepid), or isn't there.

@@ -2,7 +2,7 @@
  * What the programs of a run have counted besides what they sent, for its summary.
  */
 import type { Session } from '../../loader/session.ts';
-import type { Settings } from '../arguments.ts';
+import type { Options } from '../arguments.ts';
 import type { Tally } from '../summary.ts';
 import type { Programs } from './probes.ts';
 
@@ -10,20 +10,20 @@ import type { Programs } from './probes.ts';
 export type Hidden = Omit<Tally, 'shown' | 'notSelected'>;
 
 /** Reads the counts, once the programs are detached. */
-export function hiddenBy(session: Session, programs: Programs, settings: Settings): Hidden {
+export function hiddenBy(session: Session, programs: Programs, options: Options): Hidden {
   const { remainingAttempts } = programs;
   const unanswered = remainingAttempts && [...session.map(programs.attempts).keys()].length;
   return {
     unanswered,
     mayHaveFailed: remainingAttempts === 'unanswered',
-    ...(settings.outcome === undefined && failures(session, programs, settings)),
+    ...(options.outcome === undefined && failures(session, programs, options)),
   };
 }
 
-function failures(session: Session, programs: Programs, settings: Settings): Hidden {
+function failures(session: Session, programs: Programs, options: Options): Hidden {
   const { probe, countsFailures, seesUnrouted } = programs;
   if (!countsFailures) {
-    const option = settings.minNs ? 'min_ms' : '--from';
+    const option = options.minNs ? 'min_ms' : '--from';
     return {
       uncounted: `failures are not counted: --probe ${probe} can't with ${option} (--failed shows them)`,
     };

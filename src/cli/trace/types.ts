@@ -10,7 +10,7 @@ import { type Target, target } from '../../asm/target.ts';
 import { describeErrno, Errno } from '../../loader/errno.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 import { LARGEST_FILE } from '../../loader/syscalls.ts';
-import type { Settings } from '../arguments.ts';
+import type { Options } from '../arguments.ts';
 
 const FROM_VMLINUX = 'The types of a vmlinux: objcopy -O binary --only-section=.BTF vmlinux FILE';
 
@@ -28,7 +28,7 @@ export class BtfFileError extends TsbpfError {
  * What programs are made for: this processor, and the types of the kernel or of the file that the user named.
  * @throws {BtfFileError}
  */
-export function targetOf({ btf }: Settings, kernel: Kernel): Target {
+export function targetOf({ btf }: Options, kernel: Kernel): Target {
   return target(process.arch, btf === undefined ? kernel.btf : typesIn(btf, kernel));
 }
 

@@ -1,7 +1,7 @@
 /** The command line of tsbpf: what the man page says, with bad input refused in one line. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { ProgramSelector } from '../../loader/loaded/find.ts';
-import { collected, HELP_WIDTH } from '../arguments/collected.ts';
+import { HELP_WIDTH, redirectOutput } from '../arguments/commander.ts';
 
 /** What is to be done. `text` is for stdout (status 0) or stderr. */
 export type Request =
@@ -14,7 +14,7 @@ export type Request =
     }
   | { readonly action: 'disasm'; readonly file: string; readonly section?: string; readonly opcodes: boolean }
   | { readonly action: 'dump'; readonly program: ProgramSelector; readonly opcodes: boolean }
-  | { readonly action: 'say'; readonly text: string; readonly status: 0 | 2 };
+  | { readonly action: 'print'; readonly text: string; readonly status: 0 | 2 };
 
 const EXAMPLES = `
 Examples:
@@ -29,11 +29,11 @@ Examples:
 
 /** Reads the arguments that follow the command's name. */
 export function readArguments(args: readonly string[], version: string): Request {
-  const said: string[] = [];
+  const printed: string[] = [];
   let request: Request | undefined;
   const command = build(
     version,
-    (text) => said.push(text),
+    (text) => printed.push(text),
     (made) => {
       request = made;
     },
@@ -43,10 +43,10 @@ export function readArguments(args: readonly string[], version: string): Request
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     const status = error.exitCode === 0 ? 0 : 2;
-    const hint = status === 0 || said.length === 0 ? '' : "Try 'tsbpf --help'.\n";
-    return { action: 'say', text: said.join('') + hint, status };
+    const hint = status === 0 || printed.length === 0 ? '' : "Try 'tsbpf --help'.\n";
+    return { action: 'print', text: printed.join('') + hint, status };
   }
-  return request ?? { action: 'say', text: command.helpInformation(), status: 2 };
+  return request ?? { action: 'print', text: command.helpInformation(), status: 2 };
 }
 
 function build(version: string, say: (text: string) => void, done: (request: Request) => void): Command {
@@ -59,7 +59,7 @@ function build(version: string, say: (text: string) => void, done: (request: Req
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
     .configureHelp({ helpWidth: HELP_WIDTH })
-    .configureOutput(collected('tsbpf', say))
+    .configureOutput(redirectOutput('tsbpf', say))
     .exitOverride();
   const subcommand = (name: string, summary: string): Command =>
     program

@@ -3,25 +3,25 @@ import { InvalidArgumentError } from 'commander';
 import * as assert from 'uvu/assert';
 import { formatAddress, parseAddress } from '../../../src/cli/address.ts';
 import {
-  commandNames,
   milliseconds,
   networks,
   paths,
   ports,
   processIds,
-  users,
+  threadNames,
+  userIds,
 } from '../../../src/cli/arguments/values.ts';
 import { suite } from '../../harness.ts';
 import { assertLinear } from '../../linear.ts';
 
 const test = suite('cli/arguments/values');
 
-type Reader = (text: string, before?: never) => unknown;
+type Parser = (text: string, before?: never) => unknown;
 
 const many = (count: number, text: (i: number) => string) =>
   Array.from({ length: count }, (_, i) => text(i)).join();
 
-const read: [name: string, reader: Reader, text: string, value: unknown][] = [
+const valid: [name: string, parse: Parser, text: string, value: unknown][] = [
   ['ports', ports, '80', [[80, 80]]],
   [
     'ports',
@@ -45,8 +45,8 @@ const read: [name: string, reader: Reader, text: string, value: unknown][] = [
     ],
   ],
   [
-    'users',
-    users,
+    'userIds',
+    userIds,
     '0,1000-4294967294',
     [
       [0, 0],
@@ -66,87 +66,87 @@ const read: [name: string, reader: Reader, text: string, value: unknown][] = [
     ],
   ],
   ['networks', networks, '10.128.0.0/9', [{ address: Uint8Array.of(10, 128, 0, 0), prefix: 9 }]],
-  ['commandNames', commandNames, 'a name, of 15 b', ['a name, of 15 b']],
+  ['threadNames', threadNames, 'a name, of 15 b', ['a name, of 15 b']],
   ['paths', paths, '/sys/fs/cgroup/a,b', ['/sys/fs/cgroup/a,b']],
 ];
-for (const [name, reader, text, value] of read)
-  test(`${name} of '${text}'`, () => assert.equal(reader(text), value));
+for (const [name, parse, text, value] of valid)
+  test(`${name} of '${text}'`, () => assert.equal(parse(text), value));
 
-test('an option that comes again adds to what came before', () => {
+test('the values of a repeated option accumulate', () => {
   assert.equal(ports('3,5', ports('1')), [
     [1, 1],
     [3, 3],
     [5, 5],
   ]);
-  assert.equal(commandNames('b', ['a']), ['a', 'b']);
+  assert.equal(threadNames('b', ['a']), ['a', 'b']);
 });
 
-test('numbers in a row are one range, and count as one', () => {
+test('adjacent numbers merge into one range, which counts as one value', () => {
   assert.equal(ports('3,2', ports('1')), [[1, 3]]);
   assert.equal(ports(many(100, String)), [[0, 99]]);
 });
 
-const refused: [name: string, reader: Reader, text: string, message: RegExp][] = [
-  ['ports', ports, '', /ports from 0 to 65535.*'' is none/],
-  ['ports', ports, '80,', /'' is none/],
-  ['ports', ports, '80,,443', /'' is none/],
-  ['ports', ports, '80 ', /'80 ' is none/],
-  ['ports', ports, 'http', /'http' is none/],
-  ['ports', ports, '65536', /'65536' is none/],
-  ['ports', ports, '-1', /'-1' is none/],
-  ['ports', ports, '1-', /'1-' is none/],
-  ['ports', ports, '1-2-3', /'1-2-3' is none/],
-  ['ports', ports, '90-80', /'90-80' is none/],
-  ['ports', ports, '1.5', /'1\.5' is none/],
-  ['ports', ports, '0x50', /'0x50' is none/],
-  ['ports', ports, many(65, (i) => String(2 * i)), /There is room for 64 of them, and this makes 65/],
+const invalid: [name: string, parse: Parser, text: string, message: RegExp][] = [
+  ['ports', ports, '', /'' is not a port from 0 to 65535 or a range/],
+  ['ports', ports, '80,', /'' is not a port/],
+  ['ports', ports, '80,,443', /'' is not a port/],
+  ['ports', ports, '80 ', /'80 ' is not a port/],
+  ['ports', ports, 'http', /'http' is not a port/],
+  ['ports', ports, '65536', /'65536' is not a port/],
+  ['ports', ports, '-1', /'-1' is not a port/],
+  ['ports', ports, '1-', /'1-' is not a port/],
+  ['ports', ports, '1-2-3', /'1-2-3' is not a port/],
+  ['ports', ports, '90-80', /'90-80' is not a port/],
+  ['ports', ports, '1.5', /'1\.5' is not a port/],
+  ['ports', ports, '0x50', /'0x50' is not a port/],
+  ['ports', ports, many(65, (i) => String(2 * i)), /At most 64 values are possible; this would be 65/],
   ['processIds', processIds, '0', /a process id from 1 to 4194304/],
   ['processIds', processIds, '1,x', /a process id/],
   ['processIds', processIds, '1-5', /a process id/],
   ['processIds', processIds, '4194305', /a process id/],
-  ['users', users, 'root', /user ids from 0 to 4294967294.*'root' is none/],
-  ['users', users, '4294967295', /'4294967295' is none/],
-  ['networks', networks, '', /addresses or networks.*'' is none/],
-  ['networks', networks, '10.0.0.0/33', /'10\.0\.0\.0\/33' is none/],
-  ['networks', networks, '::/129', /'::\/129' is none/],
-  ['networks', networks, '10.0.0.0/', /'10\.0\.0\.0\/' is none/],
-  ['networks', networks, '10.0.0.0/8/8', /is none/],
-  ['networks', networks, '10.0.0/8', /is none/],
-  ['networks', networks, '10.0.0.0/-8', /is none/],
-  ['networks', networks, '10.0.0.0/255.0.0.0', /is none/],
-  ['networks', networks, 'localhost', /'localhost' is none/],
-  ['networks', networks, 'fe80::1%eth0', /is none/],
-  ['networks', networks, '010.0.0.1', /is none/],
+  ['userIds', userIds, 'root', /'root' is not a user id from 0 to 4294967294/],
+  ['userIds', userIds, '4294967295', /'4294967295' is not a user id/],
+  ['networks', networks, '', /'' is not an address or network/],
+  ['networks', networks, '10.0.0.0/33', /'10\.0\.0\.0\/33' is not an address/],
+  ['networks', networks, '::/129', /'::\/129' is not an address/],
+  ['networks', networks, '10.0.0.0/', /'10\.0\.0\.0\/' is not an address/],
+  ['networks', networks, '10.0.0.0/8/8', /is not an address/],
+  ['networks', networks, '10.0.0/8', /is not an address/],
+  ['networks', networks, '10.0.0.0/-8', /is not an address/],
+  ['networks', networks, '10.0.0.0/255.0.0.0', /is not an address/],
+  ['networks', networks, 'localhost', /'localhost' is not an address/],
+  ['networks', networks, 'fe80::1%eth0', /is not an address/],
+  ['networks', networks, '010.0.0.1', /is not an address/],
   [
     'networks',
     networks,
     '10.1.2.3/8',
-    /'10\.1\.2\.3\/8' has bits behind its prefix: the network is 10\.0\.0\.0\/8, the address alone 10\.1\.2\.3/,
+    /'10\.1\.2\.3\/8' has bits after its prefix; use 10\.0\.0\.0\/8 for the network, or 10\.1\.2\.3/,
   ],
-  ['networks', networks, '2001:db8::1/32', /the network is 2001:db8::\/32, the address alone 2001:db8::1/],
+  ['networks', networks, '2001:db8::1/32', /use 2001:db8::\/32 for the network, or 2001:db8::1/],
   ['networks', networks, '10.0.0.0/8,10.64.0.0/9', /'10\.64\.0\.0\/9' has bits.*10\.0\.0\.0\/9/],
   [
     'networks',
     networks,
     many(1025, (i) => `10.0.${i >> 8}.${i & 255}`),
-    /room for 1024 of them, and this makes 1025/,
+    /At most 1024 values are possible; this would be 1025/,
   ],
-  ['commandNames', commandNames, '', /1 to 15 bytes.*it has 0/],
-  ['commandNames', commandNames, 'sixteen-bytes-it', /1 to 15 bytes, as the kernel cuts names; it has 16/],
-  ['commandNames', commandNames, 'ä'.repeat(8), /it has 16/],
+  ['threadNames', threadNames, '', /1 to 15 bytes; this name has 0/],
+  ['threadNames', threadNames, 'sixteen-bytes-it', /1 to 15 bytes; this name has 16/],
+  ['threadNames', threadNames, 'ä'.repeat(8), /this name has 16/],
   ['paths', paths, '', /must not be empty/],
 ];
-for (const [name, reader, text, message] of refused)
-  test(`${name} of '${text.length < 40 ? text : `${text.slice(0, 20)}...`}': refused`, () => {
+for (const [name, parse, text, message] of invalid)
+  test(`${name} of '${text.length < 40 ? text : `${text.slice(0, 20)}...`}': an error`, () => {
     assert.throws(
-      () => reader(text),
+      () => parse(text),
       (error: unknown) => error instanceof InvalidArgumentError && message.test(error.message),
     );
   });
 
-test('more than there is room for is refused also one by one', () => {
+test('the limit also holds for repeated options', () => {
   const names = Array.from({ length: 64 }, (_, i) => String(i));
-  assert.throws(() => commandNames('one more', names), /room for 64 of them, and this makes 65/);
+  assert.throws(() => threadNames('one more', names), /At most 64 values are possible; this would be 65/);
 });
 
 const ADDRESSES = [
@@ -188,17 +188,17 @@ const ADDRESSES = [
   ],
 ];
 for (const text of ADDRESSES)
-  test(`'${text}' is an address where it is one for Node`, () => {
+  test(`'${text}' is parsed as an address if Node accepts it`, () => {
     const parsed = parseAddress(text);
     assert.is(parsed?.length, { 0: undefined, 4: 4, 6: 16 }[isIP(text)]);
     if (parsed) assert.equal(parseAddress(formatAddress(parsed)), parsed);
   });
 
-test('the bytes of an address are where they belong', () => {
+test('an address has its bytes in network order', () => {
   assert.equal(parseAddress('1:2::8:1.2.3.4'), Uint8Array.of(0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 8, 1, 2, 3, 4));
 });
 
-test('a value of any length is refused in a time that grows with it', () => {
+test('rejecting a value takes linear time', () => {
   const value = (size: number) => `${'1'.repeat(size)}!`;
   const [small, large] = [value(10_000), value(80_000)];
   assertLinear(

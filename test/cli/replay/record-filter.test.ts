@@ -43,17 +43,17 @@ for (const [line, taken] of [
   test(`${line || 'no filter'}: ${taken ? 'taken' : 'left out'}`, () => {
     const request = readArguments(line.split(' ').filter(Boolean), '');
     if (request.action !== 'trace') throw new Error(JSON.stringify(request));
-    assert.is(takes(request.settings.filter, RECORD), taken);
+    assert.is(takes(request.options.filter, RECORD), taken);
   });
 
 test('a mapped address is one of IPv4, and a user counts where there is one', () => {
-  const settings = (...args: string[]) => {
+  const options = (...args: string[]) => {
     const request = readArguments(args, '');
-    return request.action === 'trace' ? request.settings.filter : {};
+    return request.action === 'trace' ? request.options.filter : {};
   };
-  assert.is(takes(settings('--to', '10.0.0.0/8'), { ...RECORD, ip: 6, daddr: '::ffff:10.1.2.3' }), true);
-  assert.is(takes(settings('--uid', '0-5'), { ...RECORD, uid: 5 }), true);
-  assert.is(takes(settings('--not-uid', '0-5'), { ...RECORD, uid: 5 }), false);
+  assert.is(takes(options('--to', '10.0.0.0/8'), { ...RECORD, ip: 6, daddr: '::ffff:10.1.2.3' }), true);
+  assert.is(takes(options('--uid', '0-5'), { ...RECORD, uid: 5 }), true);
+  assert.is(takes(options('--not-uid', '0-5'), { ...RECORD, uid: 5 }), false);
 });
 
 test.run();

@@ -4,9 +4,9 @@ import { assemble } from '../../../src/asm/assemble.ts';
 import { disassemble } from '../../../src/asm/disassemble.ts';
 import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
 import { target } from '../../../src/asm/target.ts';
-import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
+import { type Options, readArguments } from '../../../src/cli/arguments.ts';
 import { describeBlindSpot } from '../../../src/cli/trace/blind-spots.ts';
-import { hindered, TYPED_PROBES } from '../../../src/cli/trace/lockdown.ts';
+import { blockedFlags, LOCKDOWN_PROBES } from '../../../src/cli/trace/lockdown.ts';
 import { firstWay, NoProbeError } from '../../../src/cli/trace/probes.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { LockdownError } from '../../../src/loader/errors.ts';
@@ -19,10 +19,10 @@ import { thrown } from '../../thrown.ts';
 
 const test = suite('cli/trace/lockdown');
 
-function settings(...args: string[]): Settings {
+function options(...args: string[]): Options {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(args.join(' '));
-  return request.settings;
+  return request.options;
 }
 
 /** BPF_FUNC_probe_read_kernel. */
@@ -54,7 +54,7 @@ function lockedDown(): FakeSyscalls {
 /** The probe that the command comes to. */
 function open(fake: FakeSyscalls, ...args: string[]): string {
   const kernel = new Kernel(fake);
-  return firstWay(settings(...args), kernel, target('x64', kernel.btf), (programs) => {
+  return firstWay(options(...args), kernel, target('x64', kernel.btf), (programs) => {
     Session.open(programs, { kernel, onEvent: () => {} }).close();
     return programs.probe;
   });
@@ -84,17 +84,17 @@ const OPTIONS = [
 
 for (const args of OPTIONS)
   test(`of ${args.join(' ') || 'nothing'} it is known which probes can serve it without bpf_probe_read_kernel`, () => {
-    for (const probe of TYPED_PROBES) {
+    for (const probe of LOCKDOWN_PROBES) {
       const fake = lockedDown();
       const kernel = new Kernel(fake);
-      const shown = { ...settings(...args), probe, dryRun: true };
+      const shown = { ...options(...args), probe, dryRun: true };
       const texts = firstWay(shown, kernel, target('x64', kernel.btf), ({ programs }) =>
         programs.flatMap(({ instructions }) =>
           assemble(instructions).instructions.map(({ instruction }) => disassemble(instruction)),
         ),
       );
       const reads = texts.some((text) => text.includes(`#${PROBE_READ_KERNEL}`));
-      assert.is(hindered(probe, settings(...args)).length > 0, reads, probe);
+      assert.is(blockedFlags(probe, options(...args)).length > 0, reads, probe);
     }
   });
 

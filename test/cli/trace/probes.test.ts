@@ -2,7 +2,7 @@ import * as assert from 'uvu/assert';
 import { NoSuchFieldError } from '../../../src/asm/btf.ts';
 import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
 import { NoBtfError, type Target, target } from '../../../src/asm/target.ts';
-import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
+import { type Options, readArguments } from '../../../src/cli/arguments.ts';
 import { listTool } from '../../../src/cli/listing.ts';
 import { type Failure, firstWay, NoProbeError } from '../../../src/cli/trace/probes.ts';
 import { Errno } from '../../../src/loader/errno.ts';
@@ -32,10 +32,10 @@ const TRACING = 26;
 
 const withTypes = target('x64', socketTypes());
 
-function settings(...args: string[]): Settings {
+function options(...args: string[]): Options {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(args.join(' '));
-  return request.settings;
+  return request.options;
 }
 
 /** A kernel without the PMU of kprobes. */
@@ -75,7 +75,7 @@ function open(
   on: Target = withTypes,
 ): { probe: string; failures: readonly Failure[] } {
   const kernel = new Kernel(fake);
-  return firstWay(settings(...args), kernel, on, (programs, failures) => {
+  return firstWay(options(...args), kernel, on, (programs, failures) => {
     Session.open(programs, { kernel, onEvent: () => {} }).close();
     return { probe: programs.probe, failures };
   });
@@ -318,7 +318,7 @@ test('a program that the verifier refuses is tried by the next way, and its reas
 test('a mistake of ours is none of the kernel\u2019s: it is thrown as it is', () => {
   const mistake = new TypeError('ours');
   const error = thrown(() =>
-    firstWay(settings(), new Kernel(new FakeSyscalls()), withTypes, () => {
+    firstWay(options(), new Kernel(new FakeSyscalls()), withTypes, () => {
       throw mistake;
     }),
   );
@@ -332,21 +332,21 @@ test('a dry run asks the kernel for nothing', () => {
   ] as const) {
     const fake = new FakeSyscalls();
     assert.is(
-      firstWay(settings(...args), new Kernel(fake), withTypes, (programs) => programs.probe),
+      firstWay(options(...args), new Kernel(fake), withTypes, (programs) => programs.probe),
       probe,
     );
     assert.equal(fake.calls, []);
   }
   const kprobe = ['--dry-run', '--probe', 'kprobe'];
-  const shown = firstWay(settings(...kprobe), new Kernel(withoutKprobes()), withTypes, ({ probe }) => probe);
+  const shown = firstWay(options(...kprobe), new Kernel(withoutKprobes()), withTypes, ({ probe }) => probe);
   assert.is(shown, 'kprobe', 'what is named is shown also where it could not run');
-  const auto = firstWay(settings('--dry-run'), new Kernel(withoutKprobes()), withTypes, ({ probe }) => probe);
+  const auto = firstWay(options('--dry-run'), new Kernel(withoutKprobes()), withTypes, ({ probe }) => probe);
   assert.is(auto, 'tp_btf');
 });
 
 test('options reach the programs', () => {
   const made = (...args: string[]): string =>
-    firstWay(settings(...args), new Kernel(withoutKprobes()), withTypes, (programs) =>
+    firstWay(options(...args), new Kernel(withoutKprobes()), withTypes, (programs) =>
       listTool(programs, () => undefined),
     );
   const bare = made();

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
 import { Btf } from '../../../src/asm/btf.ts';
-import { readArguments, type Settings } from '../../../src/cli/arguments.ts';
+import { type Options, readArguments } from '../../../src/cli/arguments.ts';
 import { firstWay } from '../../../src/cli/trace/probes.ts';
 import { BtfFileError, targetOf } from '../../../src/cli/trace/types.ts';
 import { Errno } from '../../../src/loader/errno.ts';
@@ -13,10 +13,10 @@ import { thrown } from '../../thrown.ts';
 
 const test = suite('cli/trace/types');
 
-function settings(...args: string[]): Settings {
+function options(...args: string[]): Options {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(args.join(' '));
-  return request.settings;
+  return request.options;
 }
 
 /** A machine with a file `f` of these bytes. */
@@ -28,21 +28,21 @@ function withFile(bytes: Uint8Array | string): Kernel {
 
 /** What is said about a file. */
 function complaint(kernel: Kernel): string {
-  const error = thrown(() => targetOf(settings('--btf', 'f'), kernel));
+  const error = thrown(() => targetOf(options('--btf', 'f'), kernel));
   assert.instance(error, BtfFileError);
   return error.message;
 }
 
 test('the types are the kernel\u2019s own, or none', () => {
-  assert.is(targetOf(settings(), new Kernel(new FakeSyscalls())).kernel, undefined);
+  assert.is(targetOf(options(), new Kernel(new FakeSyscalls())).kernel, undefined);
   const kernel = withFile('');
   const own = Btf.parse(socketBlob());
   Object.defineProperty(kernel, 'btf', { value: own });
-  assert.is(targetOf(settings(), kernel).kernel, own);
+  assert.is(targetOf(options(), kernel).kernel, own);
 });
 
 test('the types of a file are used, whether the kernel has its own or not', () => {
-  const { kernel } = targetOf(settings('--btf', 'f'), withFile(socketBlob()));
+  const { kernel } = targetOf(options('--btf', 'f'), withFile(socketBlob()));
   assert.ok(kernel?.has('inet_sock', 'inet_sport'));
 });
 
@@ -78,7 +78,7 @@ test('types that turn out to be broken where they are used are the file\u2019s f
   const w = new BtfWriter();
   w.struct('sock', 8, [{ name: '__sk_common', type: 999, bits: 0 }]);
   const kernel = withFile(w.blob());
-  const given = settings('--btf', 'f', '--dry-run');
+  const given = options('--btf', 'f', '--dry-run');
   assert.throws(
     () => firstWay(given, kernel, targetOf(given, kernel), (programs) => programs.probe),
     (error: unknown) =>
