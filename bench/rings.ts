@@ -151,7 +151,7 @@ function open(
 
 /** The arguments of sys_enter are a `struct pt_regs *` and the system call number. */
 function program(pid: number, recordsPerCall: number) {
-  const events = perfEventArray('events');
+  const events = perfEventArray('events', Event);
   const spec = rawTracepoint('sys_enter', target(process.arch), (b) => {
     b.if(b.arg(1).ne(GETPID), () => b.exit());
     b.keep(b.context);

@@ -18,8 +18,8 @@ import {
 } from 'tsbpf';
 
 const kernel = new Kernel();
-const events = perfEventArray('events');
 const Exec = struct({ task: struct({ tid: u32, pid: u32 }), comm: chars(16), file: chars(128) });
+const events = perfEventArray('events', Exec);
 
 // sched_process_exec(struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
 const onExec = rawTracepoint('sched_process_exec', target(process.arch, kernel.btf), (b) => {
@@ -34,7 +34,7 @@ const onExec = rawTracepoint('sched_process_exec', target(process.arch, kernel.b
 });
 
 const session = Session.open(
-  { name: 'execs', programs: [onExec], events: { map: events, schema: Exec } },
+  { name: 'execs', programs: [onExec], events },
   {
     kernel,
     onEvent: ({ task, comm, file }) =>

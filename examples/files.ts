@@ -32,10 +32,10 @@ const { unlinkat, renameat, renameat2 } =
     ? { unlinkat: 263, renameat: 264, renameat2: 316 }
     : { unlinkat: 35, renameat: 38, renameat2: 276 };
 const calls = programArray('calls', { maxEntries: 512 });
-const events = perfEventArray('events');
 const Task = struct({ tid: u32, pid: u32 });
 const Text = struct({ text: chars(96) });
 const Event = struct({ task: Task, comm: chars(16), from: Text, to: Text });
+const events = perfEventArray('events', Event);
 
 /** Copies a string of the process into a zeroed event. A subprogram, because a rename copies two strings. */
 const copyText = subprogram('copy_text', [Text, u64], (b, to, address) => {
@@ -68,7 +68,7 @@ const session = Session.open(
     name: 'files',
     programs: [onCall],
     tailCalled: [{ array: calls, programs }],
-    events: { map: events, schema: Event },
+    events,
   },
   {
     kernel,

@@ -149,7 +149,7 @@ for (const [which, command] of [
 
 test("errors in a program that uses the library name the user's line", async () => {
   const printed = await node(`
-    import { chars, hash, kprobe, Session, struct, target, u32 } from 'tsbpf';
+    import { chars, kprobe, perfEventArray, Session, struct, target, u32 } from 'tsbpf';
     import { assemble, isLabel, locate, mov, r0 } from 'tsbpf/asm';
     const report = (mistake) => {
       try { mistake(); } catch ({ message }) { console.log(/\\(([^()]*)\\)$/.exec(message)?.[1]); }
@@ -162,7 +162,7 @@ test("errors in a program that uses the library name the user's line", async () 
       b.kernel('sock', b.arg(0)).fields({ state: 'x' });
     }));
     report(() => Session.open(
-      { name: 't', programs: [], maps: [], events: { map: hash('m', { key: u32, value: u32, maxEntries: 1 }), schema: u32 } },
+      { name: 't', programs: [], maps: [], events: perfEventArray('m', u32) },
       { onEvent() {}, pagesPerCpu: 3 },
     ));
     const { instructions } = kprobe('f', target('x64'), (b) => {

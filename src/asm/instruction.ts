@@ -4,7 +4,6 @@
  * They are independent of how a program is loaded: a `Reference` names what only a loader can fill in (the
  * file descriptor of a map), and the field stays zero.
  */
-import type { Layout } from './layout.ts';
 import type { MapSpec } from './map.ts';
 import type { Position } from './position.ts';
 
@@ -58,17 +57,6 @@ export interface Instruction {
   readonly reference?: Reference;
   /** The source position of the statement, if the builder made the instruction. */
   readonly position?: Position;
-  /** The event that a call of `bpf_perf_event_output` sends, if the builder made the call. */
-  readonly sends?: SentEvent;
-}
-
-/** An event that a program sends. */
-export interface SentEvent {
-  /** The name of its memory in messages. */
-  readonly name: string;
-  readonly layout: Layout;
-  /** The map that transports it. */
-  readonly map: MapSpec;
 }
 
 /** The name of the position of the next instruction. See `label`. */

@@ -272,26 +272,37 @@ export const BPF_ANY = 0;
 /** The update fails with EEXIST if there is such an entry. */
 export const BPF_NOEXIST = 1;
 
-/** Perf rings that carry events of one schema: see `perfEventArray`. */
+/** A perf event array, with the schema of the events that its rings carry: see `perfEventArray`. */
 export interface EventsSpec<E extends TSchema = TSchema> extends MapSpec<typeof u32, typeof u32> {
-  /** The schema of its events: `b.output` takes no other. */
+  readonly type: typeof MapType.perfEventArray;
+  /** The schema of its events: `b.output` accepts no others, and `Session.open` decodes them by it. */
   readonly event: E;
 }
 
 export function isEvents(spec: MapSpec): spec is EventsSpec {
-  return 'event' in spec;
+  return spec.type === MapType.perfEventArray && (spec as Partial<EventsSpec>).event !== undefined;
 }
 
 /**
- * The perf rings of all CPUs; the loader makes the map as large as the highest possible CPU number needs. With a schema, `b.output`
- * takes events of that schema only.
+ * The perf rings that carry a tool's events, one ring for each CPU (Linux 4.4). `b.output` sends events of this schema
+ * only; as `events` of a `Tool` the map gives `onEvent` its type. The loader makes the map as large as the highest
+ * possible CPU number requires.
+ *
+ * Throws TypeError if the schema has no C layout.
+ *
+ * @example
+ * import { chars, perfEventArray, struct, u32 } from 'tsbpf';
+ *
+ * const events = perfEventArray('events', struct({ pid: u32, comm: chars(16) }));
  */
-export function perfEventArray(name: string): MapSpec<typeof u32, typeof u32>;
-export function perfEventArray<E extends TSchema>(name: string, event: E): EventsSpec<E>;
-export function perfEventArray(name: string, event?: TSchema): MapSpec<typeof u32, typeof u32> {
-  if (event !== undefined) reportAtCaller(() => layoutOf(event));
-  const made = spec(name, MapType.perfEventArray, { key: u32, value: u32, maxEntries: 0 });
-  return { ...made, ...(event && { event }) };
+export function perfEventArray<E extends TSchema>(name: string, event: E): EventsSpec<E> {
+  if (event === undefined)
+    throw withSourcePosition(
+      new TypeError(`perf event array ${name} needs the schema of its events as its second argument`),
+    );
+  reportAtCaller(() => layoutOf(event));
+  const type = MapType.perfEventArray;
+  return { ...spec(name, type, { key: u32, value: u32, maxEntries: 0 }), type, event };
 }
 
 /** A map of that type, if it can be one. */

@@ -3,7 +3,7 @@
  */
 import type { TSchema } from '@sinclair/typebox';
 import type { Item } from './instruction.ts';
-import type { MapSpec, ProgramArraySpec } from './map.ts';
+import type { EventsSpec, MapSpec, ProgramArraySpec } from './map.ts';
 
 /** Where a program is to be attached. */
 export type Attachment =
@@ -52,8 +52,8 @@ export interface Tool<E extends TSchema = TSchema> {
   readonly maps?: readonly MapSpec[];
   /** Programs that aren't attached, but tail-called by others, in the program arrays that hold them. */
   readonly tailCalled?: readonly TailCalled[];
-  /** The perf rings that carry the events, and what one of them looks like; not given where what is in maps is all there is to see. */
-  readonly events?: { readonly map: MapSpec; readonly schema: E };
+  /** The map whose rings carry the events; its schema types `onEvent`. Absent if the results are in other maps. */
+  readonly events?: EventsSpec<E>;
 }
 
 /** What programs declare to the kernel, whose tracing helpers ask for a GPL-compatible licence. */

@@ -14,7 +14,7 @@ export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): 
     ...maps,
     ...[...programsOf({ programs, tailCalled })].flatMap(({ instructions }) => [...mapsIn(instructions)]),
     ...tailCalled.map(({ array }) => array),
-    ...(events ? [events.map] : []),
+    ...(events ? [events] : []),
   ].filter((map) => !isJumpTable(map));
   const holders = named.filter(isMapOfMaps);
   const held = holders.flatMap((holder) => holder.maps.map(([, map]) => map));

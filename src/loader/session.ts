@@ -3,11 +3,10 @@ import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { reportAtCaller, withSourcePosition } from '../asm/error-position.ts';
 import { layoutOf, valueDecoder } from '../asm/layout.ts';
-import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
+import { type EventsSpec, isEvents, type MapSpec, type ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
-import { checkSentEvents } from '../asm/sent-events.ts';
 import { mapsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { guarded, reportLater } from './handlers.ts';
@@ -200,7 +199,6 @@ function openParts<E extends TSchema>(
   resources: Resources,
 ): Parts {
   checkHandlers(tool, options);
-  checkSentEvents(tool);
   const maps = new Map<MapSpec, BpfMap>();
   const { tailCalled = [] } = tool;
   for (const spec of mapsOf(tool))
@@ -260,12 +258,16 @@ function withNamesLike(kernel: Kernel, { attachment }: ProgramSpec, reason: NoSu
 const OF_RINGS = ['onEvent', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as const;
 
 function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: SessionOptions<E>): void {
+  if (events && !isEvents(events))
+    throw new TypeError(
+      `the events of the tool ${name} are not a perf event array: pass one, made by perfEventArray(name, schema)`,
+    );
   if (events && !options.onEvent)
     throw new TypeError(`the tool ${name} has events, and nobody gets them: pass onEvent to Session.open`);
   const vain = OF_RINGS.find((option) => options[option] !== undefined);
   if (!events && vain)
     throw new TypeError(
-      `the tool ${name} has no events, so ${vain} is of no use: name their map and schema in its 'events', or leave ${vain} out`,
+      `the tool ${name} has no events, so ${vain} is of no use: pass their map in its 'events', or leave ${vain} out`,
     );
 }
 
@@ -276,15 +278,15 @@ function everySecond({ onTick, onError }: Pick<SessionOptions<TSchema>, 'onTick'
 }
 
 function openBuffer<E extends TSchema>(
-  events: NonNullable<Tool<E>['events']>,
+  events: EventsSpec<E>,
   kernel: Kernel,
   maps: ReadonlyMap<MapSpec, BpfMap>,
   options: SessionOptions<E>,
 ): PerfBuffer {
-  const decode = valueDecoder(events.schema);
-  const bytes = layoutOf(events.schema).size;
+  const decode = valueDecoder(events.event);
+  const bytes = layoutOf(events.event).size;
   const { onEvent, onLost, onError, onCpus, onTick, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
-  return PerfBuffer.open(kernel, maps.get(events.map) as BpfMap, {
+  return PerfBuffer.open(kernel, maps.get(events) as BpfMap, {
     pagesPerCpu,
     wakeup,
     sampleBytes: bytes,

@@ -90,7 +90,7 @@ for (const [name, make] of empty)
     assert.match(thrown(make).message, /^map m: maxEntries is 0.*bodies\.test\.ts:\d+\)$/));
 
 test('perf rings have a ring for each CPU: no number of entries', () =>
-  assert.is(perfEventArray('e').maxEntries, 0));
+  assert.is(perfEventArray('e', u32).maxEntries, 0));
 
 test('a tail call checks a bigint as it does a number', () => {
   const stages = programArray('stages', { maxEntries: 4 });
@@ -110,7 +110,15 @@ test('events of another schema than the map\u2019s are refused', () => {
   for (const other of [struct({ a: u32, c: u32 }), struct({ a: u64 }), struct({ a: u32, b: u32, c: u32 })])
     assert.match(
       refusal((b) => void b.output(events, written(b, other) as never)).message,
-      /is not of the schema of the events of events \(struct of 8 bytes\) \(.*bodies\.test\.ts:\d+\)$/,
+      /^map events carries events of another layout \(struct of 8 bytes\) than stack \(struct of \d+ bytes\) \(.*bodies\.test\.ts:\d+\)$/,
+    );
+  const send = subprogram('send', [], (b) => void b.output(events, written(b, struct({ a: u64 })) as never), {
+    context: true,
+  });
+  for (const body of [(b: Builder) => void b.call(send), (b: Builder) => void b.output(events, 1 as never)])
+    assert.match(
+      refusal(body).message,
+      /^map events carries events of another layout .*bodies\.test\.ts:\d+\)$/,
     );
   const [call] = textsOf(
     rawTracepoint('sys_enter', x64, (b) => {

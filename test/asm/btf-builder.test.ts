@@ -110,7 +110,7 @@ test('a type that occurs again is written once', () => {
 });
 
 test('of perf rings there is nothing to say', () => {
-  assert.is(mapTypes(perfEventArray('events')), undefined);
+  assert.is(mapTypes(perfEventArray('events', u32)), undefined);
   const inner = hash('inner', { key: u32, value: u64, maxEntries: 1 });
   assert.is(mapTypes(arrayOfMaps('maps', { inner, maxEntries: 1 })), undefined);
   assert.is(mapTypes(hashOfMaps('named', { key: u32, inner, maxEntries: 1 })), undefined);

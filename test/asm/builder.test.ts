@@ -811,7 +811,7 @@ test('an argument of the context is copied to the stack where a helper wants mem
 });
 
 test('an event needs the context', () => {
-  const events = perfEventArray('events');
+  const events = perfEventArray('events', u64);
   assert.equal(
     statements((b) => {
       b.output(events, b.stack(u64, 1));

@@ -23,7 +23,7 @@ const Pair = struct({ a: u64, b: u64 });
 const table = hash('table', { key: u32, value: Pair, maxEntries: 8 });
 const counts = hash('counts', { key: u32, value: u64, maxEntries: 8 });
 const state = globals('state', Pair);
-const events = perfEventArray('events');
+const events = perfEventArray('events', u64);
 const others = programArray('others', { slots: ['one'] });
 const half = subprogram('half', [u64], (b, value) => b.return(value.rsh(1)));
 

@@ -177,8 +177,8 @@ test('a result of a helper goes to memory that the program can read', () => {
 });
 
 test('a struct in the context is copied for a helper, which takes no address there', () => {
-  const events = perfEventArray('events');
   const Pair = struct({ a: u32, b: u32 });
+  const events = perfEventArray('events', Pair);
   const lines = emitted((b) => {
     b.keep(b.context);
     b.output(events, b.as(b.arg(0), Pair));

@@ -377,7 +377,7 @@ test('the line of a map says how many entries it has, and perf rings are one a C
   const value = u64;
   assert.equal(
     [
-      mapLine(perfEventArray('events')),
+      mapLine(perfEventArray('events', u32)),
       mapLine(hash('one', { key, value, maxEntries: 1 })),
       mapLine(hash('many', { key, value, maxEntries: 2, flags: 0x11 })),
     ],

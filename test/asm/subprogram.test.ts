@@ -206,7 +206,7 @@ test('signed numbers are compared with their sign', () => {
 });
 
 test('the context goes ahead of the others, where it is asked for', () => {
-  const events = perfEventArray('events');
+  const events = perfEventArray('events', Event);
   const send = subprogram('send', [Event], (b, event) => void b.output(events, event), { context: true });
   assert.equal(
     emitted((b) => {

@@ -37,10 +37,10 @@ test('the maps of programs, of their subprograms, of events and of tail calls ar
   });
   const stages = programArray('stages', { slots: ['parse', 'send'] });
   const parse = rawTracepoint('parse', x64, (b) => b.count(behind, 1));
-  const events = perfEventArray('events');
+  const events = perfEventArray('events', u32);
   const tailCalled = [{ array: stages, programs: { parse } }];
   assert.equal(namesOf(mapsIn(calling.instructions)), ['here', 'there']);
-  const tool = { name: 'tool', programs: [calling], tailCalled, events: { map: events, schema: u32 } };
+  const tool = { name: 'tool', programs: [calling], tailCalled, events };
   assert.equal(namesOf(mapsOf(tool)), ['here', 'there', 'behind', 'stages', 'events']);
   assert.equal(tailCalledSlots(tailCalled), [{ array: stages, slot: 'parse', program: parse }]);
 });

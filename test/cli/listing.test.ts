@@ -27,7 +27,7 @@ const test = suite('cli/listing');
 
 const Value = struct({ ns: u64, pid: u32 });
 const table = hash('table', { key: u64, value: Value, maxEntries: 64 });
-const events = perfEventArray('events');
+const events = perfEventArray('events', Value);
 
 /** Marks an instruction as one of a source line. */
 const at = <I extends object>(line: number, instruction: I): I & { position: Position } => ({
@@ -58,7 +58,7 @@ const tool: Tool = {
     },
   ],
   maps: [table, array('counters', { value: u64 }), events],
-  events: { map: events, schema: Value },
+  events,
 };
 
 /** Reads what `at` has written. */

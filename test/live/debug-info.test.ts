@@ -44,7 +44,7 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
   const totals = array('totals', { value: struct({ execs: u64 }), maxEntries: 2 });
   const stats = globals('stats', struct({ seen: u64 }), { seen: 3n });
   const limits = constants('limits', struct({ least: u32 }), { least: 5 });
-  const events = perfEventArray('events');
+  const events = perfEventArray('events', u32);
   const program = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
     const entry = b.stack(Entry);
     b.set(entry, 0);
@@ -59,7 +59,7 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
     name: 'execs',
     programs: [program],
     maps: [entries, recent, totals, stats, limits],
-    events: { map: events, schema: u32 },
+    events,
   };
   const session = Session.open(tool, { kernel: here, onEvent: () => {}, ...options });
   const map = (spec: MapSpec) => idsOf('map', session.map(spec).fd);

@@ -23,8 +23,8 @@ const needsKprobes = needsRoot || (kprobesUnsupportedReason(here)?.message ?? fa
 const [PWRITE64, SYMBOL] =
   process.arch === 'arm64' ? [68, '__arm64_sys_pwrite64'] : [18, '__x64_sys_pwrite64'];
 
-const events = perfEventArray('events');
 const Write = struct({ fd: u64n, count: u64n, position: u64n });
+const events = perfEventArray('events', Write);
 
 /** Sends the arguments of this process's call. */
 function send(b: Builder): void {
@@ -52,7 +52,7 @@ for (const [where, make, reason] of [
   test.skipIf(reason, `${where} reads the arguments of pwrite64`, () => {
     const seen: unknown[] = [];
     const session = Session.open(
-      { name: 'writes', programs: [make()], events: { map: events, schema: Write } },
+      { name: 'writes', programs: [make()], events },
       { kernel: here, onEvent: (event) => seen.push(event) },
     );
     const folder = mkdtempSync(join(tmpdir(), 'tsbpf-writes-'));

@@ -21,7 +21,7 @@ import { here } from './tracer.ts';
 
 const test = suite('live/tail-calls', { seconds: 60 });
 
-const events = perfEventArray('events');
+const events = perfEventArray('events', u32);
 const stages = programArray('stages', { slots: ['double', 'count', 'empty'] });
 const counts = array('counts', { value: u64 });
 
@@ -47,7 +47,7 @@ const tool = (parts: Partial<Tool<typeof u32>> = {}): Tool<typeof u32> => ({
   programs: [],
   maps: [counts],
   tailCalled: [{ array: stages, programs: { double, count } }],
-  events: { map: events, schema: u32 },
+  events,
   ...parts,
 });
 

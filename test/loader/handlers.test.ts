@@ -38,7 +38,7 @@ function open(
   const seen: number[] = [];
   const buffer = PerfBuffer.open(
     new Kernel(fake),
-    BpfMap.create(new Kernel(fake), perfEventArray('events')),
+    BpfMap.create(new Kernel(fake), perfEventArray('events', u32)),
     {
       pagesPerCpu: 1,
       sampleBytes: 8,
@@ -342,10 +342,10 @@ test('rings that cannot be waited for are not opened', () => {
 test('a session is detached and closed whole, whatever its handlers throw', () => {
   for (const end of ['detach', 'close'] as const) {
     const fake = new FakeSyscalls();
-    const events = perfEventArray('events');
+    const events = perfEventArray('events', struct({ n: u32 }));
     const seen: number[] = [];
     const session = Session.open(
-      { name: 'fake', programs: [], events: { map: events, schema: struct({ n: u32 }) } },
+      { name: 'fake', programs: [], events },
       {
         kernel: new Kernel(fake),
         onEvent({ n }) {

@@ -109,7 +109,7 @@ for (const [what, load, create] of [
 test('nothing is told where nobody asked, nor of perf rings', () => {
   const fake = new FakeSyscalls();
   BpfMap.create(new Kernel(fake), spec).close();
-  BpfMap.create(new Kernel(fake), perfEventArray('events'), { debug: true }).close();
+  BpfMap.create(new Kernel(fake), perfEventArray('events', u32), { debug: true }).close();
   assert.is(fake.calls.includes('bpf 18'), false);
 });
 
@@ -262,7 +262,7 @@ test('a perf event array is as large as the highest possible CPU asks for', () =
     entries = attr.getUint32(12, true);
     return undefined;
   });
-  BpfMap.create(new Kernel(fake), perfEventArray('events'));
+  BpfMap.create(new Kernel(fake), perfEventArray('events', u32));
   assert.is(entries, 7);
 });
 

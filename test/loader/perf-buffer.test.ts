@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import { u32 } from '../../src/asm/layout.ts';
 import { perfEventArray } from '../../src/asm/map.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { NotPermittedError } from '../../src/loader/errors.ts';
@@ -27,7 +28,7 @@ interface Opened {
 
 function open(options: Partial<PerfBufferOptions> = {}, fake = new FakeSyscalls()): Opened {
   const kernel = new Kernel(fake);
-  const map = BpfMap.create(kernel, perfEventArray('events'));
+  const map = BpfMap.create(kernel, perfEventArray('events', u32));
   const samples: [number, number][] = [];
   const lost: [number, number][] = [];
   const buffer = PerfBuffer.open(kernel, map, {

@@ -1,13 +1,9 @@
 import * as assert from 'uvu/assert';
-import type { Builder } from '../../src/asm/builder/builder.ts';
 import { callSubprogram, exit, loadMap, mov } from '../../src/asm/constructors.ts';
-import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
 import { array, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r2 } from '../../src/asm/registers.ts';
-import { subprogram } from '../../src/asm/subprogram.ts';
-import { target } from '../../src/asm/target.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { NoSuchSymbolError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -20,7 +16,7 @@ const test = suite('loader/session');
 
 const Event = struct({ pid: u32, ns: u64 });
 const counts = array('counts', { value: u64 });
-const events = perfEventArray('events');
+const events = perfEventArray('events', Event);
 
 function program(symbol: string, optional = false): ProgramSpec {
   return {
@@ -32,7 +28,7 @@ function program(symbol: string, optional = false): ProgramSpec {
 }
 
 function tool(...programs: ProgramSpec[]): Tool<typeof Event> {
-  return { name: 'fake', programs, maps: [counts, events], events: { map: events, schema: Event } };
+  return { name: 'fake', programs, maps: [counts, events], events };
 }
 
 /** Kprobes of these symbols answer ENOENT. */
@@ -198,7 +194,7 @@ test('an event larger than a ring is refused, and nothing is left behind', () =>
   const Large = struct({
     ...Object.fromEntries(Array.from({ length: 520 }, (_, index) => [`n${index}`, u64])),
   });
-  const large = { ...tool(program('a')), events: { map: events, schema: Large } };
+  const large = { ...tool(program('a')), maps: [counts], events: perfEventArray('events', Large) };
   const options = { kernel: new Kernel(fake), pagesPerCpu: 1, onEvent: () => {} };
   assert.throws(() => Session.open(large, options), /sample of 4160 bytes.*more pages/);
   assert.is(fake.open.size, 0);
@@ -244,54 +240,13 @@ test('a tool without events has no rings, loses none, and is told the turn of se
   assert.is(fake.open.size, 0);
 });
 
-test('an event of another schema than that of the tool is refused at the line that sends it', () => {
+test('events that are no perf event array with a schema are refused', () => {
   const kernel = new Kernel(new FakeSyscalls());
-  const Other = struct({ pid: u32, kind: u32, ns: u64 });
-  const sending = (b: Builder, map: MapSpec, schema: typeof Event | typeof Other) => {
-    const event = b.stack(schema);
-    b.set(event, 0);
-    b.output(map, event);
-  };
-  const inSubprogram = (map: MapSpec, schema: typeof Event | typeof Other) =>
-    subprogram('send', [], (b) => sending(b, map, schema), { context: true });
-  const made = (body: (b: Builder) => void) => rawTracepoint('sys_enter', target('x64'), body);
-  const open = (schema: typeof Event | typeof Other, by: 'a program' | 'a subprogram' | 'a tail call') => {
-    const map = perfEventArray('events');
-    const others = programArray('others', { slots: ['next'] });
-    const direct = made((b) => sending(b, map, schema));
-    const nested = made((b) => void b.call(inSubprogram(map, schema)));
-    const tool = {
-      name: 'sender',
-      programs: by === 'a program' ? [direct] : by === 'a subprogram' ? [nested] : [],
-      tailCalled: by === 'a tail call' ? [{ array: others, programs: { next: direct } }] : [],
-      events: { map, schema: Event },
-    };
-    Session.open(tool, { kernel, onEvent: () => {} }).close();
-  };
-  for (const by of ['a program', 'a subprogram', 'a tail call'] as const) {
-    open(Event, by);
+  for (const wrong of [counts, { map: events, schema: Event }, { ...events, event: undefined }])
     assert.throws(
-      () => open(Other, by),
-      /^stack \(struct of 16 bytes\) is not of the schema of the events of events \(struct of 16 bytes\) \(.*session\.test\.ts:\d+\)$/,
-      by,
+      () => Session.open({ ...tool(program('a')), events: wrong as never }, { kernel, onEvent: () => {} }),
+      /^the events of the tool fake are not a perf event array: pass one, made by perfEventArray\(name, schema\) \(.*session\.test\.ts:\d+\)$/,
     );
-  }
-});
-
-test('events are read by the schema of their map, and no other', () => {
-  const kernel = new Kernel(new FakeSyscalls());
-  const open = (schema: typeof Event | typeof u64) => {
-    const map = perfEventArray('typed', Event);
-    Session.open(
-      { name: 'typed', programs: [program('a')], events: { map, schema } },
-      { kernel, onEvent: () => {} },
-    ).close();
-  };
-  open(Event);
-  assert.throws(
-    () => open(u64),
-    /^the tool typed reads the events of typed by another schema than the map's own: give both the same/,
-  );
 });
 
 test('events that nobody gets, and handlers of events that there are none of, are refused', () => {
@@ -303,7 +258,7 @@ test('events that nobody gets, and handlers of events that there are none of, ar
   );
   assert.throws(
     () => Session.open({ name: 'counter', programs: [program('a')] }, { kernel, onEvent: () => {} }),
-    /^the tool counter has no events, so onEvent is of no use: name their map and schema in its 'events', or leave onEvent out/,
+    /^the tool counter has no events, so onEvent is of no use: pass their map in its 'events', or leave onEvent out/,
   );
   assert.is(fake.open.size, 0);
 });

@@ -44,12 +44,12 @@ export function getuidTool(
   attachment: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' },
 ): GetuidTool {
   const calls = callsMap();
-  const events = perfEventArray('events');
+  const events = perfEventArray('events', Event);
   return {
     name: 'getuid',
     programs: [{ name: 'on_getuid', attachment, instructions: onGetuid(pid, calls, events) }],
     maps: [calls, events],
-    events: { map: events, schema: Event },
+    events,
     calls,
   };
 }

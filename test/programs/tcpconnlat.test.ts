@@ -99,7 +99,7 @@ for (const probe of PROBE_TYPES) {
 
   test(`${probe}: of one family, the other\u2019s addresses are neither read nor sent`, () => {
     const size = (options: Partial<Options>) =>
-      layoutOf(tcpconnlat({ probe, ...options }, x64).events.schema).size;
+      layoutOf(tcpconnlat({ probe, ...options }, x64).events.event).size;
     assert.is(size({}) - size({ family: 4 }), 32);
     assert.is(size({}) - size({ family: 6 }), 8);
   });
@@ -116,7 +116,7 @@ for (const probe of PROBE_TYPES) {
       lines.filter((line) => /call bpf_get_current_(uid_gid|cgroup_id)/.test(line));
     assert.equal(calls(without), []);
     assert.is(calls(some).length, BY_FUNCTION.includes(probe) ? 4 : 2);
-    const size = (who: boolean) => layoutOf(tcpconnlat({ probe, who }, x64).events.schema).size;
+    const size = (who: boolean) => layoutOf(tcpconnlat({ probe, who }, x64).events.event).size;
     assert.is(size(true) - size(false), 16);
   });
 
@@ -281,7 +281,7 @@ for (const probe of BY_TYPES)
     const without = target('x64', socketTypes({ ipv6: false }));
     const { events } = tcpconnlat({ probe }, without);
     assert.equal(
-      ['v4', 'v6'].map((name) => name in events.schema.properties),
+      ['v4', 'v6'].map((name) => name in events.event.properties),
       [true, false],
     );
     assert.ok(text({ probe }, without).length < text({ probe }).length);
@@ -333,7 +333,7 @@ test('trace_event: only what was accepted is shown, and it says so', () => {
 });
 
 test('trace_event: the ports are those of the record, in the machine\u2019s byte order', () => {
-  const { ports } = tcpconnlat({ probe: 'trace_event' }, x64).events.schema.properties;
+  const { ports } = tcpconnlat({ probe: 'trace_event' }, x64).events.event.properties;
   const sent = valueDecoder(ports)(new DataView(new Uint8Array([80, 0, 0x34, 0x12]).buffer), 0);
   assert.equal(sent, { remote: 80, local: 0x1234 });
 });
@@ -343,7 +343,7 @@ test('trace_event: the ports are those of the record, in the machine\u2019s byte
 for (const probe of PROBE_TYPES) {
   test(`${probe}: the end of a connect is part of the event where it is asked for`, () => {
     const names = (options: Partial<Options>) =>
-      Object.keys(tcpconnlat({ probe, ...options }, x64).events.schema.properties);
+      Object.keys(tcpconnlat({ probe, ...options }, x64).events.event.properties);
     const added = probe === 'trace_event' ? ['ended'] : ['ended', 'cause'];
     assert.equal(names(OPTIONS.outcome), [...names({}), ...added]);
   });

@@ -5,7 +5,7 @@ import { perfEventArray } from '../../src/asm/map.ts';
 import { r1, r2, r3, r4, r5, r10 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 
-const events = perfEventArray('events');
+const events = perfEventArray('events', u64);
 
 /** Passes a moved context pointer to a helper. */
 export const rejection = rejected({ maps: [events], hint: /as the program was given it/ }, (b) => {

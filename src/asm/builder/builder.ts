@@ -427,12 +427,15 @@ export class Builder {
     this.#machine.statement(this.count, () => emitCount(this.#machine, this.#calls, map, key, amount));
   }
 
-  /** Sends an event to the ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` where the ring is full. */
-  output<E extends TSchema>(events: EventsSpec<E>, event: Memory<E>): Value;
-  output(events: MapSpec, event: StructMemory | Place): Value;
-  output(events: MapSpec, event: StructMemory | Place): Value {
+  /**
+   * Sends an event to the perf ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` if the ring
+   * is full.
+   *
+   * Throws TypeError if the layout of the event is not that of the map's schema.
+   */
+  output<E extends TSchema>(events: EventsSpec<E>, event: Memory<E>): Value {
     return this.#machine.statement(this.output, () =>
-      this.#calls.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event]),
+      this.#calls.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event as StructMemory | Place]),
     );
   }
 

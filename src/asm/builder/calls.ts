@@ -3,12 +3,13 @@
  */
 import * as insn from '../constructors.ts';
 import { type Helper, perfEventOutput } from '../helpers.ts';
-import type { Instruction, SentEvent, SubprogramCode } from '../instruction.ts';
-import { type IntLayout, layoutOf } from '../layout.ts';
+import type { Instruction, SubprogramCode } from '../instruction.ts';
+import { type IntLayout, type Layout, layoutOf, sameLayout } from '../layout.ts';
+import { isEvents } from '../map.ts';
 import { r0 } from '../registers.ts';
-import { requireSchemaOfMap } from '../sent-events.ts';
 import { type Argument, isMap, placeArguments } from './call-arguments.ts';
 import type { Machine } from './machine.ts';
+import { MapPointer } from './map-pointer.ts';
 import { isStructMemory, placeOf } from './memory.ts';
 import { numberTypeOf, S32, S64, U32, U64 } from './number-type.ts';
 import { placeParameters } from './parameters.ts';
@@ -41,14 +42,12 @@ export class Calls {
   /** Emits the call of a helper: its result, a temporary in r0. Throws TypeError for arguments that it doesn't take. */
   helper(helper: Helper, args: readonly Argument[]): Value {
     this.#context.requireHelper(helper);
-    const sends = helper === perfEventOutput ? sentBy(args) : undefined;
-    if (sends) requireSchemaOfMap(sends);
+    if (helper === perfEventOutput) requireEvent(args);
     placeArguments(this.#machine, helper, args, {
       context: () => this.#context.context,
       codeOf: this.#codeOf,
     });
-    const instruction = { ...insn.call(helper), ...(sends && { sends }) };
-    return this.#called(instruction, `bpf_${helper.name}`, RESULTS[helper.result ?? 'u64']);
+    return this.#called(insn.call(helper), `bpf_${helper.name}`, RESULTS[helper.result ?? 'u64']);
   }
 
   /** Emits the call of a subprogram, which is built if it isn't yet: its result, a temporary in r0. */
@@ -73,9 +72,19 @@ export class Calls {
   }
 }
 
-/** The event that a call of `bpf_perf_event_output` with these arguments sends. */
-function sentBy([map, , event]: readonly Argument[]): SentEvent | undefined {
-  if (!isMap(map) || !(event instanceof Place || isStructMemory(event))) return undefined;
-  const { name, layout } = placeOf(event);
-  return { map, name, layout };
+/** Throws TypeError unless the event that `bpf_perf_event_output` sends has the layout of the map's schema. */
+function requireEvent([map, , event]: readonly Argument[]): void {
+  const events = map instanceof MapPointer ? map.spec : map;
+  if (!isMap(events) || !isEvents(events) || event === undefined) return;
+  const wanted = layoutOf(events.event);
+  const place = event instanceof Place || isStructMemory(event) ? placeOf(event) : undefined;
+  if (place && sameLayout(wanted, place.layout)) return;
+  const sent = place ? `${place.name} (${describe(place.layout)})` : 'a number';
+  throw new TypeError(
+    `map ${events.name} carries events of another layout (${describe(wanted)}) than ${sent}`,
+  );
+}
+
+function describe({ kind, size }: Layout): string {
+  return `${kind} of ${size} bytes`;
 }

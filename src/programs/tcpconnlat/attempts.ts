@@ -87,11 +87,11 @@ export function attemptsOf(
   const Attempt = Event.properties.attempt;
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
   const counters = array('counters', { value: countersOf(countsFailures) });
-  const events = perfEventArray('events');
+  const events = perfEventArray('events', Event);
   return {
     table,
     counters,
-    events: { map: events, schema: Event },
+    events,
     filter,
     countsFailures,
     maps: [table, counters, ...filter.maps, events],
