@@ -1,4 +1,4 @@
-/** Subprograms of plain instructions, and what they are linked to. */
+/** Subprograms given as instruction lists, and how they are appended to a program. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { AssembleError, assemble } from '../../src/asm/assemble.ts';
@@ -29,7 +29,7 @@ import { suite } from '../harness.ts';
 import { thrown } from '../thrown.ts';
 import { textsOf } from './texts.ts';
 
-const test = suite('asm/link', { seconds: 60 });
+const test = suite('asm/append-subprograms', { seconds: 60 });
 
 const twice: SubprogramCode = { name: 'twice', instructions: [mov(r0, r1), add(r0, r0), exit()] };
 const four: SubprogramCode = {
@@ -37,7 +37,7 @@ const four: SubprogramCode = {
   instructions: [callSubprogram(twice), mov(r1, r0), callSubprogram(twice), exit()],
 };
 
-test('a subprogram comes into the program by whoever refers to it, once', () => {
+test('a subprogram is appended once, however often it is referenced', () => {
   assert.equal(textsOf([mov(r1, 3), callSubprogram(four), mov(r1, r0), callSubprogram(twice), exit()]), [
     'r1 = 3',
     'call four',
@@ -56,20 +56,20 @@ test('a subprogram comes into the program by whoever refers to it, once', () => 
   ]);
 });
 
-test('its address is a reference too', () => {
+test('loading its address references it, too', () => {
   const { instructions } = assemble([loadFunction(r2, twice), mov(r0, 0), exit()]);
   assert.is(disassemble(loadFunction(r2, twice)), '(18) r2 = subprog[twice]');
   assert.is(instructions[0]?.target, 'twice');
   assert.is(instructions[0]?.instruction.imm, 3);
 });
 
-test('a call shows the name until it is assembled, and then the distance', () => {
+test('a call shows the name before assembly and the distance after it', () => {
   assert.is(disassemble(callSubprogram(twice)), '(85) call twice');
   const [first] = assemble([callSubprogram(twice), exit()]).instructions;
   assert.is(first && disassemble(first.instruction), '(85) call pc+1');
 });
 
-test('labels are each function\u2019s own', () => {
+test('labels are local to each function', () => {
   const sub: SubprogramCode = {
     name: 'sub',
     instructions: [mov(r0, 0), jeq(r1, 0, 'out'), mov(r0, 1), label('out'), exit()],
@@ -88,7 +88,7 @@ test('labels are each function\u2019s own', () => {
   ]);
 });
 
-test('a name that is taken, by another or by a label of the program, gets a number', () => {
+test('a duplicate name, also of a label, gets a number', () => {
   const other = { ...twice };
   const texts = textsOf([
     callSubprogram(twice),
@@ -103,7 +103,7 @@ test('a name that is taken, by another or by a label of the program, gets a numb
   );
 });
 
-test('the maps that it uses are references of the program', () => {
+test('maps of a subprogram become references of the program', () => {
   const table = hash('table', { key: u32, value: u64, maxEntries: 1 });
   const find: SubprogramCode = {
     name: 'find',
@@ -112,7 +112,7 @@ test('the maps that it uses are references of the program', () => {
   assert.equal(assemble([callSubprogram(find), mov(r0, 0), exit()]).references, [{ slot: 4, map: table }]);
 });
 
-test('bpftool is told the name of each', () => {
+test('debug info names each subprogram', () => {
   const { bytes, functions } = programDebugInfo(
     'main',
     assemble([callSubprogram(four), callSubprogram({ ...twice }), exit()]),
@@ -128,7 +128,7 @@ test('bpftool is told the name of each', () => {
   assert.equal([...words.filter((_, index) => index % 2 === 0)], [0, 3, 7, 10]);
 });
 
-test('a list without any stays the same list', () => {
+test('a list without subprograms is returned unchanged', () => {
   assert.is(assemble([mov(r0, 0), exit()]).instructions.length, 2);
 });
 
@@ -139,22 +139,22 @@ for (const [what, items, message] of [
     "the subprogram 'empty' has no instructions",
   ],
   [
-    'a name that is none',
+    'an invalid name',
     [callSubprogram({ ...twice, name: 'a b' }), exit()],
     "the subprogram 'a b': a name is a C identifier",
   ],
   [
-    'a way past its end',
+    'a path past its end',
     [callSubprogram({ name: 'open', instructions: [mov(r0, 0)] }), exit()],
     'slot 2: mov is the last of a subprogram, which runs on past its end',
   ],
   [
-    'a label of its caller’s',
+    'a label of its caller',
     [callSubprogram({ name: 'out', instructions: [ja('there')] }), label('there'), exit()],
     /^slot 2: label 'out.there' is nowhere defined/,
   ],
   [
-    'a call of itself, by a label',
+    'a call of itself by label',
     [callSubprogram('f'), exit(), label('f'), callSubprogram('f'), exit()],
     'slot 2: a subprogram calls itself: f -> f',
   ],
@@ -176,7 +176,7 @@ for (const [what, items, message] of [
     );
   });
 
-test('a value that refers to itself is recursion, at the line of the call', () => {
+test('a subprogram that references itself is refused at the line of the call', () => {
   const instructions: Item[] = [];
   const self: SubprogramCode = { name: 'self', instructions };
   const position = capture(capture);
@@ -187,7 +187,7 @@ test('a value that refers to itself is recursion, at the line of the call', () =
   assert.is((error as AssembleError).position, position);
 });
 
-test('eight frames at once are the most', () => {
+test('at most eight frames are allowed', () => {
   const chain = (length: number): SubprogramCode => ({
     name: `level${length}`,
     instructions: length > 1 ? [callSubprogram(chain(length - 1)), exit()] : [mov(r0, 0), exit()],
@@ -199,7 +199,7 @@ test('eight frames at once are the most', () => {
   );
 });
 
-test('many ways through few frames are gone through quickly', () => {
+test('many paths through few frames are checked quickly', () => {
   let next: SubprogramCode = twice;
   for (let level = 0; level < 6; level++)
     next = {
@@ -209,18 +209,18 @@ test('many ways through few frames are gone through quickly', () => {
   assert.is(assemble([callSubprogram(next), exit()]).instructions.length, 2 + 6 * 201 + 3);
 });
 
-// --- any program -----------------------------------------------------------------------------------
+// --- random programs -------------------------------------------------------------------------------
 
-/** What a function does besides: nothing, or a jump over something, always by the same label. */
+/** Filler for a function: an instruction, or a jump over one with the same label in every function. */
 const filler = fc.constantFrom<readonly Item[]>(
   [mov(r6, 1)],
   [lddw(r6, 2n ** 40n)],
   [jeq(r6, 0, 'over'), lddw(r6, 1n), label('over')],
 );
-/** The functions that a function calls are among the later ones, few enough below each other. */
+/** A function calls only functions after it, so the number of frames is limited. */
 const body = fc.record({ filler, before: fc.array(fc.nat(20), { maxLength: 3 }), last: fc.boolean() });
 
-test('any program that is linked decodes, every call lands where what it calls begins, and each is there once', () => {
+test('in any program each subprogram is present once and every call reaches its function', () => {
   fc.assert(
     fc.property(fc.array(body, { minLength: 1, maxLength: 7 }), (bodies) => {
       const made: SubprogramCode[] = [];
@@ -258,7 +258,7 @@ test('any program that is linked decodes, every call lands where what it calls b
         assert.is(slot + 1 + instruction.imm, starts.get(target as string));
         assert.ok(functions.some((start) => start.slot === slot + 1 + instruction.imm));
       }
-      // Each does what it was made of: the number that it returns is its own.
+      // Each function returns its own number, which identifies it.
       const numbers = [...reached].map(({ instructions: items }) => (items.at(-2) as { imm: number }).imm);
       const returned = instructions.flatMap(({ instruction: { opcode, dst, imm } }) =>
         opcode === 0xb7 && dst === 0 ? [imm] : [],

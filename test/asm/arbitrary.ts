@@ -1,4 +1,4 @@
-/** Instructions for property tests: of every form, with any operands that it takes or with one that it doesn't. */
+/** Instructions for property tests: every form, with valid operands or with one invalid operand. */
 import fc from 'fast-check';
 import { type InstructionArgument, make } from '../../src/asm/constructors/make.ts';
 import type { Instruction } from '../../src/asm/instruction.ts';
@@ -8,7 +8,7 @@ import { type Kind, limitsOf } from '../../src/asm/operands.ts';
 /** Any form that a constructor makes. */
 const anyForm = fc.constantFrom(...FORMS.filter(({ onlyIn }) => onlyIn !== 'dumps'));
 
-/** A form and operands for its fields, all of which fit. */
+/** A form and valid operands for its fields. */
 function operandsOf(form: Form): fc.Arbitrary<Partial<Record<FieldName, InstructionArgument>>> {
   const open = FIELDS.filter((field) => typeof form[field] === 'string');
   return fc.record(
@@ -33,8 +33,8 @@ export const anyInstruction: fc.Arbitrary<Instruction> = anyForm.chain((form) =>
   operandsOf(form).map((operands) => make(form, operands)),
 );
 
-/** A form with operands of which one doesn't fit, and that one. */
-export const misfit: fc.Arbitrary<{
+/** A form with one invalid operand, and its field. */
+export const invalidOperand: fc.Arbitrary<{
   readonly form: Form;
   readonly field: FieldName;
   readonly operands: Partial<Record<FieldName, InstructionArgument>>;

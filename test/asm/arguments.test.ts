@@ -1,4 +1,4 @@
-/** Arguments and results by the kernel's prototypes: types, slots, names, and what is refused. */
+/** Arguments and results from the kernel's prototypes: types, slots, names, and errors. */
 import * as assert from 'uvu/assert';
 import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
@@ -38,7 +38,7 @@ const onArm = target('arm64', Btf.parse(w.blob()));
 const linesOf = ({ instructions }: ProgramSpec) => textsOf(instructions);
 const load = (body: (b: Builder) => void) => linesOf(fentry('wide', on, body))[0];
 
-test('a number has the type of its parameter, and is read from the low bytes of its slot', () => {
+test("a number argument has its parameter's type and is read from the low bytes of its slot", () => {
   assert.is(
     load((b) => void b.arg(1).get()),
     'r0 = *(u32 *)(r1 +16)',
@@ -59,12 +59,12 @@ test('a number has the type of its parameter, and is read from the low bytes of 
   assert.match(signed.join('\n'), /w0 s>= 0|w0 s< 0/);
 });
 
-test('a __be16 is a number in network byte order', () => {
+test('a __be16 parameter is in network byte order', () => {
   const lines = linesOf(fentry('wide', on, (b) => b.if(b.arg('port').ne(443), () => b.exit())));
   assert.match(lines.join('\n'), /r0 = \*\(u16 \*\)\(r1 \+24\)\n.*0xbb01/);
 });
 
-test('a pointer to something that is no struct is a number to the verifier: a helper reads through it', () => {
+test('a pointer to a non-struct is a number, which helpers can read through', () => {
   const fields = (b: Builder, argument: string) => {
     b.kernel('sock', b.arg(argument)).fields({ error: 'sk_err' });
   };
@@ -73,7 +73,7 @@ test('a pointer to something that is no struct is a number to the verifier: a he
   assert.not.match(linesOf(fentry('wide', on, (b) => fields(b, 'sk'))).join('\n'), helper);
 });
 
-test('as(u64) is the whole slot of a shorter number', () => {
+test('as(u64) reads the whole slot of a narrower number', () => {
   assert.is(
     load((b) => void b.arg(1).as(u64).get()),
     'r0 = *(u64 *)(r1 +16)',
@@ -81,7 +81,7 @@ test('as(u64) is the whole slot of a shorter number', () => {
   assert.throws(() => load((b) => b.arg('data').as(bytes(16))), /integer schema/);
 });
 
-test('a struct of 16 bytes is memory of two slots', () => {
+test('a 16-byte struct occupies two slots', () => {
   assert.equal(
     linesOf(fentry('wide', on, (b) => b.set(b.stack(struct({ a: u64, b: u64 })), b.arg(0)))).slice(0, 4),
     ['r0 = *(u64 *)(r1 +0)', '*(u64 *)(r10 -16) = r0', 'r0 = *(u64 *)(r1 +8)', '*(u64 *)(r10 -8) = r0'],
@@ -89,17 +89,17 @@ test('a struct of 16 bytes is memory of two slots', () => {
   assert.match(thrown(() => load((b) => b.arg(0).get())).message, /argument 0 is bytes\(16\), not a number/);
 });
 
-for (const wanted of [6, 1.5, -1, Number.NaN, 'nobody'])
-  test(`there is no argument ${wanted}`, () => {
-    const { message } = thrown(() => load((b) => b.arg(wanted)));
+for (const name of [6, 1.5, -1, Number.NaN, 'nobody'])
+  test(`argument ${name} does not exist`, () => {
+    const { message } = thrown(() => load((b) => b.arg(name)));
     assert.match(
       message,
-      `fentry wide has no argument ${wanted}: wide has 6 arguments: pair, flags, port, on, sk, data`,
+      `fentry wide has no argument ${name}: wide has 6 arguments: pair, flags, port, on, sk, data`,
     );
     assert.match(message, 'arguments.test.ts');
   });
 
-test('a pointer to a struct is a kernel pointer by its own type', () => {
+test('a pointer to a struct is a kernel pointer of that type', () => {
   const body = (b: Builder) => void b.kernel(b.arg('sk')).fields({ err: 'sk_err' }).err.get();
   assert.equal(linesOf(fentry('wide', on, body)).slice(0, 2), [
     'r0 = *(u64 *)(r1 +40)',
@@ -111,7 +111,7 @@ test('a pointer to a struct is a kernel pointer by its own type', () => {
   );
 });
 
-test('a pointer that is read as another struct is read by probe: the verifier would refuse the load', () => {
+test('a pointer read as another struct uses a probe read, because the verifier would refuse a load', () => {
   const read = (name: string) => (b: Builder) => {
     const path = name === 'tcp_sock' ? 'rtt' : 'sk_err';
     b.kernel(name, b.arg('sk')).fields({ x: path }).x.get();
@@ -123,7 +123,7 @@ test('a pointer that is read as another struct is read by probe: the verifier wo
   );
 });
 
-test('raw tracepoints have the parameters of their typedef, by the names of the function that calls programs', () => {
+test('raw tracepoints take parameters from their typedef and names from the calling function', () => {
   for (const hook of [rawTracepoint, tpBtf]) {
     const lines = linesOf(hook('named', on, (b) => b.stack(s64, b.arg('size'))));
     assert.is(lines[0], 'r0 = *(u32 *)(r1 +8)');
@@ -133,7 +133,7 @@ test('raw tracepoints have the parameters of their typedef, by the names of the 
   assert.is(linesOf(rawTracepoint('unknown', on, (b) => void b.arg(11).get()))[0], 'r0 = *(u64 *)(r1 +88)');
 });
 
-test('parameters without names take those of the function that calls programs, if it has as many', () => {
+test('unnamed parameters get the names of the calling function if the counts match', () => {
   const types = new BtfWriter();
   const number = types.int('int', 4, 1);
   const data = types.pointer(0);
@@ -160,8 +160,8 @@ test('parameters without names take those of the function that calls programs, i
   assert.is(names('alone'), '0');
   assert.is(names('own'), 'mine');
   assert.is(names('partly'), 'first, second');
-  const first = (name: string, wanted: string) =>
-    linesOf(rawTracepoint(name, kernel, (b) => void b.arg(wanted).get()))[0];
+  const first = (name: string, parameter: string) =>
+    linesOf(rawTracepoint(name, kernel, (b) => void b.arg(parameter).get()))[0];
   assert.is(first('same', 'other'), 'r0 = *(u32 *)(r1 +0)');
   assert.is(first('own', 'mine'), 'r0 = *(u32 *)(r1 +0)');
   assert.is(first('partly', 'second'), 'r0 = *(u32 *)(r1 +8)');
@@ -169,9 +169,9 @@ test('parameters without names take those of the function that calls programs, i
   assert.match(thrown(() => first('fewer', 'other')).message, /has no argument other/);
 });
 
-test('a kprobe counts registers: a struct of 16 bytes takes two, and the last ones are on the stack', () => {
-  const reading = (symbol: string, wanted: string, where = on) =>
-    linesOf(kprobe(symbol, where, (b) => void b.arg(wanted).get()))[0];
+test('kprobe arguments are in registers: a 16-byte struct takes two, later ones are on the stack', () => {
+  const reading = (symbol: string, name: string, where = on) =>
+    linesOf(kprobe(symbol, where, (b) => void b.arg(name).get()))[0];
   assert.is(reading('wide', 'flags'), 'r0 = *(u32 *)(r1 +96)', 'rdx');
   assert.is(reading('wide', 'flags', onArm), 'r0 = *(u32 *)(r1 +16)', 'regs[2]');
   assert.match(
@@ -184,20 +184,20 @@ test('a kprobe counts registers: a struct of 16 bytes takes two, and the last on
   assert.is(reading('nine', 'h', onArm), 'r0 = *(u32 *)(r1 +56)');
 });
 
-test('the result has the type of the function; a function without one has none', () => {
+test("the result has the function's return type; void functions have none", () => {
   const result = (b: Builder) => void b.retval.get();
   assert.is(linesOf(fexit('wide', on, result))[0], 'r0 = *(u32 *)(r1 +56)');
   assert.is(linesOf(kretprobe('wide', on, result))[0], 'r0 = *(u32 *)(r1 +80)');
   assert.match(thrown(() => fexit('nine', on, result)).message, /nine returns nothing/);
 });
 
-test('fentry and fexit return 0: the verifier takes nothing else', () => {
+test('fentry and fexit must return 0', () => {
   for (const hook of [fentry, fexit])
     for (const wrong of [(b: Builder) => b.exit(1), (b: Builder) => b.exit(b.arg('flags').get())])
       assert.match(thrown(() => hook('wide', on, wrong)).message, /wide returns 0.*arguments\.test\.ts/);
 });
 
-test('a helper that the type of the program has not is refused at its line', () => {
+test('a helper that the program type lacks is refused at its line', () => {
   const refused = thrown(() => rawTracepoint('named', on, (b) => b.call(getFuncArgCnt)));
   assert.match(
     refused.message,
@@ -221,7 +221,7 @@ test('functions without a prototype have twelve arguments', () => {
   );
 });
 
-test('a pointer to a typedef of a named struct has the name of the struct', () => {
+test("a pointer to a typedef of a struct gets the struct's name", () => {
   const types = new BtfWriter();
   const number = types.int('int', 4, 1);
   const named = types.struct('named', 4, [{ name: 'a', type: number, bits: 0 }]);

@@ -52,13 +52,13 @@ function refused(
       assert.instance(error, kind);
       if (typeof message === 'string') assert.is(messageWithoutPosition(error as Error), message);
       else assert.match((error as Error).message, message);
-      assert.match((error as Error).message, / \(\/.*\.[jt]s:\d+\)$/, 'ends with the author\u2019s line');
+      assert.match((error as Error).message, / \(\/.*\.[jt]s:\d+\)$/, 'ends with the caller\u2019s line');
       return true;
     },
   );
 }
 
-test('the least program', () => {
+test('the minimal program assembles', () => {
   const { bytes, instructions, references } = assemble([mov(r0, 0), exit()]);
   assert.is(hexOf(bytes), 'b7 00 00 00 00 00 00 00 95 00 00 00 00 00 00 00');
   assert.equal(
@@ -71,14 +71,14 @@ test('the least program', () => {
   assert.equal(references, []);
 });
 
-test('a destination is counted from the following instruction', () => {
+test('a distance counts from the next instruction', () => {
   assert.is(destinationOf(5, ja(2)), 8);
   assert.is(destinationOf(5, ja(-3)), 3);
   assert.is(destinationOf(5, callSubprogram(10)), 16);
   assert.is(destinationOf(5, mov(r0, 0)), undefined);
 });
 
-test('jumps to labels, forward and back, count slots from the following instruction', () => {
+test('jumps to labels, forward and backward, count slots from the next instruction', () => {
   assert.equal(
     listing([
       mov(r0, 3),
@@ -101,7 +101,7 @@ test('jumps to labels, forward and back, count slots from the following instruct
   );
 });
 
-test('an lddw between jump and label counts twice', () => {
+test('an lddw between a jump and its label counts as two slots', () => {
   const items = [
     jeq(r1, 0, 'out'),
     lddw(r0, 2n ** 40n),
@@ -121,21 +121,21 @@ test('an lddw between jump and label counts twice', () => {
   assert.is(assemble(items).bytes.length, 6 * 8);
 });
 
-test('labels and the label jumped to stay with the instructions, references to labels do not', () => {
+test('labels and the target label stay with an instruction, label references do not', () => {
   const { instructions } = assemble([mov(r0, 0), jeq(r0, 0, 'b'), label('a'), label('b'), exit()]);
   assert.equal(instructions[2]?.labels, ['a', 'b']);
   assert.is(instructions[1]?.target, 'b');
   assert.not('reference' in (instructions[1]?.instruction ?? {}));
 });
 
-test('numbers of slots stay as they are', () => {
+test('numeric distances are not changed', () => {
   assert.equal(
     listing([mov(r0, 0), jeq(r0, 0, 1), mov(r0, 1), exit()]).at(1),
     '1: (15) if r0 == 0x0 goto pc+1',
   );
 });
 
-test('gotol and may_goto take labels as well', () => {
+test('gotol and may_goto accept labels', () => {
   assert.equal(listing([mov(r0, 0), label('again'), mayGoto('out'), gotol('again'), label('out'), exit()]), [
     '0: (b7) r0 = 0',
     '1: (e5) may_goto pc+1',
@@ -144,7 +144,7 @@ test('gotol and may_goto take labels as well', () => {
   ]);
 });
 
-test('subprograms are called and loaded by their labels', () => {
+test('subprograms are called and loaded by label', () => {
   const program = [
     callSubprogram('double'),
     loadFunction(r2, 'double'),
@@ -158,7 +158,7 @@ test('subprograms are called and loaded by their labels', () => {
   assert.equal(listing(program).slice(0, 2), ['0: (85) call pc+4', '1: (18) r2 = subprog[+3]']);
 });
 
-test('maps are listed by slot, in order, and left zero', () => {
+test('map references are listed by slot, in order, with zero immediates', () => {
   const { references, bytes, instructions } = assemble([
     loadMap(r1, attempts),
     mov(r2, r10),
@@ -182,14 +182,14 @@ test('maps are listed by slot, in order, and left zero', () => {
   assert.is(disassemble(instructions[4]?.instruction as Instruction), '(18) r3 = map[counts][0]+16');
 });
 
-test('the same list gives the same bytes, and is left as it was', () => {
+test('assembling is reproducible and does not change the list', () => {
   const items = [mov(r0, 0), jeq(r0, 0, 'out'), label('out'), exit()];
   const before = structuredClone(items);
   assert.equal(assemble(items), assemble(items));
   assert.equal(items, before);
 });
 
-test('a conditional jump over 32767 slots is as far as it goes', () => {
+test('a conditional jump reaches 32767 slots forward', () => {
   const over = (count: number): Item[] => [
     jeq(r1, 0, 'out'),
     ...Array.from({ length: count }, () => mov(r0, 0)),
@@ -205,7 +205,7 @@ test('a conditional jump over 32767 slots is as far as it goes', () => {
   );
 });
 
-test('a jump back over 32768 slots is as far as it goes', () => {
+test('a jump reaches 32768 slots backward', () => {
   const over = (count: number): Item[] => [
     mov(r0, 0),
     label('again'),
@@ -223,7 +223,7 @@ test('a jump back over 32768 slots is as far as it goes', () => {
   );
 });
 
-test('a jump of 40000 slots is refused by the line that made it', () => {
+test('a jump over 40000 slots is refused at the line that made it', () => {
   const far = { ...jeq(r1, 0, 'out'), position: { stack: `Error\n    at tool (file:///tool.ts:12:3)` } };
   refused(
     [far, ...Array.from({ length: 40000 }, () => mov(r0, 0)), label('out'), exit()],
@@ -232,7 +232,7 @@ test('a jump of 40000 slots is refused by the line that made it', () => {
   );
 });
 
-test('gotol reaches where ja does not', () => {
+test('gotol reaches further than ja', () => {
   const { instructions } = assemble([
     jeq(r1, 0, 1),
     gotol('out'),
@@ -290,7 +290,7 @@ for (const [items, message] of REFUSED)
     refused(items, AssembleError, message);
   });
 
-test('an unknown label is refused, and those nearest to it are named', () => {
+test('an unknown label is refused with similar names', () => {
   refused(
     [jeq(r1, 0, 'mising'), mov(r0, 0), label('missing'), exit()],
     AssembleError,
@@ -298,7 +298,7 @@ test('an unknown label is refused, and those nearest to it are named', () => {
   );
 });
 
-test('an error has the slot and the position of its instruction', () => {
+test('an error has the slot and position of its instruction', () => {
   const position = capture(capture);
   const error = thrown(() => assemble([mov(r0, 0), { ...jeq(r0, 0, 'nowhere'), position }, exit()]));
   assert.instance(error, AssembleError);
@@ -306,24 +306,24 @@ test('an error has the slot and the position of its instruction', () => {
   assert.is((error as AssembleError).position, position);
 });
 
-test('a label at the very end that nothing goes to is no harm', () => {
+test('an unused label at the end is allowed', () => {
   assert.is(assemble([mov(r0, 0), exit(), label('end')]).instructions.length, 2);
 });
 
-test('an instruction that the table does not know passes, for kernels to come', () => {
+test('an instruction missing from the table passes, for future kernels', () => {
   const raw: Instruction = { opcode: 0xf7, dst: 1, src: 2, off: 3, imm: 4 };
   assert.is(hexOf(assemble([raw, exit()]).bytes.subarray(0, 8)), 'f7 21 03 00 04 00 00 00');
 });
 
-test('where a computed jump goes is not known, so nothing is called unreached', () => {
+test('with a computed jump, code is never reported as unreachable', () => {
   assert.is(assemble([ldx({ size: 8 }, r1, r1, 0), gotox(r1), mov(r0, 0), exit()]).instructions.length, 4);
 });
 
-test('a hand-made number that does not fit is refused', () => {
+test('an instruction with a number out of range is refused', () => {
   refused([{ ...mov(r0, 0), imm: 2 ** 40 }, exit()], RangeError, /immediate 1099511627776 is not between/);
 });
 
-test('a program of more slots than any kernel takes is refused', () => {
+test('a program with more slots than the kernel accepts is refused', () => {
   const items = Array.from({ length: 1_000_001 }, () => exit());
   refused(items, RangeError, '1000001 slots are more than the 1000000 the kernel takes');
 });

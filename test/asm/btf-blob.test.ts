@@ -23,7 +23,7 @@ test('types are found by kind and name', () => {
   assert.is(btf.find('struct', 'sock\0sock_common'), undefined);
 });
 
-test('a name that is only the end of another string is found', () => {
+test('a name stored as the end of another string is found', () => {
   const w = new BtfWriter();
   w.endOf('unix_sock', 'sock');
   w.string('psock');
@@ -113,7 +113,7 @@ test('a struct of more than 65,535 members is read (24 bits of vlen since Linux 
   assert.is(large.find('struct', 'after'), after);
 });
 
-test('offsets in long structs have 32 bits, or 24 beside the sizes of bit fields', () => {
+test('offsets in long structs have 32 bits, or 24 next to bit-field sizes', () => {
   const w = new BtfWriter();
   const int = w.int('int', 4);
   w.struct('long', 2 ** 28, [{ name: 'last', type: int, bits: 0x7000_0000 }]);
@@ -130,14 +130,14 @@ test('a longer header is accepted', () => {
   assert.is(Btf.parse(kernelInSmall().blob({ header: 48, layout: new Uint8Array() })).sizeOf('sock'), 120);
 });
 
-/** A section of extents: bytes behind the head and for each part, by kind. */
+/** The layout section: for each kind the size of its fixed part and of each element. */
 function layoutOf(extents: Readonly<Record<number, readonly [number, number]>>): Uint8Array {
   const bytes = new Uint8Array(4 * (Math.max(...Object.keys(extents).map(Number)) + 1));
   for (const [kind, extent] of Object.entries(extents)) bytes.set(extent, 4 * Number(kind));
   return bytes;
 }
 
-test('kinds of the future are passed over where the blob tells how long they are', () => {
+test('unknown kinds are skipped if the blob has a layout section', () => {
   const w = new BtfWriter();
   w.int('int', 4);
   const later = w.raw('later', (40 << 24) + 3, 0, [1, 11, 12, 21, 22, 31, 32]);
@@ -146,20 +146,24 @@ test('kinds of the future are passed over where the blob tells how long they are
   const layout = layoutOf({ 1: [0, 0], 20: [8, 4], 40: [4, 8] });
   const read = Btf.parse(w.blob({ layout }));
   assert.equal(read.type(later), { kind: 'unknown', name: 'later', number: 40 });
-  assert.equal(read.type(grown), { kind: 'unknown', name: '', number: 20 }, 'no longer as we know it');
+  assert.equal(
+    read.type(grown),
+    { kind: 'unknown', name: '', number: 20 },
+    'a known kind with another layout',
+  );
   assert.is(read.find('struct', 'after'), after);
-  assert.is(read.type(1).kind, 'int', 'kinds from before the section are as they always were');
+  assert.is(read.type(1).kind, 'int', 'known kinds are unchanged');
   assert.throws(() => Btf.parse(w.blob()), /unknown kind 40/);
 });
 
-test('extents that are no number of words are refused', () => {
+test('layouts that are no multiple of a word are refused', () => {
   const layout = layoutOf({ 21: [2, 4] });
   assert.throws(() => Btf.parse(kernelInSmall().blob({ layout })), /layout of kind 21 .* no number of words/);
 });
 
 // Modules
 
-/** A module's types after those of the kernel in small. */
+/** The types of a module, based on those of the small kernel. */
 function module(): { readonly btf: Btf; readonly own: number; readonly first: number } {
   const base = kernelInSmall();
   const w = new BtfWriter(base);
@@ -168,14 +172,14 @@ function module(): { readonly btf: Btf; readonly own: number; readonly first: nu
     { name: 'sk', type: btf.find('struct', 'sock') ?? 0, bits: 64 },
     { name: 'use', type: s32, bits: 1024 },
   ]);
-  // Names of the kernel's own are not written again.
+  // Strings of the kernel are not written again.
   w.struct('proto', 16, [{ name: 'close', type: s32, bits: 32 }]);
   w.enum('nft_verdicts', 4, { NFT_BREAK: 7, TCP_SYN_SENT: 99 });
   w.func('nft_do_chain', w.prototype(s32, { table: w.pointer(own) }));
   return { btf: Btf.parse(w.blob(), btf), own, first: btf.count + 1 };
 }
 
-test('the types of a module go on after the kernel\u2019s', () => {
+test("module types follow the kernel's types", () => {
   const { btf: both, own, first } = module();
   assert.is(own, first);
   assert.is(both.find('struct', 'nft_table'), first);
@@ -185,19 +189,19 @@ test('the types of a module go on after the kernel\u2019s', () => {
   assert.is(both.member('sock', 'sk_err').offset, 60, 'of the kernel');
   assert.equal(both.type(4), btf.type(4));
   assert.is(both.enumValue('NFT_BREAK'), 7);
-  assert.is(both.enumValue('TCP_SYN_SENT'), 2, 'the kernel\u2019s comes first');
+  assert.is(both.enumValue('TCP_SYN_SENT'), 2, 'the kernel has priority');
   assert.is(both.prototype('nft_do_chain').parameters[0]?.pointsTo?.name, 'nft_table');
   assert.throws(() => both.member('nft_table', 'usee'), /nearest: use/);
   assert.throws(() => both.sizeOf('nft_tables'), /nearest: nft_table/);
 });
 
-test('a module\u2019s own struct comes before one of the kernel by the same name', () => {
+test("a module's own struct has priority over a kernel struct of the same name", () => {
   const { btf: both } = module();
   assert.is(both.sizeOf('proto'), 16);
   assert.is(btf.sizeOf('proto'), 8);
 });
 
-test('a blob that goes on after another needs it, and may have no strings', () => {
+test('a split BTF blob needs its base, and may have no strings', () => {
   const base = kernelInSmall();
   const w = new BtfWriter(base);
   w.const(4);
@@ -207,7 +211,7 @@ test('a blob that goes on after another needs it, and may have no strings', () =
 
 // Prototypes
 
-test('functions tell what they are called with, and what they return', () => {
+test('functions have parameters and a return type', () => {
   const w = new BtfWriter();
   const s32 = w.int('int', 4, SIGNED);
   const sock = w.struct('sock', 8, []);
@@ -252,7 +256,7 @@ test('functions tell what they are called with, and what they return', () => {
   assert.throws(() => read.prototype('bad'), /parameter 0 is of a type without values/);
 });
 
-test('bytes at any alignment are read', () => {
+test('unaligned bytes can be parsed', () => {
   const blob = kernelInSmall().blob();
   const shifted = new Uint8Array(blob.length + 3);
   shifted.set(blob, 3);
@@ -276,11 +280,11 @@ const broken: [string, () => Uint8Array, RegExp][] = [
     /begin and end with a NUL/,
   ],
   [
-    'names behind the strings',
+    'names past the strings',
     () => kernelInSmall().blob({ strings: Buffer.from('\0a\0') }),
     /^BTF type \d+: its name is at \d+, past the string section/,
   ],
-  ['a kind of the future', () => blobOf((w) => w.raw('x', 23 << 24, 0)), /^BTF type 2: unknown kind 23/],
+  ['an unknown kind', () => blobOf((w) => w.raw('x', 23 << 24, 0)), /^BTF type 2: unknown kind 23/],
   [
     'a kind of more than 5 bits',
     () => blobOf((w) => w.raw('x', 33 << 24, 0)),
@@ -306,7 +310,7 @@ for (const [name, make, message] of broken)
     assert.match(error.message, message);
   });
 
-test('lazy throws BtfError from the look-up that reaches a damaged type', () => {
+test('a lookup that reaches a damaged type throws BtfError', () => {
   const w = new BtfWriter();
   for (let i = 1; i <= 40; i++) w.int(`int${i}`, 4);
   w.raw('x', 33 << 24, 0);
@@ -323,7 +327,7 @@ test('lazy throws BtfError from the look-up that reaches a damaged type', () => 
     assert.match(thrown(look).message, /^BTF type 41: unknown kind 33/);
 });
 
-test('types have the ids of their order, wherever the index keeps a position', () => {
+test('types are numbered in order, at every index position', () => {
   for (const count of [1, 15, 16, 17, 31, 32, 33, 100]) {
     const w = new BtfWriter();
     for (let i = 1; i <= count; i++)
@@ -356,7 +360,7 @@ test('an id that does not exist throws BtfError', () => {
     );
 });
 
-test('types that refer to themselves throw BtfError instead of looping', () => {
+test('recursive types throw BtfError', () => {
   const w = new BtfWriter();
   w.typedef('self', 1);
   w.struct('a', 8, [{ name: 'x', type: 1, bits: 0 }]);
@@ -379,9 +383,9 @@ test('anonymous structs nested a thousand deep throw BtfError', () => {
   assert.match(thrown(() => Btf.parse(w.blob()).member('deep', 'x')).message, /nested deeper than/);
 });
 
-test('anonymous structs that share their parts are searched once each', () => {
+test('anonymous structs with shared parts are searched once each', () => {
   const w = new BtfWriter();
-  // 2^40 paths lead from the first to the last.
+  // 2^40 paths lead from the first struct to the last.
   for (let i = 0; i < 40; i++)
     w.struct('', 8, [
       { type: i + 2, bits: 0 },
@@ -392,7 +396,7 @@ test('anonymous structs that share their parts are searched once each', () => {
   assert.is(Btf.parse(w.blob()).has('wide', 'x'), false);
 });
 
-test('a value of an enum is found in the enums that have it, whatever lies between them', () => {
+test('an enum value is found in the enums that have it, with any types in between', () => {
   const w = new BtfWriter();
   w.enum('first', 4, { A: 1, B: 2 });
   w.struct('A', 4, [{ name: 'B', type: w.int('int', 4, 1), bits: 0 }]);
@@ -404,7 +408,7 @@ test('a value of an enum is found in the enums that have it, whatever lies betwe
   assert.throws(() => read.enumValue('E'), /no value 'E' in any enum/);
 });
 
-test('the first type of a name is found, wherever its string lies', () => {
+test('the first type of a name is found, wherever its string is', () => {
   const w = new BtfWriter();
   w.string('the_int');
   w.string('an_int');
@@ -420,7 +424,7 @@ test('the first type of a name is found, wherever its string lies', () => {
   assert.is(base.find('struct', 'int'), struct);
   assert.equal(base.findAll(['int', 'struct'], 'int'), [first, second, struct, other]);
   assert.is(base.find('union', 'int'), undefined);
-  // A module may repeat a string of the kernel.
+  // A module may repeat strings of the kernel.
   const own = new BtfWriter(w);
   own.string('my_int');
   own.endOf('my_int', 'int');
@@ -433,7 +437,7 @@ test('the first type of a name is found, wherever its string lies', () => {
   assert.is(both.find('struct', 'int'), struct);
 });
 
-test('a value is found in the last enum of the kernel and in the last of a module', () => {
+test('an enum value is found in the last enum of the kernel and of a module', () => {
   const w = new BtfWriter();
   w.enum('first', 4, { A: 1, B: 2 });
   w.enum('last', 4, { C: 3, D: 4 });
@@ -452,7 +456,7 @@ test('a value is found in the last enum of the kernel and in the last of a modul
   assert.throws(() => base.enumValue('E'), /no value 'E' in any enum/);
 });
 
-test('an array of more bytes than a number can count is refused', () => {
+test('an array with too many bytes for a number is refused', () => {
   const w = new BtfWriter();
   const int = w.int('int', 1, 1);
   const most = w.array(int, 0xffff_ffff);
@@ -468,7 +472,7 @@ test('an array of more bytes than a number can count is refused', () => {
   assert.match(thrown(() => read.member('large', 'over')).message, /an array of \d+ bytes/);
 });
 
-test('64 typedefs and qualifiers in a row are the most that lead to a type', () => {
+test('at most 64 typedefs and qualifiers lead to a type', () => {
   const chain = (length: number): Btf => {
     const w = new BtfWriter();
     let type = w.int('int', 4, 1);
@@ -480,7 +484,7 @@ test('64 typedefs and qualifiers in a row are the most that lead to a type', () 
   assert.throws(() => chain(64).member('deep', 'a'), /is a typedef or qualifier of itself/);
 });
 
-test('without the flag of bit fields an integer that begins inside a byte is one, and no other of its whole size', () => {
+test('without the bit-field flag, only an integer at an offset inside a byte is a bit field', () => {
   const w = new BtfWriter();
   const short = w.int('short unsigned int', 2);
   const huge = w.int('__int128', 16);
@@ -499,8 +503,8 @@ test('without the flag of bit fields an integer that begins inside a byte is one
   assert.equal(placeOf('huge'), [16, 16, undefined, undefined]);
 });
 
-test('only kinds that have parts count them: the other kinds take the same words with any number there', () => {
-  // The numbers of kinds with their words behind the first three, as include/uapi/linux/btf.h has them.
+test('vlen counts parts only in kinds that have parts', () => {
+  // Kinds and the number of their extra words, as in include/uapi/linux/btf.h.
   const fixed = { 1: 1, 2: 0, 3: 3, 7: 0, 8: 0, 9: 0, 10: 0, 11: 0, 12: 0, 14: 1, 16: 0, 17: 1, 18: 0 };
   for (const [kind, count] of Object.entries(fixed)) {
     const w = new BtfWriter();
@@ -509,7 +513,7 @@ test('only kinds that have parts count them: the other kinds take the same words
     const behind = w.int('behind', 4);
     assert.is(Btf.parse(w.blob()).find('int', 'behind'), behind, `kind ${kind}`);
   }
-  // The words of each part.
+  // The number of words of each part.
   for (const [kind, each] of Object.entries({ 4: 3, 5: 3, 6: 2, 13: 2, 15: 3, 19: 3 })) {
     const w = new BtfWriter();
     w.raw('', (Number(kind) << 24) | 2, 8, new Array(2 * each).fill(0));
@@ -518,7 +522,7 @@ test('only kinds that have parts count them: the other kinds take the same words
   }
 });
 
-test('a pointer to a struct, to a union and to a declared struct leads there, and no other does', () => {
+test('pointers to structs, unions and forward declarations name their target', () => {
   const w = new BtfWriter();
   const int = w.int('int', 4, 1);
   const members = [{ name: 'a', type: int, bits: 0 }];
@@ -538,7 +542,7 @@ test('a pointer to a struct, to a union and to a declared struct leads there, an
   );
 });
 
-test('members, parameters and results have the kind, the size and the sign of their type', () => {
+test('members, parameters and results have the kind, size and sign of their type', () => {
   const w = new BtfWriter();
   const int = w.int('int', 4, SIGNED);
   const members = [{ name: 'x', type: int, bits: 0 }];
@@ -575,7 +579,7 @@ test('members, parameters and results have the kind, the size and the sign of th
   }
 });
 
-test('the nearest names of a struct are those of structs and unions, of a function those of functions', () => {
+test('similar names of a struct are structs and unions, those of a function are functions', () => {
   const w = new BtfWriter();
   const int = w.int('sock_int', 4);
   w.typedef('sock_type', int);
@@ -587,7 +591,7 @@ test('the nearest names of a struct are those of structs and unions, of a functi
   assert.match(thrown(() => read.prototype('sock')).message, /; nearest: sock_func$/);
 });
 
-test('the last type of a blob is among the nearest names', () => {
+test('similar names include the last type of a blob', () => {
   const w = new BtfWriter();
   const int = w.int('int', 4);
   w.struct('first', 4, [{ name: 'x', type: int, bits: 0 }]);
@@ -595,7 +599,7 @@ test('the last type of a blob is among the nearest names', () => {
   assert.throws(() => Btf.parse(w.blob()).sizeOf('last_of_al'), /nearest: last_of_all/);
 });
 
-test('arrays nest 65 deep, and no deeper', () => {
+test('arrays nest at most 65 deep', () => {
   const nested = (depth: number) => {
     const w = new BtfWriter();
     let type = w.int('int', 4);

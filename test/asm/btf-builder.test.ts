@@ -50,14 +50,14 @@ const test = suite('asm/btf-builder');
 
 const Attempt = struct({ ns: u64n, task: struct({ tid: u32, pid: u32 }), comm: chars(16), port: u16be });
 
-/** The types of a map, read back. */
+/** Parses the types of a map. */
 function typesOf(map: Parameters<typeof mapTypes>[0]) {
   const types = mapTypes(map);
-  if (types === undefined) throw new Error('nothing to say');
+  if (types === undefined) throw new Error('the map has no types');
   return { ...types, btf: Btf.parse(types.bytes) };
 }
 
-test('a type without parts says so: the kernel refuses any', () => {
+test('a type without parts has vlen 0: the kernel refuses other values', () => {
   const { bytes } = typesOf(hash('by.pid', { key: u32, value: Attempt, maxEntries: 1 }));
   const { words, kindSizes } = new BtfReader(bytes);
   const infos = new Map<number, Set<number>>();
@@ -70,7 +70,7 @@ test('a type without parts says so: the kernel refuses any', () => {
     assert.equal([...(infos.get(kindNumber(kind)) ?? [])], [kindNumber(kind) << 24], kind);
 });
 
-test('a map\u2019s value is a struct of its name, with its fields by theirs', () => {
+test("a map value is a struct with the map's name and named fields", () => {
   const { btf, key, value } = typesOf(hash('by.pid', { key: u32, value: Attempt, maxEntries: 1 }));
   assert.equal(btf.type(key), {
     kind: 'int',
@@ -94,7 +94,7 @@ test('a map\u2019s value is a struct of its name, with its fields by theirs', ()
   });
 });
 
-test('a text is an array of char, which is how bpftool knows it', () => {
+test('text is an array of char, which bpftool prints as text', () => {
   const { btf, value } = typesOf(array('names', { value: chars(16) }));
   const text = btf.type(value);
   assert.is(text.kind === 'array' && text.length, 16);
@@ -102,14 +102,14 @@ test('a text is an array of char, which is how bpftool knows it', () => {
   assert.equal('name' in char && [char.name, 'size' in char && char.size], ['char', 1]);
 });
 
-test('a type that occurs again is written once', () => {
+test('equal types are written once', () => {
   const { btf } = typesOf(
     hash('same', { key: u32, value: struct({ a: u32, b: u32, c: u32 }), maxEntries: 1 }),
   );
   assert.is(btf.count, 2);
 });
 
-test('of perf rings there is nothing to say', () => {
+test('perf event arrays have no types', () => {
   assert.is(mapTypes(perfEventArray('events', u32)), undefined);
   const inner = hash('inner', { key: u32, value: u64, maxEntries: 1 });
   assert.is(mapTypes(arrayOfMaps('maps', { inner, maxEntries: 1 })), undefined);
@@ -138,7 +138,7 @@ const { schema: schemas } = fc.letrec<{ schema: StructSchema; field: StructSchem
   }),
 );
 
-test('whatever the schema, its fields are where its layout has them', () => {
+test('the fields of any schema have the offsets of its layout', () => {
   fc.assert(
     fc.property(schemas, (schema) => {
       const { btf, value } = typesOf(hash('any', { key: schema, value: schema, maxEntries: 1 }));
@@ -170,7 +170,7 @@ const at = <I extends object>(line: number, instruction: I): I & { position: Pos
   ...instruction,
   position: { stack: String(line) },
 });
-/** A file of which line 7 has no text that anybody knows. */
+/** A source file in which line 7 has no text. */
 const find = (position: Position | undefined): Location | undefined => {
   const line = Number(position?.stack);
   return (
@@ -178,8 +178,8 @@ const find = (position: Position | undefined): Location | undefined => {
   );
 };
 
-/** What is told of a program, in words. */
-function told(items: readonly Item[], name = 'on_connect') {
+/** Describes the debug info of a program as text. */
+function describeProgram(items: readonly Item[], name = 'on_connect') {
   const { bytes, functions, lines } = programDebugInfo(name, assemble(items), find);
   const btf = Btf.parse(bytes);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -202,14 +202,19 @@ function told(items: readonly Item[], name = 'on_connect') {
   };
 }
 
-test('a line is told where it begins, by its slot', () => {
-  const { functions, lines } = told([at(3, lddw(r1, 1n)), at(3, mov(r0, 0)), at(4, mov(r0, 1)), exit()]);
+test('a line is recorded at its first slot', () => {
+  const { functions, lines } = describeProgram([
+    at(3, lddw(r1, 1n)),
+    at(3, mov(r0, 0)),
+    at(4, mov(r0, 1)),
+    exit(),
+  ]);
   assert.equal(functions, ['0 on_connect 0']);
   assert.equal(lines, ['0 tool.ts:3:1023 line(3);', '3 tool.ts:4:1023 line(4);']);
 });
 
-test('every subprogram has its name, and a line at its start', () => {
-  const { functions, lines, btf } = told([
+test('every subprogram has its name and a line at its start', () => {
+  const { functions, lines, btf } = describeProgram([
     at(3, callSubprogram('on packet')),
     at(3, callSubprogram('last')),
     exit(),
@@ -227,8 +232,8 @@ test('every subprogram has its name, and a line at its start', () => {
   assert.is(btf.prototype('on_packet').parameters.length, 0);
 });
 
-test('a function that reads arguments past the fifth has as many parameters as that, and no other has any', () => {
-  const { btf } = told([
+test('a function with stack arguments has parameters up to the last one; others have none', () => {
+  const { btf } = describeProgram([
     ...[callSubprogram('eight'), callSubprogram('none'), exit()],
     ...[label('eight'), loadArgument(r0, 8), loadArgument(r0, 6), exit()],
     ...[label('none'), storeArgument(8, 1), callSubprogram('last'), exit()],
@@ -243,27 +248,27 @@ test('a function that reads arguments past the fifth has as many parameters as t
   ]);
 });
 
-test('where the last subprogram has no line of its own, an empty one stands at its start', () => {
-  const { lines } = told([at(3, callSubprogram('f')), exit(), label('f'), mov(r0, 0), exit()]);
+test('a subprogram without a source line starts with an empty line', () => {
+  const { lines } = describeProgram([at(3, callSubprogram('f')), exit(), label('f'), mov(r0, 0), exit()]);
   assert.equal(lines, ['0 tool.ts:3:1023 line(3);', '2 :0:0 ']);
 });
 
-test('without any position no line is told', () => {
-  assert.equal(told([mov(r0, 0), exit()]).lines, []);
+test('without positions there are no lines', () => {
+  assert.equal(describeProgram([mov(r0, 0), exit()]).lines, []);
 });
 
-test('any name becomes one that C has', () => {
-  assert.equal(told([mov(r0, 0), exit()], '4.way-in').functions, ['0 _4_way_in 0']);
+test('any name becomes a valid C identifier', () => {
+  assert.equal(describeProgram([mov(r0, 0), exit()], '4.way-in').functions, ['0 _4_way_in 0']);
 });
 
-test('a program without arguments on the stack has no type for them', () => {
-  assert.is(told([mov(r0, 0), exit()]).btf.find('int', 'u64'), undefined);
-  assert.is.not(told([loadArgument(r0, 6), exit()]).btf.find('int', 'u64'), undefined);
+test('a program without stack arguments has no type for them', () => {
+  assert.is(describeProgram([mov(r0, 0), exit()]).btf.find('int', 'u64'), undefined);
+  assert.is.not(describeProgram([loadArgument(r0, 6), exit()]).btf.find('int', 'u64'), undefined);
 });
 
-test('a line and a column that are too large are the largest that there are', () => {
+test('too large lines and columns are clamped', () => {
   const items = [at(2 ** 22, mov(r0, 0)), at(2 ** 22 - 1, mov(r0, 0)), exit()];
-  const { lines } = told(items);
+  const { lines } = describeProgram(items);
   assert.equal(
     lines.map((line) => line.split(' ')[1]),
     ['tool.ts:4194303:1023', 'tool.ts:4194303:1023'],

@@ -7,10 +7,10 @@ import { kernelInSmall } from './fixtures/kernel-types.ts';
 
 const test = suite('asm/btf-fuzz', { seconds: 60 });
 
-/** Runs it; what bad BTF may throw is an answer too. */
-function ask<T>(question: () => T): T | undefined {
+/** Runs a query; errors of bad BTF count as an answer. */
+function attempt<T>(query: () => T): T | undefined {
   try {
-    return question();
+    return query();
   } catch (error) {
     if (
       error instanceof BtfError ||
@@ -22,10 +22,10 @@ function ask<T>(question: () => T): T | undefined {
   }
 }
 
-/** Asks for everything that there is a question for. */
+/** Runs every kind of query. */
 function useAll(changed: Btf): void {
-  for (let id = 0; id <= changed.count; id++) ask(() => changed.type(id));
-  for (const question of [
+  for (let id = 0; id <= changed.count; id++) attempt(() => changed.type(id));
+  for (const query of [
     () => changed.find('typedef', 'btf_trace_inet_sock_set_state'),
     () => changed.has('sock', 'sk_grid[1][2]'),
     () => changed.has('sock', 'sk_inner'),
@@ -38,10 +38,10 @@ function useAll(changed: Btf): void {
     () => changed.prototype('btf_trace_inet_sock_set_state'),
     () => changed.prototype('no_such_function'),
   ])
-    ask<unknown>(question);
+    attempt<unknown>(query);
 }
 
-/** A few bytes written over others, and how much is cut off the end. */
+/** Some overwritten bytes, and the number of bytes cut off the end. */
 const damage = fc.record({
   changes: fc.array(fc.tuple(fc.nat(), fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 0x7f, 0xff))), {
     maxLength: 6,
@@ -58,7 +58,7 @@ function damaged(
   return bytes;
 }
 
-/** Every kind of blob that is read: plain, with a longer header and kinds of the future, and a module's. */
+/** Blobs of all kinds: plain, with a longer header and unknown kinds, and of a module. */
 const kernel = Btf.parse(kernelInSmall().blob());
 const newer = kernelInSmall();
 newer.raw('later', (40 << 24) + 2, 0, [1, 2, 3]);
@@ -77,12 +77,12 @@ const blobs: Readonly<Record<string, readonly [Uint8Array, Btf?]>> = {
 };
 
 for (const [name, [good, base]] of Object.entries(blobs))
-  test(`whatever bytes of ${name}\u2019s types are changed, the answer is a value or an error of ours`, () => {
+  test(`any change in the types of ${name} results in a value or a BtfError`, () => {
     useAll(Btf.parse(good, base));
     let read = 0;
     fc.assert(
       fc.property(damage, (how) => {
-        const btf = ask(() => Btf.parse(damaged(good, how), base));
+        const btf = attempt(() => Btf.parse(damaged(good, how), base));
         if (btf === undefined) return;
         read++;
         useAll(btf);
@@ -92,17 +92,17 @@ for (const [name, [good, base]] of Object.entries(blobs))
     assert.ok(read > 250 && read < 2500, `${read} of 2500 could be read`);
   });
 
-test('bytes that are no BTF at all are refused', () => {
+test('bytes that are not BTF are refused', () => {
   fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => ask(() => Btf.parse(bytes)) === undefined),
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => attempt(() => Btf.parse(bytes)) === undefined),
     { numRuns: 2000 },
   );
 });
 
-// --- what was written is what is read --------------------------------------------------------------
+// --- written types are read back --------------------------------------------------------------------
 
-/** A struct or union in words: its parts one after the other, scalars of some size or bits, arrays, and structs inside. */
-interface Shape {
+/** A random struct or union: scalars of some size or bits, arrays, and nested structs. */
+interface StructSpec {
   readonly union: boolean;
   readonly parts: readonly Part[];
 }
@@ -110,24 +110,24 @@ type Part =
   | { readonly kind: 'scalar'; readonly bytes: 1 | 2 | 4 | 8; readonly signed: boolean }
   | { readonly kind: 'bits'; readonly count: number }
   | { readonly kind: 'array'; readonly bytes: 1 | 2 | 4 | 8; readonly length: number }
-  | { readonly kind: 'inside'; readonly anonymous: boolean; readonly shape: Shape };
+  | { readonly kind: 'inside'; readonly anonymous: boolean; readonly spec: StructSpec };
 
 const bytes = fc.constantFrom(1 as const, 2 as const, 4 as const, 8 as const);
-const { shape: shapes } = fc.letrec<{ shape: Shape; part: Part }>((tie) => ({
-  shape: fc.record({
+const { spec: structSpecs } = fc.letrec<{ spec: StructSpec; part: Part }>((tie) => ({
+  spec: fc.record({
     union: fc.boolean(),
-    parts: fc.array(tie('part'), { minLength: 1, maxLength: 5, depthIdentifier: 'shape' }),
+    parts: fc.array(tie('part'), { minLength: 1, maxLength: 5, depthIdentifier: 'spec' }),
   }),
   part: fc.oneof(
-    { depthIdentifier: 'shape', maxDepth: 4 },
+    { depthIdentifier: 'spec', maxDepth: 4 },
     fc.record({ kind: fc.constant('scalar' as const), bytes, signed: fc.boolean() }),
     fc.record({ kind: fc.constant('bits' as const), count: fc.integer({ min: 1, max: 32 }) }),
     fc.record({ kind: fc.constant('array' as const), bytes, length: fc.integer({ min: 1, max: 9 }) }),
-    fc.record({ kind: fc.constant('inside' as const), anonymous: fc.boolean(), shape: tie('shape') }),
+    fc.record({ kind: fc.constant('inside' as const), anonymous: fc.boolean(), spec: tie('spec') }),
   ),
 }));
 
-/** Where a path has to lead, in bits from the start. */
+/** The expected position of a path, in bits from the start. */
 interface Expected {
   readonly path: string;
   readonly bits: number;
@@ -135,8 +135,8 @@ interface Expected {
   readonly field: boolean;
 }
 
-/** Writes a shape, laid out by hand without any care for alignment, and notes where each of its paths leads. */
-function write(w: BtfWriter, name: string, { union, parts }: Shape, fresh: () => string) {
+/** Writes a struct with a packed layout and records the position of each path. */
+function write(w: BtfWriter, name: string, { union, parts }: StructSpec, fresh: () => string) {
   const ints = (size: number, signed: boolean) => w.int(`i${size}`, size, signed ? 1 : 0);
   const expected: Expected[] = [];
   const members = [];
@@ -150,7 +150,7 @@ function write(w: BtfWriter, name: string, { union, parts }: Shape, fresh: () =>
     let bits: number;
     let size: number | undefined;
     if (part.kind === 'inside') {
-      const inner = write(w, '', part.shape, fresh);
+      const inner = write(w, '', part.spec, fresh);
       type = inner.id;
       bits = inner.bits;
       for (const each of inner.expected) {
@@ -182,18 +182,18 @@ function write(w: BtfWriter, name: string, { union, parts }: Shape, fresh: () =>
   return { id, bits: total, expected };
 }
 
-test('members of structs and unions, however they nest, are found where they were written', () => {
+test('members of nested structs and unions are found at their offsets', () => {
   let fields = 0;
   fc.assert(
-    fc.property(shapes, (shape) => {
+    fc.property(structSpecs, (spec) => {
       const w = new BtfWriter();
       let names = 0;
-      const { bits, expected } = write(w, 'outer', shape, () => `m${names++}`);
+      const { bits, expected } = write(w, 'outer', spec, () => `m${names++}`);
       const btf = Btf.parse(w.blob());
       assert.is(btf.sizeOf('outer'), bits / 8);
       for (const { path, bits: start, size, field } of expected) {
-        const found = ask(() => btf.member('outer', path));
-        // A bit field that no aligned load of 8 bytes has all of can't be described.
+        const found = attempt(() => btf.member('outer', path));
+        // A bit field that no aligned 8-byte load covers cannot be described.
         if (found === undefined) assert.ok(field && (start % 64) + size * 8 > 64, path);
         else assert.is(found.offset * 8 + (found.bitOffset ?? 0), start, path);
         if (found !== undefined) assert.is(found.bitSize ?? found.size * 8, size * 8, path);
@@ -211,7 +211,7 @@ const enumerators = fc.dictionary(
   { minKeys: 1, maxKeys: 8, noNullPrototype: true },
 );
 
-test('values of enums are those that were written, of 32 bits and of 64, with a sign and without', () => {
+test('enum values are read as written, with 32 and 64 bits, signed and unsigned', () => {
   fc.assert(
     fc.property(enumerators, fc.boolean(), (values, signed) => {
       const w = new BtfWriter();

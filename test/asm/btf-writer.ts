@@ -1,10 +1,11 @@
 /**
- * Makes small BTF blobs for tests, word by word as include/uapi/linux/btf.h has it and without the reader's
- * tables, so that a slip there can't cancel itself out here.
+ * Writes small BTF blobs for tests, word by word as include/uapi/linux/btf.h defines them. It does not use
+ * the reader's tables, whose errors it must reveal.
  */
 
 /**
- * A member of a struct or union, by bits. With a size it is a bit field, which asks for `flag` on the struct.
+ * A member of a struct or union, with its offset in bits. With a size it is a bit field, which needs `flag`
+ * on the struct.
  */
 export interface MemberOf {
   readonly name?: string;
@@ -14,17 +15,20 @@ export interface MemberOf {
 }
 
 export interface BlobOptions {
-  /** Bytes of the header; those behind the known 24 are filled with ones. */
+  /** The header's size in bytes; bytes after the known 24 are filled with ones. */
   readonly header?: number;
   readonly magic?: number;
   readonly version?: number;
-  /** The string section, instead of the one made of the names. */
+  /** The string section, instead of the one built from the names. */
   readonly strings?: Uint8Array;
-  /** A section of extents behind the strings, 4 bytes a kind; the header says where it is (and has 32 bytes). */
+  /** A layout section after the strings, 4 bytes for each kind. The header (32 bytes) names its position. */
   readonly layout?: Uint8Array;
 }
 
-/** Types are numbered from 1, or on from those of `base`, in the order they are added; each method returns the id. */
+/**
+ * Types are numbered in the order of their addition, from 1 or after those of `base`. Each method returns the
+ * id.
+ */
 export class BtfWriter {
   readonly #words: number[] = [];
   readonly #offsets = new Map<string, number>([['', 0]]);
@@ -40,7 +44,7 @@ export class BtfWriter {
     this.#count = base.#count;
   }
 
-  /** The offset of a string; each is stored once. */
+  /** The offset of a string; equal strings are stored once. */
   string(text: string): number {
     let offset = this.#offsets.get(text);
     if (offset === undefined) {
@@ -52,7 +56,7 @@ export class BtfWriter {
     return offset;
   }
 
-  /** Lets a name be the end of another that was added before. */
+  /** Stores a name as the end of an earlier string. */
   endOf(longer: string, name: string): void {
     this.#offsets.set(name, this.string(longer) + longer.length - name.length);
   }

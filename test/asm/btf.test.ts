@@ -42,13 +42,13 @@ for (const [path, expected] of places)
     assert.is(at(path), expected);
   });
 
-test('a member says whether it is signed', () => {
+test('a member knows whether it is signed', () => {
   assert.is(btf.member('sock', 'sk_err').signed, true);
   assert.is(btf.member('sock', 'sk_protocol').signed, false);
   assert.is(btf.member('sock', '__sk_common').signed, false);
 });
 
-test('a pointer says which struct it leads to, by its name or its typedef\u2019s', () => {
+test('a pointer names its struct, also through a typedef', () => {
   assert.is(btf.member('sock', '__sk_common.skc_prot').pointsTo?.name, 'proto');
   assert.is(btf.member('sock', 'sk_link').pointsTo?.name, 'net');
   assert.is(btf.member('sock', '__sk_common.skc_refcnt').pointsTo?.name, 'atomic_t');
@@ -56,14 +56,14 @@ test('a pointer says which struct it leads to, by its name or its typedef\u2019s
   assert.is(btf.member('atomic_t', 'counter').offset, 0);
 });
 
-test('of several paths the first that exists is taken', () => {
+test('the first existing path of several is used', () => {
   assert.is(btf.member('sock', ['sk_new', 'sk_err', 'sk_protocol']).offset, 60);
   assert.is(btf.has('sock', ['sk_new', 'sk_err']), true);
 });
 
-test('has() tells what there is', () => {
+test('has() tests for types and members', () => {
   assert.is(btf.has('sock'), true);
-  assert.is(btf.has('sock_t'), false, 'a typedef of no struct');
+  assert.is(btf.has('sock_t'), false, 'a typedef of a non-struct');
   assert.is(btf.has('atomic_t'), true);
   assert.is(btf.has('nothing'), false);
   assert.is(btf.has('nothing', 'x'), false);
@@ -72,7 +72,7 @@ test('has() tells what there is', () => {
   assert.is(btf.has('sock', 'sk_grid[2]'), false);
 });
 
-test('sizeOf() has the size of structs, unions and typedefs of them', () => {
+test('sizeOf() returns the size of structs, unions and their typedefs', () => {
   assert.equal([btf.sizeOf('sock'), btf.sizeOf('in6_addr'), btf.sizeOf('atomic_t')], [120, 16, 4]);
   assert.instance(
     thrown(() => btf.sizeOf('nothing')),
@@ -95,7 +95,7 @@ test('a bit field of whole bytes is a plain field', () => {
   assert.is(at('sk_old'), 'int 1 at 80');
 });
 
-test('other bit fields come with the smallest aligned load around them', () => {
+test('other bit fields have the smallest aligned load around them', () => {
   const bits = (path: string) => {
     const { offset, size, bitOffset, bitSize, signed } = btf.member('sock', path);
     return { offset, size, bitOffset, bitSize, signed };
@@ -105,23 +105,23 @@ test('other bit fields come with the smallest aligned load around them', () => {
   assert.equal(bits('sk_older'), { offset: 81, size: 1, bitOffset: 3, bitSize: 2, signed: false });
 });
 
-test('a bit field that no load of 8 aligned bytes covers throws BtfError', () => {
+test('a bit field that no aligned 8-byte load covers throws BtfError', () => {
   assert.match(
     thrown(() => btf.member('sock', 'sk_flags.straddles')).message,
     /sock\.sk_flags\.straddles: 16 bits/,
   );
 });
 
-// What isn't there
+// Missing types and members
 
-test('a misspelt member throws NoSuchFieldError with the nearest names', () => {
+test('a misspelled member throws NoSuchFieldError with similar names', () => {
   const error = thrown(() => btf.member('sock', 'sk_protcol')) as NoSuchFieldError;
   assert.instance(error, NoSuchFieldError);
   assert.is(error.message, "struct sock: no member 'sk_protcol'; nearest: sk_protocol");
   assert.equal([error.struct, error.paths, error.nearest], ['sock', ['sk_protcol'], ['sk_protocol']]);
 });
 
-test('a member that lies deeper is found for the message, with its path', () => {
+test('an error names the path of a nested member', () => {
   const error = thrown(() => btf.member('sock', 'skc_daddr')) as NoSuchFieldError;
   assert.is(error.nearest[0], '__sk_common.skc_daddr');
   const nested = thrown(() => btf.member('sock', '__sk_common.daddr')) as NoSuchFieldError;
@@ -131,7 +131,7 @@ test('a member that lies deeper is found for the message, with its path', () => 
   );
 });
 
-test('for a message the members of a struct are named once, wherever it is found first', () => {
+test('an error lists the members of a struct once', () => {
   const w = new BtfWriter();
   const inner = w.struct('inner', 4, [{ name: 'field', type: w.int('int', 4, 1), bits: 0 }]);
   w.struct('outer', 8, [
@@ -142,13 +142,13 @@ test('for a message the members of a struct are named once, wherever it is found
   assert.equal(error.nearest, ['a.field']);
 });
 
-test('a missing struct throws NoSuchFieldError with the nearest names', () => {
+test('a missing struct throws NoSuchFieldError with similar names', () => {
   const error = thrown(() => btf.member('sock_comon', 'skc_daddr')) as NoSuchFieldError;
   assert.is(error.message, "this kernel has no struct 'sock_comon'; nearest: sock_common");
   assert.equal(error.paths, []);
 });
 
-test('where no alternative exists the message has them all', () => {
+test('if no alternative exists, the error lists them all', () => {
   const { message } = thrown(() => btf.member('sock', ['sk_prot_old', 'sk_errr']));
   assert.match(message, /no member 'sk_prot_old'; no member 'sk_errr'; nearest: .*sk_err/);
 });
@@ -163,13 +163,13 @@ const dead: [string, RegExp][] = [
   ['sk_grid[2]', /'sk_grid\[2\]': the array has 2 elements/],
 ];
 for (const [path, message] of dead)
-  test(`${path} leads nowhere, and the message says why`, () => {
+  test(`${path} does not exist, and the error tells why`, () => {
     const error = thrown(() => btf.member('sock', path));
     assert.instance(error, NoSuchFieldError);
     assert.match(error.message, message);
   });
 
-test('what is no path throws TypeError', () => {
+test('an invalid path throws TypeError', () => {
   for (const path of ['', '.', 'a.', 'a..b', 'a[', 'a[x]', '[0]', 'a b', 'a->b'])
     assert.instance(
       thrown(() => btf.member('sock', path)),
@@ -178,14 +178,14 @@ test('what is no path throws TypeError', () => {
     );
 });
 
-test('no path at all throws TypeError', () => {
+test('an empty list of paths throws TypeError', () => {
   assert.instance(
     thrown(() => btf.member('sock', [])),
     TypeError,
   );
 });
 
-test('nearest() ranks the same name elsewhere before affixes before typing errors', () => {
+test('nearest() ranks equal names elsewhere, then affixes, then typing errors', () => {
   assert.equal(nearest('daddr', ['saddr', 'skc_daddr', 'x.daddr', 'unlike']), [
     'x.daddr',
     'saddr',
@@ -198,7 +198,7 @@ test('nearest() ranks the same name elsewhere before affixes before typing error
 
 // Enums
 
-test('enum values are found in any enum or in one', () => {
+test('enum values are found in a named enum or in any', () => {
   assert.is(btf.enumValue('TCP_SYN_SENT'), 2);
   assert.is(btf.enumValue('MINUS', 'small'), -1);
   assert.is(btf.enumValue('ALL'), 0xffff_ffff);

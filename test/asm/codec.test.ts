@@ -50,12 +50,12 @@ const ints: [string, TSchema, readonly number[], number | bigint][] = [
   ['s64n', s64n, [0xfe, 255, 255, 255, 255, 255, 255, 255], -2],
 ];
 for (const [name, schema, octets, value] of ints)
-  test(`${name} is read and written back`, () => {
+  test(`${name} decodes and encodes back`, () => {
     assert.is(read(schema, ...octets), value);
     assert.equal([...encodeValue(schema, value)], [...octets]);
   });
 
-test('past 2^53 u64n and s64n are rounded as Number(bigint) rounds', () => {
+test('past 2^53, u64n and s64n round like Number(bigint)', () => {
   const edges = [
     2n ** 53n + 1n,
     2n ** 53n + 3n,
@@ -65,7 +65,7 @@ test('past 2^53 u64n and s64n are rounded as Number(bigint) rounds', () => {
     2n ** 54n + 2n,
     2n ** 54n + 6n,
   ];
-  // A fixed walk over all magnitudes.
+  // A reproducible sequence over all magnitudes.
   let state = 1n;
   const walk = Array.from({ length: 2000 }, (_, i) => {
     state = (state * 6_364_136_223_846_793_005n + 1_442_695_040_888_963_407n) & (2n ** 64n - 1n);
@@ -79,20 +79,20 @@ test('past 2^53 u64n and s64n are rounded as Number(bigint) rounds', () => {
   }
 });
 
-test('chars end at the first NUL, or fill the field', () => {
+test('chars end at the first NUL or fill the field', () => {
   assert.is(read(chars(6), 0x61, 0x62, 0, 0x63, 0x64, 0), 'ab');
   assert.is(read(chars(3), 0x61, 0x62, 0x63), 'abc');
   assert.is(read(chars(2), 0, 0x61), '');
 });
 
-test('chars are UTF-8, and what is not becomes U+FFFD', () => {
+test('chars are UTF-8, with U+FFFD for invalid bytes', () => {
   assert.is(read(chars(6), 0x61, 0xc3, 0xbc, 0, 0x62, 0), 'a\u00fc');
   assert.is(read(chars(4), 0x61, 0xff, 0x62, 0), 'a\ufffdb');
-  assert.is(read(chars(3), 0x61, 0xe2, 0x82), 'a\ufffd', 'cut in the middle of a character');
+  assert.is(read(chars(3), 0x61, 0xe2, 0x82), 'a\ufffd', 'a truncated character');
   assert.is(read(chars(4), 0xef, 0xbb, 0xbf, 0x61), '\ufeffa', 'a byte order mark is a character');
 });
 
-test('bytes are a copy', () => {
+test('decoded bytes are a copy', () => {
   const source = Uint8Array.of(1, 2, 3, 4);
   const copy = valueDecoder(bytes(2))(new DataView(source.buffer), 1);
   source.fill(9);
@@ -100,7 +100,7 @@ test('bytes are a copy', () => {
   assert.is(copy.buffer.byteLength, 2);
 });
 
-test('a struct is read at any offset of any view', () => {
+test('a struct decodes at any offset of any view', () => {
   const Pair = struct({
     port: u16be,
     inner: struct({ flag: u8, sum: u32 }),
@@ -119,7 +119,7 @@ test('a struct is read at any offset of any view', () => {
   assert.equal(valueDecoder(Pair)(new DataView(source.buffer, 4), 7), value);
 });
 
-test('fields come in the order of the struct', () => {
+test('fields decode in the order of the struct', () => {
   const value = valueDecoder(struct({ zeta: u8, alpha: u8, get: u8, class: u8 }))(
     new DataView(new ArrayBuffer(4)),
     0,
@@ -127,7 +127,7 @@ test('fields come in the order of the struct', () => {
   assert.equal(Object.keys(value), ['zeta', 'alpha', 'get', 'class']);
 });
 
-test('reading past the end of the view throws RangeError, whatever lies behind it in the buffer', () => {
+test('decoding past the end of the view throws RangeError, even inside its buffer', () => {
   const view = new DataView(new ArrayBuffer(64), 0, 8);
   for (const schema of [u64, chars(8), bytes(8), arrayOf(u32, 2), struct({ a: u32, b: bytes(4) })]) {
     assert.match(
@@ -141,13 +141,13 @@ test('reading past the end of the view throws RangeError, whatever lies behind i
   }
 });
 
-test('a decoder is made once a schema', () => {
+test('a schema has one decoder', () => {
   assert.is(valueDecoder(Attempt), valueDecoder(Attempt));
 });
 
 // Writing
 
-test('a struct is written with zeros between its fields', () => {
+test('padding is encoded as zeros', () => {
   const Holes = struct({ a: u8, b: u32, name: chars(4), c: u16 });
   assert.is(
     hex(encodeValue(Holes, { a: 1, b: 2, name: 'xy', c: 3 })),
@@ -155,7 +155,7 @@ test('a struct is written with zeros between its fields', () => {
   );
 });
 
-test('text fits together with its NUL, in bytes', () => {
+test('text must fit with its NUL, in bytes', () => {
   assert.is(hex(encodeValue(chars(4), 'abc')), '61626300');
   assert.is(hex(encodeValue(chars(4), '')), '00000000');
   assert.is(hex(encodeValue(chars(4), 'a\u00fc')), '61c3bc00');
@@ -169,7 +169,7 @@ test('text fits together with its NUL, in bytes', () => {
   );
 });
 
-test('text that would read back as another throws', () => {
+test('text that would decode differently throws', () => {
   assert.match(
     thrownText(() => encodeValue(chars(8), 'a\0b')),
     /^RangeError: .* contains a NUL/,
@@ -222,7 +222,7 @@ test('errors name the path of the field', () => {
   assert.match(bad({ extra: 1 }), /^TypeError: value: no field 'extra'/);
 });
 
-test('encode and decode are each other\u2019s inverse at the edges of every integer', () => {
+test('encode and decode are inverse at the limits of every integer', () => {
   for (const [schema, low, high] of [
     [u8, 0, 255],
     [s8, -128, 127],

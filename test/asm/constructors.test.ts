@@ -50,7 +50,7 @@ const u16 = { size: 2 } as const;
 const u32 = { size: 4 } as const;
 const u64 = { size: 8 } as const;
 
-/** A map, of which an instruction needs no more than that it is one. */
+/** A stub of a map. */
 const attempts = { kind: 'map', name: 'attempts' } as MapSpec;
 
 test('an instruction is a plain value of numbers', () => {
@@ -59,19 +59,19 @@ test('an instruction is a plain value of numbers', () => {
   assert.equal(exit(), { opcode: 0x95, dst: 0, src: 0, off: 0, imm: 0 });
 });
 
-test('the offset of a load is 0 unless given', () => {
+test('the offset of a load is 0 by default', () => {
   assert.equal(ldx(u64, r1, r2), ldx(u64, r1, r2, 0));
   assert.equal(ldsx(u8, r1, r2), ldsx(u8, r1, r2, 0));
 });
 
-test('-1 and 2^32-1 are the same where the low 32 bits are all there is', () => {
+test('-1 and 2^32-1 are equal if only the low 32 bits count', () => {
   assert.equal(mov32(r1, 0xffff_ffff), mov32(r1, -1));
   assert.equal(jgt32(r1, 0xffff_ffff, 1), jgt32(r1, -1, 1));
   assert.equal(st(u32, r10, -8, 0xffff_ffff), st(u32, r10, -8, -1));
   assert.is(mov32(r1, 0xffff_ffff).imm, -1);
 });
 
-test('a target is a label, kept as a reference, or a number of slots', () => {
+test('a jump target is a label reference or a number of slots', () => {
   assert.equal(jeq(r0, 39, 'out'), { ...jeq(r0, 39, 0), reference: { kind: 'label', label: 'out' } });
   assert.equal(ja('out').reference, { kind: 'label', label: 'out' });
   assert.equal(gotol('out').reference, { kind: 'label', label: 'out' });
@@ -82,11 +82,11 @@ test('a target is a label, kept as a reference, or a number of slots', () => {
   assert.not('reference' in ja(-3));
 });
 
-test('a label is an item of its own', () => {
+test('a label is a separate item', () => {
   assert.equal(label('out'), { label: 'out' });
 });
 
-test('a map is kept as a reference, its fd left zero', () => {
+test('a map is kept as a reference with a zero fd', () => {
   const loaded = loadMap(r1, attempts);
   assert.equal(
     { ...loaded },
@@ -104,7 +104,7 @@ test('a helper is called by its description or its number', () => {
   assert.equal(call(mapLookupElem), call(1));
 });
 
-test('lddw takes every 64-bit number, signed or not', () => {
+test('lddw accepts every 64-bit number, signed or unsigned', () => {
   assert.equal([lddw(r1, 5).imm, lddw(r1, 5).high], [5, 0]);
   assert.equal([lddw(r1, -1).imm, lddw(r1, -1).high], [-1, -1]);
   assert.equal([lddw(r1, -(2n ** 63n)).imm, lddw(r1, -(2n ** 63n)).high], [0, -(2 ** 31)]);
@@ -181,20 +181,20 @@ for (const [what, message] of REFUSED)
       assert.match(
         (error as Error).message,
         /constructors\.test\.[jt]s:\d+\)$/,
-        'ends with the author\u2019s line',
+        'ends with the caller\u2019s line',
       );
       return true;
     });
   });
 
-test('r10 is allowed where it is read', () => {
+test('r10 may be read', () => {
   assert.is(mov(r1, r10).src, 10);
   assert.is(stx(u64, r10, -8, r10).dst, 10);
   assert.is(atomic.add(u64, r10, -8, r10).src, 10);
   assert.is(jeq(r10, 0, 1).dst, 10);
 });
 
-test('arguments on the stack are the sixth to the twelfth', () => {
+test('stack arguments are the sixth to the twelfth', () => {
   assert.equal(
     [6, 12].map((n) => loadArgument(r1, n).off),
     [8, 56],
@@ -210,12 +210,12 @@ test('arguments on the stack are the sixth to the twelfth', () => {
   }
 });
 
-test('a width that is none is named in the error', () => {
+test("an invalid width is reported with the constructor's name", () => {
   assert.throws(() => ldx(undefined as never, r1, r2), /^ldx: /);
   assert.throws(() => ldx({ size: 3 } as never, r1, r2), /^ldx: /);
 });
 
-test('an address space may have its upper bit', () => {
+test('an address space may use its upper bit', () => {
   assert.is(addrSpaceCast(r1, r2, 0xffff, 1).imm >>> 0, 0xffff_0001);
   assert.is(addrSpaceCast(r1, r2, 1, 0xffff).imm, 0x1_ffff);
 });

@@ -8,26 +8,26 @@ import { bytesOf, construct, hexOf, PSEUDO, SAMPLES } from './fixtures/instructi
 
 const test = suite('asm/decode', { seconds: 60 });
 
-test('what LLVM assembled decodes to what the constructors make', () => {
+test("the output of LLVM decodes to the constructors' instructions", () => {
   for (const { call, bytes } of [...SAMPLES, ...PSEUDO]) {
     const { reference: _notInBytes, ...instruction } = construct(call);
     assert.equal(decode(bytes), [instruction], call);
   }
 });
 
-test('a whole program decodes and encodes to itself', () => {
+test('a whole program decodes and encodes back', () => {
   const bytes = Uint8Array.from(SAMPLES.flatMap((sample) => [...sample.bytes]));
   const instructions = decode(bytes);
   assert.is(instructions.length, SAMPLES.length);
   assert.is(hexOf(encodeAll(instructions)), hexOf(bytes));
 });
 
-test('bytes in the middle of a buffer decode as well', () => {
+test('bytes in the middle of a buffer decode', () => {
   const whole = encodeAll([mov(r1, 1), lddw(r0, 7), exit()]);
   assert.equal(decode(whole.subarray(8, 24)), [lddw(r0, 7)]);
 });
 
-test('no bytes are no instructions', () => {
+test('no bytes decode to no instructions', () => {
   assert.equal(decode(new Uint8Array()), []);
 });
 
@@ -73,7 +73,7 @@ for (const [hex, slot, message] of REFUSED)
     );
   });
 
-/** Numbers from 0 to 2^32-1 that look random and are the same at every run (xorshift32). */
+/** A reproducible sequence of 32-bit numbers (xorshift32). */
 function* numbers(seed: number): Generator<number, never> {
   for (let state = seed; ; ) {
     state ^= state << 13;
@@ -83,12 +83,12 @@ function* numbers(seed: number): Generator<number, never> {
   }
 }
 
-test('random bytes decode, and encode to themselves, or are refused by a DecodeError', () => {
+test('random bytes decode and encode back, or throw DecodeError', () => {
   const random = numbers(2463534242);
   let decoded = 0;
   for (let round = 0; round < 50_000; round++) {
     const bytes = new Uint8Array(Uint32Array.from({ length: 4 }, () => random.next().value).buffer);
-    // Fields that mean nothing are mostly not zero in random bytes: leave them out half of the time.
+    // In random bytes, unused fields are mostly nonzero: clear them half of the time.
     if (round % 2) bytes.fill(0, 1, 4).fill(0, 8);
     const length = round % 17;
     try {

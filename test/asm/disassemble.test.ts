@@ -30,7 +30,7 @@ for (const [name, samples] of byConstructor(SAMPLES.filter(({ kernel }) => kerne
   });
 
 for (const { call, bytes, text } of PSEUDO)
-  test(`bpftool's text of ${call}: ${text}`, () => {
+  test(`${call} prints as in bpftool: ${text}`, () => {
     assert.equal(decode(bytes).map(disassemble), [text]);
   });
 
@@ -41,29 +41,29 @@ test('a far jump shows its distance', () => {
   assert.is(disassemble(gotol(40000)), '(06) gotol pc+40000');
 });
 
-test('a jump that is not assembled yet shows its label', () => {
+test('an unassembled jump shows its label', () => {
   assert.is(disassemble(jeq(r0, 39, 'out')), '(15) if r0 == 0x27 goto out');
   assert.is(disassemble(ja('out')), '(05) goto out');
   assert.is(disassemble(callSubprogram('f')), '(85) call f');
   assert.is(disassemble(loadFunction(r1, 'f')), '(18) r1 = subprog[f]');
 });
 
-test('a map that is referred to shows its name', () => {
+test("a map reference shows the map's name", () => {
   assert.is(disassemble(loadMap(r1, attempts)), '(18) r1 = map[attempts]');
   assert.is(disassemble(loadMapValue(r1, attempts, 8)), '(18) r1 = map[attempts][0]+8');
 });
 
-test('a helper shows its name, unless it has none', () => {
+test('a helper shows its name, if it has one', () => {
   assert.is(disassemble(call(mapLookupElem)), '(85) call bpf_map_lookup_elem#1');
   assert.is(disassemble(call(211)), '(85) call bpf_cgrp_storage_delete#211');
   assert.is(disassemble(call(212)), '(85) call unknown#212');
 });
 
-test('the text can be had without the opcode', () => {
+test('instructionText() omits the opcode', () => {
   assert.is(instructionText(jeq(r0, 39, 2)), 'if r0 == 0x27 goto pc+2');
 });
 
-test('what we know no form of shows as the kernel shows it', () => {
+test('unknown forms print as in the kernel', () => {
   const nothing = { dst: 0, src: 0, off: 7, imm: 0 };
   for (const [opcode, text] of [
     [0xff, 'BUG_ff'],
@@ -76,7 +76,7 @@ test('what we know no form of shows as the kernel shows it', () => {
     assert.is(disassemble({ opcode, ...nothing }), text);
 });
 
-test('an opcode of one digit has two', () => {
+test('a one-digit opcode prints as two digits', () => {
   assert.equal(decode(bytesOf('0700000005000000')).map(disassemble), ['(07) r0 += 5']);
 });
 

@@ -13,7 +13,7 @@ import { objectFile } from './fixtures/object-file.ts';
 
 const test = suite('asm/elf', { seconds: 30 });
 
-test('the sections with programs, their functions, and what is to be filled in', () => {
+test('programs, functions and relocations are read from their sections', () => {
   const sections = programSections(OBJECT);
   assert.equal(
     sections.map(({ name, instructions }) => [name, instructions.flatMap(({ functions }) => functions)]),
@@ -49,7 +49,7 @@ for (const [change, message] of REFUSED)
     );
   });
 
-test('no damage to a file does worse than an error', () => {
+test('damaged files only cause errors', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(OBJECT.length - 1), fc.nat(255)), { maxLength: 20 }), (changes) => {
       const file = Buffer.from(OBJECT);
@@ -66,7 +66,7 @@ test('no damage to a file does worse than an error', () => {
 
 const EXIT = encodeAll([exit()]);
 
-test('names of any bytes are read as they are, invalid UTF-8 as replacement characters', () => {
+test('names may have any bytes; invalid UTF-8 becomes replacement characters', () => {
   const [section] = programSections(
     objectFile({
       code: [{ name: HOSTILE, bytes: encodeAll([lddw(r1, 0), exit()]) }],
@@ -87,7 +87,7 @@ test('names of any bytes are read as they are, invalid UTF-8 as replacement char
   );
 });
 
-test('a name is cut where the kernel would cut it, also where it has no end in the file', () => {
+test("a name is cut at the kernel's limit, even without an end in the file", () => {
   const name = 'n'.repeat(100_000);
   const file = objectFile({ code: [{ name, bytes: EXIT }], symbols: [{ name, section: 0 }] });
   const [section] = programSections(file);
@@ -95,7 +95,7 @@ test('a name is cut where the kernel would cut it, also where it has no end in t
   assert.equal(section?.instructions[0]?.functions, [`${'n'.repeat(511)}…`]);
 });
 
-test('several functions may begin at one instruction, in the order of their symbols', () => {
+test('several functions may begin at one instruction, in symbol order', () => {
   const [section] = programSections(
     objectFile({
       code: [{ name: 'xdp', bytes: encodeAll([mov(r0, 0), exit()]) }],
@@ -108,7 +108,7 @@ test('several functions may begin at one instruction, in the order of their symb
   );
 });
 
-test('sections that overlap are refused: together they may be larger than memory', () => {
+test('overlapping sections are refused: together they may exceed memory', () => {
   const code = Array.from({ length: 3 }, (_, index) => ({
     name: 'xdp',
     bytes: encodeAll(Array.from({ length: 1000 }, () => exit())),
@@ -121,7 +121,7 @@ test('sections that overlap are refused: together they may be larger than memory
   );
 });
 
-test('the time for sections, symbols and relocations grows as they do', () => {
+test('parsing sections, symbols and relocations takes linear time', () => {
   const file = (count: number): Uint8Array =>
     objectFile({
       code: Array.from({ length: count }, (_, index) => ({
@@ -138,7 +138,7 @@ test('the time for sections, symbols and relocations grows as they do', () => {
   );
 });
 
-test('a section of code without a byte is no program', () => {
+test('an empty code section is no program', () => {
   const code = [
     { name: 'empty', bytes: new Uint8Array() },
     { name: 'xdp', bytes: EXIT },
@@ -149,7 +149,7 @@ test('a section of code without a byte is no program', () => {
   );
 });
 
-test('an ELF file is told by its first bytes', () => {
+test('an ELF file is detected by its first bytes', () => {
   assert.is(isElf(OBJECT), true);
   assert.is(isElf(new Uint8Array()), false);
 });

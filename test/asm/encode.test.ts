@@ -9,7 +9,7 @@ import { byConstructor, construct, hexOf, PSEUDO, SAMPLES } from './fixtures/ins
 const test = suite('asm/encode');
 
 for (const [name, samples] of byConstructor(SAMPLES))
-  test(`${name} makes what LLVM makes of the same text`, () => {
+  test(`${name} encodes like LLVM`, () => {
     assert.equal(
       samples.map(({ call, llvm }) => `${llvm}: ${hexOf(encode(construct(call)))}`),
       samples.map(({ bytes, llvm }) => `${llvm}: ${hexOf(bytes)}`),
@@ -17,7 +17,7 @@ for (const [name, samples] of byConstructor(SAMPLES))
   });
 
 for (const [name, samples] of byConstructor(PSEUDO))
-  test(`${name} makes what linux/bpf.h says`, () => {
+  test(`${name} encodes as linux/bpf.h defines`, () => {
     assert.equal(
       samples.map(({ call }) => `${call}: ${hexOf(encode(construct(call)))}`),
       samples.map(({ bytes, call }) => `${call}: ${hexOf(bytes)}`),
@@ -35,7 +35,7 @@ test('a map reference is encoded with a zero fd', () => {
   assert.is(hexOf(encode(loadMapValue(r1, map, 24))), '18 21 00 00 00 00 00 00 00 00 00 00 18 00 00 00');
 });
 
-test('instructions follow one another, an lddw taking two slots', () => {
+test('an lddw takes two slots', () => {
   assert.is(slotsOf(exit()), 1);
   assert.is(slotsOf(lddw(r1, 5)), 2);
   assert.is(
@@ -58,7 +58,7 @@ const REFUSED = [
 ] as const;
 
 for (const [instruction, message] of REFUSED)
-  test(`hand-made numbers that don't fit are refused: ${message.source}`, () => {
+  test(`numbers out of range are refused:  ${message.source}`, () => {
     assert.throws(
       () => encode(instruction),
       (error: unknown) => error instanceof RangeError && message.test(error.message),

@@ -18,7 +18,7 @@ test("a helper's number and name agree, and its constant is the name in camel ca
   }
 });
 
-test('names are at the numbers of linux/bpf.h, 1 to 211', () => {
+test('helper names match the numbers in linux/bpf.h, 1 to 211', () => {
   const known = {
     1: 'map_lookup_elem',
     25: 'perf_event_output',
@@ -46,20 +46,20 @@ test('arguments fit r1 to r5, sizes follow memory, keys and values follow their 
   }
 });
 
-test('releases are numbers of Linux releases', () => {
+test('releases are Linux releases', () => {
   for (const [, { since, name }] of ALL) assert.match(since, /^[3-6]\.\d+$/, name);
 });
 
 const read = (file: string) =>
   readFileSync(new URL(`../../../test/asm/fixtures/${file}`, import.meta.url), 'utf8');
 
-/** A parameter or a result of a prototype in C: its type without the blanks, and its name. */
+/** A parameter or result of a C prototype: its type without spaces, and its name. */
 function declared(text: string): { type: string; name: string } {
   const [, type = '', name = ''] = /^(.*?)(\w+)$/.exec(text) ?? [text, '', text];
   return { type: type.replaceAll(' ', ''), name };
 }
 
-/** The kinds of argument that fit a parameter; `next` is the name of the parameter behind it. */
+/** The argument kinds that a parameter may have; `next` is the next parameter's name. */
 function kindsOf({ type, name }: { type: string; name: string }, next: string | undefined): string[] {
   const isSize = (each = '') => /size|^sz$|buf_len/.test(each);
   if (!type.endsWith('*')) return [isSize(name) ? 'size' : 'scalar'];
@@ -68,24 +68,26 @@ function kindsOf({ type, name }: { type: string; name: string }, next: string | 
   if (name === 'callback_fn') return ['callback'];
   if (name === 'callback_ctx') return ['handed'];
   if (name === 'user_ptr') return ['scalar'];
-  // The probe reads take an address of the kernel or of the process.
+  // Probe reads take a kernel or user address.
   if (name === 'unsafe_ptr') return ['kernelPointer', 'scalar'];
   if (isSize(next)) return name === 'data' || type.startsWith('const') ? ['memory'] : ['out', 'partial'];
   if (name === 'key' || name === 'value') return [name];
   return ['kernelPointer'];
 }
 
-/** The types of result that fit a prototype's: of a `long`, only the helper's code tells which bits count. */
+/**
+ * The result types that a prototype's may have. For `long`, only the helper's code tells which bits count.
+ */
 const RESULTS: Readonly<Record<string, readonly string[]>> = {
   u32: ['u32'],
   u64: ['u64'],
   long: ['int', 's64', 'u32'],
 };
 
-/** The helpers whose `long` is an address. */
+/** The helpers whose `long` result is an address. */
 const ADDRESSES = new Set(['task_pt_regs']);
 
-test('numbers, arguments and results fit the prototypes in include/uapi/linux/bpf.h of Linux 6.1', () => {
+test('numbers, arguments and results match the prototypes in include/uapi/linux/bpf.h of Linux 6.1', () => {
   const prototypes = new Map(
     read('helper-prototypes.txt')
       .trim()
@@ -117,10 +119,11 @@ test('numbers, arguments and results fit the prototypes in include/uapi/linux/bp
 });
 
 /**
- * A guard against unintended changes: the fixture was made from the table itself. It also has what no header says: releases, the bits of a
- * result that count, and the only program types. The kernel judges these in test/live/program-types.
+ * Guards against unintended changes: the fixture was made from the table. It includes data that no header
+ * has: releases, the valid bits of a result, and restrictions to program types. test/live/program-types
+ * checks these with the kernel.
  */
-test('the table is that of the fixture', () => {
+test('the table matches its fixture', () => {
   const rows = ALL.map(([, { id, name, since, args, optional, result, only }]) =>
     [
       ...[id, name, since, `(${args.join(', ')})`],

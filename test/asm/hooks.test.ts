@@ -1,4 +1,4 @@
-/** What programs are attached to, and where they find what they are given. */
+/** Hooks: attachments, and the positions of arguments and results. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { Btf } from '../../src/asm/btf.ts';
@@ -19,7 +19,7 @@ const test = suite('asm/hooks');
 const text = ({ instructions }: ProgramSpec): string[] =>
   assemble(instructions).instructions.map(({ instruction }) => disassemble(instruction));
 
-/** Types with a function of three arguments, of which the last takes two slots, and its id. */
+/** BTF with a function of three arguments, the last in two slots. */
 function withFunction(name: string): { readonly kernel: Btf; readonly id: number } {
   const w = new BtfWriter();
   const int = w.int('int', 4, 1);
@@ -33,7 +33,7 @@ const readError = (b: Builder) => {
   b.if(err.ne(0), () => b.exit());
 };
 
-test('fentry: the function by its BTF id, its arguments as an array, its structures by plain loads', () => {
+test('fentry attaches by BTF id and reads arguments from an array and structs by plain loads', () => {
   const { kernel, id } = withFunction('tcp_connect');
   const program = fentry('tcp_connect', target('arm64', kernel), readError);
   assert.equal(program.attachment, { kind: 'fentry', symbol: 'tcp_connect', btfId: id });
@@ -42,14 +42,14 @@ test('fentry: the function by its BTF id, its arguments as an array, its structu
   assert.equal(text(program).slice(0, 2), ['(79) r0 = *(u64 *)(r1 +0)', '(61) r2 = *(u32 *)(r0 +8)']);
 });
 
-test('fentry: a function that the types don\u2019t have is no error yet: the loader may leave it out', () => {
+test('fentry accepts a function missing from BTF: the loader may skip the program', () => {
   const { kernel } = withFunction('tcp_connect');
   const { attachment, optional } = fentry('tcp_konnect', target('x64', kernel), () => {}, { optional: true });
   assert.equal(attachment, { kind: 'fentry', symbol: 'tcp_konnect', btfId: undefined });
   assert.is(optional, true);
 });
 
-test('fentry: needs the kernel\u2019s types', () => {
+test('fentry needs kernel BTF', () => {
   assert.throws(
     () => fentry('tcp_connect', target('x64'), () => {}),
     (error: unknown) =>
@@ -57,7 +57,7 @@ test('fentry: needs the kernel\u2019s types', () => {
   );
 });
 
-/** Notes the result, and fails where it is 0. */
+/** Stores the result, and exits if it is 0. */
 const readResult = (b: Builder) => {
   b.if(b.retval.get().asSigned(32).eq(0), () => b.exit());
   b.stack(u64, b.retval.as(u64));
@@ -69,7 +69,7 @@ const RESULT_READ = (at: number, load = '(79) r0 = *(u64 *)') => [
   '(7b) *(u64 *)(r10 -8) = r2',
 ];
 
-test('kretprobe: the result is where the processor returns it; there are no arguments', () => {
+test('kretprobe reads the result from its register and has no arguments', () => {
   for (const [name, at] of [
     ['x64', 80],
     ['arm64', 0],
@@ -84,7 +84,7 @@ test('kretprobe: the result is where the processor returns it; there are no argu
   );
 });
 
-test('fexit: the result is behind the arguments, which are there too', () => {
+test('fexit reads the result after the arguments, which it has, too', () => {
   const { kernel, id } = withFunction('tcp_connect');
   const program = fexit('tcp_connect', target('x64', kernel), readResult);
   assert.equal(program.attachment, { kind: 'fexit', symbol: 'tcp_connect', btfId: id });
@@ -95,13 +95,13 @@ test('fexit: the result is behind the arguments, which are there too', () => {
   ]);
 });
 
-test('fexit: a function that the types don\u2019t have is left to the loader, as one of fentry is', () => {
+test('fexit accepts a function missing from BTF, like fentry', () => {
   const { kernel } = withFunction('tcp_connect');
   const { attachment } = fexit('tcp_konnect', target('x64', kernel), readResult);
   assert.equal(attachment, { kind: 'fexit', symbol: 'tcp_konnect', btfId: undefined });
 });
 
-test('a result is refused where there is none yet', () => {
+test('b.retval is refused at entry hooks', () => {
   assert.throws(
     () => kprobe('tcp_connect', target('x64'), readResult),
     (error: unknown) =>
@@ -116,7 +116,7 @@ const withRecord = {
 };
 const onState = (body: (b: Builder) => void) => tracepoint('sock', 'inet_sock_set_state', withRecord, body);
 
-test('tracepoint: its record\u2019s fields are loads from the context, by name', () => {
+test('tracepoint fields are loads from the context, by name', () => {
   const program = onState((b) => {
     b.if(b.field('newstate').eq(-2), () => b.exit());
     const copy = b.stack(struct({ key: u64, port: u32, address: bytes(16) }));
@@ -149,19 +149,19 @@ test('tracepoint: its record\u2019s fields are loads from the context, by name',
   ]);
 });
 
-test('tracepoint: the record is left to others, unless the program says otherwise', () => {
+test('tracepoint programs return 1 by default, which keeps the record for other consumers', () => {
   assert.equal(text(onState(() => {})), ['(b7) r0 = 1', '(95) exit']);
   assert.equal(text(onState((b) => b.exit(0))).slice(0, 2), ['(b7) r0 = 0', '(95) exit']);
 });
 
-test('tracepoint: an array is no number, even where it has the size of one', () => {
+test('a tracepoint array is not a number, even with the size of one', () => {
   assert.throws(
     () => onState((b) => b.stack(u64, b.field('saddr'))),
     (error: unknown) => error instanceof TypeError && /saddr \(4 bytes\) doesn't fit/.test(error.message),
   );
 });
 
-test('tracepoint: what the context has not is refused', () => {
+test('missing tracepoint fields and arguments are refused', () => {
   for (const [body, message] of [
     [(b: Builder) => b.field('state'), /no field 'state'; nearest: oldstate, newstate/],
     [(b: Builder) => b.field('common_pid'), /programs can't read/],
@@ -181,7 +181,7 @@ test('tracepoint: what the context has not is refused', () => {
   );
 });
 
-test('tracepoint: the target has to have its format', () => {
+test('tracepoint needs the format in its target', () => {
   assert.throws(
     () => tracepoint('sock', 'inet_sock_set_state', target('x64'), () => {}),
     /the target has no format of the tracepoint sock:inet_sock_set_state/,
@@ -200,7 +200,7 @@ const hooks: Record<string, (name?: string, symbol?: string) => ProgramSpec> = {
 
 for (const [hook, make] of Object.entries(hooks)) {
   for (const name of ['', 'a-b', 'a b', 'é', 'sixteen_letters_', 'a\0', 'name\n'])
-    test(`${hook}: the kernel would drop or cut the program name ${JSON.stringify(name)}, so it is refused`, () => {
+    test(`${hook} refuses the program name ${JSON.stringify(name)}`, () => {
       assert.throws(
         () => make(name),
         (error: unknown) =>
@@ -212,15 +212,15 @@ for (const [hook, make] of Object.entries(hooks)) {
       );
     });
 
-  test(`${hook}: a name that is no text is refused`, () =>
+  test(`${hook} refuses a name that is not a string`, () =>
     assert.throws(() => make(5 as never), /^program name '5': the kernel takes 1 to 15 characters/));
 
-  test(`${hook}: names of 1 to 15 characters are kept as they are`, () => {
+  test(`${hook} keeps names of 1 to 15 characters`, () => {
     for (const name of ['a', 'on.connect_2', 'fifteen_letters']) assert.is(make(name).name, name);
   });
 }
 
-test('a program without a name has the start of its symbol', () => {
+test('a program without a name is named by the start of its symbol', () => {
   assert.is(hooks.kprobe?.(undefined, 'tcp_rcv_state_process').name, 'tcp_rcv_state_p');
   assert.is(hooks.kprobe?.(undefined, 'do_unlinkat.isra.0').name, 'do_unlinkat_isr');
   assert.is(hooks.tracepoint?.().name, 'inet_sock_set_s');

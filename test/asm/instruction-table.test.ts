@@ -7,7 +7,7 @@ const test = suite('asm/instruction-table');
 
 const PAGE = new URL('../../../docs/instructions.md', import.meta.url);
 
-test('docs/instructions.md is what the table says (TSBPF_RENEW_GOLDEN=1 renews it)', () => {
+test('docs/instructions.md matches the table (TSBPF_RENEW_GOLDEN=1 renews it)', () => {
   const page = instructionTable();
   if (process.env.TSBPF_RENEW_GOLDEN) writeFileSync(PAGE, page);
   assert.fixture(page, readFileSync(PAGE, 'utf8'));

@@ -1,4 +1,6 @@
-/** docs/instructions.md, made of the instruction table; the test beside it says how to renew the page. */
+/**
+ * Generates docs/instructions.md from the instruction table; the test beside it tells how to renew the page.
+ */
 
 import { ARITHMETIC_FORMS } from '../../src/asm/isa/arithmetic.ts';
 import { CONTROL_FORMS } from '../../src/asm/isa/control.ts';
@@ -73,14 +75,14 @@ function formRow(form: Form): string {
   ]);
 }
 
-/** r1 to r5, where they are written by name, are lost. */
+/** The written registers, without r1 to r5 of calls. */
 function written({ writes }: Form): string {
   const lost: readonly string[] = CALLER_SAVED.slice(1);
   const set = writes.filter((register) => !lost.includes(register)).join(', ');
   return writes.length > lost.length ? `${set}, loses r1–r5` : set;
 }
 
-/** What a fixed field holds is a code, not a number. */
+/** Formats a fixed field; large numbers are codes, in hexadecimal. */
 function inHex(field: Field): string {
   return typeof field === 'number' && field > 9 ? `0x${field.toString(16)}` : String(field);
 }
@@ -89,7 +91,7 @@ function row(cells: readonly string[]): string {
   return `| ${cells.join(' | ')} |\n`;
 }
 
-/** What the kinds of numbers in the tables can be. */
+/** The limits of each kind of number in the tables. */
 function limits(): string {
   const kinds = new Set(FORMS.flatMap(({ off, imm, high }) => [off, imm, high]));
   const numbers = [...kinds].filter((kind) => typeof kind === 'string') as Exclude<

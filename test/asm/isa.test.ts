@@ -19,16 +19,16 @@ function describe(form: Form): string {
   return `${form.name} (${form.opcode.toString(16)}, ${form.text})`;
 }
 
-/** Whether no number is one of both fields. */
+/** Whether no number is valid for both fields. */
 function isApart(field: Field | undefined, other: Field | undefined): boolean {
   if (typeof field !== 'number') return false;
   if (typeof other === 'number') return field !== other;
-  // r11 is no register of a program; and where zero is another form, only that one has zero.
+  // r11 is not a program register; and if another form has zero, only that form has it.
   if (other === 'register' || other === 'base') return field > 10;
   return other !== undefined && field === 0 && limitsOf(other).zeroIsOtherForm === true;
 }
 
-test('no instruction has two forms: those that share an opcode differ in a fixed field', () => {
+test('every instruction has one form: forms with the same opcode differ in a fixed field', () => {
   for (const form of FORMS) {
     const others = formsOf(form.opcode).filter((other) => other !== form);
     for (const other of others) {
@@ -40,13 +40,13 @@ test('no instruction has two forms: those that share an opcode differ in a fixed
   }
 });
 
-test('every form that can be written is made by a constructor, and checked against an independent encoding', () => {
+test('every form has a constructor and an independent encoding', () => {
   const seen = new Set([...SAMPLES, ...PSEUDO].map(({ call }) => formOf(construct(call))));
   const written = FORMS.filter(({ onlyIn }) => onlyIn !== 'dumps');
   assert.equal(written.filter((form) => !seen.has(form)).map(describe), []);
 });
 
-test('LLVM knows all but the second words of a pseudo load and calls of kernel functions', () => {
+test('LLVM knows all forms except some pseudo loads and kernel function calls', () => {
   const seen = new Set(SAMPLES.map(({ call }) => formOf(construct(call))));
   const own = FORMS.filter((form) => !seen.has(form) && form.onlyIn !== 'dumps').map(({ text }) => text);
   assert.equal(own, [
@@ -56,7 +56,7 @@ test('LLVM knows all but the second words of a pseudo load and calls of kernel f
   ]);
 });
 
-test('the samples have every register in every place where the form takes one', () => {
+test('the samples cover every register in every operand', () => {
   const seen = new Map<Form, Record<'dst' | 'src', Set<number>>>();
   for (const { call } of SAMPLES) {
     const { dst, src, ...rest } = construct(call);
@@ -72,7 +72,7 @@ test('the samples have every register in every place where the form takes one', 
         assert.is(places[name].size, form.writes.includes(name) ? 10 : 11, `${describe(form)}: ${name}`);
 });
 
-test('a sample is an instruction of the form that its constructor is named after', () => {
+test("a sample's form is named like its constructor", () => {
   for (const { call } of [...SAMPLES, ...PSEUDO])
     assert.is(formOf(construct(call))?.name, call.split(' ')[0]);
 });
@@ -84,7 +84,7 @@ test('every constructor has its forms in the table', () => {
   assert.equal(names.sort(), [...new Set(written.map(({ name }) => name))].sort());
 });
 
-/** The placeholders that can show each field. */
+/** The placeholders that show each field. */
 const SHOWN: Readonly<Record<FieldName, RegExp>> = {
   dst: /\{dst\}/,
   src: /\{src\}/,
@@ -99,17 +99,17 @@ test('a text shows every operand', () => {
       if (isOperand(form[name])) assert.ok(SHOWN[name].test(form.text), `${describe(form)}: ${name}`);
 });
 
-test('no text keeps a placeholder when it is printed', () => {
+test('a printed text has no placeholders left', () => {
   for (const { call } of [...SAMPLES, ...PSEUDO]) assert.not.match(disassemble(construct(call)), /[{}]/);
 });
 
-test('what a form writes is an operand of its own, or a register by name', () => {
+test('a written operand is a field of the form, or a register by name', () => {
   for (const form of FORMS)
     for (const written of form.writes)
       if (written === 'dst' || written === 'src') assert.is(form[written], 'register', describe(form));
 });
 
-test('what a form reads and writes is what its text says', () => {
+test('reads and writes of a form match its text', () => {
   const registers = (text: string) =>
     [...text.matchAll(/[rw]\{(dst|src)\}/g)].map(([, name]) => name as string);
   for (const form of FORMS) {
@@ -130,13 +130,13 @@ test('what a form reads and writes is what its text says', () => {
   }
 });
 
-test('a form has the Linux release that brought it, or says where else it is met', () => {
+test('a form has its first Linux release, or says where it occurs', () => {
   for (const form of FORMS)
     if (form.since === undefined) assert.ok(form.onlyIn, describe(form));
     else assert.match(form.since, /^[3-7]\.\d+$/, describe(form));
 });
 
-test('unknown fields make no form', () => {
+test('unknown field values match no form', () => {
   const add = { opcode: 0x07, dst: 1, src: 0, off: 0, imm: 5 };
   assert.is(formOf(add)?.name, 'add');
   assert.is(formOf({ ...add, src: 1 }), undefined);
@@ -146,7 +146,7 @@ test('unknown fields make no form', () => {
   assert.is(formOf({ ...add, opcode: 0xff }), undefined);
 });
 
-test('opcodes that have a name are those of their forms', () => {
+test('named opcodes are those of their forms', () => {
   const rows = [
     ['ja', opcodes.JA],
     ['gotol', opcodes.GOTOL],

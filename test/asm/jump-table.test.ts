@@ -24,7 +24,7 @@ const program: Item[] = [
   exit(),
 ];
 
-test('a table is an array with an entry for each label', () => {
+test('a jump table is an array with an entry for each label', () => {
   assert.equal(
     [table.type, table.maxEntries, table.value.size, table.flags],
     [MapType.instructionArray, 3, 16, 0],
@@ -35,7 +35,7 @@ test('a table is an array with an entry for each label', () => {
   );
 });
 
-test('going through it scales the number, loads the address, and goes there', () => {
+test('jumpThrough scales the index, loads the address and jumps', () => {
   assert.equal(jumpThrough(table, r1, r2).map(disassemble), [
     '(67) r1 <<= 3',
     '(18) r2 = map[table][0]+0',
@@ -45,11 +45,11 @@ test('going through it scales the number, loads the address, and goes there', ()
   ]);
 });
 
-test('the assembler says to which slots its entries lead, an lddw being two', () => {
+test('the assembler resolves table entries to slots, counting an lddw as two', () => {
   assert.equal(assemble(program).references, [{ slot: 2, map: table, targets: [7, 10, 7] }]);
 });
 
-test('in a subprogram its labels are that one\u2019s', () => {
+test('labels of a table resolve within the subprogram', () => {
   const { references } = assemble([
     callSubprogram({ name: 'sub', instructions: program }),
     label('one'),
@@ -58,7 +58,7 @@ test('in a subprogram its labels are that one\u2019s', () => {
   assert.equal(references, [{ slot: 4, map: table, targets: [9, 12, 9] }]);
 });
 
-test('a label of a table that is nowhere is refused, with its neighbours', () => {
+test('an undefined label in a table is refused with similar names', () => {
   const wrong = jumpTable('wrong', ['one', 'too']);
   assert.throws(
     () => assemble([...jumpThrough(wrong, r1, r2), ...program.slice(6)]),
@@ -70,7 +70,7 @@ test('a label of a table that is nowhere is refused, with its neighbours', () =>
   );
 });
 
-test('among statements nothing is dropped that only a table leads to', () => {
+test('optimization keeps code that only a table reaches', () => {
   const { instructions } = rawTracepoint('test', target('x64'), (b) => {
     b.emit(jgt(r1, 2, 'exit'), ...program.slice(1));
   });

@@ -1,4 +1,4 @@
-/** Keys of maps: any bytes have a value of their own, which leads back to them. */
+/** Map keys: any bytes decode to a distinct value that encodes back. */
 import type { TSchema } from '@sinclair/typebox';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
@@ -35,15 +35,15 @@ for (const [what, octets, text] of [
   ['a character past 16 bits that fills the field', 'f09f9880', '😀'],
   ['text without a NUL', '6c737275', 'lsru'],
   ['Latin-1', '63e9 0000', 'c\udce9'],
-  ['UTF-8 that is cut', 'f09f98 6c73', '\udcf0\udc9f\udc98ls'],
-  ['UTF-8 of half a surrogate pair', 'edb280 00', '\udced\udcb2\udc80'],
-  ['a longer form than UTF-8 allows', 'c080 e08080 00', '\udcc0\udc80\udce0\udc80\udc80'],
-  ['a character, and a byte that looks like the rest of one', 'f09f9880 80', '😀\udc80'],
-  ['bytes behind the NUL', '6c73 00 00 01 00', 'ls\0\0\u0001'],
+  ['truncated UTF-8', 'f09f98 6c73', '\udcf0\udc9f\udc98ls'],
+  ['UTF-8 of a lone surrogate', 'edb280 00', '\udced\udcb2\udc80'],
+  ['overlong UTF-8', 'c080 e08080 00', '\udcc0\udc80\udce0\udc80\udc80'],
+  ['a character and a stray continuation byte', 'f09f9880 80', '😀\udc80'],
+  ['bytes after the NUL', '6c73 00 00 01 00', 'ls\0\0\u0001'],
   ['a NUL first', '00 61', '\0a'],
-  ['bytes behind the NUL that are not UTF-8', '61 00 ff 00', 'a\0\udcff'],
+  ['invalid UTF-8 after the NUL', '61 00 ff 00', 'a\0\udcff'],
 ] as const)
-  test(`text of a key: ${what}`, () => {
+  test(`a key with ${what}`, () => {
     const raw = hex(octets);
     const codec = new KeyCodec(chars(raw.length));
     assert.is(codec.decode(raw), text);
@@ -66,7 +66,7 @@ for (const [schema, octets, number] of [
     assert.equal(codec.encode(number), hex(octets));
   });
 
-test('a number may be given as a bigint too, within its bounds', () => {
+test('a number may be given as a bigint within its limits', () => {
   assert.equal(new KeyCodec(u64n as TSchema).encode(5n), hex('0500000000000000'));
   for (const [schema, number] of [
     [u64n, -1n],
@@ -80,7 +80,7 @@ test('a number may be given as a bigint too, within its bounds', () => {
     );
 });
 
-test('texts that no bytes are read as are refused, with the path', () => {
+test('text that no bytes decode to is refused with its path', () => {
   const codec = new KeyCodec(struct({ comm: chars(4) }));
   for (const [comm, message] of [
     ['a\0', /^comm: "a\\u0000" contains a NUL/],
@@ -95,7 +95,7 @@ test('texts that no bytes are read as are refused, with the path', () => {
 
 const Padded = struct({ a: u8, b: u32, c: arrayOf(struct({ d: u16, e: u8 }), 2), f: chars(3) });
 
-test('padding that is not zero belongs to the object that was decoded', () => {
+test('nonzero padding belongs to the decoded object', () => {
   const codec = new KeyCodec(Padded);
   const { size } = layoutOf(Padded);
   const raw = Uint8Array.from({ length: size }, (_, at) => at + 0x41);
@@ -107,10 +107,10 @@ test('padding that is not zero belongs to the object that was decoded', () => {
 
   key.b = 5;
   assert.equal(codec.encode(key), codec.encode({ ...key }), 'nor has an object that was changed');
-  assert.equal(new KeyCodec(Padded).encode(codec.decode(raw)), plain, 'another map knows nothing of it');
+  assert.equal(new KeyCodec(Padded).encode(codec.decode(raw)), plain, 'other codecs do not know it');
 });
 
-/** Any schema that a key may have, not deep. */
+/** Any flat schema of a key. */
 const { schema: anySchema } = fc.letrec<{ schema: TSchema }>((tie) => ({
   schema: fc.oneof(
     { depthSize: 'small', withCrossShrink: true },
@@ -132,10 +132,10 @@ const { schema: anySchema } = fc.letrec<{ schema: TSchema }>((tie) => ({
   ),
 }));
 
-/** Bytes that are often what matters: zeros, letters, parts of UTF-8. */
+/** Bytes that often matter: zeros, letters, parts of UTF-8. */
 const anyByte = fc.oneof(fc.constantFrom(0, 0, 0x61, 0xc3, 0xa9, 0xed, 0xb2, 0x80, 0xf0, 0xff), fc.nat(255));
 
-test('any bytes of any schema are read as a key that leads back to them', () => {
+test('any bytes of any schema decode to a key that encodes back', () => {
   fc.assert(
     fc.property(
       anySchema.chain((schema) => {
@@ -152,7 +152,7 @@ test('any bytes of any schema are read as a key that leads back to them', () => 
   );
 });
 
-test('keys that a value of the schema can be read as they are everywhere else', () => {
+test('keys with a plain value decode to it', () => {
   const Key = struct({ pid: u32, ns: u64n, comm: chars(8), hash: bytes(3) });
   const codec = new KeyCodec(Key);
   const key = { pid: 7, ns: 2 ** 50, comm: 'nodé', hash: Uint8Array.of(1, 0, 255) };

@@ -31,8 +31,8 @@ const test = suite('asm/layout');
 
 const Attempt = struct({ startNs: u64, pid: u32, comm: chars(16) });
 
-/** `offset name` of each field and `offset+size after name` of each hole, then size and alignment. */
-function shapeOf(schema: TSchema): string {
+/** `offset name` of each field and `offset+size after name` of each gap, then size and alignment. */
+function describeLayout(schema: TSchema): string {
   const { fields, padding, size, align } = layoutOf(schema) as StructLayout;
   const parts = fields.map((field) => `${field.offset} ${field.name}`);
   const holes = padding.map((hole) => `${hole.offset}+${hole.size} after ${hole.after}`);
@@ -62,24 +62,24 @@ test('a scalar is aligned to its size', () => {
   }
 });
 
-// The expectations are those of gcc 12 on x86-64 for the same structs in C.
+// gcc 12 on x86-64 gives the same results for these structs in C.
 const shapes: [string, TSchema, string][] = [
   [
-    'no holes',
+    'no gaps',
     struct({ a: u64, b: u32, c: u16, d: u8, e: s8 }),
     '0 a, 8 b, 12 c, 14 d, 15 e; no padding; 16/8',
   ],
-  ['a hole and a tail', struct({ a: u8, b: u32, c: u16 }), '0 a, 4 b, 8 c; 1+3 after a, 10+2 after c; 12/4'],
+  ['a gap and a tail', struct({ a: u8, b: u32, c: u16 }), '0 a, 4 b, 8 c; 1+3 after a, 10+2 after c; 12/4'],
   ['only a tail', struct({ a: u64, b: u8 }), '0 a, 8 b; 9+7 after b; 16/8'],
   ['chars need no alignment', struct({ a: u8, b: chars(5), c: u16 }), '0 a, 1 b, 6 c; no padding; 8/2'],
-  ['bytes neither', struct({ a: bytes(3), b: bytes(16) }), '0 a, 3 b; no padding; 19/1'],
+  ['bytes need no alignment', struct({ a: bytes(3), b: bytes(16) }), '0 a, 3 b; no padding; 19/1'],
   [
     'an array is aligned as its element',
     struct({ a: u8, b: arrayOf(u32, 3) }),
     '0 a, 4 b; 1+3 after a; 16/4',
   ],
   [
-    'a struct as its widest field',
+    'a struct is aligned as its widest field',
     struct({ a: u8, b: struct({ c: u8, d: u64 }), e: u8 }),
     '0 a, 8 b, 24 e; 1+7 after a, 25+7 after e; 32/8',
   ],
@@ -90,12 +90,12 @@ const shapes: [string, TSchema, string][] = [
   ],
 ];
 for (const [name, schema, expected] of shapes)
-  test(`a struct lies as in C: ${name}`, () => {
-    assert.is(shapeOf(schema), expected);
+  test(`a struct has the layout of C:  ${name}`, () => {
+    assert.is(describeLayout(schema), expected);
     assert.is(schema.size, layoutOf(schema).size);
   });
 
-test('an array lists its element and length', () => {
+test('an array layout has its element and length', () => {
   assert.equal(layoutOf(arrayOf(u16, 5)), {
     kind: 'array',
     size: 10,
@@ -105,7 +105,7 @@ test('an array lists its element and length', () => {
   } as Layout);
 });
 
-test('a layout is computed once a schema', () => {
+test('a schema has one layout', () => {
   assert.is(layoutOf(Attempt), layoutOf(Attempt));
 });
 
@@ -114,7 +114,7 @@ test('a copy of a schema with other annotations has the same layout', () => {
   assert.equal(layoutOf({ ...Attempt, title: 'attempt' }), layoutOf(Attempt));
 });
 
-test('what has no C layout throws TypeError', () => {
+test('schemas without a C layout throw TypeError', () => {
   const schema = { type: 'string' } as unknown as TSchema;
   assert.match(
     thrownText(() => layoutOf(schema)),
@@ -142,7 +142,7 @@ test('what has no C layout throws TypeError', () => {
   );
 });
 
-test('a field name that JavaScript would reorder or swallow throws TypeError', () => {
+test('field names that JavaScript would reorder or drop throw TypeError', () => {
   for (const name of ['0', 'a b', '', 'a-b', '__proto__'])
     assert.match(
       thrownText(() => struct({ [name]: u8 })),
@@ -165,7 +165,7 @@ test('sizes below one throw RangeError', () => {
     );
 });
 
-// Static types: these lines fail to compile where Static is wrong.
+// Static types: these lines fail to compile if Static is wrong.
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 const staticTypes: [
@@ -177,7 +177,7 @@ const staticTypes: [
   Same<ReturnType<typeof arrayOf<typeof u64>>['static'], bigint[]>,
 ] = [true, true, true, true, true, true];
 
-test('the static type is that of the decoded value', () => {
+test('the static type is the type of the decoded value', () => {
   const Everything = struct({ a: Attempt, list: arrayOf(struct({ b: bytes(2), n: u64n }), 2) });
   const value: Static<typeof Everything> = valueDecoder(Everything)(
     new DataView(new ArrayBuffer(Everything.size)),
@@ -192,7 +192,7 @@ test('the static type is that of the decoded value', () => {
 
 // JSON Schema
 
-test('as JSON Schema an integer has its bounds and a struct requires its fields', () => {
+test('in JSON Schema an integer has its limits and a struct its required fields', () => {
   const plain = JSON.parse(
     JSON.stringify(struct({ port: u16be, delta: s32, name: chars(16), ids: arrayOf(u8, 2) })),
   );
@@ -209,7 +209,7 @@ test('as JSON Schema an integer has its bounds and a struct requires its fields'
   assert.is(JSON.parse(JSON.stringify(Attempt)).properties.startNs.type, 'bigint');
 });
 
-test('as JSON Schema memory has its number of bytes, as least and as most', () => {
+test('in JSON Schema memory has its length as minimum and maximum', () => {
   const { data, text, list } = struct({ data: bytes(3), text: chars(4), list: arrayOf(u8, 2) }).properties;
   assert.equal([data.minByteLength, data.maxByteLength], [3, 3]);
   for (const length of [2, 3, 4])
@@ -221,7 +221,7 @@ test('as JSON Schema memory has its number of bytes, as least and as most', () =
     assert.is(Check.Check(list, each), each.length === 2, `${each}`);
 });
 
-test('a struct takes annotations', () => {
+test('a struct accepts annotations', () => {
   const schema = struct({ a: u8 }, { $id: 'thing', description: 'a thing' });
   assert.equal([schema.$id, schema.description, schema.size], ['thing', 'a thing', 1]);
 });

@@ -8,7 +8,7 @@ const test = suite('asm/map-of-maps');
 
 const inner = hash('inner', { key: u32, value: struct({ n: u64 }), maxEntries: 8 });
 
-test('an array of maps has room for those that it holds from the beginning', () => {
+test('an array of maps has room for its initial maps', () => {
   const outer = arrayOfMaps('outer', { inner, maps: [inner, inner] });
   assert.equal([outer.type, outer.maxEntries], [MapType.arrayOfMaps, 2]);
   assert.equal(outer.maps, [
@@ -18,14 +18,14 @@ test('an array of maps has room for those that it holds from the beginning', () 
   assert.is(arrayOfMaps('outer', { inner, maxEntries: 5 }).maxEntries, 5);
 });
 
-test('a hash of maps has keys of any shape', () => {
+test('a hash of maps accepts any key schema', () => {
   const key = struct({ user: u32, group: u32 });
   const maps = [[{ user: 1, group: 2 }, inner] as const];
   const outer = hashOfMaps('outer', { key, inner, maxEntries: 4, maps });
   assert.equal([outer.type, outer.key, outer.maps], [MapType.hashOfMaps, key, maps]);
 });
 
-test('a hash table may be larger than the one that others are made as, an array not', () => {
+test('an inner hash may have another size than the template, an inner array may not', () => {
   arrayOfMaps('outer', { inner, maps: [{ ...inner, maxEntries: 100 }] });
   const row = array('array', { value: u64, maxEntries: 2 });
   assert.throws(
@@ -40,14 +40,14 @@ for (const [fault, map] of [
   ['value size', { ...inner, value: u32 }],
   ['set of flags', { ...inner, flags: 1 }],
 ] as const)
-  test(`one of another ${fault} is refused`, () => {
+  test(`an inner map of another ${fault} is refused`, () => {
     assert.throws(
       () => arrayOfMaps('outer', { inner, maps: [map as never] }),
       new RegExp(`map outer can't hold .*: its ${fault} is not that of inner`),
     );
   });
 
-test('they have to fit, and don’t nest', () => {
+test('inner maps must fit and do not nest', () => {
   assert.throws(
     () => arrayOfMaps('outer', { inner, maxEntries: 1, maps: [inner, inner] }),
     /2 maps, and room for 1/,

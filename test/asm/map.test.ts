@@ -25,13 +25,13 @@ const test = suite('asm/map');
 
 const Prefix = struct({ bits: u32, address: bytes(4) });
 
-test('what a map holds from the beginning is a part of it', () => {
+test('initial entries are part of a map', () => {
   const entries = [[1, 2n] as const];
   assert.equal(hash('h', { key: u32, value: u64, maxEntries: 4, entries }).entries, entries);
   assert.is('entries' in hash('h', { key: u32, value: u64, maxEntries: 4 }), false);
 });
 
-test('it has to have room for that', () => {
+test('initial entries must fit', () => {
   const entries = [1, 2, 3].map((key) => [key, 0n] as const);
   assert.throws(
     () => hash('h', { key: u32, value: u64, maxEntries: 2, entries }),
@@ -39,14 +39,14 @@ test('it has to have room for that', () => {
   );
 });
 
-test('a trie allocates its entries as they come, and has room for those from the beginning', () => {
+test('a trie allocates on demand and has room for its initial entries', () => {
   const entries = [[{ bits: 8, address: Uint8Array.of(10, 0, 0, 0) }, 1] as const];
   const trie = lpmTrie('nets', { key: Prefix, value: u32, entries });
   assert.equal([trie.type, trie.maxEntries, trie.flags, trie.entries], [MapType.lpmTrie, 1, 1, entries]);
   assert.is(lpmTrie('nets', { key: Prefix, value: u32, maxEntries: 9 }).maxEntries, 9);
 });
 
-test('every kind of map keeps the flags of its user', () => {
+test('every kind of map keeps its flags', () => {
   const NUMA_NODE = 0x4;
   const shape = { key: u32, value: u64, maxEntries: 4, flags: NUMA_NODE };
   const inner = hash('inner', shape);
@@ -57,16 +57,16 @@ test('every kind of map keeps the flags of its user', () => {
   ])
     assert.is(map.flags, NUMA_NODE, `type ${map.type}`);
   const trie = lpmTrie('m', { ...shape, key: Prefix });
-  assert.is(trie.flags, NUMA_NODE | 1, 'a trie cannot do without BPF_F_NO_PREALLOC');
+  assert.is(trie.flags, NUMA_NODE | 1, 'a trie requires BPF_F_NO_PREALLOC');
 });
 
 for (const [what, key] of [
   ['no struct', u32],
-  ['a struct that begins with a narrower number', struct({ bits: u16, address: bytes(4) })],
+  ['a struct that begins with a narrow number', struct({ bits: u16, address: bytes(4) })],
   ['a struct with no bits', struct({ bits: u32 })],
   ['a struct that begins with bytes', struct({ address: bytes(4), bits: u32 })],
 ] as const)
-  test(`the key of a trie is ${what}: refused`, () => {
+  test(`a trie refuses ${what} as its key`, () => {
     assert.throws(
       () => lpmTrie('nets', { key, value: u8 }),
       /map nets: the key of a trie is a struct of a u32 and of bits behind it/,
@@ -96,35 +96,35 @@ test('a constructor has the name of its map type', () => {
     assert.is(type, MapType[name as keyof typeof MapType], name);
 });
 
-test('a schema in the place of the name is refused: the schema of a C array is arrayOf', () => {
+test('a schema in place of the name is refused: C arrays are arrayOf', () => {
   assert.throws(
     () => array(u8 as never, 4 as never),
     /^a map needs a name as its first argument; for a schema use arrayOf\(type, length\) \(.*map\.test\.ts:\d+\)$/,
   );
 });
 
-test('an array has one entry if nothing else is said', () => {
+test('an array has one entry by default', () => {
   assert.is(array('one', { value: u32 }).maxEntries, 1);
   assert.is(perCpuArray('one', { value: u32 }).maxEntries, 1);
 });
 
-test('an array of cgroups has an entry for each folder', () => {
+test('a cgroup array has an entry for each folder', () => {
   const { type, maxEntries, cgroups } = cgroupArray('groups', ['/a', '/b']);
   assert.equal([type, maxEntries, cgroups], [MapType.cgroupArray, 2, ['/a', '/b']]);
 });
 
-test('globals are an array of one entry that can be mapped, zero if nothing else is said', () => {
+test('globals are a mappable array of one entry, zero by default', () => {
   const { type, maxEntries, flags, entries } = globals('g', u64);
   assert.equal([type, maxEntries, flags, entries], [MapType.array, 1, 0x400, undefined]);
   assert.equal(globals('g', u64, 5n).entries, [[0, 5n]]);
 });
 
-test('constants are one that programs only read, and nobody changes', () => {
+test('constants are read-only for programs and frozen', () => {
   const { type, flags, frozen, entries } = constants('c', u64, 5n);
   assert.equal([type, flags, frozen, entries], [MapType.array, 0x80, true, [[0, 5n]]]);
 });
 
-test('what they hold has to fit, at the line that says it', () => {
+test('initial values must fit, or the error names their line', () => {
   assert.throws(
     () => constants('c', struct({ n: u8 }), { n: 256 }),
     /n: 256 doesn't fit u8.*map\.test\.ts:\d+\)$/,
@@ -132,7 +132,7 @@ test('what they hold has to fit, at the line that says it', () => {
   assert.throws(() => globals('g', u8, -1), /-1 doesn't fit u8.*map\.test\.ts:\d+\)$/);
 });
 
-test('a program array has a slot for each name, or so many by their numbers', () => {
+test('a program array has a slot for each name, or a number of slots', () => {
   const named = programArray('stages', { slots: ['parse', 'send'] });
   assert.equal([named.type, named.maxEntries, named.slots], [3, 2, ['parse', 'send']]);
   assert.equal([slotNumber(named, 'send'), slotNumber(named, 1), slotNumber(named, '0')], [1, 1, 0]);
@@ -146,18 +146,18 @@ for (const [slot, message] of [
   [-1, /no slot -1/],
   [0.5, /no slot 0\.5/],
 ] as const)
-  test(`a program array has no slot ${slot}`, () => {
+  test(`a program array refuses slot ${slot}`, () => {
     assert.throws(() => slotNumber(programArray('stages', { slots: ['parse', 'send'] }), slot), message);
   });
 
-test('slots have different names', () => {
+test('slot names must differ', () => {
   assert.throws(
     () => programArray('stages', { slots: ['a', 'b', 'a'] }),
     /map stages: two slots have the same name: a, b, a/,
   );
 });
 
-test('a map whose key or value has no layout is refused where it is made', () => {
+test('a key or value without a layout is refused when the map is defined', () => {
   const nothing = { type: 'boolean' } as never;
   for (const shape of [
     { key: nothing, value: u64 },
@@ -166,7 +166,7 @@ test('a map whose key or value has no layout is refused where it is made', () =>
     assert.throws(() => hash('odd', { ...shape, maxEntries: 1 }), TypeError);
 });
 
-test('the number of entries is a whole number of 32 bits', () => {
+test('maxEntries is a 32-bit integer', () => {
   for (const maxEntries of [-1, 1.5, Number.NaN, 2 ** 32])
     assert.throws(
       () => hash('odd', { key: u64, value: u64, maxEntries }),

@@ -1,4 +1,4 @@
-/** Texts of any size and any content: time that grows with them, limits, and messages of a bounded length. */
+/** Texts of any size and content: linear time, limits, and bounded messages. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { nearest } from '../../src/asm/nearest.ts';
@@ -10,8 +10,8 @@ import { thrown } from '../thrown.ts';
 
 const test = suite('asm/parse-bounds', { seconds: 240 });
 
-/** Assembles a text, and gives back the message of what is wrong with it. */
-function fault(text: string): string | undefined {
+/** Assembles a text and returns the error message, if any. */
+function errorOf(text: string): string | undefined {
   try {
     assemble(parseProgram(text, '/p.bpf').items);
     return undefined;
@@ -20,17 +20,17 @@ function fault(text: string): string | undefined {
   }
 }
 
-/** Texts by their size, each with what is wrong with it. */
+/** Texts by size, with their errors. */
 const TEXTS: readonly (readonly [
   what: string,
   size: number,
   text: (size: number) => string,
-  fault?: RegExp,
+  errorOf?: RegExp,
 ])[] = [
   ['instructions', 4000, (size) => `${'r0 = 0\n'.repeat(size)}exit\n`],
   ['labels at one instruction', 5000, (size) => `${lines(size, (i) => `l${i}:`)}exit\n`],
   [
-    'labels, none of them the one that is meant',
+    'labels, and a jump to an undefined one',
     5000,
     (size) => `goto m\n${lines(size, (i) => `l${i}:`)}exit\n`,
     /nowhere defined/,
@@ -38,14 +38,14 @@ const TEXTS: readonly (readonly [
   ['calls of one subprogram', 5000, (size) => `${'call f\n'.repeat(size)}exit\nf:\nr0 = 0\nexit\n`],
   ['blanks between words', 20_000, (size) => `r0${' '.repeat(size)}x\n`, /expected/],
   [
-    'blanks before a word too many',
+    'spaces before an extra word',
     20_000,
     (size) => `exit${' '.repeat(size)}x\n`,
     /expected the end of the line/,
   ],
-  ['blanks before a note', 20_000, (size) => `exit${' '.repeat(size)}< ${' '.repeat(size)}x\n`, /expected/],
+  ['spaces before a note', 20_000, (size) => `exit${' '.repeat(size)}< ${' '.repeat(size)}x\n`, /expected/],
   [
-    'blanks in a map',
+    'spaces in a map line',
     20_000,
     (size) => `map m${' '.repeat(size)}: hash,${' '.repeat(size)}x\n`,
     /expected 'map/,
@@ -58,14 +58,14 @@ const TEXTS: readonly (readonly [
   ['hexadecimal digits', 20_000, (size) => `r0 = 0x${'f'.repeat(size)}\n`, /does not fit/],
   ['a word', 20_000, (size) => `${'x'.repeat(size)}\n`, /expected an instruction, found/],
   ['a helper', 20_000, (size) => `call bpf_${'x'.repeat(size)}\n`, /no helper/],
-  ['a label that is nowhere', 20_000, (size) => `goto ${'x'.repeat(size)}\nexit\n`, /nowhere defined/],
+  ['an undefined label', 20_000, (size) => `goto ${'x'.repeat(size)}\nexit\n`, /nowhere defined/],
   [
     'a label that is too long',
     20_000,
     (size) => `${'x'.repeat(size)}:\nexit\n`,
     /has more than 512 characters/,
   ],
-  ['a map that is not there', 20_000, (size) => `r1 = map[${'x'.repeat(size)}]\n`, /there is no map/],
+  ['an undeclared map', 20_000, (size) => `r1 = map[${'x'.repeat(size)}]\n`, /there is no map/],
   [
     'the kind of a map',
     20_000,
@@ -88,13 +88,13 @@ function table(entries: number): string {
 }
 
 for (const [what, size, text, wrong] of TEXTS)
-  test(`${what}: time grows with the text, and a message does not`, () => {
+  test(`${what}: time is linear, and the message is bounded`, () => {
     const [small, large] = [text(size), text(8 * size)];
     assertLinear(
-      () => fault(small),
-      () => fault(large),
+      () => errorOf(small),
+      () => errorOf(large),
     );
-    const message = fault(large);
+    const message = errorOf(large);
     if (wrong === undefined) assert.is(message, undefined);
     else assert.match(message as string, wrong);
     assert.ok((message?.length ?? 0) < 400, message?.slice(0, 1000));
@@ -130,7 +130,7 @@ for (const [what, text, message] of LIMITS)
     assert.match(error.message, message);
   });
 
-/** Places for a word that someone else has written. */
+/** Positions in a text that error messages quote. */
 const QUOTING = [
   (word: string) => `exit ${word}`,
   (word: string) => word,
@@ -146,24 +146,24 @@ const QUOTING = [
   (word: string) => `${word}:`,
 ];
 
-test('no message has a character that a terminal acts on, whichever it quotes', () => {
+test('messages escape characters that a terminal interprets', () => {
   for (const quoting of QUOTING)
     for (const character of HOSTILE.replaceAll('\n', '')) {
-      const message = fault(`${quoting(`x${character}y`)}\n${quoting(character)}\nexit\n`);
+      const message = errorOf(`${quoting(`x${character}y`)}\n${quoting(character)}\nexit\n`);
       if (message !== undefined) assertSafe(message, 'message');
     }
 });
 
-test('a character of two units is quoted whole', () => {
-  assert.match(fault('😀\n') ?? '', /found '😀'$/);
-  assert.match(fault('\u{e0041}\n') ?? '', /found '\\u\{e0041\}'$/);
+test('a character of two UTF-16 units is quoted completely', () => {
+  assert.match(errorOf('😀\n') ?? '', /found '😀'$/);
+  assert.match(errorOf('\u{e0041}\n') ?? '', /found '\\u\{e0041\}'$/);
 });
 
-test('a comment may hold any character', () => {
-  assert.is(fault(`exit ; ${HOSTILE.replaceAll('\n', '')}\n# \u2028\n`), undefined);
+test('a comment may contain any character', () => {
+  assert.is(errorOf(`exit ; ${HOSTILE.replaceAll('\n', '')}\n# \u2028\n`), undefined);
 });
 
-test('names that resemble a long word are not searched for, and a word is compared with long names quickly', () => {
+test('names similar to a long word are not searched, and long names are compared quickly', () => {
   assert.equal(nearest('x'.repeat(65), ['x'.repeat(65)]), []);
   assert.equal(nearest('x'.repeat(64), [`${'x'.repeat(63)}y`]), [`${'x'.repeat(63)}y`]);
   assert.equal(nearest('exiz', ['x'.repeat(10_000_000), 'exit']), ['exit']);

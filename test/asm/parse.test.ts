@@ -34,7 +34,7 @@ function parse(text: string): Item[] {
   return parseProgram(text, 'text', [MAP]).items;
 }
 
-test('every sample is read from its own text, with the opcode and without', () => {
+test('every sample parses from its own text, with and without the opcode', () => {
   for (const { call } of [...SAMPLES, ...PSEUDO]) {
     const instruction = construct(call);
     assert.equal(parse(disassemble(instruction)), [instruction], disassemble(instruction));
@@ -42,12 +42,12 @@ test('every sample is read from its own text, with the opcode and without', () =
   }
 });
 
-test("every sample is read from the kernel's text", () => {
+test("every sample parses from the kernel's text", () => {
   for (const { call, kernel } of SAMPLES)
     if (kernel !== undefined) assert.equal(parse(kernel), [construct(call)], kernel);
 });
 
-test('what the kernel puts into loaded programs itself is read too', () => {
+test('instructions that the kernel adds to loaded programs parse, too', () => {
   for (const form of FORMS.filter(({ onlyIn }) => onlyIn === 'dumps')) {
     const number = (field: number | string): number => (typeof field === 'number' ? field : 7);
     const { opcode, dst, src, off, imm } = form;
@@ -56,7 +56,7 @@ test('what the kernel puts into loaded programs itself is read too', () => {
   }
 });
 
-test('lines may end in a carriage return and a newline', () => {
+test('lines may end in CR LF', () => {
   const text = [
     'map counts: hash, key 4 bytes, value 8 bytes, 10 entries',
     '',
@@ -73,7 +73,7 @@ test('lines may end in a carriage return and a newline', () => {
   assert.is(unix?.items.length, 5);
 });
 
-test('what is printed is read as the same', () => {
+test('printed instructions parse back', () => {
   fc.assert(
     fc.property(fc.array(anyInstruction, { maxLength: 10 }), (instructions) => {
       assert.equal(parse(instructions.map(disassemble).join('\n')), instructions);
@@ -83,7 +83,7 @@ test('what is printed is read as the same', () => {
   );
 });
 
-test('no text crashes the parser or keeps it: it is read, or refused with a place in it', () => {
+test('any text parses or is refused with a position', () => {
   const words = FORMS.flatMap(({ text }) => piecesOf(text).map(({ name }) => name.replaceAll("'", '')));
   const line = fc
     .array(
@@ -118,7 +118,7 @@ test('no text crashes the parser or keeps it: it is read, or refused with a plac
   );
 });
 
-test('labels, blank lines and comments of three kinds', () => {
+test('labels, empty lines and three kinds of comments parse', () => {
   const text = `
 # a program
 start:            ; the beginning
@@ -132,7 +132,7 @@ out:
   assert.equal(parse(text), [label('start'), mov(r0, 0), jump, gotol('start'), label('out'), exit()]);
 });
 
-test('a dump is read: slots, bytes, headings, source lines, and labels for people', () => {
+test('a dump parses: slots, bytes, headings, source lines and annotations', () => {
   const text = `int count(void * ctx):
 ; int count(void *ctx) [file:count.c line_num:3 line_col:0]
    0: (18) r1 = map[attempts]
@@ -147,7 +147,7 @@ test('a dump is read: slots, bytes, headings, source lines, and labels for peopl
   );
 });
 
-test('of a loaded program, calls with the addresses and names of what they call, and bytes below', () => {
+test('a dump of a loaded program parses: call addresses, names and bytes', () => {
   const text = `   0: (85) call bpf_ktime_get_ns#-78432
        85 00 00 00 a0 cd fe ff
    1: (85) call bpf_get_current_pid_tgid#193456
@@ -169,27 +169,27 @@ test('of a loaded program, calls with the addresses and names of what they call,
   );
 });
 
-test('a hexadecimal constant is an lddw, as the kernel prints one, unless the opcode says otherwise', () => {
+test('a hexadecimal constant is an lddw, as in the kernel, unless the opcode differs', () => {
   assert.equal(parse('r1 = 0x10'), [lddw(r1, 16)]);
   assert.equal(parse('(b7) r1 = 0x10'), [mov(r1, 16)]);
   assert.equal(parse('r1 = 16'), [mov(r1, 16)]);
 });
 
-test('offsets and distances are read with blanks, hexadecimal, and without pc', () => {
+test('offsets and distances may have spaces, hexadecimal digits, and no pc', () => {
   assert.equal(parse('r1 = *( u64 * ) (r1 + 8)'), parse('r1 = *(u64 *)(r1 +8)'));
   assert.equal(parse('goto +3'), parse('goto pc+3'));
   assert.equal(parse('r1 += 0x10'), parse('r1 += 16'));
   assert.equal(parse('if r1 == 0xffffffff goto +1'), parse('if r1 == -1 goto +1'));
 });
 
-test('helpers are read by name, and numbers are checked', () => {
+test('helpers are parsed by name, and their numbers are checked', () => {
   const [byName] = parse('call bpf_map_lookup_elem');
   assert.equal(byName, construct('call 1'));
   assert.equal(parse('call unknown#4000'), [construct('call 4000')]);
   assert.equal(parse('call count'), [callSubprogram('count')]);
 });
 
-test('maps are declared as the listing shows them', () => {
+test('maps are declared in the format of the listing', () => {
   const { items, maps } = parseProgram(
     'map attempts: hash, key 8 bytes, value 16 bytes, 1024 entries\nmap events: perfEventArray, key 4 bytes, value 4 bytes, one ring a CPU\n' +
       'r1 = map[attempts]\nr1 = map[events][0]+8',
@@ -210,7 +210,7 @@ test('maps are declared as the listing shows them', () => {
   assert.equal(items, [loadMap(r1, maps[0] as never), loadMapValue(r1, maps[1] as never, 8)]);
 });
 
-test('a map of maps is declared with the map that those in it are like, a jump table with its labels', () => {
+test('a map of maps declares its inner map, and a jump table its labels', () => {
   const { maps } = parseProgram(
     `map shard: hash, key 4 bytes, value 8 bytes, 64 entries, flags 0x1
 map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map shard
@@ -242,7 +242,7 @@ b:
   );
 });
 
-test('the line of any map is read as that map', () => {
+test('the printed line of any map parses back', () => {
   const size = fc.integer({ min: 1, max: 0xffff }).map((length) => bytes(length));
   const plain = fc.record(
     {
@@ -275,7 +275,7 @@ test('the line of any map is read as that map', () => {
   );
 });
 
-test('an instruction of a file knows its line, so that errors of assembling have it', () => {
+test('instructions of a file have its lines, also in assembler errors', () => {
   const { items } = parseProgram('r0 = 0\n  goto nowhere\nexit', '/tmp/a.bpf');
   assert.equal(locate((items[1] as Instruction).position), { file: '/tmp/a.bpf', line: 2, column: 3 });
   assert.throws(() => assemble(items), /^slot 1: label 'nowhere' is nowhere defined \(\/tmp\/a\.bpf:2\)$/);
@@ -372,7 +372,7 @@ for (const [text, message] of REFUSED)
     );
   });
 
-test('the line of a map says how many entries it has, and perf rings are one a CPU', () => {
+test('a map line has the number of entries; perf event arrays have one ring per CPU', () => {
   const key = u32;
   const value = u64;
   assert.equal(

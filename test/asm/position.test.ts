@@ -20,7 +20,7 @@ import { suite } from '../harness.ts';
 const test = suite('asm/position');
 const x64 = target('x64');
 
-/** The lines of this file, or another, that a program's instructions come from. */
+/** The source lines of a program's instructions. */
 function linesOf(instructions: readonly Item[]): (string | undefined)[] {
   return instructions.map((item) => {
     const place = isLabel(item) ? undefined : locate(item.position);
@@ -28,18 +28,18 @@ function linesOf(instructions: readonly Item[]): (string | undefined)[] {
   });
 }
 
-/** The line after this call, in the form of `linesOf`. */
+/** The line after this call, in the format of `linesOf`. */
 function next(): string {
   const line = Number(/position\.test\.[jt]s:(\d+)/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
   return `position.test:${line + 1}`;
 }
 
-// --- which line ----------------------------------------------------------------------------------
+// --- choice of the line --------------------------------------------------------------------------
 
 const folder = mkdtempSync(join(tmpdir(), 'tsbpf-position-'));
 test.after(() => rmSync(folder, { recursive: true }));
 
-/** A helper of somebody's package, which calls statements of the builder, and the tool's function that it is given. */
+/** A helper in another package, which calls builder statements and a function of the tool. */
 const LIBRARY = `
   export function stamp(b, body) {
     const inner = () => { b.value(1); };
@@ -48,7 +48,7 @@ const LIBRARY = `
     b.value(2);
   }`;
 
-/** Imports the helper from a package of that name, or from a file beside the tool. */
+/** Imports the helper from a package of this name, or from a file beside the tool. */
 async function library(place: string): Promise<(b: Builder, body: () => void) => void> {
   const file = join(folder, place);
   const { mkdirSync } = await import('node:fs');
@@ -57,7 +57,7 @@ async function library(place: string): Promise<(b: Builder, body: () => void) =>
   return (await import(pathToFileURL(file).href)).stamp;
 }
 
-test('a statement inside a library\u2019s helper is the tool\u2019s line that called it', async () => {
+test("a statement in a library helper gets the tool's line", async () => {
   const stamp = await library('node_modules/stamps/index.mjs');
   let inside = '';
   let outside = '';
@@ -71,7 +71,7 @@ test('a statement inside a library\u2019s helper is the tool\u2019s line that ca
   assert.equal(linesOf(instructions).slice(0, 3), [outside, inside, outside]);
 });
 
-test('the jumps of a branch have the line of its statement', () => {
+test('jumps of a branch get the line of its statement', () => {
   const statements: string[] = [];
   const { instructions } = kprobe('f', x64, (b) => {
     statements.push(next());
@@ -98,13 +98,13 @@ test('the jumps of a branch have the line of its statement', () => {
   assert.equal([...new Set(linesOf(jumps))], statements);
 });
 
-test('a helper of the tool\u2019s own is its own line', async () => {
+test("a statement in the tool's own helper gets the helper's line", async () => {
   const stamp = await library('helpers.mjs');
   const { instructions } = kprobe('f', x64, (b) => stamp(b, () => {}));
   assert.equal(linesOf(instructions).slice(0, 2), ['helpers.mjs:3', 'helpers.mjs:6']);
 });
 
-test('a tool that is a package itself has its lines, with no others around', () => {
+test('a tool that is itself a package gets its own lines', () => {
   const stack = [
     'Error',
     '    at f (/usr/lib/node_modules/tool/index.js:3:4)',
@@ -117,7 +117,7 @@ test('a tool that is a package itself has its lines, with no others around', () 
   });
 });
 
-test('in a bundle the innermost frame that the line table knows counts', () => {
+test('in a bundle the innermost frame in the line table counts', () => {
   const table: LineTable = {
     sources: [{ file: 'src/programs/tool.ts', lines: ['first', 'second', 'third'] }],
     segments: [
@@ -144,7 +144,7 @@ test('in a bundle the innermost frame that the line table knows counts', () => {
   assert.is(locate(undefined, table), undefined);
 });
 
-test('a module is named by a URL, a script and a text by its path', () => {
+test('modules are named by URL, scripts and texts by path', () => {
   for (const [stack, file] of [
     ['file:///a%20b/100%25.mjs', '/a b/100%.mjs'],
     ['/a%20b/100%.cjs', '/a%20b/100%.cjs'],
@@ -155,16 +155,16 @@ test('a module is named by a URL, a script and a text by its path', () => {
     assert.equal(locate(positionAt(file, 3, 4)), { file, line: 3, column: 4 });
 });
 
-test('the line of a text is its own in a bundle too', () => {
+test('lines of a text are kept in a bundle', () => {
   const table: LineTable = { sources: [{ file: 'tool.ts', lines: ['first'] }], segments: [[3, 1, 0, 1, 1]] };
   assert.equal(locate(positionAt('/a.bpf', 3, 4), table), { file: '/a.bpf', line: 3, column: 4 });
 });
 
-// --- errors point at it --------------------------------------------------------------------------
+// --- errors name the line ------------------------------------------------------------------------
 
 const attempts = hash('attempts', { key: u64, value: struct({ ns: u64, comm: chars(16) }), maxEntries: 16 });
 
-/** Mistakes of all sorts, each on the line below `next()`. */
+/** Errors of all kinds, each on the line after `next()`. */
 const MISTAKES: Readonly<Record<string, (note: (line: string) => void) => unknown>> = {
   'an operand': (note) => {
     note(next());
@@ -214,14 +214,14 @@ const MISTAKES: Readonly<Record<string, (note: (line: string) => void) => unknow
       note(next());
       sk.fields({ state: 'no_such' });
     }),
-  'a value that is gone': (note) =>
+  'an expired value': (note) =>
     kprobe('f', x64, (b) => {
       const now = b.call(ktimeGetNs);
       b.call(ktimeGetNs);
       note(next());
       b.if(now.eq(1), () => b.exit());
     }),
-  'bytes that were never written': (note) =>
+  'uninitialized bytes': (note) =>
     kprobe('f', x64, (b) => {
       b.keep(b.context);
       const attempt = b.stack(attempts.value);
@@ -239,7 +239,7 @@ const MISTAKES: Readonly<Record<string, (note: (line: string) => void) => unknow
 };
 
 for (const [name, mistake] of Object.entries(MISTAKES))
-  test(`${name} that is wrong: the message ends with the author\u2019s line, and so does its trace`, () => {
+  test(`an error in ${name} ends with the caller\u2019s line, also in its stack`, () => {
     let line = '';
     assert.throws(
       () => mistake((noted) => (line = noted)),
@@ -254,7 +254,7 @@ for (const [name, mistake] of Object.entries(MISTAKES))
     );
   });
 
-test('an error of the author\u2019s own stays as it is', () => {
+test("an error thrown by the user's code is not changed", () => {
   for (const mistake of [
     () =>
       kprobe('f', x64, () => {
@@ -270,7 +270,7 @@ test('an error of the author\u2019s own stays as it is', () => {
     assert.throws(mistake, (error: unknown) => error instanceof TypeError && error.message === 'mine');
 });
 
-test('an error that goes through several statements has the innermost line, once', () => {
+test('an error that passes several statements has the innermost line, once', () => {
   let line = '';
   assert.throws(
     () =>
@@ -289,7 +289,7 @@ test('an error that goes through several statements has the innermost line, once
   );
 });
 
-test('the library\u2019s own folder is told from the tool\u2019s', () => {
+test("frames of the library's folder are distinguished from the tool's", () => {
   const { stack } = new Error();
   assert.is(
     locate({ stack })?.file,

@@ -1,4 +1,4 @@
-/** Foreign text on its way to a terminal. */
+/** Untrusted text printed to a terminal. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { brief, printable, quoted, truncate } from '../../src/asm/printable.ts';
@@ -7,16 +7,16 @@ import { assertSafe, ESCAPED, HOSTILE } from '../hostile.ts';
 
 const test = suite('asm/printable');
 
-test('characters that a terminal acts on become escapes', () => {
+test('characters that a terminal interprets are escaped', () => {
   assert.is(printable(HOSTILE), ESCAPED);
 });
 
 for (const [what, text, shown] of [
-  ['newlines, tabs and carriage returns as C writes them', 'a\nb\tc\rd', 'a\\nb\\tc\\rd'],
+  ['newlines, tabs and carriage returns as in C', 'a\nb\tc\rd', 'a\\nb\\tc\\rd'],
   ['C1 controls, which are two bytes of UTF-8', '\x9b2J', '\\x9b2J'],
   ['halves of surrogate pairs', 'a\ud800b\udc00', 'a\\ud800b\\udc00'],
-  ['tags, which nobody sees', 'a\u{e0061}', 'a\\u{e0061}'],
-  ['invisible characters that are no controls', 'a\u034f\u3164\ufe0f', 'a\\u034f\\u3164\\ufe0f'],
+  ['invisible tags', 'a\u{e0061}', 'a\\u{e0061}'],
+  ['invisible characters other than controls', 'a\u034f\u3164\ufe0f', 'a\\u034f\\u3164\\ufe0f'],
   ['characters for private use and noncharacters', '\ue000\uffff', '\\ue000\\uffff'],
 ] as const)
   test(`escaped: ${what}`, () => {
@@ -24,15 +24,15 @@ for (const [what, text, shown] of [
   });
 
 for (const text of ['', 'tcp_v4_connect', 'größe', '漢字', 'e\u0301', '😀', '\ufffd', 'C:\\x1b'])
-  test(`as it is: ${JSON.stringify(text)}`, () => {
+  test(`not escaped: ${JSON.stringify(text)}`, () => {
     assert.is(printable(text), text);
   });
 
-test('what is kept stays, and nothing else', () => {
+test('only the kept characters stay', () => {
   assert.is(printable('a\tb\nc', '\t'), 'a\tb\\nc');
 });
 
-test('any text is safe, and stays as it is the second time', () => {
+test('any text becomes safe, and escaping twice changes nothing', () => {
   fc.assert(
     fc.property(
       fc.string({ unit: fc.integer({ min: 0, max: 0xffff }).map((unit) => String.fromCharCode(unit)) }),
@@ -47,7 +47,7 @@ test('any text is safe, and stays as it is the second time', () => {
   );
 });
 
-test('a long text ends with an ellipsis, between characters', () => {
+test('a long text ends with an ellipsis between characters', () => {
   assert.is(truncate('abcdef', 6), 'abcdef');
   assert.is(truncate('abcdefg', 6), 'abcde…');
   assert.is(truncate('abcd😀fg', 6), 'abcd…');

@@ -1,11 +1,11 @@
-/** Program types against the numbers of the kernel's interface (include/uapi/linux/bpf.h). */
+/** Program types and their numbers in include/uapi/linux/bpf.h. */
 import * as assert from 'uvu/assert';
 import { PROGRAM_TYPES } from '../../src/asm/program-types.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('asm/program-types');
 
-test('each program type has its numbers, its result by default, and the one that it must return', () => {
+test('each program type has its numbers, default result and required result', () => {
   const rows = Object.entries(PROGRAM_TYPES).map(
     ([kind, { number, expectedAttachType, result, mustReturn }]) => [
       kind,

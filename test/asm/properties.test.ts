@@ -5,11 +5,11 @@ import { DecodeError, decode } from '../../src/asm/decode.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { encode, encodeAll } from '../../src/asm/encode.ts';
 import { suite } from '../harness.ts';
-import { anyInstruction, misfit } from './arbitrary.ts';
+import { anyInstruction, invalidOperand } from './arbitrary.ts';
 
 const test = suite('asm/properties', { seconds: 60 });
 
-test('what is encoded decodes to the same', () => {
+test('encoded instructions decode back', () => {
   fc.assert(
     fc.property(fc.array(anyInstruction, { maxLength: 20 }), (instructions) => {
       assert.equal(decode(encodeAll(instructions)), instructions);
@@ -18,9 +18,9 @@ test('what is encoded decodes to the same', () => {
   );
 });
 
-test('an operand that does not fit is refused, and the instruction named', () => {
+test("an operand out of range is refused with the instruction's name", () => {
   fc.assert(
-    fc.property(misfit, ({ form, operands }) => {
+    fc.property(invalidOperand, ({ form, operands }) => {
       assert.throws(
         () => make(form, operands),
         (error: unknown) => error instanceof RangeError && error.message.startsWith(`${form.name}: `),
@@ -30,7 +30,7 @@ test('an operand that does not fit is refused, and the instruction named', () =>
   );
 });
 
-test('a hand-made instruction is encoded as it is, or refused', () => {
+test('any instruction object is encoded faithfully or refused', () => {
   const number = fc.oneof(
     fc.integer(),
     fc.integer({ min: -40000, max: 40000 }),
@@ -62,7 +62,7 @@ test('a hand-made instruction is encoded as it is, or refused', () => {
   );
 });
 
-/** Bytes in which something that is an instruction comes up often. */
+/** Bytes that often contain valid instructions. */
 const bytes = fc.oneof(
   fc.uint8Array({ maxLength: 200 }),
   fc
@@ -77,7 +77,7 @@ const bytes = fc.oneof(
     }),
 );
 
-test('no bytes crash the decoder: what it takes encodes to the same bytes, and prints', () => {
+test('any bytes decode to instructions that encode back and print, or are refused', () => {
   fc.assert(
     fc.property(bytes, (input) => {
       let instructions: ReturnType<typeof decode>;

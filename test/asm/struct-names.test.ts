@@ -1,4 +1,4 @@
-/** Structs whose name has several definitions, and pointers that lead to one of them. */
+/** Struct names with several definitions, and pointers to one of them. */
 import * as assert from 'uvu/assert';
 import { AmbiguousStructError, Btf, type StructRef } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
@@ -36,7 +36,7 @@ w.struct('descriptor', 32, [
 const btf = Btf.parse(w.blob());
 const on = target('x64', btf);
 
-test('a name with several definitions is refused, with what tells them apart', () => {
+test('an ambiguous name is refused, and the error lists the definitions', () => {
   const error = thrown(() => btf.member('chan', 'id'));
   assert.ok(error instanceof AmbiguousStructError);
   assert.match(
@@ -63,15 +63,16 @@ const choices: [StructRef, number][] = [
   [large, 96],
 ];
 for (const [choice, offset] of choices)
-  test(`${JSON.stringify(choice)} is one of them`, () => assert.is(btf.member(choice, 'id').offset, offset));
+  test(`${JSON.stringify(choice)} selects a definition`, () =>
+    assert.is(btf.member(choice, 'id').offset, offset));
 
-test('a choice that fits none of them names those that there are', () =>
+test('a choice without a match is refused, and the error lists the definitions', () =>
   assert.match(
     thrown(() => btf.sizeOf({ name: 'chan', size: 5 })).message,
     "no struct 'chan' of 5 bytes: 16 bytes (lock, id)",
   ));
 
-test('definitions of one layout are one: a pointer may lead to another struct of the same name', () =>
+test('definitions with equal layouts are one, even with pointers to other structs', () =>
   assert.is(btf.member('same', 'a').offset, 0));
 
 const failing = (body: (b: Builder) => void) => thrown(() => rawTracepoint('x', on, body)).message;
@@ -80,7 +81,7 @@ const offsetOf = (body: (b: Builder) => void) =>
     .filter((line) => line.startsWith('r3 +='))
     .at(-1);
 
-test('a struct that is chosen by its id has its name in messages, an anonymous one its id', () => {
+test('errors name a struct chosen by id, and the id of an anonymous one', () => {
   assert.match(
     failing((b) => b.kernel(large, b.arg(0)).follow('id')),
     /^chan\.id is no pointer/,
@@ -95,7 +96,7 @@ test('a struct that is chosen by its id has its name in messages, an anonymous o
   );
 });
 
-test('a message has four members of a candidate at most', () => {
+test('an error lists at most four members of a definition', () => {
   const w = new BtfWriter();
   const number = w.int('int', 4, 1);
   for (const count of [4, 5])
@@ -110,7 +111,7 @@ test('a message has four members of a candidate at most', () => {
   );
 });
 
-test('b.kernel and cast refuse the name at their line, and take a choice', () => {
+test('b.kernel and cast refuse an ambiguous name at their line, and accept a choice', () => {
   assert.match(
     failing((b) => b.kernel('chan', b.arg(0))),
     /different structs named 'chan'.*struct-names\.test\.ts/,
@@ -129,7 +130,7 @@ test('b.kernel and cast refuse the name at their line, and take a choice', () =>
   );
 });
 
-test('follow goes by the type of the pointer, not by its name', () => {
+test("follow uses the pointer's type, not its name", () => {
   const descriptor = (b: Builder) => b.kernel('descriptor', b.arg(0));
   assert.is(
     offsetOf((b) => descriptor(b).follow('chan').fields({ id: 'id' })),
@@ -153,7 +154,7 @@ test('follow goes by the type of the pointer, not by its name', () => {
   );
 });
 
-test('two structs of one name are the same if reading them makes no difference', () => {
+test('structs of one name are equal if their members read equally', () => {
   type Members = (types: BtfWriter) => Parameters<BtfWriter['struct']>[2];
   const number = (types: BtfWriter, size: number, encoding = 0) => types.int('number', size, encoding);
   const one =

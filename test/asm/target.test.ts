@@ -14,14 +14,13 @@ function types(): Btf {
   return Btf.parse(w.blob());
 }
 
-// Written out from arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h, and the
-// registers' order in
-// struct pt_regs: 8 bytes each.
+// From arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h, and the order of registers
+// in struct pt_regs, 8 bytes each.
 const X64_REGISTERS = 'r15 r14 r13 r12 bp bx r11 r10 r9 r8 ax cx dx si di orig_ax ip cs flags sp ss'.split(
   ' ',
 );
 
-test('on x64 arguments are where the registers of the calling convention are saved', () => {
+test('x64 arguments are in the registers of the calling convention', () => {
   const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer, syscalls, systemCallArguments } =
     architectures.x64;
   const saved = (name: string) => X64_REGISTERS.indexOf(name) * 8;
@@ -31,7 +30,7 @@ test('on x64 arguments are where the registers of the calling convention are sav
   assert.equal(syscalls, { bpf: 321, perfEventOpen: 298 });
 });
 
-test('on arm64 arguments are the first eight of 31 registers', () => {
+test('arm64 arguments are in the first eight of 31 registers', () => {
   const { kprobeArguments, kprobeReturn, instructionPointer, stackPointer, syscalls, systemCallArguments } =
     architectures.arm64;
   assert.equal(kprobeArguments, [0, 8, 16, 24, 32, 40, 48, 56]);
@@ -40,12 +39,12 @@ test('on arm64 arguments are the first eight of 31 registers', () => {
   assert.equal(syscalls, { bpf: 280, perfEventOpen: 241 });
 });
 
-test('architectures go by the names of process.arch', () => {
+test('architectures have the names of process.arch', () => {
   assert.is(architectureOf('x64'), architectures.x64);
   assert.is(architectureOf('arm64').name, 'arm64');
 });
 
-test('another architecture throws RangeError that names those there are', () => {
+test('an unsupported architecture throws RangeError with the supported ones', () => {
   for (const name of ['ia32', 's390x', '', 'toString']) {
     const error = thrown(() => architectureOf(name));
     assert.instance(error, RangeError);
@@ -56,7 +55,7 @@ test('another architecture throws RangeError that names those there are', () => 
   }
 });
 
-test('a target has its architecture and, where the kernel has them, its types', () => {
+test('a target has its architecture, and BTF if the kernel has it', () => {
   const kernel = types();
   assert.is(target('x64', kernel).kernel, kernel);
   assert.is(kernelTypes(target('arm64', kernel)), kernel);
@@ -67,7 +66,7 @@ test('a target has its architecture and, where the kernel has them, its types', 
   );
 });
 
-test('a field is found through the kernel\u2019s types', () => {
+test('a field is found in kernel BTF', () => {
   assert.is(field(target('x64', types()), 'sock', ['sk_error', 'sk_err']).offset, 8);
   assert.instance(
     thrown(() => field(target('x64', types()), 'sock', 'sk_error')),
@@ -75,7 +74,7 @@ test('a field is found through the kernel\u2019s types', () => {
   );
 });
 
-test('without kernel types asking for a field says what is missing and what to do', () => {
+test('without kernel BTF, the error names the field and the remedy', () => {
   const error = thrown(() => field(target('x64'), 'sock', 'sk_err'));
   assert.instance(error, NoBtfError);
   assert.match(error.message, /^the field sock\.sk_err is needed, .* no BTF .* CONFIG_DEBUG_INFO_BTF=y/);

@@ -1,4 +1,4 @@
-/** What a tool consists of: its maps in the order in which they are made, and the slots of its program arrays. */
+/** The parts of a tool: its maps in creation order, and the slots of its program arrays. */
 import * as assert from 'uvu/assert';
 import { label, mov } from '../../src/asm/constructors.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
@@ -17,14 +17,14 @@ const test = suite('asm/tool-parts');
 const table = (name: string) => hash(name, { key: u32, value: u64, maxEntries: 8 });
 const namesOf = (maps: Iterable<{ readonly name: string }>) => [...maps].map(({ name }) => name);
 
-test('a map comes before the map that holds it, even if the tool lists it behind', () => {
+test("a map precedes the map that contains it, independent of the tool's list", () => {
   const [first, second, plain] = [table('first'), table('second'), table('plain')];
   const outer = arrayOfMaps('outer', { inner: first, maps: [first, second] });
   const tool = { name: 'tool', programs: [], maps: [outer, plain, first] };
   assert.equal(namesOf(mapsOf(tool)), ['first', 'second', 'plain', 'outer']);
 });
 
-test('the maps of programs, of their subprograms, of events and of tail calls are the tool’s', () => {
+test('maps of programs, subprograms, events and tail calls belong to the tool', () => {
   const [here, there, behind] = [table('here'), table('there'), table('behind')];
   const inner = subprogram('inner', [], (b) => b.count(there, 1));
   const outer = subprogram('outer', [], (b) => {
@@ -45,7 +45,7 @@ test('the maps of programs, of their subprograms, of events and of tail calls ar
   assert.equal(tailCalledSlots(tailCalled), [{ array: stages, slot: 'parse', program: parse }]);
 });
 
-test('a jump table is none of the tool’s maps: it is made with its program', () => {
+test("a jump table is created with its program, not with the tool's maps", () => {
   const [cells, jumps] = [table('cells'), jumpTable('jumps', ['end'])];
   const switching = program((b) => {
     b.count(cells, 1);

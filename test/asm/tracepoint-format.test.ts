@@ -14,7 +14,7 @@ const test = suite('asm/tracepoint-format');
 
 const state = parseTracepointFormat('sock', 'inet_sock_set_state', STATE_FORMAT);
 
-test('fields have a name, a type, a place, and a sign', () => {
+test('fields have a name, type, offset and sign', () => {
   assert.is(state.fields.length, 15);
   assert.equal(formatField(state, 'newstate'), {
     name: 'newstate',
@@ -35,7 +35,7 @@ test('fields have a name, a type, a place, and a sign', () => {
   assert.equal(formatField(state, 'skaddr').type, 'const void *');
 });
 
-test('declarations of all sorts that kernels write', () => {
+test('declarations of all kinds parse', () => {
   const line = (declaration: string, rest = 'offset:8;\tsize:8;\tsigned:0;') =>
     parseTracepointFormat('c', 't', `name: t\nformat:\n\tfield:${declaration};\t${rest}\n`).fields[0];
   for (const [declaration, name, type, array] of [
@@ -48,7 +48,7 @@ test('declarations of all sorts that kernels write', () => {
     ['bool x', 'x', 'bool', false],
   ] as const)
     assert.equal(line(declaration), { name, type, array, offset: 8, size: 8, signed: false }, declaration);
-  assert.is(line('int x', 'offset:8;\tsize:4;')?.signed, false, 'old kernels say nothing of signs');
+  assert.is(line('int x', 'offset:8;\tsize:4;')?.signed, false, 'old kernels print no sign');
   for (const [declaration, bigEndian] of [
     ['__be16 dport', true],
     ['const __be32 saddr', true],
@@ -58,7 +58,7 @@ test('declarations of all sorts that kernels write', () => {
     assert.is(line(declaration)?.bigEndian, bigEndian, declaration);
 });
 
-test('a field that is not there is an error that names those like it', () => {
+test('a missing field is an error with similar names', () => {
   assert.throws(
     () => formatField(state, 'new_state'),
     (error: unknown) =>
@@ -67,7 +67,7 @@ test('a field that is not there is an error that names those like it', () => {
   );
 });
 
-test('the nearest names are those of fields that programs can read', () => {
+test('similar names are fields that programs can read', () => {
   const format = parseTracepointFormat(
     'c',
     't',
@@ -78,10 +78,10 @@ test('the nearest names are those of fields that programs can read', () => {
   const nearestTo = (wanted: string) => thrown(() => formatField(format, wanted)).message;
   assert.is(nearestTo('common_pi'), "the tracepoint c:t has no field 'common_pi'; nearest: common_pip");
   assert.is(nearestTo('common_pids'), "the tracepoint c:t has no field 'common_pids'; nearest: common_pip");
-  assert.is(formatField(format, 'common_pip').offset, 8, 'byte 8 is the first that programs read');
+  assert.is(formatField(format, 'common_pip').offset, 8, 'byte 8 is the first readable one');
 });
 
-test('what programs can\u2019t read is refused', () => {
+test('fields that programs cannot read are refused', () => {
   for (const name of ['common_type', 'common_pid'])
     assert.throws(
       () => formatField(state, name),
@@ -89,7 +89,7 @@ test('what programs can\u2019t read is refused', () => {
     );
 });
 
-test('a text that is no format, or another tracepoint\u2019s, is refused', () => {
+test('an invalid format, or one of another tracepoint, is refused', () => {
   for (const [text, message] of [
     ['', /the format of the tracepoint sock:inet_sock_set_state is that of nothing/],
     ['name: other\nformat:\n', /is that of other/],
@@ -105,7 +105,7 @@ test('a text that is no format, or another tracepoint\u2019s, is refused', () =>
     );
 });
 
-test('a declaration of any length is taken apart in a time that grows with it', () => {
+test('a declaration of any length parses in linear time', () => {
   const format = (size: number) =>
     `name: inet_sock_set_state\n\tfield:${'a'.repeat(size)}!;\toffset:8;\tsize:4;\tsigned:0;\n`;
   const [small, large] = [format(20_000), format(160_000)];
@@ -115,7 +115,7 @@ test('a declaration of any length is taken apart in a time that grows with it', 
   );
 });
 
-test('a field of several dimensions, or of none', () => {
+test('fields may have several array dimensions or none', () => {
   const { fields } = parseTracepointFormat(
     'a',
     'b',

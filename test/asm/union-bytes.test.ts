@@ -1,4 +1,4 @@
-/** The bytes of a union's members, without their padding. */
+/** The bytes of a union's members, without padding. */
 import type { TSchema } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
 import { paddingOf, UnionBytes } from '../../src/asm/layout/union-bytes.ts';
@@ -18,9 +18,9 @@ const PADDING: readonly [what: string, schema: TSchema, bytes: string][] = [
   ['an array of structs', arrayOf(Small, 3), '#.###.###.##'],
   ['an array in a struct', struct({ x: u16, list: arrayOf(Small, 2) }), '###.###.##'],
   ['members that fill each other', union({ s: Small, t: struct({ a: u16, b: u8 }) }), '####'],
-  ['members with the same hole', union({ s: Small, t: struct({ c: u8, d: u16 }) }), '#.##'],
+  ['members with the same gap', union({ s: Small, t: struct({ c: u8, d: u16 }) }), '#.##'],
   ['members of different size', union({ x: u8, y: u16 }), '##'],
-  ['a tail behind all members', union({ list: bytes(5), n: u32 }), '#####...'],
+  ['a tail after all members', union({ list: bytes(5), n: u32 }), '#####...'],
   ['a union in a struct', struct({ x: u8, u: union({ s: Small, n: u8 }) }), '#.#.##'],
 ];
 for (const [what, schema, expected] of PADDING)
@@ -29,7 +29,7 @@ for (const [what, schema, expected] of PADDING)
     assert.is(shown.join(''), expected);
   });
 
-test('members give their bytes, and none of their padding', () => {
+test('members write their bytes, without padding', () => {
   const layout = layoutOf(union({ s: Small, n: u32 }));
   if (layout.kind !== 'union') throw new Error(layout.kind);
   const [s, n] = layout.fields;
@@ -42,7 +42,7 @@ test('members give their bytes, and none of their padding', () => {
   taken.add(s, Uint8Array.of(1, 99, 2, 3));
   taken.requireMember();
   assert.equal([...taken.bytes], [1, 0, 2, 3]);
-  // The byte that is padding in s is n's to set.
+  // The padding byte of s is set by n.
   taken.add(n, Uint8Array.of(1, 7, 2, 3));
   assert.equal([...taken.bytes], [1, 7, 2, 3]);
   for (const at of [0, 2, 3]) {

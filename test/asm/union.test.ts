@@ -1,4 +1,4 @@
-/** Unions: members that share their bytes. test/live/memory runs programs with them. */
+/** Unions: members share their bytes. test/live/memory runs programs with them. */
 
 import type { Static } from '@sinclair/typebox';
 import { Value as Check } from '@sinclair/typebox/value';
@@ -35,7 +35,7 @@ function viewOf(...given: number[]): DataView {
   return new DataView(Uint8Array.from(given).buffer);
 }
 
-test('members lie at offset 0; size and alignment are those of the largest, rounded up', () => {
+test('members are at offset 0; size and alignment are those of the largest, rounded up', () => {
   assert.equal([layoutOf(Address).size, layoutOf(Address).align, layoutOf(Key).size], [6, 2, 8]);
   const layout = layoutOf(union({ a: bytes(9), b: u64 })) as StructLayout;
   assert.is(layout.kind, 'union');
@@ -51,7 +51,7 @@ test('members lie at offset 0; size and alignment are those of the largest, roun
   assert.match(thrown(() => union({ 0: u8 })).message, /has to be a C identifier/);
 });
 
-test('a value that was read has every member, and can be written again', () => {
+test('a decoded value has every member and can be encoded again', () => {
   const address = valueDecoder(Address)(viewOf(1, 2, 3, 4, 5, 6), 0);
   assert.equal(address, {
     v4: Uint8Array.of(1, 2, 3, 4),
@@ -63,7 +63,7 @@ test('a value that was read has every member, and can be written again', () => {
   assert.not.ok(Check.Check(Address, {}) || Check.Check(Address, { port: 80, other: 1 }));
 });
 
-test('one member is enough to write a union: the rest is zero', () => {
+test('one member is enough to encode a union; the rest is zero', () => {
   assert.equal([...encodeValue(Address, { port: 80 })], [0, 80, 0, 0, 0, 0]);
   assert.equal(
     [...encodeValue(Key, { family: 2, address: { v4: Uint8Array.of(9, 8, 7, 6), v6: undefined } })],
@@ -73,7 +73,7 @@ test('one member is enough to write a union: the rest is zero', () => {
   assert.equal([...encodeValue(Text, { number: 0x41, text: 'A' })], [0x41, 0, 0, 0, 0, 0, 0, 0]);
 });
 
-test('a union that is no value of its schema is refused', () => {
+test('an invalid union value is refused', () => {
   const refused = (value: unknown) =>
     thrown(() => encodeValue(Key, { family: 2, address: value as never })).message;
   assert.match(refused({}), /^address: a union needs one of its members, v4, v6, port/);
@@ -90,7 +90,7 @@ test('a union that is no value of its schema is refused', () => {
   );
 });
 
-test('as a key a union keeps every byte', () => {
+test('a union in a key keeps every byte', () => {
   const Named = struct({ kind: u8, of: union({ name: chars(5), id: u64n }) });
   const codec = new KeyCodec(Named);
   for (const raw of [
@@ -114,7 +114,7 @@ test('as a key a union keeps every byte', () => {
   );
 });
 
-test('the padding of a union is what no member covers', () => {
+test('union padding is what no member covers', () => {
   const codec = new KeyCodec(union({ pair: struct({ a: u8, b: u32 }), list: arrayOf(u8, 2) }));
   const raw = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
   const key = codec.decode(raw);
@@ -126,7 +126,7 @@ type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 
 const staticType: Same<Static<typeof Address>, { v4?: Uint8Array; v6?: Uint8Array; port?: number }> = true;
 void staticType;
 
-test('in a program members are memory at the same place', () => {
+test('in a program, members are memory at the same offset', () => {
   const lines = emitted((b) => {
     const key = b.stack(Key, undefined);
     b.set(key, 0);
@@ -135,7 +135,7 @@ test('in a program members are memory at the same place', () => {
   assert.ok(lines.includes('*(u16 *)(r10 -6) = 47873'), lines.join('; '));
 });
 
-test('a member leaves the other bytes unwritten', () => {
+test('writing a member leaves other bytes unwritten', () => {
   assert.match(
     refusal((b) => {
       const address = b.stack(Address);
@@ -146,7 +146,7 @@ test('a member leaves the other bytes unwritten', () => {
   );
 });
 
-test('overlapping members are copied as if by way of other memory', () => {
+test('overlapping members are copied as through other memory', () => {
   const Overlap = union({
     low: struct({ a: u64, b: u64 }),
     high: struct({ skipped: u64, moved: struct({ a: u64, b: u64 }) }),
@@ -160,7 +160,7 @@ test('overlapping members are copied as if by way of other memory', () => {
   assert.equal(loads, ['r0 = *(u64 *)(r10 -16)', 'r0 = *(u64 *)(r10 -24)']);
 });
 
-test('a subprogram takes a union by its address', () => {
+test('a subprogram takes a union by address', () => {
   const read = subprogram('read', [Address], (b, address) => b.return(address.port));
   assert.ok(
     emitted((b) => {

@@ -20,29 +20,29 @@ const SYMBOLS: Symbols = {
 const HIDDEN: Symbols = { base: 0n, nameAt: () => undefined, functions: [] };
 
 const LINES: readonly [what: string, hex: string, text: string, symbols?: Symbols][] = [
-  ['a helper by its address', '8500000000010000', '(85) call bpf_ktime_get_ns#256'],
-  ['a helper that has kept its number', '850000000c000000', '(85) call bpf_tail_call#12'],
+  ['a helper by address', '8500000000010000', '(85) call bpf_ktime_get_ns#256'],
+  ['a helper by number', '850000000c000000', '(85) call bpf_tail_call#12'],
   ['an address before the base', '85200000e0ffffff', '(85) call bpf_task_acquire#-32'],
   ['an address without a name', '8500000000020000', '(85) call 0xffffffff81000200#512'],
-  ['addresses that the kernel hides', '8500000000020000', '(85) call 0x200#512', HIDDEN],
+  ['hidden addresses', '8500000000020000', '(85) call 0x200#512', HIDDEN],
   [
-    'a function, whose jump is in the offset',
+    'a function, with its distance in the offset',
     '8510030001000000',
     '(85) call pc+3#bpf_prog_6deef7357e7b4530_sum',
   ],
   ['a function without a name', '8510fdff00000000', '(85) call pc-3#0xffffffffc0000000'],
   ['a function of an interpreted program', '8510030003000000', '(85) call pc+3', HIDDEN],
   ['the address of a function', '18430000060000000000000001000000', '(18) r3 = subprog[+6]'],
-  ["the verifier's own register", 'bf2b000000000000', '(bf) r11 = r2'],
-  ['in a compare', '250b040001000000', '(25) if r11 > 0x1 goto pc+4'],
-  ['twice', 'bfbb000000000000', '(bf) r11 = r11'],
-  ['beside r8', '0fb8000000000000', '(0f) r8 += r11'],
-  ['two of them', '0fcb000000000000', '(0f) r11 += r12'],
-  ['of 32 bits', 'bc9b000000000000', '(bc) w11 = w9'],
-  ['in memory, beside numbers', '799b0800 00000000', '(79) r11 = *(u64 *)(r9 +8)'],
+  ['a register added by the verifier', 'bf2b000000000000', '(bf) r11 = r2'],
+  ['an added register in a comparison', '250b040001000000', '(25) if r11 > 0x1 goto pc+4'],
+  ['an added register twice', 'bfbb000000000000', '(bf) r11 = r11'],
+  ['an added register with r8', '0fb8000000000000', '(0f) r8 += r11'],
+  ['two added registers', '0fcb000000000000', '(0f) r11 += r12'],
+  ['an added register with 32 bits', 'bc9b000000000000', '(bc) w11 = w9'],
+  ['an added register in a load', '799b0800 00000000', '(79) r11 = *(u64 *)(r9 +8)'],
   ['an address on this CPU', 'bf11ffff00000000', '(bf) r1 = &(void __percpu *)(r1)'],
   ['a barrier', 'c200000000000000', '(c2) nospec'],
-  ['what is no instruction', 'ff00000000000000', 'BUG_ff'],
+  ['an invalid instruction', 'ff00000000000000', 'BUG_ff'],
 ];
 
 for (const [what, hex, text, symbols = SYMBOLS] of LINES)
@@ -50,7 +50,7 @@ for (const [what, hex, text, symbols = SYMBOLS] of LINES)
     assert.equal(dumpInstructions(bytesOf(hex), symbols), [{ slot: 0, text }]);
   });
 
-test('maps have their id, and slots count an lddw twice', () => {
+test('maps print their id, and an lddw counts as two slots', () => {
   const bytes = bytesOf(`18110000070000000000000000000000 18220000080000000000000010000000 9500000000000000`);
   assert.equal(dumpInstructions(bytes, SYMBOLS), [
     { slot: 0, text: '(18) r1 = map[id:7]', map: 7 },
@@ -59,14 +59,14 @@ test('maps have their id, and slots count an lddw twice', () => {
   ]);
 });
 
-test('bytes that end in an instruction are refused', () => {
+test('bytes that end inside an instruction are refused', () => {
   assert.throws(
     () => dumpInstructions(bytesOf('1811000007000000'), SYMBOLS),
     (error: unknown) => error instanceof DecodeError,
   );
 });
 
-test('a kernel function at a distance that is a helper\u2019s number is no helper', () => {
+test("a kernel function whose distance is a helper's number is not a helper", () => {
   const symbols = { ...SYMBOLS, nameAt: (address: bigint) => (address === BASE + 5n ? 'near' : undefined) };
   assert.is(dumpInstructions(bytesOf('8520000005000000'), symbols)[0]?.text, '(85) call near#5');
 });

@@ -28,14 +28,14 @@ const named = constructors as unknown as Record<string, constructors.Branch>;
 
 const many = (count: number): Item[] => Array.from({ length: count }, () => mov(r0, 0));
 
-/** The first instructions of an extended list, without what is between. */
+/** The first instructions of an extended list. */
 function head(count: number, ...items: Item[]): string[] {
   return extendFarJumps(items)
     .slice(0, count)
     .map((item) => (isLabel(item) ? `${item.label}:` : disassemble(item).slice(5)));
 }
 
-test('what reaches stays the same list, to the last slot', () => {
+test('jumps within reach stay unchanged, up to the last slot', () => {
   const forward = [jeq(r1, 0, 'out'), ...many(32767), label('out'), exit()];
   assert.is(extendFarJumps(forward), forward);
   const back = [label('top'), ...many(32767), jeq(r1, 0, 'top'), exit()];
@@ -44,18 +44,18 @@ test('what reaches stays the same list, to the last slot', () => {
   assert.is(extendFarJumps(without), without);
 });
 
-test('a jump becomes gotol', () => {
+test('a far jump becomes gotol', () => {
   assert.equal(head(1, ja('out'), label('x'), ...many(32768), label('out'), exit()), ['gotol out']);
 });
 
-test('a conditional jump is inverted over a gotol', () => {
+test('a far conditional jump is inverted and skips a gotol', () => {
   const far = [...many(32768), label('out'), exit()];
   assert.equal(head(3, jeq(r1, 5, 'out'), ...far), ['if r1 != 0x5 goto %near_1', 'gotol out', '%near_1:']);
   assert.equal(head(1, jgt(r1, r2, 'out'), ...far), ['if r1 <= r2 goto %near_1']);
   assert.equal(head(1, jsle32(r1, -3, 'out'), ...far), ['if w1 s> 0xfffffffd goto %near_1']);
 });
 
-test('one without an inverse takes three slots, and a jump over it that reaches stays as it is', () => {
+test('a far jump without an inverse takes three slots, and a jump over it stays if it reaches', () => {
   const jumps = (count: number) =>
     extendFarJumps([
       jeq(r1, 0, 'near'),
@@ -70,14 +70,14 @@ test('one without an inverse takes three slots, and a jump over it that reaches 
   assert.is(jumps(32765).length, 2);
 });
 
-test('one without an inverse jumps to a gotol, behind a jump over it', () => {
+test('a far jump without an inverse jumps to a gotol behind a skipping jump', () => {
   const far = [...many(32768), label('out'), exit()];
   const expected = ['goto %near_1', '%far_1:', 'gotol out', '%near_1:'];
   assert.equal(head(5, jset(r1, 8, 'out'), ...far), ['if r1 & 0x8 goto %far_1', ...expected]);
   assert.equal(head(5, mayGoto('out'), ...far), ['may_goto %far_1', ...expected]);
 });
 
-test('an inverse jumps exactly if the comparison does not', () => {
+test('an inverse jumps if and only if the comparison does not', () => {
   const holds: Record<string, (a: bigint, b: bigint) => boolean> = {
     jeq: (a, b) => a === b,
     jne: (a, b) => a !== b,
@@ -99,7 +99,7 @@ test('an inverse jumps exactly if the comparison does not', () => {
         assert.is(inverse?.name.endsWith('32'), suffix === '32');
         const other = inverse?.name.replace('32', '') as string;
         assert.is(inverse?.src, form?.src, name);
-        // Signed ones are told apart by their names: none turns into an unsigned one.
+        // Signed comparisons must invert to signed ones, which their names show.
         assert.is(other.startsWith('js'), name.startsWith('js'));
         for (const [a, b] of [
           [1n, 2n],
@@ -110,8 +110,8 @@ test('an inverse jumps exactly if the comparison does not', () => {
       }
 });
 
-test('jumps that others push out of reach are extended too', () => {
-  // The inner jump reaches until the outer one takes a slot more.
+test('jumps that other extensions push out of reach are extended, too', () => {
+  // The inner jump reaches until the outer one grows by a slot.
   const items = [
     jeq(r1, 0, 'inner'),
     jeq(r1, 1, 'outer'),
@@ -127,7 +127,7 @@ test('jumps that others push out of reach are extended too', () => {
   assemble([...extended]);
 });
 
-test('a row of jumps of which each pushes out the one before it is laid out', () => {
+test('a chain of jumps that push each other out of reach is extended', () => {
   const count = 2000;
   const items: Item[] = [mov(r0, 0)];
   for (let n = 0; n < count; n++) items.push(jeq(r1, n, `l${n}`));
@@ -138,7 +138,7 @@ test('a row of jumps of which each pushes out the one before it is laid out', ()
   assert.ok(instructions.length > items.length - count);
 });
 
-test('any distance is laid out so that every label is reached', () => {
+test('every label is reached at any distance', () => {
   for (const count of [32760, 32765, 32766, 32767, 32768, 32769, 40_000, 70_000]) {
     const items = [
       label('top'),

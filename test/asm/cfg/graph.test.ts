@@ -1,4 +1,4 @@
-/** Basic blocks and the edges between them. */
+/** Basic blocks and their edges. */
 import * as assert from 'uvu/assert';
 import { Graph } from '../../../src/asm/cfg/graph.ts';
 import { resolveLabels, separateLabels } from '../../../src/asm/cfg/labeled.ts';
@@ -30,7 +30,7 @@ function graphOf(items: readonly Item[]): Graph {
   return new Graph(resolveLabels(separateLabels(items)));
 }
 
-/** Each block as `first-last>next,next`, in instructions from 0 and blocks from 0. */
+/** Each block as `first-last>next,next`; instructions and blocks are numbered from 0. */
 function blocksOf(items: readonly Item[]): string[] {
   const graph = graphOf(items);
   return Array.from({ length: graph.size }, (_, block) => {
@@ -39,16 +39,16 @@ function blocksOf(items: readonly Item[]): string[] {
   });
 }
 
-test('a straight line is one block, calls of helpers included', () => {
+test('straight-line code is one block, with helper calls', () => {
   assert.equal(blocksOf([mov(r0, 0), call(ktimeGetNs), add(r0, 1), exit()]), ['0-3>']);
 });
 
-test('a jump behind the last instruction leads nowhere', () => {
+test('a jump past the last instruction has no edge', () => {
   const { targets } = resolveLabels(separateLabels([mov(r0, 0), ja('end'), label('end')]));
   assert.equal([...targets], [-1, -1]);
 });
 
-test('a block ends before a destination and after a jump', () => {
+test('a block ends before a jump target and after a jump', () => {
   assert.equal(blocksOf([mov(r0, 0), jeq(r1, 0, 'a'), add(r0, 1), label('a'), exit()]), [
     '0-1>1,2',
     '2-2>2',
@@ -57,7 +57,7 @@ test('a block ends before a destination and after a jump', () => {
   assert.equal(blocksOf([ja('b'), label('a'), exit(), label('b'), gotol('a')]), ['0-0>2', '1-1>', '2-2>1']);
 });
 
-test('may_goto goes on or jumps, and a loop has an edge back', () => {
+test('may_goto has two successors, and a loop has a back edge', () => {
   assert.equal(blocksOf([label('top'), mayGoto('end'), ja('top'), label('end'), exit()]), [
     '0-0>1,2',
     '1-1>0',
@@ -65,7 +65,7 @@ test('may_goto goes on or jumps, and a loop has an edge back', () => {
   ]);
 });
 
-test('a call of a subprogram goes on behind itself, and a function begins where it leads', () => {
+test('a subprogram call continues after itself, and its target starts a function', () => {
   const items = [mov(r1, 1), callSubprogram('f'), exit(), label('f'), mov(r0, r1), label('g'), exit()];
   assert.equal(blocksOf(items), ['0-1>1', '2-2>', '3-4>']);
   const graph = graphOf(items);
@@ -74,7 +74,7 @@ test('a call of a subprogram goes on behind itself, and a function begins where 
   assert.equal(graph.calls, [1]);
 });
 
-test('the address of a function makes it one as well', () => {
+test("loading a function's address makes it a function, too", () => {
   const graph = graphOf([loadFunction(r2, 'f'), exit(), label('f'), exit()]);
   assert.equal([...graph.functionOf], [0, 1]);
   assert.equal([...graph.reached()], [1, 1]);
@@ -95,7 +95,7 @@ test('a computed jump without a table may lead anywhere', () => {
   assert.equal([...graph.successors(0)], []);
 });
 
-test('what only unreached code reaches is not reached', () => {
+test('code reached only from unreachable code is unreachable', () => {
   const items = [exit(), label('a'), ja('b'), label('b'), ja('a')];
   assert.equal([...graphOf(items).reached()], [1, 0, 0]);
   const called = [exit(), label('dead'), callSubprogram('f'), exit(), label('f'), exit()];

@@ -1,4 +1,4 @@
-/** Jump threading and what it makes unreachable. */
+/** Jump threading and dead-code elimination. */
 import * as assert from 'uvu/assert';
 import { optimizeJumps } from '../../../src/asm/cfg/optimize-jumps.ts';
 import {
@@ -31,7 +31,7 @@ function optimized(...items: Item[]): string[] {
   return texts(optimizeJumps(items));
 }
 
-test('a jump goes where a chain of jumps ends, however long', () => {
+test('a jump goes to the end of a chain of jumps of any length', () => {
   const chain = Array.from({ length: 5 }, (_, n) => [label(`l${n}`), ja(`l${n + 1}`), add(r0, n)]).flat();
   assert.equal(optimized(jeq(r1, 0, 'l0'), mov(r0, 1), exit(), ...chain, label('l5'), mov(r0, 2), exit()), [
     'if r1 == 0x0 goto l5',
@@ -43,14 +43,14 @@ test('a jump goes where a chain of jumps ends, however long', () => {
   ]);
 });
 
-test('conditional jumps, may_goto and jumps are threaded alike', () => {
+test('conditional jumps, may_goto and ja are threaded alike', () => {
   for (const jump of [jeq(r1, 0, 'a'), jset(r1, r2, 'a'), mayGoto('a')]) {
     const [first] = optimized(jump, exit(), label('a'), ja('b'), exit(), label('b'), mov(r0, 1), exit());
     assert.match(first as string, / b$/);
   }
 });
 
-test('a conditional jump stays at a gotol, which reaches further than it does', () => {
+test('a conditional jump to a gotol stays, because a gotol reaches further', () => {
   const rest = [
     mov(r0, 1),
     exit(),
@@ -73,7 +73,7 @@ test('a called function that begins with a jump keeps its entry', () => {
   assert.equal(optimized(loadFunction(r2, 'fn'), exit(), ...body), ['r2 = subprog[fn]', 'exit', ...kept]);
 });
 
-test('an entry of a jump table that is a jump stays', () => {
+test('a jump table entry that is a jump stays', () => {
   const table = jumpTable('table', ['one', 'two']);
   const items = [label('one'), ja('end'), label('two'), mov(r0, 2), label('end'), exit()];
   assert.equal(optimized(...jumpThrough(table, r1, r2), ...items).slice(5), [
@@ -86,14 +86,14 @@ test('an entry of a jump table that is a jump stays', () => {
   ]);
 });
 
-test('circles of jumps end', () => {
+test('cycles of jumps terminate', () => {
   const circle = optimized(jeq(r1, 0, 'a'), mov(r0, 1), exit(), label('a'), ja('b'), label('b'), ja('a'));
   assert.equal(circle.slice(1, 3), ['r0 = 1', 'exit']);
   assert.match(circle.at(-1) as string, /^goto [ab]$/);
   assert.equal(optimized(label('a'), ja('a')), ['a:', 'goto a']);
 });
 
-test('a jump to the next instruction goes, also if only other such jumps are between', () => {
+test('a jump to the next instruction is removed, also across other such jumps', () => {
   assert.equal(optimized(mov(r0, 0), ja('a'), label('a'), exit()), ['r0 = 0', 'exit']);
   assert.equal(
     optimized(jeq(r1, 0, 'b'), ja('c'), label('b'), ja('c'), label('x'), ja('c'), label('c'), exit()),
@@ -102,7 +102,7 @@ test('a jump to the next instruction goes, also if only other such jumps are bet
   assert.equal(optimized(label('top'), add(r0, 1), ja('top')), ['top:', 'r0 += 1', 'goto top']);
 });
 
-test('a jump to the end of the list goes only if nothing is between', () => {
+test('a jump to the end of the list is removed only if nothing is in between', () => {
   assert.equal(optimized(mov(r0, 0), ja('end'), label('end')), ['r0 = 0']);
   assert.equal(optimized(jeq(r1, 0, 'end'), mov(r0, 1), label('end')), [
     'if r1 == 0x0 goto end',
@@ -111,7 +111,7 @@ test('a jump to the end of the list goes only if nothing is between', () => {
   ]);
 });
 
-test('labels that nothing names go, of several at one place those that are named stay', () => {
+test('unused labels are removed; of several at one place the used ones stay', () => {
   assert.equal(optimized(label('a'), jeq(r1, 0, 'c'), mov(r0, 0), label('b'), label('c'), exit()), [
     'if r1 == 0x0 goto c',
     'r0 = 0',
@@ -120,21 +120,21 @@ test('labels that nothing names go, of several at one place those that are named
   ]);
 });
 
-test('unreached code goes as a whole, loops within it too', () => {
+test('unreachable code is removed completely, including loops', () => {
   assert.equal(optimized(mov(r0, 0), exit(), label('a'), add(r0, 1), label('b'), jeq(r0, 9, 'a'), ja('b')), [
     'r0 = 0',
     'exit',
   ]);
 });
 
-test('what is given stays as it was', () => {
+test('the input list is not changed', () => {
   const items = [jeq(r1, 0, 'a'), mov(r0, 1), exit(), label('a'), ja('b'), label('b'), exit()];
   const before = structuredClone(items);
   optimizeJumps(items);
   assert.equal(items, before);
 });
 
-test('a hundred thousand jumps in one chain take no deeper stack', () => {
+test('a hundred thousand chained jumps need no deep recursion', () => {
   const chain = Array.from({ length: 100_000 }, (_, n) => [label(`l${n}`), ja(`l${n + 1}`)]).flat();
   assert.is(optimizeJumps([jeq(r1, 0, 'l0'), exit(), ...chain, label('l100000'), exit()]).length, 4);
 });

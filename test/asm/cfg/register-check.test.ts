@@ -1,7 +1,4 @@
-/**
- * Registers that are read before anything has set them. The verifier's opinion is asked in
- * test/live/register-check.
- */
+/** Registers that are read before they are set. test/live/register-check compares with the verifier. */
 import * as assert from 'uvu/assert';
 import { checkRegisters } from '../../../src/asm/cfg/register-check.ts';
 import {
@@ -35,24 +32,24 @@ import { suite } from '../../harness.ts';
 
 const test = suite('asm/cfg/register-check');
 
-/** What is found, with the number of the instruction; undefined if nothing is. */
-function found(...items: Item[]): string | undefined {
-  let said: string | undefined;
+/** The error with the number of its instruction; undefined if there is none. */
+function errorIn(...items: Item[]): string | undefined {
+  let error: string | undefined;
   try {
     checkRegisters(resolve(items).graph, (message, index) => {
-      said = `${index}: ${message}`;
-      throw new Error(said);
+      error = `${index}: ${message}`;
+      throw new Error(error);
     });
   } catch (error) {
-    if (said === undefined) throw error;
+    if (error === undefined) throw error;
   }
-  return said;
+  return error;
 }
 
 const SETS: Readonly<Record<string, readonly Item[]>> = {
   'the context and the frame pointer': [mov(r0, r1), ldx(u64, r2, r10, -8), exit()],
-  'what a call returns': [call(ktimeGetNs), exit()],
-  'what is set on both arms': [
+  'the result of a call': [call(ktimeGetNs), exit()],
+  'a register set in both arms': [
     jeq(r1, 0, 'a'),
     mov(r7, 1),
     ja('b'),
@@ -62,7 +59,7 @@ const SETS: Readonly<Record<string, readonly Item[]>> = {
     mov(r0, r7),
     exit(),
   ],
-  'what a loop has set before': [mov(r0, 0), label('top'), add(r0, 1), jset(r0, 4, 'top'), exit()],
+  'a register set before a loop': [mov(r0, 0), label('top'), add(r0, 1), jset(r0, 4, 'top'), exit()],
   'r6 to r9 after a call': [mov(r6, r1), call(ktimeGetNs), ldx(u64, r0, r6, 0), exit()],
   'arguments in a subprogram': [
     mov(r2, 1),
@@ -73,15 +70,8 @@ const SETS: Readonly<Record<string, readonly Item[]>> = {
     add(r0, r2),
     exit(),
   ],
-  'all arguments in a function that a helper calls': [
-    loadFunction(r2, 'f'),
-    mov(r0, 0),
-    exit(),
-    label('f'),
-    mov(r0, r5),
-    exit(),
-  ],
-  'a subprogram without a result that nothing reads': [
+  'all arguments of a callback': [loadFunction(r2, 'f'), mov(r0, 0), exit(), label('f'), mov(r0, r5), exit()],
+  'an unread result of a subprogram without a result': [
     callSubprogram('f'),
     mov(r0, 0),
     exit(),
@@ -93,9 +83,9 @@ const SETS: Readonly<Record<string, readonly Item[]>> = {
     ...[label('a'), callSubprogram('f'), mov(r0, r6), exit()],
     ...[label('f'), exit()],
   ],
-  'optional arguments that are missing': [mov(r2, 4), call(tracePrintk), exit()],
-  'code that nothing reaches': [mov(r0, 0), exit(), label('dead'), mov(r0, r9), exit()],
-  'an instruction that the table does not know': [
+  'missing optional arguments': [mov(r2, 4), call(tracePrintk), exit()],
+  'unreachable code': [mov(r0, 0), exit(), label('dead'), mov(r0, r9), exit()],
+  'an instruction missing from the table': [
     { opcode: 0xf7, dst: 1, src: 9, off: 3, imm: 4 },
     mov(r0, 0),
     exit(),
@@ -104,26 +94,26 @@ const SETS: Readonly<Record<string, readonly Item[]>> = {
 };
 
 for (const [what, items] of Object.entries(SETS))
-  test(`taken: ${what}`, () => {
-    assert.is(found(...items), undefined);
+  test(`accepted:  ${what}`, () => {
+    assert.is(errorIn(...items), undefined);
   });
 
 const UNSET: readonly (readonly [what: string, items: readonly Item[], message: string])[] = [
-  ['a register that nothing sets', [mov(r0, r7), exit()], '0: mov reads r7, which no instruction sets'],
+  ['a register never set', [mov(r0, r7), exit()], '0: mov reads r7, which no instruction sets'],
   ['the end of a program', [exit()], '0: exit reads r0, which no instruction sets'],
   ['arithmetic in place', [add(r0, 1), exit()], '0: add reads r0, which is not set on every path to it'],
   [
-    'one arm that does not set it',
+    'an arm that does not set it',
     [jeq(r1, 0, 'a'), mov(r7, 1), label('a'), mov(r0, r7), exit()],
     '2: mov reads r7, which is not set on every path to it',
   ],
   [
-    'a jump past what sets it',
+    'a jump past its assignment',
     [mov(r0, 0), ja('b'), label('a'), mov(r7, 1), label('b'), mov(r0, r7), jeq(r0, 1, 'a'), exit()],
     '3: mov reads r7, which is not set on every path to it',
   ],
   [
-    'may_goto past what sets it',
+    'may_goto past its assignment',
     [mayGoto('a'), mov(r0, 1), label('a'), exit()],
     '2: exit reads r0, which is not set on every path to it',
   ],
@@ -153,7 +143,7 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
     '1: mov reads r1, which is not set on every path to it: a call leaves r1 to r5 unreadable',
   ],
   [
-    'a loop that loses it',
+    'a loop that clobbers it',
     [
       mov(r6, 3),
       label('top'),
@@ -167,14 +157,14 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
   ],
   ['the base of a load', [ldx(u64, r0, r3, 0), exit()], '0: ldx reads r3, which no instruction sets'],
   ['the base of a store', [st(u64, r3, 0, 1), exit()], '0: st reads r3, which no instruction sets'],
-  ['what is stored', [stx(u64, r10, -8, r3), exit()], '0: stx reads r3, which no instruction sets'],
+  ['a stored register', [stx(u64, r10, -8, r3), exit()], '0: stx reads r3, which no instruction sets'],
   [
     'r0 of a compare and exchange',
     [mov(r2, 1), atomic.cmpxchg(u64, r10, -8, r2), exit()],
     '1: atomic.cmpxchg reads r0, which is not set on every path to it',
   ],
   [
-    'what is added atomically',
+    'the operand of an atomic addition',
     [atomic.fetchAdd(u64, r10, -8, r2), mov(r0, r2), exit()],
     '0: atomic.fetchAdd reads r2, which is not set on every path to it',
   ],
@@ -195,7 +185,7 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
     '3: mov reads r6, which no instruction sets',
   ],
   [
-    'an argument that one of two callers lacks',
+    'an argument that one of two callers does not set',
     [...[mov(r2, 1), callSubprogram('f'), callSubprogram('f'), exit()], ...[label('f'), mov(r0, r2), exit()]],
     '4: mov reads r2, which not every caller sets',
   ],
@@ -234,33 +224,33 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
 
 for (const [what, items, message] of UNSET)
   test(`refused: ${what}`, () => {
-    assert.is(found(...items), message);
+    assert.is(errorIn(...items), message);
   });
 
 for (const register of [r1, r2, r3, r4, r5])
   test(`r${register.register} is unreadable after a call`, () => {
     const message = /reads r\d, which is not set on every path to it: a call leaves r1 to r5 unreadable/;
-    assert.match(found(mov(register, 1), call(ktimeGetNs), mov(r0, register), exit()) ?? '', message);
+    assert.match(errorIn(mov(register, 1), call(ktimeGetNs), mov(r0, register), exit()) ?? '', message);
   });
 
-test('a long list with many loops is gone through quickly', () => {
+test('a long list with many loops is checked quickly', () => {
   const items: Item[] = [mov(r0, 0)];
   for (let n = 0; n < 30_000; n++)
     items.push(label(`l${n}`), lddw(r2, 1n), add(r0, r2), jset(r0, 1, `l${Math.max(n >> 1, n - 5000)}`));
-  assert.is(found(...items, exit()), undefined);
+  assert.is(errorIn(...items, exit()), undefined);
 });
 
-test('a second call of a function that returns nothing returns nothing, too', () => {
+test('a second call of a function without a result has no result, either', () => {
   assert.is(
-    found(callSubprogram('f'), callSubprogram('f'), mov(r6, r0), mov(r0, 0), exit(), label('f'), exit()),
+    errorIn(callSubprogram('f'), callSubprogram('f'), mov(r6, r0), mov(r0, 0), exit(), label('f'), exit()),
     '2: mov reads r0, which is not set on every path to it',
   );
 });
 
-test('an instruction that the table does not know sets and reads nothing', () => {
+test('an instruction missing from the table reads and sets nothing', () => {
   const unknown = { opcode: 0xff, dst: 0, src: 0, off: 0, imm: 0 };
-  assert.is(found(jeq(r1, 0, 'x'), unknown, label('x'), mov(r0, 0), exit()), undefined);
-  assert.match(found(jeq(r1, 0, 'x'), unknown, label('x'), mov(r0, r2), exit()) ?? '', /^2: mov reads r2/);
+  assert.is(errorIn(jeq(r1, 0, 'x'), unknown, label('x'), mov(r0, 0), exit()), undefined);
+  assert.match(errorIn(jeq(r1, 0, 'x'), unknown, label('x'), mov(r0, r2), exit()) ?? '', /^2: mov reads r2/);
 });
 
 test.run();
