@@ -1,4 +1,7 @@
-/** What a program cannot mean, refused at its line: bodies that wait, maps without room, slots and events of another kind. */
+/**
+ * Programs that make no sense are refused at their line: async bodies, maps without room, slots and events of
+ * another kind.
+ */
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
@@ -21,7 +24,7 @@ const waiting: [string, (b: Builder) => void][] = [
   // @ts-expect-error: an async arm is a type error, too.
   ['the arm of an if', (b) => b.if(b.arg(0).eq(1), async () => b.exit())],
   [
-    'the other arm of an if',
+    'the second arm of an if',
     (b) => {
       const condition = b.arg(0).eq(1);
       const waits = async () => b.exit(1);
@@ -52,20 +55,20 @@ const waiting: [string, (b: Builder) => void][] = [
   ],
 ];
 for (const [name, body] of waiting)
-  test(`${name} that is async is refused at its line`, () => {
+  test(`${name} must not be async`, () => {
     const error = refusal(body);
     assert.ok(error instanceof TypeError);
     assert.match(error.message, PROMISE);
   });
 
-test('a body that is async is refused at the line of its hook', () => {
+test('an async body is refused at the line of its hook', () => {
   // @ts-expect-error: an async body is a type error, too.
   const error = thrown(() => kprobe('f', x64, async (b) => b.exit()));
   assert.ok(error instanceof TypeError);
   assert.match(error.message, PROMISE);
 });
 
-test('the promise of a refused body may fail later: nothing of it is unhandled', async () => {
+test('a later rejection of a refused async body is not unhandled', async () => {
   let unhandled = 0;
   const count = () => unhandled++;
   process.on('unhandledRejection', count);
@@ -86,13 +89,13 @@ const empty: [string, () => unknown][] = [
   ['a program array', () => programArray('m', { slots: [] })],
 ];
 for (const [name, make] of empty)
-  test(`${name} without room for an entry is refused at its line`, () =>
+  test(`${name} without entries is refused at its line`, () =>
     assert.match(thrown(make).message, /^map m: maxEntries is 0.*bodies\.test\.ts:\d+\)$/));
 
-test('perf rings have a ring for each CPU: no number of entries', () =>
+test('perf event arrays have one ring per CPU and no number of entries', () =>
   assert.is(perfEventArray('e', u32).maxEntries, 0));
 
-test('a tail call checks a bigint as it does a number', () => {
+test('a tail call checks a bigint slot like a number', () => {
   const stages = programArray('stages', { maxEntries: 4 });
   const to = (slot: number | bigint) => (b: Builder) => b.tailCall(stages, slot);
   for (const slot of [4, 4n, 5n, -1n, 2n ** 64n])
@@ -100,7 +103,7 @@ test('a tail call checks a bigint as it does a number', () => {
   assert.ok(textsOf(rawTracepoint('sys_enter', x64, to(3n)).instructions).includes('r3 = 3'));
 });
 
-test('events of another schema than the map\u2019s are refused', () => {
+test('events with another schema than their map are refused', () => {
   const events = perfEventArray('events', struct({ a: u32, b: u32 }));
   const written = (b: Builder, value: ReturnType<typeof struct>) => {
     const memory = b.stack(value);
@@ -129,7 +132,7 @@ test('events of another schema than the map\u2019s are refused', () => {
   assert.is(call, 'call bpf_perf_event_output#25');
 });
 
-test('a number in memory is no key of a struct', () =>
+test('a number in memory is not a struct key', () =>
   assert.match(
     refusal((b) => b.delete(counts, b.stack(u64, 1))).message,
     /asks for a struct of 8 bytes.*is a number/,

@@ -41,7 +41,7 @@ import { emitted, program, refusal, x64 } from './built.ts';
 
 const test = suite('asm/builder');
 
-/** What the body emits before the common `r0 = 0; exit`. */
+/** The emitted instructions without the common `r0 = 0; exit`. */
 function statements(body: (b: Builder) => void, on = x64): string[] {
   return emitted(body, on)
     .slice(0, -2)
@@ -59,7 +59,7 @@ test('an empty program returns 0', () => {
   );
 });
 
-test('an argument is read anew at each use, by one load', () => {
+test('an argument is loaded again at each use', () => {
   assert.equal(
     statements((b) => {
       b.if(b.arg(1).eq(7), () => b.exit());
@@ -69,7 +69,7 @@ test('an argument is read anew at each use, by one load', () => {
   );
 });
 
-test('kprobe arguments come from the registers that the architecture passes them in', () => {
+test('kprobe arguments come from the registers of the calling convention', () => {
   const body = (b: Builder) => b.exit(b.arg(1).get());
   const first = (architecture: string) => {
     const [instruction] = assemble(
@@ -96,7 +96,7 @@ test('operators change the register in place, one instruction each', () => {
   );
 });
 
-test('an operand in memory, or a constant past 32 bits, is loaded into the next free register', () => {
+test('an operand in memory or a constant past 32 bits is loaded into the next free register', () => {
   assert.equal(
     statements((b) => {
       b.call(ktimeGetNs).sub(b.stack(u64, 5)).add(0x1_0000_0000n);
@@ -112,7 +112,7 @@ test('an operand in memory, or a constant past 32 bits, is loaded into the next 
   );
 });
 
-test('what is kept moves to r6 and outlives calls', () => {
+test('a kept value moves to r6 and survives calls', () => {
   assert.equal(
     statements((b) => {
       const start = b.keep(b.call(ktimeGetNs));
@@ -128,7 +128,7 @@ test('what is kept moves to r6 and outlives calls', () => {
   );
 });
 
-test('a temporary read after a call names both lines', () => {
+test('reading a temporary after a call names both lines', () => {
   const message = refusal((b) => {
     const value = b.call(ktimeGetNs);
     b.call(getCurrentPidTgid);
@@ -141,7 +141,7 @@ test('a temporary read after a call names both lines', () => {
   );
 });
 
-test('the context is a temporary too', () => {
+test('the context is a temporary, too', () => {
   const message = refusal((b) => {
     b.call(ktimeGetNs);
     b.arg(0).get();
@@ -157,7 +157,7 @@ test('the context is a temporary too', () => {
   );
 });
 
-test('the context that an arm keeps is where it was after it', () => {
+test('a context kept in an arm is in its old register after it', () => {
   assert.equal(
     statements((b) => {
       b.if(b.arg(0).eq(1), () => b.stack(u64).set(b.keep(b.context)));
@@ -186,7 +186,7 @@ test('the context that an arm keeps is where it was after it', () => {
   );
 });
 
-test('the context that was kept is read in all arms, and kept once more in one of them', () => {
+test('a kept context can be read in all arms, and kept again in one', () => {
   assert.equal(
     statements((b) => {
       b.keep(b.context);
@@ -209,7 +209,7 @@ test('the context that was kept is read in all arms, and kept once more in one o
   );
 });
 
-test('a fifth kept value is refused, and the holders are listed', () => {
+test('a fifth kept value is refused, and the error lists the holders', () => {
   const message = refusal((b) => {
     for (let n = 0; n < 5; n++) b.keep(b.arg(n));
   });
@@ -237,7 +237,7 @@ test('kept registers of a block are free after it', () => {
   );
 });
 
-test('a value of a block is gone after the block', () => {
+test('a value of a block expires with the block', () => {
   assert.match(
     refusal((b) => {
       let value = b.value(1);
@@ -250,7 +250,7 @@ test('a value of a block is gone after the block', () => {
   );
 });
 
-test('a temporary lost in one arm is lost after both, unless the arm ended', () => {
+test('a temporary lost in one arm is lost after both, unless that arm ends', () => {
   const lossy = (ends: boolean) => (b: Builder) => {
     const value = b.arg(0).get();
     b.if(value.eq(0), () => {
@@ -302,7 +302,7 @@ test('a constant that does not fit its field is refused', () => {
   );
 });
 
-test('copies take the widest loads that both sides are aligned for', () => {
+test('copies use the widest loads that both alignments allow', () => {
   const Packed = struct({ head: u32, rest: bytes(14) });
   assert.equal(
     statements((b) => {
@@ -320,7 +320,7 @@ test('copies take the widest loads that both sides are aligned for', () => {
   );
 });
 
-test('a narrow field may be copied to a wider one, not the other way round', () => {
+test('a narrow field may be copied to a wider one, but not vice versa', () => {
   const Data = struct({ narrow: u16, wide: u32 });
   assert.equal(
     statements((b) => {
@@ -340,13 +340,13 @@ test('a narrow field may be copied to a wider one, not the other way round', () 
   );
 });
 
-test('an update adds a key and changes it: its flags are 0', () => {
+test('an update inserts or replaces: its flags are 0', () => {
   const table = hash('t', { key: u32, value: u64, maxEntries: 1 });
   const lines = statements((b) => b.update(table, 1, b.stack(u64, 1)));
   assert.ok(lines.includes('r4 = 0'), lines.join('; '));
 });
 
-test('memory that a helper or a map reads must have been written; the field is named', () => {
+test('memory read by a helper or map must be written; the error names the field', () => {
   const Data = struct({ id: u32, when: u64, comm: chars(16) });
   const table = hash('t', { key: u32, value: Data, maxEntries: 1 });
   const fill = (fields: (data: { id: { set(n: number): void } }, b: Builder) => void) => (b: Builder) => {
@@ -386,7 +386,7 @@ test('memory that a helper or a map reads must have been written; the field is n
   );
 });
 
-test('what only one arm writes is not written after both', () => {
+test('memory written in one arm only is unwritten after both', () => {
   assert.match(
     refusal((b) => {
       const slot = b.stack(u64);
@@ -408,7 +408,7 @@ test('what only one arm writes is not written after both', () => {
   );
 });
 
-test('a helper that fills memory writes it', () => {
+test('a helper that fills memory initializes it', () => {
   assert.equal(
     statements((b) => {
       const comm = b.stack(chars(16));
@@ -419,7 +419,7 @@ test('a helper that fills memory writes it', () => {
   );
 });
 
-test('512 bytes of stack and no more; what a block took is free after it', () => {
+test('the stack has 512 bytes; those of a block are free after it', () => {
   assert.match(
     refusal((b) => {
       b.stack(bytes(500));
@@ -433,7 +433,7 @@ test('512 bytes of stack and no more; what a block took is free after it', () =>
   assert.is(again.filter((line) => line === '*(u64 *)(r10 -512) = 0').length, 2);
 });
 
-test('the value of a one-entry array is reached without a call, and counted up atomically', () => {
+test('a global needs no lookup call, and atomicAdd changes it atomically', () => {
   const counters = array('counters', { value: struct({ seen: u64, full: u32 }) });
   assert.equal(
     statements((b) => b.global(counters).full.atomicAdd(1)),
@@ -452,7 +452,7 @@ for (const [what, schema, fault] of [
   ['an array of 4 bytes', arrayOf(u8, 4), /x is array\(4\), not a number/],
   ['an integer of 1 byte', u8, /x has 1 bytes; an atomic addition takes 4 or 8/],
 ] as const)
-  test(`an atomic addition to ${what} is refused, in any memory`, () => {
+  test(`atomicAdd on ${what} is refused in any memory`, () => {
     const value = struct({ x: schema });
     const entry = hash('value', { key: u32, value, maxEntries: 1 });
     for (const emit of [
@@ -475,7 +475,7 @@ const comparisons = [
 ] as const;
 
 for (const [comparison, inverse, straight] of comparisons) {
-  test(`${comparison}: an arm is jumped over by the inverse; an arm that only leaves is the jump`, () => {
+  test(`${comparison}: the inverse skips an arm; an arm that only leaves becomes the jump`, () => {
     const over = statements((b) => b.if(b.arg(0).get()[comparison](5), () => b.set(b.stack(u64), 1)));
     assert.ok(over[1]?.startsWith(inverse), over[1]);
     const leave = statements((b) => {
@@ -486,7 +486,7 @@ for (const [comparison, inverse, straight] of comparisons) {
   });
 }
 
-test('memory can be seen as another schema has it, for nothing', () => {
+test('b.as views memory with another schema without instructions', () => {
   const Words = struct({ low: u64, high: u64 });
   assert.equal(
     statements((b) => {
@@ -509,7 +509,7 @@ test('memory can be seen as another schema has it, for nothing', () => {
   );
 });
 
-test('memory is seen as no more than it is, and not askew', () => {
+test('b.as must not exceed the memory or its alignment', () => {
   assert.match(
     refusal((b) => b.as(b.stack(u32), u64)),
     /stack has 4 bytes, too few to be seen as 8/,
@@ -520,7 +520,7 @@ test('memory is seen as no more than it is, and not askew', () => {
   );
 });
 
-test('a test of bits has no inverse: the other way round costs a jump', () => {
+test('a bit test has no inverse and needs one more jump', () => {
   assert.equal(
     statements((b) => b.if(b.arg(0).bits(4), () => b.set(b.stack(u64), 1))),
     [
@@ -534,7 +534,7 @@ test('a test of bits has no inverse: the other way round costs a jump', () => {
   );
 });
 
-test('two arms that go on cost one jump more', () => {
+test('two arms that continue need one more jump', () => {
   assert.equal(
     statements((b) => {
       const slot = b.stack(u64);
@@ -558,7 +558,7 @@ test('two arms that go on cost one jump more', () => {
   );
 });
 
-test('signed fields compare signed: s32 by its low half, s64 as a whole', () => {
+test('signed fields compare signed: s32 by its low half, s64 completely', () => {
   const Data = struct({ small: s32, large: s64 });
   const table = hash('t', { key: u32, value: Data, maxEntries: 1 });
   const compared = (field: 'small' | 'large') =>
@@ -572,7 +572,7 @@ test('signed fields compare signed: s32 by its low half, s64 as a whole', () => 
   assert.match(compared('large') ?? '', /^if r1 s>= 0xffffffff goto/);
 });
 
-test('a narrow signed field is widened when it becomes a value', () => {
+test('a narrow signed field is sign-extended as a value', () => {
   const table = hash('t', { key: u32, value: struct({ small: s32 }), maxEntries: 1 });
   const lines = statements((b) =>
     b.lookup(table, 1, { found: (data) => b.exit(data.small.get().add(1)), missing: () => b.exit() }),
@@ -583,7 +583,7 @@ test('a narrow signed field is widened when it becomes a value', () => {
   );
 });
 
-test('big-endian fields: a constant is swapped when assembled, a value when read', () => {
+test('big-endian fields: constants are swapped at assembly, values at run time', () => {
   const Data = struct({ port: u16be });
   const table = hash('t', { key: u32, value: Data, maxEntries: 1 });
   const lines = (use: (b: Builder, port: ReturnType<typeof portOf>) => void) =>
@@ -609,7 +609,7 @@ test('a constant past 32 bits is compared through a register', () => {
 
 // --- flow ------------------------------------------------------------------------------------------
 
-test('a value returned from r0 costs nothing but the exit', () => {
+test('returning a value in r0 only needs the exit', () => {
   assert.equal(
     emitted((b) => b.exit(b.arg(0).get())),
     ['r0 = *(u64 *)(r1 +0)', 'exit'],
@@ -626,7 +626,7 @@ test('statements after an exit are refused', () => {
   );
 });
 
-test('a block is left by one jump, and what all ways out have written is written', () => {
+test('leave is one jump, and memory written on all paths is written after the block', () => {
   assert.equal(
     statements((b) => {
       const slot = b.stack(u64);
@@ -659,7 +659,7 @@ test('a block is left by one jump, and what all ways out have written is written
   );
 });
 
-test('a branch, switch, lookup or block that throws leaves nothing behind, if its author goes on', () => {
+test('a branch, switch, lookup or block that throws can be caught without side effects', () => {
   const mine = new Error('mine');
   const failing: ((b: Builder, body: () => void) => void)[] = [
     (b, body) => b.if(b.arg(0).eq(1), body),
@@ -705,7 +705,7 @@ test('a branch, switch, lookup or block that throws leaves nothing behind, if it
   }
 });
 
-test('jumps to jumps go where they end up', () => {
+test('jumps to jumps go to the final target', () => {
   const lines = statements((b) => {
     b.if(b.arg(0).eq(1), () => {
       b.if(b.arg(1).eq(1), () => b.set(b.stack(u64), 1));
@@ -716,7 +716,7 @@ test('jumps to jumps go where they end up', () => {
   assert.ok(lines.includes('if r0 != 0x1 goto exit'), lines.join('; '));
 });
 
-test('the jumps that end an arm belong to the line of the branch', () => {
+test('the jumps at the end of an arm have the line of the branch', () => {
   const { instructions } = program((b) => {
     const slot = b.stack(u64, 0);
     const arms = [() => slot.set(1), () => slot.set(2)] as const;
@@ -734,7 +734,7 @@ test('the jumps that end an arm belong to the line of the branch', () => {
 
 // --- maps and helpers ------------------------------------------------------------------------------
 
-test('a lookup has both arms; the value is read through r0', () => {
+test('a lookup has both arms; its value is read through r0', () => {
   assert.equal(
     statements((b) =>
       b.lookup(key, 7, { found: (value) => value.count.atomicAdd(1), missing: () => b.exit() }),
@@ -767,7 +767,7 @@ test('a key or value of the wrong size is refused', () => {
   );
 });
 
-test('a lookup without an arm for what is missing goes on either way', () => {
+test('a lookup without a missing arm continues in both cases', () => {
   assert.equal(statements((b) => b.lookup(key, 7, { found: ({ count }) => count.atomicAdd(1) })).slice(-4), [
     'if r0 == 0x0 goto end_1',
     'r1 = 1',
@@ -776,7 +776,7 @@ test('a lookup without an arm for what is missing goes on either way', () => {
   ]);
 });
 
-test('the result of a map operation is a number of 32 bits with a sign', () => {
+test('a map operation returns a signed 32-bit number', () => {
   const lines = statements((b) => {
     const result = b.delete(key, 7);
     b.if(result.lt(0), () => b.exit(1));
@@ -792,7 +792,7 @@ test('the result of a map operation is a number of 32 bits with a sign', () => {
   );
 });
 
-test('two numbers of 32 bits are compared by their low halves, without extending their signs', () => {
+test('two 32-bit numbers are compared by their low halves, without sign extension', () => {
   const lines = statements((b) => {
     const first = b.keep(b.delete(key, 7));
     b.if(b.delete(key, 8).lt(first), () => b.exit(1));
@@ -800,7 +800,7 @@ test('two numbers of 32 bits are compared by their low halves, without extending
   assert.match(lines.join('; '), /call bpf_map_delete_elem#3; if w0 s>= w\d goto/);
 });
 
-test('an argument of the context is copied to the stack where a helper wants memory', () => {
+test('a context argument is copied to the stack if a helper needs memory', () => {
   const table = hash('t', { key: u64, value: u64, maxEntries: 1 });
   assert.equal(
     statements((b) => {
@@ -810,7 +810,7 @@ test('an argument of the context is copied to the stack where a helper wants mem
   );
 });
 
-test('an event needs the context', () => {
+test('b.output needs the context', () => {
   const events = perfEventArray('events', u64);
   assert.equal(
     statements((b) => {
@@ -828,7 +828,7 @@ test('an event needs the context', () => {
   );
 });
 
-test('arguments are placed in an order in which none overwrites another', () => {
+test('arguments are placed in an order that overwrites none', () => {
   const lines = statements((b) => {
     const first = b.arg(0).get(); // r0
     const second = b.arg(1).get(); // r2
@@ -844,7 +844,7 @@ test('arguments are placed in an order in which none overwrites another', () => 
   assert.ok(lines.indexOf('r3 = r2') < lines.indexOf('r2 = 8'));
 });
 
-test('too few and too many arguments are refused', () => {
+test('wrong numbers of arguments are refused', () => {
   assert.match(
     refusal((b) => b.call(probeReadKernel, b.stack(u64))),
     /^bpf_probe_read_kernel lacks its kernelPointer argument/,
@@ -855,7 +855,7 @@ test('too few and too many arguments are refused', () => {
   );
 });
 
-test('raw instructions drop in anywhere, and their calls count', () => {
+test('raw instructions are allowed anywhere, and their calls clobber registers', () => {
   assert.equal(
     statements((b) => {
       b.emit(mov(r0, 1), jeq(r1, 0, 'mine'), add(r0, 1), label('mine'));
@@ -877,7 +877,7 @@ test('raw instructions drop in anywhere, and their calls count', () => {
   );
 });
 
-// --- kernel structures -----------------------------------------------------------------------------
+// --- kernel structs --------------------------------------------------------------------------------
 
 function kernelWithSock() {
   const btf = new BtfWriter();
@@ -900,7 +900,7 @@ function kernelWithSock() {
   return target('x64', Btf.parse(btf.blob()));
 }
 
-test('fields behind an untyped pointer are read together by one probe over their span', () => {
+test('fields behind an untyped pointer are read by one probe over their span', () => {
   assert.equal(
     statements((b) => {
       const sk = b.kernel('sock', b.keep(b.arg(0)));
@@ -923,7 +923,7 @@ test('fields behind an untyped pointer are read together by one probe over their
   );
 });
 
-test('the copy keeps the alignment that the structure has', () => {
+test('the copy keeps the alignment of the struct', () => {
   const lines = statements((b) => {
     const { address } = b.kernel('sock', b.arg(0)).fields({ address: 'address' });
     b.set(b.stack(bytes(16)), address);
@@ -932,7 +932,7 @@ test('the copy keeps the alignment that the structure has', () => {
   assert.is(lines.filter((line) => line.startsWith('r0 = *(u32 *)')).length, 4);
 });
 
-test('a misspelt field names the nearest', () => {
+test('a misspelled field suggests similar names', () => {
   const on = kernelWithSock();
   const fields = (path: string) => () =>
     statements((b) => {
@@ -942,14 +942,14 @@ test('a misspelt field names the nearest', () => {
   assert.throws(() => statements((b) => void b.kernel('sock', b.arg(0)).fields({ id: 'id' })), /BTF/);
 });
 
-test('the first of several paths that exists is taken', () => {
+test('the first existing path of several is used', () => {
   const lines = statements((b) => {
     b.kernel('sock', b.arg(0)).fields({ id: ['sk_cookie', 'id'] });
   }, kernelWithSock());
   assert.ok(lines.includes('r2 = 8'));
 });
 
-test('every instruction of a statement carries the line of that statement', () => {
+test('every instruction of a statement has the line of the statement', () => {
   const { instructions } = rawTracepoint('test', x64, (b) => {
     b.set(b.stack(u64), b.arg(0));
   });
@@ -958,7 +958,7 @@ test('every instruction of a statement carries the line of that statement', () =
   assert.is(load.position, store.position);
 });
 
-test('a map found in a map goes where a map goes, from its register', () => {
+test('an inner map can be used like a map, from its register', () => {
   const outer = arrayOfMaps('outer', { inner: key, maxEntries: 1 });
   const text = statements((b) =>
     b.lookup(outer, 0, {
@@ -994,7 +994,7 @@ test('a map found in a map goes where a map goes, from its register', () => {
   ]);
 });
 
-test('a map found in a map is gone after a call, and is no value', () => {
+test('an inner map expires with a call and is not a value', () => {
   const outer = arrayOfMaps('outer', { inner: key, maxEntries: 1 });
   const inside = (use: (b: Builder, map: Parameters<Builder['delete']>[0]) => void) =>
     refusal((b) => b.lookup(outer, 0, { found: (map) => use(b, map), missing: () => b.exit() }));
@@ -1015,7 +1015,7 @@ test('a map found in a map is gone after a call, and is no value', () => {
 
 const stages = programArray('stages', { slots: ['parse', 'send'] });
 
-test('a tail call: the context, the array, the slot by name, number or value; and on with what follows', () => {
+test('a tail call passes the context, the array, and a slot by name, number or value; then the program continues', () => {
   assert.equal(
     statements((b) => {
       b.keep(b.context);
@@ -1032,7 +1032,7 @@ test('a tail call: the context, the array, the slot by name, number or value; an
   );
 });
 
-test('a tail call to a slot that there isn\u2019t is refused, and the context has to be there', () => {
+test('a tail call needs an existing slot and the context', () => {
   assert.match(
     refusal((b) => b.tailCall(stages, 2)),
     /^program array stages has no slot 2; .*builder\.test/,
@@ -1046,7 +1046,7 @@ test('a tail call to a slot that there isn\u2019t is refused, and the context ha
   );
 });
 
-test('nothing after leave() is reached, and after the block all is', () => {
+test('code after leave() is unreachable, code after the block is not', () => {
   assert.match(
     refusal((b) =>
       b.block((leave) => {
@@ -1063,7 +1063,7 @@ test('nothing after leave() is reached, and after the block all is', () => {
   assert.ok(lines.includes('call bpf_ktime_get_ns#5'), lines.join('; '));
 });
 
-test('what a call fills is not there before the call', () => {
+test('memory that a call fills is unwritten before the call', () => {
   assert.match(
     refusal((b) => {
       const read = b.stack(struct({ from: u64, to: u64 }));

@@ -1,4 +1,4 @@
-/** What programs that count emit: additions in maps, and logarithms for histograms. */
+/** Code for counting: additions in maps, and logarithms for histograms. */
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
@@ -11,13 +11,13 @@ import { textsOf } from './texts.ts';
 
 const test = suite('asm/counting');
 
-/** What the body emits before the common `r0 = 0; exit`. */
+/** The emitted instructions without the common `r0 = 0; exit`. */
 const emitted = (body: (b: Builder) => void): string[] =>
   textsOf(rawTracepoint('test', target('x64'), body).instructions).slice(0, -2);
 
 const table = hash('table', { key: u32, value: u64, maxEntries: 8 });
 
-test('a hash table gets the entry that isn’t there, and the addition is one for both ways', () => {
+test('count inserts a missing hash entry, and adds in one place', () => {
   assert.equal(
     emitted((b) => b.count(table, 7)),
     [
@@ -48,7 +48,7 @@ test('a hash table gets the entry that isn’t there, and the addition is one fo
   );
 });
 
-test('in an array there is nothing to make, and in a per-CPU one no other CPU to lock out', () => {
+test('count on an array inserts nothing, and on a per-CPU array adds without an atomic', () => {
   const slots = { maxEntries: 4 };
   assert.equal(emitted((b) => b.count(array('slots', { value: u32, ...slots }), 1, 5)).slice(-4), [
     'if r0 == 0x0 goto counted_1',
@@ -65,7 +65,7 @@ test('in an array there is nothing to make, and in a per-CPU one no other CPU to
   ]);
 });
 
-test('an amount that a call would end is refused; one that is kept is added', () => {
+test('an amount that a call would clobber is refused; a kept one is added', () => {
   const pid = (b: Builder) => b.call(getCurrentPidTgid);
   assert.throws(
     () => emitted((b) => b.count(table, 1, pid(b))),
@@ -75,7 +75,7 @@ test('an amount that a call would end is refused; one that is kept is added', ()
   assert.is(lines.at(-2), 'lock *(u64 *)(r0 +0) += r6');
 });
 
-test('values that are no numbers to add to are refused', () => {
+test('values that are not countable numbers are refused', () => {
   for (const value of [u16, u32be, chars(8), struct({ count: u64 })])
     assert.throws(
       () => emitted((b) => b.count(hash('odd', { key: u32, value, maxEntries: 1 }), 1)),
@@ -83,7 +83,7 @@ test('values that are no numbers to add to are refused', () => {
     );
 });
 
-test('a logarithm takes the register of its number', () => {
+test('log2 reuses the register of its operand', () => {
   assert.equal(emitted((b) => b.exit(b.arg(0).get().log2())).slice(0, 10), [
     'r0 = *(u64 *)(r1 +0)',
     'r2 = 0',
@@ -98,11 +98,11 @@ test('a logarithm takes the register of its number', () => {
   ]);
 });
 
-test('a call frees the scratch registers that its arguments took', () => {
+test('a call frees the scratch registers of its arguments', () => {
   const cells = array('cells', { value: u64, maxEntries: 8 });
   const lines = emitted((b) => {
     const key = b.stack(u32be, 3);
-    b.call(getCurrentPidTgid); // holds r0, so that the key is converted in r1
+    b.call(getCurrentPidTgid); // occupies r0, so that the key is converted in r1
     b.count(cells, key);
   });
   assert.ok(lines.includes('r1 = *(u32 *)(r10 -8)'), lines.join('; '));

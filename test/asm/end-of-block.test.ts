@@ -1,7 +1,4 @@
-/**
- * A statement behind the end of its block is refused at its line, of whatever kind it is and however the
- * block has ended.
- */
+/** A statement after the end of its block is refused at its line, for every kind of statement and of end. */
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { callSubprogram, exit, gotol, gotox, ja, jeq, label, ldx, mov } from '../../src/asm/constructors.ts';
@@ -27,8 +24,8 @@ const events = perfEventArray('events', u64);
 const others = programArray('others', { slots: ['one'] });
 const half = subprogram('half', [u64], (b, value) => b.return(value.rsh(1)));
 
-/** What statements need that stand before the end. */
-function given(b: Builder) {
+/** Declarations that the statements use. */
+function declarations(b: Builder) {
   return {
     b,
     pair: b.stack(Pair),
@@ -38,9 +35,9 @@ function given(b: Builder) {
     leave: (): void => undefined,
   };
 }
-type Given = ReturnType<typeof given>;
+type Declarations = ReturnType<typeof declarations>;
 
-const STATEMENTS: Readonly<Record<string, (given: Given) => unknown>> = {
+const STATEMENTS: Readonly<Record<string, (declarations: Declarations) => unknown>> = {
   arg: ({ b }) => b.arg(0),
   kernel: ({ b, kept }) => b.kernel('sock', kept),
   keep: ({ b, number }) => b.keep(number),
@@ -80,7 +77,7 @@ for (const [name, statement] of Object.entries(STATEMENTS))
   test(`refused: ${name}`, () => {
     const message = refusal((b) => {
       b.block((leave) => {
-        const made = { ...given(b), leave };
+        const made = { ...declarations(b), leave };
         b.exit();
         statement(made);
       });
@@ -90,7 +87,7 @@ for (const [name, statement] of Object.entries(STATEMENTS))
     assert.ok(ended !== line, message);
   });
 
-test('a field of a record as well', () => {
+test('a tracepoint field after the end is refused, too', () => {
   const field = { name: 'a', offset: 8, size: 4, signed: false };
   const formats = [{ category: 'sock', name: 'x', fields: [field] }] as never;
   const error = thrown(() =>
@@ -119,8 +116,8 @@ const ENDS: Readonly<Record<string, (b: Builder, leave: () => void) => void>> = 
   'an arm that leaves and one that exits': (b, leave) => b.if(b.arg(0).eq(1), leave, () => b.exit()),
   'all arms of a switch': (b) => b.switch(b.arg(0), [[1, () => b.exit()]], () => b.exit(2)),
   'both arms of a lookup': (b) => b.lookup(table, 1, { found: () => b.exit(), missing: () => b.exit(2) }),
-  'a block that ends without having been left': (b) => b.block(() => b.exit()),
-  'a block within that leaves this one': (_, leave) => leave(),
+  'a block that ends without leave': (b) => b.block(() => b.exit()),
+  'a nested block that leaves this one': (_, leave) => leave(),
 };
 
 for (const [name, end] of Object.entries(ENDS))
@@ -138,7 +135,7 @@ for (const [name, end] of Object.entries(ENDS))
       ),
     'in a case': (b: Builder, body: (leave: () => void) => void) =>
       b.block((leave) => b.switch(b.arg(1), [[1, () => body(leave)]])),
-    'in a block within': (b: Builder, body: (leave: () => void) => void) =>
+    'in a nested block': (b: Builder, body: (leave: () => void) => void) =>
       b.block((leave) => b.block(() => body(leave))),
   }))
     test(`after ${name}, ${where}`, () => {
@@ -153,7 +150,7 @@ for (const [name, end] of Object.entries(ENDS))
       );
     });
 
-test('in a subprogram too', () => {
+test('a statement after the end is refused in subprograms, too', () => {
   const f = subprogram('f', [], (b) => {
     b.return(1);
     b.stack(u64, 1);
@@ -164,7 +161,7 @@ test('in a subprogram too', () => {
   );
 });
 
-test('a block that is left goes on behind itself', () => {
+test('after leave, code behind the block is reachable', () => {
   assert.equal(
     emitted((b) => {
       b.block((leave) => leave());
@@ -174,7 +171,7 @@ test('a block that is left goes on behind itself', () => {
   );
 });
 
-test('leave() is of its block alone', () => {
+test('leave() is only valid in its block', () => {
   let escaped = (): void => undefined;
   assert.match(
     refusal((b) => {
@@ -205,7 +202,7 @@ test('leave() of a block that threw is refused, too', () => {
 
 // --- raw instructions ----------------------------------------------------------------------------------
 
-test('a label behind an end is reached if something jumps to it', () => {
+test('a label after an end is reachable if something jumps to it', () => {
   assert.equal(
     emitted((b) => {
       b.emit(jeq(r1, 0, 'x'));
@@ -217,14 +214,14 @@ test('a label behind an end is reached if something jumps to it', () => {
   );
 });
 
-test('a label behind a computed jump is taken for reached: the jump may lead anywhere', () => {
+test('a label after a computed jump counts as reachable, because the jump may lead anywhere', () => {
   assert.equal(
     emitted((b) => b.emit(ldx(u64, r1, r1, 0), gotox(r1), label('x'), mov(r0, 0), exit())).slice(1, 3),
     ['gotox r1', 'r0 = 0'],
   );
 });
 
-test('an arm of one instruction that names a label, and is no jump, stays as it is', () => {
+test('an arm with one label reference that is not a jump stays unchanged', () => {
   const lines = emitted((b) => {
     b.if(b.arg(0).eq(1), () => b.emit(callSubprogram('f')));
     b.emit(mov(r0, 0), exit(), label('f'), mov(r0, 0), exit());
@@ -232,7 +229,7 @@ test('an arm of one instruction that names a label, and is no jump, stays as it 
   assert.ok(lines.includes('call f'), lines.join('; '));
 });
 
-test('a label that nothing jumps to is refused at its line, and so is one that only its own code jumps to', () => {
+test('a label that nothing jumps to, or only its own code, is refused at its line', () => {
   for (const body of [
     (b: Builder) => b.emit(label('x'), mov(r0, 1), exit()),
     (b: Builder) => b.emit(label('x'), ja('x')),
@@ -254,7 +251,7 @@ test('a label that nothing jumps to is refused at its line, and so is one that o
     );
 });
 
-test('instructions that nothing reaches behind the last jump of a list are refused', () => {
+test('unreachable instructions after the last jump of a list are refused', () => {
   for (const items of [
     [mov(r0, 1), exit(), mov(r0, 2)],
     [ja('exit'), mov(r0, 2)],
@@ -266,14 +263,14 @@ test('instructions that nothing reaches behind the last jump of a list are refus
     );
 });
 
-test('instructions that a jump of the same list skips are left out', () => {
+test('instructions that a jump of the same list skips are removed', () => {
   assert.equal(
     emitted((b) => b.emit(mov(r0, 7), ja('over'), mov(r0, 8), label('over'), exit())),
     ['r0 = 7', 'exit'],
   );
 });
 
-test('the common end is not there if nothing leads to it', () => {
+test('the common end is omitted if nothing leads to it', () => {
   assert.equal(
     emitted((b) => b.exit(3)),
     ['r0 = 3', 'exit'],

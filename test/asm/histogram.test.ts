@@ -1,4 +1,4 @@
-/** The code of histograms, run by a small interpreter and compared with the definitions of the buckets. */
+/** Histogram code, run by a small interpreter and compared with the definitions of the buckets. */
 import * as assert from 'uvu/assert';
 import type { Value } from '../../src/asm/builder/value.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
@@ -22,7 +22,10 @@ const COMPARISONS: Readonly<Record<string, (a: bigint, b: bigint) => boolean>> =
   '!=': (a, b) => a !== b,
 };
 
-/** Runs unsigned arithmetic and comparisons by the text of instructions; the first one loads `input`. Returns the last result. */
+/**
+ * Runs unsigned arithmetic and comparisons from the text of instructions. The first one loads `input`.
+ * Returns the last result.
+ */
 function run(items: readonly Item[], input: bigint): bigint {
   const registers = new Map<string, bigint>();
   const numberOf = (operand: string): bigint => registers.get(operand) ?? BigInt(operand);
@@ -50,14 +53,14 @@ function disassembled(instruction: Instruction): string {
   return disassemble({ ...instruction, reference: undefined });
 }
 
-/** The instructions from the load of the argument on, up to the statement's last. */
+/** The instructions from the load of the argument to the last statement. */
 function codeOf(compute: (value: Value) => Value): Item[] {
   const { instructions } = rawTracepoint('test', x64, (b) => void compute(b.arg(0).get()));
   // The program ends with r0 = 0 and exit.
   return instructions.slice(0, -2);
 }
 
-/** Numbers around the powers of two, and the ends. */
+/** Numbers around the powers of two, and the limits. */
 const EDGES = Array.from({ length: 64 }, (_, i) => 1n << BigInt(i)).flatMap((power) => [
   power - 1n,
   power,
@@ -71,13 +74,13 @@ test('log2 is the number of the highest bit', () => {
     assert.is(run(code, number), BigInt(Math.max(0, number.toString(2).length - 1)), `log2 of ${number}`);
 });
 
-/** Whether ns are above 2^(i/8) seconds: both to the power of 8, in whole numbers. */
+/** Whether ns exceed 2^(i/8) seconds, compared as eighth powers in integers. */
 function isAbove(ns: bigint, i: bigint): boolean {
   const second = 10n ** 72n;
   return i >= 0n ? ns ** 8n > second << i : (ns ** 8n) << -i > second;
 }
 
-test('the exponential bucket i has what is above 2^(i/8) seconds, up to 2^((i+1)/8)', () => {
+test('exponential bucket i ranges from above 2^(i/8) seconds to 2^((i+1)/8)', () => {
   const code = codeOf((value) => value.exponentialBucket());
   const numbers = [...EDGES, ...[1n, 3n, 1_000n, 999_999_999n, 10n ** 9n, 10n ** 9n + 1n, 5n * 10n ** 10n]];
   for (let ns = 2n; ns < 2n ** 64n; ns = (ns * 21n) / 20n + 1n) numbers.push(ns);

@@ -1,4 +1,4 @@
-/** Pointers to structures: which fields are read together, and where a pointer in one leads. */
+/** Pointers to kernel structs: which fields are read together, and where pointers lead. */
 import * as assert from 'uvu/assert';
 import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
@@ -11,7 +11,7 @@ import { textsOf } from './texts.ts';
 
 const test = suite('asm/kernel-pointer');
 
-/** struct task with fields at both ends, a pointer to its own kind, and one to nothing in particular. */
+/** struct task with fields at both ends, a pointer to its own type, and a void pointer. */
 function kernelWithTasks() {
   const btf = new BtfWriter();
   const number = btf.int('unsigned int', 4);
@@ -34,11 +34,11 @@ function kernelWithTasks() {
 const on = kernelWithTasks();
 const Pair = struct({ pid: u32, tgid: u32, comm: chars(16) });
 
-/** What the body emits on a raw tracepoint, whose pointers are read by probe. */
+/** The code of a body on a raw tracepoint, which reads through pointers by probe. */
 const probed = (body: (b: Builder) => void) => textsOf(rawTracepoint('exit', on, body).instructions);
 const calls = (lines: readonly string[]) => lines.filter((line) => line.startsWith('call'));
 
-test('fields of a kept pointer are read apart where more than 64 bytes lie between them', () => {
+test('fields of a kept pointer with more than 64 bytes in between are read separately', () => {
   const lines = probed((b) => {
     const task = b.kernel('task', b.keep(b.arg(0)));
     const { pid, tgid, comm } = task.fields({ comm: 'comm', pid: 'pid', tgid: 'tgid' });
@@ -62,13 +62,13 @@ test('fields of a kept pointer are read apart where more than 64 bytes lie betwe
     'r2 = 16',
     'call bpf_probe_read_kernel#113',
   ]);
-  // The three of them, from their two copies.
+  // The three fields, from two copies.
   assert.equal(lines.slice(13, 15), ['r0 = *(u32 *)(r10 -12)', '*(u32 *)(r10 -56) = r0']);
   assert.equal(lines.slice(15, 17), ['r0 = *(u32 *)(r10 -8)', '*(u32 *)(r10 -52) = r0']);
   assert.equal(lines.slice(17, 19), ['r0 = *(u64 *)(r10 -32)', '*(u64 *)(r10 -48) = r0']);
 });
 
-test('64 bytes between them are read along', () => {
+test('fields with up to 64 bytes in between are read together', () => {
   const lines = probed((b) => {
     b.keep(b.kernel('task', b.arg(0))).fields({ state: 'state', pid: 'pid' });
   });
@@ -76,7 +76,7 @@ test('64 bytes between them are read along', () => {
   assert.ok(lines.includes('r2 = 72'), lines.join('; '));
 });
 
-test('fields of a temporary pointer are read together, as the first call ends it', () => {
+test('fields of a temporary pointer are read together, because the first call clobbers it', () => {
   const lines = probed((b) => {
     b.kernel('task', b.arg(0)).fields({ pid: 'pid', state: 'state', stack: 'stack' });
   });
@@ -84,14 +84,14 @@ test('fields of a temporary pointer are read together, as the first call ends it
   assert.ok(lines.includes('r2 = 96'), lines.join('; '));
 });
 
-test('a copy that the stack has no room for says how it takes less', () => {
+test('if the stack has no room for a copy, the error tells how to need less', () => {
   assert.throws(
     () => probed((b) => void b.kernel('task', b.arg(0)).fields({ pid: 'pid', comm: 'comm' })),
     /^a copy of task whose fields lie far apart \(keep\(\) the pointer, and they are read apart\) takes 748 bytes of stack; 512 of 512 are left/,
   );
 });
 
-test('follow() reads a pointer, and what it leads to by probe', () => {
+test('follow() reads a pointer, and a probe reads its target', () => {
   const lines = probed((b) => {
     b.kernel('task', b.arg(0)).follow('parent').fields({ tgid: 'tgid' });
   });
@@ -112,7 +112,7 @@ test('follow() reads a pointer, and what it leads to by probe', () => {
   ]);
 });
 
-test('follow() of a pointer that the verifier knows is a load, and what it leads to is read by probe all the same', () => {
+test('follow() of a typed pointer is a load, but its target is read by probe', () => {
   const { instructions } = tpBtf('exit', on, (b) => {
     b.kernel('task', b.arg(0)).follow('parent').fields({ tgid: 'tgid' });
   });
@@ -121,7 +121,7 @@ test('follow() of a pointer that the verifier knows is a load, and what it leads
   assert.is(calls(lines).length, 1);
 });
 
-test('follow() takes the name of a structure from the types, and refuses what leads to none', () => {
+test('follow() takes the struct from the types, and refuses pointers to other types', () => {
   const follow = (path: string) => () =>
     probed((b) => assert.is(b.kernel('task', b.arg(0)).follow(path).struct, 'task'));
   follow('parent')();
@@ -130,7 +130,7 @@ test('follow() takes the name of a structure from the types, and refuses what le
   assert.throws(follow('parnt'), /no member 'parnt'; nearest: parent/);
 });
 
-test('a cast pointer is read by probe, since the verifier does not know its new type', () => {
+test('a cast pointer is read by probe, because the verifier does not know its new type', () => {
   const read = (asTask: boolean) => {
     const { instructions } = tpBtf('exit', on, (b) => {
       const task = b.kernel('task', b.arg(0));
@@ -142,7 +142,7 @@ test('a cast pointer is read by probe, since the verifier does not know its new 
   assert.equal(calls(read(false)), ['call bpf_probe_read_kernel#113']);
 });
 
-test('a pointer that is in the register of the argument is not moved', () => {
+test('a pointer already in its argument register is not moved', () => {
   const lines = probed((b) => {
     const [, , third] = [b.arg(0).get(), b.arg(0).get(), b.arg(0).get()];
     b.kernel('task', third).fields({ pid: 'pid' });
@@ -150,7 +150,7 @@ test('a pointer that is in the register of the argument is not moved', () => {
   assert.equal(lines.slice(2, 4), ['r3 = *(u64 *)(r1 +0)', 'r3 += 68']);
 });
 
-test('arguments of a system call are read from pt_regs, without types', () => {
+test('system call arguments are read from pt_regs, without types', () => {
   const lines = textsOf(
     rawTracepoint('sys_enter', target('x64'), (b) => {
       const { fd, count } = b.kernel('pt_regs', b.arg(0)).systemCallArguments({ fd: 0, count: 2 });
@@ -158,12 +158,12 @@ test('arguments of a system call are read from pt_regs, without types', () => {
       b.value(count);
     }).instructions,
   );
-  // di and dx are 112 and 96 bytes from the beginning.
+  // di and dx are at offsets 112 and 96.
   assert.equal(lines.slice(1, 6), ['r3 = r0', 'r3 += 96', 'r1 = r10', 'r1 += -24', 'r2 = 24']);
   assert.equal(lines.slice(7, 9), ['r0 = *(u64 *)(r10 -8)', 'r1 = *(u64 *)(r10 -24)']);
 });
 
-test('system calls have six arguments, and they are in pt_regs alone', () => {
+test('system calls have six arguments, which only pt_regs has', () => {
   const read = (struct: string, n: number) => () =>
     rawTracepoint('sys_enter', on, (b) => {
       b.kernel(struct, b.arg(0)).systemCallArguments({ n });

@@ -1,4 +1,4 @@
-/** Memory: who owns it, what it is aligned to, and which bytes have been written. test/live/memory runs such programs. */
+/** Memory: ownership, alignment, and initialized bytes. test/live/memory runs such programs. */
 import * as assert from 'uvu/assert';
 import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
@@ -31,13 +31,13 @@ const ESCAPES: readonly (readonly [string, (b: Builder) => void])[] = [
   ['written', (b) => escaped(b).set(1)],
   ['compared', (b) => b.if(escaped(b).eq(1), () => b.exit())],
   ['copied from', (b) => b.set(b.stack(u64), escaped(b))],
-  ['given to a helper', (b) => b.call(getCurrentComm, escaped(b))],
-  ['seen as something else', (b) => b.as(escaped(b), u32).set(1)],
-  ['said to be written', (b) => b.assumeWritten(escaped(b))],
+  ['passed to a helper', (b) => b.call(getCurrentComm, escaped(b))],
+  ['viewed with another schema', (b) => b.as(escaped(b), u32).set(1)],
+  ['assumed to be written', (b) => b.assumeWritten(escaped(b))],
   ['added to', (b) => escaped(b).atomicAdd(1)],
 ];
 
-/** A slot of a block that has ended, whose bytes another slot has now. */
+/** A slot of a block that has ended, whose bytes belong to another slot now. */
 function escaped(b: Builder): Place {
   let slot: Place | undefined;
   b.if(b.arg(0).eq(1), () => {
@@ -48,14 +48,14 @@ function escaped(b: Builder): Place {
 }
 
 for (const [name, body] of ESCAPES)
-  test(`a stack slot is gone with its block: ${name}`, () => {
+  test(`a stack slot expires with its block:  ${name}`, () => {
     assert.match(
       refusal(body),
       /^stack of \S+memory\.test\.ts:\d+ is on the stack of a block that has ended: make it before the block \(\S+memory\.test\.ts:\d+\)$/,
     );
   });
 
-test('a slot of an outer block is there in inner ones and after them', () => {
+test('a slot of an outer block is valid in inner blocks and after them', () => {
   assert.ok(
     emitted((b) => {
       const slot = b.stack(u64, 1);
@@ -67,7 +67,7 @@ test('a slot of an outer block is there in inner ones and after them', () => {
 
 // --- alignment -------------------------------------------------------------------------------------
 
-test('memory of a subprogram is accessed as its schema is aligned, since it may lie anywhere on a stack', () => {
+test('memory of a subprogram is accessed with the alignment of its schema', () => {
   const Pair = struct({ a: u32, b: u32 });
   const Outer = struct({ head: u32, pair: Pair });
   const copy = subprogram('copy', [Pair, Pair], (b, from, to) => b.set(to, from));
@@ -81,7 +81,7 @@ test('memory of a subprogram is accessed as its schema is aligned, since it may 
   ]);
 });
 
-test('a field of a packed kernel structure is read by loads that its copy on the stack is aligned for', () => {
+test('a field of a packed kernel struct is read with the alignment of its stack copy', () => {
   const on = packed();
   const lines = emitted(
     (b) => b.exit(b.kernel('epoll_event', b.arg(0)).fields({ data: 'data' }).data.get()),
@@ -93,7 +93,7 @@ test('a field of a packed kernel structure is read by loads that its copy on the
   );
 });
 
-test('memory is not handed to a subprogram that needs a larger alignment', () => {
+test('memory is not passed to a subprogram that needs a larger alignment', () => {
   const Words = struct({ low: u64 });
   const f = subprogram('f', [struct({ a: u32, rest: struct({ b: u32, c: u32 }) })], (b, x) =>
     b.call(g, x.rest as never),
@@ -109,7 +109,7 @@ test('memory is not handed to a subprogram that needs a larger alignment', () =>
   );
 });
 
-/** struct epoll_event, as it is packed on x86-64: `data` lies 4 bytes from its beginning. */
+/** struct epoll_event, which is packed on x86-64: `data` is at offset 4. */
 function packed() {
   const w = new BtfWriter();
   const long = w.int('long unsigned int', 8);
@@ -121,7 +121,7 @@ function packed() {
   return target('x64', Btf.parse(w.blob()));
 }
 
-test('a field that takes several loads is put together before the arguments of a call are in their registers', () => {
+test('a field that needs several loads is assembled before the arguments of a call are placed', () => {
   const lines = emitted((b) => {
     const text = b.stack(u64, 0);
     const { data } = b.kernel('epoll_event', b.arg(0)).fields({ data: 'data' });
@@ -132,7 +132,7 @@ test('a field that takes several loads is put together before the arguments of a
   assert.ok(last >= 0 && last < call.indexOf('r3 = 1'), call.join('; '));
 });
 
-test('a field that takes several loads is returned whole', () => {
+test('a field that needs several loads is returned completely', () => {
   const whole = subprogram('whole', [struct({ a: u32, rest: struct({ b: u32, c: u32 }) })], (b, x) => {
     void x;
     const { data } = b.kernel('epoll_event', b.value(0)).fields({ data: 'data' });
@@ -151,7 +151,7 @@ test('a field that takes several loads is returned whole', () => {
 
 // --- what helpers write ----------------------------------------------------------------------------
 
-test('memory that a helper may fill only in part is set to 0 before', () => {
+test('memory that a helper may fill partially is zeroed first', () => {
   for (const helper of [probeReadKernelStr])
     assert.equal(emitted((b) => b.call(helper, b.stack(chars(16)), b.arg(0))).slice(0, 2), [
       '*(u64 *)(r10 -16) = 0',
@@ -161,7 +161,7 @@ test('memory that a helper may fill only in part is set to 0 before', () => {
   assert.not.ok(emitted((b) => b.call(getCurrentComm, b.stack(chars(16)))).includes('*(u64 *)(r10 -8) = 0'));
 });
 
-test('a result of a helper goes to memory that the program can read', () => {
+test("a helper's result must go to memory that the program can read", () => {
   assert.match(
     refusal((b) => b.call(getCurrentComm, b.arg(0).get())),
     /^bpf_get_current_comm writes to memory, and was given the number argument 0 \(u64, .*\): pass a b\.stack\(\)/,
@@ -176,7 +176,7 @@ test('a result of a helper goes to memory that the program can read', () => {
   );
 });
 
-test('a struct in the context is copied for a helper, which takes no address there', () => {
+test('a struct in the context is copied to the stack for a helper', () => {
   const Pair = struct({ a: u32, b: u32 });
   const events = perfEventArray('events', Pair);
   const lines = emitted((b) => {
@@ -186,7 +186,7 @@ test('a struct in the context is copied for a helper, which takes no address the
   assert.equal(lines.slice(1, 3), ['r0 = *(u64 *)(r6 +0)', '*(u64 *)(r10 -8) = r0']);
 });
 
-test('a number is no key where the map has structs', () => {
+test('a number is not a key of a map with struct keys', () => {
   const map = hash('m', { key: struct({ a: u32, b: u32 }), value: u32, maxEntries: 1 });
   assert.match(
     refusal((b) => b.update(map, b.arg(0), 1)),
@@ -196,7 +196,7 @@ test('a number is no key where the map has structs', () => {
 
 // --- far offsets, elements, bit fields -------------------------------------------------------------
 
-test('what lies further than a load reaches is reached by a moved pointer', () => {
+test('fields beyond the reach of a load are accessed by a moved pointer', () => {
   const Far = struct({ head: bytes(40_000), last: u64 });
   const map = array('far', { value: Far });
   assert.equal(
@@ -212,7 +212,7 @@ test('what lies further than a load reaches is reached by a moved pointer', () =
   );
 });
 
-test('an element of a constant index is a place; one that is not there throws', () => {
+test('an element with a constant index is a place; an index out of range throws', () => {
   assert.equal(emitted((b) => b.exit(b.as(b.arg(0), u32).get())).length, 2);
   assert.equal(
     emitted((b) => {
@@ -229,7 +229,7 @@ test('an element of a constant index is a place; one that is not there throws', 
     );
 });
 
-test('a variable index is compared with the length, and leads to one element', () => {
+test('a variable index is compared with the length and selects one element', () => {
   const map = array('m', { value: struct({ n: arrayOf(struct({ hits: u32, ns: u64 }), 8) }) });
   assert.equal(
     emitted((b) => {
@@ -252,7 +252,7 @@ test('a variable index is compared with the length, and leads to one element', (
   );
 });
 
-test('a bit field is the number of its bits', () => {
+test('a bit field reads as the number in its bits', () => {
   const w = new BtfWriter();
   const int = w.int('unsigned int', 4);
   const signed = w.int('int', 4, 1);
@@ -284,7 +284,7 @@ test('a bit field is the number of its bits', () => {
   );
 });
 
-test('a pointer that the verifier knows reaches members past 32,767 bytes', () => {
+test('a typed pointer reaches members past 32,767 bytes', () => {
   const w = new BtfWriter();
   const long = w.int('long unsigned int', 8);
   const node = w.struct('node', 50_000, [{ name: 'last', type: long, bits: 8 * 40_000 }]);
@@ -301,7 +301,7 @@ test('a pointer that the verifier knows reaches members past 32,767 bytes', () =
 
 const Stamp = struct({ ns: u64, id: u32, pad: u32 });
 
-test('out() hands over memory that is not written yet, and is afterwards', () => {
+test('out() passes unwritten memory, which is written afterwards', () => {
   const fill = subprogram('fill', [out(Stamp)], (b, stamp) => {
     const to = b.keep(stamp);
     to.ns.set(b.call(ktimeGetNs));
@@ -338,7 +338,7 @@ for (const [name, body] of [
     },
   ],
 ] as const)
-  test(`a subprogram fills what it has to fill: not ${name}`, () => {
+  test(`a subprogram must fill its out() memory: not ${name}`, () => {
     const fill = subprogram('fill', [out(Stamp)], body as never);
     assert.match(
       refusal((b) => b.call(fill, b.stack(Stamp))),
@@ -357,7 +357,7 @@ test('bytes are written one element at a time', () => {
   );
 });
 
-test('an index of elements of one byte is not multiplied', () => {
+test('the index of one-byte elements is not multiplied', () => {
   const code = (size: typeof u8 | typeof u16) =>
     emitted((b) => b.stack(arrayOf(size, 4), 0).at(b.arg(0).get().and(3), (element) => element.set(1)));
   assert.equal(

@@ -1,4 +1,4 @@
-/** The numeric types of results, compared with the results of all numbers of small types. */
+/** The number types of results, checked with all numbers of small types. */
 import * as assert from 'uvu/assert';
 import {
   commonSign,
@@ -37,7 +37,7 @@ function numbersOf({ min, max }: NumberType): bigint[] {
 
 type Operation = (a: bigint, b: bigint) => bigint;
 
-/** The type that has the results of all numbers of two types, and no more than their range. */
+/** The smallest type that holds the results of all pairs of numbers. */
 function rangeOf(a: NumberType, b: NumberType, operation: Operation): NumberType {
   const results = numbersOf(a).flatMap((x) => numbersOf(b).map((y) => operation(x, y)));
   const sorted = results.sort((x, y) => (x < y ? -1 : x > y ? 1 : 0));
@@ -53,7 +53,7 @@ for (const [name, type, operation, rights] of [
   ['shiftedLeft', shiftedLeft, (a, b) => a << b, POSITIVE],
   ['shiftedRight', shiftedRight, (a, b) => a >> b, POSITIVE],
 ] as readonly [string, typeof sum, Operation, readonly NumberType[]][])
-  test(`${name}: the range of all results`, () => {
+  test(`${name}: the exact range of all results`, () => {
     for (const a of TYPES) for (const b of rights) assert.equal(type(a, b), rangeOf(a, b, operation));
   });
 
@@ -64,7 +64,7 @@ for (const [name, type, operation] of [
   ['disjunction, of or', disjunction, (a, b) => a | b],
   ['disjunction, of xor', disjunction, (a, b) => a ^ b],
 ] as readonly [string, typeof sum, Operation][])
-  test(`${name}: a range with all results`, () => {
+  test(`${name}: a range that holds all results`, () => {
     for (const a of TYPES)
       for (const b of TYPES) assert.ok(includes(type(a, b), rangeOf(a, b, operation)), `${name} of types`);
   });
@@ -95,7 +95,7 @@ test('a range is as narrow as the operands allow', () => {
   assert.equal(disjunction(range(-1, 0), range(0, 128)), signed(9));
 });
 
-test('a result that may not fit 64 bits has the type of the left operand’s sign', () => {
+test("a result that may exceed 64 bits has the sign of the left operand's type", () => {
   assert.equal(sum(U64, range(0, 1)), U64);
   assert.equal(sum(S64, range(0, 1)), S64);
   assert.equal(sum(range(0, 2n ** 64n - 2n), range(0, 1)), U64);
@@ -109,7 +109,7 @@ test('a result that may not fit 64 bits has the type of the left operand’s sig
   assert.equal(disjunction(range(-1, 0), U64), S64);
 });
 
-test('two numbers are compared as unsigned ones, as signed ones, or not at all', () => {
+test('numbers are compared unsigned, signed, or not at all', () => {
   const large = range(0, 2n ** 63n);
   const rows = [
     [U64, U64, 'unsigned'],
@@ -121,7 +121,7 @@ test('two numbers are compared as unsigned ones, as signed ones, or not at all',
   for (const [left, right, sign] of rows) assert.is(commonSign(left, right), sign);
 });
 
-test('messages name the types of C, and give the range of all others', () => {
+test('errors name the C types and the limits of other ranges', () => {
   const rows = [
     [unsigned(8), 'u8, 0 to 255'],
     [signed(8), 's8, -128 to 127'],

@@ -1,4 +1,7 @@
-/** Typed values: what comparisons, stores and operators compute or refuse. test/live/arithmetic runs random ones in the kernel. */
+/**
+ * Typed values: results and errors of comparisons, stores and operators. test/live/arithmetic runs random
+ * ones in the kernel.
+ */
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { getSmpProcessorId, ktimeGetNs } from '../../src/asm/helpers.ts';
@@ -31,7 +34,7 @@ import { textsOf } from './texts.ts';
 
 const test = suite('asm/numbers');
 
-/** Without the end that every program has. */
+/** The emitted instructions without the common end. */
 function statements(body: (b: Builder) => unknown): string[] {
   const lines = emitted((b) => void body(b));
   return lines.slice(0, lines.lastIndexOf('r0 = 0')).filter((line) => line !== 'exit:');
@@ -93,12 +96,12 @@ const OUTSIDE: readonly (readonly [string, (b: Builder) => void, RegExp])[] = [
   ],
 ];
 for (const [name, body, message] of OUTSIDE)
-  test(`a constant outside the range of the left side is refused: ${name}`, () => {
+  test(`a constant outside the range of the left operand is refused:  ${name}`, () => {
     assert.match(refusal(body), message);
     assert.match(refusal(body), /numbers\.test\.ts:\d+\)$/);
   });
 
-test('numbers of different signs are compared as numbers', () => {
+test('numbers of different signs are compared by value', () => {
   assert.equal(statements((b) => b.if(b.stack(u32, 1).lt(b.stack(s32, -1)), leave(b))).slice(2), [
     'r0 = *(u32 *)(r10 -8)',
     'r2 = *(u32 *)(r10 -16)',
@@ -108,7 +111,7 @@ test('numbers of different signs are compared as numbers', () => {
   ]);
 });
 
-test('numbers without a common 64-bit type are not compared', () => {
+test('numbers without a common 64-bit type cannot be compared', () => {
   assert.match(
     refusal((b) => b.if(b.arg(0).lt(b.stack(s64, -1)), leave(b))),
     /^argument 0 \(u64, .*\) and stack \(s64, .*\) have no common 64-bit type: .* as\(s64\), or as\(u64\)/,
@@ -116,7 +119,7 @@ test('numbers without a common 64-bit type are not compared', () => {
   assert.ok(statements((b) => b.if(b.arg(0).get().as(s64).lt(b.stack(s64, -1)), leave(b))));
 });
 
-test('what a helper returns as an int is compared by its low half', () => {
+test('an int result of a helper is compared by its low half', () => {
   const table = hash('t', { key: u32, value: u32, maxEntries: 1 });
   assert.ok(
     statements((b) => b.if(b.update(table, 1, 2).lt(0), leave(b))).includes('if w0 s< 0x0 goto exit'),
@@ -133,7 +136,7 @@ const INEXACT: readonly (readonly [string, number, RegExp])[] = [
   ['not a number', Number.NaN, /^NaN is not a whole number/],
 ];
 for (const [name, number, message] of INEXACT)
-  test(`a number that JavaScript doesn't have is refused: ${name}`, () => {
+  test(`an inexact JavaScript number is refused:  ${name}`, () => {
     assert.match(
       refusal((b) => b.if(b.arg(0).eq(number), leave(b))),
       message,
@@ -163,7 +166,7 @@ test('a bigint of more than 64 bits is refused', () => {
   );
 });
 
-test('conditions are joined by and, or and not; the second is tested only if the first leaves it open', () => {
+test('and, or and not combine conditions; the second is tested only if necessary', () => {
   const tested = (condition: (b: Builder) => Parameters<Builder['if']>[0]) =>
     statements((b) => b.if(condition(b), () => b.exit(1))).filter((line) =>
       /^if|goto|^r0 = 1|^exit$|:$/.test(line),
@@ -184,7 +187,7 @@ test('conditions are joined by and, or and not; the second is tested only if the
 
 // --- stores ----------------------------------------------------------------------------------------
 
-test('a value that may not fit is refused, as memory is; as() narrows it', () => {
+test('a value that may not fit is refused, also from memory; as() truncates it', () => {
   const narrow = struct({ n: u32 });
   assert.match(
     refusal((b) => b.stack(narrow).n.set(b.arg(0).get())),
@@ -211,14 +214,14 @@ test('a result whose range fits needs no cast', () => {
   );
 });
 
-test('a sign is extended on widening', () => {
+test('widening extends the sign', () => {
   assert.equal(
     statements((b) => b.stack(s64, b.arg(0).get().asSigned(32))),
     ['r0 = *(u64 *)(r1 +0)', 'r0 <<= 32', 'r0 s>>= 32', '*(u64 *)(r10 -8) = r0'],
   );
 });
 
-test('byte order is converted by stores and comparisons', () => {
+test('stores and comparisons convert the byte order', () => {
   assert.equal(
     statements((b) => b.stack(struct({ n: u32be })).n.set(b.arg(0).get().as(u32))),
     ['r0 = *(u64 *)(r1 +0)', 'r2 = r0', 'r2 = be32 r2', '*(u32 *)(r10 -8) = r2'],
@@ -280,11 +283,11 @@ for (const [name, body, message] of [
     /doesn't fit the 4 bytes of stack/,
   ],
 ] as const)
-  test(`an atomic addition is refused: ${name}`, () => {
+  test(`atomicAdd is refused:  ${name}`, () => {
     assert.match(refusal(body), message);
   });
 
-test('memory that is no number is not read as one', () => {
+test('memory that is not a number cannot be read as one', () => {
   assert.match(
     refusal((b) => b.if((b.stack(chars(8)) as never as ReturnType<Builder['arg']>).eq(0), leave(b))),
     /^stack is chars\(8\), not a number: read it as one with b\.as\(memory, u64\)/,
@@ -293,7 +296,7 @@ test('memory that is no number is not read as one', () => {
 
 // --- operators -------------------------------------------------------------------------------------
 
-test('an operation takes its temporary: the old name is gone, and both lines are named', () => {
+test('an operation consumes its temporary: using it again names both lines', () => {
   const message = refusal((b) => {
     const a = b.arg(0).get();
     const c = a.add(1);
@@ -306,7 +309,7 @@ test('an operation takes its temporary: the old name is gone, and both lines are
   );
 });
 
-test('a difference is stored once, and its minuend not at all afterwards', () => {
+test('after a subtraction the minuend cannot be stored', () => {
   const Data = struct({ at: u64, took: u64 });
   assert.match(
     refusal((b) => {
@@ -320,7 +323,7 @@ test('a difference is stored once, and its minuend not at all afterwards', () =>
   );
 });
 
-test('an operation on a kept value makes a new temporary', () => {
+test('an operation on a kept value creates a temporary', () => {
   assert.equal(
     statements((b) => {
       const kept = b.keep(b.arg(0));
@@ -342,7 +345,7 @@ test('an assignment changes the value itself, in its arm and after it', () => {
   );
 });
 
-test('another reading of a kept value is gone when that is assigned to, in one arm or in all', () => {
+test('an assignment expires other views of a kept value, in one arm or in all', () => {
   for (const within of [false, true])
     assert.match(
       refusal((b) => {
@@ -364,18 +367,18 @@ test('an assignment whose result may not fit is refused', () => {
 });
 
 const INSTRUCTIONS: readonly (readonly [string, (b: Builder) => unknown, string])[] = [
-  ['division of what may be negative', (b) => b.stack(s64, -7).get().div(2), 'r0 s/= 2'],
+  ['division of a possibly negative number', (b) => b.stack(s64, -7).get().div(2), 'r0 s/= 2'],
   ['its remainder', (b) => b.stack(s64, -7).get().mod(2), 'r0 s%= 2'],
   ['division of others', (b) => b.arg(0).get().div(2), 'r0 /= 2'],
-  ['a shift of what may be negative', (b) => b.stack(s64, -7).get().rsh(1), 'r0 s>>= 1'],
+  ['a shift of a possibly negative number', (b) => b.stack(s64, -7).get().rsh(1), 'r0 s>>= 1'],
   ['a negation', (b) => b.stack(s64, -7).get().neg(), 'r0 = -r0'],
 ];
 for (const [name, body, instruction] of INSTRUCTIONS)
-  test(`the sign decides the instruction: ${name}`, () => {
+  test(`the sign selects the instruction:  ${name}`, () => {
     assert.is(statements((b) => void body(b)).at(-1), instruction);
   });
 
-test('the lesser and the greater of two numbers are a jump and a move', () => {
+test('min and max are a jump and a move', () => {
   assert.equal(
     statements((b) => b.stack(u64, b.arg(0).get().min(100))),
     ['r0 = *(u64 *)(r1 +0)', 'if r0 <= 0x64 goto end_1', 'r0 = 100', 'end_1:', '*(u64 *)(r10 -8) = r0'],
@@ -388,7 +391,7 @@ for (const [name, body, message] of [
   ['by a negative number', (b: Builder) => b.arg(0).get().div(-2), /have no common 64-bit type/],
   ['by 64 bits', (b: Builder) => b.arg(0).get().lsh(64), /is shifted by 64: an amount is 0 to 63/],
   [
-    'by what may be more',
+    'by a possibly larger number',
     (b: Builder) => b.arg(0).get().lsh(b.arg(1)),
     /is shifted by argument 1 .*: an amount is 0 to 63; mask it with and\(63\)/,
   ],
@@ -397,9 +400,13 @@ for (const [name, body, message] of [
     (b: Builder) => b.stack(s64, -1).get().log2(),
     /may be negative, and log2\(\) takes numbers from 0/,
   ],
-  ['a sign that is none', (b: Builder) => b.arg(0).get().arsh(1), /has no sign to keep/],
+  [
+    'an arithmetic shift of an unsigned number',
+    (b: Builder) => b.arg(0).get().arsh(1),
+    /has no sign to keep/,
+  ],
 ] as const)
-  test(`an operation without a result is refused: ${name}`, () => {
+  test(`an undefined operation is refused:  ${name}`, () => {
     assert.match(
       refusal((b) => void body(b)),
       message,
@@ -425,7 +432,7 @@ test('parameters and results of subprograms have types', () => {
   );
 });
 
-test('a helper’s result has its type', () => {
+test("a helper's result has its type", () => {
   assert.ok(statements((b) => b.stack(u32, b.call(getSmpProcessorId))));
   assert.match(
     refusal((b) => b.stack(u32, b.call(ktimeGetNs))),
@@ -433,7 +440,7 @@ test('a helper’s result has its type', () => {
   );
 });
 
-test('a number of few valid bits read as a wider one is extended: a temporary in place, a kept value in a copy', () => {
+test('a number with few valid bits is extended when widened: a temporary in place, a kept value in a copy', () => {
   for (const [narrow, wide, extended] of [
     [s8, s32, ['<<= 56', 's>>= 56']],
     [s16, s64, ['<<= 48', 's>>= 48']],
@@ -450,14 +457,14 @@ test('a number of few valid bits read as a wider one is extended: a temporary in
   }
 });
 
-test('what is no number, value or place is refused as an operand', () => {
+test('only numbers, values and places are accepted as operands', () => {
   assert.match(
     refusal((b) => b.if(b.arg(0).eq('1' as never), () => b.exit())),
     /^1 is not a number, a bigint, a value or a place/,
   );
 });
 
-test('each assignment emits its instruction, and leaves the value in its register', () => {
+test('each assignment emits one instruction and keeps its register', () => {
   const rows = [
     ['addAssign', '+='],
     ['subAssign', '-='],

@@ -1,6 +1,5 @@
 /**
- * Raw instructions among statements: which registers they may read and write, and where their labels and
- * jumps lead.
+ * Raw instructions among statements: the registers that they may read and write, and their labels and jumps.
  */
 import * as assert from 'uvu/assert';
 import { AssembleError } from '../../src/asm/assemble.ts';
@@ -40,15 +39,12 @@ import { emitted, program, refusal } from './built.ts';
 
 const test = suite('asm/raw');
 
-/** What the body emits, without the common end. */
+/** The emitted instructions without the common end. */
 function statements(body: (b: Builder) => void): string[] {
   return emitted(body).slice(0, -2);
 }
 
-/**
- * The line of the call of `b.emit` or another statement in `body` that is marked `HERE`, and the message that
- * names it.
- */
+/** The error message of `body`, which must end with the line of the statement marked by `here`. */
 function refusedHere(body: (b: Builder, here: () => void) => void): string {
   let line = 0;
   const message = refusal((b) =>
@@ -76,7 +72,7 @@ const WRITES: Readonly<Record<string, Instruction>> = {
 };
 
 for (const [name, instruction] of Object.entries(WRITES))
-  test(`${name} must not write a register that holds a kept value`, () => {
+  test(`${name} must not write a register of a kept value`, () => {
     const message = refusedHere((b, here) => {
       b.keep(b.arg(3));
       here();
@@ -90,7 +86,7 @@ for (const [name, instruction] of Object.entries(WRITES))
     );
   });
 
-test('nor in an arm, a loop, a block or behind a label', () => {
+test('the same holds in an arm, loop, block and after a label', () => {
   for (const wrap of [
     (b: Builder, inner: () => void) => b.if(b.arg(0).eq(1), inner),
     (b: Builder, inner: () => void) => b.if(b.arg(0).eq(1), () => b.exit(), inner),
@@ -111,7 +107,7 @@ test('nor in an arm, a loop, a block or behind a label', () => {
     );
 });
 
-test('pointers, map values and kept maps are kept values like others', () => {
+test('kept pointers, map values and maps are protected like kept values', () => {
   for (const keep of [
     (b: Builder) => void b.keep(b.kernel('sock', b.arg(0))),
     (b: Builder) => void b.keep(b.global(globals('state', struct({ count: u64 })))),
@@ -126,7 +122,7 @@ test('pointers, map values and kept maps are kept values like others', () => {
     );
 });
 
-test('a register is free again when its block has ended, and if all are held the message says so', () => {
+test('a register is free after its block, and the error says if all are held', () => {
   assert.equal(
     statements((b) => {
       b.block(() => b.keep(b.arg(0)));
@@ -143,7 +139,7 @@ test('a register is free again when its block has ended, and if all are held the
   );
 });
 
-test('reading a kept value by its register is what raw instructions may do', () => {
+test('raw instructions may read a kept value by its register', () => {
   assert.equal(
     statements((b) => {
       const kept = b.keep(b.arg(0));
@@ -153,7 +149,7 @@ test('reading a kept value by its register is what raw instructions may do', () 
   );
 });
 
-test('r10 is never written, also not by an instruction made by hand', () => {
+test('r10 cannot be written, even by a hand-made instruction', () => {
   assert.match(
     refusal((b) => b.emit({ ...mov(r9, 1), dst: 10 })),
     /^mov writes r10, the frame pointer/,
@@ -162,7 +158,7 @@ test('r10 is never written, also not by an instruction made by hand', () => {
 
 // --- temporaries ---------------------------------------------------------------------------------------
 
-test('a temporary whose register raw instructions write is gone, and its use names their line', () => {
+test('a raw write expires a temporary in its register, and a later use names the line', () => {
   assert.match(
     refusal((b) => {
       const value = b.arg(0).get();
@@ -180,7 +176,7 @@ test('a temporary whose register raw instructions write is gone, and its use nam
   );
 });
 
-test('so is one in a single arm, after both', () => {
+test('a raw write in one arm expires the temporary after both', () => {
   assert.match(
     refusal((b) => {
       const value = b.value(7);
@@ -206,7 +202,7 @@ const READS: readonly (readonly [what: string, instruction: Instruction, registe
 ];
 
 for (const [what, instruction, register] of READS)
-  test(`${what} of a register that nothing has set is refused at its line`, () => {
+  test(`${what} of an unset register is refused at its line`, () => {
     const message = refusedHere((b, here) => {
       here();
       b.emit(instruction);
@@ -217,7 +213,7 @@ for (const [what, instruction, register] of READS)
     );
   });
 
-test('what a statement has left in a register is not there for raw instructions', () => {
+test('registers left over from statements are unset for raw instructions', () => {
   assert.match(
     refusal((b) => {
       b.if(b.arg(0).eq(1), () => b.stack(u64, 1));
@@ -227,7 +223,7 @@ test('what a statement has left in a register is not there for raw instructions'
   );
 });
 
-test('a value that a call took is named, and so are raw ones', () => {
+test('an error names a value that a call clobbered, also for raw values', () => {
   assert.match(
     refusal((b) => {
       b.call(ktimeGetNs);
@@ -249,7 +245,7 @@ test('a value that a call took is named, and so are raw ones', () => {
   );
 });
 
-test('one path that sets it is not enough', () => {
+test('a register set on one path only is unset', () => {
   assert.match(
     refusal((b) => b.emit(jeq(r1, 0, 'a'), mov(r7, 1), label('a'), mov(r0, r7))),
     /^mov reads r7/,
@@ -263,7 +259,7 @@ test('one path that sets it is not enough', () => {
   );
 });
 
-test('all paths that set it are, in branches of either kind', () => {
+test('a register set on all paths is set, in branches of either kind', () => {
   statements((b) =>
     b.emit(jeq(r1, 0, 'a'), mov(r7, 1), ja('b'), label('a'), mov(r7, 2), label('b'), mov(r0, r7)),
   );
@@ -287,7 +283,7 @@ test('the end of the program reads r0', () => {
   );
 });
 
-test('subprograms as lists are held to the same, at the line of the program', () => {
+test('instruction-list subprograms are checked alike, at the line of the program', () => {
   const half = { name: 'half', instructions: [mov(r0, r7), exit()] };
   const error = thrown(() => emitted((b) => b.emit(callSubprogram(half))));
   assert.instance(error, AssembleError);
@@ -295,7 +291,7 @@ test('subprograms as lists are held to the same, at the line of the program', ()
   statements((b) => b.emit(mov(r1, 3), callSubprogram({ name: 'ok', instructions: [mov(r0, r1), exit()] })));
 });
 
-test('a subprogram has what its parameters are, and no more', () => {
+test('a subprogram starts with its parameters only', () => {
   const made = (register: Register) =>
     subprogram('f', [u64, u64], (b) => {
       b.emit(mov(r0, register));
@@ -307,9 +303,9 @@ test('a subprogram has what its parameters are, and no more', () => {
   );
 });
 
-// --- registers that are theirs -------------------------------------------------------------------------
+// --- registers of raw instructions ---------------------------------------------------------------------
 
-test('what they set stays theirs: statements take other registers', () => {
+test('statements do not use registers that raw instructions have set', () => {
   assert.equal(
     statements((b) => {
       b.emit(mov(r0, 1), mov(r6, 2));
@@ -332,7 +328,7 @@ test('what they set stays theirs: statements take other registers', () => {
   );
 });
 
-test('a statement takes one of theirs only if no other is free, and they cannot read it then', () => {
+test('a statement takes a raw register only if no other is free, and it is unset then', () => {
   const full = (b: Builder) => b.emit(mov(r0, 0), mov(r2, 2), mov(r3, 3), mov(r4, 4), mov(r5, 5));
   assert.equal(
     statements((b) => {
@@ -366,7 +362,7 @@ test('a statement takes one of theirs only if no other is free, and they cannot 
   );
 });
 
-test('they do not take what values hold', () => {
+test('raw instructions do not take registers of values', () => {
   assert.match(
     refusal((b) => {
       for (let n = 0; n < 4; n++) b.keep(b.arg(n));
@@ -379,7 +375,7 @@ test('they do not take what values hold', () => {
 
 // --- labels --------------------------------------------------------------------------------------------
 
-test('generated labels and the user’s do not meet, whatever theirs are called', () => {
+test("generated labels never collide with the user's labels", () => {
   const names = [
     'exit',
     'end_1',
@@ -407,7 +403,7 @@ test('generated labels and the user’s do not meet, whatever theirs are called'
     );
 });
 
-test('a label that was forgotten is not one of the builder’s', () => {
+test('a missing label does not match a generated one', () => {
   const message = refusedHere((b, here) => {
     here();
     b.emit(jeq(r1, 0, 'end_1'), mov(r0, 9));
@@ -427,7 +423,7 @@ test('a label that was forgotten is not one of the builder’s', () => {
   );
 });
 
-test('nor one in a subprogram, and its name is no label', () => {
+test('a missing label does not match labels of subprograms or their names', () => {
   const mix = { name: 'mix', instructions: [jeq(r1, 0, 'end'), label('end'), mov(r0, 1), exit()] };
   for (const name of ['mix', 'mix.end', 'end'])
     assert.match(
@@ -436,7 +432,7 @@ test('nor one in a subprogram, and its name is no label', () => {
     );
 });
 
-test('`exit` is the common end, unless it is a label of their own', () => {
+test('`exit` is the common end, unless the user defines that label', () => {
   assert.equal(
     emitted((b) => b.emit(jeq(r1, 0, 'exit'), mov(r6, 1))),
     ['if r1 == 0x0 goto exit', 'r6 = 1', 'exit:', 'r0 = 0', 'exit'],
@@ -461,7 +457,7 @@ test('`exit` is the common end, unless it is a label of their own', () => {
   );
 });
 
-test('a label that is there twice is refused at the second, which names the first', () => {
+test('a duplicate label is refused at the second definition, which names the first', () => {
   assert.match(
     refusedHere((b, here) => {
       b.emit(label('a'));
@@ -472,7 +468,7 @@ test('a label that is there twice is refused at the second, which names the firs
   );
 });
 
-test('no label of theirs has a %', () => {
+test('user labels cannot contain %', () => {
   for (const item of [label('%exit'), ja('%exit'), jeq(r1, 0, 'a%b'), callSubprogram('%f')])
     assert.match(
       refusal((b) => b.emit(item)),
@@ -480,7 +476,7 @@ test('no label of theirs has a %', () => {
     );
 });
 
-test('a jump, a call or an address by a distance is refused', () => {
+test('a raw jump, call or address by distance is refused', () => {
   for (const [item, what] of [
     [ja(1), 'jump'],
     [gotol(1), 'jump'],
@@ -495,9 +491,9 @@ test('a jump, a call or an address by a distance is refused', () => {
     );
 });
 
-// --- where paths of raw jumps meet ---------------------------------------------------------------------
+// --- joins of raw jumps --------------------------------------------------------------------------------
 
-test('behind a label there is what all paths to it have', () => {
+test('after a label, only state common to all paths is valid', () => {
   assert.match(
     refusal((b) => {
       b.emit(jeq(r1, 0, 'skip'));
@@ -538,7 +534,7 @@ test('behind a label there is what all paths to it have', () => {
   });
 });
 
-test('a jump out of an arm takes nothing of the arm along', () => {
+test('a jump out of an arm carries no state of the arm', () => {
   assert.match(
     refusal((b) => {
       let kept = b.value(1);
@@ -552,7 +548,7 @@ test('a jump out of an arm takes nothing of the arm along', () => {
     }),
     /was made in a block that has ended/,
   );
-  // A slot of the arm and one that is allocated behind it lie at the same place.
+  // A slot of the arm and a slot allocated after it share an address.
   assert.match(
     refusal((b) => {
       b.if(b.arg(0).eq(1), () => {
@@ -568,7 +564,7 @@ test('a jump out of an arm takes nothing of the arm along', () => {
   );
 });
 
-test('a loop keeps what its body keeps', () => {
+test('a loop keeps values that its body keeps', () => {
   statements((b) => {
     const kept = b.keep(b.context);
     const slot = b.stack(u64, 0);
@@ -580,7 +576,7 @@ test('a loop keeps what its body keeps', () => {
   });
 });
 
-test('a loop that loses what it uses is refused at its jump back', () => {
+test('a loop that clobbers a value it uses is refused at its jump back', () => {
   const message = refusedHere((b, here) => {
     const value = b.value(5);
     b.emit(mov(r9, 0), label('top'));
@@ -595,7 +591,7 @@ test('a loop that loses what it uses is refused at its jump back', () => {
   );
 });
 
-test('and so is a use behind a jump back that has lost it', () => {
+test('a use after a jump back that clobbered the value is refused', () => {
   assert.match(
     refusal((b) => {
       b.keep(b.context);
@@ -611,7 +607,7 @@ test('and so is a use behind a jump back that has lost it', () => {
   );
 });
 
-test('a loop whose test stands at its end goes on with what was there before', () => {
+test('a loop with its test at the end continues with the state before it', () => {
   statements((b) => {
     const kept = b.keep(b.context);
     const slot = b.stack(u64, 0);
@@ -634,8 +630,8 @@ test('a loop whose test stands at its end goes on with what was there before', (
   );
 });
 
-test('a jump back to code that uses a value finds it in its register', () => {
-  // A raw instruction has taken the register since.
+test('a jump back to code that uses a value needs it in its register', () => {
+  // A raw instruction has taken the register in the meantime.
   assert.match(
     refusal((b) => {
       const slot = b.stack(u64, 0);
@@ -646,7 +642,7 @@ test('a jump back to code that uses a value finds it in its register', () => {
     }),
     /^the jump back to 'again' lacks 5 of .*, which is used behind that label: r0 does not hold it any more/,
   );
-  // And once a jump back has lost a raw value, it stays lost.
+  // After a jump back that clobbered a raw value, the value stays unset.
   assert.match(
     refusal((b) => {
       const kept = b.keep(b.arg(0));
@@ -661,7 +657,7 @@ test('a jump back to code that uses a value finds it in its register', () => {
   );
 });
 
-test('a jump back to code that uses another reading of a value finds the value as it was', () => {
+test('a jump back to code that uses another view of a value needs the old value', () => {
   const loop = (inLoop: (b: Builder, kept: Value, reading: Value) => void) => (b: Builder) => {
     const kept = b.keep(b.arg(0));
     const reading = kept.as(u32);
@@ -685,7 +681,7 @@ test('a jump back to code that uses another reading of a value finds the value a
     ),
     /^the jump back to 'again' follows an assignment to .*, and code behind that label uses another reading of it from before: read it again there/,
   );
-  // The jump comes first, and the reading later.
+  // The jump comes first, and the view later.
   assert.match(
     refusal((b) => {
       const kept = b.keep(b.arg(0));
@@ -711,7 +707,7 @@ const UNWRITTEN: readonly [what: string, body: (b: Builder) => void, message: Re
     /^ldx reads byte 0 of stack, which was never written \(\S+raw\.test\.ts:\d+\)$/,
   ],
   [
-    'a load of more than was stored',
+    'a load of more bytes than stored',
     (b) => {
       b.stack(u64);
       b.emit(st(u32, r10, -8, 1), ldx(u64, r0, r10, -8));
@@ -719,7 +715,7 @@ const UNWRITTEN: readonly [what: string, body: (b: Builder) => void, message: Re
     /^ldx reads byte 4 of stack/,
   ],
   [
-    'a load across two',
+    'a load across two stores',
     (b) => {
       b.set(b.stack(u64), 1);
       b.stack(u64);
@@ -736,7 +732,7 @@ const UNWRITTEN: readonly [what: string, body: (b: Builder) => void, message: Re
     /^atomic\S* reads byte 0 of stack/,
   ],
   [
-    'a load behind an arm that stores',
+    'a load after an arm that stores',
     (b) => {
       b.stack(u64);
       b.if(b.arg(0).eq(1), () => b.emit(st(u64, r10, -8, 1)));
@@ -747,11 +743,11 @@ const UNWRITTEN: readonly [what: string, body: (b: Builder) => void, message: Re
 ];
 
 for (const [what, body, message] of UNWRITTEN)
-  test(`${what} of the stack needs bytes that are written`, () => {
+  test(`${what} of the stack needs written bytes`, () => {
     assert.match(refusal(body), message);
   });
 
-test('what raw stores write to the stack is written, also for statements', () => {
+test('raw stores initialize the stack, also for statements', () => {
   const table = hash('t', { key: u32, value: u64, maxEntries: 1 });
   assert.match(
     emitted((b) => {
@@ -761,9 +757,9 @@ test('what raw stores write to the stack is written, also for statements', () =>
     }).join('; '),
     /call bpf_map_update_elem/,
   );
-  // The rest of the stack is the author's own.
+  // The rest of the stack is not checked.
   emitted((b) => b.emit(ldx(u64, r0, r10, -64)));
-  // A label that only later jumps lead to has what they have.
+  // A label reached only by later jumps has their state.
   emitted((b) => {
     b.stack(u64);
     b.emit(ja('last'), label('first'), ldx(u64, r0, r10, -8), exit());
@@ -771,7 +767,7 @@ test('what raw stores write to the stack is written, also for statements', () =>
   });
 });
 
-test('a function in the same list has its arguments, and nothing of what is around it', () => {
+test('a function in the same list has its arguments only, without the surrounding state', () => {
   assert.match(
     refusal((b) => {
       const kept = b.keep(b.arg(0));
@@ -781,7 +777,7 @@ test('a function in the same list has its arguments, and nothing of what is arou
     }),
     /made in a block that has ended/,
   );
-  // Here the call comes after the function, from another one.
+  // Here the call follows the function, from another one.
   const called = (inner: (b: Builder) => void) => (b: Builder) => {
     b.emit(mov(r0, 1), callSubprogram('g'), exit(), label('f'));
     inner(b);
@@ -809,7 +805,7 @@ test('a called function that begins with a jump keeps its entry', () => {
   assert.equal(texts.slice(0, 6), ['r1 = 3', 'call fn', 'exit', 'fn:', 'r0 = 0', 'goto test']);
 });
 
-test('a function that is only a jump is called as what it is', () => {
+test('a function that is only a jump can be called', () => {
   assert.equal(
     emitted((b) =>
       b.emit(callSubprogram('f'), exit(), label('f'), ja('g'), label('g'), mov(r0, 1), exit()),
@@ -818,7 +814,7 @@ test('a function that is only a jump is called as what it is', () => {
   );
 });
 
-test('the instructions of a text have lines of their own', () => {
+test("instructions of a text have the text's lines", () => {
   const position = { stack: '    at /programs/text.bpf:7:3' };
   assert.match(
     refusal((b) => b.emit({ ...mov(r0, r7), position })),
@@ -826,7 +822,7 @@ test('the instructions of a text have lines of their own', () => {
   );
 });
 
-test('programs are built without raw instructions as before', () => {
+test('programs without raw instructions are unchanged', () => {
   assert.is(program((b) => b.exit(b.arg(0).get())).instructions.length, 2);
 });
 

@@ -6,7 +6,7 @@ import { BtfWriter } from './btf-writer.ts';
 
 const test = suite('asm/signature');
 
-test("a function reads as in bpftool's dumps", () => {
+test("a signature reads as in bpftool's dumps", () => {
   const types = new BtfWriter();
   const int = types.int('int', 4, 1);
   const skb = types.struct('__sk_buff', 4, [{ name: 'len', type: int, bits: 0 }]);
@@ -34,7 +34,9 @@ test("a function reads as in bpftool's dumps", () => {
   assert.is(signatureOf(btf, plain), 'void count()');
 });
 
-/** A function whose parameters are pointers to prototypes, each of which has two to the one before. */
+/**
+ * A function whose parameters are pointers to prototypes; each prototype refers to the previous one twice.
+ */
 function nested(levels: number): [Btf, number] {
   const types = new BtfWriter();
   let id = types.int('int', 4, 1);
@@ -43,7 +45,7 @@ function nested(levels: number): [Btf, number] {
   return [Btf.parse(types.blob()), func];
 }
 
-test('prototypes of prototypes are written as far as a line goes', () => {
+test('nested prototypes are written up to the length of a line', () => {
   const [shallow, small] = nested(2);
   assert.is(signatureOf(shallow, small), 'void f(void (void (int a, int b)* a, void (int a, int b)* b)* p)');
   const [deep, large] = nested(40);
@@ -79,7 +81,9 @@ test('each kind of type is written as in C', () => {
   );
 });
 
-/** The heading of a function that returns `self`, the first type, and has the parameters `self` and `int`. */
+/**
+ * The signature of a function that returns `self`, the first type, and has the parameters `self` and `int`.
+ */
 function headingWith(self: (types: BtfWriter) => unknown): string {
   const types = new BtfWriter();
   self(types);
@@ -88,7 +92,7 @@ function headingWith(self: (types: BtfWriter) => unknown): string {
   return signatureOf(Btf.parse(types.blob()), id);
 }
 
-test('a type that refers to itself is written to a depth of 64, and what follows it is there', () => {
+test('a recursive type is written to a depth of 64, followed by the rest', () => {
   const self: [(types: BtfWriter) => number, string][] = [
     [(types) => types.pointer(1), '* '],
     [(types) => types.const(1), 'const '],
@@ -108,7 +112,7 @@ test('a prototype that returns itself is written to a depth of 64', () => {
   );
 });
 
-test('a heading has up to 1000 types and parameters', () => {
+test('a signature has up to 1000 types and parameters', () => {
   const withParameters = (count: number) => {
     const types = new BtfWriter();
     const int = types.int('int', 4, 1);
@@ -121,7 +125,7 @@ test('a heading has up to 1000 types and parameters', () => {
   assert.is(withParameters(501), withParameters(500));
 });
 
-test('a prototype that has itself as a parameter comes to an end', () => {
+test('a prototype with itself as a parameter terminates', () => {
   const types = new BtfWriter();
   const pointer = 1;
   types.pointer(2);

@@ -1,4 +1,4 @@
-/** Subprograms written with the builder: what a call emits, what they are given, and what is refused. */
+/** Subprograms written with the builder: the code of calls, parameters, and errors. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { Btf } from '../../src/asm/btf.ts';
@@ -22,7 +22,7 @@ import { textsOf } from './texts.ts';
 
 const test = suite('asm/subprogram');
 
-/** The message that it ends with the line after the call of this, in this file. */
+/** Matches a message that ends with the line after this call. */
 function nextLine(): RegExp {
   const line = Number(/subprogram\.test\.[jt]s:(\d+)/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
   return new RegExp(`subprogram\\.test\\.[jt]s:${line + 1}\\)$`);
@@ -33,7 +33,7 @@ const Event = struct({ kind: u32, comm: chars(4), at: u64 });
 
 // --- what is emitted -------------------------------------------------------------------------------
 
-test('it stands once behind the program, however often it is called', () => {
+test('a subprogram is emitted once after the program, however often it is called', () => {
   assert.equal(
     emitted((b) => {
       const first = b.keep(b.call(mix, b.arg(0), 5));
@@ -57,14 +57,14 @@ test('it stands once behind the program, however often it is called', () => {
   );
 });
 
-test('one that nobody calls is not there, nor one that only a dead arm calls', () => {
+test('a subprogram without callers, or called only from dead code, is omitted', () => {
   const texts = emitted((b) => {
     b.if(b.arg(0).eq(1), () => b.exit());
   });
   assert.not.ok(texts.includes('mix:'));
 });
 
-test('those that call each other stand in the order of their first calls', () => {
+test('subprograms are ordered by their first calls', () => {
   const deep = subprogram('deep', [u64], (b, x) => b.return(x.mul(3)));
   const outer = subprogram('outer', [u64], (b, x) => b.return(b.call(mix, b.call(deep, x), 1)));
   const labels = emitted((b) => {
@@ -74,7 +74,7 @@ test('those that call each other stand in the order of their first calls', () =>
   assert.equal(labels, ['outer:', 'deep:', 'mix:']);
 });
 
-test('each program has its own copy, whatever its hook', () => {
+test('each program has its own copy, with any hook', () => {
   const writer = new BtfWriter();
   const proto = writer.prototype(writer.int('int', 4, 1), {});
   writer.typedef('btf_trace_test', writer.pointer(proto));
@@ -97,7 +97,7 @@ test('each program has its own copy, whatever its hook', () => {
     assert.equal(textsOf(made.instructions).slice(-4), ['mix:', 'r1 += r2', 'r0 = r1', 'exit']);
 });
 
-test('labels within it are its own', () => {
+test('labels are local to a subprogram', () => {
   const pick = subprogram('pick', [u64], (b, x) => {
     b.if(x.gt(9), () => b.return(1));
     b.if(x.gt(5), () => b.return());
@@ -132,7 +132,7 @@ test('labels within it are its own', () => {
   );
 });
 
-test('two of one name are told apart', () => {
+test('two subprograms of one name get different names', () => {
   const times = (factor: number) => subprogram('times', [u64], (b, x) => b.return(x.mul(factor)));
   const texts = emitted((b) => {
     b.call(times(2), 1);
@@ -144,7 +144,7 @@ test('two of one name are told apart', () => {
   );
 });
 
-test('it may be the target of raw instructions too', () => {
+test('raw instructions may refer to a subprogram', () => {
   const texts = emitted((b) => {
     b.emit(mov(r0, 1));
     b.call(mix, 1, 2);
@@ -152,9 +152,9 @@ test('it may be the target of raw instructions too', () => {
   assert.ok(texts.includes('call mix'));
 });
 
-// --- what it is given ------------------------------------------------------------------------------
+// --- parameters ------------------------------------------------------------------------------------
 
-test('memory is handed over by its address, and is a struct again', () => {
+test('memory is passed by address and is a struct in the callee', () => {
   const fill = subprogram('fill', [Event, u32], (b, event, kind) => {
     const kept = b.keep(event);
     event.kind.set(kind);
@@ -182,7 +182,7 @@ test('memory is handed over by its address, and is a struct again', () => {
   ]);
 });
 
-test('so are structs within others, and the values of maps', () => {
+test('nested structs and map values are passed alike', () => {
   const Name = struct({ text: chars(4) });
   const table = hash('table', { key: u32, value: struct({ kind: u32, comm: Name }), maxEntries: 1 });
   const clear = subprogram('clear', [Name], (b, name) => b.set(name, 0));
@@ -192,7 +192,7 @@ test('so are structs within others, and the values of maps', () => {
   assert.equal(texts.slice(6, 9), ['r1 = r0', 'r1 += 4', 'call clear']);
 });
 
-test('signed numbers are compared with their sign', () => {
+test('signed parameters compare signed', () => {
   const negative = subprogram('negative', [s64, s32, u8], (b, long, int, byte) => {
     b.if(long.lt(0), () => b.return(1));
     b.if(int.lt(0), () => b.return(2));
@@ -205,7 +205,7 @@ test('signed numbers are compared with their sign', () => {
   );
 });
 
-test('the context goes ahead of the others, where it is asked for', () => {
+test('the context is passed first if requested', () => {
   const events = perfEventArray('events', Event);
   const send = subprogram('send', [Event], (b, event) => void b.output(events, event), { context: true });
   assert.equal(
@@ -232,7 +232,7 @@ test('the context goes ahead of the others, where it is asked for', () => {
   );
 });
 
-test('with it the arguments of the hook are there', () => {
+test("with the context, the hook's arguments can be read", () => {
   const second = subprogram('second', [], (b) => b.return(b.arg(1)), { context: true });
   assert.equal(
     emitted((b) => b.exit(b.call(second))),
@@ -240,7 +240,7 @@ test('with it the arguments of the hook are there', () => {
   );
 });
 
-test('arguments that lie in each other\u2019s registers are moved round each other', () => {
+test("arguments in each other's registers are moved in the right order", () => {
   const texts = emitted((b) => {
     const x = b.value(1);
     const y = b.value(2);
@@ -249,12 +249,12 @@ test('arguments that lie in each other\u2019s registers are moved round each oth
   assert.equal(texts.slice(0, 5), ['r0 = 1', 'r2 = 2', 'r1 = r2', 'r2 = r0', 'call mix']);
 });
 
-// --- called by helpers -----------------------------------------------------------------------------
+// --- callbacks of helpers --------------------------------------------------------------------------
 
 const State = struct({ sum: u64 });
 const addUp = subprogram('add_up', [u32, State], (_, index, state) => state.sum.atomicAdd(index));
 
-test('a helper that calls back is given its address, and memory of the stack by its own', () => {
+test('a helper with a callback gets its address, and the address of stack memory', () => {
   assert.equal(
     emitted((b) => {
       const state = b.stack(State);
@@ -267,16 +267,16 @@ test('a helper that calls back is given its address, and memory of the stack by 
 
 // --- lines -----------------------------------------------------------------------------------------
 
-test('its instructions are of its own lines, the calls of the callers\u2019', () => {
+test("instructions have the subprogram's lines, and calls those of the callers", () => {
   const { instructions } = assemble(program((b) => void b.call(mix, 1, 2)).instructions);
   const line = (index: number) => locate(instructions.at(index)?.instruction.position)?.line ?? 0;
   assert.ok(line(-1) < line(0));
   assert.is(line(-1), line(-2));
 });
 
-// --- what is refused -------------------------------------------------------------------------------
+// --- errors ----------------------------------------------------------------------------------------
 
-test('recursion is refused at the call, by the way that it goes', () => {
+test('recursion is refused at the call with its path', () => {
   const even = subprogram('even', [u64], (b, x) => {
     b.return(b.call(odd, x));
   });
@@ -290,7 +290,7 @@ test('recursion is refused at the call, by the way that it goes', () => {
   assert.match(message, at);
 });
 
-test('eight frames are the most, the program\u2019s among them', () => {
+test("at most eight frames are allowed, including the program's", () => {
   const chain = (length: number): ReturnType<typeof subprogram<[]>> =>
     subprogram(`level${length}`, [], (b) => {
       if (length > 1) b.call(chain(length - 1));
@@ -302,7 +302,7 @@ test('eight frames are the most, the program\u2019s among them', () => {
   );
 });
 
-test('what its callers hold is not there in it', () => {
+test('values of callers cannot be used in a subprogram', () => {
   const attempts: readonly [what: string, use: (outer: Builder, b: Builder) => (inner: Builder) => void][] = [
     [
       'a value',
@@ -357,7 +357,7 @@ test('what its callers hold is not there in it', () => {
     );
 });
 
-test('and what it holds is not there in its callers', () => {
+test('values of a subprogram cannot be used in its callers', () => {
   let leaked: { add(x: number): unknown } | undefined;
   const leaks = subprogram('leaks', [u64], (b, x) => {
     leaked = b.keep(x);
@@ -465,12 +465,12 @@ for (const [body, message] of [
   ],
 ] as const satisfies [(b: Builder) => void, RegExp][])
   test(`refused: ${message.source.slice(1)}`, () => {
-    const told = refusal(body);
-    assert.match(told, message);
-    assert.match(told, /subprogram\.test\.[jt]s:\d+\)$/);
+    const error = refusal(body);
+    assert.match(error, message);
+    assert.match(error, /subprogram\.test\.[jt]s:\d+\)$/);
   });
 
-test('what its author throws stays as it is', () => {
+test("errors thrown by the user's code are not changed", () => {
   const fault = new Error('mine');
   assert.is(
     refusal((b) => {
@@ -484,11 +484,11 @@ test('what its author throws stays as it is', () => {
   );
 });
 
-test('programs without one have no other instructions than before', () => {
+test('programs without subprograms are unchanged', () => {
   assert.not.ok(program((b) => b.exit(1)).instructions.some((item) => isLabel(item)));
 });
 
-test('memory that a subprogram fills is not there before the call', () => {
+test('memory that a subprogram fills is unwritten before the call', () => {
   const Pair = struct({ a: u64, b: u64 });
   const fill = subprogram('fill', [out(Pair), u64], (_, pair, number) => {
     pair.a.set(number);

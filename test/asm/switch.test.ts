@@ -1,4 +1,4 @@
-/** `b.switch`: the comparisons that it emits, and what it refuses. */
+/** `b.switch`: its comparisons and errors. */
 import type { TSchema } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
@@ -16,7 +16,7 @@ const test = suite('asm/switch');
 
 const program = (body: (b: Builder) => void) => rawTracepoint('test', target('x64'), body).instructions;
 
-test('the value is loaded once and compared in the order of the cases; the rest comes first, an arm that leaves costs nothing', () => {
+test('the value is loaded once and compared in case order; the default comes first, and an arm that only leaves needs no jump', () => {
   const text = textsOf(
     program((b) => {
       const slot = b.stack(u64);
@@ -56,7 +56,7 @@ test('the value is loaded once and compared in the order of the cases; the rest 
 
 type Subject = Parameters<Builder['switch']>[0];
 
-/** The comparisons of a switch with these constants, each with an exit of its own. */
+/** The comparisons of a switch with these constants, each with its own exit. */
 function comparisons(subject: (b: Builder) => Subject, constants: readonly (number | bigint)[]): string[] {
   const text = textsOf(
     program((b) =>
@@ -73,14 +73,14 @@ function comparisons(subject: (b: Builder) => Subject, constants: readonly (numb
   );
 }
 
-/** A place in memory of that shape. */
+/** A place in memory with this schema. */
 const place = (schema: TSchema) => (b: Builder) => {
   const memory = b.stack(struct({ field: schema }));
   b.set(memory, 0);
   return memory.field as Place;
 };
 
-test('of more than eight half are ruled out first, by the machine\u2019s order', () => {
+test("more than eight constants are searched by halves, in the operand's order", () => {
   const nine = [9, 8, 7, 6, 5, 4, 3, 2, 1];
   assert.equal(comparisons(place(u8), nine.slice(1)).slice(0, 2), [
     'if r0 == 0x8 goto case_1',
@@ -103,7 +103,7 @@ test('of more than eight half are ruled out first, by the machine\u2019s order',
   ]);
 });
 
-test('a field is compared as it lies in memory: constants are swapped, and signed ones cut, instead of it', () => {
+test('a field is compared as in memory: constants are swapped or truncated instead', () => {
   assert.equal(comparisons(place(u16be), [80, 443]), [
     'if r0 == 0x5000 goto case_1',
     'if r0 == 0xbb01 goto case_2',
@@ -115,7 +115,7 @@ test('a field is compared as it lies in memory: constants are swapped, and signe
   ]);
 });
 
-test('what is no immediate of 64 bits is compared by the low 32, or loaded', () => {
+test('constants that are not 64-bit immediates are compared by the low 32 bits or loaded', () => {
   assert.equal(comparisons(place(u32), [0x8000_0000, 0x7fff_ffff]).slice(0, 2), [
     'if w0 == 0x80000000 goto case_1',
     'if r0 == 0x7fffffff goto case_2',
@@ -135,7 +135,7 @@ test('what is no immediate of 64 bits is compared by the low 32, or loaded', () 
   ]);
 });
 
-test('what one arm has written is not written after the switch, what all have is', () => {
+test('memory written in one arm is unwritten after the switch, memory written in all is written', () => {
   const body = (cases: (set: () => void) => Case[], otherwise: boolean) => (b: Builder) => {
     const slot = b.stack(u64);
     const set = () => slot.set(1);
@@ -170,7 +170,7 @@ test('what one arm has written is not written after the switch, what all have is
   assert.throws(() => program(body((set) => [[1, set]], false)), unwritten);
 });
 
-test('after arms that all end nothing is reached', () => {
+test('code after arms that all end is unreachable', () => {
   assert.throws(
     () =>
       program((b) => {
@@ -181,7 +181,7 @@ test('after arms that all end nothing is reached', () => {
   );
 });
 
-test('they stand within each other, in subprograms and blocks', () => {
+test('switches nest in each other, in subprograms and in blocks', () => {
   const instructions = program((b) => {
     const second = b.keep(b.arg(1));
     b.block((leave) => {
@@ -213,30 +213,30 @@ const REFUSED: readonly [what: string, body: (b: Builder) => void, message: RegE
     /^7 is twice in case number 1 of the switch \(.*switch\.test\.ts:\d+\)$/,
   ],
   [
-    'a constant that the field can\u2019t hold',
+    'a constant that does not fit the field',
     (b) => b.switch(place(u8)(b), [[256, () => {}]]),
     /^256 doesn't fit .*field \(u8, 0 to 255\) \(.*switch\.test\.ts:\d+\)$/,
   ],
   [
-    'a negative one, of what has no sign',
+    'a negative constant for an unsigned field',
     (b) => b.switch(b.arg(0).get(), [[-1, () => {}]]),
     /^-1 doesn't fit argument 0 \(u64, 0 to 18446744073709551615\)/,
   ],
   [
-    'one that is no whole number',
+    'a constant that is not an integer',
     (b) => b.switch(b.arg(0), [[1.5, () => {}]]),
     /^1\.5 is not a whole number/,
   ],
   ['no case', (b) => b.switch(b.arg(0), []), /^a switch has at least one case/],
   [
-    'a case of nothing',
+    'an empty case',
     (b) => b.switch(b.arg(0), [[[], () => {}]]),
     /^case number 1 of the switch has no constant/,
   ],
 ];
 
 for (const [what, body, message] of REFUSED)
-  test(`refused at the author\u2019s line: ${what}`, () => {
+  test(`refused at the caller\u2019s line:  ${what}`, () => {
     assert.throws(
       () => program(body),
       (error: unknown) => {
