@@ -4,23 +4,31 @@
  *
  * Sources: RFC 9669; kernel/bpf/disasm.c for the text; kernel/bpf/verifier.c for what the kernel accepts.
  */
-import { ARITHMETIC_FORMS } from './isa/arithmetic.ts';
-import { CONTROL_FORMS } from './isa/control.ts';
+import { arithmeticForms } from './isa/arithmetic.ts';
+import { controlForms } from './isa/control.ts';
 import type { Field, FieldName, Form } from './isa/form.ts';
-import { MEMORY_FORMS } from './isa/memory.ts';
+import { memoryForms } from './isa/memory.ts';
+import { once } from './once.ts';
 import { limitsOf, takesLabel } from './operands.ts';
 
 export { FIELDS, type Field, type FieldName, type Form } from './isa/form.ts';
 
-/** The whole instruction set, by family. */
-export const FORMS: readonly Form[] = [...ARITHMETIC_FORMS, ...CONTROL_FORMS, ...MEMORY_FORMS];
+/** Returns the whole instruction set, by family. */
+export const allForms = once((): readonly Form[] => [
+  ...arithmeticForms(),
+  ...controlForms(),
+  ...memoryForms(),
+]);
 
-const byOpcode: Form[][] = Array.from({ length: 256 }, () => []);
-for (const each of FORMS) byOpcode[each.opcode]?.push(each);
+const byOpcode = once(() => {
+  const table: Form[][] = Array.from({ length: 256 }, () => []);
+  for (const each of allForms()) table[each.opcode]?.push(each);
+  return table;
+});
 
 /** Returns all forms with an opcode; none if the opcode is unknown. */
 export function formsOf(opcode: number): readonly Form[] {
-  return byOpcode[opcode] ?? [];
+  return byOpcode()[opcode] ?? [];
 }
 
 /** Returns the form that matches the fixed fields of an instruction, or undefined. Registers must exist. */
@@ -50,17 +58,20 @@ function holds(field: Field, value: number): boolean {
   return value !== 0 || limitsOf(field).zeroIsOtherForm !== true;
 }
 
-const distances = new Map<Form, 'off' | 'imm'>();
-for (const each of FORMS)
-  for (const name of ['off', 'imm'] as const) {
-    const field = each[name];
-    if (typeof field === 'string' && takesLabel(field)) distances.set(each, name);
-  }
+const distances = once(() => {
+  const fields = new Map<Form, 'off' | 'imm'>();
+  for (const each of allForms())
+    for (const name of ['off', 'imm'] as const) {
+      const field = each[name];
+      if (typeof field === 'string' && takesLabel(field)) fields.set(each, name);
+    }
+  return fields;
+});
 
 /**
  * Returns the field with the distance of a jump, of a call of a subprogram, or of a load of a function's
  * address; undefined for other forms.
  */
 export function distanceField(form: Form): 'off' | 'imm' | undefined {
-  return distances.get(form);
+  return distances().get(form);
 }

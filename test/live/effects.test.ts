@@ -7,7 +7,7 @@ import { type InstructionArgument, make } from '../../src/asm/constructors/make.
 import { call, exit, label, mov, st } from '../../src/asm/constructors.ts';
 import * as helpers from '../../src/asm/helpers.ts';
 import type { Instruction, Item } from '../../src/asm/instruction.ts';
-import { FIELDS, type FieldName, FORMS, type Form } from '../../src/asm/isa.ts';
+import { allForms, FIELDS, type FieldName, type Form } from '../../src/asm/isa.ts';
 import { takesLabel } from '../../src/asm/operands.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 } from '../../src/asm/registers.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -33,7 +33,9 @@ function needsMore({ imm, name }: Form): boolean {
   );
 }
 
-const forms = FORMS.filter((form) => !needsMore(form) && kernel !== undefined && knowsForm(kernel, form));
+const forms = allForms().filter(
+  (form) => !needsMore(form) && kernel !== undefined && knowsForm(kernel, form),
+);
 
 /** The instruction on r7 and r8, or memory at them. */
 function sample(form: Form): Instruction {
@@ -111,7 +113,7 @@ test.skipIf(skipped, 'the table and the verifier agree on the registers that it 
 test.skipIf(skipped, 'a helper reads r1 up to its last required argument', () => {
   for (const helper of Object.values(helpers)) {
     const instruction = call(helper);
-    const form = FORMS.find(({ name }) => name === 'call') as Form;
+    const form = allForms().find(({ name }) => name === 'call') as Form;
     const count = helper.args.length - (helper.optional ?? 0);
     assert.is(registersRead(instruction, form), ((1 << count) - 1) << 1, helper.name);
     const items = [mov(r6, r1), call(HELPER), instruction, mov(r0, 0), exit()];

@@ -22,21 +22,22 @@ export type ByteSwap = (bits: 16 | 32 | 64, dst: Register) => Instruction;
 export type SignExtension = (width: Width, dst: Register, src: Register) => Instruction;
 
 function arithmetic(name: string): Arithmetic {
-  const { register, immediate } = registerAndImmediate(name);
+  const forms = registerAndImmediate(name);
   return (dst, operand) =>
     typeof operand === 'number'
-      ? make(immediate, { dst, imm: operand })
-      : make(register, { dst, src: operand });
+      ? make(forms().immediate, { dst, imm: operand })
+      : make(forms().register, { dst, src: operand });
 }
 
 function unary(name: string): Unary {
   const form = formNamed(name);
-  return (dst) => make(form, { dst });
+  return (dst) => make(form(), { dst });
 }
 
 function byteSwap(name: string): ByteSwap {
-  const { sizes, of } = formsBySize(name);
+  const forms = formsBySize(name);
   return (bits, dst) => {
+    const { sizes, of } = forms();
     if (!sizes.includes(bits))
       throw withSourcePosition(
         new RangeError(`${name}: ${String(bits)} bits are not one of ${sizes.join(', ')}`),
@@ -47,7 +48,7 @@ function byteSwap(name: string): ByteSwap {
 
 function signExtension(name: string): SignExtension {
   const forms = formsBySize(name);
-  return (width, dst, src) => make(forms.of(width), { dst, src });
+  return (width, dst, src) => make(forms().of(width), { dst, src });
 }
 
 /**
@@ -456,5 +457,5 @@ export function addrSpaceCast(dst: Register, src: Register, to: number, from: nu
       throw withSourcePosition(
         new RangeError(`addrSpaceCast: address space ${String(space)} is not between 0 and 65535`),
       );
-  return make(cast, { dst, src, imm: ((to << 16) | from) >>> 0 });
+  return make(cast(), { dst, src, imm: ((to << 16) | from) >>> 0 });
 }

@@ -13,11 +13,11 @@ import { formNamed, formsByOperand, make, registerAndImmediate } from './make.ts
 export type Branch = (dst: Register, operand: Register | number, target: JumpTarget) => Instruction;
 
 function branch(name: string): Branch {
-  const { register, immediate } = registerAndImmediate(name);
+  const forms = registerAndImmediate(name);
   return (dst, operand, target) =>
     typeof operand === 'number'
-      ? make(immediate, { dst, imm: operand, off: target })
-      : make(register, { dst, src: operand, off: target });
+      ? make(forms().immediate, { dst, imm: operand, off: target })
+      : make(forms().register, { dst, src: operand, off: target });
 }
 
 /**
@@ -295,7 +295,7 @@ const exitForm = formNamed('exit');
  * ja('end'); // goto end
  */
 export function ja(target: JumpTarget): Instruction {
-  return make(jaForm, { off: target });
+  return make(jaForm(), { off: target });
 }
 
 /**
@@ -308,7 +308,7 @@ export function ja(target: JumpTarget): Instruction {
  * gotol('end'); // gotol end
  */
 export function gotol(target: JumpTarget): Instruction {
-  return make(gotolForm, { imm: target });
+  return make(gotolForm(), { imm: target });
 }
 
 /**
@@ -322,7 +322,7 @@ export function gotol(target: JumpTarget): Instruction {
  * gotox(r1); // gotox r1
  */
 export function gotox(dst: Register): Instruction {
-  return make(gotoxForm, { dst });
+  return make(gotoxForm(), { dst });
 }
 
 /**
@@ -335,7 +335,7 @@ export function gotox(dst: Register): Instruction {
  * mayGoto('end'); // may_goto end
  */
 export function mayGoto(target: JumpTarget): Instruction {
-  return make(mayGotoForm, { off: target });
+  return make(mayGotoForm(), { off: target });
 }
 
 /**
@@ -350,7 +350,7 @@ export function mayGoto(target: JumpTarget): Instruction {
  * call(ktimeGetNs); // call bpf_ktime_get_ns#5
  */
 export function call(helper: Helper | number): Instruction {
-  return make(callForm, { imm: typeof helper === 'number' ? helper : helper.id });
+  return make(callForm(), { imm: typeof helper === 'number' ? helper : helper.id });
 }
 
 /**
@@ -364,7 +364,7 @@ export function call(helper: Helper | number): Instruction {
  * callSubprogram('mix'); // call mix
  */
 export function callSubprogram(target: JumpTarget | SubprogramCode): Instruction {
-  return make(callSubprogramForm, ...functionOperand(target));
+  return make(callSubprogramForm(), ...functionOperand(target));
 }
 
 /**
@@ -378,7 +378,7 @@ export function callSubprogram(target: JumpTarget | SubprogramCode): Instruction
  * callKernelFunction(4711); // call kernel-function#4711
  */
 export function callKernelFunction(btfId: number, module = 0): Instruction {
-  const { operand, fixed } = callKernelFunctionForms;
+  const { operand, fixed } = callKernelFunctionForms();
   return make(module === 0 ? fixed : operand, { imm: btfId, off: module });
 }
 
@@ -392,7 +392,7 @@ export function callKernelFunction(btfId: number, module = 0): Instruction {
  * callx(r1); // callx r1
  */
 export function callx(dst: Register): Instruction {
-  return make(callxForm, { dst });
+  return make(callxForm(), { dst });
 }
 
 /**
@@ -407,7 +407,7 @@ export function callx(dst: Register): Instruction {
  */
 export function loadFunction(dst: Register, target: JumpTarget | SubprogramCode): Instruction {
   const [operands, reference] = functionOperand(target);
-  return make(loadFunctionForm, { dst, ...operands }, reference);
+  return make(loadFunctionForm(), { dst, ...operands }, reference);
 }
 
 /** The operand for a function, and the reference if the function is a `SubprogramCode`. */
@@ -427,5 +427,5 @@ function functionOperand(
  * exit(); // exit
  */
 export function exit(): Instruction {
-  return make(exitForm, {});
+  return make(exitForm(), {});
 }

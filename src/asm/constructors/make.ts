@@ -1,6 +1,7 @@
 /** Makes instructions from the instruction table: every constructor fills a form with checked operands. */
 import type { Instruction, Reference, Register } from '../instruction.ts';
-import { distanceField, type Field, type FieldName, FORMS, type Form } from '../isa.ts';
+import { allForms, distanceField, type Field, type FieldName, type Form } from '../isa.ts';
+import { once } from '../once.ts';
 import { checkNumber, checkRegister, checkWidth, type NumberKind, takesLabel } from '../operands.ts';
 
 /** The operands for the fields of a form that are not fixed. */
@@ -9,26 +10,31 @@ export type InstructionArguments = Readonly<Partial<Record<FieldName, Instructio
 /** A register, a number, or a label. */
 export type InstructionArgument = Register | number | string;
 
-const byName = new Map<string, Form[]>();
-for (const form of FORMS) {
-  const others = byName.get(form.name);
-  if (others) others.push(form);
-  else byName.set(form.name, [form]);
-}
+const byName = once(() => {
+  const forms = new Map<string, Form[]>();
+  for (const form of allForms()) {
+    const others = forms.get(form.name);
+    if (others) others.push(form);
+    else forms.set(form.name, [form]);
+  }
+  return forms;
+});
 
 /** The forms of one constructor. */
 function formsNamed(name: string): readonly Form[] {
-  const forms = byName.get(name);
+  const forms = byName().get(name);
   if (forms === undefined) throw new TypeError(`the instruction table has no '${name}'`);
   return forms;
 }
 
-/** The form of a constructor that has only one. */
-export function formNamed(name: string): Form {
-  const [form, another] = formsNamed(name);
-  if (form === undefined || another !== undefined)
-    throw new TypeError(`the instruction table has several forms of '${name}', or none`);
-  return form;
+/** The form of a constructor that has only one. As with all four, the first call reads the table. */
+export function formNamed(name: string): () => Form {
+  return once(() => {
+    const [form, another] = formsNamed(name);
+    if (form === undefined || another !== undefined)
+      throw new TypeError(`the instruction table has several forms of '${name}', or none`);
+    return form;
+  });
 }
 
 /** The forms of a constructor, by size. */
@@ -39,30 +45,36 @@ export interface Sizes {
 }
 
 /** The forms of `name` by size. */
-export function formsBySize(name: string): Sizes {
-  const forms: Form[] = [];
-  for (const form of formsNamed(name)) forms[form.size ?? 0] = form;
-  const sizes = Object.keys(forms).map(Number);
-  return { sizes, of: (width) => forms[width?.size] ?? (forms[checkWidth(name, width, sizes)] as Form) };
+export function formsBySize(name: string): () => Sizes {
+  return once(() => {
+    const forms: Form[] = [];
+    for (const form of formsNamed(name)) forms[form.size ?? 0] = form;
+    const sizes = Object.keys(forms).map(Number);
+    return { sizes, of: (width) => forms[width?.size] ?? (forms[checkWidth(name, width, sizes)] as Form) };
+  });
 }
 
 /** The two forms of `name`: in one the field is an operand, in the other it is fixed. */
 export function formsByOperand(
   name: string,
   field: FieldName,
-): { readonly operand: Form; readonly fixed: Form } {
-  const forms = formsNamed(name);
-  const operand = forms.find((form) => typeof form[field] === 'string');
-  const fixed = forms.find((form) => typeof form[field] === 'number');
-  if (operand === undefined || fixed === undefined || forms.length !== 2)
-    throw new TypeError(`the instruction table has no two forms of ${name}, which differ in ${field}`);
-  return { operand, fixed };
+): () => { readonly operand: Form; readonly fixed: Form } {
+  return once(() => {
+    const forms = formsNamed(name);
+    const operand = forms.find((form) => typeof form[field] === 'string');
+    const fixed = forms.find((form) => typeof form[field] === 'number');
+    if (operand === undefined || fixed === undefined || forms.length !== 2)
+      throw new TypeError(`the instruction table has no two forms of ${name}, which differ in ${field}`);
+    return { operand, fixed };
+  });
 }
 
 /** The form of `name` whose second operand is a register, and the one where it is an immediate. */
-export function registerAndImmediate(name: string): { readonly register: Form; readonly immediate: Form } {
-  const { operand, fixed } = formsByOperand(name, 'src');
-  return { register: operand, immediate: fixed };
+export function registerAndImmediate(
+  name: string,
+): () => { readonly register: Form; readonly immediate: Form } {
+  const forms = formsByOperand(name, 'src');
+  return once(() => ({ register: forms().operand, immediate: forms().fixed }));
 }
 
 /** `form` with its operands, each checked; a label among them, or else `reference`, becomes the reference. */

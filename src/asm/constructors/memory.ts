@@ -19,12 +19,12 @@ export type Store = (width: Width, base: Register, off: number, src: Register) =
 
 function load(name: string): Load {
   const forms = formsBySize(name);
-  return (width, dst, src, off = 0) => make(forms.of(width), { dst, src, off });
+  return (width, dst, src, off = 0) => make(forms().of(width), { dst, src, off });
 }
 
 function store(name: string): Store {
   const forms = formsBySize(name);
-  return (width, dst, off, src) => make(forms.of(width), { dst, off, src });
+  return (width, dst, off, src) => make(forms().of(width), { dst, off, src });
 }
 
 /**
@@ -76,7 +76,7 @@ const immediateStores = formsBySize('st');
  * st({ size: 4 }, r10, -4, 443); // *(u32 *)(r10 -4) = 443
  */
 export function st(width: Width, base: Register, off: number, imm: number): Instruction {
-  return make(immediateStores.of(width), { dst: base, off, imm });
+  return make(immediateStores().of(width), { dst: base, off, imm });
 }
 
 /**
@@ -155,7 +155,7 @@ export function lddw(dst: Register, value: bigint | number): Instruction {
   const bits = BigInt(value);
   if (bits < -(2n ** 63n) || bits >= 2n ** 64n)
     throw withSourcePosition(new RangeError(`lddw: immediate ${bits} does not fit in 64 bits`));
-  return make(wide, {
+  return make(wide(), {
     dst,
     imm: Number(BigInt.asIntN(32, bits)),
     high: Number(BigInt.asIntN(32, bits >> 32n)),
@@ -179,7 +179,7 @@ const btfVariable = formsByOperand('loadBtfVariable', 'high');
  * loadMap(r1, counts); // r1 = map[counts]
  */
 export function loadMap(dst: Register, map: MapSpec): Instruction {
-  return make(mapForm, { dst, imm: 0 }, { kind: 'map', map });
+  return make(mapForm(), { dst, imm: 0 }, { kind: 'map', map });
 }
 
 /**
@@ -196,7 +196,7 @@ export function loadMap(dst: Register, map: MapSpec): Instruction {
  * loadMapValue(r1, total, 0); // r1 = map[total][0]+0
  */
 export function loadMapValue(dst: Register, map: MapSpec, offset = 0): Instruction {
-  return make(mapValue, { dst, imm: 0, high: offset }, { kind: 'mapValue', map, offset });
+  return make(mapValue(), { dst, imm: 0, high: offset }, { kind: 'mapValue', map, offset });
 }
 
 /**
@@ -210,7 +210,7 @@ export function loadMapValue(dst: Register, map: MapSpec, offset = 0): Instructi
  * loadMapByIndex(r1, 0); // r1 = map[idx:0]
  */
 export function loadMapByIndex(dst: Register, index: number): Instruction {
-  return make(mapByIndex, { dst, imm: index });
+  return make(mapByIndex(), { dst, imm: index });
 }
 
 /**
@@ -224,7 +224,7 @@ export function loadMapByIndex(dst: Register, index: number): Instruction {
  * loadMapValueByIndex(r1, 0, 8); // r1 = map[idx:0]+8
  */
 export function loadMapValueByIndex(dst: Register, index: number, offset = 0): Instruction {
-  return make(mapValueByIndex, { dst, imm: index, high: offset });
+  return make(mapValueByIndex(), { dst, imm: index, high: offset });
 }
 
 /**
@@ -238,7 +238,7 @@ export function loadMapValueByIndex(dst: Register, index: number, offset = 0): I
  * loadBtfVariable(r1, 4711); // r1 = variable[id:4711]
  */
 export function loadBtfVariable(dst: Register, btfId: number, module = 0): Instruction {
-  const { operand, fixed } = btfVariable;
+  const { operand, fixed } = btfVariable();
   return make(module === 0 ? fixed : operand, { dst, imm: btfId, high: module });
 }
 
@@ -256,7 +256,7 @@ const argumentStore = registerAndImmediate('storeArgument');
  * loadArgument(r1, 6); // r1 = *(u64 *)(r11 +8)
  */
 export function loadArgument(dst: Register, n: number): Instruction {
-  return make(argument, { dst, off: argumentOffset('loadArgument', n) });
+  return make(argument(), { dst, off: argumentOffset('loadArgument', n) });
 }
 
 /**
@@ -272,8 +272,8 @@ export function loadArgument(dst: Register, n: number): Instruction {
 export function storeArgument(n: number, operand: Register | number): Instruction {
   const off = -argumentOffset('storeArgument', n);
   return typeof operand === 'number'
-    ? make(argumentStore.immediate, { off, imm: operand })
-    : make(argumentStore.register, { off, src: operand });
+    ? make(argumentStore().immediate, { off, imm: operand })
+    : make(argumentStore().register, { off, src: operand });
 }
 
 function argumentOffset(name: string, n: number): number {
@@ -296,7 +296,7 @@ const indirectPacketLoads = formsBySize('loadPacketAt');
  * loadPacket({ size: 2 }, 12); // r0 = *(u16 *)skb[12]
  */
 export function loadPacket(width: Width, imm: number): Instruction {
-  return make(packetLoads.of(width), { imm });
+  return make(packetLoads().of(width), { imm });
 }
 
 /**
@@ -310,5 +310,5 @@ export function loadPacket(width: Width, imm: number): Instruction {
  * loadPacketAt({ size: 1 }, r2, 14); // r0 = *(u8 *)skb[r2 + 14]
  */
 export function loadPacketAt(width: Width, src: Register, imm: number): Instruction {
-  return make(indirectPacketLoads.of(width), { src, imm });
+  return make(indirectPacketLoads().of(width), { src, imm });
 }

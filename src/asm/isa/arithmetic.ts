@@ -1,4 +1,6 @@
 /** The rows for arithmetic (RFC 9669, sections 4.1 and 4.2). */
+
+import { once } from '../once.ts';
 import type { Kind } from '../operands.ts';
 import { ALU, ALU64, type Form, form, HALVES, SIZES, X } from './form.ts';
 
@@ -62,86 +64,91 @@ function arithmetic(row: Arithmetic): Form[] {
   });
 }
 
-const NEGATIONS = HALVES.map(({ alu, r, suffix }) =>
-  form({
-    name: `neg${suffix}`,
-    opcode: alu | 0x80,
-    dst: 'register',
-    reads: ['dst'],
-    writes: ['dst'],
-    since: '3.18',
-    text: `${r}{dst} = -${r}{dst}`,
-  }),
-);
-
-/** Sign-extending moves of the low `size` bytes; the offset holds the number of bits. */
-const SIGN_EXTENSIONS = HALVES.flatMap(({ bits, alu, r, suffix }) =>
-  SIZES.filter(({ size }) => size * 8 < bits).map(({ size, signed }) =>
+const negations = () =>
+  HALVES.map(({ alu, r, suffix }) =>
     form({
-      name: `movsx${suffix}`,
-      opcode: alu | 0xb0 | X,
+      name: `neg${suffix}`,
+      opcode: alu | 0x80,
       dst: 'register',
-      src: 'register',
-      off: size * 8,
-      size,
-      reads: ['src'],
-      writes: ['dst'],
-      since: '6.6',
-      text: `${r}{dst} = (${signed})${r}{src}`,
-    }),
-  ),
-);
-
-const BYTE_SWAPS = [
-  { name: 'toLe', opcode: ALU | 0xd0, word: 'le', since: '3.18' },
-  { name: 'toBe', opcode: ALU | 0xd0 | X, word: 'be', since: '3.18' },
-  { name: 'bswap', opcode: ALU64 | 0xd0, word: 'bswap', since: '6.6' },
-].flatMap(({ word, ...row }) =>
-  [16, 32, 64].map((size) =>
-    form({
-      ...row,
-      dst: 'register',
-      imm: size,
-      size,
       reads: ['dst'],
       writes: ['dst'],
-      text: `r{dst} = ${word}${size} r{dst}`,
+      since: '3.18',
+      text: `${r}{dst} = -${r}{dst}`,
     }),
-  ),
-);
+  );
 
-const ADDRESS_SPACE_CAST = form({
-  name: 'addrSpaceCast',
-  opcode: ALU64 | 0xb0 | X,
-  dst: 'register',
-  src: 'register',
-  off: 1,
-  imm: 'spaces',
-  reads: ['src'],
-  writes: ['dst'],
-  since: '6.9',
-  text: 'r{dst} = addr_space_cast(r{src}, {imm.hi}, {imm.lo})',
-});
+/** Sign-extending moves of the low `size` bytes; the offset holds the number of bits. */
+const signExtensions = () =>
+  HALVES.flatMap(({ bits, alu, r, suffix }) =>
+    SIZES.filter(({ size }) => size * 8 < bits).map(({ size, signed }) =>
+      form({
+        name: `movsx${suffix}`,
+        opcode: alu | 0xb0 | X,
+        dst: 'register',
+        src: 'register',
+        off: size * 8,
+        size,
+        reads: ['src'],
+        writes: ['dst'],
+        since: '6.6',
+        text: `${r}{dst} = (${signed})${r}{src}`,
+      }),
+    ),
+  );
+
+const byteSwaps = () =>
+  [
+    { name: 'toLe', opcode: ALU | 0xd0, word: 'le', since: '3.18' },
+    { name: 'toBe', opcode: ALU | 0xd0 | X, word: 'be', since: '3.18' },
+    { name: 'bswap', opcode: ALU64 | 0xd0, word: 'bswap', since: '6.6' },
+  ].flatMap(({ word, ...row }) =>
+    [16, 32, 64].map((size) =>
+      form({
+        ...row,
+        dst: 'register',
+        imm: size,
+        size,
+        reads: ['dst'],
+        writes: ['dst'],
+        text: `r{dst} = ${word}${size} r{dst}`,
+      }),
+    ),
+  );
+
+const addressSpaceCast = () =>
+  form({
+    name: 'addrSpaceCast',
+    opcode: ALU64 | 0xb0 | X,
+    dst: 'register',
+    src: 'register',
+    off: 1,
+    imm: 'spaces',
+    reads: ['src'],
+    writes: ['dst'],
+    since: '6.9',
+    text: 'r{dst} = addr_space_cast(r{src}, {imm.hi}, {imm.lo})',
+  });
 
 /** Only in loaded programs: `dst` becomes the address that `src` has on the current CPU. */
-const PER_CPU_ADDRESS = form({
-  name: 'perCpuAddress',
-  opcode: ALU64 | 0xb0 | X,
-  dst: 'register',
-  src: 'register',
-  off: -1,
-  reads: ['src'],
-  writes: ['dst'],
-  onlyIn: 'dumps',
-  text: 'r{dst} = &(void __percpu *)(r{src})',
-});
+const perCpuAddress = () =>
+  form({
+    name: 'perCpuAddress',
+    opcode: ALU64 | 0xb0 | X,
+    dst: 'register',
+    src: 'register',
+    off: -1,
+    reads: ['src'],
+    writes: ['dst'],
+    onlyIn: 'dumps',
+    text: 'r{dst} = &(void __percpu *)(r{src})',
+  });
 
 /** The forms of arithmetic, moves and byte swaps. */
-export const ARITHMETIC_FORMS: readonly Form[] = [
+export const arithmeticForms = once((): readonly Form[] => [
   ...ARITHMETIC.flatMap(arithmetic),
-  ...NEGATIONS,
-  ...SIGN_EXTENSIONS,
-  ...BYTE_SWAPS,
-  ADDRESS_SPACE_CAST,
-  PER_CPU_ADDRESS,
-];
+  ...negations(),
+  ...signExtensions(),
+  ...byteSwaps(),
+  addressSpaceCast(),
+  perCpuAddress(),
+]);

@@ -1,4 +1,6 @@
 /** The rows for jumps, calls and exits (RFC 9669, section 4.3). */
+
+import { once } from '../once.ts';
 import type { Kind } from '../operands.ts';
 import { CALLER_SAVED, type Form, form, HALVES, JMP, JMP32, X } from './form.ts';
 
@@ -30,57 +32,59 @@ const COMPARES: readonly Compare[] = [
   { name: 'jsle', op: 0xd0, inverse: 0x60, sign: 's<=', since: '4.14', imm32: 'signed' },
 ];
 
-const BRANCHES = COMPARES.flatMap(({ name, op, sign, since, imm32, inverse }) =>
-  HALVES.flatMap(({ bits, jmp, r, suffix }) => {
-    const common = {
-      name: name + suffix,
-      dst: 'register',
-      off: 'target',
-      flow: 'branch',
-      since: bits === 64 ? since : '5.1',
-    } as const;
-    return [
-      form({
-        ...common,
-        opcode: jmp | op,
-        imm: bits === 64 ? 'signed' : imm32,
-        reads: ['dst'],
-        ...(inverse && { inverse: jmp | inverse }),
-        text: `if ${r}{dst} ${sign} {uimm} goto {target}`,
-      }),
-      form({
-        ...common,
-        opcode: jmp | op | X,
-        src: 'register',
-        reads: ['dst', 'src'],
-        ...(inverse && { inverse: jmp | inverse | X }),
-        text: `if ${r}{dst} ${sign} ${r}{src} goto {target}`,
-      }),
-    ];
-  }),
-);
+const branches = () =>
+  COMPARES.flatMap(({ name, op, sign, since, imm32, inverse }) =>
+    HALVES.flatMap(({ bits, jmp, r, suffix }) => {
+      const common = {
+        name: name + suffix,
+        dst: 'register',
+        off: 'target',
+        flow: 'branch',
+        since: bits === 64 ? since : '5.1',
+      } as const;
+      return [
+        form({
+          ...common,
+          opcode: jmp | op,
+          imm: bits === 64 ? 'signed' : imm32,
+          reads: ['dst'],
+          ...(inverse && { inverse: jmp | inverse }),
+          text: `if ${r}{dst} ${sign} {uimm} goto {target}`,
+        }),
+        form({
+          ...common,
+          opcode: jmp | op | X,
+          src: 'register',
+          reads: ['dst', 'src'],
+          ...(inverse && { inverse: jmp | inverse | X }),
+          text: `if ${r}{dst} ${sign} ${r}{src} goto {target}`,
+        }),
+      ];
+    }),
+  );
 
 /** The effects of every call. */
 const CALL = { reads: ['arguments', 'memory'], writes: CALLER_SAVED, affects: ['memory'] } as const;
 
 /** Functions of vmlinux and of modules. The kernel's text does not name the module. */
-const KERNEL_FUNCTIONS = (
-  [
-    { off: 0, since: '5.13', text: 'call kernel-function#{imm}' },
-    { off: 'module', since: '5.16', text: 'call kernel-function#{imm} in module[{module}]' },
-  ] as const
-).map((row) =>
-  form({
-    ...row,
-    name: 'callKernelFunction',
-    opcode: JMP | 0x80,
-    src: 2,
-    imm: 'btfId',
-    ...CALL,
-  }),
-);
+const kernelFunctions = () =>
+  (
+    [
+      { off: 0, since: '5.13', text: 'call kernel-function#{imm}' },
+      { off: 'module', since: '5.16', text: 'call kernel-function#{imm} in module[{module}]' },
+    ] as const
+  ).map((row) =>
+    form({
+      ...row,
+      name: 'callKernelFunction',
+      opcode: JMP | 0x80,
+      src: 2,
+      imm: 'btfId',
+      ...CALL,
+    }),
+  );
 
-const CONTROL = [
+const control = () => [
   form({ name: 'ja', opcode: JMP, off: 'target', flow: 'jump', since: '3.18', text: 'goto {target}' }),
   form({
     name: 'gotol',
@@ -125,7 +129,7 @@ const CONTROL = [
     since: '4.16',
     text: 'call {target}',
   }),
-  ...KERNEL_FUNCTIONS,
+  ...kernelFunctions(),
   form({
     name: 'callx',
     opcode: JMP | X | 0x80,
@@ -139,4 +143,4 @@ const CONTROL = [
 ];
 
 /** The forms of jumps, calls and exits. */
-export const CONTROL_FORMS: readonly Form[] = [...CONTROL, ...BRANCHES];
+export const controlForms = once((): readonly Form[] => [...control(), ...branches()]);

@@ -4,7 +4,7 @@
  */
 
 import { PLACEHOLDER } from '../isa/form.ts';
-import { FORMS, type Form } from '../isa.ts';
+import { allForms, type Form } from '../isa.ts';
 
 /** A piece of a form's text: what has to stand there, or an operand. */
 export interface Piece {
@@ -98,7 +98,7 @@ let tree: Node | undefined;
 export function grammar(): Node {
   if (tree !== undefined) return tree;
   tree = newNode();
-  for (const form of FORMS) {
+  for (const form of allForms()) {
     let node = tree;
     for (const piece of piecesOf(form.text)) {
       const key = `${piece.operand ?? ''} ${piece.pattern.source}`;
