@@ -1,6 +1,6 @@
 /**
- * Attaching programs. A link is a descriptor: when it is closed, or its process ends in whatever way, the program is detached.
- * What a killed process may leave is the name of a kprobe in tracefs, where that is how it is made: see kprobe-events.ts.
+ * Attaching programs. A link is a descriptor: closing it, or the end of its process for any reason, detaches the program.
+ * Only a kprobe that was created through tracefs leaves its event behind after SIGKILL: see kprobe-events.ts.
  *
  * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`), include/uapi/linux/bpf.h
  * (`struct bpf_link_info`).
@@ -16,6 +16,7 @@ import {
   type KprobeEvent,
   openKprobeEvent,
   removeStaleKprobeEvents,
+  SEVERAL_FUNCTIONS,
 } from './kprobe-events.ts';
 import { type FunctionAttachment, isCalledByFunction } from './load/function.ts';
 import { objectInfo } from './object-info.ts';
@@ -25,38 +26,56 @@ import type { Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { tracepointId } from './tracefs.ts';
 
-/** An attached program; closing it detaches. The program may be closed before. */
+/**
+ * A program attached to a kernel function or tracepoint. Closing the link detaches the program.
+ *
+ * Returned by `attach`; its caller closes it. The `Program` may be closed before. The end of the process closes every link.
+ * @example
+ * ```ts
+ * import { attach, Kernel, type Program } from 'tsbpf';
+ *
+ * function run(kernel: Kernel, program: Program): void {
+ *   const link = attach(kernel, program);
+ *   console.log(`missed hits: ${link.missedHits() ?? 'unknown'}`);
+ *   link.close();
+ * }
+ * ```
+ */
 export class Link implements Closeable {
+  /** The kernel function or tracepoint that the program is attached to. */
   readonly attachment: Attachment;
-  readonly #held: Closeable;
+  readonly #resource: Closeable;
   readonly #countMissed: () => number | undefined;
-  #missedAtLast: { readonly hits: number | undefined } | undefined;
+  #missedAtClose: { readonly hits: number | undefined } | undefined;
 
-  /** Takes over what holds the program where it is. `countMissed` asks for what `missedHits` says, as long as that is held. */
-  constructor(attachment: Attachment, held: Closeable, countMissed: () => number | undefined) {
+  /** Takes ownership of `resource`, which attaches the program. `countMissed` reads `missedHits` while it is open. */
+  constructor(attachment: Attachment, resource: Closeable, countMissed: () => number | undefined) {
     this.attachment = attachment;
-    this.#held = held;
+    this.#resource = resource;
     this.#countMissed = countMissed;
   }
 
   /**
-   * Hits that the kernel dropped before it came to the program, which therefore counts none of them (`recursionMisses`): a kprobe that
-   * was hit while another was handled on that CPU, the return of a call that a kretprobe had no room to follow. Undefined where the
-   * kernel doesn't tell: kprobes and classic tracepoints before Linux 6.7, whose programs' `recursionMisses` lack some there, too.
-   * Closing keeps the last count.
+   * Returns the number of hits that the kernel dropped before the program ran, so that the program's
+   * `recursionMisses` does not include them: a kprobe hit while this CPU handled another kprobe, or the return of a
+   * call beyond the number that a kretprobe can track.
+   *
+   * Undefined for kprobes and classic tracepoints before Linux 6.7, where `recursionMisses` is also incomplete. After
+   * `close()` it returns the last count. Source: `struct bpf_link_info`.
    * @throws {KernelError}
    */
   missedHits(): number | undefined {
-    return this.#missedAtLast ? this.#missedAtLast.hits : this.#countMissed();
+    return this.#missedAtClose ? this.#missedAtClose.hits : this.#countMissed();
   }
 
+  /** Detaches the program. A second call does nothing. @throws {KernelError} after detaching, if the last count cannot be read. */
   close(): void {
-    if (this.#missedAtLast) return;
-    this.#missedAtLast = { hits: undefined };
+    if (this.#missedAtClose) return;
+    this.#missedAtClose = { hits: undefined };
     try {
-      this.#missedAtLast = { hits: this.#countMissed() };
+      this.#missedAtClose = { hits: this.#countMissed() };
     } finally {
-      this.#held.close();
+      this.#resource.close();
     }
   }
 
@@ -66,9 +85,24 @@ export class Link implements Closeable {
 }
 
 /**
- * Attaches a program where its spec says; it runs from now on. The caller owns the result.
- * @throws {NoSuchSymbolError} where the kernel has no such function or tracepoint. @throws {UnsupportedError} where it has no
- * kprobes. @throws {NoTracefsError} for a classic tracepoint. @throws {NotPermittedError} @throws {KernelError}
+ * Attaches a loaded program to the function or tracepoint of its spec. The program runs from now on.
+ *
+ * The caller owns the link and closes it, which detaches the program. A `Session` attaches its programs itself.
+ * @throws {NoSuchSymbolError} if the kernel has no such function or tracepoint. @throws {UnsupportedError} if it has
+ * no kprobes. @throws {NoTracefsError} for a classic tracepoint without tracefs. @throws {NotPermittedError}
+ * @throws {LockdownError} @throws {KernelError}
+ * @example
+ * ```ts
+ * import { attach, Kernel, kprobe, loadProgram, target } from 'tsbpf';
+ * import { assemble } from 'tsbpf/asm';
+ *
+ * const kernel = new Kernel();
+ * const spec = kprobe('tcp_v4_connect', target(process.arch, kernel.btf), (b) => b.exit());
+ * const program = loadProgram(kernel, spec, assemble(spec.instructions), new Map());
+ * const link = attach(kernel, program);
+ * link.close();
+ * program.close();
+ * ```
  */
 export function attach(kernel: Kernel, program: Program): Link {
   const { attachment } = program.spec;
@@ -76,22 +110,27 @@ export function attach(kernel: Kernel, program: Program): Link {
   switch (PROGRAM_TYPES[attachment.kind].attach) {
     case 'kprobe_event': {
       const at = attachment as KprobeAttachment;
-      return start(kernel, program, openKprobe(kernel, at), at.symbol);
+      return attachToEvent(kernel, program, openKprobe(kernel, at), at.symbol);
     }
     case 'tracepoint_event': {
       const at = attachment as TracepointAttachment;
-      return start(kernel, program, openTracepoint(kernel, at), at.tracepoint);
+      return attachToEvent(kernel, program, openTracepoint(kernel, at), at.tracepoint);
     }
     case 'raw_tracepoint_open':
       return attachRaw(kernel, program, attachment as RawAttachment);
   }
 }
 
-/** Lets a program run at a perf event, which is part of the link from now on. */
-function start(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent, symbol: string): Link {
+/** Attaches a program to a perf event. The link owns the event. */
+function attachToEvent(
+  kernel: Kernel,
+  program: Program,
+  event: Descriptor | KprobeEvent,
+  symbol: string,
+): Link {
   const { syscalls } = kernel;
   const { name, attachment } = program.spec;
-  const done = (syscall: string, result: number): number => {
+  const checked = (syscall: string, result: number): number => {
     if (result >= 0) return result;
     throw kernelError(kernel, {
       syscall,
@@ -102,19 +141,19 @@ function start(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent
   return allOrNothing((resources) => {
     resources.add(event);
     const fd = createPerfLink(kernel, program, event);
-    // Before Linux 5.15 perf events have no links, which tell of missed hits.
+    // Since Linux 5.15 a perf event can have a link, which counts missed hits.
     const link =
       fd === -Errno.EINVAL
         ? undefined
-        : new Descriptor(syscalls, done('bpf(BPF_LINK_CREATE)', fd), `the link of the program '${name}'`);
+        : new Descriptor(syscalls, checked('bpf(BPF_LINK_CREATE)', fd), `the link of the program '${name}'`);
     if (link) resources.add(link);
-    else done('ioctl(PERF_EVENT_IOC_SET_BPF)', syscalls.ioctl(event.fd, IOC_SET_BPF, program.fd));
-    done('ioctl(PERF_EVENT_IOC_ENABLE)', syscalls.ioctl(event.fd, IOC_ENABLE, 0));
+    else checked('ioctl(PERF_EVENT_IOC_SET_BPF)', syscalls.ioctl(event.fd, IOC_SET_BPF, program.fd));
+    checked('ioctl(PERF_EVENT_IOC_ENABLE)', syscalls.ioctl(event.fd, IOC_ENABLE, 0));
     return new Link(attachment, resources, () => link && missedAt(kernel, link));
   });
 }
 
-/** A descriptor, or minus the errno. */
+/** Creates a link. Returns its descriptor, or minus the errno. */
 function createPerfLink(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent): number {
   const PERF_EVENT = 41;
   return new Attr(kernel.syscalls, 16)
@@ -124,7 +163,7 @@ function createPerfLink(kernel: Kernel, program: Program, event: Descriptor | Kp
     .send(Command.linkCreate);
 }
 
-/** Hits that were missed at a perf event; undefined before Linux 6.7, which counts neither these nor all misses of the programs there. */
+/** Reads the missed hits of a perf event's link. Undefined before Linux 6.7, which does not count them. */
 function missedAt(kernel: Kernel, link: Descriptor): number | undefined {
   const [KIND, MISSED, size] = [16, 48, 56];
   const [KPROBE, KRETPROBE] = [3, 4];
@@ -139,14 +178,14 @@ function openKprobe(kernel: Kernel, attachment: KprobeAttachment): Descriptor | 
   return pmu === undefined ? openKprobeEvent(kernel, attachment) : openPmuKprobe(kernel, pmu, attachment);
 }
 
-/** Bit 0 of an event's config: /sys/bus/event_source/devices/kprobe/format/retprobe. */
+/** Bit 0 of the event's config field: /sys/bus/event_source/devices/kprobe/format/retprobe. */
 const AT_RETURN = 1n;
 
 function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAttachment): Descriptor {
-  // struct perf_event_attr up to config2, PERF_ATTR_SIZE_VER1: type, size, config; config1 is the symbol's address.
+  // struct perf_event_attr up to config2 (PERF_ATTR_SIZE_VER1): type, size, config; config1 points to the symbol's name.
   const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, cString(symbol));
   if (kind === 'kretprobe') attr.u64(8, AT_RETURN);
-  // The program runs on every CPU; the event has to be of one that is online.
+  // The program runs on every CPU, but the event needs an online one.
   const cpu = kernel.onlineCpus[0] ?? 0;
   const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
   if (fd >= 0) return new Descriptor(kernel.syscalls, fd, `the kprobe of ${symbol}`);
@@ -158,10 +197,11 @@ function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAtta
   if (fd === -Errno.ENOENT || fd === -Errno.EINVAL)
     throw new NoSuchSymbolError(symbol, {
       ...failure,
-      hint: 'this kernel has no such function that may be probed; it may be renamed or inlined: see /proc/kallsyms',
+      hint:
+        'this kernel has no such function, or it cannot be probed; ' +
+        'it may be renamed or inlined: see /proc/kallsyms',
     });
-  if (fd === -Errno.EADDRNOTAVAIL)
-    throw kernelError(kernel, { ...failure, hint: 'several functions of the kernel have that name' });
+  if (fd === -Errno.EADDRNOTAVAIL) throw kernelError(kernel, { ...failure, hint: SEVERAL_FUNCTIONS });
   throw kernelError(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
 }
 
@@ -169,7 +209,7 @@ type TracepointAttachment = Extract<Attachment, { kind: 'tracepoint' }>;
 
 function openTracepoint(kernel: Kernel, { category, tracepoint }: TracepointAttachment): Descriptor {
   const id = tracepointId(kernel, category, tracepoint);
-  // struct perf_event_attr in its first version, PERF_ATTR_SIZE_VER0: type, size, and config, which is the id.
+  // struct perf_event_attr up to PERF_ATTR_SIZE_VER0: type, size, and the tracepoint's id as config.
   const attr = new Attr(kernel.syscalls, 64).u32(0, TYPE_TRACEPOINT).u32(4, 64).u64(8, BigInt(id));
   const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
   if (fd >= 0) return new Descriptor(kernel.syscalls, fd, `the tracepoint ${category}:${tracepoint}`);
@@ -180,15 +220,15 @@ function openTracepoint(kernel: Kernel, { category, tracepoint }: TracepointAtta
   });
 }
 
-/** Where a program is attached by BPF_RAW_TRACEPOINT_OPEN. */
+/** The attachments of BPF_RAW_TRACEPOINT_OPEN. */
 type RawAttachment = FunctionAttachment | Extract<Attachment, { kind: 'raw_tracepoint' | 'tp_btf' }>;
 
 function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment): Link {
   const attr = new Attr(kernel.syscalls, 16).u32(8, program.fd);
-  // What the others are attached to was named by its BTF id when they were loaded.
+  // The other types have their BTF id since the load.
   if (attachment.kind === 'raw_tracepoint') attr.pointer(0, cString(attachment.tracepoint));
   const fd = attr.send(Command.rawTracepointOpen);
-  // Nothing is missed before the program there.
+  // These attachments have no hits that are missed before the program runs.
   if (fd >= 0)
     return new Link(
       attachment,
@@ -198,7 +238,7 @@ function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment):
   throw notAttached(kernel, program, attachment, -fd);
 }
 
-/** How the kernel says that a function has no place to call programs from. */
+/** The errnos for a function that the kernel cannot trace by fentry or fexit. */
 const NOT_TRACEABLE: ReadonlySet<number> = new Set([Errno.ENOENT, Errno.EINVAL, Errno.EBUSY]);
 
 function notAttached(
@@ -217,12 +257,12 @@ function notAttached(
   if (isFunction && errno === Errno.ENOTSUPP)
     return kernelError(kernel, {
       ...failure,
-      hint: 'this kernel cannot call programs from functions (arm64: Linux 6.0)',
+      hint: 'this kernel has no fentry and fexit on this architecture (arm64: Linux 6.0 and later); use a kprobe',
     });
   const missing = isFunction ? NOT_TRACEABLE.has(errno) : errno === Errno.ENOENT;
   if (!missing) return kernelError(kernel, failure);
   const hint = isFunction
-    ? 'it has no place to call programs from, or another tracer holds it'
-    : 'this kernel has no such tracepoint';
+    ? 'this function cannot be traced by fentry and fexit (notrace), or another tracer uses it; use a kprobe'
+    : 'this kernel has no such tracepoint; see available_events in tracefs';
   return new NoSuchSymbolError(symbol, { ...failure, hint });
 }

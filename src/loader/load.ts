@@ -1,5 +1,5 @@
 /**
- * Loading programs: what the kernel doesn't know is left out, and what it refuses is verifierError.
+ * Loading programs: fields that an old kernel does not know are omitted, and refusals are explained.
  *
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
@@ -41,23 +41,53 @@ import { Program } from './program.ts';
 import { Resources } from './resources.ts';
 import { sourceReader } from './source.ts';
 
-/** How a program is loaded. */
+/**
+ * Options for loading a program.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, kprobe, type LoadOptions, loadProgram, target } from 'tsbpf';
+ * import { assemble } from 'tsbpf/asm';
+ *
+ * const options: LoadOptions = { debug: true };
+ * const kernel = new Kernel();
+ * const spec = kprobe('tcp_v4_connect', target(process.arch, kernel.btf), (b) => b.exit());
+ * loadProgram(kernel, spec, assemble(spec.instructions), new Map(), options).close();
+ * ```
+ */
 export interface LoadOptions {
-  /** Whether the kernel is told the names of functions and the author's lines, where it takes them: bpftool shows those. */
+  /**
+   * Whether to load function names and source lines with the program, for `bpftool prog dump` (Linux 5.0; ignored
+   * before). Default: false.
+   */
   readonly debug?: boolean;
-  /** Reads positions; from the source files themselves if not given. */
+  /** Resolves positions to source lines, for `debug` and for errors. Default: reads the source files. */
   readonly locate?: Locate;
 }
 
 /**
- * Loads a program, with the descriptors of its maps put in. The caller owns the result.
+ * Loads a program into the kernel. The verifier checks it first.
  *
- * The verifier's log is off at first, since it costs several times the check itself, and asked for when the program was refused, with
- * the author's lines in it.
- * @throws {VerifierError} where the verifier refused it. @throws {UnsupportedInstructionError} where that was for an instruction
- * that this kernel doesn't know. @throws {NoSuchSymbolError} where it is an fentry or fexit of a function that
- * can't be traced so. @throws {NotPermittedError} @throws {KernelError} @throws {TypeError} for a kind of attachment that isn't one.
- * @throws {RangeError} for a name that the kernel would cut or drop.
+ * The caller owns the program and closes it. A `Session` loads the programs of its tool itself. The first attempt
+ * runs without the verifier's log, which would take several times as long as the check; a refused program is loaded
+ * again with the log and with source lines. Source: man 2 bpf.
+ * @param assembled the instructions of `spec`, by `assemble` of `tsbpf/asm`.
+ * @param maps the open map of every map that the instructions refer to.
+ * @throws {VerifierError} if the verifier refuses the program. @throws {UnsupportedInstructionError} if this kernel
+ * does not know an instruction. @throws {NoSuchSymbolError} if fentry or fexit cannot trace the function.
+ * @throws {LockdownError} @throws {NotPermittedError} @throws {KernelError} @throws {TypeError} for an unknown attachment
+ * kind. @throws {RangeError} for an invalid name, and for a map that is not in `maps`.
+ * @example
+ * ```ts
+ * import { Kernel, kprobe, loadProgram, target } from 'tsbpf';
+ * import { assemble } from 'tsbpf/asm';
+ *
+ * const kernel = new Kernel();
+ * const spec = kprobe('tcp_v4_connect', target(process.arch, kernel.btf), (b) => b.exit());
+ * const program = loadProgram(kernel, spec, assemble(spec.instructions), new Map());
+ * console.log(program.info().id);
+ * program.close();
+ * ```
  */
 export function loadProgram(
   kernel: Kernel,
@@ -69,7 +99,7 @@ export function loadProgram(
   checkObjectName('program', spec.name);
   requireKnownKind(spec.name, spec.attachment);
   if (isCalledByFunction(spec.attachment) && spec.attachment.btfId === undefined)
-    throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "isn't among the kernel's types");
+    throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "is not in the kernel's BTF");
   const resources = new Resources();
   try {
     const tables = tablesOf(kernel, spec, assembled, resources);
@@ -85,8 +115,8 @@ export function loadProgram(
 }
 
 /**
- * Whether the kernel has to be told of its functions: it takes for a callback only what types say is one (Linux 5.13), and from those it knows how many
- * arguments are on the stack (7.2).
+ * Whether a program must be loaded with the BTF of its functions: the kernel requires it for callbacks (Linux 5.13)
+ * and for arguments on the stack (7.2).
  */
 function needsTypes(assembled: Assembled): boolean {
   return assembled.instructions.some(({ instruction }) =>
@@ -95,7 +125,7 @@ function needsTypes(assembled: Assembled): boolean {
 }
 const NEED_TYPES = ['loadFunction', 'loadArgument'];
 
-/** Its jump tables. What a kernel lacks that has none is the instruction that goes through them. */
+/** Creates the program's jump tables. A kernel without jump tables lacks gotox, which the error names instead. */
 function tablesOf(
   kernel: Kernel,
   spec: ProgramSpec,
@@ -105,11 +135,11 @@ function tablesOf(
   try {
     return openTables(kernel, assembled, resources);
   } catch (error) {
-    throw (error instanceof UnsupportedError && lackOfInstruction(kernel, spec, assembled)) || error;
+    throw (error instanceof UnsupportedError && unsupportedInstruction(kernel, spec, assembled)) || error;
   }
 }
 
-/** Loads it, one way or another. */
+/** Loads a program by the first variant of the request that this kernel accepts. */
 function loadAs(request: Request, debug: boolean): Program {
   const { kernel, spec, assembled } = request;
   const described = debug
@@ -121,17 +151,17 @@ function loadAs(request: Request, debug: boolean): Program {
   for (const variant of variants(kernel, spec)) {
     const result = loadVariant(request, variant);
     if (typeof result === 'number') return new Program(kernel, spec, result);
-    // The verifier has spoken, or this isn't about what the kernel knows of attributes.
+    // Other variants cannot help after a verdict, or an error that is not about the attribute.
     if (result instanceof LockdownError) throw result;
-    if (result instanceof VerifierError) throw lackOfInstruction(kernel, spec, assembled) ?? result;
+    if (result instanceof VerifierError) throw unsupportedInstruction(kernel, spec, assembled) ?? result;
     if (result.errno !== Errno.E2BIG && result.errno !== Errno.EINVAL) throw result;
     failure ??= result;
   }
   throw failure ?? new Error(`the program '${spec.name}' was not tried`);
 }
 
-/** Why a program was refused, if it is for an instruction that this kernel doesn't know yet. */
-function lackOfInstruction(
+/** Returns the error for the first instruction that this kernel does not know, if there is one. */
+function unsupportedInstruction(
   kernel: Kernel,
   { name }: ProgramSpec,
   assembled: Assembled,
@@ -142,38 +172,40 @@ function lackOfInstruction(
   return new UnsupportedInstructionError(name, placed, instructionText(placed.instruction), form.since);
 }
 
-/** The descriptor, or why not. */
+/** Loads a program by one variant of the request. Returns the descriptor, or the error. */
 function loadVariant(request: Request, variant: Variant): number | KernelError {
   const { kernel, spec } = request;
   const quick = send(kernel, buildAttr(request, variant));
   if (quick >= 0) return quick;
-  // The verifier has nothing to say of that, and its log would be of a program that it takes.
+  // Not a verdict: the log of another attempt could be that of an accepted program.
   if (isInconclusive(-quick)) return loadFailure(kernel, spec.name, -quick);
   const logged = loadLogged(request, variant);
   if (logged.result >= 0) return logged.result;
-  // A log that is too large for its buffer hides what the verifier answered.
-  const errno = logged.wanted > 0 ? -quick : -logged.result;
+  // If the log exceeds its buffer, the errno is ENOSPC instead of the verifier's.
+  const errno = logged.neededBytes > 0 ? -quick : -logged.result;
   if (isInconclusive(errno)) return loadFailure(kernel, spec.name, errno);
   const { attachment } = spec;
   const calledByFunction = isCalledByFunction(attachment);
   if (calledByFunction && errno === Errno.ENOENT)
     return noSuchFunction(spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
   if (calledByFunction && isAboutFunction(logged.log, attachment.symbol))
-    return noSuchFunction(spec.name, attachment.symbol, errno, "is one that programs aren't called from");
+    return noSuchFunction(spec.name, attachment.symbol, errno, 'cannot be traced by fentry and fexit');
   const hidden = hiddenHelper(kernel, failureOf(spec.name, errno), logged.log);
   if (hidden) return hidden;
-  if (logged.wanted > 0 ? mayBeVerdict(errno) : isVerdict(errno, logged.log))
+  if (logged.neededBytes > 0 ? mayBeVerdict(errno) : isVerdict(errno, logged.log))
     return verifierError(request, variant, errno, logged);
   return loadFailure(kernel, spec.name, errno, loadHint(spec, errno));
 }
 
 function loadHint({ attachment }: ProgramSpec, errno: number): string | undefined {
-  if (errno === Errno.EINVAL) return `this kernel may not know programs of the kind ${attachment.kind}`;
-  if (errno === Errno.E2BIG) return 'it has more instructions than this kernel takes';
+  if (errno === Errno.EINVAL)
+    return `this kernel may not support ${attachment.kind} programs; see bpftool feature probe`;
+  if (errno === Errno.E2BIG)
+    return 'the program has more instructions than this kernel accepts (4096 before Linux 5.2, then a million)';
   return undefined;
 }
 
-/** The program's bytes with descriptors in the place of maps. */
+/** Copies the program's bytes and inserts the descriptors of its maps. */
 function withMaps(
   spec: ProgramSpec,
   { bytes, references }: Assembled,
@@ -187,10 +219,10 @@ function withMaps(
     if (!opened)
       throw withSourcePosition(
         new RangeError(
-          `program '${spec.name}' uses the map '${map.name}', which isn't among those that it is loaded with`,
+          `program '${spec.name}' uses the map '${map.name}', which is not open; pass it to loadProgram in maps`,
         ),
       );
-    // The immediate of the first slot of lddw; that of the second, the offset into a map's value, is the assembler's.
+    // The immediate of lddw's first slot. The second slot's is an offset into the map's value, set by the assembler.
     view.setInt32(slot * 8 + 4, opened.fd, true);
   }
   return patched;

@@ -1,6 +1,6 @@
 /**
- * Programs that are loaded, whoever loaded them: their instructions as the verifier left them, the names of their maps, and the source
- * lines of those that were loaded with any.
+ * Programs loaded by any process: their instructions as the verifier rewrote them, the names of their maps, and their
+ * source lines, if they were loaded with any.
  *
  * Source: include/uapi/linux/bpf.h (`struct bpf_prog_info`, `bpf_map_info`, `bpf_btf_info`, `bpf_line_info`).
  */
@@ -11,34 +11,62 @@ import type { Kernel } from './kernel.ts';
 import { fdById, openProgram, type ProgramSelector } from './loaded/find.ts';
 import { objectInfo, objectNameAt } from './object-info.ts';
 
-/** A source line, and the slot of the first instruction that it made. */
+/**
+ * A source line of a loaded program.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, readLoadedProgram, type SourceLine } from 'tsbpf';
+ *
+ * const lines: readonly SourceLine[] = readLoadedProgram(new Kernel(), { name: 'on_connect' }).lines;
+ * for (const { slot, file, line, text } of lines) console.log(`${slot}: ${file}:${line}: ${text}`);
+ * ```
+ */
 export interface SourceLine {
+  /** The slot of the line's first instruction, 8 bytes a slot. */
   readonly slot: number;
+  /** The path of the source file, at most 4096 bytes. */
   readonly file: string;
+  /** The line number, from 1. */
   readonly line: number;
+  /** The column number, from 1; 0 if unknown. */
   readonly column: number;
+  /** The text of the line without its indentation, at most 4096 bytes. */
   readonly text: string;
 }
 
-/** What the kernel tells of a program. */
+/**
+ * A program loaded by any process, as the kernel reports it. Holds no kernel resource.
+ *
+ * Source: `struct bpf_prog_info`, include/uapi/linux/bpf.h.
+ * @example
+ * ```ts
+ * import { Kernel, type LoadedProgram, readLoadedProgram } from 'tsbpf';
+ *
+ * const program: LoadedProgram = readLoadedProgram(new Kernel(), { name: 'on_connect' });
+ * console.log(program.id, [...program.maps.values()]);
+ * ```
+ */
 export interface LoadedProgram {
+  /** The program's id, as in `bpftool prog show`. */
   readonly id: number;
-  /** At most 15 characters. */
+  /** The program's name, at most 15 characters. */
   readonly name: string;
-  /** As the verifier left them; no bytes where the kernel keeps them from this process. */
+  /** The instructions as the verifier rewrote them. Empty if the kernel hides them from this process. */
   readonly bytes: Uint8Array;
-  /** Names of its maps by id. */
+  /** The names of the program's maps by id. */
   readonly maps: ReadonlyMap<number, string>;
-  /** Addresses of its functions where it is compiled; none where the kernel hides them. */
+  /** The addresses of the compiled functions. Empty if the kernel hides them (`kernel.kptr_restrict`). */
   readonly functions: readonly bigint[];
-  /** The types it was loaded with. */
+  /** The BTF that the program was loaded with. */
   readonly btf?: Btf;
-  /** Where its functions begin, and their types in `btf`. */
+  /** The first slot of each function, and its type id in `btf`. */
   readonly functionInfo: readonly { readonly slot: number; readonly type: number }[];
+  /** The source lines. Empty if the program was loaded without any. */
   readonly lines: readonly SourceLine[];
 }
 
-/** Offsets into `struct bpf_prog_info`, which has grown from 40 bytes to these. */
+/** Offsets into `struct bpf_prog_info`, whose size grew from 40 bytes to `size`. */
 const At = {
   id: 4,
   xlatedLength: 20,
@@ -59,11 +87,21 @@ const At = {
 } as const;
 
 /**
- * Reads about a loaded program.
- * @throws {NoSuchProgramError} @throws {NotPermittedError} @throws {KernelError}
+ * Reads the instructions, maps and source lines of a loaded program, whichever process loaded it.
+ *
+ * Minimum kernel: 4.13; function addresses 4.18, source lines 5.0. Source: man 2 bpf.
+ * @throws {NoSuchProgramError} if no program matches, or several have the name. @throws {NotPermittedError}
+ * @throws {KernelError}
+ * @example
+ * ```ts
+ * import { Kernel, readLoadedProgram } from 'tsbpf';
+ *
+ * const program = readLoadedProgram(new Kernel(), { id: 42 });
+ * console.log(`${program.name}: ${program.bytes.length / 8} slots`);
+ * ```
  */
-export function readLoadedProgram(kernel: Kernel, wanted: ProgramSelector): LoadedProgram {
-  const descriptor = openProgram(kernel, wanted);
+export function readLoadedProgram(kernel: Kernel, selector: ProgramSelector): LoadedProgram {
+  const descriptor = openProgram(kernel, selector);
   try {
     return read(kernel, descriptor.fd);
   } finally {
@@ -72,7 +110,7 @@ export function readLoadedProgram(kernel: Kernel, wanted: ProgramSelector): Load
 }
 
 function read(kernel: Kernel, fd: number): LoadedProgram {
-  // Asked once for the sizes, and once more with room for what has them.
+  // The first call reads the sizes, the second one fills buffers of these sizes.
   const { view: sizes } = objectInfo(kernel, fd, At.size);
   const count = (at: number): number => sizes.getUint32(at, true);
   const [functionInfoSize, lineSize] = [count(At.functionInfoSize), count(At.lineSize)];
@@ -95,7 +133,7 @@ function read(kernel: Kernel, fd: number): LoadedProgram {
   return {
     id: view.getUint32(At.id, true),
     name: objectNameAt(bytes, At.name),
-    // Where the kernel hides them, the pointer comes back as 0.
+    // If the kernel hides the instructions, it clears the pointer.
     bytes: view.getBigUint64(At.xlated, true) === 0n ? new Uint8Array() : xlated,
     maps: new Map([...new Uint32Array(maps.buffer)].map((id) => [id, mapName(kernel, id)])),
     functions: [...new BigUint64Array(functions.buffer)].filter((address) => address !== 0n),
@@ -108,15 +146,12 @@ function read(kernel: Kernel, fd: number): LoadedProgram {
   };
 }
 
-/**
- * Bytes that are read of a source line, and of its file's name (`PATH_MAX`): a program may have a million
- * long lines.
- */
+/** Limits of a source line and its file's path, in bytes (`PATH_MAX`): a program can have a million long lines. */
 const [LONGEST_LINE, LONGEST_PATH] = [4096, 4096];
 
-/** `struct bpf_line_info`. Its strings are read on demand. */
+/** Decodes `struct bpf_line_info`. Reads its strings on demand. */
 function sourceLine(btf: Btf, record: DataView): SourceLine {
-  const place = record.getUint32(12, true);
+  const lineAndColumn = record.getUint32(12, true);
   return {
     slot: record.getUint32(0, true),
     get file() {
@@ -125,8 +160,8 @@ function sourceLine(btf: Btf, record: DataView): SourceLine {
     get text() {
       return btf.string(record.getUint32(8, true), LONGEST_LINE).trimStart();
     },
-    line: place >>> 10,
-    column: place & 0x3ff,
+    line: lineAndColumn >>> 10,
+    column: lineAndColumn & 0x3ff,
   };
 }
 
@@ -138,7 +173,7 @@ function records(bytes: Uint8Array, size: number): DataView[] {
   );
 }
 
-/** The name of a map, empty where it has none or is gone. */
+/** Reads the name of a map. Empty if it has none, or was removed meanwhile. */
 function mapName(kernel: Kernel, id: number): string {
   const fd = fdById(kernel, Command.mapGetFdById, id);
   if (fd < 0) return '';
@@ -157,7 +192,7 @@ function readBtf(kernel: Kernel, id: number): Btf | undefined {
     throw new KernelError({
       syscall: 'bpf(BPF_BTF_GET_FD_BY_ID)',
       errno: -fd,
-      tried: "open the program's types",
+      tried: "open the program's BTF",
     });
   const descriptor = new Descriptor(kernel.syscalls, fd, `the BTF object ${id}`);
   try {

@@ -1,32 +1,63 @@
 /**
- * Programs in the kernel.
+ * Programs in the kernel: their counters and test runs.
  *
  * Source: man 2 bpf; `struct bpf_prog_info`, include/uapi/linux/bpf.h.
  */
 import type { ProgramSpec } from '../asm/program.ts';
 import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
+import { Errno } from './errno.ts';
 import type { Kernel } from './kernel.ts';
 import { objectInfo } from './object-info.ts';
 import { kernelError } from './permission.ts';
 import type { Closeable } from './resources.ts';
 
-/** What the kernel says about a loaded program (`struct bpf_prog_info`). */
+/**
+ * What the kernel reports about a loaded program (`struct bpf_prog_info`).
+ *
+ * @example
+ * ```ts
+ * import type { Program, ProgramInfo } from 'tsbpf';
+ *
+ * function averageNs(program: Program): number {
+ *   const { runs, runNs }: ProgramInfo = program.info();
+ *   return runNs / runs;
+ * }
+ * ```
+ */
 export interface ProgramInfo {
-  /** As in `bpftool prog show id ...`. */
+  /** The program's id, as in `bpftool prog show`. */
   readonly id: number;
   /**
-   * Runs left out since another program was running on that CPU; undefined before Linux 5.12. Those of kprobes and classic tracepoints
-   * are counted from 6.7 on, and a kprobe may be missed before its program is reached: see `Link.missedHits`.
+   * The number of runs that the kernel skipped because another program was running on the CPU. Undefined before
+   * Linux 5.12. For kprobes and classic tracepoints it is complete since 6.7; a kprobe can also be missed before its
+   * program runs, which `Link.missedHits` counts.
    */
   readonly recursionMisses: number | undefined;
-  /** Runs, and the ns that they took together, while `measureRuns` held; 0 before Linux 5.1. */
+  /** The number of runs while `measureRuns` was on. 0 before Linux 5.1. */
   readonly runs: number;
+  /** The total time of these runs, in ns. 0 before Linux 5.1. */
   readonly runNs: number;
 }
 
 /**
- * Lets the kernel measure the runs of all programs, until the result is closed (Linux 5.8). That costs each run some 20 ns.
- * @throws {NotPermittedError} @throws {KernelError}
+ * Makes the kernel count and time the runs of all programs until the result is closed. Costs about 20 ns a run.
+ *
+ * The caller owns the result; the end of the process also ends the measurement. Minimum kernel: 5.8. Source: man 2 bpf
+ * (BPF_ENABLE_STATS).
+ * @throws {NotPermittedError} @throws {KernelError} `EINVAL` before Linux 5.8.
+ * @example
+ * ```ts
+ * import { setTimeout } from 'node:timers/promises';
+ * import { Kernel, measureRuns, type Program } from 'tsbpf';
+ *
+ * async function measure(kernel: Kernel, program: Program): Promise<void> {
+ *   const measurement = measureRuns(kernel);
+ *   await setTimeout(1000);
+ *   const { runs, runNs } = program.info();
+ *   console.log(`${runs} runs, ${runNs / runs} ns each`);
+ *   measurement.close();
+ * }
+ * ```
  */
 export function measureRuns(kernel: Kernel): Descriptor {
   const RUN_TIME = 0;
@@ -36,28 +67,46 @@ export function measureRuns(kernel: Kernel): Descriptor {
     syscall: 'bpf(BPF_ENABLE_STATS)',
     errno: -result,
     tried: 'measure the runs of programs',
+    hint:
+      result === -Errno.EINVAL
+        ? 'this kernel cannot measure runs on request (Linux 5.8 and later)'
+        : undefined,
   });
 }
 
-/** A loaded program. It is gone when it and its links are closed. */
+/**
+ * A program that this process loaded. The kernel frees it when the program and its links are closed.
+ *
+ * Returned by `loadProgram` and `session.load`, and listed in `session.programs`. The caller of `loadProgram` closes it;
+ * a session closes its own programs. Closing a program does not detach it.
+ * @example
+ * ```ts
+ * import type { Program, Session } from 'tsbpf';
+ *
+ * function report(session: Session): void {
+ *   for (const program of session.programs) console.log(program.spec.name, program.info().id);
+ * }
+ * ```
+ */
 export class Program implements Closeable {
+  /** The program's spec, as it was loaded. */
   readonly spec: ProgramSpec;
   readonly #kernel: Kernel;
   readonly #descriptor: Descriptor;
 
-  /** Takes over `fd`. */
+  /** Takes ownership of `fd`. */
   constructor(kernel: Kernel, spec: ProgramSpec, fd: number) {
     this.spec = spec;
     this.#kernel = kernel;
     this.#descriptor = new Descriptor(kernel.syscalls, fd, `the program '${spec.name}'`);
   }
 
-  /** The descriptor, which stays owned by this object. @throws after `close()`. */
+  /** The program's descriptor, owned by this object. @throws {ClosedError} after `close()`. */
   get fd(): number {
     return this.#descriptor.fd;
   }
 
-  /** Asks the kernel. @throws {KernelError} */
+  /** Reads the program's id and counters from the kernel. @throws {ClosedError} @throws {KernelError} */
   info(): ProgramInfo {
     const [ID, RUN_NS, RUNS, MISSES, size] = [4, 192, 200, 208, 216];
     const what = `the program '${this.spec.name}'`;
@@ -71,9 +120,11 @@ export class Program implements Closeable {
   }
 
   /**
-   * Runs it once with that context, and nothing attached: for tests of raw tracepoint programs (Linux 5.10), whose context is
-   * their arguments, 8 bytes each. The result is what the program returned, as 32 bits.
-   * @throws {KernelError}
+   * Runs a raw tracepoint program once without attaching it, for tests. Returns its result, an unsigned 32-bit number.
+   *
+   * Minimum kernel: 5.10. Source: man 2 bpf (BPF_PROG_TEST_RUN).
+   * @param context the arguments of the tracepoint, 8 bytes each.
+   * @throws {ClosedError} @throws {KernelError}
    */
   run(context: Uint8Array): number {
     const [FD, RESULT, CONTEXT_SIZE, CONTEXT] = [0, 4, 40, 48];
@@ -92,6 +143,7 @@ export class Program implements Closeable {
     return attr.getU32(RESULT);
   }
 
+  /** Releases the program. Its links keep it attached. A second call does nothing. */
   close(): void {
     this.#descriptor.close();
   }

@@ -11,10 +11,10 @@ export function utf8(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
-/** Decodes a C string: the Latin-1 text before the first NUL, or all of it if there is none. */
-export function decodeCString(bytes: Uint8Array): string {
+/** Decodes a C string: the text before the first NUL, or all of it if there is none. */
+export function decodeCString(bytes: Uint8Array, decode = latin1): string {
   const end = bytes.indexOf(0);
-  return latin1(end < 0 ? bytes : bytes.subarray(0, end));
+  return decode(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
 /** Reads a file as Latin-1 text. Returns minus the errno if it cannot be read. */

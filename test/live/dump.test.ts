@@ -216,7 +216,7 @@ test.skipIf(
     assert.is(twice.status, 1);
     assert.match(
       twice.stderr,
-      /^tsbpf: several programs are called tsbpf\.alone: say which by its id, \d+ or \d+\n$/,
+      /^tsbpf: several programs are named 'tsbpf\.alone'; select one by its id: \d+ or \d+\n$/,
     );
     program.close();
     twin.close();
@@ -262,11 +262,11 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'asm reads the output of dump, helpe
 
 test.skipIf(needsRoot || sameOnEveryKernel, 'a missing program is reported in one line', () => {
   for (const [program, message] of [
-    ['4294967295', 'no program has the id 4294967295'],
-    ['no_such_program', 'no program is called no_such_program'],
+    ['4294967295', 'no program has the id 4294967295; bpftool prog lists the loaded programs'],
+    ['no_such_program', "no program is named 'no_such_program'; bpftool prog lists the loaded programs"],
     [
       '/sys/fs/bpf/tsbpf/nothing',
-      /(nothing is pinned at|cannot open what is pinned at) \/sys\/fs\/bpf\/tsbpf\/nothing/,
+      /(nothing is pinned at|cannot open the program pinned at) \/sys\/fs\/bpf\/tsbpf\/nothing/,
     ],
   ] as const) {
     const { status, stderr } = dump(program);

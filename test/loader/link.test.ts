@@ -60,7 +60,7 @@ test('a kprobe is a perf event of the PMU with the symbol, linked to the program
   assert.equal([...fake.open], [program.fd]);
 });
 
-test('before Linux 5.15, without links for perf events, the event itself is given the program', () => {
+test('before Linux 5.15 (no links for perf events) the program is set on the event itself', () => {
   const fake = withoutLinks();
   const [kernel, program] = loaded(fake, kprobe);
   const link = attach(kernel, program);
@@ -71,7 +71,7 @@ test('before Linux 5.15, without links for perf events, the event itself is give
   assert.equal([...fake.open], [program.fd]);
 });
 
-test('the return of a function is the same event with the bit for it', () => {
+test('a kretprobe is the same event with the retprobe bit', () => {
   const fake = new FakeSyscalls();
   const [kernel, program] = loaded(fake, { kind: 'kretprobe', symbol: 'tcp_v4_connect' });
   fake.onPerfEventOpen = (attr) => {
@@ -84,7 +84,7 @@ test('the return of a function is the same event with the bit for it', () => {
 });
 
 for (const errno of [Errno.ENOENT, Errno.EINVAL])
-  test(`a function that isn't there (errno ${errno}) is an error that can be told from others`, () => {
+  test(`a missing function (errno ${errno}) throws NoSuchSymbolError`, () => {
     const fake = new FakeSyscalls();
     const [kernel, program] = loaded(fake, kprobe);
     fake.onPerfEventOpen = () => -errno;
@@ -94,7 +94,7 @@ for (const errno of [Errno.ENOENT, Errno.EINVAL])
     );
   });
 
-test('other failures to open a kprobe are no missing symbol', () => {
+test('other failures to open a kprobe are not a NoSuchSymbolError', () => {
   for (const [errno, type, message] of [
     [Errno.EACCES, NotPermittedError, /policy/],
     [Errno.EADDRNOTAVAIL, KernelError, /several functions/],
@@ -116,7 +116,7 @@ for (const [what, fails, message] of [
   ['program', (fake: FakeSyscalls) => refusingIoctl(withoutLinks(fake), 0x40042408, Errno.EEXIST), /SET_BPF/],
   ['start', (fake: FakeSyscalls) => refusingIoctl(fake, 0x2400, Errno.EEXIST), /IOC_ENABLE/],
 ] as const)
-  test(`a kprobe whose ${what} the kernel refuses is closed again`, () => {
+  test(`a kprobe is closed again if the kernel refuses its ${what}`, () => {
     const fake = new FakeSyscalls();
     fails(fake);
     const [kernel, program] = loaded(fake, kprobe);
@@ -133,7 +133,7 @@ for (const [what, fails, message] of [
 /** `struct bpf_link_info` of a perf event: BPF_PERF_EVENT_KPROBE, KRETPROBE and TRACEPOINT. */
 const [KPROBE, KRETPROBE, TRACEPOINT] = [3, 4, 5];
 
-/** A kernel that knows so many bytes of it, and tells of a perf event of that kind. */
+/** A kernel that fills in `known` bytes of the info of a link to a perf event of this kind. */
 function telling(fake: FakeSyscalls, kind: number, missed: bigint, known = 64): void {
   fake.answers.set(INFO, (attr) => {
     const info = new DataView(fake.at(attr.getBigUint64(8, true)).buffer);
@@ -145,7 +145,7 @@ function telling(fake: FakeSyscalls, kind: number, missed: bigint, known = 64): 
   });
 }
 
-test('hits that were missed are told by the link of a kprobe or its return, the last count after it was closed', () => {
+test('the link of a kprobe or kretprobe returns its missed hits, and the last count after it was closed', () => {
   for (const [attachment, kind] of [
     [kprobe, KPROBE],
     [{ ...kprobe, kind: 'kretprobe' } as const, KRETPROBE],
@@ -163,7 +163,7 @@ test('hits that were missed are told by the link of a kprobe or its return, the 
   }
 });
 
-test('a kernel before 6.7 does not tell of missed hits', () => {
+test('before Linux 6.7 missed hits are undefined', () => {
   const fake = new FakeSyscalls();
   const link = attach(...loaded(fake, kprobe));
   telling(fake, 0, 0n, 48);
@@ -172,16 +172,16 @@ test('a kernel before 6.7 does not tell of missed hits', () => {
   assert.is(link.missedHits(), undefined);
 });
 
-test('no hits are missed before the program of a tracepoint, classic or raw', () => {
+test('a tracepoint, classic or raw, has no missed hits', () => {
   const fake = withTracefs();
   const classic = attach(...loaded(fake, record));
-  // Where a kprobe has its count, others may have something else.
+  // Other events may use the bytes of a kprobe's count for something else.
   telling(fake, TRACEPOINT, 9n);
   assert.is(classic.missedHits(), 0);
   assert.is(attach(...loaded(new FakeSyscalls(), raw)).missedHits(), 0);
 });
 
-test('a link that the kernel tells nothing of is closed nevertheless', () => {
+test('a link whose info cannot be read is closed all the same', () => {
   const fake = new FakeSyscalls();
   const [kernel, program] = loaded(fake, kprobe);
   const link = attach(kernel, program);
@@ -213,18 +213,18 @@ for (const [attachment, name] of [
     assert.equal([...fake.open], [program.fd]);
   });
 
-/** It refuses what is asked of an event. */
+/** Refuses one ioctl of a perf event. */
 function refusingIoctl(fake: FakeSyscalls, refused: number, errno: number): void {
   fake.onIoctl = (_, request) => (request === refused ? -errno : 0);
 }
 
-/** A kernel without links for perf events: before Linux 5.15. */
+/** A kernel before Linux 5.15, without links for perf events. */
 function withoutLinks(fake = new FakeSyscalls()): FakeSyscalls {
   fake.answers.set(LINK, () => -Errno.EINVAL);
   return fake;
 }
 
-/** A kernel with the tracepoint's number in tracefs. */
+/** A kernel with the tracepoint's id in tracefs. */
 function withTracefs(): FakeSyscalls {
   const fake = new FakeSyscalls();
   fake.files.set('/proc/self/mounts', 'tracefs /sys/kernel/tracing tracefs rw 0 0\n');
@@ -232,7 +232,7 @@ function withTracefs(): FakeSyscalls {
   return fake;
 }
 
-test('a tracepoint is a perf event of its number, linked to the program, enabled', () => {
+test('a tracepoint is a perf event with its id, linked to the program, enabled', () => {
   const fake = withTracefs();
   const [kernel, program] = loaded(fake, record);
   fake.onPerfEventOpen = (attr, cpu) => {
@@ -248,7 +248,7 @@ test('a tracepoint is a perf event of its number, linked to the program, enabled
   assert.equal([...fake.open], [program.fd]);
 });
 
-test('a tracepoint that can\u2019t be opened, or whose program is refused, leaves nothing behind', () => {
+test('a failed attach to a tracepoint closes everything', () => {
   const closed = withTracefs();
   closed.onPerfEventOpen = () => -Errno.EACCES;
   const [first, refusedProgram] = loaded(closed, record);
@@ -267,7 +267,7 @@ test('a tracepoint that can\u2019t be opened, or whose program is refused, leave
   assert.equal([...strict.open], [program.fd]);
 });
 
-test('without tracefs a tracepoint can\u2019t be found', () => {
+test('a tracepoint without tracefs throws NoTracefsError', () => {
   const [kernel, program] = loaded(new FakeSyscalls(), record);
   assert.throws(
     () => attach(kernel, program),
@@ -275,7 +275,7 @@ test('without tracefs a tracepoint can\u2019t be found', () => {
   );
 });
 
-test("a tracepoint that isn't there is an error that can be told from others", () => {
+test('a missing tracepoint throws NoSuchSymbolError', () => {
   const fake = new FakeSyscalls();
   const [kernel, program] = loaded(fake, raw);
   fake.answers.set(OPEN, () => -Errno.ENOENT);
@@ -285,12 +285,12 @@ test("a tracepoint that isn't there is an error that can be told from others", (
       error instanceof NoSuchSymbolError &&
       error.message ===
         "cannot attach the program 'on_it' to the tracepoint sched_switch: bpf(BPF_RAW_TRACEPOINT_OPEN): " +
-          'ENOENT (no such file or directory): this kernel has no such tracepoint',
+          'ENOENT (no such file or directory): this kernel has no such tracepoint; see available_events in tracefs',
   );
 });
 
 for (const errno of [Errno.ENOENT, Errno.EINVAL, Errno.EBUSY])
-  test(`a function that has no place for fentry (errno ${errno}) is an error that can be told from others`, () => {
+  test(`a function that fentry cannot trace (errno ${errno}) throws NoSuchSymbolError`, () => {
     const fake = new FakeSyscalls();
     const [kernel, program] = loaded(fake, fentry);
     fake.answers.set(OPEN, () => -errno);
@@ -298,11 +298,13 @@ for (const errno of [Errno.ENOENT, Errno.EINVAL, Errno.EBUSY])
       () => attach(kernel, program),
       (error: unknown) =>
         error instanceof NoSuchSymbolError &&
-        /^cannot attach the program 'on_it' to the function tcp_v4_connect: .*no place/.test(error.message),
+        /^cannot attach the program 'on_it' to the function tcp_v4_connect: .*cannot be traced by fentry/.test(
+          error.message,
+        ),
     );
   });
 
-test('a kernel that calls programs from no function says so', () => {
+test('a kernel without fentry on this architecture names it', () => {
   const fake = new FakeSyscalls();
   const [kernel, program] = loaded(fake, fentry);
   fake.answers.set(OPEN, () => -Errno.ENOTSUPP);
@@ -311,11 +313,11 @@ test('a kernel that calls programs from no function says so', () => {
     (error: unknown) =>
       error instanceof KernelError &&
       !(error instanceof NoSuchSymbolError) &&
-      /cannot call programs from functions/.test(error.message),
+      /has no fentry and fexit on this architecture/.test(error.message),
   );
 });
 
-test('ENOTSUPP, which libc has no name for, has one', () => {
+test('ENOTSUPP, which libc does not name, has a name', () => {
   const fake = new FakeSyscalls();
   const [kernel, program] = loaded(fake, tpBtf);
   fake.answers.set(OPEN, () => -524);

@@ -32,7 +32,7 @@ function load(fake: FakeSyscalls, attachment: Attachment = raw): Program {
   return loadProgram(new Kernel(fake), spec, assemble(spec.instructions), new Map());
 }
 
-/** What the attribute asks for, in words. */
+/** The fields of an attribute, by name. */
 function asked(attr: DataView): string {
   const name = attr.byteLength > 48 ? Buffer.from(attr.buffer, 48, 16).toString().replaceAll('\0', '') : '';
   const log = attr.getUint32(24, true) === 0 ? 'no log' : `log of ${attr.getUint32(28, true)}`;
@@ -41,7 +41,7 @@ function asked(attr: DataView): string {
     .join(', ');
 }
 
-/** A kernel that answers by `reply`, and notes what it was asked. */
+/** A kernel that answers with `reply`, and records the attributes. */
 function scripted(
   reply: (attr: DataView, fake: FakeSyscalls) => number | undefined,
 ): [FakeSyscalls, string[]] {
@@ -84,7 +84,7 @@ for (const [attachment, type, attachType, btfId] of [
     assert.is(fake.open.size, 0);
   });
 
-test('the descriptors of maps are put in, and the offset into a value stays', () => {
+test('the descriptors of maps are inserted, and offsets into their values stay', () => {
   const fake = new FakeSyscalls();
   const kernel = new Kernel(fake);
   const counts = array('counts', { value: u64, maxEntries: 1 });
@@ -111,26 +111,26 @@ test('the descriptors of maps are put in, and the offset into a value stays', ()
   assert.throws(() => loadProgram(kernel, spec, assembled, new Map()), /uses the map 'counts'/);
 });
 
-test('a kind of program that there is none of here is no fault of the kernel', () => {
+test('an unknown attachment kind is an error with the source line of the user', () => {
   const fake = new FakeSyscalls();
   for (const kind of ['xdp', 'constructor'])
     assert.throws(
       () => load(fake, { kind, interface: 'lo' } as unknown as Attachment),
       new RegExp(
-        `^program 'on_switch' is to be attached as '${kind}', and tsbpf has programs that trace only: kprobe, .*, tracepoint \\(.*load\\.test\\.ts:\\d+\\)$`,
+        `^program 'on_switch' has the unknown attachment kind '${kind}'; tsbpf has tracing programs: kprobe, .*, tracepoint \\(.*load\\.test\\.ts:\\d+\\)$`,
       ),
     );
   assert.equal(fake.calls, []);
 });
 
-test('a load that a signal interrupted is tried again', () => {
+test('a load interrupted by a signal is retried', () => {
   let attempts = 0;
   const [fake, seen] = scripted(() => (++attempts < 4 ? -Errno.EAGAIN : undefined));
   load(fake);
   assert.is(seen.length, 4);
 });
 
-/** Whether an error is the kernel's by that errno, and says nothing of the verifier. */
+/** Whether an error is a KernelError with this errno that does not mention the verifier. */
 function isOnly(error: unknown, code: string): error is KernelError {
   return (
     error instanceof KernelError &&
@@ -144,7 +144,7 @@ function isOnly(error: unknown, code: string): error is KernelError {
 const WALK = '0: R1=ctx() R10=fp0\n0: (b7) r0 = 0\n1: (95) exit';
 
 for (const errno of [Errno.EAGAIN, Errno.EINTR])
-  test(`a load that is always interrupted (errno ${errno}) ends, and the verifier is not to blame`, () => {
+  test(`a load that is always interrupted (errno ${errno}) ends without blaming the verifier`, () => {
     for (const log of ['', WALK, `${WALK}\nR0 !read_ok\nprocessed 2 insns (limit 1000000)`]) {
       const [fake, seen] = scripted((attr, its) => {
         writeLog(its, attr, log);
@@ -154,7 +154,7 @@ for (const errno of [Errno.EAGAIN, Errno.EINTR])
         () => load(fake),
         (error: unknown) =>
           isOnly(error, errno === Errno.EAGAIN ? 'EAGAIN' : 'EINTR') &&
-          /signals interrupt the kernel each time.*stop what sends them \(a profiler, an interval timer\)/.test(
+          /signals interrupt every check.*stop their sender \(a profiler, an interval timer\)/.test(
             error.message,
           ),
       );
@@ -172,7 +172,7 @@ for (const [errno, code] of [
   [Errno.ENOMEM, 'ENOMEM'],
   [Errno.EMFILE, 'EMFILE'],
 ] as const)
-  test(`${code} for the load with the log on is not the verifier's answer, whatever the log says`, () => {
+  test(`${code} from the load with the log is not a verdict, even with a reason in the log`, () => {
     const [fake] = scripted((attr, its) => {
       writeLog(its, attr, `${WALK}\nR0 !read_ok\nprocessed 2 insns (limit 1000000)`);
       return attr.getUint32(24, true) === 0 ? -Errno.EACCES : -errno;
@@ -212,7 +212,7 @@ for (const [errno, code, log, blames] of [
     );
   });
 
-test('the log of a check that was cut short is not shown in the place of a whole one', () => {
+test('the log of an interrupted check does not replace a complete one', () => {
   for (const cut of [Errno.EAGAIN, Errno.ENOMEM]) {
     const [fake] = scripted((attr, its) => {
       const size = attr.getUint32(28, true);
@@ -231,7 +231,7 @@ test('the log of a check that was cut short is not shown in the place of a whole
   }
 });
 
-test('a load with its lines that is interrupted ends there, too', () => {
+test('an interrupted load with source lines ends as well', () => {
   const [fake, seen] = scripted(() => -Errno.EAGAIN);
   assert.throws(
     () =>
@@ -244,7 +244,7 @@ test('a load with its lines that is interrupted ends there, too', () => {
   assert.is(fake.open.size, 0);
 });
 
-test('a program whose name the kernel would drop or cut is refused before it is asked', () => {
+test('an invalid program name is refused before the load', () => {
   const fake = new FakeSyscalls();
   const instructions = [mov(r0, 0), exit()];
   for (const name of ['', 'a-b', 'sixteen_letters_', 'ünal'])
@@ -282,14 +282,14 @@ test('a refused program is loaded again for its log, and the error has it', () =
   assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch']);
 });
 
-/** A program of which the first line is known. */
+/** A program with the source line of its first instruction. */
 const positioned: ProgramSpec = {
   name: 'on_switch',
   attachment: raw,
   instructions: [{ ...mov(r0, 0), position: { stack: '    at f (/tool.ts:2:3)' } }, exit()],
 };
 
-/** Loads it on a kernel that refuses it with this log, and with `described` where it got the lines too. */
+/** Loads it on a kernel that refuses it with this log, and with `described` if it got source lines. */
 function refusedWith(
   plain: string,
   described: string,
@@ -313,7 +313,7 @@ function refusedWith(
 const PLAIN = '0: (b7) r0 = 0\nR0 is wrong\nprocessed 1 insns';
 const DESCRIBED = `; second(); @ tool.ts:2\n${PLAIN}`;
 
-test('a refused program is loaded with its lines for the log, and nothing stays open', () => {
+test('a refused program is loaded again with its source lines, and nothing stays open', () => {
   const [{ log, locate: find, summary }, fake] = refusedWith(PLAIN, DESCRIBED);
   assert.is(log, DESCRIBED);
   assert.is(summary.reason, 'R0 is wrong');
@@ -321,12 +321,12 @@ test('a refused program is loaded with its lines for the log, and nothing stays 
   assert.is(fake.open.size, 0);
 });
 
-test('a kernel that makes something else of the lines is asked without them', () => {
+test('if the log with source lines has another reason, the log without them is used', () => {
   assert.is(refusedWith(PLAIN, 'Invalid line_info[0].insn_off\nprocessed 0 insns')[0].log, PLAIN);
   assert.is(refusedWith(PLAIN, DESCRIBED, Errno.E2BIG)[0].log, PLAIN);
 });
 
-test('a kernel that tells no states (before 5.18) is asked for them, where it refuses the program just so', () => {
+test('a log without states (before 5.18) is replaced by a level 2 log with the same reason', () => {
   const walk = (states: readonly string[]) =>
     ['0: R1=ctx(id=0)', '0: (b7) r0 = 0', ...states, '1: (95) exit', 'R0 is wrong', 'processed 2 insns'].join(
       '\n',
@@ -348,7 +348,7 @@ test('a kernel that tells no states (before 5.18) is asked for them, where it re
   }
 });
 
-test('a kernel without types (before 5.0) is asked without lines', () => {
+test('a kernel without BTF (before 5.0) gets no source lines', () => {
   const [fake, seen] = scripted((attr, fake) => {
     writeLog(fake, attr, PLAIN);
     return -Errno.EACCES;
@@ -361,7 +361,7 @@ test('a kernel without types (before 5.0) is asked without lines', () => {
   assert.is(seen.length, 2);
 });
 
-test('names and lines are told on request, in records that the kernel takes', () => {
+test('with debug, function names and source lines are loaded in records that the kernel accepts', () => {
   const [fake, seen] = scripted((attr) => {
     assert.is(attr.byteLength, 108);
     assert.equal([attr.getUint32(76, true), attr.getUint32(88, true)], [8, 1]);
@@ -382,7 +382,7 @@ test('names and lines are told on request, in records that the kernel takes', ()
   assert.is(fake.open.size, 0);
 });
 
-test('where the kernel doesn\u2019t take them, the program is loaded without', () => {
+test('with debug, a kernel that refuses BTF gets the program without it', () => {
   for (const answer of [-Errno.EINVAL, undefined]) {
     const [fake, seen] = scripted((attr) => (attr.byteLength > 64 ? -Errno.E2BIG : undefined));
     fake.answers.set(18, () => answer);
@@ -393,13 +393,13 @@ test('where the kernel doesn\u2019t take them, the program is loaded without', (
   }
 });
 
-test('without a request the kernel is told no types', () => {
+test('without debug no BTF is loaded', () => {
   const [fake] = scripted(() => undefined);
   loadProgram(new Kernel(fake), positioned, assemble(positioned.instructions), new Map()).close();
   assert.is(fake.calls.includes('bpf 18'), false);
 });
 
-test('a log that does not fit grows, straight to its size where the kernel (6.4) tells it', () => {
+test('the log buffer grows, directly to the size that the kernel reports since 6.4', () => {
   for (const [tells, sizes] of [
     [false, [65536, 262144, 1048576]],
     [true, [65536, 700000]],
@@ -419,7 +419,7 @@ test('a log that does not fit grows, straight to its size where the kernel (6.4)
   }
 });
 
-test('a log that never fits ends at the largest size there is, with what is in it', () => {
+test('a log that never fits is read from the largest buffer', () => {
   const [fake, seen] = scripted((attr, fake) => {
     writeLog(fake, attr, 'endless');
     return attr.getUint32(24, true) ? -Errno.ENOSPC : -Errno.EINVAL;
@@ -428,7 +428,7 @@ test('a log that never fits ends at the largest size there is, with what is in i
   assert.is(seen.at(-2), 'log of 16777215, on_switch');
 });
 
-test('where the end of a log is lost (before 6.4), the reason is asked for without the walk', () => {
+test('if the end of the log is lost (before 6.4), a log with statistics only gives the reason', () => {
   const levels: number[] = [];
   const [fake] = scripted((attr, fake) => {
     const level = attr.getUint32(24, true);
@@ -444,7 +444,7 @@ test('where the end of a log is lost (before 6.4), the reason is asked for witho
   assert.is(levels.at(-1), 4);
 });
 
-test('where it keeps its end, that is shown, and the errno is the first answer\u2019s', () => {
+test('if the kernel keeps the end of the log (6.4), it is shown with the first errno', () => {
   const [fake, seen] = scripted((attr, fake) => {
     writeLog(
       fake,
@@ -464,7 +464,7 @@ test('where it keeps its end, that is shown, and the errno is the first answer\u
 });
 
 for (const errno of [Errno.E2BIG, Errno.EINVAL])
-  test(`a kernel that knows no names (errno ${errno}) gets none`, () => {
+  test(`a kernel without program names (errno ${errno}) gets none`, () => {
     const [fake, seen] = scripted((attr) =>
       attr.byteLength > 48 && attr.getUint8(48) !== 0 ? -errno : undefined,
     );
@@ -472,7 +472,7 @@ for (const errno of [Errno.E2BIG, Errno.EINVAL])
     assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch', 'no log']);
   });
 
-test('before 5.0 a kprobe program names the version of the kernel', () => {
+test('before 5.0 a kprobe program states the kernel version', () => {
   const [fake, seen] = scripted((attr) =>
     attr.getUint32(40, true) === 0x04_13_07 ? undefined : -Errno.EINVAL,
   );
@@ -481,29 +481,29 @@ test('before 5.0 a kprobe program names the version of the kernel', () => {
   assert.is(seen.at(-1), 'no log, on_switch, version 41307');
 });
 
-test('EINVAL without a log is about what the kernel knows, not about the program', () => {
+test('EINVAL without a log suggests an unsupported program type', () => {
   const [fake] = scripted(() => -Errno.EINVAL);
   assert.throws(
     () => load(fake, tpBtf),
     (error: unknown) =>
       error instanceof KernelError &&
       !(error instanceof VerifierError) &&
-      /EINVAL.*may not know programs of the kind tp_btf/.test(error.message),
+      /EINVAL.*may not support tp_btf programs/.test(error.message),
   );
 });
 
-test('a function that programs can\u2019t be called from is an error that can be told from others', () => {
+test('a function that fentry and fexit cannot trace throws NoSuchSymbolError', () => {
   for (const [attachment, errno, log, message] of [
-    [{ kind: 'fentry', symbol: 'tcp_v4_connect' }, 0, '', /isn't among the kernel's types/],
-    [{ kind: 'fexit', symbol: 'tcp_v4_connect' }, 0, '', /isn't among the kernel's types/],
+    [{ kind: 'fentry', symbol: 'tcp_v4_connect' }, 0, '', /is not in the kernel's BTF/],
+    [{ kind: 'fexit', symbol: 'tcp_v4_connect' }, 0, '', /is not in the kernel's BTF/],
     [fexit, Errno.ENOENT, 'The address of function tcp_v4_connect cannot be found', /has no address/],
     [fentry, Errno.ENOENT, 'The address of function tcp_v4_connect cannot be found', /has no address/],
-    [fentry, Errno.EINVAL, 'processed 0 insns (limit 1000000)', /one that programs aren't called from/],
+    [fentry, Errno.EINVAL, 'processed 0 insns (limit 1000000)', /cannot be traced by fentry and fexit/],
     [
       fentry,
       Errno.EINVAL,
       "Attaching tracing programs to function 'tcp_v4_connect' is rejected.\nprocessed 0 insns (limit 1000000)",
-      /one that programs aren't called from/,
+      /cannot be traced by fentry and fexit/,
     ],
   ] as const) {
     const [fake] = scripted((attr, fake) => {
@@ -521,14 +521,14 @@ test('a function that programs can\u2019t be called from is an error that can be
   }
 });
 
-test('other refusals of an fentry program are no missing function', () => {
+test('other refusals of an fentry program are not a NoSuchSymbolError', () => {
   const [old] = scripted(() => -Errno.EINVAL);
   assert.throws(
     () => load(old, fentry),
     (error: unknown) =>
       error instanceof KernelError &&
       !(error instanceof NoSuchSymbolError) &&
-      /may not know programs of the kind fentry/.test(error.message),
+      /may not support fentry programs/.test(error.message),
   );
   for (const log of [
     '0: (95) exit\nR0 !read_ok\nprocessed 1 insns',
@@ -545,7 +545,7 @@ test('other refusals of an fentry program are no missing function', () => {
   }
 });
 
-test('EPERM without a log names the capabilities, or else policies and limits', () => {
+test('EPERM without a log names missing capabilities, or else policies and limits', () => {
   for (const [capabilities, message] of [
     ['0000000000000000', /lacks CAP_BPF and CAP_PERFMON/],
     ['0000008000000000', /lacks CAP_PERFMON \(/],
@@ -562,9 +562,9 @@ test('EPERM without a log names the capabilities, or else policies and limits', 
   }
 });
 
-test('in a user namespace capabilities do not help, and the error says so', () => {
+test('in a user namespace the error says that its capabilities do not apply', () => {
   for (const [inode, message] of [
-    [4026531837n, /policy forbids the call/], // the machine's own
+    [4026531837n, /policy forbids the call/], // the initial one
     [4026532500n, /: this process is in a user namespace .* run it as root on the host$/],
   ] as const) {
     const [fake] = scripted(() => -Errno.EPERM);
@@ -581,7 +581,7 @@ const callingBack: ProgramSpec = {
   instructions: [loadFunction(r2, called), mov(r0, 0), exit()],
 };
 
-test('a program that is called back comes with its types, which say what is a function', () => {
+test('a program with callbacks is loaded with its BTF, which declares the functions', () => {
   const records: number[] = [];
   const [fake] = scripted((attr) => {
     records.push(attr.byteLength > 88 ? attr.getUint32(88, true) : 0);
@@ -592,7 +592,7 @@ test('a program that is called back comes with its types, which say what is a fu
   assert.is(fake.open.size, 0);
 });
 
-test('it is refused with them, too; a kernel without types says itself what it thinks of it', () => {
+test('a program with callbacks is refused with its BTF; without BTF the reason of the kernel is shown', () => {
   for (const [types, known] of [
     [undefined, [true, true]],
     [-Errno.EINVAL, [false, false]],

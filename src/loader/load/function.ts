@@ -1,26 +1,26 @@
 /**
- * Programs that a kernel function calls itself, at its entry or its return (fentry, fexit), and functions that can't.
+ * fentry and fexit programs, and the errors for functions that they cannot trace.
  *
  * Source: kernel/bpf/verifier.c (`bpf_check_attach_target`).
  */
 import type { Attachment } from '../../asm/program.ts';
 import { NoSuchSymbolError } from '../errors.ts';
 
-/** What a kernel function itself calls, at its entry or its return, known by BTF. */
+/** An attachment to a kernel function's entry or return by BTF id. */
 export type FunctionAttachment = Extract<Attachment, { kind: 'fentry' | 'fexit' }>;
 
-/** Whether programs there are called by the function itself. */
+/** Whether an attachment is fentry or fexit, whose programs the kernel function itself calls. */
 export function isCalledByFunction(attachment: Attachment): attachment is FunctionAttachment {
   return attachment.kind === 'fentry' || attachment.kind === 'fexit';
 }
 
-/** Whether the verifier refused the function, by its name (Linux 7) or without a word, before it looked at any instruction. */
+/** Whether the verifier refused the function before any instruction, by name (Linux 7) or without a reason. */
 export function isAboutFunction(log: string, symbol: string): boolean {
   const named = [`unction ${symbol} `, `unction '${symbol}'`].some((name) => log.includes(name));
   return /^processed 0 insns/.test(log) || (named && /^processed 0 insns/m.test(log));
 }
 
-/** For a function that programs can't be called from. `fault` says what it lacks. */
+/** Creates the error for a function that fentry and fexit cannot trace. `fault` continues "the function". */
 export function noSuchFunction(
   program: string,
   symbol: string,
@@ -31,6 +31,6 @@ export function noSuchFunction(
     syscall: 'bpf(BPF_PROG_LOAD)',
     errno,
     tried: `load the program '${program}' for the kernel function ${symbol}`,
-    hint: `it ${fault}; it may be inlined, in a module, or renamed: see /proc/kallsyms`,
+    hint: `the function ${fault}; it may be inlined, in a module, or renamed: see /proc/kallsyms`,
   });
 }

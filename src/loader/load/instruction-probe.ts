@@ -1,10 +1,10 @@
 /**
- * Which instructions the running kernel knows, asked by loading a program with one of them: distributions backport, so
- * versions tell nothing.
+ * Feature probes for instructions. A probe loads a program with the instruction instead of comparing versions, because
+ * distributions backport features.
  *
- * The program is made of the row of the instruction table: something in every register, an operand of each kind, and an end.
- * Some instructions need what such a program can't have (an arena, types, a map of jumps). The kernel then refuses it for that
- * and not for the instruction, which tells as much.
+ * The program comes from the row of the instruction table: it sets every register, runs the instruction with an operand
+ * of each kind, and exits. Some instructions need more than such a program has (an arena, BTF, a jump table). The kernel
+ * then refuses the program for that reason and not for the instruction, which answers the question as well.
  *
  * Source: kernel/bpf/verifier.c (`resolve_pseudo_ldimm64`, `check_alu_op`, `check_atomic`, `do_check_insn`).
  */
@@ -18,27 +18,28 @@ import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../asm/registers.ts';
 import { Attr, allocate, allocateCopy, cString } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
+import { decodeCString } from '../text.ts';
 import { send } from './request.ts';
 import { isInconclusive, loadFailure } from './verdict.ts';
 
-/** What the verifier says of an instruction that it doesn't know, or of a field that meant nothing to it yet. */
+/** The verifier's messages for an unknown instruction, or a field that an older kernel reserves. */
 const UNKNOWN = /unknown opcode|reserved fields?|invalid atomic op|unrecognized bpf_ld_imm64|R11 is invalid/;
 
-/** The first release of the bpf system call, which has what came with it. */
-const FIRST = '3.18';
+/** The first release with the bpf system call: every kernel knows these instructions. */
+const FIRST_RELEASE = '3.18';
 
-/** A form that some kernel takes. */
+/** An instruction form that some release of the kernel accepts. */
 type Released = Form & { readonly since: string };
 
 function isReleased(form: Form): form is Released {
   return form.since !== undefined;
 }
 
-const asked = new WeakMap<Kernel, Map<Form, boolean>>();
+const results = new WeakMap<Kernel, Map<Form, boolean>>();
 
 /**
- * The first instruction of a program that this kernel doesn't know, and its form; undefined if it knows them
- * all, or gives no answer.
+ * Returns the first instruction of a program that this kernel does not know. Undefined if it knows all of them, or if
+ * probing fails.
  */
 export function unknownInstruction(
   kernel: Kernel,
@@ -46,45 +47,44 @@ export function unknownInstruction(
 ): { readonly placed: AssembledInstruction; readonly form: Released } | undefined {
   for (const placed of instructions) {
     const form = formOf(placed.instruction);
-    if (form && isReleased(form) && answerOf(kernel, form) === false) return { placed, form };
+    if (form && isReleased(form) && probeResult(kernel, form) === false) return { placed, form };
   }
   return undefined;
 }
 
 /**
- * Whether this kernel knows a form of the instruction table. Asks the kernel once.
- * @throws {KernelError} if the kernel gives no answer: this process may not load programs, or a limit was
- * reached.
+ * Whether this kernel knows an instruction form. Probes each form once.
+ * @throws {KernelError} if the probe is inconclusive: this process may not load programs, or a limit was reached.
  */
 export function knowsForm(kernel: Kernel, form: Form): boolean {
-  const answer = answerOf(kernel, form);
-  if (typeof answer !== 'number') return answer;
-  throw loadFailure(kernel, `probe of ${form.name}`, answer);
+  const result = probeResult(kernel, form);
+  if (typeof result !== 'number') return result;
+  throw loadFailure(kernel, `probe of ${form.name}`, result);
 }
 
-/** Whether this kernel knows a form, or the errno if it gives no answer. Only answers are kept. */
-function answerOf(kernel: Kernel, form: Form): boolean | number {
-  if (form.since === FIRST) return true;
+/** Whether this kernel knows a form, or the errno of an inconclusive probe, which is not cached. */
+function probeResult(kernel: Kernel, form: Form): boolean | number {
+  if (form.since === FIRST_RELEASE) return true;
   if (form.since === undefined) return false;
-  const answers = asked.get(kernel) ?? new Map<Form, boolean>();
-  asked.set(kernel, answers);
-  const answer = answers.get(form) ?? ask(kernel, form);
-  if (typeof answer === 'boolean') answers.set(form, answer);
-  return answer;
+  const known = results.get(kernel) ?? new Map<Form, boolean>();
+  results.set(kernel, known);
+  const result = known.get(form) ?? probe(kernel, form);
+  if (typeof result === 'boolean') known.set(form, result);
+  return result;
 }
 
-function ask(kernel: Kernel, form: Form): boolean | number {
-  const { errno, log } = load(kernel, assemble(probeOf(form)).bytes);
+function probe(kernel: Kernel, form: Form): boolean | number {
+  const { errno, log } = load(kernel, assemble(probeProgram(form)).bytes);
   if (isInconclusive(errno) || (errno === Errno.EPERM && log.trim() === '')) return errno;
   return errno === 0 || !UNKNOWN.test(log);
 }
 
-/** A program around one instruction of that form. */
-function probeOf(form: Form): Item[] {
+/** Returns a program with one instruction of a form. */
+function probeProgram(form: Form): Item[] {
   return [mov(r6, r1), ...exercise(form, 'next', 'subprogram'), mov(r0, 0), exit(), ...subprogramOf(form)];
 }
 
-/** One instruction of that form, something in the registers that it may use, and the label `next`, which it may go to. */
+/** Returns one instruction of a form, instructions that set its registers before it, and its jump target `next` after it. */
 export function exercise(form: Form, next: string, subprogram: string): Item[] {
   return [
     st({ size: 8 }, r10, -8, 0),
@@ -102,15 +102,15 @@ function isCall({ flow, name }: Form): boolean {
   return flow === 'call' || name === 'loadFunction';
 }
 
-/** `BPF_PROG_TYPE_SOCKET_FILTER`: what may hold the packet loads, and needs nothing to be loaded. */
+/** `BPF_PROG_TYPE_SOCKET_FILTER`: allows the packet loads, and needs no attach type. */
 const SOCKET_FILTER = 1;
 const LOG_BYTES = 64 * 1024;
 
-/** The errno of a load, 0 if it succeeds, and the verifier's log. */
+/** Loads a program. Returns the errno, or 0, and the verifier's log. */
 function load(kernel: Kernel, program: Uint8Array): { readonly errno: number; readonly log: string } {
   const bytes = allocateCopy(program);
   const log = allocate(LOG_BYTES);
-  // Of `union bpf_attr` for BPF_PROG_LOAD: type, count, instructions, licence, log level, size and buffer.
+  // `union bpf_attr` for BPF_PROG_LOAD: type, count, instructions, license, log level, log size, log buffer.
   const attr = new Attr(kernel.syscalls, 48)
     .u32(0, SOCKET_FILTER)
     .u32(4, bytes.length / 8)
@@ -123,7 +123,7 @@ function load(kernel: Kernel, program: Uint8Array): { readonly errno: number; re
   if (result >= 0) kernel.syscalls.close(result);
   return {
     errno: Math.max(-result, 0),
-    log: Buffer.from(log).toString('latin1').split('\0', 1)[0] as string,
+    log: decodeCString(log),
   };
 }
 
@@ -138,5 +138,5 @@ function sample(form: Form, target: string): Instruction {
   return make(form, operands);
 }
 
-/** A number that every instruction takes for that kind of operand; 1 for the others. */
+/** A number that every instruction accepts for a kind of operand. Other kinds accept 1. */
 const NUMBERS: { readonly [K in Kind]?: number } = { offset: -8, incoming: 8, outgoing: -8 };

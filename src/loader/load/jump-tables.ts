@@ -1,5 +1,5 @@
 /**
- * Jump tables on their way into the kernel, with the program that they are of.
+ * Creating a program's jump tables.
  *
  * Source: kernel/bpf/bpf_insn_array.c.
  */
@@ -11,8 +11,9 @@ import { BpfMap } from '../map.ts';
 import type { Resources } from '../resources.ts';
 
 /**
- * The tables that a program refers to, by the slots that do, made for this load alone: the kernel lets no other program use one. It keeps them
- * with the program; `resources` owns what is open until then. @throws {UnsupportedError} before Linux 6.19. @throws {KernelError}
+ * Creates the jump tables of a program for one load. Returns them by the slots that refer to them. The kernel allows
+ * a table in one program only and keeps it with the program; `resources` owns the descriptors.
+ * @throws {UnsupportedError} before Linux 6.19. @throws {KernelError}
  */
 export function openTables(
   kernel: Kernel,
@@ -20,14 +21,14 @@ export function openTables(
   resources: Resources,
 ): ReadonlyMap<number, BpfMap> {
   const tables = new Map<number, BpfMap>();
-  const made: { readonly map: MapSpec; readonly places: string; readonly table: BpfMap }[] = [];
+  const created: { readonly map: MapSpec; readonly targets: string; readonly table: BpfMap }[] = [];
   for (const { slot, map, targets } of references) {
     if (!targets || !isJumpTable(map)) continue;
-    // The same labels are other places in another subprogram.
-    const places = targets.join();
-    const known = made.find((other) => other.map === map && other.places === places);
+    // The same labels have other slots in another subprogram.
+    const key = targets.join();
+    const known = created.find((other) => other.map === map && other.targets === key);
     const table = known?.table ?? resources.add(openTable(kernel, map, targets));
-    if (!known) made.push({ map, places, table });
+    if (!known) created.push({ map, targets: key, table });
     tables.set(slot, table);
   }
   return tables;

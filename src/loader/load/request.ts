@@ -1,5 +1,5 @@
 /**
- * A program on its way into the kernel: the attribute of BPF_PROG_LOAD.
+ * The attribute of BPF_PROG_LOAD, and its variants for old kernels.
  *
  * Source: man 2 bpf, kernel/bpf/syscall.c (`bpf_prog_load`).
  */
@@ -15,18 +15,18 @@ import type { Kernel } from '../kernel.ts';
 import { withMemlock } from '../permission.ts';
 import { uptime } from '../uptime.ts';
 
-/** Program types (`enum bpf_prog_type`) by what a program is attached to. */
+/** Program types (`enum bpf_prog_type`) by kind of attachment. */
 export const programTypeNumbers = Object.fromEntries(
   Object.entries(PROGRAM_TYPES).map(([kind, { number }]) => [kind, number]),
 ) as Record<Attachment['kind'], number>;
 
-/** Throws TypeError for a kind that there is no program type for, as plain JavaScript can ask for one. */
+/** Checks the kind of an attachment, which plain JavaScript can get wrong. @throws {TypeError} for an unknown kind. */
 export function requireKnownKind(program: string, { kind }: Attachment): void {
   if (Object.hasOwn(programTypeNumbers, kind)) return;
   const kinds = Object.keys(programTypeNumbers).join(', ');
   throw withSourcePosition(
     new TypeError(
-      `program '${program}' is to be attached as '${kind}', and tsbpf has programs that trace only: ${kinds}`,
+      `program '${program}' has the unknown attachment kind '${kind}'; tsbpf has tracing programs: ${kinds}`,
     ),
   );
 }
@@ -46,28 +46,28 @@ const At = {
   attachBtfId: 108,
 } as const;
 
-/** A program on its way into the kernel. */
+/** A program to load. */
 export interface Request {
   readonly kernel: Kernel;
   readonly spec: ProgramSpec;
   readonly assembled: Assembled;
-  /** The instructions, with the maps' descriptors. */
+  /** The instructions, with the descriptors of maps inserted. */
   readonly bytes: Uint8Array;
   readonly locate: Locate;
-  /** What the kernel has to be told in any case. */
+  /** The BTF that the program cannot be loaded without. */
   readonly types?: BtfFields;
 }
 
-/** One way to ask for a program: what old kernels can't take is left out, or added, one after the other. */
+/** A variant of the attribute: old kernels do not know the name, or require their version. */
 export interface Variant {
   readonly name: boolean;
   readonly kernelVersion: number;
 }
 
-/** What kernels take that know of types. */
+/** The variant for kernels that know BTF. */
 export const PLAIN: Variant = { name: true, kernelVersion: 0 };
 
-/** The ways to ask for a program, in the order in which they are tried. */
+/** The variants for a program, in the order of the attempts. */
 export function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[] {
   const plain = [PLAIN, { name: false, kernelVersion: 0 }];
   if (programTypeNumbers[attachment.kind] !== programTypeNumbers.kprobe) return plain;
@@ -75,30 +75,30 @@ export function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[]
   return [...plain, { name: true, kernelVersion }, { name: false, kernelVersion }];
 }
 
-/** `KERNEL_VERSION(a, b, c)`, which kprobe programs had to name before Linux 5.0. */
+/** `KERNEL_VERSION(a, b, c)`, which kprobe programs must state before Linux 5.0. */
 function versionCode(release: string): number {
   const [, major = '0', minor = '0', patch = '0'] = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(release) ?? [];
   return (Number(major) << 16) | (Number(minor) << 8) | Math.min(Number(patch), 255);
 }
 
-/** Where the verifier is to write, and what. */
+/** The buffer and the level of the verifier's log. */
 export interface Log {
   readonly buffer: Uint8Array;
   /** `BPF_LOG_*`. */
   readonly level: number;
 }
 
-/** Offset of what the kernel tells of a log's length, whatever the buffer's (Linux 6.4). */
+/** Offset of `log_true_size`, where the kernel writes the length of the complete log (Linux 6.4). */
 export const LOG_TRUE_SIZE = 140;
 
-/** The attribute for one way to ask, with a log, and with what the kernel is told for people to read. */
+/** Builds the attribute for a variant, optionally with a log and with BTF. */
 export function buildAttr(
   { kernel, spec: { name, attachment }, bytes, types: needed }: Request,
   variant: Variant,
   { log, types = needed }: { readonly log?: Log; readonly types?: BtfFields } = {},
 ): Attr {
-  const least = attrSize(attachment, variant, log !== undefined);
-  const attr = new Attr(kernel.syscalls, Math.max(least, types?.size ?? 0))
+  const size = attrSize(attachment, variant, log !== undefined);
+  const attr = new Attr(kernel.syscalls, Math.max(size, types?.size ?? 0))
     .u32(At.type, programTypeNumbers[attachment.kind])
     .u32(At.count, bytes.byteLength / 8)
     .pointer(At.instructions, bytes)
@@ -114,24 +114,24 @@ export function buildAttr(
   return attr;
 }
 
-/** Up to the last field in use. Fields past the kernel's own are no harm as long as they are zero. */
+/** The size up to the last used field. The kernel accepts fields that it does not know if they are zero. */
 function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): number {
   if (logged) return LOG_TRUE_SIZE + 4;
   if ('btfId' in attachment) return At.attachBtfId + 4;
   return name ? At.name + 16 : At.name;
 }
 
-/** Limits for the attempts of a load that signals interrupt. */
-const PATIENCE = { ms: 10_000, attempts: 10_000 };
+/** How long to retry a load that signals interrupt. */
+const RETRY_LIMITS = { ms: 10_000, attempts: 10_000 };
 
 /**
- * Asks the kernel to load a program. Returns the descriptor, or minus the errno. The verifier stops when a
- * signal arrives, so an interrupted load is tried again.
+ * Loads a program. Returns the descriptor, or minus the errno. The verifier stops when a signal arrives, so an
+ * interrupted load is retried.
  */
 export function send(kernel: Kernel, attr: Attr): number {
-  const end = uptime() + PATIENCE.ms;
+  const end = uptime() + RETRY_LIMITS.ms;
   for (let attempt = 1; ; attempt++) {
     const result = withMemlock(kernel, () => attr.send(Command.progLoad));
-    if (!isInterruption(-result) || attempt >= PATIENCE.attempts || uptime() >= end) return result;
+    if (!isInterruption(-result) || attempt >= RETRY_LIMITS.attempts || uptime() >= end) return result;
   }
 }

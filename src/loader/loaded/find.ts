@@ -1,5 +1,5 @@
 /**
- * Programs among all that are loaded: by id, by name, or where they are pinned.
+ * Finding loaded programs by id, name or pin.
  *
  * Source: man 2 bpf; include/uapi/linux/bpf.h.
  */
@@ -10,14 +10,34 @@ import type { Kernel } from '../kernel.ts';
 import { objectInfo, objectNameAt } from '../object-info.ts';
 import { kernelError } from '../permission.ts';
 
-/** How a program is told from others. */
-export type ProgramSelector =
-  | { readonly id: number }
-  | { readonly name: string }
-  /** Where it is pinned in a bpffs. */
-  | { readonly pin: string };
+/**
+ * Selects a loaded program by its id, its name, or the path of its pin in a bpffs. The kernel keeps 15 characters of a
+ * name; a longer one is cut for the comparison.
+ *
+ * @example
+ * ```ts
+ * import type { ProgramSelector } from 'tsbpf';
+ *
+ * const selectors: ProgramSelector[] = [{ id: 42 }, { name: 'on_connect' }, { pin: '/sys/fs/bpf/on_connect' }];
+ * console.log(selectors.length);
+ * ```
+ */
+export type ProgramSelector = { readonly id: number } | { readonly name: string } | { readonly pin: string };
 
-/** There is no such program, or more than one. */
+/**
+ * No loaded program matches a selector, or several have the name. The message lists the ids of several programs.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, NoSuchProgramError, readLoadedProgram } from 'tsbpf';
+ *
+ * try {
+ *   readLoadedProgram(new Kernel(), { name: 'on_connect' });
+ * } catch (error) {
+ *   if (error instanceof NoSuchProgramError) console.log(error.message);
+ * }
+ * ```
+ */
 export class NoSuchProgramError extends TsbpfError {
   override readonly name = 'NoSuchProgramError';
   override readonly code = 'ERR_NO_PROGRAM';
@@ -26,24 +46,34 @@ export class NoSuchProgramError extends TsbpfError {
 /** Offset of the name in `struct bpf_prog_info`. */
 const NAME = 64;
 
-/** The descriptor of an object, by one of the commands `BPF_*_GET_FD_BY_ID`, or minus the errno. */
+/** Opens an object by a command `BPF_*_GET_FD_BY_ID`. Returns its descriptor, or minus the errno. */
 export function fdById(kernel: Kernel, command: number, id: number): number {
   return new Attr(kernel.syscalls, 12).u32(0, id).send(command);
 }
 
-/** The program that is wanted; the caller owns the result. @throws {NoSuchProgramError} @throws {NotPermittedError} @throws {KernelError} */
-export function openProgram(kernel: Kernel, wanted: ProgramSelector): Descriptor {
-  if ('id' in wanted) {
-    const fd = fdById(kernel, Command.progGetFdById, wanted.id);
-    if (fd === -Errno.ENOENT) throw new NoSuchProgramError(`no program has the id ${wanted.id}`);
-    return opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${wanted.id}`);
+/** What messages about a missing program suggest. */
+const LIST_PROGRAMS = 'bpftool prog lists the loaded programs';
+
+/**
+ * Opens a loaded program. The caller closes the descriptor.
+ * @throws {NoSuchProgramError} @throws {NotPermittedError} @throws {KernelError}
+ */
+export function openProgram(kernel: Kernel, selector: ProgramSelector): Descriptor {
+  if ('id' in selector) {
+    const fd = fdById(kernel, Command.progGetFdById, selector.id);
+    if (fd === -Errno.ENOENT)
+      throw new NoSuchProgramError(`no program has the id ${selector.id}; ${LIST_PROGRAMS}`);
+    return opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${selector.id}`);
   }
-  if ('pin' in wanted) {
-    const fd = new Attr(kernel.syscalls, 16).pointer(0, cString(wanted.pin)).send(Command.objGet);
-    if (fd === -Errno.ENOENT) throw new NoSuchProgramError(`nothing is pinned at ${wanted.pin}`);
-    return opened(kernel, fd, 'BPF_OBJ_GET', `open what is pinned at ${wanted.pin}`);
+  if ('pin' in selector) {
+    const fd = new Attr(kernel.syscalls, 16).pointer(0, cString(selector.pin)).send(Command.objGet);
+    if (fd === -Errno.ENOENT)
+      throw new NoSuchProgramError(
+        `nothing is pinned at ${selector.pin}; bpftool -f prog shows where programs are`,
+      );
+    return opened(kernel, fd, 'BPF_OBJ_GET', `open the program pinned at ${selector.pin}`);
   }
-  return openProgram(kernel, { id: idOf(kernel, wanted.name) });
+  return openProgram(kernel, { id: idOf(kernel, selector.name) });
 }
 
 function opened(kernel: Kernel, fd: number, command: string, tried: string): Descriptor {
@@ -51,12 +81,12 @@ function opened(kernel: Kernel, fd: number, command: string, tried: string): Des
   return new Descriptor(kernel.syscalls, fd, 'the loaded program');
 }
 
-/** The id of the program of that name, of which the kernel keeps 15 characters. */
+/** Finds the id of a program by its name. @throws {NoSuchProgramError} if none or several have it. */
 function idOf(kernel: Kernel, name: string): number {
   const ids: number[] = [];
   for (const id of programIds(kernel)) {
     const fd = fdById(kernel, Command.progGetFdById, id);
-    if (fd === -Errno.ENOENT) continue; // gone meanwhile
+    if (fd === -Errno.ENOENT) continue; // removed since it was listed
     const descriptor = opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${id}`);
     try {
       const found = objectNameAt(objectInfo(kernel, descriptor.fd, NAME + 16).bytes, NAME);
@@ -66,15 +96,27 @@ function idOf(kernel: Kernel, name: string): number {
     }
   }
   const [id, ...others] = ids;
-  if (id === undefined) throw new NoSuchProgramError(`no program is called ${name}`);
+  if (id === undefined) throw new NoSuchProgramError(`no program is named '${name}'; ${LIST_PROGRAMS}`);
   if (others.length > 0)
     throw new NoSuchProgramError(
-      `several programs are called ${name}: say which by its id, ${ids.join(' or ')}`,
+      `several programs are named '${name}'; select one by its id: ${ids.join(' or ')}`,
     );
   return id;
 }
 
-/** The ids of all loaded programs, ascending. @throws {KernelError} */
+/**
+ * Lists the ids of all loaded programs in ascending order. A program that is loaded during the listing may be missing.
+ *
+ * Minimum kernel: 4.13. Source: man 2 bpf.
+ * @throws {NotPermittedError} @throws {KernelError}
+ * @example
+ * ```ts
+ * import { Kernel, programIds, readLoadedProgram } from 'tsbpf';
+ *
+ * const kernel = new Kernel();
+ * for (const id of programIds(kernel)) console.log(id, readLoadedProgram(kernel, { id }).name);
+ * ```
+ */
 export function* programIds(kernel: Kernel): Generator<number, void, undefined> {
   for (let id = 0; ; ) {
     const attr = new Attr(kernel.syscalls, 12).u32(0, id);

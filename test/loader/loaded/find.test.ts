@@ -75,10 +75,10 @@ test('a program is opened by its id, its name or its pin, and nothing else stays
 
 test('one that is not there is told, and of several with one name which there are', () => {
   for (const [wanted, message] of [
-    [{ id: 9 }, 'no program has the id 9'],
-    [{ name: 'none' }, 'no program is called none'],
-    [{ name: 'twice' }, 'several programs are called twice: say which by its id, 8 or 12'],
-    [{ pin: '/none' }, 'nothing is pinned at /none'],
+    [{ id: 9 }, 'no program has the id 9; bpftool prog lists the loaded programs'],
+    [{ name: 'none' }, "no program is named 'none'; bpftool prog lists the loaded programs"],
+    [{ name: 'twice' }, "several programs are named 'twice'; select one by its id: 8 or 12"],
+    [{ pin: '/none' }, 'nothing is pinned at /none; bpftool -f prog shows where programs are'],
   ] satisfies [ProgramSelector, string][]) {
     const fake = withPrograms(programs);
     const error = thrown(() => openProgram(new Kernel(fake), wanted));
