@@ -367,18 +367,18 @@ test('values of a subprogram cannot be used in its callers', () => {
       b.call(leaks, 1);
       leaked?.add(1);
     }),
-    /^leaks is finished: what it holds can't be used elsewhere/,
+    /^leaks is complete: its values and memory cannot be used any more/,
   );
 });
 
 for (const [body, message] of [
   [
     (b) => b.return(),
-    /^return\(\) ends a subprogram, and this is a program, raw tracepoint test: exit\(\) ends it/,
+    /^return\(\) ends a subprogram, but raw tracepoint test is a program: end it with exit\(\)/,
   ],
   [
     (b) => void b.call(subprogram('f', [], (inner) => inner.exit())),
-    /^exit\(\) ends a program, and this is the subprogram f: return\(\) ends it/,
+    /^exit\(\) ends a program, but f is a subprogram: end it with return\(\)/,
   ],
   [
     (b) => void b.call(subprogram('f', [], (inner) => void inner.arg(0))),
@@ -461,7 +461,7 @@ for (const [body, message] of [
         subprogram('f', [u64], (b, long) => b.return(long), { returns: u32 }),
         1,
       ),
-    /doesn't fit the result of f \(u32.*\): declare the result by \{ returns: schema \} in subprogram\(\)/,
+    /doesn't fit the result of f \(u32.*\): declare its type with \{ returns: schema \} in subprogram\(\)/,
   ],
 ] as const satisfies [(b: Builder) => void, RegExp][])
   test(`refused: ${message.source.slice(1)}`, () => {

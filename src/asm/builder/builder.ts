@@ -1,8 +1,8 @@
 /**
- * The macro assembler that tools are written in: named values instead of register numbers, typed memory
- * instead of offsets, branches with arms, helper calls that place their arguments.
+ * The builder: a macro assembler for programs. It has typed values instead of register numbers, typed memory instead of
+ * offsets, structured branches, and calls that place their arguments.
  *
- * It has no hidden allocator and spills nothing. A statement emits what its comment says, or throws.
+ * It has no hidden register allocator and never spills. A statement emits what its comment documents, or throws.
  */
 
 import type { TSchema } from '@sinclair/typebox';
@@ -52,29 +52,48 @@ import { Value } from './value.ts';
 
 /** BPF_F_CURRENT_CPU: the ring of the CPU that the program runs on. */
 const BPF_F_CURRENT_CPU = 0xffff_ffff;
-/** The label of the end that all `exit()` without a value share. */
+/** The label of the exit code that all `exit()` statements without a value share. */
 const EXIT = generatedLabel('exit');
 
 /**
- * What the body of a program or subprogram is given, to write it with. Each statement carries the author's line, and what it throws names
- * it: RangeError where something doesn't fit, TypeError where it is of another kind, Error where its time or place is wrong. When the body
- * has ended, nothing that was made with it can be used.
+ * Emits the statements of one program or subprogram. Its body receives it as `b`; nothing made with it can be used
+ * after the body has returned.
+ *
+ * A value is *temporary* (r0 to r5, until the next call) or *kept* (r6 to r9, until its block ends). A place is typed
+ * memory. No statement changes a value that still has a name in your code.
+ *
+ * An error names your source line. A number out of range is a RangeError, a wrong kind of argument a TypeError. A
+ * statement that contradicts others, such as a use of an expired value, is a ProgramError.
+ *
+ * @example
+ * ```ts
+ * import { getCurrentPidTgid, hash, rawTracepoint, target, u32, u64 } from 'tsbpf';
+ *
+ * const calls = hash('calls', { key: u32, value: u64, maxEntries: 10_240 });
+ *
+ * // Counts the system calls of each process.
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+ *   const pid = b.call(getCurrentPidTgid).rsh(32).as(u32);
+ *   b.count(calls, pid);
+ * });
+ * ```
  */
 export class Builder {
+  /** The processor architecture and kernel types that the program is assembled for. */
   readonly target: Target;
   readonly #machine = new Machine();
   readonly #raw = new RawCode(this.#machine);
   readonly #context: ProgramContext;
   readonly #calls: Calls;
-  /** The subprogram that this builds; undefined for the program itself. */
+  /** The subprogram being built; undefined for the program itself. */
   readonly #subprogram: Subprogram | undefined;
   readonly #name: string;
-  /** What is returned where nothing else is said. */
+  /** The default return value. */
   readonly #result: number;
-  /** What a subprogram was given for its parameters. */
+  /** The values and memory that the body of a subprogram received for its parameters. */
   #received: readonly unknown[] = [];
 
-  /** For a program that is given `context`, or one of its subprograms: `subprogram`. */
+  /** Builds a program whose context has the layout `context`, or `subprogram`, which that program calls. */
   constructor(
     target: Target,
     context: ContextLayout,
@@ -106,54 +125,135 @@ export class Builder {
   }
 
   /**
-   * The pointer that the program was given: in r1, so gone after the first call. A program that reads
-   * arguments or emits events later keeps it: `b.keep(b.context)`, one instruction. Throws in a subprogram that isn't given it.
+   * The pointer to the program context, a temporary in r1. `arg`, `retval`, `field`, `output` and `tailCall` need it. To
+   * use them after a call, keep the context first: `b.keep(b.context)` emits one `mov`.
+   *
+   * Throws ProgramError in a subprogram that was not made with `{ context: true }`.
+   *
+   * @example
+   * ```ts
+   * import { ktimeGetNs, perfEventArray, rawTracepoint, struct, target, u64 } from 'tsbpf';
+   *
+   * const Call = struct({ timeNs: u64, number: u64 });
+   * const calls = perfEventArray('calls', Call);
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.keep(b.context); // outlives the call of ktimeGetNs
+   *   const call = b.stack(Call);
+   *   call.timeNs.set(b.call(ktimeGetNs));
+   *   call.number.set(b.arg(1));
+   *   b.output(calls, call);
+   * });
+   * ```
    */
   get context(): Value {
     return this.#context.context;
   }
 
   /**
-   * An argument of the function or tracepoint that the program is attached to, by its number from 0 or by its name: a number of the
-   * parameter's type, or memory for a struct that is passed by value. One load at each use. `as(u64)` is all 64 bits of the argument.
-   * If the kernel's types do not have the function, every argument is a u64.
+   * An argument of the traced function or tracepoint, by number (from 0) or by name. Each use emits one load.
    *
-   * Throws RangeError if there is no such argument.
+   * Its type comes from the target's BTF: a number, or memory for a struct passed by value. Without BTF for the function
+   * every argument is a u64. `as(u64)` reads all 64 bits of a shorter one.
+   *
+   * Throws RangeError if there is no such argument, or if the program cannot read it.
+   *
+   * @example
+   * ```ts
+   * import { rawTracepoint, target } from 'tsbpf';
+   *
+   * // sys_enter(struct pt_regs *regs, long id)
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.if(b.arg(1).eq(59), () => b.exit(1)); // 59: execve on x86-64
+   * });
+   * ```
    */
   arg(argument: number | string): Place {
     return this.#machine.statement(this.arg, () => this.#context.argument(argument));
   }
 
   /**
-   * The return value of the traced function (kretprobe, fexit): a number of its type, one load at each use. `as(u64)`
-   * is all 64 bits of it. Throws RangeError in other programs.
+   * The return value of the traced function, in kretprobe and fexit programs: a number of its type. Each use emits one
+   * load. `as(u64)` reads all 64 bits of a shorter one.
+   *
+   * Throws RangeError in other programs, and if the function returns nothing.
+   *
+   * @example
+   * ```ts
+   * import { array, kretprobe, s64, target, u64 } from 'tsbpf';
+   *
+   * const failures = array('failures', { value: u64 });
+   *
+   * const onReturn = kretprobe('tcp_v4_connect', target('x64'), (b) => {
+   *   b.if(b.retval.as(s64).lt(0), () => b.count(failures, 0));
+   * });
+   * ```
    */
   get retval(): Place {
     return this.#context.retval;
   }
 
-  /** A field of the record that a classic tracepoint gives the program, by its name: one load at each use. */
+  /**
+   * A field of a classic tracepoint's record, by name. Each use emits one load.
+   *
+   * Throws RangeError in other programs, and if the record has no such field.
+   *
+   * @example
+   * ```ts
+   * import { hash, target, tracepoint, u64 } from 'tsbpf';
+   * import { parseTracepointFormat } from 'tsbpf/btf';
+   *
+   * const requested = hash('requested', { key: u64, value: u64, maxEntries: 64 });
+   * // On a running system: readTracepointFormat('kmem', 'kmalloc')
+   * const format = parseTracepointFormat('kmem', 'kmalloc', `name: kmalloc
+   * ID: 400
+   * format:
+   * \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+   * \tfield:size_t bytes_req;\toffset:24;\tsize:8;\tsigned:0;
+   * `);
+   *
+   * const onAllocation = tracepoint('kmem', 'kmalloc', { ...target('x64'), formats: [format] }, (b) => {
+   *   b.count(requested, b.field('bytes_req').get().log2());
+   * });
+   * ```
+   */
   field(name: string): Place {
     return this.#machine.statement(this.field, () => this.#context.field(name));
   }
 
   /**
-   * A pointer to a kernel structure whose type is known: an argument (`b.kernel(b.arg(0))`) or a field. One load.
+   * A pointer to a kernel structure, read from a place whose type the target's BTF knows: an argument or a field. Emits
+   * one load.
    *
-   * Throws TypeError if the place is no pointer to a structure.
+   * Throws TypeError if BTF does not say that the place points to a structure. Then name the structure.
+   *
+   * @example
+   * ```ts
+   * import { fentry, Kernel, lruHash, target, u16, u64 } from 'tsbpf';
+   *
+   * const ports = lruHash('ports', { key: u16, value: u64, maxEntries: 1_024 });
+   *
+   * // tcp_v4_connect(struct sock *sk, ...): BTF knows the type of argument 0.
+   * const onConnect = fentry('tcp_v4_connect', target(process.arch, new Kernel().btf), (b) => {
+   *   const { port } = b.kernel(b.arg(0)).fields({ port: '__sk_common.skc_num' });
+   *   b.count(ports, port);
+   * });
+   * ```
    */
   kernel(pointer: Place): KernelPointer;
   /**
-   * A pointer to the kernel structure of that name: a value that holds its address, or a place that does (one load).
+   * A pointer to the kernel structure `struct`, whose address is a value (nothing is emitted) or a place (one load). Use
+   * it if BTF does not know the type of the pointer.
    *
-   * Throws AmbiguousStructError if the name has several definitions: `{ name: 'dma_chan', size: 112 }` or `{ name: 'dma_chan', having: 'slave' }`
-   * is one of them.
+   * Throws AmbiguousStructError if the name has several definitions. `{ name: 'dma_chan', size: 112 }` or
+   * `{ name: 'dma_chan', having: 'slave' }` selects one of them.
    */
   kernel(struct: StructRef, address: Value | Place): KernelPointer;
   kernel(of: StructRef | Place, address?: Value | Place): KernelPointer {
     return this.#machine.statement(this.kernel, () => {
       if (of instanceof Place) return pointerOf(this.#machine, this.target, of);
-      if (address === undefined) throw new TypeError('kernel() takes the address of the structure, too');
+      if (address === undefined)
+        throw new TypeError('kernel() lacks the address of the structure: b.kernel(struct, address)');
       return pointerTo(this.#machine, this.target, kernelStruct(this.target, of), address);
     });
   }
@@ -161,8 +261,22 @@ export class Builder {
   // --- values and memory -------------------------------------------------------------------------
 
   /**
-   * Moves something into r6 to r9, where it outlives calls: a value (one move), a place's content (one load), a
-   * pointer, or memory that a temporary points to. Free again when the block ends. Throws when all four are held.
+   * Copies a value or pointer into one of r6 to r9, which survive calls, until the block ends. A place is read (one
+   * load); of memory behind a pointer, the pointer is kept. Emits one `mov` otherwise.
+   *
+   * Throws RangeError if all four registers are in use, and TypeError for memory on the stack, which needs no register.
+   *
+   * @example
+   * ```ts
+   * import { getCurrentPidTgid, hash, ktimeGetNs, rawTracepoint, target, u64 } from 'tsbpf';
+   *
+   * const lastNs = hash('last_ns', { key: u64, value: u64, maxEntries: 10_240 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const task = b.keep(b.call(getCurrentPidTgid));
+   *   b.update(lastNs, task, b.call(ktimeGetNs));
+   * });
+   * ```
    */
   keep<T extends Keepable>(thing: T): T extends Place ? Value : T;
   keep(thing: Keepable): Value | KernelPointer | MapPointer | StructMemory {
@@ -173,13 +287,30 @@ export class Builder {
     });
   }
 
-  /** A constant or a place in a temporary register. A constant is a u64, or an s64 if it is negative, unless a schema says otherwise. */
+  /**
+   * Loads a constant or a place into a temporary register. A constant has the type of `schema`; without one it is a u64,
+   * or an s64 if negative. A place is cast to `schema`. Emits one instruction for a constant, and for a place one load
+   * and what its type needs.
+   *
+   * Throws RangeError for a constant out of range, and if no register is free.
+   *
+   * @example
+   * ```ts
+   * import { rawTracepoint, target } from 'tsbpf';
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const mask = b.value(0xff);
+   *   b.exit(mask.and(b.arg(1)));
+   * });
+   * ```
+   */
   value(source: number | bigint | Place, schema?: TSchema): Value {
     return this.#machine.statement(this.value, () => {
       if (source instanceof Place) return schema === undefined ? source.get() : source.get().as(schema);
       const layout = layoutOf(schema ?? (source < 0 ? s64 : u64));
       const name = String(source);
-      if (layout.kind !== 'int') throw new TypeError(`${name} is a number: value() takes an integer schema`);
+      if (layout.kind !== 'int')
+        throw new TypeError(`value(${name}, schema): the schema must be an integer schema, such as u64`);
       const type = numberTypeOf(layout);
       requireFits(constantOf(source), type, 'the schema');
       const holder = { name, position: this.#machine.position };
@@ -189,7 +320,27 @@ export class Builder {
     });
   }
 
-  /** Memory on the stack, unwritten, or (scalars) set to a value. Nothing is emitted but that store. */
+  /**
+   * Reserves memory on the stack until the block ends. Reading it before it is written is an error. Emits nothing, or the
+   * store of `initial`.
+   *
+   * Throws RangeError if the 512 bytes of the stack do not suffice.
+   *
+   * @example
+   * ```ts
+   * import { chars, getCurrentComm, hash, rawTracepoint, struct, target, u64 } from 'tsbpf';
+   *
+   * const Key = struct({ comm: chars(16), number: u64 });
+   * const calls = hash('calls', { key: Key, value: u64, maxEntries: 1_024 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const key = b.stack(Key);
+   *   key.number.set(b.arg(1));
+   *   b.call(getCurrentComm, key.comm);
+   *   b.count(calls, key);
+   * });
+   * ```
+   */
   stack<T extends TSchema>(schema: T, initial?: Operand): Memory<T> {
     return this.#machine.statement(this.stack, () => {
       const { size } = layoutOf(schema);
@@ -201,19 +352,64 @@ export class Builder {
   }
 
   /**
-   * Writes memory of any shape: a copy from memory of the same size (by the widest loads and stores that the
-   * alignment allows), a register into 1, 2, 4 or 8 bytes, or 0 over everything, padding too.
+   * Writes memory of any schema: a copy of memory of the same size, by the widest loads and stores that the alignment
+   * allows; a number into 1, 2, 4 or 8 bytes; or 0 into every byte, padding included.
+   *
+   * Throws TypeError if the sizes differ, and RangeError for a number that does not fit.
+   *
+   * @example
+   * ```ts
+   * import { rawTracepoint, struct, target, u32, u64 } from 'tsbpf';
+   *
+   * const Sample = struct({ number: u64, flags: u32 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const sample = b.stack(Sample);
+   *   b.set(sample, 0); // two stores, which also clear the padding
+   *   sample.number.set(b.arg(1));
+   * });
+   * ```
    */
   set(to: Place | StructMemory, from: Operand | StructMemory): void {
     this.#machine.statement(this.set, () => placeOf(to).set(isStructMemory(from) ? placeOf(from) : from));
   }
 
-  /** The same memory as another schema sees it, which may be shorter. Nothing is emitted. */
+  /**
+   * The same memory under another schema, of at most its size. Emits nothing.
+   *
+   * Throws TypeError if the memory is too short for the schema, or not aligned for it.
+   *
+   * @example
+   * ```ts
+   * import { bytes, rawTracepoint, struct, target, u32, u64 } from 'tsbpf';
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const raw = b.stack(bytes(16));
+   *   b.set(raw, 0);
+   *   const { low } = b.as(raw, struct({ low: u32, high: u32, rest: u64 }));
+   *   b.if(low.eq(0), () => b.exit());
+   * });
+   * ```
+   */
   as<T extends TSchema>(memory: Place | StructMemory, schema: T): Memory<T> {
     return this.#machine.statement(this.as, () => view(memory, schema));
   }
 
-  /** The value of an array map with one entry, in place: one `lddw`, no call (Linux 5.2). */
+  /**
+   * The value of an array map with one entry (`globals`, `constants`), accessed in place (Linux 5.2). Emits one `lddw`
+   * and no call; the address is a temporary.
+   *
+   * @example
+   * ```ts
+   * import { globals, rawTracepoint, struct, target, u64 } from 'tsbpf';
+   *
+   * const counters = globals('counters', struct({ calls: u64 }));
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.global(counters).calls.atomicAdd(1);
+   * });
+   * ```
+   */
   global<V extends TSchema>(map: MapSpec<TSchema, V>): Memory<V> {
     return this.#machine.statement(this.global, () => {
       const holder = { name: map.name, position: this.#machine.position };
@@ -225,7 +421,25 @@ export class Builder {
 
   // --- branches ----------------------------------------------------------------------------------
 
-  /** Runs `then` where the condition holds, else `otherwise`: one jump, two where both arms go on. */
+  /**
+   * Branches: runs `then` if the condition is true, else `otherwise`. Emits one conditional jump for a comparison, and a
+   * second jump if both arms continue. After it, a value or memory counts as set only if it is set on every path.
+   *
+   * Throws TypeError for a comparison without a common 64-bit type, and RangeError for one that has the same result for
+   * every value.
+   *
+   * @example
+   * ```ts
+   * import { array, rawTracepoint, target, u64 } from 'tsbpf';
+   *
+   * const counts = array('counts', { value: u64, maxEntries: 2 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const number = b.arg(1);
+   *   b.if(number.eq(0).or(number.eq(1)), () => b.count(counts, 0), () => b.count(counts, 1));
+   * });
+   * ```
+   */
   if(condition: Condition, then: () => BodyResult, otherwise?: () => BodyResult): void {
     const branch = this.#branch(this.if, condition);
     try {
@@ -241,10 +455,30 @@ export class Builder {
   }
 
   /**
-   * Runs the arm whose constant the subject is, or of whose constants it is one, else `otherwise`: `[[1, one], [[2, 3], other]]`. The
-   * subject is loaded once, and compared with one constant after the other; of more than eight half are ruled out by a comparison first. An
-   * arm that only leaves is gone to without a jump of its own. Throws RangeError for a constant that is there twice or that the
-   * subject can't be.
+   * Branches by constants: runs the arm of the case that lists the number, or else `otherwise`. Emits one load, then a
+   * jump for each constant; more than eight constants are searched as a binary tree. If an arm only exits or leaves a
+   * block, the jump goes there directly.
+   *
+   * Throws RangeError for a constant that occurs twice or that the subject cannot be, and TypeError for a case without
+   * constants.
+   *
+   * @example
+   * ```ts
+   * import { array, rawTracepoint, target, u64 } from 'tsbpf';
+   *
+   * const counts = array('counts', { value: u64, maxEntries: 3 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.switch(
+   *     b.arg(1),
+   *     [
+   *       [0, () => b.count(counts, 0)], // read
+   *       [[1, 20], () => b.count(counts, 1)], // write, writev
+   *     ],
+   *     () => b.count(counts, 2),
+   *   );
+   * });
+   * ```
    */
   switch(subject: Value | Place, cases: readonly Case[], otherwise?: () => BodyResult): void {
     const dispatch = this.#dispatch(this.switch, subject, cases);
@@ -265,8 +499,25 @@ export class Builder {
   }
 
   /**
-   * A block that can be left from within: `leave()` jumps to its end, and may be an arm itself
-   * (`b.if(condition, leave)` is one jump). The block costs nothing.
+   * Runs `body` as a block. Kept values and stack memory made in it are freed at its end, to which `leave` jumps. The
+   * block itself emits nothing, and `b.if(condition, leave)` emits one jump.
+   *
+   * Throws ProgramError if `leave` is called after the block has ended.
+   *
+   * @example
+   * ```ts
+   * import { array, getCurrentUidGid, rawTracepoint, target, u32, u64 } from 'tsbpf';
+   *
+   * const counts = array('counts', { value: u64 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.block((leave) => {
+   *     b.if(b.arg(1).ne(59), leave);
+   *     b.if(b.call(getCurrentUidGid).as(u32).eq(0), leave);
+   *     b.count(counts, 0);
+   *   });
+   * });
+   * ```
    */
   block(body: (leave: () => void) => BodyResult): void {
     const block = this.#block(this.block);
@@ -282,35 +533,54 @@ export class Builder {
   }
 
   /**
-   * Ends the program. Without a value it returns 0 (1 from a classic tracepoint), by a jump to the one place that does so; with
-   * one it returns that (nothing but `exit` where the value is in r0 already).
+   * Ends the program with a result. Without a value the result is 0 (1 for a classic tracepoint), and a jump to the
+   * shared exit code is emitted. With a value: `exit`, after a `mov` unless the value is in r0.
+   *
+   * Throws ProgramError in a subprogram (use `return`), and RangeError for a result that the program type must not return.
+   *
+   * @example
+   * ```ts
+   * import { rawTracepoint, target } from 'tsbpf';
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.if(b.arg(1).gt(400), () => b.exit());
+   *   b.exit(1);
+   * });
+   * ```
    */
   exit(value: number | Value = this.#result): void {
     this.#machine.statement(this.exit, () => {
       if (this.#subprogram)
         throw new ProgramError(
-          `exit() ends a program, and this is the subprogram ${this.#name}: return() ends it`,
+          `exit() ends a program, but ${this.#name} is a subprogram: end it with return()`,
         );
       const { mustReturn } = PROGRAM_TYPES[this.#context.kind];
       if (mustReturn !== undefined && value !== mustReturn)
-        throw new RangeError(`${this.#name} returns ${mustReturn}: the verifier refuses any other result`);
+        throw new RangeError(
+          `${this.#name} must return ${mustReturn}: the verifier rejects any other result`,
+        );
       this.#leave(value);
     });
   }
 
-  /** Goes back to who called the subprogram, with 0 or a value: as `exit` ends a program. */
+  /**
+   * Returns from a subprogram to its caller, with 0 or a value. Emits what `exit` emits for a program.
+   *
+   * Throws ProgramError in a program (use `exit`), and if memory that the subprogram must fill (`out`) is not written yet.
+   * Throws RangeError for a result that the declared type does not include.
+   */
   return(value: Operand = this.#result): void {
     this.#machine.statement(this.return, () => {
       if (!this.#subprogram)
         throw new ProgramError(
-          `return() ends a subprogram, and this is a program, ${this.#name}: exit() ends it`,
+          `return() ends a subprogram, but ${this.#name} is a program: end it with exit()`,
         );
       requireFilled(this.#subprogram.parameters, this.#received);
       requireFits(
         value,
         numberTypeOf(layoutOf(this.#subprogram.returns) as IntLayout),
         `the result of ${this.#name}`,
-        'declare the result by { returns: schema } in subprogram()',
+        'declare its type with { returns: schema } in subprogram()',
       );
       this.#leave(value);
     });
@@ -325,27 +595,60 @@ export class Builder {
   // --- calls -------------------------------------------------------------------------------------
 
   /**
-   * Calls a helper. Arguments in the helper's order, but the context and the size of memory, which are known.
-   * A constant or a value goes where a pointer to memory is asked for by way of the stack (one store more).
-   * Temporaries are gone afterwards; the result is one, in r0.
+   * Calls a kernel helper. Pass its arguments in order, without the context and without the size of memory: the builder
+   * adds both. A number for a parameter that is a pointer to memory is stored on the stack first (one store). Emits a
+   * `mov` for each argument that is not in its register yet, and the call. Temporaries end; the result is one, in r0.
+   *
+   * Throws TypeError for missing or wrong arguments, and if the program type may not call the helper.
+   *
+   * @example
+   * ```ts
+   * import { bytes, probeReadUser, rawTracepoint, target } from 'tsbpf';
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const first = b.stack(bytes(8));
+   *   // The kernel's signature is (dst, size, address): the size is that of `first`.
+   *   b.call(probeReadUser, first, b.arg(0));
+   * });
+   * ```
    */
   call(helper: Helper, ...args: Argument[]): Value;
   /**
-   * Calls a subprogram (Linux 4.16), which comes into the program by its first call. A number goes into a register as it is, memory by
-   * its address, and must have been written; the context goes without saying. As with helpers, temporaries are gone afterwards; the
-   * result is one, in r0.
+   * Calls a subprogram (Linux 4.16). Its first call in a program appends its code to the program. A number is passed in a
+   * register, memory by its address; the builder passes the context itself. Temporaries end; the result is one, in r0.
+   *
+   * Throws TypeError for a wrong number or kind of arguments, and ProgramError for recursion and for memory not yet
+   * written.
    */
   call<P extends readonly TSchema[]>(subprogram: Subprogram<P>, ...args: ArgumentsOf<P>): Value;
   call(callee: Helper | Subprogram, ...args: Argument[]): Value {
-    return this.#machine.statement(this.call, () =>
-      'body' in callee ? this.#calls.subprogram(callee, args) : this.#calls.helper(callee, args),
-    );
+    return this.#machine.statement(this.call, () => {
+      requireCallable(callee);
+      return 'body' in callee ? this.#calls.subprogram(callee, args) : this.#calls.helper(callee, args);
+    });
   }
 
   /**
-   * Goes on in another program: that of a slot of a program array, by its name or its number (Linux 4.2). The other is given the same
-   * context and none of the registers, and returns for this one. What follows runs only where the slot is empty or out of range, or
-   * after 33 such calls in a row; temporaries are gone then. Needs the context. In a subprogram the other returns to who called that.
+   * Tail-calls the program in a slot of a program array, by the slot's name or number (Linux 4.2). That program gets the
+   * same context and no other register, and its result replaces this program's. In a subprogram it returns to the
+   * subprogram's caller. Emits the arguments and one call.
+   *
+   * The statements after it run only if the slot is empty or out of range, or after 33 tail calls in a row. Temporaries
+   * have ended by then.
+   *
+   * Throws RangeError if the array has no such slot, and ProgramError if the context is gone.
+   *
+   * @example
+   * ```ts
+   * import { programArray, rawTracepoint, target } from 'tsbpf';
+   *
+   * const stages = programArray('stages', { slots: ['parse', 'send'] });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.tailCall(stages, 'parse');
+   *   b.exit(); // no program in the slot
+   * });
+   * ```
    */
   tailCall<N extends string>(array: ProgramArraySpec<N>, slot: N | Operand): void {
     this.#machine.statement(this.tailCall, () => {
@@ -354,14 +657,35 @@ export class Builder {
   }
 
   /**
-   * Looks a key up: one call, one jump. `found` gets the value's memory through a temporary (keep it if it
-   * calls), or, of a map of maps, the map to look into; without `missing`, both ways go on.
+   * Looks up a key in a map of maps: one call and one jump. `found` receives the inner map; its address is a temporary.
+   * Without `missing` the program continues after both cases.
    */
   lookup<I extends MapSpec>(
     map: MapOfMapsSpec<TSchema, I>,
     key: Operand | StructMemory | KernelPointer,
     arms: { found: (map: MapPointer<I>) => BodyResult; missing?: () => BodyResult },
   ): void;
+  /**
+   * Looks up a key in a map: one call and one jump. `found` receives the value's memory, in the map itself; its address is
+   * a temporary, so keep it if `found` calls anything. Without `missing` the program continues after both cases.
+   *
+   * Throws TypeError for a key of another size than the map's.
+   *
+   * @example
+   * ```ts
+   * import { getCurrentPidTgid, hash, rawTracepoint, target, u64 } from 'tsbpf';
+   *
+   * const calls = hash('calls', { key: u64, value: u64, maxEntries: 10_240 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const task = b.keep(b.call(getCurrentPidTgid));
+   *   b.lookup(calls, task, {
+   *     found: (count) => count.atomicAdd(1),
+   *     missing: () => b.update(calls, task, 1),
+   *   });
+   * });
+   * ```
+   */
   lookup<V extends TSchema>(
     map: MapSpec<TSchema, V> | MapPointer<MapSpec<TSchema, V>>,
     key: Operand | StructMemory | KernelPointer,
@@ -397,8 +721,26 @@ export class Builder {
   }
 
   /**
-   * Writes an entry: one call. The result is 0, or a negative errno (`-E2BIG` where a hash table is full), of which the low
-   * 32 bits count: up to Linux 6.3 the upper ones aren't set.
+   * Writes an entry of a map: one call. `flags` is 0 (create or replace), 1 (`BPF_NOEXIST`: only create) or 2
+   * (`BPF_EXIST`: only replace).
+   *
+   * The result is 0 or a negative errno, such as `-E2BIG` if a hash table is full. It has 32 bits: before Linux 6.4 the
+   * upper half of the register is undefined.
+   *
+   * Throws TypeError for a key or value of another size than the map's, and RangeError for a number that does not fit.
+   *
+   * @example
+   * ```ts
+   * import { getCurrentPidTgid, hash, rawTracepoint, target, u64 } from 'tsbpf';
+   *
+   * const calls = hash('calls', { key: u64, value: u64, maxEntries: 10_240 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const number = b.keep(b.arg(1));
+   *   const failed = b.update(calls, b.call(getCurrentPidTgid), number);
+   *   b.if(failed.ne(0), () => b.exit());
+   * });
+   * ```
    */
   update(
     map: MapSpec | MapPointer,
@@ -411,27 +753,69 @@ export class Builder {
     );
   }
 
-  /** Deletes an entry: one call. The result is 0, or `-ENOENT`. */
+  /**
+   * Deletes an entry of a map: one call. The result is 0, or `-ENOENT` if the map has no such key.
+   *
+   * Throws TypeError for a key of another size than the map's, and RangeError for a number that does not fit.
+   *
+   * @example
+   * ```ts
+   * import { getCurrentPidTgid, hash, rawTracepoint, target, u64 } from 'tsbpf';
+   *
+   * const started = hash('started', { key: u64, value: u64, maxEntries: 10_240 });
+   *
+   * const onExit = rawTracepoint('sched_process_exit', target('x64'), (b) => {
+   *   b.delete(started, b.call(getCurrentPidTgid));
+   * });
+   * ```
+   */
   delete(map: MapSpec | MapPointer, key: Operand | StructMemory | KernelPointer): Value {
     return this.#machine.statement(this.delete, () => this.#calls.helper(mapDeleteElem, [map, key]));
   }
 
   /**
-   * Adds to the number under a key of a map, which begins at 0: one call where there is an entry, three where a hash table gets one. Nothing
-   * is lost where another CPU does the same: the addition is atomic, but for a per-CPU map, where it needn't be. A hash table that is
-   * full counts nothing. Temporaries are gone afterwards.
+   * Adds `amount` to the number that a map holds for a key, starting at 0. One call runs if the entry exists, three if a
+   * hash table must create it. The addition is atomic, so CPUs do not lose each other's counts; in a per-CPU map it need
+   * not be. If a hash table is full, nothing is counted. Temporaries end.
    *
-   * Throws if the map's values are no numbers of 4 or 8 bytes.
+   * Throws TypeError unless the map's values are numbers of 4 or 8 bytes in the host's byte order.
+   *
+   * @example
+   * ```ts
+   * import { perCpuArray, rawTracepoint, target, u32, u64 } from 'tsbpf';
+   *
+   * const calls = perCpuArray('calls', { value: u64, maxEntries: 512 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const number = b.arg(1).as(u32);
+   *   b.if(number.lt(512), () => b.count(calls, number));
+   * });
+   * ```
    */
   count(map: MapSpec | MapPointer, key: Operand | StructMemory | KernelPointer, amount: Operand = 1): void {
     this.#machine.statement(this.count, () => emitCount(this.#machine, this.#calls, map, key, amount));
   }
 
   /**
-   * Sends an event to the perf ring of this CPU: one call. Needs the context. The result is 0, or `-ENOSPC` if the ring
-   * is full.
+   * Sends an event to the perf ring of the current CPU: one call. It needs the context. The result is 0, or `-ENOSPC` if
+   * the ring is full.
    *
-   * Throws TypeError if the layout of the event is not that of the map's schema.
+   * Throws TypeError if the layout of the event is not that of the map's schema, and ProgramError if a byte of the event
+   * was never written.
+   *
+   * @example
+   * ```ts
+   * import { perfEventArray, rawTracepoint, struct, target, u64 } from 'tsbpf';
+   *
+   * const Call = struct({ number: u64 });
+   * const calls = perfEventArray('calls', Call);
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const call = b.stack(Call);
+   *   call.number.set(b.arg(1));
+   *   b.output(calls, call);
+   * });
+   * ```
    */
   output<E extends TSchema>(events: EventsSpec<E>, event: Memory<E>): Value {
     return this.#machine.statement(this.output, () =>
@@ -439,33 +823,59 @@ export class Builder {
     );
   }
 
-  // --- the floor below ---------------------------------------------------------------------------
+  // --- raw instructions --------------------------------------------------------------------------
 
   /**
-   * Drops raw instructions and labels in. A jump is to a label. A register that they set is theirs as a
-   * value's is the value's: r6 to r9 to the end of the program, r0 to r5 until the next call. They read
-   * registers that hold a value or were set by others like them. Loads from the stack by r10 need bytes that
-   * are written; `assumeWritten` says what stores by other registers write.
+   * Emits raw instructions and labels of `tsbpf/asm`. A register that they set belongs to them: r0 to r5 until the next
+   * call, r6 to r9 to the end of the program. They may read registers that hold values. Stores by r10 mark stack bytes
+   * as written; after stores by other registers use `assumeWritten`.
    *
-   * Throws Error for a register that is kept, for one that nothing has set, for a label that is there twice,
-   * and for instructions that nothing reaches; TypeError for a jump by a distance.
+   * Throws ProgramError for a write to a kept register, a read of a register that is not set, a load of unwritten stack
+   * bytes, a duplicate label and unreachable instructions. Throws TypeError for a jump by a distance: jump to a label.
+   *
+   * @example
+   * ```ts
+   * import { rawTracepoint, target } from 'tsbpf';
+   * import { exit, ja, label, mov, r0 } from 'tsbpf/asm';
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.emit(mov(r0, 1), ja('end'), label('end'), exit());
+   * });
+   * ```
    */
   emit(...items: Item[]): void {
     this.#machine.statement(this.emit, () => this.#raw.emit(items), true);
   }
 
-  /** Says that raw instructions have written this memory. */
+  /**
+   * Marks memory as written, after raw instructions have written it by a register other than r10. Emits nothing.
+   *
+   * Throws ProgramError if the memory is on the stack of a block that has ended.
+   */
   assumeWritten(memory: Place | StructMemory): void {
     this.#machine.statement(this.assumeWritten, () => placeOf(memory).markWritten());
   }
 
-  /** Ends the program if it hasn't ended, and gives its instructions. The end that all share is of the line `position`. */
+  /**
+   * Ends the program, unless it has ended, and returns its instructions. Only the library calls it: the hooks and
+   * `subprogram`. `position` is the source line of the shared exit code.
+   */
   finish(position?: Position): readonly Item[] {
     const { items } = this.#machine;
-    this.#machine.close(`${this.#name} is finished: what it holds can't be used elsewhere`);
+    this.#machine.close(`${this.#name} is complete: its values and memory cannot be used any more`);
     const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
     const { labels, isUsed: hasRaw } = this.#raw;
     const isProgram = this.#subprogram === undefined;
     return finishList({ items, end, exit: EXIT, labels, hasRaw, isProgram });
   }
+}
+
+/** @throws {TypeError} unless the callee is a helper or a subprogram. */
+function requireCallable(callee: unknown): void {
+  if (typeof callee === 'object' && callee !== null && ('body' in callee || 'args' in callee)) return;
+  const got = typeof callee === 'string' ? `'${callee}'` : callee === null ? 'null' : typeof callee;
+  throw new TypeError(
+    `b.call() got ${got} instead of a helper or a subprogram: check the name and the import ` +
+      "(helpers are exports of 'tsbpf', such as ktimeGetNs; subprogram() makes functions of your own)",
+  );
 }
