@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
 import { AssembleError, assemble, destinationOf } from '../../src/asm/assemble.ts';
+import { ReachError } from '../../src/asm/assemble-error.ts';
 import {
   add,
   atomic,
@@ -43,7 +44,7 @@ function listing(items: readonly Item[]): string[] {
 
 function refused(
   items: readonly Item[],
-  kind: typeof AssembleError | typeof RangeError,
+  kind: typeof AssembleError | typeof RangeError | typeof ReachError,
   message: string | RegExp,
 ): void {
   assert.throws(
@@ -200,7 +201,7 @@ test('a conditional jump reaches 32767 slots forward', () => {
   assert.is(assemble(over(32767)).instructions[0]?.instruction.off, 32767);
   refused(
     over(32768),
-    RangeError,
+    ReachError,
     "slot 0: jeq: label 'out' is 32768 slots away, which does not fit in 16 signed bits; jump round a ja or gotol instead",
   );
 });
@@ -218,7 +219,7 @@ test('a jump reaches 32768 slots backward', () => {
   assert.is(assemble(over(32766)).instructions.at(-2)?.instruction.off, -32768);
   refused(
     over(32767),
-    RangeError,
+    ReachError,
     "slot 32769: ja: label 'again' is -32769 slots away, which does not fit in 16 signed bits; gotol reaches further (Linux 6.6)",
   );
 });
@@ -227,7 +228,7 @@ test('a jump over 40000 slots is refused at the line that made it', () => {
   const far = { ...jeq(r1, 0, 'out'), position: { stack: `Error\n    at tool (file:///tool.ts:12:3)` } };
   refused(
     [far, ...Array.from({ length: 40000 }, () => mov(r0, 0)), label('out'), exit()],
-    RangeError,
+    ReachError,
     /^slot 0: jeq: label 'out' is 40000 slots away, .*\(\/tool\.ts:12\)$/,
   );
 });

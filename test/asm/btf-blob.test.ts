@@ -408,7 +408,7 @@ test('an enum value is found in the enums that have it, with any types in betwee
   assert.throws(() => read.enumValue('E'), /no value 'E' in any enum/);
 });
 
-test('the first type of a name is found, wherever its string is', () => {
+test('the first type of a name is found, independent of its string offset', () => {
   const w = new BtfWriter();
   w.string('the_int');
   w.string('an_int');
@@ -579,7 +579,7 @@ test('members, parameters and results have the kind, size and sign of their type
   }
 });
 
-test('similar names of a struct are structs and unions, those of a function are functions', () => {
+test('structs and unions suggest structs and unions, functions suggest functions', () => {
   const w = new BtfWriter();
   const int = w.int('sock_int', 4);
   w.typedef('sock_type', int);

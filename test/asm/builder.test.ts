@@ -419,7 +419,7 @@ test('a helper that fills memory initializes it', () => {
   );
 });
 
-test('the stack has 512 bytes; those of a block are free after it', () => {
+test('the stack has 512 bytes, and a block frees its part', () => {
   assert.match(
     refusal((b) => {
       b.stack(bytes(500));

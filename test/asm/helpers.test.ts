@@ -66,7 +66,7 @@ function kindsOf({ type, name }: { type: string; name: string }, next: string | 
   if (type === 'structbpf_map*' || name === 'ringbuf') return ['map'];
   if (name === 'ctx' || type === 'structpt_regs*') return ['ctx'];
   if (name === 'callback_fn') return ['callback'];
-  if (name === 'callback_ctx') return ['handed'];
+  if (name === 'callback_ctx') return ['callbackContext'];
   if (name === 'user_ptr') return ['scalar'];
   // Probe reads take a kernel or user address.
   if (name === 'unsafe_ptr') return ['kernelPointer', 'scalar'];

@@ -11,17 +11,17 @@ import { type Kind, limitsOf } from '../../src/asm/operands.ts';
 
 const HEAD = `# Instructions
 
-Every form of an instruction, from the table in \`src/asm/isa\`: the constructor, the opcode byte, what its fields hold, what it reads,
-writes and affects, the first Linux with it, and its text. The text is the kernel's own, as bpftool and the verifier print it, and
-\`tsbpf asm\` reads it.
+Every form of an instruction, from the table in \`src/asm/isa\`: the constructor, the opcode byte, the fields,
+the registers that it reads and writes, its other effects, the first Linux that has it, and its text. The text
+is that of bpftool and the verifier, and \`tsbpf asm\` reads it.
 
-*reads* and *writes* list registers: \`dst\` and \`src\` are those of the operands, \`arguments\` as many of r1 to r5 as the
-callee has parameters. A register after *loses* cannot be read until another instruction sets it. *affects* lists what
-changes besides registers.
+*reads* and *writes* list registers: \`dst\` and \`src\` are the operands, \`arguments\` is one register of r1 to r5
+for each parameter of the callee. A register after *loses* cannot be read until another instruction sets it.
+*affects* lists effects other than register writes.
 
-A loader's error names the instruction and that release where the running kernel lacks one; it is asked by trying, since distributions
-backport. *compilers* are LLVM and gcc, which write what no kernel takes; *dumps* are those of loaded programs, into which the
-kernel puts instructions of its own.
+If the running kernel lacks an instruction, the loader's error names the instruction and its first Linux. The
+loader probes for instructions, since distributions backport them. Instructions of *compilers* are written by
+LLVM and gcc, and no kernel accepts them; instructions of *dumps* are added by the kernel to loaded programs.
 `;
 
 const SECTIONS: readonly (readonly [title: string, forms: readonly Form[]])[] = [
@@ -36,7 +36,7 @@ export function instructionTable(): string {
     HEAD,
     ...SECTIONS.map(([title, forms]) => section(title, forms)),
     limits(),
-    `\nThere are ${allForms().length} forms, ${allForms().filter(({ since }) => since).length} of which a kernel takes.\n`,
+    `\nThere are ${allForms().length} forms; kernels accept ${allForms().filter(({ since }) => since).length} of them.\n`,
   ].join('\n');
 }
 
@@ -100,7 +100,7 @@ function limits(): string {
   >[];
   return [
     '## Operands\n\n',
-    'A `register` is r0 to r10, but r10 is never written; a `base` is one that holds an address.\n\n',
+    'A `register` is r0 to r10, but r10 is never written. A `base` is a register that holds an address.\n\n',
     row(['operand', 'min', 'max', '']),
     `|${'---|'.repeat(4)}\n`,
     ...numbers.sort().map((kind) => {

@@ -132,7 +132,7 @@ test('reads and writes of a form match its text', () => {
   }
 });
 
-test('a form has its first Linux release, or says where it occurs', () => {
+test('a form has its first Linux release, or names its only source', () => {
   for (const form of allForms())
     if (form.since === undefined) assert.ok(form.onlyIn, describe(form));
     else assert.match(form.since, /^[3-7]\.\d+$/, describe(form));

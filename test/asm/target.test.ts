@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { architectureOf, architectures } from '../../src/asm/architecture.ts';
+import { architectureOf, architectures, UnknownArchitectureError } from '../../src/asm/architecture.ts';
 import { Btf, NoSuchFieldError } from '../../src/asm/btf.ts';
 import { field, kernelTypes, NoBtfError, target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
@@ -44,10 +44,10 @@ test('architectures have the names of process.arch', () => {
   assert.is(architectureOf('arm64').name, 'arm64');
 });
 
-test('an unsupported architecture throws RangeError with the supported ones', () => {
+test('an unsupported architecture throws UnknownArchitectureError with the supported ones', () => {
   for (const name of ['ia32', 's390x', '', 'toString']) {
     const error = thrown(() => architectureOf(name));
-    assert.instance(error, RangeError);
+    assert.instance(error, UnknownArchitectureError);
     assert.is(
       (error as Error).message,
       `no eBPF target for the architecture '${name}': there are x64 and arm64`,
@@ -62,7 +62,7 @@ test('a target has its architecture, and BTF if the kernel has it', () => {
   assert.equal(target('arm64'), { architecture: architectures.arm64 });
   assert.instance(
     thrown(() => target('mips')),
-    RangeError,
+    UnknownArchitectureError,
   );
 });
 

@@ -69,7 +69,9 @@ similar latencies. They differ in these points:
 - Both tools show an MPTCP connect once, as its TCP subflow.
 `;
 
-/** The page. A kernel that reported no features has no column. `which` selects the sentence about the tests. */
+/**
+ * The page. A kernel that reported no features has no column. `which` selects the sentence about the tests.
+ */
 export function describeKernels(visited: readonly Visited[], date: Date, which: keyof typeof WHICH): string {
   const described = visited.filter(hasFacts).filter(({ visit }) => visit.kernelArguments === undefined);
   const day = date.toISOString().slice(0, 10);

@@ -31,7 +31,7 @@ function optimized(...items: Item[]): string[] {
   return texts(optimizeJumps(items));
 }
 
-test('a jump goes to the end of a chain of jumps of any length', () => {
+test('a chain of jumps of any length is replaced by a jump to its end', () => {
   const chain = Array.from({ length: 5 }, (_, n) => [label(`l${n}`), ja(`l${n + 1}`), add(r0, n)]).flat();
   assert.equal(optimized(jeq(r1, 0, 'l0'), mov(r0, 1), exit(), ...chain, label('l5'), mov(r0, 2), exit()), [
     'if r1 == 0x0 goto l5',

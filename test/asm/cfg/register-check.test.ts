@@ -198,7 +198,7 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
     '1: mov reads r0, which is not set on every path to it',
   ],
   [
-    'the result of a subprogram that sets none, where it is called on the other path, too',
+    'a missing result of a subprogram called on both paths',
     [
       ...[jeq(r1, 0, 'a'), callSubprogram('f'), mov(r7, r0), mov(r0, 0), exit()],
       ...[label('a'), callSubprogram('f'), mov(r0, 0), exit()],
@@ -207,7 +207,7 @@ const UNSET: readonly (readonly [what: string, items: readonly Item[], message: 
     '2: mov reads r0, which is not set on every path to it',
   ],
   [
-    'the result of a subprogram that sets none, where it is called on the path before, too',
+    'a missing result of a subprogram called before, too',
     [
       ...[jeq(r1, 0, 'a'), callSubprogram('f'), mov(r0, 0), exit()],
       ...[label('a'), callSubprogram('f'), mov(r7, r0), mov(r0, 0), exit()],
