@@ -157,7 +157,7 @@ function program(pid: number, recordsPerCall: number) {
     b.keep(b.context);
     b.if(b.call(getCurrentPidTgid).rsh(32).ne(pid), () => b.exit());
     const event = b.stack(Event);
-    b.set(event, 0);
+    event.set(0);
     event.mark.set(MARK);
     for (let record = 0; record < recordsPerCall; record++) b.output(events, event);
   });

@@ -76,7 +76,7 @@ async function withRounds<T>(arms: number, find: Find, use: (run: () => number) 
   });
   const spec = rawTracepoint('sys_enter', target(process.arch), (b) => {
     const state = b.stack(State);
-    b.set(state, 0);
+    state.set(0);
     const start = b.keep(b.call(ktimeGetNs));
     b.call(loop, ROUNDS, round, state, 0);
     const took = b.call(ktimeGetNs).sub(start);

@@ -25,10 +25,10 @@ const events = perfEventArray('events', Exec);
 const onExec = rawTracepoint('sched_process_exec', target(process.arch, kernel.btf), (b) => {
   b.keep(b.context);
   const event = b.stack(Exec);
-  b.set(event, 0); // a path is shorter than its field: zero the rest
+  event.set(0); // a path is shorter than its field: zero the rest
   const { filename } = b.kernel(b.arg('bprm')).fields({ filename: 'filename' });
   b.call(probeReadKernelStr, event.file, filename);
-  b.set(event.task, b.call(getCurrentPidTgid));
+  event.task.set(b.call(getCurrentPidTgid));
   b.call(getCurrentComm, event.comm);
   b.output(events, event);
 });

@@ -50,11 +50,11 @@ const handler = (name: string, names: { readonly from: 1; readonly to?: 3 }) => 
   const body = (b: Builder) => {
     b.keep(b.context);
     const event = b.stack(Event);
-    b.set(event, 0);
+    event.set(0);
     const { from, to } = b.kernel('pt_regs', b.arg(0)).systemCallArguments(names);
     b.call(copyText, event.from, from);
     if (to) b.call(copyText, event.to, to);
-    b.set(event.task, b.call(getCurrentPidTgid));
+    event.task.set(b.call(getCurrentPidTgid));
     b.call(getCurrentComm, event.comm);
     b.output(events, event);
   };

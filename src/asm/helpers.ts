@@ -170,7 +170,7 @@ export const forEachMapElem = helper(
  * const add = subprogram('add', [u32, State], (b, n, state) => state.sum.set(state.sum.get().add(n)));
  * kprobe('tcp_v4_connect', target('x64'), (b) => {
  *   const state = b.stack(State);
- *   b.set(state, 0);
+ *   state.set(0);
  *   b.call(loop, 10, add, state, 0);
  * });
  */
@@ -495,7 +495,7 @@ export const taskPtRegs = helper(175, 'task_pt_regs', '5.15', ['kernelPointer'])
  * const events = perfEventArray('events', Event);
  * kprobe('tcp_v4_connect', target('x64'), (b) => {
  *   const event = b.stack(Event);
- *   b.set(event, 0);
+ *   event.set(0);
  *   b.call(perfEventOutput, events, 0xffff_ffff, event);
  * });
  */

@@ -83,7 +83,7 @@ test('as(u64) reads the whole slot of a narrower number', () => {
 
 test('a 16-byte struct occupies two slots', () => {
   assert.equal(
-    linesOf(fentry('wide', on, (b) => b.set(b.stack(struct({ a: u64, b: u64 })), b.arg(0)))).slice(0, 4),
+    linesOf(fentry('wide', on, (b) => b.stack(struct({ a: u64, b: u64 })).set(b.arg(0)))).slice(0, 4),
     ['r0 = *(u64 *)(r1 +0)', '*(u64 *)(r10 -16) = r0', 'r0 = *(u64 *)(r1 +8)', '*(u64 *)(r10 -8) = r0'],
   );
   assert.match(thrown(() => load((b) => b.arg(0).get())).message, /argument 0 is bytes\(16\), not a number/);

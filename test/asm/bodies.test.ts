@@ -40,7 +40,7 @@ const waiting: [string, (b: Builder) => void][] = [
     'the arm of a lookup',
     (b) => {
       const key = b.stack(counts.key);
-      b.set(key, 0);
+      key.set(0);
       // @ts-expect-error: an async body is a type error, too.
       b.lookup(counts, key, { found: async () => b.exit() });
     },
@@ -107,7 +107,7 @@ test('events with another schema than their map are refused', () => {
   const events = perfEventArray('events', struct({ a: u32, b: u32 }));
   const written = (b: Builder, value: ReturnType<typeof struct>) => {
     const memory = b.stack(value);
-    b.set(memory, 0);
+    memory.set(0);
     return memory;
   };
   for (const other of [struct({ a: u32, c: u32 }), struct({ a: u64 }), struct({ a: u32, b: u32, c: u32 })])

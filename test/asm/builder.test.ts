@@ -230,7 +230,7 @@ test('a seventh temporary is refused', () => {
 test('kept registers of a block are free after it', () => {
   assert.equal(
     statements((b) => {
-      b.if(b.arg(0).eq(1), () => b.set(b.stack(u64), b.keep(b.arg(1))));
+      b.if(b.arg(0).eq(1), () => b.stack(u64).set(b.keep(b.arg(1))));
       b.keep(b.arg(2));
     }).filter((line) => line.startsWith('r6')),
     ['r6 = *(u64 *)(r1 +8)', 'r6 = *(u64 *)(r1 +16)'],
@@ -308,8 +308,8 @@ test('copies use the widest loads that both alignments allow', () => {
     statements((b) => {
       const from = b.stack(Packed);
       const to = b.stack(Packed);
-      b.set(from, 0);
-      b.set(to.rest, from.rest);
+      from.set(0);
+      to.rest.set(from.rest);
     }),
     [
       ...['*(u64 *)(r10 -24) = 0', '*(u64 *)(r10 -16) = 0', '*(u32 *)(r10 -8) = 0'],
@@ -362,9 +362,9 @@ test('memory read by a helper or map must be written; the error names the field'
   assert.match(
     refusal((b) => {
       const data = b.stack(Data);
-      b.set(data, 0);
+      data.set(0);
       const other = b.stack(Data);
-      b.set(other.comm, data.comm);
+      other.comm.set(data.comm);
       other.id.set(1);
       b.update(table, 1, other);
     }),
@@ -413,7 +413,7 @@ test('a helper that fills memory initializes it', () => {
     statements((b) => {
       const comm = b.stack(chars(16));
       b.call(getCurrentComm, comm);
-      b.set(b.stack(chars(16)), comm);
+      b.stack(chars(16)).set(comm);
     }).slice(0, 4),
     ['r1 = r10', 'r1 += -16', 'r2 = 16', 'call bpf_get_current_comm#16'],
   );
@@ -428,7 +428,7 @@ test('the stack has 512 bytes, and a block frees its part', () => {
     /takes 16 bytes of stack; 8 of 512 are left/,
   );
   const again = statements((b) => {
-    for (const n of [1, 2]) b.if(b.arg(0).eq(n), () => b.set(b.stack(bytes(512)), 0));
+    for (const n of [1, 2]) b.if(b.arg(0).eq(n), () => b.stack(bytes(512)).set(0));
   });
   assert.is(again.filter((line) => line === '*(u64 *)(r10 -512) = 0').length, 2);
 });
@@ -476,11 +476,11 @@ const comparisons = [
 
 for (const [comparison, inverse, straight] of comparisons) {
   test(`${comparison}: the inverse skips an arm; an arm that only leaves becomes the jump`, () => {
-    const over = statements((b) => b.if(b.arg(0).get()[comparison](5), () => b.set(b.stack(u64), 1)));
+    const over = statements((b) => b.if(b.arg(0).get()[comparison](5), () => b.stack(u64).set(1)));
     assert.ok(over[1]?.startsWith(inverse), over[1]);
     const leave = statements((b) => {
       b.if(b.arg(0).get()[comparison](5), () => b.exit());
-      b.set(b.stack(u64), 1);
+      b.stack(u64).set(1);
     });
     assert.is(leave[1], `${straight} goto exit`);
   });
@@ -522,7 +522,7 @@ test('b.as must not exceed the memory or its alignment', () => {
 
 test('a bit test has no inverse and needs one more jump', () => {
   assert.equal(
-    statements((b) => b.if(b.arg(0).bits(4), () => b.set(b.stack(u64), 1))),
+    statements((b) => b.if(b.arg(0).bits(4), () => b.stack(u64).set(1))),
     [
       'r0 = *(u64 *)(r1 +0)',
       'if r0 & 0x4 goto then_2',
@@ -674,7 +674,7 @@ test('a branch, switch, lookup or block that throws can be caught without side e
     (b, body) => b.if(b.arg(0).eq(1).and(b.arg(2).eq(1).not()), body),
     (b, body) => {
       const elements = b.stack(arrayOf(u32, 4));
-      b.set(elements, 0);
+      elements.set(0);
       elements.at(b.arg(0).get(), body);
     },
   ];
@@ -708,10 +708,10 @@ test('a branch, switch, lookup or block that throws can be caught without side e
 test('jumps to jumps go to the final target', () => {
   const lines = statements((b) => {
     b.if(b.arg(0).eq(1), () => {
-      b.if(b.arg(1).eq(1), () => b.set(b.stack(u64), 1));
+      b.if(b.arg(1).eq(1), () => b.stack(u64).set(1));
       b.exit();
     });
-    b.set(b.stack(u64), 2);
+    b.stack(u64).set(2);
   });
   assert.ok(lines.includes('if r0 != 0x1 goto exit'), lines.join('; '));
 });
@@ -926,7 +926,7 @@ test('fields behind an untyped pointer are read by one probe over their span', (
 test('the copy keeps the alignment of the struct', () => {
   const lines = statements((b) => {
     const { address } = b.kernel('sock', b.arg(0)).fields({ address: 'address' });
-    b.set(b.stack(bytes(16)), address);
+    b.stack(bytes(16)).set(address);
   }, kernelWithSock());
   assert.ok(lines.includes('r1 += -20'), lines.join('; '));
   assert.is(lines.filter((line) => line.startsWith('r0 = *(u32 *)')).length, 4);
@@ -951,7 +951,7 @@ test('the first existing path of several is used', () => {
 
 test('every instruction of a statement has the line of the statement', () => {
   const { instructions } = rawTracepoint('test', x64, (b) => {
-    b.set(b.stack(u64), b.arg(0));
+    b.stack(u64).set(b.arg(0));
   });
   const [load, store] = instructions;
   assert.ok(load && 'opcode' in load && load.position && store && 'opcode' in store);

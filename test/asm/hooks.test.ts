@@ -120,7 +120,7 @@ test('tracepoint fields are loads from the context, by name', () => {
   const program = onState((b) => {
     b.if(b.field('newstate').eq(-2), () => b.exit());
     const copy = b.stack(struct({ key: u64, port: u32, address: bytes(16) }));
-    b.set(copy.key, b.field('skaddr'));
+    copy.key.set(b.field('skaddr'));
     copy.port.set(b.field('sport'));
     copy.address.set(b.field('saddr_v6'));
   });

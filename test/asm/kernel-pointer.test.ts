@@ -45,7 +45,7 @@ test('fields of a kept pointer with more than 64 bytes in between are read separ
     const pair = b.stack(Pair);
     pair.pid.set(pid);
     pair.tgid.set(tgid);
-    b.set(pair.comm, comm);
+    pair.comm.set(comm);
   });
   assert.equal(lines.slice(0, 13), [
     'r6 = *(u64 *)(r1 +0)',

@@ -2,7 +2,7 @@
 import * as assert from 'uvu/assert';
 import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
-import type { Place } from '../../src/asm/builder/place.ts';
+import type { Place, StructMemory } from '../../src/asm/builder/place.ts';
 import {
   getCurrentComm,
   getCurrentPidTgid,
@@ -30,7 +30,7 @@ const ESCAPES: readonly (readonly [string, (b: Builder) => void])[] = [
   ['read', (b) => b.exit(escaped(b).get())],
   ['written', (b) => escaped(b).set(1)],
   ['compared', (b) => b.if(escaped(b).eq(1), () => b.exit())],
-  ['copied from', (b) => b.set(b.stack(u64), escaped(b))],
+  ['copied from', (b) => b.stack(u64).set(escaped(b))],
   ['passed to a helper', (b) => b.call(getCurrentComm, escaped(b))],
   ['viewed with another schema', (b) => b.as(escaped(b), u32).set(1)],
   ['assumed to be written', (b) => b.assumeWritten(escaped(b))],
@@ -70,10 +70,10 @@ test('a slot of an outer block is valid in inner blocks and after them', () => {
 test('memory of a subprogram is accessed with the alignment of its schema', () => {
   const Pair = struct({ a: u32, b: u32 });
   const Outer = struct({ head: u32, pair: Pair });
-  const copy = subprogram('copy', [Pair, Pair], (b, from, to) => b.set(to, from));
+  const copy = subprogram('copy', [Pair, Pair], (_, from, to) => to.set(from));
   const lines = emitted((b) => {
     const outer = b.stack(Outer);
-    b.set(outer, 0);
+    outer.set(0);
     b.call(copy, outer.pair, outer.pair);
   });
   assert.equal(lines.slice(lines.indexOf('copy:') + 1, -2), [
@@ -102,7 +102,7 @@ test('memory is not passed to a subprogram that needs a larger alignment', () =>
   assert.match(
     refusal((b) => {
       const x = b.stack(struct({ a: u32, rest: struct({ b: u32, c: u32 }) }));
-      b.set(x, 0);
+      x.set(0);
       b.call(f, x);
     }),
     /^argument 0 of g is aligned to 8 bytes; argument 0 of f\.rest is aligned to 4: copy it to a b\.stack\(\)/,
@@ -140,7 +140,7 @@ test('a field that needs several loads is returned completely', () => {
   });
   const lines = emitted((b) => {
     const x = b.stack(struct({ a: u32, rest: struct({ b: u32, c: u32 }) }));
-    b.set(x, 0);
+    x.set(0);
     b.call(whole, x);
   }, packed());
   assert.equal(lines.slice(lines.indexOf('whole:')).slice(-5), [
@@ -217,7 +217,7 @@ test('an element with a constant index is a place; an index out of range throws'
   assert.equal(
     emitted((b) => {
       const numbers = b.stack(arrayOf(u16, 4));
-      b.set(numbers, 0);
+      numbers.set(0);
       numbers.at(2).set(7);
     }).slice(0, 2),
     ['*(u64 *)(r10 -8) = 0', '*(u16 *)(r10 -4) = 7'],
@@ -332,9 +332,9 @@ for (const [name, body] of [
   ],
   [
     'before a return',
-    (b: Builder, stamp: never) => {
+    (b: Builder, stamp: StructMemory) => {
       b.if(b.value(1).eq(1), () => b.return());
-      b.set(stamp, 0);
+      stamp.set(0);
     },
   ],
 ] as const)
@@ -345,6 +345,41 @@ for (const [name, body] of [
       /^argument 0 of fill\.\w+ was never written/,
     );
   });
+
+test('fields named as the methods of their struct are reached by field()', () => {
+  const Clashing = struct({ set: u64, field: struct({ set: u64 }) });
+  const lines = emitted((b) => {
+    const memory = b.stack(Clashing);
+    memory.set(0);
+    memory.field('set').set(1);
+    memory.field('field').field('set').set(2);
+  });
+  assert.equal(lines.slice(0, 4), [
+    '*(u64 *)(r10 -16) = 0',
+    '*(u64 *)(r10 -8) = 0',
+    '*(u64 *)(r10 -16) = 1',
+    '*(u64 *)(r10 -8) = 2',
+  ]);
+});
+
+const numbers = hash('numbers', { key: u64, value: u64, maxEntries: 1 });
+for (const [use, body] of [
+  ['an operand', (b: Builder, method: never) => void b.stack(u64).set(method)],
+  ['an operand of a condition', (b: Builder, method: never) => b.if(b.arg(0).eq(method), () => {})],
+  ['a key', (b: Builder, method: never) => void b.delete(numbers, method)],
+  ['memory for a helper', (b: Builder, method: never) => void b.call(getCurrentComm, method)],
+  ['memory seen by another schema', (b: Builder, method: never) => void b.as(method, u32)],
+] as const)
+  test(`a method that hides a field is refused as ${use}`, () => {
+    const message = refusal((b) => body(b, b.stack(struct({ set: u64 })).set as never));
+    assert.match(message, /the method set\(\) \(a field of its name is memory\.field\('set'\)\)/);
+  });
+
+test('an unknown field is refused with the names of the fields', () =>
+  assert.match(
+    refusal((b) => b.stack(struct({ a: u64, b: u64 })).field('c' as never)),
+    /^stack has no field 'c'; it has a, b \(\S+memory\.test\.ts:\d+\)$/,
+  ));
 
 test('bytes are written one element at a time', () => {
   assert.ok(

@@ -717,7 +717,7 @@ const UNWRITTEN: readonly [what: string, body: (b: Builder) => void, message: Re
   [
     'a load across two stores',
     (b) => {
-      b.set(b.stack(u64), 1);
+      b.stack(u64).set(1);
       b.stack(u64);
       b.emit(ldx(u64, r0, r10, -12));
     },

@@ -162,7 +162,7 @@ test('memory is passed by address and is a struct in the callee', () => {
   });
   const texts = emitted((b) => {
     const event = b.stack(Event);
-    b.set(event, 0);
+    event.set(0);
     b.call(fill, event, 3);
   });
   assert.equal(texts.slice(2), [
@@ -185,7 +185,7 @@ test('memory is passed by address and is a struct in the callee', () => {
 test('nested structs and map values are passed alike', () => {
   const Name = struct({ text: chars(4) });
   const table = hash('table', { key: u32, value: struct({ kind: u32, comm: Name }), maxEntries: 1 });
-  const clear = subprogram('clear', [Name], (b, name) => b.set(name, 0));
+  const clear = subprogram('clear', [Name], (_, name) => name.set(0));
   const texts = emitted((b) =>
     b.lookup(table, 1, { found: (entry) => void b.call(clear, entry.comm), missing: () => b.exit() }),
   );
@@ -211,7 +211,7 @@ test('the context is passed first if requested', () => {
   assert.equal(
     emitted((b) => {
       const event = b.stack(Event);
-      b.set(event, 0);
+      event.set(0);
       b.call(send, event);
     }).slice(2),
     [
@@ -258,7 +258,7 @@ test('a helper with a callback gets its address, and the address of stack memory
   assert.equal(
     emitted((b) => {
       const state = b.stack(State);
-      b.set(state, 0);
+      state.set(0);
       b.call(loop, 5, addUp, state, 0);
     }).slice(1, 7),
     ['r1 = 5', 'r2 = subprog[+7]', 'r3 = r10', 'r3 += -8', 'r4 = 0', 'call bpf_loop#181'],

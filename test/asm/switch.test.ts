@@ -75,9 +75,9 @@ function comparisons(subject: (b: Builder) => Subject, constants: readonly (numb
 
 /** A place in memory with this schema. */
 const place = (schema: TSchema) => (b: Builder) => {
-  const memory = b.stack(struct({ field: schema }));
-  b.set(memory, 0);
-  return memory.field as Place;
+  const memory = b.stack(struct({ number: schema }));
+  memory.set(0);
+  return memory.number as Place;
 };
 
 test("more than eight constants are searched by halves, in the operand's order", () => {
@@ -215,7 +215,7 @@ const REFUSED: readonly [what: string, body: (b: Builder) => void, message: RegE
   [
     'a constant that does not fit the field',
     (b) => b.switch(place(u8)(b), [[256, () => {}]]),
-    /^256 doesn't fit .*field \(u8, 0 to 255\) \(.*switch\.test\.ts:\d+\)$/,
+    /^256 doesn't fit .*number \(u8, 0 to 255\) \(.*switch\.test\.ts:\d+\)$/,
   ],
   [
     'a negative constant for an unsigned field',

@@ -129,7 +129,7 @@ void staticType;
 test('in a program, members are memory at the same offset', () => {
   const lines = emitted((b) => {
     const key = b.stack(Key, undefined);
-    b.set(key, 0);
+    key.set(0);
     key.address.port.set(443);
   });
   assert.ok(lines.includes('*(u16 *)(r10 -6) = 47873'), lines.join('; '));
@@ -140,7 +140,7 @@ test('writing a member leaves other bytes unwritten', () => {
     refusal((b) => {
       const address = b.stack(Address);
       address.port.set(1);
-      b.set(b.stack(bytes(4)), address.v4);
+      b.stack(bytes(4)).set(address.v4);
     }),
     /v4 was never written \(byte 2/,
   );
@@ -153,8 +153,8 @@ test('overlapping members are copied as through other memory', () => {
   });
   const lines = emitted((b) => {
     const memory = b.stack(Overlap);
-    b.set(memory, 0);
-    b.set(memory.high.moved, memory.low);
+    memory.set(0);
+    memory.high.moved.set(memory.low);
   });
   const loads = lines.filter((line) => / = \*\(u64/.test(line));
   assert.equal(loads, ['r0 = *(u64 *)(r10 -16)', 'r0 = *(u64 *)(r10 -24)']);
@@ -165,7 +165,7 @@ test('a subprogram takes a union by address', () => {
   assert.ok(
     emitted((b) => {
       const address = b.stack(Address);
-      b.set(address, 0);
+      address.set(0);
       b.call(read, address);
     }).some((line) => /^call/.test(line)),
   );

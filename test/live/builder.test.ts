@@ -221,7 +221,7 @@ test.skipIf(cannotRun, 'constants of every width, sign and byte order reach a ma
   resultOf(
     (b) => {
       const data = b.stack(Data);
-      b.set(data, 0);
+      data.set(0);
       data.port.set(value.port);
       data.address.set(value.address);
       data.tiny.set(value.tiny);
@@ -241,7 +241,7 @@ test.skipIf(cannotRun, 'fields of every width, sign and byte order read as their
     resultOf(
       (b) => {
         const data = b.stack(Data);
-        b.set(data, 0);
+        data.set(0);
         data[field].set(value[field]);
         b.update(table, 3, data);
         b.lookup(table, 3, {
@@ -272,9 +272,9 @@ test.skipIf(cannotRun, 'copies between different alignments keep every byte', ()
         found: (entry) => {
           const from = b.keep(entry);
           const to = b.stack(Odd);
-          b.set(to, 0);
-          b.set(to.name, from.name);
-          b.set(to.rest, from.rest);
+          to.set(0);
+          to.name.set(from.name);
+          to.rest.set(from.rest);
           to.half.set(from.half);
           b.update(odd, 1, to);
         },

@@ -47,7 +47,7 @@ function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
   const events = perfEventArray('events', u32);
   const program = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
     const entry = b.stack(Entry);
-    b.set(entry, 0);
+    entry.set(0);
     entry.ns.set(b.call(ktimeGetNs));
     b.call(getCurrentComm, entry.who.comm);
     entry.who.port.set(443);

@@ -7,8 +7,7 @@ import type { TSchema } from '@sinclair/typebox';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
-import type { StructMemory } from '../../src/asm/builder/memory.ts';
-import type { Place } from '../../src/asm/builder/place.ts';
+import type { Place, StructMemory } from '../../src/asm/builder/place.ts';
 import {
   getCurrentComm,
   getCurrentTask,
@@ -142,22 +141,22 @@ test.skipIf(cannotRun, 'memory holds the bytes written to it', () => {
     const Both = struct({ first: bytes(64), second: bytes(64) });
     const results = array('results', { value: Both });
     const models = [new Uint8Array(64), new Uint8Array(64)] as const;
-    const copyOf = subprogram('copy_of', [schema, schema], (b, to, from) =>
-      b.set(to as never, from as never),
+    const copyOf = subprogram('copy_of', [schema, schema], (_, to, from) =>
+      (to as Place | StructMemory).set(from as Place | StructMemory),
     );
-    const cleared = subprogram('cleared', [out(schema)], (b, to) => b.set(to as never, 0));
+    const cleared = subprogram('cleared', [out(schema)], (_, to) => (to as Place | StructMemory).set(0));
     withProgram(
       [results],
       (b) => {
         const blocks = [b.stack(schema), b.stack(schema)] as unknown as (Place | StructMemory)[];
-        for (const block of blocks) b.set(block, 0);
+        for (const block of blocks) block.set(0);
         const parts = blocks.map((block) => partsOf(block, layoutOf(schema)));
         for (const one of plan)
           steps += Number(apply(b, one, blocks, parts, models, copyOf as never, cleared as never));
         const whole = b.global(results) as unknown as { first: Place; second: Place };
         const Whole = bytes(size);
         for (const [i, to] of [whole.first, whole.second].entries())
-          b.set(b.as(to, Whole), b.as(blocks[i] as StructMemory, Whole));
+          b.as(to, Whole).set(b.as(blocks[i] as StructMemory, Whole));
       },
       ({ run, map }) => {
         run();
@@ -204,7 +203,7 @@ function apply(
       return true;
     }
     case 'clear':
-      b.set(memory, 0);
+      memory.set(0);
       model.fill(0, offset, offset + layout.size);
       return true;
     case 'copy': {
@@ -212,12 +211,12 @@ function apply(
       const fits = others.filter((other) => same(other.layout, layout));
       const other = fits[from % fits.length];
       if (!other) return false;
-      b.set(memory, other.memory);
+      memory.set(other.memory);
       model.set((models[other.side] as Uint8Array).slice(other.offset, other.offset + layout.size), offset);
       return true;
     }
     case 'whole':
-      b.set(blocks[side] as StructMemory, blocks[1 - side] as StructMemory);
+      (blocks[side] as StructMemory).set(blocks[1 - side] as StructMemory);
       model.set(models[1 - side] as Uint8Array);
       return true;
     case 'call':

@@ -90,7 +90,7 @@ test.skipIf(cannotRun, "a subprogram reads and writes memory of its caller's sta
     [table],
     (b) => {
       const entry = b.stack(Entry);
-      b.set(entry, 0);
+      entry.set(0);
       b.call(fill, entry, 9);
       b.update(table, 1, entry);
     },
@@ -143,11 +143,11 @@ test.skipIf(cannotRun, 'eight frames and 512 bytes of stack work', () => {
   const level = (depth: number): ReturnType<typeof subprogram<[typeof u64]>> =>
     subprogram(`level${depth}`, [u64], (b, x) => {
       const kept = b.keep(x);
-      b.set(b.stack(bytes(64)), 0);
+      b.stack(bytes(64)).set(0);
       b.return(depth > 1 ? b.call(level(depth - 1), kept).add(kept) : kept);
     });
   const result = resultOf((b) => {
-    b.set(b.stack(bytes(64)), 0);
+    b.stack(bytes(64)).set(0);
     b.exit(b.call(level(7), 6));
   });
   assert.is(result, 42);
@@ -157,10 +157,10 @@ test.skipIf(
   cannotRun,
   'more stack works if frames have their own stacks, and else the error names the source line',
   () => {
-    const large = subprogram('large', [], (b) => b.set(b.stack(bytes(300)), 0));
+    const large = subprogram('large', [], (b) => b.stack(bytes(300)).set(0));
     try {
       resultOf((b) => {
-        b.set(b.stack(bytes(300)), 0);
+        b.stack(bytes(300)).set(0);
         b.call(large);
       });
     } catch (error) {
@@ -235,7 +235,7 @@ test.skipIf(noLoop, 'bpf_loop calls a subprogram until it returns 1, with a poin
   });
   const twice = (b: Builder) => {
     const state = b.stack(Sum);
-    b.set(state, 0);
+    state.set(0);
     state.calls.set(b.call(loop, 5, addUp, state, 0).as(u64));
     state.calls.set(b.call(loop, 1000, addUp, state, 0).as(u64).add(state.calls));
     b.exit(state.sum.get().mul(100).add(state.calls));
@@ -251,7 +251,7 @@ const visit = subprogram('visit', [u64, Key, table.value, Sum], (_, _map, key, v
 });
 const sumUp = (b: Builder) => {
   const state = b.stack(Sum);
-  b.set(state, 0);
+  state.set(0);
   b.call(forEachMapElem, table, visit, state, 0);
   b.exit(state.sum.get().mul(100).add(state.calls));
 };

@@ -25,7 +25,7 @@ interface Subject {
 const field = (schema: TSchema) => (b: Builder) => {
   const whole = b.stack(u64);
   whole.set(b.arg(0).get());
-  return b.as(whole, struct({ field: schema })).field as Place;
+  return b.as(whole, struct({ number: schema })).number as Place;
 };
 
 const SUBJECTS: Readonly<Record<string, Subject>> = {

@@ -38,12 +38,12 @@ import { type Keepable, keep } from './keep.ts';
 import { type KernelPointer, kernelStruct, pointerOf, pointerTo } from './kernel-pointer.ts';
 import { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
-import { isStructMemory, type Memory, memory, placeOf, type StructMemory, view } from './memory.ts';
+import { type Memory, memory, view } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import type { Condition } from './operand.ts';
 import { constantOf, loadInto, type Operand, Readable, requireFits } from './operand.ts';
 import { type ArgumentsOf, receiveParameters, requireFilled } from './parameters.ts';
-import { Place } from './place.ts';
+import { Place, placeOf, type StructMemory } from './place.ts';
 import { ProgramContext } from './program-context.ts';
 import { RawCode } from './raw.ts';
 import { type Subprogram, Subprograms } from './subprograms.ts';
@@ -352,29 +352,6 @@ export class Builder {
   }
 
   /**
-   * Writes memory of any schema: a copy of memory of the same size, by the widest loads and stores that the alignment
-   * allows; a number into 1, 2, 4 or 8 bytes; or 0 into every byte, padding included.
-   *
-   * Throws TypeError if the sizes differ, and RangeError for a number that does not fit.
-   *
-   * @example
-   * ```ts
-   * import { rawTracepoint, struct, target, u32, u64 } from 'tsbpf';
-   *
-   * const Sample = struct({ number: u64, flags: u32 });
-   *
-   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
-   *   const sample = b.stack(Sample);
-   *   b.set(sample, 0); // two stores, which also clear the padding
-   *   sample.number.set(b.arg(1));
-   * });
-   * ```
-   */
-  set(to: Place | StructMemory, from: Operand | StructMemory): void {
-    this.#machine.statement(this.set, () => placeOf(to).set(isStructMemory(from) ? placeOf(from) : from));
-  }
-
-  /**
    * The same memory under another schema, of at most its size. Emits nothing.
    *
    * Throws TypeError if the memory is too short for the schema, or not aligned for it.
@@ -385,7 +362,7 @@ export class Builder {
    *
    * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
    *   const raw = b.stack(bytes(16));
-   *   b.set(raw, 0);
+   *   raw.set(0);
    *   const { low } = b.as(raw, struct({ low: u32, high: u32, rest: u64 }));
    *   b.if(low.eq(0), () => b.exit());
    * });

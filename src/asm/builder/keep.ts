@@ -5,8 +5,8 @@ import type { Target } from '../target.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
-import { isStructMemory, placeOf, rebase, type StructMemory } from './memory.ts';
-import { Place } from './place.ts';
+import { rebase } from './memory.ts';
+import { isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
 import { StackSlot } from './stack.ts';
 import { Value } from './value.ts';
 

@@ -1,23 +1,33 @@
 /**
  * Memory with the shape of a schema: `attempt.comm` instead of an offset.
  */
-import type { TArray, TObject, TSchema } from '@sinclair/typebox';
+import type { TArray, TObject, TProperties, TSchema } from '@sinclair/typebox';
 import type { BodyResult } from '../body.ts';
 import * as insn from '../constructors.ts';
 import { type ArrayLayout, hasFields, type Layout, layoutOf, type UnionSchema } from '../layout.ts';
 import { Branch } from './flow.ts';
 import type { Machine } from './machine.ts';
 import { mayBeNegative } from './number-type.ts';
-import { constantOf, describeOperand } from './operand.ts';
-import { type Base, Place, type PlaceKind, type Provenance } from './place.ts';
+import { constantOf, describeOperand, type Operand } from './operand.ts';
+import {
+  type Base,
+  PLACE,
+  Place,
+  type PlaceKind,
+  type Provenance,
+  placeOf,
+  type StructMemory,
+} from './place.ts';
 import { StackSlot } from './stack.ts';
 import { Value } from './value.ts';
 
-const PLACE = Symbol('place');
-
-/** The whole of a structure in memory; its fields are properties beside it. */
-export interface StructMemory {
-  readonly [PLACE]: Place;
+/** The fields of struct memory by name. */
+export interface FieldsByName<P extends TProperties> {
+  /**
+   * The field of that name, for the names that the memory's own methods have: `set` and `field`. Nothing is emitted.
+   * Throws RangeError if the struct has no such field.
+   */
+  field<K extends keyof P & string>(name: K): Memory<P[K]>;
 }
 
 /** Elements in a row, which are a place as a whole. */
@@ -32,12 +42,19 @@ export interface Elements<E extends TSchema> extends Place {
   at(index: Value | Place, found: (element: Memory<E>) => BodyResult, otherwise?: () => BodyResult): void;
 }
 
-/** Memory of schema `T`: an object of its fields for a struct or a union, `Elements` for an array, a `Place` for everything else. */
+/**
+ * Memory of schema `T`: an object of its fields for a struct or a union, `Elements` for an array, a `Place` for everything
+ * else. All of them are written by `set`. A field whose name is that of a method of the object is reached by `field(name)`.
+ */
 export type Memory<T extends TSchema> = T extends TObject<infer P> | UnionSchema<infer P>
-  ? { readonly [K in keyof P]: Memory<P[K]> } & StructMemory
+  ? { readonly [K in keyof P as Exclude<K, Method>]: Memory<P[K]> } & FieldsByName<P> & StructMemory
   : T extends TArray<infer E>
     ? Elements<E>
     : Place;
+
+/** The methods of struct memory, which hide fields of their names. */
+const METHODS = ['set', 'field'] as const;
+type Method = (typeof METHODS)[number];
 
 /** Memory that lies at `offset` from `base`. */
 export function memory<T extends TSchema>(
@@ -73,14 +90,32 @@ export function rebase<M extends Place | StructMemory>(block: M, base: Base): M 
   return memoryWith(machine, base, offset, layout, name, kind, provenance) as M;
 }
 
-/** Memory as one place, whatever its shape. */
-export function placeOf(memory: Place | StructMemory): Place {
-  return memory instanceof Place ? memory : memory[PLACE];
-}
+class StructPlace implements StructMemory {
+  readonly [PLACE]: Place;
+  readonly #fields: ReadonlyMap<string, Place | StructMemory>;
 
-/** Whether it is the whole of a structure. */
-export function isStructMemory(thing: unknown): thing is StructMemory {
-  return typeof thing === 'object' && thing !== null && PLACE in thing;
+  constructor(place: Place, fields: ReadonlyMap<string, Place | StructMemory>) {
+    this[PLACE] = place;
+    this.#fields = fields;
+    for (const [name, value] of fields)
+      if (!METHODS.some((method) => method === name))
+        Object.defineProperty(this, name, { value, enumerable: true });
+  }
+
+  set(source: Operand | StructMemory): void {
+    const place = this[PLACE];
+    place.machine.statement(this.set, () => place.set(source));
+  }
+
+  field(name: string): Place | StructMemory {
+    const place = this[PLACE];
+    return place.machine.statement(this.field, () => {
+      const field = this.#fields.get(name);
+      if (field) return field;
+      const names = [...this.#fields.keys()].join(', ');
+      throw new RangeError(`${place.name} has no field '${name}'; it has ${names}`);
+    });
+  }
 }
 
 function memoryWith(
@@ -96,11 +131,11 @@ function memoryWith(
     return new ElementsPlace(machine, base, offset, layout, name, kind, provenance) as unknown as Place;
   const place = new Place(machine, base, offset, layout, name, kind, provenance);
   if (!hasFields(layout)) return place;
-  const fields = layout.fields.map((field) => [
+  const fields = layout.fields.map((field): [string, Place | StructMemory] => [
     field.name,
     memoryWith(machine, base, offset + field.offset, field.layout, `${name}.${field.name}`, kind, provenance),
   ]);
-  return { ...Object.fromEntries(fields), [PLACE]: place };
+  return new StructPlace(place, new Map(fields));
 }
 
 class ElementsPlace extends Place {

@@ -98,7 +98,7 @@ export class Condition {
  */
 export function constantOf(constant: number | bigint): bigint {
   if (typeof constant !== 'number' && typeof constant !== 'bigint')
-    throw new TypeError(`${String(constant)} is not a number, a bigint, a value or a place`);
+    throw new TypeError(`${describeOperand(constant)} is not a number, a bigint, a value or a place`);
   if (typeof constant === 'number' && !Number.isSafeInteger(constant))
     throw new RangeError(
       Number.isInteger(constant)
@@ -118,7 +118,11 @@ export function typeOfOperand(operand: Operand): NumberType {
 
 /** What messages call an operand, with its type: `stack.port (u16, 0 to 65535)`. */
 export function describeOperand(operand: Operand): string {
-  return operand instanceof Readable ? `${operand.name} (${describeType(operand.type)})` : String(operand);
+  if (operand instanceof Readable) return `${operand.name} (${describeType(operand.type)})`;
+  // A field of that name is hidden by the method: see `Memory`.
+  if (typeof operand === 'function')
+    return `the method ${(operand as () => void).name}() (a field of its name is memory.field('${(operand as () => void).name}'))`;
+  return String(operand);
 }
 
 /** Throws RangeError unless every number that the operand may be is one of `type`, that of `what`. */

@@ -16,10 +16,10 @@ import {
 } from './call-arguments.ts';
 import type { KernelPointer } from './kernel-pointer.ts';
 import type { Holder, Machine } from './machine.ts';
-import { isStructMemory, type Memory, memory, placeOf, type StructMemory } from './memory.ts';
+import { type Memory, memory } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import { type Operand, requireFits } from './operand.ts';
-import { Place } from './place.ts';
+import { isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
 import { Value } from './value.ts';
 
 /** What a body gets for its schemas: a value for a number, and for a struct the memory that its caller hands over. */

@@ -52,6 +52,33 @@ export interface Provenance {
   readonly bits?: BitField;
 }
 
+/** Key of the place that the memory of a struct is as a whole. */
+export const PLACE = Symbol('place');
+
+/** The memory of a struct or union as a whole; its fields are properties beside it. */
+export interface StructMemory {
+  readonly [PLACE]: Place;
+  /**
+   * Writes the whole struct, padding too: 0, a copy of memory of the same size (by the widest loads and stores that both
+   * sides' alignment allows), or a value if the struct has 1, 2, 4 or 8 bytes.
+   *
+   * Throws TypeError for any other constant and for memory of another size, RangeError for a value that may not fit.
+   */
+  set(source: Operand | StructMemory): void;
+}
+
+/** Whether it is the memory of a whole struct or union. */
+export function isStructMemory(thing: unknown): thing is StructMemory {
+  return typeof thing === 'object' && thing !== null && PLACE in thing;
+}
+
+/** Memory as one place. Throws TypeError for anything else, such as a method in the place of a field. */
+export function placeOf(memory: Place | StructMemory): Place {
+  if (memory instanceof Place) return memory;
+  if (isStructMemory(memory)) return memory[PLACE];
+  throw new TypeError(`${describeOperand(memory)} is no memory`);
+}
+
 /** A typed piece of memory, at an offset from its base. Numbers can be compared, everything can be copied. */
 export class Place extends Readable {
   readonly machine: Machine;
@@ -243,11 +270,11 @@ export class Place extends Readable {
    * Other memory is copied, by the widest loads that both sides' alignment allows. Throws RangeError if the source may be a number that
    * the place can't hold: `as` narrows on purpose.
    */
-  set(source: Operand): void {
+  set(source: Operand | StructMemory): void {
     this.machine.statement(this.set, () => {
       this.#requireWhole();
       this.#requireOpen();
-      if (source instanceof Place) this.#copyFrom(source);
+      if (source instanceof Place || isStructMemory(source)) this.#copyFrom(placeOf(source));
       else if (source instanceof Value) this.#storeValue(source);
       else this.#storeConstant(constantOf(source as number | bigint));
       this.markWritten();

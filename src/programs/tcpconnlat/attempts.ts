@@ -3,9 +3,9 @@
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
-import type { Memory, StructMemory } from '../../asm/builder/memory.ts';
+import type { Memory } from '../../asm/builder/memory.ts';
 import type { Operand, Readable } from '../../asm/builder/operand.ts';
-import type { Place } from '../../asm/builder/place.ts';
+import type { Place, StructMemory } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
 import {
   getCurrentCgroupId,
@@ -103,7 +103,7 @@ export function attemptsOf(
     begin(b: Builder, socket: Place, endpoints: () => Endpoints, again?: () => void): void {
       const attempt = b.stack(Attempt);
       const task = b.call(getCurrentPidTgid);
-      b.set(attempt.task, task);
+      attempt.task.set(task);
       filter.process(b, task);
       filter.user(b);
       filter.endpoints(b, endpoints());
@@ -112,7 +112,7 @@ export function attemptsOf(
       attempt.startNs.set(b.call(ktimeGetNs));
       if (!hasName) b.call(getCurrentComm, attempt.comm);
       if (who) {
-        b.set(attempt.user, b.call(getCurrentUidGid));
+        attempt.user.set(b.call(getCurrentUidGid));
         attempt.cgroup.set(b.call(getCurrentCgroupId));
       }
       if (again) this.insertNew(b, socket, attempt, again);
@@ -167,7 +167,7 @@ export function attemptsOf(
             const latency = b.call(ktimeGetNs).sub(attempt.startNs);
             if (minNs) b.if(latency.lt(minNs), skip);
             event.latencyNs.set(latency.as(s64));
-            b.set(event.attempt, attempt);
+            event.attempt.set(attempt);
             fill(event);
             b.output(events, event);
           });
@@ -199,12 +199,12 @@ export interface SocketFields {
 }
 
 /** Fills an event from a socket. `sport` is the local port of a socket that may be closed already. */
-export function fillFromSocket(b: Builder, sock: SocketFields, sport?: Place): FillEvent {
+export function fillFromSocket(sock: SocketFields, sport?: Place): FillEvent {
   return (event) => {
-    b.set(event.ports, sock.ports);
+    event.ports.set(sock.ports);
     if (sport) event.ports.local.set(sport);
     event.family.set(sock.family);
-    if (sock.v4) b.set(event.v4, sock.v4);
+    if (sock.v4) event.v4.set(sock.v4);
     if (sock.v6Remote) event.v6.remote.set(sock.v6Remote);
     if (sock.v6Local) event.v6.local.set(sock.v6Local);
   };
@@ -267,7 +267,7 @@ export function examineEnd(
       fillAddresses(event);
       event.ended.state.set(state());
       event.ended.retransmits.set(sk.cast('tcp_sock').fields({ count: 'total_retrans' }).count);
-      b.set(event.cause, 0);
+      event.cause.set(0);
       b.if(state().ne(TCP_ESTABLISHED), () => fillCause(b, sk)(event));
     };
   };

@@ -113,7 +113,7 @@ function countFailure(b: Builder, attempts: Attempts, sk: KernelPointer, family:
 function examineAddresses(b: Builder, filter: ConnectFilter, sock: SocketFields): Examine {
   return (skip) => {
     filter.endpoints(b, { local: () => localAddress(b, sock) }, skip);
-    return fillFromSocket(b, sock);
+    return fillFromSocket(sock);
   };
 }
 
@@ -198,7 +198,7 @@ function callPrograms(
       b.keep(b.context);
       const caller = b.stack(u64, b.call(getCurrentPidTgid));
       const call = b.stack(Call);
-      b.lookup(calls, caller, { missing: () => b.exit(), found: (entry) => b.set(call, entry) });
+      b.lookup(calls, caller, { missing: () => b.exit(), found: (entry) => call.set(entry) });
       b.if(call.family.ne(family), () => b.exit()); // the outer call, for a mapped address
       b.delete(calls, caller);
       endFailedCall(b, attempts, families, family, call.socket, call.address);
@@ -263,20 +263,20 @@ function endFailedCall(
   const sk = b.keep(b.kernel('sock', socket));
   const fill: FillEvent = (event) => {
     const sock = sk.fields(socketPaths(families));
-    fillFromSocket(b, sock)(event);
+    fillFromSocket(sock)(event);
     // The socket does not contain the destination: take it from the argument of the call.
     const ports = b.stack(Ports);
-    b.set(ports, sock.ports);
+    ports.set(sock.ports);
     const sockaddr = b.kernel('sockaddr', address);
     const destination =
       family === 4
         ? sockaddr.cast('sockaddr_in').fields({ port: 'sin_port', address: 'sin_addr' })
         : sockaddr.cast('sockaddr_in6').fields({ port: 'sin6_port', address: 'sin6_addr' });
     ports.remote.set(destination.port);
-    b.set(event.ports, ports);
+    event.ports.set(ports);
     (family === 4 ? event.v4 : event.v6).remote.set(destination.address);
-    b.set(event.ended, 0);
-    b.set(event.cause, 0);
+    event.ended.set(0);
+    event.cause.set(0);
     event.cause.error.set(b.retval.as(u64).get().neg().as(s32));
   };
   attempts.end(b, b.stack(u64, sk.value), (skip) => {

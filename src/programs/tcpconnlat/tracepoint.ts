@@ -48,9 +48,9 @@ export function onState(options: Options, attempts: Attempts, families: Families
   };
 
   /** A socket may be closed already: its local port is then only in `inet_sport`. */
-  const fill = (b: Builder, sk: KernelPointer) => {
+  const fill = (sk: KernelPointer) => {
     const { sport } = localPort || outcome ? sk.cast('inet_sock').fields({ sport: 'inet_sport' }) : {};
-    return fillFromSocket(b, sk.fields(paths), sport);
+    return fillFromSocket(sk.fields(paths), sport);
   };
 
   return (b: Builder) => {
@@ -62,10 +62,10 @@ export function onState(options: Options, attempts: Attempts, families: Families
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     const examineAnswer: Examine = (_skip, fail) => {
       b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), fail));
-      return fill(b, sk);
+      return fill(sk);
     };
     const state = () => b.arg(2).get().as(u32);
-    const examine = outcome ? examineEnd(b, options, { sk, state }, () => fill(b, sk)) : examineAnswer;
+    const examine = outcome ? examineEnd(b, options, { sk, state }, () => fill(sk)) : examineAnswer;
     attempts.end(b, b.stack(u64, sk.value), examine);
   };
 }
