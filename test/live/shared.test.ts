@@ -31,7 +31,7 @@ function file(name: string, text: string): string {
 const PROGRAM = file('program.bpf', '  r0 = 3\n  exit\n');
 const BYTES = file('program.hex', 'b7000000030000009500000000000000\n');
 const HEADER = `${JSON.stringify({
-  ...{ tsbpf: 'tcpconnlat', format: 1, version: '0.1.0', host: 'vm', kernel: '6.12.0', probe: 'kprobe' },
+  ...{ tsbpf: 'tcpconnlat', format: 1, version: '0.1.0', host: 'vm', kernel: '6.12.0', way: 'kprobe' },
   ...{ options: [], fields: [], started: '2026-11-25T15:39:56.123000Z' },
 })}\n`;
 /** With an address that widens its column. */

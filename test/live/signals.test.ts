@@ -112,7 +112,7 @@ test.skipIf(
           error = thrown;
         }
         every(0n);
-        console.log(error.constructor.name, error.code, error.message);
+        console.log(error.constructor.name, error.errnoName, error.message);
       `,
     );
     assert.match(
