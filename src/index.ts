@@ -22,7 +22,12 @@ export {
 } from './asm/hooks.ts';
 export { type Attachment, LICENSE, type ProgramSpec, type TailCalled, type Tool } from './asm/program.ts';
 export { subprogram } from './asm/subprogram.ts';
-export { type Architecture, architectures } from './asm/architecture.ts';
+export {
+  type Architecture,
+  type ArchitectureName,
+  architectures,
+  UnknownArchitectureError,
+} from './asm/architecture.ts';
 export { NoBtfError, type Target, target } from './asm/target.ts';
 
 // The builder.

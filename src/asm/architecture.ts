@@ -1,29 +1,33 @@
-/**
- * What differs between processors, as far as a program or a loader has to know.
- */
+/** The differences between processor architectures. */
 import { TsbpfError } from './error.ts';
 
-/** A processor's numbers. Offsets are bytes into `struct pt_regs`, the context of a kprobe. */
+/**
+ * A processor architecture. Offsets are in bytes into `struct pt_regs`, the context of a kprobe. See
+ * `architectures`.
+ */
 export interface Architecture {
+  /** The name, as in `process.arch`. */
   readonly name: ArchitectureName;
-  /** System call numbers. */
+  /** The numbers of the system calls that the loader needs. */
   readonly syscalls: { readonly bpf: number; readonly perfEventOpen: number };
-  /** Where the nth argument of a kernel function lies at its entry. */
+  /** The offsets of the arguments of a kernel function at its entry. */
   readonly kprobeArguments: readonly number[];
-  /** Where the nth argument of a system call lies in the registers of who called it. */
+  /** The offsets of the arguments of a system call in the registers of its caller. */
   readonly systemCallArguments: readonly number[];
-  /** Where the result of a kernel function lies at its return. */
+  /** The offset of the result of a kernel function at its return. */
   readonly kprobeReturn: number;
+  /** The offset of the instruction pointer. */
   readonly instructionPointer: number;
+  /** The offset of the stack pointer. */
   readonly stackPointer: number;
 }
 
-/** The architectures there are numbers for, by Node's names for them. */
+/** The name of a supported architecture, as in `process.arch`. */
 export type ArchitectureName = 'x64' | 'arm64';
 
 /**
- * Sources: arch/x86/include/asm/ptrace.h (`struct pt_regs`) and arch/x86/entry/syscalls/syscall_64.tbl. The
- * fourth argument is rcx as everywhere in the kernel; r10 has it in system calls only.
+ * Sources: arch/x86/include/asm/ptrace.h (`struct pt_regs`), arch/x86/entry/syscalls/syscall_64.tbl. The
+ * fourth argument of a kernel function is in rcx, that of a system call in r10.
  */
 const x64: Architecture = {
   name: 'x64',
@@ -36,8 +40,8 @@ const x64: Architecture = {
 };
 
 /**
- * Sources: arch/arm64/include/uapi/asm/ptrace.h (`struct user_pt_regs`, with which `struct pt_regs` begins)
- * and include/uapi/asm-generic/unistd.h.
+ * Sources: arch/arm64/include/uapi/asm/ptrace.h (`struct user_pt_regs`, the start of `struct pt_regs`),
+ * include/uapi/asm-generic/unistd.h.
  */
 const arm64: Architecture = {
   name: 'arm64',
@@ -49,20 +53,38 @@ const arm64: Architecture = {
   stackPointer: 248, // sp
 };
 
-/** Every architecture there are numbers for. */
+/**
+ * All supported architectures by their names in `process.arch`.
+ *
+ * @example
+ * import { architectures } from 'tsbpf';
+ * architectures.arm64.syscalls.bpf; // 280
+ */
 export const architectures: { readonly [Name in ArchitectureName]: Architecture } = { x64, arm64 };
 
-/** An architecture that there are no numbers for. */
+/**
+ * The architecture is not supported: only `x64` and `arm64` are.
+ *
+ * @example
+ * import { target, UnknownArchitectureError } from 'tsbpf';
+ *
+ * try {
+ *   target('riscv64');
+ * } catch (error) {
+ *   if (error instanceof UnknownArchitectureError) console.log(error.message);
+ * }
+ */
 export class UnknownArchitectureError extends TsbpfError {
   override readonly name = 'UnknownArchitectureError';
   override readonly code = 'ERR_ARCHITECTURE';
 }
 
 /**
- * The architecture of that name, as `process.arch` has it. Throws UnknownArchitectureError for any but `x64` and `arm64`.
+ * Returns the architecture with a name, as in `process.arch`. Throws UnknownArchitectureError for any other
+ * than `x64` and `arm64`.
  */
 export function architectureOf(name: string): Architecture {
   if (Object.hasOwn(architectures, name)) return architectures[name as ArchitectureName];
   const names = Object.keys(architectures).join(' and ');
-  throw new UnknownArchitectureError(`no eBPF target for the architecture '${name}': there are ${names}`);
+  throw new UnknownArchitectureError(`unsupported architecture '${name}'; supported are ${names}`);
 }

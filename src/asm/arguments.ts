@@ -1,8 +1,8 @@
 /**
- * Arguments and results of functions and tracepoints in a program's context.
+ * The arguments and the result of a traced function or tracepoint, and their offsets in the program context.
  *
- * Sources: include/linux/bpf.h (`MAX_BPF_FUNC_ARGS`), kernel/bpf/btf.c (`btf_ctx_access`), and the calling conventions of the
- * processors: System V AMD64 ABI, section 3.2.3; AAPCS64, section 6.8.2.
+ * Sources: include/linux/bpf.h (`MAX_BPF_FUNC_ARGS`), kernel/bpf/btf.c (`btf_ctx_access`); calling
+ * conventions: System V AMD64 ABI, section 3.2.3; AAPCS64, section 6.8.2.
  */
 import type { Architecture } from './architecture.ts';
 import type { Parameter, Prototype } from './btf.ts';
@@ -12,23 +12,23 @@ import { layoutOf, u64 } from './layout.ts';
 
 /** A function or tracepoint whose arguments a program reads. */
 export interface TracedFunction {
-  /** For messages: `tcp_v4_connect`. */
+  /** The name for messages: `tcp_v4_connect`. */
   readonly name: string;
-  /** What messages call the program's hook: `kprobe tcp_v4_connect`. */
+  /** The hook's name for messages: `kprobe tcp_v4_connect`. */
   readonly hook: string;
-  /** Absent if the kernel's types do not have it: every argument is a u64 then. */
+  /** The prototype; absent if the kernel's types do not have it: then every argument is a u64. */
   readonly prototype: Prototype | undefined;
-  /** The names of its parameters, asked for only if something names one. */
+  /** The names of the parameters if the prototype has none; called only when they are needed. */
   readonly names?: () => readonly string[];
 }
 
-/** Where arguments lie. */
+/** The position of arguments in the program context. */
 export interface CallingConvention {
-  /** The offset of each argument of a prototype, or the reason why a program can't read it. */
+  /** Returns the offset of each argument of a prototype, or the reason why a program cannot read it. */
   readonly place: (parameters: readonly Parameter[]) => readonly (number | string)[];
-  /** Offsets of arguments of 64 bits each, for functions without a prototype. */
+  /** The offsets of 64-bit arguments, for functions without a prototype. */
   readonly slots: readonly number[];
-  /** Whether the verifier knows by BTF what arguments point to. */
+  /** Whether the verifier knows from BTF what arguments point to. */
   readonly trusted: boolean;
 }
 
@@ -39,12 +39,15 @@ function argumentSlots({ size }: { readonly size: number }): number {
   return Math.max(1, Math.ceil(size / SLOT));
 }
 
-/** How many slots of 8 bytes the parameters take. */
+/** The number of 8-byte slots that the parameters take. */
 export function argumentSlotCount(parameters: readonly Parameter[]): number {
   return parameters.reduce((sum, parameter) => sum + argumentSlots(parameter), 0);
 }
 
-/** One slot of 8 bytes after the other, and two for a struct of more than 8 bytes: raw tracepoints, tp_btf, fentry, fexit. */
+/**
+ * Arguments in consecutive 8-byte slots, two for a struct of more than 8 bytes: raw tracepoints, tp_btf,
+ * fentry, fexit.
+ */
 export function argumentArray(trusted: boolean): CallingConvention {
   return {
     place: (parameters) => parameters.map((_, n) => SLOT * argumentSlotCount(parameters.slice(0, n))),
@@ -53,16 +56,16 @@ export function argumentArray(trusted: boolean): CallingConvention {
   };
 }
 
-/** In the registers of the processor, which a kprobe has saved. */
+/** Arguments in processor registers, which a kprobe has saved. */
 export function argumentRegisters({ name, kprobeArguments }: Architecture): CallingConvention {
   return {
     place: (parameters) => {
       let used = 0;
       return parameters.map((parameter) => {
-        // A large struct is passed by its address on arm64, and on the stack on x64.
+        // A large struct is passed by address on arm64, and on the stack on x64.
         const large = parameter.size > 2 * SLOT;
         const wanted = large && name === 'arm64' ? 1 : argumentSlots(parameter);
-        // On arm64 a number of 128 bits begins in an even register.
+        // On arm64 a 128-bit number begins in an even register.
         if (name === 'arm64' && parameter.kind === 'int' && wanted === 2) used += used % 2;
         const first = kprobeArguments[used];
         const fits = used + wanted <= kprobeArguments.length && !(large && name === 'x64');
@@ -71,7 +74,7 @@ export function argumentRegisters({ name, kprobeArguments }: Architecture): Call
           return `is on the stack at a kprobe (${name} passes ${kprobeArguments.length} in registers); use fentry`;
         }
         used += wanted;
-        if (large) return 'is a struct that is passed by its address; use fentry';
+        if (large) return 'is a struct passed by address; use fentry';
         return wanted === 1 ? first : 'is in two registers at a kprobe; use fentry';
       });
     },
@@ -80,7 +83,7 @@ export function argumentRegisters({ name, kprobeArguments }: Architecture): Call
   };
 }
 
-/** The look-up of arguments by number or name, for a context. */
+/** Returns a function that finds an argument by number or name. */
 export function argumentsOf(called: TracedFunction, { place, slots, trusted }: CallingConvention) {
   return (wanted: number | string): ContextSlot => {
     const { name, hook, prototype } = called;
@@ -96,12 +99,12 @@ export function argumentsOf(called: TracedFunction, { place, slots, trusted }: C
   };
 }
 
-/** The result, by its type. @throws {RangeError} if the function returns nothing. */
+/** Returns the result by its type. @throws {RangeError} if the function returns nothing. */
 export function resultOf({ name, prototype }: TracedFunction, offset: number): ContextSlot {
   if (prototype === undefined) return { name: 'the result', offset, layout: layoutOf(u64), trusted: false };
   const { returns } = prototype;
   if (returns === undefined) throw new RangeError(`${name} returns nothing`);
-  // The context has the first 8 bytes of a struct.
+  // The context has only the first 8 bytes of a struct.
   return slotOf('the result', offset, { ...returns, size: Math.min(returns.size, SLOT) }, false);
 }
 
@@ -113,7 +116,7 @@ function slotOf(
 ): ContextSlot {
   const isNumber = kind === 'int' || kind === 'enum' || kind === 'pointer';
   const layout = layoutOfPart({ size, signed, array: !isNumber, bigEndian });
-  // The verifier takes pointers to anything but structs for numbers.
+  // The verifier treats pointers to anything but structs as numbers.
   return { name, offset, layout, trusted: trusted && pointsTo !== undefined, ...(pointsTo && { pointsTo }) };
 }
 
@@ -125,17 +128,15 @@ function untyped(
 ): ContextSlot {
   if (typeof wanted === 'string')
     throw new RangeError(
-      `${hook} has no argument '${wanted}' by name: the kernel's types do not have ${name}; use its number`,
+      `${hook} has no argument '${wanted}': the kernel's types do not have ${name}; use the argument's number`,
     );
   const offset = slots[wanted];
   if (offset === undefined)
-    throw new RangeError(
-      `${hook} has no argument ${wanted} that can be read: those are 0 to ${slots.length - 1}`,
-    );
+    throw new RangeError(`${hook}: argument ${wanted} cannot be read; only 0 to ${slots.length - 1} can`);
   return { name: `argument ${wanted}`, offset, layout: layoutOf(u64), trusted };
 }
 
-/** `tcp_v4_connect has 3 arguments: sk, uaddr, addr_len`. */
+/** For messages: `tcp_v4_connect has 3 arguments: sk, uaddr, addr_len`. */
 function describe(called: TracedFunction, parameters: readonly Parameter[]): string {
   const count = parameters.length;
   if (count === 0) return `${called.name} has no arguments`;

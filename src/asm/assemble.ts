@@ -1,7 +1,7 @@
 /**
- * A list of instructions and labels to bytes: a pure linker. It links subprograms, turns labels into
- * distances, and refuses with the user's line what the verifier would refuse for its structure alone. Maps
- * stay named: a loader fills in their fds.
+ * Assembles a list of instructions and labels to bytes. It appends subprograms, resolves labels to distances,
+ * and refuses what the verifier would refuse for its structure alone, with the user's source line. Maps stay
+ * named: the loader fills in their file descriptors.
  */
 import { AssembleError } from './assemble-error.ts';
 import { leadsToFunction } from './cfg/graph.ts';
@@ -16,11 +16,13 @@ import { type AssembledInstruction, type ResolvedProgram, resolve } from './reso
 export { AssembleError, ReachError } from './assemble-error.ts';
 export type { AssembledInstruction } from './resolve.ts';
 
-/** A program, except for the fds of its maps. */
+/** An assembled program. The loader only fills in the file descriptors of its maps. */
 export interface Assembled {
+  /** The bytes that `BPF_PROG_LOAD` takes. */
   readonly bytes: Uint8Array;
+  /** The instructions with their slots and resolved distances. */
   readonly instructions: readonly AssembledInstruction[];
-  /** Where the fd of which map goes: the immediate of that slot, which is zero here. */
+  /** The instructions whose immediate is the file descriptor of a map; it is zero here. */
   readonly references: readonly MapReference[];
 }
 
@@ -28,22 +30,31 @@ export interface Assembled {
 export interface MapReference {
   readonly slot: number;
   readonly map: MapSpec;
-  /** Of a jump table the slots that its entries lead to. */
+  /** The slots of the entries, if the map is a jump table. */
   readonly targets?: readonly number[];
 }
 
-/** The most slots the kernel takes (`BPF_COMPLEXITY_LIMIT_INSNS`; before Linux 5.2 it was 4096). */
+/** The maximum number of slots (`BPF_COMPLEXITY_LIMIT_INSNS`; before Linux 5.2 it was 4096). */
 export const MAX_SLOTS = 1_000_000;
 
 /**
- * Assembles a program, with the subprograms that it reaches behind it. A jump counts slots from the following
- * instruction; an lddw takes two.
+ * Assembles a program, and the subprograms that it calls behind it. A jump counts slots from the next
+ * instruction; an `lddw` takes two slots.
  *
- * Throws a ReachError if a label is too far for its jump, a RangeError if a number does not fit its field; an
- * AssembleError for a label that is unknown or defined twice, a jump out of the program, into the middle of
- * an lddw or into another subprogram, an instruction that nothing reaches or that writes r10, an end that
- * runs on, memory at r10 outside the stack, and subprograms that call themselves or each other more than 8
- * frames deep. A message ends with the user's line, if the instruction has a position.
+ * A message ends with your source line if the instruction has a position.
+ *
+ * @throws {ReachError} if a label is out of reach of its jump.
+ * @throws {RangeError} if a number does not fit in its field, or the program has more than 1,000,000 slots.
+ * @throws {AssembleError} if a label is undefined or defined twice; a jump leaves the program or its
+ * function, or enters the middle of an `lddw`; an instruction is unreachable or writes r10; a function does
+ * not end in an exit or a jump; an access at r10 is outside the stack; or subprograms are recursive, or nest
+ * deeper than 8 frames.
+ *
+ * @example
+ * import { assemble, exit, jeq, label, mov, r0, r1 } from 'tsbpf/asm';
+ *
+ * const { bytes } = assemble([mov(r0, 0), jeq(r1, 0, 'end'), mov(r0, 1), label('end'), exit()]);
+ * bytes.length; // 32
  */
 export function assemble(items: readonly Item[]): Assembled {
   const laid = resolve(items);
@@ -51,7 +62,7 @@ export function assemble(items: readonly Item[]): Assembled {
   if (placed.length === 0) throw new AssembleError('a program needs at least one instruction');
   if (slots > MAX_SLOTS) {
     const first = placed.find(({ slot, instruction }) => slot + slotsOf(instruction) > MAX_SLOTS);
-    const error = new RangeError(`${slots} slots are more than the ${MAX_SLOTS} the kernel takes`);
+    const error = new RangeError(`the program has ${slots} slots; the kernel accepts at most ${MAX_SLOTS}`);
     throw withSourcePosition(error, first?.instruction.position);
   }
   const at = (index: number): AssembledInstruction => placed[index] as AssembledInstruction;
@@ -69,7 +80,7 @@ export function assemble(items: readonly Item[]): Assembled {
   };
 }
 
-/** The first instructions of the program and of its subprograms, ascending. */
+/** Returns the first instructions of the program and of its subprograms, in order. */
 export function functionStarts({ instructions }: Pick<Assembled, 'instructions'>): AssembledInstruction[] {
   const starts = new Set([0]);
   for (const { slot, instruction } of instructions)
@@ -88,7 +99,10 @@ function referencesOf({ placed, tables }: ResolvedProgram): MapReference[] {
   return references;
 }
 
-/** The slot that an instruction at `slot` jumps to, calls or loads the address of; undefined for others. */
+/**
+ * Returns the slot that an instruction at `slot` jumps to, calls or loads the address of; undefined for
+ * others.
+ */
 export function destinationOf(slot: number, instruction: Instruction): number | undefined {
   const form = formOf(instruction);
   const field = form && distanceField(form);

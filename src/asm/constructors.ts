@@ -1,4 +1,4 @@
-/** Every constructor of an instruction. One call makes one instruction, a plain value. */
+/** All constructors of instructions. One call makes one instruction, a plain value. */
 export * from './constructors/arithmetic.ts';
 export * from './constructors/control.ts';
 export * from './constructors/memory.ts';

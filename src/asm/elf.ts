@@ -1,5 +1,6 @@
 /**
- * Object files that a compiler made for BPF: the sections with programs in them, and what their relocations name.
+ * Reads ELF object files that compilers make for BPF: the sections with programs, and the names in their
+ * relocations.
  *
  * Source: man 5 elf; Documentation/bpf/llvm_reloc.rst for the types of relocations.
  */
@@ -11,13 +12,13 @@ import type { Instruction } from './instruction.ts';
 import { CALL } from './opcodes.ts';
 import { MAX_NAME_LENGTH, truncate } from './printable.ts';
 
-/** A file that is no object file for BPF, or a damaged one. */
+/** A file that is not a BPF object file, or is damaged. */
 export class ElfError extends TsbpfError {
   override readonly name = 'ElfError';
   override readonly code = 'ERR_ELF';
 }
 
-/** A section with instructions. */
+/** A section with a program. */
 export interface ProgramSection {
   readonly name: string;
   readonly instructions: readonly ObjectInstruction[];
@@ -27,9 +28,9 @@ export interface ProgramSection {
 export interface ObjectInstruction {
   readonly slot: number;
   readonly instruction: Instruction;
-  /** The functions that begin here. */
+  /** The functions that begin at this instruction. */
   readonly functions: readonly string[];
-  /** What a linker or loader is to fill in: the map, variable or function whose address goes here. */
+  /** The map, variable or function whose address a linker or loader fills in. */
   readonly symbol?: string;
 }
 
@@ -51,12 +52,29 @@ interface Section {
   readonly info: number;
 }
 
-/** Whether a file begins as object files do. */
+/** Whether a file begins with the ELF magic number. */
 export function isElf(bytes: Uint8Array): boolean {
   return bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
 }
 
-/** The sections of an object file that hold programs. Throws ElfError, and DecodeError where a section isn't made of instructions. */
+/**
+ * Reads the sections with programs from an object file.
+ *
+ * @throws {ElfError} if the file is not a 64-bit little-endian BPF object file, or is damaged.
+ * @throws {DecodeError} if a section has an invalid instruction.
+ *
+ * @example
+ * import { readFileSync } from 'node:fs';
+ * import { ElfError, instructionText, programSections } from 'tsbpf/asm';
+ *
+ * try {
+ *   for (const { name, instructions } of programSections(readFileSync('/bin/true')))
+ *     console.log(name, instructions.map(({ instruction }) => instructionText(instruction)));
+ * } catch (error) {
+ *   if (!(error instanceof ElfError)) throw error;
+ *   console.log(error.message); // this object file is for machine 62, not for BPF (247)
+ * }
+ */
 export function programSections(bytes: Uint8Array): ProgramSection[] {
   return codeSections(bytes).map(({ name, instructions, functionsAt }) => ({
     name,
@@ -64,17 +82,17 @@ export function programSections(bytes: Uint8Array): ProgramSection[] {
   }));
 }
 
-/** A section with programs, which decodes one instruction and reads one name at a time. */
+/** A section with programs that decodes one instruction and reads one name at a time. */
 export interface CodeSection {
   readonly name: string;
   readonly instructions: () => Iterable<Omit<ObjectInstruction, 'functions'>>;
-  /** The names of the functions that begin in a slot. */
+  /** The names of the functions that begin at a slot. */
   readonly functionsAt: (slot: number) => Iterable<string>;
 }
 
 /**
- * The sections with programs, for files of any size: reading them takes no more memory than the file itself.
- * Names are cut to `MAX_NAME_LENGTH` characters. Throws ElfError (also for sections that overlap), and
+ * Reads the sections with programs from a file of any size, with no more memory than the file itself. Names
+ * are truncated to `MAX_NAME_LENGTH` characters. Throws ElfError (also for overlapping sections), and
  * DecodeError for an invalid instruction.
  */
 export function codeSections(bytes: Uint8Array): CodeSection[] {
@@ -97,8 +115,9 @@ function holdsProgram({ type, flags, bytes }: Section): boolean {
 
 function readSections(bytes: Uint8Array): Section[] {
   const view = viewOf(bytes);
-  if (!isElf(bytes) || bytes.length < 64) throw new ElfError('this is no ELF file');
-  if (bytes[4] !== 2 || bytes[5] !== 1) throw new ElfError('only 64-bit little-endian object files are read');
+  if (!isElf(bytes) || bytes.length < 64) throw new ElfError('not an ELF file');
+  if (bytes[4] !== 2 || bytes[5] !== 1)
+    throw new ElfError('unsupported ELF file: only 64-bit little-endian object files can be read');
   const machine = view.getUint16(18, true);
   if (machine !== MACHINE_BPF)
     throw new ElfError(`this object file is for machine ${machine}, not for BPF (${MACHINE_BPF})`);
@@ -106,7 +125,7 @@ function readSections(bytes: Uint8Array): Section[] {
   const size = view.getUint16(58, true);
   const count = view.getUint16(60, true);
   if (size < 64 || start + size * count > bytes.length)
-    throw new ElfError(`the section headers (${count} from byte ${start}) are not in the file`);
+    throw new ElfError(`the section headers (${count} from byte ${start}) are outside the file`);
   let total = 0;
   const headers = Array.from({ length: count }, (_, index) => {
     const at = start + size * index;
@@ -126,19 +145,19 @@ function readSections(bytes: Uint8Array): Section[] {
     };
   });
   if (total > bytes.length)
-    throw new ElfError(`its sections overlap: they have ${total} bytes, and the file ${bytes.length}`);
+    throw new ElfError(`its sections overlap: they total ${total} bytes, the file has ${bytes.length}`);
   const names = headers[view.getUint16(62, true)]?.bytes ?? new Uint8Array();
   return headers.map((header) => ({ ...header, name: stringAt(names, header.name) }));
 }
 
-/** The symbols of a file. Each is read from its bytes on demand. */
+/** The symbols of a file, read from its bytes on demand. */
 class SymbolTable {
   readonly #sections: readonly Section[];
   readonly #view: DataView;
   readonly #names: Uint8Array;
   /**
-   * The first function at each slot of a section, and the next function at the same slot: numbers of symbols,
-   * from 1.
+   * By section, the first function at each slot; and for each function, the next one at the same slot. Both
+   * are numbers of symbols, from 1.
    */
   readonly #firstAt = new Map<number, Uint32Array>();
   readonly #next: Uint32Array;
@@ -153,7 +172,7 @@ class SymbolTable {
         this.#firstAt.set(index, new Uint32Array(Math.ceil(section.bytes.length / SLOT)));
     const count = Math.floor(this.#view.byteLength / SYMBOL_BYTES);
     this.#next = new Uint32Array(count + 1);
-    // From the last to the first, so that the functions of a slot are listed in their order.
+    // Backward, so that the functions of a slot are listed in order.
     for (let index = count - 1; index >= 0; index--) {
       if (this.#kind(index) !== SYMBOL_FUNCTION) continue;
       const first = this.#firstAt.get(this.#section(index));
@@ -164,15 +183,16 @@ class SymbolTable {
     }
   }
 
-  /** The names of the functions that begin in a slot of a section. */
+  /** The names of the functions that begin at a slot of a section. */
   *functionsAt(section: number, slot: number): Generator<string> {
     let number = this.#firstAt.get(section)?.[slot] ?? 0;
     for (; number > 0; number = this.#next[number] as number) yield this.#name(number - 1);
   }
 
   /**
-   * The name that an instruction refers to by a symbol's number, undefined if there is no such symbol. A
-   * section's symbol stands for the function, or else the byte, at the instruction's offset into the section.
+   * The name that an instruction refers to by the number of a symbol; undefined if there is no such symbol.
+   * The symbol of a section stands for the function, or otherwise the byte, at the instruction's offset into
+   * the section.
    */
   nameIn(index: number, { opcode, imm }: Instruction): string | undefined {
     if (index >= this.#next.length - 1) return undefined;
@@ -222,10 +242,7 @@ function codeSection(
   };
 }
 
-/**
- * For each slot of a section the symbol of its relocation: the symbol's number from 1, or 0 without a
- * relocation.
- */
+/** For each slot of a section, the number of the symbol in its relocation, from 1; 0 without a relocation. */
 function symbolsBySlot(section: Section, relocations: Section | undefined): Uint32Array {
   const named = new Uint32Array(Math.ceil(section.bytes.length / SLOT));
   if (relocations === undefined) return named;
@@ -242,7 +259,7 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 /**
- * Reads a string up to its zero, but no further than the longest name: in a hostile file, many names share
+ * Reads a string up to its NUL, but at most MAX_NAME_LENGTH characters: in a hostile file, many names share
  * one long string.
  */
 function stringAt(bytes: Uint8Array, at: number): string {

@@ -1,5 +1,6 @@
 /**
- * The names of all helpers, by number. The list is closed: since Linux 6.2 the kernel adds kernel functions instead.
+ * The names of all helpers by number. The list is closed: since Linux 6.2 the kernel adds kernel functions
+ * instead.
  *
  * Source: include/uapi/linux/bpf.h (`___BPF_FUNC_MAPPER`).
  */
@@ -43,12 +44,12 @@ const NAMES: readonly string[] = `
   .trim()
   .split(/\s+/);
 
-/** A helper's name without `bpf_`, as `map_lookup_elem` of 1; undefined where no helper has that number. */
+/** Returns the name of a helper without `bpf_` (`map_lookup_elem` for 1); undefined for an unknown number. */
 export function helperName(id: number): string | undefined {
   return NAMES[id];
 }
 
-/** The number of a helper by its name without `bpf_`; undefined where none is called so. */
+/** Returns the number of a helper by its name without `bpf_`; undefined for an unknown name. */
 export function helperId(name: string): number | undefined {
   const id = NAMES.indexOf(name);
   return id < 1 ? undefined : id;

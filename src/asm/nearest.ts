@@ -1,41 +1,39 @@
-/**
- * What somebody may have meant: names like a misspelt one.
- */
+/** Similar names, for messages about a name that does not exist. */
 
-/** How many names a message can take. */
+/** The number of names in a message. */
 const MOST = 3;
 /** Longer words are not compared: that takes time, and a long word is rarely a typing error. */
-const LONGEST = 64;
-/** The most names that are compared: more than a kernel has functions. */
-const MOST_COMPARED = 500_000;
+const MAX_LENGTH = 64;
+/** The maximum number of compared names: more than a kernel has functions. */
+const MAX_COMPARED = 500_000;
 
 /**
- * Up to three of the names that are most like the wanted one, the most similar first. Of a path only its last
- * part is compared, so that a name which lies deeper than was thought is found too.
+ * Returns up to three names that are similar to the wanted one, the most similar first. Only the last part of
+ * a path is compared, so that a name at a deeper level is found too.
  */
 export function nearest(wanted: string, names: Iterable<string>): string[] {
-  if (wanted.length > LONGEST) return [];
+  if (wanted.length > MAX_LENGTH) return [];
   const lower = wanted.toLowerCase();
   const scored: { name: string; score: number }[] = [];
-  let left = MOST_COMPARED;
+  let left = MAX_COMPARED;
   for (const name of names) {
     const last = lastPart(name);
-    if (last.length > 2 * LONGEST) continue;
-    const score = unlikeness(lower, last.toLowerCase());
+    if (last.length > 2 * MAX_LENGTH) continue;
+    const score = dissimilarity(lower, last.toLowerCase());
     if (score !== undefined) scored.push({ name, score });
     if (--left === 0) break;
   }
-  // Sorting is stable: of equals those stay first that came first.
+  // The sort is stable: names with the same score keep their order.
   scored.sort((a, b) => a.score - b.score || a.name.length - b.name.length);
   return [...new Set(scored.map(({ name }) => name))].slice(0, MOST);
 }
 
-/** What a message about a name that isn't there ends with: `; nearest: a, b`, or nothing. */
+/** The end of a message about an unknown name: `; nearest: a, b`, or nothing. */
 export function describeNearest(wanted: string, names: Iterable<string>): string {
   return listNearest(nearest(wanted, names));
 }
 
-/** The same of names that have been chosen. */
+/** The same for names that are already chosen. */
 export function listNearest(near: readonly string[]): string {
   return near.length === 0 ? '' : `; nearest: ${near.join(', ')}`;
 }
@@ -44,10 +42,10 @@ function lastPart(path: string): string {
   return path.slice(path.lastIndexOf('.') + 1);
 }
 
-/** 0 for the same; 1 and more the more they differ; undefined where they have too little in common. */
-function unlikeness(wanted: string, name: string): number | undefined {
+/** 0 for equal names, more for less similar ones, undefined if they have too little in common. */
+function dissimilarity(wanted: string, name: string): number | undefined {
   if (wanted === name) return 0;
-  // `daddr` for `skc_daddr`: prefixes are what is forgotten most.
+  // Prefixes are often forgotten: `daddr` for `skc_daddr`.
   if (wanted.length >= 3 && (name.endsWith(wanted) || name.startsWith(wanted))) return 1;
   const tolerated = Math.max(1, Math.floor(wanted.length / 3));
   if (Math.abs(wanted.length - name.length) > tolerated) return undefined;
@@ -55,27 +53,27 @@ function unlikeness(wanted: string, name: string): number | undefined {
 }
 
 /**
- * The number of characters to insert, delete or replace to turn one into the other (Levenshtein); undefined
- * if above `most`.
+ * The number of characters to insert, delete or replace (Levenshtein distance); undefined if it is above
+ * `limit`.
  */
-function editDistance(a: string, b: string, most: number): number | undefined {
+function editDistance(a: string, b: string, limit: number): number | undefined {
   let [previous, row] = ROWS;
   for (let j = 0; j <= b.length; j++) previous[j] = j;
   for (let i = 1; i <= a.length; i++) {
     row[0] = i;
-    let least = i;
+    let smallest = i;
     for (let j = 1; j <= b.length; j++) {
       const replaced = (previous[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
       const distance = Math.min(replaced, (previous[j] as number) + 1, (row[j - 1] as number) + 1);
       row[j] = distance;
-      if (distance < least) least = distance;
+      if (distance < smallest) smallest = distance;
     }
-    if (least > most) return undefined;
+    if (smallest > limit) return undefined;
     [previous, row] = [row, previous];
   }
   const distance = previous[b.length] as number;
-  return distance > most ? undefined : distance;
+  return distance > limit ? undefined : distance;
 }
 
-/** Two rows of distances, longer than the longest name that is compared. */
+/** Two rows of distances, longer than the longest compared name. */
 const ROWS: readonly [Uint8Array, Uint8Array] = [new Uint8Array(256), new Uint8Array(256)];

@@ -1,24 +1,24 @@
 /**
- * Foreign text, made safe for a terminal. Names, lines and words from files, other processes, the kernel and
- * the network may hold anything: escape sequences, characters that reorder or hide text, newlines that forge
- * a line.
+ * Makes foreign text safe for a terminal. Names, lines and words from files, other processes, the kernel and
+ * the network may contain escape sequences, characters that reorder or hide text, and newlines that forge a
+ * line.
  */
 
 /**
  * Characters that do not print as themselves: controls (C0, DEL, C1), format characters (bidi, zero-width,
- * tags), line and paragraph separators, invisible characters, lone surrogates, and code points without a
- * character of their own.
+ * tags), line and paragraph separators, invisible characters, lone surrogates, and unassigned code points.
  */
 export const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
 
-/** Text that is printable at first sight. */
+/** Text that needs no escape: the common case. */
 const ASCII = /^[\x20-\x7e]*$/;
 
-/** As C writes them. */
+/** Escapes as in C. */
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
 /**
- * The text with its unprintable characters as escapes (`\x1b`, `\n`, `\u202e`), except the ones in `keep`.
+ * Returns the text with its unprintable characters as escapes (`\x1b`, `\n`, `\u202e`), except the characters
+ * in `keep`.
  */
 export function printable(text: string, keep = ''): string {
   if (ASCII.test(text)) return text;
@@ -35,25 +35,25 @@ function escaped(character: string): string {
 }
 
 /**
- * The most characters that are read and shown of a name: the limit of the kernel's own symbols
+ * The maximum number of characters of a name that are read and shown: the limit of the kernel's own symbols
  * (`KSYM_NAME_LEN`).
  */
 export const MAX_NAME_LENGTH = 512;
 
-/** The text, or its start and an ellipsis: at most `most` UTF-16 units. */
-export function truncate(text: string, most: number): string {
-  if (text.length <= most) return text;
-  const end = most - 1;
-  // Not between the halves of a surrogate pair.
+/** Returns the text, or its start and an ellipsis: at most `limit` UTF-16 units. */
+export function truncate(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  const end = limit - 1;
+  // Do not split a surrogate pair.
   return `${text.slice(0, /[\ud800-\udbff]/.test(text[end - 1] ?? '') ? end - 1 : end)}…`;
 }
 
-/** The most characters of a word that a message repeats. */
-const LONGEST_WORD = 64;
+/** The maximum number of characters of a word in a message. */
+const MAX_WORD_LENGTH = 64;
 
-/** A word for a message: printable, and cut if it is long. */
+/** A word for a message: printable, and truncated if it is long. */
 export function brief(word: string): string {
-  return printable(truncate(word, LONGEST_WORD));
+  return printable(truncate(word, MAX_WORD_LENGTH));
 }
 
 /** A word for a message, in quotes. */

@@ -1,6 +1,6 @@
 /**
- * Labels to distances: subprograms are linked in, every instruction gets its slot, and every destination is
- * found.
+ * Resolves labels to distances: appends subprograms, gives every instruction its slot, and finds every
+ * target.
  */
 
 import { appendSubprograms } from './append-subprograms.ts';
@@ -15,31 +15,31 @@ import { describeNearest } from './nearest.ts';
 import { limitsOf, type NumberKind } from './operands.ts';
 import { quoted } from './printable.ts';
 
-/** An instruction at its place. */
+/** An instruction of an assembled program. */
 export interface AssembledInstruction {
-  /** Counted from the program's start; an lddw takes two. */
+  /** The slot, counted from the start of the program; an `lddw` takes two. */
   readonly slot: number;
-  /** With its distance filled in. A loader fills in the map that it refers to. */
+  /** The instruction with its distance. The loader fills in the file descriptor of a map. */
   readonly instruction: Instruction;
-  /** The labels before it. */
+  /** The labels at the instruction. */
   readonly labels: readonly string[];
-  /** The label that the instruction jumps to, calls or loads. */
+  /** The label that the instruction jumps to, calls or loads the address of. */
   readonly target?: string;
 }
 
-/** A program with its subprograms behind it. */
+/** A program and the subprograms that it calls, with slots and distances. */
 export interface ResolvedProgram {
   readonly placed: readonly AssembledInstruction[];
   /** The number of slots. */
   readonly slots: number;
   readonly graph: Graph;
-  /** By instruction the slots that the entries of the jump table lead to which it loads. */
+  /** For each instruction that loads a jump table, the slots of the table's entries. */
   readonly tables: ReadonlyMap<number, readonly number[]>;
 }
 
 /**
- * Throws an AssembleError for a label or destination that is not there, and a ReachError for a label that is
- * too far.
+ * Resolves a list. Throws an AssembleError for an undefined label or a missing target, and a ReachError for a
+ * label out of reach.
  */
 export function resolve(items: readonly Item[]): ResolvedProgram {
   const list = layOut(appendSubprograms(items, refuse));
@@ -58,7 +58,7 @@ export function resolve(items: readonly Item[]): ResolvedProgram {
       const field = distanceField(form);
       if (field !== undefined) targets[index] = atSlot(list, slot + 1 + instruction[field], index, form);
     } else if (reference.kind === 'label') {
-      const to = behind(list, reference.label, index);
+      const to = indexOfLabel(list, reference.label, index);
       targets[index] = to;
       placed[index] = withDistance(list, index, form, to, reference.label);
     } else if (reference.kind === 'mapValue') {
@@ -79,23 +79,23 @@ function refuse(message: string, instruction?: Instruction): never {
   throw new AssembleError(message, undefined, instruction?.position);
 }
 
-/** A list that is laid out. Instructions and labels are known by the number of the instruction there. */
+/** A list with slots. Labels map to the index of the instruction behind them. */
 interface List {
   readonly placed: AssembledInstruction[];
   readonly labels: ReadonlyMap<string, number>;
   /** The number of slots. */
   readonly slots: number;
   /**
-   * By slot the number of the instruction there, -1 for the middle of an lddw; made for the first distance in
-   * a list.
+   * For each slot the index of its instruction, -1 for the middle of an lddw; made for the first numeric
+   * distance in a list.
    */
   atSlot?: Int32Array;
 }
 
-/** What most instructions have. */
+/** The labels of most instructions. */
 const NO_LABELS: readonly string[] = [];
 
-/** Gives every instruction its slot and every label its place. */
+/** Gives every instruction its slot and every label its instruction. */
 function layOut(items: readonly Item[]): List {
   const labels = new Map<string, number>();
   const placed: AssembledInstruction[] = [];
@@ -119,26 +119,30 @@ function layOut(items: readonly Item[]): List {
   return { placed, labels, slots: slot };
 }
 
-/** The jump tables of a list: many instructions may load one of them. */
+/** The jump tables of a list. Several instructions may load the same table. */
 class Tables {
   readonly #list: List;
-  /** By the labels of a table and what they begin with, the instructions there. */
+  /** The instructions of each table's entries, by the table's labels and their prefix. */
   readonly #entries = new Map<readonly string[], Map<string, readonly number[]>>();
 
   constructor(list: List) {
     this.#list = list;
   }
 
-  /** The instructions at those labels of the subprogram `within`, for an instruction that loads the table. */
+  /**
+   * The instructions at the labels of a table that the instruction at `index` loads. `within` is the prefix
+   * of the subprogram.
+   */
   entriesOf(labels: readonly string[], within: string, index: number): readonly number[] {
     const known = this.#entries.get(labels) ?? new Map<string, readonly number[]>();
     this.#entries.set(labels, known);
-    const entries = known.get(within) ?? labels.map((label) => behind(this.#list, within + label, index));
+    const entries =
+      known.get(within) ?? labels.map((label) => indexOfLabel(this.#list, within + label, index));
     known.set(within, entries);
     return entries;
   }
 
-  /** The slots of entries. */
+  /** The slots of the entries of each loaded table. */
   slots(loaded: ReadonlyMap<number, readonly number[]>): Map<number, readonly number[]> {
     const slots = new Map<readonly number[], readonly number[]>();
     for (const entries of new Set(loaded.values()))
@@ -150,22 +154,22 @@ class Tables {
   }
 }
 
-/** The instruction behind a label that the one at `index` names. */
-function behind(list: List, label: string, index: number): number {
+/** The index of the instruction behind a label that the instruction at `index` names. */
+function indexOfLabel(list: List, label: string, index: number): number {
   const to = list.labels.get(label);
   const shown = shownLabel(label);
   if (to === undefined)
-    throw fault(
+    throw assembleError(
       list,
       index,
-      `label ${quoted(shown)} is nowhere defined${describeNearest(shown, [...list.labels.keys()].map(shownLabel))}`,
+      `undefined label ${quoted(shown)}${describeNearest(shown, [...list.labels.keys()].map(shownLabel))}`,
     );
   if (to === list.placed.length)
-    throw fault(list, index, `label ${quoted(shown)} has no instruction after it`);
+    throw assembleError(list, index, `label ${quoted(shown)} has no instruction after it`);
   return to;
 }
 
-/** The instruction at a slot that the one at `index` leads to. */
+/** The index of the instruction at a slot that the instruction at `index` targets. */
 function atSlot(list: List, slot: number, index: number, form: Form): number {
   if (list.atSlot === undefined) {
     list.atSlot = new Int32Array(list.slots).fill(-1);
@@ -173,12 +177,16 @@ function atSlot(list: List, slot: number, index: number, form: Form): number {
   }
   const to = list.atSlot[slot];
   if (to === undefined)
-    throw fault(list, index, `${form.name} leads to slot ${slot}, outside the program's ${list.slots}`);
-  if (to < 0) throw fault(list, index, `${form.name} leads to slot ${slot}, the middle of an lddw`);
+    throw assembleError(
+      list,
+      index,
+      `${form.name} targets slot ${slot}, outside the program (${list.slots} slots)`,
+    );
+  if (to < 0) throw assembleError(list, index, `${form.name} targets slot ${slot}, the middle of an lddw`);
   return to;
 }
 
-/** The instruction at `index` with its distance to another. */
+/** The instruction at `index` with its distance to the instruction at `to`. */
 function withDistance(
   list: List,
   index: number,
@@ -190,20 +198,26 @@ function withDistance(
   const { reference: _done, ...rest } = instruction;
   const field = form && distanceField(form);
   if (form === undefined || field === undefined)
-    throw fault(list, index, `an instruction of opcode 0x${rest.opcode.toString(16)} takes no label`);
+    throw assembleError(
+      list,
+      index,
+      `an instruction with opcode 0x${rest.opcode.toString(16)} cannot have a label`,
+    );
   const target = shownLabel(label);
   const distance = (list.placed[to] as AssembledInstruction).slot - slot - 1;
   const { min, max, range } = limitsOf(form[field] as NumberKind);
   if (distance < min || distance > max) {
     const advice =
-      form.name === 'ja' ? '; gotol reaches further (Linux 6.6)' : '; jump round a ja or gotol instead';
+      form.name === 'ja'
+        ? '; use gotol (Linux 6.6)'
+        : '; invert the condition and jump over a gotol (Linux 6.6)';
     const message = `${form.name}: label ${quoted(target)} is ${distance} slots away, which does not fit in ${range}${advice}`;
     throw new ReachError(message, slot, instruction.position);
   }
   return { slot, instruction: { ...rest, [field]: distance }, labels, target };
 }
 
-function fault({ placed }: List, index: number, reason: string): AssembleError {
+function assembleError({ placed }: List, index: number, reason: string): AssembleError {
   const { slot, instruction } = placed[index] as AssembledInstruction;
   return new AssembleError(reason, slot, instruction.position);
 }

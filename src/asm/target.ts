@@ -1,59 +1,78 @@
-/**
- * What a program is assembled for: a processor, and the types of the kernel it will run in.
- */
+/** The target of a program: an architecture, and the types of a kernel. */
 
 import { type Architecture, architectureOf } from './architecture.ts';
 import type { Btf, Member, StructRef } from './btf.ts';
 import { TsbpfError } from './error.ts';
 import type { TracepointFormat } from './tracepoint-format.ts';
 
-/** A processor and a kernel. The same target gives the same program, on any machine. */
+/**
+ * The architecture and the kernel that a program is assembled for. The same target gives the same program on
+ * any machine.
+ */
 export interface Target {
+  /** The processor architecture. */
   readonly architecture: Architecture;
-  /** The kernel's types; absent where it has none. */
+  /** The kernel's types; absent if the kernel has no BTF. */
   readonly kernel?: Btf;
-  /** Records of the kernel's classic tracepoints, as far as they are wanted. */
+  /** The formats of the classic tracepoints that the program reads. See `readTracepointFormat`. */
   readonly formats?: readonly TracepointFormat[];
 }
 
-/** A field of a kernel structure was asked for, but the target has no kernel types. */
+/**
+ * The program needs kernel types, but its target has none.
+ *
+ * @example
+ * import { fentry, NoBtfError, target } from 'tsbpf';
+ *
+ * try {
+ *   fentry('tcp_v4_connect', target('x64'), () => {});
+ * } catch (error) {
+ *   if (error instanceof NoBtfError) console.log(error.message);
+ * }
+ */
 export class NoBtfError extends TsbpfError {
   override readonly name = 'NoBtfError';
   override readonly code = 'ERR_NO_BTF';
 }
 
-/** The target of that architecture (as `process.arch` names it), with the kernel's types where there are some. */
+/**
+ * Makes a target from the name of an architecture, as in `process.arch`, and the types of a kernel.
+ *
+ * @throws {UnknownArchitectureError} for any architecture other than `x64` and `arm64`.
+ *
+ * @example
+ * import { Kernel, target } from 'tsbpf';
+ * const on = target(process.arch, new Kernel().btf);
+ */
 export function target(architectureName: string, kernel?: Btf): Target {
   const architecture = architectureOf(architectureName);
   return kernel === undefined ? { architecture } : { architecture, kernel };
 }
 
-/**
- * The kernel's types. Throws NoBtfError where the target has none; `wanted` says what they were needed
- * for.
- */
+/** Returns the kernel's types. Throws NoBtfError if the target has none; `wanted` names what needs them. */
 export function kernelTypes(target: Target, wanted = 'a kernel structure'): Btf {
   if (target.kernel !== undefined) return target.kernel;
   throw new NoBtfError(
-    `${wanted} is needed, but there are no kernel types to find it in: ` +
-      'this kernel shows no BTF in /sys/kernel/btf/vmlinux. ' +
-      "Mount /sys where it isn't, or is hidden by a container (mount -t sysfs sysfs /sys); else boot a kernel built with " +
-      'CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions build theirs so)',
+    `${wanted} needs kernel types (BTF), but the target has none: pass the types as target(process.arch, new Kernel().btf). ` +
+      'If they are undefined, this kernel has no /sys/kernel/btf/vmlinux: mount sysfs (mount -t sysfs sysfs /sys), ' +
+      'or boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions enable it)',
   );
 }
 
-/** The record of a classic tracepoint, one of those that the target was given. Throws RangeError where it isn't among them. */
+/** Returns the format of a classic tracepoint. Throws RangeError if the target does not have it. */
 export function tracepointFormat({ formats = [] }: Target, category: string, name: string): TracepointFormat {
   const format = formats.find((candidate) => candidate.category === category && candidate.name === name);
   if (format) return format;
-  throw new RangeError(`the target has no format of the tracepoint ${category}:${name}`);
+  throw new RangeError(
+    `the target has no format of tracepoint ${category}:${name}; read it with readTracepointFormat and pass it in formats`,
+  );
 }
 
 /**
- * A field of a kernel structure: `field(target, 'sock', '__sk_common.skc_daddr')`. With several paths the
- * first that exists.
+ * Finds a member of a kernel struct: `field(target, 'sock', '__sk_common.skc_daddr')`. Of several paths it
+ * takes the first that exists.
  *
- * Throws NoBtfError where the target has no BTF, else as `Btf.member` does.
+ * Throws NoBtfError if the target has no kernel types, otherwise as `Btf.member` does.
  */
 export function field(target: Target, struct: StructRef, path: string | readonly string[]): Member {
   const first = typeof path === 'string' ? path : path[0];

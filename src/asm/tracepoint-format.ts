@@ -1,6 +1,6 @@
 /**
- * The record that a classic tracepoint gives its programs: which fields it has, and where. The kernel describes each in a file
- * `format`, so that nothing else needs to be known of it.
+ * The record format of classic tracepoints. The kernel describes the fields of each record in a file `format`
+ * of tracefs.
  *
  * Source: Documentation/trace/events.rst, kernel/trace/trace_events.c (`f_show`).
  */
@@ -11,53 +11,62 @@ import { TsbpfError } from './error.ts';
 import { nearest } from './nearest.ts';
 import { quoted } from './printable.ts';
 
-/** A field of a record. Offset and size are in bytes. */
+/** A field of a tracepoint's record. Offset and size are in bytes. */
 export interface FormatField {
   readonly name: string;
-  /** As in C, without the name: `__u8[16]`. */
+  /** The C type, without the field's name: `__u8[16]`. */
   readonly type: string;
   readonly offset: number;
   readonly size: number;
   readonly signed: boolean;
-  /** Whether it is an array within the record. (`__data_loc` fields are numbers that say where their bytes are.) */
+  /**
+   * Whether the field is an array inside the record. (`__data_loc` fields are numbers that hold the position
+   * of their data.)
+   */
   readonly array: boolean;
-  /** Whether it is a `__be16`, `__be32` or `__be64`: a number in network byte order. */
+  /** Whether the field is a `__be16`, `__be32` or `__be64`: a number in network byte order. */
   readonly bigEndian?: boolean;
 }
 
-/** A tracepoint's record. */
+/** The format of a classic tracepoint's record. See `parseTracepointFormat`. */
 export interface TracepointFormat {
   readonly category: string;
   readonly name: string;
   readonly fields: readonly FormatField[];
 }
 
-/** A text that describes no record. */
+/** The text does not describe the record of the tracepoint. */
 export class TracepointFormatError extends TsbpfError {
   override readonly name = 'TracepointFormatError';
   override readonly code = 'ERR_TRACEPOINT_FORMAT';
 }
 
-/** Bytes at the beginning of every record that programs may not read: there the kernel keeps something of its own. */
+/** The size of the start of every record, which the kernel does not let programs read. */
 const HIDDEN_BYTES = 8;
 
 const LINE = /^\tfield:(.+?);\s*offset:(\d+);\s*size:(\d+);(?:\s*signed:([01]);)?\s*$/;
 
 /**
- * Reads the text of a file `format`, that of the tracepoint `category:name`.
- * @throws {TracepointFormatError} where the text is none, or one of another tracepoint.
+ * Parses the `format` file of a classic tracepoint.
+ *
+ * @throws {TracepointFormatError} if the text is not a format, or is that of another tracepoint.
+ *
+ * @example
+ * import { parseTracepointFormat } from 'tsbpf/btf';
+ *
+ * const text = 'name: my_event\nformat:\n\tfield:int port;\toffset:8;\tsize:4;\tsigned:1;\n';
+ * parseTracepointFormat('test', 'my_event', text).fields; // [{ name: 'port', type: 'int', offset: 8, ... }]
  */
 export function parseTracepointFormat(category: string, name: string, text: string): TracepointFormat {
-  const what = `the format of the tracepoint ${category}:${name}`;
+  const what = `the format of tracepoint ${category}:${name}`;
   const named = /^name: (.*)$/m.exec(text)?.[1];
-  if (named !== name) throw new TracepointFormatError(`${what} is that of ${named ?? 'nothing'}`);
+  if (named !== name) throw new TracepointFormatError(`${what} has the name ${quoted(named ?? '')}`);
   const fields = text
     .split('\n')
     .filter((line) => line.startsWith('\tfield:'))
     .map((line) => {
       const match = LINE.exec(line);
-      if (!match)
-        throw new TracepointFormatError(`${what} has a line that makes no sense: ${quoted(line.trim())}`);
+      if (!match) throw new TracepointFormatError(`${what} has an unexpected line: ${quoted(line.trim())}`);
       const [, declaration = '', offset, size, signed] = match;
       return { ...declared(declaration), offset: Number(offset), size: Number(size), signed: signed === '1' };
     });
@@ -88,9 +97,10 @@ function declared(declaration: string): Pick<FormatField, 'name' | 'type' | 'arr
 }
 
 /**
- * A field by its name, for a program to read.
- * @throws {NoSuchFieldError} where the record has none of that name, and names the nearest. @throws {RangeError} for one of those at
- * the beginning that programs can't read.
+ * Returns a field by its name.
+ *
+ * @throws {NoSuchFieldError} if the record has no such field; the message lists similar names.
+ * @throws {RangeError} for a field at the start of the record, which programs cannot read.
  */
 export function formatField({ category, name, fields }: TracepointFormat, wanted: string): FormatField {
   const field = fields.find((candidate) => candidate.name === wanted);
@@ -98,14 +108,14 @@ export function formatField({ category, name, fields }: TracepointFormat, wanted
   if (!field) {
     const names = fields.filter(isReadable).map((candidate) => candidate.name);
     throw new NoSuchFieldError(
-      `the tracepoint ${struct} has no field '${wanted}'`,
+      `tracepoint ${struct} has no field '${wanted}'`,
       struct,
       [wanted],
       nearest(wanted, names),
     );
   }
   if (!isReadable(field))
-    throw new RangeError(`the field ${wanted} of the tracepoint ${struct} is one that programs can't read`);
+    throw new RangeError(`programs cannot read field ${wanted} of tracepoint ${struct}`);
   return field;
 }
 

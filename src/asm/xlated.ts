@@ -1,6 +1,6 @@
 /**
- * A loaded program's instructions as bpftool prints them. The verifier has rewritten them: helpers have become addresses, maps
- * ids, and there are instructions of the kernel's own among them, which use registers that programs don't have.
+ * Prints the instructions of a loaded program as bpftool does. The verifier has rewritten them: helpers are
+ * addresses, maps are ids, and the kernel's own instructions use registers past r10.
  *
  * Source: tools/bpf/bpftool/xlated_dumper.c, kernel/bpf/syscall.c (`bpf_insn_prepare_dump`).
  */
@@ -10,28 +10,32 @@ import { helperName } from './helper-names.ts';
 import type { Instruction } from './instruction.ts';
 import { CALL, LDDW } from './opcodes.ts';
 
-/** What names the addresses in a program. */
+/** The names of the addresses in a program. */
 export interface Symbols {
-  /** The address that calls of helpers and kernel functions count from (`__bpf_call_base`); 0 where the kernel hides it. */
+  /**
+   * The base address of calls of helpers and kernel functions (`__bpf_call_base`); 0 if the kernel hides it.
+   */
   readonly base: bigint;
-  /** The name at an address. */
+  /** Returns the name at an address. */
   readonly nameAt: (address: bigint) => string | undefined;
-  /** Addresses of the program's own functions, in their order; none where it is interpreted. */
+  /** The addresses of the program's own functions in order; empty if the program is interpreted. */
   readonly functions: readonly bigint[];
 }
 
-/** An instruction at its place. */
+/** An instruction of a dump. */
 export interface DumpedInstruction {
   readonly slot: number;
   readonly text: string;
-  /** The id of the map that it loads, or whose value. */
+  /** The id of the map whose address, or the address of whose value, the instruction loads. */
   readonly map?: number;
 }
 
 const PSEUDO_CALL = 1;
 const PSEUDO_FUNC = 4;
 
-/** The texts of a loaded program. Throws DecodeError where the bytes end in the middle of an instruction. */
+/**
+ * Returns the texts of a loaded program. Throws DecodeError if the bytes end in the middle of an instruction.
+ */
 export function dumpInstructions(bytes: Uint8Array, symbols: Symbols): DumpedInstruction[] {
   return Array.from(slotsIn(bytes), ({ slot, instruction }) => {
     const { opcode, src, imm } = instruction;
@@ -44,12 +48,15 @@ function xlatedText(instruction: Instruction, symbols: Symbols): string {
   const { opcode, src } = instruction;
   if (opcode === CALL && src === PSEUDO_CALL) return `(85) call pc${ownFunction(instruction, symbols)}`;
   if (opcode === CALL) return `(85) call ${calledName(instruction, symbols)}#${instruction.imm}`;
-  // The second slot holds the number of the function by now.
+  // The second slot now holds the number of the function.
   if (opcode === LDDW && src === PSEUDO_FUNC) return disassemble({ ...instruction, high: 0 });
   return withKernelRegisters(instruction);
 }
 
-/** The jump that a call was is in its offset, which function it calls in its immediate. */
+/**
+ * A call of a subprogram keeps its distance in the offset, and has the number of the function in the
+ * immediate.
+ */
 function ownFunction({ off, imm }: Instruction, { base, nameAt, functions }: Symbols): string {
   const distance = off < 0 ? String(off) : `+${off}`;
   if (functions.length === 0) return distance;
@@ -64,7 +71,7 @@ function calledName({ src, imm }: Instruction, { base, nameAt }: Symbols): strin
   return nameAt(address) ?? `0x${address.toString(16)}`;
 }
 
-/** The verifier's scratch registers are past r10: they are printed by way of registers that there are. */
+/** The verifier's scratch registers are past r10. They are printed with stand-ins that are then renamed. */
 function withKernelRegisters(instruction: Instruction): string {
   const text = disassemble(instruction);
   const { dst, src } = instruction;
@@ -75,14 +82,14 @@ function withKernelRegisters(instruction: Instruction): string {
     [standInDst, dst],
     [standInSrc, src],
   ]);
-  // The registers only, not the sizes and widths that have numbers too.
+  // Only registers, not the sizes and widths that also have numbers.
   return stood.replace(/\b([rw])(\d+)\b/g, (whole, letter: string, number: string) => {
     const name = names.get(Number(number));
     return name === undefined ? whole : `${letter}${name}`;
   });
 }
 
-/** Registers to print by, which no text has of itself, as r0 in a compare and exchange. */
+/** Stand-ins that the text does not use itself, as it uses r0 in a compare-and-exchange. */
 function standIns(dst: number, src: number): readonly [number, number] {
   const free = [9, 8, 7].filter((register) => register !== dst && register !== src);
   const standIn = (register: number, other: number): number =>

@@ -146,22 +146,22 @@ for (const [what, items, message] of [
   [
     'a path past its end',
     [callSubprogram({ name: 'open', instructions: [mov(r0, 0)] }), exit()],
-    'slot 2: mov is the last of a subprogram, which runs on past its end',
+    'slot 2: a subprogram ends with mov; its last instruction must be an exit or a jump',
   ],
   [
     'a label of its caller',
     [callSubprogram({ name: 'out', instructions: [ja('there')] }), label('there'), exit()],
-    /^slot 2: label 'out.there' is nowhere defined/,
+    /^slot 2: undefined label 'out.there'/,
   ],
   [
     'a call of itself by label',
     [callSubprogram('f'), exit(), label('f'), callSubprogram('f'), exit()],
-    'slot 2: a subprogram calls itself: f -> f',
+    'slot 2: recursive call: f -> f',
   ],
   [
     'a call of the program',
     [mov(r0, 0), jeq(r0, 0, 1), callSubprogram(-3), exit()],
-    'slot 2: a subprogram calls itself: the program -> the program',
+    'slot 2: recursive call: the program -> the program',
   ],
 ] as const)
   test(`refused: ${what}`, () => {
@@ -183,7 +183,7 @@ test('a subprogram that references itself is refused at the line of the call', (
   instructions.push({ ...callSubprogram(self), position }, exit());
   const error = thrown(() => assemble([callSubprogram(self), exit()]));
   assert.instance(error, AssembleError);
-  assert.is((error as AssembleError).reason, 'a subprogram calls itself: self -> self');
+  assert.is((error as AssembleError).reason, 'recursive call: self -> self');
   assert.is((error as AssembleError).position, position);
 });
 
@@ -195,7 +195,7 @@ test('at most eight frames are allowed', () => {
   assemble([callSubprogram(chain(7)), exit()]);
   assert.throws(
     () => assemble([callSubprogram(chain(8)), exit()]),
-    /^slot 14: the program -> level8 -> .* -> level1: 9 frames, and the kernel has 8 for a program/,
+    /^slot 14: too many nested calls: the program -> level8 -> .* -> level1 has 9 frames; the kernel allows 8/,
   );
 });
 

@@ -217,7 +217,7 @@ test('functions without a prototype have twelve arguments', () => {
   assert.is(last, 'r0 = *(u64 *)(r1 +88)');
   assert.match(
     thrown(() => fentry('unknown', on, (b) => void b.arg(12))).message,
-    /^fentry unknown has no argument 12 that can be read: those are 0 to 11/,
+    /^fentry unknown: argument 12 cannot be read; only 0 to 11 can/,
   );
 });
 

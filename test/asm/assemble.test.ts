@@ -202,7 +202,7 @@ test('a conditional jump reaches 32767 slots forward', () => {
   refused(
     over(32768),
     ReachError,
-    "slot 0: jeq: label 'out' is 32768 slots away, which does not fit in 16 signed bits; jump round a ja or gotol instead",
+    "slot 0: jeq: label 'out' is 32768 slots away, which does not fit in 16 signed bits; invert the condition and jump over a gotol (Linux 6.6)",
   );
 });
 
@@ -220,7 +220,7 @@ test('a jump reaches 32768 slots backward', () => {
   refused(
     over(32767),
     ReachError,
-    "slot 32769: ja: label 'again' is -32769 slots away, which does not fit in 16 signed bits; gotol reaches further (Linux 6.6)",
+    "slot 32769: ja: label 'again' is -32769 slots away, which does not fit in 16 signed bits; use gotol (Linux 6.6)",
   );
 });
 
@@ -249,40 +249,43 @@ const REFUSED: readonly [items: readonly Item[], message: string][] = [
   [[label('alone')], 'a program needs at least one instruction'],
   [[label('a'), mov(r0, 0), label('a'), exit()], "label 'a' is defined twice, at slots 0 and 1"],
   [[mov(r0, 0), ja('end'), exit(), label('end')], "slot 1: label 'end' has no instruction after it"],
-  [[mov(r0, 0), jeq(r0, 0, 7), exit()], "slot 1: jeq leads to slot 9, outside the program's 3"],
-  [[mov(r0, 0), jeq(r0, 0, -3), exit()], "slot 1: jeq leads to slot -1, outside the program's 3"],
-  [[jeq(r1, 0, 1), lddw(r0, 0), exit()], 'slot 0: jeq leads to slot 2, the middle of an lddw'],
-  [[mov(r0, 0)], 'slot 0: mov is the last of the program, which runs on past its end'],
-  [[mov(r0, 0), jeq(r0, 0, -2)], 'slot 1: jeq is the last of the program, which runs on past its end'],
-  [[mov(r0, 0), exit(), mov(r0, 1), exit()], 'slot 2: nothing reaches mov'],
-  [[mov(r0, 0), ja('out'), mov(r0, 1), label('out'), exit()], 'slot 2: nothing reaches mov'],
+  [[mov(r0, 0), jeq(r0, 0, 7), exit()], 'slot 1: jeq targets slot 9, outside the program (3 slots)'],
+  [[mov(r0, 0), jeq(r0, 0, -3), exit()], 'slot 1: jeq targets slot -1, outside the program (3 slots)'],
+  [[jeq(r1, 0, 1), lddw(r0, 0), exit()], 'slot 0: jeq targets slot 2, the middle of an lddw'],
+  [[mov(r0, 0)], 'slot 0: the program ends with mov; its last instruction must be an exit or a jump'],
+  [
+    [mov(r0, 0), jeq(r0, 0, -2)],
+    'slot 1: the program ends with jeq; its last instruction must be an exit or a jump',
+  ],
+  [[mov(r0, 0), exit(), mov(r0, 1), exit()], 'slot 2: unreachable instruction mov'],
+  [[mov(r0, 0), ja('out'), mov(r0, 1), label('out'), exit()], 'slot 2: unreachable instruction mov'],
   [
     [callSubprogram('f'), exit(), label('f'), mov(r0, 0)],
-    'slot 2: mov is the last of a subprogram, which runs on past its end',
+    'slot 2: a subprogram ends with mov; its last instruction must be an exit or a jump',
   ],
   [
     [callSubprogram('f'), mov(r0, 0), label('f'), mov(r0, 0), exit()],
-    'slot 1: mov is the last of the program, which runs on past its end',
+    'slot 1: the program ends with mov; its last instruction must be an exit or a jump',
   ],
   [
     [callSubprogram('f'), jeq(r0, 0, 'in'), exit(), label('f'), mov(r0, 0), label('in'), exit()],
-    'slot 1: jeq leads to slot 4, in another subprogram',
+    'slot 1: jeq jumps to slot 4, in another subprogram',
   ],
   [
     [stx({ size: 8 }, r10, -520, r1), mov(r0, 0), exit()],
-    'slot 0: stx of 8 bytes at r10 -520 is not within the 512 bytes of stack below r10',
+    'slot 0: stx of 8 bytes at r10 -520 is outside the stack, the 512 bytes below r10',
   ],
   [
     [ldx({ size: 4 }, r0, r10, -2), exit()],
-    'slot 0: ldx of 4 bytes at r10 -2 is not within the 512 bytes of stack below r10',
+    'slot 0: ldx of 4 bytes at r10 -2 is outside the stack, the 512 bytes below r10',
   ],
   [
     [mov(r0, 0), atomic.add({ size: 8 }, r10, 0, r1), exit()],
-    'slot 1: atomic.add of 8 bytes at r10 +0 is not within the 512 bytes of stack below r10',
+    'slot 1: atomic.add of 8 bytes at r10 +0 is outside the stack, the 512 bytes below r10',
   ],
   [
     [{ ...mov(r0, 0), reference: { kind: 'label', label: 'x' } }, label('x'), exit()],
-    'slot 0: an instruction of opcode 0xb7 takes no label',
+    'slot 0: an instruction with opcode 0xb7 cannot have a label',
   ],
 ];
 
@@ -295,7 +298,7 @@ test('an unknown label is refused with similar names', () => {
   refused(
     [jeq(r1, 0, 'mising'), mov(r0, 0), label('missing'), exit()],
     AssembleError,
-    /^slot 0: label 'mising' is nowhere defined.*missing/,
+    /^slot 0: undefined label 'mising'.*missing/,
   );
 });
 
@@ -326,7 +329,7 @@ test('an instruction with a number out of range is refused', () => {
 
 test('a program with more slots than the kernel accepts is refused', () => {
   const items = Array.from({ length: 1_000_001 }, () => exit());
-  refused(items, RangeError, '1000001 slots are more than the 1000000 the kernel takes');
+  refused(items, RangeError, 'the program has 1000001 slots; the kernel accepts at most 1000000');
 });
 
 test.run();

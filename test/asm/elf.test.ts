@@ -34,11 +34,11 @@ test('programs, functions and relocations are read from their sections', () => {
 });
 
 const REFUSED: readonly [change: (file: Buffer) => Uint8Array, message: RegExp][] = [
-  [() => Buffer.from('no object file'), /this is no ELF file/],
-  [(file) => file.subarray(0, 40), /this is no ELF file/],
+  [() => Buffer.from('no object file'), /not an ELF file/],
+  [(file) => file.subarray(0, 40), /not an ELF file/],
   [(file) => file.fill(1, 4, 5), /only 64-bit little-endian/],
   [(file) => file.fill(62, 18, 19), /this object file is for machine 62, not for BPF/],
-  [(file) => file.subarray(0, 1000), /section headers .* are not in the file/],
+  [(file) => file.subarray(0, 1000), /section headers .* are outside the file/],
 ];
 
 for (const [change, message] of REFUSED)
@@ -117,7 +117,7 @@ test('overlapping sections are refused: together they may exceed memory', () => 
   assert.throws(
     () => programSections(objectFile({ code })),
     (error: unknown) =>
-      error instanceof ElfError && /^its sections overlap: they have \d+ bytes/.test(error.message),
+      error instanceof ElfError && /^its sections overlap: they total \d+ bytes/.test(error.message),
   );
 });
 

@@ -53,7 +53,7 @@ test('fentry needs kernel BTF', () => {
   assert.throws(
     () => fentry('tcp_connect', target('x64'), () => {}),
     (error: unknown) =>
-      error instanceof NoBtfError && /^the function tcp_connect is needed/.test(error.message),
+      error instanceof NoBtfError && /^the function tcp_connect needs kernel types/.test(error.message),
   );
 });
 
@@ -164,7 +164,7 @@ test('a tracepoint array is not a number, even with the size of one', () => {
 test('missing tracepoint fields and arguments are refused', () => {
   for (const [body, message] of [
     [(b: Builder) => b.field('state'), /no field 'state'; nearest: oldstate, newstate/],
-    [(b: Builder) => b.field('common_pid'), /programs can't read/],
+    [(b: Builder) => b.field('common_pid'), /programs cannot read/],
     [(b: Builder) => b.arg(0), /tracepoint sock:inet_sock_set_state has no argument 0/],
     [
       (b: Builder) => {
@@ -184,7 +184,7 @@ test('missing tracepoint fields and arguments are refused', () => {
 test('tracepoint needs the format in its target', () => {
   assert.throws(
     () => tracepoint('sock', 'inet_sock_set_state', target('x64'), () => {}),
-    /the target has no format of the tracepoint sock:inet_sock_set_state/,
+    /the target has no format of tracepoint sock:inet_sock_set_state/,
   );
 });
 

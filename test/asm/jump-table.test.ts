@@ -62,7 +62,7 @@ test('an undefined label in a table is refused with similar names', () => {
   const wrong = jumpTable('wrong', ['one', 'too']);
   assert.throws(
     () => assemble([...jumpThrough(wrong, r1, r2), ...program.slice(6)]),
-    /slot 1: label 'too' is nowhere defined; nearest: two/,
+    /slot 1: undefined label 'too'; nearest: two/,
   );
   assert.throws(
     () => assemble([...jumpThrough(jumpTable('last', ['end']), r1, r2), label('end')]),

@@ -33,7 +33,7 @@ const TEXTS: readonly (readonly [
     'labels, and a jump to an undefined one',
     5000,
     (size) => `goto m\n${lines(size, (i) => `l${i}:`)}exit\n`,
-    /nowhere defined/,
+    /undefined label/,
   ],
   ['calls of one subprogram', 5000, (size) => `${'call f\n'.repeat(size)}exit\nf:\nr0 = 0\nexit\n`],
   ['blanks between words', 20_000, (size) => `r0${' '.repeat(size)}x\n`, /expected/],
@@ -57,20 +57,20 @@ const TEXTS: readonly (readonly [
   ['digits', 20_000, (size) => `r0 = ${'9'.repeat(size)}\n`, /does not fit/],
   ['hexadecimal digits', 20_000, (size) => `r0 = 0x${'f'.repeat(size)}\n`, /does not fit/],
   ['a word', 20_000, (size) => `${'x'.repeat(size)}\n`, /expected an instruction, found/],
-  ['a helper', 20_000, (size) => `call bpf_${'x'.repeat(size)}\n`, /no helper/],
-  ['an undefined label', 20_000, (size) => `goto ${'x'.repeat(size)}\nexit\n`, /nowhere defined/],
+  ['a helper', 20_000, (size) => `call bpf_${'x'.repeat(size)}\n`, /unknown helper/],
+  ['an undefined label', 20_000, (size) => `goto ${'x'.repeat(size)}\nexit\n`, /undefined label/],
   [
     'a label that is too long',
     20_000,
     (size) => `${'x'.repeat(size)}:\nexit\n`,
     /has more than 512 characters/,
   ],
-  ['an undeclared map', 20_000, (size) => `r1 = map[${'x'.repeat(size)}]\n`, /there is no map/],
+  ['an undeclared map', 20_000, (size) => `r1 = map[${'x'.repeat(size)}]\n`, /unknown map/],
   [
     'the kind of a map',
     20_000,
     (size) => `map m: ${'x'.repeat(size)}, key 4 bytes, value 4 bytes, 1 entry\n`,
-    /no kind of map/,
+    /unknown map type/,
   ],
   [
     'a jump table that many instructions load',
@@ -104,7 +104,7 @@ const LIMITS: readonly (readonly [what: string, text: string, message: RegExp])[
   [
     'more slots than the kernel takes',
     `${'r0 = 0\n'.repeat(1_000_000)}  exit\n`,
-    /^\/p\.bpf:1000001:3: the program has more than the 1000000 slots the kernel takes$/,
+    /^\/p\.bpf:1000001:3: the program has more than 1000000 slots; the kernel accepts no more$/,
   ],
   [
     'the second slot of an lddw past the last',
@@ -119,7 +119,7 @@ const LIMITS: readonly (readonly [what: string, text: string, message: RegExp])[
   [
     'a jump table that is too large',
     `${table(3).replace('3 entries', '65537 entries')}exit\n`,
-    /^\/p\.bpf:1:55: 65537 entries are more than the 65536 of a jump table$/,
+    /^\/p\.bpf:1:55: 65537 entries exceed the maximum of 65536 for a jump table$/,
   ],
 ];
 

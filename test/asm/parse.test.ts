@@ -278,16 +278,19 @@ test('the printed line of any map parses back', () => {
 test('instructions of a file have its lines, also in assembler errors', () => {
   const { items } = parseProgram('r0 = 0\n  goto nowhere\nexit', '/tmp/a.bpf');
   assert.equal(locate((items[1] as Instruction).position), { file: '/tmp/a.bpf', line: 2, column: 3 });
-  assert.throws(() => assemble(items), /^slot 1: label 'nowhere' is nowhere defined \(\/tmp\/a\.bpf:2\)$/);
+  assert.throws(() => assemble(items), /^slot 1: undefined label 'nowhere' \(\/tmp\/a\.bpf:2\)$/);
 });
 
 const REFUSED: readonly [text: string, message: string][] = [
   ['r0 = 0\nr1 ~ 5', 'text:2:4: expected'],
   ['r11 = 5', "text:1:1: expected an instruction, found 'r11'"],
   ['exit now', "text:1:6: expected the end of the line, found 'now'"],
-  ['goto', "text:1:5: expected a label or 'pc+N', the line ends"],
-  ['r0 = 0\r\ngoto\r\n', "text:2:5: expected a label or 'pc+N', the line ends"],
-  ['r1 = *(', "text:1:8: expected 'u8', 's8', 'u16', 's16', 'u32', 's32' or 'u64', the line ends"],
+  ['goto', "text:1:5: expected a label or 'pc+N', found the end of the line"],
+  ['r0 = 0\r\ngoto\r\n', "text:2:5: expected a label or 'pc+N', found the end of the line"],
+  [
+    'r1 = *(',
+    "text:1:8: expected 'u8', 's8', 'u16', 's16', 'u32', 's32' or 'u64', found the end of the line",
+  ],
   ['r1 = bswap24 r1', 'text:1:6: expected'],
   ['r1 = be16 r2', "text:1:11: expected r1, the same register again, found 'r2'"],
   ['r1 += 2147483648', 'text:1:7: add: immediate 2147483648 does not fit in 32 signed bits'],
@@ -297,25 +300,25 @@ const REFUSED: readonly [text: string, message: string][] = [
   ['goto pc+40000', 'text:1:6: ja: distance 40000 does not fit in 16 signed bits'],
   ['r1 = 0x10000000000000000', 'text:1:6: 0x10000000000000000 does not fit in 64 bits'],
   ['r1 = 99999999999999999999', 'text:1:6: 99999999999999999999 does not fit in 32 bits'],
-  ['(07) r1 = 5', 'text:1:6: the opcode (07) is not that of this text'],
-  ['call bpf_map_lookup', 'text:1:6: no helper bpf_map_lookup; nearest: bpf_map_lookup_elem'],
+  ['(07) r1 = 5', 'text:1:6: opcode (07) does not match the text'],
+  ['call bpf_map_lookup', 'text:1:6: unknown helper bpf_map_lookup; nearest: bpf_map_lookup_elem'],
   ['call bpf_map_lookup_elem#2', 'text:1:6: helper 2 is bpf_map_update_elem, not bpf_map_lookup_elem'],
   [
     'program one: kprobe f, 1 instruction\nexit\nprogram two: kprobe f, 1 instruction\nexit',
-    'text:3:1: a second program begins here, the first at line 1: a text holds one',
+    'text:3:1: a text has only one program; the first one begins at line 1',
   ],
-  ['call unknown', 'text:1:6: no helper unknown'],
+  ['call unknown', 'text:1:6: unknown helper unknown'],
   ['call unknown#1', 'text:1:6: helper 1 is bpf_map_lookup_elem, not unknown'],
-  ['call bpf_ktime_get_ns#4000', 'text:1:6: helper 4000 is not known, not bpf_ktime_get_ns'],
+  ['call bpf_ktime_get_ns#4000', 'text:1:6: helper 4000 is unknown, not bpf_ktime_get_ns'],
   [
     'call __htab_map_lookup_elem#193456',
-    'text:1:6: __htab_map_lookup_elem is a function of the kernel, which it calls instead of a helper: name the helper; nearest: bpf_map_lookup_elem',
+    "text:1:6: __htab_map_lookup_elem is a kernel function that replaces a helper: use the helper's name; nearest: bpf_map_lookup_elem",
   ],
-  ['r1 = map[nothing]', "text:1:10: there is no map 'nothing'"],
-  ['a:\nexit\na:', "text:3:1: label 'a' is there already, at line 1"],
+  ['r1 = map[nothing]', "text:1:10: unknown map 'nothing'"],
+  ['a:\nexit\na:', "text:3:1: label 'a' is already defined at line 1"],
   ['map a: hash, key 8', "text:1:1: expected 'map NAME: KIND, key N bytes, value N bytes, N entries'"],
-  ['map a: hsh, key 8 bytes, value 8 bytes, 1 entry', "text:1:8: no kind of map is called 'hsh': hash"],
-  ['map attempts: hash, key 8 bytes, value 8 bytes, 1 entry', "text:1:5: map 'attempts' is there already"],
+  ['map a: hsh, key 8 bytes, value 8 bytes, 1 entry', "text:1:8: unknown map type 'hsh'; known are hash"],
+  ['map attempts: hash, key 8 bytes, value 8 bytes, 1 entry', "text:1:5: map 'attempts' is already declared"],
   ['map a: array, key 8 bytes, value 8 bytes, 1 entry', 'text:1:19: the key of array has 4 bytes, not 8'],
   [
     'map a: hash, key 8 bytes, value 8 bytes, 1 entry, flag 1',
@@ -323,7 +326,7 @@ const REFUSED: readonly [text: string, message: string][] = [
   ],
   [
     'map a: arrayOfMaps, key 4 bytes, value 4 bytes, 1 entry',
-    "text:1:56: arrayOfMaps needs a map that those in it are like: ', inner map NAME', NAME being declared before",
+    "text:1:56: arrayOfMaps needs an inner map: add ', inner map NAME' with the name of a map declared before",
   ],
   [
     'map a: arrayOfMaps, key 4 bytes, value 8 bytes, 1 entry, inner map attempts',
@@ -331,32 +334,32 @@ const REFUSED: readonly [text: string, message: string][] = [
   ],
   [
     'map a: hashOfMaps, key 4 bytes, value 4 bytes, 1 entry, inner map b',
-    "text:1:67: there is no map 'b': say 'map b: hash, key 4 bytes, ...' before this one",
+    "text:1:67: unknown map 'b': declare it first with 'map b: hash, key 4 bytes, ...'",
   ],
   [
     'map a: hashOfMaps, key 4 bytes, value 4 bytes, 1 entry, inner map attempts\nmap b: arrayOfMaps, key 4 bytes, value 4 bytes, 1 entry, inner map a',
-    "text:2:68: map 'a' holds maps itself, and the kernel goes one level deep",
+    "text:2:68: map 'a' is a map of maps itself; the kernel allows only one level",
   ],
   [
     'map a: hash, key 4 bytes, value 4 bytes, 1 entry, inner map attempts',
-    'text:1:61: hash has no inner map: arrayOfMaps and hashOfMaps do',
+    'text:1:61: hash cannot have an inner map; only arrayOfMaps and hashOfMaps can',
   ],
   [
     'map a: instructionArray, key 4 bytes, value 16 bytes, 1 entry',
-    "text:1:62: instructionArray needs the places that it leads to: ', labels NAME, NAME'",
+    "text:1:62: instructionArray needs labels: add ', labels NAME, NAME'",
   ],
   [
     'map a: instructionArray, key 4 bytes, value 16 bytes, 1 entry, labels x, y',
-    'text:1:55: 1 entry and 2 labels: a jump table has one for each',
+    'text:1:55: 1 entry and 2 labels: a jump table needs one label for each entry',
   ],
   [
     'map a: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels x, 7',
-    "text:1:76: '7' is no label",
+    "text:1:76: '7' is not a label",
   ],
-  ['map a: hash, key 4 bytes, value 4 bytes, 1 entry, labels x', 'text:1:58: hash has no labels'],
+  ['map a: hash, key 4 bytes, value 4 bytes, 1 entry, labels x', 'text:1:58: hash cannot have labels'],
   [
     'map a: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels large, smal\nsmall:\nexit\nlarge:\nexit',
-    "text:1:80: label 'smal' is nowhere defined; nearest: small",
+    "text:1:80: undefined label 'smal'; nearest: small",
   ],
 ];
 
@@ -393,7 +396,10 @@ test('keys and values have 1 to 65535 bytes', () => {
   const line = (bytes: number) => `map odd: hash, key 4 bytes, value ${bytes} bytes, 2 entries\n`;
   for (const bytes of [1, 65535]) parseProgram(`${line(bytes)}(95) exit\n`, 'text');
   for (const bytes of [0, 65536])
-    assert.throws(() => parseProgram(`${line(bytes)}(95) exit\n`, 'text'), /bytes are not 1 to 65535/);
+    assert.throws(
+      () => parseProgram(`${line(bytes)}(95) exit\n`, 'text'),
+      /bytes is not between 1 and 65535/,
+    );
 });
 
 test.run();

@@ -286,7 +286,7 @@ test('recursion is refused at the call with its path', () => {
     b.return(b.call(even, x));
   });
   const message = refusal((b) => void b.call(even, 1));
-  assert.match(message, /^a subprogram calls itself: even -> odd -> even; the kernel forbids recursion/);
+  assert.match(message, /^recursive call: even -> odd -> even; the kernel forbids recursion/);
   assert.match(message, at);
 });
 
@@ -298,7 +298,7 @@ test("at most eight frames are allowed, including the program's", () => {
   emitted((b) => void b.call(chain(7)));
   assert.match(
     refusal((b) => void b.call(chain(8))),
-    /the program -> level8 -> .* -> level1: 9 frames, and the kernel has 8 for a program.*subprogram\.test/,
+    /too many nested calls: the program -> level8 -> .* -> level1 has 9 frames; the kernel allows 8.*subprogram\.test/,
   );
 });
 

@@ -63,7 +63,7 @@ test('a missing field is an error with similar names', () => {
     () => formatField(state, 'new_state'),
     (error: unknown) =>
       error instanceof NoSuchFieldError &&
-      error.message === "the tracepoint sock:inet_sock_set_state has no field 'new_state'; nearest: newstate",
+      error.message === "tracepoint sock:inet_sock_set_state has no field 'new_state'; nearest: newstate",
   );
 });
 
@@ -76,8 +76,8 @@ test('similar names are fields that programs can read', () => {
       '\tfield:int common_pip;\toffset:8;\tsize:4;\tsigned:1;\n',
   );
   const nearestTo = (wanted: string) => thrown(() => formatField(format, wanted)).message;
-  assert.is(nearestTo('common_pi'), "the tracepoint c:t has no field 'common_pi'; nearest: common_pip");
-  assert.is(nearestTo('common_pids'), "the tracepoint c:t has no field 'common_pids'; nearest: common_pip");
+  assert.is(nearestTo('common_pi'), "tracepoint c:t has no field 'common_pi'; nearest: common_pip");
+  assert.is(nearestTo('common_pids'), "tracepoint c:t has no field 'common_pids'; nearest: common_pip");
   assert.is(formatField(format, 'common_pip').offset, 8, 'byte 8 is the first readable one');
 });
 
@@ -85,18 +85,18 @@ test('fields that programs cannot read are refused', () => {
   for (const name of ['common_type', 'common_pid'])
     assert.throws(
       () => formatField(state, name),
-      (error: unknown) => error instanceof RangeError && /programs can't read/.test(error.message),
+      (error: unknown) => error instanceof RangeError && /programs cannot read/.test(error.message),
     );
 });
 
 test('an invalid format, or one of another tracepoint, is refused', () => {
   for (const [text, message] of [
-    ['', /the format of the tracepoint sock:inet_sock_set_state is that of nothing/],
-    ['name: other\nformat:\n', /is that of other/],
+    ['', /the format of tracepoint sock:inet_sock_set_state has the name ''/],
+    ['name: other\nformat:\n', /has the name 'other'/],
     ['name: inet_sock_set_state\nformat:\n', /has no fields/],
     [
       'name: inet_sock_set_state\nformat:\n\tfield:int x;\toffset:-8;\tsize:4;\n',
-      /makes no sense: 'field:int x;/,
+      /has an unexpected line: 'field:int x;/,
     ],
   ] as const)
     assert.throws(

@@ -317,7 +317,7 @@ test('trace_event: needs the record\u2019s format, and no types', () => {
     assert.equal(text({ probe: 'trace_event', family }, byRecord), text({ probe: 'trace_event', family }));
   assert.throws(
     () => tcpconnlat({ probe: 'trace_event' }, target('x64', socketTypes())),
-    /no format of the tracepoint sock:inet_sock_set_state/,
+    /no format of tracepoint sock:inet_sock_set_state/,
   );
 });
 

@@ -2,7 +2,7 @@
  * The arms of a branch in a straight line of instructions.
  */
 
-import { isJump } from '../cfg/optimize-jumps.ts';
+import { isUnconditionalJump } from '../cfg/optimize-jumps.ts';
 import * as insn from '../constructors.ts';
 import { isLabel } from '../instruction.ts';
 import type { Position } from '../position.ts';
@@ -53,6 +53,7 @@ export function layOut(
 
 function soleJump({ items }: Arm): string | undefined {
   const [only] = items;
-  if (items.length !== 1 || !only || Array.isArray(only) || isLabel(only) || !isJump(only)) return undefined;
+  if (items.length !== 1 || !only || Array.isArray(only) || isLabel(only) || !isUnconditionalJump(only))
+    return undefined;
   return only.reference?.kind === 'label' ? only.reference.label : undefined;
 }

@@ -8,7 +8,7 @@ import { extendFarJumps } from '../cfg/far-jumps.ts';
 import { Graph } from '../cfg/graph.ts';
 import { nameLabels } from '../cfg/label-names.ts';
 import { type LabeledCode, labelNamed, labelsLoaded, resolveLabels, separateLabels } from '../cfg/labeled.ts';
-import { isJump, optimizeJumps } from '../cfg/optimize-jumps.ts';
+import { isUnconditionalJump, optimizeJumps } from '../cfg/optimize-jumps.ts';
 import { checkRegisters } from '../cfg/register-check.ts';
 import { instructionName } from '../cfg/structural-check.ts';
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
@@ -80,7 +80,7 @@ function requireLabels({ instructions, labels }: LabeledCode): void {
     for (const label of named === undefined ? loaded : [named])
       if (!labels.has(label)) {
         const others = [...labels.keys()].filter((each) => !isReserved(each));
-        const message = `label ${quoted(label)} is nowhere defined${describeNearest(label, others)}`;
+        const message = `undefined label ${quoted(label)}${describeNearest(label, others)}`;
         throw new AssembleError(message, undefined, instruction.position);
       }
   }
@@ -108,10 +108,10 @@ function requireReached(
         lines.get(label),
       );
     // A branch jumps over its second arm, also if the first one ends in what nothing reaches.
-    if (isJump(instruction)) continue;
+    if (isUnconditionalJump(instruction)) continue;
     const form = graph.code.forms[index];
     throw new AssembleError(
-      `nothing reaches ${instructionName(instruction, form)}`,
+      `unreachable instruction ${instructionName(instruction, form)}`,
       undefined,
       instruction.position,
     );

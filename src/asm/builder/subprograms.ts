@@ -39,7 +39,7 @@ export class Subprograms {
     const first = this.#building.indexOf(subprogram);
     if (first >= 0) {
       const cycle = [...this.#building.slice(first), subprogram].map(({ name }) => name).join(' -> ');
-      throw new ProgramError(`a subprogram calls itself: ${cycle}; the kernel forbids recursion, use a loop`);
+      throw new ProgramError(`recursive call: ${cycle}; the kernel forbids recursion, use a loop`);
     }
     this.#building.push(subprogram);
     try {

@@ -1,12 +1,12 @@
 /**
- * Which function calls which: the kernel refuses recursion, and chains of too many calls.
+ * The call graph. The kernel refuses recursion and deep chains of calls.
  *
  * Source: kernel/bpf/verifier.c, `check_max_stack_depth`.
  */
 
 /**
- * `MAX_CALL_FRAMES`, include/linux/bpf_verifier.h: the frames of a program and of the functions in a chain of
- * calls from it.
+ * The maximum number of frames in a chain of calls, including the program's (`MAX_CALL_FRAMES`,
+ * include/linux/bpf_verifier.h).
  */
 export const MAX_FRAMES = 8;
 
@@ -17,15 +17,15 @@ export interface Call<F, C> {
   readonly by: C;
 }
 
-/** A call that the kernel refuses: of a function that is still running, or one frame too deep. */
+/** A call that the kernel refuses: it is recursive, or one frame too deep. */
 export interface CallFault<F, C> {
   readonly kind: 'recursion' | 'depth';
   readonly by: C;
-  /** The calling functions and the called one: from the first function on, or around the circle. */
+  /** The functions of the chain: from the first function to the refused one, or around the cycle. */
   readonly chain: readonly F[];
 }
 
-/** The first call below `first` that the kernel refuses; undefined if it takes all of them. */
+/** Returns the first call below `first` that the kernel refuses; undefined if there is none. */
 export function callFault<F, C>(first: F, calls: readonly Call<F, C>[]): CallFault<F, C> | undefined {
   const callsOf = new Map<F, Call<F, C>[]>();
   for (const call of calls) {
@@ -33,7 +33,7 @@ export function callFault<F, C>(first: F, calls: readonly Call<F, C>[]): CallFau
     if (others) others.push(call);
     else callsOf.set(call.from, [call]);
   }
-  /** The frames of a function and of the longest chain of calls from it, for functions without a fault. */
+  /** For functions without a fault, the frames of the function and of the longest chain of calls below it. */
   const heights = new Map<F, number>();
   const chain: F[] = [];
   const visit = (each: F): CallFault<F, C> | undefined => {

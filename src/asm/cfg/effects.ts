@@ -1,6 +1,6 @@
 /**
- * What an instruction does to the registers, as bit masks: bit 0 is r0, bit 10 is r10. All of it comes from
- * the instruction table.
+ * The effects of instructions on registers, from the instruction table, as bit masks: bit 0 is r0, bit 10 is
+ * r10.
  */
 import * as helpers from '../helpers.ts';
 import type { Instruction } from '../instruction.ts';
@@ -8,11 +8,11 @@ import { CALLER_SAVED } from '../isa/form.ts';
 import type { Form } from '../isa.ts';
 import { CALL } from '../opcodes.ts';
 
-/** The registers of a form, apart from its operands. */
+/** The fixed registers of a form, and which operands it reads and sets. */
 interface Named {
   readonly reads: number;
   readonly sets: number;
-  /** Registers that hold nothing readable afterwards. */
+  /** The registers that become unreadable. */
   readonly loses: number;
   readonly readsDst: boolean;
   readonly readsSrc: boolean;
@@ -49,7 +49,7 @@ function maskOf(names: readonly string[]): number {
   return mask;
 }
 
-/** The registers that `instruction` reads. The arguments of a call are known for helpers alone. */
+/** The registers that an instruction reads. The arguments of a call are known only for helpers. */
 export function registersRead(instruction: Instruction, form: Form): number {
   const { reads, readsDst, readsSrc, readsArguments } = named(form);
   return (
@@ -60,21 +60,21 @@ export function registersRead(instruction: Instruction, form: Form): number {
   );
 }
 
-/** The registers that hold a new value after `instruction`. */
+/** The registers that hold a new value after an instruction. */
 export function registersSet(instruction: Instruction, form: Form): number {
   const { sets, setsDst, setsSrc } = named(form);
   return sets | (setsDst ? 1 << instruction.dst : 0) | (setsSrc ? 1 << instruction.src : 0);
 }
 
-/** The registers that hold nothing readable after an instruction of that form. */
+/** The registers that become unreadable after an instruction of the form. */
 export function registersLost(form: Form): number {
   return named(form).loses;
 }
 
-/** r1 to r5. */
+/** The argument registers, r1 to r5. */
 export const ARGUMENTS = 0b111110;
 
-/** By a helper's number r1 up to the last argument that it must get. */
+/** For each helper, the registers of its required arguments. */
 let argumentsByHelper: ReadonlyMap<number, number> | undefined;
 
 function argumentsOf({ opcode, src, imm }: Instruction): number {
@@ -88,7 +88,7 @@ function argumentsOf({ opcode, src, imm }: Instruction): number {
   return argumentsByHelper.get(imm) ?? 0;
 }
 
-/** The numbers of the registers in a mask, ascending. */
+/** The numbers of the registers in a mask, in ascending order. */
 export function registersIn(mask: number): number[] {
   const numbers: number[] = [];
   for (let number = 0; mask >> number !== 0; number++) if ((mask >> number) & 1) numbers.push(number);

@@ -1,6 +1,6 @@
 /**
- * Jumps past 16 bits use `gotol` (Linux 6.6): a `ja` becomes one, and a conditional jump becomes an inverted
- * one over a `gotol`.
+ * Extends jumps past 16 bits with `gotol` (Linux 6.6): a `ja` becomes a `gotol`, and a conditional jump
+ * becomes an inverted one over a `gotol`.
  */
 import { gotol, ja, label } from '../constructors.ts';
 import { slotsOf } from '../encode.ts';
@@ -11,15 +11,16 @@ import { JA } from '../opcodes.ts';
 import { limitsOf } from '../operands.ts';
 import { labelNamed } from './labeled.ts';
 
-/** The most slots that an instruction takes once it is extended: the jump, one over the third, and that. */
+/** The maximum number of slots of an extended jump: the jump, a jump over the third, and the `gotol`. */
 const MAX_SLOTS = 3;
 const { min: MIN, max: MAX } = limitsOf('target');
 /**
- * Rounds that look for jumps that are too far since others were extended, before all that may become so are.
+ * The number of rounds that search for jumps which extending others moved out of reach. After them, every
+ * jump that might be out of reach is extended.
  */
 const ROUNDS = 8;
 
-/** The same list if every jump reaches its label; else one in which they do. */
+/** Returns the same list if every jump reaches its label, otherwise a list in which every jump does. */
 export function extendFarJumps(items: readonly Item[]): readonly Item[] {
   const jumps = shortJumps(items);
   if (jumps.length === 0) return items;
@@ -38,7 +39,7 @@ export function extendFarJumps(items: readonly Item[]): readonly Item[] {
   return far.size === 0 ? items : extended(items, far);
 }
 
-/** The jumps of 16 bits to labels of the list, and those labels, by their indexes in it. */
+/** The 16-bit jumps to labels of the list, and those labels, by their indexes in the list. */
 function shortJumps(items: readonly Item[]): { readonly index: number; readonly to: number }[] {
   const labels = new Map<string, number>();
   const named: { index: number; label: string }[] = [];
@@ -56,7 +57,7 @@ function shortJumps(items: readonly Item[]): { readonly index: number; readonly 
   });
 }
 
-/** The slot of each item, if the jumps in `far` are extended. */
+/** The slot of each item if the jumps in `far` are extended. */
 function slotsBefore(items: readonly Item[], far: ReadonlySet<number>): Int32Array {
   const slots = new Int32Array(items.length);
   let slot = 0;

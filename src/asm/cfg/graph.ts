@@ -1,43 +1,45 @@
 /**
- * The control-flow graph of a list of instructions: basic blocks, the edges between them, and the functions
- * that they belong to.
+ * The control-flow graph of a list of instructions: basic blocks, the edges between them, and their
+ * functions.
  *
- * A block runs from its first instruction to its last. It ends before a destination, and after every
- * instruction that may jump, call or exit. A function begins at the destination of a call or of an
- * instruction that takes its address, and reaches up to the next function.
+ * A block ends before a target, and after every instruction that may jump, call or exit. A function begins at
+ * the target of a call or of an instruction that loads its address, and ends before the next function.
  *
  * Source: kernel/bpf/verifier.c, `check_subprogs` and `check_cfg`.
  */
 import type { Instruction } from '../instruction.ts';
 import type { Form } from '../isa.ts';
 
-/** A list of instructions whose destinations are known. Instructions are numbered from 0. */
+/** A list of instructions with known targets. Instructions are numbered from 0. */
 export interface ResolvedCode {
   readonly instructions: readonly Instruction[];
-  /** Undefined for an instruction that the table does not know. */
+  /** Undefined for an instruction that is not in the table. */
   readonly forms: readonly (Form | undefined)[];
-  /** The instruction that each one jumps to, calls or takes the address of; -1 if it names none. */
+  /**
+   * For each instruction, the instruction that it jumps to, calls or loads the address of; -1 if there is
+   * none.
+   */
   readonly targets: Int32Array;
-  /** Of instructions that load a jump table, the instructions that its entries lead to: one array for each table. */
+  /**
+   * For each instruction that loads a jump table, the instructions of the table's entries; one array for each
+   * table.
+   */
   readonly tables: ReadonlyMap<number, readonly number[]>;
 }
 
-/**
- * Whether instructions of that form call a subprogram or take its address: their destination is the start of
- * a function.
- */
+/** Whether instructions of a form call a subprogram or load its address: their target begins a function. */
 export function leadsToFunction(form: Form | undefined): boolean {
   return form?.name === 'callSubprogram' || form?.name === 'loadFunction';
 }
 
-/** Whether the next instruction may run after one of that form. */
+/** Whether the next instruction may run after an instruction of a form. */
 export function fallsThrough(form: Form | undefined): boolean {
   return form?.flow !== 'jump' && form?.flow !== 'exit';
 }
 
 const NONE: ReadonlySet<number> = new Set();
 
-/** The blocks of a list, numbered in its order. */
+/** The blocks of a list, numbered in order. */
 export class Graph {
   readonly code: ResolvedCode;
   /** The number of blocks. */
@@ -48,16 +50,16 @@ export class Graph {
   readonly functionOf: Int32Array;
   /** The first block of each function. */
   readonly entries: readonly number[];
-  /** The instructions that call a function of the list or take its address. */
+  /** The instructions that call a function of the list or load its address. */
   readonly calls: readonly number[];
   /**
-   * Whether every edge is known: a computed jump through a table that the list does not load may lead
+   * Whether every edge is known. A computed jump through a table that the list does not load may lead
    * anywhere.
    */
   readonly complete: boolean;
-  /** The first instruction of each block and, behind them, the number of instructions. */
+  /** The first instruction of each block, and at the end the number of instructions. */
   readonly #starts: Int32Array;
-  /** By function the blocks that its computed jumps may lead to. */
+  /** For each function, the possible targets of its computed jumps. */
   readonly #computed = new Map<number, Set<number>>();
 
   constructor(code: ResolvedCode) {
@@ -111,7 +113,10 @@ export class Graph {
     this.complete = this.#resolveComputed(computed);
   }
 
-  /** A computed jump leads to the entries of all tables that its function loads. False if it loads none. */
+  /**
+   * A computed jump may lead to the entries of all tables that its function loads. Returns false if a
+   * function loads none.
+   */
   #resolveComputed(jumps: readonly number[]): boolean {
     for (const index of jumps) this.#computed.set(this.#functionAt(index), new Set());
     const loaded = new Map([...this.#computed.keys()].map((each) => [each, new Set<readonly number[]>()]));
@@ -139,8 +144,8 @@ export class Graph {
   }
 
   /**
-   * The blocks of the same function that may run next. The block after a call follows the call. All computed
-   * jumps of a function return the same set.
+   * The blocks of the same function that may run next. The successor of a call is the block after it. All
+   * computed jumps of a function share one set.
    */
   successors(block: number): Iterable<number> {
     const { forms, targets } = this.code;
@@ -155,8 +160,8 @@ export class Graph {
   }
 
   /**
-   * The blocks that may run, by a 1 in their place: from the beginning, by edges, and into functions that are
-   * called or loaded.
+   * Marks the reachable blocks with 1: from the start, along edges, and into functions that are called or
+   * whose address is loaded.
    */
   reached(): Uint8Array {
     const { blockOf, calls, code } = this;

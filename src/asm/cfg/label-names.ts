@@ -1,12 +1,11 @@
-/**
- * The names of generated labels in a finished list: plain ones that no label of the user's has.
- */
+/** Gives generated labels plain names that no label of the user has. */
 import { type Item, isLabel } from '../instruction.ts';
 import { nameOfGenerated } from '../labels.ts';
 import { labelNamed, tablesLoaded } from './labeled.ts';
 
 /**
- * The same list, in which a generated label has its plain name, or `NAME_2` and so on if the user has that.
+ * Returns the list with plain names for generated labels: `NAME`, or `NAME_2` and so on if the user has that
+ * label.
  */
 export function nameLabels(items: readonly Item[]): Item[] {
   const taken = new Set<string>();

@@ -1,12 +1,10 @@
-/**
- * A list whose jumps, calls and tables name labels: what the steps before assembling work on.
- */
+/** Lists whose jumps, calls and tables name labels: the input of the steps before assembly. */
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { type Form, formOf } from '../isa.ts';
 import { isJumpTable } from '../jump-table.ts';
 import type { ResolvedCode } from './graph.ts';
 
-/** Instructions by their numbers, and the number of the instruction behind each label. */
+/** The instructions of a list, and for each label the number of the instruction behind it. */
 export interface LabeledCode {
   readonly instructions: readonly Instruction[];
   readonly forms: readonly (Form | undefined)[];
@@ -15,6 +13,7 @@ export interface LabeledCode {
 
 const NONE: readonly string[] = [];
 
+/** Separates the instructions of a list from its labels. */
 export function separateLabels(items: readonly Item[]): LabeledCode {
   const instructions: Instruction[] = [];
   const labels = new Map<string, number>();
@@ -24,12 +23,12 @@ export function separateLabels(items: readonly Item[]): LabeledCode {
   return { instructions, forms: instructions.map(formOf), labels };
 }
 
-/** The label that an instruction names; undefined if it names none. */
+/** The label that an instruction names; undefined if there is none. */
 export function labelNamed({ reference }: Instruction): string | undefined {
   return reference?.kind === 'label' ? reference.label : undefined;
 }
 
-/** The labels of the jump table that an instruction loads. Of one table always the same array. */
+/** The labels of the jump table that an instruction loads; for the same table always the same array. */
 export function labelsLoaded({ reference }: Instruction): readonly string[] {
   return reference?.kind === 'mapValue' && isJumpTable(reference.map) ? reference.map.labels : NONE;
 }
@@ -45,8 +44,8 @@ export function tablesLoaded(instructions: Iterable<Item>): Set<readonly string[
 }
 
 /**
- * The same with destinations by number. Labels that are nowhere defined, or behind the last instruction, lead
- * nowhere.
+ * Resolves labels to numbers of instructions. A label that is undefined, or behind the last instruction,
+ * becomes -1.
  */
 export function resolveLabels({ instructions, forms, labels }: LabeledCode): ResolvedCode {
   const targets = new Int32Array(instructions.length).fill(-1);

@@ -1,6 +1,6 @@
 /**
- * Jump optimisation: a jump to a jump gets the destination of the second one (jump threading); instructions
- * that nothing reaches, jumps to the next instruction, and labels that nothing names are dropped.
+ * Jump optimization: a jump to a jump goes to the final target (jump threading); unreachable instructions,
+ * jumps to the next instruction, and unused labels are removed (dead-code elimination).
  */
 import { type Instruction, type Item, isLabel } from '../instruction.ts';
 import { GOTOL, JA } from '../opcodes.ts';
@@ -8,8 +8,8 @@ import { Graph } from './graph.ts';
 import { type LabeledCode, labelNamed, resolveLabels, separateLabels, tablesLoaded } from './labeled.ts';
 
 /**
- * The same program with no more instructions. The rest keeps its order and its lines. `labeled` is the same
- * list.
+ * Returns an equivalent list with at most as many instructions, in the same order and with the same
+ * positions. `labeled` is the same list.
  */
 export function optimizeJumps(items: readonly Item[], labeled: LabeledCode = separateLabels(items)): Item[] {
   const list = threadJumps(labeled);
@@ -20,27 +20,27 @@ export function optimizeJumps(items: readonly Item[], labeled: LabeledCode = sep
   return assembleItems(items, list, kept);
 }
 
-/** Whether an instruction only jumps. */
-export function isJump({ opcode }: Instruction): boolean {
+/** Whether an instruction is an unconditional jump, `ja` or `gotol`. */
+export function isUnconditionalJump({ opcode }: Instruction): boolean {
   return opcode === JA || opcode === GOTOL;
 }
 
 function threadJumps({ instructions, forms, labels }: LabeledCode): LabeledCode {
-  // A conditional jump does not reach as far as gotol does.
-  const near = new Threads(instructions, labels, (opcode) => opcode === JA);
-  const far = new Threads(instructions, labels, (opcode) => opcode === JA || opcode === GOTOL);
+  // A conditional jump does not reach as far as gotol.
+  const near = new JumpThreads(instructions, labels, (opcode) => opcode === JA);
+  const far = new JumpThreads(instructions, labels, (opcode) => opcode === JA || opcode === GOTOL);
   const threaded = instructions.map((instruction, index) => {
     const name = labelNamed(instruction);
     const flow = forms[index]?.flow;
     if (name === undefined || (flow !== 'jump' && flow !== 'branch')) return instruction;
-    const end = (isJump(instruction) ? far : near).end(name);
+    const end = (isUnconditionalJump(instruction) ? far : near).end(name);
     return end === name ? instruction : { ...instruction, reference: { kind: 'label', label: end } as const };
   });
   return { instructions: threaded, forms, labels };
 }
 
-/** Where labels lead whose instruction only jumps. */
-class Threads {
+/** The final targets of labels at unconditional jumps. */
+class JumpThreads {
   readonly #instructions: readonly Instruction[];
   readonly #labels: ReadonlyMap<string, number>;
   readonly #follows: (opcode: number) => boolean;
@@ -56,7 +56,7 @@ class Threads {
     this.#follows = follows;
   }
 
-  /** The last label of the jumps from `name` on; in a circle of jumps one of its labels. */
+  /** The last label in the chain of jumps from `name`; in a cycle, one of its labels. */
   end(name: string): string {
     const passed = new Set<string>();
     let last = name;
@@ -78,20 +78,22 @@ class Threads {
   }
 }
 
-/** From the end on, since a jump may be to the next instruction only without the jumps behind it. */
+/**
+ * Backward, because a jump may become one to the next instruction only after the jumps behind it are removed.
+ */
 function dropJumpsToNext({ instructions, labels }: LabeledCode, kept: boolean[]): void {
-  /** For each instruction, the first from there on that is kept. */
+  /** For each instruction, the first kept instruction from there. */
   const next = new Int32Array(instructions.length + 1).fill(instructions.length);
   for (let index = instructions.length - 1; index >= 0; index--) {
     const instruction = instructions[index] as Instruction;
-    const name = isJump(instruction) ? labelNamed(instruction) : undefined;
+    const name = isUnconditionalJump(instruction) ? labelNamed(instruction) : undefined;
     const to = name === undefined ? undefined : labels.get(name);
     if (kept[index] && to !== undefined && to > index && next[to] === next[index + 1]) kept[index] = false;
     next[index] = kept[index] ? index : (next[index + 1] as number);
   }
 }
 
-/** What is kept, with the labels that it names. */
+/** The kept instructions, and the labels that they name. */
 function assembleItems(
   items: readonly Item[],
   { instructions }: LabeledCode,

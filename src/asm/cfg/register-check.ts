@@ -1,8 +1,8 @@
 /**
- * Which registers are set where: the kernel refuses to read a register that is not set.
+ * Finds reads of registers that are not set, which the kernel refuses.
  *
- * The verifier follows each path by itself, and no path that conditions rule out. Here a register must be set
- * on every path of the graph.
+ * The verifier follows each path on its own and skips paths that conditions rule out. Here, a register must
+ * be set on every path of the graph.
  *
  * Source: kernel/bpf/verifier.c, `check_reg_arg`, `clear_caller_saved_regs`, `check_return_code`.
  */
@@ -20,13 +20,10 @@ const RESULT = 1;
 const CONTEXT = 1 << 1;
 const FRAME_POINTER = 1 << 10;
 
-/**
- * Calls `refuse` for the first instruction of a program that reads a register which is unset on a path that
- * leads there.
- */
+/** Calls `refuse` for the first instruction that reads a register which is unset on some path to it. */
 export function checkRegisters(graph: Graph, refuse: Refuse): void {
   const { instructions, forms } = graph.code;
-  // Without all edges a block may run after any other.
+  // If edges are unknown, a block may run after any other.
   if (!graph.complete) return;
   const before = registersBefore(graph);
   for (let block = 0; block < graph.size; block++) {
@@ -42,7 +39,7 @@ export function checkRegisters(graph: Graph, refuse: Refuse): void {
   }
 }
 
-/** A subprogram may return nothing: r0 is read at the end of the program alone. */
+/** A subprogram may return nothing: only the end of the program reads r0. */
 function registersNeeded(graph: Graph, block: number, instruction: Instruction, form: Form): number {
   if (form.flow === 'exit' && graph.functionOf[block] !== 0) return 0;
   return registersRead(instruction, form);
@@ -52,20 +49,17 @@ function after(set: number, instruction: Instruction, form: Form): number {
   return (set | registersSet(instruction, form)) & ~registersLost(form);
 }
 
-/**
- * The registers that are set before each block, on every path to it; all of them for a block that nothing
- * reaches.
- */
+/** The registers that are set on every path to each block; all registers for an unreachable block. */
 function registersBefore(graph: Graph): Int32Array {
   const { blockOf, functionOf, entries, code } = graph;
   const { instructions, forms, targets } = code;
   const before = new Int32Array(graph.size).fill(ALL);
   const seen = new Uint8Array(graph.size);
-  /** By function, whether r0 is set at each of its exits, and the blocks behind its calls. */
+  /** For each function, whether r0 is set at all its exits; and the blocks after its calls. */
   const returns = new Uint8Array(entries.length).fill(1);
   const resumes = new Map<number, Set<number>>();
   const waiting: number[] = [];
-  /** What is set at all computed jumps so far that share their successors. */
+  /** The registers set at all visited computed jumps with the same successors. */
   const computed = new Map<Iterable<number>, number>();
 
   const flow = (block: number, set: number): void => {
@@ -75,7 +69,7 @@ function registersBefore(graph: Graph): Int32Array {
     before[block] = joined;
     waiting.push(block);
   };
-  // A callee that reads r0 before it sets it is left to the kernel to refuse.
+  // The kernel itself refuses a callee that reads r0 before setting it.
   const enter = (index: number, set: number): void =>
     flow(blockOf[targets[index] as number] as number, (set & (ARGUMENTS | RESULT)) | FRAME_POINTER);
   const through = (block: number): number => {
@@ -110,7 +104,7 @@ function registersBefore(graph: Graph): Int32Array {
       }
     }
     const successors = graph.successors(block);
-    // Computed jumps have many successors, and share them: they are followed if the jump takes a register away.
+    // Computed jumps share many successors, which are visited again only if the jump clears a register.
     if (form?.name === 'gotox') {
       const joined = (computed.get(successors) ?? ALL) & set;
       if (joined === computed.get(successors)) continue;

@@ -1,6 +1,6 @@
 /**
- * The structural check: what the kernel refuses without following a single path. It names the slot, this
- * check the user's line.
+ * The structural check: what the kernel refuses without following a single path. The kernel names only the
+ * slot; this check names the user's source line.
  *
  * Source: kernel/bpf/verifier.c, `check_subprogs` and `check_cfg`.
  */
@@ -10,17 +10,17 @@ import { type Call, callFault, MAX_FRAMES } from './call-graph.ts';
 import { registersSet } from './effects.ts';
 import { fallsThrough, type Graph, leadsToFunction } from './graph.ts';
 
-/** What messages need of an instruction's place. */
+/** The position of instructions, for messages. */
 export interface Places {
   slotOf(index: number): number;
-  /** The labels before an instruction. The first one before a subprogram is its name. */
+  /** The labels at an instruction. The first label of a subprogram is its name. */
   labelsOf(index: number): readonly string[];
 }
 
 /** Throws an error about the instruction at `index`. */
 type Refuse = (message: string, index: number) => never;
 
-/** Calls `refuse` for the first instruction that makes the program one that the kernel would not take. */
+/** Calls `refuse` for the first instruction that violates the structure of a program. */
 export function checkStructure(graph: Graph, places: Places, refuse: Refuse): void {
   checkFramePointer(graph, refuse);
   checkFunctions(graph, places, refuse);
@@ -28,11 +28,11 @@ export function checkStructure(graph: Graph, places: Places, refuse: Refuse): vo
   if (graph.complete) checkReached(graph, refuse);
 }
 
-/** `MAX_BPF_STACK`: the bytes below r10. */
+/** The size of the stack below r10, in bytes (`MAX_BPF_STACK`). */
 const STACK_BYTES = 512;
 const FRAME_POINTER = 10;
 
-/** r10 is never written, and memory at it is of the stack. */
+/** r10 is never written, and accesses at r10 are on the stack. */
 function checkFramePointer({ code: { instructions, forms } }: Graph, refuse: Refuse): void {
   for (let index = 0; index < instructions.length; index++) {
     const instruction = instructions[index] as Instruction;
@@ -45,7 +45,7 @@ function checkFramePointer({ code: { instructions, forms } }: Graph, refuse: Ref
     const base = form.dst === 'base' ? dst : form.src === 'base' ? src : undefined;
     if (base === FRAME_POINTER && (off < -STACK_BYTES || off + form.size > 0))
       refuse(
-        `${form.name} of ${form.size} bytes at r10 ${off < 0 ? off : `+${off}`} is not within the ${STACK_BYTES} bytes of stack below r10`,
+        `${form.name} of ${form.size} bytes at r10 ${off < 0 ? off : `+${off}`} is outside the stack, the ${STACK_BYTES} bytes below r10`,
         index,
       );
   }
@@ -62,13 +62,13 @@ function checkFunctions(graph: Graph, places: Places, refuse: Refuse): void {
     const isLast = block + 1 === graph.size || functionOf[block + 1] !== own;
     if (isLast && form !== undefined && fallsThrough(form))
       refuse(
-        `${form.name} is the last of ${own === 0 ? 'the program' : 'a subprogram'}, which runs on past its end`,
+        `${own === 0 ? 'the program' : 'a subprogram'} ends with ${form.name}; its last instruction must be an exit or a jump`,
         index,
       );
     const to = targets[index] as number;
     if (to >= 0 && !leadsToFunction(form) && functionOf[blockOf[to] as number] !== own)
       refuse(
-        `${instructionName(instructions[index] as Instruction, form)} leads to slot ${places.slotOf(to)}, in another subprogram`,
+        `${instructionName(instructions[index] as Instruction, form)} jumps to slot ${places.slotOf(to)}, in another subprogram`,
         index,
       );
   }
@@ -89,8 +89,11 @@ function checkCalls(graph: Graph, places: Places, refuse: Refuse): void {
     return each === 0 ? 'the program' : (places.labelsOf(start)[0] ?? `slot ${places.slotOf(start)}`);
   });
   const chain = names.join(' -> ');
-  if (fault.kind === 'recursion') refuse(`a subprogram calls itself: ${chain}`, fault.by);
-  refuse(`${chain}: ${names.length} frames, and the kernel has ${MAX_FRAMES} for a program`, fault.by);
+  if (fault.kind === 'recursion') refuse(`recursive call: ${chain}`, fault.by);
+  refuse(
+    `too many nested calls: ${chain} has ${names.length} frames; the kernel allows ${MAX_FRAMES}`,
+    fault.by,
+  );
 }
 
 function checkReached(graph: Graph, refuse: Refuse): void {
@@ -98,12 +101,12 @@ function checkReached(graph: Graph, refuse: Refuse): void {
   if (unreached < 0) return;
   const index = graph.first(unreached);
   refuse(
-    `nothing reaches ${instructionName(graph.code.instructions[index] as Instruction, graph.code.forms[index])}`,
+    `unreachable instruction ${instructionName(graph.code.instructions[index] as Instruction, graph.code.forms[index])}`,
     index,
   );
 }
 
-/** What messages call an instruction. */
+/** The name of an instruction in messages. */
 export function instructionName({ opcode }: Instruction, form: Form | undefined): string {
   return form?.name ?? `opcode 0x${opcode.toString(16)}`;
 }

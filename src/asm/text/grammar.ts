@@ -1,41 +1,41 @@
 /**
- * How instructions are read: the texts of the instruction table, taken to pieces and put together in one tree, so that forms which
- * begin alike are told apart where they differ, and an error can say what would have gone on there.
+ * The grammar of instructions: one tree of the texts in the instruction table. Forms that begin alike share a
+ * path until they differ, and an error lists what could follow at that point.
  */
 
 import { PLACEHOLDER } from '../isa/form.ts';
 import { allForms, type Form } from '../isa.ts';
 
-/** A piece of a form's text: what has to stand there, or an operand. */
+/** A piece of a form's text: a literal or an operand. */
 export interface Piece {
-  /** The placeholder's name, with the letter of a register before it (`r` or `w`); undefined for a literal. */
+  /** The placeholder's name; undefined for a literal. */
   readonly operand?: string;
   /**
-   * Finds the piece at `lastIndex` (sticky), after any blanks. The first group, if there is one, is the
+   * Matches the piece at `lastIndex` (sticky), after any blanks. The first group, if there is one, is the
    * operand.
    */
   readonly pattern: RegExp;
-  /** The first character, if it is always the same: it rules out most pieces without the pattern. */
+  /** The first character, if it is always the same. It excludes most pieces without running the pattern. */
   readonly first?: string;
-  /** What messages call it. */
+  /** The piece's name in messages. */
   readonly name: string;
 }
 
-/** A point between two pieces: what may follow, and the forms that are complete here. */
+/** A node of the tree: the pieces that may follow, and the forms that are complete here. */
 export interface Node {
   readonly edges: Map<string, { readonly piece: Piece; readonly node: Node }>;
   readonly ends: Form[];
 }
 
-/** Words, operators and brackets of a literal. */
+/** The words, operators and brackets of a literal. */
 const TOKENS = /s?(?:>>=|<<=|[-+*/%&|^<>!=]=|[<>])|[A-Za-z_][\w-]*|\d+|[^\s\w]/g;
 
 const NUMBER = '[-+]?(?:0x[0-9a-fA-F]+|\\d+)';
 const LABEL = '[A-Za-z_.$][\\w.$]*';
 
-/** Operands by placeholder: their pattern, and what messages call them. */
+/** Operands by placeholder: their pattern, and their name in messages. */
 const OPERANDS: Readonly<Record<string, readonly [pattern: string, name: string]>> = {
-  off: ['([-+]\\s*\\d+)\\b', "an offset with its sign, as '+8'"],
+  off: ['([-+]\\s*\\d+)\\b', "a signed offset such as '+8'"],
   module: ['(\\d+)\\b', 'a number'],
   imm: [`(${NUMBER})\\b`, 'a number'],
   high: [`(${NUMBER})\\b`, 'a number'],
@@ -43,11 +43,11 @@ const OPERANDS: Readonly<Record<string, readonly [pattern: string, name: string]
   imm64: ['(0x[0-9a-fA-F]+)\\b', 'a hexadecimal number'],
   'imm.hi': ['(\\d+)\\b', 'a number'],
   'imm.lo': ['(\\d+)\\b', 'a number'],
-  // A dump has behind it what the function is called in the kernel.
+  // A dump appends the kernel's name of the function.
   target: [`((?:pc)?[-+]\\d+\\b|${LABEL})(?:#(?:bpf_prog_\\w+|0x[0-9a-f]+))?`, "a label or 'pc+N'"],
   distance: [`([-+]\\d+\\b|${LABEL})`, "a label or '+N'"],
-  helper: ['((?:bpf_\\w+|unknown)(?:#-?\\d+)?|\\w+#-?\\d+)', "a helper, as 'bpf_ktime_get_ns'"],
-  map: ['(id:\\d+|[\\w.]+)', "a map's name"],
+  helper: ['((?:bpf_\\w+|unknown)(?:#-?\\d+)?|\\w+#-?\\d+)', "a helper such as 'bpf_ktime_get_ns'"],
+  map: ['(id:\\d+|[\\w.]+)', 'a map name'],
 };
 
 function operand(name: string, letter: string | undefined): Piece {
@@ -60,7 +60,7 @@ function operand(name: string, letter: string | undefined): Piece {
     };
   const [pattern, called] = OPERANDS[name] ?? [];
   if (pattern === undefined || called === undefined)
-    throw new TypeError(`the instruction table has a placeholder '${name}' that isn't read`);
+    throw new TypeError(`the instruction table has an unknown placeholder '${name}'`);
   return { operand: name, pattern: new RegExp(pattern, 'y'), name: called };
 }
 
@@ -73,7 +73,7 @@ function literal(token: string): Piece {
   };
 }
 
-/** The pieces of a form's text. */
+/** Splits a form's text into pieces. */
 export function piecesOf(text: string): Piece[] {
   const pieces: Piece[] = [];
   let end = 0;
@@ -94,7 +94,7 @@ function literals(text: string): Piece[] {
 
 let tree: Node | undefined;
 
-/** The tree of all forms, grown when it is first asked for. */
+/** The tree of all forms, built on first use. */
 export function grammar(): Node {
   if (tree !== undefined) return tree;
   tree = newNode();

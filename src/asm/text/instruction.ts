@@ -1,4 +1,4 @@
-/** One instruction's text, read by the grammar that the instruction table gives. */
+/** Parses the text of one instruction by the grammar of the instruction table. */
 
 import { type InstructionArgument, make } from '../constructors/make.ts';
 import { TsbpfError } from '../error.ts';
@@ -12,7 +12,7 @@ import { checkNumber, type Kind } from '../operands.ts';
 import { brief, quoted } from '../printable.ts';
 import { grammar, type Node } from './grammar.ts';
 
-/** What isn't an instruction: where in the line it stops being one (from 0), and what is wrong there. */
+/** A text that is not an instruction: what is wrong, and the column (from 0) where it stops being one. */
 export class OperandSyntaxError extends TsbpfError {
   override readonly name = 'OperandSyntaxError';
   override readonly code = 'ERR_OPERAND_SYNTAX';
@@ -24,7 +24,7 @@ export class OperandSyntaxError extends TsbpfError {
   }
 }
 
-/** An operand as it stands in the line. */
+/** An operand in the line. */
 interface Captured {
   readonly operand: string;
   readonly text: string;
@@ -37,8 +37,8 @@ interface Match {
 }
 
 /**
- * The instruction at `start` of a line that ends with it. `opcode` is the one that stood before it in brackets, if one did;
- * `maps` finds a map by its name. Throws OperandSyntaxError.
+ * Parses the instruction from `start` to the end of a line. `opcode` is the opcode in parentheses before it,
+ * if there is one; `maps` finds a map by its name. Throws InstructionTextError.
  */
 export function readInstruction(
   line: string,
@@ -47,20 +47,20 @@ export function readInstruction(
   maps: (name: string) => MapSpec | undefined,
 ): Instruction {
   const matches = matchLine(line, start, () => {});
-  if (matches.length === 0) throw misread(line, start);
+  if (matches.length === 0) throw instructionTextError(line, start);
   const fitting = matches.filter(({ form }) => opcode === undefined || form.opcode === opcode);
   const match = fitting.find(({ form }) => form.name === 'lddw') ?? fitting[0];
   if (match === undefined)
     throw new OperandSyntaxError(
-      `the opcode (${opcode?.toString(16).padStart(2, '0')}) is not that of this text`,
+      `opcode (${opcode?.toString(16).padStart(2, '0')}) does not match the text`,
       start,
     );
   return build(match, maps);
 }
 
 /**
- * Every path through the grammar that ends with the line. `fail` is called with what the others expected, and
- * where.
+ * Finds every path through the grammar that ends with the line. `fail` gets what the other paths expected,
+ * and where.
  */
 function matchLine(line: string, start: number, fail: (at: number, expected: string) => void): Match[] {
   const matches: Match[] = [];
@@ -89,11 +89,8 @@ function matchLine(line: string, start: number, fail: (at: number, expected: str
   return matches;
 }
 
-/**
- * The error for a line without a match: what could have followed at the furthest place that some form
- * reached.
- */
-function misread(line: string, start: number): OperandSyntaxError {
+/** The error for a line without a match: what could follow at the furthest point that some form reached. */
+function instructionTextError(line: string, start: number): OperandSyntaxError {
   let furthest = -1;
   let expected = new Set<string>();
   matchLine(line, start, (at, name) => {
@@ -114,23 +111,23 @@ function skipBlanks(line: string, at: number): number {
   return BLANKS.lastIndex;
 }
 
-/** A word, or a character that is in none. */
+/** A word, or a character outside of words. */
 const WORD = /\w+|./suy;
 
-/** So many alternatives tell no one anything. */
-const MOST_EXPECTED = 12;
+/** A message does not list more alternatives than this. */
+const MAX_EXPECTED = 12;
 
 function describeExpected(line: string, at: number, start: number, expected: ReadonlySet<string>): string {
   WORD.lastIndex = at;
-  const found = at >= line.length ? 'the line ends' : `found ${quoted(WORD.exec(line)?.[0] ?? '')}`;
+  const found = at >= line.length ? 'the end of the line' : quoted(WORD.exec(line)?.[0] ?? '');
   const names = [...expected];
   const wanted =
-    at === skipBlanks(line, start) || names.length > MOST_EXPECTED
+    at === skipBlanks(line, start) || names.length > MAX_EXPECTED
       ? 'an instruction'
       : names.length === 1
         ? names[0]
         : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`;
-  return `expected ${wanted}, ${found}`;
+  return `expected ${wanted}, found ${found}`;
 }
 
 function build({ form, captured }: Match, maps: (name: string) => MapSpec | undefined): Instruction {
@@ -163,7 +160,7 @@ function readMap({ text, at }: Captured, maps: (name: string) => MapSpec | undef
   const map = maps(text);
   if (map === undefined)
     throw new OperandSyntaxError(
-      `there is no map ${quoted(text)}: say 'map ${brief(text)}: hash, key 4 bytes, ...' before it`,
+      `unknown map ${quoted(text)}: declare it first with 'map ${brief(text)}: hash, key 4 bytes, ...'`,
       at,
     );
   return { map };
@@ -182,7 +179,7 @@ function readOperand(
     case 'module':
       return { off: Number(text.replace(/\s/g, '')) };
     case 'uimm':
-      // As the kernel prints it: the 32 bits without their sign.
+      // The kernel prints the 32 bits without a sign.
       return { imm: /0x/.test(text) ? wrap(numberOf(text, at)) : numberOf(text, at) };
     case 'imm64': {
       const bits = BigInt(text);
@@ -211,7 +208,7 @@ function numberOf(text: string, at: number): number {
   return negative ? -number : number;
 }
 
-/** A hexadecimal number of 32 bits is those bits, whatever sign they have. */
+/** Interprets a hexadecimal number as 32 bits, with any sign. */
 function wrap(number: number): number {
   return number > 0x7fff_ffff && number <= 0xffff_ffff ? number | 0 : number;
 }
@@ -227,8 +224,8 @@ function targetOf(text: string): string | number {
   return /^(?:pc)?[-+]\d/.test(text) ? Number(text.replace('pc', '')) : text;
 }
 
-/** No helper has a number past it: a dump has addresses there, counted from a function of the kernel. */
-const LAST_NUMBER = 0xffff;
+/** No helper has a larger number: dumps have addresses there, relative to a kernel function. */
+const MAX_HELPER_NUMBER = 0xffff;
 
 function helperOf(text: string, at: number): number {
   const [name = '', behind] = text.split('#');
@@ -236,22 +233,22 @@ function helperOf(text: string, at: number): number {
     return Number(behind);
   const id = helperId(name.replace(/^bpf_/, ''));
   const given = behind === undefined ? undefined : Number(behind);
-  const isAddress = given !== undefined && (given < 0 || given > LAST_NUMBER);
+  const isAddress = given !== undefined && (given < 0 || given > MAX_HELPER_NUMBER);
   const known = given === undefined || isAddress ? undefined : helperName(given);
   if (given !== undefined && !isAddress && given !== id)
     throw new OperandSyntaxError(
-      `helper ${brief(behind ?? '')} is ${known === undefined ? 'not known' : `bpf_${known}`}, not ${brief(name)}`,
+      `helper ${brief(behind ?? '')} is ${known === undefined ? 'unknown' : `bpf_${known}`}, not ${brief(name)}`,
       at,
     );
   if (id !== undefined && name.startsWith('bpf_')) return id;
   const near = nearest(name.replace(/^bpf_/, ''), helperNames()).map((other) => `bpf_${other}`);
   const fault = isAddress
-    ? `${brief(name)} is a function of the kernel, which it calls instead of a helper: name the helper`
-    : `no helper ${brief(name)}`;
+    ? `${brief(name)} is a kernel function that replaces a helper: use the helper's name`
+    : `unknown helper ${brief(name)}`;
   throw new OperandSyntaxError(`${fault}${listNearest(near)}`, at);
 }
 
-/** Refuses numbers that don't fit at the place where they stand. */
+/** Checks the numbers of an operand, so that an error has the operand's column. */
 function checkOperands(form: Form, values: Values, { at }: Captured): void {
   for (const [field, value] of Object.entries(values)) {
     const kind = form[field as FieldName];

@@ -1,9 +1,9 @@
 /**
- * A map in a line of text, as listings show it and programs declare it.
+ * The line of a map, as listings print it and programs declare it.
  *
  *     map attempts: hash, key 8 bytes, value 16 bytes, 1024 entries
  *     map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map attempts
- *     map ways: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels small, large
+ *     map sizes: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels small, large
  */
 import { messageWithoutPosition } from '../error-position.ts';
 import { isJumpTable, jumpTable } from '../jump-table.ts';
@@ -14,22 +14,19 @@ import { arrayOfMaps, hashOfMaps, isMapOfMaps } from '../map-of-maps.ts';
 import { nearest } from '../nearest.ts';
 import { brief, quoted } from '../printable.ts';
 
-/** A map as it was read. */
+/** A map declaration. */
 export interface Declaration {
   readonly map: MapSpec;
-  /** Where in the line its name stands (from 0). */
+  /** The column of its name, from 0. */
   readonly at: number;
   /** Of a jump table where each of its labels stands. */
   readonly labelsAt: readonly number[];
 }
 
-/** Throws, of that place in the line (from 0). */
+/** Throws an error for a column of the line (from 0). */
 type Refuse = (message: string, at: number) => never;
 
-/**
- * The line of a map. The labels of a jump table begin with `within` if the program has linked them into a
- * subprogram.
- */
+/** Returns the line of a map. `within` is the prefix of a jump table's labels in an appended subprogram. */
 export function mapLine(map: MapSpec, within = ''): string {
   const { name, type, key, value, maxEntries, flags } = map;
   const kind = Object.entries(MapType).find(([, number]) => number === type)?.[0] ?? `type ${type}`;
@@ -52,17 +49,17 @@ export function mapLine(map: MapSpec, within = ''): string {
   ].join(', ');
 }
 
-/** What every map has. */
+/** The part that every map has. */
 const COMMON =
   /^\s*map\s+(?<name>[A-Za-z0-9_.]+)\s*:\s*(?<kind>\w+)\s*,\s*key\s+(?<key>\d+)\s+bytes?\s*,\s*value\s+(?<value>\d+)\s+bytes?\s*,\s*(?:(?<entries>\d+)\s+entr(?:y|ies)|one ring a CPU)(?<rest>\s*(?:,.*)?)$/d;
-/** What some have besides. */
+/** The part that only some maps have. */
 const REST =
   /^(?:\s*,\s*flags\s+(?<flags>0x[0-9a-fA-F]{1,8}|\d{1,9}))?(?:\s*,\s*inner\s+map\s+(?<inner>[\w.]+))?(?:\s*,\s*labels\s+(?<labels>\S.*))?$/d;
 const LABEL = /^[A-Za-z_.$][\w.$]*$/;
-/** Entries of a jump table that a text may declare. */
-const MOST_LABELS = 65_536;
+/** The maximum number of entries of a jump table in a text. */
+const MAX_LABELS = 65_536;
 
-/** Bytes of keys and values that the kernel insists on. */
+/** The sizes of keys and values that the kernel requires. */
 const SIZES: Partial<Record<keyof typeof MapType, { readonly key?: number; readonly value?: number }>> = {
   array: { key: 4 },
   perCpuArray: { key: 4 },
@@ -74,7 +71,7 @@ const SIZES: Partial<Record<keyof typeof MapType, { readonly key?: number; reado
   instructionArray: { key: 4, value: 16 },
 };
 
-/** Reads the line of a map, of which it ends where nothing but blanks follow; `maps` finds those before it by their names. */
+/** Parses the line of a map, ignoring blanks at its end. `maps` finds an earlier map by its name. */
 export function readMap(
   line: string,
   maps: (name: string) => MapSpec | undefined,
@@ -96,21 +93,21 @@ export function readMap(
       return refuse(`the ${part} of ${kind} has ${wanted} bytes, not ${brief(digits)}`, at(part));
     return number >= 1 && number <= 0xffff
       ? number
-      : refuse(`${brief(digits)} bytes are not 1 to 65535`, at(part));
+      : refuse(`the size of ${brief(digits)} bytes is not between 1 and 65535`, at(part));
   };
   const sizes = { key: bytes(size('key')), value: bytes(size('value')), maxEntries: Number(entries) };
   if (sizes.maxEntries > 0xffff_ffff)
-    return refuse(`${brief(entries)} entries are more than 2^32-1`, at('entries'));
+    return refuse(`${brief(entries)} entries exceed the maximum of 2^32-1`, at('entries'));
 
-  if (kind === 'instructionArray' && sizes.maxEntries > MOST_LABELS)
-    return refuse(`${entries} entries are more than the ${MOST_LABELS} of a jump table`, at('entries'));
+  if (kind === 'instructionArray' && sizes.maxEntries > MAX_LABELS)
+    return refuse(`${entries} entries exceed the maximum of ${MAX_LABELS} for a jump table`, at('entries'));
 
   const further = readRest(kind, rest, at('rest'), maps, refuse);
   const { flags = 0, inner, labels } = further;
   const count = labels === undefined ? 0 : countOf(labels.text);
   if (kind === 'instructionArray' && count !== sizes.maxEntries)
     return refuse(
-      `${entries} ${sizes.maxEntries === 1 ? 'entry' : 'entries'} and ${count} labels: a jump table has one for each`,
+      `${entries} ${sizes.maxEntries === 1 ? 'entry' : 'entries'} and ${count} labels: a jump table needs one label for each entry`,
       at('entries'),
     );
   const { names, places } = readLabels(labels, refuse);
@@ -132,14 +129,14 @@ function isKind(kind: string): kind is keyof typeof MapType {
 function unknownKind(kind: string): string {
   const near = nearest(kind, Object.keys(MapType));
   const advice = near.length > 0 ? near : Object.keys(MapType);
-  return `no kind of map is called ${quoted(kind)}: ${advice.join(', ')}`;
+  return `unknown map type ${quoted(kind)}; known are ${advice.join(', ')}`;
 }
 
-/** What stands behind the entries. */
+/** The part behind the number of entries. */
 interface Rest {
   readonly flags?: number;
   readonly inner?: MapSpec;
-  /** What follows `labels`, and where in the line it begins. */
+  /** The text after `labels`, and its column. */
   readonly labels?: { readonly text: string; readonly at: number };
 }
 
@@ -160,15 +157,15 @@ function readRest(
   const ofMaps = kind === 'arrayOfMaps' || kind === 'hashOfMaps';
   if (ofMaps && inner === undefined)
     return refuse(
-      `${kind} needs a map that those in it are like: ', inner map NAME', NAME being declared before`,
+      `${kind} needs an inner map: add ', inner map NAME' with the name of a map declared before`,
       at('inner'),
     );
   if (!ofMaps && inner !== undefined)
-    return refuse(`${kind} has no inner map: arrayOfMaps and hashOfMaps do`, at('inner'));
+    return refuse(`${kind} cannot have an inner map; only arrayOfMaps and hashOfMaps can`, at('inner'));
   if (kind === 'instructionArray' && labels === undefined)
-    return refuse(`${kind} needs the places that it leads to: ', labels NAME, NAME'`, at('labels'));
+    return refuse(`${kind} needs labels: add ', labels NAME, NAME'`, at('labels'));
   if (kind !== 'instructionArray' && labels !== undefined)
-    return refuse(`${kind} has no labels: instructionArray does`, at('labels'));
+    return refuse(`${kind} cannot have labels; only instructionArray can`, at('labels'));
   return {
     ...(flags !== undefined && { flags: Number(flags) }),
     ...(inner !== undefined && { inner: innerMap(inner, at('inner'), maps, refuse) }),
@@ -185,22 +182,22 @@ function innerMap(
   const map = maps(name);
   if (map === undefined)
     return refuse(
-      `there is no map ${quoted(name)}: say 'map ${brief(name)}: hash, key 4 bytes, ...' before this one`,
+      `unknown map ${quoted(name)}: declare it first with 'map ${brief(name)}: hash, key 4 bytes, ...'`,
       at,
     );
   if (isMapOfMaps(map))
-    return refuse(`map '${name}' holds maps itself, and the kernel goes one level deep`, at);
+    return refuse(`map '${name}' is a map of maps itself; the kernel allows only one level`, at);
   return map;
 }
 
-/** How many labels a list has, counted before it is taken apart. */
+/** Counts the labels of a list before it is split. */
 function countOf(list: string): number {
   let count = 1;
   for (let at = list.indexOf(','); at >= 0; at = list.indexOf(',', at + 1)) count++;
   return count;
 }
 
-/** The labels of a list, and where in the line each stands. */
+/** The labels of a list, and their columns. */
 function readLabels(list: Rest['labels'], refuse: Refuse): { names: string[]; places: number[] } {
   const names: string[] = [];
   const places: number[] = [];
@@ -208,7 +205,7 @@ function readLabels(list: Rest['labels'], refuse: Refuse): { names: string[]; pl
   for (const part of list?.text.split(',') ?? []) {
     const label = part.trim();
     const place = at + part.search(/\S|$/);
-    if (!LABEL.test(label)) refuse(`${quoted(label)} is no label`, place);
+    if (!LABEL.test(label)) refuse(`${quoted(label)} is not a label`, place);
     names.push(label);
     places.push(place);
     at += part.length + 1;

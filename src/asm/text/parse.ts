@@ -1,6 +1,6 @@
 /**
- * Programs as text: the kernel's own text, with labels, map names and comments. What bpftool dumps, what the verifier logs and what
- * `tcpconnlat -v` lists is read as well.
+ * Parses programs as text: the kernel's own text, with labels, map names and comments. It also reads the
+ * dumps of bpftool, the verifier's log, and the listings of `tcpconnlat -v`.
  *
  *     map attempts: hash, key 8 bytes, value 16 bytes, 1024 entries
  *
@@ -10,7 +10,7 @@
  *       if r0 == 0x0 goto again
  *       12: (95) exit
  *
- * Source: kernel/bpf/disasm.c, by way of the instruction table.
+ * Source: kernel/bpf/disasm.c, through the instruction table.
  */
 
 import { MAX_SLOTS } from '../assemble.ts';
@@ -26,12 +26,23 @@ import { MAX_NAME_LENGTH, quoted } from '../printable.ts';
 import { OperandSyntaxError, readInstruction } from './instruction.ts';
 import { readMap } from './map-line.ts';
 
-/** A text that is no program. The message begins with the place, as `FILE:LINE:COLUMN: `. */
+/**
+ * The text is not a valid program. The message begins with the position, as `FILE:LINE:COLUMN: `.
+ *
+ * @example
+ * import { parseProgram, TextError } from 'tsbpf/asm';
+ *
+ * try {
+ *   parseProgram('r0 = 0\nexut\n');
+ * } catch (error) {
+ *   if (error instanceof TextError) console.log(error.line, error.column); // 2 1
+ * }
+ */
 export class TextError extends TsbpfError {
   override readonly name = 'TextError';
   override readonly code = 'ERR_TEXT_SYNTAX';
   readonly file: string;
-  /** Both count from 1. */
+  /** The line and the column, from 1. */
   readonly line: number;
   readonly column: number;
 
@@ -43,42 +54,55 @@ export class TextError extends TsbpfError {
   }
 }
 
-/** A program as it was read. */
+/** A parsed program, for `assemble`. */
 export interface Parsed {
   readonly items: Item[];
-  /** Those that were given, and those that the text declares. */
+  /** The maps passed to `parseProgram`, and the maps that the text declares. */
   readonly maps: readonly MapSpec[];
 }
 
-/** What stands before an instruction in a dump: its slot, its bytes, its opcode. */
+/** The prefix of an instruction in a dump: its slot, its bytes, its opcode. */
 const PREFIX = /^\s*(?:(\d+):(?:\s+((?:[0-9a-f]{2}(?:\s|$)){8}))?)?\s*(?:\(([0-9a-f]{2})\)\s*)?/;
 const LABEL = /^\s*([A-Za-z_.$][\w.$]*):\s*$/;
 const MAP = /^\s*map\s/;
-/** What a listing has above a program. */
+/** The heading of a program in a listing. */
 const PROGRAM = /^program\s+[\w.]+:\s/;
-/** The bytes of an instruction on a line of their own, below its text. */
+/** The bytes of an instruction on a separate line, below its text. */
 const BYTES = /^\s+[0-9a-f]{2}(?: [0-9a-f]{2}){7}(?: [0-9a-f]{2}(?: [0-9a-f]{2}){7})?\s*$/;
-/** The heading that bpftool gives a function with types. */
+/** The heading of a function with types in bpftool's dumps. */
 const HEADING = /^\S.*\)\s*:\s*$/;
-/** The most maps in a text. The kernel allows 64 for a program (`MAX_USED_MAPS`). */
-const MOST_MAPS = 1024;
+/** The maximum number of maps in a text. The kernel allows 64 for a program (`MAX_USED_MAPS`). */
+const MAX_MAPS = 1024;
 
 /**
- * Reads a program, for `assemble`. `file` names the text in errors and, if it is an absolute path, in the
- * positions of instructions. `maps` are known by their names.
+ * Parses the text of a program. `file` names the text in errors and, if it is an absolute path, in the
+ * positions of instructions. `maps` are known by their names; the text may declare others.
  *
- * Throws a TextError for the first invalid line, which says what the grammar expected; for more slots than
- * the kernel accepts, or as many labels; and for a jump table with an undefined label. `assemble` reports
- * undefined labels of jumps, and jumps out of reach.
+ * `assemble` reports undefined labels and jumps out of reach.
+ *
+ * @throws {TextError} for the first invalid line, with what the grammar expects there; for more slots than
+ * the kernel accepts; and for a jump table with an undefined label.
+ *
+ * @example
+ * import { assemble, parseProgram } from 'tsbpf/asm';
+ *
+ * const { items } = parseProgram(`
+ *   r0 = 0
+ *   if r1 == 0x0 goto end
+ *   r0 = 1
+ * end:
+ *   exit
+ * `);
+ * assemble(items).bytes.length; // 32
  */
 export function parseProgram(text: string, file = 'text', maps: readonly MapSpec[] = []): Parsed {
   const known = new Map(maps.map((map) => [map.name, map]));
   const items: Item[] = [];
   const labels = new Map<string, number>();
   let slots = 0;
-  /** The line of the heading, once there was one. */
+  /** The line of the heading; 0 before it. */
   let program = 0;
-  /** Checks that need all labels. */
+  /** The checks that need all labels. */
   const last: (() => void)[] = [];
   let number = 0;
   for (const whole of linesOf(text)) {
@@ -90,20 +114,19 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
     const line = withoutComment(whole);
     const name = LABEL.exec(line)?.[1];
     if (PROGRAM.test(line)) {
-      if (program > 0)
-        refuse(`a second program begins here, the first at line ${program}: a text holds one`, 0);
+      if (program > 0) refuse(`a text has only one program; the first one begins at line ${program}`, 0);
       program = here;
     } else if (MAP.test(line)) {
       const { map, at, labelsAt } = readMap(line, (given) => known.get(given), refuse);
-      if (known.has(map.name)) refuse(`map '${map.name}' is there already`, at);
-      if (known.size >= MOST_MAPS) refuse(`a text has at most ${MOST_MAPS} maps`, at);
+      if (known.has(map.name)) refuse(`map '${map.name}' is already declared`, at);
+      if (known.size >= MAX_MAPS) refuse(`a text has at most ${MAX_MAPS} maps`, at);
       known.set(map.name, map);
       if (isJumpTable(map))
         last.push(() => {
           for (const [entry, each] of map.labels.entries())
             if (!labels.has(each))
               refuse(
-                `label ${quoted(each)} is nowhere defined${describeNearest(each, labels.keys())}`,
+                `undefined label ${quoted(each)}${describeNearest(each, labels.keys())}`,
                 labelsAt[entry] ?? at,
               );
         });
@@ -111,7 +134,8 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
       const at = line.indexOf(name);
       if (name.length > MAX_NAME_LENGTH)
         refuse(`label ${quoted(name)} has more than ${MAX_NAME_LENGTH} characters`, at);
-      if (labels.has(name)) refuse(`label ${quoted(name)} is there already, at line ${labels.get(name)}`, at);
+      if (labels.has(name))
+        refuse(`label ${quoted(name)} is already defined at line ${labels.get(name)}`, at);
       if (labels.size >= MAX_SLOTS) refuse(`a text has at most ${MAX_SLOTS} labels`, at);
       labels.set(name, here);
       items.push(label(name));
@@ -121,9 +145,9 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
       const start = line.search(/\S/);
       slots += slotsOf(item);
       if (slots > MAX_SLOTS)
-        refuse(`the program has more than the ${MAX_SLOTS} slots the kernel takes`, start);
+        refuse(`the program has more than ${MAX_SLOTS} slots; the kernel accepts no more`, start);
       const position = file.startsWith('/') ? positionAt(file, here, start + 1) : undefined;
-      // A copy by spread syntax would take several times the memory.
+      // A copy with spread syntax takes several times the memory.
       items.push(position === undefined ? item : Object.assign(item, { position }));
     }
   }
@@ -131,7 +155,7 @@ export function parseProgram(text: string, file = 'text', maps: readonly MapSpec
   return { items, maps: [...known.values()] };
 }
 
-/** The lines of a text one after the other, without the newlines. The grammar takes a carriage return for a blank. */
+/** The lines of a text, without newlines. The grammar treats a carriage return as a blank. */
 function* linesOf(text: string): Generator<string> {
   for (let start = 0; start <= text.length; ) {
     const newline = text.indexOf('\n', start);
@@ -141,7 +165,7 @@ function* linesOf(text: string): Generator<string> {
   }
 }
 
-/** A line without what follows `;` or `//`, or begins with `#`. */
+/** Removes a comment: the rest after `;` or `//`, or a line that begins with `#`. */
 function withoutComment(line: string): string {
   if (/^\s*#/.test(line)) return '';
   const [semicolon, slashes] = [line.indexOf(';'), line.indexOf('//')];
@@ -150,7 +174,7 @@ function withoutComment(line: string): string {
   return line.slice(0, end).trimEnd();
 }
 
-/** A line without the note at its end: the label that a jump leads to, in angle brackets, for people. */
+/** Removes the label of a jump in angle brackets at the end of a line, which listings print for readers. */
 function withoutNote(line: string): string {
   const end = line.trimEnd();
   const open = end.endsWith('>') ? end.lastIndexOf('<') : -1;

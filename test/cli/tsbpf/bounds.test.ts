@@ -92,7 +92,7 @@ test.skipIf(sameOnEveryKernel, 'sections that overlap take no memory of their ow
   assert.is(stdout, '');
   assert.match(
     stderr,
-    /^tsbpf: \S+overlap\.o: its sections overlap: they have \d+ bytes, and the file \d+\n$/,
+    /^tsbpf: \S+overlap\.o: its sections overlap: they total \d+ bytes, the file has \d+\n$/,
   );
   assert.ok(mebibytes < idle + 64, `${mebibytes} MiB, and ${idle} when idle`);
 });
@@ -137,14 +137,14 @@ test('a reader that goes ends the output, with status 0', () => {
 const LINES = 200_000;
 
 for (const [what, last, message] of [
-  ['a label that is nowhere', 'goto nowhere', "label 'nowhere' is nowhere defined"],
+  ['a label that is nowhere', 'goto nowhere', "undefined label 'nowhere'"],
   [
     'a jump out of the program',
     'goto pc+70',
-    `ja leads to slot ${LINES + 71}, outside the program's ${LINES + 2}`,
+    `ja targets slot ${LINES + 71}, outside the program (${LINES + 2} slots)`,
   ],
   ['a label too far', 'goto start', "ja: label 'start' is -200001 slots away"],
-  ['what nothing reaches', 'exit\n  exit', 'nothing reaches exit'],
+  ['what nothing reaches', 'exit\n  exit', 'unreachable instruction exit'],
 ] as const)
   test(`an error after many instructions has its line and column: ${what}`, () => {
     file('late.bpf', `start:\n${'r0 = 0\n'.repeat(LINES)}  ${last}\nexit\n`);
@@ -161,7 +161,7 @@ for (const name of ['100%.bpf', 'a%20b.bpf', 'a (1).bpf', 'a:1:2', '%E0%A4%A.bpf
     const { status, stderr } = run(`tsbpf asm '${name}'`);
     assert.is(status, 2);
     const shown = name.replace('\n', '\\n');
-    assert.is(stderr, `tsbpf: ${folder}/${shown}:2:3: label 'out' is nowhere defined\n`);
+    assert.is(stderr, `tsbpf: ${folder}/${shown}:2:3: undefined label 'out'\n`);
   });
 
 test('of many maps a message names the first', () => {
