@@ -71,7 +71,8 @@ export {
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
 
 // The running kernel.
-export { Kernel } from './loader/kernel.ts';
+export { Kernel, type Lockdown } from './loader/kernel.ts';
+export type { Descriptor } from './loader/bpf.ts';
 export {
   DEFAULT_PAGES,
   type SkippedProgram,
@@ -82,7 +83,7 @@ export {
 export { BpfMap, type UpdateValue, type MapOptions, UpdateMode } from './loader/map.ts';
 export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
 export { type LoadOptions, loadProgram } from './loader/load.ts';
-export { measureRuns, type Program } from './loader/program.ts';
+export { measureRuns, type Program, type ProgramInfo } from './loader/program.ts';
 export { type LoadedProgram, readLoadedProgram, type SourceLine } from './loader/loaded.ts';
 export { NoSuchProgramError, programIds, type ProgramSelector } from './loader/loaded/find.ts';
 export { ProgramArray } from './loader/program-array.ts';
@@ -112,6 +113,7 @@ export {
 } from './loader/errors.ts';
 export { NativeCodeError } from './loader/native-code.ts';
 export { renderVerifierError } from './loader/verifier/report.ts';
+export type { VerifierSummary } from './loader/verifier/log.ts';
 export type { Syscalls } from './loader/syscalls.ts';
 
 // Errors of the assembler and of kernel types, so that one import has every error class.

@@ -105,7 +105,19 @@ export class Attr {
   }
 }
 
-/** An open file descriptor with one owner. */
+/**
+ * An open file descriptor with one owner, who closes it.
+ *
+ * Returned by `openCgroup` and `measureRuns`.
+ * @example
+ * ```ts
+ * import { type Descriptor, Kernel, openCgroup } from 'tsbpf';
+ *
+ * const cgroup: Descriptor = openCgroup(new Kernel(), '/sys/fs/cgroup');
+ * console.log(cgroup.fd);
+ * cgroup.close();
+ * ```
+ */
 export class Descriptor implements Closeable {
   readonly #syscalls: Syscalls;
   readonly #name: string;
@@ -137,6 +149,7 @@ export class Descriptor implements Closeable {
     return this.#fd;
   }
 
+  /** Closes the descriptor. A second call does nothing. */
   close(): void {
     if (this.#fd >= 0) this.#syscalls.close(this.#fd);
     this.#fd = -1;

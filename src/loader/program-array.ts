@@ -24,7 +24,7 @@ import type { Program } from './program.ts';
  * ```ts
  * import { type ProgramSpec, programArray, type Session } from 'tsbpf';
  *
- * const stages = programArray('stages', ['parse', 'count']);
+ * const stages = programArray('stages', { slots: ['parse', 'count'] });
  *
  * function replace(session: Session, stage: ProgramSpec): void {
  *   const program = session.load(stage);

@@ -1,4 +1,4 @@
-/** A tool running: its maps, programs, rings and links, owned together. */
+/** A running tool: its maps, programs, rings and links, owned together. */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { reportAtCaller, withSourcePosition } from '../asm/error-position.ts';
@@ -22,59 +22,140 @@ import type { Program } from './program.ts';
 import { checkTailCalled, ProgramArray } from './program-array.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
 
-/** Pages of a ring where nothing else is asked for: 256 KiB with pages of 4 KiB, as the peers have. */
+/**
+ * The default size of each CPU's perf ring in pages: 64, which is 256 KiB with pages of 4 KiB.
+ *
+ * @example
+ * ```ts
+ * import { DEFAULT_PAGES, Kernel } from 'tsbpf';
+ *
+ * console.log(`${DEFAULT_PAGES * new Kernel().pageSize} bytes for each CPU`);
+ * ```
+ */
 export const DEFAULT_PAGES = 64;
 
-/** How to run a tool, and who gets its events. Handlers are called from the event loop and in `close`, never in `open`. */
+/**
+ * Options of `Session.open`: the handlers of a tool's events, and how its rings are read.
+ *
+ * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onLost`, `onCpus`, `wakeup`
+ * and `pagesPerCpu` are for tools with events only.
+ * @example
+ * ```ts
+ * import { chars, type SessionOptions, struct } from 'tsbpf';
+ *
+ * const Exec = struct({ comm: chars(16) });
+ * const options: SessionOptions<typeof Exec> = {
+ *   onEvent: ({ comm }) => console.log(comm),
+ *   onLost: (count, cpu) => console.warn(`${count} events lost on CPU ${cpu}`),
+ *   pagesPerCpu: 128,
+ * };
+ * console.log(Object.keys(options).length);
+ * ```
+ */
 export interface SessionOptions<E extends TSchema> {
-  /** The running kernel if not given. */
+  /** The kernel to run on. Default: the running kernel, `new Kernel()`. */
   readonly kernel?: Kernel;
-  /** Pages of memory of each CPU's ring, a power of two; 64 if not given. */
+  /** The size of each CPU's ring in pages of memory, a power of two. Default: 64. */
   readonly pagesPerCpu?: number;
   /**
-   * Whether the kernel is told the shapes of maps and the lines of programs, where it takes them: `bpftool map dump` and `bpftool prog
-   * dump` show those.
+   * Whether to load the types of maps and the source lines of programs, for `bpftool map dump` and `bpftool prog dump`
+   * (Linux 4.18 and 5.0; ignored before). Default: false.
    */
   readonly debug?: boolean;
-  /** Reads positions, for that and for errors; from the source files themselves if not given. */
+  /** Resolves positions to source lines, for `debug` and for errors. Default: reads the source files. */
   readonly locate?: Locate;
-  /** Each event by itself if not given. */
+  /** When the kernel wakes the reader. Default: at each event. */
   readonly wakeup?: Wakeup;
-  /** Gets the events. A tool that has some asks for it, and one that has none has nothing for it. */
+  /** Receives each event, decoded, and the number of its CPU. Required if the tool has events. */
   readonly onEvent?: (event: Static<E>, cpu: number) => void;
-  /** Events that found a ring full. */
+  /** Receives the number of events that were lost because a CPU's ring was full, and the number of the CPU. */
   readonly onLost?: LostHandler;
   /**
-   * Gets the exceptions of all handlers and the errors of reading; reading continues with the next event.
-   * Without `onError`, or if it throws, the error is thrown: by `close` and `detach` after they have
-   * delivered every event, otherwise from the event loop (`uncaughtException`).
+   * Receives the exceptions of all handlers and the errors of reading; reading continues with the next event. Without
+   * `onError`, or if it throws, the error is thrown: by `close` and `detach` after they have delivered every event,
+   * otherwise from the event loop (`uncaughtException`).
    */
   readonly onError?: (error: unknown) => void;
-  /** CPUs came or went while tracing: see `CpuChange`. */
+  /** Called after CPUs came online or went offline, within two seconds. */
   readonly onCpus?: (change: CpuChange) => void;
-  /** Called once a second. */
+  /** Called once a second, with or without events. */
   readonly onTick?: () => void;
 }
 
-/** An optional program that isn't running, and why. */
+/**
+ * An optional program that a session could not load or attach, because the kernel has no such function or tracepoint.
+ *
+ * @example
+ * ```ts
+ * import type { Session, SkippedProgram } from 'tsbpf';
+ *
+ * function warn(session: Session): void {
+ *   const skipped: readonly SkippedProgram[] = session.skipped;
+ *   for (const { program, reason } of skipped) console.warn(`${program.name}: ${reason.message}`);
+ * }
+ * ```
+ */
 export interface SkippedProgram {
+  /** The program's spec, which has `optional: true`. */
   readonly program: ProgramSpec;
+  /** The error that a program without `optional` throws. */
   readonly reason: NoSuchSymbolError;
 }
 
-/** Runs of programs that the kernel left out. */
+/**
+ * The number of program runs that the kernel skipped.
+ *
+ * @example
+ * ```ts
+ * import type { MissedRuns, Session } from 'tsbpf';
+ *
+ * function report(session: Session): void {
+ *   const { counted, uncounted }: MissedRuns = session.missedRuns();
+ *   console.log(`${counted} runs missed`);
+ *   if (uncounted.length > 0) console.log('this kernel does not count all of them');
+ * }
+ * ```
+ */
 export interface MissedRuns {
-  /** As far as it counts them. */
+  /** The missed runs that the kernel counts. */
   readonly counted: number;
-  /** The programs of which it doesn't, or not of all: kprobes and classic tracepoints before Linux 6.7, all programs before 5.12. */
+  /**
+   * The programs whose missed runs the kernel does not count, or not all of them: kprobes and classic tracepoints before
+   * Linux 6.7, all programs before 5.12.
+   */
   readonly uncounted: readonly Program[];
 }
 
-/** A running tool. Closing it, like the end of the process, detaches everything. Keeps the process alive until it is closed or detached. */
+/**
+ * A running tool: its maps, programs, rings and attachments.
+ *
+ * `Session.open` starts it. The caller owns the session and closes it, which detaches and frees everything; so does the
+ * end of the process, even by SIGKILL. An open session keeps the process alive until `detach` or `close`.
+ * @example
+ * ```ts
+ * import { chars, getCurrentComm, perfEventArray, rawTracepoint, Session, struct, target } from 'tsbpf';
+ *
+ * const Exec = struct({ comm: chars(16) });
+ * const events = perfEventArray('events', Exec);
+ * const onExec = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
+ *   const exec = b.stack(Exec);
+ *   b.call(getCurrentComm, exec.comm);
+ *   b.output(events, exec);
+ * });
+ *
+ * const session = Session.open(
+ *   { name: 'execs', programs: [onExec], events },
+ *   { onEvent: ({ comm }) => console.log(comm) },
+ * );
+ * setTimeout(() => session.close(), 1000);
+ * ```
+ */
 export class Session<E extends TSchema = TSchema> implements Closeable {
+  /** The tool that runs. */
   readonly tool: Tool<E>;
+  /** The kernel that the session runs on. */
   readonly kernel: Kernel;
-  /** The optional programs that the kernel has nothing to attach to for. */
+  /** The optional programs that were skipped, because the kernel has no such function or tracepoint. */
   readonly skipped: readonly SkippedProgram[];
   readonly #resources: Resources;
   readonly #parts: Parts;
@@ -88,12 +169,15 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   }
 
   /**
-   * Creates the maps, loads the programs, fills program arrays, opens the rings, and attaches in the order of the tool. Either all of it runs (but for
-   * optional programs without a symbol), or nothing is left behind. The caller owns the result. What it throws says from which line it
-   * was called, where it isn't about another line of the tool.
-   * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError}
-   * @throws {RangeError} where an event doesn't fit the rings. @throws {TypeError} where the tool has events and nobody gets them, or none and
-   * somebody waits for them.
+   * Creates the maps, loads the programs, fills the program arrays, opens the rings, and attaches the programs in the order
+   * of the tool. If any step fails, frees everything and throws; only optional programs without a symbol are skipped.
+   *
+   * The caller owns the session and closes it. A message ends with the source line of the program's statement, or else of
+   * the call of `open`.
+   * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {LockdownError}
+   * @throws {NotPermittedError} @throws {NoTracefsError} @throws {KernelError}
+   * @throws {RangeError} if an event does not fit the rings. @throws {TypeError} if the tool has events and there is no
+   * `onEvent`, or if there is an option for events and the tool has none.
    */
   static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E> = {}): Session<E> {
     const kernel = options.kernel ?? new Kernel();
@@ -105,40 +189,45 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     );
   }
 
-  /** The running map of a spec. @throws {RangeError} where the tool has no such map. */
+  /** Returns the open map of a spec. The session closes it. @throws {RangeError} if the tool does not use the map. */
   map<M extends MapSpec>(spec: M): BpfMap<M> {
     const map = this.#parts.maps.get(spec);
     if (!map)
-      throw withSourcePosition(new RangeError(`the tool ${this.tool.name} has no map '${spec.name}'`));
+      throw withSourcePosition(
+        new RangeError(
+          `the tool ${this.tool.name} does not use the map '${spec.name}'; add it to the tool's maps, or use it in a program`,
+        ),
+      );
     return map as unknown as BpfMap<M>;
   }
 
-  /** The slots of a program array of the tool's. @throws {RangeError} where the tool has no such map. */
+  /** Returns the slots of a program array. @throws {RangeError} if the tool does not use the array. */
   programArray<N extends string>(spec: ProgramArraySpec<N>): ProgramArray<N> {
     return new ProgramArray(this.kernel, this.map(spec));
   }
 
   /**
-   * Loads one more program with the tool's maps, attached to nothing: for a slot of a program array. It is closed with the session.
-   * @throws as `open` does.
+   * Loads another program with the tool's maps without attaching it, for a slot of a program array. The session closes it.
+   * Throws the errors of `open`.
    */
   load(spec: ProgramSpec): Program {
     return reportAtCaller(() => this.#resources.add(this.#parts.load(spec)));
   }
 
-  /** The programs that are attached. */
+  /** The attached programs. The session closes them. */
   get programs(): readonly Program[] {
     return [...this.#parts.attached.keys()];
   }
 
-  /** Events that found a ring full, as far as they have been reported. */
+  /** The number of events lost so far because a ring was full. The kernel reports a loss with the next event, or in `detach`. */
   get lost(): number {
     return this.#parts.reader.lost;
   }
 
   /**
-   * Runs that the kernel left out until now or until `detach()`, since it was busy with another program or probe on that CPU, or with
-   * more calls at once than a kretprobe follows. @throws {KernelError}
+   * Returns the number of program runs that the kernel skipped until now or until `detach()`: the CPU was running another
+   * program or handling another probe, or there were more concurrent calls than a kretprobe can track.
+   * @throws {ClosedError} after `close()`. @throws {KernelError}
    */
   missedRuns(): MissedRuns {
     let counted = 0;
@@ -153,9 +242,8 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   }
 
   /**
-   * Detaches the programs and delivers every event that is still in the rings. Maps and counts can be read
-   * until `close()`.
-   * @throws the exceptions of handlers, at the end, if there is no `onError`: one as it is, several as an
+   * Detaches the programs and delivers every event that is still in the rings. Maps and counts can be read until
+   * `close()`. Without `onError`, it throws the exceptions of handlers at the end: a single one as it is, several as an
    * `AggregateError`.
    */
   detach(): void {
@@ -166,9 +254,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     parts.close();
   }
 
-  /**
-   * Detaches, as `detach` does, and frees the rest. @throws as `detach` does, after it has freed everything.
-   */
+  /** Calls `detach` and closes the programs and maps. Throws the errors of `detach` after everything is closed. */
   close(): void {
     this.#resources.close();
   }
@@ -178,7 +264,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   }
 }
 
-/** What reads the rings, where there are some, and tells the turn of seconds. */
+/** Reads the rings, if the tool has events, and calls `onTick`. */
 interface Reader extends Closeable {
   readonly lost: number;
 }
@@ -214,7 +300,7 @@ function openParts<E extends TSchema>(
   };
   checkTailCalled(tailCalled, tool.programs);
   for (const spec of tool.programs) orSkip(kernel, spec, skipped, () => loadOnce(spec));
-  // Before anything is attached, so that nobody finds a slot empty that isn't to be.
+  // Before any program is attached, so that no tail call finds an empty slot.
   for (const { array, slot, program } of tailCalledSlots(tailCalled))
     orSkip(kernel, program, skipped, () =>
       new ProgramArray(kernel, maps.get(array) as BpfMap<ProgramArraySpec>).update(slot, loadOnce(program)),
@@ -235,27 +321,29 @@ function openParts<E extends TSchema>(
   return { maps, attached, reader, links, skipped, load };
 }
 
-/** Whether `work` was done; an optional program that there is no symbol for is noted as left out instead. */
+/** Runs `work`, or adds an optional program without a symbol to `skipped`. Returns whether `work` succeeded. */
 function orSkip(kernel: Kernel, program: ProgramSpec, skipped: SkippedProgram[], work: () => void): boolean {
   try {
     work();
     return true;
   } catch (reason) {
     if (!(reason instanceof NoSuchSymbolError)) throw reason;
-    if (!program.optional) throw withNamesLike(kernel, program, reason);
+    if (!program.optional) throw withSuggestions(kernel, program, reason);
     skipped.push({ program, reason });
     return false;
   }
 }
 
-/** The error that says what its author may have meant. */
-function withNamesLike(kernel: Kernel, { attachment }: ProgramSpec, reason: NoSuchSymbolError): Error {
-  const near = listNearest(similarSymbols(kernel, attachment));
-  return near ? new NoSuchSymbolError(reason.symbol, { ...reason, hint: `${reason.hint}${near}` }) : reason;
+/** Adds similar names to the message. */
+function withSuggestions(kernel: Kernel, { attachment }: ProgramSpec, reason: NoSuchSymbolError): Error {
+  const similar = listNearest(similarSymbols(kernel, attachment));
+  return similar
+    ? new NoSuchSymbolError(reason.symbol, { ...reason, hint: `${reason.hint}${similar}` })
+    : reason;
 }
 
-/** What only rings have a use for. */
-const OF_RINGS = ['onEvent', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as const;
+/** The options for tools with events. */
+const EVENT_OPTIONS = ['onEvent', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as const;
 
 function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: SessionOptions<E>): void {
   if (events && !isEvents(events))
@@ -263,15 +351,15 @@ function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: Se
       `the events of the tool ${name} are not a perf event array: pass one, made by perfEventArray(name, schema)`,
     );
   if (events && !options.onEvent)
-    throw new TypeError(`the tool ${name} has events, and nobody gets them: pass onEvent to Session.open`);
-  const vain = OF_RINGS.find((option) => options[option] !== undefined);
-  if (!events && vain)
+    throw new TypeError(`the tool ${name} has events, but no handler for them; pass onEvent to Session.open`);
+  const unused = EVENT_OPTIONS.find((option) => options[option] !== undefined);
+  if (!events && unused)
     throw new TypeError(
-      `the tool ${name} has no events, so ${vain} is of no use: pass their map in its 'events', or leave ${vain} out`,
+      `the tool ${name} has no events, so ${unused} has no effect; set the tool's events to a perf event array, or remove ${unused}`,
     );
 }
 
-/** In the place of rings, whose timer does the same. */
+/** Calls `onTick` for tools without events. For the others the timer of the rings does. */
 function everySecond({ onTick, onError }: Pick<SessionOptions<TSchema>, 'onTick' | 'onError'>): Reader {
   const timer = setInterval(guarded(onTick, reportLater(onError)), 1000);
   return { lost: 0, close: () => clearInterval(timer) };
@@ -291,7 +379,10 @@ function openBuffer<E extends TSchema>(
     wakeup,
     sampleBytes: bytes,
     onSample(view, offset, size, cpu) {
-      if (size < bytes) throw new RangeError(`an event of ${size} bytes in the place of ${bytes}`);
+      if (size < bytes)
+        throw new RangeError(
+          `an event has ${size} bytes, but the schema of '${events.name}' ${bytes}; send the whole struct with b.output`,
+        );
       onEvent?.(decode(view, offset), cpu);
     },
     onLost,

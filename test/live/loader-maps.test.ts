@@ -62,7 +62,7 @@ test.skipIf(needsRoot, 'updating a full hash throws, and the error says that the
   withMap(hash('small', { key: u32, value: u32, maxEntries: 2 }), (map) => {
     map.update(1, 1);
     map.update(2, 2);
-    assert.throws(() => map.update(3, 3), /update the map 'small'.*E2BIG.*it is full/);
+    assert.throws(() => map.update(3, 3), /update the map 'small'.*E2BIG.*the map is full/);
   });
 });
 

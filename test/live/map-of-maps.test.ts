@@ -102,9 +102,12 @@ test.skipIf(
     const other = BpfMap.create(kernel, hash('other', { key: u64, value: Count, maxEntries: 8 }));
     assert.throws(
       () => outer.update(0, other as never),
-      /update the map 'outer'.*EINVAL.*the maps in it have the type, sizes and flags of 'inner'/,
+      /update the map 'outer'.*EINVAL.*an inner map must have the type, sizes and flags of 'inner'/,
     );
-    assert.throws(() => outer.update(0, 3 as never), /map outer holds maps: 3 is none \(.*test\.ts:\d+\)$/);
+    assert.throws(
+      () => outer.update(0, 3 as never),
+      /map 'outer' contains maps; pass an open BpfMap, not 3 \(.*test\.ts:\d+\)$/,
+    );
     other.close();
     outer.close();
   },

@@ -199,7 +199,7 @@ test('globals that can’t be mapped are an error that says so; other maps have 
     () => BpfMap.create(new Kernel(fake), globals('g', u64)).view,
     /cannot map the map 'g', 4096 bytes: mmap: ENOMEM/,
   );
-  assert.throws(() => open().map.view, /map attempts is no one value in memory.*map\.test\.ts:\d+\)$/);
+  assert.throws(() => open().map.view, /map 'attempts' has no view.*map\.test\.ts:\d+\)$/);
 });
 
 test('a map of maps is made beside one like those in it, which isn’t kept', () => {
@@ -238,7 +238,7 @@ test('a map of maps holds those from the beginning that are open', () => {
   map.close();
   assert.throws(
     () => BpfMap.create(kernel, outer),
-    /map outer holds the map 'attempts', which isn't open \(.*map\.test\.ts:\d+\)$/,
+    /map 'outer' contains the map 'attempts', which is not open; .* \(.*map\.test\.ts:\d+\)$/,
   );
   assert.equal([...fake.open], [held.fd]);
 });
@@ -301,7 +301,7 @@ test('a full map says so', () => {
   assert.throws(
     () => map.update(1, { ns: 0n, comm: '' }),
     (error: unknown) =>
-      error instanceof KernelError && error.errnoName === 'E2BIG' && /it is full/.test(error.message),
+      error instanceof KernelError && error.errnoName === 'E2BIG' && /the map is full/.test(error.message),
   );
 });
 
@@ -473,10 +473,13 @@ test('a per-CPU map has a value for each possible CPU, each from a multiple of e
   assert.is(content.get('00000000'), '010000000000000002000000000000000300000000000000');
   assert.equal(map.lookup(0), [1, 2, 3]);
   assert.equal([...map.entries()], [[0, [1, 2, 3]]]);
-  assert.throws(() => map.update(0, [1]), /counts: 1 values for 3 possible CPUs \(.*map\.test\.ts:\d+\)$/);
+  assert.throws(
+    () => map.update(0, [1]),
+    /'counts' takes a list of 3 values, one for each possible CPU, not a list of 1 \(.*map\.test\.ts:\d+\)$/,
+  );
   assert.throws(
     () => map.update(0, 1 as unknown as number[]),
-    /counts: no list of values for 3 possible CPUs/,
+    /'counts' takes a list of 3 values, one for each possible CPU, not /,
   );
 });
 

@@ -100,7 +100,9 @@ test('an event that is too short is an error', () => {
   const session = open(fake, tool(program('a')), { onError: (error) => errors.push(String(error)) });
   fake.ring(0).sample(new Uint8Array(4));
   session.close();
-  assert.equal(errors, ['RangeError: an event of 4 bytes in the place of 16']);
+  assert.equal(errors, [
+    "RangeError: an event has 4 bytes, but the schema of 'events' 16; send the whole struct with b.output",
+  ]);
 });
 
 test('an optional program without a symbol is left out, and the session says why', () => {
@@ -254,11 +256,11 @@ test('events that nobody gets, and handlers of events that there are none of, ar
   const kernel = new Kernel(fake);
   assert.throws(
     () => Session.open(tool(program('a')), { kernel }),
-    /^the tool fake has events, and nobody gets them: pass onEvent to Session.open \(.*session.test.ts:\d+\)/,
+    /^the tool fake has events, but no handler for them; pass onEvent to Session.open \(.*session.test.ts:\d+\)/,
   );
   assert.throws(
     () => Session.open({ name: 'counter', programs: [program('a')] }, { kernel, onEvent: () => {} }),
-    /^the tool counter has no events, so onEvent is of no use: pass their map in its 'events', or leave onEvent out/,
+    /^the tool counter has no events, so onEvent has no effect; set the tool's events to a perf event array, or remove onEvent/,
   );
   assert.is(fake.open.size, 0);
 });
@@ -267,7 +269,7 @@ test('maps are found by their spec', () => {
   const fake = new FakeSyscalls();
   const session = open(fake, tool(program('a')));
   assert.is(session.map(counts).spec, counts);
-  assert.throws(() => session.map(array('other', { value: u64 })), /has no map 'other'/);
+  assert.throws(() => session.map(array('other', { value: u64 })), /does not use the map 'other'/);
   session.close();
 });
 

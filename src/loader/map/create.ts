@@ -1,5 +1,5 @@
 /**
- * Making a map: one attribute, with what an old kernel doesn't know left out.
+ * Creating a map: the attribute of BPF_MAP_CREATE, without the fields that an old kernel does not know.
  *
  * Source: man 2 bpf, kernel/bpf/syscall.c (`map_create`).
  */
@@ -17,19 +17,19 @@ import { kernelError, withMemlock } from '../permission.ts';
 /** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
 const MAP_NAME = 28;
 
-/** Flags of creation that came later, and what they are for. */
+/** Map flags of later kernels. */
 const FLAGS = [
-  { flag: MMAPABLE, feature: 'memory of maps in processes (BPF_F_MMAPABLE)', since: '5.5' },
-  { flag: READ_ONLY, feature: 'maps that programs only read (BPF_F_RDONLY_PROG)', since: '5.2' },
+  { flag: MMAPABLE, feature: 'maps in shared memory (BPF_F_MMAPABLE)', since: '5.5' },
+  { flag: READ_ONLY, feature: 'maps that are read-only for programs (BPF_F_RDONLY_PROG)', since: '5.2' },
 ] as const;
 
 /** Offset of `inner_map_fd`. */
 const INNER_MAP = 20;
 
-/** The map's descriptor. @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError} */
+/** Creates a map. Returns its descriptor. @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError} */
 export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number {
   if (!isMapOfMaps(spec)) return createAs(kernel, spec, debug);
-  // What its maps are like, the kernel sees from one, which it doesn't keep.
+  // The kernel takes the type and sizes of the inner maps from a template, which it does not keep.
   const template = new Descriptor(
     kernel.syscalls,
     createMap(kernel, spec.inner, false),
@@ -43,16 +43,16 @@ export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number
 }
 
 function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): number {
-  const make = (named: boolean, types?: BtfFields): number => create(kernel, spec, named, inner, types);
-  let result = (debug ? withMapBtf(kernel, spec, (types) => make(true, types)) : undefined) ?? -1;
-  // Types are only for people too.
-  if (result < 0) result = make(true);
-  // Kernels before 4.15 know no names (E2BIG), those before 5.2 no '.' in one (EINVAL): names are only for people.
-  if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = make(false);
+  const attempt = (named: boolean, types?: BtfFields): number => create(kernel, spec, named, inner, types);
+  let result = (debug ? withMapBtf(kernel, spec, (types) => attempt(true, types)) : undefined) ?? -1;
+  // BTF and names are for people only: a map without them works the same.
+  if (result < 0) result = attempt(true);
+  // Kernels before 4.15 do not know names (E2BIG), and before 5.2 no '.' in a name (EINVAL).
+  if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = attempt(false);
   if (result >= 0) return result;
   if (result === -Errno.EINVAL) refuseFlags(kernel, spec);
   if (result === -Errno.EINVAL && isJumpTable(spec))
-    throw new UnsupportedError('jump tables', '6.19', `the table '${spec.name}' is for gotox`);
+    throw new UnsupportedError('jump tables', '6.19', `'${spec.name}' is a jump table`);
   throw kernelError(kernel, {
     syscall: 'bpf(BPF_MAP_CREATE)',
     errno: -result,
@@ -78,18 +78,18 @@ function entriesOf(kernel: Kernel, spec: MapSpec): number {
   return Math.max(...kernel.possibleCpus) + 1;
 }
 
-/** Throws where the kernel makes such a map without one of its flags, and so doesn't know that one. */
+/** Throws an UnsupportedError if the kernel creates the map without one of its flags. */
 function refuseFlags(kernel: Kernel, spec: MapSpec): void {
   for (const { flag, feature, since } of FLAGS) {
     if ((spec.flags & flag) === 0) continue;
     const without = create(kernel, { ...spec, flags: spec.flags & ~flag }, false, 0);
     if (without < 0) continue;
     kernel.syscalls.close(without);
-    throw new UnsupportedError(feature, since, `the map '${spec.name}' asks for it`);
+    throw new UnsupportedError(feature, since, `the map '${spec.name}' has this flag`);
   }
 }
 
-/** Lets nobody change a map any more. @throws {KernelError} */
+/** Makes a map read-only for user space (BPF_MAP_FREEZE). @throws {KernelError} */
 export function freezeMap(kernel: Kernel, name: string, fd: number): void {
   const result = new Attr(kernel.syscalls, 4).u32(0, fd).send(Command.mapFreeze);
   if (result < 0)

@@ -1,5 +1,5 @@
 /**
- * The elements of a map as bytes: the system calls about one key, and the walk over all of them.
+ * The elements of a map as bytes: system calls for one key, and listing all keys.
  *
  * Source: man 2 bpf.
  */
@@ -12,11 +12,24 @@ import { type KernelError, MapIterationError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { kernelError } from '../permission.ts';
 
-/** What an update is to do where the key is there, or isn't (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`). */
+/**
+ * Modes of `BpfMap.update`: `any` sets the value in any case, `create` fails with `EEXIST` if the map has the key, and
+ * `replace` fails with `ENOENT` if it does not (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`).
+ *
+ * @example
+ * ```ts
+ * import { BpfMap, hash, Kernel, u32, UpdateMode, u64 } from 'tsbpf';
+ *
+ * const map = BpfMap.create(new Kernel(), hash('counts', { key: u32, value: u64, maxEntries: 8 }));
+ * map.update(7, 1n, UpdateMode.create);
+ * map.update(7, 2n, UpdateMode.replace);
+ * map.close();
+ * ```
+ */
 export const UpdateMode = { any: 0, create: 1, replace: 2 } as const;
 export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
 
-/** Map types whose keys are indices, which cannot be added or deleted. */
+/** Map types whose keys are indices. Indices cannot be added or deleted. */
 const ARRAYS: ReadonlySet<MapType> = new Set([
   ...[MapType.array, MapType.perCpuArray, MapType.arrayOfMaps, MapType.instructionArray],
   ...[MapType.programArray, MapType.perfEventArray, MapType.cgroupArray],
@@ -31,11 +44,11 @@ interface Pass {
   readonly complete: boolean;
 }
 
-/** The elements of a map whose descriptor another owns. What is asked about lies in `key`, what goes with it in `value`. */
+/** Accesses the elements of a map through a descriptor that it does not own. Calls read and write `key` and `value`. */
 export class Elements {
-  /** Bytes of a key. */
+  /** The bytes of the key for the next call. */
   readonly key: Uint8Array;
-  /** Bytes of all that one key has: of a per-CPU map a value a CPU. */
+  /** The bytes of the value; for a per-CPU map the values of all possible CPUs. */
   readonly value: Uint8Array;
   readonly #kernel: Kernel;
   readonly #spec: MapSpec;
@@ -43,7 +56,7 @@ export class Elements {
   /** The memory of `key`, and of the key that follows. */
   readonly #keyText: Buffer;
   readonly #nextKeyText: Buffer;
-  // Sent again and again: map_fd, key, value or next_key, flags. What a command doesn't use has to be zero.
+  // Reused for all calls: map_fd, key, value or next_key, flags. Fields that a command does not use must be zero.
   readonly #element: Attr;
   readonly #keyOnly: Attr;
   readonly #next: Attr;
@@ -63,31 +76,30 @@ export class Elements {
     this.#element = attr(32).pointer(8, this.key).pointer(16, this.value);
     this.#keyOnly = attr(16).pointer(8, this.key);
     this.#next = attr(24).pointer(8, this.key).pointer(16, nextKey);
-    // No key, "the first one", since Linux 4.12.
+    // A null key returns the first key, since Linux 4.12.
     this.#first = attr(24).pointer(16, nextKey);
   }
 
-  /** Reads what `key` has into `value`: whether it is there. @throws {KernelError} */
+  /** Reads the value of `key` into `value`. Returns whether the map has the key. @throws {KernelError} */
   lookup(): boolean {
     this.#element.u64(24, 0n);
     return this.#isThere('BPF_MAP_LOOKUP_ELEM', this.#element, Command.mapLookupElem, 'look up a key of');
   }
 
-  /** Gives `key` what is in `value`. @throws {KernelError} */
+  /** Sets the value of `key` to `value`. @throws {KernelError} */
   update(mode: UpdateMode): void {
     const attr = this.#element.u64(24, BigInt(mode));
     const result = this.#send(attr, Command.mapUpdateElem);
     if (result < 0) throw this.#failure('BPF_MAP_UPDATE_ELEM', -result, 'update');
   }
 
-  /** Deletes `key`: whether it was there. @throws {KernelError} */
+  /** Deletes `key`. Returns whether the map had it. @throws {KernelError} */
   delete(): boolean {
     return this.#isThere('BPF_MAP_DELETE_ELEM', this.#keyOnly, Command.mapDeleteElem, 'delete from');
   }
 
   /**
-   * Lists the bytes of each key once. It reads all keys before it hands out the first, so the caller may
-   * change the map.
+   * Lists the bytes of each key once. It reads all keys before it yields the first one, so the caller may change the map.
    *
    * The kernel returns the key that follows a given key. If others change the map, a pass over all keys can
    * fail in three ways. A deleted key has no successor: the kernel starts again from the first key. If an
@@ -105,7 +117,7 @@ export class Elements {
     for (const key of this.#readKeys()) yield Buffer.from(key, 'latin1');
   }
 
-  /** The keys as text, a character for each byte. */
+  /** Reads all keys as Latin-1 texts. */
   #readKeys(): ReadonlySet<string> {
     const first = this.#pass({ checked: false });
     if (ARRAYS.has(this.#spec.type)) return first.keys;
@@ -117,7 +129,7 @@ export class Elements {
     throw new MapIterationError(this.#spec.name, keys.size);
   }
 
-  /** Steps from key to key. Stops at the end, or after far more steps than the map can have keys. */
+  /** Steps from key to key until the end, or until there were far more steps than the map can have keys. */
   #pass({ checked }: { readonly checked: boolean }): Pass {
     const keys = new Set<string>();
     // The keys so far, in the map's order. Each existed when the key after it was read.
@@ -142,7 +154,7 @@ export class Elements {
     return { keys, complete: false };
   }
 
-  /** The key after another one, or the first. */
+  /** Reads the key that follows another one, or the first key. */
   #after(key: string | undefined): string | undefined {
     if (key !== undefined) this.#keyText.write(key, 'latin1');
     const attr = key === undefined ? this.#first : this.#next;
@@ -160,7 +172,7 @@ export class Elements {
     return this.lookup();
   }
 
-  /** A call where ENOENT is an answer: whether there was such a key. */
+  /** Makes a call that answers ENOENT if there is no such key. Returns whether there is. */
   #isThere(name: string, attr: Attr, command: number, tried: string): boolean {
     const result = this.#send(attr, command);
     if (result >= 0) return true;
@@ -183,9 +195,13 @@ export class Elements {
 }
 
 function updateHint(spec: MapSpec, errno: number): string | undefined {
-  if (errno === Errno.E2BIG) return `it is full, or the key is past its ${spec.maxEntries} entries`;
+  if (errno === Errno.E2BIG)
+    return `the map is full, or the index is beyond its ${spec.maxEntries} entries; increase maxEntries`;
   if (errno !== Errno.EINVAL || !isMapOfMaps(spec)) return undefined;
-  return `the maps in it have the type, sizes and flags of '${spec.inner.name}', and its number of entries where they are arrays (before Linux 5.10 in any case)`;
+  return (
+    `an inner map must have the type, sizes and flags of '${spec.inner.name}', ` +
+    'and, if it is an array or before Linux 5.10, its maxEntries'
+  );
 }
 
 function isSame(some: ReadonlySet<string>, others: ReadonlySet<string>): boolean {

@@ -1,9 +1,9 @@
-/** Memory of the kernel's that this process sees. */
+/** Kernel memory that is mapped into this process. */
 import { ClosedError, KernelError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Closeable } from '../resources.ts';
 
-/** The arrays by which memory is read and written in one step, by their elements' bytes. */
+/** Arrays over the mapped memory, by the size of their elements in bytes, for atomic access. */
 export interface Words {
   readonly 1: Uint8Array;
   readonly 2: Uint16Array;
@@ -12,18 +12,18 @@ export interface Words {
 }
 
 /**
- * A mapping that is owned. Its memory is only reached through this object, and not after `close()`: reading what isn't mapped any more would
- * end the process.
+ * An owned mapping. Its memory is accessible only through this object and until `close()`: reading unmapped memory would
+ * crash the process.
  */
 export class Mapping implements Closeable {
   readonly #kernel: Kernel;
-  readonly #what: string;
+  readonly #name: string;
   readonly #buffer: ArrayBuffer;
   #words: Words | undefined;
 
-  private constructor(kernel: Kernel, what: string, buffer: ArrayBuffer) {
+  private constructor(kernel: Kernel, name: string, buffer: ArrayBuffer) {
     this.#kernel = kernel;
-    this.#what = what;
+    this.#name = name;
     this.#buffer = buffer;
     this.#words = {
       1: new Uint8Array(buffer),
@@ -33,18 +33,18 @@ export class Mapping implements Closeable {
     };
   }
 
-  /** Maps the first bytes of what `fd` stands for, whole pages of them. The caller owns the result. @throws {KernelError} */
-  static open(kernel: Kernel, fd: number, bytes: number, what: string): Mapping {
+  /** Maps the first `bytes` of a descriptor, rounded up to whole pages. The caller closes the mapping. @throws {KernelError} */
+  static open(kernel: Kernel, fd: number, bytes: number, name: string): Mapping {
     const length = Math.ceil(bytes / kernel.pageSize) * kernel.pageSize;
     const buffer = kernel.syscalls.mmap(fd, length);
     if (typeof buffer === 'number')
-      throw new KernelError({ syscall: 'mmap', errno: -buffer, tried: `map ${what}, ${length} bytes` });
-    return new Mapping(kernel, what, buffer);
+      throw new KernelError({ syscall: 'mmap', errno: -buffer, tried: `map ${name}, ${length} bytes` });
+    return new Mapping(kernel, name, buffer);
   }
 
-  /** The memory, for one access: not to be kept. @throws after `close()`. */
+  /** The memory, for one access; do not store it. @throws {ClosedError} after `close()`. */
   get words(): Words {
-    if (!this.#words) throw new ClosedError(this.#what);
+    if (!this.#words) throw new ClosedError(this.#name);
     return this.#words;
   }
 

@@ -1,6 +1,6 @@
 /**
- * The shape of a schema over memory that others write at the same time: what programs call a place (`b.global`) is a cell here, and has
- * the same words.
+ * Views of a schema over memory that programs write at the same time. A cell is to this process what a place of
+ * `b.global` is to a program, and has the same methods.
  */
 import type { Static, TArray, TObject, TSchema } from '@sinclair/typebox';
 import { reportAtCaller, withSourcePosition } from '../../asm/error-position.ts';
@@ -14,30 +14,89 @@ import {
 } from '../../asm/layout.ts';
 import type { Mapping } from './mapping.ts';
 
-/** A text or bytes in shared memory, `V` in JavaScript. Others may write while it is read or written: it is not one step. */
+/**
+ * A text or bytes in a shared `globals` map. Access is not atomic: a program can write between two bytes of a read.
+ *
+ * @example
+ * ```ts
+ * import { BpfMap, type Cell, chars, globals, Kernel, struct } from 'tsbpf';
+ *
+ * const map = BpfMap.create(new Kernel(), globals('settings', struct({ comm: chars(16) })));
+ * const comm: Cell<string> = map.view.comm;
+ * comm.set('nginx');
+ * console.log(comm.get()); // nginx
+ * map.close();
+ * ```
+ */
 export interface Cell<V> {
-  /** A copy of what is there now. @throws after the map was closed. */
+  /** Returns a copy of the current value. @throws {ClosedError} after the map was closed. */
   get(): V;
-  /** Writes it. @throws {RangeError} @throws {TypeError} for what doesn't fit, and after the map was closed. */
+  /** Writes a value. @throws {RangeError} or {TypeError} if it does not fit the schema. @throws {ClosedError} */
   set(value: V): void;
 }
 
-/** A number in shared memory. Each method is one step that no program and no other process can come between, whatever the width. */
+/**
+ * A number in a shared `globals` map. Every method is atomic towards programs and other processes, at any width.
+ *
+ * @example
+ * ```ts
+ * import { BpfMap, globals, Kernel, type NumberCell, struct, u64 } from 'tsbpf';
+ *
+ * const map = BpfMap.create(new Kernel(), globals('stats', struct({ calls: u64 })));
+ * const calls: NumberCell<bigint> = map.view.calls;
+ * calls.atomicAdd(1n);
+ * console.log(calls.exchange(0n)); // 1n
+ * map.close();
+ * ```
+ */
 export interface NumberCell<V> extends Cell<V> {
-  /** Adds to it, and wraps where it overflows; a negative amount subtracts. Gives what was there before. */
+  /**
+   * Adds an amount, which may be negative; the sum wraps on overflow. Returns the previous value.
+   * @throws {TypeError} for another type and for a big-endian number. @throws {RangeError} @throws {ClosedError}
+   */
   atomicAdd(amount: V): V;
-  /** Writes it, and gives what was there before: to read a counter and begin anew. */
+  /** Writes a value and returns the previous one, for example to read and reset a counter. @throws {ClosedError} */
   exchange(value: V): V;
 }
 
-/** Elements in a row. */
+/**
+ * An array in a shared `globals` map.
+ *
+ * @example
+ * ```ts
+ * import { arrayOf, BpfMap, globals, Kernel, struct, u64 } from 'tsbpf';
+ *
+ * const map = BpfMap.create(new Kernel(), globals('stats', struct({ perState: arrayOf(u64, 4) })));
+ * const { perState } = map.view; // a CellArray of 4 cells
+ * perState.at(2).atomicAdd(1n);
+ * for (const cell of perState) console.log(cell.get());
+ * map.close();
+ * ```
+ */
 export interface CellArray<T extends TSchema> extends Iterable<View<T>> {
+  /** The number of elements. */
   readonly length: number;
-  /** The element of that index. @throws {RangeError} where there is none. */
+  /** Returns the view of an element. @throws {RangeError} if there is no such element. */
   at(index: number): View<T>;
 }
 
-/** Memory of schema `T`: an object of its fields for a struct, and cells for what is in them. */
+/**
+ * A view of a `globals` map's memory: an object of views for a struct or union, a `CellArray` for an array, and a cell for
+ * everything else.
+ *
+ * Returned by `map.view`. It reads nothing until a cell is accessed.
+ * @example
+ * ```ts
+ * import { BpfMap, globals, Kernel, struct, u32, u64, type View } from 'tsbpf';
+ *
+ * const Stats = struct({ pid: u32, calls: u64 });
+ * const map = BpfMap.create(new Kernel(), globals('stats', Stats));
+ * const view: View<typeof Stats> = map.view;
+ * view.pid.set(process.pid);
+ * console.log(view.pid.get(), view.calls.get());
+ * map.close();
+ * ```
+ */
 export type View<T extends TSchema> = T extends TObject<infer P> | UnionSchema<infer P>
   ? { readonly [K in keyof P]: View<P[K]> }
   : T extends TArray<infer E>
@@ -46,7 +105,7 @@ export type View<T extends TSchema> = T extends TObject<infer P> | UnionSchema<i
       ? NumberCell<Static<T>>
       : Cell<Static<T>>;
 
-/** Memory at `offset` of the mapping, where something of that schema lies as C aligns it. Nothing is read yet. */
+/** Returns the view of a schema at an aligned offset of a mapping. Reads nothing. */
 export function viewOf<T extends TSchema>(
   mapping: Mapping,
   schema: T,
@@ -66,11 +125,11 @@ function viewAt(mapping: Mapping, schema: TSchema, offset: number, name: string)
     ]);
     return Object.freeze(Object.fromEntries(inside));
   }
-  if (layout.kind === 'array') return new Elements(mapping, schema.items, layout.length, offset, name);
+  if (layout.kind === 'array') return new ArrayView(mapping, schema.items, layout.length, offset, name);
   return new BytesCell(mapping, schema, layout.size, offset);
 }
 
-/** A word's bytes on their way. */
+/** A buffer for the bytes of one word. */
 const SCRATCH = new DataView(new ArrayBuffer(8));
 
 class IntCell implements NumberCell<number | bigint> {
@@ -78,7 +137,7 @@ class IntCell implements NumberCell<number | bigint> {
   readonly #schema: TSchema;
   readonly #layout: IntLayout;
   readonly #decode: (view: DataView, offset: number) => number | bigint;
-  /** Which of the words of its size it is. */
+  /** The index in the array of words of this size. */
   readonly #index: number;
   readonly #name: string;
 
@@ -106,19 +165,21 @@ class IntCell implements NumberCell<number | bigint> {
   atomicAdd(amount: number | bigint): number | bigint {
     const { as, bigEndian } = this.#layout;
     if (typeof amount !== as)
-      throw withSourcePosition(new TypeError(`${this.#name}: ${String(amount)} is no ${as}`));
+      throw withSourcePosition(new TypeError(`${this.#name} takes a ${as}, not ${String(amount)}`));
     if (typeof amount === 'number' && !Number.isSafeInteger(amount))
       throw withSourcePosition(
-        new RangeError(`${this.#name}: ${amount} is no safe integer (at most 2^53 - 1 either way)`),
+        new RangeError(
+          `${this.#name}: ${amount} is not a safe integer; use numbers from -(2^53 - 1) to 2^53 - 1`,
+        ),
       );
     if (bigEndian)
       throw withSourcePosition(
-        new TypeError(`${this.#name} is big-endian: a processor can't add to it in one step`),
+        new TypeError(`${this.#name} is big-endian, which has no atomic addition; use a little-endian type`),
       );
     return this.#number(this.#atomic('add', BigInt(amount)));
   }
 
-  /** Does it to the word, the first operand and the result being its bits as an unsigned number of the host's order. */
+  /** Runs an atomic operation on the word. Operand and result are its bits, unsigned and in the host's byte order. */
   #atomic(what: 'load' | 'store' | 'exchange' | 'add', operand = 0n): bigint {
     const { size } = this.#layout;
     const { words } = this.#mapping;
@@ -126,7 +187,7 @@ class IntCell implements NumberCell<number | bigint> {
     return BigInt(Atomics[what](words[size], this.#index, Number(BigInt.asUintN(8 * size, operand))));
   }
 
-  /** The number that a word is: through its bytes, as everything else that programs write is read. */
+  /** Decodes a word through its bytes, like all other values that programs write. */
   #number(word: bigint): number | bigint {
     SCRATCH.setBigUint64(0, word, true);
     return this.#decode(SCRATCH, 0);
@@ -163,7 +224,7 @@ class BytesCell implements Cell<string | Uint8Array> {
   }
 }
 
-class Elements<T extends TSchema> implements CellArray<T> {
+class ArrayView<T extends TSchema> implements CellArray<T> {
   readonly length: number;
   readonly #mapping: Mapping;
   readonly #schema: T;
@@ -180,7 +241,9 @@ class Elements<T extends TSchema> implements CellArray<T> {
 
   at(index: number): View<T> {
     if (!Number.isInteger(index) || index < 0 || index >= this.length)
-      throw withSourcePosition(new RangeError(`${this.#name} has ${this.length} elements, and no ${index}`));
+      throw withSourcePosition(
+        new RangeError(`${this.#name} has no element ${index}; it has the elements 0 to ${this.length - 1}`),
+      );
     const at = this.#offset + index * layoutOf(this.#schema).size;
     return viewOf(this.#mapping, this.#schema, at, `${this.#name}[${index}]`);
   }

@@ -89,8 +89,7 @@ test('a kernel that knows gotox, by all it says, and no tables, is told as that'
     () => load(fake),
     (error: unknown) =>
       error instanceof UnsupportedError &&
-      error.message ===
-        "this kernel has no jump tables (Linux 6.19 and later): the table 'table' is for gotox",
+      error.message === "this kernel has no jump tables (Linux 6.19 and later): 'table' is a jump table",
   );
 });
 
