@@ -37,7 +37,7 @@ export type { Argument } from './asm/builder/call-arguments.ts';
 export type { FieldPath, KernelPointer } from './asm/builder/kernel-pointer.ts';
 export type { MapPointer } from './asm/builder/map-pointer.ts';
 export type { Memory } from './asm/builder/memory.ts';
-export type { ArgumentsOf, ParametersOf } from './asm/builder/parameters.ts';
+export type { ArgumentsOf, Input, ParametersOf } from './asm/builder/parameters.ts';
 export type { NumberType } from './asm/builder/number-type.ts';
 export type { Condition, Operand } from './asm/builder/operand.ts';
 export type { Place, StructMemory } from './asm/builder/place.ts';

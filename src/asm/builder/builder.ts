@@ -42,7 +42,7 @@ import { type Memory, memory, view } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import type { Condition } from './operand.ts';
 import { constantOf, loadInto, type Operand, Readable, requireFits } from './operand.ts';
-import { type ArgumentsOf, receiveParameters, requireFilled } from './parameters.ts';
+import { type ArgumentsOf, type Input, receiveParameters, requireFilled } from './parameters.ts';
 import { Place, placeOf, type StructMemory } from './place.ts';
 import { ProgramContext } from './program-context.ts';
 import { RawCode } from './raw.ts';
@@ -637,9 +637,9 @@ export class Builder {
    * Looks up a key in a map of maps: one call and one jump. `found` receives the inner map; its address is a temporary.
    * Without `missing` the program continues after both cases.
    */
-  lookup<I extends MapSpec>(
-    map: MapOfMapsSpec<TSchema, I>,
-    key: Operand | StructMemory | KernelPointer,
+  lookup<K extends TSchema, I extends MapSpec>(
+    map: MapOfMapsSpec<K, I>,
+    key: Input<K>,
     arms: { found: (map: MapPointer<I>) => BodyResult; missing?: () => BodyResult },
   ): void;
   /**
@@ -663,9 +663,9 @@ export class Builder {
    * });
    * ```
    */
-  lookup<V extends TSchema>(
-    map: MapSpec<TSchema, V> | MapPointer<MapSpec<TSchema, V>>,
-    key: Operand | StructMemory | KernelPointer,
+  lookup<K extends TSchema, V extends TSchema>(
+    map: MapSpec<K, V> | MapPointer<MapSpec<K, V>>,
+    key: Input<K>,
     arms: { found: (value: Memory<V>) => BodyResult; missing?: () => BodyResult },
   ): void;
   lookup(
@@ -719,14 +719,14 @@ export class Builder {
    * });
    * ```
    */
-  update(
-    map: MapSpec | MapPointer,
-    key: Operand | StructMemory | KernelPointer,
-    value: Operand | StructMemory,
+  update<K extends TSchema, V extends TSchema>(
+    map: MapSpec<K, V> | MapPointer<MapSpec<K, V>>,
+    key: Input<K>,
+    value: Input<V>,
     flags = BPF_ANY,
   ): Value {
     return this.#machine.statement(this.update, () =>
-      this.#calls.helper(mapUpdateElem, [map, key, value, flags]),
+      this.#calls.helper(mapUpdateElem, [map, key as Argument, value as Argument, flags]),
     );
   }
 
@@ -746,8 +746,10 @@ export class Builder {
    * });
    * ```
    */
-  delete(map: MapSpec | MapPointer, key: Operand | StructMemory | KernelPointer): Value {
-    return this.#machine.statement(this.delete, () => this.#calls.helper(mapDeleteElem, [map, key]));
+  delete<K extends TSchema>(map: MapSpec<K> | MapPointer<MapSpec<K>>, key: Input<K>): Value {
+    return this.#machine.statement(this.delete, () =>
+      this.#calls.helper(mapDeleteElem, [map, key as Argument]),
+    );
   }
 
   /**
@@ -769,8 +771,14 @@ export class Builder {
    * });
    * ```
    */
-  count(map: MapSpec | MapPointer, key: Operand | StructMemory | KernelPointer, amount: Operand = 1): void {
-    this.#machine.statement(this.count, () => emitCount(this.#machine, this.#calls, map, key, amount));
+  count<K extends TSchema>(
+    map: MapSpec<K> | MapPointer<MapSpec<K>>,
+    key: Input<K>,
+    amount: Operand = 1,
+  ): void {
+    this.#machine.statement(this.count, () =>
+      emitCount(this.#machine, this.#calls, map, key as Argument, amount),
+    );
   }
 
   /**

@@ -27,10 +27,21 @@ export type ParametersOf<P extends readonly TSchema[]> = {
   readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Value : Memory<P[I]>;
 };
 
-/** What a call gives for them. */
+/** The arguments of a call by the schemas of the parameters: a number for an integer schema, memory for the others. */
 export type ArgumentsOf<P extends readonly TSchema[]> = {
   readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Operand | KernelPointer : Memory<P[I]>;
 };
+
+/**
+ * A map's key or value in a statement, by its schema: a number or an address for an integer schema, memory for the others.
+ * A `Place` may hold bytes of the kernel or the context, which are copied to the stack first.
+ */
+export type Input<S extends TSchema> =
+  unknown extends Static<S>
+    ? Operand | StructMemory | KernelPointer
+    : Static<S> extends number | bigint
+      ? Operand | KernelPointer
+      : Memory<S> | Place;
 
 /** The parameters of a function, in the registers from the one numbered `first` among those of arguments. */
 export function receiveParameters<P extends readonly TSchema[]>(

@@ -126,7 +126,7 @@ export function attemptsOf(
     },
 
     /** Inserts an attempt. If the socket has one already, calls `again` and replaces it. */
-    insertNew(b: Builder, socket: Place, attempt: StructMemory, again: () => void): void {
+    insertNew(b: Builder, socket: Place, attempt: Memory<typeof Attempt>, again: () => void): void {
       const failed = b.update(table, socket, attempt, BPF_NOEXIST);
       b.if(failed.ne(0), () =>
         b.if(
