@@ -110,7 +110,7 @@ async function runFolder(
       await run(LIVE)(file);
     }
     const passed = failed.filter((file) => !isBad(results.get(nameOf(file)))).map(nameOf);
-    if (passed.length > 0) console.log(`\nfailed first, then passed alone:  ${passed.join(', ')}`);
+    if (passed.length > 0) console.log(`\nfailed first, then passed alone: ${passed.join(', ')}`);
   }
 
   for (const text of describeSkipped(results)) console.log(`\n${text}`);

@@ -58,7 +58,7 @@ const REFUSED = [
 ] as const;
 
 for (const [instruction, message] of REFUSED)
-  test(`numbers out of range are refused:  ${message.source}`, () => {
+  test(`numbers out of range are refused: ${message.source}`, () => {
     assert.throws(
       () => encode(instruction),
       (error: unknown) => error instanceof RangeError && message.test(error.message),

@@ -90,7 +90,7 @@ const shapes: [string, TSchema, string][] = [
   ],
 ];
 for (const [name, schema, expected] of shapes)
-  test(`a struct has the layout of C:  ${name}`, () => {
+  test(`a struct has the layout of C: ${name}`, () => {
     assert.is(describeLayout(schema), expected);
     assert.is(schema.size, layoutOf(schema).size);
   });

@@ -48,7 +48,7 @@ function escaped(b: Builder): Place {
 }
 
 for (const [name, body] of ESCAPES)
-  test(`a stack slot expires with its block:  ${name}`, () => {
+  test(`a stack slot expires with its block: ${name}`, () => {
     assert.match(
       refusal(body),
       /^stack of \S+memory\.test\.ts:\d+ is on the stack of a block that has ended: make it before the block \(\S+memory\.test\.ts:\d+\)$/,

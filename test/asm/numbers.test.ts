@@ -96,7 +96,7 @@ const OUTSIDE: readonly (readonly [string, (b: Builder) => void, RegExp])[] = [
   ],
 ];
 for (const [name, body, message] of OUTSIDE)
-  test(`a constant outside the range of the left operand is refused:  ${name}`, () => {
+  test(`a constant outside the range of the left operand is refused: ${name}`, () => {
     assert.match(refusal(body), message);
     assert.match(refusal(body), /numbers\.test\.ts:\d+\)$/);
   });
@@ -136,7 +136,7 @@ const INEXACT: readonly (readonly [string, number, RegExp])[] = [
   ['not a number', Number.NaN, /^NaN is not a whole number/],
 ];
 for (const [name, number, message] of INEXACT)
-  test(`an inexact JavaScript number is refused:  ${name}`, () => {
+  test(`an inexact JavaScript number is refused: ${name}`, () => {
     assert.match(
       refusal((b) => b.if(b.arg(0).eq(number), leave(b))),
       message,
@@ -283,7 +283,7 @@ for (const [name, body, message] of [
     /doesn't fit the 4 bytes of stack/,
   ],
 ] as const)
-  test(`atomicAdd is refused:  ${name}`, () => {
+  test(`atomicAdd is refused: ${name}`, () => {
     assert.match(refusal(body), message);
   });
 
@@ -374,7 +374,7 @@ const INSTRUCTIONS: readonly (readonly [string, (b: Builder) => unknown, string]
   ['a negation', (b) => b.stack(s64, -7).get().neg(), 'r0 = -r0'],
 ];
 for (const [name, body, instruction] of INSTRUCTIONS)
-  test(`the sign selects the instruction:  ${name}`, () => {
+  test(`the sign selects the instruction: ${name}`, () => {
     assert.is(statements((b) => void body(b)).at(-1), instruction);
   });
 
@@ -406,7 +406,7 @@ for (const [name, body, message] of [
     /has no sign to keep/,
   ],
 ] as const)
-  test(`an undefined operation is refused:  ${name}`, () => {
+  test(`an undefined operation is refused: ${name}`, () => {
     assert.match(
       refusal((b) => void body(b)),
       message,

@@ -236,7 +236,7 @@ const REFUSED: readonly [what: string, body: (b: Builder) => void, message: RegE
 ];
 
 for (const [what, body, message] of REFUSED)
-  test(`refused at the caller\u2019s line:  ${what}`, () => {
+  test(`refused at the caller\u2019s line: ${what}`, () => {
     assert.throws(
       () => program(body),
       (error: unknown) => {

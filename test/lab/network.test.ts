@@ -13,7 +13,7 @@ import {
   ofProcess,
   PROBE_TYPES_HERE,
   PROBE_TYPES_THAT_SHOW_ALL,
-  refusalOf,
+  skipReason,
 } from '../live/tracer.ts';
 import { type Watch, watch } from '../live/watch.ts';
 import { outsideGuest } from './guest.ts';
@@ -37,7 +37,7 @@ function assertDelay(latencies: readonly number[]): void {
   assert.ok(smallest >= 50 && smallest <= 50 + NOISE_MS, `${latencies.join(', ')} ms`);
 }
 
-const refusal = outsideGuest || noProbeHere;
+const skip = outsideGuest || noProbeHere;
 const test = suite('lab/network', { seconds: 60 });
 let near: Peer;
 let far: Peer;
@@ -46,7 +46,7 @@ let link: Link;
 let probes: readonly Watch[] = [];
 
 test.before(async () => {
-  if (refusal) return;
+  if (skip) return;
   [near, far] = await Promise.all([Peer.start(), Peer.start()]);
   link = await Link.between(near, far);
   probes = PROBE_TYPES_HERE.filter((probe) => !hidesRefused(probe)).map((probe) =>
@@ -54,7 +54,7 @@ test.before(async () => {
   );
 });
 test.after.each(async () => {
-  if (refusal) return;
+  if (skip) return;
   await link.restore();
 });
 test.after(async () => {
@@ -63,7 +63,7 @@ test.after(async () => {
 });
 
 for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
-  test.skipIf(outsideGuest || refusalOf(probe), `${probe} is compared here`, () => {
+  test.skipIf(outsideGuest || skipReason(probe), `${probe} is compared here`, () => {
     assert.ok(probes.some((each) => each.probe === probe));
   });
 
@@ -87,7 +87,7 @@ function assertDelays(latencies: readonly (readonly number[])[]): void {
 }
 
 for (const [family, address] of Object.entries(FAR)) {
-  test.skipIf(refusal, `50 ms on the link add 50 ms to the latency, over ${family}`, async () => {
+  test.skipIf(skip, `50 ms on the link add 50 ms to the latency, over ${family}`, async () => {
     await link.shape('far', 'delay', '50ms');
     const latencies: number[][] = [];
     for (let tries = 0; tries < TRIES; tries++) {
@@ -105,7 +105,7 @@ for (const [family, address] of Object.entries(FAR)) {
     await assertNothingLeft();
   });
 
-  test.skipIf(refusal, `a reset after 50 ms counts as an answer, over ${family}`, async () => {
+  test.skipIf(skip, `a reset after 50 ms counts as an answer, over ${family}`, async () => {
     await link.shape('far', 'delay', '50ms');
     const latencies: number[][] = [];
     for (let tries = 0; tries < TRIES; tries++) {
@@ -118,7 +118,7 @@ for (const [family, address] of Object.entries(FAR)) {
     await assertNothingLeft();
   });
 
-  test.skipIf(refusal, `a lost SYN adds a second, the time to its retransmit, over ${family}`, async () => {
+  test.skipIf(skip, `a lost SYN adds a second, the time to its retransmit, over ${family}`, async () => {
     const { port } = await far.ask('listen', address, 16);
     await link.shape('near', 'loss', '100%');
     const connecting = near.ask('connect', { address, port });
@@ -133,7 +133,7 @@ for (const [family, address] of Object.entries(FAR)) {
   });
 
   test.skipIf(
-    refusal,
+    skip,
     `an unanswered connect is not shown and leaves no table entry, over ${family}`,
     async () => {
       const { port } = await far.ask('listen', address, 16);

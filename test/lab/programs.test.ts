@@ -14,7 +14,7 @@ import { BpfMap } from '../../src/loader/map.ts';
 import type { Syscalls } from '../../src/loader/syscalls.ts';
 import { type Filter, type Options, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
-import { ofProcess, PROBE_TYPES, refusalOf, targetFor } from '../live/tracer.ts';
+import { ofProcess, PROBE_TYPES, skipReason, targetFor } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 /** Offsets in the attribute of BPF_PROG_LOAD, and a size that includes the log fields on every kernel. */
@@ -122,11 +122,11 @@ const OPTIONS: readonly Omit<Options, 'probe'>[] = [
 ];
 
 for (const probe of PROBE_TYPES) {
-  const refusal = outsideGuest || refusalOf(probe);
+  const skip = outsideGuest || skipReason(probe);
   const test = suite(`lab/programs ${probe}`, { seconds: 30 });
 
   for (const options of OPTIONS)
-    test.skipIf(refusal, `the listing of -v matches the verifier's log:  ${JSON.stringify(options)}`, () => {
+    test.skipIf(skip, `the listing of -v matches the verifier's log: ${JSON.stringify(options)}`, () => {
       const kernel = new Kernel(loggingSyscalls());
       const { netns, ...filter } = options.filter ?? {};
       const filtered = probe === 'trace_event' ? filter : { ...filter, netns };

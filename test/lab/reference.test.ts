@@ -25,7 +25,7 @@ import {
   noProbeHere,
   PROBE_TYPES_HERE,
   PROBE_TYPES_THAT_SHOW_ALL,
-  refusalOf,
+  skipReason,
   Tracer,
 } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
@@ -149,15 +149,15 @@ async function allAtOnce(server: Server, closed: number): Promise<number> {
   return (await Promise.all(asked)).length;
 }
 
-const refusal = outsideGuest || noReference || noProbeHere;
+const skip = outsideGuest || noReference || noProbeHere;
 const test = suite('lab/reference', { seconds: 90 });
 
 for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
-  test.skipIf(outsideGuest || noReference || refusalOf(probe), `${probe} is compared`, () => {
+  test.skipIf(outsideGuest || noReference || skipReason(probe), `${probe} is compared`, () => {
     assert.ok(PROBE_TYPES_HERE.includes(probe));
   });
 
-test.skipIf(refusal, 'a burst of connects is shown identically, with similar latencies', async () => {
+test.skipIf(skip, 'a burst of connects is shown identically, with similar latencies', async () => {
   const peers = await Promise.all([Peer.start(), Peer.start()]);
   const [one, other] = peers as [Peer, Peer];
   const server = await Server.start(noIPv6 ? '127.0.0.1' : '::');

@@ -7,7 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
 import { inGuest, needsRoot, suite } from '../harness.ts';
-import { hidesRefused, PROBE_TYPES, refusalOf, Tracer } from './tracer.ts';
+import { hidesRefused, PROBE_TYPES, skipReason, Tracer } from './tracer.ts';
 
 const test = suite('live/capabilities', { seconds: 40 });
 
@@ -75,7 +75,7 @@ const MORE: Partial<Record<ProbeType, readonly string[]>> = { trace_event: ['dac
 
 for (const probe of PROBE_TYPES) {
   const enough = ['bpf', 'perfmon', ...(MORE[probe] ?? []), ...(before511 ? ['sys_resource'] : [])];
-  test.skipIf(reason || refusalOf(probe), `${probe}: ${enough.join(', ')} suffice`, async () => {
+  test.skipIf(reason || skipReason(probe), `${probe}: ${enough.join(', ')} suffice`, async () => {
     writeFileSync(PARANOID, '2');
     const tracer = await Tracer.start(['--probe', probe], { under: userWith(...enough) });
     assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
@@ -86,7 +86,7 @@ for (const probe of PROBE_TYPES) {
 }
 
 test.skipIf(
-  reason || refusalOf('trace_event'),
+  reason || skipReason('trace_event'),
   'without access to tracefs, --probe trace_event fails with one line',
   async () => {
     writeFileSync(PARANOID, '2');

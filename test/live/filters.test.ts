@@ -12,7 +12,7 @@ import { inNetworkOf } from '../lab/network.ts';
 import { CgroupTree } from './cgroup-tree.ts';
 import { FullListener, loopback, noIPv6, Peer, Server, until } from './connects.ts';
 import type { Connected, Kind } from './sockets.ts';
-import { here, PROBE_TYPES, refusalOf, Tracer } from './tracer.ts';
+import { here, PROBE_TYPES, skipReason, Tracer } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 /** An unused user id. */
@@ -329,20 +329,20 @@ async function check(probe: ProbeType, tried: readonly Case[]): Promise<void> {
 }
 
 for (const probe of PROBE_TYPES) {
-  const refusal = refusalOf(probe);
+  const skip = skipReason(probe);
   const possible = (tried: readonly Case[]) =>
     tried.filter(([args]) => probe !== 'trace_event' || !args.includes('--netns'));
 
-  test.skipIf(refusal, `${probe}: filters select their connects, alone and combined`, () =>
+  test.skipIf(skip, `${probe}: filters select their connects, alone and combined`, () =>
     check(probe, possible(cases(bench))),
   );
 
-  test.skipIf(refusal || sameOnEveryKernel, `${probe}: filters handle limits of their values`, () =>
+  test.skipIf(skip || sameOnEveryKernel, `${probe}: filters handle limits of their values`, () =>
     check(probe, possible(limits(bench))),
   );
 
   test.skipIf(
-    refusal,
+    skip,
     `${probe}: an excluded connect takes no table entry and is not counted as lost`,
     async () => {
       const { peers, cgroups, servers } = bench;
@@ -385,7 +385,7 @@ for (const probe of PROBE_TYPES) {
 }
 
 for (const probe of ['kprobe', 'fentry'] as const)
-  test.skipIf(refusalOf(probe), `${probe}: filters apply to connects without a route`, async () => {
+  test.skipIf(skipReason(probe), `${probe}: filters apply to connects without a route`, async () => {
     const { peers } = bench;
     const shown: Case[] = [
       [['--failed'], ['192.0.2.1', '192.0.2.2', '198.51.100.1']],

@@ -6,16 +6,16 @@ import * as assert from 'uvu/assert';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { FullListener, loopback, Peer, Server } from './connects.ts';
 import { type Hidden, noStage, observeHidden } from './outcomes.ts';
-import { PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
+import { PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
 
 const notHere = needsRoot || noStage();
 let observed: Promise<ReadonlyMap<(typeof PROBE_TYPES)[number], Hidden>> | undefined;
 
 for (const probe of PROBE_TYPES) {
-  const refusal = refusalOf(probe);
+  const skip = skipReason(probe);
   const test = suite(`live/hidden ${probe}`, { seconds: 90 });
 
-  test.skipIf(notHere || refusal, 'the summary counts as many failures as --failed shows', async () => {
+  test.skipIf(notHere || skip, 'the summary counts as many failures as --failed shows', async () => {
     observed ??= observeHidden(PROBE_TYPES_HERE);
     const { counted = 0, failures, skipped } = (await observed).get(probe) as Hidden;
     const list = failures.map(({ daddr, dport, result }) => `${daddr}:${dport} ${result}`).join('\n');
@@ -63,8 +63,8 @@ for (const probe of PROBE_TYPES) {
     [['--quiet'], ''],
   ] as const)
     test.skipIf(
-      refusal || skipped(options),
-      `with ${options.join(' ') || 'no option'} the summary is:  ${expected || 'none'}`,
+      skip || skipped(options),
+      `with ${options.join(' ') || 'no option'} the summary is: ${expected || 'none'}`,
       async () => {
         const [peer, listening, server] = await Promise.all([
           Peer.start(),

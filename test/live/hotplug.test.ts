@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { connectHere, Server, until } from './connects.ts';
-import { PROBE_TYPES, refusalOf, Tracer } from './tracer.ts';
+import { PROBE_TYPES, skipReason, Tracer } from './tracer.ts';
 
 const test = suite('live/hotplug', { seconds: 60 });
 
@@ -18,7 +18,7 @@ function unavailable(): string | false {
   return false;
 }
 const reason = unavailable();
-const probe = PROBE_TYPES.find((candidate) => refusalOf(candidate) === false) ?? 'kprobe';
+const probe = PROBE_TYPES.find((candidate) => skipReason(candidate) === false) ?? 'kprobe';
 
 const switchCpu = (on: boolean) => writeFileSync(CPU, on ? '1' : '0');
 

@@ -51,15 +51,15 @@ function program(highest = 2): ProgramSpec {
     label('out'),
     exit(),
   ];
-  return { name: 'ways', attachment, instructions };
+  return { name: 'paths', attachment, instructions };
 }
 
 const load = (spec: ProgramSpec, debug = false): Program =>
   loadProgram(kernel, spec, assemble(spec.instructions), new Map(), { debug });
 
-const refusal = needsRoot || refusalOf();
+const unsupportedError = needsRoot || loadError();
 
-function refusalOf(): UnsupportedInstructionError | undefined {
+function loadError(): UnsupportedInstructionError | undefined {
   try {
     load(program()).close();
     return undefined;
@@ -69,7 +69,7 @@ function refusalOf(): UnsupportedInstructionError | undefined {
   }
 }
 
-const unsupported = needsRoot || cannotRun || (refusal ? 'this kernel has no gotox' : false);
+const unsupported = needsRoot || cannotRun || (unsupportedError ? 'this kernel has no gotox' : false);
 
 for (const debug of [false, true])
   test.skipIf(unsupported, `each entry jumps to its label${debug ? ', with debug info too' : ''}`, () => {
@@ -78,11 +78,11 @@ for (const debug of [false, true])
     for (const running of [load(spec, debug), load(spec, debug)]) {
       const run = (...args: bigint[]) => running.run(new Uint8Array(BigUint64Array.from(args).buffer));
       assert.equal(
-        [0n, 1n, 3n].map((way) => run(way, 0n)),
+        [0n, 1n, 3n].map((path) => run(path, 0n)),
         [10, 20, 99],
       );
       assert.equal(
-        [0n, 1n, 2n].map((way) => run(2n, way)),
+        [0n, 1n, 2n].map((path) => run(2n, path)),
         [31, 32, 30],
       );
       running.close();
@@ -104,7 +104,7 @@ test.skipIf(unsupported, 'two subprograms use one table, each with its own label
     ...[mov(r1, r7), callSubprogram(half('high', 10)), add(r0, r6), exit()],
   ];
   const running = load({ name: 'shared', attachment, instructions });
-  const run = (way: bigint) => running.run(new Uint8Array(BigUint64Array.of(way).buffer));
+  const run = (path: bigint) => running.run(new Uint8Array(BigUint64Array.of(path).buffer));
   assert.equal([run(0n), run(1n), run(2n)], [11, 13, 0]);
   running.close();
 });
@@ -117,13 +117,13 @@ test.skipIf(unsupported, 'an index that may exceed the table is refused', () => 
 });
 
 test.skipIf(
-  needsRoot || (refusal ? false : 'this kernel has gotox'),
+  needsRoot || (unsupportedError ? false : 'this kernel has gotox'),
   'a kernel without gotox is reported with the instruction and its first kernel',
   () => {
-    assert.instance(refusal, UnsupportedInstructionError);
+    assert.instance(unsupportedError, UnsupportedInstructionError);
     assert.match(
-      (refusal as UnsupportedInstructionError).message,
-      /^this kernel has no instruction 'gotox r2' \(Linux 6\.19 and later\): program 'ways', slot 9$/,
+      (unsupportedError as UnsupportedInstructionError).message,
+      /^this kernel has no instruction 'gotox r2' \(Linux 6\.19 and later\): program 'paths', slot 9$/,
     );
   },
 );

@@ -16,7 +16,7 @@ import { loadProgram } from '../../src/loader/load.ts';
 import { readTracepointFormat, tracepointId } from '../../src/loader/tracefs.ts';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, Server } from './connects.ts';
-import { COMMAND, here, refusalOf, Tracer } from './tracer.ts';
+import { COMMAND, here, skipReason, Tracer } from './tracer.ts';
 
 const test = suite('live/no-types', { seconds: 60 });
 
@@ -137,7 +137,7 @@ test.skipIf(sameOnEveryKernel, 'a --btf file without BTF prints one line and exi
 
 // --- other users of the tracepoint ---------------------------------------------------------------
 
-const noRecord = refusalOf('trace_event');
+const noRecord = skipReason('trace_event');
 
 test.skipIf(
   noRecord,

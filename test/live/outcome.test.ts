@@ -5,19 +5,19 @@ import * as assert from 'uvu/assert';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { loopback, NOWHERE, Peer, Server } from './connects.ts';
 import { CASES, expectedWith, noStage, type Observed, observe } from './outcomes.ts';
-import { PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
+import { PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
 
 const notHere = needsRoot || noStage();
 let observed: Promise<Observed> | undefined;
 
 for (const probe of PROBE_TYPES) {
-  const refusal = notHere || refusalOf(probe);
+  const skip = notHere || skipReason(probe);
   const seesCalls = probe === 'kprobe' || probe === 'fentry';
   const test = suite(`live/outcome ${probe}`, { seconds: 90 });
   let all: Observed;
 
   test.before(async () => {
-    if (refusal) return;
+    if (skip) return;
     observed ??= observe(PROBE_TYPES_HERE);
     all = await observed;
   });
@@ -25,7 +25,7 @@ for (const probe of PROBE_TYPES) {
   for (const each of CASES) {
     const expected = expectedWith(probe, each);
     const title = `${each.title}: ${expected?.result ?? 'not seen'}`;
-    test.skipIf(refusal || each.skip, title, () => {
+    test.skipIf(skip || each.skip, title, () => {
       const records = all.seen(probe, 'all', each);
       assert.is(records.length, expected ? 1 : 0, JSON.stringify(records));
       const [record] = records;
@@ -45,14 +45,14 @@ for (const probe of PROBE_TYPES) {
     });
   }
 
-  test.skipIf(refusal, 'no events are lost', () => {
+  test.skipIf(skip, 'no events are lost', () => {
     assert.is(all.losses(probe), 0);
   });
 
   // The command works the same with every probe: on slow machines, which take seconds to start it, test the
   // first probe only.
   const noCommand =
-    refusalOf(probe) ||
+    skipReason(probe) ||
     (inGuest && probe !== PROBE_TYPES_HERE[0] && 'in guests the command runs with one probe only');
 
   test.skipIf(

@@ -31,7 +31,7 @@ export interface Case {
    * The outcome that trace_event knows, from the state and the local port; by default only whether the
    * connect was established.
    */
-  readonly byRecord?: Expected;
+  readonly withTraceEvent?: Expected;
   /** Whether the call fails before the socket starts to connect, which tracepoints do not see. */
   readonly unrouted?: true;
   /** Whether its SYN is retransmitted. */
@@ -337,7 +337,7 @@ export const CASES: readonly Case[] = [
   {
     title: 'no local port is free',
     expected: NO_PORT,
-    byRecord: NO_PORT,
+    withTraceEvent: NO_PORT,
     make: async ({ narrow }) => {
       const { port } = await narrow.ask('listen', '127.0.0.1', 16); // takes the only port
       const { error } = await narrow.ask('connect', loopback(port));
@@ -452,10 +452,13 @@ export const CASES: readonly Case[] = [
 ];
 
 /** The expected result of a case with a probe; undefined if the probe does not see the connect. */
-export function expectedWith(probe: ProbeType, { expected, byRecord, unrouted }: Case): Expected | undefined {
+export function expectedWith(
+  probe: ProbeType,
+  { expected, withTraceEvent, unrouted }: Case,
+): Expected | undefined {
   if (unrouted && probe !== 'kprobe' && probe !== 'fentry') return undefined;
   if (probe !== 'trace_event' || expected.result === 'established') return expected;
-  return byRecord ?? { result: 'failed' };
+  return withTraceEvent ?? { result: 'failed' };
 }
 
 /** All cases that work here, made once, and the records of each probe. */

@@ -364,7 +364,7 @@ for (const [what, args, redirection] of [
   ['as a file that grows', ['--record', './same'], '>>same'],
   ['the standard error as a file', ['--record', 'same'], '2>same'],
 ] as const)
-  test(`recording into the command\u2019s own output is refused:  ${what}`, () => {
+  test(`recording into the command\u2019s own output is refused: ${what}`, () => {
     const { status, stdout, stderr } = spawnSync(
       'sh',
       ['-c', `exec "$@" ${redirection}`, 'sh', process.execPath, COMMAND, ...args],

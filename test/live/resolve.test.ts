@@ -23,7 +23,7 @@ const names =
     ? undefined
     : await NameServer.start(NAMES, DNS_PORT).catch((error: NodeJS.ErrnoException) => error.code);
 const taken = typeof names === 'string' && `port ${DNS_PORT} of 127.0.0.1: ${names}`;
-const refusal = noProbeHere || sameOnEveryKernel || taken;
+const skip = noProbeHere || sameOnEveryKernel || taken;
 const nameServer = names as NameServer;
 
 let folder = '';
@@ -37,7 +37,7 @@ test.before(async () => {
 });
 test.after(async () => {
   rmSync(folder, { recursive: true });
-  await Promise.all([server.close(), refusal ? undefined : nameServer.close()]);
+  await Promise.all([server.close(), skip ? undefined : nameServer.close()]);
 });
 
 /** Starts a command with the test's files in /etc. */
@@ -65,7 +65,7 @@ const connectToAll = async () => {
 const destinationsOf = (tracer: Tracer) =>
   Object.fromEntries(tracer.rows().map(({ DADDR, DESTINATION }) => [DADDR, DESTINATION]));
 
-test.skipIf(refusal, 'destinations have names, and each name is requested once', async () => {
+test.skipIf(skip, 'destinations have names, and each name is requested once', async () => {
   const tracer = await start();
   // An answer may come too late for the first line; the next line has the name then.
   await tracer.until('the names', async () => {
@@ -84,7 +84,7 @@ test.skipIf(refusal, 'destinations have names, and each name is requested once',
   ]);
 });
 
-test.skipIf(refusal, 'a replay resolves names, too', async () => {
+test.skipIf(skip, 'a replay resolves names, too', async () => {
   const file = join(folder, 'recording');
   const tracer = await Tracer.start(['-p', String(process.pid), '--record', file]);
   await connectToAll();
@@ -94,7 +94,7 @@ test.skipIf(refusal, 'a replay resolves names, too', async () => {
   assert.equal(destinationsOf(again), DESTINATIONS);
 });
 
-test.skipIf(refusal, 'a silent name server delays a line only briefly, and the exit not at all', async () => {
+test.skipIf(skip, 'a silent name server delays a line only briefly, and the exit not at all', async () => {
   nameServer.silent = true;
   try {
     const tracer = await start();

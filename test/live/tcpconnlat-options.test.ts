@@ -14,7 +14,7 @@ import {
   ofProcess,
   PROBE_TYPES,
   PROBE_TYPES_HERE,
-  refusalOf,
+  skipReason,
   Tracer,
 } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
@@ -36,7 +36,7 @@ test.after(async () => {
 });
 
 for (const probe of PROBE_TYPES)
-  test.skipIf(refusalOf(probe), `${probe} is compared here`, () => {
+  test.skipIf(skipReason(probe), `${probe} is compared here`, () => {
     assert.ok(PROBE_TYPES_HERE.includes(probe));
   });
 

@@ -10,7 +10,7 @@ import { type ConnectEvent, type Options, tcpconnlat } from '../../src/programs/
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { BARS } from '../programs/bars.ts';
 import { commOf, FullListener, loopback, NOWHERE, Peer, Server, until } from './connects.ts';
-import { here, noProbeHere, ofProcess, PROBE_TYPES, refusalOf, targetFor } from './tracer.ts';
+import { here, noProbeHere, ofProcess, PROBE_TYPES, skipReason, targetFor } from './tracer.ts';
 
 /** The setup shared by the tests. */
 let bench: {
@@ -44,10 +44,10 @@ test.after(async () => {
 const loadedByLab = inGuest && 'lab/programs loads the programs on this kernel';
 
 for (const probe of PROBE_TYPES) {
-  const refusal = refusalOf(probe);
+  const skip = skipReason(probe);
 
   test.skipIf(
-    refusal,
+    skip,
     `${probe}: connects beyond a full table are counted, and entries are freed with their sockets`,
     async () => {
       const { peer, other, server } = bench;
@@ -87,7 +87,7 @@ for (const probe of PROBE_TYPES) {
     },
   );
 
-  test.skipIf(refusal, `${probe}: connects without a route leave no table entry after close`, async () => {
+  test.skipIf(skip, `${probe}: connects without a route leave no table entry after close`, async () => {
     const { nowhere } = bench;
     const tool = tcpconnlat({ probe, filter: ofProcess(nowhere.pid) }, targetFor(probe));
     const session = Session.open(tool, { kernel: here, onEvent: () => {} });
@@ -102,7 +102,7 @@ for (const probe of PROBE_TYPES) {
   });
 
   // Programs are checked and loaded even if the kernel cannot attach them.
-  const unloadable = probe === 'kprobe' ? needsRoot : refusal;
+  const unloadable = probe === 'kprobe' ? needsRoot : skip;
   for (const { promise, check } of BARS.filter((bar) => bar.probe === probe))
     test.skipIf(unloadable, `${probe}: ${promise} (this kernel’s BTF)`, () => {
       check(targetFor(probe));

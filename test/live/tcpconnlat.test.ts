@@ -23,7 +23,7 @@ import {
   Server,
 } from './connects.ts';
 import type { Connected } from './sockets.ts';
-import { hidesRefused, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
+import { hidesRefused, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
 
 /** The setup shared by the tests. */
 interface Bench {
@@ -131,7 +131,7 @@ async function shown(pid: number, dport: number, { refused = false } = {}): Prom
 }
 
 for (const probe of PROBE_TYPES)
-  test.skipIf(refusalOf(probe), `${probe} is compared here`, () => {
+  test.skipIf(skipReason(probe), `${probe} is compared here`, () => {
     assert.ok(bench.claims.some((claims) => claims.probe === probe));
   });
 

@@ -21,7 +21,10 @@ const attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' } as const;
  * Loads a text with its maps while `use` runs. `use` can run the program with one argument, and gets the maps
  * in order.
  */
-function withText<T>(text: string, use: (run: (way: bigint) => number, maps: readonly BpfMap[]) => T): T {
+function withText<T>(
+  text: string,
+  use: (run: (argument: bigint) => number, maps: readonly BpfMap[]) => T,
+): T {
   const { items, maps } = parseProgram(text);
   return allOrNothing((resources) => {
     const open = new Map<MapSpec, BpfMap>();
@@ -29,8 +32,8 @@ function withText<T>(text: string, use: (run: (way: bigint) => number, maps: rea
       open.set(spec, resources.add(BpfMap.create(kernel, spec)));
     const spec = { name: 'text', attachment, instructions: items };
     const program = resources.add(loadProgram(kernel, spec, assemble(items), open));
-    const run = (way: bigint): number =>
-      program.run(new Uint8Array(BigUint64Array.of(way, 0n, 0n, 0n, 0n).buffer));
+    const run = (argument: bigint): number =>
+      program.run(new Uint8Array(BigUint64Array.of(argument, 0n, 0n, 0n, 0n).buffer));
     const result = use(run, [...open.values()]);
     resources.close();
     return result;
@@ -68,13 +71,13 @@ test.skipIf(cannotRun, 'a map of maps takes inner maps as declared, and programs
   });
 });
 
-const WAYS = `map ways: instructionArray, key 4 bytes, value 16 bytes, 3 entries, labels small, large, small
+const PATHS = `map paths: instructionArray, key 4 bytes, value 16 bytes, 3 entries, labels small, large, small
 
   r6 = *(u64 *)(r1 +0)
   r0 = 99
   if r6 > 0x2 goto out
   r6 <<= 3
-  r2 = map[ways][0]+0
+  r2 = map[paths][0]+0
   r2 += r6
   r2 = *(u64 *)(r2 +0)
   gotox r2
@@ -90,7 +93,7 @@ out:
 function noTables(): string | false {
   if (cannotRun) return cannotRun;
   try {
-    return withText(WAYS, () => false);
+    return withText(PATHS, () => false);
   } catch (error) {
     if (error instanceof UnsupportedInstructionError) return 'this kernel has no gotox';
     throw error;
@@ -98,7 +101,7 @@ function noTables(): string | false {
 }
 
 test.skipIf(noTables(), 'a jump table jumps to the labels that the text names', () => {
-  withText(WAYS, (run) => {
+  withText(PATHS, (run) => {
     assert.equal([0n, 1n, 2n, 3n].map(run), [10, 20, 10, 99]);
   });
 });

@@ -43,20 +43,20 @@ export const PROBE_TYPES_THAT_SHOW_ALL: readonly ProbeType[] = PROBE_TYPES.filte
  */
 export const here = new Kernel();
 
-const refusals = new Map<ProbeType, string | false>();
+const skipReasons = new Map<ProbeType, string | false>();
 
-/** Why the running kernel does not support a probe, or false. */
-export function refusalOf(probe: ProbeType): string | false {
+/** Why tests of a probe are skipped on the running kernel, or false. */
+export function skipReason(probe: ProbeType): string | false {
   if (needsRoot) return needsRoot;
-  let found = refusals.get(probe);
+  let found = skipReasons.get(probe);
   if (found === undefined) {
-    found = probe === 'trace_event' ? refusalByRecord(here) : refusalToAttach(probe);
-    refusals.set(probe, found);
+    found = probe === 'trace_event' ? recordSkipReason(here) : attachSkipReason(probe);
+    skipReasons.set(probe, found);
   }
   return found;
 }
 
-function refusalToAttach(probe: Exclude<ProbeType, 'trace_event'>): string | false {
+function attachSkipReason(probe: Exclude<ProbeType, 'trace_event'>): string | false {
   const symbol = 'tcp_v4_connect';
   const tracepoint = TRACEPOINT.name;
   const btfId = here.btf?.find('typedef', `btf_trace_${tracepoint}`);
@@ -70,7 +70,7 @@ function refusalToAttach(probe: Exclude<ProbeType, 'trace_event'>): string | fal
   return unsupportedReason(here, attachments[probe])?.message ?? false;
 }
 
-function refusalByRecord(kernel: Kernel): string | false {
+function recordSkipReason(kernel: Kernel): string | false {
   try {
     readTracepointFormat(kernel, TRACEPOINT.category, TRACEPOINT.name);
     return false;
@@ -81,7 +81,7 @@ function refusalByRecord(kernel: Kernel): string | false {
 
 /** The probes that the running kernel supports. */
 export const PROBE_TYPES_HERE: readonly ProbeType[] = PROBE_TYPES.filter(
-  (probe) => refusalOf(probe) === false,
+  (probe) => skipReason(probe) === false,
 );
 
 /** Why the running kernel supports no probe, or false. */

@@ -10,7 +10,7 @@ import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { CgroupTree, hierarchies } from './cgroup-tree.ts';
 import { loopback, Peer, Server, until } from './connects.ts';
-import { here, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, refusalOf, Tracer } from './tracer.ts';
+import { here, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 const test = suite('live/who', { seconds: 60 });
@@ -62,7 +62,7 @@ const DOCKER = { uid: 0, container: idOf('b'), pod: undefined };
 const KUBERNETES = { uid: USER, container: idOf('a'), pod: POD };
 
 for (const probe of PROBE_TYPES)
-  test.skipIf(refusalOf(probe), `${probe} is compared here`, () => {
+  test.skipIf(skipReason(probe), `${probe} is compared here`, () => {
     assert.ok(PROBE_TYPES_HERE.includes(probe));
   });
 

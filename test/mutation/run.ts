@@ -82,7 +82,7 @@ function reportStale(known: readonly Source[]): void {
     const source = known.find((each) => each.file === file);
     const isThere =
       source && mutantsOf(source).some((each) => each.before === before && each.after === after);
-    if (!isThere) console.log(`test/mutation/equivalent.ts has an outdated entry:  ${file}: ${after}`);
+    if (!isThere) console.log(`test/mutation/equivalent.ts has an outdated entry: ${file}: ${after}`);
   }
 }
 

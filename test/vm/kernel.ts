@@ -97,7 +97,7 @@ const COMPRESSIONS = [
 
 async function decompress(payload: Buffer): Promise<Buffer> {
   const found = COMPRESSIONS.find(({ magic }) => payload.toString('hex', 0, magic.length / 2) === magic);
-  if (!found) throw new Error(`unknown compression of a kernel:  ${payload.toString('hex', 0, 4)}...`);
+  if (!found) throw new Error(`unknown compression of a kernel: ${payload.toString('hex', 0, 4)}...`);
   // The last four bytes are the decompressed size, which is not part of the compressed data.
   return run(found.program, ['-dc'], { input: payload.subarray(0, -4) });
 }

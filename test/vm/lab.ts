@@ -188,7 +188,7 @@ async function visitOrReport(visit: Visit, lab: Lab): Promise<Visited> {
   try {
     return { visit, ...(await visitGuest(visit, lab)), seconds: seconds() };
   } catch (error) {
-    console.log(`\n== ${visit.series} is not available:  ${(error as Error).message}`);
+    console.log(`\n== ${visit.series} is not available: ${(error as Error).message}`);
     return { visit, summary: BROKEN, seconds: seconds() };
   }
 }

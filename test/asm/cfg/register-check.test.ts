@@ -94,7 +94,7 @@ const SETS: Readonly<Record<string, readonly Item[]>> = {
 };
 
 for (const [what, items] of Object.entries(SETS))
-  test(`accepted:  ${what}`, () => {
+  test(`accepted: ${what}`, () => {
     assert.is(errorIn(...items), undefined);
   });
 
