@@ -36,7 +36,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     reason: 'printable ASCII has nothing to escape; the shortcut only saves time',
   },
   {
-    file: 'src/asm/builder/call.ts',
+    file: 'src/asm/builder/call-arguments.ts',
     before: "const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;",
     after: "const schema = kind === 'key' ? map?.key : kind === 'value' ? map!.value : undefined;",
     reason: 'an argument that is a value follows one that is a map',
@@ -69,8 +69,8 @@ export const EQUIVALENT: readonly Equivalent[] = [
   },
   {
     file: 'src/asm/isa.ts',
-    before: 'const byOpcode: Form[][] = Array.from({ length: 256 }, () => []);',
-    after: 'const byOpcode: Form[][] = Array.from({ length: (256 + 1) }, () => []);',
+    before: 'const table: Form[][] = Array.from({ length: 256 }, () => []);',
+    after: 'const table: Form[][] = Array.from({ length: (256 + 1) }, () => []);',
     reason: 'no opcode is 256',
   },
   {
@@ -104,7 +104,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     reason: 'JMP has the bit that 1 adds',
   },
   {
-    file: 'src/asm/link.ts',
+    file: 'src/asm/append-subprograms.ts',
     before: 'return items.some((item) => subprogramOf(item) !== undefined);',
     after: 'return items.some((item) => []);',
     reason: 'without subprograms the rest of the function copies the list',
