@@ -9,7 +9,7 @@ function main(): number {
   const folder = process.argv[2] ?? suiteFolder();
   if (folder === undefined || !existsSync(folder)) {
     console.error(
-      `${folder === undefined ? '' : `${folder} does not exist;  `}usage: test/conformance/run FOLDER`,
+      `${folder === undefined ? '' : `${folder} does not exist; `}usage: test/conformance/run FOLDER`,
     );
     return 2;
   }

@@ -54,7 +54,7 @@ for (const [args, kept, advice] of [
 ] as const)
   test.skipIf(
     elsewhere,
-    `${args.join(' ')}fails with status 1 and names an alternative, but not --btf`,
+    `${args.join(' ')} fails with status 1 and names an alternative, but not --btf`,
     async () => {
       const tracer = Tracer.run(args);
       assert.equal(await tracer.ended(), { code: 1, signal: null });

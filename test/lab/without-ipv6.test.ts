@@ -24,7 +24,7 @@ test.after(async () => {
 for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
   test.skipIf(
     outsideGuest || withIPv6 || skipReason(probe),
-    `--probe ${probe}shows IPv4 connects without warnings, with and without -4`,
+    `--probe ${probe} shows IPv4 connects without warnings, with and without -4`,
     async () => {
       const tracers = await Promise.all(
         [[], ['-4']].map((options) => Tracer.start(['--probe', probe, '-L', ...options])),

@@ -291,7 +291,7 @@ test.skipIf(needsRoot || sameOnEveryKernel, '-v --json prints programs to stderr
 for (const args of [['--nonsense'], ['-4', '-6']])
   test.skipIf(
     sameOnEveryKernel,
-    `tcpconnlat ${args.join(' ')}prints its usage to stderr and exits with status 2`,
+    `tcpconnlat ${args.join(' ')} prints its usage to stderr and exits with status 2`,
     () => {
       const { status, stdout, stderr } = run(args);
       assert.is(status, 2);
@@ -315,7 +315,7 @@ for (const [args, message] of [
 ] as const)
   test.skipIf(
     sameOnEveryKernel,
-    `tcpconnlat ${args.join(' ')}prints one line and exits with status 2`,
+    `tcpconnlat ${args.join(' ')} prints one line and exits with status 2`,
     () => {
       for (const more of [[], ['--dry-run']])
         assert.equal(run([...args, ...more]), { status: 2, stdout: '', stderr: `tcpconnlat: ${message}\n` });
@@ -412,7 +412,7 @@ for (const [who, options, probes, reason] of [
 ] as const)
   test.skipIf(
     reason || noBtf || sameOnEveryKernel,
-    `--dry-run, as ${who}prints the programs and loads nothing`,
+    `--dry-run as ${who} prints the programs and loads nothing`,
     () => {
       for (const probe of probes) {
         const { status, stdout, stderr } = run(['--dry-run', '--probe', probe], options);
