@@ -1,6 +1,6 @@
 /**
- * C data from one definition: schemas (`struct({ pid: u32, comm: chars(16) })`), their layouts, and reading
- * and writing their bytes.
+ * Schemas of C data (`struct({ pid: u32, comm: chars(16) })`), their layouts, and reading and writing their
+ * bytes.
  */
 export {
   type ArrayLayout,

@@ -159,10 +159,7 @@ test('sizes below one throw RangeError', () => {
     () => bytes(1.5),
     () => arrayOf(u8, Number.NaN),
   ])
-    assert.match(
-      thrownText(make),
-      /^RangeError: the number of (bytes|elements) has to be an integer of at least 1/,
-    );
+    assert.match(thrownText(make), /^RangeError: the number of (bytes|elements) must be a positive integer/);
 });
 
 // Static types: these lines fail to compile if Static is wrong.

@@ -127,9 +127,9 @@ test('constants are read-only for programs and frozen', () => {
 test('initial values must fit, or the error names their line', () => {
   assert.throws(
     () => constants('c', struct({ n: u8 }), { n: 256 }),
-    /n: 256 doesn't fit u8.*map\.test\.ts:\d+\)$/,
+    /n: 256 does not fit in u8.*map\.test\.ts:\d+\)$/,
   );
-  assert.throws(() => globals('g', u8, -1), /-1 doesn't fit u8.*map\.test\.ts:\d+\)$/);
+  assert.throws(() => globals('g', u8, -1), /-1 does not fit in u8.*map\.test\.ts:\d+\)$/);
 });
 
 test('a program array has a slot for each name, or a number of slots', () => {

@@ -49,7 +49,7 @@ test('members write their bytes, without padding', () => {
     const other = Uint8Array.of(1, 7, 2, 3).fill(50, at, at + 1);
     assert.match(
       thrownText(() => taken.add(s, other)),
-      /^RangeError: key\.u: n and s share bytes of the union and differ there: give one of them$/,
+      /^RangeError: key\.u: n and s share bytes of the union and differ there: set only one of them$/,
     );
   }
 });

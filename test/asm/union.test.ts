@@ -48,7 +48,7 @@ test('members are at offset 0; size and alignment are those of the largest, roun
   );
   assert.equal([layout.size, layout.padding], [16, [{ offset: 9, size: 7, after: 'a' }]]);
   assert.match(thrown(() => union({})).message, /^a union needs at least one field/);
-  assert.match(thrown(() => union({ 0: u8 })).message, /has to be a C identifier/);
+  assert.match(thrown(() => union({ 0: u8 })).message, /must be a C identifier/);
 });
 
 test('a decoded value has every member and can be encoded again', () => {
@@ -77,11 +77,11 @@ test('an invalid union value is refused', () => {
   const refused = (value: unknown) =>
     thrown(() => encodeValue(Key, { family: 2, address: value as never })).message;
   assert.match(refused({}), /^address: a union needs one of its members, v4, v6, port/);
-  assert.match(refused({ v5: 1 }), /^address: no field 'v5'; there are v4, v6, port/);
-  assert.match(refused({ port: 65_536 }), /^address\.port: 65536 doesn't fit u16/);
+  assert.match(refused({ v5: 1 }), /^address: unknown field 'v5'; the fields are v4, v6, port/);
+  assert.match(refused({ port: 65_536 }), /^address\.port: 65536 does not fit in u16/);
   assert.match(
     refused({ v4: Uint8Array.of(0, 80, 1, 0), port: 80, v6: Uint8Array.of(0, 80, 2, 0, 0, 0) }),
-    /^address: v4 and v6 share bytes of the union and differ there: give one of them/,
+    /^address: v4 and v6 share bytes of the union and differ there: set only one of them/,
   );
   const Text = union({ number: u64, text: chars(8) });
   assert.match(
@@ -110,7 +110,7 @@ test('a union in a key keeps every byte', () => {
   assert.match(thrown(() => codec.encode({ kind: 1, of: {} })).message, /^of: a union needs one/);
   assert.match(
     thrown(() => codec.encode({ kind: 1, of: { nome: 'a' } as never })).message,
-    /no field 'nome'/,
+    /unknown field 'nome'/,
   );
 });
 

@@ -126,7 +126,7 @@ test.skipIf(needsRoot, 'numbers of every width, sign and byte order pass through
   assert.is(view.u64.atomicAdd(1n), 2n ** 64n - 1n);
   assert.is(view.u64.get(), 0n);
   assert.throws(() => view.u16be.atomicAdd(1), /numbers\.u16be is big-endian.*globals\.test\.ts:\d+\)$/);
-  assert.throws(() => view.s8.set(128), /128 doesn't fit s8.*globals\.test\.ts:\d+\)$/);
+  assert.throws(() => view.s8.set(128), /128 does not fit in s8.*globals\.test\.ts:\d+\)$/);
   assert.throws(() => view.s8.atomicAdd(0.5), /0\.5 is not a safe integer/);
   assert.throws(() => view.u64.atomicAdd(1 as unknown as bigint), /numbers\.u64 takes a bigint, not 1/);
   map.close();

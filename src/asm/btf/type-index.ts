@@ -136,9 +136,7 @@ function scanBlock(
     const kind = kindOf(info);
     const extent = fixed[kind] as number;
     if (extent === UNKNOWN_KIND || name >= stringBytes || at + HEAD_WORDS > words.length)
-      throw new BtfError(
-        `BTF type ${last + nth}${messageWithoutPosition(words.length - at, extent, kind, name)}`,
-      );
+      throw new BtfError(`BTF type ${last + nth}${describeFault(words.length - at, extent, kind, name)}`);
     at += HEAD_WORDS + extent + partsOf(info) * (each[kind] as number);
     if (at > words.length) throw new BtfError(`BTF type ${last + nth}${PAST_END}`);
   }
@@ -146,7 +144,7 @@ function scanBlock(
 }
 
 /** What is wrong with a type of which `rest` words are left. */
-function messageWithoutPosition(rest: number, extent: number, kind: number, name: number): string {
+function describeFault(rest: number, extent: number, kind: number, name: number): string {
   if (rest < HEAD_WORDS) return PAST_END;
   return extent === UNKNOWN_KIND
     ? `: unknown kind ${kind}`

@@ -1,12 +1,12 @@
 /**
- * Where C puts things: sizes, offsets and padding of a schema, as a C compiler lays them out on a 64-bit
- * little-endian machine (System V x86-64 psABI 3.1, AAPCS64 5; the two agree on everything here).
+ * C layouts of schemas: sizes, offsets and padding as a C compiler computes them on a 64-bit little-endian
+ * machine (System V x86-64 psABI 3.1, AAPCS64 5; the two agree on everything used here).
  */
 
 import type { TSchema } from '@sinclair/typebox';
 import { withSourcePosition } from '../error-position.ts';
 
-/** An integer of 1, 2, 4 or 8 bytes, aligned to its size; `as` is what JavaScript sees. */
+/** The layout of an integer of 1, 2, 4 or 8 bytes, aligned to its size. `as` is its JavaScript type. */
 export interface IntLayout {
   readonly kind: 'int';
   readonly size: 1 | 2 | 4 | 8;
@@ -16,14 +16,14 @@ export interface IntLayout {
   readonly as: 'number' | 'bigint';
 }
 
-/** `size` bytes in a row: NUL-terminated text (`chars`) or just bytes. */
+/** The layout of `size` bytes: NUL-terminated text (`chars`) or raw bytes. */
 export interface BytesLayout {
   readonly kind: 'chars' | 'bytes';
   readonly size: number;
   readonly align: 1;
 }
 
-/** `length` elements one after the other. */
+/** The layout of an array of `length` elements. */
 export interface ArrayLayout {
   readonly kind: 'array';
   readonly size: number;
@@ -32,14 +32,14 @@ export interface ArrayLayout {
   readonly length: number;
 }
 
-/** One field of a struct, `offset` bytes from its start. */
+/** A field of a struct, `offset` bytes from its start. */
 export interface FieldLayout {
   readonly name: string;
   readonly offset: number;
   readonly layout: Layout;
 }
 
-/** Bytes of a struct that belong to no field; `after` names the field before them. */
+/** Padding of a struct: bytes that belong to no field. `after` names the field before them. */
 export interface Padding {
   readonly offset: number;
   readonly size: number;
@@ -47,8 +47,8 @@ export interface Padding {
 }
 
 /**
- * The fields of a struct in the order of their offsets, and the holes between and after them; or the members
- * of a union, all at offset 0, and the hole after the longest of them.
+ * The layout of a struct, with its fields by offset and the padding between and after them; or of a union,
+ * with all members at offset 0 and the padding after the longest one.
  */
 export interface StructLayout {
   readonly kind: 'struct' | 'union';
@@ -58,15 +58,21 @@ export interface StructLayout {
   readonly padding: readonly Padding[];
 }
 
-/** How a schema lies in memory. Sizes, offsets and alignments are in bytes. */
+/** The layout of a schema in memory. Sizes, offsets and alignments are in bytes. */
 export type Layout = IntLayout | BytesLayout | ArrayLayout | StructLayout;
 
-/** Whether the layout is that of a struct or a union. */
+/**
+ * Whether a layout is a struct or a union.
+ *
+ * @example
+ * import { hasFields, layoutOf, struct, u32 } from 'tsbpf';
+ * hasFields(layoutOf(struct({ pid: u32 }))); // true
+ */
 export function hasFields(layout: Layout): layout is StructLayout {
   return layout.kind === 'struct' || layout.kind === 'union';
 }
 
-/** The scalars: bytes, sign, byte order, and the JavaScript type they are seen as. One row a type. */
+/** The scalars, one row for each type: size in bytes, sign, JavaScript type, byte order. */
 const SCALARS = {
   u8: scalar(1, false, 'number'),
   u16: scalar(2, false, 'number'),
@@ -89,14 +95,14 @@ const SCALARS = {
 /** The names of the scalar schemas. */
 export type ScalarName = keyof typeof SCALARS;
 
-/** What a schema's `ctype` keyword may say; it is by this keyword that a schema has a layout. */
+/** The values of a schema's `ctype` keyword, which gives the schema its layout. */
 export type CType = ScalarName | 'chars' | 'bytes' | 'array' | 'struct' | 'union';
 
 function scalar(size: 1 | 2 | 4 | 8, signed: boolean, as: 'number' | 'bigint', bigEndian = false): IntLayout {
   return Object.freeze({ kind: 'int', size, align: size, signed, bigEndian, as });
 }
 
-/** The layout of the scalar of that name. */
+/** Returns the layout of a scalar. */
 export function scalarLayout(name: ScalarName): IntLayout {
   return SCALARS[name];
 }
@@ -104,10 +110,14 @@ export function scalarLayout(name: ScalarName): IntLayout {
 const known = new WeakMap<TSchema, Layout>();
 
 /**
- * The C layout of a schema made by this library's constructors (`u32`, `chars`, `struct`, ...), or of a copy
- * of one (`{ ...u32, description: 'process id' }`). Computed once a schema; the result is frozen.
+ * Returns the C layout of a schema from `u32`, `chars`, `struct` and so on, or of a copy of one (`{ ...u32,
+ * description: 'process id' }`). Computes it once for each schema; the result is frozen.
  *
- * Throws TypeError for any other schema: it has no C layout.
+ * @throws {TypeError} for any other schema, which has no C layout.
+ *
+ * @example
+ * import { chars, layoutOf, struct, u32, u64 } from 'tsbpf';
+ * layoutOf(struct({ pid: u32, startNs: u64, comm: chars(16) })).size; // 32
  */
 export function layoutOf(schema: TSchema): Layout {
   let layout = known.get(schema);
@@ -157,7 +167,7 @@ function structLayout(schema: TSchema, kind: StructLayout['kind'], path: string)
   const padding: Padding[] = [];
   let end = 0;
   let align = 1;
-  /** The field that reaches furthest. */
+  /** The field with the largest end. */
   let last = '';
   const padTo = (boundary: number) => {
     const offset = roundUp(end, boundary);
@@ -168,7 +178,7 @@ function structLayout(schema: TSchema, kind: StructLayout['kind'], path: string)
     const inside = path === '' ? name : `${path}.${name}`;
     checkFieldName(name, inside);
     if (kind === 'struct' && !required.includes(name))
-      throw withSourcePosition(new TypeError(`${inside}: a field of a C struct can't be optional`));
+      throw withSourcePosition(new TypeError(`${inside}: a field of a C struct cannot be optional`));
     const layout = compute(field, inside);
     if (kind === 'struct') padTo(layout.align);
     const offset = kind === 'struct' ? end : 0;
@@ -192,17 +202,18 @@ function structLayout(schema: TSchema, kind: StructLayout['kind'], path: string)
 }
 
 /**
- * C identifiers only: JavaScript would move a name like `0` to the front, and `__proto__` is no field at all.
+ * Field names are C identifiers: JavaScript would move a name like `0` to the front, and `__proto__` is not a
+ * property.
  */
 function checkFieldName(name: string, path: string): void {
   if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name === '__proto__')
-    throw withSourcePosition(new TypeError(`${path}: a field's name has to be a C identifier`));
+    throw withSourcePosition(new TypeError(`${path}: the name of a field must be a C identifier`));
 }
 
 function count(value: unknown, of: string, path: string): number {
   if (!Number.isSafeInteger(value) || (value as number) < 1)
     throw withSourcePosition(
-      new RangeError(`${at(path)}the number of ${of} has to be an integer of at least 1, not ${value}`),
+      new RangeError(`${at(path)}the number of ${of} must be a positive integer, not ${value}`),
     );
   return value as number;
 }
@@ -215,7 +226,13 @@ function roundUp(value: number, multiple: number): number {
   return Math.ceil(value / multiple) * multiple;
 }
 
-/** Whether two layouts have the same fields at the same places. */
+/**
+ * Whether two layouts have the same fields at the same offsets.
+ *
+ * @example
+ * import { layoutOf, s32, sameLayout, u32 } from 'tsbpf';
+ * sameLayout(layoutOf(u32), layoutOf(s32)); // false
+ */
 export function sameLayout(a: Layout, b: Layout): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }

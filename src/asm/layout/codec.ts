@@ -1,6 +1,4 @@
-/**
- * Bytes to values and back, by a schema's C layout.
- */
+/** Decodes and encodes values by a schema's C layout. */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { reportAtCaller } from '../error-position.ts';
 import {
@@ -14,7 +12,8 @@ import {
 import { UnionBytes } from './union-bytes.ts';
 
 /**
- * Reads the value that starts `offset` bytes into `view`. RangeError where it reaches past the view's end.
+ * Decodes the value at `offset` bytes into a view. Throws RangeError if the value extends past the end of the
+ * view. See `valueDecoder`.
  */
 export type ValueDecoder<T extends TSchema> = (view: DataView, offset: number) => Static<T>;
 
@@ -23,31 +22,44 @@ type Read = (view: DataView, offset: number) => unknown;
 const readers = new WeakMap<Layout, Read>();
 
 /**
- * A function that reads values of that schema from bytes. What it gives is a plain value of the caller's own,
- * no view of the bytes. The bytes need no alignment.
+ * Returns a function that decodes values of a schema from bytes. The result is a plain value that does not
+ * share memory with the bytes. The bytes need no alignment.
  *
- * Compiled once a schema, to JavaScript source: an object literal of reads at fixed offsets is 3 to 9 times
- * as fast as a loop over the fields, and this runs for every event. So it needs a Node that may compile code
- * (no `--disallow-code-generation-from-strings`).
+ * The function is compiled to JavaScript source once for each schema: an object literal of reads at fixed
+ * offsets is 3 to 9 times as fast as a loop over the fields, and this runs for every event. It needs a Node
+ * that may compile code (no `--disallow-code-generation-from-strings`).
  *
- * Throws TypeError for a schema without a C layout.
+ * @throws {TypeError} for a schema without a C layout.
+ *
+ * @example
+ * import { struct, u16, u32, valueDecoder } from 'tsbpf';
+ *
+ * const Peer = struct({ pid: u32, port: u16 });
+ * const decode = valueDecoder(Peer);
+ * decode(new DataView(Uint8Array.of(1, 0, 0, 0, 80, 0, 0, 0).buffer), 0); // { pid: 1, port: 80 }
  */
 export function valueDecoder<T extends TSchema>(schema: T): ValueDecoder<T> {
   return readerOf(layoutOf(schema)) as ValueDecoder<T>;
 }
 
 /**
- * The bytes of a value, padding zeroed, as a new array of the schema's size.
+ * Encodes a value as a new array of the schema's size, with zero padding. Nothing is truncated or rounded.
  *
- * Nothing is cut or rounded: RangeError for a value that doesn't fit its field, TypeError for one of another
- * type and for a field that is missing or unknown; each names the path of the field (`attempt.comm`,
- * `ports[3]`).
+ * @throws {RangeError} for a value that does not fit in its field.
+ * @throws {TypeError} for a value of another type, and for a missing or unknown field. Messages name the path
+ * of the field (`attempt.comm`, `ports[3]`).
+ *
+ * @example
+ * import { encodeValue, struct, u16, u32 } from 'tsbpf';
+ *
+ * const Peer = struct({ pid: u32, port: u16 });
+ * encodeValue(Peer, { pid: 1, port: 80 }); // 01 00 00 00 50 00 00 00
  */
 export function encodeValue<T extends TSchema>(schema: T, value: Static<T>): Uint8Array {
   return reportAtCaller(() => encodeLayout(layoutOf(schema), value, ''));
 }
 
-/** The bytes of a value of that layout. `path` is how messages name it. */
+/** Encodes a value of a layout. `path` is the value's name in messages. */
 export function encodeLayout(layout: Layout, value: unknown, path: string): Uint8Array {
   const bytes = new Uint8Array(layout.size);
   write(layout, value, new DataView(bytes.buffer), 0, path);
@@ -56,7 +68,7 @@ export function encodeLayout(layout: Layout, value: unknown, path: string): Uint
 
 // Reading
 
-/** Reads values of that layout. */
+/** Returns the function that decodes values of a layout. */
 export function readerOf(layout: Layout): Read {
   let read = readers.get(layout);
   if (read === undefined) {
@@ -74,8 +86,8 @@ export function readerOf(layout: Layout): Read {
 }
 
 /**
- * JavaScript source that reads `layout` at `at` bytes behind the offset `o` of the view `v`. Field names are
- * C identifiers.
+ * The JavaScript source that reads `layout` at `at` bytes after the offset `o` of the view `v`. Field names
+ * are C identifiers.
  */
 function expression(layout: Layout, at: number, elements: Read[]): string {
   const o = `o + ${at}`;
@@ -103,14 +115,14 @@ function intExpression({ size, signed, bigEndian, as }: IntLayout, at: number): 
   const little = !bigEndian;
   if (size < 8) return `v.get${int}${size * 8}(o + ${at}, ${little})`;
   if (as === 'bigint') return `v.getBig${int}64(o + ${at}, ${little})`;
-  // The upper half times 2^32 is exact, so the sum is rounded once, to nearest and ties to even: as
-  // Number(bigint) does.
+  // The upper half times 2^32 is exact, so the sum is rounded once, to nearest and ties to even, as by
+  // Number(bigint).
   return `v.getUint32(o + ${at}, true) + v.get${int}32(o + ${at + 4}, true) * 4294967296`;
 }
 
 const decodeText = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** Most texts are short and ASCII, for which a TextDecoder would take several times as long. */
+/** Most texts are short and ASCII; a TextDecoder would take several times as long for them. */
 function readChars(view: DataView, offset: number, size: number): string {
   inside(view, offset, size);
   let text = '';
@@ -135,8 +147,8 @@ function readBytes(view: DataView, offset: number, size: number): Uint8Array {
 }
 
 /**
- * The view's end counts, not that of the buffer behind it; and a text too short is an error even if its NUL
- * comes first.
+ * Checks against the end of the view, not of its buffer. A field past the end is an error even if its NUL
+ * comes before.
  */
 function inside(view: DataView, offset: number, size: number): void {
   if (offset < 0 || offset + size > view.byteLength)
@@ -176,7 +188,7 @@ function writeArray(layout: ArrayLayout, value: unknown, view: DataView, offset:
   if (!Array.isArray(value)) throw wrongType(path, value, 'an array');
   const { element, length } = layout;
   if (value.length !== length)
-    throw new RangeError(`${named(path)}: ${value.length} elements where there have to be ${length}`);
+    throw new RangeError(`${named(path)}: ${value.length} elements, expected ${length}`);
   for (const [i, item] of value.entries())
     write(element, item, view, offset + i * element.size, `${path}[${i}]`);
 }
@@ -203,7 +215,7 @@ function writeStruct(
   }
 }
 
-/** Writes the members that are there, each to bytes of its own first. */
+/** Writes the members that the value has, each to separate bytes first. */
 function writeUnion(layout: StructLayout, value: object, view: DataView, offset: number, path: string): void {
   const values = fieldsOf(layout, value, path);
   const union = new UnionBytes(layout, named(path));
@@ -214,13 +226,13 @@ function writeUnion(layout: StructLayout, value: object, view: DataView, offset:
   copyTo(view, offset, union.bytes);
 }
 
-/** The fields of an object that are defined. Throws TypeError if one is unknown. */
+/** The defined fields of an object. Throws TypeError for an unknown field. */
 function fieldsOf(layout: StructLayout, value: object, path: string): Map<string, unknown> {
   const values = new Map(Object.entries(value).filter(([, given]) => given !== undefined));
   for (const name of values.keys())
     if (!layout.fields.some((field) => field.name === name))
       throw new TypeError(
-        `${named(path)}: no field '${name}'; there are ${layout.fields.map((f) => f.name).join(', ')}`,
+        `${named(path)}: unknown field '${name}'; the fields are ${layout.fields.map((f) => f.name).join(', ')}`,
       );
   return values;
 }
@@ -233,14 +245,14 @@ function writeInt(layout: IntLayout, value: unknown, view: DataView, offset: num
   const { size, signed, bigEndian, as } = layout;
   if (typeof value !== as) throw wrongType(path, value, `a ${as}`);
   if (typeof value === 'number' && !Number.isSafeInteger(value))
-    throw new RangeError(`${named(path)}: ${value} is no safe integer (at most 2^53 - 1 either way)`);
+    throw new RangeError(`${named(path)}: ${value} is not a safe integer (-(2^53 - 1) to 2^53 - 1)`);
   const int = value as number | bigint;
-  const [least, most] = limitsOf(layout);
-  if (int < least || int > most)
+  const [min, max] = limitsOf(layout);
+  if (int < min || int > max)
     throw new RangeError(
-      `${named(path)}: ${int} doesn't fit ${signed ? 's' : 'u'}${size * 8}, ${least} to ${most}`,
+      `${named(path)}: ${int} does not fit in ${signed ? 's' : 'u'}${size * 8} (${min} to ${max})`,
     );
-  // What is below zero comes to the same bits as unsigned.
+  // Negative numbers have the same bits as their unsigned equivalents.
   if (size === 8) view.setBigUint64(offset, BigInt(int), !bigEndian);
   else if (size === 4) view.setUint32(offset, Number(int), !bigEndian);
   else if (size === 2) view.setUint16(offset, Number(int), !bigEndian);
@@ -249,7 +261,10 @@ function writeInt(layout: IntLayout, value: unknown, view: DataView, offset: num
 
 const limits = new Map<IntLayout, readonly [bigint, bigint]>();
 
-/** The least and the most that fits. Kept: to make them takes as long as writing the number. */
+/**
+ * The minimum and the maximum of a layout. Cached, because computing them takes as long as writing the
+ * number.
+ */
 function limitsOf(layout: IntLayout): readonly [bigint, bigint] {
   let known = limits.get(layout);
   if (known === undefined) {
@@ -264,13 +279,13 @@ function textBytes(layout: BytesLayout, value: unknown, path: string): Uint8Arra
   if (typeof value !== 'string') throw wrongType(path, value, 'a string');
   const shown = JSON.stringify(value);
   if (value.includes('\0'))
-    throw new RangeError(`${named(path)}: ${shown} contains a NUL, where its reader would stop`);
+    throw new RangeError(`${named(path)}: ${shown} contains a NUL, which would end the text`);
   if (/\p{Surrogate}/u.test(value))
-    throw new RangeError(`${named(path)}: ${shown} has half a surrogate pair`);
+    throw new RangeError(`${named(path)}: ${shown} contains a lone surrogate`);
   const bytes = new TextEncoder().encode(value);
   if (bytes.length >= layout.size)
     throw new RangeError(
-      `${named(path)}: ${shown} and its NUL take ${bytes.length + 1} bytes, the field has ${layout.size}`,
+      `${named(path)}: ${shown} takes ${bytes.length + 1} bytes with its NUL; the field has ${layout.size}`,
     );
   return bytes;
 }
@@ -278,7 +293,7 @@ function textBytes(layout: BytesLayout, value: unknown, path: string): Uint8Arra
 function plainBytes(layout: BytesLayout, value: unknown, path: string): Uint8Array {
   if (!(value instanceof Uint8Array)) throw wrongType(path, value, 'a Uint8Array');
   if (value.length !== layout.size)
-    throw new RangeError(`${named(path)}: ${value.length} bytes where there have to be ${layout.size}`);
+    throw new RangeError(`${named(path)}: ${value.length} bytes, expected ${layout.size}`);
   return value;
 }
 
@@ -287,9 +302,9 @@ function copyTo(view: DataView, offset: number, bytes: Uint8Array): void {
 }
 
 function wrongType(path: string, value: unknown, wanted: string): TypeError {
-  const given =
-    value === null ? 'null' : Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`;
-  return new TypeError(`${named(path)}: ${wanted} is needed, not ${given}`);
+  const type = typeof value === 'object' ? 'an object' : `a ${typeof value}`;
+  const given = value === null ? 'null' : Array.isArray(value) ? 'an array' : type;
+  return new TypeError(`${named(path)}: expected ${wanted}, got ${given}`);
 }
 
 function named(path: string): string {

@@ -1,7 +1,7 @@
 /**
- * Keys of maps, to bytes and back without loss: different bytes are different keys in JavaScript, and each
- * key leads back to the bytes that it came from. A program may write bytes as a key that no value of the
- * schema stands for.
+ * Encodes and decodes keys of maps without loss: different bytes are different keys in JavaScript, and every
+ * decoded key encodes to its original bytes. Programs may write bytes as a key that no value of the schema
+ * represents.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { hasFields, type Layout, layoutOf, type StructLayout } from './c-layout.ts';
@@ -9,23 +9,22 @@ import { encodeLayout, encodeValue, readerOf, type ValueDecoder, valueDecoder } 
 import { paddingOf, UnionBytes } from './union-bytes.ts';
 
 /**
- * Reads and writes the keys of one map. `decode` and `encodeValue` of this module agree on keys whose bytes a
- * plain value cannot express:
+ * Encodes and decodes the keys of one map. Some bytes have no plain value:
  *
  * - `chars`: a byte that is not UTF-8 becomes a lone surrogate, U+DC80 for 0x80 to U+DCFF for 0xff. The text
- *   does not end at its first NUL if other bytes follow, and it may fill the field, without a NUL.
- * - `u64n` and `s64n`: a number that is no safe integer becomes a bigint.
- * - Padding: the codec remembers the padding of each object that it decoded, if it is not zero. A copy of the
- *   object has lost it.
+ *   continues past its first NUL if other bytes follow, and may fill the field without a NUL.
+ * - `u64n` and `s64n`: an unsafe integer becomes a bigint.
+ * - Padding: the codec remembers nonzero padding of each object that it decoded. A copy of the object loses
+ *   it.
  */
 export class KeyCodec<K extends TSchema> {
   readonly #schema: K;
   readonly #layout: Layout;
   readonly #decode: ValueDecoder<K>;
   readonly #inexact: boolean;
-  /** True for each byte that is padding. */
+  /** For each byte, whether it is padding. */
   readonly #padding: readonly boolean[];
-  /** The bytes of decoded objects whose padding is not zero. */
+  /** The bytes of decoded objects with nonzero padding. */
   readonly #padded = new WeakMap<object, Uint8Array>();
 
   /** Throws TypeError for a schema without a C layout. */
@@ -37,7 +36,7 @@ export class KeyCodec<K extends TSchema> {
     this.#padding = paddingOf(this.#layout);
   }
 
-  /** The key that bytes are. It is the caller's own. */
+  /** Decodes a key. The caller owns the result. */
   decode(bytes: Uint8Array): Static<K> {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const plain: unknown = this.#decode(view, 0);
@@ -48,8 +47,7 @@ export class KeyCodec<K extends TSchema> {
   }
 
   /**
-   * The bytes of a key. Throws RangeError and TypeError as `encodeValue` does, for keys that no bytes
-   * decode to.
+   * Encodes a key. Throws RangeError and TypeError as `encodeValue` does, for keys that no bytes decode to.
    */
   encode(key: Static<K>): Uint8Array {
     const patches: Patch[] = [];
@@ -57,18 +55,18 @@ export class KeyCodec<K extends TSchema> {
     const bytes = encodeValue(this.#schema, plain as Static<K>);
     for (const { offset, bytes: part } of patches) bytes.set(part, offset);
     const padded = isObject(key) ? this.#padded.get(key) : undefined;
-    // The caller may have changed the object since.
+    // The caller may have changed the object after decoding.
     return padded?.every((byte, at) => this.#padding[at] || byte === bytes[at]) ? padded : bytes;
   }
 }
 
-/** Bytes that replace those of `encodeValue` at an offset. */
+/** Bytes to write over the result of `encodeValue`. */
 interface Patch {
   readonly offset: number;
   readonly bytes: Uint8Array;
 }
 
-/** Whether some bytes of that layout have no plain value. */
+/** Whether some bytes of a layout have no plain value. */
 function isInexact(layout: Layout): boolean {
   switch (layout.kind) {
     case 'int':
@@ -85,7 +83,7 @@ function isInexact(layout: Layout): boolean {
   }
 }
 
-/** The value with texts and numbers that are exact, `plain` being what the decoder made of the same bytes. */
+/** Returns the value with exact texts and numbers; `plain` is the decoded value of the same bytes. */
 function exact(layout: Layout, plain: unknown, view: DataView, offset: number): unknown {
   if (!isInexact(layout)) return plain;
   switch (layout.kind) {
@@ -113,7 +111,7 @@ function exact(layout: Layout, plain: unknown, view: DataView, offset: number): 
   }
 }
 
-/** The value with texts and numbers replaced by ones that `encodeValue` takes; their own bytes go to `patches`. */
+/** Replaces texts and numbers by values that `encodeValue` accepts, and adds their own bytes to `patches`. */
 function withoutInexact(layout: Layout, value: unknown, offset: number, patches: Patch[]): unknown {
   if (!isInexact(layout)) return value;
   if (layout.kind === 'int') {
@@ -144,11 +142,11 @@ function withoutInexact(layout: Layout, value: unknown, offset: number, patches:
   );
 }
 
-/** A union of zeros instead of a union: the bytes of its members go to `patches`. */
+/** Replaces a union by zeros, and adds the bytes of its members to `patches`. */
 function withoutMembers(layout: StructLayout, value: object, offset: number, patches: Patch[]): unknown {
   const values = new Map(Object.entries(value).filter(([, given]) => given !== undefined));
   const members = layout.fields.filter(({ name }) => values.has(name));
-  // `encodeValue` says what is wrong.
+  // `encodeValue` reports the error.
   if (members.length === 0 || members.length < values.size) return value;
   const union = new UnionBytes(layout, 'union');
   for (const member of members) {
@@ -167,14 +165,14 @@ function fits(value: bigint, signed: boolean): boolean {
 }
 
 /**
- * Bytes that are not UTF-8 are lone surrogates from here on: 0xdc80 is byte 0x80. Python's `surrogateescape`
- * does the same.
+ * The surrogate of a byte that is not UTF-8 is this plus the byte: 0xdc80 is byte 0x80, as in Python's
+ * `surrogateescape`.
  */
 const ESCAPE = 0xdc00;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The text of a whole field, `plain` being its text up to the first NUL. */
+/** The text of a whole field; `plain` is its text up to the first NUL. */
 function exactText(field: Uint8Array, plain: string): string {
   const end = field.findLastIndex((byte) => byte !== 0) + 1;
   const content = field.subarray(0, end);
@@ -202,9 +200,7 @@ function escaped(bytes: Uint8Array): string {
   return text;
 }
 
-/**
- * The bytes that `exactText` makes that text of, without the zeros at their end; undefined if there are none.
- */
+/** The bytes of a text from `exactText`, without trailing zeros; undefined if there are none. */
 function bytesOfText(text: string, size: number): Uint8Array | undefined {
   if (text.endsWith('\0')) return undefined;
   const bytes: number[] = [];

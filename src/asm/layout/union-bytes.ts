@@ -1,18 +1,16 @@
-/**
- * The bytes of a union, put together from its members.
- */
+/** Builds the bytes of a union from its members. */
 import { type FieldLayout, hasFields, type Layout, type StructLayout } from './c-layout.ts';
 
-/** Takes the bytes of one member after the other. Members must agree on the bytes they share. */
+/** The bytes of a union. Members are added one by one, and must agree on the bytes that they share. */
 export class UnionBytes {
   readonly bytes: Uint8Array;
   readonly #layout: StructLayout;
   readonly #path: string;
-  /** For each byte, the member that has set it. */
+  /** For each byte, the member that set it. */
   readonly #setBy: (string | undefined)[];
   #isEmpty = true;
 
-  /** `path` is how messages name the union. */
+  /** `path` is the union's name in messages. */
   constructor(layout: StructLayout, path: string) {
     this.bytes = new Uint8Array(layout.size);
     this.#layout = layout;
@@ -20,7 +18,10 @@ export class UnionBytes {
     this.#setBy = new Array(layout.size).fill(undefined);
   }
 
-  /** Sets the bytes of a member, except for its padding. Throws RangeError if another member has set others. */
+  /**
+   * Sets the bytes of a member except for its padding. Throws RangeError if another member set them
+   * differently.
+   */
   add({ name, layout }: FieldLayout, bytes: Uint8Array): void {
     this.#isEmpty = false;
     for (const [at, isPadding] of paddingOf(layout).entries()) {
@@ -28,7 +29,7 @@ export class UnionBytes {
       const other = this.#setBy[at];
       if (other !== undefined && this.bytes[at] !== bytes[at])
         throw new RangeError(
-          `${this.#path}: ${other} and ${name} share bytes of the union and differ there: give one of them`,
+          `${this.#path}: ${other} and ${name} share bytes of the union and differ there: set only one of them`,
         );
       this.bytes[at] = bytes[at] as number;
       this.#setBy[at] = name;
@@ -44,7 +45,10 @@ export class UnionBytes {
   }
 }
 
-/** For each byte of a layout, whether it is padding. In a union it is padding if it is that in every member. */
+/**
+ * For each byte of a layout, whether it is padding. A byte of a union is padding if it is padding in every
+ * member.
+ */
 export function paddingOf(layout: Layout): boolean[] {
   const padding = new Array<boolean>(layout.size).fill(layout.kind === 'union');
   if (layout.kind === 'array') {
