@@ -6,6 +6,9 @@
  * @module tsbpf/btf
  */
 
+export type { SizedValueType } from './asm/btf/prototype.ts';
+export type { BtfEnumerator, BtfKind, BtfMember, BtfModifier, BtfType } from './asm/btf/types.ts';
+export type { ValueKind, ValueType } from './asm/btf/value.ts';
 // The kernel's types.
 export {
   AmbiguousStructError,

@@ -36,14 +36,17 @@ export type { Subprogram } from './asm/builder/subprograms.ts';
 export type { Argument } from './asm/builder/call-arguments.ts';
 export type { FieldPath, KernelPointer } from './asm/builder/kernel-pointer.ts';
 export type { MapPointer } from './asm/builder/map-pointer.ts';
-export type { Memory } from './asm/builder/memory.ts';
+export type { BodyResult } from './asm/body.ts';
+export type { Keepable } from './asm/builder/keep.ts';
+export type { Elements, FieldsByName, Memory } from './asm/builder/memory.ts';
 export type { ArgumentsOf, Input, ParametersOf } from './asm/builder/parameters.ts';
 export type { NumberType } from './asm/builder/number-type.ts';
-export type { Condition, Operand } from './asm/builder/operand.ts';
+export type { Condition, Operand, Readable } from './asm/builder/operand.ts';
 export type { Place, StructMemory } from './asm/builder/place.ts';
 export type { Case } from './asm/builder/switch.ts';
 export type { Value } from './asm/builder/value.ts';
 export * from './asm/helpers.ts';
+export type { ProgramKind } from './asm/program-types.ts';
 
 // Data and maps.
 export * from './asm/layout.ts';
@@ -52,7 +55,10 @@ export {
   array,
   cgroupArray,
   constants,
+  type Entries,
   type EventsSpec,
+  type KeyOf,
+  type ValueOf,
   type GlobalsSpec,
   globals,
   hash,
@@ -89,8 +95,10 @@ export { NoSuchProgramError, programIds, type ProgramSelector } from './loader/l
 export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';
 export { PerfBuffer } from './loader/perf-buffer.ts';
-export type { CpuChange, Wakeup } from './loader/perf-buffer/options.ts';
+export type { LostHandler } from './loader/perf-buffer/perf-ring.ts';
+export type { CpuChange, PerfBufferOptions, Wakeup } from './loader/perf-buffer/options.ts';
 export { openCgroup } from './loader/cgroup.ts';
+export type { Closeable } from './loader/resources.ts';
 export { networkNamespace } from './loader/namespace.ts';
 export { unsupportedReason, supports } from './loader/probe.ts';
 export { readTracepointFormat } from './loader/tracefs.ts';
@@ -114,7 +122,7 @@ export {
 export { NativeCodeError } from './loader/native-code.ts';
 export { renderVerifierError } from './loader/verifier/report.ts';
 export type { VerifierSummary } from './loader/verifier/log.ts';
-export type { Syscalls } from './loader/syscalls.ts';
+export type { Limit, Poll, Syscalls } from './loader/syscalls.ts';
 
 // Errors of the assembler and of kernel types, so that one import has every error class.
 export { AssembleError, ReachError } from './asm/assemble.ts';

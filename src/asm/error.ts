@@ -10,7 +10,7 @@
  * import { Kernel, TsbpfError } from 'tsbpf';
  *
  * try {
- *   new Kernel().btf?.struct('sock', { family: 'no_such_member' });
+ *   new Kernel().btf?.member('sock', 'no_such_member');
  * } catch (error) {
  *   if (error instanceof TsbpfError) console.log(error.code, error.message);
  * }
@@ -31,7 +31,7 @@ export abstract class TsbpfError extends Error {
  *
  * try {
  *   rawTracepoint('sys_enter', target('x64'), (b) => {
- *     b.exit(b.stack(u64)); // the slot was never written
+ *     b.exit(b.stack(u64).get()); // the slot was never written
  *   });
  * } catch (error) {
  *   if (error instanceof ProgramError) console.log(error.message);

@@ -110,7 +110,7 @@ export class Attr {
  *
  * Returned by `openCgroup` and `measureRuns`.
  * @example
- * ```ts
+ * ```ts no run
  * import { type Descriptor, Kernel, openCgroup } from 'tsbpf';
  *
  * const cgroup: Descriptor = openCgroup(new Kernel(), '/sys/fs/cgroup');

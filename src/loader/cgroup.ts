@@ -18,7 +18,7 @@ const CGROUP2_SUPER_MAGIC = 0x63677270;
  * such a map later. Minimum kernel: 4.5 (cgroup v2). Source: man 7 cgroups.
  * @throws {PathError} if the path is not a cgroup v2 directory.
  * @example
- * ```ts
+ * ```ts no run
  * import { Kernel, openCgroup } from 'tsbpf';
  *
  * const cgroup = openCgroup(new Kernel(), '/sys/fs/cgroup');

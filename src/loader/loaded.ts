@@ -15,7 +15,7 @@ import { objectInfo, objectNameAt } from './object-info.ts';
  * A source line of a loaded program.
  *
  * @example
- * ```ts
+ * ```ts no run
  * import { Kernel, readLoadedProgram, type SourceLine } from 'tsbpf';
  *
  * const lines: readonly SourceLine[] = readLoadedProgram(new Kernel(), { name: 'on_connect' }).lines;
@@ -40,7 +40,7 @@ export interface SourceLine {
  *
  * Source: `struct bpf_prog_info`, include/uapi/linux/bpf.h.
  * @example
- * ```ts
+ * ```ts no run
  * import { Kernel, type LoadedProgram, readLoadedProgram } from 'tsbpf';
  *
  * const program: LoadedProgram = readLoadedProgram(new Kernel(), { name: 'on_connect' });
@@ -93,7 +93,7 @@ const At = {
  * @throws {NoSuchProgramError} if no program matches, or several have the name. @throws {NotPermittedError}
  * @throws {KernelError}
  * @example
- * ```ts
+ * ```ts no run
  * import { Kernel, readLoadedProgram } from 'tsbpf';
  *
  * const program = readLoadedProgram(new Kernel(), { id: 42 });

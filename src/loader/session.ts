@@ -138,6 +138,7 @@ export interface MissedRuns {
  * const Exec = struct({ comm: chars(16) });
  * const events = perfEventArray('events', Exec);
  * const onExec = rawTracepoint('sched_process_exec', target(process.arch), (b) => {
+ *   b.keep(b.context); // outlives the call of getCurrentComm
  *   const exec = b.stack(Exec);
  *   b.call(getCurrentComm, exec.comm);
  *   b.output(events, exec);

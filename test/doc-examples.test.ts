@@ -1,0 +1,116 @@
+/** The examples of doc comments, the README and docs/ compile and run, and every function and class has one. */
+import { execFile } from 'node:child_process';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import * as assert from 'uvu/assert';
+import * as asm from '../src/asm.ts';
+import * as btf from '../src/btf.ts';
+import * as tsbpf from '../src/index.ts';
+import { allExamples, type Example, PROJECT, read, sources } from './doc-examples.ts';
+import { needsRoot, sameOnEveryKernel, slowness, suite } from './harness.ts';
+
+const exec = promisify(execFile);
+const test = suite('doc-examples', { seconds: 120 });
+
+/** In the project, so that `tsbpf` is the project's own package. */
+const FOLDER = join(PROJECT, 'build/doc-examples');
+/** What an example throws on a kernel without a feature that it uses. */
+const LACKS = /code: '(ERR_UNSUPPORTED|ERR_NO_TRACEFS)'/;
+const SECONDS = 20 * slowness;
+
+const examples = allExamples();
+
+/** The name of an example's file. */
+function nameOf({ at }: Example): string {
+  return at.replace(/[^\w]+/g, '-');
+}
+
+/** What tsc reports, by file. */
+let errors = '';
+
+test.before(async () => {
+  if (sameOnEveryKernel) return;
+  await rm(FOLDER, { recursive: true, force: true });
+  await mkdir(FOLDER, { recursive: true });
+  for (const each of examples)
+    await writeFile(join(FOLDER, `${nameOf(each)}.ts`), `${each.code}\nexport {};\n`);
+  const compilerOptions = {
+    ...{ strict: true, target: 'es2022', module: 'nodenext', lib: ['es2023', 'esnext.disposable'] },
+    ...{ types: ['node'], skipLibCheck: true, rootDir: '.' },
+  };
+  await writeFile(join(FOLDER, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
+  const tsc = join(PROJECT, 'node_modules/typescript/bin/tsc');
+  errors = await exec(process.execPath, [tsc, '--pretty', 'false', '-p', FOLDER]).then(
+    () => '',
+    (error: { stdout: string }) => error.stdout,
+  );
+});
+test.after(() => rm(FOLDER, { recursive: true, force: true }));
+
+test('the examples are found', () => {
+  assert.ok(examples.length > 200, `only ${examples.length}`);
+  assert.ok(examples.some(({ live }) => live));
+  assert.is(new Set(examples.map(nameOf)).size, examples.length, 'each has a name of its own');
+});
+
+test.skipIf(sameOnEveryKernel, 'every example compiles', () => {
+  assert.is(errors, '');
+});
+
+test.skipIf(sameOnEveryKernel, 'every example that needs no kernel runs', async () => {
+  const files = examples.filter(({ runs, live }) => runs && !live).map((each) => `${nameOf(each)}.js`);
+  const script = `
+    console.log = () => {};
+    for (const file of ${JSON.stringify(files)})
+      await import('./' + file).catch((error) => console.error(file + ': ' + (error?.stack ?? error)));
+    process.exit();`;
+  await writeFile(join(FOLDER, 'run-all.js'), script);
+  const { stderr } = await exec(process.execPath, [join(FOLDER, 'run-all.js')]);
+  assert.is(stderr, '');
+});
+
+for (const each of examples.filter(({ runs, live }) => runs && live))
+  test.skipIf(sameOnEveryKernel || needsRoot, `the example at ${each.at} runs and ends`, async () => {
+    const run = exec(process.execPath, [join(FOLDER, `${nameOf(each)}.js`)], { timeout: SECONDS * 1000 });
+    const stderr = await run.then(
+      () => '',
+      (error: { stderr: string; message: string }) => error.stderr || error.message,
+    );
+    if (!LACKS.test(stderr)) assert.is(stderr, '');
+  });
+
+/** Exports whose example is still to be written. Empty this list. */
+const MISSING =
+  'BpfMap Kernel PerfBuffer Session array arrayOfMaps bytes cgroupArray chars encodeValue fentry fexit hasFields hash hashOfMaps isOut kprobe kretprobe layoutOf lpmTrie lruHash lruPerCpuHash perCpuArray perCpuHash programArray rawTracepoint renderVerifierError sameLayout struct subprogram target tpBtf tracepoint valueDecoder assemble jumpTable jumpThrough locate parseProgram programSections Btf parseTracepointFormat'.split(
+    ' ',
+  );
+
+/** The functions and classes of the three entry points, apart from errors: `TsbpfError` has their example. */
+function exportsToShow(): string[] {
+  const exported: readonly (readonly [string, unknown])[] = [tsbpf, asm, btf].flatMap((entry) =>
+    Object.entries(entry),
+  );
+  const shown = exported.filter(
+    ([, value]) => typeof value === 'function' && !(value.prototype instanceof Error),
+  );
+  return [...new Set(shown.map(([name]) => name))];
+}
+
+test('every exported function and class has an example', () => {
+  const texts = sources().map(read);
+  const hasExample = (name: string): boolean =>
+    texts.some((text) => {
+      const declaration = new RegExp(
+        `^/\\*\\*(?:(?!\\*/)[^])*?@example(?:(?!\\*/)[^])*?\\*/\\nexport (?:abstract |async )*(?:class|const|function\\*?) ${name}\\b`,
+        'm',
+      );
+      return declaration.test(text);
+    });
+  assert.equal(
+    exportsToShow().filter((name) => !hasExample(name) && !MISSING.includes(name)),
+    [],
+  );
+});
+
+test.run();
