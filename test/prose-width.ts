@@ -1,6 +1,6 @@
 /**
- * Checks that comments, Markdown and man pages are at most 110 columns wide; `npm run check` runs it. Tables, code
- * blocks, terminal screens, lines with a link and generated files are exempt.
+ * Checks that comments, Markdown and man pages are at most 110 columns wide; `npm run check` runs it. Tables,
+ * code blocks, terminal screens, lines with a link and generated files are exempt.
  */
 import { readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';

@@ -11,17 +11,18 @@ import { type Kind, limitsOf } from '../../src/asm/operands.ts';
 
 const HEAD = `# Instructions
 
-Every form of an instruction, from the table in \`src/asm/isa\`: the constructor, the opcode byte, the fields,
-the registers that it reads and writes, its other effects, the first Linux that has it, and its text. The text
-is that of bpftool and the verifier, and \`tsbpf asm\` reads it.
+Every form of an instruction, from the table in \`src/asm/isa\`: the constructor, the opcode byte, the
+fields, the registers that it reads and writes, its other effects, the first Linux that has it, and
+its text. The text is that of bpftool and the verifier, and \`tsbpf asm\` reads it.
 
-*reads* and *writes* list registers: \`dst\` and \`src\` are the operands, \`arguments\` is one register of r1 to r5
-for each parameter of the callee. A register after *loses* cannot be read until another instruction sets it.
-*affects* lists effects other than register writes.
+*reads* and *writes* list registers: \`dst\` and \`src\` are the operands, \`arguments\` is one register of
+r1 to r5 for each parameter of the callee. A register after *loses* cannot be read until another
+instruction sets it. *affects* lists effects other than register writes.
 
-If the running kernel lacks an instruction, the loader's error names the instruction and its first Linux. The
-loader probes for instructions, since distributions backport them. Instructions of *compilers* are written by
-LLVM and gcc, and no kernel accepts them; instructions of *dumps* are added by the kernel to loaded programs.
+If the running kernel lacks an instruction, the loader's error names the instruction and its first
+Linux. The loader probes for instructions, since distributions backport them. Instructions of
+*compilers* are written by LLVM and gcc, and no kernel accepts them; instructions of *dumps* are added
+by the kernel to loaded programs.
 `;
 
 const SECTIONS: readonly (readonly [title: string, forms: readonly Form[]])[] = [

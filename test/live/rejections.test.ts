@@ -70,7 +70,7 @@ function withoutNumbers(text: string): string {
   return text
     .replaceAll(/0xffff[0-9a-f]{12}\b/g, '0xffff...')
     .replaceAll(/btf_id \d+/g, 'btf_id ...')
-    .replaceAll(/(call bpf_\w+#)\d{4,} */g, '$1... '); // kernel functions only: helpers have at most three digits
+    .replaceAll(/(call bpf_\w+#)\d{4,} */g, '$1... '); // kernel functions; helpers have up to three digits
 }
 
 /**

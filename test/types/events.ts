@@ -1,4 +1,7 @@
-/** The schema of a perf event array types `b.output`, `Tool.events` and `onEvent`. Compiled by `npm run check`, never run. */
+/**
+ * The schema of a perf event array types `b.output`, `Tool.events` and `onEvent`. Compiled by `npm run
+ * check`, never run.
+ */
 import { perfEventArray, rawTracepoint, Session, type Static, struct, target, u32, u64 } from 'tsbpf';
 import { holds, type Same } from './same.ts';
 

@@ -1,4 +1,7 @@
-/** The schemas of a map type its entries, in this process and in programs. Compiled by `npm run check`, never run. */
+/**
+ * The schemas of a map type its entries, in this process and in programs. Compiled by `npm run check`, never
+ * run.
+ */
 import {
   array,
   type arrayOf,
