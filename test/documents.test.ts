@@ -13,7 +13,7 @@ const test = suite('documents', { seconds: 120 });
 const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 /** A folder of the project, in which `tsbpf` is the project itself, as in the examples. */
 const SAMPLES = join(PROJECT, 'build/samples');
-const DOCUMENTS = ['README.md', 'docs/dsl.md'];
+const DOCUMENTS = ['README.md', 'docs/guide.md', 'docs/dsl.md'];
 
 /** The variables that a sample may use without declaring them. */
 const AMBIENT: Readonly<Record<string, string>> = {
@@ -21,8 +21,10 @@ const AMBIENT: Readonly<Record<string, string>> = {
   kernel: 'declare const kernel: import("tsbpf").Kernel;',
   on: 'declare const on: import("tsbpf").Target;',
   session: 'declare const session: import("tsbpf").Session;',
+  starts:
+    'declare const starts: import("tsbpf").MapSpec<typeof import("tsbpf").s32, typeof import("tsbpf").u64>;',
 };
-const TYPES = ['Case', 'Tool', 'Builder', 'Target'];
+const TYPES = ['Case', 'Tool', 'Builder', 'Target', 'ProgramSpec', 'Static'];
 
 interface Sample {
   /** The document and the line of the sample, as a file name. */
@@ -55,7 +57,7 @@ function complete(code: string): string {
   const values = Object.keys(tsbpf).filter(isFree);
   const types = TYPES.filter(isFree).map((name) => `type ${name}`);
   const ambient = Object.keys(AMBIENT).filter(
-    (name) => isFree(name) && !new RegExp(`\\(${name}[,)]`).test(code),
+    (name) => isFree(name) && !new RegExp(`\\(${name}(, \\w+)*\\) =>`).test(code),
   );
   return [
     `import { ${[...values, ...types].join(', ')} } from 'tsbpf'; `,
