@@ -95,8 +95,8 @@ export { NoSuchProgramError, programIds, type ProgramSelector } from './loader/l
 export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';
 export { PerfBuffer } from './loader/perf-buffer.ts';
-export type { LostHandler } from './loader/perf-buffer/perf-ring.ts';
 export type { CpuChange, PerfBufferOptions, Wakeup } from './loader/perf-buffer/options.ts';
+export type { LostHandler, SampleHandler } from './loader/perf-buffer/perf-ring.ts';
 export { openCgroup } from './loader/cgroup.ts';
 export type { Closeable } from './loader/resources.ts';
 export { networkNamespace } from './loader/namespace.ts';

@@ -1,11 +1,11 @@
 /**
- * The perf rings of all CPUs, read as they fill, from the event loop.
+ * The perf rings of all CPUs, read from the event loop.
  *
- * A descriptor's readiness is consumed by whoever polls it first, so a ring may hold records that nobody will be woken for.
- * Hence: any wake-up drains all rings, all are drained once after the loop has begun to wait, and a sweep once a second
- * is the safety net. That timer is the only one, and open to others (`onTick`). With it CPUs that came or went are noticed.
+ * The first poll of a descriptor consumes its readiness, so a ring can hold records without a wake-up to come. Therefore
+ * every wake-up reads all rings, all are read once after the event loop has begun to wait, and a timer reads them once a
+ * second. The timer also calls `onTick` and looks for CPUs that went offline or came online.
  *
- * An exception of a handler costs one event: `guarded` calls every handler.
+ * `guarded` calls every handler, so that an exception of a handler costs one event only.
  */
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
@@ -13,31 +13,50 @@ import { guarded, type Report, reportLater, throwAtEnd } from './handlers.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
 import { type CpuRing, openCpuRing } from './perf-buffer/cpu-ring.ts';
-import { type CpuNews, CpuWatch } from './perf-buffer/cpu-watch.ts';
+import { CpuWatch, type RingChanges } from './perf-buffer/cpu-watch.ts';
 import { type CpuChange, checkOptions, type PerfBufferOptions, ringWakeup } from './perf-buffer/options.ts';
 import type { LostHandler } from './perf-buffer/perf-ring.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { uptime } from './uptime.ts';
 
-const SWEEP_MS = 1000;
-/** How long one turn of the event loop may go on reading: signals and output wait as long. */
+const TICK_MS = 1000;
+/** The longest time to read within one turn of the event loop. Signals and output wait that long. */
 const TURN_MS = 20;
-/** Records of one ring at a time. */
+/** The most records to read from one ring before the next one. */
 const BATCH = 512;
 
-/** Opens the ring of a CPU; undefined where it is offline. */
+/** Opens the ring of a CPU. Returns undefined if the CPU is offline. */
 type OpenRing = (cpu: number) => CpuRing | undefined;
 
-/** The rings of all online CPUs. Keeps the process alive until it is closed. */
+/**
+ * Reads the perf rings of all online CPUs from the event loop.
+ *
+ * A `Session` reads the events of its tool itself. The caller of `PerfBuffer.open` owns the buffer and closes it; it keeps
+ * the process alive until then. The end of the process frees the rings. Source: man 2 perf_event_open.
+ * @example
+ * ```ts
+ * import { BpfMap, Kernel, PerfBuffer, perfEventArray, struct, u32 } from 'tsbpf';
+ *
+ * const kernel = new Kernel();
+ * const map = BpfMap.create(kernel, perfEventArray('events', struct({ pid: u32 })));
+ * const buffer = PerfBuffer.open(kernel, map as unknown as BpfMap, {
+ *   pagesPerCpu: 64,
+ *   sampleBytes: 4,
+ *   onSample: (view, offset, size, cpu) => console.log(view.getUint32(offset, true), size, cpu),
+ * });
+ * buffer.close();
+ * map.close();
+ * ```
+ */
 export class PerfBuffer implements Closeable {
   #rings: readonly CpuRing[];
-  /** Rings of CPUs that went offline, until they are read to their ends. */
+  /** Rings of CPUs that went offline, until all their records are read. */
   readonly #retiring = new Set<CpuRing>();
   readonly #openRing: OpenRing;
   readonly #map: BpfMap;
   readonly #watch: CpuWatch;
   readonly #options: PerfBufferOptions;
-  /** Takes the errors of work that the event loop started. */
+  /** Reports the errors of work that the event loop started. */
   readonly #report: Report;
   #lost = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -60,9 +79,10 @@ export class PerfBuffer implements Closeable {
   }
 
   /**
-   * Opens a ring for every online CPU, entered in `map` under the CPU's number, and begins to wait. A CPU that comes online
-   * later gets one then. The caller owns the result, and keeps owning the map, which has to be closed after it.
-   * @throws {RangeError} where a sample doesn't fit, or pages are no power of two. @throws {NotPermittedError} @throws {KernelError}
+   * Opens a ring for each online CPU, sets it in `map` under the CPU's number, and begins to read. A CPU that comes online
+   * later gets its ring then. The caller closes the buffer, and the map after it.
+   * @throws {RangeError} if a sample does not fit a ring, or an option is out of range. @throws {NotPermittedError}
+   * @throws {KernelError}
    */
   static open(kernel: Kernel, map: BpfMap, options: PerfBufferOptions): PerfBuffer {
     checkOptions(options, kernel.pageSize);
@@ -86,20 +106,19 @@ export class PerfBuffer implements Closeable {
     });
   }
 
-  /** The CPUs that have a ring. */
+  /** The numbers of the CPUs that have a ring. */
   get cpus(): readonly number[] {
     return this.#rings.map((ring) => ring.cpu);
   }
 
-  /** Samples that found a ring full, as far as they have been reported. */
+  /** The number of samples lost so far because a ring was full. The kernel reports a loss with the next sample, or in `close`. */
   get lost(): number {
     return this.#lost;
   }
 
   /**
-   * Reads the records that the rings hold now, without waiting for a wake-up.
-   * @throws the exceptions of handlers, after all records, if there is no `onError`: one as it is, several as
-   * an `AggregateError`.
+   * Reads the records that the rings hold now, without waiting for a wake-up. Without `onError`, it throws the exceptions of
+   * handlers after all records are read: a single one as it is, several as an `AggregateError`.
    */
   drain(): void {
     throwAtEnd(this.#options.onError, (report) => {
@@ -107,10 +126,7 @@ export class PerfBuffer implements Closeable {
     });
   }
 
-  /**
-   * Stops the rings, reads them to their ends, and frees them. @throws as `drain` does, after it has freed
-   * everything.
-   */
+  /** Stops the rings, reads their last records, and frees them. Throws the errors of `drain` after everything is freed. */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -135,13 +151,13 @@ export class PerfBuffer implements Closeable {
   #begin(): void {
     for (const ring of this.#rings) this.#wait(ring);
     const { wakeup } = this.#options;
-    const every = wakeup && 'flushMs' in wakeup ? Math.min(wakeup.flushMs, SWEEP_MS) : SWEEP_MS;
-    const ticksPerSweep = Math.round(SWEEP_MS / every);
-    let ticks = 0;
+    const every = wakeup && 'flushMs' in wakeup ? Math.min(wakeup.flushMs, TICK_MS) : TICK_MS;
+    const flushesPerTick = Math.round(TICK_MS / every);
+    let flushes = 0;
     this.#timer = setInterval(() => {
       this.#wake();
-      if (++ticks % ticksPerSweep !== 0 || this.#closed) return;
-      guarded(() => this.#lookAtCpus(), this.#report)();
+      if (++flushes % flushesPerTick !== 0 || this.#closed) return;
+      guarded(() => this.#checkCpus(), this.#report)();
       if (!this.#closed) guarded(this.#options.onTick, this.#report)();
     }, every);
     this.#drainWhenWaiting();
@@ -154,35 +170,35 @@ export class PerfBuffer implements Closeable {
   /** Reads once after the loop has begun to wait for all rings. */
   #drainWhenWaiting(): void {
     clearImmediate(this.#again);
-    // It begins after this turn; an immediate set by an immediate runs after that in any case.
+    // The event loop waits after this turn. An immediate that an immediate sets always runs after that.
     this.#again = setImmediate(() => {
       this.#again = setImmediate(() => this.#turn());
     });
   }
 
-  /** Rings for CPUs that came online, the last of those that went offline. */
-  #lookAtCpus(): void {
-    const news = this.#watch.look(this.#rings);
-    if (!news) return;
-    const change = this.#follow(news);
+  /** Opens rings for CPUs that came online, and closes the rings of CPUs that went offline. */
+  #checkCpus(): void {
+    const changes = this.#watch.check(this.#rings);
+    if (!changes) return;
+    const change = this.#replaceRings(changes);
     if (!this.#closed && change.online.length + change.offline.length > 0) this.#options.onCpus?.(change);
   }
 
-  #follow({ dead, without, since }: CpuNews): CpuChange {
+  #replaceRings({ dead, withoutRing, since }: RingChanges): CpuChange {
     this.#rings = this.#rings.filter((ring) => !dead.includes(ring));
     for (const ring of dead) this.#retiring.add(ring);
-    const come = without.flatMap((cpu) => this.#openLate(cpu) ?? []);
+    const opened = withoutRing.flatMap((cpu) => this.#openLate(cpu) ?? []);
     const gapMs = uptime() - since;
-    if (come.length > 0 && !this.#closed) this.#drainWhenWaiting();
+    if (opened.length > 0 && !this.#closed) this.#drainWhenWaiting();
     for (const ring of dead) this.#retire(ring);
-    return { online: come.map((ring) => ring.cpu), offline: dead.map((ring) => ring.cpu), gapMs };
+    return { online: opened.map((ring) => ring.cpu), offline: dead.map((ring) => ring.cpu), gapMs };
   }
 
   /**
-   * Opens the ring of a CPU that came online. Undefined if that fails: the other rings are read all the same.
+   * Opens the ring of a CPU that came online. Returns undefined if that fails; reading the other rings continues.
    */
   #openLate(cpu: number): CpuRing | undefined {
-    // A handler of errors may have closed the rings.
+    // The `onError` handler may have closed the buffer.
     if (this.#closed) return undefined;
     try {
       const ring = this.#openRing(cpu);
@@ -191,31 +207,31 @@ export class PerfBuffer implements Closeable {
       guarded(() => this.#wait(ring), this.#report)();
       return ring;
     } catch (error) {
-      this.#watch.giveUp(cpu);
+      this.#watch.exclude(cpu);
       this.#report(error);
       return undefined;
     }
   }
 
-  /** Reads the ring of an offline CPU to its end, and frees it. */
+  /** Reads the last records of an offline CPU's ring, and frees it. */
   #retire(ring: CpuRing): void {
     if (!this.#closed) this.#read(ring, this.#report);
     if (!this.#closed) ring.finish(this.#lossHandler(this.#report));
-    // If a handler called close(), that has read and freed the ring.
+    // If a handler called close(), the ring is already read and freed.
     if (this.#closed) return;
     this.#retiring.delete(ring);
-    // The map would keep the event; that of a ring opened in its place stays.
+    // Without this the map would keep the event. The event of a new ring for the same CPU stays.
     if (!this.#rings.some(({ cpu }) => cpu === ring.cpu))
       guarded(() => void this.#map.delete(ring.cpu), this.#report)();
     ring.close();
   }
 
-  /** Something may be there. Where a turn is due anyway, that one will see it. */
+  /** Reads the rings, unless a turn is already scheduled, which will read them. */
   #wake(): void {
     if (this.#again === undefined) this.#turn();
   }
 
-  /** Reads until all rings are empty or the turn has taken long enough, and goes on in the next one then. */
+  /** Reads until all rings are empty or `TURN_MS` have passed, and continues in the next turn. */
   #turn(): void {
     this.#again = undefined;
     const end = uptime() + TURN_MS;
@@ -229,7 +245,7 @@ export class PerfBuffer implements Closeable {
     }
   }
 
-  /** Reads a ring to its end, or `limit` records. Returns the number of records. */
+  /** Reads all records of a ring, or at most `limit`. Returns the number of records. */
   #read(ring: CpuRing, report: Report, limit?: number): number {
     const onSample = guarded(this.#options.onSample, report);
     const onLost = this.#lossHandler(report);
@@ -237,7 +253,7 @@ export class PerfBuffer implements Closeable {
       try {
         return ring.drain(onSample, onLost, limit);
       } catch (error) {
-        // A corrupt record, which the ring has skipped. Others may follow.
+        // The ring has skipped a corrupt record. Others may follow.
         report(error);
         if (limit !== undefined) return limit;
       }

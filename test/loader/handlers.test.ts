@@ -1,4 +1,4 @@
-/** What becomes of an exception in a handler, on rings that a test writes. */
+/** Exceptions of handlers, on rings that a test writes. */
 import * as assert from 'uvu/assert';
 import { struct, u32 } from '../../src/asm/layout.ts';
 import { perfEventArray } from '../../src/asm/map.ts';
@@ -25,7 +25,7 @@ test.after.each(() => {
 interface Opened {
   readonly fake: FakeSyscalls;
   readonly buffer: PerfBuffer;
-  /** The first byte of each sample that a handler got, also when it threw. */
+  /** The first byte of each sample that a handler got, including those for which it threw. */
   readonly seen: number[];
 }
 
@@ -59,12 +59,12 @@ function write(fake: FakeSyscalls, cpu: number, ...bytes: number[]): void {
   for (const byte of bytes) fake.ring(cpu).sample(Uint8Array.of(byte, 0, 0, 0));
 }
 
-/** Past all immediates of now. */
+/** Resolves after all current immediates. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-/** Past the next look at the CPUs and the sweep. */
+/** Resolves after the next check of the CPUs and `onTick`. */
 const look = () => new Promise((resolve) => setTimeout(resolve, 1100));
 
 const errors = new Map([2, 3, 5].map((byte) => [byte, new Error(`sample ${byte}`)]));
@@ -77,7 +77,7 @@ for (const when of ['wake-up', 'drain()', 'close()'] as const)
     ['nobody gets', {}],
     ['onError throws', { errors: true, rethrows: true }],
   ] as const)
-    test(`${when}, ${whose} the exceptions: each costs one event, and comes once`, async () => {
+    test(`${when}, ${whose} the exceptions: each costs one event and is reported once`, async () => {
       const reported: unknown[] = [];
       const { errors: handled, rethrows } = { errors: false, rethrows: false, ...options };
       const onError = (error: unknown) => {
@@ -108,7 +108,7 @@ for (const when of ['wake-up', 'drain()', 'close()'] as const)
       assert.is(fake.open.size, 1, 'only the map is open');
     });
 
-test('one exception is thrown as it is, whatever it is', async () => {
+test('a single exception is thrown as it is, of any type', async () => {
   for (const thrown of [errors.get(2), 'text', null, 0]) {
     const { fake, buffer, seen } = open((byte) => (byte === 2 ? thrown : undefined));
     write(fake, 0, 2, 3);
@@ -120,7 +120,7 @@ test('one exception is thrown as it is, whatever it is', async () => {
   }
 });
 
-test('after an exception the rings are read on, and woken for', async () => {
+test('after an exception reading and waiting for the rings continue', async () => {
   const { fake, seen } = open(some);
   await settled();
   write(fake, 0, 2);
@@ -136,10 +136,10 @@ for (const [what, bytes, expected] of [
   ['its own exception comes once', [1, 4, 6], [5]],
   ['the exceptions of the rest come from close()', [1, 2, 3], [2, 3]],
 ] as const)
-  test(`a handler that closes and then throws: the rest is delivered, and ${what}`, async () => {
+  test(`if a handler closes and then throws, the rest is delivered, and ${what}`, async () => {
     const all: Opened = open((byte) => {
       if (byte !== 1) return some(byte);
-      // If this throws, the handler does not come to its own.
+      // If this throws, the handler does not reach its own exception.
       all.buffer.close();
       return errors.get(5);
     });
@@ -157,7 +157,7 @@ for (const [what, bytes, expected] of [
     assert.is(all.fake.rings.size, 0);
   });
 
-test('a corrupt sample costs itself alone, when rings are read and when they are closed', async () => {
+test('a corrupt sample costs no other sample, during reading and in close', async () => {
   for (const closes of [false, true]) {
     const reported: unknown[] = [];
     const { fake, buffer, seen } = open(some, { onError: (error) => reported.push(error) });
@@ -175,7 +175,7 @@ test('a corrupt sample costs itself alone, when rings are read and when they are
   }
 });
 
-test('onLost that throws: the loss is counted, once, and the last losses are asked for all the same', async () => {
+test('if onLost throws, the loss is counted once, and close still reads the last losses', async () => {
   const losses: number[] = [];
   const onLost = (count: number) => {
     losses.push(count);
@@ -199,7 +199,7 @@ test('onLost that throws: the loss is counted, once, and the last losses are ask
 });
 
 for (const handled of [false, true])
-  test(`onTick that throws is ${handled ? 'told to onError' : 'an uncaughtException'}, with rings or without`, async () => {
+  test(`an exception of onTick ${handled ? 'goes to onError' : 'is an uncaughtException'}, with rings or without`, async () => {
     const reported: unknown[] = [];
     const onError = handled ? (error: unknown) => reported.push(error) : undefined;
     let sweeps = 0;
@@ -222,7 +222,7 @@ for (const handled of [false, true])
     }
   });
 
-test('a CPU that goes offline: its ring is read to the end and freed, though handlers throw', async () => {
+test('if handlers throw, the ring of an offline CPU is still read and freed', async () => {
   const changes: unknown[] = [];
   const onCpus = ({ offline }: { readonly offline: readonly number[] }) => {
     changes.push(offline);
@@ -243,7 +243,7 @@ test('a CPU that goes offline: its ring is read to the end and freed, though han
   assert.match(String(third), /delete from the map 'events'.*EINVAL/);
 });
 
-test('a handler that closes while CPUs go offline: their rings are read to their ends, and freed', async () => {
+test('if a handler closes while CPUs go offline, their rings are read and freed', async () => {
   const fake = new FakeSyscalls();
   fake.files.set('/sys/devices/system/cpu/online', '0-2\n');
   fake.files.set('/sys/devices/system/cpu/possible', '0-2\n');
@@ -256,7 +256,7 @@ test('a handler that closes while CPUs go offline: their rings are read to their
     fake,
   );
   await settled();
-  // Only the look at the CPUs reads them: what is written after the sweep's turn.
+  // Written after the timer has read the rings: only the check of the CPUs reads these.
   fake.onRead = (fd, target) => {
     new DataView(target.buffer).setBigUint64(16, fake.cpus.get(fd) === 2 ? 7n : 0n, true);
     return 24;
@@ -279,7 +279,7 @@ test('a handler that closes while CPUs go offline: their rings are read to their
   assert.is(fake.open.size, 1, 'only the map is open');
 });
 
-test('a CPU that can get no ring does not keep others from theirs, and onError may close', async () => {
+test('if the ring of a CPU cannot be opened, others get theirs, and onError may close', async () => {
   for (const closes of [false, true]) {
     const reported: unknown[] = [];
     const all: Opened = open(some, {
@@ -300,7 +300,7 @@ test('a CPU that can get no ring does not keep others from theirs, and onError m
   }
 });
 
-test('a look at the CPUs that fails is reported, and what changed is seen by the next one', async () => {
+test('a failed check of the CPUs is reported, and the next one sees the change', async () => {
   const reported: unknown[] = [];
   const { fake, buffer } = open(some, { onError: (error) => reported.push(error) });
   await settled();
@@ -313,7 +313,7 @@ test('a look at the CPUs that fails is reported, and what changed is seen by the
   assert.equal(buffer.cpus, [0]);
 });
 
-test('a wait that fails is reported, with the CPU, and the ring is read by the timer', async () => {
+test('a failed wait is reported with its CPU, and the timer reads the ring', async () => {
   const reported: unknown[] = [];
   const { fake, seen } = open(some, { onError: (error) => reported.push(error) });
   await settled();
@@ -323,7 +323,7 @@ test('a wait that fails is reported, with the CPU, and the ring is read by the t
   assert.instance(error, KernelError);
   assert.match(
     error.message,
-    /^cannot wait for events of CPU 1: epoll_wait: EBADF \(bad file descriptor\): only the timer reads them/,
+    /^cannot wait for events of CPU 1: epoll_wait: EBADF \(bad file descriptor\): only the timer reads this ring/,
   );
   write(fake, 1, 4);
   assert.equal(seen, []);
@@ -331,7 +331,7 @@ test('a wait that fails is reported, with the CPU, and the ring is read by the t
   assert.equal(seen, [4]);
 });
 
-test('rings that cannot be waited for are not opened', () => {
+test('if a wait cannot begin, no ring stays open', () => {
   const fake = new FakeSyscalls();
   fake.poll = () => -Errno.EPERM;
   assert.throws(() => open(some, {}, fake), /cannot wait for events of CPU 0: epoll_ctl: EPERM/);
@@ -339,7 +339,7 @@ test('rings that cannot be waited for are not opened', () => {
   assert.is(fake.open.size, 1);
 });
 
-test('a session is detached and closed whole, whatever its handlers throw', () => {
+test('exceptions of handlers never stop detach and close of a session', () => {
   for (const end of ['detach', 'close'] as const) {
     const fake = new FakeSyscalls();
     const events = perfEventArray('events', struct({ n: u32 }));

@@ -12,7 +12,7 @@ import { FakeSyscalls } from './fake.ts';
 
 const test = suite('loader/perf-buffer');
 
-/** What a failed test left open would keep the process alive. */
+/** Buffers that a failed test leaves open would keep the process alive. */
 const opened: PerfBuffer[] = [];
 test.after.each(() => {
   for (const buffer of opened.splice(0)) buffer.close();
@@ -21,7 +21,7 @@ test.after.each(() => {
 interface Opened {
   readonly fake: FakeSyscalls;
   readonly buffer: PerfBuffer;
-  /** First byte and CPU of each sample. */
+  /** The first byte and the CPU of each sample. */
   readonly samples: [number, number][];
   readonly lost: [number, number][];
 }
@@ -46,12 +46,12 @@ function byte(value: number): Uint8Array {
   return Uint8Array.of(value, 0, 0, 0);
 }
 
-/** Past the first wait of the event loop. */
+/** Resolves after the first wait of the event loop. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-test('rings are entered by the number of their CPU, with an offline one in between', () => {
+test('each ring is set in the map under the number of its CPU; an offline CPU has none', () => {
   const fake = new FakeSyscalls();
   fake.files.set('/sys/devices/system/cpu/online', '0,2-3,9\n');
   fake.files.set('/sys/devices/system/cpu/possible', '0-15\n');
@@ -82,13 +82,13 @@ test('rings are entered by the number of their CPU, with an offline one in betwe
   buffer.close();
 });
 
-test('no CPU at all is an error', () => {
+test('an error is thrown if no CPU has a ring', () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = () => -Errno.ENODEV;
   assert.throws(() => open({}, fake), /any CPU.*ENODEV/);
 });
 
-test('any wake-up drains all rings', async () => {
+test('any wake-up reads all rings', async () => {
   const { fake, buffer, samples } = open();
   await settled();
   fake.ring(0).sample(byte(1));
@@ -101,7 +101,7 @@ test('any wake-up drains all rings', async () => {
   buffer.close();
 });
 
-test('what was written before the event loop waited is read without a wake-up', async () => {
+test('records written before the event loop waits are read without a wake-up', async () => {
   const { fake, buffer, samples } = open();
   fake.ring(1).sample(byte(5));
   await settled();
@@ -109,7 +109,7 @@ test('what was written before the event loop waited is read without a wake-up', 
   buffer.close();
 });
 
-test('what nobody was woken for is read by the sweep, which is shared', async () => {
+test('the timer reads records without a wake-up, and calls onTick', async () => {
   let sweeps = 0;
   const { fake, buffer, samples } = open({ onTick: () => sweeps++ });
   await settled();
@@ -120,7 +120,7 @@ test('what nobody was woken for is read by the sweep, which is shared', async ()
   buffer.close();
 });
 
-test('with a watermark rings are read every flushMs, and the sweep stays at once a second', async () => {
+test('with a watermark the rings are read every flushMs, and onTick is still called once a second', async () => {
   let sweeps = 0;
   const { fake, buffer, samples } = open({
     wakeup: { watermarkBytes: 1000, flushMs: 20 },
@@ -134,7 +134,7 @@ test('with a watermark rings are read every flushMs, and the sweep stays at once
   buffer.close();
 });
 
-test('the wake-up asked for is the one the kernel gets', () => {
+test('the wakeup option is set in the perf events', () => {
   const seen: unknown[] = [];
   for (const wakeup of [undefined, { events: 7 }, { flushMs: 50 }, { watermarkBytes: 100, flushMs: 50 }]) {
     const fake = new FakeSyscalls();
@@ -153,7 +153,7 @@ test('the wake-up asked for is the one the kernel gets', () => {
   ]);
 });
 
-test('a kernel that does not count losses (before 6.0) gets a ring all the same', () => {
+test('rings also open on kernels that do not count losses (before 6.0)', () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = (attr) => ((attr.getBigUint64(32, true) & 16n) === 0n ? undefined : -Errno.EINVAL);
   const { buffer } = open({}, fake);
@@ -161,7 +161,7 @@ test('a kernel that does not count losses (before 6.0) gets a ring all the same'
   buffer.close();
 });
 
-test('losses are counted, and those that no record told of are asked for at the end', async () => {
+test('losses are counted, and close adds those without a lost record', async () => {
   const { fake, buffer, lost } = open();
   await settled();
   fake.ring(0).lost(4);
@@ -179,7 +179,7 @@ test('losses are counted, and those that no record told of are asked for at the 
   ]);
 });
 
-test('a flood is read in turns, between which the event loop serves others', async () => {
+test('many records are read in several turns of the event loop', async () => {
   const { fake, buffer } = open({
     pagesPerCpu: 64,
     onSample: () => {
@@ -198,7 +198,7 @@ test('a flood is read in turns, between which the event loop serves others', asy
   buffer.close();
 });
 
-test('closing reads a last time, then stops waiting, unmaps and closes everything', async () => {
+test('close reads the last records, ends the wait, unmaps and closes everything', async () => {
   const { fake, buffer, samples } = open();
   await settled();
   fake.ring(1).sample(byte(9));
@@ -215,7 +215,7 @@ test('closing reads a last time, then stops waiting, unmaps and closes everythin
   );
 });
 
-test('a handler may close', async () => {
+test('a handler may call close', async () => {
   const all: Opened = open({ onSample: () => all.buffer.close() });
   await settled();
   all.fake.ring(0).sample(byte(1));
@@ -224,7 +224,7 @@ test('a handler may close', async () => {
   assert.is(all.fake.rings.size, 0);
 });
 
-test('what a handler throws goes to onError, and reading goes on', async () => {
+test('an exception of a handler goes to onError, and reading continues', async () => {
   const errors: unknown[] = [];
   let seen = 0;
   const { fake, buffer } = open({
@@ -243,7 +243,7 @@ test('what a handler throws goes to onError, and reading goes on', async () => {
   buffer.close();
 });
 
-test('EPERM from mmap names the setting, and closes what was open', () => {
+test('EPERM from mmap names the setting, and closes everything', () => {
   const fake = new FakeSyscalls();
   fake.files.set('/proc/sys/kernel/perf_event_mlock_kb', '516\n');
   fake.onMmap = (fd) => (fake.cpus.get(fd) === 1 ? -Errno.EPERM : undefined);
@@ -251,7 +251,7 @@ test('EPERM from mmap names the setting, and closes what was open', () => {
     () => open({}, fake),
     (error: unknown) =>
       error instanceof NotPermittedError &&
-      /CAP_IPC_LOCK.*perf_event_mlock_kb \(516 KiB a CPU now\)/.test(error.message),
+      /perf_event_mlock_kb \(now 516 KiB for each CPU\) need CAP_IPC_LOCK/.test(error.message),
   );
   assert.is(fake.open.size, 1, 'only the map is open');
   assert.is(fake.rings.size, 0);
@@ -274,7 +274,7 @@ for (const [capabilities, paranoid, message] of [
     );
   });
 
-test('a ring that the kernel would not enable leaves nothing behind', () => {
+test('if a ring cannot be enabled, everything is closed', () => {
   const fake = new FakeSyscalls();
   fake.onIoctl = () => -Errno.EINVAL;
   assert.throws(() => open({}, fake), /PERF_EVENT_IOC_ENABLE.*EINVAL/);
@@ -286,10 +286,10 @@ for (const [options, message] of [
   [{ pagesPerCpu: 3 }, /power of two/],
   [{ pagesPerCpu: 0 }, /power of two/],
   [{ pagesPerCpu: 0.5 }, /power of two/],
-  [{ sampleBytes: 4096 }, /4096 bytes, 4112 as a record, doesn't fit/],
-  [{ wakeup: { events: 0 } }, /wake-up at 0 events/],
-  [{ wakeup: { watermarkBytes: 4096, flushMs: 10 } }, /wake-up at 4096 watermark/],
-  [{ wakeup: { flushMs: 0 } }, /flush every 0 ms/],
+  [{ sampleBytes: 4096 }, /4096 bytes \(4112 with its header\) does not fit/],
+  [{ wakeup: { events: 0 } }, /events of a wake-up cannot be 0/],
+  [{ wakeup: { watermarkBytes: 4096, flushMs: 10 } }, /watermarkBytes of a wake-up cannot be 4096/],
+  [{ wakeup: { flushMs: 0 } }, /flushMs of a wake-up cannot be 0/],
 ] as const)
   test(`${JSON.stringify(options)} is refused before anything is opened`, () => {
     const fake = new FakeSyscalls();
@@ -297,10 +297,10 @@ for (const [options, message] of [
     assert.is(fake.calls.filter((call) => call.startsWith('perf')).length, 0);
   });
 
-/** Past the next look at the CPUs. */
+/** Resolves after the next check of the CPUs. */
 const look = () => new Promise((resolve) => setTimeout(resolve, 1100));
 
-test('a CPU that goes offline is read to its end, and one that comes online gets a ring', async () => {
+test('the last records of an offline CPU are read, and a CPU that comes online gets a ring', async () => {
   const changes: CpuChange[] = [];
   const { fake, buffer, samples, lost } = open({ onCpus: (change) => changes.push(change) });
   await settled();
@@ -315,7 +315,7 @@ test('a CPU that goes offline is read to its end, and one that comes online gets
   const before = fake.calls.length;
   await look();
   assert.equal(samples, [[1, 1]]);
-  assert.equal(lost, [[2, 1]], 'those that no record told of');
+  assert.equal(lost, [[2, 1]], 'losses without a lost record');
   assert.equal(buffer.cpus, [0]);
   assert.equal(
     fake.calls.slice(before).map((call) => call.replace(/ 1\d/, '')),
@@ -340,7 +340,7 @@ test('a CPU that goes offline is read to its end, and one that comes online gets
   assert.is(fake.rings.size, 0);
 });
 
-test('a CPU that was away for a moment gets a new ring in the place of the old one', async () => {
+test('a CPU that was offline for a moment gets a new ring', async () => {
   const changes: CpuChange[] = [];
   const fake = new FakeSyscalls();
   fake.files.set('/sys/kernel/uevent_seqnum', '1\n');
@@ -371,7 +371,7 @@ test('a CPU that was away for a moment gets a new ring in the place of the old o
   buffer.close();
 });
 
-test('a CPU that can get no ring is told of once, and the others are read', async () => {
+test('a CPU whose ring cannot be opened is reported once, and the others are read', async () => {
   const errors: unknown[] = [];
   const { fake, buffer, samples } = open({ onError: (error) => errors.push(error) });
   await settled();
@@ -390,7 +390,7 @@ test('a CPU that can get no ring is told of once, and the others are read', asyn
   buffer.close();
 });
 
-test('a handler may close while the last of a ring is read', async () => {
+test('a handler may call close while the last records of a ring are read', async () => {
   const all: Opened = open({ onSample: () => all.buffer.close() });
   await settled();
   all.fake.ring(1).sample(byte(1));

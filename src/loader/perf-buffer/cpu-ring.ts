@@ -1,4 +1,4 @@
-/** One CPU's perf ring in the kernel: opened, mapped, put into a map under the CPU's number. */
+/** The perf ring of one CPU: opened, mapped, and set in a map under the CPU's number. */
 import { Attr, allocate, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import { KernelError, NotPermittedError } from '../errors.ts';
@@ -19,12 +19,13 @@ import {
 import { kernelError } from '../permission.ts';
 import { allOrNothing, type Closeable } from '../resources.ts';
 import type { Poll } from '../syscalls.ts';
+import { readText } from '../text.ts';
 import { type LostHandler, PerfRing, type SampleHandler } from './perf-ring.ts';
 
-/** When the kernel wakes the reader up: after so many samples, or so many bytes. */
+/** When the kernel wakes the reader: after a number of samples, or of bytes. */
 export type RingWakeup = { readonly events: number } | { readonly watermarkBytes: number };
 
-/** An open ring. Owns its descriptor and mapping. */
+/** An open perf ring. Owns its descriptor and mapping. */
 export class CpuRing implements Closeable {
   readonly cpu: number;
   readonly #kernel: Kernel;
@@ -35,7 +36,7 @@ export class CpuRing implements Closeable {
   #lost = 0;
   #closed = false;
 
-  /** Takes over the descriptor and the mapping. */
+  /** Takes ownership of the descriptor and the mapping. */
   constructor(kernel: Kernel, cpu: number, descriptor: Descriptor, mapping: ArrayBuffer) {
     this.cpu = cpu;
     this.#kernel = kernel;
@@ -45,8 +46,8 @@ export class CpuRing implements Closeable {
   }
 
   /**
-   * Calls `onReadable` when the kernel wakes the reader up. If the wait fails later, `report` gets the error,
-   * and the calls end. @throws {KernelError} if the wait cannot begin.
+   * Calls `onReadable` when the kernel wakes the reader. If the wait fails later, `report` gets the error, and the calls
+   * end. @throws {KernelError} if the wait cannot begin.
    */
   wait(onReadable: () => void, report: Report): void {
     const tried = `wait for events of CPU ${this.cpu}`;
@@ -58,7 +59,7 @@ export class CpuRing implements Closeable {
             syscall: 'epoll_wait',
             errno,
             tried,
-            hint: 'only the timer reads them from now on, up to a second late; open the session again',
+            hint: 'only the timer reads this ring from now on, up to a second late; open the session again',
           }),
         );
     });
@@ -66,7 +67,7 @@ export class CpuRing implements Closeable {
     this.#poll = poll;
   }
 
-  /** As `PerfRing.drain`. */
+  /** Reads records, like `PerfRing.drain`, and counts the lost samples. */
   drain(onSample: SampleHandler, onLost: LostHandler, limit?: number): number {
     return this.#ring.drain(
       onSample,
@@ -79,33 +80,33 @@ export class CpuRing implements Closeable {
   }
 
   /**
-   * Stops the ring. The note of a loss is written together with the next sample, so the last loss may have none: it is
-   * asked for here (Linux 6.0). To be called when the ring was drained for the last time.
+   * Reports the last lost samples. The kernel writes a lost record together with the next sample, so the last loss may have
+   * none; the event's counter includes it (Linux 6.0). Call this after the ring was read for the last time.
    */
   finish(onLost: LostHandler): void {
     const [, , lost] = this.#counts();
-    const untold = Number(lost ?? 0n) - this.#lost;
-    if (untold <= 0) return;
-    this.#lost += untold;
-    onLost(untold, this.cpu);
+    const unreported = Number(lost ?? 0n) - this.#lost;
+    if (unreported <= 0) return;
+    this.#lost += unreported;
+    onLost(unreported, this.cpu);
   }
 
   /**
-   * For how many ns samples could be written. It stands still when the CPU was taken offline, also when it is back since:
-   * the ring has to be opened anew then. Undefined where the kernel doesn't say. Interrupts that CPU.
+   * Reads how long the event has been active, in ns. The time stops when the CPU goes offline, and does not continue when
+   * it comes back: the ring must be opened again then. Undefined if the read fails. Interrupts the CPU.
    */
-  clock(): bigint | undefined {
+  activeTime(): bigint | undefined {
     return this.#counts()[1];
   }
 
-  /** Samples, ns running and, since Linux 6.0, samples lost, as far as the kernel tells. */
+  /** Reads the event's counters: samples, active time in ns and, since Linux 6.0, lost samples. Empty if the read fails. */
   #counts(): readonly bigint[] {
     const counts = allocate(24);
     const bytes = this.#kernel.syscalls.read(this.#descriptor.fd, counts);
     return [...new BigUint64Array(counts.buffer)].slice(0, Math.max(bytes, 0) / 8);
   }
 
-  /** No more samples from now on; those written stay to be read. */
+  /** Disables the event: the ring gets no more samples. Written samples can still be read. */
   stop(): void {
     this.#kernel.syscalls.ioctl(this.#descriptor.fd, IOC_DISABLE, 0);
   }
@@ -121,7 +122,7 @@ export class CpuRing implements Closeable {
 }
 
 /**
- * Opens the ring of a CPU, `pages` pages of data, and enters it in the map; undefined where the CPU is offline.
+ * Opens the ring of a CPU with `pages` pages of data, and sets it in the map. Returns undefined if the CPU is offline.
  * @throws {NotPermittedError} @throws {KernelError}
  */
 export function openCpuRing(
@@ -178,14 +179,14 @@ function mapRing(kernel: Kernel, fd: number, cpu: number, pages: number): ArrayB
   if (mapping === -Errno.EPERM)
     throw new NotPermittedError({
       ...failure,
-      hint: `rings need CAP_IPC_LOCK, or to fit kernel.perf_event_mlock_kb (${mlockKb(kernel)}): use fewer pages, or raise it by sysctl`,
+      hint:
+        `perf rings beyond kernel.perf_event_mlock_kb (now ${mlockKb(kernel)}) need CAP_IPC_LOCK; ` +
+        'use fewer pages, or raise the setting with sysctl',
     });
   throw new KernelError({ ...failure, hint: mapping === -Errno.ENOMEM ? 'use fewer pages' : undefined });
 }
 
 function mlockKb(kernel: Kernel): string {
-  const bytes = kernel.syscalls.readFile('/proc/sys/kernel/perf_event_mlock_kb');
-  return typeof bytes === 'number'
-    ? 'unknown here'
-    : `${Buffer.from(bytes).toString('latin1').trim()} KiB a CPU now`;
+  const text = readText(kernel.syscalls, '/proc/sys/kernel/perf_event_mlock_kb');
+  return typeof text === 'number' ? 'unknown' : `${text.trim()} KiB for each CPU`;
 }

@@ -1,88 +1,92 @@
 /**
  * CPUs that go offline and come online while rings are open.
  *
- * A perf event of a CPU that goes offline is dead for good: when the CPU comes back nothing can be written to its ring, and
- * nothing says so. One that was away for less than the time between two looks is still in the list of those online. So
- * each look reads the number of the kernel's last uevent, which taking a CPU away or bringing it back raises (resuming
- * from suspension too), and only where that has changed looks closer: at the list, and, until the next look, at whether the clocks
- * of the rings' events go on.
+ * The perf event of a CPU that goes offline is dead for good: when the CPU comes back, the kernel writes nothing to its
+ * ring and reports no error. The list of online CPUs does not show a CPU that was offline between two checks. So each check
+ * reads the number of the kernel's last uevent, which increases when a CPU goes offline or comes online (or the system
+ * resumes). Only if the number has changed, it compares the list of online CPUs, and at the next check whether the active
+ * time of each ring's event has increased.
  *
  * Source: kernel/events/core.c (`perf_event_exit_cpu_context`), drivers/base/core.c (`device_offline`, `device_online`).
  */
 import type { Kernel } from '../kernel.ts';
+import { readText } from '../text.ts';
 import { uptime } from '../uptime.ts';
 import type { CpuRing } from './cpu-ring.ts';
 
-/** What a look has found. */
-export interface CpuNews {
-  /** Rings that nothing will be written to any more. */
+/** The result of a check. */
+export interface RingChanges {
+  /** Rings that the kernel no longer writes to. */
   readonly dead: readonly CpuRing[];
-  /** CPUs that are online and have no ring that works. */
-  readonly without: readonly number[];
-  /** They have had none since then at the earliest, in ms of `uptime()`. */
+  /** Online CPUs without a working ring. */
+  readonly withoutRing: readonly number[];
+  /** The earliest time when these CPUs lost their rings, in ms of `uptime()`. */
   readonly since: number;
 }
 
-/** Suspects: whether their clocks, which stood at that, have gone on shows the next look. */
-interface Suspicion {
-  readonly clocks: ReadonlyMap<CpuRing, bigint | undefined>;
+/** Active times of rings at the last check. A ring whose time is the same at the next check is dead. */
+interface ActiveTimes {
+  readonly times: ReadonlyMap<CpuRing, bigint | undefined>;
   readonly since: number;
 }
 
-/** Compares what is online with the rings there are, whenever it is asked to. */
+/** Compares the online CPUs with the open rings at each check. */
 export class CpuWatch {
   readonly #kernel: Kernel;
-  #mark: string;
-  #looked = uptime();
-  #suspicion: Suspicion | undefined;
-  readonly #givenUp = new Set<number>();
+  #stamp: string;
+  #lastCheck = uptime();
+  #activeTimes: ActiveTimes | undefined;
+  readonly #excluded = new Set<number>();
 
-  /** Begins to watch: to be made before the rings are opened. */
+  /** Begins to watch. Create it before opening the rings. */
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
-    this.#mark = markOf(kernel);
+    this.#stamp = hotplugStamp(kernel);
   }
 
-  /** A ring can't be had for that CPU: it isn't asked for until the CPU comes back from having been away. */
-  giveUp(cpu: number): void {
-    this.#givenUp.add(cpu);
+  /** Excludes a CPU whose ring cannot be opened, until the CPU was offline. */
+  exclude(cpu: number): void {
+    this.#excluded.add(cpu);
   }
 
-  /** What has happened since the last look; undefined where nothing has. `rings` are all there are. @throws where /sys has gone. */
-  look(rings: readonly CpuRing[]): CpuNews | undefined {
-    const [mark, before, suspicion] = [markOf(this.#kernel), this.#looked, this.#suspicion];
-    const changed = mark !== this.#mark;
-    // If this throws, the next look finds the change.
-    const online = new Set(changed || suspicion ? this.#kernel.onlineCpus : []);
-    this.#looked = uptime();
-    this.#mark = mark;
-    this.#suspicion = undefined;
-    if (!changed && !suspicion) return undefined;
+  /** Returns the changes since the last check, or undefined. `rings` are all open rings. @throws {KernelError} without /sys. */
+  check(rings: readonly CpuRing[]): RingChanges | undefined {
+    const [stamp, before, activeTimes] = [hotplugStamp(this.#kernel), this.#lastCheck, this.#activeTimes];
+    const changed = stamp !== this.#stamp;
+    // If this throws, the next check finds the change.
+    const online = new Set(changed || activeTimes ? this.#kernel.onlineCpus : []);
+    this.#lastCheck = uptime();
+    this.#stamp = stamp;
+    this.#activeTimes = undefined;
+    if (!changed && !activeTimes) return undefined;
 
-    const stopped = rings.filter((ring) => suspicion && hasStopped(ring, suspicion));
+    const stopped = rings.filter((ring) => activeTimes && hasStopped(ring, activeTimes));
     const dead = rings.filter((ring) => !online.has(ring.cpu) || stopped.includes(ring));
     const living = rings.filter((ring) => !dead.includes(ring));
-    for (const cpu of this.#givenUp) if (!online.has(cpu)) this.#givenUp.delete(cpu);
-    const served = new Set([...living.map((ring) => ring.cpu), ...this.#givenUp]);
-    const without = [...online].filter((cpu) => !served.has(cpu));
+    for (const cpu of this.#excluded) if (!online.has(cpu)) this.#excluded.delete(cpu);
+    const served = new Set([...living.map((ring) => ring.cpu), ...this.#excluded]);
+    const withoutRing = [...online].filter((cpu) => !served.has(cpu));
     if (changed)
-      this.#suspicion = { clocks: new Map(living.map((ring) => [ring, ring.clock()])), since: before };
-    if (dead.length === 0 && without.length === 0) return undefined;
-    return { dead, without, since: stopped.length > 0 && suspicion ? suspicion.since : before };
+      this.#activeTimes = {
+        times: new Map(living.map((ring) => [ring, ring.activeTime()])),
+        since: before,
+      };
+    if (dead.length === 0 && withoutRing.length === 0) return undefined;
+    return { dead, withoutRing, since: stopped.length > 0 && activeTimes ? activeTimes.since : before };
   }
 }
 
-function hasStopped(ring: CpuRing, { clocks }: Suspicion): boolean {
-  const then = clocks.get(ring);
-  return then !== undefined && then === ring.clock();
+function hasStopped(ring: CpuRing, { times }: ActiveTimes): boolean {
+  const before = times.get(ring);
+  return before !== undefined && before === ring.activeTime();
 }
 
-/** A text that is another one when CPUs have come or gone. */
-function markOf({ syscalls }: Kernel): string {
-  // Without uevents it is the list itself, which hides a CPU that came back quickly.
+/** Returns a text that changes when a CPU goes offline or comes online. */
+function hotplugStamp({ syscalls }: Kernel): string {
+  // Without uevents, the list of online CPUs, which does not show a CPU that came back quickly.
   for (const path of ['/sys/kernel/uevent_seqnum', '/sys/devices/system/cpu/online']) {
-    const bytes = syscalls.readFile(path);
-    if (typeof bytes !== 'number') return Buffer.from(bytes).toString('latin1');
+    const text = readText(syscalls, path);
+    if (typeof text !== 'number') return text;
   }
   return '';
 }

@@ -1,76 +1,112 @@
-/**
- * How the rings are read, and who gets what was read.
- */
+/** The options of perf buffers. */
 import { fitsRing, type LostHandler, recordSize, type SampleHandler } from './perf-ring.ts';
 
 /**
- * When to read: as soon as `events` samples wait on a CPU; or when a ring holds `watermarkBytes` (an eighth of it if not given, which
- * leaves the reader the rest of it for being late), and every
- * `flushMs` milliseconds. Being woken costs the traced process some 8 us each time: a watermark is for floods.
+ * When the kernel wakes the reader: after a number of samples on one CPU (`events`), or when a ring holds `watermarkBytes`,
+ * and every `flushMs` milliseconds in addition. `watermarkBytes` defaults to an eighth of the ring.
+ *
+ * A wake-up costs the traced process about 8 us, so use a watermark for many events a second.
+ * @example
+ * ```ts
+ * import type { Wakeup } from 'tsbpf';
+ *
+ * const everyEvent: Wakeup = { events: 1 };
+ * const inBatches: Wakeup = { watermarkBytes: 64 * 1024, flushMs: 100 };
+ * console.log(everyEvent, inBatches);
+ * ```
  */
 export type Wakeup =
   | { readonly events: number }
   | { readonly watermarkBytes?: number; readonly flushMs: number };
 
-/** CPUs that came or went while reading; one that was away for a moment is in both lists. */
+/**
+ * CPUs that came online or went offline while reading. A CPU that was offline for a moment is in both lists.
+ *
+ * @example
+ * ```ts
+ * import type { CpuChange } from 'tsbpf';
+ *
+ * const onCpus = ({ online, gapMs }: CpuChange) => {
+ *   if (online.length > 0) console.warn(`CPUs ${online.join()}: up to ${gapMs} ms of events are lost`);
+ * };
+ * onCpus({ online: [1], offline: [], gapMs: 900 });
+ * ```
+ */
 export interface CpuChange {
-  /** They came online and have a ring now. */
+  /** CPUs that came online and have a ring now. */
   readonly online: readonly number[];
-  /** They went offline. What their rings held has been read, and nothing more can come from there. */
+  /** CPUs that went offline. All records of their rings have been read. */
   readonly offline: readonly number[];
   /**
-   * How long, in ms, the CPUs in `online` may have run before they had a ring: samples that programs wrote there meanwhile are
-   * lost, and not counted.
+   * The longest time that the CPUs in `online` ran without a ring, in ms. Samples that programs sent there in this time are
+   * lost without being counted.
    */
   readonly gapMs: number;
 }
 
-/** How to read, and who gets what was read. Handlers are called from the event loop, and in `drain` and `close`. */
+/**
+ * Options of `PerfBuffer.open`. Handlers run from the event loop, and in `drain` and `close`.
+ *
+ * @example
+ * ```ts
+ * import type { PerfBufferOptions } from 'tsbpf';
+ *
+ * const options: PerfBufferOptions = {
+ *   pagesPerCpu: 64,
+ *   sampleBytes: 4,
+ *   wakeup: { watermarkBytes: 4096, flushMs: 100 },
+ *   onSample: (view, offset) => console.log(view.getUint32(offset, true)),
+ * };
+ * console.log(options.pagesPerCpu);
+ * ```
+ */
 export interface PerfBufferOptions {
-  /** Pages of memory of each CPU's ring, a power of two. */
+  /** The size of each CPU's ring in pages of memory, a power of two. */
   readonly pagesPerCpu: number;
-  /** Each sample by itself if not given. */
+  /** When the kernel wakes the reader. Default: at each sample. */
   readonly wakeup?: Wakeup;
-  /** Bytes of the largest sample that programs write. */
+  /** The size of the largest sample that programs send, in bytes. */
   readonly sampleBytes: number;
+  /** Receives each sample. */
   readonly onSample: SampleHandler;
+  /** Receives the number of samples that were lost because a CPU's ring was full. */
   readonly onLost?: LostHandler;
   /**
-   * Gets the exceptions of all handlers and the errors of reading; reading continues. Without `onError`, or
-   * if it throws, the error is thrown: by `drain` and `close` after they have read everything, otherwise from
-   * the event loop (`uncaughtException`).
+   * Receives the exceptions of all handlers and the errors of reading; reading continues. Without `onError`, or if it
+   * throws, the error is thrown: by `drain` and `close` after they have read everything, otherwise from the event loop
+   * (`uncaughtException`).
    */
   readonly onError?: (error: unknown) => void;
-  /** Called when CPUs came or went, within a second of it, or two where one was away for less than that. */
+  /** Called within a second after CPUs came online or went offline; within two if one was offline for less than a second. */
   readonly onCpus?: (change: CpuChange) => void;
-  /** Called once a second, after a look at the rings. */
+  /** Called once a second, after reading the rings. */
   readonly onTick?: () => void;
 }
 
-/** @throws {RangeError} where a sample doesn't fit, or a number makes no sense. */
+/** Checks the options. @throws {RangeError} if a sample does not fit a ring, or a number is out of range. */
 export function checkOptions(
   { pagesPerCpu, sampleBytes, wakeup }: PerfBufferOptions,
   pageSize: number,
 ): void {
   if (!Number.isInteger(pagesPerCpu) || pagesPerCpu < 1 || (pagesPerCpu & (pagesPerCpu - 1)) !== 0)
-    throw new RangeError(`${pagesPerCpu} pages for a perf ring: it has to be a power of two`);
+    throw new RangeError(`a perf ring cannot have ${pagesPerCpu} pages; use a power of two`);
   const ringBytes = pagesPerCpu * pageSize;
   if (!fitsRing(sampleBytes, ringBytes))
     throw new RangeError(
-      `a sample of ${sampleBytes} bytes, ${recordSize(sampleBytes)} as a record, doesn't fit a perf ring of ${ringBytes} bytes: more pages are needed`,
+      `a sample of ${sampleBytes} bytes (${recordSize(sampleBytes)} with its header) does not fit a perf ring of ${ringBytes} bytes; use more pages`,
     );
   if (!wakeup) return;
   const [name, value, most] =
     'events' in wakeup
       ? ['events', wakeup.events, 0xffff_ffff]
-      : ['watermark', wakeup.watermarkBytes ?? 1, ringBytes - 1];
+      : ['watermarkBytes', wakeup.watermarkBytes ?? 1, ringBytes - 1];
   if (!Number.isInteger(value) || value < 1 || value > most)
-    throw new RangeError(`a wake-up at ${value} ${name}: from 1 to ${most} is possible`);
+    throw new RangeError(`${name} of a wake-up cannot be ${value}; use 1 to ${most}`);
   if ('flushMs' in wakeup && !(wakeup.flushMs >= 1))
-    throw new RangeError(`a flush every ${wakeup.flushMs} ms: 1 and more is possible`);
+    throw new RangeError(`flushMs of a wake-up cannot be ${wakeup.flushMs}; use 1 or more`);
 }
 
-/** The same for one ring, with what isn't given filled in. */
+/** Returns the wake-up of each ring, with defaults filled in. */
 export function ringWakeup({ pagesPerCpu, wakeup = { events: 1 } }: PerfBufferOptions, pageSize: number) {
   if ('events' in wakeup) return wakeup;
   return { watermarkBytes: wakeup.watermarkBytes ?? (pagesPerCpu * pageSize) / 8 };

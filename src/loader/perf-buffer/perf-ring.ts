@@ -1,5 +1,5 @@
 /**
- * One CPU's perf ring: reading the records that the kernel writes into shared memory.
+ * The perf ring of one CPU: reads the records that the kernel writes into shared memory.
  *
  * Source: man 2 perf_event_open (MMAP layout), kernel/events/ring_buffer.c.
  */
@@ -7,40 +7,58 @@ import { CorruptRingError } from '../errors.ts';
 import { PageWord, RECORD_LOST, RECORD_SAMPLE } from '../perf-event.ts';
 
 /**
- * Gets a sample: `size` bytes, padding included, of `view` from `offset` on. They are the ring's own memory: to be read
- * before the function returns, never later.
+ * Receives a sample: `size` bytes of `view` at `offset`, padding included. They are the memory of the ring, so read them
+ * before the function returns.
+ *
+ * @example
+ * ```ts
+ * import type { SampleHandler } from 'tsbpf';
+ *
+ * const onSample: SampleHandler = (view, offset, _size, cpu) => {
+ *   console.log(`pid ${view.getUint32(offset, true)} on CPU ${cpu}`);
+ * };
+ * onSample(new DataView(new ArrayBuffer(4)), 0, 4, 0);
+ * ```
  */
 export type SampleHandler = (view: DataView, offset: number, size: number, cpu: number) => void;
 
-/** Gets the number of samples that found a ring full. */
+/**
+ * Receives the number of samples that were lost because the ring of a CPU was full.
+ *
+ * @example
+ * ```ts
+ * import type { LostHandler } from 'tsbpf';
+ *
+ * const onLost: LostHandler = (count, cpu) => console.warn(`${count} events lost on CPU ${cpu}`);
+ * onLost(3, 0);
+ * ```
+ */
 export type LostHandler = (count: number, cpu: number) => void;
 
-/** Bytes of a record's header: type, misc, size. */
+/** The size of a record's header in bytes: type, misc, size. */
 const HEADER = 8;
-/** A sample's bytes follow the header and their own size. */
+/** The offset of a sample's bytes: they follow the header and their size. */
 const SAMPLE_START = HEADER + 4;
-/** The most that a header's 16-bit size can say. */
+/** The largest 16-bit size in a header. */
 const LARGEST_RECORD = 0xffff;
-/** Bytes of PERF_RECORD_LOST, which the kernel writes together with the sample after a loss. */
+/** The size of PERF_RECORD_LOST in bytes. The kernel writes it together with the next sample after a loss. */
 const LOST_RECORD = 24;
 
-/**
- * Bytes that a sample takes in a ring; the kernel pads records to 8.
- */
+/** Returns the size of a sample's record in bytes. The kernel pads records to 8 bytes. */
 export function recordSize(sampleBytes: number): number {
   return HEADER + Math.ceil((sampleBytes + 4) / 8) * 8;
 }
 
 /**
- * Whether samples of that size can always be written to a ring of `ringBytes`. One that fits into an empty ring only
- * without the note of a loss before it would be lost for ever after the first loss.
+ * Whether samples of a size always fit a ring of `ringBytes`. A sample must fit an empty ring together with a lost record:
+ * otherwise all samples after the first loss would be lost.
  */
 export function fitsRing(sampleBytes: number, ringBytes: number): boolean {
   const record = recordSize(sampleBytes);
   return record <= LARGEST_RECORD && record + LOST_RECORD < ringBytes;
 }
 
-/** Reads one ring. It doesn't own the mapping: call `release` before that is unmapped. */
+/** Reads one ring. It does not own the mapping: call `release` before unmapping it. */
 export class PerfRing {
   readonly cpu: number;
   readonly #control: BigUint64Array;
@@ -48,15 +66,15 @@ export class PerfRing {
   readonly #view: DataView;
   readonly #base: number;
   readonly #size: number;
-  /** Where a record that wraps is put together, made when the first one does. */
+  /** A buffer for a record that wraps around the ring's end, allocated for the first one. */
   #scratch: DataView | undefined;
   #released = false;
-  /** Bytes that a drain under way has read, its record in hand included. */
+  /** The bytes that the current drain has read, its current record included. */
   #done = 0;
-  /** Which drain it is: one that a handler starts takes over, and the one below it ends. */
+  /** The number of the current drain. If a handler starts another one, that continues and the outer one ends. */
   #turn = 0;
 
-  /** `mapping` is a control page and 2^n pages of data, laid out as the kernel does. @throws {RangeError} where it isn't. */
+  /** `mapping` is the kernel's control page and 2^n pages of data. @throws {RangeError} if it is not. */
   constructor(mapping: ArrayBuffer, cpu: number) {
     this.cpu = cpu;
     this.#control = new BigUint64Array(mapping, 0, 256);
@@ -67,20 +85,19 @@ export class PerfRing {
     const whole = this.#base + this.#size === mapping.byteLength;
     if (!whole || this.#size < HEADER || (this.#size & (this.#size - 1)) !== 0)
       throw new RangeError(
-        `${this.#size} bytes from byte ${this.#base} of ${mapping.byteLength} are no perf ring`,
+        `not a perf ring: ${this.#size} bytes of data at ${this.#base} in a mapping of ${mapping.byteLength} bytes`,
       );
   }
 
   /**
-   * Reads the records that are there, at most `limit`, and gives their room back to the kernel, once, at the
-   * end, also when a handler throws. Returns how many were read; fewer than `limit` means that the ring was
-   * empty. A handler may drain, and may release.
-   * @throws {CorruptRingError} for an invalid sample, which it skips, and for an invalid record, after
-   * which it skips the rest.
+   * Reads the records in the ring, at most `limit`, and frees their space at the end, also if a handler throws. Returns the
+   * number of records; fewer than `limit` means that the ring was empty. A handler may call `drain` and `release`.
+   * @throws {CorruptRingError} for an invalid sample, which it skips, and for an invalid record, after which it skips the
+   * rest of the ring.
    */
   drain(onSample: SampleHandler, onLost: LostHandler, limit = Number.POSITIVE_INFINITY): number {
     if (this.#released) return 0;
-    // Acquire: what the kernel wrote before it moved the head is visible after this.
+    // Acquire: after this load, everything is visible that the kernel wrote before it moved the head.
     const head = Atomics.load(this.#control, PageWord.head);
     const tail = (this.#control[PageWord.tail] ?? 0n) + BigInt(this.#done);
     const available = Number(head - tail);
@@ -94,7 +111,7 @@ export class PerfRing {
       return this.#records(Number(tail & BigInt(this.#size - 1)), available, limit, onSample, onLost);
     } finally {
       if (this.#turn === turn) {
-        // Release: the kernel must not write over what is still being read.
+        // Release: the kernel must not overwrite records before they are read.
         Atomics.store(this.#control, PageWord.tail, tail + BigInt(this.#done - before));
         this.#done = 0;
         this.#turn++;
@@ -102,7 +119,7 @@ export class PerfRing {
     }
   }
 
-  /** From now on the mapping isn't touched. */
+  /** Stops all access to the mapping. */
   release(): void {
     this.#released = true;
     this.#turn++;
@@ -136,7 +153,7 @@ export class PerfRing {
 
   #sample(at: number, size: number, onSample: SampleHandler): void {
     const wraps = at + size > this.#size;
-    const view = wraps ? this.#joined(at, size) : this.#view;
+    const view = wraps ? this.#unwrapped(at, size) : this.#view;
     const offset = wraps ? 0 : this.#base + at;
     const bytes = size < SAMPLE_START ? size : view.getUint32(offset + HEADER, true);
     if (bytes > size - SAMPLE_START)
@@ -150,15 +167,15 @@ export class PerfRing {
 
   #lost(at: number, size: number, onLost: LostHandler): void {
     if (size < LOST_RECORD)
-      throw new CorruptRingError(this.cpu, `a note of a loss of ${size} bytes`, 'this note');
+      throw new CorruptRingError(this.cpu, `a lost record of ${size} bytes`, 'this record');
     const wraps = at + size > this.#size;
-    const view = wraps ? this.#joined(at, size) : this.#view;
-    // After the header the event's id, then the count.
+    const view = wraps ? this.#unwrapped(at, size) : this.#view;
+    // The event's id and the count follow the header.
     onLost(Number(view.getBigUint64((wraps ? 0 : this.#base + at) + HEADER + 8, true)), this.cpu);
   }
 
-  /** A copy of a record that goes on at the ring's beginning. */
-  #joined(at: number, size: number): DataView {
+  /** Copies a record that wraps around the ring's end. */
+  #unwrapped(at: number, size: number): DataView {
     this.#scratch ??= new DataView(new ArrayBuffer(LARGEST_RECORD + 1));
     const ring = new Uint8Array(this.#view.buffer, this.#base, this.#size);
     const bytes = new Uint8Array(this.#scratch.buffer);

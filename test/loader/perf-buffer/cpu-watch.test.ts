@@ -10,27 +10,27 @@ const test = suite('loader/perf-buffer/cpu-watch');
 const ONLINE = '/sys/devices/system/cpu/online';
 const UEVENTS = '/sys/kernel/uevent_seqnum';
 
-/** As much of a ring as is looked at. */
-interface Clock {
+/** The part of a ring that a check reads. */
+interface FakeTime {
   readonly cpu: number;
-  /** Whether it goes on by itself. */
-  goes: boolean;
+  /** Whether its active time increases. */
+  increases: boolean;
   asked: number;
 }
 
-function ringOf(cpu: number): CpuRing & Clock {
+function ringOf(cpu: number): CpuRing & FakeTime {
   let time = 0n;
   const ring = {
     cpu,
-    goes: true,
+    increases: true,
     asked: 0,
-    clock() {
+    activeTime() {
       ring.asked++;
-      if (ring.goes) time++;
+      if (ring.increases) time++;
       return time;
     },
   };
-  return ring as unknown as CpuRing & Clock;
+  return ring as unknown as CpuRing & FakeTime;
 }
 
 function watching(online: string): { fake: FakeSyscalls; watch: CpuWatch; reads: string[] } {
@@ -47,10 +47,10 @@ function watching(online: string): { fake: FakeSyscalls; watch: CpuWatch; reads:
   return { fake, watch, reads };
 }
 
-test('while nothing happens one file is read, and no CPU is asked', () => {
+test('without a uevent a check reads one file, and no counter of a ring', () => {
   const { watch, reads } = watching('0-1');
   const rings = [ringOf(0), ringOf(1)];
-  assert.is(watch.look(rings), undefined);
+  assert.is(watch.check(rings), undefined);
   assert.equal(reads, [UEVENTS]);
   assert.equal(
     rings.map(({ asked }) => asked),
@@ -58,11 +58,11 @@ test('while nothing happens one file is read, and no CPU is asked', () => {
   );
 });
 
-test('a uevent of something else is nothing, and costs two looks', () => {
+test('another uevent changes nothing, and makes two checks read more', () => {
   const { fake, watch, reads } = watching('0-1');
   const rings = [ringOf(0), ringOf(1)];
   fake.files.set(UEVENTS, '101');
-  for (let look = 0; look < 4; look++) assert.is(watch.look(rings), undefined);
+  for (let checks = 0; checks < 4; checks++) assert.is(watch.check(rings), undefined);
   assert.equal(
     rings.map(({ asked }) => asked),
     [2, 2],
@@ -71,69 +71,69 @@ test('a uevent of something else is nothing, and costs two looks', () => {
 });
 
 for (const uevents of [true, false])
-  test(`CPUs that come and go are found ${uevents ? 'by a uevent' : 'by the list, where uevents are not counted'}`, () => {
+  test(`offline and online CPUs are found ${uevents ? 'by a uevent' : 'by the list of CPUs, without uevents'}`, () => {
     const { fake, watch } = watching('0-2');
     const rings = [ringOf(0), ringOf(1), ringOf(2)];
     if (!uevents) {
       fake.files.delete(UEVENTS);
-      watch.look(rings);
+      watch.check(rings);
     }
     if (uevents) fake.files.set(UEVENTS, '102');
     fake.files.set(ONLINE, '0,2-3');
     const before = performance.now();
-    const news = watch.look(rings);
-    assert.equal(news?.dead, [rings[1]]);
-    assert.equal(news?.without, [3]);
-    assert.ok((news?.since ?? Number.POSITIVE_INFINITY) <= before);
-    assert.is(watch.look([rings[0] as CpuRing, rings[2] as CpuRing, ringOf(3)]), undefined);
+    const changes = watch.check(rings);
+    assert.equal(changes?.dead, [rings[1]]);
+    assert.equal(changes?.withoutRing, [3]);
+    assert.ok((changes?.since ?? Number.POSITIVE_INFINITY) <= before);
+    assert.is(watch.check([rings[0] as CpuRing, rings[2] as CpuRing, ringOf(3)]), undefined);
   });
 
-test('a CPU that was away between two looks is found by the clock of its ring, since the look before', () => {
+test('a CPU that was offline between two checks is found by the active time of its ring', () => {
   const { fake, watch } = watching('0-1');
   const [first, second] = [ringOf(0), ringOf(1)];
-  watch.look([first, second]);
+  watch.check([first, second]);
   const lastSeen = performance.now();
   fake.files.set(UEVENTS, '102');
-  second.goes = false;
-  assert.is(watch.look([first, second]), undefined, 'not known yet');
-  const news = watch.look([first, second]);
-  assert.equal(news?.dead, [second]);
-  assert.equal(news?.without, [1]);
-  assert.ok((news?.since ?? Number.POSITIVE_INFINITY) <= lastSeen);
+  second.increases = false;
+  assert.is(watch.check([first, second]), undefined, 'not known before the next check');
+  const changes = watch.check([first, second]);
+  assert.equal(changes?.dead, [second]);
+  assert.equal(changes?.withoutRing, [1]);
+  assert.ok((changes?.since ?? Number.POSITIVE_INFINITY) <= lastSeen);
 });
 
-test('uevents at each look hide nothing', () => {
+test('uevents before every check hide no change', () => {
   const { fake, watch } = watching('0-1');
   const [first, second] = [ringOf(0), ringOf(1)];
   const found: unknown[] = [];
   for (let look = 0; look < 5; look++) {
     fake.files.set(UEVENTS, String(200 + look));
-    if (look === 2) second.goes = false;
-    const news = watch.look([first, second]);
-    if (news) found.push(look, news.dead.length);
-    if (news) second.goes = true; // another ring in its place
+    if (look === 2) second.increases = false;
+    const changes = watch.check([first, second]);
+    if (changes) found.push(look, changes.dead.length);
+    if (changes) second.increases = true; // another ring in its place
   }
   assert.equal(found, [2, 1]);
 });
 
-test('a ring whose clock is unknown is taken to work', () => {
+test('a ring whose active time is unknown counts as working', () => {
   const { fake, watch } = watching('0');
-  const ring = { cpu: 0, clock: () => undefined } as unknown as CpuRing;
+  const ring = { cpu: 0, activeTime: () => undefined } as unknown as CpuRing;
   fake.files.set(UEVENTS, '101');
-  assert.is(watch.look([ring]), undefined);
-  assert.is(watch.look([ring]), undefined);
+  assert.is(watch.check([ring]), undefined);
+  assert.is(watch.check([ring]), undefined);
 });
 
-test('a CPU that no ring can be had for is asked again when it was away', () => {
+test('an excluded CPU is listed again after it was offline', () => {
   const { fake, watch } = watching('0-1');
   const rings = [ringOf(0)];
   const looked = (online: string) => {
     fake.files.set(ONLINE, online);
     fake.files.set(UEVENTS, `${Number(fake.files.get(UEVENTS)) + 1}`);
-    return watch.look(rings)?.without;
+    return watch.check(rings)?.withoutRing;
   };
   assert.equal(looked('0-1'), [1]);
-  watch.giveUp(1);
+  watch.exclude(1);
   assert.is(looked('0-1'), undefined);
   assert.is(looked('0'), undefined);
   assert.equal(looked('0-1'), [1]);

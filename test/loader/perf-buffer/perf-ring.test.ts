@@ -9,12 +9,12 @@ const test = suite('loader/perf-buffer/perf-ring');
 const PAGE = 4096;
 const never = (): void => assert.unreachable('no loss was written');
 
-/** A payload of `size` bytes that tells which one it is and where each of its bytes belongs. */
+/** A payload of `size` bytes that encodes its number and the position of each byte. */
 function payload(size: number, seed: number): Uint8Array {
   return Uint8Array.from({ length: size }, (_, index) => (seed * 31 + index * 7) & 0xff);
 }
 
-/** Reads everything, with samples as copies of their first `size` bytes. */
+/** Reads all records. Samples are copies of their first `size` bytes. */
 function read(
   ring: PerfRing,
   size: number,
@@ -30,13 +30,13 @@ function read(
   return { samples, lost, records };
 }
 
-test('an empty ring has nothing, and its tail stays', () => {
+test('an empty ring has no records, and its tail stays', () => {
   const fake = new FakeRing(PAGE);
   assert.equal(read(new PerfRing(fake.mapping, 0), 8), { samples: [], lost: [], records: 0 });
   assert.is(fake.tail, 0n);
 });
 
-test('samples come in order, with their CPU and size, and the tail catches up', () => {
+test('samples come in order with their CPU and size, and the tail reaches the head', () => {
   const fake = new FakeRing(PAGE);
   for (const seed of [1, 2, 3]) fake.sample(payload(20, seed));
   const seen: unknown[] = [];
@@ -51,7 +51,7 @@ test('samples come in order, with their CPU and size, and the tail catches up', 
   assert.is(fake.tail, fake.head);
 });
 
-test('the tail is published once, after the last record', () => {
+test('the tail is written once, after the last record', () => {
   const fake = new FakeRing(PAGE);
   fake.sample(payload(8, 1));
   fake.sample(payload(8, 2));
@@ -61,7 +61,7 @@ test('the tail is published once, after the last record', () => {
   assert.is(fake.tail, fake.head);
 });
 
-test('no more than the limit is read, and the rest stays', () => {
+test('at most limit records are read, and the rest stays', () => {
   const fake = new FakeRing(PAGE);
   for (let seed = 0; seed < 5; seed++) fake.sample(payload(8, seed));
   const ring = new PerfRing(fake.mapping, 0);
@@ -69,9 +69,9 @@ test('no more than the limit is read, and the rest stays', () => {
   assert.equal(read(ring, 8, 3).samples, [payload(8, 3), payload(8, 4)]);
 });
 
-// Past 2^32 and past 2^53, and with every place in the ring for the record's end.
+// Beyond 2^32 and 2^53, and with every position of the record's end in the ring.
 for (const start of [0n, 2n ** 32n, 2n ** 53n])
-  test(`records that wrap are put together, a ring of one page, from byte ${start} on`, () => {
+  test(`wrapped records are joined in a ring of one page, from byte ${start}`, () => {
     for (let at = 0; at < PAGE; at += 8) {
       const fake = new FakeRing(PAGE, start + BigInt(at));
       const ring = new PerfRing(fake.mapping, 0);
@@ -85,19 +85,19 @@ for (const start of [0n, 2n ** 32n, 2n ** 53n])
     }
   });
 
-test('a wrapped record is whole', () => {
+test('a wrapped record is complete', () => {
   const fake = new FakeRing(PAGE, BigInt(PAGE - 40));
   fake.sample(payload(1004, 3));
   assert.equal(read(new PerfRing(fake.mapping, 0), 1004).samples, [payload(1004, 3)]);
 });
 
-test('a ring that is full to the last byte is read', () => {
+test('a completely full ring is read', () => {
   const fake = new FakeRing(PAGE, 16n);
   for (let seed = 0; seed < PAGE / 32; seed++) fake.sample(payload(20, seed));
   assert.is(read(new PerfRing(fake.mapping, 0), 20).samples.length, PAGE / 32);
 });
 
-test('records of other kinds are skipped', () => {
+test('records of other types are skipped', () => {
   const fake = new FakeRing(PAGE);
   fake.record(5, new Uint8Array(24)); // PERF_RECORD_THROTTLE
   fake.sample(payload(4, 1));
@@ -113,7 +113,7 @@ for (const [what, size] of [
   ['no multiple of eight', 13],
   ['more than there are', 64],
 ] as const)
-  test(`a record that claims ${what} bytes is an error, and the ring goes on behind it`, () => {
+  test(`a record with a size of ${what} bytes is an error, and reading continues after it`, () => {
     const fake = new FakeRing(PAGE);
     const ring = new PerfRing(fake.mapping, 3);
     fake.sample(payload(4, 1));
@@ -134,7 +134,7 @@ test('a sample longer than its record is an error', () => {
   assert.throws(() => read(new PerfRing(fake.mapping, 0), 1), /sample of 13 bytes in a record of 24/);
 });
 
-test('a head further away than the ring is large is an error, and the ring goes on', () => {
+test('a head further from the tail than the size of the ring is an error, and reading continues', () => {
   const fake = new FakeRing(PAGE);
   fake.head = BigInt(PAGE + 8);
   const ring = new PerfRing(fake.mapping, 0);
@@ -143,7 +143,7 @@ test('a head further away than the ring is large is an error, and the ring goes 
   assert.equal(read(ring, 4).samples, [payload(4, 1)]);
 });
 
-test('a handler that throws gets no sample twice', () => {
+test('a handler that throws does not get a sample twice', () => {
   const fake = new FakeRing(PAGE);
   fake.sample(payload(4, 1));
   fake.sample(payload(4, 2));
@@ -155,7 +155,7 @@ test('a handler that throws gets no sample twice', () => {
   assert.equal(read(ring, 4).samples, [payload(4, 2)]);
 });
 
-test('a handler may drain: each sample comes once, in order', () => {
+test('a handler may call drain: each sample comes once and in order', () => {
   const fake = new FakeRing(PAGE, BigInt(PAGE - 24));
   for (const seed of [1, 2, 3]) fake.sample(payload(4, seed));
   const ring = new PerfRing(fake.mapping, 0);
@@ -169,7 +169,7 @@ test('a handler may drain: each sample comes once, in order', () => {
   assert.is(fake.tail, fake.head);
 });
 
-test('a handler may release: nothing is touched from then on', () => {
+test('a handler may call release: the mapping is not accessed afterwards', () => {
   const fake = new FakeRing(PAGE);
   for (const seed of [1, 2]) fake.sample(payload(4, seed));
   const ring = new PerfRing(fake.mapping, 0);
@@ -181,20 +181,20 @@ test('a handler may release: nothing is touched from then on', () => {
   assert.is(read(ring, 4).records, 0);
 });
 
-test('a mapping that is no ring is refused', () => {
+test('a mapping that is not a ring is refused', () => {
   const fake = new FakeRing(PAGE);
   new BigUint64Array(fake.mapping)[131] = 4000n;
-  assert.throws(() => new PerfRing(fake.mapping, 0), /no perf ring/);
+  assert.throws(() => new PerfRing(fake.mapping, 0), /not a perf ring/);
 });
 
-test('a record has a header, a size, and padding to eight', () => {
-  // As tried: 5 bytes are reported as 12.
+test('a record has a header, a size, and padding to 8 bytes', () => {
+  // Measured: the kernel reports 5 bytes as 12.
   assert.is(recordSize(5), 8 + 4 + 12);
   assert.is(recordSize(12), 24);
   assert.is(recordSize(64), 80);
 });
 
-test('a sample fits if the note of a loss fits beside it', () => {
+test('a sample fits if a lost record fits beside it', () => {
   const most = PAGE - 24 - 8 - 12;
   assert.is(fitsRing(most, PAGE), true);
   assert.is(fitsRing(most + 1, PAGE), false);
