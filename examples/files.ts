@@ -19,6 +19,7 @@ import {
   Session,
   struct,
   subprogram,
+  systemCallNumber,
   target,
   u32,
   u64,
@@ -26,11 +27,6 @@ import {
 
 const kernel = new Kernel();
 const on = target(process.arch, kernel.btf);
-/** System call numbers. */
-const { unlinkat, renameat, renameat2 } =
-  process.arch === 'x64'
-    ? { unlinkat: 263, renameat: 264, renameat2: 316 }
-    : { unlinkat: 35, renameat: 38, renameat2: 276 };
 const calls = programArray('calls', { maxEntries: 512 });
 const Task = struct({ tid: u32, pid: u32 });
 const Text = struct({ text: chars(96) });
@@ -61,7 +57,11 @@ const handler = (name: string, names: { readonly from: 1; readonly to?: 3 }) => 
   return rawTracepoint('sys_enter', on, body, { name });
 };
 const renamed = handler('renamed', { from: 1, to: 3 });
-const programs = { [unlinkat]: handler('removed', { from: 1 }), [renameat]: renamed, [renameat2]: renamed };
+const programs = {
+  [systemCallNumber(on, 'unlinkat')]: handler('removed', { from: 1 }),
+  [systemCallNumber(on, 'renameat')]: renamed,
+  [systemCallNumber(on, 'renameat2')]: renamed,
+};
 
 const session = Session.open(
   {

@@ -28,6 +28,7 @@ export {
   architectures,
   UnknownArchitectureError,
 } from './asm/architecture.ts';
+export { systemCallName, systemCallNumber } from './asm/system-calls.ts';
 export { NoBtfError, type Target, target } from './asm/target.ts';
 
 // The builder.
@@ -47,6 +48,7 @@ export type { Case } from './asm/builder/switch.ts';
 export type { Value } from './asm/builder/value.ts';
 export * from './asm/helpers.ts';
 export type { ProgramKind } from './asm/program-types.ts';
+export * from './asm/flags.ts';
 
 // Data and maps.
 export * from './asm/layout.ts';

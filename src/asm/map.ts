@@ -6,6 +6,7 @@
 
 import type { Static, TSchema } from '@sinclair/typebox';
 import { reportAtCaller, withSourcePosition } from './error-position.ts';
+import { BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG } from './flags.ts';
 import { encodeValue, layoutOf, u32 } from './layout.ts';
 import { checkObjectName } from './object-name.ts';
 
@@ -52,14 +53,9 @@ export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchem
 /** Keys with their values. */
 export type Entries<K extends TSchema, V extends TSchema> = readonly (readonly [Static<K>, Static<V>])[];
 
-/** BPF_F_MMAPABLE, include/uapi/linux/bpf.h: processes map its values (Linux 5.5). */
-export const MMAPABLE = 0x400;
-/** BPF_F_RDONLY_PROG: programs don't write to it (Linux 5.2). */
-export const READ_ONLY = 0x80;
-
 /** One value that programs and this process have in common: see `globals`. */
 export interface GlobalsSpec<V extends TSchema = TSchema> extends MapSpec<typeof u32, V> {
-  readonly flags: typeof MMAPABLE;
+  readonly flags: typeof BPF_F_MMAPABLE;
 }
 
 /** The JavaScript value of a map's keys. */
@@ -89,9 +85,6 @@ interface Shape<K extends TSchema, V extends TSchema> {
   readonly flags?: number;
   readonly entries?: Entries<K, V>;
 }
-
-/** BPF_F_NO_PREALLOC, include/uapi/linux/bpf.h: entries are allocated as they come. */
-const NO_PREALLOC = 1;
 
 /** A hash table, its entries allocated when it is created (so that an update can't fail for want of memory). */
 export function hash<K extends TSchema, V extends TSchema>(name: string, shape: Shape<K, V>): MapSpec<K, V> {
@@ -154,7 +147,7 @@ export function array<V extends TSchema>(
  * const stats = globals('stats', struct({ pid: u32, calls: u64 }));
  */
 export function globals<V extends TSchema>(name: string, value: V, initial?: Static<V>): GlobalsSpec<V> {
-  return { ...single(name, value, MMAPABLE, initial), flags: MMAPABLE };
+  return { ...single(name, value, BPF_F_MMAPABLE, initial), flags: BPF_F_MMAPABLE };
 }
 
 /**
@@ -174,7 +167,7 @@ export function constants<V extends TSchema>(
   value: V,
   content: Static<V>,
 ): MapSpec<typeof u32, V> {
-  return { ...single(name, value, READ_ONLY, content), frozen: true };
+  return { ...single(name, value, BPF_F_RDONLY_PROG, content), frozen: true };
 }
 
 /** An array of one entry. */
@@ -215,7 +208,7 @@ export function lpmTrie<K extends TSchema, V extends TSchema>(
     throw withSourcePosition(
       new TypeError(`map ${name}: the key of a trie is a struct of a u32 and of bits behind it`),
     );
-  return spec(name, MapType.lpmTrie, { ...shape, entries, maxEntries, flags: flags | NO_PREALLOC });
+  return spec(name, MapType.lpmTrie, { ...shape, entries, maxEntries, flags: flags | BPF_F_NO_PREALLOC });
 }
 
 /**
@@ -266,11 +259,6 @@ export function slotNumber(
   const there = slots.length > 0 ? slots.join(', ') : `0 to ${maxEntries - 1}`;
   throw withSourcePosition(new RangeError(`program array ${name} has no slot ${slot}; there are ${there}`));
 }
-
-/** Flags of an update, include/uapi/linux/bpf.h: makes or replaces the entry. */
-export const BPF_ANY = 0;
-/** The update fails with EEXIST if there is such an entry. */
-export const BPF_NOEXIST = 1;
 
 /** A perf event array, with the schema of the events that its rings carry: see `perfEventArray`. */
 export interface EventsSpec<E extends TSchema = TSchema> extends MapSpec<typeof u32, typeof u32> {

@@ -5,9 +5,10 @@
  */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { withSourcePosition } from '../asm/error-position.ts';
+import { BPF_F_MMAPABLE } from '../asm/flags.ts';
 import { KeyCodec } from '../asm/layout/key.ts';
 import { encodeValue, layoutOf, type ValueDecoder, valueDecoder } from '../asm/layout.ts';
-import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MMAPABLE, type ValueOf } from '../asm/map.ts';
+import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, type ValueOf } from '../asm/map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
 import { Descriptor } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
@@ -165,7 +166,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    */
   get view(): M extends GlobalsSpec<infer V> ? View<V> : never {
     const { name, value, flags } = this.spec;
-    if ((flags & MMAPABLE) === 0 || this.spec.maxEntries !== 1)
+    if ((flags & BPF_F_MMAPABLE) === 0 || this.spec.maxEntries !== 1)
       throw withSourcePosition(
         new TypeError(`map '${name}' has no view; use lookup, or create the map with globals()`),
       );

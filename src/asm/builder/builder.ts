@@ -11,6 +11,7 @@ import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
 import { userCode } from '../error-position.ts';
+import { BPF_ANY, BPF_F_CURRENT_CPU } from '../flags.ts';
 import {
   type Helper,
   mapDeleteElem,
@@ -22,7 +23,7 @@ import {
 import type { Item, SubprogramCode } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
 import { type IntLayout, layoutOf, s64, u64 } from '../layout.ts';
-import { BPF_ANY, type EventsSpec, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
+import { type EventsSpec, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
 import { PROGRAM_TYPES } from '../program-types.ts';
@@ -50,8 +51,6 @@ import { type Subprogram, Subprograms } from './subprograms.ts';
 import { type Case, Switch } from './switch.ts';
 import { Value } from './value.ts';
 
-/** BPF_F_CURRENT_CPU: the ring of the CPU that the program runs on. */
-const BPF_F_CURRENT_CPU = 0xffff_ffff;
 /** The label of the exit code that all `exit()` statements without a value share. */
 const EXIT = generatedLabel('exit');
 

@@ -1,9 +1,10 @@
 /** Counting in maps: the entry of a key, and one more in it, whoever else makes or changes it meanwhile. */
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
+import { BPF_NOEXIST } from '../flags.ts';
 import { mapLookupElem, mapUpdateElem } from '../helpers.ts';
 import { layoutOf } from '../layout.ts';
-import { BPF_NOEXIST, isPerCpu, type MapSpec, MapType } from '../map.ts';
+import { isPerCpu, type MapSpec, MapType } from '../map.ts';
 import { type Argument, inMemory } from './call-arguments.ts';
 import type { Calls } from './calls.ts';
 import type { Machine } from './machine.ts';

@@ -3,9 +3,11 @@
  *
  * Source: man 2 bpf, kernel/bpf/syscall.c (`map_create`).
  */
+
+import { BPF_F_MMAPABLE, BPF_F_RDONLY_PROG } from '../../asm/flags.ts';
 import { isJumpTable } from '../../asm/jump-table.ts';
 import { layoutOf } from '../../asm/layout.ts';
-import { type MapSpec, MapType, MMAPABLE, READ_ONLY } from '../../asm/map.ts';
+import { type MapSpec, MapType } from '../../asm/map.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
 import { Attr, Command, Descriptor } from '../bpf.ts';
 import { type BtfFields, withMapBtf } from '../debug-info.ts';
@@ -19,8 +21,12 @@ const MAP_NAME = 28;
 
 /** Map flags of later kernels. */
 const FLAGS = [
-  { flag: MMAPABLE, feature: 'maps in shared memory (BPF_F_MMAPABLE)', since: '5.5' },
-  { flag: READ_ONLY, feature: 'maps that are read-only for programs (BPF_F_RDONLY_PROG)', since: '5.2' },
+  { flag: BPF_F_MMAPABLE, feature: 'maps in shared memory (BPF_F_MMAPABLE)', since: '5.5' },
+  {
+    flag: BPF_F_RDONLY_PROG,
+    feature: 'maps that are read-only for programs (BPF_F_RDONLY_PROG)',
+    since: '5.2',
+  },
 ] as const;
 
 /** Offset of `inner_map_fd`. */

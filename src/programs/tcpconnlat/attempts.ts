@@ -7,6 +7,7 @@ import type { Memory } from '../../asm/builder/memory.ts';
 import type { Operand, Readable } from '../../asm/builder/operand.ts';
 import type { Place, StructMemory } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
+import { BPF_NOEXIST } from '../../asm/flags.ts';
 import {
   getCurrentCgroupId,
   getCurrentComm,
@@ -16,7 +17,7 @@ import {
   ktimeGetNs,
 } from '../../asm/helpers.ts';
 import { type StructSchema, s64, u16be, u32, u64 } from '../../asm/layout.ts';
-import { array, BPF_NOEXIST, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
+import { array, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import {
   countersOf,

@@ -1,0 +1,42 @@
+/**
+ * Flags of helpers and of map creation, by the kernel's names.
+ *
+ * Source: include/uapi/linux/bpf.h.
+ */
+
+/** Flag of an update: creates the entry or replaces it. */
+export const BPF_ANY = 0;
+/** Flag of an update: creates the entry, or fails with `EEXIST` if it exists. */
+export const BPF_NOEXIST = 1;
+/** Flag of an update: replaces the entry, or fails with `ENOENT` if it does not exist. */
+export const BPF_EXIST = 2;
+
+/**
+ * Flag of `perfEventOutput`, `perfEventRead` and `perfEventReadValue`: the entry of the CPU that the program runs on. Any
+ * other index is the number of a CPU.
+ */
+export const BPF_F_CURRENT_CPU = 0xffff_ffff;
+
+/** Flag of `getStack` and `getTaskStack`: the stack in user space instead of the kernel's. */
+export const BPF_F_USER_STACK = 0x100;
+/** Flag of `getStack`, together with `BPF_F_USER_STACK`: build ids and offsets instead of addresses (Linux 4.18). */
+export const BPF_F_USER_BUILD_ID = 0x800;
+/** The bits of `getStack` flags that say how many frames to skip. */
+export const BPF_F_SKIP_FIELD_MASK = 0xff;
+
+/** Flag of a hash map: allocates entries when they are added, not when the map is created (Linux 4.6). */
+export const BPF_F_NO_PREALLOC = 0x1;
+/** Flag of an LRU hash map: each CPU has a list of its own, which is faster but drops other entries (Linux 4.10). */
+export const BPF_F_NO_COMMON_LRU = 0x2;
+/** Flag of a map: read-only for this process (Linux 4.15). */
+export const BPF_F_RDONLY = 0x8;
+/** Flag of a map: write-only for this process (Linux 4.15). */
+export const BPF_F_WRONLY = 0x10;
+/** Flag of a map: read-only for programs (Linux 5.2). `constants` sets it. */
+export const BPF_F_RDONLY_PROG = 0x80;
+/** Flag of a map: write-only for programs (Linux 5.2). */
+export const BPF_F_WRONLY_PROG = 0x100;
+/** Flag of an array: processes may map its values into memory (Linux 5.5). `globals` sets it. */
+export const BPF_F_MMAPABLE = 0x400;
+/** Flag of an array that is the `inner` of a map of maps: others may have another number of entries (Linux 5.10). */
+export const BPF_F_INNER_MAP = 0x1000;
