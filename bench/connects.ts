@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { target } from '../src/asm/target.ts';
 import { readArguments } from '../src/cli/arguments.ts';
-import { filterOf } from '../src/cli/trace/filter.ts';
+import { resolveFilter } from '../src/cli/trace/filter.ts';
 import { Kernel } from '../src/loader/kernel.ts';
 import { mountsOf } from '../src/loader/mounts.ts';
 import { unsupportedReason } from '../src/loader/probe.ts';
@@ -79,7 +79,7 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
 function filterFrom(args: readonly string[], kernel: Kernel): Filter {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(`${args.join(' ')}: not a command line that traces`);
-  return filterOf(request.options.filter, kernel);
+  return resolveFilter(request.options.filter, kernel);
 }
 
 /** The run time of all programs per connect, ns. */

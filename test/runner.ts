@@ -75,7 +75,7 @@ async function leftBehind(group: number): Promise<string[]> {
 }
 
 /** Collects the harness's reports of one file. */
-class Tally {
+class Counts {
   passed = 0;
   failed = 0;
   ended = false;
@@ -165,7 +165,7 @@ async function runProcess(
 ): Promise<FileResult[]> {
   const results: FileResult[] = [];
   let start = performance.now();
-  let tally = new Tally();
+  let tally = new Counts();
   const child = spawn(process.execPath, ['--enable-source-maps', ...program], {
     detached: true, // a new process group, to kill its children with it
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
@@ -195,7 +195,7 @@ async function runProcess(
     results.push(result);
     onResult(result);
     start = performance.now();
-    tally = new Tally();
+    tally = new Counts();
   };
 
   limit();

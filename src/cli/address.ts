@@ -2,7 +2,7 @@
  * IP addresses as text, and their bytes in network order.
  */
 
-/** Of either family, by how many bytes there are. */
+/** An IPv4 or IPv6 address, depending on the number of bytes. */
 export function formatAddress(bytes: Uint8Array): string {
   return bytes.length === 4 ? formatIPv4(bytes) : formatIPv6(bytes);
 }
@@ -12,7 +12,7 @@ export function formatIPv4(bytes: Uint8Array): string {
   return bytes.join('.');
 }
 
-/** As RFC 5952 has it (lower case, the longest run of zeros as `::`), and `::ffff:192.0.2.1` for IPv4-mapped ones (section 5). */
+/** The form of RFC 5952: lower case, the longest run of zeros as `::`, and `::ffff:192.0.2.1` for IPv4-mapped addresses. */
 export function formatIPv6(bytes: Uint8Array): string {
   const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
   const mapped = groups[5] === 0xffff && groups.slice(0, 5).every((group) => group === 0);
@@ -33,17 +33,17 @@ function longestZeros(groups: readonly number[]): { start: number; length: numbe
   return best;
 }
 
-/** The 4 or 16 bytes of an address, in any form of RFC 4291 (section 2.2); undefined for other texts. No zone: `fe80::1%eth0` is none. */
+/** Parses an address in any form of RFC 4291 (section 2.2) to 4 or 16 bytes. Returns undefined for other texts, such as `fe80::1%eth0`. */
 export function parseAddress(text: string): Uint8Array | undefined {
   return text.includes(':') ? parseIPv6(text) : parseIPv4(text);
 }
 
 function parseIPv4(text: string): Uint8Array | undefined {
   const parts = text.split('.');
-  // A leading zero means octal to some.
-  const good =
+  // Some programs read a leading zero as octal.
+  const isValid =
     parts.length === 4 && parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256);
-  return good ? Uint8Array.from(parts, Number) : undefined;
+  return isValid ? Uint8Array.from(parts, Number) : undefined;
 }
 
 function parseIPv6(text: string): Uint8Array | undefined {
@@ -56,7 +56,7 @@ function parseIPv6(text: string): Uint8Array | undefined {
   return Uint8Array.of(...front, ...new Uint8Array(left), ...back);
 }
 
-/** Groups of 16 bits in hexadecimal; the last ones of an address may be one of IPv4. */
+/** Parses groups of 16 bits in hexadecimal. An IPv4 address may stand for the last two groups. */
 function bytesOfGroups(text: string, mayEndAsIPv4: boolean): number[] | undefined {
   const groups = text === '' ? [] : text.split(':');
   const bytes: number[] = [];

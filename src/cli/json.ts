@@ -1,5 +1,5 @@
 /**
- * Records as JSON lines, and the schema of such a line and of a recording's first one.
+ * Records as JSON lines, and the JSON Schema of a record and of a recording's first line.
  */
 import {
   Integer,
@@ -13,20 +13,56 @@ import {
   Union,
 } from '@sinclair/typebox';
 import { MAX_COMM_BYTES } from '../programs/tcpconnlat/filter.ts';
-import { ADDRESS, ERRNO, RESULT, RESULTS, TIME } from './json/patterns.ts';
+import type { Result } from '../programs/tcpconnlat.ts';
 import { MAX_PID, MAX_PORT, MAX_SECONDS, MAX_U32, MAX_UTS_NAME, NAME } from './limits.ts';
 import { type ConnectRecord, FIELDS } from './record.ts';
 import { jsonText } from './text.ts';
 
-/** A record as a line of JSON, safe to print, with those of its fields that `fields` lists. */
+/** A record as a line of JSON with the listed fields. The line is safe to print. */
 export function jsonLine(record: ConnectRecord, fields: readonly (keyof ConnectRecord)[]): string {
   return `${jsonText(record, fields)}\n`;
 }
 
-/** Bytes of the longest line of a recording: a pipe holds as many. */
-export const LONGEST_LINE = 65_536;
-/** Bytes of JSON that the words of the command line may take in a recording's first line. */
-const LONGEST_OPTIONS = 49_152;
+/** The longest line of a recording in bytes: the capacity of a pipe. */
+export const MAX_LINE_BYTES = 65_536;
+/** The space for the command line in a recording's first line, in bytes of JSON. */
+const MAX_OPTIONS_BYTES = 49_152;
+
+// --- patterns (ECMA-262, as required by JSON Schema draft 2020-12) --------------------------------
+
+/** The days of every year. Leap years have one more. */
+const DAY =
+  '(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|02-(?:0[1-9]|1\\d|2[0-8])';
+const LEAP_YEAR = '\\d\\d(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00';
+const CLOCK = '(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d';
+
+/** An existing time of day, ISO 8601 in UTC with microseconds: `2026-11-25T15:39:56.123456Z`. */
+export const TIME = `^(?:\\d{4}-(?:${DAY})|(?:${LEAP_YEAR})-02-29)T${CLOCK}\\.\\d{6}Z$`;
+
+/** An address of either family, without a zone. */
+const ADDRESS = '^[0-9A-Fa-f.:]{2,45}$';
+
+const ERROR_NAME = 'E[A-Z0-9]{1,31}|errno -?\\d{1,10}';
+/** The kernel's name of an error, or `errno 4095` for an unknown number. */
+const ERRNO = `^(?:${ERROR_NAME})$`;
+
+/** The results of a connect, except for errors, which appear by name. */
+export const RESULTS = Object.keys({
+  established: true,
+  refused: true,
+  rejected: true,
+  'timed-out': true,
+  unreachable: true,
+  'no-port': true,
+  aborted: true,
+  killed: true,
+  failed: true,
+} satisfies Record<Exclude<Result, 'error'>, true>);
+
+/** A result, or the name of an error. */
+export const RESULT = `^(?:${RESULTS.join('|')}|${ERROR_NAME})$`;
+
+// --- schemas -------------------------------------------------------------------------------------
 
 const text = (title: string, pattern: string, description: string) =>
   TypeString({ title, pattern, description });
@@ -34,24 +70,24 @@ const time = (description: string) => text('time of day in UTC', TIME, descripti
 const address = (description: string) => text('IP address', ADDRESS, description);
 const port = (description: string) => Integer({ minimum: 0, maximum: MAX_PORT, description });
 
-/** The JSON Schema (draft 2020-12) of a line of `--json`, and of all lines but the first of a recording. */
+/** The JSON Schema (draft 2020-12) of a line of `--json`, and of every line but the first of a recording. */
 export function recordSchema() {
   return TypeObject(
     {
       time_s: TypeNumber({
         minimum: -MAX_SECONDS,
         maximum: MAX_SECONDS,
-        description: 'when it was answered or ended otherwise, in seconds since the first line shown',
+        description: 'when the connect was answered or ended, in seconds since the first line shown',
       }),
-      time: Optional(time('the same as a time of day, in UTC (--wall)')),
+      time: Optional(time('the same as a time of day in UTC (--wall)')),
       pid: Integer({ minimum: 0, maximum: MAX_PID, description: 'process that called connect' }),
-      comm: TypeString({ maxLength: MAX_COMM_BYTES, description: 'name of that process (of its thread)' }),
+      comm: TypeString({ maxLength: MAX_COMM_BYTES, description: 'name of the thread that called connect' }),
       uid: Optional(
-        Integer({ minimum: 0, maximum: MAX_U32, description: 'real user of that process (--who)' }),
+        Integer({ minimum: 0, maximum: MAX_U32, description: 'real user id of the process (--who)' }),
       ),
       container: Optional(text('container id', '^[0-9a-f]{64}$', 'id of its container (--who)')),
-      pod: Optional(text('pod uid', '^[0-9a-f-]{32,36}$', 'uid of its pod (--who)')),
-      ip: Union([Literal(4), Literal(6)], { description: 'version of IP; 6 for IPv4-mapped addresses' }),
+      pod: Optional(text('pod uid', '^[0-9a-f-]{32,36}$', 'uid of its Kubernetes pod (--who)')),
+      ip: Union([Literal(4), Literal(6)], { description: 'IP version; 6 for IPv4-mapped addresses' }),
       saddr: address('local address, without a zone'),
       lport: port('local port'),
       daddr: address('remote address, without a zone'),
@@ -61,39 +97,40 @@ export function recordSchema() {
       lat_ms: TypeNumber({
         minimum: 0,
         maximum: MAX_SECONDS * 1000,
-        description: 'from the SYN to that time, in milliseconds',
+        description: 'latency from the SYN to that time, in milliseconds',
       }),
       retransmits: Optional(
         Integer({
           minimum: 0,
           maximum: MAX_U32,
-          description: 'how often the SYN was sent again, where that is known (--outcome)',
+          description: 'number of SYN retransmissions, if known (--outcome)',
         }),
       ),
       result: Optional(text('result', RESULT, `${RESULTS.join(', ')}, or the name of an error (--outcome)`)),
-      errno: Optional(text('error name', ERRNO, 'name of the error, if it has one (--outcome)')),
+      errno: Optional(text('error name', ERRNO, 'name of the error, if there is one (--outcome)')),
     },
     { title: 'tcpconnlat --json: one connect', additionalProperties: false },
   );
 }
 
-/** The format of recordings. */
+/** The version of the recording format. */
 export const FORMAT = 1;
 
-/** What a recording's first line says. */
+/** The first line of a recording. */
 export interface Header {
-  /** Whose recording it is. */
+  /** The command that made the recording. */
   readonly tsbpf: 'tcpconnlat';
   readonly format: typeof FORMAT;
-  /** Of the command that made it. */
+  /** The version of the command. */
   readonly version: string;
   readonly host: string;
-  /** As `uname -r`. */
+  /** The kernel release (`uname -r`). */
   readonly kernel: string;
+  /** The probe type. */
   readonly way: string;
-  /** The words of its command line. */
+  /** The arguments of the command. */
   readonly options: readonly string[];
-  /** The fields that not every recording has. */
+  /** The optional fields that the lines may have. */
   readonly fields: readonly string[];
   readonly started: string;
 }
@@ -103,15 +140,15 @@ export function headerSchema() {
   const name = (description: string) => TypeString({ maxLength: MAX_UTS_NAME, description });
   return TypeObject(
     {
-      tsbpf: Literal('tcpconnlat', { description: 'what made the recording' }),
-      format: Literal(FORMAT, { description: 'format of the recording' }),
-      version: name('of what made it'),
-      host: name('name of the machine'),
-      kernel: name('its release, as uname -r tells it'),
-      way: name('how it was watched'),
-      options: TypeArray(TypeString({ maxLength: LONGEST_OPTIONS }), {
-        maxItems: LONGEST_OPTIONS,
-        description: 'words of the command line; … stands for what did not fit',
+      tsbpf: Literal('tcpconnlat', { description: 'command that made the recording' }),
+      format: Literal(FORMAT, { description: 'version of the recording format' }),
+      version: name('version of the command'),
+      host: name('host name'),
+      kernel: name('kernel release, as uname -r prints it'),
+      way: name('probe type'),
+      options: TypeArray(TypeString({ maxLength: MAX_OPTIONS_BYTES }), {
+        maxItems: MAX_OPTIONS_BYTES,
+        description: 'arguments of the command; … stands for arguments that did not fit',
       }),
       fields: TypeArray(name('a field'), {
         maxItems: Object.keys(FIELDS).length,
@@ -123,13 +160,13 @@ export function headerSchema() {
   );
 }
 
-/** A recording's first line. Of a long command line, it has the first words. */
+/** The first line of a recording. A long command line is truncated. */
 export function headerLine(header: Header): string {
   const options: string[] = [];
   let bytes = 0;
   for (const option of header.options) {
     bytes += Buffer.byteLength(jsonText(option)) + 1;
-    if (bytes > LONGEST_OPTIONS) {
+    if (bytes > MAX_OPTIONS_BYTES) {
       options.push('…');
       break;
     }
@@ -138,7 +175,7 @@ export function headerLine(header: Header): string {
   return `${jsonText({ ...header, options })}\n`;
 }
 
-/** The JSON Schema of a line, which has that of a recording's first one as its definition `recording`. */
+/** The JSON Schema of a record. Its definition `recording` describes the first line of a recording. */
 export function jsonSchema(): TObject {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',

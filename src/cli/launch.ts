@@ -12,8 +12,8 @@ import type * as Crypto from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
-import { environmentFault } from './environment.ts';
-import { warn } from './output.ts';
+import { environmentMessage } from './environment.ts';
+import { printWarning } from './output.ts';
 import { holdStopSignals, ignoreDebuggerSignal } from './signals.ts';
 
 /** The command's name, which is also the name of its bundle and its cache. */
@@ -34,8 +34,8 @@ function compile(file: string): Bundle {
 }
 
 /**
- * The cache for this text of the bundle. What is hashed is the buffer that V8 gets, so no change of the file
- * can come in between.
+ * The cache for this text of the bundle. V8 gets the same buffer that is hashed, so the file cannot change in
+ * between.
  */
 function cacheOf(text: Buffer): Buffer | undefined {
   try {
@@ -55,19 +55,19 @@ let run: Bundle | undefined;
 try {
   run = compile(file);
 } catch (error) {
-  // V8 puts the place of a syntax error on the first line of its stack.
-  const place = error instanceof SyntaxError ? `${error.stack?.split('\n')[0]}: ` : '';
-  warn(
+  // V8 puts the position of a syntax error on the first line of its stack.
+  const position = error instanceof SyntaxError ? `${error.stack?.split('\n')[0]}: ` : '';
+  printWarning(
     __COMMAND__,
-    `cannot load its own code: ${place}${(error as Error).message}; install the package again (in a clone: npm ci)`,
+    `cannot load its own code: ${position}${(error as Error).message}; install the package again (in a clone: npm ci)`,
   );
   process.exitCode = 1;
 }
 try {
   run?.(require, file);
 } catch (error) {
-  const fault = environmentFault(error);
-  if (fault === undefined) throw error;
-  warn(__COMMAND__, fault);
+  const message = environmentMessage(error);
+  if (message === undefined) throw error;
+  printWarning(__COMMAND__, message);
   process.exitCode = 1;
 }

@@ -1,5 +1,5 @@
 /**
- * Assembled programs for people to read: slots, bytes, the kernel's text, and the source lines that made them.
+ * Listings of assembled programs: slots, bytes, instruction text, and source lines.
  */
 import { type Assembled, assemble, destinationOf } from '../asm/assemble.ts';
 import { disassemble } from '../asm/disassemble.ts';
@@ -15,15 +15,15 @@ import { mapsOf, programsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { hex } from './text.ts';
 
 /**
- * The maps and programs of a tool, those that are tail-called behind those that are attached and with the slots that they stand in. A source
- * line stands above the instructions that it made.
+ * Lists the maps and programs of a tool: first the attached programs, then the tail-called programs with their slots. A source line
+ * precedes the instructions that it emitted.
  */
 export function listTool(tool: Tool, locate: Locate): string {
   const programs = [...programsOf(tool)].map((program) => listProgram(program, tool, locate));
   return [listMaps(mapsOf(tool)), ...programs].join('');
 }
 
-/** The lines of maps, what stands in others before them. */
+/** One line per map. The inner map of a map of maps precedes it. */
 export function listMaps(maps: Iterable<MapSpec>): string {
   const all = new Set([...maps].flatMap((map) => (isMapOfMaps(map) ? [map.inner, map] : [map])));
   return [...all].map((map) => `${mapLine(map)}\n`).join('');
@@ -43,7 +43,7 @@ function listProgram(program: ProgramSpec, { programs, tailCalled = [] }: Tool, 
   return head + listTables(assembled) + [...instructionLines(assembled, locate)].join('');
 }
 
-/** The slots of a program array that a program stands in, by their names where they have some. */
+/** The slots of a program array that hold a program, by name if the array names its slots. */
 function slotsIn(tailCalled: TailCalled, program: ProgramSpec): string[] {
   const { array } = tailCalled;
   const names = tailCalledSlots([tailCalled])
@@ -59,7 +59,7 @@ function describe(attachment: Attachment): string {
   return `${attachment.kind} ${'symbol' in attachment ? attachment.symbol : attachment.tracepoint}`;
 }
 
-/** The jump tables of a program. If two subprograms jump through one, it has a line for each. */
+/** The jump tables of a program. A table has a line for each subprogram that uses it. */
 function listTables({ instructions }: Assembled): string {
   const lines = new Set<string>();
   for (const { instruction } of instructions) {
@@ -71,8 +71,7 @@ function listTables({ instructions }: Assembled): string {
 }
 
 /**
- * The instructions of a program as lines with slot, bytes and text, and the lines of labels and sources
- * between them.
+ * The lines of a program: slot, bytes and text of each instruction, with labels and source lines between them.
  */
 export function* instructionLines({ instructions }: Assembled, locate: Locate): Generator<string> {
   let last: string | undefined;
@@ -86,9 +85,9 @@ export function* instructionLines({ instructions }: Assembled, locate: Locate): 
     last = source ?? last;
     const bytes = encode(instruction);
     const text = disassemble(instruction);
-    const leadsTo =
+    const destination =
       target === undefined ? labelAt.get(destinationOf(slot, instruction) ?? -1) : printable(target);
-    yield `${line(slot, bytes.subarray(0, 8))}  ${text}${leadsTo === undefined ? '' : ` <${leadsTo}>`}\n`;
+    yield `${line(slot, bytes.subarray(0, 8))}  ${text}${destination === undefined ? '' : ` <${destination}>`}\n`;
     if (bytes.length > 8) yield `${line(slot + 1, bytes.subarray(8))}\n`;
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Lines to a terminal, pipe or file, none of which may hold the tool up.
+ * Output to a terminal, pipe or file. A slow reader does not delay the tool.
  *
- * Writes never block (so that signals are served while a terminal is stopped), and what waits to be written is
- * bounded: lines that find no room are dropped and counted.
+ * Writes do not block, so signals are handled while a terminal is stopped. The buffer is bounded: lines that do not fit are dropped
+ * and counted.
  */
 
 import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from 'node:fs';
@@ -10,40 +10,41 @@ import { TsbpfError } from '../asm/error.ts';
 import { printable } from '../asm/printable.ts';
 import { uptime } from '../loader/uptime.ts';
 
-/** Bytes that may wait for a slow reader. */
-const ROOM = 1 << 20;
-/** How often a full pipe is tried again, ms. */
+/** The capacity of the buffer for a slow reader, in bytes. */
+const CAPACITY = 1 << 20;
+/** The interval between attempts to write to a full pipe, in ms. */
 const RETRY_MS = 20;
-/** How long the last lines are waited for at the end, ms. */
-const PATIENCE_MS = 500;
+/** How long the end of a run waits for the last lines to be written, in ms. */
+const END_TIMEOUT_MS = 500;
 
-/** The output can't be written: a full disk, for instance. */
+/** The output cannot be written, for example because the disk is full. */
 export class OutputError extends TsbpfError {
   override readonly name: string = 'OutputError';
   override readonly code: string = 'ERR_OUTPUT';
 }
 
-/** Writes some of the bytes and says how many; throws as `fs.writeSync` does. */
+/** Writes some of the bytes and returns how many; throws the errors of `fs.writeSync`. */
 export type Write = (bytes: Uint8Array) => number;
 
+/** Buffered output of lines. */
 export interface LineOutput {
-  /** Hands a text over that ends in a newline. It is written before control goes back to the event loop. */
+  /** Adds a text that ends in a newline. It is written before the event loop continues. */
   write(text: string): void;
-  /** Hands over the line of one connect, which counts as shown when all of it has been written. */
+  /** Adds the line of a connect. It counts as shown when all of it has been written. */
   show(line: string): void;
-  /** Waits, as long as it takes, until the reader has been given everything, or has gone. */
+  /** Waits, without a time limit, until everything is written or the reader has exited. */
   drained(): Promise<void>;
-  /** Writes what waits, for half a second at most. */
+  /** Writes the buffered lines, for up to half a second. */
   end(): Promise<void>;
-  /** Lines that found no room, or that could not be written. */
+  /** Lines that did not fit into the buffer, or could not be written. */
   readonly dropped: number;
-  /** Lines of connects that have been written. */
+  /** Connects whose line has been written. */
   readonly shown: number;
 }
 
 /**
- * Output through `write`, called `what` in errors. `onClosed` is called once: without an error when the reader has gone, else
- * with what went wrong; nothing is written after that.
+ * Buffers lines for `write`. `onClosed` is called once, without an error if the reader has exited, or with the error of a write; nothing
+ * is written afterwards. `what` names the output in errors.
  */
 export function lineOutput(write: Write, onClosed: (error?: Error) => void, what = 'the output'): LineOutput {
   let waiting: Buffer = Buffer.alloc(0);
@@ -55,14 +56,14 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
   let retry: NodeJS.Timeout | undefined;
   let written = 0;
   let shown = 0;
-  /** The ends of the connects' lines that wait, as offsets in all of the output, ascending. */
+  /** The end of each buffered line of a connect, as an ascending offset in the whole output. */
   let ends: number[] = [];
 
-  /** Counts the lines that have been written. */
+  /** Counts the connects whose line has been written. */
   const countShown = () => {
-    const whole = ends.findIndex((end) => end > written);
-    shown += whole < 0 ? ends.length : whole;
-    ends = whole < 0 ? [] : ends.slice(whole);
+    const remaining = ends.findIndex((end) => end > written);
+    shown += remaining < 0 ? ends.length : remaining;
+    ends = remaining < 0 ? [] : ends.slice(remaining);
   };
 
   const flush = () => {
@@ -91,10 +92,10 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
     }
   };
 
-  /** Takes a text, or drops it; whether it was taken. */
-  const take = (text: string): boolean => {
+  /** Adds a text, or drops it and returns false. */
+  const add = (text: string): boolean => {
     const bytes = Buffer.byteLength(text);
-    if (closed || waiting.length + freshBytes + bytes > ROOM) {
+    if (closed || waiting.length + freshBytes + bytes > CAPACITY) {
       dropped += 1;
       return false;
     }
@@ -107,7 +108,7 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
     return true;
   };
 
-  /** Writes what waits until there is nothing, or `deadline` (`uptime()`) has passed. */
+  /** Writes until the buffer is empty or `deadline` (`uptime()`) has passed. */
   const drain = async (deadline: number) => {
     while (!closed && uptime() < deadline) {
       if (!retry) flush();
@@ -118,14 +119,14 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
 
   return {
     write(text) {
-      take(text);
+      add(text);
     },
     show(line) {
-      if (take(line)) ends.push(written + waiting.length + freshBytes);
+      if (add(line)) ends.push(written + waiting.length + freshBytes);
     },
     drained: () => drain(Number.POSITIVE_INFINITY),
     async end() {
-      await drain(uptime() + PATIENCE_MS);
+      await drain(uptime() + END_TIMEOUT_MS);
       clearTimeout(retry);
       dropped += waiting.toString().split('\n').length - 1;
       closed = true;
@@ -140,8 +141,8 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
 }
 
 /**
- * Writes all of a text to stdout, for commands that print and exit. Returns false if the reader has gone, which
- * is no error.
+ * Writes a complete text to stdout, for commands that print and exit. Returns false if the reader has exited, which
+ * is not an error.
  *
  * Nothing here uses `process.stdout` or `process.stderr`: opening them makes a pipe non-blocking for every
  * process that shares it.
@@ -157,30 +158,30 @@ export function print(text: string | Uint8Array): boolean {
   }
 }
 
-/** Writes all of a text to stderr. A failure is ignored, because no output is left to report it on. */
+/** Writes a complete text to stderr. Ignores errors, because there is no other output to report them on. */
 export function printError(text: string): void {
   try {
-    writeWhole(2, text, PATIENCE_MS);
+    writeWhole(2, text, END_TIMEOUT_MS);
   } catch {
-    // Closed, or full for too long.
+    // closed, or full for too long
   }
 }
 
 /**
- * Writes a message of one line or several to stderr, after the command's name. Unprintable characters become
- * escapes, also a newline within a line, so that foreign text cannot forge a line.
+ * Prints a message of one or more lines to stderr, after the name of the command. Unprintable characters become
+ * escapes. So does a newline within a line, so that foreign text cannot forge a line.
  */
-export function warn(command: string, text: string | readonly string[]): void {
+export function printWarning(command: string, text: string | readonly string[]): void {
   const lines = typeof text === 'string' ? [text] : text;
   printError(`${command}: ${lines.map((line) => printable(line, '\t')).join('\n')}\n`);
 }
 
 /**
- * Writes all of a text. A full pipe answers EAGAIN if another process has made it non-blocking: `patienceMs` is
- * how long to try again.
+ * Writes a complete text. A full pipe fails with EAGAIN if another process has made it non-blocking; `timeoutMs` limits the
+ * retries.
  */
-function writeWhole(fd: number, text: string | Uint8Array, patienceMs: number): void {
-  const deadline = uptime() + patienceMs;
+function writeWhole(fd: number, text: string | Uint8Array, timeoutMs: number): void {
+  const deadline = uptime() + timeoutMs;
   let rest = typeof text === 'string' ? Buffer.from(text) : text;
   while (rest.length > 0) {
     try {
@@ -193,7 +194,7 @@ function writeWhole(fd: number, text: string | Uint8Array, patienceMs: number): 
   }
 }
 
-/** Whether a write failed because the reader has gone: of a pipe (EPIPE), or of a terminal that was hung up (EIO). */
+/** Whether a write failed because the reader of a pipe has exited (EPIPE) or a terminal was hung up (EIO). */
 function isGone(error: unknown, stat: Stats): boolean {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'EPIPE' || (code === 'EIO' && stat.isCharacterDevice());
@@ -204,8 +205,8 @@ function cannotWrite(what: string, { message }: Error): OutputError {
 }
 
 /**
- * A write to stdout that doesn't block. It opens a pipe or terminal again for that, since the flag on stdout itself would affect every
- * process that shares it; files and sockets are written as they are. A terminal that was hung up (EIO) is a reader that has gone (EPIPE).
+ * A write to stdout that does not block. It opens a pipe or terminal again with O_NONBLOCK, because the flag on stdout itself would affect
+ * every process that shares it. Files and sockets are written directly. A terminal that was hung up (EIO) is reported as EPIPE.
  */
 export function standardOutput(): { readonly write: Write; close(): void } {
   const stat = fstatSync(1);
@@ -214,7 +215,7 @@ export function standardOutput(): { readonly write: Write; close(): void } {
     try {
       fd = openSync('/proc/self/fd/1', constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     } catch {
-      // Not ours to open, or no /proc: writing may block then.
+      // no permission, or no /proc: writes may block
     }
   }
   return {
@@ -223,7 +224,7 @@ export function standardOutput(): { readonly write: Write; close(): void } {
         return writeSync(fd, bytes);
       } catch (error) {
         throw isGone(error, stat)
-          ? Object.assign(new Error('its reader has gone'), { code: 'EPIPE' })
+          ? Object.assign(new Error('its reader has exited'), { code: 'EPIPE' })
           : error;
       }
     },

@@ -1,5 +1,5 @@
 /**
- * Recordings: a first line that says where, when and how, and then a JSON line for each event, with all that is known of it.
+ * Writes recordings: a first line with the origin (`Header`), and then one JSON line per event with every known field.
  */
 import { TsbpfError } from '../asm/error.ts';
 import { printable } from '../asm/printable.ts';
@@ -9,51 +9,54 @@ import { lineOutput, OutputError } from './output.ts';
 import { type ConnectRecord, FIELDS, fieldsShown } from './record.ts';
 import { RecordingFile, type Surroundings } from './recording/file.ts';
 
-/** What is read is no recording, or a damaged one. */
+/** A recording cannot be read: the file is missing, is not a recording, or is damaged. */
 export class RecordingError extends TsbpfError {
   override readonly name = 'RecordingError';
   override readonly code = 'ERR_RECORDING';
 }
 
-/** The command that makes a recording: its version, and the words of its command line. */
-export type Invocation = Pick<Header, 'version' | 'options'>;
+/** The invocation of the command that makes a recording. */
+export interface Invocation {
+  readonly version: string;
+  readonly args: readonly string[];
+}
 
-/** A recording that is being written. Whoever opened it ends it. */
+/** An open recording. The caller ends it. */
 export interface Recording {
   /**
-   * Creates the file, or empties it, and writes the first line. Until then nothing about the file changes.
+   * Creates or truncates the file and writes the first line. The file does not change before this call.
    * @throws {OutputError}
    */
-  begin(where: Pick<Header, 'host' | 'kernel' | 'way' | 'started'>): void;
+  begin(origin: Pick<Header, 'host' | 'kernel' | 'way' | 'started'>): void;
   add(record: ConnectRecord): void;
-  /** Writes what waits, for half a second at most. @throws {OutputError} that counts what is missing, where writing has failed. */
+  /** Writes the buffered lines, for up to half a second. @throws {OutputError} with the number of missing events if a write failed. */
   end(): Promise<void>;
   /** Events that could not be written. */
   readonly missing: number;
 }
 
-/** What a recording needs of the run. */
+/** The parts of a run that a recording uses. */
 export interface RecordingContext extends Surroundings {
-  /** Called once, when the recording cannot be written any more. */
+  /** Called once if the recording cannot be written any more. */
   readonly onFailure: () => void;
 }
 
 /**
- * A recording in a file that is locked until it ends, or in a named pipe that another process reads.
+ * Opens a recording in a file, which stays locked until the recording ends, or in a named pipe that another process reads.
  * @throws {OutputError} if `path` cannot be written.
  */
 export function openRecording(
   path: string,
   { who, outcome }: Pick<Options, 'who' | 'outcome'>,
-  { version, options }: Invocation,
-  { onFailure, ...around }: RecordingContext,
+  { version, args }: Invocation,
+  { onFailure, ...surroundings }: RecordingContext,
 ): Recording {
   const what = `the recording ${printable(path)}`;
   const fields = fieldsShown({ wall: true, who, outcome });
-  const file = new RecordingFile(path, around);
+  const file = new RecordingFile(path, surroundings);
   let failure: Error | undefined;
   let events = 0;
-  const fail = (error: Error = new OutputError(`cannot write ${what}: its reader has gone`)) => {
+  const fail = (error: Error = new OutputError(`cannot write ${what}: its reader has exited`)) => {
     if (failure) return;
     failure = error;
     onFailure();
@@ -66,7 +69,7 @@ export function openRecording(
       const header: Header = {
         tsbpf: 'tcpconnlat',
         format: FORMAT,
-        ...{ version, host, kernel, way, options, started },
+        ...{ version, host, kernel, way, options: args, started },
         fields: fields.filter((field) => FIELDS[field] !== null),
       };
       output.write(headerLine(header));
@@ -79,8 +82,8 @@ export function openRecording(
       await output.end();
       file.close();
       if (!failure) return;
-      const lacks = this.missing > 0 ? `; ${this.missing} events are not in it` : '';
-      throw new OutputError(`${failure.message}${lacks}`);
+      const missing = this.missing > 0 ? `; ${this.missing} events are missing from it` : '';
+      throw new OutputError(`${failure.message}${missing}`);
     },
     get missing() {
       return Math.min(output.dropped, events); // the first line may be missing too

@@ -1,5 +1,5 @@
 /**
- * Recordings shown again: no kernel is asked for anything, and no privileges are needed.
+ * Shows a recording. This needs neither the kernel's tracing facilities nor privileges.
  */
 import { type BigIntStats, constants, fstatSync, openSync, statSync } from 'node:fs';
 import type { Readable } from 'node:stream';
@@ -7,33 +7,32 @@ import { printable } from '../asm/printable.ts';
 import { nativeSyscalls } from '../loader/koffi.ts';
 import type { Syscalls } from '../loader/syscalls.ts';
 import type { Options } from './arguments.ts';
-import { type Header, LONGEST_LINE } from './json.ts';
+import { readFileStream, readShared } from './descriptors.ts';
+import { type Header, MAX_LINE_BYTES } from './json.ts';
 import type { LineOutput } from './output.ts';
-import { fieldsOf, RECORDED } from './record.ts';
+import { openPrinter, type Printer } from './printer.ts';
+import { fieldsOf, RECORDED_OPTIONS } from './record.ts';
 import { lockHolder } from './recording/lock.ts';
 import { RecordingError } from './recording.ts';
-import { readOnThisThread } from './replay/file.ts';
-import { linesOf } from './replay/lines.ts';
-import { type Origin, RecordingReader } from './replay/reader.ts';
-import { hidesFailure, selects } from './replay/selection.ts';
-import { complain, openRun } from './run.ts';
-import { readShared } from './shared.ts';
-import { type Shower, shower } from './show.ts';
+import { type Origin, RecordingReader, splitLines } from './replay/reader.ts';
+import { isHiddenFailure, isSelected } from './replay/selection.ts';
+import { openRun, warn } from './run.ts';
 import { printSummary } from './summary.ts';
 import { systemReason } from './text.ts';
 
-/** Devices that never keep a reader waiting: null, zero, full, random, urandom (Documentation/admin-guide/devices.txt). */
-const ENDLESS_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | minor);
+/** Devices whose reads never wait: null, zero, full, random, urandom (Documentation/admin-guide/devices.txt). */
+const NON_WAITING_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | minor);
 
 /**
- * Shows the recording in `file`, `-` for standard input, under the options: each line as it comes, until the end or a signal.
- * @throws {RecordingError} with the number of the line, when what came before it has been shown. @throws {OutputError}
+ * Shows the recording in `file` (`-` is standard input), line by line until its end or a stop signal.
+ * @throws {RecordingError} with the number of the first bad line, after the lines before it have been shown.
+ * @throws {OutputError}
  */
 export async function replay(file: string, options: Options): Promise<void> {
   const stat = statusOf(file);
-  const isGrowing = stat.isFile() && lockHolder(stat) !== undefined; // a recorder that ends now has written its last line
+  const isGrowing = stat.isFile() && lockHolder(stat) !== undefined; // if the recorder exits after this, its last line is complete
   const origin = { name: file, isGrowing };
-  // A replay that never waits needs no watch on its reader: the next write fails.
+  // If reads never wait, the next write notices that the reader of the output has exited.
   const syscalls = mayWait(stat) ? nativeSyscalls() : undefined;
   const stream = await streamOf(file, stat, syscalls);
   const run = openRun(syscalls);
@@ -42,11 +41,11 @@ export async function replay(file: string, options: Options): Promise<void> {
   });
   const skipped: Skipped = { notSelected: 0 };
   try {
-    const show = await shower(options, run.output);
+    const printer = await openPrinter(options, run.output);
     try {
-      await Promise.race([showAll(origin, stream, options, show, run.output, skipped), stopped]);
+      await Promise.race([showAll(origin, stream, options, printer, run.output, skipped), stopped]);
     } finally {
-      show.end();
+      printer.end();
     }
   } finally {
     stream.destroy();
@@ -55,16 +54,16 @@ export async function replay(file: string, options: Options): Promise<void> {
   }
 }
 
-/** The records that aren't shown, counted. */
+/** Counts of the records that are not shown. */
 interface Skipped {
-  /** Whether the file is a recording. */
+  /** Whether the first line was valid. */
   begun?: true;
-  /** Failures; undefined if the recording has no results, or the user asked for failures. */
+  /** Failed connects; undefined if the recording has no results, or an option asks for failures. */
   failed?: number;
   notSelected: number;
 }
 
-/** The status of a file that can be read. @throws {RecordingError} */
+/** The status of the file. @throws {RecordingError} if the file cannot hold a recording. */
 function statusOf(file: string): BigIntStats {
   try {
     const stat = file === '-' ? fstatSync(0, { bigint: true }) : statSync(file, { bigint: true });
@@ -77,20 +76,20 @@ function statusOf(file: string): BigIntStats {
   }
 }
 
-/** Whether a read may wait for another process or for the user. */
+/** Whether a read may wait for another process or the user. */
 function mayWait(stat: BigIntStats): boolean {
   return (
-    stat.isFIFO() || stat.isSocket() || (stat.isCharacterDevice() && !ENDLESS_DEVICES.includes(stat.rdev))
+    stat.isFIFO() || stat.isSocket() || (stat.isCharacterDevice() && !NON_WAITING_DEVICES.includes(stat.rdev))
   );
 }
 
 /**
- * The content of a file. A named pipe is read when it holds something: a read that waits would keep the
- * process from ending until another process writes.
+ * The content of a file. A named pipe is read only when it has data: a blocking read would keep the process from
+ * exiting until another process writes.
  */
 async function streamOf(file: string, stat: BigIntStats, syscalls: Syscalls | undefined): Promise<Readable> {
   if (file === '-') return readShared(syscalls, 0);
-  if (!stat.isFIFO()) return readOnThisThread(file);
+  if (!stat.isFIFO()) return readFileStream(file);
   const { Socket } = await import('node:net');
   try {
     const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -108,36 +107,36 @@ async function showAll(
   origin: Origin,
   stream: Readable,
   options: Options,
-  show: Shower,
+  printer: Printer,
   output: LineOutput,
   skipped: Skipped,
 ): Promise<void> {
-  /** No reader is too slow for a recording: it is read on when what was read is shown. */
+  /** A slow reader of the output delays the reading, so no line is dropped. */
   const shown = async () => {
-    await show.settled();
+    await printer.settled();
     await output.drained();
   };
   const name = printable(origin.name);
   const reader = new RecordingReader(origin);
   let firstS: number | undefined;
   try {
-    for await (const lines of linesOf(contentOf(origin.name, stream), LONGEST_LINE)) {
+    for await (const lines of splitLines(contentOf(origin.name, stream), MAX_LINE_BYTES)) {
       for (const line of lines) {
         if (reader.isUnfinished(line)) {
-          complain(`${name} is still being recorded: its last line is incomplete and not shown`);
+          warn(`${name} is still being recorded: its last line is incomplete and not shown`);
           break;
         }
         const record = reader.next(line);
         if (!record) {
-          for (const { option, fields } of lacks(reader.header, options))
-            complain(`${name} tells no ${fields.join(', ')}: it was recorded without --${option}`);
+          for (const { option, fields } of missingFields(reader.header, options))
+            warn(`${name} was recorded without --${option}: it has no ${fields.join(', ')}`);
           skipped.begun = true;
           if (options.outcome === undefined && reader.header?.fields.includes('result')) skipped.failed = 0;
-          show.header();
-        } else if (selects(options, record)) {
+          printer.header();
+        } else if (isSelected(options, record)) {
           firstS ??= record.time_s;
-          show.record({ ...record, time_s: Math.round((record.time_s - firstS) * 1e9) / 1e9 });
-        } else if (skipped.failed !== undefined && hidesFailure(options, record)) skipped.failed += 1;
+          printer.record({ ...record, time_s: Math.round((record.time_s - firstS) * 1e9) / 1e9 });
+        } else if (skipped.failed !== undefined && isHiddenFailure(options, record)) skipped.failed += 1;
         else skipped.notSelected += 1;
       }
       await shown();
@@ -148,17 +147,17 @@ async function showAll(
   }
 }
 
-/** The fields that are asked for and that the recording was made without, by their option. */
-function lacks(header: Header | undefined, options: Options) {
+/** The fields that the options ask for but the recording does not have, by option. */
+function missingFields(header: Header | undefined, options: Options) {
   const has = header?.fields ?? [];
-  return RECORDED.map((option) => ({
+  return RECORDED_OPTIONS.map((option) => ({
     option,
-    fields: asksFor(options, option) ? fieldsOf(option).filter((field) => !has.includes(field)) : [],
+    fields: needs(options, option) ? fieldsOf(option).filter((field) => !has.includes(field)) : [],
   })).filter(({ fields }) => fields.length > 0);
 }
 
-/** Whether something is asked for that only records made with this option have. */
-function asksFor(options: Options, option: (typeof RECORDED)[number]): boolean {
+/** Whether the options need fields that a recording has only if it was made with `option`. */
+function needs(options: Options, option: (typeof RECORDED_OPTIONS)[number]): boolean {
   return Boolean(options[option]) || (option === 'who' && options.filter.uid !== undefined);
 }
 

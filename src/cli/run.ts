@@ -1,25 +1,25 @@
 /**
- * What a run of the command has whatever it shows: an output, and an end.
+ * A run of tcpconnlat, live or from a recording: its output, and what ends it.
  */
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import type { Syscalls } from '../loader/syscalls.ts';
-import { type LineOutput, lineOutput, standardOutput, warn } from './output.ts';
-import { onHangUp } from './shared.ts';
+import { onHangUp } from './descriptors.ts';
+import { type LineOutput, lineOutput, printWarning, standardOutput } from './output.ts';
 import { STOP_SIGNALS } from './signals.ts';
 import { isTerminal, mayBeTerminal } from './terminal.ts';
 
 /**
- * From its opening until the process exits, stop signals end the run and never kill the process. Under nohup
- * SIGHUP is ignored.
+ * While a run is open, and until the process exits, stop signals end the run instead of killing the process. Under nohup it
+ * ignores SIGHUP.
  */
 export interface Run {
   readonly output: LineOutput;
-  /** Settles at the end: with an error where that is why. */
+  /** Resolves when the run ends, with the error that ended it, if any. */
   readonly ended: Promise<Error | undefined>;
-  /** Whether whoever reads the output has gone, or can't be written to. */
+  /** Whether the reader of the output has exited, or writing to it has failed. */
   readonly readerGone: boolean;
   end(error?: Error): void;
-  /** Writes what waits, for half a second at most. */
+  /** Writes the remaining output, for up to half a second. */
   close(): Promise<void>;
 }
 
@@ -30,9 +30,9 @@ export function openRun(syscalls?: Syscalls): Run {
     end = resolve;
   });
   const stop = () => end();
-  const ignored = underNohup() ? 'SIGHUP' : undefined;
+  const ignored = isUnderNohup() ? 'SIGHUP' : undefined;
   for (const signal of STOP_SIGNALS) process.on(signal, signal === ignored ? () => {} : stop);
-  leaveTerminalsThatGo();
+  replaceHungUpTerminalsAtExit();
   const stdout = standardOutput();
   let readerGone = false;
   const output = lineOutput(stdout.write, (error) => {
@@ -61,12 +61,12 @@ export function openRun(syscalls?: Syscalls): Run {
 }
 
 /**
- * Whether nohup was told to keep SIGHUP away. Node gives every signal its default meaning when it starts, so that one that was
- * ignored can't be told from others; but where stdin was a terminal, nohup puts a descriptor there that can't be read.
+ * Whether nohup started the process. Node resets every signal to its default action when it starts, so an ignored SIGHUP cannot be
+ * detected. But if stdin was a terminal, nohup replaces it with a descriptor that is open for writing only.
  *
  * Source: nohup(1) of GNU coreutils; PlatformInit in Node's src/node.cc.
  */
-function underNohup(): boolean {
+function isUnderNohup(): boolean {
   try {
     const flags = /^flags:\t([0-7]+)$/m.exec(readFileSync('/proc/self/fdinfo/0', 'latin1'))?.[1];
     return (Number.parseInt(flags ?? '0', 8) & constants.O_WRONLY) !== 0;
@@ -76,22 +76,22 @@ function underNohup(): boolean {
 }
 
 /**
- * Node resets its terminals when it ends, and aborts, with a core dump, where one has gone meanwhile; not where something else
- * is in its place (ResetStdio in src/node.cc).
+ * At exit Node resets the terminals that it started with, and aborts with a core dump if one has been hung up. It skips a descriptor
+ * that refers to another file by then (ResetStdio in src/node.cc).
  */
-function leaveTerminalsThatGo(): void {
+function replaceHungUpTerminalsAtExit(): void {
   const terminals = [0, 1, 2].filter(mayBeTerminal);
   if (terminals.length === 0) return;
   process.once('exit', () => {
     for (const fd of terminals) {
       if (isTerminal(fd)) continue;
       closeSync(fd);
-      openSync('/dev/null', constants.O_RDWR); // takes the lowest number that is free: this one
+      openSync('/dev/null', constants.O_RDWR); // gets the lowest free number, which is `fd`
     }
   });
 }
 
-/** Writes a message of one line or several to stderr, as `warn` does. */
-export function complain(text: string | readonly string[]): void {
-  warn('tcpconnlat', text);
+/** Prints a message of one or more lines to stderr, after the name of the command. */
+export function warn(text: string | readonly string[]): void {
+  printWarning('tcpconnlat', text);
 }

@@ -1,8 +1,8 @@
 /**
- * The signals of a command from its first line on, before a run listens for them.
+ * Signal handling from the first line of a command until a run installs its own listeners.
  */
 
-/** The signals that end a run. */
+/** The stop signals: they end a run. */
 export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 const ignore = () => {};

@@ -1,28 +1,28 @@
 /**
- * The line that ends a run: how many connects it has shown, and how many it has not.
+ * The summary line of a run: how many connects were shown, and how many were not.
  */
 import type { Options } from './arguments.ts';
-import { complain } from './run.ts';
+import { warn } from './run.ts';
 
-/** The counts of a run; undefined if they are not known. */
-export interface Tally {
-  /** Lines of connects that were written. */
+/** The counts of a run. A count that is not known is undefined. */
+export interface Counts {
+  /** Connects whose line was written. */
   readonly shown: number;
-  /** Connects that failed and were not shown, since nothing asked for failures. */
+  /** Failed connects that were not shown, because no option asked for failures. */
   readonly failed?: number;
-  /** Why `failed` is undefined, or what it lacks. */
+  /** Why `failed` is undefined or incomplete. */
   readonly uncounted?: string;
   /** Connects without an answer when the run ended. */
   readonly unanswered?: number;
-  /** Whether sockets that are still open after a failure may be among the unanswered. */
+  /** Whether `unanswered` may include failed connects whose socket is still open. */
   readonly mayHaveFailed?: boolean;
-  /** Records that the options do not select. */
+  /** Records that do not match the options. */
   readonly notSelected?: number;
 }
 
-/** One line, without the command's name. */
-export function summary({ outcome }: Pick<Options, 'outcome'>, tally: Tally): string {
-  const { shown, failed, uncounted, unanswered = 0, mayHaveFailed, notSelected = 0 } = tally;
+/** The summary, without the name of the command. */
+export function summary({ outcome }: Pick<Options, 'outcome'>, counts: Counts): string {
+  const { shown, failed, uncounted, unanswered = 0, mayHaveFailed, notSelected = 0 } = counts;
   const parts = [
     `${shown} ${outcome === 'failures' ? 'failed ' : ''}${shown === 1 ? 'connect' : 'connects'} shown`,
   ];
@@ -39,7 +39,7 @@ export function summary({ outcome }: Pick<Options, 'outcome'>, tally: Tally): st
   return parts.join('; ');
 }
 
-/** Prints the line on stderr, unless `--quiet` is set. */
-export function printSummary(options: Pick<Options, 'outcome' | 'quiet'>, tally: Tally): void {
-  if (!options.quiet) complain(summary(options, tally));
+/** Prints the summary to stderr, unless `--quiet` is set. */
+export function printSummary(options: Pick<Options, 'outcome' | 'quiet'>, counts: Counts): void {
+  if (!options.quiet) warn(summary(options, counts));
 }

@@ -1,42 +1,28 @@
 /**
- * The command `tcpconnlat`: exit status 0 after Ctrl-C, SIGTERM or a closed pipe, 1 where tracing isn't possible, 2 for a
- * command line that makes no sense, as does a file of types or a recording that is none, a recording to what cannot hold one, or a filter by
- * something that isn't there.
+ * The command `tcpconnlat`. Its exit status is 0 after a stop signal or when the reader of its output exits, and otherwise that of
+ * the error (exit-status.ts).
  */
-import { UnknownArchitectureError } from '../asm/architecture.ts';
-import { BtfError } from '../asm/btf.ts';
 import { messageWithoutPosition } from '../asm/error-position.ts';
-import { PathError, VerifierError } from '../loader/errors.ts';
+import { VerifierError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
-import { NativeCodeError } from '../loader/native-code.ts';
 import { renderVerifierError } from '../loader/verifier/report.ts';
 import { type Request, readArguments } from './arguments.ts';
 import { completion } from './completion.ts';
-import { environmentFault } from './environment.ts';
+import { environmentMessage } from './environment.ts';
+import { exitStatusOf } from './exit-status.ts';
 import { jsonSchema } from './json.ts';
-import { OutputError, print, printError } from './output.ts';
-import { DestinationError } from './recording/destination.ts';
-import { RecordingError } from './recording.ts';
+import { print, printError } from './output.ts';
 import { replay } from './replay.ts';
-import { complain } from './run.ts';
+import { warn } from './run.ts';
 import { releaseStopSignals } from './signals.ts';
-import { errorLine, unexpected } from './text.ts';
-import { FilterError } from './trace/filter.ts';
-import { NoProbeError, UNSUPPORTED } from './trace/probes.ts';
-import { BtfFileError } from './trace/types.ts';
+import { errorLine, unexpectedErrorLines } from './text.ts';
+import { NoProbeError } from './trace/probes.ts';
 import { dryRun, trace } from './trace.ts';
 import { version } from './version.ts';
 
-/** What a kernel or a file may answer; anything else is a mistake of ours, and shown with its stack. */
-const EXPECTED = [
-  ...UNSUPPORTED,
-  ...[NativeCodeError, NoProbeError, UnknownArchitectureError, PathError, BtfError],
-  ...[BtfFileError, FilterError, RecordingError, OutputError],
-];
-
 async function main(): Promise<number> {
-  const options = process.argv.slice(2);
-  const request = readArguments(options, version());
+  const args = process.argv.slice(2);
+  const request = readArguments(args, version());
   if (!isRun(request)) releaseStopSignals();
   if (request.action === 'print' && request.status !== 0) {
     printError(request.text);
@@ -48,13 +34,13 @@ async function main(): Promise<number> {
     else if (request.action === 'completion') print(completion(request.shell));
     else if (request.action === 'replay') await replay(request.file, request.options);
     else if (request.options.dryRun) print(dryRun(request.options, new Kernel()));
-    else await trace(request.options, new Kernel(), { version: version(), options });
+    else await trace(request.options, new Kernel(), { version: version(), args });
     return 0;
   } catch (error) {
-    complain(describe(error));
-    return [BtfFileError, FilterError, RecordingError, DestinationError].some((kind) => error instanceof kind)
-      ? 2
-      : 1;
+    const status = exitStatusOf(error);
+    if (status === 'bug') warn(environmentMessage(error) ?? unexpectedErrorLines(error));
+    else warn(describe(error as Error));
+    return status === 'bug' ? 1 : status;
   }
 }
 
@@ -64,15 +50,13 @@ function isRun(request: Request): boolean {
 }
 
 /** The lines of an error message. */
-function describe(error: unknown): string | string[] {
+function describe(error: Error): string | string[] {
   if (error instanceof VerifierError) return renderVerifierError(error).split('\n');
   if (error instanceof NoProbeError) return error.message.split('\n');
-  if (EXPECTED.some((kind) => error instanceof kind))
-    return errorLine(messageWithoutPosition(error as Error));
-  return environmentFault(error) ?? unexpected(error);
+  return errorLine(messageWithoutPosition(error));
 }
 
-// No await here: the bundle is CommonJS, which Node starts sooner.
+// No top-level await: the bundle is CommonJS, which starts faster.
 main().then((status) => {
   process.exitCode = status;
 });

@@ -1,5 +1,5 @@
 /**
- * Whether a descriptor is a terminal, asked without opening a stream on it.
+ * Detects terminals without opening a stream on the descriptor.
  */
 import { fstatSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -8,7 +8,7 @@ import type * as Tty from 'node:tty';
 /** Major number of the memory devices, such as /dev/null (Documentation/admin-guide/devices.txt). */
 const MEMORY = 1;
 
-/** Whether a descriptor is a character device other than a memory device: a terminal, mostly. */
+/** Whether a descriptor is a character device other than a memory device: usually a terminal. */
 export function mayBeTerminal(fd: number): boolean {
   try {
     const stat = fstatSync(fd);

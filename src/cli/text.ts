@@ -1,5 +1,5 @@
 /**
- * Foreign text for each kind of output: cells, JSON and messages. And bytes as text.
+ * Converts foreign text for each kind of output (table cells, JSON, messages), and bytes to text.
  */
 import { printable, truncate, UNPRINTABLE } from '../asm/printable.ts';
 
@@ -7,11 +7,11 @@ import { printable, truncate, UNPRINTABLE } from '../asm/printable.ts';
  * Text for a cell of a table: unprintable characters become `?`, one for one, so that columns stay in line.
  */
 export function cell(text: string): string {
-  return truncate(text.replace(UNPRINTABLE, '?'), LONGEST_CELL);
+  return truncate(text.replace(UNPRINTABLE, '?'), MAX_CELL_LENGTH);
 }
 
-/** Characters of a cell: more than a name of the DNS has (253). */
-const LONGEST_CELL = 512;
+/** The longest cell in characters. A DNS name has at most 253. */
+const MAX_CELL_LENGTH = 512;
 
 /**
  * A value as one line of JSON that is safe to print: unprintable characters are JSON escapes (`\u202e`), so
@@ -31,16 +31,16 @@ function escapedUnit(unit: number): string {
 
 /** An error message as one printable line. */
 export function errorLine(message: string): string {
-  return printable(truncate(message, LONGEST_MESSAGE));
+  return printable(truncate(message, MAX_MESSAGE_LENGTH));
 }
 
-/** Characters of a message: twice as many as the longest path has (`PATH_MAX`). */
-const LONGEST_MESSAGE = 8192;
+/** The longest message in characters: twice the longest path (`PATH_MAX`). */
+const MAX_MESSAGE_LENGTH = 8192;
 
 /**
  * The lines that report an unexpected error: its message, which may quote foreign text, and its stack frames.
  */
-export function unexpected(error: unknown): string[] {
+export function unexpectedErrorLines(error: unknown): string[] {
   if (!(error instanceof Error)) return [`this should not happen: ${errorLine(String(error))}`];
   const frames = (error.stack ?? '').split('\n').filter((line) => /^ {4}at /.test(line));
   return [`this should not happen: ${errorLine(`${error.name}: ${error.message}`)}`, ...frames];
@@ -57,22 +57,22 @@ export function argumentError(command: string, message: string): string {
   return lines.map((line, i) => `${i === 0 ? `${command}: ` : ''}${errorLine(line)}\n`).join('');
 }
 
-/** Bytes as people read them: `b7 00`. */
+/** Bytes as hexadecimal numbers: `b7 00`. */
 export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
 }
 
-/** The longest excerpt, in characters. */
-const EXCERPT = 40;
+/** The longest excerpt in characters. */
+const MAX_EXCERPT_LENGTH = 40;
 
-/** A value as JSON, cut to 40 characters. Unprintable characters become `?`. */
+/** A value as JSON, truncated to 40 characters. Unprintable characters become `?`. */
 export function excerpt(value: unknown): string {
   const json = typeof value === 'number' ? String(value) : (JSON.stringify(outerLevels(value)) ?? 'null');
-  return truncate(cell(json), EXCERPT);
+  return truncate(cell(json), MAX_EXCERPT_LENGTH);
 }
 
-/** The value without the levels that no excerpt reaches: each takes a character. `JSON.stringify` overflows the stack on thousands. */
-function outerLevels(value: unknown, levels = EXCERPT): unknown {
+/** Removes the levels of nesting that no excerpt reaches, because `JSON.stringify` overflows the stack on thousands of them. */
+function outerLevels(value: unknown, levels = MAX_EXCERPT_LENGTH): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (levels === 0) return null;
   if (Array.isArray(value)) return value.map((each) => outerLevels(each, levels - 1));
@@ -81,7 +81,7 @@ function outerLevels(value: unknown, levels = EXCERPT): unknown {
   );
 }
 
-/** What Node says of a failed system call, without the name of the call and its path. */
+/** Node's message for a failed system call, without the name of the call and the path. */
 export function systemReason(error: unknown): string {
   return (error as Error).message.replace(/, \w+( '.*)?$/s, '');
 }

@@ -1,68 +1,70 @@
 /**
- * One run of the tracer: from attaching to the totals of what was lost.
+ * One live run: it attaches the programs, prints and records their events, and reports what was lost.
  */
+import { readFileSync } from 'node:fs';
 import { messageWithoutPosition } from '../asm/error-position.ts';
-import type { Locate } from '../asm/position.ts';
+import type { LineTable, Locate } from '../asm/position.ts';
 import { printable } from '../asm/printable.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
+import { sourceReader } from '../loader/source.ts';
 import type { ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Options } from './arguments.ts';
 import { listTool } from './listing.ts';
 import { type LineOutput, printError } from './output.ts';
-import { containers } from './record/containers.ts';
+import { openPrinter } from './printer.ts';
+import { containerLookup } from './record/containers.ts';
 import { wallClock } from './record/wall-clock.ts';
-import { recorder } from './record.ts';
+import { recordConverter } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
-import { complain, openRun, type Run } from './run.ts';
-import { shower } from './show.ts';
-import { printSummary } from './summary.ts';
+import { openRun, type Run, warn } from './run.ts';
+import { type Counts, printSummary } from './summary.ts';
 import { errorLine } from './text.ts';
-import { describeBlindSpot } from './trace/blind-spots.ts';
+import { traceTarget } from './trace/btf.ts';
 import { cpuChanges, growth, type Losses, noLosses } from './trace/losses.ts';
-import { type Failure, firstWay, type Programs } from './trace/probes.ts';
+import { describeBlindSpot, type Failure, type Programs, withFirstProbe } from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
-import { sourceLines } from './trace/source.ts';
-import { type Hidden, hiddenBy } from './trace/tally.ts';
-import { targetOf } from './trace/types.ts';
 
-/** The text of the programs that would be loaded. */
+/** The listing of the programs that a run with these options would load. */
 export function dryRun(options: Options, kernel: Kernel): string {
   const locate = sourceLines(kernel);
-  return firstWay(options, kernel, targetOf(options, kernel), (programs, failures) =>
+  return withFirstProbe(options, kernel, traceTarget(options, kernel), (programs, failures) =>
     describe(options, kernel, locate, programs, failures),
   );
 }
 
-/** Traces until a signal comes or the output is closed. Throws what keeps it from beginning, or from writing. */
+/** The counts of connects that are not shown. */
+type HiddenCounts = Omit<Counts, 'shown' | 'notSelected'>;
+
+/** Traces until a signal arrives or the output is closed. Throws the error that prevents tracing or writing. */
 export async function trace(options: Options, kernel: Kernel, invocation: Invocation): Promise<void> {
   const run = openRun(kernel.syscalls);
   const { output } = run;
   const losses = noLosses();
-  const hidden: { by?: Hidden } = {};
+  const hidden: { counts?: HiddenCounts } = {};
   try {
     const recording =
       options.record === undefined
         ? undefined
         : openRecording(options.record, options, invocation, {
             syscalls: kernel.syscalls,
-            warn: complain,
+            warn,
             onFailure: () => run.end(),
           });
     try {
       await traceInto(options, kernel, run, losses, hidden, recording);
     } finally {
-      losses.unrecorded = 0; // where writing it has failed, the error counts them
+      losses.unrecorded = 0; // if writing has failed, the error of `end` contains the number
       await recording?.end();
       losses.unrecorded = recording?.missing ?? 0;
     }
   } finally {
     await run.close();
-    // What nobody reads any more, or could not be written, is not lost for having been read too slowly.
+    // If the reader has exited, or writing has failed, dropped lines do not mean that the reader was too slow.
     losses.lines = run.readerGone ? 0 : output.dropped;
-    for (const cause of growth(losses, noLosses())) complain(`in all: ${cause}`);
-    if (hidden.by) printSummary(options, { shown: output.shown, ...hidden.by });
+    for (const loss of growth(losses, noLosses())) warn(`total: ${loss}`);
+    if (hidden.counts) printSummary(options, { shown: output.shown, ...hidden.counts });
   }
 }
 
@@ -71,13 +73,13 @@ async function traceInto(
   kernel: Kernel,
   { output, ended }: Run,
   losses: Losses,
-  hidden: { by?: Hidden },
+  hidden: { counts?: HiddenCounts },
   recording: Recording | undefined,
 ): Promise<void> {
-  const show = await shower(options, output);
-  const toRecord = recorder({
+  const printer = await openPrinter(options, output);
+  const toRecord = recordConverter({
     wallClock: options.wall || recording ? wallClock(kernel.syscalls) : undefined,
-    containers: options.who ? containers(kernel, complain) : undefined,
+    containers: options.who ? containerLookup(kernel, warn) : undefined,
   });
   const locate = sourceLines(kernel);
   const onEvent = (event: ConnectEvent) => {
@@ -87,74 +89,79 @@ async function traceInto(
     }
     const record = toRecord(event);
     recording?.add(record);
-    show.record(record);
+    printer.record(record);
   };
-  /** Events that come before the first line of the recording. */
+  /** Events that arrive before the first line of the recording is written. */
   let early: ConnectEvent[] | undefined = recording && [];
-  let count = () => {};
-  let told: Losses = { ...losses };
+  let updateLosses = () => {};
+  let reported: Losses = { ...losses };
 
-  const { session, programs } = firstWay(options, kernel, targetOf(options, kernel), (programs, failures) => {
-    if (options.verbose)
-      listingOutput(options, output)(describe(options, kernel, locate, programs, failures));
-    const session = Session.open(programs, {
-      kernel,
-      debug: options.verbose,
-      locate,
-      pagesPerCpu: options.pages,
-      onEvent: (event) => (early ? early.push(event) : onEvent(event)),
-      onLost(events) {
-        losses.events += events;
-      },
-      onError: report,
-      onCpus(change) {
-        for (const text of cpuChanges(change)) complain(text);
-      },
-      onTick() {
-        count();
-        for (const cause of growth(losses, told)) complain(cause);
-        told = { ...losses };
-      },
-    });
-    return { session, programs };
-  });
+  const { session, programs } = withFirstProbe(
+    options,
+    kernel,
+    traceTarget(options, kernel),
+    (programs, failures) => {
+      if (options.verbose)
+        listingOutput(options, output)(describe(options, kernel, locate, programs, failures));
+      const session = Session.open(programs, {
+        kernel,
+        debug: options.verbose,
+        locate,
+        pagesPerCpu: options.pages,
+        onEvent: (event) => (early ? early.push(event) : onEvent(event)),
+        onLost(events) {
+          losses.events += events;
+        },
+        onError: report,
+        onCpus(change) {
+          for (const text of cpuChanges(change)) warn(text);
+        },
+        onTick() {
+          updateLosses();
+          for (const loss of growth(losses, reported)) warn(loss);
+          reported = { ...losses };
+        },
+      });
+      return { session, programs };
+    },
+  );
   try {
-    count = () => {
+    updateLosses = () => {
       losses.tableFull = session.map(programs.counters).lookup(0)?.tableFull ?? 0;
       losses.lines = output.dropped;
       losses.unrecorded = recording?.missing ?? 0;
     };
     for (const { program, reason } of session.skipped)
-      complain(`${program.name} is left out: ${reason.message}`);
-    for (const spot of programs.blindSpots) complain(describeBlindSpot(spot, kernel));
-    if (options.family === 6 && !kernel.ipv6) complain('there is no IPv6 here: -6 has nothing to show');
-    for (const warning of processWarnings(options.filter, kernel)) complain(warning);
+      warn(`program ${program.name} skipped: ${reason.message}`);
+    for (const spot of programs.blindSpots) warn(describeBlindSpot(spot, kernel));
+    if (options.family === 6 && !kernel.ipv6) warn('this kernel has no IPv6, so -6 shows no connects');
+    for (const warning of processWarnings(options.filter, kernel)) warn(warning);
     if (recording) {
       const started = new Date().toISOString().replace('Z', '000Z');
       if (await hasSettled(ended)) {
-        complain('stopped before tracing began: nothing was recorded');
+        warn('stopped before tracing began; nothing was recorded');
         const error = await ended;
         if (error) throw error;
         return;
       }
       recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
     }
-    show.header();
+    printer.header();
     for (const event of early ?? []) onEvent(event);
     early = undefined;
     const error = await ended;
     session.detach();
-    show.end();
-    count();
+    printer.end();
+    updateLosses();
     losses.missedRuns = session.missedRuns().counted;
-    hidden.by = hiddenBy(session, programs, options);
+    hidden.counts = hiddenCounts(session, programs, options);
     if (error) throw error;
   } finally {
     session.close();
   }
 }
 
-/** Whether a promise has settled once signals that came in the meantime are delivered: the event loop polls in each of its turns. */
+/** Whether a promise has settled after pending signals are delivered: the event loop polls for them once in each iteration. */
 async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
   promise.then(() => {
@@ -164,12 +171,35 @@ async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
   return settled;
 }
 
-/** Where `-v` prints: not among JSON lines. */
+/** Counts connects that are not shown, after the programs are detached. */
+function hiddenCounts(session: Session, programs: Programs, options: Options): HiddenCounts {
+  const { remainingAttempts } = programs;
+  const unanswered = remainingAttempts && [...session.map(programs.attempts).keys()].length;
+  return {
+    unanswered,
+    mayHaveFailed: remainingAttempts === 'unanswered',
+    ...(options.outcome === undefined && failureCounts(session, programs, options)),
+  };
+}
+
+function failureCounts(session: Session, programs: Programs, options: Options): HiddenCounts {
+  const { probe, countsFailures, seesUnrouted } = programs;
+  if (!countsFailures) {
+    const option = options.minNs ? 'min_ms' : '--from';
+    return {
+      uncounted: `failures not counted: --probe ${probe} cannot count them with ${option} (use --failed)`,
+    };
+  }
+  const failed = session.map(programs.counters).lookup(0)?.failed ?? 0;
+  return { failed, ...(!seesUnrouted && { uncounted: 'connects without a route are not counted' }) };
+}
+
+/** Where `-v` prints: to stderr if stdout has JSON lines. */
 function listingOutput({ json }: Options, output: LineOutput): (text: string) => void {
   return json ? printError : (text) => output.write(text);
 }
 
-/** What is going to run, why so, and the programs themselves. */
+/** The probe type, why it was chosen, and the listing of the programs. */
 function describe(
   options: Options,
   { lockdown = 'none' }: Kernel,
@@ -177,24 +207,36 @@ function describe(
   programs: Programs,
   failures: readonly Failure[],
 ): string {
-  const { probe } = programs;
-  const why =
+  const reason =
     options.probe !== 'auto'
       ? `--probe ${options.probe}`
       : failures.length > 0
-        ? 'the first way that this kernel has'
+        ? 'the first probe type that this kernel supports'
         : 'the kernel has kprobes';
-  const passed = failures.map(
-    ({ probe, error }) => `not by ${probe}: ${errorLine(messageWithoutPosition(error))}\n`,
+  const rejected = failures.map(
+    ({ probe, error }) => `not ${probe}: ${errorLine(messageWithoutPosition(error))}\n`,
   );
-  const types =
-    options.btf === undefined ? '' : `the kernel's types are those of ${printable(options.btf)}\n`;
+  const btf = options.btf === undefined ? '' : `kernel BTF: ${printable(options.btf)}\n`;
   const locked = lockdown === 'none' ? '' : `kernel lockdown: ${lockdown}\n`;
-  return `watching by ${probe}: ${why}\n${types}${locked}${passed.join('')}\n${listTool(programs, locate)}\n`;
+  const facts = `probe type: ${programs.probe} (${reason})\n${btf}${locked}${rejected.join('')}`;
+  return `${facts}\n${listTool(programs, locate)}\n`;
 }
 
+/** Reads the source lines of the programs: from a line table next to the bundle, or from the source files. Reads nothing until it is called. */
+function sourceLines(kernel: Kernel): Locate {
+  return sourceReader(kernel.syscalls, lineTable);
+}
+
+function lineTable(): LineTable | undefined {
+  try {
+    return JSON.parse(readFileSync(new URL('tcpconnlat.lines.json', import.meta.url), 'utf8'));
+  } catch {
+    return undefined; // not bundled
+  }
+}
+
+/** Reports an error that tracing survives, such as a CPU that comes online but gets no buffer. Throws any other error. */
 function report(error: unknown): void {
-  // Of the kernel while tracing: a CPU that came online and gets no ring.
   if (!(error instanceof CorruptRingError || error instanceof KernelError)) throw error;
-  complain(error.message);
+  warn(error.message);
 }

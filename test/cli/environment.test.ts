@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { environmentFault } from '../../src/cli/environment.ts';
+import { environmentMessage } from '../../src/cli/environment.ts';
 import { needsRoot, slowness, suite } from '../harness.ts';
 import { missing } from './terminal.ts';
 
@@ -69,7 +69,7 @@ test('generating code is forbidden', () => {
     { encoding: 'utf8' },
   ).stdout.trim();
   assert.match(
-    environmentFault(new EvalError(error)) ?? '',
+    environmentMessage(new EvalError(error)) ?? '',
     /^Code generation .* remove --disallow-code-generation-from-strings/,
   );
 });
@@ -80,14 +80,14 @@ test('the permission model of Node is explained', () => {
     resource: '/sys/kernel/btf/vmlinux',
   });
   assert.match(
-    environmentFault(error) ?? '',
+    environmentMessage(error) ?? '',
     /denies access to \/sys\/kernel\/btf\/vmlinux; remove --permission/,
   );
 });
 
 test('an error with another cause is not explained', () => {
   for (const error of [new Error('x'), new RangeError('Invalid array length'), 'x', undefined])
-    assert.is(environmentFault(error), undefined);
+    assert.is(environmentMessage(error), undefined);
 });
 
 for (const options of [
@@ -146,7 +146,7 @@ test.skipIf(
           version: '0',
           host: 'h',
           kernel: 'k',
-          probe: 'kprobe',
+          way: 'kprobe',
           options: [],
         },
         ...{ started: '2026-01-01T00:00:00.000000Z', fields: ['time'] },

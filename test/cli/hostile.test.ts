@@ -18,10 +18,10 @@ import { positionAt } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { type Header, jsonLine } from '../../src/cli/json.ts';
 import { listTool } from '../../src/cli/listing.ts';
+import { table } from '../../src/cli/printer/columns.ts';
+import { parseServices } from '../../src/cli/printer/services.ts';
 import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
 import { openRecording } from '../../src/cli/recording.ts';
-import { table } from '../../src/cli/show/columns.ts';
-import { parseServices } from '../../src/cli/show/services.ts';
 import { NoProbeError } from '../../src/cli/trace/probes.ts';
 import { loadedLines } from '../../src/cli/tsbpf/dump.ts';
 import { KernelError, VerifierError } from '../../src/loader/errors.ts';
@@ -237,7 +237,7 @@ test('recordings hold the true names', async () => {
   const written = openRecording(
     path,
     { who: false, outcome: undefined },
-    { version: HOSTILE, options: ['--comm', COMM] },
+    { version: HOSTILE, args: ['--comm', COMM] },
     { syscalls: nativeSyscalls(), warn() {}, onFailure() {} },
   );
   written.begin({ host: HOSTILE, kernel: HOSTILE, way: HOSTILE, started: '2026-11-25T15:39:56.123000Z' });

@@ -2,7 +2,7 @@ import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { type Header, jsonLine, jsonSchema } from '../../src/cli/json.ts';
-import { type ConnectRecord, FIELDS, fieldsShown, recorder } from '../../src/cli/record.ts';
+import { type ConnectRecord, FIELDS, fieldsShown, recordConverter } from '../../src/cli/record.ts';
 import { AF_INET6, type ConnectEvent } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
 
@@ -27,7 +27,7 @@ const line = (record: ConnectRecord): string => jsonLine(record, ALL);
 const parse = (record: ConnectRecord): Record<string, unknown> => JSON.parse(line(record));
 
 test('an event becomes one line, numbers as numbers, names as the columns in lower case', () => {
-  const text = jsonLine(recorder()(event()), fieldsShown({}));
+  const text = jsonLine(recordConverter()(event()), fieldsShown({}));
   assert.is(
     text,
     '{"time_s":0,"pid":1201,"comm":"wget","ip":4,"saddr":"10.0.0.7","lport":50322,' +
@@ -38,7 +38,7 @@ test('an event becomes one line, numbers as numbers, names as the columns in low
 test('an event of a socket of IPv6 has the addresses of that family', () => {
   const loopback = new Uint8Array(16).fill(1, 15);
   const mapped = Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 127, 0, 0, 1]);
-  const { ip, saddr, daddr } = recorder()(
+  const { ip, saddr, daddr } = recordConverter()(
     event({ family: AF_INET6, v6: { remote: mapped, local: loopback } }),
   );
   assert.equal({ ip, saddr, daddr }, { ip: 6, saddr: '::1', daddr: '::ffff:127.0.0.1' });
@@ -48,7 +48,7 @@ const ID = '0123456789abcdef'.repeat(4);
 const WHO = { user: { uid: 33, gid: 34 }, cgroup: 77n };
 
 test('with the options for it a line has the time of day, the user, the container and the names', () => {
-  const toRecord = recorder({
+  const toRecord = recordConverter({
     wallClock: (ns) => `at ${ns}`,
     containers: (cgroup, pid) => (cgroup === 77n && pid === 1201 ? { container: ID } : {}),
   });
@@ -62,13 +62,13 @@ test('with the options for it a line has the time of day, the user, the containe
   );
   assert.is(
     jsonLine(named, fieldsShown({})),
-    jsonLine(recorder()(event()), fieldsShown({})),
+    jsonLine(recordConverter()(event()), fieldsShown({})),
     'and without, not',
   );
 });
 
 test('times are seconds since the first event, when the answer came', () => {
-  const toRecord = recorder();
+  const toRecord = recordConverter();
   const at = (startNs: bigint, latencyNs: number) =>
     toRecord(event({ attempt: { startNs, task: { tid: 1, pid: 1 }, comm: '' }, latencyNs })).time_s;
   const base = 2n ** 60n;
@@ -79,18 +79,21 @@ test('times are seconds since the first event, when the answer came', () => {
 });
 
 const lines: [string, ConnectRecord][] = [
-  ['of IPv4', recorder()(event())],
-  ['of IPv6', recorder()(event({ family: AF_INET6 }))],
-  ['with no families\u2019 addresses', recorder()(event({ v4: undefined, v6: undefined }))],
+  ['of IPv4', recordConverter()(event())],
+  ['of IPv6', recordConverter()(event({ family: AF_INET6 }))],
+  ['with no families\u2019 addresses', recordConverter()(event({ v4: undefined, v6: undefined }))],
   [
     'with everything',
     {
-      ...recorder()(event({ attempt: { ...event().attempt, ...WHO } })),
+      ...recordConverter()(event({ attempt: { ...event().attempt, ...WHO } })),
       ...{ time: '2026-11-25T15:39:56.123456Z', container: ID, pod: '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21' },
       ...{ host: 'db1.example', service: 'https' },
     },
   ],
-  ['with an odd command', recorder()(event({ attempt: { ...event().attempt, comm: '"\\\n\x1b\ufffd' } }))],
+  [
+    'with an odd command',
+    recordConverter()(event({ attempt: { ...event().attempt, comm: '"\\\n\x1b\ufffd' } })),
+  ],
 ];
 for (const [what, record] of lines)
   test(`a line ${what} is valid against the schema`, () => {
@@ -131,13 +134,13 @@ const outcomes: [string, Partial<ConnectEvent>, string][] = [
 ];
 for (const [what, changes, text] of outcomes)
   test(`what became of a connect is behind the rest, ${what}, and valid`, () => {
-    const record = recorder()(event(changes));
+    const record = recordConverter()(event(changes));
     assert.ok(line(record).endsWith(`"lat_ms":1.234567,"retransmits":${text}}\n`), line(record));
     assert.equal([...Value.Errors(schema, parse(record))], []);
   });
 
 test('where only the state is known, how often the SYN was sent again is not', () => {
-  const record = recorder()(event({ ended }));
+  const record = recordConverter()(event({ ended }));
   assert.ok(line(record).endsWith('"lat_ms":1.234567,"result":"failed"}\n'), line(record));
   assert.equal([...Value.Errors(schema, parse(record))], []);
 });
@@ -155,7 +158,7 @@ const wrong: [string, Record<string, unknown>][] = [
 ];
 for (const [what, changes] of wrong)
   test(`${what} is not valid`, () => {
-    assert.is(Value.Check(schema, { ...recorder()(event()), ...changes }), false);
+    assert.is(Value.Check(schema, { ...recordConverter()(event()), ...changes }), false);
   });
 
 test('the first line of a recording is a definition of the schema', () => {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { commandLine } from '../../src/cli/arguments/options.ts';
 import { readArguments } from '../../src/cli/arguments.ts';
-import { table } from '../../src/cli/show/columns.ts';
+import { table } from '../../src/cli/printer/columns.ts';
 import { version } from '../../src/cli/version.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
 import { missing } from './terminal.ts';

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
-import { headerSchema, LONGEST_LINE } from '../../src/cli/json.ts';
+import { headerSchema, MAX_LINE_BYTES } from '../../src/cli/json.ts';
 import { OutputError } from '../../src/cli/output.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import { openRecording, type RecordingContext } from '../../src/cli/recording.ts';
@@ -41,7 +41,7 @@ const RECORD: ConnectRecord = {
   },
   ...{ ip: 4, saddr: '10.0.0.1', lport: 1, daddr: '192.0.2.1', dport: 443, host: 'db1.example', lat_ms: 1 },
 };
-const BY = { version: '1.2.3', options: ['--record', 'x'] };
+const BY = { version: '1.2.3', args: ['--record', 'x'] };
 const WHERE = { host: 'vm', kernel: '6.12.0', way: 'kprobe', started: '2026-11-25T15:39:56.123000Z' };
 
 /** What a promise is rejected with. */
@@ -55,7 +55,7 @@ const never = () => assert.unreachable();
 /** What the recordings here need: locks of this kernel, and nothing that fails. */
 const CONTEXT: RecordingContext = { syscalls: nativeSyscalls(), warn: never, onFailure: never };
 
-test('the first line says how it was made, and what the others may hold; names are not recorded', async () => {
+test('the first line has the origin and the optional fields; names are not recorded', async () => {
   const file = join(folder, 'who');
   const recording = openRecording(file, { who: true }, BY, CONTEXT);
   recording.begin(WHERE);
@@ -65,7 +65,7 @@ test('the first line says how it was made, and what the others may hold; names a
   assert.equal(JSON.parse(header), {
     tsbpf: 'tcpconnlat',
     format: 1,
-    ...BY,
+    ...{ version: BY.version, options: BY.args },
     ...WHERE,
     fields: ['time', 'uid', 'container', 'pod'],
   });
@@ -100,7 +100,7 @@ test('what was in the file is gone once tracing begins, and not before', async (
   assert.is(JSON.parse(readFileSync(file, 'utf8')).version, '1.2.3');
 });
 
-test('a full disk: told once, and what is missing is counted', async () => {
+test('a full disk is reported once, with the number of missing events', async () => {
   let failures = 0;
   const recording = openRecording('/dev/full', { who: false }, BY, {
     ...CONTEXT,
@@ -116,11 +116,11 @@ test('a full disk: told once, and what is missing is counted', async () => {
   assert.instance(error, OutputError);
   assert.match(
     error.message,
-    /^cannot write the recording \/dev\/full: ENOSPC: no space left on device.*; 3 events are not in it$/,
+    /^cannot write the recording \/dev\/full: ENOSPC: no space left on device.*; 3 events are missing from it$/,
   );
 });
 
-test('a pipe is recorded into while somebody reads it', async () => {
+test('a recording in a pipe ends when its reader exits', async () => {
   const pipe = join(folder, 'pipe');
   execFileSync('mkfifo', [pipe]);
   assert.throws(
@@ -145,7 +145,7 @@ test('a pipe is recorded into while somebody reads it', async () => {
   await Promise.resolve();
   assert.is(failures, 1);
   const error = await rejection(recording.end());
-  assert.match(error.message, /its reader has gone; 1 events are not in it$/);
+  assert.match(error.message, /its reader has exited; 1 events are missing from it$/);
 });
 
 test('a reader that is too slow holds nobody up: what it doesn\u2019t get is counted', async () => {
@@ -179,14 +179,14 @@ test.skipIf(needsRoot, 'a first line for which the disk has no room leaves no fi
 
 test('a command line of any length leaves a first line that replay takes', async () => {
   const file = join(folder, 'long');
-  const options = ['--to', '10.0.0.0/8,'.repeat(3000), '--comm', '\x7f\u20ac'.repeat(10_000), '-t'];
-  const recording = openRecording(file, { who: false }, { version: '1.2.3', options }, CONTEXT);
+  const args = ['--to', '10.0.0.0/8,'.repeat(3000), '--comm', '\x7f\u20ac'.repeat(10_000), '-t'];
+  const recording = openRecording(file, { who: false }, { version: '1.2.3', args }, CONTEXT);
   recording.begin(WHERE);
   await recording.end();
   const [header = ''] = readFileSync(file, 'utf8').split('\n');
-  assert.ok(Buffer.byteLength(header) <= LONGEST_LINE);
+  assert.ok(Buffer.byteLength(header) <= MAX_LINE_BYTES);
   assert.equal([...Value.Errors(headerSchema(), JSON.parse(header))], []);
-  assert.equal(JSON.parse(header).options, [...options.slice(0, 3), '\u2026']);
+  assert.equal(JSON.parse(header).options, [...args.slice(0, 3), '\u2026']);
 });
 
 for (const [file, message] of [

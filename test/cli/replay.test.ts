@@ -8,8 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { type Header, jsonLine } from '../../src/cli/json.ts';
+import { table } from '../../src/cli/printer/columns.ts';
 import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
-import { table } from '../../src/cli/show/columns.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { slowness, suite } from '../harness.ts';
 
@@ -99,7 +99,7 @@ for (const [args, expected] of [
     [FIRST, THIRD],
   ],
 ] as const)
-  test(`what is left out is left out again: ${args.join(' ')}`, () => {
+  test(`filters apply to recordings: ${args.join(' ')}`, () => {
     const { stdout } = replay(recording(), '--json', '-t', ...args);
     const shown = stdout
       .split('\n')
@@ -113,7 +113,7 @@ for (const [args, expected] of [
     assert.equal(
       shown.map(({ time_s }) => time_s),
       expected.map(({ time_s }) => Math.round((time_s - first.time_s) * 1e9) / 1e9),
-      'times count from the first that is shown',
+      'times are relative to the first line shown',
     );
   });
 
@@ -123,7 +123,7 @@ for (const [args, expected] of [
   [['--outcome'], ENDS],
   [['--failed'], ENDS.slice(1)],
 ] as const)
-  test(`of connects that ended in any way those that are asked for: ${args.join(' ') || 'those that were answered'}`, () => {
+  test(`results are selected by the options: ${args.join(' ') || 'answered connects'}`, () => {
     const ends = ENDS.map((result, i): ConnectRecord => ({ ...SECOND, lport: i, result, retransmits: 0 }));
     const path = file('ends', { ...HEADER, fields: ['time', 'retransmits', 'result', 'errno'] }, ...ends);
     const { status, stdout, stderr } = replay(path, '--json', ...args);
@@ -139,58 +139,50 @@ for (const [args, expected] of [
     assert.ok(shown.every(({ result }) => (result === undefined) === (args.length === 0)));
   });
 
-test('what is asked for and was not recorded is said in one line, and what there is is shown', () => {
+test('fields that were not recorded cause a one-line warning, and the others are shown', () => {
   const { uid: _, container: __, pod: ___, ...plain } = FIRST;
   const path = file('plain', { ...HEADER, fields: ['time'] }, plain);
   const { status, stdout, stderr } = replay(path, '--who', '--wall');
   assert.is(status, 0);
-  const lack = `tcpconnlat: ${path} tells no uid, container, pod: it was recorded without --who\n`;
-  assert.is(stderr, lack);
-  assert.is(replay(path, '--uid', '33').stderr, lack, 'users are filtered by what is recorded of them');
+  const missing = `tcpconnlat: ${path} was recorded without --who: it has no uid, container, pod\n`;
+  assert.is(stderr, missing);
+  assert.is(replay(path, '--uid', '33').stderr, missing, '--uid needs the recorded users');
   assert.match(stdout, /^TIME .*\n2026\S+ 1201 .* 1\.25 {6}- {6}- {12}-\n$/);
 });
 
 const [header, first] = [HEADER, FIRST].map((each) => `${JSON.stringify(each)}\n`) as [string, string];
 const damages: readonly (readonly [string, readonly (string | object)[], string])[] = [
   ['an empty file', [], '1: it is empty'],
-  ['a text', ['hello\n'], '1: it is no JSON'],
-  ['an object of another kind', [{ a: 1 }], '1: it is no recording of tcpconnlat'],
-  ['a number', ['1\n'], '1: it is no recording of tcpconnlat'],
-  ['null', ['null\n'], '1: it is no recording of tcpconnlat'],
-  ['the lines of --json alone', [FIRST], '1: it is no recording of tcpconnlat'],
+  ['a text', ['hello\n'], '1: it is not JSON'],
+  ['an object of another kind', [{ a: 1 }], '1: this is not a recording of tcpconnlat'],
+  ['a number', ['1\n'], '1: this is not a recording of tcpconnlat'],
+  ['null', ['null\n'], '1: this is not a recording of tcpconnlat'],
+  ['the lines of --json alone', [FIRST], '1: this is not a recording of tcpconnlat'],
   [
     'a later format',
     [{ ...HEADER, format: 2 }],
-    '1: it is a recording of another format (2) than this command knows (1); show it with the version that made it, "0.1.0"',
+    '1: this recording has format 2, but this version supports only format 1; use version "0.1.0", which made it',
   ],
-  [
-    'a format that is none',
-    [{ ...HEADER, format: 'x\u202e\u009b2J' }],
-    '1: format is "x??2J", and no number',
-  ],
-  ['a first line that lacks something', [{ ...HEADER, way: undefined }], '1: it has no way'],
+  ['an invalid format', [{ ...HEADER, format: 'x\u202e\u009b2J' }], '1: format is "x??2J", expected number'],
+  ['a first line without a field', [{ ...HEADER, way: undefined }], '1: it has no way'],
   ['a first line that is cut off', [header.slice(0, 20)], '1: it is cut off'],
   ['bytes', ['\0\x01\x02'], '1: it is cut off'],
-  ['a line that is longer than any', ['x'.repeat(70_000)], '1: it is longer than any line of a recording'],
-  ['a line in between that is no JSON', [HEADER, FIRST, '{"time_s"\n', FIRST], '3: it is no JSON'],
-  ['an empty line', [HEADER, FIRST, '\n', FIRST], '3: it is no JSON'],
-  ['a port that is none', [HEADER, FIRST, { ...FIRST, dport: 65_536 }], '3: dport is 65536, more than 65535'],
-  ['a lack', [HEADER, FIRST, { ...FIRST, pid: undefined }], '3: it has no pid'],
-  [
-    'a field too many',
-    [HEADER, FIRST, { ...FIRST, x: 1 }],
-    '3: it has a field "x", which is none of its kind',
-  ],
+  ['a line that is too long', ['x'.repeat(70_000)], '1: it is longer than any line of a recording can be'],
+  ['a line that is not JSON', [HEADER, FIRST, '{"time_s"\n', FIRST], '3: it is not JSON'],
+  ['an empty line', [HEADER, FIRST, '\n', FIRST], '3: it is not JSON'],
+  ['an invalid port', [HEADER, FIRST, { ...FIRST, dport: 65_536 }], '3: dport is 65536, more than 65535'],
+  ['a missing field', [HEADER, FIRST, { ...FIRST, pid: undefined }], '3: it has no pid'],
+  ['an unknown field', [HEADER, FIRST, { ...FIRST, x: 1 }], '3: it has an unknown field "x"'],
   [
     'an address of another family',
     [HEADER, FIRST, { ...FIRST, daddr: '::1' }],
-    '3: daddr is "::1", and no address of IPv4',
+    '3: daddr is "::1", expected IPv4 address',
   ],
-  ['a second first line', [HEADER, FIRST, HEADER], '3: it has a field "tsbpf", which is none of its kind'],
+  ['a second first line', [HEADER, FIRST, HEADER], '3: it has an unknown field "tsbpf"'],
   [
     'brackets 30,000 deep',
     [HEADER, FIRST, `${'['.repeat(30_000)}${']'.repeat(30_000)}\n`],
-    `3: it is ${'['.repeat(39)}\u2026, and no object`,
+    `3: it is ${'['.repeat(39)}\u2026, expected object`,
   ],
   [
     'brackets 30,000 deep, in a field',
@@ -200,7 +192,7 @@ const damages: readonly (readonly [string, readonly (string | object)[], string]
   [
     'a first line 30,000 deep',
     [header.replace('"kprobe"', `${'['.repeat(30_000)}${']'.repeat(30_000)}`)],
-    `1: way is ${'['.repeat(39)}\u2026, and no string`,
+    `1: way is ${'['.repeat(39)}\u2026, expected string`,
   ],
   [
     'a first line with too many fields',
@@ -208,64 +200,64 @@ const damages: readonly (readonly [string, readonly (string | object)[], string]
     '1: fields has more than 18 items',
   ],
   [
-    'a time past every clock',
+    'a time beyond the range of clocks',
     [HEADER, FIRST, first.replace('"time_s":0', '"time_s":1e308')],
     '3: time_s is 1e+308, more than 10000000000',
   ],
   [
-    'a number that is none',
+    'an infinite number',
     [HEADER, FIRST, first.replace('"time_s":0', '"time_s":1e999')],
-    '3: time_s is Infinity, and no number',
+    '3: time_s is Infinity, expected number',
   ],
   [
-    'a latency past every clock',
+    'a latency beyond the range of clocks',
     [HEADER, FIRST, { ...FIRST, lat_ms: 1e300 }],
     '3: lat_ms is 1e+300, more than 10000000000000',
   ],
   [
-    'a process that cannot be',
+    'an invalid PID',
     [HEADER, FIRST, { ...FIRST, pid: 2 ** 53 }],
     '3: pid is 9007199254740992, more than 4194304',
   ],
   [
-    'a day that is none',
+    'an invalid date',
     [HEADER, FIRST, { ...FIRST, time: '2026-99-99T15:39:56.123456Z' }],
-    '3: time is "2026-99-99T15:39:56.123456Z", and no time of day in UTC',
+    '3: time is "2026-99-99T15:39:56.123456Z", expected time of day in UTC',
   ],
   [
-    'a day that this month has not',
+    'a day that the month does not have',
     [{ ...HEADER, started: '2026-02-30T15:39:56.123456Z' }],
-    '1: started is "2026-02-30T15:39:56.123456Z", and no time of day in UTC',
+    '1: started is "2026-02-30T15:39:56.123456Z", expected time of day in UTC',
   ],
   [
     'an address with a zone of 50,000 characters',
     [HEADER, FIRST, { ...SECOND, daddr: `fe80::1%${'a'.repeat(50_000)}` }],
-    `3: daddr is "fe80::1%${'a'.repeat(30)}\u2026, and no IP address`,
+    `3: daddr is "fe80::1%${'a'.repeat(30)}\u2026, expected IP address`,
   ],
   [
     'an address with a zone',
     [HEADER, FIRST, { ...SECOND, saddr: 'fe80::1%eth0' }],
-    '3: saddr is "fe80::1%eth0", and no IP address',
+    '3: saddr is "fe80::1%eth0", expected IP address',
   ],
   [
     'a name of 60,000 characters',
     [HEADER, FIRST, { ...FIRST, host: 'a'.repeat(60_000) }],
-    `3: host is "${'a'.repeat(38)}\u2026, and no name`,
+    `3: host is "${'a'.repeat(38)}\u2026, expected name`,
   ],
   [
-    'an outcome that is none',
+    'an unknown result',
     [HEADER, FIRST, { ...FIRST, result: 'lost' }],
-    '3: result is "lost", and no result',
+    '3: result is "lost", expected result',
   ],
   [
     '__proto__',
     [HEADER, FIRST, first.replace('{', '{"__proto__":{"pid":1},')],
-    '3: it has a field "__proto__", which is none of its kind',
+    '3: it has an unknown field "__proto__"',
   ],
   ['a last line that is cut off', [HEADER, FIRST, first.slice(0, 50)], '3: it is cut off'],
 ];
 for (const [what, lines, fault] of damages)
-  test(`${what}: the number of the line and what is wrong, after what came before; status 2`, () => {
+  test(`${what}: after the lines before it, an error with the line number; status 2`, () => {
     const path = file('damaged', ...lines);
     const { status, stdout, stderr } = replay(path, '--json');
     assert.is(stderr, `tcpconnlat: ${path}:${fault}\n`);
@@ -284,12 +276,15 @@ test('what isn\u2019t UTF-8 is none of ours', () => {
     path,
     Buffer.concat([Buffer.from(header), Buffer.from(first.replace('wget', 'w\xe9t'), 'latin1')]),
   );
-  assert.is(replay(path).stderr, `tcpconnlat: ${path}:2: it is no JSON\n`);
+  assert.is(replay(path).stderr, `tcpconnlat: ${path}:2: it is not JSON\n`);
 });
 
 test('from a device that has no end, no more is read than a line may have', () => {
   const { status, stderr } = replay('/dev/zero');
-  assert.equal([status, stderr], [2, 'tcpconnlat: /dev/zero:1: it is longer than any line of a recording\n']);
+  assert.equal(
+    [status, stderr],
+    [2, 'tcpconnlat: /dev/zero:1: it is longer than any line of a recording can be\n'],
+  );
 });
 
 test('a terminal or device is refused: reading it could keep the command from ending', () => {
@@ -466,7 +461,7 @@ test('a damaged recording has its summary ahead of the error; what is no recordi
   const run = (path: string) =>
     spawnSync(process.execPath, [COMMAND, '--replay', path], { encoding: 'utf8' }).stderr;
   const path = file('damaged', HEADER, FIRST, 'nonsense\n');
-  assert.is(run(path), `tcpconnlat: 1 connect shown\ntcpconnlat: ${path}:3: it is no JSON\n`);
+  assert.is(run(path), `tcpconnlat: 1 connect shown\ntcpconnlat: ${path}:3: it is not JSON\n`);
   assert.is(run('/no/such/file').split('\n').length, 2);
 });
 

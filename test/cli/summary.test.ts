@@ -1,10 +1,10 @@
 import * as assert from 'uvu/assert';
-import { summary, type Tally } from '../../src/cli/summary.ts';
+import { type Counts, summary } from '../../src/cli/summary.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('cli/summary');
 
-const EXPECTED: readonly [text: string, tally: Tally, outcome?: 'all' | 'failures'][] = [
+const EXPECTED: readonly [text: string, tally: Counts, outcome?: 'all' | 'failures'][] = [
   ['0 connects shown; 0 failed and were not shown', { shown: 0, failed: 0 }],
   ['1 connect shown; 1 failed and was not shown (--failed shows them)', { shown: 1, failed: 1 }],
   ['12 connects shown; 3 failed and were not shown (--failed shows them)', { shown: 12, failed: 3 }],

@@ -1,7 +1,7 @@
 /** Foreign text in cells, JSON lines and error messages. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { argumentError, cell, errorLine, jsonText, unexpected } from '../../src/cli/text.ts';
+import { argumentError, cell, errorLine, jsonText, unexpectedErrorLines } from '../../src/cli/text.ts';
 import { suite } from '../harness.ts';
 import { assertSafe, ESCAPED, HOSTILE } from '../hostile.ts';
 
@@ -42,11 +42,11 @@ test('an error message is one line', () => {
 });
 
 test('the stack of an error that should not occur has its message in one line', () => {
-  const [head, ...frames] = unexpected(new TypeError(HOSTILE));
+  const [head, ...frames] = unexpectedErrorLines(new TypeError(HOSTILE));
   assert.is(head, `this should not happen: TypeError: ${ESCAPED}`);
   assert.ok(frames.length > 0);
   for (const frame of frames) assert.match(frame, /^ {4}at /);
-  assert.equal(unexpected(HOSTILE), [`this should not happen: ${ESCAPED}`]);
+  assert.equal(unexpectedErrorLines(HOSTILE), [`this should not happen: ${ESCAPED}`]);
 });
 
 test('an error of commander keeps its suggestion on a line of its own, and no newline of the argument', () => {

@@ -85,7 +85,7 @@ test('maps that are named are told to be filled in', () => {
   const { status, stdout, stderr } = run(['asm', '-'], text);
   assert.is(status, 0);
   assert.is(stdout.split('\n')[0], '18110000000000000000000000000000');
-  assert.is(stderr, 'tsbpf: -: the descriptors of maps (counts) are left zero: the loader fills them in\n');
+  assert.is(stderr, 'tsbpf: -: the descriptors of maps (counts) are zero: the loader has to fill them in\n');
 });
 
 const TABLE = `map shard: hash, key 4 bytes, value 8 bytes, 64 entries
@@ -109,17 +109,17 @@ out:
   exit
 `;
 
-test('of a jump table the slots are told that its entries lead to', () => {
+test('asm reports the slots for the entries of a jump table', () => {
   const { status, stderr } = run(['asm', '-'], TABLE);
   assert.is(status, 0);
   assert.is(
     stderr,
-    'tsbpf: -: the descriptors of maps (shards, ways) are left zero: the loader fills them in\n' +
-      'tsbpf: -: the entries of ways are the slots 11, 13\n',
+    'tsbpf: -: the descriptors of maps (shards, ways) are zero: the loader has to fill them in\n' +
+      'tsbpf: -: the loader has to set the entries of ways to the slots 11, 13\n',
   );
 });
 
-test('asm -f text has the maps, the slots and the labels, and is read as the same program', () => {
+test('asm -f text prints maps, slots and labels, and assembles to the same program', () => {
   const { status, stdout } = run(['asm', '-f', 'text', '-'], TABLE);
   assert.is(status, 0);
   assert.equal(stdout.match(/^map .*$/gm), TABLE.match(/^map .*$/gm));
@@ -131,7 +131,7 @@ test('asm -f text has the maps, the slots and the labels, and is read as the sam
   assert.is(run(['asm', '-'], run(['disasm', '-'], hex.stdout).stdout).stdout, hex.stdout);
 });
 
-const REFUSED: readonly [what: string, args: readonly string[], input: string, message: RegExp][] = [
+const INVALID: readonly [what: string, args: readonly string[], input: string, message: RegExp][] = [
   [
     'a misspelt instruction',
     ['asm', '-'],
@@ -157,20 +157,20 @@ const REFUSED: readonly [what: string, args: readonly string[], input: string, m
     /^tsbpf: \/dev\/stdin:1:1: ja: label 'out' is 40000 slots away, which does not fit in 16 signed bits; use gotol \(Linux 6\.6\)\n$/,
   ],
   [
-    'an end that runs on',
+    'a program that does not end with exit',
     ['asm', '-'],
     'r0 = 0\n',
     /^tsbpf: \/dev\/stdin:1:1: the program ends with mov; its last instruction must be an exit or a jump\n$/,
   ],
   [
-    'a jump table of a label that is not there',
+    'a jump table with an unknown label',
     ['asm', '-'],
     TABLE.replace('small:', 'smaller:'),
     /^tsbpf: \/dev\/stdin:3:76: undefined label 'small'; nearest: smaller\n$/,
   ],
   ['an empty program', ['asm', '-'], '', /^tsbpf: \/dev\/stdin: a program needs at least one instruction\n$/],
   [
-    'bytes that are none',
+    'an unknown opcode',
     ['disasm', '-'],
     'ff00000000000000',
     /^tsbpf: \/dev\/stdin: slot 0: unknown opcode ff in ff 00 00 00 00 00 00 00\n$/,
@@ -182,34 +182,29 @@ const REFUSED: readonly [what: string, args: readonly string[], input: string, m
     /^tsbpf: \/dev\/stdin: 4 bytes are not a whole number of 8-byte slots\n$/,
   ],
   [
-    'hexadecimal, of which no text is made',
+    'hexadecimal for asm',
     ['asm', '-'],
     HEX,
-    /^tsbpf: \/dev\/stdin:1:1: this holds hexadecimal, and no program's text: tsbpf disasm reads it\n$/,
+    /^tsbpf: \/dev\/stdin:1:1: this file contains hexadecimal, not text; use tsbpf disasm\n$/,
   ],
   [
-    'bytes, of which no text is made',
+    'bytes for asm',
     ['asm', '-'],
     '\u0095\0\0\0\0\0\0\0',
-    /^tsbpf: \/dev\/stdin:1:1: this holds bytes, and no program's text: tsbpf disasm reads it\n$/,
+    /^tsbpf: \/dev\/stdin:1:1: this file contains bytes, not text; use tsbpf disasm\n$/,
   ],
   [
-    'text, of which no bytes are read',
+    'text for disasm',
     ['disasm', '-'],
     TEXT,
-    /^tsbpf: \/dev\/stdin: this is text, and neither bytes nor hexadecimal: tsbpf asm reads it\n$/,
+    /^tsbpf: \/dev\/stdin: this is text, neither bytes nor hexadecimal; use tsbpf asm\n$/,
   ],
+  ['an empty file of bytes', ['disasm', '-'], '', /^tsbpf: \/dev\/stdin: the file is empty\n$/],
   [
-    'an empty file of bytes',
-    ['disasm', '-'],
-    '',
-    /^tsbpf: \/dev\/stdin: the file is empty: there is no instruction in it\n$/,
-  ],
-  [
-    'a section of what has none',
+    '--section for a file without sections',
     ['disasm', '-s', 'xdp', '-'],
     HEX,
-    /^tsbpf: \/dev\/stdin: only an object file has sections\n$/,
+    /^tsbpf: \/dev\/stdin: --section needs an object file, and this file is not one\n$/,
   ],
   [
     'an unknown command',
@@ -219,18 +214,18 @@ const REFUSED: readonly [what: string, args: readonly string[], input: string, m
   ],
   ['no file', ['asm'], '', /^tsbpf: error: missing required argument 'file'\nTry 'tsbpf --help'\.\n$/],
   ['two files', ['asm', 'a', 'b'], '', /^tsbpf: error: too many arguments for 'asm'\./],
-  ['a bad id', ['dump', '0'], '', /An id is a number from 1 to 4294967295\./],
+  ['a bad id', ['dump', '0'], '', /A program id is a number from 1 to 4294967295\./],
 ];
 
-for (const [what, args, input, message] of REFUSED)
-  test(`${what} is refused in a line, with status 2`, () => {
+for (const [what, args, input, message] of INVALID)
+  test(`${what} causes a one-line error and status 2`, () => {
     const { status, stdout, stderr } = run(args, input);
     assert.match(stderr, message);
     assert.is(stdout, '');
     assert.is(status, 2);
   });
 
-test('a file that can not be read, or written, is status 1', () => {
+test('a file that cannot be read or written causes status 1', () => {
   const missing = run(['asm', '/nowhere/a.bpf']);
   assert.is(missing.stderr, 'tsbpf: cannot read /nowhere/a.bpf: ENOENT (no such file or directory)\n');
   assert.is(missing.status, 1);
@@ -239,7 +234,7 @@ test('a file that can not be read, or written, is status 1', () => {
   assert.is(unwritten.status, 1);
 });
 
-test('what can not be printed is status 1, and said', () => {
+test('output that cannot be written causes an error and status 1', () => {
   const { status, stderr } = spawnSync('sh', ['-c', `'${process.execPath}' '${COMMAND}' asm - >/dev/full`], {
     input: TEXT,
     encoding: 'utf8',

@@ -164,7 +164,7 @@ test.skipIf(
         'the command waits for the reader for too long',
       );
       const lines = piped.read().split('\n').length - 2;
-      const dropped = Number(/^tcpconnlat: in all: (\d+) lines dropped/m.exec(piped.tracer.stderr)?.[1]);
+      const dropped = Number(/^tcpconnlat: total: (\d+) lines dropped/m.exec(piped.tracer.stderr)?.[1]);
       assert.ok(lines > 100 && dropped > 0, `${lines} lines, ${dropped} dropped`);
       assert.is(lines + dropped, made);
     } finally {
@@ -232,7 +232,7 @@ test.skipIf(
     tracer.child.kill('SIGCONT');
     await tracer.until('the kept events', () => tracer.rows().length > 0);
     assert.equal(await tracer.stop(), { code: 0, signal: null });
-    const lost = Number(/^tcpconnlat: in all: (\d+) events lost/m.exec(tracer.stderr)?.[1]);
+    const lost = Number(/^tcpconnlat: total: (\d+) events lost/m.exec(tracer.stderr)?.[1]);
     assert.ok(lost > 0, tracer.stderr);
     assert.is(tracer.rows().length + lost, made);
   },
@@ -252,7 +252,7 @@ test.skipIf(
     assert.equal(await tracer.ended(), { code: 0, signal: null });
     assert.match(
       tracer.warnings,
-      /^(tcpconnlat: \d+ events lost: .*\n)?tcpconnlat: in all: \d+ events lost: .*\n$/,
+      /^(tcpconnlat: \d+ events lost \(.*\n)?tcpconnlat: total: \d+ events lost \(.*\n$/,
     );
   },
 );
@@ -263,7 +263,7 @@ test.skipIf(needsRoot, '-v prints the probe, maps and programs before the header
   const { stdout } = tracer;
   assert.match(
     stdout,
-    /^watching by (kprobe: the kernel has kprobes|(tp_btf|raw_tracepoint): the first way that this kernel has)\n/,
+    /^probe type: (kprobe \(the kernel has kprobes\)|(tp_btf|raw_tracepoint) \(the first probe type that this kernel supports\))\n/,
   );
   const marks = ['\nmap attempts: ', '\nmap events: ', '\nprogram ', '\n    0: ', '\nPID '];
   const places = marks.map((mark) => stdout.indexOf(mark));
@@ -282,7 +282,7 @@ test.skipIf(needsRoot || sameOnEveryKernel, '-v --json prints programs to stderr
     return tracer.records().length > 0;
   });
   await tracer.stop();
-  assert.match(tracer.stderr, /^watching by [\s\S]*\nprogram /);
+  assert.match(tracer.stderr, /^probe type: [\s\S]*\nprogram /);
   for (const { pid, dport } of tracer.records()) assert.equal([pid, dport], [process.pid, server.port]);
 });
 
@@ -311,7 +311,7 @@ for (const [args, message] of [
     ['--netns', '/proc/self/ns/uts'],
     '--netns /proc/self/ns/uts: a namespace of another type; use /proc/PID/ns/net or /run/netns/NAME',
   ],
-  [['--netns', '4194304'], '--netns 4194304: there is no such process'],
+  [['--netns', '4194304'], '--netns 4194304: no such process'],
 ] as const)
   test.skipIf(
     sameOnEveryKernel,
@@ -361,9 +361,9 @@ test.skipIf(
 
 const PID_NAMESPACE = ['--pid', '--fork', '--kill-child', '--mount-proc'];
 for (const [args, whose] of [
-  [[], 'the PIDs shown are'],
-  [OWN, 'the PIDs shown and the PIDs of -p are'],
-  [['-p', '4194303'], 'the PIDs shown and the PIDs of -p are'],
+  [[], 'the output uses'],
+  [OWN, 'the output and -p use'],
+  [['-p', '4194303'], 'the output and -p use'],
 ] as const)
   test.skipIf(
     sameOnEveryKernel || needsRoot || noNamespace(...PID_NAMESPACE),
@@ -377,7 +377,7 @@ for (const [args, whose] of [
       await tracer.stop('SIGKILL');
       const lines = tracer.warnings.split('\n').filter((line) => line.includes('PID'));
       assert.is(lines.length, 1, tracer.stderr);
-      assert.ok(lines[0]?.includes(`${whose} the host's`), lines[0]);
+      assert.ok(lines[0]?.includes(`${whose} the PIDs of the host`), lines[0]);
     },
   );
 
@@ -417,7 +417,7 @@ for (const [who, options, probes, reason] of [
       for (const probe of probes) {
         const { status, stdout, stderr } = run(['--dry-run', '--probe', probe], options);
         assert.equal({ status, stderr }, { status: 0, stderr: '' });
-        assert.ok(stdout.startsWith(`watching by ${probe}: --probe ${probe}\n`), stdout.slice(0, 80));
+        assert.ok(stdout.startsWith(`probe type: ${probe} (--probe ${probe})\n`), stdout.slice(0, 80));
         assert.match(stdout, /\nprogram \w+: .*, \d+ instructions\n[\s\S]*\(95\) exit\n\n$/);
         assert.not.match(stdout, /^PID +COMM /m);
       }

@@ -4,8 +4,8 @@
 import * as assert from 'uvu/assert';
 import { readArguments } from '../../src/cli/arguments.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import { takes } from '../../src/cli/replay/record-filter.ts';
-import { filterOf } from '../../src/cli/trace/filter.ts';
+import { matches } from '../../src/cli/replay/selection.ts';
+import { resolveFilter } from '../../src/cli/trace/filter.ts';
 import type { Filter, Options, ProbeType } from '../../src/programs/tcpconnlat.ts';
 import { inGuest, needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { inNetworkOf } from '../lab/network.ts';
@@ -93,7 +93,7 @@ function optionsFrom(args: readonly string[]): Omit<Options, 'probe'> {
   const request = readArguments(args, '');
   if (request.action !== 'trace') throw new Error(JSON.stringify(request));
   const { filter, outcome } = request.options;
-  return { filter: { ...fence(), ...filterOf(filter, here) }, outcome };
+  return { filter: { ...fence(), ...resolveFilter(filter, here) }, outcome };
 }
 
 const LOOPBACK4 = [
@@ -299,7 +299,7 @@ function assertLikeRecords(
       .filter(({ pid }) => Object.values(bench.peers).some((peer) => peer.pid === pid))
       .map(({ pid, lport }) => `${pid} ${lport}`)
       .sort();
-  assert.equal(own(shown), own(all.filter((record) => takes(filter, record))), args.join(' '));
+  assert.equal(own(shown), own(all.filter((record) => matches(filter, record))), args.join(' '));
 }
 
 /**

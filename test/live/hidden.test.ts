@@ -33,9 +33,9 @@ for (const probe of PROBE_TYPES) {
     probe === 'trace_event'
       ? ['1 connect shown', '2 failed and were not shown (--failed shows them)']
       : ['2 connects shown', '1 failed and was not shown (--failed shows them)'];
-  const unrouted = onFunctions ? '' : '; connects that find no route are not counted';
+  const unrouted = onFunctions ? '' : '; connects without a route are not counted';
   const uncounted = (option: string) =>
-    `failures are not counted: --probe ${probe} can't with ${option} (--failed shows them)`;
+    `failures not counted: --probe ${probe} cannot count them with ${option} (use --failed)`;
   const open = onFunctions ? ', or failed with the socket still open' : '';
 
   // Cases that differ on functions have to run on a machine with kprobes, which mostly means guests.

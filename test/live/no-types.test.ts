@@ -81,7 +81,7 @@ test.skipIf(
     const { stdout, warnings } = await traced(`${NO_BTF}\n${TRACEFS}`, []);
     assert.match(
       stdout,
-      /^watching by trace_event: the first way that this kernel has\nnot by kprobe: .*\nnot by tp_btf: .*no BTF/,
+      /^probe type: trace_event \(the first probe type that this kernel supports\)\nnot kprobe: .*\nnot tp_btf: .*BTF/,
     );
     assert.match(warnings, /^tcpconnlat: refused connects are not shown: .*\n$/);
   },
@@ -92,10 +92,7 @@ test.skipIf(
   'without kernel BTF, --btf FILE enables kprobe or raw_tracepoint',
   async () => {
     const { stdout, warnings } = await traced(`${NO_BTF}\n${NO_TRACEFS}`, ['--btf', file]);
-    assert.match(
-      stdout,
-      /^watching by (kprobe|raw_tracepoint): .*\nthe kernel's types are those of \S+types\.btf\n/,
-    );
+    assert.match(stdout, /^probe type: (kprobe|raw_tracepoint) .*\nkernel BTF: \S+types\.btf\n/);
     assert.is(warnings, '');
   },
 );
@@ -104,13 +101,13 @@ test.skipIf(noNamespace, 'without BTF and tracefs, the error lists the options',
   const { status, stdout, stderr } = run(`${NO_BTF}\n${NO_TRACEFS}`, []);
   assert.equal({ status, stdout }, { status: 1, stdout: '' });
   assert.match(stderr, /trace_event: .*mount -t tracefs tracefs \/sys\/kernel\/tracing/);
-  assert.match(stderr, /--btf FILE\n$/);
+  assert.match(stderr, /--btf FILE to read kernel BTF from a file\n$/);
 });
 
 test.skipIf(noNamespace, 'without BTF, an explicit probe fails and the error names alternatives', () => {
   const { status, stderr } = run(NO_BTF, ['--probe', 'raw_tracepoint']);
   assert.is(status, 1);
-  assert.match(stderr, /^tcpconnlat: .* no BTF in .*--btf FILE.*--probe trace_event needs none\n$/);
+  assert.match(stderr, /^tcpconnlat: no BTF in .*--btf FILE.*--probe trace_event, which needs no BTF\n$/);
 });
 
 test.skipIf(sameOnEveryKernel, 'a --btf file without BTF prints one line and exits with status 2', () => {
@@ -119,8 +116,8 @@ test.skipIf(sameOnEveryKernel, 'a --btf file without BTF prints one line and exi
   try {
     for (const [name, message] of [
       [bad, /no BTF: it begins with/],
-      [`${bad}-not`, /cannot read it: ENOENT/],
-      [tmpdir(), /cannot read it: EISDIR/],
+      [`${bad}-not`, /cannot read the file: ENOENT/],
+      [tmpdir(), /cannot read the file: EISDIR/],
       [process.execPath, /it is an ELF file/],
     ] as const) {
       const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, '--btf', name], {

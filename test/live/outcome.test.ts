@@ -76,8 +76,8 @@ for (const probe of PROBE_TYPES) {
           ]),
         );
         assert.is(tracer.rows().length, 2);
-        const unrouted = 'tcpconnlat: connects that find no route are not visible .*\n';
-        const errors = 'tcpconnlat: why connects fail is not known: .*\n';
+        const unrouted = 'tcpconnlat: connects that fail before a SYN is sent .*\n';
+        const errors = 'tcpconnlat: the reason of failures is not known: .*\n';
         const notices = seesCalls ? '' : known ? unrouted : errors + unrouted;
         assert.match(tracer.warnings, new RegExp(`^${notices}$`));
       } finally {

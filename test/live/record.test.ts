@@ -108,7 +108,7 @@ test.skipIf(noProbeHere || sameOnEveryKernel, 'a recording includes data that is
   const withoutWho = run('-q', '--replay', file, '--who');
   assert.equal(
     [withoutWho.status, withoutWho.stderr],
-    [0, `tcpconnlat: ${file} tells no uid, container, pod: it was recorded without --who\n`],
+    [0, `tcpconnlat: ${file} was recorded without --who: it has no uid, container, pod\n`],
   );
 });
 
@@ -139,7 +139,7 @@ test.skipIf(
       });
       assert.equal(await tracer.ended(), { code: 1, signal: null });
       const message =
-        /^tcpconnlat: cannot write the recording \S+: ENOSPC: .*; (\d+) events are not in it\n$/.exec(
+        /^tcpconnlat: cannot write the recording \S+: ENOSPC: .*; (\d+) events are missing from it\n$/.exec(
           tracer.warnings,
         );
       const whole = readFileSync(file, 'utf8').split('\n').length - 2;

@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { NameServer } from '../cli/show/name-server.ts';
+import { NameServer } from '../cli/printer/name-server.ts';
 import { sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, Server } from './connects.ts';
 import { noProbeHere, Tracer } from './tracer.ts';

@@ -237,7 +237,7 @@ test.skipIf(
     await until('the first line', () => pipe.read().endsWith('}\n'));
     pipe.close();
     assert.equal(await tracer.ended(), { code: 1, signal: null });
-    assert.match(tracer.warnings, /^tcpconnlat: cannot write the recording .*: its reader has gone\n$/);
+    assert.match(tracer.warnings, /^tcpconnlat: cannot write the recording .*: its reader has exited\n$/);
   },
 );
 

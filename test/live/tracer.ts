@@ -101,7 +101,7 @@ export function ofProcess(pid: number): Filter {
 }
 
 /** The message about skipped runs. */
-const SKIPPED = /^tcpconnlat: in all: (\d+) runs of the programs skipped by the kernel .*\n/m;
+const SKIPPED = /^tcpconnlat: total: (\d+) program runs skipped by the kernel .*\n/m;
 
 /** The summary line. */
 const SUMMARY = /^tcpconnlat: (\d+ (?:failed )?connects? shown.*)\n/m;

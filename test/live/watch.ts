@@ -1,5 +1,5 @@
 /** The programs of tcpconnlat in this process, without the command, which is much faster to start. */
-import { type ConnectRecord, recorder, type Sources } from '../../src/cli/record.ts';
+import { type ConnectRecord, recordConverter, type Sources } from '../../src/cli/record.ts';
 import { Session } from '../../src/loader/session.ts';
 import { type Options, type ProbeType, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { here, targetFor } from './tracer.ts';
@@ -32,7 +32,7 @@ export function watch(
 ): Watch {
   const { probe } = options;
   const records: ConnectRecord[] = [];
-  const toRecord = recorder(sources);
+  const toRecord = recordConverter(sources);
   const tool = tcpconnlat({ localPort: true, ...options }, targetFor(probe));
   const session = Session.open(tool, {
     kernel: here,

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { containers } from '../../src/cli/record/containers.ts';
+import { containerLookup } from '../../src/cli/record/containers.ts';
 import { wallClock } from '../../src/cli/record/wall-clock.ts';
 import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
@@ -69,7 +69,10 @@ for (const probe of PROBE_TYPES)
 test.skipIf(noProbeHere, 'every probe shows the user, container, pod and time of day', () =>
   withBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
     cgroups.put(docker.pid, IN_DOCKER);
-    const sources = { containers: containers(here, assert.unreachable), wallClock: wallClock(here.syscalls) };
+    const sources = {
+      containers: containerLookup(here, assert.unreachable),
+      wallClock: wallClock(here.syscalls),
+    };
     const all: Watch[] = [];
     const times: [number, number][] = [];
     try {

@@ -1,19 +1,19 @@
 /**
- * Which container and which pod of Kubernetes a cgroup belongs to, by the names that runtimes give to cgroups.
+ * The container and the Kubernetes pod that a cgroup belongs to, from the names that container runtimes give to cgroups.
  *
- *   /system.slice/docker-ID.scope, /docker/ID                                          Docker by systemd, and by itself
+ *   /system.slice/docker-ID.scope, /docker/ID                                          Docker with systemd, and without
  *   /kubepods.slice/…/kubepods-burstable-podUID.slice/cri-containerd-ID.scope          containerd under Kubernetes; crio-ID.scope
  *   /kubepods/burstable/podUID/ID                                                      without systemd
  *   /system.slice/containerd.service/kubepods-podUID.slice:cri-containerd:ID
  *   /machine.slice/libpod-ID.scope/container                                           Podman
  *
- * An ID is 64 hexadecimal digits, whatever the runtime. Systemd takes a dash for a level, so the dashes of a pod's uid are
- * underscores there; the uid of a static pod is 32 digits without any.
+ * Every runtime uses IDs of 64 hexadecimal digits. To systemd a dash separates levels, so the dashes of a pod uid become
+ * underscores there. The uid of a static pod is 32 digits without dashes.
  */
 import { CgroupPaths } from '../../loader/cgroup-paths.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 
-/** Where a process runs; empty outside of containers. */
+/** The container of a process; empty outside of containers. */
 export interface Container {
   /** 64 hexadecimal digits. */
   readonly container?: string;
@@ -21,7 +21,7 @@ export interface Container {
   readonly pod?: string;
 }
 
-/** Conmon watches a container from a cgroup that is named after it, and outside of it. */
+/** Excludes conmon, which monitors a container from a cgroup of its own that contains the ID of the container. */
 const CONTAINER = /^(?:.*[-:])?(?<!conmon-)([0-9a-f]{64})(?:\.scope)?$/;
 const POD = /(?:^|-)pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?=$|:)/;
 
@@ -41,15 +41,15 @@ function first(names: readonly string[], pattern: RegExp): string | undefined {
   return undefined;
 }
 
-/** What tells the container of a process by the id of its cgroup and its number. */
-export type Containers = (cgroup: bigint, pid: number) => Container;
+/** Finds the container of a process by its cgroup id and process id. */
+export type ContainerLookup = (cgroup: bigint, pid: number) => Container;
 
 const NONE: Container = {};
 
-/** The containers of this machine. `complain` is told where they can't be seen. */
-export function containers(kernel: Kernel, complain: (text: string) => void): Containers {
+/** Looks up the containers of this machine. Calls `warn` if no cgroup file system is mounted. */
+export function containerLookup(kernel: Kernel, warn: (text: string) => void): ContainerLookup {
   const paths = new CgroupPaths(kernel);
-  if (!paths.mounted) complain('no cgroups are mounted here: containers cannot be told');
+  if (!paths.mounted) warn('containers are not shown: no cgroup file system is mounted');
   return (cgroup, pid) => {
     for (const path of paths.of(cgroup, pid)) {
       const found = containerOf(path);

@@ -1,15 +1,15 @@
 /**
- * The time of day of an event, from the kernel's monotonic clock, by which programs time it.
+ * The time of day of an event, from the monotonic time that programs record.
  *
- * The two clocks are read at each event: they drift together, but the time of day can be set, and stands ahead after a suspend.
+ * Both clocks are read for each event. They drift together, but the time of day can be set, and it advances during a suspend.
  */
 import { Clock, type Syscalls } from '../../loader/syscalls.ts';
 
-/** Readings of the clocks that lie so close together need no other try, ns. */
+/** Two readings of the monotonic clock this close together (ns) need no retry. */
 const CLOSE_NS = 5_000n;
 const TRIES = 3;
 
-/** The time of day, as `formatTime` writes it, of a moment on the monotonic clock (ns). */
+/** Converts a monotonic time (ns) to the time of day, in the form of `formatTime`. */
 export type WallClock = (monotonicNs: bigint) => string;
 
 /** The clock of this machine. */
@@ -17,7 +17,7 @@ export function wallClock(syscalls: Pick<Syscalls, 'clock'>): WallClock {
   return (ns) => formatTime(ns + offset(syscalls));
 }
 
-/** How far the time of day is ahead of the monotonic clock, by the closest of a few readings. */
+/** The difference between the time of day and the monotonic clock in ns, from the closest of a few readings. */
 function offset(syscalls: Pick<Syscalls, 'clock'>): bigint {
   let best = { apart: -1n, offset: 0n };
   for (let tries = 0; tries < TRIES; tries++) {
@@ -30,7 +30,7 @@ function offset(syscalls: Pick<Syscalls, 'clock'>): bigint {
   return best.offset;
 }
 
-/** ISO 8601 in UTC with microseconds, `2026-11-25T15:39:56.123456Z`, from ns since 1970. */
+/** Formats ns since 1970 as ISO 8601 in UTC with microseconds: `2026-11-25T15:39:56.123456Z`. */
 export function formatTime(ns: bigint): string {
   const us = ns / 1000n;
   const [seconds] = new Date(Number(us / 1000n)).toISOString().split('.');

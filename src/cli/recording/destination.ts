@@ -1,9 +1,9 @@
 /**
- * Resolves the path of a recording, one component at a time, without following what another user may have planted: symbolic links,
- * files and named pipes in sticky directories such as /tmp.
+ * Resolves the path of a recording one component at a time. It does not follow symbolic links, files and named pipes that another user may
+ * have planted in a sticky directory such as /tmp.
  *
  * The rules are those of the sysctls protected_symlinks, protected_regular and protected_fifos (Documentation/admin-guide/sysctl/fs.rst),
- * which many systems leave off.
+ * which are off on many systems.
  */
 import {
   type BigIntStats,
@@ -24,11 +24,11 @@ const O_PATH = 0o10000000;
 /** `PROC_SUPER_MAGIC` (include/uapi/linux/magic.h). */
 const PROC_FILE_SYSTEM = 0x9fa0;
 /** `MAXSYMLINKS`, include/linux/namei.h. */
-const MOST_LINKS = 40;
+const MAX_LINKS = 40;
 /** Devices that discard or refuse everything: /dev/null and /dev/full (Documentation/admin-guide/devices.txt). */
 const HARMLESS_DEVICES = [0x103n, 0x107n];
 
-/** The command line names something that cannot hold a recording. */
+/** The path of `--record` cannot hold a recording: it is a directory, a device, a socket, or the output of the command. */
 export class DestinationError extends OutputError {
   override readonly name = 'DestinationError';
   override readonly code = 'ERR_DESTINATION';
@@ -46,12 +46,12 @@ export interface Destination {
   close(): void;
 }
 
-/** The path of an open descriptor, or of a name in an open directory. It stays right if directories are renamed. */
+/** The path of an open descriptor, or of a name in an open directory. It stays valid if directories are renamed. */
 export function pathOf(fd: number, name?: string): string {
   return name === undefined ? `/proc/self/fd/${fd}` : `/proc/self/fd/${fd}/${name}`;
 }
 
-/** Why a recording cannot be written to `path`. */
+/** The error for a recording that cannot be written to `path`. */
 export function cannotRecord(path: string, reason: string): OutputError {
   return new OutputError(messageFor(path, reason));
 }
@@ -116,14 +116,14 @@ function walk(path: string, open: (name: string, flags?: number) => number): Omi
       if (!stat.isDirectory()) throw new Error(`ENOTDIR: ${name} is not a directory`);
       directory = fd;
     } else if (statfsSync(pathOf(directory)).type === PROC_FILE_SYSTEM) {
-      // The text of such a link is not always a path: the kernel has to follow it.
+      // The target of such a link is not always a path, so the kernel has to follow it.
       if (isOwnOutput(readlinkSync(pathOf(directory)), name)) throw ownOutput(path);
       const target = open(pathOf(directory, name));
       if (isLast) return { name, file: target };
       directory = target;
     } else {
       links += 1;
-      if (links > MOST_LINKS) throw new Error('ELOOP: too many symbolic links');
+      if (links > MAX_LINKS) throw new Error('ELOOP: too many symbolic links');
       checkOwner(path, `${name} is a symbolic link of`, stat, directory);
       const target = readlinkSync(pathOf(directory, name));
       if (target.startsWith('/')) directory = start(target);
@@ -132,7 +132,7 @@ function walk(path: string, open: (name: string, flags?: number) => number): Omi
   }
 }
 
-/** Whether a name in a folder of /proc stands for the standard output or the standard error of this process. */
+/** Whether a name in a folder of /proc refers to stdout or stderr of this process. */
 function isOwnOutput(folder: string, name: string): boolean {
   const [, pid] = /\/(\d+)(?:\/task\/\d+)?\/fd$/.exec(folder) ?? [];
   return Number(pid) === process.pid && (name === '1' || name === '2');
@@ -155,7 +155,7 @@ function checkFile(path: string, file: number, directory: number | undefined): v
     throw cannotRecord(path, 'it has another name (hard link), and its directory is sticky; name a new file');
 }
 
-/** What the file is, if a recording cannot be written to it. */
+/** The kind of a file that cannot hold a recording; undefined for other files. */
 function unfitKind(stat: BigIntStats): string | undefined {
   if (stat.isDirectory()) return 'EISDIR: it is a directory';
   if (stat.isSocket()) return 'it is a socket';

@@ -1,7 +1,7 @@
 /**
- * The file of a recording, from the check before tracing to its last byte.
+ * The file of a recording, from the check before tracing to the last byte.
  *
- * Nothing changes before `begin`: a run that cannot trace leaves no new file, and an older recording as it was.
+ * Nothing changes before `begin`: a run that cannot trace creates no file and keeps an older recording.
  */
 import {
   accessSync,
@@ -19,32 +19,32 @@ import { printable } from '../../asm/printable.ts';
 import { Errno, errnoName } from '../../loader/errno.ts';
 import type { Closeable } from '../../loader/resources.ts';
 import type { Syscalls } from '../../loader/syscalls.ts';
+import { onHangUp } from '../descriptors.ts';
 import { OutputError } from '../output.ts';
-import { onHangUp } from '../shared.ts';
 import { systemReason } from '../text.ts';
 import { cannotRecord, type Destination, pathOf, resolve } from './destination.ts';
 import { lockHolder } from './lock.ts';
 
-/** A recording holds who connected where: only its owner may read it. */
+/** A recording contains who connected to which address, so only its owner may read it. */
 const PRIVATE = 0o600;
-/** Makes a file without a name (`__O_TMPFILE`, include/uapi/asm-generic/fcntl.h). */
+/** Creates a file without a name (`__O_TMPFILE`, include/uapi/asm-generic/fcntl.h). */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
-/** Neither waits for the reader of a pipe nor makes a terminal that of this process. */
+/** Does not wait for the reader of a pipe, and does not make a terminal the controlling terminal. */
 const WRITING = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 
-/** What the file of a recording needs. */
+/** The parts of a run that the file uses. */
 export interface Surroundings {
   readonly syscalls: Pick<Syscalls, 'flock' | 'pollShared'>;
-  /** Gets a sentence for the operator. */
+  /** Prints a warning of one line. */
   readonly warn: (text: string) => void;
 }
 
-/** A file or pipe that is locked for one recording. The caller closes it. */
+/** A file or named pipe for one recording. A file is locked. The caller closes it. */
 export class RecordingFile {
   readonly #path: string;
-  readonly #around: Surroundings;
+  readonly #surroundings: Surroundings;
   #destination: Destination;
-  /** Open for writing; undefined as long as the file does not exist. */
+  /** The descriptor for writing; undefined while the file does not exist. */
   #fd: number | undefined;
   #isCreated = false;
   #hangUp: Closeable | undefined;
@@ -53,18 +53,18 @@ export class RecordingFile {
    * Checks that a recording can be written to `path`, and locks the file if it exists.
    * @throws {OutputError}
    */
-  constructor(path: string, around: Surroundings) {
+  constructor(path: string, surroundings: Surroundings) {
     this.#path = path;
-    this.#around = around;
+    this.#surroundings = surroundings;
     this.#destination = this.#claim();
   }
 
-  /** Calls `onGone` once if the reader of a pipe exits, also when there is nothing to write. */
+  /** Calls `onGone` once when the reader of a pipe exits, even if there is nothing to write. */
   watch(onGone: () => void): void {
-    if (this.#fd !== undefined) this.#hangUp = onHangUp(this.#around.syscalls, this.#fd, onGone);
+    if (this.#fd !== undefined) this.#hangUp = onHangUp(this.#surroundings.syscalls, this.#fd, onGone);
   }
 
-  /** Creates the file, or empties it. @throws {OutputError} */
+  /** Creates or truncates the file. @throws {OutputError} */
   begin(): void {
     try {
       if (this.#fd === undefined) this.#create();
@@ -75,13 +75,13 @@ export class RecordingFile {
     }
   }
 
-  /** Writes some of the bytes and returns how many; throws as `fs.writeSync` does. */
+  /** Writes some of the bytes and returns how many; throws the errors of `fs.writeSync`. */
   write(bytes: Uint8Array): number {
     if (this.#fd === undefined) throw new RangeError('the recording has not begun');
     return writeSync(this.#fd, bytes);
   }
 
-  /** Unlocks the file. Removes one that was created here and is still empty. */
+  /** Unlocks the file. Removes it if this object created it and it is still empty. */
   close(): void {
     this.#hangUp?.close();
     if (this.#fd !== undefined) {
@@ -92,7 +92,7 @@ export class RecordingFile {
     this.#destination.close();
   }
 
-  /** Resolves the path. Opens and locks the file if it exists; else checks that it can be created. */
+  /** Resolves the path. Opens and locks an existing file, or checks that a new one can be created. */
   #claim(): Destination {
     for (;;) {
       const destination = resolve(this.#path);
@@ -103,7 +103,7 @@ export class RecordingFile {
         }
         const fd = openSync(pathOf(destination.file), WRITING);
         this.#lock(fd);
-        // A link in /proc may lead to a file without a name; any other was removed just now, and is looked for again.
+        // A link in /proc may lead to a file without a name. Any other file without a name was removed just now: try again.
         if (fstatSync(fd).nlink > 0 || destination.directory === undefined) {
           this.#fd = fd;
           return destination;
@@ -117,11 +117,11 @@ export class RecordingFile {
     }
   }
 
-  /** Pipes and devices need no lock. @throws {OutputError} after closing the descriptor, if another process holds the lock. */
+  /** Locks a file; pipes and devices need no lock. @throws {OutputError} if another process holds the lock; closes `fd` first. */
   #lock(fd: number): void {
     const stat = fstatSync(fd, { bigint: true });
     if (!stat.isFile()) return;
-    const errno = -this.#around.syscalls.flock(fd);
+    const errno = -this.#surroundings.syscalls.flock(fd);
     if (errno === Errno.EAGAIN) {
       closeSync(fd);
       const holder = lockHolder(stat);
@@ -129,7 +129,7 @@ export class RecordingFile {
       throw cannotRecord(this.#path, `another process is recording to it${who}; name another file`);
     }
     if (errno > 0)
-      this.#around.warn(
+      this.#surroundings.warn(
         `${printable(this.#path)} cannot be locked (${errnoName(errno)}): do not start another recording to it`,
       );
   }
@@ -145,7 +145,7 @@ export class RecordingFile {
       this.#isCreated = true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      // Another process was faster. Either it holds the lock, or it has not locked its new file yet.
+      // Another process was faster. It holds the lock, or it has not locked its new file yet.
       this.#destination.close();
       this.#destination = this.#claim();
       if (this.#fd === undefined || fstatSync(this.#fd).size > 0)
@@ -153,7 +153,7 @@ export class RecordingFile {
     }
   }
 
-  /** Sets the mode to 0600, against the umask and the mode of an older recording. */
+  /** Sets the mode to 0600, regardless of the umask and of the mode of an older recording. */
   #makePrivate(): void {
     const fd = this.#fd as number;
     const stat = fstatSync(fd);
@@ -164,13 +164,15 @@ export class RecordingFile {
     try {
       fchmodSync(fd, PRIVATE);
     } catch {
-      // Another user's file, or a file system without modes.
+      // another user's file, or a file system without modes
     }
     const now = fstatSync(fd).mode & 0o777;
     if ((now & 0o077) !== 0)
-      this.#around.warn(`other users can read ${file}: its mode is ${octal(now)} and cannot be changed`);
+      this.#surroundings.warn(
+        `other users can read ${file}: its mode is ${octal(now)} and cannot be changed`,
+      );
     else if (!this.#isCreated)
-      this.#around.warn(`the mode of ${file} was ${octal(mode)} and is now ${octal(now)}`);
+      this.#surroundings.warn(`the mode of ${file} was ${octal(mode)} and is now ${octal(now)}`);
   }
 
   #remove(): void {
@@ -179,7 +181,7 @@ export class RecordingFile {
     try {
       if (lstatSync(path).ino === fstatSync(this.#fd as number).ino) unlinkSync(path);
     } catch {
-      // It is gone already, or the directory is read-only by now.
+      // already removed, or the directory is read-only by now
     }
   }
 
@@ -192,9 +194,9 @@ export class RecordingFile {
 }
 
 /**
- * Tries to make a file without a name, which leaves no trace. Not every file system has them: then the permissions decide, and `begin`
- * finds what they do not say.
- * @throws what `accessSync` does.
+ * Checks that a file can be created, by creating one without a name. If the file system does not support that, checks the permissions;
+ * other errors then appear in `begin`.
+ * @throws the errors of `accessSync`.
  */
 function checkDirectory(directory: number): void {
   const path = pathOf(directory);

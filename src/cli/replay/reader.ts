@@ -1,20 +1,56 @@
 /**
- * Reads the lines of a recording and checks each: a recording may come from anywhere.
+ * Reads the lines of a recording, and validates each line because recordings are untrusted input.
  */
 
 import { printable } from '../../asm/printable.ts';
 import { parseAddress } from '../address.ts';
-import { FORMAT, type Header, headerSchema, LONGEST_LINE, recordSchema } from '../json.ts';
+import { FORMAT, type Header, headerSchema, MAX_LINE_BYTES, recordSchema } from '../json.ts';
 import { MAX_SECONDS } from '../limits.ts';
 import type { ConnectRecord } from '../record.ts';
 import { RecordingError } from '../recording.ts';
 import { excerpt } from '../text.ts';
-import { fault } from './check.ts';
-import type { Line } from './lines.ts';
+import { violation } from './validate.ts';
+
+/** A line of a stream. */
+export interface Line {
+  /** The bytes without the newline. */
+  readonly bytes: Uint8Array;
+  /** Whether the line ends with a newline. The last line of a stream may not. */
+  readonly whole: boolean;
+}
+
+const NEWLINE = 0x0a;
+
+/**
+ * Splits chunks into lines, and yields the lines that each chunk completes. If a line has more than `maxBytes` bytes, its beginning is the
+ * last line. Takes linear time, however small the chunks are.
+ */
+export async function* splitLines(
+  chunks: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+): AsyncGenerator<Line[]> {
+  let begun: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of chunks) {
+    const lines: Line[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      lines.push({ bytes: Buffer.concat([...begun, chunk.subarray(start, end)]), whole: true });
+      begun = [];
+      size = 0;
+      start = end + 1;
+    }
+    if (start < chunk.length) begun.push(chunk.subarray(start));
+    size += chunk.length - start;
+    yield lines;
+    if (size > maxBytes) break;
+  }
+  if (size > 0) yield [{ bytes: Buffer.concat(begun), whole: false }];
+}
 
 /** The source of a recording. */
 export interface Origin {
-  /** Its name in messages. */
+  /** The name of the file in messages. */
   readonly name: string;
   /** Whether a process is writing it, so that its last line may be incomplete. */
   readonly isGrowing: boolean;
@@ -27,7 +63,7 @@ export class RecordingReader {
   readonly #utf8 = new TextDecoder('utf-8', { fatal: true });
   #header: Header | undefined;
   #number = 0;
-  /** The lowest and the highest `time_s` so far. */
+  /** The earliest and the latest `time_s` so far. */
   #earliest = Number.POSITIVE_INFINITY;
   #latest = Number.NEGATIVE_INFINITY;
 
@@ -35,12 +71,12 @@ export class RecordingReader {
     this.#origin = origin;
   }
 
-  /** The first line; undefined before it was read. */
+  /** The first line; undefined until it has been read. */
   get header(): Header | undefined {
     return this.#header;
   }
 
-  /** Reads the next line. Returns its record; undefined for the first line. @throws {RecordingError} */
+  /** Reads the next line and returns its record; undefined for the first line. @throws {RecordingError} */
   next(line: Line): ConnectRecord | undefined {
     this.#number += 1;
     if (!this.#header) {
@@ -49,19 +85,19 @@ export class RecordingReader {
     }
     const record = this.#parse(line) as ConnectRecord;
     const wrong =
-      fault(this.#recordSchema, record) ?? this.#wrongAddress(record) ?? this.#wrongTime(record.time_s);
+      violation(this.#recordSchema, record) ?? this.#wrongAddress(record) ?? this.#wrongTime(record.time_s);
     if (wrong !== undefined) throw this.#bad(wrong);
     return record;
   }
 
-  /** Whether this line is the beginning of one that another process is writing. */
+  /** Whether this is an incomplete line that another process is still writing. */
   isUnfinished({ bytes, whole }: Line): boolean {
     return (
-      !whole && this.#origin.isGrowing && bytes.length <= LONGEST_LINE && this.#json(bytes) === undefined
+      !whole && this.#origin.isGrowing && bytes.length <= MAX_LINE_BYTES && this.#json(bytes) === undefined
     );
   }
 
-  /** Ends the recording. @throws {RecordingError} if it had no lines. */
+  /** Ends the recording. @throws {RecordingError} if it has no lines. */
   end(): void {
     if (this.#number > 0 || this.#origin.isGrowing) return;
     this.#number = 1;
@@ -70,21 +106,21 @@ export class RecordingReader {
 
   #headerIn(line: Line): Header {
     const header = this.#parse(line) as Header;
-    if (header?.tsbpf !== 'tcpconnlat') throw this.#bad('it is no recording of tcpconnlat');
+    if (header?.tsbpf !== 'tcpconnlat') throw this.#bad('this is not a recording of tcpconnlat');
     if (Number.isInteger(header.format) && header.format !== FORMAT)
       throw this.#bad(
-        `it is a recording of another format (${header.format}) than this command knows (${FORMAT}); ` +
-          `show it with the version that made it, ${excerpt(header.version ?? 'unknown')}`,
+        `this recording has format ${header.format}, but this version supports only format ${FORMAT}; ` +
+          `use version ${excerpt(header.version ?? 'unknown')}, which made it`,
       );
-    const wrong = fault(headerSchema(), header);
+    const wrong = violation(headerSchema(), header);
     if (wrong !== undefined) throw this.#bad(wrong);
     return header;
   }
 
   #parse({ bytes, whole }: Line): unknown {
-    if (bytes.length > LONGEST_LINE) throw this.#bad('it is longer than any line of a recording');
+    if (bytes.length > MAX_LINE_BYTES) throw this.#bad('it is longer than any line of a recording can be');
     const parsed = this.#json(bytes);
-    if (!parsed) throw this.#bad(whole ? 'it is no JSON' : 'it is cut off');
+    if (!parsed) throw this.#bad(whole ? 'it is not JSON' : 'it is cut off');
     return parsed.value;
   }
 
@@ -100,20 +136,20 @@ export class RecordingReader {
     return new RecordingError(`${printable(this.#origin.name)}:${this.#number}: ${what}`);
   }
 
-  /** The schema does not say which addresses exist. */
+  /** Checks addresses: the pattern of the schema also matches some texts that are not addresses. */
   #wrongAddress({ ip, saddr, daddr }: ConnectRecord): string | undefined {
     const bytes = ip === 4 ? 4 : 16;
     for (const [name, address] of Object.entries({ saddr, daddr }))
       if (parseAddress(address)?.length !== bytes)
-        return `${name} is ${excerpt(address)}, and no address of IPv${ip}`;
+        return `${name} is ${excerpt(address)}, expected IPv${ip} address`;
     return undefined;
   }
 
-  /** Times are shown as differences, which are held to the same bounds. */
+  /** Checks that differences of times, which are shown, are within the same limits. */
   #wrongTime(time: number): string | undefined {
     this.#earliest = Math.min(this.#earliest, time);
     this.#latest = Math.max(this.#latest, time);
     if (this.#latest - this.#earliest <= MAX_SECONDS) return undefined;
-    return `time_s is ${time}, more than ${MAX_SECONDS} from that of another line`;
+    return `time_s is ${time}, more than ${MAX_SECONDS} from the time of another line`;
   }
 }

@@ -1,36 +1,65 @@
 /**
- * Which records are shown, where no program in the kernel has chosen before.
+ * Selects records of a recording by the options, as the programs in the kernel select connects.
  */
-import type { Result } from '../../programs/tcpconnlat.ts';
-import type { Options } from '../arguments.ts';
+import { includesAddress } from '../../programs/networks.ts';
+import type { Criterion, Range, Result } from '../../programs/tcpconnlat.ts';
+import { parseAddress } from '../address.ts';
+import type { FilterOptions, Options } from '../arguments.ts';
 import type { ConnectRecord } from '../record.ts';
-import { takes } from './record-filter.ts';
 
-/** Whether a record is one of those that the options ask for. */
-export function selects({ filter, family, minNs = 0, outcome }: Options, record: ConnectRecord): boolean {
+/** Whether the options select a record. */
+export function isSelected({ filter, family, minNs = 0, outcome }: Options, record: ConnectRecord): boolean {
   return (
-    ended(outcome, record.result) &&
-    takes(filter, record) &&
+    hasOutcome(outcome, record.result) &&
+    matches(filter, record) &&
     (family === undefined || record.ip === family) &&
     Math.round(record.lat_ms * 1e6) >= minNs
   );
 }
 
-/** Whether a record is a failure that the options would choose, if they asked for failures. */
-export function hidesFailure(options: Options, record: ConnectRecord): boolean {
+/** Whether a record is a failure that the options would select, if they asked for failures. */
+export function isHiddenFailure(options: Options, record: ConnectRecord): boolean {
   return (
     options.outcome === undefined &&
-    !ended(undefined, record.result) &&
-    selects({ ...options, outcome: 'all' }, record)
+    !hasOutcome(undefined, record.result) &&
+    isSelected({ ...options, outcome: 'all' }, record)
   );
 }
 
-/** Whether a connect that has come to `result` is wanted; a recording without results has only those that were answered. */
-function ended(wanted: Options['outcome'], result: string | undefined): boolean {
+/** The results that are shown without an option for outcomes. */
+const ANSWERED: readonly Result[] = ['established', 'refused'];
+
+/** Whether a connect with `result` is wanted. A recording without results contains only answered connects. */
+function hasOutcome(wanted: Options['outcome'], result: string | undefined): boolean {
   if (wanted === 'all') return true;
   if (wanted === 'failures') return result !== undefined && result !== 'established';
   return result === undefined || ANSWERED.includes(result as Result);
 }
 
-/** What is shown where nothing is said of how connects end. */
-const ANSWERED: readonly Result[] = ['established', 'refused'];
+/** Whether a record matches the filter. Records do not contain the cgroup and the network namespace, so these criteria are ignored. */
+export function matches(filter: FilterOptions, record: ConnectRecord): boolean {
+  return (
+    inRanges(filter.pid, record.pid) &&
+    inRanges(filter.port, record.dport) &&
+    inRanges(filter.uid, record.uid) &&
+    hasName(filter.comm, record.comm) &&
+    inNetworks(filter.to, record.daddr) &&
+    inNetworks(filter.from, record.saddr)
+  );
+}
+
+/** A missing number matches only if the criterion includes all numbers. */
+function inRanges({ only, not = [] }: Criterion<Range> = {}, number: number | undefined): boolean {
+  const within = (ranges: readonly Range[]) =>
+    ranges.some(([first, last]) => number !== undefined && number >= first && number <= last);
+  return (only === undefined || within(only)) && !within(not);
+}
+
+function hasName({ only, not = [] }: Criterion<string> = {}, name: string): boolean {
+  return (only === undefined || only.includes(name)) && !not.includes(name);
+}
+
+function inNetworks(networks: FilterOptions['to'], text: string): boolean {
+  const address = parseAddress(text);
+  return networks === undefined || (address !== undefined && includesAddress(networks, address));
+}

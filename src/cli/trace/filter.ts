@@ -1,5 +1,5 @@
 /**
- * The filter that was asked for, as the programs take it: what it names is looked up on this machine.
+ * Resolves the names in a filter on this machine: cgroups and network namespaces.
  */
 import { TsbpfError } from '../../asm/error.ts';
 import { openCgroup } from '../../loader/cgroup.ts';
@@ -9,7 +9,7 @@ import { networkNamespace } from '../../loader/namespace.ts';
 import type { Filter, Range } from '../../programs/tcpconnlat.ts';
 import type { FilterOptions } from '../arguments.ts';
 
-/** A filter names something that there isn't. */
+/** A filter refers to a cgroup, process or network namespace that does not exist. */
 export class FilterError extends TsbpfError {
   override readonly name = 'FilterError';
   override readonly code = 'ERR_FILTER';
@@ -19,25 +19,28 @@ export class FilterError extends TsbpfError {
   }
 }
 
-/** @throws {FilterError} */
-export function filterOf({ netns, ...filter }: FilterOptions, kernel: Kernel): Filter {
+/**
+ * The filter for the programs. Network namespaces become inode numbers; cgroups are checked.
+ * @throws {FilterError}
+ */
+export function resolveFilter({ netns, ...filter }: FilterOptions, kernel: Kernel): Filter {
   for (const path of filter.cgroup?.only ?? [])
-    naming('--cgroup', path, () => openCgroup(kernel, path).close());
+    forOption('--cgroup', path, () => openCgroup(kernel, path).close());
   return netns
-    ? { ...filter, netns: { only: netns.only?.map((word) => namespaceOf(word, kernel)) } }
+    ? { ...filter, netns: { only: netns.only?.map((word) => namespaceNumber(word, kernel)) } }
     : filter;
 }
 
-function namespaceOf(word: string, kernel: Kernel): Range {
-  const ofProcess = /^\d+$/.test(word);
-  if (ofProcess && kernel.syscalls.fileSystem(`/proc/${word}`) < 0)
-    throw new FilterError('--netns', word, 'there is no such process');
-  const path = ofProcess ? `/proc/${word}/ns/net` : word;
-  const number = naming('--netns', word, () => networkNamespace(kernel, path));
+function namespaceNumber(word: string, kernel: Kernel): Range {
+  const isPid = /^\d+$/.test(word);
+  if (isPid && kernel.syscalls.fileSystem(`/proc/${word}`) < 0)
+    throw new FilterError('--netns', word, 'no such process');
+  const path = isPid ? `/proc/${word}/ns/net` : word;
+  const number = forOption('--netns', word, () => networkNamespace(kernel, path));
   return [number, number];
 }
 
-function naming<T>(option: string, value: string, work: () => T): T {
+function forOption<T>(option: string, value: string, work: () => T): T {
   try {
     return work();
   } catch (error) {

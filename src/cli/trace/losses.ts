@@ -1,58 +1,58 @@
 /**
- * What was not shown, counted by cause, and told on stderr: while running as it grows, and in sum at the end.
+ * Counts of events that were lost, by cause. They are reported on stderr when they grow, and in total at the end.
  */
 import type { CpuChange } from '../../loader/perf-buffer/options.ts';
 
-/** One count a cause. */
+/** One count per cause. */
 export interface Losses {
-  /** Events that found their ring full. */
+  /** Events that did not fit into the buffer of their CPU. */
   events: number;
-  /** Connects that found the table of those in flight full. */
+  /** Connects that did not fit into the table of connects in flight. */
   tableFull: number;
   /** Latencies below zero. */
   negative: number;
-  /** Lines that the reader of the output was too slow for. */
+  /** Lines dropped because the reader of the output is too slow. */
   lines: number;
-  /** Events that are not in the recording, whose reader was too slow for them. */
+  /** Events missing from the recording because its reader is too slow. */
   unrecorded: number;
-  /** Runs of programs that the kernel left out: see `Session.missedRuns`. */
+  /** Program runs that the kernel skipped: see `Session.missedRuns`. */
   missedRuns: number;
 }
 
 const CAUSES: { readonly [K in keyof Losses]: (count: string) => string } = {
-  events: (count) => `${count} events lost: the rings were full (--pages makes them larger)`,
-  tableFull: (count) => `${count} connects not traced: too many were in flight`,
-  negative: (count) => `${count} latencies below zero not shown: the clocks of two CPUs disagree`,
-  lines: (count) => `${count} lines dropped: the output was read too slowly`,
-  unrecorded: (count) => `${count} events not recorded: the recording was read too slowly`,
+  events: (count) => `${count} events lost (ring buffer full; increase --pages)`,
+  tableFull: (count) => `${count} connects not traced (too many in flight)`,
+  negative: (count) => `${count} latencies below zero not shown (the clocks of two CPUs disagree)`,
+  lines: (count) => `${count} lines dropped (the reader of the output is too slow)`,
+  unrecorded: (count) => `${count} events not recorded (the reader of the recording is too slow)`,
   missedRuns: (count) =>
-    `${count} runs of the programs skipped by the kernel (busy with another program or probe): connects may be missing`,
+    `${count} program runs skipped by the kernel (busy with another program or probe); connects may be missing`,
 };
 const KEYS = Object.keys(CAUSES) as (keyof Losses)[];
 
-/** Those of a run that has just begun. */
+/** The counts at the start of a run. */
 export function noLosses(): Losses {
   return { events: 0, tableFull: 0, negative: 0, lines: 0, unrecorded: 0, missedRuns: 0 };
 }
 
-/** The causes that have grown since `before`, a sentence each. */
+/** One message per cause that has grown since `before`. */
 export function growth(now: Losses, before: Losses): string[] {
   return KEYS.filter((key) => now[key] > before[key]).map((key) =>
     CAUSES[key](String(now[key] - before[key])),
   );
 }
 
-/** What CPUs that came or went while tracing mean for what is shown, a sentence each. */
+/** One message per CPU that came online or went offline: whether connects may be missing. */
 export function cpuChanges({ online, offline, gapMs }: CpuChange): string[] {
-  const within = `answered there in the last ${(Math.ceil(gapMs / 100) / 10).toFixed(1)} s may be missing`;
+  const gap = `connects answered there in the last ${(Math.ceil(gapMs / 100) / 10).toFixed(1)} s may be missing`;
   return [
     ...offline
       .filter((cpu) => !online.includes(cpu))
-      .map((cpu) => `CPU ${cpu} went offline: what was answered there is shown`),
+      .map((cpu) => `CPU ${cpu} went offline; connects answered there until then are shown`),
     ...online.map((cpu) =>
       offline.includes(cpu)
-        ? `CPU ${cpu} went offline and came back: connects ${within}`
-        : `CPU ${cpu} came online: connects ${within}`,
+        ? `CPU ${cpu} went offline and came back; ${gap}`
+        : `CPU ${cpu} came online; ${gap}`,
     ),
   ];
 }

@@ -1,5 +1,5 @@
 /**
- * The ways to watch the kernel, tried in order until one works.
+ * The probe types, tried in order until one works, and what each of them does not see.
  */
 
 import { NoSuchFieldError } from '../../asm/btf.ts';
@@ -24,6 +24,7 @@ import { perfEventsAreRestricted } from '../../loader/permission.ts';
 import { unsupportedReason } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
 import {
+  type BlindSpot,
   type Filter,
   FilterUnavailableError,
   type ProbeType,
@@ -33,10 +34,11 @@ import {
 import type { ProbeOption } from '../arguments/options.ts';
 import type { Options } from '../arguments.ts';
 import { errorLine } from '../text.ts';
-import { filterOf } from './filter.ts';
+import { withBtfFile } from './btf.ts';
+import { resolveFilter } from './filter.ts';
 import { adviceUnderLockdown } from './lockdown.ts';
-import { namingFile } from './types.ts';
 
+/** The probe types to try for each value of `--probe`, in order. */
 const ORDER: Record<ProbeOption, readonly ProbeType[]> = {
   auto: ['kprobe', 'tp_btf', 'raw_tracepoint', 'trace_event'],
   kprobe: ['kprobe'],
@@ -46,73 +48,73 @@ const ORDER: Record<ProbeOption, readonly ProbeType[]> = {
   raw_tracepoint: ['raw_tracepoint'],
   trace_event: ['trace_event'],
 };
-/** Under lockdown, which leaves it as the only one of functions. */
+/** The order under kernel lockdown, where fentry works but kprobe does not. */
 const UNDER_LOCKDOWN: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
-/** Those that name types by their numbers in the kernel's own BTF. */
-const BY_TYPE_NUMBER: readonly ProbeType[] = ['fentry', 'tp_btf'];
+/** The probe types that refer to types by BTF id, which only the running kernel's BTF has. */
+const NEEDS_KERNEL_BTF: readonly ProbeType[] = ['fentry', 'tp_btf'];
 
-/** The programs for one way. */
+/** The programs for one probe type. */
 export type Programs = ReturnType<typeof tcpconnlat>;
 
-/** A way that didn't work. */
+/** A probe type that did not work. */
 export interface Failure {
   readonly probe: ProbeType;
   readonly error: Error;
 }
 
-const OTHER_TYPES = "The kernel's types may come from a file: --btf FILE";
+const NO_BTF = 'no BTF in /sys/kernel/btf/vmlinux; mount /sys, or use a kernel with CONFIG_DEBUG_INFO_BTF=y';
+const BTF_FROM_FILE = 'Use --btf FILE to read kernel BTF from a file';
 
-/** No way worked. The message has a line for each that was tried. */
+/** No probe type worked. The message has a line for each probe type that was tried. */
 export class NoProbeError extends TsbpfError {
   override readonly name = 'NoProbeError';
   override readonly code = 'ERR_NO_PROBE';
 
-  /** `advice` says what to do. */
   constructor(kernel: Kernel, failures: readonly Failure[], advice?: string) {
-    const tried = failures.map(({ probe, error }) => `  ${probe}: ${shortFault(error)}`);
+    const tried = failures.map(({ probe, error }) => `  ${probe}: ${shortMessage(error)}`);
     const head = `no probe works on this kernel (Linux ${printable(kernel.release)}). Tried:`;
     super([head, ...tried, ...(advice === undefined ? [] : [advice])].join('\n'));
   }
 }
 
-/** What went wrong, without what is the same of all ways. */
-function shortFault(error: Error): string {
-  return error instanceof LockdownError
-    ? `kernel lockdown forbids ${error.forbidden}`
-    : errorLine(messageWithoutPosition(error));
+/** The message without the parts that are the same for every probe type. */
+function shortMessage(error: Error): string {
+  if (error instanceof LockdownError) return `kernel lockdown forbids ${error.forbidden}`;
+  if (error instanceof NoBtfError) return NO_BTF;
+  return errorLine(messageWithoutPosition(error));
 }
 
 /**
- * Assembles the programs for each way in turn and gives them to `use`, until it returns. A kernel that lacks something sends
- * us on to the next way; what no way could do without doesn't.
+ * Assembles the programs for each probe type in turn and passes them to `use`, until `use` returns. If the kernel does not support a probe
+ * type, the next one is tried. An error that concerns every probe type is thrown.
  */
-export function firstWay<T>(
+export function withFirstProbe<T>(
   options: Options,
   kernel: Kernel,
   target: Target,
   use: (programs: Programs, failures: readonly Failure[]) => T,
 ): T {
-  const filter = filterOf(options.filter, kernel);
+  const filter = resolveFilter(options.filter, kernel);
   const failures: Failure[] = [];
   const probes = options.probe === 'auto' && isConfidential(kernel) ? UNDER_LOCKDOWN : ORDER[options.probe];
   for (const probe of options.btf === undefined
     ? probes
-    : probes.filter((each) => !BY_TYPE_NUMBER.includes(each))) {
+    : probes.filter((each) => !NEEDS_KERNEL_BTF.includes(each))) {
     try {
       return use(programsFor(probe, options, filter, kernel, target), failures);
     } catch (error) {
-      if (!isLack(error) || concernsAllWays(error, kernel)) throw error;
+      if (!isUnsupported(error) || concernsEveryProbe(error, kernel)) throw error;
       failures.push({ probe, error });
     }
   }
-  throw noWay(options, kernel, failures);
+  throw allFailed(options, kernel, failures);
 }
 
-/** The error after every way has failed: a single one keeps its own. */
-function noWay(options: Options, kernel: Kernel, failures: readonly Failure[]): Error {
+/** The error after every probe type has failed. If only one was tried, it is the error of that one. */
+function allFailed(options: Options, kernel: Kernel, failures: readonly Failure[]): Error {
   const errors = failures.map(({ error }) => error);
   const lockedDown = errors.find((error) => error instanceof LockdownError);
-  const noTypes = errors.find((error) => error instanceof NoBtfError);
+  const noBtf = errors.find((error) => error instanceof NoBtfError);
   const [only] = failures.length === 1 ? errors : [];
   if (lockedDown) {
     const advice = adviceUnderLockdown(options, kernel);
@@ -127,12 +129,12 @@ function noWay(options: Options, kernel: Kernel, failures: readonly Failure[]): 
       `Kernel lockdown (${kernel.lockdown}): ${LOCKDOWN_DURATION}; ${advice}`,
     );
   }
-  // Under lockdown no program could read what other types say.
-  const otherTypes = noTypes && !isConfidential(kernel) ? OTHER_TYPES : undefined;
-  if (!only) return new NoProbeError(kernel, failures, otherTypes);
-  if (!noTypes || otherTypes === undefined) return only;
+  // Under lockdown no program can read memory by BTF from a file.
+  const btfAdvice = noBtf && !isConfidential(kernel) ? BTF_FROM_FILE : undefined;
+  if (!only) return new NoProbeError(kernel, failures, btfAdvice);
+  if (!noBtf || btfAdvice === undefined) return only;
   return new NoBtfError(
-    `${messageWithoutPosition(only)}. ${OTHER_TYPES} (not for ${BY_TYPE_NUMBER.join(' and ')}); --probe trace_event needs none`,
+    `${NO_BTF}. ${BTF_FROM_FILE} (not for ${NEEDS_KERNEL_BTF.join(' and ')}), or --probe trace_event, which needs no BTF`,
   );
 }
 
@@ -144,11 +146,11 @@ function programsFor(
   target: Target,
 ): Programs {
   const { family, minNs, lport, json, outcome, who, record } = options;
-  const error = probe === 'kprobe' ? noKprobesHere(options, kernel) : undefined;
+  const error = probe === 'kprobe' ? noKprobesReason(options, kernel) : undefined;
   if (error) throw error;
   const { category, name } = TRACEPOINT;
   const formats = probe === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
-  return namingFile(options.btf, () =>
+  return withBtfFile(options.btf, () =>
     tcpconnlat(
       { probe, filter, family, minNs, localPort: lport || json || record !== undefined, outcome, who },
       { ...target, formats },
@@ -156,29 +158,60 @@ function programsFor(
   );
 }
 
-/** Asked before the programs are made. A dry run asks nothing of the kernel, and shows what it was told to by name. */
-function noKprobesHere({ dryRun, probe }: Options, kernel: Kernel): Error | undefined {
+/** Why kprobes do not work, checked before the programs are assembled. A dry run with `--probe kprobe` does not check. */
+function noKprobesReason({ dryRun, probe }: Options, kernel: Kernel): Error | undefined {
   if (!dryRun) return unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
   return probe === 'auto' ? kprobesUnsupportedReason(kernel) : undefined;
 }
 
-/** The errors by which a kernel, or this process on it, lacks what one way needs. */
-export const UNSUPPORTED = [
+/** The errors that mean that the kernel, or this process, does not support a probe type. */
+const UNSUPPORTED = [
   ...[KernelError, UnsupportedError, NoTracefsError],
   ...[NoBtfError, NoSuchFieldError, NoSuchTracepointError, TracepointFormatError, FilterUnavailableError],
 ];
 
-function isLack(error: unknown): error is Error {
+function isUnsupported(error: unknown): error is Error {
   return UNSUPPORTED.some((kind) => error instanceof kind);
 }
 
 /**
- * A lack of capabilities, or of what all ways have in common (maps, rings, open files), is one for every way,
- * and so are signals.
+ * Whether an error would occur with every probe type: missing capabilities, or a failure of what all probe types use (maps, buffers,
+ * open files), or a signal.
  */
-function concernsAllWays(error: Error, kernel: Kernel): boolean {
+function concernsEveryProbe(error: Error, kernel: Kernel): boolean {
   if (error instanceof KernelError && isInconclusive(error.errno)) return true;
   if (!(error instanceof NotPermittedError)) return false;
   if (['mmap', 'bpf(BPF_MAP_CREATE)'].includes(error.syscall) || perfEventsAreRestricted(kernel)) return true;
   return !kernel.has(Capability.sysAdmin) && !(kernel.has(Capability.bpf) && kernel.has(Capability.perfmon));
+}
+
+// --- blind spots ---------------------------------------------------------------------------------
+
+const OTHER_PROBE = 'use another --probe, with kernel BTF from a file (--btf FILE)';
+
+const NONE_UNDER_LOCKDOWN = 'kernel lockdown (confidentiality) allows no probe that sees more';
+
+/** The warning, the remedy, and the remedy under lockdown. */
+const BLIND_SPOTS: Record<BlindSpot, readonly [warning: string, remedy: string, underLockdown: string]> = {
+  refused: [
+    'refused connects are not shown: the tracepoint record does not distinguish them from abandoned connects',
+    OTHER_PROBE,
+    'use --probe fentry or --probe tp_btf, which kernel lockdown (confidentiality) allows',
+  ],
+  errors: [
+    'the reason of failures is not known: the tracepoint record has no socket error',
+    OTHER_PROBE,
+    NONE_UNDER_LOCKDOWN,
+  ],
+  unrouted: [
+    'connects that fail before a SYN is sent (no route) are not visible with this probe',
+    'use --probe kprobe, if the kernel has kprobes',
+    NONE_UNDER_LOCKDOWN,
+  ],
+};
+
+/** A warning of one line, with a remedy. */
+export function describeBlindSpot(spot: BlindSpot, kernel: Kernel): string {
+  const [warning, remedy, underLockdown] = BLIND_SPOTS[spot];
+  return `${warning}; ${isConfidential(kernel) ? underLockdown : remedy}`;
 }

@@ -1,24 +1,24 @@
 /**
- * Warnings about PIDs: which namespace numbers them, and whether a PID of `-p` can match.
+ * Warnings about PIDs: which PID namespace they belong to, and whether a PID of `-p` can match.
  */
 import type { Kernel } from '../../loader/kernel.ts';
 import type { FilterOptions } from '../arguments.ts';
 
-/** Warnings, a line each. */
+/** The warnings, one line each. */
 export function processWarnings({ pid }: FilterOptions, kernel: Kernel): string[] {
-  // /proc shows the processes of its own namespace there, by other numbers.
-  if (kernel.hasOwn('pid')) return [ofTheHost(pid !== undefined)];
-  // The first process can be seen unless /proc hides those of others (hidepid), or isn't there.
+  // There /proc has other PIDs: those of its own namespace.
+  if (kernel.hasOwn('pid')) return [namespaceWarning(pid !== undefined)];
+  // Process 1 is visible unless /proc hides the processes of other users (hidepid) or is not mounted.
   if (processOf(1, kernel) === undefined) return [];
   return (pid?.only ?? []).flatMap(([first, last]) =>
     Array.from({ length: last - first + 1 }, (_, i) => warningOf(first + i, kernel) ?? []).flat(),
   );
 }
 
-function ofTheHost(filtered: boolean): string {
+function namespaceWarning(filtered: boolean): string {
   return (
-    `this is a PID namespace: the PIDs ${filtered ? 'shown and the PIDs of -p' : 'shown'} are the host's, ` +
-    'and /proc has other numbers here; docker run --pid=host gives a container the PIDs of the host'
+    `this is a PID namespace, but ${filtered ? 'the output and -p use' : 'the output uses'} the PIDs of the host; ` +
+    'docker run --pid=host gives a container the PIDs of the host'
   );
 }
 
@@ -29,7 +29,7 @@ function warningOf(pid: number, kernel: Kernel): string | undefined {
   return undefined;
 }
 
-/** The process that a thread belongs to; undefined if there is no such thread, or it can't be seen. */
+/** The process that a thread belongs to; undefined if the thread does not exist or is not visible. */
 function processOf(thread: number, { syscalls }: Kernel): number | undefined {
   const bytes = syscalls.readFile(`/proc/${thread}/status`);
   if (typeof bytes === 'number') return undefined;

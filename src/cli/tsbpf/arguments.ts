@@ -1,15 +1,15 @@
-/** The command line of tsbpf: what the man page says, with bad input refused in one line. */
+/** Parses the command line of tsbpf. A command line that is not valid results in a one-line error message. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { ProgramSelector } from '../../loader/loaded/find.ts';
 import { HELP_WIDTH, redirectOutput } from '../arguments/commander.ts';
 
-/** What is to be done. `text` is for stdout (status 0) or stderr. */
+/** What the command line asks for. `print` has the complete text for stdout (status 0) or stderr (status 2). */
 export type Request =
   | {
       readonly action: 'asm';
       readonly file: string;
       readonly format: 'hex' | 'raw' | 'text';
-      /** Where the program goes; stdout if not given. */
+      /** The output file. Default: stdout. */
       readonly output?: string;
     }
   | { readonly action: 'disasm'; readonly file: string; readonly section?: string; readonly opcodes: boolean }
@@ -18,16 +18,16 @@ export type Request =
 
 const EXAMPLES = `
 Examples:
-  tsbpf asm filter.bpf                  its bytes as hexadecimal, an instruction a line
-  tsbpf asm filter.bpf -o filter.bin    the bytes themselves
-  tsbpf asm filter.bpf -f text          beside its text, with the slots that jumps go to
-  tsbpf disasm filter.bin               its text; of hexadecimal and of object files as well
-  tsbpf disasm filter.o -s xdp          one section of an object file
-  tsbpf dump 42                         a loaded program, by its id
-  tsbpf dump tcp_v4_connect             by its name
-  tsbpf dump /sys/fs/bpf/filter         by where it is pinned`;
+  tsbpf asm filter.bpf                 hexadecimal, one instruction per line
+  tsbpf asm filter.bpf -o filter.bin   raw bytes
+  tsbpf asm filter.bpf -f text         bytes and text, with jump targets
+  tsbpf disasm filter.bin              raw bytes, hexadecimal or object files
+  tsbpf disasm filter.o -s xdp         one section of an object file
+  tsbpf dump 42                        a loaded program by id
+  tsbpf dump tcp_v4_connect            by name
+  tsbpf dump /sys/fs/bpf/filter        by path of its pin`;
 
-/** Reads the arguments that follow the command's name. */
+/** Parses the arguments after the name of the command. */
 export function readArguments(args: readonly string[], version: string): Request {
   const printed: string[] = [];
   let request: Request | undefined;
@@ -49,17 +49,15 @@ export function readArguments(args: readonly string[], version: string): Request
   return request ?? { action: 'print', text: command.helpInformation(), status: 2 };
 }
 
-function build(version: string, say: (text: string) => void, done: (request: Request) => void): Command {
+function build(version: string, print: (text: string) => void, done: (request: Request) => void): Command {
   const program = new Command('tsbpf')
-    .description(
-      "eBPF programs from text and to text: the kernel's own, as bpftool and the verifier print it.",
-    )
-    .version(version, '--version', 'print the version, and exit')
-    .helpOption('-h, --help', 'print this, and exit')
+    .description('Assemble and disassemble eBPF programs, in the syntax that bpftool and the verifier use.')
+    .version(version, '--version', 'print the version and exit')
+    .helpOption('-h, --help', 'print this help and exit')
     .helpCommand(false)
     .addHelpText('after', EXAMPLES)
     .configureHelp({ helpWidth: HELP_WIDTH })
-    .configureOutput(redirectOutput('tsbpf', say))
+    .configureOutput(redirectOutput('tsbpf', print))
     .exitOverride();
   const subcommand = (name: string, summary: string): Command =>
     program
@@ -67,35 +65,36 @@ function build(version: string, say: (text: string) => void, done: (request: Req
       .copyInheritedSettings(program)
       .description(summary)
       .allowExcessArguments(false)
-      .helpOption('-h, --help', 'print this, and exit');
+      .helpOption('-h, --help', 'print this help and exit');
 
   subcommand('asm', 'assemble a program')
-    .argument('<file>', "the program's text; - is the standard input")
-    .option('-o, --output <file>', 'write the bytes to a file')
-    .addOption(new Option('-f, --format <format>', 'how to print them').choices(['hex', 'raw', 'text']))
+    .argument('<file>', 'the text of the program (- for standard input)')
+    .option('-o, --output <file>', 'write the bytes to FILE')
+    .addOption(new Option('-f, --format <format>', 'output format').choices(['hex', 'raw', 'text']))
     .action((file: string, { output, format }: { output?: string; format?: 'hex' | 'raw' | 'text' }) =>
       done({ action: 'asm', file, output, format: format ?? (output === undefined ? 'hex' : 'raw') }),
     );
-  subcommand('disasm', 'print the text of bytes, of hexadecimal, or of an object file')
-    .argument('<file>', 'the program; - is the standard input')
+  subcommand('disasm', 'disassemble raw bytes, hexadecimal, or an object file')
+    .argument('<file>', 'the program (- for standard input)')
     .option('-s, --section <name>', 'only this section of an object file')
-    .option('-x, --opcodes', 'print the bytes too')
+    .option('-x, --opcodes', 'also print the bytes')
     .action((file: string, { section, opcodes }: { section?: string; opcodes?: true }) =>
       done({ action: 'disasm', file, section, opcodes: opcodes ?? false }),
     );
-  subcommand('dump', 'print a loaded program, with the names of its maps and its source lines (needs root)')
-    .argument('<program>', 'its id, its name, or the path where it is pinned', programOf)
-    .option('-x, --opcodes', 'print the bytes too')
-    .action((wanted: ProgramSelector, { opcodes }: { opcodes?: true }) =>
-      done({ action: 'dump', program: wanted, opcodes: opcodes ?? false }),
+  subcommand('dump', 'print a loaded program with map names and source lines (needs root)')
+    .argument('<program>', 'id, name, or path of a pin', programSelector)
+    .option('-x, --opcodes', 'also print the bytes')
+    .action((selector: ProgramSelector, { opcodes }: { opcodes?: true }) =>
+      done({ action: 'dump', program: selector, opcodes: opcodes ?? false }),
     );
   return program;
 }
 
-function programOf(text: string): ProgramSelector {
+function programSelector(text: string): ProgramSelector {
   if (text.includes('/')) return { pin: text };
   if (!/^\d+$/.test(text)) return { name: text };
   const id = Number(text);
-  if (id < 1 || id > 0xffff_ffff) throw new InvalidArgumentError('An id is a number from 1 to 4294967295.');
+  if (id < 1 || id > 0xffff_ffff)
+    throw new InvalidArgumentError('A program id is a number from 1 to 4294967295.');
   return { id };
 }

@@ -1,4 +1,4 @@
-/** `tsbpf asm`: text to bytes. */
+/** `tsbpf asm`: assembles the text of a program. */
 import { type Assembled, AssembleError, assemble, ReachError } from '../../asm/assemble.ts';
 import { SLOT, slotsOf } from '../../asm/encode.ts';
 import { messageWithoutPosition, sourcePositionOf } from '../../asm/error-position.ts';
@@ -7,22 +7,21 @@ import { locate } from '../../asm/position.ts';
 import { printable } from '../../asm/printable.ts';
 import { parseProgram, TextError } from '../../asm/text/parse.ts';
 import { instructionLines, listMaps } from '../listing.ts';
-import { warn } from '../output.ts';
+import { printWarning } from '../output.ts';
 import type { Request } from './arguments.ts';
-import { pathOf, readWhole, writeWhole } from './file.ts';
-import { printAll } from './print.ts';
+import { pathOf, printAll, readWhole, writeWhole } from './io.ts';
 
 export function asm({ file, format, output }: Extract<Request, { action: 'asm' }>): void {
   const path = pathOf(file);
   const { items, maps } = parseProgram(textIn(readWhole(file), path), path);
-  const assembled = namingPlace(path, () => assemble(items));
-  for (const line of toFillIn(assembled)) warn('tsbpf', `${printable(file)}: ${line}`);
-  const made = written(assembled, maps, format);
-  if (output === undefined) printAll(made);
-  else writeWhole(output, made);
+  const assembled = withTextPosition(path, () => assemble(items));
+  for (const line of loaderTasks(assembled)) printWarning('tsbpf', `${printable(file)}: ${line}`);
+  const parts = formatted(assembled, maps, format);
+  if (output === undefined) printAll(parts);
+  else writeWhole(output, parts);
 }
 
-/** What a program's text is read from. Bytes and hexadecimal are told where they are read. */
+/** Decodes the text of a program. Refuses bytes and hexadecimal, which `tsbpf disasm` reads. */
 function textIn(content: Uint8Array, path: string): string {
   const text = Buffer.from(content.buffer, content.byteOffset, content.length).toString('utf8');
   const kind = content.includes(0)
@@ -31,31 +30,33 @@ function textIn(content: Uint8Array, path: string): string {
       ? 'hexadecimal'
       : undefined;
   if (kind !== undefined)
-    throw new TextError(path, 1, 1, `this holds ${kind}, and no program's text: tsbpf disasm reads it`);
+    throw new TextError(path, 1, 1, `this file contains ${kind}, not text; use tsbpf disasm`);
   return text;
 }
 
 /** The most maps that a message lists. */
-const MOST_NAMES = 20;
+const MAX_NAMES = 20;
 
-/** What a loader has to do that has nothing but the bytes. */
-function toFillIn({ references }: Assembled): string[] {
+/** What a loader has to fill in, because the bytes do not contain it. */
+function loaderTasks({ references }: Assembled): string[] {
   const names = [...new Set(references.map(({ map }) => map.name))];
   const tables = new Map(
     references.flatMap(({ map, targets }) => (targets ? [[map.name, targets] as const] : [])),
   );
-  const more = names.length > MOST_NAMES ? `, … ${names.length} in all` : '';
+  const more = names.length > MAX_NAMES ? `, … ${names.length} in total` : '';
   return [
     ...(names.length > 0
       ? [
-          `the descriptors of maps (${names.slice(0, MOST_NAMES).join(', ')}${more}) are left zero: the loader fills them in`,
+          `the descriptors of maps (${names.slice(0, MAX_NAMES).join(', ')}${more}) are zero: the loader has to fill them in`,
         ]
       : []),
-    ...[...tables].map(([name, targets]) => `the entries of ${name} are the slots ${targets.join(', ')}`),
+    ...[...tables].map(
+      ([name, targets]) => `the loader has to set the entries of ${name} to the slots ${targets.join(', ')}`,
+    ),
   ];
 }
 
-function* written(
+function* formatted(
   { bytes, ...assembled }: Assembled,
   maps: readonly MapSpec[],
   format: 'hex' | 'raw' | 'text',
@@ -78,21 +79,21 @@ function* written(
   }
 }
 
-/** Turns errors of `assemble` into errors at the line and column of their instruction. */
-function namingPlace<T>(path: string, work: () => T): T {
+/** Adds the line and column of the instruction to errors of `assemble`. */
+function withTextPosition<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
     const position = error instanceof Error ? sourcePositionOf(error) : undefined;
     if (position === undefined) throw error;
-    const fault =
+    const reason =
       error instanceof AssembleError || error instanceof ReachError
         ? error.reason
         : messageWithoutPosition(error as Error);
     const place = locate(position);
-    if (place?.file === path) throw new TextError(path, place.line, place.column, fault);
-    const ofProgram = new AssembleError(fault);
-    ofProgram.message = `${path}: ${fault}`;
-    throw ofProgram;
+    if (place?.file === path) throw new TextError(path, place.line, place.column, reason);
+    const programError = new AssembleError(reason);
+    programError.message = `${path}: ${reason}`;
+    throw programError;
   }
 }

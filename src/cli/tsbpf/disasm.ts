@@ -1,4 +1,4 @@
-/** `tsbpf disasm`: bytes to text, as raw bytes, as hexadecimal, or in the sections of an object file. */
+/** `tsbpf disasm`: disassembles raw bytes, hexadecimal, or the sections of an object file. */
 import { destinationOf } from '../../asm/assemble.ts';
 import { checkInstructions, DecodeError, instructionsIn } from '../../asm/decode.ts';
 import { disassemble } from '../../asm/disassemble.ts';
@@ -8,21 +8,20 @@ import type { Instruction } from '../../asm/instruction.ts';
 import { formOf } from '../../asm/isa.ts';
 import { brief, printable, quoted } from '../../asm/printable.ts';
 import type { Request } from './arguments.ts';
-import { pathOf, readWhole } from './file.ts';
 import { bytesOfHex } from './hexadecimal.ts';
+import { pathOf, printAll, readWhole } from './io.ts';
 import { functionLine, instructionLine } from './lines.ts';
-import { printAll } from './print.ts';
 
 export function disasm(request: Extract<Request, { action: 'disasm' }>): void {
   const bytes = readWhole(request.file);
-  printAll(naming(request.file, () => (isElf(bytes) ? ofObject(bytes, request) : ofBytes(bytes, request))));
+  printAll(withPath(request.file, () => (isElf(bytes) ? ofObject(bytes, request) : ofBytes(bytes, request))));
 }
 
 /**
- * Runs `work`, which checks the whole file before anything is printed, and puts the file's name before its
+ * Runs `work`, which checks the whole file before anything is printed, and adds the path of the file to its
  * errors.
  */
-function naming<T>(file: string, work: () => T): T {
+function withPath<T>(file: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
@@ -35,18 +34,18 @@ function naming<T>(file: string, work: () => T): T {
 type Options = Pick<Extract<Request, { action: 'disasm' }>, 'section' | 'opcodes'>;
 
 function ofBytes(bytes: Uint8Array, { section, opcodes }: Options): Iterable<string> {
-  if (section !== undefined) throw new ElfError('only an object file has sections');
-  if (bytes.length === 0) throw new DecodeError('the file is empty: there is no instruction in it');
-  const ofHex = bytesOfHex(bytes);
-  // No program is: each ends with a byte that isn't, and most have zeros.
-  if (ofHex === undefined && bytes.every(isText))
-    throw new DecodeError('this is text, and neither bytes nor hexadecimal: tsbpf asm reads it');
-  const raw = ofHex ?? bytes;
+  if (section !== undefined) throw new ElfError('--section needs an object file, and this file is not one');
+  if (bytes.length === 0) throw new DecodeError('the file is empty');
+  const fromHex = bytesOfHex(bytes);
+  // A program is never text: its last instruction contains bytes that are not printable.
+  if (fromHex === undefined && bytes.every(isText))
+    throw new DecodeError('this is text, neither bytes nor hexadecimal; use tsbpf asm');
+  const raw = fromHex ?? bytes;
   checkInstructions(raw);
   return textLines(raw, opcodes);
 }
 
-/** Whether a byte is printable ASCII, or white space. */
+/** Whether a byte is printable ASCII or white space. */
 function isText(byte: number): boolean {
   return (byte >= 0x20 && byte <= 0x7e) || (byte >= 0x09 && byte <= 0x0d) || byte === 0xa0;
 }
@@ -56,21 +55,21 @@ function* textLines(bytes: Uint8Array, opcodes: boolean): Generator<string> {
 }
 
 /** The most sections that a message lists. */
-const MOST_NAMES = 20;
+const MAX_NAMES = 20;
 
 function ofObject(bytes: Uint8Array, { section, opcodes }: Options): Iterable<string> {
   const sections = codeSections(bytes);
-  // A user may have copied the printed form of a hostile name.
+  // Also accept the printed form of a name with unprintable characters.
   const chosen = sections.filter(
     ({ name }) => section === undefined || name === section || printable(name) === section,
   );
   if (chosen.length === 0) {
-    const names = sections.slice(0, MOST_NAMES).map(({ name }) => brief(name));
-    if (sections.length > MOST_NAMES) names.push(`… ${sections.length} in all`);
+    const names = sections.slice(0, MAX_NAMES).map(({ name }) => brief(name));
+    if (sections.length > MAX_NAMES) names.push(`… ${sections.length} in total`);
     throw new ElfError(
       section === undefined
-        ? 'no section of it holds programs'
-        : `no section ${quoted(section)} with a program; there are: ${names.join(', ') || 'none'}`,
+        ? 'no section contains a program'
+        : `no section ${quoted(section)} with a program; sections with programs: ${names.join(', ') || 'none'}`,
     );
   }
   return sectionLines(chosen, opcodes);
@@ -86,7 +85,7 @@ function* sectionLines(sections: readonly CodeSection[], opcodes: boolean): Gene
   }
 }
 
-/** The function that a call without a relocation goes to. */
+/** The name of the function that a call without a relocation refers to. */
 function calledFunction(section: CodeSection, instruction: Instruction, slot: number): string | undefined {
   if (formOf(instruction)?.flow !== 'call') return undefined;
   const [name] = section.functionsAt(destinationOf(slot, instruction) ?? -1);

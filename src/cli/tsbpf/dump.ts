@@ -1,4 +1,4 @@
-/** `tsbpf dump`: a loaded program, as `bpftool prog dump xlated linum` gives it, and the names of its maps. */
+/** `tsbpf dump`: prints a loaded program in the form of `bpftool prog dump xlated linum`, with the names of its maps. */
 import { signatureOf } from '../../asm/btf/signature.ts';
 import { SLOT } from '../../asm/encode.ts';
 import { LDDW } from '../../asm/opcodes.ts';
@@ -8,20 +8,20 @@ import { Kernel } from '../../loader/kernel.ts';
 import { NoSuchProgramError } from '../../loader/loaded/find.ts';
 import { type LoadedProgram, readLoadedProgram } from '../../loader/loaded.ts';
 import type { Request } from './arguments.ts';
+import { printAll } from './io.ts';
 import { headingLine, instructionLine, sourceLine } from './lines.ts';
-import { printAll } from './print.ts';
 
 export function dump({ program, opcodes }: Extract<Request, { action: 'dump' }>): void {
   const kernel = new Kernel();
   const loaded = readLoadedProgram(kernel, program);
   if (loaded.bytes.length === 0)
     throw new NoSuchProgramError(
-      `the kernel keeps the instructions of program ${loaded.id} from this process: sysctl kernel.kptr_restrict and net.core.bpf_jit_harden decide, and CAP_SYSLOG`,
+      `the kernel hides the instructions of program ${loaded.id} from this process; check sysctl kernel.kptr_restrict and net.core.bpf_jit_harden, or use CAP_SYSLOG`,
     );
   printAll(loadedLines(loaded, kernelSymbols(kernel, loaded.functions), opcodes));
 }
 
-/** The lines of a loaded program's dump. Its names and source lines are foreign text. */
+/** The lines of a dump. Names and source lines are foreign text, so they are escaped. */
 export function* loadedLines(
   { bytes, btf, maps, ...loaded }: LoadedProgram,
   symbols: Symbols,

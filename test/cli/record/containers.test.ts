@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { type Container, containerOf, containers } from '../../../src/cli/record/containers.ts';
+import { type Container, containerLookup, containerOf } from '../../../src/cli/record/containers.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
@@ -98,7 +98,7 @@ function machine(mounts: string, ...folders: string[]): FakeSyscalls {
 
 test('the container of an id, of a process that is gone too', () => {
   const fake = machine('none /c cgroup2 rw 0 0\n', '/c/', '/c/docker/', `/c/docker/${ID}/`);
-  const find = containers(new Kernel(fake), assert.unreachable);
+  const find = containerLookup(new Kernel(fake), assert.unreachable);
   assert.equal(find(3n, 999), { container: ID });
   assert.equal(find(2n, 999), {}, 'the folder above it is none');
   assert.equal(find(4n, 999), {}, 'nor is what nobody knows');
@@ -108,16 +108,16 @@ test('where v2 has only the root, the hierarchies of v1 tell, while the process 
   const mounts = 'a /u cgroup2 rw 0 0\nb /m cgroup rw,memory 0 0\n';
   const fake = machine(mounts, '/u/');
   fake.files.set('/proc/7/cgroup', `5:devices:/\n4:memory:/docker/${ID}\n0::/\n`);
-  const find = containers(new Kernel(fake), assert.unreachable);
+  const find = containerLookup(new Kernel(fake), assert.unreachable);
   assert.equal(find(1n, 7), { container: ID });
   assert.equal(find(1n, 8), {});
 });
 
 test('without cgroups it is said once, and nothing is found', () => {
   const said: string[] = [];
-  const find = containers(new Kernel(machine('proc /proc proc rw 0 0\n')), (text) => said.push(text));
+  const find = containerLookup(new Kernel(machine('proc /proc proc rw 0 0\n')), (text) => said.push(text));
   assert.equal(find(1n, 7), {});
-  assert.equal(said, ['no cgroups are mounted here: containers cannot be told']);
+  assert.equal(said, ['containers are not shown: no cgroup file system is mounted']);
 });
 
 test.run();

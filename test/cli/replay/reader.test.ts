@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { type Header, headerLine, jsonLine, recordSchema } from '../../../src/cli/json.ts';
 import { formatTime } from '../../../src/cli/record/wall-clock.ts';
-import { type ConnectRecord, fieldsShown, recorder } from '../../../src/cli/record.ts';
+import { type ConnectRecord, fieldsShown, recordConverter } from '../../../src/cli/record.ts';
 import { RecordingError } from '../../../src/cli/recording.ts';
 import { RecordingReader } from '../../../src/cli/replay/reader.ts';
 import { AF_INET6, type ConnectEvent } from '../../../src/programs/tcpconnlat.ts';
@@ -83,7 +83,7 @@ const place = fc.record(
 test('whatever the tracer records is read as it was', () => {
   fc.assert(
     fc.property(fc.array(event, { minLength: 1 }), place, (events, where) => {
-      const toRecord = recorder({ wallClock: formatTime, containers: () => where });
+      const toRecord = recordConverter({ wallClock: formatTime, containers: () => where });
       const records = events.map(toRecord);
       const lines = records.map((record) => jsonLine(record, RECORDED));
       for (const line of lines) assert.equal([...Value.Errors(recordSchema(), JSON.parse(line))], []);
@@ -210,7 +210,7 @@ test('the last line of a recording under way may be unfinished', () => {
 
 test('a recording\u2019s name does not break the line of its fault', () => {
   const reader = new RecordingReader({ name: 'a\nb\x1b[2J', isGrowing: false });
-  assert.throws(() => reader.next({ bytes: Buffer.from('x'), whole: true }), 'a?b?[2J:1: it is no JSON');
+  assert.throws(() => reader.next({ bytes: Buffer.from('x'), whole: true }), 'a?b?[2J:1: it is not JSON');
 });
 
 test.run();

@@ -1,6 +1,6 @@
 /** What a filter names on this machine, and the line that says that there is no such thing. */
 import * as assert from 'uvu/assert';
-import { FilterError, filterOf } from '../../../src/cli/trace/filter.ts';
+import { FilterError, resolveFilter } from '../../../src/cli/trace/filter.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
@@ -26,8 +26,8 @@ function machine(): Kernel {
   return new Kernel(fake);
 }
 
-test('network namespaces become their numbers', () => {
-  assert.equal(filterOf({ netns: { only: ['7', '/run/netns/blue'] } }, machine()), {
+test('network namespaces become inode numbers', () => {
+  assert.equal(resolveFilter({ netns: { only: ['7', '/run/netns/blue'] } }, machine()), {
     netns: {
       only: [
         [4_026_531_840, 4_026_531_840],
@@ -37,14 +37,14 @@ test('network namespaces become their numbers', () => {
   });
 });
 
-test('the rest stays as it is, and what names nothing is not there', () => {
+test('other criteria stay the same, and absent criteria stay absent', () => {
   const filter = { cgroup: { only: ['/cg/web'] }, port: { not: [[1, 2] as const] } };
-  assert.equal(filterOf(filter, machine()), filter);
-  assert.equal(filterOf({}, machine()), {});
+  assert.equal(resolveFilter(filter, machine()), filter);
+  assert.equal(resolveFilter({}, machine()), {});
 });
 
 for (const [filter, message] of [
-  [{ netns: { only: ['8'] } }, '--netns 8: there is no such process'],
+  [{ netns: { only: ['8'] } }, '--netns 8: no such process'],
   [{ netns: { only: ['7', '/nope'] } }, '--netns /nope: cannot open it: ENOENT (no such file or directory)'],
   [
     { cgroup: { only: ['/cg/web', '/cg/gone'] } },
@@ -53,7 +53,7 @@ for (const [filter, message] of [
 ] as const)
   test(message, () => {
     assert.throws(
-      () => filterOf(filter, machine()),
+      () => resolveFilter(filter, machine()),
       (error: unknown) => error instanceof FilterError && error.message === message,
     );
   });

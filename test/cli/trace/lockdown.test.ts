@@ -5,9 +5,8 @@ import { disassemble } from '../../../src/asm/disassemble.ts';
 import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
 import { target } from '../../../src/asm/target.ts';
 import { type Options, readArguments } from '../../../src/cli/arguments.ts';
-import { describeBlindSpot } from '../../../src/cli/trace/blind-spots.ts';
 import { blockedFlags, LOCKDOWN_PROBES } from '../../../src/cli/trace/lockdown.ts';
-import { firstWay, NoProbeError } from '../../../src/cli/trace/probes.ts';
+import { describeBlindSpot, NoProbeError, withFirstProbe } from '../../../src/cli/trace/probes.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { LockdownError } from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
@@ -54,7 +53,7 @@ function lockedDown(): FakeSyscalls {
 /** The probe that the command comes to. */
 function open(fake: FakeSyscalls, ...args: string[]): string {
   const kernel = new Kernel(fake);
-  return firstWay(options(...args), kernel, target('x64', kernel.btf), (programs) => {
+  return withFirstProbe(options(...args), kernel, target('x64', kernel.btf), (programs) => {
     Session.open(programs, { kernel, onEvent: () => {} }).close();
     return programs.probe;
   });
@@ -88,7 +87,7 @@ for (const args of OPTIONS)
       const fake = lockedDown();
       const kernel = new Kernel(fake);
       const shown = { ...options(...args), probe, dryRun: true };
-      const texts = firstWay(shown, kernel, target('x64', kernel.btf), ({ programs }) =>
+      const texts = withFirstProbe(shown, kernel, target('x64', kernel.btf), ({ programs }) =>
         programs.flatMap(({ instructions }) =>
           assemble(instructions).instructions.map(({ instruction }) => disassemble(instruction)),
         ),

@@ -4,49 +4,49 @@ import { suite } from '../../harness.ts';
 
 const test = suite('cli/trace/losses');
 
-test('nothing lost, nothing to tell', () => {
+test('without losses there are no messages', () => {
   assert.equal(growth(noLosses(), noLosses()), []);
 });
 
-const sentences: [keyof Losses, string][] = [
-  ['events', '7 events lost: the rings were full (--pages makes them larger)'],
-  ['tableFull', '7 connects not traced: too many were in flight'],
-  ['negative', '7 latencies below zero not shown: the clocks of two CPUs disagree'],
-  ['lines', '7 lines dropped: the output was read too slowly'],
-  ['unrecorded', '7 events not recorded: the recording was read too slowly'],
+const messages: [keyof Losses, string][] = [
+  ['events', '7 events lost (ring buffer full; increase --pages)'],
+  ['tableFull', '7 connects not traced (too many in flight)'],
+  ['negative', '7 latencies below zero not shown (the clocks of two CPUs disagree)'],
+  ['lines', '7 lines dropped (the reader of the output is too slow)'],
+  ['unrecorded', '7 events not recorded (the reader of the recording is too slow)'],
   [
     'missedRuns',
-    '7 runs of the programs skipped by the kernel (busy with another program or probe): connects may be missing',
+    '7 program runs skipped by the kernel (busy with another program or probe); connects may be missing',
   ],
 ];
-for (const [cause, sentence] of sentences)
-  test(`${cause}: ${sentence}`, () => {
-    assert.equal(growth({ ...noLosses(), [cause]: 7 }, noLosses()), [sentence]);
+for (const [cause, message] of messages)
+  test(`${cause}: ${message}`, () => {
+    assert.equal(growth({ ...noLosses(), [cause]: 7 }, noLosses()), [message]);
   });
 
-test('what was told before is told no more: only what has come since', () => {
+test('only the growth since the last report is reported', () => {
   const before = { ...noLosses(), events: 10, lines: 3 };
   assert.equal(growth(before, before), []);
   assert.equal(growth({ ...before, events: 12 }, before), [
-    '2 events lost: the rings were full (--pages makes them larger)',
+    '2 events lost (ring buffer full; increase --pages)',
   ]);
 });
 
-test('a count that is read lower than before says nothing', () => {
+test('a count that has decreased is not reported', () => {
   assert.equal(growth(noLosses(), { ...noLosses(), missedRuns: 1 }), []);
 });
 
-test('each cause has a sentence of its own', () => {
+test('each cause has its own message', () => {
   const all = Object.fromEntries(Object.keys(noLosses()).map((key) => [key, 1])) as unknown as Losses;
-  assert.is(new Set(growth(all, noLosses())).size, sentences.length);
-  assert.is(Object.keys(noLosses()).length, sentences.length);
+  assert.is(new Set(growth(all, noLosses())).size, messages.length);
+  assert.is(Object.keys(noLosses()).length, messages.length);
 });
 
-test('CPUs that come and go are told with what may be missing of them', () => {
+test('CPUs that go offline or come online are reported, with the connects that may be missing', () => {
   assert.equal(cpuChanges({ online: [2, 3], offline: [1, 3], gapMs: 1010 }), [
-    'CPU 1 went offline: what was answered there is shown',
-    'CPU 2 came online: connects answered there in the last 1.1 s may be missing',
-    'CPU 3 went offline and came back: connects answered there in the last 1.1 s may be missing',
+    'CPU 1 went offline; connects answered there until then are shown',
+    'CPU 2 came online; connects answered there in the last 1.1 s may be missing',
+    'CPU 3 went offline and came back; connects answered there in the last 1.1 s may be missing',
   ]);
 });
 

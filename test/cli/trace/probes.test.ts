@@ -4,7 +4,7 @@ import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
 import { NoBtfError, type Target, target } from '../../../src/asm/target.ts';
 import { type Options, readArguments } from '../../../src/cli/arguments.ts';
 import { listTool } from '../../../src/cli/listing.ts';
-import { type Failure, firstWay, NoProbeError } from '../../../src/cli/trace/probes.ts';
+import { type Failure, NoProbeError, withFirstProbe } from '../../../src/cli/trace/probes.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import {
   KernelError,
@@ -60,7 +60,7 @@ function refuse(fake: FakeSyscalls, errno: number, ...types: number[]): FakeSysc
   return fake;
 }
 
-/** Takes all capabilities away from whoever asks, and what they are for. */
+/** Removes all capabilities but the given ones, and refuses maps and programs. */
 function unprivileged(fake: FakeSyscalls, capabilities = '0000000000000000'): FakeSyscalls {
   fake.files.set('/proc/self/status', `Name:\tfake\nCapEff:\t${capabilities}\n`);
   fake.answers.set(MAP_CREATE, () => -Errno.EPERM);
@@ -68,14 +68,14 @@ function unprivileged(fake: FakeSyscalls, capabilities = '0000000000000000'): Fa
   return fake;
 }
 
-/** Opens a session by the first way that works, as the command does, and says which and why not by the others. */
+/** Opens a session with the first probe type that works, as the command does. Returns it, and the failures of the others. */
 function open(
   fake: FakeSyscalls,
   args: string[] = [],
   on: Target = withTypes,
 ): { probe: string; failures: readonly Failure[] } {
   const kernel = new Kernel(fake);
-  return firstWay(options(...args), kernel, on, (programs, failures) => {
+  return withFirstProbe(options(...args), kernel, on, (programs, failures) => {
     Session.open(programs, { kernel, onEvent: () => {} }).close();
     return { probe: programs.probe, failures };
   });
@@ -87,7 +87,7 @@ test('kprobes come first', () => {
   assert.equal(failures, []);
 });
 
-test('without kprobes it is the tracepoint by BTF, and said why', () => {
+test('without kprobes it uses tp_btf, and reports why', () => {
   const { probe, failures } = open(withoutKprobes());
   assert.is(probe, 'tp_btf');
   assert.is(failures.length, 1);
@@ -95,7 +95,7 @@ test('without kprobes it is the tracepoint by BTF, and said why', () => {
   assert.match(String(failures[0]?.error), /no kprobes .*CONFIG_KPROBES/);
 });
 
-test('without programs on typed tracepoints either it is the raw tracepoint', () => {
+test('without kprobes and tp_btf it uses raw_tracepoint', () => {
   const { probe, failures } = open(refuse(withoutKprobes(), Errno.EINVAL, TRACING));
   assert.is(probe, 'raw_tracepoint');
   assert.equal(
@@ -105,27 +105,27 @@ test('without programs on typed tracepoints either it is the raw tracepoint', ()
   assert.match(String(failures[1]?.error), /EINVAL/);
 });
 
-test('types without the tracepoint leave the raw one', () => {
+test('with BTF that lacks the tracepoint it uses raw_tracepoint', () => {
   const { probe, failures } = open(withoutKprobes(), [], target('x64', socketTypes({ tracepoint: false })));
   assert.is(probe, 'raw_tracepoint');
   assert.match(String(failures[1]?.error), /types have no tracepoint inet_sock_set_state/);
 });
 
-test('kprobes that may not be used are as good as none', () => {
+test('kprobes that are not permitted are skipped', () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = (attr) => (attr.getUint32(0, true) === 8 ? -Errno.EPERM : undefined);
   const { probe, failures } = open(fake);
   assert.is(probe, 'tp_btf');
-  assert.instance(failures[0]?.error, NotPermittedError, 'root may be kept from it by a policy');
+  assert.instance(failures[0]?.error, NotPermittedError, 'a policy may forbid it even to root');
 });
 
-test('kprobes without the functions are as good as none', () => {
+test('kprobes on missing functions are skipped', () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = (attr) => (attr.getUint32(0, true) === 8 ? -Errno.ENOENT : undefined);
   assert.is(open(fake).probe, 'tp_btf');
 });
 
-test('a way that failed half way leaves nothing behind', () => {
+test('a probe type that fails halfway leaves nothing open', () => {
   const fake = new FakeSyscalls();
   let probes = 0;
   fake.onPerfEventOpen = (attr) =>
@@ -147,12 +147,12 @@ for (const [option, probe] of [
     assert.equal(open(fake, ['--probe', option]), { probe, failures: [] });
   });
 
-test('--probe tracepoint is the raw one where there is no other', () => {
+test('--probe tracepoint uses raw_tracepoint if tp_btf does not work', () => {
   const fake = refuse(new FakeSyscalls(), Errno.EINVAL, TRACING);
   assert.is(open(fake, ['--probe', 'tracepoint']).probe, 'raw_tracepoint');
 });
 
-test('a way that was named is not replaced: its own error comes', () => {
+test('an explicit probe type is not replaced: its error is thrown', () => {
   const noKprobes = thrown(() => open(withoutKprobes(), ['--probe', 'kprobe']));
   assert.instance(noKprobes, UnsupportedError);
   const noTypes = thrown(() =>
@@ -161,7 +161,7 @@ test('a way that was named is not replaced: its own error comes', () => {
   assert.match(noTypes.message, /cannot load the program 'inet_sock_state'.*EINVAL/);
 });
 
-test('where no way works each is named, and why it doesn\u2019t', () => {
+test('if no probe type works, the error lists each of them with the reason', () => {
   const fake = refuse(withoutKprobes(), Errno.EINVAL, KPROBE, TRACING, RAW_TRACEPOINT);
   const error = thrown(() => open(fake));
   assert.instance(error, NoProbeError);
@@ -169,18 +169,21 @@ test('where no way works each is named, and why it doesn\u2019t', () => {
   assert.is(head, 'no probe works on this kernel (Linux 6.1.0-fake). Tried:');
   assert.is(probes.length, 4);
   assert.match(probes[0] ?? '', /^ {2}kprobe: this kernel has no kprobes/);
-  assert.match(probes[1] ?? '', /^ {2}tp_btf: cannot load the program .*EINVAL.*kind tp_btf/);
-  assert.match(probes[2] ?? '', /^ {2}raw_tracepoint: cannot load the program .*EINVAL.*kind raw_tracepoint/);
+  assert.match(probes[1] ?? '', /^ {2}tp_btf: cannot load the program .*EINVAL.*support tp_btf programs/);
+  assert.match(
+    probes[2] ?? '',
+    /^ {2}raw_tracepoint: cannot load the program .*EINVAL.*support raw_tracepoint programs/,
+  );
   assert.match(probes[3] ?? '', /^ {2}trace_event: .*needs tracefs.*mount -t tracefs tracefs \/sys/);
 });
 
-test('root who is refused everywhere hears of each way, since each may have its own reason', () => {
+test('if everything is forbidden to root, the error lists each probe type', () => {
   const error = thrown(() => open(refuse(new FakeSyscalls(), Errno.EPERM, KPROBE, TRACING, RAW_TRACEPOINT)));
   assert.instance(error, NoProbeError);
   assert.is(error.message.match(/EPERM.*a policy forbids the call/g)?.length, 3);
 });
 
-test('without BTF it is the tracepoint\u2019s record', () => {
+test('without BTF it uses trace_event', () => {
   const fake = withTracefs(new FakeSyscalls());
   const { probe, failures } = open(fake, [], target('x64'));
   assert.is(probe, 'trace_event');
@@ -191,16 +194,19 @@ test('without BTF it is the tracepoint\u2019s record', () => {
   assert.is(open(fake, ['--probe', 'tracepoint'], target('x64')).probe, 'trace_event');
 });
 
-test('without BTF a way that needs it says what else there is', () => {
+test('without BTF an explicit probe type that needs it suggests alternatives', () => {
   for (const probe of ['kprobe', 'raw_tracepoint', 'tp_btf', 'fentry']) {
     const error = thrown(() => open(new FakeSyscalls(), ['--probe', probe], target('x64')));
     assert.instance(error, NoBtfError);
-    assert.match(error.message, /no BTF in .*--btf FILE \(not for fentry and tp_btf\); --probe trace_event/);
+    assert.match(
+      error.message,
+      /no BTF in .*--btf FILE to read kernel BTF from a file \(not for fentry and tp_btf\), or --probe trace_event/,
+    );
     assert.not.match(error.message, /\n/);
   }
 });
 
-test('a file of types serves kprobes and raw tracepoints, which name no types by their numbers', () => {
+test('--btf works with kprobe and raw_tracepoint, which need no BTF ids', () => {
   const file = ['--btf', 'some.btf'];
   assert.is(open(new FakeSyscalls(), file).probe, 'kprobe');
   const { probe, failures } = open(withoutKprobes(), file);
@@ -212,7 +218,7 @@ test('a file of types serves kprobes and raw tracepoints, which name no types by
   assert.is(open(new FakeSyscalls(), [...file, '--probe', 'tracepoint']).probe, 'raw_tracepoint');
 });
 
-test('the record of a kernel that has no such tracepoint, or another, is as good as none', () => {
+test('trace_event fails if the tracepoint or its fields are missing', () => {
   const format = '/sys/kernel/tracing/events/sock/inet_sock_set_state/format';
   const none = withTracefs(new FakeSyscalls());
   none.files.delete(format);
@@ -229,7 +235,7 @@ test('the record of a kernel that has no such tracepoint, or another, is as good
   assert.match(thrown(() => open(garbled, [], target('x64'))).message, /\n {2}trace_event: the format of .*/);
 });
 
-test('without BTF and tracefs each way says what it lacks, and the end where types may come from', () => {
+test('without BTF and tracefs the error lists what each probe type needs, and suggests --btf', () => {
   const error = thrown(() => open(withoutKprobes(), [], target('x64')));
   assert.instance(error, NoProbeError);
   const [, kprobe, ...others] = error.message.split('\n');
@@ -238,7 +244,7 @@ test('without BTF and tracefs each way says what it lacks, and the end where typ
   for (const line of others.slice(0, 2))
     assert.match(line, /no BTF in \/sys\/kernel\/btf\/vmlinux.*CONFIG_DEBUG_INFO_BTF=y/);
   assert.match(others[2] ?? '', /^ {2}trace_event: .*mount -t tracefs/);
-  assert.is(others[3], "The kernel's types may come from a file: --btf FILE");
+  assert.is(others[3], 'Use --btf FILE to read kernel BTF from a file');
   const withKprobes = thrown(() => open(new FakeSyscalls(), [], target('x64')));
   assert.is(withKprobes.message.match(/no BTF/g)?.length, 3);
 });
@@ -247,15 +253,15 @@ for (const [what, fake] of [
   ['with kprobes', new FakeSyscalls()],
   ['without kprobes', withoutKprobes()],
 ] as const)
-  test(`a lack of capabilities is one line that names them, no list of probes: ${what}`, () => {
+  test(`missing capabilities cause a one-line error without a list of probe types: ${what}`, () => {
     const error = thrown(() => open(unprivileged(fake)));
     assert.instance(error, NotPermittedError);
-    const told = messageWithoutPosition(error);
-    assert.match(told, /this process lacks CAP_BPF and CAP_PERFMON .*run it as root$/);
-    assert.not.match(told, /\n/);
+    const message = messageWithoutPosition(error);
+    assert.match(message, /this process lacks CAP_BPF and CAP_PERFMON .*run it as root$/);
+    assert.not.match(message, /\n/);
   });
 
-test('a limit of locked memory that the rings don’t fit in is no reason to try another way', () => {
+test('if the locked-memory limit is too low for the buffers, no other probe type is tried', () => {
   const fake = new FakeSyscalls();
   fake.onMmap = () => -Errno.EPERM;
   const error = thrown(() => open(fake));
@@ -264,7 +270,7 @@ test('a limit of locked memory that the rings don’t fit in is no reason to try
   assert.not.match(error.message, /\n/);
 });
 
-test('what keeps maps or perf events from a process keeps it from every way: one line', () => {
+test('if maps or perf events are forbidden, the error has one line', () => {
   const bpfAndPerfmon = (3n << 38n).toString(16);
   const maps = unprivileged(new FakeSyscalls(), bpfAndPerfmon);
   const perf = unprivileged(new FakeSyscalls(), bpfAndPerfmon);
@@ -282,7 +288,7 @@ test('what keeps maps or perf events from a process keeps it from every way: one
   }
 });
 
-test('what this process or the machine has no more of is short for every way: one line that says what helps', () => {
+test('if a resource is exhausted, the error has one line with a remedy', () => {
   for (const [errno, remedy] of [
     [Errno.EMFILE, /EMFILE \(too many open files\): .* \(ulimit -n\)$/],
     [Errno.ENFILE, /\(sysctl fs\.file-max\)$/],
@@ -296,13 +302,13 @@ test('what this process or the machine has no more of is short for every way: on
   }
 });
 
-test('only what is missing is named', () => {
+test('the error names only the missing capabilities', () => {
   const bpf = (1n << 39n).toString(16);
   const error = thrown(() => open(unprivileged(new FakeSyscalls(), bpf)));
   assert.match(error.message, /lacks CAP_PERFMON /);
 });
 
-test('a program that the verifier refuses is tried by the next way, and its reason told', () => {
+test('if the verifier refuses a program, the next probe type is tried and the reason is kept', () => {
   const fake = withoutKprobes();
   fake.answers.set(PROG_LOAD, (attr, { at }) => {
     if (attr.getUint32(0, true) !== TRACING) return undefined;
@@ -315,38 +321,48 @@ test('a program that the verifier refuses is tried by the next way, and its reas
   assert.instance(failures[1]?.error, VerifierError);
 });
 
-test('a mistake of ours is none of the kernel\u2019s: it is thrown as it is', () => {
-  const mistake = new TypeError('ours');
+test('an error that is not about the kernel is thrown unchanged', () => {
+  const bug = new TypeError('ours');
   const error = thrown(() =>
-    firstWay(options(), new Kernel(new FakeSyscalls()), withTypes, () => {
-      throw mistake;
+    withFirstProbe(options(), new Kernel(new FakeSyscalls()), withTypes, () => {
+      throw bug;
     }),
   );
-  assert.is(error, mistake);
+  assert.is(error, bug);
 });
 
-test('a dry run asks the kernel for nothing', () => {
+test('a dry run makes no system calls', () => {
   for (const [args, probe] of [
     [['--dry-run'], 'kprobe'],
     [['--dry-run', '--probe', 'tp_btf'], 'tp_btf'],
   ] as const) {
     const fake = new FakeSyscalls();
     assert.is(
-      firstWay(options(...args), new Kernel(fake), withTypes, (programs) => programs.probe),
+      withFirstProbe(options(...args), new Kernel(fake), withTypes, (programs) => programs.probe),
       probe,
     );
     assert.equal(fake.calls, []);
   }
   const kprobe = ['--dry-run', '--probe', 'kprobe'];
-  const shown = firstWay(options(...kprobe), new Kernel(withoutKprobes()), withTypes, ({ probe }) => probe);
-  assert.is(shown, 'kprobe', 'what is named is shown also where it could not run');
-  const auto = firstWay(options('--dry-run'), new Kernel(withoutKprobes()), withTypes, ({ probe }) => probe);
+  const shown = withFirstProbe(
+    options(...kprobe),
+    new Kernel(withoutKprobes()),
+    withTypes,
+    ({ probe }) => probe,
+  );
+  assert.is(shown, 'kprobe', 'an explicit probe type is shown even if it could not run');
+  const auto = withFirstProbe(
+    options('--dry-run'),
+    new Kernel(withoutKprobes()),
+    withTypes,
+    ({ probe }) => probe,
+  );
   assert.is(auto, 'tp_btf');
 });
 
 test('options reach the programs', () => {
   const made = (...args: string[]): string =>
-    firstWay(options(...args), new Kernel(withoutKprobes()), withTypes, (programs) =>
+    withFirstProbe(options(...args), new Kernel(withoutKprobes()), withTypes, (programs) =>
       listTool(programs, () => undefined),
     );
   const bare = made();

@@ -27,7 +27,7 @@ function file(name: string, content: string | Uint8Array): string {
   return path;
 }
 
-/** Loaded into the command: it writes its peak of memory, in KiB, as the last line of stderr. */
+/** Preloaded into the command: prints its peak memory in KiB as the last line of stderr. */
 const MEASURE = file(
   'measure.cjs',
   "process.on('exit', () => require('node:fs').writeSync(2, process.resourceUsage().maxRSS + '\\n'));",
@@ -40,7 +40,7 @@ interface Ran {
   readonly mebibytes: number;
 }
 
-/** Runs a line of the shell, in which `tsbpf` is the command. */
+/** Runs a shell command in which `tsbpf` is the command under test. */
 function run(line: string): Ran {
   const script = `tsbpf() { '${process.execPath}' --require '${MEASURE}' '${COMMAND}' "$@"; }\n${line}`;
   const { status, stdout, stderr } = spawnSync('sh', ['-c', script], {
@@ -53,36 +53,32 @@ function run(line: string): Ran {
   return { status, stdout, stderr: text, mebibytes: Number(kibibytes) / 1024 };
 }
 
-/** What Node and the command take without any input. */
+/** The memory of Node and the command for a minimal input. */
 const idle = run('echo exit | tsbpf asm - >/dev/null').mebibytes;
 
 const sparse = file('sparse', '');
 truncateSync(sparse, 65 << 20);
 
 for (const [what, line, message] of [
-  ['a device without an end', 'tsbpf asm /dev/zero', '/dev/zero is larger than 64 MiB'],
-  ['a device without an end, as bytes', 'tsbpf disasm /dev/zero', '/dev/zero is larger than 64 MiB'],
-  ['a pipe without an end', 'yes | tsbpf asm -', 'the standard input is larger than 64 MiB'],
-  ['a pipe of zeros', 'tsbpf disasm - </dev/zero', 'the standard input is larger than 64 MiB'],
+  ['an endless device', 'tsbpf asm /dev/zero', '/dev/zero is larger than 64 MiB'],
+  ['an endless device, for disasm', 'tsbpf disasm /dev/zero', '/dev/zero is larger than 64 MiB'],
+  ['an endless pipe', 'yes | tsbpf asm -', 'standard input is larger than 64 MiB'],
+  ['a pipe of zeros', 'tsbpf disasm - </dev/zero', 'standard input is larger than 64 MiB'],
   ['a large file', 'tsbpf disasm sparse', 'sparse is larger than 64 MiB'],
 ] as const)
-  test.skipIf(
-    sameOnEveryKernel,
-    `${what} is not read to its end, nor into more memory than the limit`,
-    () => {
-      const { status, stdout, stderr, mebibytes } = run(line);
-      assert.equal(
-        { status, stdout, stderr },
-        { status: 2, stdout: '', stderr: `tsbpf: ${message}, the most that is read\n` },
-      );
-      assert.ok(mebibytes < idle + 3 * 64, `${mebibytes} MiB, and ${idle} when idle`);
-    },
-  );
+  test.skipIf(sameOnEveryKernel, `${what} is read only up to the limit`, () => {
+    const { status, stdout, stderr, mebibytes } = run(line);
+    assert.equal(
+      { status, stdout, stderr },
+      { status: 2, stdout: '', stderr: `tsbpf: ${message}, the limit of this command\n` },
+    );
+    assert.ok(mebibytes < idle + 3 * 64, `${mebibytes} MiB, and ${idle} when idle`);
+  });
 
 const LONG = 'n'.repeat(1_000_000);
 const PROGRAM = encodeAll([...Array.from({ length: 100_000 }, () => mov(r0, 0)), exit()]);
 
-test.skipIf(sameOnEveryKernel, 'sections that overlap take no memory of their own', () => {
+test.skipIf(sameOnEveryKernel, 'overlapping sections take no additional memory', () => {
   const code = Array.from({ length: 20_000 }, (_, index) => ({
     ...{ name: 'xdp', bytes: PROGRAM, overlaps: index > 0 },
   }));
@@ -112,7 +108,7 @@ for (const [what, content] of [
     }),
   ],
 ] as const)
-  test.skipIf(sameOnEveryKernel, `disasm takes a few times the memory of its file: ${what}`, () => {
+  test.skipIf(sameOnEveryKernel, `disasm takes memory in proportion to its file: ${what}`, () => {
     file('large', content);
     const { status, stderr, mebibytes } = run('tsbpf disasm large >/dev/null');
     assert.equal({ status, stderr }, { status: 0, stderr: '' });
@@ -120,7 +116,7 @@ for (const [what, content] of [
     assert.ok(mebibytes < idle + 64 + 4 * size, `${mebibytes} MiB for ${size}, and ${idle} when idle`);
   });
 
-test('nothing is printed of a file that ends with what is no instruction', () => {
+test('nothing is printed if the last instruction of a file is not valid', () => {
   file('broken', Buffer.concat([PROGRAM, Buffer.from('ff00000000000000', 'hex')]));
   const { status, stdout, stderr } = run('tsbpf disasm broken');
   assert.is(status, 2);
@@ -128,7 +124,7 @@ test('nothing is printed of a file that ends with what is no instruction', () =>
   assert.match(stderr, /^tsbpf: \S+broken: slot 100001: unknown opcode ff in ff 00 00 00 00 00 00 00\n$/);
 });
 
-test('a reader that goes ends the output, with status 0', () => {
+test('when the reader exits, the command ends with status 0', () => {
   file('program', PROGRAM);
   const { stdout } = run('{ tsbpf disasm program; echo $? >status; } | head -n 1; cat status');
   assert.is(stdout, '   0: (b7) r0 = 0\n0\n');
@@ -137,16 +133,16 @@ test('a reader that goes ends the output, with status 0', () => {
 const LINES = 200_000;
 
 for (const [what, last, message] of [
-  ['a label that is nowhere', 'goto nowhere', "undefined label 'nowhere'"],
+  ['an unknown label', 'goto nowhere', "undefined label 'nowhere'"],
   [
     'a jump out of the program',
     'goto pc+70',
     `ja targets slot ${LINES + 71}, outside the program (${LINES + 2} slots)`,
   ],
   ['a label too far', 'goto start', "ja: label 'start' is -200001 slots away"],
-  ['what nothing reaches', 'exit\n  exit', 'unreachable instruction exit'],
+  ['unreachable code', 'exit\n  exit', 'unreachable instruction exit'],
 ] as const)
-  test(`an error after many instructions has its line and column: ${what}`, () => {
+  test(`an error after many instructions has a line and column: ${what}`, () => {
     file('late.bpf', `start:\n${'r0 = 0\n'.repeat(LINES)}  ${last}\nexit\n`);
     const { status, stderr } = run('tsbpf asm late.bpf');
     assert.is(status, 2);
@@ -156,7 +152,7 @@ for (const [what, last, message] of [
   });
 
 for (const name of ['100%.bpf', 'a%20b.bpf', 'a (1).bpf', 'a:1:2', '%E0%A4%A.bpf', 'a\nb.bpf', 'a\\b.bpf'])
-  test(`the file may be called ${JSON.stringify(name)}: an error of assembling has its line and column`, () => {
+  test(`errors of assembling have the line and column, in a file called ${JSON.stringify(name)}`, () => {
     file(name, 'r0 = 0\n  goto out\nexit\n');
     const { status, stderr } = run(`tsbpf asm '${name}'`);
     assert.is(status, 2);
@@ -164,7 +160,7 @@ for (const name of ['100%.bpf', 'a%20b.bpf', 'a (1).bpf', 'a:1:2', '%E0%A4%A.bpf
     assert.is(stderr, `tsbpf: ${folder}/${shown}:2:3: undefined label 'out'\n`);
   });
 
-test('of many maps a message names the first', () => {
+test('a message lists only the first of many maps', () => {
   const maps = Array.from({ length: 60 }, (_, i) => `map m${i}: hash, key 4 bytes, value 4 bytes, 1 entry\n`);
   const loads = maps.map((_, i) => `r1 = map[m${i}]\n`);
   file('maps.bpf', `${maps.join('')}${loads.join('')}r0 = 0\nexit\n`);
@@ -172,7 +168,7 @@ test('of many maps a message names the first', () => {
   assert.is(status, 0);
   assert.match(
     stderr,
-    /^tsbpf: maps\.bpf: the descriptors of maps \(m0, m1, .*, m19, … 60 in all\) are left zero: /,
+    /^tsbpf: maps\.bpf: the descriptors of maps \(m0, m1, .*, m19, … 60 in total\) are zero: /,
   );
 });
 

@@ -1,9 +1,9 @@
 import * as assert from 'uvu/assert';
+import { type ColumnOptions, table } from '../../../src/cli/printer/columns.ts';
 import type { ConnectRecord } from '../../../src/cli/record.ts';
-import { type Shown, table } from '../../../src/cli/show/columns.ts';
 import { suite } from '../../harness.ts';
 
-const test = suite('cli/show/columns');
+const test = suite('cli/printer/columns');
 
 const RECORD: ConnectRecord = {
   time_s: 1.23456,
@@ -18,7 +18,7 @@ const RECORD: ConnectRecord = {
 };
 
 /** The line of a record, alone in its table. */
-function line(changes: Partial<ConnectRecord> = {}, shown: Partial<Shown> = {}): string {
+function line(changes: Partial<ConnectRecord> = {}, shown: Partial<ColumnOptions> = {}): string {
   return table({ timestamp: false, lport: false, ...shown }).line({ ...RECORD, ...changes });
 }
 

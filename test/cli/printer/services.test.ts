@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { parseServices, services } from '../../../src/cli/show/services.ts';
+import { parseServices, services } from '../../../src/cli/printer/services.ts';
 import { suite } from '../../harness.ts';
 
-const test = suite('cli/show/services');
+const test = suite('cli/printer/services');
 
 const TEXT = `# Network services, Internet style
 ssh		22/tcp				# SSH Remote Login Protocol

@@ -1,10 +1,10 @@
 import { promises } from 'node:dns';
 import * as assert from 'uvu/assert';
-import { type Limits, type Resolver, ReverseNames } from '../../../src/cli/show/reverse-names.ts';
+import { type Limits, type Resolver, ReverseNames } from '../../../src/cli/printer/reverse-names.ts';
 import { suite } from '../../harness.ts';
 import { NameServer } from './name-server.ts';
 
-const test = suite('cli/show/reverse-names');
+const test = suite('cli/printer/reverse-names');
 
 const soon = (ms = 0) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -69,7 +69,7 @@ test('names of addresses of both families come from a name server', async () => 
   const names = new ReverseNames(resolverOf(server), () => {});
   const addresses = ['192.0.2.1', '2001:db8::1', '::ffff:192.0.2.1', '192.0.2.2'];
   const known = addresses.map((address) => names.of(address));
-  await until(() => known.every(({ awaited }) => !awaited));
+  await until(() => known.every(({ pending }) => !pending));
   assert.equal(
     known.map(({ name }) => name),
     ['db1.example', 'db2.example', 'db1.example', undefined],
@@ -82,10 +82,10 @@ test('names of addresses of both families come from a name server', async () => 
 test('a server that never answers is waited for a moment, and asked no more questions than a few at a time', async () => {
   const server = await NameServer.start({});
   server.silent = true;
-  const names = new ReverseNames(resolverOf(server), () => {}, { patienceMs: 50, underWay: 3 });
+  const names = new ReverseNames(resolverOf(server), () => {}, { timeoutMs: 50, queries: 3 });
   const begin = performance.now();
   const known = Array.from({ length: 20 }, (_, i) => names.of(`192.0.2.${i}`));
-  await until(() => known.every(({ awaited }) => !awaited));
+  await until(() => known.every(({ pending }) => !pending));
   const waited = performance.now() - begin;
   assert.ok(waited < 290, `${waited} ms, less than a question takes to fail`);
   assert.is(server.questions.length, 3);
@@ -94,11 +94,11 @@ test('a server that never answers is waited for a moment, and asked no more ques
 });
 
 test('an answer that comes too late to be waited for serves the next line', async () => {
-  const { resolver, names, news } = scripted({ patienceMs: 10 });
+  const { resolver, names, news } = scripted({ timeoutMs: 10 });
   const known = names.of('192.0.2.1');
-  await until(() => !known.awaited);
+  await until(() => !known.pending);
   assert.is(news.count, 1);
-  assert.is(names.of('192.0.2.1').awaited, false, 'and nobody waits for it again');
+  assert.is(names.of('192.0.2.1').pending, false, 'and nobody waits for it again');
   resolver.get('192.0.2.1').answer('db1.example');
   await soon();
   assert.is(names.of('192.0.2.1').name, 'db1.example');
@@ -119,12 +119,12 @@ test('answers are kept for their time, those without a name for a shorter one', 
   for (const address of ['192.0.2.1', '192.0.2.2']) names.of(address);
   assert.equal(resolver.questions.slice(2), ['192.0.2.2']);
   await soon(150);
-  assert.is(names.of('192.0.2.1').awaited, true);
+  assert.is(names.of('192.0.2.1').pending, true);
   names.close();
 });
 
 test('as many questions as are allowed are under way; the next one is asked when one is answered', async () => {
-  const { resolver, names } = scripted({ underWay: 2 });
+  const { resolver, names } = scripted({ queries: 2 });
   for (let i = 1; i <= 4; i++) names.of(`192.0.2.${i}`);
   assert.equal(resolver.questions, ['192.0.2.1', '192.0.2.2']);
   resolver.get('192.0.2.1').refuse();
@@ -134,9 +134,9 @@ test('as many questions as are allowed are under way; the next one is asked when
 });
 
 test('a question that nobody waits for any more before its turn is not asked, and is when it comes up again', async () => {
-  const { resolver, names } = scripted({ underWay: 1, patienceMs: 20 });
+  const { resolver, names } = scripted({ queries: 1, timeoutMs: 20 });
   const [first, second] = [names.of('192.0.2.1'), names.of('192.0.2.2')];
-  await until(() => !first.awaited && !second.awaited);
+  await until(() => !first.pending && !second.pending);
   resolver.get('192.0.2.1').answer('db1.example');
   await soon();
   assert.equal(resolver.questions, ['192.0.2.1']);
@@ -145,10 +145,10 @@ test('a question that nobody waits for any more before its turn is not asked, an
   names.close();
 });
 
-test('questions that wait for their turn are bounded: beyond, nothing is awaited', () => {
-  const { names } = scripted({ underWay: 1, queued: 2 });
-  const awaited = [1, 2, 3, 4, 5].map((i) => names.of(`192.0.2.${i}`).awaited);
-  assert.equal(awaited, [true, true, true, false, false]);
+test('questions that wait for their turn are bounded: beyond, nothing is pending', () => {
+  const { names } = scripted({ queries: 1, queued: 2 });
+  const pending = [1, 2, 3, 4, 5].map((i) => names.of(`192.0.2.${i}`).pending);
+  assert.equal(pending, [true, true, true, false, false]);
   names.close();
 });
 
@@ -173,18 +173,18 @@ for (const name of ['', 'two words.example', 'r\u202el.example', '\x1b[2J', 'x'.
     const { resolver, names } = scripted();
     const known = names.of('192.0.2.1');
     resolver.get('192.0.2.1').answer(name);
-    await until(() => !known.awaited);
+    await until(() => !known.pending);
     assert.is(known.name, undefined);
     names.close();
   });
 
-test('after the end nothing is awaited, and nobody asked', () => {
+test('after the end nothing is pending, and nobody asked', () => {
   const { resolver, names } = scripted();
   const known = names.of('192.0.2.1');
   names.close();
-  assert.is(known.awaited, false);
+  assert.is(known.pending, false);
   assert.is(resolver.cancelled, true);
-  assert.is(names.of('192.0.2.2').awaited, false);
+  assert.is(names.of('192.0.2.2').pending, false);
   assert.equal(resolver.questions, ['192.0.2.1']);
 });
 

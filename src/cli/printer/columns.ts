@@ -1,18 +1,18 @@
 /**
- * Records as columns, in bcc's formats.
+ * Records as columns, in the format of bcc's tcpconnlat.
  */
-import type { ConnectRecord, Showing } from '../record.ts';
+import type { ConnectRecord, FieldOption } from '../record.ts';
 import { cell } from '../text.ts';
 
 interface Column {
   readonly title: string;
   readonly width: number;
   readonly text: (record: ConnectRecord) => string;
-  /** Whether a longer text makes the column wider for all later lines, so that they stay in line. */
+  /** Whether a longer text widens the column for all later lines. */
   readonly grows?: true;
 }
 
-/** In the place of what there is none of. */
+/** The text of an absent value. */
 const NONE = '-';
 
 const TIME: Column = { title: 'TIME(s)', width: 8, text: ({ time_s }) => seconds(time_s) };
@@ -28,17 +28,17 @@ const RETR: Column = { title: 'RETR', width: 4, text: ({ retransmits }) => Strin
 const RESULT: Column = { title: 'RESULT', width: 11, text: ({ result = NONE }) => result };
 const WALL: Column = { title: 'TIME', width: 27, text: ({ time = NONE }) => time };
 const UID: Column = { title: 'UID', width: 6, text: ({ uid = NONE }) => String(uid) };
-/** As many characters as Docker shows. */
+/** Docker shows 12 characters too. */
 const CONTAINER: Column = {
   title: 'CONTAINER',
   width: 12,
   text: ({ container = NONE }) => container.slice(0, 12),
 };
-/** As narrow as its title where there are no pods. */
+/** Only as wide as its title if there are no pods. */
 const POD: Column = { title: 'POD', width: 3, text: ({ pod = NONE }) => pod, grows: true };
 const DESTINATION: Column = { title: 'DESTINATION', width: 0, text: destination };
 
-/** The header and the lines of one run. */
+/** Formats the header and the lines of one run. */
 export interface Table {
   header(): string;
   line(record: ConnectRecord): string;
@@ -46,28 +46,28 @@ export interface Table {
   readonly outgrown: boolean;
 }
 
-/** The columns that were asked for. */
-export interface Shown extends Partial<Record<Showing, unknown>> {
+/** The options that add columns. */
+export interface ColumnOptions extends Partial<Record<FieldOption, unknown>> {
   readonly timestamp: boolean;
   readonly lport: boolean;
 }
 
-/** The table with those columns. What `outcome`, `who` and `resolve` add stands behind the others, which stay where they are. */
-export function table(shown: Shown): Table {
+/** The table with the columns that the options ask for. `outcome`, `who` and `resolve` add columns at the end, so the others keep their position. */
+export function table(options: ColumnOptions): Table {
   const columns = [
-    ...(shown.timestamp ? [TIME] : []),
-    ...(shown.wall ? [WALL] : []),
+    ...(options.timestamp ? [TIME] : []),
+    ...(options.wall ? [WALL] : []),
     PID,
     COMM,
     IP,
     SADDR,
-    ...(shown.lport ? [LPORT] : []),
+    ...(options.lport ? [LPORT] : []),
     DADDR,
     DPORT,
     LAT,
-    ...(shown.outcome ? [RETR, RESULT] : []),
-    ...(shown.who ? [UID, CONTAINER, POD] : []),
-    ...(shown.resolve ? [DESTINATION] : []),
+    ...(options.outcome ? [RETR, RESULT] : []),
+    ...(options.who ? [UID, CONTAINER, POD] : []),
+    ...(options.resolve ? [DESTINATION] : []),
   ];
   const widths = columns.map(({ width }) => width);
   let outgrown = false;
@@ -97,12 +97,12 @@ export function table(shown: Shown): Table {
   };
 }
 
-/** Rings of two CPUs aren't read in the order of their events: what is just before the first shows as 0.000, not -0.000. */
+/** The buffers of two CPUs are not read in the order of their events. A time just before the first one is 0.000, not -0.000. */
 function seconds(time: number): string {
   return time.toFixed(3).replace(/^-(?=[0.]+$)/, '');
 }
 
-/** Name and service, `db1.example:postgresql`; a part without a name is as it is, and where both are it isn't said again. */
+/** Host and service, `db1.example:postgresql`. A part without a name is numeric; without both, the column is `-`. */
 function destination({ host, service, ip, daddr, dport }: ConnectRecord): string {
   if (host === undefined && service === undefined) return NONE;
   return `${host ?? (ip === 6 ? `[${daddr}]` : daddr)}:${service ?? dport}`;

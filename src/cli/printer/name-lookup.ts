@@ -1,47 +1,47 @@
 /**
- * Records that get the names of their destinations, in order: one that waits for its name holds up those behind it, and who reads
- * the events is held up by none.
+ * Adds the names of destinations to records, and keeps the records in order: a record that waits for its name delays the
+ * records behind it, but not the reader of the events.
  */
 import type { ConnectRecord } from '../record.ts';
-import { type Known, type Resolver, ReverseNames } from './reverse-names.ts';
+import { type Resolver, type ReverseName, ReverseNames } from './reverse-names.ts';
 
-/** Records that may wait. One more, and the first of them goes on without its name. */
-const ROOM = 1000;
+/** The most records that may wait. If there are more, the first is printed without its name. */
+const MAX_WAITING = 1000;
 
-/** Takes records, and hands them on with their names. */
-export interface Naming {
+/** A queue of records that wait for their names. */
+export interface NameLookup {
   add(record: ConnectRecord): void;
-  /** Waits until no record waits. */
+  /** Waits until the queue is empty. */
   settled(): Promise<void>;
-  /** Hands on what waits, as it is. */
+  /** Prints the records in the queue without waiting for their names. */
   end(): void;
 }
 
 interface Waiting {
   readonly record: ConnectRecord;
-  readonly host: Known;
+  readonly host: ReverseName;
 }
 
-/** Names by `resolver` and `services`; `show` gets the records. */
-export function naming(
+/** Names addresses by `resolver` and ports by `services`, and passes the records to `print`. */
+export function nameLookup(
   resolver: Resolver,
   services: ReadonlyMap<number, string>,
-  show: (record: ConnectRecord) => void,
-): Naming {
+  print: (record: ConnectRecord) => void,
+): NameLookup {
   const waiting: Waiting[] = [];
   let idle: (() => void)[] = [];
 
-  const showFirst = () => {
+  const printFirst = () => {
     const { record, host } = waiting.shift() as Waiting;
     const service = services.get(record.dport);
-    show({
+    print({
       ...record,
       ...(host.name !== undefined && { host: host.name }),
       ...(service !== undefined && { service }),
     });
   };
   const drain = () => {
-    while (waiting[0]?.host.awaited === false) showFirst();
+    while (waiting[0]?.host.pending === false) printFirst();
     if (waiting.length > 0) return;
     for (const wake of idle) wake();
     idle = [];
@@ -50,7 +50,7 @@ export function naming(
 
   return {
     add(record) {
-      if (waiting.length >= ROOM) showFirst();
+      if (waiting.length >= MAX_WAITING) printFirst();
       waiting.push({ record, host: names.of(record.daddr) });
       drain();
     },
@@ -62,7 +62,7 @@ export function naming(
     },
     end() {
       names.close();
-      while (waiting.length > 0) showFirst();
+      while (waiting.length > 0) printFirst();
       drain();
     },
   };

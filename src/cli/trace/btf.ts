@@ -1,5 +1,5 @@
 /**
- * The kernel's types: its own, or those of a file for a kernel that shows none.
+ * The BTF of the kernel: its own, or that of a file for kernels without /sys/kernel/btf/vmlinux.
  */
 
 import { Btf, BtfError } from '../../asm/btf.ts';
@@ -12,9 +12,9 @@ import type { Kernel } from '../../loader/kernel.ts';
 import { LARGEST_FILE } from '../../loader/syscalls.ts';
 import type { Options } from '../arguments.ts';
 
-const FROM_VMLINUX = 'The types of a vmlinux: objcopy -O binary --only-section=.BTF vmlinux FILE';
+const FROM_VMLINUX = 'Extract it from a vmlinux: objcopy -O binary --only-section=.BTF vmlinux FILE';
 
-/** The file of `--btf` is none of the sort. */
+/** The file of `--btf` cannot be read, or is not the BTF of a kernel. */
 export class BtfFileError extends TsbpfError {
   override readonly name = 'BtfFileError';
   override readonly code = 'ERR_BTF_FILE';
@@ -25,30 +25,31 @@ export class BtfFileError extends TsbpfError {
 }
 
 /**
- * What programs are made for: this processor, and the types of the kernel or of the file that the user named.
+ * The target of the programs: this architecture, and the BTF of the kernel or of the file in `--btf`.
  * @throws {BtfFileError}
  */
-export function targetOf({ btf }: Options, kernel: Kernel): Target {
-  return target(process.arch, btf === undefined ? kernel.btf : typesIn(btf, kernel));
+export function traceTarget({ btf }: Options, kernel: Kernel): Target {
+  return target(process.arch, btf === undefined ? kernel.btf : btfFrom(btf, kernel));
 }
 
-function typesIn(file: string, kernel: Kernel): Btf {
+function btfFrom(file: string, kernel: Kernel): Btf {
   const bytes = kernel.syscalls.readFile(file);
   if (bytes === -Errno.EFBIG)
     throw new BtfFileError(
       file,
-      `it is larger than ${LARGEST_FILE >> 20} MiB, and no kernel's BTF is. ${FROM_VMLINUX}`,
+      `it is larger than ${LARGEST_FILE >> 20} MiB, and so not BTF. ${FROM_VMLINUX}`,
     );
-  if (typeof bytes === 'number') throw new BtfFileError(file, `cannot read it: ${describeErrno(-bytes)}`);
+  if (typeof bytes === 'number')
+    throw new BtfFileError(file, `cannot read the file: ${describeErrno(-bytes)}`);
   if (isElf(bytes)) throw new BtfFileError(file, `it is an ELF file, not BTF. ${FROM_VMLINUX}`);
-  const types = namingFile(file, () => Btf.parse(bytes));
-  if (!namingFile(file, () => types.has('sock')))
-    throw new BtfFileError(file, 'it is BTF, but not that of a kernel: it has no struct sock');
+  const types = withBtfFile(file, () => Btf.parse(bytes));
+  if (!withBtfFile(file, () => types.has('sock')))
+    throw new BtfFileError(file, 'this is not the BTF of a kernel: it has no struct sock');
   return types;
 }
 
-/** Runs `work`, whose complaints about the format of the types are the file's. */
-export function namingFile<T>(file: string | undefined, work: () => T): T {
+/** Runs `work`, and attributes its BtfErrors to the file. */
+export function withBtfFile<T>(file: string | undefined, work: () => T): T {
   try {
     return work();
   } catch (error) {

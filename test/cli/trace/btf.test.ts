@@ -1,8 +1,8 @@
 import * as assert from 'uvu/assert';
 import { Btf } from '../../../src/asm/btf.ts';
 import { type Options, readArguments } from '../../../src/cli/arguments.ts';
-import { firstWay } from '../../../src/cli/trace/probes.ts';
-import { BtfFileError, targetOf } from '../../../src/cli/trace/types.ts';
+import { BtfFileError, traceTarget } from '../../../src/cli/trace/btf.ts';
+import { withFirstProbe } from '../../../src/cli/trace/probes.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
 import { BtfWriter } from '../../asm/btf-writer.ts';
@@ -11,7 +11,7 @@ import { FakeSyscalls } from '../../loader/fake.ts';
 import { socketBlob } from '../../programs/kernel.ts';
 import { thrown } from '../../thrown.ts';
 
-const test = suite('cli/trace/types');
+const test = suite('cli/trace/btf');
 
 function options(...args: string[]): Options {
   const request = readArguments(args, '');
@@ -26,27 +26,27 @@ function withFile(bytes: Uint8Array | string): Kernel {
   return new Kernel(fake);
 }
 
-/** What is said about a file. */
-function complaint(kernel: Kernel): string {
-  const error = thrown(() => targetOf(options('--btf', 'f'), kernel));
+/** The error message for a file. */
+function messageFor(kernel: Kernel): string {
+  const error = thrown(() => traceTarget(options('--btf', 'f'), kernel));
   assert.instance(error, BtfFileError);
   return error.message;
 }
 
-test('the types are the kernel\u2019s own, or none', () => {
-  assert.is(targetOf(options(), new Kernel(new FakeSyscalls())).kernel, undefined);
+test('without --btf the target has the BTF of the kernel, if there is one', () => {
+  assert.is(traceTarget(options(), new Kernel(new FakeSyscalls())).kernel, undefined);
   const kernel = withFile('');
   const own = Btf.parse(socketBlob());
   Object.defineProperty(kernel, 'btf', { value: own });
-  assert.is(targetOf(options(), kernel).kernel, own);
+  assert.is(traceTarget(options(), kernel).kernel, own);
 });
 
-test('the types of a file are used, whether the kernel has its own or not', () => {
-  const { kernel } = targetOf(options('--btf', 'f'), withFile(socketBlob()));
+test('--btf is used whether the kernel has BTF or not', () => {
+  const { kernel } = traceTarget(options('--btf', 'f'), withFile(socketBlob()));
   assert.ok(kernel?.has('inet_sock', 'inet_sport'));
 });
 
-test('a file that is none is refused in one line with its name', () => {
+test('a file that is not kernel BTF causes a one-line error with its name', () => {
   const empty = new BtfWriter();
   empty.int('int', 4);
   for (const [bytes, message] of [
@@ -57,30 +57,33 @@ test('a file that is none is refused in one line with its name', () => {
       /^--btf f: it is an ELF file.*objcopy -O binary --only-section=.BTF vmlinux FILE$/,
     ],
     [socketBlob().subarray(0, 200), /^--btf f: .*ends past/],
-    [empty.blob(), /^--btf f: it is BTF, but not that of a kernel/],
+    [empty.blob(), /^--btf f: this is not the BTF of a kernel/],
   ] as const) {
-    const text = complaint(withFile(bytes));
+    const text = messageFor(withFile(bytes));
     assert.match(text, message);
     assert.not.match(text, /\n/);
   }
 });
 
-test('a file that can\u2019t be read is refused, and said why', () => {
+test('a file that cannot be read causes an error with the reason', () => {
   const fake = new FakeSyscalls();
-  assert.is(complaint(new Kernel(fake)), '--btf f: cannot read it: ENOENT (no such file or directory)');
+  assert.is(
+    messageFor(new Kernel(fake)),
+    '--btf f: cannot read the file: ENOENT (no such file or directory)',
+  );
   fake.readFile = () => -Errno.EACCES;
-  assert.match(complaint(new Kernel(fake)), /EACCES \(permission denied\)$/);
+  assert.match(messageFor(new Kernel(fake)), /EACCES \(permission denied\)$/);
   fake.readFile = () => -Errno.EFBIG;
-  assert.match(complaint(new Kernel(fake)), /^--btf f: it is larger than 256 MiB.*objcopy .* vmlinux FILE$/);
+  assert.match(messageFor(new Kernel(fake)), /^--btf f: it is larger than 256 MiB.*objcopy .* vmlinux FILE$/);
 });
 
-test('types that turn out to be broken where they are used are the file\u2019s fault', () => {
+test('an error in BTF that appears when it is used names the file', () => {
   const w = new BtfWriter();
   w.struct('sock', 8, [{ name: '__sk_common', type: 999, bits: 0 }]);
   const kernel = withFile(w.blob());
-  const given = options('--btf', 'f', '--dry-run');
+  const dryRun = options('--btf', 'f', '--dry-run');
   assert.throws(
-    () => firstWay(given, kernel, targetOf(given, kernel), (programs) => programs.probe),
+    () => withFirstProbe(dryRun, kernel, traceTarget(dryRun, kernel), (programs) => programs.probe),
     (error: unknown) =>
       error instanceof BtfFileError && /^--btf f: no type with the id 999/.test(error.message),
   );

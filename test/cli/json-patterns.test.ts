@@ -1,11 +1,11 @@
 /** The pattern for times against the calendar of JavaScript. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { TIME } from '../../../src/cli/json/patterns.ts';
-import { formatTime } from '../../../src/cli/record/wall-clock.ts';
-import { suite } from '../../harness.ts';
+import { TIME } from '../../src/cli/json.ts';
+import { formatTime } from '../../src/cli/record/wall-clock.ts';
+import { suite } from '../harness.ts';
 
-const test = suite('cli/json/patterns');
+const test = suite('cli/json-patterns');
 
 const pattern = new RegExp(TIME, 'u');
 const two = (number: number) => String(number).padStart(2, '0');

@@ -1,15 +1,15 @@
 /**
- * Waits on descriptors that other processes share, such as stdin and stdout, without changing their flags.
+ * Reads and waits on descriptors that other processes share, such as stdin and stdout, without changing their flags.
  *
  * Node's own streams make a pipe or socket non-blocking when they open it. That flag belongs to the open file
  * description: a shell, or the next command of a pipeline, would then fail with EAGAIN.
  */
-import { readSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Closeable } from '../loader/resources.ts';
 import { type Poll, PollEvents, type Syscalls } from '../loader/syscalls.ts';
 
-/** Bytes that are read at once. */
+/** Bytes per read. */
 const CHUNK = 65_536;
 
 type PollSyscalls = Pick<Syscalls, 'pollShared'>;
@@ -35,7 +35,7 @@ export async function readShared(syscalls: PollSyscalls | undefined, fd: number)
       const size = readSync(fd, chunk);
       stream.push(size === 0 ? null : chunk.subarray(0, size));
     } catch (error) {
-      // Another reader of the same pipe was faster.
+      // another reader of the same pipe was faster
       if ((error as NodeJS.ErrnoException).code === 'EAGAIN') stream._read(CHUNK);
       else stream.destroy(error as Error);
     }
@@ -65,4 +65,27 @@ function once(
     onEvent();
   });
   return typeof wait === 'number' ? undefined : wait;
+}
+
+/**
+ * The content of a file as a stream. It does not use libuv's threads: if the system allows no more threads (ulimit -u, ulimit -v),
+ * libuv aborts the process. Errors, including those of opening the file, are emitted by the stream.
+ */
+export async function readFileStream(path: string): Promise<Readable> {
+  const { Readable } = await import('node:stream'); // not loaded for tracing
+  return Readable.from(chunksOf(path), { objectMode: false });
+}
+
+function* chunksOf(path: string): Generator<Uint8Array> {
+  const fd = openSync(path, 'r');
+  try {
+    for (;;) {
+      const chunk = Buffer.allocUnsafe(CHUNK);
+      const size = readSync(fd, chunk);
+      if (size === 0) return;
+      yield chunk.subarray(0, size);
+    }
+  } finally {
+    closeSync(fd);
+  }
 }

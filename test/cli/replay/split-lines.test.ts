@@ -1,8 +1,8 @@
 import * as assert from 'uvu/assert';
-import { linesOf } from '../../../src/cli/replay/lines.ts';
+import { splitLines } from '../../../src/cli/replay/reader.ts';
 import { suite } from '../../harness.ts';
 
-const test = suite('cli/replay/lines', { seconds: 60 });
+const test = suite('cli/replay/split-lines', { seconds: 60 });
 
 /** The lines of each chunk, those without a newline marked by a `|`. */
 async function lines(most: number, ...chunks: string[]): Promise<string[][]> {
@@ -10,7 +10,7 @@ async function lines(most: number, ...chunks: string[]): Promise<string[][]> {
     for (const chunk of chunks) yield Buffer.from(chunk);
   })();
   const all: string[][] = [];
-  for await (const some of linesOf(stream, most))
+  for await (const some of splitLines(stream, most))
     all.push(some.map(({ bytes, whole }) => `${Buffer.from(bytes)}${whole ? '' : '|'}`));
   return all;
 }
@@ -35,7 +35,7 @@ test('a line that comes byte by byte takes linear time', async () => {
   const seconds = async (bytes: number) => {
     const byte = Buffer.from('x');
     const start = performance.now();
-    for await (const _ of linesOf(
+    for await (const _ of splitLines(
       (async function* () {
         for (let i = 0; i < bytes; i++) yield byte;
       })(),

@@ -1,13 +1,13 @@
 /**
- * Values against a JSON Schema, as far as the schemas here go, with the first fault in words. TypeBox's, which have words too, would make
- * the command's bundle half as large again.
+ * Validates values against the subset of JSON Schema that this project uses, and describes the first violation. TypeBox's validator would
+ * make the bundle of the command 50% larger.
  *
  * Source: JSON Schema (draft 2020-12), Validation.
  */
 import { excerpt } from '../text.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
-/** What is wrong with a value by one rule of its schema; `name` is what the value is called. */
+/** Checks one keyword of a schema, and describes the violation. `name` is the name of the value in the message. */
 type Check = (value: unknown, rule: never, name: string, schema: Schema) => string | undefined;
 
 const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {
@@ -22,15 +22,15 @@ function isObject(value: unknown): value is Schema {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Rules by their keyword. One about a type that the value isn't of holds. */
+/** The checks by keyword. `type` is checked first, so the other checks can rely on it. */
 const CHECKS: Readonly<Record<string, Check>> = {
   type: (value, type: string, name) =>
-    TYPES[type]?.(value) ? undefined : `${name} is ${excerpt(value)}, and no ${type}`,
+    TYPES[type]?.(value) ? undefined : `${name} is ${excerpt(value)}, expected ${type}`,
   const: (value, only: unknown, name) =>
-    value === only ? undefined : `${name} is ${excerpt(value)}, not ${excerpt(only)}`,
+    value === only ? undefined : `${name} is ${excerpt(value)}, expected ${excerpt(only)}`,
   anyOf(value, some: readonly Schema[], name) {
-    if (some.some((schema) => fault(schema, value) === undefined)) return undefined;
-    return `${name} is ${excerpt(value)}, not ${some.map(({ const: only }) => excerpt(only)).join(' or ')}`;
+    if (some.some((schema) => violation(schema, value) === undefined)) return undefined;
+    return `${name} is ${excerpt(value)}, expected ${some.map(({ const: only }) => excerpt(only)).join(' or ')}`;
   },
   minimum: (value, least: number, name) =>
     (value as number) < least ? `${name} is ${value}, less than ${least}` : undefined,
@@ -41,33 +41,30 @@ const CHECKS: Readonly<Record<string, Check>> = {
   pattern: (value, pattern: string, name, { title }) =>
     new RegExp(pattern, 'u').test(value as string)
       ? undefined
-      : `${name} is ${excerpt(value)}, and no ${title ?? `match of ${pattern}`}`,
+      : `${name} is ${excerpt(value)}, expected ${title ?? `a match of ${pattern}`}`,
   maxItems: (value, most: number, name) =>
     (value as readonly unknown[]).length > most ? `${name} has more than ${most} items` : undefined,
   items: (value, schema: Schema, name) =>
-    first(value as readonly unknown[], (each) => fault(schema, each, `one of ${name}`)),
+    first(value as readonly unknown[], (each) => violation(schema, each, `an item of ${name}`)),
   required: (value, names: readonly string[]) =>
     first(names, (name) => (Object.hasOwn(value as Schema, name) ? undefined : `it has no ${name}`)),
   properties: (value, schemas: Readonly<Record<string, Schema>>) =>
     first(Object.entries(schemas), ([name, schema]) =>
-      Object.hasOwn(value as Schema, name) ? fault(schema, (value as Schema)[name], name) : undefined,
+      Object.hasOwn(value as Schema, name) ? violation(schema, (value as Schema)[name], name) : undefined,
     ),
   additionalProperties: (value, _, __, { properties }) =>
     first(Object.keys(value as Schema), (name) =>
-      Object.hasOwn(properties as Schema, name)
-        ? undefined
-        : `it has a field ${excerpt(name)}, which is none of its kind`,
+      Object.hasOwn(properties as Schema, name) ? undefined : `it has an unknown field ${excerpt(name)}`,
     ),
 };
-/** What tells people something, and asks for nothing. */
+/** Keywords that do not restrict the value. */
 const ANNOTATIONS = new Set(['$schema', '$defs', 'title', 'description']);
 
 /**
- * The first fault of a value, a sentence without a full stop; undefined where it is valid.
- * @throws {RangeError} for a schema with a keyword that isn't known here.
+ * Describes the first violation of a schema, without a full stop; undefined if the value is valid.
+ * @throws {RangeError} for a keyword that is not supported.
  */
-export function fault(schema: object, value: unknown, name = 'it'): string | undefined {
-  // The type first: what comes after may rely on it.
+export function violation(schema: object, value: unknown, name = 'it'): string | undefined {
   const { type, ...rules } = schema as Schema;
   const wrongType = type === undefined ? undefined : CHECKS.type?.(value, type as never, name, rules);
   return (
@@ -75,7 +72,7 @@ export function fault(schema: object, value: unknown, name = 'it'): string | und
     first(Object.entries(rules), ([keyword, rule]) => {
       if (ANNOTATIONS.has(keyword)) return undefined;
       const check = CHECKS[keyword];
-      if (!check) throw new RangeError(`no check for '${keyword}'`);
+      if (!check) throw new RangeError(`the JSON Schema keyword '${keyword}' is not supported`);
       return check(value, rule as never, name, rules);
     })
   );

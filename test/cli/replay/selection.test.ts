@@ -1,10 +1,10 @@
 /** Filters for records: the same command lines as the kernel's, with what they take of a record. */
 import * as assert from 'uvu/assert';
 import { readArguments } from '../../../src/cli/arguments.ts';
-import { takes } from '../../../src/cli/replay/record-filter.ts';
+import { matches } from '../../../src/cli/replay/selection.ts';
 import { suite } from '../../harness.ts';
 
-const test = suite('cli/replay/record-filter');
+const test = suite('cli/replay/selection');
 
 const RECORD = {
   time_s: 0,
@@ -43,7 +43,7 @@ for (const [line, taken] of [
   test(`${line || 'no filter'}: ${taken ? 'taken' : 'left out'}`, () => {
     const request = readArguments(line.split(' ').filter(Boolean), '');
     if (request.action !== 'trace') throw new Error(JSON.stringify(request));
-    assert.is(takes(request.options.filter, RECORD), taken);
+    assert.is(matches(request.options.filter, RECORD), taken);
   });
 
 test('a mapped address is one of IPv4, and a user counts where there is one', () => {
@@ -51,9 +51,9 @@ test('a mapped address is one of IPv4, and a user counts where there is one', ()
     const request = readArguments(args, '');
     return request.action === 'trace' ? request.options.filter : {};
   };
-  assert.is(takes(options('--to', '10.0.0.0/8'), { ...RECORD, ip: 6, daddr: '::ffff:10.1.2.3' }), true);
-  assert.is(takes(options('--uid', '0-5'), { ...RECORD, uid: 5 }), true);
-  assert.is(takes(options('--not-uid', '0-5'), { ...RECORD, uid: 5 }), false);
+  assert.is(matches(options('--to', '10.0.0.0/8'), { ...RECORD, ip: 6, daddr: '::ffff:10.1.2.3' }), true);
+  assert.is(matches(options('--uid', '0-5'), { ...RECORD, uid: 5 }), true);
+  assert.is(matches(options('--not-uid', '0-5'), { ...RECORD, uid: 5 }), false);
 });
 
 test.run();

@@ -1,9 +1,9 @@
 import * as assert from 'uvu/assert';
+import { nameLookup } from '../../../src/cli/printer/name-lookup.ts';
 import type { ConnectRecord } from '../../../src/cli/record.ts';
-import { naming } from '../../../src/cli/show/naming.ts';
 import { suite } from '../../harness.ts';
 
-const test = suite('cli/show/naming');
+const test = suite('cli/printer/name-lookup');
 
 const RECORD: ConnectRecord = {
   ...{ time_s: 0, pid: 1, comm: 'x', ip: 4, saddr: '10.0.0.1', lport: 1, lat_ms: 1 },
@@ -11,7 +11,7 @@ const RECORD: ConnectRecord = {
 };
 const SERVICES = new Map([[443, 'https']]);
 
-/** A naming whose addresses get their names when the test says so, and what it has shown. */
+/** A nameLookup whose addresses get their names when the test says so, and what it has shown. */
 function bench() {
   const asked = new Map<string, (names: string[]) => void>();
   const shown: ConnectRecord[] = [];
@@ -19,7 +19,7 @@ function bench() {
     reverse: (address: string) => new Promise<string[]>((resolve) => asked.set(address, resolve)),
     cancel() {},
   };
-  const stage = naming(resolver, SERVICES, (record) => shown.push(record));
+  const stage = nameLookup(resolver, SERVICES, (record) => shown.push(record));
   const add = (daddr: string, more: Partial<ConnectRecord> = {}) => stage.add({ ...RECORD, daddr, ...more });
   const answer = async (address: string, ...names: string[]) => {
     asked.get(address)?.(names);
