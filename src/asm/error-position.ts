@@ -1,5 +1,6 @@
 /**
- * Whose mistake an error is: the message of one that comes out of this library ends with the author's line.
+ * Source positions of errors: the message of an error that this library throws ends with the line of the user's code
+ * that caused it. An error that a function of the user throws keeps its message.
  */
 import {
   capture,
@@ -10,14 +11,14 @@ import {
   type Position,
 } from './position.ts';
 
-/** What errors said before they were told where; also of those that are the author's own. */
+/** The messages of errors without their source lines. Errors of the user's functions are in it too: they get none. */
 const faults = new WeakMap<Error, string>();
-/** The positions that messages end with. */
+/** The positions at the end of messages. */
 const positions = new WeakMap<Error, Position>();
 
 /**
- * Lets the message of an error end with the author's line, once: that of `position`, as `find` reads it, or else the one that led here.
- * Gives the error back, to be thrown.
+ * Appends a source line to the message of an error, at most once: the line of `position`, as `find` reads it. By default
+ * it is the line of the user's code that called the library. An unknown line is left out. Returns the error, for `throw`.
  */
 export function withSourcePosition<E>(
   error: E,
@@ -29,23 +30,25 @@ export function withSourcePosition<E>(
   const { stack } = error;
   faults.set(error, fault);
   positions.set(error, position);
-  error.message = `${fault} (${describePosition(position, find)})`;
+  const line = describePosition(position, find);
+  if (line === undefined) return error;
+  error.message = `${fault} (${line})`;
   // The trace begins with the message as it was when the error was made.
   if (stack !== undefined) error.stack = stack.replace(fault, () => error.message);
   return error;
 }
 
-/** The message of an error without the author's line. */
+/** The message of an error without the source line at its end. */
 export function messageWithoutPosition(error: Error): string {
   return faults.get(error) ?? error.message;
 }
 
-/** The position that the error's message ends with; undefined for an error without one. */
+/** The position at the end of the error's message; undefined for an error without one. */
 export function sourcePositionOf(error: Error): Position | undefined {
   return positions.get(error);
 }
 
-/** Runs what an author asked for: an error that it throws points at their line. */
+/** Runs work for the user's code. An error that it throws gets the source line of the caller. */
 export function reportAtCaller<T>(work: () => T): T {
   try {
     return work();
@@ -54,7 +57,7 @@ export function reportAtCaller<T>(work: () => T): T {
   }
 }
 
-/** Runs a function of the user's: an error that it throws is theirs, and stays as it is. */
+/** Runs a function of the user. An error that it throws keeps its message. */
 export function userCode<T>(work: () => T): T {
   try {
     return work();
@@ -63,10 +66,7 @@ export function userCode<T>(work: () => T): T {
   }
 }
 
-/**
- * Keeps the message of an error that a function of the user's threw as it is. Returns the error, to be
- * thrown.
- */
+/** Marks an error of a user's function, so that its message stays as it is. Returns the error, for `throw`. */
 export function fromUserCode<E>(error: E): E {
   if (error instanceof Error && !faults.has(error)) faults.set(error, error.message);
   return error;

@@ -1,28 +1,29 @@
 /**
- * Where in the author's source a statement stands.
+ * Source positions: the line of the user's code that a statement comes from.
  *
- * Capturing is cheap (a few stack frames, not yet turned into text) and done for every statement of the
- * builder; reading it is what costs, and is done for `-v` and for errors alone.
+ * Each statement of the builder captures a few stack frames, which is cheap because V8 does not format them yet. Only
+ * `-v` and errors read them.
  */
 
-/** A captured call site and what called it, innermost first, or a place that is known; `locate` reads it. */
+/** A captured call stack, innermost frame first, or a known location. `locate` reads it. */
 export interface Position {
+  /** The frames as V8 formats them. */
   readonly stack?: string;
   readonly location?: Location;
 }
 
-/** A call site in words. `line` and `column` count from 1. */
+/** A location in a source file. `line` and `column` count from 1. */
 export interface Location {
   readonly file: string;
   readonly line: number;
   readonly column: number;
-  /** The source line itself, where a line table holds it. */
+  /** The source line itself, if a line table contains it. */
   readonly text?: string;
 }
 
 /**
- * What a bundle carries in the place of a source map: for places in the bundle (line and column from 1,
- * ascending), the place in a source, or the source -1 for code that is no tool's.
+ * The table that a bundle contains instead of a source map. It maps segments of the bundle (line and column from 1,
+ * ascending) to sources; source -1 is code that belongs to no tool.
  */
 export interface LineTable {
   readonly sources: readonly { readonly file: string; readonly lines: readonly string[] }[];
@@ -35,17 +36,17 @@ export interface LineTable {
   ])[];
 }
 
-/** Reads a captured position: `locate`, or that with a bundle's line table or the texts of files. */
+/** Reads a captured position: `locate`, possibly with a bundle's line table or the text of source files. */
 export type Locate = (position: Position | undefined) => Location | undefined;
 
 type Callable = (...args: never[]) => unknown;
 
-/** Frames that are captured: as many as lead out of helpers that call each other. */
+/** The captured frames of a statement: enough to leave functions of packages that emit statements. */
 const FRAMES = 8;
-/** What an error may go through: Session.open and what is below it too. */
+/** The captured frames of an error, which may pass through Session.open and everything below it. */
 export const FRAMES_OF_ERROR = 40;
 
-/** The place that `callee` was called from, and `frames` in all below it on the stack. */
+/** Captures the call of `callee`: the frame of its caller and those below it on the stack, up to `frames` in total. */
 export function capture(callee: Callable, frames = FRAMES): Position {
   const position: Position = {};
   const limit = Error.stackTraceLimit;
@@ -55,12 +56,12 @@ export function capture(callee: Callable, frames = FRAMES): Position {
   return position;
 }
 
-/** A known place as a position: a line of a text instead of a call. */
+/** The position of a line in a text, instead of a call. */
 export function positionAt(file: string, line: number, column: number): Position {
   return new KnownPosition(file, line, column);
 }
 
-/** A position and its location in one object: a text has one for each instruction. */
+/** A position and its location in one object, because a text needs one for each instruction. */
 class KnownPosition implements Position, Location {
   readonly file: string;
   readonly line: number;
@@ -78,8 +79,19 @@ class KnownPosition implements Position, Location {
 }
 
 /**
- * Reads a captured position, through the bundle's line table if there is one; undefined where it is unknown. It is the tool's own
- * line: where helpers of a library made the statement, the one that called them.
+ * Finds the source line of a captured position, through the bundle's line table if there is one. It is the innermost
+ * frame of the tool's own code: if a package made the statement, the line that called the package. Returns undefined if
+ * no frame names a file.
+ *
+ * @example
+ * ```ts
+ * import { rawTracepoint, target } from 'tsbpf';
+ * import { isLabel, locate } from 'tsbpf/asm';
+ *
+ * const { instructions } = rawTracepoint('sys_enter', target('x64'), (b) => b.exit(1));
+ * for (const item of instructions)
+ *   if (!isLabel(item)) console.log(item.opcode, locate(item.position)?.line);
+ * ```
  */
 export function locate(position: Position | undefined, table?: LineTable): Location | undefined {
   if (position?.location) return { ...position.location };
@@ -92,9 +104,10 @@ export function locate(position: Position | undefined, table?: LineTable): Locat
   return undefined;
 }
 
-const FRAME = /^\s*at (?:async |.*\()?((?:file:\/\/|\/)[^()]*):(\d+):(\d+)\)?\s*$/;
+/** A frame in a file, or in code without one: `[eval]:1:1` of `node -e`, `REPL1:1:1`. Frames of Node itself are `node:`. */
+const FRAME = /^\s*at (?:async |.*\()?((?:file:\/\/|\/)[^()]*|(?!node:)[^()\s]+):(\d+):(\d+)\)?\s*$/;
 
-/** The frames as places in files, without those of Node itself. */
+/** The frames as locations, without those of Node itself. */
 function placesOf({ stack = '' }: Position = {}): Location[] {
   const places: Location[] = [];
   for (const text of stack.split('\n')) {
@@ -105,23 +118,21 @@ function placesOf({ stack = '' }: Position = {}): Location[] {
   return places;
 }
 
-/**
- * The path in a stack frame: modules have URLs, which escape some characters, and scripts have plain paths.
- */
+/** The path in a stack frame. ES modules have URLs, which escape some characters; scripts have plain paths. */
 function pathOf(url: string): string {
   if (!url.startsWith('file://')) return url;
   const path = url.slice('file://'.length);
   try {
     return decodeURIComponent(path);
   } catch {
-    return path; // not a real URL: source maps may hold such names
+    return path; // not a real URL: source maps may contain such names
   }
 }
 
-/** What this library's files begin with, as stack traces name them: its folders, or the file that it was bundled into. */
+/** The prefixes of this library's files in stack traces: its folders, or the file that it was bundled into. */
 let ours: readonly string[] | undefined;
 
-/** Whether a place is this library's. Where it was bundled with the tool, without a line table, nobody can tell, and all is. */
+/** Whether a location is in this library. In a bundle of a tool and the library without a line table, every location is. */
 function isOurs({ file }: Location): boolean {
   ours ??= foldersAround(placesOf(capture(capture, 1))[0]?.file);
   return ours.some((beginning) => file.startsWith(beginning));
@@ -132,7 +143,7 @@ function foldersAround(file = ''): string[] {
   return folder === undefined ? [file] : [`${folder}asm/`, `${folder}loader/`];
 }
 
-/** Whether a place is the tool's own: no library's, neither ours nor another's. */
+/** Whether a location is in the tool's own code: not in this library, and not in a package. */
 function isTools(place: Location): boolean {
   return !place.file.includes('/node_modules/') && !isOurs(place);
 }
@@ -153,8 +164,14 @@ function translate(place: Location, table: LineTable): Location | undefined {
   return { file: source.file, line: segment[3], column: segment[4], text: source.lines[segment[3] - 1] };
 }
 
-/** `file:line` for messages, or an apology. */
-export function describePosition(position: Position | undefined, find: Locate = locate): string {
+/** `file:line` for messages; undefined if the line is unknown. */
+export function describePosition(position: Position | undefined, find: Locate = locate): string | undefined {
   const place = find(position);
-  return place ? `${place.file}:${place.line}` : 'an unknown line';
+  return place && `${place.file}:${place.line}`;
+}
+
+/** `what at file:line` for messages, or `what` alone if the line is unknown. */
+export function withLine(what: string, position: Position | undefined): string {
+  const line = describePosition(position);
+  return line === undefined ? what : `${what} at ${line}`;
 }

@@ -135,6 +135,6 @@ test('events with another schema than their map are refused', () => {
 test('a number in memory is not a struct key', () =>
   assert.match(
     refusal((b) => b.delete(counts, b.stack(u64, 1))).message,
-    /asks for a struct of 8 bytes.*is a number/,
+    /^the key of map counts is a struct of 8 bytes .* but got the number/,
   ));
 test.run();

@@ -9,6 +9,7 @@ import {
   getCurrentComm,
   getCurrentPidTgid,
   getSmpProcessorId,
+  type Helper,
   ktimeGetNs,
   probeReadKernel,
   tracePrintk,
@@ -79,7 +80,7 @@ test('kprobe arguments come from the registers of the calling convention', () =>
   };
   assert.is(first('x64'), '(79) r0 = *(u64 *)(r1 +104)');
   assert.is(first('arm64'), '(79) r0 = *(u64 *)(r1 +8)');
-  assert.throws(() => kprobe('f', x64, (b) => b.exit(b.arg(6).get())), /kprobe f has no argument 6/);
+  assert.throws(() => kprobe('f', x64, (b) => b.exit(b.arg(6).get())), /kprobe f: argument 6 cannot be read/);
 });
 
 test('operators change the register in place, one instruction each', () => {
@@ -146,7 +147,7 @@ test('the context is a temporary, too', () => {
     b.call(ktimeGetNs);
     b.arg(0).get();
   });
-  assert.match(message, /^the context of .* was a temporary in r1, lost to bpf_ktime_get_ns/);
+  assert.match(message, /^the context was a temporary in r1, lost to bpf_ktime_get_ns/);
   assert.equal(
     statements((b) => {
       b.keep(b.context);
@@ -182,7 +183,7 @@ test('a context kept in an arm is in its old register after it', () => {
   };
   assert.match(
     refusal(calledIn((b) => b.call(ktimeGetNs))),
-    /^the context of .* was a temporary in r1, lost to bpf_ktime_get_ns/,
+    /^the context was a temporary in r1, lost to bpf_ktime_get_ns/,
   );
 });
 
@@ -246,7 +247,7 @@ test('a value of a block expires with the block', () => {
       });
       value.add(1);
     }),
-    /^argument 1 of .* was made in a block that has ended/,
+    /^argument 1 of .* belongs to a block that has ended/,
   );
 });
 
@@ -425,7 +426,7 @@ test('the stack has 512 bytes, and a block frees its part', () => {
       b.stack(bytes(500));
       b.stack(bytes(16));
     }),
-    /takes 16 bytes of stack; 8 of 512 are left/,
+    /^no stack space for bytes\(16\): 8 of 512 bytes are free\. In use: bytes\(500\) \(\S+builder\.test\.[jt]s:\d+\)\. Reserve large memory in a block/,
   );
   const again = statements((b) => {
     for (const n of [1, 2]) b.if(b.arg(0).eq(n), () => b.stack(bytes(512)).set(0));
@@ -441,16 +442,20 @@ test('a global needs no lookup call, and atomicAdd changes it atomically', () =>
   );
   assert.match(
     refusal((b) => b.global(array('c', { value: struct({ small: u16 }) })).small.atomicAdd(1)),
-    /small has 2 bytes; an atomic addition takes 4 or 8/,
+    /small has 2 bytes: an atomic addition needs 4 or 8/,
   );
 });
 
 for (const [what, schema, fault] of [
-  ['a big-endian number', u32be, /x is big-endian: .* in one step \(.*builder\.test\.ts:\d+\)$/],
+  [
+    'a big-endian number',
+    u32be,
+    /x is big-endian: an atomic addition needs the host.s byte order \(.*builder\.test\.ts:\d+\)$/,
+  ],
   ['text of 4 bytes', chars(4), /x is chars\(4\), not a number.* \(.*builder\.test\.ts:\d+\)$/],
   ['8 bytes', bytes(8), /x is bytes\(8\), not a number/],
-  ['an array of 4 bytes', arrayOf(u8, 4), /x is array\(4\), not a number/],
-  ['an integer of 1 byte', u8, /x has 1 bytes; an atomic addition takes 4 or 8/],
+  ['an array of 4 bytes', arrayOf(u8, 4), /x is array of 4 bytes, not a number/],
+  ['an integer of 1 byte', u8, /x has 1 bytes: an atomic addition needs 4 or 8/],
 ] as const)
   test(`atomicAdd on ${what} is refused in any memory`, () => {
     const value = struct({ x: schema });
@@ -512,11 +517,11 @@ test('b.as views memory with another schema without instructions', () => {
 test('b.as must not exceed the memory or its alignment', () => {
   assert.match(
     refusal((b) => b.as(b.stack(u32), u64)),
-    /stack has 4 bytes, too few to be seen as 8/,
+    /stack has 4 bytes, but the schema of as\(\) has 8/,
   );
   assert.match(
     refusal((b) => b.as(b.stack(struct({ a: u32, b: bytes(12) })).b, u64)),
-    /stack\.b lies at r10-12, which isn't aligned to 8 bytes/,
+    /stack\.b is at r10-12, but the schema needs an alignment of 8 bytes/,
   );
 });
 
@@ -622,7 +627,7 @@ test('statements after an exit are refused', () => {
       b.exit();
       b.call(ktimeGetNs);
     }),
-    /^never reached: the block ended at \S+builder\.test\.[jt]s:\d+/,
+    /^unreachable: the block ended at \S+builder\.test\.[jt]s:\d+/,
   );
 });
 
@@ -763,7 +768,7 @@ test('a key or value of the wrong size is refused', () => {
   );
   assert.match(
     refusal((b) => b.update(key, 1, b.stack(u64, 1))),
-    /^the value of map table has 16 bytes; stack has 8 \(/,
+    /^the value of map table has 16 bytes, but stack has 8 \(/,
   );
 });
 
@@ -847,13 +852,33 @@ test('arguments are placed in an order that overwrites none', () => {
 test('wrong numbers of arguments are refused', () => {
   assert.match(
     refusal((b) => b.call(probeReadKernel, b.stack(u64))),
-    /^bpf_probe_read_kernel lacks its kernelPointer argument/,
+    /^bpf_probe_read_kernel takes 2 arguments \(memory to write, kernel address\), but got 1/,
   );
   assert.match(
     refusal((b) => b.call(ktimeGetNs, 1)),
-    /^bpf_ktime_get_ns was given 1 arguments too many/,
+    /^bpf_ktime_get_ns takes 0 arguments, but got 1/,
   );
 });
+
+test('a call of something other than a helper or subprogram says what to pass', () => {
+  const call = (callee: unknown) => refusal((b) => b.call(callee as Helper));
+  assert.match(
+    call(undefined),
+    /^b\.call\(\) got undefined instead of a helper or a subprogram: check the name and the import .*ktimeGetNs.* \(.*builder\.test\.[jt]s:\d+\)$/,
+  );
+  assert.match(call('ktime_get_ns'), /^b\.call\(\) got 'ktime_get_ns' instead of/);
+  assert.match(call(5), /^b\.call\(\) got number instead of/);
+  assert.match(
+    refusal((b) => b.call(getCurrentComm, undefined as never)),
+    /^argument 0 of bpf_get_current_comm is undefined: pass the memory to write/,
+  );
+});
+
+test('an explicit size of memory is one argument too many', () =>
+  assert.match(
+    refusal((b) => b.call(getCurrentComm, b.stack(bytes(16)), 16)),
+    /^bpf_get_current_comm takes 1 argument \(memory to write\), but got 2: the builder passes the context and the size of memory itself/,
+  ));
 
 test('raw instructions are allowed anywhere, and their calls clobber registers', () => {
   assert.equal(
@@ -1007,7 +1032,7 @@ test('an inner map expires with a call and is not a value', () => {
   );
   assert.match(
     inside((b, map) => b.call(tracePrintk, map)),
-    /bpf_trace_printk asks for a value here, not for table/,
+    /bpf_trace_printk needs a number here, not map table/,
   );
 });
 
@@ -1054,7 +1079,7 @@ test('code after leave() is unreachable, code after the block is not', () => {
         b.call(ktimeGetNs);
       }),
     ),
-    /^never reached: the block ended at \S+builder\.test\.[jt]s:\d+/,
+    /^unreachable: the block ended at \S+builder\.test\.[jt]s:\d+/,
   );
   const lines = statements((b) => {
     b.block((leave) => b.if(b.arg(0).eq(1), leave));

@@ -79,7 +79,7 @@ test('values that are not countable numbers are refused', () => {
   for (const value of [u16, u32be, chars(8), struct({ count: u64 })])
     assert.throws(
       () => emitted((b) => b.count(hash('odd', { key: u32, value, maxEntries: 1 }), 1)),
-      /^the values of map odd are no numbers of 4 or 8 bytes, in the machine's order: count\(\) adds to those \(.*counting\.test\.ts:\d+\)$/,
+      /^count\(\) needs values of 4 or 8 bytes in the host's byte order, such as u64: those of map odd are not \(.*counting\.test\.ts:\d+\)$/,
     );
 });
 

@@ -72,7 +72,7 @@ const STATEMENTS: Readonly<Record<string, (declarations: Declarations) => unknow
   leave: ({ leave }) => leave(),
 };
 
-const NEVER = /^never reached: the block ended at (\S+):(\d+) \((\S+):(\d+)\)$/;
+const NEVER = /^unreachable: the block ended at (\S+):(\d+) \((\S+):(\d+)\)$/;
 
 for (const [name, statement] of Object.entries(STATEMENTS))
   test(`refused: ${name}`, () => {
@@ -181,7 +181,7 @@ test('leave() is only valid in its block', () => {
       });
       b.if(b.arg(0).eq(1), escaped);
     }),
-    /^leave\(\) of the block at \S+:\d+, which is over/,
+    /^leave\(\) of the block at \S+:\d+, which has ended/,
   );
 });
 
@@ -197,7 +197,7 @@ test('leave() of a block that threw is refused, too', () => {
       );
       b.if(b.arg(0).eq(1), escaped);
     }),
-    /^leave\(\) of the block at \S+:\d+, which is over/,
+    /^leave\(\) of the block at \S+:\d+, which has ended/,
   );
 });
 

@@ -157,7 +157,7 @@ test('tracepoint programs return 1 by default, which keeps the record for other 
 test('a tracepoint array is not a number, even with the size of one', () => {
   assert.throws(
     () => onState((b) => b.stack(u64, b.field('saddr'))),
-    (error: unknown) => error instanceof TypeError && /saddr \(4 bytes\) doesn't fit/.test(error.message),
+    (error: unknown) => error instanceof TypeError && /cannot copy saddr \(4 bytes\) to/.test(error.message),
   );
 });
 

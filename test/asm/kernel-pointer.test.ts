@@ -87,7 +87,7 @@ test('fields of a temporary pointer are read together, because the first call cl
 test('if the stack has no room for a copy, the error tells how to need less', () => {
   assert.throws(
     () => probed((b) => void b.kernel('task', b.arg(0)).fields({ pid: 'pid', comm: 'comm' })),
-    /^a copy of task whose fields lie far apart \(keep\(\) the pointer, and they are read apart\) takes 748 bytes of stack; 512 of 512 are left/,
+    /^no stack space for copy of task of 748 bytes: 512 of 512 bytes are free\. keep\(\) the pointer: then fields far apart are copied apart/,
   );
 });
 

@@ -164,15 +164,15 @@ test('memory that a helper may fill partially is zeroed first', () => {
 test("a helper's result must go to memory that the program can read", () => {
   assert.match(
     refusal((b) => b.call(getCurrentComm, b.arg(0).get())),
-    /^bpf_get_current_comm writes to memory, and was given the number argument 0 \(u64, .*\): pass a b\.stack\(\)/,
+    /^bpf_get_current_comm writes to memory, but got the number argument 0 \(u64, .*\): pass a b\.stack\(\)/,
   );
   assert.match(
     refusal((b) => b.call(probeReadKernel, 5, b.arg(0))),
-    /was given the number 5/,
+    /but got the number 5/,
   );
   assert.match(
     refusal((b) => b.call(getCurrentComm, b.arg(0))),
-    /was given argument 0, which programs only read/,
+    /but got argument 0, which is read-only/,
   );
 });
 
@@ -190,7 +190,7 @@ test('a number is not a key of a map with struct keys', () => {
   const map = hash('m', { key: struct({ a: u32, b: u32 }), value: u32, maxEntries: 1 });
   assert.match(
     refusal((b) => b.update(map, b.arg(0), 1)),
-    /asks for a struct of 8 bytes, and argument 0 \(u64, .*\) is a number: put it into a b\.stack\(\)/,
+    /^the key of map m is a struct of 8 bytes \(a, b\), but got the number argument 0 \(u64, .*\): fill a b\.stack\(\) of its schema/,
   );
 });
 
@@ -225,7 +225,7 @@ test('an element with a constant index is a place; an index out of range throws'
   for (const index of [-1, 4, 1.5])
     assert.match(
       refusal((b) => b.stack(arrayOf(u16, 4)).at(index)),
-      index === 1.5 ? /^1\.5 is not/ : /^stack has 4 elements, and no element/,
+      index === 1.5 ? /^1\.5 is not/ : /^stack has no element -?\d+: it has 4, from 0 to 3/,
     );
 });
 
@@ -248,7 +248,7 @@ test('a variable index is compared with the length and selects one element', () 
   );
   assert.match(
     refusal((b) => b.global(map).n.at(b.arg(0).get().asSigned(), () => {})),
-    /may be negative, and an index is not/,
+    /may be negative: cast it with as\(u32\)/,
   );
 });
 
@@ -280,7 +280,7 @@ test('a bit field reads as the number in its bits', () => {
   );
   assert.match(
     refusal((b) => field(b).set(1), on),
-    /^flags\.low is a bit field: it can be read, not written/,
+    /^flags\.low is a bit field: it can only be read/,
   );
 });
 

@@ -127,13 +127,9 @@ test('an int result of a helper is compared by its low half', () => {
 });
 
 const INEXACT: readonly (readonly [string, number, RegExp])[] = [
-  [
-    'past 2^53',
-    2 ** 53,
-    /^9007199254740992 is beyond 2\^53, and a number is not exact there: write a bigint/,
-  ],
-  ['a fraction', 1.5, /^1\.5 is not a whole number/],
-  ['not a number', Number.NaN, /^NaN is not a whole number/],
+  ['past 2^53', 2 ** 53, /^9007199254740992 is beyond 2\^53, where a number is not exact: use a bigint/],
+  ['a fraction', 1.5, /^1\.5 is not an integer/],
+  ['not a number', Number.NaN, /^NaN is not an integer/],
 ];
 for (const [name, number, message] of INEXACT)
   test(`an inexact JavaScript number is refused: ${name}`, () => {
@@ -257,11 +253,7 @@ test('a kernel field of type __be16 is big-endian in every hook', () => {
 });
 
 for (const [name, body, message] of [
-  [
-    'big-endian',
-    (b: Builder) => b.stack(u32be, 1).atomicAdd(1),
-    /^stack is big-endian: the processor can't add to it/,
-  ],
+  ['big-endian', (b: Builder) => b.stack(u32be, 1).atomicAdd(1), /^stack is big-endian: an atomic addition/],
   [
     'text',
     (b: Builder) => (b.stack(chars(8)) as never as { atomicAdd(n: number): void }).atomicAdd(1),
@@ -275,7 +267,7 @@ for (const [name, body, message] of [
   [
     'two bytes',
     (b: Builder) => b.stack(u16, 1).atomicAdd(1),
-    /^stack has 2 bytes; an atomic addition takes 4 or 8/,
+    /^stack has 2 bytes: an atomic addition needs 4 or 8/,
   ],
   [
     'an amount that is too large',
@@ -355,14 +347,14 @@ test('an assignment expires other views of a kept value, in one arm or in all', 
         else kept.addAssign(1);
         b.stack(u32, low);
       }),
-      /is another reading of a value that has been assigned to since/,
+      /is a cast of a value that was assigned to afterwards/,
     );
 });
 
 test('an assignment whose result may not fit is refused', () => {
   assert.match(
     refusal((b) => b.keep(b.stack(u32, 1)).addAssign(1)),
-    /^the result of addAssign\(\) \(1 to 4294967296\) doesn't fit stack \(u32, .*\): make that as\(u64\) or as\(s64\) first/,
+    /^the result of addAssign\(\) \(1 to 4294967296\) doesn't fit stack \(u32, .*\): cast the value with as\(u64\) or as\(s64\) when you make it/,
   );
 });
 
@@ -398,7 +390,7 @@ for (const [name, body, message] of [
   [
     'the logarithm',
     (b: Builder) => b.stack(s64, -1).get().log2(),
-    /may be negative, and log2\(\) takes numbers from 0/,
+    /may be negative, which log2\(\) does not allow/,
   ],
   [
     'an arithmetic shift of an unsigned number',
@@ -460,7 +452,7 @@ test('a number with few valid bits is extended when widened: a temporary in plac
 test('only numbers, values and places are accepted as operands', () => {
   assert.match(
     refusal((b) => b.if(b.arg(0).eq('1' as never), () => b.exit())),
-    /^1 is not a number, a bigint, a value or a place/,
+    /^1 is not an operand: pass a number/,
   );
 });
 

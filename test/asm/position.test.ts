@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { ldx, mov } from '../../src/asm/constructors.ts';
-import { messageWithoutPosition } from '../../src/asm/error-position.ts';
+import { messageWithoutPosition, withSourcePosition } from '../../src/asm/error-position.ts';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { kprobe, tpBtf } from '../../src/asm/hooks.ts';
 import { type Item, isLabel } from '../../src/asm/instruction.ts';
@@ -33,6 +33,24 @@ function next(): string {
   const line = Number(/position\.test\.[jt]s:(\d+)/.exec(new Error().stack?.split('\n')[2] ?? '')?.[1]);
   return `position.test:${line + 1}`;
 }
+
+// --- frames without a file -----------------------------------------------------------------------
+
+for (const [name, stack, file, line] of [
+  ['node -e', 'Error\n    at [eval]:3:5\n    at node:internal/process/execution:100:1', '[eval]', 3],
+  ['the REPL', 'Error\n    at REPL7:1:2', 'REPL7', 1],
+  ['a vm script', 'Error\n    at run (evalmachine.<anonymous>:2:1)', 'evalmachine.<anonymous>', 2],
+] as const)
+  test(`code of ${name} has a name and a line`, () => {
+    const found = locate({ stack });
+    assert.equal([found?.file, found?.line], [file, line]);
+  });
+
+test('frames of Node itself are no position', () =>
+  assert.is(locate({ stack: 'Error\n    at async node:internal/main/eval:5:1' }), undefined));
+
+test('a message without a known line ends without one', () =>
+  assert.is(withSourcePosition(new Error('no room'), { stack: 'Error' }).message, 'no room'));
 
 // --- choice of the line --------------------------------------------------------------------------
 

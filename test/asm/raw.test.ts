@@ -229,7 +229,7 @@ test('an error names a value that a call clobbered, also for raw values', () => 
       b.call(ktimeGetNs);
       b.emit(mov(r0, r1));
     }),
-    /^mov reads r1, which is not set: bpf_ktime_get_ns at \S+ took the context /,
+    /^mov reads r1, which is not set: bpf_ktime_get_ns at \S+ overwrote the context /,
   );
   assert.match(
     refusal((b) => {
@@ -237,7 +237,7 @@ test('an error names a value that a call clobbered, also for raw values', () => 
       b.call(ktimeGetNs);
       b.emit(mov(r0, r2));
     }),
-    /^mov reads r2, which is not set: bpf_ktime_get_ns at \S+ took raw instructions of \S+raw\.test/,
+    /^mov reads r2, which is not set: bpf_ktime_get_ns at \S+ overwrote raw instructions of \S+raw\.test/,
   );
   assert.match(
     refusal((b) => b.emit(mov(r2, 1), call(ktimeGetNs), mov(r0, r2))),
@@ -350,7 +350,7 @@ test('a statement takes a raw register only if no other is free, and it is unset
         here();
         b.emit(mov(r6, r0));
       }),
-      /^mov reads r0, which is not set: a statement at \S+ took raw instructions of \S+raw\.test/,
+      /^mov reads r0, which is not set: a statement at \S+ overwrote raw instructions of \S+raw\.test/,
     );
   assert.match(
     refusal((b) => {
@@ -464,7 +464,7 @@ test('a duplicate label is refused at the second definition, which names the fir
       here();
       b.emit(label('a'));
     }),
-    /^label 'a' is there twice: at \S+raw\.test\.[jt]s:\d+ as well/,
+    /^duplicate label 'a': the first is at \S+raw\.test\.[jt]s:\d+/,
   );
 });
 
@@ -501,7 +501,7 @@ test('after a label, only state common to all paths is valid', () => {
       b.emit(label('skip'));
       kept.add(1);
     }),
-    /^argument 0 of .* was made in a block that has ended/,
+    /^argument 0 of .* belongs to a block that has ended/,
   );
   assert.match(
     refusal((b) => {
@@ -546,7 +546,7 @@ test('a jump out of an arm carries no state of the arm', () => {
       b.emit(label('out'));
       kept.add(1);
     }),
-    /was made in a block that has ended/,
+    /belongs to a block that has ended/,
   );
   // A slot of the arm and a slot allocated after it share an address.
   assert.match(
@@ -693,7 +693,7 @@ test('a jump back to code that uses another view of a value needs the old value'
       });
       b.stack(u32, 0).set(reading);
     }),
-    /^.* is another reading of a value that has been assigned to since: read it again/,
+    /^.* is a cast of a value that was assigned to afterwards: cast it again/,
   );
 });
 
@@ -775,7 +775,7 @@ test('a function in the same list has its arguments only, without the surroundin
       kept.add(1);
       b.emit(mov(r0, r1), exit());
     }),
-    /made in a block that has ended/,
+    /belongs to a block that has ended/,
   );
   // Here the call follows the function, from another one.
   const called = (inner: (b: Builder) => void) => (b: Builder) => {

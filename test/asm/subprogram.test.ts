@@ -417,8 +417,11 @@ for (const [body, message] of [
       ),
     /^stack\.kind was never written \(byte 0 of stack\)/,
   ],
-  [(b) => void b.call(loop, 1, 2, 0, 0), /^bpf_loop asks for a subprogram to call/],
-  [(b) => void b.call(loop, addUp, addUp, 0, 0), /^bpf_loop asks for a value here, not for add_up/],
+  [
+    (b) => void b.call(loop, 1, 2, 0, 0),
+    /^bpf_loop needs a subprogram to call, not the number 2: make one with subprogram\(\)/,
+  ],
+  [(b) => void b.call(loop, addUp, addUp, 0, 0), /^bpf_loop needs a number here, not subprogram add_up/],
   [
     (b) =>
       void b.call(
@@ -428,7 +431,7 @@ for (const [body, message] of [
         0,
         0,
       ),
-    /^f asks for the context, which bpf_loop doesn't hand over/,
+    /^f needs the context, which bpf_loop does not pass/,
   ],
   [
     (b) =>
@@ -436,7 +439,7 @@ for (const [body, message] of [
         found: (state) => void b.call(loop, 1, addUp, state, 0),
         missing: () => b.exit(),
       }),
-    /^t is not on the stack, and bpf_loop hands nothing else over/,
+    /^bpf_loop passes only stack memory to the subprogram, and t is not on the stack/,
   ],
   [() => subprogram('two words', [], () => {}), /^subprogram name 'two words': it is a C identifier/],
   [

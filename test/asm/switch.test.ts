@@ -177,7 +177,7 @@ test('code after arms that all end is unreachable', () => {
         b.switch(b.arg(0), [[1, () => b.exit(1)]], () => b.exit(2));
         b.exit(3);
       }),
-    /never reached: the block ended at/,
+    /unreachable: the block ended at/,
   );
 });
 
@@ -225,7 +225,7 @@ const REFUSED: readonly [what: string, body: (b: Builder) => void, message: RegE
   [
     'a constant that is not an integer',
     (b) => b.switch(b.arg(0), [[1.5, () => {}]]),
-    /^1\.5 is not a whole number/,
+    /^1\.5 is not an integer/,
   ],
   ['no case', (b) => b.switch(b.arg(0), []), /^a switch has at least one case/],
   [

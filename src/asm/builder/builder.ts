@@ -44,7 +44,7 @@ import { numberTypeOf } from './number-type.ts';
 import type { Condition } from './operand.ts';
 import { constantOf, loadInto, type Operand, Readable, requireFits } from './operand.ts';
 import { type ArgumentsOf, type Input, receiveParameters, requireFilled } from './parameters.ts';
-import { Place, placeOf, type StructMemory } from './place.ts';
+import { describeLayout, Place, placeOf, type StructMemory } from './place.ts';
 import { ProgramContext } from './program-context.ts';
 import { RawCode } from './raw.ts';
 import { type Subprogram, Subprograms } from './subprograms.ts';
@@ -342,8 +342,8 @@ export class Builder {
    */
   stack<T extends TSchema>(schema: T, initial?: Operand): Memory<T> {
     return this.#machine.statement(this.stack, () => {
-      const { size } = layoutOf(schema);
-      const slot = this.#machine.slot('stack', size);
+      const layout = layoutOf(schema);
+      const slot = this.#machine.slot({ name: 'stack', content: describeLayout(layout) }, layout.size);
       const made = memory(this.#machine, slot, slot.offset, schema, 'stack');
       if (initial !== undefined) placeOf(made).set(initial);
       return made;

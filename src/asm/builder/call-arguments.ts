@@ -1,7 +1,6 @@
 /**
- * Putting a helper's arguments into r1 to r5, in an order in which none overwrites what another still needs.
+ * Moves the arguments of calls into r1 to r5, in an order in which no move overwrites a register that another still reads.
  */
-
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
@@ -9,7 +8,6 @@ import type { ArgKind, Helper } from '../helpers.ts';
 import type { Register, SubprogramCode } from '../instruction.ts';
 import { hasFields, type Layout, layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
-import { describePosition } from '../position.ts';
 import { r1, r2, r3, r4, r5 } from '../registers.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
@@ -20,10 +18,23 @@ import { StackSlot } from './stack.ts';
 import type { Subprogram } from './subprograms.ts';
 import { Value } from './value.ts';
 
-/** What a helper can be given. */
+/**
+ * An argument of a helper: a number, memory, a kernel pointer, a map or a subprogram.
+ *
+ * @example
+ * ```ts
+ * import { type Argument, type Builder, rawTracepoint, sendSignal, target } from 'tsbpf';
+ *
+ * const signal = (b: Builder, ...args: Argument[]) => b.call(sendSignal, ...args);
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+ *   b.if(b.arg(1).eq(101), () => signal(b, 9)); // kills a process that calls ptrace
+ * });
+ * ```
+ */
 export type Argument = Operand | StructMemory | KernelPointer | MapSpec | MapPointer | Subprogram;
 
-/** What a call needs from the program that makes it. */
+/** The calling program, as far as a call depends on it. */
 export interface CallingProgram {
   /** The program's context. */
   context(): Value;
@@ -33,7 +44,7 @@ export interface CallingProgram {
 
 export const ARGUMENT_REGISTERS = [r1, r2, r3, r4, r5] as const;
 
-/** One argument's way into its register. */
+/** The move of one argument to its register. */
 export interface Move {
   readonly to: Register;
   /** The register that it reads, if any. */
@@ -41,13 +52,57 @@ export interface Move {
   readonly emit: () => void;
 }
 
-/** Emits the instructions that place `args`. */
+/** The schema of memory that a helper reads, and what it is in messages: `the key of map calls`. */
+export interface MapPart {
+  readonly name: string;
+  readonly schema: TSchema;
+}
+
+/** The key or the value of a map. */
+export function mapPart(part: 'key' | 'value', map: MapSpec): MapPart {
+  return { name: `the ${part} of map ${map.name}`, schema: map[part] };
+}
+
+/** Parameters as the caller of `b.call` passes them. */
+const PARAMETERS: Readonly<Record<Exclude<ArgKind, 'ctx'>, string>> = {
+  map: 'map',
+  key: 'key',
+  value: 'value',
+  memory: 'memory to read',
+  out: 'memory to write',
+  partial: 'memory to write',
+  size: 'size',
+  callback: 'subprogram',
+  callbackContext: 'stack memory or 0',
+  scalar: 'number',
+  kernelPointer: 'kernel address',
+};
+
+/** Throws TypeError for too few or too many arguments. The builder adds the context and the sizes of memory itself. */
+function checkCount(helper: Helper, args: readonly Argument[]): void {
+  const isSized = (kind: ArgKind | undefined) => kind === 'memory' || kind === 'out' || kind === 'partial';
+  const parameters = helper.args.flatMap((kind, index) =>
+    kind === 'ctx' || (kind === 'size' && isSized(helper.args[index - 1])) ? [] : [PARAMETERS[kind]],
+  );
+  const most = parameters.length;
+  const least = most - (helper.optional ?? 0);
+  if (args.length >= least && args.length <= most) return;
+  const range = least === most ? `${most}` : `${least} to ${most}`;
+  const list = most === 0 ? '' : ` (${parameters.join(', ')})`;
+  const omitted = args.length > most ? ': the builder passes the context and the size of memory itself' : '';
+  throw new TypeError(
+    `bpf_${helper.name} takes ${range} ${range === '1' ? 'argument' : 'arguments'}${list}, but got ${args.length}${omitted}`,
+  );
+}
+
+/** Emits the instructions that move the arguments of a helper into place. Throws TypeError for arguments of a wrong kind. */
 export function placeArguments(
   machine: Machine,
   helper: Helper,
   args: readonly Argument[],
   program: CallingProgram,
 ): void {
+  checkCount(helper, args);
   const callee = `bpf_${helper.name}`;
   const queue = [...args];
   const written: Place[] = [];
@@ -55,8 +110,11 @@ export function placeArguments(
   let map: MapSpec | undefined;
   const next = (kind: ArgKind): Argument => {
     const argument = queue.shift();
-    if (argument === undefined) throw new TypeError(`${callee} lacks its ${kind} argument`);
-    return argument;
+    if (argument !== undefined) return argument;
+    const wanted = kind === 'ctx' ? kind : PARAMETERS[kind];
+    throw new TypeError(
+      `argument ${args.length - queue.length - 1} of ${callee} is undefined: pass the ${wanted}`,
+    );
   };
   const required = helper.args.length - (helper.optional ?? 0);
   const moves: Move[] = [];
@@ -74,16 +132,23 @@ export function placeArguments(
       return fromMap(machine, to, map);
     }
     if (kind === 'callback') {
-      if (!isSubprogram(argument)) throw new TypeError(`${callee} asks for a subprogram to call`);
+      if (!isSubprogram(argument))
+        throw new TypeError(
+          `${callee} needs a subprogram to call, not ${describeArgument(argument)}: make one with subprogram()`,
+        );
       if (argument.context)
-        throw new TypeError(`${argument.name} asks for the context, which ${callee} doesn't hand over`);
+        throw new TypeError(
+          `${argument.name} needs the context, which ${callee} does not pass: pass what it reads in memory`,
+        );
       const subprogram = program.codeOf(argument);
       return { to, from: undefined, emit: () => machine.emit(insn.loadFunction(to, subprogram)) };
     }
     if (kind === 'callbackContext' && (isStructMemory(argument) || argument instanceof Place)) {
       const place = placeOf(argument);
       if (!(place.base instanceof StackSlot))
-        throw new TypeError(`${place.name} is not on the stack, and ${callee} hands nothing else over`);
+        throw new TypeError(
+          `${callee} passes only stack memory to the subprogram, and ${place.name} is not on the stack: copy it to a b.stack()`,
+        );
       place.requireWritten();
       return fromAddress(machine, to, place);
     }
@@ -95,13 +160,11 @@ export function placeArguments(
       return fromAddress(machine, to, place);
     }
     if (kind === 'key' || kind === 'value' || kind === 'memory') {
-      const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;
-      const place = inMemory(machine, argument, callee, schema);
-      const wanted = schema && layoutOf(schema);
+      const part = kind !== 'memory' && map ? mapPart(kind, map) : undefined;
+      const place = inMemory(machine, argument, callee, part);
+      const wanted = part && layoutOf(part.schema);
       if (wanted && place.size !== wanted.size)
-        throw new TypeError(
-          `the ${kind} of map ${map?.name} has ${wanted.size} bytes; ${place.name} has ${place.size}`,
-        );
+        throw new TypeError(`${part.name} has ${wanted.size} bytes, but ${place.name} has ${place.size}`);
       place.requireWritten();
       if (kind === 'memory') sized = place;
       return fromAddress(machine, to, place);
@@ -114,19 +177,21 @@ export function placeArguments(
     if (i >= required && queue.length === 0 && !sized) break;
     moves.push(place(kind, to));
   }
-  if (queue.length > 0) throw new TypeError(`${callee} was given ${queue.length} arguments too many`);
-  emitInOrder(machine, moves, callee);
+  emitInOrder(moves, callee);
   for (const place of written) place.markWritten();
 }
 
-/** Emits moves to different registers so that none overwrites what another still reads. `callee` is for the message. */
-export function emitInOrder(machine: Machine, moves: readonly Move[], callee: string): void {
+/**
+ * Emits moves to different registers in an order in which none overwrites a register that another still reads. Throws
+ * ProgramError if there is no such order.
+ */
+export function emitInOrder(moves: readonly Move[], callee: string): void {
   let pending = [...moves];
   while (pending.length > 0) {
     const free = pending.find(({ to }) => !pending.some((other) => other.to !== to && other.from === to));
     if (!free)
       throw new ProgramError(
-        `the arguments of ${callee} at ${describePosition(machine.position)} lie in each other's registers: keep() one of them`,
+        `the arguments of ${callee} are in each other's registers: keep() one of them before`,
       );
     free.emit();
     pending = pending.filter((move) => move !== free);
@@ -134,7 +199,7 @@ export function emitInOrder(machine: Machine, moves: readonly Move[], callee: st
 }
 
 function asMap(argument: Argument, callee: string): MapSpec {
-  if (!isMap(argument)) throw new TypeError(`${callee} asks for a map`);
+  if (!isMap(argument)) throw new TypeError(`${callee} needs a map, not ${describeArgument(argument)}`);
   return argument;
 }
 
@@ -144,7 +209,7 @@ function fromMap(machine: Machine, to: Register, map: MapSpec): Move {
 
 export function fromOperand(machine: Machine, to: Register, operand: Operand): Move {
   if (operand instanceof Place && operand.layout.kind === 'int' && operand.takesScratch) {
-    // Before any argument is in its register, since a scratch register might be one of those.
+    // Loaded before any argument is in its register, because the scratch register may be one of those.
     const from = operand.toRegister();
     return {
       to,
@@ -171,67 +236,67 @@ export function fromAddress(machine: Machine, to: Register, place: Place): Move 
   };
 }
 
-/** The memory of an argument that a helper writes. Throws TypeError for anything that the program could not read the result from. */
+/** The memory of an argument that a helper writes. Throws TypeError unless the program can read the result from it. */
 function writable(argument: Argument, callee: string): Place {
   const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
   if (place?.kind === 'memory' && place.isWhole) return place;
-  const given = place ? `${place.name}, which programs only read` : describeArgument(argument);
-  throw new TypeError(
-    `${callee} writes to memory, and was given ${given}: pass a b.stack(), or memory of a map`,
-  );
+  const got = place ? `${place.name}, which is read-only` : describeArgument(argument);
+  throw new TypeError(`${callee} writes to memory, but got ${got}: pass a b.stack() or memory of a map`);
 }
 
 function describeArgument(argument: Argument): string {
-  if (argument instanceof KernelPointer) return `a pointer to a ${argument.struct} of the kernel`;
-  if (argument instanceof MapPointer) return argument.spec.name;
-  if (isMap(argument) || isSubprogram(argument)) return argument.name;
-  return `the number ${describeOperand(argument as Operand)}`;
+  if (argument instanceof KernelPointer) return `a pointer to the kernel's ${argument.struct}`;
+  if (argument instanceof MapPointer) return `map ${argument.spec.name}`;
+  if (isMap(argument)) return `map ${argument.name}`;
+  if (isSubprogram(argument)) return `subprogram ${argument.name}`;
+  if (isStructMemory(argument)) return placeOf(argument).name;
+  return argument instanceof Place && argument.layout.kind !== 'int'
+    ? argument.name
+    : `the number ${describeOperand(argument)}`;
 }
 
 /**
- * The memory of an argument that a helper reads through a pointer: its own, or a new stack slot with a copy. A number is converted to
- * `schema`, if it fits. Throws TypeError for a number if the helper asks for a struct.
+ * The memory of an argument that a helper reads through a pointer: the argument's own, or a new stack slot with a copy. A
+ * number is converted to the schema of `part`, if it fits. Throws TypeError for a number if the schema is a struct or union.
  */
-export function inMemory(machine: Machine, argument: Argument, callee: string, schema?: TSchema): Place {
-  const wanted = schema && layoutOf(schema);
+export function inMemory(machine: Machine, argument: Argument, callee: string, part?: MapPart): Place {
+  const wanted = part && layoutOf(part.schema);
   const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
-  if (place?.kind === 'memory' && place.isWhole && liesAs(place.layout, wanted)) return place;
-  // Helpers take no address of the context nor of a kernel structure: a copy goes there.
+  if (place?.kind === 'memory' && place.isWhole && hasLayout(place.layout, wanted)) return place;
+  // Helpers do not accept addresses in the context or in kernel structures: they get a copy.
   const operand = place ?? asOperand(argument, callee);
   const layout = wanted ?? (operand instanceof Place ? operand.layout : layoutOf(u64));
   const isNumber = !(operand instanceof Place) || operand.layout.kind === 'int';
   if (isNumber && hasFields(layout))
     throw new TypeError(
-      `${callee} asks for a ${layout.kind} of ${layout.size} bytes, and ${describeOperand(operand)} is a number: put it into a b.stack() of that schema`,
+      `${part?.name ?? callee} is a ${layout.kind} of ${layout.size} bytes (${layout.fields.map((field) => field.name).join(', ')}), but got the number ${describeOperand(operand)}: fill a b.stack() of its schema`,
     );
   const name = operand instanceof Place ? operand.name : 'argument';
-  const slot = machine.slot(name, layout.size);
+  const slot = machine.slot({ name, content: `copy of ${name}, ${layout.size} bytes` }, layout.size);
   const copy = new Place(machine, slot, slot.offset, layout, name);
   copy.set(operand);
   return copy;
 }
 
-/** Whether a helper that asks for `wanted` can take memory of that layout as it is: two numbers must have one type. */
-function liesAs(layout: Layout, wanted: Layout | undefined): boolean {
-  // A wrong size has a message of its own.
+/** Whether memory has the layout that a helper needs. Two numbers must have the same type. */
+function hasLayout(layout: Layout, wanted: Layout | undefined): boolean {
+  // The caller reports a wrong size.
   if (wanted && hasFields(wanted) && layout.kind === 'int') return layout.size !== wanted.size;
   if (wanted?.kind !== 'int' || layout.kind !== 'int') return true;
   const { size, signed, bigEndian } = layout;
   return size === wanted.size && signed === wanted.signed && bigEndian === wanted.bigEndian;
 }
 
-/** An argument that has to be a number or an address, in a register or to be loaded into one. */
+/** An argument that is a number or an address. Throws TypeError for others. */
 export function asOperand(argument: Argument, callee: string): Operand {
   if (argument instanceof KernelPointer) return argument.value;
   if (argument instanceof MapPointer) return asOperand(argument.spec, callee);
   if (isMap(argument) || isStructMemory(argument) || isSubprogram(argument))
-    throw new TypeError(
-      `${callee} asks for a value here, not for ${isStructMemory(argument) ? placeOf(argument).name : argument.name}`,
-    );
+    throw new TypeError(`${callee} needs a number here, not ${describeArgument(argument)}`);
   return argument;
 }
 
-/** Whether it is the spec of a map. */
+/** Whether the argument is a map. */
 export function isMap(argument: Argument | undefined): argument is MapSpec {
   return typeof argument === 'object' && 'kind' in argument && argument.kind === 'map';
 }

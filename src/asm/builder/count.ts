@@ -1,11 +1,11 @@
-/** Counting in maps: the entry of a key, and one more in it, whoever else makes or changes it meanwhile. */
+/** Counting in maps, where other CPUs may create or change the same entry at the same time. */
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import { BPF_NOEXIST } from '../flags.ts';
 import { mapLookupElem, mapUpdateElem } from '../helpers.ts';
 import { layoutOf } from '../layout.ts';
 import { isPerCpu, type MapSpec, MapType } from '../map.ts';
-import { type Argument, inMemory } from './call-arguments.ts';
+import { type Argument, inMemory, mapPart } from './call-arguments.ts';
 import type { Calls } from './calls.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
@@ -14,10 +14,10 @@ import type { Operand } from './operand.ts';
 import type { Place } from './place.ts';
 import { Value } from './value.ts';
 
-/** The types of maps whose entries are there only once they have been written. */
+/** The map types whose entries exist only after a write. */
 const SPARSE: readonly MapType[] = [MapType.hash, MapType.lruHash, MapType.perCpuHash, MapType.lruPerCpuHash];
 
-/** Emits the addition of `amount` to the number under `key`, which begins at 0. */
+/** Emits the addition of `amount` to the number that the map holds for `key`, starting at 0. */
 export function emitCount(
   machine: Machine,
   calls: Pick<Calls, 'helper'>,
@@ -27,19 +27,19 @@ export function emitCount(
 ): void {
   const spec = map instanceof MapPointer ? map.spec : map;
   requireNumber(spec);
-  const place = inMemory(machine, key, 'bpf_map_lookup_elem', spec.key);
+  const place = inMemory(machine, key, 'bpf_map_lookup_elem', mapPart('key', spec));
   const end = machine.freshLabel('counted');
   const pointer = calls.helper(mapLookupElem, [map, place]);
   if (SPARSE.includes(spec.type)) {
     const found = machine.freshLabel('found');
     machine.emit(insn.jne(pointer.read(), 0, found));
-    // Another CPU may have made the entry by now.
+    // Another CPU may have created the entry by now.
     calls.helper(mapUpdateElem, [map, place, 0, BPF_NOEXIST]);
     machine.emit(insn.jeq(calls.helper(mapLookupElem, [map, place]).read(), 0, end), insn.label(found));
   } else {
     machine.emit(insn.jeq(pointer.read(), 0, end));
   }
-  // Where the two ways meet it lies in the register of a helper's result.
+  // On both paths the entry's address is in the register of a helper's result.
   const entry = new Value(machine, pointer.register, pointer.holder);
   machine.hold(entry.register, entry.holder);
   add(memory(machine, entry, 0, spec.value, spec.name) as Place, amount, isPerCpu(spec));
@@ -47,9 +47,9 @@ export function emitCount(
   machine.emit(insn.label(end));
 }
 
-/** In a per-CPU map nobody else writes the number. */
-function add(count: Place, amount: Operand, alone: boolean): void {
-  if (alone) count.set(count.get().add(amount));
+/** In a per-CPU map no other CPU writes the number. */
+function add(count: Place, amount: Operand, perCpu: boolean): void {
+  if (perCpu) count.set(count.get().add(amount));
   else count.atomicAdd(amount);
 }
 
@@ -57,6 +57,6 @@ function requireNumber({ name, value }: MapSpec<TSchema, TSchema>): void {
   const layout = layoutOf(value);
   if (layout.kind !== 'int' || layout.size < 4 || layout.bigEndian)
     throw new TypeError(
-      `the values of map ${name} are no numbers of 4 or 8 bytes, in the machine's order: count() adds to those`,
+      `count() needs values of 4 or 8 bytes in the host's byte order, such as u64: those of map ${name} are not`,
     );
 }

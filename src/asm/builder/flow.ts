@@ -10,7 +10,7 @@ import { type BodyResult, requireSynchronous } from '../body.ts';
 import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
 import { fromUserCode, withSourcePosition } from '../error-position.ts';
-import { describePosition, type Position } from '../position.ts';
+import { type Position, withLine } from '../position.ts';
 import { type Arm, layOut } from './branch.ts';
 import { checkTest, type LoadedComparison, loadComparison } from './compare.ts';
 import type { Machine, Sequence, State } from './machine.ts';
@@ -197,7 +197,7 @@ export class LeavableBlock {
   readonly leave = (): void =>
     this.#machine.statement(this.leave, () => {
       if (this.#over)
-        throw new ProgramError(`leave() of the block at ${describePosition(this.#position)}, which is over`);
+        throw new ProgramError(`leave() of ${withLine('the block', this.#position)}, which has ended`);
       this.#paths.push(this.#machine.save());
       this.#machine.end(insn.ja(this.#end));
     });

@@ -159,7 +159,10 @@ export class KernelPointer {
     const machine = this.#machine;
     const start = Math.min(...parts.map(({ offset }) => offset));
     const size = Math.max(...parts.map(endOf)) - start;
-    const slot = machine.slot(this.#describe(parts), size, start % 8);
+    const name = `copy of ${this.struct}`;
+    const isFarApart = spans(parts, FAR).length > 1;
+    const remedy = isFarApart ? { remedy: 'keep() the pointer: then fields far apart are copied apart' } : {};
+    const slot = machine.slot({ name, content: `${name} of ${size} bytes`, ...remedy }, size, start % 8);
     const copy = slot.offset;
     const source = this.value.read();
     machine.emit(
@@ -170,12 +173,6 @@ export class KernelPointer {
     machine.loseTemporaries('bpf_probe_read_kernel');
     machine.stack.write(slot, 0, size);
     return parts.map((part) => [part.name, this.#place(part, slot, copy + part.offset - start)]);
-  }
-
-  /** A span in a message, and what helps where it is too long. */
-  #describe(parts: readonly Part[]): string {
-    const apart = spans(parts, FAR).length > 1;
-    return `a copy of ${this.struct}${apart ? ` whose fields lie far apart (keep() the pointer, and they are read apart)` : ''}`;
   }
 }
 

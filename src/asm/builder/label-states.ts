@@ -3,7 +3,7 @@
  * behind.
  */
 import { ProgramError } from '../error.ts';
-import { describePosition, type Position } from '../position.ts';
+import { type Position, withLine } from '../position.ts';
 import type { Machine } from './machine.ts';
 import { Stack } from './stack.ts';
 import { describeHolder, type Facts, type Holder, isRaw, joinFacts, type State } from './state.ts';
@@ -45,7 +45,7 @@ export class LabelStates {
     const machine = this.#machine;
     if (this.positions.has(label))
       throw new ProgramError(
-        `label '${label}' is there twice: at ${describePosition(this.positions.get(label))} as well`,
+        `duplicate label '${label}': ${withLine('the first is', this.positions.get(label))}`,
       );
     this.positions.set(label, machine.position);
     const awaited = this.#awaited.get(label);

@@ -9,10 +9,19 @@ import { ProgramError } from '../error.ts';
 import { withSourcePosition } from '../error-position.ts';
 import type { Instruction, Item, Register } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
-import { capture, describePosition, type Position } from '../position.ts';
+import { capture, type Position, withLine } from '../position.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 } from '../registers.ts';
-import { Stack, type StackSlot } from './stack.ts';
-import { type Facts, type Holder, isRaw, isWithin, joinHolders, type Scope, type State } from './state.ts';
+import { type SlotUse, Stack, type StackSlot } from './stack.ts';
+import {
+  describeHolder,
+  type Facts,
+  type Holder,
+  isRaw,
+  isWithin,
+  joinHolders,
+  type Scope,
+  type State,
+} from './state.ts';
 
 export type { Holder, State } from './state.ts';
 
@@ -69,9 +78,9 @@ export class Machine {
     this.#away = why;
   }
 
-  /** A new slot of the frame, `size` bytes at an address that is `skew` bytes past a multiple of 8. */
-  slot(name: string, size: number, skew = 0): StackSlot {
-    return this.stack.allocate(size, 8, skew, { name, position: this.#position });
+  /** Allocates a stack slot: `size` bytes at an address that is `skew` bytes past a multiple of 8. */
+  slot(use: SlotUse, size: number, skew = 0): StackSlot {
+    return this.stack.allocate(size, 8, skew, { ...use, position: this.#position });
   }
 
   #requireHere(): void {
@@ -117,7 +126,7 @@ export class Machine {
   /** Throws if only a label makes reached what follows. */
   requireReached(): void {
     if (this.#ended !== false)
-      throw new ProgramError(`never reached: the block ended at ${describePosition(this.#ended)}`);
+      throw new ProgramError(`unreachable: ${withLine('the block ended', this.#ended)}`);
   }
 
   /** Appends to the list. Throws for an instruction that nothing reaches. */
@@ -284,9 +293,7 @@ export class Machine {
   #exhausted(kind: string, registers: readonly Register[], advice: string): Error {
     const holders = registers.map(({ register }) => {
       const holder = this.#holders[register];
-      return holder
-        ? `r${register}: ${holder.name} (${describePosition(holder.position)})`
-        : `r${register}: this statement`;
+      return `r${register}: ${holder ? describeHolder(holder) : 'this statement'}`;
     });
     return new RangeError(`no ${kind} register is free; ${advice}. Held: ${holders.join(', ')}`);
   }

@@ -1,5 +1,5 @@
 /**
- * Memory with the shape of a schema: `attempt.comm` instead of an offset.
+ * Memory of a schema, with its fields as properties: `attempt.comm` instead of an offset.
  */
 import type { TArray, TObject, TProperties, TSchema } from '@sinclair/typebox';
 import type { BodyResult } from '../body.ts';
@@ -24,27 +24,53 @@ import { Value } from './value.ts';
 /** The fields of struct memory by name. */
 export interface FieldsByName<P extends TProperties> {
   /**
-   * The field of that name, for the names that the memory's own methods have: `set` and `field`. Nothing is emitted.
-   * Throws RangeError if the struct has no such field.
+   * The field `name`. Needed only for fields with the names of the methods of struct memory: `set` and `field`. Emits
+   * nothing. Throws RangeError if the struct has no such field.
    */
   field<K extends keyof P & string>(name: K): Memory<P[K]>;
 }
 
-/** Elements in a row, which are a place as a whole. */
+/** Memory of an array. The whole array is a place. */
 export interface Elements<E extends TSchema> extends Place {
+  /** The number of elements. */
   readonly length: number;
-  /** The element of that index. Nothing is emitted. Throws RangeError if there is none. */
+  /** The element at a constant index. Emits nothing. Throws RangeError if the array has no such element. */
   at(index: number): Memory<E>;
   /**
-   * The element of an index that is known when the program runs: `found` gets its memory through a temporary. If the index is out of
-   * range, `otherwise` runs. A comparison and two or three instructions; on the stack since Linux 5.12.
+   * The element at a variable index, in a map value or (Linux 5.12) on the stack. `found` receives its memory, whose
+   * address is a temporary; `otherwise` runs if the index is out of range. Emits a comparison and two or three
+   * instructions.
+   *
+   * Throws RangeError if the index may be negative.
+   *
+   * @example
+   * ```ts
+   * import { array, arrayOf, rawTracepoint, struct, target, u64 } from 'tsbpf';
+   *
+   * const counters = array('counters', { value: struct({ calls: arrayOf(u64, 512) }) });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.global(counters).calls.at(b.arg(1), (count) => count.atomicAdd(1));
+   * });
+   * ```
    */
   at(index: Value | Place, found: (element: Memory<E>) => BodyResult, otherwise?: () => BodyResult): void;
 }
 
 /**
- * Memory of schema `T`: an object of its fields for a struct or a union, `Elements` for an array, a `Place` for everything
- * else. All of them are written by `set`. A field whose name is that of a method of the object is reached by `field(name)`.
+ * Memory of schema `T`: an object with the fields of a struct or union, `Elements` for an array, else a `Place`. All have
+ * a method `set`. The fields `set` and `field` of a struct are hidden by the methods: use `memory.field('set')`.
+ *
+ * @example
+ * ```ts
+ * import { type Builder, type Memory, rawTracepoint, struct, target, u64 } from 'tsbpf';
+ *
+ * const Sample = struct({ number: u64 });
+ *
+ * const fill = (b: Builder, sample: Memory<typeof Sample>) => sample.number.set(b.arg(1));
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => fill(b, b.stack(Sample)));
+ * ```
  */
 export type Memory<T extends TSchema> = T extends TObject<infer P> | UnionSchema<infer P>
   ? { readonly [K in keyof P as Exclude<K, Method>]: Memory<P[K]> } & FieldsByName<P> & StructMemory
@@ -56,7 +82,7 @@ export type Memory<T extends TSchema> = T extends TObject<infer P> | UnionSchema
 const METHODS = ['set', 'field'] as const;
 type Method = (typeof METHODS)[number];
 
-/** Memory that lies at `offset` from `base`. */
+/** Memory of a schema at `offset` bytes from `base`. */
 export function memory<T extends TSchema>(
   machine: Machine,
   base: Base,
@@ -68,23 +94,24 @@ export function memory<T extends TSchema>(
   return memoryWith(machine, base, offset, layoutOf(schema), name, 'memory', provenance) as Memory<T>;
 }
 
-/** The same memory as another schema sees it. */
+/** The same memory under another schema. */
 export function view<T extends TSchema>(from: Place | StructMemory, schema: T): Memory<T> {
   const { machine, base, offset, size, name, kind, provenance } = placeOf(from);
   const layout = layoutOf(schema);
   if (layout.size > size)
-    throw new TypeError(`${name} has ${size} bytes, too few to be seen as ${layout.size}`);
-  if (provenance.bits) throw new TypeError(`${name} is a bit field: it cannot be seen as other memory`);
+    throw new TypeError(`${name} has ${size} bytes, but the schema of as() has ${layout.size}`);
+  if (provenance.bits)
+    throw new TypeError(`${name} is a bit field: it can only be read, as a number of its type`);
   const align = base instanceof StackSlot ? 8 : (provenance.align ?? 8);
   if (offset % layout.align !== 0 || align % layout.align !== 0) {
     const where =
       base instanceof StackSlot ? `at r10${offset}` : `${offset} bytes from a pointer aligned to ${align}`;
-    throw new TypeError(`${name} lies ${where}, which isn't aligned to ${layout.align} bytes`);
+    throw new TypeError(`${name} is ${where}, but the schema needs an alignment of ${layout.align} bytes`);
   }
   return memoryWith(machine, base, offset, layout, name, kind, provenance) as Memory<T>;
 }
 
-/** The same memory from another base (a pointer that has been moved to another register). */
+/** The same memory from another base: a pointer that was moved to another register. */
 export function rebase<M extends Place | StructMemory>(block: M, base: Base): M {
   const { machine, offset, layout, name, kind, provenance } = placeOf(block);
   return memoryWith(machine, base, offset, layout, name, kind, provenance) as M;
@@ -169,12 +196,14 @@ class ElementsPlace extends Place {
     const number = Number(constantOf(index));
     const { element, length } = this.layout;
     if (number < 0 || number >= length)
-      throw new RangeError(`${this.name} has ${length} elements, and no element ${number}`);
+      throw new RangeError(
+        `${this.name} has no element ${number}: it has ${length}, from 0 to ${length - 1}`,
+      );
     const [name, offset] = [`${this.name}[${number}]`, this.offset + number * element.size];
     return memoryWith(this.machine, this.base, offset, element, name, this.kind, this.provenance);
   }
 
-  /** Emits the comparison of the index; in its first arm, `element` emits the address. */
+  /** Emits the comparison of the index. In its first arm, `element` emits the address. */
   #variable(index: Value | Place): {
     readonly branch: Branch;
     element(): Place | StructMemory;
@@ -182,10 +211,12 @@ class ElementsPlace extends Place {
   } {
     const { machine, layout, name } = this;
     if (this.kind !== 'memory')
-      throw new TypeError(`${name} is not on the stack nor in a map: its elements have constant indexes`);
+      throw new TypeError(
+        `a variable index needs memory on the stack or in a map, and ${name} is in the kernel: use constant indexes`,
+      );
     if (mayBeNegative(index.type))
       throw new RangeError(
-        `${describeOperand(index)} may be negative, and an index is not: as(u32) or as(u64) first`,
+        `the index ${describeOperand(index)} may be negative: cast it with as(u32) or as(u64) first`,
       );
     this.requireWritten();
     const base = this.baseRegister();
@@ -195,7 +226,7 @@ class ElementsPlace extends Place {
     const register = machine.temporary(holder);
     index.loadInto(register);
     const number = new Value(machine, register, holder, { type: index.type });
-    // An index that is always in range needs no comparison for us, but one that the verifier sees.
+    // The verifier needs a comparison even if the type of the index is always in range.
     const inRange = index.type.max < layout.length ? number.le(index.type.max) : number.lt(layout.length);
     return {
       branch: new Branch(machine, inRange),

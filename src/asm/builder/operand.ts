@@ -1,47 +1,67 @@
 /**
- * What statements compute with: constants, and values and places, which can be read into a register; and the conditions that compare them.
+ * Operands of the builder's statements (constants, values and places), and the conditions that compare them.
  */
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
 import type { Machine } from './machine.ts';
 import { describeType, includes, type NumberType, only, S64, U64 } from './number-type.ts';
 
-/** A constant, a register or memory. */
+/**
+ * A number for a statement: a constant, a value in a register or a place in memory. A number beyond 2^53 must be a bigint.
+ *
+ * @example
+ * ```ts
+ * import { type Builder, type Operand, rawTracepoint, target } from 'tsbpf';
+ *
+ * const exitUnless = (b: Builder, expected: Operand) => b.if(b.arg(1).ne(expected), () => b.exit());
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => exitUnless(b, 59));
+ * ```
+ */
 export type Operand = number | bigint | Readable;
 
 /**
- * A value or a place: a number with a type. A comparison compares the two mathematical numbers; the widths and signs
- * of their types may differ. A constant that the type doesn't include is an error, since the result would never change.
+ * A value or a place: a number with a type.
+ *
+ * Comparisons compare the mathematical numbers; the widths and signs of the two types may differ. A comparison reads its
+ * operands when the branch is emitted. It throws RangeError for a constant that the type does not include, because its
+ * result would always be the same.
  */
 export abstract class Readable {
-  /** What messages call it. */
+  /** The name in error messages. */
   abstract readonly name: string;
-  /** The numbers that it may be. @throws {TypeError} if it is no number. */
+  /** The range of its numbers. @throws {TypeError} if it is not a number. */
   abstract readonly type: NumberType;
-  /** The number as 64 bits: in its own register if it has one, else in a scratch register. */
+  /** Returns a register with the number in 64 bits: its own register, or else a scratch register. */
   abstract toRegister(): Register;
-  /** Loads the number as 64 bits. */
+  /** Loads the number in 64 bits into a register. */
   abstract loadInto(register: Register): void;
 
+  /** True if this number equals `right`. */
   eq(right: Operand): Condition {
     return this.#compare('eq', right);
   }
+  /** True if this number differs from `right`. */
   ne(right: Operand): Condition {
     return this.#compare('ne', right);
   }
+  /** True if this number is greater than `right`. */
   gt(right: Operand): Condition {
     return this.#compare('gt', right);
   }
+  /** True if this number is greater than or equal to `right`. */
   ge(right: Operand): Condition {
     return this.#compare('ge', right);
   }
+  /** True if this number is less than `right`. */
   lt(right: Operand): Condition {
     return this.#compare('lt', right);
   }
+  /** True if this number is less than or equal to `right`. */
   le(right: Operand): Condition {
     return this.#compare('le', right);
   }
-  /** True if any bit is set in both. */
+  /** True if any bit of `mask` is set. Throws RangeError for a constant mask with more bits than the number's type. */
   bits(mask: Operand): Condition {
     return this.#compare('bits', mask);
   }
@@ -51,10 +71,10 @@ export abstract class Readable {
   }
 }
 
-/** How two operands are compared; `bits` is true if any bit is set in both. */
+/** A comparison of two operands; `bits` is true if any bit is set in both. */
 export type Comparison = 'eq' | 'ne' | 'gt' | 'ge' | 'lt' | 'le' | 'bits';
 
-/** Two operands and how they are compared: one jump. */
+/** A comparison and its operands: one jump. */
 export interface Compare {
   readonly kind: 'compare';
   readonly left: Readable;
@@ -62,13 +82,27 @@ export interface Compare {
   readonly right: Operand;
 }
 
-/** What a condition is made of. */
+/** The expression of a condition. */
 export type Test =
   | Compare
   | { readonly kind: 'and' | 'or'; readonly first: Test; readonly second: Test }
   | { readonly kind: 'not'; readonly of: Test };
 
-/** A condition for `b.if`. Its operands are read when the branch tests it. */
+/**
+ * A condition for `b.if`, made by the comparisons of values and places. The branch reads the operands, not the
+ * comparison.
+ *
+ * @example
+ * ```ts
+ * import { rawTracepoint, target } from 'tsbpf';
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+ *   const number = b.arg(1);
+ *   const isWrite = number.eq(1).or(number.eq(20));
+ *   b.if(isWrite.not(), () => b.exit());
+ * });
+ * ```
+ */
 export class Condition {
   readonly test: Test;
 
@@ -76,34 +110,36 @@ export class Condition {
     this.test = test;
   }
 
-  /** True if both are. The second one is tested only if the first is true. */
+  /** True if both conditions are true. `other` is tested only if this one is true. */
   and(other: Condition): Condition {
     return new Condition({ kind: 'and', first: this.test, second: other.test });
   }
 
-  /** True if either is. The second one is tested only if the first is false. */
+  /** True if either condition is true. `other` is tested only if this one is false. */
   or(other: Condition): Condition {
     return new Condition({ kind: 'or', first: this.test, second: other.test });
   }
 
-  /** True if this one is false. */
+  /** True if this condition is false. */
   not(): Condition {
     return new Condition({ kind: 'not', of: this.test });
   }
 }
 
 /**
- * A constant as a bigint. @throws {RangeError} for a fraction, for a number beyond 2^53 (JavaScript has rounded it), and for more
- * than 64 bits.
+ * A constant as a bigint. @throws {RangeError} for a fraction, a number beyond 2^53 (JavaScript rounds those), and more
+ * than 64 bits. @throws {TypeError} for anything but a number or bigint.
  */
 export function constantOf(constant: number | bigint): bigint {
   if (typeof constant !== 'number' && typeof constant !== 'bigint')
-    throw new TypeError(`${describeOperand(constant)} is not a number, a bigint, a value or a place`);
+    throw new TypeError(
+      `${describeOperand(constant)} is not an operand: pass a number, a bigint, a value or a place`,
+    );
   if (typeof constant === 'number' && !Number.isSafeInteger(constant))
     throw new RangeError(
       Number.isInteger(constant)
-        ? `${constant} is beyond 2^53, and a number is not exact there: write a bigint, as 2n ** 60n`
-        : `${constant} is not a whole number`,
+        ? `${constant} is beyond 2^53, where a number is not exact: use a bigint, such as 2n ** 60n`
+        : `${constant} is not an integer`,
     );
   const exact = BigInt(constant);
   if (!includes(U64, only(exact)) && !includes(S64, only(exact)))
@@ -111,12 +147,12 @@ export function constantOf(constant: number | bigint): bigint {
   return exact;
 }
 
-/** The numbers that an operand may be. */
+/** The range of an operand's numbers. */
 export function typeOfOperand(operand: Operand): NumberType {
   return operand instanceof Readable ? operand.type : only(constantOf(operand));
 }
 
-/** What messages call an operand, with its type: `stack.port (u16, 0 to 65535)`. */
+/** An operand and its type, for messages: `stack.port (u16, 0 to 65535)`. */
 export function describeOperand(operand: Operand): string {
   if (operand instanceof Readable) return `${operand.name} (${describeType(operand.type)})`;
   // A field of that name is hidden by the method: see `Memory`.
@@ -125,7 +161,7 @@ export function describeOperand(operand: Operand): string {
   return String(operand);
 }
 
-/** Throws RangeError unless every number that the operand may be is one of `type`, that of `what`. */
+/** Throws RangeError unless `type`, the type of `what`, includes every number that the operand may have. */
 export function requireFits(operand: Operand, type: NumberType, what: string, remedy?: string): void {
   const from = typeOfOperand(operand);
   if (includes(type, from)) return;
@@ -135,14 +171,14 @@ export function requireFits(operand: Operand, type: NumberType, what: string, re
   throw new RangeError(`${describeOperand(operand)} doesn't fit ${what} (${describeType(type)})${advice}`);
 }
 
-/** Gives an operand in a form that instructions take: a number that fits 32 signed bits, or a register. */
+/** An operand for an instruction: an immediate if it fits 32 signed bits, else a register. */
 export function immediateOrRegister(machine: Machine, operand: Operand): Register | number {
   if (operand instanceof Readable) return operand.toRegister();
   const constant = constantOf(operand);
   return fits32(constant) ? Number(constant) : intoRegister(machine, constant);
 }
 
-/** Puts an operand into a register: its own if it has one, else a scratch register. */
+/** Returns a register with the operand: its own register, or else a scratch register. */
 export function intoRegister(machine: Machine, operand: Operand): Register {
   if (operand instanceof Readable) return operand.toRegister();
   const register = machine.scratch();
@@ -150,7 +186,7 @@ export function intoRegister(machine: Machine, operand: Operand): Register {
   return register;
 }
 
-/** Loads an operand into the given register. */
+/** Loads an operand into a register. */
 export function loadInto(machine: Machine, register: Register, operand: Operand): void {
   if (operand instanceof Readable) {
     operand.loadInto(register);
@@ -162,7 +198,7 @@ export function loadInto(machine: Machine, register: Register, operand: Operand)
   else machine.emit(insn.lddw(register, constant));
 }
 
-/** Whether an instruction's immediate of 32 signed bits can be that number. */
+/** Whether a number fits an instruction's immediate: 32 bits, sign-extended. */
 export function fits32(constant: bigint): boolean {
   return BigInt.asIntN(32, constant) === constant;
 }

@@ -94,7 +94,7 @@ export function placeParameters(
     moves.push(placeOne(machine, to, layoutOf(schema), argument, parameterName(name, index), isFilled));
     if (isFilled) filled.push(placeOf(argument as Place | StructMemory));
   }
-  emitInOrder(machine, moves, name);
+  emitInOrder(moves, name);
   return filled;
 }
 

@@ -1,5 +1,5 @@
 /**
- * Places: typed pieces of memory, read again each time they are used.
+ * Places: typed memory that each use reads again.
  */
 
 import type { TSchema } from '@sinclair/typebox';
@@ -7,7 +7,6 @@ import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
 import type { Register } from '../instruction.ts';
 import { hasFields, type IntLayout, type Layout, layoutOf } from '../layout.ts';
-import { describePosition } from '../position.ts';
 import { r10 } from '../registers.ts';
 import type { Width } from '../width.ts';
 import type { Machine } from './machine.ts';
@@ -23,73 +22,119 @@ import {
   typeOfOperand,
 } from './operand.ts';
 import { StackSlot, type TrackedMemory } from './stack.ts';
+import { describeHolder } from './state.ts';
 import { type ValidBits, Value } from './value.ts';
 
-/** The largest offset of a load or store, plus its width: 16 bits with a sign. */
+/** The largest offset of a load or store plus its width: the offset has 16 bits with a sign. */
 const MOST_OFFSET = 32_767;
 
 /**
- * What loads may come from: memory whose address helpers take (the stack, map values), the program's context or a kernel
- * structure, and an argument in the context whose type the verifier knows.
+ * The kind of memory at a place: `memory` (the stack and map values, whose address helpers accept), `kernel` (the
+ * program context and kernel structures), or `trusted` (a context argument whose type the verifier knows).
  */
 export type PlaceKind = 'memory' | 'kernel' | 'trusted';
 
-/** What memory is counted from: the frame, in which a slot owns it, or a pointer in a register. */
+/** The base of an offset: a stack slot (from r10), or a pointer in a register. */
 export type Base = StackSlot | Value;
 
-/** Bits of a number in memory, as bit fields have them: from bit `shift` of the load on. */
+/** The bits of a bit field: `count` bits from bit `shift` of the loaded number. */
 export interface BitField {
   readonly shift: number;
   readonly count: number;
 }
 
-/** What is known of memory beside its address. */
+/** The properties of memory besides its address. */
 export interface Provenance {
-  /** What the base is aligned to, in bytes; 8 if not given. */
+  /** The alignment of the base in bytes; 8 by default. */
   readonly align?: number;
-  /** If the program has to write it before it reads it: stack slots, and memory that the caller of a subprogram wants filled. */
+  /** Memory of the caller that a subprogram must write before it reads it. (Stack slots are tracked by themselves.) */
   readonly tracked?: TrackedMemory;
   readonly bits?: BitField;
 }
 
-/** Key of the place that the memory of a struct is as a whole. */
+/** The key of struct memory's place. */
 export const PLACE = Symbol('place');
 
-/** The memory of a struct or union as a whole; its fields are properties beside it. */
+/**
+ * Memory of a whole struct or union. Its fields are properties: places, arrays, and structs of their own.
+ *
+ * @example
+ * ```ts
+ * import { rawTracepoint, type StructMemory, struct, target, u64 } from 'tsbpf';
+ *
+ * const clear = (memory: StructMemory) => memory.set(0);
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+ *   const sample = b.stack(struct({ number: u64, timeNs: u64 }));
+ *   clear(sample);
+ *   sample.number.set(b.arg(1));
+ * });
+ * ```
+ */
 export interface StructMemory {
   readonly [PLACE]: Place;
   /**
-   * Writes the whole struct, padding too: 0, a copy of memory of the same size (by the widest loads and stores that both
-   * sides' alignment allows), or a value if the struct has 1, 2, 4 or 8 bytes.
+   * Writes the whole struct, padding included: 0, a copy of memory of the same size (by the widest loads and stores that
+   * both alignments allow), or a value if the struct has 1, 2, 4 or 8 bytes.
    *
-   * Throws TypeError for any other constant and for memory of another size, RangeError for a value that may not fit.
+   * Throws TypeError for any other constant and for memory of another size, and RangeError for a value that may not fit.
    */
   set(source: Operand | StructMemory): void;
 }
 
-/** Whether it is the memory of a whole struct or union. */
+/** Whether this is memory of a struct or union. */
 export function isStructMemory(thing: unknown): thing is StructMemory {
   return typeof thing === 'object' && thing !== null && PLACE in thing;
 }
 
-/** Memory as one place. Throws TypeError for anything else, such as a method in the place of a field. */
+/** The place of memory of any schema. Throws TypeError for anything else, such as a method of the name of a field. */
 export function placeOf(memory: Place | StructMemory): Place {
   if (memory instanceof Place) return memory;
   if (isStructMemory(memory)) return memory[PLACE];
-  throw new TypeError(`${describeOperand(memory)} is no memory`);
+  throw new TypeError(`${describeOperand(memory)} is not memory`);
 }
 
-/** A typed piece of memory, at an offset from its base. Numbers can be compared, everything can be copied. */
+/**
+ * Typed memory: a field on the stack, in a map value, in the program context or in a kernel structure. Numbers can be
+ * compared and used as operands, and every place can be copied. Each use emits a load.
+ *
+ * Stack memory must be written before it is read, or the statement throws ProgramError. Memory of the context and of
+ * the kernel is read-only.
+ *
+ * @example
+ * ```ts
+ * import { ktimeGetNs, perfEventArray, rawTracepoint, struct, target, u32, u64 } from 'tsbpf';
+ *
+ * const Call = struct({ timeNs: u64, number: u32 });
+ * const calls = perfEventArray('calls', Call);
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+ *   b.keep(b.context);
+ *   const call = b.stack(Call);
+ *   call.set(0); // the padding, too
+ *   call.timeNs.set(b.call(ktimeGetNs)); // `call.timeNs` is a place: 8 bytes on the stack
+ *   call.number.set(b.arg(1).as(u32));
+ *   b.output(calls, call);
+ * });
+ * ```
+ */
 export class Place extends Readable {
+  /** @internal */
   readonly machine: Machine;
+  /** @internal */
   readonly base: Base;
+  /** Bytes from r10 for stack memory, else from the pointer; for raw instructions. */
   readonly offset: number;
+  /** The size, alignment and kind of the memory. */
   readonly layout: Layout;
+  /** The name in error messages. */
   readonly name: string;
+  /** @internal */
   readonly kind: PlaceKind;
+  /** @internal */
   readonly provenance: Provenance;
 
-  /** `offset` counts from r10 for a slot, else from the pointer. */
+  /** @internal `offset` counts from r10 for a slot, else from the pointer. */
   constructor(
     machine: Machine,
     base: Base,
@@ -109,10 +154,12 @@ export class Place extends Readable {
     this.provenance = provenance;
   }
 
+  /** The size in bytes. */
   get size(): number {
     return this.layout.size;
   }
 
+  /** The range of the number. @throws {TypeError} if the memory is not a number. */
   get type(): NumberType {
     const { bits } = this.provenance;
     const layout = this.#number();
@@ -120,62 +167,67 @@ export class Place extends Readable {
     return layout.signed ? signed(bits.count) : unsigned(bits.count);
   }
 
-  /** Whether its bytes are all of a number, and not a bit field. */
+  /** Whether the place is whole bytes and not a bit field. */
   get isWhole(): boolean {
     return this.provenance.bits === undefined;
   }
 
-  /** What its address is surely aligned to, in bytes: at most 8. */
+  /** The guaranteed alignment of the address in bytes: at most 8. */
   get alignment(): number {
     return this.#alignment(this.offset);
   }
 
-  /** What the address `offset` bytes from the base is surely aligned to, at most 8. */
+  /** The guaranteed alignment `offset` bytes from the base, at most 8. */
   #alignment(offset: number): number {
     const ofBase = this.base instanceof StackSlot ? 8 : (this.provenance.align ?? 8);
     const ofOffset = offset === 0 ? 8 : offset & -offset;
     return Math.min(8, ofBase, ofOffset);
   }
 
-  /** The widths of the accesses that make up `size` bytes: the verifier takes only aligned ones of the stack, which a parameter may be on. */
+  /**
+   * The width of each access to the number. The verifier accepts only aligned accesses to the stack, where the memory of a
+   * parameter may be.
+   */
   #accessWidth(): Width['size'] {
     const { size } = this.#number();
     const isStrict = this.base instanceof StackSlot || (this.provenance.align ?? 8) < 8;
     return isStrict ? (Math.min(size, this.#alignment(this.offset)) as Width['size']) : size;
   }
 
-  /** Whether loading it takes a register besides the one that it is loaded into. */
+  /** Whether a load needs another register besides its destination. */
   get takesScratch(): boolean {
     return this.#accessWidth() < this.size || this.offset + this.size > MOST_OFFSET;
   }
 
-  /** Whether it holds a pointer whose type the verifier knows by BTF. */
+  /** Whether the place holds a pointer whose type the verifier knows by BTF. */
   get trusted(): boolean {
     return this.kind === 'trusted';
   }
 
-  /** Its layout as a number. @throws {TypeError} if it is none. */
+  /** The layout of the number. @throws {TypeError} if the memory is not a number. */
   #number(): IntLayout {
     if (this.layout.kind === 'int') return this.layout;
-    const seen = [1, 2, 4, 8].includes(this.size)
+    const remedy = [1, 2, 4, 8].includes(this.size)
       ? `: read it as one with b.as(memory, u${8 * this.size})`
       : '';
-    throw new TypeError(`${this.name} is ${describeLayout(this.layout)}, not a number${seen}`);
+    throw new TypeError(`${this.name} is ${describeLayout(this.layout)}, not a number${remedy}`);
   }
 
+  /** @internal Loads the number into a scratch register. */
   toRegister(): Register {
     const register = this.machine.scratch();
     this.loadInto(register);
     return register;
   }
 
+  /** @internal Loads the number into a register, extended to 64 bits. */
   loadInto(register: Register): void {
     const validBits = this.loadLowBits(register);
     if (validBits < 64)
       this.machine.emit(insn.lsh(register, 64 - validBits), insn.arsh(register, 64 - validBits));
   }
 
-  /** Loads the number in the host's byte order, without extending its sign: the result is how many low bits count. */
+  /** @internal Loads the number in the host's byte order without extending its sign. Returns the number of valid low bits. */
   loadLowBits(register: Register): ValidBits {
     const { size, signed: isSigned, bigEndian } = this.#number();
     const bits = (8 * size) as ValidBits;
@@ -188,7 +240,7 @@ export class Place extends Readable {
     return isSigned ? bits : 64;
   }
 
-  /** Leaves the bits of a bit field in a register, with their sign. A field of 64 bits is none: it is a whole number. */
+  /** Extracts a bit field from a register, with its sign. A bit field has less than 64 bits. */
   #extract(register: Register, { shift, count }: BitField): void {
     const above = 64 - shift - count;
     if (above > 0) this.machine.emit(insn.lsh(register, above));
@@ -196,7 +248,7 @@ export class Place extends Readable {
     this.machine.emit(right(register, 64 - count));
   }
 
-  /** Loads the bytes as they lie in memory: by one load, or by several if the address is not aligned to their size. */
+  /** @internal Loads the bytes in memory order: by one load, or by several if the address is not aligned to their size. */
   loadRaw(register: Register): void {
     const { size } = this.#number();
     this.requireWritten();
@@ -219,13 +271,13 @@ export class Place extends Readable {
     });
   }
 
-  /** A scratch register that is not `register`, which nothing may hold yet. */
+  /** A scratch register other than `register`, which may still be free. */
   #scratchBeside(register: Register): Register {
     const scratch = this.machine.scratch();
     return scratch.register === register.register ? this.machine.scratch() : scratch;
   }
 
-  /** A register and a 16-bit offset that lead to `size` bytes from the beginning: a moved copy of the base for offsets that are larger. */
+  /** A register and a 16-bit offset of the first `size` bytes. For a larger offset: a copy of the base, moved by it. */
   #reach(size: number): { readonly register: Register; readonly offset: number } {
     const register = this.baseRegister();
     if (this.offset + size <= MOST_OFFSET) return { register, offset: this.offset };
@@ -234,7 +286,11 @@ export class Place extends Readable {
     return { register: moved, offset: 0 };
   }
 
-  /** Reads it into a temporary: one load, and a swap if it is big-endian. */
+  /**
+   * Reads the number into a temporary. Emits one load, and a swap if the memory is big-endian.
+   *
+   * Throws TypeError if the place is not a number, and ProgramError for unwritten memory.
+   */
   get(): Value {
     return this.machine.statement(this.get, () => {
       const holder = { name: this.name, position: this.machine.position };
@@ -245,30 +301,35 @@ export class Place extends Readable {
   }
 
   /**
-   * The same memory as a number of another integer schema, which may be shorter: its first bytes, the low ones of a number in the host's
-   * byte order. Nothing is emitted.
+   * The same memory as a number of another integer schema of at most its size. A shorter one reads the first bytes, which
+   * are the low ones in the host's byte order. Emits nothing.
+   *
+   * Throws TypeError for other schemas (`b.as` takes any), and for bit fields.
    */
   as(schema: TSchema): Place {
     return this.machine.statement(this.as, () => {
       const layout = layoutOf(schema);
-      if (layout.kind !== 'int') throw new TypeError('as() takes an integer schema here; b.as() takes any');
+      if (layout.kind !== 'int')
+        throw new TypeError('as() of a place needs an integer schema; b.as(memory, schema) takes any');
       if (layout.size > this.size)
-        throw new TypeError(`${this.name} has ${this.size} bytes, too few to be seen as ${layout.size}`);
+        throw new TypeError(`${this.name} has ${this.size} bytes, but the schema of as() has ${layout.size}`);
       this.#requireWhole();
       const { machine, base, offset, name, kind, provenance } = this;
       return new Place(machine, base, offset, layout, name, kind, provenance);
     });
   }
 
-  /** `as(s64)`, or `as(s32)` for the low 32 bits. */
+  /** Reads the number into a temporary as a signed one: `get().as(s64)`, or `get().as(s32)` for the low 32 bits. */
   asSigned(bits: 32 | 64 = 64): Value {
     return this.machine.statement(this.asSigned, () => this.get().asSigned(bits));
   }
 
   /**
-   * Writes it. A number is stored by one instruction, swapped if the place is big-endian; from memory of another width it is extended.
-   * Other memory is copied, by the widest loads that both sides' alignment allows. Throws RangeError if the source may be a number that
-   * the place can't hold: `as` narrows on purpose.
+   * Writes the place. A number is one store, after a swap if the place is big-endian; a number from memory of another width
+   * is extended. Other memory is copied by the widest loads and stores that both alignments allow. 0 clears any memory.
+   *
+   * Throws RangeError if the source may be a number that the place cannot hold (narrow it with `as`), TypeError for
+   * memory of another size, and ProgramError if the source is not written or has ended.
    */
   set(source: Operand | StructMemory): void {
     this.machine.statement(this.set, () => {
@@ -282,20 +343,20 @@ export class Place extends Readable {
   }
 
   /**
-   * Adds to it in one step that no other CPU can come between; wraps. A negative amount subtracts. Throws TypeError unless the place
-   * is a number of 4 or 8 bytes in the host's byte order.
+   * Adds `amount` to the number atomically; the sum wraps. A negative amount subtracts. Emits one instruction, after a
+   * `mov` if the amount is a constant.
+   *
+   * Throws TypeError unless the place is an aligned number of 4 or 8 bytes in the host's byte order.
    */
   atomicAdd(amount: Operand): void {
     this.machine.statement(this.atomicAdd, () => {
       const { size, bigEndian } = this.#number();
       if (bigEndian)
-        throw new TypeError(`${this.name} is big-endian: the processor can't add to it in one step`);
+        throw new TypeError(`${this.name} is big-endian: an atomic addition needs the host's byte order`);
       if (size !== 4 && size !== 8)
-        throw new TypeError(`${this.name} has ${size} bytes; an atomic addition takes 4 or 8`);
+        throw new TypeError(`${this.name} has ${size} bytes: an atomic addition needs 4 or 8`);
       if (this.#accessWidth() < size)
-        throw new TypeError(
-          `${this.name} is not aligned to its ${size} bytes: an atomic addition needs that`,
-        );
+        throw new TypeError(`${this.name} is not aligned to its ${size} bytes, as an atomic addition needs`);
       this.#requireWhole();
       this.requireWritten();
       requireBits(amount, size, this.name);
@@ -305,7 +366,7 @@ export class Place extends Readable {
     });
   }
 
-  /** The register that the offset counts from. Throws if the block that owns the memory has ended. */
+  /** The register that the offset counts from, for raw instructions. Throws ProgramError if the memory's block has ended. */
   baseRegister(): Register {
     this.#requireOpen();
     return this.base instanceof StackSlot ? r10 : this.base.read();
@@ -314,30 +375,30 @@ export class Place extends Readable {
   #requireOpen(): void {
     if (!(this.base instanceof StackSlot) || this.machine.stack.has(this.base)) return;
     throw new ProgramError(
-      `${this.name} of ${describePosition(this.base.position)} is on the stack of a block that has ended: make it before the block`,
+      `${describeHolder({ name: this.name, position: this.base.position })} is on the stack of a block that has ended: make it before the block`,
     );
   }
 
   #requireWhole(): void {
     if (!this.isWhole)
-      throw new TypeError(`${this.name} is a bit field: it can be read, not written or seen otherwise`);
+      throw new TypeError(`${this.name} is a bit field: it can only be read, as a number of its type`);
   }
 
-  /** What has to be written before it is read, and where this place lies in it. */
+  /** The tracked memory that contains this place, and the place's offset in it. */
   #tracked(): { readonly memory: TrackedMemory; readonly offset: number } | undefined {
     if (this.base instanceof StackSlot) return { memory: this.base, offset: this.offset - this.base.offset };
     const memory = this.provenance.tracked;
     return memory && { memory, offset: this.offset };
   }
 
-  /** Says that every byte is written; for memory that raw instructions have filled. */
+  /** @internal Marks every byte as written. */
   markWritten(): void {
     this.#requireOpen();
     const tracked = this.#tracked();
     if (tracked) this.machine.stack.write(tracked.memory, tracked.offset, this.size);
   }
 
-  /** Throws if a byte hasn't been written, and names the field; also if the block that owns the memory has ended. */
+  /** @internal Throws ProgramError with the field of an unwritten byte, or if the memory's block has ended. */
   requireWritten(): void {
     this.#requireOpen();
     const tracked = this.#tracked();
@@ -355,14 +416,14 @@ export class Place extends Readable {
     if (to.kind === 'int' && from.kind === 'int') requireFits(source, this.type, this.name);
     else if (this.size !== source.size)
       throw new TypeError(
-        `${source.name} (${source.size} bytes) doesn't fit ${this.name} (${this.size} bytes)`,
+        `cannot copy ${source.name} (${source.size} bytes) to ${this.name} (${this.size} bytes): the sizes differ`,
       );
-    const asTheyLie =
+    const isByteCopy =
       source.isWhole &&
       this.size === source.size &&
       (to.kind !== 'int' || from.kind !== 'int' || to.bigEndian === from.bigEndian || this.size === 1);
     const register = this.machine.scratch();
-    if (!asTheyLie) {
+    if (!isByteCopy) {
       source.loadInto(register);
       this.#store(register);
       return;
@@ -373,7 +434,7 @@ export class Place extends Readable {
       const aligned = Math.min(this.#alignment(this.offset + at), source.#alignment(source.offset + at));
       chunks.push({ at, size: widest(aligned, this.size - at) });
     }
-    // Memory that overlaps is copied from the end that the copy does not overwrite before it is read.
+    // Overlapping memory is copied backwards if a forward copy would overwrite bytes before it reads them.
     if (this.base === source.base && this.offset > source.offset) chunks.reverse();
     for (const { at, size } of chunks)
       this.machine.emit(
@@ -395,7 +456,7 @@ export class Place extends Readable {
     this.#store(swapped);
   }
 
-  /** Stores a scratch register, which is swapped first if the place is big-endian. */
+  /** Stores a scratch register, and swaps it first if the place is big-endian. */
   #store(register: Register): void {
     if (isBigEndian(this)) this.machine.emit(insn.toBe((8 * this.size) as 16 | 32 | 64, register));
     this.#storeRegister(register);
@@ -404,7 +465,7 @@ export class Place extends Readable {
   #storeRegister(register: Register): void {
     const { size } = this.layout;
     if (size !== 1 && size !== 2 && size !== 4 && size !== 8)
-      throw new TypeError(`${this.name} has ${size} bytes: it can be copied, or set to 0`);
+      throw new TypeError(`${this.name} has ${size} bytes: copy other memory to it, or set it to 0`);
     const to = this.#reach(size);
     const width = widest(this.#alignment(this.offset), size);
     this.machine.emit(insn.stx({ size: width }, to.register, to.offset, register));
@@ -439,7 +500,9 @@ export class Place extends Readable {
       return;
     }
     if (constant !== 0n)
-      throw new TypeError(`${this.name} is ${describeLayout(this.layout)}: it can be set to 0 or copied`);
+      throw new TypeError(
+        `${this.name} is ${describeLayout(this.layout)}: set it to 0, or copy other memory to it`,
+      );
     const to = this.#reach(this.size);
     for (let done = 0; done < this.size; ) {
       const width = widest(this.#alignment(this.offset + done), this.size - done);
@@ -449,13 +512,13 @@ export class Place extends Readable {
   }
 }
 
-/** A register whose low bits are the number: a value's own if so many of its bits count. */
+/** A register with the number in its low `bits`: the value's own if enough of its bits are valid. */
 function withLowBits(machine: Machine, operand: Operand, bits: number): Register {
   if (operand instanceof Value && operand.validBits >= bits) return operand.read();
   return intoRegister(machine, operand);
 }
 
-/** Throws RangeError unless the operand's bits fit `size` bytes, read as a number with or without a sign. */
+/** Throws RangeError unless the operand fits `size` bytes as a signed or an unsigned number. */
 function requireBits(operand: Operand, size: number, name: string): void {
   const type = typeOfOperand(operand);
   if (includes(signed(8 * size), type) || includes(unsigned(8 * size), type)) return;
@@ -464,7 +527,7 @@ function requireBits(operand: Operand, size: number, name: string): void {
   );
 }
 
-/** A constant as it lies in the place's memory: the number that loading those bytes in the host's order gives, without a sign. */
+/** A constant in the byte order of a place: the unsigned number that a load of its bytes in the host's order gives. */
 export function bytesOf(place: Place, constant: bigint): bigint {
   const bits = 8 * place.size;
   const bytes = BigInt.asUintN(bits, constant);
@@ -478,18 +541,20 @@ export function isBigEndian(place: Place): boolean {
   return place.layout.kind === 'int' && place.layout.bigEndian;
 }
 
-/** For messages: what memory is that is no number. */
-function describeLayout(layout: Layout): string {
-  return hasFields(layout) ? `a ${layout.kind} of ${layout.size} bytes` : `${layout.kind}(${layout.size})`;
+/** A layout for messages: `u32`, `struct of 24 bytes`, `chars(16)`. */
+export function describeLayout(layout: Layout): string {
+  const { kind, size } = layout;
+  if (kind === 'int') return `${layout.signed ? 's' : 'u'}${8 * size}`;
+  return hasFields(layout) || kind === 'array' ? `${kind} of ${size} bytes` : `${kind}(${size})`;
 }
 
-/** The widest access to memory of that alignment, of which so many bytes are left. */
+/** The widest access to memory with this alignment if `left` bytes are left. */
 function widest(align: number, left: number): Width['size'] {
   for (const width of [8, 4, 2] as const) if (left >= width && align >= width) return width;
   return 1;
 }
 
-/** The innermost field that a byte belongs to, or the one that its padding follows. */
+/** The innermost field that contains a byte, or the field before the byte if it is padding. */
 function fieldAt(layout: Layout, byte: number, name: string): string {
   if (!hasFields(layout)) return name;
   const gap = layout.padding.find(({ offset, size }) => byte >= offset && byte < offset + size);

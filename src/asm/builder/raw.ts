@@ -13,7 +13,7 @@ import { JMP, JMP32 } from '../isa/form.ts';
 import { type Form, formOf } from '../isa.ts';
 import { isReserved } from '../labels.ts';
 import { CALL, EXIT, GOTOX } from '../opcodes.ts';
-import { describePosition, type Position } from '../position.ts';
+import { type Position, withLine } from '../position.ts';
 import { LabelStates } from './label-states.ts';
 import type { Machine } from './machine.ts';
 import { describeHolder, isRaw } from './state.ts';
@@ -101,9 +101,7 @@ export class RawCode {
     if (lost?.lost === undefined)
       return new ProgramError(`${what}neither a value nor a raw instruction has set`);
     const { by, position } = lost.lost;
-    return new ProgramError(
-      `${what}is not set: ${by} at ${describePosition(position)} took ${describeHolder(lost)}`,
-    );
+    return new ProgramError(`${what}is not set: ${withLine(by, position)} overwrote ${describeHolder(lost)}`);
   }
 
   #checkWrites(instruction: Instruction, form: Form): void {

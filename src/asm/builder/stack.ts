@@ -1,64 +1,91 @@
 /**
- * What a program knows of its memory: the stack slots of the blocks that are open, and which bytes have been written.
+ * Stack memory: the slots of the open blocks, and the bytes that have been written.
  *
- * The kernel lets a privileged program pass unwritten bytes on, and with them old content of the stack. The builder does not.
+ * The kernel lets a privileged program pass on unwritten bytes, and with them old content of the stack. The builder does
+ * not.
  */
-import type { Position } from '../position.ts';
+import { describePosition, type Position } from '../position.ts';
 
 /** MAX_BPF_STACK, include/linux/filter.h. */
 const STACK_SIZE = 512;
 
-/** Memory whose bytes have to be written before they are read. */
+/** Memory whose bytes must be written before they are read. */
 export interface TrackedMemory {
   readonly name: string;
   readonly size: number;
 }
 
-/** A piece of the frame. It belongs to the block that made it. */
+/** The use of a slot, for names and messages. */
+export interface SlotUse {
+  /** The name of the memory in messages: `stack`. */
+  readonly name: string;
+  /** The content and its size: `struct of 160 bytes`. */
+  readonly content: string;
+  /** What to do if the stack has no room for it. */
+  readonly remedy?: string;
+}
+
+/** A part of the stack frame. It belongs to the block that made it. */
 export class StackSlot implements TrackedMemory {
   readonly name: string;
+  readonly content: string;
   readonly size: number;
   /** Bytes from r10, so negative. */
   readonly offset: number;
   /** The statement that made it. */
   readonly position: Position | undefined;
 
-  constructor(name: string, size: number, offset: number, position: Position | undefined) {
+  constructor({ name, content }: SlotUse, size: number, offset: number, position: Position | undefined) {
     this.name = name;
+    this.content = content;
     this.size = size;
     this.offset = offset;
     this.position = position;
   }
 }
 
-/** The frame of one program or subprogram, and the memory that its caller wants filled. */
+const REMEDY =
+  'Reserve large memory in a block of its own (b.block frees it), or use a value of a perCpuArray';
+
+/** The stack frame of one program or subprogram, and the memory of its caller that it must fill. */
 export class Stack {
   #used = 0;
-  /** What can be used, with a flag for each byte that has been written. */
+  /** The usable memory, with a flag for each byte that has been written. */
   #written = new Map<TrackedMemory, Uint8Array>();
 
   /**
-   * Hands out `size` bytes, at an offset that is a multiple of `align` plus `skew` (for a copy of something that does not start on an
-   * aligned offset itself).
+   * Allocates `size` bytes, at an offset that is a multiple of `align` plus `skew`: the copy of a span that starts at an
+   * unaligned offset needs the same alignment.
+   *
+   * Throws RangeError if the stack is full, and lists its slots.
    */
   allocate(
     size: number,
     align: number,
     skew: number,
-    { name, position }: { readonly name: string; readonly position: Position | undefined },
+    use: SlotUse & { readonly position: Position | undefined },
   ): StackSlot {
     const start = Math.ceil((this.#used + size + skew) / align) * align;
-    if (start > STACK_SIZE)
-      throw new RangeError(
-        `${name} takes ${size} bytes of stack; ${STACK_SIZE - this.#used} of ${STACK_SIZE} are left`,
-      );
+    if (start > STACK_SIZE) throw this.#full(use);
     this.#used = start;
-    const slot = new StackSlot(name, size, skew - start, position);
+    const slot = new StackSlot(use, size, skew - start, use.position);
     this.track(slot);
     return slot;
   }
 
-  /** From now on the bytes of that memory have to be written before they are read. */
+  #full({ content, remedy = REMEDY }: SlotUse): RangeError {
+    const slots = [...this.#written.keys()].filter((memory) => memory instanceof StackSlot);
+    const uses = slots.map((slot) => {
+      const line = describePosition(slot.position);
+      return line === undefined ? slot.content : `${slot.content} (${line})`;
+    });
+    const inUse = uses.length === 0 ? '' : `. In use: ${uses.join(', ')}`;
+    return new RangeError(
+      `no stack space for ${content}: ${STACK_SIZE - this.#used} of ${STACK_SIZE} bytes are free${inUse}. ${remedy}`,
+    );
+  }
+
+  /** Requires from now on that the bytes of this memory are written before they are read. */
   track(memory: TrackedMemory): void {
     this.#written.set(memory, new Uint8Array(memory.size));
   }
@@ -68,12 +95,12 @@ export class Stack {
     return this.#written.has(slot);
   }
 
-  /** Notes that these bytes are written. */
+  /** Marks bytes as written. */
   write(memory: TrackedMemory, offset: number, size: number): void {
     this.#written.get(memory)?.fill(1, offset, offset + size);
   }
 
-  /** The first of `size` bytes at `offset` that hasn't been written, counted from `offset`; -1 if all have. */
+  /** The first unwritten byte among `size` bytes at `offset`, counted from `offset`; -1 if all are written. */
   firstUnwritten(memory: TrackedMemory, offset: number, size: number): number {
     return (
       this.#written
@@ -83,7 +110,7 @@ export class Stack {
     );
   }
 
-  /** Notes that the bytes of slots among `size` bytes at `offset` from r10 are written. */
+  /** Marks the bytes of slots among `size` bytes at `offset` from r10 as written. */
   writeAt(offset: number, size: number): void {
     for (const { slot, start, end } of this.#slotsAt(offset, size)) this.write(slot, start, end - start);
   }
@@ -97,7 +124,7 @@ export class Stack {
     return undefined;
   }
 
-  /** The slots that `size` bytes at `offset` from r10 overlap, each with the common bytes, counted from its first byte. */
+  /** The slots that overlap `size` bytes at `offset` from r10, each with the common bytes, counted from its first byte. */
   *#slotsAt(offset: number, size: number): Generator<{ slot: StackSlot; start: number; end: number }> {
     for (const slot of this.#written.keys()) {
       if (!(slot instanceof StackSlot)) continue;
@@ -125,7 +152,7 @@ export class Stack {
     return stack;
   }
 
-  /** Takes over the flags of an arm for the memory from before it: all of them from the first arm, then only common ones. */
+  /** Joins the flags of an arm into those of memory from before it: copies those of the first arm, and those of others by AND. */
   keepWrittenIn(arm: Stack, first: boolean): void {
     for (const [memory, flags] of this.#written) {
       const others = arm.#written.get(memory);

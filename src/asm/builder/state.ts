@@ -1,71 +1,67 @@
 /**
- * The state of the machine at one point: control flow saves it at branches, and joins it behind them and at
- * labels.
+ * The state of the machine at one point of a program. Control flow saves it at branches and joins it where paths merge.
  */
 import { describePosition, type Position } from '../position.ts';
 import type { Stack } from './stack.ts';
 
-/** A block of the user's, from the outermost on. */
+/** A block of the program and the blocks around it. */
 export interface Scope {
   readonly outer: Scope | undefined;
   readonly depth: number;
 }
 
-/** What holds a register, and since when. A value is alive as long as it is the holder of its register. */
+/** The holder of a register. A value is alive as long as it holds its register. */
 export interface Holder {
   readonly name: string;
   readonly position: Position | undefined;
   /** Whether raw instructions have set the register. */
   readonly raw?: boolean;
-  /** The raw value that had to leave the register to it. */
+  /** The raw holder that this one displaced. */
   displaced?: Holder | undefined;
   /** The block in which it took the register. */
   scope?: Scope;
-  /** What took the register away, once something has. */
+  /** How it lost the register. */
   lost?: {
     readonly by: string;
     readonly position: Position | undefined;
-    /** Whether the register holds the result of that operation now. */
+    /** Whether the register now holds the result of that operation. */
     readonly changed?: true;
   };
-  /** Whether a jump back leads to code that has it from a path on which it is lost. */
+  /** Whether a backward jump leads to code that uses it, from a path on which it is lost. */
   broken?: boolean;
   /**
-   * How many labels of raw instructions had been passed at its last use, by a statement and by raw
-   * instructions.
+   * The number of raw labels before its last use, by a statement and by raw instructions.
    */
   usedAt?: number;
   usedRawAt?: number;
-  /** The same for other readings of the register, by the version that they read. */
+  /** The same for casts of the value, by the version of the register that they read. */
   readAt?: Map<number, number>;
-  /** The versions that code behind a label cannot read: a jump back leads there with another one. */
+  /** The versions that code after a label cannot read, because a backward jump leads there with another version. */
   stale?: Set<number>;
 }
 
-/** A holder in words: its name and, if a line made it, that line. */
+/** A holder for messages: its name, and the line that made it. */
 export function describeHolder({ name, position }: Holder): string {
-  return position === undefined ? name : `${name} of ${describePosition(position)}`;
+  const line = position && describePosition(position);
+  return line === undefined ? name : `${name} of ${line}`;
 }
 
-/** What is known at a point, whichever path led there. */
+/** The facts that hold at a point on every path to it. */
 export interface Facts {
   readonly holders: readonly (Holder | undefined)[];
-  /** Which assignment the content of each register is from; undefined if that depends on the path. */
+  /** The assignment that each register's content is from; undefined if it depends on the path. */
   readonly versions: readonly (number | undefined)[];
   readonly stack: Stack;
 }
 
 export interface State extends Facts {
   readonly versions: readonly number[];
-  /** The statement that ended the block (an exit or a jump), after which nothing is reached. */
+  /** The statement that ended the block (an exit or a jump); statements after it are unreachable. */
   readonly ended: Position | undefined | false;
   readonly scope: Scope;
 }
 
-/**
- * What two paths have in common: the same holders, raw values, and the bytes that both have written of memory
- * that both have.
- */
+/** The facts that hold on two paths: common holders, raw values, and the bytes written on both. */
 export function joinFacts(one: Facts, other: Facts): Facts {
   const stack = one.stack.copy();
   stack.keepWrittenIn(other.stack, false);
