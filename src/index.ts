@@ -80,6 +80,7 @@ export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.t
 
 // The running kernel.
 export { Kernel, type Lockdown } from './loader/kernel.ts';
+export type { KernelSymbol } from './loader/symbol-table.ts';
 export type { Descriptor } from './loader/bpf.ts';
 export {
   DEFAULT_PAGES,

@@ -8,6 +8,7 @@ import { type Architecture, architectureOf } from '../asm/architecture.ts';
 import { Btf } from '../asm/btf.ts';
 import { KernelError } from './errors.ts';
 import { nativeSyscalls } from './koffi.ts';
+import { type KernelSymbol, SymbolTable } from './symbol-table.ts';
 import type { Syscalls } from './syscalls.ts';
 
 /** Where the kernel shows its own types, and those of its modules. */
@@ -143,6 +144,25 @@ export class Kernel {
   /** Whether this process has a capability, one of `Capability`. */
   has(capability: number): boolean {
     return ((this.capabilities >> BigInt(capability)) & 1n) === 1n;
+  }
+
+  /**
+   * The symbol that an address of the kernel belongs to, such as a return address from `getStack`; undefined if there is
+   * none, or if the kernel hides addresses from this process (`kernel.kptr_restrict`). The first call reads
+   * /proc/kallsyms, which takes a few tenths of a second; functions of modules that are loaded later have no names.
+   *
+   * @example
+   * import { Kernel } from 'tsbpf';
+   *
+   * const symbol = new Kernel().symbolAt(0xffff_ffff_8100_0000n);
+   * if (symbol) console.log(`${symbol.name}+0x${symbol.offset.toString(16)}`);
+   */
+  symbolAt(address: bigint): KernelSymbol | undefined {
+    const table = this.#once('symbols', () => {
+      const bytes = this.syscalls.readFile('/proc/kallsyms');
+      return new SymbolTable(typeof bytes === 'number' ? new Uint8Array() : bytes);
+    });
+    return table.at(address);
   }
 
   /** The content of a file; if /proc is not mounted, the same from `uname(2)`. */

@@ -1,0 +1,75 @@
+/**
+ * The kernel's symbols by address.
+ *
+ * Source: man 5 proc_kallsyms, kernel/kallsyms.c.
+ */
+
+/** The symbol that an address of the kernel belongs to. */
+export interface KernelSymbol {
+  /** The symbol, such as a function. */
+  readonly name: string;
+  /** Bytes from the start of the symbol to the address. */
+  readonly offset: number;
+  /** The module of the symbol; absent in the kernel itself. */
+  readonly module?: string;
+}
+
+/** Addresses below are those of processes. */
+const KERNEL_SPACE = 1n << 63n;
+/** kallsyms has no sizes: an address further behind a symbol, in bytes, belongs to none. */
+const LARGEST = 1n << 20n;
+const NEWLINE = 10;
+
+/** The lines of /proc/kallsyms, sorted by address. */
+export class SymbolTable {
+  readonly #text: Buffer;
+  /** Ascending. */
+  readonly #addresses: BigUint64Array;
+  /** The start of each symbol's line, in the same order. */
+  readonly #lines: Uint32Array;
+
+  /** Reads the content of /proc/kallsyms. The table is empty if the kernel hides addresses (`kernel.kptr_restrict`). */
+  constructor(content: Uint8Array) {
+    this.#text = Buffer.from(content.buffer, content.byteOffset, content.length);
+    const symbols: { readonly address: bigint; readonly line: number }[] = [];
+    for (let line = 0; line < content.length; ) {
+      const end = content.indexOf(NEWLINE, line);
+      const space = content.indexOf(32, line);
+      const hex = this.#text.toString('latin1', line, space);
+      if (/^[0-9a-f]{16}$/.test(hex)) {
+        const address = BigInt(`0x${hex}`);
+        if (address >= KERNEL_SPACE) symbols.push({ address, line });
+      }
+      if (end < 0) break;
+      line = end + 1;
+    }
+    // The sort is stable, so of several names for one address the first remains the first.
+    symbols.sort((a, b) => (a.address < b.address ? -1 : a.address > b.address ? 1 : 0));
+    this.#addresses = BigUint64Array.from(symbols, ({ address }) => address);
+    this.#lines = Uint32Array.from(symbols, ({ line }) => line);
+  }
+
+  /** The last symbol at or before an address; undefined if there is none near it. */
+  at(address: bigint): KernelSymbol | undefined {
+    let index = this.#countUpTo(address) - 1;
+    const start = this.#addresses[index];
+    if (start === undefined || address - start >= LARGEST) return undefined;
+    while (this.#addresses[index - 1] === start) index--;
+    const line = this.#lines[index] as number;
+    const end = this.#text.indexOf(NEWLINE, line);
+    const text = this.#text.toString('latin1', line, end < 0 ? undefined : end);
+    const [, name = '', module] = /^\S+ \S (\S+)(?:\s+\[(.+)\])?/.exec(text) ?? [];
+    return { name, offset: Number(address - start), ...(module !== undefined && { module }) };
+  }
+
+  /** The number of symbols at or before an address. */
+  #countUpTo(address: bigint): number {
+    let [low, high] = [0, this.#addresses.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#addresses[middle] as bigint) <= address) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
