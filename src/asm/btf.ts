@@ -1,6 +1,4 @@
-/**
- * The types of a kernel: sizes, members and enum values by name, read from its BTF.
- */
+/** The types of a kernel from its BTF: sizes, members and enum values by name. */
 import { enumValue } from './btf/enum.ts';
 import { findMember, hasMember, type Member } from './btf/member.ts';
 import { findPrototype, type Prototype, prototypeOf } from './btf/prototype.ts';
@@ -21,7 +19,19 @@ export {
 export { BtfError, type BtfMember } from './btf/types.ts';
 export type { PointedStruct } from './btf/value.ts';
 
-/** One BTF blob: that of a kernel (`/sys/kernel/btf/vmlinux`), of one of its modules, or one made for a test. */
+/**
+ * The types of a kernel (`/sys/kernel/btf/vmlinux`), or of one of its modules, read from BTF (Linux 5.2).
+ * `new Kernel().btf` of `tsbpf` has the types of the running kernel.
+ *
+ * @example
+ * import { Kernel } from 'tsbpf';
+ *
+ * const { btf } = new Kernel();
+ * if (btf?.has('sock', 'sk_err')) {
+ *   const { offset, size } = btf.member('sock', 'sk_err'); // in bytes
+ *   console.log(offset, size, btf.sizeOf('sock'), btf.enumValue('TCP_ESTABLISHED'));
+ * }
+ */
 export class Btf {
   readonly #reader: BtfReader;
 
@@ -30,14 +40,21 @@ export class Btf {
   }
 
   /**
-   * Scans the blob for where its types begin, and decodes a type when it is asked for. Keeps the bytes, which
-   * must not change afterwards.
+   * Parses BTF. Scans the positions of all types, and decodes a type on first use. Keeps `bytes`, which must
+   * not change afterwards.
    *
-   * `base` is for the types of a module (`/sys/kernel/btf/nf_tables`), which continue those of the kernel:
-   * their ids begin after the kernel's last one, and a name is looked up in the module first.
+   * `base` is for the types of a module (`/sys/kernel/btf/nf_tables`), which extend those of the kernel:
+   * their ids begin after the kernel's last one, and names are looked up in the module first.
    *
-   * @throws {BtfError} if the bytes are not BTF of a little-endian machine, or a type is damaged. A type that
-   * refers to a missing type throws it when that reference is followed.
+   * @throws {BtfError} if the bytes are not little-endian BTF, or a type is malformed. A reference to a
+   * missing type throws when it is followed.
+   *
+   * @example
+   * import { readFileSync } from 'node:fs';
+   * import { Btf } from 'tsbpf/btf';
+   *
+   * const kernel = Btf.parse(readFileSync('/sys/kernel/btf/vmlinux'));
+   * kernel.sizeOf('task_struct');
    */
   static parse(bytes: Uint8Array, base?: Btf): Btf {
     const btf = Btf.lazy(bytes, base);
@@ -46,97 +63,120 @@ export class Btf {
   }
 
   /**
-   * As `parse`, but scans the types only as far as look-ups need them. Use it for the BTF that the running
-   * kernel offers, which needs no check: tcpconnlat needs the first third of it.
+   * Parses BTF as `parse` does, but scans types only as far as look-ups need them. Use it for trusted BTF,
+   * such as that of the running kernel: tcpconnlat scans the first third.
    *
-   * @throws {BtfError} if the header is not one of BTF. A damaged type throws it from the look-up that reaches
-   * it.
+   * @throws {BtfError} if the header is not a BTF header. A malformed type throws from the look-up that
+   * reaches it.
    */
   static lazy(bytes: Uint8Array, base?: Btf): Btf {
     return new Btf(new BtfReader(bytes, base === undefined ? undefined : base.#reader));
   }
 
-  /** How many types there are. Their ids go from 1 to this. */
+  /** The number of types. Ids go from 1 to this number. */
   get count(): number {
     return this.#reader.count;
   }
 
   /**
-   * The id of the first type of that kind and name, or undefined. Searches names without decoding types, and
-   * remembers the answer.
+   * Returns the id of the first type with a kind and a name, or undefined. Searches without decoding types,
+   * and caches the result.
    */
   find(kind: BtfKind, name: string): number | undefined {
     return this.#reader.find(kind, name);
   }
 
-  /** Decodes one type; the id 0 is void. Throws BtfError if there is none with that id. */
+  /**
+   * Returns a type by its id; id 0 is void.
+   *
+   * @throws {BtfError} if there is no type with the id.
+   */
   type(id: number): BtfType {
     return this.#reader.type(id);
   }
 
   /**
-   * The string that starts `offset` bytes into the string section, as line records name it, or its first
-   * `most` bytes. Throws BtfError.
+   * Returns the string at `offset` bytes into the string section, as line records refer to it, or at most its
+   * first `most` bytes.
+   *
+   * @throws {BtfError} if there is no string at the offset.
    */
   string(offset: number, most?: number): string {
     return this.#reader.string(offset, most);
   }
 
   /**
-   * Where a member lies, counted from the start of the struct (or union, or typedef of one): `member('sock',
-   * '__sk_common.skc_daddr')`. A path goes through structs and unions, anonymous ones unnamed as in C, and
-   * into arrays (`in6_u.u6_addr32[1]`), not through pointers. Of several paths the first that exists is
-   * taken, which covers renames between kernels.
+   * Finds a member of a struct, a union, or a typedef of one: `member('sock', '__sk_common.skc_daddr')`.
    *
-   * Throws NoSuchFieldError, with the nearest names, if the kernel has no such struct or member; AmbiguousStructError if the name has several
-   * definitions; TypeError for text that is not a path.
+   * A path descends into structs and unions (anonymous ones are not named, as in C) and arrays
+   * (`in6_u.u6_addr32[1]`), but not through pointers. Of several paths it takes the first that exists, which
+   * covers renames between kernels.
+   *
+   * @throws {NoSuchFieldError} if the kernel has no such struct or member; the message lists similar names.
+   * @throws {AmbiguousStructError} if the name has several definitions.
+   * @throws {TypeError} for text that is not a path.
+   *
+   * @example
+   * import { Kernel } from 'tsbpf';
+   * new Kernel().btf?.member('task_struct', ['__state', 'state']).offset; // `state` before Linux 5.14
    */
   member(struct: StructRef, path: string | readonly string[]): Member {
     return findMember(this.#reader, struct, typeof path === 'string' ? [path] : path);
   }
 
   /**
-   * Whether there is such a struct and, with a path (or several), such a member (or one of them). Throws AmbiguousStructError if the name
-   * has several definitions.
+   * Whether the kernel has a struct and, with a path or several, at least one such member.
+   *
+   * @throws {AmbiguousStructError} if the name has several definitions.
    */
   has(struct: StructRef, path?: string | readonly string[]): boolean {
     return hasMember(this.#reader, struct, typeof path === 'string' ? [path] : path);
   }
 
   /**
-   * What a function is called with: its parameters in their order, and what it returns. A tracepoint's arguments are those of
-   * the typedef `btf_trace_NAME`, behind a first one that is the kernel's own.
+   * Returns the parameters and the result of a function. The arguments of a tracepoint are those of the
+   * typedef `btf_trace_NAME`, after a first one that is internal to the kernel.
    *
-   * Throws NoSuchFieldError, with the nearest names, where there is no such function.
+   * @throws {NoSuchFieldError} if there is no such function; the message lists similar names.
+   *
+   * @example
+   * import { Kernel } from 'tsbpf';
+   * new Kernel().btf?.prototype('tcp_v4_connect').parameters.map(({ name }) => name); // sk, uaddr, addr_len
    */
   prototype(name: string): Prototype {
     return findPrototype(this.#reader, name);
   }
 
-  /** The prototype of the function, the function pointer or the typedef of one with that id. Throws BtfError if it is none. */
+  /**
+   * Returns the prototype of a function, a function pointer or a typedef of one, by its id.
+   *
+   * @throws {BtfError} if the type is not a function.
+   */
   prototypeOf(id: number): Prototype {
     return prototypeOf(this.#reader, id);
   }
 
   /**
-   * The BTF id of a struct, a union or a typedef of one. The id of a forward declaration gives that of the definition.
+   * Returns the BTF id of a struct, a union or a typedef of one. The id of a forward declaration gives that
+   * of the definition.
    *
-   * Throws NoSuchFieldError if there is none, and AmbiguousStructError if the name has several definitions.
+   * @throws {NoSuchFieldError} if there is no such struct.
+   * @throws {AmbiguousStructError} if the name has several definitions.
    */
   structId(struct: StructRef): number {
     return structId(this.#reader, struct);
   }
 
-  /** The size in bytes of a struct, a union or a typedef of one. Throws as `structId` does. */
+  /** Returns the size of a struct, a union or a typedef of one, in bytes. Throws as `structId` does. */
   sizeOf(struct: StructRef): number {
     return sizeOf(this.#reader, structId(this.#reader, struct));
   }
 
   /**
-   * An enum's value by its name, wherever it is or in the enum of that name: a bigint if the enum is one of
-   * 64 bits.
+   * Returns the value of an enumerator by its name, in any enum or in the enum `enumName`. It is a bigint if
+   * the enum has 64 bits.
    *
-   * Throws NoSuchFieldError where there is none.
+   * @throws {NoSuchFieldError} if there is none.
    */
   enumValue(name: string, enumName?: string): number | bigint {
     return enumValue(this.#reader, name, enumName);

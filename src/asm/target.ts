@@ -53,9 +53,10 @@ export function target(architectureName: string, kernel?: Btf): Target {
 export function kernelTypes(target: Target, wanted = 'a kernel structure'): Btf {
   if (target.kernel !== undefined) return target.kernel;
   throw new NoBtfError(
-    `${wanted} needs kernel types (BTF), but the target has none: pass the types as target(process.arch, new Kernel().btf). ` +
-      'If they are undefined, this kernel has no /sys/kernel/btf/vmlinux: mount sysfs (mount -t sysfs sysfs /sys), ' +
-      'or boot a kernel built with CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions enable it)',
+    `${wanted} needs kernel types (BTF), but the target has none: pass them as ` +
+      'target(process.arch, new Kernel().btf). If that is undefined, this kernel has no BTF in ' +
+      '/sys/kernel/btf/vmlinux: mount sysfs (mount -t sysfs sysfs /sys), or boot a kernel built with ' +
+      'CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions enable it)',
   );
 }
 

@@ -158,7 +158,10 @@ test('unknown kinds are skipped if the blob has a layout section', () => {
 
 test('layouts that are no multiple of a word are refused', () => {
   const layout = layoutOf({ 21: [2, 4] });
-  assert.throws(() => Btf.parse(kernelInSmall().blob({ layout })), /layout of kind 21 .* no number of words/);
+  assert.throws(
+    () => Btf.parse(kernelInSmall().blob({ layout })),
+    /layout of kind 21 .* is not a multiple of 4 bytes/,
+  );
 });
 
 // Modules
@@ -253,7 +256,7 @@ test('functions have parameters and a return type', () => {
   assert.is(read.prototype('printk').parameters.length, 1);
   assert.throws(() => read.prototype('sent'), /no function 'sent'; nearest: send/);
   assert.throws(() => read.prototype('len_t'), /no function 'len_t'/);
-  assert.throws(() => read.prototype('bad'), /parameter 0 is of a type without values/);
+  assert.throws(() => read.prototype('bad'), /parameter 0 has a type without values/);
 });
 
 test('unaligned bytes can be parsed', () => {
@@ -264,7 +267,7 @@ test('unaligned bytes can be parsed', () => {
 });
 
 const broken: [string, () => Uint8Array, RegExp][] = [
-  ['nothing', () => new Uint8Array(0), /^0 bytes are no BTF/],
+  ['nothing', () => new Uint8Array(0), /^0 bytes are too few for BTF/],
   ['another magic', () => kernelInSmall().blob({ magic: 0x457f }), /begins with 0x457f, not 0xeb9f/],
   ['a big-endian machine\u2019s', () => kernelInSmall().blob({ magic: 0x9feb }), /big-endian/],
   ['another version', () => kernelInSmall().blob({ version: 2 }), /BTF version 2/],

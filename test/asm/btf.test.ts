@@ -156,10 +156,10 @@ test('if no alternative exists, the error lists them all', () => {
 const dead: [string, RegExp][] = [
   [
     '__sk_common.skc_prot.close',
-    /'__sk_common\.skc_prot' is a pointer and has no member 'close': read it, then/,
+    /'__sk_common\.skc_prot' is a pointer and has no member 'close': read the pointer, then/,
   ],
   ['sk_err.x', /'sk_err' is an int and has no member 'x'/],
-  ['sk_err[0]', /'sk_err' is an int, no array/],
+  ['sk_err[0]', /'sk_err' is an int, not an array/],
   ['sk_grid[2]', /'sk_grid\[2\]': the array has 2 elements/],
 ];
 for (const [path, message] of dead)

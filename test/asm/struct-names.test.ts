@@ -42,7 +42,7 @@ test('an ambiguous name is refused, and the error lists the definitions', () => 
   assert.match(
     error.message,
     "2 different structs named 'chan': 16 bytes (lock, id), 112 bytes (device, id, cookie); " +
-      "name one by its size or by a member: { name: 'chan', size: 16 } or { name: 'chan', size: 112 }",
+      "select one by its size or by a member: { name: 'chan', size: 16 } or { name: 'chan', size: 112 }",
   );
   assert.equal(
     error.candidates.map(({ id, size }) => [id, size]),

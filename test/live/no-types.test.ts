@@ -115,7 +115,7 @@ test.skipIf(sameOnEveryKernel, 'a --btf file without BTF prints one line and exi
   writeFileSync(bad, 'no types at all, for certain');
   try {
     for (const [name, message] of [
-      [bad, /no BTF: it begins with/],
+      [bad, /not BTF: it begins with/],
       [`${bad}-not`, /cannot read the file: ENOENT/],
       [tmpdir(), /cannot read the file: EISDIR/],
       [process.execPath, /it is an ELF file/],

@@ -1,17 +1,17 @@
 /**
- * Types to bytes: the BTF of what we load ourselves, written type by type.
+ * Builds BTF for programs and maps that the loader loads.
  *
- * Source: include/uapi/linux/btf.h; what the kernel accepts, kernel/bpf/btf.c.
+ * Source: include/uapi/linux/btf.h; kernel/bpf/btf.c for what the kernel accepts.
  */
 import { kindNumber } from './format.ts';
 import type { BtfKind } from './types.ts';
 
 const MAGIC = 0xeb9f;
 const VERSION = 1;
-/** The header that every kernel with BTF takes. */
+/** The header that every kernel with BTF accepts. */
 const HEADER_SIZE = 24;
 
-/** How an integer is shown (`BTF_INT_*`). */
+/** How tools print an integer (`BTF_INT_*`). */
 export const IntEncoding = { unsigned: 0, signed: 1, char: 2 } as const;
 export type IntEncoding = (typeof IntEncoding)[keyof typeof IntEncoding];
 
@@ -28,7 +28,10 @@ export interface BtfParam {
   readonly type: number;
 }
 
-/** Collects types and strings. A type is given by its id, 0 being void; the same type asked for again is the same id. */
+/**
+ * Collects types and strings. Each method returns the id of a type; adding the same type again returns the
+ * same id. Id 0 is void.
+ */
 export class BtfBuilder {
   readonly #words: number[] = [];
   readonly #ids = new Map<string, number>();
@@ -36,7 +39,7 @@ export class BtfBuilder {
   readonly #strings: Buffer[] = [Buffer.of(0)];
   #stringBytes = 1;
 
-  /** The offset of a text among the strings, where each is kept once. */
+  /** Returns the offset of a string; each string is kept once. */
   string(text: string): number {
     const known = this.#offsets.get(text);
     if (known !== undefined) return known;
@@ -53,7 +56,7 @@ export class BtfBuilder {
     return this.#type('int', name, size, 0, [(encoding << 24) | (size * 8)]);
   }
 
-  /** `length` elements; `index` is the type of their numbers, which only has to be an integer. */
+  /** An array of `length` elements. `index` is the type of the index: any integer type. */
   array(element: number, length: number, index: number): number {
     return this.#type('array', '', 0, 0, [element, index, length]);
   }
@@ -64,20 +67,21 @@ export class BtfBuilder {
     return this.#type(kind, name, size, fields.length, members);
   }
 
+  /** A typedef. */
   typedef(name: string, type: number): number {
     return this.#type('typedef', name, type);
   }
 
   /**
-   * A function by its name (a C identifier); static, since that is what all kernels take. Its parameters, if they are told, have names of
-   * that sort, too.
+   * A function by its name, a C identifier. It is static, which all kernels accept. Names of parameters are C
+   * identifiers, too.
    */
   func(name: string, returns: number, parameters: readonly BtfParam[] = []): number {
-    const told = parameters.flatMap(({ name, type }) => [this.string(name), type]);
-    return this.#type('func', name, this.#type('func_proto', '', returns, parameters.length, told));
+    const words = parameters.flatMap(({ name, type }) => [this.string(name), type]);
+    return this.#type('func', name, this.#type('func_proto', '', returns, parameters.length, words));
   }
 
-  /** All of it, as `BPF_BTF_LOAD` takes it. */
+  /** Returns the BTF as `BPF_BTF_LOAD` takes it. */
   bytes(): Uint8Array {
     const types = this.#words.length * 4;
     const bytes = new Uint8Array(HEADER_SIZE + types + this.#stringBytes);
@@ -102,7 +106,7 @@ export class BtfBuilder {
   }
 }
 
-/** A name as C has them, as like as possible to any name. */
+/** Turns a name into a C identifier that resembles it. */
 export function identifier(name: string): string {
   return name.replace(/[^A-Za-z0-9_]/g, '_').replace(/^(?=\d|$)/, '_');
 }

@@ -1,33 +1,33 @@
 /**
- * What a program tells the kernel about itself: its functions' names, and the author's line of each instruction. The
- * verifier's log and `bpftool prog dump` print those.
+ * The debug information of a program: the names of its functions, and the source line of each instruction.
+ * The verifier's log and `bpftool prog dump` print them.
  *
- * Source: include/uapi/linux/bpf.h (`bpf_func_info`, `bpf_line_info`); kernel/bpf/verifier.c (`check_btf_func`,
- * `check_btf_line`).
+ * Source: include/uapi/linux/bpf.h (`bpf_func_info`, `bpf_line_info`); kernel/bpf/verifier.c
+ * (`check_btf_func`, `check_btf_line`).
  */
 import { type Assembled, type AssembledInstruction, functionStarts } from '../assemble.ts';
 import { formOf } from '../isa.ts';
 import type { Locate, Location } from '../position.ts';
 import { BtfBuilder, type BtfParam, IntEncoding, identifier } from './builder.ts';
 
-/** Types with the functions in them and the texts, and the records that refer to both. */
+/** BTF with the functions and source lines, and the records that refer to it. */
 export interface ProgramDebugInfo {
   readonly bytes: Uint8Array;
-  /** `bpf_func_info`, one a subprogram. */
+  /** `bpf_func_info` records, one for each subprogram. */
   readonly functions: Uint8Array;
-  /** `bpf_line_info`, one wherever another line begins; empty where no line is known. */
+  /** `bpf_line_info` records, one for each change of line; empty if no line is known. */
   readonly lines: Uint8Array;
 }
 
-/** Bytes of a record of either sort. */
+/** The sizes of the records in bytes. */
 export const FUNCTION_RECORD = 8;
 export const LINE_RECORD = 16;
 
-/** What fits beside the line's number. */
+/** The maximum column and line in a line record. */
 const LAST_COLUMN = 2 ** 10 - 1;
 const LAST_LINE = 2 ** 22 - 1;
 
-/** What to tell of a program by that name; `find` reads the positions of its instructions. */
+/** Makes the debug information of a program. `find` resolves the positions of its instructions. */
 export function programDebugInfo(name: string, assembled: Assembled, find: Locate): ProgramDebugInfo {
   const types = new BtfBuilder();
   const { instructions } = assembled;
@@ -37,14 +37,17 @@ export function programDebugInfo(name: string, assembled: Assembled, find: Locat
   const counts = stackArguments(instructions, starts);
   const functions = functionsAt.map(({ slot, labels }) => {
     const named = slot === 0 ? name : (labels[0] ?? `${name}_${slot}`);
-    // What they are given is said only where it has to be: the verifier would hold us to it.
+    // Parameters are declared only if necessary, because the verifier checks the declaration.
     return [slot, types.func(identifier(named), int, words64(types, counts.get(slot) ?? 0))];
   });
   const lines = lineRecords(types, instructions, starts, find);
   return { bytes: types.bytes(), functions: words(functions), lines: words(lines) };
 }
 
-/** So many parameters of 64 bits: any value, a pointer too, since the verifier follows what a static function is really given. */
+/**
+ * Parameters of 64 bits: any value, also a pointer, since the verifier tracks the actual arguments of a
+ * static function.
+ */
 function words64(types: BtfBuilder, count: number): BtfParam[] {
   if (count === 0) return [];
   const type = types.int('u64', 8, IntEncoding.unsigned);
@@ -52,8 +55,8 @@ function words64(types: BtfBuilder, count: number): BtfParam[] {
 }
 
 /**
- * By their first slots the functions that read arguments past the fifth, and how many they have by that: which words on the stack are
- * arguments the kernel knows from the types alone (Linux 7.2).
+ * For each function with arguments past the fifth, by its first slot, the number of its arguments. The kernel
+ * learns only from the types which words on the stack are arguments (Linux 7.2).
  */
 function stackArguments(
   instructions: readonly AssembledInstruction[],
@@ -70,10 +73,13 @@ function stackArguments(
   return counts;
 }
 
-/** r1 to r5. */
+/** The number of argument registers, r1 to r5. */
 const ARGUMENT_REGISTERS = 5;
 
-/** The kernel wants a record at the start of every subprogram: one whose first line is unknown has that of what follows. */
+/**
+ * The kernel requires a record at the start of every subprogram: if its first line is unknown, it gets the
+ * next known line.
+ */
 function lineRecords(
   types: BtfBuilder,
   instructions: readonly AssembledInstruction[],

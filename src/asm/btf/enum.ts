@@ -1,6 +1,4 @@
-/**
- * Values of enums by name: `TCP_SYN_SENT`.
- */
+/** Enum values by name: `TCP_SYN_SENT`. */
 
 import { nearest } from '../nearest.ts';
 import { NoSuchFieldError } from './no-such-field.ts';
@@ -8,7 +6,7 @@ import type { BtfReader } from './reader.ts';
 import { underlying } from './size.ts';
 import type { BtfEnumerator } from './types.ts';
 
-/** See `Btf.enumValue`. */
+/** Implements `Btf.enumValue`. */
 export function enumValue(reader: BtfReader, name: string, enumName?: string): number | bigint {
   const ids = enumName === undefined ? reader.enumsWith(name) : [enumId(reader, enumName)];
   const values = Array.from(ids, (id) => valuesOf(reader, id)).flat();

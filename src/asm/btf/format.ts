@@ -1,12 +1,12 @@
 /**
- * The BTF format: how many words each kind of type takes, and how one of them is decoded.
+ * The BTF format: the size of each kind of type in words, and its decoder.
  *
  * Source: include/uapi/linux/btf.h, Documentation/bpf/btf.rst.
  */
 
 import { BtfError, type BtfKind, type BtfMember, type BtfModifier, type BtfType } from './types.ts';
 
-/** What the decoder reads from: the type section as 32-bit words, and the string section. */
+/** The input of the decoder: the type section as 32-bit words, and the string section. */
 export interface BtfSource {
   readonly words: Uint32Array;
   readonly kindSizes: KindSizes;
@@ -15,14 +15,14 @@ export interface BtfSource {
 }
 
 /**
- * One row a kind: after the 12 bytes that all have, `fixed` 32-bit words, then `each` words for each of its
- * vlen parts.
+ * One row for each kind: after the three words that every type has, `fixed` words, then `each` words for each
+ * of its `vlen` parts.
  */
 interface KindRow {
   readonly kind: BtfKind;
   readonly fixed: number;
   readonly each: number;
-  /** `at` is the word where the type begins. */
+  /** `at` is the first word of the type. */
   readonly decode: (source: BtfSource, at: number) => BtfType;
 }
 
@@ -53,27 +53,28 @@ const ROWS: readonly KindRow[] = [
   { kind: 'locsec', fixed: 0, each: 3, decode: locations },
 ];
 
-/** The last kind from before a blob could tell extents, which hold whatever it tells. */
+/** The last kind whose size is fixed: a BTF blob may only declare the sizes of later kinds. */
 const LAST_FROZEN = ROWS.findIndex(({ kind }) => kind === 'enum64');
 /** Kinds are 7 bits. */
 const KINDS = 0x80;
-/** The extent of a kind that nothing is known of. */
+/** The `fixed` size of an unknown kind. */
 export const UNKNOWN_KIND = 0xff;
 
-/** How many words the types of a blob take, by the number of their kind. */
+/** The sizes of types in words, by the number of their kind. */
 export interface KindSizes {
-  /** Words behind the common three; 0xff where the kind is unknown. */
+  /** Words after the common three; `UNKNOWN_KIND` if the kind is unknown. */
   readonly fixed: Uint8Array;
-  /** Words for each of the vlen parts. */
+  /** Words for each of the `vlen` parts. */
   readonly each: Uint8Array;
 }
 
-/** Of the kinds that we know. */
+/** The sizes of the kinds in `ROWS`. */
 const KNOWN: KindSizes = readKindSizes();
 
 /**
- * The extents that hold in a blob, whose header may have a section of them (`struct btf_layout`, 4 bytes a kind: bytes behind the
- * common three, bytes for each part, flags), so that readers can pass over what is newer than they are.
+ * Returns the sizes for a blob. Its header may have a section of sizes (`struct btf_layout`, 4 bytes for each
+ * kind: bytes after the common three words, bytes for each part, flags), by which readers skip kinds newer
+ * than they are.
  */
 export function readKindSizes(layout: Uint8Array = new Uint8Array()): KindSizes {
   const kindSizes = { fixed: new Uint8Array(KINDS).fill(UNKNOWN_KIND), each: new Uint8Array(KINDS) };
@@ -82,43 +83,46 @@ export function readKindSizes(layout: Uint8Array = new Uint8Array()): KindSizes 
     kindSizes.fixed[kind] = fixed;
     kindSizes.each[kind] = each;
   }
-  const told = Math.min(Math.floor(layout.length / 4), KINDS);
-  for (let kind = LAST_FROZEN + 1; kind < told; kind++) {
+  const declared = Math.min(Math.floor(layout.length / 4), KINDS);
+  for (let kind = LAST_FROZEN + 1; kind < declared; kind++) {
     const [fixed = 0, each = 0] = layout.subarray(4 * kind);
     if (fixed % 4 !== 0 || each % 4 !== 0)
-      throw new BtfError(`the BTF layout of kind ${kind} (${fixed} and ${each} bytes) is no number of words`);
+      throw new BtfError(
+        `the BTF layout of kind ${kind} (${fixed} and ${each} bytes) is not a multiple of 4 bytes`,
+      );
     kindSizes.fixed[kind] = fixed / 4;
     kindSizes.each[kind] = each / 4;
   }
   return kindSizes;
 }
 
-/** Words that every type begins with: name, info, size or type. */
+/** The words at the start of every type: name, info, size or type. */
 export const HEAD_WORDS = 3;
 
-/** The kind of a type by its info word: 5 bits up to Linux 7.1, 7 since; the two more were zero before. */
+/** The kind in a type's info word: 5 bits up to Linux 7.1, 7 since; the two added bits were zero before. */
 export function kindOf(info: number): number {
   return (info >>> 24) & 0x7f;
 }
 
 /**
- * The number of parts by the info word: 16 bits up to Linux 7.1, 24 since; the eight more were zero before.
+ * The number of parts in a type's info word: 16 bits up to Linux 7.1, 24 since; the eight added bits were
+ * zero before.
  */
 export function partsOf(info: number): number {
   return info & 0xff_ffff;
 }
 
-/** `kind_flag`: what it means depends on the kind. */
+/** `kind_flag`, whose meaning depends on the kind. */
 function flagOf(info: number): boolean {
   return info >>> 31 === 1;
 }
 
-/** The number of a kind. */
+/** Returns the number of a kind. */
 export function kindNumber(kind: BtfKind): number {
   return ROWS.findIndex((row) => row.kind === kind);
 }
 
-/** Decodes the type that begins at word `at`. Its kind and extent were checked by the scan. */
+/** Decodes the type at word `at`. The scan has checked its kind and size. */
 export function decodeType(source: BtfSource, at: number): BtfType {
   const kind = kindOf(infoOf(source, at));
   const row = ROWS[kind];
@@ -138,7 +142,7 @@ const nameOf = (source: BtfSource, at: number) => source.string(word(source, at)
 const infoOf = (source: BtfSource, at: number) => word(source, at + 1);
 const sizeOrType = (source: BtfSource, at: number) => word(source, at + 2);
 
-/** The parts of the type at `at`, each by `make` from the word where the part begins. */
+/** The parts of the type at `at`; `make` gets the first word of each part. */
 function parts<T>(source: BtfSource, at: number, make: (at: number) => T): T[] {
   const info = infoOf(source, at);
   const kind = kindOf(info);
@@ -185,7 +189,7 @@ function composite(kind: 'struct' | 'union'): KindRow['decode'] {
   };
 }
 
-/** With the flag the upper 8 bits of the offset are the size of a bit field, 0 for other members. */
+/** With `kind_flag`, the upper 8 bits of the offset are the size of a bit field, 0 for other members. */
 function member(source: BtfSource, at: number, flag: boolean): BtfMember {
   const offset = word(source, at + 2);
   const head = { name: nameOf(source, at), type: word(source, at + 1) };
@@ -226,7 +230,7 @@ function forward(source: BtfSource, at: number): BtfType {
   return { kind: 'fwd', name: nameOf(source, at), of: flagOf(infoOf(source, at)) ? 'union' : 'struct' };
 }
 
-/** A function's linkage (static, global, extern) stands where others have the number of parts. */
+/** The linkage of a function (static, global, extern) is where other kinds have the number of parts. */
 function func(source: BtfSource, at: number): BtfType {
   const linkage = partsOf(infoOf(source, at));
   return { kind: 'func', name: nameOf(source, at), type: sizeOrType(source, at), linkage };
@@ -266,7 +270,7 @@ function float(source: BtfSource, at: number): BtfType {
   return { kind: 'float', name: nameOf(source, at), size: sizeOrType(source, at) };
 }
 
-/** `component` is the member or parameter that is tagged, -1 for the whole. */
+/** `component` is the tagged member or parameter, -1 for the whole type. */
 function tag(source: BtfSource, at: number): BtfType {
   return {
     kind: 'decl_tag',
@@ -276,7 +280,7 @@ function tag(source: BtfSource, at: number): BtfType {
   };
 }
 
-/** Where a parameter of an inlined function is found: a register, an address, a constant. */
+/** The location of a parameter of an inlined function: a register, an address, a constant. */
 function locationOfParameter(source: BtfSource, at: number): BtfType {
   return {
     kind: 'loc_param',
@@ -290,7 +294,7 @@ function locationPrototype(source: BtfSource, at: number): BtfType {
   return { kind: 'loc_proto', parameters: parts(source, at, (part) => word(source, part)) };
 }
 
-/** The places of a section of code where functions are inlined. */
+/** The sites of a code section where functions are inlined. */
 function locations(source: BtfSource, at: number): BtfType {
   return {
     kind: 'locsec',

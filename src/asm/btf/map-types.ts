@@ -1,22 +1,20 @@
-/**
- * The types of a map's keys and values, from their schemas: `bpftool map dump` prints fields by their names then.
- */
+/** The BTF of a map's key and value, from their schemas: `bpftool map dump` then prints fields by name. */
 import { type IntLayout, type Layout, layoutOf } from '../layout.ts';
 import { type MapSpec, MapType } from '../map.ts';
 import { BtfBuilder, IntEncoding, identifier } from './builder.ts';
 
-/** Types, and which of them a map's are. */
+/** BTF, and the ids of a map's key and value in it. */
 export interface MapTypes {
-  /** What the ids are ids in. */
+  /** The BTF. */
   readonly bytes: Uint8Array;
   readonly key: number;
   readonly value: number;
 }
 
-/** Whose entries are no data, and which the kernel takes no types for. */
+/** Maps whose values are not data, for which the kernel accepts no types. */
 const NO_DATA: readonly MapType[] = [MapType.perfEventArray, MapType.arrayOfMaps, MapType.hashOfMaps];
 
-/** The types of a map; undefined for perf rings and maps of maps. */
+/** Returns the BTF of a map; undefined for perf event arrays and maps of maps. */
 export function mapTypes({ name, type, key, value }: MapSpec): MapTypes | undefined {
   if (NO_DATA.includes(type)) return undefined;
   const types = new BtfBuilder();
@@ -27,7 +25,7 @@ export function mapTypes({ name, type, key, value }: MapSpec): MapTypes | undefi
   };
 }
 
-/** A struct or union of the map gets `name`; those inside it are anonymous. */
+/** Adds a type. The outermost struct or union gets `name`; those inside it are anonymous. */
 function add(types: BtfBuilder, layout: Layout, name = ''): number {
   switch (layout.kind) {
     case 'int':
@@ -50,7 +48,9 @@ function add(types: BtfBuilder, layout: Layout, name = ''): number {
   }
 }
 
-/** By the kernel's own names. Byte order is no part of BTF; of a big-endian number the name tells. */
+/**
+ * Adds an integer with the kernel's name. BTF has no byte order; the typedef of a big-endian number shows it.
+ */
 function addInt(types: BtfBuilder, { size, signed, bigEndian }: IntLayout): number {
   const bits = 8 * size;
   const encoding = signed ? IntEncoding.signed : IntEncoding.unsigned;

@@ -1,6 +1,4 @@
-/**
- * Members of kernel structures by path: `__sk_common.skc_daddr`, `in6_u.u6_addr32[1]`.
- */
+/** Members of kernel structs by path: `__sk_common.skc_daddr`, `in6_u.u6_addr32[1]`. */
 
 import { nearest } from '../nearest.ts';
 import { NoSuchFieldError } from './no-such-field.ts';
@@ -10,45 +8,46 @@ import { findStruct, type StructRef, structId, structName } from './struct.ts';
 import { BtfError, type BtfType } from './types.ts';
 import { type ValueKind, type ValueType, valueType, withArticle } from './value.ts';
 
-/** What a member is once typedefs and qualifiers are off. */
+/** The kind of a member without typedefs and qualifiers. */
 export type MemberKind = ValueKind;
 
-/** Where a member lies in its struct, and what it is. */
+/** A member of a kernel struct: its offset, size and type. See `Btf.member`. */
 export interface Member extends ValueType {
-  /** Bytes from the start of the struct. */
+  /** The offset from the start of the struct, in bytes. */
   readonly offset: number;
-  /** Bytes it takes; of a bit field, bytes to load. */
+  /** The size in bytes; for a bit field, the number of bytes to load. */
   readonly size: number;
   /**
-   * Only for a bit field that isn't 8, 16, 32 or 64 bits on a byte boundary: its least significant bit in the
-   * integer that a little-endian load of `size` bytes from `offset` (aligned to `size`) gives, and how many
-   * bits it has.
+   * Only for a bit field that is not 8, 16, 32 or 64 bits on a byte boundary: the position of its least
+   * significant bit in the integer that a little-endian load of `size` bytes from `offset` (aligned to
+   * `size`) gives.
    */
   readonly bitOffset?: number;
+  /** The number of bits of such a bit field. */
   readonly bitSize?: number;
 }
 
 type Composite = Extract<BtfType, { kind: 'struct' | 'union' }>;
 
-/** A place on the way along a path. */
+/** The type reached by the first steps of a path. */
 interface Reached {
   readonly type: number;
   readonly bitOffset: number;
   readonly bitSize?: number;
 }
 
-/** Why a path ends too early, and the names there are instead. */
+/** Why a path fails, and the names that exist there. */
 interface Miss {
   readonly reason: string;
   readonly wanted: string;
   readonly candidates: () => Iterable<string>;
 }
 
-/** The first of the paths that exists. Throws NoSuchFieldError where none does. */
+/** Finds the first of the paths that exists. Throws NoSuchFieldError if none does. */
 export function findMember(reader: BtfReader, ref: StructRef, paths: readonly string[]): Member {
   const id = structId(reader, ref);
   const struct = structName(reader, ref);
-  if (paths.length === 0) throw new TypeError(`struct ${struct}: no path to a member was given`);
+  if (paths.length === 0) throw new TypeError(`struct ${struct}: the list of paths is empty`);
   const misses: Miss[] = [];
   for (const path of paths) {
     const found = follow(reader, id, path);
@@ -60,7 +59,7 @@ export function findMember(reader: BtfReader, ref: StructRef, paths: readonly st
   throw new NoSuchFieldError(message, struct, paths, [...new Set(similar)]);
 }
 
-/** Whether there is such a struct, and (with paths) at least one of these in it. */
+/** Whether there is a struct and, with paths, at least one of these members. */
 export function hasMember(
   reader: BtfReader,
   struct: StructRef,
@@ -74,7 +73,7 @@ export function hasMember(
 /** The next step of a path: a name, after a dot unless it is the first step, or an index in brackets. */
 const STEP = /(?:^|\.)([A-Za-z_]\w*)|(?<!^)\[(\d{1,9})\]/y;
 
-/** `a.b[2].c` as ['a', 'b', 2, 'c']. */
+/** Parses `a.b[2].c` to ['a', 'b', 2, 'c']. */
 function parsePath(path: string): (string | number)[] {
   const steps: (string | number)[] = [];
   for (let at = 0; at < path.length || steps.length === 0; at = STEP.lastIndex) {
@@ -83,7 +82,7 @@ function parsePath(path: string): (string | number)[] {
     const step = name ?? (index === undefined ? undefined : Number(index));
     if (step === undefined)
       throw new TypeError(
-        `'${path}' is no path to a member: names, joined by dots, and [numbers] into arrays`,
+        `'${path}' is not a path to a member; write names joined by dots, and [numbers] for arrays`,
       );
     steps.push(step);
   }
@@ -114,7 +113,8 @@ function inside(reader: BtfReader, reached: Reached, name: string, done: string)
     const reason = `no member '${prefix}${name}'`;
     return { reason, wanted: name, candidates: () => memberNames(reader, id, type, prefix) };
   }
-  const hint = type.kind === 'ptr' ? ': read it, then take the field from what it points to' : '';
+  const hint =
+    type.kind === 'ptr' ? ': read the pointer, then take the member of the struct that it points to' : '';
   return {
     reason: `'${done}' is ${withArticle(type)} and has no member '${name}'${hint}`,
     wanted: name,
@@ -125,8 +125,8 @@ function inside(reader: BtfReader, reached: Reached, name: string, done: string)
 function element(reader: BtfReader, reached: Reached, index: number, done: string): Reached | Miss {
   const { type } = underlying(reader, reached.type);
   if (type.kind !== 'array')
-    return { reason: `'${done}' is ${withArticle(type)}, no array`, wanted: done, candidates: NOTHING };
-  // Zero is the length of a flexible array, at the end of its struct.
+    return { reason: `'${done}' is ${withArticle(type)}, not an array`, wanted: done, candidates: NOTHING };
+  // A flexible array at the end of its struct has length 0.
   if (type.length > 0 && index >= type.length)
     return {
       reason: `'${done}[${index}]': the array has ${type.length} elements`,
@@ -136,7 +136,7 @@ function element(reader: BtfReader, reached: Reached, index: number, done: strin
   return { type: type.element, bitOffset: reached.bitOffset + index * sizeOf(reader, type.element) * 8 };
 }
 
-/** Looks through anonymous structs and unions as C does. What was searched once is not searched again. */
+/** Searches anonymous structs and unions as C does, each of them once. */
 function search(
   reader: BtfReader,
   id: number,
@@ -160,10 +160,7 @@ function search(
   return undefined;
 }
 
-/**
- * For messages: the paths of all members, those of structs inside included, nearer ones first; each struct
- * once.
- */
+/** For messages: the paths of all members including nested structs, nearer ones first; each struct once. */
 function* memberNames(
   reader: BtfReader,
   id: number,
@@ -187,15 +184,15 @@ function* memberNames(
 function describe(reader: BtfReader, reached: Reached, path: string): Member {
   const value = valueType(reader, reached.type);
   const { type } = underlying(reader, reached.type);
-  if (value === undefined) throw new BtfError(`${path}: a member can't be ${withArticle(type)}`);
+  if (value === undefined) throw new BtfError(`${path}: a member cannot be ${withArticle(type)}`);
   const bits = bitField(reached, type);
   if (bits !== undefined) return { ...value, ...bitLoad(bits.start, bits.count, path) };
   return { ...value, offset: reached.bitOffset / 8, size: sizeOf(reader, value.type) };
 }
 
 /**
- * Bit fields are marked in the member or, in BTF without that flag, in an integer type of fewer bits than
- * bytes.
+ * Whether a member is a bit field: marked in the member or, in BTF without that flag, by an integer type with
+ * fewer bits than its bytes have.
  */
 function bitField(reached: Reached, type: BtfType): { start: number; count: number } | undefined {
   if (reached.bitSize !== undefined) return { start: reached.bitOffset, count: reached.bitSize };
@@ -205,7 +202,7 @@ function bitField(reached: Reached, type: BtfType): { start: number; count: numb
 }
 
 /**
- * The load that has all of a bit field: whole bytes as they are, else the smallest aligned load around it.
+ * The load that covers a bit field: whole bytes if possible, otherwise the smallest aligned load around it.
  */
 function bitLoad(start: number, count: number, path: string) {
   if (start % 8 === 0 && [8, 16, 32, 64].includes(count)) return { offset: start / 8, size: count / 8 };
@@ -214,5 +211,7 @@ function bitLoad(start: number, count: number, path: string) {
     const bitOffset = start - offset * 8;
     if (bitOffset + count <= size * 8) return { offset, size, bitOffset, bitSize: count };
   }
-  throw new BtfError(`${path}: ${count} bits from bit ${start} are in no aligned load of 8 bytes or less`);
+  throw new BtfError(
+    `${path}: ${count} bits from bit ${start} do not fit in an aligned load of at most 8 bytes`,
+  );
 }

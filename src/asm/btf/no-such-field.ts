@@ -1,16 +1,26 @@
-/**
- * The error for a name that a kernel's types don't have.
- */
+/** The error for a name that a kernel's types do not have. */
 import { TsbpfError } from '../error.ts';
 import { listNearest } from '../nearest.ts';
 
-/** A struct, a member or an enum's value that this kernel doesn't have. */
+/**
+ * The kernel's types have no such struct, member, function or enum value. The message lists similar names.
+ *
+ * @example
+ * import { Kernel } from 'tsbpf';
+ * import { NoSuchFieldError } from 'tsbpf/btf';
+ *
+ * try {
+ *   new Kernel().btf?.member('sock', 'sk_error');
+ * } catch (error) {
+ *   if (error instanceof NoSuchFieldError) console.log(error.nearest); // ['sk_err', ...]
+ * }
+ */
 export class NoSuchFieldError extends TsbpfError {
   override readonly name = 'NoSuchFieldError';
   override readonly code = 'ERR_BTF_NO_FIELD';
-  /** What it was looked for in. */
+  /** The struct, enum or function that was searched. */
   readonly struct: string;
-  /** The paths that the caller asked for; empty if the struct itself is missing. */
+  /** The paths that were searched; empty if the struct itself is missing. */
   readonly paths: readonly string[];
   /** Similar names that exist, the most similar first. */
   readonly nearest: readonly string[];

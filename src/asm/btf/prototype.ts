@@ -1,6 +1,4 @@
-/**
- * What functions are called with, by their names: `tcp_v4_connect`, `btf_trace_inet_sock_set_state`.
- */
+/** Prototypes of functions by name: `tcp_v4_connect`, `btf_trace_inet_sock_set_state`. */
 import { nearest } from '../nearest.ts';
 import { NoSuchFieldError } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
@@ -8,28 +6,28 @@ import { sizeOf, underlying } from './size.ts';
 import { BtfError, type BtfType } from './types.ts';
 import { type ValueType, valueType } from './value.ts';
 
-/** A value that is passed, in bytes. */
+/** The type of a passed value, with its size in bytes. */
 export interface SizedValueType extends ValueType {
   readonly size: number;
 }
 
-/** One parameter of a function. */
+/** A parameter of a kernel function. See `Btf.prototype`. */
 export interface Parameter extends SizedValueType {
-  /** Empty where the types don't tell it. */
+  /** The name; empty if BTF does not have it. */
   readonly name: string;
 }
 
-/** A function's parameters, and what it returns: undefined for void. */
+/** The parameters and the result of a kernel function. See `Btf.prototype`. */
 export interface Prototype {
   readonly parameters: readonly Parameter[];
   readonly returns: SizedValueType | undefined;
-  /** Whether it takes more than its parameters (`...`). */
+  /** Whether the function takes more arguments (`...`). */
   readonly variadic: boolean;
 }
 
 type FunctionPrototype = Extract<BtfType, { kind: 'func_proto' }>;
 
-/** See `Btf.prototype`. */
+/** Implements `Btf.prototype`. */
 export function findPrototype(reader: BtfReader, name: string): Prototype {
   const id = reader.find('func', name) ?? reader.find('typedef', name);
   const found = id === undefined ? undefined : prototypeBehind(reader, id);
@@ -38,10 +36,10 @@ export function findPrototype(reader: BtfReader, name: string): Prototype {
   return describe(reader, found, name);
 }
 
-/** See `Btf.prototypeOf`. */
+/** Implements `Btf.prototypeOf`. */
 export function prototypeOf(reader: BtfReader, id: number): Prototype {
   const found = prototypeBehind(reader, id);
-  if (found === undefined) throw new BtfError(`BTF type ${id} is no function`);
+  if (found === undefined) throw new BtfError(`BTF type ${id} is not a function`);
   return describe(reader, found, reader.nameOf(id));
 }
 
@@ -52,7 +50,7 @@ function describe(reader: BtfReader, found: FunctionPrototype, name: string): Pr
   return {
     parameters: named.map((parameter, index) => {
       const value = passed(reader, parameter.type);
-      if (value === undefined) throw new BtfError(`${name}: parameter ${index} is of a type without values`);
+      if (value === undefined) throw new BtfError(`${name}: parameter ${index} has a type without values`);
       return { name: parameter.name, ...value };
     }),
     returns: passed(reader, found.returns),
@@ -60,7 +58,7 @@ function describe(reader: BtfReader, found: FunctionPrototype, name: string): Pr
   };
 }
 
-/** The prototype of a function, or that of what a typedef points to. */
+/** The prototype of a function, or of the function that a typedef points to. */
 function prototypeBehind(reader: BtfReader, start: number): FunctionPrototype | undefined {
   let { type } = underlying(reader, start);
   if (type.kind === 'func' || type.kind === 'ptr') type = underlying(reader, type.type).type;

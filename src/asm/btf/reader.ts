@@ -1,7 +1,6 @@
 /**
- * Reading BTF lazily: a scan that only notes where each type begins, and look-ups that decode what is asked
- * for. A kernel's BTF is 5 to 7 MB; decoding all of it would take a hundred times as long as the few types a
- * tool needs.
+ * Reads BTF lazily: a scan notes the positions of types, and look-ups decode single types. A kernel's BTF has
+ * 5 to 7 MB; decoding all of it takes a hundred times as long as the few types that a tool needs.
  */
 import {
   type BtfSource,
@@ -18,34 +17,33 @@ import { BtfError, type BtfKind, type BtfType } from './types.ts';
 
 const MAGIC = 0xeb9f;
 const MAGIC_SWAPPED = 0x9feb;
-/** magic, version, flags, hdr_len, type_off, type_len, str_off, str_len; later writers append to it. */
+/** magic, version, flags, hdr_len, type_off, type_len, str_off, str_len; later versions append fields. */
 const HEADER_SIZE = 24;
 /** The header with layout_off and layout_len. */
 const HEADER_WITH_LAYOUT = 32;
 
 /**
- * The types and strings of one BTF blob. Shares the memory of the bytes it was made from, which must not
- * change.
+ * The types and strings of one BTF blob. Shares memory with its bytes, which must not change.
  *
- * A blob may go on where another one ends, as those of modules do after the kernel's: its ids and the offsets of its strings then
- * count from the other's, and name things of both.
+ * A blob may extend another one, as those of modules extend the kernel's: its ids and string offsets continue
+ * those of the base, and refer to both.
  */
 export class BtfReader implements BtfSource {
   readonly words: Uint32Array;
   readonly kindSizes: KindSizes;
   readonly #base: BtfReader | undefined;
-  /** The id of the last type before those of this blob, and the offset of its first string. */
+  /** The number of types and the size of the strings in the base. */
   readonly #idsBefore: number;
   readonly #stringsBefore: number;
   readonly #strings: Buffer;
-  /** The types of this blob, numbered from 1: number 1 has the id after `#idsBefore`. */
+  /** The positions of this blob's types, numbered from 1: number 1 has the id after `#idsBefore`. */
   readonly #index: TypeIndex;
-  /** What was asked for once is likely asked for again: a tool takes many members of the same few structs. */
+  /** Caches: tools look up many members of the same few structs. */
   readonly #types = new Map<number, BtfType>();
   readonly #ids = new Map<string, readonly number[]>();
   readonly #offsets = new Map<string, readonly number[]>();
 
-  /** Throws BtfError where the bytes are no BTF, or cut short. `base` is the blob that this one goes on after. */
+  /** Throws BtfError if the bytes are not BTF, or are truncated. `base` is the blob that this one extends. */
   constructor(bytes: Uint8Array, base?: BtfReader) {
     const { types, strings, layout } = sections(bytes, base !== undefined);
     const words = wordsOf(types);
@@ -59,22 +57,24 @@ export class BtfReader implements BtfSource {
     this.#index = new TypeIndex(words, kindSizes, this.stringBytes);
   }
 
-  /** The number of types in this blob and its base. Ids go from 1 to this, and 0 is void. Scans all types. */
+  /**
+   * The number of types in this blob and its base. Ids go from 1 to this number; 0 is void. Scans all types.
+   */
   get count(): number {
     return this.#idsBefore + this.#index.count;
   }
 
-  /** Checks the types of this blob. Throws BtfError at the first damaged one. */
+  /** Checks the types of this blob. Throws BtfError for the first malformed one. */
   checkAll(): void {
     this.#index.scanAll();
   }
 
-  /** How long the strings are, those of the base included. */
+  /** The size of the strings in bytes, including those of the base. */
   get stringBytes(): number {
     return this.#stringsBefore + this.#strings.length;
   }
 
-  /** The string at an offset: all of it, or its first `most` bytes. */
+  /** The string at an offset, or its first `most` bytes. */
   string(offset: number, most = Number.POSITIVE_INFINITY): string {
     if (this.#base !== undefined && offset < this.#stringsBefore) return this.#base.string(offset, most);
     const start = offset - this.#stringsBefore;
@@ -85,7 +85,7 @@ export class BtfReader implements BtfSource {
     return part.toString('utf8', 0, end < 0 ? part.length : end);
   }
 
-  /** Decodes one type. Throws BtfError if there is none with that id. */
+  /** Decodes a type. Throws BtfError if there is none with the id. */
   type(id: number): BtfType {
     if (this.#base !== undefined && id <= this.#idsBefore) return this.#base.type(id);
     let type = this.#types.get(id);
@@ -96,14 +96,17 @@ export class BtfReader implements BtfSource {
     return type;
   }
 
-  /** The id of the first type of that kind and name, or undefined. This blob's own come before those of the base. */
+  /**
+   * The id of the first type with a kind and a name, or undefined. Types of this blob come before those of
+   * the base.
+   */
   find(kind: BtfKind, name: string): number | undefined {
     return this.findAll([kind], name)[0];
   }
 
   /**
-   * The ids of all types of these kinds and that name, ascending. If this blob has at least one, the base is not searched. Remembers
-   * the answer.
+   * The ids of all types with one of the kinds and a name, ascending. Searches the base only if this blob has
+   * none. Caches the result.
    */
   findAll(kinds: readonly BtfKind[], name: string): readonly number[] {
     const key = `${kinds.join(' ')} ${name}`;
@@ -126,7 +129,7 @@ export class BtfReader implements BtfSource {
     return ids;
   }
 
-  /** The ids of the enums that have a value of that name. */
+  /** The ids of the enums with a value of that name. */
   enumsWith(name: string): number[] {
     const ids = this.#base?.enumsWith(name) ?? [];
     const offsets = this.#offsetsOf(name);
@@ -138,15 +141,15 @@ export class BtfReader implements BtfSource {
     return ids;
   }
 
-  /** The name of a type, empty if it has none, without decoding the rest. */
+  /** The name of a type, or an empty string, without decoding the rest. */
   nameOf(id: number): string {
     if (this.#base !== undefined && id <= this.#idsBefore) return this.#base.nameOf(id);
     return this.string(this.words[this.#start(id)] as number);
   }
 
   /**
-   * Whether one of the parts of the type at `start` has its name at one of these offsets; for kinds whose parts
-   * begin with their name.
+   * Whether a part of the type at `start` has its name at one of these offsets; for kinds whose parts begin
+   * with a name.
    */
   #hasPart(start: number, offsets: readonly number[]): boolean {
     const info = this.words[start + 1] as number;
@@ -157,7 +160,7 @@ export class BtfReader implements BtfSource {
     return false;
   }
 
-  /** The ids of this blob's types of these kinds and that name, ascending. */
+  /** The ids of this blob's types with one of the kinds and a name, ascending. */
   #searchAll(kinds: readonly number[], name: string): number[] {
     const ids: number[] = [];
     for (const offset of this.#offsetsOf(name))
@@ -181,9 +184,9 @@ export class BtfReader implements BtfSource {
   }
 
   /**
-   * Where the string section has that name: as a string of its own or, where there is none, as the end of
-   * longer ones. (Writers either keep each string once and whole, as those of kernels do, or let a string be
-   * the end of another.)
+   * The offsets of a name in the string section: of a whole string or, if there is none, of the ends of
+   * longer strings. (Some writers keep each string once and whole, as for kernels; others share the ends of
+   * strings.)
    */
   #offsetsOf(name: string): readonly number[] {
     let offsets = this.#offsets.get(name);
@@ -207,27 +210,26 @@ export class BtfReader implements BtfSource {
   }
 }
 
-/** The numbers of the kinds that have values with names. */
+/** The numbers of the kinds with named values. */
 const ENUMS = [kindNumber('enum'), kindNumber('enum64')];
 
 interface Sections {
   readonly types: Uint8Array;
   readonly strings: Buffer;
-  /** Empty where the header has no such section. */
+  /** Empty if the header has no such section. */
   readonly layout: Uint8Array;
 }
 
-/** Cuts the blob by its header (`struct btf_header`), whose offsets count from its own end. */
-function sections(bytes: Uint8Array, goesOn: boolean): Sections {
+/** Splits the blob by its header (`struct btf_header`), whose offsets count from the header's end. */
+function sections(bytes: Uint8Array, hasBase: boolean): Sections {
   if (bytes.length < HEADER_SIZE)
-    throw new BtfError(`${bytes.length} bytes are no BTF: its header alone has ${HEADER_SIZE}`);
+    throw new BtfError(`${bytes.length} bytes are too few for BTF: its header has ${HEADER_SIZE}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = view.getUint16(0, true);
-  if (magic === MAGIC_SWAPPED)
-    throw new BtfError('this BTF is of a big-endian machine; only little-endian is read');
-  if (magic !== MAGIC) throw new BtfError(`no BTF: it begins with 0x${magic.toString(16)}, not 0xeb9f`);
+  if (magic === MAGIC_SWAPPED) throw new BtfError('big-endian BTF is not supported');
+  if (magic !== MAGIC) throw new BtfError(`not BTF: it begins with 0x${magic.toString(16)}, not 0xeb9f`);
   const version = view.getUint8(2);
-  if (version !== 1) throw new BtfError(`BTF version ${version}: only version 1 is known`);
+  if (version !== 1) throw new BtfError(`BTF version ${version}: only version 1 is supported`);
   const header = view.getUint32(4, true);
   if (header < HEADER_SIZE || header > bytes.length)
     throw new BtfError(`BTF header of ${header} bytes in a blob of ${bytes.length}`);
@@ -243,18 +245,18 @@ function sections(bytes: Uint8Array, goesOn: boolean): Sections {
   const types = cut('type', 8);
   const strings = cut('string', 16);
   if (types.length % 4 !== 0)
-    throw new BtfError(`the BTF type section has ${types.length} bytes, no multiple of 4`);
-  // A blob that goes on after another needs no string of its own, and no empty one.
-  const begins = goesOn || strings[0] === 0;
-  const ends = (goesOn && strings.length === 0) || strings.at(-1) === 0;
-  if (!begins || !ends) throw new BtfError('the BTF string section has to begin and end with a NUL');
+    throw new BtfError(`the BTF type section has ${types.length} bytes, which is not a multiple of 4`);
+  // A blob with a base needs no string of its own, and no empty string.
+  const begins = hasBase || strings[0] === 0;
+  const ends = (hasBase && strings.length === 0) || strings.at(-1) === 0;
+  if (!begins || !ends) throw new BtfError('the BTF string section must begin and end with a NUL');
   const layout = header >= HEADER_WITH_LAYOUT ? cut('layout', 24) : new Uint8Array();
   return { types, strings: Buffer.from(strings.buffer, strings.byteOffset, strings.length), layout };
 }
 
 /**
- * The section as 32-bit words, copied only where it isn't aligned. They are in the byte order of this machine,
- * which on the architectures there are is that of the BTF: little-endian.
+ * The section as 32-bit words, copied only if it is not aligned. Words have the byte order of this machine,
+ * which on all supported architectures is little-endian, as in the BTF.
  */
 function wordsOf(types: Uint8Array): Uint32Array {
   const aligned = types.byteOffset % 4 === 0 ? types : types.slice();

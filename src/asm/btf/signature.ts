@@ -1,23 +1,26 @@
 /**
- * A function as C declares it, in the words of bpftool's dumps: `int count(void * ctx)`.
+ * The C declaration of a function as bpftool's dumps print it: `int count(void * ctx)`.
  *
  * Source: tools/bpf/bpftool/btf_dumper.c (`btf_dumper_type_only`).
  */
 import type { Btf } from '../btf.ts';
 import { MAX_DEPTH } from './size.ts';
 
-/** The heading of a function, of which `id` is the type. Throws BtfError where a type on the way isn't there. */
+/** Returns the declaration of the function with type `id`. Throws BtfError for a missing type. */
 export function signatureOf(btf: Btf, id: number): string {
   return new Signature(btf).of(id);
 }
 
-/** Types and parameters in one signature. Only prototypes that refer to each other need more. */
-const MOST_PARTS = 1000;
+/**
+ * The maximum number of types and parameters in one declaration; only prototypes that refer to each other
+ * need more.
+ */
+const MAX_PARTS = 1000;
 
-/** Writes one signature, up to `MOST_PARTS` and to the depth `MAX_DEPTH`: hostile BTF has no end. */
+/** Writes one declaration, up to `MAX_PARTS` parts and a depth of `MAX_DEPTH`: hostile BTF may be endless. */
 class Signature {
   readonly #btf: Btf;
-  #left = MOST_PARTS;
+  #left = MAX_PARTS;
 
   constructor(btf: Btf) {
     this.#btf = btf;
@@ -36,7 +39,7 @@ class Signature {
     for (const parameter of type.parameters) {
       if (this.#left === 0) break;
       this.#left -= 1;
-      // A parameter of no type and no name is what C writes as three dots.
+      // A parameter without type and name is `...` in C.
       parameters.push(
         parameter.type === 0 ? '...' : `${this.#typeName(parameter.type, depth)}${parameter.name}`,
       );
@@ -44,7 +47,7 @@ class Signature {
     return `${this.#typeName(type.returns, depth)}${name}(${parameters.join(', ')})`;
   }
 
-  /** The name of a type, with a blank at its end. */
+  /** The name of a type, with a trailing blank. */
   #typeName(id: number, depth: number): string {
     if (depth === 0 || this.#left === 0) return '';
     this.#left -= 1;

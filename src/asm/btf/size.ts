@@ -1,23 +1,18 @@
-/**
- * What a BTF type is under its typedefs and qualifiers, and how many bytes it takes.
- */
+/** The underlying type of a BTF type, and its size. */
 import type { BtfReader } from './reader.ts';
 import { BtfError, type BtfType } from './types.ts';
 
-/** Deeper than any kernel's types nest; only BTF that refers to itself gets there. */
+/** The maximum depth of nested types: no kernel's types reach it, only BTF that refers to itself. */
 export const MAX_DEPTH = 64;
 
-/** A type without typedefs and qualifiers, its id, and the name of the last typedef on the way to it. */
+/** A type without typedefs and qualifiers, its id, and the name of its last typedef. */
 export interface Underlying {
   readonly id: number;
   readonly type: BtfType;
   readonly alias?: string;
 }
 
-/**
- * Follows typedef, const, volatile, restrict and type_tag. Throws BtfError where they lead back to
- * themselves.
- */
+/** Skips typedef, const, volatile, restrict and type_tag. Throws BtfError for a cycle of them. */
 export function underlying(reader: BtfReader, start: number): Underlying {
   let id = start;
   let alias: string | undefined;
@@ -41,7 +36,7 @@ export function underlying(reader: BtfReader, start: number): Underlying {
   throw new BtfError(`BTF type ${start} is a typedef or qualifier of itself`);
 }
 
-/** The size of a type in bytes, as `sizeof` has it on 64-bit. Throws BtfError where it has none. */
+/** Returns the size of a type in bytes, as `sizeof` on a 64-bit machine. Throws BtfError if it has none. */
 export function sizeOf(reader: BtfReader, start: number, depth = 0): number {
   const { type } = underlying(reader, start);
   switch (type.kind) {

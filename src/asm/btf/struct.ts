@@ -1,6 +1,6 @@
 /**
- * Structs by name. A name may have several definitions, because each C file can define a struct of its own
- * (`struct dma_chan`): then the name alone does not choose one.
+ * Structs by name. A name may have several definitions, because each C file can define its own struct
+ * (`struct dma_chan`): then the name alone is ambiguous.
  */
 import { TsbpfError } from '../error.ts';
 import { nearest } from '../nearest.ts';
@@ -9,17 +9,19 @@ import type { BtfReader } from './reader.ts';
 import { MAX_DEPTH, sizeOf, underlying } from './size.ts';
 import type { BtfMember, BtfType } from './types.ts';
 
-/** Chooses between several definitions of a name. Sizes and members stay the same between kernels, ids do not. */
+/**
+ * Selects one of several definitions of a name. Sizes and members are stable between kernels, ids are not.
+ */
 export interface StructChoice {
   /** The size of the struct in bytes. */
   readonly size?: number;
-  /** The name of a member that the struct has. */
+  /** The name of a member of the struct. */
   readonly having?: string;
 }
 
 /**
- * A struct, a union or a typedef of one: its name, its name and a choice between several definitions, or its BTF id, which
- * differs between kernels.
+ * A reference to a struct, a union or a typedef of one: its name; its name and a choice between several
+ * definitions; or its BTF id, which differs between kernels.
  */
 export type StructRef = string | number | ({ readonly name: string } & StructChoice);
 
@@ -30,11 +32,25 @@ export interface StructCandidate {
   readonly kind: 'struct' | 'union';
   /** In bytes. */
   readonly size: number;
-  /** The names of its members, including those of anonymous structs and unions in it. */
+  /** The names of its members, including those of nested anonymous structs and unions. */
   readonly members: readonly string[];
 }
 
-/** A name that has several definitions in the kernel's types. `candidates` lists them. */
+/**
+ * The kernel's types have several definitions of a struct's name. `candidates` lists them; select one by its
+ * size or by a member.
+ *
+ * @example
+ * import { Kernel } from 'tsbpf';
+ * import { AmbiguousStructError } from 'tsbpf/btf';
+ *
+ * const { btf } = new Kernel();
+ * try {
+ *   btf?.sizeOf('dma_chan');
+ * } catch (error) {
+ *   if (error instanceof AmbiguousStructError) btf?.sizeOf({ name: 'dma_chan', having: 'slave' });
+ * }
+ */
 export class AmbiguousStructError extends TsbpfError {
   override readonly name = 'AmbiguousStructError';
   override readonly code = 'ERR_BTF_AMBIGUOUS_STRUCT';
@@ -44,7 +60,7 @@ export class AmbiguousStructError extends TsbpfError {
   constructor(struct: string, candidates: readonly StructCandidate[]) {
     super(
       `this kernel has ${candidates.length} different structs named '${struct}': ${listCandidates(candidates)}; ` +
-        `name one by its size or by a member: ${examples(struct, candidates).join(' or ')}`,
+        `select one by its size or by a member: ${examples(struct, candidates).join(' or ')}`,
     );
     this.struct = struct;
     this.candidates = candidates;
@@ -53,15 +69,17 @@ export class AmbiguousStructError extends TsbpfError {
 
 type Composite = Extract<BtfType, { kind: 'struct' | 'union' }>;
 
-/** What messages call a struct. */
+/** The name of a struct in messages. */
 export function structName(reader: BtfReader, ref: StructRef): string {
   if (typeof ref === 'string') return ref;
   return typeof ref === 'number' ? reader.nameOf(ref) || `(anonymous, BTF id ${ref})` : ref.name;
 }
 
 /**
- * The id of a struct, a union or a typedef of one. A forward declaration is resolved by its name.
- * @throws {NoSuchFieldError} if there is none. @throws {AmbiguousStructError} if there are several that differ.
+ * Finds the id of a struct, a union or a typedef of one. Resolves a forward declaration by its name.
+ *
+ * @throws {NoSuchFieldError} if there is none.
+ * @throws {AmbiguousStructError} if there are several different ones.
  */
 export function structId(reader: BtfReader, ref: StructRef): number {
   const id = findStruct(reader, ref);
@@ -84,8 +102,9 @@ export function structId(reader: BtfReader, ref: StructRef): number {
 }
 
 /**
- * The same, or undefined if there is none.
- * @throws {AmbiguousStructError} if there are several that differ.
+ * Finds the id as `structId` does; undefined if there is none.
+ *
+ * @throws {AmbiguousStructError} if there are several different ones.
  */
 export function findStruct(reader: BtfReader, ref: StructRef): number | undefined {
   if (typeof ref === 'number') {
@@ -133,7 +152,7 @@ function candidate(reader: BtfReader, id: number): StructCandidate {
   return { id, kind, size, members: memberNames(reader, id) };
 }
 
-/** The names of the members, including those of anonymous structs and unions; each of these once. */
+/** The names of the members, including those of nested anonymous structs and unions, each of these once. */
 function memberNames(reader: BtfReader, id: number): string[] {
   const seen = new Set<number>();
   const names: string[] = [];
@@ -148,7 +167,7 @@ function memberNames(reader: BtfReader, id: number): string[] {
   return names;
 }
 
-/** Whether reading one instead of the other makes no difference. */
+/** Whether two types have the same layout for reading. */
 function sameLayout(reader: BtfReader, a: number, b: number, depth = 0): boolean {
   const [left, right] = [underlying(reader, a), underlying(reader, b)];
   if (left.id === right.id || depth > MAX_DEPTH) return left.id === right.id;
@@ -177,14 +196,17 @@ function isComposite(type: BtfType): type is Composite {
   return type.kind === 'struct' || type.kind === 'union';
 }
 
-/** What a pointer leads to, for comparisons: a struct's name (a forward declaration is the same struct), else its kind. */
+/**
+ * The pointee of a pointer, for comparisons: the name of a struct (a forward declaration is the same struct),
+ * otherwise its kind.
+ */
 function pointeeKey(reader: BtfReader, id: number): string {
   const { type } = underlying(reader, id);
   const isNamed = isComposite(type) || type.kind === 'fwd';
   return isNamed ? `struct ${type.name}` : type.kind;
 }
 
-/** How many members of a candidate a message names. */
+/** The number of members that a message lists for each candidate. */
 const SHOWN = 4;
 
 function listCandidates(candidates: readonly StructCandidate[]): string {
@@ -196,7 +218,10 @@ function listCandidates(candidates: readonly StructCandidate[]): string {
     .join(', ');
 }
 
-/** A reference to each of the first two candidates: by its size or, if that is not unique, by a member that no other has. */
+/**
+ * References to the first two candidates: by size or, if sizes are equal, by a member that only one of them
+ * has.
+ */
 function examples(name: string, candidates: readonly StructCandidate[]): string[] {
   const texts = candidates.map((each) => {
     const others = candidates.filter((other) => other !== each);

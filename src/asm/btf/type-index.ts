@@ -1,22 +1,22 @@
 /**
- * The positions of the types in a BTF blob. A type's size depends on its kind and its number of parts, so only a
- * scan finds the types.
+ * The positions of the types in a BTF blob. The size of a type depends on its kind and its number of parts,
+ * so only a scan finds the types.
  */
 import { HEAD_WORDS, type KindSizes, kindOf, partsOf, UNKNOWN_KIND } from './format.ts';
 import { BtfError } from './types.ts';
 
 /**
- * The index keeps the position of every 16th type, and finds the others from there. Memory that a process uses for
- * the first time is slow: with a note for each of a kernel's 150,000 types, the scan takes five times as long.
+ * The index keeps the position of every 16th type, and finds the others from there. Writing to fresh memory
+ * is slow: with a position for each of a kernel's 150,000 types, the scan takes five times as long.
  */
 const SPACING = 16;
 
 const PAST_END = ' reaches past the end of the type section';
 
 /**
- * The positions of a blob's types. Types are numbered from 1, in the order of the blob; positions are indexes
- * into the type section as 32-bit words. Each method scans only as far as needed, and throws BtfError if it
- * comes to a type that is of an unknown kind, is not whole, or has its name past the string section.
+ * The positions of a blob's types. Types are numbered from 1 in the order of the blob; positions are indexes
+ * into the type section as 32-bit words. Each method scans only as far as needed, and throws BtfError for a
+ * type of an unknown kind, a truncated type, or a name past the string section.
  */
 export class TypeIndex {
   readonly #words: Uint32Array;
@@ -40,7 +40,7 @@ export class TypeIndex {
     while (this.#scan());
   }
 
-  /** How many types the blob has. */
+  /** The number of types in the blob. */
   get count(): number {
     this.scanAll();
     if (this.#blocks === 0) return 0;
@@ -50,7 +50,7 @@ export class TypeIndex {
     return count;
   }
 
-  /** The position of the type of that number, or undefined. */
+  /** The position of a type by its number, or undefined. */
   start(number: number): number | undefined {
     if (!Number.isInteger(number) || number < 1) return undefined;
     const block = Math.floor((number - 1) / SPACING);
@@ -63,7 +63,7 @@ export class TypeIndex {
     return at;
   }
 
-  /** The number of the type that begins at this position, or undefined if it is inside a type. */
+  /** The number of the type at a position, or undefined if the position is inside a type. */
   numberAt(position: number): number | undefined {
     while (this.#end <= position) if (!this.#scan()) return undefined;
     const block = this.#blockOf(position);
@@ -76,14 +76,14 @@ export class TypeIndex {
     return at === position ? number : undefined;
   }
 
-  /** Calls `visit` with the number and the position of each type, ascending. */
+  /** Calls `visit` with the number and the position of each type, in ascending order. */
   forEach(visit: (number: number, start: number) => void): void {
     this.scanAll();
     let number = 1;
     for (let at = 0; at < this.#words.length; at = this.#next(at)) visit(number++, at);
   }
 
-  /** Scans one block more. Returns false at the end of the type section. */
+  /** Scans the next block. Returns false at the end of the type section. */
   #scan(): boolean {
     const { length } = this.#words;
     const first = this.#end;
@@ -95,7 +95,7 @@ export class TypeIndex {
     return true;
   }
 
-  /** The block that holds a position: the last one that does not begin after it. */
+  /** The block that contains a position: the last one that does not begin after it. */
   #blockOf(position: number): number {
     let low = 0;
     let high = this.#blocks - 1;
@@ -117,8 +117,8 @@ export class TypeIndex {
 }
 
 /**
- * Checks a block's types, the first of which has the number after `last`, and returns the position of the
- * next block. This code runs for 150,000 types in a process that has just started: V8 optimises a small function
+ * Checks the types of a block, whose first one has the number after `last`, and returns the position of the
+ * next block. This runs for 150,000 types in a process that has just started: V8 optimizes a small function
  * that is called often sooner than the loop of its caller.
  */
 function scanBlock(
@@ -143,7 +143,7 @@ function scanBlock(
   return at;
 }
 
-/** What is wrong with a type of which `rest` words are left. */
+/** Describes what is wrong with a type; `rest` is the number of remaining words. */
 function describeFault(rest: number, extent: number, kind: number, name: number): string {
   if (rest < HEAD_WORDS) return PAST_END;
   return extent === UNKNOWN_KIND

@@ -1,17 +1,28 @@
 /**
- * What there is in BTF: types as they are once decoded.
+ * Decoded BTF types.
  *
  * Source: include/uapi/linux/btf.h, Documentation/bpf/btf.rst.
  */
 import { TsbpfError } from '../error.ts';
 
-/** BTF that isn't as the format says. The message names what and where. */
+/**
+ * The bytes are not valid BTF. The message names the type or the section.
+ *
+ * @example
+ * import { Btf, BtfError } from 'tsbpf/btf';
+ *
+ * try {
+ *   Btf.parse(Uint8Array.of(1, 2, 3));
+ * } catch (error) {
+ *   if (error instanceof BtfError) console.log(error.message); // 3 bytes are too few for BTF ...
+ * }
+ */
 export class BtfError extends TsbpfError {
   override readonly name = 'BtfError';
   override readonly code = 'ERR_BTF_MALFORMED';
 }
 
-/** A field of a struct or union. A bit field has a `bitSize`; offsets are in bits from the start. */
+/** A member of a struct or union. Offsets are in bits from the start; only a bit field has a `bitSize`. */
 export interface BtfMember {
   /** Empty for an anonymous struct or union. */
   readonly name: string;
@@ -20,15 +31,15 @@ export interface BtfMember {
   readonly bitSize?: number;
 }
 
-/** One value of an enum; a bigint where the enum is one of 64 bits. */
+/** A value of an enum; a bigint if the enum has 64 bits. */
 export interface BtfEnumerator {
   readonly name: string;
   readonly value: number | bigint;
 }
 
 /**
- * One decoded type. `type`, `returns`, `element` and `index` are ids of other types, 0 being void; sizes are
- * in bytes.
+ * A decoded type. `type`, `returns`, `element` and `index` are ids of other types, 0 for void; sizes are in
+ * bytes.
  */
 export type BtfType =
   | { readonly kind: 'void' }
@@ -38,7 +49,10 @@ export type BtfType =
       readonly size: number;
       readonly signed: boolean;
       readonly bool: boolean;
-      /** Bits in use, from bit `bitOffset`: fewer than the size has only in old encodings of bit fields. */
+      /**
+       * The number of used bits, from bit `bitOffset`: fewer than the size has only in old encodings of bit
+       * fields.
+       */
       readonly bits: number;
       readonly bitOffset: number;
     }
@@ -79,7 +93,7 @@ export type BtfType =
   | { readonly kind: 'decl_tag'; readonly name: string; readonly type: number; readonly component: number }
   | {
       readonly kind: 'loc_param';
-      /** Of the parameter, not of the values that say where it is. */
+      /** The size of the parameter, not of the values that locate it. */
       readonly size: number;
       /** `BTF_LOC_PARAM_*`. */
       readonly flags: number;
@@ -95,10 +109,10 @@ export type BtfType =
         readonly offset: number;
       }[];
     }
-  /** A kind of later kernels, whose extent the blob itself tells. */
+  /** A kind of a later kernel, whose size the blob declares. */
   | { readonly kind: 'unknown'; readonly name: string; readonly number: number };
 
-/** Kinds that stand for another type without changing its layout. */
+/** Kinds that refer to another type without changing its layout. */
 export type BtfModifier = 'typedef' | 'volatile' | 'const' | 'restrict' | 'type_tag';
 
 /** The kinds of types, named as in the kernel's documentation. */

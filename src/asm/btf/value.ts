@@ -1,22 +1,20 @@
-/**
- * What a type is to whoever reads a value of it: a member of a struct, a parameter of a function.
- */
+/** The type of a value to read: a member of a struct, a parameter of a function. */
 import type { BtfReader } from './reader.ts';
 import { MAX_DEPTH, type Underlying, underlying } from './size.ts';
 import type { BtfType } from './types.ts';
 
-/** What a value is once typedefs and qualifiers are off. */
+/** The kind of a value without typedefs and qualifiers. */
 export type ValueKind = 'int' | 'enum' | 'float' | 'pointer' | 'array' | 'struct' | 'union';
 
-/** A struct or union that a pointer points to. */
+/** The struct or union that a pointer points to. */
 export interface PointedStruct {
-  /** Its name, or that of the typedef of an anonymous struct. */
+  /** Its name, or the name of the typedef of an anonymous struct. */
   readonly name: string;
-  /** Its BTF id: that of the struct itself, or of a forward declaration. */
+  /** Its BTF id, that of the struct or of a forward declaration. */
   readonly type: number;
 }
 
-/** A type, typedefs and qualifiers off. */
+/** The type of a value, without typedefs and qualifiers. */
 export interface ValueType {
   readonly kind: ValueKind;
   readonly signed: boolean;
@@ -39,7 +37,7 @@ const KINDS: { readonly [Kind in BtfType['kind']]?: ValueKind } = {
   union: 'union',
 };
 
-/** What the type of that id is, or undefined where no value is of it (void, a function). */
+/** Returns the type of values with a BTF id, or undefined if there are none (void, a function). */
 export function valueType(reader: BtfReader, start: number): ValueType | undefined {
   const { id, type } = underlying(reader, start);
   const kind = KINDS[type.kind];
@@ -53,10 +51,10 @@ export function valueType(reader: BtfReader, start: number): ValueType | undefin
   };
 }
 
-/** The kernel's names of numbers in network byte order (include/uapi/linux/types.h). */
+/** The kernel's typedefs of numbers in network byte order (include/uapi/linux/types.h). */
 export const BIG_ENDIAN: ReadonlySet<string> = new Set(['__be16', '__be32', '__be64']);
 
-/** Whether one of the typedefs of a type says that it is in network byte order, which is not a part of BTF itself. */
+/** Whether a typedef of a type marks network byte order, which BTF itself does not have. */
 function isBigEndian(reader: BtfReader, start: number): boolean {
   let type = reader.type(start);
   for (let depth = 0; depth < MAX_DEPTH; depth++) {
@@ -83,7 +81,7 @@ function pointee(reader: BtfReader, start: number): PointedStruct | undefined {
   return { name: type.name || alias || `(anonymous ${type.kind})`, type: id };
 }
 
-/** The kind of a type in a message. */
+/** The kind of a type with its article, for messages. */
 export function withArticle(type: BtfType): string {
   const what = type.kind === 'ptr' ? 'pointer' : type.kind;
   return /^[aeiu]/.test(what) && what !== 'union' ? `an ${what}` : `a ${what}`;

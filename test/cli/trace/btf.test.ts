@@ -50,8 +50,8 @@ test('a file that is not kernel BTF causes a one-line error with its name', () =
   const empty = new BtfWriter();
   empty.int('int', 4);
   for (const [bytes, message] of [
-    ['', /^--btf f: 0 bytes are no BTF/],
-    ['hello, this is no BTF at all', /^--btf f: no BTF: it begins with 0x6568/],
+    ['', /^--btf f: 0 bytes are too few for BTF/],
+    ['hello, this is no BTF at all', /^--btf f: not BTF: it begins with 0x6568/],
     [
       '\x7fELF\x02\x01\x01',
       /^--btf f: it is an ELF file.*objcopy -O binary --only-section=.BTF vmlinux FILE$/,
