@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { build } from 'esbuild';
 import * as assert from 'uvu/assert';
 import { suite } from './harness.ts';
 
@@ -85,6 +86,56 @@ test('the library can be imported and assembles without a kernel', async () => {
     console.log(Buffer.from(bytes).toString('hex'));
   `);
   assert.is(printed, 'b7000000070000009500000000000000\n');
+});
+
+// Node 20.19 and later can require an ES module.
+const cannotRequire = 'require_module' in process.features ? false : 'this Node cannot require ES modules';
+
+test.skipIf(cannotRequire, 'a CommonJS project requires the library, and gets the same classes', async () => {
+  const file = join(user, 'script.cjs');
+  await writeFile(
+    file,
+    `const { ReachError } = require('tsbpf');
+     const { assemble, exit, mov, r0, ReachError: same } = require('tsbpf/asm');
+     console.log(assemble([mov(r0, 7), exit()]).bytes.length, ReachError === same);
+     import('tsbpf').then((imported) => console.log(imported.ReachError === same));`,
+  );
+  const { stdout, stderr } = await exec(process.execPath, [file]);
+  assert.is(stdout, '16 true\ntrue\n');
+  assert.is(stderr, '');
+});
+
+for (const format of ['esm', 'cjs'] as const)
+  test(`a tool bundled with esbuild as ${format} assembles and loads koffi`, async () => {
+    const source = join(user, 'tool.ts');
+    await writeFile(
+      source,
+      `import { Kernel } from 'tsbpf';
+       import { assemble, exit, mov, r0 } from 'tsbpf/asm';
+       new Kernel();
+       console.log(assemble([mov(r0, 7), exit()]).bytes.length);
+       try { mov(r0, 2 ** 40); } catch (error) { console.log((error as Error).message); }`,
+    );
+    const bundle = join(user, `tool.${format === 'esm' ? 'mjs' : 'cjs'}`);
+    const { warnings } = await build({
+      ...{ entryPoints: [source], outfile: bundle, bundle: true, platform: 'node' },
+      ...{ format, sourcemap: true, absWorkingDir: user, logLevel: 'silent' },
+    });
+    assert.equal(warnings, []);
+    const { stdout } = await exec(process.execPath, ['--enable-source-maps', bundle]);
+    assert.match(stdout, /^16\nmov: immediate .* \(.*\/tool\.ts:5\)\n$/);
+  });
+
+test('npm has nothing to warn of when it publishes', async () => {
+  const offline = ['--offline', '--registry=http://127.0.0.1:9'];
+  const { stderr } = await exec('npm', ['publish', '--dry-run', '--ignore-scripts', ...offline], {
+    cwd: PROJECT,
+  });
+  const warnings = stderr.split('\n').filter((line) => line.startsWith('npm warn'));
+  assert.equal(
+    warnings.filter((line) => !line.includes('logged in')),
+    [],
+  );
 });
 
 test('importing the library loads no native code', async () => {

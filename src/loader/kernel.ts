@@ -2,12 +2,12 @@
  * Facts about the running kernel, each read the first time it is asked for if nothing else is said. Nothing here assumes that tracefs or
  * bpffs is mounted.
  */
-import { createRequire } from 'node:module';
 import type * as Os from 'node:os';
 import { type Architecture, architectureOf } from '../asm/architecture.ts';
 import { Btf } from '../asm/btf.ts';
 import { KernelError } from './errors.ts';
 import { nativeSyscalls } from './koffi.ts';
+import { requireLate } from './require-late.ts';
 import { type KernelSymbol, SymbolTable } from './symbol-table.ts';
 import type { Syscalls } from './syscalls.ts';
 
@@ -169,7 +169,7 @@ export class Kernel {
   #name(path: string, field: 'release' | 'hostname'): string {
     const bytes = this.syscalls.readFile(path);
     if (typeof bytes !== 'number') return Buffer.from(bytes).toString('latin1').trim();
-    const os = createRequire(import.meta.url)('node:os') as typeof Os; // a normal start does not load it
+    const os = requireLate('node:os') as typeof Os; // a normal start does not load it
     return os[field]();
   }
 

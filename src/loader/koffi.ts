@@ -11,13 +11,13 @@ import {
   statSync,
   writeSync,
 } from 'node:fs';
-import { createRequire } from 'node:module';
 import type * as Koffi from 'koffi';
 import { architectureOf } from '../asm/architecture.ts';
 import { allocate, Command } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { loadNativeCode } from './native-code.ts';
 import { readAtMost } from './read-file.ts';
+import { requireLate } from './require-late.ts';
 import { LARGEST_FILE, type Limit, type Poll, PollEvents, type Syscalls } from './syscalls.ts';
 
 const PROT_READ = 0x1;
@@ -54,14 +54,13 @@ export function nativeSyscalls(): Syscalls {
  * and other package managers may put it below koffi), koffi looks for it.
  */
 function requireKoffi(): typeof Koffi {
-  const require = createRequire(import.meta.url);
   try {
-    const binary: typeof Koffi = require(`@koromix/koffi-linux-${process.arch}`);
+    const binary = requireLate(`@koromix/koffi-linux-${process.arch}`) as typeof Koffi;
     if (binary.version.startsWith('3.')) return binary;
   } catch {
     // koffi finds it, or says why not.
   }
-  return require('koffi');
+  return requireLate('koffi') as typeof Koffi;
 }
 
 /** A C function whose result is a number. */
