@@ -12,7 +12,10 @@ export function formatIPv4(bytes: Uint8Array): string {
   return bytes.join('.');
 }
 
-/** The form of RFC 5952: lower case, the longest run of zeros as `::`, and `::ffff:192.0.2.1` for IPv4-mapped addresses. */
+/**
+ * The form of RFC 5952: lower case, the longest run of zeros as `::`, and `::ffff:192.0.2.1` for IPv4-mapped
+ * addresses.
+ */
 export function formatIPv6(bytes: Uint8Array): string {
   const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
   const mapped = groups[5] === 0xffff && groups.slice(0, 5).every((group) => group === 0);
@@ -33,7 +36,10 @@ function longestZeros(groups: readonly number[]): { start: number; length: numbe
   return best;
 }
 
-/** Parses an address in any form of RFC 4291 (section 2.2) to 4 or 16 bytes. Returns undefined for other texts, such as `fe80::1%eth0`. */
+/**
+ * Parses an address in any form of RFC 4291 (section 2.2) to 4 or 16 bytes. Returns undefined for other
+ * texts, such as `fe80::1%eth0`.
+ */
 export function parseAddress(text: string): Uint8Array | undefined {
   return text.includes(':') ? parseIPv6(text) : parseIPv4(text);
 }

@@ -1,5 +1,6 @@
 /**
- * Parses the command line of tcpconnlat. A command line that is not valid results in a one-line error message.
+ * Parses the command line of tcpconnlat. A command line that is not valid results in a one-line error
+ * message.
  */
 import { CommanderError } from 'commander';
 import { sameNetwork } from '../programs/networks.ts';
@@ -39,7 +40,9 @@ export interface Options {
   readonly dryRun: boolean;
 }
 
-/** What the command line asks for. `print` has the complete text for stdout (status 0) or stderr (status 2). */
+/**
+ * What the command line asks for. `print` has the complete text for stdout (status 0) or stderr (status 2).
+ */
 export type Request =
   | { readonly action: 'trace'; readonly options: Options }
   /** `file` is a recording; `-` is standard input. */

@@ -1,5 +1,6 @@
 /**
- * Reads and waits on descriptors that other processes share, such as stdin and stdout, without changing their flags.
+ * Reads and waits on descriptors that other processes share, such as stdin and stdout, without changing their
+ * flags.
  *
  * Node's own streams make a pipe or socket non-blocking when they open it. That flag belongs to the open file
  * description: a shell, or the next command of a pipeline, would then fail with EAGAIN.
@@ -15,8 +16,8 @@ const CHUNK = 65_536;
 type PollSyscalls = Pick<Syscalls, 'pollShared'>;
 
 /**
- * Calls `onGone` once when the other end of a pipe, socket or terminal closes. The wait keeps the process alive
- * until it is closed. Returns undefined for files and devices, which have no other end.
+ * Calls `onGone` once when the other end of a pipe, socket or terminal closes. The wait keeps the process
+ * alive until it is closed. Returns undefined for files and devices, which have no other end.
  */
 export function onHangUp(syscalls: PollSyscalls, fd: number, onGone: () => void): Closeable | undefined {
   return once(syscalls, fd, PollEvents.hangUp, onGone);
@@ -53,7 +54,10 @@ export async function readShared(syscalls: PollSyscalls | undefined, fd: number)
   });
 }
 
-/** Calls `onEvent` for the first event on a descriptor. Returns undefined for files and devices, which epoll refuses. */
+/**
+ * Calls `onEvent` for the first event on a descriptor. Returns undefined for files and devices, which epoll
+ * refuses.
+ */
 function once(
   syscalls: PollSyscalls,
   fd: number,
@@ -68,8 +72,9 @@ function once(
 }
 
 /**
- * The content of a file as a stream. It does not use libuv's threads: if the system allows no more threads (ulimit -u, ulimit -v),
- * libuv aborts the process. Errors, including those of opening the file, are emitted by the stream.
+ * The content of a file as a stream. It does not use libuv's threads: if the system allows no more threads
+ * (ulimit -u, ulimit -v), libuv aborts the process. Errors, including those of opening the file, are emitted
+ * by the stream.
  */
 export async function readFileStream(path: string): Promise<Readable> {
   const { Readable } = await import('node:stream'); // not loaded for tracing

@@ -1,10 +1,13 @@
 /**
- * Messages for errors that Node throws because of its options or the resource limits of the process: one line with a remedy.
+ * Messages for errors that Node throws because of its options or the resource limits of the process: one line
+ * with a remedy.
  */
 
 const REMOVE_FROM = "on Node's command line or in NODE_OPTIONS";
 
-/** The message for an error that Node's options or resource limits explain; undefined for every other error. */
+/**
+ * The message for an error that Node's options or resource limits explain; undefined for every other error.
+ */
 export function environmentMessage(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const { message, code, resource } = error as NodeJS.ErrnoException & { readonly resource?: string };

@@ -4,8 +4,8 @@
 import { TsbpfError } from '../asm/error.ts';
 
 /**
- * 1: the kernel or the system refused. 2: the command line, or a file that it names, is not valid. `bug`: the command itself is
- * wrong; it prints the stack and exits with status 1.
+ * 1: the kernel or the system refused. 2: the command line, or a file that it names, is not valid. `bug`: the
+ * command itself is wrong; it prints the stack and exits with status 1.
  */
 export type ExitStatus = 1 | 2 | 'bug';
 

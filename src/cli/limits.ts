@@ -9,7 +9,9 @@ export const MAX_PORT = 65_535;
 export const MAX_U32 = 0xffff_ffff;
 /** `__NEW_UTS_LEN`, include/uapi/linux/utsname.h: the length of host names and kernel releases. */
 export const MAX_UTS_NAME = 64;
-/** An upper limit for times: kernel clocks count ns in a signed 64-bit number, 9,223,372,036 s or 292 years. */
+/**
+ * An upper limit for times: kernel clocks count ns in a signed 64-bit number, 9,223,372,036 s or 292 years.
+ */
 export const MAX_SECONDS = 1e10;
 /** A host name (RFC 1035) or service name that is one word of ASCII. */
 export const NAME = /^[!-~]{1,253}$/;

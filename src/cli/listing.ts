@@ -15,8 +15,8 @@ import { mapsOf, programsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { hex } from './text.ts';
 
 /**
- * Lists the maps and programs of a tool: first the attached programs, then the tail-called programs with their slots. A source line
- * precedes the instructions that it emitted.
+ * Lists the maps and programs of a tool: first the attached programs, then the tail-called programs with
+ * their slots. A source line precedes the instructions that it emitted.
  */
 export function listTool(tool: Tool, locate: Locate): string {
   const programs = [...programsOf(tool)].map((program) => listProgram(program, tool, locate));
@@ -71,7 +71,8 @@ function listTables({ instructions }: Assembled): string {
 }
 
 /**
- * The lines of a program: slot, bytes and text of each instruction, with labels and source lines between them.
+ * The lines of a program: slot, bytes and text of each instruction, with labels and source lines between
+ * them.
  */
 export function* instructionLines({ instructions }: Assembled, locate: Locate): Generator<string> {
   let last: string | undefined;

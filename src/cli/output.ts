@@ -1,8 +1,8 @@
 /**
  * Output to a terminal, pipe or file. A slow reader does not delay the tool.
  *
- * Writes do not block, so signals are handled while a terminal is stopped. The buffer is bounded: lines that do not fit are dropped
- * and counted.
+ * Writes do not block, so signals are handled while a terminal is stopped. The buffer is bounded: lines that
+ * do not fit are dropped and counted.
  */
 
 import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from 'node:fs';
@@ -43,8 +43,8 @@ export interface LineOutput {
 }
 
 /**
- * Buffers lines for `write`. `onClosed` is called once, without an error if the reader has exited, or with the error of a write; nothing
- * is written afterwards. `what` names the output in errors.
+ * Buffers lines for `write`. `onClosed` is called once, without an error if the reader has exited, or with
+ * the error of a write; nothing is written afterwards. `what` names the output in errors.
  */
 export function lineOutput(write: Write, onClosed: (error?: Error) => void, what = 'the output'): LineOutput {
   let waiting: Buffer = Buffer.alloc(0);
@@ -141,8 +141,8 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
 }
 
 /**
- * Writes a complete text to stdout, for commands that print and exit. Returns false if the reader has exited, which
- * is not an error.
+ * Writes a complete text to stdout, for commands that print and exit. Returns false if the reader has exited,
+ * which is not an error.
  *
  * Nothing here uses `process.stdout` or `process.stderr`: opening them makes a pipe non-blocking for every
  * process that shares it.
@@ -168,8 +168,8 @@ export function printError(text: string): void {
 }
 
 /**
- * Prints a message of one or more lines to stderr, after the name of the command. Unprintable characters become
- * escapes. So does a newline within a line, so that foreign text cannot forge a line.
+ * Prints a message of one or more lines to stderr, after the name of the command. Unprintable characters
+ * become escapes. So does a newline within a line, so that foreign text cannot forge a line.
  */
 export function printWarning(command: string, text: string | readonly string[]): void {
   const lines = typeof text === 'string' ? [text] : text;
@@ -177,8 +177,8 @@ export function printWarning(command: string, text: string | readonly string[]):
 }
 
 /**
- * Writes a complete text. A full pipe fails with EAGAIN if another process has made it non-blocking; `timeoutMs` limits the
- * retries.
+ * Writes a complete text. A full pipe fails with EAGAIN if another process has made it non-blocking;
+ * `timeoutMs` limits the retries.
  */
 function writeWhole(fd: number, text: string | Uint8Array, timeoutMs: number): void {
   const deadline = uptime() + timeoutMs;
@@ -205,8 +205,9 @@ function cannotWrite(what: string, { message }: Error): OutputError {
 }
 
 /**
- * A write to stdout that does not block. It opens a pipe or terminal again with O_NONBLOCK, because the flag on stdout itself would affect
- * every process that shares it. Files and sockets are written directly. A terminal that was hung up (EIO) is reported as EPIPE.
+ * A write to stdout that does not block. It opens a pipe or terminal again with O_NONBLOCK, because the flag
+ * on stdout itself would affect every process that shares it. Files and sockets are written directly. A
+ * terminal that was hung up (EIO) is reported as EPIPE.
  */
 export function standardOutput(): { readonly write: Write; close(): void } {
   const stat = fstatSync(1);

@@ -44,7 +44,10 @@ export interface ConnectRecord extends OutcomeRecord {
 /** The options that add fields to a record. */
 export type FieldOption = 'wall' | 'who' | 'resolve' | 'outcome';
 
-/** Every field in the order of a JSON line, with the option that adds it: null for fields that are always present. */
+/**
+ * Every field in the order of a JSON line, with the option that adds it: null for fields that are always
+ * present.
+ */
 export const FIELDS: { readonly [K in keyof Required<ConnectRecord>]: FieldOption | null } = {
   time_s: null,
   time: 'wall',
@@ -66,7 +69,10 @@ export const FIELDS: { readonly [K in keyof Required<ConnectRecord>]: FieldOptio
   errno: 'outcome',
 };
 
-/** The options whose fields a recording contains. Names are not recorded: they are looked up when the recording is shown. */
+/**
+ * The options whose fields a recording contains. Names are not recorded: they are looked up when the
+ * recording is shown.
+ */
 export const RECORDED_OPTIONS = ['wall', 'who', 'outcome'] as const satisfies readonly FieldOption[];
 
 const NAMES = Object.keys(FIELDS) as (keyof ConnectRecord)[];

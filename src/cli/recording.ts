@@ -1,5 +1,6 @@
 /**
- * Writes recordings: a first line with the origin (`Header`), and then one JSON line per event with every known field.
+ * Writes recordings: a first line with the origin (`Header`), and then one JSON line per event with every
+ * known field.
  */
 import { TsbpfError } from '../asm/error.ts';
 import { printable } from '../asm/printable.ts';
@@ -29,7 +30,10 @@ export interface Recording {
    */
   begin(origin: Pick<Header, 'host' | 'kernel' | 'way' | 'started'>): void;
   add(record: ConnectRecord): void;
-  /** Writes the buffered lines, for up to half a second. @throws {OutputError} with the number of missing events if a write failed. */
+  /**
+   * Writes the buffered lines, for up to half a second.
+   * @throws {OutputError} with the number of missing events if a write failed.
+   */
   end(): Promise<void>;
   /** Events that could not be written. */
   readonly missing: number;
@@ -42,7 +46,8 @@ export interface RecordingContext extends Surroundings {
 }
 
 /**
- * Opens a recording in a file, which stays locked until the recording ends, or in a named pipe that another process reads.
+ * Opens a recording in a file, which stays locked until the recording ends, or in a named pipe that another
+ * process reads.
  * @throws {OutputError} if `path` cannot be written.
  */
 export function openRecording(

@@ -20,7 +20,9 @@ import { openRun, warn } from './run.ts';
 import { printSummary } from './summary.ts';
 import { systemReason } from './text.ts';
 
-/** Devices whose reads never wait: null, zero, full, random, urandom (Documentation/admin-guide/devices.txt). */
+/**
+ * Devices whose reads never wait: null, zero, full, random, urandom (Documentation/admin-guide/devices.txt).
+ */
 const NON_WAITING_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | minor);
 
 /**
@@ -30,7 +32,8 @@ const NON_WAITING_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | min
  */
 export async function replay(file: string, options: Options): Promise<void> {
   const stat = statusOf(file);
-  const isGrowing = stat.isFile() && lockHolder(stat) !== undefined; // if the recorder exits after this, its last line is complete
+  // If the recorder exits after this check, its last line is complete.
+  const isGrowing = stat.isFile() && lockHolder(stat) !== undefined;
   const origin = { name: file, isGrowing };
   // If reads never wait, the next write notices that the reader of the output has exited.
   const syscalls = mayWait(stat) ? nativeSyscalls() : undefined;
@@ -84,8 +87,8 @@ function mayWait(stat: BigIntStats): boolean {
 }
 
 /**
- * The content of a file. A named pipe is read only when it has data: a blocking read would keep the process from
- * exiting until another process writes.
+ * The content of a file. A named pipe is read only when it has data: a blocking read would keep the process
+ * from exiting until another process writes.
  */
 async function streamOf(file: string, stat: BigIntStats, syscalls: Syscalls | undefined): Promise<Readable> {
   if (file === '-') return readShared(syscalls, 0);

@@ -9,8 +9,8 @@ import { STOP_SIGNALS } from './signals.ts';
 import { isTerminal, mayBeTerminal } from './terminal.ts';
 
 /**
- * While a run is open, and until the process exits, stop signals end the run instead of killing the process. Under nohup it
- * ignores SIGHUP.
+ * While a run is open, and until the process exits, stop signals end the run instead of killing the process.
+ * Under nohup it ignores SIGHUP.
  */
 export interface Run {
   readonly output: LineOutput;
@@ -23,7 +23,9 @@ export interface Run {
   close(): Promise<void>;
 }
 
-/** Opens a run. With `syscalls` it also ends when the reader of stdout exits while there is nothing to write. */
+/**
+ * Opens a run. With `syscalls` it also ends when the reader of stdout exits while there is nothing to write.
+ */
 export function openRun(syscalls?: Syscalls): Run {
   let end: (error?: Error) => void = () => {};
   const ended = new Promise<Error | undefined>((resolve) => {
@@ -61,8 +63,9 @@ export function openRun(syscalls?: Syscalls): Run {
 }
 
 /**
- * Whether nohup started the process. Node resets every signal to its default action when it starts, so an ignored SIGHUP cannot be
- * detected. But if stdin was a terminal, nohup replaces it with a descriptor that is open for writing only.
+ * Whether nohup started the process. Node resets every signal to its default action when it starts, so an
+ * ignored SIGHUP cannot be detected. But if stdin was a terminal, nohup replaces it with a descriptor that is
+ * open for writing only.
  *
  * Source: nohup(1) of GNU coreutils; PlatformInit in Node's src/node.cc.
  */
@@ -76,8 +79,8 @@ function isUnderNohup(): boolean {
 }
 
 /**
- * At exit Node resets the terminals that it started with, and aborts with a core dump if one has been hung up. It skips a descriptor
- * that refers to another file by then (ResetStdio in src/node.cc).
+ * At exit Node resets the terminals that it started with, and aborts with a core dump if one has been hung
+ * up. It skips a descriptor that refers to another file by then (ResetStdio in src/node.cc).
  */
 function replaceHungUpTerminalsAtExit(): void {
   const terminals = [0, 1, 2].filter(mayBeTerminal);

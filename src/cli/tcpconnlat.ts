@@ -1,6 +1,6 @@
 /**
- * The command `tcpconnlat`. Its exit status is 0 after a stop signal or when the reader of its output exits, and otherwise that of
- * the error (exit-status.ts).
+ * The command `tcpconnlat`. Its exit status is 0 after a stop signal or when the reader of its output exits,
+ * and otherwise that of the error (exit-status.ts).
  */
 import { messageWithoutPosition } from '../asm/error-position.ts';
 import { VerifierError } from '../loader/errors.ts';

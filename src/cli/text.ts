@@ -71,7 +71,10 @@ export function excerpt(value: unknown): string {
   return truncate(cell(json), MAX_EXCERPT_LENGTH);
 }
 
-/** Removes the levels of nesting that no excerpt reaches, because `JSON.stringify` overflows the stack on thousands of them. */
+/**
+ * Removes the levels of nesting that no excerpt reaches, because `JSON.stringify` overflows the stack on
+ * thousands of them.
+ */
 function outerLevels(value: unknown, levels = MAX_EXCERPT_LENGTH): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (levels === 0) return null;

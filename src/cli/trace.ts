@@ -37,7 +37,9 @@ export function dryRun(options: Options, kernel: Kernel): string {
 /** The counts of connects that are not shown. */
 type HiddenCounts = Omit<Counts, 'shown' | 'notSelected'>;
 
-/** Traces until a signal arrives or the output is closed. Throws the error that prevents tracing or writing. */
+/**
+ * Traces until a signal arrives or the output is closed. Throws the error that prevents tracing or writing.
+ */
 export async function trace(options: Options, kernel: Kernel, invocation: Invocation): Promise<void> {
   const run = openRun(kernel.syscalls);
   const { output } = run;
@@ -161,7 +163,10 @@ async function traceInto(
   }
 }
 
-/** Whether a promise has settled after pending signals are delivered: the event loop polls for them once in each iteration. */
+/**
+ * Whether a promise has settled after pending signals are delivered: the event loop polls for them once in
+ * each iteration.
+ */
 async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
   let settled = false;
   promise.then(() => {
@@ -222,7 +227,10 @@ function describe(
   return `${facts}\n${listTool(programs, locate)}\n`;
 }
 
-/** Reads the source lines of the programs: from a line table next to the bundle, or from the source files. Reads nothing until it is called. */
+/**
+ * Reads the source lines of the programs: from a line table next to the bundle, or from the source files.
+ * Reads nothing until it is called.
+ */
 function sourceLines(kernel: Kernel): Locate {
   return sourceReader(kernel.syscalls, lineTable);
 }
@@ -235,7 +243,10 @@ function lineTable(): LineTable | undefined {
   }
 }
 
-/** Reports an error that tracing survives, such as a CPU that comes online but gets no buffer. Throws any other error. */
+/**
+ * Reports an error that tracing survives, such as a CPU that comes online but gets no buffer. Throws any
+ * other error.
+ */
 function report(error: unknown): void {
   if (!(error instanceof CorruptRingError || error instanceof KernelError)) throw error;
   warn(error.message);

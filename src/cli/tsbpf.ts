@@ -1,6 +1,6 @@
 /**
- * The command `tsbpf`: assembles, disassembles and dumps programs. The exit status after an error is that of its code
- * (exit-status.ts).
+ * The command `tsbpf`: assembles, disassembles and dumps programs. The exit status after an error is that of
+ * its code (exit-status.ts).
  */
 import { environmentMessage } from './environment.ts';
 import { exitStatusOf } from './exit-status.ts';

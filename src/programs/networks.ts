@@ -1,8 +1,8 @@
 /**
  * IP networks of both families in one longest-prefix-match trie.
  *
- * IPv4 networks are stored as IPv4-mapped IPv6 networks (::ffff:192.0.2.1, RFC 4291 section 2.5.5.2), which is also how
- * the kernel stores IPv4 addresses in sockets.
+ * IPv4 networks are stored as IPv4-mapped IPv6 networks (::ffff:192.0.2.1, RFC 4291 section 2.5.5.2), which
+ * is also how the kernel stores IPv4 addresses in sockets.
  */
 import { bytes, struct, u32 } from '../asm/layout.ts';
 import type { Entries } from '../asm/map.ts';
@@ -15,7 +15,10 @@ export interface Network {
   readonly prefix: number;
 }
 
-/** One criterion of a filter: values to include and values to exclude. Without `only`, every value is included. */
+/**
+ * One criterion of a filter: values to include and values to exclude. Without `only`, every value is
+ * included.
+ */
 export interface Criterion<T> {
   readonly only?: readonly T[];
   readonly not?: readonly T[];
@@ -51,8 +54,8 @@ const UNSPECIFIED: readonly (readonly [unspecified: Uint8Array, loopback: Uint8A
 /**
  * The entries of the trie. An IPv6 network larger than ::ffff:0:0/96, such as ::/0, does not include IPv4.
  *
- * `unspecifiedIsLoopback` gives 0.0.0.0 and :: the verdict of 127.0.0.1 and ::1, because the kernel connects to the
- * loopback address instead.
+ * `unspecifiedIsLoopback` gives 0.0.0.0 and :: the verdict of 127.0.0.1 and ::1, because the kernel connects
+ * to the loopback address instead.
  */
 export function entriesFor(
   criterion: Criterion<Network>,

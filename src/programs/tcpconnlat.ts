@@ -6,16 +6,18 @@
  * - `kprobe`, `fentry`: `tcp_v4_connect` and `tcp_v6_connect` begin an attempt. The first packet that
  *   `tcp_rcv_state_process` handles for a connecting socket ends it. `tcp_v4_destroy_sock` (used for both
  *   families) removes an attempt that was never answered.
- * - `tp_btf`, `raw_tracepoint`: the tracepoint `inet_sock_set_state` reports when a socket enters SYN_SENT and
- *   when it leaves that state. A reset changes it to CLOSE with the error ECONNREFUSED.
- * - `trace_event`: the record of the same tracepoint. It does not contain the error, so a refused connect looks
- *   like an abandoned one, and only accepted connects are sent.
+ * - `tp_btf`, `raw_tracepoint`: the tracepoint `inet_sock_set_state` reports when a socket enters SYN_SENT
+ *   and when it leaves that state. A reset changes it to CLOSE with the error ECONNREFUSED.
+ * - `trace_event`: the record of the same tracepoint. It does not contain the error, so a refused connect
+ *   looks like an abandoned one, and only accepted connects are sent.
  *
- * With `outcome` an attempt ends when its socket leaves the connecting states, for whatever reason. `kprobe` and
- * `fentry` then watch `tcp_set_state` instead of packets. A connect that fails before it reaches such a state (no
- * route) shows only in the result of the call: a kretprobe or fexit sees it, the tracepoint does not.
+ * With `outcome` an attempt ends when its socket leaves the connecting states for any reason. `kprobe`
+ * and `fentry` then watch `tcp_set_state` instead of packets. A connect that fails before it reaches such a
+ * state (no route) shows only in the result of the call: a kretprobe or fexit sees it, the tracepoint does
+ * not.
  *
- * Read on in functions.ts or tracepoint.ts (the programs), attempts.ts (one attempt), filter.ts and events.ts.
+ * Read on in functions.ts or tracepoint.ts (the programs), attempts.ts (one attempt), filter.ts and
+ * events.ts.
  */
 import { TsbpfError } from '../asm/error.ts';
 import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
@@ -49,9 +51,11 @@ export class FilterUnavailableError extends TsbpfError {
 
 /**
  * The programs and maps of the tool.
- * @throws {NoBtfError} or {NoSuchFieldError} if the BTF of the target lacks a type or field that the programs read.
+ * @throws {NoBtfError} or {NoSuchFieldError} if the BTF of the target lacks a type or field that the programs
+ * read.
  * @throws {FilterUnavailableError} if `trace_event` cannot apply the filter.
- * @throws {RangeError} if the target lacks the format of the record, or the filter is too large or matches nothing.
+ * @throws {RangeError} if the target lacks the format of the record, or the filter is too large or matches
+ * nothing.
  */
 export function tcpconnlat(options: Options, target: Target) {
   const { probe } = options;
@@ -101,17 +105,17 @@ function isFunctionProbe(probe: ProbeType): boolean {
 }
 
 /**
- * Whether the programs count failed connects that they do not send (`counters.failed`): as many as `outcome: 'failures'` would send.
- * A kprobe or fentry sees such an attempt only when its socket is destroyed or connects again. By then its latency (`minNs`)
- * and local address (`filter.from`) are unknown.
+ * Whether the programs count failed connects that they do not send (`counters.failed`): as many as `outcome:
+ * 'failures'` would send. A kprobe or fentry sees such an attempt only when its socket is destroyed or
+ * connects again. By then its latency (`minNs`) and local address (`filter.from`) are unknown.
  */
 function countsFailures({ probe, outcome, minNs, filter }: Options): boolean {
   return outcome === undefined && !(isFunctionProbe(probe) && (minNs || filter?.from));
 }
 
 /**
- * What the table of attempts holds when tracing ends: only connects in flight, or also failed connects whose socket is still open.
- * Undefined if the filter would have rejected some of them at their answer.
+ * What the table of attempts holds when tracing ends: only connects in flight, or also failed connects whose
+ * socket is still open. Undefined if the filter would have rejected some of them at their answer.
  */
 function remainingAttempts({
   probe,

@@ -60,7 +60,9 @@ function offeredByFish(line: string): string[] {
   return lines.map((each) => each.replace(/\t.*/, '').replace(/^--.*=/, ''));
 }
 
-/** What zsh adds to the matches goes to a file as well; the calls of compadd that only ask are let through. */
+/**
+ * What zsh adds to the matches goes to a file as well; the calls of compadd that only ask are let through.
+ */
 const ZSHRC = `
 PROMPT='ready> ' RPROMPT= LISTMAX=10000
 precmd() { print next }

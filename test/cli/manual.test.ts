@@ -1,4 +1,6 @@
-/** The man page and the README beside the command's own options: all of them are told there, and nothing else. */
+/**
+ * The man page and the README beside the command's own options: all of them are told there, and nothing else.
+ */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -8,7 +8,10 @@ export function missing(...programs: readonly string[]): string | false {
   return lacking.length > 0 && `${lacking.join(' and ')} not installed`;
 }
 
-/** The shell's prompt, after a line that it prints once a command: it may draw the prompt again while it edits a line. */
+/**
+ * The shell's prompt, after a line that it prints once a command: it may draw the prompt again while it edits
+ * a line.
+ */
 const READY = /next\r?\n[\s\S]*?ready> /;
 
 export class Terminal {
@@ -34,7 +37,10 @@ export class Terminal {
     return terminal;
   }
 
-  /** Types keys that end in a command, and gives what the terminal shows until the shell is ready for the next. */
+  /**
+   * Types keys that end in a command, and gives what the terminal shows until the shell is ready for the
+   * next.
+   */
   enter(keys: string): Promise<string> {
     this.#child.stdin?.write(keys);
     return this.#ready();

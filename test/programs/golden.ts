@@ -1,5 +1,6 @@
 /**
- * Long texts that are compared with files. To renew those after a change that is meant, and then to read the difference:
+ * Long texts that are compared with files. To renew those after a change that is meant, and then to read the
+ * difference:
  *
  *     TSBPF_RENEW_GOLDEN=1 npm test -- programs/
  */

@@ -1,6 +1,6 @@
 /**
- * Kernel types that the programs of tcpconnlat can be made for on any machine: sockets as Linux 6.18 on x86-64 lays them out, with what
- * the programs read and nothing else.
+ * Kernel types that the programs of tcpconnlat can be made for on any machine: sockets as Linux 6.18 on
+ * x86-64 lays them out, with what the programs read and nothing else.
  */
 import { Btf } from '../../src/asm/btf.ts';
 import { parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';

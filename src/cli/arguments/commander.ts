@@ -1,6 +1,6 @@
 /**
- * Options of commander that both commands share. Commander would ask `process.stdout` for colors and width, which makes a pipe
- * non-blocking for every process that shares it.
+ * Options of commander that both commands share. Commander would ask `process.stdout` for colors and width,
+ * which makes a pipe non-blocking for every process that shares it.
  */
 import type { OutputConfiguration } from 'commander';
 import { argumentError } from '../text.ts';

@@ -1,6 +1,6 @@
 /**
- * The options of tcpconnlat, by group. The help text and the shell completions are generated from this table; tests compare the man page
- * and the README with it.
+ * The options of tcpconnlat, by group. The help text and the shell completions are generated from this table;
+ * tests compare the man page and the README with it.
  */
 import { Command, Option } from 'commander';
 import { DEFAULT_PAGES } from '../../loader/session.ts';
@@ -97,8 +97,8 @@ Examples:
   tcpconnlat --dry-run                   print the programs (needs no root)`;
 
 /**
- * The command with its options, before it parses anything. The name of a value decides how shells complete it: `<file>`,
- * `<folder>`, `<pid>`, or several of them joined by `|`. Shells offer nothing for other names.
+ * The command with its options, before it parses anything. The name of a value decides how shells complete
+ * it: `<file>`, `<folder>`, `<pid>`, or several of them joined by `|`. Shells offer nothing for other names.
  */
 export function commandLine(version: string): Command {
   const command = new Command('tcpconnlat')

@@ -1,5 +1,6 @@
 /**
- * Parsers for the values of options. A value that is not valid throws InvalidArgumentError with the expected form.
+ * Parsers for the values of options. A value that is not valid throws InvalidArgumentError with the expected
+ * form.
  */
 import { InvalidArgumentError } from 'commander';
 import type { Network } from '../../programs/networks.ts';

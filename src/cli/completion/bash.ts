@@ -31,7 +31,10 @@ complete -F _${name} ${name}
 const reply = (words: string): string => `mapfile -t COMPREPLY < <(compgen -W ${words} -- "$word")`;
 const PIDS = reply('"$pids"');
 
-/** readline completes files and folders, because it quotes them. A word that starts with a digit completes as a process id. */
+/**
+ * readline completes files and folders, because it quotes them. A word that starts with a digit completes as
+ * a process id.
+ */
 function commandsFor({ words, kinds }: ValueSpec): string {
   const commands = [
     ...(words.length > 0 ? [reply(`'${words.join(' ')}'`)] : []),

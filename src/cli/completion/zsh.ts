@@ -31,7 +31,10 @@ if [[ $funcstack[1] == _${name} ]]; then _${name} "$@"; else compdef _${name} ${
 `;
 }
 
-/** The specs of an option for _arguments, one for each name: `(excluded)*name[description]:value:action`; `*` if it may repeat. */
+/**
+ * The specs of an option for _arguments, one for each name: `(excluded)*name[description]:value:action`; `*`
+ * if it may repeat.
+ */
 function specsOf(option: OptionSpec, find: Find): string[] {
   const { names, description, value, repeats, alone, excludes } = option;
   const without = alone ? ['-', '*'] : [...(repeats ? [] : names), ...excludes];

@@ -52,7 +52,10 @@ export interface ColumnOptions extends Partial<Record<FieldOption, unknown>> {
   readonly lport: boolean;
 }
 
-/** The table with the columns that the options ask for. `outcome`, `who` and `resolve` add columns at the end, so the others keep their position. */
+/**
+ * The table with the columns that the options ask for. `outcome`, `who` and `resolve` add columns at the end,
+ * so the others keep their position.
+ */
 export function table(options: ColumnOptions): Table {
   const columns = [
     ...(options.timestamp ? [TIME] : []),
@@ -97,12 +100,18 @@ export function table(options: ColumnOptions): Table {
   };
 }
 
-/** The buffers of two CPUs are not read in the order of their events. A time just before the first one is 0.000, not -0.000. */
+/**
+ * The buffers of two CPUs are not read in the order of their events. A time just before the first one is
+ * 0.000, not -0.000.
+ */
 function seconds(time: number): string {
   return time.toFixed(3).replace(/^-(?=[0.]+$)/, '');
 }
 
-/** Host and service, `db1.example:postgresql`. A part without a name is numeric; without both, the column is `-`. */
+/**
+ * Host and service, `db1.example:postgresql`. A part without a name is numeric; without both, the column is
+ * `-`.
+ */
 function destination({ host, service, ip, daddr, dport }: ConnectRecord): string {
   if (host === undefined && service === undefined) return NONE;
   return `${host ?? (ip === 6 ? `[${daddr}]` : daddr)}:${service ?? dport}`;

@@ -1,6 +1,6 @@
 /**
- * Adds the names of destinations to records, and keeps the records in order: a record that waits for its name delays the
- * records behind it, but not the reader of the events.
+ * Adds the names of destinations to records, and keeps the records in order: a record that waits for its name
+ * delays the records behind it, but not the reader of the events.
  */
 import type { ConnectRecord } from '../record.ts';
 import { type Resolver, type ReverseName, ReverseNames } from './reverse-names.ts';

@@ -1,8 +1,8 @@
 /**
  * Reverse DNS lookups in the background, with a cache.
  *
- * The number of concurrent queries is limited. A name is pending for a short time only; an answer that arrives later is used for the next
- * line with the same address.
+ * The number of concurrent queries is limited. A name is pending for a short time only; an answer that
+ * arrives later is used for the next line with the same address.
  */
 import { uptime } from '../../loader/uptime.ts';
 import { NAME } from '../limits.ts';
@@ -15,7 +15,7 @@ export interface Resolver {
   cancel(): void;
 }
 
-/** The name of an address, as far as it is known. The object is updated when the answer arrives. */
+/** The name of an address, if it is known. The object is updated when the answer arrives. */
 export interface ReverseName {
   readonly name?: string;
   /** Whether the name may still arrive within the time limit. */
@@ -80,7 +80,7 @@ export class ReverseNames {
 
   /** The name of an address. Starts a query if the cache has no answer. */
   of(address: string): ReverseName {
-    const key = address.replace(/^::ffff:(?=.*\.)/, ''); // an IPv4-mapped address has the name of its IPv4 address
+    const key = address.replace(/^::ffff:(?=.*\.)/, ''); // named by the IPv4 address
     const known = this.#entries.get(key);
     this.#entries.delete(key);
     const entry = known && uptime() < known.expires ? known : this.#ask(key);

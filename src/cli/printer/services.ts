@@ -15,7 +15,9 @@ export function services(file = '/etc/services'): ReadonlyMap<number, string> {
   }
 }
 
-/** Parses lines of the form `NAME PORT/PROTOCOL ALIASES`. If a port has several names, the first one is used. */
+/**
+ * Parses lines of the form `NAME PORT/PROTOCOL ALIASES`. If a port has several names, the first one is used.
+ */
 export function parseServices(text: string): ReadonlyMap<number, string> {
   const names = new Map<number, string>();
   for (const [, name = '', digits] of text.matchAll(/^[ \t]*([^\s#]+)[ \t]+(\d{1,5})\/tcp(?![^\s#])/gm)) {

@@ -1,5 +1,6 @@
 /**
- * The container and the Kubernetes pod that a cgroup belongs to, from the names that container runtimes give to cgroups.
+ * The container and the Kubernetes pod that a cgroup belongs to, from the names that container runtimes give
+ * to cgroups.
  *
  *   /system.slice/docker-ID.scope, /docker/ID                                          Docker with systemd, and without
  *   /kubepods.slice/…/kubepods-burstable-podUID.slice/cri-containerd-ID.scope          containerd under Kubernetes; crio-ID.scope
@@ -7,8 +8,8 @@
  *   /system.slice/containerd.service/kubepods-podUID.slice:cri-containerd:ID
  *   /machine.slice/libpod-ID.scope/container                                           Podman
  *
- * Every runtime uses IDs of 64 hexadecimal digits. To systemd a dash separates levels, so the dashes of a pod uid become
- * underscores there. The uid of a static pod is 32 digits without dashes.
+ * Every runtime uses IDs of 64 hexadecimal digits. To systemd a dash separates levels, so the dashes of a pod
+ * uid become underscores there. The uid of a static pod is 32 digits without dashes.
  */
 import { CgroupPaths } from '../../loader/cgroup-paths.ts';
 import type { Kernel } from '../../loader/kernel.ts';
@@ -21,7 +22,9 @@ export interface Container {
   readonly pod?: string;
 }
 
-/** Excludes conmon, which monitors a container from a cgroup of its own that contains the ID of the container. */
+/**
+ * Excludes conmon, which monitors a container from a cgroup of its own that contains the ID of the container.
+ */
 const CONTAINER = /^(?:.*[-:])?(?<!conmon-)([0-9a-f]{64})(?:\.scope)?$/;
 const POD = /(?:^|-)pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?(?=$|:)/;
 

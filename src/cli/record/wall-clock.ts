@@ -1,7 +1,8 @@
 /**
  * The time of day of an event, from the monotonic time that programs record.
  *
- * Both clocks are read for each event. They drift together, but the time of day can be set, and it advances during a suspend.
+ * Both clocks are read for each event. They drift together, but the time of day can be set, and it advances
+ * during a suspend.
  */
 import { Clock, type Syscalls } from '../../loader/syscalls.ts';
 
@@ -17,7 +18,9 @@ export function wallClock(syscalls: Pick<Syscalls, 'clock'>): WallClock {
   return (ns) => formatTime(ns + offset(syscalls));
 }
 
-/** The difference between the time of day and the monotonic clock in ns, from the closest of a few readings. */
+/**
+ * The difference between the time of day and the monotonic clock in ns, from the closest of a few readings.
+ */
 function offset(syscalls: Pick<Syscalls, 'clock'>): bigint {
   let best = { apart: -1n, offset: 0n };
   for (let tries = 0; tries < TRIES; tries++) {

@@ -1,9 +1,9 @@
 /**
- * Resolves the path of a recording one component at a time. It does not follow symbolic links, files and named pipes that another user may
- * have planted in a sticky directory such as /tmp.
+ * Resolves the path of a recording one component at a time. It does not follow symbolic links, files and
+ * named pipes that another user may have planted in a sticky directory such as /tmp.
  *
- * The rules are those of the sysctls protected_symlinks, protected_regular and protected_fifos (Documentation/admin-guide/sysctl/fs.rst),
- * which are off on many systems.
+ * The rules are those of the sysctls protected_symlinks, protected_regular and protected_fifos
+ * (Documentation/admin-guide/sysctl/fs.rst), which are off on many systems.
  */
 import {
   type BigIntStats,
@@ -19,16 +19,24 @@ import { printable } from '../../asm/printable.ts';
 import { OutputError } from '../output.ts';
 import { systemReason } from '../text.ts';
 
-/** `O_PATH` (include/uapi/asm-generic/fcntl.h): a descriptor that only names a file. Opening a device this way has no effect on it. */
+/**
+ * `O_PATH` (include/uapi/asm-generic/fcntl.h): a descriptor that only names a file. Opening a device this way
+ * has no effect on it.
+ */
 const O_PATH = 0o10000000;
 /** `PROC_SUPER_MAGIC` (include/uapi/linux/magic.h). */
 const PROC_FILE_SYSTEM = 0x9fa0;
 /** `MAXSYMLINKS`, include/linux/namei.h. */
 const MAX_LINKS = 40;
-/** Devices that discard or refuse everything: /dev/null and /dev/full (Documentation/admin-guide/devices.txt). */
+/**
+ * Devices that discard or refuse everything: /dev/null and /dev/full (Documentation/admin-guide/devices.txt).
+ */
 const HARMLESS_DEVICES = [0x103n, 0x107n];
 
-/** The path of `--record` cannot hold a recording: it is a directory, a device, a socket, or the output of the command. */
+/**
+ * The path of `--record` cannot hold a recording: it is a directory, a device, a socket, or the output of the
+ * command.
+ */
 export class DestinationError extends OutputError {
   override readonly name = 'DestinationError';
   override readonly code = 'ERR_DESTINATION';
@@ -46,7 +54,10 @@ export interface Destination {
   close(): void;
 }
 
-/** The path of an open descriptor, or of a name in an open directory. It stays valid if directories are renamed. */
+/**
+ * The path of an open descriptor, or of a name in an open directory. It stays valid if directories are
+ * renamed.
+ */
 export function pathOf(fd: number, name?: string): string {
   return name === undefined ? `/proc/self/fd/${fd}` : `/proc/self/fd/${fd}/${name}`;
 }
@@ -61,7 +72,8 @@ function messageFor(path: string, reason: string): string {
 }
 
 /**
- * Resolves the path of a recording and checks that the file there, if it exists, may hold one. The caller closes the result.
+ * Resolves the path of a recording and checks that the file there, if it exists, may hold one. The caller
+ * closes the result.
  * @throws {OutputError}
  */
 export function resolve(path: string): Destination {
@@ -168,7 +180,10 @@ function isSameFile(one: BigIntStats, other: BigIntStats): boolean {
   return one.dev === other.dev && one.ino === other.ino;
 }
 
-/** @throws {OutputError} if another user may have put the file or link into its directory for this command to find. */
+/**
+ * @throws {OutputError} if another user may have put the file or link into its directory for this command to
+ * find.
+ */
 function checkOwner(path: string, what: string, { uid }: BigIntStats, directory: number): void {
   const parent = fstatSync(directory, { bigint: true });
   if (!isShared(parent) || uid === BigInt(process.geteuid?.() ?? 0) || uid === parent.uid) return;

@@ -103,7 +103,7 @@ export class RecordingFile {
         }
         const fd = openSync(pathOf(destination.file), WRITING);
         this.#lock(fd);
-        // A link in /proc may lead to a file without a name. Any other file without a name was removed just now: try again.
+        // A link in /proc may lead to a file without a name. Any other such file was removed just now: try again.
         if (fstatSync(fd).nlink > 0 || destination.directory === undefined) {
           this.#fd = fd;
           return destination;
@@ -117,7 +117,10 @@ export class RecordingFile {
     }
   }
 
-  /** Locks a file; pipes and devices need no lock. @throws {OutputError} if another process holds the lock; closes `fd` first. */
+  /**
+   * Locks a file; pipes and devices need no lock.
+   * @throws {OutputError} if another process holds the lock; closes `fd` first.
+   */
   #lock(fd: number): void {
     const stat = fstatSync(fd, { bigint: true });
     if (!stat.isFile()) return;
@@ -194,8 +197,8 @@ export class RecordingFile {
 }
 
 /**
- * Checks that a file can be created, by creating one without a name. If the file system does not support that, checks the permissions;
- * other errors then appear in `begin`.
+ * Checks that a file can be created, by creating one without a name. If the file system does not support
+ * that, checks the permissions; other errors then appear in `begin`.
  * @throws the errors of `accessSync`.
  */
 function checkDirectory(directory: number): void {

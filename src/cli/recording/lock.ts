@@ -1,10 +1,13 @@
 /**
- * The lock of a recording. It keeps a second writer out and shows readers that the file is still growing. The kernel releases it when
- * the process exits.
+ * The lock of a recording. It keeps a second writer out and shows readers that the file is still growing. The
+ * kernel releases it when the process exits.
  */
 import { type BigIntStats, readFileSync } from 'node:fs';
 
-/** The process that holds the lock (`flock(2)`) of a file; undefined if there is none, or if it is in another PID namespace. */
+/**
+ * The process that holds the lock (`flock(2)`) of a file; undefined if there is none, or if it is in another
+ * PID namespace.
+ */
 export function lockHolder({ dev, ino }: Pick<BigIntStats, 'dev' | 'ino'>): number | undefined {
   const [major, minor] = [(dev >> 8n) & 0xfffn, (dev & 0xffn) | ((dev >> 12n) & 0xfff00n)];
   const hex = (number: bigint) => number.toString(16).padStart(2, '0');

@@ -22,8 +22,8 @@ export interface Line {
 const NEWLINE = 0x0a;
 
 /**
- * Splits chunks into lines, and yields the lines that each chunk completes. If a line has more than `maxBytes` bytes, its beginning is the
- * last line. Takes linear time, however small the chunks are.
+ * Splits chunks into lines, and yields the lines that each chunk completes. If a line has more than
+ * `maxBytes` bytes, its beginning is the last line. Takes linear time, however small the chunks are.
  */
 export async function* splitLines(
   chunks: AsyncIterable<Uint8Array>,

@@ -36,7 +36,10 @@ function hasOutcome(wanted: Options['outcome'], result: string | undefined): boo
   return result === undefined || ANSWERED.includes(result as Result);
 }
 
-/** Whether a record matches the filter. Records do not contain the cgroup and the network namespace, so these criteria are ignored. */
+/**
+ * Whether a record matches the filter. Records do not contain the cgroup and the network namespace, so these
+ * criteria are ignored.
+ */
 export function matches(filter: FilterOptions, record: ConnectRecord): boolean {
   return (
     inRanges(filter.pid, record.pid) &&

@@ -1,13 +1,16 @@
 /**
- * Validates values against the subset of JSON Schema that this project uses, and describes the first violation. TypeBox's validator would
- * make the bundle of the command 50% larger.
+ * Validates values against the subset of JSON Schema that this project uses, and describes the first
+ * violation. TypeBox's validator would make the bundle of the command 50% larger.
  *
  * Source: JSON Schema (draft 2020-12), Validation.
  */
 import { excerpt } from '../text.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
-/** Checks one keyword of a schema, and describes the violation. `name` is the name of the value in the message. */
+/**
+ * Checks one keyword of a schema, and describes the violation. `name` is the name of the value in the
+ * message.
+ */
 type Check = (value: unknown, rule: never, name: string, schema: Schema) => string | undefined;
 
 const TYPES: Readonly<Record<string, (value: unknown) => boolean>> = {

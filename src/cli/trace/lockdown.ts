@@ -1,6 +1,6 @@
 /**
- * Advice under kernel lockdown. In confidentiality mode bpf_probe_read_kernel fails, so only programs with BTF pointers can read
- * a socket.
+ * Advice under kernel lockdown. In confidentiality mode bpf_probe_read_kernel fails, so only programs with
+ * BTF pointers can read a socket.
  */
 import { target } from '../../asm/target.ts';
 import type { Kernel } from '../../loader/kernel.ts';
@@ -8,7 +8,9 @@ import { unsupportedReason } from '../../loader/probe.ts';
 import { tcpconnlat } from '../../programs/tcpconnlat.ts';
 import type { Options } from '../arguments.ts';
 
-/** The probes that work under lockdown, and the features that make their programs call bpf_probe_read_kernel. */
+/**
+ * The probes that work under lockdown, and the features that make their programs call bpf_probe_read_kernel.
+ */
 const FEATURES = {
   fentry: ['outcome', 'port', 'to', 'netns'],
   tp_btf: ['outcome', 'localPort', 'netns'],

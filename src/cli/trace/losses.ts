@@ -1,5 +1,6 @@
 /**
- * Counts of events that were lost, by cause. They are reported on stderr when they grow, and in total at the end.
+ * Counts of events that were lost, by cause. They are reported on stderr when they grow, and in total at the
+ * end.
  */
 import type { CpuChange } from '../../loader/perf-buffer/options.ts';
 

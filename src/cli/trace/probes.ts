@@ -85,8 +85,9 @@ function shortMessage(error: Error): string {
 }
 
 /**
- * Assembles the programs for each probe type in turn and passes them to `use`, until `use` returns. If the kernel does not support a probe
- * type, the next one is tried. An error that concerns every probe type is thrown.
+ * Assembles the programs for each probe type in turn and passes them to `use`, until `use` returns. If the
+ * kernel does not support a probe type, the next one is tried. An error that concerns every probe type is
+ * thrown.
  */
 export function withFirstProbe<T>(
   options: Options,
@@ -158,7 +159,10 @@ function programsFor(
   );
 }
 
-/** Why kprobes do not work, checked before the programs are assembled. A dry run with `--probe kprobe` does not check. */
+/**
+ * Why kprobes do not work, checked before the programs are assembled. A dry run with `--probe kprobe` does
+ * not check.
+ */
 function noKprobesReason({ dryRun, probe }: Options, kernel: Kernel): Error | undefined {
   if (!dryRun) return unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
   return probe === 'auto' ? kprobesUnsupportedReason(kernel) : undefined;
@@ -175,8 +179,8 @@ function isUnsupported(error: unknown): error is Error {
 }
 
 /**
- * Whether an error would occur with every probe type: missing capabilities, or a failure of what all probe types use (maps, buffers,
- * open files), or a signal.
+ * Whether an error would occur with every probe type: missing capabilities, or a failure of what all probe
+ * types use (maps, buffers, open files), or a signal.
  */
 function concernsEveryProbe(error: Error, kernel: Kernel): boolean {
   if (error instanceof KernelError && isInconclusive(error.errno)) return true;

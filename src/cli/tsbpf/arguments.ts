@@ -3,7 +3,9 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import type { ProgramSelector } from '../../loader/loaded/find.ts';
 import { HELP_WIDTH, redirectOutput } from '../arguments/commander.ts';
 
-/** What the command line asks for. `print` has the complete text for stdout (status 0) or stderr (status 2). */
+/**
+ * What the command line asks for. `print` has the complete text for stdout (status 0) or stderr (status 2).
+ */
 export type Request =
   | {
       readonly action: 'asm';

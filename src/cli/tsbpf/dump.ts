@@ -1,4 +1,7 @@
-/** `tsbpf dump`: prints a loaded program in the form of `bpftool prog dump xlated linum`, with the names of its maps. */
+/**
+ * `tsbpf dump`: prints a loaded program in the form of `bpftool prog dump xlated linum`, with the names of
+ * its maps.
+ */
 import { signatureOf } from '../../asm/btf/signature.ts';
 import { SLOT } from '../../asm/encode.ts';
 import { LDDW } from '../../asm/opcodes.ts';

@@ -11,8 +11,8 @@ const [ZERO, X] = [0x30, 0x78];
 const SEPARATORS = new Set(Array.from(' \t\n\v\f\r\u00a0,:', (character) => character.charCodeAt(0)));
 
 /**
- * Parses pairs of digits, with or without `0x`. Returns undefined if the text contains anything else, or an odd number of
- * digits.
+ * Parses pairs of digits, with or without `0x`. Returns undefined if the text contains anything else, or an
+ * odd number of digits.
  */
 export function bytesOfHex(text: Uint8Array): Uint8Array | undefined {
   const bytes = new Uint8Array((text.length + 1) >> 1);

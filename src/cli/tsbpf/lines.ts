@@ -13,8 +13,8 @@ export function instructionLine(slot: number, text: string, bytes?: Uint8Array, 
 const LABEL = /^[A-Za-z_.$][\w.$]*$/;
 
 /**
- * The label of a function, `name:`. A name that is not a valid label becomes a comment, because `asm` might read it
- * as an instruction.
+ * The label of a function, `name:`. A name that is not a valid label becomes a comment, because `asm` might
+ * read it as an instruction.
  */
 export function functionLine(name: string): string {
   return LABEL.test(name) ? `${name}:\n` : `; ${safe(name)}:\n`;

@@ -1,5 +1,6 @@
 /**
- * One attempt to connect, from its begin to its event: the table of connects in flight, and the reads of a socket.
+ * One attempt to connect, from its begin to its event: the table of connects in flight, and the reads of a
+ * socket.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
@@ -33,8 +34,9 @@ import {
 import type { ConnectFilter, Endpoints, Filter } from './filter.ts';
 
 /**
- * Where the programs attach. `kprobe` and `fentry` use the same kernel functions, without and with BTF. `tp_btf`,
- * `raw_tracepoint` and `trace_event` use the same tracepoint: with BTF arguments, with raw arguments, or with its record.
+ * The kind of hook that the programs attach to. `kprobe` and `fentry` use the same kernel functions, without
+ * and with BTF. `tp_btf`, `raw_tracepoint` and `trace_event` use the same tracepoint: with BTF arguments,
+ * with raw arguments, or with its record.
  */
 export type ProbeType = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint' | 'trace_event';
 
@@ -52,15 +54,18 @@ export interface Options {
   /** Whether events contain the user and the cgroup of the caller. */
   readonly who?: boolean;
   /**
-   * Send an event when a connect ends, answered or not, with the details of its end: for all connects, or only for failed connects.
-   * Default: send an event only for answered connects, without details.
+   * Send an event when a connect ends, answered or not, with the details of its end: for all connects, or
+   * only for failed connects. Default: send an event only for answered connects, without details.
    */
   readonly outcome?: 'all' | 'failures';
   /** The capacity of the table of connects in flight. Default: 10,240. */
   readonly maxAttempts?: number;
 }
 
-/** Programs in the order of attachment (first those that remove entries from the table), and their additional maps. */
+/**
+ * Programs in the order of attachment (first those that remove entries from the table), and their additional
+ * maps.
+ */
 export interface ProgramSet {
   readonly programs: readonly ProgramSpec[];
   readonly maps: readonly MapSpec[];
@@ -70,8 +75,8 @@ export interface ProgramSet {
 export type FillEvent = (event: Memory<StructSchema<EventFields>>) => void;
 
 /**
- * Examines an attempt that may have ended. It jumps to `skip` to send nothing and to `fail` to count a failure instead, or
- * returns the function that fills the event.
+ * Examines an attempt that may have ended. It jumps to `skip` to send nothing and to `fail` to count a
+ * failure instead, or returns the function that fills the event.
  */
 export type Examine = (skip: () => void, fail: () => void) => FillEvent;
 
@@ -98,8 +103,8 @@ export function attemptsOf(
     maps: [table, counters, ...filter.maps, events],
 
     /**
-     * Adds an attempt of the current task to connect `socket`, if the filter matches. `endpoints` reads what is known already.
-     * `again` runs if the socket still has an older attempt.
+     * Adds an attempt of the current task to connect `socket`, if the filter matches. `endpoints` reads what
+     * is known already. `again` runs if the socket still has an older attempt.
      */
     begin(b: Builder, socket: Place, endpoints: () => Endpoints, again?: () => void): void {
       const attempt = b.stack(Attempt);
@@ -141,7 +146,7 @@ export function attemptsOf(
       );
     },
 
-    /** Counts an attempt that a full table has no room for. */
+    /** Counts an attempt that does not fit into the table. */
     countTableFull(b: Builder): void {
       b.global(counters).tableFull.atomicAdd(1);
     },
@@ -151,7 +156,9 @@ export function attemptsOf(
       b.global(counters).failed.atomicAdd(1);
     },
 
-    /** Sends the event of the attempt to connect `socket`, unless `examine` skips it, and removes the attempt. */
+    /**
+     * Sends the event of the attempt to connect `socket`, unless `examine` skips it, and removes the attempt.
+     */
     end(b: Builder, socket: Place, examine: Examine): void {
       b.lookup(table, socket, {
         missing: () => b.exit(),
@@ -221,7 +228,10 @@ export function socketEndpoints(b: Builder, sk: KernelPointer, sock: SocketField
   };
 }
 
-/** The local address, if addresses are read. The IPv6 fields also hold IPv4 addresses, as IPv4-mapped addresses. */
+/**
+ * The local address, if addresses are read. The IPv6 fields also hold IPv4 addresses, as IPv4-mapped
+ * addresses.
+ */
 export function localAddress(b: Builder, sock: SocketFields): Place | undefined {
   return sock.v6Local ?? (sock.v4 && b.as(sock.v4, V4).local);
 }
@@ -235,8 +245,8 @@ export function networkNamespace(b: Builder, sk: KernelPointer): Value {
 // --- the end of an attempt ------------------------------------------------------------------------
 
 /**
- * Runs `skip` unless the old state of a socket is a connecting state. With `outcome`, SYN_RECV counts as one: a socket in it
- * connects to itself, or to a socket that connects to it at the same time.
+ * Runs `skip` unless the old state of a socket is a connecting state. With `outcome`, SYN_RECV counts as one:
+ * a socket in it connects to itself, or to a socket that connects to it at the same time.
  */
 export function unlessConnecting(
   b: Builder,

@@ -1,7 +1,7 @@
 /**
  * The events that the programs send, and the outcome of a connect that an event describes.
  *
- * The programs send raw facts. `outcomeOf` judges them here, where a test needs no kernel.
+ * The programs send raw facts. `outcomeOf` judges them here, so tests of it need no kernel.
  */
 import type { Static, TOptional } from '@sinclair/typebox';
 import {
@@ -32,7 +32,10 @@ const COUNTERS = { tableFull: u64n };
 const FAILED = { failed: u64n };
 type Counters = typeof COUNTERS & { failed: TOptional<typeof u64n> };
 
-/** The counters of the programs: connects that the table had no room for, and unsent failures if `failures` is set. */
+/**
+ * The counters of the programs: connects that the table had no room for, and unsent failures if `failures` is
+ * set.
+ */
 export function countersOf(failures: boolean): StructSchema<Counters> {
   return struct({ ...COUNTERS, ...(failures && FAILED) } as Counters);
 }
@@ -71,7 +74,10 @@ const Cause = struct({
   exitCode: u32,
 });
 
-/** The fields of an event. Addresses are present for the traced families, `ended` and `cause` if `outcome` is set. */
+/**
+ * The fields of an event. Addresses are present for the traced families, `ended` and `cause` if `outcome` is
+ * set.
+ */
 export type EventFields = ReturnType<typeof base> & {
   v4: TOptional<typeof V4>;
   v6: TOptional<typeof V6>;
@@ -153,7 +159,7 @@ function judge(event: ConnectEvent, cause: NonNullable<ConnectEvent['cause']>): 
   if (error !== 0) return { result: RESULT_OF_ERROR[error] ?? 'error', errno: error };
   const byState = judgeByState(event);
   if (byState.result !== 'failed') return byState;
-  // The call failed before a SYN was sent, and only its return value has the error. The one possible cause is a used port.
+  // The call failed before a SYN was sent, and only its return value has the error: the port is in use.
   if (socketState === SS_UNCONNECTED && segmentsOut === 0) return NO_PORT;
   const result = exitCode & EXIT_SIGNAL ? 'killed' : 'aborted';
   return softError === 0 ? { result } : { result, errno: softError };

@@ -1,6 +1,6 @@
 /**
- * The filter of connects, compiled into the programs: an attempt that does not match ends as soon as the value in question is known.
- * A criterion that is absent adds no instruction.
+ * The filter of connects, compiled into the programs: an attempt that does not match ends as soon as the
+ * value in question is known. A criterion that is absent adds no instruction.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { Place } from '../../asm/builder/place.ts';
@@ -37,7 +37,9 @@ export const MAX_NETWORKS = 1024;
 /** TASK_COMM_LEN without the terminating zero, include/linux/sched.h. */
 export const MAX_COMM_BYTES = 15;
 
-/** How to read the endpoints and the network namespace of a connect. A value that is not known yet is absent. */
+/**
+ * How to read the endpoints and the network namespace of a connect. A value that is not known yet is absent.
+ */
 export interface Endpoints {
   /** The remote port in host byte order. */
   readonly port?: () => Value;
@@ -119,7 +121,10 @@ interface Ranges {
   readonly include: boolean;
 }
 
-/** Compares with each range in turn. The ranges ascend, so a number below one range is in none of the following. */
+/**
+ * Compares with each range in turn. The ranges ascend, so a number below one range is in none of the
+ * following.
+ */
 function matchRanges(b: Builder, number: Value, { ranges, include }: Ranges, reject: Jump): void {
   const compare = ([first, last]: Range, below: Jump, within: Jump) => {
     if (first === last) return b.if(number.eq(first), within);
@@ -182,7 +187,10 @@ function matchCgroups(b: Builder, cgroups: MapSpec, { names, include }: Names, r
   else for (const i of indices) b.if(isUnder(i).eq(1), reject);
 }
 
-/** Tries one item after the other. The test of the last item is inverted, so that a match falls through without a jump. */
+/**
+ * Tries one item after the other. The test of the last item is inverted, so that a match falls through
+ * without a jump.
+ */
 function anyOf<T>(
   b: Builder,
   items: readonly T[],

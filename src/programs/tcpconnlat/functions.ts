@@ -1,5 +1,6 @@
 /**
- * The programs of `kprobe` and `fentry`, attached to kernel functions. The first argument of each function is the socket.
+ * The programs of `kprobe` and `fentry`, attached to kernel functions. The first argument of each function is
+ * the socket.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
@@ -75,7 +76,8 @@ function programsAtAnswer(
     const sock = sk.fields(paths);
     b.if(sock.state.ne(TCP_SYN_SENT), () => b.exit());
     attempts.end(b, b.stack(u64, sk.value), (skip, fail) => {
-      if (families.only === AF_INET) b.if(sock.family.ne(AF_INET), skip); // tcp_v4_connect connects mapped addresses too
+      // tcp_v4_connect connects mapped addresses too.
+      if (families.only === AF_INET) b.if(sock.family.ne(AF_INET), skip);
       return examineAddresses(b, attempts.filter, sock)(skip, fail);
     });
   };
@@ -117,15 +119,19 @@ function examineAddresses(b: Builder, filter: ConnectFilter, sock: SocketFields)
   };
 }
 
-/** The beginning of sockaddr_in and sockaddr_in6 (include/uapi/linux/in.h, in6.h). The kernel has copied it from user space. */
+/**
+ * The beginning of sockaddr_in and sockaddr_in6 (include/uapi/linux/in.h, in6.h). The kernel has copied it
+ * from user space.
+ */
 const SocketAddress = {
   4: struct({ family: u16, port: u16be, address: bytes(4) }),
   6: struct({ family: u16, port: u16be, flowinfo: u32, address: bytes(16) }),
 };
 
 /**
- * The endpoints in the arguments of tcp_v4_connect(sk, uaddr, addr_len) and tcp_v6_connect. There is no route yet, and so no
- * local address. Keeps the arguments that the filter reads; call it before any helper call, and the result after them.
+ * The endpoints in the arguments of tcp_v4_connect(sk, uaddr, addr_len) and tcp_v6_connect. There is no route
+ * yet, and so no local address. Keeps the arguments that the filter reads; call it before any helper call,
+ * and the result after them.
  */
 function connectArguments(b: Builder, family: 4 | 6, { reads }: ConnectFilter): () => Endpoints {
   const sk = reads.netns && b.kernel('sock', b.keep(b.arg(0)));
@@ -164,12 +170,15 @@ function programsAtEnd(
   return { programs: [{ kprobe, fentry }[probe]('tcp_set_state', target, onState), ...programs], maps };
 }
 
-/** A call of tcp_v4_connect or tcp_v6_connect that has not returned: the socket, its `struct sockaddr`, and 4 or 6. */
+/**
+ * A call of tcp_v4_connect or tcp_v6_connect that has not returned: the socket, its `struct sockaddr`, and 4
+ * or 6.
+ */
 const Call = struct({ socket: u64, address: u64, family: u64 });
 
 /**
- * The capacity for concurrent calls, more than a kretprobe can follow. If a return is missed, the next call of the same thread
- * replaces the entry.
+ * The capacity for concurrent calls, more than a kretprobe can follow. If a return is missed, the next call
+ * of the same thread replaces the entry.
  */
 const MAX_CALLS = 1024;
 
@@ -240,7 +249,10 @@ interface CallBodies {
   readonly exit: Body;
 }
 
-/** tcp_v6_connect calls tcp_v4_connect for a mapped address: both calls belong to one attempt, which the outer call begins. */
+/**
+ * tcp_v6_connect calls tcp_v4_connect for a mapped address: both calls belong to one attempt, which the outer
+ * call begins.
+ */
 function exitIfMapped(b: Builder, family: 4 | 6): void {
   if (family === 6) return;
   const sock = b.kernel('sock', b.arg(0)).fields({ family: '__sk_common.skc_family' });

@@ -1,6 +1,6 @@
 /**
- * The programs of `tp_btf`, `raw_tracepoint` and `trace_event`, attached to the tracepoint sock:inet_sock_set_state. It fires when
- * a socket enters SYN_SENT and when it leaves that state.
+ * The programs of `tp_btf`, `raw_tracepoint` and `trace_event`, attached to the tracepoint
+ * sock:inet_sock_set_state. It fires when a socket enters SYN_SENT and when it leaves that state.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
@@ -57,7 +57,8 @@ export function onState(options: Options, attempts: Attempts, families: Families
     b.if(b.arg(2).eq(TCP_SYN_SENT), () => onSynSent(b));
     if (outcome) b.if(b.arg(2).eq(TCP_SYN_RECV), () => b.exit());
     const oldState = b.arg(1).as(u32).get();
-    unlessConnecting(b, oldState, options, () => b.exit(oldState)); // any result will do; this one is in a register
+    // The result does not matter; the old state is already in a register.
+    unlessConnecting(b, oldState, options, () => b.exit(oldState));
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     const examineAnswer: Examine = (_skip, fail) => {
@@ -71,8 +72,8 @@ export function onState(options: Options, attempts: Attempts, families: Families
 }
 
 /**
- * The body for `trace_event`. The record does not contain the error of the socket: a refused connect looks like an abandoned one.
- * So without `outcome` only accepted connects are sent.
+ * The body for `trace_event`. The record does not contain the error of the socket: a refused connect looks
+ * like an abandoned one. So without `outcome` only accepted connects are sent.
  */
 export function onRecord(options: Options, attempts: Attempts, families: Families) {
   const { outcome } = options;

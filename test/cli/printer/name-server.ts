@@ -1,4 +1,7 @@
-/** A name server of a test's own, on 127.0.0.1 alone: it answers questions for the names of addresses, or keeps silent. */
+/**
+ * A name server of a test's own, on 127.0.0.1 alone: it answers questions for the names of addresses, or
+ * keeps silent.
+ */
 import { createSocket, type Socket } from 'node:dgram';
 import type { AddressInfo } from 'node:net';
 

@@ -5,7 +5,10 @@ import { suite } from '../../harness.ts';
 
 const test = suite('cli/record/wall-clock');
 
-/** Clocks that read what they are told to, one reading after the other: the monotonic one, the time of day, the monotonic one. */
+/**
+ * Clocks that read what they are told to, one reading after the other: the monotonic one, the time of day,
+ * the monotonic one.
+ */
 function clocks(...readings: readonly [bigint, bigint, bigint][]) {
   const all = readings.flat();
   const asked: number[] = [];

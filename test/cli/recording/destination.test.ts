@@ -1,4 +1,7 @@
-/** Where recordings may go: paths that are followed, and those that are refused whatever the kernel's sysctls say. */
+/**
+ * Where recordings may go: paths that are followed, and those that are refused whatever the kernel's sysctls
+ * say.
+ */
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,

@@ -1,4 +1,7 @@
-/** Recordings as the tracer writes them, and what becomes of any other text: a fault with its line, or records that fit the schema. */
+/**
+ * Recordings as the tracer writes them, and what becomes of any other text: a fault with its line, or records
+ * that fit the schema.
+ */
 import { Value } from '@sinclair/typebox/value';
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
@@ -103,7 +106,10 @@ const RECORD: ConnectRecord = {
   ...{ lat_ms: 1.25, retransmits: 0, result: 'refused', errno: 'ECONNREFUSED' },
 };
 
-/** Reads lines that may be anything. Gives the records; undefined if the lines are refused in one line that names one of them. */
+/**
+ * Reads lines that may be anything. Gives the records; undefined if the lines are refused in one line that
+ * names one of them.
+ */
 function readAny(lines: readonly (string | Uint8Array)[]): ConnectRecord[] | undefined {
   try {
     return read(lines);
@@ -115,7 +121,10 @@ function readAny(lines: readonly (string | Uint8Array)[]): ConnectRecord[] | und
   }
 }
 
-/** Checks that lines are refused, or that their records, from any of them on, print as JSON that fits the schema. */
+/**
+ * Checks that lines are refused, or that their records, from any of them on, print as JSON that fits the
+ * schema.
+ */
 function refusedOrValid(lines: readonly (string | Uint8Array)[]): void {
   const records = readAny(lines) ?? [];
   const [first = 0] = records.map(({ time_s }) => time_s).sort((a, b) => a - b);

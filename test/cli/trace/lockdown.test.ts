@@ -28,7 +28,10 @@ function options(...args: string[]): Options {
 const PROBE_READ_KERNEL = 113;
 const TRACING = 26;
 
-/** A kernel under lockdown: it refuses programs that call bpf_probe_read_kernel, and has no tracepoint's record. */
+/**
+ * A kernel under lockdown: it refuses programs that call bpf_probe_read_kernel, and has no tracepoint's
+ * record.
+ */
 function lockedDown(): FakeSyscalls {
   const fake = new FakeSyscalls();
   fake.files.set('/sys/kernel/security/lockdown', 'none integrity [confidentiality]\n');

@@ -68,7 +68,10 @@ function unprivileged(fake: FakeSyscalls, capabilities = '0000000000000000'): Fa
   return fake;
 }
 
-/** Opens a session with the first probe type that works, as the command does. Returns it, and the failures of the others. */
+/**
+ * Opens a session with the first probe type that works, as the command does. Returns it, and the failures of
+ * the others.
+ */
 function open(
   fake: FakeSyscalls,
   args: string[] = [],
