@@ -77,7 +77,8 @@ function example(at: string, code: string, words: string): Example {
   return { at, code, runs: words.trim() !== 'no run', live: LIVE.test(code) };
 }
 
-function isComplete(code: string): boolean {
+/** Whether a sample imports what it uses. */
+export function isComplete(code: string): boolean {
   return /from 'tsbpf(\/\w+)?'/.test(code);
 }
 

@@ -1,10 +1,14 @@
-/** The TypeScript samples of the documents compile. */
+/**
+ * The fragments of TypeScript in the documents compile. `doc-examples.test.ts` compiles and runs the complete
+ * programs.
+ */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import * as tsbpf from '../src/index.ts';
+import { isComplete } from './doc-examples.ts';
 import { sameOnEveryKernel, suite } from './harness.ts';
 
 const test = suite('documents', { seconds: 120 });
@@ -34,10 +38,13 @@ interface Sample {
 
 function samplesOf(document: string): Sample[] {
   const text = readFileSync(join(PROJECT, document), 'utf8');
-  return [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(({ index, 1: code = '' }) => {
-    const line = text.slice(0, index).split('\n').length + 1;
-    return { file: `${document.replace(/^.*\/|\.md$/g, '')}-${line}.ts`, text: complete(code) };
-  });
+  return [...text.matchAll(/^```ts(.*)\n([\s\S]*?)^```$/gm)].flatMap(
+    ({ index, 1: words = '', 2: code = '' }) => {
+      if (isComplete(code) && words.trim() !== 'fragment') return [];
+      const line = text.slice(0, index).split('\n').length + 1;
+      return { file: `${document.replace(/^.*\/|\.md$/g, '')}-${line}.ts`, text: complete(code) };
+    },
+  );
 }
 
 /** A sample as a module: what it uses and does not declare is imported, on the line before the first. */
@@ -66,7 +73,7 @@ function complete(code: string): string {
   ].join('');
 }
 
-test.skipIf(sameOnEveryKernel, 'the samples of the documents compile', () => {
+test.skipIf(sameOnEveryKernel, 'the fragments of the documents compile', () => {
   rmSync(SAMPLES, { recursive: true, force: true });
   mkdirSync(SAMPLES, { recursive: true });
   const samples = DOCUMENTS.flatMap(samplesOf);
