@@ -194,7 +194,7 @@ test("the result has the function's return type; void functions have none", () =
 test('fentry and fexit must return 0', () => {
   for (const hook of [fentry, fexit])
     for (const wrong of [(b: Builder) => b.exit(1), (b: Builder) => b.exit(b.arg('flags').get())])
-      assert.match(thrown(() => hook('wide', on, wrong)).message, /wide returns 0.*arguments\.test\.ts/);
+      assert.match(thrown(() => hook('wide', on, wrong)).message, /wide must return 0.*arguments\.test\.ts/);
 });
 
 test('a helper that the program type lacks is refused at its line', () => {
