@@ -33,7 +33,7 @@ const x64: Architecture = {
   name: 'x64',
   syscalls: { bpf: 321, perfEventOpen: 298 },
   kprobeArguments: [112, 104, 96, 88, 72, 64], // rdi, rsi, rdx, rcx, r8, r9
-  systemCallArguments: [112, 104, 96, 56, 72, 64], // the same but for the fourth, r10
+  systemCallArguments: [112, 104, 96, 56, 72, 64], // the same, but r10 as the fourth
   kprobeReturn: 80, // rax
   instructionPointer: 128, // rip
   stackPointer: 152, // rsp

@@ -20,7 +20,9 @@ export class AssembleError extends TsbpfError {
   override readonly code = 'ERR_ASSEMBLE';
   /** The message without slot and source line. */
   readonly reason: string;
-  /** The slot of the invalid instruction; undefined if the list as a whole is invalid, or has no slots yet. */
+  /**
+   * The slot of the invalid instruction; undefined if the list as a whole is invalid, or has no slots yet.
+   */
   readonly slot: number | undefined;
   /** The source line of the instruction, if it has one. */
   readonly position: Position | undefined;

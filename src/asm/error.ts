@@ -1,9 +1,9 @@
 /** The base class of the library's errors. */
 
 /**
- * The base class of every error class in tsbpf. `code` identifies the kind of error and stays the same from release
- * to release; messages may change. `docs/errors.md` lists the codes. A wrong argument throws JavaScript's own
- * `TypeError` or `RangeError` instead.
+ * The base class of every error class in tsbpf. `code` identifies the kind of error and stays the same from
+ * release to release; messages may change. `docs/errors.md` lists the codes. A wrong argument throws
+ * JavaScript's own `TypeError` or `RangeError` instead.
  *
  * @example
  * ```ts
@@ -22,8 +22,8 @@ export abstract class TsbpfError extends Error {
 }
 
 /**
- * A program's statements contradict each other: a value is used after it expired, memory is read before it was
- * written, a statement follows the end of its block. The message names your line.
+ * A program's statements contradict each other: a value is used after it expired, memory is read before it
+ * was written, a statement follows the end of its block. The message names your line.
  *
  * @example
  * ```ts

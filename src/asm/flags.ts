@@ -4,7 +4,15 @@
  * Source: include/uapi/linux/bpf.h.
  */
 
-/** Flag of an update: creates the entry or replaces it. */
+/**
+ * Flag of an update: creates the entry or replaces it.
+ *
+ * @example
+ * import { BPF_ANY, hash, kprobe, mapUpdateElem, target, u32, u64 } from 'tsbpf';
+ *
+ * const counts = hash('counts', { key: u32, value: u64, maxEntries: 64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapUpdateElem, counts, 7, 1, BPF_ANY));
+ */
 export const BPF_ANY = 0;
 /** Flag of an update: creates the entry, or fails with `EEXIST` if it exists. */
 export const BPF_NOEXIST = 1;
@@ -12,21 +20,46 @@ export const BPF_NOEXIST = 1;
 export const BPF_EXIST = 2;
 
 /**
- * Flag of `perfEventOutput`, `perfEventRead` and `perfEventReadValue`: the entry of the CPU that the program runs on. Any
- * other index is the number of a CPU.
+ * Flag of `perfEventOutput`, `perfEventRead` and `perfEventReadValue`: the entry of the CPU that runs the
+ * program. Any other index is the number of a CPU.
+ *
+ * @example
+ * import { BPF_F_CURRENT_CPU, kprobe, perfEventArray, perfEventOutput, struct, target, u64 } from 'tsbpf';
+ *
+ * const Event = struct({ ns: u64 });
+ * const events = perfEventArray('events', Event);
+ * kprobe('tcp_v4_connect', target('x64'), (b) => {
+ *   const event = b.stack(Event);
+ *   event.set(0);
+ *   b.call(perfEventOutput, events, BPF_F_CURRENT_CPU, event);
+ * });
  */
 export const BPF_F_CURRENT_CPU = 0xffff_ffff;
 
-/** Flag of `getStack` and `getTaskStack`: the stack in user space instead of the kernel's. */
+/**
+ * Flag of `getStack` and `getTaskStack`: the user stack instead of the kernel stack.
+ *
+ * @example
+ * import { arrayOf, BPF_F_USER_STACK, getStack, kprobe, target, u64 } from 'tsbpf';
+ *
+ * const Stack = arrayOf(u64, 16);
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getStack, b.stack(Stack), BPF_F_USER_STACK));
+ */
 export const BPF_F_USER_STACK = 0x100;
-/** Flag of `getStack`, together with `BPF_F_USER_STACK`: build ids and offsets instead of addresses (Linux 4.18). */
+/**
+ * Flag of `getStack`, together with `BPF_F_USER_STACK`: build ids and offsets instead of addresses (Linux
+ * 4.18).
+ */
 export const BPF_F_USER_BUILD_ID = 0x800;
-/** The bits of `getStack` flags that say how many frames to skip. */
+/** The bits of `getStack` flags with the number of frames to skip. */
 export const BPF_F_SKIP_FIELD_MASK = 0xff;
 
 /** Flag of a hash map: allocates entries when they are added, not when the map is created (Linux 4.6). */
 export const BPF_F_NO_PREALLOC = 0x1;
-/** Flag of an LRU hash map: each CPU has a list of its own, which is faster but drops other entries (Linux 4.10). */
+/**
+ * Flag of an LRU hash map: each CPU has its own LRU list, which is faster but evicts less accurately (Linux
+ * 4.10).
+ */
 export const BPF_F_NO_COMMON_LRU = 0x2;
 /** Flag of a map: read-only for this process (Linux 4.15). */
 export const BPF_F_RDONLY = 0x8;
@@ -38,5 +71,8 @@ export const BPF_F_RDONLY_PROG = 0x80;
 export const BPF_F_WRONLY_PROG = 0x100;
 /** Flag of an array: processes may map its values into memory (Linux 5.5). `globals` sets it. */
 export const BPF_F_MMAPABLE = 0x400;
-/** Flag of an array that is the `inner` of a map of maps: others may have another number of entries (Linux 5.10). */
+/**
+ * Flag of an array that is the `inner` of a map of maps: the inner maps may differ in their number of entries
+ * (Linux 5.10).
+ */
 export const BPF_F_INNER_MAP = 0x1000;

@@ -489,14 +489,14 @@ export const taskPtRegs = helper(175, 'task_pt_regs', '5.15', ['kernelPointer'])
  * `BPF_F_CURRENT_CPU` (0xffffffff). Returns 0 or a negative errno. `b.output` calls it.
  *
  * @example
- * import { kprobe, perfEventArray, perfEventOutput, struct, target, u64 } from 'tsbpf';
+ * import { BPF_F_CURRENT_CPU, kprobe, perfEventArray, perfEventOutput, struct, target, u64 } from 'tsbpf';
  *
  * const Event = struct({ ns: u64 });
  * const events = perfEventArray('events', Event);
  * kprobe('tcp_v4_connect', target('x64'), (b) => {
  *   const event = b.stack(Event);
  *   event.set(0);
- *   b.call(perfEventOutput, events, 0xffff_ffff, event);
+ *   b.call(perfEventOutput, events, BPF_F_CURRENT_CPU, event);
  * });
  */
 export const perfEventOutput = helper(

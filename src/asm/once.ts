@@ -1,4 +1,4 @@
-/** Computes a value when it is first asked for, and keeps it. What is not needed at import costs nothing there. */
+/** Returns a function that computes a value on its first call and caches it, so that imports stay cheap. */
 export function once<T>(compute: () => T): () => T {
   let made: { readonly value: T } | undefined;
   return () => {

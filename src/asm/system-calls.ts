@@ -9,7 +9,10 @@ import { withSourcePosition } from './error-position.ts';
 import { describeNearest } from './nearest.ts';
 import type { Target } from './target.ts';
 
-/** System calls from 424 on have one number on all architectures. A number stands before the names that follow from it. */
+/**
+ * System calls from 424 on have the same number on all architectures. A number is that of the next name; the
+ * names after it count up.
+ */
 const COMMON = `
   424 pidfd_send_signal io_uring_setup io_uring_enter io_uring_register open_tree move_mount fsopen
   fsconfig fsmount fspick pidfd_open clone3 close_range openat2 pidfd_getfd faccessat2 process_madvise
@@ -111,11 +114,11 @@ function tableOf({ architecture }: Target): Table {
 }
 
 /**
- * The number of a system call on the target's architecture, by its name without `sys_` or `__NR_`. The number is that of a
- * 64-bit process.
+ * Returns the number of a system call on the target's architecture for 64-bit processes, by its name without
+ * `sys_` or `__NR_`.
  *
- * @throws {RangeError} if the architecture has no such system call; the message lists similar names. arm64 lacks the old
- * ones, such as `open` and `unlink`.
+ * @throws {RangeError} if the architecture has no such system call; the message lists similar names. arm64
+ * lacks the old ones, such as `open` and `unlink`.
  *
  * @example
  * import { rawTracepoint, systemCallNumber, target } from 'tsbpf';
@@ -137,7 +140,8 @@ export function systemCallNumber(target: Target, name: string): number {
 }
 
 /**
- * The name of a system call by its number on the target's architecture; undefined for an unknown number.
+ * Returns the name of a system call by its number on the target's architecture; undefined for an unknown
+ * number.
  *
  * @example
  * import { systemCallName, target } from 'tsbpf';

@@ -69,7 +69,7 @@ export function formsByOperand(
   });
 }
 
-/** The form of `name` whose second operand is a register, and the one where it is an immediate. */
+/** The form of `name` with a register as second operand, and the form with an immediate. */
 export function registerAndImmediate(
   name: string,
 ): () => { readonly register: Form; readonly immediate: Form } {
@@ -77,7 +77,10 @@ export function registerAndImmediate(
   return once(() => ({ register: forms().operand, immediate: forms().fixed }));
 }
 
-/** `form` with its operands, each checked; a label among them, or else `reference`, becomes the reference. */
+/**
+ * Makes an instruction of a form from checked operands. A label among them, or otherwise `reference`, becomes
+ * its reference.
+ */
 export function make(form: Form, operands: InstructionArguments, reference?: Reference): Instruction {
   const { opcode, high } = form;
   const dst = register(form, 'dst', form.dst, operands.dst);
@@ -93,7 +96,7 @@ export function make(form: Form, operands: InstructionArguments, reference?: Ref
   return named === undefined ? wide : { ...wide, reference: named };
 }
 
-/** The number of a register, or what is fixed in its place. */
+/** The number of a register, or the fixed value of the field. */
 function register(
   form: Form,
   field: 'dst' | 'src',
@@ -107,11 +110,11 @@ function register(
 
 const ROLES = { dst: 'destination', src: 'source' } as const;
 
-/** The bits of a number, or what is fixed in its place; zero where a label stands for it. */
+/** The bits of a number, or the fixed value of the field; zero for a label. */
 function number(form: Form, kind: Field, value: InstructionArgument | undefined): number {
   if (typeof kind === 'number') return kind;
   if (typeof value === 'string' && takesLabel(kind)) return 0;
-  // Of a number above 2^31-1, allowed only where the bits are all that counts, the field holds the same bits.
+  // A number above 2^31-1 is allowed if only its bits count; the field holds the same bits.
   return checkNumber(form.name, kind as NumberKind, value as number) | 0;
 }
 

@@ -19,7 +19,7 @@ export interface Declaration {
   readonly map: MapSpec;
   /** The column of its name, from 0. */
   readonly at: number;
-  /** Of a jump table where each of its labels stands. */
+  /** The columns of a jump table's labels. */
   readonly labelsAt: readonly number[];
 }
 
