@@ -51,7 +51,7 @@ async function flood(name: string, args: readonly string[], worker: Worker, expe
   clearInterval(memory);
   tracer.kill('SIGINT');
   await closed;
-  const lost = [...messages.matchAll(/in all: (\d+) (?!runs of the programs)/g)].reduce(
+  const lost = [...messages.matchAll(/total: (\d+) (?!program runs)/g)].reduce(
     (sum, [, count]) => sum + Number(count),
     0,
   );
