@@ -1,6 +1,6 @@
 /**
- * Jump tables: places of a program by number, for `gotox` to go to (Linux 6.19). A table belongs to the program that has its labels, and is made
- * when that is loaded.
+ * Jump tables: the targets of `gotox` by number (Linux 6.19). A table belongs to the program that defines its labels, and
+ * the loader creates it with that program.
  *
  * Source: kernel/bpf/bpf_insn_array.c, kernel/bpf/verifier.c (`check_indirect_jump`).
  */
@@ -11,12 +11,16 @@ import type { Instruction, Register } from './instruction.ts';
 import { struct, u32, u64 } from './layout.ts';
 import { type MapSpec, MapType, spec } from './map.ts';
 
-/** `struct bpf_insn_array_value`: a place by its slot, in the program as it is loaded, as the verifier left it, and its byte once compiled. */
+/**
+ * `struct bpf_insn_array_value`: an instruction by its slot in the loaded program, its slot after the verifier's rewrites,
+ * and its byte offset in the compiled code.
+ */
 const InstructionArrayValue = struct({ original: u32, translated: u32, compiled: u32, unused: u32 });
 
-/** An array of instructions, by the labels before them. */
+/** A jump table: see `jumpTable`. */
 export interface JumpTableSpec extends MapSpec<typeof u32, typeof InstructionArrayValue> {
   readonly type: typeof MapType.instructionArray;
+  /** The labels of the entries in order. */
   readonly labels: readonly string[];
 }
 
@@ -25,9 +29,30 @@ export function isJumpTable(map: MapSpec): map is JumpTableSpec {
 }
 
 /**
- * A table of the places where these labels stand. Programs that refer to it needn't list it among their maps. A program loads an entry's
- * address from `loadMapValue(register, table)` plus 8 bytes an entry, having made sure that there is such an entry, and goes there by
- * `gotox`: `jumpThrough` does it.
+ * A jump table whose entries are the instructions at these labels (Linux 6.19). `jumpThrough` jumps to one of them. A tool
+ * does not list the table among its maps: a reference from a program suffices.
+ *
+ * Throws RangeError for a table without labels.
+ *
+ * @example
+ * ```ts
+ * import { exit, jge, jumpTable, jumpThrough, label, ldx, mov, r0, r1, r2 } from 'tsbpf/asm';
+ * import { u64 } from 'tsbpf';
+ *
+ * const table = jumpTable('table', ['zero', 'one']);
+ * const program = [
+ *   mov(r0, 0),
+ *   ldx(u64, r1, r1, 8),
+ *   jge(r1, 2, 'end'), // the verifier requires an index in range
+ *   ...jumpThrough(table, r1, r2),
+ *   label('zero'),
+ *   exit(),
+ *   label('one'),
+ *   mov(r0, 1),
+ *   label('end'),
+ *   exit(),
+ * ];
+ * ```
  */
 export function jumpTable(name: string, labels: readonly string[]): JumpTableSpec {
   if (labels.length === 0) throw withSourcePosition(new RangeError(`jump table ${name} has no labels`));
@@ -40,8 +65,15 @@ export function jumpTable(name: string, labels: readonly string[]): JumpTableSpe
 }
 
 /**
- * Jumps to the entry whose number is in `index`, which the program has compared with their count: the verifier refuses what may be past the
- * end. Both registers hold something else then.
+ * Instructions that jump to the entry whose number is in `index`: five instructions (Linux 6.19). The program must have
+ * compared `index` with the number of entries, or the verifier rejects it. Both registers are overwritten.
+ *
+ * @example
+ * ```ts
+ * import { jumpTable, jumpThrough, r1, r2 } from 'tsbpf/asm';
+ *
+ * const jump = jumpThrough(jumpTable('table', ['zero', 'one']), r1, r2);
+ * ```
  */
 export function jumpThrough(table: JumpTableSpec, index: Register, scratch: Register): Instruction[] {
   return [

@@ -1,5 +1,5 @@
 /**
- * Maps whose values are maps: which of many maps a program looks into is decided while it runs, and one is exchanged for another in a step.
+ * Maps of maps: a program selects a map at run time, and user space replaces one map by another atomically.
  *
  * Source: man 2 bpf (BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS; Linux 4.12), kernel/bpf/map_in_map.c.
  */
@@ -8,12 +8,15 @@ import { withSourcePosition } from './error-position.ts';
 import { layoutOf, u32 } from './layout.ts';
 import { type MapSpec, MapType, spec } from './map.ts';
 
-/** A map of maps that are all made as `inner` is. What this process reads as its values are their ids, as bpftool shows them. */
+/**
+ * A map of maps, which all have the types and sizes of `inner`. User space reads map ids as its values, as bpftool does.
+ */
 export interface MapOfMapsSpec<K extends TSchema = TSchema, I extends MapSpec = MapSpec>
   extends MapSpec<K, typeof u32> {
   readonly type: typeof MapType.arrayOfMaps | typeof MapType.hashOfMaps;
+  /** The template of the inner maps. */
   readonly inner: I;
-  /** What it holds from the beginning. */
+  /** The initial inner maps. */
   readonly maps: readonly (readonly [Static<K>, I])[];
 }
 
@@ -22,9 +25,23 @@ export function isMapOfMaps(map: MapSpec): map is MapOfMapsSpec {
 }
 
 /**
- * An array of maps by their index, `maxEntries` of them (as many as it holds from the beginning, if that isn't given). All have the type, the
- * shapes of keys and values and the flags of `inner`, and arrays its number of entries; `maps` are there from the beginning. Throws
- * TypeError where one is another.
+ * An array of maps (Linux 4.12). The inner maps have the type, key size, value size and flags of `inner`; inner arrays also
+ * have its number of entries. `maps` are the initial inner maps, and `maxEntries` is their number by default.
+ *
+ * Throws TypeError for an inner map that differs from `inner`.
+ *
+ * @example
+ * ```ts
+ * import { arrayOfMaps, hash, rawTracepoint, target, u64 } from 'tsbpf';
+ *
+ * const counts = (name: string) => hash(name, { key: u64, value: u64, maxEntries: 512 });
+ * const generations = arrayOfMaps('generations', { inner: counts('inner'), maps: [counts('even'), counts('odd')] });
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+ *   const number = b.keep(b.arg(1));
+ *   b.lookup(generations, 0, { found: (map) => b.count(b.keep(map), number) });
+ * });
+ * ```
  */
 export function arrayOfMaps<I extends MapSpec>(
   name: string,
@@ -50,7 +67,23 @@ export function arrayOfMaps<I extends MapSpec>(
   };
 }
 
-/** The same under keys of any shape: pairs of a key and a map are there from the beginning. */
+/**
+ * A hash table of maps under keys of any schema (Linux 4.12). `maps` are the initial pairs of a key and an inner map. The
+ * inner maps are as those of `arrayOfMaps`.
+ *
+ * Throws TypeError for an inner map that differs from `inner`, and RangeError for more maps than `maxEntries`.
+ *
+ * @example
+ * ```ts
+ * import { hash, hashOfMaps, u32, u64 } from 'tsbpf';
+ *
+ * const perProcess = hashOfMaps('per_process', {
+ *   key: u32,
+ *   inner: hash('calls', { key: u64, value: u64, maxEntries: 512 }),
+ *   maxEntries: 64,
+ * });
+ * ```
+ */
 export function hashOfMaps<K extends TSchema, I extends MapSpec>(
   name: string,
   {
@@ -98,7 +131,7 @@ function checked<Held extends readonly (readonly [unknown, MapSpec])[]>(
   return maps;
 }
 
-/** In what a map differs from another, so that the verifier couldn't take the one for the other. */
+/** The property in which an inner map differs from the template, so that the kernel would reject it. */
 function difference(map: MapSpec, other: MapSpec): string | undefined {
   if (map.type !== other.type) return 'type';
   if (layoutOf(map.key).size !== layoutOf(other.key).size) return 'key size';

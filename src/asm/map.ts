@@ -1,5 +1,5 @@
 /**
- * Maps as values: what a program refers to and a loader creates.
+ * Maps as values. Programs refer to them, and the loader creates them.
  *
  * Source: man 2 bpf, include/uapi/linux/bpf.h (`enum bpf_map_type`).
  */
@@ -34,7 +34,7 @@ export type MapType = (typeof MapType)[keyof typeof MapType];
 /** A map before it exists. `K` and `V` are the schemas of its keys and values. */
 export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchema> {
   readonly kind: 'map';
-  /** At most 15 characters of [A-Za-z0-9_.]; what bpftool shows. */
+  /** 1 to 15 characters of [A-Za-z0-9_.]; bpftool shows it. */
   readonly name: string;
   readonly type: MapType;
   readonly key: K;
@@ -42,15 +42,15 @@ export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchem
   readonly maxEntries: number;
   /** `BPF_F_*` of map creation. */
   readonly flags: number;
-  /** What it holds from the beginning. */
+  /** The initial entries. */
   readonly entries?: Entries<K, V>;
-  /** Nobody changes it any more, once it holds that (Linux 5.2): the verifier takes what is in it for constants. */
+  /** Whether the loader freezes the map after writing `entries` (Linux 5.2). The verifier then treats them as constants. */
   readonly frozen?: true;
-  /** Folders of cgroups that it holds from the beginning, by their index: see `cgroupArray`. */
+  /** The initial cgroups by index, as paths of their directories: see `cgroupArray`. */
   readonly cgroups?: readonly string[];
 }
 
-/** Keys with their values. */
+/** Pairs of keys and values. */
 export type Entries<K extends TSchema, V extends TSchema> = readonly (readonly [Static<K>, Static<V>])[];
 
 /** One value that programs and this process have in common: see `globals`. */
@@ -60,15 +60,15 @@ export interface GlobalsSpec<V extends TSchema = TSchema> extends MapSpec<typeof
 
 /** The JavaScript value of a map's keys. */
 export type KeyOf<M extends MapSpec> = Static<M['key']>;
-/** The JavaScript value of a map's values: of a per-CPU map a list, with a value for each possible CPU. */
+/** The JavaScript value of a map's values. For a per-CPU map it is an array with a value for each possible CPU. */
 export type ValueOf<M extends MapSpec> = M extends PerCpuSpec ? Static<M['value']>[] : Static<M['value']>;
 
-/** The types of maps that hold a value for each possible CPU. */
+/** The map types that hold a value for each possible CPU. */
 const PER_CPU = [MapType.perCpuHash, MapType.perCpuArray, MapType.lruPerCpuHash] as const;
 
 /**
- * A map that holds a value for each possible CPU under every key. A program sees that of the CPU it runs on, which no other CPU
- * writes; this process sees all of them.
+ * A map with a value for each possible CPU under every key. A program accesses the value of the CPU that it runs on, which
+ * no other CPU writes. User space reads and writes all of them.
  */
 export interface PerCpuSpec<K extends TSchema = TSchema, V extends TSchema = TSchema> extends MapSpec<K, V> {
   readonly type: (typeof PER_CPU)[number];
@@ -78,7 +78,7 @@ export function isPerCpu(spec: MapSpec): spec is PerCpuSpec {
   return PER_CPU.some((type) => type === spec.type);
 }
 
-interface Shape<K extends TSchema, V extends TSchema> {
+interface MapDefinition<K extends TSchema, V extends TSchema> {
   readonly key: K;
   readonly value: V;
   readonly maxEntries: number;
@@ -86,52 +86,115 @@ interface Shape<K extends TSchema, V extends TSchema> {
   readonly entries?: Entries<K, V>;
 }
 
-/** A hash table, its entries allocated when it is created (so that an update can't fail for want of memory). */
-export function hash<K extends TSchema, V extends TSchema>(name: string, shape: Shape<K, V>): MapSpec<K, V> {
-  return spec(name, MapType.hash, shape);
+/**
+ * A hash table. The kernel allocates its entries when it creates the map, so an update fails only if `maxEntries` are in
+ * use.
+ *
+ * Throws RangeError for a bad name or number of entries, and TypeError if a schema has no C layout. So do the other map
+ * functions.
+ *
+ * @example
+ * ```ts
+ * import { hash, struct, u32, u64 } from 'tsbpf';
+ *
+ * const calls = hash('calls', { key: u32, value: struct({ count: u64, lastNs: u64 }), maxEntries: 10_240 });
+ * ```
+ */
+export function hash<K extends TSchema, V extends TSchema>(
+  name: string,
+  definition: MapDefinition<K, V>,
+): MapSpec<K, V> {
+  return spec(name, MapType.hash, definition);
 }
 
-/** A hash table that drops the least recently used entry when it is full. */
+/**
+ * A hash table that evicts the least recently used entry when it is full (Linux 4.10). It may evict a little earlier,
+ * because each CPU keeps some free entries.
+ *
+ * @example
+ * ```ts
+ * import { lruHash, u32, u64 } from 'tsbpf';
+ *
+ * const lastNs = lruHash('last_ns', { key: u32, value: u64, maxEntries: 4_096 });
+ * ```
+ */
 export function lruHash<K extends TSchema, V extends TSchema>(
   name: string,
-  shape: Shape<K, V>,
+  definition: MapDefinition<K, V>,
 ): MapSpec<K, V> {
-  return spec(name, MapType.lruHash, shape);
+  return spec(name, MapType.lruHash, definition);
 }
 
-/** A hash table with a value of each CPU's own under every key (Linux 4.6). */
+/**
+ * A hash table with a value for each CPU under every key (Linux 4.6). Programs change values without atomic operations.
+ *
+ * @example
+ * ```ts
+ * import { perCpuHash, u32, u64 } from 'tsbpf';
+ *
+ * const calls = perCpuHash('calls', { key: u32, value: u64, maxEntries: 10_240 });
+ * ```
+ */
 export function perCpuHash<K extends TSchema, V extends TSchema>(
   name: string,
-  shape: Omit<Shape<K, V>, 'entries'>,
+  definition: Omit<MapDefinition<K, V>, 'entries'>,
 ): PerCpuSpec<K, V> {
-  return { ...spec(name, MapType.perCpuHash, shape), type: MapType.perCpuHash };
+  return { ...spec(name, MapType.perCpuHash, definition), type: MapType.perCpuHash };
 }
 
-/** The same, that drops the least recently used entry when it is full (Linux 4.10). */
+/**
+ * A per-CPU hash table that evicts the least recently used entry when it is full (Linux 4.10).
+ *
+ * @example
+ * ```ts
+ * import { lruPerCpuHash, u32, u64 } from 'tsbpf';
+ *
+ * const calls = lruPerCpuHash('calls', { key: u32, value: u64, maxEntries: 4_096 });
+ * ```
+ */
 export function lruPerCpuHash<K extends TSchema, V extends TSchema>(
   name: string,
-  shape: Omit<Shape<K, V>, 'entries'>,
+  definition: Omit<MapDefinition<K, V>, 'entries'>,
 ): PerCpuSpec<K, V> {
-  return { ...spec(name, MapType.lruPerCpuHash, shape), type: MapType.lruPerCpuHash };
+  return { ...spec(name, MapType.lruPerCpuHash, definition), type: MapType.lruPerCpuHash };
 }
 
-/** An array as `array` makes it, with a value of each CPU's own at every index (Linux 4.6). */
+/**
+ * An array with a value for each CPU at every index, zero at first (Linux 4.6). `maxEntries` is 1 by default.
+ *
+ * @example
+ * ```ts
+ * import { perCpuArray, u64 } from 'tsbpf';
+ *
+ * const latencies = perCpuArray('latencies', { value: u64, maxEntries: 64 });
+ * ```
+ */
 export function perCpuArray<V extends TSchema>(
   name: string,
-  shape: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
+  definition: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
 ): PerCpuSpec<typeof u32, V> {
   return {
-    ...spec(name, MapType.perCpuArray, { maxEntries: 1, ...shape, key: u32 }),
+    ...spec(name, MapType.perCpuArray, { maxEntries: 1, ...definition, key: u32 }),
     type: MapType.perCpuArray,
   };
 }
 
-/** An array of `maxEntries` values (1 if not given), zero at first. Entries can be updated, not deleted. For the schema of a C array see `arrayOf`. */
+/**
+ * An array map: `maxEntries` values (1 by default), zero at first. Entries can be updated but not deleted. For the schema
+ * of a C array see `arrayOf`.
+ *
+ * @example
+ * ```ts
+ * import { array, u64 } from 'tsbpf';
+ *
+ * const counts = array('counts', { value: u64, maxEntries: 16 });
+ * ```
+ */
 export function array<V extends TSchema>(
   name: string,
-  shape: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
+  definition: { readonly value: V; readonly maxEntries?: number; readonly flags?: number },
 ): MapSpec<typeof u32, V> {
-  return spec(name, MapType.array, { maxEntries: 1, ...shape, key: u32 });
+  return spec(name, MapType.array, { maxEntries: 1, ...definition, key: u32 });
 }
 
 /**
@@ -189,9 +252,23 @@ function checked<V extends TSchema>(schema: V, value: Static<V>): Static<V> {
 }
 
 /**
- * A trie of prefixes, where a lookup finds the longest one that its key begins with (Linux 4.11). A key is a struct of a u32, which
- * says how many bits count, and of those bits behind it, the first one in the highest bit of the first byte: as addresses lie in
- * packets. Room for as many as it holds from the beginning, if nothing else is said. Throws TypeError for keys of another shape.
+ * A longest-prefix-match trie (Linux 4.11). A key is a struct of a u32, the number of significant bits, and of the bits
+ * themselves, most significant bit first, as IP addresses in packets. A lookup finds the longest matching prefix.
+ * `maxEntries` is the number of `entries` by default.
+ *
+ * Throws TypeError for any other key.
+ *
+ * @example
+ * ```ts
+ * import { bytes, lpmTrie, struct, u8, u32 } from 'tsbpf';
+ *
+ * const Prefix = struct({ bits: u32, address: bytes(4) });
+ * const networks = lpmTrie('networks', {
+ *   key: Prefix,
+ *   value: u8,
+ *   entries: [[{ bits: 8, address: Uint8Array.of(10, 0, 0, 0) }, 1]], // 10.0.0.0/8
+ * });
+ * ```
  */
 export function lpmTrie<K extends TSchema, V extends TSchema>(
   name: string,
@@ -199,21 +276,37 @@ export function lpmTrie<K extends TSchema, V extends TSchema>(
     entries = [],
     maxEntries = entries.length,
     flags = 0,
-    ...shape
-  }: Partial<Shape<K, V>> & Pick<Shape<K, V>, 'key' | 'value'>,
+    ...definition
+  }: Partial<MapDefinition<K, V>> & Pick<MapDefinition<K, V>, 'key' | 'value'>,
 ): MapSpec<K, V> {
-  const layout = layoutOf(shape.key);
+  const layout = layoutOf(definition.key);
   const [first] = layout.kind === 'struct' ? layout.fields : [];
   if (first?.layout.kind !== 'int' || first.layout.size !== 4 || layout.size === 4)
     throw withSourcePosition(
-      new TypeError(`map ${name}: the key of a trie is a struct of a u32 and of bits behind it`),
+      new TypeError(`map ${name}: the key of a trie is a struct of a u32 and the bits after it`),
     );
-  return spec(name, MapType.lpmTrie, { ...shape, entries, maxEntries, flags: flags | BPF_F_NO_PREALLOC });
+  return spec(name, MapType.lpmTrie, {
+    ...definition,
+    entries,
+    maxEntries,
+    flags: flags | BPF_F_NO_PREALLOC,
+  });
 }
 
 /**
- * cgroups of version 2, to ask whether a task is below one of them (`currentTaskUnderCgroup`; Linux 4.9). They are named by their
- * folders, which the loader opens when it makes the map.
+ * An array of cgroups (version 2), for `currentTaskUnderCgroup` (Linux 4.9). `cgroups` are the paths of their directories,
+ * which the loader opens when it creates the map.
+ *
+ * @example
+ * ```ts
+ * import { cgroupArray, currentTaskUnderCgroup, rawTracepoint, target } from 'tsbpf';
+ *
+ * const services = cgroupArray('services', ['/sys/fs/cgroup/system.slice']);
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+ *   b.if(b.call(currentTaskUnderCgroup, services, 0).ne(1), () => b.exit());
+ * });
+ * ```
  */
 export function cgroupArray(name: string, cgroups: readonly string[]): MapSpec<typeof u32, typeof u32> {
   return {
@@ -222,23 +315,42 @@ export function cgroupArray(name: string, cgroups: readonly string[]): MapSpec<t
   };
 }
 
-/** Programs that others go on in, each in a slot: see `programArray`. `N` are the slots' names. */
+/** A program array for tail calls: see `programArray`. `N` are the names of its slots. */
 export interface ProgramArraySpec<N extends string = string> extends MapSpec<typeof u32, typeof u32> {
   readonly type: typeof MapType.programArray;
-  /** The names of the first slots; none where they have numbers only. */
+  /** The names of the slots in order; empty if the slots have only numbers. */
   readonly slots: readonly N[];
 }
 
 /**
- * Programs that others go on in by a tail call (`b.tailCall`; Linux 4.2), with a slot for each name or so many by their numbers. All of
- * them are of one type. `Tool.tailCalled` says which programs it holds from the beginning; a slot may be empty.
+ * A program array: the programs that others tail-call with `b.tailCall` (Linux 4.2). Its slots have names, or only numbers
+ * up to `maxEntries`. All its programs must have one program type. `Tool.tailCalled` fills it when the tool is loaded; a
+ * slot may stay empty.
+ *
+ * Throws RangeError if two slots have the same name.
+ *
+ * @example
+ * ```ts
+ * import { programArray, rawTracepoint, target, type Tool } from 'tsbpf';
+ *
+ * const on = target('x64');
+ * const stages = programArray('stages', { slots: ['second'] });
+ * const first = rawTracepoint('sys_enter', on, (b) => b.tailCall(stages, 'second'));
+ * const second = rawTracepoint('sys_enter', on, (b) => b.exit());
+ *
+ * const tool: Tool = {
+ *   name: 'stages',
+ *   programs: [first],
+ *   tailCalled: [{ array: stages, programs: { second } }],
+ * };
+ * ```
  */
 export function programArray<const N extends string = never>(
   name: string,
-  shape: { readonly slots: readonly N[] } | { readonly maxEntries: number },
+  definition: { readonly slots: readonly N[] } | { readonly maxEntries: number },
 ): ProgramArraySpec<N> {
-  const slots = 'slots' in shape ? shape.slots : [];
-  const maxEntries = 'slots' in shape ? slots.length : shape.maxEntries;
+  const slots = 'slots' in definition ? definition.slots : [];
+  const maxEntries = 'slots' in definition ? slots.length : definition.maxEntries;
   if (new Set(slots).size < slots.length)
     throw withSourcePosition(
       new RangeError(`map ${name}: two slots have the same name: ${slots.join(', ')}`),
@@ -257,7 +369,7 @@ export function slotNumber(
   const number = typeof slot !== 'string' || /^\d+$/.test(slot) ? Number(slot) : -1;
   if (Number.isInteger(number) && number >= 0 && number < maxEntries) return number;
   const there = slots.length > 0 ? slots.join(', ') : `0 to ${maxEntries - 1}`;
-  throw withSourcePosition(new RangeError(`program array ${name} has no slot ${slot}; there are ${there}`));
+  throw withSourcePosition(new RangeError(`program array ${name} has no slot ${slot}; its slots: ${there}`));
 }
 
 /** A perf event array, with the schema of the events that its rings carry: see `perfEventArray`. */
@@ -293,11 +405,11 @@ export function perfEventArray<E extends TSchema>(name: string, event: E): Event
   return { ...spec(name, type, { key: u32, value: u32, maxEntries: 0 }), type, event };
 }
 
-/** A map of that type, if it can be one. */
+/** Makes a map of a type. Throws RangeError for a bad name or number of entries, and TypeError for a bad schema. */
 export function spec<K extends TSchema, V extends TSchema>(
   name: string,
   type: MapType,
-  { key, value, maxEntries, flags = 0, entries }: Shape<K, V>,
+  { key, value, maxEntries, flags = 0, entries }: MapDefinition<K, V>,
 ): MapSpec<K, V> {
   if (typeof name !== 'string')
     throw withSourcePosition(
@@ -310,11 +422,11 @@ export function spec<K extends TSchema, V extends TSchema>(
     );
   if (maxEntries === 0 && type !== MapType.perfEventArray)
     throw withSourcePosition(
-      new RangeError(`map ${name}: maxEntries is 0, and the kernel makes no map without entries`),
+      new RangeError(`map ${name}: maxEntries is 0, but the kernel requires at least 1`),
     );
   if (entries && entries.length > maxEntries)
     throw withSourcePosition(
-      new RangeError(`map ${name}: ${entries.length} entries, and room for ${maxEntries}`),
+      new RangeError(`map ${name}: ${entries.length} entries do not fit maxEntries ${maxEntries}`),
     );
   layoutOf(key);
   layoutOf(value);

@@ -1,4 +1,4 @@
-/** What a tool consists of, wherever in it that stands. */
+/** The maps, programs and instructions of a tool. */
 import { type Instruction, type Item, isLabel, type SubprogramCode } from './instruction.ts';
 import { isJumpTable } from './jump-table.ts';
 import type { MapSpec, ProgramArraySpec } from './map.ts';
@@ -6,8 +6,9 @@ import { isMapOfMaps } from './map-of-maps.ts';
 import type { ProgramSpec, TailCalled, Tool } from './program.ts';
 
 /**
- * All maps of a tool: those that it lists, and those that its programs refer to, that hold its events or tail-called programs, or only stand
- * in another. Each comes before what holds it. Jump tables aren't among them, since they are made with their programs.
+ * All maps of a tool: the listed ones, those of its programs, its events map, its program arrays, and the inner maps of
+ * maps of maps. An inner map precedes its outer map. Jump tables are missing, because the loader creates each with its
+ * program.
  */
 export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
   const named = [
@@ -21,7 +22,7 @@ export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): 
   return new Set([...held, ...named.filter((map) => !isMapOfMaps(map)), ...holders]);
 }
 
-/** All programs of a tool, each once: the attached ones, and then the tail-called ones. */
+/** All programs of a tool, each once: first the attached ones, then the tail-called ones. */
 export function programsOf({
   programs,
   tailCalled = [],
@@ -37,7 +38,7 @@ export function mapsIn(instructions: readonly Item[]): ReadonlySet<MapSpec> {
   return maps;
 }
 
-/** The instructions of a list, and those of the subprograms that it calls, directly or by others. */
+/** The instructions of a list and of all subprograms that it calls, directly or indirectly. */
 export function* instructionsIn(items: readonly Item[]): Generator<Instruction, void> {
   const lists = [items];
   const seen = new Set<SubprogramCode>();
@@ -52,7 +53,7 @@ export function* instructionsIn(items: readonly Item[]): Generator<Instruction, 
     }
 }
 
-/** The programs of arrays, each with its slots. */
+/** The tail-called programs with their arrays and slots. */
 export function tailCalledSlots(tailCalled: readonly TailCalled[]): {
   readonly array: ProgramArraySpec;
   readonly slot: string;

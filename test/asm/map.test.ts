@@ -35,7 +35,7 @@ test('initial entries must fit', () => {
   const entries = [1, 2, 3].map((key) => [key, 0n] as const);
   assert.throws(
     () => hash('h', { key: u32, value: u64, maxEntries: 2, entries }),
-    /map h: 3 entries, and room for 2/,
+    /map h: 3 entries do not fit maxEntries 2/,
   );
 });
 
@@ -69,7 +69,7 @@ for (const [what, key] of [
   test(`a trie refuses ${what} as its key`, () => {
     assert.throws(
       () => lpmTrie('nets', { key, value: u8 }),
-      /map nets: the key of a trie is a struct of a u32 and of bits behind it/,
+      /map nets: the key of a trie is a struct of a u32 and the bits after it/,
     );
   });
 
@@ -141,7 +141,7 @@ test('a program array has a slot for each name, or a number of slots', () => {
 });
 
 for (const [slot, message] of [
-  ['sent', /^program array stages has no slot sent; there are parse, send \(.*map\.test/],
+  ['sent', /^program array stages has no slot sent; its slots: parse, send \(.*map\.test/],
   [2, /no slot 2/],
   [-1, /no slot -1/],
   [0.5, /no slot 0\.5/],

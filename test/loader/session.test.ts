@@ -352,9 +352,9 @@ for (const [what, programs, message] of [
   [
     'a slot that there isn’t',
     { third: program('c') },
-    /stages has no slot third; there are first, second \(/,
+    /stages has no slot third; its slots: first, second \(/,
   ],
-  ['a number past the last', { 2: program('c') }, /stages has no slot 2; there are first, second \(/],
+  ['a number past the last', { 2: program('c') }, /stages has no slot 2; its slots: first, second \(/],
   [
     'programs of two types',
     {
