@@ -82,7 +82,7 @@ for (const each of examples.filter(({ runs, live }) => runs && live))
 
 /** Exports whose example is still to be written. Empty this list. */
 const MISSING =
-  'BpfMap Kernel PerfBuffer Session array arrayOfMaps bytes cgroupArray chars encodeValue fentry fexit hasFields hash hashOfMaps isOut kprobe kretprobe layoutOf lpmTrie lruHash lruPerCpuHash perCpuArray perCpuHash programArray rawTracepoint renderVerifierError sameLayout struct subprogram target tpBtf tracepoint valueDecoder assemble jumpTable jumpThrough locate parseProgram programSections Btf parseTracepointFormat'.split(
+  'BpfMap Kernel PerfBuffer Session array arrayOfMaps cgroupArray fentry fexit hash hashOfMaps kprobe kretprobe lpmTrie lruHash lruPerCpuHash perCpuArray perCpuHash programArray rawTracepoint renderVerifierError subprogram tpBtf tracepoint jumpTable jumpThrough locate'.split(
     ' ',
   );
 
