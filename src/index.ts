@@ -28,6 +28,7 @@ export {
   architectures,
   UnknownArchitectureError,
 } from './asm/architecture.ts';
+export { listProgram, listTool } from './asm/listing.ts';
 export { systemCallName, systemCallNumber } from './asm/system-calls.ts';
 export { NoBtfError, type Target, target } from './asm/target.ts';
 

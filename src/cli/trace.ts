@@ -3,6 +3,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { messageWithoutPosition } from '../asm/error-position.ts';
+import { listTool } from '../asm/listing.ts';
 import type { LineTable, Locate } from '../asm/position.ts';
 import { printable } from '../asm/printable.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
@@ -11,7 +12,6 @@ import { Session } from '../loader/session.ts';
 import { sourceReader } from '../loader/source.ts';
 import type { ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Options } from './arguments.ts';
-import { listTool } from './listing.ts';
 import { type LineOutput, printError } from './output.ts';
 import { openPrinter } from './printer.ts';
 import { containerLookup } from './record/containers.ts';

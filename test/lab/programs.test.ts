@@ -4,8 +4,8 @@
  */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
+import { listTool } from '../../src/asm/listing.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
-import { listTool } from '../../src/cli/listing.ts';
 import { allocate, Command } from '../../src/loader/bpf.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';

@@ -3,8 +3,8 @@ import { assemble } from '../../src/asm/assemble.ts';
 import { Btf, NoSuchFieldError } from '../../src/asm/btf.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
 import { layoutOf, valueDecoder } from '../../src/asm/layout.ts';
+import { listTool } from '../../src/asm/listing.ts';
 import { NoBtfError, type Target, target } from '../../src/asm/target.ts';
-import { listTool } from '../../src/cli/listing.ts';
 import {
   type Filter,
   FilterUnavailableError,

@@ -2,11 +2,11 @@
 import { type Assembled, AssembleError, assemble, ReachError } from '../../asm/assemble.ts';
 import { SLOT, slotsOf } from '../../asm/encode.ts';
 import { messageWithoutPosition, sourcePositionOf } from '../../asm/error-position.ts';
+import { instructionLines, listMaps } from '../../asm/listing.ts';
 import type { MapSpec } from '../../asm/map.ts';
 import { locate } from '../../asm/position.ts';
 import { printable } from '../../asm/printable.ts';
 import { parseProgram, TextError } from '../../asm/text/parse.ts';
-import { instructionLines, listMaps } from '../listing.ts';
 import { printWarning } from '../output.ts';
 import type { Request } from './arguments.ts';
 import { pathOf, printAll, readWhole, writeWhole } from './io.ts';

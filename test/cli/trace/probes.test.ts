@@ -1,9 +1,9 @@
 import * as assert from 'uvu/assert';
 import { NoSuchFieldError } from '../../../src/asm/btf.ts';
 import { messageWithoutPosition } from '../../../src/asm/error-position.ts';
+import { listTool } from '../../../src/asm/listing.ts';
 import { NoBtfError, type Target, target } from '../../../src/asm/target.ts';
 import { type Options, readArguments } from '../../../src/cli/arguments.ts';
-import { listTool } from '../../../src/cli/listing.ts';
 import { type Failure, NoProbeError, withFirstProbe } from '../../../src/cli/trace/probes.ts';
 import { Errno } from '../../../src/loader/errno.ts';
 import {

@@ -1,26 +1,45 @@
 /**
  * Listings of assembled programs: slots, bytes, instruction text, and source lines.
  */
-import { type Assembled, assemble, destinationOf } from '../asm/assemble.ts';
-import { disassemble } from '../asm/disassemble.ts';
-import { encode } from '../asm/encode.ts';
-import { isJumpTable } from '../asm/jump-table.ts';
-import { type MapSpec, slotNumber } from '../asm/map.ts';
-import { isMapOfMaps } from '../asm/map-of-maps.ts';
-import type { Locate, Location } from '../asm/position.ts';
-import { MAX_NAME_LENGTH, printable, truncate } from '../asm/printable.ts';
-import type { Attachment, ProgramSpec, TailCalled, Tool } from '../asm/program.ts';
-import { mapLine } from '../asm/text/map-line.ts';
-import { mapsOf, programsOf, tailCalledSlots } from '../asm/tool-parts.ts';
-import { hex } from './text.ts';
+import { type Assembled, assemble, destinationOf } from './assemble.ts';
+import { disassemble } from './disassemble.ts';
+import { encode } from './encode.ts';
+import { isJumpTable } from './jump-table.ts';
+import { type MapSpec, slotNumber } from './map.ts';
+import { isMapOfMaps } from './map-of-maps.ts';
+import { type Locate, type Location, locate as locateFrame } from './position.ts';
+import { MAX_NAME_LENGTH, printable, truncate } from './printable.ts';
+import type { Attachment, ProgramSpec, TailCalled, Tool } from './program.ts';
+import { mapLine } from './text/map-line.ts';
+import { mapsOf, programsOf, tailCalledSlots } from './tool-parts.ts';
 
 /**
- * Lists the maps and programs of a tool: first the attached programs, then the tail-called programs with
- * their slots. A source line precedes the instructions that it emitted.
+ * Lists the maps and programs of a tool for people to read, as `tcpconnlat -v` prints them: slot, bytes and text of each
+ * instruction, below the source line that made it. Tail-called programs follow the attached ones, with their slots.
+ *
+ * `locate` reads the source positions; without it the lines have file and line, not the source text. `() => undefined`
+ * leaves them out.
+ *
+ * @throws {AssembleError} if a program cannot be assembled.
  */
-export function listTool(tool: Tool, locate: Locate): string {
-  const programs = [...programsOf(tool)].map((program) => listProgram(program, tool, locate));
+export function listTool(tool: Tool, locate: Locate = locateFrame): string {
+  const programs = [...programsOf(tool)].map((program) => listOne(program, tool, locate));
   return [listMaps(mapsOf(tool)), ...programs].join('');
+}
+
+/**
+ * Lists one program and its maps, as `listTool` does. Needs no kernel.
+ *
+ * @throws {AssembleError} if the program cannot be assembled.
+ *
+ * @example
+ * import { kprobe, listProgram, target } from 'tsbpf';
+ *
+ * const program = kprobe('tcp_v4_connect', target('x64'), (b) => b.exit());
+ * console.log(listProgram(program));
+ */
+export function listProgram(program: ProgramSpec, locate: Locate = locateFrame): string {
+  return listTool({ name: program.name, programs: [program] }, locate);
 }
 
 /** One line per map. The inner map of a map of maps precedes it. */
@@ -29,7 +48,7 @@ export function listMaps(maps: Iterable<MapSpec>): string {
   return [...all].map((map) => `${mapLine(map)}\n`).join('');
 }
 
-function listProgram(program: ProgramSpec, { programs, tailCalled = [] }: Tool, locate: Locate): string {
+function listOne(program: ProgramSpec, { programs, tailCalled = [] }: Tool, locate: Locate): string {
   const { name, attachment, instructions } = program;
   const assembled = assemble(instructions);
   const slots = tailCalled.flatMap((each) => slotsIn(each, program));
@@ -94,7 +113,8 @@ export function* instructionLines({ instructions }: Assembled, locate: Locate): 
 }
 
 function line(slot: number, bytes: Uint8Array): string {
-  return `${String(slot).padStart(5)}: ${hex(bytes)}`;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'));
+  return `${String(slot).padStart(5)}: ${hex.join(' ')}`;
 }
 
 function sourceOf(place: Location | undefined): string | undefined {

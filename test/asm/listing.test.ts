@@ -12,18 +12,20 @@ import {
   rsh,
   stx,
 } from '../../src/asm/constructors.ts';
+import { kprobe } from '../../src/asm/hooks.ts';
 import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
+import { listProgram, listTool } from '../../src/asm/listing.ts';
 import { array, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import type { Position } from '../../src/asm/position.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r1, r2, r10 } from '../../src/asm/registers.ts';
+import { target } from '../../src/asm/target.ts';
 import { parseProgram } from '../../src/asm/text/parse.ts';
-import { listTool } from '../../src/cli/listing.ts';
 import { suite } from '../harness.ts';
 
-const test = suite('cli/listing');
+const test = suite('asm/listing');
 
 const Value = struct({ ns: u64, pid: u32 });
 const table = hash('table', { key: u64, value: Value, maxEntries: 64 });
@@ -93,6 +95,22 @@ program second: tp_btf inet_sock_set_state, 2 instructions
     0: b7 00 00 00 01 00 00 00  (b7) r0 = 1
     1: 95 00 00 00 00 00 00 00  (95) exit
 `,
+  );
+});
+
+test('one program is listed with its maps, and with files and lines of its statements', () => {
+  const calls = array('calls', { value: u64 });
+  const counting = kprobe('tcp_v4_connect', target('x64'), (b) => b.count(calls, 0));
+  const lines = listProgram(counting).split('\n');
+  assert.equal(lines.slice(0, 3), [
+    'map calls: array, key 4 bytes, value 8 bytes, 1 entry',
+    '',
+    'program tcp_v4_connect: kprobe tcp_v4_connect, 11 instructions',
+  ]);
+  assert.match(lines[3] ?? '', /^; \S+listing\.test\.ts:\d+$/);
+  assert.not.match(
+    listProgram(counting, () => undefined),
+    /^;/m,
   );
 });
 
