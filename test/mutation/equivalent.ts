@@ -36,12 +36,6 @@ export const EQUIVALENT: readonly Equivalent[] = [
     reason: 'printable ASCII has nothing to escape; the shortcut only saves time',
   },
   {
-    file: 'src/asm/builder/call-arguments.ts',
-    before: "const schema = kind === 'key' ? map?.key : kind === 'value' ? map?.value : undefined;",
-    after: "const schema = kind === 'key' ? map?.key : kind === 'value' ? map!.value : undefined;",
-    reason: 'an argument that is a value follows one that is a map',
-  },
-  {
     file: 'src/asm/encode.ts',
     before: 'dst <= 10 &&',
     after: 'dst < 10 &&',
