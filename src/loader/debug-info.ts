@@ -1,6 +1,6 @@
 /**
- * Types of our own in the kernel: for the names of a map's fields and the lines of a program. A debug aid, which a kernel without it
- * does without.
+ * BTF that the loader loads with maps and programs, for the names of fields and the source lines of programs. Debug
+ * information only: a kernel that refuses it gets the map or program without.
  *
  * Source: man 2 bpf; `union bpf_attr` of include/uapi/linux/bpf.h.
  */
@@ -17,7 +17,7 @@ import type { Locate } from '../asm/position.ts';
 import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
 import type { Kernel } from './kernel.ts';
 
-/** Bytes of the attribute of BPF_BTF_LOAD, up to its log_level, which is zero. */
+/** The size of BPF_BTF_LOAD's attribute up to log_level, which is zero. */
 const BTF_LOAD_SIZE = 28;
 
 /** Offsets into the attribute of BPF_MAP_CREATE. */
@@ -35,21 +35,21 @@ const ProgramAt = {
   end: 108,
 } as const;
 
-/** What an attribute has to say about types. */
+/** The BTF fields of an attribute. */
 export interface BtfFields {
-  /** The attribute's size, up to the last of these fields. */
+  /** The size of the attribute up to the last of these fields. */
   readonly size: number;
   readonly fill: (attr: Attr) => void;
 }
 
 /**
- * Runs `create` with what there is to say of a map's keys and values, and the kernel having its types; undefined where there is nothing
- * to say, or this kernel doesn't take it (before Linux 4.18).
+ * Runs `create` with the BTF of a map's key and value. Returns undefined if they have no BTF, or this kernel refuses it
+ * (before Linux 4.18).
  */
 export function withMapBtf<T>(
   kernel: Kernel,
   spec: MapSpec,
-  create: (described: BtfFields) => T,
+  create: (fields: BtfFields) => T,
 ): T | undefined {
   const types = mapTypes(spec);
   if (types === undefined) return undefined;
@@ -62,13 +62,16 @@ export function withMapBtf<T>(
   );
 }
 
-/** Runs `load` with the names and lines of a program; undefined where this kernel doesn't take them (before Linux 5.0). */
+/**
+ * Runs `load` with the function names and source lines of a program. Returns undefined if this kernel refuses the BTF
+ * (before Linux 5.0).
+ */
 export function withProgramBtf<T>(
   kernel: Kernel,
   name: string,
   assembled: Assembled,
   find: Locate,
-  load: (described: BtfFields) => T,
+  load: (fields: BtfFields) => T,
 ): T | undefined {
   const types = programDebugInfo(name, assembled, find);
   return withTypes(kernel, types.bytes, (btf) =>
@@ -89,7 +92,7 @@ function fillProgram(attr: Attr, btf: number, { functions, lines }: ProgramDebug
     .u32(ProgramAt.lineCount, lines.length / LINE_RECORD);
 }
 
-/** Loads types for the time of `use`. What was made with them keeps them in the kernel. */
+/** Loads BTF and closes it after `use`. A map or program created with it keeps it in the kernel. */
 function withTypes<T>(kernel: Kernel, types: Uint8Array, use: (btf: number) => T): T | undefined {
   const bytes = allocateCopy(types);
   const attr = new Attr(kernel.syscalls, BTF_LOAD_SIZE).pointer(0, bytes).u32(16, bytes.length);

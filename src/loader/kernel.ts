@@ -1,17 +1,19 @@
 /**
- * Facts about the running kernel, each read the first time it is asked for if nothing else is said. Nothing here assumes that tracefs or
- * bpffs is mounted.
+ * Facts about the running kernel. Most are read at the first access. Nothing here assumes that tracefs or bpffs is
+ * mounted.
  */
 import type * as Os from 'node:os';
 import { type Architecture, architectureOf } from '../asm/architecture.ts';
 import { Btf } from '../asm/btf.ts';
+import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import { nativeSyscalls } from './koffi.ts';
 import { requireLate } from './require-late.ts';
 import { type KernelSymbol, SymbolTable } from './symbol-table.ts';
 import type { Syscalls } from './syscalls.ts';
+import { readText } from './text.ts';
 
-/** Where the kernel shows its own types, and those of its modules. */
+/** The directory of the kernel's BTF and that of its modules. */
 const BTF_FOLDER = '/sys/kernel/btf';
 
 /** Capabilities by bit number (include/uapi/linux/capability.h). */
@@ -24,57 +26,94 @@ export const Capability = {
   bpf: 39,
 } as const;
 
-/** Inode numbers of the namespaces that a machine starts with (include/uapi/linux/nsfs.h). */
+/** Inode numbers of the initial namespaces (include/uapi/linux/nsfs.h). */
 const INITIAL_NAMESPACES = { user: 0xefff_fffdn, pid: 0xefff_fffcn } as const;
 
 /** Modes of kernel lockdown (man 7 kernel_lockdown). */
 const LOCKDOWN = ['none', 'integrity', 'confidentiality'] as const;
+
+/**
+ * A mode of kernel lockdown: `none`, `integrity` (the running kernel cannot be changed), or `confidentiality` (its memory
+ * cannot be read either, so most tracing programs fail). Source: man 7 kernel_lockdown.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, type Lockdown } from 'tsbpf';
+ *
+ * const mode: Lockdown | undefined = new Kernel().lockdown;
+ * if (mode === 'confidentiality') console.warn('use fentry or tp_btf programs');
+ * ```
+ */
 export type Lockdown = (typeof LOCKDOWN)[number];
 
-/** The kernel this process runs on, seen through one set of system calls. */
+/**
+ * The kernel that this process runs on: its BTF, CPUs and permissions. Everything that is opened on the kernel takes this
+ * object.
+ *
+ * It owns no kernel resource and needs no closing. One object for the process is enough; it caches what it reads.
+ * @example
+ * ```ts
+ * import { Kernel, target } from 'tsbpf';
+ *
+ * const kernel = new Kernel();
+ * console.log(kernel.release, kernel.onlineCpus.length, kernel.btf !== undefined);
+ * const on = target(process.arch, kernel.btf);
+ * console.log(on.kernel !== undefined);
+ * ```
+ */
 export class Kernel {
-  /** The seam that everything opened through this object uses. */
+  /** The system calls that everything opened on this kernel uses. */
   readonly syscalls: Syscalls;
   readonly #memo = new Map<string, unknown>();
 
+  /**
+   * `syscalls` is for tests with a fake kernel. Default: the system calls of this process, through koffi.
+   * @throws {NativeCodeError} if koffi cannot be loaded.
+   */
   constructor(syscalls: Syscalls = nativeSyscalls()) {
     this.syscalls = syscalls;
   }
 
-  /** As `uname -r`: `6.1.0-56-cloud-amd64`. For messages; what the kernel can do is asked by trying. */
+  /** The release, as `uname -r` prints it: `6.1.0-56-cloud-amd64`. For messages; use `supports` to test for features. */
   get release(): string {
     return this.#once('release', () => this.#name('/proc/sys/kernel/osrelease', 'release'));
   }
 
-  /** The machine's name, as `uname -n`. */
+  /** The host name, as `uname -n` prints it. */
   get host(): string {
     return this.#once('host', () => this.#name('/proc/sys/kernel/hostname', 'hostname'));
   }
 
-  /** @throws {RangeError} on an architecture that programs can't be made for. */
+  /** The architecture of this process. @throws {UnknownArchitectureError} for any other than x64 and arm64. */
   get architecture(): Architecture {
     return architectureOf(process.arch);
   }
 
-  /** Bytes of a page of memory. */
+  /** The size of a memory page in bytes. */
   get pageSize(): number {
     return this.#once('pageSize', () => pageSizeOf(this.syscalls.readFile('/proc/self/auxv')));
   }
 
-  /** Numbers of the CPUs that run, ascending. Read anew each time, since they come and go. */
+  /** The numbers of the online CPUs, ascending. Read at each access. @throws {KernelError} if /sys is not mounted. */
   get onlineCpus(): readonly number[] {
     return parseCpuList(this.#text('/sys/devices/system/cpu/online'));
   }
 
-  /** Numbers of the CPUs that may ever run, ascending: per-CPU maps hold a value for each. */
+  /**
+   * The numbers of the CPUs that can ever be online, ascending. A per-CPU map has a value for each of them.
+   * @throws {KernelError} if /sys is not mounted.
+   */
   get possibleCpus(): readonly number[] {
     return this.#once('possible', () => parseCpuList(this.#text('/sys/devices/system/cpu/possible')));
   }
 
-  /** The kernel's types; undefined where it was built without (`CONFIG_DEBUG_INFO_BTF`). */
+  /**
+   * The kernel's BTF, for `target`. Undefined if the kernel was built without it (`CONFIG_DEBUG_INFO_BTF`, Linux 5.4) or
+   * /sys is not mounted. @throws {BtfError} if it cannot be parsed.
+   */
   get btf(): Btf | undefined {
     return this.#once('btf', () => {
-      // Reading 5 MB by the page, as /sys does it, takes as long as all else about them. Mapping works since Linux 6.16.
+      // Reading 5 MB page by page from /sys takes as long as parsing them. Since Linux 6.16 the file can be mapped.
       const file = `${BTF_FOLDER}/vmlinux`;
       const mapped = this.syscalls.mapFile(file);
       const bytes = typeof mapped === 'number' ? this.syscalls.readFile(file) : mapped;
@@ -83,8 +122,9 @@ export class Kernel {
   }
 
   /**
-   * The types of a module that is loaded, by its name as in /proc/modules, and with them the kernel's own; undefined where there is no
-   * such module or it shows none (Linux 5.11). Read anew each time: modules come and go.
+   * Reads the BTF of a loaded kernel module, which extends the kernel's own. Undefined if the module is not loaded, or has
+   * no BTF. Read at each call, because modules can be unloaded. Minimum kernel: 5.11.
+   * @param module the name as in /proc/modules: `nf_conntrack`.
    */
   moduleBtf(module: string): Btf | undefined {
     if (!/^\w+$/.test(module) || module === 'vmlinux' || this.btf === undefined) return undefined;
@@ -92,64 +132,66 @@ export class Kernel {
     return typeof bytes === 'number' ? undefined : Btf.lazy(bytes, this.btf);
   }
 
-  /** The type number of the perf PMU for kprobes (Linux 4.17); undefined where there is none. */
+  /** The type number of the perf PMU for kprobes (Linux 4.17). Undefined if there is none. */
   get kprobePmu(): number | undefined {
     return this.#once('kprobe', () => {
-      const bytes = this.syscalls.readFile('/sys/bus/event_source/devices/kprobe/type');
-      return typeof bytes === 'number' ? undefined : Number(Buffer.from(bytes).toString('latin1'));
+      const text = readText(this.syscalls, '/sys/bus/event_source/devices/kprobe/type');
+      return typeof text === 'number' ? undefined : Number(text);
     });
   }
 
-  /** `kernel.perf_event_paranoid`; undefined where it can't be read. */
+  /** The setting `kernel.perf_event_paranoid`. Undefined if it cannot be read. */
   get perfParanoid(): number | undefined {
     return this.#once('paranoid', () => {
-      const bytes = this.syscalls.readFile('/proc/sys/kernel/perf_event_paranoid');
-      return typeof bytes === 'number' ? undefined : Number(Buffer.from(bytes).toString('latin1'));
+      const text = readText(this.syscalls, '/proc/sys/kernel/perf_event_paranoid');
+      return typeof text === 'number' ? undefined : Number(text);
     });
   }
 
   /**
-   * What kernel lockdown keeps from every process, root's among them: nothing, ways to change the running kernel, or its memory too.
-   * Undefined on a kernel without lockdown, and where securityfs isn't mounted (`/sys/kernel/security`).
+   * The mode of kernel lockdown, which restricts every process, including root's. Undefined if the kernel has no lockdown, or
+   * securityfs is not mounted (`/sys/kernel/security`).
    */
   get lockdown(): Lockdown | undefined {
     return this.#once('lockdown', () => {
-      const bytes = this.syscalls.readFile('/sys/kernel/security/lockdown');
-      if (typeof bytes === 'number') return undefined;
-      const mode = /\[(\w+)\]/.exec(Buffer.from(bytes).toString('latin1'))?.[1];
+      const text = readText(this.syscalls, '/sys/kernel/security/lockdown');
+      if (typeof text === 'number') return undefined;
+      const mode = /\[(\w+)\]/.exec(text)?.[1];
       return LOCKDOWN.find((each) => each === mode);
     });
   }
 
-  /** Whether this network namespace has IPv6; not where it was left out or turned off at boot (`ipv6.disable=1`). */
+  /** Whether this network namespace has IPv6. False if the kernel has none, or it is disabled at boot (`ipv6.disable=1`). */
   get ipv6(): boolean {
     return typeof this.syscalls.readFile('/proc/net/if_inet6') !== 'number';
   }
 
-  /** The effective capabilities of this process, a bit each; 0 where /proc isn't there. */
+  /** The effective capabilities of this process as bits. 0 if /proc is not mounted. */
   get capabilities(): bigint {
     return this.#once('capabilities', () => {
-      const bytes = this.syscalls.readFile('/proc/self/status');
-      const text = typeof bytes === 'number' ? '' : Buffer.from(bytes).toString('latin1');
-      return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(text)?.[1] ?? '0'}`);
+      const status = readText(this.syscalls, '/proc/self/status');
+      const found = typeof status === 'number' ? null : /^CapEff:\s*([0-9a-f]+)/m.exec(status);
+      return BigInt(`0x${found?.[1] ?? '0'}`);
     });
   }
 
-  /** Whether this process is in a user or pid namespace of its own, as a container may be; false where /proc doesn't tell. */
+  /** Whether this process is outside the initial user or pid namespace, as in a container. False if /proc is not mounted. */
   hasOwn(namespace: keyof typeof INITIAL_NAMESPACES): boolean {
     const inode = this.syscalls.inodeAt(`/proc/self/ns/${namespace}`);
     return inode >= 0n && inode !== INITIAL_NAMESPACES[namespace];
   }
 
-  /** Whether this process has a capability, one of `Capability`. */
+  /** Whether this process has a capability, by its bit number. */
   has(capability: number): boolean {
     return ((this.capabilities >> BigInt(capability)) & 1n) === 1n;
   }
 
   /**
-   * The symbol that an address of the kernel belongs to, such as a return address from `getStack`; undefined if there is
-   * none, or if the kernel hides addresses from this process (`kernel.kptr_restrict`). The first call reads
-   * /proc/kallsyms, which takes a few tenths of a second; functions of modules that are loaded later have no names.
+   * Returns the symbol of a kernel address, such as a return address from `getStack`. Undefined if there is none, or if the
+   * kernel hides addresses from this process (`kernel.kptr_restrict`).
+   *
+   * The first call reads /proc/kallsyms, which takes a few tenths of a second. Functions of modules that are loaded later
+   * have no names. Source: man 5 proc_kallsyms.
    *
    * @example
    * import { Kernel } from 'tsbpf';
@@ -165,19 +207,19 @@ export class Kernel {
     return table.at(address);
   }
 
-  /** The content of a file; if /proc is not mounted, the same from `uname(2)`. */
+  /** Reads a name from /proc, or with `uname(2)` if /proc is not mounted. */
   #name(path: string, field: 'release' | 'hostname'): string {
-    const bytes = this.syscalls.readFile(path);
-    if (typeof bytes !== 'number') return Buffer.from(bytes).toString('latin1').trim();
+    const text = readText(this.syscalls, path);
+    if (typeof text !== 'number') return text.trim();
     const os = requireLate('node:os') as typeof Os; // a normal start does not load it
     return os[field]();
   }
 
   #text(path: string): string {
-    const bytes = this.syscalls.readFile(path);
-    if (typeof bytes === 'number')
-      throw new KernelError({ syscall: 'open', errno: -bytes, tried: `read ${path}` });
-    return Buffer.from(bytes).toString('latin1');
+    const text = readText(this.syscalls, path);
+    if (typeof text !== 'number') return text;
+    const hint = text === -Errno.ENOENT ? 'mount sysfs: mount -t sysfs sysfs /sys' : undefined;
+    throw new KernelError({ syscall: 'open', errno: -text, tried: `read ${path}`, hint });
   }
 
   #once<T>(key: string, read: () => T): T {
@@ -186,15 +228,12 @@ export class Kernel {
   }
 }
 
-/**
- * CPU numbers of a list as /sys writes it: `0-3,8,10-11`.
- * @throws {RangeError} for a text that isn't one.
- */
+/** Parses a list of CPU numbers from /sys: `0-3,8,10-11`. @throws {RangeError} for any other text. */
 export function parseCpuList(text: string): number[] {
   const cpus: number[] = [];
   for (const part of text.trim().split(',')) {
     const match = /^(\d+)(?:-(\d+))?$/.exec(part);
-    if (!match) throw new RangeError(`'${text.trim()}' is no list of CPUs`);
+    if (!match) throw new RangeError(`'${text.trim()}' is not a list of CPUs such as 0-3,8`);
     const first = Number(match[1]);
     const last = Number(match[2] ?? match[1]);
     for (let cpu = first; cpu <= last; cpu++) cpus.push(cpu);
@@ -202,7 +241,7 @@ export function parseCpuList(text: string): number[] {
   return cpus;
 }
 
-/** The page size out of the auxiliary vector (`AT_PAGESZ`, man 3 getauxval). */
+/** Reads the page size from the auxiliary vector (`AT_PAGESZ`, man 3 getauxval). */
 function pageSizeOf(auxv: Uint8Array | number): number {
   const AT_PAGESZ = 6n;
   if (typeof auxv === 'number') return 4096;

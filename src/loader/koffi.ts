@@ -1,6 +1,4 @@
-/**
- * The real system calls, by way of koffi: the only file that imports it, and not before it is needed.
- */
+/** The system calls of this process, through koffi. Only this file imports koffi, when it is first needed. */
 import {
   closeSync,
   constants,
@@ -39,8 +37,8 @@ const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 let native: Syscalls | undefined;
 
 /**
- * The system calls of this process. Loads koffi the first time. On an architecture without known numbers of
- * system calls, `bpf` and `perfEventOpen` throw RangeError.
+ * Returns the system calls of this process. The first call loads koffi. On an architecture whose system call numbers are
+ * unknown, `bpf` and `perfEventOpen` throw the error of `architectureOf`.
  * @throws {NativeCodeError} if koffi cannot be loaded.
  */
 export function nativeSyscalls(): Syscalls {
@@ -49,16 +47,16 @@ export function nativeSyscalls(): Syscalls {
 }
 
 /**
- * koffi. Requiring the package of its binary gives the same object without the modules by which koffi looks
- * for that package, which saves a twentieth of a command's start. If the package is not found from here (npm
- * and other package managers may put it below koffi), koffi looks for it.
+ * Loads koffi. Requiring the package of its binary returns the same object without the modules that search for it, which
+ * saves a twentieth of a command's start. If the package is not found from here (npm and other package managers may install
+ * it below koffi), koffi searches for it.
  */
 function requireKoffi(): typeof Koffi {
   try {
     const binary = requireLate(`@koromix/koffi-linux-${process.arch}`) as typeof Koffi;
     if (binary.version.startsWith('3.')) return binary;
   } catch {
-    // koffi finds it, or says why not.
+    // koffi finds it, or throws the reason.
   }
   return requireLate('koffi') as typeof Koffi;
 }
@@ -90,9 +88,9 @@ function openNative(): Syscalls {
   const prlimit = define('int prlimit(int pid, int resource, void *set, void *old)');
   const clockGettime = define('int clock_gettime(int clock, void *time)');
   const time = new BigInt64Array(2); // struct timespec
-  const answer = (result: number): number => (result === -1 ? -koffi.errno() : result);
+  const orErrno = (result: number): number => (result === -1 ? -koffi.errno() : result);
   const bpf = (command: number, attr: Uint8Array): number =>
-    answer(sysBpf(numbers().bpf, command, attr, attr.byteLength));
+    orErrno(sysBpf(numbers().bpf, command, attr, attr.byteLength));
   /** Makes a call while SIGPROF is blocked on this thread. */
   const withoutProfiler = (call: () => number): number => {
     const before = allocate(SIGSET_BYTES);
@@ -103,12 +101,12 @@ function openNative(): Syscalls {
       sigmask(SIG_SETMASK, before, null);
     }
   };
-  /** An epoll instance that holds a descriptor, or minus the errno (EPERM for a plain file). */
+  /** Creates an epoll instance for a descriptor. Returns minus the errno if it fails (EPERM for a regular file). */
   const epollOf = (fd: number, events: number): number => {
-    const epoll = answer(epollCreate(EPOLL_CLOEXEC));
+    const epoll = orErrno(epollCreate(EPOLL_CLOEXEC));
     if (epoll < 0) return epoll;
     const event = new Uint8Array(new Uint32Array([events, 0, 0, 0]).buffer); // struct epoll_event without data
-    const result = answer(epollControl(epoll, EPOLL_CTL_ADD, fd, event));
+    const result = orErrno(epollControl(epoll, EPOLL_CTL_ADD, fd, event));
     if (result === 0) return epoll;
     close(epoll);
     return result;
@@ -122,18 +120,18 @@ function openNative(): Syscalls {
     bpf: (command, attr) =>
       command === Command.progLoad ? withoutProfiler(() => bpf(command, attr)) : bpf(command, attr),
     perfEventOpen: (attr, pid, cpu, group, flags) =>
-      answer(sysPerf(numbers().perfEventOpen, attr, pid, cpu, group, flags)),
-    ioctl: (fd, request, argument) => answer(ioctl(fd, request, argument)),
+      orErrno(sysPerf(numbers().perfEventOpen, attr, pid, cpu, group, flags)),
+    ioctl: (fd, request, argument) => orErrno(ioctl(fd, request, argument)),
     mmap: (fd, length) => map(fd, length, PROT_READ_WRITE, MAP_SHARED),
-    munmap: (mapping) => answer(munmap(koffi.address(mapping), mapping.byteLength)),
-    read: (fd, target) => answer(read(fd, target, target.byteLength)),
-    close: (fd) => answer(close(fd)),
-    dup: (fd) => answer(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
-    flock: (fd) => answer(flock(fd, LOCK_EX | LOCK_NB)),
+    munmap: (mapping) => orErrno(munmap(koffi.address(mapping), mapping.byteLength)),
+    read: (fd, target) => orErrno(read(fd, target, target.byteLength)),
+    close: (fd) => orErrno(close(fd)),
+    dup: (fd) => orErrno(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
+    flock: (fd) => orErrno(flock(fd, LOCK_EX | LOCK_NB)),
     address: (memory) => koffi.address(memory),
     poll(fd, onReadable) {
-      // A duplicate: libuv waits only once for each number, and the caller may close the original.
-      const copy = answer(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+      // libuv waits once for each descriptor, and the caller may close it, so wait for a duplicate.
+      const copy = orErrno(fcntl(fd, F_DUPFD_CLOEXEC, 3));
       if (copy < 0) return copy;
       const epoll = epollOf(copy, PollEvents.readable);
       if (epoll >= 0) {
@@ -144,7 +142,7 @@ function openNative(): Syscalls {
       return epoll;
     },
     pollShared(fd, events, onEvent) {
-      // koffi's poll makes a descriptor non-blocking: the epoll instance here, and not the descriptor in it.
+      // koffi's poll makes its descriptor non-blocking: here the epoll instance instead of the descriptor itself.
       const epoll = epollOf(fd, events);
       return epoll < 0
         ? epoll
@@ -189,18 +187,18 @@ function openNative(): Syscalls {
     },
     memlock(limit) {
       const [set, old] = [limitBytes(limit), new Uint8Array(new ArrayBuffer(16))];
-      const result = answer(prlimit(0, RLIMIT_MEMLOCK, set, old));
+      const result = orErrno(prlimit(0, RLIMIT_MEMLOCK, set, old));
       return result < 0 ? result : (limit ?? limitOf(old));
     },
   };
 }
 
-/** Handles in use: koffi stops polling for one that was collected. */
+/** Handles in use. koffi stops polling when a handle is garbage-collected. */
 const polling = new Set<Koffi.node.PollHandle>();
 
 /**
- * Waits for a descriptor. It must suit epoll, and libuv must not wait for it yet: koffi aborts Node for any
- * other.
+ * Waits for a descriptor. epoll must accept the descriptor, and libuv must not wait for it already: koffi aborts Node
+ * otherwise.
  */
 function poll(
   koffi: typeof Koffi,
@@ -232,14 +230,14 @@ function poll(
   };
 }
 
-/** A `sigset_t` of one signal. */
+/** Returns a `sigset_t` with one signal. */
 function signalSet(signal: number): Uint8Array {
   const set = allocate(SIGSET_BYTES);
   set[(signal - 1) >> 3] = 1 << ((signal - 1) & 7);
   return set;
 }
 
-/** What `work` gives, or minus the errno of what it throws. */
+/** Runs `work`. Returns its result, or minus the errno of its exception. */
 function attempt<T>(work: () => T): T | number {
   try {
     return work();

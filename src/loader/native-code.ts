@@ -1,20 +1,32 @@
-/** Why the native code that makes the system calls cannot be loaded, and what to do. */
+/** Loading koffi, the native code for system calls, and the errors if that fails. */
 
 import { readFileSync } from 'node:fs';
 import { TsbpfError } from '../asm/error.ts';
 
-/** koffi cannot be loaded: it is not installed for this machine, or Node or a limit forbids it. */
+/**
+ * koffi, through which tsbpf makes system calls, cannot be loaded: it is not installed for this machine, Node forbids native
+ * code, or address space is short. The message names the remedy.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, NativeCodeError } from 'tsbpf';
+ *
+ * try {
+ *   console.log(new Kernel().release);
+ * } catch (error) {
+ *   if (error instanceof NativeCodeError) console.error(error.message);
+ * }
+ * ```
+ */
 export class NativeCodeError extends TsbpfError {
   override readonly name = 'NativeCodeError';
   override readonly code = 'ERR_NATIVE_CODE';
 }
 
-/**
- * Runs `load`. @throws {NativeCodeError} if that fails, or would end the process for lack of address space.
- */
+/** Runs `load`. @throws {NativeCodeError} if it fails, or would abort the process for lack of address space. */
 export function loadNativeCode<T>(load: () => T): T {
-  const lack = lackOfAddressSpace();
-  if (lack !== undefined) throw new NativeCodeError(lack);
+  const shortage = addressSpaceShortage();
+  if (shortage !== undefined) throw new NativeCodeError(shortage);
   try {
     return load();
   } catch (error) {
@@ -29,10 +41,10 @@ export function loadNativeCode<T>(load: () => T): T {
 
 const INSTALL = 'install it on this machine (in a clone: npm ci; elsewhere: npm install koffi)';
 
-/** What is wrong, and what to do. */
+/** Returns the cause of a failed load and the remedy. */
 function explain(code: string | undefined, reason: string): string {
   if (code === 'ERR_DLOPEN_DISABLED')
-    return "this Node must not load native code; remove --no-addons or --permission on Node's command line or in NODE_OPTIONS";
+    return "an option forbids native code; remove --no-addons or --permission from Node's command line and NODE_OPTIONS";
   if (reason.startsWith("Cannot find module 'koffi'")) return `it is missing; ${INSTALL}`;
   if (reason.startsWith('Cannot find the native Koffi module'))
     return `its binary for ${process.platform}-${process.arch} is missing; ${INSTALL}, without --omit=optional`;
@@ -41,9 +53,9 @@ function explain(code: string | undefined, reason: string): string {
     const machine = machineOf(file);
     if (machine !== undefined && machine !== MACHINES[process.arch])
       return `${file} is built for another processor; ${INSTALL}`;
-    // glibc names neither EPERM nor ENOMEM.
+    // glibc's message names neither EPERM nor ENOMEM.
     if (reason.includes('failed to map segment'))
-      return `${reason}; its file system is mounted noexec, or memory is short; move the installation, or raise ulimit -v`;
+      return `${reason}: its file system is mounted noexec, or memory is short; move the installation, or raise ulimit -v`;
   }
   return `${reason}; ${INSTALL}`;
 }
@@ -51,7 +63,7 @@ function explain(code: string | undefined, reason: string): string {
 /** Processors by their numbers in ELF files (`e_machine`, include/uapi/linux/elf-em.h). */
 const MACHINES: Readonly<Record<string, number>> = { x64: 62, arm64: 183 };
 
-/** The processor that an ELF file is for; undefined if the file cannot be read, or is none. */
+/** Returns the processor (`e_machine`) of an ELF file, or undefined if the file cannot be read or is not ELF. */
 function machineOf(file: string): number | undefined {
   const header = Buffer.from(read(file), 'latin1');
   return header.length >= 20 && header.readUInt32BE(0) === 0x7f454c46 ? header.readUInt16LE(18) : undefined;
@@ -60,21 +72,21 @@ function machineOf(file: string): number | undefined {
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** What koffi, the kernel's types, the rings and the heap take beyond that, with some room. */
+/** Address space for koffi, the kernel's BTF, the rings and the heap, with a reserve. */
 const NEEDED = 48 * MIB;
-/** What glibc reserves for each thread that allocates, aligned to its size (`HEAP_MAX_SIZE`). */
+/** Address space that glibc reserves for each allocating thread, aligned to its size (`HEAP_MAX_SIZE`). */
 const ARENA = 64 * MIB;
 /**
- * Threads on which V8 compiles and collects garbage (--v8-pool-size), and their timer. Each gets its arena
- * when it first allocates, at any time.
+ * V8's threads for compilation and garbage collection (--v8-pool-size), and their timer. Each gets an arena at its first
+ * allocation, which can happen at any time.
  */
 const THREADS = 5;
 
 /**
- * Why the address space does not suffice, if it is limited (`ulimit -v`): V8 and koffi would abort the
- * process without an exception. Undefined if there is enough, or if /proc is not mounted.
+ * Returns why a limited address space (`ulimit -v`) is too small: V8 and koffi would abort the process without an exception.
+ * Undefined if it is large enough, or /proc is not mounted.
  */
-function lackOfAddressSpace(): string | undefined {
+function addressSpaceShortage(): string | undefined {
   const limit = numberIn('/proc/self/limits', /^Max address space +(\d+)/m);
   if (limit === undefined) return undefined;
   const used = numberIn('/proc/self/status', /^VmSize:\s*(\d+)/m);
@@ -82,12 +94,12 @@ function lackOfAddressSpace(): string | undefined {
   const needed = used * KIB + NEEDED + ARENA * Math.max(0, THREADS - arenas());
   if (limit >= needed) return undefined;
   return (
-    `too little address space: the limit is ${Math.floor(limit / KIB)} KiB (ulimit -v), and Node with this program takes ` +
-    `${Math.ceil(needed / KIB)}; raise it (ulimit -v unlimited)`
+    `too little address space: Node with this program needs ${Math.ceil(needed / KIB)} KiB, ` +
+    `and the limit is ${Math.floor(limit / KIB)}; raise it (ulimit -v unlimited)`
   );
 }
 
-/** Arenas that exist: aligned, used at the beginning, and reserved up to their end. */
+/** Counts the existing arenas: aligned, used at their start, and reserved up to their end. */
 function arenas(): number {
   const ranges = read('/proc/self/maps').matchAll(
     /^([0-9a-f]+)-([0-9a-f]+) rw-p .*\n\2-([0-9a-f]+) ---p 00000000 00:00 0/gm,

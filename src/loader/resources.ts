@@ -1,6 +1,18 @@
 /** Ownership of kernel resources. */
 
-/** An owner of kernel resources. `close` releases them; a second call does nothing. */
+/**
+ * An owner of kernel resources, such as a map, link or session. `close` releases them; a second call does nothing.
+ *
+ * @example
+ * ```ts
+ * import type { Closeable } from 'tsbpf';
+ *
+ * function closeAll(owners: readonly Closeable[]): void {
+ *   for (const owner of [...owners].reverse()) owner.close();
+ * }
+ * closeAll([]);
+ * ```
+ */
 export interface Closeable {
   close(): void;
 }

@@ -4,26 +4,36 @@
  * Source: man 5 proc_kallsyms, kernel/kallsyms.c.
  */
 
-/** The symbol that an address of the kernel belongs to. */
+/**
+ * The symbol of a kernel address, returned by `kernel.symbolAt`.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, type KernelSymbol } from 'tsbpf';
+ *
+ * const symbol: KernelSymbol | undefined = new Kernel().symbolAt(0xffff_ffff_8100_0000n);
+ * console.log(symbol === undefined ? 'hidden' : `${symbol.name}+${symbol.offset}`);
+ * ```
+ */
 export interface KernelSymbol {
-  /** The symbol, such as a function. */
+  /** The name of the function or variable. */
   readonly name: string;
-  /** Bytes from the start of the symbol to the address. */
+  /** The distance of the address from the start of the symbol, in bytes. */
   readonly offset: number;
-  /** The module of the symbol; absent in the kernel itself. */
+  /** The name of the symbol's module. Absent for the kernel itself. */
   readonly module?: string;
 }
 
-/** Addresses below are those of processes. */
+/** The lowest kernel address. Lower addresses belong to processes. */
 const KERNEL_SPACE = 1n << 63n;
-/** kallsyms has no sizes: an address further behind a symbol, in bytes, belongs to none. */
+/** The largest distance from a symbol in bytes: kallsyms has no sizes. */
 const LARGEST = 1n << 20n;
 const NEWLINE = 10;
 
 /** The lines of /proc/kallsyms, sorted by address. */
 export class SymbolTable {
   readonly #text: Buffer;
-  /** Ascending. */
+  /** The addresses of the symbols, ascending. */
   readonly #addresses: BigUint64Array;
   /** The start of each symbol's line, in the same order. */
   readonly #lines: Uint32Array;
@@ -49,7 +59,7 @@ export class SymbolTable {
     this.#lines = Uint32Array.from(symbols, ({ line }) => line);
   }
 
-  /** The last symbol at or before an address; undefined if there is none near it. */
+  /** Returns the last symbol at or before an address, or undefined if there is none near it. */
   at(address: bigint): KernelSymbol | undefined {
     let index = this.#countUpTo(address) - 1;
     const start = this.#addresses[index];

@@ -1,19 +1,42 @@
 /**
- * The one seam between the loader and the kernel. Types only: `koffi.ts` is the real one, and tests script a fake.
+ * The interface between the loader and the operating system. Types only: `koffi.ts` implements it, and tests use a fake.
  *
- * Every call answers like the system call itself: a result of 0 or more, or minus the errno.
+ * A call returns the result of the system call, 0 or more, or minus the errno.
  */
 
-/** A wait of the event loop on a descriptor; it keeps the process alive until it is closed. */
+/**
+ * A wait of the event loop on a descriptor. It keeps the process alive until it is closed.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, type Poll } from 'tsbpf';
+ *
+ * function waitFor(kernel: Kernel, fd: number): void {
+ *   const poll: Poll | number = kernel.syscalls.poll(fd, () => {
+ *     if (typeof poll !== 'number') poll.close();
+ *   });
+ * }
+ * ```
+ */
 export interface Poll {
   /** Ends the wait. */
   close(): void;
 }
 
-/** What `pollShared` waits for (`EPOLL*`, include/uapi/linux/eventpoll.h). The kernel reports a hang-up in any case. */
+/** The events of `pollShared` (`EPOLL*`, include/uapi/linux/eventpoll.h). The kernel always reports a hang-up. */
 export const PollEvents = { hangUp: 0, readable: 1 } as const;
 
-/** Soft and hard limit of a resource; `RLIM_INFINITY` is 2^64 - 1. */
+/**
+ * The soft and the hard limit of a resource, in bytes. No limit (`RLIM_INFINITY`) is 2^64 - 1.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, type Limit } from 'tsbpf';
+ *
+ * const limit: Limit | number = new Kernel().syscalls.memlock();
+ * if (typeof limit !== 'number') console.log(`${limit.soft} bytes of locked memory`);
+ * ```
+ */
 export interface Limit {
   readonly soft: bigint;
   readonly hard: bigint;
@@ -22,78 +45,89 @@ export interface Limit {
 /** Clocks (include/uapi/linux/time.h). */
 export const Clock = { realtime: 0, monotonic: 1 } as const;
 
-/** The most bytes that `readFile` reads: several times the symbols or the types of any kernel. */
+/** The size limit of `readFile` in bytes: several times the size of any kernel's symbols or BTF. */
 export const LARGEST_FILE = 256 << 20;
 
-/** What the loader asks of an operating system. */
+/**
+ * The system calls that the loader makes. A fake implements them for tests without a kernel: `new Kernel(fake)`.
+ *
+ * A call returns the result of the system call, 0 or more, or minus the errno.
+ * @example
+ * ```ts
+ * import { Kernel, type Syscalls } from 'tsbpf';
+ *
+ * const { syscalls } = new Kernel();
+ * const denied: Syscalls = { ...syscalls, bpf: () => -1 }; // EPERM
+ * console.log(new Kernel(denied).release);
+ * ```
+ */
 export interface Syscalls {
   /**
-   * `bpf(2)`. `attr` is sent with exactly its own size. Memory that `attr` points at must stay referenced by the
-   * caller until the call is over. BPF_PROG_LOAD runs with SIGPROF blocked: the verifier stops when a signal
-   * arrives, and a sampling profiler sends signals faster than the verifier can finish.
+   * `bpf(2)` with an attribute of exactly the size of `attr`. The caller keeps the memory that `attr` points to referenced
+   * during the call. BPF_PROG_LOAD runs with SIGPROF blocked: the verifier stops when a signal arrives, and a sampling
+   * profiler sends signals faster than the verifier can finish.
    */
   bpf(command: number, attr: Uint8Array): number;
-  /** `perf_event_open(2)`; `attr` holds its own size. */
+  /** `perf_event_open(2)`. `attr` contains its own size. */
   perfEventOpen(attr: Uint8Array, pid: number, cpu: number, group: number, flags: number): number;
   /** `ioctl(2)` with a plain number as its argument. */
   ioctl(fd: number, request: number, argument: number): number;
   /**
-   * `mmap(2)` of a descriptor from its beginning, shared, readable and writable. The memory is gone after
-   * `munmap`: whoever reads the buffer then crashes the process, so drop every view of it first.
+   * `mmap(2)` of a descriptor from its beginning, shared, readable and writable. Reading the buffer after `munmap` crashes
+   * the process, so drop all views of it first.
    */
   mmap(fd: number, length: number): ArrayBuffer | number;
-  /** `munmap(2)` of what `mmap` gave. */
+  /** `munmap(2)` of a buffer that `mmap` returned. */
   munmap(mapping: ArrayBuffer): number;
-  /** `read(2)` into the whole of `target`. */
+  /** `read(2)` of up to the size of `target`. */
   read(fd: number, target: Uint8Array): number;
   /** `close(2)`. */
   close(fd: number): number;
-  /** A copy of the descriptor that is 3 or more and closes on exec (`F_DUPFD_CLOEXEC`). */
+  /** Duplicates a descriptor to a number of 3 or more that closes on exec (`F_DUPFD_CLOEXEC`). */
   dup(fd: number): number;
-  /** Takes the exclusive lock of an open file without waiting (`flock(2)`); -EAGAIN if another process holds it. */
+  /** Locks an open file exclusively without waiting (`flock(2)`). Returns -EAGAIN if another process holds the lock. */
   flock(fd: number): number;
-  /** Where the memory lies. It stays there for as long as the typed array is referenced. */
+  /** Returns the address of a typed array's memory, which stays valid while the array is referenced. */
   address(memory: Uint8Array): bigint;
   /**
-   * Calls `onReadable` from the event loop whenever the descriptor is readable, until the wait is closed. An
-   * exception of `onReadable` is an `uncaughtException`, and the calls continue. If the descriptor fails,
-   * `onReadable` gets the errno, and this is the last call. Returns minus the errno for a descriptor that
-   * epoll refuses.
+   * Calls `onReadable` from the event loop whenever the descriptor is readable, until the wait is closed. An exception of
+   * `onReadable` is an `uncaughtException`, and the calls continue. If the descriptor fails, the last call passes the errno.
+   * Returns minus the errno if epoll refuses the descriptor.
    */
   poll(fd: number, onReadable: (errno?: number) => void): Poll | number;
   /**
-   * Calls `onEvent` from the event loop as long as the descriptor has one of the events (`PollEvents`) or is
-   * hung up, until the wait is closed. Leaves the flags of the descriptor alone, which `poll` does not. Returns
-   * minus the errno for a descriptor that epoll refuses: EPERM for files and most devices.
+   * Calls `onEvent` from the event loop while the descriptor has one of the events (`PollEvents`) or has hung up, until the
+   * wait is closed. Unlike `poll`, it does not change the descriptor's flags. Returns minus the errno if epoll refuses the
+   * descriptor: EPERM for files and most devices.
    */
   pollShared(fd: number, events: number, onEvent: () => void): Poll | number;
-  /** A descriptor of a file or a folder, for reading; closes on exec. */
+  /** Opens a file or directory for reading. The descriptor closes on exec. */
   openFile(path: string): number;
-  /** The inode number of what a descriptor stands for, or minus the errno. */
+  /** Returns the inode number of a descriptor, or minus the errno. */
   inode(fd: number): bigint;
-  /** The magic number of the file system that a path leads to (man 2 statfs), or minus the errno. */
+  /** Returns the magic number of a path's file system (man 2 statfs), or minus the errno. */
   fileSystem(path: string): number;
   /**
-   * A whole file, or minus the errno (EFBIG above `LARGEST_FILE`). Serves /proc and /sys, whose files have no
-   * size.
+   * Reads a whole file, also in /proc and /sys, whose files report no size. Returns minus the errno if it fails (EFBIG above
+   * 256 MiB).
    */
   readFile(path: string): Uint8Array | number;
   /**
-   * Text at the end of a file that is there, in one write: the bytes written, or minus the errno. Never makes a file nor empties
-   * it: files of tracefs take that for a command.
+   * Appends text to an existing file in one write. Returns the number of bytes, or minus the errno. Never creates or
+   * truncates a file: tracefs interprets truncation as a command.
    */
   appendFile(path: string, text: string): number;
   /**
-   * A whole file as memory that nothing was copied to, for as long as the process lives; or minus the errno: few files of
-   * /sys can be mapped. Reading only: whoever writes there crashes the process.
+   * Maps a whole file read-only for the lifetime of the process. Returns minus the errno if it fails: few files of /sys can
+   * be mapped. Writing to the memory crashes the process.
    */
   mapFile(path: string): Uint8Array | number;
-  /** The names of the folders in a folder, or minus the errno. */
+  /** Lists the names of the directories in a directory, or returns minus the errno. */
   folders(path: string): readonly string[] | number;
-  /** The inode number of what is at a path, links followed; or minus the errno. */
+  /** Returns the inode number of a path, following links, or minus the errno. */
   inodeAt(path: string): bigint;
-  /** `clock_gettime(2)` of one of `Clock`, in ns. */
+  /** `clock_gettime(2)` of a clock (0: realtime, 1: monotonic), in ns. */
   clock(clock: number): bigint;
-  /** The limit of locked memory (`RLIMIT_MEMLOCK`), set first where one is given. */
+  /** Returns the locked-memory limit (`RLIMIT_MEMLOCK`), after setting it if `limit` is passed. */
   memlock(limit?: Limit): Limit | number;
 }

@@ -54,7 +54,7 @@ for (const [command, args] of [
   test(`native code is forbidden: ${args.join(' ')}`, () => {
     assertOneLine(
       run([NODE, command, ...args], { NODE_OPTIONS: '--no-addons' }),
-      /must not load native code; remove --no-addons/,
+      /forbids native code; remove --no-addons/,
     );
   });
 

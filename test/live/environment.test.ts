@@ -26,7 +26,7 @@ test.skipIf(skip, '1.5 GiB of address space suffice; 800 MiB are reported in one
   assert.equal(await little.ended(), { code: 1, signal: null });
   assert.match(
     little.stderr,
-    /^tcpconnlat: .*too little address space: the limit is 819200 KiB .*ulimit -v unlimited.*\n$/,
+    /^tcpconnlat: .*too little address space: .* the limit is 819200; .*ulimit -v unlimited.*\n$/,
   );
 });
 

@@ -18,7 +18,7 @@ for (const [text, cpus] of [
 
 for (const text of ['', 'all', '0-', '1;2'])
   test(`'${text}' is refused as a CPU list`, () => {
-    assert.throws(() => parseCpuList(text), /no list of CPUs/);
+    assert.throws(() => parseCpuList(text), /not a list of CPUs/);
   });
 
 test('facts come from /proc and /sys, and are read once', () => {

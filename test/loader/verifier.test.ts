@@ -156,7 +156,7 @@ test('line, instruction, registers, reason and hint stand above the end of the l
   const assembled = assemble([mov(r1, 0), { ...exit(), position: capture(errorFor) }]);
   const error = new VerifierError('on_connect', 13, log, summarize(log), assembled, tool);
   const [, ...lines] = renderVerifierError(error).split('\n');
-  assert.match(lines[4] ?? '', /^hint: to the verifier it is a number/);
+  assert.match(lines[4] ?? '', /^hint: the register is a number/);
   assert.equal(
     [...lines.slice(0, 4), ...lines.slice(5)],
     [
@@ -208,45 +208,49 @@ test('in the form of 7.3 the instruction that is pointed at has its source line'
 
 test('a long log is cut to its end, and says so; advice of the kernel is shown beside ours', () => {
   const text = renderVerifierError(errorFor(report), () => undefined, 3);
-  assert.match(text, /the kernel suggests: Initialize R0 .*\nhint: nothing was written to it/);
+  assert.match(text, /the kernel suggests: Initialize R0 .*\nhint: the register is not set on a path/);
   const [, end = ''] = text.split('the end of its log (');
-  assert.match(end, /^\d+ earlier lines left out\):\n/);
+  assert.match(end, /^\d+ earlier lines omitted\):\n/);
   assert.is(end.trimEnd().split('\n').length, 4);
 });
 
 // --- hints ---------------------------------------------------------------------------------------
 
 /** Wordings that differ from those in test/rejections, by the kernels that have them. */
-const WORDINGS: readonly [kernels: string, told: string, hint: RegExp][] = [
-  ['5.10', "R1 invalid mem access 'inv'", /it is a number/],
+const WORDINGS: readonly [kernels: string, reason: string, hint: RegExp][] = [
+  ['5.10', "R1 invalid mem access 'inv'", /is a number and not a pointer/],
   ['5.10', 'invalid stack type R2 off=-16 access_size=0', /512 bytes/],
   ['5.10 to 6.2', 'invalid indirect read from stack R2 off -8+0 size 8', /512 bytes/],
   ['5.10', 'invalid stack off=-520 size=8', /512 bytes/],
-  ['before 5.3', 'back-edge from insn 3 to 1', /come to an end/],
-  ['up to 6.8', 'unknown func bpf_skb_load_bytes#26', /programs of this type/],
-  ['all', 'R1 type=ctx expected=map_ptr', /asks for something else/],
-  ['6.12', "R1 invalid mem access 'trusted_ptr_or_null_'", /compare it with 0/],
+  ['before 5.3', 'back-edge from insn 3 to 1', /see the end of a loop/],
+  ['up to 6.8', 'unknown func bpf_skb_load_bytes#26', /this program type may not call/],
+  ['all', 'R1 type=ctx expected=map_ptr', /has the wrong type/],
+  ['6.12', "R1 invalid mem access 'trusted_ptr_or_null_'", /compare the pointer with 0/],
   ['6.12', 'combined stack size of 2 calls is 544. Too large', /share 512 bytes/],
   [
     '6.12',
     'tail_calls are not allowed when call stack of previous frames is 256 bytes. Too large',
     /256 bytes/,
   ],
-  ['5.10', 'tail_calls are not allowed in non-JITed programs with bpf-to-bpf calls', /compiles it so/],
+  [
+    '5.10',
+    'tail_calls are not allowed in non-JITed programs with bpf-to-bpf calls',
+    /does not support tail calls/,
+  ],
   ['all', 'The sequence of 8193 jumps is too complex.', /fewer comparisons/],
-  ['all', 'cannot call GPL-restricted function from non-GPL compatible program', /licence/],
+  ['all', 'cannot call GPL-restricted function from non-GPL compatible program', /GPL-compatible license/],
   ['all', 'At program exit the register R0 has smin=1 smax=1 should have been in [0, 0]', /certain values/],
-  ['all', "R2 unbounded memory access, use 'var &= const' or 'if (var < const)'", /how many bytes/],
+  ['all', "R2 unbounded memory access, use 'var &= const' or 'if (var < const)'", /size for a helper/],
   [
     'all',
     'R0 min value is negative, either use unsigned index or do a if (index >=0) check.',
-    /least and a most/,
+    /a lower and an upper bound/,
   ],
 ];
 
-for (const [kernels, told, hint] of WORDINGS)
-  test(`${kernels}: "${told}" is explained`, () => {
-    assert.match(summarize(`0: (79) r1 = *(u64 *)(r2 +0)\n${told}\nprocessed 1 insns`).hint ?? '', hint);
+for (const [kernels, reason, hint] of WORDINGS)
+  test(`${kernels}: "${reason}" has a hint`, () => {
+    assert.match(summarize(`0: (79) r1 = *(u64 *)(r2 +0)\n${reason}\nprocessed 1 insns`).hint ?? '', hint);
   });
 
 test('what is no common reason has no hint, nor has what stands before the last instruction', () => {

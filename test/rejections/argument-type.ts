@@ -8,7 +8,7 @@ import { rejected } from './rejection.ts';
 const counts = hash('counts', { key: u32, value: u64, maxEntries: 8 });
 
 /** Passes a key instead of its address. */
-export const rejection = rejected({ maps: [counts], hint: /asks for something else/ }, (b) => {
+export const rejection = rejected({ maps: [counts], hint: /has the wrong type/ }, (b) => {
   b.emit(ldx(u64, r2, r1, 0), loadMap(r1, counts));
   b.emit(call(mapLookupElem));
 });

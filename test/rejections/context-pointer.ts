@@ -8,7 +8,7 @@ import { rejected } from './rejection.ts';
 const events = perfEventArray('events', u64);
 
 /** Passes a moved context pointer to a helper. */
-export const rejection = rejected({ maps: [events], hint: /as the program was given it/ }, (b) => {
+export const rejection = rejected({ maps: [events], hint: /needs the unmodified context/ }, (b) => {
   b.emit(st(u64, r10, -8, 0), mov(r4, r10), add(r4, -8), mov(r5, 8));
   b.emit(add(r1, 8), loadMap(r2, events), lddw(r3, 0xffff_ffffn));
   b.emit(call(perfEventOutput));

@@ -6,6 +6,6 @@ import { rejected } from './rejection.ts';
 const SKB_LOAD_BYTES = 26;
 
 /** Calls a helper that this program type lacks. */
-export const rejection = rejected({ hint: /programs of this type/ }, (b) => {
+export const rejection = rejected({ hint: /this program type may not call/ }, (b) => {
   b.emit(mov(r2, 0), mov(r3, r1), mov(r4, 8), call(SKB_LOAD_BYTES));
 });

@@ -8,7 +8,7 @@ import { rejected } from './rejection.ts';
 const counts = hash('counts', { key: u32, value: u64, maxEntries: 8 });
 
 /** Sends an event to a map that is not a perf event array. */
-export const rejection = rejected({ maps: [counts], hint: /maps of that type/ }, (b) => {
+export const rejection = rejected({ maps: [counts], hint: /maps of this type/ }, (b) => {
   b.emit(st(u64, r10, -8, 0), loadMap(r2, counts), lddw(r3, 0xffff_ffffn));
   b.emit(mov(r4, r10), add(r4, -8), mov(r5, 8), call(perfEventOutput));
 });

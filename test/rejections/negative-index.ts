@@ -8,7 +8,7 @@ import { rejected } from './rejection.ts';
 const counts = hash('counts', { key: u32, value: u64, maxEntries: 8 });
 
 /** Checks only the maximum of an index, and as a signed number: -1 passes. */
-export const rejection = rejected({ maps: [counts], hint: /may be below zero|least and a most/ }, (b) => {
+export const rejection = rejected({ maps: [counts], hint: /a lower and an upper bound/ }, (b) => {
   b.emit(ldx(u64, r6, r1, 0));
   b.emit(st(u32, r10, -4, 7), mov(r2, r10), add(r2, -4), loadMap(r1, counts), call(mapLookupElem));
   b.emit(jeq(r0, 0, 'exit'), jsgt(r6, 7, 'exit'), add(r0, r6));

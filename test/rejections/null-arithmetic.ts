@@ -8,7 +8,7 @@ import { rejected } from './rejection.ts';
 const counts = hash('counts', { key: u32, value: u64, maxEntries: 8 });
 
 /** Adds to the result of a lookup before checking it for null. */
-export const rejection = rejected({ maps: [counts], hint: /before it is moved/ }, (b) => {
+export const rejection = rejected({ maps: [counts], hint: /before adding to it/ }, (b) => {
   b.emit(st(u32, r10, -4, 7), mov(r2, r10), add(r2, -4), loadMap(r1, counts), call(mapLookupElem));
   b.emit(add(r0, 4));
 });

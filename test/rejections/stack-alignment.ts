@@ -4,6 +4,6 @@ import { r10 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 
 /** Stores eight bytes at an unaligned stack offset. */
-export const rejection = rejected({ hint: /multiple of its size/ }, (b) => {
+export const rejection = rejected({ hint: /aligned to their size/ }, (b) => {
   b.emit(st(u64, r10, -12, 0));
 });

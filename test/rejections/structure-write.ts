@@ -4,7 +4,7 @@ import { r1, r2 } from '../../src/asm/registers.ts';
 import { rejectedWithTypes } from './rejection.ts';
 
 /** Writes to a kernel struct. */
-export const rejection = rejectedWithTypes({ hint: /not write/ }, (b) => {
+export const rejection = rejectedWithTypes({ hint: /may not write/ }, (b) => {
   b.emit(ldx(u64, r2, r1, 8));
   b.emit(st(u64, r2, 0, 0));
 });

@@ -8,7 +8,7 @@ import { rejected } from './rejection.ts';
 const counts = hash('counts', { key: u32, value: u64, maxEntries: 8 });
 
 /** Reads a map value at an unbounded offset. */
-export const rejection = rejected({ maps: [counts], hint: /least and a most/ }, (b) => {
+export const rejection = rejected({ maps: [counts], hint: /a lower and an upper bound/ }, (b) => {
   b.emit(ldx(u32, r6, r1, 0));
   b.emit(st(u32, r10, -4, 7), mov(r2, r10), add(r2, -4), loadMap(r1, counts), call(mapLookupElem));
   b.emit(jeq(r0, 0, 'exit'), add(r0, r6));

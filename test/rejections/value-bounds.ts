@@ -8,7 +8,7 @@ import { rejected } from './rejection.ts';
 const counts = hash('counts', { key: u32, value: u64, maxEntries: 8 });
 
 /** Reads eight bytes after the end of a value of eight bytes. */
-export const rejection = rejected({ maps: [counts], hint: /outside the value/ }, (b) => {
+export const rejection = rejected({ maps: [counts], hint: /outside the map value/ }, (b) => {
   b.emit(st(u32, r10, -4, 7), mov(r2, r10), add(r2, -4), loadMap(r1, counts), call(mapLookupElem));
   b.emit(jeq(r0, 0, 'exit'));
   b.emit(ldx(u64, r1, r0, 8));

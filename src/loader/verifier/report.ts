@@ -1,7 +1,4 @@
-/**
- * Why the verifier refused a program, as its author wants it: their line, the instruction, what is known of what it touches, the kernel's
- * reason, and what to do.
- */
+/** Explains a refused program to its author: source line, instruction, registers, the kernel's reason, and a remedy. */
 
 import { disassemble } from '../../asm/disassemble.ts';
 import { messageWithoutPosition } from '../../asm/error-position.ts';
@@ -12,16 +9,28 @@ import { INSTRUCTION, POINTED_AT, SOURCE, STATISTICS } from './log.ts';
 import { stateBefore } from './state.ts';
 
 /**
- * Several lines of text, without a newline at the end: the message, what explains it, and the end of the log,
- * its last `lines` lines, each instruction of it below the source line that made it. Unprintable characters
- * in the kernel's text and in source lines become escapes.
+ * Explains why the verifier refused a program, in several lines for a terminal: the message, the source line, the
+ * instruction with the state of its registers, the kernel's reason, a hint, and the end of the log with source lines.
+ *
+ * Unprintable characters in the kernel's text and in source lines are escaped. There is no newline at the end.
+ * @param find resolves positions to source lines. Default: the error's own.
+ * @param lines the number of lines of the log. Default: 20.
+ * @example
+ * ```ts
+ * import { renderVerifierError, VerifierError } from 'tsbpf';
+ *
+ * function report(error: unknown): void {
+ *   if (error instanceof VerifierError) console.error(renderVerifierError(error));
+ *   else throw error;
+ * }
+ * ```
  */
 export function renderVerifierError(error: VerifierError, find: Locate = error.locate, lines = 20): string {
   const text = [messageWithoutPosition(error), ...explain(error, find), ...endOfLog(error, find, lines)];
   return text.map((line) => printable(line, '\t')).join('\n');
 }
 
-/** The line, the instruction and what is known of what it touches; the reason, and what to do. */
+/** The source line, the instruction with the state of its registers, the reason, and the remedy. */
 function explain(error: VerifierError, find: Locate): string[] {
   const { slot, reason, hint, suggestion } = error.summary;
   const text = [];
@@ -32,7 +41,7 @@ function explain(error: VerifierError, find: Locate): string[] {
     const instruction = disassemble(placed.instruction);
     text.push(`    ${placed.slot}: ${instruction}`);
     const state = stateBefore(error.log, placed.slot);
-    for (const name of touched(instruction, reason)) {
+    for (const name of involvedRegisters(instruction, reason)) {
       const known = state.get(name);
       if (known) text.push(`    ${name.toLowerCase()} is ${known}`);
     }
@@ -44,10 +53,10 @@ function explain(error: VerifierError, find: Locate): string[] {
 }
 
 /**
- * The registers that an instruction reads, or that the reason names. Of a call the reason names the one that counts, or all that it may
- * be given do. The frame pointer is always the same.
+ * Returns the registers that the reason names and that the instruction reads. For a call, the ones that the reason names, or
+ * else all argument registers. r10 is omitted: it never changes.
  */
-function touched(instruction: string, reason: string): string[] {
+function involvedRegisters(instruction: string, reason: string): string[] {
   const named = Array.from(reason.matchAll(/\bR(\d+)\b/g), ([, number]) => number);
   const isCall = instruction.startsWith('(85)');
   const read = instruction.replace(/^\(..\) ([rw]\d+ = )?/, '');
@@ -62,13 +71,13 @@ function endOfLog(error: VerifierError, find: Locate, lines: number): string[] {
   const sources = new Map(
     error.assembled.instructions.map(({ slot, instruction }) => [slot, describe(find(instruction.position))]),
   );
-  // The author's lines stand there as we know them, whatever of them the kernel was told.
+  // The source lines come from the program, not from the log, which has them only if the kernel accepted debug information.
   const log = error.log
     .split('\n')
     .filter((line) => line.trim() !== '' && !STATISTICS.test(line) && !SOURCE.test(line));
   const shown = log.slice(-lines);
-  const left = log.length - shown.length;
-  const text = [`the end of its log${left > 0 ? ` (${left} earlier lines left out)` : ''}:`];
+  const omitted = log.length - shown.length;
+  const text = [`the end of its log${omitted > 0 ? ` (${omitted} earlier lines omitted)` : ''}:`];
   let last: string | undefined;
   for (const line of shown) {
     const source = sourceOf(line, sources);
