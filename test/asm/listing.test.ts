@@ -31,7 +31,7 @@ const Value = struct({ ns: u64, pid: u32 });
 const table = hash('table', { key: u64, value: Value, maxEntries: 64 });
 const events = perfEventArray('events', Value);
 
-/** Marks an instruction as one of a source line. */
+/** Gives an instruction a source position. */
 const at = <I extends object>(line: number, instruction: I): I & { position: Position } => ({
   ...instruction,
   position: { stack: String(line) },
@@ -63,13 +63,13 @@ const tool: Tool = {
   events,
 };
 
-/** Reads what `at` has written. */
+/** Resolves the positions of `at`. */
 const locate = (position: Position | undefined) => {
   const line = Number(position?.stack);
   return position ? { file: 'tool.ts', line, column: 1, text: `  line ${line}();  ` } : undefined;
 };
 
-test('maps with their shapes, programs with slots, bytes, text, labels, maps and source lines', () => {
+test('a listing has maps, and programs with slots, bytes, text, labels and source lines', () => {
   assert.is(
     listTool(tool, locate),
     `\
@@ -98,7 +98,7 @@ program second: tp_btf inet_sock_set_state, 2 instructions
   );
 });
 
-test('one program is listed with its maps, and with files and lines of its statements', () => {
+test('a listing of one program has its maps, and the files and lines of its statements', () => {
   const calls = array('calls', { value: u64 });
   const counting = kprobe('tcp_v4_connect', target('x64'), (b) => b.count(calls, 0));
   const lines = listProgram(counting).split('\n');
@@ -114,7 +114,7 @@ test('one program is listed with its maps, and with files and lines of its state
   );
 });
 
-test('programs that are tail-called are listed behind those that are attached, each once and with its slots', () => {
+test('tail-called programs follow the attached programs, each once and with its slots', () => {
   const [first, second] = tool.programs as [ProgramSpec, ProgramSpec];
   const third = { ...second, name: 'third' };
   const array = programArray('stages', { maxEntries: 4 });
@@ -137,7 +137,7 @@ test('programs that are tail-called are listed behind those that are attached, e
   ]);
 });
 
-test('maps that stand elsewhere in the tool are listed, too: of programs, events and tail calls, and in other maps', () => {
+test('all maps are listed: those of programs, events and tail calls, and inner maps', () => {
   const inner = hash('inner', { key: u32, value: u32, maxEntries: 2 });
   const outer = arrayOfMaps('outer', { inner, maps: [inner] });
   const array = programArray('stages', { maxEntries: 4 });
@@ -148,7 +148,7 @@ test('maps that stand elsewhere in the tool are listed, too: of programs, events
   );
 });
 
-test('a subprogram is listed under its name', () => {
+test('a subprogram has a label with its name', () => {
   const half = { name: 'half', instructions: [mov(r0, r1), rsh(r0, 1), exit()] };
   const instructions = [mov(r1, 8), callSubprogram(half), exit()];
   const listed = listTool(
@@ -158,7 +158,7 @@ test('a subprogram is listed under its name', () => {
   assert.match(listed, /\(85\) call pc\+1 <half>\n.*exit\nhalf:\n.*r0 = r1\n/);
 });
 
-test('a jump table is listed with its program, and a map that others are like before them: all of it is read as the same', () => {
+test('jump tables and inner maps are listed, and the listing assembles to the same program', () => {
   const inner = hash('inner', { key: u32, value: u32, maxEntries: 2, flags: 1 });
   const outer = arrayOfMaps('outer', { inner, maxEntries: 3 });
   const table = jumpTable('table', ['a', 'b', 'a']);
@@ -188,7 +188,7 @@ test('a jump table is listed with its program, and a map that others are like be
   assert.equal(shown(again), shown(first));
 });
 
-test('without the sources the file and line are there; without those, the rest', () => {
+test('without source files it has the file and line; without positions, only the instructions', () => {
   const bare = listTool(tool, (position) => position && { file: 'tool.ts', line: 3, column: 1 });
   assert.match(bare, /\n; tool\.ts:3\n {4}0: b7/);
   assert.not.match(

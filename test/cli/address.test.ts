@@ -4,7 +4,7 @@ import { suite } from '../harness.ts';
 
 const test = suite('cli/address');
 
-/** The 16 bytes of eight groups, written out in full. */
+/** The 16 bytes of eight groups in full notation. */
 function groups(text: string): Uint8Array {
   const bytes = Buffer.from(text.replaceAll(':', ''), 'hex');
   if (bytes.length !== 16) throw new Error(`${text} is no address in full`);
@@ -40,12 +40,12 @@ const v6: [string, string][] = [
 ];
 for (const [bytes, text] of v6) test(`${bytes} is ${text}`, () => assert.is(formatIPv6(groups(bytes)), text));
 
-test('an IPv4-mapped address ends as an IPv4 address', () => {
+test('an IPv4-mapped address ends with an IPv4 address', () => {
   assert.is(formatIPv6(groups('0000:0000:0000:0000:0000:ffff:c000:0201')), '::ffff:192.0.2.1');
   assert.is(formatIPv6(groups('0000:0000:0000:0000:0000:ffff:0000:0000')), '::ffff:0.0.0.0');
 });
 
-test('an address that only looks mapped is one like any other', () => {
+test('an address that only resembles a mapped one has the normal form', () => {
   assert.is(formatIPv6(groups('0000:0000:0000:0001:0000:ffff:c000:0201')), '::1:0:ffff:c000:201');
   assert.is(formatIPv6(groups('0000:0000:0000:0000:ffff:0000:c000:0201')), '::ffff:0:c000:201');
   assert.is(formatIPv6(groups('0064:ff9b:0000:0000:0000:0000:c000:0201')), '64:ff9b::c000:201');

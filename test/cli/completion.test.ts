@@ -1,4 +1,4 @@
-/** The scripts of --completion, in the shells that they are for. */
+/** The scripts of --completion, run in their shells. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import { missing, Terminal } from './terminal.ts';
 
 const test = suite('cli/completion', { seconds: 60 });
 
-/** A folder with a file and a folder in it, and the scripts beside it. */
+/** A folder that contains a file and a folder; the scripts are next to it. */
 let scratch = '';
 let here = '';
 test.before(() => {
@@ -39,9 +39,9 @@ function printed(program: string, ...args: readonly string[]): string[] {
   return stdout.split('\n').filter(Boolean);
 }
 
-// Each gives what the shell offers for the last word of a line. bash leaves files to readline, so that it offers none by itself.
+// Each returns what the shell offers for the last word of a line. bash leaves files to readline, so it offers none.
 
-/** The words are split as bash splits a line, at = too. */
+/** Splits words as bash does, including at =. */
 function offeredByBash(line: string): string[] {
   const words = line.split(/ |(?==)|(?<==)/);
   const driver = `source ../bash; COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)); _tcpconnlat 2>../stderr; printf '%s\\n' "\${COMPREPLY[@]}"`;
@@ -54,14 +54,14 @@ function offeredByBash(line: string): string[] {
   return offered;
 }
 
-/** fish gives --option=value whole. */
+/** fish returns --option=value as one word. */
 function offeredByFish(line: string): string[] {
   const lines = printed('fish', '-c', `source ../fish; complete -C"$argv[1]"`, line);
   return lines.map((each) => each.replace(/\t.*/, '').replace(/^--.*=/, ''));
 }
 
 /**
- * What zsh adds to the matches goes to a file as well; the calls of compadd that only ask are let through.
+ * Also writes the matches of zsh to a file. Calls of compadd that only query are passed through.
  */
 const ZSHRC = `
 PROMPT='ready> ' RPROMPT= LISTMAX=10000
@@ -119,12 +119,12 @@ for (const shell of SHELLS) {
     ]);
   });
 
-  test.skipIf(skip, `${shell}: short options are offered too`, async () => {
+  test.skipIf(skip, `${shell}: short options are offered`, async () => {
     const all = await offered('tcpconnlat -');
     for (const { short } of options) if (short) assert.ok(all.includes(short), short);
   });
 
-  test.skipIf(skip, `${shell}: words that an option takes`, async () => {
+  test.skipIf(skip, `${shell}: the words of an option are offered`, async () => {
     assert.equal(await offered('tcpconnlat --pro'), ['--probe']);
     assert.equal(await offered('tcpconnlat --probe '), [...PROBES].sort());
     assert.equal(await offered('tcpconnlat -t --probe t'), ['tp_btf', 'trace_event', 'tracepoint']);
@@ -132,14 +132,14 @@ for (const shell of SHELLS) {
     assert.equal(await offered('tcpconnlat --completion '), [...SHELLS].sort());
   });
 
-  test.skipIf(skip, `${shell}: processes by their number`, async () => {
+  test.skipIf(skip, `${shell}: process ids are offered`, async () => {
     const pid = String(process.pid);
     for (const line of [`-p ${pid}`, `-tp ${pid}`, `--pid ${pid}`, `--pid=${pid}`, `--netns ${pid}`])
       assert.ok((await offered(`tcpconnlat ${line}`)).includes(pid), line);
     assert.ok((await offered('tcpconnlat -p ')).includes(pid));
   });
 
-  test.skipIf(skip, `${shell}: nothing for what only the user knows`, async () => {
+  test.skipIf(skip, `${shell}: nothing is offered for other values`, async () => {
     for (const line of ['', 'a', '-t ', '--port ', '--to ', '--pages ', '--uid ', '--comm a'])
       assert.equal(await offered(`tcpconnlat ${line}`), [], line);
   });
@@ -148,7 +148,7 @@ for (const shell of SHELLS) {
 const FILES = ['--btf', '--record', '--replay', '--netns'];
 const skipZsh = sameOnEveryKernel || missing(...NEEDS.zsh);
 
-test.skipIf(skipZsh, 'zsh: files and folders', async () => {
+test.skipIf(skipZsh, 'zsh: files and folders are offered', async () => {
   for (const option of FILES) {
     const offered = await offeredByZsh(`tcpconnlat ${option} a`);
     assert.ok(offered.includes('a file') && offered.includes('a folder'), `${option}: ${offered}`);
@@ -157,36 +157,32 @@ test.skipIf(skipZsh, 'zsh: files and folders', async () => {
   assert.ok(folders.includes('a folder') && !folders.includes('a file'), `${folders}`);
 });
 
-test.skipIf(
-  skipZsh,
-  'zsh: what an option excludes is offered no more, and what may come again is',
-  async () => {
-    const after = (line: string) => offeredByZsh(`tcpconnlat ${line} --`);
-    const all = await after('');
-    const gone = async (line: string) => {
-      const left = await after(line);
-      return all.filter((each) => !left.includes(each)).sort();
-    };
-    assert.equal(await gone('-4'), ['--ipv4', '--ipv6']);
-    assert.equal(await gone('--dry-run'), ['--dry-run', '--record', '--replay']);
-    assert.equal(await gone('--port 80 --not-port 81 -p 1'), []);
-    assert.equal(await gone('--replay x'), [
-      ...[
-        '--btf',
-        '--cgroup',
-        '--dry-run',
-        '--netns',
-        '--pages',
-        '--probe',
-        '--record',
-        '--replay',
-        '--verbose',
-      ],
-    ]);
-  },
-);
+test.skipIf(skipZsh, 'zsh: excluded options are not offered, and repeatable options are', async () => {
+  const after = (line: string) => offeredByZsh(`tcpconnlat ${line} --`);
+  const all = await after('');
+  const gone = async (line: string) => {
+    const left = await after(line);
+    return all.filter((each) => !left.includes(each)).sort();
+  };
+  assert.equal(await gone('-4'), ['--ipv4', '--ipv6']);
+  assert.equal(await gone('--dry-run'), ['--dry-run', '--record', '--replay']);
+  assert.equal(await gone('--port 80 --not-port 81 -p 1'), []);
+  assert.equal(await gone('--replay x'), [
+    ...[
+      '--btf',
+      '--cgroup',
+      '--dry-run',
+      '--netns',
+      '--pages',
+      '--probe',
+      '--record',
+      '--replay',
+      '--verbose',
+    ],
+  ]);
+});
 
-test.skipIf(sameOnEveryKernel || missing('fish'), 'fish: files and folders', () => {
+test.skipIf(sameOnEveryKernel || missing('fish'), 'fish: files and folders are offered', () => {
   for (const option of FILES)
     assert.equal(offeredByFish(`tcpconnlat ${option} a`).sort(), ['a file', 'a folder/'], option);
   assert.equal(offeredByFish('tcpconnlat --cgroup a'), ['a folder/']);
@@ -194,7 +190,7 @@ test.skipIf(sameOnEveryKernel || missing('fish'), 'fish: files and folders', () 
 
 test.skipIf(
   sameOnEveryKernel || missing('bash', 'script'),
-  'bash: files and folders, quoted, at a prompt',
+  'bash: files and folders are offered with quotes, at a prompt',
   async () => {
     const bash = await Terminal.open('bash --noprofile --rcfile ../.bashrc -i', place());
     const runs = async (keys: string) => /<.*>$/m.exec(await bash.enter(`${keys}\t\n`))?.[0];

@@ -1,6 +1,6 @@
 /**
- * The commands where Node's options, limits or a broken installation stand in their way: one line with a
- * remedy, or they work.
+ * The commands under Node options, resource limits and broken installations: they work, or print one line
+ * with a remedy.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -38,7 +38,7 @@ function run(words: readonly string[], env: NodeJS.ProcessEnv = {}) {
   return { status, signal, stdout, stderr };
 }
 
-/** Fails unless a command has ended with status 1 and one line that `says` so. */
+/** Fails unless a command has exited with status 1 and one line that matches `says`. */
 function assertOneLine({ status, stdout, stderr }: ReturnType<typeof run>, says: RegExp): void {
   assert.equal([status, stdout], [1, ''], stderr);
   assert.match(stderr, /^(tcpconnlat|tsbpf): .*\n$/);
@@ -51,14 +51,14 @@ for (const [command, args] of [
   [TCPCONNLAT, ['--dry-run']],
   [TSBPF, ['dump', '1']],
 ] as const)
-  test(`native code is forbidden: ${args.join(' ')}`, () => {
+  test(`forbidden native code is explained: ${args.join(' ')}`, () => {
     assertOneLine(
       run([NODE, command, ...args], { NODE_OPTIONS: '--no-addons' }),
       /forbids native code; remove --no-addons/,
     );
   });
 
-test('generating code is forbidden', () => {
+test('forbidden code generation is explained', () => {
   const error = spawnSync(
     NODE,
     [
@@ -96,7 +96,7 @@ for (const options of [
   '--frozen-intrinsics',
   '--disable-proto=throw',
 ])
-  test(`it works under ${options}`, () => {
+  test(`the commands work with ${options}`, () => {
     const { status, stdout } = run([NODE, options, TSBPF, '--version']);
     assert.equal(
       [status, stdout],
@@ -106,7 +106,7 @@ for (const options of [
 
 // --- limits --------------------------------------------------------------------------------------
 
-/** `words` with a limit that the shell's ulimit sets. */
+/** Runs `words` under a ulimit. */
 function limited(limit: string, words: readonly string[]): string[] {
   return ['sh', '-c', `ulimit ${limit} && exec "$@"`, 'sh', ...words];
 }
@@ -115,7 +115,7 @@ for (const [title, words] of [
   ['a dry run', [NODE, TCPCONNLAT, '--dry-run']],
   ['tsbpf dump', [NODE, TSBPF, 'dump', '4294967295']],
 ] as const)
-  test(`${title} with little address space says so, or works`, () => {
+  test(`${title} with little address space works or explains the error`, () => {
     const normal = run(words);
     let refused = 0;
     for (let mib = 650; mib <= 1250; mib += 50) {
@@ -129,58 +129,54 @@ for (const [title, words] of [
     assert.ok(refused > 0);
   });
 
-/** Why the number of threads of an ordinary user can't be limited, or false. */
+/** Why the number of threads of a user cannot be limited; false if it can. */
 const noThreadLimit = needsRoot || missing('setpriv', 'prlimit');
 
-test.skipIf(
-  noThreadLimit,
-  'a recording is shown where no more threads can be started than Node itself starts',
-  () => {
-    const folder = mkdtempSync(join(tmpdir(), 'tsbpf-threads-'));
-    try {
-      const recording = join(folder, 'recording');
-      const header = {
-        ...{
-          tsbpf: 'tcpconnlat',
-          format: 1,
-          version: '0',
-          host: 'h',
-          kernel: 'k',
-          way: 'kprobe',
-          options: [],
-        },
-        ...{ started: '2026-01-01T00:00:00.000000Z', fields: ['time'] },
-      };
-      writeFileSync(recording, `${JSON.stringify(header)}\n`);
-      for (const name of ['tcpconnlat.cjs', 'tcpconnlat.bundle.cjs'])
-        cpSync(join(PROJECT, 'dist', name), join(folder, name));
-      spawnSync('chmod', ['-R', 'a+rX', folder]);
-      const asUser = (threads: number, words: readonly string[]) =>
-        run(['setpriv', '--reuid', '54321', '--clear-groups', 'prlimit', `--nproc=${threads}`, ...words]);
-      const startsWith = (count: number) => {
-        const { status, stderr } = asUser(count, [NODE, '-e', '0']);
-        return status === 0 && stderr === '';
-      };
-      let threads = 20;
-      while (startsWith(threads - 1)) threads -= 1;
-      const { status, stdout, stderr } = asUser(threads, [
-        NODE,
-        join(folder, 'tcpconnlat.cjs'),
-        '--quiet',
-        '--replay',
-        recording,
-      ]);
-      assert.equal([status, stderr], [0, '']);
-      assert.match(stdout, /^PID +COMM /);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  },
-);
+test.skipIf(noThreadLimit, 'a recording is shown if Node cannot start more threads', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tsbpf-threads-'));
+  try {
+    const recording = join(folder, 'recording');
+    const header = {
+      ...{
+        tsbpf: 'tcpconnlat',
+        format: 1,
+        version: '0',
+        host: 'h',
+        kernel: 'k',
+        way: 'kprobe',
+        options: [],
+      },
+      ...{ started: '2026-01-01T00:00:00.000000Z', fields: ['time'] },
+    };
+    writeFileSync(recording, `${JSON.stringify(header)}\n`);
+    for (const name of ['tcpconnlat.cjs', 'tcpconnlat.bundle.cjs'])
+      cpSync(join(PROJECT, 'dist', name), join(folder, name));
+    spawnSync('chmod', ['-R', 'a+rX', folder]);
+    const asUser = (threads: number, words: readonly string[]) =>
+      run(['setpriv', '--reuid', '54321', '--clear-groups', 'prlimit', `--nproc=${threads}`, ...words]);
+    const startsWith = (count: number) => {
+      const { status, stderr } = asUser(count, [NODE, '-e', '0']);
+      return status === 0 && stderr === '';
+    };
+    let threads = 20;
+    while (startsWith(threads - 1)) threads -= 1;
+    const { status, stdout, stderr } = asUser(threads, [
+      NODE,
+      join(folder, 'tcpconnlat.cjs'),
+      '--quiet',
+      '--replay',
+      recording,
+    ]);
+    assert.equal([status, stderr], [0, '']);
+    assert.match(stdout, /^PID +COMM /);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
 
 // --- installations -------------------------------------------------------------------------------
 
-/** The folder of koffi's binary for this machine, in an installation. */
+/** The folder of koffi's binary for this machine in an installation. */
 const BINARY = `node_modules/@koromix/koffi-linux-${process.arch}`;
 
 function inInstallation(work: (folder: string) => void): void {
@@ -194,7 +190,7 @@ function inInstallation(work: (folder: string) => void): void {
   }
 }
 
-/** Changes the binaries of koffi, that for glibc and that for musl. */
+/** Changes koffi's binaries for glibc and musl. */
 function eachBinary(folder: string, change: (file: string) => void): void {
   for (const libc of ['linux', 'musl']) change(join(folder, BINARY, `${libc}_${process.arch}`, 'koffi.node'));
 }
@@ -235,7 +231,7 @@ for (const [title, spoil, says] of [
     });
   });
 
-test("koffi's binary is found where npm did not put it beside koffi", () => {
+test("koffi's binary is found if npm installed it elsewhere", () => {
   inInstallation((folder) => {
     const inner = join(folder, 'node_modules/koffi/node_modules');
     mkdirSync(inner);

@@ -1,6 +1,5 @@
 /**
- * Hostile text on every path to a terminal: arguments, names of files, what stands in files, and what other
- * processes are called.
+ * Hostile text on every path to a terminal: arguments, file names, file contents, and the names of processes.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -37,7 +36,7 @@ import { assertSafe, ESCAPED, HOSTILE } from '../hostile.ts';
 const test = suite('cli/hostile', { seconds: 120 });
 
 const DIST = fileURLToPath(new URL('../../../dist/', import.meta.url));
-/** A folder whose name is hostile as well. */
+/** A folder with a hostile name. */
 const folder = join(mkdtempSync(join(tmpdir(), 'tsbpf-hostile-')), HOSTILE);
 mkdirSync(folder);
 test.after(() => rmSync(join(folder, '..'), { recursive: true, force: true }));
@@ -83,7 +82,7 @@ interface Run {
   readonly args: readonly string[];
   readonly input?: string;
   readonly status: number;
-  /** Lines on stderr: none is forged. */
+  /** The expected number of lines on stderr: no line is forged. */
   readonly lines: number;
 }
 
@@ -96,7 +95,7 @@ const tcpconnlat = (what: string, args: readonly string[], status: number, lines
 });
 
 const RUNS: readonly Run[] = [
-  // An error of the command line has a hint on a line of its own, or two.
+  // An error in the command line has one or two lines of usage.
   tsbpf('an option', [`--${HOSTILE}`], 2, 2),
   tsbpf('a short option', ['-\x1b'], 2, 2),
   tsbpf('a subcommand', [HOSTILE], 2, 2),
@@ -109,7 +108,7 @@ const RUNS: readonly Run[] = [
   tsbpf('an object that is not there', ['disasm', `none${HOSTILE}`], 1),
   tsbpf('a folder', ['asm', folder], 1),
   tsbpf(
-    'a section that is not there',
+    'an unknown section',
     [
       'disasm',
       '-s',
@@ -145,12 +144,12 @@ const RUNS: readonly Run[] = [
   tcpconnlat('a recording of another format', ['--replay', recording('format', { ...HEADER, format: 2 })], 2),
   tcpconnlat('a recording that is none', ['--replay', recording('none', { ...HEADER, format: HOSTILE })], 2),
   tcpconnlat(
-    'a field that is none',
+    'an invalid field',
     ['-q', '--replay', recording('field', HEADER, { ...RECORD, [HOSTILE]: 1 })],
     2,
   ),
   tcpconnlat(
-    'an address that is none',
+    'an invalid address',
     ['-q', '--replay', recording('address', HEADER, { ...RECORD, daddr: HOSTILE })],
     2,
   ),
@@ -167,7 +166,7 @@ const RUNS: readonly Run[] = [
     0,
   ),
   tcpconnlat(
-    'a recording that lacks something',
+    'a recording without a field',
     ['-q', '--replay', recording('lacks', HEADER, REPLAYED), '--who'],
     0,
     1,
@@ -190,7 +189,7 @@ for (const { what, command, args, input = '', status, lines } of RUNS)
       assert.not.match(line, /^; forged/);
   });
 
-test('names in an object stand in one line each, those that are no labels as comments', () => {
+test('names in an object file are one line each, and comments if they are not valid labels', () => {
   const { stdout } = spawnSync(
     process.execPath,
     [join(DIST, 'tsbpf.cjs'), 'disasm', file('evil.o', OBJECT)],
@@ -204,7 +203,7 @@ test('names in an object stand in one line each, those that are no labels as com
   );
 });
 
-test('a name that reads as an instruction is not one to asm', () => {
+test('asm does not read a name as an instruction', () => {
   const evil = objectFile({
     code: [{ name: 'xdp', bytes: encodeAll([mov(r0, 0), exit()]) }],
     symbols: ['r0 = 7 ; x', 'exit //', 'label', '> r0 = 7'].map((name) => ({ name, section: 0 })),
@@ -214,7 +213,7 @@ test('a name that reads as an instruction is not one to asm', () => {
   assert.is(run(['asm', '-'], run(['disasm', '-'], evil)), 'b700000000000000\n9500000000000000\n');
 });
 
-test('columns, with a name from every source', () => {
+test('columns with names from every source', () => {
   const shown = table({ timestamp: true, lport: true, wall: true, who: true, resolve: true, outcome: true });
   const line = shown.line({
     ...RECORD,
@@ -224,7 +223,7 @@ test('columns, with a name from every source', () => {
   assert.is(line.indexOf('\n'), line.length - 1);
 });
 
-test('JSON lines hold the true names', () => {
+test('JSON lines contain the original names', () => {
   const line = jsonLine(RECORD, fieldsShown({ resolve: true }));
   assertSafe(line, 'JSON');
   assert.is(line.indexOf('\n'), line.length - 1);
@@ -232,7 +231,7 @@ test('JSON lines hold the true names', () => {
   assert.is(JSON.parse(line).host, HOSTILE);
 });
 
-test('recordings hold the true names', async () => {
+test('recordings contain the original names', async () => {
   const path = join(folder, 'recording');
   const written = openRecording(
     path,
@@ -255,7 +254,7 @@ test('recordings hold the true names', async () => {
   assert.is(record.comm, COMM);
 });
 
-test('a service is named by one word', () => {
+test('a service name is one word', () => {
   const names = parseServices(`${HOSTILE.replaceAll(/\s/g, '')} 4/tcp\n`);
   assertSafe(
     table({ timestamp: false, lport: false, resolve: true }).line({ ...RECORD, service: names.get(4) }),
@@ -263,7 +262,7 @@ test('a service is named by one word', () => {
   );
 });
 
-test('the listing of a tool: source lines, and the names of their files', () => {
+test('a listing with source lines and file names', () => {
   const instructions = [{ ...mov(r0, 0), position: positionAt(`/${HOSTILE}`, 1, 1) }, exit()];
   const text = listTool(
     {
@@ -279,7 +278,7 @@ test('the listing of a tool: source lines, and the names of their files', () => 
   assert.not.match(text, /^; forged/m);
 });
 
-test("the kernel's reasons: the end of the verifier's log, with source lines", () => {
+test('a verifier error with the end of the log and source lines', () => {
   const log = `0: (b7) r1 = 0\n1: (95) exit\nR0 ${HOSTILE.replaceAll('\n', '')}\nprocessed 2 insns\n`;
   const assembled = assemble([mov(r1, 0), { ...exit(), position: positionAt('/a', 1, 1) }]);
   const find = () => ({ file: `/${HOSTILE}`, line: 1, column: 1, text: HOSTILE });
@@ -288,14 +287,14 @@ test("the kernel's reasons: the end of the verifier's log, with source lines", (
   assert.not.match(text, /^; forged/m);
 });
 
-test('the ways that were tried, a line each', () => {
+test('the probe types that were tried, one line each', () => {
   const error = new KernelError({ syscall: 'bpf(BPF_PROG_LOAD)', errno: 1, tried: HOSTILE });
   const { message } = new NoProbeError({ release: HOSTILE } as Kernel, [{ probe: 'kprobe', error }]);
   assertSafe(message, 'message');
   assert.is(message.split('\n').length, 2);
 });
 
-test('a loaded program: names of maps, functions and types, and source lines', () => {
+test('a loaded program with names of maps, functions and types, and source lines', () => {
   const writer = new BtfWriter();
   const int = writer.int(HOSTILE, 4, 1);
   const id = writer.func(HOSTILE, writer.prototype(int, { [HOSTILE]: writer.pointer(int) }));

@@ -1,4 +1,4 @@
-/** The pattern for times against the calendar of JavaScript. */
+/** The pattern for times, compared with JavaScript's calendar. */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { TIME } from '../../src/cli/json.ts';
@@ -10,7 +10,7 @@ const test = suite('cli/json-patterns');
 const pattern = new RegExp(TIME, 'u');
 const two = (number: number) => String(number).padStart(2, '0');
 
-test('every day that the calendar has is a time, and no other', () => {
+test('the pattern accepts exactly the days of the calendar', () => {
   for (let year = 1896; year <= 2104; year++)
     for (let month = 0; month <= 13; month++)
       for (let day = 0; day <= 32; day++) {
@@ -20,7 +20,7 @@ test('every day that the calendar has is a time, and no other', () => {
       }
 });
 
-test('every time that the tracer writes is one', () => {
+test('the pattern accepts every time that the tracer writes', () => {
   fc.assert(
     fc.property(fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }), (ns) => {
       assert.match(formatTime(ns), pattern);
@@ -39,7 +39,7 @@ for (const text of [
   '\u0662026-11-25T23:59:59.123456Z',
   '2026-11-25T23:59:59.123456Z\n',
 ])
-  test(`${JSON.stringify(text)} is no time`, () => {
+  test(`${JSON.stringify(text)} is not a time`, () => {
     assert.not(pattern.test(text));
   });
 

@@ -8,7 +8,7 @@ import { suite } from '../harness.ts';
 
 const test = suite('cli/json');
 
-/** An event as the decoder gives it. */
+/** A decoded event. */
 function event(changes: Partial<ConnectEvent> = {}): ConnectEvent {
   return {
     attempt: { startNs: 2n ** 54n, task: { tid: 1202, pid: 1201 }, comm: 'wget' },
@@ -26,7 +26,7 @@ const ALL = fieldsShown({ wall: true, who: true, resolve: true, outcome: 'all' }
 const line = (record: ConnectRecord): string => jsonLine(record, ALL);
 const parse = (record: ConnectRecord): Record<string, unknown> => JSON.parse(line(record));
 
-test('an event becomes one line, numbers as numbers, names as the columns in lower case', () => {
+test('an event becomes one line with the column names in lower case', () => {
   const text = jsonLine(recordConverter()(event()), fieldsShown({}));
   assert.is(
     text,
@@ -35,7 +35,7 @@ test('an event becomes one line, numbers as numbers, names as the columns in low
   );
 });
 
-test('an event of a socket of IPv6 has the addresses of that family', () => {
+test('an event of an IPv6 socket has IPv6 addresses', () => {
   const loopback = new Uint8Array(16).fill(1, 15);
   const mapped = Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 127, 0, 0, 1]);
   const { ip, saddr, daddr } = recordConverter()(
@@ -47,7 +47,7 @@ test('an event of a socket of IPv6 has the addresses of that family', () => {
 const ID = '0123456789abcdef'.repeat(4);
 const WHO = { user: { uid: 33, gid: 34 }, cgroup: 77n };
 
-test('with the options for it a line has the time of day, the user, the container and the names', () => {
+test('options add the time of day, the user, the container and the names', () => {
   const toRecord = recordConverter({
     wallClock: (ns) => `at ${ns}`,
     containers: (cgroup, pid) => (cgroup === 77n && pid === 1201 ? { container: ID } : {}),
@@ -67,7 +67,7 @@ test('with the options for it a line has the time of day, the user, the containe
   );
 });
 
-test('times are seconds since the first event, when the answer came', () => {
+test('times are those of the answer, in seconds since the first event', () => {
   const toRecord = recordConverter();
   const at = (startNs: bigint, latencyNs: number) =>
     toRecord(event({ attempt: { startNs, task: { tid: 1, pid: 1 }, comm: '' }, latencyNs })).time_s;
@@ -100,7 +100,7 @@ for (const [what, record] of lines)
     assert.equal([...Value.Errors(schema, parse(record))], []);
   });
 
-test('the schema has the columns, those that need no option required, and no others', () => {
+test('the schema has exactly the fields, and requires those that need no option', () => {
   assert.equal(Object.keys(schema.properties), Object.keys(FIELDS));
   assert.equal(schema.required, [
     'time_s',
@@ -133,13 +133,13 @@ const outcomes: [string, Partial<ConnectEvent>, string][] = [
   ['without one', { ended, cause }, '2,"result":"aborted"'],
 ];
 for (const [what, changes, text] of outcomes)
-  test(`what became of a connect is behind the rest, ${what}, and valid`, () => {
+  test(`the outcome follows the other fields and is valid: ${what}`, () => {
     const record = recordConverter()(event(changes));
     assert.ok(line(record).endsWith(`"lat_ms":1.234567,"retransmits":${text}}\n`), line(record));
     assert.equal([...Value.Errors(schema, parse(record))], []);
   });
 
-test('where only the state is known, how often the SYN was sent again is not', () => {
+test('if only the state is known, there are no retransmits', () => {
   const record = recordConverter()(event({ ended }));
   assert.ok(line(record).endsWith('"lat_ms":1.234567,"result":"failed"}\n'), line(record));
   assert.equal([...Value.Errors(schema, parse(record))], []);
@@ -172,7 +172,7 @@ test('the first line of a recording is a definition of the schema', () => {
     assert.is(Value.Check(recording, { ...header, ...changes }), false);
 });
 
-test('the schema survives being printed', () => {
+test('the printed schema is the same', () => {
   const printed = JSON.parse(JSON.stringify(schema));
   assert.equal(printed.properties.ip.anyOf, [
     { const: 4, type: 'number' },

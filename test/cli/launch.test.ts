@@ -1,4 +1,4 @@
-/** The launchers: they run the code cache of a bundle only if both are what the build made. */
+/** The launchers use the code cache of a bundle only if the build made both. */
 import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
@@ -19,12 +19,12 @@ import { suite } from '../harness.ts';
 
 const test = suite('cli/launch', { seconds: 120 });
 
-/** The end of a cache's name: for this Node, on this processor. */
+/** The end of the cache's name, for this Node and architecture. */
 const CACHE = `${process.version}-${process.arch}.cache`;
 const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
 const DIST = join(PROJECT, 'dist');
 const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
-/** Another version of the same length. */
+/** A different version number of the same length. */
 const OTHER = version.replaceAll(/\d/g, '7');
 
 /** Preloaded, it prints to stderr the size of the cache that V8 gets, and whether V8 rejects it. */
@@ -38,7 +38,7 @@ const WATCH = `
   };
 `;
 
-/** A command in a folder of its own. */
+/** A command in its own folder. */
 class Copy {
   readonly #name: string;
   readonly #folder = mkdtempSync(join(tmpdir(), 'tsbpf-launch-'));
@@ -118,32 +118,32 @@ function writeCacheOf(text: string, cache: string): void {
 }
 
 for (const name of ['tcpconnlat', 'tsbpf']) {
-  test(`${name}: the cache is of this V8, and of this bundle`, () => {
+  test(`${name}: the cache belongs to this V8 and this bundle`, () => {
     const text = readFileSync(join(DIST, `${name}.bundle.cjs`), 'latin1');
     assert.is(/[^\n\r\t -~]/.exec(text), null, 'nothing but ASCII, which is how it is read');
     const script = new Script(text, { cachedData: readFileSync(join(DIST, `${name}.${CACHE}`)) });
     assert.is(script.cachedDataRejected, false);
   });
 
-  test(`${name}: V8 uses the cache that the build made`, () => {
+  test(`${name}: V8 uses the cache of the build`, () => {
     inCopy(name, (copy) => assert.is(copy.cacheUsed(), readFileSync(copy.cache).length));
   });
 
-  test(`${name}: a cache of other code of the same length is not run`, () => {
+  test(`${name}: a cache of different code with the same length is not used`, () => {
     inCopy(name, (copy) => {
       writeCacheOf(edited(copy.bundle), copy.cache);
       assert.equal(copy.version(), { status: 0, stdout: `${version}\n`, stderr: '' });
     });
   });
 
-  test(`${name}: an edited bundle of the same length runs, and not its old code from the cache`, () => {
+  test(`${name}: an edited bundle of the same length runs instead of its cached code`, () => {
     inCopy(name, (copy) => {
       writeFileSync(copy.bundle, edited(copy.bundle), 'latin1');
       assert.equal(copy.version(), { status: 0, stdout: `${OTHER}\n`, stderr: '' });
     });
   });
 
-  test(`${name}: an edited bundle with a cache of its own runs`, () => {
+  test(`${name}: an edited bundle with its own cache runs`, () => {
     inCopy(name, (copy) => {
       const text = edited(copy.bundle);
       writeFileSync(copy.bundle, text, 'latin1');
@@ -179,7 +179,7 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
     ['is empty', (bundle: string) => truncateSync(bundle), /is damaged/],
     ['is cut off', (bundle: string) => truncateSync(bundle, 10_000), /\.bundle\.cjs:\d+: \S/],
   ] as const)
-    test(`${name} says in one line that its bundle ${what}`, () => {
+    test(`${name} reports in one line that its bundle ${what}`, () => {
       inCopy(name, (copy) => {
         spoil(copy.bundle);
         const { status, stdout, stderr } = copy.version();
@@ -192,7 +192,7 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
   test(`${name}: a cache with a flipped bit is not used`, () => {
     inCopy(name, (copy) => {
       const good = readFileSync(copy.cache);
-      // In V8's header, at the beginning of the code, and all over the file.
+      // in V8's header, at the beginning of the code, and throughout the file
       const places = [...[0, 9, 18, 31], ...Array.from({ length: 8 }, (_, i) => (good.length * i + 60) / 8)];
       for (const place of places.map(Math.floor)) {
         const bad = Buffer.from(good);

@@ -1,5 +1,5 @@
 /**
- * The man page and the README beside the command's own options: all of them are told there, and nothing else.
+ * The man page and the README document exactly the options of the command.
  */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -18,7 +18,7 @@ const test = suite('cli/manual', { seconds: 60 });
 const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
 const PAGE = join(PROJECT, 'man/tcpconnlat.8');
 
-/** The page with its requests, and what they are given as it is read. */
+/** The page with its requests, as plain text. */
 const page = readFileSync(PAGE, 'utf8')
   .replaceAll('\\-', '-')
   .replaceAll(/\\f.|"/g, '')
@@ -29,12 +29,12 @@ const command = commandLine('');
 const options = command.createHelp().visibleOptions(command);
 const names = options.flatMap(({ flags }) => optionsIn(flags));
 
-/** The options that a text has, in its order. */
+/** The options in a text, in order. */
 function optionsIn(text: string): string[] {
   return text.match(/(?<![\w-])(--[a-z0-9]+(-[a-z0-9]+)*|-[A-Za-z0-9])(?![\w-])/g) ?? [];
 }
 
-/** What the page has under each title within OPTIONS. */
+/** The subsections of OPTIONS, by title. */
 const documented = new Map(
   (/^\.SH OPTIONS\n([\s\S]*?)^\.SH /m.exec(page)?.[1] ?? '')
     .split(/^\.SS /m)
@@ -42,7 +42,7 @@ const documented = new Map(
     .map((part): [string, string] => [part.slice(0, part.indexOf('\n')), part]),
 );
 
-test('OPTIONS has every option in its group of the help, and nothing that is none', () => {
+test('OPTIONS has exactly the options, in the groups of the help text', () => {
   const helped = new Map<string, string[]>();
   for (const { flags, helpGroupHeading = '' } of options) {
     const group = helpGroupHeading.replace(/( \(.*)?:$/, '');
@@ -56,7 +56,7 @@ test('OPTIONS has every option in its group of the help, and nothing that is non
   assert.equal(tags, [...helped]);
 });
 
-test('what an option takes is called the same in the page as in the help', () => {
+test('the values of options have the same names as in the help text', () => {
   const text = [...documented.values()].join('\n');
   for (const { long = '', flags } of options) {
     const value = /<(.*)>/.exec(flags)?.[1]?.toUpperCase();
@@ -64,15 +64,15 @@ test('what an option takes is called the same in the page as in the help', () =>
   }
 });
 
-/** Of other commands that the page names. */
+/** Options of other commands in the page. */
 const FOREIGN = ['--cgroupns', '-K'];
 
-test('the page names no option that there is not', () => {
+test('the page mentions no unknown option', () => {
   const unknown = optionsIn(page).filter((name) => ![...names, ...FOREIGN].includes(name));
   assert.equal(unknown, []);
 });
 
-test('the page is that of this version', () => {
+test('the page has this version', () => {
   assert.match(page, new RegExp(`^\\.TH TCPCONNLAT 8 [\\d-]+ tsbpf ${version()} `, 'm'));
 });
 
@@ -85,16 +85,16 @@ test.skipIf(sameOnEveryKernel || missing('man'), 'man formats the page without a
   assert.match(stdout, /^ +--completion SHELL$/m);
 });
 
-test("the README's table has every option, and nothing that is none", () => {
+test("the README's table has exactly the options", () => {
   const cells = [...readme.matchAll(/^\| (`.*?`) \| /gm)].map(([, cell = '']) => cell);
   assert.equal(cells.flatMap(optionsIn).sort(), [...names].sort());
 });
 
-// --- the worked situations -----------------------------------------------------------------------
+// --- the examples --------------------------------------------------------------------------------
 
-const situations = readFileSync(join(PROJECT, 'docs/tcpconnlat_example.txt'), 'utf8');
-/** The command lines that are run there, each with the line below it. */
-const runs = [...situations.matchAll(/^[#$] tcpconnlat(.*)\n(?:tcpconnlat: .*\n)?(.*)/gm)].map(
+const examples = readFileSync(join(PROJECT, 'docs/tcpconnlat_example.txt'), 'utf8');
+/** The command lines in the examples, each with the following line. */
+const runs = [...examples.matchAll(/^[#$] tcpconnlat(.*)\n(?:tcpconnlat: .*\n)?(.*)/gm)].map(
   ([, line = '', below = '']) => ({
     args: line.split(/[|>]/)[0]?.split(' ').filter(Boolean) ?? [],
     printsLines: !/[|>]/.test(line) && !line.includes('--json'),
@@ -102,7 +102,7 @@ const runs = [...situations.matchAll(/^[#$] tcpconnlat(.*)\n(?:tcpconnlat: .*\n)
   }),
 );
 
-test('every command line of the situations is one that the command takes, under the titles that it prints', () => {
+test('every command line in the examples is valid, and its header is correct', () => {
   assert.ok(runs.length >= 12);
   for (const { args, printsLines, below } of runs) {
     const request = readArguments(args, version());
@@ -112,8 +112,8 @@ test('every command line of the situations is one that the command takes, under 
   }
 });
 
-test('every result that the situations show is one that the page explains', () => {
-  const results = [...situations.matchAll(/ \d+ {4}([a-z-]+|E[A-Z]+)(?: {2,}\d+ .*)?$/gm)].map(
+test('the page explains every result in the examples', () => {
+  const results = [...examples.matchAll(/ \d+ {4}([a-z-]+|E[A-Z]+)(?: {2,}\d+ .*)?$/gm)].map(
     ([, word = '']) => word,
   );
   assert.ok(new Set(results).size > 6);

@@ -4,18 +4,18 @@ import { suite } from '../harness.ts';
 
 const test = suite('cli/output');
 
-/** A reader that takes what it is told to. */
+/** A scripted reader. */
 class Reader {
-  /** All that was taken. */
+  /** Everything read so far. */
   text = '';
-  /** Bytes taken at a time. */
+  /** Bytes per read. */
   atOnce = Number.POSITIVE_INFINITY;
-  /** Bytes taken before the pipe is full. */
+  /** Bytes until the pipe is full. */
   room = Number.POSITIVE_INFINITY;
-  /** What is thrown instead, when it is set. */
+  /** If set, writes throw it. */
   error: string | undefined;
   writes = 0;
-  /** How often it was said to have gone, and why. */
+  /** The calls of onClosed, with their errors. */
   readonly closed: (Error | undefined)[] = [];
   readonly output: LineOutput = lineOutput(
     (bytes) => this.#take(bytes),
@@ -43,7 +43,7 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-test('lines are written before control goes back to the event loop, those of one turn together', async () => {
+test('lines are written before the event loop continues, in one write per iteration', async () => {
   const reader = new Reader();
   reader.output.write('one\n');
   reader.output.write('two\n');
@@ -53,7 +53,7 @@ test('lines are written before control goes back to the event loop, those of one
   assert.is(reader.writes, 1);
 });
 
-test('a write that takes part is gone on with', async () => {
+test('a partial write is continued', async () => {
   const reader = new Reader();
   reader.atOnce = 3;
   reader.output.write('several bytes\n');
@@ -62,7 +62,7 @@ test('a write that takes part is gone on with', async () => {
   assert.is(reader.writes, 5);
 });
 
-test('a full pipe is tried again until it takes more, and nothing is lost or out of order', async () => {
+test('a full pipe is retried, and lines are complete and in order', async () => {
   const reader = new Reader();
   reader.room = 4;
   reader.output.write('one\ntwo\n');
@@ -81,7 +81,7 @@ test('a full pipe is tried again until it takes more, and nothing is lost or out
   await reader.output.end();
 });
 
-test('while a pipe is full it is not tried at every line', async () => {
+test('a full pipe is not retried for every line', async () => {
   const reader = new Reader();
   reader.room = 0;
   for (let i = 0; i < 100; i++) {
@@ -93,7 +93,7 @@ test('while a pipe is full it is not tried at every line', async () => {
   await until(() => reader.closed.length > 0);
 });
 
-test('what waits for a reader is bounded; lines beyond are dropped and counted', async () => {
+test('the buffer is bounded; lines that do not fit are dropped and counted', async () => {
   const reader = new Reader();
   reader.room = 0;
   const line = `${'x'.repeat(99)}\n`;
@@ -110,7 +110,7 @@ test('what waits for a reader is bounded; lines beyond are dropped and counted',
   assert.is(reader.output.dropped, 50);
 });
 
-test('a line is dropped as a whole: bytes count, not characters', async () => {
+test('a line is dropped completely, by its size in bytes', async () => {
   const reader = new Reader();
   reader.room = 0;
   reader.output.write('\u20ac'.repeat(350_000));
@@ -120,7 +120,7 @@ test('a line is dropped as a whole: bytes count, not characters', async () => {
   await reader.output.end();
 });
 
-test('the end waits until all is written', async () => {
+test('the end waits until everything is written', async () => {
   const reader = new Reader();
   reader.room = 2;
   reader.output.write('one\ntwo\n');
@@ -132,7 +132,7 @@ test('the end waits until all is written', async () => {
   assert.is(reader.output.dropped, 0);
 });
 
-test('the end has no patience with a reader that stands still: lines not written, or only in part, count as dropped', async () => {
+test('the end does not wait for a stopped reader: unwritten and partially written lines count as dropped', async () => {
   const reader = new Reader();
   reader.room = 6;
   reader.output.write('one\ntwo\nthree\n');
@@ -146,13 +146,13 @@ test('the end has no patience with a reader that stands still: lines not written
   assert.is(reader.writes, writes, 'and nobody tries any more');
 });
 
-test('the end of an output without lines takes no time', async () => {
+test('the end of an empty output does not wait', async () => {
   const start = performance.now();
   await new Reader().output.end();
   assert.ok(performance.now() - start < 200);
 });
 
-test('a reader that has gone ends the output without an error, once, and nothing more is written', async () => {
+test('when the reader exits, the output closes once without an error, and nothing more is written', async () => {
   const reader = new Reader();
   reader.output.write('one\n');
   await soon();
@@ -168,7 +168,7 @@ test('a reader that has gone ends the output without an error, once, and nothing
   assert.is(reader.output.dropped, 2, 'what was not written is counted');
 });
 
-test('whoever waits until all is written waits as long as it takes, and no longer', async () => {
+test('drained() waits until everything is written, without a time limit', async () => {
   const reader = new Reader();
   const begin = performance.now();
   await reader.output.drained();
@@ -189,7 +189,7 @@ test('whoever waits until all is written waits as long as it takes, and no longe
   assert.equal(reader.closed, [undefined]);
 });
 
-test('any other error is told, as one of the output', async () => {
+test('any other error is reported as an OutputError', async () => {
   const reader = new Reader();
   reader.error = 'ENOSPC';
   reader.output.write('one\n');
@@ -200,7 +200,7 @@ test('any other error is told, as one of the output', async () => {
   await reader.output.end();
 });
 
-test('an error that comes while a full pipe is tried again is told too', async () => {
+test('an error during a retry is reported too', async () => {
   const reader = new Reader();
   reader.room = 0;
   reader.output.write('one\n');
@@ -210,7 +210,7 @@ test('an error that comes while a full pipe is tried again is told too', async (
   assert.match(String(reader.closed[0]), /EIO/);
 });
 
-test('lines of connects count as shown when all of them has been written, and other texts never do', async () => {
+test('a connect counts as shown when its whole line is written; other texts do not count', async () => {
   const reader = new Reader();
   const { output } = reader;
   output.write('title\n');

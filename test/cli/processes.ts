@@ -1,10 +1,10 @@
-/** Processes of the commands seen from outside: their ports, their signals. */
+/** Inspects processes of the commands: their ports and signal handlers. */
 import type { ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * The TCP ports that a process listens on, as `/proc/net/tcp` writes them: `0100007F:240D` is 127.0.0.1:9229,
+ * The TCP ports that a process listens on, in the form of `/proc/net/tcp`: `0100007F:240D` is 127.0.0.1:9229,
  * Node's debugger.
  */
 export function listeningOn(pid: number): string[] {
@@ -26,13 +26,13 @@ export function listeningOn(pid: number): string[] {
   );
 }
 
-/** Whether a process has a handler for a signal, by its number. */
+/** Whether a process has a handler for a signal number. */
 export function catches(pid: number, signal: number): boolean {
   const mask = /^SigCgt:\t([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'latin1'))?.[1] ?? '0';
   return ((BigInt(`0x${mask}`) >> BigInt(signal - 1)) & 1n) === 1n;
 }
 
-/** Sends signals in turn until the process exits; how many. */
+/** Sends signals in turn until the process exits. Returns their number. */
 export async function floodWith(signals: readonly NodeJS.Signals[], child: ChildProcess): Promise<number> {
   let sent = 0;
   while (child.exitCode === null && child.signalCode === null) {

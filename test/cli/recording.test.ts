@@ -44,7 +44,7 @@ const RECORD: ConnectRecord = {
 const BY = { version: '1.2.3', args: ['--record', 'x'] };
 const WHERE = { host: 'vm', kernel: '6.12.0', way: 'kprobe', started: '2026-11-25T15:39:56.123000Z' };
 
-/** What a promise is rejected with. */
+/** The error that a promise is rejected with. */
 const rejection = (promise: Promise<unknown>): Promise<Error> =>
   promise.then(
     () => new Error('it was not rejected'),
@@ -52,7 +52,7 @@ const rejection = (promise: Promise<unknown>): Promise<Error> =>
   );
 
 const never = () => assert.unreachable();
-/** What the recordings here need: locks of this kernel, and nothing that fails. */
+/** A context with the locks of this kernel, in which warnings and failures are errors. */
 const CONTEXT: RecordingContext = { syscalls: nativeSyscalls(), warn: never, onFailure: never };
 
 test('the first line has the origin and the optional fields; names are not recorded', async () => {
@@ -74,7 +74,7 @@ test('the first line has the origin and the optional fields; names are not recor
   assert.equal(rest, ['']);
 });
 
-test('without --who neither user nor container are in it', async () => {
+test('without --who there is no user and no container', async () => {
   const file = join(folder, 'plain');
   const recording = openRecording(file, { who: false }, BY, CONTEXT);
   recording.begin(WHERE);
@@ -88,7 +88,7 @@ test('without --who neither user nor container are in it', async () => {
   assert.equal(['uid' in line, 'container' in line, 'time' in line], [false, false, true]);
 });
 
-test('what was in the file is gone once tracing begins, and not before', async () => {
+test('the file is truncated when tracing begins, and not before', async () => {
   const file = join(folder, 'old');
   writeFileSync(file, 'x'.repeat(10_000), { mode: 0o600 });
   const failed = openRecording(file, { who: false }, BY, CONTEXT);
@@ -148,7 +148,7 @@ test('a recording in a pipe ends when its reader exits', async () => {
   assert.match(error.message, /its reader has exited; 1 events are missing from it$/);
 });
 
-test('a reader that is too slow holds nobody up: what it doesn\u2019t get is counted', async () => {
+test('a slow reader does not delay the run: missing events are counted', async () => {
   const pipe = join(folder, 'slow');
   execFileSync('mkfifo', [pipe]);
   const reader = openSync(pipe, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -160,7 +160,7 @@ test('a reader that is too slow holds nobody up: what it doesn\u2019t get is cou
   closeSync(reader);
 });
 
-test.skipIf(needsRoot, 'a first line for which the disk has no room leaves no file', async () => {
+test.skipIf(needsRoot, 'if the disk is full at the first line, no file remains', async () => {
   const disk = join(folder, 'disk');
   mkdirSync(disk);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', disk]);
@@ -177,7 +177,7 @@ test.skipIf(needsRoot, 'a first line for which the disk has no room leaves no fi
   }
 });
 
-test('a command line of any length leaves a first line that replay takes', async () => {
+test('a command line of any length results in a valid first line', async () => {
   const file = join(folder, 'long');
   const args = ['--to', '10.0.0.0/8,'.repeat(3000), '--comm', '\x7f\u20ac'.repeat(10_000), '-t'];
   const recording = openRecording(file, { who: false }, { version: '1.2.3', args }, CONTEXT);
@@ -193,7 +193,7 @@ for (const [file, message] of [
   ['/nowhere/x', /ENOENT/],
   ['/', /EISDIR/],
 ] as const)
-  test(`${file} can't be written: said when it is opened`, () => {
+  test(`${file} cannot be written: opening it is an error`, () => {
     const open = () => openRecording(file, { who: false }, BY, CONTEXT);
     assert.throws(open, (error: Error) => error instanceof OutputError && message.test(error.message));
   });

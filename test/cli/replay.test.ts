@@ -1,4 +1,4 @@
-/** `--replay` as a command: it needs no root, no kernel and no BPF. */
+/** The command with `--replay`, which needs neither root nor BPF. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -43,7 +43,7 @@ const SECOND: ConnectRecord = {
 const THIRD: ConnectRecord = { ...FIRST, time_s: 0.3, lat_ms: 30.000001 };
 const RECORDS = [FIRST, SECOND, THIRD];
 
-/** A file with these lines, which are made JSON where they are none. */
+/** A file with these lines; objects become JSON. */
 function file(name: string, ...lines: (string | object)[]): string {
   const path = join(folder, name);
   writeFileSync(
@@ -53,7 +53,7 @@ function file(name: string, ...lines: (string | object)[]): string {
   return path;
 }
 
-/** Runs the command to its end. */
+/** Runs the command until it exits. */
 function replay(path: string, ...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [COMMAND, '--replay', path, '-q', ...args], {
     encoding: 'utf8',
@@ -70,13 +70,13 @@ for (const [args, shown] of [
   [['-tL'], { timestamp: true, lport: true }],
   [['--wall', '--who'], { wall: true, who: true }],
 ] as const)
-  test(`the lines are those that tracing has shown: ${args.join(' ')}`, () => {
+  test(`a replay shows the same lines as the live run: ${args.join(' ')}`, () => {
     const columns = table({ timestamp: false, lport: false, ...shown });
     const expected = [columns.header(), ...RECORDS.map((record) => columns.line(record))].join('');
     assert.equal(replay(recording(), ...args), { status: 0, stdout: expected, stderr: '' });
   });
 
-test('as JSON with the fields that are asked for', () => {
+test('--json prints the fields that the options ask for', () => {
   for (const [args, shown] of [
     [[], {}],
     [['--wall', '--who'], { wall: true, who: true }],
@@ -265,12 +265,12 @@ for (const [what, lines, fault] of damages)
     assert.is(stdout, fault.startsWith('3') ? jsonLine(FIRST, fieldsShown({})) : '');
   });
 
-test('a last line without a newline is one, if it is whole', () => {
+test('a complete last line needs no newline', () => {
   const { status, stdout } = replay(file('unended', header, first.trimEnd()), '--json');
   assert.equal([status, stdout], [0, jsonLine(FIRST, fieldsShown({}))]);
 });
 
-test('what isn\u2019t UTF-8 is none of ours', () => {
+test('a line that is not UTF-8 is an error', () => {
   const path = file('latin1');
   writeFileSync(
     path,
@@ -279,7 +279,7 @@ test('what isn\u2019t UTF-8 is none of ours', () => {
   assert.is(replay(path).stderr, `tcpconnlat: ${path}:2: it is not JSON\n`);
 });
 
-test('from a device that has no end, no more is read than a line may have', () => {
+test('an endless device is read only up to the longest line', () => {
   const { status, stderr } = replay('/dev/zero');
   assert.equal(
     [status, stderr],
@@ -287,7 +287,7 @@ test('from a device that has no end, no more is read than a line may have', () =
   );
 });
 
-test('a terminal or device is refused: reading it could keep the command from ending', () => {
+test('a terminal or device is an error, because reading it could block', () => {
   for (const path of ['/dev/kmsg', '/dev/ptmx']) {
     const { status, stderr } = replay(path);
     const what = 'it is a terminal or device; name a file or a named pipe, or - for standard input';
@@ -295,7 +295,7 @@ test('a terminal or device is refused: reading it could keep the command from en
   }
 });
 
-test('a directory as standard input: one line, and status 2', () => {
+test('a directory as standard input is a one-line error with status 2', () => {
   const fd = openSync(folder, 'r');
   const { status, stderr } = spawnSync(process.execPath, [COMMAND, '--replay', '-'], {
     stdio: [fd, 'pipe', 'pipe'],
@@ -305,7 +305,7 @@ test('a directory as standard input: one line, and status 2', () => {
   assert.equal([status, stderr], [2, 'tcpconnlat: -: cannot read it: EISDIR: it is a directory\n']);
 });
 
-test('a recording under way shows as far as its lines are whole, with status 0', () => {
+test('a growing recording is shown up to its last complete line, with status 0', () => {
   const { flock } = nativeSyscalls();
   const path = file('growing', header, first, first.slice(0, 50));
   const writer = openSync(path, 'r+');
@@ -323,7 +323,7 @@ test('a recording under way shows as far as its lines are whole, with status 0',
   assert.equal([replay(path).status, replay(path).stderr], [2, `tcpconnlat: ${path}:3: it is cut off\n`]);
 });
 
-test('a file that can\u2019t be read: one line, and status 2', () => {
+test('an unreadable file is a one-line error with status 2', () => {
   for (const [path, error] of [
     [join(folder, 'none'), 'ENOENT'],
     [folder, 'EISDIR'],
@@ -334,7 +334,7 @@ test('a file that can\u2019t be read: one line, and status 2', () => {
   }
 });
 
-/** The command, reading from its standard input. */
+/** The command with a pipe as standard input. */
 function piped(...args: string[]) {
   const child = spawn(process.execPath, [COMMAND, '--replay', '-', '-q', ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -350,7 +350,7 @@ function piped(...args: string[]) {
   return { child, output, ended };
 }
 
-test('from a pipe that grows, lines show as they come', async () => {
+test('lines from a pipe are shown as they arrive', async () => {
   const { child, output, ended } = piped('--json');
   child.stdin.write(header);
   for (const count of [1, 2, 3]) {
@@ -364,7 +364,7 @@ test('from a pipe that grows, lines show as they come', async () => {
   assert.is(output.stderr, 'tcpconnlat: -:5: it is cut off\n');
 });
 
-test('a signal ends it, with status 0', async () => {
+test('a signal ends a replay with status 0', async () => {
   const { child, output, ended } = piped();
   child.stdin.write(header);
   while (!output.stdout.includes('\n')) await sleep(5);
@@ -373,7 +373,7 @@ test('a signal ends it, with status 0', async () => {
   assert.is(output.stderr, '');
 });
 
-test('a signal ends it while it waits for a named pipe: for a writer, or for what it writes', async () => {
+test('a signal ends a replay that waits for the writer of a named pipe, or for its data', async () => {
   const path = join(folder, 'fifo');
   execFileSync('mkfifo', [path]);
   for (const begun of [false, true]) {
@@ -384,7 +384,7 @@ test('a signal ends it while it waits for a named pipe: for a writer, or for wha
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       shown += text;
     });
-    // For reading too, so that opening it waits for nobody.
+    // O_RDWR does not wait for a reader.
     const writer = begun ? openSync(path, 'r+') : undefined;
     if (writer !== undefined) {
       writeSync(writer, header);
@@ -397,7 +397,7 @@ test('a signal ends it while it waits for a named pipe: for a writer, or for wha
   }
 });
 
-test('a reader that goes away ends it, silently', async () => {
+test('when the reader of the output exits, a replay ends silently', async () => {
   const { child, output, ended } = piped();
   child.stdin.on('error', () => {});
   child.stdin.write(header);
@@ -411,13 +411,13 @@ test('a reader that goes away ends it, silently', async () => {
   assert.is(output.stderr, '');
 });
 
-test('no reader is too slow: nothing is dropped of a recording that is larger than what may wait', async () => {
+test('a slow reader gets every line of a recording larger than the buffer', async () => {
   const count = 20_000;
   const path = file('large', header, first.repeat(count));
   const child = spawn(process.execPath, [COMMAND, '--replay', path, '--json'], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  await sleep(1000 * slowness); // whatever there is room for is written by then
+  await sleep(1000 * slowness); // by then the pipe is full
   let lines = 0;
   for await (const chunk of Readable.from(child.stdout)) lines += chunk.toString().split('\n').length - 1;
   assert.is(lines, count);
@@ -451,13 +451,13 @@ for (const [args, expected] of [
     assert.is(replay(path, ...args).stderr, '', '--quiet');
   });
 
-test('a recording without results says nothing of failures', () => {
+test('for a recording without results, the summary has no failures', () => {
   const path = file('answered', HEADER, ...RECORDS);
   const { stderr } = spawnSync(process.execPath, [COMMAND, '--replay', path], { encoding: 'utf8' });
   assert.is(stderr, 'tcpconnlat: 3 connects shown\n');
 });
 
-test('a damaged recording has its summary ahead of the error; what is no recording has none', () => {
+test('a damaged recording has a summary before the error; another file has none', () => {
   const run = (path: string) =>
     spawnSync(process.execPath, [COMMAND, '--replay', path], { encoding: 'utf8' }).stderr;
   const path = file('damaged', HEADER, FIRST, 'nonsense\n');

@@ -1,4 +1,4 @@
-/** Signals to the commands while they wait for input. The tracer's are in test/live/signals.test.ts. */
+/** Signals to commands that wait for input. For tracing, see test/live/signals.test.ts. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -15,7 +15,7 @@ const test = suite('cli/signals', { seconds: 60 });
 
 const DIST = fileURLToPath(new URL('../../../dist', import.meta.url));
 
-/** A command that reads a named pipe, which holds nothing yet. */
+/** A command that reads from an empty named pipe. */
 class Reader {
   readonly child: ChildProcess;
   readonly #folder = mkdtempSync(join(tmpdir(), 'tsbpf-signals-'));
@@ -65,7 +65,7 @@ for (const words of [
   ['tsbpf', 'asm'],
   ['tcpconnlat', '--replay'],
 ] as const)
-  test(`SIGUSR1 opens no debugger in ${words.join(' ')}, which goes on`, () =>
+  test(`SIGUSR1 opens no debugger in ${words.join(' ')}, which continues`, () =>
     withReader(words, async ({ child, pid }) => {
       for (let times = 0; times < 3; times++) {
         child.kill('SIGUSR1');
@@ -74,7 +74,7 @@ for (const words of [
       assert.equal([child.exitCode, child.signalCode, listeningOn(pid)], [null, null, []]);
     }));
 
-test('stop signals in a row, mixed, end a replay with status 0', () =>
+test('several stop signals end a replay with status 0', () =>
   withReader(['tcpconnlat', '--replay'], async (reader) => {
     const sent = await floodWith(['SIGINT', 'SIGTERM', 'SIGHUP'], reader.child);
     assert.ok(sent >= 1);
@@ -82,7 +82,7 @@ test('stop signals in a row, mixed, end a replay with status 0', () =>
     assert.is(reader.stderr, '');
   }));
 
-test('a stop signal kills a command that is no run', () =>
+test('a stop signal kills a command that only prints', () =>
   withReader(['tsbpf', 'asm'], async ({ child }) => {
     child.kill('SIGINT');
     assert.equal(await exited(child), { code: null, signal: 'SIGINT' });

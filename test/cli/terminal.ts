@@ -1,8 +1,8 @@
-/** A shell on a terminal of its own, typed at. */
+/** A shell on its own terminal, driven by keys. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 
-/** Why tests with these programs are skipped, or false. */
+/** Why tests that need these programs are skipped; false if they are installed. */
 export function missing(...programs: readonly string[]): string | false {
   const lacking = programs.filter((program) => spawnSync(program, ['--version']).error);
   return lacking.length > 0 && `${lacking.join(' and ')} not installed`;
@@ -46,14 +46,14 @@ export class Terminal {
     return this.#ready();
   }
 
-  /** The terminal goes, and the shell with it. */
+  /** Closes the terminal, which ends the shell. */
   async close(): Promise<void> {
     const exit = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
     await exit;
   }
 
-  /** Keys typed before this would be the terminal's and not the line editor's. */
+  /** Before this the terminal itself would handle the keys, not the line editor. */
   async #ready(): Promise<string> {
     for (;;) {
       const found = READY.exec(this.#shown);

@@ -7,12 +7,12 @@ import { assertSafe, ESCAPED, HOSTILE } from '../hostile.ts';
 
 const test = suite('cli/text');
 
-test('a cell has a question mark for each character that does not print', () => {
+test('a cell has a question mark for each unprintable character', () => {
   assert.is(cell('a\x1b[2J\nb\u{e0041}'), 'a?[2J?b?');
   assert.is(cell('x'.repeat(100_000)).length, 512);
 });
 
-test('a JSON line escapes what a terminal acts on, and has the same value', () => {
+test('a JSON line escapes terminal control characters and keeps its value', () => {
   assert.is(
     jsonText({ comm: '\x7f\x9b\u202e\u2028\u{e0041}' }),
     '{"comm":"\\u007f\\u009b\\u202e\\u2028\\udb40\\udc41"}',
@@ -23,7 +23,7 @@ test('a JSON line escapes what a terminal acts on, and has the same value', () =
   assert.equal(JSON.parse(text), { [HOSTILE]: [HOSTILE] });
 });
 
-test('any value is safe as JSON, on one line, and has the same value', () => {
+test('any value becomes one safe line of JSON with the same value', () => {
   const unit = fc.integer({ min: 0, max: 0xffff }).map((code) => String.fromCharCode(code));
   fc.assert(
     fc.property(fc.array(fc.string({ unit })), (value) => {
@@ -49,7 +49,7 @@ test('the stack of an error that should not occur has its message in one line', 
   assert.equal(unexpectedErrorLines(HOSTILE), [`this should not happen: ${ESCAPED}`]);
 });
 
-test('an error of commander keeps its suggestion on a line of its own, and no newline of the argument', () => {
+test('an error of commander keeps its suggestion on a separate line, but no newline of the argument', () => {
   assert.is(
     argumentError('tsbpf', `error: unknown option '--${HOSTILE}'\n(Did you mean --help?)\n`),
     `tsbpf: error: unknown option '--${ESCAPED}'\n(Did you mean --help?)\n`,

@@ -1,4 +1,4 @@
-/** The man page of tsbpf beside the command itself: its options, its texts and its examples. */
+/** The man page of tsbpf matches the command: options, texts and examples. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ const COMMAND = join(PROJECT, 'dist/tsbpf.cjs');
 const PAGE = join(PROJECT, 'man/tsbpf.8');
 const page = readFileSync(PAGE, 'utf8').replaceAll('\\-', '-');
 
-/** What the page has under a title. */
+/** A section of the page. */
 function section(title: string): string {
   return new RegExp(`^\\.SH ${title}\\n([\\s\\S]*?)(?=^\\.SH )`, 'm').exec(page)?.[1] ?? '';
 }
@@ -28,7 +28,7 @@ function run(args: readonly string[], input = ''): { status: number | null; stdo
   return { status, stdout, stderr };
 }
 
-test('OPTIONS has every option of the three commands, and nothing that is none', () => {
+test('OPTIONS has exactly the options of the three commands', () => {
   const optionsIn = (text: string) => new Set(text.match(/(?<![\w-])--?[a-z]+(?![\w-])/g));
   const helped = ['asm', 'disasm', 'dump'].flatMap((command) => {
     const [, options = ''] = run([command, '--help']).stdout.split('Options:');
@@ -41,13 +41,13 @@ test('OPTIONS has every option of the three commands, and nothing that is none',
   assert.equal([...optionsIn(tags.join(' '))].sort(), [...wanted].sort());
 });
 
-test('the formats that are told are those that there are', () => {
+test('the page lists exactly the formats', () => {
   const [, choices = ''] = /--format.*\(choices: ([^)]*)\)/.exec(run(['asm', '--help']).stdout) ?? [];
   const told = /^\.BR -f.* (\S+ \| \S+ \| \S+)$/m.exec(section('OPTIONS'))?.[1];
   assert.is(told, choices.replaceAll('"', '').replaceAll(',', ' |'));
 });
 
-test('the texts that are shown are programs', () => {
+test('the texts in the page are valid programs', () => {
   const texts = [...section('THE TEXT').matchAll(/^\.nf\n([\s\S]*?)^\.fi$/gm)].map(([, text = '']) => text);
   assert.is(texts.length, 2);
   for (const text of texts) {
@@ -56,9 +56,9 @@ test('the texts that are shown are programs', () => {
   }
 });
 
-test('the examples print what is shown', () => {
+test('the examples print the output in the page', () => {
   const [, shown = ''] = /^\.nf\n([\s\S]*?)^\.fi$/m.exec(section('EXAMPLES')) ?? [];
-  // Those of root have no output there.
+  // Examples for root have no output.
   const examples =
     shown
       .split(/^# .*\n/m)[0]
@@ -67,14 +67,14 @@ test('the examples print what is shown', () => {
   assert.ok(examples.length >= 2);
   for (const example of examples) {
     const script = `tsbpf() { '${process.execPath}' '${COMMAND}' "$@"; }\n`;
-    // A command ends with the line that closes its quotes.
+    // A command continues until its quotes are closed.
     const [, command = '', output = ''] = /^((?:[^'\n]|'[^']*')*\n)([\s\S]*)$/.exec(example) ?? [];
     const { stdout } = spawnSync('sh', ['-c', script + command], { encoding: 'utf8' });
     assert.is(stdout, output);
   }
 });
 
-test('the page is that of this version', () => {
+test('the page has this version', () => {
   assert.match(page, new RegExp(`^\\.TH TSBPF 8 "[\\d-]+" "tsbpf ${version()}" `, 'm'));
 });
 

@@ -1,4 +1,4 @@
-/** The command tsbpf as a process: text to bytes and back, and what is said where that can't be. */
+/** The command tsbpf as a process: text to bytes and back, and its errors. */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -42,13 +42,13 @@ again:
 const HEX = 'b700000003000000\n07000000ffffffff\n5500feff00000000\n9500000000000000\n';
 const DUMP = '   0: (b7) r0 = 3\n   1: (07) r0 += -1\n   2: (55) if r0 != 0x0 goto pc-2\n   3: (95) exit\n';
 
-test('asm prints an instruction a line, disasm reads that', () => {
+test('asm prints one instruction per line, and disasm reads it', () => {
   const made = run(['asm', file('down.bpf', TEXT)]);
   assert.equal(made, { status: 0, stdout: HEX, stderr: '' });
   assert.equal(run(['disasm', '-'], made.stdout), { status: 0, stdout: DUMP, stderr: '' });
 });
 
-test('asm -o writes the bytes, disasm reads those too', () => {
+test('asm -o writes bytes, and disasm reads them', () => {
   const output = join(folder, 'down.bin');
   assert.equal(run(['asm', file('down.bpf', TEXT), '-o', output]), { status: 0, stdout: '', stderr: '' });
   assert.is(readFileSync(output).toString('hex'), HEX.replaceAll('\n', ''));
@@ -56,22 +56,22 @@ test('asm -o writes the bytes, disasm reads those too', () => {
   assert.is(run(['asm', '-f', 'raw', '-'], TEXT).stdout.length > 0, true);
 });
 
-test('what disasm prints asm reads', () => {
+test('asm reads the output of disasm', () => {
   assert.is(run(['asm', '-'], run(['disasm', '-'], HEX).stdout).stdout, HEX);
 });
 
-test('hexadecimal may have blanks, commas and 0x', () => {
+test('hexadecimal may contain blanks, commas and 0x', () => {
   assert.is(run(['disasm', '-'], '0x95, 0x00, 0x00, 0x00,\n0x00 00 0000').stdout, '   0: (95) exit\n');
 });
 
-test('disasm -x has the bytes below each instruction', () => {
+test('disasm -x prints the bytes below each instruction', () => {
   assert.is(
     run(['disasm', '-x', '-'], '9500000000000000').stdout,
     '   0: (95) exit\n       95 00 00 00 00 00 00 00\n',
   );
 });
 
-test("an object file's sections, with functions and what is to be filled in", () => {
+test('disasm prints the sections of an object file with functions and relocations', () => {
   const path = file('count.o', OBJECT);
   assert.equal(run(['disasm', path]), { status: 0, stdout: OBJECT_TEXT, stderr: '' });
   assert.is(
@@ -80,7 +80,7 @@ test("an object file's sections, with functions and what is to be filled in", ()
   );
 });
 
-test('maps that are named are told to be filled in', () => {
+test('asm reports the maps that a loader has to fill in', () => {
   const text = 'map counts: hash, key 4 bytes, value 8 bytes, 16 entries\nr1 = map[counts]\nr0 = 0\nexit\n';
   const { status, stdout, stderr } = run(['asm', '-'], text);
   assert.is(status, 0);

@@ -1,4 +1,4 @@
-/** What the programs may cost at most, for any kernel's types. */
+/** Upper limits for the cost of the programs, for the BTF of any kernel. */
 import * as assert from 'uvu/assert';
 import { type Assembled, assemble } from '../../src/asm/assemble.ts';
 import type { Target } from '../../src/asm/target.ts';
@@ -8,7 +8,7 @@ import { isConditional, type Path, pathsOf } from './paths.ts';
 /** include/net/tcp_states.h */
 const TCP_SYN_SENT = 2;
 
-/** The program of a tool that has this name. */
+/** A program of the tool by name. */
 function programOf(options: Options, name: string, on: Target): Assembled {
   const found = tcpconnlat(options, on).programs.find((program) => program.name === name);
   if (!found) throw new Error(`no program ${name}`);
@@ -29,7 +29,7 @@ function shortest(program: Assembled): Path {
   return path;
 }
 
-/** A promise about the programs of one way, and what checks it for a target. */
+/** A promise about the programs of one probe type, and its check for a target. */
 export interface Bar {
   readonly probe: ProbeType;
   readonly promise: string;
@@ -47,14 +47,14 @@ export const BARS: readonly Bar[] = [
         const path = shortest(connect);
         atMost(20, path.instructions.length, 'instructions');
         atMost(4, path.helpers.length, 'helpers');
-        // More than half of them count the attempt before, which failed if the socket connects again.
+        // More than half of them count the previous attempt, which failed if the socket connects again.
         atMost(47, slots(connect), 'slots');
       }
     },
   },
   {
     probe: 'kprobe',
-    promise: 'the answer program has at most 70 slots and calls at most 6 helpers on its longest way',
+    promise: 'the answer program has at most 70 slots and calls at most 6 helpers on its longest path',
     check(on) {
       const answer = programOf({ probe: 'kprobe' }, 'tcp_rcv_state', on);
       atMost(70, slots(answer), 'slots');
@@ -73,8 +73,7 @@ export const BARS: readonly Bar[] = [
   },
   {
     probe: 'kprobe',
-    promise:
-      'a socket that ends is only looked for in the table, in at most 9 instructions if it is not there',
+    promise: 'a destroyed socket costs one deletion, and at most 9 instructions if it is not in the table',
     check(on) {
       const paths = pathsOf(programOf({ probe: 'kprobe' }, 'tcp_destroy', on));
       assert.equal(
@@ -87,8 +86,7 @@ export const BARS: readonly Bar[] = [
   },
   {
     probe: 'fentry',
-    promise:
-      'a socket that isn\u2019t connecting is left by its state after at most 7 instructions, without a call',
+    promise: 'a socket that is not connecting costs at most 7 instructions, without a call',
     check(on) {
       const path = shortest(programOf({ probe: 'fentry' }, 'tcp_rcv_state', on));
       assert.equal(conditions(path), [TCP_SYN_SENT]);
@@ -98,7 +96,7 @@ export const BARS: readonly Bar[] = [
   },
   {
     probe: 'fentry',
-    promise: 'the answer program calls at most 5 helpers on its longest way',
+    promise: 'the answer program calls at most 5 helpers on its longest path',
     check(on) {
       atMost(5, mostHelpers(programOf({ probe: 'fentry' }, 'tcp_rcv_state', on)), 'helpers');
     },
@@ -107,7 +105,7 @@ export const BARS: readonly Bar[] = [
     (probe): Bar => ({
       probe,
       promise:
-        'the program has at most 95 slots, 5 of them for failures, and calls at most 5 helpers on its longest way',
+        'the program has at most 95 slots, 5 of them for failures, and calls at most 5 helpers on its longest path',
       check(on) {
         const state = programOf({ probe }, 'inet_sock_state', on);
         atMost(95, slots(state), 'slots');

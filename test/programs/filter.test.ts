@@ -1,4 +1,4 @@
-/** The sets that filters are made of: ranges of numbers, and networks of which the longest prefix decides. */
+/** The sets behind filters: ranges of numbers, and networks with the longest matching prefix. */
 import * as assert from 'uvu/assert';
 import { networks } from '../../src/cli/arguments/values.ts';
 import {
@@ -15,7 +15,7 @@ const test = suite('programs/filter');
 
 // --- ranges --------------------------------------------------------------------------------------
 
-const tidied: [Range[], Range[]][] = [
+const mergeCases: [Range[], Range[]][] = [
   [[], []],
   [[[5, 5]], [[5, 5]]],
   [
@@ -63,8 +63,8 @@ const tidied: [Range[], Range[]][] = [
     ],
   ],
 ];
-for (const [ranges, expected] of tidied)
-  test(`${JSON.stringify(ranges)} in order is ${JSON.stringify(expected)}`, () => {
+for (const [ranges, expected] of mergeCases)
+  test(`${JSON.stringify(ranges)} merged is ${JSON.stringify(expected)}`, () => {
     assert.equal(merged(ranges), expected);
   });
 
@@ -113,7 +113,7 @@ for (const [ranges, others, expected] of left)
     assert.equal(without(ranges, others), expected);
   });
 
-test('ranges hold what sets of their numbers would', () => {
+test('ranges are equivalent to sets of their numbers', () => {
   const random = generator(7);
   const some = (): Range[] =>
     Array.from({ length: random(4) }, () => {
@@ -135,19 +135,19 @@ test('ranges hold what sets of their numbers would', () => {
 
 // --- networks ------------------------------------------------------------------------------------
 
-const choice = (only: string, not = ''): Criterion<Network> => ({
+const criterion = (only: string, not = ''): Criterion<Network> => ({
   ...(only && { only: networks(only) }),
   ...(not && { not: networks(not) }),
 });
 const addressOf = (text: string) => mapped(networks(text)[0] as Network).address;
 
-/** What a trie with these entries says of an address: found by the kernel's rule, the slow way. */
-function decide(chosen: Criterion<Network>, address: Uint8Array, anyIsLoopback = false): boolean {
+/** The verdict of a trie with these entries, by a linear search with the kernel's rule. */
+function decide(criterion: Criterion<Network>, address: Uint8Array, anyIsLoopback = false): boolean {
   const bits = (bytes: Uint8Array) => Array.from(bytes, (byte) => byte.toString(2).padStart(8, '0')).join('');
-  const found = entriesFor(chosen, anyIsLoopback)
+  const found = entriesFor(criterion, anyIsLoopback)
     .filter(([key]) => bits(address).startsWith(bits(key.address).slice(0, key.prefixLength)))
     .sort(([a], [b]) => b.prefixLength - a.prefixLength)[0];
-  return found ? found[1] === 1 : chosen.only === undefined;
+  return found ? found[1] === 1 : criterion.only === undefined;
 }
 
 const decided: [only: string, not: string, inside: string[], outside: string[]][] = [
@@ -167,9 +167,9 @@ const decided: [only: string, not: string, inside: string[], outside: string[]][
   ['192.0.2.1', '', ['192.0.2.1'], ['192.0.2.0', '192.0.2.2']],
 ];
 for (const [only, not, inside, outside] of decided)
-  test(`${only || 'all'}${not && ` but ${not}`}: the longest prefix decides`, () => {
-    for (const text of inside) assert.is(decide(choice(only, not), addressOf(text)), true, text);
-    for (const text of outside) assert.is(decide(choice(only, not), addressOf(text)), false, text);
+  test(`${only || 'all'}${not && ` but ${not}`}: the longest prefix wins`, () => {
+    for (const text of inside) assert.is(decide(criterion(only, not), addressOf(text)), true, text);
+    for (const text of outside) assert.is(decide(criterion(only, not), addressOf(text)), false, text);
   });
 
 const unspecified: [only: string, not: string, v4: boolean, v6: boolean][] = [
@@ -184,12 +184,12 @@ const unspecified: [only: string, not: string, v4: boolean, v6: boolean][] = [
   ['0.0.0.0/0', '', true, false],
 ];
 for (const [only, not, v4, v6] of unspecified)
-  test(`${only || 'all'}${not && ` but ${not}`}: a connect to no address goes to loopback`, () => {
-    assert.is(decide(choice(only, not), addressOf('0.0.0.0'), true), v4, '0.0.0.0');
-    assert.is(decide(choice(only, not), addressOf('::'), true), v6, '::');
+  test(`${only || 'all'}${not && ` but ${not}`}: a connect to the unspecified address is one to loopback`, () => {
+    assert.is(decide(criterion(only, not), addressOf('0.0.0.0'), true), v4, '0.0.0.0');
+    assert.is(decide(criterion(only, not), addressOf('::'), true), v6, '::');
   });
 
-test('networks are the same whichever way they are written', () => {
+test('equal networks are recognized in every notation', () => {
   const same = (a: string, b: string) => sameNetwork(networks(a)[0] as Network, networks(b)[0] as Network);
   assert.is(same('10.0.0.0/8', '::ffff:10.0.0.0/104'), true);
   assert.is(same('10.0.0.0/8', '10.0.0.0/9'), false);
@@ -197,7 +197,7 @@ test('networks are the same whichever way they are written', () => {
   assert.is(same('0.0.0.0/0', '::/96'), false);
 });
 
-/** Small numbers in an order that is the same each time (a linear congruential generator). */
+/** Small pseudorandom numbers, always the same (a linear congruential generator). */
 function generator(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {

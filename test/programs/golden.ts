@@ -1,6 +1,5 @@
 /**
- * Long texts that are compared with files. To renew those after a change that is meant, and then to read the
- * difference:
+ * Compares long texts with files. To renew the files after an intended change (review the difference):
  *
  *     TSBPF_RENEW_GOLDEN=1 npm test -- programs/
  */
@@ -9,10 +8,10 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 
-/** The files are not compiled: they lie in test/, and this file in build/test/. */
+/** The files are in test/, while this module runs in build/test/. */
 const FOLDER = new URL('../../../test/programs/golden/', import.meta.url);
 
-/** Fails where the text isn't that of the file. */
+/** Fails if the text differs from the file. */
 export function assertGolden(name: string, text: string): void {
   const file = fileURLToPath(new URL(name, FOLDER));
   if (process.env.TSBPF_RENEW_GOLDEN) {

@@ -1,16 +1,16 @@
 /**
- * Kernel types that the programs of tcpconnlat can be made for on any machine: sockets as Linux 6.18 on
- * x86-64 lays them out, with what the programs read and nothing else.
+ * Kernel BTF for assembling tcpconnlat on any machine: the layout of sockets in Linux 6.18 on x86-64, with
+ * only the fields that the programs read.
  */
 import { Btf } from '../../src/asm/btf.ts';
 import { parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { STATE_FORMAT } from '../asm/fixtures/formats.ts';
 
-/** The record of the tracepoint. */
+/** The format of the tracepoint's record. */
 export const stateFormat = parseTracepointFormat('sock', 'inet_sock_set_state', STATE_FORMAT);
 
-/** Where the fields lie, in bytes. */
+/** The offsets of the fields in bytes. */
 export const At = {
   addrpair: 0,
   portpair: 12,
@@ -31,29 +31,29 @@ export const At = {
   taskExitCode: 1164,
 } as const;
 
-/** What is traced by functions. */
+/** The functions that kprobe and fentry attach to. */
 const FUNCTIONS = [
   ...['tcp_v4_connect', 'tcp_v6_connect', 'tcp_rcv_state_process', 'tcp_v4_destroy_sock'],
   'tcp_set_state',
 ];
 
 export interface Variations {
-  /** Whether sockets have addresses of IPv6 (CONFIG_IPV6). */
+  /** Whether sockets have IPv6 addresses (CONFIG_IPV6). */
   readonly ipv6?: boolean;
-  /** Whether sk_protocol is a bit field of 8 bits, as until Linux 5.5. */
+  /** Whether sk_protocol is an 8-bit bit field, as up to Linux 5.5. */
   readonly bitField?: boolean;
-  /** The functions that there are. */
+  /** The functions of the kernel. */
   readonly functions?: readonly string[];
-  /** Whether there is the tracepoint inet_sock_set_state. */
+  /** Whether the kernel has the tracepoint inet_sock_set_state. */
   readonly tracepoint?: boolean;
 }
 
-/** The types of a kernel that differs from 6.18 in so much. */
+/** The BTF of a kernel with these differences from 6.18. */
 export function socketTypes(variations?: Variations): Btf {
   return Btf.parse(socketBlob(variations));
 }
 
-/** Their bytes. */
+/** The same BTF as bytes. */
 export function socketBlob({
   ipv6 = true,
   bitField = false,

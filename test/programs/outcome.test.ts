@@ -1,4 +1,4 @@
-/** What the kernel's facts about the end of a connect mean. */
+/** The outcome of a connect, from the facts that the programs send. */
 import * as assert from 'uvu/assert';
 import { type ConnectEvent, outcomeOf } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
@@ -19,7 +19,7 @@ const NO_CAUSE: Cause = {
   socketState: 0,
   exitCode: 0,
 };
-/** A SYN has left, and the application is still there. */
+/** A SYN was sent, and the application is still running. */
 const WAITING: Partial<Cause> = { segmentsOut: 1, socketState: SS_CONNECTING };
 
 function event(state: number, cause?: Partial<Cause>, localPort = 50_322): ConnectEvent {
@@ -58,7 +58,7 @@ const cases: [string, ConnectEvent, string, number?][] = [
   ['its process was killed', event(CLOSE, { ...WAITING, exitCode: SIGKILL }), 'killed'],
   ['killed and dumped', event(CLOSE, { ...WAITING, exitCode: 11 | CORE_DUMPED }), 'killed'],
   [
-    'an error beats the task that happens to run',
+    'an error takes precedence over the exit code of the current task',
     event(CLOSE, { error: 110, exitCode: 9 }),
     'timed-out',
     110,
@@ -74,11 +74,11 @@ for (const [what, ended, result, errno] of [
   ['closed, for whatever reason', event(CLOSE), 'failed', undefined],
   ['closed without a local port', event(CLOSE, undefined, 0), 'no-port', 99],
 ] as const)
-  test(`by the record alone, ${what}: ${result}, and no retransmits`, () => {
+  test(`from the record alone, ${what}: ${result}, and no retransmits`, () => {
     assert.equal(outcomeOf(ended), { result, ...(errno !== undefined && { errno }) });
   });
 
-test('programs that weren’t made to tell say nothing', () => {
+test('without outcome there is no result', () => {
   assert.is(outcomeOf({ ...event(ESTABLISHED), ended: undefined, cause: undefined }), undefined);
 });
 

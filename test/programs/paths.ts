@@ -1,12 +1,12 @@
-/** All ways through a program, from its first instruction to an exit: what each executes and calls. */
+/** All paths through a program, from its first instruction to an exit, with their instructions and calls. */
 import type { Assembled } from '../../src/asm/assemble.ts';
 import type { Instruction } from '../../src/asm/instruction.ts';
 
-/** One way through a program. */
+/** One path. */
 export interface Path {
   /** In the order of execution. An lddw is one instruction of two slots. */
   readonly instructions: readonly Instruction[];
-  /** Numbers of the helpers that it calls. */
+  /** The numbers of the helpers that it calls. */
   readonly helpers: readonly number[];
 }
 
@@ -18,7 +18,7 @@ const CALL = 0x80;
 const EXIT = 0x90;
 const LDDW = 0x18;
 
-/** Whether it is a jump that depends on a comparison. */
+/** Whether an instruction is a conditional jump. */
 export function isConditional({ opcode }: Instruction): boolean {
   const kind = opcode & 0x07;
   return (kind === JMP || kind === JMP32) && ![JA, CALL, EXIT].includes(opcode & 0xf0);
@@ -36,20 +36,21 @@ function next(slot: number, instruction: Instruction): number[] {
   return [after + (kind === JMP ? off : imm)];
 }
 
-/** Every path of a program without loops, the shortest first. Throws for one with a loop. */
+/** Every path, the shortest first. Throws if the program has a loop. */
 export function pathsOf({ instructions }: Assembled): Path[] {
   const bySlot = new Map(instructions.map(({ slot, instruction }) => [slot, instruction]));
   const paths: Path[] = [];
   const walk = (slot: number, before: readonly Instruction[]): void => {
     const instruction = bySlot.get(slot);
-    if (!instruction || before.length > instructions.length) throw new Error(`no way on from slot ${slot}`);
-    const so = [...before, instruction];
-    const ways = next(slot, instruction);
-    if (ways.length === 0) {
-      const calls = so.filter(({ opcode }) => opcode === (JMP | CALL));
-      paths.push({ instructions: so, helpers: calls.map(({ imm }) => imm) });
+    if (!instruction || before.length > instructions.length)
+      throw new Error(`no path continues from slot ${slot}`);
+    const path = [...before, instruction];
+    const slots = next(slot, instruction);
+    if (slots.length === 0) {
+      const calls = path.filter(({ opcode }) => opcode === (JMP | CALL));
+      paths.push({ instructions: path, helpers: calls.map(({ imm }) => imm) });
     }
-    for (const way of ways) walk(way, so);
+    for (const slot of slots) walk(slot, path);
   };
   walk(0, []);
   return paths.sort((a, b) => a.instructions.length - b.instructions.length);

@@ -21,15 +21,15 @@ import { At, socketTypes, stateFormat } from './kernel.ts';
 const test = suite('programs/tcpconnlat');
 
 const PROBE_TYPES: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
-/** Those that need the kernel’s types. */
-const BY_TYPES = PROBE_TYPES.filter((probe) => probe !== 'trace_event');
-/** Those by functions, which have a program for each family. */
-const BY_FUNCTION: readonly ProbeType[] = ['kprobe', 'fentry'];
-/** Those that have the local port anyway. */
-const HAVE_PORT: readonly ProbeType[] = [...BY_FUNCTION, 'trace_event'];
+/** The probe types that need BTF. */
+const WITH_BTF = PROBE_TYPES.filter((probe) => probe !== 'trace_event');
+/** The probe types on kernel functions. They have a program for each family. */
+const FUNCTION_PROBES: readonly ProbeType[] = ['kprobe', 'fentry'];
+/** The probe types that always read the local port. */
+const HAVE_PORT: readonly ProbeType[] = [...FUNCTION_PROBES, 'trace_event'];
 const x64: Target = { ...target('x64', socketTypes()), formats: [stateFormat] };
 
-/** The text of all the programs. */
+/** The instructions of all programs as text. */
 function text(options: Options, on = x64): string[] {
   return tcpconnlat(options, on)
     .programs.flatMap(({ instructions }) => assemble(instructions).instructions)
@@ -53,11 +53,11 @@ const OPTIONS = {
 } as const satisfies Record<string, Partial<Options>>;
 
 for (const probe of PROBE_TYPES) {
-  test(`${probe}: a pid is one shift and one comparison, and not there without`, () => {
+  test(`${probe}: a pid costs one shift and one comparison, and nothing if absent`, () => {
     const [without, some] = [text({ probe }), text({ probe, ...OPTIONS.pid })];
     const compares = (lines: string[]) => lines.filter((line) => line.includes('0x3fef31'));
     assert.equal(compares(without), []);
-    const connects = BY_FUNCTION.includes(probe) ? 2 : 1;
+    const connects = FUNCTION_PROBES.includes(probe) ? 2 : 1;
     assert.is(compares(some).length, connects);
     assert.is(some.length, without.length + 2 * connects);
     assert.equal(
@@ -66,9 +66,9 @@ for (const probe of PROBE_TYPES) {
     );
   });
 
-  test(`${probe}: a least latency is one comparison at each end, and not there without`, () => {
-    // By functions an attempt ends at its socket's state, and at the return of either function.
-    const ends = BY_FUNCTION.includes(probe) ? 3 : 1;
+  test(`${probe}: a minimum latency costs one comparison at each end, and nothing if absent`, () => {
+    // On functions an attempt ends at a state change, and at the return of either function.
+    const ends = FUNCTION_PROBES.includes(probe) ? 3 : 1;
     const { outcome } = OPTIONS.outcome;
     const [without, some] = [text({ probe, outcome }), text({ probe, outcome, ...OPTIONS.minNs })];
     const compares = (lines: string[]) => lines.filter((line) => line.includes('0x12d687'));
@@ -77,19 +77,19 @@ for (const probe of PROBE_TYPES) {
     assert.match(
       String(compares(some)),
       /^\(a5\) if r0 < /,
-      'unsigned: one below zero passes, and is counted',
+      'unsigned: a negative latency passes, and is counted',
     );
     assert.is(some.length, without.length + ends);
     assert.equal(text({ probe, outcome, minNs: 0 }), without, '0 is none');
-    const counted = BY_FUNCTION.includes(probe) ? 0 : 1;
+    const counted = FUNCTION_PROBES.includes(probe) ? 0 : 1;
     assert.is(
       compares(text({ probe, ...OPTIONS.minNs })).length,
       1 + counted,
-      'and one where failures are counted',
+      'and one if failures are counted',
     );
   });
 
-  test(`${probe}: a least latency of more than 31 bits is compared whole`, () => {
+  test(`${probe}: a minimum latency of more than 31 bits is compared completely`, () => {
     const lines = text({ probe, minNs: 86_400_000_000_000 });
     assert.ok(
       lines.some((line) => line.includes('0x4e94914f0000')),
@@ -97,35 +97,35 @@ for (const probe of PROBE_TYPES) {
     );
   });
 
-  test(`${probe}: of one family, the other\u2019s addresses are neither read nor sent`, () => {
+  test(`${probe}: with one family, addresses of the other are neither read nor sent`, () => {
     const size = (options: Partial<Options>) =>
       layoutOf(tcpconnlat({ probe, ...options }, x64).events.event).size;
     assert.is(size({}) - size({ family: 4 }), 32);
     assert.is(size({}) - size({ family: 6 }), 8);
   });
 
-  test(`${probe}: the local port costs nothing where it is not asked for`, () => {
+  test(`${probe}: the local port costs nothing if it is off`, () => {
     const [without, some] = [text({ probe }), text({ probe, ...OPTIONS.localPort })];
-    if (HAVE_PORT.includes(probe)) assert.equal(some, without, 'and nothing at all where it is there anyway');
+    if (HAVE_PORT.includes(probe)) assert.equal(some, without, 'and nothing at all if it is always read');
     else assert.ok(some.length > without.length);
   });
 
-  test(`${probe}: who connects is two calls at the connect, and not there without`, () => {
+  test(`${probe}: --who costs two calls at the connect, and nothing if absent`, () => {
     const [without, some] = [text({ probe }), text({ probe, who: true })];
     const calls = (lines: string[]) =>
       lines.filter((line) => /call bpf_get_current_(uid_gid|cgroup_id)/.test(line));
     assert.equal(calls(without), []);
-    assert.is(calls(some).length, BY_FUNCTION.includes(probe) ? 4 : 2);
+    assert.is(calls(some).length, FUNCTION_PROBES.includes(probe) ? 4 : 2);
     const size = (who: boolean) => layoutOf(tcpconnlat({ probe, who }, x64).events.event).size;
     assert.is(size(true) - size(false), 16);
   });
 
-  test(`${probe}: the table has room for as many as are asked for`, () => {
+  test(`${probe}: the table has the requested capacity`, () => {
     assert.is(tcpconnlat({ probe }, x64).attempts.maxEntries, 10_240);
     assert.is(tcpconnlat({ probe, maxAttempts: 2 }, x64).attempts.maxEntries, 2);
   });
 
-  test(`${probe}: every combination of options makes programs, the same ones each time`, () => {
+  test(`${probe}: every combination of options produces the same programs each time`, () => {
     for (const filter of [undefined, OPTIONS.pid.filter])
       for (const family of [undefined, 4, 6] as const)
         for (const minNs of [undefined, 1, 2 ** 40])
@@ -137,7 +137,7 @@ for (const probe of PROBE_TYPES) {
   });
 }
 
-test('tp_btf: the addresses are read from where the types have them', () => {
+test('tp_btf: addresses are read at their offsets in BTF', () => {
   const reads = (family: 4 | 6 | undefined, at: number) =>
     text({ probe: 'tp_btf', family }).some((line) => line.endsWith(`= *(u64 *)(r7 +${at})`));
   const read = (family?: 4 | 6) => [At.addrpair, At.v6Remote, At.v6Local].map((at) => reads(family, at));
@@ -147,7 +147,7 @@ test('tp_btf: the addresses are read from where the types have them', () => {
 });
 
 for (const probe of ['kprobe', 'fentry'] as const)
-  test(`${probe}: only the functions of the families that are wanted are probed`, () => {
+  test(`${probe}: only the functions of the selected families are probed`, () => {
     const symbols = (family?: 4 | 6) =>
       tcpconnlat({ probe, family }, x64).programs.map(({ attachment, optional }) => [
         attachment.kind === probe && attachment.symbol,
@@ -159,10 +159,14 @@ for (const probe of ['kprobe', 'fentry'] as const)
     ];
     assert.equal(symbols(), [...always, ['tcp_v4_connect', false], ['tcp_v6_connect', true]]);
     assert.equal(symbols(4), [...always, ['tcp_v4_connect', false]]);
-    assert.equal(symbols(6), [...always, ['tcp_v6_connect', false]], 'IPv6 is not optional where it is all');
+    assert.equal(
+      symbols(6),
+      [...always, ['tcp_v6_connect', false]],
+      'IPv6 is not optional if it is the only family',
+    );
   });
 
-test('fentry: the functions are found among the types, or left to the loader to complain of', () => {
+test('fentry: functions have their BTF id, or none, which the loader reports', () => {
   const ids = (...functions: string[]) =>
     tcpconnlat({ probe: 'fentry' }, target('x64', socketTypes({ functions }))).programs.map(
       ({ attachment }) => attachment.kind === 'fentry' && attachment.btfId !== undefined,
@@ -175,7 +179,7 @@ test('fentry: the functions are found among the types, or left to the loader to 
   ]);
 });
 
-test('what clears the table is attached before what fills it', () => {
+test('programs that remove entries are attached before programs that add them', () => {
   const names = tcpconnlat({ probe: 'kprobe' }, x64).programs.map(({ name }) => name);
   assert.equal(names, ['tcp_destroy', 'tcp_rcv_state', 'tcp_v4_connect', 'tcp_v6_connect']);
 });
@@ -193,10 +197,10 @@ for (const probe of PROBE_TYPES) {
     }
   });
 
-  test(`${probe}: a filter by process, user, name or cgroup is asked for only where an attempt begins`, () => {
+  test(`${probe}: a filter by process, user, name or cgroup is checked only when an attempt begins`, () => {
     const calls = (filter: Filter, id: number) =>
       text({ probe, filter }).filter((line) => line.endsWith(`#${id}`)).length;
-    const begins = BY_FUNCTION.includes(probe) ? 2 : 1;
+    const begins = FUNCTION_PROBES.includes(probe) ? 2 : 1;
     const every = everyFilter(probe);
     assert.equal([calls({}, 15), calls({ uid: every.uid }, 15)], [0, begins], 'bpf_get_current_uid_gid');
     assert.equal([calls({}, 16), calls({ comm: every.comm }, 16)], [begins, begins], 'bpf_get_current_comm');
@@ -207,15 +211,15 @@ for (const probe of PROBE_TYPES) {
     );
   });
 
-  test(`${probe}: addresses are looked up where they are known, in a map of their own`, () => {
+  test(`${probe}: addresses are looked up when they are known, each in its own map`, () => {
     const maps = (filter: Filter) => tcpconnlat({ probe, filter }, x64).maps.map(({ name }) => name);
     const lookups = (filter: Filter, map: string) =>
       text({ probe, filter }).filter((line) => line.endsWith(`map[${map}]`)).length;
     const { to, from } = everyFilter(probe);
     assert.equal(maps({ to }), ['attempts', 'counters', 'to', 'events']);
     assert.equal(maps({ from }), ['attempts', 'counters', 'from', 'events']);
-    assert.is(lookups({ to }, 'to'), BY_FUNCTION.includes(probe) ? 2 : 1);
-    assert.is(lookups({ from }, 'from'), 1, 'by functions at the answer');
+    assert.is(lookups({ to }, 'to'), FUNCTION_PROBES.includes(probe) ? 2 : 1);
+    assert.is(lookups({ from }, 'from'), 1, 'on functions at the answer');
   });
 
   if (probe !== 'trace_event')
@@ -227,13 +231,13 @@ for (const probe of PROBE_TYPES) {
     });
 }
 
-test('of a family that the kernel does not have, addresses are not asked for', () => {
+test('addresses of a family that the kernel does not support are not read', () => {
   const without = target('x64', socketTypes({ ipv6: false }));
   const { to, from } = everyFilter('tp_btf');
-  for (const probe of BY_TYPES) text({ probe, family: 6, filter: { to, from } }, without);
+  for (const probe of WITH_BTF) text({ probe, family: 6, filter: { to, from } }, without);
 });
 
-test('trace_event: a filter by what the record does not have is refused', () => {
+test('trace_event: a filter by a value that the record lacks is an error', () => {
   const { netns } = everyFilter('tp_btf');
   assert.throws(
     () => tcpconnlat({ probe: 'trace_event', filter: { netns } }, x64),
@@ -242,32 +246,32 @@ test('trace_event: a filter by what the record does not have is refused', () => 
   );
 });
 
-test('a filter that leaves nothing, or asks for more than there is room for, is refused', () => {
-  const refusal = (filter: Filter) => () => tcpconnlat({ probe: 'tp_btf', filter }, x64);
+test('a filter that matches nothing or is too large is an error', () => {
+  const making = (filter: Filter) => () => tcpconnlat({ probe: 'tp_btf', filter }, x64);
   const many = Array.from({ length: 65 }, (_, i) => i);
-  assert.throws(refusal({ port: { only: [[1, 9]], not: [[0, 10]] } }), /filter 'port' matches nothing/);
-  assert.throws(refusal({ comm: { only: [] } }), /filter 'comm' matches nothing/);
+  assert.throws(making({ port: { only: [[1, 9]], not: [[0, 10]] } }), /filter 'port' matches nothing/);
+  assert.throws(making({ comm: { only: [] } }), /filter 'comm' matches nothing/);
   assert.throws(
-    refusal({ port: { only: many.map((i) => [2 * i, 2 * i]) } }),
+    making({ port: { only: many.map((i) => [2 * i, 2 * i]) } }),
     /'port' has 65 values, at most 64/,
   );
-  refusal({ port: { only: many.map((i) => [i, i]) } })();
-  assert.throws(refusal({ cgroup: { only: many.map(String) } }), /'cgroup' has 65 values/);
+  making({ port: { only: many.map((i) => [i, i]) } })();
+  assert.throws(making({ cgroup: { only: many.map(String) } }), /'cgroup' has 65 values/);
   const networks = Array.from({ length: 1025 }, (_, i) => ({
     address: Uint8Array.of(10, 0, i >> 8, i & 255),
     prefix: 32,
   }));
-  assert.throws(refusal({ to: { not: networks } }), /'to' has 1025 values, at most 1024/);
+  assert.throws(making({ to: { not: networks } }), /'to' has 1025 values, at most 1024/);
 });
 
 // --- targets -------------------------------------------------------------------------------------
 
-test('on arm64 only the places of a kprobe\u2019s arguments differ', () => {
+test('on arm64 only the offsets of kprobe arguments differ', () => {
   const arm64 = target('arm64', socketTypes());
   const [there, here] = [text({ probe: 'kprobe' }, arm64), text({ probe: 'kprobe' })];
   const differing = here.flatMap((line, i) => (line === there[i] ? [] : [[line, there[i]]]));
   assert.is(there.length, here.length);
-  assert.is(differing.length, 4, 'one a program');
+  assert.is(differing.length, 4, 'one per program');
   for (const [x, a] of differing) {
     assert.match(String(x), /= \*\(u64 \*\)\(r\d \+112\)$/);
     assert.is(a, x?.replace('+112', '+0'));
@@ -276,8 +280,8 @@ test('on arm64 only the places of a kprobe\u2019s arguments differ', () => {
     assert.equal(text({ probe }, arm64), text({ probe }), 'the arguments of others are an array');
 });
 
-for (const probe of BY_TYPES)
-  test(`${probe}: on a kernel without IPv6 there are no addresses of IPv6`, () => {
+for (const probe of WITH_BTF)
+  test(`${probe}: on a kernel without IPv6, events have no IPv6 addresses`, () => {
     const without = target('x64', socketTypes({ ipv6: false }));
     const { events } = tcpconnlat({ probe }, without);
     assert.equal(
@@ -287,18 +291,18 @@ for (const probe of BY_TYPES)
     assert.ok(text({ probe }, without).length < text({ probe }).length);
   });
 
-test('an older kernel’s protocol is a bit field of 8 bits, at another place', () => {
+test('on older kernels the protocol is an 8-bit bit field at another offset', () => {
   const old = target('x64', socketTypes({ bitField: true }));
   for (const { probe, check } of BARS) if (probe !== 'trace_event') check(old);
   assert.ok(text({ probe: 'tp_btf' }, old).includes(`(71) r0 = *(u8 *)(r6 +${At.protocol + 1})`));
 });
 
-test('without kernel types, or with some that lack sockets, it says what is missing', () => {
+test('without BTF, or with BTF that lacks sockets, an error names what is missing', () => {
   const without = target('x64');
   const empty = new BtfWriter();
   empty.int('int', 4);
   const strange = target('x64', Btf.parse(empty.blob()));
-  for (const probe of BY_TYPES) {
+  for (const probe of WITH_BTF) {
     assert.throws(
       () => tcpconnlat({ probe }, without),
       (error: unknown) => error instanceof NoBtfError,
@@ -311,7 +315,7 @@ test('without kernel types, or with some that lack sockets, it says what is miss
   );
 });
 
-test('trace_event: needs the record\u2019s format, and no types', () => {
+test('trace_event needs the format of the record, and no BTF', () => {
   const byRecord: Target = { ...target('x64'), formats: [stateFormat] };
   for (const family of [undefined, 4, 6] as const)
     assert.equal(text({ probe: 'trace_event', family }, byRecord), text({ probe: 'trace_event', family }));
@@ -321,7 +325,7 @@ test('trace_event: needs the record\u2019s format, and no types', () => {
   );
 });
 
-test('trace_event: only what was accepted is shown, and it says so', () => {
+test('trace_event: only accepted connects are sent, and refused ones are a blind spot', () => {
   const blind = PROBE_TYPES.filter((probe) => tcpconnlat({ probe }, x64).blindSpots.length > 0);
   assert.equal(blind, ['trace_event']);
   assert.equal(tcpconnlat({ probe: 'trace_event' }, x64).blindSpots, ['refused']);
@@ -332,7 +336,7 @@ test('trace_event: only what was accepted is shown, and it says so', () => {
   );
 });
 
-test('trace_event: the ports are those of the record, in the machine\u2019s byte order', () => {
+test('trace_event: ports are in host byte order', () => {
   const { ports } = tcpconnlat({ probe: 'trace_event' }, x64).events.event.properties;
   const sent = valueDecoder(ports)(new DataView(new Uint8Array([80, 0, 0x34, 0x12]).buffer), 0);
   assert.equal(sent, { remote: 80, local: 0x1234 });
@@ -341,23 +345,23 @@ test('trace_event: the ports are those of the record, in the machine\u2019s byte
 // --- outcomes ------------------------------------------------------------------------------------
 
 for (const probe of PROBE_TYPES) {
-  test(`${probe}: the end of a connect is part of the event where it is asked for`, () => {
+  test(`${probe}: events contain the end of a connect only with outcome`, () => {
     const names = (options: Partial<Options>) =>
       Object.keys(tcpconnlat({ probe, ...options }, x64).events.event.properties);
     const added = probe === 'trace_event' ? ['ended'] : ['ended', 'cause'];
     assert.equal(names(OPTIONS.outcome), [...names({}), ...added]);
   });
 
-  test(`${probe}: that only failures are wanted is decided in the kernel, by the new state`, () => {
+  test(`${probe}: failures are selected in the kernel, by the new state`, () => {
     const states = (outcome: Options['outcome']) =>
       text({ probe, outcome }).filter((line) => /^\(\w\w\) if [rw]\d [!=]= 0x1 goto/.test(line)).length;
     assert.is(states('failures') - states('all'), 1);
     assert.is(text({ probe, outcome: 'failures' }).length - text({ probe, outcome: 'all' }).length, 2);
   });
 
-  test(`${probe}: what it cannot see of the ends of connects is told`, () => {
+  test(`${probe}: blind spots with outcome`, () => {
     const blind = tcpconnlat({ probe, outcome: 'all' }, x64).blindSpots;
-    const expected = BY_FUNCTION.includes(probe) ? [] : ['unrouted'];
+    const expected = FUNCTION_PROBES.includes(probe) ? [] : ['unrouted'];
     assert.equal(blind, probe === 'trace_event' ? ['errors', ...expected] : expected);
   });
 }
@@ -366,7 +370,7 @@ for (const [probe, entry, exit] of [
   ['kprobe', 'kprobe', 'kretprobe'],
   ['fentry', 'fentry', 'fexit'],
 ] as const)
-  test(`${probe}: an end is a new state, or the return of a call that failed; that is attached before what begins`, () => {
+  test(`${probe}: an attempt ends at a new state or at the return of a failed call; these programs are attached first`, () => {
     const kinds = (family?: 4 | 6) =>
       tcpconnlat({ probe, family, outcome: 'all' }, x64).programs.map(({ name, attachment, optional }) => [
         name,
@@ -390,17 +394,17 @@ for (const [probe, entry, exit] of [
 
 // --- failures that are not shown -----------------------------------------------------------------
 
-/** The additions to the counter of failures. */
+/** The number of additions to the counter of failures. */
 const counts = (options: Options): number =>
   text(options).filter((line) => /^\(db\) lock \*\(u64 \*\)\(r\d \+8\)/.test(line)).length;
 
 for (const probe of PROBE_TYPES) {
-  const isByFunction = BY_FUNCTION.includes(probe);
+  const onFunctions = FUNCTION_PROBES.includes(probe);
 
-  test(`${probe}: failures are counted if they are not sent, and no end of a connect is counted twice`, () => {
+  test(`${probe}: failures are counted if they are not sent, and each end only once`, () => {
     assert.is(tcpconnlat({ probe }, x64).countsFailures, true);
-    // By functions where a socket is destroyed, and where it connects again by either function.
-    assert.is(counts({ probe }), isByFunction ? 3 : 1);
+    // On functions: when a socket is destroyed, and when it connects again by either function.
+    assert.is(counts({ probe }), onFunctions ? 3 : 1);
     for (const outcome of ['all', 'failures'] as const) {
       assert.is(tcpconnlat({ probe, outcome }, x64).countsFailures, false);
       assert.is(counts({ probe, outcome }), 0);
@@ -408,32 +412,32 @@ for (const probe of PROBE_TYPES) {
   });
 
   for (const [what, options] of [
-    ['a least latency', { minNs: 1_000_000 }],
+    ['a minimum latency', { minNs: 1_000_000 }],
     ['a filter by the local address', { filter: { from: everyFilter(probe).from } }],
   ] as const)
-    test(`${probe}: with ${what} failures are ${isByFunction ? 'not counted: it is known too late' : 'counted'}`, () => {
-      assert.is(tcpconnlat({ probe, ...options }, x64).countsFailures, !isByFunction);
-      assert.is(counts({ probe, ...options }), isByFunction ? 0 : 1);
+    test(`${probe}: with ${what} failures are ${onFunctions ? 'not counted, because the value is not known' : 'counted'}`, () => {
+      assert.is(tcpconnlat({ probe, ...options }, x64).countsFailures, !onFunctions);
+      assert.is(counts({ probe, ...options }), onFunctions ? 0 : 1);
     });
 
-  test(`${probe}: they are counted under every other filter at once`, () => {
+  test(`${probe}: failures are counted with every other filter at once`, () => {
     const { from: _, ...filter } = everyFilter(probe);
     for (const family of [undefined, 4, 6] as const)
-      assert.is(counts({ probe, filter, family }), isByFunction ? (family ? 2 : 3) : 1);
+      assert.is(counts({ probe, filter, family }), onFunctions ? (family ? 2 : 3) : 1);
   });
 
-  test(`${probe}: what is left in the table at the end`, () => {
+  test(`${probe}: what the table holds at the end`, () => {
     const left = (options: Partial<Options>) => tcpconnlat({ probe, ...options }, x64).remainingAttempts;
     const { from } = everyFilter(probe);
-    assert.is(left({}), isByFunction ? 'unanswered' : 'in-flight');
+    assert.is(left({}), onFunctions ? 'unanswered' : 'in-flight');
     assert.is(left({ outcome: 'failures' }), 'in-flight');
-    assert.is(left({ family: 4 }), isByFunction ? undefined : 'in-flight', 'mapped ones are in it');
-    assert.is(left({ outcome: 'all', filter: { from } }), isByFunction ? undefined : 'in-flight');
+    assert.is(left({ family: 4 }), onFunctions ? undefined : 'in-flight', 'it holds mapped connects');
+    assert.is(left({ outcome: 'all', filter: { from } }), onFunctions ? undefined : 'in-flight');
   });
 }
 
-test('by functions a connect of IPv4 that finds an attempt of its socket looks whether it is that of a mapped address', () => {
-  for (const probe of BY_FUNCTION as ProbeType[]) {
+test('on functions, an IPv4 connect with an existing attempt checks for a mapped address', () => {
+  for (const probe of FUNCTION_PROBES as ProbeType[]) {
     const connect = tcpconnlat({ probe }, x64).programs.find(({ name }) => name === 'tcp_v4_connect');
     const lines = assemble(connect?.instructions ?? []).instructions.map(({ instruction }) =>
       disassemble(instruction),
@@ -456,7 +460,7 @@ const listings: [string, Options][] = [
   ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-outcome.txt`, { probe, ...OPTIONS.outcome }]),
   ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-who.txt`, { probe, who: true }]),
 ];
-/** Every filter that a way has, both ways round where that is one. */
+/** Every filter that a probe type supports, some as inclusions and some as exclusions. */
 function everyFilter(probe: ProbeType): Filter {
   const network = (prefix: number, ...address: number[]) => ({ address: Uint8Array.from(address), prefix });
   return {
@@ -494,7 +498,7 @@ listings.push([
   { probe: 'kprobe', outcome: 'all', filter: { from: everyFilter('kprobe').from } },
 ]);
 for (const [file, options] of listings)
-  test(`the programs are those of golden/${file}`, () => {
+  test(`the programs match golden/${file}`, () => {
     assertGolden(
       file,
       listTool(tcpconnlat(options, x64), () => undefined),

@@ -1,4 +1,4 @@
-/** The listings of the tool's programs are programs: what is printed for people is read as the same bytes. */
+/** Listings of the tool's programs are valid program texts: they assemble to the same bytes. */
 import { readdirSync, readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
@@ -9,7 +9,7 @@ const test = suite('programs/text');
 
 const FOLDER = new URL('../../../test/programs/golden/', import.meta.url);
 
-/** The bytes that a listing shows, in hexadecimal. */
+/** The bytes in a listing, in hexadecimal. */
 function bytesIn(listing: string): string {
   return [...listing.matchAll(/^ *\d+: ((?:[0-9a-f]{2} ?){8})/gm)]
     .map(([, bytes]) => bytes)
@@ -18,7 +18,7 @@ function bytesIn(listing: string): string {
 }
 
 for (const file of readdirSync(FOLDER))
-  test(`the listing golden/${file} is read as what it shows`, () => {
+  test(`the listing golden/${file} assembles to its bytes`, () => {
     const [maps = '', ...programs] = readFileSync(new URL(file, FOLDER), 'utf8').split(/^program .*$/m);
     assert.ok(programs.length > 0);
     const { maps: declared } = parseProgram(maps);

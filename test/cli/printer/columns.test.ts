@@ -17,12 +17,12 @@ const RECORD: ConnectRecord = {
   lat_ms: 13.8449,
 };
 
-/** The line of a record, alone in its table. */
+/** The line of a record in a table of its own. */
 function line(changes: Partial<ConnectRecord> = {}, shown: Partial<ColumnOptions> = {}): string {
   return table({ timestamp: false, lport: false, ...shown }).line({ ...RECORD, ...changes });
 }
 
-/** C's `%-Ns` for several texts, apart by a space each: bcc's formats. */
+/** C's `%-Ns` for several texts, separated by spaces: the format of bcc. */
 function format(widths: readonly number[], texts: readonly string[]): string {
   return texts.map((text, i) => text.padEnd(widths[i] ?? 0)).join(' ');
 }
@@ -60,7 +60,7 @@ for (const [shown, header, text] of cases)
     assert.is(line({}, shown), `${text}\n`);
   });
 
-test('what becomes of a connect stands behind the plain columns, which stay where they are', () => {
+test('--outcome adds columns at the end', () => {
   const shown = { timestamp: false, lport: true };
   const plain = table(shown);
   const outcome = table({ ...shown, outcome: 'all' });
@@ -70,7 +70,7 @@ test('what becomes of a connect stands behind the plain columns, which stay wher
   assert.is(line.indexOf('timed-out'), outcome.header().indexOf('RESULT'));
 });
 
-test('how often a SYN was sent again is a dash where it is not known', () => {
+test('unknown retransmits are a dash', () => {
   const shown = table({ timestamp: false, lport: false, outcome: 'all' });
   assert.match(shown.line({ ...RECORD, result: 'failed' }), / 13\.84 {5}- {4}failed\n$/);
 });
@@ -78,14 +78,14 @@ test('how often a SYN was sent again is a dash where it is not known', () => {
 const ID = '3f4a9c0123456789'.padEnd(64, 'a');
 const POD = '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21';
 
-test('--wall is a column before the others', () => {
+test('--wall adds the first column', () => {
   const time = '2026-11-25T15:39:56.123456Z';
   const shown = table({ timestamp: true, lport: false, wall: true });
   assert.match(shown.header(), /^TIME\(s\) {2}TIME {24}PID {5}COMM /);
   assert.match(shown.line({ ...RECORD, time }), new RegExp(`^1\\.235 {4}${time} 1201 {4}wget `));
 });
 
-test('--who and --resolve leave the other columns where they are, and stand behind them', () => {
+test('--who and --resolve add columns at the end', () => {
   const [plain, more] = [table(cases[0][0]), table({ ...cases[0][0], who: true, resolve: true })];
   assert.ok(more.header().startsWith(`${plain.header().trimEnd()}   UID    CONTAINER    POD DESTINATION`));
   const named = { ...RECORD, uid: 33, host: 'db1.example', service: 'https' };
@@ -95,7 +95,7 @@ test('--who and --resolve leave the other columns where they are, and stand behi
   );
 });
 
-test('of a container’s id twelve characters are shown, of a pod’s uid all, and its column is wide once there is one', () => {
+test('a container id is truncated to 12 characters; a pod uid is complete and widens its column', () => {
   const shown = table({ timestamp: false, lport: false, who: true });
   const tail = (text: string) => text.slice(text.indexOf('13.84'));
   assert.is(tail(shown.line({ ...RECORD, uid: 0, container: ID })), '13.84     0      3f4a9c012345 -\n');
@@ -111,11 +111,7 @@ for (const [what, changes, text] of [
   ['a name and a service', { host: 'db1.example', service: 'https' }, 'db1.example:https'],
   ['a name alone', { host: 'db1.example' }, 'db1.example:443'],
   ['a service alone', { service: 'https' }, '74.125.28.91:https'],
-  [
-    'a service at an address of IPv6',
-    { ip: 6, daddr: '2001:db8::1', service: 'https' },
-    '[2001:db8::1]:https',
-  ],
+  ['a service at an IPv6 address', { ip: 6, daddr: '2001:db8::1', service: 'https' }, '[2001:db8::1]:https'],
   ['neither', {}, '-'],
 ] as const)
   test(`a destination with ${what}`, () => {
@@ -123,12 +119,12 @@ for (const [what, changes, text] of [
     assert.is(words.at(-1), text);
   });
 
-test('what isn’t known of a record is a dash', () => {
+test('unknown values are a dash', () => {
   const words = line({}, { wall: true, who: true }).trimEnd().split(/ +/);
   assert.equal([words[0], ...words.slice(-3)], ['-', '-', '-', '-']);
 });
 
-test('the numbers are rounded to bcc\u2019s digits', () => {
+test('numbers have as many digits as in bcc', () => {
   assert.match(line({ lat_ms: 0 }), / 0\.00\n$/);
   assert.match(line({ lat_ms: 0.005001 }), / 0\.01\n$/);
   assert.match(line({ lat_ms: 12_345.678 }), / 12345\.68\n$/);
@@ -136,26 +132,26 @@ test('the numbers are rounded to bcc\u2019s digits', () => {
   assert.match(line({ time_s: 123_456.7891 }, { timestamp: true }), /^123456\.789 1201 /);
 });
 
-test('a command of more than 12 characters is cut', () => {
+test('a command name is truncated to 12 characters', () => {
   const [head, tail] = ['abcdefghijkl', 'mno'];
   assert.is(line({ comm: head + tail }), line({ comm: head }));
   assert.is(line({ comm: head }).indexOf(' 4  10.'), 8 + 12);
 });
 
-test('a command is cut between characters, not within one', () => {
+test('a command name is truncated between characters', () => {
   assert.match(line({ comm: 'elevenchars\u{1F980}' }), /^1201 {4}elevenchars\u{1F980} /u);
 });
 
-test('control characters of a command don\u2019t reach the terminal', () => {
+test('control characters in a command name do not reach the terminal', () => {
   assert.is(line({ comm: 'a\x1b[2J\nb\t\x7f\x9b' }), line({ comm: 'a?[2J?b???' }));
   assert.is(
     line({ comm: 'r\u202el\u2028x' }),
     line({ comm: 'r?l?x' }),
-    'nor what turns a line round or breaks it',
+    'nor do bidirectional controls and line separators',
   );
 });
 
-test('a long IPv6 address makes its column wider, also for the lines after it', () => {
+test('a long IPv6 address widens its column for the following lines too', () => {
   const long = '2001:db8:aaaa:bbbb:cccc:dddd:eeee:1';
   const shown = table({ timestamp: false, lport: true });
   const columns = (text: string) =>
@@ -174,13 +170,13 @@ test('a long IPv6 address makes its column wider, also for the lines after it', 
   assert.is(shown.outgrown, false, 'nothing has grown since');
 });
 
-test('addresses of 16 characters leave the columns as they are', () => {
+test('addresses of 16 characters do not widen the columns', () => {
   const shown = table({ timestamp: false, lport: false });
   shown.line({ ...RECORD, saddr: '255.255.255.255', daddr: '::ffff:127.0.0.1' });
   assert.is(shown.outgrown, false);
 });
 
-test('a time just before the first is 0.000, one well before it is negative', () => {
+test('a time just before the first event is 0.000, an earlier one is negative', () => {
   assert.match(line({ time_s: -0.0004 }, { timestamp: true }), /^0\.000 /);
   assert.match(line({ time_s: -0.0016 }, { timestamp: true }), /^-0\.002 /);
 });

@@ -11,7 +11,7 @@ const RECORD: ConnectRecord = {
 };
 const SERVICES = new Map([[443, 'https']]);
 
-/** A nameLookup whose addresses get their names when the test says so, and what it has shown. */
+/** A name lookup whose answers the test controls, and the printed records. */
 function bench() {
   const asked = new Map<string, (names: string[]) => void>();
   const shown: ConnectRecord[] = [];
@@ -29,7 +29,7 @@ function bench() {
   return { stage, shown, add, answer, hosts };
 }
 
-test('a record gets the names of its destination', async () => {
+test('a record gets the names of its address and port', async () => {
   const { stage, shown, add, answer } = bench();
   add('192.0.2.1');
   await answer('192.0.2.1', 'db1.example', 'other.example');
@@ -39,7 +39,7 @@ test('a record gets the names of its destination', async () => {
   stage.end();
 });
 
-test('a record without names is as it was', async () => {
+test('a record without names is unchanged', async () => {
   const { stage, shown, add, answer } = bench();
   add('192.0.2.1', { dport: 12_345 });
   await answer('192.0.2.1');
@@ -47,7 +47,7 @@ test('a record without names is as it was', async () => {
   stage.end();
 });
 
-test('records stay in order: one whose name is there waits for the one before it', async () => {
+test('records stay in order: a named record waits for the record before it', async () => {
   const { stage, add, answer, hosts } = bench();
   add('192.0.2.1');
   add('192.0.2.2');
@@ -61,7 +61,7 @@ test('records stay in order: one whose name is there waits for the one before it
   stage.end();
 });
 
-test('a record waits some hundreds of ms for its name and no longer', async () => {
+test('a record waits only a few hundred ms for its name', async () => {
   const { stage, add, hosts } = bench();
   const begin = performance.now();
   add('192.0.2.1');
@@ -74,7 +74,7 @@ test('a record waits some hundreds of ms for its name and no longer', async () =
   stage.end();
 });
 
-test('records that wait are bounded: one more, and the first of them goes on without its name', () => {
+test('the queue is bounded: if it is full, the first record is printed without its name', () => {
   const { stage, add, hosts } = bench();
   for (let i = 0; i < 1000; i++) add(`10.1.${i >> 8}.${i & 255}`);
   assert.equal(hosts(), []);
@@ -84,7 +84,7 @@ test('records that wait are bounded: one more, and the first of them goes on wit
   assert.is(hosts().length, 1001);
 });
 
-test('at the end what waits is shown as it is, in order', async () => {
+test('at the end the queued records are printed in order', async () => {
   const { stage, add, hosts } = bench();
   for (const last of [1, 2, 3]) add(`192.0.2.${last}`);
   stage.end();

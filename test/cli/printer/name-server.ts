@@ -1,6 +1,5 @@
 /**
- * A name server of a test's own, on 127.0.0.1 alone: it answers questions for the names of addresses, or
- * keeps silent.
+ * A name server for tests on 127.0.0.1. It answers reverse queries, or stays silent.
  */
 import { createSocket, type Socket } from 'node:dgram';
 import type { AddressInfo } from 'node:net';
@@ -15,11 +14,11 @@ const NO_SUCH_NAME = 3;
 export class NameServer {
   readonly #socket: Socket;
   readonly #names: ReadonlyMap<string, string>;
-  /** The questions that have come. */
+  /** The received queries. */
   readonly questions: string[] = [];
   /** Whether it answers. */
   silent = false;
-  /** How long it thinks, ms. */
+  /** The delay of answers in ms. */
   delayMs = 0;
 
   private constructor(socket: Socket, names: ReadonlyMap<string, string>) {
@@ -32,7 +31,7 @@ export class NameServer {
     });
   }
 
-  /** Names by what they are asked for: `1.2.0.192.in-addr.arpa`. Rejects where the port is taken. */
+  /** `names` maps queries such as `1.2.0.192.in-addr.arpa` to names. Rejects if the port is in use. */
   static start(names: Readonly<Record<string, string>>, port = 0): Promise<NameServer> {
     const socket = createSocket('udp4');
     return new Promise((resolve, reject) => {
@@ -41,7 +40,7 @@ export class NameServer {
     });
   }
 
-  /** As resolvers take it: `127.0.0.1:PORT`. */
+  /** The address for resolvers: `127.0.0.1:PORT`. */
   get address(): string {
     return `127.0.0.1:${(this.#socket.address() as AddressInfo).port}`;
   }

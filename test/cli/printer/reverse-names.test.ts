@@ -12,17 +12,17 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await soon(5);
 }
 
-/** Node's resolver, which knows no other server than this one. */
+/** Node's resolver with this server only. */
 function resolverOf(server: NameServer): Resolver {
   const resolver = new promises.Resolver({ timeout: 300, tries: 1 });
   resolver.setServers([server.address]);
   return resolver;
 }
 
-/** A resolver whose questions the test answers. */
+/** A resolver whose queries the test answers. */
 class Scripted implements Resolver {
   readonly asked = new Map<string, { answer(...names: string[]): void; refuse(): void }>();
-  /** All questions, one after the other. */
+  /** All queries in order. */
   readonly questions: string[] = [];
   cancelled = false;
 
@@ -47,7 +47,7 @@ class Scripted implements Resolver {
   }
 }
 
-/** Names over a scripted resolver, closed by the test. */
+/** A cache with a scripted resolver. */
 function scripted(limits: Partial<Limits> = {}) {
   const resolver = new Scripted();
   const news = { count: 0 };
@@ -61,7 +61,7 @@ function scripted(limits: Partial<Limits> = {}) {
   return { resolver, names, news };
 }
 
-test('names of addresses of both families come from a name server', async () => {
+test('a name server names addresses of both families', async () => {
   const server = await NameServer.start({
     '1.2.0.192.in-addr.arpa': 'db1.example',
     '1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa': 'db2.example',
@@ -79,7 +79,7 @@ test('names of addresses of both families come from a name server', async () => 
   await server.close();
 });
 
-test('a server that never answers is waited for a moment, and asked no more questions than a few at a time', async () => {
+test('a silent server causes a short wait and only a few concurrent queries', async () => {
   const server = await NameServer.start({});
   server.silent = true;
   const names = new ReverseNames(resolverOf(server), () => {}, { timeoutMs: 50, queries: 3 });
@@ -93,7 +93,7 @@ test('a server that never answers is waited for a moment, and asked no more ques
   await server.close();
 });
 
-test('an answer that comes too late to be waited for serves the next line', async () => {
+test('a late answer is used for the next line', async () => {
   const { resolver, names, news } = scripted({ timeoutMs: 10 });
   const known = names.of('192.0.2.1');
   await until(() => !known.pending);
@@ -107,7 +107,7 @@ test('an answer that comes too late to be waited for serves the next line', asyn
   names.close();
 });
 
-test('answers are kept for their time, those without a name for a shorter one', async () => {
+test('answers expire, those without a name sooner', async () => {
   const { resolver, names } = scripted({ namedMs: 200, namelessMs: 50 });
   for (const address of ['192.0.2.1', '192.0.2.2']) names.of(address);
   resolver.get('192.0.2.1').answer('db1.example');
@@ -123,7 +123,7 @@ test('answers are kept for their time, those without a name for a shorter one', 
   names.close();
 });
 
-test('as many questions as are allowed are under way; the next one is asked when one is answered', async () => {
+test('the number of concurrent queries is limited; an answer starts the next query', async () => {
   const { resolver, names } = scripted({ queries: 2 });
   for (let i = 1; i <= 4; i++) names.of(`192.0.2.${i}`);
   assert.equal(resolver.questions, ['192.0.2.1', '192.0.2.2']);
@@ -133,7 +133,7 @@ test('as many questions as are allowed are under way; the next one is asked when
   names.close();
 });
 
-test('a question that nobody waits for any more before its turn is not asked, and is when it comes up again', async () => {
+test('a query that times out in the queue is not sent until the next lookup', async () => {
   const { resolver, names } = scripted({ queries: 1, timeoutMs: 20 });
   const [first, second] = [names.of('192.0.2.1'), names.of('192.0.2.2')];
   await until(() => !first.pending && !second.pending);
@@ -145,14 +145,14 @@ test('a question that nobody waits for any more before its turn is not asked, an
   names.close();
 });
 
-test('questions that wait for their turn are bounded: beyond, nothing is pending', () => {
+test('the queue of queries is bounded: beyond its limit nothing is pending', () => {
   const { names } = scripted({ queries: 1, queued: 2 });
   const pending = [1, 2, 3, 4, 5].map((i) => names.of(`192.0.2.${i}`).pending);
   assert.equal(pending, [true, true, true, false, false]);
   names.close();
 });
 
-test('answers are bounded: the address that was met longest ago is asked for again', async () => {
+test('the cache is bounded: the least recently used address is queried again', async () => {
   const { resolver, names } = scripted({ answers: 2 });
   for (const last of [1, 2]) {
     names.of(`192.0.2.${last}`);
@@ -169,7 +169,7 @@ test('answers are bounded: the address that was met longest ago is asked for aga
 });
 
 for (const name of ['', 'two words.example', 'r\u202el.example', '\x1b[2J', 'x'.repeat(254)])
-  test(`${JSON.stringify(name.slice(0, 20))} is no name to show`, async () => {
+  test(`${JSON.stringify(name.slice(0, 20))} is not accepted as a name`, async () => {
     const { resolver, names } = scripted();
     const known = names.of('192.0.2.1');
     resolver.get('192.0.2.1').answer(name);
@@ -178,7 +178,7 @@ for (const name of ['', 'two words.example', 'r\u202el.example', '\x1b[2J', 'x'.
     names.close();
   });
 
-test('after the end nothing is pending, and nobody asked', () => {
+test('after close() nothing is pending and no query is sent', () => {
   const { resolver, names } = scripted();
   const known = names.of('192.0.2.1');
   names.close();

@@ -23,7 +23,7 @@ b\u0007ell	8001/tcp
 ${'x'.repeat(300)}	8003/tcp
 last		65535/tcp`;
 
-test('a port has the first name that it has for TCP', () => {
+test('a port has its first name for TCP', () => {
   assert.equal(
     [...parseServices(TEXT)],
     [
@@ -42,13 +42,13 @@ test('a port has the first name that it has for TCP', () => {
   );
 });
 
-test('where there is no such file there are no names', () => {
+test('without the file there are no names', () => {
   assert.is(services('/nowhere/services').size, 0);
 });
 
 test.skipIf(
   existsSync('/etc/services') ? false : 'there is no /etc/services',
-  'this machine knows ssh',
+  'the file of this machine has ssh',
   () => {
     assert.is(services().get(22), 'ssh');
   },

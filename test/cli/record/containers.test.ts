@@ -50,7 +50,7 @@ const forms: readonly (readonly [string, Container])[] = [
       `kubelet-kubepods-besteffort-pod${UNDERSCORES}.slice/cri-containerd-${ID}.scope`,
     { container: ID, pod: UID },
   ],
-  // Podman, of root and of a user; what watches over a container isn't in it.
+  // Podman, as root and as a user; conmon is not in the container.
   [`/machine.slice/libpod-${ID}.scope`, { container: ID }],
   [`/machine.slice/libpod-${ID}.scope/container`, { container: ID }],
   [
@@ -65,9 +65,9 @@ const forms: readonly (readonly [string, Container])[] = [
   [`/system.slice/nerdctl-${ID}.scope`, { container: ID }],
   [`/default/${ID}`, { container: ID }],
   [`/ecs/f1e2d3c4b5a6/${ID}`, { container: ID }],
-  // Seen from a namespace of cgroups.
+  // Seen from a cgroup namespace.
   [`/../cri-containerd-${ID}.scope`, { container: ID }],
-  // None at all.
+  // No container.
   ['/', {}],
   ['/init.scope', {}],
   ['/system.slice/ssh.service', {}],
@@ -85,7 +85,7 @@ for (const [path, expected] of forms)
     assert.equal(containerOf(path), expected);
   });
 
-/** A machine with these mounts, where each folder has the inode number of its place in the list, from 1. */
+/** A machine with these mounts. The inode number of a folder is its position in the list, from 1. */
 function machine(mounts: string, ...folders: string[]): FakeSyscalls {
   const fake = new FakeSyscalls();
   fake.files.set('/proc/self/mounts', mounts);
@@ -96,7 +96,7 @@ function machine(mounts: string, ...folders: string[]): FakeSyscalls {
   return fake;
 }
 
-test('the container of an id, of a process that is gone too', () => {
+test('the container is found by the cgroup id, also after the process has exited', () => {
   const fake = machine('none /c cgroup2 rw 0 0\n', '/c/', '/c/docker/', `/c/docker/${ID}/`);
   const find = containerLookup(new Kernel(fake), assert.unreachable);
   assert.equal(find(3n, 999), { container: ID });
@@ -104,7 +104,7 @@ test('the container of an id, of a process that is gone too', () => {
   assert.equal(find(4n, 999), {}, 'nor is what nobody knows');
 });
 
-test('where v2 has only the root, the hierarchies of v1 tell, while the process lives', () => {
+test('if v2 has only the root, the v1 hierarchies are used while the process lives', () => {
   const mounts = 'a /u cgroup2 rw 0 0\nb /m cgroup rw,memory 0 0\n';
   const fake = machine(mounts, '/u/');
   fake.files.set('/proc/7/cgroup', `5:devices:/\n4:memory:/docker/${ID}\n0::/\n`);
@@ -113,7 +113,7 @@ test('where v2 has only the root, the hierarchies of v1 tell, while the process 
   assert.equal(find(1n, 8), {});
 });
 
-test('without cgroups it is said once, and nothing is found', () => {
+test('without cgroups there is one warning, and no container is found', () => {
   const said: string[] = [];
   const find = containerLookup(new Kernel(machine('proc /proc proc rw 0 0\n')), (text) => said.push(text));
   assert.equal(find(1n, 7), {});

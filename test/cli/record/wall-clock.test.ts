@@ -6,8 +6,7 @@ import { suite } from '../../harness.ts';
 const test = suite('cli/record/wall-clock');
 
 /**
- * Clocks that read what they are told to, one reading after the other: the monotonic one, the time of day,
- * the monotonic one.
+ * Scripted clocks, read in turn: monotonic, time of day, monotonic.
  */
 function clocks(...readings: readonly [bigint, bigint, bigint][]) {
   const all = readings.flat();
@@ -23,13 +22,13 @@ function clocks(...readings: readonly [bigint, bigint, bigint][]) {
   };
 }
 
-test('the time of day is that of the event, not that of the reading', () => {
+test('the time of day is the time of the event, not of the reading', () => {
   const day = 1_764_085_196_123_456_789n;
   const time = wallClock(clocks([1_000_000n, day + 1_000_000n, 1_000_100n]));
   assert.is(time(0n), formatTime(day - 50n));
 });
 
-test('clocks read too far apart are read again, and the closest readings count', () => {
+test('if readings are too far apart, they are repeated, and the closest are used', () => {
   const { asked, clock } = clocks(
     [0n, 900_000n, 1_000_000n],
     [2_000_000n, 12_010_000n, 2_020_000n],
@@ -39,7 +38,7 @@ test('clocks read too far apart are read again, and the closest readings count',
   assert.equal(asked, [1, 0, 1, 1, 0, 1, 1, 0, 1]);
 });
 
-test('a clock that is set is followed from the next event on', () => {
+test('a change of the clock applies from the next event on', () => {
   const hour = 3_600_000_000_000n;
   const time = wallClock(clocks([0n, hour, 0n], [0n, 2n * hour, 0n]));
   assert.is(time(0n), '1970-01-01T01:00:00.000000Z');
@@ -62,7 +61,7 @@ for (const [ns, text] of times)
     assert.is(new Date(text).getTime(), Number(ns / 1_000_000n));
   });
 
-test('by the real clocks it is now', () => {
+test('with the real clocks it is the current time', () => {
   const syscalls = nativeSyscalls();
   const before = Date.now();
   const text = wallClock(syscalls)(process.hrtime.bigint());

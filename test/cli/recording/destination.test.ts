@@ -1,6 +1,5 @@
 /**
- * Where recordings may go: paths that are followed, and those that are refused whatever the kernel's sysctls
- * say.
+ * Paths of recordings: which are followed, and which are refused regardless of the kernel's sysctls.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -44,7 +43,7 @@ test.before(() => {
 });
 test.after(() => rmSync(folder, { recursive: true }));
 
-/** The path that a recording would go to, by the file's own name. */
+/** The resolved path of a recording. */
 function target(path: string): string {
   const destination = resolve(path);
   try {
@@ -81,7 +80,7 @@ const followed: readonly (readonly [string, () => string, string])[] = [
   ['a link up and down again', () => link('inner/around', '../inner/../inner/file'), 'inner/file'],
 ];
 for (const [what, path, expected] of followed)
-  test(`a path is followed as the kernel does: ${what}`, () => {
+  test(`a path is resolved as in the kernel: ${what}`, () => {
     assert.is(target(join(folder, path())), join(folder, expected));
   });
 
@@ -101,7 +100,7 @@ test('a path is relative to the working directory', () => {
   }
 });
 
-test('a descriptor of the shell\u2019s own may be named, as in --record >(gzip >x.gz)', () => {
+test('a descriptor of the shell is valid, as in --record >(gzip >x.gz)', () => {
   const fd = openSync(join(folder, 'inner/file'), 'r+');
   for (const path of [`/dev/fd/${fd}`, `/proc/self/fd/${fd}`, `/proc/${process.pid}/fd/${fd}`])
     assert.is(target(path), join(folder, 'inner/file'));
@@ -160,7 +159,7 @@ for (const path of ['/dev/stdout', '/dev/stderr', '/dev/fd/1', '/proc/self/fd/2'
     assert.instance(error, DestinationError);
   });
 
-test('null and full may be written, and no descriptor stays open', () => {
+test('/dev/null and /dev/full are valid, and no descriptor stays open', () => {
   const before = openSync('/dev/null', 'r');
   closeSync(before);
   for (const path of ['/dev/null', '/dev/full']) assert.is(target(path), path);
@@ -171,7 +170,7 @@ test('null and full may be written, and no descriptor stays open', () => {
   assert.is(after, before);
 });
 
-/** Files in the shared directory, by what another user may have made of them. */
+/** Files in the shared directory that another user may have planted. */
 const planted: readonly (readonly [string, (path: string) => void, RegExp])[] = [
   [
     'a link of another user',
@@ -182,7 +181,7 @@ const planted: readonly (readonly [string, (path: string) => void, RegExp])[] = 
     /: planted is a symbolic link of another user \(uid 12345\), in a sticky directory; name a file elsewhere$/,
   ],
   [
-    'a link of another user to no file',
+    'a dangling link of another user',
     (path) => {
       symlinkSync(join(folder, 'inner/nothing'), path);
       lchownSync(path, OTHER_USER, OTHER_USER);
@@ -206,7 +205,7 @@ const planted: readonly (readonly [string, (path: string) => void, RegExp])[] = 
     /: it belongs to another user \(uid 12345\)/,
   ],
   [
-    'another name of a file',
+    'a hard link to a file',
     (path) => linkSync(join(folder, 'inner/file'), path),
     /: it has another name \(hard link\), and its directory is sticky; name a new file$/,
   ],
@@ -224,14 +223,14 @@ for (const mode of [0o1777, 0o1775])
       }
     });
 
-test.skipIf(needsRoot, 'a link to a directory, planted, is refused as a part of a path', () => {
+test.skipIf(needsRoot, 'a planted link to a directory is refused within a path', () => {
   const path = join(shared, 'folder');
   symlinkSync(join(folder, 'inner'), path);
   lchownSync(path, OTHER_USER, OTHER_USER);
   assert.match(refusal(join(path, 'new')).message, /: folder is a symbolic link of another user/);
 });
 
-test.skipIf(needsRoot, 'a link of one\u2019s own that leads to what is planted is refused', () => {
+test.skipIf(needsRoot, 'an own link to a planted file is refused', () => {
   const path = join(shared, 'theirs');
   writeFileSync(path, '');
   chownSync(path, OTHER_USER, OTHER_USER);
@@ -242,14 +241,14 @@ test.skipIf(needsRoot, 'a link of one\u2019s own that leads to what is planted i
 const trusted: readonly (readonly [string, () => string])[] = [
   ['a new file in a sticky directory', () => join(shared, 'new')],
   [
-    'a file of one\u2019s own in a sticky directory',
+    'an own file in a sticky directory',
     () => {
       writeFileSync(join(shared, 'own'), '');
       return join(shared, 'own');
     },
   ],
   [
-    'what the owner of the sticky directory put there',
+    'a file of the owner of the sticky directory',
     () => {
       const theirs = join(folder, 'their-shared');
       mkdirSync(theirs);
@@ -276,13 +275,13 @@ for (const [what, path] of trusted)
     assert.is(target(made), made);
   });
 
-test('a link of one\u2019s own in a sticky directory is followed', () => {
+test('an own link in a sticky directory is followed', () => {
   const path = join(shared, 'own-link');
   symlinkSync(join(folder, 'inner/file'), path);
   assert.is(target(path), join(folder, 'inner/file'));
 });
 
-test('a directory that is renamed afterwards stays the same', () => {
+test('a resolved directory stays the same if it is renamed', () => {
   const [path, moved] = [join(folder, 'before'), join(folder, 'after')];
   mkdirSync(path);
   const destination = resolve(join(path, 'new'));

@@ -1,4 +1,4 @@
-/** The file of a recording: what happens to it, and when. */
+/** The file of a recording, from its check to its end. */
 import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
@@ -35,7 +35,7 @@ test.after.each(() => rmSync(folder, { recursive: true }));
 let warnings: string[] = [];
 const AROUND: Surroundings = { syscalls: nativeSyscalls(), warn: (text) => warnings.push(text) };
 
-/** A recording of this text, from its beginning to its end; the warnings meanwhile. */
+/** Writes a recording with this text. Returns the warnings. */
 function record(path: string, text: string, around = AROUND): readonly string[] {
   warnings = [];
   const file = new RecordingFile(path, around);
@@ -65,7 +65,7 @@ for (const [mode, after] of [
   [0o604, '600'],
   [0o755, '600'],
 ] as const)
-  test(`a file of mode ${mode.toString(8)} that others can read is made private, with a word`, () => {
+  test(`a file of mode ${mode.toString(8)} that others can read is made private, with a warning`, () => {
     const path = join(folder, 'old');
     writeFileSync(path, 'older');
     chmodSync(path, mode);
@@ -82,7 +82,7 @@ for (const mode of [0o600, 0o700, 0o400])
     assert.is(modeOf(path), mode.toString(8));
   });
 
-test('before it begins, nothing is created and nothing is changed', () => {
+test('before begin() nothing is created or changed', () => {
   const [fresh, old] = ['fresh', 'old'].map((name) => join(folder, name)) as [string, string];
   writeFileSync(old, 'older');
   chmodSync(old, 0o644);
@@ -96,7 +96,7 @@ test('before it begins, nothing is created and nothing is changed', () => {
   assert.equal(warnings, []);
 });
 
-test('a new file that stays empty is removed; one that was there is kept', () => {
+test('a new file that stays empty is removed; an existing file is kept', () => {
   const path = join(folder, 'new');
   assert.equal(record(path, ''), []);
   assert.equal(readdirSync(folder), []);
@@ -105,7 +105,7 @@ test('a new file that stays empty is removed; one that was there is kept', () =>
   assert.equal(readdirSync(folder), ['new']);
 });
 
-test('an empty file that has been replaced meanwhile is not removed', () => {
+test('an empty file that was replaced is not removed', () => {
   const path = join(folder, 'new');
   const file = new RecordingFile(path, AROUND);
   file.begin();
@@ -120,7 +120,7 @@ const taken = (path: string) =>
     `^cannot write the recording ${path}: another process is recording to it \\(pid ${process.pid}\\); name another file$`,
   );
 
-test('a second writer is refused, by whichever path, and the first goes on', () => {
+test('a second writer is refused on any path, and the first continues', () => {
   const path = join(folder, 'file');
   const first = new RecordingFile(path, AROUND);
   first.begin();
@@ -150,7 +150,7 @@ test('an older recording is locked from the start', () => {
   first.close();
 });
 
-test('of two that start at once for a new file, the one that begins first has it', () => {
+test('if two start with the same new file, the first to begin gets it', () => {
   const path = join(folder, 'file');
   const [one, other] = [new RecordingFile(path, AROUND), new RecordingFile(path, AROUND)];
   one.begin();
@@ -161,7 +161,7 @@ test('of two that start at once for a new file, the one that begins first has it
   assert.is(readFileSync(path, 'utf8'), 'one');
 });
 
-test('a file that another process has created and filled since the start is left alone', () => {
+test('a file that another process has created and filled is not touched', () => {
   const path = join(folder, 'file');
   const file = new RecordingFile(path, AROUND);
   writeFileSync(path, 'another\u2019s');
@@ -170,7 +170,7 @@ test('a file that another process has created and filled since the start is left
   assert.is(readFileSync(path, 'utf8'), 'another\u2019s');
 });
 
-test('a file that another process has created and not locked yet is taken over', () => {
+test('a file that another process has created but not locked is used', () => {
   const path = join(folder, 'file');
   const file = new RecordingFile(path, AROUND);
   writeFileSync(path, '', { mode: 0o600 });
@@ -180,7 +180,7 @@ test('a file that another process has created and not locked yet is taken over',
   assert.is(readFileSync(path, 'utf8'), 'x');
 });
 
-test('a file that is removed before it is locked is looked for again', () => {
+test('if the file is removed before it is locked, the path is resolved again', () => {
   const path = join(folder, 'file');
   writeFileSync(path, 'older');
   let locks = 0;
@@ -192,7 +192,7 @@ test('a file that is removed before it is locked is looked for again', () => {
   assert.equal([locks, readFileSync(path, 'utf8')], [2, 'x']);
 });
 
-test('a file system without locks is recorded to, with a warning', () => {
+test('a file system without locks causes a warning', () => {
   const path = join(folder, 'file');
   const flock = () => -37;
   const said = record(path, 'x', { ...AROUND, syscalls: { ...AROUND.syscalls, flock } });
@@ -215,7 +215,7 @@ test('a named pipe is neither locked nor made private, and needs a reader', () =
   assert.is(modeOf(path), '666');
 });
 
-test.skipIf(needsRoot, 'a directory that cannot be written is found before tracing begins', () => {
+test.skipIf(needsRoot, 'a read-only directory is an error before tracing begins', () => {
   const inner = join(folder, 'inner');
   mkdirSync(inner);
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'none', inner]);

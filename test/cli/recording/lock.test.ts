@@ -12,7 +12,7 @@ const test = suite('cli/recording/lock');
 const { flock } = nativeSyscalls();
 
 for (const parent of [tmpdir(), '/dev/shm'])
-  test(`the holder of a lock is known while it holds it: ${parent}`, () => {
+  test(`the holder of a lock is found: ${parent}`, () => {
     const folder = mkdtempSync(join(parent, 'tsbpf-lock-'));
     try {
       const [one, other] = ['w', 'r'].map((flags) => openSync(join(folder, 'file'), flags)) as [
@@ -34,7 +34,7 @@ for (const parent of [tmpdir(), '/dev/shm'])
     }
   });
 
-test('what is no open file cannot be locked', () => {
+test('a closed descriptor cannot be locked', () => {
   assert.is(flock(99_999), -Errno.EBADF);
 });
 

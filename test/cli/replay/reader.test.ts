@@ -1,6 +1,6 @@
 /**
- * Recordings as the tracer writes them, and what becomes of any other text: a fault with its line, or records
- * that fit the schema.
+ * Reads recordings of the tracer, and any other text: the result is an error with a line number, or records
+ * that match the schema.
  */
 import { Value } from '@sinclair/typebox/value';
 import fc from 'fast-check';
@@ -22,7 +22,7 @@ const HEADER: Header = {
   ...{ options: ['-t'], started: '2026-11-25T15:39:56.123000Z', fields: ['time'] },
 };
 
-/** Reads lines to their end. @throws {RecordingError} */
+/** Reads all lines. @throws {RecordingError} */
 function read(lines: readonly (string | Uint8Array)[], isGrowing = false): ConnectRecord[] {
   const reader = new RecordingReader({ name: 'file', isGrowing });
   const records = lines.flatMap((line) => reader.next({ bytes: Buffer.from(line), whole: true }) ?? []);
@@ -41,11 +41,11 @@ const address = (length: number) =>
       .map((bytes) => Uint8Array.from(bytes)),
   );
 const ends = (length: number) => fc.record({ remote: address(length), local: address(length) });
-/** A name as the kernel keeps it: up to 15 bytes of any kind, and a zero. */
+/** A thread name as in the kernel: up to 15 arbitrary bytes and a zero. */
 const comm = fc
   .uint8Array({ maxLength: 15 })
   .map((bytes) => Buffer.from(bytes.subarray(0, (bytes.indexOf(0) + 16) % 16)).toString());
-/** A moment on the kernel's clock, and one after it. */
+/** Two times of the kernel's clock in ascending order. */
 const moments = fc
   .tuple(fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }), fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }))
   .map(([one, other]) => (one < other ? [one, other] : [other, one]) as [bigint, bigint]);
@@ -83,7 +83,7 @@ const place = fc.record(
   { requiredKeys: [] },
 );
 
-test('whatever the tracer records is read as it was', () => {
+test('everything that the tracer records is read back unchanged', () => {
   fc.assert(
     fc.property(fc.array(event, { minLength: 1 }), place, (events, where) => {
       const toRecord = recordConverter({ wallClock: formatTime, containers: () => where });
@@ -107,8 +107,8 @@ const RECORD: ConnectRecord = {
 };
 
 /**
- * Reads lines that may be anything. Gives the records; undefined if the lines are refused in one line that
- * names one of them.
+ * Reads arbitrary lines. Returns the records; undefined if reading fails with a one-line error that names a
+ * line.
  */
 function readAny(lines: readonly (string | Uint8Array)[]): ConnectRecord[] | undefined {
   try {
@@ -122,8 +122,7 @@ function readAny(lines: readonly (string | Uint8Array)[]): ConnectRecord[] | und
 }
 
 /**
- * Checks that lines are refused, or that their records, from any of them on, print as JSON that fits the
- * schema.
+ * Checks that reading fails, or that the records print as JSON that matches the schema.
  */
 function refusedOrValid(lines: readonly (string | Uint8Array)[]): void {
   const records = readAny(lines) ?? [];
@@ -134,7 +133,7 @@ function refusedOrValid(lines: readonly (string | Uint8Array)[]): void {
   }
 }
 
-/** Numbers as JSON texts, from all that a field may be given. */
+/** Numbers as JSON texts, from the whole range of fields. */
 const numberText = fc.oneof(
   fc.double().map(String),
   fc.maxSafeInteger().map(String),
@@ -161,10 +160,10 @@ const valueText = fc.oneof(
   ...Object.values(RECORD).map((value) => fc.constant(JSON.stringify(value))),
 );
 
-test('a field with any value in its place is refused, or shows as JSON that fits the schema', () => {
+test('a field with any other value is an error, or prints as JSON that matches the schema', () => {
   const names = [...Object.keys(RECORD), ...Object.keys(HEADER), '__proto__', 'constructor', 'toString', ''];
   const field = fc.tuple(fc.constantFrom(...names), valueText);
-  /** An object's text with fields in the place of its own, or twice. */
+  /** The text of an object with replaced or duplicated fields. */
   const changed = (object: object, fields: readonly [string, string][], twice: boolean) => {
     const texts = Object.entries(object).map(([name, value]) => [name, JSON.stringify(value)] as const);
     const kept = twice ? texts : texts.filter(([name]) => !fields.some(([other]) => other === name));
@@ -179,7 +178,7 @@ test('a field with any value in its place is refused, or shows as JSON that fits
   );
 });
 
-test('a line with any bytes changed, or any text as a line, is refused, or shows as JSON that fits the schema', () => {
+test('a changed line, or any text as a line, is an error, or prints as JSON that matches the schema', () => {
   const change = fc.tuple(fc.nat(700), fc.nat(3), fc.uint8Array({ maxLength: 4 }));
   const line = Buffer.from(JSON.stringify(RECORD));
   fc.assert(
@@ -197,16 +196,16 @@ test('a line with any bytes changed, or any text as a line, is refused, or shows
   );
 });
 
-test('times that lie too far apart for their difference to fit are refused', () => {
+test('times with too large a difference are an error', () => {
   const at = (time_s: number) => JSON.stringify({ ...RECORD, time_s });
   assert.is(read([JSON.stringify(HEADER), at(-4e9), at(5e9), at(-5e9)]).length, 3);
   assert.throws(
     () => read([JSON.stringify(HEADER), at(0), at(-6e9), at(6e9)]),
-    'file:4: time_s is 6000000000, more than 10000000000 from that of another line',
+    'file:4: time_s is 6000000000, more than 10000000000 from the time of another line',
   );
 });
 
-test('the last line of a recording under way may be unfinished', () => {
+test('the last line of a growing recording may be incomplete', () => {
   const reader = new RecordingReader({ name: 'file', isGrowing: true });
   const half = { bytes: Buffer.from(JSON.stringify(RECORD).slice(0, 50)), whole: false };
   assert.is(reader.isUnfinished(half), true);
@@ -217,7 +216,7 @@ test('the last line of a recording under way may be unfinished', () => {
   assert.equal(read([], true), [], 'the first line is not there yet');
 });
 
-test('a recording\u2019s name does not break the line of its fault', () => {
+test('the name of a recording does not break the line of an error', () => {
   const reader = new RecordingReader({ name: 'a\nb\x1b[2J', isGrowing: false });
   assert.throws(() => reader.next({ bytes: Buffer.from('x'), whole: true }), 'a?b?[2J:1: it is not JSON');
 });

@@ -1,4 +1,4 @@
-/** Filters for records: the same command lines as the kernel's, with what they take of a record. */
+/** Filters for records: the same options as for programs, with the records that they match. */
 import * as assert from 'uvu/assert';
 import { readArguments } from '../../../src/cli/arguments.ts';
 import { matches } from '../../../src/cli/replay/selection.ts';
@@ -40,13 +40,13 @@ for (const [line, taken] of [
   ['--not-uid 0', true],
   ['-p 1201 --port 443 --comm curl', false],
 ] as const)
-  test(`${line || 'no filter'}: ${taken ? 'taken' : 'left out'}`, () => {
+  test(`${line || 'no filter'}: ${taken ? 'matches' : 'does not match'}`, () => {
     const request = readArguments(line.split(' ').filter(Boolean), '');
     if (request.action !== 'trace') throw new Error(JSON.stringify(request));
     assert.is(matches(request.options.filter, RECORD), taken);
   });
 
-test('a mapped address is one of IPv4, and a user counts where there is one', () => {
+test('a mapped address is an IPv4 address, and the user is checked if it is known', () => {
   const options = (...args: string[]) => {
     const request = readArguments(args, '');
     return request.action === 'trace' ? request.options.filter : {};

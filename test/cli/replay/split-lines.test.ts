@@ -4,7 +4,7 @@ import { suite } from '../../harness.ts';
 
 const test = suite('cli/replay/split-lines', { seconds: 60 });
 
-/** The lines of each chunk, those without a newline marked by a `|`. */
+/** The lines of each chunk; `|` marks lines without a newline. */
 async function lines(most: number, ...chunks: string[]): Promise<string[][]> {
   const stream = (async function* () {
     for (const chunk of chunks) yield Buffer.from(chunk);
@@ -27,11 +27,11 @@ for (const [what, chunks, expected] of [
     assert.equal(await lines(100, ...chunks), expected);
   });
 
-test('a line without an end is not collected for ever: what follows isn\u2019t read', async () => {
+test('reading stops at a line that is too long', async () => {
   assert.equal(await lines(5, 'one\n123', '456', '789\n', 'two\n'), [['one'], [], ['123456|']]);
 });
 
-test('a line that comes byte by byte takes linear time', async () => {
+test('a line that arrives byte by byte takes linear time', async () => {
   const seconds = async (bytes: number) => {
     const byte = Buffer.from('x');
     const start = performance.now();

@@ -29,8 +29,8 @@ const PROBE_READ_KERNEL = 113;
 const TRACING = 26;
 
 /**
- * A kernel under lockdown: it refuses programs that call bpf_probe_read_kernel, and has no tracepoint's
- * record.
+ * A kernel under lockdown: it refuses programs that call bpf_probe_read_kernel, and has no format of the
+ * tracepoint's record.
  */
 function lockedDown(): FakeSyscalls {
   const fake = new FakeSyscalls();
@@ -53,7 +53,7 @@ function lockedDown(): FakeSyscalls {
   return fake;
 }
 
-/** The probe that the command comes to. */
+/** The probe type that the command chooses. */
 function open(fake: FakeSyscalls, ...args: string[]): string {
   const kernel = new Kernel(fake);
   return withFirstProbe(options(...args), kernel, target('x64', kernel.btf), (programs) => {
@@ -62,7 +62,7 @@ function open(fake: FakeSyscalls, ...args: string[]): string {
   });
 }
 
-/** Every option that may make a difference to the programs. */
+/** Every option that affects the programs. */
 const OPTIONS = [
   [],
   ['-p', '7'],
@@ -85,7 +85,7 @@ const OPTIONS = [
 ];
 
 for (const args of OPTIONS)
-  test(`of ${args.join(' ') || 'nothing'} it is known which probes can serve it without bpf_probe_read_kernel`, () => {
+  test(`the probes that work with ${args.join(' ') || 'no option'} without bpf_probe_read_kernel are known`, () => {
     for (const probe of LOCKDOWN_PROBES) {
       const fake = lockedDown();
       const kernel = new Kernel(fake);
@@ -106,11 +106,11 @@ for (const [args, probe] of [
   [['--port', '443'], 'tp_btf'],
   [['--probe', 'tracepoint'], 'tp_btf'],
 ] as const)
-  test(`${args.join(' ') || 'no option'}: ${probe} is what works`, () => {
+  test(`${args.join(' ') || 'no option'}: ${probe} works`, () => {
     assert.is(open(lockedDown(), ...args), probe);
   });
 
-test('without fentry it is tp_btf', () => {
+test('without fentry it uses tp_btf', () => {
   const fake = lockedDown();
   const refusing = fake.answers.get(5);
   fake.answers.set(5, (attr) => {
@@ -130,7 +130,7 @@ for (const [args, advice] of [
   [['--probe', 'kprobe', '--failed'], '--probe fentry works without --failed'],
   [['--probe', 'fentry', '--port', '443', '--not-to', '10.0.0.0/8'], '--probe tp_btf works'],
 ] as const)
-  test(`${args.join(' ')}: one line, with what works instead`, () => {
+  test(`${args.join(' ')}: one line with an alternative`, () => {
     const error = thrown(() => open(lockedDown(), ...args));
     assert.instance(error, LockdownError);
     const text = messageWithoutPosition(error);
@@ -148,7 +148,7 @@ for (const [args, without] of [
   [['--json', '--port', '443'], ' without --port'],
   [['--btf', 'some.btf'], ' without --btf'],
 ] as const)
-  test(`${args.join(' ')}: each probe in a few words, and what to leave out`, () => {
+  test(`${args.join(' ')}: one short line per probe, and the options to omit`, () => {
     const error = thrown(() => open(lockedDown(), ...args));
     assert.instance(error, NoProbeError);
     const lines = error.message.split('\n');
@@ -160,7 +160,7 @@ for (const [args, without] of [
     );
   });
 
-test('--btf is recommended to nobody under lockdown: not for blind spots, and not for a kernel without types', () => {
+test('under lockdown --btf is never recommended, neither for blind spots nor without BTF', () => {
   const locked = new Kernel(lockedDown());
   const unlocked = new Kernel(new FakeSyscalls());
   for (const spot of ['refused', 'errors'] as const) {

@@ -25,11 +25,11 @@ for (const [text, bytes] of [
   ['95 x0', undefined],
   ['\x95', undefined],
 ] as const)
-  test(`${JSON.stringify(text)} is ${bytes ?? 'no hexadecimal'}`, () => {
+  test(`${JSON.stringify(text)} is ${bytes ?? 'not hexadecimal'}`, () => {
     assert.is(read(text), bytes);
   });
 
-test('the time grows with the text', () => {
+test('parsing takes linear time', () => {
   const text = (size: number) => Buffer.from('0x95, '.repeat(size));
   const [small, large] = [text(50_000), text(400_000)];
   assertLinear(
