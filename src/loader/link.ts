@@ -79,6 +79,7 @@ export class Link implements Closeable {
     }
   }
 
+  /** Calls `close`, at the end of a `using` declaration's block. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -254,6 +254,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     this.#descriptor.close();
   }
 
+  /** Calls `close`, at the end of a `using` declaration's block. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -144,6 +144,7 @@ export class PerfBuffer implements Closeable {
     });
   }
 
+  /** Calls `close`, at the end of a `using` declaration's block. */
   [Symbol.dispose](): void {
     this.close();
   }

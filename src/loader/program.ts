@@ -148,6 +148,7 @@ export class Program implements Closeable {
     this.#descriptor.close();
   }
 
+  /** Calls `close`, at the end of a `using` declaration's block. */
   [Symbol.dispose](): void {
     this.close();
   }

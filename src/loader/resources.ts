@@ -14,6 +14,7 @@
  * ```
  */
 export interface Closeable {
+  /** Releases the resources. */
   close(): void;
 }
 
@@ -45,6 +46,7 @@ export class Resources implements Closeable {
     throwAll(errors);
   }
 
+  /** Calls `close`, at the end of a `using` declaration's block. */
   [Symbol.dispose](): void {
     this.close();
   }

@@ -260,6 +260,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     this.#resources.close();
   }
 
+  /** Calls `close`, at the end of a `using` declaration's block. */
   [Symbol.dispose](): void {
     this.close();
   }
