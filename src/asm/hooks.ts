@@ -1,5 +1,5 @@
 /**
- * What a program can be attached to: each takes the program's body and gives the program as a value.
+ * The hooks: each makes a program for one kind of attach point from the program's body.
  */
 
 import {
@@ -22,22 +22,43 @@ import { PROGRAM_TYPES, type ProgramKind } from './program-types.ts';
 import { kernelTypes, type Target, tracepointFormat } from './target.ts';
 import { formatField, type TracepointFormat } from './tracepoint-format.ts';
 
-/** Emits a program. What it throws is a mistake of its author's. */
+/**
+ * The body of a program. The hook calls it once, and it emits the program's statements with `b`. It must not be async.
+ *
+ * @example
+ * ```ts
+ * import { type Body, rawTracepoint, target } from 'tsbpf';
+ *
+ * const body: Body = (b) => b.exit();
+ * const onCall = rawTracepoint('sys_enter', target('x64'), body);
+ * ```
+ */
 export type Body = (b: Builder) => BodyResult;
 
 interface Options {
   /**
-   * The name that bpftool shows: 1 to 15 characters of [A-Za-z0-9_.]. Default: the first 15 characters of the
-   * symbol or tracepoint, '_' for those that a name cannot have.
+   * The name that bpftool shows: 1 to 15 characters of [A-Za-z0-9_.]. By default the first 15 characters of the symbol or
+   * tracepoint, with '_' for characters that a name cannot have.
    */
   readonly name?: string;
-  /** Left out, not an error, where the kernel has nothing of that name. */
+  /** Whether a missing function or tracepoint skips the program instead of being an error; false by default. */
   readonly optional?: boolean;
 }
 
 /**
- * The entry of a kernel function. Its arguments are in the saved registers: the first six on x64, eight on
- * arm64.
+ * Makes a program that runs at the entry of a kernel function, through a breakpoint. It reads the arguments in registers:
+ * the first six on x64, eight on arm64.
+ *
+ * Throws RangeError for a bad name. What the body throws is not caught, here and in the other hooks.
+ *
+ * @example
+ * ```ts
+ * import { hash, kprobe, target, u64 } from 'tsbpf';
+ *
+ * const sockets = hash('sockets', { key: u64, value: u64, maxEntries: 10_240 });
+ *
+ * const onConnect = kprobe('tcp_v4_connect', target('x64'), (b) => b.count(sockets, b.arg(0)));
+ * ```
  */
 export function kprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const context = contextOf('kprobe', functionOf(target, symbol), target);
@@ -45,9 +66,18 @@ export function kprobe(symbol: string, target: Target, body: Body, options: Opti
 }
 
 /**
- * The return of a kernel function, with its result. Its arguments are gone by then. The kernel follows a
- * limited number of calls of a function at once, about two for each CPU. It misses the returns of further
- * calls, and counts them from Linux 6.7 on.
+ * Makes a program that runs at the return of a kernel function. It reads the result (`b.retval`) but not the arguments.
+ * The kernel tracks about two calls of a function per CPU at once. It misses the returns of further calls, and counts
+ * them since Linux 6.7.
+ *
+ * @example
+ * ```ts
+ * import { hash, kretprobe, s64, target, u64 } from 'tsbpf';
+ *
+ * const results = hash('results', { key: s64, value: u64, maxEntries: 64 });
+ *
+ * const onReturn = kretprobe('tcp_v4_connect', target('x64'), (b) => b.count(results, b.retval.as(s64)));
+ * ```
  */
 export function kretprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const context = contextOf('kretprobe', functionOf(target, symbol), target);
@@ -55,17 +85,39 @@ export function kretprobe(symbol: string, target: Target, body: Body, options: O
 }
 
 /**
- * The entry of a kernel function, with all its arguments (Linux 5.5). The function itself calls the program,
- * without a trap. Structures are read by plain loads. If the kernel's types have no such function, loading the
- * program throws NoSuchSymbolError.
+ * Makes a program that the entry of a kernel function calls, without a breakpoint (Linux 5.5). It
+ * reads all arguments, and kernel structures by plain loads.
+ *
+ * Throws NoBtfError if the target has no kernel types. If they do not have the function, loading the program throws
+ * NoSuchSymbolError.
+ *
+ * @example
+ * ```ts
+ * import { fentry, hash, Kernel, target, u64 } from 'tsbpf';
+ *
+ * const sockets = hash('sockets', { key: u64, value: u64, maxEntries: 10_240 });
+ *
+ * const on = target(process.arch, new Kernel().btf);
+ * const onConnect = fentry('tcp_v4_connect', on, (b) => b.count(sockets, b.arg('sk')));
+ * ```
  */
 export function fentry(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   return atFunction('fentry', symbol, target, body, options);
 }
 
 /**
- * The return of a kernel function, with its result and the arguments that it was called with (Linux 5.5);
- * otherwise like `fentry`.
+ * Makes a program that the return of a kernel function calls, with its result and its arguments (Linux 5.5).
+ * Otherwise like `fentry`.
+ *
+ * @example
+ * ```ts
+ * import { fexit, hash, Kernel, s32, target, u64 } from 'tsbpf';
+ *
+ * const results = hash('results', { key: s32, value: u64, maxEntries: 64 });
+ *
+ * const on = target(process.arch, new Kernel().btf);
+ * const onReturn = fexit('tcp_v4_connect', on, (b) => b.count(results, b.retval.as(s32)));
+ * ```
  */
 export function fexit(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   return atFunction('fexit', symbol, target, body, options);
@@ -83,7 +135,19 @@ function atFunction(
   return program({ kind, symbol, btfId }, target, context, body, options);
 }
 
-/** A raw tracepoint (Linux 4.17), with its arguments as the kernel passes them. Structures are read by probe. */
+/**
+ * Makes a program for a raw tracepoint (Linux 4.17). It reads the arguments that the kernel passes to the tracepoint, and
+ * kernel structures by `bpf_probe_read_kernel`.
+ *
+ * @example
+ * ```ts
+ * import { hash, rawTracepoint, target, u64 } from 'tsbpf';
+ *
+ * const calls = hash('calls', { key: u64, value: u64, maxEntries: 512 });
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => b.count(calls, b.arg(1)));
+ * ```
+ */
 export function rawTracepoint(
   tracepoint: string,
   target: Target,
@@ -94,10 +158,24 @@ export function rawTracepoint(
   return program({ kind: 'raw_tracepoint', tracepoint }, target, context, body, options);
 }
 
-/** The target's kernel types have no such tracepoint. */
+/**
+ * The target's kernel types have no such tracepoint.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, NoSuchTracepointError, target, tpBtf } from 'tsbpf';
+ *
+ * try {
+ *   tpBtf('no_such_tracepoint', target(process.arch, new Kernel().btf), (b) => b.exit());
+ * } catch (error) {
+ *   if (error instanceof NoSuchTracepointError) console.log(error.tracepoint);
+ * }
+ * ```
+ */
 export class NoSuchTracepointError extends TsbpfError {
   override readonly name = 'NoSuchTracepointError';
   override readonly code = 'ERR_BTF_NO_TRACEPOINT';
+  /** The name of the tracepoint. */
   readonly tracepoint: string;
 
   constructor(tracepoint: string) {
@@ -107,8 +185,20 @@ export class NoSuchTracepointError extends TsbpfError {
 }
 
 /**
- * A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). Structures are read by plain loads.
- * Throws NoSuchTracepointError if the target's types do not have it.
+ * Makes a program for a raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). It reads kernel structures
+ * by plain loads.
+ *
+ * Throws NoBtfError if the target has no kernel types, and NoSuchTracepointError if they do not have the tracepoint.
+ *
+ * @example
+ * ```ts
+ * import { hash, Kernel, target, tpBtf, u64 } from 'tsbpf';
+ *
+ * const calls = hash('calls', { key: u64, value: u64, maxEntries: 512 });
+ *
+ * const on = target(process.arch, new Kernel().btf);
+ * const onCall = tpBtf('sys_enter', on, (b) => b.count(calls, b.arg(1).as(u64)));
+ * ```
  */
 export function tpBtf(tracepoint: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
   const btfId = reportAtCaller(() => kernelTypes(target)).find('typedef', `btf_trace_${tracepoint}`);
@@ -118,9 +208,31 @@ export function tpBtf(tracepoint: string, target: Target, body: Body, options: O
 }
 
 /**
- * A tracepoint by its record, whose fields `b.field(name)` reads. It needs no types of the kernel, only the
- * record's format, which the target has. The program returns 1 by default: 0 would keep the record from other
- * readers, such as `perf record`.
+ * Makes a program for a classic tracepoint, which reads the fields of its record (`b.field`). It needs no kernel types,
+ * only the record's format among the target's `formats`. The program returns 1 by default, because 0 would keep the
+ * record from other readers, such as `perf record`.
+ *
+ * Throws RangeError if the target does not have the format.
+ *
+ * @example
+ * ```ts
+ * import { array, target, tracepoint, u64 } from 'tsbpf';
+ * import { parseTracepointFormat } from 'tsbpf/btf';
+ *
+ * const allocated = array('allocated', { value: u64 });
+ * // On a running system: readTracepointFormat('kmem', 'kmalloc')
+ * const format = parseTracepointFormat('kmem', 'kmalloc', `name: kmalloc
+ * ID: 400
+ * format:
+ * \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;
+ * \tfield:size_t bytes_alloc;\toffset:32;\tsize:8;\tsigned:0;
+ * `);
+ *
+ * const onAllocation = tracepoint('kmem', 'kmalloc', { ...target('x64'), formats: [format] }, (b) => {
+ *   const bytes = b.keep(b.field('bytes_alloc'));
+ *   b.count(allocated, 0, bytes);
+ * });
+ * ```
  */
 export function tracepoint(
   category: string,
@@ -139,7 +251,7 @@ export function tracepoint(
   return program({ kind: 'tracepoint', category, tracepoint: name }, target, context, body, options);
 }
 
-/** The context of a program at a function or tracepoint, by the row of its type. */
+/** The context layout of a program at a function or tracepoint, by the row of its program type. */
 function contextOf(
   kind: ProgramKind,
   on: Omit<TracedFunction, 'hook'>,

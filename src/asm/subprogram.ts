@@ -12,16 +12,30 @@ import { hasFields, layoutOf, u64 } from './layout.ts';
 import { capture } from './position.ts';
 
 /**
- * A function that programs of any hook call by `b.call(it, ...)`: written once, and emitted once in each program that calls it, behind the
- * program's own instructions (Linux 4.16).
+ * Makes a function that programs call with `b.call(it, ...)` (Linux 4.16). Each calling program contains its code once,
+ * after its own instructions.
  *
- * What it is given has schemas: its body gets a value for a number, and for a struct the memory whose address its caller hands over, on the
- * caller's stack or in a map. They lie in r1 to r5, temporaries as others: those that are needed after a call are kept. With
- * `context` it is given the program's context too, and has `b.context`, `b.arg(n)` and `b.output` then. It has a frame and r6 to r9 of
- * its own, ends by `b.return(value)`, and may call others, but not itself.
+ * The body receives a value for each number, and for each struct the memory that the caller passes by address, on its
+ * stack or in a map. They are temporaries in r1 to r5: keep those that you need after a call. With `context: true` it
+ * also gets the program's context, for `b.context`, `b.arg` and `b.output`. It has its own stack frame and r6 to r9,
+ * returns with `b.return(value)` of the type `returns` (u64 by default), and may call others, but not itself.
  *
- * The body runs once for each program that calls it, with that program's target. Throws RangeError for a name that is no C identifier
- * and for more than five parameters, TypeError for one that is neither number nor struct, or big-endian: registers have no order of bytes.
+ * The body runs once for each program that calls it, with that program's target. Throws RangeError for a name that is not
+ * a C identifier and for more than five parameters. Throws TypeError for a parameter that is neither a number nor a
+ * struct, and for big-endian numbers, because registers have no byte order.
+ *
+ * @example
+ * ```ts
+ * import { rawTracepoint, subprogram, target, u64 } from 'tsbpf';
+ *
+ * const isQuick = subprogram('is_quick', [u64], (b, ns) => {
+ *   b.if(ns.lt(1_000_000), () => b.return(1));
+ * });
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+ *   b.if(b.call(isQuick, b.arg(1)).ne(0), () => b.exit());
+ * });
+ * ```
  */
 export function subprogram<const P extends readonly TSchema[]>(
   name: string,

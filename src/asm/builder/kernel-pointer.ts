@@ -1,6 +1,6 @@
 /**
- * A pointer to a structure of the kernel. Its fields are named, and found in the kernel's own types when
- * the program is assembled; how they are read is a property of the pointer, not of the program's text.
+ * Pointers to kernel structures. Field names resolve through the kernel's BTF when the program is assembled. The pointer
+ * decides how fields are read (plain loads or probe reads), so the same program text works for every hook.
  */
 import type { Member, PointedStruct, StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
@@ -13,10 +13,20 @@ import { type Base, type BitField, Place } from './place.ts';
 import { PointerPlace } from './pointer-place.ts';
 import { Value } from './value.ts';
 
-/** A field by its path (`__sk_common.skc_daddr`), or several where kernels differ: the first there is counts. */
+/**
+ * A field of a kernel structure by its path, or several paths for different kernels, of which the first existing one
+ * counts.
+ *
+ * @example
+ * ```ts
+ * import type { FieldPath } from 'tsbpf';
+ *
+ * const state: FieldPath = ['__state', 'state']; // task_struct since Linux 5.14, and before
+ * ```
+ */
 export type FieldPath = string | readonly string[];
 
-/** A structure of the kernel: its name for messages, and its BTF id or, if the target has no such type, the name again. */
+/** A kernel structure: its name, and its BTF id or, if the target does not have the type, its name again. */
 export interface KernelStruct {
   readonly name: string;
   readonly type: StructRef;
@@ -35,8 +45,27 @@ export function kernelStruct({ kernel }: Target, ref: StructRef, named?: string)
   return { name: found && 'name' in found && found.name !== '' ? found.name : name, type };
 }
 
-/** The address of a structure of the kernel, in a register: `b.kernel('sock', b.arg(0))`. It lives as long as its value does. */
+/**
+ * The address of a kernel structure in a register, made by `b.kernel`. It is a value: temporary, unless you keep it.
+ *
+ * If the verifier knows the pointer's type (fentry, fexit, tp_btf), fields are plain loads. Otherwise they are copied to
+ * the stack by `bpf_probe_read_kernel`.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, kprobe, lruHash, target, u16, u64 } from 'tsbpf';
+ *
+ * const ports = lruHash('ports', { key: u16, value: u64, maxEntries: 1_024 });
+ *
+ * const onClose = kprobe('tcp_close', target(process.arch, new Kernel().btf), (b) => {
+ *   const socket = b.kernel('sock', b.arg(0));
+ *   const { port } = socket.fields({ port: '__sk_common.skc_num' });
+ *   b.count(ports, port);
+ * });
+ * ```
+ */
 export class KernelPointer {
+  /** The address as a value. */
   readonly value: Value;
   /** The structure's name. */
   readonly struct: string;
@@ -53,7 +82,12 @@ export class KernelPointer {
     this.type = type;
   }
 
-  /** The same address as another structure: one that begins with this one. The verifier can't follow that, so it is read by probe. */
+  /**
+   * The same address as another structure, one that begins with this one (`tcp_sock` for `sock`). Emits nothing. Fields
+   * are then probe reads, because the verifier does not know the new type.
+   *
+   * Throws AmbiguousStructError if the name has several definitions.
+   */
   cast(struct: StructRef): KernelPointer {
     return this.#machine.statement(this.cast, () => {
       const to = kernelStruct(this.#target, struct);
@@ -61,20 +95,18 @@ export class KernelPointer {
     });
   }
 
-  /** Whether this kernel's structure has such a field. */
+  /** Whether the kernel's structure has a field. Throws NoBtfError if the target has no kernel types. */
   has(path: string): boolean {
     return this.#machine.statement(this.has, () => kernelTypes(this.#target).has(this.type, path));
   }
 
   /**
-   * The fields, as places. Where the verifier knows the pointer's type nothing is emitted here, and each use is
-   * one load. Elsewhere one call of `bpf_probe_read_kernel` copies the span from the first to the last of them
-   * onto the stack. Of a pointer that is kept, fields more than 64 bytes behind those before them are read by a call of their
-   * own. What can't be read reads as zeros.
+   * Reads fields as places, by their paths. If the verifier knows the pointer's type, this emits nothing, and each use of
+   * a field is one load. Otherwise one call of `bpf_probe_read_kernel` copies the span from the first to the last field to
+   * the stack; of a kept pointer, fields more than 64 bytes apart are copied by calls of their own. Unreadable memory
+   * reads as zeros. A bit field can be read, but not written.
    *
-   * A bit field is a number of its bits, which can be read and not written.
-   *
-   * Throws if a field doesn't exist (and names the nearest), or if the copy finds no room on the stack.
+   * Throws NoSuchFieldError with similar names if a field does not exist, and RangeError if the stack has no room for the copy.
    */
   fields<F extends Record<string, FieldPath>>(paths: F): { readonly [K in keyof F]: Place } {
     return this.#machine.statement(this.fields, () => {
@@ -112,7 +144,7 @@ export class KernelPointer {
     });
   }
 
-  /** Places for parts, by their names. */
+  /** The places of parts, by their names. */
   #read(parts: readonly Part[]): Record<string, Place> {
     if (this.value.trusted)
       return Object.fromEntries(
@@ -154,7 +186,7 @@ export class KernelPointer {
     return new PointerPlace(this.#machine, base, { offset, layout, kind, pointsTo }, of);
   }
 
-  /** Copies a span onto the stack, and gives the places of its parts there, by their names. */
+  /** Copies a span to the stack. Returns the places of its parts there, by their names. */
   #probe(parts: readonly Part[]): [string, Place][] {
     const machine = this.#machine;
     const start = Math.min(...parts.map(({ offset }) => offset));
@@ -176,7 +208,7 @@ export class KernelPointer {
   }
 }
 
-/** A pointer to what a place points to, by the place's own type. @throws {TypeError} if the types do not tell it. */
+/** The pointer in a place, by the place's own type. @throws {TypeError} if the type of its target is unknown. */
 export function pointerOf(machine: Machine, target: Target, place: Place): KernelPointer {
   if (!(place instanceof PointerPlace))
     throw new TypeError(
@@ -201,7 +233,7 @@ export function pointerTo(
   return new KernelPointer(machine, target, isOther ? untrusted(value) : value, struct);
 }
 
-/** A part of a structure that is wanted. */
+/** A part of a structure to read. */
 interface Part {
   readonly name: string;
   readonly offset: number;
@@ -210,7 +242,7 @@ interface Part {
   readonly pointsTo?: PointedStruct;
 }
 
-/** The bits of a bit field in the number that its bytes are. */
+/** The bits of a bit field in the number that contains them. */
 function bitsOf({ bitOffset, bitSize }: Member): BitField | undefined {
   return bitSize === undefined ? undefined : { shift: bitOffset ?? 0, count: bitSize };
 }
@@ -220,14 +252,14 @@ export function untrusted({ machine, register, holder }: Value): Value {
   return new Value(machine, register, holder);
 }
 
-/** Bytes between fields from which on a further call costs less than they do, on the stack above all. */
+/** More bytes than this between two fields cost more, above all on the stack, than another call. */
 const FAR = 64;
 
 function endOf({ offset, layout }: Part): number {
   return offset + layout.size;
 }
 
-/** The parts by where they lie, in groups with more than `far` bytes between them. */
+/** The parts in the order of their offsets, in groups with more than `far` bytes between them. */
 function spans(parts: readonly Part[], far: number): readonly (readonly Part[])[] {
   const groups: Part[][] = [];
   let end = Number.NEGATIVE_INFINITY;
@@ -240,17 +272,17 @@ function spans(parts: readonly Part[], far: number): readonly (readonly Part[])[
   return groups;
 }
 
-/** What is known of a part of the kernel's memory. */
+/** The type of a part of kernel memory. */
 export interface ScalarOrArray {
   readonly size: number;
   readonly signed: boolean;
-  /** Whether it is no number, whatever its size. */
+  /** Whether it is an array, and so not a number. */
   readonly array?: boolean;
-  /** Whether it lies in network byte order: a `__be16`, `__be32` or `__be64`. */
+  /** Whether it is in network byte order: a `__be16`, `__be32` or `__be64`. */
   readonly bigEndian?: boolean;
 }
 
-/** Its layout: a number where it can be one, else bytes. */
+/** The layout of a part: a number if possible, else bytes. */
 export function layoutOfPart({ size, signed, array, bigEndian = false }: ScalarOrArray): Layout {
   if (array) return { kind: 'bytes', size, align: 1 };
   if (size === 1 || size === 2 || size === 4 || size === 8)

@@ -1,12 +1,12 @@
 /**
- * The numeric types of values: which whole numbers a register or a piece of memory may hold.
+ * The numeric types of values: the range of integers that a register or memory may hold.
  *
- * A type is a range. The range of `u32` is 0 to 2^32-1; masking with 0xff leaves 0 to 255. Arithmetic computes the
- * range of its result, so that a later store or comparison knows whether it is exact.
+ * The range of `u32` is 0 to 2^32-1; masking with 0xff leaves 0 to 255. Arithmetic computes the range of its result, so
+ * that a later store or comparison knows whether it is exact.
  */
 import type { IntLayout } from '../layout.ts';
 
-/** Whole numbers from `min` to `max`, both within 64 bits. */
+/** The integers from `min` to `max`, both within 64 bits. It is the type of values and places. */
 export interface NumberType {
   readonly min: bigint;
   readonly max: bigint;

@@ -1,5 +1,5 @@
 /**
- * What subprograms are given and called with: numbers in registers, and memory by its address.
+ * The parameters and arguments of subprograms: numbers in registers, and memory by its address.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
 import type { Register } from '../instruction.ts';

@@ -1,5 +1,5 @@
 /**
- * Which of several arms a value leads to: comparisons with constants, as few as there can be of them on the way.
+ * The jumps and arms of `b.switch`.
  */
 import type { BodyResult } from '../body.ts';
 import * as insn from '../constructors.ts';
@@ -12,32 +12,43 @@ import { constantOf, loadInto, requireFits } from './operand.ts';
 import { bytesOf, Place } from './place.ts';
 import { Value } from './value.ts';
 
-/** An arm, and the constant or the constants that lead to it. */
+/**
+ * A case of `b.switch`: its constant or constants, and its arm.
+ *
+ * @example
+ * ```ts
+ * import { type Builder, type Case, rawTracepoint, target } from 'tsbpf';
+ *
+ * const ignored = (b: Builder): Case => [[0, 1], () => b.exit()];
+ *
+ * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => b.switch(b.arg(1), [ignored(b)]));
+ * ```
+ */
 export type Case = readonly [
   constants: number | bigint | readonly (number | bigint)[],
   body: () => BodyResult,
 ];
 
-/** A constant as the subject would hold it, without a sign; the label of its arm. */
+/** A constant as an unsigned number in the subject's representation, and the label of its arm. */
 interface Entry {
   readonly bits: bigint;
   readonly label: string;
 }
 
 /**
- * So many are compared one after the other, in the author's order; of more, half are ruled out by a comparison first. Measured on x86-64: a
- * chain of 8 takes as long as any tree of them, one of 64 some 4 ns longer, and a tree that goes down to less than 8 has more instructions.
+ * Up to 8 constants are compared in the order of the cases; more are searched as a binary tree. Measured on x86-64: a
+ * chain of 8 takes as long as any tree, a chain of 64 some 4 ns longer, and a tree with leaves of fewer than 8 has more
+ * instructions.
  */
 const MOST_IN_A_ROW = 8;
 
 /**
- * The jumps to the arms, and the arms behind them: first the arm for all other values, then one for each
- * case. Throws RangeError for a constant that the subject can't hold and for one that is there twice,
- * TypeError for an arm without a constant.
+ * Emits the jumps to the arms and the arms after them: first `otherwise`, then one for each case. Throws RangeError for a
+ * duplicate constant and for one that the subject cannot hold, and TypeError for a case without constants.
  */
 export class Switch {
   readonly #machine: Machine;
-  /** Before which arm each label stands. */
+  /** The label of each arm. */
   readonly #labels: readonly string[];
   readonly #end: string;
   readonly #arms: Arms;
@@ -77,7 +88,7 @@ export class Switch {
   }
 }
 
-/** Loads `subject` and emits the jumps to the labels; what is none of the constants goes to `otherwise`, which stands behind them. */
+/** Loads the subject and emits the jumps to the labels. Other numbers go to `otherwise`, which follows the jumps. */
 function emitJumps(
   machine: Machine,
   subject: Value | Place,
@@ -102,7 +113,7 @@ function emitJumps(
   search(entries, true);
 }
 
-/** The constants of all arms in their order. */
+/** The constants of all cases in order. */
 function entriesOf(subject: Value | Place, cases: readonly Case[], labels: readonly string[]): Entry[] {
   if (cases.length === 0) throw new TypeError('a switch has at least one case');
   const found = new Map<bigint, { readonly label: string; readonly number: number }>();
@@ -125,7 +136,7 @@ function entriesOf(subject: Value | Place, cases: readonly Case[], labels: reado
   return [...found].map(([bits, { label }]) => ({ bits, label }));
 }
 
-/** The constant as the subject's register or memory holds it, without a sign. Throws RangeError if it can't. */
+/** A constant as an unsigned number in the subject's representation. Throws RangeError if the subject cannot hold it. */
 function bitsOf(subject: Value | Place, constant: number | bigint): bigint {
   const number = constantOf(constant);
   requireFits(number, subject.type, subject.name);
@@ -133,20 +144,20 @@ function bitsOf(subject: Value | Place, constant: number | bigint): bigint {
   return BigInt.asUintN(8 * sizeOf(subject), number);
 }
 
-/** The bytes that are compared. */
+/** The number of bytes that are compared. */
 function sizeOf(subject: Value | Place): number {
   if (subject instanceof Place) return subject.size;
   return subject.validBits === 32 || includes(U32, subject.type) ? 4 : 8;
 }
 
-/** The comparisons of one register. */
+/** The comparisons of one register with constants. */
 class SwitchJumps {
   readonly #machine: Machine;
   readonly #register: Register;
-  /** Whether only its low 32 bits count, what else it may hold. */
+  /** Whether only the low 32 bits of the register are valid. */
   readonly #lowHalf: boolean;
   readonly #size: number;
-  /** Where constants go that fit no immediate. */
+  /** The register for constants that do not fit an immediate. */
   #scratch: Register | undefined;
 
   constructor(machine: Machine, subject: Value | Place) {
@@ -170,7 +181,7 @@ class SwitchJumps {
   #emit(whole: insn.Branch, half: insn.Branch, bits: bigint, label: string): void {
     const signed = BigInt.asIntN(64, bits);
     const fits = BigInt.asIntN(32, signed) === signed;
-    // Immediates of the whole are widened with their sign: those of 32 bits without one are compared by halves.
+    // 64-bit jumps sign-extend their immediate, so unsigned numbers of 32 bits are compared in the low halves.
     if (this.#lowHalf || (this.#size <= 4 && !fits))
       this.#machine.emit(half(this.#register, Number(bits), label));
     else this.#machine.emit(whole(this.#register, fits ? Number(signed) : this.#constant(signed), label));
