@@ -28,7 +28,7 @@ class Machine extends FakeSyscalls {
   }
 }
 
-test('all cgroups are known from the start, and those that go away stay known', () => {
+test('all cgroups are known from the start, also after they are removed', () => {
   const machine = new Machine();
   const cgroups = machine.paths();
   assert.is(cgroups.mounted, true);
@@ -41,7 +41,7 @@ test('all cgroups are known from the start, and those that go away stay known', 
   assert.is(machine.walks, 1);
 });
 
-test('the cgroup of a process that is there is asked of /proc, and nothing looked through', () => {
+test('the cgroup of a live process is read from /proc without a search', () => {
   const machine = new Machine();
   const cgroups = machine.paths();
   machine.inodes.set('/c/new/', 4n);
@@ -52,7 +52,7 @@ test('the cgroup of a process that is there is asked of /proc, and nothing looke
   assert.is(machine.walks, 1);
 });
 
-test('that of a process that is gone is looked for', () => {
+test('the cgroup of an exited process is searched for', () => {
   const machine = new Machine();
   const cgroups = machine.paths();
   machine.inodes.set('/c/a/new/', 4n);
@@ -60,7 +60,7 @@ test('that of a process that is gone is looked for', () => {
   assert.is(machine.walks, 2);
 });
 
-test('a process that has moved on, or whose number is another\u2019s by now, doesn\u2019t mislead', () => {
+test('a process that moved, or a reused pid, does not give a wrong path', () => {
   const machine = new Machine();
   const cgroups = machine.paths();
   machine.inodes.set('/c/new/', 4n);
@@ -68,7 +68,7 @@ test('a process that has moved on, or whose number is another\u2019s by now, doe
   assert.equal([...cgroups.of(4n, 9)], ['/new']);
 });
 
-test('in a pid namespace of its own the numbers of processes mean nothing here', () => {
+test('in another pid namespace /proc is not read', () => {
   const machine = new Machine();
   const cgroups = machine.paths();
   machine.inodes.set('/proc/self/ns/pid', 4026532000n).set('/c/new/', 4n);
@@ -76,14 +76,14 @@ test('in a pid namespace of its own the numbers of processes mean nothing here',
   assert.equal([...cgroups.of(4n, 9)], ['/new']);
 });
 
-test('from a namespace of cgroups /proc tells paths that lead to nowhere, and they are believed', () => {
+test('in a cgroup namespace the paths in /proc are used although they do not exist', () => {
   const machine = new Machine();
   const cgroups = machine.paths();
   machine.files.set('/proc/9/cgroup', '0::/../other\n');
   assert.equal([...cgroups.of(77n, 9)], ['/../other']);
 });
 
-test('looking through it takes a tenth of the time at most', () => {
+test('searches take at most a tenth of the time', () => {
   const machine = new Machine();
   let now = 0n;
   machine.onClock = () => {
@@ -104,7 +104,7 @@ test('looking through it takes a tenth of the time at most', () => {
   assert.ok(walks > 50 && 5n * BigInt(walks) <= (now - begin) / 10n, `${walks} in ${now - begin} ns`);
 });
 
-test('where a part is mounted by itself as well, the longer path counts', () => {
+test('if a part has a mount of its own, the longer path is used', () => {
   for (const mounts of [
     'x /c cgroup2 rw 0 0\ny /p cgroup2 rw 0 0\n',
     'y /p cgroup2 rw 0 0\nx /c cgroup2 rw 0 0\n',
@@ -118,7 +118,7 @@ test('where a part is mounted by itself as well, the longer path counts', () => 
   }
 });
 
-test('what is kept in mind is bounded', () => {
+test('the number of remembered cgroups is limited', () => {
   const machine = new Machine();
   const cgroups = machine.paths();
   for (let id = 10n; id < 20_010n; id++) {
@@ -129,7 +129,7 @@ test('what is kept in mind is bounded', () => {
   assert.is(cgroups.size, 16_384);
 });
 
-test('where no hierarchy is mounted nothing is found', () => {
+test('without a mounted hierarchy no cgroup is found', () => {
   const machine = new Machine();
   machine.mount('proc /proc proc rw 0 0\n');
   const cgroups = machine.paths();
@@ -137,7 +137,7 @@ test('where no hierarchy is mounted nothing is found', () => {
   assert.equal([...cgroups.of(2n, 9)], []);
 });
 
-test('the hierarchies of a process are told apart, and a path may have colons', () => {
+test('the v2 path and the v1 paths are distinguished, and a path may contain colons', () => {
   const text = '12:cpu,cpuacct:/x\n3:name=systemd:/user.slice\n1:pids:/\n0::/a:b/c\n';
   assert.equal(parseProcCgroup(text), { v2: '/a:b/c', v1: ['/x', '/user.slice', '/'] });
   assert.equal(parseProcCgroup(''), { v2: undefined, v1: [] });

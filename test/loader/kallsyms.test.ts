@@ -18,7 +18,7 @@ function kernel(): Kernel {
   return new Kernel(fake);
 }
 
-test('the names of addresses', () => {
+test('addresses have the names in /proc/kallsyms', () => {
   const { base, nameAt } = kernelSymbols(kernel(), []);
   assert.is(base, 0xfffn);
   assert.is(nameAt(0x1000n), 'f0');
@@ -26,7 +26,7 @@ test('the names of addresses', () => {
   assert.is(nameAt(1n), undefined);
 });
 
-test('an address that is asked for again is not searched for again', () => {
+test('the name of an address is searched once', () => {
   const { nameAt } = kernelSymbols(kernel(), []);
   const last = 0x1000n + BigInt(NAMES - 1);
   const time = (count: number, address: bigint): number => {

@@ -21,7 +21,7 @@ for (const text of ['', 'all', '0-', '1;2'])
     assert.throws(() => parseCpuList(text), /not a list of CPUs/);
   });
 
-test('facts come from /proc and /sys, and are read once', () => {
+test('facts are read from /proc and /sys once', () => {
   const fake = new FakeSyscalls();
   fake.files.set('/proc/sys/kernel/hostname', 'fakehost\n');
   fake.files.set('/sys/devices/system/cpu/online', '0,2\n');
@@ -44,7 +44,7 @@ test('release and host come from uname(2) if /proc is not mounted', () => {
   assert.equal([kernel.release, kernel.host], [os.release(), os.hostname()]);
 });
 
-test('what the kernel lacks is undefined', () => {
+test('missing features are undefined', () => {
   const fake = new FakeSyscalls();
   fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
   const kernel = new Kernel(fake);
@@ -74,7 +74,7 @@ test('capabilities are bits of CapEff', () => {
   assert.is(kernel.has(Capability.sysAdmin), false);
 });
 
-test('the page size comes from the auxiliary vector', () => {
+test('the page size is read from the auxiliary vector', () => {
   const fake = new FakeSyscalls();
   const auxv = Buffer.from(new BigUint64Array([33n, 5n, 6n, 65536n, 0n, 0n]).buffer);
   fake.files.set('/proc/self/auxv', auxv.toString('latin1'));

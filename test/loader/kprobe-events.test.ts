@@ -69,7 +69,7 @@ function attachTo(
 const appended = (fake: FakeSyscalls): string[] =>
   fake.calls.flatMap((call) => (call.startsWith('append') ? [call.replace(`append ${FILE} `, '')] : []));
 
-test('without the PMU a kprobe is an event of tracefs, opened by its number, linked to the program, enabled', () => {
+test('without the PMU a kprobe is a tracefs event, opened by its id, linked to the program, enabled', () => {
   const fake = fakeTracefs();
   fake.files.set('/sys/devices/system/cpu/online', '1-3\n');
   const opened: unknown[] = [];
@@ -85,7 +85,7 @@ test('without the PMU a kprobe is an event of tracefs, opened by its number, lin
   link.close();
 });
 
-test('the return of a function is an event too, and goes like one', () => {
+test('a kretprobe is a tracefs event as well', () => {
   const fake = fakeTracefs();
   const link = attachTo(fake, 'tcp_v4_connect', new Kernel(fake), 'kretprobe');
   assert.match(appended(fake)[0] ?? '', /^r:tsbpf_42_777\/tcp_v4_connect_\d+ tcp_v4_connect$/);
@@ -93,7 +93,7 @@ test('the return of a function is an event too, and goes like one', () => {
   assert.is(fake.files.get(FILE), '');
 });
 
-test('closing closes the event first, since one in use cannot be deleted, and then deletes it, once', () => {
+test('close closes the event before it deletes its definition, once', () => {
   const fake = fakeTracefs('p:other/mine tcp_v4_connect');
   const link = attachTo(fake);
   const before = fake.calls.length;
@@ -106,7 +106,7 @@ test('closing closes the event first, since one in use cannot be deleted, and th
   assert.is(fake.files.get(FILE), 'p:other/mine tcp_v4_connect\n');
 });
 
-test('two programs on one function have events of their own, and a name that events cannot have is changed', () => {
+test('two programs on one function have separate events, with valid names', () => {
   const fake = fakeTracefs();
   const links = ['f', 'f', `f.isra.0${'x'.repeat(90)}`].map((symbol) => attachTo(fake, symbol));
   const names = appended(fake).map((line) => /\/(\S+)/.exec(line)?.[1] ?? '');
@@ -117,7 +117,7 @@ test('two programs on one function have events of their own, and a name that eve
   assert.is(fake.files.get(FILE), '');
 });
 
-test('a name that another thread of the process took is passed over', () => {
+test('a name that another thread of the process uses is skipped', () => {
   const fake = fakeTracefs();
   const write = fake.onAppend;
   let refusals = 3;
@@ -127,7 +127,7 @@ test('a name that another thread of the process took is passed over', () => {
 });
 
 for (const errno of [Errno.ENOENT, Errno.EINVAL])
-  test(`a function that is not there (errno ${errno}) is an error that can be told from others`, () => {
+  test(`a missing function (errno ${errno}) throws NoSuchSymbolError`, () => {
     const fake = fakeTracefs();
     fake.onAppend = () => -errno;
     assert.throws(
@@ -141,7 +141,7 @@ for (const [errno, type, message] of [
   [Errno.EACCES, NotPermittedError, /write\(\/tracing\/kprobe_events\): EACCES/],
   [Errno.EEXIST, KernelError, /EEXIST/],
 ] as const)
-  test(`${errno} from tracefs is no missing symbol`, () => {
+  test(`${errno} from tracefs is not a NoSuchSymbolError`, () => {
     const fake = fakeTracefs();
     fake.onAppend = () => -errno;
     assert.throws(
@@ -167,7 +167,7 @@ for (const [capabilities, message] of [
     );
   });
 
-test('an event that perf would not open, or whose program the kernel refuses, is deleted again', () => {
+test('an event is deleted again if perf cannot open it or the kernel refuses its program', () => {
   for (const refuse of ['open', 'ioctl']) {
     const fake = fakeTracefs();
     if (refuse === 'open') fake.onPerfEventOpen = () => -Errno.EMFILE;
@@ -178,7 +178,7 @@ test('an event that perf would not open, or whose program the kernel refuses, is
   }
 });
 
-test('an event that somebody deletes before it is open is made again, but not for ever', () => {
+test('an event that another process deletes is defined again, a limited number of times', () => {
   for (const vanishing of [2, 99]) {
     const fake = fakeTracefs();
     let left = vanishing;
@@ -194,7 +194,7 @@ test('an event that somebody deletes before it is open is made again, but not fo
   }
 });
 
-test('what processes left that are gone is deleted, once; of the living, of others, and of other tools nothing', () => {
+test('events of exited tsbpf processes are deleted once, and no others', () => {
   const living = 'p:tsbpf_50_100/a_1 a';
   const other = ['p:other/mine tcp_v4_connect', 'p:tsbpf/x a', 'p:tsbpf_1_2_3/x a', 'r4:mytsbpf_9_9/x a'];
   const fake = fakeTracefs(
@@ -211,7 +211,7 @@ test('what processes left that are gone is deleted, once; of the living, of othe
   assert.is(appended(fake).length, before + 2, 'one made, one deleted');
 });
 
-test('the sweep runs where the PMU is there too, and never fails', () => {
+test('stale events are also deleted if the PMU exists, and errors are ignored', () => {
   const fake = fakeTracefs('p:tsbpf_51_1/b_7 tcp_v4_connect');
   fake.files.set(PMU, '8\n');
   fake.onAppend = () => -Errno.EBUSY;
@@ -223,7 +223,7 @@ for (const [name, without, message] of [
   ['tracefs', '/proc/self/mounts', /no perf PMU.*tracefs is not mounted \(mount it: mount -t tracefs/],
   ['kprobe_events', FILE, /no perf PMU.*no \/tracing\/kprobe_events \(built without CONFIG_KPROBE_EVENTS\)/],
 ] as const)
-  test(`without the PMU and without ${name} there are no kprobes, and the error says both`, () => {
+  test(`without the PMU and without ${name} the error names both`, () => {
     const fake = fakeTracefs();
     fake.files.delete(without);
     const expected = (error: unknown) => error instanceof UnsupportedError && message.test(error.message);
@@ -232,7 +232,7 @@ for (const [name, without, message] of [
     assert.ok(expected(kprobesUnsupportedReason(new Kernel(fake))));
   });
 
-test('either way is enough for kprobes to be supported', () => {
+test('the PMU or tracefs is enough for kprobes', () => {
   for (const way of [PMU, FILE]) {
     const fake = fakeTracefs();
     fake.files.set(PMU, '8\n');

@@ -36,7 +36,7 @@ for (const [mode, text] of Object.entries(MODES))
     assert.is(text.includes(`[${mode}]`), true);
   });
 
-test('without securityfs, or in a mode that a later kernel may have, it is not known', () => {
+test('without securityfs, or in an unknown mode, lockdown is undefined', () => {
   assert.is(new Kernel(new FakeSyscalls()).lockdown, undefined);
   const fake = new FakeSyscalls();
   fake.files.set(FILE, 'none [secrecy]\n');
@@ -96,7 +96,7 @@ for (const [kernels, log] of WORDINGS)
       }
     });
 
-test('as long as the mode is not known, the hint names lockdown among the causes', () => {
+test('if the mode is unknown, the hint names lockdown among the causes', () => {
   try {
     load(refuse(fakeIn(undefined), WORDINGS[0][1]('bpf_probe_read_kernel#113')));
   } catch (error) {
@@ -106,7 +106,7 @@ test('as long as the mode is not known, the hint names lockdown among the causes
   throw new Error('it was loaded');
 });
 
-test('a kprobe that lockdown forbids says so; of another mode it is some other policy', () => {
+test('lockdown is named for a refused kprobe in the mode confidentiality only', () => {
   for (const [mode, kind, message] of [
     [
       'confidentiality',
@@ -129,7 +129,7 @@ test('a kprobe that lockdown forbids says so; of another mode it is some other p
   }
 });
 
-test('under lockdown a missing capability is still what is named first', () => {
+test('under lockdown a missing capability is still named first', () => {
   const fake = fakeIn('confidentiality');
   const kernel = new Kernel(fake);
   const program = load(fake);
@@ -138,7 +138,7 @@ test('under lockdown a missing capability is still what is named first', () => {
   assert.throws(() => attach(kernel, program), /lacks CAP_BPF and CAP_PERFMON/);
 });
 
-test('tracefs without files is no kernel without tracepoints', () => {
+test('under lockdown an empty tracefs throws LockdownError', () => {
   const fake = fakeIn('confidentiality');
   fake.files.set('/proc/self/mounts', 'tracefs /sys/kernel/tracing tracefs rw 0 0\n');
   assert.throws(

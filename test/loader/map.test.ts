@@ -79,7 +79,7 @@ test('a map is created from its spec', () => {
   assert.throws(() => map.fd, /after it was closed/);
 });
 
-test('the types of keys and values are told on request', () => {
+test('with debug the types of keys and values are loaded', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(Command.create, (attr) => {
     assert.is(attr.byteLength, 60);
@@ -96,7 +96,7 @@ for (const [what, load, create] of [
   ['no types (before 4.18)', -Errno.EINVAL, 1],
   ['none for maps of that type (ENOTSUPP)', undefined, 2],
 ] as const)
-  test(`a kernel that takes ${what} gets a map without`, () => {
+  test(`a kernel that accepts ${what} gets a map without`, () => {
     const fake = new FakeSyscalls();
     fake.answers.set(18, () => load);
     fake.answers.set(Command.create, (attr) => (attr.byteLength > 44 ? -524 : undefined));
@@ -106,7 +106,7 @@ for (const [what, load, create] of [
     map.close();
   });
 
-test('nothing is told where nobody asked, nor of perf rings', () => {
+test('without debug no types are loaded, nor for perf event arrays', () => {
   const fake = new FakeSyscalls();
   BpfMap.create(new Kernel(fake), spec).close();
   BpfMap.create(new Kernel(fake), perfEventArray('events', u32), { debug: true }).close();
@@ -114,14 +114,14 @@ test('nothing is told where nobody asked, nor of perf rings', () => {
 });
 
 for (const errno of [Errno.E2BIG, Errno.EINVAL])
-  test(`the name is dropped where the kernel answers ${errno} to it`, () => {
+  test(`the name is omitted if the kernel answers ${errno} to it`, () => {
     const fake = new FakeSyscalls();
     fake.answers.set(Command.create, (attr) => (attr.byteLength > 28 ? -errno : undefined));
     BpfMap.create(new Kernel(fake), spec).close();
     assert.equal(fake.calls.slice(0, 2), ['bpf 0', 'bpf 0']);
   });
 
-test('what a map holds from the beginning is written when it is created', () => {
+test('the initial entries are written when the map is created', () => {
   const fake = new FakeSyscalls();
   const content = new Map<string, string>();
   withMap(fake, content);
@@ -136,7 +136,7 @@ test('what a map holds from the beginning is written when it is created', () => 
   );
 });
 
-test('a map that can’t be filled isn’t left open', () => {
+test('a map that cannot be filled is closed', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(Command.update, () => -Errno.ENOMEM);
   const entries = [[7, { ns: 5n, comm: 'node' }] as const];
@@ -151,7 +151,7 @@ for (const [what, spec, flag, since] of [
   ['globals', globals('g', u64), 0x400, '5.5'],
   ['constants', constants('c', u64, 1n), 0x80, '5.2'],
 ] as const)
-  test(`a kernel without ${what} is told by the first that has them`, () => {
+  test(`the error of a kernel without ${what} names the first one that has them`, () => {
     const fake = new FakeSyscalls();
     fake.answers.set(Command.create, (attr) => (attr.getUint32(16, true) & flag ? -Errno.EINVAL : undefined));
     assert.throws(
@@ -161,13 +161,13 @@ for (const [what, spec, flag, since] of [
     assert.is(fake.open.size, 0);
   });
 
-test('a kernel that refuses such a map for another reason is not said to lack it', () => {
+test('a map that is refused for another reason is not reported as unsupported', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(Command.create, () => -Errno.EINVAL);
   assert.throws(() => BpfMap.create(new Kernel(fake), globals('g', u64)), /create the map 'g'.*EINVAL/);
 });
 
-test('constants are frozen when they are written, and closed where they can’t be', () => {
+test('constants are frozen after they are written, and closed if that fails', () => {
   const fake = new FakeSyscalls();
   const map = BpfMap.create(new Kernel(fake), constants('c', u64, 1n));
   assert.equal(fake.calls, ['bpf 0', 'bpf 2', 'bpf 22']);
@@ -192,7 +192,7 @@ test('globals are mapped once, and unmapped when they are closed', () => {
   assert.throws(() => map.view.n.get(), /after it was closed/);
 });
 
-test('globals that can’t be mapped are an error that says so; other maps have no such view', () => {
+test('globals that cannot be mapped throw, and other maps have no view', () => {
   const fake = new FakeSyscalls();
   fake.onMmap = () => -Errno.ENOMEM;
   assert.throws(
@@ -202,7 +202,7 @@ test('globals that can’t be mapped are an error that says so; other maps have 
   assert.throws(() => open().map.view, /map 'attempts' has no view.*map\.test\.ts:\d+\)$/);
 });
 
-test('a map of maps is made beside one like those in it, which isn’t kept', () => {
+test('a map of maps is created with a temporary inner map', () => {
   const fake = new FakeSyscalls();
   const templates: number[] = [];
   fake.answers.set(Command.create, (attr) => {
@@ -226,7 +226,7 @@ test('a map of maps is made beside one like those in it, which isn’t kept', ()
   assert.is(fake.open.size, 0);
 });
 
-test('a map of maps holds those from the beginning that are open', () => {
+test('a map of maps contains its initial maps, which must be open', () => {
   const fake = new FakeSyscalls();
   const kernel = new Kernel(fake);
   const content = new Map<string, string>();
@@ -243,7 +243,7 @@ test('a map of maps holds those from the beginning that are open', () => {
   assert.equal([...fake.open], [held.fd]);
 });
 
-test('a descriptor that would read as none is moved away', () => {
+test('a descriptor 0 is moved to a higher number', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(Command.create, () => {
     fake.open.add(0);
@@ -254,7 +254,7 @@ test('a descriptor that would read as none is moved away', () => {
   assert.is(fake.open.has(0), false);
 });
 
-test('a perf event array is as large as the highest possible CPU asks for', () => {
+test('a perf event array has an entry for each possible CPU number', () => {
   const fake = new FakeSyscalls();
   fake.files.set('/sys/devices/system/cpu/possible', '0-1,6\n');
   let entries = 0;
@@ -276,7 +276,7 @@ test('keys and values go through their layouts', () => {
   assert.is(map.delete(7), false);
 });
 
-test('the mode of an update reaches the kernel, and only its own update', () => {
+test('the mode of an update reaches the kernel, for this update only', () => {
   const { fake, map } = open();
   const flags: bigint[] = [];
   fake.answers.set(Command.update, (attr) => {
@@ -295,7 +295,7 @@ test('the mode of an update reaches the kernel, and only its own update', () => 
   assert.equal(flags, [1n, 0n, 2n, 0n]);
 });
 
-test('a full map says so', () => {
+test('the error of a full map says so', () => {
   const { fake, map } = open();
   fake.answers.set(Command.update, () => -Errno.E2BIG);
   assert.throws(
@@ -319,14 +319,14 @@ test('all keys and entries are walked', () => {
   );
 });
 
-test('the key in hand may be deleted during a walk', () => {
+test('the loop may delete the current key', () => {
   const { map, content } = open();
   for (const key of [3, 1, 2]) map.update(key, { ns: 0n, comm: '' });
   for (const [key] of map.entries()) map.delete(key);
   assert.is(content.size, 0);
 });
 
-test('two walks at the same time do not disturb each other', () => {
+test('two loops at the same time do not affect each other', () => {
   const { map } = open();
   for (const key of [1, 2, 3]) map.update(key, { ns: 0n, comm: '' });
   const pairs: string[] = [];
@@ -334,7 +334,7 @@ test('two walks at the same time do not disturb each other', () => {
   assert.equal(pairs, ['11', '12', '13', '21', '22', '23', '31', '32', '33']);
 });
 
-test('an entry deleted by others during a walk is left out', () => {
+test('an entry that others delete during a loop is skipped', () => {
   const { map, content } = open();
   for (const key of [1, 2, 3]) map.update(key, { ns: 0n, comm: '' });
   const seen: number[] = [];
@@ -350,7 +350,7 @@ for (const [what, keyAt, distinct] of [
   ['new keys come for ever', (call: number) => call, undefined],
 ] as const)
   for (const stay of [false, true])
-    test(`where ${what}, listing keys is an error before any is handed out, ${stay ? 'though they' : 'and they do not'} stay`, () => {
+    test(`${what}: listing keys throws before it lists any, ${stay ? 'though they' : 'and they do not'} stay`, () => {
       const { fake, map } = open();
       let calls = 0;
       fake.answers.set(Command.lookup, () => (stay ? 0 : -Errno.ENOENT));
@@ -397,7 +397,7 @@ function disturbed(
 
 const id = (key: number): string => Buffer.from(Uint32Array.of(key).buffer).toString('hex');
 
-test('keys that others delete while keys are read: all that stay are listed, once', () => {
+test('if others delete keys during the listing, every other key is listed once', () => {
   for (const every of [2, 3, 7]) {
     const { fake, map, content } = open();
     for (let key = 0; key < 60; key++) map.update(key, { ns: 0n, comm: '' });
@@ -416,7 +416,7 @@ test('keys that others delete while keys are read: all that stay are listed, onc
   }
 });
 
-test('a key that the kernel skips, since it follows one that is deleted during the call, is listed', () => {
+test('a key that the kernel skips because the one before it is deleted is listed', () => {
   const { fake, map, content } = open();
   for (const key of [1, 2, 3, 4, 5, 6]) map.update(key, { ns: 0n, comm: '' });
   // 2 is reused in another bucket while the kernel looks for what follows it.
@@ -429,7 +429,7 @@ test('a key that the kernel skips, since it follows one that is deleted during t
   assert.equal([...map.keys()].filter((key) => key !== 2).sort(), [1, 3, 4, 5, 6]);
 });
 
-test('a key that moves while keys are read, as an update of a hash table does it, is listed', () => {
+test('a key that an update moves during the listing is listed', () => {
   const { fake, map, content } = open();
   for (const key of [1, 2, 3, 4]) map.update(key, { ns: 0n, comm: '' });
   // Each key that follows is moved to the front once, behind the reader's back.
@@ -449,7 +449,7 @@ test('a key that moves while keys are read, as an update of a hash table does it
   assert.ok(moved.size > 0);
 });
 
-test('the keys of an array are read once, those of a hash that nobody changes twice', () => {
+test('the keys of an array are read once, those of an unchanged hash twice', () => {
   for (const [map, calls] of [
     [array('m', { value: u8, maxEntries: 3 }), 4],
     [perCpuArray('m', { value: u8, maxEntries: 3 }), 4],
@@ -463,7 +463,7 @@ test('the keys of an array are read once, those of a hash that nobody changes tw
   }
 });
 
-test('a per-CPU map has a value for each possible CPU, each from a multiple of eight bytes on', () => {
+test('a per-CPU map has a value for each possible CPU, aligned to eight bytes', () => {
   const fake = new FakeSyscalls();
   fake.files.set('/sys/devices/system/cpu/possible', '0-2\n');
   const content = new Map<string, string>();
@@ -498,7 +498,7 @@ test('without capabilities the error names them', () => {
   assert.is(fake.calls.includes('memlock'), false, 'the limit of locked memory is left alone');
 });
 
-test('before 5.11 the limit of locked memory is lifted, once it was in the way', () => {
+test('before 5.11 the locked-memory limit is raised when a call needs it', () => {
   const fake = new FakeSyscalls();
   let limit = { soft: 65536n, hard: 65536n };
   fake.onMemlock = (set) => {
@@ -510,7 +510,7 @@ test('before 5.11 the limit of locked memory is lifted, once it was in the way',
   assert.is(limit.soft, 2n ** 64n - 1n);
 });
 
-test('without the right to lift it altogether, it is lifted as far as it may be', () => {
+test('without CAP_SYS_RESOURCE the limit is raised to the hard limit', () => {
   const fake = new FakeSyscalls();
   let limit = { soft: 65536n, hard: 2n ** 32n };
   fake.onMemlock = (set) => {
@@ -523,7 +523,7 @@ test('without the right to lift it altogether, it is lifted as far as it may be'
   assert.is(limit.soft, 2n ** 32n);
 });
 
-test('where lifting the limit is refused, or no help, the error says what may be wrong, and the limit is as before', () => {
+test('if raising the limit fails or does not help, the error names causes, and the limit is restored', () => {
   for (const mayRaise of [true, false]) {
     const fake = new FakeSyscalls();
     let limit = { soft: 65536n, hard: 131072n };
@@ -541,7 +541,7 @@ test('where lifting the limit is refused, or no help, the error says what may be
   }
 });
 
-test('a limit of locked memory that this process may not lift is named, with what would lift it', () => {
+test('a locked-memory limit that this process cannot raise is named with its remedy', () => {
   const fake = new FakeSyscalls();
   fake.files.set('/proc/self/status', 'CapEff:\t000000c000000000\n');
   fake.onMemlock = (set) => (set ? -Errno.EPERM : { soft: 65536n, hard: 65536n });

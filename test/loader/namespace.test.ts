@@ -41,7 +41,7 @@ test('a network namespace is its inode number', () => {
   assert.is(fake.open.size, 0);
 });
 
-test('a file that isn’t there, may not be opened, or is none of a namespace', () => {
+test('a file that is missing, unreadable or not a namespace is refused', () => {
   const namespace = (kernel: Kernel) => void networkNamespace(kernel, '/x');
   assertWrong(new FakeSyscalls(), namespace, /^\/x: cannot open it: ENOENT \(no such file or directory\)$/);
   assertWrong(withFile('/x', NSFS), namespace, /^\/x: cannot open it: ENOENT/);
@@ -50,7 +50,7 @@ test('a file that isn’t there, may not be opened, or is none of a namespace', 
   assert.equal(plain.calls, [], 'it is not opened: it could be a pipe');
 });
 
-test('a namespace of something else', () => {
+test('a namespace of another type is refused', () => {
   const fake = withFile('/x', NSFS, 5n);
   fake.onIoctl = () => CLONE_NEWUTS;
   assertWrong(fake, (kernel) => networkNamespace(kernel, '/x'), /^\/x: a namespace of another type; use/);
@@ -63,13 +63,13 @@ function withCgroup(type = CGROUP2): FakeSyscalls {
   return fake;
 }
 
-test('the folder of a cgroup is opened for whoever asks', () => {
+test('openCgroup opens the directory for its caller', () => {
   const fake = withCgroup();
   openCgroup(new Kernel(fake), '/x').close();
   assert.is(fake.open.size, 0);
 });
 
-test('a folder of cgroup version 1, one of something else, a file, and none', () => {
+test('cgroup v1, other directories, files and missing paths are refused', () => {
   const open = (kernel: Kernel) => openCgroup(kernel, '/x').close();
   assertWrong(withCgroup(0x27e0eb), open, /^\/x: a cgroup of version 1, but version 2 is required/);
   assertWrong(withCgroup(0x01021994), open, /^\/x: not a cgroup; use a directory below a cgroup2 mount/);
@@ -77,7 +77,7 @@ test('a folder of cgroup version 1, one of something else, a file, and none', ()
   assertWrong(new FakeSyscalls(), open, /^\/x: cannot open it: ENOENT/);
 });
 
-test('an array of cgroups holds their descriptors from the beginning, and keeps none', () => {
+test('a cgroup array is filled, and its descriptors are closed', () => {
   const fake = withCgroup();
   const held: number[][] = [];
   fake.answers.set(2, (attr) => {
@@ -96,7 +96,7 @@ test('an array of cgroups holds their descriptors from the beginning, and keeps 
   assert.equal([...fake.open], [map.fd]);
 });
 
-test('a map whose cgroup isn’t there isn’t left open', () => {
+test('a map with a missing cgroup is closed', () => {
   assertWrong(
     new FakeSyscalls(),
     (kernel) => BpfMap.create(kernel, cgroupArray('groups', ['/x'])),

@@ -25,7 +25,7 @@ function withoutTracing(): [FakeSyscalls, number[]] {
   return [fake, types];
 }
 
-test('the kernel is asked once for each kind, and nothing is left open', () => {
+test('each program type is probed once, and nothing stays open', () => {
   const [fake, types] = withoutTracing();
   const kernel = new Kernel(fake);
   assert.is(supports(kernel, raw('sched_switch')), true);
@@ -39,7 +39,7 @@ test('the kernel is asked once for each kind, and nothing is left open', () => {
   assert.is(fake.open.size, 0);
 });
 
-test('without the PMU there are no kprobes, and nothing is loaded to find out', () => {
+test('without kprobes no program is loaded as a probe', () => {
   const [fake, types] = withoutTracing();
   fake.files.delete('/sys/bus/event_source/devices/kprobe/type');
   const error = unsupportedReason(new Kernel(fake), { kind: 'kprobe', symbol: 'tcp_v4_connect' });
@@ -48,7 +48,7 @@ test('without the PMU there are no kprobes, and nothing is loaded to find out', 
   assert.equal(types, []);
 });
 
-test('what the kernel has not answered, it is asked again', () => {
+test('an inconclusive probe is repeated', () => {
   for (const errno of [Errno.EAGAIN, Errno.ENOMEM, Errno.EMFILE]) {
     const fake = new FakeSyscalls();
     const kernel = new Kernel(fake);

@@ -18,7 +18,7 @@ const spec: ProgramSpec = {
   instructions: [],
 };
 
-test('info has the id, and the missed runs where the kernel counts them', () => {
+test('info returns the id, and missed runs if the kernel counts them', () => {
   for (const [filled, misses] of [
     [232, 9],
     [208, undefined],
@@ -38,7 +38,7 @@ test('info has the id, and the missed runs where the kernel counts them', () => 
   }
 });
 
-test('a run hands the context over, and tells what the program returned', () => {
+test('run passes the context and returns the result', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(TEST_RUN, (attr) => {
     assert.is(attr.getUint32(0, true), 30);
@@ -60,7 +60,7 @@ test('a run hands the context over, and tells what the program returned', () => 
   );
 });
 
-test('runs are measured for as long as the descriptor is open', () => {
+test('runs are measured until the descriptor is closed', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(ENABLE_STATS, () => 31);
   const measuring = measureRuns(new Kernel(fake));

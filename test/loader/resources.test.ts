@@ -17,7 +17,7 @@ function recorder(): { closed: string[]; named(name: string, error?: string): { 
   };
 }
 
-test('what was added last is closed first, and only once', () => {
+test('resources are closed in reverse order, once', () => {
   const { closed, named } = recorder();
   const resources = new Resources();
   for (const name of ['map', 'program', 'link']) resources.add(named(name));
@@ -26,7 +26,7 @@ test('what was added last is closed first, and only once', () => {
   assert.equal(closed, ['link', 'program', 'map']);
 });
 
-test('everything is closed although one throws, and its error comes out', () => {
+test('all resources are closed if one throws, and its error is thrown', () => {
   const { closed, named } = recorder();
   const resources = new Resources();
   resources.add(named('map'));
@@ -36,7 +36,7 @@ test('everything is closed although one throws, and its error comes out', () => 
   assert.equal(closed, ['link', 'program', 'map']);
 });
 
-test('several errors come out together', () => {
+test('several errors are thrown as an AggregateError', () => {
   const { named } = recorder();
   const resources = new Resources();
   resources.add(named('map', 'one'));
@@ -47,7 +47,7 @@ test('several errors come out together', () => {
   );
 });
 
-test('a build that succeeds keeps what it opened', () => {
+test('if build succeeds, its resources stay open', () => {
   const { closed, named } = recorder();
   const kept = allOrNothing((resources) => resources.add(named('map')));
   assert.equal(closed, []);
@@ -55,7 +55,7 @@ test('a build that succeeds keeps what it opened', () => {
   assert.equal(closed, ['map']);
 });
 
-test('a build that fails closes what it opened and throws its own error', () => {
+test('if build fails, its resources are closed and its error is thrown', () => {
   const { closed, named } = recorder();
   const build = () =>
     allOrNothing((resources) => {

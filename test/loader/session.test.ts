@@ -45,7 +45,7 @@ function open(fake: FakeSyscalls, what: Tool<typeof Event>, options: Options = {
   return Session.open(what, { kernel: new Kernel(fake), onEvent: () => {}, ...options });
 }
 
-test('maps come first, then programs, rings, and links at last; closing goes the other way', () => {
+test('maps, programs, rings and links are opened in this order, and closed in reverse', () => {
   const fake = new FakeSyscalls();
   const session = open(fake, tool(program('a'), program('b')));
   assert.equal(
@@ -66,7 +66,7 @@ test('maps come first, then programs, rings, and links at last; closing goes the
   assert.is(fake.open.size, 0);
 });
 
-test('events are decoded, those of the time of closing too', () => {
+test('events are decoded, including those that close delivers', () => {
   const fake = new FakeSyscalls();
   const seen: unknown[] = [];
   const session = open(fake, tool(program('a')), { onEvent: (event, cpu) => seen.push([event, cpu]) });
@@ -78,7 +78,7 @@ test('events are decoded, those of the time of closing too', () => {
   assert.equal(seen, [[{ pid: 42, ns: 2n ** 60n }, 1]]);
 });
 
-test('after detaching, what was counted can still be read', () => {
+test('counts can be read after detach', () => {
   const fake = new FakeSyscalls();
   const seen: number[] = [];
   const session = open(fake, tool(program('a')), { onEvent: ({ pid }) => seen.push(pid) });
@@ -105,7 +105,7 @@ test('an event that is too short is an error', () => {
   ]);
 });
 
-test('an optional program without a symbol is left out, and the session says why', () => {
+test('an optional program without a symbol is skipped with its reason', () => {
   const fake = new FakeSyscalls();
   missing(fake, 'tcp_v6_connect');
   const session = open(fake, tool(program('tcp_v4_connect'), program('tcp_v6_connect', true)));
@@ -122,7 +122,7 @@ test('an optional program without a symbol is left out, and the session says why
   assert.is(fake.open.size, 0);
 });
 
-test('an optional program is also left out where it can\u2019t even be loaded', () => {
+test('an optional program that cannot be loaded is skipped as well', () => {
   const fake = new FakeSyscalls();
   const fentry = (symbol: string, optional: boolean, btfId?: number): ProgramSpec => ({
     ...program(symbol, optional),
@@ -142,7 +142,7 @@ test('an optional program is also left out where it can\u2019t even be loaded', 
   assert.is(fake.open.size, 0);
 });
 
-test('a program that is not optional takes all others down with it', () => {
+test('a required program that fails closes all others', () => {
   const fake = new FakeSyscalls();
   missing(fake, 'b');
   assert.throws(
@@ -154,7 +154,7 @@ test('a program that is not optional takes all others down with it', () => {
   assert.is(fake.polls.size, 0);
 });
 
-test('what a program asks for and there is not, has names beside it that are like it', () => {
+test('a missing function or tracepoint gets suggestions', () => {
   const fake = new FakeSyscalls();
   missing(fake, 'do_unlinkat', 'vfs_reed', 'schedul');
   fake.files.set(
@@ -190,7 +190,7 @@ test('an optional program that the verifier refuses is an error', () => {
   assert.is(fake.open.size, 0);
 });
 
-test('an event larger than a ring is refused, and nothing is left behind', () => {
+test('an event larger than a ring is refused, and everything is closed', () => {
   const fake = new FakeSyscalls();
   fake.files.set('/sys/devices/system/cpu/online', '0\n');
   const Large = struct({
@@ -224,7 +224,7 @@ for (const hidden of [false, true])
     assert.is(fake.open.size, 0);
   });
 
-test('a tool without events has no rings, loses none, and is told the turn of seconds', async () => {
+test('a tool without events has no rings and no losses, and onTick runs', async () => {
   const fake = new FakeSyscalls();
   let sweeps = 0;
   const session = Session.open(
@@ -242,7 +242,7 @@ test('a tool without events has no rings, loses none, and is told the turn of se
   assert.is(fake.open.size, 0);
 });
 
-test('events that are no perf event array with a schema are refused', () => {
+test('events that are not a perf event array with a schema are refused', () => {
   const kernel = new Kernel(new FakeSyscalls());
   for (const wrong of [counts, { map: events, schema: Event }, { ...events, event: undefined }])
     assert.throws(
@@ -251,7 +251,7 @@ test('events that are no perf event array with a schema are refused', () => {
     );
 });
 
-test('events that nobody gets, and handlers of events that there are none of, are refused', () => {
+test('events without a handler, and handlers without events, are refused', () => {
   const fake = new FakeSyscalls();
   const kernel = new Kernel(fake);
   assert.throws(
@@ -279,7 +279,7 @@ for (const [release, programSize, linkSize, counted, uncounted] of [
   ['5.15 to 6.6', 232, 48, 2 * 3, 2],
   ['5.10', 200, 0, 0, 2],
 ] as const)
-  test(`missed runs, of programs and before them, as Linux ${release} counts them`, () => {
+  test(`missed runs and hits are counted as Linux ${release} reports them`, () => {
     const fake = new FakeSyscalls();
     if (linkSize === 0) fake.answers.set(28, () => -Errno.EINVAL);
     fake.answers.set(15, (attr) => {
@@ -317,7 +317,7 @@ function beforeRings({ calls }: FakeSyscalls): string[] {
     .filter((call) => /^bpf [025]/.test(call));
 }
 
-test('program arrays are filled when all programs are loaded, and before any is attached', () => {
+test('program arrays are filled after all programs are loaded and before any is attached', () => {
   const fake = new FakeSyscalls();
   const slots: [slot: number, fd: number][] = [];
   fake.answers.set(2, (attr) => {
@@ -338,7 +338,7 @@ test('program arrays are filled when all programs are loaded, and before any is 
   assert.is(fake.open.size, 0);
 });
 
-test('where a program array can’t be filled nothing is left behind', () => {
+test('if a program array cannot be filled, everything is closed', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(2, () => -Errno.EINVAL);
   assert.throws(
@@ -385,7 +385,7 @@ for (const [what, programs, message] of [
     assert.is(fake.open.size, 0);
   });
 
-test('an optional program that there is nothing for leaves its slot empty', () => {
+test('a skipped optional program leaves its slot empty', () => {
   const fake = new FakeSyscalls();
   const absent: ProgramSpec = {
     ...program('absent', true),
@@ -400,7 +400,7 @@ test('an optional program that there is nothing for leaves its slot empty', () =
   session.close();
 });
 
-test('a program that is loaded later is closed with the rest', () => {
+test('a program loaded later is closed with the session', () => {
   const fake = new FakeSyscalls();
   const session = open(fake, tailCalling({}, program('a')));
   const later = session.load(program('c'));

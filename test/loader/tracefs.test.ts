@@ -19,22 +19,22 @@ const root = (...lines: string[]) => {
 const SYSFS = 'sysfs /sys sysfs rw,nosuid 0 0';
 const DEBUGFS = 'debugfs /sys/kernel/debug debugfs rw 0 0';
 
-test('tracefs is found wherever it is mounted, whatever the source is called', () => {
+test('tracefs is found at any mount point', () => {
   assert.is(root(SYSFS, 'tracefs /sys/kernel/tracing tracefs rw 0 0'), '/sys/kernel/tracing');
   assert.is(root(SYSFS, 'nodev /mnt/t tracefs rw 0 0'), '/mnt/t');
 });
 
-test('a mount of its own goes before the folder in debugfs', () => {
+test('a tracefs mount is preferred to debugfs', () => {
   assert.is(root(DEBUGFS, 'none /sys/kernel/tracing tracefs rw 0 0'), '/sys/kernel/tracing');
   assert.is(root(SYSFS, DEBUGFS), '/sys/kernel/debug/tracing');
 });
 
-test('where neither is mounted, or /proc has no mounts, there is none', () => {
+test('without mounts of either there is no tracefs', () => {
   assert.is(root(SYSFS, 'tracefs /a ext4 rw 0 0'), undefined);
   assert.is(tracefsRoot(new Kernel(new FakeSyscalls())), undefined);
 });
 
-test('blanks, tabs and backslashes in a path are written as octal numbers', () => {
+test('spaces, tabs and backslashes in a path are unescaped', () => {
   assert.is(root('tracefs /a\\040b\\011c\\134d tracefs rw 0 0'), '/a b\tc\\d');
   assert.equal(parseMounts('x /\\040 tmpfs rw 0 0\n'), [{ path: '/ ', type: 'tmpfs' }]);
 });
@@ -54,7 +54,7 @@ test('a tracepoint\u2019s record and number are read from where tracefs is', () 
   assert.is(tracepointId(kernel, 'sock', 'inet_sock_set_state'), 1314);
 });
 
-test('one that there is not has those beside it that may be meant', () => {
+test('a missing tracepoint gets suggestions', () => {
   const fake = traced();
   fake.files.set(
     '/mnt/a b/available_events',
@@ -73,7 +73,7 @@ test('one that there is not has those beside it that may be meant', () => {
     );
 });
 
-test('without tracefs, the error says how to mount it', () => {
+test('without tracefs the error names the mount command', () => {
   const fake = new FakeSyscalls();
   assert.throws(
     () => tracepointId(new Kernel(fake), 'sock', 'inet_sock_set_state'),

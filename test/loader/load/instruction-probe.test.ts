@@ -71,7 +71,7 @@ for (const [what, instructions, opcodes, slot, since, text] of [
     'r0 = *(s8 *)(r10 -1)',
   ],
 ] as const)
-  test(`${what} that the kernel doesn't know is named, with its slot and the first kernel with it`, () => {
+  test(`the error of ${what} that the kernel does not know has its slot and first release`, () => {
     const [kernel, fake] = kernelWithout(opcodes);
     assert.throws(
       () => load(kernel, instructions),
@@ -91,7 +91,7 @@ for (const [what, instructions, opcodes, slot, since, text] of [
     assert.is(fake.open.size, 0);
   });
 
-test('a program that is refused for something else keeps the verifier\u2019s word', () => {
+test('a program that is refused for another reason keeps the reason of the verifier', () => {
   const [kernel] = kernelWithout({});
   assert.throws(
     () => load(kernel, [mov(r1, 1), movsx(s8, r0, r1), exit()]),
@@ -99,7 +99,7 @@ test('a program that is refused for something else keeps the verifier\u2019s wor
   );
 });
 
-test('what came with the system call is not asked about, and nothing twice', () => {
+test('instructions of Linux 3.18 are not probed, and others once', () => {
   const [kernel, , probed] = kernelWithout({});
   for (const instructions of [
     [mov(r0, 0), exit()],
@@ -125,7 +125,7 @@ function kernelThatAnswers(errno: () => number, log = ''): Kernel {
 const modern = formOf(movsx(s8, r0, r1)) as Form;
 
 for (const errno of [Errno.EAGAIN, Errno.EINTR, Errno.ENOMEM, Errno.EMFILE, Errno.EPERM])
-  test(`errno ${errno} says neither that the kernel knows an instruction nor that it does not`, () => {
+  test(`errno ${errno} of a probe is inconclusive`, () => {
     let answer: number = errno;
     const kernel = kernelThatAnswers(() => answer, errno === Errno.EPERM ? '' : 'unknown opcode bf');
     assert.throws(
@@ -140,7 +140,7 @@ for (const errno of [Errno.EAGAIN, Errno.EINTR, Errno.ENOMEM, Errno.EMFILE, Errn
     assert.is(knowsForm(kernel, modern), errno === Errno.EPERM, 'it is asked again');
   });
 
-test('a probe that a signal interrupts is tried again', () => {
+test('a probe interrupted by a signal is repeated', () => {
   let attempts = 0;
   const kernel = kernelThatAnswers(() => (++attempts < 5 ? Errno.EAGAIN : Errno.EINVAL), 'unknown opcode bf');
   assert.is(knowsForm(kernel, modern), false);

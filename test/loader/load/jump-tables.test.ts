@@ -32,7 +32,7 @@ function load(fake: FakeSyscalls): Program {
   return loadProgram(new Kernel(fake), spec, assemble(instructions), new Map());
 }
 
-test('a table is made once, filled, frozen, given to its program, and left to that', () => {
+test('a jump table is created, filled and frozen once, and kept by its program only', () => {
   const fake = new FakeSyscalls();
   const entries: string[] = [];
   let table = 0;
@@ -75,14 +75,14 @@ for (const [what, command] of [
   ['frozen', Command.freeze],
   ['given to a program', Command.load],
 ] as const)
-  test(`a table that can’t be ${what} isn’t left open`, () => {
+  test(`a jump table that cannot be ${what} is closed`, () => {
     const fake = new FakeSyscalls();
     fake.answers.set(command, () => -Errno.EPERM);
     assert.throws(() => load(fake), /EPERM/);
     assert.is(fake.open.size, 0);
   });
 
-test('a kernel that knows gotox, by all it says, and no tables, is told as that', () => {
+test('a kernel with gotox but without jump tables throws UnsupportedError', () => {
   const fake = new FakeSyscalls();
   fake.answers.set(Command.create, () => -Errno.EINVAL);
   assert.throws(

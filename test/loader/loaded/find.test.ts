@@ -56,7 +56,7 @@ const programs = new Map([
   [40, 'a_name_of_fifte'],
 ]);
 
-test('all ids, ascending', () => {
+test('programIds lists all ids in ascending order', () => {
   assert.equal([...programIds(new Kernel(withPrograms(programs)))], [3, 8, 9, 12, 40]);
 });
 
@@ -73,7 +73,7 @@ test('a program is opened by its id, its name or its pin, and nothing else stays
   }
 });
 
-test('one that is not there is told, and of several with one name which there are', () => {
+test('a missing program is an error, and several with one name are listed', () => {
   for (const [wanted, message] of [
     [{ id: 9 }, 'no program has the id 9; bpftool prog lists the loaded programs'],
     [{ name: 'none' }, "no program is named 'none'; bpftool prog lists the loaded programs"],
@@ -88,7 +88,7 @@ test('one that is not there is told, and of several with one name which there ar
   }
 });
 
-test('where the kernel refuses, nothing stays open', () => {
+test('if the kernel refuses a call, nothing stays open', () => {
   const fake = withPrograms(programs);
   fake.answers.set(INFO, () => -Errno.EINVAL);
   assert.instance(
