@@ -1,5 +1,5 @@
 /**
- * The arms of a branch in a straight line of instructions.
+ * The layout of a branch: its arms in one sequence of instructions.
  */
 
 import { isUnconditionalJump } from '../cfg/optimize-jumps.ts';
@@ -9,7 +9,7 @@ import type { Position } from '../position.ts';
 import type { LoadedComparison } from './compare.ts';
 import type { Machine, Sequence } from './machine.ts';
 
-/** An arm that has been built: what it emits, and whether its end is reached. */
+/** A complete arm: its instructions, and whether it has ended by an exit or a jump. */
 export interface Arm {
   readonly items: Sequence;
   readonly ended: boolean;

@@ -1,5 +1,5 @@
 /**
- * Moving things into the registers that outlive calls.
+ * Copies values and pointers to the registers that survive calls.
  */
 import type { Target } from '../target.ts';
 import { KernelPointer } from './kernel-pointer.ts';
@@ -10,10 +10,13 @@ import { isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
 import { StackSlot } from './stack.ts';
 import { Value } from './value.ts';
 
-/** What can be kept: by its value, or by the pointer that leads to it. */
+/** The arguments of `b.keep`: values, places, and memory or structures behind a pointer. */
 export type Keepable = Value | Place | KernelPointer | MapPointer | StructMemory;
 
-/** The same in one of r6 to r9; a place's content. Throws where all of them are held, and for the stack, which needs none. */
+/**
+ * A copy in one of r6 to r9; of a place, its number. Throws RangeError if all four are in use, and TypeError for stack
+ * memory, which needs no register.
+ */
 export function keep(
   machine: Machine,
   target: Target,

@@ -1,5 +1,5 @@
 /**
- * What the code that is being built was given: the program's context, wherever it lies now, and what lies in it.
+ * The program context: the registers that hold its address, and the arguments, results and fields in it.
  */
 import { ProgramError } from '../error.ts';
 import { withSourcePosition } from '../error-position.ts';
