@@ -21,6 +21,13 @@ import { mapsOf, programsOf, tailCalledSlots } from './tool-parts.ts';
  * leaves them out.
  *
  * @throws {AssembleError} if a program cannot be assembled.
+ *
+ * @example
+ * import { array, kprobe, listTool, target, u64 } from 'tsbpf';
+ *
+ * const calls = array('calls', { value: u64, maxEntries: 1 });
+ * const onConnect = kprobe('tcp_v4_connect', target('x64'), (b) => b.count(calls, 0));
+ * console.log(listTool({ name: 'calls', programs: [onConnect] }));
  */
 export function listTool(tool: Tool, locate: Locate = locateFrame): string {
   const programs = [...programsOf(tool)].map((program) => listOne(program, tool, locate));
