@@ -254,9 +254,9 @@ async function bundleTool() {
  * The line table, which replaces a source map at run time:
  *
  *   sources   [{ file, lines }]: the sources of tools, with their path in the project and their lines
- *   segments  [generatedLine, generatedColumn, source, line, column], sorted. All but `source` are 1-based, as
- *             in V8's stack traces. A segment extends to the next one. `source` is an index into `sources`, or
- *             -1 for code that belongs to no tool.
+ *   segments  [generatedLine, generatedColumn, source, line, column], sorted. All but `source` are 1-based,
+ *             as in V8's stack traces. A segment extends to the next one. `source` is an index into `sources`,
+ *             or -1 for code that belongs to no tool.
  */
 function lineTable(map) {
   const tools = new Map(); // index in the map -> index in the table

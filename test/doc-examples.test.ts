@@ -1,4 +1,6 @@
-/** The examples of doc comments, the README and docs/ compile and run, and every function and class has one. */
+/**
+ * The examples of doc comments, the README and docs/ compile and run, and every function and class has one.
+ */
 import { execFile } from 'node:child_process';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

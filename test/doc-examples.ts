@@ -1,8 +1,8 @@
 /**
  * The examples of the documentation: `@example` blocks of doc comments, and code samples of Markdown pages.
  *
- * A sample that imports from tsbpf is a complete program: it is compiled and run. A fence with the words
- * `no run` (```` ```ts no run ````) is only compiled: for programs that need an object of the reader's machine. A
+ * A sample that imports from tsbpf is a complete program: it is compiled and run. A fence with the words `no
+ * run` (```` ```ts no run ````) is only compiled: for programs that need an object of the reader's machine. A
  * sample of a Markdown page is a fragment if it imports nothing from tsbpf or has the fence word `fragment`:
  * neither compiled nor run. Other samples of pages may run until a signal, those of doc comments end.
  */

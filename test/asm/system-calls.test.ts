@@ -43,7 +43,10 @@ test('an unknown name is refused at its line, with similar names', () => {
   assert.throws(() => systemCallNumber(x64, 'sys_openat'), /^x64 has no system call 'sys_openat'/);
 });
 
-/** The definitions of a header: names with their numbers. `__NR3264_` precedes calls that 32-bit processes name otherwise. */
+/**
+ * The definitions of a header: names with their numbers. `__NR3264_` precedes calls that 32-bit processes
+ * name otherwise.
+ */
 function definedIn(header: string): [string, number][] {
   const text = readFileSync(header, 'utf8');
   return [...text.matchAll(/^#define __NR(?:3264)?_(\w+)\s+(\d+)$/gm)].map(([, name = '', number]) => [

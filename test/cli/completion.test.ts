@@ -39,7 +39,8 @@ function printed(program: string, ...args: readonly string[]): string[] {
   return stdout.split('\n').filter(Boolean);
 }
 
-// Each returns what the shell offers for the last word of a line. bash leaves files to readline, so it offers none.
+// Each returns what the shell offers for the last word of a line. bash leaves files to readline, so it offers
+// none.
 
 /** Splits words as bash does, including at =. */
 function offeredByBash(line: string): string[] {

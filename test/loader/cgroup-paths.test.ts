@@ -6,7 +6,10 @@ import { FakeSyscalls } from './fake.ts';
 
 const test = suite('loader/cgroup-paths');
 
-/** A machine whose hierarchy is at /c, with folders a and a/b of ids 2 and 3. The clock stands still unless a test sets it going. */
+/**
+ * A machine whose hierarchy is at /c, with folders a and a/b of ids 2 and 3. The clock stands still unless a
+ * test sets it going.
+ */
 class Machine extends FakeSyscalls {
   constructor() {
     super();

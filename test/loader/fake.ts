@@ -1,6 +1,6 @@
 /**
- * System calls without a kernel: descriptors are numbers, memory that is pointed at can be read back, rings are plain
- * buffers that a test writes records into, and any call can be given an answer.
+ * System calls without a kernel: descriptors are numbers, memory that is pointed at can be read back, rings
+ * are plain buffers that a test writes records into, and any call can be given an answer.
  */
 import { Errno } from '../../src/loader/errno.ts';
 import type { Limit, Poll, Syscalls } from '../../src/loader/syscalls.ts';

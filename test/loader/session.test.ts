@@ -273,7 +273,10 @@ test('maps are found by their spec', () => {
   session.close();
 });
 
-/** What kernels tell: how many bytes they know of a program's information and of a link's, and what is counted of two kprobes. */
+/**
+ * What kernels tell: how many bytes they know of a program's information and of a link's, and what is counted
+ * of two kprobes.
+ */
 for (const [release, programSize, linkSize, counted, uncounted] of [
   ['6.7 and later', 232, 64, 2 * (3 + 40), 0],
   ['5.15 to 6.6', 232, 48, 2 * 3, 2],

@@ -1,4 +1,7 @@
-/** A tool for tests of the loader, in plain instructions: it sends an event at each call of getuid() of one process. */
+/**
+ * A tool for tests of the loader, in plain instructions: it sends an event at each call of getuid() of one
+ * process.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import {
@@ -84,7 +87,9 @@ function onGetuid(pid: number, calls: MapSpec, events: MapSpec): Item[] {
   ];
 }
 
-/** A process that calls getuid() so many times, as fast as it can, after it was told to; its exit code is 0. */
+/**
+ * A process that calls getuid() so many times, as fast as it can, after it was told to; its exit code is 0.
+ */
 export function getuidProcess(times: number): { readonly pid: number; go(): Promise<unknown> } {
   const script = `process.stdin.once('data', () => { for (let i = 0; i < ${times}; i++) process.getuid(); process.exit(0); })`;
   const child = spawn(process.execPath, ['-e', script], { stdio: ['pipe', 'ignore', 'inherit'] });

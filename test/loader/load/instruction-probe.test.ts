@@ -23,7 +23,10 @@ const test = suite('loader/load/instruction-probe');
 
 const LOAD = 5;
 
-/** A kernel that refuses what has one of these opcodes, with the words of that kernel, and everything by a program type but 1. */
+/**
+ * A kernel that refuses what has one of these opcodes, with the words of that kernel, and everything by a
+ * program type but 1.
+ */
 function kernelWithout(opcodes: Readonly<Record<number, string>>): [Kernel, FakeSyscalls, number[]] {
   const fake = new FakeSyscalls();
   const probed: number[] = [];

@@ -19,7 +19,9 @@ const NEXT_ID = 11;
 const FD_BY_ID = 13;
 const INFO = 15;
 
-/** A kernel with programs of these names by id; those without a name go away between being listed and opened. */
+/**
+ * A kernel with programs of these names by id; those without a name go away between being listed and opened.
+ */
 function withPrograms(names: ReadonlyMap<number, string | undefined>): FakeSyscalls {
   const fake = new FakeSyscalls();
   const ids = [...names.keys()].sort((a, b) => a - b);
