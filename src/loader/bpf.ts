@@ -30,8 +30,8 @@ export const Command = {
 } as const;
 
 /**
- * Allocates zeroed memory with a fixed address. V8 may move small typed arrays that it allocates itself, but not
- * the memory of an explicit `ArrayBuffer`.
+ * Allocates zeroed memory with a fixed address. V8 may move small typed arrays that it allocates itself, but
+ * not the memory of an explicit `ArrayBuffer`.
  */
 export function allocate(size: number): Uint8Array {
   return new Uint8Array(new ArrayBuffer(size));
@@ -96,7 +96,9 @@ export class Attr {
     return this.use((bytes) => this.#syscalls.bpf(command, bytes));
   }
 
-  /** Runs a system call with the attribute's bytes, and keeps the memory that they point to alive during it. */
+  /**
+   * Runs a system call with the attribute's bytes, and keeps the memory that they point to alive during it.
+   */
   use(call: (bytes: Uint8Array) => number): number {
     inFlight.add(this);
     const result = call(this.bytes);
@@ -124,7 +126,8 @@ export class Descriptor implements Closeable {
   #fd: number;
 
   /**
-   * Takes ownership of `fd`. Moves 0, 1 and 2 to a higher number, because the kernel's attributes read 0 as "none".
+   * Takes ownership of `fd`. Moves 0, 1 and 2 to a higher number, because the kernel's attributes read 0 as
+   * "none".
    * `name` says in error messages what the descriptor refers to: `the map 'counts'`.
    */
   constructor(syscalls: Syscalls, fd: number, name: string) {

@@ -2,8 +2,8 @@
  * Paths of cgroups by their ids, as bpf_get_current_cgroup_id returns them. The id is the inode number of the
  * cgroup's directory; since Linux 5.5 no other cgroup of the same boot gets it.
  *
- * For a live process, reading /proc/PID/cgroup is enough. For an exited one, all directories of the hierarchy are
- * searched. The constructor searches them once, so that a cgroup that is removed later is known by then.
+ * For a live process, reading /proc/PID/cgroup is enough. For an exited one, all directories of the hierarchy
+ * are searched. The constructor searches them once, so that a cgroup that is removed later is known by then.
  *
  * Source: man 7 cgroups; kernel/cgroup/cgroup.c (proc_cgroup_show), fs/kernfs/dir.c (kernfs_ino).
  */
@@ -61,8 +61,8 @@ export class CgroupPaths {
   }
 
   /**
-   * Yields the cgroup paths of a process: first the v2 path of the cgroup `id` (`/system.slice/ssh.service`), if it
-   * is known, then the paths of the live process `pid` in the v1 hierarchies, if any are mounted.
+   * Yields the cgroup paths of a process: first the v2 path of the cgroup `id` (`/system.slice/ssh.service`),
+   * if it is known, then the paths of the live process `pid` in the v1 hierarchies, if any are mounted.
    */
   *of(id: bigint, pid: number): Generator<string> {
     const known = this.#known.get(id);
@@ -78,7 +78,9 @@ export class CgroupPaths {
     return this.#known.get(id);
   }
 
-  /** Whether the cgroup at a path has this id. The process may have moved, or its pid may have been reused. */
+  /**
+   * Whether the cgroup at a path has this id. The process may have moved, or its pid may have been reused.
+   */
   #isAt(id: bigint, path: string): boolean {
     const found = this.#mounts.map((mount) => this.#kernel.syscalls.inodeAt(mount + path));
     // In a cgroup namespace a correct path may not exist below the mount.
@@ -129,7 +131,9 @@ export class CgroupPaths {
   }
 }
 
-/** Parses the text of /proc/PID/cgroup: `0::/PATH` for v2, `NUMBER:CONTROLLERS:/PATH` for each v1 hierarchy. */
+/**
+ * Parses the text of /proc/PID/cgroup: `0::/PATH` for v2, `NUMBER:CONTROLLERS:/PATH` for each v1 hierarchy.
+ */
 export function parseProcCgroup(text: string): { readonly v2?: string; readonly v1: readonly string[] } {
   const lines = [...text.matchAll(/^(\d+):[^:\n]*:(\/.*)$/gm)];
   const v2 = lines.find(([, number]) => number === '0')?.[2];

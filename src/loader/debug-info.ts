@@ -1,6 +1,6 @@
 /**
- * BTF that the loader loads with maps and programs, for the names of fields and the source lines of programs. Debug
- * information only: a kernel that refuses it gets the map or program without.
+ * BTF that the loader loads with maps and programs, for the names of fields and the source lines of programs.
+ * Debug information only: a kernel that refuses it gets the map or program without.
  *
  * Source: man 2 bpf; `union bpf_attr` of include/uapi/linux/bpf.h.
  */
@@ -43,8 +43,8 @@ export interface BtfFields {
 }
 
 /**
- * Runs `create` with the BTF of a map's key and value. Returns undefined if they have no BTF, or this kernel refuses it
- * (before Linux 4.18).
+ * Runs `create` with the BTF of a map's key and value. Returns undefined if they have no BTF, or this kernel
+ * refuses it (before Linux 4.18).
  */
 export function withMapBtf<T>(
   kernel: Kernel,
@@ -63,8 +63,8 @@ export function withMapBtf<T>(
 }
 
 /**
- * Runs `load` with the function names and source lines of a program. Returns undefined if this kernel refuses the BTF
- * (before Linux 5.0).
+ * Runs `load` with the function names and source lines of a program. Returns undefined if this kernel refuses
+ * the BTF (before Linux 5.0).
  */
 export function withProgramBtf<T>(
   kernel: Kernel,

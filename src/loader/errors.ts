@@ -1,6 +1,6 @@
 /**
- * Errors of the loader. A message is one line: what was tried, what the kernel answered, the likely cause, and what
- * to do.
+ * Errors of the loader. A message is one line: what was tried, what the kernel answered, the likely cause,
+ * and what to do.
  */
 import { type Assembled, type AssembledInstruction, functionStarts } from '../asm/assemble.ts';
 import { TsbpfError } from '../asm/error.ts';
@@ -93,8 +93,8 @@ export class KernelError extends TsbpfError {
 }
 
 /**
- * This process is not permitted to make a call: it lacks a capability, a limit is too low, or a policy forbids it. The
- * message says which.
+ * This process is not permitted to make a call: it lacks a capability, a limit is too low, or a policy
+ * forbids it. The message says which.
  *
  * @example
  * ```ts
@@ -110,8 +110,8 @@ export class NotPermittedError extends KernelError {
 }
 
 /**
- * Kernel lockdown forbids a call or a helper, even for root (`/sys/kernel/security/lockdown`). It lasts until the next
- * boot. Source: man 7 kernel_lockdown.
+ * Kernel lockdown forbids a call or a helper, even for root (`/sys/kernel/security/lockdown`). It lasts until
+ * the next boot. Source: man 7 kernel_lockdown.
  *
  * @example
  * ```ts
@@ -134,7 +134,8 @@ export class LockdownError extends NotPermittedError {
 }
 
 /**
- * The kernel has no function or tracepoint with the name that a program attaches to. A session skips a program with
+ * The kernel has no function or tracepoint with the name that a program attaches to. A session skips a
+ * program with
  * `optional: true` instead of throwing this error (`session.skipped`).
  *
  * @example
@@ -226,8 +227,8 @@ export class UnsupportedInstructionError extends UnsupportedError {
 export const MOUNT_TRACEFS = 'mount it: mount -t tracefs tracefs /sys/kernel/tracing';
 
 /**
- * The kernel's tracing files are needed, but tracefs is not mounted. The message names the mount command; the library
- * never mounts it itself.
+ * The kernel's tracing files are needed, but tracefs is not mounted. The message names the mount command; the
+ * library never mounts it itself.
  *
  * @example
  * ```ts
@@ -280,8 +281,9 @@ export class PathError extends TsbpfError {
 }
 
 /**
- * The verifier refused a program. The message ends with the source line of the refused instruction, or of the program
- * if the verifier names no instruction. `renderVerifierError` explains the error with the registers and the log.
+ * The verifier refused a program. The message ends with the source line of the refused instruction, or of the
+ * program if the verifier names no instruction. `renderVerifierError` explains the error with the registers
+ * and the log.
  *
  * @example
  * ```ts
@@ -347,8 +349,8 @@ export class VerifierError extends KernelError {
 }
 
 /**
- * A perf ring holds an invalid record. Reading skipped a single invalid sample, or else the rest of the ring, and
- * continues. A session passes this error to `onError`.
+ * A perf ring holds an invalid record. Reading skipped a single invalid sample, or else the rest of the ring,
+ * and continues. A session passes this error to `onError`.
  *
  * @example
  * ```ts

@@ -9,8 +9,8 @@ import type { Symbols } from '../asm/xlated.ts';
 import type { Kernel } from './kernel.ts';
 
 /**
- * Returns the kernel's symbols for a loaded program's listing. Looks up a name when it is first needed. Has no
- * names if the kernel hides addresses from this process (`kernel.kptr_restrict`).
+ * Returns the kernel's symbols for a loaded program's listing. Looks up a name when it is first needed. Has
+ * no names if the kernel hides addresses from this process (`kernel.kptr_restrict`).
  */
 export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Symbols {
   const text = kallsyms(kernel);
@@ -40,8 +40,8 @@ export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Sym
 
 /**
  * Returns up to three functions or tracepoints with names similar to the attachment's, most similar first. A
- * compiler may add a suffix to a function's name (`do_unlinkat.isra.0`). Takes up to 0.2 s, so call it for error
- * messages only.
+ * compiler may add a suffix to a function's name (`do_unlinkat.isra.0`). Takes up to 0.2 s, so call it for
+ * error messages only.
  */
 export function similarSymbols(kernel: Kernel, attachment: Attachment): string[] {
   const misspelled = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;

@@ -1,6 +1,6 @@
 /**
- * Facts about the running kernel. Most are read at the first access. Nothing here assumes that tracefs or bpffs is
- * mounted.
+ * Facts about the running kernel. Most are read at the first access. Nothing here assumes that tracefs or
+ * bpffs is mounted.
  */
 import type * as Os from 'node:os';
 import { type Architecture, architectureOf } from '../asm/architecture.ts';
@@ -33,8 +33,8 @@ const INITIAL_NAMESPACES = { user: 0xefff_fffdn, pid: 0xefff_fffcn } as const;
 const LOCKDOWN = ['none', 'integrity', 'confidentiality'] as const;
 
 /**
- * A mode of kernel lockdown: `none`, `integrity` (the running kernel cannot be changed), or `confidentiality` (its memory
- * cannot be read either, so most tracing programs fail). Source: man 7 kernel_lockdown.
+ * A mode of kernel lockdown: `none`, `integrity` (the running kernel cannot be changed), or `confidentiality`
+ * (its memory cannot be read either, so most tracing programs fail). Source: man 7 kernel_lockdown.
  *
  * @example
  * ```ts
@@ -47,10 +47,11 @@ const LOCKDOWN = ['none', 'integrity', 'confidentiality'] as const;
 export type Lockdown = (typeof LOCKDOWN)[number];
 
 /**
- * The kernel that this process runs on: its BTF, CPUs and permissions. Everything that is opened on the kernel takes this
- * object.
+ * The kernel that this process runs on: its BTF, CPUs and permissions. Everything that is opened on the
+ * kernel takes this object.
  *
- * It owns no kernel resource and needs no closing. One object for the process is enough; it caches what it reads.
+ * It owns no kernel resource and needs no closing. One object for the process is enough; it caches what it
+ * reads.
  * @example
  * ```ts
  * import { Kernel, target } from 'tsbpf';
@@ -74,7 +75,10 @@ export class Kernel {
     this.syscalls = syscalls;
   }
 
-  /** The release, as `uname -r` prints it: `6.1.0-56-cloud-amd64`. For messages; use `supports` to test for features. */
+  /**
+   * The release, as `uname -r` prints it: `6.1.0-56-cloud-amd64`. For messages; use `supports` to test for
+   * features.
+   */
   get release(): string {
     return this.#once('release', () => this.#name('/proc/sys/kernel/osrelease', 'release'));
   }
@@ -84,7 +88,9 @@ export class Kernel {
     return this.#once('host', () => this.#name('/proc/sys/kernel/hostname', 'hostname'));
   }
 
-  /** The architecture of this process. @throws {UnknownArchitectureError} for any other than x64 and arm64. */
+  /**
+   * The architecture of this process. @throws {UnknownArchitectureError} for any other than x64 and arm64.
+   */
   get architecture(): Architecture {
     return architectureOf(process.arch);
   }
@@ -94,7 +100,10 @@ export class Kernel {
     return this.#once('pageSize', () => pageSizeOf(this.syscalls.readFile('/proc/self/auxv')));
   }
 
-  /** The numbers of the online CPUs, ascending. Read at each access. @throws {KernelError} if /sys is not mounted. */
+  /**
+   * The numbers of the online CPUs, ascending. Read at each access. @throws {KernelError} if /sys is not
+   * mounted.
+   */
   get onlineCpus(): readonly number[] {
     return parseCpuList(this.#text('/sys/devices/system/cpu/online'));
   }
@@ -108,12 +117,13 @@ export class Kernel {
   }
 
   /**
-   * The kernel's BTF, for `target`. Undefined if the kernel was built without it (`CONFIG_DEBUG_INFO_BTF`, Linux 5.4) or
-   * /sys is not mounted. @throws {BtfError} if it cannot be parsed.
+   * The kernel's BTF, for `target`. Undefined if the kernel was built without it (`CONFIG_DEBUG_INFO_BTF`,
+   * Linux 5.4) or /sys is not mounted. @throws {BtfError} if it cannot be parsed.
    */
   get btf(): Btf | undefined {
     return this.#once('btf', () => {
-      // Reading 5 MB page by page from /sys takes as long as parsing them. Since Linux 6.16 the file can be mapped.
+      // Reading 5 MB page by page from /sys takes as long as parsing them. Since Linux 6.16 the file can be
+      // mapped.
       const file = `${BTF_FOLDER}/vmlinux`;
       const mapped = this.syscalls.mapFile(file);
       const bytes = typeof mapped === 'number' ? this.syscalls.readFile(file) : mapped;
@@ -122,8 +132,8 @@ export class Kernel {
   }
 
   /**
-   * Reads the BTF of a loaded kernel module, which extends the kernel's own. Undefined if the module is not loaded, or has
-   * no BTF. Read at each call, because modules can be unloaded. Minimum kernel: 5.11.
+   * Reads the BTF of a loaded kernel module, which extends the kernel's own. Undefined if the module is not
+   * loaded, or has no BTF. Read at each call, because modules can be unloaded. Minimum kernel: 5.11.
    * @param module the name as in /proc/modules: `nf_conntrack`.
    */
   moduleBtf(module: string): Btf | undefined {
@@ -149,8 +159,8 @@ export class Kernel {
   }
 
   /**
-   * The mode of kernel lockdown, which restricts every process, including root's. Undefined if the kernel has no lockdown, or
-   * securityfs is not mounted (`/sys/kernel/security`).
+   * The mode of kernel lockdown, which restricts every process, including root's. Undefined if the kernel has
+   * no lockdown, or securityfs is not mounted (`/sys/kernel/security`).
    */
   get lockdown(): Lockdown | undefined {
     return this.#once('lockdown', () => {
@@ -161,7 +171,10 @@ export class Kernel {
     });
   }
 
-  /** Whether this network namespace has IPv6. False if the kernel has none, or it is disabled at boot (`ipv6.disable=1`). */
+  /**
+   * Whether this network namespace has IPv6. False if the kernel has none, or it is disabled at boot
+   * (`ipv6.disable=1`).
+   */
   get ipv6(): boolean {
     return typeof this.syscalls.readFile('/proc/net/if_inet6') !== 'number';
   }
@@ -175,7 +188,10 @@ export class Kernel {
     });
   }
 
-  /** Whether this process is outside the initial user or pid namespace, as in a container. False if /proc is not mounted. */
+  /**
+   * Whether this process is outside the initial user or pid namespace, as in a container. False if /proc is
+   * not mounted.
+   */
   hasOwn(namespace: keyof typeof INITIAL_NAMESPACES): boolean {
     const inode = this.syscalls.inodeAt(`/proc/self/ns/${namespace}`);
     return inode >= 0n && inode !== INITIAL_NAMESPACES[namespace];
@@ -187,11 +203,11 @@ export class Kernel {
   }
 
   /**
-   * Returns the symbol of a kernel address, such as a return address from `getStack`. Undefined if there is none, or if the
-   * kernel hides addresses from this process (`kernel.kptr_restrict`).
+   * Returns the symbol of a kernel address, such as a return address from `getStack`. Undefined if there is
+   * none, or if the kernel hides addresses from this process (`kernel.kptr_restrict`).
    *
-   * The first call reads /proc/kallsyms, which takes a few tenths of a second. Functions of modules that are loaded later
-   * have no names. Source: man 5 proc_kallsyms.
+   * The first call reads /proc/kallsyms, which takes a few tenths of a second. Functions of modules that are
+   * loaded later have no names. Source: man 5 proc_kallsyms.
    *
    * @example
    * import { Kernel } from 'tsbpf';

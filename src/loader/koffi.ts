@@ -37,8 +37,8 @@ const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 let native: Syscalls | undefined;
 
 /**
- * Returns the system calls of this process. The first call loads koffi. On an architecture whose system call numbers are
- * unknown, `bpf` and `perfEventOpen` throw the error of `architectureOf`.
+ * Returns the system calls of this process. The first call loads koffi. On an architecture whose system call
+ * numbers are unknown, `bpf` and `perfEventOpen` throw the error of `architectureOf`.
  * @throws {NativeCodeError} if koffi cannot be loaded.
  */
 export function nativeSyscalls(): Syscalls {
@@ -47,9 +47,9 @@ export function nativeSyscalls(): Syscalls {
 }
 
 /**
- * Loads koffi. Requiring the package of its binary returns the same object without the modules that search for it, which
- * saves a twentieth of a command's start. If the package is not found from here (npm and other package managers may install
- * it below koffi), koffi searches for it.
+ * Loads koffi. Requiring the package of its binary returns the same object without the modules that search
+ * for it, which saves a twentieth of a command's start. If the package is not found from here (npm and other
+ * package managers may install it below koffi), koffi searches for it.
  */
 function requireKoffi(): typeof Koffi {
   try {
@@ -101,7 +101,10 @@ function openNative(): Syscalls {
       sigmask(SIG_SETMASK, before, null);
     }
   };
-  /** Creates an epoll instance for a descriptor. Returns minus the errno if it fails (EPERM for a regular file). */
+  /**
+   * Creates an epoll instance for a descriptor. Returns minus the errno if it fails (EPERM for a regular
+   * file).
+   */
   const epollOf = (fd: number, events: number): number => {
     const epoll = orErrno(epollCreate(EPOLL_CLOEXEC));
     if (epoll < 0) return epoll;
@@ -142,7 +145,8 @@ function openNative(): Syscalls {
       return epoll;
     },
     pollShared(fd, events, onEvent) {
-      // koffi's poll makes its descriptor non-blocking: here the epoll instance instead of the descriptor itself.
+      // koffi's poll makes its descriptor non-blocking: here the epoll instance instead of the descriptor
+      // itself.
       const epoll = epollOf(fd, events);
       return epoll < 0
         ? epoll
@@ -197,8 +201,8 @@ function openNative(): Syscalls {
 const polling = new Set<Koffi.node.PollHandle>();
 
 /**
- * Waits for a descriptor. epoll must accept the descriptor, and libuv must not wait for it already: koffi aborts Node
- * otherwise.
+ * Waits for a descriptor. epoll must accept the descriptor, and libuv must not wait for it already: koffi
+ * aborts Node otherwise.
  */
 function poll(
   koffi: typeof Koffi,

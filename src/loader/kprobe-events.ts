@@ -1,13 +1,13 @@
 /**
  * Kprobes through tracefs, for kernels without a perf PMU for them (before 4.17, or if /sys is not mounted).
  *
- * A line in `kprobe_events` defines a kernel event, which perf opens by its id like any tracepoint. Unlike all other
- * resources of the loader, the event outlives the process. Its group is therefore `tsbpf_PID_START`, with the start
- * time of the process in ticks since boot, which distinguishes it from a later process with the same pid. Each start
- * deletes the events of processes that have exited. A process in another pid or time namespace, or one that /proc
- * hides, appears to have exited; its attached probes stay, because the kernel refuses to delete an event in use
- * (EBUSY). If its event is deleted before it has opened it, it defines the event again. Events of other groups are
- * never deleted.
+ * A line in `kprobe_events` defines a kernel event, which perf opens by its id like any tracepoint. Unlike
+ * all other resources of the loader, the event outlives the process. Its group is therefore
+ * `tsbpf_PID_START`, with the start time of the process in ticks since boot, which distinguishes it from a
+ * later process with the same pid. Each start deletes the events of processes that have exited. A process in
+ * another pid or time namespace, or one that /proc hides, appears to have exited; its attached probes stay,
+ * because the kernel refuses to delete an event in use (EBUSY). If its event is deleted before it has opened
+ * it, it defines the event again. Events of other groups are never deleted.
  *
  * Source: Documentation/trace/kprobetrace.rst, kernel/trace/trace_kprobe.c.
  */
@@ -101,8 +101,10 @@ export function kprobesUnsupportedReason(kernel: Kernel): UnsupportedError | und
 }
 
 /**
- * Defines an event at the entry or the return of a kernel function and opens it, disabled. The caller closes it.
- * @throws {NoSuchSymbolError} @throws {UnsupportedError} if there is no `kprobe_events`. @throws {NotPermittedError}
+ * Defines an event at the entry or the return of a kernel function and opens it, disabled. The caller closes
+ * it.
+ * @throws {NoSuchSymbolError} @throws {UnsupportedError} if there is no `kprobe_events`. @throws
+ * {NotPermittedError}
  * @throws {KernelError}
  */
 export function openKprobeEvent(kernel: Kernel, attachment: KprobeAttachment): KprobeEvent {
@@ -130,7 +132,9 @@ export function removeStaleKprobeEvents(kernel: Kernel): void {
   }
 }
 
-/** Returns undefined if another process deleted the event before it was open, unless this is the last attempt. */
+/**
+ * Returns undefined if another process deleted the event before it was open, unless this is the last attempt.
+ */
 function tryOpen(
   kernel: Kernel,
   root: string,
@@ -203,7 +207,9 @@ function openByName(kernel: Kernel, root: string, name: string): number {
     );
 }
 
-/** Reads a process's pid and its start time, in ticks since boot, from /proc/PID/stat (man 5 proc_pid_stat). */
+/**
+ * Reads a process's pid and its start time, in ticks since boot, from /proc/PID/stat (man 5 proc_pid_stat).
+ */
 function processAt(
   kernel: Kernel,
   path: string,

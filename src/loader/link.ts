@@ -1,9 +1,10 @@
 /**
- * Attaching programs. A link is a descriptor: closing it, or the end of its process for any reason, detaches the program.
- * Only a kprobe that was created through tracefs leaves its event behind after SIGKILL: see kprobe-events.ts.
+ * Attaching programs. A link is a descriptor: closing it, or the end of its process for any reason, detaches
+ * the program. Only a kprobe that was created through tracefs leaves its event behind after SIGKILL: see
+ * kprobe-events.ts.
  *
- * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`), include/uapi/linux/bpf.h
- * (`struct bpf_link_info`).
+ * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`),
+ * include/uapi/linux/bpf.h (`struct bpf_link_info`).
  */
 import type { Attachment } from '../asm/program.ts';
 import { PROGRAM_TYPES } from '../asm/program-types.ts';
@@ -29,7 +30,8 @@ import { tracepointId } from './tracefs.ts';
 /**
  * A program attached to a kernel function or tracepoint. Closing the link detaches the program.
  *
- * Returned by `attach`; its caller closes it. The `Program` may be closed before. The end of the process closes every link.
+ * Returned by `attach`; its caller closes it. The `Program` may be closed before. The end of the process
+ * closes every link.
  * @example
  * ```ts
  * import { attach, Kernel, type Program } from 'tsbpf';
@@ -48,7 +50,10 @@ export class Link implements Closeable {
   readonly #countMissed: () => number | undefined;
   #missedAtClose: { readonly hits: number | undefined } | undefined;
 
-  /** Takes ownership of `resource`, which attaches the program. `countMissed` reads `missedHits` while it is open. */
+  /**
+   * Takes ownership of `resource`, which attaches the program. `countMissed` reads `missedHits` while it is
+   * open.
+   */
   constructor(attachment: Attachment, resource: Closeable, countMissed: () => number | undefined) {
     this.attachment = attachment;
     this.#resource = resource;
@@ -57,10 +62,11 @@ export class Link implements Closeable {
 
   /**
    * Returns the number of hits that the kernel dropped before the program ran, so that the program's
-   * `recursionMisses` does not include them: a kprobe hit while this CPU handled another kprobe, or the return of a
-   * call beyond the number that a kretprobe can track.
+   * `recursionMisses` does not include them: a kprobe hit while this CPU handled another kprobe, or the
+   * return of a call beyond the number that a kretprobe can track.
    *
-   * Undefined for kprobes and classic tracepoints before Linux 6.7, where `recursionMisses` is also incomplete. After
+   * Undefined for kprobes and classic tracepoints before Linux 6.7, where `recursionMisses` is also
+   * incomplete. After
    * `close()` it returns the last count. Source: `struct bpf_link_info`.
    * @throws {KernelError}
    */
@@ -68,7 +74,10 @@ export class Link implements Closeable {
     return this.#missedAtClose ? this.#missedAtClose.hits : this.#countMissed();
   }
 
-  /** Detaches the program. A second call does nothing. @throws {KernelError} after detaching, if the last count cannot be read. */
+  /**
+   * Detaches the program. A second call does nothing. @throws {KernelError} after detaching, if the last
+   * count cannot be read.
+   */
   close(): void {
     if (this.#missedAtClose) return;
     this.#missedAtClose = { hits: undefined };
@@ -88,9 +97,11 @@ export class Link implements Closeable {
 /**
  * Attaches a loaded program to the function or tracepoint of its spec. The program runs from now on.
  *
- * The caller owns the link and closes it, which detaches the program. A `Session` attaches its programs itself.
- * @throws {NoSuchSymbolError} if the kernel has no such function or tracepoint. @throws {UnsupportedError} if it has
- * no kprobes. @throws {NoTracefsError} for a classic tracepoint without tracefs. @throws {NotPermittedError}
+ * The caller owns the link and closes it, which detaches the program. A `Session` attaches its programs
+ * itself.
+ * @throws {NoSuchSymbolError} if the kernel has no such function or tracepoint. @throws {UnsupportedError} if
+ * it has no kprobes. @throws {NoTracefsError} for a classic tracepoint without tracefs. @throws
+ * {NotPermittedError}
  * @throws {LockdownError} @throws {KernelError}
  * @example
  * ```ts
@@ -183,7 +194,8 @@ function openKprobe(kernel: Kernel, attachment: KprobeAttachment): Descriptor | 
 const AT_RETURN = 1n;
 
 function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAttachment): Descriptor {
-  // struct perf_event_attr up to config2 (PERF_ATTR_SIZE_VER1): type, size, config; config1 points to the symbol's name.
+  // struct perf_event_attr up to config2 (PERF_ATTR_SIZE_VER1): type, size, config; config1 points to the
+  // symbol's name.
   const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, cString(symbol));
   if (kind === 'kretprobe') attr.u64(8, AT_RETURN);
   // The program runs on every CPU, but the event needs an online one.

@@ -57,8 +57,8 @@ import { sourceReader } from './source.ts';
  */
 export interface LoadOptions {
   /**
-   * Whether to load function names and source lines with the program, for `bpftool prog dump` (Linux 5.0; ignored
-   * before). Default: false.
+   * Whether to load function names and source lines with the program, for `bpftool prog dump` (Linux 5.0;
+   * ignored before). Default: false.
    */
   readonly debug?: boolean;
   /** Resolves positions to source lines, for `debug` and for errors. Default: reads the source files. */
@@ -68,15 +68,16 @@ export interface LoadOptions {
 /**
  * Loads a program into the kernel. The verifier checks it first.
  *
- * The caller owns the program and closes it. A `Session` loads the programs of its tool itself. The first attempt
- * runs without the verifier's log, which would take several times as long as the check; a refused program is loaded
- * again with the log and with source lines. Source: man 2 bpf.
+ * The caller owns the program and closes it. A `Session` loads the programs of its tool itself. The first
+ * attempt runs without the verifier's log, which would take several times as long as the check; a refused
+ * program is loaded again with the log and with source lines. Source: man 2 bpf.
  * @param assembled the instructions of `spec`, by `assemble` of `tsbpf/asm`.
  * @param maps the open map of every map that the instructions refer to.
- * @throws {VerifierError} if the verifier refuses the program. @throws {UnsupportedInstructionError} if this kernel
- * does not know an instruction. @throws {NoSuchSymbolError} if fentry or fexit cannot trace the function.
- * @throws {LockdownError} @throws {NotPermittedError} @throws {KernelError} @throws {TypeError} for an unknown attachment
- * kind. @throws {RangeError} for an invalid name, and for a map that is not in `maps`.
+ * @throws {VerifierError} if the verifier refuses the program. @throws {UnsupportedInstructionError} if this
+ * kernel does not know an instruction. @throws {NoSuchSymbolError} if fentry or fexit cannot trace the
+ * function.
+ * @throws {LockdownError} @throws {NotPermittedError} @throws {KernelError} @throws {TypeError} for an
+ * unknown attachment kind. @throws {RangeError} for an invalid name, and for a map that is not in `maps`.
  * @example
  * ```ts
  * import { Kernel, kprobe, loadProgram, target } from 'tsbpf';
@@ -115,8 +116,8 @@ export function loadProgram(
 }
 
 /**
- * Whether a program must be loaded with the BTF of its functions: the kernel requires it for callbacks (Linux 5.13)
- * and for arguments on the stack (7.2).
+ * Whether a program must be loaded with the BTF of its functions: the kernel requires it for callbacks (Linux
+ * 5.13) and for arguments on the stack (7.2).
  */
 function needsTypes(assembled: Assembled): boolean {
   return assembled.instructions.some(({ instruction }) =>
@@ -125,7 +126,9 @@ function needsTypes(assembled: Assembled): boolean {
 }
 const NEED_TYPES = ['loadFunction', 'loadArgument'];
 
-/** Creates the program's jump tables. A kernel without jump tables lacks gotox, which the error names instead. */
+/**
+ * Creates the program's jump tables. A kernel without jump tables lacks gotox, which the error names instead.
+ */
 function tablesOf(
   kernel: Kernel,
   spec: ProgramSpec,
@@ -222,7 +225,8 @@ function withMaps(
           `program '${spec.name}' uses the map '${map.name}', which is not open; pass it to loadProgram in maps`,
         ),
       );
-    // The immediate of lddw's first slot. The second slot's is an offset into the map's value, set by the assembler.
+    // The immediate of lddw's first slot. The second slot's is an offset into the map's value, set by the
+    // assembler.
     view.setInt32(slot * 8 + 4, opened.fd, true);
   }
   return patched;

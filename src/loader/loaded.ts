@@ -1,6 +1,6 @@
 /**
- * Programs loaded by any process: their instructions as the verifier rewrote them, the names of their maps, and their
- * source lines, if they were loaded with any.
+ * Programs loaded by any process: their instructions as the verifier rewrote them, the names of their maps,
+ * and their source lines, if they were loaded with any.
  *
  * Source: include/uapi/linux/bpf.h (`struct bpf_prog_info`, `bpf_map_info`, `bpf_btf_info`, `bpf_line_info`).
  */
@@ -146,7 +146,10 @@ function read(kernel: Kernel, fd: number): LoadedProgram {
   };
 }
 
-/** Limits of a source line and its file's path, in bytes (`PATH_MAX`): a program can have a million long lines. */
+/**
+ * Limits of a source line and its file's path, in bytes (`PATH_MAX`): a program can have a million long
+ * lines.
+ */
 const [LONGEST_LINE, LONGEST_PATH] = [4096, 4096];
 
 /** Decodes `struct bpf_line_info`. Reads its strings on demand. */

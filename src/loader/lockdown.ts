@@ -1,9 +1,9 @@
 /**
  * Kernel lockdown: restrictions that apply to every process, root included.
  *
- * In the mode `confidentiality` programs have no helper that reads kernel memory, kprobes cannot be created, and
- * tracefs has no files. A boot parameter or Secure Boot sets the mode. It can be raised at any time, and lowered
- * only by a reboot.
+ * In the mode `confidentiality` programs have no helper that reads kernel memory, kprobes cannot be created,
+ * and tracefs has no files. A boot parameter or Secure Boot sets the mode. It can be raised at any time, and
+ * lowered only by a reboot.
  *
  * Source: man 7 kernel_lockdown; include/linux/security.h (`enum lockdown_reason`); kernel/trace/bpf_trace.c.
  */
@@ -30,7 +30,8 @@ export function hiddenHelper(kernel: Kernel, failure: Failure, log: string): Loc
 }
 
 /**
- * Creates the error for a call that lockdown refused. `forbidden` completes the sentence "kernel lockdown forbids";
+ * Creates the error for a call that lockdown refused. `forbidden` completes the sentence "kernel lockdown
+ * forbids";
  * `alternative` says what works instead.
  */
 export function lockdownError(

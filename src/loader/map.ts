@@ -22,8 +22,8 @@ import type { Closeable } from './resources.ts';
 export { UpdateMode } from './map/elements.ts';
 
 /**
- * The value that `BpfMap.update` takes: a value of the map's schema (one for each possible CPU for a per-CPU map), or an
- * open map for a map of maps.
+ * The value that `BpfMap.update` takes: a value of the map's schema (one for each possible CPU for a per-CPU
+ * map), or an open map for a map of maps.
  *
  * @example
  * ```ts
@@ -51,7 +51,8 @@ export type UpdateValue<M extends MapSpec> =
  */
 export interface MapOptions {
   /**
-   * Whether to load the types of keys and values, for `bpftool map dump` (Linux 4.18; ignored before). Default: false.
+   * Whether to load the types of keys and values, for `bpftool map dump` (Linux 4.18; ignored before).
+   * Default: false.
    */
   readonly debug?: boolean;
   /** The open maps that a map of maps contains from the beginning, by their specs. */
@@ -61,8 +62,8 @@ export interface MapOptions {
 /**
  * A map in the kernel, with keys and values of its schemas.
  *
- * `session.map(spec)` returns the maps of a tool, which the session closes. The caller of `BpfMap.create` closes its map.
- * The kernel frees a map when it and the programs that use it are closed. Source: man 2 bpf.
+ * `session.map(spec)` returns the maps of a tool, which the session closes. The caller of `BpfMap.create`
+ * closes its map. The kernel frees a map when it and the programs that use it are closed. Source: man 2 bpf.
  * @example
  * ```ts
  * import { BpfMap, hash, Kernel, u32, u64 } from 'tsbpf';
@@ -103,8 +104,9 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * Creates a map with the initial entries of its spec. The caller owns the map and closes it.
    *
    * A perf event array without `maxEntries` gets an entry for each possible CPU.
-   * @throws {NotPermittedError} @throws {KernelError} @throws {UnsupportedError} if the kernel lacks a map flag or jump
-   * tables. @throws {PathError} if a path of a cgroup array is not a cgroup. @throws {RangeError} if an inner map is not in
+   * @throws {NotPermittedError} @throws {KernelError} @throws {UnsupportedError} if the kernel lacks a map
+   * flag or jump tables. @throws {PathError} if a path of a cgroup array is not a cgroup. @throws
+   * {RangeError} if an inner map is not in
    * `maps`.
    */
   static create<M extends MapSpec>(
@@ -158,11 +160,13 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * The value of a `globals` map in the memory that programs read and write. Nothing is copied; only the first access makes
-   * a system call, which maps the memory. Its cells throw `ClosedError` after the map was closed.
+   * The value of a `globals` map in the memory that programs read and write. Nothing is copied; only the
+   * first access makes a system call, which maps the memory. Its cells throw `ClosedError` after the map was
+   * closed.
    *
    * Minimum kernel: 5.5.
-   * @throws {KernelError} if the memory cannot be mapped. @throws {TypeError} for a map of another constructor.
+   * @throws {KernelError} if the memory cannot be mapped. @throws {TypeError} for a map of another
+   * constructor.
    */
   get view(): M extends GlobalsSpec<infer V> ? View<V> : never {
     const { name, value, flags } = this.spec;
@@ -176,9 +180,11 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Returns the value of a key, or undefined if the map does not have the key. For a per-CPU map it is a list of values, in
-   * the order of `kernel.possibleCpus`; for a map of maps it is the id of the inner map, as bpftool shows it.
-   * @throws {TypeError} or {RangeError} if the key does not fit the schema. @throws {ClosedError} @throws {KernelError}
+   * Returns the value of a key, or undefined if the map does not have the key. For a per-CPU map it is a list
+   * of values, in the order of `kernel.possibleCpus`; for a map of maps it is the id of the inner map, as
+   * bpftool shows it.
+   * @throws {TypeError} or {RangeError} if the key does not fit the schema. @throws {ClosedError} @throws
+   * {KernelError}
    */
   lookup(key: KeyOf<M>): ValueOf<M> | undefined {
     this.#setKey(key);
@@ -186,10 +192,11 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Sets the value of a key. A per-CPU map takes a list with a value for each possible CPU. A map of maps takes an open map
-   * and keeps it, even after its owner closed it.
-   * @throws {KernelError} `E2BIG` if the map is full; `EEXIST` for a present key with `UpdateMode.create`, `ENOENT` for a
-   * missing one with `UpdateMode.replace`. @throws {TypeError} or {RangeError} if the key or value does not fit the schema.
+   * Sets the value of a key. A per-CPU map takes a list with a value for each possible CPU. A map of maps
+   * takes an open map and keeps it, even after its owner closed it.
+   * @throws {KernelError} `E2BIG` if the map is full; `EEXIST` for a present key with `UpdateMode.create`,
+   * `ENOENT` for a missing one with `UpdateMode.replace`. @throws {TypeError} or {RangeError} if the key or
+   * value does not fit the schema.
    * @throws {ClosedError}
    */
   update(key: KeyOf<M>, value: UpdateValue<M>, mode: UpdateMode = UpdateMode.any): void {
@@ -222,15 +229,18 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * others add or delete during this reading may be missing; every other key is listed, or `keys` throws
    * before it lists any.
    *
-   * `lookup`, `update` and `delete` accept every listed key. Programs can write keys that no plain value represents. They
-   * are listed as follows:
+   * `lookup`, `update` and `delete` accept every listed key. Programs can write keys that no plain value
+   * represents. They are listed as follows:
    *
    * - `chars`: each byte that is not UTF-8 is a lone surrogate (U+DC80 for 0x80 to U+DCFF for 0xff). If bytes
    *   other than zero follow the first NUL, they belong to the text, and so does the NUL.
-   * - `u64n`, `s64n`: a number beyond 2^53 is a bigint, because the nearest double would represent several keys.
-   * - Padding that is not zero: only the listed object itself represents the key; a copy of it has zero padding.
+   * - `u64n`, `s64n`: a number beyond 2^53 is a bigint, because the nearest double would represent several
+   *   keys.
+   * - Padding that is not zero: only the listed object itself represents the key; a copy of it has zero
+   *   padding.
    *
-   * @throws {MapIterationError} if others delete keys faster than the loader reads them. @throws {ClosedError}
+   * @throws {MapIterationError} if others delete keys faster than the loader reads them. @throws
+   * {ClosedError}
    * @throws {KernelError}
    */
   *keys(): Generator<KeyOf<M>, void, undefined> {
@@ -238,8 +248,9 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Lists each key with its value. Each step of the loop reads one value and skips keys that were deleted before it; in a
-   * trie, such a key has the value of the next shorter prefix, if there is one. Throws the errors of `keys`.
+   * Lists each key with its value. Each step of the loop reads one value and skips keys that were deleted
+   * before it; in a trie, such a key has the value of the next shorter prefix, if there is one. Throws the
+   * errors of `keys`.
    */
   *entries(): Generator<[KeyOf<M>, ValueOf<M>], void, undefined> {
     for (const bytes of this.#elements.keys()) {

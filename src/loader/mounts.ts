@@ -13,7 +13,9 @@ export interface Mount {
   readonly type: string;
 }
 
-/** Reads the mounts of this process's mount namespace, in the kernel's order. Empty if /proc is not mounted. */
+/**
+ * Reads the mounts of this process's mount namespace, in the kernel's order. Empty if /proc is not mounted.
+ */
 export function mountsOf(kernel: Kernel): readonly Mount[] {
   const bytes = kernel.syscalls.readFile('/proc/self/mounts');
   return typeof bytes === 'number' ? [] : parseMounts(utf8(bytes));

@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { TsbpfError } from '../asm/error.ts';
 
 /**
- * koffi, through which tsbpf makes system calls, cannot be loaded: it is not installed for this machine, Node forbids native
- * code, or address space is short. The message names the remedy.
+ * koffi, through which tsbpf makes system calls, cannot be loaded: it is not installed for this machine, Node
+ * forbids native code, or address space is short. The message names the remedy.
  *
  * @example
  * ```ts
@@ -23,7 +23,9 @@ export class NativeCodeError extends TsbpfError {
   override readonly code = 'ERR_NATIVE_CODE';
 }
 
-/** Runs `load`. @throws {NativeCodeError} if it fails, or would abort the process for lack of address space. */
+/**
+ * Runs `load`. @throws {NativeCodeError} if it fails, or would abort the process for lack of address space.
+ */
 export function loadNativeCode<T>(load: () => T): T {
   const shortage = addressSpaceShortage();
   if (shortage !== undefined) throw new NativeCodeError(shortage);
@@ -63,7 +65,9 @@ function explain(code: string | undefined, reason: string): string {
 /** Processors by their numbers in ELF files (`e_machine`, include/uapi/linux/elf-em.h). */
 const MACHINES: Readonly<Record<string, number>> = { x64: 62, arm64: 183 };
 
-/** Returns the processor (`e_machine`) of an ELF file, or undefined if the file cannot be read or is not ELF. */
+/**
+ * Returns the processor (`e_machine`) of an ELF file, or undefined if the file cannot be read or is not ELF.
+ */
 function machineOf(file: string): number | undefined {
   const header = Buffer.from(read(file), 'latin1');
   return header.length >= 20 && header.readUInt32BE(0) === 0x7f454c46 ? header.readUInt16LE(18) : undefined;
@@ -77,14 +81,14 @@ const NEEDED = 48 * MIB;
 /** Address space that glibc reserves for each allocating thread, aligned to its size (`HEAP_MAX_SIZE`). */
 const ARENA = 64 * MIB;
 /**
- * V8's threads for compilation and garbage collection (--v8-pool-size), and their timer. Each gets an arena at its first
- * allocation, which can happen at any time.
+ * V8's threads for compilation and garbage collection (--v8-pool-size), and their timer. Each gets an arena
+ * at its first allocation, which can happen at any time.
  */
 const THREADS = 5;
 
 /**
- * Returns why a limited address space (`ulimit -v`) is too small: V8 and koffi would abort the process without an exception.
- * Undefined if it is large enough, or /proc is not mounted.
+ * Returns why a limited address space (`ulimit -v`) is too small: V8 and koffi would abort the process
+ * without an exception. Undefined if it is large enough, or /proc is not mounted.
  */
 function addressSpaceShortage(): string | undefined {
   const limit = numberIn('/proc/self/limits', /^Max address space +(\d+)/m);

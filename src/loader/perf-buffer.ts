@@ -1,9 +1,10 @@
 /**
  * The perf rings of all CPUs, read from the event loop.
  *
- * The first poll of a descriptor consumes its readiness, so a ring can hold records without a wake-up to come. Therefore
- * every wake-up reads all rings, all are read once after the event loop has begun to wait, and a timer reads them once a
- * second. The timer also calls `onTick` and looks for CPUs that went offline or came online.
+ * The first poll of a descriptor consumes its readiness, so a ring can hold records without a wake-up to
+ * come. Therefore every wake-up reads all rings, all are read once after the event loop has begun to wait,
+ * and a timer reads them once a second. The timer also calls `onTick` and looks for CPUs that went offline or
+ * came online.
  *
  * `guarded` calls every handler, so that an exception of a handler costs one event only.
  */
@@ -31,8 +32,9 @@ type OpenRing = (cpu: number) => CpuRing | undefined;
 /**
  * Reads the perf rings of all online CPUs from the event loop.
  *
- * A `Session` reads the events of its tool itself. The caller of `PerfBuffer.open` owns the buffer and closes it; it keeps
- * the process alive until then. The end of the process frees the rings. Source: man 2 perf_event_open.
+ * A `Session` reads the events of its tool itself. The caller of `PerfBuffer.open` owns the buffer and closes
+ * it; it keeps the process alive until then. The end of the process frees the rings. Source: man 2
+ * perf_event_open.
  * @example
  * ```ts
  * import { BpfMap, Kernel, PerfBuffer, perfEventArray, struct, u32 } from 'tsbpf';
@@ -79,9 +81,10 @@ export class PerfBuffer implements Closeable {
   }
 
   /**
-   * Opens a ring for each online CPU, sets it in `map` under the CPU's number, and begins to read. A CPU that comes online
-   * later gets its ring then. The caller closes the buffer, and the map after it.
-   * @throws {RangeError} if a sample does not fit a ring, or an option is out of range. @throws {NotPermittedError}
+   * Opens a ring for each online CPU, sets it in `map` under the CPU's number, and begins to read. A CPU that
+   * comes online later gets its ring then. The caller closes the buffer, and the map after it.
+   * @throws {RangeError} if a sample does not fit a ring, or an option is out of range. @throws
+   * {NotPermittedError}
    * @throws {KernelError}
    */
   static open(kernel: Kernel, map: BpfMap, options: PerfBufferOptions): PerfBuffer {
@@ -111,14 +114,18 @@ export class PerfBuffer implements Closeable {
     return this.#rings.map((ring) => ring.cpu);
   }
 
-  /** The number of samples lost so far because a ring was full. The kernel reports a loss with the next sample, or in `close`. */
+  /**
+   * The number of samples lost so far because a ring was full. The kernel reports a loss with the next
+   * sample, or in `close`.
+   */
   get lost(): number {
     return this.#lost;
   }
 
   /**
-   * Reads the records that the rings hold now, without waiting for a wake-up. Without `onError`, it throws the exceptions of
-   * handlers after all records are read: a single one as it is, several as an `AggregateError`.
+   * Reads the records that the rings hold now, without waiting for a wake-up. Without `onError`, it throws
+   * the exceptions of handlers after all records are read: a single one as it is, several as an
+   * `AggregateError`.
    */
   drain(): void {
     throwAtEnd(this.#options.onError, (report) => {
@@ -126,7 +133,10 @@ export class PerfBuffer implements Closeable {
     });
   }
 
-  /** Stops the rings, reads their last records, and frees them. Throws the errors of `drain` after everything is freed. */
+  /**
+   * Stops the rings, reads their last records, and frees them. Throws the errors of `drain` after everything
+   * is freed.
+   */
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -196,7 +206,8 @@ export class PerfBuffer implements Closeable {
   }
 
   /**
-   * Opens the ring of a CPU that came online. Returns undefined if that fails; reading the other rings continues.
+   * Opens the ring of a CPU that came online. Returns undefined if that fails; reading the other rings
+   * continues.
    */
   #openLate(cpu: number): CpuRing | undefined {
     // The `onError` handler may have closed the buffer.

@@ -22,7 +22,9 @@ export const TYPE_TRACEPOINT = 2;
 export const COUNT_SW_BPF_OUTPUT = 10;
 /** `PERF_SAMPLE_RAW`. */
 export const SAMPLE_RAW = 1 << 10;
-/** `PERF_FORMAT_TOTAL_TIME_RUNNING`: reading the descriptor returns the time that the event was active, in ns. */
+/**
+ * `PERF_FORMAT_TOTAL_TIME_RUNNING`: reading the descriptor returns the time that the event was active, in ns.
+ */
 export const FORMAT_RUNNING = 1 << 1;
 /** `PERF_FORMAT_LOST`: reading the descriptor returns the number of lost samples (Linux 6.0). */
 export const FORMAT_LOST = 1 << 4;

@@ -1,4 +1,7 @@
-/** Errors of calls that the kernel refused, with what this process lacks; and the locked-memory limit before Linux 5.11. */
+/**
+ * Errors of calls that the kernel refused, with what this process lacks; and the locked-memory limit before
+ * Linux 5.11.
+ */
 import { Errno } from './errno.ts';
 import { type Failure, KernelError, NotPermittedError } from './errors.ts';
 import { Capability, type Kernel } from './kernel.ts';
@@ -8,9 +11,10 @@ import { isConfidential, lockdownError } from './lockdown.ts';
 const INFINITY = 0xffff_ffff_ffff_ffffn;
 
 /**
- * Runs a call of `bpf(2)` that allocates memory. If it fails with EPERM although this process has the capabilities,
- * raises RLIMIT_MEMLOCK and runs it once more: before Linux 5.11 maps and programs count as locked memory. Restores
- * the limit if that did not help. Since 5.11 memory is charged to the cgroup, and the limit stays as it is.
+ * Runs a call of `bpf(2)` that allocates memory. If it fails with EPERM although this process has the
+ * capabilities, raises RLIMIT_MEMLOCK and runs it once more: before Linux 5.11 maps and programs count as
+ * locked memory. Restores the limit if that did not help. Since 5.11 memory is charged to the cgroup, and the
+ * limit stays as it is.
  */
 export function withMemlock(kernel: Kernel, call: () => number): number {
   const first = call();

@@ -1,6 +1,6 @@
 /**
- * Feature probes: which program types the running kernel supports. Probes load the shortest program instead of
- * comparing versions, because distributions backport features.
+ * Feature probes: which program types the running kernel supports. Probes load the shortest program instead
+ * of comparing versions, because distributions backport features.
  */
 import { assemble } from '../asm/assemble.ts';
 import { exit, mov } from '../asm/constructors.ts';
@@ -20,9 +20,10 @@ const results = new WeakMap<Kernel, Map<string, Error | undefined>>();
 /**
  * Returns why this kernel or process cannot load programs of a type, or undefined if it can.
  *
- * Loads a program of two instructions, once for each `Kernel` object and program type; asks again if a signal or a
- * limit prevented an answer. Only attaching shows whether a function or raw tracepoint exists. Never throws: the
- * result is the error that loading throws (`UnsupportedError`, `NotPermittedError`, `KernelError`).
+ * Loads a program of two instructions, once for each `Kernel` object and program type; asks again if a signal
+ * or a limit prevented an answer. Only attaching shows whether a function or raw tracepoint exists. Never
+ * throws: the result is the error that loading throws (`UnsupportedError`, `NotPermittedError`,
+ * `KernelError`).
  * @example
  * ```ts
  * import { Kernel, unsupportedReason } from 'tsbpf';

@@ -1,7 +1,8 @@
 /**
  * Program arrays: the targets of tail calls.
  *
- * Source: man 2 bpf; kernel/bpf/arraymap.c (`prog_array_map_ops`), kernel/bpf/core.c (`bpf_prog_map_compatible`).
+ * Source: man 2 bpf; kernel/bpf/arraymap.c (`prog_array_map_ops`), kernel/bpf/core.c
+ * (`bpf_prog_map_compatible`).
  */
 import { type ProgramArraySpec, slotNumber } from '../asm/map.ts';
 import type { ProgramSpec, TailCalled } from '../asm/program.ts';
@@ -17,9 +18,9 @@ import type { Program } from './program.ts';
 /**
  * Reads and updates the slots of a program array, the targets of `b.tailCall`.
  *
- * Returned by `session.programArray(spec)`; it owns nothing, and the session closes the map. A program in a slot stays
- * loaded after its `Program` is closed. The kernel empties the array when the last descriptor of the map is closed or
- * the process exits. Minimum kernel: 4.2. Source: man 2 bpf, kernel/bpf/arraymap.c.
+ * Returned by `session.programArray(spec)`; it owns nothing, and the session closes the map. A program in a
+ * slot stays loaded after its `Program` is closed. The kernel empties the array when the last descriptor of
+ * the map is closed or the process exits. Minimum kernel: 4.2. Source: man 2 bpf, kernel/bpf/arraymap.c.
  * @example
  * ```ts
  * import { type ProgramSpec, programArray, type Session } from 'tsbpf';
@@ -50,9 +51,10 @@ export class ProgramArray<N extends string = string> {
   }
 
   /**
-   * Puts a program into a slot, replacing the one there. Tail calls use it from now on. The caller still owns the program.
-   * @throws {RangeError} if there is no such slot. @throws {KernelError} `EINVAL` if the program's type differs from
-   * the type of the programs that use the array.
+   * Puts a program into a slot, replacing the one there. Tail calls use it from now on. The caller still owns
+   * the program.
+   * @throws {RangeError} if there is no such slot. @throws {KernelError} `EINVAL` if the program's type
+   * differs from the type of the programs that use the array.
    */
   update(slot: N | number, program: Program): void {
     const { spec } = this.map;
@@ -82,8 +84,8 @@ export class ProgramArray<N extends string = string> {
 }
 
 /**
- * Checks that the programs in a program array and those that use it have one type: the kernel would refuse one of them
- * without a reason. @throws {RangeError} for different types, and for slots that do not exist.
+ * Checks that the programs in a program array and those that use it have one type: the kernel would refuse
+ * one of them without a reason. @throws {RangeError} for different types, and for slots that do not exist.
  */
 export function checkTailCalled(tailCalled: readonly TailCalled[], attached: readonly ProgramSpec[]): void {
   const inSlots = tailCalledSlots(tailCalled);

@@ -28,9 +28,9 @@ export interface ProgramInfo {
   /** The program's id, as in `bpftool prog show`. */
   readonly id: number;
   /**
-   * The number of runs that the kernel skipped because another program was running on the CPU. Undefined before
-   * Linux 5.12. For kprobes and classic tracepoints it is complete since 6.7; a kprobe can also be missed before its
-   * program runs, which `Link.missedHits` counts.
+   * The number of runs that the kernel skipped because another program was running on the CPU. Undefined
+   * before Linux 5.12. For kprobes and classic tracepoints it is complete since 6.7; a kprobe can also be
+   * missed before its program runs, which `Link.missedHits` counts.
    */
   readonly recursionMisses: number | undefined;
   /** The number of runs while `measureRuns` was on. 0 before Linux 5.1. */
@@ -40,10 +40,11 @@ export interface ProgramInfo {
 }
 
 /**
- * Makes the kernel count and time the runs of all programs until the result is closed. Costs about 20 ns a run.
+ * Makes the kernel count and time the runs of all programs until the result is closed. Costs about 20 ns a
+ * run.
  *
- * The caller owns the result; the end of the process also ends the measurement. Minimum kernel: 5.8. Source: man 2 bpf
- * (BPF_ENABLE_STATS).
+ * The caller owns the result; the end of the process also ends the measurement. Minimum kernel: 5.8. Source:
+ * man 2 bpf (BPF_ENABLE_STATS).
  * @throws {NotPermittedError} @throws {KernelError} `EINVAL` before Linux 5.8.
  * @example
  * ```ts
@@ -77,8 +78,8 @@ export function measureRuns(kernel: Kernel): Descriptor {
 /**
  * A program that this process loaded. The kernel frees it when the program and its links are closed.
  *
- * Returned by `loadProgram` and `session.load`, and listed in `session.programs`. The caller of `loadProgram` closes it;
- * a session closes its own programs. Closing a program does not detach it.
+ * Returned by `loadProgram` and `session.load`, and listed in `session.programs`. The caller of `loadProgram`
+ * closes it; a session closes its own programs. Closing a program does not detach it.
  * @example
  * ```ts
  * import type { Program, Session } from 'tsbpf';
@@ -120,7 +121,8 @@ export class Program implements Closeable {
   }
 
   /**
-   * Runs a raw tracepoint program once without attaching it, for tests. Returns its result, an unsigned 32-bit number.
+   * Runs a raw tracepoint program once without attaching it, for tests. Returns its result, an unsigned
+   * 32-bit number.
    *
    * Minimum kernel: 5.10. Source: man 2 bpf (BPF_PROG_TEST_RUN).
    * @param context the arguments of the tracepoint, 8 bytes each.

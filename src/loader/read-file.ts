@@ -6,7 +6,8 @@ const FIRST = 64 * 1024;
 const PAUSE_MS = 10;
 
 /**
- * Reads a file by its path, or from a descriptor, which stays open. Returns undefined if the file has more than
+ * Reads a file by its path, or from a descriptor, which stays open. Returns undefined if the file has more
+ * than
  * `most` bytes. Throws the errors of `fs.openSync` and `fs.readSync`.
  */
 export function readAtMost(file: string | number, most: number): Uint8Array | undefined {

@@ -1,7 +1,8 @@
 /** Ownership of kernel resources. */
 
 /**
- * An owner of kernel resources, such as a map, link or session. `close` releases them; a second call does nothing.
+ * An owner of kernel resources, such as a map, link or session. `close` releases them; a second call does
+ * nothing.
  *
  * @example
  * ```ts
@@ -59,8 +60,8 @@ export function throwAll(errors: readonly unknown[]): void {
 }
 
 /**
- * Runs `build` with a new owner. If `build` throws, closes the resources that it added and throws its error again;
- * errors of closing are dropped.
+ * Runs `build` with a new owner. If `build` throws, closes the resources that it added and throws its error
+ * again; errors of closing are dropped.
  */
 export function allOrNothing<T>(build: (resources: Resources) => T): T {
   const resources = new Resources();

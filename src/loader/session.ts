@@ -37,8 +37,8 @@ export const DEFAULT_PAGES = 64;
 /**
  * Options of `Session.open`: the handlers of a tool's events, and how its rings are read.
  *
- * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onLost`, `onCpus`, `wakeup`
- * and `pagesPerCpu` are for tools with events only.
+ * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onLost`,
+ * `onCpus`, `wakeup` and `pagesPerCpu` are for tools with events only.
  * @example
  * ```ts
  * import { chars, type SessionOptions, struct } from 'tsbpf';
@@ -58,8 +58,8 @@ export interface SessionOptions<E extends TSchema> {
   /** The size of each CPU's ring in pages of memory, a power of two. Default: 64. */
   readonly pagesPerCpu?: number;
   /**
-   * Whether to load the types of maps and the source lines of programs, for `bpftool map dump` and `bpftool prog dump`
-   * (Linux 4.18 and 5.0; ignored before). Default: false.
+   * Whether to load the types of maps and the source lines of programs, for `bpftool map dump` and `bpftool
+   * prog dump` (Linux 4.18 and 5.0; ignored before). Default: false.
    */
   readonly debug?: boolean;
   /** Resolves positions to source lines, for `debug` and for errors. Default: reads the source files. */
@@ -68,12 +68,15 @@ export interface SessionOptions<E extends TSchema> {
   readonly wakeup?: Wakeup;
   /** Receives each event, decoded, and the number of its CPU. Required if the tool has events. */
   readonly onEvent?: (event: Static<E>, cpu: number) => void;
-  /** Receives the number of events that were lost because a CPU's ring was full, and the number of the CPU. */
+  /**
+   * Receives the number of events that were lost because a CPU's ring was full, and the number of the CPU.
+   */
   readonly onLost?: LostHandler;
   /**
-   * Receives the exceptions of all handlers and the errors of reading; reading continues with the next event. Without
-   * `onError`, or if it throws, the error is thrown: by `close` and `detach` after they have delivered every event,
-   * otherwise from the event loop (`uncaughtException`).
+   * Receives the exceptions of all handlers and the errors of reading; reading continues with the next event.
+   * Without
+   * `onError`, or if it throws, the error is thrown: by `close` and `detach` after they have delivered every
+   * event, otherwise from the event loop (`uncaughtException`).
    */
   readonly onError?: (error: unknown) => void;
   /** Called after CPUs came online or went offline, within two seconds. */
@@ -83,7 +86,8 @@ export interface SessionOptions<E extends TSchema> {
 }
 
 /**
- * An optional program that a session could not load or attach, because the kernel has no such function or tracepoint.
+ * An optional program that a session could not load or attach, because the kernel has no such function or
+ * tracepoint.
  *
  * @example
  * ```ts
@@ -120,8 +124,8 @@ export interface MissedRuns {
   /** The missed runs that the kernel counts. */
   readonly counted: number;
   /**
-   * The programs whose missed runs the kernel does not count, or not all of them: kprobes and classic tracepoints before
-   * Linux 6.7, all programs before 5.12.
+   * The programs whose missed runs the kernel does not count, or not all of them: kprobes and classic
+   * tracepoints before Linux 6.7, all programs before 5.12.
    */
   readonly uncounted: readonly Program[];
 }
@@ -129,8 +133,9 @@ export interface MissedRuns {
 /**
  * A running tool: its maps, programs, rings and attachments.
  *
- * `Session.open` starts it. The caller owns the session and closes it, which detaches and frees everything; so does the
- * end of the process, even by SIGKILL. An open session keeps the process alive until `detach` or `close`.
+ * `Session.open` starts it. The caller owns the session and closes it, which detaches and frees everything;
+ * so does the end of the process, even by SIGKILL. An open session keeps the process alive until `detach` or
+ * `close`.
  * @example
  * ```ts
  * import { chars, getCurrentComm, perfEventArray, rawTracepoint, Session, struct, target } from 'tsbpf';
@@ -170,14 +175,16 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   }
 
   /**
-   * Creates the maps, loads the programs, fills the program arrays, opens the rings, and attaches the programs in the order
-   * of the tool. If any step fails, frees everything and throws; only optional programs without a symbol are skipped.
+   * Creates the maps, loads the programs, fills the program arrays, opens the rings, and attaches the
+   * programs in the order of the tool. If any step fails, frees everything and throws; only optional programs
+   * without a symbol are skipped.
    *
-   * The caller owns the session and closes it. A message ends with the source line of the program's statement, or else of
-   * the call of `open`.
+   * The caller owns the session and closes it. A message ends with the source line of the program's
+   * statement, or else of the call of `open`.
    * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {LockdownError}
    * @throws {NotPermittedError} @throws {NoTracefsError} @throws {KernelError}
-   * @throws {RangeError} if an event does not fit the rings. @throws {TypeError} if the tool has events and there is no
+   * @throws {RangeError} if an event does not fit the rings. @throws {TypeError} if the tool has events and
+   * there is no
    * `onEvent`, or if there is an option for events and the tool has none.
    */
   static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E> = {}): Session<E> {
@@ -190,7 +197,10 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     );
   }
 
-  /** Returns the open map of a spec. The session closes it. @throws {RangeError} if the tool does not use the map. */
+  /**
+   * Returns the open map of a spec. The session closes it. @throws {RangeError} if the tool does not use the
+   * map.
+   */
   map<M extends MapSpec>(spec: M): BpfMap<M> {
     const map = this.#parts.maps.get(spec);
     if (!map)
@@ -208,8 +218,8 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   }
 
   /**
-   * Loads another program with the tool's maps without attaching it, for a slot of a program array. The session closes it.
-   * Throws the errors of `open`.
+   * Loads another program with the tool's maps without attaching it, for a slot of a program array. The
+   * session closes it. Throws the errors of `open`.
    */
   load(spec: ProgramSpec): Program {
     return reportAtCaller(() => this.#resources.add(this.#parts.load(spec)));
@@ -220,14 +230,18 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     return [...this.#parts.attached.keys()];
   }
 
-  /** The number of events lost so far because a ring was full. The kernel reports a loss with the next event, or in `detach`. */
+  /**
+   * The number of events lost so far because a ring was full. The kernel reports a loss with the next event,
+   * or in `detach`.
+   */
   get lost(): number {
     return this.#parts.reader.lost;
   }
 
   /**
-   * Returns the number of program runs that the kernel skipped until now or until `detach()`: the CPU was running another
-   * program or handling another probe, or there were more concurrent calls than a kretprobe can track.
+   * Returns the number of program runs that the kernel skipped until now or until `detach()`: the CPU was
+   * running another program or handling another probe, or there were more concurrent calls than a kretprobe
+   * can track.
    * @throws {ClosedError} after `close()`. @throws {KernelError}
    */
   missedRuns(): MissedRuns {
@@ -243,8 +257,10 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
   }
 
   /**
-   * Detaches the programs and delivers every event that is still in the rings. Maps and counts can be read until
-   * `close()`. Without `onError`, it throws the exceptions of handlers at the end: a single one as it is, several as an
+   * Detaches the programs and delivers every event that is still in the rings. Maps and counts can be read
+   * until
+   * `close()`. Without `onError`, it throws the exceptions of handlers at the end: a single one as it is,
+   * several as an
    * `AggregateError`.
    */
   detach(): void {
@@ -255,7 +271,10 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
     parts.close();
   }
 
-  /** Calls `detach` and closes the programs and maps. Throws the errors of `detach` after everything is closed. */
+  /**
+   * Calls `detach` and closes the programs and maps. Throws the errors of `detach` after everything is
+   * closed.
+   */
   close(): void {
     this.#resources.close();
   }
@@ -323,7 +342,9 @@ function openParts<E extends TSchema>(
   return { maps, attached, reader, links, skipped, load };
 }
 
-/** Runs `work`, or adds an optional program without a symbol to `skipped`. Returns whether `work` succeeded. */
+/**
+ * Runs `work`, or adds an optional program without a symbol to `skipped`. Returns whether `work` succeeded.
+ */
 function orSkip(kernel: Kernel, program: ProgramSpec, skipped: SkippedProgram[], work: () => void): boolean {
   try {
     work();

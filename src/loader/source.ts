@@ -4,8 +4,8 @@ import type { Syscalls } from './syscalls.ts';
 import { utf8 } from './text.ts';
 
 /**
- * Returns a `Locate` that adds the text of the source line: from a bundle's line table if there is one, otherwise
- * from the source file. Reads a file when it is first needed, and only once.
+ * Returns a `Locate` that adds the text of the source line: from a bundle's line table if there is one,
+ * otherwise from the source file. Reads a file when it is first needed, and only once.
  */
 export function sourceReader(syscalls: Syscalls, lineTable?: () => LineTable | undefined): Locate {
   const files = new Map<string, readonly string[]>();

@@ -38,7 +38,10 @@ export class SymbolTable {
   /** The start of each symbol's line, in the same order. */
   readonly #lines: Uint32Array;
 
-  /** Reads the content of /proc/kallsyms. The table is empty if the kernel hides addresses (`kernel.kptr_restrict`). */
+  /**
+   * Reads the content of /proc/kallsyms. The table is empty if the kernel hides addresses
+   * (`kernel.kptr_restrict`).
+   */
   constructor(content: Uint8Array) {
     this.#text = Buffer.from(content.buffer, content.byteOffset, content.length);
     const symbols: { readonly address: bigint; readonly line: number }[] = [];

@@ -1,5 +1,6 @@
 /**
- * The interface between the loader and the operating system. Types only: `koffi.ts` implements it, and tests use a fake.
+ * The interface between the loader and the operating system. Types only: `koffi.ts` implements it, and tests
+ * use a fake.
  *
  * A call returns the result of the system call, 0 or more, or minus the errno.
  */
@@ -23,7 +24,9 @@ export interface Poll {
   close(): void;
 }
 
-/** The events of `pollShared` (`EPOLL*`, include/uapi/linux/eventpoll.h). The kernel always reports a hang-up. */
+/**
+ * The events of `pollShared` (`EPOLL*`, include/uapi/linux/eventpoll.h). The kernel always reports a hang-up.
+ */
 export const PollEvents = { hangUp: 0, readable: 1 } as const;
 
 /**
@@ -49,7 +52,8 @@ export const Clock = { realtime: 0, monotonic: 1 } as const;
 export const LARGEST_FILE = 256 << 20;
 
 /**
- * The system calls that the loader makes. A fake implements them for tests without a kernel: `new Kernel(fake)`.
+ * The system calls that the loader makes. A fake implements them for tests without a kernel: `new
+ * Kernel(fake)`.
  *
  * A call returns the result of the system call, 0 or more, or minus the errno.
  * @example
@@ -63,9 +67,9 @@ export const LARGEST_FILE = 256 << 20;
  */
 export interface Syscalls {
   /**
-   * `bpf(2)` with an attribute of exactly the size of `attr`. The caller keeps the memory that `attr` points to referenced
-   * during the call. BPF_PROG_LOAD runs with SIGPROF blocked: the verifier stops when a signal arrives, and a sampling
-   * profiler sends signals faster than the verifier can finish.
+   * `bpf(2)` with an attribute of exactly the size of `attr`. The caller keeps the memory that `attr` points
+   * to referenced during the call. BPF_PROG_LOAD runs with SIGPROF blocked: the verifier stops when a signal
+   * arrives, and a sampling profiler sends signals faster than the verifier can finish.
    */
   bpf(command: number, attr: Uint8Array): number;
   /** `perf_event_open(2)`. `attr` contains its own size. */
@@ -73,8 +77,8 @@ export interface Syscalls {
   /** `ioctl(2)` with a plain number as its argument. */
   ioctl(fd: number, request: number, argument: number): number;
   /**
-   * `mmap(2)` of a descriptor from its beginning, shared, readable and writable. Reading the buffer after `munmap` crashes
-   * the process, so drop all views of it first.
+   * `mmap(2)` of a descriptor from its beginning, shared, readable and writable. Reading the buffer after
+   * `munmap` crashes the process, so drop all views of it first.
    */
   mmap(fd: number, length: number): ArrayBuffer | number;
   /** `munmap(2)` of a buffer that `mmap` returned. */
@@ -85,20 +89,24 @@ export interface Syscalls {
   close(fd: number): number;
   /** Duplicates a descriptor to a number of 3 or more that closes on exec (`F_DUPFD_CLOEXEC`). */
   dup(fd: number): number;
-  /** Locks an open file exclusively without waiting (`flock(2)`). Returns -EAGAIN if another process holds the lock. */
+  /**
+   * Locks an open file exclusively without waiting (`flock(2)`). Returns -EAGAIN if another process holds the
+   * lock.
+   */
   flock(fd: number): number;
   /** Returns the address of a typed array's memory, which stays valid while the array is referenced. */
   address(memory: Uint8Array): bigint;
   /**
-   * Calls `onReadable` from the event loop whenever the descriptor is readable, until the wait is closed. An exception of
-   * `onReadable` is an `uncaughtException`, and the calls continue. If the descriptor fails, the last call passes the errno.
-   * Returns minus the errno if epoll refuses the descriptor.
+   * Calls `onReadable` from the event loop whenever the descriptor is readable, until the wait is closed. An
+   * exception of
+   * `onReadable` is an `uncaughtException`, and the calls continue. If the descriptor fails, the last call
+   * passes the errno. Returns minus the errno if epoll refuses the descriptor.
    */
   poll(fd: number, onReadable: (errno?: number) => void): Poll | number;
   /**
-   * Calls `onEvent` from the event loop while the descriptor has one of the events (`PollEvents`) or has hung up, until the
-   * wait is closed. Unlike `poll`, it does not change the descriptor's flags. Returns minus the errno if epoll refuses the
-   * descriptor: EPERM for files and most devices.
+   * Calls `onEvent` from the event loop while the descriptor has one of the events (`PollEvents`) or has hung
+   * up, until the wait is closed. Unlike `poll`, it does not change the descriptor's flags. Returns minus the
+   * errno if epoll refuses the descriptor: EPERM for files and most devices.
    */
   pollShared(fd: number, events: number, onEvent: () => void): Poll | number;
   /** Opens a file or directory for reading. The descriptor closes on exec. */
@@ -108,18 +116,18 @@ export interface Syscalls {
   /** Returns the magic number of a path's file system (man 2 statfs), or minus the errno. */
   fileSystem(path: string): number;
   /**
-   * Reads a whole file, also in /proc and /sys, whose files report no size. Returns minus the errno if it fails (EFBIG above
-   * 256 MiB).
+   * Reads a whole file, also in /proc and /sys, whose files report no size. Returns minus the errno if it
+   * fails (EFBIG above 256 MiB).
    */
   readFile(path: string): Uint8Array | number;
   /**
-   * Appends text to an existing file in one write. Returns the number of bytes, or minus the errno. Never creates or
-   * truncates a file: tracefs interprets truncation as a command.
+   * Appends text to an existing file in one write. Returns the number of bytes, or minus the errno. Never
+   * creates or truncates a file: tracefs interprets truncation as a command.
    */
   appendFile(path: string, text: string): number;
   /**
-   * Maps a whole file read-only for the lifetime of the process. Returns minus the errno if it fails: few files of /sys can
-   * be mapped. Writing to the memory crashes the process.
+   * Maps a whole file read-only for the lifetime of the process. Returns minus the errno if it fails: few
+   * files of /sys can be mapped. Writing to the memory crashes the process.
    */
   mapFile(path: string): Uint8Array | number;
   /** Lists the names of the directories in a directory, or returns minus the errno. */

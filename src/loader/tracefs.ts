@@ -14,8 +14,9 @@ import { kernelError } from './permission.ts';
 import { readText } from './text.ts';
 
 /**
- * Returns the mount point of tracefs, or `tracing` below the mount point of debugfs. Undefined if neither is mounted.
- * Reads the mounts each time, because tracefs may be mounted meanwhile. Does not check the permissions.
+ * Returns the mount point of tracefs, or `tracing` below the mount point of debugfs. Undefined if neither is
+ * mounted. Reads the mounts each time, because tracefs may be mounted meanwhile. Does not check the
+ * permissions.
  */
 export function tracefsRoot(kernel: Kernel): string | undefined {
   const mounts = mountsOf(kernel);
@@ -29,8 +30,8 @@ export function tracefsRoot(kernel: Kernel): string | undefined {
 /**
  * Reads the record layout of a classic tracepoint from tracefs, for `tracepoint` programs.
  *
- * Needs a mounted tracefs, whose files are usually readable by root only. Minimum kernel: 4.1 (4.7 for programs on
- * classic tracepoints). Source: Documentation/trace/events.rst.
+ * Needs a mounted tracefs, whose files are usually readable by root only. Minimum kernel: 4.1 (4.7 for
+ * programs on classic tracepoints). Source: Documentation/trace/events.rst.
  * @param category the folder in `events/`: `syscalls`.
  * @param name the name of the tracepoint: `sys_enter_openat`.
  * @throws {NoTracefsError} if tracefs is not mounted. @throws {NoSuchSymbolError} if the kernel has no such
@@ -48,7 +49,9 @@ export function readTracepointFormat(kernel: Kernel, category: string, name: str
   return parseTracepointFormat(category, name, readEventFile(kernel, category, name, 'format'));
 }
 
-/** Reads the id of a classic tracepoint, for perf_event_open(2). Throws the errors of `readTracepointFormat`. */
+/**
+ * Reads the id of a classic tracepoint, for perf_event_open(2). Throws the errors of `readTracepointFormat`.
+ */
 export function tracepointId(kernel: Kernel, category: string, name: string): number {
   return Number(readEventFile(kernel, category, name, 'id'));
 }

@@ -14,7 +14,9 @@ export function isCalledByFunction(attachment: Attachment): attachment is Functi
   return attachment.kind === 'fentry' || attachment.kind === 'fexit';
 }
 
-/** Whether the verifier refused the function before any instruction, by name (Linux 7) or without a reason. */
+/**
+ * Whether the verifier refused the function before any instruction, by name (Linux 7) or without a reason.
+ */
 export function isAboutFunction(log: string, symbol: string): boolean {
   const named = [`unction ${symbol} `, `unction '${symbol}'`].some((name) => log.includes(name));
   return /^processed 0 insns/.test(log) || (named && /^processed 0 insns/m.test(log));

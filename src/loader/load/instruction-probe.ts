@@ -1,10 +1,11 @@
 /**
- * Feature probes for instructions. A probe loads a program with the instruction instead of comparing versions, because
- * distributions backport features.
+ * Feature probes for instructions. A probe loads a program with the instruction instead of comparing
+ * versions, because distributions backport features.
  *
- * The program comes from the row of the instruction table: it sets every register, runs the instruction with an operand
- * of each kind, and exits. Some instructions need more than such a program has (an arena, BTF, a jump table). The kernel
- * then refuses the program for that reason and not for the instruction, which answers the question as well.
+ * The program comes from the row of the instruction table: it sets every register, runs the instruction with
+ * an operand of each kind, and exits. Some instructions need more than such a program has (an arena, BTF, a
+ * jump table). The kernel then refuses the program for that reason and not for the instruction, which answers
+ * the question as well.
  *
  * Source: kernel/bpf/verifier.c (`resolve_pseudo_ldimm64`, `check_alu_op`, `check_atomic`, `do_check_insn`).
  */
@@ -38,8 +39,8 @@ function isReleased(form: Form): form is Released {
 const results = new WeakMap<Kernel, Map<Form, boolean>>();
 
 /**
- * Returns the first instruction of a program that this kernel does not know. Undefined if it knows all of them, or if
- * probing fails.
+ * Returns the first instruction of a program that this kernel does not know. Undefined if it knows all of
+ * them, or if probing fails.
  */
 export function unknownInstruction(
   kernel: Kernel,
@@ -54,7 +55,8 @@ export function unknownInstruction(
 
 /**
  * Whether this kernel knows an instruction form. Probes each form once.
- * @throws {KernelError} if the probe is inconclusive: this process may not load programs, or a limit was reached.
+ * @throws {KernelError} if the probe is inconclusive: this process may not load programs, or a limit was
+ * reached.
  */
 export function knowsForm(kernel: Kernel, form: Form): boolean {
   const result = probeResult(kernel, form);
@@ -84,7 +86,10 @@ function probeProgram(form: Form): Item[] {
   return [mov(r6, r1), ...exercise(form, 'next', 'subprogram'), mov(r0, 0), exit(), ...subprogramOf(form)];
 }
 
-/** Returns one instruction of a form, instructions that set its registers before it, and its jump target `next` after it. */
+/**
+ * Returns one instruction of a form, instructions that set its registers before it, and its jump target
+ * `next` after it.
+ */
 export function exercise(form: Form, next: string, subprogram: string): Item[] {
   return [
     st({ size: 8 }, r10, -8, 0),

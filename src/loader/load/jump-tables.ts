@@ -11,8 +11,8 @@ import { BpfMap } from '../map.ts';
 import type { Resources } from '../resources.ts';
 
 /**
- * Creates the jump tables of a program for one load. Returns them by the slots that refer to them. The kernel allows
- * a table in one program only and keeps it with the program; `resources` owns the descriptors.
+ * Creates the jump tables of a program for one load. Returns them by the slots that refer to them. The kernel
+ * allows a table in one program only and keeps it with the program; `resources` owns the descriptors.
  * @throws {UnsupportedError} before Linux 6.19. @throws {KernelError}
  */
 export function openTables(

@@ -29,9 +29,9 @@ export interface Logged {
 }
 
 /**
- * Returns the error for a refused program, with the complete log and, if the kernel accepts debug information and
- * refuses the program for the same reason again, with its source lines. `first` is the log that fitted the first
- * buffer. Returns the descriptor if the kernel no longer refuses the program.
+ * Returns the error for a refused program, with the complete log and, if the kernel accepts debug information
+ * and refuses the program for the same reason again, with its source lines. `first` is the log that fitted
+ * the first buffer. Returns the descriptor if the kernel no longer refuses the program.
  */
 export function verifierError(
   request: Request,
@@ -54,7 +54,10 @@ export function verifierError(
   return new VerifierError(spec.name, errno, logged.log, summarize(logged.log), assembled, locate);
 }
 
-/** Whether a load was refused because of the program, as the first one was, and not because of its debug information. */
+/**
+ * Whether a load was refused because of the program, as the first one was, and not because of its debug
+ * information.
+ */
 function isSameRefusal(described: Logged, first: Logged): boolean {
   if (described.result >= 0) return true;
   if (isInconclusive(-described.result)) return false;
@@ -63,8 +66,8 @@ function isSameRefusal(described: Logged, first: Logged): boolean {
 }
 
 /**
- * Returns the log with the verifier's state at each instruction. Kernels before 5.18 log it at level 2 only, which
- * includes every path.
+ * Returns the log with the verifier's state at each instruction. Kernels before 5.18 log it at level 2 only,
+ * which includes every path.
  */
 function withStates(request: Request, variant: Variant, whole: Logged, types?: BtfFields): Logged {
   if (whole.result >= 0 || whole.neededBytes > 0 || !lacksStates(whole.log)) return whole;
@@ -101,9 +104,9 @@ export function loadLogged(request: Request, variant: Variant, logging: Logging 
 }
 
 /**
- * Loads a program with larger and larger buffers until the log fits, beginning with the result `first` if there is one.
- * If the log fits no buffer, its end is returned: since Linux 6.4 the kernel keeps the end, in a small buffer as well.
- * Before, it keeps the beginning, and a load with statistics only returns the reason.
+ * Loads a program with larger and larger buffers until the log fits, beginning with the result `first` if
+ * there is one. If the log fits no buffer, its end is returned: since Linux 6.4 the kernel keeps the end, in
+ * a small buffer as well. Before, it keeps the beginning, and a load with statistics only returns the reason.
  */
 function wholeLog(request: Request, variant: Variant, logging: Logging, first?: Logged): Logged {
   let whole = first ?? loadLogged(request, variant, logging);

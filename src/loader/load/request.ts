@@ -20,7 +20,10 @@ export const programTypeNumbers = Object.fromEntries(
   Object.entries(PROGRAM_TYPES).map(([kind, { number }]) => [kind, number]),
 ) as Record<Attachment['kind'], number>;
 
-/** Checks the kind of an attachment, which plain JavaScript can get wrong. @throws {TypeError} for an unknown kind. */
+/**
+ * Checks the kind of an attachment, which plain JavaScript can get wrong. @throws {TypeError} for an unknown
+ * kind.
+ */
 export function requireKnownKind(program: string, { kind }: Attachment): void {
   if (Object.hasOwn(programTypeNumbers, kind)) return;
   const kinds = Object.keys(programTypeNumbers).join(', ');
@@ -125,8 +128,8 @@ function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): n
 const RETRY_LIMITS = { ms: 10_000, attempts: 10_000 };
 
 /**
- * Loads a program. Returns the descriptor, or minus the errno. The verifier stops when a signal arrives, so an
- * interrupted load is retried.
+ * Loads a program. Returns the descriptor, or minus the errno. The verifier stops when a signal arrives, so
+ * an interrupted load is retried.
  */
 export function send(kernel: Kernel, attr: Attr): number {
   const end = uptime() + RETRY_LIMITS.ms;

@@ -11,8 +11,8 @@ import { objectInfo, objectNameAt } from '../object-info.ts';
 import { kernelError } from '../permission.ts';
 
 /**
- * Selects a loaded program by its id, its name, or the path of its pin in a bpffs. The kernel keeps 15 characters of a
- * name; a longer one is cut for the comparison.
+ * Selects a loaded program by its id, its name, or the path of its pin in a bpffs. The kernel keeps 15
+ * characters of a name; a longer one is cut for the comparison.
  *
  * @example
  * ```ts
@@ -25,7 +25,8 @@ import { kernelError } from '../permission.ts';
 export type ProgramSelector = { readonly id: number } | { readonly name: string } | { readonly pin: string };
 
 /**
- * No loaded program matches a selector, or several have the name. The message lists the ids of several programs.
+ * No loaded program matches a selector, or several have the name. The message lists the ids of several
+ * programs.
  *
  * @example
  * ```ts
@@ -105,7 +106,8 @@ function idOf(kernel: Kernel, name: string): number {
 }
 
 /**
- * Lists the ids of all loaded programs in ascending order. A program that is loaded during the listing may be missing.
+ * Lists the ids of all loaded programs in ascending order. A program that is loaded during the listing may be
+ * missing.
  *
  * Minimum kernel: 4.13. Source: man 2 bpf.
  * @throws {NotPermittedError} @throws {KernelError}

@@ -32,7 +32,10 @@ const FLAGS = [
 /** Offset of `inner_map_fd`. */
 const INNER_MAP = 20;
 
-/** Creates a map. Returns its descriptor. @throws {UnsupportedError} @throws {NotPermittedError} @throws {KernelError} */
+/**
+ * Creates a map. Returns its descriptor. @throws {UnsupportedError} @throws {NotPermittedError} @throws
+ * {KernelError}
+ */
 export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number {
   if (!isMapOfMaps(spec)) return createAs(kernel, spec, debug);
   // The kernel takes the type and sizes of the inner maps from a template, which it does not keep.

@@ -13,7 +13,8 @@ import type { Kernel } from '../kernel.ts';
 import { kernelError } from '../permission.ts';
 
 /**
- * Modes of `BpfMap.update`: `any` sets the value in any case, `create` fails with `EEXIST` if the map has the key, and
+ * Modes of `BpfMap.update`: `any` sets the value in any case, `create` fails with `EEXIST` if the map has the
+ * key, and
  * `replace` fails with `ENOENT` if it does not (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`).
  *
  * @example
@@ -44,7 +45,10 @@ interface Pass {
   readonly complete: boolean;
 }
 
-/** Accesses the elements of a map through a descriptor that it does not own. Calls read and write `key` and `value`. */
+/**
+ * Accesses the elements of a map through a descriptor that it does not own. Calls read and write `key` and
+ * `value`.
+ */
 export class Elements {
   /** The bytes of the key for the next call. */
   readonly key: Uint8Array;
@@ -56,7 +60,8 @@ export class Elements {
   /** The memory of `key`, and of the key that follows. */
   readonly #keyText: Buffer;
   readonly #nextKeyText: Buffer;
-  // Reused for all calls: map_fd, key, value or next_key, flags. Fields that a command does not use must be zero.
+  // Reused for all calls: map_fd, key, value or next_key, flags. Fields that a command does not use must be
+  // zero.
   readonly #element: Attr;
   readonly #keyOnly: Attr;
   readonly #next: Attr;
@@ -99,7 +104,8 @@ export class Elements {
   }
 
   /**
-   * Lists the bytes of each key once. It reads all keys before it yields the first one, so the caller may change the map.
+   * Lists the bytes of each key once. It reads all keys before it yields the first one, so the caller may
+   * change the map.
    *
    * The kernel returns the key that follows a given key. If others change the map, a pass over all keys can
    * fail in three ways. A deleted key has no successor: the kernel starts again from the first key. If an

@@ -12,8 +12,8 @@ export interface Words {
 }
 
 /**
- * An owned mapping. Its memory is accessible only through this object and until `close()`: reading unmapped memory would
- * crash the process.
+ * An owned mapping. Its memory is accessible only through this object and until `close()`: reading unmapped
+ * memory would crash the process.
  */
 export class Mapping implements Closeable {
   readonly #kernel: Kernel;
@@ -33,7 +33,10 @@ export class Mapping implements Closeable {
     };
   }
 
-  /** Maps the first `bytes` of a descriptor, rounded up to whole pages. The caller closes the mapping. @throws {KernelError} */
+  /**
+   * Maps the first `bytes` of a descriptor, rounded up to whole pages. The caller closes the mapping. @throws
+   * {KernelError}
+   */
   static open(kernel: Kernel, fd: number, bytes: number, name: string): Mapping {
     const length = Math.ceil(bytes / kernel.pageSize) * kernel.pageSize;
     const buffer = kernel.syscalls.mmap(fd, length);

@@ -1,5 +1,6 @@
 /**
- * Views of a schema over memory that programs write at the same time. A cell is to this process what a place of
+ * Views of a schema over memory that programs write at the same time. A cell is to this process what a place
+ * of
  * `b.global` is to a program, and has the same methods.
  */
 import type { Static, TArray, TObject, TSchema } from '@sinclair/typebox';
@@ -15,7 +16,8 @@ import {
 import type { Mapping } from './mapping.ts';
 
 /**
- * A text or bytes in a shared `globals` map. Access is not atomic: a program can write between two bytes of a read.
+ * A text or bytes in a shared `globals` map. Access is not atomic: a program can write between two bytes of a
+ * read.
  *
  * @example
  * ```ts
@@ -31,12 +33,15 @@ import type { Mapping } from './mapping.ts';
 export interface Cell<V> {
   /** Returns a copy of the current value. @throws {ClosedError} after the map was closed. */
   get(): V;
-  /** Writes a value. @throws {RangeError} or {TypeError} if it does not fit the schema. @throws {ClosedError} */
+  /**
+   * Writes a value. @throws {RangeError} or {TypeError} if it does not fit the schema. @throws {ClosedError}
+   */
   set(value: V): void;
 }
 
 /**
- * A number in a shared `globals` map. Every method is atomic towards programs and other processes, at any width.
+ * A number in a shared `globals` map. Every method is atomic towards programs and other processes, at any
+ * width.
  *
  * @example
  * ```ts
@@ -52,10 +57,14 @@ export interface Cell<V> {
 export interface NumberCell<V> extends Cell<V> {
   /**
    * Adds an amount, which may be negative; the sum wraps on overflow. Returns the previous value.
-   * @throws {TypeError} for another type and for a big-endian number. @throws {RangeError} @throws {ClosedError}
+   * @throws {TypeError} for another type and for a big-endian number. @throws {RangeError} @throws
+   * {ClosedError}
    */
   atomicAdd(amount: V): V;
-  /** Writes a value and returns the previous one, for example to read and reset a counter. @throws {ClosedError} */
+  /**
+   * Writes a value and returns the previous one, for example to read and reset a counter. @throws
+   * {ClosedError}
+   */
   exchange(value: V): V;
 }
 
@@ -81,8 +90,8 @@ export interface CellArray<T extends TSchema> extends Iterable<View<T>> {
 }
 
 /**
- * A view of a `globals` map's memory: an object of views for a struct or union, a `CellArray` for an array, and a cell for
- * everything else.
+ * A view of a `globals` map's memory: an object of views for a struct or union, a `CellArray` for an array,
+ * and a cell for everything else.
  *
  * Returned by `map.view`. It reads nothing until a cell is accessed.
  * @example
@@ -179,7 +188,10 @@ class IntCell implements NumberCell<number | bigint> {
     return this.#number(this.#atomic('add', BigInt(amount)));
   }
 
-  /** Runs an atomic operation on the word. Operand and result are its bits, unsigned and in the host's byte order. */
+  /**
+   * Runs an atomic operation on the word. Operand and result are its bits, unsigned and in the host's byte
+   * order.
+   */
   #atomic(what: 'load' | 'store' | 'exchange' | 'add', operand = 0n): bigint {
     const { size } = this.#layout;
     const { words } = this.#mapping;

@@ -46,8 +46,8 @@ export class CpuRing implements Closeable {
   }
 
   /**
-   * Calls `onReadable` when the kernel wakes the reader. If the wait fails later, `report` gets the error, and the calls
-   * end. @throws {KernelError} if the wait cannot begin.
+   * Calls `onReadable` when the kernel wakes the reader. If the wait fails later, `report` gets the error,
+   * and the calls end. @throws {KernelError} if the wait cannot begin.
    */
   wait(onReadable: () => void, report: Report): void {
     const tried = `wait for events of CPU ${this.cpu}`;
@@ -80,8 +80,9 @@ export class CpuRing implements Closeable {
   }
 
   /**
-   * Reports the last lost samples. The kernel writes a lost record together with the next sample, so the last loss may have
-   * none; the event's counter includes it (Linux 6.0). Call this after the ring was read for the last time.
+   * Reports the last lost samples. The kernel writes a lost record together with the next sample, so the last
+   * loss may have none; the event's counter includes it (Linux 6.0). Call this after the ring was read for
+   * the last time.
    */
   finish(onLost: LostHandler): void {
     const [, , lost] = this.#counts();
@@ -92,14 +93,18 @@ export class CpuRing implements Closeable {
   }
 
   /**
-   * Reads how long the event has been active, in ns. The time stops when the CPU goes offline, and does not continue when
-   * it comes back: the ring must be opened again then. Undefined if the read fails. Interrupts the CPU.
+   * Reads how long the event has been active, in ns. The time stops when the CPU goes offline, and does not
+   * continue when it comes back: the ring must be opened again then. Undefined if the read fails. Interrupts
+   * the CPU.
    */
   activeTime(): bigint | undefined {
     return this.#counts()[1];
   }
 
-  /** Reads the event's counters: samples, active time in ns and, since Linux 6.0, lost samples. Empty if the read fails. */
+  /**
+   * Reads the event's counters: samples, active time in ns and, since Linux 6.0, lost samples. Empty if the
+   * read fails.
+   */
   #counts(): readonly bigint[] {
     const counts = allocate(24);
     const bytes = this.#kernel.syscalls.read(this.#descriptor.fd, counts);
@@ -122,7 +127,8 @@ export class CpuRing implements Closeable {
 }
 
 /**
- * Opens the ring of a CPU with `pages` pages of data, and sets it in the map. Returns undefined if the CPU is offline.
+ * Opens the ring of a CPU with `pages` pages of data, and sets it in the map. Returns undefined if the CPU is
+ * offline.
  * @throws {NotPermittedError} @throws {KernelError}
  */
 export function openCpuRing(

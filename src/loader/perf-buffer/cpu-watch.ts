@@ -1,13 +1,14 @@
 /**
  * CPUs that go offline and come online while rings are open.
  *
- * The perf event of a CPU that goes offline is dead for good: when the CPU comes back, the kernel writes nothing to its
- * ring and reports no error. The list of online CPUs does not show a CPU that was offline between two checks. So each check
- * reads the number of the kernel's last uevent, which increases when a CPU goes offline or comes online (or the system
- * resumes). Only if the number has changed, it compares the list of online CPUs, and at the next check whether the active
- * time of each ring's event has increased.
+ * The perf event of a CPU that goes offline is dead for good: when the CPU comes back, the kernel writes
+ * nothing to its ring and reports no error. The list of online CPUs does not show a CPU that was offline
+ * between two checks. So each check reads the number of the kernel's last uevent, which increases when a CPU
+ * goes offline or comes online (or the system resumes). Only if the number has changed, it compares the list
+ * of online CPUs, and at the next check whether the active time of each ring's event has increased.
  *
- * Source: kernel/events/core.c (`perf_event_exit_cpu_context`), drivers/base/core.c (`device_offline`, `device_online`).
+ * Source: kernel/events/core.c (`perf_event_exit_cpu_context`), drivers/base/core.c (`device_offline`,
+ * `device_online`).
  */
 import type { Kernel } from '../kernel.ts';
 import { readText } from '../text.ts';
@@ -49,7 +50,10 @@ export class CpuWatch {
     this.#excluded.add(cpu);
   }
 
-  /** Returns the changes since the last check, or undefined. `rings` are all open rings. @throws {KernelError} without /sys. */
+  /**
+   * Returns the changes since the last check, or undefined. `rings` are all open rings. @throws {KernelError}
+   * without /sys.
+   */
   check(rings: readonly CpuRing[]): RingChanges | undefined {
     const [stamp, before, activeTimes] = [hotplugStamp(this.#kernel), this.#lastCheck, this.#activeTimes];
     const changed = stamp !== this.#stamp;

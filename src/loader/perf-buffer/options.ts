@@ -2,8 +2,9 @@
 import { fitsRing, type LostHandler, recordSize, type SampleHandler } from './perf-ring.ts';
 
 /**
- * When the kernel wakes the reader: after a number of samples on one CPU (`events`), or when a ring holds `watermarkBytes`,
- * and every `flushMs` milliseconds in addition. `watermarkBytes` defaults to an eighth of the ring.
+ * When the kernel wakes the reader: after a number of samples on one CPU (`events`), or when a ring holds
+ * `watermarkBytes`, and every `flushMs` milliseconds in addition. `watermarkBytes` defaults to an eighth of
+ * the ring.
  *
  * A wake-up costs the traced process about 8 us, so use a watermark for many events a second.
  * @example
@@ -38,8 +39,8 @@ export interface CpuChange {
   /** CPUs that went offline. All records of their rings have been read. */
   readonly offline: readonly number[];
   /**
-   * The longest time that the CPUs in `online` ran without a ring, in ms. Samples that programs sent there in this time are
-   * lost without being counted.
+   * The longest time that the CPUs in `online` ran without a ring, in ms. Samples that programs sent there in
+   * this time are lost without being counted.
    */
   readonly gapMs: number;
 }
@@ -72,12 +73,15 @@ export interface PerfBufferOptions {
   /** Receives the number of samples that were lost because a CPU's ring was full. */
   readonly onLost?: LostHandler;
   /**
-   * Receives the exceptions of all handlers and the errors of reading; reading continues. Without `onError`, or if it
-   * throws, the error is thrown: by `drain` and `close` after they have read everything, otherwise from the event loop
-   * (`uncaughtException`).
+   * Receives the exceptions of all handlers and the errors of reading; reading continues. Without `onError`,
+   * or if it throws, the error is thrown: by `drain` and `close` after they have read everything, otherwise
+   * from the event loop (`uncaughtException`).
    */
   readonly onError?: (error: unknown) => void;
-  /** Called within a second after CPUs came online or went offline; within two if one was offline for less than a second. */
+  /**
+   * Called within a second after CPUs came online or went offline; within two if one was offline for less
+   * than a second.
+   */
   readonly onCpus?: (change: CpuChange) => void;
   /** Called once a second, after reading the rings. */
   readonly onTick?: () => void;

@@ -7,8 +7,8 @@ import { CorruptRingError } from '../errors.ts';
 import { PageWord, RECORD_LOST, RECORD_SAMPLE } from '../perf-event.ts';
 
 /**
- * Receives a sample: `size` bytes of `view` at `offset`, padding included. They are the memory of the ring, so read them
- * before the function returns.
+ * Receives a sample: `size` bytes of `view` at `offset`, padding included. They are the memory of the ring,
+ * so read them before the function returns.
  *
  * @example
  * ```ts
@@ -50,8 +50,8 @@ export function recordSize(sampleBytes: number): number {
 }
 
 /**
- * Whether samples of a size always fit a ring of `ringBytes`. A sample must fit an empty ring together with a lost record:
- * otherwise all samples after the first loss would be lost.
+ * Whether samples of a size always fit a ring of `ringBytes`. A sample must fit an empty ring together with a
+ * lost record: otherwise all samples after the first loss would be lost.
  */
 export function fitsRing(sampleBytes: number, ringBytes: number): boolean {
   const record = recordSize(sampleBytes);
@@ -71,7 +71,9 @@ export class PerfRing {
   #released = false;
   /** The bytes that the current drain has read, its current record included. */
   #done = 0;
-  /** The number of the current drain. If a handler starts another one, that continues and the outer one ends. */
+  /**
+   * The number of the current drain. If a handler starts another one, that continues and the outer one ends.
+   */
   #turn = 0;
 
   /** `mapping` is the kernel's control page and 2^n pages of data. @throws {RangeError} if it is not. */
@@ -90,10 +92,11 @@ export class PerfRing {
   }
 
   /**
-   * Reads the records in the ring, at most `limit`, and frees their space at the end, also if a handler throws. Returns the
-   * number of records; fewer than `limit` means that the ring was empty. A handler may call `drain` and `release`.
-   * @throws {CorruptRingError} for an invalid sample, which it skips, and for an invalid record, after which it skips the
-   * rest of the ring.
+   * Reads the records in the ring, at most `limit`, and frees their space at the end, also if a handler
+   * throws. Returns the number of records; fewer than `limit` means that the ring was empty. A handler may
+   * call `drain` and `release`.
+   * @throws {CorruptRingError} for an invalid sample, which it skips, and for an invalid record, after which
+   * it skips the rest of the ring.
    */
   drain(onSample: SampleHandler, onLost: LostHandler, limit = Number.POSITIVE_INFINITY): number {
     if (this.#released) return 0;

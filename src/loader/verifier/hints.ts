@@ -158,7 +158,10 @@ const HINTS: readonly Hint[] = [
   },
 ];
 
-/** Returns the remedy for a reason, in one or several lines of the verifier's log. Undefined for an uncommon reason. */
+/**
+ * Returns the remedy for a reason, in one or several lines of the verifier's log. Undefined for an uncommon
+ * reason.
+ */
 export function hintFor(reasons: string): string | undefined {
   // Some patterns take quadratic time on a long line. The kernel's lines are shorter than this.
   const lines = reasons.replace(/^(.{1024}).*$/gm, '$1');

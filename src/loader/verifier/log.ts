@@ -1,7 +1,8 @@
 /**
  * Summarizes the verifier's log.
  *
- * Up to Linux 7.2 the reason is the last line before the statistics. Since 7.3 a report in sections follows it.
+ * Up to Linux 7.2 the reason is the last line before the statistics. Since 7.3 a report in sections follows
+ * it.
  */
 import { hintFor } from './hints.ts';
 

@@ -1,4 +1,7 @@
-/** Explains a refused program to its author: source line, instruction, registers, the kernel's reason, and a remedy. */
+/**
+ * Explains a refused program to its author: source line, instruction, registers, the kernel's reason, and a
+ * remedy.
+ */
 
 import { disassemble } from '../../asm/disassemble.ts';
 import { messageWithoutPosition } from '../../asm/error-position.ts';
@@ -9,10 +12,12 @@ import { INSTRUCTION, POINTED_AT, SOURCE, STATISTICS } from './log.ts';
 import { stateBefore } from './state.ts';
 
 /**
- * Explains why the verifier refused a program, in several lines for a terminal: the message, the source line, the
- * instruction with the state of its registers, the kernel's reason, a hint, and the end of the log with source lines.
+ * Explains why the verifier refused a program, in several lines for a terminal: the message, the source line,
+ * the instruction with the state of its registers, the kernel's reason, a hint, and the end of the log with
+ * source lines.
  *
- * Unprintable characters in the kernel's text and in source lines are escaped. There is no newline at the end.
+ * Unprintable characters in the kernel's text and in source lines are escaped. There is no newline at the
+ * end.
  * @param find resolves positions to source lines. Default: the error's own.
  * @param lines the number of lines of the log. Default: 20.
  * @example
@@ -53,8 +58,8 @@ function explain(error: VerifierError, find: Locate): string[] {
 }
 
 /**
- * Returns the registers that the reason names and that the instruction reads. For a call, the ones that the reason names, or
- * else all argument registers. r10 is omitted: it never changes.
+ * Returns the registers that the reason names and that the instruction reads. For a call, the ones that the
+ * reason names, or else all argument registers. r10 is omitted: it never changes.
  */
 function involvedRegisters(instruction: string, reason: string): string[] {
   const named = Array.from(reason.matchAll(/\bR(\d+)\b/g), ([, number]) => number);
@@ -71,7 +76,8 @@ function endOfLog(error: VerifierError, find: Locate, lines: number): string[] {
   const sources = new Map(
     error.assembled.instructions.map(({ slot, instruction }) => [slot, describe(find(instruction.position))]),
   );
-  // The source lines come from the program, not from the log, which has them only if the kernel accepted debug information.
+  // The source lines come from the program, not from the log, which has them only if the kernel accepted
+  // debug information.
   const log = error.log
     .split('\n')
     .filter((line) => line.trim() !== '' && !STATISTICS.test(line) && !SOURCE.test(line));

@@ -1,8 +1,8 @@
 /**
  * The verifier's state of registers and stack before an instruction, from its log.
  *
- * The log has a complete state where paths join (`3: R1=ctx() R10=fp0`), and after an instruction its changes. Kernels before
- * 5.18 log less.
+ * The log has a complete state where paths join (`3: R1=ctx() R10=fp0`), and after an instruction its
+ * changes. Kernels before 5.18 log less.
  *
  * Source: kernel/bpf/log.c (`print_verifier_state`, `print_insn_state`).
  */
@@ -19,7 +19,9 @@ const CALL = /^\d+: \(85\) call/;
 /** Registers that a call clears. The log then has the new r0. */
 const LOST_AT_CALL = ['R0', 'R1', 'R2', 'R3', 'R4', 'R5'];
 
-/** A register or stack slot that an instruction changed: after a semicolon on its line, or on a separate line. */
+/**
+ * A register or stack slot that an instruction changed: after a semicolon on its line, or on a separate line.
+ */
 const CHANGE = /\b(R\d|fp-\d)/;
 const CHANGE_LINE = /^[1-9]\d*: (frame\d+: ?)?R\d/;
 
