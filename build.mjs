@@ -255,7 +255,7 @@ async function bundleTool() {
  *
  *   sources   [{ file, lines }]: the sources of tools, with their path in the project and their lines
  *   segments  [generatedLine, generatedColumn, source, line, column], sorted. All but `source` are 1-based,
- *             as in V8's stack traces. A segment extends to the next one. `source` is an index into `sources`,
+ *             as in V8's stack traces. A segment extends to the next one. `source` is an index in `sources`,
  *             or -1 for code that belongs to no tool.
  */
 function lineTable(map) {
