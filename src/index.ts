@@ -1,8 +1,8 @@
 /**
  * Builds eBPF programs with typed TypeScript, loads them into the Linux kernel and reads their events.
  *
- * A program is written with the builder (`kprobe`, `rawTracepoint`, `tpBtf`), describes its maps and events by
- * schemas, and runs in a `Session`. Single instructions are in `tsbpf/asm`, kernel types in `tsbpf/btf`.
+ * A program is written with the builder (`kprobe`, `rawTracepoint`, `tpBtf`), describes its maps and events
+ * by schemas, and runs in a `Session`. Single instructions are in `tsbpf/asm`, kernel types in `tsbpf/btf`.
  *
  * @module tsbpf
  */

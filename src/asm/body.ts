@@ -3,8 +3,8 @@
  */
 
 /**
- * The result of a body, which is ignored: anything but a promise. (A function of type `() => void` may be async; one of this type
- * may not.)
+ * The result of a body, which is ignored: anything but a promise. (A function of type `() => void` may be
+ * async; one of this type may not.)
  */
 export type BodyResult =
   // biome-ignore lint/suspicious/noConfusingVoidType: bodies without a `return` have the result type void.

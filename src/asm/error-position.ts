@@ -1,6 +1,6 @@
 /**
- * Source positions of errors: the message of an error that this library throws ends with the line of the user's code
- * that caused it. An error that a function of the user throws keeps its message.
+ * Source positions of errors: the message of an error that this library throws ends with the line of the
+ * user's code that caused it. An error that a function of the user throws keeps its message.
  */
 import {
   capture,
@@ -11,14 +11,18 @@ import {
   type Position,
 } from './position.ts';
 
-/** The messages of errors without their source lines. Errors of the user's functions are in it too: they get none. */
+/**
+ * The messages of errors without their source lines. Errors of the user's functions are in it too: they get
+ * none.
+ */
 const faults = new WeakMap<Error, string>();
 /** The positions at the end of messages. */
 const positions = new WeakMap<Error, Position>();
 
 /**
- * Appends a source line to the message of an error, at most once: the line of `position`, as `find` reads it. By default
- * it is the line of the user's code that called the library. An unknown line is left out. Returns the error, for `throw`.
+ * Appends a source line to the message of an error, at most once: the line of `position`, as `find` reads it.
+ * By default it is the line of the user's code that called the library. An unknown line is left out. Returns
+ * the error, for `throw`.
  */
 export function withSourcePosition<E>(
   error: E,
@@ -66,7 +70,9 @@ export function userCode<T>(work: () => T): T {
   }
 }
 
-/** Marks an error of a user's function, so that its message stays as it is. Returns the error, for `throw`. */
+/**
+ * Marks an error of a user's function, so that its message stays as it is. Returns the error, for `throw`.
+ */
 export function fromUserCode<E>(error: E): E {
   if (error instanceof Error && !faults.has(error)) faults.set(error, error.message);
   return error;

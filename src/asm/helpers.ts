@@ -178,9 +178,9 @@ export const loop = helper(181, 'loop', '5.17', ['scalar', 'callback', 'callback
   result: 's64',
 });
 
-// Memory that the verifier cannot check. These helpers return 0, or -EFAULT and zero the destination; the `Str`
-// helpers return the length with its NUL. `b.call` takes the destination and the address; the size follows from
-// the destination.
+// Memory that the verifier cannot check. These helpers return 0, or -EFAULT and zero the destination; the
+// `Str` helpers return the length with its NUL. `b.call` takes the destination and the address; the size
+// follows from the destination.
 
 /**
  * Copies kernel or user memory (Linux 4.1, GPL only). Returns 0 or -EFAULT. Prefer `probeReadKernel` and

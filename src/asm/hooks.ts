@@ -23,7 +23,8 @@ import { kernelTypes, type Target, tracepointFormat } from './target.ts';
 import { formatField, type TracepointFormat } from './tracepoint-format.ts';
 
 /**
- * The body of a program. The hook calls it once, and it emits the program's statements with `b`. It must not be async.
+ * The body of a program. The hook calls it once, and it emits the program's statements with `b`. It must not
+ * be async.
  *
  * @example
  * ```ts
@@ -37,17 +38,19 @@ export type Body = (b: Builder) => BodyResult;
 
 interface Options {
   /**
-   * The name that bpftool shows: 1 to 15 characters of [A-Za-z0-9_.]. By default the first 15 characters of the symbol or
-   * tracepoint, with '_' for characters that a name cannot have.
+   * The name that bpftool shows: 1 to 15 characters of [A-Za-z0-9_.]. By default the first 15 characters of
+   * the symbol or tracepoint, with '_' for characters that a name cannot have.
    */
   readonly name?: string;
-  /** Whether a missing function or tracepoint skips the program instead of being an error; false by default. */
+  /**
+   * Whether a missing function or tracepoint skips the program instead of being an error; false by default.
+   */
   readonly optional?: boolean;
 }
 
 /**
- * Makes a program that runs at the entry of a kernel function, through a breakpoint. It reads the arguments in registers:
- * the first six on x64, eight on arm64.
+ * Makes a program that runs at the entry of a kernel function, through a breakpoint. It reads the arguments
+ * in registers: the first six on x64, eight on arm64.
  *
  * Throws RangeError for a bad name. What the body throws is not caught, here and in the other hooks.
  *
@@ -66,9 +69,9 @@ export function kprobe(symbol: string, target: Target, body: Body, options: Opti
 }
 
 /**
- * Makes a program that runs at the return of a kernel function. It reads the result (`b.retval`) but not the arguments.
- * The kernel tracks about two calls of a function per CPU at once. It misses the returns of further calls, and counts
- * them since Linux 6.7.
+ * Makes a program that runs at the return of a kernel function. It reads the result (`b.retval`) but not the
+ * arguments. The kernel tracks about two calls of a function per CPU at once. It misses the returns of
+ * further calls, and counts them since Linux 6.7.
  *
  * @example
  * ```ts
@@ -88,8 +91,8 @@ export function kretprobe(symbol: string, target: Target, body: Body, options: O
  * Makes a program that the entry of a kernel function calls, without a breakpoint (Linux 5.5). It
  * reads all arguments, and kernel structures by plain loads.
  *
- * Throws NoBtfError if the target has no kernel types. If they do not have the function, loading the program throws
- * NoSuchSymbolError.
+ * Throws NoBtfError if the target has no kernel types. If they do not have the function, loading the program
+ * throws NoSuchSymbolError.
  *
  * @example
  * ```ts
@@ -136,8 +139,8 @@ function atFunction(
 }
 
 /**
- * Makes a program for a raw tracepoint (Linux 4.17). It reads the arguments that the kernel passes to the tracepoint, and
- * kernel structures by `bpf_probe_read_kernel`.
+ * Makes a program for a raw tracepoint (Linux 4.17). It reads the arguments that the kernel passes to the
+ * tracepoint, and kernel structures by `bpf_probe_read_kernel`.
  *
  * @example
  * ```ts
@@ -185,10 +188,11 @@ export class NoSuchTracepointError extends TsbpfError {
 }
 
 /**
- * Makes a program for a raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). It reads kernel structures
- * by plain loads.
+ * Makes a program for a raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5). It reads kernel
+ * structures by plain loads.
  *
- * Throws NoBtfError if the target has no kernel types, and NoSuchTracepointError if they do not have the tracepoint.
+ * Throws NoBtfError if the target has no kernel types, and NoSuchTracepointError if they do not have the
+ * tracepoint.
  *
  * @example
  * ```ts
@@ -208,9 +212,9 @@ export function tpBtf(tracepoint: string, target: Target, body: Body, options: O
 }
 
 /**
- * Makes a program for a classic tracepoint, which reads the fields of its record (`b.field`). It needs no kernel types,
- * only the record's format among the target's `formats`. The program returns 1 by default, because 0 would keep the
- * record from other readers, such as `perf record`.
+ * Makes a program for a classic tracepoint, which reads the fields of its record (`b.field`). It needs no
+ * kernel types, only the record's format among the target's `formats`. The program returns 1 by default,
+ * because 0 would keep the record from other readers, such as `perf record`.
  *
  * Throws RangeError if the target does not have the format.
  *
@@ -296,7 +300,10 @@ function functionOf({ kernel }: Target, symbol: string): Omit<TracedFunction, 'h
   return { name: symbol, prototype: id === undefined ? undefined : kernel?.prototypeOf(id) };
 }
 
-/** A raw tracepoint and, if the target's types have it, its prototype, without the first parameter, which is the kernel's own. */
+/**
+ * A raw tracepoint and, if the target's types have it, its prototype, without the first parameter, which is
+ * the kernel's own.
+ */
 function tracepointOf({ kernel }: Target, tracepoint: string): Omit<TracedFunction, 'hook'> {
   const id = kernel?.find('typedef', `btf_trace_${tracepoint}`);
   if (kernel === undefined || id === undefined) return { name: tracepoint, prototype: undefined };

@@ -1,6 +1,6 @@
 /**
- * Jump tables: the targets of `gotox` by number (Linux 6.19). A table belongs to the program that defines its labels, and
- * the loader creates it with that program.
+ * Jump tables: the targets of `gotox` by number (Linux 6.19). A table belongs to the program that defines its
+ * labels, and the loader creates it with that program.
  *
  * Source: kernel/bpf/bpf_insn_array.c, kernel/bpf/verifier.c (`check_indirect_jump`).
  */
@@ -12,8 +12,8 @@ import { struct, u32, u64 } from './layout.ts';
 import { type MapSpec, MapType, spec } from './map.ts';
 
 /**
- * `struct bpf_insn_array_value`: an instruction by its slot in the loaded program, its slot after the verifier's rewrites,
- * and its byte offset in the compiled code.
+ * `struct bpf_insn_array_value`: an instruction by its slot in the loaded program, its slot after the
+ * verifier's rewrites, and its byte offset in the compiled code.
  */
 const InstructionArrayValue = struct({ original: u32, translated: u32, compiled: u32, unused: u32 });
 
@@ -29,8 +29,8 @@ export function isJumpTable(map: MapSpec): map is JumpTableSpec {
 }
 
 /**
- * A jump table whose entries are the instructions at these labels (Linux 6.19). `jumpThrough` jumps to one of them. A tool
- * does not list the table among its maps: a reference from a program suffices.
+ * A jump table whose entries are the instructions at these labels (Linux 6.19). `jumpThrough` jumps to one of
+ * them. A tool does not list the table among its maps: a reference from a program suffices.
  *
  * Throws RangeError for a table without labels.
  *
@@ -65,8 +65,9 @@ export function jumpTable(name: string, labels: readonly string[]): JumpTableSpe
 }
 
 /**
- * Instructions that jump to the entry whose number is in `index`: five instructions (Linux 6.19). The program must have
- * compared `index` with the number of entries, or the verifier rejects it. Both registers are overwritten.
+ * Instructions that jump to the entry whose number is in `index`: five instructions (Linux 6.19). The program
+ * must have compared `index` with the number of entries, or the verifier rejects it. Both registers are
+ * overwritten.
  *
  * @example
  * ```ts

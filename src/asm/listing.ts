@@ -14,11 +14,12 @@ import { mapLine } from './text/map-line.ts';
 import { mapsOf, programsOf, tailCalledSlots } from './tool-parts.ts';
 
 /**
- * Lists the maps and programs of a tool for people to read, as `tcpconnlat -v` prints them: slot, bytes and text of each
- * instruction, below the source line that made it. Tail-called programs follow the attached ones, with their slots.
+ * Lists the maps and programs of a tool for people to read, as `tcpconnlat -v` prints them: slot, bytes and
+ * text of each instruction, below the source line that made it. Tail-called programs follow the attached
+ * ones, with their slots.
  *
- * `locate` reads the source positions; without it the lines have file and line, not the source text. `() => undefined`
- * leaves them out.
+ * `locate` reads the source positions; without it the lines have file and line, not the source text. `() =>
+ * undefined` leaves them out.
  *
  * @throws {AssembleError} if a program cannot be assembled.
  *

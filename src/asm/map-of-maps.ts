@@ -1,7 +1,8 @@
 /**
  * Maps of maps: a program selects a map at run time, and user space replaces one map by another atomically.
  *
- * Source: man 2 bpf (BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS; Linux 4.12), kernel/bpf/map_in_map.c.
+ * Source: man 2 bpf (BPF_MAP_TYPE_ARRAY_OF_MAPS, BPF_MAP_TYPE_HASH_OF_MAPS; Linux 4.12),
+ * kernel/bpf/map_in_map.c.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
 import { withSourcePosition } from './error-position.ts';
@@ -9,7 +10,8 @@ import { layoutOf, u32 } from './layout.ts';
 import { type MapSpec, MapType, spec } from './map.ts';
 
 /**
- * A map of maps, which all have the types and sizes of `inner`. User space reads map ids as its values, as bpftool does.
+ * A map of maps, which all have the types and sizes of `inner`. User space reads map ids as its values, as
+ * bpftool does.
  */
 export interface MapOfMapsSpec<K extends TSchema = TSchema, I extends MapSpec = MapSpec>
   extends MapSpec<K, typeof u32> {
@@ -25,8 +27,9 @@ export function isMapOfMaps(map: MapSpec): map is MapOfMapsSpec {
 }
 
 /**
- * An array of maps (Linux 4.12). The inner maps have the type, key size, value size and flags of `inner`; inner arrays also
- * have its number of entries. `maps` are the initial inner maps, and `maxEntries` is their number by default.
+ * An array of maps (Linux 4.12). The inner maps have the type, key size, value size and flags of `inner`;
+ * inner arrays also have its number of entries. `maps` are the initial inner maps, and `maxEntries` is their
+ * number by default.
  *
  * Throws TypeError for an inner map that differs from `inner`.
  *
@@ -35,7 +38,8 @@ export function isMapOfMaps(map: MapSpec): map is MapOfMapsSpec {
  * import { arrayOfMaps, hash, rawTracepoint, target, u64 } from 'tsbpf';
  *
  * const counts = (name: string) => hash(name, { key: u64, value: u64, maxEntries: 512 });
- * const generations = arrayOfMaps('generations', { inner: counts('inner'), maps: [counts('even'), counts('odd')] });
+ * const maps = [counts('even'), counts('odd')];
+ * const generations = arrayOfMaps('generations', { inner: counts('inner'), maps });
  *
  * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
  *   const number = b.keep(b.arg(1));
@@ -68,10 +72,11 @@ export function arrayOfMaps<I extends MapSpec>(
 }
 
 /**
- * A hash table of maps under keys of any schema (Linux 4.12). `maps` are the initial pairs of a key and an inner map. The
- * inner maps are as those of `arrayOfMaps`.
+ * A hash table of maps under keys of any schema (Linux 4.12). `maps` are the initial pairs of a key and an
+ * inner map. The inner maps are as those of `arrayOfMaps`.
  *
- * Throws TypeError for an inner map that differs from `inner`, and RangeError for more maps than `maxEntries`.
+ * Throws TypeError for an inner map that differs from `inner`, and RangeError for more maps than
+ * `maxEntries`.
  *
  * @example
  * ```ts

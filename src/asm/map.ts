@@ -11,8 +11,8 @@ import { encodeValue, layoutOf, u32 } from './layout.ts';
 import { checkObjectName } from './object-name.ts';
 
 /**
- * Map types by number. Each has the kernel's name in camel case, and so does the function that makes such a map: `lruHash`
- * for BPF_MAP_TYPE_LRU_HASH.
+ * Map types by number. Each has the kernel's name in camel case, and so does the function that makes such a
+ * map: `lruHash` for BPF_MAP_TYPE_LRU_HASH.
  */
 export const MapType = {
   hash: 1,
@@ -44,7 +44,10 @@ export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchem
   readonly flags: number;
   /** The initial entries. */
   readonly entries?: Entries<K, V>;
-  /** Whether the loader freezes the map after writing `entries` (Linux 5.2). The verifier then treats them as constants. */
+  /**
+   * Whether the loader freezes the map after writing `entries` (Linux 5.2). The verifier then treats them as
+   * constants.
+   */
   readonly frozen?: true;
   /** The initial cgroups by index, as paths of their directories: see `cgroupArray`. */
   readonly cgroups?: readonly string[];
@@ -60,15 +63,18 @@ export interface GlobalsSpec<V extends TSchema = TSchema> extends MapSpec<typeof
 
 /** The JavaScript value of a map's keys. */
 export type KeyOf<M extends MapSpec> = Static<M['key']>;
-/** The JavaScript value of a map's values. For a per-CPU map it is an array with a value for each possible CPU. */
+/**
+ * The JavaScript value of a map's values. For a per-CPU map it is an array with a value for each possible
+ * CPU.
+ */
 export type ValueOf<M extends MapSpec> = M extends PerCpuSpec ? Static<M['value']>[] : Static<M['value']>;
 
 /** The map types that hold a value for each possible CPU. */
 const PER_CPU = [MapType.perCpuHash, MapType.perCpuArray, MapType.lruPerCpuHash] as const;
 
 /**
- * A map with a value for each possible CPU under every key. A program accesses the value of the CPU that it runs on, which
- * no other CPU writes. User space reads and writes all of them.
+ * A map with a value for each possible CPU under every key. A program accesses the value of the CPU that it
+ * runs on, which no other CPU writes. User space reads and writes all of them.
  */
 export interface PerCpuSpec<K extends TSchema = TSchema, V extends TSchema = TSchema> extends MapSpec<K, V> {
   readonly type: (typeof PER_CPU)[number];
@@ -87,11 +93,11 @@ interface MapDefinition<K extends TSchema, V extends TSchema> {
 }
 
 /**
- * A hash table. The kernel allocates its entries when it creates the map, so an update fails only if `maxEntries` are in
- * use.
+ * A hash table. The kernel allocates its entries when it creates the map, so an update fails only if
+ * `maxEntries` are in use.
  *
- * Throws RangeError for a bad name or number of entries, and TypeError if a schema has no C layout. So do the other map
- * functions.
+ * Throws RangeError for a bad name or number of entries, and TypeError if a schema has no C layout. So do the
+ * other map functions.
  *
  * @example
  * ```ts
@@ -108,8 +114,8 @@ export function hash<K extends TSchema, V extends TSchema>(
 }
 
 /**
- * A hash table that evicts the least recently used entry when it is full (Linux 4.10). It may evict a little earlier,
- * because each CPU keeps some free entries.
+ * A hash table that evicts the least recently used entry when it is full (Linux 4.10). It may evict a little
+ * earlier, because each CPU keeps some free entries.
  *
  * @example
  * ```ts
@@ -126,7 +132,8 @@ export function lruHash<K extends TSchema, V extends TSchema>(
 }
 
 /**
- * A hash table with a value for each CPU under every key (Linux 4.6). Programs change values without atomic operations.
+ * A hash table with a value for each CPU under every key (Linux 4.6). Programs change values without atomic
+ * operations.
  *
  * @example
  * ```ts
@@ -180,8 +187,8 @@ export function perCpuArray<V extends TSchema>(
 }
 
 /**
- * An array map: `maxEntries` values (1 by default), zero at first. Entries can be updated but not deleted. For the schema
- * of a C array see `arrayOf`.
+ * An array map: `maxEntries` values (1 by default), zero at first. Entries can be updated but not deleted.
+ * For the schema of a C array see `arrayOf`.
  *
  * @example
  * ```ts
@@ -198,11 +205,12 @@ export function array<V extends TSchema>(
 }
 
 /**
- * The variables of a program, like the sections `.data` and `.bss` of a compiled one: a value of any schema, usually a
- * struct, zero at first unless `initial` is passed. The kernel's map type is an array of one entry.
+ * The variables of a program, like the sections `.data` and `.bss` of a compiled one: a value of any schema,
+ * usually a struct, zero at first unless `initial` is passed. The kernel's map type is an array of one entry.
  *
  * Programs reach its fields without a lookup (`b.global`, Linux 5.2), and this process without a system call
- * (`BpfMap.view`, Linux 5.5). Before Linux 5.5 the kernel makes no such map: use `array` and its `lookup` there.
+ * (`BpfMap.view`, Linux 5.5). Before Linux 5.5 the kernel makes no such map: use `array` and its `lookup`
+ * there.
  *
  * @example
  * import { globals, struct, u32, u64 } from 'tsbpf';
@@ -214,11 +222,11 @@ export function globals<V extends TSchema>(name: string, value: V, initial?: Sta
 }
 
 /**
- * The constants of a program, like the section `.rodata` of a compiled one: a value that never changes. The kernel's map
- * type is an array of one entry, frozen.
+ * The constants of a program, like the section `.rodata` of a compiled one: a value that never changes. The
+ * kernel's map type is an array of one entry, frozen.
  *
- * Programs reach its fields as those of `globals` (Linux 5.2). From Linux 5.5 on the verifier treats them as known numbers
- * and skips the branches that they rule out. It refuses programs that write to them.
+ * Programs reach its fields as those of `globals` (Linux 5.2). From Linux 5.5 on the verifier treats them as
+ * known numbers and skips the branches that they rule out. It refuses programs that write to them.
  *
  * @example
  * import { constants, struct, u64 } from 'tsbpf';
@@ -252,9 +260,9 @@ function checked<V extends TSchema>(schema: V, value: Static<V>): Static<V> {
 }
 
 /**
- * A longest-prefix-match trie (Linux 4.11). A key is a struct of a u32, the number of significant bits, and of the bits
- * themselves, most significant bit first, as IP addresses in packets. A lookup finds the longest matching prefix.
- * `maxEntries` is the number of `entries` by default.
+ * A longest-prefix-match trie (Linux 4.11). A key is a struct of a u32, the number of significant bits, and
+ * of the bits themselves, most significant bit first, as IP addresses in packets. A lookup finds the longest
+ * matching prefix. `maxEntries` is the number of `entries` by default.
  *
  * Throws TypeError for any other key.
  *
@@ -294,8 +302,8 @@ export function lpmTrie<K extends TSchema, V extends TSchema>(
 }
 
 /**
- * An array of cgroups (version 2), for `currentTaskUnderCgroup` (Linux 4.9). `cgroups` are the paths of their directories,
- * which the loader opens when it creates the map.
+ * An array of cgroups (version 2), for `currentTaskUnderCgroup` (Linux 4.9). `cgroups` are the paths of their
+ * directories, which the loader opens when it creates the map.
  *
  * @example
  * ```ts
@@ -323,9 +331,9 @@ export interface ProgramArraySpec<N extends string = string> extends MapSpec<typ
 }
 
 /**
- * A program array: the programs that others tail-call with `b.tailCall` (Linux 4.2). Its slots have names, or only numbers
- * up to `maxEntries`. All its programs must have one program type. `Tool.tailCalled` fills it when the tool is loaded; a
- * slot may stay empty.
+ * A program array: the programs that others tail-call with `b.tailCall` (Linux 4.2). Its slots have names, or
+ * only numbers up to `maxEntries`. All its programs must have one program type. `Tool.tailCalled` fills it
+ * when the tool is loaded; a slot may stay empty.
  *
  * Throws RangeError if two slots have the same name.
  *
@@ -384,9 +392,9 @@ export function isEvents(spec: MapSpec): spec is EventsSpec {
 }
 
 /**
- * The perf rings that carry a tool's events, one ring for each CPU (Linux 4.4). `b.output` sends events of this schema
- * only; as `events` of a `Tool` the map gives `onEvent` its type. The loader makes the map as large as the highest
- * possible CPU number requires.
+ * The perf rings that carry a tool's events, one ring for each CPU (Linux 4.4). `b.output` sends events of
+ * this schema only; as `events` of a `Tool` the map gives `onEvent` its type. The loader makes the map as
+ * large as the highest possible CPU number requires.
  *
  * Throws TypeError if the schema has no C layout.
  *
@@ -405,7 +413,10 @@ export function perfEventArray<E extends TSchema>(name: string, event: E): Event
   return { ...spec(name, type, { key: u32, value: u32, maxEntries: 0 }), type, event };
 }
 
-/** Makes a map of a type. Throws RangeError for a bad name or number of entries, and TypeError for a bad schema. */
+/**
+ * Makes a map of a type. Throws RangeError for a bad name or number of entries, and TypeError for a bad
+ * schema.
+ */
 export function spec<K extends TSchema, V extends TSchema>(
   name: string,
   type: MapType,

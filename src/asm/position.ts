@@ -1,8 +1,8 @@
 /**
  * Source positions: the line of the user's code that a statement comes from.
  *
- * Each statement of the builder captures a few stack frames, which is cheap because V8 does not format them yet. Only
- * `-v` and errors read them.
+ * Each statement of the builder captures a few stack frames, which is cheap because V8 does not format them
+ * yet. Only `-v` and errors read them.
  */
 
 /** A captured call stack, innermost frame first, or a known location. `locate` reads it. */
@@ -22,8 +22,8 @@ export interface Location {
 }
 
 /**
- * The table that a bundle contains instead of a source map. It maps segments of the bundle (line and column from 1,
- * ascending) to sources; source -1 is code that belongs to no tool.
+ * The table that a bundle contains instead of a source map. It maps segments of the bundle (line and column
+ * from 1, ascending) to sources; source -1 is code that belongs to no tool.
  */
 export interface LineTable {
   readonly sources: readonly { readonly file: string; readonly lines: readonly string[] }[];
@@ -46,7 +46,10 @@ const FRAMES = 8;
 /** The captured frames of an error, which may pass through Session.open and everything below it. */
 export const FRAMES_OF_ERROR = 40;
 
-/** Captures the call of `callee`: the frame of its caller and those below it on the stack, up to `frames` in total. */
+/**
+ * Captures the call of `callee`: the frame of its caller and those below it on the stack, up to `frames` in
+ * total.
+ */
 export function capture(callee: Callable, frames = FRAMES): Position {
   const position: Position = {};
   const limit = Error.stackTraceLimit;
@@ -79,9 +82,9 @@ class KnownPosition implements Position, Location {
 }
 
 /**
- * Finds the source line of a captured position, through the bundle's line table if there is one. It is the innermost
- * frame of the tool's own code: if a package made the statement, the line that called the package. Returns undefined if
- * no frame names a file.
+ * Finds the source line of a captured position, through the bundle's line table if there is one. It is the
+ * innermost frame of the tool's own code: if a package made the statement, the line that called the package.
+ * Returns undefined if no frame names a file.
  *
  * @example
  * ```ts
@@ -104,7 +107,10 @@ export function locate(position: Position | undefined, table?: LineTable): Locat
   return undefined;
 }
 
-/** A frame in a file, or in code without one: `[eval]:1:1` of `node -e`, `REPL1:1:1`. Frames of Node itself are `node:`. */
+/**
+ * A frame in a file, or in code without one: `[eval]:1:1` of `node -e`, `REPL1:1:1`. Frames of Node itself
+ * are `node:`.
+ */
 const FRAME = /^\s*at (?:async |.*\()?((?:file:\/\/|\/)[^()]*|(?!node:)[^()\s]+):(\d+):(\d+)\)?\s*$/;
 
 /** The frames as locations, without those of Node itself. */
@@ -118,7 +124,9 @@ function placesOf({ stack = '' }: Position = {}): Location[] {
   return places;
 }
 
-/** The path in a stack frame. ES modules have URLs, which escape some characters; scripts have plain paths. */
+/**
+ * The path in a stack frame. ES modules have URLs, which escape some characters; scripts have plain paths.
+ */
 function pathOf(url: string): string {
   if (!url.startsWith('file://')) return url;
   const path = url.slice('file://'.length);
@@ -129,10 +137,15 @@ function pathOf(url: string): string {
   }
 }
 
-/** The prefixes of this library's files in stack traces: its folders, or the file that it was bundled into. */
+/**
+ * The prefixes of this library's files in stack traces: its folders, or the file that it was bundled into.
+ */
 let ours: readonly string[] | undefined;
 
-/** Whether a location is in this library. In a bundle of a tool and the library without a line table, every location is. */
+/**
+ * Whether a location is in this library. In a bundle of a tool and the library without a line table, every
+ * location is.
+ */
 function isOurs({ file }: Location): boolean {
   ours ??= foldersAround(placesOf(capture(capture, 1))[0]?.file);
   return ours.some((beginning) => file.startsWith(beginning));

@@ -12,17 +12,24 @@ export type Attachment =
   /** Its return (program type kprobe). */
   | { readonly kind: 'kretprobe'; readonly symbol: string }
   /**
-   * The entry of a kernel function, its arguments known by BTF (Linux 5.5). `btfId` is the function's BTF id; it is absent
-   * if vmlinux BTF does not have the function, because it is inlined, in a module, or does not exist.
+   * The entry of a kernel function, its arguments known by BTF (Linux 5.5). `btfId` is the function's BTF id;
+   * it is absent if vmlinux BTF does not have the function, because it is inlined, in a module, or does not
+   * exist.
    */
   | { readonly kind: 'fentry'; readonly symbol: string; readonly btfId?: number }
   /** The return of a kernel function, with its arguments (Linux 5.5); `btfId` as for fentry. */
   | { readonly kind: 'fexit'; readonly symbol: string; readonly btfId?: number }
   /** A raw tracepoint (Linux 4.17): arguments as the kernel passes them, read by probe reads. */
   | { readonly kind: 'raw_tracepoint'; readonly tracepoint: string }
-  /** A classic tracepoint in a category, with the record that perf gets from it: `sock`, `inet_sock_set_state`. */
+  /**
+   * A classic tracepoint in a category, with the record that perf gets from it: `sock`,
+   * `inet_sock_set_state`.
+   */
   | { readonly kind: 'tracepoint'; readonly category: string; readonly tracepoint: string }
-  /** A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5); `btfId` is the id of `btf_trace_*`. */
+  /**
+   * A raw tracepoint whose arguments the verifier knows by BTF (Linux 5.5); `btfId` is the id of
+   * `btf_trace_*`.
+   */
   | { readonly kind: 'tp_btf'; readonly tracepoint: string; readonly btfId: number };
 
 /**
@@ -46,8 +53,8 @@ export interface ProgramSpec {
 }
 
 /**
- * The programs of a program array, by the names or numbers of its slots. They are loaded but not attached: they run when
- * other programs tail-call them, and read the arguments of their own hook.
+ * The programs of a program array, by the names or numbers of its slots. They are loaded but not attached:
+ * they run when other programs tail-call them, and read the arguments of their own hook.
  */
 export interface TailCalled {
   readonly array: ProgramArraySpec;
@@ -77,7 +84,10 @@ export interface Tool<E extends TSchema = TSchema> {
   readonly maps?: readonly MapSpec[];
   /** The programs to load into program arrays. */
   readonly tailCalled?: readonly TailCalled[];
-  /** The map whose rings carry the events; its schema types `onEvent`. Absent if the results are in other maps. */
+  /**
+   * The map whose rings carry the events; its schema types `onEvent`. Absent if the results are in other
+   * maps.
+   */
   readonly events?: EventsSpec<E>;
 }
 

@@ -12,17 +12,18 @@ import { hasFields, layoutOf, u64 } from './layout.ts';
 import { capture } from './position.ts';
 
 /**
- * Makes a function that programs call with `b.call(it, ...)` (Linux 4.16). Each calling program contains its code once,
- * after its own instructions.
+ * Makes a function that programs call with `b.call(it, ...)` (Linux 4.16). Each calling program contains its
+ * code once, after its own instructions.
  *
- * The body receives a value for each number, and for each struct the memory that the caller passes by address, on its
- * stack or in a map. They are temporaries in r1 to r5: keep those that you need after a call. With `context: true` it
- * also gets the program's context, for `b.context`, `b.arg` and `b.output`. It has its own stack frame and r6 to r9,
- * returns with `b.return(value)` of the type `returns` (u64 by default), and may call others, but not itself.
+ * The body receives a value for each number, and for each struct the memory that the caller passes by
+ * address, on its stack or in a map. They are temporaries in r1 to r5: keep those that you need after a call.
+ * With `context: true` it also gets the program's context, for `b.context`, `b.arg` and `b.output`. It has
+ * its own stack frame and r6 to r9, returns with `b.return(value)` of the type `returns` (u64 by default),
+ * and may call others, but not itself.
  *
- * The body runs once for each program that calls it, with that program's target. Throws RangeError for a name that is not
- * a C identifier and for more than five parameters. Throws TypeError for a parameter that is neither a number nor a
- * struct, and for big-endian numbers, because registers have no byte order.
+ * The body runs once for each program that calls it, with that program's target. Throws RangeError for a name
+ * that is not a C identifier and for more than five parameters. Throws TypeError for a parameter that is
+ * neither a number nor a struct, and for big-endian numbers, because registers have no byte order.
  *
  * @example
  * ```ts

@@ -6,9 +6,9 @@ import { isMapOfMaps } from './map-of-maps.ts';
 import type { ProgramSpec, TailCalled, Tool } from './program.ts';
 
 /**
- * All maps of a tool: the listed ones, those of its programs, its events map, its program arrays, and the inner maps of
- * maps of maps. An inner map precedes its outer map. Jump tables are missing, because the loader creates each with its
- * program.
+ * All maps of a tool: the listed ones, those of its programs, its events map, its program arrays, and the
+ * inner maps of maps of maps. An inner map precedes its outer map. Jump tables are missing, because the
+ * loader creates each with its program.
  */
 export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
   const named = [

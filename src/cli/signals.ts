@@ -21,7 +21,8 @@ export function ignoreDebuggerSignal(): void {
  */
 export function holdStopSignals(): void {
   for (const signal of STOP_SIGNALS) process.on(signal, ignore);
-  // An exit by an empty event loop would close the signal handles first: a signal would then kill the process.
+  // An exit by an empty event loop would close the signal handles first: a signal would then kill the
+  // process.
   process.once('beforeExit', () => process.exit());
 }
 

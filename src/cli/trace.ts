@@ -63,7 +63,8 @@ export async function trace(options: Options, kernel: Kernel, invocation: Invoca
     }
   } finally {
     await run.close();
-    // If the reader has exited, or writing has failed, dropped lines do not mean that the reader was too slow.
+    // If the reader has exited, or writing has failed, dropped lines do not mean that the reader was too
+    // slow.
     losses.lines = run.readerGone ? 0 : output.dropped;
     for (const loss of growth(losses, noLosses())) warn(`total: ${loss}`);
     if (hidden.counts) printSummary(options, { shown: output.shown, ...hidden.counts });

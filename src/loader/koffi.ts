@@ -108,7 +108,8 @@ function openNative(): Syscalls {
   const epollOf = (fd: number, events: number): number => {
     const epoll = orErrno(epollCreate(EPOLL_CLOEXEC));
     if (epoll < 0) return epoll;
-    const event = new Uint8Array(new Uint32Array([events, 0, 0, 0]).buffer); // struct epoll_event without data
+    // struct epoll_event without data
+    const event = new Uint8Array(new Uint32Array([events, 0, 0, 0]).buffer);
     const result = orErrno(epollControl(epoll, EPOLL_CTL_ADD, fd, event));
     if (result === 0) return epoll;
     close(epoll);

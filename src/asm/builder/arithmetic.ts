@@ -28,7 +28,10 @@ export type Operator = 'add' | 'sub' | 'mul' | 'div' | 'mod' | 'and' | 'or' | 'x
 export type MakeOperation = (dst: Register, src: Register | number) => Instruction;
 
 interface Row {
-  /** The numbers that the result may be. Throws RangeError or TypeError for operands that the operator doesn't take. */
+  /**
+   * The numbers that the result may be. Throws RangeError or TypeError for operands that the operator doesn't
+   * take.
+   */
   readonly type: (left: Readable, right: Operand) => NumberType;
   /** The instruction for operands of those types. */
   readonly make: (left: NumberType, right: NumberType) => MakeOperation;

@@ -1,8 +1,9 @@
 /**
- * The builder: a macro assembler for programs. It has typed values instead of register numbers, typed memory instead of
- * offsets, structured branches, and calls that place their arguments.
+ * The builder: a macro assembler for programs. It has typed values instead of register numbers, typed memory
+ * instead of offsets, structured branches, and calls that place their arguments.
  *
- * It has no hidden register allocator and never spills. A statement emits what its comment documents, or throws.
+ * It has no hidden register allocator and never spills. A statement emits what its comment documents, or
+ * throws.
  */
 
 import type { TSchema } from '@sinclair/typebox';
@@ -55,14 +56,14 @@ import { Value } from './value.ts';
 const EXIT = generatedLabel('exit');
 
 /**
- * Emits the statements of one program or subprogram. Its body receives it as `b`; nothing made with it can be used
- * after the body has returned.
+ * Emits the statements of one program or subprogram. Its body receives it as `b`; nothing made with it can be
+ * used after the body has returned.
  *
- * A value is *temporary* (r0 to r5, until the next call) or *kept* (r6 to r9, until its block ends). A place is typed
- * memory. No statement changes a value that still has a name in your code.
+ * A value is *temporary* (r0 to r5, until the next call) or *kept* (r6 to r9, until its block ends). A place
+ * is typed memory. No statement changes a value that still has a name in your code.
  *
- * An error names your source line. A number out of range is a RangeError, a wrong kind of argument a TypeError. A
- * statement that contradicts others, such as a use of an expired value, is a ProgramError.
+ * An error names your source line. A number out of range is a RangeError, a wrong kind of argument a
+ * TypeError. A statement that contradicts others, such as a use of an expired value, is a ProgramError.
  *
  * @example
  * ```ts
@@ -124,8 +125,8 @@ export class Builder {
   }
 
   /**
-   * The pointer to the program context, a temporary in r1. `arg`, `retval`, `field`, `output` and `tailCall` need it. To
-   * use them after a call, keep the context first: `b.keep(b.context)` emits one `mov`.
+   * The pointer to the program context, a temporary in r1. `arg`, `retval`, `field`, `output` and `tailCall`
+   * need it. To use them after a call, keep the context first: `b.keep(b.context)` emits one `mov`.
    *
    * Throws ProgramError in a subprogram that was not made with `{ context: true }`.
    *
@@ -152,8 +153,8 @@ export class Builder {
   /**
    * An argument of the traced function or tracepoint, by number (from 0) or by name. Each use emits one load.
    *
-   * Its type comes from the target's BTF: a number, or memory for a struct passed by value. Without BTF for the function
-   * every argument is a u64. `as(u64)` reads all 64 bits of a shorter one.
+   * Its type comes from the target's BTF: a number, or memory for a struct passed by value. Without BTF for
+   * the function every argument is a u64. `as(u64)` reads all 64 bits of a shorter one.
    *
    * Throws RangeError if there is no such argument, or if the program cannot read it.
    *
@@ -172,8 +173,8 @@ export class Builder {
   }
 
   /**
-   * The return value of the traced function, in kretprobe and fexit programs: a number of its type. Each use emits one
-   * load. `as(u64)` reads all 64 bits of a shorter one.
+   * The return value of the traced function, in kretprobe and fexit programs: a number of its type. Each use
+   * emits one load. `as(u64)` reads all 64 bits of a shorter one.
    *
    * Throws RangeError in other programs, and if the function returns nothing.
    *
@@ -221,8 +222,8 @@ export class Builder {
   }
 
   /**
-   * A pointer to a kernel structure, read from a place whose type the target's BTF knows: an argument or a field. Emits
-   * one load.
+   * A pointer to a kernel structure, read from a place whose type the target's BTF knows: an argument or a
+   * field. Emits one load.
    *
    * Throws TypeError if BTF does not say that the place points to a structure. Then name the structure.
    *
@@ -241,8 +242,8 @@ export class Builder {
    */
   kernel(pointer: Place): KernelPointer;
   /**
-   * A pointer to the kernel structure `struct`, whose address is a value (nothing is emitted) or a place (one load). Use
-   * it if BTF does not know the type of the pointer.
+   * A pointer to the kernel structure `struct`, whose address is a value (nothing is emitted) or a place (one
+   * load). Use it if BTF does not know the type of the pointer.
    *
    * Throws AmbiguousStructError if the name has several definitions. `{ name: 'dma_chan', size: 112 }` or
    * `{ name: 'dma_chan', having: 'slave' }` selects one of them.
@@ -260,10 +261,11 @@ export class Builder {
   // --- values and memory -------------------------------------------------------------------------
 
   /**
-   * Copies a value or pointer into one of r6 to r9, which survive calls, until the block ends. A place is read (one
-   * load); of memory behind a pointer, the pointer is kept. Emits one `mov` otherwise.
+   * Copies a value or pointer into one of r6 to r9, which survive calls, until the block ends. A place is
+   * read (one load); of memory behind a pointer, the pointer is kept. Emits one `mov` otherwise.
    *
-   * Throws RangeError if all four registers are in use, and TypeError for memory on the stack, which needs no register.
+   * Throws RangeError if all four registers are in use, and TypeError for memory on the stack, which needs no
+   * register.
    *
    * @example
    * ```ts
@@ -287,9 +289,9 @@ export class Builder {
   }
 
   /**
-   * Loads a constant or a place into a temporary register. A constant has the type of `schema`; without one it is a u64,
-   * or an s64 if negative. A place is cast to `schema`. Emits one instruction for a constant, and for a place one load
-   * and what its type needs.
+   * Loads a constant or a place into a temporary register. A constant has the type of `schema`; without one
+   * it is a u64, or an s64 if negative. A place is cast to `schema`. Emits one instruction for a constant,
+   * and for a place one load and what its type needs.
    *
    * Throws RangeError for a constant out of range, and if no register is free.
    *
@@ -320,8 +322,8 @@ export class Builder {
   }
 
   /**
-   * Reserves memory on the stack until the block ends. Reading it before it is written is an error. Emits nothing, or the
-   * store of `initial`.
+   * Reserves memory on the stack until the block ends. Reading it before it is written is an error. Emits
+   * nothing, or the store of `initial`.
    *
    * Throws RangeError if the 512 bytes of the stack do not suffice.
    *
@@ -372,8 +374,8 @@ export class Builder {
   }
 
   /**
-   * The value of an array map with one entry (`globals`, `constants`), accessed in place (Linux 5.2). Emits one `lddw`
-   * and no call; the address is a temporary.
+   * The value of an array map with one entry (`globals`, `constants`), accessed in place (Linux 5.2). Emits
+   * one `lddw` and no call; the address is a temporary.
    *
    * @example
    * ```ts
@@ -398,11 +400,12 @@ export class Builder {
   // --- branches ----------------------------------------------------------------------------------
 
   /**
-   * Branches: runs `then` if the condition is true, else `otherwise`. Emits one conditional jump for a comparison, and a
-   * second jump if both arms continue. After it, a value or memory counts as set only if it is set on every path.
+   * Branches: runs `then` if the condition is true, else `otherwise`. Emits one conditional jump for a
+   * comparison, and a second jump if both arms continue. After it, a value or memory counts as set only if it
+   * is set on every path.
    *
-   * Throws TypeError for a comparison without a common 64-bit type, and RangeError for one that has the same result for
-   * every value.
+   * Throws TypeError for a comparison without a common 64-bit type, and RangeError for one that has the same
+   * result for every value.
    *
    * @example
    * ```ts
@@ -431,12 +434,12 @@ export class Builder {
   }
 
   /**
-   * Branches by constants: runs the arm of the case that lists the number, or else `otherwise`. Emits one load, then a
-   * jump for each constant; more than eight constants are searched as a binary tree. If an arm only exits or leaves a
-   * block, the jump goes there directly.
+   * Branches by constants: runs the arm of the case that lists the number, or else `otherwise`. Emits one
+   * load, then a jump for each constant; more than eight constants are searched as a binary tree. If an arm
+   * only exits or leaves a block, the jump goes there directly.
    *
-   * Throws RangeError for a constant that occurs twice or that the subject cannot be, and TypeError for a case without
-   * constants.
+   * Throws RangeError for a constant that occurs twice or that the subject cannot be, and TypeError for a
+   * case without constants.
    *
    * @example
    * ```ts
@@ -475,8 +478,8 @@ export class Builder {
   }
 
   /**
-   * Runs `body` as a block. Kept values and stack memory made in it are freed at its end, to which `leave` jumps. The
-   * block itself emits nothing, and `b.if(condition, leave)` emits one jump.
+   * Runs `body` as a block. Kept values and stack memory made in it are freed at its end, to which `leave`
+   * jumps. The block itself emits nothing, and `b.if(condition, leave)` emits one jump.
    *
    * Throws ProgramError if `leave` is called after the block has ended.
    *
@@ -509,10 +512,11 @@ export class Builder {
   }
 
   /**
-   * Ends the program with a result. Without a value the result is 0 (1 for a classic tracepoint), and a jump to the
-   * shared exit code is emitted. With a value: `exit`, after a `mov` unless the value is in r0.
+   * Ends the program with a result. Without a value the result is 0 (1 for a classic tracepoint), and a jump
+   * to the shared exit code is emitted. With a value: `exit`, after a `mov` unless the value is in r0.
    *
-   * Throws ProgramError in a subprogram (use `return`), and RangeError for a result that the program type must not return.
+   * Throws ProgramError in a subprogram (use `return`), and RangeError for a result that the program type
+   * must not return.
    *
    * @example
    * ```ts
@@ -542,8 +546,8 @@ export class Builder {
   /**
    * Returns from a subprogram to its caller, with 0 or a value. Emits what `exit` emits for a program.
    *
-   * Throws ProgramError in a program (use `exit`), and if memory that the subprogram must fill (`out`) is not written yet.
-   * Throws RangeError for a result that the declared type does not include.
+   * Throws ProgramError in a program (use `exit`), and if memory that the subprogram must fill (`out`) is not
+   * written yet. Throws RangeError for a result that the declared type does not include.
    */
   return(value: Operand = this.#result): void {
     this.#machine.statement(this.return, () => {
@@ -571,9 +575,10 @@ export class Builder {
   // --- calls -------------------------------------------------------------------------------------
 
   /**
-   * Calls a kernel helper. Pass its arguments in order, without the context and without the size of memory: the builder
-   * adds both. A number for a parameter that is a pointer to memory is stored on the stack first (one store). Emits a
-   * `mov` for each argument that is not in its register yet, and the call. Temporaries end; the result is one, in r0.
+   * Calls a kernel helper. Pass its arguments in order, without the context and without the size of memory:
+   * the builder adds both. A number for a parameter that is a pointer to memory is stored on the stack first
+   * (one store). Emits a `mov` for each argument that is not in its register yet, and the call. Temporaries
+   * end; the result is one, in r0.
    *
    * Throws TypeError for missing or wrong arguments, and if the program type may not call the helper.
    *
@@ -590,11 +595,12 @@ export class Builder {
    */
   call(helper: Helper, ...args: Argument[]): Value;
   /**
-   * Calls a subprogram (Linux 4.16). Its first call in a program appends its code to the program. A number is passed in a
-   * register, memory by its address; the builder passes the context itself. Temporaries end; the result is one, in r0.
+   * Calls a subprogram (Linux 4.16). Its first call in a program appends its code to the program. A number is
+   * passed in a register, memory by its address; the builder passes the context itself. Temporaries end; the
+   * result is one, in r0.
    *
-   * Throws TypeError for a wrong number or kind of arguments, and ProgramError for recursion and for memory not yet
-   * written.
+   * Throws TypeError for a wrong number or kind of arguments, and ProgramError for recursion and for memory
+   * not yet written.
    */
   call<P extends readonly TSchema[]>(subprogram: Subprogram<P>, ...args: ArgumentsOf<P>): Value;
   call(callee: Helper | Subprogram, ...args: Argument[]): Value {
@@ -605,12 +611,12 @@ export class Builder {
   }
 
   /**
-   * Tail-calls the program in a slot of a program array, by the slot's name or number (Linux 4.2). That program gets the
-   * same context and no other register, and its result replaces this program's. In a subprogram it returns to the
-   * subprogram's caller. Emits the arguments and one call.
+   * Tail-calls the program in a slot of a program array, by the slot's name or number (Linux 4.2). That
+   * program gets the same context and no other register, and its result replaces this program's. In a
+   * subprogram it returns to the subprogram's caller. Emits the arguments and one call.
    *
-   * The statements after it run only if the slot is empty or out of range, or after 33 tail calls in a row. Temporaries
-   * have ended by then.
+   * The statements after it run only if the slot is empty or out of range, or after 33 tail calls in a row.
+   * Temporaries have ended by then.
    *
    * Throws RangeError if the array has no such slot, and ProgramError if the context is gone.
    *
@@ -633,8 +639,8 @@ export class Builder {
   }
 
   /**
-   * Looks up a key in a map of maps: one call and one jump. `found` receives the inner map; its address is a temporary.
-   * Without `missing` the program continues after both cases.
+   * Looks up a key in a map of maps: one call and one jump. `found` receives the inner map; its address is a
+   * temporary. Without `missing` the program continues after both cases.
    */
   lookup<K extends TSchema, I extends MapSpec>(
     map: MapOfMapsSpec<K, I>,
@@ -642,8 +648,9 @@ export class Builder {
     arms: { found: (map: MapPointer<I>) => BodyResult; missing?: () => BodyResult },
   ): void;
   /**
-   * Looks up a key in a map: one call and one jump. `found` receives the value's memory, in the map itself; its address is
-   * a temporary, so keep it if `found` calls anything. Without `missing` the program continues after both cases.
+   * Looks up a key in a map: one call and one jump. `found` receives the value's memory, in the map itself;
+   * its address is a temporary, so keep it if `found` calls anything. Without `missing` the program continues
+   * after both cases.
    *
    * Throws TypeError for a key of another size than the map's.
    *
@@ -700,10 +707,11 @@ export class Builder {
    * Writes an entry of a map: one call. `flags` is 0 (create or replace), 1 (`BPF_NOEXIST`: only create) or 2
    * (`BPF_EXIST`: only replace).
    *
-   * The result is 0 or a negative errno, such as `-E2BIG` if a hash table is full. It has 32 bits: before Linux 6.4 the
-   * upper half of the register is undefined.
+   * The result is 0 or a negative errno, such as `-E2BIG` if a hash table is full. It has 32 bits: before
+   * Linux 6.4 the upper half of the register is undefined.
    *
-   * Throws TypeError for a key or value of another size than the map's, and RangeError for a number that does not fit.
+   * Throws TypeError for a key or value of another size than the map's, and RangeError for a number that does
+   * not fit.
    *
    * @example
    * ```ts
@@ -752,9 +760,9 @@ export class Builder {
   }
 
   /**
-   * Adds `amount` to the number that a map holds for a key, starting at 0. One call runs if the entry exists, three if a
-   * hash table must create it. The addition is atomic, so CPUs do not lose each other's counts; in a per-CPU map it need
-   * not be. If a hash table is full, nothing is counted. Temporaries end.
+   * Adds `amount` to the number that a map holds for a key, starting at 0. One call runs if the entry exists,
+   * three if a hash table must create it. The addition is atomic, so CPUs do not lose each other's counts; in
+   * a per-CPU map it need not be. If a hash table is full, nothing is counted. Temporaries end.
    *
    * Throws TypeError unless the map's values are numbers of 4 or 8 bytes in the host's byte order.
    *
@@ -781,11 +789,11 @@ export class Builder {
   }
 
   /**
-   * Sends an event to the perf ring of the current CPU: one call. It needs the context. The result is 0, or `-ENOSPC` if
-   * the ring is full.
+   * Sends an event to the perf ring of the current CPU: one call. It needs the context. The result is 0, or
+   * `-ENOSPC` if the ring is full.
    *
-   * Throws TypeError if the layout of the event is not that of the map's schema, and ProgramError if a byte of the event
-   * was never written.
+   * Throws TypeError if the layout of the event is not that of the map's schema, and ProgramError if a byte
+   * of the event was never written.
    *
    * @example
    * ```ts
@@ -810,12 +818,13 @@ export class Builder {
   // --- raw instructions --------------------------------------------------------------------------
 
   /**
-   * Emits raw instructions and labels of `tsbpf/asm`. A register that they set belongs to them: r0 to r5 until the next
-   * call, r6 to r9 to the end of the program. They may read registers that hold values. Stores by r10 mark stack bytes
-   * as written; after stores by other registers use `assumeWritten`.
+   * Emits raw instructions and labels of `tsbpf/asm`. A register that they set belongs to them: r0 to r5
+   * until the next call, r6 to r9 to the end of the program. They may read registers that hold values. Stores
+   * by r10 mark stack bytes as written; after stores by other registers use `assumeWritten`.
    *
-   * Throws ProgramError for a write to a kept register, a read of a register that is not set, a load of unwritten stack
-   * bytes, a duplicate label and unreachable instructions. Throws TypeError for a jump by a distance: jump to a label.
+   * Throws ProgramError for a write to a kept register, a read of a register that is not set, a load of
+   * unwritten stack bytes, a duplicate label and unreachable instructions. Throws TypeError for a jump by a
+   * distance: jump to a label.
    *
    * @example
    * ```ts
@@ -832,7 +841,8 @@ export class Builder {
   }
 
   /**
-   * Marks memory as written, after raw instructions have written it by a register other than r10. Emits nothing.
+   * Marks memory as written, after raw instructions have written it by a register other than r10. Emits
+   * nothing.
    *
    * Throws ProgramError if the memory is on the stack of a block that has ended.
    */
@@ -841,8 +851,8 @@ export class Builder {
   }
 
   /**
-   * Ends the program, unless it has ended, and returns its instructions. Only the library calls it: the hooks and
-   * `subprogram`. `position` is the source line of the shared exit code.
+   * Ends the program, unless it has ended, and returns its instructions. Only the library calls it: the hooks
+   * and `subprogram`. `position` is the source line of the shared exit code.
    */
   finish(position?: Position): readonly Item[] {
     const { items } = this.#machine;

@@ -1,5 +1,6 @@
 /**
- * Moves the arguments of calls into r1 to r5, in an order in which no move overwrites a register that another still reads.
+ * Moves the arguments of calls into r1 to r5, in an order in which no move overwrites a register that another
+ * still reads.
  */
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
@@ -78,7 +79,10 @@ const PARAMETERS: Readonly<Record<Exclude<ArgKind, 'ctx'>, string>> = {
   kernelPointer: 'kernel address',
 };
 
-/** Throws TypeError for too few or too many arguments. The builder adds the context and the sizes of memory itself. */
+/**
+ * Throws TypeError for too few or too many arguments. The builder adds the context and the sizes of memory
+ * itself.
+ */
 function checkCount(helper: Helper, args: readonly Argument[]): void {
   const isSized = (kind: ArgKind | undefined) => kind === 'memory' || kind === 'out' || kind === 'partial';
   const parameters = helper.args.flatMap((kind, index) =>
@@ -95,7 +99,10 @@ function checkCount(helper: Helper, args: readonly Argument[]): void {
   );
 }
 
-/** Emits the instructions that move the arguments of a helper into place. Throws TypeError for arguments of a wrong kind. */
+/**
+ * Emits the instructions that move the arguments of a helper into place. Throws TypeError for arguments of a
+ * wrong kind.
+ */
 export function placeArguments(
   machine: Machine,
   helper: Helper,
@@ -182,8 +189,8 @@ export function placeArguments(
 }
 
 /**
- * Emits moves to different registers in an order in which none overwrites a register that another still reads. Throws
- * ProgramError if there is no such order.
+ * Emits moves to different registers in an order in which none overwrites a register that another still
+ * reads. Throws ProgramError if there is no such order.
  */
 export function emitInOrder(moves: readonly Move[], callee: string): void {
   let pending = [...moves];
@@ -236,7 +243,10 @@ export function fromAddress(machine: Machine, to: Register, place: Place): Move 
   };
 }
 
-/** The memory of an argument that a helper writes. Throws TypeError unless the program can read the result from it. */
+/**
+ * The memory of an argument that a helper writes. Throws TypeError unless the program can read the result
+ * from it.
+ */
 function writable(argument: Argument, callee: string): Place {
   const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
   if (place?.kind === 'memory' && place.isWhole) return place;
@@ -256,8 +266,9 @@ function describeArgument(argument: Argument): string {
 }
 
 /**
- * The memory of an argument that a helper reads through a pointer: the argument's own, or a new stack slot with a copy. A
- * number is converted to the schema of `part`, if it fits. Throws TypeError for a number if the schema is a struct or union.
+ * The memory of an argument that a helper reads through a pointer: the argument's own, or a new stack slot
+ * with a copy. A number is converted to the schema of `part`, if it fits. Throws TypeError for a number if
+ * the schema is a struct or union.
  */
 export function inMemory(machine: Machine, argument: Argument, callee: string, part?: MapPart): Place {
   const wanted = part && layoutOf(part.schema);

@@ -1,5 +1,6 @@
 /**
- * Calls, of helpers and of subprograms: arguments, the call itself, and its result, with which temporaries are gone.
+ * Calls, of helpers and of subprograms: arguments, the call itself, and its result, with which temporaries
+ * are gone.
  */
 import * as insn from '../constructors.ts';
 import { type Helper, perfEventOutput } from '../helpers.ts';
@@ -38,7 +39,10 @@ export class Calls {
     this.#codeOf = codeOf;
   }
 
-  /** Emits the call of a helper: its result, a temporary in r0. Throws TypeError for arguments that it doesn't take. */
+  /**
+   * Emits the call of a helper: its result, a temporary in r0. Throws TypeError for arguments that it doesn't
+   * take.
+   */
   helper(helper: Helper, args: readonly Argument[]): Value {
     this.#context.requireHelper(helper);
     if (helper === perfEventOutput) requireEvent(args);
@@ -71,7 +75,9 @@ export class Calls {
   }
 }
 
-/** Throws TypeError unless the event that `bpf_perf_event_output` sends has the layout of the map's schema. */
+/**
+ * Throws TypeError unless the event that `bpf_perf_event_output` sends has the layout of the map's schema.
+ */
 function requireEvent([map, , event]: readonly Argument[]): void {
   const events = map instanceof MapPointer ? map.spec : map;
   if (!isMap(events) || !isEvents(events) || event === undefined) return;

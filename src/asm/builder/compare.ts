@@ -86,7 +86,10 @@ function loadOperands(machine: Machine, left: Readable, comparison: Comparison, 
   return { interpretation, left: left.toRegister(), right: right.toRegister() };
 }
 
-/** How the low halves of two registers, as they are, compare the two numbers; undefined if more bits are needed. */
+/**
+ * How the low halves of two registers, as they are, compare the two numbers; undefined if more bits are
+ * needed.
+ */
 function lowHalf(left: Readable, right: Readable): Interpretation | undefined {
   if (!(left instanceof Value && right instanceof Value) || Math.min(left.validBits, right.validBits) !== 32)
     return undefined;

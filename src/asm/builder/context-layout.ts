@@ -23,9 +23,15 @@ export interface ContextSlot {
 export interface ContextLayout {
   /** The argument of that number or name. Throws RangeError if it does not exist or cannot be read. */
   readonly argument: (wanted: number | string) => ContextSlot;
-  /** What the function returned. Throws RangeError if it returned nothing. Absent unless the program runs at a return. */
+  /**
+   * What the function returned. Throws RangeError if it returned nothing. Absent unless the program runs at a
+   * return.
+   */
   readonly retval?: () => ContextSlot;
-  /** A field of the context by its name, if it is a record; throws if the record has none. Arrays are only copied. */
+  /**
+   * A field of the context by its name, if it is a record; throws if the record has none. Arrays are only
+   * copied.
+   */
   readonly field?: (name: string) => ScalarOrArray & { readonly offset: number };
   readonly kind: ProgramKind;
   /** What the arguments belong to, for messages. */

@@ -26,7 +26,10 @@ interface Built {
   readonly exit: string;
   /** The labels of raw instructions, and their lines. */
   readonly labels: ReadonlyMap<string, Position | undefined>;
-  /** Whether there are raw instructions: only they can leave code unreached, or read a register that is not set. */
+  /**
+   * Whether there are raw instructions: only they can leave code unreached, or read a register that is not
+   * set.
+   */
   readonly hasRaw: boolean;
   readonly isProgram: boolean;
 }

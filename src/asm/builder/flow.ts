@@ -125,7 +125,9 @@ function emitTest(machine: Machine, test: Test, { yes, no, next }: Outcomes): vo
 /** A condition with two arms: the first runs if it holds, the other if it does not. */
 export class Branch {
   readonly #machine: Machine;
-  /** What is left of a single comparison is its jump; of `and` and `or`, the jumps to these labels are there. */
+  /**
+   * What is left of a single comparison is its jump; of `and` and `or`, the jumps to these labels are there.
+   */
   readonly #test: LoadedComparison | { readonly yes: string; readonly no: string };
   readonly #arms: Arms;
   #then: Arm | undefined;

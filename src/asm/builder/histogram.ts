@@ -27,9 +27,10 @@ const PER_OCTAVE = 8;
 const NS_PER_S = 1_000_000_000n;
 
 /**
- * The boundaries of 2^(i/8) seconds in ns, divided by the power of two below each, ascending from 1 to 2, with 63 bits behind the
- * point, rounded down. A number of 64 bits whose highest bit is set is above one of them if and only if it is above the exact boundary:
- * it is a whole number, and each boundary except the exact one lies between two whole numbers.
+ * The boundaries of 2^(i/8) seconds in ns, divided by the power of two below each, ascending from 1 to 2,
+ * with 63 bits behind the point, rounded down. A number of 64 bits whose highest bit is set is above one of
+ * them if and only if it is above the exact boundary: it is a whole number, and each boundary except the
+ * exact one lies between two whole numbers.
  */
 let boundaries: readonly bigint[] | undefined;
 /** The number of the first boundary from 1 ns on: ceil(8 log2(1e-9)). */
@@ -57,8 +58,8 @@ function eighthRoot(number: bigint): bigint {
 }
 
 /**
- * Replaces a duration in ns by the index of its bucket: shifts it until its highest bit is bit 63, counting eight buckets a shift, and
- * then counts the boundaries below it within that power of two.
+ * Replaces a duration in ns by the index of its bucket: shifts it until its highest bit is bit 63, counting
+ * eight buckets a shift, and then counts the boundaries below it within that power of two.
  */
 export function emitExponentialBucket(machine: Machine, register: Register): void {
   const index = machine.scratch();

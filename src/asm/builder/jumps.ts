@@ -41,7 +41,10 @@ export const JUMPS: Readonly<Record<Comparison, JumpRow>> = {
 /** `min` or `max`. */
 export type Extreme = 'min' | 'max';
 
-/** The type of the lesser or greater of two numbers, and the instructions that leave it in the register of the first. */
+/**
+ * The type of the lesser or greater of two numbers, and the instructions that leave it in the register of the
+ * first.
+ */
 export function choose(
   machine: Machine,
   which: Extreme,

@@ -14,8 +14,8 @@ import { Value } from './value.ts';
 export type Keepable = Value | Place | KernelPointer | MapPointer | StructMemory;
 
 /**
- * A copy in one of r6 to r9; of a place, its number. Throws RangeError if all four are in use, and TypeError for stack
- * memory, which needs no register.
+ * A copy in one of r6 to r9; of a place, its number. Throws RangeError if all four are in use, and TypeError
+ * for stack memory, which needs no register.
  */
 export function keep(
   machine: Machine,

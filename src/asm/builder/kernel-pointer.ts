@@ -1,6 +1,7 @@
 /**
- * Pointers to kernel structures. Field names resolve through the kernel's BTF when the program is assembled. The pointer
- * decides how fields are read (plain loads or probe reads), so the same program text works for every hook.
+ * Pointers to kernel structures. Field names resolve through the kernel's BTF when the program is assembled.
+ * The pointer decides how fields are read (plain loads or probe reads), so the same program text works for
+ * every hook.
  */
 import type { Member, PointedStruct, StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
@@ -14,8 +15,8 @@ import { PointerPlace } from './pointer-place.ts';
 import { Value } from './value.ts';
 
 /**
- * A field of a kernel structure by its path, or several paths for different kernels, of which the first existing one
- * counts.
+ * A field of a kernel structure by its path, or several paths for different kernels, of which the first
+ * existing one counts.
  *
  * @example
  * ```ts
@@ -33,8 +34,10 @@ export interface KernelStruct {
 }
 
 /**
- * The structure of that name or BTF id. A name that the target does not have stays a name: its first field throws.
- * @throws {AmbiguousStructError} if the name has several definitions. @throws {NoSuchFieldError} if a choice fits no definition.
+ * The structure of that name or BTF id. A name that the target does not have stays a name: its first field
+ * throws.
+ * @throws {AmbiguousStructError} if the name has several definitions. @throws {NoSuchFieldError} if a choice
+ * fits no definition.
  */
 export function kernelStruct({ kernel }: Target, ref: StructRef, named?: string): KernelStruct {
   const name = named ?? (typeof ref === 'object' ? ref.name : String(ref));
@@ -46,10 +49,11 @@ export function kernelStruct({ kernel }: Target, ref: StructRef, named?: string)
 }
 
 /**
- * The address of a kernel structure in a register, made by `b.kernel`. It is a value: temporary, unless you keep it.
+ * The address of a kernel structure in a register, made by `b.kernel`. It is a value: temporary, unless you
+ * keep it.
  *
- * If the verifier knows the pointer's type (fentry, fexit, tp_btf), fields are plain loads. Otherwise they are copied to
- * the stack by `bpf_probe_read_kernel`.
+ * If the verifier knows the pointer's type (fentry, fexit, tp_btf), fields are plain loads. Otherwise they
+ * are copied to the stack by `bpf_probe_read_kernel`.
  *
  * @example
  * ```ts
@@ -83,8 +87,8 @@ export class KernelPointer {
   }
 
   /**
-   * The same address as another structure, one that begins with this one (`tcp_sock` for `sock`). Emits nothing. Fields
-   * are then probe reads, because the verifier does not know the new type.
+   * The same address as another structure, one that begins with this one (`tcp_sock` for `sock`). Emits
+   * nothing. Fields are then probe reads, because the verifier does not know the new type.
    *
    * Throws AmbiguousStructError if the name has several definitions.
    */
@@ -101,12 +105,13 @@ export class KernelPointer {
   }
 
   /**
-   * Reads fields as places, by their paths. If the verifier knows the pointer's type, this emits nothing, and each use of
-   * a field is one load. Otherwise one call of `bpf_probe_read_kernel` copies the span from the first to the last field to
-   * the stack; of a kept pointer, fields more than 64 bytes apart are copied by calls of their own. Unreadable memory
-   * reads as zeros. A bit field can be read, but not written.
+   * Reads fields as places, by their paths. If the verifier knows the pointer's type, this emits nothing, and
+   * each use of a field is one load. Otherwise one call of `bpf_probe_read_kernel` copies the span from the
+   * first to the last field to the stack; of a kept pointer, fields more than 64 bytes apart are copied by
+   * calls of their own. Unreadable memory reads as zeros. A bit field can be read, but not written.
    *
-   * Throws NoSuchFieldError with similar names if a field does not exist, and RangeError if the stack has no room for the copy.
+   * Throws NoSuchFieldError with similar names if a field does not exist, and RangeError if the stack has no
+   * room for the copy.
    */
   fields<F extends Record<string, FieldPath>>(paths: F): { readonly [K in keyof F]: Place } {
     return this.#machine.statement(this.fields, () => {
@@ -121,9 +126,10 @@ export class KernelPointer {
   }
 
   /**
-   * Arguments of a system call, 64 bits each, by their numbers from 0 to 5: of the `pt_regs` that the raw tracepoints `sys_enter` and
-   * `sys_exit` have as their first argument, and so have the kernel's functions for system calls (`__x64_sys_openat`). They are read as
-   * `fields` reads, and need no types. On arm64 the argument 0 is gone at `sys_exit`; a process of 32 bits has its arguments elsewhere.
+   * Arguments of a system call, 64 bits each, by their numbers from 0 to 5: of the `pt_regs` that the raw
+   * tracepoints `sys_enter` and `sys_exit` have as their first argument, and so have the kernel's functions
+   * for system calls (`__x64_sys_openat`). They are read as `fields` reads, and need no types. On arm64 the
+   * argument 0 is gone at `sys_exit`; a process of 32 bits has its arguments elsewhere.
    *
    * Throws if this is no `pt_regs`, or there is no argument of that number.
    */
@@ -156,12 +162,13 @@ export class KernelPointer {
   }
 
   /**
-   * The structure that a field points to, which the kernel's types know: `task.follow('real_parent')`. The pointer is read as
-   * `fields` reads it, into a temporary; what it points to is read by probe, since the verifier follows few pointers by
-   * itself. If the pointer is null, its fields read as zeros.
+   * The structure that a field points to, which the kernel's types know: `task.follow('real_parent')`. The
+   * pointer is read as `fields` reads it, into a temporary; what it points to is read by probe, since the
+   * verifier follows few pointers by itself. If the pointer is null, its fields read as zeros.
    *
-   * Throws as `fields` does, and if the field is no pointer to a structure. Throws AmbiguousStructError if the types only declare that
-   * structure (`struct x;`), and several have its name: then read the pointer by `fields`, and choose by `b.kernel`.
+   * Throws as `fields` does, and if the field is no pointer to a structure. Throws AmbiguousStructError if
+   * the types only declare that structure (`struct x;`), and several have its name: then read the pointer by
+   * `fields`, and choose by `b.kernel`.
    */
   follow(path: FieldPath): KernelPointer {
     return this.#machine.statement(this.follow, () => {
@@ -208,7 +215,9 @@ export class KernelPointer {
   }
 }
 
-/** The pointer in a place, by the place's own type. @throws {TypeError} if the type of its target is unknown. */
+/**
+ * The pointer in a place, by the place's own type. @throws {TypeError} if the type of its target is unknown.
+ */
 export function pointerOf(machine: Machine, target: Target, place: Place): KernelPointer {
   if (!(place instanceof PointerPlace))
     throw new TypeError(
@@ -218,7 +227,10 @@ export function pointerOf(machine: Machine, target: Target, place: Place): Kerne
   return pointerTo(machine, target, kernelStruct(target, type, name), place);
 }
 
-/** A pointer to `struct`. The verifier knows an argument's own type only: as another structure it is read by probe. */
+/**
+ * A pointer to `struct`. The verifier knows an argument's own type only: as another structure it is read by
+ * probe.
+ */
 export function pointerTo(
   machine: Machine,
   target: Target,

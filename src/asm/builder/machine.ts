@@ -36,14 +36,20 @@ export type Sequence = (Item | Sequence)[];
 
 type Callable = (...args: never[]) => unknown;
 
-/** The machine while one program or subprogram is built. What is asked of it after `close`, or while another is built, throws. */
+/**
+ * The machine while one program or subprogram is built. What is asked of it after `close`, or while another
+ * is built, throws.
+ */
 export class Machine {
   items: Sequence = [];
   #stack = new Stack();
   /** Why nothing that was made here can be used now. */
   #away: string | undefined;
   #holders: (Holder | undefined)[] = new Array(10).fill(undefined);
-  /** How often each register was assigned to, for other readings of its content. No two states have the same number by chance. */
+  /**
+   * How often each register was assigned to, for other readings of its content. No two states have the same
+   * number by chance.
+   */
   #versions: number[] = new Array(10).fill(0);
   #lastVersion = 0;
   /** What a call or statement has taken last from each register. */
@@ -206,7 +212,10 @@ export class Machine {
     return this.#versions[register] as number;
   }
 
-  /** Whether the content of a register is still from that assignment. Counts as a use of another reading of it. */
+  /**
+   * Whether the content of a register is still from that assignment. Counts as a use of another reading of
+   * it.
+   */
   hasVersion({ register }: Register, version: number): boolean {
     const holder = this.#holders[register];
     if (this.#versions[register] !== version || holder?.stale?.has(version)) return false;

@@ -24,8 +24,8 @@ import { Value } from './value.ts';
 /** The fields of struct memory by name. */
 export interface FieldsByName<P extends TProperties> {
   /**
-   * The field `name`. Needed only for fields with the names of the methods of struct memory: `set` and `field`. Emits
-   * nothing. Throws RangeError if the struct has no such field.
+   * The field `name`. Needed only for fields with the names of the methods of struct memory: `set` and
+   * `field`. Emits nothing. Throws RangeError if the struct has no such field.
    */
   field<K extends keyof P & string>(name: K): Memory<P[K]>;
 }
@@ -37,9 +37,9 @@ export interface Elements<E extends TSchema> extends Place {
   /** The element at a constant index. Emits nothing. Throws RangeError if the array has no such element. */
   at(index: number): Memory<E>;
   /**
-   * The element at a variable index, in a map value or (Linux 5.12) on the stack. `found` receives its memory, whose
-   * address is a temporary; `otherwise` runs if the index is out of range. Emits a comparison and two or three
-   * instructions.
+   * The element at a variable index, in a map value or (Linux 5.12) on the stack. `found` receives its
+   * memory, whose address is a temporary; `otherwise` runs if the index is out of range. Emits a comparison
+   * and two or three instructions.
    *
    * Throws RangeError if the index may be negative.
    *
@@ -58,8 +58,9 @@ export interface Elements<E extends TSchema> extends Place {
 }
 
 /**
- * Memory of schema `T`: an object with the fields of a struct or union, `Elements` for an array, else a `Place`. All have
- * a method `set`. The fields `set` and `field` of a struct are hidden by the methods: use `memory.field('set')`.
+ * Memory of schema `T`: an object with the fields of a struct or union, `Elements` for an array, else a
+ * `Place`. All have a method `set`. The fields `set` and `field` of a struct are hidden by the methods: use
+ * `memory.field('set')`.
  *
  * @example
  * ```ts

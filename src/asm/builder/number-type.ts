@@ -1,8 +1,8 @@
 /**
  * The numeric types of values: the range of integers that a register or memory may hold.
  *
- * The range of `u32` is 0 to 2^32-1; masking with 0xff leaves 0 to 255. Arithmetic computes the range of its result, so
- * that a later store or comparison knows whether it is exact.
+ * The range of `u32` is 0 to 2^32-1; masking with 0xff leaves 0 to 255. Arithmetic computes the range of its
+ * result, so that a later store or comparison knows whether it is exact.
  */
 import type { IntLayout } from '../layout.ts';
 
@@ -59,8 +59,8 @@ export function describeType({ min, max }: NumberType): string {
 }
 
 /**
- * The interpretation in which two numbers can be compared, divided or ordered as 64-bit words: unsigned if neither is
- * negative, signed if both fit s64, undefined if one may be negative and the other 2^63 or more.
+ * The interpretation in which two numbers can be compared, divided or ordered as 64-bit words: unsigned if
+ * neither is negative, signed if both fit s64, undefined if one may be negative and the other 2^63 or more.
  */
 export function commonSign(left: NumberType, right: NumberType): 'unsigned' | 'signed' | undefined {
   if (!mayBeNegative(left) && !mayBeNegative(right)) return 'unsigned';

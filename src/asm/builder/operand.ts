@@ -7,7 +7,8 @@ import type { Machine } from './machine.ts';
 import { describeType, includes, type NumberType, only, S64, U64 } from './number-type.ts';
 
 /**
- * A number for a statement: a constant, a value in a register or a place in memory. A number beyond 2^53 must be a bigint.
+ * A number for a statement: a constant, a value in a register or a place in memory. A number beyond 2^53 must
+ * be a bigint.
  *
  * @example
  * ```ts
@@ -23,9 +24,9 @@ export type Operand = number | bigint | Readable;
 /**
  * A value or a place: a number with a type.
  *
- * Comparisons compare the mathematical numbers; the widths and signs of the two types may differ. A comparison reads its
- * operands when the branch is emitted. It throws RangeError for a constant that the type does not include, because its
- * result would always be the same.
+ * Comparisons compare the mathematical numbers; the widths and signs of the two types may differ. A
+ * comparison reads its operands when the branch is emitted. It throws RangeError for a constant that the type
+ * does not include, because its result would always be the same.
  */
 export abstract class Readable {
   /** The name in error messages. */
@@ -61,7 +62,10 @@ export abstract class Readable {
   le(right: Operand): Condition {
     return this.#compare('le', right);
   }
-  /** True if any bit of `mask` is set. Throws RangeError for a constant mask with more bits than the number's type. */
+  /**
+   * True if any bit of `mask` is set. Throws RangeError for a constant mask with more bits than the number's
+   * type.
+   */
   bits(mask: Operand): Condition {
     return this.#compare('bits', mask);
   }
@@ -89,8 +93,8 @@ export type Test =
   | { readonly kind: 'not'; readonly of: Test };
 
 /**
- * A condition for `b.if`, made by the comparisons of values and places. The branch reads the operands, not the
- * comparison.
+ * A condition for `b.if`, made by the comparisons of values and places. The branch reads the operands, not
+ * the comparison.
  *
  * @example
  * ```ts
@@ -127,8 +131,8 @@ export class Condition {
 }
 
 /**
- * A constant as a bigint. @throws {RangeError} for a fraction, a number beyond 2^53 (JavaScript rounds those), and more
- * than 64 bits. @throws {TypeError} for anything but a number or bigint.
+ * A constant as a bigint. @throws {RangeError} for a fraction, a number beyond 2^53 (JavaScript rounds
+ * those), and more than 64 bits. @throws {TypeError} for anything but a number or bigint.
  */
 export function constantOf(constant: number | bigint): bigint {
   if (typeof constant !== 'number' && typeof constant !== 'bigint')

@@ -22,19 +22,25 @@ import { type Operand, requireFits } from './operand.ts';
 import { isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
 import { Value } from './value.ts';
 
-/** What a body gets for its schemas: a value for a number, and for a struct the memory that its caller hands over. */
+/**
+ * What a body gets for its schemas: a value for a number, and for a struct the memory that its caller hands
+ * over.
+ */
 export type ParametersOf<P extends readonly TSchema[]> = {
   readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Value : Memory<P[I]>;
 };
 
-/** The arguments of a call by the schemas of the parameters: a number for an integer schema, memory for the others. */
+/**
+ * The arguments of a call by the schemas of the parameters: a number for an integer schema, memory for the
+ * others.
+ */
 export type ArgumentsOf<P extends readonly TSchema[]> = {
   readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Operand | KernelPointer : Memory<P[I]>;
 };
 
 /**
- * A map's key or value in a statement, by its schema: a number or an address for an integer schema, memory for the others.
- * A `Place` may hold bytes of the kernel or the context, which are copied to the stack first.
+ * A map's key or value in a statement, by its schema: a number or an address for an integer schema, memory
+ * for the others. A `Place` may hold bytes of the kernel or the context, which are copied to the stack first.
  */
 export type Input<S extends TSchema> =
   unknown extends Static<S>
@@ -73,8 +79,8 @@ export function requireFilled(parameters: readonly TSchema[], received: readonly
 }
 
 /**
- * Emits the instructions that place `args` for a function of those parameters; `context`, if given, goes before them. The result is the
- * memory that the function fills.
+ * Emits the instructions that place `args` for a function of those parameters; `context`, if given, goes
+ * before them. The result is the memory that the function fills.
  */
 export function placeParameters(
   machine: Machine,

@@ -29,8 +29,9 @@ import { type ValidBits, Value } from './value.ts';
 const MOST_OFFSET = 32_767;
 
 /**
- * The kind of memory at a place: `memory` (the stack and map values, whose address helpers accept), `kernel` (the
- * program context and kernel structures), or `trusted` (a context argument whose type the verifier knows).
+ * The kind of memory at a place: `memory` (the stack and map values, whose address helpers accept), `kernel`
+ * (the program context and kernel structures), or `trusted` (a context argument whose type the verifier
+ * knows).
  */
 export type PlaceKind = 'memory' | 'kernel' | 'trusted';
 
@@ -47,7 +48,10 @@ export interface BitField {
 export interface Provenance {
   /** The alignment of the base in bytes; 8 by default. */
   readonly align?: number;
-  /** Memory of the caller that a subprogram must write before it reads it. (Stack slots are tracked by themselves.) */
+  /**
+   * Memory of the caller that a subprogram must write before it reads it. (Stack slots are tracked by
+   * themselves.)
+   */
   readonly tracked?: TrackedMemory;
   readonly bits?: BitField;
 }
@@ -74,10 +78,11 @@ export const PLACE = Symbol('place');
 export interface StructMemory {
   readonly [PLACE]: Place;
   /**
-   * Writes the whole struct, padding included: 0, a copy of memory of the same size (by the widest loads and stores that
-   * both alignments allow), or a value if the struct has 1, 2, 4 or 8 bytes.
+   * Writes the whole struct, padding included: 0, a copy of memory of the same size (by the widest loads and
+   * stores that both alignments allow), or a value if the struct has 1, 2, 4 or 8 bytes.
    *
-   * Throws TypeError for any other constant and for memory of another size, and RangeError for a value that may not fit.
+   * Throws TypeError for any other constant and for memory of another size, and RangeError for a value that
+   * may not fit.
    */
   set(source: Operand | StructMemory): void;
 }
@@ -87,7 +92,10 @@ export function isStructMemory(thing: unknown): thing is StructMemory {
   return typeof thing === 'object' && thing !== null && PLACE in thing;
 }
 
-/** The place of memory of any schema. Throws TypeError for anything else, such as a method of the name of a field. */
+/**
+ * The place of memory of any schema. Throws TypeError for anything else, such as a method of the name of a
+ * field.
+ */
 export function placeOf(memory: Place | StructMemory): Place {
   if (memory instanceof Place) return memory;
   if (isStructMemory(memory)) return memory[PLACE];
@@ -95,11 +103,11 @@ export function placeOf(memory: Place | StructMemory): Place {
 }
 
 /**
- * Typed memory: a field on the stack, in a map value, in the program context or in a kernel structure. Numbers can be
- * compared and used as operands, and every place can be copied. Each use emits a load.
+ * Typed memory: a field on the stack, in a map value, in the program context or in a kernel structure.
+ * Numbers can be compared and used as operands, and every place can be copied. Each use emits a load.
  *
- * Stack memory must be written before it is read, or the statement throws ProgramError. Memory of the context and of
- * the kernel is read-only.
+ * Stack memory must be written before it is read, or the statement throws ProgramError. Memory of the context
+ * and of the kernel is read-only.
  *
  * @example
  * ```ts
@@ -185,8 +193,8 @@ export class Place extends Readable {
   }
 
   /**
-   * The width of each access to the number. The verifier accepts only aligned accesses to the stack, where the memory of a
-   * parameter may be.
+   * The width of each access to the number. The verifier accepts only aligned accesses to the stack, where
+   * the memory of a parameter may be.
    */
   #accessWidth(): Width['size'] {
     const { size } = this.#number();
@@ -227,7 +235,10 @@ export class Place extends Readable {
       this.machine.emit(insn.lsh(register, 64 - validBits), insn.arsh(register, 64 - validBits));
   }
 
-  /** @internal Loads the number in the host's byte order without extending its sign. Returns the number of valid low bits. */
+  /**
+   * @internal Loads the number in the host's byte order without extending its sign. Returns the number of
+   * valid low bits.
+   */
   loadLowBits(register: Register): ValidBits {
     const { size, signed: isSigned, bigEndian } = this.#number();
     const bits = (8 * size) as ValidBits;
@@ -248,7 +259,10 @@ export class Place extends Readable {
     this.machine.emit(right(register, 64 - count));
   }
 
-  /** @internal Loads the bytes in memory order: by one load, or by several if the address is not aligned to their size. */
+  /**
+   * @internal Loads the bytes in memory order: by one load, or by several if the address is not aligned to
+   * their size.
+   */
   loadRaw(register: Register): void {
     const { size } = this.#number();
     this.requireWritten();
@@ -277,7 +291,10 @@ export class Place extends Readable {
     return scratch.register === register.register ? this.machine.scratch() : scratch;
   }
 
-  /** A register and a 16-bit offset of the first `size` bytes. For a larger offset: a copy of the base, moved by it. */
+  /**
+   * A register and a 16-bit offset of the first `size` bytes. For a larger offset: a copy of the base, moved
+   * by it.
+   */
   #reach(size: number): { readonly register: Register; readonly offset: number } {
     const register = this.baseRegister();
     if (this.offset + size <= MOST_OFFSET) return { register, offset: this.offset };
@@ -301,8 +318,8 @@ export class Place extends Readable {
   }
 
   /**
-   * The same memory as a number of another integer schema of at most its size. A shorter one reads the first bytes, which
-   * are the low ones in the host's byte order. Emits nothing.
+   * The same memory as a number of another integer schema of at most its size. A shorter one reads the first
+   * bytes, which are the low ones in the host's byte order. Emits nothing.
    *
    * Throws TypeError for other schemas (`b.as` takes any), and for bit fields.
    */
@@ -319,17 +336,21 @@ export class Place extends Readable {
     });
   }
 
-  /** Reads the number into a temporary as a signed one: `get().as(s64)`, or `get().as(s32)` for the low 32 bits. */
+  /**
+   * Reads the number into a temporary as a signed one: `get().as(s64)`, or `get().as(s32)` for the low 32
+   * bits.
+   */
   asSigned(bits: 32 | 64 = 64): Value {
     return this.machine.statement(this.asSigned, () => this.get().asSigned(bits));
   }
 
   /**
-   * Writes the place. A number is one store, after a swap if the place is big-endian; a number from memory of another width
-   * is extended. Other memory is copied by the widest loads and stores that both alignments allow. 0 clears any memory.
+   * Writes the place. A number is one store, after a swap if the place is big-endian; a number from memory of
+   * another width is extended. Other memory is copied by the widest loads and stores that both alignments
+   * allow. 0 clears any memory.
    *
-   * Throws RangeError if the source may be a number that the place cannot hold (narrow it with `as`), TypeError for
-   * memory of another size, and ProgramError if the source is not written or has ended.
+   * Throws RangeError if the source may be a number that the place cannot hold (narrow it with `as`),
+   * TypeError for memory of another size, and ProgramError if the source is not written or has ended.
    */
   set(source: Operand | StructMemory): void {
     this.machine.statement(this.set, () => {
@@ -343,8 +364,8 @@ export class Place extends Readable {
   }
 
   /**
-   * Adds `amount` to the number atomically; the sum wraps. A negative amount subtracts. Emits one instruction, after a
-   * `mov` if the amount is a constant.
+   * Adds `amount` to the number atomically; the sum wraps. A negative amount subtracts. Emits one
+   * instruction, after a `mov` if the amount is a constant.
    *
    * Throws TypeError unless the place is an aligned number of 4 or 8 bytes in the host's byte order.
    */
@@ -366,7 +387,10 @@ export class Place extends Readable {
     });
   }
 
-  /** The register that the offset counts from, for raw instructions. Throws ProgramError if the memory's block has ended. */
+  /**
+   * The register that the offset counts from, for raw instructions. Throws ProgramError if the memory's block
+   * has ended.
+   */
   baseRegister(): Register {
     this.#requireOpen();
     return this.base instanceof StackSlot ? r10 : this.base.read();
@@ -398,7 +422,9 @@ export class Place extends Readable {
     if (tracked) this.machine.stack.write(tracked.memory, tracked.offset, this.size);
   }
 
-  /** @internal Throws ProgramError with the field of an unwritten byte, or if the memory's block has ended. */
+  /**
+   * @internal Throws ProgramError with the field of an unwritten byte, or if the memory's block has ended.
+   */
   requireWritten(): void {
     this.#requireOpen();
     const tracked = this.#tracked();
@@ -527,7 +553,10 @@ function requireBits(operand: Operand, size: number, name: string): void {
   );
 }
 
-/** A constant in the byte order of a place: the unsigned number that a load of its bytes in the host's order gives. */
+/**
+ * A constant in the byte order of a place: the unsigned number that a load of its bytes in the host's order
+ * gives.
+ */
 export function bytesOf(place: Place, constant: bigint): bigint {
   const bits = 8 * place.size;
   const bytes = BigInt.asUintN(bits, constant);

@@ -13,15 +13,24 @@ import type { Machine } from './machine.ts';
 import { Place } from './place.ts';
 import { Value } from './value.ts';
 
-/** What one program or subprogram was given. Places are typed, and each use of one is a load by way of the context's register. */
+/**
+ * What one program or subprogram was given. Places are typed, and each use of one is a load by way of the
+ * context's register.
+ */
 export class ProgramContext {
   readonly #machine: Machine;
   readonly #of: ContextLayout;
   readonly #name: string;
-  /** The context's registers, in the order in which it came into them; empty in a subprogram that isn't given it. */
+  /**
+   * The context's registers, in the order in which it came into them; empty in a subprogram that isn't given
+   * it.
+   */
   readonly #contexts: Value[] = [];
 
-  /** Of what is built under that name: the context is in r1 where it is `handed` over, as it is not to every subprogram. */
+  /**
+   * Of what is built under that name: the context is in r1 where it is `handed` over, as it is not to every
+   * subprogram.
+   */
   constructor(machine: Machine, of: ContextLayout, name: string, handed: boolean) {
     this.#machine = machine;
     this.#of = of;
@@ -32,7 +41,10 @@ export class ProgramContext {
     this.#contexts.push(new Value(machine, r1, holder));
   }
 
-  /** The context in the register that it came into last, of those that hold it still. Throws where it wasn't given. */
+  /**
+   * The context in the register that it came into last, of those that hold it still. Throws where it wasn't
+   * given.
+   */
   get context(): Value {
     const context = this.#current();
     if (context === undefined)
@@ -55,7 +67,10 @@ export class ProgramContext {
     if (thing === this.#current()) this.#contexts.push(kept);
   }
 
-  /** An argument by its number, from 0, or its name. @throws {RangeError} if there is none, or it can't be read. */
+  /**
+   * An argument by its number, from 0, or its name. @throws {RangeError} if there is none, or it can't be
+   * read.
+   */
   argument(wanted: number | string): Place {
     return contextSlotPlace(this.#machine, this.context, this.#of.argument(wanted));
   }

@@ -1,8 +1,8 @@
 /**
  * Stack memory: the slots of the open blocks, and the bytes that have been written.
  *
- * The kernel lets a privileged program pass on unwritten bytes, and with them old content of the stack. The builder does
- * not.
+ * The kernel lets a privileged program pass on unwritten bytes, and with them old content of the stack. The
+ * builder does not.
  */
 import { describePosition, type Position } from '../position.ts';
 
@@ -54,8 +54,8 @@ export class Stack {
   #written = new Map<TrackedMemory, Uint8Array>();
 
   /**
-   * Allocates `size` bytes, at an offset that is a multiple of `align` plus `skew`: the copy of a span that starts at an
-   * unaligned offset needs the same alignment.
+   * Allocates `size` bytes, at an offset that is a multiple of `align` plus `skew`: the copy of a span that
+   * starts at an unaligned offset needs the same alignment.
    *
    * Throws RangeError if the stack is full, and lists its slots.
    */
@@ -100,7 +100,9 @@ export class Stack {
     this.#written.get(memory)?.fill(1, offset, offset + size);
   }
 
-  /** The first unwritten byte among `size` bytes at `offset`, counted from `offset`; -1 if all are written. */
+  /**
+   * The first unwritten byte among `size` bytes at `offset`, counted from `offset`; -1 if all are written.
+   */
   firstUnwritten(memory: TrackedMemory, offset: number, size: number): number {
     return (
       this.#written
@@ -115,7 +117,10 @@ export class Stack {
     for (const { slot, start, end } of this.#slotsAt(offset, size)) this.write(slot, start, end - start);
   }
 
-  /** The first unwritten byte of a slot among `size` bytes at `offset` from r10, counted from the slot's first byte. */
+  /**
+   * The first unwritten byte of a slot among `size` bytes at `offset` from r10, counted from the slot's first
+   * byte.
+   */
   unwrittenAt(offset: number, size: number): { readonly slot: StackSlot; readonly byte: number } | undefined {
     for (const { slot, start, end } of this.#slotsAt(offset, size)) {
       const at = this.firstUnwritten(slot, start, end - start);
@@ -124,7 +129,10 @@ export class Stack {
     return undefined;
   }
 
-  /** The slots that overlap `size` bytes at `offset` from r10, each with the common bytes, counted from its first byte. */
+  /**
+   * The slots that overlap `size` bytes at `offset` from r10, each with the common bytes, counted from its
+   * first byte.
+   */
   *#slotsAt(offset: number, size: number): Generator<{ slot: StackSlot; start: number; end: number }> {
     for (const slot of this.#written.keys()) {
       if (!(slot instanceof StackSlot)) continue;
@@ -152,7 +160,10 @@ export class Stack {
     return stack;
   }
 
-  /** Joins the flags of an arm into those of memory from before it: copies those of the first arm, and those of others by AND. */
+  /**
+   * Joins the flags of an arm into those of memory from before it: copies those of the first arm, and those
+   * of others by AND.
+   */
   keepWrittenIn(arm: Stack, first: boolean): void {
     for (const [memory, flags] of this.#written) {
       const others = arm.#written.get(memory);

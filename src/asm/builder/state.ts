@@ -1,5 +1,6 @@
 /**
- * The state of the machine at one point of a program. Control flow saves it at branches and joins it where paths merge.
+ * The state of the machine at one point of a program. Control flow saves it at branches and joins it where
+ * paths merge.
  */
 import { describePosition, type Position } from '../position.ts';
 import type { Stack } from './stack.ts';
@@ -36,7 +37,10 @@ export interface Holder {
   usedRawAt?: number;
   /** The same for casts of the value, by the version of the register that they read. */
   readAt?: Map<number, number>;
-  /** The versions that code after a label cannot read, because a backward jump leads there with another version. */
+  /**
+   * The versions that code after a label cannot read, because a backward jump leads there with another
+   * version.
+   */
   stale?: Set<number>;
 }
 

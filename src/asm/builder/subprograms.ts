@@ -8,7 +8,8 @@ import type { SubprogramCode } from '../instruction.ts';
 import type { Position } from '../position.ts';
 
 /**
- * A function that programs call: `subprogram()` makes one, `b.call(it, ...)` calls it. `P` holds the schemas of its parameters.
+ * A function that programs call: `subprogram()` makes one, `b.call(it, ...)` calls it. `P` holds the schemas
+ * of its parameters.
  *
  * It has no instructions of its own. Each program that calls it builds them once, for its own target.
  */
@@ -32,7 +33,10 @@ export class Subprograms {
   /** The subprograms being built, each called by the one before it. */
   readonly #building: Subprogram[] = [];
 
-  /** Returns the code of a subprogram, which `build` makes if there is none yet. Throws ProgramError for recursion. */
+  /**
+   * Returns the code of a subprogram, which `build` makes if there is none yet. Throws ProgramError for
+   * recursion.
+   */
   codeOf(subprogram: Subprogram, build: () => SubprogramCode): SubprogramCode {
     const known = this.#built.get(subprogram);
     if (known) return known;

@@ -36,15 +36,16 @@ interface Entry {
 }
 
 /**
- * Up to 8 constants are compared in the order of the cases; more are searched as a binary tree. Measured on x86-64: a
- * chain of 8 takes as long as any tree, a chain of 64 some 4 ns longer, and a tree with leaves of fewer than 8 has more
- * instructions.
+ * Up to 8 constants are compared in the order of the cases; more are searched as a binary tree. Measured on
+ * x86-64: a chain of 8 takes as long as any tree, a chain of 64 some 4 ns longer, and a tree with leaves of
+ * fewer than 8 has more instructions.
  */
 const MOST_IN_A_ROW = 8;
 
 /**
- * Emits the jumps to the arms and the arms after them: first `otherwise`, then one for each case. Throws RangeError for a
- * duplicate constant and for one that the subject cannot hold, and TypeError for a case without constants.
+ * Emits the jumps to the arms and the arms after them: first `otherwise`, then one for each case. Throws
+ * RangeError for a duplicate constant and for one that the subject cannot hold, and TypeError for a case
+ * without constants.
  */
 export class Switch {
   readonly #machine: Machine;
@@ -88,7 +89,10 @@ export class Switch {
   }
 }
 
-/** Loads the subject and emits the jumps to the labels. Other numbers go to `otherwise`, which follows the jumps. */
+/**
+ * Loads the subject and emits the jumps to the labels. Other numbers go to `otherwise`, which follows the
+ * jumps.
+ */
 function emitJumps(
   machine: Machine,
   subject: Value | Place,
@@ -136,7 +140,10 @@ function entriesOf(subject: Value | Place, cases: readonly Case[], labels: reado
   return [...found].map(([bits, { label }]) => ({ bits, label }));
 }
 
-/** A constant as an unsigned number in the subject's representation. Throws RangeError if the subject cannot hold it. */
+/**
+ * A constant as an unsigned number in the subject's representation. Throws RangeError if the subject cannot
+ * hold it.
+ */
 function bitsOf(subject: Value | Place, constant: number | bigint): bigint {
   const number = constantOf(constant);
   requireFits(number, subject.type, subject.name);
@@ -181,7 +188,8 @@ class SwitchJumps {
   #emit(whole: insn.Branch, half: insn.Branch, bits: bigint, label: string): void {
     const signed = BigInt.asIntN(64, bits);
     const fits = BigInt.asIntN(32, signed) === signed;
-    // 64-bit jumps sign-extend their immediate, so unsigned numbers of 32 bits are compared in the low halves.
+    // 64-bit jumps sign-extend their immediate, so unsigned numbers of 32 bits are compared in the low
+    // halves.
     if (this.#lowHalf || (this.#size <= 4 && !fits))
       this.#machine.emit(half(this.#register, Number(bits), label));
     else this.#machine.emit(whole(this.#register, fits ? Number(signed) : this.#constant(signed), label));

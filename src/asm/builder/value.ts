@@ -1,8 +1,9 @@
 /**
  * Numbers in registers.
  *
- * A value has a numeric type, and only the low `validBits` of its register count: a helper that returns an `int`, for
- * example, leaves the upper half undefined. The upper bits are extended when a statement reads them.
+ * A value has a numeric type, and only the low `validBits` of its register count: a helper that returns an
+ * `int`, for example, leaves the upper half undefined. The upper bits are extended when a statement reads
+ * them.
  */
 
 import type { TSchema } from '@sinclair/typebox';
@@ -30,7 +31,9 @@ import {
 import { describeOperand, immediateOrRegister, type Operand, Readable, typeOfOperand } from './operand.ts';
 import { describeHolder } from './state.ts';
 
-/** The number of low bits of a register that hold a value. 64 means the whole register, in two's complement. */
+/**
+ * The number of low bits of a register that hold a value. 64 means the whole register, in two's complement.
+ */
 export type ValidBits = 8 | 16 | 32 | 64;
 
 /** The properties of a value besides its register. */
@@ -44,13 +47,15 @@ export interface Traits {
 }
 
 /**
- * A number in a register: *temporary* (r0 to r5, until the next call) or *kept* (r6 to r9, until its block ends).
+ * A number in a register: *temporary* (r0 to r5, until the next call) or *kept* (r6 to r9, until its block
+ * ends).
  *
- * An operation on a temporary leaves the result in its register and ends the operand. On a kept value it makes a new
- * temporary and leaves the kept value unchanged. `addAssign` and its like change the value itself.
+ * An operation on a temporary leaves the result in its register and ends the operand. On a kept value it
+ * makes a new temporary and leaves the kept value unchanged. `addAssign` and its like change the value
+ * itself.
  *
- * The type of a result is the range that the operation can give; it wraps if the range exceeds 64 bits. Reading a value
- * that has ended throws ProgramError with the source line that ended it.
+ * The type of a result is the range that the operation can give; it wraps if the range exceeds 64 bits.
+ * Reading a value that has ended throws ProgramError with the source line that ended it.
  *
  * @example
  * ```ts
@@ -77,7 +82,9 @@ export class Value extends Readable {
   readonly validBits: ValidBits;
   /** Whether the verifier knows by BTF what the number points to. */
   readonly trusted: boolean;
-  /** For a cast of a kept value: the version of the register that it reads. Undefined for the value itself. */
+  /**
+   * For a cast of a kept value: the version of the register that it reads. Undefined for the value itself.
+   */
   readonly #version: number | undefined;
 
   constructor(machine: Machine, register: Register, holder: Holder, traits: Traits = {}, version?: number) {
@@ -159,9 +166,9 @@ export class Value extends Readable {
   }
 
   /**
-   * Casts to an integer schema, as C does: fewer bits drop the upper ones, and `as(u64)` of a negative number adds 2^64.
-   * Emits nothing, unless the new type has more bits than are valid. A temporary ends; a kept value stays, and the cast
-   * reads the same register.
+   * Casts to an integer schema, as C does: fewer bits drop the upper ones, and `as(u64)` of a negative number
+   * adds 2^64. Emits nothing, unless the new type has more bits than are valid. A temporary ends; a kept
+   * value stays, and the cast reads the same register.
    *
    * Throws TypeError for other schemas, and for big-endian ones: swap with `toBe`.
    */
@@ -223,7 +230,10 @@ export class Value extends Readable {
     return holder;
   }
 
-  /** This number plus `right`. One instruction, as every operation whose operand is a register or fits 32 bits. */
+  /**
+   * This number plus `right`. One instruction, as every operation whose operand is a register or fits 32
+   * bits.
+   */
   add(right: Operand): Value {
     return this.#operate(this.add, 'add', right);
   }
@@ -236,13 +246,15 @@ export class Value extends Readable {
     return this.#operate(this.mul, 'mul', right);
   }
   /**
-   * This number divided by `right`, truncated towards zero. A variable divisor of zero gives 0; a constant one throws
-   * RangeError. If either number may be negative, the instruction needs Linux 6.6.
+   * This number divided by `right`, truncated towards zero. A variable divisor of zero gives 0; a constant
+   * one throws RangeError. If either number may be negative, the instruction needs Linux 6.6.
    */
   div(right: Operand): Value {
     return this.#operate(this.div, 'div', right);
   }
-  /** The remainder of `div`, with the sign of this number. A variable divisor of zero gives the number itself. */
+  /**
+   * The remainder of `div`, with the sign of this number. A variable divisor of zero gives the number itself.
+   */
   mod(right: Operand): Value {
     return this.#operate(this.mod, 'mod', right);
   }
@@ -266,7 +278,10 @@ export class Value extends Readable {
   rsh(right: Operand): Value {
     return this.#operate(this.rsh, 'rsh', right);
   }
-  /** Shifts right by 0 to 63 bits with the sign, as `rsh` does. Throws TypeError if the number may be 2^63 or more. */
+  /**
+   * Shifts right by 0 to 63 bits with the sign, as `rsh` does. Throws TypeError if the number may be 2^63 or
+   * more.
+   */
   arsh(right: Operand): Value {
     return this.#operate(this.arsh, 'arsh', right);
   }
@@ -330,7 +345,10 @@ export class Value extends Readable {
     return this.#extreme(this.max, 'max', right);
   }
 
-  /** Swaps the low 16, 32 or 64 bits between the host's byte order and network byte order, and clears the rest. */
+  /**
+   * Swaps the low 16, 32 or 64 bits between the host's byte order and network byte order, and clears the
+   * rest.
+   */
   toBe(bits: 16 | 32 | 64): Value {
     return this.machine.statement(this.toBe, () =>
       this.#change('toBe()', unsigned(bits), (register) => this.machine.emit(insn.toBe(bits, register))),
@@ -338,8 +356,8 @@ export class Value extends Readable {
   }
 
   /**
-   * The position of the highest set bit, for histograms with powers of two: 0 for 0 and 1, 3 for 8 to 15, at most 63.
-   * Emits 22 instructions and needs one more register.
+   * The position of the highest set bit, for histograms with powers of two: 0 for 0 and 1, 3 for 8 to 15, at
+   * most 63. Emits 22 instructions and needs one more register.
    *
    * Throws TypeError if the number may be negative.
    */
@@ -351,12 +369,12 @@ export class Value extends Readable {
   }
 
   /**
-   * The bucket of a duration in ns in an OpenTelemetry exponential histogram of scale 3. Bucket i holds durations above
-   * 2^(i/8) seconds, up to and including 2^((i+1)/8) seconds, so its midpoint is within 4.4 % of each. The index is -240
-   * (1 ns; 0 counts as 1) to 272 and exact for every ns.
+   * The bucket of a duration in ns in an OpenTelemetry exponential histogram of scale 3. Bucket i holds
+   * durations above 2^(i/8) seconds, up to and including 2^((i+1)/8) seconds, so its midpoint is within 4.4 %
+   * of each. The index is -240 (1 ns; 0 counts as 1) to 272 and exact for every ns.
    *
-   * Emits some 60 instructions without floating point and needs two more registers. Throws TypeError if the number may be
-   * negative.
+   * Emits some 60 instructions without floating point and needs two more registers. Throws TypeError if the
+   * number may be negative.
    *
    * Source: OpenTelemetry metrics data model, "Exponential Histogram".
    */
@@ -409,7 +427,10 @@ export class Value extends Readable {
     });
   }
 
-  /** The result of instructions that change a register: this temporary's, or that of a copy of this kept value. */
+  /**
+   * The result of instructions that change a register: this temporary's, or that of a copy of this kept
+   * value.
+   */
   #change(by: string, type: NumberType, emit: (register: Register) => void): Value {
     if (this.isKept) {
       const copy = this.#copy(by, { type });

@@ -2,11 +2,11 @@
  * The container and the Kubernetes pod that a cgroup belongs to, from the names that container runtimes give
  * to cgroups.
  *
- *   /system.slice/docker-ID.scope, /docker/ID                                          Docker with systemd, and without
- *   /kubepods.slice/…/kubepods-burstable-podUID.slice/cri-containerd-ID.scope          containerd under Kubernetes; crio-ID.scope
- *   /kubepods/burstable/podUID/ID                                                      without systemd
+ *   /system.slice/docker-ID.scope, /docker/ID                                   Docker with systemd, without
+ *   /kubepods.slice/…/kubepods-burstable-podUID.slice/cri-containerd-ID.scope   Kubernetes; also crio-ID.scope
+ *   /kubepods/burstable/podUID/ID                                               Kubernetes without systemd
  *   /system.slice/containerd.service/kubepods-podUID.slice:cri-containerd:ID
- *   /machine.slice/libpod-ID.scope/container                                           Podman
+ *   /machine.slice/libpod-ID.scope/container                                    Podman
  *
  * Every runtime uses IDs of 64 hexadecimal digits. To systemd a dash separates levels, so the dashes of a pod
  * uid become underscores there. The uid of a static pod is 32 digits without dashes.

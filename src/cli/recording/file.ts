@@ -103,7 +103,8 @@ export class RecordingFile {
         }
         const fd = openSync(pathOf(destination.file), WRITING);
         this.#lock(fd);
-        // A link in /proc may lead to a file without a name. Any other such file was removed just now: try again.
+        // A link in /proc may lead to a file without a name. Any other such file was removed just now: try
+        // again.
         if (fstatSync(fd).nlink > 0 || destination.directory === undefined) {
           this.#fd = fd;
           return destination;

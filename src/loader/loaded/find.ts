@@ -18,7 +18,8 @@ import { kernelError } from '../permission.ts';
  * ```ts
  * import type { ProgramSelector } from 'tsbpf';
  *
- * const selectors: ProgramSelector[] = [{ id: 42 }, { name: 'on_connect' }, { pin: '/sys/fs/bpf/on_connect' }];
+ * const pinned: ProgramSelector = { pin: '/sys/fs/bpf/on_connect' };
+ * const selectors: ProgramSelector[] = [{ id: 42 }, { name: 'on_connect' }, pinned];
  * console.log(selectors.length);
  * ```
  */
