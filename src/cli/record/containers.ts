@@ -3,7 +3,7 @@
  * to cgroups.
  *
  *   /system.slice/docker-ID.scope, /docker/ID                                   Docker with systemd, without
- *   /kubepods.slice/…/kubepods-burstable-podUID.slice/cri-containerd-ID.scope   Kubernetes; also crio-ID.scope
+ *   /kubepods.slice/…/kubepods-burstable-podUID.slice/cri-containerd-ID.scope   Kubernetes; or crio-ID.scope
  *   /kubepods/burstable/podUID/ID                                               Kubernetes without systemd
  *   /system.slice/containerd.service/kubepods-podUID.slice:cri-containerd:ID
  *   /machine.slice/libpod-ID.scope/container                                    Podman
