@@ -9,10 +9,16 @@ import { TsbpfError } from '../asm/error.ts';
  */
 export type ExitStatus = 1 | 2 | 'bug';
 
-/** Every code of the project's errors. docs/errors.md describes them. */
-export const EXIT_STATUS: { readonly [code: string]: ExitStatus } = {
+/** Who wrote the program that a command assembles: its user (`tsbpf`), or this project (`tcpconnlat`). */
+export type ProgramSource = 'user' | 'project';
+
+/**
+ * Every code of the project's errors. docs/errors.md describes them. `program`: the program is not valid, which
+ * is status 2 if the user wrote it, and otherwise a bug.
+ */
+export const EXIT_STATUS: { readonly [code: string]: ExitStatus | 'program' } = {
   ERR_ARCHITECTURE: 1,
-  ERR_ASSEMBLE: 2,
+  ERR_ASSEMBLE: 'program',
   ERR_BTF_AMBIGUOUS_STRUCT: 1,
   ERR_BTF_FILE: 2,
   ERR_BTF_MALFORMED: 1,
@@ -20,14 +26,14 @@ export const EXIT_STATUS: { readonly [code: string]: ExitStatus } = {
   ERR_BTF_NO_TRACEPOINT: 1,
   ERR_CLOSED: 'bug',
   ERR_CORRUPT_RING: 1,
-  ERR_DECODE: 2,
+  ERR_DECODE: 'program',
   ERR_DESTINATION: 2,
-  ERR_ELF: 2,
+  ERR_ELF: 'program',
   ERR_FILE: 1,
   ERR_FILE_SIZE: 2,
   ERR_FILTER: 2,
   ERR_FILTER_UNAVAILABLE: 1,
-  ERR_JUMP_RANGE: 2,
+  ERR_JUMP_RANGE: 'program',
   ERR_KERNEL: 1,
   ERR_LOCKDOWN: 1,
   ERR_MAP_ITERATION: 1,
@@ -38,12 +44,12 @@ export const EXIT_STATUS: { readonly [code: string]: ExitStatus } = {
   ERR_NO_PROGRAM: 1,
   ERR_NO_SYMBOL: 1,
   ERR_NO_TRACEFS: 1,
-  ERR_OPERAND_SYNTAX: 2,
+  ERR_OPERAND_SYNTAX: 'program',
   ERR_OUTPUT: 1,
   ERR_PATH: 1,
   ERR_PROGRAM: 'bug',
   ERR_RECORDING: 2,
-  ERR_TEXT_SYNTAX: 2,
+  ERR_TEXT_SYNTAX: 'program',
   ERR_TRACEPOINT_FORMAT: 1,
   ERR_UNSUPPORTED: 1,
   ERR_UNSUPPORTED_INSTRUCTION: 1,
@@ -51,6 +57,8 @@ export const EXIT_STATUS: { readonly [code: string]: ExitStatus } = {
 };
 
 /** The exit status for an error. An error of another class, such as a TypeError, is a bug. */
-export function exitStatusOf(error: unknown): ExitStatus {
-  return error instanceof TsbpfError ? (EXIT_STATUS[error.code] ?? 'bug') : 'bug';
+export function exitStatusOf(error: unknown, source: ProgramSource): ExitStatus {
+  const status = error instanceof TsbpfError ? (EXIT_STATUS[error.code] ?? 'bug') : 'bug';
+  if (status !== 'program') return status;
+  return source === 'user' ? 2 : 'bug';
 }

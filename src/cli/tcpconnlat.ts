@@ -37,7 +37,7 @@ async function main(): Promise<number> {
     else await trace(request.options, new Kernel(), { version: version(), args });
     return 0;
   } catch (error) {
-    const status = exitStatusOf(error);
+    const status = exitStatusOf(error, 'project');
     if (status === 'bug') warn(environmentMessage(error) ?? unexpectedErrorLines(error));
     else warn(describe(error as Error));
     return status === 'bug' ? 1 : status;

@@ -24,7 +24,7 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     const environment = environmentMessage(error);
-    const status = exitStatusOf(error);
+    const status = exitStatusOf(error, 'user');
     if (environment !== undefined) printWarning('tsbpf', environment);
     else if (status === 'bug') printWarning('tsbpf', unexpectedErrorLines(error));
     else printWarning('tsbpf', errorLine((error as Error).message));

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
+import { AssembleError } from '../../src/asm/assemble.ts';
 import { BtfError } from '../../src/asm/btf.ts';
 import { EXIT_STATUS, exitStatusOf } from '../../src/cli/exit-status.ts';
 import { RecordingError } from '../../src/cli/recording.ts';
@@ -33,6 +34,12 @@ const documented = [
   .map(([, name = '', code = '', status = '']) => ({ name, code, status }))
   .sort((a, b) => (a.code < b.code ? -1 : 1));
 
+/** docs/errors.md has one column for both commands: an invalid program is status 2 where the user wrote it. */
+function documentedStatus(status: (typeof EXIT_STATUS)[string] | undefined): string {
+  if (status === 'program') return '2';
+  return status === 'bug' ? '1' : String(status);
+}
+
 test('every error class has a code of its own', () => {
   assert.ok(classes.length > 30);
   const codes = classes.map(([, code]) => code);
@@ -52,15 +59,20 @@ test('docs/errors.md lists exactly the classes and codes in src, with their exit
     documented,
     classes.map(([name, code]) => ({
       ...{ name, code },
-      status: EXIT_STATUS[code] === 'bug' ? '1' : String(EXIT_STATUS[code]),
+      status: documentedStatus(EXIT_STATUS[code]),
     })),
   );
 });
 
 test('the status of an error is that of its code; other errors are bugs', () => {
-  assert.is(exitStatusOf(new BtfError('not BTF')), 1);
-  assert.is(exitStatusOf(new RecordingError('it is empty')), 2);
-  assert.is(exitStatusOf(new TypeError('x is not a function')), 'bug');
+  assert.is(exitStatusOf(new BtfError('not BTF'), 'project'), 1);
+  assert.is(exitStatusOf(new RecordingError('it is empty'), 'project'), 2);
+  assert.is(exitStatusOf(new TypeError('x is not a function'), 'user'), 'bug');
+});
+
+test('an invalid program is status 2 if the user wrote it, and a bug if the project did', () => {
+  assert.is(exitStatusOf(new AssembleError('the list is empty'), 'user'), 2);
+  assert.is(exitStatusOf(new AssembleError('the list is empty'), 'project'), 'bug');
 });
 
 test.run();
