@@ -30,7 +30,7 @@ export interface Failure {
   readonly tried: string;
   /** The likely cause and the next step, in one or several clauses, without a final full stop. */
   readonly hint?: string;
-  /** What the call creates, if lockdown in confidentiality mode forbids it: `kprobes`. */
+  /** What the call would have created: `kprobes`. Present if lockdown in confidentiality mode forbids that. */
   readonly forbiddenByLockdown?: string;
 }
 

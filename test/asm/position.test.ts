@@ -46,7 +46,7 @@ for (const [name, stack, file, line] of [
     assert.equal([found?.file, found?.line], [file, line]);
   });
 
-test('frames of Node itself are no position', () =>
+test('frames of Node itself are skipped', () =>
   assert.is(locate({ stack: 'Error\n    at async node:internal/main/eval:5:1' }), undefined));
 
 test('a message without a known line ends without one', () =>

@@ -224,7 +224,10 @@ function targetOf(text: string): string | number {
   return /^(?:pc)?[-+]\d/.test(text) ? Number(text.replace('pc', '')) : text;
 }
 
-/** No helper has a larger number: dumps have addresses there, relative to a kernel function. */
+/**
+ * Helper numbers are at most this. In a dump of a loaded program, a larger number is the address of a helper,
+ * relative to a kernel function.
+ */
 const MAX_HELPER_NUMBER = 0xffff;
 
 function helperOf(text: string, at: number): number {
