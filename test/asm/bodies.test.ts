@@ -17,7 +17,7 @@ const test = suite('asm/bodies');
 const x64 = target('x64');
 const counts = hash('counts', { key: struct({ a: u32, b: u32 }), value: u64, maxEntries: 8 });
 
-const refusal = (body: (b: Builder) => void) => thrown(() => rawTracepoint('sys_enter', x64, body));
+const buildError = (body: (b: Builder) => void) => thrown(() => rawTracepoint('sys_enter', x64, body));
 const PROMISE = /returns a promise.*cannot wait.*\(.*bodies\.test\.ts:\d+\)$/;
 
 const waiting: [string, (b: Builder) => void][] = [
@@ -56,7 +56,7 @@ const waiting: [string, (b: Builder) => void][] = [
 ];
 for (const [name, body] of waiting)
   test(`${name} must not be async`, () => {
-    const error = refusal(body);
+    const error = buildError(body);
     assert.ok(error instanceof TypeError);
     assert.match(error.message, PROMISE);
   });
@@ -99,7 +99,7 @@ test('a tail call checks a bigint slot like a number', () => {
   const stages = programArray('stages', { maxEntries: 4 });
   const to = (slot: number | bigint) => (b: Builder) => b.tailCall(stages, slot);
   for (const slot of [4, 4n, 5n, -1n, 2n ** 64n])
-    assert.match(refusal(to(slot)).message, /program array stages has no slot .*; its slots: 0 to 3/);
+    assert.match(buildError(to(slot)).message, /program array stages has no slot .*; its slots: 0 to 3/);
   assert.ok(textsOf(rawTracepoint('sys_enter', x64, to(3n)).instructions).includes('r3 = 3'));
 });
 
@@ -112,7 +112,7 @@ test('events with another schema than their map are refused', () => {
   };
   for (const other of [struct({ a: u32, c: u32 }), struct({ a: u64 }), struct({ a: u32, b: u32, c: u32 })])
     assert.match(
-      refusal((b) => void b.output(events, written(b, other) as never)).message,
+      buildError((b) => void b.output(events, written(b, other) as never)).message,
       /^map events carries events of another layout \(struct of 8 bytes\) than stack \(struct of \d+ bytes\) \(.*bodies\.test\.ts:\d+\)$/,
     );
   const send = subprogram('send', [], (b) => void b.output(events, written(b, struct({ a: u64 })) as never), {
@@ -120,7 +120,7 @@ test('events with another schema than their map are refused', () => {
   });
   for (const body of [(b: Builder) => void b.call(send), (b: Builder) => void b.output(events, 1 as never)])
     assert.match(
-      refusal(body).message,
+      buildError(body).message,
       /^map events carries events of another layout .*bodies\.test\.ts:\d+\)$/,
     );
   const [call] = textsOf(
@@ -134,7 +134,7 @@ test('events with another schema than their map are refused', () => {
 
 test('a number in memory is not a struct key', () =>
   assert.match(
-    refusal((b) => b.delete(counts, b.stack(u64, 1))).message,
+    buildError((b) => b.delete(counts, b.stack(u64, 1))).message,
     /^the key of map counts is a struct of 8 bytes .* but got the number/,
   ));
 test.run();

@@ -38,7 +38,7 @@ import { r0, r1, r2 } from '../../src/asm/registers.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
-import { emitted, program, refusal, x64 } from './built.ts';
+import { emitted, errorMessage, program, x64 } from './built.ts';
 
 const test = suite('asm/builder');
 
@@ -130,7 +130,7 @@ test('a kept value moves to r6 and survives calls', () => {
 });
 
 test('reading a temporary after a call names both lines', () => {
-  const message = refusal((b) => {
+  const message = errorMessage((b) => {
     const value = b.call(ktimeGetNs);
     b.call(getCurrentPidTgid);
     value.add(1);
@@ -143,7 +143,7 @@ test('reading a temporary after a call names both lines', () => {
 });
 
 test('the context is a temporary, too', () => {
-  const message = refusal((b) => {
+  const message = errorMessage((b) => {
     b.call(ktimeGetNs);
     b.arg(0).get();
   });
@@ -182,7 +182,7 @@ test('a context kept in an arm is in its old register after it', () => {
     b.stack(u64).set(b.arg(1));
   };
   assert.match(
-    refusal(calledIn((b) => b.call(ktimeGetNs))),
+    errorMessage(calledIn((b) => b.call(ktimeGetNs))),
     /^the context was a temporary in r1, lost to bpf_ktime_get_ns/,
   );
 });
@@ -211,7 +211,7 @@ test('a kept context can be read in all arms, and kept again in one', () => {
 });
 
 test('a fifth kept value is refused, and the error lists the holders', () => {
-  const message = refusal((b) => {
+  const message = errorMessage((b) => {
     for (let n = 0; n < 5; n++) b.keep(b.arg(n));
   });
   assert.match(message, /^no kept register is free/);
@@ -221,7 +221,7 @@ test('a fifth kept value is refused, and the error lists the holders', () => {
 
 test('a seventh temporary is refused', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       for (let n = 0; n < 6; n++) b.arg(n).get();
     }),
     /^no temporary register is free/,
@@ -240,7 +240,7 @@ test('kept registers of a block are free after it', () => {
 
 test('a value of a block expires with the block', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       let value = b.value(1);
       b.if(value.eq(1), () => {
         value = b.keep(b.arg(1));
@@ -260,7 +260,7 @@ test('a temporary lost in one arm is lost after both, unless that arm ends', () 
     });
     value.add(1);
   };
-  assert.match(refusal(lossy(false)), /lost to bpf_ktime_get_ns/);
+  assert.match(errorMessage(lossy(false)), /lost to bpf_ktime_get_ns/);
   assert.ok(statements(lossy(true)).includes('r0 += 1'));
 });
 
@@ -290,15 +290,15 @@ test('scalars are stored by one instruction of their width', () => {
 
 test('a constant that does not fit its field is refused', () => {
   assert.match(
-    refusal((b) => b.stack(struct({ port: u16 })).port.set(65_536)),
+    errorMessage((b) => b.stack(struct({ port: u16 })).port.set(65_536)),
     /^65536 doesn't fit stack.port \(u16, 0 to 65535\)/,
   );
   assert.match(
-    refusal((b) => b.stack(struct({ delta: s32 })).delta.set(2 ** 31)),
+    errorMessage((b) => b.stack(struct({ delta: s32 })).delta.set(2 ** 31)),
     /^2147483648 doesn't fit stack.delta \(s32, -2147483648 to 2147483647\)/,
   );
   assert.match(
-    refusal((b) => b.stack(u64, -1)),
+    errorMessage((b) => b.stack(u64, -1)),
     /^-1 doesn't fit/,
   );
 });
@@ -332,7 +332,7 @@ test('a narrow field may be copied to a wider one, but not vice versa', () => {
     ['r0 = *(u16 *)(r10 -8)', '*(u32 *)(r10 -4) = r0'],
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const data = b.stack(Data);
       data.wide.set(1);
       data.narrow.set(data.wide);
@@ -355,13 +355,13 @@ test('memory read by a helper or map must be written; the error names the field'
     fields(data, b);
     b.update(table, 1, data);
   };
-  assert.match(refusal(fill(() => {})), /^stack.id was never written \(byte 0 of stack\)/);
+  assert.match(errorMessage(fill(() => {})), /^stack.id was never written \(byte 0 of stack\)/);
   assert.match(
-    refusal(fill((data) => data.id.set(1))),
+    errorMessage(fill((data) => data.id.set(1))),
     /^the padding after stack.id was never written \(byte 4/,
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const data = b.stack(Data);
       data.set(0);
       const other = b.stack(Data);
@@ -372,12 +372,12 @@ test('memory read by a helper or map must be written; the error names the field'
     /^the padding after stack.id/,
   );
   assert.match(
-    refusal((b) => b.stack(u64).get()),
+    errorMessage((b) => b.stack(u64).get()),
     /^stack was never written/,
   );
   const Outer = struct({ ns: u64, task: struct({ tid: u32, pid: u32 }) });
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const outer = b.stack(Outer);
       outer.ns.set(1);
       outer.task.tid.set(2);
@@ -389,7 +389,7 @@ test('memory read by a helper or map must be written; the error names the field'
 
 test('memory written in one arm only is unwritten after both', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const slot = b.stack(u64);
       b.if(b.arg(0).eq(1), () => slot.set(1));
       slot.get();
@@ -422,7 +422,7 @@ test('a helper that fills memory initializes it', () => {
 
 test('the stack has 512 bytes, and a block frees its part', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.stack(bytes(500));
       b.stack(bytes(16));
     }),
@@ -441,7 +441,7 @@ test('a global needs no lookup call, and atomicAdd changes it atomically', () =>
     ['r0 = map[counters][0]+0', 'r2 = 1', 'lock *(u32 *)(r0 +8) += r2'],
   );
   assert.match(
-    refusal((b) => b.global(array('c', { value: struct({ small: u16 }) })).small.atomicAdd(1)),
+    errorMessage((b) => b.global(array('c', { value: struct({ small: u16 }) })).small.atomicAdd(1)),
     /small has 2 bytes: an atomic addition needs 4 or 8/,
   );
 });
@@ -465,7 +465,7 @@ for (const [what, schema, fault] of [
       (b: Builder) => b.global(array('value', { value })).x.atomicAdd(1),
       (b: Builder) => b.lookup(entry, 7, { found: ({ x }) => x.atomicAdd(1) }),
     ])
-      assert.match(refusal(emit), fault);
+      assert.match(errorMessage(emit), fault);
   });
 
 // --- conditions ------------------------------------------------------------------------------------
@@ -516,11 +516,11 @@ test('b.as views memory with another schema without instructions', () => {
 
 test('b.as must not exceed the memory or its alignment', () => {
   assert.match(
-    refusal((b) => b.as(b.stack(u32), u64)),
+    errorMessage((b) => b.as(b.stack(u32), u64)),
     /stack has 4 bytes, but the schema of as\(\) has 8/,
   );
   assert.match(
-    refusal((b) => b.as(b.stack(struct({ a: u32, b: bytes(12) })).b, u64)),
+    errorMessage((b) => b.as(b.stack(struct({ a: u32, b: bytes(12) })).b, u64)),
     /stack\.b is at r10-12, but the schema needs an alignment of 8 bytes/,
   );
 });
@@ -623,7 +623,7 @@ test('returning a value in r0 only needs the exit', () => {
 
 test('statements after an exit are refused', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.exit();
       b.call(ktimeGetNs);
     }),
@@ -652,7 +652,7 @@ test('leave is one jump, and memory written on all paths is written after the bl
     ],
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const slot = b.stack(u64);
       b.block((leave) => {
         b.if(b.arg(0).eq(1), leave);
@@ -759,15 +759,15 @@ test('a lookup has both arms; its value is read through r0', () => {
 
 test('a key or value of the wrong size is refused', () => {
   assert.match(
-    refusal((b) => b.delete(key, b.stack(u64, 1))),
+    errorMessage((b) => b.delete(key, b.stack(u64, 1))),
     /^stack \(u64, .*\) doesn't fit stack \(u32, .*\): narrow it on purpose with .as\(schema\)/,
   );
   assert.match(
-    refusal((b) => b.delete(key, b.arg(2))),
+    errorMessage((b) => b.delete(key, b.arg(2))),
     /^argument 2 \(u64, .*\) doesn't fit argument 2 \(u32, .*\): narrow it on purpose with .as\(schema\)/,
   );
   assert.match(
-    refusal((b) => b.update(key, 1, b.stack(u64, 1))),
+    errorMessage((b) => b.update(key, 1, b.stack(u64, 1))),
     /^the value of map table has 16 bytes, but stack has 8 \(/,
   );
 });
@@ -851,17 +851,17 @@ test('arguments are placed in an order that overwrites none', () => {
 
 test('wrong numbers of arguments are refused', () => {
   assert.match(
-    refusal((b) => b.call(probeReadKernel, b.stack(u64))),
+    errorMessage((b) => b.call(probeReadKernel, b.stack(u64))),
     /^bpf_probe_read_kernel takes 2 arguments \(memory to write, kernel address\), but got 1/,
   );
   assert.match(
-    refusal((b) => b.call(ktimeGetNs, 1)),
+    errorMessage((b) => b.call(ktimeGetNs, 1)),
     /^bpf_ktime_get_ns takes 0 arguments, but got 1/,
   );
 });
 
 test('a call of something other than a helper or subprogram says what to pass', () => {
-  const call = (callee: unknown) => refusal((b) => b.call(callee as Helper));
+  const call = (callee: unknown) => errorMessage((b) => b.call(callee as Helper));
   assert.match(
     call(undefined),
     /^b\.call\(\) got undefined instead of a helper or a subprogram: check the name and the import .*ktimeGetNs.* \(.*builder\.test\.[jt]s:\d+\)$/,
@@ -869,14 +869,14 @@ test('a call of something other than a helper or subprogram says what to pass', 
   assert.match(call('ktime_get_ns'), /^b\.call\(\) got 'ktime_get_ns' instead of/);
   assert.match(call(5), /^b\.call\(\) got number instead of/);
   assert.match(
-    refusal((b) => b.call(getCurrentComm, undefined as never)),
+    errorMessage((b) => b.call(getCurrentComm, undefined as never)),
     /^argument 0 of bpf_get_current_comm is undefined: pass the memory to write/,
   );
 });
 
 test('an explicit size of memory is one argument too many', () =>
   assert.match(
-    refusal((b) => b.call(getCurrentComm, b.stack(bytes(16)), 16)),
+    errorMessage((b) => b.call(getCurrentComm, b.stack(bytes(16)), 16)),
     /^bpf_get_current_comm takes 1 argument \(memory to write\), but got 2: the builder passes the context and the size of memory itself/,
   ));
 
@@ -889,7 +889,7 @@ test('raw instructions are allowed anywhere, and their calls clobber registers',
     ['r0 = 1', 'if r1 == 0x0 goto mine', 'r0 += 1', 'mine:', 'call bpf_ktime_get_ns#5'],
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const value = b.arg(0).get();
       b.emit(call(getSmpProcessorId));
       value.add(1);
@@ -897,7 +897,7 @@ test('raw instructions are allowed anywhere, and their calls clobber registers',
     /lost to a raw call/,
   );
   assert.match(
-    refusal((b) => b.emit(ja(1), mov(r2, 0))),
+    errorMessage((b) => b.emit(ja(1), mov(r2, 0))),
     /must be to a label/,
   );
 });
@@ -1022,7 +1022,7 @@ test('an inner map can be used like a map, from its register', () => {
 test('an inner map expires with a call and is not a value', () => {
   const outer = arrayOfMaps('outer', { inner: key, maxEntries: 1 });
   const inside = (use: (b: Builder, map: Parameters<Builder['delete']>[0]) => void) =>
-    refusal((b) => b.lookup(outer, 0, { found: (map) => use(b, map), missing: () => b.exit() }));
+    errorMessage((b) => b.lookup(outer, 0, { found: (map) => use(b, map), missing: () => b.exit() }));
   assert.match(
     inside((b, map) => {
       b.call(ktimeGetNs);
@@ -1059,11 +1059,11 @@ test('a tail call passes the context, the array, and a slot by name, number or v
 
 test('a tail call needs an existing slot and the context', () => {
   assert.match(
-    refusal((b) => b.tailCall(stages, 2)),
+    errorMessage((b) => b.tailCall(stages, 2)),
     /^program array stages has no slot 2; .*builder\.test/,
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.tailCall(stages, 0);
       b.tailCall(stages, 1);
     }),
@@ -1073,7 +1073,7 @@ test('a tail call needs an existing slot and the context', () => {
 
 test('code after leave() is unreachable, code after the block is not', () => {
   assert.match(
-    refusal((b) =>
+    errorMessage((b) =>
       b.block((leave) => {
         leave();
         b.call(ktimeGetNs);
@@ -1090,7 +1090,7 @@ test('code after leave() is unreachable, code after the block is not', () => {
 
 test('memory that a call fills is unwritten before the call', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const read = b.stack(struct({ from: u64, to: u64 }));
       b.call(probeReadKernel, read, read.from);
     }),

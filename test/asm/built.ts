@@ -17,7 +17,7 @@ export function emitted(body: Body, on = x64): string[] {
   return textsOf(program(body, on).instructions);
 }
 
-/** The message of the error that building and assembling the body throws. */
-export function refusal(body: Body, on = x64): string {
+/** Builds and assembles the body, which must throw, and returns the error message. */
+export function errorMessage(body: Body, on = x64): string {
   return thrown(() => emitted(body, on)).message;
 }

@@ -12,7 +12,7 @@ import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { thrown } from '../thrown.ts';
-import { emitted, refusal } from './built.ts';
+import { emitted, errorMessage } from './built.ts';
 
 const test = suite('asm/end-of-block');
 
@@ -76,7 +76,7 @@ const NEVER = /^unreachable: the block ended at (\S+):(\d+) \((\S+):(\d+)\)$/;
 
 for (const [name, statement] of Object.entries(STATEMENTS))
   test(`refused: ${name}`, () => {
-    const message = refusal((b) => {
+    const message = errorMessage((b) => {
       b.block((leave) => {
         const made = { ...declarations(b), leave };
         b.exit();
@@ -141,7 +141,7 @@ for (const [name, end] of Object.entries(ENDS))
   }))
     test(`after ${name}, ${where}`, () => {
       assert.match(
-        refusal((b) =>
+        errorMessage((b) =>
           wrap(b, (leave) => {
             end(b, leave);
             b.stack(u64, 1);
@@ -157,7 +157,7 @@ test('a statement after the end is refused in subprograms, too', () => {
     b.stack(u64, 1);
   });
   assert.match(
-    refusal((b) => void b.call(f)),
+    errorMessage((b) => void b.call(f)),
     NEVER,
   );
 });
@@ -175,7 +175,7 @@ test('after leave, code behind the block is reachable', () => {
 test('leave() is only valid in its block', () => {
   let escaped = (): void => undefined;
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.block((leave) => {
         escaped = leave;
       });
@@ -188,7 +188,7 @@ test('leave() is only valid in its block', () => {
 test('leave() of a block that threw is refused, too', () => {
   let escaped = (): void => undefined;
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       thrown(() =>
         b.block((leave) => {
           escaped = leave;
@@ -244,7 +244,7 @@ test('a label that nothing jumps to, or only its own code, is refused at its lin
     },
   ])
     assert.match(
-      refusal((b) => {
+      errorMessage((b) => {
         b.exit(1);
         body(b);
       }),
@@ -259,7 +259,7 @@ test('unreachable instructions after the last jump of a list are refused', () =>
     [jeq(r1, 0, 'a'), ja('exit'), label('a'), mov(r0, 3), exit(), mov(r0, 2)],
   ])
     assert.match(
-      refusal((b) => b.emit(...items)),
+      errorMessage((b) => b.emit(...items)),
       NEVER,
     );
 });

@@ -19,7 +19,7 @@ import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
-import { emitted, refusal } from './built.ts';
+import { emitted, errorMessage } from './built.ts';
 import { textsOf } from './texts.ts';
 
 const test = suite('asm/memory');
@@ -50,7 +50,7 @@ function escaped(b: Builder): Place {
 for (const [name, body] of ESCAPES)
   test(`a stack slot expires with its block: ${name}`, () => {
     assert.match(
-      refusal(body),
+      errorMessage(body),
       /^stack of \S+memory\.test\.ts:\d+ is on the stack of a block that has ended: make it before the block \(\S+memory\.test\.ts:\d+\)$/,
     );
   });
@@ -100,7 +100,7 @@ test('memory is not passed to a subprogram that needs a larger alignment', () =>
   );
   const g = subprogram('g', [Words], () => {});
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const x = b.stack(struct({ a: u32, rest: struct({ b: u32, c: u32 }) }));
       x.set(0);
       b.call(f, x);
@@ -163,15 +163,15 @@ test('memory that a helper may fill partially is zeroed first', () => {
 
 test("a helper's result must go to memory that the program can read", () => {
   assert.match(
-    refusal((b) => b.call(getCurrentComm, b.arg(0).get())),
+    errorMessage((b) => b.call(getCurrentComm, b.arg(0).get())),
     /^bpf_get_current_comm writes to memory, but got the number argument 0 \(u64, .*\): pass a b\.stack\(\)/,
   );
   assert.match(
-    refusal((b) => b.call(probeReadKernel, 5, b.arg(0))),
+    errorMessage((b) => b.call(probeReadKernel, 5, b.arg(0))),
     /but got the number 5/,
   );
   assert.match(
-    refusal((b) => b.call(getCurrentComm, b.arg(0))),
+    errorMessage((b) => b.call(getCurrentComm, b.arg(0))),
     /but got argument 0, which is read-only/,
   );
 });
@@ -189,7 +189,7 @@ test('a struct in the context is copied to the stack for a helper', () => {
 test('a number is not a key of a map with struct keys', () => {
   const map = hash('m', { key: struct({ a: u32, b: u32 }), value: u32, maxEntries: 1 });
   assert.match(
-    refusal((b) => b.update(map, b.arg(0), 1)),
+    errorMessage((b) => b.update(map, b.arg(0), 1)),
     /^the key of map m is a struct of 8 bytes \(a, b\), but got the number argument 0 \(u64, .*\): fill a b\.stack\(\) of its schema/,
   );
 });
@@ -224,7 +224,7 @@ test('an element with a constant index is a place; an index out of range throws'
   );
   for (const index of [-1, 4, 1.5])
     assert.match(
-      refusal((b) => b.stack(arrayOf(u16, 4)).at(index)),
+      errorMessage((b) => b.stack(arrayOf(u16, 4)).at(index)),
       index === 1.5 ? /^1\.5 is not/ : /^stack has no element -?\d+: it has 4, from 0 to 3/,
     );
 });
@@ -243,11 +243,11 @@ test('a variable index is compared with the length and selects one element', () 
     ],
   );
   assert.match(
-    refusal((b) => b.stack(arrayOf(u32, 2)).at(b.arg(0), () => {})),
+    errorMessage((b) => b.stack(arrayOf(u32, 2)).at(b.arg(0), () => {})),
     /never written/,
   );
   assert.match(
-    refusal((b) => b.global(map).n.at(b.arg(0).get().asSigned(), () => {})),
+    errorMessage((b) => b.global(map).n.at(b.arg(0).get().asSigned(), () => {})),
     /may be negative: cast it with as\(u32\)/,
   );
 });
@@ -275,11 +275,11 @@ test('a bit field reads as the number in its bits', () => {
   assert.ok(lines.join('; ').includes('r0 <<= 56; r0 s>>= 59; if r0 s>= 0x0'), lines.join('; '));
   const field = (b: Builder) => b.kernel('flags', b.arg(0)).fields({ low: 'low' }).low;
   assert.match(
-    refusal((b) => b.if(field(b).eq(8), () => b.exit()), on),
+    errorMessage((b) => b.if(field(b).eq(8), () => b.exit()), on),
     /^8 doesn't fit flags\.low \(0 to 7\)/,
   );
   assert.match(
-    refusal((b) => field(b).set(1), on),
+    errorMessage((b) => field(b).set(1), on),
     /^flags\.low is a bit field: it can only be read/,
   );
 });
@@ -317,7 +317,7 @@ test('out() passes unwritten memory, which is written afterwards', () => {
   );
   const plain = subprogram('plain', [Stamp], () => {});
   assert.match(
-    refusal((b) => b.call(plain, b.stack(Stamp))),
+    errorMessage((b) => b.call(plain, b.stack(Stamp))),
     /^stack\.ns was never written/,
   );
 });
@@ -341,7 +341,7 @@ for (const [name, body] of [
   test(`a subprogram must fill its out() memory: not ${name}`, () => {
     const fill = subprogram('fill', [out(Stamp)], body as never);
     assert.match(
-      refusal((b) => b.call(fill, b.stack(Stamp))),
+      errorMessage((b) => b.call(fill, b.stack(Stamp))),
       /^argument 0 of fill\.\w+ was never written/,
     );
   });
@@ -371,13 +371,13 @@ for (const [use, body] of [
   ['memory seen by another schema', (b: Builder, method: never) => void b.as(method, u32)],
 ] as const)
   test(`a method that hides a field is refused as ${use}`, () => {
-    const message = refusal((b) => body(b, b.stack(struct({ set: u64 })).set as never));
+    const message = errorMessage((b) => body(b, b.stack(struct({ set: u64 })).set as never));
     assert.match(message, /the method set\(\) \(a field of its name is memory\.field\('set'\)\)/);
   });
 
 test('an unknown field is refused with the names of the fields', () =>
   assert.match(
-    refusal((b) => b.stack(struct({ a: u64, b: u64 })).field('c' as never)),
+    errorMessage((b) => b.stack(struct({ a: u64, b: u64 })).field('c' as never)),
     /^stack has no field 'c'; it has a, b \(\S+memory\.test\.ts:\d+\)$/,
   ));
 

@@ -29,7 +29,7 @@ import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';
 import { socketTypes } from '../programs/kernel.ts';
-import { emitted, refusal } from './built.ts';
+import { emitted, errorMessage } from './built.ts';
 import { textsOf } from './texts.ts';
 
 const test = suite('asm/numbers');
@@ -97,8 +97,8 @@ const OUTSIDE: readonly (readonly [string, (b: Builder) => void, RegExp])[] = [
 ];
 for (const [name, body, message] of OUTSIDE)
   test(`a constant outside the range of the left operand is refused: ${name}`, () => {
-    assert.match(refusal(body), message);
-    assert.match(refusal(body), /numbers\.test\.ts:\d+\)$/);
+    assert.match(errorMessage(body), message);
+    assert.match(errorMessage(body), /numbers\.test\.ts:\d+\)$/);
   });
 
 test('numbers of different signs are compared by value', () => {
@@ -113,7 +113,7 @@ test('numbers of different signs are compared by value', () => {
 
 test('numbers without a common 64-bit type cannot be compared', () => {
   assert.match(
-    refusal((b) => b.if(b.arg(0).lt(b.stack(s64, -1)), leave(b))),
+    errorMessage((b) => b.if(b.arg(0).lt(b.stack(s64, -1)), leave(b))),
     /^argument 0 \(u64, .*\) and stack \(s64, .*\) have no common 64-bit type: .* as\(s64\), or as\(u64\)/,
   );
   assert.ok(statements((b) => b.if(b.arg(0).get().as(s64).lt(b.stack(s64, -1)), leave(b))));
@@ -134,30 +134,30 @@ const INEXACT: readonly (readonly [string, number, RegExp])[] = [
 for (const [name, number, message] of INEXACT)
   test(`an inexact JavaScript number is refused: ${name}`, () => {
     assert.match(
-      refusal((b) => b.if(b.arg(0).eq(number), leave(b))),
+      errorMessage((b) => b.if(b.arg(0).eq(number), leave(b))),
       message,
     );
     assert.match(
-      refusal((b) => b.stack(u64, number)),
+      errorMessage((b) => b.stack(u64, number)),
       message,
     );
     assert.match(
-      refusal((b) => b.call(ktimeGetNs).add(number)),
+      errorMessage((b) => b.call(ktimeGetNs).add(number)),
       message,
     );
     assert.match(
-      refusal((b) => b.switch(b.arg(0), [[number, leave(b)]])),
+      errorMessage((b) => b.switch(b.arg(0), [[number, leave(b)]])),
       message,
     );
     assert.match(
-      refusal((b) => b.value(number)),
+      errorMessage((b) => b.value(number)),
       message,
     );
   });
 
 test('a bigint of more than 64 bits is refused', () => {
   assert.match(
-    refusal((b) => b.if(b.arg(0).eq(2n ** 64n), leave(b))),
+    errorMessage((b) => b.if(b.arg(0).eq(2n ** 64n), leave(b))),
     /^18446744073709551616 does not fit 64 bits/,
   );
 });
@@ -186,15 +186,15 @@ test('and, or and not combine conditions; the second is tested only if necessary
 test('a value that may not fit is refused, also from memory; as() truncates it', () => {
   const narrow = struct({ n: u32 });
   assert.match(
-    refusal((b) => b.stack(narrow).n.set(b.arg(0).get())),
+    errorMessage((b) => b.stack(narrow).n.set(b.arg(0).get())),
     /^argument 0 \(u64, .*\) doesn't fit stack\.n \(u32, .*\): narrow it on purpose with \.as\(schema\)/,
   );
   assert.match(
-    refusal((b) => b.stack(narrow).n.set(b.arg(0))),
+    errorMessage((b) => b.stack(narrow).n.set(b.arg(0))),
     /^argument 0 \(u64, .*\) doesn't fit stack\.n/,
   );
   assert.match(
-    refusal((b) => b.stack(u64, b.stack(s32, -1))),
+    errorMessage((b) => b.stack(u64, b.stack(s32, -1))),
     /^stack \(s32, .*\) doesn't fit stack \(u64, /,
   );
   assert.equal(
@@ -276,12 +276,12 @@ for (const [name, body, message] of [
   ],
 ] as const)
   test(`atomicAdd is refused: ${name}`, () => {
-    assert.match(refusal(body), message);
+    assert.match(errorMessage(body), message);
   });
 
 test('memory that is not a number cannot be read as one', () => {
   assert.match(
-    refusal((b) => b.if((b.stack(chars(8)) as never as ReturnType<Builder['arg']>).eq(0), leave(b))),
+    errorMessage((b) => b.if((b.stack(chars(8)) as never as ReturnType<Builder['arg']>).eq(0), leave(b))),
     /^stack is chars\(8\), not a number: read it as one with b\.as\(memory, u64\)/,
   );
 });
@@ -289,7 +289,7 @@ test('memory that is not a number cannot be read as one', () => {
 // --- operators -------------------------------------------------------------------------------------
 
 test('an operation consumes its temporary: using it again names both lines', () => {
-  const message = refusal((b) => {
+  const message = errorMessage((b) => {
     const a = b.arg(0).get();
     const c = a.add(1);
     b.stack(u64, a);
@@ -304,7 +304,7 @@ test('an operation consumes its temporary: using it again names both lines', () 
 test('after a subtraction the minuend cannot be stored', () => {
   const Data = struct({ at: u64, took: u64 });
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const data = b.stack(Data);
       const start = b.keep(b.call(ktimeGetNs));
       const now = b.call(ktimeGetNs);
@@ -340,7 +340,7 @@ test('an assignment changes the value itself, in its arm and after it', () => {
 test('an assignment expires other views of a kept value, in one arm or in all', () => {
   for (const within of [false, true])
     assert.match(
-      refusal((b) => {
+      errorMessage((b) => {
         const kept = b.keep(b.arg(0));
         const low = kept.as(u32);
         if (within) b.if(b.arg(1).ne(0), () => kept.addAssign(1));
@@ -353,7 +353,7 @@ test('an assignment expires other views of a kept value, in one arm or in all', 
 
 test('an assignment whose result may not fit is refused', () => {
   assert.match(
-    refusal((b) => b.keep(b.stack(u32, 1)).addAssign(1)),
+    errorMessage((b) => b.keep(b.stack(u32, 1)).addAssign(1)),
     /^the result of addAssign\(\) \(1 to 4294967296\) doesn't fit stack \(u32, .*\): cast the value with as\(u64\) or as\(s64\) when you make it/,
   );
 });
@@ -400,7 +400,7 @@ for (const [name, body, message] of [
 ] as const)
   test(`an undefined operation is refused: ${name}`, () => {
     assert.match(
-      refusal((b) => void body(b)),
+      errorMessage((b) => void body(b)),
       message,
     );
   });
@@ -410,16 +410,16 @@ for (const [name, body, message] of [
 test('parameters and results of subprograms have types', () => {
   const half = subprogram('half', [s32], (b, x) => b.return(x.div(2)), { returns: s32 });
   assert.match(
-    refusal((b) => b.call(half, b.arg(0))),
+    errorMessage((b) => b.call(half, b.arg(0))),
     /^argument 0 \(u64, .*\) doesn't fit argument 0 of half \(s32, /,
   );
   assert.match(
-    refusal((b) => b.stack(u32, b.call(half, -3))),
+    errorMessage((b) => b.stack(u32, b.call(half, -3))),
     /^half\(\) \(s32, .*\) doesn't fit stack \(u32, /,
   );
   const wide = subprogram('wide', [u64], (b, x) => b.return(x), { returns: u32 });
   assert.match(
-    refusal((b) => b.call(wide, 1)),
+    errorMessage((b) => b.call(wide, 1)),
     /doesn't fit the result of wide \(u32, /,
   );
 });
@@ -427,7 +427,7 @@ test('parameters and results of subprograms have types', () => {
 test("a helper's result has its type", () => {
   assert.ok(statements((b) => b.stack(u32, b.call(getSmpProcessorId))));
   assert.match(
-    refusal((b) => b.stack(u32, b.call(ktimeGetNs))),
+    errorMessage((b) => b.stack(u32, b.call(ktimeGetNs))),
     /^bpf_ktime_get_ns\(\) \(u64, /,
   );
 });
@@ -451,7 +451,7 @@ test('a number with few valid bits is extended when widened: a temporary in plac
 
 test('only numbers, values and places are accepted as operands', () => {
   assert.match(
-    refusal((b) => b.if(b.arg(0).eq('1' as never), () => b.exit())),
+    errorMessage((b) => b.if(b.arg(0).eq('1' as never), () => b.exit())),
     /^1 is not an operand: pass a number/,
   );
 });

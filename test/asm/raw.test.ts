@@ -35,7 +35,7 @@ import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9, r10 } from '../../src/asm/regis
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { suite } from '../harness.ts';
 import { thrown } from '../thrown.ts';
-import { emitted, program, refusal } from './built.ts';
+import { emitted, errorMessage, program } from './built.ts';
 
 const test = suite('asm/raw');
 
@@ -47,7 +47,7 @@ function statements(body: (b: Builder) => void): string[] {
 /** The error message of `body`, which must end with the line of the statement marked by `here`. */
 function refusedHere(body: (b: Builder, here: () => void) => void): string {
   let line = 0;
-  const message = refusal((b) =>
+  const message = errorMessage((b) =>
     body(b, () => {
       line = Number(/raw\.test\.[jt]s:(\d+)/.exec((new Error().stack ?? '').split('\n')[2] ?? '')?.[1]) + 1;
     }),
@@ -99,7 +99,7 @@ test('the same holds in an arm, loop, block and after a label', () => {
     },
   ])
     assert.match(
-      refusal((b) => {
+      errorMessage((b) => {
         b.keep(b.context);
         wrap(b, () => b.emit(mov(r6, 1)));
       }),
@@ -114,7 +114,7 @@ test('kept pointers, map values and maps are protected like kept values', () => 
     (b: Builder) => void b.keep(b.kernel('sock', b.arg(0)).cast('inet_sock')),
   ])
     assert.match(
-      refusal((b) => {
+      errorMessage((b) => {
         keep(b);
         b.emit(mov(r6, 0));
       }),
@@ -131,7 +131,7 @@ test('a register is free after its block, and the error says if all are held', (
     ['r6 = *(u64 *)(r1 +0)', 'r6 = 1'],
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       for (let n = 0; n < 4; n++) b.keep(b.arg(n));
       b.emit(mov(r9, 1));
     }),
@@ -151,7 +151,7 @@ test('raw instructions may read a kept value by its register', () => {
 
 test('r10 cannot be written, even by a hand-made instruction', () => {
   assert.match(
-    refusal((b) => b.emit({ ...mov(r9, 1), dst: 10 })),
+    errorMessage((b) => b.emit({ ...mov(r9, 1), dst: 10 })),
     /^mov writes r10, the frame pointer/,
   );
 });
@@ -160,7 +160,7 @@ test('r10 cannot be written, even by a hand-made instruction', () => {
 
 test('a raw write expires a temporary in its register, and a later use names the line', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const value = b.arg(0).get();
       b.emit(mov(r0, 1));
       value.add(1);
@@ -168,7 +168,7 @@ test('a raw write expires a temporary in its register, and a later use names the
     /^argument 0 of \S+ was a temporary in r0, lost to a raw instruction at \S+raw\.test\.[jt]s:\d+/,
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.emit(mov(r1, 1));
       b.arg(0).get();
     }),
@@ -178,7 +178,7 @@ test('a raw write expires a temporary in its register, and a later use names the
 
 test('a raw write in one arm expires the temporary after both', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const value = b.value(7);
       b.if(b.arg(0).eq(1), () => b.emit(mov(value.register, 1)));
       value.add(1);
@@ -215,7 +215,7 @@ for (const [what, instruction, register] of READS)
 
 test('registers left over from statements are unset for raw instructions', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.if(b.arg(0).eq(1), () => b.stack(u64, 1));
       b.emit(mov(r2, r0));
     }),
@@ -225,14 +225,14 @@ test('registers left over from statements are unset for raw instructions', () =>
 
 test('an error names a value that a call clobbered, also for raw values', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.call(ktimeGetNs);
       b.emit(mov(r0, r1));
     }),
     /^mov reads r1, which is not set: bpf_ktime_get_ns at \S+ overwrote the context /,
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.emit(mov(r2, 5));
       b.call(ktimeGetNs);
       b.emit(mov(r0, r2));
@@ -240,18 +240,18 @@ test('an error names a value that a call clobbered, also for raw values', () => 
     /^mov reads r2, which is not set: bpf_ktime_get_ns at \S+ overwrote raw instructions of \S+raw\.test/,
   );
   assert.match(
-    refusal((b) => b.emit(mov(r2, 1), call(ktimeGetNs), mov(r0, r2))),
+    errorMessage((b) => b.emit(mov(r2, 1), call(ktimeGetNs), mov(r0, r2))),
     /^mov reads r2, which is not set: a raw call at/,
   );
 });
 
 test('a register set on one path only is unset', () => {
   assert.match(
-    refusal((b) => b.emit(jeq(r1, 0, 'a'), mov(r7, 1), label('a'), mov(r0, r7))),
+    errorMessage((b) => b.emit(jeq(r1, 0, 'a'), mov(r7, 1), label('a'), mov(r0, r7))),
     /^mov reads r7/,
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.if(b.arg(0).eq(1), () => b.emit(mov(r7, 1)));
       b.emit(mov(r0, r7));
     }),
@@ -298,7 +298,7 @@ test('a subprogram starts with its parameters only', () => {
     });
   emitted((b) => void b.call(made(r2), 1, 2));
   assert.match(
-    refusal((b) => void b.call(made(r3), 1, 2)),
+    errorMessage((b) => void b.call(made(r3), 1, 2)),
     /^mov reads r3/,
   );
 });
@@ -353,7 +353,7 @@ test('a statement takes a raw register only if no other is free, and it is unset
       /^mov reads r0, which is not set: a statement at \S+ overwrote raw instructions of \S+raw\.test/,
     );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.emit(mov(r6, 1), mov(r7, 1), mov(r8, 1), mov(r9, 1));
       b.keep(b.arg(0));
       b.emit(mov(r0, r6));
@@ -364,7 +364,7 @@ test('a statement takes a raw register only if no other is free, and it is unset
 
 test('raw instructions do not take registers of values', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       for (let n = 0; n < 4; n++) b.keep(b.arg(n));
       b.emit(mov(r0, 1));
       b.keep(b.arg(0));
@@ -411,11 +411,11 @@ test('a missing label does not match a generated one', () => {
   });
   assert.match(message, /^undefined label 'end_1'/);
   assert.match(
-    refusal((b) => b.emit(...jumpThrough(jumpTable('table', ['end_1']), r1, r2))),
+    errorMessage((b) => b.emit(...jumpThrough(jumpTable('table', ['end_1']), r1, r2))),
     /^undefined label 'end_1'/,
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.emit(jeq(r1, 0, 'mising'));
       b.emit(label('missing'));
     }),
@@ -427,7 +427,7 @@ test('a missing label does not match labels of subprograms or their names', () =
   const mix = { name: 'mix', instructions: [jeq(r1, 0, 'end'), label('end'), mov(r0, 1), exit()] };
   for (const name of ['mix', 'mix.end', 'end'])
     assert.match(
-      refusal((b) => b.emit(callSubprogram(mix), jeq(r0, 0, name))),
+      errorMessage((b) => b.emit(callSubprogram(mix), jeq(r0, 0, name))),
       new RegExp(`^undefined label '${name}'`),
     );
 });
@@ -471,7 +471,7 @@ test('a duplicate label is refused at the second definition, which names the fir
 test('user labels cannot contain %', () => {
   for (const item of [label('%exit'), ja('%exit'), jeq(r1, 0, 'a%b'), callSubprogram('%f')])
     assert.match(
-      refusal((b) => b.emit(item)),
+      errorMessage((b) => b.emit(item)),
       /only generated labels have a %/,
     );
 });
@@ -486,7 +486,7 @@ test('a raw jump, call or address by distance is refused', () => {
     [loadFunction(r2, 2), 'loadFunction'],
   ] as const)
     assert.match(
-      refusal((b) => b.emit(item, mov(r0, 0), mov(r0, 0), exit())),
+      errorMessage((b) => b.emit(item, mov(r0, 0), mov(r0, 0), exit())),
       new RegExp(`^a raw ${what} among statements must be to a label`),
     );
 });
@@ -495,7 +495,7 @@ test('a raw jump, call or address by distance is refused', () => {
 
 test('after a label, only state common to all paths is valid', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.emit(jeq(r1, 0, 'skip'));
       const kept = b.keep(b.arg(0));
       b.emit(label('skip'));
@@ -504,7 +504,7 @@ test('after a label, only state common to all paths is valid', () => {
     /^argument 0 of .* belongs to a block that has ended/,
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const slot = b.stack(u64);
       b.emit(jeq(r1, 0, 'skip'));
       slot.set(1);
@@ -514,7 +514,7 @@ test('after a label, only state common to all paths is valid', () => {
     /was never written/,
   );
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const value = b.value(1);
       b.emit(jeq(r1, 0, 'skip'));
       b.call(ktimeGetNs);
@@ -536,7 +536,7 @@ test('after a label, only state common to all paths is valid', () => {
 
 test('a jump out of an arm carries no state of the arm', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       let kept = b.value(1);
       b.if(b.arg(0).eq(1), () => {
         kept = b.keep(b.arg(1));
@@ -550,7 +550,7 @@ test('a jump out of an arm carries no state of the arm', () => {
   );
   // A slot of the arm and a slot allocated after it share an address.
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.if(b.arg(0).eq(1), () => {
         b.stack(u64, 1);
         b.emit(ja('out'));
@@ -593,7 +593,7 @@ test('a loop that clobbers a value it uses is refused at its jump back', () => {
 
 test('a use after a jump back that clobbered the value is refused', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.keep(b.context);
       const value = b.value(5);
       b.emit(mov(r9, 0), label('top'));
@@ -617,7 +617,7 @@ test('a loop with its test at the end continues with the state before it', () =>
     b.emit(add(r9, 1), label('test'), jlt(r9, 10, 'body'));
   });
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const slot = b.stack(u64);
       b.if(b.arg(0).eq(1), () => {
         slot.set(1);
@@ -633,7 +633,7 @@ test('a loop with its test at the end continues with the state before it', () =>
 test('a jump back to code that uses a value needs it in its register', () => {
   // A raw instruction has taken the register in the meantime.
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const slot = b.stack(u64, 0);
       const value = b.value(5);
       b.emit(label('again'));
@@ -644,7 +644,7 @@ test('a jump back to code that uses a value needs it in its register', () => {
   );
   // After a jump back that clobbered a raw value, the value stays unset.
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const kept = b.keep(b.arg(0));
       b.emit(mov(r2, 1), label('again'), mov(r0, 1));
       b.if(kept.eq(1), () => {
@@ -673,7 +673,7 @@ test('a jump back to code that uses another view of a value needs the old value'
     }),
   );
   assert.match(
-    refusal(
+    errorMessage(
       loop((b, kept, reading) => {
         b.stack(u32, 0).set(reading);
         kept.addAssign(1);
@@ -683,7 +683,7 @@ test('a jump back to code that uses another view of a value needs the old value'
   );
   // The jump comes first, and the view later.
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const kept = b.keep(b.arg(0));
       const reading = kept.as(u32);
       b.emit(label('again'));
@@ -744,7 +744,7 @@ const UNWRITTEN: readonly [what: string, body: (b: Builder) => void, message: Re
 
 for (const [what, body, message] of UNWRITTEN)
   test(`${what} of the stack needs written bytes`, () => {
-    assert.match(refusal(body), message);
+    assert.match(errorMessage(body), message);
   });
 
 test('raw stores initialize the stack, also for statements', () => {
@@ -769,7 +769,7 @@ test('raw stores initialize the stack, also for statements', () => {
 
 test('a function in the same list has its arguments only, without the surrounding state', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const kept = b.keep(b.arg(0));
       b.emit(mov(r1, 1), callSubprogram('f'), exit(), label('f'));
       kept.add(1);
@@ -785,7 +785,7 @@ test('a function in the same list has its arguments only, without the surroundin
   };
   statements(called((b) => b.emit(mov(r0, r1))));
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const kept = b.keep(b.arg(0));
       called(() => kept.add(1))(b);
     }),
@@ -817,7 +817,7 @@ test('a function that is only a jump can be called', () => {
 test("instructions of a text have the text's lines", () => {
   const position = { stack: '    at /programs/text.bpf:7:3' };
   assert.match(
-    refusal((b) => b.emit({ ...mov(r0, r7), position })),
+    errorMessage((b) => b.emit({ ...mov(r0, r7), position })),
     /\(\/programs\/text\.bpf:7\)$/,
   );
 });

@@ -10,7 +10,7 @@ import { u64 } from '../../src/asm/layout.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
-import { refusal, x64 } from './built.ts';
+import { errorMessage, x64 } from './built.ts';
 
 const test = suite('asm/size', { seconds: 110 });
 
@@ -184,7 +184,7 @@ for (const [name, structure] of Object.entries(STRUCTURES))
 test('a stack overflow names the number of blocks and the remedy', () => {
   const nest = (b: Builder): void => b.block(() => nest(b));
   assert.match(
-    refusal((b) => b.if(b.arg(0).eq(1), () => nest(b))),
+    errorMessage((b) => b.if(b.arg(0).eq(1), () => nest(b))),
     /^\d{3,} blocks within each other take all of JavaScript's stack: node --stack-size=4000 .* \(\S+size\.test\.[jt]s:\d+\)$/,
   );
 });

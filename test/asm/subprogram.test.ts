@@ -16,7 +16,7 @@ import { target } from '../../src/asm/target.ts';
 import { parseTracepointFormat } from '../../src/asm/tracepoint-format.ts';
 import { suite } from '../harness.ts';
 import { BtfWriter } from './btf-writer.ts';
-import { emitted, program, refusal, x64 } from './built.ts';
+import { emitted, errorMessage, program, x64 } from './built.ts';
 import { STATE_FORMAT } from './fixtures/formats.ts';
 import { textsOf } from './texts.ts';
 
@@ -285,7 +285,7 @@ test('recursion is refused at the call with its path', () => {
     at = nextLine();
     b.return(b.call(even, x));
   });
-  const message = refusal((b) => void b.call(even, 1));
+  const message = errorMessage((b) => void b.call(even, 1));
   assert.match(message, /^recursive call: even -> odd -> even; the kernel forbids recursion/);
   assert.match(message, at);
 });
@@ -297,7 +297,7 @@ test("at most eight frames are allowed, including the program's", () => {
     });
   emitted((b) => void b.call(chain(7)));
   assert.match(
-    refusal((b) => void b.call(chain(8))),
+    errorMessage((b) => void b.call(chain(8))),
     /too many nested calls: the program -> level8 -> .* -> level1 has 9 frames; the kernel allows 8.*subprogram\.test/,
   );
 });
@@ -348,7 +348,7 @@ test('values of callers cannot be used in a subprogram', () => {
   ];
   for (const [what, use] of attempts)
     assert.match(
-      refusal((b) => {
+      errorMessage((b) => {
         const body = use(b, b);
         b.call(subprogram('inner', [], body));
       }),
@@ -363,7 +363,7 @@ test('values of a subprogram cannot be used in its callers', () => {
     leaked = b.keep(x);
   });
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       b.call(leaks, 1);
       leaked?.add(1);
     }),
@@ -468,7 +468,7 @@ for (const [body, message] of [
   ],
 ] as const satisfies [(b: Builder) => void, RegExp][])
   test(`refused: ${message.source.slice(1)}`, () => {
-    const error = refusal(body);
+    const error = errorMessage(body);
     assert.match(error, message);
     assert.match(error, /subprogram\.test\.[jt]s:\d+\)$/);
   });
@@ -476,7 +476,7 @@ for (const [body, message] of [
 test("errors thrown by the user's code are not changed", () => {
   const fault = new Error('mine');
   assert.is(
-    refusal((b) => {
+    errorMessage((b) => {
       b.call(
         subprogram('f', [], () => {
           throw fault;
@@ -498,7 +498,7 @@ test('memory that a subprogram fills is unwritten before the call', () => {
     pair.b.set(number);
   });
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const pair = b.stack(Pair);
       b.call(fill, pair, pair.a);
     }),

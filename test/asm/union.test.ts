@@ -24,7 +24,7 @@ import {
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { suite } from '../harness.ts';
 import { thrown } from '../thrown.ts';
-import { emitted, refusal } from './built.ts';
+import { emitted, errorMessage } from './built.ts';
 
 const test = suite('asm/union');
 
@@ -137,7 +137,7 @@ test('in a program, members are memory at the same offset', () => {
 
 test('writing a member leaves other bytes unwritten', () => {
   assert.match(
-    refusal((b) => {
+    errorMessage((b) => {
       const address = b.stack(Address);
       address.port.set(1);
       b.stack(bytes(4)).set(address.v4);

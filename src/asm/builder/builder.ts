@@ -108,7 +108,7 @@ export class Builder {
     this.#calls = new Calls(this.#machine, this.#context, (callee: Subprogram) => {
       const why = `${callee.name} cannot use a value of its caller (${this.#name}): pass it as an argument`;
       const build = () => new Builder(target, context, subprograms, callee).#build(callee);
-      return subprograms.codeOf(callee, () => this.#machine.away(why, build));
+      return subprograms.codeOf(callee, () => this.#machine.suspend(why, build));
     });
   }
 

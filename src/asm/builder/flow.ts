@@ -111,7 +111,7 @@ function emitTest(machine: Machine, test: Test, { yes, no, next }: Outcomes): vo
     emitTest(machine, test.second, { yes, no, next });
     return;
   }
-  machine.part(() => {
+  machine.withScratch(() => {
     const comparison = loadComparison(machine, test);
     const skip = next === 'yes' ? comparison.jumpUnless(no) : undefined;
     if (skip) machine.emit(skip);

@@ -12,7 +12,7 @@ export function emitLog2(machine: Machine, register: Register): void {
   machine.emit(insn.mov(result, 0));
   for (const bits of [32, 16, 8, 4, 2, 1]) {
     const below = machine.freshLabel('below');
-    machine.part(() => {
+    machine.withScratch(() => {
       const bound = bits < 32 ? 2 ** bits : machine.scratch();
       if (typeof bound !== 'number') loadInto(machine, bound, 2n ** 32n);
       machine.emit(insn.jlt(register, bound, below));

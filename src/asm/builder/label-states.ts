@@ -50,9 +50,9 @@ export class LabelStates {
     this.positions.set(label, machine.position);
     const awaited = this.#awaited.get(label);
     if (machine.ended) this.#assumed = awaited === undefined;
-    if (awaited !== undefined) machine.arrive(machine.ended ? awaited : joinFacts(machine.save(), awaited));
+    if (awaited !== undefined) machine.setFacts(machine.ended ? awaited : joinFacts(machine.save(), awaited));
     machine.emit({ label });
-    const number = machine.pass();
+    const number = machine.countRawLabel();
     this.#placed.set(label, { state: machine.save(), number });
   }
 

@@ -1,9 +1,9 @@
 /**
- * The state of the machine at the point that has been built so far: who holds which register, which bytes
- * of the stack have been written, and the instructions up to here.
+ * The state of the machine at the current point of the build: which value holds each register, which stack
+ * bytes have been written, and the instructions so far.
  *
- * It knows the rules of the calling convention (RFC 9669, section 2: r0 to r5 are lost at a call, r6 to r9
- * survive it, r10 is the frame) and nothing of the language built on it.
+ * It knows the calling convention (RFC 9669, section 2: a call clobbers r0 to r5 and preserves r6 to r9; r10
+ * is the frame pointer) and nothing about the statements of the builder.
  */
 import { ProgramError } from '../error.ts';
 import { withSourcePosition } from '../error-position.ts';
@@ -29,59 +29,62 @@ const TEMPORARY = [r0, r1, r2, r3, r4, r5] as const;
 const KEPT = [r6, r7, r8, r9] as const;
 
 /**
- * What has been emitted. An arm stands in it as a list of its own, so that no level of branches copies the
- * levels within it.
+ * The emitted instructions and labels. Each arm of a branch is a nested list, so that no level of nesting
+ * copies the levels inside it.
  */
 export type Sequence = (Item | Sequence)[];
 
 type Callable = (...args: never[]) => unknown;
 
 /**
- * The machine while one program or subprogram is built. What is asked of it after `close`, or while another
- * is built, throws.
+ * The machine of one program or subprogram. After `close`, and while a subprogram that it calls is being
+ * built, using it throws ProgramError.
  */
 export class Machine {
   items: Sequence = [];
   #stack = new Stack();
-  /** Why nothing that was made here can be used now. */
-  #away: string | undefined;
+  /** Why values of this machine cannot be used now; undefined if they can. */
+  #unusable: string | undefined;
   #holders: (Holder | undefined)[] = new Array(10).fill(undefined);
   /**
-   * How often each register was assigned to, for other readings of its content. No two states have the same
-   * number by chance.
+   * The version of each register's content: an assignment to a kept value changes it, which invalidates
+   * earlier casts of that value. Version numbers are never reused, so equal numbers mean the same assignment.
    */
   #versions: number[] = new Array(10).fill(0);
   #lastVersion = 0;
-  /** What a call or statement has taken last from each register. */
+  /** The last holder that each register lost to a call or statement. */
   readonly #lost: (Holder | undefined)[] = [];
   #scope: Scope = { outer: undefined, depth: 0 };
   #deepest = 0;
-  /** The number of labels of raw instructions so far. */
-  #passed = 0;
+  /** The number of raw labels so far. */
+  #rawLabels = 0;
   #scratch = new Set<number>();
   #position: Position | undefined;
   #ended: Position | undefined | false = false;
   #labels = 0;
 
-  /** What was handed out of the frame, and what was written there. */
+  /** The stack frame: its slots, and the bytes that have been written. */
   get stack(): Stack {
-    this.#requireHere();
+    this.#requireUsable();
     return this.#stack;
   }
 
-  /** Runs `body`, which builds something else, and in which nothing that was made here can be used: `why`. */
-  away<T>(why: string, body: () => T): T {
-    this.#away = why;
+  /**
+   * Runs `body`, which builds another function. Until it returns, using a value of this machine throws a
+   * ProgramError with the message `why`.
+   */
+  suspend<T>(why: string, body: () => T): T {
+    this.#unusable = why;
     try {
       return body();
     } finally {
-      this.#away = undefined;
+      this.#unusable = undefined;
     }
   }
 
-  /** From now on nothing that was made here can be used. */
+  /** From now on, using a value of this machine throws a ProgramError with the message `why`. */
   close(why: string): void {
-    this.#away = why;
+    this.#unusable = why;
   }
 
   /** Allocates a stack slot: `size` bytes at an address that is `skew` bytes past a multiple of 8. */
@@ -89,21 +92,21 @@ export class Machine {
     return this.stack.allocate(size, 8, skew, { ...use, position: this.#position });
   }
 
-  #requireHere(): void {
-    if (this.#away !== undefined) throw withSourcePosition(new ProgramError(this.#away));
+  #requireUsable(): void {
+    if (this.#unusable !== undefined) throw withSourcePosition(new ProgramError(this.#unusable));
   }
 
-  /** The author's line that is being built. */
+  /** The user's line that is being built. */
   get position(): Position | undefined {
     return this.#position;
   }
 
   /**
-   * Runs one statement of the user's: what it emits, or throws, carries the line that `callee` was called
-   * from. Throws if the block has ended, unless the statement may begin with a label.
+   * Runs one statement of the user. Its instructions and errors get the source line that called `callee`.
+   * Throws ProgramError if the block has ended, unless the statement may begin with a label.
    */
   statement<T>(callee: Callable, body: () => T, mayBeLabel = false): T {
-    this.#requireHere();
+    this.#requireUsable();
     if (this.#position) return body();
     return this.at(capture(callee), () => {
       if (!mayBeLabel) this.requireReached();
@@ -111,7 +114,7 @@ export class Machine {
     });
   }
 
-  /** Runs what belongs to a line that is known: what it emits, or throws, carries that line. */
+  /** Runs `body` for a known source line: its instructions and errors get that line. */
   at<T>(position: Position | undefined, body: () => T): T {
     this.#position = position;
     try {
@@ -123,21 +126,21 @@ export class Machine {
     }
   }
 
-  /** From here on code is the user's own, or another statement's. */
+  /** Ends the current statement: clears its source line and frees its scratch registers. */
   leaveStatement(): void {
     this.#position = undefined;
     this.#scratch.clear();
   }
 
-  /** Throws if only a label makes reached what follows. */
+  /** Throws ProgramError if the block has ended: only a label makes the next instruction reachable. */
   requireReached(): void {
     if (this.#ended !== false)
       throw new ProgramError(`unreachable: ${withLine('the block ended', this.#ended)}`);
   }
 
-  /** Appends to the list. Throws for an instruction that nothing reaches. */
+  /** Appends instructions and labels. Throws ProgramError for an unreachable instruction. */
   emit(...items: Item[]): void {
-    this.#requireHere();
+    this.#requireUsable();
     for (const item of items) {
       if ('label' in item) this.#ended = false;
       else this.requireReached();
@@ -145,18 +148,18 @@ export class Machine {
     }
   }
 
-  /** Emits an instruction after which the next one isn't reached. */
+  /** Emits an exit or jump, which ends the block: execution does not continue after it. */
   end(instruction: Instruction): void {
     this.emit(instruction);
     this.#ended = this.#position;
   }
 
-  /** Whether only a label makes reached what follows. */
+  /** Whether the block has ended: only a label makes the next instruction reachable. */
   get ended(): boolean {
     return this.#ended !== false;
   }
 
-  /** A label that the user cannot write. */
+  /** Returns a new generated label. The user cannot write one, because `%` is reserved. */
   freshLabel(hint: string): string {
     this.#labels += 1;
     return generatedLabel(`${hint}_${this.#labels}`);
@@ -164,86 +167,88 @@ export class Machine {
 
   // --- registers ---------------------------------------------------------------------------------
 
-  /** Makes `holder` the holder of a register instead of the one before. */
+  /** Replaces the holder of a register. */
   hold(register: Register, holder: Holder): void {
     holder.scope ??= this.#scope;
     this.#holders[register.register] = holder;
   }
 
-  /** What holds the register of that number. */
+  /** The holder of register `number`. */
   holderOf(number: number): Holder | undefined {
     return this.#holders[number];
   }
 
-  /** What a call or statement has taken last from the register of that number. */
+  /** The last holder that register `number` lost to a call or statement. */
   lostFrom(number: number): Holder | undefined {
     return this.#lost[number];
   }
 
-  /** Notes that raw instructions read a register. */
+  /** Records that raw instructions read a register. */
   readRaw(number: number): void {
     const holder = this.#holders[number];
-    if (holder) holder.usedRawAt = this.#passed;
+    if (holder) holder.usedRawAt = this.#rawLabels;
   }
 
-  /** Raw instructions have set a register: it is theirs, and what held it is lost. */
+  /** Makes raw instructions the holder of a register that they set. Its previous holder is lost. */
   setRaw(number: number, by: string): void {
     const holder = this.#holders[number];
     if (holder && !isRaw(holder)) holder.lost = { by, position: this.#position };
     this.hold({ register: number }, { name: 'raw instructions', position: this.#position, raw: true });
   }
 
-  /** Whether nothing else has got the register since, and no call has taken it. Counts as a use. */
+  /** Whether `holder` still holds the register: no call or other value took it. Counts as a use. */
   isHeldBy(register: Register, holder: Holder): boolean {
-    this.#requireHere();
+    this.#requireUsable();
     if (this.#holders[register.register] !== holder || holder.broken) return false;
-    holder.usedAt = this.#passed;
+    holder.usedAt = this.#rawLabels;
     return true;
   }
 
-  /** Makes the result of an operation the holder of its operand's register. */
+  /** Gives the operand's register to the result of an operation. */
   replace(register: Register, operand: Holder, result: Holder, by: string): void {
     operand.lost = { by, position: this.#position, changed: true };
     this.hold(register, result);
   }
 
-  /** Which assignment the content of a register is from. */
+  /** The version of a register's content; each assignment changes it. */
   versionOf({ register }: Register): number {
     return this.#versions[register] as number;
   }
 
   /**
-   * Whether the content of a register is still from that assignment. Counts as a use of another reading of
-   * it.
+   * Whether a register's content still has this version. Counts as a use of a cast that reads the version.
    */
   hasVersion({ register }: Register, version: number): boolean {
     const holder = this.#holders[register];
     if (this.#versions[register] !== version || holder?.stale?.has(version)) return false;
     if (holder) {
       holder.readAt ??= new Map();
-      holder.readAt.set(version, this.#passed);
+      holder.readAt.set(version, this.#rawLabels);
     }
     return true;
   }
 
-  /** The holder of a register has assigned another number to it. */
-  touch({ register }: Register): void {
+  /** Records an assignment to the value that holds the register. */
+  bumpVersion({ register }: Register): void {
     this.#versions[register] = ++this.#lastVersion;
   }
 
-  /** Frees the register of a holder that nothing can read any more. */
+  /** Frees the register of a holder that nothing can read anymore. */
   release({ register }: Register, holder: Holder): void {
     if (this.#holders[register] === holder) this.#holders[register] = undefined;
   }
 
-  /** Runs a part of a statement, and frees the scratch registers that it took. */
-  part(body: () => void): void {
+  /** Runs a part of a statement, then frees the scratch registers that it took. */
+  withScratch(body: () => void): void {
     const before = new Set(this.#scratch);
     body();
     this.#scratch = before;
   }
 
-  /** A free register for the rest of the statement. Lowest first, so that code is predictable. */
+  /**
+   * Takes the lowest free register of r0 to r5 for the rest of the statement. Throws RangeError if there is
+   * none.
+   */
   scratch(): Register {
     const found = this.#free(TEMPORARY);
     if (!found)
@@ -252,17 +257,17 @@ export class Machine {
     return found.register;
   }
 
-  /** A register that lives until the next call. */
+  /** Takes the lowest free register of r0 to r5, until the next call. Throws RangeError if none is free. */
   temporary(holder: Holder): Register {
     return this.#holdFree(holder, TEMPORARY, 'temporary', 'keep() what is needed later, or read it later');
   }
 
-  /** One of r6 to r9, until the end of the block. */
+  /** Takes the lowest free register of r6 to r9, until the block ends. Throws RangeError if none is free. */
   kept(holder: Holder): Register {
     return this.#holdFree(holder, KEPT, 'kept', 'store one on the stack instead');
   }
 
-  /** r0 to r5 are lost: something was called. */
+  /** Clears r0 to r5, which a call clobbers. `by` names the call in messages. */
   loseTemporaries(by: string): void {
     for (const { register } of TEMPORARY) this.#lose(register, by);
     this.#scratch.clear();
@@ -271,13 +276,13 @@ export class Machine {
   #holdFree(holder: Holder, registers: readonly Register[], kind: string, advice: string): Register {
     const found = this.#free(registers);
     if (!found) throw this.#exhausted(kind, registers, advice);
-    // Raw instructions must not take the value for their own.
+    // Raw instructions must not mistake the value for the one that they set.
     holder.displaced = found.displaced;
     this.hold(found.register, holder);
     return found.register;
   }
 
-  /** The lowest free register; if there is none, the lowest that raw instructions have set, which lose it. */
+  /** Finds the lowest free register; if none is free, takes the lowest that raw instructions have set. */
   #free(
     registers: readonly Register[],
   ): { readonly register: Register; readonly displaced?: Holder } | undefined {
@@ -309,7 +314,7 @@ export class Machine {
 
   // --- branches ----------------------------------------------------------------------------------
 
-  /** The state, for `restore` and `join`: a copy. */
+  /** Returns a copy of the state, for `restore` and `join`. */
   save(): State {
     return {
       holders: [...this.#holders],
@@ -320,7 +325,7 @@ export class Machine {
     };
   }
 
-  /** Returns to a state that was saved. */
+  /** Returns to a saved state. */
   restore(state: State): void {
     this.#holders = [...state.holders];
     this.#versions = [...state.versions];
@@ -329,21 +334,21 @@ export class Machine {
     this.#scope = state.scope;
   }
 
-  /** How many blocks there have been within each other. */
+  /** The deepest nesting of blocks so far. */
   get deepest(): number {
     return this.#deepest;
   }
 
-  /** Begins a block. `restore` and `join` end it. */
+  /** Begins a block; `restore` and `join` end it. */
   enter(): void {
     this.#deepest = Math.max(this.#deepest, this.#scope.depth + 1);
     this.#scope = { outer: this.#scope, depth: this.#scope.depth + 1 };
   }
 
   /**
-   * Joins paths that began at `before`: what one of them has lost is lost, what all of them have written is
-   * written, and what a path made for itself is gone, except raw values. A path that has ended does not
-   * count.
+   * Joins paths that began at `before`. A value survives if no path lost it, and a byte counts as written if
+   * every path wrote it. Values that a path made are gone, except registers that raw instructions set on
+   * every path. Paths that have ended do not count.
    */
   join(before: State, paths: readonly State[]): void {
     const open = paths.filter(({ ended }) => ended === false);
@@ -366,10 +371,10 @@ export class Machine {
   }
 
   /**
-   * Arrives at a label in the state of the paths that lead to it. The values of blocks that are over here are
-   * gone.
+   * Sets the state at a label to the joined facts of the paths that lead to it. Values of blocks that have
+   * ended are gone.
    */
-  arrive(joined: Facts): void {
+  setFacts(joined: Facts): void {
     this.#holders = joined.holders.map((holder) =>
       holder !== undefined && (isRaw(holder) || isWithin(this.#scope, holder.scope as Scope))
         ? holder
@@ -380,9 +385,9 @@ export class Machine {
     this.#stack.keepWrittenIn(joined.stack, true);
   }
 
-  /** Passes a label of raw instructions, and returns its number. */
-  pass(): number {
-    this.#passed += 1;
-    return this.#passed;
+  /** Counts a raw label and returns its number, from 1. */
+  countRawLabel(): number {
+    this.#rawLabels += 1;
+    return this.#rawLabels;
   }
 }

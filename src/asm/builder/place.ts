@@ -272,7 +272,7 @@ export class Place extends Readable {
       this.machine.emit(insn.ldx({ size }, register, from.register, from.offset));
       return;
     }
-    this.machine.part(() => {
+    this.machine.withScratch(() => {
       const piece = this.#scratchBeside(register);
       const sum = from.register.register === register.register ? this.#scratchBeside(register) : register;
       for (let done = 0; done < size; done += width) {

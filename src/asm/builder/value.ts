@@ -416,7 +416,7 @@ export class Value extends Readable {
       const source = immediateOrRegister(this.machine, right);
       this.loadInto(this.read());
       this.machine.emit(make(this.register, source));
-      this.machine.touch(this.register);
+      this.machine.bumpVersion(this.register);
     });
   }
 
