@@ -13,8 +13,8 @@ export type ExitStatus = 1 | 2 | 'bug';
 export type ProgramSource = 'user' | 'project';
 
 /**
- * Every code of the project's errors. docs/errors.md describes them. `program`: the program is not valid, which
- * is status 2 if the user wrote it, and otherwise a bug.
+ * Every code of the project's errors. docs/errors.md describes them. `program` means that the eBPF program is
+ * not valid: status 2 if the user wrote it, and otherwise a bug.
  */
 export const EXIT_STATUS: { readonly [code: string]: ExitStatus | 'program' } = {
   ERR_ARCHITECTURE: 1,

@@ -30,7 +30,7 @@ export interface Failure {
   readonly tried: string;
   /** The likely cause and the next step, in one or several clauses, without a final full stop. */
   readonly hint?: string;
-  /** What the call would have created: `kprobes`. Present if lockdown in confidentiality mode forbids that. */
+  /** What the call creates: `kprobes`. Present if lockdown in confidentiality mode forbids it. */
   readonly forbiddenByLockdown?: string;
 }
 

@@ -34,7 +34,7 @@ const documented = [
   .map(([, name = '', code = '', status = '']) => ({ name, code, status }))
   .sort((a, b) => (a.code < b.code ? -1 : 1));
 
-/** docs/errors.md has one column for both commands: an invalid program is status 2 where the user wrote it. */
+/** The status in docs/errors.md, which for an invalid program is that of `tsbpf`. */
 function documentedStatus(status: (typeof EXIT_STATUS)[string] | undefined): string {
   if (status === 'program') return '2';
   return status === 'bug' ? '1' : String(status);
