@@ -117,4 +117,13 @@ test('the page lists every file and folder of a layer exactly once', () => {
   }
 });
 
+test('the page names every file of a folder within a layer', () => {
+  const page = readFileSync(PAGE, 'utf8');
+  const missing = [...imports.keys()].filter((file) => {
+    const [, name = ''] = /^[^/]+\/.+\/([^/]+)\.ts$/.exec(file) ?? [];
+    return name !== '' && !page.includes(`\`${name}\``);
+  });
+  assert.equal(missing, []);
+});
+
 test.run();
