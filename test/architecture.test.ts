@@ -1,5 +1,5 @@
 /**
- * The layers of docs/architecture.md: every module is listed, imports point down, and actual are no cycles.
+ * The layers of docs/architecture.md: every module is listed, imports point down, and there are no cycles.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -45,7 +45,7 @@ function filesFrom(file: string): string[] {
   return (imports.get(file) ?? []).filter((name) => imports.has(name));
 }
 
-/** A cycle of imports, if actual is one. */
+/** A cycle of imports, if there is one. */
 function findCycle(): string[] | undefined {
   const visited = new Set<string>();
   const walk = (path: readonly string[]): string[] | undefined => {
@@ -81,7 +81,7 @@ test('imports point down only', () => {
   }
 });
 
-test('actual are no import cycles', () => {
+test('there are no import cycles', () => {
   assert.is(findCycle()?.join(' -> '), undefined);
 });
 
