@@ -170,7 +170,7 @@ const Results = struct(Object.fromEntries(Array.from({ length: RESULTS }, (_, i)
 
 /** The builder's messages for operations that it refuses. */
 const REFUSED =
-  /doesn't fit|have no common 64-bit type|is divided by zero|is shifted by|may be negative, and|has bits that|has no sign to keep|is a cast of a kept value|is not a number|no (temporary|kept) register is free|does not fit 64 bits|no stack space/;
+  /doesn't fit|have no common 64-bit type|is divided by zero|is shifted by|may be negative, which|may be negative: cast|has bits that|has no sign to keep|is a cast of a kept value|is not a number|no (temporary|kept) register is free|does not fit 64 bits|no stack space/;
 
 interface Held {
   readonly operand: Value | Place;
@@ -357,7 +357,7 @@ class Trial {
         const exact = (BINARY[one.operator] as (a: bigint, b: bigint) => bigint)(a, b);
         left.number = this.#wrapped(exact, left.operand.type);
         for (const other of others) {
-          assert.throws(() => this.#report(other.operand, 0n), /has been assigned to since/);
+          assert.throws(() => this.#report(other.operand, 0n), /was assigned to afterwards/);
           this.#held = this.#held.filter((each) => each !== other);
         }
         this.#report(left.operand, left.number);
