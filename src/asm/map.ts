@@ -213,9 +213,11 @@ export function array<V extends TSchema>(
  * there.
  *
  * @example
+ * ```ts
  * import { globals, struct, u32, u64 } from 'tsbpf';
  *
  * const stats = globals('stats', struct({ pid: u32, calls: u64 }));
+ * ```
  */
 export function globals<V extends TSchema>(name: string, value: V, initial?: Static<V>): GlobalsSpec<V> {
   return { ...single(name, value, BPF_F_MMAPABLE, initial), flags: BPF_F_MMAPABLE };
@@ -229,9 +231,11 @@ export function globals<V extends TSchema>(name: string, value: V, initial?: Sta
  * known numbers and skips the branches that they rule out. It refuses programs that write to them.
  *
  * @example
+ * ```ts
  * import { constants, struct, u64 } from 'tsbpf';
  *
  * const settings = constants('settings', struct({ minNs: u64 }), { minNs: 1_000_000n });
+ * ```
  */
 export function constants<V extends TSchema>(
   name: string,
@@ -399,9 +403,11 @@ export function isEvents(spec: MapSpec): spec is EventsSpec {
  * Throws TypeError if the schema has no C layout.
  *
  * @example
+ * ```ts
  * import { chars, perfEventArray, struct, u32 } from 'tsbpf';
  *
  * const events = perfEventArray('events', struct({ pid: u32, comm: chars(16) }));
+ * ```
  */
 export function perfEventArray<E extends TSchema>(name: string, event: E): EventsSpec<E> {
   if (event === undefined)

@@ -1,12 +1,12 @@
 /**
- * The program types, a row each: how the kernel numbers and attaches them, what their context holds, and what
- * they may return. The helpers that they may call are in the table of helpers (`only`).
+ * The table of program types: their numbers, attach methods, contexts and permitted return values. The
+ * helpers that each type may call are in the table of helpers (`Helper.only`).
  *
  * Sources: include/uapi/linux/bpf.h (`enum bpf_prog_type`, `enum bpf_attach_type`); kernel/bpf/verifier.c
  * (`check_return_code`); kernel/trace/bpf_trace.c and kernel/bpf/btf.c (`btf_ctx_access`) for the contexts.
  */
 
-/** A kind of program, by the name of its hook. */
+/** A kind of program, named after its hook. */
 export type ProgramKind =
   | 'kprobe'
   | 'kretprobe'
@@ -17,32 +17,32 @@ export type ProgramKind =
   | 'tracepoint';
 
 /**
- * What a context holds.
+ * The content of a context.
  *
- * - `pt_regs`: the registers of the processor at the entry of a function, with its arguments.
- * - `pt_regs_at_return`: the same at its return, with its result.
- * - `array`: the arguments, in 8 bytes each; two such slots for a larger struct.
- * - `array_with_result`: the same, and the result after them.
- * - `record`: the record of a tracepoint, by its format.
+ * - `pt_regs`: the CPU registers at the entry of a function, including its arguments.
+ * - `pt_regs_at_return`: the CPU registers at the return of a function, including its return value.
+ * - `array`: the arguments in slots of 8 bytes. A larger struct takes two slots.
+ * - `array_with_result`: the same slots, followed by the return value.
+ * - `record`: the record of a tracepoint, as its format file describes it.
  */
 export type ContextKind = 'pt_regs' | 'pt_regs_at_return' | 'array' | 'array_with_result' | 'record';
 
-/** How the kernel sees programs of one kind. */
+/** The properties of one program kind. */
 export interface ProgramType {
   /** `enum bpf_prog_type`. */
   readonly number: number;
-  /** `enum bpf_attach_type`, for types that have several. */
+  /** `enum bpf_attach_type`, for program types with several attach types. */
   readonly expectedAttachType?: number;
-  /** What messages call it, before the name of the function or tracepoint. */
+  /** The word in messages before the name of the function or tracepoint. */
   readonly title: string;
   readonly context: ContextKind;
-  /** Whether the verifier knows the types of arguments, so that loads follow their pointers. */
+  /** Whether the verifier knows the argument types, so that plain loads can follow their pointers. */
   readonly trusted: boolean;
-  /** How the loader attaches it: to a perf event of a kprobe or tracepoint, or by BPF_RAW_TRACEPOINT_OPEN. */
+  /** The attach method: a perf event of a kprobe or tracepoint, or BPF_RAW_TRACEPOINT_OPEN. */
   readonly attach: 'kprobe_event' | 'tracepoint_event' | 'raw_tracepoint_open';
-  /** What it returns by default. */
+  /** The default return value. */
   readonly result: number;
-  /** The only value that the verifier lets it return. Absent if any will do. */
+  /** The only return value that the verifier accepts. Absent if it accepts any. */
   readonly mustReturn?: number;
 }
 
@@ -59,7 +59,7 @@ export const PROGRAM_TYPES: Readonly<Record<ProgramKind, ProgramType>> = {
     ...{ number: 17, title: 'raw tracepoint', context: 'array', trusted: false },
     ...{ attach: 'raw_tracepoint_open', result: 0 },
   },
-  // 0 would keep the record from other readers, as from perf.
+  // A return value of 0 would hide the record from other readers of the tracepoint, such as perf.
   tracepoint: {
     ...{ number: 5, title: 'tracepoint', context: 'record', trusted: false },
     ...{ attach: 'tracepoint_event', result: 1 },

@@ -206,14 +206,16 @@ export class Kernel {
    * Returns the symbol of a kernel address, such as a return address from `getStack`. Undefined if there is
    * none, or if the kernel hides addresses from this process (`kernel.kptr_restrict`).
    *
-   * The first call reads /proc/kallsyms, which takes a few tenths of a second. Functions of modules that are
-   * loaded later have no names. Source: man 5 proc_kallsyms.
+   * The first call reads and sorts all of /proc/kallsyms. Functions of modules that are loaded later have no
+   * names. Source: man 5 proc_kallsyms.
    *
    * @example
+   * ```ts
    * import { Kernel } from 'tsbpf';
    *
    * const symbol = new Kernel().symbolAt(0xffff_ffff_8100_0000n);
    * if (symbol) console.log(`${symbol.name}+0x${symbol.offset.toString(16)}`);
+   * ```
    */
   symbolAt(address: bigint): KernelSymbol | undefined {
     const table = this.#once('symbols', () => {

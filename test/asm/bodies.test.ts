@@ -113,7 +113,7 @@ test('events with another schema than their map are refused', () => {
   for (const other of [struct({ a: u32, c: u32 }), struct({ a: u64 }), struct({ a: u32, b: u32, c: u32 })])
     assert.match(
       buildError((b) => void b.output(events, written(b, other) as never)).message,
-      /^map events carries events of another layout \(struct of 8 bytes\) than stack \(struct of \d+ bytes\) \(.*bodies\.test\.ts:\d+\)$/,
+      /^cannot send stack \(struct of \d+ bytes\) to map events: its events have another layout \(struct of 8 bytes\) \(.*bodies\.test\.ts:\d+\)$/,
     );
   const send = subprogram('send', [], (b) => void b.output(events, written(b, struct({ a: u64 })) as never), {
     context: true,
@@ -121,7 +121,7 @@ test('events with another schema than their map are refused', () => {
   for (const body of [(b: Builder) => void b.call(send), (b: Builder) => void b.output(events, 1 as never)])
     assert.match(
       buildError(body).message,
-      /^map events carries events of another layout .*bodies\.test\.ts:\d+\)$/,
+      /^cannot send .* to map events: its events have another layout .*bodies\.test\.ts:\d+\)$/,
     );
   const [call] = textsOf(
     rawTracepoint('sys_enter', x64, (b) => {

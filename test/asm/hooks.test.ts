@@ -177,7 +177,7 @@ test('missing tracepoint fields and arguments are refused', () => {
     assert.throws(() => onState((b) => void body(b)), message);
   assert.throws(
     () => rawTracepoint('sched_switch', target('x64'), (b) => void b.field('prev_pid')),
-    /raw tracepoint sched_switch gives its program no record/,
+    /the context of raw tracepoint sched_switch is not a record: b\.field\(\) needs a tracepoint program/,
   );
 });
 

@@ -382,9 +382,9 @@ for (const [body, message] of [
   ],
   [
     (b) => void b.call(subprogram('f', [], (inner) => void inner.arg(0))),
-    /^f is not given the context: ask for it, by \{ context: true \} in subprogram\(\)/,
+    /^f does not receive the context: pass \{ context: true \} to subprogram\(\)/,
   ],
-  [(b) => void (b.call as (...args: unknown[]) => void)(mix, 1), /^mix takes 2 arguments, and was given 1/],
+  [(b) => void (b.call as (...args: unknown[]) => void)(mix, 1), /^mix takes 2 arguments, but got 1/],
   [
     (b) =>
       void b.call(
@@ -399,7 +399,7 @@ for (const [body, message] of [
         subprogram('f', [Event], () => {}),
         1,
       ),
-    /^argument 0 of f is memory, on the stack or in a map: put it there first/,
+    /^argument 0 of f must be memory on the stack or in a map: copy it to a b\.stack\(\) first/,
   ],
   [
     (b) =>

@@ -1,5 +1,5 @@
 /**
- * The arithmetic of values: a row an operator, with the type of its result and its instruction.
+ * The arithmetic operators of values: one table row per operator, with its result type and its instruction.
  */
 import * as insn from '../constructors.ts';
 import type { Instruction, Register } from '../instruction.ts';
@@ -21,19 +21,17 @@ import {
 } from './number-type.ts';
 import { describeOperand, type Operand, Readable, typeOfOperand } from './operand.ts';
 
-/** The operators. */
 export type Operator = 'add' | 'sub' | 'mul' | 'div' | 'mod' | 'and' | 'or' | 'xor' | 'lsh' | 'rsh' | 'arsh';
 
-/** One of an operator's instructions: 64 bits, the result in `dst`. */
+/** Makes a 64-bit instruction that leaves its result in `dst`. */
 export type MakeOperation = (dst: Register, src: Register | number) => Instruction;
 
 interface Row {
   /**
-   * The numbers that the result may be. Throws RangeError or TypeError for operands that the operator doesn't
-   * take.
+   * Returns the type of the result. Throws RangeError or TypeError for operands that the operator rejects.
    */
   readonly type: (left: Readable, right: Operand) => NumberType;
-  /** The instruction for operands of those types. */
+  /** Returns the instruction for operands of these types. */
   readonly make: (left: NumberType, right: NumberType) => MakeOperation;
 }
 
@@ -67,7 +65,7 @@ function shift(
       const amount = typeOfOperand(right);
       if (!includes({ min: 0n, max: 63n }, amount))
         throw new RangeError(
-          `${describeOperand(left)} is shifted by ${describeOperand(right)}: an amount is 0 to 63${
+          `cannot shift ${describeOperand(left)} by ${describeOperand(right)}: the amount must be 0 to 63${
             right instanceof Readable ? '; mask it with and(63)' : ''
           }`,
         );
@@ -77,11 +75,11 @@ function shift(
   };
 }
 
-/** For two numbers that have no common 64-bit type. */
+/** The error for two operands without a common 64-bit type. */
 export function mixedSigns(left: Operand, right: Operand): TypeError {
   return new TypeError(
     `${describeOperand(left)} and ${describeOperand(right)} have no common 64-bit type: one may be negative, the other 2^63 or more. ` +
-      'Convert one on purpose: as(s64), or as(u64)',
+      'Convert one of them with as(s64) or as(u64)',
   );
 }
 
@@ -99,7 +97,9 @@ export const ARITHMETIC: Readonly<Record<Operator, Row>> = {
   arsh: {
     type(left, right) {
       if (!includes(S64, left.type))
-        throw new TypeError(`${describeOperand(left)} has no sign to keep: rsh(), or as(s64) first`);
+        throw new TypeError(
+          `${describeOperand(left)} may be 2^63 or more, which arsh() would treat as negative: use rsh(), or convert it with as(s64)`,
+        );
       return ARITHMETIC.rsh.type(left, right);
     },
     make: () => insn.arsh,

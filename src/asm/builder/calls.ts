@@ -1,6 +1,6 @@
 /**
- * Calls, of helpers and of subprograms: arguments, the call itself, and its result, with which temporaries
- * are gone.
+ * Calls of helpers and subprograms. A call places its arguments, invalidates all temporaries, and returns its
+ * result in r0.
  */
 import * as insn from '../constructors.ts';
 import { type Helper, perfEventOutput } from '../helpers.ts';
@@ -18,7 +18,7 @@ import type { ProgramContext } from './program-context.ts';
 import type { Subprogram } from './subprograms.ts';
 import { type Traits, Value } from './value.ts';
 
-/** What the results of helpers are, by `Helper.result`. */
+/** The number types of helper results, by `Helper.result`. */
 const RESULTS: Readonly<Record<NonNullable<Helper['result']>, Traits>> = {
   u64: { type: U64 },
   u32: { type: U32 },
@@ -32,7 +32,7 @@ export class Calls {
   readonly #context: ProgramContext;
   readonly #codeOf: (subprogram: Subprogram) => SubprogramCode;
 
-  /** `codeOf` builds a subprogram for this program when it is first called. */
+  /** `codeOf` returns the code of a subprogram, and builds it at the first call. */
   constructor(machine: Machine, context: ProgramContext, codeOf: (subprogram: Subprogram) => SubprogramCode) {
     this.#machine = machine;
     this.#context = context;
@@ -40,8 +40,8 @@ export class Calls {
   }
 
   /**
-   * Emits the call of a helper: its result, a temporary in r0. Throws TypeError for arguments that it doesn't
-   * take.
+   * Emits the call of a helper and returns its result, a temporary in r0. Throws TypeError for arguments that
+   * the helper does not accept.
    */
   helper(helper: Helper, args: readonly Argument[]): Value {
     this.#context.requireHelper(helper);
@@ -53,7 +53,10 @@ export class Calls {
     return this.#called(insn.call(helper), `bpf_${helper.name}`, RESULTS[helper.result ?? 'u64']);
   }
 
-  /** Emits the call of a subprogram, which is built if it isn't yet: its result, a temporary in r0. */
+  /**
+   * Emits the call of a subprogram and returns its result, a temporary in r0. Builds the subprogram if
+   * needed.
+   */
   subprogram(subprogram: Subprogram, args: readonly Argument[]): Value {
     const { name, parameters, context } = subprogram;
     const returned = numberTypeOf(layoutOf(subprogram.returns) as IntLayout);
@@ -75,9 +78,7 @@ export class Calls {
   }
 }
 
-/**
- * Throws TypeError unless the event that `bpf_perf_event_output` sends has the layout of the map's schema.
- */
+/** Throws TypeError unless the event for `bpf_perf_event_output` has the layout of the map's schema. */
 function requireEvent([map, , event]: readonly Argument[]): void {
   const events = map instanceof MapPointer ? map.spec : map;
   if (!isMap(events) || !isEvents(events) || event === undefined) return;
@@ -86,7 +87,7 @@ function requireEvent([map, , event]: readonly Argument[]): void {
   if (place && sameLayout(wanted, place.layout)) return;
   const sent = place ? `${place.name} (${describe(place.layout)})` : 'a number';
   throw new TypeError(
-    `map ${events.name} carries events of another layout (${describe(wanted)}) than ${sent}`,
+    `cannot send ${sent} to map ${events.name}: its events have another layout (${describe(wanted)})`,
   );
 }
 

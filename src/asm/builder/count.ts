@@ -1,4 +1,6 @@
-/** Counting in maps, where other CPUs may create or change the same entry at the same time. */
+/**
+ * `b.count`: counts in a map whose entries other CPUs may create or change at the same time.
+ */
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
 import { BPF_NOEXIST } from '../flags.ts';
@@ -17,7 +19,7 @@ import { Value } from './value.ts';
 /** The map types whose entries exist only after a write. */
 const SPARSE: readonly MapType[] = [MapType.hash, MapType.lruHash, MapType.perCpuHash, MapType.lruPerCpuHash];
 
-/** Emits the addition of `amount` to the number that the map holds for `key`, starting at 0. */
+/** Emits the addition of `amount` to the map's value for `key`. A missing entry counts as 0. */
 export function emitCount(
   machine: Machine,
   calls: Pick<Calls, 'helper'>,
@@ -39,7 +41,7 @@ export function emitCount(
   } else {
     machine.emit(insn.jeq(pointer.read(), 0, end));
   }
-  // On both paths the entry's address is in the register of a helper's result.
+  // On both paths r0, the register of `pointer`, holds the address of the entry.
   const entry = new Value(machine, pointer.register, pointer.holder);
   machine.hold(entry.register, entry.holder);
   add(memory(machine, entry, 0, spec.value, spec.name) as Place, amount, isPerCpu(spec));
@@ -47,7 +49,7 @@ export function emitCount(
   machine.emit(insn.label(end));
 }
 
-/** In a per-CPU map no other CPU writes the number. */
+/** Adds atomically, except in a per-CPU map, where no other CPU writes the value. */
 function add(count: Place, amount: Operand, perCpu: boolean): void {
   if (perCpu) count.set(count.get().add(amount));
   else count.atomicAdd(amount);
@@ -57,6 +59,6 @@ function requireNumber({ name, value }: MapSpec<TSchema, TSchema>): void {
   const layout = layoutOf(value);
   if (layout.kind !== 'int' || layout.size < 4 || layout.bigEndian)
     throw new TypeError(
-      `count() needs values of 4 or 8 bytes in the host's byte order, such as u64: those of map ${name} are not`,
+      `count() needs map values that are integers of 4 or 8 bytes in host byte order, such as u64; map ${name} has others`,
     );
 }

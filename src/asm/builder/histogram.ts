@@ -1,12 +1,13 @@
 /**
- * Slots of histograms: powers of two, and the buckets of an exponential histogram.
+ * Histogram buckets: the power of two of a number, and the bucket of a duration in an OpenTelemetry
+ * exponential histogram.
  */
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
 import type { Machine } from './machine.ts';
 import { loadInto } from './operand.ts';
 
-/** Replaces an unsigned number by the number of its highest bit; 0 stays 0. */
+/** Replaces an unsigned number with the index of its highest set bit: floor(log2(n)), and 0 for 0. */
 export function emitLog2(machine: Machine, register: Register): void {
   const result = machine.scratch();
   machine.emit(insn.mov(result, 0));
@@ -22,31 +23,34 @@ export function emitLog2(machine: Machine, register: Register): void {
   machine.emit(insn.mov(register, result));
 }
 
-/** Buckets in a power of two: 2^scale of OpenTelemetry's scale 3. */
+/** The number of buckets per power of two: 2^scale for OpenTelemetry's scale 3. */
 const PER_OCTAVE = 8;
 const NS_PER_S = 1_000_000_000n;
 
 /**
- * The boundaries of 2^(i/8) seconds in ns, divided by the power of two below each, ascending from 1 to 2,
- * with 63 bits behind the point, rounded down. A number of 64 bits whose highest bit is set is above one of
- * them if and only if it is above the exact boundary: it is a whole number, and each boundary except the
- * exact one lies between two whole numbers.
+ * The mantissas of the bucket boundaries in ascending order, from 1 to 2, as fixed-point numbers with 63
+ * fractional bits. A boundary is 2^(i/8) seconds in ns; its mantissa is the boundary divided by the largest
+ * power of two that does not exceed it.
+ *
+ * Mantissas are rounded down. The comparison with a 64-bit integer whose highest bit is set is still exact:
+ * an integer is above the rounded boundary if and only if it is above the true boundary, because no integer
+ * lies between the two.
  */
 let boundaries: readonly bigint[] | undefined;
-/** The number of the first boundary from 1 ns on: ceil(8 log2(1e-9)). */
+/** The index of the lowest boundary that is at least 1 ns: ceil(8 log2(1e-9)). */
 const FIRST_BOUNDARY = -239;
 
 function mantissas(): readonly bigint[] {
   const values: bigint[] = [];
   for (let i = 0n; i < PER_OCTAVE; i++) {
-    // The eighth root of (1e9^8 * 2^i) * 2^(8 * 63), taken in whole numbers, shifted to 64 bits.
+    // The integer eighth root of (1e9^8 * 2^i) * 2^(8 * 63), shifted to 64 bits.
     const root = eighthRoot(((NS_PER_S ** 8n) << i) << (8n * 63n));
     values.push(root >> BigInt(root.toString(2).length - 64));
   }
   return values.sort((a, b) => (a < b ? -1 : 1));
 }
 
-/** The largest whole number whose eighth power isn't above `number`, by bisection. */
+/** The largest integer whose eighth power does not exceed `number`, by bisection. */
 function eighthRoot(number: bigint): bigint {
   let [low, high] = [0n, 1n << BigInt(Math.ceil(number.toString(2).length / 8))];
   while (low < high) {
@@ -58,8 +62,8 @@ function eighthRoot(number: bigint): bigint {
 }
 
 /**
- * Replaces a duration in ns by the index of its bucket: shifts it until its highest bit is bit 63, counting
- * eight buckets a shift, and then counts the boundaries below it within that power of two.
+ * Replaces a duration in ns with the index of its bucket. Shifts the duration left until bit 63 is set,
+ * subtracting eight buckets per bit, and then adds 1 for each boundary below it in that power of two.
  */
 export function emitExponentialBucket(machine: Machine, register: Register): void {
   const index = machine.scratch();

@@ -14,8 +14,8 @@ import { Value } from './value.ts';
 export type Keepable = Value | Place | KernelPointer | MapPointer | StructMemory;
 
 /**
- * A copy in one of r6 to r9; of a place, its number. Throws RangeError if all four are in use, and TypeError
- * for stack memory, which needs no register.
+ * Copies a value, the number in a place, or a pointer to one of r6 to r9. Throws RangeError if all four are
+ * in use, and TypeError for stack memory, which needs no register.
  */
 export function keep(
   machine: Machine,
@@ -30,7 +30,8 @@ export function keep(
   if (thing instanceof MapPointer) return new MapPointer(thing.spec, keepValue(machine, thing.value));
   if (!isStructMemory(thing)) return keepValue(machine, thing);
   const { base, name } = placeOf(thing);
-  if (base instanceof StackSlot) throw new TypeError(`${name} lies on the stack, which needs no keeping`);
+  if (base instanceof StackSlot)
+    throw new TypeError(`${name} is on the stack, which survives calls: use it without keep()`);
   return rebase(thing, keepValue(machine, base));
 }
 

@@ -1,23 +1,23 @@
 /**
- * The numeric types of values: the range of integers that a register or memory may hold.
+ * Number types: the range of integers that a register or memory may hold.
  *
- * The range of `u32` is 0 to 2^32-1; masking with 0xff leaves 0 to 255. Arithmetic computes the range of its
+ * The range of `u32` is 0 to 2^32-1; `and(0xff)` narrows it to 0 to 255. Arithmetic computes the range of its
  * result, so that a later store or comparison knows whether it is exact.
  */
 import type { IntLayout } from '../layout.ts';
 
-/** The integers from `min` to `max`, both within 64 bits. It is the type of values and places. */
+/** The type of a value or place: the integers from `min` to `max`, both within 64 bits. */
 export interface NumberType {
   readonly min: bigint;
   readonly max: bigint;
 }
 
-/** 0 to 2^bits - 1. */
+/** The unsigned type: 0 to 2^bits - 1. */
 export function unsigned(bits: number): NumberType {
   return { min: 0n, max: (1n << BigInt(bits)) - 1n };
 }
 
-/** -2^(bits-1) to 2^(bits-1) - 1. */
+/** The signed type: -2^(bits-1) to 2^(bits-1) - 1. */
 export function signed(bits: number): NumberType {
   return { min: -(1n << BigInt(bits - 1)), max: (1n << BigInt(bits - 1)) - 1n };
 }
@@ -32,22 +32,22 @@ export function only(constant: bigint): NumberType {
   return { min: constant, max: constant };
 }
 
-/** The type of an integer of that layout. */
+/** The type of an integer layout. */
 export function numberTypeOf({ size, signed: isSigned }: Pick<IntLayout, 'size' | 'signed'>): NumberType {
   return isSigned ? signed(8 * size) : unsigned(8 * size);
 }
 
-/** Whether every number of `inner` is one of `outer`. */
+/** Whether `outer` contains every number of `inner`. */
 export function includes(outer: NumberType, inner: NumberType): boolean {
   return inner.min >= outer.min && inner.max <= outer.max;
 }
 
-/** Whether the type has negative numbers. */
+/** Whether the type contains negative numbers. */
 export function mayBeNegative({ min }: NumberType): boolean {
   return min < 0n;
 }
 
-/** For messages: `u32, 0 to 4294967295`, or `0 to 63` for a range without a name. */
+/** Describes a type for messages: `u32, 0 to 4294967295`, or `0 to 63` for a range without a name. */
 export function describeType({ min, max }: NumberType): string {
   const bits = [8, 16, 32, 64];
   const same = (type: NumberType) => type.min === min && type.max === max;
@@ -67,14 +67,17 @@ export function commonSign(left: NumberType, right: NumberType): 'unsigned' | 's
   return includes(S64, left) && includes(S64, right) ? 'signed' : undefined;
 }
 
-/** A result that is exact if it fits 64 bits; otherwise it wraps, as a number of the left operand's sign. */
+/**
+ * The exact range if it fits 64 bits. Otherwise the result wraps, and takes the signedness of the left
+ * operand.
+ */
 function wrapped(left: NumberType, min: bigint, max: bigint): NumberType {
   const exact = { min, max };
   if (includes(U64, exact) || includes(S64, exact)) return exact;
   return mayBeNegative(left) ? S64 : U64;
 }
 
-/** The number of bits of a number that isn't negative. */
+/** The number of significant bits of a non-negative number. */
 function bitLength(number: bigint): number {
   return number === 0n ? 0 : number.toString(2).length;
 }
@@ -96,14 +99,14 @@ export function product(a: NumberType, b: NumberType): NumberType {
   return wrapped(a, least(...corners), greatest(...corners));
 }
 
-/** Truncated towards zero; division by zero gives 0 (RFC 9669, section 4.1). */
+/** The quotient, truncated toward zero. Division by zero gives 0 (RFC 9669, section 4.1). */
 export function quotient(a: NumberType, b: NumberType): NumberType {
   const divisors = [b.min, b.max, -1n, 1n].filter((each) => each !== 0n && each >= b.min && each <= b.max);
   const corners = divisors.flatMap((divisor) => [a.min / divisor, a.max / divisor]);
   return wrapped(a, least(0n, ...corners), greatest(0n, ...corners));
 }
 
-/** With the sign of the dividend; the remainder of a division by zero is the dividend. */
+/** The remainder, with the sign of the dividend. Modulo zero gives the dividend (RFC 9669, section 4.1). */
 export function remainder(a: NumberType, b: NumberType): NumberType {
   const mayBeZero = b.min <= 0n && b.max >= 0n;
   const most = mayBeZero ? magnitude(a) : least(magnitude(a), magnitude(b) - 1n);
@@ -119,24 +122,24 @@ export function conjunction(a: NumberType, b: NumberType): NumberType {
   return signed(bitsOfBoth(a, b));
 }
 
-/** Of `or` and `xor`. */
+/** The result of `or` and `xor`. */
 export function disjunction(a: NumberType, b: NumberType): NumberType {
   if (!mayBeNegative(a) && !mayBeNegative(b)) return unsigned(bitLength(greatest(a.max, b.max)));
   if (includes(S64, a) && includes(S64, b)) return signed(bitsOfBoth(a, b));
   return mayBeNegative(a) ? S64 : U64;
 }
 
-/** The width of the signed type that holds both. */
+/** The width in bits of the smallest signed type that contains both. */
 function bitsOfBoth(a: NumberType, b: NumberType): number {
   return 1 + Math.max(...[a.max, b.max, ~a.min, ~b.min].map((each) => (each < 0n ? 0 : bitLength(each))));
 }
 
-/** By an amount of 0 to 63. */
+/** The result of a left shift by 0 to 63. */
 export function shiftedLeft(a: NumberType, { min, max }: NumberType): NumberType {
   return product(a, { min: 1n << min, max: 1n << max });
 }
 
-/** By an amount of 0 to 63: divided by a power of two and rounded down. */
+/** The result of a right shift by 0 to 63: a division by a power of two that rounds down. */
 export function shiftedRight(a: NumberType, { min, max }: NumberType): NumberType {
   const corners = [a.min >> min, a.min >> max, a.max >> min, a.max >> max];
   return { min: least(...corners), max: greatest(...corners) };

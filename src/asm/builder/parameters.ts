@@ -1,5 +1,5 @@
 /**
- * The parameters and arguments of subprograms: numbers in registers, and memory by its address.
+ * Parameters and arguments of subprograms: numbers pass by value in a register, memory by address.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
 import type { Register } from '../instruction.ts';
@@ -23,24 +23,24 @@ import { isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
 import { Value } from './value.ts';
 
 /**
- * What a body gets for its schemas: a value for a number, and for a struct the memory that its caller hands
- * over.
+ * The parameters of a subprogram body, by schema: a value for an integer schema, and the caller's memory for
+ * any other.
  */
 export type ParametersOf<P extends readonly TSchema[]> = {
   readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Value : Memory<P[I]>;
 };
 
 /**
- * The arguments of a call by the schemas of the parameters: a number for an integer schema, memory for the
- * others.
+ * The arguments of a call, by the schemas of the parameters: a number or a pointer for an integer schema,
+ * memory for any other.
  */
 export type ArgumentsOf<P extends readonly TSchema[]> = {
   readonly [I in keyof P]: Static<P[I]> extends number | bigint ? Operand | KernelPointer : Memory<P[I]>;
 };
 
 /**
- * A map's key or value in a statement, by its schema: a number or an address for an integer schema, memory
- * for the others. A `Place` may hold bytes of the kernel or the context, which are copied to the stack first.
+ * The key or value of a map statement, by its schema: a number or an address for an integer schema, memory
+ * for any other. Kernel memory and context fields are copied to the stack first.
  */
 export type Input<S extends TSchema> =
   unknown extends Static<S>
@@ -49,7 +49,10 @@ export type Input<S extends TSchema> =
       ? Operand | KernelPointer
       : Memory<S> | Place;
 
-/** The parameters of a function, in the registers from the one numbered `first` among those of arguments. */
+/**
+ * Takes over the parameters of a function from the argument registers, beginning with the one at index
+ * `first`.
+ */
 export function receiveParameters<P extends readonly TSchema[]>(
   machine: Machine,
   parameters: P,
@@ -72,15 +75,15 @@ export function receiveParameters<P extends readonly TSchema[]>(
   return received as ParametersOf<P>;
 }
 
-/** Throws unless the memory that the caller wants filled has been written, every byte of it. */
+/** Throws unless every byte of the `out` parameters has been written. */
 export function requireFilled(parameters: readonly TSchema[], received: readonly unknown[]): void {
   for (const [index, schema] of parameters.entries())
     if (isOut(schema)) placeOf(received[index] as Place | StructMemory).requireWritten();
 }
 
 /**
- * Emits the instructions that place `args` for a function of those parameters; `context`, if given, goes
- * before them. The result is the memory that the function fills.
+ * Emits the instructions that move `args` to the argument registers. A `context` is the first argument.
+ * Returns the memory that the function fills: its `out` arguments.
  */
 export function placeParameters(
   machine: Machine,
@@ -90,7 +93,7 @@ export function placeParameters(
   context: Value | undefined,
 ): readonly Place[] {
   if (args.length !== parameters.length)
-    throw new TypeError(`${name} takes ${parameters.length} arguments, and was given ${args.length}`);
+    throw new TypeError(`${name} takes ${parameters.length} arguments, but got ${args.length}`);
   const moves: Move[] = context === undefined ? [] : [fromOperand(machine, r1, context)];
   const filled: Place[] = [];
   for (const [index, schema] of parameters.entries()) {
@@ -119,7 +122,7 @@ function placeOne(
   }
   const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
   if (place?.kind !== 'memory')
-    throw new TypeError(`${name} is memory, on the stack or in a map: put it there first`);
+    throw new TypeError(`${name} must be memory on the stack or in a map: copy it to a b.stack() first`);
   if (place.size !== layout.size)
     throw new TypeError(`${name} has ${layout.size} bytes; ${place.name} has ${place.size}`);
   if (place.alignment < layout.align)

@@ -1,12 +1,12 @@
 /**
- * Places that hold pointers to kernel structures.
+ * Pointers to kernel structures, stored in memory.
  */
 import type { PointedStruct } from '../btf.ts';
 import type { Layout } from '../layout.ts';
 import type { Machine } from './machine.ts';
 import { type Base, Place, type PlaceKind } from './place.ts';
 
-/** What a pointer's place is besides its base. */
+/** The position and type of a stored pointer. */
 export interface PointerPart {
   readonly offset: number;
   readonly layout: Layout;
@@ -14,7 +14,7 @@ export interface PointerPart {
   readonly pointsTo: PointedStruct;
 }
 
-/** A place that holds a pointer to a structure that the kernel's types know: `b.kernel(place)` reads it. */
+/** A stored pointer to a structure that kernel BTF describes. `b.kernel(place)` follows it. */
 export class PointerPlace extends Place {
   readonly pointsTo: PointedStruct;
 

@@ -1,5 +1,5 @@
 /**
- * The program context: the registers that hold its address, and the arguments, results and fields in it.
+ * The program context: the registers that hold its address, and its arguments, return value and fields.
  */
 import { ProgramError } from '../error.ts';
 import { withSourcePosition } from '../error-position.ts';
@@ -14,43 +14,40 @@ import { Place } from './place.ts';
 import { Value } from './value.ts';
 
 /**
- * What one program or subprogram was given. Places are typed, and each use of one is a load by way of the
- * context's register.
+ * The context of one program or subprogram. Its arguments, return value and fields are typed places. Each use
+ * of one loads it through the register that holds the context.
  */
 export class ProgramContext {
   readonly #machine: Machine;
   readonly #of: ContextLayout;
   readonly #name: string;
-  /**
-   * The context's registers, in the order in which it came into them; empty in a subprogram that isn't given
-   * it.
-   */
+  /** The copies of the context's address, oldest first. Empty in a subprogram that does not receive it. */
   readonly #contexts: Value[] = [];
 
   /**
-   * Of what is built under that name: the context is in r1 where it is `handed` over, as it is not to every
-   * subprogram.
+   * The context of the program or subprogram `name`. If it `receives` the context, r1 holds its address at
+   * the start.
    */
-  constructor(machine: Machine, of: ContextLayout, name: string, handed: boolean) {
+  constructor(machine: Machine, of: ContextLayout, name: string, receives: boolean) {
     this.#machine = machine;
     this.#of = of;
     this.#name = name;
-    if (!handed) return;
+    if (!receives) return;
     const holder = { name: 'the context', position: undefined };
     machine.hold(r1, holder);
     this.#contexts.push(new Value(machine, r1, holder));
   }
 
   /**
-   * The context in the register that it came into last, of those that hold it still. Throws where it wasn't
-   * given.
+   * The newest copy of the context's address that is still in its register. Throws ProgramError if the
+   * subprogram does not receive the context.
    */
   get context(): Value {
     const context = this.#current();
     if (context === undefined)
       throw withSourcePosition(
         new ProgramError(
-          `${this.#name} is not given the context: ask for it, by { context: true } in subprogram()`,
+          `${this.#name} does not receive the context: pass { context: true } to subprogram()`,
         ),
       );
     return context;
@@ -58,24 +55,23 @@ export class ProgramContext {
 
   #current(): Value | undefined {
     const held = this.#contexts.findLast(({ register, holder }) => this.#machine.isHeldBy(register, holder));
-    // Reading one that is gone says what took it.
+    // If all copies are lost, the error of reading the first one names the cause.
     return held ?? this.#contexts[0];
   }
 
-  /** `kept` has been made of `thing`: if that is the context, it is there from now on. */
+  /** Notes that `kept` is a copy of `thing`. If `thing` is the context, later accesses use the copy. */
   kept(thing: unknown, kept: Value): void {
     if (thing === this.#current()) this.#contexts.push(kept);
   }
 
   /**
-   * An argument by its number, from 0, or its name. @throws {RangeError} if there is none, or it can't be
-   * read.
+   * Finds an argument by number, from 0, or name. Throws RangeError if it does not exist or cannot be read.
    */
   argument(wanted: number | string): Place {
     return contextSlotPlace(this.#machine, this.context, this.#of.argument(wanted));
   }
 
-  /** The return value of the traced function. @throws {RangeError} unless the program runs at its return. */
+  /** The return value of the traced function. Throws RangeError unless the program runs at its return. */
   get retval(): Place {
     const { retval, name } = this.#of;
     if (retval === undefined)
@@ -83,24 +79,25 @@ export class ProgramContext {
     return contextSlotPlace(this.#machine, this.context, retval());
   }
 
-  /** The kind of the program. */
+  /** The program kind. */
   get kind(): ProgramKind {
     return this.#of.kind;
   }
 
-  /** Throws TypeError if programs of this kind may not call the helper. */
+  /** Throws TypeError if programs of this kind cannot call the helper. */
   requireHelper({ name, only }: Helper): void {
     const { kind, name: hook } = this.#of;
     if (only === undefined || only.includes(kind)) return;
-    const may = only.length === 0 ? 'only programs that may sleep' : `only ${only.join(', ')} programs`;
+    const may = only.length === 0 ? 'only sleepable programs' : `only ${only.join(', ')} programs`;
     throw new TypeError(`${hook} cannot call bpf_${name}: ${may} can`);
   }
 
-  /** A field of a record, by its name. @throws {RangeError} where the program is given none. */
+  /** Finds a field of a tracepoint record by name. Throws RangeError if the context is not a record. */
   field(wanted: string): Place {
     const { field, name } = this.#of;
     const found = field?.(wanted);
-    if (!found) throw new RangeError(`${name} gives its program no record with fields`);
+    if (!found)
+      throw new RangeError(`the context of ${name} is not a record: b.field() needs a tracepoint program`);
     return new Place(this.#machine, this.context, found.offset, layoutOfPart(found), wanted, 'kernel');
   }
 }

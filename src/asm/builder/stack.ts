@@ -1,8 +1,8 @@
 /**
  * Stack memory: the slots of the open blocks, and the bytes that have been written.
  *
- * The kernel lets a privileged program pass on unwritten bytes, and with them old content of the stack. The
- * builder does not.
+ * The kernel allows a privileged program to use unwritten stack bytes, which may leak old data. The builder
+ * does not allow that.
  */
 import { describePosition, type Position } from '../position.ts';
 
@@ -21,18 +21,18 @@ export interface SlotUse {
   readonly name: string;
   /** The content and its size: `struct of 160 bytes`. */
   readonly content: string;
-  /** What to do if the stack has no room for it. */
+  /** The advice in the error for a full stack. */
   readonly remedy?: string;
 }
 
-/** A part of the stack frame. It belongs to the block that made it. */
+/** A range of the stack frame. It belongs to the block that allocated it, and is free after that block. */
 export class StackSlot implements TrackedMemory {
   readonly name: string;
   readonly content: string;
   readonly size: number;
-  /** Bytes from r10, so negative. */
+  /** Bytes from r10; negative. */
   readonly offset: number;
-  /** The statement that made it. */
+  /** The statement that allocated it. */
   readonly position: Position | undefined;
 
   constructor({ name, content }: SlotUse, size: number, offset: number, position: Position | undefined) {
@@ -50,14 +50,14 @@ const REMEDY =
 /** The stack frame of one program or subprogram, and the memory of its caller that it must fill. */
 export class Stack {
   #used = 0;
-  /** The usable memory, with a flag for each byte that has been written. */
+  /** A flag per byte of each tracked memory: 1 if the byte has been written. */
   #written = new Map<TrackedMemory, Uint8Array>();
 
   /**
-   * Allocates `size` bytes, at an offset that is a multiple of `align` plus `skew`: the copy of a span that
-   * starts at an unaligned offset needs the same alignment.
+   * Allocates `size` bytes at an offset that is a multiple of `align` plus `skew`. The copy of a span that
+   * starts at an unaligned offset needs the skew, so that its fields are aligned as in the original.
    *
-   * Throws RangeError if the stack is full, and lists its slots.
+   * Throws RangeError if the stack is full; the message lists the slots in use.
    */
   allocate(
     size: number,
@@ -85,12 +85,12 @@ export class Stack {
     );
   }
 
-  /** Requires from now on that the bytes of this memory are written before they are read. */
+  /** Starts to track which bytes of this memory have been written. All bytes count as unwritten. */
   track(memory: TrackedMemory): void {
     this.#written.set(memory, new Uint8Array(memory.size));
   }
 
-  /** Whether the block that made a slot is still open. */
+  /** Whether the block that allocated the slot is still open. */
   has(slot: StackSlot): boolean {
     return this.#written.has(slot);
   }
@@ -100,9 +100,7 @@ export class Stack {
     this.#written.get(memory)?.fill(1, offset, offset + size);
   }
 
-  /**
-   * The first unwritten byte among `size` bytes at `offset`, counted from `offset`; -1 if all are written.
-   */
+  /** The index, from `offset`, of the first unwritten byte among `size` bytes; -1 if all are written. */
   firstUnwritten(memory: TrackedMemory, offset: number, size: number): number {
     return (
       this.#written
@@ -112,14 +110,14 @@ export class Stack {
     );
   }
 
-  /** Marks the bytes of slots among `size` bytes at `offset` from r10 as written. */
+  /** Marks `size` bytes at `offset` from r10 as written, in all slots that they overlap. */
   writeAt(offset: number, size: number): void {
     for (const { slot, start, end } of this.#slotsAt(offset, size)) this.write(slot, start, end - start);
   }
 
   /**
-   * The first unwritten byte of a slot among `size` bytes at `offset` from r10, counted from the slot's first
-   * byte.
+   * Finds the first unwritten byte of a slot among `size` bytes at `offset` from r10. `byte` counts from the
+   * slot.
    */
   unwrittenAt(offset: number, size: number): { readonly slot: StackSlot; readonly byte: number } | undefined {
     for (const { slot, start, end } of this.#slotsAt(offset, size)) {
@@ -130,8 +128,8 @@ export class Stack {
   }
 
   /**
-   * The slots that overlap `size` bytes at `offset` from r10, each with the common bytes, counted from its
-   * first byte.
+   * The slots that overlap `size` bytes at `offset` from r10; `start` and `end` of the overlap count from the
+   * slot.
    */
   *#slotsAt(offset: number, size: number): Generator<{ slot: StackSlot; start: number; end: number }> {
     for (const slot of this.#written.keys()) {
@@ -142,7 +140,7 @@ export class Stack {
     }
   }
 
-  /** The first byte that is written here and not in `other`; undefined if there is none. */
+  /** Finds the first byte that is written here but not in `other`. */
   writtenOnlyHere(other: Stack): { readonly memory: TrackedMemory; readonly offset: number } | undefined {
     for (const [memory, flags] of this.#written) {
       const others = other.#written.get(memory);
@@ -152,7 +150,7 @@ export class Stack {
     return undefined;
   }
 
-  /** A copy, which changes independently. */
+  /** Returns an independent copy. */
   copy(): Stack {
     const stack = new Stack();
     stack.#used = this.#used;
@@ -161,8 +159,9 @@ export class Stack {
   }
 
   /**
-   * Joins the flags of an arm into those of memory from before it: copies those of the first arm, and those
-   * of others by AND.
+   * Joins the written bytes of an arm into this state, which is from before the branch. The flags of the
+   * first arm replace the current ones; every further arm clears the flags of the bytes that it has not
+   * written.
    */
   keepWrittenIn(arm: Stack, first: boolean): void {
     for (const [memory, flags] of this.#written) {

@@ -19,7 +19,7 @@ export interface Holder {
   readonly raw?: boolean;
   /** The raw holder that this one displaced. */
   displaced?: Holder | undefined;
-  /** The block in which it took the register. */
+  /** The block that was open when it took the register. */
   scope?: Scope;
   /** How it lost the register. */
   lost?: {
@@ -30,12 +30,13 @@ export interface Holder {
   };
   /** Whether a backward jump leads to code that uses it, from a path on which it is lost. */
   broken?: boolean;
-  /**
-   * The number of raw labels before its last use, by a statement and by raw instructions.
-   */
+  /** The number of raw labels before its last use by a statement. */
   usedAt?: number;
+  /** The number of raw labels before its last use by raw instructions. */
   usedRawAt?: number;
-  /** The same for casts of the value, by the version of the register that they read. */
+  /**
+   * The number of raw labels before the last use of each cast, by the register version that the cast reads.
+   */
   readAt?: Map<number, number>;
   /**
    * The versions that code after a label cannot read, because a backward jump leads there with another
@@ -44,7 +45,7 @@ export interface Holder {
   stale?: Set<number>;
 }
 
-/** A holder for messages: its name, and the line that made it. */
+/** Describes a holder for messages: its name, and the source line that made it. */
 export function describeHolder({ name, position }: Holder): string {
   const line = position && describePosition(position);
   return line === undefined ? name : `${name} of ${line}`;
@@ -53,7 +54,9 @@ export function describeHolder({ name, position }: Holder): string {
 /** The facts that hold at a point on every path to it. */
 export interface Facts {
   readonly holders: readonly (Holder | undefined)[];
-  /** The assignment that each register's content is from; undefined if it depends on the path. */
+  /**
+   * The version of each register (the number of its last assignment); undefined if it depends on the path.
+   */
   readonly versions: readonly (number | undefined)[];
   readonly stack: Stack;
 }

@@ -1,5 +1,5 @@
 /**
- * Subprograms: what `subprogram()` returns, and the code that one program has of them.
+ * Subprograms: the type that `subprogram()` returns, and the code of the subprograms of one program.
  */
 import type { TSchema } from '@sinclair/typebox';
 import type { BodyResult } from '../body.ts';
@@ -8,10 +8,10 @@ import type { SubprogramCode } from '../instruction.ts';
 import type { Position } from '../position.ts';
 
 /**
- * A function that programs call: `subprogram()` makes one, `b.call(it, ...)` calls it. `P` holds the schemas
- * of its parameters.
+ * A BPF function. `subprogram()` defines it and `b.call(it, ...)` calls it. `P` contains the schemas of its
+ * parameters.
  *
- * It has no instructions of its own. Each program that calls it builds them once, for its own target.
+ * Each program that calls it builds its instructions once, for the target of that program.
  */
 export interface Subprogram<P extends readonly TSchema[] = readonly TSchema[]> {
   /** A C identifier; listings and bpftool show it. */
@@ -30,12 +30,12 @@ export interface Subprogram<P extends readonly TSchema[] = readonly TSchema[]> {
 /** The code of the subprograms of one program. Each is built when the program first calls it. */
 export class Subprograms {
   readonly #built = new Map<Subprogram, SubprogramCode>();
-  /** The subprograms being built, each called by the one before it. */
+  /** The subprograms that are being built: the current chain of calls, outermost first. */
   readonly #building: Subprogram[] = [];
 
   /**
-   * Returns the code of a subprogram, which `build` makes if there is none yet. Throws ProgramError for
-   * recursion.
+   * Returns the code of a subprogram. Calls `build` when the program first calls the subprogram. Throws
+   * ProgramError for recursion.
    */
   codeOf(subprogram: Subprogram, build: () => SubprogramCode): SubprogramCode {
     const known = this.#built.get(subprogram);

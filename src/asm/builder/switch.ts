@@ -29,23 +29,22 @@ export type Case = readonly [
   body: () => BodyResult,
 ];
 
-/** A constant as an unsigned number in the subject's representation, and the label of its arm. */
+/** A constant, as the unsigned number that the subject would contain, and the label of its arm. */
 interface Entry {
   readonly bits: bigint;
   readonly label: string;
 }
 
 /**
- * Up to 8 constants are compared in the order of the cases; more are searched as a binary tree. Measured on
- * x86-64: a chain of 8 takes as long as any tree, a chain of 64 some 4 ns longer, and a tree with leaves of
- * fewer than 8 has more instructions.
+ * Up to 8 constants are compared one after the other, in the order of the cases; more are searched by
+ * bisection. Measured on x86-64: a chain of 8 comparisons takes as long as any tree, and a chain of 64 about
+ * 4 ns longer. A tree with fewer than 8 comparisons per leaf has more instructions.
  */
 const MOST_IN_A_ROW = 8;
 
 /**
- * Emits the jumps to the arms and the arms after them: first `otherwise`, then one for each case. Throws
- * RangeError for a duplicate constant and for one that the subject cannot hold, and TypeError for a case
- * without constants.
+ * Emits the jumps to the arms, then the arms: `otherwise` first, then each case. Throws RangeError for a
+ * duplicate constant and for one that the subject cannot hold, and TypeError for a case without constants.
  */
 export class Switch {
   readonly #machine: Machine;
@@ -90,8 +89,8 @@ export class Switch {
 }
 
 /**
- * Loads the subject and emits the jumps to the labels. Other numbers go to `otherwise`, which follows the
- * jumps.
+ * Loads the subject and emits the jumps to the labels. If no constant is equal, control reaches `otherwise`,
+ * whose code follows the jumps.
  */
 function emitJumps(
   machine: Machine,
@@ -117,22 +116,22 @@ function emitJumps(
   search(entries, true);
 }
 
-/** The constants of all cases in order. */
+/** The constants of all cases, in order. */
 function entriesOf(subject: Value | Place, cases: readonly Case[], labels: readonly string[]): Entry[] {
-  if (cases.length === 0) throw new TypeError('a switch has at least one case');
+  if (cases.length === 0) throw new TypeError('a switch needs at least one case');
   const found = new Map<bigint, { readonly label: string; readonly number: number }>();
   for (const [index, [given]] of cases.entries()) {
     const number = index + 1;
     const constants: readonly (number | bigint)[] = typeof given === 'object' ? given : [given];
-    if (constants.length === 0) throw new TypeError(`case number ${number} of the switch has no constant`);
+    if (constants.length === 0) throw new TypeError(`case ${number} of the switch has no constant`);
     for (const constant of constants) {
       const bits = bitsOf(subject, constant);
       const before = found.get(bits)?.number;
       if (before !== undefined)
         throw new RangeError(
           before === number
-            ? `${constant} is twice in case number ${number} of the switch`
-            : `${constant} is in two cases of the switch, number ${before} and number ${number}`,
+            ? `case ${number} of the switch lists ${constant} twice`
+            : `cases ${before} and ${number} of the switch both contain ${constant}`,
         );
       found.set(bits, { label: labels[index] as string, number });
     }
@@ -141,8 +140,8 @@ function entriesOf(subject: Value | Place, cases: readonly Case[], labels: reado
 }
 
 /**
- * A constant as an unsigned number in the subject's representation. Throws RangeError if the subject cannot
- * hold it.
+ * The unsigned number that the subject contains if it is equal to `constant`. Throws RangeError if the
+ * subject cannot hold it.
  */
 function bitsOf(subject: Value | Place, constant: number | bigint): bigint {
   const number = constantOf(constant);
@@ -157,7 +156,7 @@ function sizeOf(subject: Value | Place): number {
   return subject.validBits === 32 || includes(U32, subject.type) ? 4 : 8;
 }
 
-/** The comparisons of one register with constants. */
+/** Emits the comparisons of one register with constants. */
 class SwitchJumps {
   readonly #machine: Machine;
   readonly #register: Register;
@@ -188,8 +187,7 @@ class SwitchJumps {
   #emit(whole: insn.Branch, half: insn.Branch, bits: bigint, label: string): void {
     const signed = BigInt.asIntN(64, bits);
     const fits = BigInt.asIntN(32, signed) === signed;
-    // 64-bit jumps sign-extend their immediate, so unsigned numbers of 32 bits are compared in the low
-    // halves.
+    // A 64-bit jump sign-extends its immediate, so unsigned 32-bit constants need a 32-bit jump.
     if (this.#lowHalf || (this.#size <= 4 && !fits))
       this.#machine.emit(half(this.#register, Number(bits), label));
     else this.#machine.emit(whole(this.#register, fits ? Number(signed) : this.#constant(signed), label));
