@@ -1,22 +1,22 @@
 /**
- * Bodies: functions that emit instructions while a program is assembled.
+ * Bodies: functions of the user that emit instructions while a program is built.
  */
 
 /**
- * The result of a body, which is ignored: anything but a promise. (A function of type `() => void` may be
- * async; one of this type may not.)
+ * The result of a body: anything except a promise. It is ignored. Unlike `void`, this result type makes an
+ * async body a type error.
  */
 export type BodyResult =
   // biome-ignore lint/suspicious/noConfusingVoidType: bodies without a `return` have the result type void.
   void | undefined | null | boolean | number | bigint | string | (object & { readonly then?: never });
 
-/** Throws TypeError for the result of an async body. */
+/** Throws TypeError if the result of a body is a promise. */
 export function requireSynchronous(result: unknown): void {
   if (typeof result !== 'object' || result === null || !('then' in result)) return;
   if (typeof result.then !== 'function') return;
-  // The promise may be rejected later, for what this error already says.
+  // The promise may reject later; without a handler, that would end the process.
   Promise.resolve(result).catch(() => {});
   throw new TypeError(
-    'the body returns a promise, and bodies cannot wait: they run while the program is assembled; make it a function that is not async',
+    'the body returned a promise, but it must finish while the program is built: make it a synchronous function',
   );
 }

@@ -136,12 +136,12 @@ for (const [what, items, message] of [
   [
     'no instructions',
     [callSubprogram({ name: 'empty', instructions: [] }), exit()],
-    "the subprogram 'empty' has no instructions",
+    "subprogram 'empty' has no instructions",
   ],
   [
     'an invalid name',
     [callSubprogram({ ...twice, name: 'a b' }), exit()],
-    "the subprogram 'a b': a name is a C identifier",
+    "subprogram name 'a b' is not a C identifier",
   ],
   [
     'a path past its end',

@@ -18,7 +18,7 @@ const x64 = target('x64');
 const counts = hash('counts', { key: struct({ a: u32, b: u32 }), value: u64, maxEntries: 8 });
 
 const buildError = (body: (b: Builder) => void) => thrown(() => rawTracepoint('sys_enter', x64, body));
-const PROMISE = /returns a promise.*cannot wait.*\(.*bodies\.test\.ts:\d+\)$/;
+const PROMISE = /returned a promise.*make it a synchronous function.*\(.*bodies\.test\.ts:\d+\)$/;
 
 const waiting: [string, (b: Builder) => void][] = [
   // @ts-expect-error: an async arm is a type error, too.

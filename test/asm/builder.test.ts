@@ -898,7 +898,7 @@ test('raw instructions are allowed anywhere, and their calls clobber registers',
   );
   assert.match(
     errorMessage((b) => b.emit(ja(1), mov(r2, 0))),
-    /must be to a label/,
+    /must name a label/,
   );
 });
 

@@ -181,7 +181,7 @@ test('leave() is only valid in its block', () => {
       });
       b.if(b.arg(0).eq(1), escaped);
     }),
-    /^leave\(\) of the block at \S+:\d+, which has ended/,
+    /^leave\(\) was called after the end of the block at \S+:\d+/,
   );
 });
 
@@ -197,7 +197,7 @@ test('leave() of a block that threw is refused, too', () => {
       );
       b.if(b.arg(0).eq(1), escaped);
     }),
-    /^leave\(\) of the block at \S+:\d+, which has ended/,
+    /^leave\(\) was called after the end of the block at \S+:\d+/,
   );
 });
 
@@ -248,7 +248,7 @@ test('a label that nothing jumps to, or only its own code, is refused at its lin
         b.exit(1);
         body(b);
       }),
-      /^nothing jumps to label 'x', and the code before it has ended \(\S+end-of-block\.test\.[jt]s:\d+\)$/,
+      /^label 'x' is unreachable: nothing jumps to it, and the code before it ends in an exit or jump \(\S+end-of-block\.test\.[jt]s:\d+\)$/,
     );
 });
 

@@ -206,14 +206,17 @@ for (const [hook, make] of Object.entries(hooks)) {
         (error: unknown) =>
           error instanceof RangeError &&
           error.message.startsWith(
-            `program name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.] (`,
+            `program name '${name}' is invalid: the kernel accepts 1 to 15 characters of [A-Za-z0-9_.] (`,
           ) &&
           /hooks\.test\.ts:\d+\)$/.test(error.message),
       );
     });
 
   test(`${hook} refuses a name that is not a string`, () =>
-    assert.throws(() => make(5 as never), /^program name '5': the kernel takes 1 to 15 characters/));
+    assert.throws(
+      () => make(5 as never),
+      /^program name '5' is invalid: the kernel accepts 1 to 15 characters/,
+    ));
 
   test(`${hook} keeps names of 1 to 15 characters`, () => {
     for (const name of ['a', 'on.connect_2', 'fifteen_letters']) assert.is(make(name).name, name);

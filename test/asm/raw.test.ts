@@ -135,7 +135,7 @@ test('a register is free after its block, and the error says if all are held', (
       for (let n = 0; n < 4; n++) b.keep(b.arg(n));
       b.emit(mov(r9, 1));
     }),
-    /^mov writes r9, which holds argument 3 of .*: all of r6 to r9 hold something/,
+    /^mov writes r9, which holds argument 3 of .*: r6 to r9 are all in use; keep values inside a b\.block/,
   );
 });
 
@@ -207,10 +207,7 @@ for (const [what, instruction, register] of READS)
       here();
       b.emit(instruction);
     });
-    assert.match(
-      message,
-      new RegExp(` reads ${register}, which neither a value nor a raw instruction has set`),
-    );
+    assert.match(message, new RegExp(` reads ${register}, which no value or raw instruction has set`));
   });
 
 test('registers left over from statements are unset for raw instructions', () => {
@@ -219,7 +216,7 @@ test('registers left over from statements are unset for raw instructions', () =>
       b.if(b.arg(0).eq(1), () => b.stack(u64, 1));
       b.emit(mov(r2, r0));
     }),
-    /^mov reads r0, which neither a value/,
+    /^mov reads r0, which no value/,
   );
 });
 
@@ -472,7 +469,7 @@ test('user labels cannot contain %', () => {
   for (const item of [label('%exit'), ja('%exit'), jeq(r1, 0, 'a%b'), callSubprogram('%f')])
     assert.match(
       errorMessage((b) => b.emit(item)),
-      /only generated labels have a %/,
+      /^label '\S+' is invalid: % is reserved for generated labels/,
     );
 });
 
@@ -487,7 +484,7 @@ test('a raw jump, call or address by distance is refused', () => {
   ] as const)
     assert.match(
       errorMessage((b) => b.emit(item, mov(r0, 0), mov(r0, 0), exit())),
-      new RegExp(`^a raw ${what} among statements must be to a label`),
+      new RegExp(`^a raw ${what} must name a label: distances change`),
     );
 });
 
@@ -587,7 +584,7 @@ test('a loop that clobbers a value it uses is refused at its jump back', () => {
   });
   assert.match(
     message,
-    /^the jump back to 'top' lacks 5 of \S+, which is used behind that label: r0 does not hold it/,
+    /^the jump back to 'top' leads to code that uses 5 of \S+, but r0 no longer holds it/,
   );
 });
 
@@ -626,7 +623,7 @@ test('a loop with its test at the end continues with the state before it', () =>
       });
       b.emit(jeq(r1, 0, 'body'), label('out'));
     }),
-    /^the jump back to 'body' leads to code that has byte 0 of stack written, and here it is not/,
+    /^the jump back to 'body' leads to code that expects byte 0 of stack to be written, but this path has not written it/,
   );
 });
 
@@ -640,7 +637,7 @@ test('a jump back to code that uses a value needs it in its register', () => {
       slot.set(value);
       b.emit(mov(r0, 1), jne(r0, 0, 'again'));
     }),
-    /^the jump back to 'again' lacks 5 of .*, which is used behind that label: r0 does not hold it any more/,
+    /^the jump back to 'again' leads to code that uses 5 of .*, but r0 no longer holds it/,
   );
   // After a jump back that clobbered a raw value, the value stays unset.
   assert.match(
@@ -679,7 +676,7 @@ test('a jump back to code that uses another view of a value needs the old value'
         kept.addAssign(1);
       }),
     ),
-    /^the jump back to 'again' follows an assignment to .*, and code behind that label uses another reading of it from before: read it again there/,
+    /^the jump back to 'again' follows an assignment to .*, but code after that label uses an earlier cast of it: cast it again after the label/,
   );
   // The jump comes first, and the view later.
   assert.match(
@@ -789,7 +786,7 @@ test('a function in the same list has its arguments only, without the surroundin
       const kept = b.keep(b.arg(0));
       called(() => kept.add(1))(b);
     }),
-    /^the function at 'f' uses argument 0 of \S+, which it does not have when it is called/,
+    /^the function at 'f' uses argument 0 of \S+, which is not available when the function is called: pass it in r1 to r5/,
   );
 });
 

@@ -185,7 +185,7 @@ test('a stack overflow names the number of blocks and the remedy', () => {
   const nest = (b: Builder): void => b.block(() => nest(b));
   assert.match(
     errorMessage((b) => b.if(b.arg(0).eq(1), () => nest(b))),
-    /^\d{3,} blocks within each other take all of JavaScript's stack: node --stack-size=4000 .* \(\S+size\.test\.[jt]s:\d+\)$/,
+    /^\d{3,} nested blocks overflow the JavaScript stack: run node with --stack-size=4000 .* \(\S+size\.test\.[jt]s:\d+\)$/,
   );
 });
 

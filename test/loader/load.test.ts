@@ -259,7 +259,7 @@ test('an invalid program name is refused before the load', () => {
       (error: unknown) =>
         error instanceof RangeError &&
         error.message.startsWith(
-          `program name '${name}': the kernel takes 1 to 15 characters of [A-Za-z0-9_.] (`,
+          `program name '${name}' is invalid: the kernel accepts 1 to 15 characters of [A-Za-z0-9_.] (`,
         ),
     );
   assert.equal(fake.calls, []);

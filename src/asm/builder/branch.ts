@@ -1,5 +1,5 @@
 /**
- * The layout of a branch: its arms in one sequence of instructions.
+ * The layout of a branch: places its jump and arms one after the other.
  */
 
 import { isUnconditionalJump } from '../cfg/optimize-jumps.ts';
@@ -9,15 +9,15 @@ import type { Position } from '../position.ts';
 import type { LoadedComparison } from './compare.ts';
 import type { Machine, Sequence } from './machine.ts';
 
-/** A complete arm: its instructions, and whether it has ended by an exit or a jump. */
+/** A complete arm: its instructions, and whether it ends in an exit or a jump. */
 export interface Arm {
   readonly items: Sequence;
   readonly ended: boolean;
 }
 
 /**
- * Lays two arms out in a line. An arm that only jumps becomes the target of the question's own jump; an empty
- * one costs nothing.
+ * Lays out a branch. If an arm is only a jump, the conditional jump goes directly to its target. An empty arm
+ * needs no instructions.
  */
 export function layOut(
   machine: Machine,
@@ -51,6 +51,7 @@ export function layOut(
   ];
 }
 
+/** The target of an arm that is only a jump; undefined for other arms. */
 function soleJump({ items }: Arm): string | undefined {
   const [only] = items;
   if (items.length !== 1 || !only || Array.isArray(only) || isLabel(only) || !isUnconditionalJump(only))

@@ -1,5 +1,5 @@
 /**
- * Comparisons as jumps: the width and sign in which the jump compares the two mathematical numbers.
+ * Comparisons: select the jump whose width and sign give the mathematical result.
  */
 import type { Instruction, Register } from '../instruction.ts';
 import { mixedSigns } from './arithmetic.ts';
@@ -19,14 +19,14 @@ import {
 import { bytesOf, isBigEndian, Place } from './place.ts';
 import { Value } from './value.ts';
 
-/** A comparison whose operands are loaded: what is left is the jump, either way round. */
+/** A comparison whose operands are loaded. Only its jump is missing: on true or on false. */
 export interface LoadedComparison {
   jumpIf(target: string): Instruction;
-  /** Undefined if the jump has no opposite. */
+  /** Undefined if the instruction set has no inverse of the jump (`jset`). */
   jumpUnless(target: string): Instruction | undefined;
 }
 
-/** Loads the operands of a comparison that `checkTest` has passed. */
+/** Loads the operands of a comparison that `checkTest` has accepted. */
 export function loadComparison(machine: Machine, { left, comparison, right }: Compare): LoadedComparison {
   const { position } = machine;
   const operands = loadOperands(machine, left, comparison, right);
@@ -41,7 +41,7 @@ export function loadComparison(machine: Machine, { left, comparison, right }: Co
   };
 }
 
-/** Throws if a comparison of the test can't be computed or would always come out the same. */
+/** Throws if a comparison of the test cannot be computed or always has the same result. */
 export function checkTest(test: Test): void {
   if (test.kind === 'not') checkTest(test.of);
   else if (test.kind === 'compare') checkOperands(test);
@@ -52,14 +52,15 @@ export function checkTest(test: Test): void {
 }
 
 function checkOperands({ left, comparison, right }: Compare): void {
-  if (!(left instanceof Readable)) throw new TypeError('a condition compares a value or a place');
+  if (!(left instanceof Readable))
+    throw new TypeError('the left side of a condition must be a value or memory');
   if (comparison === 'bits') checkMask(left, right);
   else if (right instanceof Readable) {
     if (commonSign(left.type, right.type) === undefined) throw mixedSigns(left, right);
   } else requireFits(right, left.type, left.name);
 }
 
-/** A mask is compared bit by bit: it may name any bit that the left side has. */
+/** Throws RangeError if a constant mask has a bit outside the left side's type. */
 function checkMask(left: Readable, mask: Operand): void {
   if (mask instanceof Readable) return;
   const { min, max } = left.type;
@@ -68,7 +69,7 @@ function checkMask(left: Readable, mask: Operand): void {
   let bits = 1n;
   while (bits <= most) bits <<= 1n;
   if (constant < min || constant >= bits)
-    throw new RangeError(`the mask ${mask} has bits that ${describeOperand(left)} doesn't have`);
+    throw new RangeError(`the mask ${mask} has bits that ${describeOperand(left)} does not have`);
 }
 
 interface Loaded {
@@ -81,14 +82,14 @@ function loadOperands(machine: Machine, left: Readable, comparison: Comparison, 
   if (!(right instanceof Readable)) return withConstant(machine, left, comparison, constantOf(right));
   const half = lowHalf(left, right);
   if (half) return { interpretation: half, left: (left as Value).read(), right: (right as Value).read() };
-  // A test of bits does not depend on the signs.
+  // A bit test (`jset`) does not depend on the signs.
   const interpretation = commonSign(left.type, right.type) ?? 'unsigned';
   return { interpretation, left: left.toRegister(), right: right.toRegister() };
 }
 
 /**
- * How the low halves of two registers, as they are, compare the two numbers; undefined if more bits are
- * needed.
+ * The 32-bit comparison that gives the right result for two registers without extending them; undefined if
+ * there is none.
  */
 function lowHalf(left: Readable, right: Readable): Interpretation | undefined {
   if (!(left instanceof Value && right instanceof Value) || Math.min(left.validBits, right.validBits) !== 32)
@@ -98,7 +99,7 @@ function lowHalf(left: Readable, right: Readable): Interpretation | undefined {
 }
 
 function withConstant(machine: Machine, left: Readable, comparison: Comparison, constant: bigint): Loaded {
-  // A place is compared as it lies in memory if that saves swapping it or extending its sign.
+  // Memory is compared without conversion if that saves a byte swap or a sign extension.
   if (left instanceof Place && left.isWhole && (isBigEndian(left) || mayBeNegative(left.type))) {
     const isEquality = comparison === 'eq' || comparison === 'ne';
     const isWord = left.size === 4 && !isBigEndian(left);
@@ -119,7 +120,7 @@ function withConstant(machine: Machine, left: Readable, comparison: Comparison, 
   return withImmediate(machine, left.toRegister(), left.type, constant);
 }
 
-/** The number in `register` is one of `type`. */
+/** Compares a register, which holds a number of `type`, with a constant. */
 function withImmediate(machine: Machine, register: Register, type: NumberType, constant: bigint): Loaded {
   const interpretation = mayBeNegative(type) ? 'signed' : 'unsigned';
   if (interpretation === 'unsigned' && includes(U32, type) && !fits32(constant))

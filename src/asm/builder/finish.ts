@@ -1,5 +1,6 @@
 /**
- * The last steps of building: from what statements have emitted to the list of a program or subprogram.
+ * The last steps of building: turn the emitted items into the final instruction list of a program or
+ * subprogram.
  */
 
 import { hasSubprograms } from '../append-subprograms.ts';
@@ -21,29 +22,29 @@ import type { Sequence } from './machine.ts';
 
 interface Built {
   readonly items: Sequence;
-  /** The end that all exits without a value share, and its label. */
+  /** The instructions that all exits without a value share, and their label. */
   readonly end: readonly Instruction[];
   readonly exit: string;
-  /** The labels of raw instructions, and their lines. */
+  /** The source lines of the raw labels. */
   readonly labels: ReadonlyMap<string, Position | undefined>;
   /**
-   * Whether there are raw instructions: only they can leave code unreached, or read a register that is not
-   * set.
+   * Whether there are raw instructions. Only they can cause unreachable code or a read of a register that is
+   * not set.
    */
   readonly hasRaw: boolean;
   readonly isProgram: boolean;
 }
 
 /**
- * The list: without what nothing reaches, with jumps that reach their labels, and with plain names for
- * generated labels.
+ * Returns the final list: optimizes jumps, removes dead code, extends jumps past 16 bits, and gives generated
+ * labels plain names.
  *
- * Throws an AssembleError for a label that is nowhere defined, for raw instructions that nothing reaches and,
- * in a program, for a read of a register that is not set on every path.
+ * Throws AssembleError for an undefined label, for unreachable raw instructions and, in a program, for a read
+ * of a register that is not set on every path.
  */
 export function finishList({ items, end, exit, labels, hasRaw, isProgram }: Built): readonly Item[] {
   const all = [...flat(items), { label: exit }, ...end];
-  // Raw instructions may jump to the common end by its name, unless that is a label of their own.
+  // Raw instructions may jump to the shared exit by its plain name, unless they define that label themselves.
   const name = nameOfGenerated(exit) as string;
   const list = labels.has(name) ? all : all.map((item) => renamed(item, exit, name));
   const labeled = separateLabels(list);
@@ -54,7 +55,7 @@ export function finishList({ items, end, exit, labels, hasRaw, isProgram }: Buil
   return finished;
 }
 
-/** Without recursion: there are as many levels as branches within each other. */
+/** Flattens a sequence. Iterative, because deeply nested branches would overflow the stack. */
 function flat(sequence: Sequence): Item[] {
   const made: Item[] = [];
   const open = [{ sequence, next: 0 }];
@@ -89,7 +90,10 @@ function requireLabels({ instructions, labels }: LabeledCode): void {
   }
 }
 
-/** A statement behind the end of its block has thrown. A label may stand there, if a jump leads to it. */
+/**
+ * Throws AssembleError for an unreachable label or raw instruction. An unreachable statement has already
+ * thrown when it was built.
+ */
 function requireReached(
   labeled: LabeledCode,
   lines: ReadonlyMap<string, Position | undefined>,
@@ -106,11 +110,11 @@ function requireReached(
     const label = [...labels].find(([each, at]) => at === index && lines.has(each))?.[0];
     if (label !== undefined)
       throw new AssembleError(
-        `nothing jumps to label '${label}', and the code before it has ended`,
+        `label '${label}' is unreachable: nothing jumps to it, and the code before it ends in an exit or jump`,
         undefined,
         lines.get(label),
       );
-    // A branch jumps over its second arm, also if the first one ends in what nothing reaches.
+    // A branch emits a jump over its second arm even if that jump is unreachable after its first arm.
     if (isUnconditionalJump(instruction)) continue;
     const form = graph.code.forms[index];
     throw new AssembleError(

@@ -1,9 +1,9 @@
 /**
- * Blocks of the user's within a statement: what each of them leaves of the machine's state, and their
- * instructions in a line.
+ * Branches and blocks: save the machine's state before the user's functions, join it after them, and lay out
+ * their instructions.
  *
- * A statement calls its blocks itself, between the steps here, so that a level of nesting takes as little of
- * the JavaScript stack as it can.
+ * The statement calls the user's functions itself, between the steps here, so that each level of nesting uses
+ * as little of the JavaScript stack as possible.
  */
 
 import { type BodyResult, requireSynchronous } from '../body.ts';
@@ -17,18 +17,23 @@ import type { Machine, Sequence, State } from './machine.ts';
 import type { Condition, Test } from './operand.ts';
 
 /**
- * The error of a block, which stays as it is, unless blocks within each other have taken all of JavaScript's
- * stack.
+ * Returns the error to throw when a block throws: the same error, unless nested blocks overflowed the
+ * JavaScript stack.
  */
-function failed(error: unknown, machine: Machine, { scope }: State, position: Position | undefined): unknown {
+function blockError(
+  error: unknown,
+  machine: Machine,
+  { scope }: State,
+  position: Position | undefined,
+): unknown {
   const isOverflow = error instanceof RangeError && /^Maximum call stack size/.test(error.message);
   if (!isOverflow || scope.depth > 0) return fromUserCode(error);
-  const message = `${machine.deepest} blocks within each other take all of JavaScript's stack: node --stack-size=4000 makes it four times as large`;
+  const message = `${machine.deepest} nested blocks overflow the JavaScript stack: run node with --stack-size=4000 (four times the default)`;
   return withSourcePosition(new RangeError(message, { cause: error }), position);
 }
 
 /**
- * The arms of a branch: each begins in the state before the branch, and their states are joined behind it.
+ * The arms of a branch. Each begins in the state before the branch; their final states are joined after it.
  */
 export class Arms {
   /** The statement's line. */
@@ -40,8 +45,8 @@ export class Arms {
   readonly #length: number;
 
   /**
-   * Begins the first arm, and so ends the statement's own part. `length` is the number of items before that
-   * part.
+   * Begins the first arm, after the statement's own instructions. `length` is the number of items before
+   * those instructions.
    */
   constructor(machine: Machine, length: number) {
     this.#length = length;
@@ -66,14 +71,14 @@ export class Arms {
     return { items, ended };
   }
 
-  /** Ends an arm, whose body returned `result`, and begins the next one. Returns the arm. */
+  /** Ends an arm whose body returned `result`, and begins the next arm. Returns the ended arm. */
   next(result: BodyResult): Arm {
     const built = this.#built(result);
     this.#begin();
     return built;
   }
 
-  /** Ends the last arm, whose body returned `result`, and joins the states. Returns the arm. */
+  /** Ends the last arm, whose body returned `result`, and joins the states. Returns the ended arm. */
   end(result: BodyResult): Arm {
     const built = this.#built(result);
     this.#machine.items = this.#outer;
@@ -81,23 +86,23 @@ export class Arms {
     return built;
   }
 
-  /** Undoes the statement, since an arm threw. Returns the error, to be thrown. */
+  /** Undoes the statement because an arm threw. Returns the error to throw. */
   fail(error: unknown): unknown {
     this.#machine.items = this.#outer;
     this.#outer.length = this.#length;
     this.#machine.restore(this.#before);
-    return failed(error, this.#machine, this.#before, this.position);
+    return blockError(error, this.#machine, this.#before, this.position);
   }
 }
 
-/** The labels that a test jumps to, and which of the two stands behind it. */
+/** The labels that a test jumps to if it is true or false, and which of them directly follows the test. */
 interface Outcomes {
   readonly yes: string;
   readonly no: string;
   readonly next: 'yes' | 'no';
 }
 
-/** Emits the jumps of a test; a join tests its second part only if the first leaves the result open. */
+/** Emits the jumps of a test. `and` and `or` skip their second part if the first decides the result. */
 function emitTest(machine: Machine, test: Test, { yes, no, next }: Outcomes): void {
   if (test.kind === 'not') {
     emitTest(machine, test.of, { yes: no, no: yes, next: next === 'yes' ? 'no' : 'yes' });
@@ -122,11 +127,12 @@ function emitTest(machine: Machine, test: Test, { yes, no, next }: Outcomes): vo
   });
 }
 
-/** A condition with two arms: the first runs if it holds, the other if it does not. */
+/** A condition with two arms: the first runs if the condition is true, the second if it is false. */
 export class Branch {
   readonly #machine: Machine;
   /**
-   * What is left of a single comparison is its jump; of `and` and `or`, the jumps to these labels are there.
+   * A single comparison, whose jump is emitted at the end; or the labels of the two arms, for `and`, `or` and
+   * `not`, whose jumps have been emitted.
    */
   readonly #test: LoadedComparison | { readonly yes: string; readonly no: string };
   readonly #arms: Arms;
@@ -149,7 +155,7 @@ export class Branch {
     return this.#arms.position;
   }
 
-  /** Ends the first arm, whose body returned `result`, and begins the other one. */
+  /** Ends the first arm, whose body returned `result`, and begins the second. */
   otherwise(result: BodyResult): void {
     this.#then = this.#arms.next(result);
   }
@@ -176,7 +182,7 @@ export class Branch {
   }
 }
 
-/** A block that `leave` jumps to the end of. */
+/** A block with a `leave` function, which jumps to its end. */
 export class LeavableBlock {
   readonly #machine: Machine;
   readonly #end: string;
@@ -199,7 +205,9 @@ export class LeavableBlock {
   readonly leave = (): void =>
     this.#machine.statement(this.leave, () => {
       if (this.#over)
-        throw new ProgramError(`leave() of ${withLine('the block', this.#position)}, which has ended`);
+        throw new ProgramError(
+          `leave() was called after the end of ${withLine('the block', this.#position)}`,
+        );
       this.#paths.push(this.#machine.save());
       this.#machine.end(insn.ja(this.#end));
     });
@@ -212,11 +220,11 @@ export class LeavableBlock {
     this.#machine.items.push(insn.label(this.#end));
   }
 
-  /** Undoes the block, since it threw. Returns the error, to be thrown. */
+  /** Undoes the block because its body threw. Returns the error to throw. */
   fail(error: unknown): unknown {
     this.#over = true;
     this.#machine.items.length = this.#length;
     this.#machine.restore(this.#before);
-    return failed(error, this.#machine, this.#before, this.#position);
+    return blockError(error, this.#machine, this.#before, this.#position);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The conditional jumps: a row a comparison, a column for each reading of the two registers.
+ * The table of conditional jumps: a row for each comparison, a column for each width and sign.
  */
 import * as insn from '../constructors.ts';
 import type { Instruction, Register } from '../instruction.ts';
@@ -16,11 +16,11 @@ import {
 
 type Jump = (left: Register, right: Register | number, target: string) => Instruction;
 
-/** How a jump reads its operands: as 64 bits, or as the low 32 of each. */
+/** How a jump interprets its operands: signed or unsigned, as 64 bits or as the low 32 bits. */
 export type Interpretation = 'unsigned' | 'signed' | 'unsigned32' | 'signed32';
 
 interface JumpRow extends Readonly<Record<Interpretation, Jump>> {
-  /** The comparison that is true if this one is false, if there is one. */
+  /** The comparison that is true if and only if this one is false; undefined if there is none. */
   readonly inverse?: Comparison;
 }
 
@@ -38,12 +38,11 @@ export const JUMPS: Readonly<Record<Comparison, JumpRow>> = {
   bits: row(insn.jset, insn.jset, insn.jset32, insn.jset32),
 };
 
-/** `min` or `max`. */
 export type Extreme = 'min' | 'max';
 
 /**
- * The type of the lesser or greater of two numbers, and the instructions that leave it in the register of the
- * first.
+ * Prepares `min` or `max` of two numbers. Returns the type of the result and a function that emits the
+ * instructions: they replace the first number, in `register`, by the result.
  */
 export function choose(
   machine: Machine,

@@ -1,6 +1,5 @@
 /**
- * Labels of raw instructions: what the machine's state is where jumps lead to them, from before and from
- * behind.
+ * The state of the machine at raw labels: the join of all jumps to a label, forward and backward.
  */
 import { ProgramError } from '../error.ts';
 import { type Position, withLine } from '../position.ts';
@@ -8,22 +7,25 @@ import type { Machine } from './machine.ts';
 import { Stack } from './stack.ts';
 import { describeHolder, type Facts, type Holder, isRaw, joinFacts, type State } from './state.ts';
 
-/** A label that stands somewhere, and the state there, which code after it relies on. */
+/** A label that has been emitted. Code after it relies on the state. */
 interface Placed {
   readonly state: State;
-  /** The number of labels up to this one. */
+  /** The number of the raw label, from 1. Uses of a value record the number of the last label before them. */
   readonly number: number;
 }
 
-/** What a call leaves the callee of the caller's registers. r0 it leaves to the kernel to refuse. */
-const HANDED_OVER = [0, 1, 2, 3, 4, 5];
+/**
+ * The registers that a called function may read: its arguments. r0 is in the list, too: the kernel rejects a
+ * read of it.
+ */
+const PASSED = [0, 1, 2, 3, 4, 5];
 
 export class LabelStates {
-  /** The lines of the labels. */
+  /** The source lines of the labels. */
   readonly positions = new Map<string, Position | undefined>();
   readonly #machine: Machine;
   readonly #placed = new Map<string, Placed>();
-  /** What the jumps to a label that is yet to come have in common. */
+  /** The joined facts of the forward jumps to each label that has not been emitted yet. */
   readonly #awaited = new Map<string, Facts>();
 
   #assumed = false;
@@ -32,14 +34,16 @@ export class LabelStates {
     this.#machine = machine;
   }
 
-  /** Whether the state is one that the jumps to come are held to. */
+  /** Whether the current state is assumed, because only later jumps lead to the last label. */
   get assumed(): boolean {
     return this.#assumed;
   }
 
   /**
-   * Places a label: the state behind it is the join of all paths to it. If only later jumps can lead to it,
-   * the state at the end before it is assumed, and each of those jumps is checked against that.
+   * Emits a label. The state after it is the join of all paths to it. If only later jumps can lead to it, the
+   * state before it is assumed, and each of those jumps is checked against that state.
+   *
+   * Throws ProgramError for a duplicate label.
    */
   place(label: string): void {
     const machine = this.#machine;
@@ -56,14 +60,14 @@ export class LabelStates {
     this.#placed.set(label, { state: machine.save(), number });
   }
 
-  /** A jump to a label, from the state here. */
+  /** Records a jump from the current state to a label. Checks the state if the jump is backward. */
   jumpFrom(label: string): void {
     const placed = this.#placed.get(label);
     if (placed !== undefined) this.#jumpBack(label, placed);
     else this.#await(label, this.#machine.save());
   }
 
-  /** A call of the function at a label: it has the arguments, and nothing else of what is here. */
+  /** Records a call of the function at a label. The function can read its arguments, but no other value. */
   callFrom(label: string): void {
     const placed = this.#placed.get(label);
     if (placed === undefined) this.#await(label, this.#entry());
@@ -71,7 +75,7 @@ export class LabelStates {
       for (const holder of placed.state.holders)
         if (holder !== undefined && !isRaw(holder) && (holder.usedAt ?? -1) >= placed.number)
           throw new ProgramError(
-            `the function at '${label}' uses ${describeHolder(holder)}, which it does not have when it is called`,
+            `the function at '${label}' uses ${describeHolder(holder)}, which is not available when the function is called: pass it in r1 to r5`,
           );
   }
 
@@ -80,11 +84,14 @@ export class LabelStates {
     this.#awaited.set(label, others === undefined ? facts : joinFacts(others, facts));
   }
 
-  /** Code behind the label must not use other readings of a value, which has been assigned to since. */
-  #assignedTo(holder: Holder, version: number, label: string, number: number): void {
+  /**
+   * Invalidates casts of a value that was assigned to between a label and the jump back to it. Throws if code
+   * after the label already uses such a cast.
+   */
+  #invalidateCasts(holder: Holder, version: number, label: string, number: number): void {
     if ((holder.readAt?.get(version) ?? -1) >= number)
       throw new ProgramError(
-        `the jump back to '${label}' follows an assignment to ${describeHolder(holder)}, and code behind that label uses another reading of it from before: read it again there`,
+        `the jump back to '${label}' follows an assignment to ${describeHolder(holder)}, but code after that label uses an earlier cast of it: cast it again after the label`,
       );
     holder.stale ??= new Set();
     holder.stale.add(version);
@@ -95,14 +102,17 @@ export class LabelStates {
     const argument: Holder = { name: 'an argument', position: this.#machine.position, raw: true, scope };
     return {
       holders: holders.map((holder, number) =>
-        HANDED_OVER.includes(number) && holder !== undefined ? argument : undefined,
+        PASSED.includes(number) && holder !== undefined ? argument : undefined,
       ),
       versions: versions.map(() => undefined),
       stack: new Stack(),
     };
   }
 
-  /** Code behind the label must not use what is lost here: neither code so far, nor code from now on. */
+  /**
+   * Checks a jump back. Code after the label must not use a value that this path has lost: throws if it
+   * already does, and marks the value so that later uses throw.
+   */
   #jumpBack(label: string, { state, number }: Placed): void {
     const here = this.#machine.save();
     for (const [register, holder] of state.holders.entries()) {
@@ -110,12 +120,12 @@ export class LabelStates {
       if (holder === undefined || (isRaw(holder) && isRaw(now))) continue;
       if (holder === now) {
         const version = state.versions[register] as number;
-        if (here.versions[register] !== version) this.#assignedTo(holder, version, label, number);
+        if (here.versions[register] !== version) this.#invalidateCasts(holder, version, label, number);
         continue;
       }
       if (Math.max(holder.usedAt ?? -1, holder.usedRawAt ?? -1) >= number)
         throw new ProgramError(
-          `the jump back to '${label}' lacks ${describeHolder(holder)}, which is used behind that label: r${register} does not hold it any more`,
+          `the jump back to '${label}' leads to code that uses ${describeHolder(holder)}, but r${register} no longer holds it`,
         );
       holder.broken = true;
       holder.lost = { by: `the jump back to '${label}'`, position: this.#machine.position };
@@ -123,7 +133,7 @@ export class LabelStates {
     const unwritten = state.stack.writtenOnlyHere(here.stack);
     if (unwritten)
       throw new ProgramError(
-        `the jump back to '${label}' leads to code that has byte ${unwritten.offset} of ${unwritten.memory.name} written, and here it is not`,
+        `the jump back to '${label}' leads to code that expects byte ${unwritten.offset} of ${unwritten.memory.name} to be written, but this path has not written it`,
       );
   }
 }

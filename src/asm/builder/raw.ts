@@ -1,6 +1,6 @@
 /**
- * Raw instructions among statements, checked like everything else: they read registers that are set, and
- * leave those alone that hold kept values. Loads and stores of the stack by r10 are followed, too.
+ * Checks of raw instructions, which `b.emit` mixes with statements. They may only read registers that are
+ * set, and may not write a register that holds a kept value. Stack accesses through r10 are tracked, too.
  */
 
 import { registersIn, registersLost, registersRead, registersSet } from '../cfg/effects.ts';
@@ -18,7 +18,7 @@ import { LabelStates } from './label-states.ts';
 import type { Machine } from './machine.ts';
 import { describeHolder, isRaw } from './state.ts';
 
-/** The registers that calls don't lose: a value in one of them is kept. */
+/** r6, the first register that a call preserves. Values in r6 to r9 are kept values. */
 const FIRST_KEPT = 6;
 const FRAME_POINTER = 10;
 
@@ -26,7 +26,7 @@ const FRAME_POINTER = 10;
 export class RawCode {
   readonly #machine: Machine;
   readonly #labels: LabelStates;
-  /** The labels of the jump tables that have been loaded, to which a computed jump may lead. */
+  /** The labels of each jump table loaded so far: the possible targets of `gotox`. */
   readonly #loaded = new Set<readonly string[]>();
 
   #isUsed = false;
@@ -36,17 +36,17 @@ export class RawCode {
     this.#labels = new LabelStates(machine);
   }
 
-  /** The labels that they define, and where. */
+  /** The source lines of the raw labels. */
   get labels(): ReadonlyMap<string, Position | undefined> {
     return this.#labels.positions;
   }
 
-  /** Whether there are any. */
+  /** Whether there are raw instructions or labels. */
   get isUsed(): boolean {
     return this.#isUsed;
   }
 
-  /** Emits them as they are, except for what a jump among them skips and nothing else reaches. */
+  /** Emits the items unchanged, except unreachable instructions before their last label, which it drops. */
   emit(items: readonly Item[]): void {
     this.#isUsed = true;
     const lastLabel = items.findLastIndex(isLabel);
@@ -61,7 +61,7 @@ export class RawCode {
     try {
       this.#check(instruction, form);
     } catch (error) {
-      // Instructions of a text have lines of their own.
+      // Instructions parsed from text carry their own lines.
       throw instruction.position === undefined ? error : withSourcePosition(error, instruction.position);
     }
     if (fallsThrough(form)) this.#machine.emit(instruction);
@@ -77,18 +77,18 @@ export class RawCode {
     requireLabel(instruction, form);
     this.#machine.requireReached();
     if (form === undefined) return;
-    // Only the end of a program reads r0, not that of a subprogram: the graph tells them apart.
+    // The exit of a program reads r0, but that of a subprogram does not. The graph checks it later.
     if (form.flow !== 'exit') this.#checkReads(instruction, form);
     this.#checkWrites(instruction, form);
     this.#accessStack(instruction, form);
-    this.#lead(instruction, form);
+    this.#recordTargets(instruction, form);
   }
 
   #checkReads(instruction: Instruction, form: Form): void {
     for (const number of registersIn(registersRead(instruction, form))) {
       if (number === FRAME_POINTER) continue;
       const holder = this.#machine.holderOf(number);
-      // Behind a label that only later jumps lead to, the graph alone knows what is set.
+      // After a label that only later jumps reach, the graph checks later which registers are set.
       if (holder?.displaced) throw this.#unset(form, number);
       if ((holder === undefined || holder.broken) && !this.#labels.assumed) throw this.#unset(form, number);
       this.#machine.readRaw(number);
@@ -98,8 +98,7 @@ export class RawCode {
   #unset(form: Form, number: number): Error {
     const lost = this.#machine.lostFrom(number);
     const what = `${form.name} reads r${number}, which `;
-    if (lost?.lost === undefined)
-      return new ProgramError(`${what}neither a value nor a raw instruction has set`);
+    if (lost?.lost === undefined) return new ProgramError(`${what}no value or raw instruction has set`);
     const { by, position } = lost.lost;
     return new ProgramError(`${what}is not set: ${withLine(by, position)} overwrote ${describeHolder(lost)}`);
   }
@@ -115,7 +114,7 @@ export class RawCode {
     }
   }
 
-  /** A load from the stack by r10 needs bytes that are written, and a store by r10 writes its bytes. */
+  /** Throws if a load through r10 reads unwritten bytes. Marks bytes stored through r10 as written. */
   #accessStack({ dst, src, off }: Instruction, { name, size, reads, affects }: Form): void {
     if (size === undefined) return;
     const [isLoad, isStore] = [reads.includes('memory'), affects.includes('memory')];
@@ -132,12 +131,12 @@ export class RawCode {
   #advice(): string {
     const free = [6, 7, 8, 9].filter((number) => this.#machine.holderOf(number) === undefined);
     return free.length === 0
-      ? 'all of r6 to r9 hold something, and a block of its own frees what is kept in it'
+      ? 'r6 to r9 are all in use; keep values inside a b.block to free their registers at its end'
       : `${free.map((number) => `r${number}`).join(', ')} ${free.length === 1 ? 'is' : 'are'} free`;
   }
 
-  /** The instruction's destination has the registers of this point. */
-  #lead(instruction: Instruction, form: Form): void {
+  /** Records the state here for each label that the instruction jumps to or calls. */
+  #recordTargets(instruction: Instruction, form: Form): void {
     const label = labelNamed(instruction);
     if (label !== undefined) {
       requireOwn(label);
@@ -151,23 +150,24 @@ export class RawCode {
 }
 
 function requireOwn(label: string): string {
-  if (isReserved(label)) throw new ProgramError(`label '${label}': only generated labels have a %`);
+  if (isReserved(label))
+    throw new ProgramError(`label '${label}' is invalid: % is reserved for generated labels`);
   return label;
 }
 
-/** Distances change when branches are laid out. */
+/** Throws TypeError for a jump or call by distance, which changes when the builder lays out branches. */
 function requireLabel(instruction: Instruction, form: Form | undefined): void {
   if (instruction.reference !== undefined) return;
   const isFunction = leadsToFunction(form);
   if (!isFunction && !isJump(instruction)) return;
   throw new TypeError(
-    `a raw ${isFunction ? (form as Form).name : 'jump'} among statements must be to a label: distances change when branches are laid out`,
+    `a raw ${isFunction ? (form as Form).name : 'jump'} must name a label: distances change when the builder lays out branches`,
   );
 }
 
 /**
- * By its opcode alone: another field may be wrong. Calls and exit are of that family, and gotox, which leads
- * to a table's entries.
+ * Whether the instruction jumps to a label. Looks only at the opcode, because another field may be wrong. The
+ * jump classes also contain calls, `exit` and `gotox`, whose targets are the entries of a jump table.
  */
 function isJump({ opcode }: Instruction): boolean {
   const family = opcode & 0x07;
