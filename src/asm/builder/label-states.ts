@@ -1,5 +1,6 @@
 /**
- * The state of the machine at raw labels: the join of all jumps to a label, forward and backward.
+ * The state of the machine at raw labels. Forward jumps to a label are joined there; backward jumps are checked
+ * against the state at the label.
  */
 import { ProgramError } from '../error.ts';
 import { type Position, withLine } from '../position.ts';
@@ -15,8 +16,8 @@ interface Placed {
 }
 
 /**
- * The registers that a called function may read: its arguments. r0 is in the list, too: the kernel rejects a
- * read of it.
+ * The registers that a called function may read: its arguments. r0 is in the list, too, because the kernel
+ * checks reads of it.
  */
 const PASSED = [0, 1, 2, 3, 4, 5];
 

@@ -166,8 +166,8 @@ function requireLabel(instruction: Instruction, form: Form | undefined): void {
 }
 
 /**
- * Whether the instruction jumps to a label. Looks only at the opcode, because another field may be wrong. The
- * jump classes also contain calls, `exit` and `gotox`, whose targets are the entries of a jump table.
+ * Whether the instruction jumps to a label. Looks only at the opcode, because another field may be wrong.
+ * Calls, `exit` and `gotox` (which jumps through a table) belong to the same opcode classes.
  */
 function isJump({ opcode }: Instruction): boolean {
   const family = opcode & 0x07;
