@@ -7,8 +7,8 @@ import { FakeSyscalls } from './fake.ts';
 const test = suite('loader/cgroup-paths');
 
 /**
- * A machine whose hierarchy is at /c, with folders a and a/b of ids 2 and 3. The clock stands still unless a
- * test sets it going.
+ * A machine whose cgroup hierarchy is at /c, with the directories a and a/b, whose ids are 2 and 3. Tests
+ * advance the clock.
  */
 class Machine extends FakeSyscalls {
   constructor() {
@@ -25,7 +25,7 @@ class Machine extends FakeSyscalls {
     return new CgroupPaths(new Kernel(this));
   }
 
-  /** How often the hierarchy has been looked through. */
+  /** The number of searches of the hierarchy. */
   get walks(): number {
     return this.calls.filter((call) => call === 'folders /c/').length;
   }
@@ -51,7 +51,7 @@ test('the cgroup of a live process is read from /proc without a search', () => {
   machine.files.set('/proc/9/cgroup', '0::/new\n');
   assert.equal([...cgroups.of(4n, 9)], ['/new']);
   machine.files.delete('/proc/9/cgroup');
-  assert.equal([...cgroups.of(4n, 9)], ['/new'], 'and is known from then on');
+  assert.equal([...cgroups.of(4n, 9)], ['/new'], 'and is remembered');
   assert.is(machine.walks, 1);
 });
 
@@ -99,7 +99,7 @@ test('searches take at most a tenth of the time', () => {
     for (let i = 0; i < times; i++) assert.equal([...cgroups.of(99n, 9)], []);
     return machine.walks - before;
   };
-  assert.is(walksOf(1), 0, 'the first look was just now');
+  assert.is(walksOf(1), 0, 'the first search was just now');
   now += 40n;
   assert.is(walksOf(3), 1);
   const begin = now;

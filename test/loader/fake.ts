@@ -1,25 +1,29 @@
 /**
- * System calls without a kernel: descriptors are numbers, memory that is pointed at can be read back, rings
- * are plain buffers that a test writes records into, and any call can be given an answer.
+ * A fake of the system-call interface. Descriptors are plain numbers, tests can read the memory that an
+ * attribute points at, rings are buffers that tests write records into, and a test can script the result of
+ * any call.
  */
 import { Errno } from '../../src/loader/errno.ts';
 import type { Limit, Poll, Syscalls } from '../../src/loader/syscalls.ts';
 
-/** A call as it was made, for comparing: `bpf 5`, `perfEventOpen cpu 3`, `ioctl 12 0x2400`, `close 12`. */
+/** A recorded call, as text: `bpf 5`, `perfEventOpen cpu 3`, `ioctl 12 0x2400`, `close 12`. */
 export type Call = string;
 
-/** Answers a command of `bpf(2)`: a result, minus an errno, or undefined for what the fake does by itself. */
+/**
+ * Answers a command of `bpf(2)`: a result, a negative errno, or undefined for the default behavior of the
+ * fake.
+ */
 export type Answer = (attr: DataView, fake: FakeSyscalls) => number | undefined;
 
 const PAGE = 4096;
 
 export class FakeSyscalls implements Syscalls {
   readonly calls: Call[] = [];
-  /** What is open now. */
+  /** The open descriptors. */
   readonly open = new Set<number>();
   /** Mapped rings by descriptor. */
   readonly rings = new Map<number, FakeRing>();
-  /** CPU numbers by descriptor of their perf event. */
+  /** The CPU of each perf event, by descriptor. */
   readonly cpus = new Map<number, number>();
   readonly polls = new Map<number, (errno?: number) => void>();
   /** Callbacks of `pollShared`, by descriptor. */
@@ -32,15 +36,15 @@ export class FakeSyscalls implements Syscalls {
     ['/sys/bus/event_source/devices/kprobe/type', '8\n'],
     ['/proc/self/status', 'Name:\tfake\nCapEff:\t000001ffffffffff\n'],
   ]);
-  /** Magic numbers of file systems, by a path in them. */
+  /** File-system magic numbers, by path. */
   readonly fileSystems = new Map<string, number>();
   /** Files that can be mapped. */
   readonly mappable = new Map<string, Uint8Array>();
-  /** Inode numbers by path, also of what can be opened. Those that end in a slash are folders. */
+  /** Inode numbers by path. These paths can be opened; a path that ends in a slash is a directory. */
   readonly inodes = new Map<string, bigint>();
-  /** What a clock shows, ns. */
+  /** The time of a clock, in ns. */
   onClock: (clock: number) => bigint = () => 0n;
-  /** Answers instead of a new descriptor. */
+  /** The result of perf_event_open(2); undefined for a new descriptor. */
   onPerfEventOpen: (attr: DataView, cpu: number) => number | undefined = () => undefined;
   onMmap: (fd: number, length: number) => number | undefined = () => undefined;
   onIoctl: (fd: number, request: number) => number = () => 0;
@@ -48,7 +52,7 @@ export class FakeSyscalls implements Syscalls {
   onMemlock: (limit: Limit | undefined) => Limit | number = (limit) =>
     limit ?? { soft: 65536n, hard: 65536n };
   onFlock: (fd: number) => number = () => 0;
-  /** Answers an append to a file that is there. */
+  /** The result of an append to an existing file. */
   onAppend: (path: string, text: string) => number = (_, text) => text.length;
   nextFd = 10;
   readonly #memory = new Map<bigint, Uint8Array>();
@@ -56,21 +60,21 @@ export class FakeSyscalls implements Syscalls {
   readonly #opened = new Map<number, bigint>();
   #nextAddress = 0x7f00_0000_0000n;
 
-  /** Memory that an attribute points at. */
+  /** The memory that an attribute points at. */
   at(address: bigint): Uint8Array {
     const found = this.#memory.get(address);
     if (!found) throw new Error(`nothing at ${address.toString(16)}`);
     return found;
   }
 
-  /** The zero-terminated text that an attribute points at. */
+  /** The NUL-terminated text that an attribute points at. */
   textAt(address: bigint): string {
     const bytes = this.at(address);
     const end = bytes.indexOf(0);
     return Buffer.from(bytes.subarray(0, end < 0 ? undefined : end)).toString();
   }
 
-  /** A new open descriptor. */
+  /** Opens a new descriptor. */
   fd(): number {
     const fd = this.nextFd++;
     this.open.add(fd);
@@ -83,7 +87,7 @@ export class FakeSyscalls implements Syscalls {
     throw new Error(`CPU ${cpu} has no ring`);
   }
 
-  /** Wakes up whoever waits for a CPU's ring. */
+  /** Wakes the poll of a CPU's ring. */
   wake(cpu: number): void {
     for (const [fd, callback] of this.polls) if (this.cpus.get(fd) === cpu) callback();
   }
@@ -222,10 +226,10 @@ export class FakeSyscalls implements Syscalls {
   }
 }
 
-/** Commands whose result is a descriptor. */
+/** Commands of `bpf(2)` that return a descriptor. */
 const MAKES_DESCRIPTOR = new Set([0, 5, 17, 18, 28, 32]);
 
-/** A ring as the kernel would write it: a control page, then data. */
+/** A perf ring with the kernel's layout: a control page, followed by the data. */
 export class FakeRing {
   readonly mapping: ArrayBuffer;
   readonly #control: BigUint64Array;
@@ -250,7 +254,7 @@ export class FakeRing {
     return this.#control[129] as bigint;
   }
 
-  /** A record as it is, its header made from `type` and `size`. */
+  /** Writes a record whose header has this `type` and `size`. The size may be wrong on purpose. */
   record(type: number, body: Uint8Array, size = 8 + body.length): void {
     const bytes = new Uint8Array(8 + body.length);
     new DataView(bytes.buffer).setUint32(0, type, true);
@@ -263,7 +267,7 @@ export class FakeRing {
     this.head += BigInt(bytes.length);
   }
 
-  /** A sample, padded as the kernel does it. */
+  /** Writes a sample, padded as the kernel pads it. */
   sample(payload: Uint8Array): void {
     const body = new Uint8Array(Math.ceil((payload.length + 4) / 8) * 8);
     new DataView(body.buffer).setUint32(0, body.length - 4, true);
@@ -271,7 +275,7 @@ export class FakeRing {
     this.record(9, body);
   }
 
-  /** The note of a loss. */
+  /** Writes a lost record. */
   lost(count: number): void {
     const body = new Uint8Array(16);
     new DataView(body.buffer).setBigUint64(8, BigInt(count), true);

@@ -1,4 +1,4 @@
-/** Exceptions of handlers, on rings that a test writes. */
+/** Exceptions that handlers throw, with fake rings. */
 import * as assert from 'uvu/assert';
 import { struct, u32 } from '../../src/asm/layout.ts';
 import { perfEventArray } from '../../src/asm/map.ts';
@@ -74,7 +74,7 @@ const thrownBy = (...bytes: number[]) => bytes.map((byte) => errors.get(byte));
 for (const when of ['wake-up', 'drain()', 'close()'] as const)
   for (const [whose, options] of [
     ['onError gets', { errors: true }],
-    ['nobody gets', {}],
+    ['no onError gets', {}],
     ['onError throws', { errors: true, rethrows: true }],
   ] as const)
     test(`${when}, ${whose} the exceptions: each costs one event and is reported once`, async () => {
@@ -199,7 +199,7 @@ test('if onLost throws, the loss is counted once, and close still reads the last
 });
 
 for (const handled of [false, true])
-  test(`an exception of onTick ${handled ? 'goes to onError' : 'is an uncaughtException'}, with rings or without`, async () => {
+  test(`an exception of onTick ${handled ? 'is passed to onError' : 'is an uncaughtException'}, with rings or without`, async () => {
     const reported: unknown[] = [];
     const onError = handled ? (error: unknown) => reported.push(error) : undefined;
     let sweeps = 0;
@@ -256,7 +256,7 @@ test('if a handler closes while CPUs go offline, their rings are read and freed'
     fake,
   );
   await settled();
-  // Written after the timer has read the rings: only the check of the CPUs reads these.
+  // The timer has already read the rings, so only the check of the CPUs reads these records.
   fake.onRead = (fd, target) => {
     new DataView(target.buffer).setBigUint64(16, fake.cpus.get(fd) === 2 ? 7n : 0n, true);
     return 24;
@@ -300,7 +300,7 @@ test('if the ring of a CPU cannot be opened, others get theirs, and onError may 
   }
 });
 
-test('a failed check of the CPUs is reported, and the next one sees the change', async () => {
+test('a failed check of the CPUs is reported, and the next check finds the change', async () => {
   const reported: unknown[] = [];
   const { fake, buffer } = open(some, { onError: (error) => reported.push(error) });
   await settled();

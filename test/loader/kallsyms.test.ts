@@ -36,7 +36,7 @@ test('the name of an address is searched once', () => {
   };
   const once = time(1, last);
   assert.ok(time(10_000, last) < 100 * Math.max(once, 0.2));
-  assert.ok(time(1, 1n) * 100 > time(10_000, 1n), 'nor one without a name');
+  assert.ok(time(1, 1n) * 100 > time(10_000, 1n), 'an address without a name is also searched once');
 });
 
 test.run();

@@ -53,7 +53,7 @@ test('missing features are undefined', () => {
 });
 
 for (const mapped of [true, false])
-  test(`the kernel's types are ${mapped ? 'mapped where that can be' : 'read where they can’t be mapped'}`, () => {
+  test(`kernel BTF is ${mapped ? 'mapped if the kernel allows it' : 'read if it cannot be mapped'}`, () => {
     const fake = new FakeSyscalls();
     const writer = new BtfWriter();
     writer.int('int', 4);

@@ -22,12 +22,14 @@ const test = suite('loader/kprobe-events');
 const FILE = '/tracing/kprobe_events';
 const PMU = '/sys/bus/event_source/devices/kprobe/type';
 
-/** A line of /proc/PID/stat whose process has an awkward name and began at that tick. */
+/**
+ * A line of /proc/PID/stat: the process name contains a parenthesis, and `start` is the start time in ticks.
+ */
 function stat(pid: number, start: number): string {
   return `${pid} (a) b) S 1 ${'0 '.repeat(17)}${start} 9 9\n`;
 }
 
-/** A kernel without the PMU, whose tracefs keeps the events that are written to it. */
+/** A kernel without the kprobe PMU, with a tracefs that stores the events written to it. */
 function fakeTracefs(...events: string[]): FakeSyscalls {
   const fake = new FakeSyscalls();
   let nextId = 1000;
@@ -80,7 +82,7 @@ test('without the PMU a kprobe is a tracefs event, opened by its id, linked to t
   const link = attachTo(fake);
   const [definition = ''] = appended(fake);
   assert.match(definition, /^p:tsbpf_42_777\/tcp_v4_connect_\d+ tcp_v4_connect$/);
-  assert.equal(opened, [[2, 72, 1000n, 1]], 'PERF_TYPE_TRACEPOINT, on the first CPU that is online');
+  assert.equal(opened, [[2, 72, 1000n, 1]], 'PERF_TYPE_TRACEPOINT, on the first online CPU');
   assert.equal(fake.calls.slice(-3, -1), ['bpf 28', 'ioctl 11 0x2400']);
   link.close();
 });
@@ -123,7 +125,7 @@ test('a name that another thread of the process uses is skipped', () => {
   let refusals = 3;
   fake.onAppend = (path, text) => (refusals-- > 0 ? -Errno.EEXIST : write(path, text));
   attachTo(fake).close();
-  assert.is(new Set(appended(fake)).size, 5, 'three in vain, one made, one deleted');
+  assert.is(new Set(appended(fake)).size, 5, 'three failed attempts, one definition, one deletion');
 });
 
 for (const errno of [Errno.ENOENT, Errno.EINVAL])
@@ -208,7 +210,7 @@ test('events of exited tsbpf processes are deleted once, and no others', () => {
   assert.equal(fake.files.get(FILE)?.trimEnd().split('\n'), [living, ...other]);
   const before = appended(fake).length;
   attachTo(fake, 'f', kernel).close();
-  assert.is(appended(fake).length, before + 2, 'one made, one deleted');
+  assert.is(appended(fake).length, before + 2, 'one definition, one deletion');
 });
 
 test('stale events are also deleted if the PMU exists, and errors are ignored', () => {

@@ -67,7 +67,7 @@ test('before Linux 5.15 (no links for perf events) the program is set on the eve
   assert.equal(fake.calls.slice(-3), ['bpf 28', 'ioctl 11 0x40042408', 'ioctl 11 0x2400']);
   assert.is(link.missedHits(), undefined);
   link.close();
-  assert.equal(fake.calls.slice(-1), ['close 11'], 'nothing is asked for');
+  assert.equal(fake.calls.slice(-1), ['close 11'], 'the link info is not read');
   assert.equal([...fake.open], [program.fd]);
 });
 
@@ -133,7 +133,7 @@ for (const [what, fails, message] of [
 /** `struct bpf_link_info` of a perf event: BPF_PERF_EVENT_KPROBE, KRETPROBE and TRACEPOINT. */
 const [KPROBE, KRETPROBE, TRACEPOINT] = [3, 4, 5];
 
-/** A kernel that fills in `known` bytes of the info of a link to a perf event of this kind. */
+/** A kernel that fills in `known` bytes of the info of a perf event link of this kind. */
 function telling(fake: FakeSyscalls, kind: number, missed: bigint, known = 64): void {
   fake.answers.set(INFO, (attr) => {
     const info = new DataView(fake.at(attr.getBigUint64(8, true)).buffer);

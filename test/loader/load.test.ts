@@ -162,7 +162,7 @@ for (const errno of [Errno.EAGAIN, Errno.EINTR])
       assert.equal(
         [...new Set(seen)],
         ['no log, on_switch'],
-        'no log of a check that was cut short is asked for',
+        'no log is requested after an interrupted check',
       );
     }
   });
@@ -289,7 +289,9 @@ const positioned: ProgramSpec = {
   instructions: [{ ...mov(r0, 0), position: { stack: '    at f (/tool.ts:2:3)' } }, exit()],
 };
 
-/** Loads it on a kernel that refuses it with this log, and with `described` if it got source lines. */
+/**
+ * Loads the program on a kernel that refuses it with this log, or with `described` if it has source lines.
+ */
 function refusedWith(
   plain: string,
   described: string,
@@ -460,7 +462,11 @@ test('if the kernel keeps the end of the log (6.4), it is shown with the first e
     (error: unknown) =>
       error instanceof VerifierError && error.errnoName === 'E2BIG' && error.summary.slot === 7,
   );
-  assert.equal(seen, ['no log, on_switch', 'log of 65536, on_switch'], 'no buffer holds it all');
+  assert.equal(
+    seen,
+    ['no log, on_switch', 'log of 65536, on_switch'],
+    'no buffer is large enough for the log',
+  );
 });
 
 for (const errno of [Errno.E2BIG, Errno.EINVAL])

@@ -1,4 +1,4 @@
-/** Kernel lockdown, as a fake kernel has it: what is refused because of it says so. */
+/** Kernel lockdown, with a fake kernel: the errors of refused operations name it. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { exit, mov } from '../../src/asm/constructors.ts';
@@ -23,7 +23,7 @@ const MODES = {
 } as const;
 type Mode = keyof typeof MODES;
 
-/** A kernel in that mode, or one that doesn't tell its mode. */
+/** A kernel in a lockdown mode, or one that does not show its mode. */
 function fakeIn(mode: Mode | undefined): FakeSyscalls {
   const fake = new FakeSyscalls();
   if (mode) fake.files.set(FILE, MODES[mode]);
@@ -50,7 +50,7 @@ function load(fake: FakeSyscalls, kind: 'kprobe' | 'raw_tracepoint' = 'kprobe') 
   return loadProgram(new Kernel(fake), spec, assemble(spec.instructions), new Map());
 }
 
-/** Refuses every program with that log. */
+/** Makes the kernel refuse every program with this log. */
 function refuse(fake: FakeSyscalls, log: string): FakeSyscalls {
   fake.answers.set(5, (attr, { at }) => {
     const address = attr.byteLength > 32 ? attr.getBigUint64(32, true) : 0n;

@@ -20,7 +20,7 @@ const Command = { create: 0, lookup: 1, update: 2, delete: 3, next: 4 };
 const Value = struct({ ns: u64, comm: chars(8) });
 const spec = hash('attempts', { key: u32, value: Value, maxEntries: 100 });
 
-/** A hash map as the kernel keeps it, keys and values as hex. */
+/** A kernel with one hash map, whose keys and values are stored as hex. */
 function withMap(fake: FakeSyscalls, content: Map<string, string>): void {
   const bytesAt = (attr: DataView, offset: number) =>
     Buffer.from(fake.at(attr.getBigUint64(offset, true)).buffer);
@@ -36,13 +36,13 @@ function withMap(fake: FakeSyscalls, content: Map<string, string>): void {
     return 0;
   });
   fake.answers.set(Command.delete, (attr) => {
-    // The kernel refuses whatever stands behind the key.
+    // The kernel refuses attributes with bytes set after the key.
     if (attr.byteLength > 16) return -Errno.EINVAL;
     return content.delete(keyOf(attr)) ? 0 : -Errno.ENOENT;
   });
   fake.answers.set(Command.next, (attr) => {
     const keys = [...content.keys()];
-    // As the kernel does it: a key that is gone, or none, begins from the start.
+    // As in the kernel, a deleted key or no key restarts at the first key.
     const index = attr.getBigUint64(8, true) === 0n ? -1 : keys.indexOf(keyOf(attr));
     const next = keys[index + 1];
     if (next === undefined) return -Errno.ENOENT;
@@ -88,7 +88,7 @@ test('with debug the types of keys and values are loaded', () => {
     return undefined;
   });
   const map = BpfMap.create(new Kernel(fake), spec, { debug: true });
-  assert.equal([...fake.open], [map.fd], 'the kernel keeps the types itself');
+  assert.equal([...fake.open], [map.fd], 'the kernel holds its own reference to the types');
   map.close();
 });
 
@@ -295,7 +295,7 @@ test('the mode of an update reaches the kernel, for this update only', () => {
   assert.equal(flags, [1n, 0n, 2n, 0n]);
 });
 
-test('the error of a full map says so', () => {
+test('the error of a full map says that it is full', () => {
   const { fake, map } = open();
   fake.answers.set(Command.update, () => -Errno.E2BIG);
   assert.throws(
@@ -378,7 +378,7 @@ for (const [what, keyAt, distinct] of [
       assert.ok(calls < 10_000, `${calls} calls`);
     });
 
-/** Lets others change the map before or after a step of the kernel from key to key. */
+/** Changes the map before or after each BPF_MAP_GET_NEXT_KEY, as another process could. */
 function disturbed(
   fake: FakeSyscalls,
   at: 'before' | 'after',
@@ -403,7 +403,7 @@ test('if others delete keys during the listing, every other key is listed once',
     for (let key = 0; key < 60; key++) map.update(key, { ns: 0n, comm: '' });
     disturbed(fake, 'before', (step, attr) => {
       if (attr.getBigUint64(8, true) === 0n || step % every !== 0) return;
-      // The key in hand, so that the kernel begins again; a new one takes its place.
+      // Deletes the current key, so that the kernel restarts, and adds a new key.
       const key = Buffer.from(fake.at(attr.getBigUint64(8, true)).buffer).readUInt32LE();
       if (key >= 30 && key < 60 && content.delete(id(key))) content.set(id(1000 + step), '00'.repeat(16));
     });
@@ -419,7 +419,7 @@ test('if others delete keys during the listing, every other key is listed once',
 test('a key that the kernel skips because the one before it is deleted is listed', () => {
   const { fake, map, content } = open();
   for (const key of [1, 2, 3, 4, 5, 6]) map.update(key, { ns: 0n, comm: '' });
-  // 2 is reused in another bucket while the kernel looks for what follows it.
+  // The entry of key 2 is reused in another bucket while the kernel looks for the next key.
   disturbed(fake, 'after', (_, attr) => {
     const given = attr.getBigUint64(8, true);
     if (given === 0n || Buffer.from(fake.at(given).buffer).readUInt32LE() !== 2) return;
@@ -432,7 +432,7 @@ test('a key that the kernel skips because the one before it is deleted is listed
 test('a key that an update moves during the listing is listed', () => {
   const { fake, map, content } = open();
   for (const key of [1, 2, 3, 4]) map.update(key, { ns: 0n, comm: '' });
-  // Each key that follows is moved to the front once, behind the reader's back.
+  // Moves each next key to the front once, to a position that the reader has passed.
   const moved = new Set<string>();
   disturbed(fake, 'before', (_, attr) => {
     const keys = [...content.keys()];
@@ -495,7 +495,7 @@ test('without capabilities the error names them', () => {
         "cannot create the map 'attempts': bpf(BPF_MAP_CREATE): EPERM (operation not permitted): " +
           'this process lacks CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN); run it as root',
   );
-  assert.is(fake.calls.includes('memlock'), false, 'the limit of locked memory is left alone');
+  assert.is(fake.calls.includes('memlock'), false, 'the locked-memory limit is unchanged');
 });
 
 test('before 5.11 the locked-memory limit is raised when a call needs it', () => {

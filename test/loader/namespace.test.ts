@@ -1,4 +1,4 @@
-/** Files that stand for a network namespace or for a cgroup, and those that don't. */
+/** Paths of network namespaces and cgroups, and paths of other files. */
 import * as assert from 'uvu/assert';
 import { cgroupArray } from '../../src/asm/map.ts';
 import { openCgroup } from '../../src/loader/cgroup.ts';
@@ -25,7 +25,7 @@ function withFile(path: string, type: number, inode?: bigint): FakeSyscalls {
   return fake;
 }
 
-/** Fails unless `run` throws a PathError, with nothing left open. */
+/** Asserts that `run` throws a PathError and leaves nothing open. */
 function assertWrong(fake: FakeSyscalls, run: (kernel: Kernel) => void, message: RegExp): void {
   assert.throws(
     () => run(new Kernel(fake)),
@@ -47,7 +47,7 @@ test('a file that is missing, unreadable or not a namespace is refused', () => {
   assertWrong(withFile('/x', NSFS), namespace, /^\/x: cannot open it: ENOENT/);
   const plain = withFile('/x', 0xef53, 5n);
   assertWrong(plain, namespace, /^\/x: not a namespace file; use \/proc\/PID\/ns\/net/);
-  assert.equal(plain.calls, [], 'it is not opened: it could be a pipe');
+  assert.equal(plain.calls, [], 'the file is not opened, because it could be a pipe');
 });
 
 test('a namespace of another type is refused', () => {
@@ -56,7 +56,7 @@ test('a namespace of another type is refused', () => {
   assertWrong(fake, (kernel) => networkNamespace(kernel, '/x'), /^\/x: a namespace of another type; use/);
 });
 
-/** A machine with the folder of one cgroup. */
+/** A machine with the directory of one cgroup. */
 function withCgroup(type = CGROUP2): FakeSyscalls {
   const fake = withFile('/x', type);
   fake.inodes.set('/x/.', 7n);

@@ -58,7 +58,7 @@ test('each ring is set in the map under the number of its CPU; an offline CPU ha
   fake.onPerfEventOpen = (_, cpu) => (cpu === 2 ? -Errno.ENODEV : undefined);
   const updates: [number, number][] = [];
   fake.answers.set(0, (attr) => {
-    assert.is(attr.getUint32(12, true), 16, 'room for the highest possible CPU');
+    assert.is(attr.getUint32(12, true), 16, 'one entry up to the highest possible CPU number');
     return undefined;
   });
   fake.answers.set(2, (attr) => {
@@ -192,7 +192,7 @@ test('many records are read in several turns of the event loop', async () => {
   const before = performance.now();
   fake.wake(0);
   const turn = performance.now() - before;
-  assert.ok(fake.ring(0).tail < fake.ring(0).head, 'one turn does not read it all');
+  assert.ok(fake.ring(0).tail < fake.ring(0).head, 'one turn does not read the whole ring');
   assert.ok(turn < 400, `a turn took ${turn} ms`);
   while (fake.ring(0).tail < fake.ring(0).head) await new Promise((resolve) => setTimeout(resolve, 1));
   buffer.close();
@@ -224,7 +224,7 @@ test('a handler may call close', async () => {
   assert.is(all.fake.rings.size, 0);
 });
 
-test('an exception of a handler goes to onError, and reading continues', async () => {
+test('onError receives the exception of a handler, and reading continues', async () => {
   const errors: unknown[] = [];
   let seen = 0;
   const { fake, buffer } = open({
@@ -320,7 +320,7 @@ test('the last records of an offline CPU are read, and a CPU that comes online g
   assert.equal(
     fake.calls.slice(before).map((call) => call.replace(/ 1\d/, '')),
     ['bpf 3', 'munmap', 'close'],
-    'it is taken out of the map, whose reference would keep the event',
+    'the entry is deleted from the map, which would otherwise hold a reference to the event',
   );
   assert.equal(
     changes.splice(0).map(({ online, offline }) => [online, offline]),

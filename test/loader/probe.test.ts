@@ -14,7 +14,7 @@ const TRACING = 26;
 const tpBtf: Attachment = { kind: 'tp_btf', tracepoint: 'sched_switch', btfId: 4711 };
 const raw = (tracepoint: string): Attachment => ({ kind: 'raw_tracepoint', tracepoint });
 
-/** A kernel without programs of type tracing, and the types of those that it was asked to load. */
+/** A kernel without tracing programs, and the types of all programs that a test loads. */
 function withoutTracing(): [FakeSyscalls, number[]] {
   const fake = new FakeSyscalls();
   const types: number[] = [];

@@ -202,7 +202,7 @@ test('an event larger than a ring is refused, and everything is closed', () => {
   assert.is(fake.open.size, 0);
 });
 
-/** A program that refers to a map, in a subprogram of a subprogram if it is to be hidden. */
+/** A program that refers to a map. If `hidden`, only a nested subprogram does. */
 function referring(map: MapSpec, hidden = false): ProgramSpec {
   const load = [loadMap(r2, map), mov(r0, 0), exit()];
   const inner = { name: 'inner', instructions: load };
@@ -212,7 +212,7 @@ function referring(map: MapSpec, hidden = false): ProgramSpec {
 }
 
 for (const hidden of [false, true])
-  test(`a map that ${hidden ? 'only a subprogram' : 'a program'} refers to needn’t be listed`, () => {
+  test(`a map that ${hidden ? 'only a subprogram' : 'a program'} refers to need not be listed`, () => {
     const fake = new FakeSyscalls();
     const session = Session.open(
       { name: 'counter', programs: [referring(counts, hidden)] },
@@ -235,9 +235,9 @@ test('a tool without events has no rings and no losses, and onTick runs', async 
   assert.not.ok(fake.calls.some((call) => call.startsWith('mmap')));
   await until(() => sweeps > 0);
   session.detach();
-  const told = sweeps;
+  const before = sweeps;
   await new Promise((resolve) => setTimeout(resolve, 1100));
-  assert.is(sweeps, told, 'not after detaching');
+  assert.is(sweeps, before, 'no ticks after detach');
   session.close();
   assert.is(fake.open.size, 0);
 });
@@ -274,8 +274,8 @@ test('maps are found by their spec', () => {
 });
 
 /**
- * What kernels tell: how many bytes they know of a program's information and of a link's, and what is counted
- * of two kprobes.
+ * By kernel release: the size of program info and link info in that kernel, the total of missed runs and hits
+ * of two kprobes, and the number of programs whose missed hits are not counted.
  */
 for (const [release, programSize, linkSize, counted, uncounted] of [
   ['6.7 and later', 232, 64, 2 * (3 + 40), 0],
@@ -299,18 +299,18 @@ for (const [release, programSize, linkSize, counted, uncounted] of [
     const expected = { counted, uncounted: uncounted === 0 ? [] : session.programs };
     assert.equal(session.missedRuns(), expected);
     session.detach();
-    assert.equal(session.missedRuns(), expected, 'once they are detached, too');
+    assert.equal(session.missedRuns(), expected, 'also after detach');
     session.close();
   });
 
 const stages = programArray('stages', { slots: ['first', 'second'] });
 
-/** A tool whose program array holds these, by their slots. */
+/** A tool whose program array contains `programs`, by slot. */
 function tailCalling(programs: Record<string, ProgramSpec>, ...attached: ProgramSpec[]): Tool<typeof Event> {
   return { ...tool(...attached), tailCalled: [{ array: stages, programs }] };
 }
 
-/** What is made and written before the first perf event is opened: after them programs are attached. */
+/** The maps and programs created, and the entries written, before the first perf event opens. */
 function beforeRings({ calls }: FakeSyscalls): string[] {
   return calls
     .slice(
@@ -353,7 +353,7 @@ test('if a program array cannot be filled, everything is closed', () => {
 
 for (const [what, programs, message] of [
   [
-    'a slot that there isn’t',
+    'a slot that does not exist',
     { third: program('c') },
     /stages has no slot third; its slots: first, second \(/,
   ],
@@ -367,7 +367,7 @@ for (const [what, programs, message] of [
     /^program array 'stages': 'on_\w', which is in slot \w+, has the type \w+, and 'on_\w', .*must have one type/,
   ],
   [
-    'one of another type than who uses it, by way of a subprogram',
+    'a program whose type differs from that of a program that uses the array in a subprogram',
     { first: program('c') },
     /'user', which uses it, has the type tp_btf, and 'on_c', which is in slot first, has the type kprobe/,
   ],
@@ -381,7 +381,7 @@ for (const [what, programs, message] of [
       instructions: [callSubprogram(inner), exit()],
     };
     assert.throws(
-      () => open(fake, tailCalling(programs, ...(what.startsWith('one') ? [user] : []))),
+      () => open(fake, tailCalling(programs, ...(what.endsWith('in a subprogram') ? [user] : []))),
       message,
     );
     assert.is(fake.calls.filter((call) => call === 'bpf 5').length, 0);

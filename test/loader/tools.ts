@@ -1,5 +1,5 @@
 /**
- * A tool for tests of the loader, in plain instructions: it sends an event at each call of getuid() of one
+ * A tool for the loader's tests, written in instructions: it sends an event for each getuid() call of one
  * process.
  */
 import { spawn } from 'node:child_process';
@@ -26,22 +26,24 @@ import { array, type MapSpec, perfEventArray } from '../../src/asm/map.ts';
 import type { Attachment, Tool } from '../../src/asm/program.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../src/asm/registers.ts';
 
-/** 64 bytes: which call it was, from 1 on, and a mark in the last byte but seven. */
+/** An event of 64 bytes: the number of the call, from 1, and `MARK` in the last 8 bytes. */
 export const Event = struct({ sequence: u64n, fill: bytes(48), mark: u64n });
-/** What the events' `mark` is. */
+/** The `mark` of every event. */
 export const MARK = 0x5eed;
 
-/** The number of getuid(), `__NR_getuid`. */
+/** `__NR_getuid`. */
 const GETUID = process.arch === 'arm64' ? 174 : 102;
 
 export interface GetuidTool extends Tool<typeof Event> {
-  /** Counts the calls, also those whose event was lost. */
+  /** Counts all calls, including those whose event was lost. */
   readonly calls: ReturnType<typeof callsMap>;
 }
 
 const callsMap = () => array('calls', { value: u64n });
 
-/** The tool for a process, on the raw tracepoint sys_enter by itself or by its BTF id. */
+/**
+ * Makes the tool for a process. It attaches to the raw tracepoint sys_enter, unless `attachment` is passed.
+ */
 export function getuidTool(
   pid: number,
   attachment: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' },
@@ -57,7 +59,7 @@ export function getuidTool(
   };
 }
 
-/** Arguments of sys_enter: struct pt_regs *, the number of the system call. */
+/** The arguments of sys_enter are a struct pt_regs * and the number of the system call. */
 function onGetuid(pid: number, calls: MapSpec, events: MapSpec): Item[] {
   const event = -64;
   return [
@@ -88,7 +90,8 @@ function onGetuid(pid: number, calls: MapSpec, events: MapSpec): Item[] {
 }
 
 /**
- * A process that calls getuid() so many times, as fast as it can, after it was told to; its exit code is 0.
+ * Starts a process that waits for `go()`, calls getuid() `times` times as fast as it can, and exits with
+ * status 0.
  */
 export function getuidProcess(times: number): { readonly pid: number; go(): Promise<unknown> } {
   const script = `process.stdin.once('data', () => { for (let i = 0; i < ${times}; i++) process.getuid(); process.exit(0); })`;
@@ -103,9 +106,9 @@ export function getuidProcess(times: number): { readonly pid: number; go(): Prom
   };
 }
 
-/** Waits, 2 s at most, until `condition` holds. */
+/** Waits until `condition` holds, for at most 2 s. */
 export async function until(condition: () => boolean): Promise<void> {
   for (let waited = 0; waited < 2000 && !condition(); waited += 5)
     await new Promise((resolve) => setTimeout(resolve, 5));
-  if (!condition()) throw new Error(`not within 2 s: ${condition}`);
+  if (!condition()) throw new Error(`condition not met within 2 s: ${condition}`);
 }

@@ -39,7 +39,7 @@ test('spaces, tabs and backslashes in a path are unescaped', () => {
   assert.equal(parseMounts('x /\\040 tmpfs rw 0 0\n'), [{ path: '/ ', type: 'tmpfs' }]);
 });
 
-/** A kernel whose tracing files are in an unusual place. */
+/** A kernel whose tracefs is mounted at an unusual path. */
 function traced(): FakeSyscalls {
   const fake = new FakeSyscalls();
   fake.files.set('/proc/self/mounts', 'none /mnt/a\\040b tracefs rw 0 0\n');
@@ -48,7 +48,7 @@ function traced(): FakeSyscalls {
   return fake;
 }
 
-test('a tracepoint\u2019s record and number are read from where tracefs is', () => {
+test('the record format and id of a tracepoint are read from any tracefs mount', () => {
   const kernel = new Kernel(traced());
   assert.is(readTracepointFormat(kernel, 'sock', 'inet_sock_set_state').fields.length, 15);
   assert.is(tracepointId(kernel, 'sock', 'inet_sock_set_state'), 1314);
@@ -85,7 +85,7 @@ test('without tracefs the error names the mount command', () => {
   );
 });
 
-test('a tracepoint that isn\u2019t there is told from one that may not be looked at', () => {
+test('a missing tracepoint and an unreadable tracefs are different errors', () => {
   const fake = traced();
   assert.throws(
     () => readTracepointFormat(new Kernel(fake), 'sock', 'inet_sock_state'),

@@ -47,7 +47,7 @@ Suggestion:
 processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
 `;
 
-/** The same where the kernel was told the author's lines: as Linux 7.3 writes it. */
+/** The report of Linux 7.3 if the program was loaded with source lines. */
 const reportWithLines = report
   .replace(
     '  insn 1\n        | ^-- error: R0 is not readable\n',
@@ -75,7 +75,7 @@ const reportWithLines = report
 for (const [name, log, summary] of [
   ['the classic form', classic, { reason: 'R0 !read_ok', slot: 1 }],
   [
-    'the form of 7.3',
+    'the format of 7.3',
     report,
     {
       reason:
@@ -85,7 +85,7 @@ for (const [name, log, summary] of [
     },
   ],
   [
-    'the form of 7.3 with lines',
+    'the format of 7.3 with source lines',
     reportWithLines,
     {
       reason:
@@ -116,12 +116,12 @@ for (const [name, log, summary] of [
   ],
   ['an empty log', '', { reason: 'its log is empty', slot: undefined }],
 ] as const)
-  test(`${name} is summarised`, () => {
+  test(`${name} is summarized`, () => {
     const { reason, slot, suggestion } = summarize(log);
     assert.equal({ reason, slot, suggestion }, { suggestion: undefined, ...summary });
   });
 
-/** A program of `r1 = 0; exit`, whose first line is known. */
+/** The error for a program of `r1 = 0; exit`, whose first instruction has a source line. */
 function errorFor(log: string, find?: Locate): VerifierError {
   const assembled = assemble([{ ...mov(r1, 0), position: capture(errorFor) }, exit()]);
   return new VerifierError('on_connect', 13, log, summarize(log), assembled, find);
@@ -130,7 +130,7 @@ function errorFor(log: string, find?: Locate): VerifierError {
 const tool: Locate = (position) =>
   position ? { file: 'tool.ts', line: 12, column: 3, text: '  b.mov(r1, 0);' } : undefined;
 
-test('the message is one line that says where and why', () => {
+test('the message is one line with the location and the reason', () => {
   const error = errorFor('0: (b7) r1 = 0\nR1 is wrong\n', tool);
   assert.is(
     error.message,
@@ -139,12 +139,12 @@ test('the message is one line that says where and why', () => {
   assert.match(
     errorFor(report).message,
     / \(\/.*verifier\.test\.[jt]s:\d+\)$/,
-    'the line that loads it, without another',
+    'without a source line, the line that loads the program',
   );
   assert.is(errorFor(report).message.includes('\n'), false);
 });
 
-test('line, instruction, registers, reason and hint stand above the end of the log', () => {
+test('line, instruction, registers, reason and hint precede the end of the log', () => {
   const log = [
     '0: R1=ctx() R10=fp0',
     '; b.mov(r1, 0); @ tool.ts:12',
@@ -174,12 +174,12 @@ test('line, instruction, registers, reason and hint stand above the end of the l
   );
 });
 
-test('the line is by default that of its own file', () => {
+test('by default the line is that of the running file', () => {
   const log = '0: (b7) r1 = 0\nsomething about r1\n';
   assert.match(renderVerifierError(errorFor(log)), /\nat \/.*verifier\.test\.[jt]s:\d+\n/);
 });
 
-test('a reason that is about no instruction is at the line of the program\u2019s end, which is its own', () => {
+test('a reason without an instruction is reported at the line of the last instruction', () => {
   const assembled = assemble([mov(r1, 0), { ...exit(), position: capture(errorFor) }]);
   const log = 'BPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns';
   const error = new VerifierError('on_connect', 7, log, summarize(log), assembled, tool);
@@ -190,7 +190,7 @@ test('a reason that is about no instruction is at the line of the program\u2019s
   );
 });
 
-test('a source line stands once above the instructions it made', () => {
+test('a source line is shown once, above its instructions', () => {
   const [a, b] = [mov(r1, 0), mov(r1, 1)].map((made) => ({ ...made, position: capture(errorFor) }));
   const log = '0: (b7) r1 = 0\n1: (b7) r1 = 1\n2: (95) exit\nR0 !read_ok';
   const assembled = assemble([a as Instruction, b as Instruction, exit()]);
@@ -198,7 +198,7 @@ test('a source line stands once above the instructions it made', () => {
   assert.is(text.split('\n').filter((line) => line === '  ; tool.ts:12: b.mov(r1, 0);').length, 1);
 });
 
-test('in the form of 7.3 the instruction that is pointed at has its source line', () => {
+test('in the format of 7.3 the marked instruction has its source line', () => {
   const log = report.replace('  >>> 1 |', '  >>> 0 |');
   assert.match(
     renderVerifierError(errorFor(log), tool, 14),
@@ -206,7 +206,7 @@ test('in the form of 7.3 the instruction that is pointed at has its source line'
   );
 });
 
-test('a long log is cut to its end, and says so; advice of the kernel is shown beside ours', () => {
+test('a long log is cut to its end and marked as cut; the kernel\u2019s suggestion precedes the hint', () => {
   const text = renderVerifierError(errorFor(report), () => undefined, 3);
   assert.match(text, /the kernel suggests: Initialize R0 .*\nhint: the register is not set on a path/);
   const [, end = ''] = text.split('the end of its log (');
@@ -216,7 +216,7 @@ test('a long log is cut to its end, and says so; advice of the kernel is shown b
 
 // --- hints ---------------------------------------------------------------------------------------
 
-/** Wordings that differ from those in test/rejections, by the kernels that have them. */
+/** Reasons whose wording differs from those in test/rejections, by kernel. */
 const WORDINGS: readonly [kernels: string, reason: string, hint: RegExp][] = [
   ['5.10', "R1 invalid mem access 'inv'", /is a number and not a pointer/],
   ['5.10', 'invalid stack type R2 off=-16 access_size=0', /512 bytes/],
@@ -253,7 +253,7 @@ for (const [kernels, reason, hint] of WORDINGS)
     assert.match(summarize(`0: (79) r1 = *(u64 *)(r2 +0)\n${reason}\nprocessed 1 insns`).hint ?? '', hint);
   });
 
-test('what is no common reason has no hint, nor has what stands before the last instruction', () => {
+test('an unknown reason has no hint, nor has text before the last instruction', () => {
   assert.is(summarize('0: (95) exit\nthe moon is full\nprocessed 1 insns').hint, undefined);
   assert.is(summarize('R9 !read_ok\n0: (95) exit\nthe moon is full\nprocessed 1 insns').hint, undefined);
 });
@@ -274,7 +274,7 @@ from 3 to 6 (speculative execution): R0=0 R6=scalar() R10=fp0 fp-8=0
 6: (95) exit
 `;
 
-test('the state before an instruction is what the log told up to there', () => {
+test('the state before an instruction is collected from the log up to it', () => {
   const at = (slot: number) => Object.fromEntries(stateBefore(walk, slot));
   assert.equal(at(0), { R1: 'ctx()', R10: 'fp0' });
   assert.equal(at(2), {
@@ -285,11 +285,11 @@ test('the state before an instruction is what the log told up to there', () => {
   });
   assert.is(at(3).R1, undefined, 'lost at the call');
   assert.is(at(4).R0, 'map_value(map=a,ks=4,vs=8)');
-  assert.equal(at(6), { R0: '0', R6: 'scalar()', R10: 'fp0', 'fp-8': '0' }, 'another way, another state');
-  assert.equal(at(9), {}, 'an instruction that the log never comes to');
+  assert.equal(at(6), { R0: '0', R6: 'scalar()', R10: 'fp0', 'fp-8': '0' }, 'the state of the other path');
+  assert.equal(at(9), {}, 'the log does not contain this instruction');
 });
 
-test('an old kernel\u2019s states are read too', () => {
+test('the state format of old kernels is read', () => {
   const old = `0: R1=ctx(id=0,off=0,imm=0) R10=fp0
 0: (79) r6 = *(u64 *)(r1 +0)
 1: R1=ctx(id=0,off=0,imm=0) R6_w=inv(id=0,umax_value=255,var_off=(0x0; 0xff)) R10=fp0 fp-8=mmmm????
@@ -307,7 +307,7 @@ for (const [what, log] of [
   ['an instruction', (size: number) => `0: (b7) r1 = 0 ${'; '.repeat(size)}\n1: (95) exit\n`],
   ['a state', (size: number) => `0: ${'R1=(() '.repeat(size)}\n0: (95) exit\n`],
 ] as const)
-  test(`a line of any length is read in a time that grows with it: ${what}`, () => {
+  test(`a long line is read in linear time: ${what}`, () => {
     const read = (text: string) => [summarize(text), lacksStates(text), stateBefore(text, 1)];
     const [small, large] = [log(10_000), log(80_000)];
     assertLinear(

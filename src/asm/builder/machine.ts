@@ -252,19 +252,19 @@ export class Machine {
   scratch(): Register {
     const found = this.#free(TEMPORARY);
     if (!found)
-      throw this.#exhausted('temporary', TEMPORARY, 'keep() what is needed later, or read it later');
+      throw this.#exhausted('temporary', TEMPORARY, 'keep() values that are needed later, or read them later');
     this.#scratch.add(found.register.register);
     return found.register;
   }
 
   /** Takes the lowest free register of r0 to r5, until the next call. Throws RangeError if none is free. */
   temporary(holder: Holder): Register {
-    return this.#holdFree(holder, TEMPORARY, 'temporary', 'keep() what is needed later, or read it later');
+    return this.#holdFree(holder, TEMPORARY, 'temporary', 'keep() values that are needed later, or read them later');
   }
 
   /** Takes the lowest free register of r6 to r9, until the block ends. Throws RangeError if none is free. */
   kept(holder: Holder): Register {
-    return this.#holdFree(holder, KEPT, 'kept', 'store one on the stack instead');
+    return this.#holdFree(holder, KEPT, 'kept', 'store a value on the stack instead');
   }
 
   /** Clears r0 to r5, which a call clobbers. `by` names the call in messages. */
@@ -309,7 +309,7 @@ export class Machine {
       const holder = this.#holders[register];
       return `r${register}: ${holder ? describeHolder(holder) : 'this statement'}`;
     });
-    return new RangeError(`no ${kind} register is free; ${advice}. Held: ${holders.join(', ')}`);
+    return new RangeError(`no ${kind} register is free; ${advice}. In use: ${holders.join(', ')}`);
   }
 
   // --- branches ----------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ const test = suite('loader/load/instruction-probe');
 const LOAD = 5;
 
 /**
- * A kernel that refuses what has one of these opcodes, with the words of that kernel, and everything by a
- * program type but 1.
+ * A kernel that refuses programs with one of these opcodes, with this message in the log, and all programs of
+ * a type other than 1.
  */
 function kernelWithout(opcodes: Readonly<Record<number, string>>): [Kernel, FakeSyscalls, number[]] {
   const fake = new FakeSyscalls();
@@ -113,7 +113,7 @@ test('instructions of Linux 3.18 are not probed, and others once', () => {
   assert.equal(probed, [0xbf]);
 });
 
-/** A kernel that refuses all programs but the probes, which get that answer. */
+/** A kernel that refuses all programs. Probes fail with the result of `errno`. */
 function kernelThatAnswers(errno: () => number, log = ''): Kernel {
   const fake = new FakeSyscalls();
   fake.answers.set(LOAD, (attr) => {
@@ -140,7 +140,7 @@ for (const errno of [Errno.EAGAIN, Errno.EINTR, Errno.ENOMEM, Errno.EMFILE, Errn
       (error: unknown) => error instanceof KernelError && error.errno === errno,
     );
     answer = Errno.EINVAL;
-    assert.is(knowsForm(kernel, modern), errno === Errno.EPERM, 'it is asked again');
+    assert.is(knowsForm(kernel, modern), errno === Errno.EPERM, 'the probe is repeated');
   });
 
 test('a probe interrupted by a signal is repeated', () => {

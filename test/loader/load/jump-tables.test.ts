@@ -16,7 +16,7 @@ const test = suite('loader/load/jump-tables');
 
 const Command = { create: 0, update: 2, load: 5, freeze: 22 };
 
-/** Goes through the same table twice. */
+/** A program that jumps through the same table twice. */
 function load(fake: FakeSyscalls): Program {
   const table = jumpTable('table', ['one', 'two']);
   const instructions = [

@@ -20,7 +20,8 @@ const FD_BY_ID = 13;
 const INFO = 15;
 
 /**
- * A kernel with programs of these names by id; those without a name go away between being listed and opened.
+ * A kernel with these programs, named by id. A program without a name is unloaded between listing and
+ * opening.
  */
 function withPrograms(names: ReadonlyMap<number, string | undefined>): FakeSyscalls {
   const fake = new FakeSyscalls();
