@@ -1,6 +1,6 @@
 /**
- * The state of the machine at raw labels. Forward jumps to a label are joined there; backward jumps are checked
- * against the state at the label.
+ * The state of the machine at raw labels. Forward jumps to a label are joined there; backward jumps are
+ * checked against the state at the label.
  */
 import { ProgramError } from '../error.ts';
 import { type Position, withLine } from '../position.ts';
