@@ -252,14 +252,23 @@ export class Machine {
   scratch(): Register {
     const found = this.#free(TEMPORARY);
     if (!found)
-      throw this.#exhausted('temporary', TEMPORARY, 'keep() values that are needed later, or read them later');
+      throw this.#exhausted(
+        'temporary',
+        TEMPORARY,
+        'keep() values that are needed later, or read them later',
+      );
     this.#scratch.add(found.register.register);
     return found.register;
   }
 
   /** Takes the lowest free register of r0 to r5, until the next call. Throws RangeError if none is free. */
   temporary(holder: Holder): Register {
-    return this.#holdFree(holder, TEMPORARY, 'temporary', 'keep() values that are needed later, or read them later');
+    return this.#holdFree(
+      holder,
+      TEMPORARY,
+      'temporary',
+      'keep() values that are needed later, or read them later',
+    );
   }
 
   /** Takes the lowest free register of r6 to r9, until the block ends. Throws RangeError if none is free. */
