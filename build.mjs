@@ -161,7 +161,9 @@ const ENTRIES = ['index', 'asm', 'btf'];
  */
 async function bundleLibrary() {
   const contents = ENTRIES.map((entry) => `export * from './src/${entry}.ts';`).join('\n');
-  const options = { ...bundling, plugins: [withoutStreams], stdin: { contents, resolveDir: root } };
+  // Less to parse; names stay readable in stack traces.
+  const small = { minifySyntax: true, minifyWhitespace: true };
+  const options = { ...bundling, ...small, plugins: [withoutStreams], stdin: { contents, resolveDir: root } };
   const result = await build({ ...options, outfile: 'dist/library.js' });
   await writeFile('dist/library.js', result.outputFiles[0].contents);
   const inLibrary = exportsOf(result.metafile);

@@ -2,9 +2,11 @@
  * Feature probes: which program types the running kernel supports. Probes load the shortest program instead
  * of comparing versions, because distributions backport features.
  */
+
 import { assemble } from '../asm/assemble.ts';
 import { exit, mov } from '../asm/constructors.ts';
 import type { Item } from '../asm/instruction.ts';
+import { once } from '../asm/once.ts';
 import type { Attachment } from '../asm/program.ts';
 import { r0 } from '../asm/registers.ts';
 import { KernelError } from './errors.ts';
@@ -13,7 +15,7 @@ import { kprobesUnsupportedReason } from './kprobe-events.ts';
 import { isInconclusive } from './load/verdict.ts';
 import { loadProgram } from './load.ts';
 
-const shortest: readonly Item[] = [mov(r0, 0), exit()];
+const shortest = once((): readonly Item[] => [mov(r0, 0), exit()]);
 
 const results = new WeakMap<Kernel, Map<string, Error | undefined>>();
 
@@ -63,8 +65,8 @@ function probe(kernel: Kernel, attachment: Attachment): Error | undefined {
   const reason = isKprobe ? kprobesUnsupportedReason(kernel) : undefined;
   if (reason) return reason;
   try {
-    const spec = { name: 'probe', attachment, instructions: shortest };
-    loadProgram(kernel, spec, assemble(shortest), new Map()).close();
+    const spec = { name: 'probe', attachment, instructions: shortest() };
+    loadProgram(kernel, spec, assemble(shortest()), new Map()).close();
     return undefined;
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
