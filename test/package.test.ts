@@ -47,14 +47,15 @@ async function node(script: string): Promise<string> {
 
 test('the tarball contains what users need, and nothing for building or testing', async () => {
   const names = await readdir(installed);
-  const expected = ['LICENSE', 'README.md', 'dist', 'docs', 'examples', 'man', 'package.json'];
+  const pages = ['README.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'];
+  const expected = ['LICENSE', ...pages, 'dist', 'docs', 'examples', 'man', 'package.json'];
   assert.equal(
     expected.filter((name) => !names.includes(name)),
     [],
     'missing',
   );
   assert.equal(
-    names.filter((name) => !expected.includes(name) && name !== 'CHANGELOG.md'),
+    names.filter((name) => !expected.includes(name)),
     [],
     'unexpected',
   );
@@ -136,6 +137,15 @@ test('npm has nothing to warn of when it publishes', async () => {
     warnings.filter((line) => !line.includes('logged in')),
     [],
   );
+});
+
+test('an uncaught error prints a short line of the library', async () => {
+  const code = `import { target } from 'tsbpf'; setTimeout(() => target('mips'), 0);`;
+  const { stderr } = await exec(process.execPath, ['--input-type=module', '-e', code], { cwd: user }).catch(
+    (error: { readonly stderr: string }) => error,
+  );
+  assert.match(stderr, /UnknownArchitectureError: unsupported architecture 'mips'/);
+  assert.ok(stderr.length < 2000, `${stderr.length} characters`);
 });
 
 test('importing the library loads no native code', async () => {
