@@ -106,7 +106,9 @@ test('b.retval is refused at entry hooks', () => {
     () => kprobe('tcp_connect', target('x64'), readResult),
     (error: unknown) =>
       error instanceof RangeError &&
-      /kprobe tcp_connect has no return value: b.retval needs kretprobe or fexit/.test(error.message),
+      /kprobe tcp_connect has no return value: b.retval needs kretprobe or fexit \(.*hooks\.test\.ts:\d+\)$/.test(
+        error.message,
+      ),
   );
 });
 

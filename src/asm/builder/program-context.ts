@@ -75,7 +75,9 @@ export class ProgramContext {
   get retval(): Place {
     const { retval, name } = this.#of;
     if (retval === undefined)
-      throw new RangeError(`${name} has no return value: b.retval needs kretprobe or fexit`);
+      throw withSourcePosition(
+        new RangeError(`${name} has no return value: b.retval needs kretprobe or fexit`),
+      );
     return contextSlotPlace(this.#machine, this.context, retval());
   }
 
