@@ -4,11 +4,11 @@
  */
 import {
   capture,
-  describePosition,
   FRAMES_OF_ERROR,
   type Locate,
   locate,
   type Position,
+  withLineInParentheses,
 } from './position.ts';
 
 /**
@@ -34,9 +34,7 @@ export function withSourcePosition<E>(
   const { stack } = error;
   faults.set(error, fault);
   positions.set(error, position);
-  const line = describePosition(position, find);
-  if (line === undefined) return error;
-  error.message = `${fault} (${line})`;
+  error.message = withLineInParentheses(fault, position, find);
   // The trace begins with the message as it was when the error was made.
   if (stack !== undefined) error.stack = stack.replace(fault, () => error.message);
   return error;

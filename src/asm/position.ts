@@ -183,6 +183,16 @@ export function describePosition(position: Position | undefined, find: Locate = 
   return place && `${place.file}:${place.line}`;
 }
 
+/** `what (file:line)` for messages, or `what` alone if the line is unknown. */
+export function withLineInParentheses(
+  what: string,
+  position: Position | undefined,
+  find: Locate = locate,
+): string {
+  const line = describePosition(position, find);
+  return line === undefined ? what : `${what} (${line})`;
+}
+
 /** `what at file:line` for messages, or `what` alone if the line is unknown. */
 export function withLine(what: string, position: Position | undefined): string {
   const line = describePosition(position);

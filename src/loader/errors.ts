@@ -1,11 +1,11 @@
 /**
- * Errors of the loader. A message is one line: what was tried, what the kernel answered, the likely cause,
- * and what to do.
+ * Errors of the loader. A message is one line: the attempted operation, the kernel's answer, the likely
+ * cause, and the next step.
  */
 import { type Assembled, type AssembledInstruction, functionStarts } from '../asm/assemble.ts';
 import { TsbpfError } from '../asm/error.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
-import { describePosition, type Locate, locate, type Position } from '../asm/position.ts';
+import { type Locate, locate, type Position, withLineInParentheses } from '../asm/position.ts';
 import { describeErrno, Errno, errnoName } from './errno.ts';
 import type { VerifierSummary } from './verifier/log.ts';
 
@@ -216,8 +216,8 @@ export class UnsupportedInstructionError extends UnsupportedError {
 
   constructor(program: string, placed: AssembledInstruction, text: string, since: string) {
     const { slot, instruction } = placed;
-    const source = instruction.position === undefined ? '' : ` (${describePosition(instruction.position)})`;
-    super(`instruction '${text}'`, since, `program '${program}', slot ${slot}${source}`);
+    const where = withLineInParentheses(`program '${program}', slot ${slot}`, instruction.position);
+    super(`instruction '${text}'`, since, where);
     this.program = program;
     this.placed = placed;
   }
@@ -429,7 +429,7 @@ export class ClosedError extends TsbpfError {
   override readonly name = 'ClosedError';
   override readonly code = 'ERR_CLOSED';
 
-  /** @param object what was used: `the map 'counts'`. */
+  /** @param object the closed object: `the map 'counts'`. */
   constructor(object: string) {
     super(`${object} was used after it was closed`);
   }

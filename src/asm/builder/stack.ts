@@ -4,7 +4,7 @@
  * The kernel allows a privileged program to use unwritten stack bytes, which may leak old data. The builder
  * does not allow that.
  */
-import { describePosition, type Position } from '../position.ts';
+import { type Position, withLineInParentheses } from '../position.ts';
 
 /** MAX_BPF_STACK, include/linux/filter.h. */
 const STACK_SIZE = 512;
@@ -75,10 +75,7 @@ export class Stack {
 
   #full({ content, remedy = REMEDY }: SlotUse): RangeError {
     const slots = [...this.#written.keys()].filter((memory) => memory instanceof StackSlot);
-    const uses = slots.map((slot) => {
-      const line = describePosition(slot.position);
-      return line === undefined ? slot.content : `${slot.content} (${line})`;
-    });
+    const uses = slots.map(({ content, position }) => withLineInParentheses(content, position));
     const inUse = uses.length === 0 ? '' : `. In use: ${uses.join(', ')}`;
     return new RangeError(
       `no stack space for ${content}: ${STACK_SIZE - this.#used} of ${STACK_SIZE} bytes are free${inUse}. ${remedy}`,

@@ -47,7 +47,7 @@ export interface Holder {
 
 /** Describes a holder for messages: its name, and the source line that made it. */
 export function describeHolder({ name, position }: Holder): string {
-  const line = position && describePosition(position);
+  const line = describePosition(position);
   return line === undefined ? name : `${name} of ${line}`;
 }
 

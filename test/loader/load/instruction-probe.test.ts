@@ -94,6 +94,16 @@ for (const [what, instructions, opcodes, slot, since, text] of [
     assert.is(fake.open.size, 0);
   });
 
+test('the error omits the source line of an instruction whose line is unknown', () => {
+  const [kernel] = kernelWithout({ 6: 'unknown opcode 06' });
+  const position = { stack: 'Error\n    at <anonymous>' };
+  assert.throws(
+    () => load(kernel, [mov(r0, 0), { ...gotol('out'), position }, label('out'), exit()]),
+    (error: unknown) =>
+      error instanceof UnsupportedInstructionError && error.message.endsWith("program 'modern', slot 1"),
+  );
+});
+
 test('a program that is refused for another reason keeps the reason of the verifier', () => {
   const [kernel] = kernelWithout({});
   assert.throws(
