@@ -170,7 +170,7 @@ const Results = struct(Object.fromEntries(Array.from({ length: RESULTS }, (_, i)
 
 /** The builder's messages for operations that it refuses. */
 const REFUSED =
-  /doesn't fit|have no common 64-bit type|is divided by zero|cannot shift|may be negative, which|may be negative: cast|has bits that|which arsh\(\) would treat as negative|is a cast of a kept value|is not a number|no (temporary|kept) register is free|does not fit 64 bits|no stack space/;
+  /doesn't fit|have no common 64-bit type|is divided by zero|cannot shift|may be negative, which|has bits that|which arsh\(\) would treat as negative|is a cast of a kept value|is not a number|no (temporary|kept) register is free|does not fit 64 bits|no stack space/;
 
 interface Held {
   readonly operand: Value | Place;
