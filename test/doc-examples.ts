@@ -1,10 +1,12 @@
 /**
  * The examples of the documentation: `@example` blocks of doc comments, and code samples of Markdown pages.
  *
- * A sample that imports from tsbpf is a complete program: it is compiled and run. A fence with the words `no
- * run` (```` ```ts no run ````) is only compiled: for programs that need an object of the reader's machine. A
- * sample of a Markdown page is a fragment if it imports nothing from tsbpf or has the fence word `fragment`:
- * neither compiled nor run. Other samples of pages may run until a signal, those of doc comments end.
+ * A sample that imports from tsbpf is a complete program: doc-examples.test.ts compiles and runs it. A fence
+ * with the words `no run` (```` ```ts no run ````) is only compiled: for programs that need an object of
+ * the reader's machine. Samples of pages may run until a signal, those of doc comments end.
+ *
+ * A sample of a Markdown page is a fragment if it imports nothing from tsbpf or has the fence word
+ * `fragment`: documents.test.ts compiles the fragments of the README, the guide and the DSL reference.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -63,13 +65,31 @@ function examplesInComments(file: string): Example[] {
   });
 }
 
-function examplesInPage(file: string): Example[] {
+/** A sample of a Markdown page. */
+interface PageSample {
+  /** The number of its first line. */
+  readonly line: number;
+  readonly code: string;
+  /** The words of the fence after `ts`. */
+  readonly words: string;
+  readonly isFragment: boolean;
+}
+
+/** The samples of a Markdown page. */
+export function samplesInPage(file: string): PageSample[] {
   const text = read(file);
-  return [...text.matchAll(FENCE)]
-    .filter(([, words = '', code = '']) => isComplete(code) && words.trim() !== 'fragment')
-    .map(({ 1: words = '', 2: code = '', index }) =>
-      example(`${file}:${lineOf(text, index) + 1}`, code, words),
-    );
+  return [...text.matchAll(FENCE)].map(({ 1: words = '', 2: code = '', index }) => ({
+    line: lineOf(text, index) + 1,
+    code,
+    words,
+    isFragment: !isComplete(code) || words.trim() === 'fragment',
+  }));
+}
+
+function examplesInPage(file: string): Example[] {
+  return samplesInPage(file)
+    .filter(({ isFragment }) => !isFragment)
+    .map(({ line, code, words }) => example(`${file}:${line}`, code, words));
 }
 
 function example(at: string, code: string, words: string): Example {
@@ -77,7 +97,7 @@ function example(at: string, code: string, words: string): Example {
 }
 
 /** Whether a sample imports what it uses. */
-export function isComplete(code: string): boolean {
+function isComplete(code: string): boolean {
   return /from 'tsbpf(\/\w+)?'/.test(code);
 }
 

@@ -3,18 +3,15 @@
  * programs.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import * as tsbpf from '../src/index.ts';
-import { isComplete } from './doc-examples.ts';
+import { PROJECT, samplesInPage } from './doc-examples.ts';
 import { sameOnEveryKernel, suite } from './harness.ts';
 
 const test = suite('documents', { seconds: 120 });
 
-/** This file is in build/test/. */
-const PROJECT = fileURLToPath(new URL('../../', import.meta.url));
 /** A folder of the project, in which `tsbpf` is the project itself, as in the examples. */
 const SAMPLES = join(PROJECT, 'build/samples');
 const DOCUMENTS = ['README.md', 'docs/guide.md', 'docs/dsl.md'];
@@ -36,15 +33,13 @@ interface Sample {
   readonly text: string;
 }
 
-function samplesOf(document: string): Sample[] {
-  const text = readFileSync(join(PROJECT, document), 'utf8');
-  return [...text.matchAll(/^```ts(.*)\n([\s\S]*?)^```$/gm)].flatMap(
-    ({ index, 1: words = '', 2: code = '' }) => {
-      if (isComplete(code) && words.trim() !== 'fragment') return [];
-      const line = text.slice(0, index).split('\n').length + 1;
-      return { file: `${document.replace(/^.*\/|\.md$/g, '')}-${line}.ts`, text: complete(code) };
-    },
-  );
+function fragmentsOf(document: string): Sample[] {
+  return samplesInPage(document)
+    .filter(({ isFragment }) => isFragment)
+    .map(({ line, code }) => ({
+      file: `${document.replace(/^.*\/|\.md$/g, '')}-${line}.ts`,
+      text: complete(code),
+    }));
 }
 
 /** A sample as a module: what it uses and does not declare is imported, on the line before the first. */
@@ -76,7 +71,7 @@ function complete(code: string): string {
 test.skipIf(sameOnEveryKernel, 'the fragments of the documents compile', () => {
   rmSync(SAMPLES, { recursive: true, force: true });
   mkdirSync(SAMPLES, { recursive: true });
-  const samples = DOCUMENTS.flatMap(samplesOf);
+  const samples = DOCUMENTS.flatMap(fragmentsOf);
   assert.ok(samples.length > 20);
   for (const { file, text } of samples) writeFileSync(join(SAMPLES, file), text);
   const { stdout } = spawnSync(
