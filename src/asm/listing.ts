@@ -8,7 +8,7 @@ import { isJumpTable } from './jump-table.ts';
 import { type MapSpec, slotNumber } from './map.ts';
 import { isMapOfMaps } from './map-of-maps.ts';
 import { type Locate, type Location, locate as locateFrame } from './position.ts';
-import { MAX_NAME_LENGTH, printable, truncate } from './printable.ts';
+import { hex, MAX_NAME_LENGTH, printable, truncate } from './printable.ts';
 import type { Attachment, ProgramSpec, TailCalled, Tool } from './program.ts';
 import { mapLine } from './text/map-line.ts';
 import { mapsOf, programsOf, tailCalledSlots } from './tool-parts.ts';
@@ -121,8 +121,7 @@ export function* instructionLines({ instructions }: Assembled, locate: Locate): 
 }
 
 function line(slot: number, bytes: Uint8Array): string {
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'));
-  return `${String(slot).padStart(5)}: ${hex.join(' ')}`;
+  return `${String(slot).padStart(5)}: ${hex(bytes)}`;
 }
 
 function sourceOf(place: Location | undefined): string | undefined {

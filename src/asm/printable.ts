@@ -60,3 +60,8 @@ export function brief(word: string): string {
 export function quoted(word: string): string {
   return `'${brief(word)}'`;
 }
+
+/** Bytes as hexadecimal numbers: `b7 00`. */
+export function hex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+}

@@ -2,8 +2,8 @@
  * Detects terminals without opening a stream on the descriptor.
  */
 import { fstatSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import type * as Tty from 'node:tty';
+import { requireLate } from '../loader/require-late.ts';
 
 /** Major number of the memory devices, such as /dev/null (Documentation/admin-guide/devices.txt). */
 const MEMORY = 1;
@@ -21,6 +21,6 @@ export function mayBeTerminal(fd: number): boolean {
 /** Whether a descriptor is a terminal that has not been hung up. */
 export function isTerminal(fd: number): boolean {
   if (!mayBeTerminal(fd)) return false;
-  const { isatty } = createRequire(import.meta.url)('node:tty') as typeof Tty; // takes 3 ms to load
+  const { isatty } = requireLate('node:tty') as typeof Tty; // takes 3 ms to load
   return isatty(fd);
 }

@@ -57,11 +57,6 @@ export function argumentError(command: string, message: string): string {
   return lines.map((line, i) => `${i === 0 ? `${command}: ` : ''}${errorLine(line)}\n`).join('');
 }
 
-/** Bytes as hexadecimal numbers: `b7 00`. */
-export function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
-}
-
 /** The longest excerpt in characters. */
 const MAX_EXCERPT_LENGTH = 40;
 

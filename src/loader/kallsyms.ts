@@ -7,13 +7,14 @@ import { nearest } from '../asm/nearest.ts';
 import type { Attachment } from '../asm/program.ts';
 import type { Symbols } from '../asm/xlated.ts';
 import type { Kernel } from './kernel.ts';
+import { readKallsyms } from './symbol-table.ts';
 
 /**
  * Returns the kernel's symbols for a loaded program's listing. Looks up a name when it is first needed. Has
  * no names if the kernel hides addresses from this process (`kernel.kptr_restrict`).
  */
 export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Symbols {
-  const text = kallsyms(kernel);
+  const text = readKallsyms(kernel.syscalls);
   const at = text.indexOf(' __bpf_call_base\n');
   const base =
     at < 0
@@ -47,7 +48,7 @@ export function similarSymbols(kernel: Kernel, attachment: Attachment): string[]
   const misspelled = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
   // The kernel has a function with this prefix for each tracepoint (include/linux/tracepoint.h, Linux 5.10).
   const prefix = 'symbol' in attachment ? '' : '__traceiter_';
-  const symbols = kallsyms(kernel).toString('latin1');
+  const symbols = readKallsyms(kernel.syscalls).toString('latin1');
   const whole = new Map<string, string>();
   for (const [, name = ''] of symbols.matchAll(/^[0-9a-f]+ [tT] (\S+)$/gm)) {
     const [base = ''] = name.split('.', 1);
@@ -55,14 +56,6 @@ export function similarSymbols(kernel: Kernel, attachment: Attachment): string[]
       whole.set(base.slice(prefix.length), name.slice(prefix.length));
   }
   return nearest(misspelled, whole.keys()).map((base) => whole.get(base) as string);
-}
-
-/** The text of /proc/kallsyms, or an empty buffer if it cannot be read. */
-function kallsyms(kernel: Kernel): Buffer {
-  const bytes = kernel.syscalls.readFile('/proc/kallsyms');
-  return typeof bytes === 'number'
-    ? Buffer.alloc(0)
-    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function startOf(text: Buffer, beginning: string): number {

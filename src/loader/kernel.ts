@@ -9,7 +9,7 @@ import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import { nativeSyscalls } from './koffi.ts';
 import { requireLate } from './require-late.ts';
-import { type KernelSymbol, SymbolTable } from './symbol-table.ts';
+import { type KernelSymbol, readKallsyms, SymbolTable } from './symbol-table.ts';
 import type { Syscalls } from './syscalls.ts';
 import { readText } from './text.ts';
 
@@ -218,11 +218,7 @@ export class Kernel {
    * ```
    */
   symbolAt(address: bigint): KernelSymbol | undefined {
-    const table = this.#once('symbols', () => {
-      const bytes = this.syscalls.readFile('/proc/kallsyms');
-      return new SymbolTable(typeof bytes === 'number' ? new Uint8Array() : bytes);
-    });
-    return table.at(address);
+    return this.#once('symbols', () => new SymbolTable(readKallsyms(this.syscalls))).at(address);
   }
 
   /** Reads a name from /proc, or with `uname(2)` if /proc is not mounted. */

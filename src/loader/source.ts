@@ -1,4 +1,5 @@
 /** Source lines of programs, with their text, for `-v`, debug information and errors. */
+import { once } from '../asm/once.ts';
 import { type LineTable, type Locate, locate } from '../asm/position.ts';
 import type { Syscalls } from './syscalls.ts';
 import { utf8 } from './text.ts';
@@ -9,7 +10,7 @@ import { utf8 } from './text.ts';
  */
 export function sourceReader(syscalls: Syscalls, lineTable?: () => LineTable | undefined): Locate {
   const files = new Map<string, readonly string[]>();
-  let table: { readonly lines: LineTable | undefined } | undefined;
+  const table = once(() => lineTable?.());
   const linesOf = (file: string): readonly string[] => {
     let lines = files.get(file);
     if (lines === undefined) {
@@ -21,8 +22,7 @@ export function sourceReader(syscalls: Syscalls, lineTable?: () => LineTable | u
   };
   return (position) => {
     if (position === undefined) return undefined;
-    table ??= { lines: lineTable?.() };
-    const location = locate(position, table.lines);
+    const location = locate(position, table());
     if (!location || location.text !== undefined) return location;
     return { ...location, text: linesOf(location.file)[location.line - 1] };
   };

@@ -3,6 +3,7 @@
  *
  * Source: man 5 proc_kallsyms, kernel/kallsyms.c.
  */
+import type { Syscalls } from './syscalls.ts';
 
 /**
  * The symbol of a kernel address, returned by `kernel.symbolAt`.
@@ -24,6 +25,14 @@ export interface KernelSymbol {
   readonly module?: string;
 }
 
+/** Reads /proc/kallsyms. Empty if it cannot be read. */
+export function readKallsyms(syscalls: Syscalls): Buffer {
+  const bytes = syscalls.readFile('/proc/kallsyms');
+  return typeof bytes === 'number'
+    ? Buffer.alloc(0)
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
 /** The lowest kernel address. Lower addresses belong to processes. */
 const KERNEL_SPACE = 1n << 63n;
 /** The largest distance from a symbol in bytes: kallsyms has no sizes. */
@@ -42,8 +51,8 @@ export class SymbolTable {
    * Reads the content of /proc/kallsyms. The table is empty if the kernel hides addresses
    * (`kernel.kptr_restrict`).
    */
-  constructor(content: Uint8Array) {
-    this.#text = Buffer.from(content.buffer, content.byteOffset, content.length);
+  constructor(content: Buffer) {
+    this.#text = content;
     const symbols: { readonly address: bigint; readonly line: number }[] = [];
     for (let line = 0; line < content.length; ) {
       const end = content.indexOf(NEWLINE, line);

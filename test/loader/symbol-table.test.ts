@@ -35,7 +35,7 @@ for (const [what, address, expected] of [
 
 test('without addresses there are no names', () => {
   assert.is(new SymbolTable(Buffer.from('0000000000000000 T _text\n')).at(0xffff_ffff_8100_0000n), undefined);
-  assert.is(new SymbolTable(new Uint8Array()).at(0xffff_ffff_8100_0000n), undefined);
+  assert.is(new SymbolTable(Buffer.alloc(0)).at(0xffff_ffff_8100_0000n), undefined);
 });
 
 test('a kernel names its addresses, and none if /proc/kallsyms cannot be read', () => {

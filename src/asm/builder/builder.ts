@@ -39,7 +39,7 @@ import { Branch, LeavableBlock } from './flow.ts';
 import { type Keepable, keep } from './keep.ts';
 import { type KernelPointer, kernelStruct, pointerOf, pointerTo } from './kernel-pointer.ts';
 import { Machine } from './machine.ts';
-import { MapPointer } from './map-pointer.ts';
+import { MapPointer, specOf } from './map-pointer.ts';
 import { type Memory, memory, view } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import type { Condition } from './operand.ts';
@@ -694,7 +694,7 @@ export class Builder {
     key: Operand | StructMemory | KernelPointer,
   ): { readonly entry: unknown; readonly branch: Branch } {
     return this.#machine.statement(callee, () => {
-      const spec = map instanceof MapPointer ? map.spec : map;
+      const spec = specOf(map);
       const pointer = this.#calls.helper(mapLookupElem, [map, key]);
       const entry = isMapOfMaps(spec)
         ? new MapPointer(spec.inner, pointer)

@@ -14,7 +14,7 @@ import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { describeOperand, loadInto, type Operand } from './operand.ts';
-import { isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
+import { isMemory, isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
 import { StackSlot } from './stack.ts';
 import type { Subprogram } from './subprograms.ts';
 import { Value } from './value.ts';
@@ -53,7 +53,7 @@ export interface Move {
   readonly emit: () => void;
 }
 
-/** The schema of memory that a helper reads, and what it is in messages: `the key of map calls`. */
+/** Memory that a helper reads: its schema, and its name in messages (`the key of map calls`). */
 export interface MapPart {
   readonly name: string;
   readonly schema: TSchema;
@@ -150,7 +150,7 @@ export function placeArguments(
       const subprogram = program.codeOf(argument);
       return { to, from: undefined, emit: () => machine.emit(insn.loadFunction(to, subprogram)) };
     }
-    if (kind === 'callbackContext' && (isStructMemory(argument) || argument instanceof Place)) {
+    if (kind === 'callbackContext' && isMemory(argument)) {
       const place = placeOf(argument);
       if (!(place.base instanceof StackSlot))
         throw new TypeError(
@@ -248,7 +248,7 @@ export function fromAddress(machine: Machine, to: Register, place: Place): Move 
  * from it.
  */
 function writable(argument: Argument, callee: string): Place {
-  const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  const place = isMemory(argument) ? placeOf(argument) : undefined;
   if (place?.kind === 'memory' && place.isWhole) return place;
   const got = place ? `${place.name}, which is read-only` : describeArgument(argument);
   throw new TypeError(`${callee} writes to memory, but got ${got}: pass a b.stack() or memory of a map`);
@@ -272,7 +272,7 @@ function describeArgument(argument: Argument): string {
  */
 export function inMemory(machine: Machine, argument: Argument, callee: string, part?: MapPart): Place {
   const wanted = part && layoutOf(part.schema);
-  const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  const place = isMemory(argument) ? placeOf(argument) : undefined;
   if (place?.kind === 'memory' && place.isWhole && hasLayout(place.layout, wanted)) return place;
   // Helpers do not accept addresses in the context or in kernel structures: they get a copy.
   const operand = place ?? asOperand(argument, callee);

@@ -10,10 +10,10 @@ import { isEvents } from '../map.ts';
 import { r0 } from '../registers.ts';
 import { type Argument, isMap, placeArguments } from './call-arguments.ts';
 import type { Machine } from './machine.ts';
-import { MapPointer } from './map-pointer.ts';
+import { specOf } from './map-pointer.ts';
 import { numberTypeOf, S32, S64, U32, U64 } from './number-type.ts';
 import { placeParameters } from './parameters.ts';
-import { isStructMemory, Place, placeOf } from './place.ts';
+import { isMemory, placeOf } from './place.ts';
 import type { ProgramContext } from './program-context.ts';
 import type { Subprogram } from './subprograms.ts';
 import { type Traits, Value } from './value.ts';
@@ -80,10 +80,10 @@ export class Calls {
 
 /** Throws TypeError unless the event for `bpf_perf_event_output` has the layout of the map's schema. */
 function requireEvent([map, , event]: readonly Argument[]): void {
-  const events = map instanceof MapPointer ? map.spec : map;
+  const events = specOf(map);
   if (!isMap(events) || !isEvents(events) || event === undefined) return;
   const wanted = layoutOf(events.event);
-  const place = event instanceof Place || isStructMemory(event) ? placeOf(event) : undefined;
+  const place = isMemory(event) ? placeOf(event) : undefined;
   if (place && sameLayout(wanted, place.layout)) return;
   const sent = place ? `${place.name} (${describe(place.layout)})` : 'a number';
   throw new TypeError(

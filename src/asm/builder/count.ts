@@ -10,7 +10,7 @@ import { isPerCpu, type MapSpec, MapType } from '../map.ts';
 import { type Argument, inMemory, mapPart } from './call-arguments.ts';
 import type { Calls } from './calls.ts';
 import type { Machine } from './machine.ts';
-import { MapPointer } from './map-pointer.ts';
+import { type MapPointer, specOf } from './map-pointer.ts';
 import { memory } from './memory.ts';
 import type { Operand } from './operand.ts';
 import type { Place } from './place.ts';
@@ -27,7 +27,7 @@ export function emitCount(
   key: Argument,
   amount: Operand,
 ): void {
-  const spec = map instanceof MapPointer ? map.spec : map;
+  const spec = specOf(map);
   requireNumber(spec);
   const place = inMemory(machine, key, 'bpf_map_lookup_elem', mapPart('key', spec));
   const end = machine.freshLabel('counted');
@@ -49,7 +49,7 @@ export function emitCount(
   machine.emit(insn.label(end));
 }
 
-/** Adds atomically, except in a per-CPU map, where no other CPU writes the value. */
+/** Adds atomically, except in a per-CPU map: no other CPU writes its value. */
 function add(count: Place, amount: Operand, perCpu: boolean): void {
   if (perCpu) count.set(count.get().add(amount));
   else count.atomicAdd(amount);

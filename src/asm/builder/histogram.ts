@@ -2,8 +2,10 @@
  * Histogram buckets: the power of two of a number, and the bucket of a duration in an OpenTelemetry
  * exponential histogram.
  */
+
 import * as insn from '../constructors.ts';
 import type { Register } from '../instruction.ts';
+import { once } from '../once.ts';
 import type { Machine } from './machine.ts';
 import { loadInto } from './operand.ts';
 
@@ -36,7 +38,7 @@ const NS_PER_S = 1_000_000_000n;
  * an integer is above the rounded boundary if and only if it is above the true boundary, because no integer
  * lies between the two.
  */
-let boundaries: readonly bigint[] | undefined;
+const boundaries = once(mantissas);
 /** The index of the lowest boundary that is at least 1 ns: ceil(8 log2(1e-9)). */
 const FIRST_BOUNDARY = -239;
 
@@ -75,8 +77,7 @@ export function emitExponentialBucket(machine: Machine, register: Register): voi
     machine.emit(insn.lsh(register, bits), insn.sub(index, PER_OCTAVE * bits), insn.label(normal));
   }
   const end = machine.freshLabel('end');
-  boundaries ??= mantissas();
-  for (const mantissa of boundaries) {
+  for (const mantissa of boundaries()) {
     machine.emit(insn.lddw(scratch, mantissa), insn.jle(register, scratch, end), insn.add(index, 1));
   }
   machine.emit(insn.label(end), insn.mov(register, index));

@@ -5,7 +5,8 @@ import type { MapSpec } from '../map.ts';
 import type { Value } from './value.ts';
 
 /**
- * A map that a lookup in a map of maps found: its address in a register. It is accepted wherever a map is.
+ * A map that a lookup in a map of maps found: its address in a register. Every statement that takes a
+ * map also takes a map pointer.
  *
  * @example
  * ```ts
@@ -30,4 +31,9 @@ export class MapPointer<M extends MapSpec = MapSpec> {
     this.spec = spec;
     this.value = value;
   }
+}
+
+/** The spec of a map, or of the maps that a pointer may refer to; anything else is returned as it is. */
+export function specOf<T>(map: T | MapPointer): T | MapSpec {
+  return map instanceof MapPointer ? map.spec : map;
 }

@@ -19,7 +19,7 @@ import type { Holder, Machine } from './machine.ts';
 import { type Memory, memory } from './memory.ts';
 import { numberTypeOf } from './number-type.ts';
 import { type Operand, requireFits } from './operand.ts';
-import { isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
+import { isMemory, type Place, placeOf, type StructMemory } from './place.ts';
 import { Value } from './value.ts';
 
 /**
@@ -120,7 +120,7 @@ function placeOne(
     requireFits(operand, numberTypeOf(layout), name);
     return fromOperand(machine, to, operand);
   }
-  const place = isStructMemory(argument) || argument instanceof Place ? placeOf(argument) : undefined;
+  const place = isMemory(argument) ? placeOf(argument) : undefined;
   if (place?.kind !== 'memory')
     throw new TypeError(`${name} must be memory on the stack or in a map: copy it to a b.stack() first`);
   if (place.size !== layout.size)

@@ -92,6 +92,11 @@ export function isStructMemory(thing: unknown): thing is StructMemory {
   return typeof thing === 'object' && thing !== null && PLACE in thing;
 }
 
+/** Whether a thing is memory: a place, or the memory of a struct. */
+export function isMemory(thing: unknown): thing is Place | StructMemory {
+  return thing instanceof Place || isStructMemory(thing);
+}
+
 /**
  * The place of memory of any schema. Throws TypeError for anything else, such as a method of the name of a
  * field.
@@ -356,7 +361,7 @@ export class Place extends Readable {
     this.machine.statement(this.set, () => {
       this.#requireWhole();
       this.#requireOpen();
-      if (source instanceof Place || isStructMemory(source)) this.#copyFrom(placeOf(source));
+      if (isMemory(source)) this.#copyFrom(placeOf(source));
       else if (source instanceof Value) this.#storeValue(source);
       else this.#storeConstant(constantOf(source as number | bigint));
       this.markWritten();

@@ -2,10 +2,12 @@
  * The effects of instructions on registers, from the instruction table, as bit masks: bit 0 is r0, bit 10 is
  * r10.
  */
+
 import * as helpers from '../helpers.ts';
 import type { Instruction } from '../instruction.ts';
 import { CALLER_SAVED } from '../isa/form.ts';
 import type { Form } from '../isa.ts';
+import { once } from '../once.ts';
 import { CALL } from '../opcodes.ts';
 
 /** The fixed registers of a form, and which operands it reads and sets. */
@@ -75,17 +77,19 @@ export function registersLost(form: Form): number {
 export const ARGUMENTS = 0b111110;
 
 /** For each helper, the registers of its required arguments. */
-let argumentsByHelper: ReadonlyMap<number, number> | undefined;
+const argumentsByHelper = once(
+  () =>
+    new Map(
+      Object.values(helpers).map(({ id, args, optional = 0 }) => [
+        id,
+        ((1 << (args.length - optional)) - 1) << 1,
+      ]),
+    ),
+);
 
 function argumentsOf({ opcode, src, imm }: Instruction): number {
   if (opcode !== CALL || src !== 0) return 0;
-  argumentsByHelper ??= new Map(
-    Object.values(helpers).map(({ id, args, optional = 0 }) => [
-      id,
-      ((1 << (args.length - optional)) - 1) << 1,
-    ]),
-  );
-  return argumentsByHelper.get(imm) ?? 0;
+  return argumentsByHelper().get(imm) ?? 0;
 }
 
 /** The numbers of the registers in a mask, in ascending order. */

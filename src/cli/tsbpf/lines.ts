@@ -1,7 +1,6 @@
 /** The lines of a dump in bpftool's form. Names and source lines are escaped and truncated. */
-import { MAX_NAME_LENGTH, printable, truncate } from '../../asm/printable.ts';
+import { hex, MAX_NAME_LENGTH, printable, truncate } from '../../asm/printable.ts';
 import type { SourceLine } from '../../loader/loaded.ts';
-import { hex } from '../text.ts';
 
 /** An instruction: `  12: (07) r1 += 5 <note>`, and its bytes on a line of their own. */
 export function instructionLine(slot: number, text: string, bytes?: Uint8Array, note?: string): string {

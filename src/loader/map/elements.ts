@@ -3,6 +3,7 @@
  *
  * Source: man 2 bpf.
  */
+import { BPF_ANY, BPF_EXIST, BPF_NOEXIST } from '../../asm/flags.ts';
 import { layoutOf } from '../../asm/layout.ts';
 import { type MapSpec, MapType } from '../../asm/map.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
@@ -14,8 +15,7 @@ import { kernelError } from '../permission.ts';
 
 /**
  * Modes of `BpfMap.update`: `any` sets the value in any case, `create` fails with `EEXIST` if the map has the
- * key, and
- * `replace` fails with `ENOENT` if it does not (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`).
+ * key, and `replace` fails with `ENOENT` if it does not (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`).
  *
  * @example
  * ```ts
@@ -27,7 +27,7 @@ import { kernelError } from '../permission.ts';
  * map.close();
  * ```
  */
-export const UpdateMode = { any: 0, create: 1, replace: 2 } as const;
+export const UpdateMode = { any: BPF_ANY, create: BPF_NOEXIST, replace: BPF_EXIST } as const;
 export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
 
 /** Map types whose keys are indices. Indices cannot be added or deleted. */
