@@ -73,8 +73,8 @@ function once(
 
 /**
  * The content of a file as a stream. It does not use libuv's threads: if the system allows no more threads
- * (ulimit -u, ulimit -v), libuv aborts the process. Errors, including those of opening the file, are emitted
- * by the stream.
+ * (ulimit -u, ulimit -v), libuv aborts the process. The stream emits all errors, also a failed
+ * open.
  */
 export async function readFileStream(path: string): Promise<Readable> {
   const { Readable } = await import('node:stream'); // not loaded for tracing

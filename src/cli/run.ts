@@ -79,8 +79,8 @@ function isUnderNohup(): boolean {
 }
 
 /**
- * At exit Node resets the terminals that it started with, and aborts with a core dump if one has been hung
- * up. It skips a descriptor that refers to another file by then (ResetStdio in src/node.cc).
+ * At exit Node resets the terminals that it started with, and aborts with a core dump if a terminal has been
+ * hung up. It skips a descriptor that refers to another file by then (ResetStdio in src/node.cc).
  */
 function replaceHungUpTerminalsAtExit(): void {
   const terminals = [0, 1, 2].filter(mayBeTerminal);

@@ -1,5 +1,5 @@
 /**
- * One live run: it attaches the programs, prints and records their events, and reports what was lost.
+ * One live run: it attaches the programs, prints and records their events, and reports losses.
  */
 import { readFileSync } from 'node:fs';
 import { messageWithoutPosition } from '../asm/error-position.ts';

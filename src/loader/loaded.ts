@@ -176,7 +176,7 @@ function records(bytes: Uint8Array, size: number): DataView[] {
   );
 }
 
-/** Reads the name of a map. Empty if it has none, or was removed meanwhile. */
+/** Reads the name of a map. Empty if the map has no name, or no longer exists. */
 function mapName(kernel: Kernel, id: number): string {
   const fd = fdById(kernel, Command.mapGetFdById, id);
   if (fd < 0) return '';

@@ -21,7 +21,7 @@ export function mountsOf(kernel: Kernel): readonly Mount[] {
   return typeof bytes === 'number' ? [] : parseMounts(utf8(bytes));
 }
 
-/** Parses the text of /proc/self/mounts, where a space in a path is written as `\040`. */
+/** Parses the text of /proc/self/mounts. A space in a path is written as `\040`. */
 export function parseMounts(text: string): readonly Mount[] {
   return text
     .split('\n')

@@ -15,7 +15,7 @@ import { readText } from './text.ts';
 
 /**
  * Returns the mount point of tracefs, or `tracing` below the mount point of debugfs. Undefined if neither is
- * mounted. Reads the mounts each time, because tracefs may be mounted meanwhile. Does not check the
+ * mounted. Reads the mounts each time, because tracefs may be mounted at any time. Does not check the
  * permissions.
  */
 export function tracefsRoot(kernel: Kernel): string | undefined {

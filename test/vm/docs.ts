@@ -61,8 +61,8 @@ accepted and refused. Both tools must show the same connects with the same proce
 similar latencies. They differ in these points:
 
 - libbpf-tools prints 12 characters of the command's name, so names are compared by their first 12 characters.
-- libbpf-tools has room for 4096 connects in flight and never frees the entry of a connect that gets no
-  answer. This tool has room for 10,240, and frees the entry when the attempt ends.
+- libbpf-tools traces at most 4096 connects at a time and never frees the entry of a connect that gets no
+  answer. This tool traces at most 10,240, and frees the entry when the attempt ends.
 - libbpf-tools measures from the call of \`tcp_v4_connect\`. So does \`kprobe\` here; the tracepoint runs after
   the route lookup. An IPv4-mapped connect calls \`tcp_v6_connect\` and then \`tcp_v4_connect\`; both tools use
   the later call.

@@ -117,9 +117,9 @@ export class TypeIndex {
 }
 
 /**
- * Checks the types of a block, whose first one has the number after `last`, and returns the position of the
- * next block. This runs for 150,000 types in a process that has just started: V8 optimizes a small function
- * that is called often sooner than the loop of its caller.
+ * Checks the types of a block and returns the position of the next block. The first type of the block has the
+ * number after `last`. This runs for 150,000 types in a process that has just started: V8 optimizes a small
+ * function that is called often sooner than the loop of its caller.
  */
 function scanBlock(
   words: Uint32Array,

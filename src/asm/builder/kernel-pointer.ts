@@ -110,8 +110,8 @@ export class KernelPointer {
    * first to the last field to the stack; of a kept pointer, fields more than 64 bytes apart are copied by
    * calls of their own. Unreadable memory reads as zeros. A bit field can be read, but not written.
    *
-   * Throws NoSuchFieldError with similar names if a field does not exist, and RangeError if the stack has no
-   * room for the copy.
+   * Throws NoSuchFieldError with similar names if a field does not exist, and RangeError if the
+   * copy does not fit the stack.
    */
   fields<F extends Record<string, FieldPath>>(paths: F): { readonly [K in keyof F]: Place } {
     return this.#machine.statement(this.fields, () => {

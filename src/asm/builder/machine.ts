@@ -261,7 +261,7 @@ export class Machine {
     return found.register;
   }
 
-  /** Takes the lowest free register of r0 to r5, until the next call. Throws RangeError if none is free. */
+  /** Takes the lowest free register of r0 to r5, until the next call. Throws RangeError if all are in use. */
   temporary(holder: Holder): Register {
     return this.#holdFree(
       holder,
@@ -271,7 +271,7 @@ export class Machine {
     );
   }
 
-  /** Takes the lowest free register of r6 to r9, until the block ends. Throws RangeError if none is free. */
+  /** Takes the lowest free register of r6 to r9, until the block ends. Throws RangeError if all are used. */
   kept(holder: Holder): Register {
     return this.#holdFree(holder, KEPT, 'kept', 'store a value on the stack instead');
   }
@@ -291,7 +291,7 @@ export class Machine {
     return found.register;
   }
 
-  /** Finds the lowest free register; if none is free, takes the lowest that raw instructions have set. */
+  /** Finds the lowest free register. If all are in use, takes the lowest that raw instructions have set. */
   #free(
     registers: readonly Register[],
   ): { readonly register: Register; readonly displaced?: Holder } | undefined {

@@ -1,5 +1,5 @@
 /**
- * Jump optimization: a jump to a jump goes to the final target (jump threading); unreachable instructions,
+ * Jump optimization: a jump to a jump gets the final target (jump threading); unreachable instructions,
  * jumps to the next instruction, and unused labels are removed (dead-code elimination).
  */
 import { type Instruction, type Item, isLabel } from '../instruction.ts';

@@ -12,7 +12,7 @@ import { checkNumber, type Kind } from '../operands.ts';
 import { brief, quoted } from '../printable.ts';
 import { grammar, type Node } from './grammar.ts';
 
-/** A text that is not an instruction: what is wrong, and the column (from 0) where it stops being one. */
+/** A text is not an instruction. The message names the mistake; `at` is its column, from 0. */
 export class OperandSyntaxError extends TsbpfError {
   override readonly name = 'OperandSyntaxError';
   override readonly code = 'ERR_OPERAND_SYNTAX';

@@ -91,7 +91,7 @@ export interface Log {
   readonly level: number;
 }
 
-/** Offset of `log_true_size`, where the kernel writes the length of the complete log (Linux 6.4). */
+/** Offset of `log_true_size`: the kernel writes the length of the complete log to it (Linux 6.4). */
 export const LOG_TRUE_SIZE = 140;
 
 /** Builds the attribute for a variant, optionally with a log and with BTF. */

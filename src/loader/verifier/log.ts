@@ -7,7 +7,7 @@
 import { hintFor } from './hints.ts';
 
 /**
- * The summary of the verifier's log: why and where it refused a program, and what to do.
+ * The summary of the verifier's log: the reason of the refusal, the instruction, and what to do.
  *
  * @example
  * ```ts

@@ -33,8 +33,8 @@ const FAILED = { failed: u64n };
 type Counters = typeof COUNTERS & { failed: TOptional<typeof u64n> };
 
 /**
- * The counters of the programs: connects that the table had no room for, and unsent failures if `failures` is
- * set.
+ * The counters of the programs: connects that were not traced because the table was full, and unsent failures
+ * if `failures` is set.
  */
 export function countersOf(failures: boolean): StructSchema<Counters> {
   return struct({ ...COUNTERS, ...(failures && FAILED) } as Counters);

@@ -122,8 +122,8 @@ interface Ranges {
 }
 
 /**
- * Compares with each range in turn. The ranges ascend, so a number below one range is in none of the
- * following.
+ * Compares with each range in turn. The ranges ascend, so a number below one range is below all
+ * that follow.
  */
 function matchRanges(b: Builder, number: Value, { ranges, include }: Ranges, reject: Jump): void {
   const compare = ([first, last]: Range, below: Jump, within: Jump) => {
@@ -210,7 +210,7 @@ interface Trie {
   readonly map: MapSpec<typeof NetworkKey, typeof Verdict>;
   /** The distinct verdicts in the map. */
   readonly verdicts: ReadonlySet<number>;
-  /** Whether an address in none of the networks matches. */
+  /** Whether an address outside all networks matches. */
   readonly default: boolean;
 }
 
