@@ -1,6 +1,6 @@
 /** The harness and its runner: failures of any kind must not pass. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -156,6 +156,25 @@ test("the runner's last line is a summary, and a failure sets its status to 1", 
   const both = await runner(folder, 'cli-');
   assert.equal([both.status, both.lines.at(-1)], [1, '1 passed, 1 failed, 1 skipped']);
   assert.ok(both.lines.join('\n').includes('the reason'));
+});
+
+test('a test that fails and passes when its file runs again counts as flaky, not as passed', async () => {
+  const files = join(folder, 'reruns');
+  await mkdir(join(files, 'live'), { recursive: true });
+  const marker = JSON.stringify(join(files, 'ran'));
+  await write(
+    'reruns/live/unsteady',
+    `import { existsSync, writeFileSync } from 'node:fs';
+    test('a', () => { if (!existsSync(${marker})) { writeFileSync(${marker}, ''); throw new Error('once'); } });
+    test('b', () => {}); test.run();`,
+  );
+  const again = await runner(files, '--again', 'unsteady');
+  assert.equal([again.status, again.lines.at(-1)], [0, '1 passed, 0 failed, 1 flaky']);
+  assert.ok(again.lines.includes('flaky, failed first and then passed alone: live/unsteady (1)'));
+
+  await rm(join(files, 'ran'));
+  const once = await runner(files, 'unsteady');
+  assert.equal([once.status, once.lines.at(-1)], [1, '1 passed, 1 failed']);
 });
 
 test('a run without matching files fails', async () => {

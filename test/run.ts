@@ -4,9 +4,10 @@
  * Unit tests run two files at a time. Tests that trace the running kernel (test/live, test/lab) run one after
  * the other, since every tracer sees every connect. Guests of the lab run these in one process (`--together`)
  * and repeat a failed file alone (`--again`), because an emulated machine stops while the real one is busy.
+ * A test that failed and then passed is flaky, and counts neither as passed nor as failed.
  * Without words, and if QEMU is installed, the tests on other kernels follow (test/vm): their core on each
- * kernel, the other files on one of them. The last line is `N passed, N failed, N skipped`; exit status 1 on
- * failure.
+ * kernel, the other files on one of them. The last line is `N passed, N failed, N flaky, N skipped`; exit
+ * status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
@@ -63,6 +64,16 @@ function describe(result: FileResult, name: string): string {
   return lines.join('\n');
 }
 
+function summaryOfFile({ passed, failed, problems, skipped }: FileResult): Summary {
+  return { passed, failed: failed + problems.length, flaky: 0, skipped: skipped.length };
+}
+
+/** The summary of a file that ran again after `failedFirst` failures: those that did not recur are flaky. */
+function afterRerun(again: Summary, failedFirst: number): Summary {
+  const flaky = Math.max(0, Math.min(failedFirst - again.failed, again.passed));
+  return { ...again, passed: again.passed - flaky, flaky };
+}
+
 /** One paragraph per reason, since most skipped tests share their reasons. */
 function describeSkipped(results: ReadonlyMap<string, FileResult>): string[] {
   const byReason = new Map<string, string[]>();
@@ -81,9 +92,12 @@ async function runFolder(
   { together = false, again = false } = {},
 ): Promise<Summary> {
   const results = new Map<string, FileResult>();
+  const summaries = new Map<string, Summary>();
   const show = (result: FileResult): void => {
     const name = nameOf(relative(folder, result.file));
+    const failedFirst = summaries.get(name)?.failed ?? 0;
     results.set(name, result);
+    summaries.set(name, afterRerun(summaryOfFile(result), failedFirst));
     console.log(describe(result, name));
   };
   const run = (limits: Limits) => async (file: string) => show(await runFile(join(folder, file), limits));
@@ -109,19 +123,17 @@ async function runFolder(
       console.log(`\n${nameOf(file)} runs again, alone`);
       await run(LIVE)(file);
     }
-    const passed = failed.filter((file) => !isBad(results.get(nameOf(file)))).map(nameOf);
-    if (passed.length > 0) console.log(`\nfailed first, then passed alone: ${passed.join(', ')}`);
+    const flaky = [...summaries].filter(([, summary]) => summary.flaky > 0);
+    const counts = flaky.map(([name, summary]) => `${name} (${summary.flaky})`);
+    if (counts.length > 0) console.log(`\nflaky, failed first and then passed alone: ${counts.join(', ')}`);
   }
 
   for (const text of describeSkipped(results)) console.log(`\n${text}`);
-  const summaries = [...results.values()].map(({ passed, failed, skipped, problems }) => {
-    return { passed, failed: failed + problems.length, skipped: skipped.length };
-  });
   if (files.length === 0) {
     console.log(`no test file below ${relative('.', folder) || '.'} matches`);
-    summaries.push(BROKEN);
+    return BROKEN;
   }
-  return sum(summaries);
+  return sum([...summaries.values()]);
 }
 
 /**

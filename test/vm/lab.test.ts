@@ -130,15 +130,19 @@ const visited: readonly Visited[] = [
   {
     visit: { series: '6.1', filters: [] },
     release: '6.1.0-1-cloud-amd64',
-    summary: { passed: 7, failed: 0, skipped: 1 },
+    summary: { passed: 7, failed: 0, flaky: 0, skipped: 1 },
     seconds: 61.4,
     facts: { release: '6.1.0-1-cloud-amd64', rows: [['fentry', 'yes']] },
   },
-  { visit: { series: '6.18', filters: [] }, summary: { passed: 0, failed: 1, skipped: 0 }, seconds: 2 },
+  {
+    visit: { series: '6.18', filters: [] },
+    summary: { passed: 0, failed: 1, flaky: 0, skipped: 0 },
+    seconds: 2,
+  },
 ];
 
 test('a kernel that could not be downloaded is a failure and has a row in docs/kernels.md', () => {
-  assert.equal(totalOf(visited), { passed: 7, failed: 1, skipped: 1 });
+  assert.equal(totalOf(visited), { passed: 7, failed: 1, flaky: 0, skipped: 1 });
   const page = describeKernels(visited, new Date('2026-01-02T03:04:05Z'), 'core');
   assert.match(page, 'With `--core`: ');
   assert.match(page, '2026-01-02');
@@ -150,7 +154,7 @@ test('a kernel that could not be downloaded is a failure and has a row in docs/k
 test('an outcome lists kernels only if they differ', () => {
   const on = (series: string, results: Record<string, string>): Visited => ({
     visit: { series, filters: [] },
-    summary: { passed: 1, failed: 0, skipped: 0 },
+    summary: { passed: 1, failed: 0, flaky: 0, skipped: 0 },
     seconds: 1,
     facts: { release: series, rows: [], outcomes: [{ title: 'no listener', results }] },
   });
