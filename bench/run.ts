@@ -8,6 +8,7 @@
 import { assembly } from './assembly.ts';
 import { btf } from './btf.ts';
 import { connects } from './connects.ts';
+import { cost } from './cost.ts';
 import { delay } from './delay.ts';
 import { importing } from './import.ts';
 import { load } from './load.ts';
@@ -28,11 +29,13 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   assembly,
   switch: switches,
   connects,
+  cost,
   rings,
   load,
 };
-/** The measures that run by default; load takes minutes. */
-const EVERYDAY = Object.keys(MEASURES).filter((name) => name !== 'load');
+/** The measures that run only if named: load takes minutes, cost needs QEMU. */
+const ON_REQUEST = ['cost', 'load'];
+const EVERYDAY = Object.keys(MEASURES).filter((name) => !ON_REQUEST.includes(name));
 
 const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];
 

@@ -17,6 +17,8 @@ export interface Guest {
   readonly projectDisk: string;
   /** Added to the kernel's command line: `ipv6.disable=1`. */
   readonly kernelArguments?: string;
+  /** Whether its clock counts instructions, 1 ns each, so that times repeat. Slower, with one CPU. */
+  readonly counting?: boolean;
 }
 
 /** A command to run in the guest. */
@@ -69,8 +71,8 @@ async function tscKhz(): Promise<number | undefined> {
   return megahertz ? Math.round(Number(megahertz) * 1000) : undefined;
 }
 
-async function kernelArguments({ kernel, kernelArguments = '' }: Guest): Promise<string> {
-  const khz = kernel.processor === 'x64' ? await tscKhz() : undefined;
+async function kernelArguments({ kernel, kernelArguments = '', counting }: Guest): Promise<string> {
+  const khz = kernel.processor === 'x64' && !counting ? await tscKhz() : undefined;
   return `${MACHINES[kernel.processor].kernelArguments}${khz ? ` tsc_early_khz=${khz}` : ''} ${kernelArguments}`.trimEnd();
 }
 
@@ -97,8 +99,8 @@ async function qemuArguments(guest: Guest, script: string, scratch: string): Pro
   await writeFile(initrd, await initramfs(kernel, script));
   const disks = [guest.rootDisk, kernel.modules, guest.projectDisk];
   return [
-    ...MACHINES[kernel.processor][acceleration],
-    ...['-smp', '2', '-m', '1G'],
+    ...MACHINES[kernel.processor][guest.counting ? 'counting' : acceleration],
+    ...['-smp', guest.counting ? '1' : '2', '-m', '1G'],
     ...['-nodefaults', '-no-user-config', '-nographic', '-no-reboot'],
     ...['-kernel', kernel.vmlinux, '-initrd', initrd, '-append', await kernelArguments(guest)],
     ...disks.flatMap((file) => ['-drive', `file=${file},format=raw,if=virtio,readonly=on,file.locking=off`]),

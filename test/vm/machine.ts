@@ -11,6 +11,8 @@ export interface Machine {
   /** The emulated board and processor; `kvm` for the host's virtualization. */
   readonly board: readonly string[];
   readonly kvm: readonly string[];
+  /** Emulation with a clock that counts instructions, 1 ns each. It has one CPU. */
+  readonly counting: readonly string[];
   /** The kernel's command line: its console, and features to skip. */
   readonly kernelArguments: string;
 }
@@ -22,12 +24,15 @@ const BOTH = [
   'rcupdate.rcu_expedited=1',
 ].join(' ');
 
+const COUNTING = ['-accel', 'tcg,thread=single', '-icount', 'shift=0,sleep=off'];
+
 export const MACHINES: Record<Processor, Machine> = {
   x64: {
     debian: 'amd64',
     qemu: 'qemu-system-x86_64',
     board: ['-M', 'q35', '-cpu', 'max', '-accel', 'tcg,thread=multi'],
     kvm: ['-M', 'q35', '-cpu', 'max', '-accel', 'kvm'],
+    counting: ['-M', 'q35', '-cpu', 'max', ...COUNTING],
     kernelArguments: `console=ttyS0 ${BOTH} reboot=t no_timer_check tsc=reliable nokaslr`,
   },
   arm64: {
@@ -36,6 +41,7 @@ export const MACHINES: Record<Processor, Machine> = {
     // A processor without pointer authentication, whose emulation takes most of the time of "max".
     board: ['-M', 'virt,gic-version=3', '-cpu', 'cortex-a72', '-accel', 'tcg,thread=multi'],
     kvm: ['-M', 'virt,gic-version=host', '-cpu', 'host', '-accel', 'kvm'],
+    counting: ['-M', 'virt,gic-version=3', '-cpu', 'cortex-a72', ...COUNTING],
     kernelArguments: `console=ttyAMA0 ${BOTH} nokaslr`,
   },
 };
