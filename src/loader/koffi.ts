@@ -16,10 +16,8 @@ import { Errno } from './errno.ts';
 import { loadNativeCode } from './native-code.ts';
 import { readAtMost } from './read-file.ts';
 import { requireLate } from './require-late.ts';
-import { LARGEST_FILE, type Limit, type Poll, PollEvents, type Syscalls } from './syscalls.ts';
+import { LARGEST_FILE, type Limit, type Poll, PollEvents, Protection, type Syscalls } from './syscalls.ts';
 
-const PROT_READ = 0x1;
-const PROT_READ_WRITE = 0x3;
 const MAP_SHARED = 0x1;
 const MAP_PRIVATE = 0x2;
 const F_DUPFD_CLOEXEC = 1030;
@@ -115,8 +113,14 @@ function openNative(): Syscalls {
     close(epoll);
     return result;
   };
-  const map = (fd: number, length: number, protection: number, flags: number): ArrayBuffer | number => {
-    const address: bigint = mmap(null, length, protection, flags, fd, 0);
+  const map = (
+    fd: number,
+    length: number,
+    flags: number,
+    offset: number,
+    protection: number,
+  ): ArrayBuffer | number => {
+    const address: bigint = mmap(null, length, protection, flags, fd, offset);
     return address === MAP_FAILED ? -koffi.errno() : koffi.view(address, length);
   };
 
@@ -126,7 +130,8 @@ function openNative(): Syscalls {
     perfEventOpen: (attr, pid, cpu, group, flags) =>
       orErrno(sysPerf(numbers().perfEventOpen, attr, pid, cpu, group, flags)),
     ioctl: (fd, request, argument) => orErrno(ioctl(fd, request, argument)),
-    mmap: (fd, length) => map(fd, length, PROT_READ_WRITE, MAP_SHARED),
+    mmap: (fd, length, offset = 0, protection = Protection.readWrite) =>
+      map(fd, length, MAP_SHARED, offset, protection),
     munmap: (mapping) => orErrno(munmap(koffi.address(mapping), mapping.byteLength)),
     read: (fd, target) => orErrno(read(fd, target, target.byteLength)),
     close: (fd) => orErrno(close(fd)),
@@ -174,7 +179,7 @@ function openNative(): Syscalls {
     mapFile: (path) =>
       attempt(() => {
         const fd = openSync(path, 'r');
-        const mapping = map(fd, fstatSync(fd).size, PROT_READ, MAP_PRIVATE);
+        const mapping = map(fd, fstatSync(fd).size, MAP_PRIVATE, 0, Protection.read);
         closeSync(fd);
         return typeof mapping === 'number' ? mapping : new Uint8Array(mapping);
       }),

@@ -1,10 +1,8 @@
 /**
  * The perf rings of all CPUs, read from the event loop.
  *
- * The first poll of a descriptor consumes its readiness, so a ring can hold records without a wake-up to
- * come. Therefore every wake-up reads all rings, all are read once after the event loop has begun to wait,
- * and a timer reads them once a second. The timer also calls `onTick` and looks for CPUs that went offline or
- * came online.
+ * Every wake-up and the timer (`Turns`) read all rings. The timer also calls `onTick` and looks for CPUs that
+ * went offline or came online.
  *
  * `guarded` calls every handler, so that an exception of a handler costs one event only.
  */
@@ -18,13 +16,8 @@ import { CpuWatch, type RingChanges } from './perf-buffer/cpu-watch.ts';
 import { type CpuChange, checkOptions, type PerfBufferOptions, ringWakeup } from './perf-buffer/options.ts';
 import type { LostHandler } from './perf-buffer/perf-ring.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
+import { BATCH, TICK_MS, Turns } from './turns.ts';
 import { uptime } from './uptime.ts';
-
-const TICK_MS = 1000;
-/** The longest time to read within one turn of the event loop. Signals and output wait that long. */
-const TURN_MS = 20;
-/** The most records to read from one ring before the next one. */
-const BATCH = 512;
 
 /** Opens the ring of a CPU. Returns undefined if the CPU is offline. */
 type OpenRing = (cpu: number) => CpuRing | undefined;
@@ -61,8 +54,7 @@ export class PerfBuffer implements Closeable {
   /** Reports the errors of work that the event loop started. */
   readonly #report: Report;
   #lost = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #again: NodeJS.Immediate | undefined;
+  readonly #turns = new Turns(() => this.#readSome());
   #closed = false;
 
   private constructor(
@@ -140,8 +132,7 @@ export class PerfBuffer implements Closeable {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    clearInterval(this.#timer);
-    clearImmediate(this.#again);
+    this.#turns.close();
     const rings = [...this.#rings, ...this.#retiring];
     throwAtEnd(this.#options.onError, (report) => {
       try {
@@ -162,29 +153,14 @@ export class PerfBuffer implements Closeable {
   #begin(): void {
     for (const ring of this.#rings) this.#wait(ring);
     const { wakeup } = this.#options;
-    const every = wakeup && 'flushMs' in wakeup ? Math.min(wakeup.flushMs, TICK_MS) : TICK_MS;
-    const flushesPerTick = Math.round(TICK_MS / every);
-    let flushes = 0;
-    this.#timer = setInterval(() => {
-      this.#wake();
-      if (++flushes % flushesPerTick !== 0 || this.#closed) return;
+    this.#turns.begin(wakeup && 'flushMs' in wakeup ? wakeup.flushMs : TICK_MS, () => {
       guarded(() => this.#checkCpus(), this.#report)();
       if (!this.#closed) guarded(this.#options.onTick, this.#report)();
-    }, every);
-    this.#drainWhenWaiting();
+    });
   }
 
   #wait(ring: CpuRing): void {
-    ring.wait(() => this.#wake(), this.#report);
-  }
-
-  /** Reads once after the loop has begun to wait for all rings. */
-  #drainWhenWaiting(): void {
-    clearImmediate(this.#again);
-    // The event loop waits after this turn. An immediate that an immediate sets always runs after that.
-    this.#again = setImmediate(() => {
-      this.#again = setImmediate(() => this.#turn());
-    });
+    ring.wait(() => this.#turns.wake(), this.#report);
   }
 
   /** Opens rings for CPUs that came online, and closes the rings of CPUs that went offline. */
@@ -200,7 +176,7 @@ export class PerfBuffer implements Closeable {
     for (const ring of dead) this.#retiring.add(ring);
     const opened = withoutRing.flatMap((cpu) => this.#openLate(cpu) ?? []);
     const gapMs = uptime() - since;
-    if (opened.length > 0 && !this.#closed) this.#drainWhenWaiting();
+    if (opened.length > 0) this.#turns.afterWaiting();
     for (const ring of dead) this.#retire(ring);
     return { online: opened.map((ring) => ring.cpu), offline: dead.map((ring) => ring.cpu), gapMs };
   }
@@ -238,23 +214,11 @@ export class PerfBuffer implements Closeable {
     ring.close();
   }
 
-  /** Reads the rings, unless a turn is already scheduled, which will read them. */
-  #wake(): void {
-    if (this.#again === undefined) this.#turn();
-  }
-
-  /** Reads until all rings are empty or `TURN_MS` have passed, and continues in the next turn. */
-  #turn(): void {
-    this.#again = undefined;
-    const end = uptime() + TURN_MS;
-    let busy = true;
-    while (busy && !this.#closed) {
-      busy = false;
-      for (const ring of this.#rings) busy = this.#read(ring, this.#report, BATCH) === BATCH || busy;
-      if (!busy || uptime() < end) continue;
-      this.#again = setImmediate(() => this.#turn());
-      return;
-    }
+  /** Reads some records of each ring. Returns whether a ring may have more. */
+  #readSome(): boolean {
+    let busy = false;
+    for (const ring of this.#rings) busy = this.#read(ring, this.#report, BATCH) === BATCH || busy;
+    return busy;
   }
 
   /** Reads all records of a ring, or at most `limit`. Returns the number of records. */

@@ -29,6 +29,9 @@ export interface Poll {
  */
 export const PollEvents = { hangUp: 0, readable: 1 } as const;
 
+/** Protections of `mmap` (`PROT_*`, include/uapi/asm-generic/mman-common.h). */
+export const Protection = { read: 0x1, readWrite: 0x3 } as const;
+
 /**
  * The soft and the hard limit of a resource, in bytes. No limit (`RLIM_INFINITY`) is 2^64 - 1.
  *
@@ -77,10 +80,11 @@ export interface Syscalls {
   /** `ioctl(2)` with a plain number as its argument. */
   ioctl(fd: number, request: number, argument: number): number;
   /**
-   * `mmap(2)` of a descriptor from its beginning, shared, readable and writable. Reading the buffer after
-   * `munmap` crashes the process, so drop all views of it first.
+   * `mmap(2)` of a descriptor, shared: `length` bytes from `offset` (0 by default), a multiple of the page
+   * size, with a protection of `Protection` (`readWrite` by default). Accessing the buffer after `munmap`, or
+   * writing to a read-only one, crashes the process, so drop all views of it first.
    */
-  mmap(fd: number, length: number): ArrayBuffer | number;
+  mmap(fd: number, length: number, offset?: number, protection?: number): ArrayBuffer | number;
   /** `munmap(2)` of a buffer that `mmap` returned. */
   munmap(mapping: ArrayBuffer): number;
   /** `read(2)` of up to the size of `target`. */

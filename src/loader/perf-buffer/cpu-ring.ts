@@ -20,6 +20,7 @@ import { kernelError } from '../permission.ts';
 import { allOrNothing, type Closeable } from '../resources.ts';
 import type { Poll } from '../syscalls.ts';
 import { readText } from '../text.ts';
+import { waitForEvents } from '../turns.ts';
 import { type LostHandler, PerfRing, type SampleHandler } from './perf-ring.ts';
 
 /** When the kernel wakes the reader: after a number of samples, or of bytes. */
@@ -50,21 +51,7 @@ export class CpuRing implements Closeable {
    * and the calls end. @throws {KernelError} if the wait cannot begin.
    */
   wait(onReadable: () => void, report: Report): void {
-    const tried = `wait for events of CPU ${this.cpu}`;
-    const poll = this.#kernel.syscalls.poll(this.#descriptor.fd, (errno) => {
-      if (!errno) onReadable();
-      else
-        report(
-          new KernelError({
-            syscall: 'epoll_wait',
-            errno,
-            tried,
-            hint: 'only the timer reads this ring from now on, up to a second late; open the session again',
-          }),
-        );
-    });
-    if (typeof poll === 'number') throw new KernelError({ syscall: 'epoll_ctl', errno: -poll, tried });
-    this.#poll = poll;
+    this.#poll = waitForEvents(this.#kernel, this.#descriptor.fd, `CPU ${this.cpu}`, onReadable, report);
   }
 
   /** Reads records, like `PerfRing.drain`, and counts the lost samples. */
