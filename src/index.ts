@@ -80,7 +80,8 @@ export {
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
 
 // The running kernel.
-export { Kernel, type Lockdown } from './loader/kernel.ts';
+export { Kernel } from './loader/kernel.ts';
+export type { Lockdown } from './loader/kernel-facts.ts';
 export type { KernelSymbol } from './loader/symbol-table.ts';
 export type { Descriptor } from './loader/bpf.ts';
 export {

@@ -15,7 +15,7 @@ import { mapTypes } from '../asm/btf/map-types.ts';
 import type { MapSpec } from '../asm/map.ts';
 import type { Locate } from '../asm/position.ts';
 import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
-import type { Kernel } from './kernel.ts';
+import type { KernelFacts } from './kernel-facts.ts';
 
 /** The size of BPF_BTF_LOAD's attribute up to log_level, which is zero. */
 const BTF_LOAD_SIZE = 28;
@@ -47,7 +47,7 @@ export interface BtfFields {
  * refuses it (before Linux 4.18).
  */
 export function withMapBtf<T>(
-  kernel: Kernel,
+  kernel: KernelFacts,
   spec: MapSpec,
   create: (fields: BtfFields) => T,
 ): T | undefined {
@@ -67,7 +67,7 @@ export function withMapBtf<T>(
  * the BTF (before Linux 5.0).
  */
 export function withProgramBtf<T>(
-  kernel: Kernel,
+  kernel: KernelFacts,
   name: string,
   assembled: Assembled,
   find: Locate,
@@ -93,7 +93,7 @@ function fillProgram(attr: Attr, btf: number, { functions, lines }: ProgramDebug
 }
 
 /** Loads BTF and closes it after `use`. A map or program created with it keeps it in the kernel. */
-function withTypes<T>(kernel: Kernel, types: Uint8Array, use: (btf: number) => T): T | undefined {
+function withTypes<T>(kernel: KernelFacts, types: Uint8Array, use: (btf: number) => T): T | undefined {
   const bytes = allocateCopy(types);
   const attr = new Attr(kernel.syscalls, BTF_LOAD_SIZE).pointer(0, bytes).u32(16, bytes.length);
   const result = attr.send(Command.btfLoad);

@@ -7,6 +7,7 @@ import { type Architecture, architectureOf } from '../asm/architecture.ts';
 import { Btf } from '../asm/btf.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
+import { INITIAL_NAMESPACES, type KernelFacts, LOCKDOWN, type Lockdown } from './kernel-facts.ts';
 import { nativeSyscalls } from './koffi.ts';
 import { requireLate } from './require-late.ts';
 import { type KernelSymbol, readKallsyms, SymbolTable } from './symbol-table.ts';
@@ -15,36 +16,6 @@ import { readText } from './text.ts';
 
 /** The directory of the kernel's BTF and that of its modules. */
 const BTF_FOLDER = '/sys/kernel/btf';
-
-/** Capabilities by bit number (include/uapi/linux/capability.h). */
-export const Capability = {
-  dacOverride: 1,
-  ipcLock: 14,
-  sysAdmin: 21,
-  sysResource: 24,
-  perfmon: 38,
-  bpf: 39,
-} as const;
-
-/** Inode numbers of the initial namespaces (include/uapi/linux/nsfs.h). */
-const INITIAL_NAMESPACES = { user: 0xefff_fffdn, pid: 0xefff_fffcn } as const;
-
-/** Modes of kernel lockdown (man 7 kernel_lockdown). */
-const LOCKDOWN = ['none', 'integrity', 'confidentiality'] as const;
-
-/**
- * A mode of kernel lockdown: `none`, `integrity` (the running kernel cannot be changed), or `confidentiality`
- * (its memory cannot be read either, so most tracing programs fail). Source: man 7 kernel_lockdown.
- *
- * @example
- * ```ts
- * import { Kernel, type Lockdown } from 'tsbpf';
- *
- * const mode: Lockdown | undefined = new Kernel().lockdown;
- * if (mode === 'confidentiality') console.warn('use fentry or tp_btf programs');
- * ```
- */
-export type Lockdown = (typeof LOCKDOWN)[number];
 
 /**
  * The kernel that this process runs on: its BTF, CPUs and permissions. Everything that is opened on the
@@ -62,7 +33,7 @@ export type Lockdown = (typeof LOCKDOWN)[number];
  * console.log(on.kernel !== undefined);
  * ```
  */
-export class Kernel {
+export class Kernel implements KernelFacts {
   /** The system calls that everything opened on this kernel uses. */
   readonly syscalls: Syscalls;
   readonly #memo = new Map<string, unknown>();

@@ -107,9 +107,9 @@ export function loadProgram(
     const bytes = withMaps(spec, assembled, maps, tables);
     const request = { kernel, spec, assembled, bytes, locate };
     const typed = needsTypes(assembled)
-      ? withBtf(request, (types) => loadAs({ ...request, types }, debug))
+      ? withBtf(request, (types) => loadAs(kernel, { ...request, types }, debug))
       : undefined;
-    return typed ?? loadAs(request, debug);
+    return typed ?? loadAs(kernel, request, debug);
   } finally {
     resources.close();
   }
@@ -143,8 +143,8 @@ function tablesOf(
 }
 
 /** Loads a program by the first variant of the request that this kernel accepts. */
-function loadAs(request: Request, debug: boolean): Program {
-  const { kernel, spec, assembled } = request;
+function loadAs(kernel: Kernel, request: Request, debug: boolean): Program {
+  const { spec, assembled } = request;
   const described = debug
     ? withBtf(request, (types) => send(kernel, buildAttr(request, PLAIN, { types })))
     : undefined;

@@ -8,18 +8,18 @@
  * Source: man 7 kernel_lockdown; include/linux/security.h (`enum lockdown_reason`); kernel/trace/bpf_trace.c.
  */
 import { type Failure, LockdownError } from './errors.ts';
-import type { Kernel } from './kernel.ts';
+import type { KernelFacts } from './kernel-facts.ts';
 
 /** The verifier's message for a helper that the program type does not have. */
 const HIDDEN_HELPER = /(?:cannot use helper|unknown func) (bpf_probe_(read\w*|write_user))#\d+/;
 
 /** Whether lockdown protects kernel memory from programs, and forbids kprobes and tracefs. */
-export function isConfidential({ lockdown }: Kernel): boolean {
+export function isConfidential({ lockdown }: KernelFacts): boolean {
   return lockdown === 'confidentiality';
 }
 
 /** Returns the error for a program that the verifier refused because lockdown hides a helper. */
-export function hiddenHelper(kernel: Kernel, failure: Failure, log: string): LockdownError | undefined {
+export function hiddenHelper(kernel: KernelFacts, failure: Failure, log: string): LockdownError | undefined {
   const [, helper, action = ''] = HIDDEN_HELPER.exec(log) ?? [];
   const hides = isConfidential(kernel) || (action === 'write_user' && kernel.lockdown === 'integrity');
   if (helper === undefined || action.startsWith('read_user') || !hides) return undefined;
@@ -35,7 +35,7 @@ export function hiddenHelper(kernel: Kernel, failure: Failure, log: string): Loc
  * `alternative` says what works instead.
  */
 export function lockdownError(
-  { lockdown }: Kernel,
+  { lockdown }: KernelFacts,
   failure: Failure,
   forbidden: string,
   alternative = '',

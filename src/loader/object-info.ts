@@ -4,7 +4,7 @@
  * Source: man 2 bpf; kernel/bpf/syscall.c (`bpf_obj_get_info_by_fd`).
  */
 import { Attr, Command } from './bpf.ts';
-import type { Kernel } from './kernel.ts';
+import type { KernelFacts } from './kernel-facts.ts';
 import { kernelError } from './permission.ts';
 import { decodeCString } from './text.ts';
 
@@ -22,7 +22,7 @@ export interface ObjectInfo {
  * @throws {KernelError}
  */
 export function objectInfo(
-  kernel: Kernel,
+  kernel: KernelFacts,
   fd: number,
   size: number,
   fill: (attr: Attr) => void = () => {},

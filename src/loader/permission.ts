@@ -4,7 +4,7 @@
  */
 import { Errno } from './errno.ts';
 import { type Failure, KernelError, NotPermittedError } from './errors.ts';
-import { Capability, type Kernel } from './kernel.ts';
+import { Capability, type KernelFacts } from './kernel-facts.ts';
 import { isConfidential, lockdownError } from './lockdown.ts';
 
 /** `RLIM_INFINITY`. */
@@ -16,7 +16,7 @@ const INFINITY = 0xffff_ffff_ffff_ffffn;
  * locked memory. Restores the limit if that did not help. Since 5.11 memory is charged to the cgroup, and the
  * limit stays as it is.
  */
-export function withMemlock(kernel: Kernel, call: () => number): number {
+export function withMemlock(kernel: KernelFacts, call: () => number): number {
   const first = call();
   if (first !== -Errno.EPERM || missingCapabilities(kernel)) return first;
   const before = kernel.syscalls.memlock();
@@ -32,7 +32,7 @@ export function withMemlock(kernel: Kernel, call: () => number): number {
 }
 
 /** The capabilities for tracing that this process lacks, or undefined if it has all of them. */
-function missingCapabilities(kernel: Kernel): string | undefined {
+function missingCapabilities(kernel: KernelFacts): string | undefined {
   if (kernel.has(Capability.sysAdmin)) return undefined;
   const missing = [
     ...(kernel.has(Capability.bpf) ? [] : ['CAP_BPF']),
@@ -45,12 +45,12 @@ function missingCapabilities(kernel: Kernel): string | undefined {
  * Whether `kernel.perf_event_paranoid` denies perf events to this process. Above 2, the kernels of Debian and
  * Android reserve perf events for CAP_SYS_ADMIN; that is their default.
  */
-export function perfEventsAreRestricted(kernel: Kernel): boolean {
+export function perfEventsAreRestricted(kernel: KernelFacts): boolean {
   return !kernel.has(Capability.sysAdmin) && (kernel.perfParanoid ?? 0) > 2;
 }
 
 /** The cause of EPERM or EACCES in a process that has the BPF capabilities, with a remedy. */
-function deniedHint(kernel: Kernel, { syscall, errno }: Failure): string | undefined {
+function deniedHint(kernel: KernelFacts, { syscall, errno }: Failure): string | undefined {
   if (kernel.hasOwn('user'))
     return (
       'this process is in a user namespace (a rootless container), whose capabilities do not apply to BPF; ' +
@@ -68,7 +68,7 @@ function deniedHint(kernel: Kernel, { syscall, errno }: Failure): string | undef
 }
 
 /** Names the limit and a policy as causes: only the kernel's version shows which one it was. */
-function memlockHint(kernel: Kernel): string | undefined {
+function memlockHint(kernel: KernelFacts): string | undefined {
   const limit = kernel.syscalls.memlock();
   if (kernel.has(Capability.sysResource) || typeof limit === 'number' || limit.soft === INFINITY)
     return undefined;
@@ -81,7 +81,7 @@ function memlockHint(kernel: Kernel): string | undefined {
 }
 
 /** Creates the error for a failed call. For EPERM and EACCES its hint names the missing permission. */
-export function kernelError(kernel: Kernel, failure: Failure): KernelError {
+export function kernelError(kernel: KernelFacts, failure: Failure): KernelError {
   if (failure.errno !== Errno.EPERM && failure.errno !== Errno.EACCES) return new KernelError(failure);
   const missing = missingCapabilities(kernel);
   if (missing === undefined) {
@@ -95,7 +95,7 @@ export function kernelError(kernel: Kernel, failure: Failure): KernelError {
 }
 
 /** Names the policies that may have forbidden a call. Lockdown is one of them if its mode is unknown. */
-function policyHint({ lockdown }: Kernel): string {
+function policyHint({ lockdown }: KernelFacts): string {
   const unknown = lockdown === undefined ? 'kernel lockdown (/sys/kernel/security/lockdown), ' : '';
   return (
     `this process has the capabilities, so a policy forbids the call: ${unknown}a security module, ` +

@@ -1,6 +1,7 @@
 import * as os from 'node:os';
 import * as assert from 'uvu/assert';
-import { Capability, Kernel, parseCpuList } from '../../src/loader/kernel.ts';
+import { Kernel, parseCpuList } from '../../src/loader/kernel.ts';
+import { Capability } from '../../src/loader/kernel-facts.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { suite } from '../harness.ts';
 import { FakeSyscalls } from './fake.ts';

@@ -16,7 +16,8 @@ import {
   NotPermittedError,
   UnsupportedError,
 } from '../../loader/errors.ts';
-import { Capability, type Kernel } from '../../loader/kernel.ts';
+import type { Kernel } from '../../loader/kernel.ts';
+import { Capability } from '../../loader/kernel-facts.ts';
 import { kprobesUnsupportedReason } from '../../loader/kprobe-events.ts';
 import { isInconclusive } from '../../loader/load/verdict.ts';
 import { isConfidential, LOCKDOWN_DURATION } from '../../loader/lockdown.ts';

@@ -18,7 +18,7 @@ import { type Kind, takesLabel } from '../../asm/operands.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../asm/registers.ts';
 import { Attr, allocate, allocateCopy, cString } from '../bpf.ts';
 import { Errno } from '../errno.ts';
-import type { Kernel } from '../kernel.ts';
+import type { KernelFacts } from '../kernel-facts.ts';
 import { decodeCString } from '../text.ts';
 import { send } from './request.ts';
 import { isInconclusive, loadFailure } from './verdict.ts';
@@ -36,14 +36,14 @@ function isReleased(form: Form): form is Released {
   return form.since !== undefined;
 }
 
-const results = new WeakMap<Kernel, Map<Form, boolean>>();
+const results = new WeakMap<KernelFacts, Map<Form, boolean>>();
 
 /**
  * Returns the first instruction of a program that this kernel does not know. Undefined if it knows all of
  * them, or if probing fails.
  */
 export function unknownInstruction(
-  kernel: Kernel,
+  kernel: KernelFacts,
   { instructions }: Assembled,
 ): { readonly placed: AssembledInstruction; readonly form: Released } | undefined {
   for (const placed of instructions) {
@@ -58,14 +58,14 @@ export function unknownInstruction(
  * @throws {KernelError} if the probe is inconclusive: this process may not load programs, or a limit was
  * reached.
  */
-export function knowsForm(kernel: Kernel, form: Form): boolean {
+export function knowsForm(kernel: KernelFacts, form: Form): boolean {
   const result = probeResult(kernel, form);
   if (typeof result !== 'number') return result;
   throw loadFailure(kernel, `probe of ${form.name}`, result);
 }
 
 /** Whether this kernel knows a form, or the errno of an inconclusive probe, which is not cached. */
-function probeResult(kernel: Kernel, form: Form): boolean | number {
+function probeResult(kernel: KernelFacts, form: Form): boolean | number {
   if (form.since === FIRST_RELEASE) return true;
   if (form.since === undefined) return false;
   const known = results.get(kernel) ?? new Map<Form, boolean>();
@@ -75,7 +75,7 @@ function probeResult(kernel: Kernel, form: Form): boolean | number {
   return result;
 }
 
-function probe(kernel: Kernel, form: Form): boolean | number {
+function probe(kernel: KernelFacts, form: Form): boolean | number {
   const { errno, log } = load(kernel, assemble(probeProgram(form)).bytes);
   if (isInconclusive(errno) || (errno === Errno.EPERM && log.trim() === '')) return errno;
   return errno === 0 || !UNKNOWN.test(log);
@@ -112,7 +112,7 @@ const SOCKET_FILTER = 1;
 const LOG_BYTES = 64 * 1024;
 
 /** Loads a program. Returns the errno, or 0, and the verifier's log. */
-function load(kernel: Kernel, program: Uint8Array): { readonly errno: number; readonly log: string } {
+function load(kernel: KernelFacts, program: Uint8Array): { readonly errno: number; readonly log: string } {
   const bytes = allocateCopy(program);
   const log = allocate(LOG_BYTES);
   // `union bpf_attr` for BPF_PROG_LOAD: type, count, instructions, license, log level, log size, log buffer.

@@ -11,7 +11,7 @@ import { PROGRAM_TYPES } from '../../asm/program-types.ts';
 import { Attr, Command, cString } from '../bpf.ts';
 import type { BtfFields } from '../debug-info.ts';
 import { isInterruption } from '../errors.ts';
-import type { Kernel } from '../kernel.ts';
+import type { KernelFacts } from '../kernel-facts.ts';
 import { withMemlock } from '../permission.ts';
 import { uptime } from '../uptime.ts';
 
@@ -51,7 +51,7 @@ const At = {
 
 /** A program to load. */
 export interface Request {
-  readonly kernel: Kernel;
+  readonly kernel: KernelFacts;
   readonly spec: ProgramSpec;
   readonly assembled: Assembled;
   /** The instructions, with the descriptors of maps inserted. */
@@ -71,7 +71,7 @@ export interface Variant {
 export const PLAIN: Variant = { name: true, kernelVersion: 0 };
 
 /** The variants for a program, in the order of the attempts. */
-export function variants(kernel: Kernel, { attachment }: ProgramSpec): Variant[] {
+export function variants(kernel: KernelFacts, { attachment }: ProgramSpec): Variant[] {
   const plain = [PLAIN, { name: false, kernelVersion: 0 }];
   if (programTypeNumbers[attachment.kind] !== programTypeNumbers.kprobe) return plain;
   const kernelVersion = versionCode(kernel.release);
@@ -131,7 +131,7 @@ const RETRY_LIMITS = { ms: 10_000, attempts: 10_000 };
  * Loads a program. Returns the descriptor, or minus the errno. The verifier stops when a signal arrives, so
  * an interrupted load is retried.
  */
-export function send(kernel: Kernel, attr: Attr): number {
+export function send(kernel: KernelFacts, attr: Attr): number {
   const end = uptime() + RETRY_LIMITS.ms;
   for (let attempt = 1; ; attempt++) {
     const result = withMemlock(kernel, () => attr.send(Command.progLoad));

@@ -5,7 +5,7 @@
  */
 import { Errno } from '../errno.ts';
 import { type Failure, isExhaustion, isInterruption, type KernelError } from '../errors.ts';
-import type { Kernel } from '../kernel.ts';
+import type { KernelFacts } from '../kernel-facts.ts';
 import { kernelError } from '../permission.ts';
 import { hasReason } from '../verifier/log.ts';
 
@@ -40,7 +40,7 @@ export function failureOf(program: string, errno: number): Failure {
 }
 
 /** Creates the error for a load that failed without a verdict. */
-export function loadFailure(kernel: Kernel, program: string, errno: number, hint?: string): KernelError {
+export function loadFailure(kernel: KernelFacts, program: string, errno: number, hint?: string): KernelError {
   const failure = failureOf(program, errno);
   if (isInterruption(errno)) return kernelError(kernel, { ...failure, hint: INTERRUPTED });
   return kernelError(kernel, isExhaustion(errno) ? failure : { ...failure, hint });
