@@ -17,4 +17,5 @@ export {
   sameLayout,
 } from './layout/c-layout.ts';
 export { encodeValue, type ValueDecoder, valueDecoder } from './layout/codec.ts';
+export { sampleView } from './layout/sample.ts';
 export * from './layout/schema.ts';

@@ -2,7 +2,7 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { reportAtCaller, withSourcePosition } from '../asm/error-position.ts';
-import { layoutOf, valueDecoder } from '../asm/layout.ts';
+import { layoutOf, sampleView, valueDecoder } from '../asm/layout.ts';
 import { type EventsSpec, isEvents, type MapSpec, type ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
@@ -37,8 +37,8 @@ export const DEFAULT_PAGES = 64;
 /**
  * Options of `Session.open`: the handlers of a tool's events, and how its rings are read.
  *
- * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onLost`,
- * `onCpus`, `wakeup` and `pagesPerCpu` are for tools with events only.
+ * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onSample`,
+ * `onLost`, `onCpus`, `wakeup` and `pagesPerCpu` are for tools with events only.
  * @example
  * ```ts
  * import { chars, type SessionOptions, struct } from 'tsbpf';
@@ -66,8 +66,17 @@ export interface SessionOptions<E extends TSchema> {
   readonly locate?: Locate;
   /** When the kernel wakes the reader. Default: at each event. */
   readonly wakeup?: Wakeup;
-  /** Receives each event, decoded, and the number of its CPU. Required if the tool has events. */
+  /**
+   * Receives each event, decoded, and the number of its CPU. A tool with events needs either this or
+   * `onSample`.
+   */
   readonly onEvent?: (event: Static<E>, cpu: number) => void;
+  /**
+   * Receives each event as a view of its bytes in the ring, and the number of its CPU: `onEvent` for high
+   * rates. The view is the same object each time and valid only during the call; read the fields that you
+   * need, and keep no array of bytes. The schema of the events must be a struct. See `sampleView`.
+   */
+  readonly onSample?: (sample: Static<E>, cpu: number) => void;
   /**
    * Receives the number of events that were lost because a CPU's ring was full, and the number of the CPU.
    */
@@ -184,8 +193,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
    * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {LockdownError}
    * @throws {NotPermittedError} @throws {NoTracefsError} @throws {KernelError}
    * @throws {RangeError} if an event does not fit the rings. @throws {TypeError} if the tool has events and
-   * there is no
-   * `onEvent`, or if there is an option for events and the tool has none.
+   * not exactly one of `onEvent` and `onSample`, or if there is an option for events and the tool has none.
    */
   static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E> = {}): Session<E> {
     const kernel = options.kernel ?? new Kernel();
@@ -366,15 +374,19 @@ function withSuggestions(kernel: Kernel, { attachment }: ProgramSpec, reason: No
 }
 
 /** The options for tools with events. */
-const EVENT_OPTIONS = ['onEvent', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as const;
+const EVENT_OPTIONS = ['onEvent', 'onSample', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as const;
 
 function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: SessionOptions<E>): void {
   if (events && !isEvents(events))
     throw new TypeError(
       `the events of the tool ${name} are not a perf event array: pass one, made by perfEventArray(name, schema)`,
     );
-  if (events && !options.onEvent)
-    throw new TypeError(`the tool ${name} has events, but no handler for them; pass onEvent to Session.open`);
+  if (events && !options.onEvent === !options.onSample)
+    throw new TypeError(
+      options.onEvent
+        ? `the tool ${name} cannot have two handlers of its events; pass onEvent or onSample to Session.open`
+        : `the tool ${name} has events, but no handler for them; pass onEvent to Session.open`,
+    );
   const unused = EVENT_OPTIONS.find((option) => options[option] !== undefined);
   if (!events && unused)
     throw new TypeError(
@@ -394,9 +406,10 @@ function openBuffer<E extends TSchema>(
   maps: ReadonlyMap<MapSpec, BpfMap>,
   options: SessionOptions<E>,
 ): PerfBuffer {
-  const decode = valueDecoder(events.event);
+  const read = options.onSample ? sampleView(events.event) : valueDecoder(events.event);
+  const handle = options.onSample ?? options.onEvent;
   const bytes = layoutOf(events.event).size;
-  const { onEvent, onLost, onError, onCpus, onTick, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
+  const { onLost, onError, onCpus, onTick, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
   return PerfBuffer.open(kernel, maps.get(events) as BpfMap, {
     pagesPerCpu,
     wakeup,
@@ -406,7 +419,7 @@ function openBuffer<E extends TSchema>(
         throw new RangeError(
           `an event has ${size} bytes, but the schema of '${events.name}' ${bytes}; send the whole struct with b.output`,
         );
-      onEvent?.(decode(view, offset), cpu);
+      handle?.(read(view, offset), cpu);
     },
     onLost,
     onError,

@@ -78,6 +78,31 @@ test('events are decoded, including those that close delivers', () => {
   assert.equal(seen, [[{ pid: 42, ns: 2n ** 60n }, 1]]);
 });
 
+test('onSample gets one view, which reads each event in its ring', () => {
+  const fake = new FakeSyscalls();
+  const seen: unknown[] = [];
+  const views = new Set<object>();
+  const session = Session.open(tool(program('a')), {
+    kernel: new Kernel(fake),
+    onSample(sample, cpu) {
+      views.add(sample);
+      seen.push([sample.pid, sample.ns, cpu]);
+    },
+  });
+  for (const pid of [42, 43]) {
+    const bytes = new Uint8Array(16);
+    new DataView(bytes.buffer).setUint32(0, pid, true);
+    new DataView(bytes.buffer).setBigUint64(8, 2n ** 60n, true);
+    fake.ring(1).sample(bytes);
+  }
+  session.close();
+  assert.equal(seen, [
+    [42, 2n ** 60n, 1],
+    [43, 2n ** 60n, 1],
+  ]);
+  assert.is(views.size, 1);
+});
+
 test('counts can be read after detach', () => {
   const fake = new FakeSyscalls();
   const seen: number[] = [];
@@ -257,6 +282,10 @@ test('events without a handler, and handlers without events, are refused', () =>
   assert.throws(
     () => Session.open(tool(program('a')), { kernel }),
     /^the tool fake has events, but no handler for them; pass onEvent to Session.open \(.*session.test.ts:\d+\)/,
+  );
+  assert.throws(
+    () => Session.open(tool(program('a')), { kernel, onEvent: () => {}, onSample: () => {} }),
+    /^the tool fake cannot have two handlers of its events; pass onEvent or onSample to Session.open \(/,
   );
   assert.throws(
     () => Session.open({ name: 'counter', programs: [program('a')] }, { kernel, onEvent: () => {} }),

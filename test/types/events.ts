@@ -37,6 +37,17 @@ Session.open(
   },
 );
 
+Session.open(
+  { name: 'execs', programs: [], events },
+  {
+    onSample(sample) {
+      holds<Same<typeof sample, { pid: number; ns: bigint }>>();
+      // @ts-expect-error: no field of the schema
+      sample.port;
+    },
+  },
+);
+
 // @ts-expect-error: events without a schema
 perfEventArray('events');
 // @ts-expect-error: the map is the events, without a schema beside it

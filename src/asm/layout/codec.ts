@@ -122,17 +122,37 @@ function intExpression({ size, signed, bigEndian, as }: IntLayout, at: number): 
 
 const decodeText = new TextDecoder('utf-8', { ignoreBOM: true });
 
-/** Most texts are short and ASCII; a TextDecoder would take several times as long for them. */
-function readChars(view: DataView, offset: number, size: number): string {
+/** Texts that were read before: the same few names come again and again. A power of two. */
+const TEXTS = 256;
+/** The longest field in bytes whose texts are kept. */
+const MAX_KEPT_BYTES = 64;
+const texts: string[] = new Array(TEXTS).fill('');
+
+/**
+ * Most texts are short and ASCII; a TextDecoder would take several times as long for them. A text that was
+ * read before costs no allocation.
+ */
+export function readChars(view: DataView, offset: number, size: number): string {
   inside(view, offset, size);
-  let text = '';
-  for (let i = 0; i < size; i++) {
-    const byte = view.getUint8(offset + i);
-    if (byte === 0) return text;
+  let [length, hash] = [0, 0];
+  for (; length < size; length++) {
+    const byte = view.getUint8(offset + length);
+    if (byte === 0) break;
     if (byte > 0x7f) return readUtf8(view, offset, size);
-    text += String.fromCharCode(byte);
+    hash = (Math.imul(hash, 31) + byte) | 0;
   }
+  const slot = (hash ^ (hash >>> 8)) & (TEXTS - 1);
+  const known = texts[slot] as string;
+  if (known.length === length && isText(view, offset, known)) return known;
+  let text = '';
+  for (let i = 0; i < length; i++) text += String.fromCharCode(view.getUint8(offset + i));
+  if (size <= MAX_KEPT_BYTES) texts[slot] = text;
   return text;
+}
+
+function isText(view: DataView, offset: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (view.getUint8(offset + i) !== text.charCodeAt(i)) return false;
+  return true;
 }
 
 function readUtf8(view: DataView, offset: number, size: number): string {
@@ -141,9 +161,19 @@ function readUtf8(view: DataView, offset: number, size: number): string {
   return decodeText.decode(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
+/** The longest field in bytes that is copied one by one: a native copy costs as much as 64 of them. */
+const MAX_LOOP_BYTES = 64;
+
 function readBytes(view: DataView, offset: number, size: number): Uint8Array {
   inside(view, offset, size);
-  return new Uint8Array(view.buffer, view.byteOffset + offset, size).slice();
+  if (size > MAX_LOOP_BYTES) return new Uint8Array(view.buffer, view.byteOffset + offset, size).slice();
+  return copyBytes(view, offset, new Uint8Array(size));
+}
+
+/** Copies bytes of a view to an array, as many as it has, and returns it. */
+export function copyBytes(view: DataView, offset: number, bytes: Uint8Array): Uint8Array {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = view.getUint8(offset + i);
+  return bytes;
 }
 
 /**
