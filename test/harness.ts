@@ -52,6 +52,14 @@ export const inGuest = existsSync('/run/lab');
 export const sameOnEveryKernel: string | false =
   inGuest && 'does not depend on the kernel (runs outside of the lab)';
 
+/**
+ * Why a test that compares times is skipped, or false. A machine's load changes times, except in a guest
+ * whose clock counts instructions.
+ */
+export const noSteadyClock: string | false =
+  process.env.TSBPF_TEST_CLOCK !== 'instructions' &&
+  'compares times (runs in guests whose clock counts instructions)';
+
 /** A factor for all time limits, because emulated machines are slow. */
 export const slowness = Number(process.env.TSBPF_TEST_SLOWNESS || 1);
 

@@ -5,7 +5,7 @@ import { suite } from '../harness.ts';
 import { cpio, FOLDER, PLAIN } from './cpio.ts';
 import { describeKernels } from './docs.ts';
 import { loadOrder } from './kernel.ts';
-import { totalOf, type Visited, visits } from './lab.ts';
+import { isOrdinary, totalOf, type Visited, visits } from './lab.ts';
 import { kernelsOf, MATRIX, nameOf, OTHER } from './matrix.ts';
 
 const test = suite('vm/lab');
@@ -90,7 +90,7 @@ test('an archive aligns names and content to four bytes and ends with a trailer'
 
 test('--core runs the core on every kernel and each other live test file on one', () => {
   const files = readdirSync(new URL('../live/', import.meta.url)).filter((file) => file.endsWith('.test.js'));
-  const whole = visits({ core: true }, ['x64']).filter(({ kernelArguments }) => !kernelArguments);
+  const whole = visits({ core: true }, ['x64']).filter(isOrdinary);
   for (const file of files) {
     const ran = whole.filter(({ filters }) => filters.some((filter) => `test/live/${file}`.includes(filter)));
     const everywhere = /^(tcpconnlat|kprobe-events|jump-table)\.test/.test(file);
@@ -99,11 +99,15 @@ test('--core runs the core on every kernel and each other live test file on one'
   for (const { filters } of whole) assert.ok(filters.includes('test/lab/'));
 });
 
-test('a full run visits every kernel, one without IPv6, and one under lockdown', () => {
+test('a full run visits every kernel twice, one without IPv6, and one under lockdown', () => {
   const all = visits({}, ['x64', 'arm64']);
   assert.equal(
-    all.filter(({ kernelArguments }) => !kernelArguments).map(({ series }) => series),
+    all.filter(isOrdinary).map(({ series }) => series),
     [...MATRIX, ...OTHER].map(nameOf),
+  );
+  assert.equal(
+    all.filter(({ counting }) => counting).map(({ series }) => series),
+    MATRIX.map(nameOf),
   );
   assert.equal(
     all.flatMap(({ kernelArguments = [] }) => kernelArguments),

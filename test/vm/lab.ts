@@ -36,6 +36,8 @@ export interface Visit {
   readonly filters: readonly string[];
   /** Appended to the kernel's command line. */
   readonly kernelArguments?: string;
+  /** Whether the guest's clock counts instructions: times do not depend on the load of this machine. */
+  readonly counting?: boolean;
 }
 
 /** The result of a visit. */
@@ -69,6 +71,9 @@ const RESTRICTED: readonly Visit[] = [
   },
 ];
 
+/** The tests that compare times, for guests whose clock counts instructions. */
+const TIMED = ['test/lab/reference'];
+
 /** Kernels of another architecture, with the tests that depend on it. */
 const OTHERS: readonly Visit[] = OTHER.map((source) => ({
   series: nameOf(source),
@@ -100,6 +105,7 @@ export function visits(
   const hands = core ? deal(liveTests(), plain.length).map((hand) => [...CORE, ...hand]) : [];
   return [
     ...plain.map((name, i) => ({ series: name, filters: hands[i] ?? ALL })),
+    ...plain.map((series) => ({ series, filters: TIMED, counting: true })),
     ...RESTRICTED.filter((visit) => chosen.includes(visit.series)),
     ...others,
   ];
@@ -164,8 +170,18 @@ export function totalOf(visited: readonly Visited[]): Summary {
   return visited.length > 0 ? sum(visited.map(({ summary }) => summary)) : BROKEN;
 }
 
+/** Whether a visit is to a guest with the default kernel arguments and clock. */
+export function isOrdinary({ kernelArguments, counting }: Visit): boolean {
+  return kernelArguments === undefined && !counting;
+}
+
+/** The kernel of a visit and what differs from an ordinary guest. */
+function titleOf({ series, kernelArguments, counting }: Visit, release = series): string {
+  return [release, kernelArguments, counting && '(clock counts instructions)'].filter(Boolean).join(' ');
+}
+
 function lineOf({ visit, release, summary, seconds }: Visited): string {
-  const name = [release ?? visit.series, visit.kernelArguments].filter(Boolean).join(' ');
+  const name = titleOf(visit, release);
   return `${name.padEnd(44)} ${formatSummary(summary).padEnd(36)} ${seconds.toFixed(0).padStart(4)} s`;
 }
 
@@ -195,7 +211,7 @@ async function visitOrReport(visit: Visit, lab: Lab): Promise<Visited> {
 
 async function visitGuest(visit: Visit, lab: Lab): Promise<Omit<Visited, 'visit' | 'seconds'>> {
   const kernel = await kernelOf(visit.series);
-  const title = `\n== ${[kernel.release, visit.kernelArguments].filter(Boolean).join(' ')}\n`;
+  const title = `\n== ${titleOf(visit, kernel.release)}\n`;
   let output = '';
   const show = (text: string): void => {
     if (lab.live) process.stdout.write(text);
@@ -211,8 +227,14 @@ async function visitGuest(visit: Visit, lab: Lab): Promise<Omit<Visited, 'visit'
   });
   show(title);
   const { projectDisk } = lab;
-  const { kernelArguments } = visit;
-  const guest = { kernel, rootDisk: await rootDisk(kernel.processor), projectDisk, kernelArguments };
+  const { kernelArguments, counting } = visit;
+  const guest = {
+    kernel,
+    rootDisk: await rootDisk(kernel.processor),
+    projectDisk,
+    kernelArguments,
+    counting,
+  };
   const job = { script: scriptOf(visit, lab), seconds: SECONDS, stdout, stderr };
   let outcome = await runInGuest(guest, job);
   if (panicked(outcome)) {
@@ -235,9 +257,10 @@ function panicked({ failure, console: text }: Outcome): boolean {
   return failure !== undefined && text.includes('Kernel panic - not syncing');
 }
 
-function scriptOf({ filters, series }: Visit, { withFacts }: Lab): string {
+function scriptOf({ filters, series, counting }: Visit, { withFacts }: Lab): string {
   const node = 'node --enable-source-maps build/test';
   const lines = [`export TSBPF_TEST_SLOWNESS=${series.endsWith('arm64') ? ARM64_SLOWNESS : SLOWNESS}`];
+  if (counting) lines.push('export TSBPF_TEST_CLOCK=instructions');
   if (withFacts) lines.push(`printf '${FACTS}'; ${node}/vm/facts.js || echo`);
   lines.push(`exec ${node}/run.js --together --again ${filters.join(' ')}`);
   return `${lines.join('\n')}\n`;
