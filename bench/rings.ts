@@ -5,10 +5,11 @@
  * wake-ups.
  */
 import { assemble } from '../src/asm/assemble.ts';
+import { perfEventArray } from '../src/asm/events.ts';
 import { getCurrentPidTgid } from '../src/asm/helpers.ts';
 import { rawTracepoint } from '../src/asm/hooks.ts';
 import { bytes, struct, u64n } from '../src/asm/layout.ts';
-import { type MapSpec, perfEventArray } from '../src/asm/map.ts';
+import type { MapSpec } from '../src/asm/map.ts';
 import { target } from '../src/asm/target.ts';
 import { Kernel } from '../src/loader/kernel.ts';
 import { attach } from '../src/loader/link.ts';

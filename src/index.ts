@@ -59,7 +59,6 @@ export {
   cgroupArray,
   constants,
   type Entries,
-  type EventsSpec,
   type KeyOf,
   type ValueOf,
   type GlobalsSpec,
@@ -74,9 +73,20 @@ export {
   perCpuArray,
   perCpuHash,
   type ProgramArraySpec,
-  perfEventArray,
   programArray,
 } from './asm/map.ts';
+export {
+  type EventOf,
+  type EventsSpec,
+  type EventTypes,
+  type EventVariants,
+  type PerfEventArraySpec,
+  perfEventArray,
+  type RingBufferSpec,
+  ringBuffer,
+  type Variant,
+  type VariantsOf,
+} from './asm/events.ts';
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
 
 // The running kernel.
@@ -101,6 +111,8 @@ export { ProgramArray } from './loader/program-array.ts';
 export { attach, type Link } from './loader/link.ts';
 export { PerfBuffer } from './loader/perf-buffer.ts';
 export type { CpuChange, PerfBufferOptions, Wakeup } from './loader/perf-buffer/options.ts';
+export { RingBuffer, type RingBufferOptions } from './loader/ring-buffer.ts';
+export type { RingSampleHandler } from './loader/ring-buffer/ring.ts';
 export type { LostHandler, SampleHandler } from './loader/perf-buffer/perf-ring.ts';
 export { openCgroup } from './loader/cgroup.ts';
 export type { Closeable } from './loader/resources.ts';

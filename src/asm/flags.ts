@@ -54,6 +54,36 @@ export const BPF_F_USER_BUILD_ID = 0x800;
 /** The bits of `getStack` flags with the number of frames to skip. */
 export const BPF_F_SKIP_FIELD_MASK = 0xff;
 
+/**
+ * Flag of `b.output`, `b.submit` and `b.discard` for a ring buffer: does not wake the reader (Linux 5.8). The
+ * reader finds the event at its next wake-up or interval (`flushMs`).
+ *
+ * @example
+ * import { BPF_RB_NO_WAKEUP, kprobe, ringBuffer, struct, target, u64 } from 'tsbpf';
+ *
+ * const Event = struct({ pointer: u64 });
+ * const events = ringBuffer('events', Event, { bytes: 65_536 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => {
+ *   const event = b.stack(Event);
+ *   event.pointer.set(b.arg(0));
+ *   b.output(events, event, BPF_RB_NO_WAKEUP);
+ * });
+ */
+export const BPF_RB_NO_WAKEUP = 1;
+/**
+ * Flag of `b.output`, `b.submit` and `b.discard` for a ring buffer: wakes the reader even if it is still
+ * reading earlier events (Linux 5.8).
+ */
+export const BPF_RB_FORCE_WAKEUP = 2;
+/** Flag of `ringbufQuery`: the number of bytes that are not read yet. */
+export const BPF_RB_AVAIL_DATA = 0;
+/** Flag of `ringbufQuery`: the size in bytes. */
+export const BPF_RB_RING_SIZE = 1;
+/** Flag of `ringbufQuery`: the position of the reader in bytes. */
+export const BPF_RB_CONS_POS = 2;
+/** Flag of `ringbufQuery`: the position of the writers in bytes. */
+export const BPF_RB_PROD_POS = 3;
+
 /** Flag of a hash map: allocates entries when they are added, not when the map is created (Linux 4.6). */
 export const BPF_F_NO_PREALLOC = 0x1;
 /**

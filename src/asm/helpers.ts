@@ -33,6 +33,8 @@ export type ArgKind =
   | 'callback'
   /** The address of memory on the stack that the helper passes to the subprogram, or 0. */
   | 'callbackContext'
+  /** A record of a ring buffer that `bpf_ringbuf_reserve` returned, which the helper releases. */
+  | 'record'
   /** Any number; for the `_user` helpers an address in user space. */
   | 'scalar'
   /** An address in the kernel. */
@@ -52,9 +54,9 @@ export interface Helper {
   readonly optional?: number;
   /**
    * The type of the result; u64 if absent. Only the low 32 bits of an `int` count: before Linux 6.4, calls of
-   * map operations leave the upper bits undefined.
+   * map operations leave the upper bits undefined. After a `void` helper r0 is not set.
    */
-  readonly result?: 'u64' | 'u32' | 's64' | 'int';
+  readonly result?: 'u64' | 'u32' | 's64' | 'int' | 'void';
   /** The program types that may call it; all tracing programs if absent. */
   readonly only?: readonly ProgramKind[];
 }
@@ -506,6 +508,58 @@ export const perfEventOutput = helper(
   ['ctx', 'map', 'scalar', 'memory', 'size'],
   { result: 'int' },
 );
+
+/**
+ * Copies memory as an event into a ring buffer (Linux 5.8). Flags: `BPF_RB_NO_WAKEUP`,
+ * `BPF_RB_FORCE_WAKEUP`, or 0. Returns 0, or -EAGAIN if there is no space. `b.output` calls it, and counts
+ * lost events, which this helper does not.
+ *
+ * @example
+ * import { kprobe, ringBuffer, ringbufOutput, struct, target, u64 } from 'tsbpf';
+ *
+ * const Event = struct({ ns: u64 });
+ * const events = ringBuffer('events', Event, { bytes: 4096 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => {
+ *   const event = b.stack(Event);
+ *   event.set(0);
+ *   b.call(ringbufOutput, events, event, 0);
+ * });
+ */
+export const ringbufOutput = helper(130, 'ringbuf_output', '5.8', ['map', 'memory', 'size', 'scalar'], {
+  result: 's64',
+});
+
+/**
+ * Reserves memory in a ring buffer (Linux 5.8). Only `b.reserve` can call it, because the record must be
+ * released on every path.
+ */
+export const ringbufReserve = helper(131, 'ringbuf_reserve', '5.8', ['map', 'scalar', 'scalar']);
+
+/**
+ * Publishes a record that `b.reserve` has reserved (Linux 5.8). Flags as for `ringbufOutput`. `b.submit` calls
+ * it.
+ */
+export const ringbufSubmit = helper(132, 'ringbuf_submit', '5.8', ['record', 'scalar'], { result: 'void' });
+
+/**
+ * Drops a record that `b.reserve` has reserved (Linux 5.8). Flags as for `ringbufOutput`. `b.discard` calls
+ * it.
+ */
+export const ringbufDiscard = helper(133, 'ringbuf_discard', '5.8', ['record', 'scalar'], { result: 'void' });
+
+/**
+ * Returns a fact about a ring buffer (Linux 5.8): `BPF_RB_AVAIL_DATA`, `BPF_RB_RING_SIZE`, `BPF_RB_CONS_POS`
+ * or `BPF_RB_PROD_POS`. It may have changed when the program uses it.
+ *
+ * @example
+ * import { BPF_RB_AVAIL_DATA, kprobe, ringBuffer, ringbufQuery, struct, target, u64 } from 'tsbpf';
+ *
+ * const events = ringBuffer('events', struct({ ns: u64 }), { bytes: 4096 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => {
+ *   b.if(b.call(ringbufQuery, events, BPF_RB_AVAIL_DATA).gt(2048), () => b.exit());
+ * });
+ */
+export const ringbufQuery = helper(134, 'ringbuf_query', '5.8', ['map', 'scalar']);
 
 /**
  * Prints a line to `trace_pipe` of tracefs, for debugging (Linux 4.1, GPL only). Arguments: the format, and

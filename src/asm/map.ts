@@ -27,6 +27,7 @@ export const MapType = {
   lpmTrie: 11,
   arrayOfMaps: 12,
   hashOfMaps: 13,
+  ringBuffer: 27,
   instructionArray: 34,
 } as const;
 export type MapType = (typeof MapType)[keyof typeof MapType];
@@ -382,41 +383,6 @@ export function slotNumber(
   if (Number.isInteger(number) && number >= 0 && number < maxEntries) return number;
   const there = slots.length > 0 ? slots.join(', ') : `0 to ${maxEntries - 1}`;
   throw withSourcePosition(new RangeError(`program array ${name} has no slot ${slot}; its slots: ${there}`));
-}
-
-/** A perf event array, with the schema of the events that its rings carry: see `perfEventArray`. */
-export interface EventsSpec<E extends TSchema = TSchema> extends MapSpec<typeof u32, typeof u32> {
-  readonly type: typeof MapType.perfEventArray;
-  /** The schema of its events: `b.output` accepts no others, and `Session.open` decodes them by it. */
-  readonly event: E;
-}
-
-export function isEvents(spec: MapSpec): spec is EventsSpec {
-  return spec.type === MapType.perfEventArray && (spec as Partial<EventsSpec>).event !== undefined;
-}
-
-/**
- * The perf rings that carry a tool's events, one ring for each CPU (Linux 4.4). `b.output` sends events of
- * this schema only; as `events` of a `Tool` the map gives `onEvent` its type. The loader makes the map as
- * large as the highest possible CPU number requires.
- *
- * Throws TypeError if the schema has no C layout.
- *
- * @example
- * ```ts
- * import { chars, perfEventArray, struct, u32 } from 'tsbpf';
- *
- * const events = perfEventArray('events', struct({ pid: u32, comm: chars(16) }));
- * ```
- */
-export function perfEventArray<E extends TSchema>(name: string, event: E): EventsSpec<E> {
-  if (event === undefined)
-    throw withSourcePosition(
-      new TypeError(`perf event array ${name} needs the schema of its events as its second argument`),
-    );
-  reportAtCaller(() => layoutOf(event));
-  const type = MapType.perfEventArray;
-  return { ...spec(name, type, { key: u32, value: u32, maxEntries: 0 }), type, event };
 }
 
 /**

@@ -1,9 +1,9 @@
 /**
  * Programs and tools as plain values, before they are loaded. They are the same on every machine.
  */
-import type { TSchema } from '@sinclair/typebox';
+import type { EventsSpec } from './events.ts';
 import type { Item } from './instruction.ts';
-import type { EventsSpec, MapSpec, ProgramArraySpec } from './map.ts';
+import type { MapSpec, ProgramArraySpec } from './map.ts';
 
 /** The attach point of a program. The hooks (`kprobe`, `fentry`, ...) make it. */
 export type Attachment =
@@ -61,8 +61,12 @@ export interface TailCalled {
   readonly programs: Readonly<Record<string | number, ProgramSpec>>;
 }
 
+/** The map of a tool's events, or several maps by name: perf event arrays and ring buffers. */
+export type ToolEvents = EventsSpec | Readonly<Record<string, EventsSpec>>;
+
 /**
- * The programs and maps that `Session.open` loads together. `E` is the schema of the tool's events.
+ * The programs and maps that `Session.open` loads together. `E` is the map of the tool's events, or several
+ * maps by name.
  *
  * @example
  * ```ts
@@ -75,7 +79,7 @@ export interface TailCalled {
  * };
  * ```
  */
-export interface Tool<E extends TSchema = TSchema> {
+export interface Tool<E extends ToolEvents = ToolEvents> {
   /** The name in messages. */
   readonly name: string;
   /** The programs to load and attach. */
@@ -85,10 +89,10 @@ export interface Tool<E extends TSchema = TSchema> {
   /** The programs to load into program arrays. */
   readonly tailCalled?: readonly TailCalled[];
   /**
-   * The map whose rings carry the events; its schema types `onEvent`. Absent if the results are in other
-   * maps.
+   * The map that carries the events, which types `onEvent`, or several such maps by name, with a handler for
+   * each. Absent if the results are in other maps.
    */
-  readonly events?: EventsSpec<E>;
+  readonly events?: E;
 }
 
 /** The license that programs declare to the kernel. Most tracing helpers require a GPL-compatible one. */

@@ -1,13 +1,15 @@
 /** The maps, programs and instructions of a tool. */
+
+import { type EventsSpec, isRingBuffer } from './events.ts';
 import { type Instruction, type Item, isLabel, type SubprogramCode } from './instruction.ts';
 import { isJumpTable } from './jump-table.ts';
 import type { MapSpec, ProgramArraySpec } from './map.ts';
 import { isMapOfMaps } from './map-of-maps.ts';
-import type { ProgramSpec, TailCalled, Tool } from './program.ts';
+import type { ProgramSpec, TailCalled, Tool, ToolEvents } from './program.ts';
 
 /**
- * All maps of a tool: the listed ones, those of its programs, its events map, its program arrays, and the
- * inner maps of maps of maps. An inner map precedes its outer map. Jump tables are missing, because the
+ * All maps of a tool: the listed ones, those of its programs, its events maps with their counters of lost
+ * events, its program arrays, and the inner maps of maps of maps. An inner map precedes its outer map. Jump tables are missing, because the
  * loader creates each with its program.
  */
 export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
@@ -15,11 +17,20 @@ export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): 
     ...maps,
     ...[...programsOf({ programs, tailCalled })].flatMap(({ instructions }) => [...mapsIn(instructions)]),
     ...tailCalled.map(({ array }) => array),
-    ...(events ? [events] : []),
+    ...eventsMapsOf(events).flatMap(({ map }): MapSpec[] => (isRingBuffer(map) ? [map, map.lost] : [map])),
   ].filter((map) => !isJumpTable(map));
   const holders = named.filter(isMapOfMaps);
   const held = holders.flatMap((holder) => holder.maps.map(([, map]) => map));
   return new Set([...held, ...named.filter((map) => !isMapOfMaps(map)), ...holders]);
+}
+
+/** The events maps of a tool. A tool with a single one has no names for them. */
+export function eventsMapsOf(
+  events: ToolEvents | undefined,
+): readonly { readonly name?: string; readonly map: EventsSpec }[] {
+  if (events === undefined) return [];
+  if ('kind' in events && events.kind === 'map') return [{ map: events as EventsSpec }];
+  return Object.entries(events as Readonly<Record<string, EventsSpec>>).map(([name, map]) => ({ name, map }));
 }
 
 /** All programs of a tool, each once: first the attached ones, then the tail-called ones. */

@@ -349,7 +349,7 @@ export class VerifierError extends KernelError {
 }
 
 /**
- * A perf ring holds an invalid record. Reading skipped a single invalid sample, or else the rest of the ring,
+ * A perf ring or ring buffer holds an invalid record. Reading skipped a single invalid sample, or else the rest of the ring,
  * and continues. A session passes this error to `onError`.
  *
  * @example
@@ -358,19 +358,21 @@ export class VerifierError extends KernelError {
  *
  * const onError = (error: unknown) => {
  *   if (!(error instanceof CorruptRingError)) throw error;
- *   console.warn(`events of CPU ${error.cpu} were skipped`);
+ *   console.warn(`events of CPU ${error.cpu ?? 'any'} were skipped`);
  * };
  * ```
  */
 export class CorruptRingError extends TsbpfError {
   override name = 'CorruptRingError';
   override readonly code = 'ERR_CORRUPT_RING';
-  /** The number of the ring's CPU. */
-  readonly cpu: number;
+  /** The number of the perf ring's CPU; undefined for a ring buffer. */
+  readonly cpu: number | undefined;
 
-  constructor(cpu: number, detail: string, skipped = 'the rest of the ring') {
-    super(`the perf ring of CPU ${cpu} is corrupt: ${detail}; skipped ${skipped}`);
-    this.cpu = cpu;
+  /** @param ring the CPU of a perf ring, or the name of a ring buffer. */
+  constructor(ring: number | string, detail: string, skipped = 'the rest of the ring') {
+    const what = typeof ring === 'number' ? `the perf ring of CPU ${ring}` : `the ring buffer '${ring}'`;
+    super(`${what} is corrupt: ${detail}; skipped ${skipped}`);
+    this.cpu = typeof ring === 'number' ? ring : undefined;
   }
 }
 

@@ -1,13 +1,23 @@
 /** A running tool: its maps, programs, rings and links, owned together. */
-import type { Static, TSchema } from '@sinclair/typebox';
 import { assemble } from '../asm/assemble.ts';
 import { reportAtCaller, withSourcePosition } from '../asm/error-position.ts';
-import { layoutOf, sampleView, valueDecoder } from '../asm/layout.ts';
-import { type EventsSpec, isEvents, type MapSpec, type ProgramArraySpec } from '../asm/map.ts';
+import {
+  type EventOf,
+  type EventsSpec,
+  eventReader,
+  isEvents,
+  isPerfEventArray,
+  isRingBuffer,
+  type PerfEventArraySpec,
+  type RingBufferSpec,
+  schemasOf,
+} from '../asm/events.ts';
+import { layoutOf } from '../asm/layout.ts';
+import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
-import type { ProgramSpec, Tool } from '../asm/program.ts';
-import { mapsOf, tailCalledSlots } from '../asm/tool-parts.ts';
+import type { ProgramSpec, Tool, ToolEvents } from '../asm/program.ts';
+import { eventsMapsOf, mapsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { guarded, reportLater } from './handlers.ts';
 import { similarSymbols } from './kallsyms.ts';
@@ -16,11 +26,11 @@ import { attach, type Link } from './link.ts';
 import { loadProgram } from './load.ts';
 import { BpfMap } from './map.ts';
 import type { CpuChange, Wakeup } from './perf-buffer/options.ts';
-import type { LostHandler } from './perf-buffer/perf-ring.ts';
 import { PerfBuffer } from './perf-buffer.ts';
 import type { Program } from './program.ts';
 import { checkTailCalled, ProgramArray } from './program-array.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
+import { RingBuffer } from './ring-buffer.ts';
 
 /**
  * The default size of each CPU's perf ring in pages: 64, which is 256 KiB with pages of 4 KiB.
@@ -34,17 +44,38 @@ import { allOrNothing, type Closeable, Resources } from './resources.ts';
  */
 export const DEFAULT_PAGES = 64;
 
+/** The number of the CPU that sent an event: perf rings know it, ring buffers do not. */
+export type CpuOf<M extends EventsSpec> = M extends PerfEventArraySpec ? number : undefined;
+
+/** Receives each event of a map, decoded, and the number of its CPU (undefined for a ring buffer). */
+export type EventHandler<M extends EventsSpec> = (event: EventOf<M['event']>, cpu: CpuOf<M>) => void;
+
+/** The handler of a tool's events, or a handler for each of its events maps by name. */
+export type EventHandlers<E extends ToolEvents> = [E] extends [EventsSpec]
+  ? EventHandler<E>
+  : [E] extends [Readonly<Record<string, EventsSpec>>]
+    ? { readonly [K in keyof E]?: EventHandler<E[K]> }
+    : EventHandler<EventsSpec> | Readonly<Record<string, EventHandler<EventsSpec>>>;
+
+/** The events maps of a tool. */
+export type EventsMapsOf<E extends ToolEvents> = E extends EventsSpec
+  ? E
+  : E extends Readonly<Record<string, EventsSpec>>
+    ? E[keyof E]
+    : never;
+
 /**
  * Options of `Session.open`: the handlers of a tool's events, and how its rings are read.
  *
- * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onSample`,
- * `onLost`, `onCpus`, `wakeup` and `pagesPerCpu` are for tools with events only.
+ * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onSample` and
+ * `onLost` are for tools with events only, `onCpus`, `wakeup` and `pagesPerCpu` for perf event arrays, and `flushMs` for
+ * ring buffers.
  * @example
  * ```ts
- * import { chars, type SessionOptions, struct } from 'tsbpf';
+ * import { chars, perfEventArray, type SessionOptions, struct } from 'tsbpf';
  *
- * const Exec = struct({ comm: chars(16) });
- * const options: SessionOptions<typeof Exec> = {
+ * const execs = perfEventArray('execs', struct({ comm: chars(16) }));
+ * const options: SessionOptions<typeof execs> = {
  *   onEvent: ({ comm }) => console.log(comm),
  *   onLost: (count, cpu) => console.warn(`${count} events lost on CPU ${cpu}`),
  *   pagesPerCpu: 128,
@@ -52,7 +83,7 @@ export const DEFAULT_PAGES = 64;
  * console.log(Object.keys(options).length);
  * ```
  */
-export interface SessionOptions<E extends TSchema> {
+export interface SessionOptions<E extends ToolEvents> {
   /** The kernel to run on. Default: the running kernel, `new Kernel()`. */
   readonly kernel?: Kernel;
   /** The size of each CPU's ring in pages of memory, a power of two. Default: 64. */
@@ -64,23 +95,32 @@ export interface SessionOptions<E extends TSchema> {
   readonly debug?: boolean;
   /** Resolves positions to source lines, for `debug` and for errors. Default: reads the source files. */
   readonly locate?: Locate;
-  /** When the kernel wakes the reader. Default: at each event. */
+  /** When the kernel wakes the reader of perf rings. Default: at each event. */
   readonly wakeup?: Wakeup;
   /**
-   * Receives each event, decoded, and the number of its CPU. A tool with events needs either this or
-   * `onSample`.
+   * How often ring buffers are read without a wake-up, in ms, for events that programs send with
+   * `BPF_RB_NO_WAKEUP`. Default: 1000, which is also the longest time.
    */
-  readonly onEvent?: (event: Static<E>, cpu: number) => void;
+  readonly flushMs?: number;
+  /**
+   * Receives each event, decoded, and the number of its CPU (undefined for a ring buffer). A tool
+   * with events needs either this or `onSample`. For several events maps: a handler for each, by the names of
+   * the maps.
+   *
+   * The events of a map keep their order; those of different maps may overtake each other.
+   */
+  readonly onEvent?: EventHandlers<E>;
   /**
    * Receives each event as a view of its bytes in the ring, and the number of its CPU: `onEvent` for high
    * rates. The view is the same object each time and valid only during the call; read the fields that you
    * need, and keep no array of bytes. The schema of the events must be a struct. See `sampleView`.
    */
-  readonly onSample?: (sample: Static<E>, cpu: number) => void;
+  readonly onSample?: EventHandlers<E>;
   /**
-   * Receives the number of events that were lost because a CPU's ring was full, and the number of the CPU.
+   * Receives the number of events that were lost because a ring was full, the number of its CPU (undefined
+   * for a ring buffer), and the name of the map.
    */
-  readonly onLost?: LostHandler;
+  readonly onLost?: (count: number, cpu: CpuOf<EventsMapsOf<E>>, map: string) => void;
   /**
    * Receives the exceptions of all handlers and the errors of reading; reading continues with the next event.
    * Without
@@ -165,7 +205,7 @@ export interface MissedRuns {
  * setTimeout(() => session.close(), 1000);
  * ```
  */
-export class Session<E extends TSchema = TSchema> implements Closeable {
+export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
   /** The tool that runs. */
   readonly tool: Tool<E>;
   /** The kernel that the session runs on. */
@@ -195,7 +235,7 @@ export class Session<E extends TSchema = TSchema> implements Closeable {
    * @throws {RangeError} if an event does not fit the rings. @throws {TypeError} if the tool has events and
    * not exactly one of `onEvent` and `onSample`, or if there is an option for events and the tool has none.
    */
-  static open<E extends TSchema>(tool: Tool<E>, options: SessionOptions<E> = {}): Session<E> {
+  static open<E extends ToolEvents>(tool: Tool<E>, options: SessionOptions<E> = {}): Session<E> {
     const kernel = options.kernel ?? new Kernel();
     return reportAtCaller(() =>
       allOrNothing((resources) => {
@@ -307,7 +347,7 @@ interface Parts {
   readonly load: (spec: ProgramSpec) => Program;
 }
 
-function openParts<E extends TSchema>(
+function openParts<E extends ToolEvents>(
   tool: Tool<E>,
   kernel: Kernel,
   options: SessionOptions<E>,
@@ -334,9 +374,7 @@ function openParts<E extends TSchema>(
     orSkip(kernel, program, skipped, () =>
       new ProgramArray(kernel, maps.get(array) as BpfMap<ProgramArraySpec>).update(slot, loadOnce(program)),
     );
-  const reader = resources.add(
-    tool.events ? openBuffer(tool.events, kernel, maps, options) : everySecond(options),
-  );
+  const reader = resources.add(openReaders(tool.events, kernel, maps, options));
   const links = resources.add(new Resources());
   const attached = new Map<Program, Link>();
   for (const spec of tool.programs) {
@@ -373,57 +411,146 @@ function withSuggestions(kernel: Kernel, { attachment }: ProgramSpec, reason: No
     : reason;
 }
 
-/** The options for tools with events. */
-const EVENT_OPTIONS = ['onEvent', 'onSample', 'onLost', 'onCpus', 'wakeup', 'pagesPerCpu'] as const;
+/** The options that need events, or a kind of events map. */
+const NEEDS = [
+  {
+    options: ['onEvent', 'onSample', 'onLost'],
+    needs: isEvents,
+    lacks: 'events',
+    remedy: "set the tool's events to a perf event array or a ring buffer",
+  },
+  {
+    options: ['onCpus', 'wakeup', 'pagesPerCpu'],
+    needs: isPerfEventArray,
+    lacks: 'events in a perf event array',
+    remedy: 'set bytes of ringBuffer(), or flags of b.output, for a ring buffer',
+  },
+  {
+    options: ['flushMs'],
+    needs: isRingBuffer,
+    lacks: 'events in a ring buffer',
+    remedy: 'use wakeup: { flushMs } for perf rings',
+  },
+] as const;
 
-function checkHandlers<E extends TSchema>({ name, events }: Tool<E>, options: SessionOptions<E>): void {
-  if (events && !isEvents(events))
+function checkHandlers<E extends ToolEvents>({ name, events }: Tool<E>, options: SessionOptions<E>): void {
+  const maps = eventsMapsOf(events);
+  for (const each of maps)
+    if (!isEvents(each.map))
+      throw new TypeError(
+        `the events of the tool ${name} are neither a perf event array nor a ring buffer: pass maps made by perfEventArray or ringBuffer`,
+      );
+  for (const { options: names, needs, lacks, remedy } of NEEDS) {
+    const unused = names.find((option) => options[option] !== undefined);
+    if (unused && !maps.some(({ map }) => needs(map)))
+      throw new TypeError(
+        `the tool ${name} has no ${lacks}, so ${unused} has no effect; ${remedy}, or remove ${unused}`,
+      );
+  }
+  for (const each of maps) {
+    const [onEvent, onSample] = [options.onEvent, options.onSample].map((on) => handlerOf(on, each.name));
+    if (!onEvent !== !onSample) continue;
+    const events = each.name === undefined ? 'events' : `events '${each.name}'`;
+    const handler = each.name === undefined ? 'onEvent' : `onEvent: { ${each.name}: (event) => ... }`;
     throw new TypeError(
-      `the events of the tool ${name} are not a perf event array: pass one, made by perfEventArray(name, schema)`,
+      onEvent
+        ? `the tool ${name} cannot have two handlers of its ${events}; pass onEvent or onSample to Session.open`
+        : `the tool ${name} has ${events}, but no handler for them; pass ${handler} to Session.open`,
     );
-  if (events && !options.onEvent === !options.onSample)
-    throw new TypeError(
-      options.onEvent
-        ? `the tool ${name} cannot have two handlers of its events; pass onEvent or onSample to Session.open`
-        : `the tool ${name} has events, but no handler for them; pass onEvent to Session.open`,
-    );
-  const unused = EVENT_OPTIONS.find((option) => options[option] !== undefined);
-  if (!events && unused)
-    throw new TypeError(
-      `the tool ${name} has no events, so ${unused} has no effect; set the tool's events to a perf event array, or remove ${unused}`,
-    );
+  }
+}
+
+/** The handler of the events map of that name. A tool with a single map has no name for it. */
+function handlerOf(handlers: unknown, name: string | undefined): EventHandler<EventsSpec> | undefined {
+  const handler =
+    name === undefined ? handlers : (handlers as Readonly<Record<string, unknown>> | undefined)?.[name];
+  return typeof handler === 'function' ? (handler as EventHandler<EventsSpec>) : undefined;
+}
+
+/** Reads an event of `size` bytes at `offset`, and calls its handler. */
+type Deliver = (view: DataView, offset: number, size: number, cpu: number | undefined) => void;
+
+function deliveryTo<E extends ToolEvents>(
+  { onEvent, onSample }: SessionOptions<E>,
+  name: string | undefined,
+  map: EventsSpec,
+): Deliver {
+  const inPlace = handlerOf(onSample, name);
+  const handle = inPlace ?? (handlerOf(onEvent, name) as EventHandler<EventsSpec>);
+  const read = eventReader(map, inPlace !== undefined);
+  return (view, offset, size, cpu) => handle(read(view, offset, size), cpu);
+}
+
+/** Opens a reader for each events map. The first one calls `onTick`, or a timer if there is none. */
+function openReaders<E extends ToolEvents>(
+  events: E | undefined,
+  kernel: Kernel,
+  maps: ReadonlyMap<MapSpec, BpfMap>,
+  options: SessionOptions<E>,
+): Reader {
+  const all = eventsMapsOf(events);
+  if (all.length === 0) return everySecond(options);
+  return allOrNothing((resources) => {
+    let { onTick, onCpus } = options;
+    const readers = all.map(({ name, map }): Reader => {
+      const each = {
+        ...options,
+        ...{ onTick, onCpus, deliver: deliveryTo(options, name, map) },
+        onLost: options.onLost as MapOptions['onLost'],
+      };
+      onTick = undefined;
+      if (isRingBuffer(map)) return resources.add(openRingBuffer(map, kernel, maps, each));
+      onCpus = undefined;
+      return resources.add(openPerfBuffer(map, kernel, maps, each));
+    });
+    return {
+      get lost() {
+        return readers.reduce((sum, { lost }) => sum + lost, 0);
+      },
+      close: () => resources.close(),
+    };
+  });
 }
 
 /** Calls `onTick` for tools without events. For the others the timer of the rings does. */
-function everySecond({ onTick, onError }: Pick<SessionOptions<TSchema>, 'onTick' | 'onError'>): Reader {
+function everySecond({ onTick, onError }: Pick<SessionOptions<ToolEvents>, 'onTick' | 'onError'>): Reader {
   const timer = setInterval(guarded(onTick, reportLater(onError)), 1000);
   return { lost: 0, close: () => clearInterval(timer) };
 }
 
-function openBuffer<E extends TSchema>(
-  events: EventsSpec<E>,
+/** The options of a session for one events map. */
+type MapOptions = Omit<SessionOptions<EventsSpec>, 'onEvent' | 'onSample'> & { readonly deliver: Deliver };
+
+function openPerfBuffer(
+  events: PerfEventArraySpec,
   kernel: Kernel,
   maps: ReadonlyMap<MapSpec, BpfMap>,
-  options: SessionOptions<E>,
+  { deliver, onLost, onError, onCpus, onTick, wakeup, pagesPerCpu = DEFAULT_PAGES }: MapOptions,
 ): PerfBuffer {
-  const read = options.onSample ? sampleView(events.event) : valueDecoder(events.event);
-  const handle = options.onSample ?? options.onEvent;
-  const bytes = layoutOf(events.event).size;
-  const { onLost, onError, onCpus, onTick, wakeup, pagesPerCpu = DEFAULT_PAGES } = options;
   return PerfBuffer.open(kernel, maps.get(events) as BpfMap, {
     pagesPerCpu,
     wakeup,
-    sampleBytes: bytes,
-    onSample(view, offset, size, cpu) {
-      if (size < bytes)
-        throw new RangeError(
-          `an event has ${size} bytes, but the schema of '${events.name}' ${bytes}; send the whole struct with b.output`,
-        );
-      handle?.(read(view, offset), cpu);
-    },
-    onLost,
+    sampleBytes: Math.max(...schemasOf(events).map((schema) => layoutOf(schema).size)),
+    onSample: deliver,
+    onLost: onLost && ((count, cpu) => onLost(count, cpu, events.name)),
     onError,
     onCpus,
+    onTick,
+  });
+}
+
+function openRingBuffer(
+  events: RingBufferSpec,
+  kernel: Kernel,
+  maps: ReadonlyMap<MapSpec, BpfMap>,
+  { deliver, onLost, onError, onTick, flushMs }: MapOptions,
+): RingBuffer {
+  return RingBuffer.open(kernel, maps.get(events) as BpfMap, {
+    lost: maps.get(events.lost) as BpfMap<typeof events.lost> | undefined,
+    flushMs,
+    onSample: (view, offset, size) => deliver(view, offset, size, undefined),
+    onLost: onLost && ((count) => onLost(count, undefined, events.name)),
+    onError,
     onTick,
   });
 }

@@ -4,9 +4,10 @@
  */
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import { kprobe, rawTracepoint } from '../../src/asm/hooks.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { array, hash, lpmTrie, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, hash, lpmTrie, programArray } from '../../src/asm/map.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';

@@ -16,6 +16,7 @@ import {
   mov,
   storeArgument,
 } from '../../src/asm/constructors.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import {
   arrayOf,
@@ -38,7 +39,7 @@ import {
   u64n,
   union,
 } from '../../src/asm/layout.ts';
-import { array, hash, perfEventArray } from '../../src/asm/map.ts';
+import { array, hash } from '../../src/asm/map.ts';
 import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import type { Location, Position } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';

@@ -5,6 +5,7 @@ import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { add, call, ja, jeq, label, mov } from '../../src/asm/constructors.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import {
   getCurrentComm,
   getCurrentPidTgid,
@@ -30,7 +31,7 @@ import {
   u32be,
   u64,
 } from '../../src/asm/layout.ts';
-import { array, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, hash, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { JA } from '../../src/asm/opcodes.ts';
 import { locate } from '../../src/asm/position.ts';

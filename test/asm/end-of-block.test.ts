@@ -2,11 +2,12 @@
 import * as assert from 'uvu/assert';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import { callSubprogram, exit, gotol, gotox, ja, jeq, label, ldx, mov } from '../../src/asm/constructors.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { tracepoint } from '../../src/asm/hooks.ts';
 import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
 import { chars, struct, u32, u64 } from '../../src/asm/layout.ts';
-import { globals, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { globals, hash, programArray } from '../../src/asm/map.ts';
 import { r0, r1, r2, r6 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { helperName } from '../../src/asm/helper-names.ts';
+import type { ArgKind } from '../../src/asm/helpers.ts';
 import * as helpers from '../../src/asm/helpers.ts';
 import { suite } from '../harness.ts';
 
@@ -59,10 +60,18 @@ function declared(text: string): { type: string; name: string } {
   return { type: type.replaceAll(' ', ''), name };
 }
 
-/** The argument kinds that a parameter may have; `next` is the next parameter's name. */
-function kindsOf({ type, name }: { type: string; name: string }, next: string | undefined): string[] {
+/**
+ * The argument kinds that a parameter may have; `next` is the next parameter's name, and `before` the kind of
+ * the one before.
+ */
+function kindsOf(
+  { type, name }: { type: string; name: string },
+  next: string | undefined,
+  before: ArgKind | undefined,
+): string[] {
   const isSize = (each = '') => /size|^sz$|buf_len/.test(each);
-  if (!type.endsWith('*')) return [isSize(name) ? 'size' : 'scalar'];
+  // The size of a record to reserve follows the map.
+  if (!type.endsWith('*')) return [isSize(name) && before !== 'map' ? 'size' : 'scalar'];
   if (type === 'structbpf_map*' || name === 'ringbuf') return ['map'];
   if (name === 'ctx' || type === 'structpt_regs*') return ['ctx'];
   if (name === 'callback_fn') return ['callback'];
@@ -72,6 +81,7 @@ function kindsOf({ type, name }: { type: string; name: string }, next: string | 
   if (name === 'unsafe_ptr') return ['kernelPointer', 'scalar'];
   if (isSize(next)) return name === 'data' || type.startsWith('const') ? ['memory'] : ['out', 'partial'];
   if (name === 'key' || name === 'value') return [name];
+  if (name === 'data') return ['record'];
   return ['kernelPointer'];
 }
 
@@ -82,6 +92,7 @@ const RESULTS: Readonly<Record<string, readonly string[]>> = {
   u32: ['u32'],
   u64: ['u64'],
   long: ['int', 's64', 'u32'],
+  void: ['void'],
 };
 
 /** The helpers whose `long` result is an address. */
@@ -110,7 +121,7 @@ test('numbers, arguments and results match the prototypes in include/uapi/linux/
     assert.is(optional, isVariadic ? 5 - fixed.length : undefined, name);
     for (const [n, kind] of args.entries()) {
       const parameter = fixed[n];
-      const kinds = parameter ? kindsOf(parameter, fixed[n + 1]?.name) : ['scalar'];
+      const kinds = parameter ? kindsOf(parameter, fixed[n + 1]?.name, args[n - 1]) : ['scalar'];
       assert.ok(kinds.includes(kind), `${name}: argument ${n} is ${kind}, not ${kinds.join(' or ')}`);
     }
     const results = returns.endsWith('*') || ADDRESSES.has(name) ? ['u64'] : RESULTS[returns];

@@ -12,11 +12,12 @@ import {
   rsh,
   stx,
 } from '../../src/asm/constructors.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import { kprobe } from '../../src/asm/hooks.ts';
 import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
 import { listProgram, listTool } from '../../src/asm/listing.ts';
-import { array, hash, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, hash, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import type { Position } from '../../src/asm/position.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';

@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert';
+import { perfEventArray, ringBuffer } from '../../src/asm/events.ts';
 import { jumpTable } from '../../src/asm/jump-table.ts';
 import { bytes, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
 import {
@@ -14,7 +15,6 @@ import {
   MapType,
   perCpuArray,
   perCpuHash,
-  perfEventArray,
   programArray,
   slotNumber,
 } from '../../src/asm/map.ts';
@@ -90,6 +90,7 @@ test('a constructor has the name of its map type', () => {
     lpmTrie: lpmTrie('m', { key, value: u8, maxEntries: 1 }),
     arrayOfMaps: arrayOfMaps('m', { inner, maxEntries: 1 }),
     hashOfMaps: hashOfMaps('m', { key: u32, inner, maxEntries: 1 }),
+    ringBuffer: ringBuffer('m', u32, { bytes: 4096 }),
     instructionArray: jumpTable('m', ['label']),
   } satisfies Record<keyof typeof MapType, MapSpec>;
   for (const [name, { type }] of Object.entries(specs))

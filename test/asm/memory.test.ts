@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert';
 import { Btf } from '../../src/asm/btf.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
 import type { Place, StructMemory } from '../../src/asm/builder/place.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import {
   getCurrentComm,
   getCurrentPidTgid,
@@ -14,7 +15,7 @@ import {
 } from '../../src/asm/helpers.ts';
 import { tpBtf } from '../../src/asm/hooks.ts';
 import { arrayOf, bytes, chars, out, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
-import { array, hash, perfEventArray } from '../../src/asm/map.ts';
+import { array, hash } from '../../src/asm/map.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
 import { suite } from '../harness.ts';

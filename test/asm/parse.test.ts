@@ -13,11 +13,12 @@ import {
   mov,
 } from '../../src/asm/constructors.ts';
 import { disassemble, instructionText } from '../../src/asm/disassemble.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import type { Instruction, Item } from '../../src/asm/instruction.ts';
 import { allForms } from '../../src/asm/isa.ts';
 import { isJumpTable } from '../../src/asm/jump-table.ts';
 import { bytes, layoutOf, u32, u64 } from '../../src/asm/layout.ts';
-import { hash, type MapSpec, MapType, type ProgramArraySpec, perfEventArray } from '../../src/asm/map.ts';
+import { hash, type MapSpec, MapType, type ProgramArraySpec } from '../../src/asm/map.ts';
 import { hashOfMaps, isMapOfMaps } from '../../src/asm/map-of-maps.ts';
 import { locate } from '../../src/asm/position.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';

@@ -1,10 +1,11 @@
 /** The parts of a tool: its maps in creation order, and the slots of its program arrays. */
 import * as assert from 'uvu/assert';
 import { label, mov } from '../../src/asm/constructors.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { jumpTable, jumpThrough } from '../../src/asm/jump-table.ts';
 import { u32, u64 } from '../../src/asm/layout.ts';
-import { hash, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { hash, programArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { r1, r2 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';

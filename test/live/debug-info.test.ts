@@ -2,10 +2,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
+import { type PerfEventArraySpec, perfEventArray } from '../../src/asm/events.ts';
 import { getCurrentComm, ktimeGetNs } from '../../src/asm/helpers.ts';
 import { rawTracepoint } from '../../src/asm/hooks.ts';
 import { chars, struct, u16, u32, u64 } from '../../src/asm/layout.ts';
-import { array, constants, globals, hash, lruHash, type MapSpec, perfEventArray } from '../../src/asm/map.ts';
+import { array, constants, globals, hash, lruHash, type MapSpec } from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
 import { objectInfo } from '../../src/loader/object-info.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
@@ -37,7 +38,7 @@ const ID = 4;
 const BTF_ID = { prog: 128, map: 64 };
 
 /** A tool whose program runs at every exec and fills a map with a nested struct. */
-function watchExecs(options: Partial<SessionOptions<typeof u32>> = {}) {
+function watchExecs(options: Partial<SessionOptions<PerfEventArraySpec<typeof u32>>> = {}) {
   const Entry = struct({ ns: u64, who: struct({ comm: chars(16), port: u16 }) });
   const entries = hash('entries', { key: struct({ pid: u32 }), value: Entry, maxEntries: 8 });
   const recent = lruHash('recent', { key: u64, value: u32, maxEntries: 8 });

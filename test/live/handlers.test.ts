@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import * as assert from 'uvu/assert';
+import type { PerfEventArraySpec } from '../../src/asm/events.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
 import type { Poll } from '../../src/loader/syscalls.ts';
@@ -32,8 +33,8 @@ const turn = () => new Promise((resolve) => setTimeout(resolve, 0));
 /** A session on this process's calls of getuid(). `thrown` returns the exception for an event, if any. */
 function open(
   thrown: (sequence: number) => Error | undefined,
-  options: Partial<SessionOptions<typeof Event>> = {},
-): { readonly session: Session<typeof Event>; readonly seen: number[] } {
+  options: Partial<SessionOptions<PerfEventArraySpec<typeof Event>>> = {},
+): { readonly session: Session<PerfEventArraySpec<typeof Event>>; readonly seen: number[] } {
   const seen: number[] = [];
   const session = Session.open(getuidTool(process.pid), {
     onEvent({ sequence }) {

@@ -4,6 +4,7 @@ import { readdirSync } from 'node:fs';
 import { extname } from 'node:path';
 import type { Static } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
+import type { PerfEventArraySpec } from '../../src/asm/events.ts';
 import { Session, type SessionOptions } from '../../src/loader/session.ts';
 import { inGuest, needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { type Event, type GetuidTool, getuidProcess, getuidTool, MARK, until } from '../loader/tools.ts';
@@ -17,8 +18,8 @@ type Seen = Static<typeof Event>;
 /** Opens a session and collects its events. */
 function open(
   tool: GetuidTool,
-  options: Partial<SessionOptions<typeof Event>> = {},
-): [Session<typeof Event>, Seen[]] {
+  options: Partial<SessionOptions<PerfEventArraySpec<typeof Event>>> = {},
+): [Session<PerfEventArraySpec<typeof Event>>, Seen[]] {
   const seen: Seen[] = [];
   return [Session.open(tool, { onEvent: (event) => seen.push(event), ...options }), seen];
 }

@@ -3,9 +3,10 @@ import { execFileSync } from 'node:child_process';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import type { Builder } from '../../src/asm/builder/builder.ts';
+import { type PerfEventArraySpec, perfEventArray } from '../../src/asm/events.ts';
 import { rawTracepoint, tracepoint } from '../../src/asm/hooks.ts';
 import { u32, u64 } from '../../src/asm/layout.ts';
-import { array, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, type MapSpec, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { target } from '../../src/asm/target.ts';
@@ -42,7 +43,9 @@ const entry = program('entry', (b) => {
   b.exit(1);
 });
 
-const tool = (parts: Partial<Tool<typeof u32>> = {}): Tool<typeof u32> => ({
+const tool = (
+  parts: Partial<Tool<PerfEventArraySpec<typeof u32>>> = {},
+): Tool<PerfEventArraySpec<typeof u32>> => ({
   name: 'stages',
   programs: [],
   maps: [counts],
@@ -54,7 +57,7 @@ const tool = (parts: Partial<Tool<typeof u32>> = {}): Tool<typeof u32> => ({
 /** Opens a tool while `use` runs; `from` is loaded with it and not attached. */
 function withTool<T>(
   use: (session: Session, run: (...args: bigint[]) => number) => T,
-  { of = tool(), from = entry }: { of?: Tool<typeof u32>; from?: ProgramSpec } = {},
+  { of = tool(), from = entry }: { of?: Tool<PerfEventArraySpec<typeof u32>>; from?: ProgramSpec } = {},
 ): T {
   const session = Session.open(of, { kernel: here, onEvent: () => {} });
   try {

@@ -1,7 +1,7 @@
 /** Exceptions that handlers throw, with fake rings. */
 import * as assert from 'uvu/assert';
+import { perfEventArray } from '../../src/asm/events.ts';
 import { struct, u32 } from '../../src/asm/layout.ts';
-import { perfEventArray } from '../../src/asm/map.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { CorruptRingError, KernelError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';

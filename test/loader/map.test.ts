@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert';
+import { perfEventArray } from '../../src/asm/events.ts';
 import { chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
-import { array, constants, globals, hash, MapType, perCpuArray, perfEventArray } from '../../src/asm/map.ts';
+import { array, constants, globals, hash, MapType, perCpuArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import {

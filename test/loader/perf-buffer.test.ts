@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert';
+import { perfEventArray } from '../../src/asm/events.ts';
 import { u32 } from '../../src/asm/layout.ts';
-import { perfEventArray } from '../../src/asm/map.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { NotPermittedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';

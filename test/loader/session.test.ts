@@ -1,7 +1,8 @@
 import * as assert from 'uvu/assert';
 import { callSubprogram, exit, loadMap, mov } from '../../src/asm/constructors.ts';
+import { type PerfEventArraySpec, perfEventArray } from '../../src/asm/events.ts';
 import { struct, u32, u64 } from '../../src/asm/layout.ts';
-import { array, type MapSpec, perfEventArray, programArray } from '../../src/asm/map.ts';
+import { array, type MapSpec, programArray } from '../../src/asm/map.ts';
 import type { ProgramSpec, Tool } from '../../src/asm/program.ts';
 import { r0, r2 } from '../../src/asm/registers.ts';
 import { Errno } from '../../src/loader/errno.ts';
@@ -27,7 +28,7 @@ function program(symbol: string, optional = false): ProgramSpec {
   };
 }
 
-function tool(...programs: ProgramSpec[]): Tool<typeof Event> {
+function tool(...programs: ProgramSpec[]): Tool<PerfEventArraySpec<typeof Event>> {
   return { name: 'fake', programs, maps: [counts, events], events };
 }
 
@@ -39,9 +40,13 @@ function missing(fake: FakeSyscalls, ...symbols: string[]): void {
   };
 }
 
-type Options = Partial<SessionOptions<typeof Event>>;
+type Options = Partial<SessionOptions<PerfEventArraySpec<typeof Event>>>;
 
-function open(fake: FakeSyscalls, what: Tool<typeof Event>, options: Options = {}): Session<typeof Event> {
+function open(
+  fake: FakeSyscalls,
+  what: Tool<PerfEventArraySpec<typeof Event>>,
+  options: Options = {},
+): Session<PerfEventArraySpec<typeof Event>> {
   return Session.open(what, { kernel: new Kernel(fake), onEvent: () => {}, ...options });
 }
 
@@ -267,12 +272,12 @@ test('a tool without events has no rings and no losses, and onTick runs', async 
   assert.is(fake.open.size, 0);
 });
 
-test('events that are not a perf event array with a schema are refused', () => {
+test('events that are neither a perf event array nor a ring buffer are refused', () => {
   const kernel = new Kernel(new FakeSyscalls());
   for (const wrong of [counts, { map: events, schema: Event }, { ...events, event: undefined }])
     assert.throws(
       () => Session.open({ ...tool(program('a')), events: wrong as never }, { kernel, onEvent: () => {} }),
-      /^the events of the tool fake are not a perf event array: pass one, made by perfEventArray\(name, schema\) \(.*session\.test\.ts:\d+\)$/,
+      /^the events of the tool fake are neither a perf event array nor a ring buffer: pass maps made by perfEventArray or ringBuffer \(.*session\.test\.ts:\d+\)$/,
     );
 });
 
@@ -289,7 +294,7 @@ test('events without a handler, and handlers without events, are refused', () =>
   );
   assert.throws(
     () => Session.open({ name: 'counter', programs: [program('a')] }, { kernel, onEvent: () => {} }),
-    /^the tool counter has no events, so onEvent has no effect; set the tool's events to a perf event array, or remove onEvent/,
+    /^the tool counter has no events, so onEvent has no effect; set the tool's events to a perf event array or a ring buffer, or remove onEvent/,
   );
   assert.is(fake.open.size, 0);
 });
@@ -335,7 +340,10 @@ for (const [release, programSize, linkSize, counted, uncounted] of [
 const stages = programArray('stages', { slots: ['first', 'second'] });
 
 /** A tool whose program array contains `programs`, by slot. */
-function tailCalling(programs: Record<string, ProgramSpec>, ...attached: ProgramSpec[]): Tool<typeof Event> {
+function tailCalling(
+  programs: Record<string, ProgramSpec>,
+  ...attached: ProgramSpec[]
+): Tool<PerfEventArraySpec<typeof Event>> {
   return { ...tool(...attached), tailCalled: [{ array: stages, programs }] };
 }
 

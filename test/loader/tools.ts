@@ -19,10 +19,11 @@ import {
   st,
   stx,
 } from '../../src/asm/constructors.ts';
+import { type PerfEventArraySpec, perfEventArray } from '../../src/asm/events.ts';
 import { getCurrentPidTgid, perfEventOutput } from '../../src/asm/helpers.ts';
 import type { Item } from '../../src/asm/instruction.ts';
 import { bytes, struct, u64, u64n } from '../../src/asm/layout.ts';
-import { array, type MapSpec, perfEventArray } from '../../src/asm/map.ts';
+import { array, type MapSpec } from '../../src/asm/map.ts';
 import type { Attachment, Tool } from '../../src/asm/program.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../src/asm/registers.ts';
 
@@ -34,7 +35,7 @@ export const MARK = 0x5eed;
 /** `__NR_getuid`. */
 const GETUID = process.arch === 'arm64' ? 174 : 102;
 
-export interface GetuidTool extends Tool<typeof Event> {
+export interface GetuidTool extends Tool<PerfEventArraySpec<typeof Event>> {
   /** Counts all calls, including those whose event was lost. */
   readonly calls: ReturnType<typeof callsMap>;
 }

@@ -1,7 +1,7 @@
 import { add, call, lddw, loadMap, mov, st } from '../../src/asm/constructors.ts';
+import { perfEventArray } from '../../src/asm/events.ts';
 import { perfEventOutput } from '../../src/asm/helpers.ts';
 import { u64 } from '../../src/asm/layout.ts';
-import { perfEventArray } from '../../src/asm/map.ts';
 import { r1, r2, r3, r4, r5, r10 } from '../../src/asm/registers.ts';
 import { rejected } from './rejection.ts';
 

@@ -12,9 +12,12 @@ export interface MapTypes {
 }
 
 /** Maps whose values are not data, for which the kernel accepts no types. */
-const NO_DATA: readonly MapType[] = [MapType.perfEventArray, MapType.arrayOfMaps, MapType.hashOfMaps];
+const NO_DATA: readonly MapType[] = [
+  ...[MapType.perfEventArray, MapType.ringBuffer],
+  ...[MapType.arrayOfMaps, MapType.hashOfMaps],
+];
 
-/** Returns the BTF of a map; undefined for perf event arrays and maps of maps. */
+/** Returns the BTF of a map; undefined for perf event arrays, ring buffers and maps of maps. */
 export function mapTypes({ name, type, key, value }: MapSpec): MapTypes | undefined {
   if (NO_DATA.includes(type)) return undefined;
   const types = new BtfBuilder();

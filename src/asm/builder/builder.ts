@@ -12,19 +12,22 @@ import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
 import { userCode } from '../error-position.ts';
-import { BPF_ANY, BPF_F_CURRENT_CPU } from '../flags.ts';
+import type { EventsSpec, EventTypes, EventVariants, RingBufferSpec, Variant } from '../events.ts';
+import { BPF_ANY } from '../flags.ts';
 import {
   type Helper,
   mapDeleteElem,
   mapLookupElem,
   mapUpdateElem,
-  perfEventOutput,
+  ringbufDiscard,
+  ringbufReserve,
+  ringbufSubmit,
   tailCall,
 } from '../helpers.ts';
 import type { Item, SubprogramCode } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
 import { type IntLayout, layoutOf, s64, u64 } from '../layout.ts';
-import { type EventsSpec, type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
+import { type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
 import { PROGRAM_TYPES } from '../program-types.ts';
@@ -34,6 +37,7 @@ import type { Argument } from './call-arguments.ts';
 import { Calls } from './calls.ts';
 import type { ContextLayout } from './context-layout.ts';
 import { emitCount } from './count.ts';
+import { emitOutput, ReservedRecord } from './events.ts';
 import { finishList } from './finish.ts';
 import { Branch, LeavableBlock } from './flow.ts';
 import { type Keepable, keep } from './keep.ts';
@@ -567,6 +571,7 @@ export class Builder {
   }
 
   #leave(value: Operand): void {
+    this.#machine.requireReleased(this.#subprogram ? 'return()' : 'exit()');
     const isCommon = value === this.#result;
     if (!isCommon) loadInto(this.#machine, r0, value);
     this.#machine.end(isCommon ? insn.ja(EXIT) : insn.exit());
@@ -606,6 +611,8 @@ export class Builder {
   call(callee: Helper | Subprogram, ...args: Argument[]): Value {
     return this.#machine.statement(this.call, () => {
       requireCallable(callee);
+      if (callee === ringbufReserve)
+        throw new TypeError('b.call() cannot reserve a record, which every path must release: use b.reserve');
       return 'body' in callee ? this.#calls.subprogram(callee, args) : this.#calls.helper(callee, args);
     });
   }
@@ -789,8 +796,12 @@ export class Builder {
   }
 
   /**
-   * Sends an event to the perf ring of the current CPU: one call. It needs the context. The result is 0, or
-   * `-ENOSPC` if the ring is full.
+   * Sends an event: one call. To a perf event array it goes to the ring of the current CPU, which needs the
+   * context; to a ring buffer, `flags` are 0, `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`. The result is 0 or
+   * a negative errno: `-ENOSPC` if the perf ring is full, `-EAGAIN` if the ring buffer has no space.
+   *
+   * The kernel counts the events that a perf ring loses. For a ring buffer, a jump and three instructions
+   * follow the call, which count a failure in the map `lost` of the ring buffer.
    *
    * Throws TypeError if the layout of the event is not that of the map's schema, and ProgramError if a byte
    * of the event was never written.
@@ -809,10 +820,115 @@ export class Builder {
    * });
    * ```
    */
-  output<E extends TSchema>(events: EventsSpec<E>, event: Memory<E>): Value {
-    return this.#machine.statement(this.output, () =>
-      this.#calls.helper(perfEventOutput, [events, BPF_F_CURRENT_CPU, event as StructMemory | Place]),
+  output<E extends TSchema>(events: EventsSpec<E>, event: Memory<E>, flags?: number): Value;
+  /**
+   * Sends an event of one of several types, as above. The memory has the struct `events.variants[type]`; its
+   * `type` is written before the call (one store).
+   *
+   * @example
+   * ```ts
+   * import { rawTracepoint, ringBuffer, struct, target, u64 } from 'tsbpf';
+   *
+   * const variants = { enter: struct({ number: u64 }), leave: struct({ result: u64 }) };
+   * const calls = ringBuffer('calls', variants, { bytes: 65_536 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   const call = b.stack(calls.variants.enter);
+   *   call.number.set(b.arg(1));
+   *   b.output(calls, 'enter', call);
+   * });
+   * ```
+   */
+  output<V extends EventVariants, K extends keyof V & string>(
+    events: EventsSpec<V>,
+    type: K,
+    event: Memory<Variant<V[K]>>,
+    flags?: number,
+  ): Value;
+  output(events: EventsSpec, ...args: unknown[]): Value {
+    return this.#machine.statement(this.output, () => emitOutput(this.#machine, this.#calls, events, args));
+  }
+
+  /**
+   * Reserves a record in a ring buffer, to be filled in place: one call and one jump (Linux 5.8). `reserved`
+   * receives its memory; the address is a temporary, so keep it if `reserved` calls anything. Every path of
+   * `reserved` must end the record with `b.submit` or `b.discard`. `full` runs if there is no space; three
+   * instructions before it count the lost event in the map `lost` of the ring buffer.
+   *
+   * Later events of all CPUs wait in the ring buffer until the record is released, so reserve it late.
+   *
+   * Throws ProgramError, at the end of the arm or where the path leaves it, if a path does not release the
+   * record.
+   *
+   * @example
+   * ```ts
+   * import { chars, getCurrentComm, rawTracepoint, ringBuffer, struct, target } from 'tsbpf';
+   *
+   * const execs = ringBuffer('execs', struct({ comm: chars(16) }), { bytes: 65_536 });
+   *
+   * const onExec = rawTracepoint('sched_process_exec', target('x64'), (b) => {
+   *   b.reserve(execs, {
+   *     reserved: (memory) => {
+   *       const exec = b.keep(memory); // outlives the call of getCurrentComm
+   *       b.call(getCurrentComm, exec.comm);
+   *       b.submit(exec);
+   *     },
+   *   });
+   * });
+   * ```
+   */
+  reserve<E extends TSchema>(
+    events: RingBufferSpec<E>,
+    arms: { reserved: (event: Memory<E>) => BodyResult; full?: () => BodyResult },
+  ): void;
+  /** Reserves a record for an event of one of several types, as above, and writes its `type` (one store). */
+  reserve<V extends EventVariants, K extends keyof V & string>(
+    events: RingBufferSpec<V>,
+    type: K,
+    arms: { reserved: (event: Memory<Variant<V[K]>>) => BodyResult; full?: () => BodyResult },
+  ): void;
+  reserve(events: RingBufferSpec, ...args: unknown[]): void {
+    const arms = args.at(-1) as { reserved: (event: never) => BodyResult; full?: () => BodyResult };
+    const record = this.#reserve(this.reserve, events, args[0]);
+    const { branch } = record;
+    try {
+      branch.otherwise(arms.reserved(record.reserved() as never));
+      record.full();
+      branch.end(arms.full?.());
+    } catch (error) {
+      throw branch.fail(error);
+    }
+  }
+
+  #reserve(
+    callee: (...args: never[]) => void,
+    events: RingBufferSpec<EventTypes>,
+    type: unknown,
+  ): ReservedRecord {
+    return this.#machine.statement(
+      callee,
+      () => new ReservedRecord(this.#machine, this.#calls, events, type),
     );
+  }
+
+  /**
+   * Publishes a record that `b.reserve` has reserved: one call. `flags` are 0, `BPF_RB_NO_WAKEUP` or
+   * `BPF_RB_FORCE_WAKEUP`. The record cannot be used after it.
+   *
+   * Throws ProgramError if a byte of the record was never written, and if the record was released before.
+   */
+  submit(event: Place | StructMemory, flags = 0): void {
+    this.#machine.statement(this.submit, () => void this.#calls.helper(ringbufSubmit, [event, flags]));
+  }
+
+  /**
+   * Drops a record that `b.reserve` has reserved, so that no reader sees it: one call. `flags` as for
+   * `submit`. The record cannot be used after it.
+   *
+   * Throws ProgramError if the record was released before.
+   */
+  discard(event: Place | StructMemory, flags = 0): void {
+    this.#machine.statement(this.discard, () => void this.#calls.helper(ringbufDiscard, [event, flags]));
   }
 
   // --- raw instructions --------------------------------------------------------------------------
@@ -856,6 +972,8 @@ export class Builder {
    */
   finish(position?: Position): readonly Item[] {
     const { items } = this.#machine;
+    this.#raw.finish();
+    if (!this.#machine.ended) this.#machine.requireReleased('the end');
     this.#machine.close(`${this.#name} is complete: its values and memory cannot be used any more`);
     const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
     const { labels, isUsed: hasRaw } = this.#raw;

@@ -75,6 +75,7 @@ const PARAMETERS: Readonly<Record<Exclude<ArgKind, 'ctx'>, string>> = {
   size: 'size',
   callback: 'subprogram',
   callbackContext: 'stack memory or 0',
+  record: 'reserved record',
   scalar: 'number',
   kernelPointer: 'kernel address',
 };
@@ -166,6 +167,7 @@ export function placeArguments(
       sized = place;
       return fromAddress(machine, to, place);
     }
+    if (kind === 'record') return fromAddress(machine, to, placeOf(argument as Place | StructMemory));
     if (kind === 'key' || kind === 'value' || kind === 'memory') {
       const part = kind !== 'memory' && map ? mapPart(kind, map) : undefined;
       const place = inMemory(machine, argument, callee, part);
@@ -273,7 +275,9 @@ function describeArgument(argument: Argument): string {
 export function inMemory(machine: Machine, argument: Argument, callee: string, part?: MapPart): Place {
   const wanted = part && layoutOf(part.schema);
   const place = isMemory(argument) ? placeOf(argument) : undefined;
-  if (place?.kind === 'memory' && place.isWhole && hasLayout(place.layout, wanted)) return place;
+  // Keys and values in a record of a ring buffer are copied, because only Linux 6.2 accepts them there.
+  const isTaken = place?.kind === 'memory' && !(part && place.provenance.record);
+  if (isTaken && place.isWhole && hasLayout(place.layout, wanted)) return place;
   // Helpers do not accept addresses in the context or in kernel structures: they get a copy.
   const operand = place ?? asOperand(argument, callee);
   const layout = wanted ?? (operand instanceof Place ? operand.layout : layoutOf(u64));

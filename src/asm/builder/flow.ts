@@ -82,7 +82,7 @@ export class Arms {
   end(result: BodyResult): Arm {
     const built = this.#built(result);
     this.#machine.items = this.#outer;
-    this.#machine.join(this.#before, this.#after);
+    this.#machine.at(this.position, () => this.#machine.join(this.#before, this.#after));
     return built;
   }
 
@@ -208,6 +208,7 @@ export class LeavableBlock {
         throw new ProgramError(
           `leave() was called after the end of ${withLine('the block', this.#position)}`,
         );
+      this.#machine.requireReleased('leave()', this.#before.reserved);
       this.#paths.push(this.#machine.save());
       this.#machine.end(insn.ja(this.#end));
     });
@@ -216,7 +217,8 @@ export class LeavableBlock {
   end(result: BodyResult): void {
     this.#machine.at(this.#position, () => requireSynchronous(result));
     this.#over = true;
-    this.#machine.join(this.#before, [...this.#paths, this.#machine.save()]);
+    const paths = [...this.#paths, this.#machine.save()];
+    this.#machine.at(this.#position, () => this.#machine.join(this.#before, paths));
     this.#machine.items.push(insn.label(this.#end));
   }
 

@@ -5,6 +5,7 @@
 import { ProgramError } from '../error.ts';
 import { type Position, withLine } from '../position.ts';
 import type { Machine } from './machine.ts';
+import { NONE, requireReleased, requireSame } from './reservation.ts';
 import { Stack } from './stack.ts';
 import { describeHolder, type Facts, type Holder, isRaw, joinFacts, type State } from './state.ts';
 
@@ -55,7 +56,8 @@ export class LabelStates {
     this.positions.set(label, machine.position);
     const awaited = this.#awaited.get(label);
     if (machine.ended) this.#assumed = awaited === undefined;
-    if (awaited !== undefined) machine.setFacts(machine.ended ? awaited : joinFacts(machine.save(), awaited));
+    if (awaited !== undefined)
+      machine.setFacts(machine.ended ? awaited : joinFacts(machine.save(), awaited, label));
     machine.emit({ label });
     const number = machine.countRawLabel();
     this.#placed.set(label, { state: machine.save(), number });
@@ -80,9 +82,15 @@ export class LabelStates {
           );
   }
 
+  /** Throws ProgramError if a jump to the shared exit, which is no label of the user's, leaks a record. */
+  finish(): void {
+    for (const [label, { reserved }] of this.#awaited)
+      if (!this.#placed.has(label)) requireReleased(reserved, `the jump to '${label}'`);
+  }
+
   #await(label: string, facts: Facts): void {
     const others = this.#awaited.get(label);
-    this.#awaited.set(label, others === undefined ? facts : joinFacts(others, facts));
+    this.#awaited.set(label, others === undefined ? facts : joinFacts(others, facts, label));
   }
 
   /**
@@ -107,6 +115,7 @@ export class LabelStates {
       ),
       versions: versions.map(() => undefined),
       stack: new Stack(),
+      reserved: NONE,
     };
   }
 
@@ -116,6 +125,7 @@ export class LabelStates {
    */
   #jumpBack(label: string, { state, number }: Placed): void {
     const here = this.#machine.save();
+    requireSame(here.reserved, state.reserved, `at the jump back to '${label}'`);
     for (const [register, holder] of state.holders.entries()) {
       const now = here.holders[register];
       if (holder === undefined || (isRaw(holder) && isRaw(now))) continue;

@@ -11,6 +11,7 @@ import type { Instruction, Item, Register } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
 import { capture, type Position, withLine } from '../position.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 } from '../registers.ts';
+import { joinReserved, NONE, type Reservation, type Reserved, requireReleased } from './reservation.ts';
 import { type SlotUse, Stack, type StackSlot } from './stack.ts';
 import {
   describeHolder,
@@ -59,6 +60,7 @@ export class Machine {
   /** The number of raw labels so far. */
   #rawLabels = 0;
   #scratch = new Set<number>();
+  #reserved: Reserved = NONE;
   #position: Position | undefined;
   #ended: Position | undefined | false = false;
   #labels = 0;
@@ -321,6 +323,30 @@ export class Machine {
     return new RangeError(`no ${kind} register is free; ${advice}. In use: ${holders.join(', ')}`);
   }
 
+  // --- records of ring buffers -------------------------------------------------------------------
+
+  /** The records that are reserved now. */
+  get reserved(): Reserved {
+    return this.#reserved;
+  }
+
+  /** Begins a record: its bytes are unwritten, and it must be released. */
+  reserve(record: Reservation): void {
+    this.#reserved = new Set([...this.#reserved, record]);
+    this.stack.track(record);
+  }
+
+  /** Ends a record; `by` is the past participle of the action. */
+  releaseRecord(record: Reservation, by: string): void {
+    record.released = { by, position: this.#position };
+    this.#reserved = new Set([...this.#reserved].filter((each) => each !== record));
+  }
+
+  /** Throws ProgramError if a record is reserved that is not in `outer`: `what` would leak it. */
+  requireReleased(what: string, outer?: Reserved): void {
+    requireReleased(this.#reserved, what, outer);
+  }
+
   // --- branches ----------------------------------------------------------------------------------
 
   /** Returns a copy of the state, for `restore` and `join`. */
@@ -329,6 +355,7 @@ export class Machine {
       holders: [...this.#holders],
       versions: [...this.#versions],
       stack: this.#stack.copy(),
+      reserved: this.#reserved,
       ended: this.#ended,
       scope: this.#scope,
     };
@@ -339,6 +366,7 @@ export class Machine {
     this.#holders = [...state.holders];
     this.#versions = [...state.versions];
     this.#stack = state.stack.copy();
+    this.#reserved = state.reserved;
     this.#ended = state.ended;
     this.#scope = state.scope;
   }
@@ -358,6 +386,8 @@ export class Machine {
    * Joins paths that began at `before`. A value survives if no path lost it, and a byte counts as written if
    * every path wrote it. Values that a path made are gone, except registers that raw instructions set on
    * every path. Paths that have ended do not count.
+   *
+   * Throws ProgramError if a record of a ring buffer is not reserved or released on all paths alike.
    */
   join(before: State, paths: readonly State[]): void {
     const open = paths.filter(({ ended }) => ended === false);
@@ -368,6 +398,10 @@ export class Machine {
       return;
     }
     this.#ended = false;
+    this.#reserved = joinReserved(
+      before.reserved,
+      open.map(({ reserved }) => reserved),
+    );
     for (const register of this.#holders.keys()) {
       const joined = open.map(({ holders }) => holders[register]).reduce(joinHolders);
       this.#holders[register] = joined === before.holders[register] || isRaw(joined) ? joined : undefined;
@@ -392,6 +426,7 @@ export class Machine {
     this.#versions = joined.versions.map((version) => version ?? ++this.#lastVersion);
     this.#stack = this.#stack.copy();
     this.#stack.keepWrittenIn(joined.stack, true);
+    this.#reserved = joined.reserved;
   }
 
   /** Counts a raw label and returns its number, from 1. */

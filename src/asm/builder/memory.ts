@@ -236,7 +236,11 @@ class ElementsPlace extends Place {
         machine.emit(insn.add(register, base));
         return memoryWith(
           ...([machine, new Value(machine, register, holder), this.offset, layout.element] as const),
-          ...([holder.name, this.kind, { align: Math.min(align, size & -size) }] as const),
+          ...([
+            holder.name,
+            this.kind,
+            { align: Math.min(align, size & -size), record: this.provenance.record },
+          ] as const),
         );
       },
       release: () => machine.release(register, holder),

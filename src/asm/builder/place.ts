@@ -21,6 +21,7 @@ import {
   requireFits,
   typeOfOperand,
 } from './operand.ts';
+import type { Reservation } from './reservation.ts';
 import { StackSlot, type TrackedMemory } from './stack.ts';
 import { describeHolder } from './state.ts';
 import { type ValidBits, Value } from './value.ts';
@@ -53,6 +54,8 @@ export interface Provenance {
    * themselves.)
    */
   readonly tracked?: TrackedMemory;
+  /** The record of a ring buffer that the memory belongs to. */
+  readonly record?: Reservation;
   readonly bits?: BitField;
 }
 
@@ -402,6 +405,8 @@ export class Place extends Readable {
   }
 
   #requireOpen(): void {
+    const { record } = this.provenance;
+    if (record && !this.machine.reserved.has(record)) throw record.gone();
     if (!(this.base instanceof StackSlot) || this.machine.stack.has(this.base)) return;
     throw new ProgramError(
       `${describeHolder({ name: this.name, position: this.base.position })} is on the stack of a block that has ended: make it before the block`,

@@ -46,6 +46,11 @@ export class RawCode {
     return this.#isUsed;
   }
 
+  /** Checks the jumps to the shared exit, when the program is complete. */
+  finish(): void {
+    this.#labels.finish();
+  }
+
   /** Emits the items unchanged, except unreachable instructions before their last label, which it drops. */
   emit(items: readonly Item[]): void {
     this.#isUsed = true;
@@ -79,6 +84,7 @@ export class RawCode {
     if (form === undefined) return;
     // The exit of a program reads r0, but that of a subprogram does not. The graph checks it later.
     if (form.flow !== 'exit') this.#checkReads(instruction, form);
+    else this.#machine.requireReleased('the exit');
     this.#checkWrites(instruction, form);
     this.#accessStack(instruction, form);
     this.#recordTargets(instruction, form);

@@ -3,6 +3,7 @@
  * paths merge.
  */
 import { describePosition, type Position } from '../position.ts';
+import { type Reserved, requireSame } from './reservation.ts';
 import type { Stack } from './stack.ts';
 
 /** A block of the program and the blocks around it. */
@@ -59,6 +60,8 @@ export interface Facts {
    */
   readonly versions: readonly (number | undefined)[];
   readonly stack: Stack;
+  /** The reserved records of ring buffers. */
+  readonly reserved: Reserved;
 }
 
 export interface State extends Facts {
@@ -68,15 +71,19 @@ export interface State extends Facts {
   readonly scope: Scope;
 }
 
-/** The facts that hold on two paths: common holders, raw values, and the bytes written on both. */
-export function joinFacts(one: Facts, other: Facts): Facts {
+/**
+ * The facts that hold on two paths to a label: common holders, raw values, and the bytes written on both.
+ * @throws {ProgramError} if a record is reserved on one of them only.
+ */
+export function joinFacts(one: Facts, other: Facts, label: string): Facts {
+  requireSame(one.reserved, other.reserved, `to the label '${label}'`);
   const stack = one.stack.copy();
   stack.keepWrittenIn(other.stack, false);
   const holders = one.holders.map((holder, register) => joinHolders(holder, other.holders[register]));
   const versions = one.versions.map((version, register) =>
     version === other.versions[register] ? version : undefined,
   );
-  return { holders, versions, stack };
+  return { holders, versions, stack, reserved: one.reserved };
 }
 
 export function joinHolders(one: Holder | undefined, other: Holder | undefined): Holder | undefined {

@@ -3,12 +3,13 @@
  *
  *     map attempts: hash, key 8 bytes, value 16 bytes, 1024 entries
  *     map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map attempts
+ *     map events: ringBuffer, 262144 bytes
  *     map sizes: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels small, large
  */
 import { messageWithoutPosition } from '../error-position.ts';
 import { isJumpTable, jumpTable } from '../jump-table.ts';
 import { shownLabel } from '../labels.ts';
-import { bytes, layoutOf } from '../layout.ts';
+import { bytes, layoutOf, u32 } from '../layout.ts';
 import { type MapSpec, MapType, programArray } from '../map.ts';
 import { arrayOfMaps, hashOfMaps, isMapOfMaps } from '../map-of-maps.ts';
 import { nearest } from '../nearest.ts';
@@ -29,6 +30,7 @@ type Refuse = (message: string, at: number) => never;
 /** Returns the line of a map. `within` is the prefix of a jump table's labels in an appended subprogram. */
 export function mapLine(map: MapSpec, within = ''): string {
   const { name, type, key, value, maxEntries, flags } = map;
+  if (type === MapType.ringBuffer) return `map ${name}: ringBuffer, ${maxEntries} bytes`;
   const kind = Object.entries(MapType).find(([, number]) => number === type)?.[0] ?? `type ${type}`;
   const entries =
     type === MapType.perfEventArray
@@ -52,6 +54,8 @@ export function mapLine(map: MapSpec, within = ''): string {
 /** The part that every map has. */
 const COMMON =
   /^\s*map\s+(?<name>[A-Za-z0-9_.]+)\s*:\s*(?<kind>\w+)\s*,\s*key\s+(?<key>\d+)\s+bytes?\s*,\s*value\s+(?<value>\d+)\s+bytes?\s*,\s*(?:(?<entries>\d+)\s+entr(?:y|ies)|one ring a CPU)(?<rest>\s*(?:,.*)?)$/d;
+/** The line of a ring buffer, which has no keys and values. */
+const RING_BUFFER = /^\s*map\s+(?<name>[A-Za-z0-9_.]+)\s*:\s*ringBuffer\s*,\s*(?<bytes>\d+)\s+bytes$/d;
 /** The part that only some maps have. */
 const REST =
   /^(?:\s*,\s*flags\s+(?<flags>0x[0-9a-fA-F]{1,8}|\d{1,9}))?(?:\s*,\s*inner\s+map\s+(?<inner>[\w.]+))?(?:\s*,\s*labels\s+(?<labels>\S.*))?$/d;
@@ -78,6 +82,8 @@ export function readMap(
   refuse: Refuse,
 ): Declaration {
   const whole = line.trimEnd();
+  const ring = RING_BUFFER.exec(whole);
+  if (ring) return readRingBuffer(ring, refuse);
   const found = COMMON.exec(whole);
   if (found === null)
     return refuse("expected 'map NAME: KIND, key N bytes, value N bytes, N entries'", whole.search(/\S/));
@@ -85,6 +91,11 @@ export function readMap(
   const { name = '', kind = '', entries = '0', rest = '' } = found.groups ?? {};
   if (name.length > 15) return refuse(`map name ${quoted(name)} has more than 15 characters`, at('name'));
   if (!isKind(kind)) return refuse(unknownKind(kind), at('kind'));
+  if (kind === 'ringBuffer')
+    return refuse(
+      "a ring buffer has no keys and values: expected 'map NAME: ringBuffer, N bytes'",
+      at('kind'),
+    );
   const size = (part: 'key' | 'value'): number => {
     const digits = found.groups?.[part] ?? '';
     const number = Number(digits);
@@ -120,6 +131,21 @@ export function readMap(
   } catch (error) {
     return refuse(messageWithoutPosition(error as Error), at('name'));
   }
+}
+
+/** The ring buffer that the groups `name` and `bytes` of a match declare. */
+function readRingBuffer({ groups = {}, indices }: RegExpExecArray, refuse: Refuse): Declaration {
+  const { name = '', bytes: digits = '' } = groups;
+  const at = (group: string): number => indices?.groups?.[group]?.[0] ?? 0;
+  if (name.length > 15) return refuse(`map name ${quoted(name)} has more than 15 characters`, at('name'));
+  const maxEntries = Number(digits);
+  if (maxEntries < 1 || maxEntries > 0xffff_ffff)
+    return refuse(`${brief(digits)} bytes is not between 1 and 2^32-1`, at('bytes'));
+  const map: MapSpec = {
+    ...({ kind: 'map', name, type: MapType.ringBuffer, key: u32, value: u32 } as const),
+    ...{ maxEntries, flags: 0 },
+  };
+  return { map, at: at('name'), labelsAt: [] };
 }
 
 function isKind(kind: string): kind is keyof typeof MapType {

@@ -52,6 +52,10 @@ export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number
 }
 
 function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): number {
+  if (spec.type === MapType.ringBuffer && spec.maxEntries % kernel.pageSize !== 0)
+    throw new RangeError(
+      `the ring buffer '${spec.name}' has ${spec.maxEntries} bytes, which is less than a page of this kernel: use bytes: ${kernel.pageSize} or more`,
+    );
   const attempt = (named: boolean, types?: BtfFields): number => create(kernel, spec, named, inner, types);
   let result = (debug ? withMapBtf(kernel, spec, (types) => attempt(true, types)) : undefined) ?? -1;
   // BTF and names are for people only: a map without them works the same.
@@ -62,6 +66,12 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
   if (result === -Errno.EINVAL) refuseFlags(kernel, spec);
   if (result === -Errno.EINVAL && isJumpTable(spec))
     throw new UnsupportedError('jump tables', '6.19', `'${spec.name}' is a jump table`);
+  if (result === -Errno.EINVAL && spec.type === MapType.ringBuffer)
+    throw new UnsupportedError(
+      'ring buffers',
+      '5.8',
+      `'${spec.name}' is one; use perfEventArray('${spec.name}', ...), which has the same events`,
+    );
   throw kernelError(kernel, {
     syscall: 'bpf(BPF_MAP_CREATE)',
     errno: -result,
@@ -72,8 +82,8 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
 function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, types?: BtfFields): number {
   const attr = new Attr(kernel.syscalls, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME))
     .u32(0, spec.type)
-    .u32(4, layoutOf(spec.key).size)
-    .u32(8, layoutOf(spec.value).size)
+    .u32(4, spec.type === MapType.ringBuffer ? 0 : layoutOf(spec.key).size)
+    .u32(8, spec.type === MapType.ringBuffer ? 0 : layoutOf(spec.value).size)
     .u32(12, entriesOf(kernel, spec))
     .u32(16, spec.flags)
     .u32(INNER_MAP, inner);

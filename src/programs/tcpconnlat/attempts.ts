@@ -8,6 +8,7 @@ import type { Memory } from '../../asm/builder/memory.ts';
 import type { Operand, Readable } from '../../asm/builder/operand.ts';
 import type { Place, StructMemory } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
+import { perfEventArray } from '../../asm/events.ts';
 import { BPF_NOEXIST } from '../../asm/flags.ts';
 import {
   getCurrentCgroupId,
@@ -18,7 +19,7 @@ import {
   ktimeGetNs,
 } from '../../asm/helpers.ts';
 import { type StructSchema, s64, u16be, u32, u64 } from '../../asm/layout.ts';
-import { array, hash, type MapSpec, perfEventArray } from '../../asm/map.ts';
+import { array, hash, type MapSpec } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import {
   countersOf,
