@@ -536,14 +536,14 @@ export const ringbufOutput = helper(130, 'ringbuf_output', '5.8', ['map', 'memor
 export const ringbufReserve = helper(131, 'ringbuf_reserve', '5.8', ['map', 'scalar', 'scalar']);
 
 /**
- * Publishes a record that `b.reserve` has reserved (Linux 5.8). Flags as for `ringbufOutput`. `b.submit` calls
- * it.
+ * Publishes a record that `b.reserve` has reserved (Linux 5.8). Flags as for `ringbufOutput`. `b.submit`
+ * calls it.
  */
 export const ringbufSubmit = helper(132, 'ringbuf_submit', '5.8', ['record', 'scalar'], { result: 'void' });
 
 /**
- * Drops a record that `b.reserve` has reserved (Linux 5.8). Flags as for `ringbufOutput`. `b.discard` calls
- * it.
+ * Drops a record that `b.reserve` has reserved (Linux 5.8). Flags as for `ringbufOutput`. `b.discard`
+ * calls it.
  */
 export const ringbufDiscard = helper(133, 'ringbuf_discard', '5.8', ['record', 'scalar'], { result: 'void' });
 

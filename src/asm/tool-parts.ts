@@ -9,8 +9,8 @@ import type { ProgramSpec, TailCalled, Tool, ToolEvents } from './program.ts';
 
 /**
  * All maps of a tool: the listed ones, those of its programs, its events maps with their counters of lost
- * events, its program arrays, and the inner maps of maps of maps. An inner map precedes its outer map. Jump tables are missing, because the
- * loader creates each with its program.
+ * events, its program arrays, and the inner maps of maps of maps. An inner map precedes its outer map. Jump
+ * tables are missing, because the loader creates each with its program.
  */
 export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
   const named = [

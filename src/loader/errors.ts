@@ -349,8 +349,8 @@ export class VerifierError extends KernelError {
 }
 
 /**
- * A perf ring or ring buffer holds an invalid record. Reading skipped a single invalid sample, or else the rest of the ring,
- * and continues. A session passes this error to `onError`.
+ * A perf ring or ring buffer holds an invalid record. Reading skipped a single invalid sample, or else the
+ * rest of the ring, and continues. A session passes this error to `onError`.
  *
  * @example
  * ```ts

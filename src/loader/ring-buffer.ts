@@ -2,8 +2,8 @@
  * A ring buffer, read from the event loop.
  *
  * The kernel wakes the reader when a program commits the record at the reader's position, and the poll
- * reports the descriptor as readable as long as the ring buffer is not empty. Programs may also commit without
- * a wake-up (`BPF_RB_NO_WAKEUP`), so a timer reads the ring buffer, too.
+ * reports the descriptor as readable as long as the ring buffer is not empty. Programs may also commit
+ * without a wake-up (`BPF_RB_NO_WAKEUP`), so a timer reads the ring buffer, too.
  */
 import type { u64n } from '../asm/layout.ts';
 import { type GlobalsSpec, MapType } from '../asm/map.ts';

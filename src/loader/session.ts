@@ -68,8 +68,8 @@ export type EventsMapsOf<E extends ToolEvents> = E extends EventsSpec
  * Options of `Session.open`: the handlers of a tool's events, and how its rings are read.
  *
  * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onSample` and
- * `onLost` are for tools with events only, `onCpus`, `wakeup` and `pagesPerCpu` for perf event arrays, and `flushMs` for
- * ring buffers.
+ * `onLost` are for tools with events only, `onCpus`, `wakeup` and `pagesPerCpu` for perf event arrays, and
+ * `flushMs` for ring buffers.
  * @example
  * ```ts
  * import { chars, perfEventArray, type SessionOptions, struct } from 'tsbpf';

@@ -973,7 +973,7 @@ export class Builder {
   finish(position?: Position): readonly Item[] {
     const { items } = this.#machine;
     this.#raw.finish();
-    if (!this.#machine.ended) this.#machine.requireReleased('the end');
+    if (!this.#machine.ended) this.#machine.requireReleasedAtEnd('the end');
     this.#machine.close(`${this.#name} is complete: its values and memory cannot be used any more`);
     const end = [insn.mov(r0, this.#result), insn.exit()].map((made) => ({ ...made, position }));
     const { labels, isUsed: hasRaw } = this.#raw;

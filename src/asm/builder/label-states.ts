@@ -5,7 +5,7 @@
 import { ProgramError } from '../error.ts';
 import { type Position, withLine } from '../position.ts';
 import type { Machine } from './machine.ts';
-import { NONE, requireReleased, requireSame } from './reservation.ts';
+import { NONE, requireSame } from './reservation.ts';
 import { Stack } from './stack.ts';
 import { describeHolder, type Facts, type Holder, isRaw, joinFacts, type State } from './state.ts';
 
@@ -85,7 +85,7 @@ export class LabelStates {
   /** Throws ProgramError if a jump to the shared exit, which is no label of the user's, leaks a record. */
   finish(): void {
     for (const [label, { reserved }] of this.#awaited)
-      if (!this.#placed.has(label)) requireReleased(reserved, `the jump to '${label}'`);
+      if (!this.#placed.has(label)) this.#machine.requireReleasedAtEnd(`the jump to '${label}'`, reserved);
   }
 
   #await(label: string, facts: Facts): void {

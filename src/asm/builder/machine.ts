@@ -347,6 +347,11 @@ export class Machine {
     requireReleased(this.#reserved, what, outer);
   }
 
+  /** Throws ProgramError, at the line that reserved it, if a record is reserved: the program has ended. */
+  requireReleasedAtEnd(what: string, reserved = this.#reserved): void {
+    for (const record of reserved) this.at(record.position, () => requireReleased(reserved, what));
+  }
+
   // --- branches ----------------------------------------------------------------------------------
 
   /** Returns a copy of the state, for `restore` and `join`. */
