@@ -10,7 +10,9 @@ const { openSync, readFileSync, renameSync, writeFileSync } = require('node:fs')
 const { Script } = require('node:vm');
 
 const ENOENT = 2;
-const BPF_MAP_GET_NEXT_KEY = 4;
+const BPF_MAP_LOOKUP_BATCH = 24;
+/** Offset of the number of entries in the attribute of BPF_MAP_LOOKUP_BATCH. */
+const BATCH_COUNT = 32;
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 const PROT_WRITE = 0x2;
 const PAGE = 4096;
@@ -22,7 +24,7 @@ function functionOf(prototype) {
 }
 
 const FUNCTIONS = {
-  syscall: (_number, command) => (command === BPF_MAP_GET_NEXT_KEY ? -1 : newDescriptor()),
+  syscall: (_number, command, attr) => (command === BPF_MAP_LOOKUP_BATCH ? emptyMap(attr) : newDescriptor()),
   epoll_create1: newDescriptor,
   fcntl: newDescriptor, // F_DUPFD_CLOEXEC
   // Mapping a file fails, so that files are read.
@@ -31,6 +33,12 @@ const FUNCTIONS = {
 
 function newDescriptor() {
   return openSync('/dev/null', 'r');
+}
+
+/** The answer to BPF_MAP_LOOKUP_BATCH for a map without entries. */
+function emptyMap(attr) {
+  attr.fill(0, BATCH_COUNT, BATCH_COUNT + 4);
+  return -1; // ENOENT
 }
 
 /** An empty perf ring. Its first page (`struct perf_event_mmap_page`) has the offset of the data. */

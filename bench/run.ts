@@ -12,6 +12,7 @@ import { cost } from './cost.ts';
 import { delay } from './delay.ts';
 import { importing } from './import.ts';
 import { load } from './load.ts';
+import { maps } from './maps.ts';
 import type { Row } from './measure.ts';
 import { programs } from './programs.ts';
 import { atRest } from './rest.ts';
@@ -31,6 +32,7 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   connects,
   cost,
   rings,
+  maps,
   load,
 };
 /** The measures that run only if named: load takes minutes, cost needs QEMU. */

@@ -127,6 +127,7 @@ export {
   type Failure,
   KernelError,
   LockdownError,
+  MapBatchError,
   MapIterationError,
   NoSuchSymbolError,
   NotPermittedError,

@@ -36,6 +36,7 @@ export const EXIT_STATUS: { readonly [code: string]: ExitStatus | 'program' } = 
   ERR_JUMP_RANGE: 'program',
   ERR_KERNEL: 1,
   ERR_LOCKDOWN: 1,
+  ERR_MAP_BATCH: 1,
   ERR_MAP_ITERATION: 1,
   ERR_NATIVE_CODE: 1,
   ERR_NOT_PERMITTED: 1,

@@ -2,6 +2,7 @@
  * Errors of the loader. A message is one line: the attempted operation, the kernel's answer, the likely
  * cause, and the next step.
  */
+import { inspect } from 'node:util';
 import { type Assembled, type AssembledInstruction, functionStarts } from '../asm/assemble.ts';
 import { TsbpfError } from '../asm/error.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
@@ -410,6 +411,58 @@ export class MapIterationError extends TsbpfError {
     this.keysRead = keysRead;
   }
 }
+
+/**
+ * A call for many entries of a map failed after some of them: `updateMany`, `deleteMany`, `drain` or `clear`.
+ *
+ * @example
+ * ```ts
+ * import { type BpfMap, MapBatchError, type MapSpec, type u32 } from 'tsbpf';
+ *
+ * function fill(map: BpfMap<MapSpec<typeof u32, typeof u32>>, entries: [number, number][]): void {
+ *   try {
+ *     map.updateMany(entries);
+ *   } catch (error) {
+ *     if (!(error instanceof MapBatchError)) throw error;
+ *     console.error(`${error.applied} entries updated; the first that failed:`, entries[error.index ?? 0]);
+ *   }
+ * }
+ * ```
+ */
+export class MapBatchError extends KernelError {
+  override name = 'MapBatchError';
+  override readonly code = 'ERR_MAP_BATCH';
+  /** The number of entries that were updated or deleted. */
+  readonly applied: number;
+  /** The index of the entry that failed, in the order in which they were passed; undefined for `drain`. */
+  readonly index: number | undefined;
+  /** The key of this entry. */
+  readonly key: unknown;
+  /** The entries that `drain` deleted before the error. */
+  readonly drained: readonly (readonly [unknown, unknown])[] | undefined;
+
+  constructor(
+    failure: KernelError,
+    {
+      applied,
+      did,
+      index,
+      key,
+      drained,
+    }: Partial<Pick<MapBatchError, 'index' | 'key' | 'drained'>> & { applied: number; did: string },
+  ) {
+    const where = index === undefined ? '' : `entry ${index} (key ${inspect(key, INSPECT)}) failed, `;
+    const progress = `${where}${applied} were ${did} before`;
+    super({ ...failure, hint: failure.hint ? `${progress}: ${failure.hint}` : progress });
+    this.applied = applied;
+    this.index = index;
+    this.key = key;
+    this.drained = drained;
+  }
+}
+
+/** How messages show keys: on one line, without long lists and texts. */
+const INSPECT = { breakLength: Number.POSITIVE_INFINITY, maxArrayLength: 16, maxStringLength: 64 } as const;
 
 /**
  * A map, program, link or session was used after `close()`. The message names the object.

@@ -4,18 +4,21 @@
  * Source: man 2 bpf.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
-import { withSourcePosition } from '../asm/error-position.ts';
+import { messageWithoutPosition, withSourcePosition } from '../asm/error-position.ts';
 import { BPF_F_MMAPABLE } from '../asm/flags.ts';
 import { KeyCodec } from '../asm/layout/key.ts';
 import { encodeValue, layoutOf, type ValueDecoder, valueDecoder } from '../asm/layout.ts';
 import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, type ValueOf } from '../asm/map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
-import { Descriptor } from './bpf.ts';
+import { Command, Descriptor } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
+import { KernelError, MapBatchError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import type { Chunk } from './map/batch.ts';
 import { createMap, freezeMap } from './map/create.ts';
-import { Elements, UpdateMode } from './map/elements.ts';
+import { ARRAYS, Elements, UpdateMode } from './map/elements.ts';
 import { Mapping } from './map/mapping.ts';
+import { paced } from './map/pacer.ts';
 import { type View, viewOf } from './map/view.ts';
 import type { Closeable } from './resources.ts';
 
@@ -188,7 +191,9 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    */
   lookup(key: KeyOf<M>): ValueOf<M> | undefined {
     this.#setKey(key);
-    return this.#elements.lookup() ? this.#readValue() : undefined;
+    if (!this.#elements.lookup()) return undefined;
+    const { value } = this.#elements;
+    return this.#decode(new DataView(value.buffer, value.byteOffset, value.byteLength), 0);
   }
 
   /**
@@ -200,8 +205,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * @throws {ClosedError}
    */
   update(key: KeyOf<M>, value: UpdateValue<M>, mode: UpdateMode = UpdateMode.any): void {
-    if (this.#stride > 0) this.#writeValues(value as Static<M['value']>[]);
-    else this.#elements.value.set(encodeValue(this.spec.value, this.#kernelValue(value)));
+    this.#encode(value, this.#elements.value, 0);
     this.#setKey(key);
     this.#elements.update(mode);
   }
@@ -225,9 +229,105 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Lists each key once. The first step reads all keys, so the loop may add and delete keys. A key that
-   * others add or delete during this reading may be missing; every other key is listed, or `keys` throws
-   * before it lists any.
+   * Updates many entries, in batches (Linux 5.6) or one after another. Returns their number.
+   *
+   * It encodes all entries before the first call, so a key or value that does not fit the schema changes
+   * nothing. The update of all entries is not atomic. Modes other than `any` have no batches: they take a
+   * call for each entry.
+   * @throws {MapBatchError} if the kernel refuses an entry: the entries before it are updated, those after it
+   * are not. @throws {TypeError} or {RangeError} if a key or value does not fit the schema. @throws
+   * {ClosedError}
+   *
+   * @example
+   * ```ts
+   * import { BpfMap, hash, Kernel, u32, u64 } from 'tsbpf';
+   *
+   * const map = BpfMap.create(new Kernel(), hash('counts', { key: u32, value: u64, maxEntries: 1024 }));
+   * console.log(map.updateMany([[1, 10n], [2, 20n]])); // 2
+   * console.log(map.deleteMany([1, 3])); // 1
+   * map.close();
+   * ```
+   */
+  updateMany(
+    entries: Iterable<readonly [KeyOf<M>, UpdateValue<M>]>,
+    mode: UpdateMode = UpdateMode.any,
+  ): number {
+    const chunks = this.#chunks(entries, (chunk, at, [key, value]) => {
+      this.#encode(value, chunk.values, at * this.#elements.value.length);
+      chunk.keys.set(this.#keys.encode(key), at * this.#elements.key.length);
+    });
+    return this.#write(Command.mapUpdateBatch, chunks, mode);
+  }
+
+  /**
+   * Deletes many keys, in batches (Linux 5.6) or one after another. Returns the number of keys that the map
+   * had.
+   * @throws {MapBatchError} if the kernel refuses a key: the keys before it are deleted, those after it are
+   * not. @throws {TypeError} for an array, whose keys cannot be deleted, and, before the first call, if a key
+   * does not fit the schema. @throws {RangeError} @throws {ClosedError}
+   */
+  deleteMany(keys: Iterable<KeyOf<M>>): number {
+    this.#checkDeletable();
+    const chunks = this.#chunks(keys, (chunk, at, key) =>
+      chunk.keys.set(this.#keys.encode(key), at * this.#elements.key.length),
+    );
+    return this.#write(Command.mapDeleteBatch, chunks);
+  }
+
+  /**
+   * Deletes all entries and returns them. An entry that others add meanwhile may stay.
+   *
+   * On Linux 5.6 and later each entry of a hash table is read and deleted at once, so no update is lost. On
+   * older kernels, and for tries, the value of an update between lookup and deletion is lost.
+   * @throws {MapBatchError} if the kernel refuses; `drained` has the entries that were deleted before.
+   * @throws {TypeError} for an array, whose keys cannot be deleted. @throws {MapIterationError} as `keys`.
+   * @throws {ClosedError}
+   *
+   * @example
+   * ```ts
+   * import { BpfMap, hash, Kernel, u32, u64 } from 'tsbpf';
+   *
+   * const map = BpfMap.create(new Kernel(), hash('counts', { key: u32, value: u64, maxEntries: 1024 }));
+   * map.update(7, 1n);
+   * console.log(map.drain(), map.drain()); // [ [ 7, 1n ] ] []
+   * map.close();
+   * ```
+   */
+  drain(): [KeyOf<M>, ValueOf<M>][] {
+    this.#checkDeletable();
+    const drained: [KeyOf<M>, ValueOf<M>][] = [];
+    try {
+      for (const chunk of this.#elements.drain())
+        for (let at = 0; at < chunk.count; at++) drained.push(this.#entry(chunk, at));
+    } catch (error) {
+      throw error instanceof KernelError
+        ? withSourcePosition(new MapBatchError(error, { applied: drained.length, did: 'drained', drained }))
+        : error;
+    }
+    return drained;
+  }
+
+  /** Deletes all entries, as `drain`. Returns their number. */
+  clear(): number {
+    this.#checkDeletable();
+    let cleared = 0;
+    try {
+      for (const chunk of this.#elements.drain()) cleared += chunk.count;
+    } catch (error) {
+      throw error instanceof KernelError
+        ? withSourcePosition(new MapBatchError(error, { applied: cleared, did: 'deleted' }))
+        : error;
+    }
+    return cleared;
+  }
+
+  /**
+   * Lists each key once. The loop may add and delete keys. A key that the loop or others add or delete during
+   * the listing may be missing; every other key is listed, or `keys` throws.
+   *
+   * On Linux 5.6 and later the keys of hash tables and arrays are read in batches of up to 4096, one when the
+   * loop needs it. Other maps, and older kernels, step from key to key; there `keys` reads all of them before
+   * it lists any.
    *
    * `lookup`, `update` and `delete` accept every listed key. Programs can write keys that no plain value
    * represents. They are listed as follows:
@@ -239,24 +339,41 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    * - Padding that is not zero: only the listed object itself represents the key; a copy of it has zero
    *   padding.
    *
-   * @throws {MapIterationError} if others delete keys faster than the loader reads them. @throws
-   * {ClosedError}
-   * @throws {KernelError}
+   * @throws {MapIterationError} without batches, if others delete keys faster than the loader reads them.
+   * @throws {ClosedError} @throws {KernelError}
    */
   *keys(): Generator<KeyOf<M>, void, undefined> {
-    for (const bytes of this.#elements.keys()) yield this.#keys.decode(bytes);
+    for (const chunk of this.#elements.read({ values: false }))
+      for (let at = 0; at < chunk.count; at++) yield this.#key(chunk, at);
   }
 
   /**
-   * Lists each key with its value. Each step of the loop reads one value and skips keys that were deleted
-   * before it; in a trie, such a key has the value of the next shorter prefix, if there is one. Throws the
-   * errors of `keys`.
+   * Lists each key with its value, as `keys` lists keys. A value is that of the moment at which its batch was
+   * read.
+   *
+   * Without batches, each step of the loop reads one value and skips keys that were deleted before it; in a
+   * trie, such a key has the value of the next shorter prefix, if there is one. Throws the errors of `keys`.
    */
   *entries(): Generator<[KeyOf<M>, ValueOf<M>], void, undefined> {
-    for (const bytes of this.#elements.keys()) {
-      this.#elements.key.set(bytes);
-      if (this.#elements.lookup()) yield [this.#keys.decode(bytes), this.#readValue()];
-    }
+    for (const chunk of this.#elements.read({ values: true }))
+      for (let at = 0; at < chunk.count; at++) yield this.#entry(chunk, at);
+  }
+
+  /**
+   * Lists each key with its value, as `entries`, and lets the event loop run at least every 5 ms, so that a
+   * long listing does not delay events and timers.
+   *
+   * @example
+   * ```ts
+   * import { BpfMap, hash, Kernel, u32, u64 } from 'tsbpf';
+   *
+   * const map = BpfMap.create(new Kernel(), hash('counts', { key: u32, value: u64, maxEntries: 1_000_000 }));
+   * for await (const [key, value] of map.entriesAsync()) console.log(key, value);
+   * map.close();
+   * ```
+   */
+  entriesAsync(): AsyncIterableIterator<[KeyOf<M>, ValueOf<M>], undefined, undefined> {
+    return paced(this.#elements.read({ values: true }), (chunk, at) => this.#entry(chunk, at));
   }
 
   /** Closes the map. Programs that use it keep it in the kernel. A second call does nothing. */
@@ -275,17 +392,29 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     this.#elements.key.set(this.#keys.encode(key));
   }
 
-  /** Decodes the value of the last lookup. */
-  #readValue(): ValueOf<M> {
-    const view = dataView(this.#elements.value);
-    const one = (index: number) => this.#decodeValue(view, index * this.#stride);
-    return (
-      this.#stride > 0 ? this.#kernel.possibleCpus.map((_, index) => one(index)) : one(0)
+  #key(chunk: Chunk, at: number): KeyOf<M> {
+    return this.#keys.decodeAt(chunk.keyView, at * this.#elements.key.length);
+  }
+
+  #entry(chunk: Chunk, at: number): [KeyOf<M>, ValueOf<M>] {
+    return [this.#key(chunk, at), this.#decode(chunk.valueView, at * this.#elements.value.length)];
+  }
+
+  /** Decodes the value at an offset of a view. */
+  #decode(view: DataView, offset: number): ValueOf<M> {
+    if (this.#stride === 0) return this.#decodeValue(view, offset) as ValueOf<M>;
+    return this.#kernel.possibleCpus.map((_, index) =>
+      this.#decodeValue(view, offset + index * this.#stride),
     ) as ValueOf<M>;
   }
 
-  /** Encodes a value for each CPU, for an update. */
-  #writeValues(values: readonly Static<M['value']>[]): void {
+  /** Encodes a value, or one for each CPU, at an offset of `target`. */
+  #encode(value: UpdateValue<M>, target: Uint8Array, offset: number): void {
+    if (this.#stride === 0) {
+      target.set(encodeValue(this.spec.value, this.#kernelValue(value)), offset);
+      return;
+    }
+    const values = value as readonly Static<M['value']>[];
     const cpus = this.#kernel.possibleCpus.length;
     const count = Array.isArray(values) ? `a list of ${values.length}` : String(values);
     if (!Array.isArray(values) || values.length !== cpus)
@@ -294,11 +423,60 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
           `map '${this.spec.name}' takes a list of ${cpus} values, one for each possible CPU, not ${count}`,
         ),
       );
-    for (const [index, value] of values.entries())
-      this.#elements.value.set(encodeValue(this.spec.value, value), index * this.#stride);
+    for (const [index, each] of values.entries())
+      target.set(encodeValue(this.spec.value, each), offset + index * this.#stride);
+  }
+
+  /** Encodes all entries. An error names the index of the entry that does not fit the schema. */
+  #chunks<E>(entries: Iterable<E>, encode: (chunk: Chunk, at: number, entry: E) => void): Chunk[] {
+    const chunks: Chunk[] = [];
+    let index = 0;
+    for (const entry of entries) {
+      let chunk = chunks.at(-1);
+      if (chunk === undefined || chunk.count === chunk.capacity) {
+        chunk = this.#elements.chunk(FIRST_CHUNK << Math.min(chunks.length, 8));
+        chunks.push(chunk);
+      }
+      try {
+        encode(chunk, chunk.count, entry);
+      } catch (error) {
+        throw withEntry(error, index);
+      }
+      chunk.count++;
+      index++;
+    }
+    return chunks;
+  }
+
+  #write(
+    command: typeof Command.mapUpdateBatch | typeof Command.mapDeleteBatch,
+    chunks: readonly Chunk[],
+    mode?: UpdateMode,
+  ): number {
+    const { applied, failed } = this.#elements.write(command, chunks, mode);
+    if (!failed) return applied;
+    const { index, error, chunk, at } = failed;
+    const did = command === Command.mapUpdateBatch ? 'updated' : 'deleted';
+    throw withSourcePosition(new MapBatchError(error, { applied, did, index, key: this.#key(chunk, at) }));
+  }
+
+  /** @throws {TypeError} for a map whose keys are indices. */
+  #checkDeletable(): void {
+    if (ARRAYS.has(this.spec.type))
+      throw withSourcePosition(
+        new TypeError(
+          `the keys of the map '${this.spec.name}' are indices, which cannot be deleted; update the entries to zero instead`,
+        ),
+      );
   }
 }
 
-function dataView(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+/** The entries of the first chunk of a write; each further chunk has twice as many, up to a limit. */
+const FIRST_CHUNK = 64;
+
+/** Adds the index of an entry to an error of encoding it. */
+function withEntry(error: unknown, index: number): unknown {
+  if (!(error instanceof RangeError || error instanceof TypeError)) return error;
+  const Kind = error instanceof RangeError ? RangeError : TypeError;
+  return withSourcePosition(new Kind(`entry ${index}: ${messageWithoutPosition(error)}`));
 }

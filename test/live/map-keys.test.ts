@@ -237,7 +237,7 @@ for (const [what, change] of [
           while (count() < 1000n) await new Promise((resolve) => setTimeout(resolve, 10));
           const before = count();
           let complete = 0;
-          for (let walk = 0; walk < 20; walk++) {
+          for (let walk = 0; walk < 20 || count() < before + 5000n; walk++) {
             const keys = keysOf(opened);
             if (keys === undefined) continue;
             complete++;
@@ -246,7 +246,6 @@ for (const [what, change] of [
             assert.is(there, KEYS, `walk ${walk}`);
           }
           assert.ok(complete > 0);
-          assert.ok(count() > before, 'the map kept changing');
         } finally {
           busy.stop();
           session.close();

@@ -97,6 +97,7 @@ export class FakeSyscalls implements Syscalls {
     const view = new DataView(attr.buffer, attr.byteOffset, attr.byteLength);
     const answer = this.answers.get(command)?.(view, this);
     if (answer !== undefined) return answer;
+    if (BATCHES.has(command)) return -Errno.EINVAL;
     return MAKES_DESCRIPTOR.has(command) ? this.fd() : 0;
   }
 
@@ -225,6 +226,9 @@ export class FakeSyscalls implements Syscalls {
     return this.onMemlock(limit);
   }
 }
+
+/** The batch commands of `bpf(2)`, which the fake does not know by default, as kernels before 5.6. */
+const BATCHES = new Set([24, 25, 26, 27]);
 
 /** Commands of `bpf(2)` that return a descriptor. */
 const MAKES_DESCRIPTOR = new Set([0, 5, 17, 18, 28, 32]);

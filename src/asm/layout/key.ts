@@ -22,8 +22,11 @@ export class KeyCodec<K extends TSchema> {
   readonly #layout: Layout;
   readonly #decode: ValueDecoder<K>;
   readonly #inexact: boolean;
+  /** Whether a decoded key is exact. Most are, so this is fast. */
+  readonly #isExact: IsExact;
   /** For each byte, whether it is padding. */
   readonly #padding: readonly boolean[];
+  readonly #hasPadding: boolean;
   /** The bytes of decoded objects with nonzero padding. */
   readonly #padded = new WeakMap<object, Uint8Array>();
 
@@ -33,17 +36,28 @@ export class KeyCodec<K extends TSchema> {
     this.#layout = layoutOf(schema);
     this.#decode = valueDecoder(schema);
     this.#inexact = isInexact(this.#layout);
+    this.#isExact = exactness(this.#layout);
     this.#padding = paddingOf(this.#layout);
+    this.#hasPadding = this.#padding.includes(true);
   }
 
   /** Decodes a key. The caller owns the result. */
   decode(bytes: Uint8Array): Static<K> {
-    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const plain: unknown = this.#decode(view, 0);
-    const key = this.#inexact ? exact(this.#layout, plain, view, 0) : plain;
-    if (isObject(key) && this.#padding.some((isPadding, at) => isPadding && bytes[at] !== 0))
-      this.#padded.set(key, bytes.slice());
+    return this.decodeAt(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength), 0);
+  }
+
+  /** Decodes the key at an offset of a view. The caller owns the result. */
+  decodeAt(view: DataView, offset: number): Static<K> {
+    const plain: unknown = this.#decode(view, offset);
+    const key = this.#isExact(plain, view, offset) ? plain : exact(this.#layout, plain, view, offset);
+    if (this.#hasPadding && isObject(key)) this.#rememberPadding(key, view, offset);
     return key as Static<K>;
+  }
+
+  #rememberPadding(key: object, view: DataView, offset: number): void {
+    const bytes = new Uint8Array(view.buffer, view.byteOffset + offset, this.#layout.size);
+    if (this.#padding.some((isPadding, at) => isPadding && bytes[at] !== 0))
+      this.#padded.set(key, bytes.slice());
   }
 
   /**
@@ -80,6 +94,49 @@ function isInexact(layout: Layout): boolean {
     case 'struct':
     case 'union':
       return layout.fields.some((field) => isInexact(field.layout));
+  }
+}
+
+/** Whether `plain`, decoded from the bytes at an offset, is the exact value of these bytes. */
+type IsExact = (plain: unknown, view: DataView, offset: number) => boolean;
+
+/** Returns the check of a layout. It may take an exact text for an inexact one, but not vice versa. */
+function exactness(layout: Layout): IsExact {
+  if (!isInexact(layout)) return () => true;
+  switch (layout.kind) {
+    case 'int':
+      return Number.isSafeInteger;
+    case 'chars': {
+      const { size } = layout;
+      return (plain, view, offset) => {
+        const text = plain as string;
+        for (let at = 0; at < size; at++) {
+          const byte = view.getUint8(offset + at);
+          if (at < text.length ? byte !== text.charCodeAt(at) || byte > 0x7f : byte !== 0) return false;
+        }
+        return true;
+      };
+    }
+    case 'array': {
+      const isExact = exactness(layout.element);
+      return (plain, view, offset) =>
+        (plain as unknown[]).every((each, index) =>
+          isExact(each, view, offset + index * layout.element.size),
+        );
+    }
+    case 'struct':
+    case 'union': {
+      const inexact = layout.fields
+        .filter((field) => isInexact(field.layout))
+        .map(({ name, offset, layout: inner }) => ({ name, at: offset, isExact: exactness(inner) }));
+      return (plain, view, offset) => {
+        for (const { name, at, isExact } of inexact)
+          if (!isExact((plain as Record<string, unknown>)[name], view, offset + at)) return false;
+        return true;
+      };
+    }
+    default:
+      return () => true;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The elements of a map as bytes: system calls for one key, and listing all keys.
+ * The elements of a map as bytes: system calls for one key, and passes over all of them.
  *
  * Source: man 2 bpf.
  */
@@ -12,6 +12,7 @@ import { Errno } from '../errno.ts';
 import { type KernelError, MapIterationError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { kernelError } from '../permission.ts';
+import { Batches, Chunk } from './batch.ts';
 
 /**
  * Modes of `BpfMap.update`: `any` sets the value in any case, `create` fails with `EEXIST` if the map has the
@@ -31,13 +32,29 @@ export const UpdateMode = { any: BPF_ANY, create: BPF_NOEXIST, replace: BPF_EXIS
 export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
 
 /** Map types whose keys are indices. Indices cannot be added or deleted. */
-const ARRAYS: ReadonlySet<MapType> = new Set([
+export const ARRAYS: ReadonlySet<MapType> = new Set([
   ...[MapType.array, MapType.perCpuArray, MapType.arrayOfMaps, MapType.instructionArray],
   ...[MapType.programArray, MapType.perfEventArray, MapType.cgroupArray],
 ]);
 
 /** The limits of a pass, in steps for each key that it has found: without and with checks. */
 const [STEPS, CHECKED_STEPS] = [2, 32];
+
+/** The steps of a pass between two pauses of an asynchronous reader. */
+const STEPS_PER_PAUSE = 256;
+
+/** A chunk without entries: the reader may pause. */
+const PAUSE = new Chunk(0, 0, 0);
+
+/** An entry that could not be written. */
+export interface FailedEntry {
+  readonly error: KernelError;
+  /** The index of the entry in all chunks. */
+  readonly index: number;
+  readonly chunk: Chunk;
+  /** The index of the entry in its chunk. */
+  readonly at: number;
+}
 
 /** The keys that a pass has found, and whether it reached the end. */
 interface Pass {
@@ -66,6 +83,7 @@ export class Elements {
   readonly #keyOnly: Attr;
   readonly #next: Attr;
   readonly #first: Attr;
+  readonly #batches: Batches;
 
   constructor(kernel: Kernel, spec: MapSpec, descriptor: Descriptor, valueBytes: number) {
     const keyBytes = layoutOf(spec.key).size;
@@ -83,6 +101,7 @@ export class Elements {
     this.#next = attr(24).pointer(8, this.key).pointer(16, nextKey);
     // A null key returns the first key, since Linux 4.12.
     this.#first = attr(24).pointer(16, nextKey);
+    this.#batches = new Batches(kernel, spec, descriptor, keyBytes, valueBytes);
   }
 
   /** Reads the value of `key` into `value`. Returns whether the map has the key. @throws {KernelError} */
@@ -103,9 +122,106 @@ export class Elements {
     return this.#isThere('BPF_MAP_DELETE_ELEM', this.#keyOnly, Command.mapDeleteElem, 'delete from');
   }
 
+  /** Memory for up to `entries` entries, for `write`. */
+  chunk(entries: number): Chunk {
+    return this.#batches.chunk(entries);
+  }
+
   /**
-   * Lists the bytes of each key once. It reads all keys before it yields the first one, so the caller may
-   * change the map.
+   * Writes entries, in batches if the kernel has them. Deleting skips missing keys. Returns the number of
+   * entries that were updated or deleted, and the first one that failed, after which nothing is written.
+   */
+  write(
+    command: typeof Command.mapUpdateBatch | typeof Command.mapDeleteBatch,
+    chunks: readonly Chunk[],
+    mode: UpdateMode = UpdateMode.any,
+  ): { readonly applied: number; readonly failed?: FailedEntry } {
+    const deletes = command === Command.mapDeleteBatch;
+    // The kernel's batches have no modes.
+    const isBatched = deletes || mode === UpdateMode.any;
+    let [applied, index] = [0, 0];
+    for (const chunk of chunks)
+      for (let at = 0; at < chunk.count; ) {
+        const batch =
+          isBatched && this.#batches.has(command) ? this.#batches.write(command, chunk, at) : 'unsupported';
+        const { done, errno } = batch === 'unsupported' ? this.#writeOne(deletes, chunk, at, mode) : batch;
+        [applied, index, at] = [applied + done, index + done, at + done];
+        if (errno === Errno.ENOENT && deletes) [index, at] = [index + 1, at + 1];
+        else if (errno !== 0) {
+          const name = `BPF_MAP_${deletes ? 'DELETE' : 'UPDATE'}_${batch === 'unsupported' ? 'ELEM' : 'BATCH'}`;
+          const error = this.#failure(name, errno, deletes ? 'delete from' : 'update');
+          return { applied, failed: { index, error, chunk, at } };
+        }
+      }
+    return { applied };
+  }
+
+  /** Writes the entry of a chunk with a call for one key. */
+  #writeOne(deletes: boolean, chunk: Chunk, at: number, mode: UpdateMode): { done: number; errno: number } {
+    this.#load(chunk.keys, chunk.values, at);
+    const result = deletes
+      ? this.#send(this.#keyOnly, Command.mapDeleteElem)
+      : this.#send(this.#element.u64(24, BigInt(mode)), Command.mapUpdateElem);
+    return result < 0 ? { done: 0, errno: -result } : { done: 1, errno: 0 };
+  }
+
+  #load(keys: Uint8Array, values: Uint8Array, at: number): void {
+    this.key.set(keys.subarray(at * this.key.length, (at + 1) * this.key.length));
+    this.value.set(values.subarray(at * this.value.length, (at + 1) * this.value.length));
+  }
+
+  /**
+   * Reads all keys, with their values if `values` is true. A chunk is valid until the next step; an empty one
+   * only lets the reader pause.
+   *
+   * Batches (batch.ts) read each key that stays in the map once. Without them, all keys are read before the
+   * first chunk, so the caller may change the map, and then one value in each step; keys that are deleted
+   * until then are skipped.
+   * @throws {MapIterationError} if no pass reaches the end. @throws {KernelError}
+   */
+  *read({ values }: { readonly values: boolean }): Generator<Chunk, void, undefined> {
+    if (yield* this.#readBatches(Command.mapLookupBatch, 'BPF_MAP_LOOKUP_BATCH', 'read')) return;
+    const one = new Chunk(1, this.key.length, this.value.length);
+    for (const key of yield* this.#readKeys()) {
+      this.#keyText.write(key, 'latin1');
+      if (!values || this.lookup()) yield this.#fill(one);
+    }
+  }
+
+  /**
+   * Deletes all entries and returns them in chunks, as `read`. Without batches, a value that is updated
+   * between its lookup and its deletion is lost.
+   * @throws {MapIterationError} if no pass reaches the end. @throws {KernelError}
+   */
+  *drain(): Generator<Chunk, void, undefined> {
+    if (yield* this.#readBatches(Command.mapLookupAndDeleteBatch, 'BPF_MAP_LOOKUP_AND_DELETE_BATCH', 'drain'))
+      return;
+    const one = new Chunk(1, this.key.length, this.value.length);
+    for (const key of yield* this.#readKeys()) {
+      this.#keyText.write(key, 'latin1');
+      if (this.lookup() && this.delete()) yield this.#fill(one);
+    }
+  }
+
+  /** Copies the current key and value. */
+  #fill(one: Chunk): Chunk {
+    one.keys.set(this.key);
+    one.values.set(this.value);
+    one.count = 1;
+    return one;
+  }
+
+  /** Reads all entries in batches. Returns false, before the first chunk, if there are none for this map. */
+  *#readBatches(command: number, name: string, tried: string): Generator<Chunk, boolean, undefined> {
+    if (!this.#batches.has(command)) return false;
+    const end = yield* this.#batches.read(command);
+    if (end === 'unsupported') return false;
+    if (end === 0) return true;
+    throw this.#failure(name, end, tried);
+  }
+
+  /**
+   * Reads all keys, each once, as Latin-1 texts, from key to key. Yields empty chunks.
    *
    * The kernel returns the key that follows a given key. If others change the map, a pass over all keys can
    * fail in three ways. A deleted key has no successor: the kernel starts again from the first key. If an
@@ -117,26 +233,20 @@ export class Elements {
    *
    * Source: kernel/bpf/hashtab.c (`htab_map_get_next_key`, `htab_map_update_elem`), kernel/bpf/lpm_trie.c
    * (`trie_get_next_key`).
-   * @throws {MapIterationError} if no pass reaches the end. @throws {KernelError}
    */
-  *keys(): Generator<Uint8Array, void, undefined> {
-    for (const key of this.#readKeys()) yield Buffer.from(key, 'latin1');
-  }
-
-  /** Reads all keys as Latin-1 texts. */
-  #readKeys(): ReadonlySet<string> {
-    const first = this.#pass({ checked: false });
+  *#readKeys(): Generator<Chunk, ReadonlySet<string>, undefined> {
+    const first = yield* this.#pass({ checked: false });
     if (ARRAYS.has(this.#spec.type)) return first.keys;
-    const second = this.#pass({ checked: false });
+    const second = yield* this.#pass({ checked: false });
     if (first.complete && second.complete && isSame(first.keys, second.keys)) return first.keys;
-    const careful = [this.#pass({ checked: true }), this.#pass({ checked: true })];
+    const careful = [yield* this.#pass({ checked: true }), yield* this.#pass({ checked: true })];
     const keys = new Set([first, second, ...careful].flatMap((pass) => [...pass.keys]));
     if (careful.some(({ complete }) => complete)) return keys;
     throw new MapIterationError(this.#spec.name, keys.size);
   }
 
   /** Steps from key to key until the end, or until there were far more steps than the map can have keys. */
-  #pass({ checked }: { readonly checked: boolean }): Pass {
+  *#pass({ checked }: { readonly checked: boolean }): Generator<Chunk, Pass, undefined> {
     const keys = new Set<string>();
     // The keys so far, in the map's order. Each existed when the key after it was read.
     const path: string[] = [];
@@ -146,6 +256,7 @@ export class Elements {
     // `maxEntries`.
     const size = () => Math.max(64, Math.min(keys.size, maxEntries || keys.size));
     for (let steps = 0; steps <= most * size(); steps++) {
+      if (steps % STEPS_PER_PAUSE === STEPS_PER_PAUSE - 1) yield PAUSE;
       const last = path.at(-1);
       const next = this.#after(last);
       if (checked && last !== undefined && !this.#isStillThere(last)) {
@@ -195,7 +306,7 @@ export class Elements {
       syscall: `bpf(${name})`,
       errno,
       tried: `${tried} the map '${this.#spec.name}'`,
-      hint: name === 'BPF_MAP_UPDATE_ELEM' ? updateHint(this.#spec, errno) : undefined,
+      hint: name.startsWith('BPF_MAP_UPDATE') ? updateHint(this.#spec, errno) : undefined,
     });
   }
 }

@@ -1,0 +1,410 @@
+/** Batch calls: reading, writing and draining whole maps, also while other processes change them. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { TSchema } from '@sinclair/typebox';
+import * as assert from 'uvu/assert';
+import { BPF_F_NO_PREALLOC } from '../../src/asm/flags.ts';
+import { bytes, chars, struct, u16, u32, u64 } from '../../src/asm/layout.ts';
+import {
+  array,
+  hash,
+  lpmTrie,
+  lruHash,
+  lruPerCpuHash,
+  type MapSpec,
+  perCpuArray,
+  perCpuHash,
+} from '../../src/asm/map.ts';
+import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
+import { MapBatchError, MapIterationError } from '../../src/loader/errors.ts';
+import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
+import { needsRoot, slowness, suite } from '../harness.ts';
+import { here } from './tracer.ts';
+
+const test = suite('live/map-batch', { seconds: 60 });
+
+const perCpu = (value: bigint) => here.possibleCpus.map((_, index) => value + BigInt(index));
+const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
+
+function withMap<M extends MapSpec>(spec: M, use: (map: BpfMap<M>) => void): void {
+  const map = BpfMap.create(here, spec);
+  try {
+    use(map);
+  } finally {
+    map.close();
+  }
+}
+
+const N = 10_000;
+const HASHES: readonly (readonly [string, MapSpec<typeof u32, typeof u64>, (n: number) => unknown])[] = [
+  ['hash', hash('m', { key: u32, value: u64, maxEntries: N }), BigInt],
+  [
+    'hash without preallocation',
+    hash('m', { key: u32, value: u64, maxEntries: N, flags: BPF_F_NO_PREALLOC }),
+    BigInt,
+  ],
+  ['lruHash', lruHash('m', { key: u32, value: u64, maxEntries: 4 * N }), BigInt],
+  ['perCpuHash', perCpuHash('m', { key: u32, value: u64, maxEntries: N }), (n) => perCpu(BigInt(n))],
+  [
+    'lruPerCpuHash',
+    lruPerCpuHash('m', { key: u32, value: u64, maxEntries: 4 * N }),
+    (n) => perCpu(BigInt(n)),
+  ],
+];
+
+for (const [what, spec, valueFor] of HASHES)
+  test.skipIf(needsRoot, `${what}: all entries are updated, read, deleted, drained and cleared`, async () => {
+    const map = BpfMap.create(here, spec as MapSpec);
+    try {
+      const entries = range(N).map((key) => [key, valueFor(key)] as const);
+      assert.is(map.updateMany(entries), N);
+      const sorted = (read: Iterable<[unknown, unknown]>) =>
+        [...read].sort(([a], [b]) => (a as number) - (b as number));
+      assert.equal(sorted(map.entries()), entries);
+      const asynchronous: [unknown, unknown][] = [];
+      for await (const entry of map.entriesAsync()) asynchronous.push(entry);
+      assert.equal(sorted(asynchronous), entries);
+      assert.equal(
+        [...map.keys()].map(Number).sort((a, b) => a - b),
+        range(N),
+      );
+      // Missing keys are skipped, wherever they are.
+      assert.is(map.deleteMany([N, ...range(100), N + 1, N + 2, 50, 200]), 101);
+      assert.is([...map.keys()].length, N - 101);
+      assert.is(map.drain().length, N - 101);
+      assert.equal(map.drain(), []);
+      map.updateMany(entries.slice(0, 5000));
+      assert.is(map.clear(), 5000);
+      assert.is(map.clear(), 0);
+      assert.equal([...map.keys()], []);
+    } finally {
+      map.close();
+    }
+  });
+
+test.skipIf(needsRoot, 'arrays are read and updated, and their keys cannot be deleted', () => {
+  for (const [spec, valueFor, zero] of [
+    [array('m', { value: u64, maxEntries: N }), BigInt, 0n],
+    [
+      perCpuArray('m', { value: u64, maxEntries: N }),
+      (n: number) => perCpu(BigInt(n)),
+      here.possibleCpus.map(() => 0n),
+    ],
+  ] as const)
+    withMap(spec as MapSpec, (map) => {
+      assert.is(map.updateMany(range(5000).map((key) => [key, valueFor(key)])), 5000);
+      const read = [...map.entries()];
+      assert.equal(
+        read,
+        range(N).map((key) => [key, key < 5000 ? valueFor(key) : zero]),
+      );
+      for (const remove of [() => map.drain(), () => map.clear(), () => map.deleteMany([1])])
+        assert.throws(
+          remove,
+          /^the keys of the map 'm' are indices, which cannot be deleted; .*map-batch.test.ts:\d+\)$/,
+        );
+      assert.equal(map.lookup(1), valueFor(1));
+    });
+});
+
+test.skipIf(needsRoot, 'tries and maps of maps have the same methods', () => {
+  const Prefix = struct({ bits: u32, address: bytes(4) });
+  withMap(lpmTrie('m', { key: Prefix, value: u32, maxEntries: 100 }), (map) => {
+    const prefix = (n: number) => ({ bits: 32, address: Uint8Array.of(10, 0, 0, n) });
+    assert.is(map.updateMany(range(50).map((n) => [prefix(n), n])), 50);
+    assert.equal(
+      [...map.entries()].map(([, value]) => value).sort((a, b) => a - b),
+      range(50),
+    );
+    assert.is(map.deleteMany([prefix(60), prefix(1)]), 1);
+    assert.is(map.drain().length, 49);
+    assert.is(map.clear(), 0);
+  });
+  const inner = hash('inner', { key: u32, value: u32, maxEntries: 1 });
+  const [one, two] = [BpfMap.create(here, inner), BpfMap.create(here, inner)];
+  withMap(hashOfMaps('m', { key: u16, inner, maxEntries: 8 }), (map) => {
+    assert.is(
+      map.updateMany([
+        [7, one],
+        [8, two],
+        [9, one],
+      ]),
+      3,
+    );
+    const ids = new Map(map.entries());
+    assert.is(ids.size, 3);
+    assert.is(ids.get(7), ids.get(9));
+    assert.is(ids.get(8) === ids.get(7), false);
+    assert.is(map.deleteMany([8]), 1);
+    assert.is(map.clear(), 2);
+  });
+  withMap(arrayOfMaps('m', { inner, maxEntries: 4 }), (map) => {
+    map.updateMany([
+      [3, one],
+      [1, two],
+    ]);
+    assert.equal(
+      [...map.entries()].map(([key]) => key),
+      [1, 3],
+      'empty slots are skipped',
+    );
+  });
+  one.close();
+  two.close();
+});
+
+test.skipIf(needsRoot, 'a bucket with more entries than a batch has room for is read', () => {
+  const value = bytes(600_000);
+  withMap(hash('m', { key: u32, value, maxEntries: 16, flags: BPF_F_NO_PREALLOC }), (map) => {
+    for (const key of range(16)) map.update(key, new Uint8Array(600_000).fill(key));
+    const read = [...map.entries()].sort(([a], [b]) => a - b);
+    assert.equal(
+      read.map(([key]) => key),
+      range(16),
+    );
+    for (const [key, content] of read) assert.ok(content.every((byte) => byte === key));
+    assert.is(map.drain().length, 16);
+  });
+});
+
+test.skipIf(needsRoot, 'two loops over one map do not disturb each other', () => {
+  withMap(hash('m', { key: u16, value: chars(8), maxEntries: 8 }), (map) => {
+    map.updateMany([
+      [1, 'a'],
+      [2, 'b'],
+      [3, 'c'],
+    ]);
+    const pairs: string[] = [];
+    for (const [, a] of map.entries()) for (const [, b] of map.entries()) pairs.push(a + b);
+    assert.equal(pairs.sort(), ['aa', 'ab', 'ac', 'ba', 'bb', 'bc', 'ca', 'cb', 'cc']);
+  });
+});
+
+test.skipIf(
+  needsRoot,
+  'a full map: the error says how many entries were updated, and which one failed',
+  () => {
+    for (const mode of [UpdateMode.any, UpdateMode.create])
+      withMap(hash('counts', { key: u32, value: u32, maxEntries: 1000 }), (map) => {
+        let thrown: unknown;
+        try {
+          map.updateMany(
+            range(5000).map((key) => [key + 10, key]),
+            mode,
+          );
+        } catch (error) {
+          thrown = error;
+        }
+        assert.instance(thrown, MapBatchError);
+        const { applied, index, key, errnoName, message } = thrown as MapBatchError;
+        // A hash table may hold a few more entries than it was made for, one for each CPU.
+        assert.is(applied, [...map.keys()].length);
+        assert.ok(applied >= 1000 && applied <= 1000 + here.possibleCpus.length, String(applied));
+        assert.equal([index, key, errnoName], [applied, applied + 10, 'E2BIG']);
+        assert.match(
+          message,
+          new RegExp(
+            `^cannot update the map 'counts': bpf\\(BPF_MAP_UPDATE_(BATCH|ELEM)\\): E2BIG .*: entry ${index} \\(key ${key}\\) failed, ` +
+              `${applied} were updated before: the map is full.*map-batch\\.test\\.ts:\\d+\\)$`,
+          ),
+        );
+      });
+  },
+);
+
+test.skipIf(needsRoot, 'the modes of updateMany apply to each entry', () => {
+  withMap(hash('m', { key: u32, value: u32, maxEntries: 8 }), (map) => {
+    map.update(2, 20);
+    const failed = (mode: UpdateMode, keys: number[]): [string, unknown, number] => {
+      try {
+        map.updateMany(
+          keys.map((key) => [key, 7]),
+          mode,
+        );
+      } catch (error) {
+        if (error instanceof MapBatchError) return [error.errnoName, error.key, error.applied];
+        throw error;
+      }
+      throw new Error('nothing failed');
+    };
+    assert.equal(failed(UpdateMode.create, [1, 2, 3]), ['EEXIST', 2, 1]);
+    assert.equal(failed(UpdateMode.replace, [1, 4, 2]), ['ENOENT', 4, 1]);
+    assert.equal([...map.entries()].sort(), [
+      [1, 7],
+      [2, 20],
+    ]);
+  });
+});
+
+test.skipIf(needsRoot, 'an entry that does not fit its schema is named, and nothing changes', () => {
+  withMap(hash('m', { key: u32, value: struct({ port: u16 }), maxEntries: 8 }), (map) => {
+    assert.throws(
+      () =>
+        map.updateMany([
+          [1, { port: 1 }],
+          [2, { port: 65_536 }],
+        ]),
+      /^entry 1: port: 65536 does not fit in u16 .*map-batch\.test\.ts:\d+\)$/,
+    );
+    assert.throws(() => map.deleteMany([1, -1]), /^entry 1: .*-1 does not fit in u32/);
+    assert.equal([...map.keys()], []);
+  });
+});
+
+test.skipIf(needsRoot, 'a long asynchronous listing lets the event loop run', async () => {
+  const map = BpfMap.create(here, hash('m', { key: u32, value: u32, maxEntries: 50_000 }));
+  try {
+    map.updateMany(range(50_000).map((key) => [key, key]));
+    let [turns, longest, last] = [0, 0, performance.now()];
+    const turn = () => {
+      turns++;
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+      next = setImmediate(turn);
+    };
+    let next = setImmediate(turn);
+    let read = 0;
+    for await (const [key] of map.entriesAsync()) {
+      read++;
+      // As slow as a loop body that formats the entry.
+      for (let i = 0; i < 20; i++) String(key + i);
+    }
+    clearImmediate(next);
+    assert.is(read, 50_000);
+    assert.ok(turns >= 5, `${turns} turns of the event loop, at most ${longest.toFixed(1)} ms apart`);
+  } finally {
+    map.close();
+  }
+});
+
+/** The keys that no process inserts or deletes. */
+const UNTOUCHED = 100_000;
+
+/** Checks that a pass lists each untouched key, and no key twice. */
+class Seen {
+  readonly #others = new Set<number>();
+  readonly #untouched = new Uint8Array(UNTOUCHED);
+
+  add(key: number): void {
+    if (key >= UNTOUCHED) {
+      if (this.#others.has(key)) assert.unreachable(`${key} is listed twice`);
+      this.#others.add(key);
+    } else if ((this.#untouched[key] as number)++ > 0) assert.unreachable(`${key} is listed twice`);
+  }
+
+  check(): void {
+    assert.is(this.#untouched.indexOf(0), -1, 'an untouched key is missing');
+  }
+}
+
+/** Starts four processes that change a map. */
+async function startWriters(
+  map: BpfMap,
+  valueBytes: number,
+  action: string,
+): Promise<{ stop(): Promise<void> }> {
+  const script = fileURLToPath(new URL('./map-writer.js', import.meta.url));
+  const writers = range(4).map((index) =>
+    spawn(process.execPath, [script, String(valueBytes), String((index + 1) * 100_000_000), action], {
+      stdio: ['ignore', 'pipe', 'inherit', map.fd],
+    }),
+  );
+  await Promise.all(writers.map((writer) => once(writer.stdout as NodeJS.ReadableStream, 'data')));
+  return {
+    async stop() {
+      const ends = writers.map((writer) => once(writer, 'exit'));
+      for (const writer of writers) {
+        assert.is(writer.exitCode, null, 'the writer ran until now');
+        writer.kill('SIGKILL');
+      }
+      await Promise.all(ends);
+    },
+  };
+}
+
+type AnyMap = BpfMap<MapSpec<typeof u32, TSchema>>;
+
+for (const [what, spec, valueBytes] of [
+  ['hash', hash('m', { key: u32, value: u64, maxEntries: 150_000 }), 8],
+  ['lruHash', lruHash('m', { key: u32, value: u64, maxEntries: 400_000 }), 8],
+  [
+    'perCpuHash',
+    perCpuHash('m', { key: u32, value: u64, maxEntries: 150_000 }),
+    needsRoot ? 8 : 8 * here.possibleCpus.length,
+  ],
+] as const)
+  for (const action of ['insert', 'update'] as const)
+    test.skipIf(
+      needsRoot,
+      `a ${what} of 100,000 entries, with four processes that ${action}: every pass lists each untouched key once, or throws`,
+      async () => {
+        const map = BpfMap.create(here, spec as MapSpec<typeof u32, TSchema>) as AnyMap;
+        const value = what === 'perCpuHash' ? perCpu(7n) : 7n;
+        map.updateMany(range(UNTOUCHED).map((key) => [key, value as never]));
+        const writers = await startWriters(map as unknown as BpfMap, valueBytes, action);
+        const passes: readonly ((seen: Seen) => void | Promise<void>)[] = [
+          (seen) => {
+            for (const key of map.keys()) seen.add(key);
+          },
+          (seen) => {
+            for (const [key] of map.entries()) seen.add(key);
+          },
+          async (seen) => {
+            for await (const [key] of map.entriesAsync()) seen.add(key);
+          },
+        ];
+        try {
+          let complete = 0;
+          const end = performance.now() + 2000 * slowness;
+          for (let pass = 0; pass < passes.length || performance.now() < end; pass++) {
+            const seen = new Seen();
+            try {
+              await passes[pass % passes.length]?.(seen);
+            } catch (error) {
+              if (!(error instanceof MapIterationError)) throw error;
+              continue;
+            }
+            seen.check();
+            complete++;
+          }
+          assert.ok(complete > 0, 'some passes were complete');
+        } finally {
+          await writers.stop();
+          map.close();
+        }
+      },
+    );
+
+test.skipIf(
+  needsRoot,
+  'what four processes add is drained: no key is lost, and none is drained twice',
+  async () => {
+    const map = BpfMap.create(here, hash('m', { key: u32, value: u64, maxEntries: 20_000 }));
+    const writers = await startWriters(map as unknown as BpfMap, 8, 'add');
+    const drained: number[] = [];
+    try {
+      const end = performance.now() + 2000 * slowness;
+      for (let round = 0; round < 10 || performance.now() < end; round++) {
+        for (const [key] of map.drain()) drained.push(key);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+      }
+    } finally {
+      await writers.stop();
+      for (const [key] of map.drain()) drained.push(key);
+      map.close();
+    }
+    for (const writer of range(4)) {
+      const first = (writer + 1) * 100_000_000;
+      const own = drained.filter((key) => key >= first && key < first + 100_000_000).sort((a, b) => a - b);
+      assert.ok(own.length > 0, `writer ${writer} added keys`);
+      assert.is(
+        own.findIndex((key, index) => key !== first + index),
+        -1,
+        'each key once, without gaps',
+      );
+    }
+  },
+);
+
+test.run();
