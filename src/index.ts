@@ -16,6 +16,7 @@ export {
   fexit,
   kprobe,
   kretprobe,
+  lsm,
   rawTracepoint,
   tpBtf,
   tracepoint,
@@ -88,6 +89,9 @@ export {
   type VariantsOf,
 } from './asm/events.ts';
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
+export { bloomFilter, type BloomFilterSpec, queue, type QueueSpec, stack } from './asm/queue.ts';
+export { stackTrace, type StackTraceSpec } from './asm/stack-trace.ts';
+export { cgrpStorage, inodeStorage, skStorage, type StorageSpec, taskStorage } from './asm/local-storage.ts';
 
 // The running kernel.
 export { Kernel } from './loader/kernel.ts';
@@ -115,6 +119,7 @@ export { RingBuffer, type RingBufferOptions } from './loader/ring-buffer.ts';
 export type { RingSampleHandler } from './loader/ring-buffer/ring.ts';
 export type { LostHandler, SampleHandler } from './loader/perf-buffer/perf-ring.ts';
 export { openCgroup } from './loader/cgroup.ts';
+export { duplicateDescriptor, openProcess } from './loader/process.ts';
 export type { Closeable } from './loader/resources.ts';
 export { networkNamespace } from './loader/namespace.ts';
 export { unsupportedReason, supports } from './loader/probe.ts';

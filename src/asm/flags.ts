@@ -51,8 +51,20 @@ export const BPF_F_USER_STACK = 0x100;
  * 4.18).
  */
 export const BPF_F_USER_BUILD_ID = 0x800;
-/** The bits of `getStack` flags with the number of frames to skip. */
+/** The bits of `getStack` and `getStackid` flags with the number of frames to skip. */
 export const BPF_F_SKIP_FIELD_MASK = 0xff;
+/** Flag of `getStackid`: compares stacks by their hash only (Linux 4.6). `b.stackId` with `fast` sets it. */
+export const BPF_F_FAST_STACK_CMP = 0x200;
+/**
+ * Flag of `getStackid`: replaces another stack in the slot (Linux 4.6). `b.stackId` with `replace` sets it.
+ */
+export const BPF_F_REUSE_STACKID = 0x400;
+
+/**
+ * Flag of the storage helpers (`taskStorageGet`): creates a missing value (Linux 5.2). `b.lookup` with
+ * `create` sets it.
+ */
+export const BPF_LOCAL_STORAGE_GET_F_CREATE = 1;
 
 /**
  * Flag of `b.output`, `b.submit` and `b.discard` for a ring buffer: does not wake the reader (Linux 5.8). The

@@ -18,6 +18,12 @@ export type ArgKind =
   | 'key'
   /** The address of a value of the map. */
   | 'value'
+  /** The address of a value of the map that the helper fills; of a bloom filter, that it reads. */
+  | 'mapOut'
+  /** The address of a value of the map, for a new element, or 0. */
+  | 'initial'
+  /** A pointer that the verifier knows to the `owner` of the map's values. */
+  | 'owner'
   /** The address of memory that the helper reads; the next argument is its size. */
   | 'memory'
   /** The address of memory that the helper fills; the next argument is its size. */
@@ -54,14 +60,18 @@ export interface Helper {
   readonly optional?: number;
   /**
    * The type of the result; u64 if absent. Only the low 32 bits of an `int` count: before Linux 6.4, calls of
-   * map operations leave the upper bits undefined. After a `void` helper r0 is not set.
+   * map operations leave the upper bits undefined. After a `void` helper r0 is not set. A `pointer` is an
+   * address whose type the verifier knows.
    */
-  readonly result?: 'u64' | 'u32' | 's64' | 'int' | 'void';
+  readonly result?: 'u64' | 'u32' | 's64' | 's32' | 'int' | 'pointer' | 'void';
   /** The program types that may call it; all tracing programs if absent. */
   readonly only?: readonly ProgramKind[];
+  /** The kernel structure that an `owner` argument points to. */
+  readonly owner?: string;
 }
 
 const TRACING: readonly ProgramKind[] = ['tp_btf', 'fentry', 'fexit'];
+const LSM: readonly ProgramKind[] = ['lsm'];
 const AT_FUNCTIONS: readonly ProgramKind[] = ['kprobe', 'kretprobe', 'fentry', 'fexit'];
 
 function helper(
@@ -69,7 +79,7 @@ function helper(
   name: string,
   since: string,
   args: readonly ArgKind[],
-  more: Pick<Helper, 'optional' | 'result' | 'only'> = {},
+  more: Pick<Helper, 'optional' | 'result' | 'only' | 'owner'> = {},
 ): Helper {
   return { name, id, since, args, ...more };
 }
@@ -123,6 +133,180 @@ export const mapDeleteElem = helper(3, 'map_delete_elem', '3.19', ['map', 'key']
  * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapLookupPercpuElem, counts, 7, 0));
  */
 export const mapLookupPercpuElem = helper(195, 'map_lookup_percpu_elem', '5.19', ['map', 'key', 'scalar']);
+
+/**
+ * Adds a value to a queue, a stack or a bloom filter. Flags: `BPF_ANY` (0), or `BPF_EXIST` (2) to replace the
+ * oldest value of a full queue or stack. Returns 0 or a negative errno (Linux 4.20). `b.push` calls it.
+ *
+ * @example
+ * import { kprobe, mapPushElem, queue, target, u64 } from 'tsbpf';
+ *
+ * const recent = queue('recent', { value: u64, maxEntries: 64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapPushElem, recent, 7, 0));
+ */
+export const mapPushElem = helper(87, 'map_push_elem', '4.20', ['map', 'value', 'scalar'], { result: 'int' });
+
+/**
+ * Removes the next value of a queue or a stack and writes it to memory. Returns 0, or -ENOENT if the map is
+ * empty (Linux 4.20). `b.pop` calls it and branches on the result.
+ *
+ * @example
+ * import { kprobe, mapPopElem, queue, target, u64 } from 'tsbpf';
+ *
+ * const recent = queue('recent', { value: u64, maxEntries: 64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapPopElem, recent, b.stack(u64)));
+ */
+export const mapPopElem = helper(88, 'map_pop_elem', '4.20', ['map', 'mapOut'], { result: 'int' });
+
+/**
+ * Writes the next value of a queue or a stack to memory without removing it. For a bloom filter, reads a
+ * value and tests whether it was added. Returns 0 or -ENOENT (Linux 4.20; bloom filters 5.16). `b.peek` calls
+ * it and branches on the result.
+ *
+ * @example
+ * import { kprobe, mapPeekElem, queue, target, u64 } from 'tsbpf';
+ *
+ * const recent = queue('recent', { value: u64, maxEntries: 64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(mapPeekElem, recent, b.stack(u64)));
+ */
+export const mapPeekElem = helper(89, 'map_peek_elem', '4.20', ['map', 'mapOut'], { result: 'int' });
+
+// Storage of tasks, inodes, cgroups and sockets. `b.lookup` and `b.delete` call these helpers.
+
+const STORAGE_GET: readonly ArgKind[] = ['map', 'owner', 'initial', 'scalar'];
+
+/**
+ * Returns the address of a task's value, or 0 (Linux 5.11; in tracing programs 5.12). With the flag
+ * `BPF_LOCAL_STORAGE_GET_F_CREATE` (1) it creates a missing value, from memory or with zeros.
+ *
+ * @example
+ * import { getCurrentTaskBtf, kprobe, target, taskStorage, taskStorageGet, u64 } from 'tsbpf';
+ *
+ * const starts = taskStorage('starts', { value: u64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) =>
+ *   b.call(taskStorageGet, starts, b.call(getCurrentTaskBtf), 0, 1),
+ * );
+ */
+export const taskStorageGet = helper(156, 'task_storage_get', '5.11', STORAGE_GET, {
+  owner: 'task_struct',
+});
+
+/**
+ * Deletes a task's value. Returns 0, or -ENOENT if there is none (Linux 5.11; in tracing programs 5.12).
+ *
+ * @example
+ * import { getCurrentTaskBtf, kprobe, target, taskStorage, taskStorageDelete, u64 } from 'tsbpf';
+ *
+ * const starts = taskStorage('starts', { value: u64 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => {
+ *   b.call(taskStorageDelete, starts, b.call(getCurrentTaskBtf));
+ * });
+ */
+export const taskStorageDelete = helper(157, 'task_storage_delete', '5.11', ['map', 'owner'], {
+  result: 'int',
+  owner: 'task_struct',
+});
+
+/**
+ * Returns the address of an inode's value, or 0 (Linux 5.10). With the flag `BPF_LOCAL_STORAGE_GET_F_CREATE`
+ * (1) it creates a missing value, from memory or with zeros. Only LSM programs may call it.
+ *
+ * @example
+ * import { inodeStorage, inodeStorageGet, Kernel, lsm, target, u64 } from 'tsbpf';
+ *
+ * const opens = inodeStorage('opens', { value: u64 });
+ * lsm('inode_permission', target(process.arch, new Kernel().btf), (b) => {
+ *   b.call(inodeStorageGet, opens, b.arg('inode'), 0, 1);
+ * });
+ */
+export const inodeStorageGet = helper(145, 'inode_storage_get', '5.10', STORAGE_GET, {
+  owner: 'inode',
+  only: LSM,
+});
+
+/**
+ * Deletes an inode's value. Returns 0, or -ENOENT if there is none (Linux 5.10). Only LSM programs may call
+ * it.
+ *
+ * @example
+ * import { inodeStorage, inodeStorageDelete, Kernel, lsm, target, u64 } from 'tsbpf';
+ *
+ * const opens = inodeStorage('opens', { value: u64 });
+ * lsm('inode_permission', target(process.arch, new Kernel().btf), (b) => {
+ *   b.call(inodeStorageDelete, opens, b.arg('inode'));
+ * });
+ */
+export const inodeStorageDelete = helper(146, 'inode_storage_delete', '5.10', ['map', 'owner'], {
+  result: 'int',
+  owner: 'inode',
+  only: LSM,
+});
+
+/**
+ * Returns the address of a cgroup's value, or 0 (Linux 6.2). With the flag `BPF_LOCAL_STORAGE_GET_F_CREATE`
+ * (1) it creates a missing value, from memory or with zeros.
+ *
+ * @example
+ * import { cgrpStorage, cgrpStorageGet, Kernel, target, tpBtf, u64 } from 'tsbpf';
+ *
+ * const moves = cgrpStorage('moves', { value: u64 });
+ * tpBtf('cgroup_attach_task', target(process.arch, new Kernel().btf), (b) => {
+ *   b.call(cgrpStorageGet, moves, b.arg(0), 0, 1);
+ * });
+ */
+export const cgrpStorageGet = helper(210, 'cgrp_storage_get', '6.2', STORAGE_GET, { owner: 'cgroup' });
+
+/**
+ * Deletes a cgroup's value. Returns 0, or -ENOENT if there is none (Linux 6.2).
+ *
+ * @example
+ * import { cgrpStorage, cgrpStorageDelete, Kernel, target, tpBtf, u64 } from 'tsbpf';
+ *
+ * const moves = cgrpStorage('moves', { value: u64 });
+ * tpBtf('cgroup_attach_task', target(process.arch, new Kernel().btf), (b) => {
+ *   b.call(cgrpStorageDelete, moves, b.arg(0));
+ * });
+ */
+export const cgrpStorageDelete = helper(211, 'cgrp_storage_delete', '6.2', ['map', 'owner'], {
+  result: 'int',
+  owner: 'cgroup',
+});
+
+/**
+ * Returns the address of a socket's value, or 0 (Linux 5.2; in tracing programs 5.11). With the flag
+ * `BPF_SK_STORAGE_GET_F_CREATE` (1) it creates a missing value, from memory or with zeros. For fentry, fexit
+ * and tp_btf programs.
+ *
+ * @example
+ * import { Kernel, skStorage, skStorageGet, target, tpBtf, u64 } from 'tsbpf';
+ *
+ * const changes = skStorage('changes', { value: u64 });
+ * tpBtf('inet_sock_set_state', target(process.arch, new Kernel().btf), (b) => {
+ *   b.call(skStorageGet, changes, b.arg(0), 0, 1);
+ * });
+ */
+export const skStorageGet = helper(107, 'sk_storage_get', '5.2', STORAGE_GET, {
+  owner: 'sock',
+  only: [...TRACING, ...LSM],
+});
+
+/**
+ * Deletes a socket's value. Returns 0, or -ENOENT if there is none (Linux 5.2; in tracing programs 5.11). For
+ * fentry, fexit and tp_btf programs.
+ *
+ * @example
+ * import { Kernel, skStorage, skStorageDelete, target, tpBtf, u64 } from 'tsbpf';
+ *
+ * const changes = skStorage('changes', { value: u64 });
+ * tpBtf('inet_sock_set_state', target(process.arch, new Kernel().btf), (b) => {
+ *   b.call(skStorageDelete, changes, b.arg(0));
+ * });
+ */
+export const skStorageDelete = helper(108, 'sk_storage_delete', '5.2', ['map', 'owner'], {
+  result: 'int',
+  owner: 'sock',
+  only: [...TRACING, ...LSM],
+});
 
 /**
  * Continues in the program at an index of a program array. Returns only if it cannot (Linux 4.2).
@@ -400,7 +584,7 @@ export const getCurrentTask = helper(35, 'get_current_task', '4.8', []);
  *
  * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentTaskBtf));
  */
-export const getCurrentTaskBtf = helper(158, 'get_current_task_btf', '5.11', []);
+export const getCurrentTaskBtf = helper(158, 'get_current_task_btf', '5.11', [], { result: 'pointer' });
 
 /**
  * Returns 1 if the current task is in or below the cgroup at an index of a cgroup array, 0 if not, or a
@@ -594,6 +778,18 @@ export const tracePrintk = helper(
 export const getStack = helper(67, 'get_stack', '4.18', ['ctx', 'partial', 'size', 'scalar'], {
   result: 's64',
 });
+
+/**
+ * Stores the current kernel stack, or the user stack with flag `BPF_F_USER_STACK` (256), in a stack trace map
+ * (Linux 4.6, GPL only). Returns its number or a negative errno. `b.stackId` calls it.
+ *
+ * @example
+ * import { getStackid, kprobe, stackTrace, target } from 'tsbpf';
+ *
+ * const stacks = stackTrace('stacks', { maxEntries: 1_024 });
+ * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getStackid, stacks, 0));
+ */
+export const getStackid = helper(27, 'get_stackid', '4.6', ['ctx', 'map', 'scalar'], { result: 's32' });
 
 /**
  * Writes the addresses of the stack of a task (Linux 5.9). Returns the number of bytes or a negative errno.

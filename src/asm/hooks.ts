@@ -126,8 +126,33 @@ export function fexit(symbol: string, target: Target, body: Body, options: Optio
   return atFunction('fexit', symbol, target, body, options);
 }
 
+/**
+ * Makes a program for a hook of the Linux Security Modules, such as `file_open` (Linux 5.7, CONFIG_BPF_LSM,
+ * and `bpf` among the modules of `/sys/kernel/security/lsm`). It reads all arguments, and kernel structures
+ * by plain loads. Only such a program may use an `inodeStorage`.
+ *
+ * The program returns 0, which allows the operation, unless it exits with a negative errno, which denies it:
+ * `b.exit(-1)`. `b.retval` is the decision of the programs before it. Otherwise like `fentry`.
+ *
+ * @example
+ * ```ts
+ * import { hash, Kernel, lsm, target, u32, u64 } from 'tsbpf';
+ *
+ * const opened = hash('opened', { key: u32, value: u64, maxEntries: 10_240 });
+ *
+ * const on = target(process.arch, new Kernel().btf);
+ * const onOpen = lsm('file_open', on, (b) => {
+ *   const { flags } = b.kernel(b.arg('file')).fields({ flags: 'f_flags' });
+ *   b.count(opened, flags);
+ * });
+ * ```
+ */
+export function lsm(hook: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
+  return atFunction('lsm', `bpf_lsm_${hook}`, target, body, { name: objectNameOf(hook), ...options });
+}
+
 function atFunction(
-  kind: 'fentry' | 'fexit',
+  kind: 'fentry' | 'fexit' | 'lsm',
   symbol: string,
   target: Target,
   body: Body,

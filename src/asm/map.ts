@@ -21,16 +21,56 @@ export const MapType = {
   perfEventArray: 4,
   perCpuHash: 5,
   perCpuArray: 6,
+  stackTrace: 7,
   cgroupArray: 8,
   lruHash: 9,
   lruPerCpuHash: 10,
   lpmTrie: 11,
   arrayOfMaps: 12,
   hashOfMaps: 13,
+  queue: 22,
+  stack: 23,
+  skStorage: 24,
   ringBuffer: 27,
+  inodeStorage: 28,
+  taskStorage: 29,
+  bloomFilter: 30,
+  cgrpStorage: 32,
   instructionArray: 34,
 } as const;
 export type MapType = (typeof MapType)[keyof typeof MapType];
+
+/** The name of a map type: that of the function that makes such maps. */
+export function mapTypeName(type: MapType): keyof typeof MapType {
+  const [name] = Object.entries(MapType).find(([, number]) => number === type) ?? [];
+  return name as keyof typeof MapType;
+}
+
+/** The first Linux with each map type. */
+export const MAP_SINCE: Readonly<Record<keyof typeof MapType, string>> = {
+  hash: '3.19',
+  array: '3.19',
+  programArray: '4.2',
+  perfEventArray: '4.3',
+  perCpuHash: '4.6',
+  perCpuArray: '4.6',
+  stackTrace: '4.6',
+  cgroupArray: '4.8',
+  lruHash: '4.10',
+  lruPerCpuHash: '4.10',
+  lpmTrie: '4.11',
+  arrayOfMaps: '4.12',
+  hashOfMaps: '4.12',
+  queue: '4.20',
+  stack: '4.20',
+  skStorage: '5.2',
+  ringBuffer: '5.8',
+  inodeStorage: '5.10',
+  taskStorage: '5.11',
+  bloomFilter: '5.16',
+  cgrpStorage: '6.2',
+  instructionArray: '6.19',
+};
 
 /** A map before it exists. `K` and `V` are the schemas of its keys and values. */
 export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchema> {
@@ -43,6 +83,8 @@ export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchem
   readonly maxEntries: number;
   /** `BPF_F_*` of map creation. */
   readonly flags: number;
+  /** `map_extra` of map creation (Linux 5.16): see `bloomFilter`. */
+  readonly extra?: number;
   /** The initial entries. */
   readonly entries?: Entries<K, V>;
   /**
@@ -385,6 +427,12 @@ export function slotNumber(
   throw withSourcePosition(new RangeError(`program array ${name} has no slot ${slot}; its slots: ${there}`));
 }
 
+/** The map types without a number of entries of their own, or for which the loader chooses it. */
+const UNSIZED: readonly MapType[] = [
+  ...[MapType.perfEventArray, MapType.skStorage, MapType.inodeStorage],
+  ...[MapType.taskStorage, MapType.cgrpStorage],
+];
+
 /**
  * Makes a map of a type. Throws RangeError for a bad name or number of entries, and TypeError for a bad
  * schema.
@@ -403,7 +451,7 @@ export function spec<K extends TSchema, V extends TSchema>(
     throw withSourcePosition(
       new RangeError(`map ${name}: maxEntries ${maxEntries} is not between 0 and 2^32-1`),
     );
-  if (maxEntries === 0 && type !== MapType.perfEventArray)
+  if (maxEntries === 0 && !UNSIZED.includes(type))
     throw withSourcePosition(
       new RangeError(`map ${name}: maxEntries is 0, but the kernel requires at least 1`),
     );

@@ -12,6 +12,7 @@ export type ProgramKind =
   | 'kretprobe'
   | 'fentry'
   | 'fexit'
+  | 'lsm'
   | 'raw_tracepoint'
   | 'tp_btf'
   | 'tracepoint';
@@ -54,6 +55,7 @@ export const PROGRAM_TYPES: Readonly<Record<ProgramKind, ProgramType>> = {
   kretprobe: { ...KPROBE, title: 'kretprobe', context: 'pt_regs_at_return' },
   fentry: { ...TRACING, title: 'fentry', context: 'array', expectedAttachType: 24, mustReturn: 0 },
   fexit: { ...TRACING, title: 'fexit', context: 'array_with_result', expectedAttachType: 25, mustReturn: 0 },
+  lsm: { ...TRACING, number: 29, title: 'LSM hook', context: 'array_with_result', expectedAttachType: 27 },
   tp_btf: { ...TRACING, title: 'tracepoint', context: 'array', expectedAttachType: 23 },
   raw_tracepoint: {
     ...{ number: 17, title: 'raw tracepoint', context: 'array', trusted: false },

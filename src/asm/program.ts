@@ -19,6 +19,11 @@ export type Attachment =
   | { readonly kind: 'fentry'; readonly symbol: string; readonly btfId?: number }
   /** The return of a kernel function, with its arguments (Linux 5.5); `btfId` as for fentry. */
   | { readonly kind: 'fexit'; readonly symbol: string; readonly btfId?: number }
+  /**
+   * A hook of the Linux Security Modules (Linux 5.7). `symbol` is the function that the kernel calls at it,
+   * `bpf_lsm_file_open`; `btfId` as for fentry.
+   */
+  | { readonly kind: 'lsm'; readonly symbol: string; readonly btfId?: number }
   /** A raw tracepoint (Linux 4.17): arguments as the kernel passes them, read by probe reads. */
   | { readonly kind: 'raw_tracepoint'; readonly tracepoint: string }
   /**

@@ -26,6 +26,7 @@ export const Command = {
   rawTracepointOpen: 17,
   btfLoad: 18,
   btfGetFdById: 19,
+  mapLookupAndDeleteElem: 21,
   mapFreeze: 22,
   btfGetNextId: 23,
   mapLookupBatch: 24,

@@ -28,6 +28,8 @@ const SIGPROF = 27;
 const [SIG_BLOCK, SIG_SETMASK] = [0, 2];
 /** `sizeof(sigset_t)` of glibc and musl. */
 const SIGSET_BYTES = 128;
+/** The same on every architecture. */
+const [PIDFD_OPEN, PIDFD_GETFD] = [434, 438];
 const [EPOLL_CLOEXEC, EPOLL_CTL_ADD] = [0x80000, 1];
 /** `MAP_FAILED`, (void *)-1. */
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
@@ -68,6 +70,7 @@ function openNative(): Syscalls {
   const libc = koffi.load(null);
   const define = (prototype: string): NumberFunction => libc.func(prototype);
   const sysBpf = define('long syscall(long number, long command, void *attr, long size)');
+  const sysPidfd = define('long syscall(long number, long first, long second, long flags)');
   const sysPerf = define(
     'long syscall(long number, void *attr, long pid, long cpu, long group, unsigned long flags)',
   );
@@ -137,6 +140,8 @@ function openNative(): Syscalls {
     close: (fd) => orErrno(close(fd)),
     dup: (fd) => orErrno(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
     flock: (fd) => orErrno(flock(fd, LOCK_EX | LOCK_NB)),
+    pidfdOpen: (pid) => orErrno(sysPidfd(PIDFD_OPEN, pid, 0, 0)),
+    pidfdGetfd: (pidfd, fd) => orErrno(sysPidfd(PIDFD_GETFD, pidfd, fd, 0)),
     address: (memory) => koffi.address(memory),
     poll(fd, onReadable) {
       // libuv waits once for each descriptor, and the caller may close it, so wait for a duplicate.

@@ -8,8 +8,9 @@ import { messageWithoutPosition, withSourcePosition } from '../asm/error-positio
 import { BPF_F_MMAPABLE } from '../asm/flags.ts';
 import { KeyCodec } from '../asm/layout/key.ts';
 import { encodeValue, layoutOf, type ValueDecoder, valueDecoder } from '../asm/layout.ts';
-import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, type ValueOf } from '../asm/map.ts';
+import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MapType, type ValueOf } from '../asm/map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
+import { type BloomFilterSpec, isKeyless, type QueueSpec } from '../asm/queue.ts';
 import { Command, Descriptor } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
 import { KernelError, MapBatchError } from './errors.ts';
@@ -17,6 +18,8 @@ import type { Kernel } from './kernel.ts';
 import type { Chunk } from './map/batch.ts';
 import { createMap, freezeMap } from './map/create.ts';
 import { ARRAYS, Elements, UpdateMode } from './map/elements.ts';
+import { keylessHint } from './map/hints.ts';
+import { Keyless, QUEUES } from './map/keyless.ts';
 import { Mapping } from './map/mapping.ts';
 import { paced } from './map/pacer.ts';
 import { type View, viewOf } from './map/view.ts';
@@ -88,6 +91,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   readonly #stride: number;
   readonly #keys: KeyCodec<M['key']>;
   readonly #decodeValue: ValueDecoder<M['value']>;
+  readonly #keyless: Keyless;
   #mapping: Mapping | undefined;
   #view: unknown;
 
@@ -99,6 +103,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     this.#stride = isPerCpu(spec) ? Math.ceil(valueSize / 8) * 8 : 0;
     const valueBytes = this.#stride * kernel.possibleCpus.length || valueSize;
     this.#elements = new Elements(kernel, spec, descriptor, valueBytes);
+    this.#keyless = new Keyless(kernel, spec, descriptor, this.#elements.value);
     this.#keys = new KeyCodec(spec.key);
     this.#decodeValue = valueDecoder(spec.value);
   }
@@ -191,9 +196,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
    */
   lookup(key: KeyOf<M>): ValueOf<M> | undefined {
     this.#setKey(key);
-    if (!this.#elements.lookup()) return undefined;
-    const { value } = this.#elements;
-    return this.#decode(new DataView(value.buffer, value.byteOffset, value.byteLength), 0);
+    return this.#elements.lookup() ? this.#lastValue() : undefined;
   }
 
   /**
@@ -226,6 +229,75 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   delete(key: KeyOf<M>): boolean {
     this.#setKey(key);
     return this.#elements.delete();
+  }
+
+  /**
+   * Adds a value to a queue or a stack. `UpdateMode.replace` drops the oldest value if the map is full.
+   *
+   * Minimum kernel: 4.20.
+   * @throws {KernelError} `E2BIG` if the map is full. @throws {TypeError} or {RangeError} if the value does
+   * not fit the schema, and for a map of another type. @throws {ClosedError}
+   * @example
+   * ```ts
+   * import { BpfMap, Kernel, queue, u32 } from 'tsbpf';
+   *
+   * const jobs = BpfMap.create(new Kernel(), queue('jobs', { value: u32, maxEntries: 8 }));
+   * jobs.push(1);
+   * jobs.push(2);
+   * console.log(jobs.peek(), jobs.pop(), jobs.pop(), jobs.pop()); // 1 1 2 undefined
+   * jobs.close();
+   * ```
+   */
+  push(value: M extends QueueSpec ? ValueOf<M> : never, mode: UpdateMode = UpdateMode.any): void {
+    this.#keyless.require('push', ...QUEUES);
+    this.#elements.value.set(encodeValue(this.spec.value, value));
+    this.#keyless.push(mode);
+  }
+
+  /**
+   * Removes the oldest value of a queue, or the newest of a stack, and returns it. Returns undefined if the
+   * map is empty. The kernel does not tell how many values are left. Minimum kernel: 4.20.
+   * @throws {TypeError} for a map of another type. @throws {KernelError} @throws {ClosedError}
+   */
+  pop(): (M extends QueueSpec ? ValueOf<M> : never) | undefined {
+    this.#keyless.require('pop', ...QUEUES);
+    return (this.#keyless.pop() ? this.#lastValue() : undefined) as ReturnType<BpfMap<M>['pop']>;
+  }
+
+  /** Returns the value that `pop` would remove, and leaves it in the map. Throws the errors of `pop`. */
+  peek(): (M extends QueueSpec ? ValueOf<M> : never) | undefined {
+    this.#keyless.require('peek', ...QUEUES);
+    return (this.#keyless.peek() ? this.#lastValue() : undefined) as ReturnType<BpfMap<M>['peek']>;
+  }
+
+  /**
+   * Adds a value to a bloom filter. Minimum kernel: 5.16.
+   * @throws {TypeError} or {RangeError} if the value does not fit the schema, and for a map of another type.
+   * @throws {KernelError} @throws {ClosedError}
+   * @example
+   * ```ts
+   * import { BpfMap, bloomFilter, Kernel, u32 } from 'tsbpf';
+   *
+   * const seen = BpfMap.create(new Kernel(), bloomFilter('seen', { value: u32, maxEntries: 1_000 }));
+   * seen.add(7);
+   * console.log(seen.has(7), seen.has(8)); // true false
+   * seen.close();
+   * ```
+   */
+  add(value: M extends BloomFilterSpec ? ValueOf<M> : never): void {
+    this.#keyless.require('add', MapType.bloomFilter);
+    this.#elements.value.set(encodeValue(this.spec.value, value));
+    this.#keyless.push(UpdateMode.any);
+  }
+
+  /**
+   * Whether a value was added to a bloom filter. Always true for an added value, and sometimes for another
+   * one. Throws the errors of `add`. Minimum kernel: 5.16.
+   */
+  has(value: M extends BloomFilterSpec ? ValueOf<M> : never): boolean {
+    this.#keyless.require('has', MapType.bloomFilter);
+    this.#elements.value.set(encodeValue(this.spec.value, value));
+    return this.#keyless.peek();
   }
 
   /**
@@ -389,6 +461,8 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   /** Sets the key of the next call. */
   #setKey(key: KeyOf<M>): void {
+    if (isKeyless(this.spec))
+      throw withSourcePosition(new TypeError(`map '${this.spec.name}': ${keylessHint(this.spec)}`));
     this.#elements.key.set(this.#keys.encode(key));
   }
 
@@ -398,6 +472,12 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   #entry(chunk: Chunk, at: number): [KeyOf<M>, ValueOf<M>] {
     return [this.#key(chunk, at), this.#decode(chunk.valueView, at * this.#elements.value.length)];
+  }
+
+  /** Decodes the value that the last call read. */
+  #lastValue(): ValueOf<M> {
+    const { value } = this.#elements;
+    return this.#decode(new DataView(value.buffer, value.byteOffset, value.byteLength), 0);
   }
 
   /** Decodes the value at an offset of a view. */

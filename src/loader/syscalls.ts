@@ -115,6 +115,10 @@ export interface Syscalls {
   pollShared(fd: number, events: number, onEvent: () => void): Poll | number;
   /** Opens a file or directory for reading. The descriptor closes on exec. */
   openFile(path: string): number;
+  /** `pidfd_open(2)`: a descriptor of a process, which closes on exec. */
+  pidfdOpen(pid: number): number;
+  /** `pidfd_getfd(2)`: a duplicate of a descriptor of another process, which closes on exec. */
+  pidfdGetfd(pidfd: number, fd: number): number;
   /** Returns the inode number of a descriptor, or minus the errno. */
   inode(fd: number): bigint;
   /** Returns the magic number of a path's file system (man 2 statfs), or minus the errno. */

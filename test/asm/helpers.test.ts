@@ -42,7 +42,8 @@ test('arguments fit r1 to r5, sizes follow memory, keys and values follow their 
     args.forEach((kind, i) => {
       if (['memory', 'out', 'partial'].includes(kind)) assert.is(args[i + 1], 'size', name);
       if (kind === 'size') assert.match(args[i - 1] ?? '', /^(memory|out|partial)$/, name);
-      if (kind === 'key' || kind === 'value') assert.ok(args.slice(0, i).includes('map'), name);
+      if (['key', 'value', 'mapOut', 'initial', 'owner'].includes(kind))
+        assert.ok(args.slice(0, i).includes('map'), name);
     });
   }
 });
@@ -80,6 +81,8 @@ function kindsOf(
   // Probe reads take a kernel or user address.
   if (name === 'unsafe_ptr') return ['kernelPointer', 'scalar'];
   if (isSize(next)) return name === 'data' || type.startsWith('const') ? ['memory'] : ['out', 'partial'];
+  if (['sk', 'inode', 'task', 'cgroup'].includes(name)) return ['owner', 'kernelPointer'];
+  if (name === 'value' && !type.startsWith('const')) return [next === undefined ? 'mapOut' : 'initial'];
   if (name === 'key' || name === 'value') return [name];
   if (name === 'data') return ['record'];
   return ['kernelPointer'];
@@ -91,14 +94,15 @@ function kindsOf(
 const RESULTS: Readonly<Record<string, readonly string[]>> = {
   u32: ['u32'],
   u64: ['u64'],
-  long: ['int', 's64', 'u32'],
+  int: ['int'],
+  long: ['int', 's32', 's64', 'u32'],
   void: ['void'],
 };
 
 /** The helpers whose `long` result is an address. */
 const ADDRESSES = new Set(['task_pt_regs']);
 
-test('numbers, arguments and results match the prototypes in include/uapi/linux/bpf.h of Linux 6.1', () => {
+test('numbers, arguments and results match the prototypes in include/uapi/linux/bpf.h of Linux 6.2', () => {
   const prototypes = new Map(
     read('helper-prototypes.txt')
       .trim()
@@ -124,7 +128,11 @@ test('numbers, arguments and results match the prototypes in include/uapi/linux/
       const kinds = parameter ? kindsOf(parameter, fixed[n + 1]?.name, args[n - 1]) : ['scalar'];
       assert.ok(kinds.includes(kind), `${name}: argument ${n} is ${kind}, not ${kinds.join(' or ')}`);
     }
-    const results = returns.endsWith('*') || ADDRESSES.has(name) ? ['u64'] : RESULTS[returns];
+    const isStruct = /^struct.*\*$/.test(returns);
+    const results =
+      returns.endsWith('*') || ADDRESSES.has(name)
+        ? ['u64', ...(isStruct ? ['pointer'] : [])]
+        : RESULTS[returns];
     assert.ok(results?.includes(result), `${name}: ${result} for ${returns}`);
   }
 });
@@ -135,12 +143,13 @@ test('numbers, arguments and results match the prototypes in include/uapi/linux/
  * checks these with the kernel.
  */
 test('the table matches its fixture', () => {
-  const rows = ALL.map(([, { id, name, since, args, optional, result, only }]) =>
+  const rows = ALL.map(([, { id, name, since, args, optional, result, only, owner }]) =>
     [
       ...[id, name, since, `(${args.join(', ')})`],
       ...(optional ? [`optional ${optional}`] : []),
       ...(result ? [result] : []),
       ...(only ? [`only ${only.join(' ')}`] : []),
+      ...(owner ? [`owner ${owner}`] : []),
     ].join(' '),
   );
   const byNumber = rows.sort((a, b) => Number.parseInt(a, 10) - Number.parseInt(b, 10));

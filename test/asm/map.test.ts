@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert';
 import { perfEventArray, ringBuffer } from '../../src/asm/events.ts';
 import { jumpTable } from '../../src/asm/jump-table.ts';
 import { bytes, struct, u8, u16, u32, u64 } from '../../src/asm/layout.ts';
+import { cgrpStorage, inodeStorage, skStorage, taskStorage } from '../../src/asm/local-storage.ts';
 import {
   array,
   cgroupArray,
@@ -19,6 +20,8 @@ import {
   slotNumber,
 } from '../../src/asm/map.ts';
 import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
+import { bloomFilter, queue, stack } from '../../src/asm/queue.ts';
+import { stackTrace } from '../../src/asm/stack-trace.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('asm/map');
@@ -91,6 +94,14 @@ test('a constructor has the name of its map type', () => {
     arrayOfMaps: arrayOfMaps('m', { inner, maxEntries: 1 }),
     hashOfMaps: hashOfMaps('m', { key: u32, inner, maxEntries: 1 }),
     ringBuffer: ringBuffer('m', u32, { bytes: 4096 }),
+    stackTrace: stackTrace('m', { maxEntries: 1 }),
+    queue: queue('m', { value: u32, maxEntries: 1 }),
+    stack: stack('m', { value: u32, maxEntries: 1 }),
+    bloomFilter: bloomFilter('m', { value: u32, maxEntries: 1 }),
+    taskStorage: taskStorage('m', { value: u32 }),
+    inodeStorage: inodeStorage('m', { value: u32 }),
+    cgrpStorage: cgrpStorage('m', { value: u32 }),
+    skStorage: skStorage('m', { value: u32 }),
     instructionArray: jumpTable('m', ['label']),
   } satisfies Record<keyof typeof MapType, MapSpec>;
   for (const [name, { type }] of Object.entries(specs))

@@ -20,6 +20,7 @@ test('each program type has its numbers, default result and required result', ()
     ['kretprobe', 2, undefined, 0, undefined],
     ['fentry', 26, 24, 0, 0], // BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY
     ['fexit', 26, 25, 0, 0], // BPF_TRACE_FEXIT
+    ['lsm', 29, 27, 0, undefined], // BPF_PROG_TYPE_LSM, BPF_LSM_MAC
     ['tp_btf', 26, 23, 0, undefined], // BPF_TRACE_RAW_TP
     ['raw_tracepoint', 17, undefined, 0, undefined], // BPF_PROG_TYPE_RAW_TRACEPOINT
     ['tracepoint', 5, undefined, 1, undefined], // BPF_PROG_TYPE_TRACEPOINT

@@ -51,6 +51,8 @@ export class FakeSyscalls implements Syscalls {
   onRead: (fd: number, target: Uint8Array) => number = () => -Errno.EINVAL;
   onMemlock: (limit: Limit | undefined) => Limit | number = (limit) =>
     limit ?? { soft: 65536n, hard: 65536n };
+  /** The result of pidfd_open(2) and pidfd_getfd(2). */
+  onPidfd: (number: number) => number = () => this.fd();
   onFlock: (fd: number) => number = () => 0;
   /** The result of an append to an existing file. */
   onAppend: (path: string, text: string) => number = (_, text) => text.length;
@@ -182,6 +184,16 @@ export class FakeSyscalls implements Syscalls {
     const fd = this.fd();
     this.#opened.set(fd, inode);
     return fd;
+  }
+
+  pidfdOpen(pid: number): number {
+    this.calls.push(`pidfd_open ${pid}`);
+    return this.onPidfd(pid);
+  }
+
+  pidfdGetfd(pidfd: number, fd: number): number {
+    this.calls.push(`pidfd_getfd ${pidfd} ${fd}`);
+    return this.onPidfd(fd);
   }
 
   inode(fd: number): bigint {

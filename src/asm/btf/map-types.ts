@@ -11,18 +11,19 @@ export interface MapTypes {
   readonly value: number;
 }
 
-/** Maps whose values are not data, for which the kernel accepts no types. */
-const NO_DATA: readonly MapType[] = [
+/** Maps for which the kernel accepts no types: their values are not data, or they have no keys. */
+const NO_TYPES: readonly MapType[] = [
   ...[MapType.perfEventArray, MapType.ringBuffer],
   ...[MapType.arrayOfMaps, MapType.hashOfMaps],
+  ...[MapType.stackTrace, MapType.queue, MapType.stack],
 ];
 
-/** Returns the BTF of a map; undefined for perf event arrays, ring buffers and maps of maps. */
+/** Returns the BTF of a map; undefined for a map that can have none. A bloom filter has no type of keys. */
 export function mapTypes({ name, type, key, value }: MapSpec): MapTypes | undefined {
-  if (NO_DATA.includes(type)) return undefined;
+  if (NO_TYPES.includes(type)) return undefined;
   const types = new BtfBuilder();
   return {
-    key: add(types, layoutOf(key), `${name}_key`),
+    key: layoutOf(key).size === 0 ? 0 : add(types, layoutOf(key), `${name}_key`),
     value: add(types, layoutOf(value), `${name}_value`),
     bytes: types.bytes(),
   };

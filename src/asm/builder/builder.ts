@@ -13,11 +13,22 @@ import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
 import { userCode } from '../error-position.ts';
 import type { EventsSpec, EventTypes, EventVariants, RingBufferSpec, Variant } from '../events.ts';
-import { BPF_ANY } from '../flags.ts';
 import {
+  BPF_ANY,
+  BPF_F_FAST_STACK_CMP,
+  BPF_F_REUSE_STACKID,
+  BPF_F_SKIP_FIELD_MASK,
+  BPF_F_USER_STACK,
+  BPF_LOCAL_STORAGE_GET_F_CREATE,
+} from '../flags.ts';
+import {
+  getStackid,
   type Helper,
   mapDeleteElem,
   mapLookupElem,
+  mapPeekElem,
+  mapPopElem,
+  mapPushElem,
   mapUpdateElem,
   ringbufDiscard,
   ringbufReserve,
@@ -27,11 +38,14 @@ import {
 import type { Item, SubprogramCode } from '../instruction.ts';
 import { generatedLabel } from '../labels.ts';
 import { type IntLayout, layoutOf, s64, u64 } from '../layout.ts';
+import { type StorageSpec, storageOf } from '../local-storage.ts';
 import { type MapSpec, type ProgramArraySpec, slotNumber } from '../map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../map-of-maps.ts';
 import type { Position } from '../position.ts';
 import { PROGRAM_TYPES } from '../program-types.ts';
+import { type BloomFilterSpec, isBloomFilter, type QueueSpec } from '../queue.ts';
 import { r0 } from '../registers.ts';
+import type { StackTraceSpec } from '../stack-trace.ts';
 import type { Target } from '../target.ts';
 import type { Argument } from './call-arguments.ts';
 import { Calls } from './calls.ts';
@@ -655,6 +669,35 @@ export class Builder {
     arms: { found: (map: MapPointer<I>) => BodyResult; missing?: () => BodyResult },
   ): void;
   /**
+   * Looks up the value of an owner in a storage map: one call and one jump. The owner is a pointer to a task,
+   * inode, cgroup or socket whose type the verifier knows: an argument of a tp_btf, fentry or lsm program, or
+   * `b.call(getCurrentTaskBtf)`. With `create` a missing value is created, with zeros (`true`) or a copy of a
+   * value; `missing` then runs if the kernel cannot create it.
+   *
+   * Throws TypeError for another pointer.
+   *
+   * @example
+   * ```ts
+   * import { getCurrentTaskBtf, Kernel, ktimeGetNs, target, taskStorage, tpBtf, u64 } from 'tsbpf';
+   *
+   * const enteredNs = taskStorage('entered_ns', { value: u64 });
+   *
+   * const onCall = tpBtf('sys_enter', target(process.arch, new Kernel().btf), (b) => {
+   *   const now = b.keep(b.call(ktimeGetNs));
+   *   b.lookup(enteredNs, b.call(getCurrentTaskBtf), { create: true, found: (ns) => ns.set(now) });
+   * });
+   * ```
+   */
+  lookup<V extends TSchema>(
+    map: StorageSpec<V>,
+    owner: KernelPointer | Place | Value,
+    arms: {
+      create?: true | Input<V>;
+      found: (value: Memory<V>) => BodyResult;
+      missing?: () => BodyResult;
+    },
+  ): void;
+  /**
    * Looks up a key in a map: one call and one jump. `found` receives the value's memory, in the map itself;
    * its address is a temporary, so keep it if `found` calls anything. Without `missing` the program continues
    * after both cases.
@@ -684,9 +727,9 @@ export class Builder {
   lookup(
     map: MapSpec | MapPointer,
     key: Operand | StructMemory | KernelPointer,
-    arms: { found: (value: never) => BodyResult; missing?: () => BodyResult },
+    arms: { create?: unknown; found: (value: never) => BodyResult; missing?: () => BodyResult },
   ): void {
-    const { entry, branch } = this.#lookup(this.lookup, map, key);
+    const { entry, branch } = this.#lookup(this.lookup, map, key, arms.create as true | Argument | undefined);
     try {
       branch.otherwise(arms.found(entry as never));
       branch.end(arms.missing?.());
@@ -699,10 +742,18 @@ export class Builder {
     callee: (...args: never[]) => void,
     map: MapSpec | MapPointer,
     key: Operand | StructMemory | KernelPointer,
+    create: true | Argument | undefined,
   ): { readonly entry: unknown; readonly branch: Branch } {
     return this.#machine.statement(callee, () => {
       const spec = specOf(map);
-      const pointer = this.#calls.helper(mapLookupElem, [map, key]);
+      const storage = storageOf(spec);
+      if (!storage && create !== undefined)
+        throw new TypeError(`map ${spec.name} is no storage map: create its entries with b.update`);
+      const [initial, flags] =
+        create === undefined ? [0, 0] : [create === true ? 0 : create, BPF_LOCAL_STORAGE_GET_F_CREATE];
+      const pointer = storage
+        ? this.#calls.helper(storage.get, [map, key, initial, flags])
+        : this.#calls.helper(mapLookupElem, [map, key]);
       const entry = isMapOfMaps(spec)
         ? new MapPointer(spec.inner, pointer)
         : memory(this.#machine, pointer, 0, spec.value, spec.name);
@@ -745,7 +796,8 @@ export class Builder {
   }
 
   /**
-   * Deletes an entry of a map: one call. The result is 0, or `-ENOENT` if the map has no such key.
+   * Deletes an entry of a map: one call. The result is 0, or `-ENOENT` if the map has no such key. For a
+   * storage map the key is a pointer to the owner, as for `lookup`.
    *
    * Throws TypeError for a key of another size than the map's, and RangeError for a number that does not fit.
    *
@@ -762,8 +814,181 @@ export class Builder {
    */
   delete<K extends TSchema>(map: MapSpec<K> | MapPointer<MapSpec<K>>, key: Input<K>): Value {
     return this.#machine.statement(this.delete, () =>
-      this.#calls.helper(mapDeleteElem, [map, key as Argument]),
+      this.#calls.helper(storageOf(specOf(map))?.delete ?? mapDeleteElem, [map, key as Argument]),
     );
+  }
+
+  /**
+   * Adds a value to a queue, a stack or a bloom filter: one call. With the flag `BPF_EXIST` a full queue or
+   * stack drops its oldest value.
+   *
+   * The result is 0, or `-E2BIG` if the queue or stack is full. Throws TypeError for a value of another size
+   * than the map's, and RangeError for a number that does not fit.
+   *
+   * @example
+   * ```ts
+   * import { BPF_EXIST, queue, rawTracepoint, target, u64 } from 'tsbpf';
+   *
+   * const recent = queue('recent', { value: u64, maxEntries: 256 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => b.push(recent, b.arg(1), BPF_EXIST));
+   * ```
+   */
+  push<V extends TSchema>(
+    map: QueueSpec<V> | BloomFilterSpec<V> | MapPointer<QueueSpec<V> | BloomFilterSpec<V>>,
+    value: Input<V>,
+    flags = BPF_ANY,
+  ): Value {
+    return this.#machine.statement(this.push, () =>
+      this.#calls.helper(mapPushElem, [map, value as Argument, flags]),
+    );
+  }
+
+  /**
+   * Removes the oldest value of a queue, or the newest of a stack: one call and one jump. `found` receives
+   * the value in memory on the stack, which is free again after the statement. Without `missing` the program
+   * continues after both cases.
+   *
+   * @example
+   * ```ts
+   * import { perfEventArray, queue, rawTracepoint, struct, target, u64 } from 'tsbpf';
+   *
+   * const Job = struct({ id: u64 });
+   * const jobs = queue('jobs', { value: Job, maxEntries: 64 });
+   * const started = perfEventArray('started', Job);
+   *
+   * const onExec = rawTracepoint('sched_process_exec', target('x64'), (b) => {
+   *   b.keep(b.context);
+   *   b.pop(jobs, { found: (job) => b.output(started, job) });
+   * });
+   * ```
+   */
+  pop<V extends TSchema>(
+    map: QueueSpec<V> | MapPointer<QueueSpec<V>>,
+    arms: { found: (value: Memory<V>) => BodyResult; missing?: () => BodyResult },
+  ): void {
+    const { entry, branch, block } = this.#take(this.pop, mapPopElem, map);
+    try {
+      branch.otherwise(arms.found(entry as Memory<V>));
+      branch.end(arms.missing?.());
+      block.end(undefined);
+    } catch (error) {
+      throw block.fail(branch.fail(error));
+    }
+  }
+
+  /**
+   * Tests whether a value was added to a bloom filter (Linux 5.16): one call and one jump. `found` runs for
+   * every value that was added, and for a few others; `missing` only for values that were not.
+   */
+  peek<V extends TSchema>(
+    map: BloomFilterSpec<V>,
+    value: Input<V>,
+    arms: { found?: () => BodyResult; missing?: () => BodyResult },
+  ): void;
+  /**
+   * Copies the value that `pop` would remove, and leaves it in the map.
+   *
+   * @example
+   * ```ts
+   * import { queue, rawTracepoint, target, u64 } from 'tsbpf';
+   *
+   * const waiting = queue('waiting', { value: u64, maxEntries: 64 });
+   *
+   * const onCall = rawTracepoint('sys_enter', target('x64'), (b) => {
+   *   b.peek(waiting, { found: (first) => b.if(first.eq(0), () => b.exit(1)) });
+   * });
+   * ```
+   */
+  peek<V extends TSchema>(
+    map: QueueSpec<V> | MapPointer<QueueSpec<V>>,
+    arms: { found: (value: Memory<V>) => BodyResult; missing?: () => BodyResult },
+  ): void;
+  peek(map: MapSpec | MapPointer, ...args: readonly unknown[]): void {
+    const arms = args.at(-1) as PeekArms;
+    const { entry, branch, block } = this.#take(this.peek, mapPeekElem, map, args[args.length - 2]);
+    try {
+      branch.otherwise(arms.found?.(entry as never));
+      branch.end(arms.missing?.());
+      block.end(undefined);
+    } catch (error) {
+      throw block.fail(branch.fail(error));
+    }
+  }
+
+  /** Calls a helper with the memory of a value, in a block of its own, and branches on its result. */
+  #take(
+    callee: (...args: never[]) => void,
+    helper: Helper,
+    map: MapSpec | MapPointer,
+    value?: unknown,
+  ): { readonly entry: unknown; readonly branch: Branch; readonly block: LeavableBlock } {
+    const block = this.#block(callee);
+    try {
+      return this.#machine.statement(callee, () => {
+        const spec = specOf(map);
+        if (helper === mapPeekElem && isBloomFilter(spec) !== (value !== undefined))
+          throw new TypeError('peek() takes a value for a bloom filter, and none for a queue or stack');
+        const entry = value === undefined ? this.stack(spec.value) : undefined;
+        const found = this.#calls.helper(helper, [map, (value ?? entry) as Argument]);
+        return { entry, branch: new Branch(this.#machine, found.eq(0)), block };
+      });
+    } catch (error) {
+      throw block.fail(error);
+    }
+  }
+
+  /**
+   * Stores the current stack in a stack trace map, and gives its number: one call. It needs the context. The
+   * number is negative if the stack could not be stored: `-EFAULT` without a user stack, `-EEXIST` if another
+   * stack is in its slot.
+   *
+   * - `user`: the stack of the process instead of the kernel's.
+   * - `skip`: the number of innermost frames to leave out, up to 255.
+   * - `replace`: replaces another stack in the slot.
+   * - `fast`: compares stacks by their hash only. Two stacks can then have one number.
+   *
+   * @example
+   * ```ts
+   * import { hash, rawTracepoint, s32, stackTrace, struct, target, u64 } from 'tsbpf';
+   *
+   * const stacks = stackTrace('stacks', { maxEntries: 4_096 });
+   * const Stacks = struct({ kernel: s32, user: s32 });
+   * const counts = hash('counts', { key: Stacks, value: u64, maxEntries: 4_096 });
+   *
+   * const onSwitch = rawTracepoint('sched_switch', target('x64'), (b) => {
+   *   b.keep(b.context);
+   *   const key = b.stack(Stacks);
+   *   key.kernel.set(b.stackId(stacks));
+   *   key.user.set(b.stackId(stacks, { user: true }));
+   *   b.count(counts, key);
+   * });
+   * ```
+   */
+  stackId(
+    map: StackTraceSpec | MapPointer<StackTraceSpec>,
+    {
+      user = false,
+      skip = 0,
+      replace = false,
+      fast = false,
+    }: {
+      readonly user?: boolean;
+      readonly skip?: number;
+      readonly replace?: boolean;
+      readonly fast?: boolean;
+    } = {},
+  ): Value {
+    return this.#machine.statement(this.stackId, () => {
+      if (!Number.isInteger(skip) || skip < 0 || skip > BPF_F_SKIP_FIELD_MASK)
+        throw new RangeError(`stackId() can skip 0 to ${BPF_F_SKIP_FIELD_MASK} frames, not ${skip}`);
+      const flags =
+        skip |
+        (user ? BPF_F_USER_STACK : 0) |
+        (replace ? BPF_F_REUSE_STACKID : 0) |
+        (fast ? BPF_F_FAST_STACK_CMP : 0);
+      return this.#calls.helper(getStackid, [map, flags]);
+    });
   }
 
   /**
@@ -980,6 +1205,12 @@ export class Builder {
     const isProgram = this.#subprogram === undefined;
     return finishList({ items, end, exit: EXIT, labels, hasRaw, isProgram });
   }
+}
+
+/** The arms of `peek`: `found` gets the value, unless it was an argument. */
+interface PeekArms {
+  readonly found?: (value: never) => BodyResult;
+  readonly missing?: () => BodyResult;
 }
 
 /** @throws {TypeError} unless the callee is a helper or a subprogram. */

@@ -9,12 +9,15 @@ import type { ArgKind, Helper } from '../helpers.ts';
 import type { Register, SubprogramCode } from '../instruction.ts';
 import { hasFields, type Layout, layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
+import { requireMapHelper } from '../map-helpers.ts';
+import { isBloomFilter } from '../queue.ts';
 import { r1, r2, r3, r4, r5 } from '../registers.ts';
 import { KernelPointer } from './kernel-pointer.ts';
 import type { Machine } from './machine.ts';
 import { MapPointer } from './map-pointer.ts';
 import { describeOperand, loadInto, type Operand } from './operand.ts';
 import { isMemory, isStructMemory, Place, placeOf, type StructMemory } from './place.ts';
+import { PointerPlace } from './pointer-place.ts';
 import { StackSlot } from './stack.ts';
 import type { Subprogram } from './subprograms.ts';
 import { Value } from './value.ts';
@@ -69,6 +72,9 @@ const PARAMETERS: Readonly<Record<Exclude<ArgKind, 'ctx'>, string>> = {
   map: 'map',
   key: 'key',
   value: 'value',
+  mapOut: 'memory of a value',
+  initial: 'value or 0',
+  owner: 'pointer to the owner',
   memory: 'memory to read',
   out: 'memory to write',
   partial: 'memory to write',
@@ -136,6 +142,7 @@ export function placeArguments(
     const argument = next(kind);
     if (kind === 'map') {
       map = argument instanceof MapPointer ? argument.spec : asMap(argument, callee);
+      requireMapHelper(map, helper);
       if (argument instanceof MapPointer) return fromOperand(machine, to, argument.value);
       return fromMap(machine, to, map);
     }
@@ -160,22 +167,25 @@ export function placeArguments(
       place.requireWritten();
       return fromAddress(machine, to, place);
     }
-    if (kind === 'out' || kind === 'partial') {
+    if (kind === 'initial' && argument === 0)
+      return { to, from: undefined, emit: () => machine.emit(insn.mov(to, 0)) };
+    if (kind === 'owner') return fromOperand(machine, to, asOwner(argument, helper));
+    const reads = kind === 'initial' || (kind === 'mapOut' && map && isBloomFilter(map)) ? 'value' : kind;
+    if (reads === 'out' || reads === 'partial' || reads === 'mapOut') {
       const place = writable(argument, callee);
-      if (kind === 'partial') place.set(0);
+      if (reads === 'partial') place.set(0);
+      if (reads === 'mapOut' && map) requireSize(place, mapPart('value', map));
       written.push(place);
-      sized = place;
+      sized = reads === 'mapOut' ? undefined : place;
       return fromAddress(machine, to, place);
     }
     if (kind === 'record') return fromAddress(machine, to, placeOf(argument as Place | StructMemory));
-    if (kind === 'key' || kind === 'value' || kind === 'memory') {
-      const part = kind !== 'memory' && map ? mapPart(kind, map) : undefined;
+    if (reads === 'key' || reads === 'value' || reads === 'memory') {
+      const part = reads !== 'memory' && map ? mapPart(reads, map) : undefined;
       const place = inMemory(machine, argument, callee, part);
-      const wanted = part && layoutOf(part.schema);
-      if (wanted && place.size !== wanted.size)
-        throw new TypeError(`${part.name} has ${wanted.size} bytes, but ${place.name} has ${place.size}`);
+      if (part) requireSize(place, part);
       place.requireWritten();
-      if (kind === 'memory') sized = place;
+      if (reads === 'memory') sized = place;
       return fromAddress(machine, to, place);
     }
     return fromOperand(machine, to, asOperand(argument, callee));
@@ -205,6 +215,29 @@ export function emitInOrder(moves: readonly Move[], callee: string): void {
     free.emit();
     pending = pending.filter((move) => move !== free);
   }
+}
+
+function requireSize(place: Place, { name, schema }: MapPart): void {
+  const { size } = layoutOf(schema);
+  if (place.size !== size)
+    throw new TypeError(`${name} has ${size} bytes, but ${place.name} has ${place.size}`);
+}
+
+/** A pointer to the owner of a storage map's values. Throws TypeError unless the verifier knows its type. */
+function asOwner(argument: Argument, { name, owner = '' }: Helper): Operand {
+  const [pointer, struct] =
+    argument instanceof KernelPointer
+      ? [argument.value, argument.struct]
+      : [argument, argument instanceof PointerPlace ? argument.pointsTo.name : undefined];
+  const isReadable = pointer instanceof Value || pointer instanceof Place;
+  const isOwner = struct === undefined || struct === owner || (owner === 'sock' && /sock/.test(struct));
+  if (isReadable && pointer.trusted && isOwner) return pointer;
+  const got = isReadable && !isOwner ? `a ${struct}` : describeArgument(argument);
+  const why = isReadable && isOwner ? ', whose type the verifier does not know' : '';
+  const remedy = owner === 'task_struct' ? 'b.call(getCurrentTaskBtf), or an argument' : 'an argument';
+  throw new TypeError(
+    `bpf_${name} needs a pointer to a ${owner}, not ${got}${why}: pass ${remedy} of a tp_btf, fentry or lsm program`,
+  );
 }
 
 function asMap(argument: Argument, callee: string): MapSpec {

@@ -33,8 +33,10 @@ const RESULTS: Readonly<Record<NonNullable<Helper['result']>, Traits | undefined
   u64: { type: U64 },
   u32: { type: U32 },
   s64: { type: S64 },
+  s32: { type: S32 },
   int: { type: S32, validBits: 32 },
   void: undefined,
+  pointer: { type: U64, trusted: true },
 };
 
 /** Emits the calls of one program or subprogram. */

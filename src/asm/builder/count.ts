@@ -3,10 +3,12 @@
  */
 import type { TSchema } from '@sinclair/typebox';
 import * as insn from '../constructors.ts';
-import { BPF_NOEXIST } from '../flags.ts';
+import { BPF_LOCAL_STORAGE_GET_F_CREATE, BPF_NOEXIST } from '../flags.ts';
 import { mapLookupElem, mapUpdateElem } from '../helpers.ts';
 import { layoutOf } from '../layout.ts';
+import { storageOf } from '../local-storage.ts';
 import { isPerCpu, type MapSpec, MapType } from '../map.ts';
+import { requireMapHelper } from '../map-helpers.ts';
 import { type Argument, inMemory, mapPart } from './call-arguments.ts';
 import type { Calls } from './calls.ts';
 import type { Machine } from './machine.ts';
@@ -28,10 +30,16 @@ export function emitCount(
   amount: Operand,
 ): void {
   const spec = specOf(map);
+  const storage = storageOf(spec);
+  const find = storage?.get ?? mapLookupElem;
+  requireMapHelper(spec, find);
   requireNumber(spec);
-  const place = inMemory(machine, key, 'bpf_map_lookup_elem', mapPart('key', spec));
+  const place = storage ? key : inMemory(machine, key, 'bpf_map_lookup_elem', mapPart('key', spec));
   const end = machine.freshLabel('counted');
-  const pointer = calls.helper(mapLookupElem, [map, place]);
+  const pointer = calls.helper(find, [
+    ...[map, place],
+    ...(storage ? [0, BPF_LOCAL_STORAGE_GET_F_CREATE] : []),
+  ]);
   if (SPARSE.includes(spec.type)) {
     const found = machine.freshLabel('found');
     machine.emit(insn.jne(pointer.read(), 0, found));

@@ -96,7 +96,7 @@ const SCALARS = {
 export type ScalarName = keyof typeof SCALARS;
 
 /** The values of a schema's `ctype` keyword, which gives the schema its layout. */
-export type CType = ScalarName | 'chars' | 'bytes' | 'array' | 'struct' | 'union';
+export type CType = ScalarName | 'chars' | 'bytes' | 'none' | 'array' | 'struct' | 'union';
 
 function scalar(size: 1 | 2 | 4 | 8, signed: boolean, as: 'number' | 'bigint', bigEndian = false): IntLayout {
   return Object.freeze({ kind: 'int', size, align: size, signed, bigEndian, as });
@@ -135,6 +135,8 @@ function compute(schema: TSchema, path: string): Layout {
     case 'chars':
     case 'bytes':
       return Object.freeze({ kind: ctype, size: count(schema.size, 'bytes', path), align: 1 });
+    case 'none':
+      return Object.freeze({ kind: 'bytes', size: 0, align: 1 });
     case 'array':
       return arrayLayout(compute(schema.items, `${path}[]`), count(schema.minItems, 'elements', path));
     case 'struct':

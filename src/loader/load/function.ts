@@ -7,11 +7,11 @@ import type { Attachment } from '../../asm/program.ts';
 import { NoSuchSymbolError } from '../errors.ts';
 
 /** An attachment to a kernel function's entry or return by BTF id. */
-export type FunctionAttachment = Extract<Attachment, { kind: 'fentry' | 'fexit' }>;
+export type FunctionAttachment = Extract<Attachment, { kind: 'fentry' | 'fexit' | 'lsm' }>;
 
-/** Whether an attachment is fentry or fexit, whose programs the kernel function itself calls. */
+/** Whether an attachment is fentry, fexit or lsm, whose programs the kernel function itself calls. */
 export function isCalledByFunction(attachment: Attachment): attachment is FunctionAttachment {
-  return attachment.kind === 'fentry' || attachment.kind === 'fexit';
+  return attachment.kind === 'fentry' || attachment.kind === 'fexit' || attachment.kind === 'lsm';
 }
 
 /**

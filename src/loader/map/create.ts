@@ -4,10 +4,11 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`map_create`).
  */
 
-import { BPF_F_MMAPABLE, BPF_F_RDONLY_PROG } from '../../asm/flags.ts';
+import { BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG } from '../../asm/flags.ts';
 import { isJumpTable } from '../../asm/jump-table.ts';
-import { layoutOf } from '../../asm/layout.ts';
-import { type MapSpec, MapType } from '../../asm/map.ts';
+import { layoutOf, u64 } from '../../asm/layout.ts';
+import { storageOf } from '../../asm/local-storage.ts';
+import { MAP_SINCE, type MapSpec, MapType, mapTypeName } from '../../asm/map.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
 import { Attr, Command, Descriptor } from '../bpf.ts';
 import { type BtfFields, withMapBtf } from '../debug-info.ts';
@@ -31,6 +32,15 @@ const FLAGS = [
 
 /** Offset of `inner_map_fd`. */
 const INNER_MAP = 20;
+/** Offset of `map_extra`. */
+const MAP_EXTRA = 64;
+
+/** The configuration option that a kernel of the right release may lack. */
+const CONFIGURED: Partial<Record<MapType, string>> = {
+  [MapType.inodeStorage]: 'CONFIG_BPF_LSM',
+  [MapType.cgrpStorage]: 'CONFIG_CGROUPS',
+  [MapType.stackTrace]: 'CONFIG_PERF_EVENTS',
+};
 
 /**
  * Creates a map. Returns its descriptor. @throws {UnsupportedError} @throws {NotPermittedError} @throws
@@ -57,13 +67,15 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
       `the ring buffer '${spec.name}' has ${spec.maxEntries} bytes, which is less than a page of this kernel: use bytes: ${kernel.pageSize} or more`,
     );
   const attempt = (named: boolean, types?: BtfFields): number => create(kernel, spec, named, inner, types);
-  let result = (debug ? withMapBtf(kernel, spec, (types) => attempt(true, types)) : undefined) ?? -1;
-  // BTF and names are for people only: a map without them works the same.
-  if (result < 0) result = attempt(true);
+  // The kernel demands the types of a storage map.
+  const needsTypes = storageOf(spec) !== undefined;
+  const typed = debug || needsTypes ? withMapBtf(kernel, spec, (types) => attempt(true, types)) : undefined;
+  let result = typed ?? -1;
+  // BTF and names are for people only: another map without them works the same.
+  if (result < 0 && !(needsTypes && typed !== undefined)) result = attempt(true);
   // Kernels before 4.15 do not know names (E2BIG), and before 5.2 no '.' in a name (EINVAL).
-  if (result === -Errno.E2BIG || result === -Errno.EINVAL) result = attempt(false);
+  if (!needsTypes && (result === -Errno.E2BIG || result === -Errno.EINVAL)) result = attempt(false);
   if (result >= 0) return result;
-  if (result === -Errno.EINVAL) refuseFlags(kernel, spec);
   if (result === -Errno.EINVAL && isJumpTable(spec))
     throw new UnsupportedError('jump tables', '6.19', `'${spec.name}' is a jump table`);
   if (result === -Errno.EINVAL && spec.type === MapType.ringBuffer)
@@ -72,6 +84,8 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
       '5.8',
       `'${spec.name}' is one; use perfEventArray('${spec.name}', ...), which has the same events`,
     );
+  if (REFUSED.has(-result)) refuseType(kernel, spec);
+  if (result === -Errno.EINVAL) refuseFlags(kernel, spec);
   throw kernelError(kernel, {
     syscall: 'bpf(BPF_MAP_CREATE)',
     errno: -result,
@@ -80,7 +94,8 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
 }
 
 function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, types?: BtfFields): number {
-  const attr = new Attr(kernel.syscalls, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME))
+  const extra = spec.extra === undefined ? 0 : MAP_EXTRA + 8;
+  const attr = new Attr(kernel.syscalls, Math.max(extra, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME)))
     .u32(0, spec.type)
     .u32(4, spec.type === MapType.ringBuffer ? 0 : layoutOf(spec.key).size)
     .u32(8, spec.type === MapType.ringBuffer ? 0 : layoutOf(spec.value).size)
@@ -88,6 +103,7 @@ function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, ty
     .u32(16, spec.flags)
     .u32(INNER_MAP, inner);
   if (named) attr.text(MAP_NAME, spec.name);
+  if (spec.extra !== undefined) attr.u64(MAP_EXTRA, BigInt(spec.extra));
   types?.fill(attr);
   return withMemlock(kernel, () => attr.send(Command.mapCreate));
 }
@@ -95,6 +111,41 @@ function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, ty
 function entriesOf(kernel: Kernel, spec: MapSpec): number {
   if (spec.type !== MapType.perfEventArray || spec.maxEntries > 0) return spec.maxEntries;
   return Math.max(...kernel.possibleCpus) + 1;
+}
+
+/** The first Linux with maps. */
+const FIRST = '3.19';
+
+/** The errnos of a map type or an attribute that the kernel does not know. */
+const REFUSED: ReadonlySet<number> = new Set([Errno.EINVAL, Errno.E2BIG, Errno.ENOTSUPP]);
+
+/** Throws an UnsupportedError if the kernel does not create the smallest map of the type either. */
+function refuseType(kernel: Kernel, spec: MapSpec): void {
+  const name = mapTypeName(spec.type);
+  const since = MAP_SINCE[name];
+  if (isMapOfMaps(spec) || since === FIRST) return;
+  const smallest = smallestOf(spec);
+  const attempt = (types?: BtfFields) => create(kernel, smallest, false, 0, types);
+  const fd = storageOf(spec) ? (withMapBtf(kernel, smallest, attempt) ?? attempt()) : attempt();
+  if (fd >= 0) kernel.syscalls.close(fd);
+  if (!REFUSED.has(-fd)) return;
+  const option = CONFIGURED[spec.type];
+  throw new UnsupportedError(
+    `${name} maps`,
+    since,
+    `'${spec.name}' is one${option === undefined ? '' : ` (the kernel also needs ${option})`}`,
+  );
+}
+
+/** A map of the type that every kernel with this type creates. */
+function smallestOf({ extra: _, ...spec }: MapSpec): MapSpec {
+  const value = layoutOf(spec.value).size === 4 ? spec.value : u64;
+  return {
+    ...spec,
+    value,
+    maxEntries: Math.min(spec.maxEntries, 1),
+    flags: spec.flags & BPF_F_NO_PREALLOC,
+  };
 }
 
 /** Throws an UnsupportedError if the kernel creates the map without one of its flags. */

@@ -13,6 +13,7 @@ import { type KernelError, MapIterationError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { kernelError } from '../permission.ts';
 import { Batches, Chunk } from './batch.ts';
+import { typeHint } from './hints.ts';
 
 /**
  * Modes of `BpfMap.update`: `any` sets the value in any case, `create` fails with `EEXIST` if the map has the
@@ -306,7 +307,9 @@ export class Elements {
       syscall: `bpf(${name})`,
       errno,
       tried: `${tried} the map '${this.#spec.name}'`,
-      hint: name.startsWith('BPF_MAP_UPDATE') ? updateHint(this.#spec, errno) : undefined,
+      hint:
+        (name.startsWith('BPF_MAP_UPDATE') ? updateHint(this.#spec, errno) : undefined) ??
+        typeHint(this.#spec, name, errno),
     });
   }
 }
