@@ -6,17 +6,22 @@
  */
 
 import { checkInstructions, instructionsIn } from './decode.ts';
+import {
+  ElfError,
+  EXECUTABLE,
+  fileHeader,
+  SectionType,
+  SYMBOL_BYTES,
+  SymbolType,
+  sectionHeader,
+  viewOf,
+} from './elf/format.ts';
 import { SLOT } from './encode.ts';
-import { TsbpfError } from './error.ts';
 import type { Instruction } from './instruction.ts';
 import { CALL } from './opcodes.ts';
 import { MAX_NAME_LENGTH, truncate } from './printable.ts';
 
-/** A file that is not a BPF object file, or is damaged. */
-export class ElfError extends TsbpfError {
-  override readonly name = 'ElfError';
-  override readonly code = 'ERR_ELF';
-}
+export { ElfError, isElf } from './elf/format.ts';
 
 /** A section with a program. */
 export interface ProgramSection {
@@ -35,13 +40,8 @@ export interface ObjectInstruction {
 }
 
 const MACHINE_BPF = 247;
-/** `SHT_*`. `SHT_NULL` and `SHT_NOBITS` (.bss) have no bytes in the file. */
-const [TYPE_NONE, TYPE_PROGRAM, TYPE_SYMBOLS, TYPE_NO_BITS, TYPE_RELOCATIONS] = [0, 1, 2, 8, 9];
-const FLAG_EXECUTABLE = 4n;
-const SYMBOL_FUNCTION = 2;
-const SYMBOL_SECTION = 3;
-/** `Elf64_Sym` and `Elf64_Rel`. */
-const [SYMBOL_BYTES, RELOCATION_BYTES] = [24, 16];
+/** `Elf64_Rel`. */
+const RELOCATION_BYTES = 16;
 
 interface Section {
   readonly name: string;
@@ -50,11 +50,6 @@ interface Section {
   readonly bytes: Uint8Array;
   readonly link: number;
   readonly info: number;
-}
-
-/** Whether a file begins with the ELF magic number. */
-export function isElf(bytes: Uint8Array): boolean {
-  return bytes[0] === 0x7f && bytes[1] === 0x45 && bytes[2] === 0x4c && bytes[3] === 0x46;
 }
 
 /**
@@ -100,7 +95,7 @@ export function codeSections(bytes: Uint8Array): CodeSection[] {
   const symbols = new SymbolTable(sections);
   const relocations = new Map<number, Section>();
   for (const section of sections)
-    if (section.type === TYPE_RELOCATIONS && !relocations.has(section.info))
+    if (section.type === SectionType.relocations && !relocations.has(section.info))
       relocations.set(section.info, section);
   return sections.flatMap((section, index) => {
     if (!holdsProgram(section)) return [];
@@ -110,43 +105,30 @@ export function codeSections(bytes: Uint8Array): CodeSection[] {
 }
 
 function holdsProgram({ type, flags, bytes }: Section): boolean {
-  return type === TYPE_PROGRAM && (flags & FLAG_EXECUTABLE) !== 0n && bytes.length > 0;
+  return type === SectionType.program && (flags & EXECUTABLE) !== 0n && bytes.length > 0;
 }
 
 function readSections(bytes: Uint8Array): Section[] {
-  const view = viewOf(bytes);
-  if (!isElf(bytes) || bytes.length < 64) throw new ElfError('not an ELF file');
-  if (bytes[4] !== 2 || bytes[5] !== 1)
-    throw new ElfError('unsupported ELF file: only 64-bit little-endian object files can be read');
-  const machine = view.getUint16(18, true);
+  const { machine, sections, names: named } = fileHeader(bytes);
   if (machine !== MACHINE_BPF)
     throw new ElfError(`this object file is for machine ${machine}, not for BPF (${MACHINE_BPF})`);
-  const start = Number(view.getBigUint64(40, true));
-  const size = view.getUint16(58, true);
-  const count = view.getUint16(60, true);
+  const { start, size, count } = sections;
   if (size < 64 || start + size * count > bytes.length)
     throw new ElfError(`the section headers (${count} from byte ${start}) are outside the file`);
+  const view = viewOf(bytes);
   let total = 0;
   const headers = Array.from({ length: count }, (_, index) => {
-    const at = start + size * index;
-    const type = view.getUint32(at + 4, true);
-    const [offset, length] = [view.getBigUint64(at + 24, true), view.getBigUint64(at + 32, true)];
-    const isEmpty = type === TYPE_NONE || type === TYPE_NO_BITS;
+    const { name, type, flags, offset, size: length, link, info } = sectionHeader(view, start + size * index);
+    const isEmpty = type === SectionType.none || type === SectionType.noBits;
     if (!isEmpty && offset + length > BigInt(bytes.length))
       throw new ElfError(`section ${index} ends past the end of the file`);
     if (!isEmpty) total += Number(length);
-    return {
-      name: view.getUint32(at, true),
-      type,
-      flags: view.getBigUint64(at + 8, true),
-      bytes: isEmpty ? new Uint8Array() : bytes.subarray(Number(offset), Number(offset + length)),
-      link: view.getUint32(at + 40, true),
-      info: view.getUint32(at + 44, true),
-    };
+    const content = isEmpty ? new Uint8Array() : bytes.subarray(Number(offset), Number(offset + length));
+    return { name, type, flags, bytes: content, link, info };
   });
   if (total > bytes.length)
     throw new ElfError(`its sections overlap: they total ${total} bytes, the file has ${bytes.length}`);
-  const names = headers[view.getUint16(62, true)]?.bytes ?? new Uint8Array();
+  const names = headers[named]?.bytes ?? new Uint8Array();
   return headers.map((header) => ({ ...header, name: stringAt(names, header.name) }));
 }
 
@@ -163,7 +145,7 @@ class SymbolTable {
   readonly #next: Uint32Array;
 
   constructor(sections: readonly Section[]) {
-    const table = sections.find(({ type }) => type === TYPE_SYMBOLS);
+    const table = sections.find(({ type }) => type === SectionType.symbols);
     this.#sections = sections;
     this.#view = viewOf(table?.bytes ?? new Uint8Array());
     this.#names = (table && sections[table.link]?.bytes) ?? new Uint8Array();
@@ -174,7 +156,7 @@ class SymbolTable {
     this.#next = new Uint32Array(count + 1);
     // Backward, so that the functions of a slot are listed in order.
     for (let index = count - 1; index >= 0; index--) {
-      if (this.#kind(index) !== SYMBOL_FUNCTION) continue;
+      if (this.#kind(index) !== SymbolType.function) continue;
       const first = this.#firstAt.get(this.#section(index));
       const slot = this.#value(index) / SLOT;
       if (first === undefined || !Number.isInteger(slot) || slot >= first.length) continue;
@@ -197,7 +179,7 @@ class SymbolTable {
   nameIn(index: number, { opcode, imm }: Instruction): string | undefined {
     if (index >= this.#next.length - 1) return undefined;
     const name = this.#name(index);
-    if (this.#kind(index) !== SYMBOL_SECTION) return name;
+    if (this.#kind(index) !== SymbolType.section) return name;
     const section = this.#section(index);
     const ofSection = name === '' ? (this.#sections[section]?.name ?? '') : name;
     const at = opcode === CALL ? (imm + 1) * SLOT : imm;
@@ -252,10 +234,6 @@ function symbolsBySlot(section: Section, relocations: Section | undefined): Uint
     if (Number.isInteger(slot) && slot < named.length) named[slot] = view.getUint32(at + 12, true) + 1;
   }
   return named;
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /**

@@ -232,7 +232,7 @@ function asOwner(argument: Argument, { name, owner = '' }: Helper): Operand {
   const isReadable = pointer instanceof Value || pointer instanceof Place;
   const isOwner = struct === undefined || struct === owner || (owner === 'sock' && /sock/.test(struct));
   if (isReadable && pointer.trusted && isOwner) return pointer;
-  const got = isReadable && !isOwner ? `a ${struct}` : describeArgument(argument);
+  const got = !isReadable ? describeArgument(argument) : isOwner ? pointer.name : `a ${struct}`;
   const why = isReadable && isOwner ? ', whose type the verifier does not know' : '';
   const remedy = owner === 'task_struct' ? 'b.call(getCurrentTaskBtf), or an argument' : 'an argument';
   throw new TypeError(
