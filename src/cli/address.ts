@@ -1,6 +1,7 @@
 /**
  * IP addresses as text, and their bytes in network order.
  */
+import type { LineBuffer } from './line-buffer.ts';
 
 /** An IPv4 or IPv6 address, depending on the number of bytes. */
 export function formatAddress(bytes: Uint8Array): string {
@@ -34,6 +35,55 @@ function longestZeros(groups: readonly number[]): { start: number; length: numbe
     if (length > best.length) best = { start: i + 1 - length, length };
   }
   return best;
+}
+
+const COLON = 0x3a;
+const DOT = 0x2e;
+const HEXADECIMAL = Buffer.from('0123456789abcdef');
+const MAPPED = '::ffff:';
+
+/** Appends `formatAddress(bytes)` to a line. */
+export function writeAddress(line: LineBuffer, bytes: Uint8Array): number {
+  return bytes.length === 4 ? writeIPv4(line, bytes, 0) : writeIPv6(line, bytes);
+}
+
+function writeIPv4(line: LineBuffer, bytes: Uint8Array, at: number): number {
+  let length = line.decimal(bytes[at] as number);
+  for (let i = 1; i < 4; i++) length += line.byte(DOT) + line.decimal(bytes[at + i] as number);
+  return length;
+}
+
+function writeIPv6(line: LineBuffer, bytes: Uint8Array): number {
+  let [zeros, zerosAt, run] = [1, 8, 0];
+  for (let i = 0; i < 8; i++) {
+    run = groupAt(bytes, i) === 0 ? run + 1 : 0;
+    if (run > zeros) [zeros, zerosAt] = [run, i + 1 - run];
+  }
+  if (zerosAt === 0 && zeros === 5 && groupAt(bytes, 5) === 0xffff)
+    return line.ascii(MAPPED) + writeIPv4(line, bytes, 12);
+  let length = 0;
+  for (let i = 0; i < 8; i++) {
+    if (i === zerosAt) {
+      length += line.byte(COLON) + (i + zeros === 8 ? line.byte(COLON) : 0);
+      i += zeros - 1;
+      continue;
+    }
+    if (i > 0) length += line.byte(COLON);
+    length += writeHexadecimal(line, groupAt(bytes, i));
+  }
+  return length;
+}
+
+function groupAt(bytes: Uint8Array, index: number): number {
+  return ((bytes[2 * index] as number) << 8) | (bytes[2 * index + 1] as number);
+}
+
+/** Appends 16 bits without leading zeros. */
+function writeHexadecimal(line: LineBuffer, value: number): number {
+  let shift = value > 0xfff ? 12 : value > 0xff ? 8 : value > 0xf ? 4 : 0;
+  const length = shift / 4 + 1;
+  for (; shift >= 0; shift -= 4) line.byte(HEXADECIMAL[(value >> shift) & 0xf] as number);
+  return length;
 }
 
 /**

@@ -14,13 +14,83 @@ import {
 } from '@sinclair/typebox';
 import { MAX_COMM_BYTES } from '../programs/tcpconnlat/filter.ts';
 import type { Result } from '../programs/tcpconnlat.ts';
+import { writeAddress } from './address.ts';
 import { MAX_PID, MAX_PORT, MAX_SECONDS, MAX_U32, MAX_UTS_NAME, NAME } from './limits.ts';
-import { type ConnectRecord, FIELDS } from './record.ts';
+import { encodedTexts, encodeText, type LineBuffer } from './line-buffer.ts';
+import { type ConnectRecord, type ConnectRow, FIELDS } from './record.ts';
 import { jsonText } from './text.ts';
 
 /** A record as a line of JSON with the listed fields. The line is safe to print. */
 export function jsonLine(record: ConnectRecord, fields: readonly (keyof ConnectRecord)[]): string {
   return `${jsonText(record, fields)}\n`;
+}
+
+interface Member {
+  /** Whether the line of a row has the member. Default: always. */
+  readonly isPresent?: (row: ConnectRow) => boolean;
+  /** Appends the value. */
+  readonly write: (line: LineBuffer, row: ConnectRow) => unknown;
+}
+
+const QUOTE = 0x22;
+const textOf = encodedTexts(jsonText);
+
+/** A member with a text that is ASCII without quotes, backslashes and controls. */
+const plain = (name: 'time' | 'container' | 'pod' | 'result' | 'errno'): Member => ({
+  isPresent: (row) => row[name] !== undefined,
+  write: (line, row) => line.byte(QUOTE) + line.ascii(row[name] as string) + line.byte(QUOTE),
+});
+const count = (name: 'uid' | 'retransmits'): Member => ({
+  isPresent: (row) => row[name] !== undefined,
+  write: (line, row) => line.decimal(row[name] as number),
+});
+const addressOf = (name: 'local' | 'remote'): Member => ({
+  write: (line, row) => line.byte(QUOTE) + writeAddress(line, row[name]) + line.byte(QUOTE),
+});
+/** Names are looked up for records; a row has none. */
+const never: Member = { isPresent: () => false, write() {} };
+
+const MEMBERS: { readonly [K in keyof Required<ConnectRecord>]: Member } = {
+  time_s: { write: (line, { timeNs }) => line.quotient(timeNs(), 9) },
+  time: plain('time'),
+  pid: { write: (line, { pid }) => line.decimal(pid) },
+  comm: { write: (line, { comm }) => line.encoded(textOf(comm)) },
+  uid: count('uid'),
+  container: plain('container'),
+  pod: plain('pod'),
+  ip: { write: (line, { ip }) => line.decimal(ip) },
+  saddr: addressOf('local'),
+  lport: { write: (line, { lport }) => line.decimal(lport) },
+  daddr: addressOf('remote'),
+  dport: { write: (line, { dport }) => line.decimal(dport) },
+  host: never,
+  service: never,
+  lat_ms: { write: (line, { latencyNs }) => line.quotient(latencyNs, 6) },
+  retransmits: count('retransmits'),
+  result: plain('result'),
+  errno: plain('errno'),
+};
+
+/**
+ * Returns a function that appends the line of a row with the listed fields: what `jsonLine` returns for its
+ * record. The first field must always be present.
+ */
+export function jsonWriter(
+  fields: readonly (keyof ConnectRecord)[],
+): (line: LineBuffer, row: ConnectRow) => void {
+  const members = fields.map((field, i) => ({
+    ...{ isPresent: undefined, ...MEMBERS[field] },
+    name: encodeText(`${i === 0 ? '{' : ','}${JSON.stringify(field)}:`),
+  }));
+  const end = encodeText('}\n');
+  return (line, row) => {
+    for (const { isPresent, name, write } of members) {
+      if (isPresent?.(row) === false) continue;
+      line.encoded(name);
+      write(line, row);
+    }
+    line.encoded(end);
+  };
 }
 
 /** The longest line of a recording in bytes: the capacity of a pipe. */

@@ -9,11 +9,15 @@ import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from
 import { TsbpfError } from '../asm/error.ts';
 import { printable } from '../asm/printable.ts';
 import { uptime } from '../loader/uptime.ts';
+import { LineBuffer } from './line-buffer.ts';
 
 /** The capacity of the buffer for a slow reader, in bytes. */
 const CAPACITY = 1 << 20;
+/** After as many new bytes, the capacity of a pipe, lines are written without waiting for the event loop. */
+const WRITE_BYTES = 1 << 16;
 /** The interval between attempts to write to a full pipe, in ms. */
 const RETRY_MS = 20;
+const NEWLINE = 0x0a;
 /** How long the end of a run waits for the last lines to be written, in ms. */
 const END_TIMEOUT_MS = 500;
 
@@ -32,6 +36,10 @@ export interface LineOutput {
   write(text: string): void;
   /** Adds the line of a connect. It counts as shown when all of it has been written. */
   show(line: string): void;
+  /** Returns the buffer to append the line of a connect to. `showLine` adds it; nothing may come between. */
+  newLine(): LineBuffer;
+  /** Adds the line in the buffer, like `show`. */
+  showLine(): void;
   /** Waits, without a time limit, until everything is written or the reader has exited. */
   drained(): Promise<void>;
   /** Writes the buffered lines, for up to half a second. */
@@ -47,13 +55,15 @@ export interface LineOutput {
  * the error of a write; nothing is written afterwards. `what` names the output in errors.
  */
 export function lineOutput(write: Write, onClosed: (error?: Error) => void, what = 'the output'): LineOutput {
-  let waiting: Buffer = Buffer.alloc(0);
-  let fresh: string[] = [];
-  let freshBytes = 0;
+  /** The unwritten texts, `waiting` bytes from its start. After them, a line that is not added yet. */
+  const buffer = new LineBuffer();
+  let waiting = 0;
   let dropped = 0;
   let closed = false;
   let scheduled = false;
   let retry: NodeJS.Timeout | undefined;
+  /** The number of waiting bytes at which they are written, also to a pipe that was full. */
+  let writeAt = WRITE_BYTES;
   let written = 0;
   let shown = 0;
   /** The end of each buffered line of a connect, as an ascending offset in the whole output. */
@@ -61,22 +71,21 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
 
   /** Counts the connects whose line has been written. */
   const countShown = () => {
-    const remaining = ends.findIndex((end) => end > written);
+    const remaining = waiting === 0 ? -1 : ends.findIndex((end) => end > written);
     shown += remaining < 0 ? ends.length : remaining;
     ends = remaining < 0 ? [] : ends.slice(remaining);
   };
 
   const flush = () => {
     scheduled = false;
+    clearTimeout(retry);
     retry = undefined;
     if (closed) return;
-    waiting = Buffer.concat([waiting, Buffer.from(fresh.join(''))]);
-    fresh = [];
-    freshBytes = 0;
     try {
-      while (waiting.length > 0) {
-        const size = write(waiting);
-        waiting = waiting.subarray(size);
+      while (waiting > 0) {
+        const size = write(buffer.bytes.subarray(buffer.start, buffer.start + waiting));
+        buffer.start += size;
+        waiting -= size;
         written += size;
       }
     } catch (error) {
@@ -88,47 +97,59 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
       closed = true;
       onClosed(failure.code === 'EPIPE' ? undefined : cannotWrite(what, failure));
     } finally {
+      writeAt = waiting + WRITE_BYTES;
       countShown();
     }
   };
 
-  /** Adds a text, or drops it and returns false. */
-  const add = (text: string): boolean => {
-    const bytes = Buffer.byteLength(text);
-    if (closed || waiting.length + freshBytes + bytes > CAPACITY) {
+  const newLine = (): LineBuffer => {
+    if (waiting === 0) buffer.start = 0;
+    buffer.end = buffer.start + waiting;
+    return buffer;
+  };
+
+  /** Adds the text in the buffer, or drops it. */
+  const add = (isConnect: boolean): void => {
+    const unwritten = buffer.end - buffer.start;
+    if (closed || unwritten > CAPACITY) {
       dropped += 1;
-      return false;
+      return;
     }
-    fresh.push(text);
-    freshBytes += bytes;
-    if (!scheduled && !retry) {
+    waiting = unwritten;
+    if (isConnect) ends.push(written + waiting);
+    if (waiting >= writeAt) flush();
+    else if (!scheduled && !retry) {
       scheduled = true;
       queueMicrotask(flush);
     }
-    return true;
   };
 
   /** Writes until the buffer is empty or `deadline` (`uptime()`) has passed. */
   const drain = async (deadline: number) => {
     while (!closed && uptime() < deadline) {
       if (!retry) flush();
-      if (waiting.length + freshBytes === 0) return;
+      if (waiting === 0) return;
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   };
 
   return {
     write(text) {
-      add(text);
+      newLine().text(text);
+      add(false);
     },
     show(line) {
-      if (add(line)) ends.push(written + waiting.length + freshBytes);
+      newLine().text(line);
+      add(true);
     },
+    newLine,
+    showLine: () => add(true),
     drained: () => drain(Number.POSITIVE_INFINITY),
     async end() {
       await drain(uptime() + END_TIMEOUT_MS);
       clearTimeout(retry);
-      dropped += waiting.toString().split('\n').length - 1;
+      for (const byte of buffer.bytes.subarray(buffer.start, buffer.start + waiting))
+        if (byte === NEWLINE) dropped += 1;
       closed = true;
     },
     get dropped() {

@@ -3,7 +3,7 @@
  */
 import { errnoName } from '../loader/errno.ts';
 import { AF_INET6, type ConnectEvent, outcomeOf } from '../programs/tcpconnlat.ts';
-import { formatIPv4, formatIPv6 } from './address.ts';
+import { formatAddress } from './address.ts';
 import type { ContainerLookup } from './record/containers.ts';
 import type { WallClock } from './record/wall-clock.ts';
 
@@ -96,50 +96,94 @@ export interface Sources {
   readonly containers?: ContainerLookup;
 }
 
-/** The address of a family that is not traced. */
-const UNKNOWN_ADDRESS = new Uint8Array(16);
+/** The addresses of a family that is not traced. */
+const UNKNOWN = { 4: new Uint8Array(4), 6: new Uint8Array(16) } as const;
 
-/** Returns a function that converts events to records. The first event has time 0. */
-export function recordConverter({
-  wallClock,
-  containers,
-}: Sources = {}): (event: ConnectEvent) => ConnectRecord {
+/**
+ * What is known about one connect, before it is text: the fields of a `ConnectRecord` as numbers and bytes.
+ * The reader uses one row for all events; a row is valid until the next event.
+ */
+export interface ConnectRow {
+  /** Returns the time of the answer or end in ns since the first event. */
+  readonly timeNs: () => number;
+  /** The time of day. */
+  readonly time: string | undefined;
+  readonly pid: number;
+  readonly comm: string;
+  readonly uid: number | undefined;
+  readonly container: string | undefined;
+  readonly pod: string | undefined;
+  readonly ip: 4 | 6;
+  readonly local: Uint8Array;
+  readonly lport: number;
+  readonly remote: Uint8Array;
+  readonly dport: number;
+  readonly latencyNs: number;
+  readonly retransmits: number | undefined;
+  readonly result: string | undefined;
+  readonly errno: string | undefined;
+}
+
+/** Writable fields, for the reader. */
+type Row = { -readonly [K in keyof ConnectRow]: ConnectRow[K] };
+
+/** Returns a function that reads an event into a row. The first event has time 0. */
+export function rowReader({ wallClock, containers }: Sources = {}): (event: ConnectEvent) => ConnectRow {
   let firstNs: bigint | undefined;
+  let startNs = 0n;
+  const row: Row = {
+    // One subtraction of bigints, because each of them allocates.
+    timeNs: () => Number(startNs - (firstNs as bigint)) + row.latencyNs,
+    ...{ time: undefined, pid: 0, comm: '', uid: undefined, container: undefined, pod: undefined },
+    ...{ ip: 4, local: UNKNOWN[4], lport: 0, remote: UNKNOWN[4], dport: 0, latencyNs: 0 },
+    ...{ retransmits: undefined, result: undefined, errno: undefined },
+  };
   return (event) => {
-    const { attempt, latencyNs, ports, v4, v6, family } = event;
-    const endNs = attempt.startNs + BigInt(latencyNs);
-    firstNs ??= endNs;
+    const { attempt, ports, v4, v6 } = event;
     const { task, user, cgroup } = attempt;
-    const [ip, saddr, daddr] =
-      family === AF_INET6
-        ? ([6, formatIPv6(v6?.local ?? UNKNOWN_ADDRESS), formatIPv6(v6?.remote ?? UNKNOWN_ADDRESS)] as const)
-        : ([4, formatIPv4(v4?.local ?? UNKNOWN_ADDRESS), formatIPv4(v4?.remote ?? UNKNOWN_ADDRESS)] as const);
-    return {
-      time_s: Number(endNs - firstNs) / 1e9,
-      ...(wallClock && { time: wallClock(endNs) }),
-      pid: task.pid,
-      comm: attempt.comm,
-      ...(user && { uid: user.uid }),
-      ...(cgroup !== undefined && containers?.(cgroup, task.pid)),
-      ip,
-      saddr,
-      lport: ports.local,
-      daddr,
-      dport: ports.remote,
-      lat_ms: latencyNs / 1e6,
-      ...outcomeRecord(event),
-    };
+    row.latencyNs = event.latencyNs;
+    startNs = attempt.startNs;
+    firstNs ??= startNs + BigInt(row.latencyNs);
+    row.time = wallClock?.(startNs + BigInt(row.latencyNs));
+    row.pid = task.pid;
+    row.comm = attempt.comm;
+    row.uid = user?.uid;
+    const found = cgroup === undefined ? undefined : containers?.(cgroup, task.pid);
+    row.container = found?.container;
+    row.pod = found?.pod;
+    row.ip = event.family === AF_INET6 ? 6 : 4;
+    row.local = (row.ip === 6 ? v6?.local : v4?.local) ?? UNKNOWN[row.ip];
+    row.remote = (row.ip === 6 ? v6?.remote : v4?.remote) ?? UNKNOWN[row.ip];
+    row.lport = ports.local;
+    row.dport = ports.remote;
+    if (event.ended) setOutcome(row, event);
+    return row;
   };
 }
 
-function outcomeRecord(event: ConnectEvent): OutcomeRecord {
+function setOutcome(row: Row, event: ConnectEvent): void {
   const outcome = outcomeOf(event);
-  if (!outcome) return {};
-  const { result, retransmits } = outcome;
-  const errno = outcome.errno === undefined ? undefined : errnoName(outcome.errno);
+  const errno = outcome?.errno === undefined ? undefined : errnoName(outcome.errno);
+  row.retransmits = outcome?.retransmits;
+  row.result = outcome?.result === 'error' ? errno : outcome?.result;
+  row.errno = errno;
+}
+
+/** The record of a row, which stays valid. */
+export function recordOf(row: ConnectRow): ConnectRecord {
+  const { time, pid, comm, uid, container, pod, ip, local, lport, remote, dport } = row;
+  const { retransmits, result, errno } = row;
   return {
+    time_s: row.timeNs() / 1e9,
+    ...(time !== undefined && { time }),
+    ...{ pid, comm },
+    ...(uid !== undefined && { uid }),
+    ...(container !== undefined && { container }),
+    ...(pod !== undefined && { pod }),
+    ...{ ip, saddr: formatAddress(local), lport, daddr: formatAddress(remote), dport },
+    lat_ms: row.latencyNs / 1e6,
     ...(retransmits !== undefined && { retransmits }),
-    result: result === 'error' ? errno : result,
+    ...(result !== undefined && { result }),
     ...(errno !== undefined && { errno }),
   };
 }

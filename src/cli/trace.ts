@@ -10,13 +10,12 @@ import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
 import { Session } from '../loader/session.ts';
 import { sourceReader } from '../loader/source.ts';
-import type { ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Options } from './arguments.ts';
 import { type LineOutput, printError } from './output.ts';
 import { openPrinter } from './printer.ts';
 import { containerLookup } from './record/containers.ts';
 import { wallClock } from './record/wall-clock.ts';
-import { recordConverter } from './record.ts';
+import { type ConnectRecord, recordOf, rowReader } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
 import { openRun, type Run, warn } from './run.ts';
 import { type Counts, printSummary } from './summary.ts';
@@ -80,22 +79,13 @@ async function traceInto(
   recording: Recording | undefined,
 ): Promise<void> {
   const printer = await openPrinter(options, output);
-  const toRecord = recordConverter({
+  const readRow = rowReader({
     wallClock: options.wall || recording ? wallClock(kernel.syscalls) : undefined,
     containers: options.who ? containerLookup(kernel, warn) : undefined,
   });
   const locate = sourceLines(kernel);
-  const onEvent = (event: ConnectEvent) => {
-    if (event.latencyNs < 0) {
-      losses.negative += 1;
-      return;
-    }
-    const record = toRecord(event);
-    recording?.add(record);
-    printer.record(record);
-  };
-  /** Events that arrive before the first line of the recording is written. */
-  let early: ConnectEvent[] | undefined = recording && [];
+  /** The records of events that arrive before the first line of the recording is written. */
+  let early: ConnectRecord[] | undefined = recording && [];
   let updateLosses = () => {};
   let reported: Losses = { ...losses };
 
@@ -111,7 +101,19 @@ async function traceInto(
         debug: options.verbose,
         locate,
         pagesPerCpu: options.pages,
-        onEvent: (event) => (early ? early.push(event) : onEvent(event)),
+        onSample(event) {
+          if (event.latencyNs < 0) {
+            losses.negative += 1;
+            return;
+          }
+          const row = readRow(event);
+          if (early) {
+            early.push(recordOf(row));
+            return;
+          }
+          recording?.addRow(row);
+          printer.row(row);
+        },
         onLost(events) {
           losses.events += events;
         },
@@ -150,7 +152,10 @@ async function traceInto(
       recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
     }
     printer.header();
-    for (const event of early ?? []) onEvent(event);
+    for (const record of early ?? []) {
+      recording?.add(record);
+      printer.record(record);
+    }
     early = undefined;
     const error = await ended;
     session.detach();

@@ -2,9 +2,10 @@ import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { type Header, jsonLine, jsonSchema } from '../../src/cli/json.ts';
-import { type ConnectRecord, FIELDS, fieldsShown, recordConverter } from '../../src/cli/record.ts';
+import { type ConnectRecord, FIELDS, fieldsShown } from '../../src/cli/record.ts';
 import { AF_INET6, type ConnectEvent } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
+import { recordConverter } from './record.ts';
 
 const test = suite('cli/json');
 

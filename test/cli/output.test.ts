@@ -53,6 +53,42 @@ test('lines are written before the event loop continues, in one write per iterat
   assert.is(reader.writes, 1);
 });
 
+test('a line that is appended to the buffer is written like a text, between others', async () => {
+  const reader = new Reader();
+  reader.output.write('one\n');
+  reader.output.newLine().ascii('two ');
+  reader.output.newLine().ascii('three\n');
+  reader.output.showLine();
+  reader.output.show('four\n');
+  await soon();
+  assert.is(reader.text, 'one\nthree\nfour\n', 'a new line replaces one that was not added');
+  assert.is(reader.writes, 1);
+  assert.is(reader.output.shown, 2);
+});
+
+test('many lines are written a pipe full at a time, before the event loop continues', () => {
+  const reader = new Reader();
+  const line = `${'x'.repeat(1023)}\n`;
+  for (let i = 0; i < 200; i++) reader.output.show(line);
+  assert.is(reader.writes, 3);
+  assert.is(reader.text, line.repeat(192));
+  assert.is(reader.output.shown, 192);
+});
+
+test('a full pipe is tried again after as many bytes as it holds', async () => {
+  const reader = new Reader();
+  const line = `${'x'.repeat(1023)}\n`;
+  reader.room = 0;
+  for (let i = 0; i < 100; i++) reader.output.show(line);
+  assert.is(reader.writes, 1);
+  reader.room = 1 << 20;
+  for (let i = 0; i < 28; i++) reader.output.show(line);
+  assert.is(reader.writes, 2);
+  assert.is(reader.text, line.repeat(128));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.is(reader.writes, 2, 'the earlier attempt is cancelled');
+});
+
 test('a partial write is continued', async () => {
   const reader = new Reader();
   reader.atOnce = 3;

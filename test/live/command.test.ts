@@ -19,10 +19,16 @@ const manifest = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'))
 const BUNDLE = join(PROJECT, manifest.bin.tcpconnlat);
 
 let server: Server;
+/** Shows whether a tracer is attached. */
+let beacon: Server;
 test.before(async () => {
   server = await Server.start('127.0.0.1');
+  beacon = await Server.start('127.0.0.1');
 });
-test.after(() => server.close());
+test.after(async () => {
+  await server.close();
+  await beacon.close();
+});
 
 /** Selects the connects of this process. */
 const OWN = ['-p', String(process.pid)];
@@ -237,6 +243,34 @@ test.skipIf(
     assert.is(tracer.rows().length + lost, made);
   },
 );
+
+/** The calls of write(2) of a process so far. */
+function writes({ pid }: Tracer): number {
+  return Number(/^syscw: (\d+)$/m.exec(readFileSync(`/proc/${pid}/io`, 'latin1'))?.[1]);
+}
+
+for (const [what, start] of [
+  ['columns', () => Tracer.start(OWN)],
+  ['JSON lines', () => Tracer.startJson(OWN, beacon, '127.0.0.1')],
+] as const)
+  test.skipIf(
+    needsRoot || sameOnEveryKernel,
+    `events that are read together are written together: ${what}`,
+    async () => {
+      const tracer = await start();
+      await stopped(tracer);
+      const [before, made] = [writes(tracer), 300];
+      for (let i = 0; i < made; i++) await connectHere(server.port);
+      const text = new RegExp(`\\b${server.port}\\b`);
+      const lines = () => tracer.lines().filter((line) => text.test(line)).length;
+      tracer.child.kill('SIGCONT');
+      await tracer.until('all lines', () => lines() >= made);
+      // Other writes are wake-ups of the event loop's threads.
+      assert.ok(writes(tracer) - before < made / 5, `${writes(tracer) - before} writes`);
+      assert.equal(await tracer.stop(), { code: 0, signal: null });
+      assert.is(lines(), made);
+    },
+  );
 
 test.skipIf(
   needsRoot || sameOnEveryKernel || (countsLosses ? false : 'this kernel does not count losses (6.0)'),

@@ -1,47 +1,139 @@
 /**
  * Records as columns, in the format of bcc's tcpconnlat.
  */
-import type { ConnectRecord, FieldOption } from '../record.ts';
+import { writeAddress } from '../address.ts';
+import { encodedTexts, type LineBuffer } from '../line-buffer.ts';
+import type { ConnectRecord, ConnectRow, FieldOption } from '../record.ts';
 import { cell } from '../text.ts';
 
 interface Column {
   readonly title: string;
   readonly width: number;
+  /** The text of a record's cell. */
   readonly text: (record: ConnectRecord) => string;
+  /** Appends the same text for a row, and returns its length. The text is printable. */
+  readonly write: (line: LineBuffer, row: ConnectRow) => number;
   /** Whether a longer text widens the column for all later lines. */
   readonly grows?: true;
 }
 
 /** The text of an absent value. */
 const NONE = '-';
+const NEWLINE = 0x0a;
 
-const TIME: Column = { title: 'TIME(s)', width: 8, text: ({ time_s }) => seconds(time_s) };
-const PID: Column = { title: 'PID', width: 7, text: ({ pid }) => String(pid) };
-const COMM: Column = { title: 'COMM', width: 12, text: ({ comm }) => Array.from(comm).slice(0, 12).join('') };
-const IP: Column = { title: 'IP', width: 2, text: ({ ip }) => String(ip) };
-const SADDR: Column = { title: 'SADDR', width: 16, text: ({ saddr }) => saddr, grows: true };
-const LPORT: Column = { title: 'LPORT', width: 6, text: ({ lport }) => String(lport) };
-const DADDR: Column = { title: 'DADDR', width: 16, text: ({ daddr }) => daddr, grows: true };
-const DPORT: Column = { title: 'DPORT', width: 5, text: ({ dport }) => String(dport) };
-const LAT: Column = { title: 'LAT(ms)', width: 9, text: ({ lat_ms }) => lat_ms.toFixed(2) };
-const RETR: Column = { title: 'RETR', width: 4, text: ({ retransmits }) => String(retransmits ?? NONE) };
-const RESULT: Column = { title: 'RESULT', width: 11, text: ({ result = NONE }) => result };
-const WALL: Column = { title: 'TIME', width: 27, text: ({ time = NONE }) => time };
-const UID: Column = { title: 'UID', width: 6, text: ({ uid = NONE }) => String(uid) };
+const commandName = (comm: string) => Array.from(comm).slice(0, 12).join('');
+const commandCell = encodedTexts((comm) => cell(commandName(comm)));
+
+const TIME: Column = {
+  title: 'TIME(s)',
+  width: 8,
+  text: ({ time_s }) => seconds(time_s),
+  write: (line, { timeNs }) => writeSeconds(line, timeNs()),
+};
+const PID: Column = {
+  title: 'PID',
+  width: 7,
+  text: ({ pid }) => String(pid),
+  write: (line, { pid }) => line.decimal(pid),
+};
+const COMM: Column = {
+  title: 'COMM',
+  width: 12,
+  text: ({ comm }) => commandName(comm),
+  write: (line, { comm }) => line.encoded(commandCell(comm)),
+};
+const IP: Column = {
+  title: 'IP',
+  width: 2,
+  text: ({ ip }) => String(ip),
+  write: (line, { ip }) => line.decimal(ip),
+};
+const SADDR: Column = {
+  title: 'SADDR',
+  width: 16,
+  text: ({ saddr }) => saddr,
+  write: (line, { local }) => writeAddress(line, local),
+  grows: true,
+};
+const LPORT: Column = {
+  title: 'LPORT',
+  width: 6,
+  text: ({ lport }) => String(lport),
+  write: (line, { lport }) => line.decimal(lport),
+};
+const DADDR: Column = {
+  title: 'DADDR',
+  width: 16,
+  text: ({ daddr }) => daddr,
+  write: (line, { remote }) => writeAddress(line, remote),
+  grows: true,
+};
+const DPORT: Column = {
+  title: 'DPORT',
+  width: 5,
+  text: ({ dport }) => String(dport),
+  write: (line, { dport }) => line.decimal(dport),
+};
+const LAT: Column = {
+  title: 'LAT(ms)',
+  width: 9,
+  text: ({ lat_ms }) => lat_ms.toFixed(2),
+  write: (line, { latencyNs }) => line.fixed(latencyNs, 1e6, 2),
+};
+const RETR: Column = {
+  title: 'RETR',
+  width: 4,
+  text: ({ retransmits }) => String(retransmits ?? NONE),
+  write: (line, { retransmits }) =>
+    retransmits === undefined ? line.ascii(NONE) : line.decimal(retransmits),
+};
+const RESULT: Column = {
+  title: 'RESULT',
+  width: 11,
+  text: ({ result = NONE }) => result,
+  write: (line, { result = NONE }) => line.ascii(result),
+};
+const WALL: Column = {
+  title: 'TIME',
+  width: 27,
+  text: ({ time = NONE }) => time,
+  write: (line, { time = NONE }) => line.ascii(time),
+};
+const UID: Column = {
+  title: 'UID',
+  width: 6,
+  text: ({ uid = NONE }) => String(uid),
+  write: (line, { uid }) => (uid === undefined ? line.ascii(NONE) : line.decimal(uid)),
+};
 /** Docker shows 12 characters too. */
 const CONTAINER: Column = {
   title: 'CONTAINER',
   width: 12,
   text: ({ container = NONE }) => container.slice(0, 12),
+  write: (line, { container = NONE }) => line.ascii(container.slice(0, 12)),
 };
 /** Only as wide as its title if there are no pods. */
-const POD: Column = { title: 'POD', width: 3, text: ({ pod = NONE }) => pod, grows: true };
-const DESTINATION: Column = { title: 'DESTINATION', width: 0, text: destination };
+const POD: Column = {
+  title: 'POD',
+  width: 3,
+  text: ({ pod = NONE }) => pod,
+  write: (line, { pod = NONE }) => line.ascii(pod),
+  grows: true,
+};
+/** Names are looked up for records; a row has none. */
+const DESTINATION: Column = {
+  title: 'DESTINATION',
+  width: 0,
+  text: destination,
+  write: (line) => line.ascii(NONE),
+};
 
 /** Formats the header and the lines of one run. */
 export interface Table {
   header(): string;
   line(record: ConnectRecord): string;
+  /** Appends the line that `line` returns for the row's record. */
+  write(line: LineBuffer, row: ConnectRow): void;
   /** Whether a column has grown since the header was last made. */
   readonly outgrown: boolean;
 }
@@ -73,7 +165,13 @@ export function table(options: ColumnOptions): Table {
     ...(options.resolve ? [DESTINATION] : []),
   ];
   const widths = columns.map(({ width }) => width);
+  const last = columns.length - 1;
   let outgrown = false;
+  const widen = (i: number, length: number) => {
+    if (!columns[i]?.grows || length <= (widths[i] as number)) return;
+    widths[i] = length;
+    outgrown = true;
+  };
   const join = (texts: readonly string[]) =>
     `${texts
       .map((text, i) => text.padEnd(widths[i] ?? 0))
@@ -86,13 +184,16 @@ export function table(options: ColumnOptions): Table {
     },
     line(record) {
       const texts = columns.map(({ text }) => cell(text(record)));
-      for (const [i, { grows }] of columns.entries()) {
-        const length = texts[i]?.length ?? 0;
-        if (!grows || length <= (widths[i] ?? 0)) continue;
-        widths[i] = length;
-        outgrown = true;
-      }
+      for (const [i, text] of texts.entries()) widen(i, text.length);
       return join(texts);
+    },
+    write(line, row) {
+      for (let i = 0; i < columns.length; i++) {
+        const length = (columns[i] as Column).write(line, row);
+        widen(i, length);
+        if (i < last) line.spaces(Math.max((widths[i] as number) - length, 0) + 1);
+      }
+      line.byte(NEWLINE);
     },
     get outgrown() {
       return outgrown;
@@ -106,6 +207,10 @@ export function table(options: ColumnOptions): Table {
  */
 function seconds(time: number): string {
   return time.toFixed(3).replace(/^-(?=[0.]+$)/, '');
+}
+
+function writeSeconds(line: LineBuffer, ns: number): number {
+  return ns >= 0 ? line.fixed(ns, 1e9, 3) : line.ascii(seconds(ns / 1e9));
 }
 
 /**

@@ -149,7 +149,11 @@ export interface Outcome {
 export function outcomeOf(event: ConnectEvent): Outcome | undefined {
   const { ended, cause } = event;
   if (!ended) return undefined;
-  return cause ? { ...judge(event, cause), retransmits: ended.retransmits } : judgeByState(event);
+  if (!cause) return judgeByState(event);
+  // Without a spread, which takes longer than everything else here: this runs for every event.
+  const { result, errno } = judge(event, cause);
+  const { retransmits } = ended;
+  return errno === undefined ? { result, retransmits } : { result, errno, retransmits };
 }
 
 function judge(event: ConnectEvent, cause: NonNullable<ConnectEvent['cause']>): Outcome {

@@ -7,11 +7,12 @@ import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { type Header, headerLine, jsonLine, recordSchema } from '../../../src/cli/json.ts';
 import { formatTime } from '../../../src/cli/record/wall-clock.ts';
-import { type ConnectRecord, fieldsShown, recordConverter } from '../../../src/cli/record.ts';
+import { type ConnectRecord, fieldsShown } from '../../../src/cli/record.ts';
 import { RecordingError } from '../../../src/cli/recording.ts';
 import { RecordingReader } from '../../../src/cli/replay/reader.ts';
 import { AF_INET6, type ConnectEvent } from '../../../src/programs/tcpconnlat.ts';
 import { suite } from '../../harness.ts';
+import { recordConverter } from '../record.ts';
 
 const test = suite('cli/replay/reader', { seconds: 60 });
 
