@@ -5,7 +5,18 @@
  */
 import type { Static, TObject, TSchema } from '@sinclair/typebox';
 import { reportAtCaller } from './error-position.ts';
-import { layoutOf, type StructSchema, sampleView, struct, u32, u64n, valueDecoder } from './layout.ts';
+import {
+  type BigIntSchema,
+  type FieldLayout,
+  layoutOf,
+  type NumberSchema,
+  type StructSchema,
+  sampleView,
+  struct,
+  u32,
+  u64n,
+  valueDecoder,
+} from './layout.ts';
 import { type GlobalsSpec, globals, type MapSpec, MapType, spec } from './map.ts';
 
 /**
@@ -52,7 +63,21 @@ interface EventsMap<E extends EventTypes> extends MapSpec<typeof u32, typeof u32
 /** A perf event array, with the schemas of the events that its rings carry: see `perfEventArray`. */
 export interface PerfEventArraySpec<E extends EventTypes = EventTypes> extends EventsMap<E> {
   readonly type: typeof MapType.perfEventArray;
+  /** The offset of the time in the events that orders them. Undefined: the kernel's time of the output. */
+  readonly timestamp?: number;
 }
+
+type TimesOf<F> = {
+  [K in keyof F & string]: F[K] extends BigIntSchema | NumberSchema<8> ? K : never;
+}[keyof F & string];
+
+/** The names of the fields that can order events: the 64-bit ones. */
+export type TimestampField<E extends EventTypes> =
+  E extends StructSchema<infer F>
+    ? TimesOf<F>
+    : E extends TSchema
+      ? never
+      : { [K in keyof E]: E[K] extends StructSchema<infer F> ? TimesOf<F> : never }[keyof E];
 
 /** A ring buffer, with the schemas of the events that it carries: see `ringBuffer`. */
 export interface RingBufferSpec<E extends EventTypes = EventTypes> extends EventsMap<E> {
@@ -88,20 +113,62 @@ export function isEvents(map: MapSpec): map is EventsSpec {
  * event types: `onEvent` then gets a union with their names as `type`. The loader makes the map as large as
  * the highest possible CPU number requires.
  *
- * Throws TypeError if a schema has no C layout, or one of several has a field `type` or is not a struct.
+ * Events of all CPUs are delivered in the order of their times. `timestamp` names the field with the time, a
+ * `u64` or `u64n` from `ktimeGetNs`, which several event types must have at the same offset. Without it, the
+ * kernel adds the time of the output to each event, which takes 8 bytes of the ring.
+ *
+ * Throws TypeError if a schema has no C layout, if one of several has a field `type` or is not a struct, or
+ * if the timestamp is not a u64 of all events.
  *
  * @example
  * ```ts
- * import { chars, perfEventArray, struct, u32 } from 'tsbpf';
+ * import { chars, perfEventArray, struct, u32, u64 } from 'tsbpf';
  *
- * const execs = perfEventArray('execs', struct({ pid: u32, comm: chars(16) }));
+ * const Exec = struct({ timeNs: u64, pid: u32, comm: chars(16) });
+ * const execs = perfEventArray('execs', Exec, { timestamp: 'timeNs' });
  * const files = perfEventArray('files', { open: struct({ flags: u32 }), close: struct({ fd: u32 }) });
  * ```
  */
-export function perfEventArray<E extends EventTypes>(name: string, event: E): PerfEventArraySpec<E> {
-  const variants = reportAtCaller(() => variantsOf(`perf event array ${name}`, event));
+export function perfEventArray<E extends EventTypes>(
+  name: string,
+  event: E,
+  options: { readonly timestamp?: TimestampField<E> } = {},
+): PerfEventArraySpec<E> {
+  const of = `perf event array ${name}`;
+  const { variants, timestamp } = reportAtCaller(() => {
+    const found = variantsOf(of, event);
+    const schemas = schemasOf({ event, variants: found });
+    const { timestamp } = options;
+    return {
+      variants: found,
+      timestamp: timestamp === undefined ? undefined : timestampOf(of, schemas, timestamp),
+    };
+  });
   const type = MapType.perfEventArray;
-  return { ...spec(name, type, { key: u32, value: u32, maxEntries: 0 }), type, event, variants };
+  return { ...spec(name, type, { key: u32, value: u32, maxEntries: 0 }), type, event, variants, timestamp };
+}
+
+/** The offset of the field that orders events. @throws {TypeError} if it is not the same u64 of all. */
+function timestampOf(of: string, schemas: readonly TSchema[], field: string): number {
+  const [first = [], ...others] = schemas.map(timesIn);
+  const time = first.find(({ name }) => name === field);
+  const isSame = ({ name, offset }: FieldLayout) => name === field && offset === time?.offset;
+  if (time && others.every((times) => times.some(isSame))) return time.offset;
+  const usable = first.length > 0 ? `use one of: ${first.map(({ name }) => name).join(', ')}` : 'add one';
+  throw new TypeError(
+    others.length > 0
+      ? `${of}: '${field}' is not a u64 at the same offset in all event types: make it their first field`
+      : `${of}: '${field}' is not a u64 field of its events: ${usable}`,
+  );
+}
+
+/** The fields of a struct that can be a time. */
+function timesIn(schema: TSchema): readonly FieldLayout[] {
+  const layout = layoutOf(schema);
+  if (layout.kind !== 'struct') return [];
+  return layout.fields.filter(
+    ({ layout }) => layout.kind === 'int' && layout.size === 8 && !layout.signed && !layout.bigEndian,
+  );
 }
 
 /** The size of the header of a record in a ring buffer (BPF_RINGBUF_HDR_SZ). */

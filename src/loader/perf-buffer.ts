@@ -1,8 +1,8 @@
 /**
  * The perf rings of all CPUs, read from the event loop.
  *
- * Every wake-up and the timer (`Turns`) read all rings. The timer also calls `onTick` and looks for CPUs that
- * went offline or came online.
+ * Every wake-up and the timer (`Turns`) read all rings, merged by the times of their samples (`Merge`). The
+ * timer also calls `onTick` and looks for CPUs that went offline or came online.
  *
  * `guarded` calls every handler, so that an exception of a handler costs one event only.
  */
@@ -13,9 +13,12 @@ import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
 import { type CpuRing, openCpuRing } from './perf-buffer/cpu-ring.ts';
 import { CpuWatch, type RingChanges } from './perf-buffer/cpu-watch.ts';
+import { Merge } from './perf-buffer/merge.ts';
 import { type CpuChange, checkOptions, type PerfBufferOptions, ringWakeup } from './perf-buffer/options.ts';
 import type { LostHandler } from './perf-buffer/perf-ring.ts';
+import { TimeOrder } from './perf-buffer/time-order.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
+import { Clock } from './syscalls.ts';
 import { BATCH, TICK_MS, Turns } from './turns.ts';
 import { uptime } from './uptime.ts';
 
@@ -47,7 +50,10 @@ export class PerfBuffer implements Closeable {
   #rings: readonly CpuRing[];
   /** Rings of CPUs that went offline, until all their records are read. */
   readonly #retiring = new Set<CpuRing>();
+  readonly #kernel: Kernel;
   readonly #openRing: OpenRing;
+  readonly #order: TimeOrder;
+  readonly #merge: Merge;
   readonly #map: BpfMap;
   readonly #watch: CpuWatch;
   readonly #options: PerfBufferOptions;
@@ -58,14 +64,19 @@ export class PerfBuffer implements Closeable {
   #closed = false;
 
   private constructor(
+    kernel: Kernel,
     rings: readonly CpuRing[],
     openRing: OpenRing,
+    order: TimeOrder,
     map: BpfMap,
     watch: CpuWatch,
     options: PerfBufferOptions,
   ) {
+    this.#kernel = kernel;
     this.#rings = rings;
     this.#openRing = openRing;
+    this.#order = order;
+    this.#merge = new Merge(order);
     this.#map = map;
     this.#watch = watch;
     this.#options = options;
@@ -81,8 +92,10 @@ export class PerfBuffer implements Closeable {
    */
   static open(kernel: Kernel, map: BpfMap, options: PerfBufferOptions): PerfBuffer {
     checkOptions(options, kernel.pageSize);
-    const wakeup = ringWakeup(options, kernel.pageSize);
-    const openRing = (cpu: number) => openCpuRing(kernel, map, cpu, options.pagesPerCpu, wakeup);
+    const order = new TimeOrder();
+    const { pagesPerCpu: pages, timestamp } = options;
+    const settings = { pages, timestamp, order, wakeup: ringWakeup(options, kernel.pageSize) };
+    const openRing = (cpu: number) => openCpuRing(kernel, map, cpu, settings);
     const watch = new CpuWatch(kernel);
     return allOrNothing((resources) => {
       const rings = kernel.onlineCpus.flatMap((cpu) => {
@@ -95,7 +108,7 @@ export class PerfBuffer implements Closeable {
           errno: Errno.ENODEV,
           tried: 'open a perf ring on any CPU',
         });
-      const buffer = new PerfBuffer(rings, openRing, map, watch, options);
+      const buffer = new PerfBuffer(kernel, rings, openRing, order, map, watch, options);
       buffer.#begin();
       return buffer;
     });
@@ -115,14 +128,20 @@ export class PerfBuffer implements Closeable {
   }
 
   /**
+   * The number of samples so far that were delivered after one with a later time. A program that is
+   * interrupted between taking the time and the output can send a sample so late.
+   */
+  get outOfOrder(): number {
+    return this.#order.outOfOrder;
+  }
+
+  /**
    * Reads the records that the rings hold now, without waiting for a wake-up. Without `onError`, it throws
    * the exceptions of handlers after all records are read: a single one as it is, several as an
    * `AggregateError`.
    */
   drain(): void {
-    throwAtEnd(this.#options.onError, (report) => {
-      for (const ring of this.#rings) this.#read(ring, report);
-    });
+    throwAtEnd(this.#options.onError, (report) => this.#readAll(report));
   }
 
   /**
@@ -137,7 +156,9 @@ export class PerfBuffer implements Closeable {
     throwAtEnd(this.#options.onError, (report) => {
       try {
         for (const ring of rings) ring.stop();
-        for (const ring of rings) this.#read(ring, report);
+        this.#read(report);
+        this.#merge.look(rings.map(({ records }) => records));
+        this.#read(report);
         for (const ring of rings) ring.finish(this.#lossHandler(report));
       } finally {
         for (const ring of rings) ring.close();
@@ -203,7 +224,7 @@ export class PerfBuffer implements Closeable {
 
   /** Reads the last records of an offline CPU's ring, and frees it. */
   #retire(ring: CpuRing): void {
-    if (!this.#closed) this.#read(ring, this.#report);
+    if (!this.#closed) this.#readAll(this.#report);
     if (!this.#closed) ring.finish(this.#lossHandler(this.#report));
     // If a handler called close(), the ring is already read and freed.
     if (this.#closed) return;
@@ -214,20 +235,40 @@ export class PerfBuffer implements Closeable {
     ring.close();
   }
 
-  /** Reads some records of each ring. Returns whether a ring may have more. */
+  /** Reads some records. Returns whether the rings may have more. */
   #readSome(): boolean {
-    let busy = false;
-    for (const ring of this.#rings) busy = this.#read(ring, this.#report, BATCH) === BATCH || busy;
-    return busy;
+    if (!this.#merge.isDue) this.#look();
+    return this.#read(this.#report, BATCH) === BATCH || this.#merge.holdsBack;
   }
 
-  /** Reads all records of a ring, or at most `limit`. Returns the number of records. */
-  #read(ring: CpuRing, report: Report, limit?: number): number {
+  /** Reads all records that the rings hold now. */
+  #readAll(report: Report): void {
+    // The rest of what a turn has begun, or the handler's caller.
+    this.#read(report);
+    this.#look();
+    this.#read(report);
+    if (!this.#merge.holdsBack) return;
+    this.#look();
+    this.#read(report);
+  }
+
+  /** Finds the records that the rings hold now. */
+  #look(): void {
+    // The time is read before any ring, so that all earlier records are found.
+    const now = this.#kernel.syscalls.clock(Clock.monotonic);
+    this.#merge.look(
+      [...this.#rings, ...this.#retiring].map(({ records }) => records),
+      now,
+    );
+  }
+
+  /** Reads the records that the last look has found, or at most `limit`. Returns the number of records. */
+  #read(report: Report, limit?: number): number {
     const onSample = guarded(this.#options.onSample, report);
     const onLost = this.#lossHandler(report);
     for (;;) {
       try {
-        return ring.drain(onSample, onLost, limit);
+        return this.#merge.drain(onSample, onLost, limit);
       } catch (error) {
         // The ring has skipped a corrupt record. Others may follow.
         report(error);

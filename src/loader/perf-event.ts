@@ -20,6 +20,8 @@ export const TYPE_SOFTWARE = 1;
 export const TYPE_TRACEPOINT = 2;
 /** `PERF_COUNT_SW_BPF_OUTPUT`. */
 export const COUNT_SW_BPF_OUTPUT = 10;
+/** `PERF_SAMPLE_TIME`. */
+export const SAMPLE_TIME = 1 << 2;
 /** `PERF_SAMPLE_RAW`. */
 export const SAMPLE_RAW = 1 << 10;
 /**
@@ -30,6 +32,8 @@ export const FORMAT_RUNNING = 1 << 1;
 export const FORMAT_LOST = 1 << 4;
 /** The attribute's flag `watermark`: the kernel wakes the reader by bytes instead of events. */
 export const FLAG_WATERMARK = 1 << 14;
+/** The attribute's flag `use_clockid`: samples have times of the clock `clockid` (Linux 4.1). */
+export const FLAG_USE_CLOCKID = 1 << 25;
 
 /** Record types in a perf ring (`enum perf_event_type`). */
 export const RECORD_LOST = 2;

@@ -287,6 +287,14 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
   }
 
   /**
+   * The number of events so far that were delivered after one with a later time. Events come in the order of
+   * their times, but a program that is interrupted before the output can send one too late for it.
+   */
+  get outOfOrder(): number {
+    return this.#parts.reader.outOfOrder ?? 0;
+  }
+
+  /**
    * Returns the number of program runs that the kernel skipped until now or until `detach()`: the CPU was
    * running another program or handling another probe, or there were more concurrent calls than a kretprobe
    * can track.
@@ -336,6 +344,8 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
 /** Reads the rings, if the tool has events, and calls `onTick`. */
 interface Reader extends Closeable {
   readonly lost: number;
+  /** Undefined if events cannot be out of order. */
+  readonly outOfOrder?: number;
 }
 
 interface Parts {
@@ -507,6 +517,9 @@ function openReaders<E extends ToolEvents>(
       get lost() {
         return readers.reduce((sum, { lost }) => sum + lost, 0);
       },
+      get outOfOrder() {
+        return readers.reduce((sum, { outOfOrder = 0 }) => sum + outOfOrder, 0);
+      },
       close: () => resources.close(),
     };
   });
@@ -531,6 +544,7 @@ function openPerfBuffer(
     pagesPerCpu,
     wakeup,
     sampleBytes: Math.max(...schemasOf(events).map((schema) => layoutOf(schema).size)),
+    timestamp: events.timestamp,
     onSample: deliver,
     onLost: onLost && ((count, cpu) => onLost(count, cpu, events.name)),
     onError,

@@ -578,4 +578,20 @@ test('events decode by their number to their name', () => {
   assert.throws(() => decode(view, 0, 2), /has the type 0/);
 });
 
+test('a timestamp is the offset of a u64, the same in all event types', () => {
+  assert.is(perfEventArray('events', Sample).timestamp, undefined);
+  assert.is(perfEventArray('events', Sample, { timestamp: 'number' }).timestamp, 0);
+  assert.is(perfEventArray('events', struct({ pid: u32, ns: u64n }), { timestamp: 'ns' }).timestamp, 8);
+  const open = struct({ ns: u64, pid: u32 });
+  assert.is(perfEventArray('events', { open, close: struct({ ns: u64 }) }, { timestamp: 'ns' }).timestamp, 8);
+  const bad = (event: Parameters<typeof perfEventArray>[1], timestamp: string) => () =>
+    perfEventArray('events', event, { timestamp: timestamp as never });
+  assert.throws(bad(Sample, 'pid'), /'pid' is not a u64 field of its events: use one of: number/);
+  assert.throws(bad(Sample, 'missing'), /'missing' is not a u64 field of its events: use one of: number/);
+  assert.throws(bad(struct({ pid: u32 }), 'pid'), /'pid' is not a u64 field of its events: add one/);
+  assert.throws(bad(u64, 'ns'), /'ns' is not a u64 field of its events: add one/);
+  const close = struct({ fd: u64, ns: u64 });
+  assert.throws(bad({ open, close }, 'ns'), /'ns' is not a u64 at the same offset in all event types/);
+});
+
 test.run();

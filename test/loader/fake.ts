@@ -16,6 +16,7 @@ export type Call = string;
 export type Answer = (attr: DataView, fake: FakeSyscalls) => number | undefined;
 
 const PAGE = 4096;
+const PERF_SAMPLE_TIME = 4;
 
 export class FakeSyscalls implements Syscalls {
   readonly calls: Call[] = [];
@@ -25,6 +26,8 @@ export class FakeSyscalls implements Syscalls {
   readonly rings = new Map<number, FakeRing>();
   /** The CPU of each perf event, by descriptor. */
   readonly cpus = new Map<number, number>();
+  /** The perf events whose samples have a time, by descriptor. */
+  readonly timed = new Set<number>();
   readonly polls = new Map<number, (errno?: number) => void>();
   /** Callbacks of `pollShared`, by descriptor. */
   readonly shared = new Map<number, () => void>();
@@ -105,10 +108,12 @@ export class FakeSyscalls implements Syscalls {
 
   perfEventOpen(attr: Uint8Array, _pid: number, cpu: number): number {
     this.calls.push(`perfEventOpen cpu ${cpu}`);
-    const answer = this.onPerfEventOpen(new DataView(attr.buffer, attr.byteOffset, attr.byteLength), cpu);
+    const view = new DataView(attr.buffer, attr.byteOffset, attr.byteLength);
+    const answer = this.onPerfEventOpen(view, cpu);
     if (answer !== undefined) return answer;
     const fd = this.fd();
     this.cpus.set(fd, cpu);
+    if ((view.getUint32(24, true) & PERF_SAMPLE_TIME) !== 0) this.timed.add(fd);
     return fd;
   }
 
@@ -121,7 +126,7 @@ export class FakeSyscalls implements Syscalls {
     this.calls.push(`mmap ${fd}`);
     const answer = this.onMmap(fd, length);
     if (answer !== undefined) return answer;
-    const ring = new FakeRing(length - PAGE);
+    const ring = new FakeRing(length - PAGE, 0n, this.timed.has(fd));
     this.rings.set(fd, ring);
     return ring.mapping;
   }
@@ -250,11 +255,14 @@ export class FakeRing {
   readonly mapping: ArrayBuffer;
   readonly #control: BigUint64Array;
   readonly #data: Uint8Array;
+  readonly #timed: boolean;
 
-  constructor(size: number, start = 0n) {
+  /** `timed` rings have a time in their samples, as perf events with PERF_SAMPLE_TIME. */
+  constructor(size: number, start = 0n, timed = false) {
     this.mapping = new ArrayBuffer(PAGE + size);
     this.#control = new BigUint64Array(this.mapping, 0, 512);
     this.#data = new Uint8Array(this.mapping, PAGE);
+    this.#timed = timed;
     this.#control.set([start, start, BigInt(PAGE), BigInt(size)], 128);
   }
 
@@ -284,10 +292,13 @@ export class FakeRing {
   }
 
   /** Writes a sample, padded as the kernel pads it. */
-  sample(payload: Uint8Array): void {
-    const body = new Uint8Array(Math.ceil((payload.length + 4) / 8) * 8);
-    new DataView(body.buffer).setUint32(0, body.length - 4, true);
-    body.set(payload, 4);
+  sample(payload: Uint8Array, time = 0n): void {
+    const at = this.#timed ? 8 : 0;
+    const body = new Uint8Array(at + Math.ceil((payload.length + 4) / 8) * 8);
+    const view = new DataView(body.buffer);
+    if (this.#timed) view.setBigUint64(0, time, true);
+    view.setUint32(at, body.length - at - 4, true);
+    body.set(payload, at + 4);
     this.record(9, body);
   }
 

@@ -163,7 +163,7 @@ test('a corrupt sample costs no other sample, during reading and in close', asyn
     const { fake, buffer, seen } = open(some, { onError: (error) => reported.push(error) });
     await settled();
     write(fake, 0, 1);
-    fake.ring(0).record(9, new Uint8Array([13, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]));
+    fake.ring(0).record(9, new Uint8Array([0, 0, 0, 0, 0, 0, 0, 0, 13, 0, 0, 0, 1, 2, 3, 4]));
     write(fake, 0, 4);
     write(fake, 1, 6);
     if (closes) buffer.close();

@@ -48,6 +48,14 @@ Session.open(
   },
 );
 
+perfEventArray('ordered', Exec, { timestamp: 'ns' });
+// @ts-expect-error: a field of 32 bits
+perfEventArray('ordered', Exec, { timestamp: 'pid' });
+// @ts-expect-error: no field of the schema
+perfEventArray('ordered', Exec, { timestamp: 'timeNs' });
+// @ts-expect-error: events without fields
+perfEventArray('ordered', u64, { timestamp: 'ns' });
+
 // @ts-expect-error: events without a schema
 perfEventArray('events');
 // @ts-expect-error: the map is the events, without a schema beside it

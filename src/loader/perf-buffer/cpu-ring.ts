@@ -7,6 +7,7 @@ import type { Kernel } from '../kernel.ts';
 import type { BpfMap } from '../map.ts';
 import {
   COUNT_SW_BPF_OUTPUT,
+  FLAG_USE_CLOCKID,
   FLAG_WATERMARK,
   FORMAT_LOST,
   FORMAT_RUNNING,
@@ -14,36 +15,49 @@ import {
   IOC_ENABLE,
   PERF_FLAG_FD_CLOEXEC,
   SAMPLE_RAW,
+  SAMPLE_TIME,
   TYPE_SOFTWARE,
 } from '../perf-event.ts';
 import { kernelError } from '../permission.ts';
 import { allOrNothing, type Closeable } from '../resources.ts';
-import type { Poll } from '../syscalls.ts';
+import { Clock, type Poll } from '../syscalls.ts';
 import { readText } from '../text.ts';
 import { waitForEvents } from '../turns.ts';
-import { type LostHandler, PerfRing, type SampleHandler } from './perf-ring.ts';
+import { type LostHandler, PerfRing, sampleLayout } from './perf-ring.ts';
+import type { TimeOrder } from './time-order.ts';
 
 /** When the kernel wakes the reader: after a number of samples, or of bytes. */
 export type RingWakeup = { readonly events: number } | { readonly watermarkBytes: number };
 
+/** How the rings of a perf buffer are opened. */
+export interface RingSettings {
+  readonly pages: number;
+  readonly wakeup: RingWakeup;
+  /** The offset of the time in samples. Without it, the kernel adds a time. */
+  readonly timestamp?: number;
+  readonly order: TimeOrder;
+}
+
 /** An open perf ring. Owns its descriptor and mapping. */
 export class CpuRing implements Closeable {
   readonly cpu: number;
+  /** Reads the records. */
+  readonly records: PerfRing;
   readonly #kernel: Kernel;
   readonly #descriptor: Descriptor;
   readonly #mapping: ArrayBuffer;
-  readonly #ring: PerfRing;
   #poll: Poll | undefined;
-  #lost = 0;
+  /** The lost samples that `finish` has reported. */
+  #lostLast = 0;
   #closed = false;
 
   /** Takes ownership of the descriptor and the mapping. */
-  constructor(kernel: Kernel, cpu: number, descriptor: Descriptor, mapping: ArrayBuffer) {
-    this.cpu = cpu;
+  constructor(kernel: Kernel, records: PerfRing, descriptor: Descriptor, mapping: ArrayBuffer) {
+    this.cpu = records.cpu;
+    this.records = records;
     this.#kernel = kernel;
     this.#descriptor = descriptor;
     this.#mapping = mapping;
-    this.#ring = new PerfRing(mapping, cpu);
   }
 
   /**
@@ -54,18 +68,6 @@ export class CpuRing implements Closeable {
     this.#poll = waitForEvents(this.#kernel, this.#descriptor.fd, `CPU ${this.cpu}`, onReadable, report);
   }
 
-  /** Reads records, like `PerfRing.drain`, and counts the lost samples. */
-  drain(onSample: SampleHandler, onLost: LostHandler, limit?: number): number {
-    return this.#ring.drain(
-      onSample,
-      (count, cpu) => {
-        this.#lost += count;
-        onLost(count, cpu);
-      },
-      limit,
-    );
-  }
-
   /**
    * Reports the last lost samples. The kernel writes a lost record together with the next sample, so the last
    * loss may have none; the event's counter includes it (Linux 6.0). Call this after the ring was read for
@@ -73,9 +75,9 @@ export class CpuRing implements Closeable {
    */
   finish(onLost: LostHandler): void {
     const [, , lost] = this.#counts();
-    const unreported = Number(lost ?? 0n) - this.#lost;
+    const unreported = Number(lost ?? 0n) - this.records.lost - this.#lostLast;
     if (unreported <= 0) return;
-    this.#lost += unreported;
+    this.#lostLast += unreported;
     onLost(unreported, this.cpu);
   }
 
@@ -107,33 +109,32 @@ export class CpuRing implements Closeable {
     if (this.#closed) return;
     this.#closed = true;
     this.#poll?.close();
-    this.#ring.release();
+    this.records.release();
     this.#kernel.syscalls.munmap(this.#mapping);
     this.#descriptor.close();
   }
 }
 
 /**
- * Opens the ring of a CPU with `pages` pages of data, and sets it in the map. Returns undefined if the CPU is
- * offline.
+ * Opens the ring of a CPU, and sets it in the map. Returns undefined if the CPU is offline.
  * @throws {NotPermittedError} @throws {KernelError}
  */
 export function openCpuRing(
   kernel: Kernel,
   map: BpfMap,
   cpu: number,
-  pages: number,
-  wakeup: RingWakeup,
+  settings: RingSettings,
 ): CpuRing | undefined {
-  const fd = openEvent(kernel, cpu, wakeup);
+  const fd = openEvent(kernel, cpu, settings);
   if (fd === -Errno.ENODEV) return undefined;
   const tried = `open the perf ring of CPU ${cpu}`;
   if (fd < 0) throw kernelError(kernel, { syscall: 'perf_event_open', errno: -fd, tried });
   return allOrNothing((resources) => {
     const descriptor = resources.add(new Descriptor(kernel.syscalls, fd, `the perf ring of CPU ${cpu}`));
-    const mapping = mapRing(kernel, descriptor.fd, cpu, pages);
+    const mapping = mapRing(kernel, descriptor.fd, cpu, settings.pages);
     resources.add({ close: () => kernel.syscalls.munmap(mapping) });
-    const ring = new CpuRing(kernel, cpu, descriptor, mapping);
+    const records = new PerfRing(mapping, cpu, sampleLayout(settings.timestamp), settings.order);
+    const ring = new CpuRing(kernel, records, descriptor, mapping);
     map.update(cpu, descriptor.fd);
     const enabled = kernel.syscalls.ioctl(descriptor.fd, IOC_ENABLE, 0);
     if (enabled < 0)
@@ -142,19 +143,22 @@ export function openCpuRing(
   });
 }
 
-function openEvent(kernel: Kernel, cpu: number, wakeup: RingWakeup): number {
+function openEvent(kernel: Kernel, cpu: number, { wakeup, timestamp }: RingSettings): number {
   const byBytes = 'watermarkBytes' in wakeup;
+  const timed = timestamp === undefined;
   const open = (readFormat: bigint): number =>
-    // struct perf_event_attr: type, size, config, sample_period, sample_type, read_format, flags, wakeup_*.
-    new Attr(kernel.syscalls, 72)
+    // struct perf_event_attr: type, size, config, sample_period, sample_type, read_format, flags, wakeup_*,
+    // and at 92 clockid.
+    new Attr(kernel.syscalls, 96)
       .u32(0, TYPE_SOFTWARE)
-      .u32(4, 72)
+      .u32(4, 96)
       .u64(8, BigInt(COUNT_SW_BPF_OUTPUT))
       .u64(16, 1n)
-      .u64(24, BigInt(SAMPLE_RAW))
+      .u64(24, BigInt(SAMPLE_RAW | (timed ? SAMPLE_TIME : 0)))
       .u64(32, readFormat)
-      .u64(40, BigInt(byBytes ? FLAG_WATERMARK : 0))
+      .u64(40, BigInt((byBytes ? FLAG_WATERMARK : 0) | (timed ? FLAG_USE_CLOCKID : 0)))
       .u32(48, byBytes ? wakeup.watermarkBytes : wakeup.events)
+      .u32(92, timed ? Clock.monotonic : 0)
       .use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
   const fd = open(BigInt(FORMAT_RUNNING | FORMAT_LOST));
   return fd === -Errno.EINVAL ? open(BigInt(FORMAT_RUNNING)) : fd;

@@ -1,5 +1,5 @@
 /** The options of perf buffers. */
-import { fitsRing, type LostHandler, recordSize, type SampleHandler } from './perf-ring.ts';
+import { fitsRing, type LostHandler, recordSize, type SampleHandler, sampleLayout } from './perf-ring.ts';
 
 /**
  * When the kernel wakes the reader: after a number of samples on one CPU (`events`), or when a ring holds
@@ -68,6 +68,12 @@ export interface PerfBufferOptions {
   readonly wakeup?: Wakeup;
   /** The size of the largest sample that programs send, in bytes. */
   readonly sampleBytes: number;
+  /**
+   * The offset of a u64 in each sample, the time of the event in ns of CLOCK_MONOTONIC (bpf_ktime_get_ns).
+   * Samples of all CPUs are delivered in the order of these times. Default: the time that the kernel adds to
+   * each sample, which takes 8 bytes of the ring.
+   */
+  readonly timestamp?: number;
   /** Receives each sample. */
   readonly onSample: SampleHandler;
   /** Receives the number of samples that were lost because a CPU's ring was full. */
@@ -89,15 +95,19 @@ export interface PerfBufferOptions {
 
 /** Checks the options. @throws {RangeError} if a sample does not fit a ring, or a number is out of range. */
 export function checkOptions(
-  { pagesPerCpu, sampleBytes, wakeup }: PerfBufferOptions,
+  { pagesPerCpu, sampleBytes, timestamp, wakeup }: PerfBufferOptions,
   pageSize: number,
 ): void {
   if (!Number.isInteger(pagesPerCpu) || pagesPerCpu < 1 || (pagesPerCpu & (pagesPerCpu - 1)) !== 0)
     throw new RangeError(`a perf ring cannot have ${pagesPerCpu} pages; use a power of two`);
   const ringBytes = pagesPerCpu * pageSize;
-  if (!fitsRing(sampleBytes, ringBytes))
+  if (!fitsRing(sampleBytes, ringBytes, sampleLayout(timestamp)))
     throw new RangeError(
       `a sample of ${sampleBytes} bytes (${recordSize(sampleBytes)} with its header) does not fit a perf ring of ${ringBytes} bytes; use more pages`,
+    );
+  if (timestamp !== undefined && !(timestamp % 4 === 0 && timestamp >= 0 && timestamp + 8 <= sampleBytes))
+    throw new RangeError(
+      `the timestamp of a sample cannot be at offset ${timestamp}; use a multiple of 4 up to ${sampleBytes - 8}`,
     );
   if (!wakeup) return;
   const [name, value, most] =

@@ -94,7 +94,7 @@ export function attemptsOf(
   const Attempt = Event.properties.attempt;
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
   const counters = array('counters', { value: countersOf(countsFailures) });
-  const events = perfEventArray('events', Event);
+  const events = perfEventArray('events', Event, { timestamp: 'endNs' });
   return {
     table,
     counters,
@@ -173,7 +173,9 @@ export function attemptsOf(
             };
             const fill = examine(skip, countsFailures ? fail : skip);
             const event = b.stack(Event);
-            const latency = b.call(ktimeGetNs).sub(attempt.startNs);
+            const end = b.call(ktimeGetNs);
+            event.endNs.set(end);
+            const latency = end.sub(attempt.startNs);
             if (minNs) b.if(latency.lt(minNs), skip);
             event.latencyNs.set(latency.as(s64));
             event.attempt.set(attempt);

@@ -43,6 +43,8 @@ export function countersOf(failures: boolean): StructSchema<Counters> {
 /** `remotePort` is `u16be` if ports come from a socket, and `u16` if they come from a tracepoint record. */
 const base = (attempt: StructSchema<Attempt>, remotePort: typeof u16be | typeof u16) => ({
   attempt,
+  /** When the attempt ended: `startNs` plus `latencyNs`. It orders the events. */
+  endNs: u64 as TOptional<typeof u64>,
   /** Negative if the clocks of two CPUs disagree. */
   latencyNs: s64n,
   ports: struct({ remote: remotePort, local: u16 }),
