@@ -88,6 +88,7 @@ export {
   type Variant,
   type VariantsOf,
 } from './asm/events.ts';
+export { pinned } from './asm/pinned.ts';
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
 export { bloomFilter, type BloomFilterSpec, queue, type QueueSpec, stack } from './asm/queue.ts';
 export { stackTrace, type StackTraceSpec } from './asm/stack-trace.ts';
@@ -108,11 +109,20 @@ export {
 export { BpfMap, type UpdateValue, type MapOptions, UpdateMode } from './loader/map.ts';
 export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
 export { type LoadOptions, loadProgram } from './loader/load.ts';
-export { measureRuns, type Program, type ProgramInfo } from './loader/program.ts';
+export { measureRuns, Program, type ProgramInfo } from './loader/program.ts';
 export { type LoadedProgram, readLoadedProgram, type SourceLine } from './loader/loaded.ts';
 export { NoSuchProgramError, programIds, type ProgramSelector } from './loader/loaded/find.ts';
+export type { LoadedMap } from './loader/loaded/map-info.ts';
+export {
+  type LoadedBtf,
+  type LoadedLink,
+  loadedBtfs,
+  loadedLinks,
+  loadedMaps,
+} from './loader/loaded/objects.ts';
+export { unpin } from './loader/pin.ts';
 export { ProgramArray } from './loader/program-array.ts';
-export { attach, type Link } from './loader/link.ts';
+export { attach, Link } from './loader/link.ts';
 export { PerfBuffer } from './loader/perf-buffer.ts';
 export type { CpuChange, PerfBufferOptions, Wakeup } from './loader/perf-buffer/options.ts';
 export { RingBuffer, type RingBufferOptions } from './loader/ring-buffer.ts';
@@ -134,6 +144,7 @@ export {
   LockdownError,
   MapBatchError,
   MapIterationError,
+  MapMismatchError,
   NoSuchSymbolError,
   NotPermittedError,
   NoTracefsError,

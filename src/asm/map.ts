@@ -94,6 +94,8 @@ export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchem
   readonly frozen?: true;
   /** The initial cgroups by index, as paths of their directories: see `cgroupArray`. */
   readonly cgroups?: readonly string[];
+  /** The path of the map's pin: see `pinned`. */
+  readonly pin?: string;
 }
 
 /** Pairs of keys and values. */

@@ -461,6 +461,39 @@ export class MapBatchError extends KernelError {
   }
 }
 
+/**
+ * A pinned map differs from the spec that it was opened by. The message names each difference.
+ *
+ * @example
+ * ```ts no run
+ * import { BpfMap, hash, Kernel, MapMismatchError, u32, u64 } from 'tsbpf';
+ *
+ * const spec = hash('calls', { key: u32, value: u64, maxEntries: 1024 });
+ * try {
+ *   BpfMap.open(new Kernel(), spec, '/sys/fs/bpf/calls').close();
+ * } catch (error) {
+ *   if (error instanceof MapMismatchError) for (const each of error.differences) console.error(each);
+ * }
+ * ```
+ */
+export class MapMismatchError extends TsbpfError {
+  override readonly name = 'MapMismatchError';
+  override readonly code = 'ERR_MAP_MISMATCH';
+  /** The name of the spec. */
+  readonly map: string;
+  /** Each difference: `value.ns has 8 bytes in the kernel, and 4 in the schema`. */
+  readonly differences: readonly string[];
+
+  constructor(map: string, where: string, differences: readonly string[]) {
+    super(
+      `the map ${where} is not that of the spec '${map}': ${differences.join('; ')}; ` +
+        'change the spec, or remove the pin (unpin) so that a new map is created',
+    );
+    this.map = map;
+    this.differences = differences;
+  }
+}
+
 /** How messages show keys: on one line, without long lists and texts. */
 const INSPECT = { breakLength: Number.POSITIVE_INFINITY, maxArrayLength: 16, maxStringLength: 64 } as const;
 

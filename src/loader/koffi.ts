@@ -7,6 +7,7 @@ import {
   readdirSync,
   statfsSync,
   statSync,
+  unlinkSync,
   writeSync,
 } from 'node:fs';
 import type * as Koffi from 'koffi';
@@ -194,6 +195,11 @@ function openNative(): Syscalls {
           .filter((entry) => entry.isDirectory())
           .map(({ name }) => name),
       ),
+    removeFile: (path) =>
+      attempt(() => {
+        unlinkSync(path);
+        return 0;
+      }),
     inodeAt: (path) => BigInt(attempt(() => statSync(path, { bigint: true }).ino)),
     clock(clock) {
       clockGettime(clock, time);

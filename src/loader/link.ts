@@ -6,11 +6,12 @@
  * Source: man 2 perf_event_open, man 2 bpf, kernel/events/core.c (`perf_kprobe`, `perf_tracepoint`),
  * include/uapi/linux/bpf.h (`struct bpf_link_info`).
  */
-import type { Attachment } from '../asm/program.ts';
+import { reportAtCaller } from '../asm/error-position.ts';
+import type { Attachment, ProgramSpec } from '../asm/program.ts';
 import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { Attr, Command, cString, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type Failure, type KernelError, NoSuchSymbolError } from './errors.ts';
+import { type Failure, type KernelError, NoSuchSymbolError, PathError, UnsupportedError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import {
   type KprobeAttachment,
@@ -20,9 +21,11 @@ import {
   SEVERAL_FUNCTIONS,
 } from './kprobe-events.ts';
 import { type FunctionAttachment, isCalledByFunction } from './load/function.ts';
+import { linkInfo } from './loaded/objects.ts';
 import { objectInfo } from './object-info.ts';
 import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { kernelError } from './permission.ts';
+import { nothingPinned, openPin, pinObject } from './pin.ts';
 import type { Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { tracepointId } from './tracefs.ts';
@@ -48,16 +51,70 @@ export class Link implements Closeable {
   readonly attachment: Attachment;
   readonly #resource: Closeable;
   readonly #countMissed: () => number | undefined;
+  /** The link in the kernel; undefined for perf events before Linux 5.15. */
+  readonly #pinnable: Pinnable | undefined;
   #missedAtClose: { readonly hits: number | undefined } | undefined;
 
   /**
    * Takes ownership of `resource`, which attaches the program. `countMissed` reads `missedHits` while it is
-   * open.
+   * open. `pinnable` is the link in the kernel, if there is one.
    */
-  constructor(attachment: Attachment, resource: Closeable, countMissed: () => number | undefined) {
+  constructor(
+    attachment: Attachment,
+    resource: Closeable,
+    countMissed: () => number | undefined,
+    pinnable?: Pinnable,
+  ) {
     this.attachment = attachment;
     this.#resource = resource;
     this.#countMissed = countMissed;
+    this.#pinnable = pinnable;
+  }
+
+  /**
+   * Opens a link that is pinned at a path. The caller owns it and closes it, which does not detach the
+   * program as long as the pin exists.
+   *
+   * The link must have the kind of `spec`'s attachment, and its tracepoint or function if the kernel reports
+   * it (raw tracepoints; kprobes since Linux 6.6).
+   * @throws {PathError} if the path is not the pin of such a link. @throws {NotPermittedError} @throws
+   * {KernelError}
+   */
+  static open(kernel: Kernel, spec: ProgramSpec, path: string): Link {
+    return reportAtCaller(() => {
+      const link = openPin(kernel, path, 'link');
+      if (!link) throw nothingPinned(path);
+      try {
+        const countMissed = checkLink(kernel, spec.attachment, link, path)
+          ? () => missedAt(kernel, link)
+          : () => 0;
+        return new Link(spec.attachment, link, countMissed, { kernel, descriptor: link });
+      } catch (error) {
+        link.close();
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Pins the link at a path in a bpffs. The program stays attached after `close()` and the end of the
+   * process, until the pin is removed (`unpin`).
+   *
+   * Minimum kernel: 5.7; for kprobes and classic tracepoints 5.15. Source: man 2 bpf (BPF_OBJ_PIN).
+   * @throws {PathError} if the path is not in a bpffs, or its last part has a dot. @throws {UnsupportedError}
+   * @throws {KernelError} `EEXIST` if the path exists. @throws {NotPermittedError} @throws {ClosedError}
+   */
+  pin(path: string): void {
+    reportAtCaller(() => {
+      const pinnable = this.#pinnable;
+      if (!pinnable)
+        throw new UnsupportedError(
+          'links of perf events',
+          '5.15',
+          'kprobes and tracepoints cannot be pinned',
+        );
+      pinObject(pinnable.kernel, pinnable.descriptor.fd, 'the link', path);
+    });
   }
 
   /**
@@ -92,6 +149,36 @@ export class Link implements Closeable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** A link in the kernel, for its pin. */
+interface Pinnable {
+  readonly kernel: Kernel;
+  readonly descriptor: Descriptor;
+}
+
+/** The kinds of links (`enum bpf_link_type`) of each attachment. */
+const LINK_KINDS: Readonly<Record<Attachment['kind'], string>> = {
+  ...{ kprobe: 'perf_event', kretprobe: 'perf_event', tracepoint: 'perf_event' },
+  ...{
+    fentry: 'tracing',
+    fexit: 'tracing',
+    lsm: 'tracing',
+    tp_btf: 'tracing',
+    raw_tracepoint: 'raw_tracepoint',
+  },
+};
+
+/** Throws an error if a pinned link is not that of an attachment. Returns whether it is a perf event's. */
+function checkLink(kernel: Kernel, attachment: Attachment, link: Descriptor, path: string): boolean {
+  const { type, target } = linkInfo(kernel, link.fd, `the link pinned at ${path}`);
+  const wanted = LINK_KINDS[attachment.kind];
+  if (type !== wanted)
+    throw new PathError(path, `this link is of type ${type}; that of a ${attachment.kind} is ${wanted}`);
+  const symbol = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
+  if (target !== undefined && target !== symbol)
+    throw new PathError(path, `this link is attached to ${target}, not to ${symbol}`);
+  return type === 'perf_event';
 }
 
 /**
@@ -161,7 +248,8 @@ function attachToEvent(
     if (link) resources.add(link);
     else checked('ioctl(PERF_EVENT_IOC_SET_BPF)', syscalls.ioctl(event.fd, IOC_SET_BPF, program.fd));
     checked('ioctl(PERF_EVENT_IOC_ENABLE)', syscalls.ioctl(event.fd, IOC_ENABLE, 0));
-    return new Link(attachment, resources, () => link && missedAt(kernel, link));
+    const pinnable = link && { kernel, descriptor: link };
+    return new Link(attachment, resources, () => link && missedAt(kernel, link), pinnable);
   });
 }
 
@@ -242,12 +330,10 @@ function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment):
   if (attachment.kind === 'raw_tracepoint') attr.pointer(0, cString(attachment.tracepoint));
   const fd = attr.send(Command.rawTracepointOpen);
   // These attachments have no hits that are missed before the program runs.
-  if (fd >= 0)
-    return new Link(
-      attachment,
-      new Descriptor(kernel.syscalls, fd, `the link of the program '${program.spec.name}'`),
-      () => 0,
-    );
+  if (fd >= 0) {
+    const link = new Descriptor(kernel.syscalls, fd, `the link of the program '${program.spec.name}'`);
+    return new Link(attachment, link, () => 0, { kernel, descriptor: link });
+  }
   throw notAttached(kernel, program, attachment, -fd);
 }
 

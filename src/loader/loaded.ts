@@ -189,19 +189,23 @@ function mapName(kernel: Kernel, id: number): string {
 }
 
 function readBtf(kernel: Kernel, id: number): Btf | undefined {
-  if (id === 0) return undefined;
+  return id === 0 ? undefined : Btf.parse(readBtfBytes(kernel, id));
+}
+
+/** Reads a BTF object by its id. @throws {KernelError} */
+export function readBtfBytes(kernel: Kernel, id: number): Uint8Array {
   const fd = fdById(kernel, Command.btfGetFdById, id);
   if (fd < 0)
     throw new KernelError({
       syscall: 'bpf(BPF_BTF_GET_FD_BY_ID)',
       errno: -fd,
-      tried: "open the program's BTF",
+      tried: `open the BTF object ${id}`,
     });
   const descriptor = new Descriptor(kernel.syscalls, fd, `the BTF object ${id}`);
   try {
     const bytes = allocate(objectInfo(kernel, descriptor.fd, 16).view.getUint32(8, true));
     objectInfo(kernel, descriptor.fd, 16, (attr) => attr.pointer(0, bytes).u32(8, bytes.length));
-    return Btf.parse(bytes);
+    return bytes;
   } finally {
     descriptor.close();
   }

@@ -4,7 +4,7 @@
  * Source: man 2 bpf.
  */
 import type { Static, TSchema } from '@sinclair/typebox';
-import { messageWithoutPosition, withSourcePosition } from '../asm/error-position.ts';
+import { messageWithoutPosition, reportAtCaller, withSourcePosition } from '../asm/error-position.ts';
 import { BPF_F_MMAPABLE } from '../asm/flags.ts';
 import { KeyCodec } from '../asm/layout/key.ts';
 import { encodeValue, layoutOf, type ValueDecoder, valueDecoder } from '../asm/layout.ts';
@@ -13,6 +13,7 @@ import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
 import { type BloomFilterSpec, isKeyless, type QueueSpec } from '../asm/queue.ts';
 import { Command, Descriptor } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
+import { Errno } from './errno.ts';
 import { KernelError, MapBatchError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { Chunk } from './map/batch.ts';
@@ -21,8 +22,10 @@ import { ARRAYS, Elements, UpdateMode } from './map/elements.ts';
 import { keylessHint } from './map/hints.ts';
 import { Keyless, QUEUES } from './map/keyless.ts';
 import { Mapping } from './map/mapping.ts';
+import { checkMatches } from './map/matches.ts';
 import { paced } from './map/pacer.ts';
 import { type View, viewOf } from './map/view.ts';
+import { nothingPinned, openPin, pinObject } from './pin.ts';
 import type { Closeable } from './resources.ts';
 
 export { UpdateMode } from './map/elements.ts';
@@ -111,6 +114,9 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   /**
    * Creates a map with the initial entries of its spec. The caller owns the map and closes it.
    *
+   * For a spec with a pin (`pinned`) it opens the pinned map, if there is one, without changing its content;
+   * otherwise it creates the map, with the types of keys and values for later checks, and pins it.
+   *
    * A perf event array without `maxEntries` gets an entry for each possible CPU.
    * @throws {NotPermittedError} @throws {KernelError} @throws {UnsupportedError} if the kernel lacks a map
    * flag or jump tables. @throws {PathError} if a path of a cgroup array is not a cgroup. @throws
@@ -120,8 +126,10 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   static create<M extends MapSpec>(
     kernel: Kernel,
     spec: M,
-    { debug = false, maps = new Map() }: MapOptions = {},
+    { debug = spec.pin !== undefined, maps = new Map() }: MapOptions = {},
   ): BpfMap<M> {
+    const pinned = spec.pin === undefined ? undefined : BpfMap.#openPinned(kernel, spec, spec.pin);
+    if (pinned) return pinned;
     const descriptor = new Descriptor(
       kernel.syscalls,
       createMap(kernel, spec, debug),
@@ -130,11 +138,69 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     try {
       const map = new BpfMap(kernel, spec, descriptor);
       map.#fill(maps);
+      if (spec.pin !== undefined) map.pin(spec.pin);
       return map;
+    } catch (error) {
+      descriptor.close();
+      // Another process may have pinned its map since.
+      const other =
+        error instanceof KernelError && error.errno === Errno.EEXIST && spec.pin !== undefined
+          ? BpfMap.#openPinned(kernel, spec, spec.pin)
+          : undefined;
+      if (other) return other;
+      throw error;
+    }
+  }
+
+  /**
+   * Opens a map that is pinned at a path. The caller owns the map and closes it; it stays pinned.
+   *
+   * The map must have the type, sizes, number of entries and flags of `spec`, and the fields of its schemas
+   * if it was created with BTF (`MapOptions.debug`, a spec with a pin, or a compiled object file).
+   * @throws {MapMismatchError} if the map differs from the spec. @throws {PathError} if nothing, or an object
+   * of another kind, is pinned at the path. @throws {NotPermittedError} @throws {KernelError}
+   *
+   * @example
+   * ```ts no run
+   * import { BpfMap, hash, Kernel, u32, u64 } from 'tsbpf';
+   *
+   * const spec = hash('calls', { key: u32, value: u64, maxEntries: 10_240 });
+   * const map = BpfMap.open(new Kernel(), spec, '/sys/fs/bpf/calls');
+   * for (const [pid, count] of map.entries()) console.log(pid, count);
+   * map.close();
+   * ```
+   */
+  static open<M extends MapSpec>(kernel: Kernel, spec: M, path: string): BpfMap<M> {
+    return reportAtCaller(() => {
+      const map = BpfMap.#openPinned(kernel, spec, path);
+      if (!map) throw nothingPinned(path);
+      return map;
+    });
+  }
+
+  /** Opens a pinned map, or returns undefined if nothing is pinned at the path. */
+  static #openPinned<M extends MapSpec>(kernel: Kernel, spec: M, path: string): BpfMap<M> | undefined {
+    const descriptor = openPin(kernel, path, 'map');
+    if (!descriptor) return undefined;
+    try {
+      checkMatches(kernel, spec, descriptor.fd, `pinned at ${path}`);
+      return new BpfMap(kernel, spec, descriptor);
     } catch (error) {
       descriptor.close();
       throw error;
     }
+  }
+
+  /**
+   * Pins the map at a path in a bpffs. It stays in the kernel until the pin is removed (`unpin`) and no
+   * process uses it; closing it does not remove the pin.
+   *
+   * Minimum kernel: 4.4. Source: man 2 bpf (BPF_OBJ_PIN).
+   * @throws {PathError} if the path is not in a bpffs, or its last part has a dot. @throws {KernelError}
+   * `EEXIST` if the path exists. @throws {NotPermittedError} @throws {ClosedError}
+   */
+  pin(path: string): void {
+    reportAtCaller(() => pinObject(this.#kernel, this.fd, `the map '${this.spec.name}'`, path));
   }
 
   #fill(maps: ReadonlyMap<MapSpec, BpfMap>): void {

@@ -3,12 +3,16 @@
  *
  * Source: man 2 bpf; `struct bpf_prog_info`, include/uapi/linux/bpf.h.
  */
+import { reportAtCaller } from '../asm/error-position.ts';
 import type { ProgramSpec } from '../asm/program.ts';
+import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
+import { PathError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { objectInfo } from './object-info.ts';
+import { objectInfo, objectNameAt } from './object-info.ts';
 import { kernelError } from './permission.ts';
+import { nothingPinned, openPin, pinObject } from './pin.ts';
 import type { Closeable } from './resources.ts';
 
 /**
@@ -102,6 +106,41 @@ export class Program implements Closeable {
     this.#descriptor = new Descriptor(kernel.syscalls, fd, `the program '${spec.name}'`);
   }
 
+  /**
+   * Opens a program that is pinned at a path. The caller owns the program and closes it; it stays pinned.
+   * `attach` can attach it where `spec` says.
+   *
+   * The kernel must report the type and name of `spec`; it does not say where the program was meant to be
+   * attached.
+   * @throws {PathError} if the path is not the pin of such a program. @throws {NotPermittedError} @throws
+   * {KernelError}
+   */
+  static open(kernel: Kernel, spec: ProgramSpec, path: string): Program {
+    return reportAtCaller(() => {
+      const pinned = openPin(kernel, path, 'program');
+      if (!pinned) throw nothingPinned(path);
+      try {
+        checkProgram(kernel, spec, pinned.fd, path);
+      } catch (error) {
+        pinned.close();
+        throw error;
+      }
+      return new Program(kernel, spec, pinned.fd);
+    });
+  }
+
+  /**
+   * Pins the program at a path in a bpffs. It stays in the kernel, but not attached, until the pin is removed
+   * (`unpin`); closing it does not remove the pin.
+   *
+   * Minimum kernel: 4.4. Source: man 2 bpf (BPF_OBJ_PIN).
+   * @throws {PathError} if the path is not in a bpffs, or its last part has a dot. @throws {KernelError}
+   * `EEXIST` if the path exists. @throws {NotPermittedError} @throws {ClosedError}
+   */
+  pin(path: string): void {
+    reportAtCaller(() => pinObject(this.#kernel, this.fd, `the program '${this.spec.name}'`, path));
+  }
+
   /** The program's descriptor, owned by this object. @throws {ClosedError} after `close()`. */
   get fd(): number {
     return this.#descriptor.fd;
@@ -154,4 +193,18 @@ export class Program implements Closeable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** Throws an error if a pinned program has another type or name than a spec. */
+function checkProgram(kernel: Kernel, { name, attachment }: ProgramSpec, fd: number, path: string): void {
+  const [TYPE, NAME, size] = [0, 64, 80];
+  const { bytes, view } = objectInfo(kernel, fd, size, undefined, `the program pinned at ${path}`);
+  const [actual, wanted] = [view.getUint32(TYPE, true), PROGRAM_TYPES[attachment.kind].number];
+  const actualName = objectNameAt(bytes, NAME);
+  const kindOf = (type: number) =>
+    Object.entries(PROGRAM_TYPES).find(([, row]) => row.number === type)?.[0] ?? `type ${type}`;
+  if (actual !== wanted)
+    throw new PathError(path, `this program is a ${kindOf(actual)}, not a ${kindOf(wanted)} as '${name}'`);
+  if (actualName !== '' && actualName !== name.slice(0, 15))
+    throw new PathError(path, `this program is '${actualName}', not '${name}'`);
 }

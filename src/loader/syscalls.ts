@@ -140,6 +140,8 @@ export interface Syscalls {
   mapFile(path: string): Uint8Array | number;
   /** Lists the names of the directories in a directory, or returns minus the errno. */
   folders(path: string): readonly string[] | number;
+  /** Removes a file's name (man 2 unlink). Returns 0, or minus the errno. */
+  removeFile(path: string): number;
   /** Returns the inode number of a path, following links, or minus the errno. */
   inodeAt(path: string): bigint;
   /** `clock_gettime(2)` of a clock (0: realtime, 1: monotonic), in ns. */

@@ -56,6 +56,7 @@ export class FakeSyscalls implements Syscalls {
     limit ?? { soft: 65536n, hard: 65536n };
   /** The result of pidfd_open(2) and pidfd_getfd(2). */
   onPidfd: (number: number) => number = () => this.fd();
+  onRemove: (path: string) => number = () => -Errno.ENOENT;
   onFlock: (fd: number) => number = () => 0;
   /** The result of an append to an existing file. */
   onAppend: (path: string, text: string) => number = (_, text) => text.length;
@@ -227,6 +228,11 @@ export class FakeSyscalls implements Syscalls {
       .map((each) => each.slice(folder.length))
       .filter((name) => /^[^/]+\/$/.test(name));
     return this.inodes.has(folder) ? names.map((name) => name.slice(0, -1)) : -Errno.ENOENT;
+  }
+
+  removeFile(path: string): number {
+    this.calls.push(`remove ${path}`);
+    return this.onRemove(path);
   }
 
   inodeAt(path: string): bigint {

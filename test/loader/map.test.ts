@@ -3,6 +3,7 @@ import { perfEventArray } from '../../src/asm/events.ts';
 import { chars, struct, u8, u32, u64 } from '../../src/asm/layout.ts';
 import { array, constants, globals, hash, MapType, perCpuArray } from '../../src/asm/map.ts';
 import { arrayOfMaps } from '../../src/asm/map-of-maps.ts';
+import { pinned } from '../../src/asm/pinned.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import {
   KernelError,
@@ -242,6 +243,38 @@ test('a map of maps contains its initial maps, which must be open', () => {
     /map 'outer' contains the map 'attempts', which is not open; .* \(.*map\.test\.ts:\d+\)$/,
   );
   assert.equal([...fake.open], [held.fd]);
+});
+
+test('a map that another process pins first is opened instead', () => {
+  const fake = new FakeSyscalls();
+  const [OBJ_PIN, OBJ_GET, INFO] = [6, 7, 15];
+  fake.fileSystems.set('/sys/fs/bpf', 0xcafe4a11);
+  let opened = 0;
+  fake.answers.set(OBJ_PIN, () => -Errno.EEXIST);
+  fake.answers.set(OBJ_GET, () => (opened++ === 0 ? -Errno.ENOENT : fake.fd()));
+  fake.answers.set(INFO, (attr) => {
+    const info = new DataView(fake.at(attr.getBigUint64(8, true)).buffer);
+    for (const [index, value] of [MapType.hash, 77, 4, 16, 100].entries())
+      info.setUint32(4 * index, value, true);
+    return 0;
+  });
+  const map = BpfMap.create(new Kernel(fake), pinned(spec, '/sys/fs/bpf/attempts'));
+  assert.equal([...fake.open], [map.fd], 'the map of this process is closed');
+  assert.is(opened, 2);
+  fake.answers.set(OBJ_GET, () => -Errno.ENOENT);
+  fake.answers.set(OBJ_PIN, () => -Errno.EACCES);
+  assert.throws(
+    () => BpfMap.create(new Kernel(fake), pinned(spec, '/sys/fs/bpf/attempts')),
+    /cannot pin the map 'attempts' at \/sys\/fs\/bpf\/attempts: bpf\(BPF_OBJ_PIN\): EACCES/,
+  );
+  assert.is(fake.open.size, 1);
+});
+
+test('constants cannot be pinned', () => {
+  assert.throws(
+    () => pinned(constants('settings', u32, 7), '/sys/fs/bpf/settings'),
+    /map settings cannot be pinned: its content belongs to the programs .*map\.test\.ts:\d+\)$/,
+  );
 });
 
 test('a descriptor 0 is moved to a higher number', () => {

@@ -120,16 +120,34 @@ function idOf(kernel: Kernel, name: string): number {
  * for (const id of programIds(kernel)) console.log(id, readLoadedProgram(kernel, { id }).name);
  * ```
  */
-export function* programIds(kernel: Kernel): Generator<number, void, undefined> {
+export function programIds(kernel: Kernel): Generator<number, void, undefined> {
+  return idsOf(
+    kernel,
+    Command.progGetNextId,
+    'bpf(BPF_PROG_GET_NEXT_ID)',
+    'list the loaded programs',
+    '4.13',
+  );
+}
+
+/** Lists ids by a command `BPF_*_GET_NEXT_ID`, which the kernel has since `since`. */
+export function* idsOf(
+  kernel: Kernel,
+  command: number,
+  syscall: string,
+  tried: string,
+  since: string,
+): Generator<number, void, undefined> {
   for (let id = 0; ; ) {
     const attr = new Attr(kernel.syscalls, 12).u32(0, id);
-    const result = attr.send(Command.progGetNextId);
+    const result = attr.send(command);
     if (result === -Errno.ENOENT) return;
     if (result < 0)
       throw kernelError(kernel, {
-        syscall: 'bpf(BPF_PROG_GET_NEXT_ID)',
+        syscall,
         errno: -result,
-        tried: 'list the loaded programs',
+        tried,
+        hint: result === -Errno.EINVAL ? `this kernel cannot (Linux ${since} and later)` : undefined,
       });
     id = attr.getU32(4);
     yield id;

@@ -94,11 +94,12 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
 }
 
 function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, types?: BtfFields): number {
+  const sizes = sizesOf(spec);
   const extra = spec.extra === undefined ? 0 : MAP_EXTRA + 8;
   const attr = new Attr(kernel.syscalls, Math.max(extra, types?.size ?? (named ? MAP_NAME + 16 : MAP_NAME)))
     .u32(0, spec.type)
-    .u32(4, spec.type === MapType.ringBuffer ? 0 : layoutOf(spec.key).size)
-    .u32(8, spec.type === MapType.ringBuffer ? 0 : layoutOf(spec.value).size)
+    .u32(4, sizes.key)
+    .u32(8, sizes.value)
     .u32(12, entriesOf(kernel, spec))
     .u32(16, spec.flags)
     .u32(INNER_MAP, inner);
@@ -108,7 +109,14 @@ function create(kernel: Kernel, spec: MapSpec, named: boolean, inner: number, ty
   return withMemlock(kernel, () => attr.send(Command.mapCreate));
 }
 
-function entriesOf(kernel: Kernel, spec: MapSpec): number {
+/** The sizes of keys and values with which the map of a spec is created. */
+export function sizesOf(spec: MapSpec): { readonly key: number; readonly value: number } {
+  if (spec.type === MapType.ringBuffer) return { key: 0, value: 0 };
+  return { key: layoutOf(spec.key).size, value: layoutOf(spec.value).size };
+}
+
+/** The number of entries with which the map of a spec is created. */
+export function entriesOf(kernel: Kernel, spec: MapSpec): number {
   if (spec.type !== MapType.perfEventArray || spec.maxEntries > 0) return spec.maxEntries;
   return Math.max(...kernel.possibleCpus) + 1;
 }
