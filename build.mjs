@@ -6,7 +6,7 @@
  *   dist/index.js, asm.js, btf.js
  *                               its entry points, which re-export from that file
  *   dist/types/                 its types
- *   dist/tcpconnlat.cjs         the command's launcher, with the digests of the next two files
+ *   dist/tcpconnlat.cjs         the command's launcher
  *   dist/tcpconnlat.bundle.cjs  the command in one file, which starts faster
  *   dist/tcpconnlat.VERSION-ARCH.cache
  *                               V8's code cache of the bundle for this Node; not in the npm package
@@ -17,7 +17,6 @@
  * A type error fails the build. If one step fails, the output of the others stays.
  */
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -213,32 +212,26 @@ async function bundleCommand(name, args, more = {}) {
   );
   for (const file of old) await rm(join('dist', file));
   await writeFile(`dist/${name}.bundle.cjs`, bundled.code);
-  await writeLauncher(name, bundled.code, await makeCache(name, args));
+  await makeCache(name, args);
+  await writeLauncher(name);
   return bundled;
 }
 
-/** Writes the launcher, with the digests of the files that it may run. */
-async function writeLauncher(name, code, cache) {
-  const sha256 = (content) => JSON.stringify(createHash('sha256').update(content).digest('hex'));
+async function writeLauncher(name) {
   const launcher = await bundle('src/cli/launch.ts', {
     ...command,
-    define: {
-      __COMMAND__: JSON.stringify(name),
-      __BUNDLE_SHA256__: sha256(code),
-      __CACHE_SHA256__: sha256(cache),
-    },
+    define: { __COMMAND__: JSON.stringify(name) },
     banner: { js: '#!/usr/bin/env node' },
   });
   await writeFile(`dist/${name}.cjs`, launcher.code);
   await chmod(`dist/${name}.cjs`, 0o755);
 }
 
-/** Writes the code cache of a bundle and returns its content. */
+/** Writes the code cache of a bundle. */
 async function makeCache(name, args) {
   const { version, arch } = process;
   const files = ['bundle.cjs', `${version}-${arch}.cache`].map((end) => join(root, `dist/${name}.${end}`));
   await promisify(execFile)(process.execPath, ['compile-cache.cjs', ...files, ...args]);
-  return readFile(files[1]);
 }
 
 /** Bundles tcpconnlat, with the line table of its programs. */

@@ -1,5 +1,7 @@
 /**
- * Runs a command's bundle and writes the code that V8 has compiled by then:
+ * Runs a command's bundle and writes the code that V8 has compiled by then, followed by what the launcher
+ * compares (src/cli/launch.ts): the bundle and the code, each with its bytes in reverse order. A tool that
+ * rewrites text in files does not find the text there, so it cannot change both copies alike.
  *
  *   node compile-cache.cjs BUNDLE CACHE [ARGUMENT...]
  *
@@ -59,10 +61,13 @@ const koffi = {
 };
 
 const [bundle, cache, ...args] = process.argv.slice(2);
-const script = new Script(readFileSync(bundle, 'latin1'), { filename: bundle });
+const text = readFileSync(bundle);
+const script = new Script(text.toString('latin1'), { filename: bundle });
 process.argv = [process.execPath, bundle, ...args];
 process.once('exit', () => {
-  writeFileSync(`${cache}.draft`, script.createCachedData());
+  const code = script.createCachedData();
+  const copies = [text, code].map((bytes) => Buffer.from(bytes).reverse());
+  writeFileSync(`${cache}.draft`, Buffer.concat([code, ...copies]));
   renameSync(`${cache}.draft`, cache);
   process.exitCode = 0; // A machine without BTF does not fail the build.
 });

@@ -1,4 +1,4 @@
-/** The launchers use the code cache of a bundle only if the build made both. */
+/** The launchers use the code cache of a bundle only if it is what the build wrote for this bundle. */
 import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
@@ -100,39 +100,74 @@ function edited(bundle: string): string {
   return changed;
 }
 
-/** Runs a bundle's text to its end, as the build does, and writes the code that V8 compiled from it. */
+/** Runs a bundle's text to its end, as the build does, and returns the code that V8 compiled from it. */
 const COMPILE = `
   const { readFileSync, writeFileSync } = require('node:fs');
-  const [text, cache] = process.argv.slice(1);
+  const [text, code] = process.argv.slice(1);
   const script = new (require('node:vm').Script)(readFileSync(text, 'latin1'), { filename: text });
   process.argv = [process.execPath, text, '--version'];
-  process.once('exit', () => writeFileSync(cache, script.createCachedData()));
+  process.once('exit', () => writeFileSync(code, script.createCachedData()));
   script.runInThisContext()(require, text);
 `;
 
-function writeCacheOf(text: string, cache: string): void {
-  const other = `${cache}.text`;
+function codeOf(text: string, cache: string): Buffer {
+  const [other, code] = [`${cache}.text`, `${cache}.code`];
   writeFileSync(other, text, 'latin1');
-  const { status } = spawnSync(process.execPath, ['-e', COMPILE, other, cache]);
+  const { status } = spawnSync(process.execPath, ['-e', COMPILE, other, code]);
   assert.is(status, 0);
+  return readFileSync(code);
+}
+
+/** The file of a cache: V8's code, then the text and the code in reverse order. */
+function cacheFile(code: Buffer, text: string, codeCopy = code): Buffer {
+  return Buffer.concat([code, Buffer.from(text, 'latin1').reverse(), Buffer.from(codeCopy).reverse()]);
+}
+
+/** V8's code at the beginning of the file of a cache. */
+function codeIn(cache: Buffer, text: string): Buffer {
+  return cache.subarray(0, (cache.length - text.length) / 2);
 }
 
 for (const name of ['tcpconnlat', 'tsbpf']) {
   test(`${name}: the cache belongs to this V8 and this bundle`, () => {
     const text = readFileSync(join(DIST, `${name}.bundle.cjs`), 'latin1');
     assert.is(/[^\n\r\t -~]/.exec(text), null, 'nothing but ASCII, which is how it is read');
-    const script = new Script(text, { cachedData: readFileSync(join(DIST, `${name}.${CACHE}`)) });
-    assert.is(script.cachedDataRejected, false);
+    const cache = readFileSync(join(DIST, `${name}.${CACHE}`));
+    const code = codeIn(cache, text);
+    assert.ok(cache.equals(cacheFile(code, text)), 'it contains the bundle and the code as copies');
+    assert.is(new Script(text, { cachedData: code }).cachedDataRejected, false);
   });
 
   test(`${name}: V8 uses the cache of the build`, () => {
-    inCopy(name, (copy) => assert.is(copy.cacheUsed(), readFileSync(copy.cache).length));
+    inCopy(name, (copy) => {
+      const code = codeIn(readFileSync(copy.cache), readFileSync(copy.bundle, 'latin1'));
+      assert.is(copy.cacheUsed(), code.length);
+    });
   });
 
   test(`${name}: a cache of different code with the same length is not used`, () => {
     inCopy(name, (copy) => {
-      writeCacheOf(edited(copy.bundle), copy.cache);
-      assert.equal(copy.version(), { status: 0, stdout: `${version}\n`, stderr: '' });
+      const text = readFileSync(copy.bundle, 'latin1');
+      const other = edited(copy.bundle);
+      const code = codeOf(other, copy.cache);
+      const own = codeIn(readFileSync(copy.cache), text);
+      for (const foreign of [code, cacheFile(code, other), cacheFile(code, text, own)]) {
+        writeFileSync(copy.cache, foreign);
+        assert.equal(copy.version(), { status: 0, stdout: `${version}\n`, stderr: '' });
+      }
+    });
+  });
+
+  test(`${name}: a bundle and a cache that a tool rewrote alike run as rewritten`, () => {
+    inCopy(name, (copy) => {
+      for (const file of [copy.bundle, copy.cache]) {
+        const content = readFileSync(file, 'latin1');
+        const rewritten = content.replaceAll('printable', 'printabel').replaceAll(version, OTHER);
+        assert.ok(rewritten !== content && rewritten.length === content.length);
+        writeFileSync(file, rewritten, 'latin1');
+      }
+      assert.equal(copy.version(), { status: 0, stdout: `${OTHER}\n`, stderr: '' });
+      assert.is(copy.cacheUsed(), undefined);
     });
   });
 
@@ -147,8 +182,10 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
     inCopy(name, (copy) => {
       const text = edited(copy.bundle);
       writeFileSync(copy.bundle, text, 'latin1');
-      writeCacheOf(text, copy.cache);
+      const code = codeOf(text, copy.cache);
+      writeFileSync(copy.cache, cacheFile(code, text));
       assert.equal(copy.version(), { status: 0, stdout: `${OTHER}\n`, stderr: '' });
+      assert.is(copy.cacheUsed(), code.length);
     });
   });
 
@@ -157,6 +194,7 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
     ['is empty', (cache: string) => truncateSync(cache)],
     ['is cut off', (cache: string) => truncateSync(cache, 10_000)],
     ['is a byte longer', (cache: string) => appendFileSync(cache, '\0')],
+    ['is two bytes longer', (cache: string) => appendFileSync(cache, '\0\0')],
     ['is something else', (cache: string) => writeFileSync(cache, 'x'.repeat(1000))],
     [
       'is a folder',
@@ -192,7 +230,7 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
   test(`${name}: a cache with a flipped bit is not used`, () => {
     inCopy(name, (copy) => {
       const good = readFileSync(copy.cache);
-      // in V8's header, at the beginning of the code, and throughout the file
+      // in V8's header, at the beginning of the code, and throughout the file with its copies
       const places = [...[0, 9, 18, 31], ...Array.from({ length: 8 }, (_, i) => (good.length * i + 60) / 8)];
       for (const place of places.map(Math.floor)) {
         const bad = Buffer.from(good);
