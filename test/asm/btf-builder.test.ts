@@ -62,7 +62,7 @@ test('a type without parts has vlen 0: the kernel refuses other values', () => {
   const { bytes } = typesOf(hash('by.pid', { key: u32, value: Attempt, maxEntries: 1 }));
   const { words, kindSizes } = new BtfReader(bytes);
   const infos = new Map<number, Set<number>>();
-  new TypeIndex(words, kindSizes, bytes.length).forEach((_, start) => {
+  new TypeIndex(words, kindSizes).forEach((_, start) => {
     const [name = 0, info = 0, size = 0] = words.subarray(start, start + 3);
     infos.set(kindOf(info), (infos.get(kindOf(info)) ?? new Set()).add(info));
     if (kindOf(info) === kindNumber('array')) assert.equal([name, size], [0, 0]);

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { architectures } from '../../src/asm/architecture.ts';
+import type { BtfKind } from '../../src/asm/btf/types.ts';
 import { Btf, type BtfMember, NoSuchFieldError } from '../../src/asm/btf.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -139,6 +140,92 @@ test.skipIf(noModule, 'types of modules match the output of bpftool', () => {
     assert.is(btf.member('sock', 'sk_err').offset, vmlinux.btf?.member('sock', 'sk_err').offset);
   }
 });
+
+/**
+ * Every how many names are looked up. A look-up searches the whole blob, so all names of a kernel take
+ * minutes: TSBPF_TEST_BTF_STEP=1.
+ */
+const NAME_STEP = Number(process.env.TSBPF_TEST_BTF_STEP ?? 61 * STEP);
+
+test.skipIf(noBtf, 'look-ups by name find the types that a full decode finds', () => {
+  const kernel = readFileSync(VMLINUX);
+  const all = decodeHeads(kernel);
+  assert.ok(all.heads.length > 10_000, `${all.heads.length} types`);
+  assert.ok(checkNames(all.heads, () => Btf.lazy(kernel)) > 100 / STEP);
+  for (const module of modules) {
+    const bytes = readFileSync(`/sys/kernel/btf/${module}`);
+    const { heads } = decodeHeads(bytes, all);
+    checkNames(heads, () => Btf.lazy(bytes, Btf.lazy(kernel)));
+  }
+});
+
+/** A type without its parts. */
+interface Head {
+  readonly id: number;
+  readonly kind: number;
+  readonly name: string;
+}
+
+/** What precedes a blob: its strings, their size, and the next id. */
+interface Base {
+  readonly string: (offset: number) => string;
+  readonly strings: number;
+  readonly next: number;
+}
+
+/** The kinds that have names, by their numbers (include/uapi/linux/btf.h). */
+const NAMED: Readonly<Record<number, BtfKind>> = {
+  ...{ 1: 'int', 4: 'struct', 5: 'union', 6: 'enum', 7: 'fwd', 8: 'typedef', 12: 'func', 14: 'var' },
+  ...{ 15: 'datasec', 16: 'float', 19: 'enum64' },
+};
+
+/**
+ * Decodes the heads of all types in a blob, one after the other. Knows nothing of the code under test. The
+ * strings and ids of a module continue those of its base.
+ */
+function decodeHeads(bytes: Buffer, base: Base = { string: () => '', next: 1, strings: 0 }) {
+  const [headerSize, types, typesSize, strings, stringsSize] = [4, 8, 12, 16, 20].map((at) =>
+    bytes.readUInt32LE(at),
+  ) as [number, number, number, number, number];
+  const string = (offset: number): string => {
+    if (offset < base.strings) return base.string(offset);
+    const start = headerSize + strings + offset - base.strings;
+    return bytes.toString('utf8', start, bytes.indexOf(0, start));
+  };
+  const heads: Head[] = [];
+  let at = headerSize + types;
+  for (const end = at + typesSize; at < end; ) {
+    const [name, info] = [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)];
+    const [kind, parts] = [(info >>> 24) & 0x1f, info & 0xffff];
+    heads.push({ id: base.next + heads.length, kind, name: string(name) });
+    at += 12;
+    if ([1, 14, 17].includes(kind)) at += 4;
+    else if ([4, 5, 15, 19].includes(kind)) at += 12 * parts;
+    else if ([6, 13].includes(kind)) at += 8 * parts;
+    else if (kind === 3) at += 12;
+  }
+  return { heads, string, next: base.next + heads.length, strings: base.strings + stringsSize };
+}
+
+/** Looks up names in fresh readers, in another order than that of the blob. Returns the number of names. */
+function checkNames(heads: readonly Head[], open: () => Btf): number {
+  const first = new Map<string, Head>();
+  for (const head of heads) {
+    const key = `${head.kind} ${head.name}`;
+    if (head.name !== '' && head.kind in NAMED && !first.has(key)) first.set(key, head);
+  }
+  const chosen = [...first.values()].filter((_, index) => index % NAME_STEP === 0);
+  chosen.sort((a, b) => ((a.id * 7919) % 10_007) - ((b.id * 7919) % 10_007));
+  let btf = open();
+  chosen.forEach(({ id, kind, name }, index) => {
+    if (index % 20 === 0) btf = open();
+    const kindName = NAMED[kind] as BtfKind;
+    assert.is(btf.find(kindName, name), id, `${kindName} ${name}`);
+    const type = btf.type(id);
+    assert.equal([type.kind, 'name' in type && type.name], [kindName, name]);
+  });
+  return chosen.length;
+}
 
 test('unknown modules have no types', () => {
   for (const name of ['no_such_module', 'vmlinux', '../vmlinux', ''])

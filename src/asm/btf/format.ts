@@ -57,13 +57,13 @@ const ROWS: readonly KindRow[] = [
 const LAST_FROZEN = ROWS.findIndex(({ kind }) => kind === 'enum64');
 /** Kinds are 7 bits. */
 const KINDS = 0x80;
-/** The `fixed` size of an unknown kind. */
-export const UNKNOWN_KIND = 0xff;
+/** The `fixed` size of an unknown kind, which is past the end of any blob: at most 2^30 words fit in one. */
+export const UNKNOWN_KIND = 2 ** 30;
 
 /** The sizes of types in words, by the number of their kind. */
 export interface KindSizes {
   /** Words after the common three; `UNKNOWN_KIND` if the kind is unknown. */
-  readonly fixed: Uint8Array;
+  readonly fixed: Uint32Array;
   /** Words for each of the `vlen` parts. */
   readonly each: Uint8Array;
 }
@@ -77,7 +77,7 @@ const KNOWN: KindSizes = readKindSizes();
  * than they are.
  */
 export function readKindSizes(layout: Uint8Array = new Uint8Array()): KindSizes {
-  const kindSizes = { fixed: new Uint8Array(KINDS).fill(UNKNOWN_KIND), each: new Uint8Array(KINDS) };
+  const kindSizes = { fixed: new Uint32Array(KINDS).fill(UNKNOWN_KIND), each: new Uint8Array(KINDS) };
   for (const [kind, { fixed, each }] of ROWS.entries()) {
     if (kind === 0) continue;
     kindSizes.fixed[kind] = fixed;
@@ -148,7 +148,10 @@ function parts<T>(source: BtfSource, at: number, make: (at: number) => T): T[] {
   const kind = kindOf(info);
   const first = at + HEAD_WORDS + (source.kindSizes.fixed[kind] ?? 0);
   const step = source.kindSizes.each[kind] ?? 0;
-  return Array.from({ length: partsOf(info) }, (_, i) => make(first + i * step));
+  const count = partsOf(info);
+  const made: T[] = [];
+  for (let nth = 0; nth < count; nth++) made.push(make(first + nth * step));
+  return made;
 }
 
 function int(source: BtfSource, at: number): BtfType {
@@ -191,11 +194,12 @@ function composite(kind: 'struct' | 'union'): KindRow['decode'] {
 
 /** With `kind_flag`, the upper 8 bits of the offset are the size of a bit field, 0 for other members. */
 function member(source: BtfSource, at: number, flag: boolean): BtfMember {
+  const name = nameOf(source, at);
+  const type = word(source, at + 1);
   const offset = word(source, at + 2);
-  const head = { name: nameOf(source, at), type: word(source, at + 1) };
   const bitSize = flag ? offset >>> 24 : 0;
   const bitOffset = flag ? offset & 0xff_ffff : offset;
-  return bitSize === 0 ? { ...head, bitOffset } : { ...head, bitOffset, bitSize };
+  return bitSize === 0 ? { name, type, bitOffset } : { name, type, bitOffset, bitSize };
 }
 
 function enumeration(source: BtfSource, at: number): BtfType {

@@ -11,38 +11,43 @@ import { BtfError } from './types.ts';
  */
 const SPACING = 16;
 
-const PAST_END = ' reaches past the end of the type section';
-
 /**
  * The positions of a blob's types. Types are numbered from 1 in the order of the blob; positions are indexes
  * into the type section as 32-bit words. Each method scans only as far as needed, and throws BtfError for a
- * type of an unknown kind, a truncated type, or a name past the string section.
+ * type of an unknown kind or a truncated type.
  */
 export class TypeIndex {
   readonly #words: Uint32Array;
   readonly #kindSizes: KindSizes;
-  readonly #stringBytes: number;
-  /** The positions of types 1, 17, 33 and so on: one for each scanned block. */
+  /** The positions of types 1, 17, 33 and so on, one for each scanned block, and the end of the last block. */
   readonly #marks: Uint32Array;
   #blocks = 0;
-  /** The end of the scanned blocks. */
-  #end = 0;
 
-  constructor(words: Uint32Array, kindSizes: KindSizes, stringBytes: number) {
+  constructor(words: Uint32Array, kindSizes: KindSizes) {
     this.#words = words;
     this.#kindSizes = kindSizes;
-    this.#stringBytes = stringBytes;
     this.#marks = new Uint32Array(Math.ceil(words.length / HEAD_WORDS / SPACING) + 1);
   }
 
-  /** Scans to the end of the type section. */
-  scanAll(): void {
-    while (this.#scan());
+  /** Checks all types. Throws BtfError also for a name that is not below `stringBytes`. */
+  checkAll(stringBytes: number): void {
+    const words = this.#words;
+    this.#scan(words.length);
+    const { fixed, each } = this.#kindSizes;
+    let number = 1;
+    for (let at = 0; at < words.length; number++) {
+      const name = words[at] as number;
+      if (name >= stringBytes)
+        throw new BtfError(`BTF type ${number}: its name is at ${name}, past the string section`);
+      const info = words[at + 1] as number;
+      const kind = kindOf(info);
+      at += HEAD_WORDS + (fixed[kind] as number) + partsOf(info) * (each[kind] as number);
+    }
   }
 
   /** The number of types in the blob. */
   get count(): number {
-    this.scanAll();
+    this.#scan(this.#words.length);
     if (this.#blocks === 0) return 0;
     let count = (this.#blocks - 1) * SPACING; // All blocks but the last are full.
     for (let at = this.#marks[this.#blocks - 1] as number; at < this.#words.length; at = this.#next(at))
@@ -54,7 +59,8 @@ export class TypeIndex {
   start(number: number): number | undefined {
     if (!Number.isInteger(number) || number < 1) return undefined;
     const block = Math.floor((number - 1) / SPACING);
-    while (this.#blocks <= block) if (!this.#scan()) return undefined;
+    this.#scan(this.#words.length, block + 1);
+    if (this.#blocks <= block) return undefined;
     let at = this.#marks[block] as number;
     for (let rest = (number - 1) % SPACING; rest > 0; rest--) {
       at = this.#next(at);
@@ -65,7 +71,7 @@ export class TypeIndex {
 
   /** The number of the type at a position, or undefined if the position is inside a type. */
   numberAt(position: number): number | undefined {
-    while (this.#end <= position) if (!this.#scan()) return undefined;
+    this.#scan(position + 1);
     const block = this.#blockOf(position);
     let number = block * SPACING + 1;
     let at = this.#marks[block] as number;
@@ -78,21 +84,34 @@ export class TypeIndex {
 
   /** Calls `visit` with the number and the position of each type, in ascending order. */
   forEach(visit: (number: number, start: number) => void): void {
-    this.scanAll();
+    this.#scan(this.#words.length);
     let number = 1;
     for (let at = 0; at < this.#words.length; at = this.#next(at)) visit(number++, at);
   }
 
-  /** Scans the next block. Returns false at the end of the type section. */
-  #scan(): boolean {
+  /** Scans up to a position, or until `blocks` blocks are scanned. */
+  #scan(position: number, blocks = Number.POSITIVE_INFINITY): void {
+    const [words, marks] = [this.#words, this.#marks];
+    if ((marks[this.#blocks] as number) >= position || this.#blocks >= blocks) return;
+    const end = Math.min(position, words.length);
+    this.#blocks = scanBlocks(words, marks, this.#blocks, end, blocks, this.#kindSizes);
+    if ((marks[this.#blocks] as number) <= words.length) return;
+    this.#blocks -= 1;
+    throw this.#fault();
+  }
+
+  /** The error of the first malformed type after the scanned blocks. */
+  #fault(): BtfError {
     const { length } = this.#words;
-    const first = this.#end;
-    if (first >= length) return false;
-    const { fixed, each } = this.#kindSizes;
-    const last = this.#blocks * SPACING;
-    this.#end = scanBlock(this.#words, first, last, fixed, each, this.#stringBytes);
-    this.#marks[this.#blocks++] = first;
-    return true;
+    let at = this.#marks[this.#blocks] as number;
+    for (let number = this.#blocks * SPACING + 1; ; number++) {
+      const kind = kindOf(this.#words[at + 1] ?? 0);
+      const isKnown = (this.#kindSizes.fixed[kind] as number) < UNKNOWN_KIND;
+      if (at + HEAD_WORDS <= length && !isKnown)
+        return new BtfError(`BTF type ${number}: unknown kind ${kind}`);
+      at = at + HEAD_WORDS > length ? length + 1 : this.#next(at);
+      if (at > length) return new BtfError(`BTF type ${number} reaches past the end of the type section`);
+    }
   }
 
   /** The block that contains a position: the last one that does not begin after it. */
@@ -117,36 +136,29 @@ export class TypeIndex {
 }
 
 /**
- * Checks the types of a block and returns the position of the next block. The first type of the block has the
- * number after `last`. This runs for 150,000 types in a process that has just started: V8 optimizes a small
- * function that is called often sooner than the loop of its caller.
+ * Scans blocks from number `blocks` on, until the position `end` or the block `last`, writes the mark after
+ * each, and returns the number of scanned blocks. A malformed type moves the last mark past the section.
+ *
+ * This loop runs for up to 150,000 types in a process that has just started, mostly in V8's interpreter: it
+ * calls nothing, and has few steps.
  */
-function scanBlock(
+function scanBlocks(
   words: Uint32Array,
-  first: number,
+  marks: Uint32Array,
+  blocks: number,
+  end: number,
   last: number,
-  fixed: Uint8Array,
-  each: Uint8Array,
-  stringBytes: number,
+  { fixed, each }: KindSizes,
 ): number {
-  let at = first;
-  for (let nth = 1; nth <= SPACING && at < words.length; nth++) {
-    const info = words[at + 1] as number;
-    const name = words[at] as number;
-    const kind = kindOf(info);
-    const extent = fixed[kind] as number;
-    if (extent === UNKNOWN_KIND || name >= stringBytes || at + HEAD_WORDS > words.length)
-      throw new BtfError(`BTF type ${last + nth}${describeFault(words.length - at, extent, kind, name)}`);
-    at += HEAD_WORDS + extent + partsOf(info) * (each[kind] as number);
-    if (at > words.length) throw new BtfError(`BTF type ${last + nth}${PAST_END}`);
+  const { length } = words;
+  let at = marks[blocks] as number;
+  while (at < end && blocks < last) {
+    for (let nth = 0; nth < SPACING && at < length; nth++) {
+      const info = words[at + 1] as number;
+      const kind = (info >>> 24) & 0x7f;
+      at += HEAD_WORDS + (fixed[kind] as number) + (info & 0xff_ffff) * (each[kind] as number);
+    }
+    marks[++blocks] = at;
   }
-  return at;
-}
-
-/** Describes what is wrong with a type; `rest` is the number of remaining words. */
-function describeFault(rest: number, extent: number, kind: number, name: number): string {
-  if (rest < HEAD_WORDS) return PAST_END;
-  return extent === UNKNOWN_KIND
-    ? `: unknown kind ${kind}`
-    : `: its name is at ${name}, past the string section`;
+  return blocks;
 }
