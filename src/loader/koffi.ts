@@ -5,6 +5,7 @@ import {
   fstatSync,
   openSync,
   readdirSync,
+  readSync,
   statfsSync,
   statSync,
   unlinkSync,
@@ -48,18 +49,32 @@ export function nativeSyscalls(): Syscalls {
 }
 
 /**
- * Loads koffi. Requiring the package of its binary returns the same object without the modules that search
- * for it, which saves a twentieth of a command's start. If the package is not found from here (npm and other
- * package managers may install it below koffi), koffi searches for it.
+ * Loads koffi. Requiring its binary returns the same object without the modules that search for it, which
+ * saves a twentieth of a command's start. If the binary is not found from here (npm and other package
+ * managers may install its package below koffi), or does not load, koffi searches for it or throws the
+ * reason.
  */
 function requireKoffi(): typeof Koffi {
   try {
-    const binary = requireLate(`@koromix/koffi-linux-${process.arch}`) as typeof Koffi;
+    const machine = `${libc()}_${process.arch}`;
+    const binary = requireLate(`@koromix/koffi-linux-${process.arch}/${machine}/koffi.node`) as typeof Koffi;
     if (binary.version.startsWith('3.')) return binary;
   } catch {
     // koffi finds it, or throws the reason.
   }
   return requireLate('koffi') as typeof Koffi;
+}
+
+/** Koffi's name of this process's C library: the executable names its loader in its first page. */
+function libc(): 'linux' | 'musl' {
+  const page = Buffer.alloc(4096);
+  const fd = openSync(process.execPath, 'r');
+  try {
+    readSync(fd, page, 0, page.length, 0);
+  } finally {
+    closeSync(fd);
+  }
+  return page.includes('/ld-musl-') ? 'musl' : 'linux';
 }
 
 /** A C function whose result is a number. */

@@ -231,6 +231,35 @@ for (const [title, spoil, says] of [
     });
   });
 
+test("koffi's binary is loaded without koffi's search for it", () => {
+  inInstallation((folder) => {
+    rmSync(join(folder, 'node_modules/koffi'), { recursive: true });
+    writeFileSync(join(folder, BINARY, 'index.js'), 'throw new Error("searched")');
+    const { status, stderr } = run([NODE, join(folder, 'dist/tcpconnlat.cjs'), '--dry-run']);
+    assert.equal([status, stderr], [0, '']);
+  });
+});
+
+test("koffi's binary for musl is loaded if the executable is built for musl", () => {
+  inInstallation((folder) => {
+    const [glibc, musl] = ['linux', 'musl'].map((libc) =>
+      join(folder, BINARY, `${libc}_${process.arch}/koffi.node`),
+    ) as [string, string];
+    renameSync(glibc, musl); // loads here, so it shows which folder is used
+    rmSync(join(folder, 'node_modules/koffi'), { recursive: true });
+    const dryRun = (executable: string) => {
+      const preloaded = join(folder, 'executable.cjs');
+      writeFileSync(preloaded, `process.execPath = ${JSON.stringify(executable)};`);
+      return run([NODE, '-r', preloaded, join(folder, 'dist/tcpconnlat.cjs'), '--dry-run']);
+    };
+    const executable = join(folder, 'node');
+    writeFileSync(executable, '\x7fELF\0/lib/ld-musl-x86_64.so.1\0');
+    const { status, stderr } = dryRun(executable);
+    assert.equal([status, stderr], [0, '']);
+    assertOneLine(dryRun(NODE), /it is missing/);
+  });
+});
+
 test("koffi's binary is found if npm installed it elsewhere", () => {
   inInstallation((folder) => {
     const inner = join(folder, 'node_modules/koffi/node_modules');
