@@ -6,7 +6,9 @@ import { messageWithoutPosition } from '../asm/error-position.ts';
 import { VerifierError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
 import { renderVerifierError } from '../loader/verifier/report.ts';
-import { type Request, readArguments } from './arguments.ts';
+import { optionsFrom, type Request } from './arguments/request.ts';
+import { switchesIn } from './arguments/switches.ts';
+import { readArguments } from './arguments.ts';
 import { completion } from './completion.ts';
 import { environmentMessage } from './environment.ts';
 import { exitStatusOf } from './exit-status.ts';
@@ -22,7 +24,7 @@ import { version } from './version.ts';
 
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
-  const request = readArguments(args, version());
+  const request = requestOf(args);
   if (!isRun(request)) releaseStopSignals();
   if (request.action === 'print' && request.status !== 0) {
     printError(request.text);
@@ -42,6 +44,12 @@ async function main(): Promise<number> {
     else warn(describe(error as Error));
     return status === 'bug' ? 1 : status;
   }
+}
+
+/** Parses the command line, without commander if that is possible. */
+function requestOf(args: readonly string[]): Request {
+  const flags = switchesIn(args);
+  return flags ? { action: 'trace', options: optionsFrom(flags, undefined) } : readArguments(args, version());
 }
 
 /** Whether the command runs until a signal ends it, instead of printing something and exiting. */

@@ -3,10 +3,9 @@
  * tests compare the man page and the README with it.
  */
 import { Command, Option } from 'commander';
-import { DEFAULT_PAGES } from '../../loader/session.ts';
-import type { Network } from '../../programs/networks.ts';
-import type { Range } from '../../programs/tcpconnlat.ts';
 import { HELP_WIDTH } from './commander.ts';
+import { type Flags, PROBES, SHELLS } from './flags.ts';
+import { DEFAULTS, SWITCHES } from './switches.ts';
 import {
   milliseconds,
   networks,
@@ -19,61 +18,10 @@ import {
   userIds,
 } from './values.ts';
 
-/** The values of `--probe`. The last three are the variants of `tracepoint`. */
-export const PROBES = [
-  'auto',
-  'kprobe',
-  'fentry',
-  'tracepoint',
-  'tp_btf',
-  'raw_tracepoint',
-  'trace_event',
-] as const;
-export type ProbeOption = (typeof PROBES)[number];
-
-/** The values of `--completion`. */
-export const SHELLS = ['bash', 'zsh', 'fish'] as const;
-export type Shell = (typeof SHELLS)[number];
+export { type Flags, PROBES, type ProbeOption, SHELLS, type Shell } from './flags.ts';
 
 /** The group of the options that print something and exit. They are used alone. */
 export const PRINT_AND_EXIT = 'Print and exit:';
-
-/** The options as commander parses them. */
-export interface Flags {
-  pid?: Range[];
-  port?: Range[];
-  notPort?: Range[];
-  to?: Network[];
-  notTo?: Network[];
-  from?: Network[];
-  notFrom?: Network[];
-  comm?: string[];
-  notComm?: string[];
-  uid?: Range[];
-  notUid?: Range[];
-  cgroup?: string[];
-  netns?: string[];
-  ipv4?: true;
-  ipv6?: true;
-  outcome?: true;
-  failed?: true;
-  timestamp?: true;
-  wall?: true;
-  lport?: true;
-  who?: true;
-  resolve?: true;
-  json?: true;
-  quiet?: true;
-  record?: string;
-  replay?: string;
-  probe: ProbeOption;
-  btf?: string;
-  pages: number;
-  verbose?: true;
-  dryRun?: true;
-  jsonSchema?: true;
-  completion?: Shell;
-}
 
 /** An option that may be repeated. Its values accumulate. */
 export class ListOption extends Option {}
@@ -122,21 +70,21 @@ export function commandLine(version: string): Command {
   addList('--cgroup <folder>', 'processes in this cgroup or below it', paths);
   addList('--netns <file|pid>', 'network namespace, by its file or by a process', paths);
   command
-    .addOption(new Option('-4, --ipv4', 'IPv4 only').conflicts('ipv6'))
-    .addOption(new Option('-6, --ipv6', 'IPv6 only, including IPv4-mapped addresses').conflicts('ipv4'));
+    .addOption(new Option(...SWITCHES.ipv4).conflicts('ipv6'))
+    .addOption(new Option(...SWITCHES.ipv6).conflicts('ipv4'));
   command
     .optionsGroup('Failures (default: show only answered connects):')
-    .option('--failed', 'show failed connects, with the reason')
-    .option('--outcome', 'show every connect when it ends, with its result');
+    .option(...SWITCHES.failed)
+    .option(...SWITCHES.outcome);
   command
     .optionsGroup('Output:')
-    .option('-t, --timestamp', 'add the time of the answer, in seconds since the first')
-    .option('--wall', 'add the time of day (UTC, with microseconds)')
-    .option('-L, --lport', 'add the local port')
-    .option('--who', 'add the user, the container and the pod')
-    .option('--resolve', 'add the names of the remote address and port')
-    .option('--json', 'print one JSON object per line')
-    .option('-q, --quiet', 'print no summary at the end');
+    .option(...SWITCHES.timestamp)
+    .option(...SWITCHES.wall)
+    .option(...SWITCHES.lport)
+    .option(...SWITCHES.who)
+    .option(...SWITCHES.resolve)
+    .option(...SWITCHES.json)
+    .option(...SWITCHES.quiet);
   command
     .optionsGroup('Recordings:')
     .addOption(
@@ -151,11 +99,11 @@ export function commandLine(version: string): Command {
     );
   command
     .optionsGroup('Probes:')
-    .addOption(new Option('--probe <type>', 'probe type').choices(PROBES).default('auto'))
+    .addOption(new Option('--probe <type>', 'probe type').choices(PROBES).default(DEFAULTS.probe))
     .option('--btf <file>', 'read kernel BTF from FILE, not /sys/kernel/btf/vmlinux')
-    .option('--pages <n>', 'pages per CPU buffer, a power of two', ringPages, DEFAULT_PAGES)
-    .option('-v, --verbose', 'print the programs and the probe type before tracing')
-    .option('--dry-run', 'print the programs as -v does, and exit (needs no root)');
+    .option('--pages <n>', 'pages per CPU buffer, a power of two', ringPages, DEFAULTS.pages)
+    .option(...SWITCHES.verbose)
+    .option(...SWITCHES.dryRun);
   return command
     .optionsGroup(PRINT_AND_EXIT)
     .option('--json-schema', 'print the JSON Schema of the --json objects')

@@ -1,0 +1,56 @@
+/** The options of tcpconnlat as they are parsed. */
+import type { Network } from '../../programs/networks.ts';
+import type { Range } from '../../programs/tcpconnlat.ts';
+
+/** The values of `--probe`. The last three are the variants of `tracepoint`. */
+export const PROBES = [
+  'auto',
+  'kprobe',
+  'fentry',
+  'tracepoint',
+  'tp_btf',
+  'raw_tracepoint',
+  'trace_event',
+] as const;
+export type ProbeOption = (typeof PROBES)[number];
+
+/** The values of `--completion`. */
+export const SHELLS = ['bash', 'zsh', 'fish'] as const;
+export type Shell = (typeof SHELLS)[number];
+
+/** The options as commander parses them. */
+export interface Flags {
+  pid?: Range[];
+  port?: Range[];
+  notPort?: Range[];
+  to?: Network[];
+  notTo?: Network[];
+  from?: Network[];
+  notFrom?: Network[];
+  comm?: string[];
+  notComm?: string[];
+  uid?: Range[];
+  notUid?: Range[];
+  cgroup?: string[];
+  netns?: string[];
+  ipv4?: true;
+  ipv6?: true;
+  outcome?: true;
+  failed?: true;
+  timestamp?: true;
+  wall?: true;
+  lport?: true;
+  who?: true;
+  resolve?: true;
+  json?: true;
+  quiet?: true;
+  record?: string;
+  replay?: string;
+  probe: ProbeOption;
+  btf?: string;
+  pages: number;
+  verbose?: true;
+  dryRun?: true;
+  jsonSchema?: true;
+  completion?: Shell;
+}

@@ -1,0 +1,89 @@
+/** What a command line asks for, and the options of a run from its flags. */
+import type { Criterion, Filter } from '../../programs/tcpconnlat.ts';
+import type { Flags, ProbeOption, Shell } from './flags.ts';
+
+/** A filter as specified by the user: network namespaces are paths or process ids. */
+export type FilterOptions = Omit<Filter, 'netns'> & { readonly netns?: Criterion<string> };
+
+/** The options of one run. */
+export interface Options {
+  readonly timestamp: boolean;
+  readonly lport: boolean;
+  readonly json: boolean;
+  /** Print no summary at the end. */
+  readonly quiet: boolean;
+  readonly filter: FilterOptions;
+  readonly wall: boolean;
+  readonly who: boolean;
+  readonly resolve: boolean;
+  /** The path of the recording to write. */
+  readonly record?: string;
+  readonly family?: 4 | 6;
+  /** The lowest latency to show, in ns. */
+  readonly minNs?: number;
+  /** Show all connects when they end, or only failed connects. Default: only answered connects. */
+  readonly outcome?: 'all' | 'failures';
+  readonly probe: ProbeOption;
+  /** A file with the kernel's BTF. Default: the BTF of the running kernel. */
+  readonly btf?: string;
+  /** Pages of each CPU's perf buffer. */
+  readonly pages: number;
+  readonly verbose: boolean;
+  readonly dryRun: boolean;
+}
+
+/**
+ * What the command line asks for. `print` has the complete text for stdout (status 0) or stderr (status 2).
+ */
+export type Request =
+  | { readonly action: 'trace'; readonly options: Options }
+  /** `file` is a recording; `-` is standard input. */
+  | { readonly action: 'replay'; readonly options: Options; readonly file: string }
+  | { readonly action: 'schema' }
+  | { readonly action: 'completion'; readonly shell: Shell }
+  | { readonly action: 'print'; readonly text: string; readonly status: 0 | 2 };
+
+/** The options of a run. `minNs` is the argument of the command line. */
+export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
+  return {
+    timestamp: flags.timestamp ?? false,
+    lport: flags.lport ?? false,
+    json: flags.json ?? false,
+    quiet: flags.quiet ?? false,
+    filter: filterFrom(flags),
+    wall: flags.wall ?? false,
+    who: flags.who ?? false,
+    resolve: flags.resolve ?? false,
+    record: flags.record,
+    family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,
+    minNs,
+    outcome: flags.failed ? 'failures' : flags.outcome && 'all',
+    probe: flags.probe,
+    btf: flags.btf,
+    pages: flags.pages,
+    verbose: flags.verbose ?? false,
+    dryRun: flags.dryRun ?? false,
+  };
+}
+
+export function filterFrom(flags: Flags): FilterOptions {
+  return {
+    ...criterion('pid', flags.pid),
+    ...criterion('port', flags.port, flags.notPort),
+    ...criterion('to', flags.to, flags.notTo),
+    ...criterion('from', flags.from, flags.notFrom),
+    ...criterion('uid', flags.uid, flags.notUid),
+    ...criterion('comm', flags.comm, flags.notComm),
+    ...criterion('cgroup', flags.cgroup),
+    ...criterion('netns', flags.netns),
+  };
+}
+
+function criterion<K extends string, T>(
+  name: K,
+  only?: T[],
+  not?: T[],
+): { readonly [N in K]?: Criterion<T> } {
+  if (!only && !not) return {};
+  return { [name]: { ...(only && { only }), ...(not && { not }) } } as { [N in K]: Criterion<T> };
+}

@@ -1,0 +1,51 @@
+/**
+ * The options without a value, and a parser for command lines that have no others. Commander takes a
+ * twentieth of a start to parse even an empty command line.
+ */
+import { DEFAULT_PAGES } from '../../loader/session.ts';
+import type { Flags } from './flags.ts';
+
+type Switch = Exclude<
+  { [Name in keyof Flags]-?: true extends Flags[Name] ? Name : never }[keyof Flags],
+  'jsonSchema'
+>;
+
+/** Names and description, by the name in `Flags`. */
+export const SWITCHES = {
+  ipv4: ['-4, --ipv4', 'IPv4 only'],
+  ipv6: ['-6, --ipv6', 'IPv6 only, including IPv4-mapped addresses'],
+  failed: ['--failed', 'show failed connects, with the reason'],
+  outcome: ['--outcome', 'show every connect when it ends, with its result'],
+  timestamp: ['-t, --timestamp', 'add the time of the answer, in seconds since the first'],
+  wall: ['--wall', 'add the time of day (UTC, with microseconds)'],
+  lport: ['-L, --lport', 'add the local port'],
+  who: ['--who', 'add the user, the container and the pod'],
+  resolve: ['--resolve', 'add the names of the remote address and port'],
+  json: ['--json', 'print one JSON object per line'],
+  quiet: ['-q, --quiet', 'print no summary at the end'],
+  verbose: ['-v, --verbose', 'print the programs and the probe type before tracing'],
+  dryRun: ['--dry-run', 'print the programs as -v does, and exit (needs no root)'],
+} as const satisfies Readonly<Record<Switch, readonly [names: string, description: string]>>;
+
+/** The flags of an empty command line. */
+export const DEFAULTS = { probe: 'auto', pages: DEFAULT_PAGES } as const;
+
+/**
+ * The flags of a command line of switches, as commander parses them. Undefined if it has anything else, or
+ * switches that contradict each other: then commander parses it, or finds the error.
+ */
+export function switchesIn(args: readonly string[]): Flags | undefined {
+  const flags: Flags = { ...DEFAULTS };
+  for (const arg of args) {
+    const name = switchNamed(arg);
+    if (name === undefined) return undefined;
+    flags[name] = true;
+  }
+  return flags.ipv4 && flags.ipv6 ? undefined : flags;
+}
+
+function switchNamed(arg: string): Switch | undefined {
+  for (const name in SWITCHES)
+    if (SWITCHES[name as Switch][0].split(', ').includes(arg)) return name as Switch;
+  return undefined;
+}
