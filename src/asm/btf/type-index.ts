@@ -19,7 +19,7 @@ const SPACING = 16;
 export class TypeIndex {
   readonly #words: Uint32Array;
   readonly #kindSizes: KindSizes;
-  /** The positions of types 1, 17, 33 and so on, one for each scanned block, and the end of the last block. */
+  /** The positions of types 1, 17, 33 and so on: one for each scanned block, and the end of the last. */
   readonly #marks: Uint32Array;
   #blocks = 0;
 
