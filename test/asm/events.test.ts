@@ -116,7 +116,7 @@ test('an event type is written with its padding, once, before the event', () => 
         },
       }),
     ),
-    /\*\(u32 \*\)\(r0 \+0\) = 1\n\*\(u32 \*\)\(r0 \+4\) = 7\n/,
+    /\*\(u32 \*\)\(r0 \+4\) = 7\n\*\(u32 \*\)\(r0 \+0\) = 1\nr1 = r0\n/,
   );
 });
 

@@ -49,7 +49,8 @@ export class FakeSyscalls implements Syscalls {
   onClock: (clock: number) => bigint = () => 0n;
   /** The result of perf_event_open(2); undefined for a new descriptor. */
   onPerfEventOpen: (attr: DataView, cpu: number) => number | undefined = () => undefined;
-  onMmap: (fd: number, length: number) => number | undefined = () => undefined;
+  /** The result of mmap(2); undefined for a new perf ring. */
+  onMmap: (fd: number, length: number, offset: number) => ArrayBuffer | number | undefined = () => undefined;
   onIoctl: (fd: number, request: number) => number = () => 0;
   onRead: (fd: number, target: Uint8Array) => number = () => -Errno.EINVAL;
   onMemlock: (limit: Limit | undefined) => Limit | number = (limit) =>
@@ -123,9 +124,9 @@ export class FakeSyscalls implements Syscalls {
     return this.onIoctl(fd, request);
   }
 
-  mmap(fd: number, length: number): ArrayBuffer | number {
+  mmap(fd: number, length: number, offset = 0): ArrayBuffer | number {
     this.calls.push(`mmap ${fd}`);
-    const answer = this.onMmap(fd, length);
+    const answer = this.onMmap(fd, length, offset);
     if (answer !== undefined) return answer;
     const ring = new FakeRing(length - PAGE, 0n, this.timed.has(fd));
     this.rings.set(fd, ring);

@@ -1,8 +1,20 @@
 /**
- * The schema of a perf event array types `b.output`, `Tool.events` and `onEvent`. Compiled by `npm run
+ * The schema of an events map types `b.output`, `Tool.events` and `onEvent`. Compiled by `npm run
  * check`, never run.
  */
-import { perfEventArray, rawTracepoint, Session, type Static, struct, target, u32, u64 } from 'tsbpf';
+import {
+  perfEventArray,
+  rawTracepoint,
+  ringBuffer,
+  Session,
+  type SessionOptions,
+  type Static,
+  struct,
+  type Tool,
+  target,
+  u32,
+  u64,
+} from 'tsbpf';
 import { holds, type Same } from './same.ts';
 
 const Exec = struct({ pid: u32, ns: u64 });
@@ -60,3 +72,79 @@ perfEventArray('ordered', u64, { timestamp: 'ns' });
 perfEventArray('events');
 // @ts-expect-error: the map is the events, without a schema beside it
 Session.open({ name: 'execs', programs: [], events: { map: events, schema: Exec } });
+
+const Open = struct({ flags: u32 });
+const Close = struct({ ns: u64 });
+const files = ringBuffer('files', { open: Open, close: Close }, { bytes: 65_536 });
+const ring = ringBuffer('ring', Exec, { bytes: 65_536 });
+
+rawTracepoint('sys_enter', target('x64'), (b) => {
+  b.output(ring, b.stack(Exec), 1);
+  b.output(files, 'open', b.stack(files.variants.open));
+  // @ts-expect-error: no event type of that name
+  b.output(files, 'read', b.stack(files.variants.open));
+  // @ts-expect-error: the memory of another event type
+  b.output(files, 'open', b.stack(files.variants.close));
+  // @ts-expect-error: a struct without the type
+  b.output(files, 'open', b.stack(Open));
+  // @ts-expect-error: the event type is missing
+  b.output(files, b.stack(files.variants.open));
+  b.reserve(ring, {
+    reserved(exec) {
+      exec.ns.set(1);
+      // @ts-expect-error: no field of the schema
+      exec.port;
+      b.submit(exec);
+    },
+  });
+  b.reserve(files, 'close', { reserved: (close) => close.ns.set(1), full: () => b.exit() });
+  // @ts-expect-error: no field of this event type
+  b.reserve(files, 'close', { reserved: (close) => close.flags.set(1) });
+  // @ts-expect-error: a perf event array has no memory to reserve
+  b.reserve(events, { reserved: () => {} });
+});
+
+Session.open(
+  { name: 'files', programs: [], events: files },
+  {
+    onEvent(event, cpu) {
+      holds<Same<typeof cpu, undefined>>();
+      if (event.type === 'open') holds<Same<typeof event.flags, number>>();
+      else holds<Same<typeof event.ns, bigint>>();
+      // @ts-expect-error: only one of the event types has it
+      event.flags;
+    },
+    onLost: (_count, cpu) => holds<Same<typeof cpu, undefined>>(),
+  },
+);
+
+Session.open(
+  { name: 'both', programs: [], events: { execs: events, files } },
+  {
+    onEvent: {
+      execs: ({ pid }, cpu) => {
+        holds<Same<typeof pid, number>>();
+        holds<Same<typeof cpu, number>>();
+      },
+      files: ({ type }) => holds<Same<typeof type, 'open' | 'close'>>(),
+    },
+    onLost: (_count, cpu) => holds<Same<typeof cpu, number | undefined>>(),
+  },
+);
+
+// @ts-expect-error: no events map of that name
+Session.open({ name: 'both', programs: [], events: { files } }, { onEvent: { execs: () => {} } });
+// @ts-expect-error: several events maps need a handler for each
+Session.open({ name: 'both', programs: [], events: { files } }, { onEvent: () => {} });
+
+const options: Partial<SessionOptions<typeof files>> = { flushMs: 100 };
+const tool: Tool = { name: 'any', programs: [], events: { files, ring } };
+Session.open(tool, {
+  onEvent: { files: (event, cpu) => [event, cpu] },
+  ...(options.kernel && { kernel: options.kernel }),
+});
+
+// @ts-expect-error: the size is missing
+ringBuffer('ring', Exec);
+// @ts-expect-error: an event type that is not a struct
+ringBuffer('ring', { open: u32 }, { bytes: 65_536 });

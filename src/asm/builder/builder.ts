@@ -1106,7 +1106,7 @@ export class Builder {
     events: RingBufferSpec<E>,
     arms: { reserved: (event: Memory<E>) => BodyResult; full?: () => BodyResult },
   ): void;
-  /** Reserves a record for an event of one of several types, as above, and writes its `type` (one store). */
+  /** Reserves a record for an event of one of several types, as above. `b.submit` writes its `type`. */
   reserve<V extends EventVariants, K extends keyof V & string>(
     events: RingBufferSpec<V>,
     type: K,
@@ -1137,7 +1137,8 @@ export class Builder {
   }
 
   /**
-   * Publishes a record that `b.reserve` has reserved: one call. `flags` are 0, `BPF_RB_NO_WAKEUP` or
+   * Publishes a record that `b.reserve` has reserved: one call, after a store of the `type` if the map has
+   * several event types. `flags` are 0, `BPF_RB_NO_WAKEUP` or
    * `BPF_RB_FORCE_WAKEUP`. The record cannot be used after it.
    *
    * Throws ProgramError if a byte of the record was never written, and if the record was released before.

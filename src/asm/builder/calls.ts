@@ -117,7 +117,10 @@ function requireRecord({ name }: Helper, argument: Argument | undefined): Reserv
     );
   if (place.offset !== 0 || place.size !== record.size)
     throw new TypeError(`bpf_${name} needs the whole record, not ${place.name}`);
-  if (name === ringbufSubmit.name) place.requireWritten();
+  if (name === ringbufSubmit.name) {
+    record.complete(place);
+    place.requireWritten();
+  }
   return record;
 }
 

@@ -59,7 +59,6 @@ export class ReservedRecord {
   readonly branch: Branch;
   readonly #machine: Machine;
   readonly #events: RingBufferSpec;
-  readonly #variant: NumberedVariant | undefined;
   readonly #record: Reservation;
   readonly #memory: Place | StructMemory;
 
@@ -73,11 +72,12 @@ export class ReservedRecord {
     const schema = variant?.schema ?? (events.event as TSchema);
     const { name } = events;
     const { size } = layoutOf(schema);
-    const record = new Reservation(name, size, machine.position);
+    const record = new Reservation(name, size, machine.position, (place) => {
+      if (variant) writeNumber(place, variant.number);
+    });
     const pointer = calls.helper(ringbufReserve, [events, size, 0]);
     this.#machine = machine;
     this.#events = events;
-    this.#variant = variant;
     this.#record = record;
     this.#memory = memory(machine, pointer, 0, schema, name, { tracked: record, record });
     this.branch = new Branch(machine, pointer.ne(0));
@@ -85,10 +85,7 @@ export class ReservedRecord {
 
   /** Begins the arm of the record. Returns its memory. */
   reserved(): Place | StructMemory {
-    this.#machine.at(this.branch.position, () => {
-      this.#machine.reserve(this.#record);
-      if (this.#variant) writeNumber(placeOf(this.#memory), this.#variant.number);
-    });
+    this.#machine.reserve(this.#record);
     return this.#memory;
   }
 

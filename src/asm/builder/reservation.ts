@@ -6,6 +6,7 @@
  */
 import { ProgramError } from '../error.ts';
 import { type Position, withLine } from '../position.ts';
+import type { Place } from './place.ts';
 import type { TrackedMemory } from './stack.ts';
 
 /** A record that `b.reserve` has reserved. Its bytes must be written before it is submitted. */
@@ -14,10 +15,13 @@ export class Reservation implements TrackedMemory {
   readonly size: number;
   /** The statement that reserved it. */
   readonly position: Position | undefined;
+  /** Emits what completes the record before it is submitted. */
+  readonly complete: (record: Place) => void;
   /** The statement that released it last. */
   released: { readonly by: string; readonly position: Position | undefined } | undefined;
 
-  constructor(name: string, size: number, position: Position | undefined) {
+  constructor(name: string, size: number, position: Position | undefined, complete: (record: Place) => void) {
+    this.complete = complete;
     this.name = name;
     this.size = size;
     this.position = position;
