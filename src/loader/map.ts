@@ -18,8 +18,8 @@ import { KernelError, MapBatchError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { Chunk } from './map/batch.ts';
 import { createMap, freezeMap } from './map/create.ts';
-import { ARRAYS, Elements, UpdateMode } from './map/elements.ts';
-import { keylessHint } from './map/hints.ts';
+import { Elements, UpdateMode } from './map/elements.ts';
+import { ARRAYS, keylessHint } from './map/hints.ts';
 import { Keyless, QUEUES } from './map/keyless.ts';
 import { Mapping } from './map/mapping.ts';
 import { checkMatches } from './map/matches.ts';
@@ -392,7 +392,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   ): number {
     const chunks = this.#chunks(entries, (chunk, at, [key, value]) => {
       this.#encode(value, chunk.values, at * this.#elements.value.length);
-      chunk.keys.set(this.#keys.encode(key), at * this.#elements.key.length);
+      chunk.keys.set(this.#encodeKey(key), at * this.#elements.key.length);
     });
     return this.#write(Command.mapUpdateBatch, chunks, mode);
   }
@@ -407,7 +407,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   deleteMany(keys: Iterable<KeyOf<M>>): number {
     this.#checkDeletable();
     const chunks = this.#chunks(keys, (chunk, at, key) =>
-      chunk.keys.set(this.#keys.encode(key), at * this.#elements.key.length),
+      chunk.keys.set(this.#encodeKey(key), at * this.#elements.key.length),
     );
     return this.#write(Command.mapDeleteBatch, chunks);
   }
@@ -529,7 +529,20 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   #setKey(key: KeyOf<M>): void {
     if (isKeyless(this.spec))
       throw withSourcePosition(new TypeError(`map '${this.spec.name}': ${keylessHint(this.spec)}`));
-    this.#elements.key.set(this.#keys.encode(key));
+    this.#elements.key.set(this.#encodeKey(key));
+  }
+
+  /** Encodes a key. The kernel refuses a prefix of a trie that is longer than its bits (EINVAL). */
+  #encodeKey(key: KeyOf<M>): Uint8Array {
+    const bytes = this.#keys.encode(key);
+    if (this.spec.type !== MapType.lpmTrie) return bytes;
+    const [length, bits] = [new DataView(bytes.buffer).getUint32(0, true), 8 * (bytes.length - 4)];
+    if (length <= bits) return bytes;
+    throw withSourcePosition(
+      new RangeError(
+        `the key of the map '${this.spec.name}' is a prefix of ${length} bits, but it has ${bits} bits after its length`,
+      ),
+    );
   }
 
   #key(chunk: Chunk, at: number): KeyOf<M> {

@@ -4,11 +4,13 @@
  * Source: man 2 bpf, kernel/bpf/syscall.c (`map_create`).
  */
 
+import { withSourcePosition } from '../../asm/error-position.ts';
 import { BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG } from '../../asm/flags.ts';
 import { isJumpTable } from '../../asm/jump-table.ts';
 import { layoutOf, u64 } from '../../asm/layout.ts';
 import { storageOf } from '../../asm/local-storage.ts';
 import { MAP_SINCE, type MapSpec, MapType, mapTypeName } from '../../asm/map.ts';
+import { mapFault } from '../../asm/map-limits.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
 import { Attr, Command, Descriptor } from '../bpf.ts';
 import { type BtfFields, withMapBtf } from '../debug-info.ts';
@@ -16,6 +18,7 @@ import { Errno } from '../errno.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { kernelError, withMemlock } from '../permission.ts';
+import { createHint } from './hints.ts';
 
 /** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
 const MAP_NAME = 28;
@@ -66,6 +69,9 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
     throw new RangeError(
       `the ring buffer '${spec.name}' has ${spec.maxEntries} bytes, which is less than a page of this kernel: use bytes: ${kernel.pageSize} or more`,
     );
+  // A spec that was not made by a constructor, or was changed since.
+  const fault = mapFault({ type: spec.type, ...sizesOf(spec), flags: spec.flags });
+  if (fault !== undefined) throw withSourcePosition(new RangeError(`map '${spec.name}': ${fault}`));
   const attempt = (named: boolean, types?: BtfFields): number => create(kernel, spec, named, inner, types);
   // The kernel demands the types of a storage map.
   const needsTypes = storageOf(spec) !== undefined;
@@ -90,6 +96,7 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
     syscall: 'bpf(BPF_MAP_CREATE)',
     errno: -result,
     tried: `create the map '${spec.name}'`,
+    hint: createHint(spec, { ...sizesOf(spec), maxEntries: entriesOf(kernel, spec) }, -result),
   });
 }
 

@@ -5,15 +5,14 @@
  */
 import { BPF_ANY, BPF_EXIST, BPF_NOEXIST } from '../../asm/flags.ts';
 import { layoutOf } from '../../asm/layout.ts';
-import { type MapSpec, MapType } from '../../asm/map.ts';
-import { isMapOfMaps } from '../../asm/map-of-maps.ts';
+import type { MapSpec } from '../../asm/map.ts';
 import { Attr, allocate, Command, type Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import { type KernelError, MapIterationError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { kernelError } from '../permission.ts';
 import { Batches, Chunk } from './batch.ts';
-import { typeHint } from './hints.ts';
+import { ARRAYS, elementHint, typeHint } from './hints.ts';
 
 /**
  * Modes of `BpfMap.update`: `any` sets the value in any case, `create` fails with `EEXIST` if the map has the
@@ -31,12 +30,6 @@ import { typeHint } from './hints.ts';
  */
 export const UpdateMode = { any: BPF_ANY, create: BPF_NOEXIST, replace: BPF_EXIST } as const;
 export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
-
-/** Map types whose keys are indices. Indices cannot be added or deleted. */
-export const ARRAYS: ReadonlySet<MapType> = new Set([
-  ...[MapType.array, MapType.perCpuArray, MapType.arrayOfMaps, MapType.instructionArray],
-  ...[MapType.programArray, MapType.perfEventArray, MapType.cgroupArray],
-]);
 
 /** The limits of a pass, in steps for each key that it has found: without and with checks. */
 const [STEPS, CHECKED_STEPS] = [2, 32];
@@ -307,21 +300,9 @@ export class Elements {
       syscall: `bpf(${name})`,
       errno,
       tried: `${tried} the map '${this.#spec.name}'`,
-      hint:
-        (name.startsWith('BPF_MAP_UPDATE') ? updateHint(this.#spec, errno) : undefined) ??
-        typeHint(this.#spec, name, errno),
+      hint: typeHint(this.#spec, name, errno) ?? elementHint(this.#spec, name, errno),
     });
   }
-}
-
-function updateHint(spec: MapSpec, errno: number): string | undefined {
-  if (errno === Errno.E2BIG)
-    return `the map is full, or the index is beyond its ${spec.maxEntries} entries; increase maxEntries`;
-  if (errno !== Errno.EINVAL || !isMapOfMaps(spec)) return undefined;
-  return (
-    `an inner map must have the type, sizes and flags of '${spec.inner.name}', ` +
-    'and, if it is an array or before Linux 5.10, its maxEntries'
-  );
 }
 
 function isSame(some: ReadonlySet<string>, others: ReadonlySet<string>): boolean {
