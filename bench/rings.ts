@@ -2,10 +2,12 @@
  * The speed of reading event rings. A program on sys_enter sends 64 bytes at each getpid() of one process
  * that does nothing else. The system calls limit the rate, and the reader is idle most of the time; so the
  * measure is repeated with four records per call. With a wake-up per event, the traced process pays for the
- * wake-ups.
+ * wake-ups. A ring buffer of the same size, with the default wake-ups and without, stands beside the perf
+ * rings.
  */
 import { assemble } from '../src/asm/assemble.ts';
-import { perfEventArray } from '../src/asm/events.ts';
+import { type EventsSpec, isRingBuffer, perfEventArray, ringBuffer } from '../src/asm/events.ts';
+import { BPF_RB_NO_WAKEUP } from '../src/asm/flags.ts';
 import { getCurrentPidTgid } from '../src/asm/helpers.ts';
 import { rawTracepoint } from '../src/asm/hooks.ts';
 import { bytes, struct, u64n } from '../src/asm/layout.ts';
@@ -18,11 +20,14 @@ import { BpfMap } from '../src/loader/map.ts';
 import type { Wakeup } from '../src/loader/perf-buffer/options.ts';
 import { PerfBuffer } from '../src/loader/perf-buffer.ts';
 import { Resources } from '../src/loader/resources.ts';
+import { RingBuffer } from '../src/loader/ring-buffer.ts';
 import { median, type Row, sleep } from './measure.ts';
 import { Worker } from './worker.ts';
 
 const ROUNDS = 5;
 const RING_BYTES = 8 << 20;
+/** How often the ring buffer is read, ms: it is full after 30. */
+const RING_FLUSH_MS = 10;
 const BAR_MILLIONS = 3;
 /** Pause between attaching and the first call, ms. */
 const SETTLE_MS = 50;
@@ -33,7 +38,8 @@ interface Flood {
   readonly name: string;
   readonly calls: number;
   readonly recordsPerCall: number;
-  readonly wakeup: Wakeup;
+  /** The wake-ups of perf rings, or the flags of a ring buffer. */
+  readonly by: Wakeup | { readonly flags: number };
   /** Millions of records per second. */
   readonly bar?: number;
 }
@@ -45,11 +51,20 @@ const FLOODS: readonly Flood[] = [
     name: 'watermark, 4 records per call',
     calls: 1_000_000,
     recordsPerCall: 4,
-    wakeup: { flushMs: 100 },
+    by: { flushMs: 100 },
     bar: BAR_MILLIONS,
   },
-  { name: 'watermark, 1 record per call', calls: 3_000_000, recordsPerCall: 1, wakeup: { flushMs: 100 } },
-  { name: 'a wake-up per event', calls: 200_000, recordsPerCall: 1, wakeup: { events: 1 } },
+  { name: 'watermark, 1 record per call', calls: 3_000_000, recordsPerCall: 1, by: { flushMs: 100 } },
+  { name: 'a wake-up per event', calls: 200_000, recordsPerCall: 1, by: { events: 1 } },
+  ...[4, 1].map(
+    (recordsPerCall): Flood => ({
+      name: `ring buffer every 10 ms, ${recordsPerCall} ${recordsPerCall === 1 ? 'record' : 'records'} per call`,
+      calls: recordsPerCall === 1 ? 3_000_000 : 1_000_000,
+      recordsPerCall,
+      by: { flags: BPF_RB_NO_WAKEUP },
+    }),
+  ),
+  { name: 'ring buffer, its own wake-ups', calls: 1_000_000, recordsPerCall: 1, by: { flags: 0 } },
 ];
 
 const Event = struct({ mark: u64n, fill: bytes(56) });
@@ -102,12 +117,12 @@ interface Run {
 }
 
 /** Starts a flood and reads it; the time runs from the request to the last record. */
-async function read(sender: Worker, { calls, recordsPerCall, wakeup }: Flood): Promise<Run> {
+async function read(sender: Worker, { calls, recordsPerCall, by }: Flood): Promise<Run> {
   const resources = new Resources();
   const counts = { seen: 0, lost: 0 };
   const records = calls * recordsPerCall;
   try {
-    const buffer = open(program(sender.pid, recordsPerCall), wakeup, counts, resources);
+    const buffer = open(program(sender.pid, recordsPerCall, by), by, counts, resources);
     await sleep(SETTLE_MS);
     const [begin, cpu] = [performance.now(), process.cpuUsage()];
     await sender.work(String(calls));
@@ -125,34 +140,46 @@ async function read(sender: Worker, { calls, recordsPerCall, wakeup }: Flood): P
 /** Attaches the program and counts its records from now on. */
 function open(
   { spec, events }: ReturnType<typeof program>,
-  wakeup: Wakeup,
+  by: Flood['by'],
   counts: { seen: number; lost: number },
   resources: Resources,
-): PerfBuffer {
+): PerfBuffer | RingBuffer {
   const kernel = new Kernel();
   const map = resources.add(BpfMap.create(kernel, events));
+  const lost = isRingBuffer(events) ? resources.add(BpfMap.create(kernel, events.lost)) : undefined;
   const maps = new Map<MapSpec, BpfMap>([[events, map]]);
+  if (isRingBuffer(events)) maps.set(events.lost, lost as unknown as BpfMap);
   const loaded = resources.add(loadProgram(kernel, spec, assemble(spec.instructions), maps));
-  const buffer = PerfBuffer.open(kernel, map, {
-    pagesPerCpu: RING_BYTES / kernel.pageSize,
-    wakeup,
-    sampleBytes: Event.size,
-    onSample(view, offset) {
+  const handlers = {
+    onSample(view: DataView, offset: number) {
       if (view.getUint32(offset, true) !== MARK) throw new Error('a record without its mark');
       counts.seen++;
     },
-    onLost(count) {
+    onLost(count: number) {
       counts.lost += count;
     },
-  });
+  };
+  const buffer =
+    'flags' in by
+      ? RingBuffer.open(kernel, map, { lost, flushMs: RING_FLUSH_MS, ...handlers })
+      : PerfBuffer.open(kernel, map, {
+          pagesPerCpu: RING_BYTES / kernel.pageSize,
+          wakeup: by,
+          sampleBytes: Event.size,
+          ...handlers,
+        });
   resources.add(buffer);
   resources.add(attach(kernel, loaded));
   return buffer;
 }
 
 /** The arguments of sys_enter are a `struct pt_regs *` and the system call number. */
-function program(pid: number, recordsPerCall: number) {
-  const events = perfEventArray('events', Event);
+function program(pid: number, recordsPerCall: number, by: Flood['by']) {
+  const flags = 'flags' in by ? by.flags : undefined;
+  const events: EventsSpec<typeof Event> =
+    flags === undefined
+      ? perfEventArray('events', Event)
+      : ringBuffer('events', Event, { bytes: RING_BYTES });
   const spec = rawTracepoint('sys_enter', target(process.arch), (b) => {
     b.if(b.arg(1).ne(GETPID), () => b.exit());
     b.keep(b.context);
@@ -160,7 +187,7 @@ function program(pid: number, recordsPerCall: number) {
     const event = b.stack(Event);
     event.set(0);
     event.mark.set(MARK);
-    for (let record = 0; record < recordsPerCall; record++) b.output(events, event);
+    for (let record = 0; record < recordsPerCall; record++) b.output(events, event, flags);
   });
   return { spec, events };
 }

@@ -17,6 +17,7 @@ import type { Instruction, SubprogramCode } from '../instruction.ts';
 import { type IntLayout, type Layout, layoutOf, sameLayout } from '../layout.ts';
 import { r0 } from '../registers.ts';
 import { type Argument, isMap, placeArguments } from './call-arguments.ts';
+import { writeEventType } from './event-type.ts';
 import type { Holder, Machine } from './machine.ts';
 import { specOf } from './map-pointer.ts';
 import { numberTypeOf, S32, S64, U32, U64 } from './number-type.ts';
@@ -118,7 +119,7 @@ function requireRecord({ name }: Helper, argument: Argument | undefined): Reserv
   if (place.offset !== 0 || place.size !== record.size)
     throw new TypeError(`bpf_${name} needs the whole record, not ${place.name}`);
   if (name === ringbufSubmit.name) {
-    record.complete(place);
+    if (record.type !== undefined) writeEventType(place, record.type);
     place.requireWritten();
   }
   return record;

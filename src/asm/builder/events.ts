@@ -12,14 +12,15 @@ import {
 } from '../events.ts';
 import { BPF_F_CURRENT_CPU } from '../flags.ts';
 import { perfEventOutput, ringbufOutput, ringbufReserve } from '../helpers.ts';
-import { hasFields, layoutOf, u32, u64 } from '../layout.ts';
+import { layoutOf, u64 } from '../layout.ts';
 import type { MapSpec } from '../map.ts';
 import { r0 } from '../registers.ts';
 import { type Calls, requireLayout } from './calls.ts';
+import { writeEventType } from './event-type.ts';
 import { Branch } from './flow.ts';
 import type { Machine } from './machine.ts';
 import { memory } from './memory.ts';
-import { Place, placeOf, type StructMemory } from './place.ts';
+import { type Place, placeOf, type StructMemory } from './place.ts';
 import { Reservation } from './reservation.ts';
 import type { Value } from './value.ts';
 
@@ -37,7 +38,7 @@ export function emitOutput(
   const [event, flags = 0] = args.slice(variant ? 1 : 0) as [Place | StructMemory, number?];
   if (variant) {
     requireLayout(events, [variant.schema], event);
-    writeNumber(placeOf(event), variant.number);
+    writeEventType(placeOf(event), variant.number);
   }
   if (!isRingBuffer(events)) {
     if (flags !== 0)
@@ -72,9 +73,7 @@ export class ReservedRecord {
     const schema = variant?.schema ?? (events.event as TSchema);
     const { name } = events;
     const { size } = layoutOf(schema);
-    const record = new Reservation(name, size, machine.position, (place) => {
-      if (variant) writeNumber(place, variant.number);
-    });
+    const record = new Reservation(name, size, machine.position, variant?.number);
     const pointer = calls.helper(ringbufReserve, [events, size, 0]);
     this.#machine = machine;
     this.#events = events;
@@ -101,13 +100,6 @@ function countLost(machine: Machine, { lost }: RingBufferSpec): void {
     const [count, one] = [machine.scratch(), machine.scratch()];
     machine.emit(insn.loadMapValue(count, lost), insn.mov(one, 1), insn.atomic.add(u64, count, 0, one));
   });
-}
-
-/** Writes the number of an event type, and the padding after it. */
-function writeNumber({ machine, base, offset, layout, name, kind, provenance }: Place, number: number): void {
-  const [, next] = hasFields(layout) ? layout.fields : [];
-  const width = layoutOf(next?.offset === 8 ? u64 : u32);
-  new Place(machine, base, offset, width, `${name}.type`, kind, provenance).set(number);
 }
 
 /** The event type that a statement names. @throws {TypeError} if it must name one, or if there is none. */

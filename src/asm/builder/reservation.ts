@@ -6,7 +6,6 @@
  */
 import { ProgramError } from '../error.ts';
 import { type Position, withLine } from '../position.ts';
-import type { Place } from './place.ts';
 import type { TrackedMemory } from './stack.ts';
 
 /** A record that `b.reserve` has reserved. Its bytes must be written before it is submitted. */
@@ -15,13 +14,13 @@ export class Reservation implements TrackedMemory {
   readonly size: number;
   /** The statement that reserved it. */
   readonly position: Position | undefined;
-  /** Emits what completes the record before it is submitted. */
-  readonly complete: (record: Place) => void;
+  /** The number of its event type, if the map has several. */
+  readonly type: number | undefined;
   /** The statement that released it last. */
   released: { readonly by: string; readonly position: Position | undefined } | undefined;
 
-  constructor(name: string, size: number, position: Position | undefined, complete: (record: Place) => void) {
-    this.complete = complete;
+  constructor(name: string, size: number, position: Position | undefined, type?: number) {
+    this.type = type;
     this.name = name;
     this.size = size;
     this.position = position;
