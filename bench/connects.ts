@@ -5,16 +5,15 @@
  */
 import { readFileSync } from 'node:fs';
 import { target } from '../src/asm/target.ts';
-import { readArguments } from '../src/cli/arguments.ts';
 import { resolveFilter } from '../src/cli/trace/filter.ts';
 import { Kernel } from '../src/loader/kernel.ts';
 import { mountsOf } from '../src/loader/mounts.ts';
 import { unsupportedReason } from '../src/loader/probe.ts';
 import { measureRuns } from '../src/loader/program.ts';
 import { Session } from '../src/loader/session.ts';
-import { type Filter, type Options, type ProbeType, tcpconnlat } from '../src/programs/tcpconnlat.ts';
+import { type Options, type ProbeType, tcpconnlat } from '../src/programs/tcpconnlat.ts';
 import { type Row, takeTurns } from './measure.ts';
-import { command, header, stop } from './process.ts';
+import { command, header, optionsFrom, stop } from './process.ts';
 import { Worker } from './worker.ts';
 
 const ROUNDS = 5;
@@ -55,8 +54,8 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
     const cost = (options: Omit<Options, 'probe'>) => () => nsOfOne(kernel, { probe, ...options }, worker);
     const { plain, filtered, out, outcome } = await takeTurns(ROUNDS, {
       plain: cost({}),
-      filtered: cost({ filter: filterFrom(every, kernel) }),
-      out: cost({ filter: filterFrom(leftOut(port), kernel) }),
+      filtered: cost({ filter: resolveFilter(optionsFrom(every).filter, kernel) }),
+      out: cost({ filter: resolveFilter(optionsFrom(leftOut(port)).filter, kernel) }),
       outcome: cost({ outcome: 'all' }),
     });
     const row = (measure: string, ns: number): Row => ({
@@ -74,12 +73,6 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
   } finally {
     statistics.close();
   }
-}
-
-function filterFrom(args: readonly string[], kernel: Kernel): Filter {
-  const request = readArguments(args, '');
-  if (request.action !== 'trace') throw new Error(`${args.join(' ')}: not a command line that traces`);
-  return resolveFilter(request.options.filter, kernel);
 }
 
 /** The run time of all programs per connect, ns. */

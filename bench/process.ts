@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { type Options, readArguments } from '../src/cli/arguments.ts';
 
 /** A process whose output this process reads. */
 export type Child = ChildProcessByStdio<null, Readable, null>;
@@ -36,6 +37,19 @@ export async function stop(child: Child): Promise<void> {
   const ended = once(child, 'exit');
   child.kill('SIGINT');
   await ended;
+}
+
+/** The process ID. @throws {Error} if the process could not be started. */
+export function pidOf({ pid }: Child): number {
+  if (pid === undefined) throw new Error('node could not be started');
+  return pid;
+}
+
+/** The options of a command line that traces. */
+export function optionsFrom(args: readonly string[]): Options {
+  const request = readArguments(args, '');
+  if (request.action !== 'trace') throw new Error(`${args.join(' ')}: not a command line that traces`);
+  return request.options;
 }
 
 /** The usage of a process since its start, over all threads. */

@@ -3,7 +3,7 @@
  * second.
  */
 import { ms, type Row, sleep } from './measure.ts';
-import { type Child, command, header, node, residentMb, stop, usage } from './process.ts';
+import { command, header, node, pidOf, residentMb, stop, usage } from './process.ts';
 
 /** Time after a start until compilation and garbage collection are done, ms. */
 const SETTLE_MS = 3000;
@@ -54,9 +54,4 @@ export async function atRest(): Promise<Row[]> {
       met: memory <= BAR_MB,
     },
   ];
-}
-
-function pidOf({ pid }: Child): number {
-  if (pid === undefined) throw new Error('node could not be started');
-  return pid;
 }

@@ -11,6 +11,7 @@ import { connects } from './connects.ts';
 import { cost } from './cost.ts';
 import { delay } from './delay.ts';
 import { importing } from './import.ts';
+import { lines } from './lines.ts';
 import { load } from './load.ts';
 import { maps } from './maps.ts';
 import type { Row } from './measure.ts';
@@ -30,6 +31,7 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   assembly,
   switch: switches,
   connects,
+  lines,
   cost,
   rings,
   maps,
