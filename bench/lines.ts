@@ -123,8 +123,10 @@ async function formatter(args: readonly string[]): Promise<() => Promise<number>
 
 function event(i: number): ConnectEvent {
   const loopback = Uint8Array.of(127, 0, 0, 1);
+  const startNs = 10n ** 14n + 20_011n * BigInt(i);
   return {
-    attempt: { startNs: 10n ** 14n + 20_011n * BigInt(i), task: { tid: 4711, pid: 4711 }, comm: 'connector' },
+    attempt: { startNs, task: { tid: 4711, pid: 4711 }, comm: 'connector' },
+    endNs: startNs + 12_345n + 37n * BigInt(i),
     latencyNs: 12_345 + 37 * i,
     ports: { remote: 40_000, local: 32_768 + i },
     family: AF_INET,

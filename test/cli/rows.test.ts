@@ -93,6 +93,7 @@ function bytesOf(schema: ReturnType<typeof eventOf>, of: Layout, event: AnyEvent
       ...{ startNs, task: { tid: 1, pid: numbers.pid }, comm: '' },
       ...(of.who && { user: { uid: numbers.uid, gid: 0 }, cgroup: 1n }),
     },
+    endNs: BigInt.asUintN(64, startNs + BigInt(latencyNs)),
     ...{ latencyNs, ports: { remote: numbers.remote, local: numbers.local }, family },
     ...(of.v4 && { v4 }),
     ...(of.v6 && { v6 }),
