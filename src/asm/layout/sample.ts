@@ -14,8 +14,8 @@ interface Position {
  * Returns a function that moves a view of a struct to other bytes, and returns the view: the same object at
  * each call.
  *
- * A field of the view reads the bytes when it is accessed. Fields that nobody reads cost nothing, and the
- * others allocate little: structs inside are views too, and each field of `bytes` has one array, which the
+ * A field of the view reads the bytes when it is accessed. An unread field costs nothing, and the others
+ * allocate little: structs inside are views too, and each field of `bytes` has one array, which the
  * next access of the field overwrites. Arrays and unions are copied. An access past the end of the bytes
  * throws RangeError.
  *
