@@ -89,6 +89,18 @@ export {
   type VariantsOf,
 } from './asm/events.ts';
 export { pinned } from './asm/pinned.ts';
+export type {
+  AbilityName,
+  CommandName,
+  Feature,
+  InstructionSet,
+  KernelAttachType,
+  KernelMapType,
+  KernelProgramType,
+  MapFlag,
+  ProgramFlag,
+  ProgramTypeName,
+} from './asm/kernel-features.ts';
 export { arrayOfMaps, hashOfMaps, type MapOfMapsSpec } from './asm/map-of-maps.ts';
 export { bloomFilter, type BloomFilterSpec, queue, type QueueSpec, stack } from './asm/queue.ts';
 export { stackTrace, type StackTraceSpec } from './asm/stack-trace.ts';
@@ -96,6 +108,7 @@ export { cgrpStorage, inodeStorage, skStorage, type StorageSpec, taskStorage } f
 
 // The running kernel.
 export { Kernel } from './loader/kernel.ts';
+export type { FeatureGroup, Features, Support } from './loader/features.ts';
 export type { Lockdown } from './loader/kernel-facts.ts';
 export type { KernelSymbol } from './loader/symbol-table.ts';
 export type { Descriptor } from './loader/bpf.ts';
@@ -145,6 +158,8 @@ export {
   MapBatchError,
   MapIterationError,
   MapMismatchError,
+  type MissingFeature,
+  MissingFeaturesError,
   NoSuchSymbolError,
   NotPermittedError,
   NoTracefsError,

@@ -3,6 +3,7 @@
  */
 import type { EventsSpec } from './events.ts';
 import type { Item } from './instruction.ts';
+import type { Feature } from './kernel-features.ts';
 import type { MapSpec, ProgramArraySpec } from './map.ts';
 
 /** The attach point of a program. The hooks (`kprobe`, `fentry`, ...) make it. */
@@ -98,6 +99,11 @@ export interface Tool<E extends ToolEvents = ToolEvents> {
    * each. Absent if the results are in other maps.
    */
   readonly events?: E;
+  /**
+   * Features that the tool needs besides those of its programs and maps, such as a command of bpf(2) that it
+   * calls later. `Session.open` asks the kernel for them before it opens anything.
+   */
+  readonly requires?: readonly Feature[];
 }
 
 /** The license that programs declare to the kernel. Most tracing helpers require a GPL-compatible one. */

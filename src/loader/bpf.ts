@@ -17,6 +17,7 @@ export const Command = {
   progLoad: 5,
   objPin: 6,
   objGet: 7,
+  progAttach: 8,
   progTestRun: 10,
   progGetNextId: 11,
   mapGetNextId: 12,

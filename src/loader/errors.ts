@@ -224,6 +224,67 @@ export class UnsupportedInstructionError extends UnsupportedError {
   }
 }
 
+/** A feature that a tool needs and the kernel lacks. */
+export interface MissingFeature {
+  /** The feature in words: `map type ringbuf`. */
+  readonly feature: string;
+  /** The first release of Linux that has it; undefined for kfuncs. */
+  readonly since: string | undefined;
+  /** What needs it: `program 'on_exec'`. Absent if the tool declares it. */
+  readonly user?: string;
+  /** The source position of the first instruction that needs it. */
+  readonly position?: Position;
+}
+
+/**
+ * The kernel lacks features that a tool needs. The message lists all of them with their first releases.
+ * `Session.open` throws it instead of the error of the first feature; that error is the `cause`.
+ *
+ * @example
+ * ```ts
+ * import { MissingFeaturesError, Session, type Tool } from 'tsbpf';
+ *
+ * function open(tool: Tool): Session | undefined {
+ *   try {
+ *     return Session.open(tool);
+ *   } catch (error) {
+ *     if (!(error instanceof MissingFeaturesError)) throw error;
+ *     for (const { feature, since } of error.missing) console.error(`${feature}: Linux ${since}`);
+ *     return undefined;
+ *   }
+ * }
+ * ```
+ */
+export class MissingFeaturesError extends UnsupportedError {
+  override name = 'MissingFeaturesError';
+  override readonly code = 'ERR_MISSING_FEATURES';
+  /** The tool's name. */
+  readonly tool: string;
+  /** The missing features. */
+  readonly missing: readonly MissingFeature[];
+
+  /** @param cause the error that opening the tool failed with, if it was tried. */
+  constructor(tool: string, missing: readonly MissingFeature[], cause?: Error) {
+    super(missing.map(({ feature }) => feature).join(', '), newest(missing));
+    this.message = `the tool '${tool}' needs ${missing.length === 1 ? 'a feature' : `${missing.length} features`} that this kernel does not have: ${missing.map(missingText).join('; ')}`;
+    this.tool = tool;
+    this.missing = missing;
+    if (cause) this.cause = cause;
+  }
+}
+
+function missingText({ feature, since, user, position }: MissingFeature): string {
+  const first = since === undefined ? '' : ` (Linux ${since} and later)`;
+  return withLineInParentheses(`${feature}${first}${user === undefined ? '' : `, ${user}`}`, position);
+}
+
+/** The first release that has all of the features. */
+function newest(missing: readonly MissingFeature[]): string {
+  const number = (release: string) => release.split('.').reduce((sum, part) => sum * 1000 + Number(part), 0);
+  const releases = missing.flatMap(({ since }) => (since === undefined ? [] : [since]));
+  return releases.reduce((last, since) => (number(since) > number(last) ? since : last), '0');
+}
+
 /** What messages say if tracefs is not mounted. */
 export const MOUNT_TRACEFS = 'mount it: mount -t tracefs tracefs /sys/kernel/tracing';
 

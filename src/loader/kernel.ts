@@ -7,6 +7,7 @@ import { type Architecture, architectureOf } from '../asm/architecture.ts';
 import { Btf } from '../asm/btf.ts';
 import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
+import { Features } from './features.ts';
 import { INITIAL_NAMESPACES, type KernelFacts, LOCKDOWN, type Lockdown } from './kernel-facts.ts';
 import { nativeSyscalls } from './koffi.ts';
 import { requireLate } from './require-late.ts';
@@ -190,6 +191,22 @@ export class Kernel implements KernelFacts {
    */
   symbolAt(address: bigint): KernelSymbol | undefined {
     return this.#once('symbols', () => new SymbolTable(readKallsyms(this.syscalls))).at(address);
+  }
+
+  /**
+   * What this kernel supports: program types, map types, helpers, instructions and others. Each is tried when
+   * it is first asked for.
+   *
+   * @example
+   * ```ts
+   * import { Kernel } from 'tsbpf';
+   *
+   * const { answer, since } = new Kernel().features.support({ mapType: 'ringbuf' });
+   * console.log(`ring buffers (Linux ${since}): ${answer}`);
+   * ```
+   */
+  get features(): Features {
+    return this.#once('features', () => new Features(this));
   }
 
   /** Reads a name from /proc, or with `uname(2)` if /proc is not mounted. */

@@ -29,6 +29,7 @@ import type { CpuChange, Wakeup } from './perf-buffer/options.ts';
 import { PerfBuffer } from './perf-buffer.ts';
 import type { Program } from './program.ts';
 import { checkTailCalled, ProgramArray } from './program-array.ts';
+import { missingFeatures, requireDeclared } from './requirements.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
 import { RingBuffer } from './ring-buffer.ts';
 
@@ -226,12 +227,13 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
   /**
    * Creates the maps, loads the programs, fills the program arrays, opens the rings, and attaches the
    * programs in the order of the tool. If any step fails, frees everything and throws; only optional programs
-   * without a symbol are skipped.
+   * without a symbol are skipped. If the kernel lacks features that the tool needs, the error lists all of
+   * them.
    *
    * The caller owns the session and closes it. A message ends with the source line of the program's
    * statement, or else of the call of `open`.
-   * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {UnsupportedError} @throws {LockdownError}
-   * @throws {NotPermittedError} @throws {NoTracefsError} @throws {KernelError}
+   * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {MissingFeaturesError}
+   * @throws {UnsupportedError} @throws {LockdownError} @throws {NotPermittedError} @throws {NoTracefsError} @throws {KernelError}
    * @throws {RangeError} if an event does not fit the rings. @throws {TypeError} if the tool has events and
    * not exactly one of `onEvent` and `onSample`, or if there is an option for events and the tool has none.
    */
@@ -239,8 +241,13 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
     const kernel = options.kernel ?? new Kernel();
     return reportAtCaller(() =>
       allOrNothing((resources) => {
-        const parts = openParts(tool, kernel, options, resources);
-        return new Session(tool, kernel, resources, parts);
+        requireDeclared(kernel, tool);
+        try {
+          const parts = openParts(tool, kernel, options, resources);
+          return new Session(tool, kernel, resources, parts);
+        } catch (error) {
+          throw missingFeatures(kernel, tool, error) ?? error;
+        }
       }),
     );
   }

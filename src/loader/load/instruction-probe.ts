@@ -9,18 +9,16 @@
  *
  * Source: kernel/bpf/verifier.c (`resolve_pseudo_ldimm64`, `check_alu_op`, `check_atomic`, `do_check_insn`).
  */
-import { type Assembled, type AssembledInstruction, assemble } from '../../asm/assemble.ts';
+import type { Assembled, AssembledInstruction } from '../../asm/assemble.ts';
 import { type InstructionArgument, make } from '../../asm/constructors/make.ts';
 import { exit, label, mov, st } from '../../asm/constructors.ts';
 import type { Instruction, Item } from '../../asm/instruction.ts';
 import { FIELDS, type Form, formOf } from '../../asm/isa.ts';
 import { type Kind, takesLabel } from '../../asm/operands.ts';
 import { r0, r1, r2, r3, r4, r5, r6, r10 } from '../../asm/registers.ts';
-import { Attr, allocate, allocateCopy, cString } from '../bpf.ts';
 import { Errno } from '../errno.ts';
+import { tryProgram } from '../features/attempt.ts';
 import type { KernelFacts } from '../kernel-facts.ts';
-import { decodeCString } from '../text.ts';
-import { send } from './request.ts';
 import { isInconclusive, loadFailure } from './verdict.ts';
 
 /** The verifier's messages for an unknown instruction, or a field that an older kernel reserves. */
@@ -76,8 +74,8 @@ function probeResult(kernel: KernelFacts, form: Form): boolean | number {
 }
 
 function probe(kernel: KernelFacts, form: Form): boolean | number {
-  const { errno, log } = load(kernel, assemble(probeProgram(form)).bytes);
-  if (isInconclusive(errno) || (errno === Errno.EPERM && log.trim() === '')) return errno;
+  const { errno, log } = tryProgram(kernel, { type: SOCKET_FILTER, items: probeProgram(form) });
+  if (isInconclusive(errno) || (errno === Errno.EPERM && log === '')) return errno;
   return errno === 0 || !UNKNOWN.test(log);
 }
 
@@ -109,28 +107,6 @@ function isCall({ flow, name }: Form): boolean {
 
 /** `BPF_PROG_TYPE_SOCKET_FILTER`: allows the packet loads, and needs no attach type. */
 const SOCKET_FILTER = 1;
-const LOG_BYTES = 64 * 1024;
-
-/** Loads a program. Returns the errno, or 0, and the verifier's log. */
-function load(kernel: KernelFacts, program: Uint8Array): { readonly errno: number; readonly log: string } {
-  const bytes = allocateCopy(program);
-  const log = allocate(LOG_BYTES);
-  // `union bpf_attr` for BPF_PROG_LOAD: type, count, instructions, license, log level, log size, log buffer.
-  const attr = new Attr(kernel.syscalls, 48)
-    .u32(0, SOCKET_FILTER)
-    .u32(4, bytes.length / 8)
-    .pointer(8, bytes)
-    .pointer(16, cString('GPL'))
-    .u32(24, 1)
-    .u32(28, log.length)
-    .pointer(32, log);
-  const result = send(kernel, attr);
-  if (result >= 0) kernel.syscalls.close(result);
-  return {
-    errno: Math.max(-result, 0),
-    log: decodeCString(log),
-  };
-}
 
 function sample(form: Form, target: string): Instruction {
   const operands: Partial<Record<(typeof FIELDS)[number], InstructionArgument>> = {};

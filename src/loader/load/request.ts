@@ -79,7 +79,7 @@ export function variants(kernel: KernelFacts, { attachment }: ProgramSpec): Vari
 }
 
 /** `KERNEL_VERSION(a, b, c)`, which kprobe programs must state before Linux 5.0. */
-function versionCode(release: string): number {
+export function versionCode(release: string): number {
   const [, major = '0', minor = '0', patch = '0'] = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(release) ?? [];
   return (Number(major) << 16) | (Number(minor) << 8) | Math.min(Number(patch), 255);
 }
