@@ -39,6 +39,7 @@ export const EXIT_STATUS: { readonly [code: string]: ExitStatus | 'program' } = 
   ERR_MAP_BATCH: 1,
   ERR_MAP_ITERATION: 1,
   ERR_MAP_MISMATCH: 1,
+  ERR_MISSING_FEATURES: 1,
   ERR_NATIVE_CODE: 1,
   ERR_NOT_PERMITTED: 1,
   ERR_NO_BTF: 1,

@@ -1,6 +1,6 @@
 /**
- * The command `tsbpf`: assembles, disassembles and dumps programs. The exit status after an error is that of
- * its code (exit-status.ts).
+ * The command `tsbpf`: assembles, disassembles and dumps programs, and prints the features of the kernel. The
+ * exit status after an error is that of its code (exit-status.ts).
  */
 import { environmentMessage } from './environment.ts';
 import { exitStatusOf } from './exit-status.ts';
@@ -20,7 +20,8 @@ async function main(): Promise<number> {
     // Imported when used: assembling needs no kernel, and dumping needs no parser.
     else if (request.action === 'asm') (await import('./tsbpf/asm.ts')).asm(request);
     else if (request.action === 'disasm') (await import('./tsbpf/disasm.ts')).disasm(request);
-    else (await import('./tsbpf/dump.ts')).dump(request);
+    else if (request.action === 'dump') (await import('./tsbpf/dump.ts')).dump(request);
+    else (await import('./tsbpf/features.ts')).features(request);
     return 0;
   } catch (error) {
     const environment = environmentMessage(error);

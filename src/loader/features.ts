@@ -49,8 +49,8 @@ export interface Support {
   /** The first release of Linux that has it: `5.8`. Undefined for kfuncs. */
   readonly since: string | undefined;
   /**
-   * Whether the kernel has the feature. `unknown` if it cannot be determined: this process lacks a permission,
-   * kernel lockdown hides it, the kernel shows no BTF, or memory or descriptors are exhausted.
+   * Whether the kernel has the feature. `unknown` if it cannot be determined: this process lacks a
+   * permission, kernel lockdown hides it, the kernel shows no BTF, or memory or descriptors are exhausted.
    */
   readonly answer: 'yes' | 'no' | 'unknown';
   /** For `no` what the kernel answered, for `unknown` why it cannot be determined. */
@@ -91,7 +91,7 @@ const GROUPS = {
     probe: (kernel, name: string) => probeForms(kernel, (form) => form.name === name),
   },
   ability: {
-    title: 'feature',
+    title: 'other feature',
     names: abilities,
     probe: probeAbility,
   },
@@ -106,7 +106,7 @@ function versions(rows: { readonly [name: string]: readonly [number, string, ...
   return Object.fromEntries(Object.entries(rows).map(([name, [, since]]) => [name, since]));
 }
 
-/** The instructions that are newer than the first kernel, by constructor, with the release that has all forms. */
+/** The instructions newer than the first kernel, by constructor, with the release that has all forms. */
 function instructions(): { readonly [name: string]: string } {
   const first: Record<string, string> = {};
   for (const { name, since } of allForms())
@@ -198,6 +198,11 @@ export class Features {
 
 /** The kinds of features that can be listed, in order. */
 export const FEATURE_GROUPS = Object.keys(GROUPS) as readonly FeatureGroup[];
+
+/** The words before a name of a kind of feature: `map type`. */
+export function titleOf(group: FeatureGroup): string {
+  return GROUPS[group].title;
+}
 
 /** The names of a kind of feature, with their first kernels. */
 export function namesIn(group: FeatureGroup): { readonly [name: string]: string } {

@@ -1,6 +1,6 @@
 /**
- * What a tool needs of the kernel: derived from its programs and maps, and declared by `Tool.requires`. Only a
- * tool that failed is asked about, so a successful start makes no system call for it.
+ * What a tool needs of the kernel: derived from its programs and maps, and declared by `Tool.requires`. Only
+ * a tool that failed is asked about, so a successful start makes no system call for it.
  */
 import { fromUserCode } from '../asm/error-position.ts';
 import { formOf } from '../asm/isa.ts';

@@ -233,7 +233,8 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
    * The caller owns the session and closes it. A message ends with the source line of the program's
    * statement, or else of the call of `open`.
    * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {MissingFeaturesError}
-   * @throws {UnsupportedError} @throws {LockdownError} @throws {NotPermittedError} @throws {NoTracefsError} @throws {KernelError}
+   * @throws {UnsupportedError} @throws {LockdownError} @throws {NotPermittedError} @throws {NoTracefsError}
+   * @throws {KernelError}
    * @throws {RangeError} if an event does not fit the rings. @throws {TypeError} if the tool has events and
    * not exactly one of `onEvent` and `onSample`, or if there is an option for events and the tool has none.
    */

@@ -28,9 +28,9 @@ function run(args: readonly string[], input = ''): { status: number | null; stdo
   return { status, stdout, stderr };
 }
 
-test('OPTIONS has exactly the options of the three commands', () => {
+test('OPTIONS has exactly the options of the four commands', () => {
   const optionsIn = (text: string) => new Set(text.match(/(?<![\w-])--?[a-z]+(?![\w-])/g));
-  const helped = ['asm', 'disasm', 'dump'].flatMap((command) => {
+  const helped = ['asm', 'disasm', 'dump', 'features'].flatMap((command) => {
     const [, options = ''] = run([command, '--help']).stdout.split('Options:');
     return [...options.matchAll(/^ {2}(-\S+ \S+)/gm)].flatMap(([, flags = '']) => [...optionsIn(flags)]);
   });

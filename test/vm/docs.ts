@@ -1,13 +1,15 @@
 /** Writes docs/kernels.md from a run of the lab. */
 import { formatSummary } from '../summary.ts';
 import type { Facts } from './facts.ts';
+
+import { featureSection } from './feature-table.ts';
 import { isOrdinary, type Visited } from './lab.ts';
 
 const HEAD = `# Kernels
 
-The tables on this page are measured: \`npm run test:vm -- --docs\` boots each of these kernels under QEMU,
-tries every feature, runs the tests, and writes this page. The section about [untested
-kernels](#kernels-that-are-not-tested) states expectations.
+The tables on this page are measured: \`npm run test:vm -- --docs\` boots each of these kernels under QEMU, runs
+the tests, and writes this page. The section about [untested kernels](#kernels-that-are-not-tested) states
+expectations.
 `;
 
 const WHICH = {
@@ -71,7 +73,7 @@ because load changes the times of an emulated machine. The tools differ in these
 `;
 
 /**
- * The page. A kernel that reported no features has no column. `which` selects the sentence about the tests.
+ * The page. A kernel that reported no facts has no column. `which` selects the sentence about the tests.
  */
 export function describeKernels(visited: readonly Visited[], date: Date, which: keyof typeof WHICH): string {
   const described = visited.filter(hasFacts).filter(({ visit }) => isOrdinary(visit));
@@ -79,8 +81,9 @@ export function describeKernels(visited: readonly Visited[], date: Date, which: 
   return [
     HEAD,
     `${day}, under QEMU on x86-64.\n`,
-    '## Features\n',
-    features(described),
+    featureSection(),
+    '## Facts\n',
+    facts(described),
     ...outcomes(described),
     '## Test runs\n',
     `${WHICH[which]}\n`,
@@ -95,7 +98,7 @@ function hasFacts(visited: Visited): visited is Described {
   return visited.facts !== undefined;
 }
 
-function features(described: readonly Described[]): string {
+function facts(described: readonly Described[]): string {
   const titles = described[0]?.facts.rows.map(([title]) => title) ?? [];
   const found = (facts: Facts, title: string): string =>
     facts.rows.find(([name]) => name === title)?.[1] ?? '?';

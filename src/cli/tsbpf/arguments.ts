@@ -1,5 +1,7 @@
 /** Parses the command line of tsbpf. A command line that is not valid results in a one-line error message. */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { type ProgramTypeName, programTypes } from '../../asm/kernel-features.ts';
+import { PROGRAM_TYPES } from '../../asm/program-types.ts';
 import type { ProgramSelector } from '../../loader/loaded/find.ts';
 import { HELP_WIDTH, redirectOutput } from '../arguments/commander.ts';
 
@@ -16,6 +18,14 @@ export type Request =
     }
   | { readonly action: 'disasm'; readonly file: string; readonly section?: string; readonly opcodes: boolean }
   | { readonly action: 'dump'; readonly program: ProgramSelector; readonly opcodes: boolean }
+  | {
+      readonly action: 'features';
+      /** Parts of names; all features if empty. */
+      readonly words: readonly string[];
+      /** The type of programs whose helpers are listed. */
+      readonly type: ProgramTypeName;
+      readonly json: boolean;
+    }
   | { readonly action: 'print'; readonly text: string; readonly status: 0 | 2 };
 
 const EXAMPLES = `
@@ -27,7 +37,9 @@ Examples:
   tsbpf disasm filter.o -s xdp         one section of an object file
   tsbpf dump 42                        a loaded program by id
   tsbpf dump tcp_v4_connect            by name
-  tsbpf dump /sys/fs/bpf/filter        by path of its pin`;
+  tsbpf dump /sys/fs/bpf/filter        by path of its pin
+  tsbpf features                       what this kernel supports
+  tsbpf features ringbuf multi         features with such names, and their first kernels`;
 
 /** Parses the arguments after the name of the command. */
 export function readArguments(args: readonly string[], version: string): Request {
@@ -88,6 +100,17 @@ function build(version: string, print: (text: string) => void, done: (request: R
     .option('-x, --opcodes', 'also print the bytes')
     .action((selector: ProgramSelector, { opcodes }: { opcodes?: true }) =>
       done({ action: 'dump', program: selector, opcodes: opcodes ?? false }),
+    );
+  subcommand('features', 'print what this kernel supports (needs root)')
+    .argument('[words...]', 'only features whose names contain one of these words')
+    .addOption(
+      new Option('-t, --type <type>', 'type of programs whose helpers are listed')
+        .choices([...new Set([...Object.keys(PROGRAM_TYPES), ...Object.keys(programTypes())])])
+        .default('kprobe'),
+    )
+    .option('-j, --json', 'print JSON')
+    .action((words: string[], { type, json }: { type: ProgramTypeName; json?: true }) =>
+      done({ action: 'features', words, type, json: json ?? false }),
     );
   return program;
 }

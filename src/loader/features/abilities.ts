@@ -39,7 +39,7 @@ const SOCKET_FILTER = 1;
 /** Probes a flag of program loading. An unknown one is refused before the verifier runs. */
 export function probeProgramFlag(kernel: KernelFacts, name: ProgramFlag): Verdict {
   const tried = tryProgram(kernel, { type: SOCKET_FILTER, flags: programFlags()[name][0] });
-  return judge(kernel, tried, tried.errno === 0 || tried.log !== '');
+  return judge(kernel, tried, tried.log !== '');
 }
 
 /** Probes a command. A kernel that knows it reports that the descriptor is bad. */

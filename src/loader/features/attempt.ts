@@ -53,15 +53,10 @@ export function opened({ syscalls }: KernelFacts, syscall: string, result: numbe
 }
 
 /**
- * The verdict of an attempt. `supported` is decided by the caller, because some errors also show that the
- * kernel has the feature.
+ * The verdict of an attempt. `supported`: whether its error, too, shows that the kernel has the feature.
  */
-export function judge(
-  kernel: KernelFacts,
-  { syscall, errno, log }: Attempt,
-  supported = errno === 0,
-): Verdict {
-  if (supported) return YES;
+export function judge(kernel: KernelFacts, { syscall, errno, log }: Attempt, supported = false): Verdict {
+  if (errno === 0 || supported) return YES;
   const failure = { syscall, errno, tried: 'probe this feature' };
   // A permission that the verifier itself denies is its answer to the program.
   const denied = (errno === Errno.EPERM || errno === Errno.EACCES) && log === '';

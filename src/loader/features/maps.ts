@@ -71,7 +71,7 @@ export function probeMapType(kernel: KernelFacts, type: KernelMapType, more: Sha
   if (types) attr.u32(48, NO_FD).u32(52, 1).u32(56, 1);
   const result = withMemlock(kernel, () => attr.send(Command.mapCreate));
   const tried = opened(kernel, 'bpf(BPF_MAP_CREATE)', result);
-  return judge(kernel, tried, tried.errno === 0 || tried.errno === shape.known);
+  return judge(kernel, tried, tried.errno === shape.known);
 }
 
 /** Probes a flag of map creation. */

@@ -67,13 +67,13 @@ export function probeProgramType(kernel: KernelFacts, type: KernelProgramType): 
     btfId: btf && SOME_TYPE,
     ...trial,
   });
-  const verdict = judge(kernel, tried, tried.errno === 0 || tried.log !== '');
+  const verdict = judge(kernel, tried, tried.log !== '');
   return btf ? orByHook(kernel, verdict, type === 'tracing' ? 'tp_btf' : undefined) : verdict;
 }
 
 /**
- * The verdict of a probe that attaches to `SOME_TYPE`. Without kernel BTF it proves nothing. A security policy
- * can forbid that program but not one that attaches to a tracepoint.
+ * The verdict of a probe that attaches to `SOME_TYPE`. Without kernel BTF it proves nothing. A security
+ * policy can forbid that program but not one that attaches to a tracepoint.
  */
 function orByHook(kernel: KernelFacts, verdict: Verdict, kind: ProgramKind | undefined): Verdict {
   if (verdict.answer === 'yes') return verdict;
@@ -91,6 +91,9 @@ export function withoutBtf({ btf }: KernelFacts): Verdict | undefined {
   );
 }
 
+/** A number that is no attach type. */
+const NO_ATTACH_TYPE = 0xffff;
+
 /** The program types whose attach type the kernel checks when it loads a program. */
 const CHECKED_AT_LOAD: readonly KernelProgramType[] = ['tracing', 'lsm', 'sk_reuseport', 'netfilter'];
 
@@ -104,8 +107,11 @@ export function probeAttachType(kernel: KernelFacts, name: KernelAttachType): Ve
   if (CHECKED_AT_LOAD.includes(type) && name !== 'lsm_cgroup') {
     const { btf } = NEEDS[type] ?? {};
     const tried = tryProgram(kernel, { type: numberOf(type), attachType: number, btfId: btf && SOME_TYPE });
-    const verdict = judge(kernel, tried, tried.errno === 0 || /\bis not a\b/.test(tried.log));
-    return btf ? orByHook(kernel, verdict, name === 'trace_raw_tp' ? 'tp_btf' : undefined) : verdict;
+    const verdict = judge(kernel, tried, /\bis not a\b/.test(tried.log));
+    if (btf) return orByHook(kernel, verdict, name === 'trace_raw_tp' ? 'tp_btf' : undefined);
+    // A kernel that does not know the attach types of a program type accepts any number.
+    const any = tryProgram(kernel, { type: numberOf(type), attachType: NO_ATTACH_TYPE });
+    return any.errno === 0 ? no('this kernel does not check the attach type') : verdict;
   }
   const attr = new Attr(kernel.syscalls, 16).u32(4, NO_FD).u32(8, number);
   const tried = answered('bpf(BPF_PROG_ATTACH)', attr.send(Command.progAttach));
@@ -148,7 +154,7 @@ export function probeHelper(kernel: KernelFacts, id: number, type: ProgramKind |
   return probeCall(kernel, type, call(id), NO_HELPER);
 }
 
-/** The verifier's messages for a function that the program's type may not call, and of kernels without kfuncs. */
+/** The verifier's messages for a kfunc that the program's type may not call, or without kfuncs. */
 const NO_KFUNC =
   /calling kernel function.* (not allowed|not supported)|reserved fields|JIT (does not|is required)/;
 
@@ -187,7 +193,7 @@ function probeCall(
   if ('answer' in trial) return trial;
   const others = [r2, r3, r4, r5].map((register) => mov(register, 0));
   const tried = tryProgram(kernel, { ...trial, items: [...others, instruction, mov(r0, 0), exit()] });
-  return judge(kernel, tried, tried.errno === 0 || (tried.log !== '' && !refused.test(tried.log)));
+  return judge(kernel, tried, tried.log !== '' && !refused.test(tried.log));
 }
 
 /** The names in the kernel's BTF to which programs of a type attach in a probe. */
