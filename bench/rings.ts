@@ -39,7 +39,7 @@ interface Flood {
   readonly calls: number;
   readonly recordsPerCall: number;
   /** The wake-ups of perf rings, or the flags of a ring buffer. */
-  readonly by: Wakeup | { readonly flags: number };
+  readonly by: Exclude<Wakeup, 'adaptive'> | { readonly flags: number };
   /** Millions of records per second. */
   readonly bar?: number;
 }

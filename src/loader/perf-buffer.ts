@@ -11,6 +11,7 @@ import { KernelError } from './errors.ts';
 import { guarded, type Report, reportLater, throwAtEnd } from './handlers.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
+import { AdaptiveWakeups } from './perf-buffer/adaptive.ts';
 import { type CpuRing, openCpuRing } from './perf-buffer/cpu-ring.ts';
 import { CpuWatch, type RingChanges } from './perf-buffer/cpu-watch.ts';
 import { Merge } from './perf-buffer/merge.ts';
@@ -61,6 +62,8 @@ export class PerfBuffer implements Closeable {
   readonly #report: Report;
   #lost = 0;
   readonly #turns = new Turns(() => this.#readSome());
+  /** Undefined if the wake-ups do not adapt. */
+  readonly #adaptive: AdaptiveWakeups | undefined;
   #closed = false;
 
   private constructor(
@@ -80,6 +83,8 @@ export class PerfBuffer implements Closeable {
     this.#map = map;
     this.#watch = watch;
     this.#options = options;
+    const { wakeup = 'adaptive' } = options;
+    this.#adaptive = wakeup === 'adaptive' ? new AdaptiveWakeups(() => this.#turns.wake()) : undefined;
     this.#report = reportLater(options.onError);
   }
 
@@ -152,6 +157,7 @@ export class PerfBuffer implements Closeable {
     if (this.#closed) return;
     this.#closed = true;
     this.#turns.close();
+    this.#adaptive?.close();
     const rings = [...this.#rings, ...this.#retiring];
     throwAtEnd(this.#options.onError, (report) => {
       try {
@@ -174,7 +180,7 @@ export class PerfBuffer implements Closeable {
   #begin(): void {
     for (const ring of this.#rings) this.#wait(ring);
     const { wakeup } = this.#options;
-    this.#turns.begin(wakeup && 'flushMs' in wakeup ? wakeup.flushMs : TICK_MS, () => {
+    this.#turns.begin(typeof wakeup === 'object' && 'flushMs' in wakeup ? wakeup.flushMs : TICK_MS, () => {
       guarded(() => this.#checkCpus(), this.#report)();
       if (!this.#closed) guarded(this.#options.onTick, this.#report)();
     });
@@ -238,7 +244,9 @@ export class PerfBuffer implements Closeable {
   /** Reads some records. Returns whether the rings may have more. */
   #readSome(): boolean {
     if (!this.#merge.isDue) this.#look();
-    return this.#read(this.#report, BATCH) === BATCH || this.#merge.holdsBack;
+    const isFull = this.#read(this.#report, BATCH) === BATCH;
+    if (!this.#closed) this.#adaptive?.adapt(this.#rings);
+    return isFull || this.#merge.holdsBack;
   }
 
   /** Reads all records that the rings hold now. */

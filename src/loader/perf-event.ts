@@ -11,6 +11,8 @@ export const PERF_FLAG_FD_CLOEXEC = 8;
 export const IOC_ENABLE = 0x2400;
 /** `PERF_EVENT_IOC_DISABLE`. */
 export const IOC_DISABLE = 0x2401;
+/** `PERF_EVENT_IOC_SET_OUTPUT`; the argument is the descriptor of the event whose ring to write to. */
+export const IOC_SET_OUTPUT = 0x2405;
 /** `PERF_EVENT_IOC_SET_BPF`. */
 export const IOC_SET_BPF = 0x4004_2408;
 

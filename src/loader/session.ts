@@ -96,7 +96,10 @@ export interface SessionOptions<E extends ToolEvents> {
   readonly debug?: boolean;
   /** Resolves positions to source lines, for `debug` and for errors. Default: reads the source files. */
   readonly locate?: Locate;
-  /** When the kernel wakes the reader of perf rings. Default: at each event. */
+  /**
+   * When the kernel wakes the reader of perf rings. Default: `'adaptive'`, at each event, but every 15 ms
+   * while a CPU sends more than 2,000 events per second.
+   */
   readonly wakeup?: Wakeup;
   /**
    * How often ring buffers are read without a wake-up, in ms, for events that programs send with

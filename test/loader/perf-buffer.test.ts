@@ -289,12 +289,89 @@ for (const [options, message] of [
   [{ sampleBytes: 4096 }, /4096 bytes \(4112 with its header\) does not fit/],
   [{ wakeup: { events: 0 } }, /events of a wake-up cannot be 0/],
   [{ wakeup: { watermarkBytes: 4096, flushMs: 10 } }, /watermarkBytes of a wake-up cannot be 4096/],
+  [{ wakeup: 'often' as 'adaptive' }, /wakeup cannot be 'often'; use 'adaptive'/],
   [{ wakeup: { flushMs: 0 } }, /flushMs of a wake-up cannot be 0/],
 ] as const)
   test(`${JSON.stringify(options)} is refused before anything is opened`, () => {
     const fake = new FakeSyscalls();
     assert.throws(() => open(options, fake), message);
     assert.is(fake.calls.filter((call) => call.startsWith('perf')).length, 0);
+  });
+
+/** The perf events that the map's entries hold, by CPU, and the rings that events write to. */
+function outputs(fake: FakeSyscalls): { map: Map<number, number>; redirected: [number, number][] } {
+  const map = new Map<number, number>();
+  const redirected: [number, number][] = [];
+  fake.answers.set(2, (attr) => {
+    const [key, value] = [fake.at(attr.getBigUint64(8, true)), fake.at(attr.getBigUint64(16, true))];
+    map.set(new DataView(key.buffer).getUint32(0, true), new DataView(value.buffer).getUint32(0, true));
+    return undefined;
+  });
+  const ioctl = fake.ioctl.bind(fake);
+  fake.ioctl = (fd, request, argument) => {
+    if (request === 0x2405) redirected.push([fd, argument]);
+    return ioctl(fd, request, argument);
+  };
+  return { map, redirected };
+}
+
+test('while a CPU sends many samples, another event batches its wake-ups, and then the first one is back', async () => {
+  const fake = new FakeSyscalls();
+  const { map, redirected } = outputs(fake);
+  const { buffer, samples, lost } = open({}, fake);
+  await settled();
+  const [first, other] = [map.get(0) as number, map.get(1)];
+  for (let count = 0; count < 100; count++) {
+    fake.ring(0).sample(byte(1));
+    fake.wake(0);
+  }
+  assert.is(samples.length, 100);
+  const second = map.get(0) as number;
+  assert.ok(second !== first);
+  assert.equal(redirected, [[second, first]]);
+  assert.is(map.get(1), other, 'the other CPU keeps its wake-ups');
+
+  fake.ring(0).sample(byte(2));
+  const written = performance.now();
+  while (samples.length < 101) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.ok(performance.now() - written < 500, 'the timer reads without a wake-up');
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  assert.is(map.get(0), first);
+
+  fake.onRead = (fd, target) => {
+    const count =
+      new Map([
+        [first, 3n],
+        [second, 4n],
+      ]).get(fd) ?? 0n;
+    new DataView(target.buffer).setBigUint64(16, count, true);
+    return 24;
+  };
+  buffer.close();
+  assert.equal(lost, [[7, 0]], 'the losses of both events');
+  assert.is(fake.open.size, 1, 'only the map is open');
+});
+
+for (const [what, refuse] of [
+  ['the second event', (fake: FakeSyscalls) => (fake.onPerfEventOpen = () => -Errno.EMFILE)],
+  ['its output', (fake: FakeSyscalls) => (fake.onIoctl = (_, request) => (request === 0x2405 ? -22 : 0))],
+  ['the map', (fake: FakeSyscalls) => fake.answers.set(2, () => -Errno.EINVAL)],
+] as const)
+  test(`if the kernel refuses ${what}, each sample still wakes the reader`, async () => {
+    const errors: unknown[] = [];
+    const { fake, buffer, samples } = open({ onError: (error) => errors.push(error) });
+    await settled();
+    refuse(fake);
+    const opened = () => fake.calls.filter((call) => call.startsWith('perfEventOpen')).length;
+    for (let count = 0; count < 100; count++) {
+      fake.ring(0).sample(byte(1));
+      fake.wake(0);
+    }
+    assert.is(samples.length, 100);
+    assert.ok(opened() <= 3, 'it is tried once');
+    assert.equal(errors, []);
+    buffer.close();
+    assert.is(fake.open.size, 1, 'only the map is open');
   });
 
 /** Resolves after the next check of the CPUs. */

@@ -13,6 +13,7 @@ import {
   FORMAT_RUNNING,
   IOC_DISABLE,
   IOC_ENABLE,
+  IOC_SET_OUTPUT,
   PERF_FLAG_FD_CLOEXEC,
   SAMPLE_RAW,
   SAMPLE_TIME,
@@ -23,6 +24,7 @@ import { allOrNothing, type Closeable } from '../resources.ts';
 import { Clock, type Poll } from '../syscalls.ts';
 import { readText } from '../text.ts';
 import { waitForEvents } from '../turns.ts';
+import { Pace } from './pace.ts';
 import { type LostHandler, PerfRing, sampleLayout } from './perf-ring.ts';
 import type { TimeOrder } from './time-order.ts';
 
@@ -43,21 +45,75 @@ export class CpuRing implements Closeable {
   readonly cpu: number;
   /** Reads the records. */
   readonly records: PerfRing;
+  readonly pace = new Pace();
   readonly #kernel: Kernel;
+  readonly #map: BpfMap;
+  readonly #settings: RingSettings;
   readonly #descriptor: Descriptor;
   readonly #mapping: ArrayBuffer;
+  /** The event with batched wake-ups, opened when it is needed; null if the kernel refuses it. */
+  #batching: Descriptor | null | undefined;
+  #isBatching = false;
   #poll: Poll | undefined;
   /** The lost samples that `finish` has reported. */
   #lostLast = 0;
   #closed = false;
 
   /** Takes ownership of the descriptor and the mapping. */
-  constructor(kernel: Kernel, records: PerfRing, descriptor: Descriptor, mapping: ArrayBuffer) {
-    this.cpu = records.cpu;
-    this.records = records;
+  constructor(
+    kernel: Kernel,
+    map: BpfMap,
+    cpu: number,
+    settings: RingSettings,
+    descriptor: Descriptor,
+    mapping: ArrayBuffer,
+  ) {
+    this.cpu = cpu;
+    this.records = new PerfRing(mapping, cpu, sampleLayout(settings.timestamp), settings.order);
     this.#kernel = kernel;
+    this.#map = map;
+    this.#settings = settings;
     this.#descriptor = descriptor;
     this.#mapping = mapping;
+  }
+
+  /** Whether the kernel wakes the reader for each half of the ring, instead of as it was opened. */
+  get hasBatchedWakeups(): boolean {
+    return this.#isBatching;
+  }
+
+  /**
+   * Switches between wake-ups for each half of the ring, and wake-ups as the ring was opened. The map then
+   * holds another event, which writes to the same ring. If the kernel refuses it, the wake-ups stay as they
+   * are.
+   */
+  batchWakeups(batched: boolean): void {
+    if (batched === this.#isBatching) return;
+    const event = batched ? this.#batchingEvent() : this.#descriptor;
+    if (!event) return;
+    try {
+      this.#map.update(this.cpu, event.fd);
+      this.#isBatching = batched;
+    } catch {
+      // The other event still writes to the ring.
+      if (batched) this.#refuseBatching();
+    }
+  }
+
+  #batchingEvent(): Descriptor | undefined {
+    if (this.#batching !== undefined) return this.#batching ?? undefined;
+    const { syscalls } = this.#kernel;
+    const wakeup = { watermarkBytes: (this.#settings.pages * this.#kernel.pageSize) / 2 };
+    const fd = openEvent(this.#kernel, this.cpu, { ...this.#settings, wakeup });
+    this.#batching = fd < 0 ? null : new Descriptor(syscalls, fd, `the second event of CPU ${this.cpu}`);
+    if (this.#batching && syscalls.ioctl(this.#batching.fd, IOC_SET_OUTPUT, this.#descriptor.fd) < 0)
+      this.#refuseBatching();
+    return this.#batching ?? undefined;
+  }
+
+  #refuseBatching(): void {
+    this.#batching?.close();
+    this.#batching = null;
   }
 
   /**
@@ -74,8 +130,8 @@ export class CpuRing implements Closeable {
    * the last time.
    */
   finish(onLost: LostHandler): void {
-    const [, , lost] = this.#counts();
-    const unreported = Number(lost ?? 0n) - this.records.lost - this.#lostLast;
+    const lost = this.#events().reduce((sum, event) => sum + Number(this.#counts(event)[2] ?? 0n), 0);
+    const unreported = lost - this.records.lost - this.#lostLast;
     if (unreported <= 0) return;
     this.#lostLast += unreported;
     onLost(unreported, this.cpu);
@@ -87,22 +143,27 @@ export class CpuRing implements Closeable {
    * the CPU.
    */
   activeTime(): bigint | undefined {
-    return this.#counts()[1];
+    return this.#counts(this.#descriptor)[1];
   }
 
   /**
    * Reads the event's counters: samples, active time in ns and, since Linux 6.0, lost samples. Empty if the
    * read fails.
    */
-  #counts(): readonly bigint[] {
+  #counts({ fd }: Descriptor): readonly bigint[] {
     const counts = allocate(24);
-    const bytes = this.#kernel.syscalls.read(this.#descriptor.fd, counts);
+    const bytes = this.#kernel.syscalls.read(fd, counts);
     return [...new BigUint64Array(counts.buffer)].slice(0, Math.max(bytes, 0) / 8);
   }
 
-  /** Disables the event: the ring gets no more samples. Written samples can still be read. */
+  /** The events that write to the ring. */
+  #events(): readonly Descriptor[] {
+    return this.#batching ? [this.#descriptor, this.#batching] : [this.#descriptor];
+  }
+
+  /** Disables the events: the ring gets no more samples. Written samples can still be read. */
   stop(): void {
-    this.#kernel.syscalls.ioctl(this.#descriptor.fd, IOC_DISABLE, 0);
+    for (const { fd } of this.#events()) this.#kernel.syscalls.ioctl(fd, IOC_DISABLE, 0);
   }
 
   close(): void {
@@ -111,7 +172,7 @@ export class CpuRing implements Closeable {
     this.#poll?.close();
     this.records.release();
     this.#kernel.syscalls.munmap(this.#mapping);
-    this.#descriptor.close();
+    for (const event of this.#events()) event.close();
   }
 }
 
@@ -133,8 +194,7 @@ export function openCpuRing(
     const descriptor = resources.add(new Descriptor(kernel.syscalls, fd, `the perf ring of CPU ${cpu}`));
     const mapping = mapRing(kernel, descriptor.fd, cpu, settings.pages);
     resources.add({ close: () => kernel.syscalls.munmap(mapping) });
-    const records = new PerfRing(mapping, cpu, sampleLayout(settings.timestamp), settings.order);
-    const ring = new CpuRing(kernel, records, descriptor, mapping);
+    const ring = new CpuRing(kernel, map, cpu, settings, descriptor, mapping);
     map.update(cpu, descriptor.fd);
     const enabled = kernel.syscalls.ioctl(descriptor.fd, IOC_ENABLE, 0);
     if (enabled < 0)

@@ -1,12 +1,14 @@
 /** The options of perf buffers. */
+import type { RingWakeup } from './cpu-ring.ts';
 import { fitsRing, type LostHandler, recordSize, type SampleHandler, sampleLayout } from './perf-ring.ts';
 
 /**
  * When the kernel wakes the reader: after a number of samples on one CPU (`events`), or when a ring holds
  * `watermarkBytes`, and every `flushMs` milliseconds in addition. `watermarkBytes` defaults to an eighth of
- * the ring.
+ * the ring. With `'adaptive'`, each sample wakes the reader. While a CPU sends more than 2,000 samples per
+ * second, a timer of 15 ms and the half-full ring do instead.
  *
- * A wake-up costs the traced process about 8 us, so use a watermark for many events a second.
+ * A wake-up costs the traced process about 8 us.
  * @example
  * ```ts
  * import type { Wakeup } from 'tsbpf';
@@ -17,6 +19,7 @@ import { fitsRing, type LostHandler, recordSize, type SampleHandler, sampleLayou
  * ```
  */
 export type Wakeup =
+  | 'adaptive'
   | { readonly events: number }
   | { readonly watermarkBytes?: number; readonly flushMs: number };
 
@@ -64,7 +67,7 @@ export interface CpuChange {
 export interface PerfBufferOptions {
   /** The size of each CPU's ring in pages of memory, a power of two. */
   readonly pagesPerCpu: number;
-  /** When the kernel wakes the reader. Default: at each sample. */
+  /** When the kernel wakes the reader. Default: `'adaptive'`. */
   readonly wakeup?: Wakeup;
   /** The size of the largest sample that programs send, in bytes. */
   readonly sampleBytes: number;
@@ -109,7 +112,11 @@ export function checkOptions(
     throw new RangeError(
       `the timestamp of a sample cannot be at offset ${timestamp}; use a multiple of 4 up to ${sampleBytes - 8}`,
     );
-  if (!wakeup) return;
+  if (wakeup === undefined || wakeup === 'adaptive') return;
+  if (typeof wakeup !== 'object')
+    throw new RangeError(
+      `wakeup cannot be '${wakeup}'; use 'adaptive', { events }, or { watermarkBytes, flushMs }`,
+    );
   const [name, value, most] =
     'events' in wakeup
       ? ['events', wakeup.events, 0xffff_ffff]
@@ -121,7 +128,11 @@ export function checkOptions(
 }
 
 /** Returns the wake-up of each ring, with defaults filled in. */
-export function ringWakeup({ pagesPerCpu, wakeup = { events: 1 } }: PerfBufferOptions, pageSize: number) {
+export function ringWakeup(
+  { pagesPerCpu, wakeup = 'adaptive' }: PerfBufferOptions,
+  pageSize: number,
+): RingWakeup {
+  if (wakeup === 'adaptive') return { events: 1 };
   if ('events' in wakeup) return wakeup;
   return { watermarkBytes: wakeup.watermarkBytes ?? (pagesPerCpu * pageSize) / 8 };
 }

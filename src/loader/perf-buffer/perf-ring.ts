@@ -5,8 +5,8 @@
  * A ring is nearly in order: only a program that interrupts another one, between the time that the other
  * takes and its output, writes the later record first. So a ring is read twice. `look` walks over its records
  * and finds the stragglers, which have an earlier time than a record before them. `drain` walks again and
- * delivers each straggler at its time. A straggler that is delivered before its turn in the ring gets another
- * record type in shared memory, so that no later walk finds it.
+ * delivers each straggler at its time. The kernel lets nobody write to the records, so the ring remembers the
+ * stragglers that it has delivered while records before them are held back.
  *
  * Source: man 2 perf_event_open (MMAP layout), kernel/events/ring_buffer.c.
  */
@@ -86,9 +86,6 @@ export function sampleLayout(timestamp: number | undefined): SampleLayout {
   return { count: HEADER, time: HEADER + COUNT + timestamp };
 }
 
-/** The type of a straggler that was delivered: the kernel has no type 0. */
-const DELIVERED = 0;
-
 /** Reads one ring. It does not own the mapping: call `release` before unmapping it. */
 export class PerfRing {
   readonly cpu: number;
@@ -132,6 +129,8 @@ export class PerfRing {
   #lateTimes: readonly number[] = [];
   #nextLate = 0;
   #lateTime = Number.POSITIVE_INFINITY;
+  /** The positions after `#at` of stragglers that were delivered before this look. */
+  #ahead: ReadonlySet<number> = new Set();
   /** The number of the last `look`. A drain that finds another number ends. */
   #looks = 0;
 
@@ -165,6 +164,7 @@ export class PerfRing {
     this.#start = Number(this.#origin & BigInt(this.#size - 1));
     this.#head = Number(head - this.#origin);
     this.#freed -= this.#at;
+    if (this.#ahead.size > 0 || this.#nextLate > 0) this.#keepAhead();
     this.#at = this.#end = 0;
     this.#corrupt = undefined;
     this.#looks++;
@@ -227,6 +227,7 @@ export class PerfRing {
     ];
     const late: number[] = [];
     const times: number[] = [];
+    const isAhead = this.#ahead.size > 0;
     let largest = Number.NEGATIVE_INFINITY;
     let at = 0;
     while (at < head) {
@@ -237,7 +238,7 @@ export class PerfRing {
         this.#spoil(at, `a record of type ${type} has ${size} bytes`);
         break;
       }
-      if (type === RECORD_SAMPLE) {
+      if (type === RECORD_SAMPLE && !(isAhead && this.#ahead.has(at))) {
         const time = this.#timeOf(at, size, largest);
         if (time >= largest) largest = time;
         else {
@@ -250,6 +251,13 @@ export class PerfRing {
     this.#end = at;
     this.#order.found(largest);
     if (late.length > 0) this.#setLate(late, times);
+  }
+
+  /** Remembers the stragglers that were delivered before their turn in the ring, for the next look. */
+  #keepAhead(): void {
+    const delivered = [...this.#ahead, ...this.#late.slice(0, this.#nextLate)];
+    this.#ahead = new Set(delivered.filter((at) => at >= this.#at).map((at) => at - this.#at));
+    this.#nextLate = 0;
   }
 
   /** Sorts the stragglers by time. The sort is stable, and fast for lists that are nearly sorted. */
@@ -280,7 +288,7 @@ export class PerfRing {
       size = (words[word + 1] as number) >>> 16;
       if (type === RECORD_SAMPLE) {
         const sampled = this.#timeOf(at, size, this.#largest);
-        if (sampled < this.#largest) continue;
+        if (sampled < this.#largest || (this.#ahead.size > 0 && this.#ahead.has(at))) continue;
         time = this.#largest = sampled;
         break;
       }
@@ -288,7 +296,7 @@ export class PerfRing {
         time = this.#largest;
         break;
       }
-      if (type !== DELIVERED) this.read++;
+      this.read++;
     }
     this.#at = at;
     this.#timeAt = time;
@@ -303,7 +311,6 @@ export class PerfRing {
       const offset = this.#offset(this.#late[this.#nextLate++] as number);
       this.#lateTime = this.#lateTimes[this.#nextLate] ?? Number.POSITIVE_INFINITY;
       this.time = Math.min(this.#timeAt, this.#lateTime);
-      this.#words[(this.#base + offset) >>> 2] = DELIVERED;
       this.#sample(offset, time, onSample);
       return;
     }
