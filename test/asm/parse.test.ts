@@ -218,6 +218,7 @@ map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map shard
 map byName: hashOfMaps, key 16 bytes, value 4 bytes, 9 entries , inner  map  shard
 map ways: instructionArray, key 4 bytes, value 16 bytes, 3 entries, labels a,b , a
 map stages: programArray, key 4 bytes, value 4 bytes, 2 entries
+map ring: ringBuffer , 65536  bytes
 a:
   r0 = 0
 b:
@@ -239,6 +240,7 @@ b:
       'map byName: hashOfMaps, key 16 bytes, value 4 bytes, 9 entries, inner map shard',
       'map ways: instructionArray, key 4 bytes, value 16 bytes, 3 entries, labels a, b, a',
       'map stages: programArray, key 4 bytes, value 4 bytes, 2 entries',
+      'map ring: ringBuffer, 65536 bytes',
     ],
   );
 });
@@ -320,6 +322,11 @@ const REFUSED: readonly [text: string, message: string][] = [
   ['map a: hash, key 8', "text:1:1: expected 'map NAME: KIND, key N bytes, value N bytes, N entries'"],
   ['map a: hsh, key 8 bytes, value 8 bytes, 1 entry', "text:1:8: unknown map type 'hsh'; known are hash"],
   ['map attempts: hash, key 8 bytes, value 8 bytes, 1 entry', "text:1:5: map 'attempts' is already declared"],
+  [
+    'map a: ringBuffer, key 4 bytes, value 4 bytes, 1 entry',
+    "text:1:8: a ring buffer has no keys and values: expected 'map NAME: ringBuffer, N bytes'",
+  ],
+  ['map a: ringBuffer, 4294967296 bytes', 'text:1:20: 4294967296 bytes is not between 1 and 2^32-1'],
   ['map a: array, key 8 bytes, value 8 bytes, 1 entry', 'text:1:19: the key of array has 4 bytes, not 8'],
   [
     'map a: hash, key 8 bytes, value 8 bytes, 1 entry, flag 1',
