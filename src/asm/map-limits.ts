@@ -78,7 +78,7 @@ export interface MapSizes {
   readonly flags: number;
 }
 
-/** Returns why every kernel refuses such a map, and what to do; undefined if none of the rules is broken. */
+/** Returns why every kernel refuses such a map, and what to do; undefined if it breaks no rule. */
 export function mapFault({ type, key, value, flags }: MapSizes): string | undefined {
   const limits = LIMITS[type];
   if (!limits) return undefined;

@@ -391,8 +391,8 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     mode: UpdateMode = UpdateMode.any,
   ): number {
     const chunks = this.#chunks(entries, (chunk, at, [key, value]) => {
-      this.#encode(value, chunk.values, at * this.#elements.value.length);
       chunk.keys.set(this.#encodeKey(key), at * this.#elements.key.length);
+      this.#encode(value, chunk.values, at * this.#elements.value.length);
     });
     return this.#write(Command.mapUpdateBatch, chunks, mode);
   }
@@ -413,7 +413,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Deletes all entries and returns them. An entry that others add meanwhile may stay.
+   * Deletes all entries and returns them. An entry that others add during the call may stay.
    *
    * On Linux 5.6 and later each entry of a hash table is read and deleted at once, so no update is lost. On
    * older kernels, and for tries, the value of an update between lookup and deletion is lost.
@@ -486,7 +486,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Lists each key with its value, as `keys` lists keys. A value is that of the moment at which its batch was
+   * Lists each key with its value, as `keys` lists keys. A value is as it was when its batch was
    * read.
    *
    * Without batches, each step of the loop reads one value and skips keys that were deleted before it; in a
@@ -527,13 +527,12 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   /** Sets the key of the next call. */
   #setKey(key: KeyOf<M>): void {
-    if (isKeyless(this.spec))
-      throw withSourcePosition(new TypeError(`map '${this.spec.name}': ${keylessHint(this.spec)}`));
     this.#elements.key.set(this.#encodeKey(key));
   }
 
   /** Encodes a key. The kernel refuses a prefix of a trie that is longer than its bits (EINVAL). */
   #encodeKey(key: KeyOf<M>): Uint8Array {
+    this.#checkKeys();
     const bytes = this.#keys.encode(key);
     if (this.spec.type !== MapType.lpmTrie) return bytes;
     const [length, bits] = [new DataView(bytes.buffer).getUint32(0, true), 8 * (bytes.length - 4)];
@@ -543,6 +542,12 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
         `the key of the map '${this.spec.name}' is a prefix of ${length} bits, but it has ${bits} bits after its length`,
       ),
     );
+  }
+
+  /** @throws {TypeError} for a map without keys. */
+  #checkKeys(): void {
+    if (isKeyless(this.spec))
+      throw withSourcePosition(new TypeError(`map '${this.spec.name}': ${keylessHint(this.spec)}`));
   }
 
   #key(chunk: Chunk, at: number): KeyOf<M> {
@@ -621,6 +626,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
 
   /** @throws {TypeError} for a map whose keys are indices. */
   #checkDeletable(): void {
+    this.#checkKeys();
     if (ARRAYS.has(this.spec.type))
       throw withSourcePosition(
         new TypeError(

@@ -110,8 +110,8 @@ export class Program implements Closeable {
    * Opens a program that is pinned at a path. The caller owns the program and closes it; it stays pinned.
    * `attach` can attach it where `spec` says.
    *
-   * The kernel must report the type and name of `spec`; it does not say where the program was meant to be
-   * attached.
+   * The type and name of the program must be those of `spec`. The kernel does not report the function or
+   * tracepoint that it was written for.
    * @throws {PathError} if the path is not the pin of such a program. @throws {NotPermittedError} @throws
    * {KernelError}
    */

@@ -13,6 +13,7 @@ import {
   perCpuHash,
 } from '../../src/asm/map.ts';
 import { mapFault } from '../../src/asm/map-limits.ts';
+import { queue } from '../../src/asm/queue.ts';
 import { Attr, Command } from '../../src/loader/bpf.ts';
 import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
 import { needsRoot, suite } from '../harness.ts';
@@ -176,5 +177,27 @@ test.skipIf(needsRoot, 'a refused call for an element: the error names the cause
     );
   });
 });
+
+test.skipIf(
+  needsRoot,
+  'the methods for many entries refuse a map without keys, and name those it has',
+  () => {
+    const map = BpfMap.create(here, queue('q', { value: u32, maxEntries: 4 })) as unknown as BpfMap;
+    try {
+      for (const work of [
+        () => map.updateMany([[undefined as never, 1 as never]]),
+        () => map.deleteMany([undefined as never]),
+        () => map.drain(),
+        () => map.clear(),
+      ])
+        assert.throws(
+          work,
+          /map 'q': a queue or stack has no keys; use push, pop and peek .*map-limits\.test\.ts:\d+\)$/,
+        );
+    } finally {
+      map.close();
+    }
+  },
+);
 
 test.run();

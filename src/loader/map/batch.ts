@@ -3,9 +3,9 @@
  *
  * The kernel reads a hash table bucket by bucket, each under its lock, and continues at a bucket number. An
  * update moves a key only within its bucket, so one pass reads each key that stays in the map exactly once,
- * and no key twice, whatever programs do meanwhile. An array is read index by index. Both kinds of map, and
- * no others, are read in batches: the kernel's generic batch for tries and maps of maps walks from key to
- * key as `Elements.keys` does, without its checks.
+ * and no key twice, even while programs change the map. An array is read index by index. Both kinds of map,
+ * and no others, are read in batches: the kernel's generic batch for tries and arrays of maps walks from key
+ * to key as `Elements.read` does, without its checks.
  *
  * Source: kernel/bpf/hashtab.c (`__htab_map_lookup_and_delete_batch`), kernel/bpf/syscall.c
  * (`generic_map_lookup_batch`, `generic_map_update_batch`, `generic_map_delete_batch`).

@@ -1,4 +1,4 @@
-/** Lists the entries of a map and lets the event loop run meanwhile. */
+/** Lists the entries of a map, with turns of the event loop between them. */
 import type { Chunk } from './batch.ts';
 
 /** The longest time without the event loop, in ms, and the entries after which it is checked. */
