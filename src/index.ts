@@ -111,6 +111,7 @@ export { Kernel } from './loader/kernel.ts';
 export type { FeatureGroup, Features, Support } from './loader/features.ts';
 export type { Lockdown } from './loader/kernel-facts.ts';
 export type { KernelSymbol } from './loader/symbol-table.ts';
+export { frameText, type ProcessSymbols, type StackFrame, Symbolizer } from './loader/symbolizer.ts';
 export type { Descriptor } from './loader/bpf.ts';
 export {
   DEFAULT_PAGES,
@@ -171,7 +172,7 @@ export {
 export { NativeCodeError } from './loader/native-code.ts';
 export { renderVerifierError } from './loader/verifier/report.ts';
 export type { VerifierSummary } from './loader/verifier/log.ts';
-export type { Limit, Poll, Syscalls } from './loader/syscalls.ts';
+export type { FileStat, Limit, Poll, Syscalls } from './loader/syscalls.ts';
 
 // Errors of the assembler and of kernel types, so that one import has every error class.
 export { AssembleError, ReachError } from './asm/assemble.ts';

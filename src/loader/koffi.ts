@@ -185,6 +185,13 @@ function openNative(): Syscalls {
           );
     },
     openFile: (path) => attempt(() => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)),
+    stat: (fd) =>
+      attempt(() => {
+        const stat = fstatSync(fd, { bigint: true });
+        const { dev: device, ino: inode, size, mtimeNs: modifiedNs, uid } = stat;
+        return { device, inode, size, modifiedNs, uid: Number(uid), isFile: stat.isFile() };
+      }),
+    readAt: (fd, target, position) => attempt(() => readSync(fd, target, 0, target.length, position)),
     inode: (fd) => BigInt(attempt(() => fstatSync(fd, { bigint: true }).ino)),
     fileSystem: (path) => attempt(() => statfsSync(path).type),
     readFile: (path) => attempt(() => readAtMost(path, LARGEST_FILE) ?? -Errno.EFBIG),

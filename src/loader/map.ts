@@ -11,6 +11,7 @@ import { encodeValue, layoutOf, type ValueDecoder, valueDecoder } from '../asm/l
 import { type GlobalsSpec, isPerCpu, type KeyOf, type MapSpec, MapType, type ValueOf } from '../asm/map.ts';
 import { isMapOfMaps, type MapOfMapsSpec } from '../asm/map-of-maps.ts';
 import { type BloomFilterSpec, isKeyless, type QueueSpec } from '../asm/queue.ts';
+import type { StackTraceSpec } from '../asm/stack-trace.ts';
 import { Command, Descriptor } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
 import { Errno } from './errno.ts';
@@ -295,6 +296,18 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   delete(key: KeyOf<M>): boolean {
     this.#setKey(key);
     return this.#elements.delete();
+  }
+
+  /**
+   * Returns the addresses of a stack, innermost first, by its number in a `stackTrace` map, or undefined if
+   * the map has no such stack, also for a negative number. `session.stack` and `Symbolizer` find their functions. Minimum kernel: 4.6.
+   * @throws {TypeError} for a map of another type. @throws {KernelError} @throws {ClosedError}
+   */
+  stack(id: M extends StackTraceSpec ? number : never): bigint[] | undefined {
+    this.#keyless.require('stack', MapType.stackTrace);
+    const addresses = id < 0 ? undefined : (this.lookup(id as KeyOf<M>) as bigint[] | undefined);
+    const end = addresses?.indexOf(0n) ?? -1;
+    return end < 0 ? addresses : addresses?.slice(0, end);
   }
 
   /**

@@ -17,6 +17,7 @@ import type { MapSpec, ProgramArraySpec } from '../asm/map.ts';
 import { listNearest } from '../asm/nearest.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool, ToolEvents } from '../asm/program.ts';
+import type { StackTraceSpec } from '../asm/stack-trace.ts';
 import { eventsMapsOf, mapsOf, tailCalledSlots } from '../asm/tool-parts.ts';
 import { NoSuchSymbolError } from './errors.ts';
 import { guarded, reportLater } from './handlers.ts';
@@ -32,6 +33,7 @@ import { checkTailCalled, ProgramArray } from './program-array.ts';
 import { missingFeatures, requireDeclared } from './requirements.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
 import { RingBuffer } from './ring-buffer.ts';
+import { type StackFrame, Symbolizer } from './symbolizer.ts';
 
 /**
  * The default size of each CPU's perf ring in pages: 64, which is 256 KiB with pages of 4 KiB.
@@ -218,6 +220,7 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
   readonly skipped: readonly SkippedProgram[];
   readonly #resources: Resources;
   readonly #parts: Parts;
+  #symbolizer: Symbolizer | undefined;
 
   private constructor(tool: Tool<E>, kernel: Kernel, resources: Resources, parts: Parts) {
     this.tool = tool;
@@ -269,6 +272,36 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
         ),
       );
     return map as unknown as BpfMap<M>;
+  }
+
+  /**
+   * Returns the frames of a stack, innermost first, by its number in a `stackTrace` map (`b.stackId`).
+   * Undefined if the map has no such stack, also for a negative number, which says why there is none.
+   *
+   * `pid` is the process of a user stack (`b.stackId` with `user`); without it the stack is the kernel's.
+   * Each call reads the mappings of the process. For many stacks of one process, use `Symbolizer`.
+   * @throws {RangeError} if the tool does not use the map. @throws {KernelError} @throws {ClosedError}
+   * @example
+   * ```ts
+   * import { frameText, type Session, type StackTraceSpec } from 'tsbpf';
+   *
+   * function print(session: Session, stacks: StackTraceSpec, id: number, pid?: number): void {
+   *   for (const frame of session.stack(stacks, id, { pid }) ?? []) console.log(frameText(frame));
+   * }
+   * console.log(print.length);
+   * ```
+   */
+  stack(
+    map: StackTraceSpec,
+    id: number,
+    { pid }: { readonly pid?: number | undefined } = {},
+  ): StackFrame[] | undefined {
+    const addresses = this.map(map).stack(id);
+    if (addresses === undefined) return undefined;
+    this.#symbolizer ??= new Symbolizer(this.kernel);
+    return pid === undefined
+      ? this.#symbolizer.kernelFrames(addresses)
+      : this.#symbolizer.process(pid).frames(addresses);
   }
 
   /** Returns the slots of a program array. @throws {RangeError} if the tool does not use the array. */

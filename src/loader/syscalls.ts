@@ -48,6 +48,33 @@ export interface Limit {
   readonly hard: bigint;
 }
 
+/**
+ * Facts about an open file (man 2 stat).
+ *
+ * @example
+ * ```ts
+ * import { type FileStat, Kernel } from 'tsbpf';
+ *
+ * const { syscalls } = new Kernel();
+ * const fd = syscalls.openFile('/etc/passwd');
+ * const stat: FileStat | number = syscalls.stat(fd);
+ * if (typeof stat !== 'number') console.log(stat.inode, stat.size, 'bytes');
+ * syscalls.close(fd);
+ * ```
+ */
+export interface FileStat {
+  readonly device: bigint;
+  readonly inode: bigint;
+  /** The size in bytes. */
+  readonly size: bigint;
+  /** The time of the last change of the content, in ns. */
+  readonly modifiedNs: bigint;
+  /** The owner. */
+  readonly uid: number;
+  /** Whether it is a regular file. */
+  readonly isFile: boolean;
+}
+
 /** Clocks (include/uapi/linux/time.h). */
 export const Clock = { realtime: 0, monotonic: 1 } as const;
 
@@ -119,6 +146,10 @@ export interface Syscalls {
   pidfdOpen(pid: number): number;
   /** `pidfd_getfd(2)`: a duplicate of a descriptor of another process, which closes on exec. */
   pidfdGetfd(pidfd: number, fd: number): number;
+  /** Facts about an open file, or minus the errno. */
+  stat(fd: number): FileStat | number;
+  /** `pread(2)` of up to the size of `target`, from an offset of the file. */
+  readAt(fd: number, target: Uint8Array, position: number): number;
   /** Returns the inode number of a descriptor, or minus the errno. */
   inode(fd: number): bigint;
   /** Returns the magic number of a path's file system (man 2 statfs), or minus the errno. */

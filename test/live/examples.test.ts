@@ -18,6 +18,7 @@ for (const [name, lines] of [
   ['execs', 60],
   ['files', 90],
   ['runqlat', 80],
+  ['stacks', 80],
 ] as const)
   test(`${name}.ts has fewer than ${lines} lines and imports only tsbpf`, () => {
     const text = readFileSync(source(name), 'utf8');

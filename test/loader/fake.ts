@@ -4,7 +4,7 @@
  * any call.
  */
 import { Errno } from '../../src/loader/errno.ts';
-import type { Limit, Poll, Syscalls } from '../../src/loader/syscalls.ts';
+import type { FileStat, Limit, Poll, Syscalls } from '../../src/loader/syscalls.ts';
 
 /** A recorded call, as text: `bpf 5`, `perfEventOpen cpu 3`, `ioctl 12 0x2400`, `close 12`. */
 export type Call = string;
@@ -45,6 +45,8 @@ export class FakeSyscalls implements Syscalls {
   readonly mappable = new Map<string, Uint8Array>();
   /** Inode numbers by path. These paths can be opened; a path that ends in a slash is a directory. */
   readonly inodes = new Map<string, bigint>();
+  /** Files that can be opened and read by `readAt`, by path. */
+  readonly contents = new Map<string, { readonly bytes: Uint8Array } & Partial<FileStat>>();
   /** The time of a clock, in ns. */
   onClock: (clock: number) => bigint = () => 0n;
   /** The result of perf_event_open(2); undefined for a new descriptor. */
@@ -63,6 +65,8 @@ export class FakeSyscalls implements Syscalls {
   onAppend: (path: string, text: string) => number = (_, text) => text.length;
   nextFd = 10;
   readonly #memory = new Map<bigint, Uint8Array>();
+  /** Paths of open `contents` by descriptor. */
+  readonly #paths = new Map<number, string>();
   /** Inode numbers by descriptor. */
   readonly #opened = new Map<number, bigint>();
   #nextAddress = 0x7f00_0000_0000n;
@@ -186,6 +190,11 @@ export class FakeSyscalls implements Syscalls {
 
   openFile(path: string): number {
     this.calls.push(`open ${path}`);
+    if (this.contents.has(path)) {
+      const fd = this.fd();
+      this.#paths.set(fd, path);
+      return fd;
+    }
     const inode = this.inodes.get(path);
     if (inode === undefined) return -Errno.ENOENT;
     const fd = this.fd();
@@ -201,6 +210,22 @@ export class FakeSyscalls implements Syscalls {
   pidfdGetfd(pidfd: number, fd: number): number {
     this.calls.push(`pidfd_getfd ${pidfd} ${fd}`);
     return this.onPidfd(fd);
+  }
+
+  stat(fd: number): FileStat | number {
+    const path = this.#paths.get(fd);
+    const content = path === undefined ? undefined : this.contents.get(path);
+    if (content === undefined) return -Errno.EBADF;
+    const { bytes, inode = 1n, uid = 0, modifiedNs = 0n, isFile = true } = content;
+    return { device: 1n, inode, size: BigInt(bytes.length), modifiedNs, uid, isFile };
+  }
+
+  readAt(fd: number, target: Uint8Array, position: number): number {
+    const bytes = this.contents.get(this.#paths.get(fd) ?? '')?.bytes;
+    if (bytes === undefined) return -Errno.EBADF;
+    const part = bytes.subarray(position, position + target.length);
+    target.set(part);
+    return part.length;
   }
 
   inode(fd: number): bigint {
