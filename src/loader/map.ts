@@ -299,8 +299,9 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   }
 
   /**
-   * Returns the addresses of a stack, innermost first, by its number in a `stackTrace` map, or undefined if
-   * the map has no such stack, also for a negative number. `session.stack` and `Symbolizer` find their functions. Minimum kernel: 4.6.
+   * Returns the addresses of a stack, innermost first, by its number in a `stackTrace` map. Undefined if the
+   * map has no such stack, also for a negative number. `session.stack` and `Symbolizer` find their functions.
+   * Minimum kernel: 4.6.
    * @throws {TypeError} for a map of another type. @throws {KernelError} @throws {ClosedError}
    */
   stack(id: M extends StackTraceSpec ? number : never): bigint[] | undefined {

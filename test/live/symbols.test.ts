@@ -1,4 +1,4 @@
-/** Stacks with the names of functions: of the kernel, of compiled programs, of libraries and of JavaScript. */
+/** Stacks with the names of functions: of the kernel, of programs, of libraries and of JavaScript. */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
