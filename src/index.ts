@@ -15,7 +15,10 @@ export {
   fentry,
   fexit,
   kprobe,
+  type Functions,
+  kprobeMulti,
   kretprobe,
+  kretprobeMulti,
   lsm,
   rawTracepoint,
   tpBtf,
@@ -137,6 +140,7 @@ export {
 export { unpin } from './loader/pin.ts';
 export { ProgramArray } from './loader/program-array.ts';
 export { attach, Link } from './loader/link.ts';
+export type { AttachedFunction, MultiLink, SkippedFunction } from './loader/kprobe-multi.ts';
 export { PerfBuffer } from './loader/perf-buffer.ts';
 export type { CpuChange, PerfBufferOptions, Wakeup } from './loader/perf-buffer/options.ts';
 export { RingBuffer, type RingBufferOptions } from './loader/ring-buffer.ts';
@@ -151,6 +155,7 @@ export { readTracepointFormat } from './loader/tracefs.ts';
 export { CgroupPaths } from './loader/cgroup-paths.ts';
 export { ProgramError, TsbpfError } from './asm/error.ts';
 export {
+  AmbiguousSymbolError,
   ClosedError,
   CorruptRingError,
   type Failure,
@@ -165,8 +170,10 @@ export {
   NotPermittedError,
   NoTracefsError,
   PathError,
+  SymbolError,
   UnsupportedError,
   UnsupportedInstructionError,
+  UntraceableSymbolError,
   VerifierError,
 } from './loader/errors.ts';
 export { NativeCodeError } from './loader/native-code.ts';

@@ -72,7 +72,10 @@ export interface Helper {
 
 const TRACING: readonly ProgramKind[] = ['tp_btf', 'fentry', 'fexit'];
 const LSM: readonly ProgramKind[] = ['lsm'];
-const AT_FUNCTIONS: readonly ProgramKind[] = ['kprobe', 'kretprobe', 'fentry', 'fexit'];
+const AT_FUNCTIONS: readonly ProgramKind[] = [
+  ...(['kprobe', 'kretprobe', 'kprobe_multi', 'kretprobe_multi'] as const),
+  ...(['fentry', 'fexit'] as const),
+];
 
 function helper(
   id: number,
@@ -844,8 +847,8 @@ export const perfEventReadValue = helper(
 );
 
 /**
- * Returns the address of the traced function (Linux 5.15, GPL only). For kprobe, kretprobe, fentry and fexit
- * programs.
+ * Returns the address of the traced function (Linux 5.15, GPL only). For kprobe, kretprobe, kprobe.multi,
+ * fentry and fexit programs.
  *
  * @example
  * import { getFuncIp, kprobe, target } from 'tsbpf';
@@ -855,12 +858,14 @@ export const perfEventReadValue = helper(
 export const getFuncIp = helper(173, 'get_func_ip', '5.15', ['ctx'], { only: AT_FUNCTIONS });
 
 /**
- * Returns the number that was passed when the program was attached (Linux 5.15).
+ * Returns the number that was passed when the program was attached (Linux 5.15): with `kprobeMulti` that of
+ * the function, otherwise 0.
  *
  * @example
- * import { getAttachCookie, kprobe, target } from 'tsbpf';
+ * import { getAttachCookie, hash, kprobeMulti, target, u64 } from 'tsbpf';
  *
- * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getAttachCookie));
+ * const calls = hash('calls', { key: u64, value: u64, maxEntries: 1024 });
+ * kprobeMulti('tcp_*', target('x64'), (b) => b.count(calls, b.call(getAttachCookie)));
  */
 export const getAttachCookie = helper(174, 'get_attach_cookie', '5.15', ['ctx']);
 
@@ -914,7 +919,10 @@ export const getSocketCookie = helper(46, 'get_socket_cookie', '4.12', ['kernelP
  *
  * fentry('tcp_v4_connect', target(process.arch, new Kernel().btf), (b) => b.call(skcToTcpSock, b.arg(0)));
  */
-export const skcToTcpSock = helper(137, 'skc_to_tcp_sock', '5.9', ['kernelPointer'], { only: TRACING });
+export const skcToTcpSock = helper(137, 'skc_to_tcp_sock', '5.9', ['kernelPointer'], {
+  result: 'pointer',
+  only: TRACING,
+});
 
 /**
  * Casts a socket to `struct tcp6_sock`; returns 0 if it is none (Linux 5.9). For fentry, fexit and tp_btf
@@ -925,7 +933,10 @@ export const skcToTcpSock = helper(137, 'skc_to_tcp_sock', '5.9', ['kernelPointe
  *
  * fentry('tcp_v6_connect', target(process.arch, new Kernel().btf), (b) => b.call(skcToTcp6Sock, b.arg(0)));
  */
-export const skcToTcp6Sock = helper(136, 'skc_to_tcp6_sock', '5.9', ['kernelPointer'], { only: TRACING });
+export const skcToTcp6Sock = helper(136, 'skc_to_tcp6_sock', '5.9', ['kernelPointer'], {
+  result: 'pointer',
+  only: TRACING,
+});
 
 // The machine.
 

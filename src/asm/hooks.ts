@@ -15,11 +15,12 @@ import { Builder } from './builder/builder.ts';
 import type { ContextLayout } from './builder/context-layout.ts';
 import { TsbpfError } from './error.ts';
 import { reportAtCaller, userCode, withSourcePosition } from './error-position.ts';
+import { addressName, type FunctionName, parseFunctionName } from './function-name.ts';
 import { checkObjectName, objectNameOf } from './object-name.ts';
 import { capture } from './position.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
 import { PROGRAM_TYPES, type ProgramKind } from './program-types.ts';
-import { kernelTypes, type Target, tracepointFormat } from './target.ts';
+import { inModule, kernelTypes, moduleTypes, type Target, tracepointFormat } from './target.ts';
 import { formatField, type TracepointFormat } from './tracepoint-format.ts';
 
 /**
@@ -52,6 +53,11 @@ interface Options {
  * Makes a program that runs at the entry of a kernel function, through a breakpoint. It reads the arguments
  * in registers: the first six on x64, eight on arm64.
  *
+ * `symbol` is a function's name, or `module:function`, `function+offset` or an address (a bigint, or text
+ * such
+ * as `0xffffffff81234560`). A module's function has typed arguments if the target has the module's types. At
+ * an offset the arguments may be gone, so the program has none; at an address they are u64.
+ *
  * Throws RangeError for a bad name. What the body throws is not caught, here and in the other hooks.
  *
  * @example
@@ -63,15 +69,21 @@ interface Options {
  * const onConnect = kprobe('tcp_v4_connect', target('x64'), (b) => b.count(sockets, b.arg(0)));
  * ```
  */
-export function kprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const context = contextOf('kprobe', functionOf(target, symbol), target);
-  return program({ kind: 'kprobe', symbol }, target, context, body, options);
+export function kprobe(
+  symbol: string | bigint,
+  target: Target,
+  body: Body,
+  options: Options = {},
+): ProgramSpec {
+  return atKprobe('kprobe', symbol, target, body, options);
 }
 
 /**
  * Makes a program that runs at the return of a kernel function. It reads the result (`b.retval`) but not the
  * arguments. The kernel tracks about two calls of a function per CPU at once. It misses the returns of
  * further calls, and counts them since Linux 6.7.
+ *
+ * `symbol` is as for `kprobe`, without an offset.
  *
  * @example
  * ```ts
@@ -82,17 +94,166 @@ export function kprobe(symbol: string, target: Target, body: Body, options: Opti
  * const onReturn = kretprobe('tcp_v4_connect', target('x64'), (b) => b.count(results, b.retval.as(s64)));
  * ```
  */
-export function kretprobe(symbol: string, target: Target, body: Body, options: Options = {}): ProgramSpec {
-  const context = contextOf('kretprobe', functionOf(target, symbol), target);
-  return program({ kind: 'kretprobe', symbol }, target, context, body, options);
+export function kretprobe(
+  symbol: string | bigint,
+  target: Target,
+  body: Body,
+  options: Options = {},
+): ProgramSpec {
+  return atKprobe('kretprobe', symbol, target, body, options);
+}
+
+function atKprobe(
+  kind: 'kprobe' | 'kretprobe',
+  at: string | bigint,
+  target: Target,
+  body: Body,
+  options: Options,
+): ProgramSpec {
+  const symbol = typeof at === 'bigint' ? addressName(at) : at;
+  const name = reportAtCaller(() => {
+    const parsed = parseFunctionName(symbol);
+    requireOne(kind, symbol);
+    if (kind === 'kretprobe') requireEntry(kind, symbol, parsed);
+    return parsed;
+  });
+  const on = inModule(target, name.module);
+  const context = contextOf(kind, functionOf(on, symbol, name), target);
+  return program({ kind, symbol }, on, context, body, options);
+}
+
+/**
+ * The functions of a kprobe.multi program: a name or pattern, a list of them, or an object that maps each to
+ * its cookie.
+ *
+ * @example
+ * ```ts
+ * import type { Functions } from 'tsbpf';
+ *
+ * const functions: Functions = { 'tcp_*': 6, 'udp_*': 17 };
+ * ```
+ */
+export type Functions = string | readonly string[] | Readonly<Record<string, bigint | number>>;
+
+/**
+ * Makes a program that runs at the entries of many kernel functions, attached by one link (Linux 5.18). On
+ * older kernels, and without CONFIG_FPROBE, it is attached by a kprobe for each function.
+ *
+ * `functions` are names and patterns: `*` stands for any characters, `?` for one, `[a-z]` for one of a set.
+ * `module:pattern` matches functions of a module. Each must match at least one function. The program reads
+ * the arguments as u64, by number. `getAttachCookie` returns the number of the function, which is that of
+ * its pattern if `functions` is an object; `link.multi` of `session.links` has the functions by these
+ * numbers, and those that the kernel does not allow.
+ *
+ * Throws RangeError for a bad name, no function, or a cookie that is no 64-bit number.
+ *
+ * @example
+ * ```ts
+ * import { getAttachCookie, hash, Kernel, kprobeMulti, Session, target, u64 } from 'tsbpf';
+ *
+ * const calls = hash('calls', { key: u64, value: u64, maxEntries: 10_240 });
+ * const onCall = kprobeMulti('tcp_*', target(process.arch), (b) => b.count(calls, b.call(getAttachCookie)));
+ *
+ * function watch(kernel: Kernel): void {
+ *   const session = Session.open({ name: 'calls', programs: [onCall] }, { kernel });
+ *   for (const { symbol, cookie } of session.links[0]?.multi?.functions ?? []) console.log(cookie, symbol);
+ *   session.close();
+ * }
+ * ```
+ */
+export function kprobeMulti(
+  functions: Functions,
+  target: Target,
+  body: Body,
+  options: Options = {},
+): ProgramSpec {
+  return atFunctions('kprobe_multi', functions, target, body, options);
+}
+
+/**
+ * Makes a program that runs at the returns of many kernel functions. It reads the result (`b.retval`).
+ * Otherwise like `kprobeMulti`.
+ *
+ * @example
+ * ```ts
+ * import { hash, kretprobeMulti, s32, target, u64 } from 'tsbpf';
+ *
+ * const results = hash('results', { key: s32, value: u64, maxEntries: 1024 });
+ *
+ * const onReturn = kretprobeMulti(['tcp_v4_connect', 'tcp_v6_connect'], target('x64'), (b) =>
+ *   b.count(results, b.retval.as(s32)),
+ * );
+ * ```
+ */
+export function kretprobeMulti(
+  functions: Functions,
+  target: Target,
+  body: Body,
+  options: Options = {},
+): ProgramSpec {
+  return atFunctions('kretprobe_multi', functions, target, body, options);
+}
+
+function atFunctions(
+  kind: 'kprobe_multi' | 'kretprobe_multi',
+  functions: Functions,
+  target: Target,
+  body: Body,
+  options: Options,
+): ProgramSpec {
+  const patterns =
+    typeof functions === 'string' ? [functions] : isList(functions) ? functions : Object.keys(functions);
+  const cookies =
+    typeof functions === 'string' || isList(functions) ? undefined : Object.values(functions).map(BigInt);
+  reportAtCaller(() => {
+    if (patterns.length === 0)
+      throw new RangeError(`${PROGRAM_TYPES[kind].title} has no function; name at least one`);
+    for (const pattern of patterns) requirePattern(kind, pattern);
+    const bad = cookies?.find((cookie) => BigInt.asUintN(64, cookie) !== cookie);
+    if (bad !== undefined) throw new RangeError(`the cookie ${bad} is no unsigned 64-bit number`);
+  });
+  const name =
+    patterns.length === 1 ? (patterns[0] as string) : `${patterns[0]} and ${patterns.length - 1} more`;
+  const context = contextOf(kind, { name, prototype: undefined }, target);
+  const attachment = { kind, functions: patterns, ...(cookies && { cookies }) };
+  return program(attachment, target, context, body, options);
+}
+
+function isList(functions: Exclude<Functions, string>): functions is readonly string[] {
+  return Array.isArray(functions);
+}
+
+/** Throws RangeError unless a text is a function's name or a pattern of names. */
+function requirePattern(kind: ProgramKind, pattern: string): void {
+  const parsed = parseFunctionName(pattern);
+  requireEntry(kind, pattern, parsed);
+  if (parsed.symbol === undefined)
+    throw new RangeError(`${kind} ${pattern}: it takes names and patterns; for an address use kprobe`);
+}
+
+/** Throws RangeError for a pattern of names. */
+function requireOne(kind: ProgramKind, symbol: string): void {
+  if (/[*?[]/.test(symbol))
+    throw new RangeError(
+      `${kind} ${symbol}: only kprobeMulti and kretprobeMulti take patterns; name one function`,
+    );
+}
+
+/** Throws RangeError unless a name refers to the entry of a function. */
+function requireEntry(kind: ProgramKind, symbol: string, { offset }: FunctionName): void {
+  if (offset !== 0)
+    throw new RangeError(`${kind} ${symbol}: only a kprobe has an offset; remove it, or use kprobe`);
 }
 
 /**
  * Makes a program that the entry of a kernel function calls, without a breakpoint (Linux 5.5). It
  * reads all arguments, and kernel structures by plain loads.
  *
- * Throws NoBtfError if the target has no kernel types. If they do not have the function, loading the program
- * throws NoSuchSymbolError.
+ * `symbol` is a function's name, or `module:function` (Linux 5.11), for which the target needs the module's
+ * types: `{ ...target(process.arch, kernel.btf), modules: { nf_nat: kernel.moduleBtf('nf_nat') } }`.
+ *
+ * Throws NoBtfError if the target has no kernel types, or not those of the module. If they do not have the
+ * function, loading the program throws NoSuchSymbolError.
  *
  * @example
  * ```ts
@@ -158,9 +319,23 @@ function atFunction(
   body: Body,
   options: Options,
 ): ProgramSpec {
-  const btfId = reportAtCaller(() => kernelTypes(target, `the function ${symbol}`)).find('func', symbol);
-  const context = contextOf(kind, functionOf(target, symbol), target);
-  return program({ kind, symbol, btfId }, target, context, body, options);
+  const { name, on, btfId } = reportAtCaller(() => {
+    const parsed = parseFunctionName(symbol);
+    requireOne(kind, symbol);
+    requireEntry(kind, symbol, parsed);
+    if (parsed.symbol === undefined)
+      throw new RangeError(
+        `${kind} ${symbol}: only a kprobe has an address; name the function, or use kprobe`,
+      );
+    const kernel = kernelTypes(target, `the function ${symbol}`);
+    const types = parsed.module === undefined ? kernel : moduleTypes(target, parsed.module, symbol);
+    const id = types.find('func', parsed.symbol);
+    // A module's types extend the kernel's, whose functions are not in the module.
+    const isElsewhere = types !== kernel && id !== undefined && id <= kernel.count;
+    return { name: parsed, on: { ...target, kernel: types }, btfId: isElsewhere ? undefined : id };
+  });
+  const context = contextOf(kind, functionOf(on, symbol, name), target);
+  return program({ kind, symbol, btfId }, on, context, body, options);
 }
 
 /**
@@ -280,10 +455,13 @@ export function tracepoint(
   return program({ kind: 'tracepoint', category, tracepoint: name }, target, context, body, options);
 }
 
+/** A traced function or tracepoint; `isInside` if it is an instruction after the entry of a function. */
+type Traced = Omit<TracedFunction, 'hook'> & { readonly isInside?: boolean };
+
 /** The context layout of a program at a function or tracepoint, by the row of its program type. */
 function contextOf(
   kind: ProgramKind,
-  on: Omit<TracedFunction, 'hook'>,
+  on: Traced,
   { architecture }: Target,
   format?: TracepointFormat,
 ): ContextLayout {
@@ -295,7 +473,12 @@ function contextOf(
   };
   switch (context) {
     case 'pt_regs':
-      return { kind, name, argument: argumentsOf(called, argumentRegisters(architecture)) };
+      return {
+        ...{ kind, name },
+        argument: on.isInside
+          ? none('registers may have changed before this instruction; probe the entry of the function')
+          : argumentsOf(called, argumentRegisters(architecture)),
+      };
     case 'pt_regs_at_return':
       return {
         ...{ kind, name, argument: none('the arguments are gone at the return') },
@@ -319,10 +502,11 @@ function contextOf(
   }
 }
 
-/** A function and, if the target's types have it, its prototype. */
-function functionOf({ kernel }: Target, symbol: string): Omit<TracedFunction, 'hook'> {
-  const id = kernel?.find('func', symbol);
-  return { name: symbol, prototype: id === undefined ? undefined : kernel?.prototypeOf(id) };
+/** A function and, if the target's types have it, its prototype. `text` names it in messages. */
+function functionOf({ kernel }: Target, text: string, { symbol, offset }: FunctionName): Traced {
+  const id = symbol === undefined ? undefined : kernel?.find('func', symbol);
+  const prototype = id === undefined ? undefined : kernel?.prototypeOf(id);
+  return { name: text, prototype, ...(offset !== 0 && { isInside: true }) };
 }
 
 /**
@@ -346,6 +530,12 @@ function tracepointOf({ kernel }: Target, tracepoint: string): Omit<TracedFuncti
   return { name: tracepoint, prototype: { ...others, parameters: parameters.slice(1) }, names };
 }
 
+/** What the default name of a program is made from: a function without its module, or a tracepoint. */
+function nameOf(attachment: Attachment): string {
+  if ('functions' in attachment) return attachment.functions[0] ?? '';
+  return 'symbol' in attachment ? attachment.symbol.replace(/^.*:/, '') : attachment.tracepoint;
+}
+
 function program(
   attachment: Attachment,
   target: Target,
@@ -353,7 +543,7 @@ function program(
   body: Body,
   { name: chosen, optional = false }: Options,
 ): ProgramSpec {
-  const name = chosen ?? objectNameOf('symbol' in attachment ? attachment.symbol : attachment.tracepoint);
+  const name = chosen ?? objectNameOf(nameOf(attachment));
   checkObjectName('program', name);
   const builder = new Builder(target, context);
   const result = userCode(() => body(builder));

@@ -83,6 +83,7 @@ function slotsIn(tailCalled: TailCalled, program: ProgramSpec): string[] {
 function describe(attachment: Attachment): string {
   if (attachment.kind === 'tracepoint')
     return `${attachment.kind} ${attachment.category}:${attachment.tracepoint}`;
+  if ('functions' in attachment) return `${attachment.kind} ${attachment.functions.join(', ')}`;
   return `${attachment.kind} ${'symbol' in attachment ? attachment.symbol : attachment.tracepoint}`;
 }
 

@@ -10,6 +10,8 @@
 export type ProgramKind =
   | 'kprobe'
   | 'kretprobe'
+  | 'kprobe_multi'
+  | 'kretprobe_multi'
   | 'fentry'
   | 'fexit'
   | 'lsm'
@@ -39,8 +41,11 @@ export interface ProgramType {
   readonly context: ContextKind;
   /** Whether the verifier knows the argument types, so that plain loads can follow their pointers. */
   readonly trusted: boolean;
-  /** The attach method: a perf event of a kprobe or tracepoint, or BPF_RAW_TRACEPOINT_OPEN. */
-  readonly attach: 'kprobe_event' | 'tracepoint_event' | 'raw_tracepoint_open';
+  /**
+   * The attach method: a perf event of a kprobe or tracepoint, a link to many functions, or
+   * BPF_RAW_TRACEPOINT_OPEN.
+   */
+  readonly attach: 'kprobe_event' | 'kprobe_multi' | 'tracepoint_event' | 'raw_tracepoint_open';
   /** The default return value. */
   readonly result: number;
   /** The only return value that the verifier accepts. Absent if it accepts any. */
@@ -48,11 +53,14 @@ export interface ProgramType {
 }
 
 const KPROBE = { number: 2, trusted: false, attach: 'kprobe_event', result: 0 } as const;
+const KPROBE_MULTI = { ...KPROBE, attach: 'kprobe_multi', expectedAttachType: 42 } as const;
 const TRACING = { number: 26, trusted: true, attach: 'raw_tracepoint_open', result: 0 } as const;
 
 export const PROGRAM_TYPES: Readonly<Record<ProgramKind, ProgramType>> = {
   kprobe: { ...KPROBE, title: 'kprobe', context: 'pt_regs' },
   kretprobe: { ...KPROBE, title: 'kretprobe', context: 'pt_regs_at_return' },
+  kprobe_multi: { ...KPROBE_MULTI, title: 'kprobe.multi', context: 'pt_regs' },
+  kretprobe_multi: { ...KPROBE_MULTI, title: 'kretprobe.multi', context: 'pt_regs_at_return' },
   fentry: { ...TRACING, title: 'fentry', context: 'array', expectedAttachType: 24, mustReturn: 0 },
   fexit: { ...TRACING, title: 'fexit', context: 'array_with_result', expectedAttachType: 25, mustReturn: 0 },
   lsm: { ...TRACING, number: 29, title: 'LSM hook', context: 'array_with_result', expectedAttachType: 27 },

@@ -8,14 +8,27 @@ import type { MapSpec, ProgramArraySpec } from './map.ts';
 
 /** The attach point of a program. The hooks (`kprobe`, `fentry`, ...) make it. */
 export type Attachment =
-  /** The entry of a kernel function (program type kprobe). */
+  /**
+   * The entry of a kernel function, or an instruction in it (program type kprobe). `symbol` is
+   * `[module:]function[+offset]` or an address, `0xffffffff81234560`.
+   */
   | { readonly kind: 'kprobe'; readonly symbol: string }
   /** Its return (program type kprobe). */
   | { readonly kind: 'kretprobe'; readonly symbol: string }
   /**
-   * The entry of a kernel function, its arguments known by BTF (Linux 5.5). `btfId` is the function's BTF id;
-   * it is absent if vmlinux BTF does not have the function, because it is inlined, in a module, or does not
-   * exist.
+   * The entries or returns of many kernel functions, by names and patterns (program type kprobe, Linux 5.18).
+   * `cookies` has a number for each of `functions`; by default each function that matches has its own, from
+   * 0.
+   */
+  | {
+      readonly kind: 'kprobe_multi' | 'kretprobe_multi';
+      readonly functions: readonly string[];
+      readonly cookies?: readonly bigint[];
+    }
+  /**
+   * The entry of a kernel function, its arguments known by BTF (Linux 5.5). `symbol` is `[module:]function`.
+   * `btfId` is the function's BTF id; it is absent if the BTF of the kernel or module does not have the
+   * function, because it is inlined, in another module, or does not exist.
    */
   | { readonly kind: 'fentry'; readonly symbol: string; readonly btfId?: number }
   /** The return of a kernel function, with its arguments (Linux 5.5); `btfId` as for fentry. */

@@ -16,6 +16,11 @@ export interface Target {
   readonly kernel?: Btf;
   /** The formats of the classic tracepoints that the program reads. See `readTracepointFormat`. */
   readonly formats?: readonly TracepointFormat[];
+  /**
+   * The types of kernel modules by name, for functions in modules (`module:function`). See
+   * `Kernel.moduleBtf`.
+   */
+  readonly modules?: Readonly<Record<string, Btf | undefined>>;
 }
 
 /**
@@ -57,6 +62,25 @@ export function kernelTypes(target: Target, wanted = 'a kernel structure'): Btf 
       'target(process.arch, new Kernel().btf). If that is undefined, this kernel has no BTF in ' +
       '/sys/kernel/btf/vmlinux: mount sysfs (mount -t sysfs sysfs /sys), or boot a kernel built with ' +
       'CONFIG_DEBUG_INFO_BTF=y (Linux 5.4 or later; most distributions enable it)',
+  );
+}
+
+/** Returns the target for a function in a module: with the module's types, if the target has them. */
+export function inModule(target: Target, module: string | undefined): Target {
+  const kernel = module === undefined ? undefined : target.modules?.[module];
+  return kernel === undefined ? target : { ...target, kernel };
+}
+
+/**
+ * Returns the types of a module. Throws NoBtfError if the target has none; `wanted` names what needs them.
+ */
+export function moduleTypes({ modules }: Target, module: string, wanted: string): Btf {
+  const types = modules?.[module];
+  if (types !== undefined) return types;
+  throw new NoBtfError(
+    `the function ${wanted} needs the types of the module ${module}, but the target has none: pass them as ` +
+      `{ ...target(process.arch, kernel.btf), modules: { ${module}: kernel.moduleBtf('${module}') } }. If that is ` +
+      `undefined, the module is not loaded (modprobe ${module}) or has no BTF in /sys/kernel/btf (Linux 5.11)`,
   );
 }
 

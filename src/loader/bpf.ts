@@ -68,7 +68,7 @@ export class Attr {
   readonly bytes: Uint8Array;
   readonly #view: DataView;
   readonly #syscalls: Syscalls;
-  readonly #pinned = new Map<number, Uint8Array>();
+  readonly #pinned: Uint8Array[] = [];
 
   constructor(syscalls: Syscalls, size: number) {
     this.#syscalls = syscalls;
@@ -88,8 +88,15 @@ export class Attr {
 
   /** Writes the address of `target`, which stays alive as long as this attribute. */
   pointer(offset: number, target: Uint8Array): this {
-    this.#pinned.set(offset, target);
-    return this.u64(offset, this.#syscalls.address(target));
+    return this.u64(offset, this.addressOf(target));
+  }
+
+  /**
+   * Returns the address of `target`, which stays alive as long as this attribute: for arrays of pointers.
+   */
+  addressOf(target: Uint8Array): bigint {
+    this.#pinned.push(target);
+    return this.#syscalls.address(target);
   }
 
   /** Writes an object name, cut to the kernel's 15 characters. */
@@ -144,7 +151,7 @@ export class Descriptor implements Closeable {
   constructor(syscalls: Syscalls, fd: number, name: string) {
     this.#syscalls = syscalls;
     this.#name = name;
-    this.#fd = fd;
+    this.#fd = fd > 2 ? syscalls.adopt(fd) : fd;
     if (fd > 2) return;
     const moved = syscalls.dup(fd);
     syscalls.close(fd);
@@ -154,7 +161,7 @@ export class Descriptor implements Closeable {
         errno: -moved,
         tried: `move the descriptor ${fd} of ${name} to a number above 2`,
       });
-    this.#fd = moved;
+    this.#fd = syscalls.adopt(moved);
   }
 
   /** The descriptor's number. @throws {ClosedError} after `close()`. */

@@ -58,6 +58,7 @@ const rows: readonly (readonly [number, string, string])[] = [
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
+  ESRCH: 3,
   EINTR: 4,
   E2BIG: 7,
   EBADF: 9,
@@ -77,6 +78,7 @@ export const Errno = {
   ENOSPC: 28,
   ERANGE: 34,
   ENOSYS: 38,
+  EILSEQ: 84,
   ENOTSOCK: 88,
   EOPNOTSUPP: 95,
   EADDRNOTAVAIL: 99,

@@ -135,9 +135,40 @@ export class LockdownError extends NotPermittedError {
 }
 
 /**
- * The kernel has no function or tracepoint with the name that a program attaches to. A session skips a
- * program with
- * `optional: true` instead of throwing this error (`session.skipped`).
+ * A program cannot attach to a function or tracepoint. The base class of `NoSuchSymbolError`,
+ * `AmbiguousSymbolError` and `UntraceableSymbolError`. A session skips a program with `optional: true`
+ * instead of throwing one of them (`session.skipped`).
+ *
+ * @example
+ * ```ts
+ * import { AmbiguousSymbolError, Session, SymbolError, type Tool } from 'tsbpf';
+ *
+ * function open(tool: Tool): Session | undefined {
+ *   try {
+ *     return Session.open(tool);
+ *   } catch (error) {
+ *     if (!(error instanceof SymbolError)) throw error;
+ *     console.log(`cannot attach to ${error.symbol}: ${error.hint}`);
+ *     if (error instanceof AmbiguousSymbolError) console.log(error.candidates);
+ *     return undefined;
+ *   }
+ * }
+ * ```
+ */
+export class SymbolError extends KernelError {
+  override name = 'SymbolError';
+  override readonly code: string = 'ERR_SYMBOL';
+  /** The kernel function or tracepoint, as the program names it. */
+  readonly symbol: string;
+
+  constructor(symbol: string, failure: Failure) {
+    super(failure);
+    this.symbol = symbol;
+  }
+}
+
+/**
+ * The kernel has no function or tracepoint with the name that a program attaches to.
  *
  * @example
  * ```ts
@@ -154,16 +185,55 @@ export class LockdownError extends NotPermittedError {
  * }
  * ```
  */
-export class NoSuchSymbolError extends KernelError {
+export class NoSuchSymbolError extends SymbolError {
   override name = 'NoSuchSymbolError';
   override readonly code = 'ERR_NO_SYMBOL';
-  /** The missing kernel function or tracepoint. */
-  readonly symbol: string;
+}
 
-  constructor(symbol: string, failure: Failure) {
-    super(failure);
-    this.symbol = symbol;
+/**
+ * Several functions of the kernel have the name that a program attaches to. The message has their number and
+ * their addresses, by which a kprobe can choose one.
+ *
+ * Before Linux 6.6 the kernel silently probes the first one.
+ * @example
+ * ```ts
+ * import { AmbiguousSymbolError } from 'tsbpf';
+ *
+ * function list(error: AmbiguousSymbolError): string[] {
+ *   return error.candidates.map(({ address, module }) => `0x${address.toString(16)} ${module ?? 'kernel'}`);
+ * }
+ * ```
+ */
+export class AmbiguousSymbolError extends SymbolError {
+  override name = 'AmbiguousSymbolError';
+  override readonly code = 'ERR_AMBIGUOUS_SYMBOL';
+  /**
+   * The functions with this name. Their address is 0 if the kernel hides addresses. Empty if /proc/kallsyms
+   * cannot be read.
+   */
+  readonly candidates: readonly { readonly address: bigint; readonly module?: string }[];
+
+  constructor(symbol: string, candidates: AmbiguousSymbolError['candidates'], failure: Failure) {
+    super(symbol, failure);
+    this.candidates = candidates;
   }
+}
+
+/**
+ * The kernel has the function, but does not allow a program to attach to it: it is part of the tracing or
+ * entry code, it was freed after booting, or the compiler inlined or renamed it. The message says which.
+ *
+ * @example
+ * ```ts
+ * import { UntraceableSymbolError } from 'tsbpf';
+ *
+ * const explain = (error: unknown) => (error instanceof UntraceableSymbolError ? error.hint : undefined);
+ * console.log(explain(undefined));
+ * ```
+ */
+export class UntraceableSymbolError extends SymbolError {
+  override name = 'UntraceableSymbolError';
+  override readonly code = 'ERR_UNTRACEABLE_SYMBOL';
 }
 
 /**

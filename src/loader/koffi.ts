@@ -5,6 +5,7 @@ import {
   fstatSync,
   openSync,
   readdirSync,
+  readlinkSync,
   readSync,
   statfsSync,
   statSync,
@@ -23,6 +24,7 @@ import { LARGEST_FILE, type Limit, type Poll, PollEvents, Protection, type Sysca
 const MAP_SHARED = 0x1;
 const MAP_PRIVATE = 0x2;
 const F_DUPFD_CLOEXEC = 1030;
+const O_CLOEXEC = 0o2000000;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const RLIMIT_MEMLOCK = 8;
@@ -97,6 +99,10 @@ function openNative(): Syscalls {
   const munmap = define('int munmap(uintptr_t address, size_t length)');
   const read = define('long read(int fd, void *target, size_t size)');
   const close = define('int close(int fd)');
+  const dup3 = define('int dup3(int from, int to, int flags)');
+  /** Descriptors of a worker thread that Node closes at the thread's end. */
+  const adopted = new Set<number>();
+  let inWorker: boolean | undefined;
   const fcntl = define('int fcntl(int fd, int command, long argument)');
   const flock = define('int flock(int fd, int operation)');
   const sigmask = define('int pthread_sigmask(int how, void *set, void *old)');
@@ -153,8 +159,22 @@ function openNative(): Syscalls {
       map(fd, length, MAP_SHARED, offset, protection),
     munmap: (mapping) => orErrno(munmap(koffi.address(mapping), mapping.byteLength)),
     read: (fd, target) => orErrno(read(fd, target, target.byteLength)),
-    close: (fd) => orErrno(close(fd)),
+    close: (fd) => (adopted.delete(fd) ? attempt(() => closeSync(fd) ?? 0) : orErrno(close(fd))),
     dup: (fd) => orErrno(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
+    adopt(fd) {
+      inWorker ??= isWorker();
+      if (!inWorker) return fd;
+      // Node closes what fs opened in a worker. So fs opens a number, and the descriptor takes its place.
+      const number = attempt(() => openSync('/', constants.O_RDONLY));
+      if (number < 0) return fd;
+      if (number <= 2 || dup3(fd, number, O_CLOEXEC) < 0) {
+        closeSync(number);
+        return fd;
+      }
+      close(fd);
+      adopted.add(number);
+      return number;
+    },
     flock: (fd) => orErrno(flock(fd, LOCK_EX | LOCK_NB)),
     pidfdOpen: (pid) => orErrno(sysPidfd(PIDFD_OPEN, pid, 0, 0)),
     pidfdGetfd: (pidfd, fd) => orErrno(sysPidfd(PIDFD_GETFD, pidfd, fd, 0)),
@@ -281,6 +301,14 @@ function signalSet(signal: number): Uint8Array {
 }
 
 /** Runs `work`. Returns its result, or minus the errno of its exception. */
+/** Whether this is not the main thread. Asks /proc, because node:worker_threads takes long to load. */
+function isWorker(): boolean {
+  const path = attempt(() => readlinkSync('/proc/thread-self')); // PID/task/TID
+  if (typeof path === 'number') return false;
+  const [process, , thread] = path.split('/');
+  return process !== thread;
+}
+
 function attempt<T>(work: () => T): T | number {
   try {
     return work();

@@ -14,18 +14,15 @@
 import type { Attachment } from '../asm/program.ts';
 import { Attr, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { MOUNT_TRACEFS, NoSuchSymbolError, UnsupportedError } from './errors.ts';
+import { type Failure, type KernelError, MOUNT_TRACEFS, UnsupportedError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { isConfidential } from './lockdown.ts';
-import { PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
+import { anyCpu, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { kernelError } from './permission.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
+import { isAboutSymbol, symbolError } from './symbol-error.ts';
 import { readText } from './text.ts';
 import { tracefsRoot } from './tracefs.ts';
-
-/** The hint for a probe of an ambiguous name (EADDRNOTAVAIL). */
-export const SEVERAL_FUNCTIONS =
-  'several functions of this kernel have this name; probe another function, such as a caller';
 
 /** A line of `kprobe_events` that a tsbpf process wrote: group and event, pid, and start time. */
 const OWN_EVENT = /^[pr]\d*:(tsbpf_(\d+)_(\d+)\/\S+) /gm;
@@ -103,7 +100,7 @@ export function kprobesUnsupportedReason(kernel: Kernel): UnsupportedError | und
 /**
  * Defines an event at the entry or the return of a kernel function and opens it, disabled. The caller closes
  * it.
- * @throws {NoSuchSymbolError} @throws {UnsupportedError} if there is no `kprobe_events`. @throws
+ * @throws {SymbolError} @throws {UnsupportedError} if there is no `kprobe_events`. @throws
  * {NotPermittedError}
  * @throws {KernelError}
  */
@@ -171,23 +168,21 @@ function define(kernel: Kernel, file: string, { kind, symbol }: KprobeAttachment
     );
   let errno = 0;
   for (let attempt = 0; attempt < NAME_ATTEMPTS; attempt++) {
-    const event = `${symbol.replaceAll(/\W/g, '_').slice(0, MAX_SYMBOL)}_${++eventCount}`;
+    // A name cannot begin with a digit, as an address does.
+    const event = `${symbol.replace(/^\d/, 'at_$&').replaceAll(/\W/g, '_').slice(0, MAX_SYMBOL)}_${++eventCount}`;
     const name = `tsbpf_${self.pid}_${self.start}/${event}`;
     errno = -kernel.syscalls.appendFile(file, `${kind === 'kretprobe' ? 'r' : 'p'}:${name} ${symbol}\n`);
     if (errno <= 0) return name;
     if (errno !== Errno.EEXIST) break;
   }
-  const failure = { syscall: `write(${file})`, errno, tried };
-  // Since 6.11 EINVAL can also mean several functions with this name.
-  if (errno === Errno.ENOENT || errno === Errno.EINVAL)
-    throw new NoSuchSymbolError(symbol, {
-      ...failure,
-      hint:
-        'this kernel has no such function, it cannot be probed, or several functions have this name; ' +
-        'it may be renamed or inlined: see /proc/kallsyms',
-    });
-  if (errno === Errno.EADDRNOTAVAIL) throw kernelError(kernel, { ...failure, hint: SEVERAL_FUNCTIONS });
-  throw kernelError(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
+  throw kprobeError(kernel, symbol, { syscall: `write(${file})`, errno, tried });
+}
+
+/** Creates the error for a kprobe that the kernel did not create, in the PMU or in `kprobe_events`. */
+export function kprobeError(kernel: Kernel, symbol: string, failure: Failure): KernelError {
+  return isAboutSymbol(failure.errno)
+    ? symbolError(kernel, symbol, 'kprobe', failure)
+    : kernelError(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
 }
 
 function remove(kernel: Kernel, file: string, name: string): void {
@@ -202,9 +197,7 @@ function openByName(kernel: Kernel, root: string, name: string): number {
     .u32(0, TYPE_TRACEPOINT)
     .u32(4, 72)
     .u64(8, BigInt(id.trim()))
-    .use((attr) =>
-      kernel.syscalls.perfEventOpen(attr, -1, kernel.onlineCpus[0] ?? 0, -1, PERF_FLAG_FD_CLOEXEC),
-    );
+    .use((attr) => kernel.syscalls.perfEventOpen(attr, -1, anyCpu(kernel), -1, PERF_FLAG_FD_CLOEXEC));
 }
 
 /**

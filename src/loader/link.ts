@@ -7,27 +7,48 @@
  * include/uapi/linux/bpf.h (`struct bpf_link_info`).
  */
 import { reportAtCaller } from '../asm/error-position.ts';
+import { addressName, type FunctionName, parseFunctionName } from '../asm/function-name.ts';
 import type { Attachment, ProgramSpec } from '../asm/program.ts';
 import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { Attr, Command, cString, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { type Failure, type KernelError, NoSuchSymbolError, PathError, UnsupportedError } from './errors.ts';
+import {
+  type Failure,
+  type KernelError,
+  NoSuchSymbolError,
+  PathError,
+  SymbolError,
+  UnsupportedError,
+  UntraceableSymbolError,
+} from './errors.ts';
+import { functionsNamed } from './kallsyms.ts';
 import type { Kernel } from './kernel.ts';
 import {
   type KprobeAttachment,
   type KprobeEvent,
+  kprobeError,
   openKprobeEvent,
   removeStaleKprobeEvents,
-  SEVERAL_FUNCTIONS,
 } from './kprobe-events.ts';
+import {
+  attachAll,
+  createMultiLink,
+  hasKprobeMulti,
+  type MatchedFunction,
+  type MultiAttachment,
+  type MultiLink,
+  matchFunctions,
+} from './kprobe-multi.ts';
 import { type FunctionAttachment, isCalledByFunction } from './load/function.ts';
 import { linkInfo } from './loaded/objects.ts';
 import { objectInfo } from './object-info.ts';
-import { IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
+import { anyCpu, IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
 import { kernelError } from './permission.ts';
 import { nothingPinned, openPin, pinObject } from './pin.ts';
 import type { Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
+import { isAboutSymbol, symbolError } from './symbol-error.ts';
+import { readKallsyms } from './symbol-table.ts';
 import { tracepointId } from './tracefs.ts';
 
 /**
@@ -49,6 +70,8 @@ import { tracepointId } from './tracefs.ts';
 export class Link implements Closeable {
   /** The kernel function or tracepoint that the program is attached to. */
   readonly attachment: Attachment;
+  /** What a kprobe.multi program is attached to. Absent for other programs. */
+  readonly multi: MultiLink | undefined;
   readonly #resource: Closeable;
   readonly #countMissed: () => number | undefined;
   /** The link in the kernel; undefined for perf events before Linux 5.15. */
@@ -64,8 +87,10 @@ export class Link implements Closeable {
     resource: Closeable,
     countMissed: () => number | undefined,
     pinnable?: Pinnable,
+    multi?: MultiLink,
   ) {
     this.attachment = attachment;
+    this.multi = multi;
     this.#resource = resource;
     this.#countMissed = countMissed;
     this.#pinnable = pinnable;
@@ -160,6 +185,7 @@ interface Pinnable {
 /** The kinds of links (`enum bpf_link_type`) of each attachment. */
 const LINK_KINDS: Readonly<Record<Attachment['kind'], string>> = {
   ...{ kprobe: 'perf_event', kretprobe: 'perf_event', tracepoint: 'perf_event' },
+  ...{ kprobe_multi: 'kprobe_multi', kretprobe_multi: 'kprobe_multi' },
   ...{
     fentry: 'tracing',
     fexit: 'tracing',
@@ -175,8 +201,13 @@ function checkLink(kernel: Kernel, attachment: Attachment, link: Descriptor, pat
   const wanted = LINK_KINDS[attachment.kind];
   if (type !== wanted)
     throw new PathError(path, `this link is of type ${type}; that of a ${attachment.kind} is ${wanted}`);
-  const symbol = 'symbol' in attachment ? attachment.symbol : attachment.tracepoint;
-  if (target !== undefined && target !== symbol)
+  const symbol =
+    'tracepoint' in attachment
+      ? attachment.tracepoint
+      : 'symbol' in attachment
+        ? parseFunctionName(attachment.symbol).symbol
+        : undefined;
+  if (target !== undefined && symbol !== undefined && target !== symbol)
     throw new PathError(path, `this link is attached to ${target}, not to ${symbol}`);
   return type === 'perf_event';
 }
@@ -186,7 +217,7 @@ function checkLink(kernel: Kernel, attachment: Attachment, link: Descriptor, pat
  *
  * The caller owns the link and closes it, which detaches the program. A `Session` attaches its programs
  * itself.
- * @throws {NoSuchSymbolError} if the kernel has no such function or tracepoint. @throws {UnsupportedError} if
+ * @throws {SymbolError} if the kernel cannot attach it there. @throws {UnsupportedError} if
  * it has no kprobes. @throws {NoTracefsError} for a classic tracepoint without tracefs. @throws
  * {NotPermittedError}
  * @throws {LockdownError} @throws {KernelError}
@@ -211,6 +242,8 @@ export function attach(kernel: Kernel, program: Program): Link {
       const at = attachment as KprobeAttachment;
       return attachToEvent(kernel, program, openKprobe(kernel, at), at.symbol);
     }
+    case 'kprobe_multi':
+      return attachMulti(kernel, program, attachment as MultiAttachment);
     case 'tracepoint_event': {
       const at = attachment as TracepointAttachment;
       return attachToEvent(kernel, program, openTracepoint(kernel, at), at.tracepoint);
@@ -226,6 +259,7 @@ function attachToEvent(
   program: Program,
   event: Descriptor | KprobeEvent,
   symbol: string,
+  cookie = 0n,
 ): Link {
   const { syscalls } = kernel;
   const { name, attachment } = program.spec;
@@ -235,11 +269,12 @@ function attachToEvent(
       syscall,
       errno: -result,
       tried: `attach the program '${name}' to ${symbol}`,
+      hint: result === -Errno.E2BIG ? 'an event takes 64 programs, and has as many; close some' : undefined,
     });
   };
   return allOrNothing((resources) => {
     resources.add(event);
-    const fd = createPerfLink(kernel, program, event);
+    const fd = createPerfLink(kernel, program, event, cookie);
     // Since Linux 5.15 a perf event can have a link, which counts missed hits.
     const link =
       fd === -Errno.EINVAL
@@ -254,13 +289,93 @@ function attachToEvent(
 }
 
 /** Creates a link. Returns its descriptor, or minus the errno. */
-function createPerfLink(kernel: Kernel, program: Program, event: Descriptor | KprobeEvent): number {
+function createPerfLink(
+  kernel: Kernel,
+  program: Program,
+  event: Descriptor | KprobeEvent,
+  cookie: bigint,
+): number {
   const PERF_EVENT = 41;
-  return new Attr(kernel.syscalls, 16)
+  const attr = new Attr(kernel.syscalls, cookie === 0n ? 16 : 24)
     .u32(0, program.fd)
     .u32(4, event.fd)
-    .u32(8, PERF_EVENT)
-    .send(Command.linkCreate);
+    .u32(8, PERF_EVENT);
+  if (cookie !== 0n) attr.u64(16, cookie);
+  return attr.send(Command.linkCreate);
+}
+
+/** A part of the functions of a kprobe.multi program that is attached. */
+interface AttachedPart {
+  readonly missed: () => number | undefined;
+  /** The link of kprobe.multi. */
+  readonly link?: Descriptor;
+}
+
+/** Attaches a program to many functions: by one link, or by a kprobe for each of them. */
+function attachMulti(kernel: Kernel, program: Program, attachment: MultiAttachment): Link {
+  const { name } = program.spec;
+  const failure = (errno: number): Failure => ({
+    syscall: 'bpf(BPF_LINK_CREATE)',
+    errno,
+    tried: `attach the program '${name}' to ${attachment.functions.join(', ')}`,
+  });
+  const { matched, skipped } = matchFunctions(kernel, attachment, failure(Errno.ENOENT));
+  const byKprobe = !hasKprobeMulti(kernel);
+  const kind = attachment.kind === 'kprobe_multi' ? 'kprobe' : 'kretprobe';
+  return allOrNothing((resources) => {
+    const byLink = (part: readonly MatchedFunction[]): AttachedPart | Error => {
+      const fd = createMultiLink(kernel, program.fd, attachment.kind, part);
+      if (fd >= 0) {
+        const link = resources.add(new Descriptor(kernel.syscalls, fd, `a link of the program '${name}'`));
+        return { link, missed: () => missedAtMulti(kernel, link) };
+      }
+      const [first, second] = part;
+      if (fd !== -Errno.ESRCH && !isAboutSymbol(-fd)) throw kernelError(kernel, failure(-fd));
+      if (first === undefined || second) return ONE_AT_A_TIME;
+      const { module, symbol } = first;
+      return symbolError(
+        kernel,
+        module === undefined ? symbol : `${module}:${symbol}`,
+        'ftrace',
+        failure(-fd),
+      );
+    };
+    const byEvent = ([first, second]: readonly MatchedFunction[]): AttachedPart | Error => {
+      if (first === undefined || second) return ONE_AT_A_TIME;
+      const { symbol, address, cookie } = first;
+      try {
+        const event = openKprobe(kernel, { kind, symbol: address === 0n ? symbol : addressName(address) });
+        const link = resources.add(attachToEvent(kernel, program, event, symbol, cookie));
+        return { missed: () => link.missedHits() };
+      } catch (error) {
+        if (error instanceof SymbolError) return error;
+        throw error;
+      }
+    };
+    const { links, functions, skipped: refused } = attachAll(matched, byKprobe ? byEvent : byLink);
+    const countMissed = () =>
+      links.reduce<number | undefined>((sum, { missed }) => {
+        const count = missed();
+        return sum === undefined || count === undefined ? undefined : sum + count;
+      }, 0);
+    const [first, second] = links;
+    const pinnable = first?.link && !second ? { kernel, descriptor: first.link } : undefined;
+    return new Link(attachment, resources, countMissed, pinnable, {
+      method: byKprobe ? 'kprobe' : 'kprobe.multi',
+      functions: functions.map(({ isNamed, ...each }) => each),
+      skipped: [...skipped, ...refused],
+    });
+  });
+}
+
+/** Why several functions are not attached at once. No message contains it. */
+const ONE_AT_A_TIME = new Error('one function at a time');
+
+/** Reads the missed hits of a kprobe.multi link. Undefined before Linux 6.7, which does not count them. */
+function missedAtMulti(kernel: Kernel, link: Descriptor): number | undefined {
+  const [MISSED, size] = [32, 40];
+  const { view, known } = objectInfo(kernel, link.fd, size, undefined, 'a link');
+  return known < size ? undefined : Number(view.getBigUint64(MISSED, true));
 }
 
 /** Reads the missed hits of a perf event's link. Undefined before Linux 6.7, which does not count them. */
@@ -282,28 +397,32 @@ function openKprobe(kernel: Kernel, attachment: KprobeAttachment): Descriptor | 
 const AT_RETURN = 1n;
 
 function openPmuKprobe(kernel: Kernel, pmu: number, { kind, symbol }: KprobeAttachment): Descriptor {
-  // struct perf_event_attr up to config2 (PERF_ATTR_SIZE_VER1): type, size, config; config1 points to the
-  // symbol's name.
-  const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, cString(symbol));
-  if (kind === 'kretprobe') attr.u64(8, AT_RETURN);
-  // The program runs on every CPU, but the event needs an online one.
-  const cpu = kernel.onlineCpus[0] ?? 0;
-  const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
+  const name = parseFunctionName(symbol);
+  const open = ({ module, symbol = '', offset, address }: FunctionName): number => {
+    // struct perf_event_attr up to config2 (PERF_ATTR_SIZE_VER1): type, size, config; config1 points to the
+    // symbol's name, and config2 is the offset. Without a name config2 is the address.
+    const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72);
+    if (kind === 'kretprobe') attr.u64(8, AT_RETURN);
+    if (address === undefined)
+      attr.pointer(56, cString(module === undefined ? symbol : `${module}:${symbol}`));
+    attr.u64(64, address ?? BigInt(offset));
+    return attr.use((bytes) =>
+      kernel.syscalls.perfEventOpen(bytes, -1, anyCpu(kernel), -1, PERF_FLAG_FD_CLOEXEC),
+    );
+  };
+  let fd = open(name);
+  if (fd < 0 && name.module !== undefined && isAboutSymbol(-fd)) {
+    // Some kernels (6.6) do not know a module in the name.
+    const [only, other] = functionsNamed(readKallsyms(kernel.syscalls), name.symbol ?? '', name.module);
+    if (only && !other && only.address !== 0n)
+      fd = open({ address: only.address + BigInt(name.offset), offset: 0 });
+  }
   if (fd >= 0) return new Descriptor(kernel.syscalls, fd, `the kprobe of ${symbol}`);
-  const failure: Failure = {
+  throw kprobeError(kernel, symbol, {
     syscall: 'perf_event_open',
     errno: -fd,
     tried: `probe the kernel function ${symbol}`,
-  };
-  if (fd === -Errno.ENOENT || fd === -Errno.EINVAL)
-    throw new NoSuchSymbolError(symbol, {
-      ...failure,
-      hint:
-        'this kernel has no such function, or it cannot be probed; ' +
-        'it may be renamed or inlined: see /proc/kallsyms',
-    });
-  if (fd === -Errno.EADDRNOTAVAIL) throw kernelError(kernel, { ...failure, hint: SEVERAL_FUNCTIONS });
-  throw kernelError(kernel, { ...failure, forbiddenByLockdown: 'kprobes' });
+  });
 }
 
 type TracepointAttachment = Extract<Attachment, { kind: 'tracepoint' }>;
@@ -312,7 +431,9 @@ function openTracepoint(kernel: Kernel, { category, tracepoint }: TracepointAtta
   const id = tracepointId(kernel, category, tracepoint);
   // struct perf_event_attr up to PERF_ATTR_SIZE_VER0: type, size, and the tracepoint's id as config.
   const attr = new Attr(kernel.syscalls, 64).u32(0, TYPE_TRACEPOINT).u32(4, 64).u64(8, BigInt(id));
-  const fd = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC));
+  const fd = attr.use((bytes) =>
+    kernel.syscalls.perfEventOpen(bytes, -1, anyCpu(kernel), -1, PERF_FLAG_FD_CLOEXEC),
+  );
   if (fd >= 0) return new Descriptor(kernel.syscalls, fd, `the tracepoint ${category}:${tracepoint}`);
   throw kernelError(kernel, {
     syscall: 'perf_event_open',
@@ -338,7 +459,7 @@ function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment):
 }
 
 /** The errnos for a function that the kernel cannot trace by fentry or fexit. */
-const NOT_TRACEABLE: ReadonlySet<number> = new Set([Errno.ENOENT, Errno.EINVAL, Errno.EBUSY]);
+const NOT_TRACEABLE: ReadonlySet<number> = new Set([Errno.ENOENT, Errno.EINVAL]);
 
 function notAttached(
   kernel: Kernel,
@@ -353,15 +474,30 @@ function notAttached(
     errno,
     tried: `attach the program '${program.spec.name}' to the ${isFunction ? 'function' : 'tracepoint'} ${symbol}`,
   };
-  if (isFunction && errno === Errno.ENOTSUPP)
+  if (!isFunction)
+    return errno === Errno.ENOENT
+      ? new NoSuchSymbolError(symbol, {
+          ...failure,
+          hint: 'this kernel has no such tracepoint; see available_events in tracefs',
+        })
+      : kernelError(kernel, failure);
+  if (errno === Errno.ENOTSUPP)
     return kernelError(kernel, {
       ...failure,
       hint: 'this kernel has no fentry and fexit on this architecture (arm64: Linux 6.0 and later); use a kprobe',
     });
-  const missing = isFunction ? NOT_TRACEABLE.has(errno) : errno === Errno.ENOENT;
-  if (!missing) return kernelError(kernel, failure);
-  const hint = isFunction
-    ? 'this function cannot be traced by fentry and fexit (notrace), or another tracer uses it; use a kprobe'
-    : 'this kernel has no such tracepoint; see available_events in tracefs';
-  return new NoSuchSymbolError(symbol, { ...failure, hint });
+  if (errno === Errno.EBUSY)
+    return new UntraceableSymbolError(symbol, {
+      ...failure,
+      hint: 'another tracer has this function for itself (a live patch, or ftrace with IPMODIFY); stop it, or use a kprobe',
+    });
+  if (errno === Errno.E2BIG)
+    return kernelError(kernel, {
+      ...failure,
+      hint: 'too many programs trace this function (38 fentry and fexit programs for each function); close some',
+    });
+  if (!NOT_TRACEABLE.has(errno)) return kernelError(kernel, failure);
+  const hint =
+    'this function cannot be traced by fentry and fexit (notrace), or another tracer uses it; use a kprobe';
+  return symbolError(kernel, symbol, 'ftrace', { ...failure, hint });
 }

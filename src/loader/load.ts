@@ -6,12 +6,14 @@
 import type { Assembled } from '../asm/assemble.ts';
 import { instructionText } from '../asm/disassemble.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
+import { parseFunctionName } from '../asm/function-name.ts';
 import { formOf } from '../asm/isa.ts';
 import type { MapSpec } from '../asm/map.ts';
 import { checkObjectName } from '../asm/object-name.ts';
 import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec } from '../asm/program.ts';
-import { allocateCopy } from './bpf.ts';
+import { PROGRAM_TYPES } from '../asm/program-types.ts';
+import { allocateCopy, type Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
 import {
   type KernelError,
@@ -21,10 +23,12 @@ import {
   VerifierError,
 } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import type { KernelFacts } from './kernel-facts.ts';
 import { isAboutFunction, isCalledByFunction, noSuchFunction } from './load/function.ts';
 import { unknownInstruction } from './load/instruction-probe.ts';
 import { openTables } from './load/jump-tables.ts';
 import { loadLogged, verifierError, withBtf } from './load/log.ts';
+import { openModuleBtf } from './load/module-btf.ts';
 import {
   buildAttr,
   PLAIN,
@@ -34,6 +38,7 @@ import {
   type Variant,
   variants,
 } from './load/request.ts';
+import { loadShortest } from './load/shortest.ts';
 import { failureOf, isInconclusive, isVerdict, loadFailure, mayBeVerdict } from './load/verdict.ts';
 import { hiddenHelper } from './lockdown.ts';
 import type { BpfMap } from './map.ts';
@@ -74,7 +79,7 @@ export interface LoadOptions {
  * @param assembled the instructions of `spec`, by `assemble` of `tsbpf/asm`.
  * @param maps the open map of every map that the instructions refer to.
  * @throws {VerifierError} if the verifier refuses the program. @throws {UnsupportedInstructionError} if this
- * kernel does not know an instruction. @throws {NoSuchSymbolError} if fentry or fexit cannot trace the
+ * kernel does not know an instruction. @throws {SymbolError} if fentry or fexit cannot trace the
  * function.
  * @throws {LockdownError} @throws {NotPermittedError} @throws {KernelError} @throws {TypeError} for an
  * unknown attachment kind. @throws {RangeError} for an invalid name, and for a map that is not in `maps`.
@@ -100,12 +105,19 @@ export function loadProgram(
   checkObjectName('program', spec.name);
   requireKnownKind(spec.name, spec.attachment);
   if (isCalledByFunction(spec.attachment) && spec.attachment.btfId === undefined)
-    throw noSuchFunction(spec.name, spec.attachment.symbol, Errno.ENOENT, "is not in the kernel's BTF");
+    throw noSuchFunction(
+      kernel,
+      spec.name,
+      spec.attachment.symbol,
+      Errno.ENOENT,
+      "is not in the kernel's BTF",
+    );
   const resources = new Resources();
   try {
     const tables = tablesOf(kernel, spec, assembled, resources);
     const bytes = withMaps(spec, assembled, maps, tables);
-    const request = { kernel, spec, assembled, bytes, locate };
+    const module = moduleOf(kernel, spec, resources);
+    const request = { kernel, spec, assembled, bytes, locate, module };
     const typed = needsTypes(assembled)
       ? withBtf(request, (types) => loadAs(kernel, { ...request, types }, debug))
       : undefined;
@@ -113,6 +125,28 @@ export function loadProgram(
   } finally {
     resources.close();
   }
+}
+
+/**
+ * Opens the BTF of the module whose function an fentry or fexit program traces. Undefined for functions of
+ * the kernel itself.
+ */
+function moduleOf(
+  kernel: Kernel,
+  { name, attachment }: ProgramSpec,
+  resources: Resources,
+): Descriptor | undefined {
+  const module = isCalledByFunction(attachment) ? parseFunctionName(attachment.symbol).module : undefined;
+  if (module === undefined || !isCalledByFunction(attachment)) return undefined;
+  const btf = openModuleBtf(kernel, module);
+  if (btf) return resources.add(btf);
+  throw noSuchFunction(
+    kernel,
+    name,
+    attachment.symbol,
+    Errno.ENOENT,
+    `needs the BTF of its module, and no loaded module ${module} has any`,
+  );
 }
 
 /**
@@ -190,22 +224,40 @@ function loadVariant(request: Request, variant: Variant): number | KernelError {
   const { attachment } = spec;
   const calledByFunction = isCalledByFunction(attachment);
   if (calledByFunction && errno === Errno.ENOENT)
-    return noSuchFunction(spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
-  if (calledByFunction && isAboutFunction(logged.log, attachment.symbol))
-    return noSuchFunction(spec.name, attachment.symbol, errno, 'cannot be traced by fentry and fexit');
+    return noSuchFunction(kernel, spec.name, attachment.symbol, Errno.ENOENT, 'has no address');
+  if (calledByFunction && isAboutFunction(logged.log, parseFunctionName(attachment.symbol).symbol ?? ''))
+    return noSuchFunction(
+      kernel,
+      spec.name,
+      attachment.symbol,
+      errno,
+      'cannot be traced by fentry and fexit',
+    );
   const hidden = hiddenHelper(kernel, failureOf(spec.name, errno), logged.log);
   if (hidden) return hidden;
   if (logged.neededBytes > 0 ? mayBeVerdict(errno) : isVerdict(errno, logged.log))
     return verifierError(request, variant, errno, logged);
-  return loadFailure(kernel, spec.name, errno, loadHint(spec, errno));
+  return loadFailure(kernel, spec.name, errno, loadHint(kernel, spec, errno));
 }
 
-function loadHint({ attachment }: ProgramSpec, errno: number): string | undefined {
+function loadHint(kernel: KernelFacts, { attachment }: ProgramSpec, errno: number): string | undefined {
   if (errno === Errno.EINVAL)
     return `this kernel may not support ${attachment.kind} programs; see bpftool feature probe`;
+  if (errno === Errno.EPERM && isCalledByFunction(attachment) && loadsOthers(kernel))
+    return (
+      `this kernel forbids ${attachment.kind} programs, although others load: ` +
+      'a security module, or a kernel that is hardened against changes of its code; use a tracepoint or a kprobe'
+    );
   if (errno === Errno.E2BIG)
     return 'the program has more instructions than this kernel accepts (4096 before Linux 5.2, then a million)';
   return undefined;
+}
+
+/** Whether this process can load programs of another type. */
+function loadsOthers(kernel: KernelFacts): boolean {
+  const fd = loadShortest(kernel, PROGRAM_TYPES.raw_tracepoint.number);
+  if (fd >= 0) kernel.syscalls.close(fd);
+  return fd >= 0;
 }
 
 /** Copies the program's bytes and inserts the descriptors of its maps. */

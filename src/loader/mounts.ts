@@ -3,7 +3,7 @@
  *
  * Source: man 5 proc_pid_mounts.
  */
-import type { Kernel } from './kernel.ts';
+import type { KernelFacts } from './kernel-facts.ts';
 import { utf8 } from './text.ts';
 
 /** A mounted file system. */
@@ -16,8 +16,8 @@ export interface Mount {
 /**
  * Reads the mounts of this process's mount namespace, in the kernel's order. Empty if /proc is not mounted.
  */
-export function mountsOf(kernel: Kernel): readonly Mount[] {
-  const bytes = kernel.syscalls.readFile('/proc/self/mounts');
+export function mountsOf({ syscalls }: Pick<KernelFacts, 'syscalls'>): readonly Mount[] {
+  const bytes = syscalls.readFile('/proc/self/mounts');
   return typeof bytes === 'number' ? [] : parseMounts(utf8(bytes));
 }
 

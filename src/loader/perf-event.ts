@@ -3,6 +3,8 @@
  *
  * Source: man 2 perf_event_open, include/uapi/linux/perf_event.h.
  */
+import type { Kernel } from './kernel.ts';
+import { readText } from './text.ts';
 
 /** Closes the descriptor on `exec`. */
 export const PERF_FLAG_FD_CLOEXEC = 8;
@@ -43,3 +45,12 @@ export const RECORD_SAMPLE = 9;
 
 /** Fields of a mapping's first page (`struct perf_event_mmap_page`), as indices of 64-bit words. */
 export const PageWord = { head: 1024 / 8, tail: 1032 / 8, dataOffset: 1040 / 8, dataSize: 1048 / 8 } as const;
+
+/**
+ * An online CPU for an event that is not about a CPU, such as a kprobe, which runs on all of them: CPU 0 may
+ * be offline. 0 if /sys is not mounted.
+ */
+export function anyCpu({ syscalls }: Kernel): number {
+  const text = readText(syscalls, '/sys/devices/system/cpu/online');
+  return typeof text === 'number' ? 0 : Number.parseInt(text, 10);
+}

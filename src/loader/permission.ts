@@ -2,6 +2,7 @@
  * Errors of calls that the kernel refused, with what this process lacks; and the locked-memory limit before
  * Linux 5.11.
  */
+import { Attr, Command } from './bpf.ts';
 import { Errno } from './errno.ts';
 import { type Failure, KernelError, NotPermittedError } from './errors.ts';
 import { Capability, type KernelFacts } from './kernel-facts.ts';
@@ -67,17 +68,38 @@ function deniedHint(kernel: KernelFacts, { syscall, errno }: Failure): string | 
   return undefined;
 }
 
-/** Names the limit and a policy as causes: only the kernel's version shows which one it was. */
+/** Names the limit, if this kernel has it and this process cannot raise it. */
 function memlockHint(kernel: KernelFacts): string | undefined {
   const limit = kernel.syscalls.memlock();
   if (kernel.has(Capability.sysResource) || typeof limit === 'number' || limit.soft === INFINITY)
     return undefined;
+  if (!countsLockedMemory(kernel)) return undefined;
   return (
-    'before Linux 5.11 maps and programs count as locked memory: ' +
-    `this process may lock ${limit.soft / 1024n} KiB and lacks CAP_SYS_RESOURCE to raise the limit ` +
-    '(run it as root, or after ulimit -l unlimited); since Linux 5.11 a policy forbids the call: ' +
-    'kernel lockdown, a security module, or a container that blocks the system call'
+    'on this kernel (before Linux 5.11) maps and programs count as locked memory: ' +
+    `this process may lock ${limit.soft / 1024n} KiB and lacks CAP_SYS_RESOURCE to raise the limit; ` +
+    'run it as root, or after ulimit -l unlimited'
   );
+}
+
+const locksMemory = new WeakMap<KernelFacts, boolean>();
+
+/**
+ * Whether this kernel counts maps as locked memory, as Linux does before 5.11: then it creates none with a
+ * limit of 0. Lowers the limit of this process for a moment. True if it cannot be lowered.
+ */
+function countsLockedMemory(kernel: KernelFacts): boolean {
+  const known = locksMemory.get(kernel);
+  if (known !== undefined) return known;
+  const { syscalls } = kernel;
+  const before = syscalls.memlock();
+  if (typeof before === 'number' || typeof syscalls.memlock({ ...before, soft: 0n }) === 'number')
+    return true;
+  // An array of one number.
+  const fd = new Attr(syscalls, 20).u32(0, 2).u32(4, 4).u32(8, 4).u32(12, 1).send(Command.mapCreate);
+  syscalls.memlock(before);
+  if (fd >= 0) syscalls.close(fd);
+  locksMemory.set(kernel, fd < 0);
+  return fd < 0;
 }
 
 /** Creates the error for a failed call. For EPERM and EACCES its hint names the missing permission. */
@@ -88,17 +110,19 @@ export function kernelError(kernel: KernelFacts, failure: Failure): KernelError 
     const hint = failure.hint ?? deniedHint(kernel, failure);
     if (hint === undefined && failure.forbiddenByLockdown && isConfidential(kernel))
       return lockdownError(kernel, failure, failure.forbiddenByLockdown);
-    return new NotPermittedError({ ...failure, hint: hint ?? policyHint(kernel) });
+    return new NotPermittedError({ ...failure, hint: hint ?? policyHint(kernel, failure) });
   }
   const hint = `this process lacks ${missing} (before Linux 5.8: CAP_SYS_ADMIN); run it as root`;
   return new NotPermittedError({ ...failure, hint });
 }
 
 /** Names the policies that may have forbidden a call. Lockdown is one of them if its mode is unknown. */
-function policyHint({ lockdown }: KernelFacts): string {
-  const unknown = lockdown === undefined ? 'kernel lockdown (/sys/kernel/security/lockdown), ' : '';
-  return (
-    `this process has the capabilities, so a policy forbids the call: ${unknown}a security module, ` +
-    'a container that blocks the system call, or, before Linux 5.11, the locked-memory limit (ulimit -l unlimited)'
-  );
+function policyHint(kernel: KernelFacts, { syscall }: Failure): string {
+  const unknown = kernel.lockdown === undefined ? 'kernel lockdown (/sys/kernel/security/lockdown), ' : '';
+  const policies = `${unknown}a security module, or a container that blocks the system call`;
+  const limit =
+    syscall.startsWith('bpf(') && countsLockedMemory(kernel)
+      ? ', or the locked-memory limit (before Linux 5.11: ulimit -l unlimited)'
+      : '';
+  return `this process has the capabilities, so a policy forbids the call: ${policies}${limit}`;
 }

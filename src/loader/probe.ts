@@ -8,6 +8,7 @@ import { exit, mov } from '../asm/constructors.ts';
 import type { Item } from '../asm/instruction.ts';
 import { once } from '../asm/once.ts';
 import type { Attachment } from '../asm/program.ts';
+import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { r0 } from '../asm/registers.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
@@ -61,7 +62,7 @@ export function supports(kernel: Kernel, attachment: Attachment): boolean {
 }
 
 function probe(kernel: Kernel, attachment: Attachment): Error | undefined {
-  const isKprobe = attachment.kind === 'kprobe' || attachment.kind === 'kretprobe';
+  const isKprobe = PROGRAM_TYPES[attachment.kind]?.number === PROGRAM_TYPES.kprobe.number;
   const reason = isKprobe ? kprobesUnsupportedReason(kernel) : undefined;
   if (reason) return reason;
   try {

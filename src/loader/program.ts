@@ -79,6 +79,9 @@ export function measureRuns(kernel: Kernel): Descriptor {
   });
 }
 
+/** The errnos for a program type that BPF_PROG_TEST_RUN does not run. */
+const CANNOT_RUN: ReadonlySet<number> = new Set([Errno.EOPNOTSUPP, Errno.ENOTSUPP]);
+
 /**
  * A program that this process loaded. The kernel frees it when the program and its links are closed.
  *
@@ -180,6 +183,9 @@ export class Program implements Closeable {
         syscall: 'bpf(BPF_PROG_TEST_RUN)',
         errno: -result,
         tried: `run the program '${this.spec.name}'`,
+        hint: CANNOT_RUN.has(-result)
+          ? 'the kernel runs only raw tracepoint programs on request (Linux 5.10 and later)'
+          : undefined,
       });
     return attr.getU32(RESULT);
   }

@@ -19,7 +19,7 @@ import type { Locate } from '../asm/position.ts';
 import type { ProgramSpec, Tool, ToolEvents } from '../asm/program.ts';
 import type { StackTraceSpec } from '../asm/stack-trace.ts';
 import { eventsMapsOf, mapsOf, tailCalledSlots } from '../asm/tool-parts.ts';
-import { NoSuchSymbolError } from './errors.ts';
+import { NoSuchSymbolError, SymbolError } from './errors.ts';
 import { guarded, reportLater } from './handlers.ts';
 import { similarSymbols } from './kallsyms.ts';
 import { Kernel } from './kernel.ts';
@@ -142,7 +142,7 @@ export interface SessionOptions<E extends ToolEvents> {
 
 /**
  * An optional program that a session could not load or attach, because the kernel has no such function or
- * tracepoint.
+ * tracepoint, several functions with this name, or one that cannot be traced.
  *
  * @example
  * ```ts
@@ -158,7 +158,7 @@ export interface SkippedProgram {
   /** The program's spec, which has `optional: true`. */
   readonly program: ProgramSpec;
   /** The error that a program without `optional` throws. */
-  readonly reason: NoSuchSymbolError;
+  readonly reason: SymbolError;
 }
 
 /**
@@ -216,7 +216,7 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
   readonly tool: Tool<E>;
   /** The kernel that the session runs on. */
   readonly kernel: Kernel;
-  /** The optional programs that were skipped, because the kernel has no such function or tracepoint. */
+  /** The optional programs that were skipped, because the kernel cannot attach them (`SymbolError`). */
   readonly skipped: readonly SkippedProgram[];
   readonly #resources: Resources;
   readonly #parts: Parts;
@@ -238,7 +238,7 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
    *
    * The caller owns the session and closes it. A message ends with the source line of the program's
    * statement, or else of the call of `open`.
-   * @throws {VerifierError} @throws {NoSuchSymbolError} @throws {MissingFeaturesError}
+   * @throws {VerifierError} @throws {SymbolError} @throws {MissingFeaturesError}
    * @throws {UnsupportedError} @throws {LockdownError} @throws {NotPermittedError} @throws {NoTracefsError}
    * @throws {KernelError}
    * @throws {RangeError} if an event does not fit the rings. @throws {TypeError} if the tool has events and
@@ -320,6 +320,14 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
   /** The attached programs. The session closes them. */
   get programs(): readonly Program[] {
     return [...this.#parts.attached.keys()];
+  }
+
+  /**
+   * The links of the attached programs, in the same order. The session closes them. `multi` of a link has the
+   * functions of a kprobe.multi program.
+   */
+  get links(): readonly Link[] {
+    return [...this.#parts.attached.values()];
   }
 
   /**
@@ -450,7 +458,7 @@ function orSkip(kernel: Kernel, program: ProgramSpec, skipped: SkippedProgram[],
     work();
     return true;
   } catch (reason) {
-    if (!(reason instanceof NoSuchSymbolError)) throw reason;
+    if (!(reason instanceof SymbolError)) throw reason;
     if (!program.optional) throw withSuggestions(kernel, program, reason);
     skipped.push({ program, reason });
     return false;
@@ -458,7 +466,8 @@ function orSkip(kernel: Kernel, program: ProgramSpec, skipped: SkippedProgram[],
 }
 
 /** Adds similar names to the message. */
-function withSuggestions(kernel: Kernel, { attachment }: ProgramSpec, reason: NoSuchSymbolError): Error {
+function withSuggestions(kernel: Kernel, { attachment }: ProgramSpec, reason: SymbolError): Error {
+  if (!(reason instanceof NoSuchSymbolError)) return reason;
   const similar = listNearest(similarSymbols(kernel, attachment));
   return similar
     ? new NoSuchSymbolError(reason.symbol, { ...reason, hint: `${reason.hint}${similar}` })

@@ -121,6 +121,11 @@ export interface Syscalls {
   /** Duplicates a descriptor to a number of 3 or more that closes on exec (`F_DUPFD_CLOEXEC`). */
   dup(fd: number): number;
   /**
+   * Lets the end of this thread close a descriptor, which may get another number: a worker thread that is
+   * terminated runs no code. On the main thread it returns `fd` itself.
+   */
+  adopt(fd: number): number;
+  /**
    * Locks an open file exclusively without waiting (`flock(2)`). Returns -EAGAIN if another process holds the
    * lock.
    */

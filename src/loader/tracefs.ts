@@ -8,6 +8,7 @@ import { parseTracepointFormat, type TracepointFormat } from '../asm/tracepoint-
 import { Errno } from './errno.ts';
 import { NoSuchSymbolError, NoTracefsError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
+import type { KernelFacts } from './kernel-facts.ts';
 import { isConfidential, lockdownError } from './lockdown.ts';
 import { mountsOf } from './mounts.ts';
 import { kernelError } from './permission.ts';
@@ -18,7 +19,7 @@ import { readText } from './text.ts';
  * mounted. Reads the mounts each time, because tracefs may be mounted at any time. Does not check the
  * permissions.
  */
-export function tracefsRoot(kernel: Kernel): string | undefined {
+export function tracefsRoot(kernel: Pick<KernelFacts, 'syscalls'>): string | undefined {
   const mounts = mountsOf(kernel);
   const tracefs = mounts.find(({ type }) => type === 'tracefs');
   if (tracefs) return tracefs.path;

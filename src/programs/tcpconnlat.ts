@@ -22,7 +22,13 @@
 import { TsbpfError } from '../asm/error.ts';
 import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
-import { attemptsOf, type Options, type ProbeType, type ProgramSet } from './tcpconnlat/attempts.ts';
+import {
+  attemptsOf,
+  type Options,
+  type ProbeType,
+  type ProgramSet,
+  typedReads,
+} from './tcpconnlat/attempts.ts';
 import { AF_INET, AF_INET6, eventOf, type Families } from './tcpconnlat/events.ts';
 import { connectFilter } from './tcpconnlat/filter.ts';
 import { functionPrograms } from './tcpconnlat/functions.ts';
@@ -64,7 +70,8 @@ export function tcpconnlat(options: Options, target: Target) {
   const filter = connectFilter(options.filter ?? {}, isFunctionProbe(probe));
   if (readsRecord && filter.reads.netns) throw new FilterUnavailableError('the network namespace');
   const Event = eventOf(families, readsRecord ? 'record' : 'socket', options);
-  const attempts = attemptsOf(options, Event, filter, countsFailures(options));
+  const typed = typedReads(options, target);
+  const attempts = attemptsOf(options, Event, filter, typed, countsFailures(options));
 
   const statePrograms = (at: typeof tpBtf | typeof rawTracepoint): ProgramSet => ({
     programs: [at(TRACEPOINT.name, target, onState(options, attempts, families), { name: STATE })],

@@ -18,6 +18,8 @@ test('each program type has its numbers, default result and required result', ()
   assert.equal(rows, [
     ['kprobe', 2, undefined, 0, undefined], // BPF_PROG_TYPE_KPROBE
     ['kretprobe', 2, undefined, 0, undefined],
+    ['kprobe_multi', 2, 42, 0, undefined], // BPF_TRACE_KPROBE_MULTI
+    ['kretprobe_multi', 2, 42, 0, undefined],
     ['fentry', 26, 24, 0, 0], // BPF_PROG_TYPE_TRACING, BPF_TRACE_FENTRY
     ['fexit', 26, 25, 0, 0], // BPF_TRACE_FEXIT
     ['lsm', 29, 27, 0, undefined], // BPF_PROG_TYPE_LSM, BPF_LSM_MAC

@@ -5,7 +5,13 @@ import { u64 } from '../../src/asm/layout.ts';
 import { capture } from '../../src/asm/position.ts';
 import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
 import { r0, r1, r2 } from '../../src/asm/registers.ts';
-import { NoSuchSymbolError, UnsupportedError, VerifierError } from '../../src/loader/errors.ts';
+import {
+  NoSuchSymbolError,
+  SymbolError,
+  UnsupportedError,
+  UntraceableSymbolError,
+  VerifierError,
+} from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { kprobesUnsupportedReason } from '../../src/loader/kprobe-events.ts';
 import { attach } from '../../src/loader/link.ts';
@@ -118,16 +124,16 @@ for (const [name, attachment, reason] of [
     );
   });
 
-for (const [what, symbol] of [
-  ['is inlined or missing', 'no_such_thing'],
-  ['must not be traced', 'migrate_disable'],
-  ['tracing itself calls', '__bpf_prog_enter'],
-  ['was freed after booting', 'start_kernel'],
+for (const [what, symbol, type] of [
+  ['is missing', 'no_such_thing', NoSuchSymbolError],
+  ['must not be traced', 'migrate_disable', SymbolError],
+  ['tracing itself calls', '__bpf_prog_enter', UntraceableSymbolError],
+  ['was freed after booting', 'start_kernel', UntraceableSymbolError],
 ] as const)
-  test.skipIf(needsFentry, `a function that ${what} throws NoSuchSymbolError`, () => {
+  test.skipIf(needsFentry, `a function that ${what} throws ${type.name}`, () => {
     assert.throws(
       () => attach(kernel as Kernel, load(fentry(symbol))),
-      (error: unknown) => error instanceof NoSuchSymbolError && error.symbol === symbol,
+      (error: unknown) => error instanceof type && error.symbol === symbol,
     );
   });
 

@@ -10,15 +10,14 @@ import { type Body, kprobe, kretprobe, rawTracepoint, tracepoint } from '../../s
 import { chars } from '../../src/asm/layout.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import { type Target, target } from '../../src/asm/target.ts';
-import { Errno } from '../../src/loader/errno.ts';
-import { Kernel } from '../../src/loader/kernel.ts';
+import type { Kernel } from '../../src/loader/kernel.ts';
 import { kprobesUnsupportedReason } from '../../src/loader/kprobe-events.ts';
 import { measureRuns } from '../../src/loader/program.ts';
 import { Session } from '../../src/loader/session.ts';
-import type { Syscalls } from '../../src/loader/syscalls.ts';
 import { readTracepointFormat, tracefsRoot } from '../../src/loader/tracefs.ts';
 import { needsRoot, suite } from '../harness.ts';
 import { exited } from './connects.ts';
+import { withoutPmu } from './kernels.ts';
 import { isReleased } from './release.ts';
 import { here } from './tracer.ts';
 
@@ -33,14 +32,6 @@ const counts = isReleased('6.7');
 const GETUID = process.arch === 'arm64' ? '__arm64_sys_getuid' : '__x64_sys_getuid';
 /** How often each test triggers its event. */
 const TIMES = 20;
-
-/** A kernel that hides the PMU for kprobes. */
-function withoutPmu(): Kernel {
-  const { syscalls } = here;
-  const readFile: Syscalls['readFile'] = (path) =>
-    path.startsWith('/sys/bus/event_source/') ? -Errno.ENOENT : syscalls.readFile(path);
-  return new Kernel(Object.assign(Object.create(syscalls), { readFile }));
-}
 
 /**
  * Runs `work` and returns the runs of the programs, the counted skipped runs and the programs with uncounted

@@ -160,6 +160,10 @@ export class FakeSyscalls implements Syscalls {
     return this.fd();
   }
 
+  adopt(fd: number): number {
+    return fd;
+  }
+
   flock(fd: number): number {
     this.calls.push(`flock ${fd}`);
     return this.onFlock(fd);

@@ -9,6 +9,7 @@ import {
   NoSuchSymbolError,
   NoTracefsError,
   NotPermittedError,
+  UntraceableSymbolError,
 } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { attach } from '../../src/loader/link.ts';
@@ -289,7 +290,7 @@ test('a missing tracepoint throws NoSuchSymbolError', () => {
   );
 });
 
-for (const errno of [Errno.ENOENT, Errno.EINVAL, Errno.EBUSY])
+for (const errno of [Errno.ENOENT, Errno.EINVAL])
   test(`a function that fentry cannot trace (errno ${errno}) throws NoSuchSymbolError`, () => {
     const fake = new FakeSyscalls();
     const [kernel, program] = loaded(fake, fentry);
@@ -303,6 +304,16 @@ for (const errno of [Errno.ENOENT, Errno.EINVAL, Errno.EBUSY])
         ),
     );
   });
+
+test('a function that another tracer has for itself throws UntraceableSymbolError', () => {
+  const fake = new FakeSyscalls();
+  const [kernel, program] = loaded(fake, fentry);
+  fake.answers.set(OPEN, () => -Errno.EBUSY);
+  assert.throws(
+    () => attach(kernel, program),
+    (error: unknown) => error instanceof UntraceableSymbolError && /another tracer/.test(error.message),
+  );
+});
 
 test('a kernel without fentry on this architecture names it', () => {
   const fake = new FakeSyscalls();

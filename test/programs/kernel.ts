@@ -37,6 +37,9 @@ const FUNCTIONS = [
   'tcp_set_state',
 ];
 
+/** The helpers and kernel functions that make typed reads possible. */
+const TYPED = ['bpf_skc_to_tcp_sock', 'bpf_get_current_task_btf', 'bpf_rdonly_cast'];
+
 export interface Variations {
   /** Whether sockets have IPv6 addresses (CONFIG_IPV6). */
   readonly ipv6?: boolean;
@@ -46,6 +49,8 @@ export interface Variations {
   readonly functions?: readonly string[];
   /** Whether the kernel has the tracepoint inet_sock_set_state. */
   readonly tracepoint?: boolean;
+  /** Whether the kernel has helpers for typed pointers (Linux 5.9, 5.11 and 6.2). */
+  readonly typed?: boolean;
 }
 
 /** The BTF of a kernel with these differences from 6.18. */
@@ -59,6 +64,7 @@ export function socketBlob({
   bitField = false,
   functions = FUNCTIONS,
   tracepoint = true,
+  typed = true,
 }: Variations = {}): Uint8Array {
   const w = new BtfWriter();
   const u8 = w.int('unsigned char', 1);
@@ -99,8 +105,10 @@ export function socketBlob({
     ],
     bitField,
   );
-  w.struct('inet_sock', 1016, [member('sk', sock, 0), member('inet_sport', be16, At.sport)]);
+  const inet = w.struct('inet_sock', 1016, [member('sk', sock, 0), member('inet_sport', be16, At.sport)]);
+  const connection = w.struct('inet_connection_sock', 1400, [member('icsk_inet', inet, 0)]);
   w.struct('tcp_sock', 2304, [
+    member('inet_conn', connection, 0),
     member('segs_out', u32, At.segsOut),
     member('segs_in', u32, At.segsIn),
     member('total_retrans', u32, At.totalRetrans),
@@ -118,6 +126,7 @@ export function socketBlob({
   const setsState = w.prototype(0, { sk: w.pointer(sock), state: s32 });
   for (const name of functions)
     w.func(name, name.endsWith('_connect') ? connects : name === 'tcp_set_state' ? setsState : takesSocket);
+  for (const name of typed ? TYPED : []) w.func(name, takesSocket);
   if (tracepoint)
     w.typedef(
       'btf_trace_inet_sock_set_state',

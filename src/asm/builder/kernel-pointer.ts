@@ -3,11 +3,11 @@
  * The pointer decides how fields are read (plain loads or probe reads), so the same program text works for
  * every hook.
  */
-import type { Member, PointedStruct, StructRef } from '../btf.ts';
+import { type Member, NoSuchFieldError, type PointedStruct, type StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { probeReadKernel } from '../helpers.ts';
 import { type Layout, layoutOf, u64 } from '../layout.ts';
-import { r1, r2, r3, r10 } from '../registers.ts';
+import { r0, r1, r2, r3, r10 } from '../registers.ts';
 import { field, kernelTypes, type Target } from '../target.ts';
 import type { Machine } from './machine.ts';
 import { type Base, type BitField, Place } from './place.ts';
@@ -90,13 +90,38 @@ export class KernelPointer {
    * The same address as another structure, one that begins with this one (`tcp_sock` for `sock`). Emits
    * nothing. Fields are then probe reads, because the verifier does not know the new type.
    *
-   * Throws AmbiguousStructError if the name has several definitions.
+   * With `typed` it calls `bpf_rdonly_cast` (Linux 6.2), after which fields are plain loads. The result is a
+   * temporary.
+   *
+   * Throws AmbiguousStructError if the name has several definitions, and NoSuchFieldError for `typed` if the
+   * kernel has no `bpf_rdonly_cast`.
    */
-  cast(struct: StructRef): KernelPointer {
+  cast(struct: StructRef, { typed = false }: Typed = {}): KernelPointer {
     return this.#machine.statement(this.cast, () => {
       const to = kernelStruct(this.#target, struct);
-      return new KernelPointer(this.#machine, this.#target, untrusted(this.value), to);
+      return new KernelPointer(
+        this.#machine,
+        this.#target,
+        typed ? this.#castTo(to) : untrusted(this.value),
+        to,
+      );
     });
+  }
+
+  /** Emits the call of `bpf_rdonly_cast`. Returns its result. */
+  #castTo({ name, type }: KernelStruct): Value {
+    const machine = this.#machine;
+    const types = kernelTypes(this.#target);
+    const id = types.find('func', RDONLY_CAST);
+    if (id === undefined)
+      throw new NoSuchFieldError(`this kernel has no ${RDONLY_CAST} (Linux 6.2)`, RDONLY_CAST, [], []);
+    const source = this.value.read();
+    if (source !== r1) machine.emit(insn.mov(r1, source));
+    machine.emit(insn.mov(r2, types.structId(type)), insn.callKernelFunction(id));
+    machine.loseTemporaries(RDONLY_CAST);
+    const holder = { name: `the ${name}`, position: machine.position };
+    machine.hold(r0, holder);
+    return new Value(machine, r0, holder, { trusted: true });
   }
 
   /** Whether the kernel's structure has a field. Throws NoBtfError if the target has no kernel types. */
@@ -164,13 +189,15 @@ export class KernelPointer {
   /**
    * The structure that a field points to, which the kernel's types know: `task.follow('real_parent')`. The
    * pointer is read as `fields` reads it, into a temporary; what it points to is read by probe, since the
-   * verifier follows few pointers by itself. If the pointer is null, its fields read as zeros.
+   * verifier follows some pointers only after a check for null. If the pointer is null, its fields read as
+   * zeros. With `typed`, plain loads read what it points to: the verifier must know this pointer, and rejects
+   * the program if it wants a check for null, or the pointer refers to user or per-CPU memory.
    *
    * Throws as `fields` does, and if the field is no pointer to a structure. Throws AmbiguousStructError if
    * the types only declare that structure (`struct x;`), and several have its name: then read the pointer by
    * `fields`, and choose by `b.kernel`.
    */
-  follow(path: FieldPath): KernelPointer {
+  follow(path: FieldPath, { typed = false }: Typed = {}): KernelPointer {
     return this.#machine.statement(this.follow, () => {
       const { kind, pointsTo } = this.#member(path);
       if (pointsTo === undefined)
@@ -179,7 +206,9 @@ export class KernelPointer {
         );
       const struct = kernelStruct(this.#target, pointsTo.type, pointsTo.name);
       const { pointer } = this.fields({ pointer: path });
-      return new KernelPointer(this.#machine, this.#target, pointer.get(), struct);
+      const value = pointer.get();
+      const known = typed && this.value.trusted;
+      return new KernelPointer(this.#machine, this.#target, known ? trusted(value) : value, struct);
     });
   }
 
@@ -257,6 +286,20 @@ interface Part {
 /** The bits of a bit field in the number that contains them. */
 function bitsOf({ bitOffset, bitSize }: Member): BitField | undefined {
   return bitSize === undefined ? undefined : { shift: bitOffset ?? 0, count: bitSize };
+}
+
+/** Options of `KernelPointer.cast` and `follow`. */
+interface Typed {
+  /** Whether plain loads read the fields of the result, without `bpf_probe_read_kernel`. Default: false. */
+  readonly typed?: boolean;
+}
+
+/** The kernel function that gives an address another type. */
+const RDONLY_CAST = 'bpf_rdonly_cast';
+
+/** The same address as a pointer whose type the verifier knows. */
+function trusted({ machine, register, holder }: Value): Value {
+  return new Value(machine, register, holder, { trusted: true });
 }
 
 /** The same address as a number: the verifier does not know what it points to. */

@@ -4,7 +4,9 @@
  * Source: kernel/bpf/verifier.c (`bpf_check_attach_target`).
  */
 import type { Attachment } from '../../asm/program.ts';
-import { NoSuchSymbolError } from '../errors.ts';
+import type { SymbolError } from '../errors.ts';
+import type { KernelFacts } from '../kernel-facts.ts';
+import { symbolError } from '../symbol-error.ts';
 
 /** An attachment to a kernel function's entry or return by BTF id. */
 export type FunctionAttachment = Extract<Attachment, { kind: 'fentry' | 'fexit' | 'lsm' }>;
@@ -24,12 +26,13 @@ export function isAboutFunction(log: string, symbol: string): boolean {
 
 /** Creates the error for a function that fentry and fexit cannot trace. `fault` continues "the function". */
 export function noSuchFunction(
+  kernel: KernelFacts,
   program: string,
   symbol: string,
   errno: number,
   fault: string,
-): NoSuchSymbolError {
-  return new NoSuchSymbolError(symbol, {
+): SymbolError {
+  return symbolError(kernel, symbol, 'ftrace', {
     syscall: 'bpf(BPF_PROG_LOAD)',
     errno,
     tried: `load the program '${program}' for the kernel function ${symbol}`,

@@ -8,10 +8,11 @@ import { withSourcePosition } from '../../asm/error-position.ts';
 import type { Locate } from '../../asm/position.ts';
 import { type Attachment, LICENSE, type ProgramSpec } from '../../asm/program.ts';
 import { PROGRAM_TYPES } from '../../asm/program-types.ts';
-import { Attr, Command, cString } from '../bpf.ts';
+import { Attr, Command, cString, type Descriptor } from '../bpf.ts';
 import type { BtfFields } from '../debug-info.ts';
 import { isInterruption } from '../errors.ts';
 import type { KernelFacts } from '../kernel-facts.ts';
+import { hasKprobeMulti, isMulti } from '../kprobe-multi.ts';
 import { withMemlock } from '../permission.ts';
 import { uptime } from '../uptime.ts';
 
@@ -47,6 +48,7 @@ const At = {
   name: 48,
   expectedAttachType: 68,
   attachBtfId: 108,
+  attachBtf: 112,
 } as const;
 
 /** A program to load. */
@@ -57,6 +59,8 @@ export interface Request {
   /** The instructions, with the descriptors of maps inserted. */
   readonly bytes: Uint8Array;
   readonly locate: Locate;
+  /** The BTF object of the module with the function; absent for functions of the kernel itself. */
+  readonly module?: Descriptor;
   /** The BTF that the program cannot be loaded without. */
   readonly types?: BtfFields;
 }
@@ -96,11 +100,11 @@ export const LOG_TRUE_SIZE = 140;
 
 /** Builds the attribute for a variant, optionally with a log and with BTF. */
 export function buildAttr(
-  { kernel, spec: { name, attachment }, bytes, types: needed }: Request,
+  { kernel, spec: { name, attachment }, bytes, module, types: needed }: Request,
   variant: Variant,
   { log, types = needed }: { readonly log?: Log; readonly types?: BtfFields } = {},
 ): Attr {
-  const size = attrSize(attachment, variant, log !== undefined);
+  const size = attrSize(attachment, variant, log !== undefined, module !== undefined);
   const attr = new Attr(kernel.syscalls, Math.max(size, types?.size ?? 0))
     .u32(At.type, programTypeNumbers[attachment.kind])
     .u32(At.count, bytes.byteLength / 8)
@@ -111,16 +115,21 @@ export function buildAttr(
     attr.u32(At.logLevel, log.level).u32(At.logSize, log.buffer.length).pointer(At.logBuffer, log.buffer);
   if (variant.name) attr.text(At.name, name);
   const attachType = PROGRAM_TYPES[attachment.kind].expectedAttachType;
-  if (attachType !== undefined) attr.u32(At.expectedAttachType, attachType);
+  // Without kprobe.multi the program is attached by kprobes, which refuse this attach type.
+  if (attachType !== undefined && !(isMulti(attachment) && !hasKprobeMulti(kernel)))
+    attr.u32(At.expectedAttachType, attachType);
   if ('btfId' in attachment) attr.u32(At.attachBtfId, attachment.btfId ?? 0);
+  if (module) attr.u32(At.attachBtf, module.fd);
   types?.fill(attr);
   return attr;
 }
 
 /** The size up to the last used field. The kernel accepts fields that it does not know if they are zero. */
-function attrSize(attachment: Attachment, { name }: Variant, logged: boolean): number {
+function attrSize(attachment: Attachment, { name }: Variant, logged: boolean, inModule: boolean): number {
   if (logged) return LOG_TRUE_SIZE + 4;
+  if (inModule) return At.attachBtf + 4;
   if ('btfId' in attachment) return At.attachBtfId + 4;
+  if (isMulti(attachment)) return At.expectedAttachType + 4;
   return name ? At.name + 16 : At.name;
 }
 

@@ -6,6 +6,7 @@
 import { TsbpfError } from '../../asm/error.ts';
 import { Attr, Command, cString, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
+import { KernelError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { objectInfo, objectNameAt } from '../object-info.ts';
 import { kernelError } from '../permission.ts';
@@ -73,7 +74,13 @@ export function openProgram(kernel: Kernel, selector: ProgramSelector): Descript
       throw new NoSuchProgramError(
         `nothing is pinned at ${selector.pin}; bpftool -f prog shows where programs are`,
       );
-    return opened(kernel, fd, 'BPF_OBJ_GET', `open the program pinned at ${selector.pin}`);
+    const tried = `open the program pinned at ${selector.pin}`;
+    if (fd === -Errno.EACCES && !isBpfFile(kernel, selector.pin))
+      throw new KernelError({
+        ...{ syscall: 'bpf(BPF_OBJ_GET)', errno: Errno.EACCES, tried },
+        hint: 'the path is not in a BPF file system, which has all pins, usually at /sys/fs/bpf; mount it: mount -t bpf bpf /sys/fs/bpf',
+      });
+    return opened(kernel, fd, 'BPF_OBJ_GET', tried);
   }
   return openProgram(kernel, { id: idOf(kernel, selector.name) });
 }
@@ -81,6 +88,14 @@ export function openProgram(kernel: Kernel, selector: ProgramSelector): Descript
 function opened(kernel: Kernel, fd: number, command: string, tried: string): Descriptor {
   if (fd < 0) throw kernelError(kernel, { syscall: `bpf(${command})`, errno: -fd, tried });
   return new Descriptor(kernel.syscalls, fd, 'the loaded program');
+}
+
+/** `BPF_FS_MAGIC`. */
+const BPF_FS = 0xcafe_4a11;
+
+function isBpfFile({ syscalls }: Kernel, path: string): boolean {
+  const magic = syscalls.fileSystem(path);
+  return magic < 0 || magic === BPF_FS;
 }
 
 /** Finds the id of a program by its name. @throws {NoSuchProgramError} if none or several have it. */

@@ -15,12 +15,15 @@ import {
   getCurrentComm,
   getCurrentPidTgid,
   getCurrentTask,
+  getCurrentTaskBtf,
   getCurrentUidGid,
   ktimeGetNs,
+  skcToTcpSock,
 } from '../../asm/helpers.ts';
 import { type StructSchema, s64, u16be, u32, u64 } from '../../asm/layout.ts';
 import { array, hash, type MapSpec } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
+import type { Target } from '../../asm/target.ts';
 import {
   countersOf,
   EEXIST,
@@ -72,14 +75,53 @@ export interface ProgramSet {
   readonly maps: readonly MapSpec[];
 }
 
-/** Writes the fields of an event that come from the probe. */
-export type FillEvent = (event: Memory<StructSchema<EventFields>>) => void;
+/**
+ * Writes the fields of an event that come from the probe. `tcp` is the socket as a `tcp_sock`, if it is known
+ * already.
+ */
+export type FillEvent = (event: Memory<StructSchema<EventFields>>, tcp?: KernelPointer) => void;
 
 /**
  * Examines an attempt that may have ended. It jumps to `skip` to send nothing and to `fail` to count a
  * failure instead, or returns the function that fills the event.
  */
 export type Examine = (skip: () => void, fail: () => void) => FillEvent;
+
+/**
+ * What programs can read by plain loads, because their pointers have types that the verifier knows.
+ * Everything
+ * else is read by `bpf_probe_read_kernel`, which kernel lockdown forbids.
+ */
+export interface TypedReads {
+  /** The fields of `tcp_sock` past `struct sock`, through bpf_skc_to_tcp_sock (Linux 5.9). */
+  readonly tcpSock: boolean;
+  /** The current task, through bpf_get_current_task_btf (Linux 5.11). */
+  readonly task: boolean;
+  /** The address families of `struct sockaddr`, through bpf_rdonly_cast (Linux 6.2). */
+  readonly cast: boolean;
+}
+
+/** The typed reads of a probe type on the target's kernel, whose types include its helpers. */
+export function typedReads({ probe }: Options, { kernel }: Target): TypedReads {
+  const isTyped = probe === 'fentry' || probe === 'tp_btf';
+  const has = (name: string) => isTyped && kernel?.find('func', name) !== undefined;
+  return {
+    tcpSock: has('bpf_skc_to_tcp_sock'),
+    task: has('bpf_get_current_task_btf'),
+    cast: has('bpf_rdonly_cast'),
+  };
+}
+
+/**
+ * The socket as a `tcp_sock`: typed, or else a cast, which emits nothing. A typed one is a temporary, and
+ * `skip` runs if the socket is of another kind, which the tool does not trace.
+ */
+export function tcpSock(b: Builder, sk: KernelPointer, typed: TypedReads, skip: () => void): KernelPointer {
+  if (!typed.tcpSock) return sk.cast('tcp_sock');
+  const found = b.call(skcToTcpSock, sk);
+  b.if(found.eq(0), skip);
+  return b.kernel('tcp_sock', found);
+}
 
 /** The maps of the tool, and the statements that begin and end an attempt. */
 export type Attempts = ReturnType<typeof attemptsOf>;
@@ -89,6 +131,7 @@ export function attemptsOf(
   { minNs, who, maxAttempts = 10_240 }: Options,
   Event: StructSchema<EventFields>,
   filter: ConnectFilter,
+  typed: TypedReads,
   countsFailures: boolean,
 ) {
   const Attempt = Event.properties.attempt;
@@ -100,6 +143,7 @@ export function attemptsOf(
     counters,
     events,
     filter,
+    typed,
     countsFailures,
     maps: [table, counters, ...filter.maps, events],
 
@@ -227,7 +271,7 @@ export function socketEndpoints(b: Builder, sk: KernelPointer, sock: SocketField
     port: () => b.as(sock.ports, u16be).get(),
     remote: () => sock.v6Remote ?? (sock.v4 && b.as(sock.v4, V4).remote),
     local: () => localAddress(b, sock),
-    netns: () => networkNamespace(b, sk),
+    netns: () => networkNamespace(sk),
   };
 }
 
@@ -240,9 +284,9 @@ export function localAddress(b: Builder, sock: SocketFields): Place | undefined 
 }
 
 /** The inode number of a socket's network namespace. */
-export function networkNamespace(b: Builder, sk: KernelPointer): Value {
-  const { net } = sk.fields({ net: '__sk_common.skc_net.net' });
-  return b.kernel('net', net).fields({ number: 'ns.inum' }).number.get();
+export function networkNamespace(sk: KernelPointer): Value {
+  const net = sk.follow('__sk_common.skc_net.net', { typed: true });
+  return net.fields({ number: 'ns.inum' }).number.get();
 }
 
 // --- the end of an attempt ------------------------------------------------------------------------
@@ -271,6 +315,7 @@ export interface StateChange {
 export function examineEnd(
   b: Builder,
   { outcome }: Options,
+  typed: TypedReads,
   { sk, state }: StateChange,
   examineAddresses: Examine,
 ): Examine {
@@ -278,27 +323,29 @@ export function examineEnd(
     if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), skip);
     const fillAddresses = examineAddresses(skip, fail);
     return (event) => {
-      fillAddresses(event);
+      const tcp = tcpSock(b, sk, typed, skip);
+      fillAddresses(event, tcp);
       event.ended.state.set(state());
-      event.ended.retransmits.set(sk.cast('tcp_sock').fields({ count: 'total_retrans' }).count);
+      event.ended.retransmits.set(tcp.fields({ count: 'total_retrans' }).count);
       event.cause.set(0);
-      b.if(state().ne(TCP_ESTABLISHED), () => fillCause(b, sk)(event));
+      b.if(state().ne(TCP_ESTABLISHED), () => fillCause(b, sk, tcp, typed)(event));
     };
   };
 }
 
 /** The fields are far apart, so each needs its own read. */
-function fillCause(b: Builder, sk: KernelPointer): FillEvent {
+function fillCause(b: Builder, sk: KernelPointer, tcp: KernelPointer, typed: TypedReads): FillEvent {
   return ({ cause }) => {
-    const tcp = sk.cast('tcp_sock');
     cause.segmentsIn.set(tcp.fields({ count: 'segs_in' }).count);
     cause.segmentsOut.set(tcp.fields({ count: 'segs_out' }).count);
     cause.softError.set(sk.fields({ error: 'sk_err_soft' }).error);
     cause.error.set(sk.fields({ error: 'sk_err' }).error);
     b.if(cause.error.eq(0), () => {
-      const { socket } = sk.fields({ socket: 'sk_socket' });
-      cause.socketState.set(b.kernel('socket', socket).fields({ state: 'state' }).state);
-      const task = b.keep(b.kernel('task_struct', b.call(getCurrentTask)));
+      const socket = sk.follow('sk_socket', { typed: true });
+      cause.socketState.set(socket.fields({ state: 'state' }).state);
+      const task = typed.task
+        ? b.kernel('task_struct', b.call(getCurrentTaskBtf))
+        : b.keep(b.kernel('task_struct', b.call(getCurrentTask)));
       b.if(task.fields({ flags: 'flags' }).flags.bits(PF_EXITING), () =>
         cause.exitCode.set(task.fields({ code: 'exit_code' }).code.as(u32)),
       );

@@ -137,7 +137,7 @@ function connectArguments(b: Builder, family: 4 | 6, { reads }: ConnectFilter): 
   const sk = reads.netns && b.kernel('sock', b.keep(b.arg(0)));
   const uaddr = (reads.port || reads.remote) && b.keep(b.arg(1));
   return () => {
-    const netns = sk ? { netns: () => networkNamespace(b, sk) } : {};
+    const netns = sk ? { netns: () => networkNamespace(sk) } : {};
     if (!uaddr) return netns;
     const remote = b.stack<(typeof SocketAddress)[4 | 6]>(SocketAddress[family]);
     b.call(probeReadKernel, remote, uaddr);
@@ -163,7 +163,13 @@ function programsAtEnd(
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     const sock = sk.fields(paths);
     unlessConnecting(b, sock.state, options, () => b.exit());
-    const examine = examineEnd(b, options, { sk, state }, examineAddresses(b, attempts.filter, sock));
+    const examine = examineEnd(
+      b,
+      options,
+      attempts.typed,
+      { sk, state },
+      examineAddresses(b, attempts.filter, sock),
+    );
     attempts.end(b, b.stack(u64, sk.value), examine);
   };
   const { programs, maps } = callPrograms(probe, attempts, families, target);
@@ -279,11 +285,12 @@ function endFailedCall(
     // The socket does not contain the destination: take it from the argument of the call.
     const ports = b.stack(Ports);
     ports.set(sock.ports);
+    const typed = { typed: attempts.typed.cast };
     const sockaddr = b.kernel('sockaddr', address);
     const destination =
       family === 4
-        ? sockaddr.cast('sockaddr_in').fields({ port: 'sin_port', address: 'sin_addr' })
-        : sockaddr.cast('sockaddr_in6').fields({ port: 'sin6_port', address: 'sin6_addr' });
+        ? sockaddr.cast('sockaddr_in', typed).fields({ port: 'sin_port', address: 'sin_addr' })
+        : sockaddr.cast('sockaddr_in6', typed).fields({ port: 'sin6_port', address: 'sin6_addr' });
     ports.remote.set(destination.port);
     event.ports.set(ports);
     (family === 4 ? event.v4 : event.v6).remote.set(destination.address);

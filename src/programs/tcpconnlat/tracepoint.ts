@@ -9,11 +9,13 @@ import {
   type Attempts,
   type Examine,
   examineEnd,
+  type FillEvent,
   fillFromSocket,
   networkNamespace,
   type Options,
   socketEndpoints,
   socketPaths,
+  tcpSock,
   unlessConnecting,
 } from './attempts.ts';
 import {
@@ -42,14 +44,22 @@ export function onState(options: Options, attempts: Attempts, families: Families
     const sock = (families.only || port || remote || local) && sk.fields(paths);
     if (sock && families.only) b.if(sock.family.ne(families.only), () => b.exit());
     attempts.begin(b, b.stack(u64, sk.value), () =>
-      sock ? socketEndpoints(b, sk, sock) : { netns: () => networkNamespace(b, sk) },
+      sock ? socketEndpoints(b, sk, sock) : { netns: () => networkNamespace(sk) },
     );
     b.exit();
   };
 
+  const { typed } = attempts;
+
   /** A socket may be closed already: its local port is then only in `inet_sport`. */
-  const fill = (sk: KernelPointer) => {
-    const { sport } = localPort || outcome ? sk.cast('inet_sock').fields({ sport: 'inet_sport' }) : {};
+  const fill = (b: Builder, sk: KernelPointer, skip: () => void): FillEvent => {
+    const withPort = localPort || outcome;
+    if (withPort && typed.tcpSock)
+      return (event, tcp = tcpSock(b, sk, typed, skip)) => {
+        const { sport } = tcp.fields({ sport: 'inet_conn.icsk_inet.inet_sport' });
+        fillFromSocket(sk.fields(paths), sport)(event);
+      };
+    const { sport } = withPort ? sk.cast('inet_sock').fields({ sport: 'inet_sport' }) : {};
     return fillFromSocket(sk.fields(paths), sport);
   };
 
@@ -61,12 +71,14 @@ export function onState(options: Options, attempts: Attempts, families: Families
     unlessConnecting(b, oldState, options, () => b.exit(oldState));
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const examineAnswer: Examine = (_skip, fail) => {
+    const examineAnswer: Examine = (skip, fail) => {
       b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), fail));
-      return fill(sk);
+      return fill(b, sk, skip);
     };
     const state = () => b.arg(2).get().as(u32);
-    const examine = outcome ? examineEnd(b, options, { sk, state }, () => fill(sk)) : examineAnswer;
+    const examine = outcome
+      ? examineEnd(b, options, typed, { sk, state }, (skip) => fill(b, sk, skip))
+      : examineAnswer;
     attempts.end(b, b.stack(u64, sk.value), examine);
   };
 }

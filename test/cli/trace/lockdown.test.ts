@@ -30,13 +30,13 @@ const TRACING = 26;
 
 /**
  * A kernel under lockdown: it refuses programs that call bpf_probe_read_kernel, and has no format of the
- * tracepoint's record.
+ * tracepoint's record. `typed`: it has helpers for typed pointers (Linux 6.2).
  */
-function lockedDown(): FakeSyscalls {
+function lockedDown(typed = true): FakeSyscalls {
   const fake = new FakeSyscalls();
   fake.files.set('/sys/kernel/security/lockdown', 'none integrity [confidentiality]\n');
   fake.files.set('/proc/self/mounts', 'tracefs /sys/kernel/tracing tracefs rw 0 0\n');
-  fake.mappable.set('/sys/kernel/btf/vmlinux', socketBlob());
+  fake.mappable.set('/sys/kernel/btf/vmlinux', socketBlob({ typed }));
   fake.answers.set(5, (attr) => {
     const code = fake.at(attr.getBigUint64(8, true));
     const view = new DataView(code.buffer, code.byteOffset, code.byteLength);
@@ -86,9 +86,11 @@ const OPTIONS = [
 
 for (const args of OPTIONS)
   test(`the probes that work with ${args.join(' ') || 'no option'} without bpf_probe_read_kernel are known`, () => {
-    for (const probe of LOCKDOWN_PROBES) {
-      const fake = lockedDown();
-      const kernel = new Kernel(fake);
+    for (const [probe, typed] of LOCKDOWN_PROBES.flatMap((each) => [
+      [each, true] as const,
+      [each, false] as const,
+    ])) {
+      const kernel = new Kernel(lockedDown(typed));
       const shown = { ...options(...args), probe, dryRun: true };
       const texts = withFirstProbe(shown, kernel, target('x64', kernel.btf), ({ programs }) =>
         programs.flatMap(({ instructions }) =>
@@ -96,14 +98,18 @@ for (const args of OPTIONS)
         ),
       );
       const reads = texts.some((text) => text.includes(`#${PROBE_READ_KERNEL}`));
-      assert.is(blockedFlags(probe, options(...args)).length > 0, reads, probe);
+      const on = target('x64', kernel.btf);
+      assert.is(blockedFlags(probe, options(...args), on).length > 0, reads, `${probe} ${typed}`);
     }
   });
 
 for (const [args, probe] of [
   [[], 'fentry'],
   [['--json'], 'fentry'],
+  [['--outcome'], 'fentry'],
+  [['--failed', '-L'], 'fentry'],
   [['--port', '443'], 'tp_btf'],
+  [['--port', '443', '--outcome', '--json'], 'tp_btf'],
   [['--probe', 'tracepoint'], 'tp_btf'],
 ] as const)
   test(`${args.join(' ') || 'no option'}: ${probe} works`, () => {
@@ -111,7 +117,7 @@ for (const [args, probe] of [
   });
 
 test('without fentry it uses tp_btf', () => {
-  const fake = lockedDown();
+  const fake = lockedDown(false);
   const refusing = fake.answers.get(5);
   fake.answers.set(5, (attr) => {
     const FENTRY = 24;
@@ -131,7 +137,7 @@ for (const [args, advice] of [
   [['--probe', 'fentry', '--port', '443', '--not-to', '10.0.0.0/8'], '--probe tp_btf works'],
 ] as const)
   test(`${args.join(' ')}: one line with an alternative`, () => {
-    const error = thrown(() => open(lockedDown(), ...args));
+    const error = thrown(() => open(lockedDown(false), ...args));
     assert.instance(error, LockdownError);
     const text = messageWithoutPosition(error);
     assert.ok(text.endsWith(`; ${advice}`), text);
@@ -149,7 +155,7 @@ for (const [args, without] of [
   [['--btf', 'some.btf'], ' without --btf'],
 ] as const)
   test(`${args.join(' ')}: one short line per probe, and the options to omit`, () => {
-    const error = thrown(() => open(lockedDown(), ...args));
+    const error = thrown(() => open(lockedDown(false), ...args));
     assert.instance(error, NoProbeError);
     const lines = error.message.split('\n');
     assert.match(lines[1] ?? '', /^ {2}kprobe: kernel lockdown forbids bpf_probe_read_kernel$/);

@@ -1,0 +1,263 @@
+/**
+ * The messages of refused calls, each provoked by its errno: what they must say, and what would mislead.
+ */
+import * as assert from 'uvu/assert';
+import { assemble } from '../../src/asm/assemble.ts';
+import { exit, mov } from '../../src/asm/constructors.ts';
+import type { Attachment } from '../../src/asm/program.ts';
+import { r0 } from '../../src/asm/registers.ts';
+import { Errno } from '../../src/loader/errno.ts';
+import { Kernel } from '../../src/loader/kernel.ts';
+import { attach } from '../../src/loader/link.ts';
+import { loadProgram } from '../../src/loader/load.ts';
+import { openProgram } from '../../src/loader/loaded/find.ts';
+import { measureRuns, type Program } from '../../src/loader/program.ts';
+import { readTracepointFormat } from '../../src/loader/tracefs.ts';
+import { suite } from '../harness.ts';
+import { FakeSyscalls } from './fake.ts';
+
+const test = suite('loader/messages');
+
+/** Commands of bpf(2). */
+const [MAP_CREATE, LOAD, GET, RUN, RAW_OPEN, LINK, STATS] = [0, 5, 7, 10, 17, 28, 32];
+const TRACING = 26;
+const kprobe: Attachment = { kind: 'kprobe', symbol: 'do_thing' };
+const fentry: Attachment = { kind: 'fentry', symbol: 'do_thing', btfId: 7 };
+const raw: Attachment = { kind: 'raw_tracepoint', tracepoint: 'sys_enter' };
+const event: Attachment = { kind: 'tracepoint', category: 'sched', tracepoint: 'sched_switch' };
+
+/** The capabilities of root in a container: all but CAP_SYS_RESOURCE (24). */
+const WITHOUT_RESOURCE = 'CapEff:\t000001fffeffffff\n';
+const TRACEFS = 'tracefs /sys/kernel/tracing tracefs rw 0 0\ndebugfs /sys/kernel/debug debugfs rw 0 0\n';
+const SYMBOLS = `\
+ffffffff81000010 T do_thing
+ffffffff81000020 t twice
+ffffffff81000030 t twice
+ffffffff81000040 t renamed.isra.0
+ffffffff81000050 t twice\t[some_module]
+ffffffff82000000 T _sinittext
+ffffffff82000010 T at_boot
+ffffffff83000000 T _einittext
+ffffffffc0000010 t in_module\t[some_module]
+`;
+
+function load(fake: FakeSyscalls, attachment: Attachment): [Kernel, Program] {
+  const kernel = new Kernel(fake);
+  const spec = { name: 'on_it', attachment, instructions: [mov(r0, 0), exit()] };
+  return [kernel, loadProgram(kernel, spec, assemble(spec.instructions), new Map())];
+}
+
+const attachTo = (attachment: Attachment) => (fake: FakeSyscalls) => attach(...load(fake, attachment));
+const loading = (attachment: Attachment) => (fake: FakeSyscalls) => load(fake, attachment);
+const answering = (command: number, errno: number) => (fake: FakeSyscalls) => {
+  fake.answers.set(command, () => -errno);
+};
+const probing = (errno: number) => (fake: FakeSyscalls) => {
+  fake.files.set('/proc/kallsyms', SYMBOLS);
+  fake.files.set('/proc/self/mounts', TRACEFS);
+  fake.files.set('/sys/kernel/debug/kprobes/blacklist', '0xffffffff81000010-0xffffffff81000020\tdo_thing\n');
+  fake.onPerfEventOpen = () => -errno;
+};
+/** Refuses fentry programs, or all programs, with EPERM. Maps are created, or not. */
+const forbidding = (all: boolean, maps: boolean) => (fake: FakeSyscalls) => {
+  fake.files.set('/proc/self/status', WITHOUT_RESOURCE);
+  fake.answers.set(LOAD, (attr) => (all || attr.getUint32(0, true) === TRACING ? -Errno.EPERM : undefined));
+  if (!maps) fake.answers.set(MAP_CREATE, () => -Errno.EPERM);
+};
+const withEvent = (errno: number) => (fake: FakeSyscalls) => {
+  fake.files.set('/proc/self/mounts', TRACEFS);
+  fake.files.set('/sys/kernel/tracing/events/sched/sched_switch/id', '316\n');
+  fake.answers.set(LINK, () => -errno);
+};
+
+interface Row {
+  readonly what: string;
+  readonly arrange: (fake: FakeSyscalls) => void;
+  readonly act: (fake: FakeSyscalls) => unknown;
+  readonly says: RegExp;
+  readonly not?: RegExp;
+}
+
+const kprobeOf = (symbol: string) => attachTo({ ...kprobe, symbol });
+
+const ROWS: readonly Row[] = [
+  {
+    what: 'fentry that a policy forbids, while others load',
+    arrange: forbidding(false, true),
+    act: loading(fentry),
+    says: /EPERM .*this kernel forbids fentry programs, although others load: a security module.*; use a tracepoint or a kprobe$/,
+    not: /memory|5\.11/,
+  },
+  {
+    what: 'every program forbidden, without locked-memory accounting',
+    arrange: forbidding(true, true),
+    act: loading(raw),
+    says: /this process has the capabilities, so a policy forbids the call: kernel lockdown .*a security module, or a container/,
+    not: /memory|5\.11/,
+  },
+  {
+    what: 'every program and map forbidden by the locked-memory limit',
+    arrange: forbidding(true, false),
+    act: loading(raw),
+    says: /on this kernel \(before Linux 5\.11\) maps and programs count as locked memory: this process may lock 64 KiB and lacks CAP_SYS_RESOURCE/,
+    not: /policy/,
+  },
+  {
+    what: 'a program type that the kernel does not have',
+    arrange: answering(LOAD, Errno.EINVAL),
+    act: loading(fentry),
+    says: /this kernel may not support fentry programs/,
+  },
+  {
+    what: 'a program that is too long',
+    arrange: answering(LOAD, Errno.E2BIG),
+    act: loading(raw),
+    says: /more instructions than this kernel accepts/,
+  },
+  {
+    what: 'a signal at every attempt',
+    arrange: answering(LOAD, Errno.EINTR),
+    act: loading(raw),
+    says: /signals interrupt every check of the program/,
+  },
+  {
+    what: 'out of descriptors',
+    arrange: answering(LOAD, Errno.EMFILE),
+    act: loading(raw),
+    says: /limit of open files; raise it \(ulimit -n\)/,
+  },
+  {
+    what: 'an unknown function',
+    arrange: probing(Errno.ENOENT),
+    act: kprobeOf('no_thing'),
+    says: /cannot probe the kernel function no_thing: perf_event_open: ENOENT .*this kernel has no such function/,
+    not: /cannot be probed:/,
+  },
+  {
+    what: 'a function in the blacklist of kprobes',
+    arrange: probing(Errno.EINVAL),
+    act: kprobeOf('do_thing'),
+    says: /the function exists, but it is in the list of functions that kprobes must not use/,
+    not: /no such function/,
+  },
+  {
+    what: 'a function that was freed after booting',
+    arrange: probing(Errno.EINVAL),
+    act: kprobeOf('at_boot'),
+    says: /the function exists, but it ran at boot, and the kernel has freed it/,
+  },
+  {
+    what: 'a name that the compiler changed',
+    arrange: probing(Errno.ENOENT),
+    act: kprobeOf('renamed'),
+    says: /only parts that the compiler renamed: renamed\.isra\.0/,
+  },
+  {
+    what: 'an ambiguous name',
+    arrange: probing(Errno.EADDRNOTAVAIL),
+    act: kprobeOf('twice'),
+    says: /this kernel has 3 functions with this name, at 0xffffffff81000020, 0xffffffff81000030, 0xffffffff81000050 in some_module; choose one by its address: kprobe\('0xffffffff81000020', \.\.\.\), or by its module: 'some_module:twice'/,
+  },
+  {
+    what: 'a module that is not loaded',
+    arrange: probing(Errno.ENOENT),
+    act: kprobeOf('other_module:f'),
+    says: /the module other_module is not loaded; load it first: modprobe other_module/,
+  },
+  {
+    what: 'a function of another module',
+    arrange: probing(Errno.ENOENT),
+    act: kprobeOf('some_module:do_thing'),
+    says: /the module some_module has no such function, but the kernel itself has: remove 'some_module:'/,
+  },
+  {
+    what: 'an offset inside an instruction',
+    arrange: probing(Errno.EILSEQ),
+    act: kprobeOf('do_thing+1'),
+    says: /EILSEQ .*no instruction begins there/,
+  },
+  {
+    what: 'fentry of a function in a module, without the module',
+    arrange: (fake) => fake.files.set('/proc/kallsyms', SYMBOLS),
+    act: loading({ kind: 'fentry', symbol: 'in_module' }),
+    says: /it is in the module some_module: write 'some_module:in_module'/,
+  },
+  {
+    what: 'fentry of a function that another tracer has for itself',
+    arrange: answering(RAW_OPEN, Errno.EBUSY),
+    act: attachTo(fentry),
+    says: /another tracer has this function for itself/,
+  },
+  {
+    what: 'fentry of a function with too many programs',
+    arrange: answering(RAW_OPEN, Errno.E2BIG),
+    act: attachTo(fentry),
+    says: /too many programs trace this function/,
+  },
+  {
+    what: 'fentry on an architecture without it',
+    arrange: answering(RAW_OPEN, Errno.ENOTSUPP),
+    act: attachTo(fentry),
+    says: /no fentry and fexit on this architecture .*; use a kprobe$/,
+  },
+  {
+    what: 'a raw tracepoint that does not exist',
+    arrange: answering(RAW_OPEN, Errno.ENOENT),
+    act: attachTo(raw),
+    says: /this kernel has no such tracepoint; see available_events in tracefs$/,
+  },
+  {
+    what: 'an event with too many programs',
+    arrange: withEvent(Errno.E2BIG),
+    act: attachTo(event),
+    says: /an event takes 64 programs, and has as many; close some$/,
+  },
+  {
+    what: 'a classic tracepoint without tracefs',
+    arrange: () => {},
+    act: (fake) => readTracepointFormat(new Kernel(fake), 'sched', 'sched_switch'),
+    says: /needs tracefs, which is not mounted; mount it: mount -t tracefs tracefs \/sys\/kernel\/tracing$/,
+  },
+  {
+    what: 'a pin outside of a BPF file system',
+    arrange: (fake) => {
+      fake.answers.set(GET, () => -Errno.EACCES);
+      fake.fileSystems.set('/tmp/pin', 0x0102_1994);
+    },
+    act: (fake) => openProgram(new Kernel(fake), { pin: '/tmp/pin' }),
+    says: /cannot open the program pinned at \/tmp\/pin: .*the path is not in a BPF file system.*mount -t bpf bpf \/sys\/fs\/bpf$/,
+    not: /lockdown|policy/,
+  },
+  {
+    what: 'run-time statistics before Linux 5.8',
+    arrange: answering(STATS, Errno.EINVAL),
+    act: (fake) => measureRuns(new Kernel(fake)),
+    says: /this kernel cannot measure runs on request \(Linux 5\.8 and later\)$/,
+  },
+  {
+    what: 'a test run of another program type',
+    arrange: answering(RUN, Errno.ENOTSUPP),
+    act: (fake) => load(fake, fentry)[1].run(new Uint8Array(8)),
+    says: /the kernel runs only raw tracepoint programs on request \(Linux 5\.10 and later\)$/,
+  },
+];
+
+for (const { what, arrange, act, says, not } of ROWS)
+  test(what, () => {
+    const fake = new FakeSyscalls();
+    arrange(fake);
+    let clock = 0;
+    fake.onClock = () => BigInt(clock++) * 10n ** 9n;
+    try {
+      act(fake);
+    } catch (error) {
+      const { message } = error as Error;
+      assert.match(message, says);
+      if (not) assert.not.match(message, not);
+      assert.not.match(message, /undefined|NaN|\[object/);
+      return;
+    }
+    throw new Error('no error');
+  });
+
+test.run();
