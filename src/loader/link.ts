@@ -49,6 +49,7 @@ import type { Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { isAboutSymbol, symbolError } from './symbol-error.ts';
 import { readKallsyms } from './symbol-table.ts';
+import { readText } from './text.ts';
 import { tracepointId } from './tracefs.ts';
 
 /**
@@ -445,7 +446,19 @@ function openTracepoint(kernel: Kernel, { category, tracepoint }: TracepointAtta
 /** The attachments of BPF_RAW_TRACEPOINT_OPEN. */
 type RawAttachment = FunctionAttachment | Extract<Attachment, { kind: 'raw_tracepoint' | 'tp_btf' }>;
 
+/** Throws UnsupportedError if the kernel would attach an LSM program but never run it. */
+function requireBpfModule({ syscalls }: Pick<Kernel, 'syscalls'>, program: string): void {
+  const modules = readText(syscalls, '/sys/kernel/security/lsm');
+  if (typeof modules === 'number' || modules.trim().split(',').includes('bpf')) return;
+  throw new UnsupportedError(
+    'active BPF LSM',
+    '5.7',
+    `the program '${program}' would never run; boot with lsm=${modules.trim()},bpf`,
+  );
+}
+
 function attachRaw(kernel: Kernel, program: Program, attachment: RawAttachment): Link {
+  if (attachment.kind === 'lsm') requireBpfModule(kernel, program.spec.name);
   const attr = new Attr(kernel.syscalls, 16).u32(8, program.fd);
   // The other types have their BTF id since the load.
   if (attachment.kind === 'raw_tracepoint') attr.pointer(0, cString(attachment.tracepoint));

@@ -9,6 +9,7 @@ import {
   NoSuchSymbolError,
   NoTracefsError,
   NotPermittedError,
+  UnsupportedError,
   UntraceableSymbolError,
 } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -33,6 +34,24 @@ function loaded(fake: FakeSyscalls, attachment: Attachment): [Kernel, Program] {
   const spec = { name: 'on_it', attachment, instructions: [mov(r0, 0), exit()] };
   return [kernel, loadProgram(kernel, spec, assemble(spec.instructions), new Map())];
 }
+
+test('an LSM program is refused if the kernel would never run it', () => {
+  const fake = new FakeSyscalls();
+  const [kernel, program] = loaded(fake, { kind: 'lsm', symbol: 'bpf_lsm_file_open', btfId: 7 });
+  fake.files.set('/sys/kernel/security/lsm', 'capability,landlock');
+  assert.throws(
+    () => attach(kernel, program),
+    (error: Error) =>
+      error instanceof UnsupportedError &&
+      /no active BPF LSM \(Linux 5\.7 and later\): .*'on_it'.*boot with lsm=capability,landlock,bpf/.test(
+        error.message,
+      ),
+  );
+  fake.files.set('/sys/kernel/security/lsm', 'capability,bpf');
+  attach(kernel, program).close();
+  fake.files.delete('/sys/kernel/security/lsm'); // securityfs is not mounted
+  attach(kernel, program).close();
+});
 
 test('a kprobe is a perf event of the PMU with the symbol, linked to the program, enabled', () => {
   const fake = new FakeSyscalls();
