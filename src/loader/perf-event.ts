@@ -3,7 +3,7 @@
  *
  * Source: man 2 perf_event_open, include/uapi/linux/perf_event.h.
  */
-import type { Kernel } from './kernel.ts';
+import type { KernelFacts } from './kernel-facts.ts';
 import { readText } from './text.ts';
 
 /** Closes the descriptor on `exec`. */
@@ -50,7 +50,7 @@ export const PageWord = { head: 1024 / 8, tail: 1032 / 8, dataOffset: 1040 / 8, 
  * An online CPU for an event that is not about a CPU, such as a kprobe, which runs on all of them: CPU 0 may
  * be offline. 0 if /sys is not mounted.
  */
-export function anyCpu({ syscalls }: Kernel): number {
+export function anyCpu({ syscalls }: Pick<KernelFacts, 'syscalls'>): number {
   const text = readText(syscalls, '/sys/devices/system/cpu/online');
   return typeof text === 'number' ? 0 : Number.parseInt(text, 10);
 }
