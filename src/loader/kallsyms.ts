@@ -7,14 +7,14 @@ import { parseFunctionName } from '../asm/function-name.ts';
 import { nearest } from '../asm/nearest.ts';
 import type { Attachment } from '../asm/program.ts';
 import type { Symbols } from '../asm/xlated.ts';
-import type { Kernel } from './kernel.ts';
+import type { KernelFacts } from './kernel-facts.ts';
 import { readKallsyms } from './symbol-table.ts';
 
 /**
  * Returns the kernel's symbols for a loaded program's listing. Looks up a name when it is first needed. Has
  * no names if the kernel hides addresses from this process (`kernel.kptr_restrict`).
  */
-export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Symbols {
+export function kernelSymbols(kernel: KernelFacts, functions: readonly bigint[]): Symbols {
   const text = readKallsyms(kernel.syscalls);
   const base = addressOf(text, '__bpf_call_base') ?? 0n;
   const find = (address: bigint): string | undefined => {
@@ -41,7 +41,7 @@ export function kernelSymbols(kernel: Kernel, functions: readonly bigint[]): Sym
  * compiler may add a suffix to a function's name (`do_unlinkat.isra.0`). Takes up to 0.2 s, so call it for
  * error messages only.
  */
-export function similarSymbols(kernel: Kernel, attachment: Attachment): string[] {
+export function similarSymbols(kernel: KernelFacts, attachment: Attachment): string[] {
   const { symbol: misspelled = '', module: wanted } =
     'tracepoint' in attachment
       ? { symbol: attachment.tracepoint }

@@ -7,7 +7,6 @@ import { describeNearest, listNearest } from '../asm/nearest.ts';
 import { parseTracepointFormat, type TracepointFormat } from '../asm/tracepoint-format.ts';
 import { Errno } from './errno.ts';
 import { NoSuchSymbolError, NoTracefsError } from './errors.ts';
-import type { Kernel } from './kernel.ts';
 import type { KernelFacts } from './kernel-facts.ts';
 import { isConfidential, lockdownError } from './lockdown.ts';
 import { mountsOf } from './mounts.ts';
@@ -46,18 +45,18 @@ export function tracefsRoot(kernel: Pick<KernelFacts, 'syscalls'>): string | und
  * for (const { name, offset, size } of format.fields) console.log(`${name}: ${size} bytes at ${offset}`);
  * ```
  */
-export function readTracepointFormat(kernel: Kernel, category: string, name: string): TracepointFormat {
+export function readTracepointFormat(kernel: KernelFacts, category: string, name: string): TracepointFormat {
   return parseTracepointFormat(category, name, readEventFile(kernel, category, name, 'format'));
 }
 
 /**
  * Reads the id of a classic tracepoint, for perf_event_open(2). Throws the errors of `readTracepointFormat`.
  */
-export function tracepointId(kernel: Kernel, category: string, name: string): number {
+export function tracepointId(kernel: KernelFacts, category: string, name: string): number {
   return Number(readEventFile(kernel, category, name, 'id'));
 }
 
-function readEventFile(kernel: Kernel, category: string, name: string, file: string): string {
+function readEventFile(kernel: KernelFacts, category: string, name: string, file: string): string {
   const tracepoint = `${category}:${name}`;
   const root = tracefsRoot(kernel);
   if (root === undefined) throw new NoTracefsError(`the tracepoint ${tracepoint}`);
@@ -83,7 +82,7 @@ function readEventFile(kernel: Kernel, category: string, name: string, file: str
 }
 
 /** Suggestions for a message: tracepoints with this name in other categories, or with similar names. */
-function similarEvents(kernel: Kernel, root: string, category: string, name: string): string {
+function similarEvents(kernel: KernelFacts, root: string, category: string, name: string): string {
   const text = readText(kernel.syscalls, `${root}/available_events`);
   if (typeof text === 'number') return '';
   const events = text.split('\n');
