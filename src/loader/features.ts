@@ -233,7 +233,8 @@ function questionOf(feature: Feature): Question {
     throw unknownName('kind of feature', String(group), [...FEATURE_GROUPS, 'helper', 'kfunc']);
   const { title, names, probe } = GROUPS[group];
   const since = known(title, String(name), names());
-  return { feature: `${title} ${name}`, since, probe: (kernel) => probe(kernel, name as never) };
+  const full = group === 'ability' ? String(name) : `${title} ${name}`;
+  return { feature: full, since, probe: (kernel) => probe(kernel, name as never) };
 }
 
 function instructionQuestion(instruction: Instruction): Question {

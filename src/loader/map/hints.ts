@@ -35,7 +35,7 @@ export function createHint(
     case Errno.E2BIG:
       return `${what}: too large; before Linux 5.11 a key of a hash table has at most 512 bytes, key and value together less than 4 MiB on every kernel, and the entries take ${MiB} MiB; make them smaller, or lower maxEntries`;
     case Errno.ENOMEM:
-      return `${what}: the entries take ${MiB} MiB, which the system or the cgroup of this process does not have; lower maxEntries, or use BPF_F_NO_PREALLOC for a hash table`;
+      return `${what}: the entries take ${MiB} MiB, but the system or the cgroup of this process is out of memory; lower maxEntries, use BPF_F_NO_PREALLOC for a hash table, or raise the limit (memory.max)`;
     case Errno.ENOTSUPP:
       return `${what}: this kernel does not support the flags for this type`;
     default:

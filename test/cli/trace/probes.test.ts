@@ -175,7 +175,7 @@ test('if no probe type works, the error lists each of them with the reason', () 
   assert.match(probes[1] ?? '', /^ {2}tp_btf: cannot load the program .*EINVAL.*support tp_btf programs/);
   assert.match(
     probes[2] ?? '',
-    /^ {2}raw_tracepoint: cannot load the program .*EINVAL.*support raw_tracepoint programs/,
+    /^ {2}raw_tracepoint: the tool 'tcpconnlat' needs .* does not have: raw_tracepoint \(Linux 4\.17 and later\)/,
   );
   assert.match(probes[3] ?? '', /^ {2}trace_event: .*needs tracefs.*mount -t tracefs tracefs \/sys/);
 });
