@@ -24,7 +24,14 @@ export {
   tpBtf,
   tracepoint,
 } from './asm/hooks.ts';
-export { type Attachment, LICENSE, type ProgramSpec, type TailCalled, type Tool } from './asm/program.ts';
+export {
+  type Attachment,
+  LICENSE,
+  type ProgramSpec,
+  type TailCalled,
+  type Tool,
+  type ToolEvents,
+} from './asm/program.ts';
 export { subprogram } from './asm/subprogram.ts';
 export {
   type Architecture,
@@ -118,6 +125,8 @@ export { frameText, type ProcessSymbols, type StackFrame, Symbolizer } from './l
 export type { Descriptor } from './loader/bpf.ts';
 export {
   DEFAULT_PAGES,
+  type EventHandler,
+  type EventHandlers,
   type SkippedProgram,
   type MissedRuns,
   Session,

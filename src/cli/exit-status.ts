@@ -17,6 +17,7 @@ export type ProgramSource = 'user' | 'project';
  * not valid: status 2 if the user wrote it, and otherwise a bug.
  */
 export const EXIT_STATUS: { readonly [code: string]: ExitStatus | 'program' } = {
+  ERR_AMBIGUOUS_SYMBOL: 1,
   ERR_ARCHITECTURE: 1,
   ERR_ASSEMBLE: 'program',
   ERR_BTF_AMBIGUOUS_STRUCT: 1,
@@ -52,10 +53,12 @@ export const EXIT_STATUS: { readonly [code: string]: ExitStatus | 'program' } = 
   ERR_PATH: 1,
   ERR_PROGRAM: 'bug',
   ERR_RECORDING: 2,
+  ERR_SYMBOL: 1,
   ERR_TEXT_SYNTAX: 'program',
   ERR_TRACEPOINT_FORMAT: 1,
   ERR_UNSUPPORTED: 1,
   ERR_UNSUPPORTED_INSTRUCTION: 1,
+  ERR_UNTRACEABLE_SYMBOL: 1,
   ERR_VERIFIER: 1,
 };
 
