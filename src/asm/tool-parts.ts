@@ -24,7 +24,7 @@ export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): 
   return new Set([...held, ...named.filter((map) => !isMapOfMaps(map)), ...holders]);
 }
 
-/** The events maps of a tool. A tool with a single one has no names for them. */
+/** The events maps of a tool. A single map has no name. */
 export function eventsMapsOf(
   events: ToolEvents | undefined,
 ): readonly { readonly name?: string; readonly map: EventsSpec }[] {

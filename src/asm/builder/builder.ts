@@ -1021,9 +1021,10 @@ export class Builder {
   }
 
   /**
-   * Sends an event: one call. To a perf event array it goes to the ring of the current CPU, which needs the
-   * context; to a ring buffer, `flags` are 0, `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`. The result is 0 or
-   * a negative errno: `-ENOSPC` if the perf ring is full, `-EAGAIN` if the ring buffer has no space.
+   * Sends an event: one call. A perf event array needs the context, and puts the event into the ring of the
+   * current CPU. For a ring buffer, `flags` are 0, `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`. The
+   * result is 0 or a negative errno: `-ENOSPC` if the perf ring is full, `-EAGAIN` if the ring buffer has no
+   * space.
    *
    * The kernel counts the events that a perf ring loses. For a ring buffer, a jump and three instructions
    * follow the call, which count a failure in the map `lost` of the ring buffer.

@@ -1,6 +1,6 @@
 /**
- * Attempts of feature probes, and what the kernel's answer says. Whatever an attempt opens is closed before
- * it returns.
+ * Attempts of feature probes, and what the kernel's answer says. An attempt closes what it opens before it
+ * returns.
  */
 import { assemble } from '../../asm/assemble.ts';
 import { exit, mov } from '../../asm/constructors.ts';

@@ -32,7 +32,7 @@ import {
 
 /**
  * A function of the kernel that only its own tests call (net/bpf/test_run.c, Linux 5.5), so attaching to it
- * disturbs nobody.
+ * disturbs no other program.
  */
 export const TEST_FUNCTION = 'bpf_fentry_test1';
 

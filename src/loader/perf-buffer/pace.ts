@@ -1,4 +1,7 @@
-/** Whether a ring is busy: measured thresholds are in docs/performance.md. */
+/**
+ * Whether a ring is busy. The thresholds follow from the cost of a wake-up, about 8 us for the traced
+ * process: 2,000 of them per second are 1.6 % of a CPU.
+ */
 
 /** This many samples of a CPU at this rate end the wake-ups at each sample. */
 const BURST = 32;

@@ -5,7 +5,7 @@
  * A ring is nearly in order: only a program that interrupts another one, between the time that the other
  * takes and its output, writes the later record first. So a ring is read twice. `look` walks over its records
  * and finds the stragglers, which have an earlier time than a record before them. `drain` walks again and
- * delivers each straggler at its time. The kernel lets nobody write to the records, so the ring remembers the
+ * delivers each straggler at its time. The records are read-only, so the ring remembers the
  * stragglers that it has delivered while records before them are held back.
  *
  * Source: man 2 perf_event_open (MMAP layout), kernel/events/ring_buffer.c.
