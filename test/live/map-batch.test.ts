@@ -19,7 +19,7 @@ import {
 import { arrayOfMaps, hashOfMaps } from '../../src/asm/map-of-maps.ts';
 import { MapBatchError, MapIterationError } from '../../src/loader/errors.ts';
 import { BpfMap, UpdateMode } from '../../src/loader/map.ts';
-import { needsRoot, slowness, suite } from '../harness.ts';
+import { inGuest, needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { here } from './tracer.ts';
 
 const test = suite('live/map-batch', { seconds: 60 });
@@ -278,8 +278,8 @@ test.skipIf(needsRoot, 'a long asynchronous listing lets the event loop run', as
   }
 });
 
-/** The keys that no process inserts or deletes. */
-const UNTOUCHED = 100_000;
+/** The number of keys that no process inserts or deletes. An emulated guest reads fewer, of one map type. */
+const UNTOUCHED = inGuest ? 10_000 : 100_000;
 
 /** Checks that a pass lists each untouched key, and no key twice. */
 class Seen {
@@ -306,9 +306,13 @@ async function startWriters(
 ): Promise<{ stop(): Promise<void> }> {
   const script = fileURLToPath(new URL('./map-writer.js', import.meta.url));
   const writers = range(4).map((index) =>
-    spawn(process.execPath, [script, String(valueBytes), String((index + 1) * 100_000_000), action], {
-      stdio: ['ignore', 'pipe', 'inherit', map.fd],
-    }),
+    spawn(
+      process.execPath,
+      [script, String(valueBytes), String((index + 1) * 100_000_000), action, String(UNTOUCHED)],
+      {
+        stdio: ['ignore', 'pipe', 'inherit', map.fd],
+      },
+    ),
   );
   await Promise.all(writers.map((writer) => once(writer.stdout as NodeJS.ReadableStream, 'data')));
   return {
@@ -336,8 +340,8 @@ for (const [what, spec, valueBytes] of [
 ] as const)
   for (const action of ['insert', 'update'] as const)
     test.skipIf(
-      needsRoot,
-      `a ${what} of 100,000 entries, with four processes that ${action}: every pass lists each untouched key once, or throws`,
+      needsRoot || (what !== 'hash' && sameOnEveryKernel),
+      `a ${what} of many entries, with four processes that ${action}: every pass lists each untouched key once, or throws`,
       async () => {
         const map = BpfMap.create(here, spec as MapSpec<typeof u32, TSchema>) as AnyMap;
         const value = what === 'perCpuHash' ? perCpu(7n) : 7n;

@@ -1,7 +1,8 @@
 /**
  * A process that changes a map until it is killed. Its descriptor 3 is a hash map with u32 keys. The
  * arguments are the size of a value in bytes, the first key that is its own, and what it does: `insert` and
- * delete its own keys, `update` the keys below 100,000, or `add` its own keys in ascending order, each once.
+ * delete its own keys, `update` the keys below the last argument, or `add` its own keys in ascending order,
+ * each once.
  */
 
 import { bytes, u32 } from '../../src/asm/layout.ts';
@@ -11,6 +12,7 @@ import { Kernel } from '../../src/loader/kernel.ts';
 import { Elements } from '../../src/loader/map/elements.ts';
 
 const [valueBytes = 0, firstKey = 0] = process.argv.slice(2, 4).map(Number);
+const shared = Number(process.argv[5]);
 const kernel = new Kernel();
 const spec = hash('writer', { key: u32, value: bytes(valueBytes), maxEntries: 1024 });
 const elements = new Elements(kernel, spec, new Descriptor(kernel.syscalls, 3, 'the map'), valueBytes);
@@ -38,7 +40,7 @@ for (let round = 0; ; round++) {
     write(Command.mapUpdateBatch, ownKey(round));
     write(Command.mapDeleteBatch, ownKey(round + 99_995));
   } else if (process.argv[4] === 'update') {
-    write(Command.mapUpdateBatch, () => Math.floor(Math.random() * 100_000));
+    write(Command.mapUpdateBatch, () => Math.floor(Math.random() * shared));
   } else {
     write(Command.mapUpdateBatch, (index) => firstKey + round * 256 + index);
   }
