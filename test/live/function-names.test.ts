@@ -225,9 +225,9 @@ test.skipIf(
     const xmit = `${MODULE}:dummy_xmit`;
     const bytes = array('bytes', { value: u64n });
     const entry = fentry(xmit, inModule, (b) => {
-      b.keep(b.context);
+      const length = b.keep(b.kernel(b.arg('skb')).fields({ len: 'len' }).len);
       b.count(hits, 0);
-      b.count(bytes, 0, b.kernel(b.arg('skb')).fields({ len: 'len' }).len);
+      b.count(bytes, 0, length);
     });
     assert.is(entry.name, 'dummy_xmit');
     const session = Session.open({ name: 'symbols', programs: [entry] }, { kernel: here });
