@@ -5,24 +5,7 @@
  * Source: kernel/bpf/syscall.c (`map_create`), and `map_alloc_check` of each type: hashtab.c, arraymap.c,
  * lpm_trie.c, queue_stack_maps.c, stackmap.c, bloom_filter.c, bpf_local_storage.c, ringbuf.c.
  */
-import { MapType, mapTypeName } from './map-type.ts';
-
-/** The flags of map creation by number (include/uapi/linux/bpf.h). */
-const FLAG_NAMES: Readonly<Record<number, string>> = {
-  1: 'BPF_F_NO_PREALLOC',
-  2: 'BPF_F_NO_COMMON_LRU',
-  4: 'BPF_F_NUMA_NODE',
-  8: 'BPF_F_RDONLY',
-  16: 'BPF_F_WRONLY',
-  32: 'BPF_F_STACK_BUILD_ID',
-  64: 'BPF_F_ZERO_SEED',
-  128: 'BPF_F_RDONLY_PROG',
-  256: 'BPF_F_WRONLY_PROG',
-  512: 'BPF_F_CLONE',
-  1024: 'BPF_F_MMAPABLE',
-  2048: 'BPF_F_PRESERVE_ELEMS',
-  4096: 'BPF_F_INNER_MAP',
-};
+import { MapType, mapFlags, mapTypeName } from './map-type.ts';
 
 /** The flags that a type accepts, as bits. */
 const [NO_PREALLOC, NO_COMMON_LRU, NUMA, STACK_BUILD_ID, ZERO_SEED, CLONE] = [1, 2, 4, 32, 64, 512];
@@ -99,9 +82,9 @@ export function mapFault({ type, key, value, flags }: MapSizes): string | undefi
 
 /** The names of flags: `BPF_F_RDONLY, BPF_F_WRONLY`; unknown bits as a number. */
 export function flagNames(flags: number): string {
-  const names = Object.entries(FLAG_NAMES).filter(([flag]) => (flags & Number(flag)) !== 0);
-  const rest = names.reduce((bits, [flag]) => bits & ~Number(flag), flags);
-  return [...names.map(([, name]) => name), ...(rest === 0 ? [] : [`0x${(rest >>> 0).toString(16)}`])].join(
+  const named = Object.entries(mapFlags()).filter(([, [bit]]) => (flags & bit) !== 0);
+  const rest = named.reduce((bits, [, [bit]]) => bits & ~bit, flags);
+  return [...named.map(([name]) => name), ...(rest === 0 ? [] : [`0x${(rest >>> 0).toString(16)}`])].join(
     ', ',
   );
 }

@@ -12,7 +12,7 @@ import { mapFault } from './map-limits.ts';
 import { MapType } from './map-type.ts';
 import { checkObjectName } from './object-name.ts';
 
-export { MAP_SINCE, MapType, mapTypeName } from './map-type.ts';
+export { MapType, mapTypeName, mapTypeSince } from './map-type.ts';
 
 /** A map before it exists. `K` and `V` are the schemas of its keys and values. */
 export interface MapSpec<K extends TSchema = TSchema, V extends TSchema = TSchema> {

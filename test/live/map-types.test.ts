@@ -11,7 +11,7 @@ import { getCurrentTaskBtf } from '../../src/asm/helpers.ts';
 import { lsm, tpBtf } from '../../src/asm/hooks.ts';
 import { chars, struct, u32, u64 } from '../../src/asm/layout.ts';
 import { cgrpStorage, inodeStorage, skStorage, taskStorage } from '../../src/asm/local-storage.ts';
-import { globals, MAP_SINCE, type MapSpec, mapTypeName } from '../../src/asm/map.ts';
+import { globals, type MapSpec, mapTypeName, mapTypeSince } from '../../src/asm/map.ts';
 import { bloomFilter, queue, stack } from '../../src/asm/queue.ts';
 import { stackTrace } from '../../src/asm/stack-trace.ts';
 import { target } from '../../src/asm/target.ts';
@@ -60,7 +60,7 @@ function lacks(spec: MapSpec): string | false {
 
 for (const spec of all) {
   const name = mapTypeName(spec.type);
-  const since = MAP_SINCE[name];
+  const since = mapTypeSince(spec.type);
   test.skipIf(needsRoot, `${spec.name}: ${name} maps exist from Linux ${since} on`, () => {
     if (isReleased(since)) assert.is(lacks(spec), false);
     else

@@ -10,7 +10,7 @@ import { messageWithoutPosition } from '../error-position.ts';
 import { isJumpTable, jumpTable } from '../jump-table.ts';
 import { shownLabel } from '../labels.ts';
 import { bytes, layoutOf, u32 } from '../layout.ts';
-import { type MapSpec, MapType, programArray } from '../map.ts';
+import { type MapSpec, MapType, mapTypeName, programArray } from '../map.ts';
 import { arrayOfMaps, hashOfMaps, isMapOfMaps } from '../map-of-maps.ts';
 import { nearest } from '../nearest.ts';
 import { brief, quoted } from '../printable.ts';
@@ -31,7 +31,6 @@ type Refuse = (message: string, at: number) => never;
 export function mapLine(map: MapSpec, within = ''): string {
   const { name, type, key, value, maxEntries, flags } = map;
   if (type === MapType.ringBuffer) return `map ${name}: ringBuffer, ${maxEntries} bytes`;
-  const kind = Object.entries(MapType).find(([, number]) => number === type)?.[0] ?? `type ${type}`;
   const entries =
     type === MapType.perfEventArray
       ? 'one ring a CPU'
@@ -39,7 +38,7 @@ export function mapLine(map: MapSpec, within = ''): string {
         ? '1 entry'
         : `${maxEntries} entries`;
   return [
-    `map ${name}: ${kind}`,
+    `map ${name}: ${mapTypeName(type)}`,
     `key ${layoutOf(key).size} bytes`,
     `value ${layoutOf(value).size} bytes`,
     entries,

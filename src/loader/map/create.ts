@@ -9,7 +9,7 @@ import { BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG } from '../../asm/
 import { isJumpTable } from '../../asm/jump-table.ts';
 import { layoutOf, u64 } from '../../asm/layout.ts';
 import { storageOf } from '../../asm/local-storage.ts';
-import { MAP_SINCE, type MapSpec, MapType, mapTypeName } from '../../asm/map.ts';
+import { type MapSpec, MapType, mapTypeName, mapTypeSince } from '../../asm/map.ts';
 import { mapFault } from '../../asm/map-limits.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
 import { Attr, Command, Descriptor } from '../bpf.ts';
@@ -136,8 +136,7 @@ const REFUSED: ReadonlySet<number> = new Set([Errno.EINVAL, Errno.E2BIG, Errno.E
 
 /** Throws an UnsupportedError if the kernel does not create the smallest map of the type either. */
 function refuseType(kernel: Kernel, spec: MapSpec): void {
-  const name = mapTypeName(spec.type);
-  const since = MAP_SINCE[name];
+  const since = mapTypeSince(spec.type);
   if (isMapOfMaps(spec) || since === FIRST) return;
   const smallest = smallestOf(spec);
   const attempt = (types?: BtfFields) => create(kernel, smallest, false, 0, types);
@@ -146,7 +145,7 @@ function refuseType(kernel: Kernel, spec: MapSpec): void {
   if (!REFUSED.has(-fd)) return;
   const option = CONFIGURED[spec.type];
   throw new UnsupportedError(
-    `${name} maps`,
+    `${mapTypeName(spec.type)} maps`,
     since,
     `'${spec.name}' is one${option === undefined ? '' : ` (the kernel also needs ${option})`}`,
   );

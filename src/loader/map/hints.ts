@@ -2,7 +2,7 @@
 
 import { BPF_F_RDONLY, BPF_F_WRONLY } from '../../asm/flags.ts';
 import { storageOf } from '../../asm/local-storage.ts';
-import { MAP_SINCE, type MapSpec, MapType, mapTypeName } from '../../asm/map.ts';
+import { type MapSpec, MapType, mapTypeName, mapTypeSince } from '../../asm/map.ts';
 import { flagNames } from '../../asm/map-limits.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
 import { isBloomFilter, isKeyless } from '../../asm/queue.ts';
@@ -31,7 +31,7 @@ export function createHint(
   const MiB = Math.ceil((maxEntries * (key + value)) / (1 << 20));
   switch (errno) {
     case Errno.EINVAL:
-      return `${what}: this kernel may lack the map type or a flag (Linux ${MAP_SINCE[mapTypeName(spec.type)]}), or a size is not one it accepts`;
+      return `${what}: this kernel may lack the map type or a flag (Linux ${mapTypeSince(spec.type)}), or a size is not one it accepts`;
     case Errno.E2BIG:
       return `${what}: too large; before Linux 5.11 a key of a hash table has at most 512 bytes, key and value together less than 4 MiB on every kernel, and the entries take ${MiB} MiB; make them smaller, or lower maxEntries`;
     case Errno.ENOMEM:
