@@ -11,7 +11,7 @@ import {
   type ProgramDebugInfo,
   programDebugInfo,
 } from '../asm/btf/debug-info.ts';
-import { mapTypes } from '../asm/btf/map-types.ts';
+import { mapBtf } from '../asm/btf/map-types.ts';
 import type { MapSpec } from '../asm/map.ts';
 import type { Locate } from '../asm/position.ts';
 import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
@@ -51,7 +51,7 @@ export function withMapBtf<T>(
   spec: MapSpec,
   create: (fields: BtfFields) => T,
 ): T | undefined {
-  const types = mapTypes(spec);
+  const types = mapBtf(spec);
   if (types === undefined) return undefined;
   return withTypes(kernel, types.bytes, (btf) =>
     create({

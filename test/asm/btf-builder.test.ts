@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { programDebugInfo } from '../../src/asm/btf/debug-info.ts';
 import { kindNumber, kindOf } from '../../src/asm/btf/format.ts';
-import { mapTypes } from '../../src/asm/btf/map-types.ts';
+import { mapBtf } from '../../src/asm/btf/map-types.ts';
 import { BtfReader } from '../../src/asm/btf/reader.ts';
 import { TypeIndex } from '../../src/asm/btf/type-index.ts';
 import { Btf } from '../../src/asm/btf.ts';
@@ -52,8 +52,8 @@ const test = suite('asm/btf-builder');
 const Attempt = struct({ ns: u64n, task: struct({ tid: u32, pid: u32 }), comm: chars(16), port: u16be });
 
 /** Parses the types of a map. */
-function typesOf(map: Parameters<typeof mapTypes>[0]) {
-  const types = mapTypes(map);
+function typesOf(map: Parameters<typeof mapBtf>[0]) {
+  const types = mapBtf(map);
   if (types === undefined) throw new Error('the map has no types');
   return { ...types, btf: Btf.parse(types.bytes) };
 }
@@ -111,10 +111,10 @@ test('equal types are written once', () => {
 });
 
 test('perf event arrays have no types', () => {
-  assert.is(mapTypes(perfEventArray('events', u32)), undefined);
+  assert.is(mapBtf(perfEventArray('events', u32)), undefined);
   const inner = hash('inner', { key: u32, value: u64, maxEntries: 1 });
-  assert.is(mapTypes(arrayOfMaps('maps', { inner, maxEntries: 1 })), undefined);
-  assert.is(mapTypes(hashOfMaps('named', { key: u32, inner, maxEntries: 1 })), undefined);
+  assert.is(mapBtf(arrayOfMaps('maps', { inner, maxEntries: 1 })), undefined);
+  assert.is(mapBtf(hashOfMaps('named', { key: u32, inner, maxEntries: 1 })), undefined);
 });
 
 const scalars = fc.constantFrom(u8, u16, u32, u64, s8, s16, s32, s64, u16be, u32be);

@@ -3,7 +3,7 @@ import type { TSchema } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
 import { BtfBuilder, IntEncoding } from '../../src/asm/btf/builder.ts';
 import { layoutDifferences } from '../../src/asm/btf/compare.ts';
-import { mapTypes } from '../../src/asm/btf/map-types.ts';
+import { mapBtf } from '../../src/asm/btf/map-types.ts';
 import { BtfReader } from '../../src/asm/btf/reader.ts';
 import {
   arrayOf,
@@ -36,7 +36,7 @@ test('the types that this project writes match their schemas', () => {
     struct({ a: u8, inner: struct({ b: u64, list: arrayOf(struct({ c: u16be }), 4) }), text: chars(5) }),
     union({ number: u64, parts: struct({ low: u32, high: u32 }) }),
   ]) {
-    const types = mapTypes(hash('m', { key: u32, value: schema, maxEntries: 1 }));
+    const types = mapBtf(hash('m', { key: u32, value: schema, maxEntries: 1 }));
     assert.equal(
       layoutDifferences(new BtfReader(types?.bytes ?? bytes0), types?.value ?? 0, layoutOf(schema), 'value'),
       [],

@@ -4,7 +4,7 @@ import { type MapSpec, MapType } from '../map.ts';
 import { BtfBuilder, IntEncoding, identifier } from './builder.ts';
 
 /** BTF, and the ids of a map's key and value in it. */
-export interface MapTypes {
+export interface MapBtf {
   /** The BTF. */
   readonly bytes: Uint8Array;
   readonly key: number;
@@ -19,7 +19,7 @@ const NO_TYPES: readonly MapType[] = [
 ];
 
 /** Returns the BTF of a map; undefined for a map that can have none. A bloom filter has no type of keys. */
-export function mapTypes({ name, type, key, value }: MapSpec): MapTypes | undefined {
+export function mapBtf({ name, type, key, value }: MapSpec): MapBtf | undefined {
   if (NO_TYPES.includes(type)) return undefined;
   const types = new BtfBuilder();
   return {
