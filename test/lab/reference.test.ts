@@ -38,10 +38,14 @@ const EACH = 20;
 const AT_ONCE = 60;
 
 /**
- * How far two latencies of one connect may differ, ms. The tools print hundredths, and all put their own
- * probes on the same functions, so that each also measures the others.
+ * How far two latencies of one connect may differ, ms, at the 90th and the 99th percentile. The tools print
+ * hundredths, and all put their own probes on the same functions, so that each also measures the others. The
+ * kernel rarely runs another process between the probes of two tools.
  */
-const APART_MS = 0.05;
+const BOUNDS: readonly (readonly [share: number, ms: number])[] = [
+  [0.9, 0.05],
+  [0.99, 15],
+];
 
 /**
  * The share of connects that each tool must show. The kernel skips a program that is already running on its
@@ -235,8 +239,11 @@ test.skipIf(skip || noSteadyClock, 'the latencies of a burst of connects are sim
   for (const { probe, shown } of ours) {
     const both = [...theirs].filter(([key]) => shown.has(key));
     const apart = both.map(([key, ms]) => Math.abs(ms - (shown.get(key) as number)));
-    const most = Math.max(...apart);
-    assert.ok(most <= APART_MS, `${probe}: two latencies differ by ${most} ms`);
+    apart.sort((a, b) => a - b);
+    for (const [share, ms] of BOUNDS) {
+      const found = apart[Math.floor(apart.length * share)] ?? Number.NaN;
+      assert.ok(found <= ms, `${probe}: ${share * 100}% of the latencies differ by up to ${found} ms`);
+    }
   }
 });
 
