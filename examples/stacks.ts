@@ -1,5 +1,6 @@
 /**
- * Counts where the threads of a process leave the CPU, and prints the most frequent stacks at the end.
+ * Counts the stacks with which the threads of a process leave the CPU, and prints the most frequent ones at
+ * the end.
  *
  *     npx tsx examples/stacks.ts PID [SECONDS]
  */

@@ -140,7 +140,7 @@ export const programFlags = once(
 /** A flag of program loading by the kernel's name: `BPF_F_SLEEPABLE`. */
 export type ProgramFlag = keyof ReturnType<typeof programFlags>;
 
-/** The commands of bpf(2) that take a descriptor: number, first kernel, and where the descriptor is. */
+/** The commands of bpf(2) that take a descriptor: number, first kernel, and the offset of the descriptor. */
 export const commands = once(
   () =>
     ({

@@ -19,9 +19,10 @@ const MAX_STACK = 127;
  * A map of kernel and user stacks (Linux 4.6). `b.stackId` stores the current stack and returns its number;
  * equal stacks have one number. `session.stack` reads a stack with the names of its functions.
  *
- * The map has room for `maxEntries` stacks. Two stacks can share a slot before it is full, so make it larger
- * than the expected number of stacks; `b.stackId` returns -EEXIST for a stack without room. `depth` is the
- * number of innermost frames that are stored (127 by default, the limit `kernel.perf_event_max_stack`).
+ * The map holds at most `maxEntries` stacks. Two stacks can need the same slot before the map is full, so
+ * make it larger than the expected number of stacks; `b.stackId` returns -EEXIST for the second of them.
+ * `depth` is the number of innermost frames that are stored (127 by default, the limit
+ * `kernel.perf_event_max_stack`).
  *
  * @example
  * ```ts

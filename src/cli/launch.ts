@@ -46,7 +46,7 @@ function readBundle(bundle: number): BundleText {
     const name = `${__COMMAND__}.${process.version}-${process.arch}.cache`;
     return withFile(join(__dirname, name), (cache) => {
       const codeSize = (fstatSync(cache).size - size) / 2;
-      // The code is read to where the bundle was: the first use of memory takes longer than reading.
+      // The code overwrites the bundle's bytes: the first use of new memory takes longer than reading.
       const memory = Buffer.allocUnsafeSlow(Math.max(size, codeSize));
       const bytes = readAt(bundle, 0, memory.subarray(0, size));
       const text = bytes.toString('latin1');

@@ -1083,8 +1083,8 @@ export class Builder {
    *
    * Later events of all CPUs wait in the ring buffer until the record is released, so reserve it late.
    *
-   * Throws ProgramError, at the end of the arm or where the path leaves it, if a path does not release the
-   * record.
+   * Throws ProgramError if a path does not release the record: at the end of the arm, or at the statement
+   * that leaves it.
    *
    * @example
    * ```ts

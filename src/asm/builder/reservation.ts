@@ -31,7 +31,7 @@ export class Reservation implements TrackedMemory {
     return withLine(`the record of ${this.name} that was reserved`, this.position);
   }
 
-  /** The error of using it after it was released, or where it was not reserved. */
+  /** The error of using the record after its release, or on a path that has not reserved it. */
   gone(): ProgramError {
     const { released } = this;
     return new ProgramError(

@@ -66,7 +66,7 @@ export function fitsRing(sampleBytes: number, ringBytes: number, { count } = UNO
   return record <= LARGEST_RECORD && record + LOST_RECORD < ringBytes;
 }
 
-/** Where the parts of a sample are in its record, in bytes from the record's start. */
+/** The offsets of the parts of a sample, in bytes from the start of its record. */
 export interface SampleLayout {
   /** The number of the sample's bytes, which follow it. */
   readonly count: number;
