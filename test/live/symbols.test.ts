@@ -16,7 +16,7 @@ import { target } from '../../src/asm/target.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { Session } from '../../src/loader/session.ts';
 import { frameText, type StackFrame, Symbolizer } from '../../src/loader/symbolizer.ts';
-import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
+import { needsRoot, slowness, suite } from '../harness.ts';
 
 const test = suite('live/symbols', { seconds: 60 });
 
@@ -30,8 +30,8 @@ const onCall = () =>
     b.keep(b.context);
     const pid = b.keep(b.call(getCurrentPidTgid).rsh(32));
     b.if(b.global(ids).pid.ne(pid), () => b.exit());
-    const inKernel = b.keep(b.stackId(stacks));
-    const user = b.keep(b.stackId(stacks, { user: true }));
+    const inKernel = b.keep(b.stackId(stacks, { replace: true }));
+    const user = b.keep(b.stackId(stacks, { user: true, replace: true }));
     const { kernel: k, user: u } = b.global(ids);
     k.set(inKernel);
     u.set(user);
@@ -46,6 +46,7 @@ async function stacksOf(pid: number): Promise<{ kernel: StackFrame[]; user: Stac
     view.pid.set(pid);
     const deadline = Date.now() + 10_000;
     while (view.user.get() < 0 && Date.now() < deadline) await new Promise((done) => setTimeout(done, 20));
+    view.pid.set(0); // No call replaces these stacks while they are read.
     const at = {
       kernel: session.stack(stacks, view.kernel.get()),
       user: session.stack(stacks, view.user.get(), { pid }),
@@ -70,11 +71,15 @@ test.skipIf(needsRoot, 'the stack of a system call leads to the entry of the ker
   );
 });
 
-test.skipIf(needsRoot || sameOnEveryKernel, 'the stack of this process begins in a library', async () => {
-  const { user } = await stacksOf(process.pid);
-  const [first] = user;
-  assert.match(first?.file ?? '', /^\/.*(libc|musl|node)/);
-  assert.type(first?.symbol, 'string');
+test.skipIf(needsRoot, 'the stack of this process begins in a library', async () => {
+  // Some functions of a stripped library have no symbol, so one stack of several has to have one.
+  let symbol: string | undefined;
+  for (let stack = 0; stack < 20 && symbol === undefined; stack++) {
+    const [first] = (await stacksOf(process.pid)).user;
+    assert.match(first?.file ?? '', /^\/.*(libc|musl|node)/);
+    symbol = first?.symbol;
+  }
+  assert.type(symbol, 'string');
 });
 
 /** All its system calls are those of `inner`: the C library has no frame pointers. */
@@ -189,7 +194,7 @@ test.skipIf(needsRoot, 'a process that is gone has addresses only', async () => 
   assert.equal(symbols.frames([0x40_1000n]), [{ address: 0x40_1000n }]);
 });
 
-test.skipIf(needsRoot || sameOnEveryKernel, 'compiled JavaScript has the names of its perf map', async () => {
+test.skipIf(needsRoot, 'compiled JavaScript has the names of its perf map', async () => {
   const script =
     'function hotLoop(n) { let s = 0; for (let i = 0; i < n; i++) s += i % 7; return s; }' +
     "for (let i = 0; i < 300; i++) hotLoop(1e5); console.log('hot'); setInterval(() => hotLoop(10), 1000);";
@@ -199,8 +204,15 @@ test.skipIf(needsRoot || sameOnEveryKernel, 'compiled JavaScript has the names o
   const path = `/tmp/perf-${child.pid}.map`;
   try {
     await once(child.stdout, 'data');
-    const lines = [...readFileSync(path, 'utf8').matchAll(/^([0-9a-f]+) ([0-9a-f]+) (.*hotLoop.*)$/gm)];
-    assert.ok(lines.length > 0);
+    const linesOf = () => [
+      ...readFileSync(path, 'utf8').matchAll(/^([0-9a-f]+) ([0-9a-f]+) (.*hotLoop.*)$/gm),
+    ];
+    const deadline = Date.now() + 5_000 * slowness;
+    // `~` marks bytecode, which is no code of the processor.
+    const isCompiled = () => linesOf().some(([, , , name = '']) => !name.startsWith('JS:~'));
+    while (!isCompiled() && Date.now() < deadline) await new Promise((done) => setTimeout(done, 50));
+    const lines = linesOf();
+    assert.ok(lines.length > 0, readFileSync(path, 'utf8').slice(-300));
     const symbols = new Symbolizer(kernel).process(child.pid as number);
     const found = lines.map(([, start = '', size = '', name = '']) => {
       const [frame] = symbols.frames([BigInt(`0x${start}`) + BigInt(Number.parseInt(size, 16) - 1)]);
