@@ -12,7 +12,7 @@ import type { StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { ProgramError } from '../error.ts';
 import { userCode } from '../error-position.ts';
-import type { EventsSpec, EventTypes, EventVariants, RingBufferSpec, Variant } from '../events.ts';
+import type { EventsSpec, EventVariants, RingBufferSpec, Variant } from '../events.ts';
 import {
   BPF_ANY,
   BPF_F_FAST_STACK_CMP,
@@ -438,13 +438,7 @@ export class Builder {
    * ```
    */
   if(condition: Condition, then: () => BodyResult, otherwise?: () => BodyResult): void {
-    const branch = this.#branch(this.if, condition);
-    try {
-      branch.otherwise(then());
-      branch.end(otherwise?.());
-    } catch (error) {
-      throw branch.fail(error);
-    }
+    this.#branch(this.if, condition).run(then, otherwise);
   }
 
   #branch(callee: (...args: never[]) => void, condition: Condition): Branch {
@@ -517,12 +511,7 @@ export class Builder {
    * ```
    */
   block(body: (leave: () => void) => BodyResult): void {
-    const block = this.#block(this.block);
-    try {
-      block.end(body(block.leave));
-    } catch (error) {
-      throw block.fail(error);
-    }
+    this.#block(this.block).run(body);
   }
 
   #block(callee: (...args: never[]) => void): LeavableBlock {
@@ -730,12 +719,10 @@ export class Builder {
     arms: { create?: unknown; found: (value: never) => BodyResult; missing?: () => BodyResult },
   ): void {
     const { entry, branch } = this.#lookup(this.lookup, map, key, arms.create as true | Argument | undefined);
-    try {
-      branch.otherwise(arms.found(entry as never));
-      branch.end(arms.missing?.());
-    } catch (error) {
-      throw branch.fail(error);
-    }
+    branch.run(
+      () => arms.found(entry as never),
+      () => arms.missing?.(),
+    );
   }
 
   #lookup(
@@ -867,14 +854,7 @@ export class Builder {
     map: QueueSpec<V> | MapPointer<QueueSpec<V>>,
     arms: { found: (value: Memory<V>) => BodyResult; missing?: () => BodyResult },
   ): void {
-    const { entry, branch, block } = this.#take(this.pop, mapPopElem, map);
-    try {
-      branch.otherwise(arms.found(entry as Memory<V>));
-      branch.end(arms.missing?.());
-      block.end(undefined);
-    } catch (error) {
-      throw block.fail(branch.fail(error));
-    }
+    this.#take(this.pop, mapPopElem, map, arms);
   }
 
   /**
@@ -905,15 +885,7 @@ export class Builder {
     arms: { found: (value: Memory<V>) => BodyResult; missing?: () => BodyResult },
   ): void;
   peek(map: MapSpec | MapPointer, ...args: readonly unknown[]): void {
-    const arms = args.at(-1) as PeekArms;
-    const { entry, branch, block } = this.#take(this.peek, mapPeekElem, map, args[args.length - 2]);
-    try {
-      branch.otherwise(arms.found?.(entry as never));
-      branch.end(arms.missing?.());
-      block.end(undefined);
-    } catch (error) {
-      throw block.fail(branch.fail(error));
-    }
+    this.#take(this.peek, mapPeekElem, map, args.at(-1) as TakeArms, args[args.length - 2]);
   }
 
   /** Calls a helper with the memory of a value, in a block of its own, and branches on its result. */
@@ -921,21 +893,23 @@ export class Builder {
     callee: (...args: never[]) => void,
     helper: Helper,
     map: MapSpec | MapPointer,
+    arms: TakeArms,
     value?: unknown,
-  ): { readonly entry: unknown; readonly branch: Branch; readonly block: LeavableBlock } {
-    const block = this.#block(callee);
-    try {
-      return this.#machine.statement(callee, () => {
+  ): void {
+    this.#block(callee).run(() => {
+      const { entry, branch } = this.#machine.statement(callee, () => {
         const spec = specOf(map);
         if (helper === mapPeekElem && isBloomFilter(spec) !== (value !== undefined))
           throw new TypeError('peek() takes a value for a bloom filter, and none for a queue or stack');
         const entry = value === undefined ? this.stack(spec.value) : undefined;
         const found = this.#calls.helper(helper, [map, (value ?? entry) as Argument]);
-        return { entry, branch: new Branch(this.#machine, found.eq(0)), block };
+        return { entry, branch: new Branch(this.#machine, found.eq(0)) };
       });
-    } catch (error) {
-      throw block.fail(error);
-    }
+      branch.run(
+        () => arms.found?.(entry as never),
+        () => arms.missing?.(),
+      );
+    });
   }
 
   /**
@@ -1115,25 +1089,16 @@ export class Builder {
   ): void;
   reserve(events: RingBufferSpec, ...args: unknown[]): void {
     const arms = args.at(-1) as { reserved: (event: never) => BodyResult; full?: () => BodyResult };
-    const record = this.#reserve(this.reserve, events, args[0]);
-    const { branch } = record;
-    try {
-      branch.otherwise(arms.reserved(record.reserved() as never));
-      record.full();
-      branch.end(arms.full?.());
-    } catch (error) {
-      throw branch.fail(error);
-    }
-  }
-
-  #reserve(
-    callee: (...args: never[]) => void,
-    events: RingBufferSpec<EventTypes>,
-    type: unknown,
-  ): ReservedRecord {
-    return this.#machine.statement(
-      callee,
-      () => new ReservedRecord(this.#machine, this.#calls, events, type),
+    const record = this.#machine.statement(
+      this.reserve,
+      () => new ReservedRecord(this.#machine, this.#calls, events, args[0]),
+    );
+    record.branch.run(
+      () => arms.reserved(record.reserved() as never),
+      () => {
+        record.full();
+        return arms.full?.();
+      },
     );
   }
 
@@ -1209,8 +1174,8 @@ export class Builder {
   }
 }
 
-/** The arms of `peek`: `found` gets the value, unless it was an argument. */
-interface PeekArms {
+/** The arms of `pop` and `peek`: `found` gets the value, unless it was an argument. */
+interface TakeArms {
   readonly found?: (value: never) => BodyResult;
   readonly missing?: () => BodyResult;
 }

@@ -136,7 +136,6 @@ export class Branch {
    */
   readonly #test: LoadedComparison | { readonly yes: string; readonly no: string };
   readonly #arms: Arms;
-  #then: Arm | undefined;
 
   constructor(machine: Machine, { test }: Condition) {
     const { length } = machine.items;
@@ -155,15 +154,18 @@ export class Branch {
     return this.#arms.position;
   }
 
-  /** Ends the first arm, whose body returned `result`, and begins the second. */
-  otherwise(result: BodyResult): void {
-    this.#then = this.#arms.next(result);
+  /** Runs the bodies of the arms. Undoes the statement if one of them throws. */
+  run(then: () => BodyResult, otherwise: (() => BodyResult) | undefined): void {
+    try {
+      const first = this.#arms.next(then());
+      const second = this.#arms.end(otherwise?.());
+      this.#layOut(first, second);
+    } catch (error) {
+      throw this.#arms.fail(error);
+    }
   }
 
-  /** Ends the second arm, whose body returned `result`. */
-  end(result: BodyResult): void {
-    const otherwise = this.#arms.end(result);
-    const then = this.#then as Arm;
+  #layOut(then: Arm, otherwise: Arm): void {
     const { items } = this.#machine;
     const { position } = this.#arms;
     const test = this.#test;
@@ -175,10 +177,6 @@ export class Branch {
     items.push(insn.label(test.yes), then.items);
     if (!then.ended) items.push({ ...insn.ja(end), position });
     items.push(insn.label(test.no), otherwise.items, insn.label(end));
-  }
-
-  fail(error: unknown): unknown {
-    return this.#arms.fail(error);
   }
 }
 
@@ -213,8 +211,17 @@ export class LeavableBlock {
       this.#machine.end(insn.ja(this.#end));
     });
 
+  /** Runs the body of the block. Undoes the block if it throws. */
+  run(body: (leave: () => void) => BodyResult): void {
+    try {
+      this.#close(body(this.leave));
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
   /** Ends the block, whose body returned `result`. */
-  end(result: BodyResult): void {
+  #close(result: BodyResult): void {
     this.#machine.at(this.#position, () => requireSynchronous(result));
     this.#over = true;
     const paths = [...this.#paths, this.#machine.save()];
@@ -223,7 +230,7 @@ export class LeavableBlock {
   }
 
   /** Undoes the block because its body threw. Returns the error to throw. */
-  fail(error: unknown): unknown {
+  #fail(error: unknown): unknown {
     this.#over = true;
     this.#machine.items.length = this.#length;
     this.#machine.restore(this.#before);

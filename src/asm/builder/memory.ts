@@ -183,10 +183,7 @@ class ElementsPlace extends Place {
       return machine.statement(this.at, () => this.#constant(index));
     const { branch, element, release } = machine.statement(this.at, () => this.#variable(index));
     try {
-      branch.otherwise(found(machine.at(branch.position, element) as never));
-      branch.end(otherwise?.());
-    } catch (error) {
-      throw branch.fail(error);
+      branch.run(() => found(machine.at(branch.position, element) as never), otherwise);
     } finally {
       release();
     }
