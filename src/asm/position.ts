@@ -4,6 +4,7 @@
  * Each statement of the builder captures a few stack frames, which is cheap because V8 does not format them
  * yet. Only `-v` and errors read them.
  */
+import { countLeading } from './count-leading.ts';
 
 /** A captured call stack, innermost frame first, or a known location. `locate` reads it. */
 export interface Position {
@@ -162,15 +163,11 @@ function isTools(place: Location): boolean {
 }
 
 function translate(place: Location, table: LineTable): Location | undefined {
-  let low = 0;
-  let high = table.segments.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    const [line, column] = table.segments[middle] ?? [0, 0];
-    if (line < place.line || (line === place.line && column <= place.column)) low = middle + 1;
-    else high = middle;
-  }
-  const segment = table.segments[low - 1];
+  const isUpTo = (index: number) => {
+    const [line, column] = table.segments[index] ?? [0, 0];
+    return line < place.line || (line === place.line && column <= place.column);
+  };
+  const segment = table.segments[countLeading(table.segments.length, isUpTo) - 1];
   if (!segment || segment[0] !== place.line) return undefined;
   const source = table.sources[segment[2]];
   if (!source) return undefined;

@@ -3,6 +3,7 @@
  *
  * Source: man 5 proc_kallsyms, kernel/kallsyms.c.
  */
+import { countLeading } from '../asm/count-leading.ts';
 import type { Syscalls } from './syscalls.ts';
 
 /**
@@ -73,25 +74,15 @@ export class SymbolTable {
 
   /** Returns the last symbol at or before an address, or undefined if there is none near it. */
   at(address: bigint): KernelSymbol | undefined {
-    let index = this.#countUpTo(address) - 1;
-    const start = this.#addresses[index];
+    const addresses = this.#addresses;
+    let index = countLeading(addresses.length, (each) => (addresses[each] as bigint) <= address) - 1;
+    const start = addresses[index];
     if (start === undefined || address - start >= LARGEST) return undefined;
-    while (this.#addresses[index - 1] === start) index--;
+    while (addresses[index - 1] === start) index--;
     const line = this.#lines[index] as number;
     const end = this.#text.indexOf(NEWLINE, line);
     const text = this.#text.toString('latin1', line, end < 0 ? undefined : end);
     const [, name = '', module] = /^\S+ \S (\S+)(?:\s+\[(.+)\])?/.exec(text) ?? [];
     return { name, offset: Number(address - start), ...(module !== undefined && { module }) };
-  }
-
-  /** The number of symbols at or before an address. */
-  #countUpTo(address: bigint): number {
-    let [low, high] = [0, this.#addresses.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#addresses[middle] as bigint) <= address) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }

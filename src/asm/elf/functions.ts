@@ -3,6 +3,7 @@
  *
  * Source: man 5 elf.
  */
+import { countLeading } from '../count-leading.ts';
 import { MAX_NAME_LENGTH } from '../printable.ts';
 import {
   EXECUTABLE,
@@ -84,26 +85,16 @@ export class FunctionTable {
 
   /** The function that contains an address, as `addressOf` returns it. */
   at(address: number): FunctionAt | undefined {
-    const last = this.#countUpTo(address) - 1;
+    const starts = this.#starts;
+    const last = countLeading(starts.length, (index) => (starts[index] as number) <= address) - 1;
     for (let index = last; index >= 0 && index > last - NESTED; index--) {
       if ((this.#ends[index] as number) <= address) continue;
-      const start = this.#starts[index] as number;
+      const start = starts[index] as number;
       let first = index;
-      while (this.#starts[first - 1] === start && (this.#ends[first - 1] as number) > address) first--;
+      while (starts[first - 1] === start && (this.#ends[first - 1] as number) > address) first--;
       return { name: nameAt(this.#names, this.#nameAt[first] as number), offset: address - start };
     }
     return undefined;
-  }
-
-  /** The number of functions that start at or before an address. */
-  #countUpTo(address: number): number {
-    let [low, high] = [0, this.#starts.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#starts[middle] as number) <= address) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }
 

@@ -3,6 +3,7 @@
  *
  * Source: man 5 proc_pid_maps.
  */
+import { countLeading } from '../../asm/count-leading.ts';
 
 /** A mapping of executable memory. Addresses and the offset are in bytes. */
 export interface ExecutableMapping {
@@ -33,12 +34,7 @@ export function mappingAt(
   mappings: readonly ExecutableMapping[],
   address: bigint,
 ): ExecutableMapping | undefined {
-  let [low, high] = [0, mappings.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((mappings[middle] as ExecutableMapping).end <= address) low = middle + 1;
-    else high = middle;
-  }
-  const found = mappings[low];
+  const isBefore = (index: number) => (mappings[index] as ExecutableMapping).end <= address;
+  const found = mappings[countLeading(mappings.length, isBefore)];
   return found && found.start <= address ? found : undefined;
 }

@@ -3,6 +3,7 @@
  *
  * Source: tools/perf/Documentation/jit-interface.txt.
  */
+import { countLeading } from '../../asm/count-leading.ts';
 import { MAX_NAME_LENGTH, truncate } from '../../asm/printable.ts';
 
 /** A compiled function. */
@@ -32,14 +33,10 @@ export class PerfMap {
 
   /** The function that contains an address, and the distance from its start. */
   at(address: bigint): { readonly name: string; readonly offset: number } | undefined {
-    let [low, high] = [0, this.#functions.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.#functions[middle] as Compiled).start <= address) low = middle + 1;
-      else high = middle;
-    }
-    const latest = this.#functions
-      .slice(Math.max(0, low - REUSED), low)
+    const functions = this.#functions;
+    const count = countLeading(functions.length, (index) => (functions[index] as Compiled).start <= address);
+    const latest = functions
+      .slice(Math.max(0, count - REUSED), count)
       .filter(({ end }) => address < end)
       .reduce<(Compiled & { readonly line: number }) | undefined>(
         (best, each) => (best === undefined || each.line > best.line ? each : best),
