@@ -3,30 +3,16 @@
  * leaves no state behind. Its first line of output is the port. Each input line holds a number of connects
  * and a maximum rate per second (0: unlimited); the answer is the duration in ns.
  */
-import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
-import type * as Koffi from 'koffi';
+import { close, connect, open, openBound } from './sockets.ts';
 
-const AF_INET = 2;
-const SOCK_STREAM = 1;
 const BATCHES_A_SECOND = 1000;
 
-const libc = (createRequire(import.meta.url)('koffi') as typeof Koffi).load(null);
-const socket = libc.func('int socket(int domain, int type, int protocol)');
-const bind = libc.func('int bind(int fd, void *address, int length)');
-const getsockname = libc.func('int getsockname(int fd, void *address, void *length)');
-const connect = libc.func('int connect(int fd, void *address, int length)');
-const close = libc.func('int close(int fd)');
-
-/** `struct sockaddr_in`: 127.0.0.1, and a port that the kernel chooses. */
-const address = Buffer.from([AF_INET, 0, 0, 0, 127, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-const holder = socket(AF_INET, SOCK_STREAM, 0);
-if (bind(holder, address, address.length) < 0) throw new Error('bind');
-getsockname(holder, address, new Uint32Array([address.length]));
+const { address } = openBound();
 
 function make(count: number): void {
   for (let i = 0; i < count; i++) {
-    const fd = socket(AF_INET, SOCK_STREAM, 0);
+    const fd = open();
     connect(fd, address, address.length);
     close(fd);
   }

@@ -2,14 +2,11 @@
  * The guest's part of `cost.ts`: starts each tool, makes accepted loopback connects, and prints the run time
  * of the tool's programs per connect as JSON, in ns. The guest's clock makes that a number of instructions.
  */
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import type { Readable } from 'node:stream';
-import type * as Koffi from 'koffi';
 import type { ProbeType } from '../src/programs/tcpconnlat.ts';
-import { dist } from './process.ts';
+import { type Child, dist, pidOf, stop } from './process.ts';
+import { accept, close, connect, listen, open, openBound } from './sockets.ts';
 
 /** Instructions per connect of libbpf-tools' tcpconnlat, and of each probe type of this project's. */
 export interface Costs {
@@ -22,26 +19,12 @@ const PROBES: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepo
 const WARM_UP = 20;
 const CONNECTS = 200;
 
-const libc = (createRequire(import.meta.url)('koffi') as typeof Koffi).load(null);
-const socket = libc.func('int socket(int domain, int type, int protocol)');
-const listen = libc.func('int listen(int fd, int backlog)');
-const accept = libc.func('int accept(int fd, void *address, void *length)');
-const getsockname = libc.func('int getsockname(int fd, void *address, void *length)');
-const connect = libc.func('int connect(int fd, void *address, int length)');
-const close = libc.func('int close(int fd)');
-
-const AF_INET = 2;
-const SOCK_STREAM = 1;
-const listener = socket(AF_INET, SOCK_STREAM, 0);
+const { fd: listener, address } = openBound();
 if (listen(listener, 16) < 0) throw new Error('listen');
-/** `struct sockaddr_in` of the listener, reached through 127.0.0.1. */
-const address = Buffer.alloc(16);
-getsockname(listener, address, new Uint32Array([address.length]));
-address.set([127, 0, 0, 1], 4);
 
 function makeConnects(count: number): void {
   for (let i = 0; i < count; i++) {
-    const fd = socket(AF_INET, SOCK_STREAM, 0);
+    const fd = open();
     if (connect(fd, address, address.length) < 0) throw new Error('connect');
     close(accept(listener, null, null));
     close(fd);
@@ -64,7 +47,7 @@ function runNs(pid: number): number {
 }
 
 /** Waits for the header, which all tools print when they have attached. */
-function attached({ stdout, spawnfile }: ChildProcessByStdio<null, Readable, null>): Promise<void> {
+function attached({ stdout, spawnfile }: Child): Promise<void> {
   let output = '';
   return new Promise((resolve, reject) => {
     stdout.setEncoding('utf8');
@@ -84,13 +67,11 @@ async function costOf(command: string, args: readonly string[], env = {}): Promi
   try {
     await attached(child);
     makeConnects(WARM_UP);
-    const before = runNs(child.pid as number);
+    const before = runNs(pidOf(child));
     makeConnects(CONNECTS);
-    return (runNs(child.pid as number) - before) / CONNECTS;
+    return (runNs(pidOf(child)) - before) / CONNECTS;
   } finally {
-    const ended = once(child, 'exit');
-    child.kill('SIGINT');
-    await ended;
+    await stop(child);
   }
 }
 
