@@ -32,8 +32,9 @@ export async function header(child: Child): Promise<void> {
   if (!String(output).includes('PID')) throw new Error('tcpconnlat ended before it traced; it needs root');
 }
 
-/** Ends a process with SIGINT, as Ctrl-C does, and waits for its exit. */
+/** Ends a process with SIGINT, as Ctrl-C does, and waits for its exit, unless it has exited. */
 export async function stop(child: Child): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, 'exit');
   child.kill('SIGINT');
   await ended;
