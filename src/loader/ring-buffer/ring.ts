@@ -99,7 +99,7 @@ export class Ring {
    * @throws {CorruptRingError}
    */
   finish(onSample: RingSampleHandler, waitMs: number): number {
-    const until = this.written;
+    const until = this.#readWritten();
     const deadline = uptime() + waitMs;
     let skipped = 0;
     for (;;) {
@@ -111,14 +111,14 @@ export class Ring {
     }
   }
 
-  /** The position of the writers. */
-  get written(): number {
-    return this.#released ? this.#position : Number(Atomics.load(this.#producer, 0));
-  }
-
   /** Stops all access to the mappings. */
   release(): void {
     this.#released = true;
+  }
+
+  /** The position of the writers now. */
+  #readWritten(): number {
+    return this.#released ? this.#position : Number(Atomics.load(this.#producer, 0));
   }
 
   /** The index of the header at the position. */
@@ -129,7 +129,7 @@ export class Ring {
   /** The length of the next record with its flags; undefined if there is none, or if it is not committed. */
   #next(until: number): number | undefined {
     // Acquire: after these loads, everything is visible that the program wrote before it committed.
-    if (this.#position >= this.#written) this.#written = this.written;
+    if (this.#position >= this.#written) this.#written = this.#readWritten();
     const end = Math.min(this.#written, until);
     const available = end - this.#position;
     if (available <= 0) return undefined;
