@@ -91,9 +91,8 @@ export class PerfBuffer implements Closeable {
   /**
    * Opens a ring for each online CPU, sets it in `map` under the CPU's number, and begins to read. A CPU that
    * comes online later gets its ring then. The caller closes the buffer, and the map after it.
-   * @throws {RangeError} if a sample does not fit a ring, or an option is out of range. @throws
-   * {NotPermittedError}
-   * @throws {KernelError}
+   * @throws {RangeError} if a sample does not fit a ring, or an option is out of range.
+   * @throws {NotPermittedError} @throws {KernelError}
    */
   static open(kernel: Kernel, map: BpfMap, options: PerfBufferOptions): PerfBuffer {
     checkOptions(options, kernel.pageSize);

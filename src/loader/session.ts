@@ -34,6 +34,7 @@ import { missingFeatures, requireDeclared } from './requirements.ts';
 import { allOrNothing, type Closeable, Resources } from './resources.ts';
 import { RingBuffer } from './ring-buffer.ts';
 import { type StackFrame, Symbolizer } from './symbolizer.ts';
+import { TICK_MS } from './turns.ts';
 
 /**
  * The default size of each CPU's perf ring in pages: 64, which is 256 KiB with pages of 4 KiB.
@@ -109,9 +110,8 @@ export interface SessionOptions<E extends ToolEvents> {
    */
   readonly flushMs?: number;
   /**
-   * Receives each event, decoded, and the number of its CPU (undefined for a ring buffer). A tool
-   * with events needs either this or `onSample`. For several events maps: a handler for each, by the names of
-   * the maps.
+   * Receives each event, decoded, and the number of its CPU (undefined for a ring buffer). A tool with events
+   * needs either this or `onSample`. For several events maps: a handler for each, by the names of the maps.
    *
    * The events of a map keep their order; those of different maps may overtake each other.
    */
@@ -129,9 +129,8 @@ export interface SessionOptions<E extends ToolEvents> {
   readonly onLost?: (count: number, cpu: CpuOf<EventsMapsOf<E>>, map: string) => void;
   /**
    * Receives the exceptions of all handlers and the errors of reading; reading continues with the next event.
-   * Without
-   * `onError`, or if it throws, the error is thrown: by `close` and `detach` after they have delivered every
-   * event, otherwise from the event loop (`uncaughtException`).
+   * Without `onError`, or if it throws, the error is thrown: by `close` and `detach` after they have
+   * delivered every event, otherwise from the event loop (`uncaughtException`).
    */
   readonly onError?: (error: unknown) => void;
   /** Called after CPUs came online or went offline, within two seconds. */
@@ -366,10 +365,8 @@ export class Session<E extends ToolEvents = ToolEvents> implements Closeable {
 
   /**
    * Detaches the programs and delivers every event that is still in the rings. Maps and counts can be read
-   * until
-   * `close()`. Without `onError`, it throws the exceptions of handlers at the end: a single one as it is,
-   * several as an
-   * `AggregateError`.
+   * until `close()`. Without `onError`, it throws the exceptions of handlers at the end: a single one as it
+   * is, several as an `AggregateError`.
    */
   detach(): void {
     const { links, reader } = this.#parts;
@@ -580,7 +577,7 @@ function openReaders<E extends ToolEvents>(
 
 /** Calls `onTick` for tools without events. For the others the timer of the rings does. */
 function everySecond({ onTick, onError }: Pick<SessionOptions<ToolEvents>, 'onTick' | 'onError'>): Reader {
-  const timer = setInterval(guarded(onTick, reportLater(onError)), 1000);
+  const timer = setInterval(guarded(onTick, reportLater(onError)), TICK_MS);
   return { lost: 0, close: () => clearInterval(timer) };
 }
 
