@@ -7,7 +7,8 @@ import { sameNetwork } from '../programs/networks.ts';
 import { without } from '../programs/tcpconnlat/filter.ts';
 import { formatAddress } from './address.ts';
 import { redirectOutput } from './arguments/commander.ts';
-import { commandLine, type Flags, type ProbeOption } from './arguments/options.ts';
+import { type Flags, NEEDS_KERNEL_BTF } from './arguments/flags.ts';
+import { commandLine } from './arguments/options.ts';
 import { filterFrom, optionsFrom, type Request } from './arguments/request.ts';
 
 export type { FilterOptions, Options, Request } from './arguments/request.ts';
@@ -35,9 +36,6 @@ export function readArguments(args: readonly string[], version: string): Request
     ? { action: 'trace', options }
     : { action: 'replay', options, file: flags.replay };
 }
-
-/** The probes whose programs refer to types by BTF id, which only the running kernel's BTF has. */
-const NEEDS_KERNEL_BTF: readonly ProbeOption[] = ['fentry', 'tp_btf'];
 
 /** Why options contradict each other; undefined if they do not. */
 function conflictIn(flags: Flags): string | undefined {

@@ -2,7 +2,8 @@
  * Shell completion scripts, generated from the table of options.
  */
 import type { Command, Option } from 'commander';
-import { commandLine, ListOption, PRINT_AND_EXIT, type Shell } from './arguments/options.ts';
+import type { Shell } from './arguments/flags.ts';
+import { commandLine, ListOption, PRINT_AND_EXIT } from './arguments/options.ts';
 import { bash } from './completion/bash.ts';
 import { fish } from './completion/fish.ts';
 import { type CommandSpec, KINDS, type OptionSpec, type ValueSpec } from './completion/spec.ts';

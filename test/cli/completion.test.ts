@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { commandLine, PROBES, SHELLS, type Shell } from '../../src/cli/arguments/options.ts';
+import { PROBES, SHELLS, type Shell } from '../../src/cli/arguments/flags.ts';
+import { commandLine } from '../../src/cli/arguments/options.ts';
 import { completion } from '../../src/cli/completion.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
 import { missing, Terminal } from './terminal.ts';

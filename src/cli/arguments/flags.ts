@@ -14,6 +14,9 @@ export const PROBES = [
 ] as const;
 export type ProbeOption = (typeof PROBES)[number];
 
+/** The probes whose programs refer to types by BTF id, which only the running kernel's BTF has. */
+export const NEEDS_KERNEL_BTF: readonly ProbeOption[] = ['fentry', 'tp_btf'];
+
 /** The values of `--completion`. */
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];

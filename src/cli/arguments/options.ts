@@ -18,8 +18,6 @@ import {
   userIds,
 } from './values.ts';
 
-export { type Flags, PROBES, type ProbeOption, SHELLS, type Shell } from './flags.ts';
-
 /** The group of the options that print something and exit. They are used alone. */
 export const PRINT_AND_EXIT = 'Print and exit:';
 

@@ -32,7 +32,7 @@ import {
   TRACEPOINT,
   tcpconnlat,
 } from '../../programs/tcpconnlat.ts';
-import type { ProbeOption } from '../arguments/options.ts';
+import { NEEDS_KERNEL_BTF, type ProbeOption } from '../arguments/flags.ts';
 import type { Options } from '../arguments.ts';
 import { errorLine } from '../text.ts';
 import { withBtfFile } from './btf.ts';
@@ -51,8 +51,6 @@ const ORDER: Record<ProbeOption, readonly ProbeType[]> = {
 };
 /** The order under kernel lockdown, where fentry works but kprobe does not. */
 const UNDER_LOCKDOWN: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
-/** The probe types that refer to types by BTF id, which only the running kernel's BTF has. */
-const NEEDS_KERNEL_BTF: readonly ProbeType[] = ['fentry', 'tp_btf'];
 
 /** The programs for one probe type. */
 export type Programs = ReturnType<typeof tcpconnlat>;
