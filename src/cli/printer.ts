@@ -25,35 +25,50 @@ export interface Printer {
 
 /** Opens a printer for the columns or fields that the options ask for. */
 export async function openPrinter(options: Options, output: LineOutput): Promise<Printer> {
-  const columns = table(options);
-  const repeatsHeader = mayBeTerminal(1);
+  const form = options.json ? jsonLines(options, output) : columns(options, output);
+  if (!options.resolve) return { ...form, settled: async () => {}, end() {} };
+  const { add, settled, end } = nameLookup(await systemResolver(), services(), form.record);
+  return { header: form.header, record: add, row: (row) => add(recordOf(row)), settled, end };
+}
+
+/** What prints records in one form, at once. */
+type Form = Pick<Printer, 'header' | 'record' | 'row'>;
+
+function jsonLines(options: Options, output: LineOutput): Form {
   const fields = fieldsShown(options);
-  const print = options.json
-    ? (record: ConnectRecord) => output.show(jsonLine(record, fields))
-    : (record: ConnectRecord) => {
-        const line = columns.line(record);
-        // A terminal gets the header again when columns have grown; a pipe gets it once.
-        if (repeatsHeader && columns.outgrown && isTerminal(1)) output.write(columns.header());
-        output.show(line);
-      };
-  const writeJson = jsonWriter(fields);
-  const row = options.json
-    ? (row: ConnectRow) => {
-        writeJson(output.newLine(), row);
-        output.showLine();
-      }
-    : (row: ConnectRow) => {
-        columns.write(output.newLine(), row);
-        if (repeatsHeader && columns.outgrown && isTerminal(1)) {
-          output.write(columns.header());
-          columns.write(output.newLine(), row);
-        }
-        output.showLine();
-      };
-  const header = () => {
-    if (!options.json) output.write(columns.header());
+  const write = jsonWriter(fields);
+  return {
+    header() {},
+    record(record) {
+      output.show(jsonLine(record, fields));
+    },
+    row(row) {
+      write(output.newLine(), row);
+      output.showLine();
+    },
   };
-  if (!options.resolve) return { header, record: print, row, settled: async () => {}, end() {} };
-  const { add, settled, end } = nameLookup(await systemResolver(), services(), print);
-  return { header, record: add, row: (row) => add(recordOf(row)), settled, end };
+}
+
+function columns(options: Options, output: LineOutput): Form {
+  const shown = table(options);
+  const mayRepeat = mayBeTerminal(1);
+  /** A terminal gets the header again when columns have grown; a pipe gets it once. */
+  const isOutgrown = () => mayRepeat && shown.outgrown && isTerminal(1);
+  const header = () => output.write(shown.header());
+  return {
+    header,
+    record(record) {
+      const line = shown.line(record);
+      if (isOutgrown()) header();
+      output.show(line);
+    },
+    row(row) {
+      shown.write(output.newLine(), row);
+      if (isOutgrown()) {
+        header();
+        shown.write(output.newLine(), row);
+      }
+      output.showLine();
+    },
+  };
 }
