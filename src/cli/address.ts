@@ -1,48 +1,26 @@
 /**
  * IP addresses as text, and their bytes in network order.
  */
-import type { LineBuffer } from './line-buffer.ts';
-
-/** An IPv4 or IPv6 address, depending on the number of bytes. */
-export function formatAddress(bytes: Uint8Array): string {
-  return bytes.length === 4 ? formatIPv4(bytes) : formatIPv6(bytes);
-}
-
-/** `192.0.2.1` */
-export function formatIPv4(bytes: Uint8Array): string {
-  return bytes.join('.');
-}
-
-/**
- * The form of RFC 5952: lower case, the longest run of zeros as `::`, and `::ffff:192.0.2.1` for IPv4-mapped
- * addresses.
- */
-export function formatIPv6(bytes: Uint8Array): string {
-  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
-  const mapped = groups[5] === 0xffff && groups.slice(0, 5).every((group) => group === 0);
-  if (mapped) return `::ffff:${formatIPv4(bytes.subarray(12))}`;
-  const { start, length } = longestZeros(groups);
-  const text = (part: readonly number[]) => part.map((group) => group.toString(16)).join(':');
-  return length < 2 ? text(groups) : `${text(groups.slice(0, start))}::${text(groups.slice(start + length))}`;
-}
-
-/** The first of the longest runs of zero groups. */
-function longestZeros(groups: readonly number[]): { start: number; length: number } {
-  let best = { start: 0, length: 0 };
-  let length = 0;
-  for (const [i, group] of groups.entries()) {
-    length = group === 0 ? length + 1 : 0;
-    if (length > best.length) best = { start: i + 1 - length, length };
-  }
-  return best;
-}
+import { LineBuffer } from './line-buffer.ts';
 
 const COLON = 0x3a;
 const DOT = 0x2e;
 const HEXADECIMAL = Buffer.from('0123456789abcdef');
 const MAPPED = '::ffff:';
 
-/** Appends `formatAddress(bytes)` to a line. */
+/** Where `formatAddress` writes. */
+const scratch = new LineBuffer();
+
+/** The text that `writeAddress` appends. */
+export function formatAddress(bytes: Uint8Array): string {
+  scratch.end = 0;
+  return scratch.bytes.toString('latin1', 0, writeAddress(scratch, bytes));
+}
+
+/**
+ * Appends an IPv4 or IPv6 address, depending on the number of bytes: `192.0.2.1`, or the form of RFC 5952
+ * (lower case, the longest run of zeros as `::`, and `::ffff:192.0.2.1` for IPv4-mapped addresses).
+ */
 export function writeAddress(line: LineBuffer, bytes: Uint8Array): number {
   return bytes.length === 4 ? writeIPv4(line, bytes, 0) : writeIPv6(line, bytes);
 }

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert';
-import { formatIPv4, formatIPv6 } from '../../src/cli/address.ts';
+import { formatAddress } from '../../src/cli/address.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('cli/address');
@@ -18,7 +18,7 @@ const v4: [number[], string][] = [
   [[255, 255, 255, 255], '255.255.255.255'],
 ];
 for (const [bytes, text] of v4)
-  test(`${bytes.join(' ')} is ${text}`, () => assert.is(formatIPv4(Uint8Array.from(bytes)), text));
+  test(`${bytes.join(' ')} is ${text}`, () => assert.is(formatAddress(Uint8Array.from(bytes)), text));
 
 // RFC 5952, sections 2 and 4; the last ones are at the ends and in doubt between two runs.
 const v6: [string, string][] = [
@@ -38,17 +38,18 @@ const v6: [string, string][] = [
   ['0000:0002:0003:0004:0005:0006:0007:0000', '0:2:3:4:5:6:7:0'],
   ['0000:0000:0001:0000:0000:0001:0000:0000', '::1:0:0:1:0:0'],
 ];
-for (const [bytes, text] of v6) test(`${bytes} is ${text}`, () => assert.is(formatIPv6(groups(bytes)), text));
+for (const [bytes, text] of v6)
+  test(`${bytes} is ${text}`, () => assert.is(formatAddress(groups(bytes)), text));
 
 test('an IPv4-mapped address ends with an IPv4 address', () => {
-  assert.is(formatIPv6(groups('0000:0000:0000:0000:0000:ffff:c000:0201')), '::ffff:192.0.2.1');
-  assert.is(formatIPv6(groups('0000:0000:0000:0000:0000:ffff:0000:0000')), '::ffff:0.0.0.0');
+  assert.is(formatAddress(groups('0000:0000:0000:0000:0000:ffff:c000:0201')), '::ffff:192.0.2.1');
+  assert.is(formatAddress(groups('0000:0000:0000:0000:0000:ffff:0000:0000')), '::ffff:0.0.0.0');
 });
 
 test('an address that only resembles a mapped one has the normal form', () => {
-  assert.is(formatIPv6(groups('0000:0000:0000:0001:0000:ffff:c000:0201')), '::1:0:ffff:c000:201');
-  assert.is(formatIPv6(groups('0000:0000:0000:0000:ffff:0000:c000:0201')), '::ffff:0:c000:201');
-  assert.is(formatIPv6(groups('0064:ff9b:0000:0000:0000:0000:c000:0201')), '64:ff9b::c000:201');
+  assert.is(formatAddress(groups('0000:0000:0000:0001:0000:ffff:c000:0201')), '::1:0:ffff:c000:201');
+  assert.is(formatAddress(groups('0000:0000:0000:0000:ffff:0000:c000:0201')), '::ffff:0:c000:201');
+  assert.is(formatAddress(groups('0064:ff9b:0000:0000:0000:0000:c000:0201')), '64:ff9b::c000:201');
 });
 
 test.run();
