@@ -14,12 +14,12 @@ import {
   SYMBOL_BYTES,
   SymbolType,
   sectionHeader,
+  stringAt,
   viewOf,
 } from './elf/format.ts';
 import { SLOT } from './encode.ts';
 import type { Instruction } from './instruction.ts';
 import { CALL } from './opcodes.ts';
-import { MAX_NAME_LENGTH, truncate } from './printable.ts';
 
 export { ElfError, isElf } from './elf/format.ts';
 
@@ -234,15 +234,4 @@ function symbolsBySlot(section: Section, relocations: Section | undefined): Uint
     if (Number.isInteger(slot) && slot < named.length) named[slot] = view.getUint32(at + 12, true) + 1;
   }
   return named;
-}
-
-/**
- * Reads a string up to its NUL, but at most MAX_NAME_LENGTH characters: in a hostile file, many names share
- * one long string.
- */
-function stringAt(bytes: Uint8Array, at: number): string {
-  const start = bytes.subarray(at, at + 4 * (MAX_NAME_LENGTH + 1));
-  const end = start.indexOf(0);
-  const text = start.subarray(0, end < 0 ? undefined : end);
-  return truncate(Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8'), MAX_NAME_LENGTH);
 }

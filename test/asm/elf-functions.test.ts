@@ -161,6 +161,11 @@ test('global names come before others, and labels of code end where the next fun
   assert.equal([name(0x104), name(0x2ff), name(0x300)], ['global', '_start', 'next']);
 });
 
+test('a long name is cut, and ends with an ellipsis', () => {
+  const file = elf([{ name: 'x'.repeat(600), at: 0, size: 8, type: GLOBAL_FUNCTION }]);
+  assert.is(new FunctionTable(reader(file)).at(0x40_0000)?.name, `${'x'.repeat(511)}…`);
+});
+
 test('other files are refused, and damaged tables are empty', () => {
   for (const bytes of [new Uint8Array(), Buffer.from('#!/bin/sh\n'), elf([]).fill(1, 4, 5)])
     assert.throws(

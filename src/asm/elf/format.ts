@@ -4,6 +4,7 @@
  * Source: man 5 elf.
  */
 import { TsbpfError } from '../error.ts';
+import { MAX_NAME_LENGTH, truncate } from '../printable.ts';
 
 /** A file that is not an ELF file of the expected kind, or is damaged. */
 export class ElfError extends TsbpfError {
@@ -87,4 +88,15 @@ export function sectionHeader(view: DataView, at: number): SectionHeader {
 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/**
+ * Reads a string up to its NUL, but at most MAX_NAME_LENGTH characters: in a hostile file, many names share
+ * one long string.
+ */
+export function stringAt(bytes: Uint8Array, at: number): string {
+  const start = bytes.subarray(at, at + 4 * (MAX_NAME_LENGTH + 1));
+  const end = start.indexOf(0);
+  const text = start.subarray(0, end < 0 ? undefined : end);
+  return truncate(Buffer.from(text.buffer, text.byteOffset, text.length).toString('utf8'), MAX_NAME_LENGTH);
 }

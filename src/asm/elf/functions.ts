@@ -4,7 +4,6 @@
  * Source: man 5 elf.
  */
 import { countLeading } from '../count-leading.ts';
-import { MAX_NAME_LENGTH } from '../printable.ts';
 import {
   EXECUTABLE,
   fileHeader,
@@ -15,6 +14,7 @@ import {
   SYMBOL_BYTES,
   SymbolType,
   sectionHeader,
+  stringAt,
   viewOf,
 } from './format.ts';
 
@@ -92,7 +92,7 @@ export class FunctionTable {
       const start = starts[index] as number;
       let first = index;
       while (starts[first - 1] === start && (this.#ends[first - 1] as number) > address) first--;
-      return { name: nameAt(this.#names, this.#nameAt[first] as number), offset: address - start };
+      return { name: stringAt(this.#names, this.#nameAt[first] as number), offset: address - start };
     }
     return undefined;
   }
@@ -187,11 +187,4 @@ const [LOCAL, GLOBAL] = [0, 1];
 /** A 64-bit number, rounded beyond 2^53. */
 function numberAt(view: DataView, at: number): number {
   return view.getUint32(at, true) + view.getUint32(at + 4, true) * 2 ** 32;
-}
-
-function nameAt(names: Uint8Array, at: number): string {
-  const bytes = names.subarray(at, at + MAX_NAME_LENGTH);
-  const end = bytes.indexOf(0);
-  const { buffer, byteOffset } = bytes;
-  return Buffer.from(buffer, byteOffset, end < 0 ? bytes.length : end).toString('utf8');
 }
