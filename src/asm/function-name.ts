@@ -32,6 +32,11 @@ export function parseFunctionName(text: string): FunctionName {
   return { ...(module && { module: module.replaceAll('-', '_') }), symbol, offset: Number(offset) };
 }
 
+/** Whether a name is a pattern of names: it has a wildcard. */
+export function isPattern(name: string): boolean {
+  return /[*?[]/.test(name);
+}
+
 /** Writes an address as `parseFunctionName` reads it. */
 export function addressName(address: bigint): string {
   return `0x${address.toString(16)}`;

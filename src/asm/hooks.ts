@@ -15,7 +15,7 @@ import { Builder } from './builder/builder.ts';
 import type { ContextLayout } from './builder/context-layout.ts';
 import { TsbpfError } from './error.ts';
 import { reportAtCaller, userCode, withSourcePosition } from './error-position.ts';
-import { addressName, type FunctionName, parseFunctionName } from './function-name.ts';
+import { addressName, type FunctionName, isPattern, parseFunctionName } from './function-name.ts';
 import { checkObjectName, objectNameOf } from './object-name.ts';
 import { capture } from './position.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
@@ -233,7 +233,7 @@ function requirePattern(kind: ProgramKind, pattern: string): void {
 
 /** Throws RangeError for a pattern of names. */
 function requireOne(kind: ProgramKind, symbol: string): void {
-  if (/[*?[]/.test(symbol))
+  if (isPattern(symbol))
     throw new RangeError(
       `${kind} ${symbol}: only kprobeMulti and kretprobeMulti take patterns; name one function`,
     );

@@ -5,7 +5,7 @@
  * Source: kernel/trace/bpf_trace.c (`bpf_kprobe_multi_link_attach`), kernel/trace/fprobe.c,
  * Documentation/trace/ftrace.rst (`available_filter_functions`).
  */
-import { addressName, parseFunctionName } from '../asm/function-name.ts';
+import { addressName, isPattern, parseFunctionName } from '../asm/function-name.ts';
 import type { Attachment } from '../asm/program.ts';
 import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { Attr, Command, cString } from './bpf.ts';
@@ -214,9 +214,6 @@ export function attachAll<T>(
   return { links, functions: attached, skipped: skipped.map(({ symbol, reason }) => ({ symbol, reason })) };
 }
 
-/** A character that makes a name a pattern. */
-const WILDCARD = /[*?[]/;
-
 /**
  * Finds the functions that the patterns of a program match, in the order of /proc/kallsyms: of those that
  * ftrace can trace, if tracefs is mounted. A name without wildcards matches every function of that name.
@@ -233,12 +230,12 @@ export function matchFunctions(
       ...failure,
       hint: 'the names of functions are in /proc/kallsyms, which cannot be read: mount /proc (mount -t proc proc /proc)',
     });
-  const text = patterns.some((each) => WILDCARD.test(each)) ? content.toString('latin1') : '';
+  const text = patterns.some(isPattern) ? content.toString('latin1') : '';
   const traceable = text === '' ? undefined : readTraceable(kernel);
   const matched = new Map<string, MatchedFunction>();
   const skipped = new Map<string, SkippedFunction>();
   for (const [n, pattern] of patterns.entries()) {
-    const isNamed = !WILDCARD.test(pattern);
+    const isNamed = !isPattern(pattern);
     const matches = isNamed ? [] : matching(text, pattern);
     const usable = isNamed ? named(content, pattern) : withoutUntraceable(matches, text, traceable, skipped);
     if (usable.length === 0) throw noMatch(kernel, pattern, isNamed, matches.length, failure);
