@@ -54,9 +54,8 @@ interface Options {
  * in registers: the first six on x64, eight on arm64.
  *
  * `symbol` is a function's name, or `module:function`, `function+offset` or an address (a bigint, or text
- * such
- * as `0xffffffff81234560`). A module's function has typed arguments if the target has the module's types. At
- * an offset the arguments may be gone, so the program has none; at an address they are u64.
+ * such as `0xffffffff81234560`). A module's function has typed arguments if the target has the module's
+ * types. At an offset the arguments may be gone, so the program has none; at an address they are u64.
  *
  * Throws RangeError for a bad name. What the body throws is not caught, here and in the other hooks.
  *
@@ -201,16 +200,13 @@ function atFunctions(
   body: Body,
   options: Options,
 ): ProgramSpec {
-  const patterns =
-    typeof functions === 'string' ? [functions] : isList(functions) ? functions : Object.keys(functions);
-  const cookies =
-    typeof functions === 'string' || isList(functions) ? undefined : Object.values(functions).map(BigInt);
-  reportAtCaller(() => {
+  const listed = typeof functions === 'string' ? [functions] : functions;
+  const patterns = isList(listed) ? listed : Object.keys(listed);
+  const cookies = reportAtCaller(() => {
     if (patterns.length === 0)
       throw new RangeError(`${PROGRAM_TYPES[kind].title} has no function; name at least one`);
     for (const pattern of patterns) requirePattern(kind, pattern);
-    const bad = cookies?.find((cookie) => BigInt.asUintN(64, cookie) !== cookie);
-    if (bad !== undefined) throw new RangeError(`the cookie ${bad} is no unsigned 64-bit number`);
+    return isList(listed) ? undefined : Object.values(listed).map(cookieOf);
   });
   const name =
     patterns.length === 1 ? (patterns[0] as string) : `${patterns[0]} and ${patterns.length - 1} more`;
@@ -221,6 +217,14 @@ function atFunctions(
 
 function isList(functions: Exclude<Functions, string>): functions is readonly string[] {
   return Array.isArray(functions);
+}
+
+/** @throws {RangeError} unless a cookie is an unsigned 64-bit number. */
+function cookieOf(cookie: bigint | number): bigint {
+  const number = typeof cookie === 'bigint' || Number.isInteger(cookie) ? BigInt(cookie) : undefined;
+  if (number === undefined || BigInt.asUintN(64, number) !== number)
+    throw new RangeError(`the cookie ${cookie} is no unsigned 64-bit number`);
+  return number;
 }
 
 /** Throws RangeError unless a text is a function's name or a pattern of names. */

@@ -220,6 +220,7 @@ test('bad names, no names and bad cookies are errors of the hook', () => {
     ['tcp_close+4', /only a kprobe has an offset/],
     ['0xffffffff81000010', /it takes names and patterns/],
     [{ tcp_close: -1 }, /the cookie -1 is no unsigned 64-bit number/],
+    [{ tcp_close: 1.5 }, /the cookie 1\.5 is no unsigned 64-bit number \(.*kprobe-multi\.test\.ts:\d+\)$/],
     ['tcp close', /is no kernel function/],
   ] as const)
     assert.throws(() => kprobeMulti(functions as Functions, target('x64'), () => {}), message);
