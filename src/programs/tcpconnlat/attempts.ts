@@ -89,8 +89,7 @@ export type Examine = (skip: () => void, fail: () => void) => FillEvent;
 
 /**
  * What programs can read by plain loads, because their pointers have types that the verifier knows.
- * Everything
- * else is read by `bpf_probe_read_kernel`, which kernel lockdown forbids.
+ * Everything else is read by `bpf_probe_read_kernel`, which kernel lockdown forbids.
  */
 export interface TypedReads {
   /** The fields of `tcp_sock` past `struct sock`, through bpf_skc_to_tcp_sock (Linux 5.9). */
