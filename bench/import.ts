@@ -1,13 +1,12 @@
 /**
  * The time that `import 'tsbpf'` adds to a module: whole processes with and without the import, in turns.
  */
-import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ms, type Row, takeTurns } from './measure.ts';
-import { dist, node } from './process.ts';
+import { dist, runTime } from './process.ts';
 
 const ROUNDS = 25;
 const BAR = 0.35;
@@ -20,9 +19,9 @@ export async function importing(): Promise<Row[]> {
     await writeFile(empty, '');
     await writeFile(importer, `import ${JSON.stringify(pathToFileURL(dist('index.js')).href)};\n`);
     const times = await takeTurns(ROUNDS, {
-      bare: () => duration('-e', '0'),
-      empty: () => duration(empty),
-      importer: () => duration(importer),
+      bare: () => runTime('-e', '0'),
+      empty: () => runTime(empty),
+      importer: () => runTime(importer),
     });
     const added = times.importer - times.empty;
     const ratio = added / times.bare;
@@ -39,11 +38,4 @@ export async function importing(): Promise<Row[]> {
   } finally {
     await rm(folder, { recursive: true });
   }
-}
-
-/** Milliseconds that a process of Node with these arguments takes from its start to its exit. */
-async function duration(...args: readonly string[]): Promise<number> {
-  const begin = performance.now();
-  await once(node(...args), 'exit');
-  return performance.now() - begin;
 }

@@ -21,6 +21,13 @@ export function node(...args: readonly string[]): Child {
   return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
+/** Milliseconds that a node with these arguments takes from its start to its exit. */
+export async function runTime(...args: readonly string[]): Promise<number> {
+  const begin = performance.now();
+  await once(node(...args), 'exit');
+  return performance.now() - begin;
+}
+
 /** Starts the command. */
 export function command(...args: readonly string[]): Child {
   return node(dist('tcpconnlat.cjs'), '--quiet', ...args);

@@ -1,20 +1,15 @@
 /**
  * The time from exec to the header line. The reference is a node that does nothing.
  */
-import { once } from 'node:events';
 import { ms, type Row, takeTurns } from './measure.ts';
-import { command, header, node, stop } from './process.ts';
+import { command, header, runTime, stop } from './process.ts';
 
 const ROUNDS = 21;
 const BAR = 1.75;
 
 export async function start(): Promise<Row[]> {
   const { bare, traced } = await takeTurns(ROUNDS, {
-    async bare() {
-      const begin = performance.now();
-      await once(node('-e', '0'), 'exit');
-      return performance.now() - begin;
-    },
+    bare: () => runTime('-e', '0'),
     async traced() {
       const begin = performance.now();
       const child = command();
