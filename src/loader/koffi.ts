@@ -300,7 +300,6 @@ function signalSet(signal: number): Uint8Array {
   return set;
 }
 
-/** Runs `work`. Returns its result, or minus the errno of its exception. */
 /** Whether this is not the main thread. Asks /proc, because node:worker_threads takes long to load. */
 function isWorker(): boolean {
   const path = attempt(() => readlinkSync('/proc/thread-self')); // PID/task/TID
@@ -309,6 +308,7 @@ function isWorker(): boolean {
   return process !== thread;
 }
 
+/** Runs `work`. Returns its result, or minus the errno of its exception. */
 function attempt<T>(work: () => T): T | number {
   try {
     return work();
