@@ -16,8 +16,7 @@ import type { KernelFacts } from './kernel-facts.ts';
 import { loadShortest } from './load/shortest.ts';
 import { symbolError } from './symbol-error.ts';
 import { readKallsyms } from './symbol-table.ts';
-import { readText } from './text.ts';
-import { tracefsRoot } from './tracefs.ts';
+import { readTracingFile } from './tracefs.ts';
 
 /** The attachment of a kprobe.multi or kretprobe.multi program. */
 export type MultiAttachment = Extract<Attachment, { kind: 'kprobe_multi' | 'kretprobe_multi' }>;
@@ -299,8 +298,7 @@ function regularExpression(pattern: string): string {
 type Traceable = ReadonlyMap<string, number>;
 
 function readTraceable(kernel: KernelFacts): Traceable | undefined {
-  const root = tracefsRoot(kernel);
-  const list = root === undefined ? -1 : readText(kernel.syscalls, `${root}/available_filter_functions`);
+  const list = readTracingFile(kernel, 'available_filter_functions');
   if (typeof list === 'number') return undefined;
   const counts = new Map<string, number>();
   for (const line of list.split('\n')) counts.set(line, (counts.get(line) ?? 0) + 1);

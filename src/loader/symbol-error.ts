@@ -19,7 +19,7 @@ import type { KernelFacts } from './kernel-facts.ts';
 import { mountsOf } from './mounts.ts';
 import { readKallsyms } from './symbol-table.ts';
 import { readText } from './text.ts';
-import { tracefsRoot } from './tracefs.ts';
+import { readTracingFile } from './tracefs.ts';
 
 /** How a program attaches: through a breakpoint, or called by the function (fentry, fexit, kprobe.multi). */
 export type Method = 'kprobe' | 'ftrace';
@@ -145,8 +145,7 @@ function reasonNotTraced(
 
 /** Whether ftrace can trace a function. True if its list cannot be read. */
 function isListedByFtrace(kernel: KernelFacts, name: string): boolean {
-  const root = tracefsRoot(kernel);
-  const list = root === undefined ? -1 : readText(kernel.syscalls, `${root}/available_filter_functions`);
+  const list = readTracingFile(kernel, 'available_filter_functions');
   return (
     typeof list === 'number' || [`${name}\n`, `${name} [`].some((line) => `\n${list}`.includes(`\n${line}`))
   );

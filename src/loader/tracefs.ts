@@ -28,6 +28,15 @@ export function tracefsRoot(kernel: Pick<KernelFacts, 'syscalls'>): string | und
 }
 
 /**
+ * Reads a file of tracefs by its path below the mount point. Returns minus the errno if it cannot be read,
+ * ENOENT if tracefs is not mounted.
+ */
+export function readTracingFile(kernel: Pick<KernelFacts, 'syscalls'>, file: string): string | number {
+  const root = tracefsRoot(kernel);
+  return root === undefined ? -Errno.ENOENT : readText(kernel.syscalls, `${root}/${file}`);
+}
+
+/**
  * Reads the record layout of a classic tracepoint from tracefs, for `tracepoint` programs.
  *
  * Needs a mounted tracefs, whose files are usually readable by root only. Minimum kernel: 4.1 (4.7 for
