@@ -167,7 +167,7 @@ export function createMultiLink(
   return attr.send(Command.linkCreate);
 }
 
-/** Splits the functions that attached from those that patterns matched only. */
+/** The links of a program, the functions that they attach it to, and those that cannot be attached to. */
 export interface Attached<T> {
   readonly links: readonly T[];
   readonly functions: readonly MatchedFunction[];
@@ -188,7 +188,8 @@ export function attachAll<T>(
 ): Attached<T> {
   const links: T[] = [];
   const attached: MatchedFunction[] = [];
-  const skipped: (SkippedFunction & { readonly error: Error })[] = [];
+  const skipped: SkippedFunction[] = [];
+  let refusal: Error | undefined;
   const pending: (readonly MatchedFunction[])[] = [functions];
   for (let part = pending.pop(); part !== undefined; part = pending.pop()) {
     const [only] = part;
@@ -200,17 +201,14 @@ export function attachAll<T>(
       const half = part.length >> 1;
       pending.push(part.slice(half), part.slice(0, half));
     } else if (only) {
-      skipped.push({ symbol: only.symbol, reason: link.message, error: link });
-      if (only.isNamed || (links.length === 0 && skipped.length >= MOST_REFUSALS)) break;
+      if (only.isNamed) throw link;
+      skipped.push({ symbol: only.symbol, reason: link.message });
+      refusal ??= link;
+      if (links.length === 0 && skipped.length >= MOST_REFUSALS) break;
     }
   }
-  const fatal = skipped.at(-1);
-  const isFatal =
-    pending.length > 0 ||
-    links.length === 0 ||
-    functions.some(({ isNamed, symbol }) => isNamed && symbol === fatal?.symbol);
-  if (fatal && isFatal) throw fatal.error;
-  return { links, functions: attached, skipped: skipped.map(({ symbol, reason }) => ({ symbol, reason })) };
+  if (refusal && links.length === 0) throw refusal;
+  return { links, functions: attached, skipped };
 }
 
 /**
@@ -274,13 +272,13 @@ function aliases(text: string, { line, address, name }: Match): readonly string[
   if (address === 0n) return [name];
   const hex = text.slice(line, text.indexOf(' ', line) + 1);
   const names: string[] = [];
+  const before = (start: number) => text.lastIndexOf('\n', start - 2) + 1;
   let start = line;
-  for (let before = start; before > 0 && text.startsWith(hex, before); )
-    [start, before] = [before, text.lastIndexOf('\n', before - 2) + 1];
-  if (text.startsWith(hex, 0)) start = text.lastIndexOf('\n', start - 2) + 1;
-  for (; start >= 0 && text.startsWith(hex, start); start = text.indexOf('\n', start) + 1) {
-    names.push(text.slice(start + hex.length + 2, text.indexOf('\n', start)).split('\t', 1)[0] ?? '');
-    if (text.indexOf('\n', start) < 0) break;
+  while (start > 0 && text.startsWith(hex, before(start))) start = before(start);
+  for (let end = 0; end >= 0 && text.startsWith(hex, start); start = end + 1) {
+    end = text.indexOf('\n', start);
+    const name = text.slice(start + hex.length + 2, end < 0 ? undefined : end);
+    names.push(name.split('\t', 1)[0] ?? '');
   }
   return names;
 }

@@ -165,6 +165,32 @@ test('a named function that the kernel refuses is an error, and nothing stays at
   assert.is(fake.open.size, 0);
 });
 
+test('a refused function of a pattern is skipped even if a named one has the same name', () => {
+  const refused = 0xffff_ffff_8100_0010n;
+  const [fake] = kernelWith((addresses) => (addresses.includes(refused) ? Errno.EINVAL : 0));
+  fake.files.set('/proc/kallsyms', `${KALLSYMS}ffffffffc0000030 t tcp_close\t[nf_nat]\n`);
+  fake.files.set('/sys/kernel/tracing/available_filter_functions', `${TRACEABLE}tcp_close [nf_nat]\n`);
+  const link = attachTo(fake, ['nf_nat:tcp_close', 'tcp_c*']);
+  assert.equal(
+    link.multi?.skipped.map(({ symbol }) => symbol),
+    ['tcp_close'],
+  );
+  assert.equal(
+    link.multi?.functions.map(({ address }) => address),
+    [0xffff_ffff_c000_0030n],
+  );
+  link.close();
+});
+
+test('if the kernel refuses all functions of a pattern, the error is that of the first', () => {
+  const [fake] = kernelWith((addresses) => (addresses.length > 0 ? Errno.EINVAL : 0));
+  assert.throws(
+    () => attachTo(fake, 'tcp_*'),
+    (error: unknown) => error instanceof UntraceableSymbolError && error.symbol === 'tcp_close',
+  );
+  assert.is(fake.open.size, 0);
+});
+
 test('a pattern without a match is an error that says why', () => {
   for (const [pattern, message] of [
     [
