@@ -76,7 +76,7 @@ const LINKS: Listing = {
   object: 'link',
 };
 const BTFS: Listing = {
-  ...{ next: Command.btfGetNextId, open: Command.btfGetFdById, command: 'BPF_BTF', since: '5.3' },
+  ...{ next: Command.btfGetNextId, open: Command.btfGetFdById, command: 'BPF_BTF', since: '5.4' },
   object: 'BTF object',
 };
 
@@ -116,8 +116,8 @@ export function loadedLinks(kernel: Kernel): Generator<LoadedLink, void, undefin
 /**
  * Lists the BTF objects of the kernel, its modules and all processes by ascending id, as `loadedMaps`.
  *
- * Minimum kernel: 5.3. Source: man 2 bpf (BPF_BTF_GET_NEXT_ID).
- * @throws {NotPermittedError} @throws {KernelError} `EINVAL` before Linux 5.3.
+ * Minimum kernel: 5.4. Source: man 2 bpf (BPF_BTF_GET_NEXT_ID).
+ * @throws {NotPermittedError} @throws {KernelError} `EINVAL` before Linux 5.4.
  * @example
  * ```ts
  * import { Kernel, loadedBtfs } from 'tsbpf';
@@ -191,26 +191,19 @@ export function linkInfo(kernel: Kernel, fd: number, object: string): LoadedLink
 /** Reads a name that the kernel writes to a buffer, with the offsets of the buffer's address and size. */
 function nameOf(kernel: Kernel, fd: number, object: string, address: number, length: number): string {
   const name = allocate(256);
-  objectInfo(kernel, fd, At.size, (attr) => attr.pointer(address, name).u32(length, name.length), object);
+  objectInfo(kernel, fd, length + 4, (attr) => attr.pointer(address, name).u32(length, name.length), object);
   return decodeCString(name);
 }
 
-function btfInfo(kernel: Kernel, fd: number, object: string): LoadedBtf {
+/** Reads the information about a BTF object. @throws {KernelError} */
+export function btfInfo(kernel: Kernel, fd: number, object: string): LoadedBtf {
   const [SIZE, ID, NAME, NAME_LENGTH, IS_KERNEL, size] = [8, 12, 16, 24, 28, 32];
-  const name = allocate(64);
-  // Only 16 bytes are known before Linux 5.11, which refuses values in the rest (E2BIG).
-  const isNamed = objectInfo(kernel, fd, size, undefined, object).known >= size;
-  const { view } = objectInfo(
-    kernel,
-    fd,
-    size,
-    (attr) => isNamed && attr.pointer(NAME, name).u32(NAME_LENGTH, name.length),
-    object,
-  );
+  const { view, known } = objectInfo(kernel, fd, size, undefined, object);
   return {
     id: view.getUint32(ID, true),
     size: view.getUint32(SIZE, true),
     isKernel: view.getUint32(IS_KERNEL, true) !== 0,
-    name: decodeCString(name),
+    // Before Linux 5.11 the kernel knows 16 bytes and refuses values in the rest (E2BIG).
+    name: known < size ? '' : nameOf(kernel, fd, object, NAME, NAME_LENGTH),
   };
 }
