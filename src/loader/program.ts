@@ -102,11 +102,14 @@ export class Program implements Closeable {
   readonly #kernel: Kernel;
   readonly #descriptor: Descriptor;
 
-  /** Takes ownership of `fd`. */
-  constructor(kernel: Kernel, spec: ProgramSpec, fd: number) {
+  /** Takes ownership of `program`, an open descriptor or its number. */
+  constructor(kernel: Kernel, spec: ProgramSpec, program: Descriptor | number) {
     this.spec = spec;
     this.#kernel = kernel;
-    this.#descriptor = new Descriptor(kernel.syscalls, fd, `the program '${spec.name}'`);
+    this.#descriptor =
+      typeof program === 'number'
+        ? new Descriptor(kernel.syscalls, program, `the program '${spec.name}'`)
+        : program;
   }
 
   /**
@@ -124,11 +127,11 @@ export class Program implements Closeable {
       if (!pinned) throw nothingPinned(path);
       try {
         checkProgram(kernel, spec, pinned.fd, path);
+        return new Program(kernel, spec, pinned);
       } catch (error) {
         pinned.close();
         throw error;
       }
-      return new Program(kernel, spec, pinned.fd);
     });
   }
 

@@ -9,9 +9,12 @@ import { FakeSyscalls } from './fake.ts';
 
 const test = suite('loader/program');
 
+const OBJECT_GET = 7;
 const TEST_RUN = 10;
 const INFO = 15;
 const ENABLE_STATS = 32;
+/** `BPF_PROG_TYPE_RAW_TRACEPOINT`. */
+const RAW_TRACEPOINT = 17;
 const spec: ProgramSpec = {
   name: 'on_switch',
   attachment: { kind: 'raw_tracepoint', tracepoint: 'sched_switch' },
@@ -58,6 +61,27 @@ test('run passes the context and returns the result', () => {
       error.errno === Errno.ENOTSUPP &&
       /^cannot run the program 'on_switch': bpf\(BPF_PROG_TEST_RUN\)/.test(error.message),
   );
+});
+
+test('a pinned program is opened by one descriptor, which a worker thread adopts once', () => {
+  const fake = new FakeSyscalls();
+  const adopted: number[] = [];
+  fake.adopt = (fd) => {
+    adopted.push(fd);
+    return fd + 100;
+  };
+  fake.answers.set(OBJECT_GET, () => 30);
+  fake.answers.set(INFO, (attr) => {
+    const bytes = fake.at(attr.getBigUint64(8, true));
+    new DataView(bytes.buffer).setUint32(0, RAW_TRACEPOINT, true);
+    bytes.set(Buffer.from('on_switch\0'), 64);
+    return 0;
+  });
+  const program = Program.open(new Kernel(fake), spec, '/sys/fs/bpf/on_switch');
+  assert.equal(adopted, [30]);
+  assert.is(program.fd, 130);
+  program.close();
+  assert.throws(() => program.fd, /after it was closed/);
 });
 
 test('runs are measured until the descriptor is closed', () => {
