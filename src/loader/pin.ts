@@ -11,7 +11,8 @@ import type { Kernel } from './kernel.ts';
 import { kernelError } from './permission.ts';
 import { readText } from './text.ts';
 
-const BPF_FS_MAGIC = 0xcafe4a11;
+/** The magic number of a bpffs (include/uapi/linux/magic.h). */
+export const BPF_FS_MAGIC = 0xcafe4a11;
 
 /** How messages say where pins can be. */
 const MOUNT = 'mount one (mount -t bpf bpf /sys/fs/bpf) and use a path in it';
@@ -57,6 +58,11 @@ function checkFolder({ syscalls }: Kernel, path: string): void {
   if (type >= 0 && type !== BPF_FS_MAGIC) throw new PathError(path, `not in a bpffs; ${MOUNT}`);
 }
 
+/** Opens the object that is pinned at a path, of any kind (BPF_OBJ_GET). Returns its descriptor, or minus the errno. */
+export function getPinned({ syscalls }: Kernel, path: string): number {
+  return new Attr(syscalls, 16).pointer(0, cString(path)).send(Command.objGet);
+}
+
 /**
  * Opens the object that is pinned at a path. Returns undefined if there is nothing. The caller closes the
  * descriptor.
@@ -66,7 +72,7 @@ function checkFolder({ syscalls }: Kernel, path: string): void {
 export function openPin(kernel: Kernel, path: string, kind: PinKind): Descriptor | undefined {
   const { syscalls } = kernel;
   const object = `the ${kind} pinned at ${path}`;
-  const fd = new Attr(syscalls, 16).pointer(0, cString(path)).send(Command.objGet);
+  const fd = getPinned(kernel, path);
   if (fd < 0) {
     checkFolder(kernel, path);
     if (fd === -Errno.ENOENT) return undefined;

@@ -4,12 +4,13 @@
  * Source: man 2 bpf; include/uapi/linux/bpf.h.
  */
 import { TsbpfError } from '../../asm/error.ts';
-import { Attr, Command, cString, Descriptor } from '../bpf.ts';
+import { Attr, Command, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import { KernelError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { objectInfo, objectNameAt } from '../object-info.ts';
 import { kernelError } from '../permission.ts';
+import { BPF_FS_MAGIC, getPinned } from '../pin.ts';
 
 /**
  * Selects a loaded program by its id, its name, or the path of its pin in a bpffs. The kernel keeps 15
@@ -69,7 +70,7 @@ export function openProgram(kernel: Kernel, selector: ProgramSelector): Descript
     return opened(kernel, fd, 'BPF_PROG_GET_FD_BY_ID', `open the program with the id ${selector.id}`);
   }
   if ('pin' in selector) {
-    const fd = new Attr(kernel.syscalls, 16).pointer(0, cString(selector.pin)).send(Command.objGet);
+    const fd = getPinned(kernel, selector.pin);
     if (fd === -Errno.ENOENT)
       throw new NoSuchProgramError(
         `nothing is pinned at ${selector.pin}; bpftool -f prog shows where programs are`,
@@ -90,12 +91,9 @@ function opened(kernel: Kernel, fd: number, command: string, tried: string): Des
   return new Descriptor(kernel.syscalls, fd, 'the loaded program');
 }
 
-/** `BPF_FS_MAGIC`. */
-const BPF_FS = 0xcafe_4a11;
-
 function isBpfFile({ syscalls }: Kernel, path: string): boolean {
   const magic = syscalls.fileSystem(path);
-  return magic < 0 || magic === BPF_FS;
+  return magic < 0 || magic === BPF_FS_MAGIC;
 }
 
 /** Finds the id of a program by its name. @throws {NoSuchProgramError} if none or several have it. */
