@@ -9,6 +9,7 @@ import { allocate, Command, Descriptor } from './bpf.ts';
 import { KernelError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { fdById, openProgram, type ProgramSelector } from './loaded/find.ts';
+import { mapInfo } from './loaded/map-info.ts';
 import { objectInfo, objectNameAt } from './object-info.ts';
 
 /**
@@ -182,7 +183,7 @@ function mapName(kernel: Kernel, id: number): string {
   if (fd < 0) return '';
   const descriptor = new Descriptor(kernel.syscalls, fd, `the map ${id}`);
   try {
-    return objectNameAt(objectInfo(kernel, descriptor.fd, 40).bytes, 24);
+    return mapInfo(kernel, descriptor.fd, `the map ${id}`).name;
   } finally {
     descriptor.close();
   }
