@@ -18,14 +18,12 @@ const NAMES = {
 
 /** The system calls of a map without keys. They read or write `value`. */
 export class Keyless {
-  readonly value: Uint8Array;
   readonly #kernel: Kernel;
   readonly #spec: MapSpec;
   readonly #descriptor: Descriptor;
   readonly #attr: Attr;
 
   constructor(kernel: Kernel, spec: MapSpec, descriptor: Descriptor, value: Uint8Array) {
-    this.value = value;
     this.#kernel = kernel;
     this.#spec = spec;
     this.#descriptor = descriptor;
