@@ -40,7 +40,6 @@ export interface KernelFacts {
   readonly syscalls: Syscalls;
   readonly release: string;
   readonly pageSize: number;
-  readonly onlineCpus: readonly number[];
   readonly btf: Btf | undefined;
   readonly kprobePmu: number | undefined;
   readonly perfParanoid: number | undefined;

@@ -42,7 +42,14 @@ import {
 import { type FunctionAttachment, isCalledByFunction } from './load/function.ts';
 import { linkInfo } from './loaded/objects.ts';
 import { objectInfo } from './object-info.ts';
-import { anyCpu, IOC_ENABLE, IOC_SET_BPF, PERF_FLAG_FD_CLOEXEC, TYPE_TRACEPOINT } from './perf-event.ts';
+import {
+  anyCpu,
+  IOC_ENABLE,
+  IOC_SET_BPF,
+  LINK_TO_PERF_EVENT,
+  PERF_FLAG_FD_CLOEXEC,
+  TYPE_TRACEPOINT,
+} from './perf-event.ts';
 import { kernelError } from './permission.ts';
 import { nothingPinned, openPin, pinObject } from './pin.ts';
 import type { Program } from './program.ts';
@@ -296,11 +303,10 @@ function createPerfLink(
   event: Descriptor | KprobeEvent,
   cookie: bigint,
 ): number {
-  const PERF_EVENT = 41;
   const attr = new Attr(kernel.syscalls, cookie === 0n ? 16 : 24)
     .u32(0, program.fd)
     .u32(4, event.fd)
-    .u32(8, PERF_EVENT);
+    .u32(8, LINK_TO_PERF_EVENT);
   if (cookie !== 0n) attr.u64(16, cookie);
   return attr.send(Command.linkCreate);
 }

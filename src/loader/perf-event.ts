@@ -9,6 +9,9 @@ import { readText } from './text.ts';
 /** Closes the descriptor on `exec`. */
 export const PERF_FLAG_FD_CLOEXEC = 8;
 
+/** `BPF_PERF_EVENT`: the attach type of a link to a perf event (Linux 5.15). */
+export const LINK_TO_PERF_EVENT = 41;
+
 /** `PERF_EVENT_IOC_ENABLE`. */
 export const IOC_ENABLE = 0x2400;
 /** `PERF_EVENT_IOC_DISABLE`. */

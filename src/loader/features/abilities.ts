@@ -19,7 +19,7 @@ import { r0 } from '../../asm/registers.ts';
 import { Attr, allocate, allocateCopy, Command, cString } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import type { KernelFacts } from '../kernel-facts.ts';
-import { PERF_FLAG_FD_CLOEXEC } from '../perf-event.ts';
+import { anyCpu, LINK_TO_PERF_EVENT, PERF_FLAG_FD_CLOEXEC } from '../perf-event.ts';
 import {
   type Attempt,
   answered,
@@ -124,12 +124,10 @@ function infoReaches(kernel: KernelFacts, fd: number, end: number): Attempt | Ve
   return attr.getU32(4) >= end ? YES : no('the information that this kernel returns ends before the counter');
 }
 
-const PERF_EVENT = 41;
-
 function countsMissedHits(kernel: KernelFacts): Verdict {
   const counted = withKprobe(kernel, (event) =>
     withProgram(kernel, { type: numberOf('kprobe') }, (program) => {
-      const link = new Attr(kernel.syscalls, 16).u32(0, program).u32(4, event).u32(8, PERF_EVENT);
+      const link = new Attr(kernel.syscalls, 16).u32(0, program).u32(4, event).u32(8, LINK_TO_PERF_EVENT);
       return withDescriptor(kernel, 'bpf(BPF_LINK_CREATE)', link.send(Command.linkCreate), (fd) =>
         infoReaches(kernel, fd, MISSED),
       );
@@ -161,8 +159,9 @@ function withKprobe<T>(kernel: KernelFacts, use: (event: number) => T): Attempt 
       'no perf PMU for kprobes (/sys/bus/event_source/devices/kprobe): built without CONFIG_KPROBES, or /sys is not mounted',
     );
   const attr = new Attr(kernel.syscalls, 72).u32(0, pmu).u32(4, 72).pointer(56, cString(TEST_FUNCTION));
-  const cpu = kernel.onlineCpus[0] ?? 0;
-  const event = attr.use((bytes) => kernel.syscalls.perfEventOpen(bytes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC));
+  const event = attr.use((bytes) =>
+    kernel.syscalls.perfEventOpen(bytes, -1, anyCpu(kernel), -1, PERF_FLAG_FD_CLOEXEC),
+  );
   return withDescriptor(kernel, 'perf_event_open', event, use);
 }
 

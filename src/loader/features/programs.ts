@@ -18,6 +18,7 @@ import { r0, r2, r3, r4, r5 } from '../../asm/registers.ts';
 import { Attr, allocate, Command } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import type { KernelFacts } from '../kernel-facts.ts';
+import { LINK_TO_PERF_EVENT } from '../perf-event.ts';
 import {
   answered,
   judge,
@@ -121,8 +122,7 @@ export function probeAttachType(kernel: KernelFacts, name: KernelAttachType): Ve
 /** A descriptor that is never open. */
 export const NO_FD = 0xffff_ffff;
 
-/** The attach types of links of kprobe programs. */
-const PERF_EVENT = 41;
+/** The attach types of links to several uprobes. */
 const UPROBE_LINKS = [48, 57];
 
 /**
@@ -130,11 +130,11 @@ const UPROBE_LINKS = [48, 57];
  * descriptor (EBADF), or the addresses of names that cannot be read (EFAULT).
  */
 function probeLinkType(kernel: KernelFacts, number: number): Verdict {
-  const trial = { type: numberOf('kprobe'), attachType: number === PERF_EVENT ? 0 : number };
+  const trial = { type: numberOf('kprobe'), attachType: number === LINK_TO_PERF_EVENT ? 0 : number };
   const tried = withProgram(kernel, trial, (fd) => {
     // `link_create` of `union bpf_attr`: program, target, attach type; then `kprobe_multi` or `uprobe_multi`.
     const attr = new Attr(kernel.syscalls, 64).u32(0, fd).u32(8, number);
-    if (number === PERF_EVENT) attr.u32(4, NO_FD);
+    if (number === LINK_TO_PERF_EVENT) attr.u32(4, NO_FD);
     else if (UPROBE_LINKS.includes(number)) attr.u64(16, NO_ADDRESS).u64(24, NO_ADDRESS).u32(48, 1);
     else attr.u32(20, 1).pointer(24, allocate(8));
     return opened(kernel, 'bpf(BPF_LINK_CREATE)', attr.send(Command.linkCreate));
