@@ -55,6 +55,11 @@ export const programTypes = once(
 /** A program type by the kernel's name: `xdp` for BPF_PROG_TYPE_XDP. */
 export type KernelProgramType = keyof ReturnType<typeof programTypes>;
 
+/** The kernel's name of a program type by its number. */
+export function kernelProgramType(number: number): KernelProgramType | undefined {
+  return Object.keys(programTypes())[number - 1] as KernelProgramType | undefined;
+}
+
 /**
  * The number, first kernel and program type of each attach type that a kernel can be asked for. No call
  * distinguishes the missing ones (`xdp_devmap`, `xdp_cpumap`, `struct_ops`) from unknown numbers.

@@ -94,6 +94,11 @@ export const mapTypes = once(
 /** A map type by the kernel's name: `ringbuf` for BPF_MAP_TYPE_RINGBUF. */
 export type KernelMapType = keyof ReturnType<typeof mapTypes>;
 
+/** The kernel's name of a map type by its number. */
+export function kernelMapType(type: number): KernelMapType | undefined {
+  return Object.keys(mapTypes())[type - 1] as KernelMapType | undefined;
+}
+
 /** The first kernel of a map type. */
 export function mapTypeSince(type: MapType): string {
   return Object.values(mapTypes())[type - 1] as string;

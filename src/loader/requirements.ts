@@ -10,10 +10,10 @@ import {
   attachTypes,
   type Feature,
   INSTRUCTION_SETS,
+  kernelProgramType,
   mapFlags,
-  mapTypes,
-  programTypes,
 } from '../asm/kernel-features.ts';
+import { kernelMapType } from '../asm/map-type.ts';
 import type { Position } from '../asm/position.ts';
 import type { ProgramSpec, Tool } from '../asm/program.ts';
 import { PROGRAM_TYPES, type ProgramKind } from '../asm/program-types.ts';
@@ -99,7 +99,7 @@ function derived(tool: Tool): Requirement[] {
 function mapRequirements(tool: Tool): Requirement[] {
   return [...mapsOf(tool)].flatMap(({ name, type, flags }) => {
     const user = `map '${name}'`;
-    const mapType = nameOf(mapTypes(), type);
+    const mapType = kernelMapType(type);
     const set = entriesOf(mapFlags()).filter(([, [bit]]) => (flags & bit) !== 0);
     return [
       ...(mapType ? [{ feature: { mapType }, user }] : []),
@@ -131,15 +131,10 @@ function hookOf(kind: ProgramKind): Feature | undefined {
   if (kind !== 'kprobe' && Object.hasOwn(abilities(), kind)) return { ability: kind as AbilityName };
   const { number, expectedAttachType } = PROGRAM_TYPES[kind];
   const attachType = entriesOf(attachTypes()).find(([, [each]]) => each === expectedAttachType)?.[0];
-  const programType = nameOf(programTypes(), number);
+  const programType = kernelProgramType(number);
   return attachType ? { attachType } : programType && { programType };
 }
 
 function entriesOf<K extends string, V>(rows: Readonly<Record<K, V>>): [K, V][] {
   return Object.entries(rows) as [K, V][];
-}
-
-/** The name of a type by its number, in a table whose numbers ascend from 1. */
-function nameOf<K extends string>(names: Readonly<Record<K, string>>, number: number): K | undefined {
-  return entriesOf(names)[number - 1]?.[0];
 }

@@ -5,13 +5,14 @@
  */
 
 import { withSourcePosition } from '../../asm/error-position.ts';
-import { BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG } from '../../asm/flags.ts';
+import { BPF_F_MMAPABLE, BPF_F_RDONLY_PROG } from '../../asm/flags.ts';
 import { isJumpTable } from '../../asm/jump-table.ts';
-import { layoutOf, u64 } from '../../asm/layout.ts';
+import { layoutOf } from '../../asm/layout.ts';
 import { storageOf } from '../../asm/local-storage.ts';
 import { type MapSpec, MapType, mapTypeName, mapTypeSince } from '../../asm/map.ts';
 import { mapFault } from '../../asm/map-limits.ts';
 import { isMapOfMaps } from '../../asm/map-of-maps.ts';
+import { kernelMapType } from '../../asm/map-type.ts';
 import { Attr, Command, Descriptor } from '../bpf.ts';
 import { type BtfFields, withMapBtf } from '../debug-info.ts';
 import { Errno } from '../errno.ts';
@@ -134,32 +135,18 @@ const FIRST = '3.19';
 /** The errnos of a map type or an attribute that the kernel does not know. */
 const REFUSED: ReadonlySet<number> = new Set([Errno.EINVAL, Errno.E2BIG, Errno.ENOTSUPP]);
 
-/** Throws an UnsupportedError if the kernel does not create the smallest map of the type either. */
+/** Throws an UnsupportedError if the kernel lacks the map type. */
 function refuseType(kernel: Kernel, spec: MapSpec): void {
   const since = mapTypeSince(spec.type);
   if (isMapOfMaps(spec) || since === FIRST) return;
-  const smallest = smallestOf(spec);
-  const attempt = (types?: BtfFields) => create(kernel, smallest, false, 0, types);
-  const fd = storageOf(spec) ? (withMapBtf(kernel, smallest, attempt) ?? attempt()) : attempt();
-  if (fd >= 0) kernel.syscalls.close(fd);
-  if (!REFUSED.has(-fd)) return;
+  const mapType = kernelMapType(spec.type);
+  if (mapType === undefined || kernel.features.support({ mapType }).answer !== 'no') return;
   const option = CONFIGURED[spec.type];
   throw new UnsupportedError(
     `${mapTypeName(spec.type)} maps`,
     since,
     `'${spec.name}' is one${option === undefined ? '' : ` (the kernel also needs ${option})`}`,
   );
-}
-
-/** A map of the type that every kernel with this type creates. */
-function smallestOf({ extra: _, ...spec }: MapSpec): MapSpec {
-  const value = layoutOf(spec.value).size === 4 ? spec.value : u64;
-  return {
-    ...spec,
-    value,
-    maxEntries: Math.min(spec.maxEntries, 1),
-    flags: spec.flags & BPF_F_NO_PREALLOC,
-  };
 }
 
 /** Throws an UnsupportedError if the kernel creates the map without one of its flags. */
