@@ -58,7 +58,7 @@ function checkFolder({ syscalls }: Kernel, path: string): void {
   if (type >= 0 && type !== BPF_FS_MAGIC) throw new PathError(path, `not in a bpffs; ${MOUNT}`);
 }
 
-/** Opens the object that is pinned at a path, of any kind (BPF_OBJ_GET). Returns its descriptor, or minus the errno. */
+/** Opens an object of any kind by its pin (BPF_OBJ_GET). Returns its descriptor, or minus the errno. */
 export function getPinned({ syscalls }: Kernel, path: string): number {
   return new Attr(syscalls, 16).pointer(0, cString(path)).send(Command.objGet);
 }
