@@ -1104,8 +1104,8 @@ export class Builder {
 
   /**
    * Publishes a record that `b.reserve` has reserved: one call, after a store of the `type` if the map has
-   * several event types. `flags` are 0, `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`. The record cannot be used
-   * after it.
+   * several event types. `flags` are 0, `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`. The record cannot be
+   * used after it.
    *
    * Throws ProgramError if a byte of the record was never written, and if the record was released before.
    */
