@@ -24,7 +24,6 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { decode } from '@jridgewell/sourcemap-codec';
 import { build } from 'esbuild';
-import { minify } from 'terser';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 process.chdir(root);
@@ -161,20 +160,11 @@ const ENTRIES = ['index', 'asm', 'btf'];
  */
 async function bundleLibrary() {
   const contents = ENTRIES.map((entry) => `export * from './src/${entry}.ts';`).join('\n');
-  const options = { ...bundling, minifySyntax: true, plugins: [withoutStreams] };
-  const result = await build({
-    ...options,
-    stdin: { contents, resolveDir: root },
-    outfile: 'dist/library.js',
-  });
-  // Less to parse: a fifth of the code is names of variables inside functions. Names of functions and classes
-  // stay readable in stack traces, and lines short, because Node prints the line of an uncaught error.
-  const { code } = await minify(result.outputFiles[0].text, {
-    compress: false,
-    mangle: { keep_classnames: true, keep_fnames: true },
-    format: { max_line_len: 110 },
-  });
-  await writeFile('dist/library.js', code);
+  // Less to parse. Names and lines stay readable in stack traces; Node prints the line of an uncaught error.
+  const small = { minifySyntax: true, minifyWhitespace: true, lineLimit: 110 };
+  const options = { ...bundling, ...small, plugins: [withoutStreams], stdin: { contents, resolveDir: root } };
+  const result = await build({ ...options, outfile: 'dist/library.js' });
+  await writeFile('dist/library.js', result.outputFiles[0].contents);
   const inLibrary = exportsOf(result.metafile);
   for (const entry of ENTRIES) {
     const { metafile } = await build({
