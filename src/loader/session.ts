@@ -37,7 +37,7 @@ import { type StackFrame, Symbolizer } from './symbolizer.ts';
 import { TICK_MS } from './turns.ts';
 
 /**
- * The default size of each CPU's perf ring in pages: 64, which is 256 KiB with pages of 4 KiB.
+ * The default size of each CPU's perf ring in pages: 128, which is 512 KiB with pages of 4 KiB.
  *
  * @example
  * ```ts
@@ -46,7 +46,7 @@ import { TICK_MS } from './turns.ts';
  * console.log(`${DEFAULT_PAGES * new Kernel().pageSize} bytes for each CPU`);
  * ```
  */
-export const DEFAULT_PAGES = 64;
+export const DEFAULT_PAGES = 128;
 
 /** The number of the CPU that sent an event: perf rings know it, ring buffers do not. */
 export type CpuOf<M extends EventsSpec> = M extends PerfEventArraySpec ? number : undefined;
@@ -90,7 +90,7 @@ export type EventsMapsOf<E extends ToolEvents> = E extends EventsSpec
 export interface SessionOptions<E extends ToolEvents> {
   /** The kernel to run on. Default: the running kernel, `new Kernel()`. */
   readonly kernel?: Kernel;
-  /** The size of each CPU's ring in pages of memory, a power of two. Default: 64. */
+  /** The size of each CPU's ring in pages of memory, a power of two. Default: 128. */
   readonly pagesPerCpu?: number;
   /**
    * Whether to load the types of maps and the source lines of programs, for `bpftool map dump` and `bpftool

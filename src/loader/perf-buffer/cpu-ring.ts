@@ -77,13 +77,13 @@ export class CpuRing implements Closeable {
     this.#mapping = mapping;
   }
 
-  /** Whether the kernel wakes the reader for each half of the ring, instead of as it was opened. */
+  /** Whether the kernel wakes the reader for each quarter of the ring, instead of as it was opened. */
   get hasBatchedWakeups(): boolean {
     return this.#isBatching;
   }
 
   /**
-   * Switches between wake-ups for each half of the ring, and wake-ups as the ring was opened. The map then
+   * Switches between wake-ups for each quarter of the ring, and wake-ups as the ring was opened. The map then
    * holds another event, which writes to the same ring. If the kernel refuses it, the wake-ups stay as they
    * are.
    */
@@ -103,7 +103,7 @@ export class CpuRing implements Closeable {
   #batchingEvent(): Descriptor | undefined {
     if (this.#batching !== undefined) return this.#batching ?? undefined;
     const { syscalls } = this.#kernel;
-    const wakeup = { watermarkBytes: (this.#settings.pages * this.#kernel.pageSize) / 2 };
+    const wakeup = { watermarkBytes: (this.#settings.pages * this.#kernel.pageSize) / 4 };
     const fd = openEvent(this.#kernel, this.cpu, { ...this.#settings, wakeup });
     this.#batching = fd < 0 ? null : new Descriptor(syscalls, fd, `the second event of CPU ${this.cpu}`);
     if (this.#batching && syscalls.ioctl(this.#batching.fd, IOC_SET_OUTPUT, this.#descriptor.fd) < 0)
