@@ -22,7 +22,7 @@ const PAGES = 256;
 /** The rounds and connects of the rates per second. */
 const RATED_ROUNDS = 20;
 const RATED = 20_000;
-/** Connects before them, after which the command's code is compiled, and the time until they are shown, ms. */
+/** Connects before them, which compile the command's code, and the time until they are shown, ms. */
 const WARM_UP = 10_000;
 const SETTLE_MS = 300;
 const BAR = 0.9;
