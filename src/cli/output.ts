@@ -46,6 +46,8 @@ export interface LineOutput {
   end(): Promise<void>;
   /** Lines that did not fit into the buffer, or could not be written. */
   readonly dropped: number;
+  /** Connects whose line was added and not dropped. */
+  readonly added: number;
   /** Connects whose line has been written. */
   readonly shown: number;
 }
@@ -65,6 +67,7 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
   /** The number of waiting bytes at which they are written, also to a pipe that was full. */
   let writeAt = WRITE_BYTES;
   let written = 0;
+  let added = 0;
   let shown = 0;
   /** The end of each buffered line of a connect, as an ascending offset in the whole output. */
   let ends: number[] = [];
@@ -116,7 +119,10 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
       return;
     }
     waiting = unwritten;
-    if (isConnect) ends.push(written + waiting);
+    if (isConnect) {
+      ends.push(written + waiting);
+      added += 1;
+    }
     if (waiting >= writeAt) flush();
     else if (!scheduled && !retry) {
       scheduled = true;
@@ -154,6 +160,9 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
     },
     get dropped() {
       return dropped;
+    },
+    get added() {
+      return added;
     },
     get shown() {
       return shown;

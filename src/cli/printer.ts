@@ -21,14 +21,60 @@ export interface Printer {
   settled(): Promise<void>;
   /** Prints the records that wait for a name, without it. */
   end(): void;
+  /** Whether the output has as many connects as `--count` asks for. It gets no others. */
+  readonly isComplete: boolean;
+  /** The number of records that came after that, and were not printed. */
+  readonly surplus: number;
 }
 
-/** Opens a printer for the columns or fields that the options ask for. */
-export async function openPrinter(options: Options, output: LineOutput): Promise<Printer> {
+/**
+ * Opens a printer for the columns or fields that the options ask for. It calls `onComplete` once, when it
+ * becomes complete.
+ */
+export async function openPrinter(
+  options: Options,
+  output: LineOutput,
+  onComplete = () => {},
+): Promise<Printer> {
   const form = options.json ? jsonLines(options, output) : columns(options, output);
-  if (!options.resolve) return { ...form, settled: async () => {}, end() {} };
-  const { add, settled, end } = nameLookup(await systemResolver(), services(), form.record);
-  return { header: form.header, record: add, row: (row) => add(recordOf(row)), settled, end };
+  const { count = Number.POSITIVE_INFINITY } = options;
+  let surplus = 0;
+  const unlessComplete =
+    <T>(print: (record: T) => void) =>
+    (record: T) => {
+      if (output.added >= count) {
+        surplus += 1;
+        return;
+      }
+      print(record);
+      if (output.added >= count) onComplete();
+    };
+  const limit = {
+    get isComplete() {
+      return output.added >= count;
+    },
+    get surplus() {
+      return surplus;
+    },
+  };
+  const record = unlessComplete(form.record);
+  const { header } = form;
+  if (!options.resolve)
+    return Object.assign(limit, {
+      header,
+      record,
+      row: unlessComplete(form.row),
+      async settled() {},
+      end() {},
+    });
+  const { add, settled, end } = nameLookup(await systemResolver(), services(), record);
+  return Object.assign(limit, {
+    header,
+    record: add,
+    row: (row: ConnectRow) => add(recordOf(row)),
+    settled,
+    end,
+  });
 }
 
 /** What prints records in one form, at once. */

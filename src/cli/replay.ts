@@ -122,9 +122,12 @@ async function showAll(
   const name = printable(origin.name);
   const reader = new RecordingReader(origin);
   let firstS: number | undefined;
+  let printed = 0;
+  const isComplete = () => printed === options.count;
   try {
     for await (const lines of splitLines(contentOf(origin.name, stream), MAX_LINE_BYTES)) {
       for (const line of lines) {
+        if (isComplete()) break;
         if (reader.isUnfinished(line)) {
           warn(`${name} is still being recorded: its last line is incomplete and not shown`);
           break;
@@ -138,13 +141,15 @@ async function showAll(
           printer.header();
         } else if (isSelected(options, record)) {
           firstS ??= record.time_s;
+          printed += 1;
           printer.record({ ...record, time_s: Math.round((record.time_s - firstS) * 1e9) / 1e9 });
         } else if (skipped.failed !== undefined && isHiddenFailure(options, record)) skipped.failed += 1;
         else skipped.notSelected += 1;
       }
       await shown();
+      if (isComplete()) break;
     }
-    reader.end();
+    if (!isComplete()) reader.end();
   } finally {
     await shown();
   }

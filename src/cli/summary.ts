@@ -16,13 +16,15 @@ export interface Counts {
   readonly unanswered?: number;
   /** Whether `unanswered` may include failed connects whose socket is still open. */
   readonly mayHaveFailed?: boolean;
+  /** Connects that came after the last one of `--count`. */
+  readonly surplus?: number;
   /** Records that do not match the options. */
   readonly notSelected?: number;
 }
 
 /** The summary, without the name of the command. */
 export function summary({ outcome }: Pick<Options, 'outcome'>, counts: Counts): string {
-  const { shown, failed, uncounted, unanswered = 0, mayHaveFailed, notSelected = 0 } = counts;
+  const { shown, failed, uncounted, unanswered = 0, mayHaveFailed, surplus = 0, notSelected = 0 } = counts;
   const parts = [
     `${shown} ${outcome === 'failures' ? 'failed ' : ''}${shown === 1 ? 'connect' : 'connects'} shown`,
   ];
@@ -35,6 +37,7 @@ export function summary({ outcome }: Pick<Options, 'outcome'>, counts: Counts): 
     parts.push(
       `${unanswered} not answered yet${mayHaveFailed ? ', or failed with the socket still open' : ''}`,
     );
+  if (surplus > 0) parts.push(`${surplus} came after the last line`);
   if (notSelected > 0) parts.push(`${notSelected} not selected`);
   return parts.join('; ');
 }

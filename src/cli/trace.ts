@@ -73,12 +73,13 @@ export async function trace(options: Options, kernel: Kernel, invocation: Invoca
 async function traceInto(
   options: Options,
   kernel: Kernel,
-  { output, ended }: Run,
+  { output, ended, end }: Run,
   losses: Losses,
   hidden: { counts?: HiddenCounts },
   recording: Recording | undefined,
 ): Promise<void> {
-  const printer = await openPrinter(options, output);
+  // Ends when the last line is written, however slow its reader is.
+  const printer = await openPrinter(options, output, () => output.drained().then(() => end()));
   const readRow = rowReader({
     wallClock: options.wall || recording ? wallClock(kernel.syscalls) : undefined,
     containers: options.who ? containerLookup(kernel, warn) : undefined,
@@ -111,7 +112,7 @@ async function traceInto(
             early.push(recordOf(row));
             return;
           }
-          recording?.addRow(row);
+          if (!printer.isComplete) recording?.addRow(row);
           printer.row(row);
         },
         onLost(events) {
@@ -130,6 +131,7 @@ async function traceInto(
       return { session, programs };
     },
   );
+  let timer: NodeJS.Timeout | undefined;
   try {
     updateLosses = () => {
       losses.tableFull = session.map(programs.counters).lookup(0)?.tableFull ?? 0;
@@ -152,8 +154,9 @@ async function traceInto(
       recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
     }
     printer.header();
+    if (options.durationMs !== undefined) timer = setTimeout(() => end(), options.durationMs);
     for (const record of early ?? []) {
-      recording?.add(record);
+      if (!printer.isComplete) recording?.add(record);
       printer.record(record);
     }
     early = undefined;
@@ -162,9 +165,10 @@ async function traceInto(
     printer.end();
     updateLosses();
     losses.missedRuns = session.missedRuns().counted;
-    hidden.counts = hiddenCounts(session, programs, options);
+    hidden.counts = { ...hiddenCounts(session, programs, options), surplus: printer.surplus };
     if (error) throw error;
   } finally {
+    clearTimeout(timer);
     session.close();
   }
 }

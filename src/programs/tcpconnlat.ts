@@ -35,7 +35,7 @@ import { functionPrograms } from './tcpconnlat/functions.ts';
 import { onRecord, onState, TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 
 export type { Criterion, Network } from './networks.ts';
-export type { Options, ProbeType } from './tcpconnlat/attempts.ts';
+export { DEFAULT_MAX_ATTEMPTS, type Options, type ProbeType } from './tcpconnlat/attempts.ts';
 export { AF_INET6, type ConnectEvent, outcomeOf, type Result } from './tcpconnlat/events.ts';
 export type { Filter, Range } from './tcpconnlat/filter.ts';
 export { TRACEPOINT } from './tcpconnlat/tracepoint.ts';

@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert';
 import { type Options, type Request, readArguments } from '../../src/cli/arguments.ts';
 import { DEFAULT_PAGES } from '../../src/loader/session.ts';
+import { DEFAULT_MAX_ATTEMPTS } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('cli/arguments');
@@ -43,6 +44,9 @@ const DEFAULTS: Options = {
   verbose: false,
   dryRun: false,
   quiet: false,
+  maxConnects: DEFAULT_MAX_ATTEMPTS,
+  durationMs: undefined,
+  count: undefined,
 };
 
 test('without arguments it traces all connects and shows columns', () => {
@@ -110,6 +114,14 @@ const accepted: [string, Partial<Options>][] = [
   ['--probe raw_tracepoint', { probe: 'raw_tracepoint' }],
   ['--pages 1', { pages: 1 }],
   ['--pages 65536', { pages: 65_536 }],
+  ['-d 10', { durationMs: 10_000 }],
+  ['--duration=.5', { durationMs: 500 }],
+  ['-d 0.0001', { durationMs: 1 }],
+  ['--duration 2147483', { durationMs: 2_147_483_000 }],
+  ['-n 1', { count: 1 }],
+  ['--count 4294967295', { count: 4_294_967_295 }],
+  ['--max-connects 1', { maxConnects: 1 }],
+  ['--max-connects 16777216', { maxConnects: 16_777_216 }],
   ['0', { minNs: 0 }],
   ['10', { minNs: 10_000_000 }],
   ['1.5', { minNs: 1_500_000 }],
@@ -171,6 +183,16 @@ const invalid: [string, RegExp][] = [
   ['--record x --dry-run', /'--record <file>' cannot be used with option '--dry-run'/],
   ['--replay', /argument missing/],
   ['--pages 0', /'0' is invalid/],
+  ['-d 0', /'0' is invalid.*It must be a number of seconds above 0, up to 2147483\./],
+  ['-d 2147484', /'2147484' is invalid/],
+  ['-d 1e3', /'1e3' is invalid/],
+  ['-d -1', /'-1' is invalid/],
+  ['-d', /argument missing/],
+  ['-n 0', /'0' is invalid.*It must be a number from 1 to 4294967295\./],
+  ['-n 1.5', /'1\.5' is invalid/],
+  ['-n 4294967296', /'4294967296' is invalid/],
+  ['--max-connects 0', /'0' is invalid.*It must be a number from 1 to 16777216\./],
+  ['--max-connects 16777217', /'16777217' is invalid/],
   ['--pages 3', /It must be a power of two/],
   ['--pages 131072', /'131072' is invalid/],
   ['--pages two', /'two' is invalid/],
@@ -204,7 +226,7 @@ for (const flag of ['-h', '--help'])
     assert.match(text, /^Usage: tcpconnlat \[options\] \[min_ms\]\n/);
     const titles = [...text.matchAll(/^(\S.*):$/gm)].map(([, title = '']) => title.replace(/ \(.*/, ''));
     assert.equal(titles, [
-      ...['Arguments', 'Filters', 'Failures', 'Output', 'Recordings', 'Probes'],
+      ...['Arguments', 'Filters', 'Failures', 'Output', 'End of the run', 'Recordings', 'Probes'],
       ...['Print and exit', 'Examples'],
     ]);
     assert.match(text, /\nExamples:\n( {2}tcpconnlat .*\n)+$/);
@@ -213,20 +235,24 @@ for (const flag of ['-h', '--help'])
   });
 
 test('--replay works with every option that does not need the kernel', () => {
-  const request = read('--replay', 'x.jsonl', ...'-tL6 -p 7 --json --wall --who --resolve 2.5'.split(' '));
+  const request = read(
+    '--replay',
+    'x.jsonl',
+    ...'-tL6 -p 7 --json --wall --who --resolve -n 3 2.5'.split(' '),
+  );
   if (request.action !== 'replay') throw new Error(JSON.stringify(request));
   assert.is(request.file, 'x.jsonl');
   assert.equal(request.options, {
     ...DEFAULTS,
     ...{ timestamp: true, lport: true, family: 6, filter: ofProcess(7), json: true, minNs: 2_500_000 },
-    ...{ wall: true, who: true, resolve: true },
+    ...{ wall: true, who: true, resolve: true, count: 3 },
   });
   assert.is(read('--replay', '-').action, 'replay');
 });
 
 for (const line of [
   ...['--probe kprobe', '--btf x', '--pages 64', '-v', '--dry-run', '--record y'],
-  ...['--cgroup /', '--netns 1'],
+  ...['--cgroup /', '--netns 1', '--duration 1', '--max-connects 9'],
 ])
   test(`tcpconnlat --replay x ${line}: an error`, () => {
     const { text, status } = printed('--replay', 'x', ...line.split(' '));

@@ -174,6 +174,8 @@ test.skipIf(skipZsh, 'zsh: excluded options are not offered, and repeatable opti
       '--btf',
       '--cgroup',
       '--dry-run',
+      '--duration',
+      '--max-connects',
       '--netns',
       '--pages',
       '--probe',

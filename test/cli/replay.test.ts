@@ -1,5 +1,6 @@
 /** The command with `--replay`, which needs neither root nor BPF. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -450,6 +451,34 @@ for (const [args, expected] of [
     );
     assert.is(replay(path, ...args).stderr, '', '--quiet');
   });
+
+for (const options of [[], ['--json'], ['--resolve']])
+  test(`-n ends a replay after the lines, and does not read the rest ${options.join('')}`, () => {
+    const path = file('first', HEADER, ...RECORDS, 'nonsense\n');
+    const args = ['--replay', path, ...options];
+    const run = (count: string) =>
+      spawnSync(process.execPath, [COMMAND, ...args, '-n', count], { encoding: 'utf8' });
+    const { status, stdout, stderr } = run('2');
+    assert.equal({ status, stderr }, { status: 0, stderr: 'tcpconnlat: 2 connects shown\n' });
+    assert.is(stdout.split('\n').length - 1, options[0] === '--json' ? 2 : 3);
+    assert.is(run('4').status, 2, 'the damaged line is read');
+  });
+
+test('-n ends a replay from a pipe that stays open', async () => {
+  const child = spawn(process.execPath, [COMMAND, '--replay', '-', '-q', '-n', '1'], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  child.stdin.write([HEADER, FIRST, SECOND].map((line) => `${JSON.stringify(line)}\n`).join(''));
+  const output = child.stdout.toArray();
+  const [status] = await once(child, 'exit');
+  assert.is(status, 0);
+  assert.is(
+    Buffer.concat(await output)
+      .toString()
+      .split('\n').length - 1,
+    2,
+  );
+});
 
 test('for a recording without results, the summary has no failures', () => {
   const path = file('answered', HEADER, ...RECORDS);

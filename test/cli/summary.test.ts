@@ -22,7 +22,8 @@ const EXPECTED: readonly [text: string, tally: Counts, outcome?: 'all' | 'failur
   ],
   ['2 connects shown', { shown: 2, unanswered: 0, mayHaveFailed: true }],
   ['2 connects shown; 7 not selected', { shown: 2, notSelected: 7 }],
-  ['2 connects shown', { shown: 2, notSelected: 0 }],
+  ['2 connects shown', { shown: 2, notSelected: 0, surplus: 0 }],
+  ['2 connects shown; 3 came after the last line', { shown: 2, surplus: 3 }],
 ];
 
 for (const [text, tally, outcome] of EXPECTED)

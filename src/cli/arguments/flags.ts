@@ -47,11 +47,15 @@ export interface Flags {
   resolve?: true;
   json?: true;
   quiet?: true;
+  /** In ms. */
+  duration?: number;
+  count?: number;
   record?: string;
   replay?: string;
   probe: ProbeOption;
   btf?: string;
   pages: number;
+  maxConnects: number;
   verbose?: true;
   dryRun?: true;
   jsonSchema?: true;

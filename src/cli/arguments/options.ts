@@ -7,6 +7,8 @@ import { HELP_WIDTH } from './commander.ts';
 import { type Flags, PROBES, SHELLS } from './flags.ts';
 import { DEFAULTS, SWITCHES } from './switches.ts';
 import {
+  duration,
+  lineCount,
   milliseconds,
   networks,
   paths,
@@ -14,6 +16,7 @@ import {
   processIds,
   recordingFile,
   ringPages,
+  tableSize,
   threadNames,
   userIds,
 } from './values.ts';
@@ -26,8 +29,8 @@ export class ListOption extends Option {}
 
 /** The options that need the kernel, by their names in `Flags`: they conflict with `--replay`. */
 const LIVE_OPTIONS: (keyof Flags)[] = [
-  ...(['probe', 'btf', 'pages', 'verbose', 'dryRun', 'record'] as const),
-  ...(['cgroup', 'netns'] as const),
+  ...(['probe', 'btf', 'pages', 'maxConnects', 'verbose', 'dryRun', 'record'] as const),
+  ...(['cgroup', 'netns', 'duration'] as const),
 ];
 
 const EXAMPLES = `
@@ -40,6 +43,7 @@ Examples:
   tcpconnlat -p 181 --json               one process, as JSON
   tcpconnlat --record monday.jsonl       show and record
   tcpconnlat --replay monday.jsonl 100   slow connects in a recording
+  tcpconnlat --failed -d 60              the failures of one minute
   tcpconnlat --dry-run                   print the programs (needs no root)`;
 
 /**
@@ -84,6 +88,10 @@ export function commandLine(version: string): Command {
     .option(...SWITCHES.json)
     .option(...SWITCHES.quiet);
   command
+    .optionsGroup('End of the run (default: a signal ends it):')
+    .option('-d, --duration <seconds>', 'end after this time; fractions are allowed', duration)
+    .option('-n, --count <n>', 'end after N connects are shown', lineCount);
+  command
     .optionsGroup('Recordings:')
     .addOption(
       new Option('--record <file>', 'also record all events in FILE')
@@ -100,6 +108,7 @@ export function commandLine(version: string): Command {
     .addOption(new Option('--probe <type>', 'probe type').choices(PROBES).default(DEFAULTS.probe))
     .option('--btf <file>', 'read kernel BTF from FILE, not /sys/kernel/btf/vmlinux')
     .option('--pages <n>', 'pages per CPU buffer, a power of two', ringPages, DEFAULTS.pages)
+    .option('--max-connects <n>', 'connects in flight at once', tableSize, DEFAULTS.maxConnects)
     .option(...SWITCHES.verbose)
     .option(...SWITCHES.dryRun);
   return command

@@ -10,6 +10,10 @@ export interface Options {
   readonly timestamp: boolean;
   readonly lport: boolean;
   readonly json: boolean;
+  /** How long to trace, in ms. Default: until a signal ends the run. */
+  readonly durationMs?: number;
+  /** The number of lines after which the run ends. Default: no limit. */
+  readonly count?: number;
   /** Print no summary at the end. */
   readonly quiet: boolean;
   readonly filter: FilterOptions;
@@ -28,6 +32,8 @@ export interface Options {
   readonly btf?: string;
   /** Pages of each CPU's perf buffer. */
   readonly pages: number;
+  /** The capacity of the table of connects in flight. */
+  readonly maxConnects: number;
   readonly verbose: boolean;
   readonly dryRun: boolean;
 }
@@ -49,6 +55,8 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     timestamp: flags.timestamp ?? false,
     lport: flags.lport ?? false,
     json: flags.json ?? false,
+    durationMs: flags.duration,
+    count: flags.count,
     quiet: flags.quiet ?? false,
     filter: filterFrom(flags),
     wall: flags.wall ?? false,
@@ -61,6 +69,7 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     probe: flags.probe,
     btf: flags.btf,
     pages: flags.pages,
+    maxConnects: flags.maxConnects,
     verbose: flags.verbose ?? false,
     dryRun: flags.dryRun ?? false,
   };

@@ -3,6 +3,7 @@
  * twentieth of a start to parse even an empty command line.
  */
 import { DEFAULT_PAGES } from '../../loader/session.ts';
+import { DEFAULT_MAX_ATTEMPTS } from '../../programs/tcpconnlat.ts';
 import type { Flags } from './flags.ts';
 
 type Switch = Exclude<
@@ -28,7 +29,11 @@ export const SWITCHES = {
 } as const satisfies Readonly<Record<Switch, readonly [names: string, description: string]>>;
 
 /** The flags of an empty command line. */
-export const DEFAULTS = { probe: 'auto', pages: DEFAULT_PAGES } as const;
+export const DEFAULTS = {
+  probe: 'auto',
+  pages: DEFAULT_PAGES,
+  maxConnects: DEFAULT_MAX_ATTEMPTS,
+} as const;
 
 /**
  * The flags of a command line of switches, as commander parses them. Undefined if it has anything else, or

@@ -19,10 +19,39 @@ const MAX_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1e6);
 
 /** Parses milliseconds, with a fraction or without; returns ns. */
 export function milliseconds(text: string): number {
-  const ms = Number(text);
-  if (!/^(\d+(\.\d*)?|\.\d+)$/.test(text) || ms > MAX_MS)
+  const ms = decimal(text);
+  if (!(ms <= MAX_MS))
     throw new InvalidArgumentError(`It must be a number of milliseconds from 0 to ${MAX_MS}.`);
   return Math.round(ms * 1e6);
+}
+
+/** The longest duration in seconds: a timer of Node takes up to 2^31 - 1 ms, 24.8 days. */
+const MAX_DURATION = Math.floor((2 ** 31 - 1) / 1000);
+
+/** Parses seconds, with a fraction or without; returns whole ms, at least 1. */
+export function duration(text: string): number {
+  const seconds = decimal(text);
+  if (!(seconds > 0 && seconds <= MAX_DURATION))
+    throw new InvalidArgumentError(`It must be a number of seconds above 0, up to ${MAX_DURATION}.`);
+  return Math.ceil(seconds * 1000);
+}
+
+/** A number of digits with a decimal point or without; NaN for any other text. */
+function decimal(text: string): number {
+  return /^(\d+(\.\d*)?|\.\d+)$/.test(text) ? Number(text) : Number.NaN;
+}
+
+/** Parses the number of lines after which a run ends. */
+export function lineCount(text: string): number {
+  return wholeNumber(text, 1, MAX_U32, 'a number');
+}
+
+/** The largest table of connects in flight: the kernel allocates it at start. */
+const MAX_CONNECTS = 1 << 24;
+
+/** Parses the capacity of the table of connects in flight. */
+export function tableSize(text: string): number {
+  return wholeNumber(text, 1, MAX_CONNECTS, 'a number');
 }
 
 /** Parses the number of pages per CPU. */

@@ -22,7 +22,7 @@ export interface Losses {
 
 const CAUSES: { readonly [K in keyof Losses]: (count: string) => string } = {
   events: (count) => `${count} events lost (ring buffer full; increase --pages)`,
-  tableFull: (count) => `${count} connects not traced (too many in flight)`,
+  tableFull: (count) => `${count} connects not traced (too many in flight; increase --max-connects)`,
   negative: (count) => `${count} latencies below zero not shown (the clocks of two CPUs disagree)`,
   lines: (count) => `${count} lines dropped (the reader of the output is too slow)`,
   unrecorded: (count) => `${count} events not recorded (the reader of the recording is too slow)`,

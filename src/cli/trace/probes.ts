@@ -145,14 +145,17 @@ function programsFor(
   kernel: Kernel,
   target: Target,
 ): Programs {
-  const { family, minNs, lport, json, outcome, who, record } = options;
+  const { family, minNs, lport, json, outcome, who, record, maxConnects: maxAttempts } = options;
   const error = probe === 'kprobe' ? noKprobesReason(options, kernel) : undefined;
   if (error) throw error;
   const { category, name } = TRACEPOINT;
   const formats = probe === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
   return withBtfFile(options.btf, () =>
     tcpconnlat(
-      { probe, filter, family, minNs, localPort: lport || json || record !== undefined, outcome, who },
+      {
+        ...{ probe, filter, family, minNs, outcome, who, maxAttempts },
+        localPort: lport || json || record !== undefined,
+      },
       { ...target, formats },
     ),
   );

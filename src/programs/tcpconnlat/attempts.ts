@@ -44,6 +44,9 @@ import type { ConnectFilter, Endpoints, Filter } from './filter.ts';
  */
 export type ProbeType = 'kprobe' | 'fentry' | 'tp_btf' | 'raw_tracepoint' | 'trace_event';
 
+/** The default capacity of the table of connects in flight. */
+export const DEFAULT_MAX_ATTEMPTS = 10_240;
+
 /** The options of the tool. An option that is off adds no instruction. */
 export interface Options {
   readonly probe: ProbeType;
@@ -127,7 +130,7 @@ export type Attempts = ReturnType<typeof attemptsOf>;
 
 /** `countsFailures`: the programs count connects that fail and are not sent. */
 export function attemptsOf(
-  { minNs, who, maxAttempts = 10_240 }: Options,
+  { minNs, who, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Options,
   Event: StructSchema<EventFields>,
   filter: ConnectFilter,
   typed: TypedReads,

@@ -10,7 +10,7 @@ test('without losses there are no messages', () => {
 
 const messages: [keyof Losses, string][] = [
   ['events', '7 events lost (ring buffer full; increase --pages)'],
-  ['tableFull', '7 connects not traced (too many in flight)'],
+  ['tableFull', '7 connects not traced (too many in flight; increase --max-connects)'],
   ['negative', '7 latencies below zero not shown (the clocks of two CPUs disagree)'],
   ['lines', '7 lines dropped (the reader of the output is too slow)'],
   ['unrecorded', '7 events not recorded (the reader of the recording is too slow)'],
