@@ -83,6 +83,19 @@ const accepted: [string, Partial<Options>][] = [
   ],
   ['--from 10.1.0.0/16', { filter: { from: { only: [network(10, 1, 16)] } } }],
   ['--not-from 10.1.0.0/16', { filter: { from: { not: [network(10, 1, 16)] } } }],
+  [
+    '--uid root,7',
+    {
+      filter: {
+        uid: {
+          only: [
+            [0, 0],
+            [7, 7],
+          ],
+        },
+      },
+    },
+  ],
   ['--uid 0 --not-uid 1-9', { filter: { uid: { only: [[0, 0]], not: [[1, 9]] } } }],
   ['--comm a,b --comm c --not-comm d', { filter: { comm: { only: ['a,b', 'c'], not: ['d'] } } }],
   ['--cgroup /a --cgroup /b', { filter: { cgroup: { only: ['/a', '/b'] } } }],
@@ -161,7 +174,12 @@ const invalid: [string, RegExp][] = [
   ['--port 1 --port 2-x', /'2-x' is not a port/],
   ['--not-port', /argument missing/],
   ['--to 10.1.2.3/8', /'--to <networks>' argument .* use 10\.0\.0\.0\/8 for the network/],
-  ['--uid root', /'root' is not a user id/],
+  [
+    '--uid nobody-at-all',
+    /'nobody-at-all' is invalid\. 'nobody-at-all' is not a user in \/etc\/passwd; use the number/,
+  ],
+  ['--uid 0 --not-uid root', /option '--not-uid' excludes every value/],
+  ['--uid 5-1', /'5-1' is not a user id/],
   ['--comm a-name-that-is-too-long', /thread names to 1 to 15 bytes/],
   ['--port 80-90 --not-port 1-100', /option '--not-port' excludes every value of '--port'/],
   ['--uid 0 --not-uid 0', /option '--not-uid' excludes every value/],

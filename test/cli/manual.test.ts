@@ -65,7 +65,7 @@ test('the values of options have the same names as in the help text', () => {
 });
 
 /** Options of other commands in the page. */
-const FOREIGN = ['--cgroupns', '-K'];
+const FOREIGN = ['--cgroupns', '-K', '-u'];
 
 test('the page mentions no unknown option', () => {
   const unknown = optionsIn(page).filter((name) => ![...names, ...FOREIGN].includes(name));

@@ -231,6 +231,7 @@ function limits({ peers, cgroups, servers, apartPort }: Bench): Case[] {
     [['--uid', String(UID)], ['user']],
     [['--uid', `${UID},4294967294`], ['user']],
     [['--uid', '0'], except('user')],
+    [['--uid', 'root'], except('user')],
     [['--uid', '1-64320,64322-4294967294'], []],
     [['--not-uid', '0'], ['user']],
     [['--comm', 'nobody', '--comm', COMM, '--comm', 'n'], ['user']],

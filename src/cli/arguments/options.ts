@@ -67,8 +67,8 @@ export function commandLine(version: string): Command {
   addList('--not-from <networks>', 'exclude these local addresses', networks);
   addList('--comm <name>', 'name of the connecting thread', threadNames);
   addList('--not-comm <name>', 'exclude threads with this name', threadNames);
-  addList('--uid <uids>', 'user id: 0 or 1000-60000', userIds);
-  addList('--not-uid <uids>', 'exclude these user ids', userIds);
+  addList('--uid <users>', 'user: www-data, 0 or 1000-60000', userIds);
+  addList('--not-uid <users>', 'exclude these users', userIds);
   addList('--cgroup <folder>', 'processes in this cgroup or below it', paths);
   addList('--netns <file|pid>', 'network namespace, by its file or by a process', paths);
   command

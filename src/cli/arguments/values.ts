@@ -13,6 +13,7 @@ import {
 } from '../../programs/tcpconnlat/filter.ts';
 import { formatAddress, parseAddress } from '../address.ts';
 import { MAX_PID, MAX_PORT, MAX_U32 } from '../limits.ts';
+import { userIdOf } from './users.ts';
 
 /** The programs compare latencies in ns. Up to 2^53 ns (104 days) the conversion is exact. */
 const MAX_MS = Math.floor(Number.MAX_SAFE_INTEGER / 1e6);
@@ -81,8 +82,16 @@ export const processIds = listOf((text) => {
 });
 /** Parses ports and port ranges, separated by commas. */
 export const ports = listOf((text) => range(text, MAX_PORT, 'port'));
-/** Parses numeric user ids and ranges of them, separated by commas. */
-export const userIds = listOf((text) => range(text, MAX_UID, 'user id'));
+/** Parses user ids, ranges of them, and names of users, separated by commas. */
+export const userIds = listOf((text) => {
+  if (/^[\d-]*$/.test(text)) return range(text, MAX_UID, 'user id');
+  const uid = userIdOf(text);
+  if (uid === undefined || uid > MAX_UID)
+    throw new InvalidArgumentError(
+      `'${text}' is not a user in /etc/passwd; use the number of a user from another source (id -u NAME).`,
+    );
+  return [uid, uid];
+});
 
 /** Parses addresses and networks of both families, separated by commas. */
 export function networks(text: string, before: readonly Network[] = []): Network[] {
