@@ -134,7 +134,7 @@ async function traceInto(
   let timer: NodeJS.Timeout | undefined;
   try {
     updateLosses = () => {
-      losses.tableFull = session.map(programs.counters).lookup(0)?.tableFull ?? 0;
+      losses.failedUpdates = session.map(programs.counters).lookup(0)?.failedUpdates ?? [];
       losses.lines = output.dropped;
       losses.unrecorded = recording?.missing ?? 0;
     };

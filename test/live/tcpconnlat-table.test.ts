@@ -1,16 +1,24 @@
 /** tcpconnlat without the command: its table of connects in flight, and its programs in the verifier. */
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
+import { s32 } from '../../src/asm/layout.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
 import type { Target } from '../../src/asm/target.ts';
+import { Errno } from '../../src/loader/errno.ts';
 import { loadProgram } from '../../src/loader/load.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import { Session } from '../../src/loader/session.ts';
+import { attemptsOf } from '../../src/programs/tcpconnlat/attempts.ts';
+import { eventOf } from '../../src/programs/tcpconnlat/events.ts';
+import { connectFilter } from '../../src/programs/tcpconnlat/filter.ts';
 import { type ConnectEvent, type Options, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { BARS } from '../programs/bars.ts';
 import { commOf, FullListener, loopback, NOWHERE, Peer, Server, until } from './connects.ts';
+import { cannotRun, withProgram } from './run-program.ts';
 import { here, noProbeHere, ofProcess, PROBE_TYPES, skipReason, targetFor } from './tracer.ts';
+
+const { E2BIG, EBUSY, EDEADLK } = Errno;
 
 /** The setup shared by the tests. */
 let bench: {
@@ -43,6 +51,32 @@ test.after(async () => {
 /** The lab loads a selection that covers every option, and checks it more closely. */
 const loadedByLab = inGuest && 'lab/programs loads the programs on this kernel';
 
+test.skipIf(cannotRun, 'failed updates of the table are counted by errno', () => {
+  const Event = eventOf({ v4: true, v6: false }, 'socket', {});
+  const typed = { tcpSock: false, task: false, cast: false };
+  const attempts = attemptsOf({ probe: 'raw_tracepoint' }, Event, connectFilter({}, false), typed, true);
+  const { counters } = attempts;
+  withProgram(
+    [counters],
+    (b) => attempts.countFailedUpdate(b, b.arg(0).as(s32).get()),
+    ({ run, map }) => {
+      const failures = [E2BIG, EBUSY, EBUSY, EDEADLK, 1, 127, 128, 4095, 4095];
+      for (const errno of failures) run(BigInt.asUintN(32, BigInt(-errno)));
+      const { failedUpdates = [], failed } = map(counters).lookup(0) ?? {};
+      const counted = failedUpdates.flatMap((count, errno) => (count > 0 ? [[errno, count]] : []));
+      assert.equal(counted, [
+        [0, 3],
+        [1, 1],
+        [E2BIG, 1],
+        [EBUSY, 2],
+        [EDEADLK, 1],
+        [127, 1],
+      ]);
+      assert.is(failed, 0);
+    },
+  );
+});
+
 for (const probe of PROBE_TYPES) {
   const skip = skipReason(probe);
 
@@ -56,7 +90,15 @@ for (const probe of PROBE_TYPES) {
       const session = Session.open(tool, { kernel: here, onEvent: (event) => seen.push(event) });
       try {
         const attempts = () => [...session.map(tool.attempts).entries()].map(([, attempt]) => attempt);
-        const full = () => session.map(tool.counters).lookup(0)?.tableFull;
+        const full = () => {
+          const { failedUpdates = [] } = session.map(tool.counters).lookup(0) ?? {};
+          const others = failedUpdates.filter((_, errno) => errno !== E2BIG);
+          assert.ok(
+            others.every((count) => count === 0),
+            `other errors: ${failedUpdates}`,
+          );
+          return failedUpdates[E2BIG];
+        };
         const listener = await FullListener.start(other);
         const fds: number[] = [];
         for (let i = 0; i < 5; i++)

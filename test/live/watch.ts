@@ -16,7 +16,7 @@ export interface Watch {
   failed(): number | undefined;
   /** Runs of the programs that the kernel skipped, if it counts them. */
   skipped(): number;
-  /** Connects that are counted and not shown: lost events, and connects beyond a full table. */
+  /** Connects that are counted and not shown: lost events, and connects that the table rejected. */
   losses(): number;
   /** Detaches the programs, after which `records` is complete. */
   detach(): void;
@@ -46,7 +46,10 @@ export function watch(
     attempts: () => [...session.map(tool.attempts).keys()].length,
     failed: () => session.map(tool.counters).lookup(0)?.failed,
     skipped: () => session.missedRuns().counted,
-    losses: () => session.lost + (session.map(tool.counters).lookup(0)?.tableFull ?? 0),
+    losses() {
+      const { failedUpdates = [] } = session.map(tool.counters).lookup(0) ?? {};
+      return failedUpdates.reduce((sum, count) => sum + count, session.lost);
+    },
     detach: () => session.detach(),
     close: () => session.close(),
   };

@@ -396,7 +396,7 @@ for (const [probe, entry, exit] of [
 
 /** The number of additions to the counter of failures. */
 const counts = (options: Options): number =>
-  text(options).filter((line) => /^\(db\) lock \*\(u64 \*\)\(r\d \+8\)/.test(line)).length;
+  text(options).filter((line) => /^\(db\) lock \*\(u64 \*\)\(r\d \+1024\)/.test(line)).length;
 
 for (const probe of PROBE_TYPES) {
   const onFunctions = FUNCTION_PROBES.includes(probe);

@@ -2,14 +2,15 @@
  * Counts of events that were lost, by cause. They are reported on stderr when they grow, and in total at the
  * end.
  */
+import { Errno, errnoName } from '../../loader/errno.ts';
 import type { CpuChange } from '../../loader/perf-buffer/options.ts';
 
 /** One count per cause. */
 export interface Losses {
   /** Events that did not fit into the buffer of their CPU. */
   events: number;
-  /** Connects that did not fit into the table of connects in flight. */
-  tableFull: number;
+  /** Connects that were not traced because the table of connects in flight rejected them, by errno. */
+  failedUpdates: readonly number[];
   /** Latencies below zero. */
   negative: number;
   /** Lines dropped because the reader of the output is too slow. */
@@ -20,27 +21,47 @@ export interface Losses {
   missedRuns: number;
 }
 
-const CAUSES: { readonly [K in keyof Losses]: (count: string) => string } = {
+type Cause = Exclude<keyof Losses, 'failedUpdates'>;
+
+const CAUSES: { readonly [K in Cause]: (count: string) => string } = {
   events: (count) => `${count} events lost (ring buffer full; increase --pages)`,
-  tableFull: (count) => `${count} connects not traced (too many in flight; increase --max-connects)`,
   negative: (count) => `${count} latencies below zero not shown (the clocks of two CPUs disagree)`,
   lines: (count) => `${count} lines dropped (the reader of the output is too slow)`,
   unrecorded: (count) => `${count} events not recorded (the reader of the recording is too slow)`,
   missedRuns: (count) =>
     `${count} program runs skipped by the kernel (busy with another program or probe); connects may be missing`,
 };
-const KEYS = Object.keys(CAUSES) as (keyof Losses)[];
+const KEYS = Object.keys(CAUSES) as Cause[];
+
+/** Why the table rejected a connect, by errno, and what to do. */
+const REJECTIONS: { readonly [errno: number]: string } = {
+  [Errno.E2BIG]: 'too many in flight; increase --max-connects',
+  [Errno.EBUSY]: 'EBUSY: their CPU was already updating the table; run fewer tracers at once',
+  [Errno.EDEADLK]:
+    'EDEADLK: waiting for the lock of the table would have deadlocked; run fewer tracers at once',
+};
+
+function rejection(count: number, errno: number): string {
+  const error = errno === 0 ? 'an unexpected error' : errnoName(errno);
+  const reason = REJECTIONS[errno] ?? `${error} from the table of connects in flight; try another --probe`;
+  return `${count} connects not traced (${reason})`;
+}
 
 /** The counts at the start of a run. */
 export function noLosses(): Losses {
-  return { events: 0, tableFull: 0, negative: 0, lines: 0, unrecorded: 0, missedRuns: 0 };
+  return { events: 0, failedUpdates: [], negative: 0, lines: 0, unrecorded: 0, missedRuns: 0 };
 }
 
-/** One message per cause that has grown since `before`. */
+/** One message per cause, and per errno of the table, that has grown since `before`. */
 export function growth(now: Losses, before: Losses): string[] {
-  return KEYS.filter((key) => now[key] > before[key]).map((key) =>
+  const causes = KEYS.filter((key) => now[key] > before[key]).map((key) =>
     CAUSES[key](String(now[key] - before[key])),
   );
+  const rejections = now.failedUpdates.flatMap((count, errno) => {
+    const grown = count - (before.failedUpdates[errno] ?? 0);
+    return grown > 0 ? [rejection(grown, errno)] : [];
+  });
+  return [...causes, ...rejections];
 }
 
 /** One message per CPU that came online or went offline: whether connects may be missing. */

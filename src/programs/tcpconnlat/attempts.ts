@@ -20,7 +20,7 @@ import {
   ktimeGetNs,
   skcToTcpSock,
 } from '../../asm/helpers.ts';
-import { type StructSchema, s64, u16be, u32, u64 } from '../../asm/layout.ts';
+import { type StructSchema, s32, s64, u16be, u32, u64 } from '../../asm/layout.ts';
 import { array, hash, type MapSpec } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
@@ -172,30 +172,33 @@ export function attemptsOf(
       else this.insert(b, table, socket, attempt);
     },
 
-    /** Inserts or replaces an entry of a map, and counts a full map. */
+    /** Inserts or replaces an entry of a map, and counts a failed update. */
     insert(b: Builder, map: MapSpec, key: Operand, value: StructMemory): void {
-      const failed = b.update(map, key, value);
-      b.if(failed.ne(0), () => this.countTableFull(b));
+      const result = b.update(map, key, value);
+      b.if(result.ne(0), () => this.countFailedUpdate(b, result));
     },
 
     /** Inserts an attempt. If the socket has one already, calls `again` and replaces it. */
     insertNew(b: Builder, socket: Place, attempt: Memory<typeof Attempt>, again: () => void): void {
-      const failed = b.update(table, socket, attempt, BPF_NOEXIST);
-      b.if(failed.ne(0), () =>
-        b.if(
-          failed.eq(-EEXIST),
-          () => {
-            again();
-            b.update(table, socket, attempt);
-          },
-          () => this.countTableFull(b),
-        ),
-      );
+      const created = b.update(table, socket, attempt, BPF_NOEXIST);
+      b.if(created.ne(0), () => {
+        const result = b.stack(s32, created);
+        b.if(created.eq(-EEXIST), () => {
+          again();
+          result.set(b.update(table, socket, attempt));
+        });
+        b.if(result.ne(0), () => this.countFailedUpdate(b, result.get()));
+      });
     },
 
-    /** Counts an attempt that does not fit into the table. */
-    countTableFull(b: Builder): void {
-      b.global(counters).tableFull.atomicAdd(1);
+    /** Counts an update of a table that failed with `result`, a negative errno. */
+    countFailedUpdate(b: Builder, result: Value): void {
+      const { failedUpdates } = b.global(counters);
+      failedUpdates.at(
+        result.as(u32).neg().as(u32),
+        (updates) => updates.atomicAdd(1),
+        () => failedUpdates.at(0).atomicAdd(1),
+      );
     },
 
     /** Counts a failed attempt that is not sent. */

@@ -5,6 +5,7 @@
  */
 import type { Static, TOptional } from '@sinclair/typebox';
 import {
+  arrayOf,
   bytes,
   chars,
   type StructSchema,
@@ -27,14 +28,16 @@ const WHO = { user: struct({ uid: u32, gid: u32 }), cgroup: u64 };
 /** `WHO` is present if `who` is set. */
 type Attempt = typeof ATTEMPT & { [K in keyof typeof WHO]: TOptional<(typeof WHO)[K]> };
 
-const COUNTERS = { tableFull: u64n };
+/** The number of counters of failed updates: one per errno below it, except that 0 counts all others. */
+const COUNTED_ERRNOS = 128;
+const COUNTERS = { failedUpdates: arrayOf(u64n, COUNTED_ERRNOS) };
 /** Connects that failed and were not sent. */
 const FAILED = { failed: u64n };
 type Counters = typeof COUNTERS & { failed: TOptional<typeof u64n> };
 
 /**
- * The counters of the programs: connects that were not traced because the table was full, and unsent failures
- * if `failures` is set.
+ * The counters of the programs: connects that were not traced because an update of a table failed, by errno,
+ * and unsent failures if `failures` is set.
  */
 export function countersOf(failures: boolean): StructSchema<Counters> {
   return struct({ ...COUNTERS, ...(failures && FAILED) } as Counters);
