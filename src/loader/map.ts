@@ -15,7 +15,7 @@ import type { StackTraceSpec } from '../asm/stack-trace.ts';
 import { Command, Descriptor } from './bpf.ts';
 import { openCgroup } from './cgroup.ts';
 import { Errno } from './errno.ts';
-import { KernelError, MapBatchError } from './errors.ts';
+import { ClosedError, KernelError, MapBatchError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { Chunk } from './map/batch.ts';
 import { createMap, freezeMap } from './map/create.ts';
@@ -24,7 +24,7 @@ import { ARRAYS, keylessHint } from './map/hints.ts';
 import { Keyless, QUEUES } from './map/keyless.ts';
 import { Mapping } from './map/mapping.ts';
 import { checkMatches } from './map/matches.ts';
-import { paced } from './map/pacer.ts';
+import { inTurns, paced } from './map/pacer.ts';
 import { type View, viewOf } from './map/view.ts';
 import { nothingPinned, openPin, pinObject } from './pin.ts';
 import type { Closeable } from './resources.ts';
@@ -449,12 +449,10 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     this.#checkDeletable();
     const drained: [KeyOf<M>, ValueOf<M>][] = [];
     try {
-      for (const chunk of this.#elements.drain())
+      for (const chunk of this.#elements.drain('drain'))
         for (let at = 0; at < chunk.count; at++) drained.push(this.#entry(chunk, at));
     } catch (error) {
-      throw error instanceof KernelError
-        ? withSourcePosition(new MapBatchError(error, { applied: drained.length, did: 'drained', drained }))
-        : error;
+      throw this.#interrupted(error, 'drain', drained.length, drained);
     }
     return drained;
   }
@@ -464,11 +462,47 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     this.#checkDeletable();
     let cleared = 0;
     try {
-      for (const chunk of this.#elements.drain()) cleared += chunk.count;
+      for (const chunk of this.#elements.drain('clear')) cleared += chunk.count;
     } catch (error) {
-      throw error instanceof KernelError
-        ? withSourcePosition(new MapBatchError(error, { applied: cleared, did: 'deleted' }))
-        : error;
+      throw this.#interrupted(error, 'clear', cleared);
+    }
+    return cleared;
+  }
+
+  /**
+   * Deletes all entries and returns them, as `drain`, and lets the event loop run at least every 5 ms, so
+   * that a large map does not delay events and timers. Rejects with the errors of `drain`; if the map is
+   * closed meanwhile, with a `MapBatchError` that has the entries that were deleted before.
+   *
+   * @example
+   * ```ts
+   * import { BpfMap, hash, Kernel, u32, u64 } from 'tsbpf';
+   *
+   * const map = BpfMap.create(new Kernel(), hash('counts', { key: u32, value: u64, maxEntries: 1_000_000 }));
+   * map.update(7, 1n);
+   * for (const [key, value] of await map.drainAsync()) console.log(key, value); // 7 1n
+   * map.close();
+   * ```
+   */
+  async drainAsync(): Promise<[KeyOf<M>, ValueOf<M>][]> {
+    this.#checkDeletable();
+    const drained: [KeyOf<M>, ValueOf<M>][] = [];
+    try {
+      await inTurns(this.#elements.drain('drain'), (chunk, at) => drained.push(this.#entry(chunk, at)));
+    } catch (error) {
+      throw this.#interrupted(error, 'drain', drained.length, drained);
+    }
+    return drained;
+  }
+
+  /** Deletes all entries, as `drainAsync`. Returns their number. */
+  async clearAsync(): Promise<number> {
+    this.#checkDeletable();
+    let cleared = 0;
+    try {
+      await inTurns(this.#elements.drain('clear'), () => cleared++);
+    } catch (error) {
+      throw this.#interrupted(error, 'clear', cleared);
     }
     return cleared;
   }
@@ -636,6 +670,27 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
     const { index, error, chunk, at } = failed;
     const did = command === Command.mapUpdateBatch ? 'updated' : 'deleted';
     throw withSourcePosition(new MapBatchError(error, { applied, did, index, key: this.#key(chunk, at) }));
+  }
+
+  /** The error of deleting all entries. The map may be closed between two turns of the event loop. */
+  #interrupted(
+    error: unknown,
+    tried: 'drain' | 'clear',
+    applied: number,
+    drained?: readonly [unknown, unknown][],
+  ): unknown {
+    const failure =
+      error instanceof ClosedError && applied > 0
+        ? new KernelError({
+            syscall: 'bpf(BPF_MAP_LOOKUP_AND_DELETE_BATCH)',
+            errno: Errno.EBADF,
+            tried: `${tried} the map '${this.spec.name}'`,
+            hint: 'the map was closed meanwhile; await the call before close()',
+          })
+        : error;
+    if (!(failure instanceof KernelError)) return failure;
+    const did = tried === 'drain' ? 'drained' : 'deleted';
+    return withSourcePosition(new MapBatchError(failure, { applied, did, drained }));
   }
 
   /** @throws {TypeError} for a map whose keys are indices. */

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { TSchema } from '@sinclair/typebox';
 import * as assert from 'uvu/assert';
 import { BPF_F_NO_PREALLOC } from '../../src/asm/flags.ts';
-import { bytes, chars, struct, u16, u32, u64 } from '../../src/asm/layout.ts';
+import { arrayOf, bytes, chars, struct, u16, u32, u64 } from '../../src/asm/layout.ts';
 import {
   array,
   hash,
@@ -274,6 +274,40 @@ test.skipIf(needsRoot, 'a long asynchronous listing lets the event loop run', as
     assert.is(read, 50_000);
     assert.ok(turns >= 5, `${turns} turns of the event loop, at most ${longest.toFixed(1)} ms apart`);
   } finally {
+    map.close();
+  }
+});
+
+/** A value of 128 bytes, which takes time to decode. */
+const Wide = struct({ numbers: arrayOf(u32, 32) });
+const wide = (key: number): number[] => range(32).map((index) => key + index);
+
+test.skipIf(needsRoot, 'drainAsync and clearAsync delete everything and let the event loop run', async () => {
+  const map = BpfMap.create(here, hash('m', { key: u32, value: Wide, maxEntries: 50_000 }));
+  const fill = () => map.updateMany(range(50_000).map((key) => [key, { numbers: wide(key) }]));
+  let turns = 0;
+  const turn = () => {
+    turns++;
+    next = setImmediate(turn);
+  };
+  let next: NodeJS.Immediate | undefined;
+  try {
+    fill();
+    next = setImmediate(turn);
+    const drained = await map.drainAsync();
+    clearImmediate(next);
+    assert.equal(
+      drained.map(([key]) => key).sort((a, b) => a - b),
+      range(50_000),
+    );
+    for (const [key, { numbers }] of drained.slice(0, 100)) assert.equal(numbers, wide(key));
+    assert.ok(turns >= 5, `${turns} turns of the event loop`);
+    assert.equal([...map.keys()], []);
+    fill();
+    assert.is(await map.clearAsync(), 50_000);
+    assert.equal(await map.drainAsync(), []);
+  } finally {
+    clearImmediate(next);
     map.close();
   }
 });

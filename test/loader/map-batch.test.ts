@@ -308,6 +308,63 @@ test('an asynchronous listing can be left, and rejects with the errors of the ke
   assert.equal(await listing.next(), { done: true, value: undefined });
 });
 
+test('an asynchronous drain returns all entries, and rejects with those that were drained before', async () => {
+  const answers = [
+    { keys: [1, 2], result: 0 },
+    { keys: [3], result: -Errno.ENOENT },
+  ];
+  assert.equal(await scripted(Command.drain, answers).map.drainAsync(), [
+    [1, 10],
+    [2, 20],
+    [3, 30],
+  ]);
+  assert.is(await scripted(Command.drain, answers).map.clearAsync(), 3);
+  const failing = [{ keys: [1, 2], result: 0 }, { result: -Errno.EFAULT }];
+  const rejected = (promise: Promise<unknown>): Promise<unknown> =>
+    promise.then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+  const error = await rejected(scripted(Command.drain, failing).map.drainAsync());
+  assert.instance(error, MapBatchError);
+  assert.is((error as MapBatchError).drained?.length, 2);
+  assert.match((error as Error).message, /cannot drain the map 'm'.*EFAULT.*2 were drained before/);
+  const cleared = await rejected(scripted(Command.drain, failing).map.clearAsync());
+  assert.match((cleared as Error).message, /cannot clear the map 'm'.*EFAULT.*2 were deleted before/);
+});
+
+test('a map that is closed during an asynchronous drain rejects with what was drained', async () => {
+  const { map, fake } = scripted(Command.drain, [
+    { keys: [1, 2], result: 0 },
+    { keys: [3], result: 0 },
+    { keys: [4], result: -Errno.ENOENT },
+  ]);
+  const { bpf } = fake;
+  fake.bpf = (command, attr) => {
+    const end = performance.now() + 7;
+    while (command === Command.drain && performance.now() < end);
+    return bpf.call(fake, command, attr);
+  };
+  const draining = map.drainAsync();
+  setImmediate(() => map.close());
+  const error = await draining.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  assert.instance(error, MapBatchError);
+  assert.is((error as MapBatchError).drained?.length, 3);
+  assert.match((error as Error).message, /the map was closed meanwhile; await the call before close\(\)/);
+});
+
+test('an asynchronous drain of an array rejects', async () => {
+  const map = BpfMap.create(new Kernel(new FakeSyscalls()), programArray('a', { maxEntries: 1 }));
+  for (const work of [(): Promise<unknown> => map.drainAsync(), () => map.clearAsync()])
+    assert.match(
+      String(await work().catch((error: unknown) => error)),
+      /TypeError: the keys of the map 'a' are indices, which cannot be deleted/,
+    );
+});
+
 test('draining without permission is an error, not an empty list', () => {
   const { fake, map } = scripted(Command.drain, [{ result: -Errno.EPERM }]);
   fake.answers.set(Command.next, () => -Errno.EPERM);

@@ -184,11 +184,11 @@ export class Elements {
 
   /**
    * Deletes all entries and returns them in chunks, as `read`. Without batches, a value that is updated
-   * between its lookup and its deletion is lost.
+   * between its lookup and its deletion is lost. `tried` is the verb of an error.
    * @throws {MapIterationError} if no pass reaches the end. @throws {KernelError}
    */
-  *drain(): Generator<Chunk, void, undefined> {
-    if (yield* this.#readBatches(Command.mapLookupAndDeleteBatch, 'BPF_MAP_LOOKUP_AND_DELETE_BATCH', 'drain'))
+  *drain(tried: 'drain' | 'clear'): Generator<Chunk, void, undefined> {
+    if (yield* this.#readBatches(Command.mapLookupAndDeleteBatch, 'BPF_MAP_LOOKUP_AND_DELETE_BATCH', tried))
       return;
     const one = new Chunk(1, this.key.length, this.value.length);
     for (const key of yield* this.#readKeys()) {

@@ -1,4 +1,4 @@
-/** Lists the entries of a map, with turns of the event loop between them. */
+/** Lists and deletes the entries of a map, with turns of the event loop between them. */
 import type { Chunk } from './batch.ts';
 
 /** The longest time without the event loop, in ms, and the entries after which it is checked. */
@@ -50,4 +50,24 @@ export function paced<T>(
       return this;
     },
   };
+}
+
+/** Does `work` for each entry of the chunks. */
+export async function inTurns(
+  chunks: Generator<Chunk, void, undefined>,
+  work: (chunk: Chunk, at: number) => void,
+): Promise<void> {
+  let since = performance.now();
+  const pause = async (): Promise<void> => {
+    if (performance.now() - since <= LONGEST) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    since = performance.now();
+  };
+  for (const chunk of chunks) {
+    for (let at = 0; at < chunk.count; at++) {
+      if (at % ENTRIES_PER_CHECK === 0) await pause();
+      work(chunk, at);
+    }
+    if (chunk.count === 0) await pause();
+  }
 }
