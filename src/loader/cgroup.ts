@@ -4,12 +4,19 @@
  * Source: man 7 cgroups, include/uapi/linux/magic.h.
  */
 import { Descriptor } from './bpf.ts';
-import { describeErrno } from './errno.ts';
+import { describeErrno, Errno } from './errno.ts';
 import { PathError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 
 const CGROUP_SUPER_MAGIC = 0x27e0eb;
 const CGROUP2_SUPER_MAGIC = 0x63677270;
+
+/** What messages suggest for an errno of opening a cgroup. */
+const REMEDIES: { readonly [errno: number]: string } = {
+  [Errno.ENOENT]: '; cgroups are the directories below a cgroup2 mount, usually /sys/fs/cgroup',
+  [Errno.ENOTDIR]: '; use the directory of the cgroup, not a file in it',
+  [Errno.EACCES]: '; run it as root, or with access to this directory',
+};
 
 /**
  * Opens the directory of a cgroup v2. The caller owns the descriptor and closes it.
@@ -38,6 +45,6 @@ export function openCgroup({ syscalls }: Kernel, path: string): Descriptor {
     );
   // The appended `/.` refuses the files of a cgroup, such as cgroup.procs.
   const fd = type < 0 ? type : syscalls.openFile(`${path}/.`);
-  if (fd < 0) throw new PathError(path, `cannot open it: ${describeErrno(-fd)}`);
+  if (fd < 0) throw new PathError(path, `cannot open it: ${describeErrno(-fd)}${REMEDIES[-fd] ?? ''}`);
   return new Descriptor(syscalls, fd, `the cgroup ${path}`);
 }

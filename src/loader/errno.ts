@@ -77,6 +77,7 @@ export const Errno = {
   EMFILE: 24,
   EFBIG: 27,
   ENOSPC: 28,
+  EROFS: 30,
   ERANGE: 34,
   EDEADLK: 35,
   ENOSYS: 38,

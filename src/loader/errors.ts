@@ -35,17 +35,37 @@ export interface Failure {
   readonly forbiddenByLockdown?: string;
 }
 
-/** The cause and remedy of errnos that do not depend on the attempted operation. */
-const REMEDIES: { readonly [errno: number]: string } = {
+/** The cause and remedy of exhausted resources, whatever the operation. */
+const EXHAUSTION: { readonly [errno: number]: string } = {
   [Errno.EMFILE]: 'this process has reached its limit of open files; raise it (ulimit -n)',
   [Errno.ENFILE]: 'the system has reached its limit of open files; raise it (sysctl fs.file-max)',
   [Errno.ENOMEM]:
     'the system or the cgroup of this process is out of memory; free some, or raise its limit (memory.max)',
 };
 
+/** The cause and remedy of errnos that do not depend on the attempted operation. */
+const REMEDIES: { readonly [errno: number]: string } = {
+  ...EXHAUSTION,
+  [Errno.EINTR]: 'a signal interrupted the call; try again',
+  [Errno.EBADF]: 'other code of this process has closed the descriptor; only its owner may close it',
+  [Errno.EFAULT]: 'the kernel cannot access the memory of this call; this is a defect, please report it',
+  [Errno.EROFS]: 'the file system is mounted read-only; remount it read-write',
+  [Errno.ENOSYS]: 'this kernel was built without the system call, or a container blocks it (seccomp)',
+};
+
 /** Whether an errno reports exhausted resources of this process or the system. */
 export function isExhaustion(errno: number): boolean {
-  return errno in REMEDIES;
+  return errno in EXHAUSTION;
+}
+
+/** The cause and remedy of an errno of mmap(2). `less` says how to map less memory. */
+export function mmapHint(errno: number, less?: string): string | undefined {
+  const or = less === undefined ? '' : `${less}, or `;
+  if (errno === Errno.ENOMEM)
+    return `no memory or address space is left; ${or}raise the limits (memory.max, ulimit -v, sysctl vm.max_map_count)`;
+  if (errno === Errno.EAGAIN)
+    return `this process may not lock more memory; ${or}raise the limit (ulimit -l)`;
+  return undefined;
 }
 
 /** Whether a signal ended the call before the kernel finished it. */
@@ -544,7 +564,8 @@ export class MapIterationError extends TsbpfError {
 }
 
 /**
- * A call for many entries of a map failed after some of them: `updateMany`, `deleteMany`, `drain` or `clear`.
+ * A call for many entries of a map failed after some of them: `updateMany`, `deleteMany`, `drain`, `clear`,
+ * `drainAsync` or `clearAsync`.
  *
  * @example
  * ```ts

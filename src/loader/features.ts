@@ -2,6 +2,7 @@
  * What the running kernel supports. Each feature is tried once, with the smallest program, map or call that
  * shows it; nothing stays open, and versions are not compared, because distributions backport features.
  */
+import { inspect } from 'node:util';
 import { instructionText } from '../asm/disassemble.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
 import { helperId, helperName, helperNames, helperSince } from '../asm/helper-names.ts';
@@ -216,6 +217,10 @@ interface Question {
 }
 
 function questionOf(feature: Feature): Question {
+  if (typeof feature !== 'object' || feature === null || Object.keys(feature).length === 0)
+    throw withSourcePosition(
+      new TypeError(`a feature is an object such as { mapType: 'ringbuf' }, not ${inspect(feature)}`),
+    );
   if ('helper' in feature) return helperQuestion(feature.helper, feature.in ?? 'kprobe');
   if ('kfunc' in feature) {
     const { kfunc, in: type } = feature;

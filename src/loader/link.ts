@@ -146,7 +146,8 @@ export class Link implements Closeable {
           '5.15',
           'kprobes and tracepoints cannot be pinned',
         );
-      pinObject(pinnable.kernel, pinnable.descriptor.fd, 'the link', path);
+      const refused = 'this kernel cannot pin the link (perf events: Linux 5.15 and later, others: 5.7)';
+      pinObject(pinnable.kernel, pinnable.descriptor.fd, 'the link', path, refused);
     });
   }
 
@@ -261,6 +262,32 @@ export function attach(kernel: Kernel, program: Program): Link {
   }
 }
 
+const [FULL, ATTACHED] = [
+  'an event takes 64 programs, and has as many; close some',
+  'the program is attached there already; load it once more to attach it twice',
+];
+
+/** The likely cause of an errno of attaching to a perf event. */
+const EVENT_HINTS: { readonly [errno: number]: { readonly kprobe?: string; readonly tracepoint?: string } } =
+  {
+    [Errno.E2BIG]: { kprobe: FULL, tracepoint: FULL },
+    [Errno.EEXIST]: { kprobe: ATTACHED, tracepoint: ATTACHED },
+    [Errno.EINVAL]: {
+      kprobe:
+        'if the program calls bpf_override_return, the function must allow it (ALLOW_ERROR_INJECTION in the kernel)',
+    },
+    [Errno.EACCES]: {
+      tracepoint:
+        "the program reads beyond the tracepoint's record; compare it with the format file in tracefs",
+    },
+  };
+
+/** The likely cause of an errno of attaching to a raw tracepoint. */
+const RAW_HINTS: { readonly [errno: number]: string } = {
+  [Errno.EEXIST]: ATTACHED,
+  [Errno.EINVAL]: 'the program reads more arguments than the tracepoint has; see its TP_PROTO in the kernel',
+};
+
 /** Attaches a program to a perf event. The link owns the event. */
 function attachToEvent(
   kernel: Kernel,
@@ -277,7 +304,7 @@ function attachToEvent(
       syscall,
       errno: -result,
       tried: `attach the program '${name}' to ${symbol}`,
-      hint: result === -Errno.E2BIG ? 'an event takes 64 programs, and has as many; close some' : undefined,
+      hint: EVENT_HINTS[-result]?.[attachment.kind === 'tracepoint' ? 'tracepoint' : 'kprobe'],
     });
   };
   return allOrNothing((resources) => {
@@ -325,6 +352,10 @@ function attachMulti(kernel: Kernel, program: Program, attachment: MultiAttachme
     syscall: 'bpf(BPF_LINK_CREATE)',
     errno,
     tried: `attach the program '${name}' to ${attachment.functions.join(', ')}`,
+    hint:
+      errno === Errno.E2BIG
+        ? 'the patterns match more functions than one link takes; narrow them'
+        : undefined,
   });
   const { matched, skipped } = matchFunctions(kernel, attachment, failure(Errno.ENOENT));
   const byKprobe = !hasKprobeMulti(kernel);
@@ -499,7 +530,8 @@ function notAttached(
           ...failure,
           hint: 'this kernel has no such tracepoint; see available_events in tracefs',
         })
-      : kernelError(kernel, failure);
+      : kernelError(kernel, { ...failure, hint: RAW_HINTS[errno] });
+  if (errno === Errno.EEXIST) return kernelError(kernel, { ...failure, hint: ATTACHED });
   if (errno === Errno.ENOTSUPP)
     return kernelError(kernel, {
       ...failure,

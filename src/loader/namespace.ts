@@ -4,7 +4,7 @@
  * Source: man 7 namespaces, man 2 ioctl_nsfs.
  */
 import { Descriptor } from './bpf.ts';
-import { describeErrno } from './errno.ts';
+import { describeErrno, Errno } from './errno.ts';
 import { PathError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 
@@ -14,6 +14,13 @@ const NSFS_MAGIC = 0x6e736673;
 const NS_GET_NSTYPE = 0xb703;
 /** include/uapi/linux/sched.h */
 const CLONE_NEWNET = 0x40000000;
+
+/** What messages suggest for an errno of opening a namespace. */
+const REMEDIES: { readonly [errno: number]: string } = {
+  [Errno.ENOENT]: '; lsns -t net lists the network namespaces and their processes',
+  [Errno.EACCES]: '; run it as root, or with CAP_SYS_PTRACE',
+  [Errno.EPERM]: '; run it as root, or with CAP_SYS_PTRACE',
+};
 
 /**
  * Returns the inode number of a network namespace, which programs read as `ns.inum` of `struct net`.
@@ -30,7 +37,8 @@ const CLONE_NEWNET = 0x40000000;
  * ```
  */
 export function networkNamespace({ syscalls }: Kernel, path: string): number {
-  const cannotOpen = (errno: number) => new PathError(path, `cannot open it: ${describeErrno(errno)}`);
+  const cannotOpen = (errno: number) =>
+    new PathError(path, `cannot open it: ${describeErrno(errno)}${REMEDIES[errno] ?? ''}`);
   const type = syscalls.fileSystem(path);
   if (type < 0) throw cannotOpen(-type);
   // Checked before opening: opening a device or a pipe can have side effects.

@@ -111,6 +111,7 @@ export class PerfBuffer implements Closeable {
           syscall: 'perf_event_open',
           errno: Errno.ENODEV,
           tried: 'open a perf ring on any CPU',
+          hint: 'every CPU of /sys/devices/system/cpu/online went offline meanwhile; try again',
         });
       const buffer = new PerfBuffer(kernel, rings, openRing, order, map, watch, options);
       buffer.#begin();

@@ -62,6 +62,8 @@ function deniedHint(kernel: KernelFacts, { syscall, errno }: Failure): string | 
       `kernel.perf_event_paranoid is ${kernel.perfParanoid}, which reserves perf events for CAP_SYS_ADMIN; ` +
       'run this process as root, or lower the setting (sysctl kernel.perf_event_paranoid=2)'
     );
+  if (syscall.startsWith('bpf(BPF_OBJ_') && errno === Errno.EACCES && !kernel.has(Capability.dacOverride))
+    return 'the permissions of the path deny it (ls -l), and this process lacks CAP_DAC_OVERRIDE; run it as root';
   if (syscall.startsWith('bpf(') && errno === Errno.EPERM) return memlockHint(kernel);
   if (syscall.startsWith('write(') && !kernel.has(Capability.dacOverride))
     return 'only root may write this file, and this process lacks CAP_DAC_OVERRIDE; run it as root';

@@ -5,7 +5,7 @@
  */
 import { basename, dirname } from 'node:path';
 import { Attr, Command, cString, Descriptor } from './bpf.ts';
-import { describeErrno, Errno } from './errno.ts';
+import { Errno } from './errno.ts';
 import { KernelError, PathError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import { kernelError } from './permission.ts';
@@ -24,11 +24,12 @@ const KINDS = { map: 'map_type:', program: 'prog_type:', link: 'link_type:' } as
 export type PinKind = keyof typeof KINDS;
 
 /**
- * Pins an object at a path. `object` names it in messages: `the map 'counts'`.
+ * Pins an object at a path. `object` names it in messages: `the map 'counts'`. `refused` is the likely cause
+ * if the kernel cannot pin such an object.
  * @throws {PathError} if the path is not in a bpffs, or cannot be a pin. @throws {NotPermittedError} @throws
  * {KernelError} `EEXIST` if there is a file.
  */
-export function pinObject(kernel: Kernel, fd: number, object: string, path: string): void {
+export function pinObject(kernel: Kernel, fd: number, object: string, path: string, refused?: string): void {
   const attr = new Attr(kernel.syscalls, 16).pointer(0, cString(path)).u32(8, fd);
   const result = attr.send(Command.objPin);
   if (result >= 0) return;
@@ -40,8 +41,8 @@ export function pinObject(kernel: Kernel, fd: number, object: string, path: stri
     result === -Errno.EEXIST
       ? 'this path exists; remove it (unpin) or use another one'
       : result === -Errno.EINVAL
-        ? 'the kernel cannot pin this object: links of perf events need Linux 5.15, all others 5.7'
-        : undefined;
+        ? refused
+        : PATH_HINTS[-result];
   throw kernelError(kernel, {
     syscall: 'bpf(BPF_OBJ_PIN)',
     errno: -result,
@@ -50,8 +51,14 @@ export function pinObject(kernel: Kernel, fd: number, object: string, path: stri
   });
 }
 
+/** The cause of errnos of a path. */
+const PATH_HINTS: { readonly [errno: number]: string } = {
+  [Errno.ENOTDIR]: 'a part of the path is a file; use a directory of the bpffs',
+};
+
 /** Throws an error if the folder of a pin does not exist, or is not in a bpffs. */
 function checkFolder({ syscalls }: Kernel, path: string): void {
+  if (path === '') throw new PathError("''", `an empty path; ${MOUNT}`);
   const folder = dirname(path);
   const type = syscalls.fileSystem(folder);
   if (type === -Errno.ENOENT) throw new PathError(path, `the directory ${folder} does not exist; create it`);
@@ -76,9 +83,12 @@ export function openPin(kernel: Kernel, path: string, kind: PinKind): Descriptor
   if (fd < 0) {
     checkFolder(kernel, path);
     if (fd === -Errno.ENOENT) return undefined;
-    if (fd === -Errno.EACCES && syscalls.fileSystem(path) === BPF_FS_MAGIC && isDirectory(kernel, path))
-      throw new PathError(path, 'a directory of a bpffs, not a pin');
-    throw kernelError(kernel, { syscall: 'bpf(BPF_OBJ_GET)', errno: -fd, tried: `open ${object}` });
+    const isDenied = fd === -Errno.EACCES && syscalls.fileSystem(path) === BPF_FS_MAGIC;
+    if (isDenied && isDirectory(kernel, path)) throw new PathError(path, 'a directory of a bpffs, not a pin');
+    const hint = isDenied
+      ? 'its permissions deny it (ls -l), or it is no pin (the kernel has files of its own in a bpffs, such as maps.debug)'
+      : PATH_HINTS[-fd];
+    throw kernelError(kernel, { syscall: 'bpf(BPF_OBJ_GET)', errno: -fd, tried: `open ${object}`, hint });
   }
   const descriptor = new Descriptor(syscalls, fd, object);
   const actual = kindOf(kernel, descriptor.fd);
@@ -131,7 +141,7 @@ export function unpin(kernel: Kernel, path: string): boolean {
     tried: `remove the pin ${path}`,
     hint:
       result === -Errno.EACCES || result === -Errno.EPERM
-        ? `this needs write access to ${dirname(path)} (${describeErrno(-result)}); run it as root`
-        : undefined,
+        ? `this needs write access to ${dirname(path)}; run it as root`
+        : PATH_HINTS[-result],
   });
 }

@@ -188,7 +188,9 @@ export class Program implements Closeable {
         tried: `run the program '${this.spec.name}'`,
         hint: CANNOT_RUN.has(-result)
           ? 'the kernel runs only raw tracepoint programs on request (Linux 5.10 and later)'
-          : undefined,
+          : result === -Errno.EINVAL
+            ? `the program reads more than the ${input.length} bytes of the context; pass 8 bytes for each argument`
+            : undefined,
       });
     return attr.getU32(RESULT);
   }

@@ -6,9 +6,8 @@
  * without a wake-up (`BPF_RB_NO_WAKEUP`), so a timer reads the ring buffer, too.
  */
 import type { u64n } from '../asm/layout.ts';
-import { type GlobalsSpec, MapType } from '../asm/map.ts';
-import { Errno } from './errno.ts';
-import { KernelError } from './errors.ts';
+import { type GlobalsSpec, MapType, mapTypeName } from '../asm/map.ts';
+import { KernelError, mmapHint } from './errors.ts';
 import { guarded, type Report, reportLater, throwAtEnd } from './handlers.ts';
 import type { Kernel } from './kernel.ts';
 import type { BpfMap } from './map.ts';
@@ -109,9 +108,14 @@ export class RingBuffer implements Closeable {
    */
   static open(kernel: Kernel, map: BpfMap, options: RingBufferOptions): RingBuffer {
     const { name, type, maxEntries } = map.spec;
-    if (type !== MapType.ringBuffer) throw new TypeError(`map '${name}' is not a ring buffer`);
+    if (type !== MapType.ringBuffer)
+      throw new TypeError(
+        `map '${name}' is not a ring buffer but a ${mapTypeName(type)}; pass a map made by ringBuffer()`,
+      );
     if (options.flushMs !== undefined && !(options.flushMs >= 1))
-      throw new RangeError(`flushMs cannot be ${options.flushMs}; use 1 or more`);
+      throw new RangeError(
+        `flushMs of the ring buffer '${name}' cannot be ${options.flushMs}; use 1 or more`,
+      );
     return allOrNothing((resources) => {
       const mapPart = (length: number, offset: number, protection: number): ArrayBuffer => {
         const mapping = kernel.syscalls.mmap(map.fd, length, offset, protection);
@@ -205,6 +209,6 @@ function mapError(name: string, length: number, errno: number): KernelError {
     syscall: 'mmap',
     errno,
     tried: `map the ring buffer '${name}', ${length} bytes`,
-    hint: errno === Errno.ENOMEM ? 'use fewer bytes' : undefined,
+    hint: mmapHint(errno, 'use fewer bytes'),
   });
 }

@@ -5,6 +5,7 @@
  * The first poll of a descriptor consumes its readiness, so a ring can hold records without a wake-up to
  * come. Therefore all rings are read once after the event loop has begun to wait, and a timer reads them.
  */
+import { Errno } from './errno.ts';
 import { KernelError } from './errors.ts';
 import type { Report } from './handlers.ts';
 import type { Kernel } from './kernel.ts';
@@ -101,6 +102,15 @@ export function waitForEvents(
         }),
       );
   });
-  if (typeof poll === 'number') throw new KernelError({ syscall: 'epoll_ctl', errno: -poll, tried });
+  if (typeof poll === 'number')
+    throw new KernelError({
+      syscall: 'epoll_ctl',
+      errno: -poll,
+      tried,
+      hint:
+        poll === -Errno.ENOSPC
+          ? 'this user has reached its limit of watches; raise it (sysctl fs.epoll.max_user_watches)'
+          : undefined,
+    });
   return poll;
 }

@@ -339,8 +339,14 @@ for (const [args, message] of [
     ['--cgroup', '/proc'],
     '--cgroup /proc: not a cgroup; use a directory below a cgroup2 mount, usually /sys/fs/cgroup',
   ],
-  [['--cgroup', '/nowhere'], '--cgroup /nowhere: cannot open it: ENOENT (no such file or directory)'],
-  [['--netns', '/nowhere'], '--netns /nowhere: cannot open it: ENOENT (no such file or directory)'],
+  [
+    ['--cgroup', '/nowhere'],
+    '--cgroup /nowhere: cannot open it: ENOENT (no such file or directory); cgroups are the directories below a cgroup2 mount, usually /sys/fs/cgroup',
+  ],
+  [
+    ['--netns', '/nowhere'],
+    '--netns /nowhere: cannot open it: ENOENT (no such file or directory); lsns -t net lists the network namespaces and their processes',
+  ],
   [
     ['--netns', '/proc/self/ns/uts'],
     '--netns /proc/self/ns/uts: a namespace of another type; use /proc/PID/ns/net or /run/netns/NAME',

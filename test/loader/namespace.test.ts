@@ -43,7 +43,11 @@ test('a network namespace is its inode number', () => {
 
 test('a file that is missing, unreadable or not a namespace is refused', () => {
   const namespace = (kernel: Kernel) => void networkNamespace(kernel, '/x');
-  assertWrong(new FakeSyscalls(), namespace, /^\/x: cannot open it: ENOENT \(no such file or directory\)$/);
+  assertWrong(
+    new FakeSyscalls(),
+    namespace,
+    /^\/x: cannot open it: ENOENT \(no such file or directory\); lsns -t net lists the network namespaces and their processes$/,
+  );
   assertWrong(withFile('/x', NSFS), namespace, /^\/x: cannot open it: ENOENT/);
   const plain = withFile('/x', 0xef53, 5n);
   assertWrong(plain, namespace, /^\/x: not a namespace file; use \/proc\/PID\/ns\/net/);

@@ -85,7 +85,10 @@ test('records without a wake-up are read at the interval', async () => {
   memory.write(1);
   await until(() => values.length === 1);
   reader.close();
-  assert.throws(() => open(memory, { flushMs: 0 }), /^flushMs cannot be 0; use 1 or more/);
+  assert.throws(
+    () => open(memory, { flushMs: 0 }),
+    /^flushMs of the ring buffer 'events' cannot be 0; use 1 or more/,
+  );
 });
 
 test('a long read leaves turns of the event loop to others', async () => {

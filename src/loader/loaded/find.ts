@@ -160,7 +160,8 @@ export function* idsOf(
         syscall,
         errno: -result,
         tried,
-        hint: result === -Errno.EINVAL ? `this kernel cannot (Linux ${since} and later)` : undefined,
+        hint:
+          result === -Errno.EINVAL ? `this kernel cannot list them (Linux ${since} and later)` : undefined,
       });
     id = attr.getU32(4);
     yield id;

@@ -19,7 +19,7 @@ import { Errno } from '../errno.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { kernelError, withMemlock } from '../permission.ts';
-import { createHint } from './hints.ts';
+import { createHint, FIRST } from './hints.ts';
 
 /** Offset of `map_name`; an attribute that ends before it suits kernels before 4.15. */
 const MAP_NAME = 28;
@@ -55,7 +55,7 @@ export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number
   // The kernel takes the type and sizes of the inner maps from a template, which it does not keep.
   const template = new Descriptor(
     kernel.syscalls,
-    createMap(kernel, spec.inner, false),
+    createAs(kernel, spec.inner, false, 0, `the map '${spec.inner.name}' as a template of '${spec.name}'`),
     `the map '${spec.inner.name}'`,
   );
   try {
@@ -65,7 +65,13 @@ export function createMap(kernel: Kernel, spec: MapSpec, debug: boolean): number
   }
 }
 
-function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): number {
+function createAs(
+  kernel: Kernel,
+  spec: MapSpec,
+  debug: boolean,
+  inner = 0,
+  object = `the map '${spec.name}'`,
+): number {
   if (spec.type === MapType.ringBuffer && spec.maxEntries % kernel.pageSize !== 0)
     throw new RangeError(
       `the ring buffer '${spec.name}' has ${spec.maxEntries} bytes, which is less than a page of this kernel: use bytes: ${kernel.pageSize} or more`,
@@ -96,7 +102,7 @@ function createAs(kernel: Kernel, spec: MapSpec, debug: boolean, inner = 0): num
   throw kernelError(kernel, {
     syscall: 'bpf(BPF_MAP_CREATE)',
     errno: -result,
-    tried: `create the map '${spec.name}'`,
+    tried: `create ${object}`,
     hint: createHint(spec, { ...sizesOf(spec), maxEntries: entriesOf(kernel, spec) }, -result),
   });
 }
@@ -129,9 +135,6 @@ export function entriesOf(kernel: Kernel, spec: MapSpec): number {
   return Math.max(...kernel.possibleCpus) + 1;
 }
 
-/** The first Linux with maps. */
-const FIRST = '3.19';
-
 /** The errnos of a map type or an attribute that the kernel does not know. */
 const REFUSED: ReadonlySet<number> = new Set([Errno.EINVAL, Errno.E2BIG, Errno.ENOTSUPP]);
 
@@ -160,6 +163,12 @@ function refuseFlags(kernel: Kernel, spec: MapSpec): void {
   }
 }
 
+const FREEZE_HINTS: { readonly [errno: number]: string } = {
+  [Errno.EINVAL]: 'this kernel cannot freeze maps (Linux 5.2 and later); create the map without frozen',
+  [Errno.ENOTSUPP]: 'maps of this type cannot be frozen; create the map without frozen',
+  [Errno.EBUSY]: 'a process can write the map through a mapping, or has frozen it; close the mapping first',
+};
+
 /** Makes a map read-only for user space (BPF_MAP_FREEZE). @throws {KernelError} */
 export function freezeMap(kernel: Kernel, name: string, fd: number): void {
   const result = new Attr(kernel.syscalls, 4).u32(0, fd).send(Command.mapFreeze);
@@ -168,5 +177,6 @@ export function freezeMap(kernel: Kernel, name: string, fd: number): void {
       syscall: 'bpf(BPF_MAP_FREEZE)',
       errno: -result,
       tried: `freeze the map '${name}'`,
+      hint: FREEZE_HINTS[-result],
     });
 }

@@ -5,15 +5,18 @@
  */
 import { withSourcePosition } from '../../asm/error-position.ts';
 import { type MapSpec, MapType, mapTypeName } from '../../asm/map.ts';
+import { isBloomFilter } from '../../asm/queue.ts';
 import { Attr, Command, type Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import { kernelError } from '../permission.ts';
+import { elementHint } from './hints.ts';
 
+/** The name of a command, and what it does with a queue or stack, and with a bloom filter. */
 const NAMES = {
-  [Command.mapUpdateElem]: ['BPF_MAP_UPDATE_ELEM', 'push a value to'],
-  [Command.mapLookupElem]: ['BPF_MAP_LOOKUP_ELEM', 'peek at'],
-  [Command.mapLookupAndDeleteElem]: ['BPF_MAP_LOOKUP_AND_DELETE_ELEM', 'pop a value of'],
+  [Command.mapUpdateElem]: ['BPF_MAP_UPDATE_ELEM', 'push a value to', 'add a value to'],
+  [Command.mapLookupElem]: ['BPF_MAP_LOOKUP_ELEM', 'peek at', 'look for a value in'],
+  [Command.mapLookupAndDeleteElem]: ['BPF_MAP_LOOKUP_AND_DELETE_ELEM', 'pop a value of', ''],
 } as const;
 
 /** The system calls of a map without keys. They read or write `value`. */
@@ -63,17 +66,25 @@ export class Keyless {
     const result = this.#attr.u32(0, this.#descriptor.fd).u64(24, BigInt(flags)).send(command);
     if (result >= 0) return true;
     if (result === -Errno.ENOENT) return false;
-    const [name, tried] = NAMES[command];
-    const isFull = command === Command.mapUpdateElem && result === -Errno.E2BIG;
+    const [name, ofQueue, ofFilter] = NAMES[command];
+    const isFilter = isBloomFilter(this.#spec);
     throw kernelError(this.#kernel, {
       syscall: `bpf(${name})`,
       errno: -result,
-      tried: `${tried} the map '${this.#spec.name}'`,
-      hint: isFull
-        ? `its ${this.#spec.maxEntries} entries are in use; pop values, or drop the oldest with UpdateMode.replace`
-        : undefined,
+      tried: `${isFilter ? ofFilter : ofQueue} the map '${this.#spec.name}'`,
+      hint:
+        (isFilter ? undefined : queueHint(this.#spec, name, -result)) ??
+        elementHint(this.#spec, name, -result),
     });
   }
+}
+
+/** The likely cause of an errno of a queue or stack. */
+function queueHint({ maxEntries }: MapSpec, command: string, errno: number): string | undefined {
+  if (command !== 'BPF_MAP_UPDATE_ELEM') return undefined;
+  if (errno === Errno.E2BIG)
+    return `its ${maxEntries} entries are in use; pop values, or drop the oldest with UpdateMode.replace`;
+  return errno === Errno.EINVAL ? 'a queue or stack takes only UpdateMode.any and replace' : undefined;
 }
 
 export const QUEUES = [MapType.queue, MapType.stack] as const;

@@ -1,5 +1,6 @@
 /** Kernel memory that is mapped into this process. */
-import { ClosedError, KernelError } from '../errors.ts';
+import { Errno } from '../errno.ts';
+import { ClosedError, KernelError, mmapHint } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Closeable } from '../resources.ts';
 
@@ -10,6 +11,12 @@ export interface Words {
   readonly 4: Uint32Array;
   readonly 8: BigUint64Array;
 }
+
+/** The cause of errnos of a map that only programs, or nobody, may write. */
+const HINTS: { readonly [errno: number]: string } = {
+  [Errno.EPERM]: 'the map is frozen, and a view can write; read it with lookup',
+  [Errno.EACCES]: 'the flags of the map forbid writing, and a view can write; read it with lookup',
+};
 
 /**
  * An owned mapping. Its memory is accessible only through this object and until `close()`: reading unmapped
@@ -41,7 +48,12 @@ export class Mapping implements Closeable {
     const length = Math.ceil(bytes / kernel.pageSize) * kernel.pageSize;
     const buffer = kernel.syscalls.mmap(fd, length);
     if (typeof buffer === 'number')
-      throw new KernelError({ syscall: 'mmap', errno: -buffer, tried: `map ${name}, ${length} bytes` });
+      throw new KernelError({
+        syscall: 'mmap',
+        errno: -buffer,
+        tried: `map ${name}, ${length} bytes`,
+        hint: HINTS[-buffer] ?? mmapHint(-buffer),
+      });
     return new Mapping(kernel, name, buffer);
   }
 

@@ -1,7 +1,7 @@
 /** The perf ring of one CPU: opened, mapped, and set in a map under the CPU's number. */
 import { Attr, allocate, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
-import { KernelError, NotPermittedError } from '../errors.ts';
+import { KernelError, mmapHint, NotPermittedError } from '../errors.ts';
 import type { Report } from '../handlers.ts';
 import type { Kernel } from '../kernel.ts';
 import type { BpfMap } from '../map.ts';
@@ -176,6 +176,9 @@ export class CpuRing implements Closeable {
   }
 }
 
+/** The errnos of a kernel that does not know PERF_COUNT_SW_BPF_OUTPUT. */
+const NO_BPF_OUTPUT: ReadonlySet<number> = new Set([Errno.EINVAL, Errno.ENOENT, Errno.EOPNOTSUPP]);
+
 /**
  * Opens the ring of a CPU, and sets it in the map. Returns undefined if the CPU is offline.
  * @throws {NotPermittedError} @throws {KernelError}
@@ -189,7 +192,15 @@ export function openCpuRing(
   const fd = openEvent(kernel, cpu, settings);
   if (fd === -Errno.ENODEV) return undefined;
   const tried = `open the perf ring of CPU ${cpu}`;
-  if (fd < 0) throw kernelError(kernel, { syscall: 'perf_event_open', errno: -fd, tried });
+  if (fd < 0)
+    throw kernelError(kernel, {
+      syscall: 'perf_event_open',
+      errno: -fd,
+      tried,
+      hint: NO_BPF_OUTPUT.has(-fd)
+        ? 'this kernel has no perf events for BPF programs (Linux 4.4 and later, CONFIG_PERF_EVENTS)'
+        : undefined,
+    });
   return allOrNothing((resources) => {
     const descriptor = resources.add(new Descriptor(kernel.syscalls, fd, `the perf ring of CPU ${cpu}`));
     const mapping = mapRing(kernel, descriptor.fd, cpu, settings.pages);
@@ -240,7 +251,7 @@ function mapRing(kernel: Kernel, fd: number, cpu: number, pages: number): ArrayB
         `perf rings beyond kernel.perf_event_mlock_kb (now ${mlockKb(kernel)}) need CAP_IPC_LOCK; ` +
         'use fewer pages, or raise the setting with sysctl',
     });
-  throw new KernelError({ ...failure, hint: mapping === -Errno.ENOMEM ? 'use fewer pages' : undefined });
+  throw new KernelError({ ...failure, hint: mmapHint(-mapping, 'use fewer pages') });
 }
 
 function mlockKb(kernel: Kernel): string {

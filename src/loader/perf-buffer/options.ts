@@ -1,4 +1,5 @@
 /** The options of perf buffers. */
+import { inspect } from 'node:util';
 import type { RingWakeup } from './cpu-ring.ts';
 import { fitsRing, type LostHandler, recordSize, type SampleHandler, sampleLayout } from './perf-ring.ts';
 
@@ -108,14 +109,18 @@ export function checkOptions(
     throw new RangeError(
       `a sample of ${sampleBytes} bytes (${recordSize(sampleBytes)} with its header) does not fit a perf ring of ${ringBytes} bytes; use more pages`,
     );
+  if (timestamp !== undefined && sampleBytes < 8)
+    throw new RangeError(
+      `a sample of ${sampleBytes} bytes has no timestamp, which has 8 bytes; omit timestamp`,
+    );
   if (timestamp !== undefined && !(timestamp % 4 === 0 && timestamp >= 0 && timestamp + 8 <= sampleBytes))
     throw new RangeError(
       `the timestamp of a sample cannot be at offset ${timestamp}; use a multiple of 4 up to ${sampleBytes - 8}`,
     );
   if (wakeup === undefined || wakeup === 'adaptive') return;
-  if (typeof wakeup !== 'object')
+  if (typeof wakeup !== 'object' || wakeup === null || !('events' in wakeup || 'flushMs' in wakeup))
     throw new RangeError(
-      `wakeup cannot be '${wakeup}'; use 'adaptive', { events }, or { watermarkBytes, flushMs }`,
+      `wakeup cannot be ${inspect(wakeup)}; use 'adaptive', { events }, or { watermarkBytes, flushMs }`,
     );
   const [name, value, most] =
     'events' in wakeup

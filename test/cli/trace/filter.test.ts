@@ -45,10 +45,13 @@ test('other criteria stay the same, and absent criteria stay absent', () => {
 
 for (const [filter, message] of [
   [{ netns: { only: ['8'] } }, '--netns 8: no such process'],
-  [{ netns: { only: ['7', '/nope'] } }, '--netns /nope: cannot open it: ENOENT (no such file or directory)'],
+  [
+    { netns: { only: ['7', '/nope'] } },
+    '--netns /nope: cannot open it: ENOENT (no such file or directory); lsns -t net lists the network namespaces and their processes',
+  ],
   [
     { cgroup: { only: ['/cg/web', '/cg/gone'] } },
-    '--cgroup /cg/gone: cannot open it: ENOENT (no such file or directory)',
+    '--cgroup /cg/gone: cannot open it: ENOENT (no such file or directory); cgroups are the directories below a cgroup2 mount, usually /sys/fs/cgroup',
   ],
 ] as const)
   test(message, () => {
