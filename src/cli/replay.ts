@@ -17,7 +17,7 @@ import { RecordingError } from './recording.ts';
 import { type Origin, RecordingReader, splitLines } from './replay/reader.ts';
 import { isHiddenFailure, isSelected } from './replay/selection.ts';
 import { openRun, warn } from './run.ts';
-import { printSummary } from './summary.ts';
+import { countResult, printSummary } from './summary.ts';
 import { systemReason } from './text.ts';
 
 /**
@@ -42,7 +42,7 @@ export async function replay(file: string, options: Options): Promise<void> {
   const stopped = run.ended.then((error) => {
     if (error) throw error;
   });
-  const skipped: Skipped = { notSelected: 0 };
+  const skipped: Skipped = { notSelected: 0, results: new Map() };
   try {
     const printer = await openPrinter(options, run.output);
     try {
@@ -53,7 +53,7 @@ export async function replay(file: string, options: Options): Promise<void> {
   } finally {
     stream.destroy();
     await run.close();
-    if (skipped.begun) printSummary(options, { ...skipped, shown: run.output.shown });
+    if (skipped.begun && !options.quiet) printSummary(options, { ...skipped, shown: run.output.shown });
   }
 }
 
@@ -64,6 +64,8 @@ interface Skipped {
   /** Failed connects; undefined if the recording has no results, or an option asks for failures. */
   failed?: number;
   notSelected: number;
+  /** The number of records with each result, if an option asks for results. */
+  readonly results: Map<string, number>;
 }
 
 /** The status of the file. @throws {RecordingError} if the file cannot hold a recording. */
@@ -142,6 +144,7 @@ async function showAll(
         } else if (isSelected(options, record)) {
           firstS ??= record.time_s;
           printed += 1;
+          if (options.outcome) countResult(skipped.results, record.result);
           printer.record({ ...record, time_s: Math.round((record.time_s - firstS) * 1e9) / 1e9 });
         } else if (skipped.failed !== undefined && isHiddenFailure(options, record)) skipped.failed += 1;
         else skipped.notSelected += 1;

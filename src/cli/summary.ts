@@ -1,5 +1,5 @@
 /**
- * The summary line of a run: how many connects were shown, and how many were not.
+ * The summary of a run: how many connects were shown, and why the others were not.
  */
 import type { Options } from './arguments.ts';
 import { warn } from './run.ts';
@@ -8,41 +8,66 @@ import { warn } from './run.ts';
 export interface Counts {
   /** Connects whose line was written. */
   readonly shown: number;
+  /** The number of connects that ended with each result, shown or not. Empty if results are not known. */
+  readonly results?: ReadonlyMap<string, number>;
+  /** Connects that were faster than min_ms. */
+  readonly belowMin?: number;
   /** Failed connects that were not shown, because no option asked for failures. */
   readonly failed?: number;
   /** Why `failed` is undefined or incomplete. */
   readonly uncounted?: string;
+  /** Connects that came after the last one of `--count`. */
+  readonly surplus?: number;
+  /** Connects that were lost, by cause. */
+  readonly losses?: readonly Line[];
   /** Connects without an answer when the run ended. */
   readonly unanswered?: number;
   /** Whether `unanswered` may include failed connects whose socket is still open. */
   readonly mayHaveFailed?: boolean;
-  /** Connects that came after the last one of `--count`. */
-  readonly surplus?: number;
+  /** Connects that were shown after one that ended later. */
+  readonly outOfOrder?: number;
   /** Records that do not match the options. */
   readonly notSelected?: number;
 }
 
-/** The summary, without the name of the command. */
-export function summary({ outcome }: Pick<Options, 'outcome'>, counts: Counts): string {
-  const { shown, failed, uncounted, unanswered = 0, mayHaveFailed, surplus = 0, notSelected = 0 } = counts;
-  const parts = [
+/** A count and what it counts. */
+export type Line = readonly [count: number, text: string];
+
+/** The lines of the summary, without the name of the command. A count of zero has no line. */
+export function summary({ outcome }: Pick<Options, 'outcome'>, counts: Counts): string[] {
+  const { shown, uncounted } = counts;
+  const lines = linesOf(counts).filter(([count]) => count > 0);
+  const width = Math.max(0, ...lines.map(([count]) => String(count).length));
+  return [
     `${shown} ${outcome === 'failures' ? 'failed ' : ''}${shown === 1 ? 'connect' : 'connects'} shown`,
+    ...lines.map(([count, text]) => `  ${String(count).padStart(width)} ${text}`),
+    ...(uncounted === undefined ? [] : [`  ${uncounted}`]),
   ];
-  if (failed !== undefined)
-    parts.push(
-      `${failed} failed and ${failed === 1 ? 'was' : 'were'} not shown${failed > 0 ? ' (--failed shows them)' : ''}`,
-    );
-  if (uncounted !== undefined) parts.push(uncounted);
-  if (unanswered > 0)
-    parts.push(
-      `${unanswered} not answered yet${mayHaveFailed ? ', or failed with the socket still open' : ''}`,
-    );
-  if (surplus > 0) parts.push(`${surplus} came after the last line`);
-  if (notSelected > 0) parts.push(`${notSelected} not selected`);
-  return parts.join('; ');
 }
 
-/** Prints the summary to stderr, unless `--quiet` is set. */
-export function printSummary(options: Pick<Options, 'outcome' | 'quiet'>, counts: Counts): void {
-  if (!options.quiet) warn(summary(options, counts));
+function linesOf(counts: Counts): Line[] {
+  const { belowMin = 0, failed = 0, surplus = 0, losses = [] } = counts;
+  const { unanswered = 0, mayHaveFailed, outOfOrder = 0, notSelected = 0 } = counts;
+  const results = [...(counts.results ?? [])].sort(([, a], [, b]) => b - a);
+  const ended = results.reduce((sum, [, count]) => sum + count, 0);
+  return [
+    [ended, `ended: ${results.map(([result, count]) => `${count} ${result}`).join(', ')}`],
+    [belowMin, 'below min_ms'],
+    [failed, 'failed, not shown (--failed shows them)'],
+    [surplus, 'came after the last line'],
+    ...losses,
+    [unanswered, `not answered yet${mayHaveFailed ? ', or failed with the socket still open' : ''}`],
+    [outOfOrder, 'shown out of order (the kernel delayed their events)'],
+    [notSelected, 'not selected'],
+  ];
+}
+
+/** Prints the summary to stderr. */
+export function printSummary(options: Pick<Options, 'outcome'>, counts: Counts): void {
+  warn(summary(options, counts));
+}
+
+/** Counts a result. */
+export function countResult(results: Map<string, number>, result: string | undefined): void {
+  if (result !== undefined) results.set(result, (results.get(result) ?? 0) + 1);
 }

@@ -18,10 +18,10 @@ import { wallClock } from './record/wall-clock.ts';
 import { type ConnectRecord, recordOf, rowReader } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
 import { openRun, type Run, warn } from './run.ts';
-import { type Counts, printSummary } from './summary.ts';
+import { type Counts, countResult, printSummary } from './summary.ts';
 import { errorLine } from './text.ts';
 import { traceTarget } from './trace/btf.ts';
-import { cpuChanges, growth, type Losses, noLosses } from './trace/losses.ts';
+import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/losses.ts';
 import { describeBlindSpot, type Failure, type Programs, withFirstProbe } from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
 
@@ -34,7 +34,7 @@ export function dryRun(options: Options, kernel: Kernel): string {
 }
 
 /** The counts of connects that are not shown. */
-type HiddenCounts = Omit<Counts, 'shown' | 'notSelected'>;
+type HiddenCounts = Omit<Counts, 'shown' | 'losses' | 'notSelected'>;
 
 /**
  * Traces until a signal arrives or the output is closed. Throws the error that prevents tracing or writing.
@@ -65,8 +65,9 @@ export async function trace(options: Options, kernel: Kernel, invocation: Invoca
     // If the reader has exited, or writing has failed, dropped lines do not mean that the reader was too
     // slow.
     losses.lines = run.readerGone ? 0 : output.dropped;
-    for (const loss of growth(losses, noLosses())) warn(`total: ${loss}`);
-    if (hidden.counts) printSummary(options, { shown: output.shown, ...hidden.counts });
+    if (hidden.counts && !options.quiet)
+      printSummary(options, { shown: output.shown, losses: lossLines(losses), ...hidden.counts });
+    else for (const loss of growth(losses, noLosses())) warn(`total: ${loss}`);
   }
 }
 
@@ -87,6 +88,8 @@ async function traceInto(
   const locate = sourceLines(kernel);
   /** The records of events that arrive before the first line of the recording is written. */
   let early: ConnectRecord[] | undefined = recording && [];
+  /** The number of events with each result. */
+  const results = new Map<string, number>();
   let updateLosses = () => {};
   let reported: Losses = { ...losses };
 
@@ -108,6 +111,7 @@ async function traceInto(
             return;
           }
           const row = readRow(event);
+          countResult(results, row.result);
           if (early) {
             early.push(recordOf(row));
             return;
@@ -165,7 +169,8 @@ async function traceInto(
     printer.end();
     updateLosses();
     losses.missedRuns = session.missedRuns().counted;
-    hidden.counts = { ...hiddenCounts(session, programs, options), surplus: printer.surplus };
+    const { surplus } = printer;
+    hidden.counts = { ...hiddenCounts(session, programs, options), results, surplus };
     if (error) throw error;
   } finally {
     clearTimeout(timer);
@@ -189,8 +194,11 @@ async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
 /** Counts connects that are not shown, after the programs are detached. */
 function hiddenCounts(session: Session, programs: Programs, options: Options): HiddenCounts {
   const { remainingAttempts } = programs;
-  const unanswered = remainingAttempts && [...session.map(programs.attempts).keys()].length;
+  let unanswered = 0;
+  if (remainingAttempts) for (const _ of session.map(programs.attempts).keys()) unanswered += 1;
   return {
+    belowMin: session.map(programs.counters).lookup(0)?.belowMin,
+    outOfOrder: session.outOfOrder,
     unanswered,
     mayHaveFailed: remainingAttempts === 'unanswered',
     ...(options.outcome === undefined && failureCounts(session, programs, options)),

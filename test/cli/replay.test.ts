@@ -435,19 +435,28 @@ const OUTCOMES = [
 ];
 
 for (const [args, expected] of [
-  [[], '2 connects shown; 2 failed and were not shown (--failed shows them)'],
-  [['-p', '7'], '0 connects shown; 1 failed and was not shown (--failed shows them); 3 not selected'],
-  [['20'], '0 connects shown; 1 failed and was not shown (--failed shows them); 3 not selected'],
-  [['--failed'], '3 failed connects shown; 1 not selected'],
-  [['--outcome'], '4 connects shown'],
-  [['--json', '--outcome', '-6'], '1 connect shown; 3 not selected'],
+  [[], ['2 connects shown', '  2 failed, not shown (--failed shows them)']],
+  [
+    ['-p', '7'],
+    ['0 connects shown', '  1 failed, not shown (--failed shows them)', '  3 not selected'],
+  ],
+  [['20'], ['0 connects shown', '  1 failed, not shown (--failed shows them)', '  3 not selected']],
+  [
+    ['--failed'],
+    ['3 failed connects shown', '  3 ended: 1 refused, 1 timed-out, 1 aborted', '  1 not selected'],
+  ],
+  [['--outcome'], ['4 connects shown', '  4 ended: 1 established, 1 refused, 1 timed-out, 1 aborted']],
+  [
+    ['--json', '--outcome', '-6'],
+    ['1 connect shown', '  1 ended: 1 aborted', '  3 not selected'],
+  ],
 ] as const)
-  test(`the summary of a replay with ${args.join(' ') || 'no option'}: ${expected}`, () => {
+  test(`the summary of a replay with ${args.join(' ') || 'no option'}: ${expected.join('; ')}`, () => {
     const fields = [...HEADER.fields, 'retransmits', 'result', 'errno'];
     const path = file('outcomes', { ...HEADER, fields }, ...OUTCOMES);
     assert.equal(
       spawnSync(process.execPath, [COMMAND, '--replay', path, ...args], { encoding: 'utf8' }).stderr,
-      `tcpconnlat: ${expected}\n`,
+      `tcpconnlat: ${expected.join('\n')}\n`,
     );
     assert.is(replay(path, ...args).stderr, '', '--quiet');
   });

@@ -1,34 +1,70 @@
 import * as assert from 'uvu/assert';
-import { type Counts, summary } from '../../src/cli/summary.ts';
+import { type Counts, countResult, summary } from '../../src/cli/summary.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('cli/summary');
 
-const EXPECTED: readonly [text: string, tally: Counts, outcome?: 'all' | 'failures'][] = [
-  ['0 connects shown; 0 failed and were not shown', { shown: 0, failed: 0 }],
-  ['1 connect shown; 1 failed and was not shown (--failed shows them)', { shown: 1, failed: 1 }],
-  ['12 connects shown; 3 failed and were not shown (--failed shows them)', { shown: 12, failed: 3 }],
-  ['12 connects shown', { shown: 12 }, 'all'],
-  ['12 failed connects shown', { shown: 12 }, 'failures'],
-  ['1 failed connect shown', { shown: 1, unanswered: 0 }, 'failures'],
-  ['2 connects shown; failures are not counted', { shown: 2, uncounted: 'failures are not counted' }],
+const EXPECTED: readonly [lines: readonly string[], counts: Counts, outcome?: 'all' | 'failures'][] = [
+  [['0 connects shown'], { shown: 0, failed: 0, belowMin: 0, surplus: 0, outOfOrder: 0 }],
+  [['1 connect shown', '  1 failed, not shown (--failed shows them)'], { shown: 1, failed: 1 }],
+  [['12 connects shown'], { shown: 12, results: new Map() }, 'all'],
+  [['1 failed connect shown'], { shown: 1, unanswered: 0 }, 'failures'],
+  [['2 connects shown', '  failures are not counted'], { shown: 2, uncounted: 'failures are not counted' }],
   [
-    '2 connects shown; 0 failed and were not shown; 4 not answered yet',
-    { shown: 2, failed: 0, unanswered: 4 },
-  ],
-  [
-    '2 connects shown; 1 not answered yet, or failed with the socket still open',
+    ['2 connects shown', '  1 not answered yet, or failed with the socket still open'],
     { shown: 2, unanswered: 1, mayHaveFailed: true },
   ],
-  ['2 connects shown', { shown: 2, unanswered: 0, mayHaveFailed: true }],
-  ['2 connects shown; 7 not selected', { shown: 2, notSelected: 7 }],
-  ['2 connects shown', { shown: 2, notSelected: 0, surplus: 0 }],
-  ['2 connects shown; 3 came after the last line', { shown: 2, surplus: 3 }],
+  [
+    [
+      '900 connects shown',
+      '  40 below min_ms',
+      '   3 failed, not shown (--failed shows them)',
+      '   9 came after the last line',
+      '   7 events lost (ring buffer full)',
+      '   4 not answered yet',
+      '   1 shown out of order (the kernel delayed their events)',
+      '   5 not selected',
+      '  connects without a route are not counted',
+    ],
+    {
+      ...{ shown: 900, belowMin: 40, failed: 3, surplus: 9, unanswered: 4, outOfOrder: 1, notSelected: 5 },
+      losses: [
+        [7, 'events lost (ring buffer full)'],
+        [0, 'lines dropped'],
+      ],
+      uncounted: 'connects without a route are not counted',
+    },
+  ],
+  [
+    ['20 connects shown', '  22 ended: 11 established, 10 refused, 1 timed-out', '   2 lines dropped'],
+    {
+      shown: 20,
+      results: new Map([
+        ['timed-out', 1],
+        ['established', 11],
+        ['refused', 10],
+      ]),
+      losses: [[2, 'lines dropped']],
+    },
+    'all',
+  ],
 ];
 
-for (const [text, tally, outcome] of EXPECTED)
-  test(text, () => {
-    assert.is(summary({ outcome }, tally), text);
+for (const [lines, counts, outcome] of EXPECTED)
+  test(lines.join('; '), () => {
+    assert.equal(summary({ outcome }, counts), lines);
   });
+
+test('results are counted by name, and an unknown result is not', () => {
+  const results = new Map<string, number>();
+  for (const result of ['refused', undefined, 'established', 'refused']) countResult(results, result);
+  assert.equal(
+    [...results],
+    [
+      ['refused', 2],
+      ['established', 1],
+    ],
+  );
+});
 
 test.run();

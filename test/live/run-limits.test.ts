@@ -149,4 +149,58 @@ test.skipIf(
   },
 );
 
+// --- the summary ---------------------------------------------------------------------------------
+
+/** The sum of the connects in a summary: the shown ones, and those of each cause. */
+function accountedFor(stderr: string): number {
+  const lines = stderr
+    .split('\n')
+    .filter((line) => /^(tcpconnlat: \d+ (failed )?connects?| +\d+) /.test(line));
+  return lines
+    .filter((line) => !/ ended: | program runs | shown out of order /.test(line))
+    .reduce((sum, line) => sum + Number(/\d+/.exec(line)?.[0]), 0);
+}
+
+const CAUSES: readonly (readonly [options: readonly string[], cause: RegExp])[] = [
+  [[], /failed, not shown/],
+  [['60000'], /\d+ below min_ms/],
+  [['--outcome'], /12 ended: /],
+  [['--outcome', '60000'], /below min_ms/],
+  [['-n', '2'], /came after the last line/],
+  [['--max-connects', '1'], /connects not traced/],
+];
+
+for (const [options, cause] of CAUSES)
+  test.skipIf(
+    noProbeHere || (options.length > 0 && sameOnEveryKernel),
+    `with ${options.join(' ') || 'no option'} every connect is in one count of the summary`,
+    async () => {
+      const [peer, listening] = await Promise.all([Peer.start(), Peer.start()]);
+      const full = await FullListener.start(listening);
+      const args = ['--probe', 'tracepoint', '-p', String(peer.pid), ...options];
+      const tracer = await Tracer.start(args);
+      try {
+        tracer.child.kill('SIGSTOP');
+        const aborted: number[] = [];
+        for (const end of ['closed', 'open'])
+          for (let i = 0; i < 2; i++) {
+            const { fd } = await peer.ask('connect', loopback(full.port), { nonBlocking: true });
+            if (end === 'closed') aborted.push(fd);
+          }
+        await peer.ask('close', ...aborted);
+        for (let i = 0; i < 5; i++) await peer.ask('connect', loopback(server.port));
+        const closed = await peer.ask('closedPort', '127.0.0.1');
+        for (let i = 0; i < 5; i++) await peer.ask('connect', loopback(closed));
+        tracer.child.kill('SIGCONT');
+        if (options[0] === '-n') await tracer.ended();
+        else await tracer.stop();
+        assert.match(tracer.stderr, cause);
+        assert.is(accountedFor(tracer.stderr), 14, tracer.stderr);
+      } finally {
+        tracer.child.kill('SIGKILL');
+        await Promise.all([peer.stop(), listening.stop()]);
+      }
+    },
+  );
+
 test.run();

@@ -101,10 +101,13 @@ export function ofProcess(pid: number): Filter {
 }
 
 /** The message about skipped runs. */
-const SKIPPED = /^tcpconnlat: total: (\d+) program runs skipped by the kernel .*\n/m;
+const SKIPPED = /^(?:tcpconnlat: total:)? +(\d+) program runs skipped by the kernel .*\n/m;
 
-/** The summary line. */
-const SUMMARY = /^tcpconnlat: (\d+ (?:failed )?connects? shown.*)\n/m;
+/** The summary. */
+const SUMMARY = /^tcpconnlat: (\d+ (?:failed )?connects? shown\n(?: .*\n)*)/m;
+
+/** The lines of the summary about losses. */
+const LOSSES = /^ .*(?:lost|not traced|not recorded|dropped|skipped|below zero).*\n/gm;
 
 const HEADER = /^(TIME\(s\) +)?(TIME +)?PID +COMM /m;
 
@@ -180,14 +183,14 @@ export class Tracer {
     return Number(SKIPPED.exec(this.stderr)?.[1] ?? 0);
   }
 
-  /** The summary line without the command's name; empty if there is none. */
+  /** The summary without the command's name and without losses; empty if there is none. */
   get summary(): string {
-    return SUMMARY.exec(this.stderr)?.[1] ?? '';
+    return (SUMMARY.exec(this.stderr)?.[1] ?? '').replaceAll(LOSSES, '').trimEnd();
   }
 
-  /** The rest of stderr. */
+  /** The rest of stderr, with the losses in the summary. */
   get warnings(): string {
-    return this.stderr.replace(SKIPPED, '').replace(SUMMARY, '');
+    return this.stderr.replace(SKIPPED, '').replace(SUMMARY, (text) => (text.match(LOSSES) ?? []).join(''));
   }
 
   /** The complete lines of stdout. */

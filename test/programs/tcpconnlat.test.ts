@@ -2,7 +2,7 @@ import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { Btf, NoSuchFieldError } from '../../src/asm/btf.ts';
 import { disassemble } from '../../src/asm/disassemble.ts';
-import { layoutOf, valueDecoder } from '../../src/asm/layout.ts';
+import { layoutOf, type StructLayout, valueDecoder } from '../../src/asm/layout.ts';
 import { listTool } from '../../src/asm/listing.ts';
 import { NoBtfError, type Target, target } from '../../src/asm/target.ts';
 import {
@@ -66,7 +66,7 @@ for (const probe of PROBE_TYPES) {
     );
   });
 
-  test(`${probe}: a minimum latency costs one comparison at each end, and nothing if absent`, () => {
+  test(`${probe}: a minimum latency costs one comparison and one counter at each end, and nothing if absent`, () => {
     // On functions an attempt ends at a state change, and at the return of either function.
     const ends = FUNCTION_PROBES.includes(probe) ? 3 : 1;
     const { outcome } = OPTIONS.outcome;
@@ -76,10 +76,11 @@ for (const probe of PROBE_TYPES) {
     assert.is(compares(some).length, ends);
     assert.match(
       String(compares(some)),
-      /^\(a5\) if r0 < /,
+      /^\(35\) if r0 >= /,
       'unsigned: a negative latency passes, and is counted',
     );
-    assert.is(some.length, without.length + ends);
+    // The comparison; and for faster connects the address, the number, the addition and a jump.
+    assert.is(some.length, without.length + (1 + 4) * ends);
     assert.equal(text({ probe, outcome, minNs: 0 }), without, '0 is none');
     const counted = FUNCTION_PROBES.includes(probe) ? 0 : 1;
     assert.is(
@@ -395,8 +396,12 @@ for (const [probe, entry, exit] of [
 // --- failures that are not shown -----------------------------------------------------------------
 
 /** The number of additions to the counter of failures. */
-const counts = (options: Options): number =>
-  text(options).filter((line) => /^\(db\) lock \*\(u64 \*\)\(r\d \+1024\)/.test(line)).length;
+function counts(options: Options): number {
+  const { fields } = layoutOf(tcpconnlat(options, x64).counters.value) as StructLayout;
+  const offset = fields.find(({ name }) => name === 'failed')?.offset;
+  const addition = new RegExp(`^\\(db\\) lock \\*\\(u64 \\*\\)\\(r\\d \\+${offset}\\)`);
+  return text(options).filter((line) => addition.test(line)).length;
+}
 
 for (const probe of PROBE_TYPES) {
   const onFunctions = FUNCTION_PROBES.includes(probe);

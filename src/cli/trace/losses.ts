@@ -4,6 +4,7 @@
  */
 import { Errno, errnoName } from '../../loader/errno.ts';
 import type { CpuChange } from '../../loader/perf-buffer/options.ts';
+import type { Line } from '../summary.ts';
 
 /** One count per cause. */
 export interface Losses {
@@ -23,13 +24,13 @@ export interface Losses {
 
 type Cause = Exclude<keyof Losses, 'failedUpdates'>;
 
-const CAUSES: { readonly [K in Cause]: (count: string) => string } = {
-  events: (count) => `${count} events lost (ring buffer full; increase --pages)`,
-  negative: (count) => `${count} latencies below zero not shown (the clocks of two CPUs disagree)`,
-  lines: (count) => `${count} lines dropped (the reader of the output is too slow)`,
-  unrecorded: (count) => `${count} events not recorded (the reader of the recording is too slow)`,
-  missedRuns: (count) =>
-    `${count} program runs skipped by the kernel (busy with another program or probe); connects may be missing`,
+const CAUSES: { readonly [K in Cause]: string } = {
+  events: 'events lost (ring buffer full; increase --pages)',
+  negative: 'latencies below zero not shown (the clocks of two CPUs disagree)',
+  lines: 'lines dropped (the reader of the output is too slow)',
+  unrecorded: 'events not recorded (the reader of the recording is too slow)',
+  missedRuns:
+    'program runs skipped by the kernel (busy with another program or probe); connects may be missing',
 };
 const KEYS = Object.keys(CAUSES) as Cause[];
 
@@ -41,10 +42,10 @@ const REJECTIONS: { readonly [errno: number]: string } = {
     'EDEADLK: waiting for the lock of the table would have deadlocked; run fewer tracers at once',
 };
 
-function rejection(count: number, errno: number): string {
+function rejection(errno: number): string {
   const error = errno === 0 ? 'an unexpected error' : errnoName(errno);
   const reason = REJECTIONS[errno] ?? `${error} from the table of connects in flight; try another --probe`;
-  return `${count} connects not traced (${reason})`;
+  return `connects not traced (${reason})`;
 }
 
 /** The counts at the start of a run. */
@@ -52,16 +53,18 @@ export function noLosses(): Losses {
   return { events: 0, failedUpdates: [], negative: 0, lines: 0, unrecorded: 0, missedRuns: 0 };
 }
 
-/** One message per cause, and per errno of the table, that has grown since `before`. */
-export function growth(now: Losses, before: Losses): string[] {
-  const causes = KEYS.filter((key) => now[key] > before[key]).map((key) =>
-    CAUSES[key](String(now[key] - before[key])),
+/** The count and the message of each cause, and of each errno of the table, that has grown since `before`. */
+export function lossLines(now: Losses, before = noLosses()): Line[] {
+  const causes = KEYS.map((key): Line => [now[key] - before[key], CAUSES[key]]);
+  const rejections = now.failedUpdates.map(
+    (count, errno): Line => [count - (before.failedUpdates[errno] ?? 0), rejection(errno)],
   );
-  const rejections = now.failedUpdates.flatMap((count, errno) => {
-    const grown = count - (before.failedUpdates[errno] ?? 0);
-    return grown > 0 ? [rejection(grown, errno)] : [];
-  });
-  return [...causes, ...rejections];
+  return [...causes, ...rejections].filter(([grown]) => grown > 0);
+}
+
+/** The same as messages. */
+export function growth(now: Losses, before: Losses): string[] {
+  return lossLines(now, before).map(([grown, text]) => `${grown} ${text}`);
 }
 
 /** One message per CPU that came online or went offline: whether connects may be missing. */

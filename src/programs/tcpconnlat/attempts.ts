@@ -138,7 +138,9 @@ export function attemptsOf(
 ) {
   const Attempt = Event.properties.attempt;
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
-  const counters = array('counters', { value: countersOf(countsFailures) });
+  const counters = array('counters', {
+    value: countersOf({ failures: countsFailures, belowMin: Boolean(minNs) }),
+  });
   const events = perfEventArray('events', Event, { timestamp: 'endNs' });
   return {
     table,
@@ -215,8 +217,12 @@ export function attemptsOf(
         found: (entry) => {
           const attempt = b.keep(entry);
           b.block((skip) => {
+            const fast = () => {
+              b.global(counters).belowMin.atomicAdd(1);
+              skip();
+            };
             const fail = () => {
-              if (minNs) b.if(b.call(ktimeGetNs).sub(attempt.startNs).lt(minNs), skip);
+              if (minNs) b.if(b.call(ktimeGetNs).sub(attempt.startNs).lt(minNs), fast);
               this.countFailure(b);
               skip();
             };
@@ -225,7 +231,7 @@ export function attemptsOf(
             const end = b.call(ktimeGetNs);
             event.endNs.set(end);
             const latency = end.sub(attempt.startNs);
-            if (minNs) b.if(latency.lt(minNs), skip);
+            if (minNs) b.if(latency.lt(minNs), fast);
             event.latencyNs.set(latency.as(s64));
             event.attempt.set(attempt);
             fill(event);

@@ -33,14 +33,22 @@ const COUNTED_ERRNOS = 128;
 const COUNTERS = { failedUpdates: arrayOf(u64n, COUNTED_ERRNOS) };
 /** Connects that failed and were not sent. */
 const FAILED = { failed: u64n };
-type Counters = typeof COUNTERS & { failed: TOptional<typeof u64n> };
+/** Connects that were faster than `minNs`, and not sent. */
+const BELOW_MIN = { belowMin: u64n };
+type Counters = typeof COUNTERS & { [K in 'failed' | 'belowMin']: TOptional<typeof u64n> };
 
 /**
  * The counters of the programs: connects that were not traced because an update of a table failed, by errno,
- * and unsent failures if `failures` is set.
+ * unsent failures if `failures` is set, and fast connects if `belowMin` is set.
  */
-export function countersOf(failures: boolean): StructSchema<Counters> {
-  return struct({ ...COUNTERS, ...(failures && FAILED) } as Counters);
+export function countersOf({
+  failures,
+  belowMin,
+}: {
+  readonly failures: boolean;
+  readonly belowMin: boolean;
+}): StructSchema<Counters> {
+  return struct({ ...COUNTERS, ...(failures && FAILED), ...(belowMin && BELOW_MIN) } as Counters);
 }
 
 /** `remotePort` is `u16be` if ports come from a socket, and `u16` if they come from a tracepoint record. */
