@@ -61,7 +61,7 @@ function listOne(program: ProgramSpec, { programs, tailCalled = [] }: Tool, loca
   const assembled = assemble(instructions);
   const slots = tailCalled.flatMap((each) => slotsIn(each, program));
   const facts = [
-    describe(attachment),
+    describeAttachment(attachment),
     ...(slots.length > 0 && !programs.includes(program) ? ['not attached'] : []),
     ...slots,
     `${assembled.bytes.length / 8} instructions`,
@@ -80,7 +80,8 @@ function slotsIn(tailCalled: TailCalled, program: ProgramSpec): string[] {
   return [`slot${names.length > 1 ? 's' : ''} ${names.join(' and ')} of ${array.name}`];
 }
 
-function describe(attachment: Attachment): string {
+/** What a program attaches to: its kind, and the function or tracepoint. */
+export function describeAttachment(attachment: Attachment): string {
   if (attachment.kind === 'tracepoint')
     return `${attachment.kind} ${attachment.category}:${attachment.tracepoint}`;
   if ('functions' in attachment) return `${attachment.kind} ${attachment.functions.join(', ')}`;

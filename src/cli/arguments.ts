@@ -32,6 +32,7 @@ export function readArguments(args: readonly string[], version: string): Request
   if (flags.jsonSchema) return { action: 'schema' };
   if (flags.completion) return { action: 'completion', shell: flags.completion };
   const options = optionsFrom(flags, command.processedArgs[0] as number | undefined);
+  if (flags.diagnose) return { action: 'diagnose', options };
   return flags.replay === undefined
     ? { action: 'trace', options }
     : { action: 'replay', options, file: flags.replay };

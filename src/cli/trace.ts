@@ -3,12 +3,12 @@
  */
 import { readFileSync } from 'node:fs';
 import { messageWithoutPosition } from '../asm/error-position.ts';
-import { listTool } from '../asm/listing.ts';
+import { describeAttachment, listTool } from '../asm/listing.ts';
 import type { LineTable, Locate } from '../asm/position.ts';
 import { printable } from '../asm/printable.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
-import { Session } from '../loader/session.ts';
+import { Session, type SessionOptions } from '../loader/session.ts';
 import { sourceReader } from '../loader/source.ts';
 import type { Options } from './arguments.ts';
 import { type LineOutput, printError } from './output.ts';
@@ -29,7 +29,7 @@ import { processWarnings } from './trace/processes.ts';
 export function dryRun(options: Options, kernel: Kernel): string {
   const locate = sourceLines(kernel);
   return withFirstProbe(options, kernel, traceTarget(options, kernel), (programs, failures) =>
-    describe(options, kernel, locate, programs, failures),
+    describe(options, kernel, locate, programs, failures, ['nothing is loaded or attached: --dry-run']),
   );
 }
 
@@ -98,9 +98,11 @@ async function traceInto(
     kernel,
     traceTarget(options, kernel),
     (programs, failures) => {
-      if (options.verbose)
-        listingOutput(options, output)(describe(options, kernel, locate, programs, failures));
-      const session = Session.open(programs, {
+      const explain = (attached: readonly string[]) => {
+        if (options.verbose)
+          listingOutput(options, output)(describe(options, kernel, locate, programs, failures, attached));
+      };
+      const session = openOr(explain, programs, {
         kernel,
         debug: options.verbose,
         locate,
@@ -132,6 +134,7 @@ async function traceInto(
           reported = { ...losses };
         },
       });
+      explain(attachedParts(session));
       return { session, programs };
     },
   );
@@ -222,13 +225,36 @@ function listingOutput({ json }: Options, output: LineOutput): (text: string) =>
   return json ? printError : (text) => output.write(text);
 }
 
-/** The probe type, why it was chosen, and the listing of the programs. */
+/** Opens a session. If that fails, explains why nothing is attached, and throws the error. */
+function openOr(
+  explain: (attached: readonly string[]) => void,
+  programs: Programs,
+  options: SessionOptions<Programs['events']>,
+): Session<Programs['events']> {
+  try {
+    return Session.open(programs, options);
+  } catch (error) {
+    explain([`nothing is attached: ${errorLine(messageWithoutPosition(error as Error))}`]);
+    throw error;
+  }
+}
+
+/** What the programs of a session are attached to, and which programs are not. */
+function attachedParts({ programs, skipped }: Session): string[] {
+  return [
+    ...programs.map(({ spec }) => `attached: ${spec.name} to ${describeAttachment(spec.attachment)}`),
+    ...skipped.map(({ program, reason }) => `not attached: ${program.name}: ${errorLine(reason.message)}`),
+  ];
+}
+
+/** The probe type, why it was chosen, what was tried and attached, and the listing of the programs. */
 function describe(
   options: Options,
   { lockdown = 'none' }: Kernel,
   locate: Locate,
   programs: Programs,
   failures: readonly Failure[],
+  attached: readonly string[],
 ): string {
   const reason =
     options.probe !== 'auto'
@@ -241,7 +267,7 @@ function describe(
   );
   const btf = options.btf === undefined ? '' : `kernel BTF: ${printable(options.btf)}\n`;
   const locked = lockdown === 'none' ? '' : `kernel lockdown: ${lockdown}\n`;
-  const facts = `probe type: ${programs.probe} (${reason})\n${btf}${locked}${rejected.join('')}`;
+  const facts = `probe type: ${programs.probe} (${reason})\n${btf}${locked}${rejected.join('')}${attached.join('\n')}\n`;
   return `${facts}\n${listTool(programs, locate)}\n`;
 }
 

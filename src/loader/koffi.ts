@@ -50,6 +50,11 @@ export function nativeSyscalls(): Syscalls {
   return native;
 }
 
+/** The version of koffi. @throws {NativeCodeError} if it cannot be loaded. */
+export function nativeVersion(): string {
+  return loadNativeCode(requireKoffi).version;
+}
+
 /**
  * Loads koffi. Requiring its binary returns the same object without the modules that search for it, which
  * saves a twentieth of a command's start. If the binary is not found from here (npm and other package

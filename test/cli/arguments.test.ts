@@ -298,6 +298,14 @@ test('--json-schema requests the schema, with and without other options', () => 
   assert.equal(read('--json', '--json-schema', '-4'), { action: 'schema' });
 });
 
+test('--diagnose requests the report, for the options of the command line', () => {
+  assert.equal(read('--diagnose'), { action: 'diagnose', options: DEFAULTS });
+  assert.equal(read('--diagnose', '-4', '--failed'), {
+    action: 'diagnose',
+    options: { ...DEFAULTS, family: 4, outcome: 'failures' },
+  });
+});
+
 test('--completion requests the script of a supported shell', () => {
   assert.equal(read('--completion', 'fish'), { action: 'completion', shell: 'fish' });
   assert.equal(read('-t', '--completion=zsh'), { action: 'completion', shell: 'zsh' });

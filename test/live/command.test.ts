@@ -296,7 +296,7 @@ test.skipIf(needsRoot, '-v prints the probe, maps and programs before the header
     stdout,
     /^probe type: (kprobe \(the kernel has kprobes\)|(tp_btf|raw_tracepoint) \(the first probe type that this kernel supports\))\n/,
   );
-  const marks = ['\nmap attempts: ', '\nmap events: ', '\nprogram ', '\n    0: ', '\nPID '];
+  const marks = ['\nattached: ', '\nmap attempts: ', '\nmap events: ', '\nprogram ', '\n    0: ', '\nPID '];
   const places = marks.map((mark) => stdout.indexOf(mark));
   assert.ok(
     places.every((place, i) => place > (places[i - 1] ?? 0)),

@@ -58,6 +58,7 @@ export interface Flags {
   maxConnects: number;
   verbose?: true;
   dryRun?: true;
+  diagnose?: true;
   jsonSchema?: true;
   completion?: Shell;
 }

@@ -113,6 +113,7 @@ export function commandLine(version: string): Command {
     .option(...SWITCHES.dryRun);
   return command
     .optionsGroup(PRINT_AND_EXIT)
+    .option('--diagnose', 'print a summary of this machine for a bug report')
     .option('--json-schema', 'print the JSON Schema of the --json objects')
     .addOption(new Option('--completion <shell>', 'print a completion script').choices(SHELLS))
     .version(version, '--version', 'print the version')

@@ -45,6 +45,7 @@ export type Request =
   | { readonly action: 'trace'; readonly options: Options }
   /** `file` is a recording; `-` is standard input. */
   | { readonly action: 'replay'; readonly options: Options; readonly file: string }
+  | { readonly action: 'diagnose'; readonly options: Options }
   | { readonly action: 'schema' }
   | { readonly action: 'completion'; readonly shell: Shell }
   | { readonly action: 'print'; readonly text: string; readonly status: 0 | 2 };
