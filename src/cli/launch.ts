@@ -5,9 +5,10 @@
  * V8 does not verify such a code cache: it runs the code of another text of the same length, and crashes on a
  * flipped bit. So the cache's file holds the bundle and the code a second time, with their bytes in reverse
  * order (compile-cache.cjs), and the launcher uses the code only if the bundle and the code equal their
- * copies. In every other case V8 compiles the bundle: if a developer edited it, if the cache is damaged, or
- * if there is none, as in the npm package. The cache's name contains the version of Node and the processor,
- * and V8 itself rejects a cache made under other flags.
+ * copies, and if nobody can write the cache who cannot write the bundle. In every other case V8 compiles the
+ * bundle: if a developer edited it, if the cache is damaged, or if there is none, as in the npm package. The
+ * cache's name contains the version of Node and the processor, and V8 itself rejects a cache made under other
+ * flags.
  *
  * A digest in this file would take longer to verify: `node:crypto` loads Node's streams.
  */
@@ -25,6 +26,8 @@ type Bundle = (require: NodeJS.Require, file: string) => void;
 
 /** The number of bytes that are compared at a time. */
 const CHUNK = 1 << 16;
+/** The bits of a file's mode that let its group and all users write it. */
+const WRITABLE_BY_OTHERS = 0o022;
 
 /** The bundle as a function. The file is ASCII, because esbuild escapes every other character. */
 function compile(file: string): Bundle {
@@ -41,11 +44,14 @@ interface BundleText {
 }
 
 function readBundle(bundle: number): BundleText {
-  const { size } = fstatSync(bundle);
+  const { size, uid, gid, mode } = fstatSync(bundle);
   try {
     const name = `${__COMMAND__}.${process.version}-${process.arch}.cache`;
     return withFile(join(__dirname, name), (cache) => {
-      const codeSize = (fstatSync(cache).size - size) / 2;
+      const file = fstatSync(cache);
+      if (file.uid !== uid || file.gid !== gid || file.mode & ~mode & WRITABLE_BY_OTHERS)
+        throw new Error('users who cannot write the bundle can write the cache');
+      const codeSize = (file.size - size) / 2;
       // The code overwrites the bundle's bytes: the first use of new memory takes longer than reading.
       const memory = Buffer.allocUnsafeSlow(Math.max(size, codeSize));
       const bytes = readAt(bundle, 0, memory.subarray(0, size));
@@ -55,7 +61,7 @@ function readBundle(bundle: number): BundleText {
       return equalsCopy(cachedData, cache, codeSize + size) ? { text, cachedData } : { text };
     });
   } catch {
-    // There is no cache, or it cannot be read.
+    // There is no cache, or it cannot be read or trusted.
     return { text: readAt(bundle, 0, Buffer.allocUnsafeSlow(size)).toString('latin1') };
   }
 }

@@ -2,6 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import {
   appendFileSync,
+  chmodSync,
+  chownSync,
   cpSync,
   mkdirSync,
   mkdtempSync,
@@ -15,7 +17,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Script } from 'node:vm';
 import * as assert from 'uvu/assert';
-import { suite } from '../harness.ts';
+import { needsRoot, suite } from '../harness.ts';
 
 const test = suite('cli/launch', { seconds: 120 });
 
@@ -189,13 +191,15 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
     });
   });
 
-  for (const [what, spoil] of [
+  for (const [what, spoil, lacks = false] of [
     ['is missing', (cache: string) => rmSync(cache)],
     ['is empty', (cache: string) => truncateSync(cache)],
     ['is cut off', (cache: string) => truncateSync(cache, 10_000)],
     ['is a byte longer', (cache: string) => appendFileSync(cache, '\0')],
     ['is two bytes longer', (cache: string) => appendFileSync(cache, '\0\0')],
     ['is something else', (cache: string) => writeFileSync(cache, 'x'.repeat(1000))],
+    ['can be written by everybody', (cache: string) => chmodSync(cache, 0o666)],
+    ['belongs to another user', (cache: string) => chownSync(cache, 65534, 65534), needsRoot],
     [
       'is a folder',
       (cache: string) => {
@@ -204,7 +208,7 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
       },
     ],
   ] as const)
-    test(`${name} starts if the cache ${what}`, () => {
+    test.skipIf(lacks, `${name} starts if the cache ${what}`, () => {
       inCopy(name, (copy) => {
         spoil(copy.cache);
         assert.equal(copy.version(), { status: 0, stdout: `${version}\n`, stderr: '' });
