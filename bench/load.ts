@@ -1,64 +1,116 @@
 /**
- * A minute of connects at a high rate, once shown and once excluded by a filter: every lost event must be
- * reported, and memory must not grow.
+ * Connects at a high rate: in columns, as JSON, with `--outcome` and `--who`, excluded by a filter, with a
+ * reader that is slower than the connects, and with one that reads nothing. Every connect must be shown or
+ * reported as lost, and memory must not grow.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import type { Row } from './measure.ts';
-import { dist, residentMb } from './process.ts';
+import { type Row, sleep } from './measure.ts';
+import { dist, pidOf, residentMb } from './process.ts';
 import { Worker } from './worker.ts';
 
-const SECONDS = 60;
 const PER_SECOND = 20_000;
-const MOST_MB = 150;
+/** The duration of the longest load and of the others, s. */
+const [LONG, SHORT] = [60, 15];
+/** The most memory in the second half of a load, over the most in the first half. */
+const GROWTH = 1.25;
+/** The pace of a slow reader. */
+const [SLOW_BYTES, SLOW_MS] = [1 << 16, 100];
+
+interface Load {
+  readonly name: string;
+  readonly args: readonly string[];
+  readonly seconds: number;
+  /** Bytes that are read every `SLOW_MS`; without it, all at once. */
+  readonly bytes?: number;
+  /** Whether the connects are excluded. */
+  readonly excluded?: boolean;
+}
 
 export async function load(): Promise<Row[]> {
   const { worker, first } = await Worker.start('connector.js');
-  const own = ['--json', '-p', String(worker.pid)];
+  const loads: readonly Load[] = [
+    { name: '--json --timestamp', args: ['--json', '-t'], seconds: LONG },
+    { name: 'excluded by a filter', args: ['--not-port', first], seconds: LONG, excluded: true },
+    { name: 'columns', args: [], seconds: SHORT },
+    { name: '--outcome', args: ['--outcome'], seconds: SHORT },
+    { name: '--who', args: ['--who'], seconds: SHORT },
+    { name: 'a slow reader', args: [], seconds: SHORT, bytes: SLOW_BYTES },
+    { name: 'a reader that reads nothing', args: [], seconds: SHORT, bytes: 0 },
+  ];
+  const rows: Row[] = [];
   try {
-    return [
-      await flood('shown', own, worker, PER_SECOND * SECONDS),
-      await flood('excluded by a filter', [...own, '--not-port', first], worker, 0),
-    ];
+    for (const each of loads) rows.push(await flood(each, worker));
+    return rows;
   } finally {
     worker.end();
   }
 }
 
-/** `expected` is the number of connects that must be shown or reported as lost. */
-async function flood(name: string, args: readonly string[], worker: Worker, expected: number): Promise<Row> {
-  const made = PER_SECOND * SECONDS;
-  const tracer = spawn(process.execPath, [dist('tcpconnlat.cjs'), '-v', ...args], {
+async function flood({ name, args, seconds, bytes, excluded }: Load, worker: Worker): Promise<Row> {
+  const made = PER_SECOND * seconds;
+  const tracer = spawn(process.execPath, [dist('tcpconnlat.cjs'), '-v', '-p', String(worker.pid), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  let lines = 0;
+  const { stdout, stderr } = tracer;
+  const lines = { count: 0, backwards: 0 };
+  const countLine = lineCounter(lines);
   let messages = '';
-  let mostMb = 0;
-  tracer.stdout.on('data', (chunk: Buffer) => {
-    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
-  });
-  tracer.stderr.setEncoding('utf8').on('data', (text: string) => {
+  stderr.setEncoding('utf8').on('data', (text: string) => {
     messages += text;
   });
-  const closed = Promise.all([once(tracer, 'exit'), once(tracer.stdout, 'end'), once(tracer.stderr, 'end')]);
+  let reader: NodeJS.Timeout | undefined;
+  if (bytes === undefined) stdout.on('data', countLine);
+  else
+    reader = setInterval(() => {
+      const chunk = bytes > 0 ? (stdout.read(bytes) ?? stdout.read()) : undefined;
+      if (chunk) countLine(chunk as Buffer);
+    }, SLOW_MS);
+  const closed = Promise.all([once(tracer, 'exit'), once(stdout, 'end'), once(stderr, 'end')]);
   // -v prints the programs before they are attached, which takes less than a second.
-  while (!messages.includes('program')) await Promise.race([once(tracer.stderr, 'data'), closed]);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  const memory = setInterval(() => {
-    mostMb = Math.max(mostMb, residentMb(tracer.pid ?? 0));
-  }, 1000);
-  const seconds = await worker.work(`${made} ${PER_SECOND}`);
-  clearInterval(memory);
+  while (!messages.includes('program')) await Promise.race([once(stderr, 'data'), closed]);
+  await sleep(1000);
+  const memory: number[] = [];
+  const sampling = setInterval(() => memory.push(residentMb(pidOf(tracer))), 500);
+  const took = await worker.work(`${made} ${PER_SECOND}`);
+  clearInterval(sampling);
   tracer.kill('SIGINT');
+  await once(tracer, 'exit');
+  // What is still in the pipe.
+  clearInterval(reader);
+  stdout.on('data', countLine);
   await closed;
   const lost = [...messages.matchAll(/total: (\d+) (?!program runs)/g)].reduce(
     (sum, [, count]) => sum + Number(count),
     0,
   );
+  const half = memory.length >> 1;
+  const [early, late] = [Math.max(...memory.slice(0, half)), Math.max(...memory.slice(half))];
+  const shown = lines.count - (args.includes('--json') ? 0 : 1); // columns have a header
+  const expected = excluded ? 0 : made;
   return {
-    measure: `${made} connects, ${(made / seconds).toFixed(0)} per second, ${name}`,
-    figure: `${lines} lines, ${lost} reported as lost, at most ${mostMb.toFixed(0)} MB`,
-    bar: `${expected} in total, ${MOST_MB} MB`,
-    met: lines + lost === expected && mostMb <= MOST_MB,
+    measure: `${made} connects, ${(made / took).toFixed(0)} per second, ${name}`,
+    figure: `${shown} lines, ${lines.backwards} backwards, ${lost} reported as lost, ${late.toFixed(0)} MB`,
+    reference: `the first half: ${early.toFixed(0)} MB`,
+    ratio: late / early,
+    bar: `${expected} in total, ratio ${GROWTH}`,
+    met: shown + lost === expected && late / early <= GROWTH,
+  };
+}
+
+/** Counts lines, and those whose `time_s` is earlier than that of the line before. */
+function lineCounter(lines: { count: number; backwards: number }): (chunk: Buffer) => void {
+  let rest = '';
+  let last = 0;
+  return (chunk) => {
+    const parts = (rest + chunk.toString('latin1')).split('\n');
+    rest = parts.pop() ?? '';
+    for (const line of parts) {
+      lines.count++;
+      const [, time] = /"time_s":([\d.]+)/.exec(line) ?? [];
+      if (time === undefined) continue;
+      if (Number(time) < last) lines.backwards++;
+      last = Number(time);
+    }
   };
 }

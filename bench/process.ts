@@ -48,7 +48,7 @@ export async function stop(child: Child): Promise<void> {
 }
 
 /** The process ID. @throws {Error} if the process could not be started. */
-export function pidOf({ pid }: Child): number {
+export function pidOf({ pid }: { readonly pid?: number | undefined }): number {
   if (pid === undefined) throw new Error('node could not be started');
   return pid;
 }
