@@ -29,6 +29,7 @@ const FUNCTIONS = {
   syscall: (_number, command, attr) => (command === BPF_MAP_LOOKUP_BATCH ? emptyMap(attr) : newDescriptor()),
   epoll_create1: newDescriptor,
   fcntl: newDescriptor, // F_DUPFD_CLOEXEC
+  send: (_fd, bytes) => bytes.length,
   // Mapping a file fails, so that files are read.
   mmap: (_address, _length, protection) => (protection & PROT_WRITE ? 1n : MAP_FAILED),
 };

@@ -8,6 +8,8 @@
 import { closeSync, constants, fstatSync, openSync, type Stats, writeSync } from 'node:fs';
 import { TsbpfError } from '../asm/error.ts';
 import { printable } from '../asm/printable.ts';
+import { describeErrno, errnoName } from '../loader/errno.ts';
+import type { Syscalls } from '../loader/syscalls.ts';
 import { uptime } from '../loader/uptime.ts';
 import { LineBuffer } from './line-buffer.ts';
 
@@ -180,7 +182,7 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
  */
 export function print(text: string | Uint8Array): boolean {
   try {
-    writeWhole(1, text, Number.POSITIVE_INFINITY);
+    writeWhole((bytes) => writeSync(1, bytes), text, Number.POSITIVE_INFINITY);
     return true;
   } catch (error) {
     if (!isGone(error, fstatSync(1))) throw cannotWrite('the output', error as Error);
@@ -188,13 +190,28 @@ export function print(text: string | Uint8Array): boolean {
   }
 }
 
-/** Writes a complete text to stderr. Ignores errors, because there is no other output to report them on. */
+/** Writes to stderr: a write may block until `openErrorOutput`. */
+let writeError: Write = (bytes) => writeSync(2, bytes);
+/** How long a message waits for a full stderr, in ms: not at all after one has waited in vain. */
+let patience = END_TIMEOUT_MS;
+
+/**
+ * Writes a complete text to stderr. Ignores errors, because there is no other output to report them on. A
+ * reader that stopped reading costs half a second once.
+ */
 export function printError(text: string): void {
   try {
-    writeWhole(2, text, END_TIMEOUT_MS);
+    writeWhole(writeError, text, patience);
+    patience = END_TIMEOUT_MS;
   } catch {
     // closed, or full for too long
+    patience = 0;
   }
+}
+
+/** From now on, messages do not block, like lines. */
+export function openErrorOutput(syscalls?: Pick<Syscalls, 'send'>): void {
+  writeError = writerTo(2, fstatSync(2), syscalls).write;
 }
 
 /**
@@ -207,15 +224,14 @@ export function printWarning(command: string, text: string | readonly string[]):
 }
 
 /**
- * Writes a complete text. A full pipe fails with EAGAIN if another process has made it non-blocking;
- * `timeoutMs` limits the retries.
+ * Writes a complete text. `timeoutMs` limits the attempts if the reader is slow (EAGAIN).
  */
-function writeWhole(fd: number, text: string | Uint8Array, timeoutMs: number): void {
+function writeWhole(write: Write, text: string | Uint8Array, timeoutMs: number): void {
   const deadline = uptime() + timeoutMs;
   let rest = typeof text === 'string' ? Buffer.from(text) : text;
   while (rest.length > 0) {
     try {
-      rest = rest.subarray(writeSync(fd, rest));
+      rest = rest.subarray(write(rest));
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code !== 'EAGAIN' || uptime() > deadline) throw error;
@@ -234,33 +250,58 @@ function cannotWrite(what: string, { message }: Error): OutputError {
   return new OutputError(`cannot write ${what}: ${message}`);
 }
 
+/** A destination of writes that do not block. */
+interface Writer {
+  readonly write: Write;
+  close(): void;
+}
+
 /**
- * A write to stdout that does not block. It opens a pipe or terminal again with O_NONBLOCK, because the flag
- * on stdout itself would affect every process that shares it. Files and sockets are written directly. A
- * terminal that was hung up (EIO) is reported as EPIPE.
+ * Writes to an open descriptor without blocking. The flag O_NONBLOCK on the descriptor itself would affect
+ * every process that shares it. So a pipe or terminal is opened again with it, and a socket is written by
+ * `send`, without which its writes may block. Files never block.
  */
-export function standardOutput(): { readonly write: Write; close(): void } {
-  const stat = fstatSync(1);
-  let fd = 1;
+function writerTo(fd: number, stat: Stats, syscalls?: Pick<Syscalls, 'send'>): Writer {
+  if (stat.isSocket() && syscalls)
+    return {
+      write(bytes) {
+        const size = syscalls.send(fd, bytes);
+        if (size >= 0) return size;
+        throw Object.assign(new Error(describeErrno(-size)), { code: errnoName(-size) });
+      },
+      close() {},
+    };
+  let own = fd;
   if (stat.isFIFO() || stat.isCharacterDevice()) {
     try {
-      fd = openSync('/proc/self/fd/1', constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+      const path = `/proc/self/fd/${fd}`;
+      own = openSync(path, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
     } catch {
       // no permission, or no /proc: writes may block
     }
   }
   return {
+    write: (bytes) => writeSync(own, bytes),
+    close() {
+      if (own !== fd) closeSync(own);
+    },
+  };
+}
+
+/** Writes to stdout without blocking. A terminal that was hung up (EIO) is reported as EPIPE. */
+export function standardOutput(syscalls?: Pick<Syscalls, 'send'>): Writer {
+  const stat = fstatSync(1);
+  const { write, close } = writerTo(1, stat, syscalls);
+  return {
     write(bytes) {
       try {
-        return writeSync(fd, bytes);
+        return write(bytes);
       } catch (error) {
         throw isGone(error, stat)
           ? Object.assign(new Error('its reader has exited'), { code: 'EPIPE' })
           : error;
       }
     },
-    close() {
-      if (fd !== 1) closeSync(fd);
-    },
+    close,
   };
 }

@@ -4,7 +4,7 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs';
 import type { Syscalls } from '../loader/syscalls.ts';
 import { onHangUp } from './descriptors.ts';
-import { type LineOutput, lineOutput, printWarning, standardOutput } from './output.ts';
+import { type LineOutput, lineOutput, openErrorOutput, printWarning, standardOutput } from './output.ts';
 import { STOP_SIGNALS } from './signals.ts';
 import { isTerminal, mayBeTerminal } from './terminal.ts';
 
@@ -35,7 +35,8 @@ export function openRun(syscalls?: Syscalls): Run {
   const ignored = isUnderNohup() ? 'SIGHUP' : undefined;
   for (const signal of STOP_SIGNALS) process.on(signal, signal === ignored ? () => {} : stop);
   replaceHungUpTerminalsAtExit();
-  const stdout = standardOutput();
+  const stdout = standardOutput(syscalls);
+  openErrorOutput(syscalls);
   let readerGone = false;
   const output = lineOutput(stdout.write, (error) => {
     readerGone = true;

@@ -23,6 +23,7 @@ import { LARGEST_FILE, type Limit, type Poll, PollEvents, Protection, type Sysca
 
 const MAP_SHARED = 0x1;
 const MAP_PRIVATE = 0x2;
+const [MSG_DONTWAIT, MSG_NOSIGNAL] = [0x40, 0x4000];
 const F_DUPFD_CLOEXEC = 1030;
 const O_CLOEXEC = 0o2000000;
 const LOCK_EX = 2;
@@ -103,6 +104,7 @@ function openNative(): Syscalls {
   );
   const munmap = define('int munmap(uintptr_t address, size_t length)');
   const read = define('long read(int fd, void *target, size_t size)');
+  const send = define('long send(int fd, void *bytes, size_t size, int flags)');
   const close = define('int close(int fd)');
   const dup3 = define('int dup3(int from, int to, int flags)');
   /** Descriptors of a worker thread that Node closes at the thread's end. */
@@ -164,6 +166,7 @@ function openNative(): Syscalls {
       map(fd, length, MAP_SHARED, offset, protection),
     munmap: (mapping) => orErrno(munmap(koffi.address(mapping), mapping.byteLength)),
     read: (fd, target) => orErrno(read(fd, target, target.byteLength)),
+    send: (fd, bytes) => orErrno(send(fd, bytes, bytes.byteLength, MSG_DONTWAIT | MSG_NOSIGNAL)),
     close: (fd) => (adopted.delete(fd) ? attempt(() => closeSync(fd) ?? 0) : orErrno(close(fd))),
     dup: (fd) => orErrno(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
     adopt(fd) {

@@ -116,6 +116,8 @@ export interface Syscalls {
   munmap(mapping: ArrayBuffer): number;
   /** `read(2)` of up to the size of `target`. */
   read(fd: number, target: Uint8Array): number;
+  /** `send(2)` to a socket, without blocking and without SIGPIPE. */
+  send(fd: number, bytes: Uint8Array): number;
   /** `close(2)`. */
   close(fd: number): number;
   /** Duplicates a descriptor to a number of 3 or more that closes on exec (`F_DUPFD_CLOEXEC`). */

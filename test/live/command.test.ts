@@ -1,5 +1,6 @@
 /** The command as a process: start, end, cleanup, privileges and output. */
 import { type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -178,6 +179,35 @@ test.skipIf(
     }
   },
 );
+
+for (const [what, connects] of [
+  ['a pipe for lines and messages', 1000], // more than its 64 KiB
+  ['a socket', 4000], // more than its 208 KiB
+] as const)
+  test.skipIf(
+    needsRoot || sameOnEveryKernel,
+    `${what} that nobody reads does not delay the end`,
+    async () => {
+      const pipe = new Pipe();
+      const stdio = what === 'a socket' ? 'pipe' : pipe.writer;
+      const child = spawn(process.execPath, [COMMAND, ...OWN, '-L'], { stdio: ['ignore', stdio, stdio] });
+      try {
+        // Of a socket only the header is read.
+        if (child.stdout) await once(child.stdout, 'data');
+        else await until('the header', () => pipe.read().endsWith('LAT(ms)\n'));
+        child.stdout?.pause();
+        for (let i = 0; i < connects; i += 50)
+          await Promise.all(Array.from({ length: 50 }, () => connectHere(server.port)));
+        const before = performance.now();
+        child.kill('SIGINT');
+        assert.equal(await exited(child), { code: 0, signal: null });
+        assert.ok(performance.now() - before < 5000 * slowness, 'the command waits for the reader');
+      } finally {
+        child.kill('SIGKILL');
+        pipe.close();
+      }
+    },
+  );
 
 test.skipIf(needsRoot || sameOnEveryKernel, 'an output error ends the command', async () => {
   const full = openSync('/dev/full', 'w');

@@ -147,6 +147,10 @@ export class FakeSyscalls implements Syscalls {
     return -Errno.EINVAL;
   }
 
+  send(_fd: number, bytes: Uint8Array): number {
+    return bytes.length;
+  }
+
   read(fd: number, target: Uint8Array): number {
     return this.onRead(fd, target);
   }
