@@ -30,7 +30,7 @@ interface Load {
 export async function load(): Promise<Row[]> {
   const { worker, first } = await Worker.start('connector.js');
   const loads: readonly Load[] = [
-    { name: '--json --timestamp', args: ['--json', '-t'], seconds: LONG },
+    { name: '--json --timestamp', args: ['--json', '-t', '-v'], seconds: LONG },
     { name: 'excluded by a filter', args: ['--not-port', first], seconds: LONG, excluded: true },
     { name: 'columns', args: [], seconds: SHORT },
     { name: '--outcome', args: ['--outcome'], seconds: SHORT },
@@ -49,7 +49,7 @@ export async function load(): Promise<Row[]> {
 
 async function flood({ name, args, seconds, bytes, excluded }: Load, worker: Worker): Promise<Row> {
   const made = PER_SECOND * seconds;
-  const tracer = spawn(process.execPath, [dist('tcpconnlat.cjs'), '-v', '-p', String(worker.pid), ...args], {
+  const tracer = spawn(process.execPath, [dist('tcpconnlat.cjs'), '-p', String(worker.pid), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const { stdout, stderr } = tracer;
@@ -59,17 +59,19 @@ async function flood({ name, args, seconds, bytes, excluded }: Load, worker: Wor
   stderr.setEncoding('utf8').on('data', (text: string) => {
     messages += text;
   });
+  const closed = Promise.all([once(tracer, 'exit'), once(stdout, 'end'), once(stderr, 'end')]);
+  // --json has no header; -v prints the programs before they are attached, which takes less than a second.
+  await once(args.includes('--json') ? stderr : stdout, 'data');
+  await sleep(1000);
   let reader: NodeJS.Timeout | undefined;
   if (bytes === undefined) stdout.on('data', countLine);
-  else
+  else {
+    stdout.pause();
     reader = setInterval(() => {
       const chunk = bytes > 0 ? (stdout.read(bytes) ?? stdout.read()) : undefined;
       if (chunk) countLine(chunk as Buffer);
     }, SLOW_MS);
-  const closed = Promise.all([once(tracer, 'exit'), once(stdout, 'end'), once(stderr, 'end')]);
-  // -v prints the programs before they are attached, which takes less than a second.
-  while (!messages.includes('program')) await Promise.race([once(stderr, 'data'), closed]);
-  await sleep(1000);
+  }
   const memory: number[] = [];
   const sampling = setInterval(() => memory.push(residentMb(pidOf(tracer))), 500);
   const took = await worker.work(`${made} ${PER_SECOND}`);
@@ -78,7 +80,7 @@ async function flood({ name, args, seconds, bytes, excluded }: Load, worker: Wor
   await once(tracer, 'exit');
   // What is still in the pipe.
   clearInterval(reader);
-  stdout.on('data', countLine);
+  stdout.removeAllListeners('data').on('data', countLine).resume();
   await closed;
   const lost = [...messages.matchAll(/total: (\d+) (?!program runs)/g)].reduce(
     (sum, [, count]) => sum + Number(count),
@@ -86,7 +88,7 @@ async function flood({ name, args, seconds, bytes, excluded }: Load, worker: Wor
   );
   const half = memory.length >> 1;
   const [early, late] = [Math.max(...memory.slice(0, half)), Math.max(...memory.slice(half))];
-  const shown = lines.count - (args.includes('--json') ? 0 : 1); // columns have a header
+  const shown = lines.count;
   const expected = excluded ? 0 : made;
   return {
     measure: `${made} connects, ${(made / took).toFixed(0)} per second, ${name}`,
