@@ -21,7 +21,7 @@ import { withFirstProbe } from './trace/probes.ts';
 
 const PROBE_TYPES: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
 
-/** The settings that decide what a process may load and attach, and how programs run. */
+/** The settings that restrict loading and attaching, and how programs run. */
 const SETTINGS = [
   'kernel.unprivileged_bpf_disabled',
   'kernel.perf_event_paranoid',

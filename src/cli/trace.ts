@@ -247,7 +247,7 @@ function attachedParts({ programs, skipped }: Session): string[] {
   ];
 }
 
-/** The probe type, why it was chosen, what was tried and attached, and the listing of the programs. */
+/** The probe type, why it was chosen, the attachments, and the listing of the programs. */
 function describe(
   options: Options,
   { lockdown = 'none' }: Kernel,
