@@ -614,6 +614,44 @@ export class MapBatchError extends KernelError {
 }
 
 /**
+ * A pinned object differs from the spec that it was opened by. The base class of `MapMismatchError`,
+ * `ProgramMismatchError` and `LinkMismatchError`. The message names each difference.
+ *
+ * @example
+ * ```ts no run
+ * import { Kernel, Link, MismatchError, type ProgramSpec } from 'tsbpf';
+ *
+ * function open(kernel: Kernel, spec: ProgramSpec): Link | undefined {
+ *   try {
+ *     return Link.open(kernel, spec, '/sys/fs/bpf/on_exec');
+ *   } catch (error) {
+ *     if (!(error instanceof MismatchError)) throw error;
+ *     for (const each of error.differences) console.error(each);
+ *     return undefined;
+ *   }
+ * }
+ * console.log(open.length);
+ * ```
+ */
+export class MismatchError extends TsbpfError {
+  override readonly name: string = 'MismatchError';
+  override readonly code: string = 'ERR_MISMATCH';
+  /** Each difference: `type is hash in the kernel, and array in the spec`. */
+  readonly differences: readonly string[];
+
+  /**
+   * @param what the object: `the map pinned at /sys/fs/bpf/calls`. @param remedy what to do instead of
+   * changing the spec.
+   */
+  constructor(what: string, spec: string, differences: readonly string[], remedy: string) {
+    super(
+      `${what} is not that of the spec '${spec}': ${differences.join('; ')}; change the spec, or ${remedy}`,
+    );
+    this.differences = differences;
+  }
+}
+
+/**
  * A pinned map differs from the spec that it was opened by. The message names each difference.
  *
  * @example
@@ -628,21 +666,58 @@ export class MapBatchError extends KernelError {
  * }
  * ```
  */
-export class MapMismatchError extends TsbpfError {
+export class MapMismatchError extends MismatchError {
   override readonly name = 'MapMismatchError';
   override readonly code = 'ERR_MAP_MISMATCH';
   /** The name of the spec. */
   readonly map: string;
-  /** Each difference: `value.ns has 8 bytes in the kernel, and 4 in the schema`. */
-  readonly differences: readonly string[];
 
   constructor(map: string, where: string, differences: readonly string[]) {
-    super(
-      `the map ${where} is not that of the spec '${map}': ${differences.join('; ')}; ` +
-        'change the spec, or remove the pin (unpin) so that a new map is created',
-    );
+    super(`the map ${where}`, map, differences, 'remove the pin (unpin) so that a new map is created');
     this.map = map;
-    this.differences = differences;
+  }
+}
+
+/**
+ * A pinned program differs from the spec that it was opened by: in its type, name, function or instructions.
+ *
+ * @example
+ * ```ts
+ * import { ProgramMismatchError } from 'tsbpf';
+ *
+ * const differences = (error: unknown) => (error instanceof ProgramMismatchError ? error.differences : []);
+ * console.log(differences(undefined));
+ * ```
+ */
+export class ProgramMismatchError extends MismatchError {
+  override readonly name = 'ProgramMismatchError';
+  override readonly code = 'ERR_PROGRAM_MISMATCH';
+
+  constructor(program: string, path: string, differences: readonly string[]) {
+    const remedy = 'remove the pin (unpin), load the program and pin it again';
+    super(`the program pinned at ${path}`, program, differences, remedy);
+  }
+}
+
+/**
+ * A pinned link differs from the spec that it was opened by: in its kind, its function or tracepoint, or its
+ * program.
+ *
+ * @example
+ * ```ts
+ * import { LinkMismatchError } from 'tsbpf';
+ *
+ * const differences = (error: unknown) => (error instanceof LinkMismatchError ? error.differences : []);
+ * console.log(differences(undefined));
+ * ```
+ */
+export class LinkMismatchError extends MismatchError {
+  override readonly name = 'LinkMismatchError';
+  override readonly code = 'ERR_LINK_MISMATCH';
+
+  constructor(program: string, path: string, differences: readonly string[]) {
+    const remedy = 'remove the pin (unpin), attach the program and pin the link again';
+    super(`the link pinned at ${path}`, program, differences, remedy);
   }
 }
 

@@ -15,8 +15,8 @@ import { Errno } from './errno.ts';
 import {
   type Failure,
   type KernelError,
+  LinkMismatchError,
   NoSuchSymbolError,
-  PathError,
   SymbolError,
   UnsupportedError,
   UntraceableSymbolError,
@@ -40,7 +40,6 @@ import {
   matchFunctions,
 } from './kprobe-multi.ts';
 import { type FunctionAttachment, isCalledByFunction } from './load/function.ts';
-import { linkInfo } from './loaded/objects.ts';
 import { objectInfo } from './object-info.ts';
 import {
   anyCpu,
@@ -52,6 +51,7 @@ import {
 } from './perf-event.ts';
 import { kernelError } from './permission.ts';
 import { nothingPinned, openPin, pinObject } from './pin.ts';
+import { linkDifferences } from './pinned-differences.ts';
 import type { Program } from './program.ts';
 import { allOrNothing, type Closeable } from './resources.ts';
 import { isAboutSymbol, symbolError } from './symbol-error.ts';
@@ -109,19 +109,22 @@ export class Link implements Closeable {
    * program as long as the pin exists.
    *
    * The link must have the kind of `spec`'s attachment, and its tracepoint or function if the kernel reports
-   * it (raw tracepoints; kprobes since Linux 6.6).
-   * @throws {PathError} if the path is not the pin of such a link. @throws {NotPermittedError} @throws
-   * {KernelError}
+   * it (raw tracepoints; kprobes and classic tracepoints since Linux 6.6). Its program must be that of
+   * `spec`, as for `Program.open`, if this process may open programs by their ids (CAP_SYS_ADMIN).
+   * @throws {LinkMismatchError} if the link differs from the spec. @throws {PathError} if the path is not the
+   * pin of a link. @throws {NotPermittedError} @throws {KernelError}
    */
   static open(kernel: Kernel, spec: ProgramSpec, path: string): Link {
     return reportAtCaller(() => {
       const link = openPin(kernel, path, 'link');
       if (!link) throw nothingPinned(path);
       try {
-        const countMissed = checkLink(kernel, spec.attachment, link, path)
-          ? () => missedAt(kernel, link)
-          : () => 0;
-        return new Link(spec.attachment, link, countMissed, { kernel, descriptor: link });
+        const differences = linkDifferences(kernel, spec, link.fd, `the link pinned at ${path}`);
+        if (differences.length > 0) throw new LinkMismatchError(spec.name, path, differences);
+        return new Link(spec.attachment, link, missedCounter(kernel, spec.attachment, link), {
+          kernel,
+          descriptor: link,
+        });
       } catch (error) {
         link.close();
         throw error;
@@ -185,40 +188,22 @@ export class Link implements Closeable {
   }
 }
 
+/** Counts the missed hits of a link that was opened by its pin. */
+function missedCounter(kernel: Kernel, { kind }: Attachment, link: Descriptor): () => number | undefined {
+  switch (PROGRAM_TYPES[kind].attach) {
+    case 'kprobe_multi':
+      return () => missedAtMulti(kernel, link);
+    case 'raw_tracepoint_open':
+      return () => 0;
+    default:
+      return () => missedAt(kernel, link);
+  }
+}
+
 /** A link in the kernel, for its pin. */
 interface Pinnable {
   readonly kernel: Kernel;
   readonly descriptor: Descriptor;
-}
-
-/** The kinds of links (`enum bpf_link_type`) of each attachment. */
-const LINK_KINDS: Readonly<Record<Attachment['kind'], string>> = {
-  ...{ kprobe: 'perf_event', kretprobe: 'perf_event', tracepoint: 'perf_event' },
-  ...{ kprobe_multi: 'kprobe_multi', kretprobe_multi: 'kprobe_multi' },
-  ...{
-    fentry: 'tracing',
-    fexit: 'tracing',
-    lsm: 'tracing',
-    tp_btf: 'tracing',
-    raw_tracepoint: 'raw_tracepoint',
-  },
-};
-
-/** Throws an error if a pinned link is not that of an attachment. Returns whether it is a perf event's. */
-function checkLink(kernel: Kernel, attachment: Attachment, link: Descriptor, path: string): boolean {
-  const { type, target } = linkInfo(kernel, link.fd, `the link pinned at ${path}`);
-  const wanted = LINK_KINDS[attachment.kind];
-  if (type !== wanted)
-    throw new PathError(path, `this link is of type ${type}; that of a ${attachment.kind} is ${wanted}`);
-  const symbol =
-    'tracepoint' in attachment
-      ? attachment.tracepoint
-      : 'symbol' in attachment
-        ? parseFunctionName(attachment.symbol).symbol
-        : undefined;
-  if (target !== undefined && symbol !== undefined && target !== symbol)
-    throw new PathError(path, `this link is attached to ${target}, not to ${symbol}`);
-  return type === 'perf_event';
 }
 
 /**

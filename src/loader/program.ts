@@ -5,14 +5,14 @@
  */
 import { reportAtCaller } from '../asm/error-position.ts';
 import type { ProgramSpec } from '../asm/program.ts';
-import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { Attr, allocateCopy, Command, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
-import { PathError } from './errors.ts';
+import { ProgramMismatchError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
-import { objectInfo, objectNameAt } from './object-info.ts';
+import { objectInfo } from './object-info.ts';
 import { kernelError } from './permission.ts';
 import { nothingPinned, openPin, pinObject } from './pin.ts';
+import { programDifferences } from './pinned-differences.ts';
 import type { Closeable } from './resources.ts';
 
 /**
@@ -116,17 +116,19 @@ export class Program implements Closeable {
    * Opens a program that is pinned at a path. The caller owns the program and closes it; it stays pinned.
    * `attach` can attach it where `spec` says.
    *
-   * The type and name of the program must be those of `spec`. The kernel does not report the function or
-   * tracepoint that it was written for.
-   * @throws {PathError} if the path is not the pin of such a program. @throws {NotPermittedError} @throws
-   * {KernelError}
+   * The type, name and instructions of the program must be those of `spec`, and its function for fentry,
+   * fexit, LSM and tp_btf programs (Linux 5.18). For the other types the kernel does not report the function
+   * or tracepoint that a program was written for.
+   * @throws {ProgramMismatchError} if the program differs from the spec. @throws {PathError} if the path is
+   * not the pin of a program. @throws {NotPermittedError} @throws {KernelError}
    */
   static open(kernel: Kernel, spec: ProgramSpec, path: string): Program {
     return reportAtCaller(() => {
       const pinned = openPin(kernel, path, 'program');
       if (!pinned) throw nothingPinned(path);
       try {
-        checkProgram(kernel, spec, pinned.fd, path);
+        const differences = programDifferences(kernel, spec, pinned.fd, `the program pinned at ${path}`);
+        if (differences.length > 0) throw new ProgramMismatchError(spec.name, path, differences);
         return new Program(kernel, spec, pinned);
       } catch (error) {
         pinned.close();
@@ -204,18 +206,4 @@ export class Program implements Closeable {
   [Symbol.dispose](): void {
     this.close();
   }
-}
-
-/** Throws an error if a pinned program has another type or name than a spec. */
-function checkProgram(kernel: Kernel, { name, attachment }: ProgramSpec, fd: number, path: string): void {
-  const [TYPE, NAME, size] = [0, 64, 80];
-  const { bytes, view } = objectInfo(kernel, fd, size, undefined, `the program pinned at ${path}`);
-  const [actual, wanted] = [view.getUint32(TYPE, true), PROGRAM_TYPES[attachment.kind].number];
-  const actualName = objectNameAt(bytes, NAME);
-  const kindOf = (type: number) =>
-    Object.entries(PROGRAM_TYPES).find(([, row]) => row.number === type)?.[0] ?? `type ${type}`;
-  if (actual !== wanted)
-    throw new PathError(path, `this program is a ${kindOf(actual)}, not a ${kindOf(wanted)} as '${name}'`);
-  if (actualName !== '' && actualName !== name.slice(0, 15))
-    throw new PathError(path, `this program is '${actualName}', not '${name}'`);
 }

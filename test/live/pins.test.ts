@@ -6,12 +6,19 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { assemble } from '../../src/asm/assemble.ts';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
-import { rawTracepoint } from '../../src/asm/hooks.ts';
+import { kprobe, rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
 import { chars, struct, u16, u32, u64 } from '../../src/asm/layout.ts';
 import { array, hash, MapType, perCpuHash } from '../../src/asm/map.ts';
 import { pinned } from '../../src/asm/pinned.ts';
+import type { Attachment, ProgramSpec } from '../../src/asm/program.ts';
+import { bloomFilter } from '../../src/asm/queue.ts';
 import { target } from '../../src/asm/target.ts';
-import { MapMismatchError, PathError } from '../../src/loader/errors.ts';
+import {
+  LinkMismatchError,
+  MapMismatchError,
+  PathError,
+  ProgramMismatchError,
+} from '../../src/loader/errors.ts';
 import { attach, Link } from '../../src/loader/link.ts';
 import { loadProgram } from '../../src/loader/load.ts';
 import { loadedBtfs, loadedLinks, loadedMaps } from '../../src/loader/loaded/objects.ts';
@@ -20,6 +27,7 @@ import { unpin } from '../../src/loader/pin.ts';
 import { Program } from '../../src/loader/program.ts';
 import { Session } from '../../src/loader/session.ts';
 import { needsRoot, suite } from '../harness.ts';
+import { isReleased } from './release.ts';
 import { here } from './tracer.ts';
 
 const test = suite('live/pins', { seconds: 30 });
@@ -160,6 +168,62 @@ test.skipIf(cannotPin, 'the errors of pins say what is wrong with the path', () 
 
 const exit = rawTracepoint('sys_enter', target(process.arch), (b) => b.exit(3));
 
+test.skipIf(
+  cannotPin || (!here.features.has({ mapType: 'bloom_filter' }) && 'this kernel has no bloom filters'),
+  'the hash functions of a pinned bloom filter are compared',
+  () => {
+    const seen = (hashes?: number) =>
+      bloomFilter('seen', { value: u32, maxEntries: 8, ...(hashes !== undefined && { hashes }) });
+    const map = BpfMap.create(here, seen(3));
+    map.pin(pin('seen'));
+    map.close();
+    BpfMap.open(here, seen(3), pin('seen')).close();
+    assert.throws(
+      () => BpfMap.open(here, seen(), pin('seen')),
+      /: extra is 3 in the kernel, and 0 in the spec; change the spec/,
+    );
+    unpin(here, pin('seen'));
+  },
+);
+
+test.skipIf(cannotPin, 'pinned links of functions are compared by their kind, function and program', () => {
+  type Change = readonly [{ readonly kind?: string; readonly symbol?: string }, RegExp];
+  const kinds: (readonly [ProgramSpec, readonly Change[]])[] = [];
+  const add = (spec: ProgramSpec, ...others: readonly Change[]) => kinds.push([spec, others]);
+  const on = target(process.arch, here.btf);
+  if (here.btf && here.features.has({ ability: 'tp_btf' }))
+    add(
+      tpBtf('sched_process_exit', on, (b) => b.exit()),
+      [
+        { kind: 'raw_tracepoint' },
+        /type is fentry\/fexit\/tp_btf in the kernel, and raw_tracepoint in the spec \(of its program\)/,
+      ],
+    );
+  if (here.kprobePmu !== undefined && here.features.has({ attachType: 'perf_event' }))
+    add(
+      kprobe('do_nanosleep', on, (b) => b.exit()),
+      [{ symbol: 'do_exit' }, /target is do_nanosleep in the kernel, and do_exit in the spec/],
+      [{ kind: 'kretprobe' }, /kind of event is kprobe in the kernel, and kretprobe in the spec/],
+      [{ symbol: 'do_nanosleep+16' }, /offset in the function is 0 in the kernel, and 16 in the spec/],
+    );
+  for (const [spec, others] of kinds) {
+    const program = loadProgram(here, spec, assemble(spec.instructions), new Map());
+    const link = attach(here, program);
+    try {
+      link.pin(pin('traced'));
+      Link.open(here, spec, pin('traced')).close();
+      for (const [change, says] of isReleased('6.6') || spec.attachment.kind === 'tp_btf' ? others : []) {
+        const attachment = { ...spec.attachment, ...change } as Attachment;
+        assert.throws(() => Link.open(here, { ...spec, attachment }, pin('traced')), says);
+      }
+    } finally {
+      unpin(here, pin('traced'));
+      link.close();
+      program.close();
+    }
+  }
+});
+
 test.skipIf(cannotPin, 'a session creates and pins a map, and the next session continues with it', () => {
   const counts = pinned(
     hash('counts', { key: u32, value: u64, maxEntries: 8, entries: [[1, 10n]] }),
@@ -195,12 +259,20 @@ test.skipIf(cannotPin, 'a pinned program runs without its process, and is checke
   const renamed = { ...exit, name: 'another' };
   assert.throws(
     () => Program.open(here, renamed, pin('exit')),
-    /exit: this program is 'sys_enter', not 'another'/,
+    /the program pinned at .*exit is not that of the spec 'another': name is sys_enter in the kernel, and another in the spec; change the spec, or remove the pin \(unpin\), load the program and pin it again/,
   );
   const kprobe = { ...exit, attachment: { kind: 'kprobe', symbol: 'x' } } as const;
   assert.throws(
     () => Program.open(here, kprobe, pin('exit')),
-    /exit: this program is a raw_tracepoint, not a kprobe/,
+    (error: unknown) =>
+      error instanceof ProgramMismatchError &&
+      error.differences[0] ===
+        'type is raw_tracepoint in the kernel, and kprobe/kretprobe/kprobe_multi/kretprobe_multi in the spec',
+  );
+  const changed = rawTracepoint('sys_enter', target(process.arch), (b) => b.exit(4));
+  assert.throws(
+    () => Program.open(here, changed, pin('exit')),
+    /is not that of the spec 'sys_enter': tag of its instructions is [0-9a-f]{16} in the kernel, and [0-9a-f]{16} in the spec/,
   );
   assert.throws(() => Program.open(here, exit, pin('gone')), /gone: nothing is pinned here/);
   unpin(here, pin('exit'));
@@ -233,7 +305,19 @@ test.skipIf(cannotPin, 'a pinned link keeps its program attached until the pin i
     const other = { ...on, attachment: { kind: 'raw_tracepoint', tracepoint: 'sys_exit' } } as const;
     assert.throws(
       () => Link.open(here, other, pin('link')),
-      /link: this link is attached to sys_enter, not to sys_exit/,
+      (error: unknown) =>
+        error instanceof LinkMismatchError &&
+        error.differences.join() === 'target is sys_enter in the kernel, and sys_exit in the spec',
+    );
+    const kprobe = { ...on, attachment: { kind: 'kprobe', symbol: 'x' } } as const;
+    assert.throws(
+      () => Link.open(here, kprobe, pin('link')),
+      /the link pinned at .*link is not that of the spec 'sys_enter': type is raw_tracepoint in the kernel, and perf_event in the spec; change the spec, or remove the pin/,
+    );
+    const changed = rawTracepoint('sys_enter', target(process.arch), (b) => b.count(count, 0));
+    assert.throws(
+      () => Link.open(here, changed, pin('link')),
+      /tag of its instructions is .* \(of its program\); change the spec/,
     );
     const listed = [...loadedLinks(here)].filter(({ target: name }) => name === 'sys_enter');
     assert.ok(listed.some(({ type }) => type === 'raw_tracepoint'));
@@ -259,7 +343,7 @@ test.skipIf(needsRoot, 'the maps of all processes are listed', () => {
   try {
     const found = [...loadedMaps(here)].filter(({ name }) => name === 'listed_map');
     assert.is(found.length, 1);
-    const { id, btfId, keyType, valueType, ...rest } = found[0] as (typeof found)[number];
+    const { id, btfId, keyType, valueType, extra = 0, ...rest } = found[0] as (typeof found)[number];
     assert.equal(rest, {
       name: 'listed_map',
       type: MapType.hash,
@@ -268,6 +352,7 @@ test.skipIf(needsRoot, 'the maps of all processes are listed', () => {
       maxEntries: 64,
       flags: 0,
     });
+    assert.is(extra, 0);
     assert.ok(id > 0 && btfId > 0 && keyType > 0 && valueType > 0);
     const own = [...loadedBtfs(here)].find((btf) => btf.id === btfId);
     assert.is(own?.isKernel, false);

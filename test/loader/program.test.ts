@@ -1,5 +1,8 @@
+import { createHash } from 'node:crypto';
 import * as assert from 'uvu/assert';
+import { exit, mov } from '../../src/asm/constructors.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
+import { r0 } from '../../src/asm/registers.ts';
 import { Errno } from '../../src/loader/errno.ts';
 import { KernelError, NotPermittedError } from '../../src/loader/errors.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
@@ -15,6 +18,8 @@ const INFO = 15;
 const ENABLE_STATS = 32;
 /** `BPF_PROG_TYPE_RAW_TRACEPOINT`. */
 const RAW_TRACEPOINT = 17;
+/** r0 = 0; exit */
+const CODE = Uint8Array.of(0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0);
 const spec: ProgramSpec = {
   name: 'on_switch',
   attachment: { kind: 'raw_tracepoint', tracepoint: 'sched_switch' },
@@ -66,6 +71,7 @@ test('run passes the context and returns the result', () => {
 test('a pinned program is opened by one descriptor, which a worker thread adopts once', () => {
   const fake = new FakeSyscalls();
   const adopted: number[] = [];
+  let tag = 'a04f5eef06a7f555'; // as bpftool shows it for r0 = 0; exit
   fake.adopt = (fd) => {
     adopted.push(fd);
     return fd + 100;
@@ -74,14 +80,25 @@ test('a pinned program is opened by one descriptor, which a worker thread adopts
   fake.answers.set(INFO, (attr) => {
     const bytes = fake.at(attr.getBigUint64(8, true));
     new DataView(bytes.buffer).setUint32(0, RAW_TRACEPOINT, true);
+    bytes.set(Buffer.from(tag, 'hex'), 8);
     bytes.set(Buffer.from('on_switch\0'), 64);
     return 0;
   });
-  const program = Program.open(new Kernel(fake), spec, '/sys/fs/bpf/on_switch');
+  const exits = { ...spec, instructions: [mov(r0, 0), exit()] };
+  const open = () => Program.open(new Kernel(fake), exits, '/sys/fs/bpf/on_switch');
+  const program = open();
   assert.equal(adopted, [30]);
   assert.is(program.fd, 130);
   program.close();
   assert.throws(() => program.fd, /after it was closed/);
+  // As newer kernels give it.
+  tag = createHash('sha256').update(CODE).digest('hex').slice(0, 16);
+  open().close();
+  tag = '0123456789abcdef';
+  assert.throws(
+    open,
+    /tag of its instructions is 0123456789abcdef in the kernel, and a04f5eef06a7f555 in the spec/,
+  );
 });
 
 test('runs are measured until the descriptor is closed', () => {

@@ -35,17 +35,21 @@ export interface LoadedMap {
   readonly btfId: number;
   readonly keyType: number;
   readonly valueType: number;
+  /**
+   * `map_extra` of map creation, such as the hash functions of a bloom filter; undefined before Linux 5.16.
+   */
+  readonly extra: number | undefined;
 }
 
 /** Offsets into `struct bpf_map_info`. */
 const At = {
   ...{ type: 0, id: 4, keySize: 8, valueSize: 12, maxEntries: 16, flags: 20, name: 24 },
-  ...{ btfId: 64, keyType: 68, valueType: 72, size: 80 },
+  ...{ btfId: 64, keyType: 68, valueType: 72, extra: 80, size: 88 },
 } as const;
 
 /** Reads the information about a map. @throws {KernelError} */
 export function mapInfo(kernel: Kernel, fd: number, object: string): LoadedMap {
-  const { bytes, view } = objectInfo(kernel, fd, At.size, undefined, object);
+  const { bytes, view, known } = objectInfo(kernel, fd, At.size, undefined, object);
   const u32 = (at: number): number => view.getUint32(at, true);
   return {
     id: u32(At.id),
@@ -58,5 +62,6 @@ export function mapInfo(kernel: Kernel, fd: number, object: string): LoadedMap {
     btfId: u32(At.btfId),
     keyType: u32(At.keyType),
     valueType: u32(At.valueType),
+    extra: known < At.size ? undefined : Number(view.getBigUint64(At.extra, true)),
   };
 }

@@ -31,7 +31,7 @@ export interface LoadedLink {
   readonly type: string;
   /** The id of the attached program. */
   readonly programId: number;
-  /** The name of a raw tracepoint, or of the function of a kprobe (Linux 6.6). */
+  /** The name of a raw tracepoint, or of the function or tracepoint of a perf event (Linux 6.6). */
   readonly target?: string;
 }
 
@@ -166,18 +166,19 @@ const At = {
   ...{ type: 0, id: 4, program: 8, tracepoint: 16, tracepointLength: 24 },
   ...{ perfType: 16, symbol: 24, symbolLength: 32, size: 56 },
 } as const;
-const [KPROBE, KRETPROBE] = [3, 4];
+/** Those whose name is at `symbol`: kprobe, kretprobe and tracepoint. */
+const NAMED: ReadonlySet<number> = new Set([3, 4, 5]);
 
 /** Reads the information about a link. @throws {KernelError} */
 export function linkInfo(kernel: Kernel, fd: number, object: string): LoadedLink {
   const { view } = objectInfo(kernel, fd, At.size, undefined, object);
   const number = view.getUint32(At.type, true);
   const type = LINK_TYPES[number] ?? `type ${number}`;
-  const kprobe = [KPROBE, KRETPROBE].includes(view.getUint32(At.perfType, true));
+  const isNamed = NAMED.has(view.getUint32(At.perfType, true));
   const target =
     type === 'raw_tracepoint'
       ? nameOf(kernel, fd, object, At.tracepoint, At.tracepointLength)
-      : type === 'perf_event' && kprobe
+      : type === 'perf_event' && isNamed
         ? nameOf(kernel, fd, object, At.symbol, At.symbolLength)
         : '';
   return {

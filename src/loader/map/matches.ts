@@ -14,8 +14,8 @@ import { entriesOf, sizesOf } from './create.ts';
 const OF_DESCRIPTOR = BPF_F_RDONLY | BPF_F_WRONLY;
 
 /**
- * Throws an error that names each difference between a map and a spec: type, sizes, flags, and the fields of
- * keys and values if the map has BTF.
+ * Throws an error that names each difference between a map and a spec: type, sizes, flags, `extra`, and the
+ * fields of keys and values if the map has BTF.
  * @throws {MapMismatchError} @throws {KernelError}
  */
 export function checkMatches(kernel: Kernel, spec: MapSpec, fd: number, where: string): void {
@@ -30,6 +30,7 @@ export function checkMatches(kernel: Kernel, spec: MapSpec, fd: number, where: s
   compare('type', typeName(info.type), typeName(spec.type));
   compare('maxEntries', info.maxEntries, entriesOf(kernel, spec));
   compare('flags', hex(info.flags), hex(spec.flags));
+  if (info.extra !== undefined) compare('extra', info.extra, spec.extra ?? 0);
   const bytes = info.btfId === 0 ? undefined : readBtfBytes(kernel, info.btfId);
   const types = bytes && new BtfReader(bytes);
   for (const [name, size, wanted, schema, type] of [
