@@ -14,7 +14,7 @@ export interface NoKey extends TSchema {
   static: never;
 }
 
-const noKey = { ctype: 'none' } as unknown as NoKey;
+export const NO_KEY = { ctype: 'none' } as unknown as NoKey;
 
 /** A queue or a stack: see `queue` and `stack`. */
 export interface QueueSpec<V extends TSchema = TSchema> extends MapSpec<NoKey, V> {
@@ -58,7 +58,7 @@ interface QueueDefinition<V extends TSchema> {
  * ```
  */
 export function queue<V extends TSchema>(name: string, definition: QueueDefinition<V>): QueueSpec<V> {
-  return { ...spec(name, MapType.queue, { ...definition, key: noKey }), type: MapType.queue };
+  return { ...spec(name, MapType.queue, { ...definition, key: NO_KEY }), type: MapType.queue };
 }
 
 /**
@@ -76,7 +76,7 @@ export function queue<V extends TSchema>(name: string, definition: QueueDefiniti
  * ```
  */
 export function stack<V extends TSchema>(name: string, definition: QueueDefinition<V>): QueueSpec<V> {
-  return { ...spec(name, MapType.stack, { ...definition, key: noKey }), type: MapType.stack };
+  return { ...spec(name, MapType.stack, { ...definition, key: NO_KEY }), type: MapType.stack };
 }
 
 /**
@@ -108,6 +108,6 @@ export function bloomFilter<V extends TSchema>(
     throw withSourcePosition(
       new RangeError(`map ${name}: a bloom filter has 1 to 15 hash functions, not ${hashes}`),
     );
-  const made = spec(name, MapType.bloomFilter, { ...definition, key: noKey });
+  const made = spec(name, MapType.bloomFilter, { ...definition, key: NO_KEY });
   return { ...made, type: MapType.bloomFilter, ...(hashes !== undefined && { extra: hashes }) };
 }

@@ -18,10 +18,13 @@ import type { Instruction, Item } from '../../src/asm/instruction.ts';
 import { allForms } from '../../src/asm/isa.ts';
 import { isJumpTable } from '../../src/asm/jump-table.ts';
 import { bytes, layoutOf, u32, u64 } from '../../src/asm/layout.ts';
+import { cgrpStorage, inodeStorage, skStorage, taskStorage } from '../../src/asm/local-storage.ts';
 import { hash, type MapSpec, MapType, type ProgramArraySpec } from '../../src/asm/map.ts';
 import { hashOfMaps, isMapOfMaps } from '../../src/asm/map-of-maps.ts';
 import { locate } from '../../src/asm/position.ts';
+import { bloomFilter, queue, stack } from '../../src/asm/queue.ts';
 import { r0, r1 } from '../../src/asm/registers.ts';
+import { stackTrace } from '../../src/asm/stack-trace.ts';
 import { piecesOf } from '../../src/asm/text/grammar.ts';
 import { mapLine } from '../../src/asm/text/map-line.ts';
 import { parseProgram, TextError } from '../../src/asm/text/parse.ts';
@@ -278,6 +281,49 @@ test('the printed line of any map parses back', () => {
   );
 });
 
+test('maps without keys, of stacks and of storages are declared in the format of the listing', () => {
+  const lines = [
+    'map jobs: queue, key 0 bytes, value 24 bytes, 8 entries',
+    'map recent: stack, key 0 bytes, value 4 bytes, 1 entry',
+    'map seen: bloomFilter, key 0 bytes, value 8 bytes, 1000 entries',
+    'map few: bloomFilter, key 0 bytes, value 8 bytes, 1000 entries, flags 0x40, 3 hash functions',
+    'map stacks: stackTrace, key 4 bytes, value 1016 bytes, 64 entries',
+    ...['taskStorage', 'skStorage', 'cgrpStorage', 'inodeStorage'].map(
+      (kind, index) => `map store${index}: ${kind}, key 4 bytes, value 8 bytes, 0 entries, flags 0x1`,
+    ),
+  ];
+  const value = u64;
+  const made = [
+    queue('jobs', { value: bytes(24), maxEntries: 8 }),
+    stack('recent', { value: u32, maxEntries: 1 }),
+    bloomFilter('seen', { value, maxEntries: 1000 }),
+    bloomFilter('few', { value, maxEntries: 1000, flags: 0x40, hashes: 3 }),
+    stackTrace('stacks', { maxEntries: 64 }),
+    taskStorage('store0', { value }),
+    skStorage('store1', { value }),
+    cgrpStorage('store2', { value }),
+    inodeStorage('store3', { value }),
+  ];
+  assert.equal(
+    made.map((map) => mapLine(map)),
+    lines,
+  );
+  const parsed = parseProgram(lines.join('\n')).maps;
+  assert.equal(
+    parsed.map((map) => mapLine(map)),
+    lines,
+  );
+  const shape = ({ type, key, value, maxEntries, flags, extra }: MapSpec) => [
+    type,
+    layoutOf(key).size,
+    layoutOf(value).size,
+    maxEntries,
+    flags,
+    extra,
+  ];
+  assert.equal(parsed.map(shape), made.map(shape));
+});
+
 test('instructions of a file have its lines, also in assembler errors', () => {
   const { items } = parseProgram('r0 = 0\n  goto nowhere\nexit', '/tmp/a.bpf');
   assert.equal(locate((items[1] as Instruction).position), { file: '/tmp/a.bpf', line: 2, column: 3 });
@@ -326,11 +372,24 @@ const REFUSED: readonly [text: string, message: string][] = [
     'map a: ringBuffer, key 4 bytes, value 4 bytes, 1 entry',
     "text:1:8: a ring buffer has no keys and values: expected 'map NAME: ringBuffer, N bytes'",
   ],
+  ['map a: queue, key 4 bytes, value 4 bytes, 1 entry', 'text:1:19: the key of queue has 0 bytes, not 4'],
+  [
+    'map a: hash, key 0 bytes, value 4 bytes, 1 entry',
+    'text:1:18: the size of 0 bytes is not between 1 and 65535',
+  ],
+  [
+    'map a: hash, key 4 bytes, value 4 bytes, 1 entry, 3 hash functions',
+    'text:1:51: hash has no hash functions; only bloomFilter has',
+  ],
+  [
+    'map a: bloomFilter, key 0 bytes, value 4 bytes, 1 entry, 16 hash functions',
+    'text:1:58: a bloom filter has 1 to 15 hash functions, not 16',
+  ],
   ['map a: ringBuffer, 4294967296 bytes', 'text:1:20: 4294967296 bytes is not between 1 and 2^32-1'],
   ['map a: array, key 8 bytes, value 8 bytes, 1 entry', 'text:1:19: the key of array has 4 bytes, not 8'],
   [
     'map a: hash, key 8 bytes, value 8 bytes, 1 entry, flag 1',
-    "text:1:51: expected 'flags 0xN', 'inner map NAME' or 'labels NAME, NAME', in this order",
+    "text:1:51: expected 'flags 0xN', 'N hash functions', 'inner map NAME' or 'labels NAME, NAME', in this order",
   ],
   [
     'map a: arrayOfMaps, key 4 bytes, value 4 bytes, 1 entry',

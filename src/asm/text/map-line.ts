@@ -4,6 +4,7 @@
  *     map attempts: hash, key 8 bytes, value 16 bytes, 1024 entries
  *     map shards: arrayOfMaps, key 4 bytes, value 4 bytes, 4 entries, inner map attempts
  *     map events: ringBuffer, 262144 bytes
+ *     map seen: bloomFilter, key 0 bytes, value 4 bytes, 1000 entries, 3 hash functions
  *     map sizes: instructionArray, key 4 bytes, value 16 bytes, 2 entries, labels small, large
  */
 import { messageWithoutPosition } from '../error-position.ts';
@@ -14,6 +15,7 @@ import { type MapSpec, MapType, mapTypeName, programArray } from '../map.ts';
 import { arrayOfMaps, hashOfMaps, isMapOfMaps } from '../map-of-maps.ts';
 import { nearest } from '../nearest.ts';
 import { brief, quoted } from '../printable.ts';
+import { NO_KEY } from '../queue.ts';
 
 /** A map declaration. */
 export interface Declaration {
@@ -43,6 +45,7 @@ export function mapLine(map: MapSpec, within = ''): string {
     `value ${layoutOf(value).size} bytes`,
     entries,
     ...(flags === 0 ? [] : [`flags 0x${flags.toString(16)}`]),
+    ...(map.extra === undefined ? [] : [`${map.extra} hash functions`]),
     ...(isMapOfMaps(map) ? [`inner map ${map.inner.name}`] : []),
     ...(isJumpTable(map)
       ? [`labels ${map.labels.map((label) => shownLabel(within + label)).join(', ')}`]
@@ -57,7 +60,7 @@ const COMMON =
 const RING_BUFFER = /^\s*map\s+(?<name>[A-Za-z0-9_.]+)\s*:\s*ringBuffer\s*,\s*(?<bytes>\d+)\s+bytes$/d;
 /** The part that only some maps have. */
 const REST =
-  /^(?:\s*,\s*flags\s+(?<flags>0x[0-9a-fA-F]{1,8}|\d{1,9}))?(?:\s*,\s*inner\s+map\s+(?<inner>[\w.]+))?(?:\s*,\s*labels\s+(?<labels>\S.*))?$/d;
+  /^(?:\s*,\s*flags\s+(?<flags>0x[0-9a-fA-F]{1,8}|\d{1,9}))?(?:\s*,\s*(?<hashes>\d{1,9})\s+hash\s+functions?)?(?:\s*,\s*inner\s+map\s+(?<inner>[\w.]+))?(?:\s*,\s*labels\s+(?<labels>\S.*))?$/d;
 const LABEL = /^[A-Za-z_.$][\w.$]*$/;
 /** The maximum number of entries of a jump table in a text. */
 const MAX_LABELS = 65_536;
@@ -72,6 +75,10 @@ const SIZES: Partial<Record<keyof typeof MapType, { readonly key?: number; reado
   arrayOfMaps: { key: 4, value: 4 },
   hashOfMaps: { value: 4 },
   instructionArray: { key: 4, value: 16 },
+  stackTrace: { key: 4 },
+  ...{ queue: { key: 0 }, stack: { key: 0 }, bloomFilter: { key: 0 } },
+  ...{ taskStorage: { key: 4 }, skStorage: { key: 4 } },
+  ...{ inodeStorage: { key: 4 }, cgrpStorage: { key: 4 } },
 };
 
 /** Parses the line of a map, ignoring blanks at its end. `maps` finds an earlier map by its name. */
@@ -101,11 +108,16 @@ export function readMap(
     const wanted = SIZES[kind]?.[part];
     if (wanted !== undefined && number !== wanted)
       return refuse(`the ${part} of ${kind} has ${wanted} bytes, not ${brief(digits)}`, at(part));
-    return number >= 1 && number <= 0xffff
+    return number >= (wanted ?? 1) && number <= 0xffff
       ? number
       : refuse(`the size of ${brief(digits)} bytes is not between 1 and 65535`, at(part));
   };
-  const sizes = { key: bytes(size('key')), value: bytes(size('value')), maxEntries: Number(entries) };
+  const keyBytes = size('key');
+  const sizes = {
+    key: keyBytes === 0 ? NO_KEY : bytes(keyBytes),
+    value: bytes(size('value')),
+    maxEntries: Number(entries),
+  };
   if (sizes.maxEntries > 0xffff_ffff)
     return refuse(`${brief(entries)} entries exceed the maximum of 2^32-1`, at('entries'));
 
@@ -113,7 +125,7 @@ export function readMap(
     return refuse(`${entries} entries exceed the maximum of ${MAX_LABELS} for a jump table`, at('entries'));
 
   const further = readRest(kind, rest, at('rest'), maps, refuse);
-  const { flags = 0, inner, labels } = further;
+  const { flags = 0, hashes, inner, labels } = further;
   const count = labels === undefined ? 0 : countOf(labels.text);
   if (kind === 'instructionArray' && count !== sizes.maxEntries)
     return refuse(
@@ -123,7 +135,11 @@ export function readMap(
   const { names, places } = readLabels(labels, refuse);
   try {
     return {
-      map: { ...make(kind, name, sizes, inner, names), flags },
+      map: {
+        ...make(kind, name, sizes, inner, names),
+        flags,
+        ...(hashes !== undefined && { extra: hashes }),
+      },
       at: at('name'),
       labelsAt: places,
     };
@@ -160,6 +176,8 @@ function unknownKind(kind: string): string {
 /** The part behind the number of entries. */
 interface Rest {
   readonly flags?: number;
+  /** The number of hash functions. */
+  readonly hashes?: number;
   readonly inner?: MapSpec;
   /** The text after `labels`, and its column. */
   readonly labels?: { readonly text: string; readonly at: number };
@@ -175,9 +193,12 @@ function readRest(
   const found = REST.exec(rest);
   if (found === null) {
     const at = start + rest.search(/[^\s,]|$/);
-    return refuse("expected 'flags 0xN', 'inner map NAME' or 'labels NAME, NAME', in this order", at);
+    return refuse(
+      "expected 'flags 0xN', 'N hash functions', 'inner map NAME' or 'labels NAME, NAME', in this order",
+      at,
+    );
   }
-  const { flags, inner, labels } = found.groups ?? {};
+  const { flags, hashes, inner, labels } = found.groups ?? {};
   const at = (group: string): number => start + (found.indices?.groups?.[group]?.[0] ?? rest.length);
   const ofMaps = kind === 'arrayOfMaps' || kind === 'hashOfMaps';
   if (ofMaps && inner === undefined)
@@ -191,8 +212,13 @@ function readRest(
     return refuse(`${kind} needs labels: add ', labels NAME, NAME'`, at('labels'));
   if (kind !== 'instructionArray' && labels !== undefined)
     return refuse(`${kind} cannot have labels; only instructionArray can`, at('labels'));
+  if (hashes !== undefined && kind !== 'bloomFilter')
+    return refuse(`${kind} has no hash functions; only bloomFilter has`, at('hashes'));
+  if (hashes !== undefined && !(Number(hashes) >= 1 && Number(hashes) <= 15))
+    return refuse(`a bloom filter has 1 to 15 hash functions, not ${brief(hashes)}`, at('hashes'));
   return {
     ...(flags !== undefined && { flags: Number(flags) }),
+    ...(hashes !== undefined && { hashes: Number(hashes) }),
     ...(inner !== undefined && { inner: innerMap(inner, at('inner'), maps, refuse) }),
     ...(labels !== undefined && { labels: { text: labels, at: at('labels') } }),
   };
