@@ -32,4 +32,11 @@ export { disassemble, instructionText } from './asm/disassemble.ts';
 export { type Parsed, parseProgram, TextError } from './asm/text/parse.ts';
 export { ElfError, type ObjectInstruction, type ProgramSection, programSections } from './asm/elf.ts';
 export { type LineTable, type Locate, type Location, locate, type Position } from './asm/position.ts';
+export {
+  assembleClassic,
+  BPF_JUMP,
+  BPF_STMT,
+  Classic,
+  type ClassicInstruction,
+} from './asm/classic.ts';
 export { type JumpTableSpec, jumpTable, jumpThrough } from './asm/jump-table.ts';
