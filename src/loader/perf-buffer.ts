@@ -97,8 +97,9 @@ export class PerfBuffer implements Closeable {
   static open(kernel: Kernel, map: BpfMap, options: PerfBufferOptions): PerfBuffer {
     checkOptions(options, kernel.pageSize);
     const order = new TimeOrder();
-    const { pagesPerCpu: pages, timestamp } = options;
-    const settings = { pages, timestamp, order, wakeup: ringWakeup(options, kernel.pageSize) };
+    const { pagesPerCpu: pages, timestamp, wakeup = 'adaptive' } = options;
+    const adaptive = wakeup === 'adaptive';
+    const settings = { pages, timestamp, order, adaptive, wakeup: ringWakeup(options, kernel.pageSize) };
     const openRing = (cpu: number) => openCpuRing(kernel, map, cpu, settings);
     const watch = new CpuWatch(kernel);
     return allOrNothing((resources) => {

@@ -35,6 +35,8 @@ export type RingWakeup = { readonly events: number } | { readonly watermarkBytes
 export interface RingSettings {
   readonly pages: number;
   readonly wakeup: RingWakeup;
+  /** Whether the ring can change to batched wake-ups. */
+  readonly adaptive: boolean;
   /** The offset of the time in samples. Without it, the kernel adds a time. */
   readonly timestamp?: number;
   readonly order: TimeOrder;
@@ -48,18 +50,17 @@ export class CpuRing implements Closeable {
   readonly pace = new Pace();
   readonly #kernel: Kernel;
   readonly #map: BpfMap;
-  readonly #settings: RingSettings;
   readonly #descriptor: Descriptor;
   readonly #mapping: ArrayBuffer;
-  /** The event with batched wake-ups, opened when it is needed; null if the kernel refuses it. */
-  #batching: Descriptor | null | undefined;
+  /** The event with batched wake-ups. */
+  #batching: Descriptor | undefined;
   #isBatching = false;
   #poll: Poll | undefined;
   /** The lost samples that `finish` has reported. */
   #lostLast = 0;
   #closed = false;
 
-  /** Takes ownership of the descriptor and the mapping. */
+  /** Takes ownership of the descriptors and the mapping. */
   constructor(
     kernel: Kernel,
     map: BpfMap,
@@ -67,14 +68,15 @@ export class CpuRing implements Closeable {
     settings: RingSettings,
     descriptor: Descriptor,
     mapping: ArrayBuffer,
+    batching: Descriptor | undefined,
   ) {
     this.cpu = cpu;
     this.records = new PerfRing(mapping, cpu, sampleLayout(settings.timestamp), settings.order);
     this.#kernel = kernel;
     this.#map = map;
-    this.#settings = settings;
     this.#descriptor = descriptor;
     this.#mapping = mapping;
+    this.#batching = batching;
   }
 
   /** Whether the kernel wakes the reader for each quarter of the ring, instead of as it was opened. */
@@ -84,36 +86,22 @@ export class CpuRing implements Closeable {
 
   /**
    * Switches between wake-ups for each quarter of the ring, and wake-ups as the ring was opened. The map then
-   * holds another event, which writes to the same ring. If the kernel refuses it, the wake-ups stay as they
-   * are.
+   * holds another event, which writes to the same ring. If the kernel has refused that event, or refuses it
+   * now, the wake-ups stay as they are.
    */
   batchWakeups(batched: boolean): void {
     if (batched === this.#isBatching) return;
-    const event = batched ? this.#batchingEvent() : this.#descriptor;
+    const event = batched ? this.#batching : this.#descriptor;
     if (!event) return;
     try {
       this.#map.update(this.cpu, event.fd);
       this.#isBatching = batched;
     } catch {
       // The other event still writes to the ring.
-      if (batched) this.#refuseBatching();
+      if (!batched) return;
+      event.close();
+      this.#batching = undefined;
     }
-  }
-
-  #batchingEvent(): Descriptor | undefined {
-    if (this.#batching !== undefined) return this.#batching ?? undefined;
-    const { syscalls } = this.#kernel;
-    const wakeup = { watermarkBytes: (this.#settings.pages * this.#kernel.pageSize) / 4 };
-    const fd = openEvent(this.#kernel, this.cpu, { ...this.#settings, wakeup });
-    this.#batching = fd < 0 ? null : new Descriptor(syscalls, fd, `the second event of CPU ${this.cpu}`);
-    if (this.#batching && syscalls.ioctl(this.#batching.fd, IOC_SET_OUTPUT, this.#descriptor.fd) < 0)
-      this.#refuseBatching();
-    return this.#batching ?? undefined;
-  }
-
-  #refuseBatching(): void {
-    this.#batching?.close();
-    this.#batching = null;
   }
 
   /**
@@ -205,13 +193,35 @@ export function openCpuRing(
     const descriptor = resources.add(new Descriptor(kernel.syscalls, fd, `the perf ring of CPU ${cpu}`));
     const mapping = mapRing(kernel, descriptor.fd, cpu, settings.pages);
     resources.add({ close: () => kernel.syscalls.munmap(mapping) });
-    const ring = new CpuRing(kernel, map, cpu, settings, descriptor, mapping);
+    const batching = settings.adaptive ? openBatching(kernel, cpu, settings, descriptor) : undefined;
+    if (batching) resources.add(batching);
+    const ring = new CpuRing(kernel, map, cpu, settings, descriptor, mapping, batching);
     map.update(cpu, descriptor.fd);
     const enabled = kernel.syscalls.ioctl(descriptor.fd, IOC_ENABLE, 0);
     if (enabled < 0)
       throw kernelError(kernel, { syscall: 'ioctl(PERF_EVENT_IOC_ENABLE)', errno: -enabled, tried });
     return ring;
   });
+}
+
+/**
+ * Opens a second event that writes to the ring of the first, and wakes the reader for each quarter of it. It
+ * is opened with the ring, and not at the first burst, because the process may have dropped its privileges by
+ * then. Returns undefined if the kernel refuses it.
+ */
+function openBatching(
+  kernel: Kernel,
+  cpu: number,
+  settings: RingSettings,
+  ring: Descriptor,
+): Descriptor | undefined {
+  const wakeup = { watermarkBytes: (settings.pages * kernel.pageSize) / 4 };
+  const fd = openEvent(kernel, cpu, { ...settings, wakeup });
+  if (fd < 0) return undefined;
+  const event = new Descriptor(kernel.syscalls, fd, `the second event of CPU ${cpu}`);
+  if (kernel.syscalls.ioctl(event.fd, IOC_SET_OUTPUT, ring.fd) === 0) return event;
+  event.close();
+  return undefined;
 }
 
 function openEvent(kernel: Kernel, cpu: number, { wakeup, timestamp }: RingSettings): number {
