@@ -155,6 +155,12 @@ export type { CpuChange, PerfBufferOptions, Wakeup } from './loader/perf-buffer/
 export { RingBuffer, type RingBufferOptions } from './loader/ring-buffer.ts';
 export type { RingSampleHandler } from './loader/ring-buffer/ring.ts';
 export type { LostHandler, SampleHandler } from './loader/perf-buffer/perf-ring.ts';
+export {
+  type CapabilityName,
+  type DroppedPrivileges,
+  dropPrivileges,
+  type KeptCapability,
+} from './loader/privileges.ts';
 export { openCgroup } from './loader/cgroup.ts';
 export { duplicateDescriptor, openProcess } from './loader/process.ts';
 export type { Closeable } from './loader/resources.ts';

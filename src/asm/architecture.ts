@@ -9,7 +9,9 @@ export interface Architecture {
   /** The name, as in `process.arch`. */
   readonly name: ArchitectureName;
   /** The numbers of the system calls that the loader needs. */
-  readonly syscalls: { readonly bpf: number; readonly perfEventOpen: number };
+  readonly syscalls: { readonly bpf: number; readonly perfEventOpen: number; readonly seccomp: number };
+  /** The number that seccomp filters see (`AUDIT_ARCH_*`, include/uapi/linux/audit.h). */
+  readonly audit: number;
   /** The offsets of the arguments of a kernel function at its entry. */
   readonly kprobeArguments: readonly number[];
   /** The offsets of the arguments of a system call in the registers of its caller. */
@@ -31,7 +33,8 @@ export type ArchitectureName = 'x64' | 'arm64';
  */
 const x64: Architecture = {
   name: 'x64',
-  syscalls: { bpf: 321, perfEventOpen: 298 },
+  syscalls: { bpf: 321, perfEventOpen: 298, seccomp: 317 },
+  audit: 0xc000_003e,
   kprobeArguments: [112, 104, 96, 88, 72, 64], // rdi, rsi, rdx, rcx, r8, r9
   systemCallArguments: [112, 104, 96, 56, 72, 64], // the same, but r10 as the fourth
   kprobeReturn: 80, // rax
@@ -45,7 +48,8 @@ const x64: Architecture = {
  */
 const arm64: Architecture = {
   name: 'arm64',
-  syscalls: { bpf: 280, perfEventOpen: 241 },
+  syscalls: { bpf: 280, perfEventOpen: 241, seccomp: 277 },
+  audit: 0xc000_00b7,
   kprobeArguments: [0, 8, 16, 24, 32, 40, 48, 56], // regs[0] to regs[7]
   systemCallArguments: [0, 8, 16, 24, 32, 40], // regs[0] to regs[5]
   kprobeReturn: 0, // regs[0]

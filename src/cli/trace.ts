@@ -22,6 +22,7 @@ import { type Counts, countResult, printSummary } from './summary.ts';
 import { errorLine } from './text.ts';
 import { traceTarget } from './trace/btf.ts';
 import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/losses.ts';
+import { messageWithRemedy, reducePrivileges } from './trace/privileges.ts';
 import { describeBlindSpot, type Failure, type Programs, withFirstProbe } from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
 
@@ -124,7 +125,7 @@ async function traceInto(
         onLost(events) {
           losses.events += events;
         },
-        onError: report,
+        onError: (error) => report(error, options),
         onCpus(change) {
           for (const text of cpuChanges(change)) warn(text);
         },
@@ -160,6 +161,8 @@ async function traceInto(
       }
       recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
     }
+    const privileges = reducePrivileges(options, kernel, programs);
+    if (options.verbose) listingOutput(options, output)(`${privileges.join('\n')}\n\n`);
     printer.header();
     if (options.durationMs !== undefined) timer = setTimeout(() => end(), options.durationMs);
     for (const record of early ?? []) {
@@ -291,7 +294,7 @@ function lineTable(): LineTable | undefined {
  * Reports an error that tracing survives, such as a CPU that comes online but gets no buffer. Throws any
  * other error.
  */
-function report(error: unknown): void {
+function report(error: unknown, options: Options): void {
   if (!(error instanceof CorruptRingError || error instanceof KernelError)) throw error;
-  warn(error.message);
+  warn(messageWithRemedy(error, options));
 }

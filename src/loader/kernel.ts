@@ -151,13 +151,14 @@ export class Kernel implements KernelFacts {
     return typeof this.syscalls.readFile('/proc/net/if_inet6') !== 'number';
   }
 
-  /** The effective capabilities of this process as bits. 0 if /proc is not mounted. */
+  /**
+   * The effective capabilities of this process (its main thread) as bits. Read at each access, because
+   * `dropPrivileges` changes them. 0 if /proc is not mounted.
+   */
   get capabilities(): bigint {
-    return this.#once('capabilities', () => {
-      const status = readText(this.syscalls, '/proc/self/status');
-      const found = typeof status === 'number' ? null : /^CapEff:\s*([0-9a-f]+)/m.exec(status);
-      return BigInt(`0x${found?.[1] ?? '0'}`);
-    });
+    const status = readText(this.syscalls, '/proc/self/status');
+    const found = typeof status === 'number' ? null : /^CapEff:\s*([0-9a-f]+)/m.exec(status);
+    return BigInt(`0x${found?.[1] ?? '0'}`);
   }
 
   /**

@@ -29,6 +29,7 @@ const O_CLOEXEC = 0o2000000;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const RLIMIT_MEMLOCK = 8;
+const PR_SET_NO_NEW_PRIVS = 38;
 const SIGPROF = 27;
 const [SIG_BLOCK, SIG_SETMASK] = [0, 2];
 /** `sizeof(sigset_t)` of glibc and musl. */
@@ -95,6 +96,11 @@ function openNative(): Syscalls {
   const define = (prototype: string): NumberFunction => libc.func(prototype);
   const sysBpf = define('long syscall(long number, long command, void *attr, long size)');
   const sysPidfd = define('long syscall(long number, long first, long second, long flags)');
+  const sysSeccomp = define('long syscall(long number, long operation, long flags, uintptr_t argument)');
+  const capset = define('int capset(void *header, void *data)');
+  const prctl = define(
+    'int prctl(int option, unsigned long second, unsigned long third, unsigned long fourth, unsigned long fifth)',
+  );
   const sysPerf = define(
     'long syscall(long number, void *attr, long pid, long cpu, long group, unsigned long flags)',
   );
@@ -256,6 +262,10 @@ function openNative(): Syscalls {
       const [seconds = 0n, nanoseconds = 0n] = time;
       return seconds * 1_000_000_000n + nanoseconds;
     },
+    noNewPrivileges: () => orErrno(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+    seccomp: (operation, flags, argument) =>
+      orErrno(sysSeccomp(numbers().seccomp, operation, flags, argument)),
+    capset: (header, data) => orErrno(capset(header, data)),
     memlock(limit) {
       const [set, old] = [limitBytes(limit), new Uint8Array(new ArrayBuffer(16))];
       const result = orErrno(prlimit(0, RLIMIT_MEMLOCK, set, old));

@@ -7,6 +7,7 @@ import { Errno } from './errno.ts';
 import { type Failure, KernelError, NotPermittedError } from './errors.ts';
 import { Capability, type KernelFacts } from './kernel-facts.ts';
 import { isConfidential, lockdownError } from './lockdown.ts';
+import type { Syscalls } from './syscalls.ts';
 
 /** `RLIM_INFINITY`. */
 const INFINITY = 0xffff_ffff_ffff_ffffn;
@@ -30,6 +31,14 @@ export function withMemlock(kernel: KernelFacts, call: () => number): number {
   const second = call();
   if (second === -Errno.EPERM) kernel.syscalls.memlock(before);
   return second;
+}
+
+/** The system calls of processes that have dropped privileges. */
+const dropped = new WeakSet<Syscalls>();
+
+/** Remembers that this process has dropped privileges, for the hints of later errors. */
+export function rememberDrop({ syscalls }: KernelFacts): void {
+  dropped.add(syscalls);
 }
 
 /** The capabilities for tracing that this process lacks, or undefined if it has all of them. */
@@ -107,6 +116,11 @@ function countsLockedMemory(kernel: KernelFacts): boolean {
 /** Creates the error for a failed call. For EPERM and EACCES its hint names the missing permission. */
 export function kernelError(kernel: KernelFacts, failure: Failure): KernelError {
   if (failure.errno !== Errno.EPERM && failure.errno !== Errno.EACCES) return new KernelError(failure);
+  if (dropped.has(kernel.syscalls))
+    return new NotPermittedError({
+      ...failure,
+      hint: 'this process has dropped its privileges (dropPrivileges)',
+    });
   const missing = missingCapabilities(kernel);
   if (missing === undefined) {
     const hint = failure.hint ?? deniedHint(kernel, failure);

@@ -184,6 +184,15 @@ export interface Syscalls {
   inodeAt(path: string): bigint;
   /** `clock_gettime(2)` of a clock (0: realtime, 1: monotonic), in ns. */
   clock(clock: number): bigint;
+  /**
+   * `prctl(PR_SET_NO_NEW_PRIVS)` (Linux 3.5): for this thread and those that it creates, `execve` gives no
+   * privileges.
+   */
+  noNewPrivileges(): number;
+  /** `seccomp(2)` (Linux 3.17). `argument` is 0 or the address of the operation's structure. */
+  seccomp(operation: number, flags: number, argument: bigint): number;
+  /** `capset(2)` of this thread. `header` and `data` are the structures of version 3. */
+  capset(header: Uint8Array, data: Uint8Array): number;
   /** Returns the locked-memory limit (`RLIMIT_MEMLOCK`), after setting it if `limit` is passed. */
   memlock(limit?: Limit): Limit | number;
 }

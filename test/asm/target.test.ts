@@ -27,7 +27,7 @@ test('x64 arguments are in the registers of the calling convention', () => {
   assert.equal(kprobeArguments, ['di', 'si', 'dx', 'cx', 'r8', 'r9'].map(saved));
   assert.equal(systemCallArguments, ['di', 'si', 'dx', 'r10', 'r8', 'r9'].map(saved));
   assert.equal([kprobeReturn, instructionPointer, stackPointer], ['ax', 'ip', 'sp'].map(saved));
-  assert.equal(syscalls, { bpf: 321, perfEventOpen: 298 });
+  assert.equal(syscalls, { bpf: 321, perfEventOpen: 298, seccomp: 317 });
 });
 
 test('arm64 arguments are in the first eight of 31 registers', () => {
@@ -36,7 +36,7 @@ test('arm64 arguments are in the first eight of 31 registers', () => {
   assert.equal(kprobeArguments, [0, 8, 16, 24, 32, 40, 48, 56]);
   assert.equal(systemCallArguments, kprobeArguments.slice(0, 6));
   assert.equal([kprobeReturn, stackPointer, instructionPointer], [0, 31 * 8, 32 * 8]);
-  assert.equal(syscalls, { bpf: 280, perfEventOpen: 241 });
+  assert.equal(syscalls, { bpf: 280, perfEventOpen: 241, seccomp: 277 });
 });
 
 test('architectures have the names of process.arch', () => {

@@ -42,6 +42,7 @@ const DEFAULTS: Options = {
   btf: undefined,
   pages: DEFAULT_PAGES,
   verbose: false,
+  keepPrivileges: false,
   dryRun: false,
   quiet: false,
   maxConnects: DEFAULT_MAX_ATTEMPTS,

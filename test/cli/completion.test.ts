@@ -175,6 +175,7 @@ test.skipIf(skipZsh, 'zsh: excluded options are not offered, and repeatable opti
       '--cgroup',
       '--dry-run',
       '--duration',
+      '--keep-privileges',
       '--max-connects',
       '--netns',
       '--pages',

@@ -1,4 +1,7 @@
-/** CPUs that go offline and come back while the command runs. Only in guests of the lab. */
+/**
+ * CPUs that go offline and come back while the command runs. Only in guests of the lab. After its start the
+ * command may open rings only if it was started with a CPU offline, or with --keep-privileges.
+ */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -60,7 +63,7 @@ test.skipIf(
   reason,
   'connects of a CPU are shown until it goes offline, and again when it is back',
   async () => {
-    tracer = await Tracer.start(['-L', '--probe', probe]);
+    tracer = await Tracer.start(['-L', '--probe', probe, '--keep-privileges']);
     await connectOn(1);
     pin(0);
     switchCpu(false);
@@ -81,7 +84,7 @@ test.skipIf(
   reason,
   'a CPU that was offline for a moment is noticed, and its connects are shown again',
   async () => {
-    tracer = await Tracer.start(['-L', '--probe', probe]);
+    tracer = await Tracer.start(['-L', '--probe', probe, '--keep-privileges']);
     await connectOn(1);
     pin(0);
     switchCpu(false);
@@ -105,6 +108,27 @@ test.skipIf(
     await tracer.until('the warning', () => /CPU 1 came online/.test(tracer.stderr));
     await connectOn(1);
     await until('CPU 1', () => readFileSync(CPU, 'utf8').trim() === '1');
+  },
+);
+
+test.skipIf(
+  reason,
+  'without privileges a CPU that comes back gets a warning with the remedy, and others are shown',
+  async () => {
+    tracer = await Tracer.start(['-L', '--probe', probe]);
+    await connectOn(1);
+    pin(0);
+    switchCpu(false);
+    await tracer.until('the warning', () => /CPU 1 went offline; /.test(tracer.stderr));
+    switchCpu(true);
+    await tracer.until('the warning', () =>
+      /cannot open the perf ring of CPU 1: perf_event_open: EPERM .* dropped its privileges .*; start the command again, or use --keep-privileges\n/.test(
+        tracer.stderr,
+      ),
+    );
+    await connectOn(0);
+    assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
+    assert.is(tracer.warnings.split('\n').length, 3, tracer.stderr);
   },
 );
 

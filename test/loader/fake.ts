@@ -57,6 +57,10 @@ export class FakeSyscalls implements Syscalls {
   onRead: (fd: number, target: Uint8Array) => number = () => -Errno.EINVAL;
   onMemlock: (limit: Limit | undefined) => Limit | number = (limit) =>
     limit ?? { soft: 65536n, hard: 65536n };
+  /** The result of prctl(PR_SET_NO_NEW_PRIVS), seccomp(2) with these flags, and capset(2). */
+  onNoNewPrivileges: () => number = () => 0;
+  onSeccomp: (flags: number, program: DataView) => number = () => 0;
+  onCapset: (data: DataView) => number = () => 0;
   /** The result of pidfd_open(2) and pidfd_getfd(2). */
   onPidfd: (number: number) => number = () => this.fd();
   onRemove: (path: string) => number = () => -Errno.ENOENT;
@@ -220,6 +224,21 @@ export class FakeSyscalls implements Syscalls {
     return this.onPidfd(fd);
   }
 
+  noNewPrivileges(): number {
+    this.calls.push('no_new_privs');
+    return this.onNoNewPrivileges();
+  }
+
+  seccomp(operation: number, flags: number, argument: bigint): number {
+    this.calls.push(`seccomp ${operation} ${flags}`);
+    return this.onSeccomp(flags, viewOf(this.at(argument)));
+  }
+
+  capset(_header: Uint8Array, data: Uint8Array): number {
+    this.calls.push('capset');
+    return this.onCapset(viewOf(data));
+  }
+
   stat(fd: number): FileStat | number {
     const path = this.#paths.get(fd);
     const content = path === undefined ? undefined : this.contents.get(path);
@@ -282,6 +301,10 @@ export class FakeSyscalls implements Syscalls {
     this.calls.push(limit ? `memlock ${limit.soft}` : 'memlock');
     return this.onMemlock(limit);
   }
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /** The batch commands of `bpf(2)`, which the fake does not know by default, as kernels before 5.6. */

@@ -56,6 +56,7 @@ export interface Flags {
   btf?: string;
   pages: number;
   maxConnects: number;
+  keepPrivileges?: true;
   verbose?: true;
   dryRun?: true;
   diagnose?: true;

@@ -29,7 +29,7 @@ export class ListOption extends Option {}
 
 /** The options that need the kernel, by their names in `Flags`: they conflict with `--replay`. */
 const LIVE_OPTIONS: (keyof Flags)[] = [
-  ...(['probe', 'btf', 'pages', 'maxConnects', 'verbose', 'dryRun', 'record'] as const),
+  ...(['probe', 'btf', 'pages', 'maxConnects', 'keepPrivileges', 'verbose', 'dryRun', 'record'] as const),
   ...(['cgroup', 'netns', 'duration'] as const),
 ];
 
@@ -109,6 +109,7 @@ export function commandLine(version: string): Command {
     .option('--btf <file>', 'read kernel BTF from FILE, not /sys/kernel/btf/vmlinux')
     .option('--pages <n>', 'pages per CPU buffer, a power of two', ringPages, DEFAULTS.pages)
     .option('--max-connects <n>', 'connects in flight at once', tableSize, DEFAULTS.maxConnects)
+    .option(...SWITCHES.keepPrivileges)
     .option(...SWITCHES.verbose)
     .option(...SWITCHES.dryRun);
   return command

@@ -34,6 +34,8 @@ export interface Options {
   readonly pages: number;
   /** The capacity of the table of connects in flight. */
   readonly maxConnects: number;
+  /** Keep the capabilities and install no seccomp filter. */
+  readonly keepPrivileges: boolean;
   readonly verbose: boolean;
   readonly dryRun: boolean;
 }
@@ -71,6 +73,7 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     btf: flags.btf,
     pages: flags.pages,
     maxConnects: flags.maxConnects,
+    keepPrivileges: flags.keepPrivileges ?? false,
     verbose: flags.verbose ?? false,
     dryRun: flags.dryRun ?? false,
   };

@@ -24,6 +24,7 @@ export const SWITCHES = {
   resolve: ['--resolve', 'add the names of the remote address and port'],
   json: ['--json', 'print one JSON object per line'],
   quiet: ['-q, --quiet', 'print no summary at the end'],
+  keepPrivileges: ['--keep-privileges', 'drop no capabilities, and install no seccomp filter'],
   verbose: ['-v, --verbose', 'print the programs and the probe type before tracing'],
   dryRun: ['--dry-run', 'print the programs as -v does, and exit (needs no root)'],
 } as const satisfies Readonly<Record<Switch, readonly [names: string, description: string]>>;
