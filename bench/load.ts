@@ -82,10 +82,9 @@ async function flood({ name, args, seconds, bytes, excluded }: Load, worker: Wor
   clearInterval(reader);
   stdout.removeAllListeners('data').on('data', countLine).resume();
   await closed;
-  const lost = [...messages.matchAll(/total: (\d+) (?!program runs)/g)].reduce(
-    (sum, [, count]) => sum + Number(count),
-    0,
-  );
+  // The summary is indented, unlike the messages of the run.
+  const losses = messages.matchAll(/^ +(\d+) (?:events lost|lines dropped|connects not traced)/gm);
+  const lost = [...losses].reduce((sum, [, count]) => sum + Number(count), 0);
   const half = memory.length >> 1;
   const [early, late] = [Math.max(...memory.slice(0, half)), Math.max(...memory.slice(half))];
   const shown = lines.count;
