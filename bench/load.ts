@@ -76,11 +76,12 @@ async function flood({ name, args, seconds, bytes, excluded }: Load, worker: Wor
   const sampling = setInterval(() => memory.push(residentMb(pidOf(tracer))), 500);
   const took = await worker.work(`${made} ${PER_SECOND}`);
   clearInterval(sampling);
+  // What is still in the pipe. Node discards it after the exit if nothing reads it by then.
+  tracer.once('exit', () => {
+    clearInterval(reader);
+    stdout.removeAllListeners('data').on('data', countLine).resume();
+  });
   tracer.kill('SIGINT');
-  await once(tracer, 'exit');
-  // What is still in the pipe.
-  clearInterval(reader);
-  stdout.removeAllListeners('data').on('data', countLine).resume();
   await closed;
   // The summary is indented, unlike the messages of the run.
   const losses = messages.matchAll(/^ +(\d+) (?:events lost|lines dropped|connects not traced)/gm);
