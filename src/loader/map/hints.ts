@@ -64,7 +64,7 @@ export function createHint(
       return `${what}: this kernel refuses ${refused}${since === FIRST ? '' : `, or lacks the map type (Linux ${since} and later)`}; ${remedy}`;
     case Errno.E2BIG: {
       const longKey = isHash ? ', and before Linux 5.11 a key at most 512 bytes' : '';
-      return `${what}: too large: ${takes}key and value together have less than 4 MiB${longKey}; ${smaller}`;
+      return `${what}: too large; ${takes}key and value together have less than 4 MiB${longKey}; ${smaller}`;
     }
     case Errno.ENOMEM: {
       const preallocated = isHash && (flags & BPF_F_NO_PREALLOC) === 0;
@@ -99,7 +99,7 @@ export function elementHint(spec: MapSpec, command: string, errno: number): stri
     case Errno.E2BIG:
       if (!isUpdate || storageOf(spec)) return undefined;
       return ARRAYS.has(type)
-        ? `the index is beyond the entries of the map${maxEntries === 0 ? '' : ` (maxEntries ${maxEntries})`}; use a smaller index, or increase maxEntries`
+        ? `the index is beyond ${maxEntries === 0 ? 'the entries of the map' : `its ${maxEntries} entries`}; use a smaller index, or increase maxEntries`
         : `the map is full (maxEntries ${maxEntries}); increase maxEntries, or delete entries`;
     case Errno.ENOENT:
       return isUpdate ? 'the map does not have this key; use UpdateMode.any or create' : undefined;

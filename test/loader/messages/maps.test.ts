@@ -79,7 +79,7 @@ const ROWS: readonly Row[] = [
     what: 'a hash table that is too large',
     arrange: answering(CREATE, Errno.E2BIG),
     act: creating(counts),
-    says: /too large: it takes up to 1 MiB; key and value together have less than 4 MiB, and before Linux 5\.11 a key at most 512 bytes; use smaller/,
+    says: /too large; it takes up to 1 MiB; key and value together have less than 4 MiB, and before Linux 5\.11 a key at most 512 bytes; use smaller/,
   },
   {
     what: 'an array that is too large',
@@ -163,7 +163,7 @@ const ROWS: readonly Row[] = [
     what: 'an index beyond an array',
     arrange: answering(UPDATE, Errno.E2BIG),
     act: using(slots, (map) => map.update(9, 1n)),
-    says: /the index is beyond the entries of the map \(maxEntries 8\); use a smaller index, or increase maxEntries$/,
+    says: /the index is beyond its 8 entries; use a smaller index, or increase maxEntries$/,
     not: /full/,
   },
   {
