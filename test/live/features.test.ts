@@ -141,6 +141,8 @@ test.skipIf(noBpftool, 'bpftool finds the same program types, map types and help
     ] as const)
       for (const { feature, answer, reason = '' } of features.helpers(type)) {
         const name = /bpf_\w+/.exec(feature)?.[0] as string;
+        // bpftool takes the verifier's 'not supported for program type' for a call that is allowed.
+        if (name === 'bpf_get_func_ip' && type.endsWith('tracepoint')) continue;
         if (!reason.includes('sleep'))
           compare(feature, helpers[`${type}_available_helpers`]?.includes(name), answer);
       }

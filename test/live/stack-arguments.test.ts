@@ -101,8 +101,8 @@ test.skipIf(unsupported, 'missing and unread stack arguments are refused with a 
     }
     return 'the verifier accepted the program';
   };
-  assert.match(hintOf(callSum.slice(1)) ?? '', /is stored before each call/);
-  assert.match(hintOf([storeArgument(8, 1), ...callSum]) ?? '', /as many arguments as it reads/);
+  assert.match(hintOf(callSum.slice(1)) ?? '', /store all that the subprogram reads before each call/);
+  assert.match(hintOf([storeArgument(8, 1), ...callSum]) ?? '', /as many stack arguments as it reads/);
 });
 
 const COMMAND = fileURLToPath(new URL('../../../dist/tsbpf.cjs', import.meta.url));
