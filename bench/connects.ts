@@ -13,7 +13,7 @@ import { measureRuns } from '../src/loader/program.ts';
 import { Session } from '../src/loader/session.ts';
 import { type Options, type ProbeType, tcpconnlat } from '../src/programs/tcpconnlat.ts';
 import { type Row, sleep, takeTurns } from './measure.ts';
-import { command, header, optionsFrom, stop } from './process.ts';
+import { command, countLines, header, optionsFrom, stop } from './process.ts';
 import { Worker } from './worker.ts';
 
 const ROUNDS = 5;
@@ -103,18 +103,15 @@ async function aSecond(worker: Worker, port: number): Promise<Row[]> {
   const traced = (args: readonly string[], expected: number) => async () => {
     const tracer = command(...args);
     await header(tracer);
-    let lines = 0;
-    tracer.stdout.on('data', (bytes: Buffer) => {
-      for (const byte of bytes) if (byte === 0x0a) lines++;
-    });
+    const lines = countLines(tracer);
     try {
       await worker.work(`${WARM_UP} 0`);
       await sleep(SETTLE_MS);
-      lines = 0;
+      lines.count = 0;
       return await rate();
     } finally {
       await stop(tracer);
-      missing += expected - lines;
+      missing += expected - lines.count;
     }
   };
   const { bare, shown, out } = await takeTurns(

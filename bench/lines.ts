@@ -10,7 +10,7 @@ import { openPrinter } from '../src/cli/printer.ts';
 import { rowReader } from '../src/cli/record.ts';
 import { AF_INET, type ConnectEvent, eventOf } from '../src/programs/tcpconnlat/events.ts';
 import { type Row, sleep, takeTurns } from './measure.ts';
-import { command, optionsFrom, pidOf, stop, usage } from './process.ts';
+import { command, countLines, optionsFrom, pidOf, stop, usage } from './process.ts';
 import { Worker } from './worker.ts';
 
 const ROUNDS = 5;
@@ -66,10 +66,7 @@ async function usOfConnect(worker: Worker, pid: number): Promise<number> {
 
 async function usOfCommand(worker: Worker, args: readonly string[]): Promise<number> {
   const tracer = command('-p', String(worker.pid), ...args);
-  let lines = 0;
-  tracer.stdout.on('data', (bytes: Buffer) => {
-    for (const byte of bytes) if (byte === 0x0a) lines++;
-  });
+  const lines = countLines(tracer);
   try {
     for (const first = once(tracer.stdout, 'data'); ; ) {
       await worker.work('1 0');
@@ -77,10 +74,10 @@ async function usOfCommand(worker: Worker, args: readonly string[]): Promise<num
     }
     await worker.work(`${WARM_UP} 0`);
     await sleep(SETTLE_MS);
-    const before = lines;
+    const before = lines.count;
     const us = await usOfConnect(worker, pidOf(tracer));
     // The time of the connects that were shown; a busy machine may lose some.
-    return (us * CONNECTS) / (lines - before);
+    return (us * CONNECTS) / (lines.count - before);
   } finally {
     await stop(tracer);
   }

@@ -88,19 +88,18 @@ async function flood({ name, args, seconds, bytes, excluded }: Load, worker: Wor
   const lost = [...losses].reduce((sum, [, count]) => sum + Number(count), 0);
   const half = memory.length >> 1;
   const [early, late] = [Math.max(...memory.slice(0, half)), Math.max(...memory.slice(half))];
-  const shown = lines.count;
   const expected = excluded ? 0 : made;
   return {
     measure: `${made} connects, ${(made / took).toFixed(0)} per second, ${name}`,
-    figure: `${shown} lines, ${lines.backwards} backwards, ${lost} reported as lost, ${late.toFixed(0)} MB`,
+    figure: `${lines.count} lines, ${lines.backwards} backwards, ${lost} reported as lost, ${late.toFixed(0)} MB`,
     reference: `the first half: ${early.toFixed(0)} MB`,
     ratio: late / early,
     bar: `${expected} in total, ratio ${GROWTH}`,
-    met: shown + lost === expected && late / early <= GROWTH,
+    met: lines.count + lost === expected && late / early <= GROWTH,
   };
 }
 
-/** Counts lines, and those whose `time_s` is earlier than that of the line before. */
+/** Counts lines, and lines with an earlier `time_s` than the line before. */
 function lineCounter(lines: { count: number; backwards: number }): (chunk: Buffer) => void {
   let rest = '';
   let last = 0;

@@ -33,6 +33,15 @@ export function command(...args: readonly string[]): Child {
   return node(dist('tcpconnlat.cjs'), '--quiet', ...args);
 }
 
+/** Counts the lines that a child prints from now on. */
+export function countLines({ stdout }: Child): { count: number } {
+  const lines = { count: 0 };
+  stdout.on('data', (bytes: Buffer) => {
+    for (const byte of bytes) if (byte === 0x0a) lines.count++;
+  });
+  return lines;
+}
+
 /** Waits for the command's header, which it prints when everything is attached. */
 export async function header(child: Child): Promise<void> {
   const [output] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')]);
