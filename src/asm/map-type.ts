@@ -45,7 +45,7 @@ export const MapType = {
 } as const;
 export type MapType = (typeof MapType)[keyof typeof MapType];
 
-/** The name of a map type: that of the function that makes such maps, or `type 77` if there is none. */
+/** The name of the function that makes maps of a type: `hash`. If there is none, `type 77`. */
 export function mapTypeName(type: MapType): string {
   return Object.entries(MapType).find(([, number]) => number === type)?.[0] ?? `type ${type}`;
 }

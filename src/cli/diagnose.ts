@@ -37,7 +37,7 @@ const SETTINGS = [
   'debug.kprobes-optimization',
 ];
 
-/** The report. `options` are those of the command line: each probe type is tried with them. */
+/** The report. Each probe type is tried with the command line's `options`. */
 export function diagnose(options: Options, version: string): string {
   const kernel = attempt(() => new Kernel());
   const facts: [name: string, value: () => string][] = [

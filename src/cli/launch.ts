@@ -5,7 +5,7 @@
  * V8 does not verify such a code cache: it runs the code of another text of the same length, and crashes on a
  * flipped bit. So the cache's file holds the bundle and the code a second time, with their bytes in reverse
  * order (compile-cache.cjs), and the launcher uses the code only if the bundle and the code equal their
- * copies, and if nobody can write the cache who cannot write the bundle. In every other case V8 compiles the
+ * copies, and if all users who can write the cache can write the bundle. In every other case V8 compiles the
  * bundle: if a developer edited it, if the cache is damaged, or if there is none, as in the npm package. The
  * cache's name contains the version of Node and the processor, and V8 itself rejects a cache made under other
  * flags.

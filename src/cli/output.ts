@@ -192,7 +192,7 @@ export function print(text: string | Uint8Array): boolean {
 
 /** Writes to stderr: a write may block until `openErrorOutput`. */
 let writeError: Write = (bytes) => writeSync(2, bytes);
-/** How long a message waits for a full stderr, in ms: not at all after one has waited in vain. */
+/** How long a message waits for a full stderr, in ms. 0 after a message timed out. */
 let patience = END_TIMEOUT_MS;
 
 /**

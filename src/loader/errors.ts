@@ -35,7 +35,7 @@ export interface Failure {
   readonly forbiddenByLockdown?: string;
 }
 
-/** The cause and remedy of exhausted resources, whatever the operation. */
+/** The cause and remedy of exhausted resources, for all operations. */
 const EXHAUSTION: { readonly [errno: number]: string } = {
   [Errno.EMFILE]: 'this process has reached its limit of open files; raise it (ulimit -n)',
   [Errno.ENFILE]: 'the system has reached its limit of open files; raise it (sysctl fs.file-max)',

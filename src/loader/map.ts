@@ -472,7 +472,7 @@ export class BpfMap<M extends MapSpec = MapSpec> implements Closeable {
   /**
    * Deletes all entries and returns them, as `drain`, and lets the event loop run at least every 5 ms, so
    * that a large map does not delay events and timers. Rejects with the errors of `drain`; if the map is
-   * closed meanwhile, with a `MapBatchError` that has the entries that were deleted before.
+   * closed before the end, with a `MapBatchError` that has the entries that were deleted until then.
    *
    * @example
    * ```ts

@@ -166,7 +166,7 @@ const At = {
   ...{ type: 0, id: 4, program: 8, tracepoint: 16, tracepointLength: 24 },
   ...{ perfType: 16, symbol: 24, symbolLength: 32, size: 56 },
 } as const;
-/** Those whose name is at `symbol`: kprobe, kretprobe and tracepoint. */
+/** The types of perf links with a name at `symbol`: kprobe, kretprobe and tracepoint. */
 const NAMED: ReadonlySet<number> = new Set([3, 4, 5]);
 
 /** Reads the information about a link. @throws {KernelError} */

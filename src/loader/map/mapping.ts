@@ -12,7 +12,7 @@ export interface Words {
   readonly 8: BigUint64Array;
 }
 
-/** The cause of errnos of a map that only programs, or nobody, may write. */
+/** The cause of errnos of a map that user space, or programs too, may not write. */
 const HINTS: { readonly [errno: number]: string } = {
   [Errno.EPERM]: 'the map is frozen, and a view can write; read it with lookup',
   [Errno.EACCES]: 'the flags of the map forbid writing, and a view can write; read it with lookup',
