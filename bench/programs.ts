@@ -12,20 +12,20 @@ import type { Row } from './measure.ts';
 
 export async function programs(): Promise<Row[]> {
   const connect = program('kprobe', 'tcp_v4_connect');
-  const answer = program('kprobe', 'tcp_rcv_state');
+  const answer = program('kprobe', 'tcp_set_state');
   const typed = program('tp_btf', 'inet_sock_state');
   const raw = program('raw_tracepoint', 'inet_sock_state');
   return [
     row('kprobe: connect program', size(connect), 60, 31),
     row("kprobe: instructions of a socket's first connect", shortest(connect), 20),
-    row('kprobe: answer program', size(answer), 70, 124),
-    row('kprobe: exit path if no connect is in progress', shortest(answer), 12, 11),
+    row('kprobe: program for changes of state', size(answer), 99, 124),
+    row('kprobe: exit path for other states', shortest(answer), 7, 11),
     row('kprobe: helper calls on the longest path', mostCalls(answer), 6),
-    row('tp_btf: program', size(typed), 102),
-    row('tp_btf: exit path for other state changes', shortest(typed), 5),
+    row('tp_btf: program', size(typed), 120),
+    row('tp_btf: exit path for other state changes', shortest(typed), 6),
     row('tp_btf: helper calls on the longest path', mostCalls(typed), 5),
     row('raw_tracepoint: program', size(raw)),
-    row('raw_tracepoint: exit path for other state changes', shortest(raw), 5),
+    row('raw_tracepoint: exit path for other state changes', shortest(raw), 6),
     row('raw_tracepoint: helper calls on the longest path', mostCalls(raw)),
   ];
 }

@@ -126,6 +126,7 @@ export const RESULTS = Object.keys({
   'no-port': true,
   aborted: true,
   killed: true,
+  restored: true,
   failed: true,
 } satisfies Record<Exclude<Result, 'error'>, true>);
 

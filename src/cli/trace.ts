@@ -207,20 +207,13 @@ function hiddenCounts(session: Session, programs: Programs, options: Options): H
     outOfOrder: session.outOfOrder,
     unanswered,
     mayHaveFailed: remainingAttempts === 'unanswered',
-    ...(options.outcome === undefined && failureCounts(session, programs, options)),
+    ...(options.outcome === undefined && failureCounts(session, programs)),
   };
 }
 
-function failureCounts(session: Session, programs: Programs, options: Options): HiddenCounts {
-  const { probe, countsFailures, seesUnrouted } = programs;
-  if (!countsFailures) {
-    const option = options.minNs ? 'min_ms' : '--from';
-    return {
-      uncounted: `failures not counted: --probe ${probe} cannot count them with ${option} (use --failed)`,
-    };
-  }
-  const failed = session.map(programs.counters).lookup(0)?.failed ?? 0;
-  return { failed, ...(!seesUnrouted && { uncounted: 'connects without a route are not counted' }) };
+function failureCounts(session: Session, { counters, countsUnrouted }: Programs): HiddenCounts {
+  const failed = session.map(counters).lookup(0)?.failed ?? 0;
+  return { failed, ...(!countsUnrouted && { uncounted: 'connects without a route are not counted' }) };
 }
 
 /** Where `-v` prints: to stderr if stdout has JSON lines. */

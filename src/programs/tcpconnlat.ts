@@ -1,20 +1,20 @@
 /**
  * tcpconnlat: the latency of TCP active connects, from the SYN to the answer.
  *
- * An attempt begins when a socket begins to connect, and ends when the peer answers:
+ * An attempt begins when a socket begins to connect, and ends when it leaves the connecting states:
  *
- * - `kprobe`, `fentry`: `tcp_v4_connect` and `tcp_v6_connect` begin an attempt. The first packet that
- *   `tcp_rcv_state_process` handles for a connecting socket ends it. `tcp_v4_destroy_sock` (used for both
- *   families) removes an attempt that was never answered.
+ * - `kprobe`, `fentry`: `tcp_v4_connect` and `tcp_v6_connect` begin an attempt, `tcp_set_state` ends it.
+ *   `tcp_v4_destroy_sock` (used for both families) removes an attempt that failed before any change of state.
  * - `tp_btf`, `raw_tracepoint`: the tracepoint `inet_sock_set_state` reports when a socket enters SYN_SENT
- *   and when it leaves that state. A reset changes it to CLOSE with the error ECONNREFUSED.
- * - `trace_event`: the record of the same tracepoint. It does not contain the error, so a refused connect
- *   looks like an abandoned one, and only accepted connects are sent.
+ *   and when it leaves that state.
+ * - `trace_event`: the record of the same tracepoint, and with BTF also the socket.
  *
- * With `outcome` an attempt ends when its socket leaves the connecting states for any reason. `kprobe`
- * and `fentry` then watch `tcp_set_state` instead of packets. A connect that fails before it reaches such a
- * state (no route) shows only in the result of the call: a kretprobe or fexit sees it, the tracepoint does
- * not.
+ * A connect is answered if a SYN-ACK established it or if it was refused (ECONNREFUSED: by a reset, or by an
+ * ICMP message). Every other end is a failure. `examineEnd` in attempts.ts defines this once. By default
+ * answered connects are sent and failures are counted; with `outcome`, every end or every failure is sent.
+ *
+ * A connect that fails before its socket changes state (no route) shows only in the result of the call: with
+ * `outcome` a kretprobe or fexit sees it, the tracepoint does not.
  *
  * Read on in functions.ts or tracepoint.ts (the programs), attempts.ts (one attempt), filter.ts and
  * events.ts.
@@ -24,6 +24,8 @@ import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
 import {
   attemptsOf,
+  countsUnrouted,
+  isFunctionProbe,
   type Options,
   type ProbeType,
   type ProgramSet,
@@ -66,12 +68,14 @@ export class FilterUnavailableError extends TsbpfError {
 export function tcpconnlat(options: Options, target: Target) {
   const { probe } = options;
   const readsRecord = probe === 'trace_event';
+  const readsSocket = !readsRecord || (target.kernel?.has('tcp_sock', 'segs_in') ?? false);
   const families = familiesOf(options, target);
   const filter = connectFilter(options.filter ?? {}, isFunctionProbe(probe));
   if (readsRecord && filter.reads.netns) throw new FilterUnavailableError('the network namespace');
-  const Event = eventOf(families, readsRecord ? 'record' : 'socket', options);
+  const source = readsRecord ? (readsSocket ? 'both' : 'record') : 'socket';
+  const Event = eventOf(families, source, options);
   const typed = typedReads(options, target);
-  const attempts = attemptsOf(options, Event, filter, typed, countsFailures(options));
+  const attempts = attemptsOf(options, Event, filter, typed);
 
   const statePrograms = (at: typeof tpBtf | typeof rawTracepoint): ProgramSet => ({
     programs: [at(TRACEPOINT.name, target, onState(options, attempts, families), { name: STATE })],
@@ -84,9 +88,15 @@ export function tcpconnlat(options: Options, target: Target) {
     raw_tracepoint: () => statePrograms(rawTracepoint),
     trace_event: () => ({
       programs: [
-        tracepoint(TRACEPOINT.category, TRACEPOINT.name, target, onRecord(options, attempts, families), {
-          name: STATE,
-        }),
+        tracepoint(
+          TRACEPOINT.category,
+          TRACEPOINT.name,
+          target,
+          onRecord(options, attempts, families, readsSocket),
+          {
+            name: STATE,
+          },
+        ),
       ],
       maps: [],
     }),
@@ -100,29 +110,15 @@ export function tcpconnlat(options: Options, target: Target) {
     events: attempts.events,
     counters: attempts.counters,
     attempts: attempts.table,
-    countsFailures: attempts.countsFailures,
-    seesUnrouted: isFunctionProbe(probe),
+    countsUnrouted: countsUnrouted(options),
     remainingAttempts: remainingAttempts(options),
-    blindSpots: blindSpots(options),
+    blindSpots: blindSpots(options, readsSocket),
   };
 }
 
-function isFunctionProbe(probe: ProbeType): boolean {
-  return probe === 'kprobe' || probe === 'fentry';
-}
-
 /**
- * Whether the programs count failed connects that they do not send (`counters.failed`): as many as `outcome:
- * 'failures'` would send. A kprobe or fentry sees such an attempt only when its socket is destroyed or
- * connects again. By then its latency (`minNs`) and local address (`filter.from`) are unknown.
- */
-function countsFailures({ probe, outcome, minNs, filter }: Options): boolean {
-  return outcome === undefined && !(isFunctionProbe(probe) && (minNs || filter?.from));
-}
-
-/**
- * What the table of attempts holds when tracing ends: only connects in flight, or also failed connects whose
- * socket is still open. Undefined if the filter would have rejected some of them at their answer.
+ * What the table of attempts holds when tracing ends: only connects in flight, or also connects without a
+ * route whose socket is still open. Undefined if the filter would have rejected some of them at their answer.
  */
 function remainingAttempts({
   probe,
@@ -139,10 +135,12 @@ function remainingAttempts({
 export type BlindSpot = 'refused' | 'errors' | 'unrouted';
 
 /** The blind spots that affect the output under these options. */
-function blindSpots({ probe, outcome }: Options): readonly BlindSpot[] {
-  if (!outcome) return probe === 'trace_event' ? ['refused'] : [];
-  if (isFunctionProbe(probe)) return [];
-  return probe === 'trace_event' ? ['errors', 'unrouted'] : ['unrouted'];
+function blindSpots({ probe, outcome }: Options, readsSocket: boolean): readonly BlindSpot[] {
+  if (!outcome) return readsSocket ? [] : ['refused'];
+  return [
+    ...(readsSocket ? [] : (['errors'] as const)),
+    ...(isFunctionProbe(probe) ? [] : (['unrouted'] as const)),
+  ];
 }
 
 function familiesOf({ probe, family }: Options, target: Target): Families {

@@ -7,14 +7,7 @@ import * as assert from 'uvu/assert';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import { suite } from '../harness.ts';
 import { Peer, until } from '../live/connects.ts';
-import {
-  hidesRefused,
-  noProbeHere,
-  ofProcess,
-  PROBE_TYPES_HERE,
-  PROBE_TYPES_THAT_SHOW_ALL,
-  skipReason,
-} from '../live/tracer.ts';
+import { noProbeHere, ofProcess, PROBE_TYPES, PROBE_TYPES_HERE, skipReason } from '../live/tracer.ts';
 import { type Watch, watch } from '../live/watch.ts';
 import { outsideGuest } from './guest.ts';
 import { FAR, Link } from './network.ts';
@@ -42,16 +35,14 @@ const test = suite('lab/network', { seconds: 60 });
 let near: Peer;
 let far: Peer;
 let link: Link;
-/** A watch with each probe that shows all answers, on the same connects. */
+/** A watch with each probe, on the same connects. */
 let probes: readonly Watch[] = [];
 
 test.before(async () => {
   if (skip) return;
   [near, far] = await Promise.all([Peer.start(), Peer.start()]);
   link = await Link.between(near, far);
-  probes = PROBE_TYPES_HERE.filter((probe) => !hidesRefused(probe)).map((probe) =>
-    watch({ probe, filter: ofProcess(near.pid) }),
-  );
+  probes = PROBE_TYPES_HERE.map((probe) => watch({ probe, filter: ofProcess(near.pid) }));
 });
 test.after.each(async () => {
   if (skip) return;
@@ -62,7 +53,7 @@ test.after(async () => {
   await Promise.all([near?.stop(), far?.stop()]);
 });
 
-for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
+for (const probe of PROBE_TYPES)
   test.skipIf(outsideGuest || skipReason(probe), `${probe} is compared here`, () => {
     assert.ok(probes.some((each) => each.probe === probe));
   });

@@ -7,7 +7,8 @@ const run = promisify(execFile);
 
 type End = 'near' | 'far';
 
-const NEAR = { IPv4: '10.8.0.1', IPv6: '2001:db8::1' } as const;
+/** The addresses of the near end. */
+export const NEAR = { IPv4: '10.8.0.1', IPv6: '2001:db8::1' } as const;
 /** The addresses of the far end. */
 export const FAR = { IPv4: '10.8.0.2', IPv6: '2001:db8::2' } as const;
 const ADDRESSES = { near: NEAR, far: FAR };

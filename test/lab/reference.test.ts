@@ -20,14 +20,7 @@ import {
   until,
 } from '../live/connects.ts';
 import { isReleased } from '../live/release.ts';
-import {
-  hidesRefused,
-  noProbeHere,
-  PROBE_TYPES_HERE,
-  PROBE_TYPES_THAT_SHOW_ALL,
-  skipReason,
-  Tracer,
-} from '../live/tracer.ts';
+import { noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 const FOLDER = '/usr/lib/libbpf-tools';
@@ -152,7 +145,7 @@ async function allAtOnce(server: Server, closed: number): Promise<number> {
 const skip = outsideGuest || noReference || noProbeHere;
 const test = suite('lab/reference', { seconds: 90 });
 
-for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
+for (const probe of PROBE_TYPES)
   test.skipIf(outsideGuest || noReference || skipReason(probe), `${probe} is compared`, () => {
     assert.ok(PROBE_TYPES_HERE.includes(probe));
   });
@@ -183,7 +176,7 @@ async function makeBurst(): Promise<Burst> {
   const peers = await Promise.all([Peer.start(), Peer.start()]);
   const [one, other] = peers as [Peer, Peer];
   const server = await Server.start(noIPv6 ? '127.0.0.1' : '::');
-  const probes = PROBE_TYPES_HERE.filter((probe) => !hidesRefused(probe));
+  const probes = PROBE_TYPES_HERE;
   const [reference, ...tracers] = await Promise.all([
     Reference.start(),
     ...probes.map((probe) => Tracer.start(['--probe', probe, '-L'])),

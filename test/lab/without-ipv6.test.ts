@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { suite } from '../harness.ts';
 import { loopback, Peer, Server } from '../live/connects.ts';
-import { PROBE_TYPES_THAT_SHOW_ALL, skipReason, Tracer } from '../live/tracer.ts';
+import { PROBE_TYPES, skipReason, Tracer } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
 const withIPv6 = existsSync('/proc/net/if_inet6') && 'this kernel has IPv6';
@@ -21,7 +21,7 @@ test.after(async () => {
   await Promise.all([peer?.stop(), server?.close()]);
 });
 
-for (const probe of PROBE_TYPES_THAT_SHOW_ALL)
+for (const probe of PROBE_TYPES)
   test.skipIf(
     outsideGuest || withIPv6 || skipReason(probe),
     `--probe ${probe} shows IPv4 connects without warnings, with and without -4`,

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
-import { FAR, inNetworkOf, ipInNetworkOf, Link } from '../lab/network.ts';
+import { FAR, inNetworkOf, ipInNetworkOf, Link, NEAR } from '../lab/network.ts';
 import { IPPROTO_MPTCP, loopback, noMptcp, Peer, until } from './connects.ts';
 import type { Endpoint, Kind } from './sockets.ts';
 import { PROBE_TYPES_HERE } from './tracer.ts';
@@ -27,15 +27,10 @@ export interface Made {
 export interface Case {
   readonly title: string;
   readonly expected: Expected;
-  /**
-   * The outcome that trace_event knows, from the state and the local port; by default only whether the
-   * connect was established.
-   */
-  readonly withTraceEvent?: Expected;
   /** Whether the call fails before the socket starts to connect, which tracepoints do not see. */
   readonly unrouted?: true;
-  /** Whether its SYN is retransmitted. */
-  readonly resent?: true;
+  /** Whether its SYN is retransmitted: after a second, or at once. */
+  readonly resent?: true | 'at once';
   /** Why the connect cannot be made here, or false. */
   readonly skip?: string | false;
   /** Starts the connect; returns once it has begun. */
@@ -265,6 +260,28 @@ export const CASES: readonly Case[] = [
     },
   },
   {
+    title: 'accepted after the remote host denied the first SYN with a challenge ACK',
+    expected: ESTABLISHED,
+    resent: 'at once',
+    make: async (stage) => {
+      // The remote host still has a connection of the same ports, which this host has forgotten.
+      const { port } = await stage.far.ask('listen', FAR.IPv4, 16);
+      const to = { address: FAR.IPv4, port };
+      const other = await stage.startBeside(stage.near);
+      const { fd, localPort } = await other.ask('connect', to, { source: { address: NEAR.IPv4, port: 0 } });
+      await other.ask('vanish', fd);
+      const source = { address: NEAR.IPv4, port: localPort };
+      const { error } = await stage.near.ask('connect', to, { source });
+      if (error !== '') throw new Error(`after a challenge ACK: ${error}`);
+      return { pid: stage.near.pid, to };
+    },
+  },
+  ...byFamily((family, address) => ({
+    title: `restored without a packet (TCP_REPAIR), over ${family}`,
+    expected: { result: 'restored' },
+    make: (stage) => stage.start({ address, port: stage.swallowed() }, { repair: true }),
+  })),
+  {
     title: 'a socket that connects to itself',
     expected: ESTABLISHED,
     make: async ({ near }) => {
@@ -337,7 +354,6 @@ export const CASES: readonly Case[] = [
   {
     title: 'no local port is free',
     expected: NO_PORT,
-    withTraceEvent: NO_PORT,
     make: async ({ narrow }) => {
       const { port } = await narrow.ask('listen', '127.0.0.1', 16); // takes the only port
       const { error } = await narrow.ask('connect', loopback(port));
@@ -452,20 +468,24 @@ export const CASES: readonly Case[] = [
 ];
 
 /** The expected result of a case with a probe; undefined if the probe does not see the connect. */
-export function expectedWith(
-  probe: ProbeType,
-  { expected, withTraceEvent, unrouted }: Case,
-): Expected | undefined {
-  if (unrouted && probe !== 'kprobe' && probe !== 'fentry') return undefined;
-  if (probe !== 'trace_event' || expected.result === 'established') return expected;
-  return withTraceEvent ?? { result: 'failed' };
+export function expectedWith(probe: ProbeType, { expected, unrouted }: Case): Expected | undefined {
+  return unrouted && probe !== 'kprobe' && probe !== 'fentry' ? undefined : expected;
 }
+
+/** Whether a connect is answered, so that it is shown without options. */
+export function isAnswered({ result, errno }: Expected): boolean {
+  return result === 'established' || errno === 'ECONNREFUSED';
+}
+
+/** The runs of each probe: with --outcome, with --failed, and without options. */
+const RUNS = { all: { outcome: 'all' }, failures: { outcome: 'failures' }, answers: {} } as const;
+type RunKind = keyof typeof RUNS;
 
 /** All cases that work here, made once, and the records of each probe. */
 export interface Observed {
   readonly made: ReadonlyMap<Case, Made>;
-  /** The records of a case with a probe, from a run for all outcomes or for failures only. */
-  seen(probe: ProbeType, outcome: 'all' | 'failures', of: Case): readonly ConnectRecord[];
+  /** The records of a case with a probe, from a run for all outcomes, for failures only, or for answers. */
+  seen(probe: ProbeType, run: RunKind, of: Case): readonly ConnectRecord[];
   /** The number of events that the probe lost. */
   losses(probe: ProbeType): number;
 }
@@ -529,12 +549,12 @@ export async function observe(probes: readonly ProbeType[]): Promise<Observed> {
   const watches = new Map<string, Watch>();
   try {
     for (const probe of probes)
-      for (const outcome of ['all', 'failures'] as const)
-        watches.set(`${probe} ${outcome}`, watch({ probe, outcome }));
+      for (const [run, options] of Object.entries(RUNS))
+        watches.set(`${probe} ${run}`, watch({ probe, ...options }));
     const made = await makeAll(stage);
-    const seen: Observed['seen'] = (probe, outcome, of) => {
+    const seen: Observed['seen'] = (probe, run, of) => {
       const connect = made.get(of) ?? { pid: 0, to: loopback(0) };
-      const records = watches.get(`${probe} ${outcome}`)?.records ?? [];
+      const records = watches.get(`${probe} ${run}`)?.records ?? [];
       return records.filter((record) => isOf(record, connect));
     };
     const whole = () =>

@@ -21,7 +21,7 @@ import * as assert from 'uvu/assert';
 import { headerSchema, recordSchema } from '../../src/cli/json.ts';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, loopback, Peer, Server, until } from './connects.ts';
-import { COMMAND, here, hidesRefused, noProbeHere, PROBE_TYPES_HERE, Tracer } from './tracer.ts';
+import { COMMAND, here, noProbeHere, PROBE_TYPES_HERE, Tracer } from './tracer.ts';
 
 const test = suite('live/record', { seconds: 60 });
 
@@ -91,7 +91,7 @@ test.skipIf(noProbeHere, 'a replay shows what the trace showed, and its options 
     own.filter(({ result }) => ['established', 'refused'].includes(result)).map(({ lat_ms }) => lat_ms),
     'without --outcome only answered connects',
   );
-  assert.is(shown.trimEnd().split('\n').length, hidesRefused(probe) ? 3 : 4);
+  assert.is(shown.trimEnd().split('\n').length, 4);
 });
 
 test.skipIf(noProbeHere || sameOnEveryKernel, 'a recording includes data that is not shown', async () => {

@@ -25,6 +25,8 @@ export interface Kind {
   readonly synRetries?: number;
   /** How long the socket waits for an answer, in ms, independent of retransmits (TCP_USER_TIMEOUT). */
   readonly userTimeoutMs?: number;
+  /** Whether the connection is restored without packets (TCP_REPAIR). */
+  readonly repair?: boolean;
   /** Whether the SYN waits for the first data (TCP Fast Open). */
   readonly fastOpen?: boolean;
   /** The address to bind to, which other sockets may share. */
@@ -59,6 +61,7 @@ const SO_REUSEADDR = 2;
 const IPPROTO_TCP = 6;
 const TCP_SYNCNT = 7;
 const TCP_USER_TIMEOUT = 18;
+const TCP_REPAIR = 19;
 const TCP_FASTOPEN_CONNECT = 30;
 const SHUT_RDWR = 2;
 
@@ -143,6 +146,7 @@ const operations = {
     if (kind.synRetries) set(fd, IPPROTO_TCP, TCP_SYNCNT, kind.synRetries);
     if (kind.userTimeoutMs) set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kind.userTimeoutMs);
     if (kind.fastOpen) set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1);
+    if (kind.repair) set(fd, IPPROTO_TCP, TCP_REPAIR, 1);
     if (kind.source) {
       set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
       bindTo(fd, kind.source);
@@ -177,6 +181,11 @@ const operations = {
   },
   close(...fds: number[]): void {
     for (const fd of fds) check(close(fd), 'close');
+  },
+  /** Closes a connection without a packet: the other end does not notice. */
+  vanish(fd: number): void {
+    set(fd, IPPROTO_TCP, TCP_REPAIR, 1);
+    check(close(fd), 'close');
   },
   /** Sends a byte. */
   send(fd: number): void {

@@ -23,7 +23,7 @@ import {
   Server,
 } from './connects.ts';
 import type { Connected } from './sockets.ts';
-import { hidesRefused, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
+import { noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
 
 /** The setup shared by the tests. */
 interface Bench {
@@ -120,14 +120,9 @@ test.after(async () => {
   if (bench) await closeBench(bench);
 });
 
-const REFUSED = { refused: true };
-
-/**
- * The record of a connect with each probe; for a refused one, with each probe that shows refused connects.
- */
-async function shown(pid: number, dport: number, { refused = false } = {}): Promise<ConnectRecord[]> {
-  const claims = bench.claims.filter(({ probe }) => !(refused && hidesRefused(probe)));
-  return Promise.all(claims.map((each) => each.claim(pid, dport)));
+/** The record of a connect with each probe. */
+async function shown(pid: number, dport: number): Promise<ConnectRecord[]> {
+  return Promise.all(bench.claims.map((each) => each.claim(pid, dport)));
 }
 
 for (const probe of PROBE_TYPES)
@@ -157,8 +152,7 @@ for (const [what, address, reason] of [
       const port = await other.ask('closedPort', address);
       const connected = await peer.ask('connect', loopback(port, address));
       assert.is(connected.error, 'ECONNREFUSED');
-      for (const record of await shown(peer.pid, port, REFUSED))
-        assertRecord(record, peer, connected, address);
+      for (const record of await shown(peer.pid, port)) assertRecord(record, peer, connected, address);
     },
   );
 }
@@ -167,7 +161,7 @@ test.skipIf(noProbeHere, 'a refused connect of a bound socket is shown with its 
   const { peer, other } = bench;
   const port = await other.ask('closedPort', '127.0.0.1');
   const { boundPort } = await peer.ask('connect', loopback(port), { bound: true });
-  for (const { lport } of await shown(peer.pid, port, REFUSED)) assert.is(lport, boundPort);
+  for (const { lport } of await shown(peer.pid, port)) assert.is(lport, boundPort);
 });
 
 test.skipIf(noProbeHere, 'an accepted non-blocking connect is shown', async () => {
@@ -183,7 +177,7 @@ test.skipIf(noProbeHere, 'a refused non-blocking connect is shown', async () => 
   const port = await bench.other.ask('closedPort', '127.0.0.1');
   const { error, ms } = await connectHere(port);
   assert.is(error, 'ECONNREFUSED');
-  for (const { lat_ms, lport } of await shown(process.pid, port, REFUSED)) {
+  for (const { lat_ms, lport } of await shown(process.pid, port)) {
     assert.ok(lat_ms > 0 && lat_ms <= ms, `${lat_ms} of ${ms} ms`);
     assert.ok(lport > 0);
   }
@@ -234,7 +228,7 @@ test.skipIf(noProbeHere, 'a socket that is refused and connects again is shown t
   const first = await peer.ask('connect', loopback(port));
   const second = await peer.ask('connect', loopback(server.port), { fd: first.fd });
   assert.equal([first.error, second.error], ['ECONNREFUSED', '']);
-  for (const record of await shown(peer.pid, port, REFUSED)) assertRecord(record, peer, first, '127.0.0.1');
+  for (const record of await shown(peer.pid, port)) assertRecord(record, peer, first, '127.0.0.1');
   for (const record of await shown(peer.pid, server.port)) assertRecord(record, peer, second, '127.0.0.1');
 });
 
@@ -329,8 +323,7 @@ test.skipIf(
       );
       // Skipped runs did not concern these connects: all of them were shown.
       const warnings = tracer.warnings;
-      if (hidesRefused(probe)) assert.match(warnings, /^tcpconnlat: refused connects are not shown: .*\n$/);
-      else assert.is(warnings, '', probe);
+      assert.is(warnings, '', probe);
     }
   },
 );

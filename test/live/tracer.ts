@@ -26,18 +26,6 @@ export const PROBE_TYPES: readonly ProbeType[] = [
   'trace_event',
 ];
 
-/** Why a probe does not show refused connects, or false. */
-export function hidesRefused(probe: ProbeType): string | false {
-  return probe === 'trace_event'
-    ? 'the tracepoint record does not distinguish refused from aborted connects'
-    : false;
-}
-
-/** The probes that show every answered connect. */
-export const PROBE_TYPES_THAT_SHOW_ALL: readonly ProbeType[] = PROBE_TYPES.filter(
-  (probe) => !hidesRefused(probe),
-);
-
 /**
  * The kernel of these tests. Shared, because parsing BTF takes most of a file's time on an emulated machine.
  */

@@ -32,10 +32,7 @@ export const At = {
 } as const;
 
 /** The functions that kprobe and fentry attach to. */
-const FUNCTIONS = [
-  ...['tcp_v4_connect', 'tcp_v6_connect', 'tcp_rcv_state_process', 'tcp_v4_destroy_sock'],
-  'tcp_set_state',
-];
+const FUNCTIONS = [...['tcp_v4_connect', 'tcp_v6_connect', 'tcp_set_state', 'tcp_v4_destroy_sock']];
 
 /** The helpers and kernel functions that make typed reads possible. */
 const TYPED = ['bpf_skc_to_tcp_sock', 'bpf_get_current_task_btf', 'bpf_rdonly_cast'];

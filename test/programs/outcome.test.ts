@@ -36,7 +36,8 @@ function event(state: number, cause?: Partial<Cause>, localPort = 50_322): Conne
 }
 
 const cases: [string, ConnectEvent, string, number?][] = [
-  ['established', event(ESTABLISHED, {}), 'established'],
+  ['established', event(ESTABLISHED, { segmentsIn: 1 }), 'established'],
+  ['established without a segment', event(ESTABLISHED, {}), 'restored'],
   ['a reset', event(CLOSE, { error: 111, segmentsIn: 1 }), 'refused', 111],
   ['refused without a segment: by ICMP', event(CLOSE, { error: 111 }), 'rejected', 111],
   ['timed out', event(CLOSE, { error: 110 }), 'timed-out', 110],

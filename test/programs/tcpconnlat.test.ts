@@ -28,6 +28,15 @@ const FUNCTION_PROBES: readonly ProbeType[] = ['kprobe', 'fentry'];
 /** The probe types that always read the local port. */
 const HAVE_PORT: readonly ProbeType[] = [...FUNCTION_PROBES, 'trace_event'];
 const x64: Target = { ...target('x64', socketTypes()), formats: [stateFormat] };
+/** Without BTF. */
+const byRecord: Target = { ...target('x64'), formats: [stateFormat] };
+
+/** BTF without the types of sockets. */
+function emptyBlob(): Uint8Array {
+  const writer = new BtfWriter();
+  writer.int('int', 4);
+  return writer.blob();
+}
 
 /** The instructions of all programs as text. */
 function text(options: Options, on = x64): string[] {
@@ -82,12 +91,7 @@ for (const probe of PROBE_TYPES) {
     // The comparison; and for faster connects the address, the number, the addition and a jump.
     assert.is(some.length, without.length + (1 + 4) * ends);
     assert.equal(text({ probe, outcome, minNs: 0 }), without, '0 is none');
-    const counted = FUNCTION_PROBES.includes(probe) ? 0 : 1;
-    assert.is(
-      compares(text({ probe, ...OPTIONS.minNs })).length,
-      1 + counted,
-      'and one if failures are counted',
-    );
+    assert.is(compares(text({ probe, ...OPTIONS.minNs })).length, 2, 'and one if failures are counted');
   });
 
   test(`${probe}: a minimum latency of more than 31 bits is compared completely`, () => {
@@ -156,7 +160,7 @@ for (const probe of ['kprobe', 'fentry'] as const)
       ]);
     const always = [
       ['tcp_v4_destroy_sock', false],
-      ['tcp_rcv_state_process', false],
+      ['tcp_set_state', false],
     ];
     assert.equal(symbols(), [...always, ['tcp_v4_connect', false], ['tcp_v6_connect', true]]);
     assert.equal(symbols(4), [...always, ['tcp_v4_connect', false]]);
@@ -172,17 +176,12 @@ test('fentry: functions have their BTF id, or none, which the loader reports', (
     tcpconnlat({ probe: 'fentry' }, target('x64', socketTypes({ functions }))).programs.map(
       ({ attachment }) => attachment.kind === 'fentry' && attachment.btfId !== undefined,
     );
-  assert.equal(ids('tcp_v4_connect', 'tcp_rcv_state_process', 'tcp_v4_destroy_sock'), [
-    true,
-    true,
-    true,
-    false,
-  ]);
+  assert.equal(ids('tcp_v4_connect', 'tcp_set_state', 'tcp_v4_destroy_sock'), [true, true, true, false]);
 });
 
 test('programs that remove entries are attached before programs that add them', () => {
   const names = tcpconnlat({ probe: 'kprobe' }, x64).programs.map(({ name }) => name);
-  assert.equal(names, ['tcp_destroy', 'tcp_rcv_state', 'tcp_v4_connect', 'tcp_v6_connect']);
+  assert.equal(names, ['tcp_destroy', 'tcp_set_state', 'tcp_v4_connect', 'tcp_v6_connect']);
 });
 
 // --- filters -------------------------------------------------------------------------------------
@@ -272,10 +271,10 @@ test('on arm64 only the offsets of kprobe arguments differ', () => {
   const [there, here] = [text({ probe: 'kprobe' }, arm64), text({ probe: 'kprobe' })];
   const differing = here.flatMap((line, i) => (line === there[i] ? [] : [[line, there[i]]]));
   assert.is(there.length, here.length);
-  assert.is(differing.length, 4, 'one per program');
+  assert.is(differing.length, 6, 'the first argument of each program, and twice the new state');
   for (const [x, a] of differing) {
-    assert.match(String(x), /= \*\(u64 \*\)\(r\d \+112\)$/);
-    assert.is(a, x?.replace('+112', '+0'));
+    assert.match(String(x), /= \*\(u(64|32) \*\)\(r\d \+(112|104)\)$/);
+    assert.is(a, x?.replace('+112', '+0').replace('+104', '+8'));
   }
   for (const probe of ['fentry', 'tp_btf', 'raw_tracepoint'] as const)
     assert.equal(text({ probe }, arm64), text({ probe }), 'the arguments of others are an array');
@@ -300,9 +299,7 @@ test('on older kernels the protocol is an 8-bit bit field at another offset', ()
 
 test('without BTF, or with BTF that lacks sockets, an error names what is missing', () => {
   const without = target('x64');
-  const empty = new BtfWriter();
-  empty.int('int', 4);
-  const strange = target('x64', Btf.parse(empty.blob()));
+  const strange = target('x64', Btf.parse(emptyBlob()));
   for (const probe of WITH_BTF) {
     assert.throws(
       () => tcpconnlat({ probe }, without),
@@ -317,25 +314,35 @@ test('without BTF, or with BTF that lacks sockets, an error names what is missin
 });
 
 test('trace_event needs the format of the record, and no BTF', () => {
-  const byRecord: Target = { ...target('x64'), formats: [stateFormat] };
   for (const family of [undefined, 4, 6] as const)
-    assert.equal(text({ probe: 'trace_event', family }, byRecord), text({ probe: 'trace_event', family }));
+    for (const on of [byRecord, { ...byRecord, kernel: Btf.parse(emptyBlob()) }]) {
+      const lines = text({ probe: 'trace_event', family }, on);
+      assert.not.match(lines.join('\n'), /bpf_probe_read_kernel/);
+      assert.equal(lines, text({ probe: 'trace_event', family }, byRecord));
+    }
+  assert.match(text({ probe: 'trace_event' }).join('\n'), /bpf_probe_read_kernel/, 'with BTF: the socket');
   assert.throws(
     () => tcpconnlat({ probe: 'trace_event' }, target('x64', socketTypes())),
     /no format of tracepoint sock:inet_sock_set_state/,
   );
 });
 
-test('trace_event: only accepted connects are sent, and refused ones are a blind spot', () => {
+test('trace_event without BTF: only accepted connects are sent, and refused ones are a blind spot', () => {
   const blind = PROBE_TYPES.filter((probe) => tcpconnlat({ probe }, x64).blindSpots.length > 0);
-  assert.equal(blind, ['trace_event']);
-  assert.equal(tcpconnlat({ probe: 'trace_event' }, x64).blindSpots, ['refused']);
+  assert.equal(blind, []);
+  assert.equal(tcpconnlat({ probe: 'trace_event' }, byRecord).blindSpots, ['refused']);
   assert.match(
-    text({ probe: 'trace_event' }).join('\n'),
-    /\(r6 \+20\)\n\(\w\w\) if [rw]\d != 0x7 goto.*\n.*map\[counters\].*\n.*\n\(db\) lock .*\n\(05\) goto/,
-    'newstate is CLOSE',
+    text({ probe: 'trace_event' }, byRecord).join('\n'),
+    /\(r6 \+20\)\n\(\w\w\) if [rw]\d == 0x1 goto.*\n.*map\[counters\].*\n.*\n\(db\) lock .*\n\(05\) goto/,
+    'newstate is not ESTABLISHED',
   );
 });
+
+for (const probe of PROBE_TYPES)
+  test(`${probe}: whether a segment was received decides if an established connect was answered`, () => {
+    for (const outcome of [undefined, 'failures', 'all'] as const)
+      assert.match(text({ probe, outcome }).join('\n'), new RegExp(`\\+(= |)${At.segsIn}\\b`), 'segs_in');
+  });
 
 test('trace_event: ports are in host byte order', () => {
   const { ports } = tcpconnlat({ probe: 'trace_event' }, x64).events.event.properties;
@@ -349,21 +356,25 @@ for (const probe of PROBE_TYPES) {
   test(`${probe}: events contain the end of a connect only with outcome`, () => {
     const names = (options: Partial<Options>) =>
       Object.keys(tcpconnlat({ probe, ...options }, x64).events.event.properties);
-    const added = probe === 'trace_event' ? ['ended'] : ['ended', 'cause'];
-    assert.equal(names(OPTIONS.outcome), [...names({}), ...added]);
+    assert.equal(names(OPTIONS.outcome), [...names({}), 'ended', 'cause']);
   });
 
-  test(`${probe}: failures are selected in the kernel, by the new state`, () => {
+  test(`${probe}: failures are selected in the kernel, by the new state and the received segments`, () => {
     const states = (outcome: Options['outcome']) =>
       text({ probe, outcome }).filter((line) => /^\(\w\w\) if [rw]\d [!=]= 0x1 goto/.test(line)).length;
     assert.is(states('failures') - states('all'), 1);
-    assert.is(text({ probe, outcome: 'failures' }).length - text({ probe, outcome: 'all' }).length, 2);
+    const typed = probe === 'fentry' || probe === 'tp_btf';
+    assert.is(
+      text({ probe, outcome: 'failures' }).length - text({ probe, outcome: 'all' }).length,
+      typed ? 7 : 10,
+    );
   });
 
   test(`${probe}: blind spots with outcome`, () => {
     const blind = tcpconnlat({ probe, outcome: 'all' }, x64).blindSpots;
-    const expected = FUNCTION_PROBES.includes(probe) ? [] : ['unrouted'];
-    assert.equal(blind, probe === 'trace_event' ? ['errors', ...expected] : expected);
+    assert.equal(blind, FUNCTION_PROBES.includes(probe) ? [] : ['unrouted']);
+    if (probe === 'trace_event')
+      assert.equal(tcpconnlat({ probe, outcome: 'all' }, byRecord).blindSpots, ['errors', 'unrouted']);
   });
 }
 
@@ -407,11 +418,11 @@ for (const probe of PROBE_TYPES) {
   const onFunctions = FUNCTION_PROBES.includes(probe);
 
   test(`${probe}: failures are counted if they are not sent, and each end only once`, () => {
-    assert.is(tcpconnlat({ probe }, x64).countsFailures, true);
-    // On functions: when a socket is destroyed, and when it connects again by either function.
-    assert.is(counts({ probe }), onFunctions ? 3 : 1);
+    assert.is(tcpconnlat({ probe }, x64).countsUnrouted, onFunctions);
+    // On functions also when a socket is destroyed, and when it connects again by either function.
+    assert.is(counts({ probe }), onFunctions ? 4 : 1);
     for (const outcome of ['all', 'failures'] as const) {
-      assert.is(tcpconnlat({ probe, outcome }, x64).countsFailures, false);
+      assert.is(tcpconnlat({ probe, outcome }, x64).countsUnrouted, false);
       assert.is(counts({ probe, outcome }), 0);
     }
   });
@@ -420,15 +431,15 @@ for (const probe of PROBE_TYPES) {
     ['a minimum latency', { minNs: 1_000_000 }],
     ['a filter by the local address', { filter: { from: everyFilter(probe).from } }],
   ] as const)
-    test(`${probe}: with ${what} failures are ${onFunctions ? 'not counted, because the value is not known' : 'counted'}`, () => {
-      assert.is(tcpconnlat({ probe, ...options }, x64).countsFailures, !onFunctions);
-      assert.is(counts({ probe, ...options }), onFunctions ? 0 : 1);
+    test(`${probe}: with ${what} failures are counted when the value is known, at a change of state`, () => {
+      assert.is(tcpconnlat({ probe, ...options }, x64).countsUnrouted, false);
+      assert.is(counts({ probe, ...options }), 1);
     });
 
   test(`${probe}: failures are counted with every other filter at once`, () => {
     const { from: _, ...filter } = everyFilter(probe);
     for (const family of [undefined, 4, 6] as const)
-      assert.is(counts({ probe, filter, family }), onFunctions ? (family ? 2 : 3) : 1);
+      assert.is(counts({ probe, filter, family }), onFunctions ? (family ? 3 : 4) : 1);
   });
 
   test(`${probe}: what the table holds at the end`, () => {

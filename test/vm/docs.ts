@@ -19,9 +19,10 @@ const WHICH = {
 
 const OUTCOMES = `## Results of connects
 
-The RESULT that \`--outcome\` prints for every kind of connect, by probe type. The connects run between two
-network namespaces; a firewall in the remote one produces the answers. All probes observe the same connects at
-the same time. If kernels differ, the cell names the kernels.
+The RESULT that \`--outcome\` prints for every kind of connect. The connects run between two network namespaces;
+a firewall in the remote one produces the answers. All probes observe the same connects at the same time. If
+probes or kernels differ, the cell names them. Without options, the connects that are \`established\`, \`refused\`
+or \`rejected\` are shown; \`--failed\` shows all but the \`established\` ones.
 `;
 
 const TAIL = `## Kernels that are not tested
@@ -33,7 +34,7 @@ the features that the programs use and from the kernel releases that introduced 
 |---|---|---|
 | direct access to map values | 5.2 | all probes |
 | \`/sys/kernel/btf/vmlinux\` | 5.4 | all probes except \`trace_event\`; \`--btf FILE\` replaces it for \`kprobe\` and \`raw_tracepoint\` |
-| \`bpf_probe_read_kernel\` | 5.5 | \`kprobe\`, \`raw_tracepoint\`; \`fentry\` and \`tp_btf\` with some options |
+| \`bpf_probe_read_kernel\` | 5.5 | \`kprobe\`, \`raw_tracepoint\`, and \`trace_event\` with BTF; \`fentry\` and \`tp_btf\` with some options |
 | programs with typed arguments | 5.5 | \`fentry\`, \`tp_btf\` |
 | perf PMU for kprobes | 4.17 | \`kprobe\`; tracefs replaces it |
 | tracepoint \`inet_sock_set_state\` | 4.16 | \`tp_btf\`, \`raw_tracepoint\`, \`trace_event\` |
@@ -44,7 +45,7 @@ What to expect:
 
 | kernel | expectation |
 |---|---|
-| 5.5 to 5.9 | As on 5.10. Before 5.8 the command requires \`CAP_SYS_ADMIN\`. Before 5.11 maps count as locked memory, which root may raise. |
+| 5.5 to 5.9 | As on 5.10; before 5.9 \`fentry\` and \`tp_btf\` show restored connects as accepted, except with \`--outcome\` and \`--failed\`. Before 5.8 the command requires \`CAP_SYS_ADMIN\`. Before 5.11 maps count as locked memory, which root may raise. |
 | 5.4 | Only \`trace_event\` works (\`--probe auto\` selects it), with tracefs mounted: accepted connects are shown, refused ones are not. The other probes need features of Linux 5.5. |
 | 5.2, 5.3 | As on 5.4. |
 | RHEL 8 (4.18) and its rebuilds | Red Hat backports BPF features, so the version number does not answer the question. If the kernel has BTF and \`bpf_probe_read_kernel\`, \`kprobe\` works as on 5.10. |
@@ -106,30 +107,42 @@ function facts(described: readonly Described[]): string {
   return table(['', ...described.map(({ visit }) => visit.series)], rows);
 }
 
-/** A row per connect, a column per probe. */
+/** A row per connect with its result. Results that not all probes and kernels have name those that do. */
 function outcomes(described: readonly Described[]): string[] {
-  const rows = described.flatMap(({ visit, facts }) =>
-    (facts.outcomes ?? []).map(({ title, results }) => ({ title, results, series: visit.series })),
+  const all = described.flatMap(({ visit, facts }) =>
+    (facts.outcomes ?? []).flatMap(({ title, results }) =>
+      Object.entries(results).map(([probe, result]) => ({ title, probe, result, kernel: visit.series })),
+    ),
   );
-  if (rows.length === 0) return [];
-  const titles = [...new Set(rows.map(({ title }) => title))];
-  const probes = [...new Set(rows.flatMap(({ results }) => Object.keys(results)))];
-  const cell = (title: string, probe: string): string => {
-    const found = rows.filter((row) => row.title === title && probe in row.results);
-    const words = [...new Set(found.map(({ results }) => results[probe]))];
-    if (words.length === 1) return words.join();
-    const kernels = (word?: string) =>
-      found.flatMap(({ results, series }) => (results[probe] === word ? [series] : []));
-    return words.map((word) => `${word} (${kernels(word).join(', ')})`).join('; ');
+  if (all.length === 0) return [];
+  const cell = (title: string): string => {
+    const found = all.filter((each) => each.title === title);
+    const results = distinct(found, 'result');
+    if (results.length === 1) return results.join();
+    return results
+      .map((result) => {
+        const alike = found.filter((each) => each.result === result);
+        const names = (['probe', 'kernel'] as const).flatMap((key) => {
+          const [some, every] = [distinct(alike, key), distinct(found, key)];
+          return some.length < every.length
+            ? some.map((name) => (key === 'probe' ? `\`${name}\`` : name))
+            : [];
+        });
+        return `${result} (${names.join(', ')})`;
+      })
+      .join('; ');
   };
-  const head = ['', ...probes.map((probe) => `\`${probe}\``)];
   return [
     OUTCOMES,
     table(
-      head,
-      titles.map((title) => [title, ...probes.map((probe) => cell(title, probe))]),
+      ['connect', 'result'],
+      distinct(all, 'title').map((title) => [title, cell(title)]),
     ),
   ];
+}
+
+function distinct<K extends string>(all: readonly Readonly<Record<K, string>>[], key: K): string[] {
+  return [...new Set(all.map((each) => each[key]))];
 }
 
 function argumentsOf({ kernelArguments, counting }: Visited['visit']): string {

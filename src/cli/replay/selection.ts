@@ -27,7 +27,7 @@ export function isHiddenFailure(options: Options, record: ConnectRecord): boolea
 }
 
 /** The results that are shown without an option for outcomes. */
-const ANSWERED: readonly Result[] = ['established', 'refused'];
+const ANSWERED: readonly Result[] = ['established', 'refused', 'rejected'];
 
 /** Whether a connect with `result` is wanted. A recording without results contains only answered connects. */
 function hasOutcome(wanted: Options['outcome'], result: string | undefined): boolean {

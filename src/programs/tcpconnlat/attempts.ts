@@ -26,6 +26,7 @@ import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
 import {
   countersOf,
+  ECONNREFUSED,
   EEXIST,
   type EventFields,
   type Families,
@@ -97,6 +98,11 @@ export type Examine = (skip: () => void, fail: () => void) => FillEvent;
 export interface TypedReads {
   /** The fields of `tcp_sock` past `struct sock`, through bpf_skc_to_tcp_sock (Linux 5.9). */
   readonly tcpSock: boolean;
+  /**
+   * Whether the programs read without options how many segments a socket received. Before Linux 5.9 `fentry`
+   * and `tp_btf` do not: they would need bpf_probe_read_kernel, and would not load under lockdown.
+   */
+  readonly segments: boolean;
   /** The current task, through bpf_get_current_task_btf (Linux 5.11). */
   readonly task: boolean;
   /** The address families of `struct sockaddr`, through bpf_rdonly_cast (Linux 6.2). */
@@ -107,8 +113,10 @@ export interface TypedReads {
 export function typedReads({ probe }: Options, { kernel }: Target): TypedReads {
   const isTyped = probe === 'fentry' || probe === 'tp_btf';
   const has = (name: string) => isTyped && kernel?.find('func', name) !== undefined;
+  const tcpSock = has('bpf_skc_to_tcp_sock');
   return {
-    tcpSock: has('bpf_skc_to_tcp_sock'),
+    tcpSock,
+    segments: tcpSock || !isTyped,
     task: has('bpf_get_current_task_btf'),
     cast: has('bpf_rdonly_cast'),
   };
@@ -125,21 +133,34 @@ export function tcpSock(b: Builder, sk: KernelPointer, typed: TypedReads, skip: 
   return b.kernel('tcp_sock', found);
 }
 
+/** Whether the programs run on functions of the kernel, and so at the call of connect. */
+export function isFunctionProbe(probe: ProbeType): boolean {
+  return probe === 'kprobe' || probe === 'fentry';
+}
+
+/**
+ * Whether the programs count connects without a route that they do not send. A kprobe or fentry sees such an
+ * attempt only when its socket is destroyed or connects again. By then its latency (`minNs`) and local
+ * address (`filter.from`) are unknown.
+ */
+export function countsUnrouted({ probe, outcome, minNs, filter }: Options): boolean {
+  return outcome === undefined && isFunctionProbe(probe) && !minNs && !filter?.from;
+}
+
 /** The maps of the tool, and the statements that begin and end an attempt. */
 export type Attempts = ReturnType<typeof attemptsOf>;
 
-/** `countsFailures`: the programs count connects that fail and are not sent. */
+/** Without `outcome`, the programs count connects that fail and are not sent. */
 export function attemptsOf(
-  { minNs, who, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Options,
+  { minNs, who, outcome, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Options,
   Event: StructSchema<EventFields>,
   filter: ConnectFilter,
   typed: TypedReads,
-  countsFailures: boolean,
 ) {
   const Attempt = Event.properties.attempt;
   const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
   const counters = array('counters', {
-    value: countersOf({ failures: countsFailures, belowMin: Boolean(minNs) }),
+    value: countersOf({ failures: outcome === undefined, belowMin: Boolean(minNs) }),
   });
   const events = perfEventArray('events', Event, { timestamp: 'endNs' });
   return {
@@ -148,7 +169,6 @@ export function attemptsOf(
     events,
     filter,
     typed,
-    countsFailures,
     maps: [table, counters, ...filter.maps, events],
 
     /**
@@ -209,6 +229,23 @@ export function attemptsOf(
     },
 
     /**
+     * Runs `skip` unless the old state of a socket is a connecting state: SYN_SENT, or SYN_RECV after a
+     * simultaneous open, of which a connect to itself is one. Sockets that accept are in SYN_RECV, too: until
+     * the first simultaneous open, the table is not searched for them.
+     */
+    unlessConnecting(b: Builder, oldState: Readable, skip: () => void): void {
+      b.if(oldState.ne(TCP_SYN_SENT), () => {
+        b.if(oldState.ne(TCP_SYN_RECV), skip);
+        b.if(b.global(counters).simultaneousOpens.eq(0), skip);
+      });
+    },
+
+    /** Counts a socket that goes from SYN_SENT to SYN_RECV. */
+    countSimultaneousOpen(b: Builder): void {
+      b.global(counters).simultaneousOpens.atomicAdd(1);
+    },
+
+    /**
      * Sends the event of the attempt to connect `socket`, unless `examine` skips it, and removes the attempt.
      */
     end(b: Builder, socket: Place, examine: Examine): void {
@@ -226,7 +263,7 @@ export function attemptsOf(
               this.countFailure(b);
               skip();
             };
-            const fill = examine(skip, countsFailures ? fail : skip);
+            const fill = examine(skip, fail);
             const event = b.stack(Event);
             const end = b.call(ktimeGetNs);
             event.endNs.set(end);
@@ -302,19 +339,6 @@ export function networkNamespace(sk: KernelPointer): Value {
 
 // --- the end of an attempt ------------------------------------------------------------------------
 
-/**
- * Runs `skip` unless the old state of a socket is a connecting state. With `outcome`, SYN_RECV counts as one:
- * a socket in it connects to itself, or to a socket that connects to it at the same time.
- */
-export function unlessConnecting(
-  b: Builder,
-  oldState: Readable,
-  { outcome }: Options,
-  skip: () => void,
-): void {
-  b.if(oldState.ne(TCP_SYN_SENT), outcome ? () => b.if(oldState.ne(TCP_SYN_RECV), skip) : skip);
-}
-
 /** A socket that leaves the connecting states. */
 export interface StateChange {
   readonly sk: KernelPointer;
@@ -322,32 +346,46 @@ export interface StateChange {
   readonly state: () => Value;
 }
 
-/** Adds how the attempt ended to the event. `examineAddresses` fills the rest. */
+/**
+ * Selects an end by `outcome`, and returns the function that fills the event. A connect is answered if a
+ * SYN-ACK established it, or if it was refused (ECONNREFUSED). Every other end is a failure: also that of a
+ * socket in repair mode (TCP_REPAIR), which is established without a packet. `fillAddresses` fills the rest.
+ */
 export function examineEnd(
   b: Builder,
   { outcome }: Options,
   typed: TypedReads,
   { sk, state }: StateChange,
-  examineAddresses: Examine,
-): Examine {
-  return (skip, fail) => {
-    if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), skip);
-    const fillAddresses = examineAddresses(skip, fail);
-    return (event) => {
-      const tcp = tcpSock(b, sk, typed, skip);
-      fillAddresses(event, tcp);
-      event.ended.state.set(state());
-      event.ended.retransmits.set(tcp.fields({ count: 'total_retrans' }).count);
-      event.cause.set(0);
-      b.if(state().ne(TCP_ESTABLISHED), () => fillCause(b, sk, tcp, typed)(event));
-    };
+  { skip, fail }: { readonly skip: () => void; readonly fail: () => void },
+  fillAddresses: () => FillEvent,
+): FillEvent {
+  const received = (tcp = tcpSock(b, sk, typed, skip)) => tcp.fields({ count: 'segs_in' }).count;
+  if (!outcome)
+    b.block((answered) => {
+      b.if(
+        state().eq(TCP_ESTABLISHED),
+        typed.segments ? () => b.if(received().ne(0), answered) : answered,
+        () => b.if(sk.fields({ error: 'sk_err' }).error.eq(ECONNREFUSED), answered),
+      );
+      fail();
+    });
+  if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), () => b.if(received().ne(0), skip));
+  const fill = fillAddresses();
+  if (!outcome) return fill;
+  return (event) => {
+    const tcp = tcpSock(b, sk, typed, skip);
+    fill(event, tcp);
+    event.ended.state.set(state());
+    event.ended.retransmits.set(tcp.fields({ count: 'total_retrans' }).count);
+    event.cause.set(0);
+    event.cause.segmentsIn.set(received(tcp));
+    b.if(state().ne(TCP_ESTABLISHED), () => fillCause(b, sk, tcp, typed)(event));
   };
 }
 
 /** The fields are far apart, so each needs its own read. */
 function fillCause(b: Builder, sk: KernelPointer, tcp: KernelPointer, typed: TypedReads): FillEvent {
   return ({ cause }) => {
-    cause.segmentsIn.set(tcp.fields({ count: 'segs_in' }).count);
     cause.segmentsOut.set(tcp.fields({ count: 'segs_out' }).count);
     cause.softError.set(sk.fields({ error: 'sk_err_soft' }).error);
     cause.error.set(sk.fields({ error: 'sk_err' }).error);

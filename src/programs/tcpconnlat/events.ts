@@ -30,7 +30,11 @@ type Attempt = typeof ATTEMPT & { [K in keyof typeof WHO]: TOptional<(typeof WHO
 
 /** The number of counters of failed updates: one per errno below it, except that 0 counts all others. */
 const COUNTED_ERRNOS = 128;
-const COUNTERS = { failedUpdates: arrayOf(u64n, COUNTED_ERRNOS) };
+const COUNTERS = {
+  failedUpdates: arrayOf(u64n, COUNTED_ERRNOS),
+  /** Sockets of any process that met a connect of their peer. Programs use it as a flag. */
+  simultaneousOpens: u64n,
+};
 /** Connects that failed and were not sent. */
 const FAILED = { failed: u64n };
 /** Connects that were faster than `minNs`, and not sent. */
@@ -69,17 +73,18 @@ const V6 = struct({ remote: bytes(16), local: bytes(16) });
 const Ended = struct({
   /** The new state of the socket (TCP_*); 0 if the call failed before the socket began to connect. */
   state: u32,
-  /** SYN retransmissions; 0 if the event comes from a tracepoint record, which does not contain them. */
+  /** SYN retransmissions; 0 if the programs read a tracepoint record only, which does not contain them. */
   retransmits: u32,
 });
-/** Why an attempt failed, as far as the kernel knows. All zero if it did not fail. */
+/** Why an attempt failed, as far as the kernel knows. All but `segmentsIn` are zero if it did not fail. */
 const Cause = struct({
   /** The error of the socket (sk_err), or of the call. */
   error: s32,
   /** An error that the kernel received but did not act on (sk_err_soft). */
   softError: s32,
-  /** TCP segments received and sent. */
+  /** TCP segments received. */
   segmentsIn: u32,
+  /** TCP segments sent. */
   segmentsOut: u32,
   /** The state of `struct socket` (SS_*). Like `exitCode`, it is read only if `error` is 0. */
   socketState: u32,
@@ -110,19 +115,25 @@ export interface Families {
   readonly only?: number;
 }
 
+/**
+ * What the programs read when an attempt ends: the socket, the record of the tracepoint, or both. With both,
+ * addresses and ports come from the record.
+ */
+export type Source = 'socket' | 'record' | 'both';
+
 /** The schema of the events, with the fields that the options ask for. */
 export function eventOf(
   { v4, v6 }: Families,
-  source: 'socket' | 'record',
+  source: Source,
   { outcome, who }: { readonly outcome?: unknown; readonly who?: boolean },
 ): StructSchema<EventFields> {
   const attempt = struct({ ...ATTEMPT, ...(who && WHO) } as Attempt);
   return struct({
-    ...base(attempt, source === 'record' ? u16 : u16be),
+    ...base(attempt, source === 'socket' ? u16be : u16),
     ...(v4 && { v4: V4 }),
     ...(v6 && { v6: V6 }),
     ...(outcome !== undefined && { ended: Ended }),
-    ...(outcome !== undefined && source === 'socket' && { cause: Cause }),
+    ...(outcome !== undefined && source !== 'record' && { cause: Cause }),
   } as EventFields);
 }
 
@@ -130,6 +141,7 @@ export function eventOf(
 
 /** The result of a connect. */
 export type Result =
+  /** Answered by a SYN-ACK. */
   | 'established'
   /** Refused by a reset. */
   | 'refused'
@@ -144,6 +156,8 @@ export type Result =
   | 'aborted'
   /** A signal killed the process, or an administrator destroyed the socket (ss -K). */
   | 'killed'
+  /** Established without a packet (TCP_REPAIR), as CRIU restores connections. */
+  | 'restored'
   /** Not established; this probe type does not see why. */
   | 'failed'
   /** Failed with the error in `errno`. */
@@ -175,6 +189,7 @@ function judge(event: ConnectEvent, cause: NonNullable<ConnectEvent['cause']>): 
   if (error === ECONNREFUSED) return { result: segmentsIn > 0 ? 'refused' : 'rejected', errno: error };
   if (error !== 0) return { result: RESULT_OF_ERROR[error] ?? 'error', errno: error };
   const byState = judgeByState(event);
+  if (byState.result === 'established' && segmentsIn === 0) return { result: 'restored' };
   if (byState.result !== 'failed') return byState;
   // The call failed before a SYN was sent, and only its return value has the error: the port is in use.
   if (socketState === SS_UNCONNECTED && segmentsOut === 0) return NO_PORT;
@@ -199,6 +214,7 @@ export const IPPROTO_TCP = 6;
 export const TCP_ESTABLISHED = 1;
 export const TCP_SYN_SENT = 2;
 export const TCP_SYN_RECV = 3;
+export const TCP_FIN_WAIT1 = 4;
 export const TCP_CLOSE = 7;
 /** enum socket_state, include/uapi/linux/net.h: before the first connect, and after a failed connect. */
 const SS_UNCONNECTED = 1;

@@ -9,10 +9,11 @@ import { getCurrentPidTgid, probeReadKernel } from '../../asm/helpers.ts';
 import { type Body, fentry, fexit, kprobe, kretprobe } from '../../asm/hooks.ts';
 import { bytes, s32, struct, u16, u16be, u32, u64 } from '../../asm/layout.ts';
 import { hash } from '../../asm/map.ts';
+import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
 import {
   type Attempts,
-  type Examine,
+  countsUnrouted,
   examineEnd,
   type FillEvent,
   fillFromSocket,
@@ -20,16 +21,17 @@ import {
   networkNamespace,
   type Options,
   type ProgramSet,
-  type SocketFields,
   socketPaths,
-  unlessConnecting,
 } from './attempts.ts';
-import { AF_INET, type Families, TCP_SYN_RECV, TCP_SYN_SENT } from './events.ts';
+import { AF_INET, type Families, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_SYN_RECV } from './events.ts';
 import type { ConnectFilter, Endpoints } from './filter.ts';
 
 type FunctionProbe = 'kprobe' | 'fentry';
 
-/** The programs for answered connects, or, with `outcome`, for every end of a connect. */
+/**
+ * The programs: a connect function begins an attempt, a change of state ends it. With `outcome`, the return
+ * of a call that failed before any change of state ends it, too.
+ */
 export function functionPrograms(
   probe: FunctionProbe,
   options: Options,
@@ -37,31 +39,58 @@ export function functionPrograms(
   families: Families,
   target: Target,
 ): ProgramSet {
+  const at = { kprobe, fentry }[probe];
   const { programs, maps } = options.outcome
-    ? programsAtEnd(probe, options, attempts, families, target)
-    : programsAtAnswer(probe, attempts, families, target);
-  const onDestroy = destroyBody(attempts, families);
+    ? callPrograms(probe, attempts, families, target)
+    : { programs: connectPrograms(probe, options, attempts, families, target), maps: [] };
   return {
     programs: [
-      { kprobe, fentry }[probe]('tcp_v4_destroy_sock', target, onDestroy, { name: 'tcp_destroy' }),
+      at('tcp_v4_destroy_sock', target, destroyBody(options, attempts, families), { name: 'tcp_destroy' }),
+      at('tcp_set_state', target, stateBody(options, attempts, families)),
       ...programs,
     ],
     maps,
   };
 }
 
-// --- answered connects: the call begins an attempt, the first packet of the peer ends it ----------
+/** The states that can follow a connecting state, except for SYN_RECV, which is one itself. */
+const END_STATES = [TCP_ESTABLISHED, TCP_CLOSE, TCP_FIN_WAIT1];
 
-function programsAtAnswer(
+/** The body for tcp_set_state(sk, newstate): the socket still has its old state. */
+function stateBody(options: Options, attempts: Attempts, families: Families): Body {
+  return (b) => {
+    b.block((ends) => {
+      const newState = b.arg(1).as(u32).get();
+      for (const state of END_STATES) b.if(newState.eq(state), ends);
+      // Sockets that accept enter SYN_RECV without this function.
+      b.if(newState.eq(TCP_SYN_RECV), () => attempts.countSimultaneousOpen(b));
+      b.exit();
+    });
+    b.keep(b.context);
+    const sk = b.kernel('sock', b.keep(b.arg(0)));
+    const sock = sk.fields(socketPaths(families));
+    attempts.unlessConnecting(b, sock.state, () => b.exit());
+    attempts.end(b, b.stack(u64, sk.value), (skip, fail) => {
+      // Without `outcome`, tcp_v4_connect begins attempts of mapped addresses, too.
+      if (!options.outcome && families.only === AF_INET) b.if(sock.family.ne(AF_INET), skip);
+      attempts.filter.endpoints(b, { local: () => localAddress(b, sock) }, skip);
+      const change = { sk, state: () => b.arg(1).get().as(u32) };
+      return examineEnd(b, options, attempts.typed, change, { skip, fail }, () => fillFromSocket(sock));
+    });
+  };
+}
+
+/** The programs that begin an attempt at the call. */
+function connectPrograms(
   probe: FunctionProbe,
+  options: Options,
   attempts: Attempts,
   families: Families,
   target: Target,
-): ProgramSet {
+): readonly ProgramSpec[] {
   const at = { kprobe, fentry }[probe];
-  const paths = socketPaths(families);
   const onConnect = (family: 4 | 6) => (b: Builder) => {
-    if (!attempts.countsFailures) {
+    if (!countsUnrouted(options)) {
       attempts.begin(b, b.stack(u64, b.arg(0)), connectArguments(b, family, attempts.filter));
       return;
     }
@@ -70,31 +99,16 @@ function programsAtAnswer(
     const again = () => countFailure(b, attempts, sk, family === 4 ? AF_INET : undefined);
     attempts.begin(b, b.stack(u64, sk.value), connectArguments(b, family, attempts.filter), again);
   };
-  const onPacket = (b: Builder) => {
-    b.keep(b.context);
-    const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const sock = sk.fields(paths);
-    b.if(sock.state.ne(TCP_SYN_SENT), () => b.exit());
-    attempts.end(b, b.stack(u64, sk.value), (skip, fail) => {
-      // tcp_v4_connect connects mapped addresses too.
-      if (families.only === AF_INET) b.if(sock.family.ne(AF_INET), skip);
-      return examineAddresses(b, attempts.filter, sock)(skip, fail);
-    });
-  };
-  return {
-    programs: [
-      at('tcp_rcv_state_process', target, onPacket, { name: 'tcp_rcv_state' }),
-      ...(families.v4 ? [at('tcp_v4_connect', target, onConnect(4))] : []),
-      ...(families.v6 ? [at('tcp_v6_connect', target, onConnect(6), { optional: families.v4 })] : []),
-    ],
-    maps: [],
-  };
+  return [
+    ...(families.v4 ? [at('tcp_v4_connect', target, onConnect(4))] : []),
+    ...(families.v6 ? [at('tcp_v6_connect', target, onConnect(6), { optional: families.v4 })] : []),
+  ];
 }
 
-/** Removes an attempt that was never answered. */
-function destroyBody(attempts: Attempts, families: Families): Body {
+/** Removes an attempt that failed before any change of state. */
+function destroyBody(options: Options, attempts: Attempts, families: Families): Body {
   return (b) => {
-    if (!attempts.countsFailures) {
+    if (!countsUnrouted(options)) {
       b.delete(attempts.table, b.arg(0));
       return;
     }
@@ -104,19 +118,11 @@ function destroyBody(attempts: Attempts, families: Families): Body {
   };
 }
 
-/** Counts an attempt that was never answered, if its socket is of `family`. */
+/** Counts an attempt that failed before any change of state, if its socket is of `family`. */
 function countFailure(b: Builder, attempts: Attempts, sk: KernelPointer, family: Families['only']): void {
   const count = () => attempts.countFailure(b);
   if (family) b.if(sk.fields({ family: '__sk_common.skc_family' }).family.eq(family), count);
   else count();
-}
-
-/** Checks the local address, which is known only now, and fills the event. */
-function examineAddresses(b: Builder, filter: ConnectFilter, sock: SocketFields): Examine {
-  return (skip) => {
-    filter.endpoints(b, { local: () => localAddress(b, sock) }, skip);
-    return fillFromSocket(sock);
-  };
 }
 
 /**
@@ -145,36 +151,7 @@ function connectArguments(b: Builder, family: 4 | 6, { reads }: ConnectFilter): 
   };
 }
 
-// --- every end: a state change ends an attempt, or the return of a call that failed before ---------
-
-function programsAtEnd(
-  probe: FunctionProbe,
-  options: Options,
-  attempts: Attempts,
-  families: Families,
-  target: Target,
-): ProgramSet {
-  const paths = socketPaths(families);
-  // tcp_set_state(sk, newstate): the socket still has its old state.
-  const onState = (b: Builder) => {
-    b.keep(b.context);
-    const state = () => b.arg(1).get().as(u32);
-    for (const connecting of [TCP_SYN_SENT, TCP_SYN_RECV]) b.if(state().eq(connecting), () => b.exit());
-    const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const sock = sk.fields(paths);
-    unlessConnecting(b, sock.state, options, () => b.exit());
-    const examine = examineEnd(
-      b,
-      options,
-      attempts.typed,
-      { sk, state },
-      examineAddresses(b, attempts.filter, sock),
-    );
-    attempts.end(b, b.stack(u64, sk.value), examine);
-  };
-  const { programs, maps } = callPrograms(probe, attempts, families, target);
-  return { programs: [{ kprobe, fentry }[probe]('tcp_set_state', target, onState), ...programs], maps };
-}
+// --- calls, which may fail before any change of state ----------------------------------------------
 
 /**
  * A call of tcp_v4_connect or tcp_v6_connect that has not returned: the socket, its `struct sockaddr`, and 4

@@ -7,7 +7,6 @@ import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
 import { u32, u64 } from '../../asm/layout.ts';
 import {
   type Attempts,
-  type Examine,
   examineEnd,
   type FillEvent,
   fillFromSocket,
@@ -16,17 +15,8 @@ import {
   socketEndpoints,
   socketPaths,
   tcpSock,
-  unlessConnecting,
 } from './attempts.ts';
-import {
-  ECONNREFUSED,
-  type Families,
-  IPPROTO_TCP,
-  TCP_CLOSE,
-  TCP_ESTABLISHED,
-  TCP_SYN_RECV,
-  TCP_SYN_SENT,
-} from './events.ts';
+import { type Families, IPPROTO_TCP, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT } from './events.ts';
 import type { Endpoints } from './filter.ts';
 
 /** The tracepoint. The programs of `trace_event` need the format of its record in the target. */
@@ -65,29 +55,31 @@ export function onState(options: Options, attempts: Attempts, families: Families
 
   return (b: Builder) => {
     b.if(b.arg(2).eq(TCP_SYN_SENT), () => onSynSent(b));
-    if (outcome) b.if(b.arg(2).eq(TCP_SYN_RECV), () => b.exit());
     const oldState = b.arg(1).as(u32).get();
     // The result does not matter; the old state is already in a register.
-    unlessConnecting(b, oldState, options, () => b.exit(oldState));
+    attempts.unlessConnecting(b, oldState, () => b.exit(oldState));
+    b.if(b.arg(2).eq(TCP_SYN_RECV), () => endInSynRecv(b, attempts));
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const examineAnswer: Examine = (skip, fail) => {
-      b.if(b.arg(2).eq(TCP_CLOSE), () => b.if(sk.fields({ err: 'sk_err' }).err.ne(ECONNREFUSED), fail));
-      return fill(b, sk, skip);
-    };
-    const state = () => b.arg(2).get().as(u32);
-    const examine = outcome
-      ? examineEnd(b, options, typed, { sk, state }, (skip) => fill(b, sk, skip))
-      : examineAnswer;
-    attempts.end(b, b.stack(u64, sk.value), examine);
+    const change = { sk, state: () => b.arg(2).get().as(u32) };
+    attempts.end(b, b.stack(u64, sk.value), (skip, fail) =>
+      examineEnd(b, options, typed, change, { skip, fail }, () => fill(b, sk, skip)),
+    );
   };
 }
 
+/** The attempt continues: the socket connects to itself, or to one that connects to it at the same time. */
+function endInSynRecv(b: Builder, attempts: Attempts): void {
+  attempts.countSimultaneousOpen(b);
+  b.exit();
+}
+
 /**
- * The body for `trace_event`. The record does not contain the error of the socket: a refused connect looks
- * like an abandoned one. So without `outcome` only accepted connects are sent.
+ * The body for `trace_event`. The record does not contain the error of the socket. With `readsSocket` the
+ * programs read it from the socket, whose address the record contains. Otherwise a refused connect looks like
+ * an abandoned one, and a restored one like an accepted one.
  */
-export function onRecord(options: Options, attempts: Attempts, families: Families) {
+export function onRecord(options: Options, attempts: Attempts, families: Families, readsSocket: boolean) {
   const { outcome } = options;
   return (b: Builder) => {
     b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
@@ -98,29 +90,41 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
       attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEndpoints(b, families));
       b.exit();
     });
-    if (outcome) b.if(b.field('newstate').eq(TCP_SYN_RECV), () => b.exit());
-    unlessConnecting(b, b.field('oldstate'), options, () => b.exit());
+    attempts.unlessConnecting(b, b.field('oldstate'), () => b.exit());
+    b.if(b.field('newstate').eq(TCP_SYN_RECV), () => endInSynRecv(b, attempts));
     b.keep(b.context);
+    const state = () => b.field('newstate').get().as(u32);
     attempts.end(b, b.stack(u64, b.field('skaddr')), (skip, fail) => {
-      if (!outcome) b.if(b.field('newstate').eq(TCP_CLOSE), fail);
-      if (outcome === 'failures') b.if(b.field('newstate').eq(TCP_ESTABLISHED), skip);
+      const fill = () => fillFromRecord(b, families);
+      if (readsSocket) {
+        const sk = b.kernel('sock', b.keep(b.field('skaddr')));
+        return examineEnd(b, options, attempts.typed, { sk, state }, { skip, fail }, fill);
+      }
+      if (!outcome) b.if(state().ne(TCP_ESTABLISHED), fail);
+      if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), skip);
       return (event) => {
-        if (outcome) {
-          event.ended.state.set(b.field('newstate').as(u32));
-          event.ended.retransmits.set(0);
-        }
-        event.ports.remote.set(b.field('dport'));
-        event.ports.local.set(b.field('sport'));
-        event.family.set(b.field('family'));
-        for (const [addresses, suffix] of [
-          [families.v4 ? event.v4 : undefined, ''],
-          [families.v6 ? event.v6 : undefined, '_v6'],
-        ] as const) {
-          addresses?.remote.set(b.field(`daddr${suffix}`));
-          addresses?.local.set(b.field(`saddr${suffix}`));
-        }
+        fill()(event);
+        if (!outcome) return;
+        event.ended.state.set(state());
+        event.ended.retransmits.set(0);
       };
     });
+  };
+}
+
+/** Fills the addresses and ports of an event from the record. */
+function fillFromRecord(b: Builder, families: Families): FillEvent {
+  return (event) => {
+    event.ports.remote.set(b.field('dport'));
+    event.ports.local.set(b.field('sport'));
+    event.family.set(b.field('family'));
+    for (const [addresses, suffix] of [
+      [families.v4 ? event.v4 : undefined, ''],
+      [families.v6 ? event.v6 : undefined, '_v6'],
+    ] as const) {
+      addresses?.remote.set(b.field(`daddr${suffix}`));
+      addresses?.local.set(b.field(`saddr${suffix}`));
+    }
   };
 }
 
