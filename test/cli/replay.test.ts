@@ -120,7 +120,7 @@ for (const [args, expected] of [
 
 const ENDS = ['established', 'refused', 'rejected', 'timed-out', 'EACCES'];
 for (const [args, expected] of [
-  [[], ['established', 'refused']],
+  [[], ['established', 'refused', 'rejected']],
   [['--outcome'], ENDS],
   [['--failed'], ENDS.slice(1)],
 ] as const)
