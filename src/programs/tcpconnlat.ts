@@ -25,6 +25,7 @@ import { kernelTypes, type Target } from '../asm/target.ts';
 import {
   attemptsOf,
   countsUnrouted,
+  hasDetails,
   isFunctionProbe,
   type Options,
   type ProbeType,
@@ -73,7 +74,7 @@ export function tcpconnlat(options: Options, target: Target) {
   const filter = connectFilter(options.filter ?? {}, isFunctionProbe(probe));
   if (readsRecord && filter.reads.netns) throw new FilterUnavailableError('the network namespace');
   const source = readsRecord ? (readsSocket ? 'both' : 'record') : 'socket';
-  const Event = eventOf(families, source, options);
+  const Event = eventOf(families, source, { details: hasDetails(options), who: options.who });
   const typed = typedReads(options, target);
   const attempts = attemptsOf(options, Event, filter, typed);
 
@@ -119,14 +120,16 @@ export function tcpconnlat(options: Options, target: Target) {
 /**
  * What the table of attempts holds when tracing ends: only connects in flight, or also connects without a
  * route whose socket is still open. Undefined if the filter would have rejected some of them at their answer.
+ * With `pending`, entries without a family are not in flight.
  */
 function remainingAttempts({
   probe,
   outcome,
+  pending,
   family,
   filter,
 }: Options): 'in-flight' | 'unanswered' | undefined {
-  if (!isFunctionProbe(probe)) return 'in-flight';
+  if (pending || !isFunctionProbe(probe)) return 'in-flight';
   if (filter?.from || (family === 4 && !outcome)) return undefined;
   return outcome ? 'in-flight' : 'unanswered';
 }

@@ -404,6 +404,57 @@ for (const [probe, entry, exit] of [
     assert.equal(kinds(6), [...always, ...connect(6, false)]);
   });
 
+// --- connects in flight ---------------------------------------------------------------------------
+
+for (const probe of PROBE_TYPES) {
+  const onFunctions = FUNCTION_PROBES.includes(probe);
+  const { from } = everyFilter(probe);
+
+  test(`${probe}: the table has endpoints only with pending, and events do not repeat them`, () => {
+    const names = (options: Partial<Options>) => {
+      const { attempts, events } = tcpconnlat({ probe, ...options }, x64);
+      const { attempt, ...event } = events.event.properties;
+      return [attempts.value, attempt]
+        .map((schema) => Object.keys(schema.properties))
+        .concat([Object.keys(event)]);
+    };
+    const [table = [], attempt, event = []] = names({});
+    assert.equal(table, attempt);
+    assert.equal(names({ pending: true }), [
+      [...table, 'ports', 'family', 'v4', 'v6'],
+      attempt,
+      [...event, 'ended', 'cause'],
+    ]);
+    assert.equal(text({ probe, pending: false }), text({ probe }));
+  });
+
+  test(`${probe}: with pending, answered connects are selected as without it`, () => {
+    assert.is(counts({ probe, pending: true }), counts({ probe }));
+    assert.equal(tcpconnlat({ probe, pending: true }, x64).blindSpots, tcpconnlat({ probe }, x64).blindSpots);
+  });
+
+  test(`${probe}: pending needs no other reads of kernel memory than the rest`, () => {
+    const reads = (pending: boolean) =>
+      text({ probe, pending }).filter((line) => line.endsWith('#113')).length > 0;
+    assert.is(reads(true), reads(false), 'bpf_probe_read_kernel, which lockdown forbids');
+  });
+
+  test(`${probe}: all options together fit into the stack`, () => {
+    const every = { who: true, minNs: 1, localPort: true, filter: everyFilter(probe) };
+    for (const outcome of [undefined, 'all', 'failures'] as const)
+      assert.ok(text({ probe, pending: true, outcome, ...every }).length > 0);
+  });
+
+  test(`${probe}: with pending, filters by the route remove an attempt once it is known`, () => {
+    const deletes = (options: Partial<Options>) =>
+      text({ probe, pending: true, ...options }).filter((line) => line.endsWith('#3')).length;
+    assert.is(deletes({ filter: { from } }) - deletes({}), onFunctions ? 1 : 0, 'bpf_map_delete_elem');
+    assert.is(deletes({ family: 4 }) - deletes({}), onFunctions ? 1 : 0, 'a mapped connect');
+    for (const options of [{}, { family: 4 }, { filter: { from } }] as const)
+      assert.is(tcpconnlat({ probe, pending: true, ...options }, x64).remainingAttempts, 'in-flight');
+  });
+}
+
 // --- failures that are not shown -----------------------------------------------------------------
 
 /** The number of additions to the counter of failures. */
@@ -475,6 +526,7 @@ const listings: [string, Options][] = [
   ]),
   ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-outcome.txt`, { probe, ...OPTIONS.outcome }]),
   ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-who.txt`, { probe, who: true }]),
+  ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-pending.txt`, { probe, pending: true }]),
 ];
 /** Every filter that a probe type supports, some as inclusions and some as exclusions. */
 function everyFilter(probe: ProbeType): Filter {
@@ -512,6 +564,10 @@ for (const probe of PROBE_TYPES)
 listings.push([
   'kprobe-outcome-from.txt',
   { probe: 'kprobe', outcome: 'all', filter: { from: everyFilter('kprobe').from } },
+]);
+listings.push([
+  'fentry-pending-from-4.txt',
+  { probe: 'fentry', pending: true, family: 4, filter: { from: everyFilter('fentry').from } },
 ]);
 for (const [file, options] of listings)
   test(`the programs match golden/${file}`, () => {

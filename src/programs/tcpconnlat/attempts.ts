@@ -28,7 +28,9 @@ import {
   countersOf,
   ECONNREFUSED,
   EEXIST,
+  type EndpointFields,
   type EventFields,
+  entryOf,
   type Families,
   PF_EXITING,
   TCP_ESTABLISHED,
@@ -66,6 +68,11 @@ export interface Options {
    * only for failed connects. Default: send an event only for answered connects, without details.
    */
   readonly outcome?: 'all' | 'failures';
+  /**
+   * Store the endpoints of each connect in the table of connects in flight, so that a connect can be shown
+   * before it ends. Events have the details of the end, as with `outcome`.
+   */
+  readonly pending?: boolean;
   /** The capacity of the table of connects in flight. Default: 10,240. */
   readonly maxAttempts?: number;
 }
@@ -84,6 +91,9 @@ export interface ProgramSet {
  * already.
  */
 export type FillEvent = (event: Memory<StructSchema<EventFields>>, tcp?: KernelPointer) => void;
+
+/** Writes the endpoints of a connect into an event or an entry of the table. */
+export type FillEndpoints = (memory: Memory<StructSchema<EndpointFields>>) => void;
 
 /**
  * Examines an attempt that may have ended. It jumps to `skip` to send nothing and to `fail` to count a
@@ -147,18 +157,23 @@ export function countsUnrouted({ probe, outcome, minNs, filter }: Options): bool
   return outcome === undefined && isFunctionProbe(probe) && !minNs && !filter?.from;
 }
 
+/** Whether events have the details of the end of a connect. */
+export function hasDetails({ outcome, pending }: Options): boolean {
+  return outcome !== undefined || pending === true;
+}
+
 /** The maps of the tool, and the statements that begin and end an attempt. */
 export type Attempts = ReturnType<typeof attemptsOf>;
 
 /** Without `outcome`, the programs count connects that fail and are not sent. */
 export function attemptsOf(
-  { minNs, who, outcome, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Options,
+  { minNs, who, outcome, pending = false, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Options,
   Event: StructSchema<EventFields>,
   filter: ConnectFilter,
   typed: TypedReads,
 ) {
-  const Attempt = Event.properties.attempt;
-  const table = hash('attempts', { key: u64, value: Attempt, maxEntries: maxAttempts });
+  const Entry = entryOf(Event, pending);
+  const table = hash('attempts', { key: u64, value: Entry, maxEntries: maxAttempts });
   const counters = array('counters', {
     value: countersOf({ failures: outcome === undefined, belowMin: Boolean(minNs) }),
   });
@@ -173,10 +188,16 @@ export function attemptsOf(
 
     /**
      * Adds an attempt of the current task to connect `socket`, if the filter matches. `endpoints` reads what
-     * is known already. `again` runs if the socket still has an older attempt.
+     * is known already. `again` runs if the socket still has an older attempt. `fill` writes the endpoints,
+     * if the table has them and they are known.
      */
-    begin(b: Builder, socket: Place, endpoints: () => Endpoints, again?: () => void): void {
-      const attempt = b.stack(Attempt);
+    begin(
+      b: Builder,
+      socket: Place,
+      endpoints: () => Endpoints,
+      { again, fill = clearEndpoints }: { readonly again?: () => void; readonly fill?: FillEndpoints } = {},
+    ): void {
+      const attempt = b.stack(Entry);
       const task = b.call(getCurrentPidTgid);
       attempt.task.set(task);
       filter.process(b, task);
@@ -190,6 +211,7 @@ export function attemptsOf(
         attempt.user.set(b.call(getCurrentUidGid));
         attempt.cgroup.set(b.call(getCurrentCgroupId));
       }
+      if (pending) fill(attempt);
       if (again) this.insertNew(b, socket, attempt, again);
       else this.insert(b, table, socket, attempt);
     },
@@ -201,7 +223,7 @@ export function attemptsOf(
     },
 
     /** Inserts an attempt. If the socket has one already, calls `again` and replaces it. */
-    insertNew(b: Builder, socket: Place, attempt: Memory<typeof Attempt>, again: () => void): void {
+    insertNew(b: Builder, socket: Place, attempt: Memory<typeof Entry>, again: () => void): void {
       const created = b.update(table, socket, attempt, BPF_NOEXIST);
       b.if(created.ne(0), () => {
         const result = b.stack(s32, created);
@@ -270,7 +292,7 @@ export function attemptsOf(
             const latency = end.sub(attempt.startNs);
             if (minNs) b.if(latency.lt(minNs), fast);
             event.latencyNs.set(latency.as(s64));
-            event.attempt.set(attempt);
+            event.attempt.set(b.as(attempt, Event.properties.attempt));
             fill(event);
             b.output(events, event);
           });
@@ -301,16 +323,21 @@ export interface SocketFields {
   readonly [optional: string]: Place | undefined;
 }
 
-/** Fills an event from a socket. `sport` is the local port of a socket that may be closed already. */
-export function fillFromSocket(sock: SocketFields, sport?: Place): FillEvent {
-  return (event) => {
-    event.ports.set(sock.ports);
-    if (sport) event.ports.local.set(sport);
-    event.family.set(sock.family);
-    if (sock.v4) event.v4.set(sock.v4);
-    if (sock.v6Remote) event.v6.remote.set(sock.v6Remote);
-    if (sock.v6Local) event.v6.local.set(sock.v6Local);
+/** Fills endpoints from a socket. `sport` is the local port of a socket that may be closed already. */
+export function fillFromSocket(sock: SocketFields, sport?: Place): FillEndpoints {
+  return (memory) => {
+    memory.ports.set(sock.ports);
+    if (sport) memory.ports.local.set(sport);
+    memory.family.set(sock.family);
+    if (sock.v4) memory.v4.set(sock.v4);
+    if (sock.v6Remote) memory.v6.remote.set(sock.v6Remote);
+    if (sock.v6Local) memory.v6.local.set(sock.v6Local);
   };
+}
+
+/** Writes zeros for endpoints that are not known yet. Fields of families that are not traced are absent. */
+function clearEndpoints({ ports, family, v4, v6 }: Memory<StructSchema<EndpointFields>>): void {
+  for (const field of [ports, family, v4, v6]) field?.set(0);
 }
 
 /** The endpoints of a socket that has its route. */
@@ -353,12 +380,13 @@ export interface StateChange {
  */
 export function examineEnd(
   b: Builder,
-  { outcome }: Options,
+  options: Options,
   typed: TypedReads,
   { sk, state }: StateChange,
   { skip, fail }: { readonly skip: () => void; readonly fail: () => void },
   fillAddresses: () => FillEvent,
 ): FillEvent {
+  const { outcome } = options;
   const received = (tcp = tcpSock(b, sk, typed, skip)) => tcp.fields({ count: 'segs_in' }).count;
   if (!outcome)
     b.block((answered) => {
@@ -371,7 +399,7 @@ export function examineEnd(
     });
   if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), () => b.if(received().ne(0), skip));
   const fill = fillAddresses();
-  if (!outcome) return fill;
+  if (!hasDetails(options)) return fill;
   return (event) => {
     const tcp = tcpSock(b, sk, typed, skip);
     fill(event, tcp);
@@ -379,7 +407,9 @@ export function examineEnd(
     event.ended.retransmits.set(tcp.fields({ count: 'total_retrans' }).count);
     event.cause.set(0);
     event.cause.segmentsIn.set(received(tcp));
-    b.if(state().ne(TCP_ESTABLISHED), () => fillCause(b, sk, tcp, typed)(event));
+    b.if(state().ne(TCP_ESTABLISHED), () =>
+      outcome ? fillCause(b, sk, tcp, typed)(event) : event.cause.error.set(ECONNREFUSED),
+    );
   };
 }
 

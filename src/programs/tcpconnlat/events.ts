@@ -55,19 +55,28 @@ export function countersOf({
   return struct({ ...COUNTERS, ...(failures && FAILED), ...(belowMin && BELOW_MIN) } as Counters);
 }
 
-/** `remotePort` is `u16be` if ports come from a socket, and `u16` if they come from a tracepoint record. */
-const base = (attempt: StructSchema<Attempt>, remotePort: typeof u16be | typeof u16) => ({
+const base = (attempt: StructSchema<Attempt>) => ({
   attempt,
   /** When the attempt ended: `startNs` plus `latencyNs`. It orders the events. */
   endNs: u64 as TOptional<typeof u64>,
   /** Negative if the clocks of two CPUs disagree. */
   latencyNs: s64n,
-  ports: struct({ remote: remotePort, local: u16 }),
-  family: u32,
 });
 /** IPv4 addresses, in the order of `skc_addrpair`. */
 export const V4 = struct({ remote: bytes(4), local: bytes(4) });
 const V6 = struct({ remote: bytes(16), local: bytes(16) });
+/** `remotePort` is `u16be` if ports come from a socket, and `u16` if they come from a tracepoint record. */
+const endpoints = (remotePort: typeof u16be | typeof u16) => ({
+  ports: struct({ remote: remotePort, local: u16 }),
+  family: u32,
+});
+/** The endpoints of a connect. Addresses are present for the traced families. */
+export type EndpointFields = ReturnType<typeof endpoints> & {
+  v4: TOptional<typeof V4>;
+  v6: TOptional<typeof V6>;
+};
+/** An entry of the table of connects in flight. `family` is 0 until the socket enters SYN_SENT. */
+type EntryFields = Attempt & { [K in keyof EndpointFields]: TOptional<EndpointFields[K]> };
 
 /** How an attempt ended. Present if `outcome` is set. */
 const Ended = struct({
@@ -92,16 +101,12 @@ const Cause = struct({
   exitCode: u32,
 });
 
-/**
- * The fields of an event. Addresses are present for the traced families, `ended` and `cause` if `outcome` is
- * set.
- */
-export type EventFields = ReturnType<typeof base> & {
-  v4: TOptional<typeof V4>;
-  v6: TOptional<typeof V6>;
-  ended: TOptional<typeof Ended>;
-  cause: TOptional<typeof Cause>;
-};
+/** The fields of an event. `ended` and `cause` are present if the options ask for details. */
+export type EventFields = ReturnType<typeof base> &
+  EndpointFields & {
+    ended: TOptional<typeof Ended>;
+    cause: TOptional<typeof Cause>;
+  };
 /** A connect that was answered, or that ended without an answer. */
 export type ConnectEvent = Static<StructSchema<EventFields>>;
 
@@ -125,16 +130,24 @@ export type Source = 'socket' | 'record' | 'both';
 export function eventOf(
   { v4, v6 }: Families,
   source: Source,
-  { outcome, who }: { readonly outcome?: unknown; readonly who?: boolean },
+  { details = false, who }: { readonly details?: boolean; readonly who?: boolean },
 ): StructSchema<EventFields> {
   const attempt = struct({ ...ATTEMPT, ...(who && WHO) } as Attempt);
   return struct({
-    ...base(attempt, source === 'socket' ? u16be : u16),
+    ...base(attempt),
+    ...endpoints(source === 'socket' ? u16be : u16),
     ...(v4 && { v4: V4 }),
     ...(v6 && { v6: V6 }),
-    ...(outcome !== undefined && { ended: Ended }),
-    ...(outcome !== undefined && source !== 'record' && { cause: Cause }),
+    ...(details && { ended: Ended }),
+    ...(details && source !== 'record' && { cause: Cause }),
   } as EventFields);
+}
+
+/** The schema of the table of connects in flight. With `pending`, its entries have endpoints. */
+export function entryOf(Event: StructSchema<EventFields>, pending: boolean): StructSchema<EntryFields> {
+  const { attempt, ports, family, v4, v6 } = Event.properties;
+  const fields = { ...attempt.properties, ports, family, ...(v4 && { v4 }), ...(v6 && { v6 }) };
+  return (pending ? struct(fields) : attempt) as StructSchema<EntryFields>;
 }
 
 // --- outcome -------------------------------------------------------------------------------------

@@ -21,9 +21,18 @@ import {
   networkNamespace,
   type Options,
   type ProgramSet,
+  type SocketFields,
   socketPaths,
 } from './attempts.ts';
-import { AF_INET, type Families, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_SYN_RECV } from './events.ts';
+import {
+  AF_INET,
+  type Families,
+  TCP_CLOSE,
+  TCP_ESTABLISHED,
+  TCP_FIN_WAIT1,
+  TCP_SYN_RECV,
+  TCP_SYN_SENT,
+} from './events.ts';
 import type { ConnectFilter, Endpoints } from './filter.ts';
 
 type FunctionProbe = 'kprobe' | 'fentry';
@@ -64,6 +73,8 @@ function stateBody(options: Options, attempts: Attempts, families: Families): Bo
       for (const state of END_STATES) b.if(newState.eq(state), ends);
       // Sockets that accept enter SYN_RECV without this function.
       b.if(newState.eq(TCP_SYN_RECV), () => attempts.countSimultaneousOpen(b));
+      if (options.pending)
+        b.if(newState.eq(TCP_SYN_SENT), () => storeEndpoints(b, options, attempts, families));
       b.exit();
     });
     b.keep(b.context);
@@ -71,13 +82,47 @@ function stateBody(options: Options, attempts: Attempts, families: Families): Bo
     const sock = sk.fields(socketPaths(families));
     attempts.unlessConnecting(b, sock.state, () => b.exit());
     attempts.end(b, b.stack(u64, sk.value), (skip, fail) => {
-      // Without `outcome`, tcp_v4_connect begins attempts of mapped addresses, too.
-      if (!options.outcome && families.only === AF_INET) b.if(sock.family.ne(AF_INET), skip);
-      attempts.filter.endpoints(b, { local: () => localAddress(b, sock) }, skip);
+      matchEndpoints(b, options, attempts, families, sock, skip);
       const change = { sk, state: () => b.arg(1).get().as(u32) };
       return examineEnd(b, options, attempts.typed, change, { skip, fail }, () => fillFromSocket(sock));
     });
   };
+}
+
+/**
+ * Stores the endpoints of a socket that enters SYN_SENT: it has its route, and mostly no local port yet. The
+ * end of an attempt applies the same filters, but the table must not have connects that do not match.
+ */
+function storeEndpoints(b: Builder, options: Options, attempts: Attempts, families: Families): void {
+  const sk = b.kernel('sock', b.keep(b.arg(0)));
+  const socket = b.stack(u64, sk.value);
+  b.lookup(attempts.table, socket, {
+    missing: () => b.exit(),
+    found: (entry) => {
+      const attempt = b.keep(entry);
+      const sock = sk.fields(socketPaths(families));
+      matchEndpoints(b, options, attempts, families, sock, () => {
+        b.delete(attempts.table, socket);
+        b.exit();
+      });
+      fillFromSocket(sock)(attempt);
+      b.exit();
+    },
+  });
+}
+
+/** The filters of function probes that need the socket and its route. */
+function matchEndpoints(
+  b: Builder,
+  { outcome }: Options,
+  { filter }: Attempts,
+  families: Families,
+  sock: SocketFields,
+  reject: () => void,
+): void {
+  // Without `outcome`, tcp_v4_connect begins attempts of mapped addresses, too.
+  if (!outcome && families.only === AF_INET) b.if(sock.family.ne(AF_INET), reject);
+  filter.endpoints(b, { local: () => localAddress(b, sock) }, reject);
 }
 
 /** The programs that begin an attempt at the call. */
@@ -97,7 +142,7 @@ function connectPrograms(
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     // tcp_v6_connect calls tcp_v4_connect for a mapped address: both calls belong to one attempt.
     const again = () => countFailure(b, attempts, sk, family === 4 ? AF_INET : undefined);
-    attempts.begin(b, b.stack(u64, sk.value), connectArguments(b, family, attempts.filter), again);
+    attempts.begin(b, b.stack(u64, sk.value), connectArguments(b, family, attempts.filter), { again });
   };
   return [
     ...(families.v4 ? [at('tcp_v4_connect', target, onConnect(4))] : []),

@@ -8,8 +8,10 @@ import { u32, u64 } from '../../asm/layout.ts';
 import {
   type Attempts,
   examineEnd,
+  type FillEndpoints,
   type FillEvent,
   fillFromSocket,
+  hasDetails,
   networkNamespace,
   type Options,
   socketEndpoints,
@@ -24,17 +26,20 @@ export const TRACEPOINT = { category: 'sock', name: 'inet_sock_set_state' } as c
 
 /** The body for `tp_btf` and `raw_tracepoint`, with the arguments (sk, oldstate, newstate). */
 export function onState(options: Options, attempts: Attempts, families: Families) {
-  const { localPort, outcome } = options;
+  const { localPort, outcome, pending } = options;
   const paths = socketPaths(families);
 
   const onSynSent = (b: Builder) => {
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     b.if(sk.fields({ protocol: 'sk_protocol' }).protocol.ne(IPPROTO_TCP), () => b.exit());
     const { port, remote, local } = attempts.filter.reads;
-    const sock = (families.only || port || remote || local) && sk.fields(paths);
+    const sock = (families.only || port || remote || local || pending) && sk.fields(paths);
     if (sock && families.only) b.if(sock.family.ne(families.only), () => b.exit());
-    attempts.begin(b, b.stack(u64, sk.value), () =>
-      sock ? socketEndpoints(b, sk, sock) : { netns: () => networkNamespace(sk) },
+    attempts.begin(
+      b,
+      b.stack(u64, sk.value),
+      () => (sock ? socketEndpoints(b, sk, sock) : { netns: () => networkNamespace(sk) }),
+      sock ? { fill: fillFromSocket(sock) } : {},
     );
     b.exit();
   };
@@ -80,14 +85,15 @@ function endInSynRecv(b: Builder, attempts: Attempts): void {
  * an abandoned one, and a restored one like an accepted one.
  */
 export function onRecord(options: Options, attempts: Attempts, families: Families, readsSocket: boolean) {
-  const { outcome } = options;
+  const { outcome, pending } = options;
   return (b: Builder) => {
     b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
       b.if(b.field('protocol').ne(IPPROTO_TCP), () => b.exit());
       if (families.only) b.if(b.field('family').ne(families.only), () => b.exit());
       const { port, remote, local } = attempts.filter.reads;
-      if (port || remote || local) b.keep(b.context);
-      attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEndpoints(b, families));
+      if (port || remote || local || pending) b.keep(b.context);
+      const fill = fillFromRecord(b, families);
+      attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEndpoints(b, families), { fill });
       b.exit();
     });
     attempts.unlessConnecting(b, b.field('oldstate'), () => b.exit());
@@ -104,7 +110,7 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
       if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), skip);
       return (event) => {
         fill()(event);
-        if (!outcome) return;
+        if (!hasDetails(options)) return;
         event.ended.state.set(state());
         event.ended.retransmits.set(0);
       };
@@ -112,15 +118,15 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
   };
 }
 
-/** Fills the addresses and ports of an event from the record. */
-function fillFromRecord(b: Builder, families: Families): FillEvent {
-  return (event) => {
-    event.ports.remote.set(b.field('dport'));
-    event.ports.local.set(b.field('sport'));
-    event.family.set(b.field('family'));
+/** Fills the addresses and ports of a connect from the record. */
+function fillFromRecord(b: Builder, families: Families): FillEndpoints {
+  return (memory) => {
+    memory.ports.remote.set(b.field('dport'));
+    memory.ports.local.set(b.field('sport'));
+    memory.family.set(b.field('family'));
     for (const [addresses, suffix] of [
-      [families.v4 ? event.v4 : undefined, ''],
-      [families.v6 ? event.v6 : undefined, '_v6'],
+      [families.v4 ? memory.v4 : undefined, ''],
+      [families.v6 ? memory.v6 : undefined, '_v6'],
     ] as const) {
       addresses?.remote.set(b.field(`daddr${suffix}`));
       addresses?.local.set(b.field(`saddr${suffix}`));
