@@ -19,6 +19,7 @@ import { MAX_PID, MAX_PORT, MAX_SECONDS, MAX_U32, MAX_UTS_NAME, NAME } from './l
 import { encodedTexts, encodeText, type LineBuffer } from './line-buffer.ts';
 import { type ConnectRecord, type ConnectRow, FIELDS } from './record.ts';
 import { jsonText } from './text.ts';
+import { threadNameText } from './thread-name.ts';
 
 /** A record as a line of JSON with the listed fields. The line is safe to print. */
 export function jsonLine(record: ConnectRecord, fields: readonly (keyof ConnectRecord)[]): string {
@@ -33,7 +34,7 @@ interface Member {
 }
 
 const QUOTE = 0x22;
-const textOf = encodedTexts(jsonText);
+const commText = encodedTexts((comm) => jsonText(threadNameText(comm)));
 
 /** A member with a text that is ASCII without quotes, backslashes and controls. */
 const plain = (name: 'time' | 'container' | 'pod' | 'result' | 'errno'): Member => ({
@@ -54,7 +55,7 @@ const MEMBERS: { readonly [K in keyof Required<ConnectRecord>]: Member } = {
   time_s: { write: (line, { timeNs }) => line.quotient(timeNs(), 9) },
   time: plain('time'),
   pid: { write: (line, { pid }) => line.decimal(pid) },
-  comm: { write: (line, { comm }) => line.encoded(textOf(comm)) },
+  comm: { write: (line, { comm }) => line.encoded(commText(comm)) },
   uid: count('uid'),
   container: plain('container'),
   pod: plain('pod'),
@@ -112,6 +113,12 @@ export const TIME = `^(?:\\d{4}-(?:${DAY})|(?:${LEAP_YEAR})-02-29)T${CLOCK}\\.\\
 /** An address of either family, without a zone. */
 const ADDRESS = '^[0-9A-Fa-f.:]{2,45}$';
 
+const ESCAPED_BYTE = '\\\\x[\\da-f]{2}';
+/** A character also for validators that match UTF-16 units. */
+const CHARACTER = '[\\ud800-\\udbff][\\udc00-\\udfff]|[\\s\\S]';
+/** The text of a thread's name: at most as many characters and escapes as a name has bytes. */
+const COMM = `^(?:${ESCAPED_BYTE}|(?!${ESCAPED_BYTE})(?:${CHARACTER})){0,${MAX_COMM_BYTES}}$`;
+
 const ERROR_NAME = 'E[A-Z0-9]{1,31}|errno -?\\d{1,10}';
 /** The kernel's name of an error, or `errno 4095` for an unknown number. */
 const ERRNO = `^(?:${ERROR_NAME})$`;
@@ -152,7 +159,11 @@ export function recordSchema() {
       }),
       time: Optional(time('the same as a time of day in UTC (--wall)')),
       pid: Integer({ minimum: 0, maximum: MAX_PID, description: 'process that called connect' }),
-      comm: TypeString({ maxLength: MAX_COMM_BYTES, description: 'name of the thread that called connect' }),
+      comm: text(
+        'thread name',
+        COMM,
+        'name of the thread that called connect; \\xNN for a byte that is not UTF-8, \\x5c for a backslash before xNN',
+      ),
       uid: Optional(
         Integer({ minimum: 0, maximum: MAX_U32, description: 'real user id of the process (--who)' }),
       ),

@@ -1,20 +1,20 @@
 /**
  * A buffer that lines are written into as bytes: no string is made for a line, and the memory is reused.
  *
- * Every method appends, and returns the number of characters (UTF-16 units) that it appended.
+ * Every method appends, and returns the number of columns that the text takes on a terminal.
  */
+import { columnsOf } from './width.ts';
 
 /** A text whose bytes are copied into lines. */
 export interface EncodedText {
   /** UTF-8. */
   readonly bytes: Uint8Array;
-  /** UTF-16 units. */
-  readonly length: number;
+  readonly columns: number;
 }
 
 /** Encodes a text for `LineBuffer.encoded`. */
 export function encodeText(text: string): EncodedText {
-  return { bytes: Buffer.from(text), length: text.length };
+  return { bytes: Buffer.from(text), columns: columnsOf(text) };
 }
 
 /** The most texts that are kept. */
@@ -80,18 +80,17 @@ export class LineBuffer {
     return length;
   }
 
-  /** Appends any text. */
-  text(text: string): number {
+  /** Appends any text, without counting its columns. */
+  text(text: string): void {
     this.reserve(Buffer.byteLength(text));
     this.end += this.bytes.write(text, this.end);
-    return text.length;
   }
 
-  encoded({ bytes, length }: EncodedText): number {
+  encoded({ bytes, columns }: EncodedText): number {
     this.reserve(bytes.length);
     for (let i = 0; i < bytes.length; i++) this.bytes[this.end + i] = bytes[i] as number;
     this.end += bytes.length;
-    return length;
+    return columns;
   }
 
   /** Appends spaces. */

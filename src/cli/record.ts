@@ -6,6 +6,7 @@ import { AF_INET6, type ConnectEvent, outcomeOf } from '../programs/tcpconnlat.t
 import { formatAddress } from './address.ts';
 import type { ContainerLookup } from './record/containers.ts';
 import type { WallClock } from './record/wall-clock.ts';
+import { threadNameText } from './thread-name.ts';
 
 interface OutcomeRecord {
   /** SYN retransmissions, if known. */
@@ -23,6 +24,7 @@ export interface ConnectRecord extends OutcomeRecord {
   /** The same as a time of day: ISO 8601 in UTC, with microseconds. */
   readonly time?: string;
   readonly pid: number;
+  /** The text of the thread's name (`threadNameText`). */
   readonly comm: string;
   readonly uid?: number;
   /** The container id, 64 hexadecimal digits; absent outside of containers. */
@@ -109,6 +111,7 @@ export interface ConnectRow {
   /** The time of day. */
   readonly time: string | undefined;
   readonly pid: number;
+  /** The thread's name, with lone surrogates for bytes that are not UTF-8. */
   readonly comm: string;
   readonly uid: number | undefined;
   readonly container: string | undefined;
@@ -176,7 +179,7 @@ export function recordOf(row: ConnectRow): ConnectRecord {
   return {
     time_s: row.timeNs() / 1e9,
     ...(time !== undefined && { time }),
-    ...{ pid, comm },
+    ...{ pid, comm: threadNameText(comm) },
     ...(uid !== undefined && { uid }),
     ...(container !== undefined && { container }),
     ...(pod !== undefined && { pod }),

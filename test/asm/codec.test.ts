@@ -1,4 +1,5 @@
 import type { Static, TSchema } from '@sinclair/typebox';
+import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import {
   arrayOf,
@@ -85,11 +86,25 @@ test('chars end at the first NUL or fill the field', () => {
   assert.is(read(chars(2), 0, 0x61), '');
 });
 
-test('chars are UTF-8, with U+FFFD for invalid bytes', () => {
+test('chars are UTF-8, with a lone surrogate for each other byte', () => {
   assert.is(read(chars(6), 0x61, 0xc3, 0xbc, 0, 0x62, 0), 'a\u00fc');
-  assert.is(read(chars(4), 0x61, 0xff, 0x62, 0), 'a\ufffdb');
-  assert.is(read(chars(3), 0x61, 0xe2, 0x82), 'a\ufffd', 'a truncated character');
+  assert.is(read(chars(4), 0x61, 0xff, 0x62, 0), 'a\udcffb');
+  assert.is(read(chars(3), 0x61, 0xe2, 0x82), 'a\udce2\udc82', 'a truncated character');
   assert.is(read(chars(4), 0xef, 0xbb, 0xbf, 0x61), '\ufeffa', 'a byte order mark is a character');
+  assert.is(read(chars(4), 0xef, 0xbf, 0xbd, 0xff), '\ufffd\udcff', 'so is U+FFFD');
+});
+
+test('any text without a NUL inside encodes to the bytes that it was decoded from', () => {
+  const octet = fc.oneof(
+    fc.integer({ min: 1, max: 255 }),
+    fc.constantFrom(0xc3, 0xa9, 0xe6, 0x97, 0xa5, 0xf0),
+  );
+  fc.assert(
+    fc.property(fc.array(octet, { maxLength: 15 }), (octets) => {
+      const text = read(chars(16), ...octets, ...Array(16 - octets.length).fill(0));
+      assert.equal([...encodeValue(chars(16), text)].slice(0, octets.length), octets);
+    }),
+  );
 });
 
 test('decoded bytes are a copy', () => {

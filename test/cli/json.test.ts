@@ -93,7 +93,7 @@ const lines: [string, ConnectRecord][] = [
   ],
   [
     'with an odd command',
-    recordConverter()(event({ attempt: { ...event().attempt, comm: '"\\\n\x1b\ufffd' } })),
+    recordConverter()(event({ attempt: { ...event().attempt, comm: '"\\\n\x1b\udcff\ufffd' } })),
   ],
 ];
 for (const [what, record] of lines)

@@ -64,6 +64,7 @@ const TCP_USER_TIMEOUT = 18;
 const TCP_REPAIR = 19;
 const TCP_FASTOPEN_CONNECT = 30;
 const SHUT_RDWR = 2;
+const PR_SET_NAME = 15;
 
 const koffi = createRequire(import.meta.url)('koffi') as typeof Koffi;
 const libc = koffi.load(null);
@@ -78,6 +79,7 @@ const shutdown = libc.func('int shutdown(int fd, int how)');
 const setsockopt = libc.func('int setsockopt(int fd, int level, int name, void *value, int length)');
 const unshare = libc.func('int unshare(int flags)');
 const setns = libc.func('int setns(int fd, int type)');
+const prctl = libc.func('int prctl(int option, void *name, long, long, long)');
 
 /** The name of the current errno. */
 function lastError(): string {
@@ -219,9 +221,9 @@ const operations = {
   setUser(uid: number): void {
     process.setuid?.(uid);
   },
-  /** Renames this process. */
-  rename(name: string): void {
-    process.title = name;
+  /** Renames the main thread of this process. */
+  rename(name: string | Uint8Array): void {
+    check(prctl(PR_SET_NAME, Buffer.concat([Buffer.from(name), Buffer.alloc(1)]), 0, 0, 0), 'prctl');
   },
 };
 

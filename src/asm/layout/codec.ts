@@ -9,6 +9,7 @@ import {
   layoutOf,
   type StructLayout,
 } from './c-layout.ts';
+import { bytesText, textBytes } from './text.ts';
 import { UnionBytes } from './union-bytes.ts';
 
 /**
@@ -120,8 +121,6 @@ function intExpression({ size, signed, bigEndian, as }: IntLayout, at: number): 
   return `v.getUint32(o + ${at}, true) + v.get${int}32(o + ${at + 4}, true) * 4294967296`;
 }
 
-const decodeText = new TextDecoder('utf-8', { ignoreBOM: true });
-
 /** Texts that were read before: the same few names come again and again. A power of two. */
 const TEXTS = 256;
 /** The longest field in bytes whose texts are kept. */
@@ -158,7 +157,7 @@ function isText(view: DataView, offset: number, text: string): boolean {
 function readUtf8(view: DataView, offset: number, size: number): string {
   const bytes = readBytes(view, offset, size);
   const end = bytes.indexOf(0);
-  return decodeText.decode(end < 0 ? bytes : bytes.subarray(0, end));
+  return bytesText(end < 0 ? bytes : bytes.subarray(0, end));
 }
 
 /** The longest field in bytes that is copied one by one: a native copy costs as much as 64 of them. */
@@ -199,7 +198,7 @@ function write(layout: Layout, value: unknown, view: DataView, offset: number, p
       writeInt(layout, value, view, offset, path);
       break;
     case 'chars':
-      copyTo(view, offset, textBytes(layout, value, path));
+      copyTo(view, offset, charsBytes(layout, value, path));
       break;
     case 'bytes':
       copyTo(view, offset, plainBytes(layout, value, path));
@@ -305,14 +304,13 @@ function limitsOf(layout: IntLayout): readonly [bigint, bigint] {
   return known;
 }
 
-function textBytes(layout: BytesLayout, value: unknown, path: string): Uint8Array {
+function charsBytes(layout: BytesLayout, value: unknown, path: string): Uint8Array {
   if (typeof value !== 'string') throw wrongType(path, value, 'a string');
   const shown = JSON.stringify(value);
   if (value.includes('\0'))
     throw new RangeError(`${named(path)}: ${shown} contains a NUL, which would end the text`);
-  if (/\p{Surrogate}/u.test(value))
-    throw new RangeError(`${named(path)}: ${shown} contains a lone surrogate`);
-  const bytes = new TextEncoder().encode(value);
+  const bytes = textBytes(value);
+  if (bytes === undefined) throw new RangeError(`${named(path)}: ${shown} contains a lone surrogate`);
   if (bytes.length >= layout.size)
     throw new RangeError(
       `${named(path)}: ${shown} takes ${bytes.length + 1} bytes with its NUL; the field has ${layout.size}`,

@@ -6,13 +6,14 @@
 import type { Static, TSchema } from '@sinclair/typebox';
 import { hasFields, type Layout, layoutOf, type StructLayout } from './c-layout.ts';
 import { encodeLayout, encodeValue, readerOf, type ValueDecoder, valueDecoder } from './codec.ts';
+import { bytesText, textBytes } from './text.ts';
 import { paddingOf, UnionBytes } from './union-bytes.ts';
 
 /**
  * Encodes and decodes the keys of one map. Some bytes have no plain value:
  *
- * - `chars`: a byte that is not UTF-8 becomes a lone surrogate, U+DC80 for 0x80 to U+DCFF for 0xff. The text
- *   continues past its first NUL if other bytes follow, and may fill the field without a NUL.
+ * - `chars`: the text continues past its first NUL if other bytes follow, and may fill the field without a
+ *   NUL.
  * - `u64n` and `s64n`: an unsafe integer becomes a bigint.
  * - Padding: the codec remembers nonzero padding of each object that it decoded. A copy of the object loses
  *   it.
@@ -221,54 +222,19 @@ function fits(value: bigint, signed: boolean): boolean {
   return (signed ? BigInt.asIntN(64, value) : BigInt.asUintN(64, value)) === value;
 }
 
-/**
- * The surrogate of a byte that is not UTF-8 is this plus the byte: 0xdc80 is byte 0x80, as in Python's
- * `surrogateescape`.
- */
-const ESCAPE = 0xdc00;
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
 /** The text of a whole field; `plain` is its text up to the first NUL. */
 function exactText(field: Uint8Array, plain: string): string {
   const end = field.findLastIndex((byte) => byte !== 0) + 1;
   const content = field.subarray(0, end);
   if (content.every((byte) => byte > 0 && byte < 0x80)) return plain;
-  return decodeStrictly(content) ?? escaped(content);
-}
-
-function decodeStrictly(bytes: Uint8Array): string | undefined {
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    return undefined;
-  }
-}
-
-function escaped(bytes: Uint8Array): string {
-  let text = '';
-  for (let at = 0; at < bytes.length; ) {
-    const lead = bytes[at] as number;
-    const size = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-    const character = decodeStrictly(bytes.subarray(at, at + size));
-    text += character ?? String.fromCharCode(ESCAPE + lead);
-    at += character === undefined ? 1 : size;
-  }
-  return text;
+  return bytesText(content);
 }
 
 /** The bytes of a text from `exactText`, without trailing zeros; undefined if there are none. */
 function bytesOfText(text: string, size: number): Uint8Array | undefined {
   if (text.endsWith('\0')) return undefined;
-  const bytes: number[] = [];
-  for (const character of text) {
-    const code = character.codePointAt(0) as number;
-    if (code < 0x80) bytes.push(code);
-    else if (code < 0xd800 || code > 0xdfff) bytes.push(...Buffer.from(character));
-    else if (code >= ESCAPE + 0x80 && code <= ESCAPE + 0xff) bytes.push(code - ESCAPE);
-    else return undefined;
-  }
-  return bytes.length <= size ? Uint8Array.from(bytes) : undefined;
+  const bytes = textBytes(text);
+  return bytes && bytes.length <= size ? bytes : undefined;
 }
 
 function isObject(value: unknown): value is object {

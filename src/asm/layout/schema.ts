@@ -213,10 +213,11 @@ export const s64be: BigIntSchema = bigint('s64be');
 /**
  * Text in a field of `size` bytes, including its NUL (`char comm[16]`).
  *
- * Decoding stops at the first NUL, or at the end of the field if there is none; bytes that are not UTF-8
- * become U+FFFD. Encoding writes UTF-8 and zeroes the rest; it throws RangeError if the text does not fit
- * with its NUL, contains a NUL, or is not well-formed. As a map key, the text represents all bytes of the
- * field: see `BpfMap.keys`.
+ * Decoding stops at the first NUL, or at the end of the field if there is none. A byte that is not UTF-8
+ * becomes a lone surrogate, U+DC80 for 0x80 to U+DCFF for 0xff, so that different bytes are different texts;
+ * `toWellFormed()` replaces these by U+FFFD. Encoding writes UTF-8, and the bytes of such surrogates, and
+ * zeroes the rest; it throws RangeError if the text does not fit with its NUL, contains a NUL, or has other
+ * lone surrogates. As a map key, the text represents all bytes of the field: see `BpfMap.keys`.
  *
  * @throws {RangeError} if `size` is not a positive integer.
  *

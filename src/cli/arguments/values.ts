@@ -3,6 +3,7 @@
  * form.
  */
 import { InvalidArgumentError } from 'commander';
+import { bytesText } from '../../asm/layout/text.ts';
 import type { Network } from '../../programs/networks.ts';
 import {
   MAX_COMM_BYTES,
@@ -13,6 +14,7 @@ import {
 } from '../../programs/tcpconnlat/filter.ts';
 import { formatAddress, parseAddress } from '../address.ts';
 import { MAX_PID, MAX_PORT, MAX_U32 } from '../limits.ts';
+import { threadNameBytes } from '../thread-name.ts';
 import { userIdOf } from './users.ts';
 
 /** The programs compare latencies in ns. Up to 2^53 ns (104 days) the conversion is exact. */
@@ -98,14 +100,23 @@ export function networks(text: string, before: readonly Network[] = []): Network
   return limited([...before, ...text.split(',').map(network)], MAX_NETWORKS);
 }
 
-/** Adds the name of a thread, which may contain commas. */
+/** Adds the name of a thread, which may contain commas and escapes. */
 export function threadNames(text: string, before: readonly string[] = []): string[] {
-  const size = Buffer.byteLength(text);
-  if (size === 0 || size > MAX_COMM_BYTES)
+  if (text === '')
     throw new InvalidArgumentError(
-      `The kernel limits thread names to 1 to ${MAX_COMM_BYTES} bytes; this name has ${size}.`,
+      `It must not be empty; "''" in quotes selects threads with an empty name.`,
     );
-  return limited([...before, text]);
+  if (text.includes('\ufffd'))
+    throw new InvalidArgumentError(
+      'It has bytes that are not UTF-8, or U+FFFD; write them as \\xNN (U+FFFD is \\xef\\xbf\\xbd).',
+    );
+  const bytes = threadNameBytes(text);
+  if (bytes.includes(0)) throw new InvalidArgumentError('Thread names do not contain NUL (\\x00).');
+  if (bytes.length > MAX_COMM_BYTES)
+    throw new InvalidArgumentError(
+      `The kernel limits thread names to ${MAX_COMM_BYTES} bytes; this name has ${bytes.length}.`,
+    );
+  return limited([...before, bytesText(bytes)]);
 }
 
 /** Adds a path, which may contain commas. */

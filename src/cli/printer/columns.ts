@@ -5,13 +5,16 @@ import { writeAddress } from '../address.ts';
 import { encodedTexts, type LineBuffer } from '../line-buffer.ts';
 import type { ConnectRecord, ConnectRow, FieldOption } from '../record.ts';
 import { cell } from '../text.ts';
+import { threadNameCell, threadNameText } from '../thread-name.ts';
+import { columnsOf, padded } from '../width.ts';
 
 interface Column {
   readonly title: string;
+  /** In columns of the terminal. */
   readonly width: number;
   /** The text of a record's cell. */
   readonly text: (record: ConnectRecord) => string;
-  /** Appends the same text for a row, and returns its length. The text is printable. */
+  /** Appends the same text for a row, and returns its width. The text is printable. */
   readonly write: (line: LineBuffer, row: ConnectRow) => number;
   /** Whether a longer text widens the column for all later lines. */
   readonly grows?: true;
@@ -21,8 +24,8 @@ interface Column {
 const NONE = '-';
 const NEWLINE = 0x0a;
 
-const commandName = (comm: string) => Array.from(comm).slice(0, 12).join('');
-const commandCell = encodedTexts((comm) => cell(commandName(comm)));
+const COMM_WIDTH = 12;
+const commandCell = encodedTexts((comm) => threadNameCell(threadNameText(comm), COMM_WIDTH));
 
 const TIME: Column = {
   title: 'TIME(s)',
@@ -38,8 +41,8 @@ const PID: Column = {
 };
 const COMM: Column = {
   title: 'COMM',
-  width: 12,
-  text: ({ comm }) => commandName(comm),
+  width: COMM_WIDTH,
+  text: ({ comm }) => threadNameCell(comm, COMM_WIDTH),
   write: (line, { comm }) => line.encoded(commandCell(comm)),
 };
 const IP: Column = {
@@ -167,14 +170,14 @@ export function table(options: ColumnOptions): Table {
   const widths = columns.map(({ width }) => width);
   const last = columns.length - 1;
   let outgrown = false;
-  const widen = (i: number, length: number) => {
-    if (!columns[i]?.grows || length <= (widths[i] as number)) return;
-    widths[i] = length;
+  const widen = (i: number, width: number) => {
+    if (!columns[i]?.grows || width <= (widths[i] as number)) return;
+    widths[i] = width;
     outgrown = true;
   };
   const join = (texts: readonly string[]) =>
     `${texts
-      .map((text, i) => text.padEnd(widths[i] ?? 0))
+      .map((text, i) => padded(text, widths[i] ?? 0))
       .join(' ')
       .trimEnd()}\n`;
   return {
@@ -184,14 +187,14 @@ export function table(options: ColumnOptions): Table {
     },
     line(record) {
       const texts = columns.map(({ text }) => cell(text(record)));
-      for (const [i, text] of texts.entries()) widen(i, text.length);
+      for (const [i, text] of texts.entries()) widen(i, columnsOf(text));
       return join(texts);
     },
     write(line, row) {
       for (let i = 0; i < columns.length; i++) {
-        const length = (columns[i] as Column).write(line, row);
-        widen(i, length);
-        if (i < last) line.spaces(Math.max((widths[i] as number) - length, 0) + 1);
+        const width = (columns[i] as Column).write(line, row);
+        widen(i, width);
+        if (i < last) line.spaces(Math.max((widths[i] as number) - width, 0) + 1);
       }
       line.byte(NEWLINE);
     },

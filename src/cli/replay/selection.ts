@@ -6,6 +6,7 @@ import type { Criterion, Range, Result } from '../../programs/tcpconnlat.ts';
 import { parseAddress } from '../address.ts';
 import type { FilterOptions, Options } from '../arguments.ts';
 import type { ConnectRecord } from '../record.ts';
+import { threadName } from '../thread-name.ts';
 
 /** Whether the options select a record. */
 export function isSelected({ filter, family, minNs = 0, outcome }: Options, record: ConnectRecord): boolean {
@@ -45,7 +46,7 @@ export function matches(filter: FilterOptions, record: ConnectRecord): boolean {
     inRanges(filter.pid, record.pid) &&
     inRanges(filter.port, record.dport) &&
     inRanges(filter.uid, record.uid) &&
-    hasName(filter.comm, record.comm) &&
+    hasName(filter.comm, threadName(record.comm)) &&
     inNetworks(filter.to, record.daddr) &&
     inNetworks(filter.from, record.saddr)
   );

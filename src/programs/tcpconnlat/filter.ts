@@ -16,7 +16,10 @@ export interface Filter {
   readonly pid?: Criterion<Range>;
   /** Real user ids in the initial user namespace. */
   readonly uid?: Criterion<Range>;
-  /** Complete names of the connecting threads, at most 15 bytes each. */
+  /**
+   * Complete names of the connecting threads, at most 15 bytes each; lone surrogates for bytes that are not
+   * UTF-8, as `chars` decodes them.
+   */
   readonly comm?: Criterion<string>;
   /** Directories of cgroups (version 2). A cgroup matches together with its descendants. */
   readonly cgroup?: Criterion<string>;

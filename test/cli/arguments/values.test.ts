@@ -67,6 +67,8 @@ const valid: [name: string, parse: Parser, text: string, value: unknown][] = [
   ],
   ['networks', networks, '10.128.0.0/9', [{ address: Uint8Array.of(10, 128, 0, 0), prefix: 9 }]],
   ['threadNames', threadNames, 'a name, of 15 b', ['a name, of 15 b']],
+  ['threadNames', threadNames, '\\xff'.repeat(15), ['\udcff'.repeat(15)]],
+  ['threadNames', threadNames, "''", ['']],
   ['paths', paths, '/sys/fs/cgroup/a,b', ['/sys/fs/cgroup/a,b']],
 ];
 for (const [name, parse, text, value] of valid)
@@ -132,9 +134,10 @@ const invalid: [name: string, parse: Parser, text: string, message: RegExp][] = 
     many(1025, (i) => `10.0.${i >> 8}.${i & 255}`),
     /At most 1024 values are possible; this would be 1025/,
   ],
-  ['threadNames', threadNames, '', /1 to 15 bytes; this name has 0/],
-  ['threadNames', threadNames, 'sixteen-bytes-it', /1 to 15 bytes; this name has 16/],
+  ['threadNames', threadNames, '', /must not be empty; "''" in quotes selects threads with an empty name/],
+  ['threadNames', threadNames, 'sixteen-bytes-it', /thread names to 15 bytes; this name has 16/],
   ['threadNames', threadNames, 'ä'.repeat(8), /this name has 16/],
+  ['threadNames', threadNames, '\\xff'.repeat(16), /this name has 16/],
   ['paths', paths, '', /must not be empty/],
 ];
 for (const [name, parse, text, message] of invalid)

@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert';
 import { type ColumnOptions, table } from '../../../src/cli/printer/columns.ts';
 import type { ConnectRecord } from '../../../src/cli/record.ts';
+import { columnsOf } from '../../../src/cli/width.ts';
 import { suite } from '../../harness.ts';
 
 const test = suite('cli/printer/columns');
@@ -138,8 +139,20 @@ test('a command name is truncated to 12 characters', () => {
   assert.is(line({ comm: head }).indexOf(' 4  10.'), 8 + 12);
 });
 
-test('a command name is truncated between characters', () => {
-  assert.match(line({ comm: 'elevenchars\u{1F980}' }), /^1201 {4}elevenchars\u{1F980} /u);
+test('a command name is truncated between characters, to 12 columns', () => {
+  assert.match(line({ comm: 'ten chars \u{1F980}a' }), /^1201 {4}ten chars \u{1F980} 4 /u);
+  assert.match(line({ comm: 'elevenchars\u{1F980}' }), /^1201 {4}elevenchars {2}4 /u);
+  assert.match(line({ comm: 'nine char\\xff' }), /^1201 {4}nine char {4}4 /);
+});
+
+test('wide characters and combining marks do not shift the columns', () => {
+  for (const comm of ['漢字', 'e\u0301\u0302', '한국어', '😀😀😀😀😀😀'])
+    assert.is(columnsOf(line({ comm }).split(' 4 ')[0] as string), 8 + 12, comm);
+});
+
+test('a name without visible characters is in quotes', () => {
+  assert.match(line({ comm: '' }), /^1201 {4}'' {11}4 /);
+  assert.match(line({ comm: ' ' }), /^1201 {4}' ' {10}4 /);
 });
 
 test('control characters in a command name do not reach the terminal', () => {

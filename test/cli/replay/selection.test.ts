@@ -36,6 +36,8 @@ for (const [line, taken] of [
   ['--comm wget', true],
   ['--comm curl', false],
   ['--not-comm wget', false],
+  ['--comm wge\\x74', true],
+  ["--comm ''", false],
   ['--uid 0', false],
   ['--not-uid 0', true],
   ['-p 1201 --port 443 --comm curl', false],
@@ -54,6 +56,23 @@ test('a mapped address is an IPv4 address, and the user is checked if it is know
   assert.is(matches(options('--to', '10.0.0.0/8'), { ...RECORD, ip: 6, daddr: '::ffff:10.1.2.3' }), true);
   assert.is(matches(options('--uid', '0-5'), { ...RECORD, uid: 5 }), true);
   assert.is(matches(options('--not-uid', '0-5'), { ...RECORD, uid: 5 }), false);
+});
+
+test('thread names are compared as bytes', () => {
+  const filterOf = (name: string) => {
+    const request = readArguments(['--comm', name], '');
+    return request.action === 'trace' ? request.options.filter : {};
+  };
+  for (const [argument, comm, taken] of [
+    ["''", '', true],
+    ["\\x27'", "\\x27'", true],
+    ["''", "\\x27'", false],
+    ['a\\xe6\\x9c', 'a\\xe6\\x9c', true],
+    ['\\xe6\\x97\\xa5', '日', true],
+    ['\\x5cxff', '\\x5cxff', true],
+    ['\\xff', '\\x5cxff', false],
+  ] as const)
+    assert.is(matches(filterOf(argument), { ...RECORD, comm }), taken, argument);
 });
 
 test.run();

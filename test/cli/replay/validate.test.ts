@@ -37,7 +37,11 @@ const violations: readonly (readonly [object, unknown, string | RegExp])[] = [
   [recordSchema(), { ...RECORD, pid: 1.5 }, 'pid is 1.5, expected integer'],
   [recordSchema(), { ...RECORD, lat_ms: -1 }, 'lat_ms is -1, less than 0'],
   [recordSchema(), { ...RECORD, ip: 5 }, 'ip is 5, expected 4 or 6'],
-  [recordSchema(), { ...RECORD, comm: 'sixteen letters!' }, 'comm has more than 15 characters'],
+  [
+    recordSchema(),
+    { ...RECORD, comm: 'sixteen letters!' },
+    'comm is "sixteen letters!", expected thread name',
+  ],
   [recordSchema(), { ...RECORD, time: 'now' }, 'time is "now", expected time of day in UTC'],
   [
     recordSchema(),
