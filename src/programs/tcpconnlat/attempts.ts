@@ -5,7 +5,7 @@
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
 import type { Memory } from '../../asm/builder/memory.ts';
-import type { Operand, Readable } from '../../asm/builder/operand.ts';
+import type { Operand } from '../../asm/builder/operand.ts';
 import type { Place, StructMemory } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
 import { perfEventArray } from '../../asm/events.ts';
@@ -106,6 +106,8 @@ export type Examine = (skip: () => void, fail: () => void) => FillEvent;
  * Everything else is read by `bpf_probe_read_kernel`, which kernel lockdown forbids.
  */
 export interface TypedReads {
+  /** The fields of `struct sock`. */
+  readonly sock: boolean;
   /** The fields of `tcp_sock` past `struct sock`, through bpf_skc_to_tcp_sock (Linux 5.9). */
   readonly tcpSock: boolean;
   /**
@@ -125,6 +127,7 @@ export function typedReads({ probe }: Options, { kernel }: Target): TypedReads {
   const has = (name: string) => isTyped && kernel?.find('func', name) !== undefined;
   const tcpSock = has('bpf_skc_to_tcp_sock');
   return {
+    sock: isTyped,
     tcpSock,
     segments: tcpSock || !isTyped,
     task: has('bpf_get_current_task_btf'),
@@ -231,7 +234,8 @@ export function attemptsOf(
           again();
           result.set(b.update(table, socket, attempt));
         });
-        b.if(result.ne(0), () => this.countFailedUpdate(b, result.get()));
+        const failed = result.get();
+        b.if(failed.ne(0), () => this.countFailedUpdate(b, failed));
       });
     },
 
@@ -251,20 +255,16 @@ export function attemptsOf(
     },
 
     /**
-     * Runs `skip` unless the old state of a socket is a connecting state: SYN_SENT, or SYN_RECV after a
-     * simultaneous open, of which a connect to itself is one. Sockets that accept are in SYN_RECV, too: until
-     * the first simultaneous open, the table is not searched for them.
+     * Exits unless the old state of a socket is a connecting state: SYN_SENT, or SYN_RECV after a
+     * simultaneous open, of which a connect to itself is one. Each accepted connection leaves SYN_RECV, too.
+     * Plain loads of `socket` show that accept has not returned it yet; other reads would take as long as the
+     * search of the table. `result` is the exit value for all other states, the usual ones.
      */
-    unlessConnecting(b: Builder, oldState: Readable, skip: () => void): void {
+    exitUnlessConnecting(b: Builder, oldState: Value, socket: () => KernelPointer, result?: Value): void {
       b.if(oldState.ne(TCP_SYN_SENT), () => {
-        b.if(oldState.ne(TCP_SYN_RECV), skip);
-        b.if(b.global(counters).simultaneousOpens.eq(0), skip);
+        b.if(oldState.ne(TCP_SYN_RECV), () => b.exit(result));
+        if (typed.sock) b.if(socket().fields({ socket: 'sk_socket' }).socket.eq(0), () => b.exit());
       });
-    },
-
-    /** Counts a socket that goes from SYN_SENT to SYN_RECV. */
-    countSimultaneousOpen(b: Builder): void {
-      b.global(counters).simultaneousOpens.atomicAdd(1);
     },
 
     /**
@@ -369,8 +369,8 @@ export function networkNamespace(sk: KernelPointer): Value {
 /** A socket that leaves the connecting states. */
 export interface StateChange {
   readonly sk: KernelPointer;
-  /** Loads the new state. */
-  readonly state: () => Value;
+  /** The new state, a kept value. */
+  readonly state: Value;
 }
 
 /**
@@ -391,23 +391,23 @@ export function examineEnd(
   if (!outcome)
     b.block((answered) => {
       b.if(
-        state().eq(TCP_ESTABLISHED),
+        state.eq(TCP_ESTABLISHED),
         typed.segments ? () => b.if(received().ne(0), answered) : answered,
         () => b.if(sk.fields({ error: 'sk_err' }).error.eq(ECONNREFUSED), answered),
       );
       fail();
     });
-  if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), () => b.if(received().ne(0), skip));
+  if (outcome === 'failures') b.if(state.eq(TCP_ESTABLISHED), () => b.if(received().ne(0), skip));
   const fill = fillAddresses();
   if (!hasDetails(options)) return fill;
   return (event) => {
     const tcp = tcpSock(b, sk, typed, skip);
     fill(event, tcp);
-    event.ended.state.set(state());
+    event.ended.state.set(state);
     event.ended.retransmits.set(tcp.fields({ count: 'total_retrans' }).count);
     event.cause.set(0);
     event.cause.segmentsIn.set(received(tcp));
-    b.if(state().ne(TCP_ESTABLISHED), () =>
+    b.if(state.ne(TCP_ESTABLISHED), () =>
       outcome ? fillCause(b, sk, tcp, typed)(event) : event.cause.error.set(ECONNREFUSED),
     );
   };
@@ -422,11 +422,10 @@ function fillCause(b: Builder, sk: KernelPointer, tcp: KernelPointer, typed: Typ
     b.if(cause.error.eq(0), () => {
       const socket = sk.follow('sk_socket', { typed: true });
       cause.socketState.set(socket.fields({ state: 'state' }).state);
-      const task = typed.task
-        ? b.kernel('task_struct', b.call(getCurrentTaskBtf))
-        : b.keep(b.kernel('task_struct', b.call(getCurrentTask)));
-      b.if(task.fields({ flags: 'flags' }).flags.bits(PF_EXITING), () =>
-        cause.exitCode.set(task.fields({ code: 'exit_code' }).code.as(u32)),
+      // Called twice: an attempt that ends by an exiting task is rare, and no register is free to keep it.
+      const task = () => b.kernel('task_struct', b.call(typed.task ? getCurrentTaskBtf : getCurrentTask));
+      b.if(task().fields({ flags: 'flags' }).flags.bits(PF_EXITING), () =>
+        cause.exitCode.set(task().fields({ code: 'exit_code' }).code.as(u32)),
       );
     });
   };

@@ -32,8 +32,6 @@ type Attempt = typeof ATTEMPT & { [K in keyof typeof WHO]: TOptional<(typeof WHO
 const COUNTED_ERRNOS = 128;
 const COUNTERS = {
   failedUpdates: arrayOf(u64n, COUNTED_ERRNOS),
-  /** Sockets of any process that met a connect of their peer. Programs use it as a flag. */
-  simultaneousOpens: u64n,
 };
 /** Connects that failed and were not sent. */
 const FAILED = { failed: u64n };

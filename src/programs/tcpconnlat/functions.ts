@@ -24,15 +24,7 @@ import {
   type SocketFields,
   socketPaths,
 } from './attempts.ts';
-import {
-  AF_INET,
-  type Families,
-  TCP_CLOSE,
-  TCP_ESTABLISHED,
-  TCP_FIN_WAIT1,
-  TCP_SYN_RECV,
-  TCP_SYN_SENT,
-} from './events.ts';
+import { AF_INET, type Families, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_SYN_SENT } from './events.ts';
 import type { ConnectFilter, Endpoints } from './filter.ts';
 
 type FunctionProbe = 'kprobe' | 'fentry';
@@ -62,29 +54,28 @@ export function functionPrograms(
   };
 }
 
-/** The states that can follow a connecting state, except for SYN_RECV, which is one itself. */
-const END_STATES = [TCP_ESTABLISHED, TCP_CLOSE, TCP_FIN_WAIT1];
-
-/** The body for tcp_set_state(sk, newstate): the socket still has its old state. */
+/**
+ * The body for tcp_set_state(sk, newstate): the socket still has its old state. Three states end an attempt.
+ * SYN_RECV, after a simultaneous open, does not.
+ */
 function stateBody(options: Options, attempts: Attempts, families: Families): Body {
   return (b) => {
+    const state = b.keep(b.arg(1).as(u32));
     b.block((ends) => {
-      const newState = b.arg(1).as(u32).get();
-      for (const state of END_STATES) b.if(newState.eq(state), ends);
-      // Sockets that accept enter SYN_RECV without this function.
-      b.if(newState.eq(TCP_SYN_RECV), () => attempts.countSimultaneousOpen(b));
-      if (options.pending)
-        b.if(newState.eq(TCP_SYN_SENT), () => storeEndpoints(b, options, attempts, families));
-      b.exit();
+      b.if(state.eq(TCP_ESTABLISHED), ends);
+      b.if(state.eq(TCP_CLOSE), ends);
+      if (options.pending) b.if(state.eq(TCP_SYN_SENT), () => storeEndpoints(b, options, attempts, families));
+      b.if(state.ne(TCP_FIN_WAIT1), () => b.exit());
     });
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     const sock = sk.fields(socketPaths(families));
-    attempts.unlessConnecting(b, sock.state, () => b.exit());
+    attempts.exitUnlessConnecting(b, sock.state.get(), () => sk);
     attempts.end(b, b.stack(u64, sk.value), (skip, fail) => {
       matchEndpoints(b, options, attempts, families, sock, skip);
-      const change = { sk, state: () => b.arg(1).get().as(u32) };
-      return examineEnd(b, options, attempts.typed, change, { skip, fail }, () => fillFromSocket(sock));
+      return examineEnd(b, options, attempts.typed, { sk, state }, { skip, fail }, () =>
+        fillFromSocket(sock),
+      );
     });
   };
 }

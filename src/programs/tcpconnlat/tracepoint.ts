@@ -4,6 +4,7 @@
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { KernelPointer } from '../../asm/builder/kernel-pointer.ts';
+import type { Value } from '../../asm/builder/value.ts';
 import { u32, u64 } from '../../asm/layout.ts';
 import {
   type Attempts,
@@ -59,24 +60,23 @@ export function onState(options: Options, attempts: Attempts, families: Families
   };
 
   return (b: Builder) => {
-    b.if(b.arg(2).eq(TCP_SYN_SENT), () => onSynSent(b));
+    const state = b.keep(b.arg(2).as(u32));
+    b.if(state.eq(TCP_SYN_SENT), () => onSynSent(b));
     const oldState = b.arg(1).as(u32).get();
     // The result does not matter; the old state is already in a register.
-    attempts.unlessConnecting(b, oldState, () => b.exit(oldState));
-    b.if(b.arg(2).eq(TCP_SYN_RECV), () => endInSynRecv(b, attempts));
+    attempts.exitUnlessConnecting(b, oldState, () => b.kernel('sock', b.arg(0)), oldState);
+    exitInSynRecv(b, state);
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const change = { sk, state: () => b.arg(2).get().as(u32) };
     attempts.end(b, b.stack(u64, sk.value), (skip, fail) =>
-      examineEnd(b, options, typed, change, { skip, fail }, () => fill(b, sk, skip)),
+      examineEnd(b, options, typed, { sk, state }, { skip, fail }, () => fill(b, sk, skip)),
     );
   };
 }
 
 /** The attempt continues: the socket connects to itself, or to one that connects to it at the same time. */
-function endInSynRecv(b: Builder, attempts: Attempts): void {
-  attempts.countSimultaneousOpen(b);
-  b.exit();
+function exitInSynRecv(b: Builder, state: Value): void {
+  b.if(state.eq(TCP_SYN_RECV), () => b.exit());
 }
 
 /**
@@ -87,7 +87,8 @@ function endInSynRecv(b: Builder, attempts: Attempts): void {
 export function onRecord(options: Options, attempts: Attempts, families: Families, readsSocket: boolean) {
   const { outcome, pending } = options;
   return (b: Builder) => {
-    b.if(b.field('newstate').eq(TCP_SYN_SENT), () => {
+    const state = b.keep(b.field('newstate').as(u32));
+    b.if(state.eq(TCP_SYN_SENT), () => {
       b.if(b.field('protocol').ne(IPPROTO_TCP), () => b.exit());
       if (families.only) b.if(b.field('family').ne(families.only), () => b.exit());
       const { port, remote, local } = attempts.filter.reads;
@@ -96,22 +97,23 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
       attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEndpoints(b, families), { fill });
       b.exit();
     });
-    attempts.unlessConnecting(b, b.field('oldstate'), () => b.exit());
-    b.if(b.field('newstate').eq(TCP_SYN_RECV), () => endInSynRecv(b, attempts));
+    const socket = () => b.kernel('sock', b.field('skaddr'));
+    attempts.exitUnlessConnecting(b, b.field('oldstate').get(), socket);
+    exitInSynRecv(b, state);
     b.keep(b.context);
-    const state = () => b.field('newstate').get().as(u32);
-    attempts.end(b, b.stack(u64, b.field('skaddr')), (skip, fail) => {
+    const address = b.keep(b.field('skaddr'));
+    attempts.end(b, b.stack(u64, address), (skip, fail) => {
       const fill = () => fillFromRecord(b, families);
       if (readsSocket) {
-        const sk = b.kernel('sock', b.keep(b.field('skaddr')));
-        return examineEnd(b, options, attempts.typed, { sk, state }, { skip, fail }, fill);
+        const change = { sk: b.kernel('sock', address), state };
+        return examineEnd(b, options, attempts.typed, change, { skip, fail }, fill);
       }
-      if (!outcome) b.if(state().ne(TCP_ESTABLISHED), fail);
-      if (outcome === 'failures') b.if(state().eq(TCP_ESTABLISHED), skip);
+      if (!outcome) b.if(state.ne(TCP_ESTABLISHED), fail);
+      if (outcome === 'failures') b.if(state.eq(TCP_ESTABLISHED), skip);
       return (event) => {
         fill()(event);
         if (!hasDetails(options)) return;
-        event.ended.state.set(state());
+        event.ended.state.set(state);
         event.ended.retransmits.set(0);
       };
     });
