@@ -122,9 +122,10 @@ export function dropPrivileges(
       new RangeError(`there is no capability '${unknown}'; use names such as CAP_SYS_PTRACE`),
     );
   const perfEvents = canCpusComeOnline(kernel);
-  const needed = neededCapabilities(kernel, perfEvents, keep);
+  const held = kernel.capabilities;
+  const needed = neededCapabilities(kernel, held, perfEvents, keep);
   const filterError = installFilter(kernel, perfEvents);
-  const capabilityError = reduceCapabilities(kernel, needed);
+  const capabilityError = reduceCapabilities(kernel, held, needed);
   rememberDrop(kernel);
   return {
     ...(filterError && { filterError }),
@@ -148,23 +149,25 @@ function canCpusComeOnline(kernel: Kernel): boolean {
   }
 }
 
-/** The capabilities that are needed from now on and that this process has. */
+/** The capabilities that are needed from now on and that this process holds. */
 function neededCapabilities(
   kernel: Kernel,
+  held: bigint,
   perfEvents: boolean,
   keep: readonly CapabilityName[],
 ): KeptCapability[] {
   const needed = new Map<CapabilityName, string>();
+  const has = (capability: number) => ((held >> BigInt(capability)) & 1n) === 1n;
   const need = (name: CapabilityName, reason: string) => {
-    if (kernel.has(bitOf(name)) && !needed.has(name)) needed.set(name, reason);
+    if (has(bitOf(name)) && !needed.has(name)) needed.set(name, reason);
   };
-  if (kernel.has(Capability.bpf)) need('CAP_BPF', 'map access');
+  if (has(Capability.bpf)) need('CAP_BPF', 'map access');
   else need('CAP_SYS_ADMIN', 'map access without CAP_BPF, which Linux has since 5.8');
   if (perfEvents) {
     const purpose = 'rings of CPUs that come online';
     if ((kernel.perfParanoid ?? 0) > 2)
       need('CAP_SYS_ADMIN', `${purpose}, since kernel.perf_event_paranoid is ${kernel.perfParanoid}`);
-    else need(kernel.has(Capability.perfmon) ? 'CAP_PERFMON' : 'CAP_SYS_ADMIN', purpose);
+    else need(has(Capability.perfmon) ? 'CAP_PERFMON' : 'CAP_SYS_ADMIN', purpose);
     need('CAP_IPC_LOCK', 'memory of these rings');
   }
   for (const name of keep) need(name, 'requested');
@@ -213,10 +216,14 @@ const FILTER_HINTS: { readonly [errno: number]: string } = {
 const VERSION = 0x2008_0522;
 
 /** Leaves this thread only the needed capabilities. Returns the error if the kernel refuses. */
-function reduceCapabilities(kernel: Kernel, needed: readonly KeptCapability[]): KernelError | undefined {
-  const { syscalls } = kernel;
-  const status = readText(syscalls, '/proc/self/status');
+function reduceCapabilities(
+  { syscalls }: Kernel,
+  held: bigint,
+  needed: readonly KeptCapability[],
+): KernelError | undefined {
   const tried = 'drop capabilities';
+  // If /proc is not mounted, nothing is known of them.
+  const status = held === 0n ? readText(syscalls, '/proc/self/status') : '';
   if (typeof status === 'number') return new KernelError({ syscall: 'open', errno: -status, tried });
   const header = allocate(8); // the version, and 0 for this thread
   new DataView(header.buffer).setUint32(0, VERSION, true);
