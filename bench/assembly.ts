@@ -23,7 +23,7 @@ import { disassemble } from '../src/asm/disassemble.ts';
 import type { Item } from '../src/asm/instruction.ts';
 import { r0, r1, r2, r10 } from '../src/asm/registers.ts';
 import { assembleText, isFetched } from '../test/asm/fixtures/oracle.ts';
-import { type Row, takeTurns } from './measure.ts';
+import { millions, type Row, takeTurns } from './measure.ts';
 
 const u64 = { size: 8 } as const;
 
@@ -86,7 +86,7 @@ export async function assembly(): Promise<Row[]> {
     },
     (durations) => Math.min(...durations),
   );
-  const rate = (duration: number): number => (INSTRUCTIONS * PROGRAMS) / duration / 1e6;
+  const rate = (duration: number): number => (INSTRUCTIONS * PROGRAMS) / duration;
   const reference = hasLlvm ? `llvm-mc, from text: ${millions(rate(least.llvm))}` : undefined;
   const row = (measure: string, figure: number, times: number): Row => ({
     measure,
@@ -107,8 +107,4 @@ function seconds(work: () => unknown): number {
   const start = performance.now();
   for (let made = 0; made < PROGRAMS; made++) work();
   return (performance.now() - start) / 1000;
-}
-
-function millions(rate: number): string {
-  return `${rate.toFixed(2)} million/s`;
 }

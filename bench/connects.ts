@@ -12,7 +12,7 @@ import { unsupportedReason } from '../src/loader/probe.ts';
 import { measureRuns } from '../src/loader/program.ts';
 import { Session } from '../src/loader/session.ts';
 import { type Options, type ProbeType, tcpconnlat } from '../src/programs/tcpconnlat.ts';
-import { type Row, sleep, takeTurns } from './measure.ts';
+import { type Row, sleep, takeTurns, upperQuartile } from './measure.ts';
 import { command, countLines, header, optionsFrom, stop } from './process.ts';
 import { Worker } from './worker.ts';
 
@@ -133,10 +133,4 @@ async function aSecond(worker: Worker, port: number): Promise<Row[]> {
     },
     row('all excluded by a filter', out),
   ];
-}
-
-/** A quarter of the values are larger. Another load on the machine only lowers a rate. */
-function upperQuartile(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => b - a);
-  return sorted[sorted.length >> 2] ?? Number.NaN;
 }

@@ -18,10 +18,17 @@ export interface Row {
 
 /** The median; the upper one of an even number of values. */
 export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted[sorted.length >> 1];
-  if (middle === undefined) throw new RangeError('no values to take the median of');
-  return middle;
+  return ascending(values)[values.length >> 1] as number;
+}
+
+/** A quarter of the values are larger. For rates, because another load on the machine only lowers them. */
+export function upperQuartile(values: readonly number[]): number {
+  return ascending(values).at(-1 - (values.length >> 2)) as number;
+}
+
+function ascending(values: readonly number[]): number[] {
+  if (values.length === 0) throw new RangeError('no values to choose one of');
+  return [...values].sort((a, b) => a - b);
 }
 
 /**
@@ -43,6 +50,11 @@ export async function takeTurns<K extends string>(
 /** Milliseconds as text. */
 export function ms(value: number): string {
   return `${value.toFixed(value < 10 ? 2 : 1)} ms`;
+}
+
+/** A rate per second as text, in millions. */
+export function millions(rate: number): string {
+  return `${(rate / 1e6).toFixed(2)} million/s`;
 }
 
 /** Waits `duration` milliseconds. */

@@ -20,7 +20,7 @@ import type { Wakeup } from '../src/loader/perf-buffer/options.ts';
 import { PerfBuffer } from '../src/loader/perf-buffer.ts';
 import { Resources } from '../src/loader/resources.ts';
 import { RingBuffer } from '../src/loader/ring-buffer.ts';
-import { median, type Row, sleep } from './measure.ts';
+import { median, millions, type Row, sleep } from './measure.ts';
 import { Worker } from './worker.ts';
 
 const ROUNDS = 5;
@@ -103,10 +103,6 @@ function described(runs: readonly Run[]): string {
   const losses =
     losing.length === 0 ? '0 lost' : `${losing.length} of ${runs.length} runs lost up to ${most}`;
   return `${millions(rate(runs))}, ${losses}, reader ${Math.round(busy * 100)}% busy`;
-}
-
-function millions(rate: number): string {
-  return `${(rate / 1e6).toFixed(2)} million/s`;
 }
 
 /** The result of reading one flood. */
