@@ -127,7 +127,10 @@ test('columns and JSON of any events are the same in bytes and as strings', () =
   fc.assert(
     fc.property(anyRun, ({ events, layout, shown }) => {
       const options = { ...shown, outcome: layout.outcome, who: layout.who };
-      const schema = eventOf(layout, layout.source, layout);
+      const schema = eventOf(layout, layout.source, {
+        details: layout.outcome !== undefined,
+        who: layout.who,
+      });
       const sample = sampleView(schema);
       let where: Container = {};
       const read = rowReader({
