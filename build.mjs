@@ -2,9 +2,8 @@
  * The build. `npm run build` runs it, and as `prepare` so do `npm ci` and `npm pack`:
  *
  *   build/                      src, test, bench and examples as JavaScript with source maps, for the tests
- *   dist/library.js             the library in one file
- *   dist/index.js, asm.js, btf.js
- *                               its entry points, which re-export from that file
+ *   dist/library.*, dist/index.js, asm.js, btf.js, dist/bundlers/
+ *                               the library and its entry points (bundle-library.mjs)
  *   dist/types/                 its types
  *   dist/tcpconnlat.cjs         the command's launcher
  *   dist/tcpconnlat.bundle.cjs  the command in one file, which starts faster
@@ -24,6 +23,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { decode } from '@jridgewell/sourcemap-codec';
 import { build } from 'esbuild';
+import { bundleLibrary } from './bundle-library.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 process.chdir(root);
@@ -151,43 +151,6 @@ function packagesOf(metafile) {
   return kept.map(([file]) => file.match(/^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/)?.[0]).filter(Boolean);
 }
 
-/** The library's entry points, as in `exports` of package.json. */
-const ENTRIES = ['index', 'asm', 'btf'];
-
-/**
- * Bundles the library into one file, so that its entry points share classes and state. A name that two entry
- * points export for different things fails the build.
- */
-async function bundleLibrary() {
-  const contents = ENTRIES.map((entry) => `export * from './src/${entry}.ts';`).join('\n');
-  // Less to parse. Names and lines stay readable in stack traces; Node prints the line of an uncaught error.
-  const small = { minifySyntax: true, minifyWhitespace: true, lineLimit: 110 };
-  const options = { ...bundling, ...small, plugins: [withoutStreams], stdin: { contents, resolveDir: root } };
-  const result = await build({ ...options, outfile: 'dist/library.js' });
-  await writeFile('dist/library.js', result.outputFiles[0].contents);
-  const inLibrary = exportsOf(result.metafile);
-  for (const entry of ENTRIES) {
-    const { metafile } = await build({
-      ...bundling,
-      entryPoints: [`src/${entry}.ts`],
-      outfile: 'dist/entry.js',
-    });
-    const names = exportsOf(metafile);
-    const clash = names.find((name) => !inLibrary.includes(name));
-    if (clash) throw new Error(`two entry points export different things as ${clash}`);
-    await writeFile(
-      `dist/${entry}.js`,
-      `export {\n${names.map((name) => `  ${name},\n`).join('')}} from './library.js';\n`,
-    );
-  }
-  return packagesOf(result.metafile);
-}
-
-/** The names that a bundle of one entry exports. */
-function exportsOf(metafile) {
-  return Object.values(metafile.outputs).flatMap((output) => output.exports);
-}
-
 /** Options for both parts of a command: less to parse, but names stay readable in stack traces. */
 const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
 
@@ -290,7 +253,8 @@ async function writeLicenses(packages) {
 
 async function bundleAll() {
   await mkdir('dist', { recursive: true });
-  const packages = await Promise.all([bundleLibrary(), bundleTracer(), bundleTool()]);
+  const library = bundleLibrary({ ...bundling, plugins: [withoutStreams] }).then(packagesOf);
+  const packages = await Promise.all([library, bundleTracer(), bundleTool()]);
   await writeLicenses(packages.flat());
 }
 

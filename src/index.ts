@@ -137,7 +137,7 @@ export type { Cell, CellArray, NumberCell, View } from './loader/map/view.ts';
 export { type LoadOptions, loadProgram } from './loader/load.ts';
 export { measureRuns, Program, type ProgramInfo } from './loader/program.ts';
 export { type LoadedProgram, readLoadedProgram, type SourceLine } from './loader/loaded.ts';
-export { NoSuchProgramError, programIds, type ProgramSelector } from './loader/loaded/find.ts';
+export { programIds, type ProgramSelector } from './loader/loaded/find.ts';
 export type { LoadedMap } from './loader/loaded/map-info.ts';
 export {
   type LoadedBtf,
@@ -184,6 +184,7 @@ export {
   ProgramMismatchError,
   type MissingFeature,
   MissingFeaturesError,
+  NoSuchProgramError,
   NoSuchSymbolError,
   NotPermittedError,
   NoTracefsError,
@@ -200,6 +201,8 @@ export type { VerifierSummary } from './loader/verifier/log.ts';
 export type { FileStat, Limit, Poll, Syscalls } from './loader/syscalls.ts';
 
 // Errors of the assembler and of kernel types, so that one import has every error class.
-export { AssembleError, ReachError } from './asm/assemble.ts';
-export { AmbiguousStructError, BtfError, NoSuchFieldError } from './asm/btf.ts';
+export { AssembleError, ReachError } from './asm/assemble-error.ts';
+export { AmbiguousStructError } from './asm/btf/ambiguous-struct.ts';
+export { NoSuchFieldError } from './asm/btf/no-such-field.ts';
+export { BtfError } from './asm/btf/types.ts';
 export { TracepointFormatError } from './asm/tracepoint-format.ts';

@@ -74,7 +74,7 @@ test('every file named in package.json exists', async () => {
   const library = entries.flatMap((entry): string[] =>
     typeof entry === 'string' ? [] : Object.values(entry),
   );
-  assert.is(library.length, 6);
+  assert.is(library.length, 9);
   for (const file of [...commands, ...manifest.man, manifest.types, ...library]) {
     assert.ok((await stat(join(installed, file))).isFile(), file);
   }
@@ -87,6 +87,31 @@ test('the library can be imported and assembles without a kernel', async () => {
     console.log(Buffer.from(bytes).toString('hex'));
   `);
   assert.is(printed, 'b7000000070000009500000000000000\n');
+});
+
+test('importing the library loads only its early part; an assembled program loads the rest', async () => {
+  const printed = await node(`
+    import { createRequire } from 'node:module';
+    import { rawTracepoint, target } from 'tsbpf';
+    const { cache } = createRequire(import.meta.url);
+    const late = () => Object.keys(cache).some((file) => file.endsWith('library.late.cjs'));
+    const before = late();
+    rawTracepoint('sys_enter', target('x64'), (b) => b.exit(0));
+    console.log(before, late());
+  `);
+  assert.is(printed, 'false true\n');
+});
+
+test('errors name the line of a tool, not one of the parts of the library', async () => {
+  const printed = await node(`
+    import { kprobe, target } from 'tsbpf';
+    try {
+      kprobe('tcp_connect', target('x64'), (b) => b.retval);
+    } catch (error) {
+      console.log(error.message);
+    }
+  `);
+  assert.match(printed, /\(\S*\/script\.js:4\)/);
 });
 
 // Node 20.19 and later can require an ES module.

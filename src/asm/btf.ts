@@ -7,15 +7,11 @@ import { sizeOf } from './btf/size.ts';
 import { type StructRef, structId } from './btf/struct.ts';
 import type { BtfKind, BtfType } from './btf/types.ts';
 
+export { AmbiguousStructError, type StructCandidate } from './btf/ambiguous-struct.ts';
 export type { Member } from './btf/member.ts';
 export { NoSuchFieldError } from './btf/no-such-field.ts';
 export type { Parameter, Prototype } from './btf/prototype.ts';
-export {
-  AmbiguousStructError,
-  type StructCandidate,
-  type StructChoice,
-  type StructRef,
-} from './btf/struct.ts';
+export type { StructChoice, StructRef } from './btf/struct.ts';
 export { BtfError, type BtfMember } from './btf/types.ts';
 export type { PointedStruct } from './btf/value.ts';
 

@@ -139,7 +139,8 @@ function pathOf(url: string): string {
 }
 
 /**
- * The prefixes of this library's files in stack traces: its folders, or the file that it was bundled into.
+ * The prefixes of this library's files in stack traces: its folders, both parts of its bundle, or the file of
+ * a tool that it was bundled into.
  */
 let ours: readonly string[] | undefined;
 
@@ -154,7 +155,8 @@ function isOurs({ file }: Location): boolean {
 
 function foldersAround(file = ''): string[] {
   const folder = /^(.*\/)asm\/position\.[jt]s$/.exec(file)?.[1];
-  return folder === undefined ? [file] : [`${folder}asm/`, `${folder}loader/`];
+  if (folder !== undefined) return [`${folder}asm/`, `${folder}loader/`];
+  return [file.replace(/(\/library\.)(js|late\.cjs)$/, '$1')];
 }
 
 /** Whether a location is in the tool's own code: not in this library, and not in a package. */

@@ -749,3 +749,23 @@ export class ClosedError extends TsbpfError {
     super(`${object} was used after it was closed`);
   }
 }
+
+/**
+ * No loaded program matches a selector, or several have the name. The message lists the ids of several
+ * programs.
+ *
+ * @example
+ * ```ts
+ * import { Kernel, NoSuchProgramError, readLoadedProgram } from 'tsbpf';
+ *
+ * try {
+ *   readLoadedProgram(new Kernel(), { name: 'on_connect' });
+ * } catch (error) {
+ *   if (error instanceof NoSuchProgramError) console.log(error.message);
+ * }
+ * ```
+ */
+export class NoSuchProgramError extends TsbpfError {
+  override readonly name = 'NoSuchProgramError';
+  override readonly code = 'ERR_NO_PROGRAM';
+}

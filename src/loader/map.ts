@@ -19,17 +19,18 @@ import { ClosedError, KernelError, MapBatchError } from './errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { Chunk } from './map/batch.ts';
 import { createMap, freezeMap } from './map/create.ts';
-import { Elements, UpdateMode } from './map/elements.ts';
+import { Elements } from './map/elements.ts';
 import { ARRAYS, keylessHint } from './map/hints.ts';
 import { Keyless, QUEUES } from './map/keyless.ts';
 import { Mapping } from './map/mapping.ts';
 import { checkMatches } from './map/matches.ts';
 import { inTurns, paced } from './map/pacer.ts';
+import { UpdateMode } from './map/update-mode.ts';
 import { type View, viewOf } from './map/view.ts';
 import { nothingPinned, openPin, pinObject } from './pin.ts';
 import type { Closeable } from './resources.ts';
 
-export { UpdateMode } from './map/elements.ts';
+export { UpdateMode };
 
 /**
  * The value that `BpfMap.update` takes: a value of the map's schema (one for each possible CPU for a per-CPU

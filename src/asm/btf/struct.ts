@@ -2,8 +2,8 @@
  * Structs by name. A name may have several definitions, because each C file can define its own struct
  * (`struct dma_chan`): then the name alone is ambiguous.
  */
-import { TsbpfError } from '../error.ts';
 import { nearest } from '../nearest.ts';
+import { AmbiguousStructError, listCandidates, type StructCandidate } from './ambiguous-struct.ts';
 import { NoSuchFieldError } from './no-such-field.ts';
 import type { BtfReader } from './reader.ts';
 import { MAX_DEPTH, sizeOf, underlying } from './size.ts';
@@ -24,48 +24,6 @@ export interface StructChoice {
  * definitions; or its BTF id, which differs between kernels.
  */
 export type StructRef = string | number | ({ readonly name: string } & StructChoice);
-
-/** One of several definitions of a name. */
-export interface StructCandidate {
-  /** Its BTF id. */
-  readonly id: number;
-  readonly kind: 'struct' | 'union';
-  /** In bytes. */
-  readonly size: number;
-  /** The names of its members, including those of nested anonymous structs and unions. */
-  readonly members: readonly string[];
-}
-
-/**
- * The kernel's types have several definitions of a struct's name. `candidates` lists them; select one by its
- * size or by a member.
- *
- * @example
- * import { Kernel } from 'tsbpf';
- * import { AmbiguousStructError } from 'tsbpf/btf';
- *
- * const { btf } = new Kernel();
- * try {
- *   btf?.sizeOf('dma_chan');
- * } catch (error) {
- *   if (error instanceof AmbiguousStructError) btf?.sizeOf({ name: 'dma_chan', having: 'slave' });
- * }
- */
-export class AmbiguousStructError extends TsbpfError {
-  override readonly name = 'AmbiguousStructError';
-  override readonly code = 'ERR_BTF_AMBIGUOUS_STRUCT';
-  readonly struct: string;
-  readonly candidates: readonly StructCandidate[];
-
-  constructor(struct: string, candidates: readonly StructCandidate[]) {
-    super(
-      `this kernel has ${candidates.length} different structs named '${struct}': ${listCandidates(candidates)}; ` +
-        `select one by its size or by a member: ${examples(struct, candidates).join(' or ')}`,
-    );
-    this.struct = struct;
-    this.candidates = candidates;
-  }
-}
 
 type Composite = Extract<BtfType, { kind: 'struct' | 'union' }>;
 
@@ -204,33 +162,6 @@ function pointeeKey(reader: BtfReader, id: number): string {
   const { type } = underlying(reader, id);
   const isNamed = isComposite(type) || type.kind === 'fwd';
   return isNamed ? `struct ${type.name}` : type.kind;
-}
-
-/** The number of members that a message lists for each candidate. */
-const SHOWN = 4;
-
-function listCandidates(candidates: readonly StructCandidate[]): string {
-  return candidates
-    .map(({ size, members }) => {
-      const more = members.length > SHOWN ? ', ...' : '';
-      return `${size} bytes (${members.slice(0, SHOWN).join(', ')}${more})`;
-    })
-    .join(', ');
-}
-
-/**
- * References to the first two candidates: by size or, if sizes are equal, by a member that only one of them
- * has.
- */
-function examples(name: string, candidates: readonly StructCandidate[]): string[] {
-  const texts = candidates.map((each) => {
-    const others = candidates.filter((other) => other !== each);
-    const own = each.members.find((member) => !others.some(({ members }) => members.includes(member)));
-    const hasOwnSize = others.every(({ size }) => size !== each.size);
-    if (hasOwnSize) return `{ name: '${name}', size: ${each.size} }`;
-    return own === undefined ? `its BTF id ${each.id}` : `{ name: '${name}', having: '${own}' }`;
-  });
-  return texts.slice(0, 2);
 }
 
 function describeChoice({ size, having }: StructChoice): string {

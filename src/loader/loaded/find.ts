@@ -3,10 +3,9 @@
  *
  * Source: man 2 bpf; include/uapi/linux/bpf.h.
  */
-import { TsbpfError } from '../../asm/error.ts';
 import { Attr, Command, Descriptor } from '../bpf.ts';
 import { Errno } from '../errno.ts';
-import { KernelError } from '../errors.ts';
+import { KernelError, NoSuchProgramError } from '../errors.ts';
 import type { Kernel } from '../kernel.ts';
 import { objectInfo, objectNameAt } from '../object-info.ts';
 import { kernelError } from '../permission.ts';
@@ -26,26 +25,6 @@ import { BPF_FS_MAGIC, getPinned } from '../pin.ts';
  * ```
  */
 export type ProgramSelector = { readonly id: number } | { readonly name: string } | { readonly pin: string };
-
-/**
- * No loaded program matches a selector, or several have the name. The message lists the ids of several
- * programs.
- *
- * @example
- * ```ts
- * import { Kernel, NoSuchProgramError, readLoadedProgram } from 'tsbpf';
- *
- * try {
- *   readLoadedProgram(new Kernel(), { name: 'on_connect' });
- * } catch (error) {
- *   if (error instanceof NoSuchProgramError) console.log(error.message);
- * }
- * ```
- */
-export class NoSuchProgramError extends TsbpfError {
-  override readonly name = 'NoSuchProgramError';
-  override readonly code = 'ERR_NO_PROGRAM';
-}
 
 /** Offset of the name in `struct bpf_prog_info`. */
 const NAME = 64;

@@ -3,7 +3,6 @@
  *
  * Source: man 2 bpf.
  */
-import { BPF_ANY, BPF_EXIST, BPF_NOEXIST } from '../../asm/flags.ts';
 import { layoutOf } from '../../asm/layout.ts';
 import type { MapSpec } from '../../asm/map.ts';
 import { Attr, allocate, Command, type Descriptor } from '../bpf.ts';
@@ -13,23 +12,7 @@ import type { Kernel } from '../kernel.ts';
 import { kernelError } from '../permission.ts';
 import { Batches, Chunk } from './batch.ts';
 import { ARRAYS, elementHint, typeHint } from './hints.ts';
-
-/**
- * Modes of `BpfMap.update`: `any` sets the value in any case, `create` fails with `EEXIST` if the map has the
- * key, and `replace` fails with `ENOENT` if it does not (`BPF_ANY`, `BPF_NOEXIST`, `BPF_EXIST`).
- *
- * @example
- * ```ts
- * import { BpfMap, hash, Kernel, u32, UpdateMode, u64 } from 'tsbpf';
- *
- * const map = BpfMap.create(new Kernel(), hash('counts', { key: u32, value: u64, maxEntries: 8 }));
- * map.update(7, 1n, UpdateMode.create);
- * map.update(7, 2n, UpdateMode.replace);
- * map.close();
- * ```
- */
-export const UpdateMode = { any: BPF_ANY, create: BPF_NOEXIST, replace: BPF_EXIST } as const;
-export type UpdateMode = (typeof UpdateMode)[keyof typeof UpdateMode];
+import { UpdateMode } from './update-mode.ts';
 
 /** The limits of a pass, in steps for each key that it has found: without and with checks. */
 const [STEPS, CHECKED_STEPS] = [2, 32];

@@ -1,13 +1,8 @@
 import * as assert from 'uvu/assert';
 import { Errno } from '../../../src/loader/errno.ts';
-import { KernelError, NotPermittedError } from '../../../src/loader/errors.ts';
+import { KernelError, NoSuchProgramError, NotPermittedError } from '../../../src/loader/errors.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
-import {
-  NoSuchProgramError,
-  openProgram,
-  type ProgramSelector,
-  programIds,
-} from '../../../src/loader/loaded/find.ts';
+import { openProgram, type ProgramSelector, programIds } from '../../../src/loader/loaded/find.ts';
 import { suite } from '../../harness.ts';
 import { thrown } from '../../thrown.ts';
 import { FakeSyscalls } from '../fake.ts';
