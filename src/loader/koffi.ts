@@ -37,6 +37,7 @@ const SIGSET_BYTES = 128;
 /** The same on every architecture. */
 const [PIDFD_OPEN, PIDFD_GETFD] = [434, 438];
 const [EPOLL_CLOEXEC, EPOLL_CTL_ADD] = [0x80000, 1];
+const [POLLIN, POLLERR, POLLNVAL] = [0x1, 0x8, 0x20];
 /** `MAP_FAILED`, (void *)-1. */
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
@@ -111,20 +112,51 @@ function openNative(): Syscalls {
   const munmap = define('int munmap(uintptr_t address, size_t length)');
   const read = define('long read(int fd, void *target, size_t size)');
   const send = define('long send(int fd, void *bytes, size_t size, int flags)');
-  const close = define('int close(int fd)');
+  const closeCall = define('int close(int fd)');
   const dup3 = define('int dup3(int from, int to, int flags)');
   /** Descriptors of a worker thread that Node closes at the thread's end. */
   const adopted = new Set<number>();
-  let inWorker: boolean | undefined;
+  let worker: boolean | undefined;
+  const inWorker = (): boolean => {
+    worker ??= isWorker();
+    return worker;
+  };
   const fcntl = define('int fcntl(int fd, int command, long argument)');
   const flock = define('int flock(int fd, int operation)');
   const sigmask = define('int pthread_sigmask(int how, void *set, void *old)');
   const epollCreate = define('int epoll_create1(int flags)');
   const epollControl = define('int epoll_ctl(int epoll, int operation, int fd, void *event)');
   const prlimit = define('int prlimit(int pid, int resource, void *set, void *old)');
+  const pollCall = define('int poll(void *descriptors, unsigned long count, int timeout)');
   const clockGettime = define('int clock_gettime(int clock, void *time)');
   const time = new BigInt64Array(2); // struct timespec
   const orErrno = (result: number): number => (result === -1 ? -koffi.errno() : result);
+  const close = (fd: number): number =>
+    adopted.delete(fd) ? attempt(() => closeSync(fd) ?? 0) : orErrno(closeCall(fd));
+  const adopt = (fd: number): number => {
+    if (!inWorker()) return fd;
+    // Node closes what fs opened in a worker. So fs opens a number, and the descriptor takes its place.
+    const number = attempt(() => openSync('/', constants.O_RDONLY));
+    if (number < 0) return fd;
+    if (number <= 2 || dup3(fd, number, O_CLOEXEC) < 0) {
+      closeSync(number);
+      return fd;
+    }
+    closeCall(fd);
+    adopted.add(number);
+    return number;
+  };
+  /** Waits for a descriptor until the wait is closed, which closes the descriptor too. */
+  const wait = (fd: number, onReadable: (errno?: number) => void): Poll => {
+    if (!inWorker()) return poll(koffi, fd, onReadable, () => close(fd));
+    const own = adopt(fd);
+    const state = new Uint8Array(8); // struct pollfd
+    const fields = new DataView(state.buffer);
+    fields.setInt32(0, own, true);
+    fields.setInt16(4, POLLIN, true);
+    const look = () => (pollCall(state, 1, 0) > 0 ? fields.getInt16(6, true) : 0);
+    return pollByTimer(look, onReadable, () => close(own));
+  };
   const bpf = (command: number, attr: Uint8Array): number =>
     orErrno(sysBpf(numbers().bpf, command, attr, attr.byteLength));
   /** Makes a call while SIGPROF is blocked on this thread. */
@@ -173,22 +205,9 @@ function openNative(): Syscalls {
     munmap: (mapping) => orErrno(munmap(koffi.address(mapping), mapping.byteLength)),
     read: (fd, target) => orErrno(read(fd, target, target.byteLength)),
     send: (fd, bytes) => orErrno(send(fd, bytes, bytes.byteLength, MSG_DONTWAIT | MSG_NOSIGNAL)),
-    close: (fd) => (adopted.delete(fd) ? attempt(() => closeSync(fd) ?? 0) : orErrno(close(fd))),
+    close,
     dup: (fd) => orErrno(fcntl(fd, F_DUPFD_CLOEXEC, 3)),
-    adopt(fd) {
-      inWorker ??= isWorker();
-      if (!inWorker) return fd;
-      // Node closes what fs opened in a worker. So fs opens a number, and the descriptor takes its place.
-      const number = attempt(() => openSync('/', constants.O_RDONLY));
-      if (number < 0) return fd;
-      if (number <= 2 || dup3(fd, number, O_CLOEXEC) < 0) {
-        closeSync(number);
-        return fd;
-      }
-      close(fd);
-      adopted.add(number);
-      return number;
-    },
+    adopt,
     flock: (fd) => orErrno(flock(fd, LOCK_EX | LOCK_NB)),
     pidfdOpen: (pid) => orErrno(sysPidfd(PIDFD_OPEN, pid, 0, 0)),
     pidfdGetfd: (pidfd, fd) => orErrno(sysPidfd(PIDFD_GETFD, pidfd, fd, 0)),
@@ -200,7 +219,7 @@ function openNative(): Syscalls {
       const epoll = epollOf(copy, PollEvents.readable);
       if (epoll >= 0) {
         close(epoll);
-        return poll(koffi, copy, onReadable, () => close(copy));
+        return wait(copy, onReadable);
       }
       close(copy);
       return epoll;
@@ -209,14 +228,7 @@ function openNative(): Syscalls {
       // koffi's poll makes its descriptor non-blocking: here the epoll instance instead of the descriptor
       // itself.
       const epoll = epollOf(fd, events);
-      return epoll < 0
-        ? epoll
-        : poll(
-            koffi,
-            epoll,
-            () => onEvent(),
-            () => close(epoll),
-          );
+      return epoll < 0 ? epoll : wait(epoll, () => onEvent());
     },
     openFile: (path) => attempt(() => openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)),
     stat: (fd) =>
@@ -306,6 +318,33 @@ function poll(
       if (!polling.delete(handle)) return;
       clearImmediate(due);
       handle.close();
+      release();
+    },
+  };
+}
+
+/** How often a worker thread looks at the descriptors that it waits for, in ms. */
+const LOOK_MS = 10;
+
+/**
+ * Waits for a descriptor in a worker thread. koffi's handle would end the process when the thread ends before
+ * the handle is closed: by `terminate`, `process.exit` or an exception. `look` returns the state of the
+ * descriptor, as poll(2) does.
+ */
+function pollByTimer(look: () => number, onReadable: (errno?: number) => void, release: () => void): Poll {
+  const timer = setInterval(() => {
+    const state = look();
+    if ((state & (POLLERR | POLLNVAL)) !== 0) {
+      clearInterval(timer);
+      onReadable(Errno.EBADF);
+    } else if (state !== 0) onReadable();
+  }, LOOK_MS);
+  let isOpen = true;
+  return {
+    close() {
+      if (!isOpen) return;
+      isOpen = false;
+      clearInterval(timer);
       release();
     },
   };

@@ -73,7 +73,7 @@ export type EventsMapsOf<E extends ToolEvents> = E extends EventsSpec
  *
  * Handlers run from the event loop, and in `detach` and `close`; never in `open`. `onEvent`, `onSample` and
  * `onLost` are for tools with events only, `onCpus`, `wakeup` and `pagesPerCpu` for perf event arrays, and
- * `flushMs` for ring buffers.
+ * `flushMs` for ring buffers. In a worker thread, events are delivered within 10 ms instead of at once.
  * @example
  * ```ts
  * import { chars, perfEventArray, type SessionOptions, struct } from 'tsbpf';

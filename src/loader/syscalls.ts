@@ -135,10 +135,10 @@ export interface Syscalls {
   /** Returns the address of a typed array's memory, which stays valid while the array is referenced. */
   address(memory: Uint8Array): bigint;
   /**
-   * Calls `onReadable` from the event loop whenever the descriptor is readable, until the wait is closed. An
-   * exception of
-   * `onReadable` is an `uncaughtException`, and the calls continue. If the descriptor fails, the last call
-   * passes the errno. Returns minus the errno if epoll refuses the descriptor.
+   * Calls `onReadable` from the event loop whenever the descriptor is readable, until the wait is closed; in
+   * a worker thread, within 10 ms. An exception of `onReadable` is an `uncaughtException`, and the calls
+   * continue. If the descriptor fails, the last call passes the errno. Returns minus the errno if epoll
+   * refuses the descriptor.
    */
   poll(fd: number, onReadable: (errno?: number) => void): Poll | number;
   /**

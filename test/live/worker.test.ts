@@ -1,4 +1,5 @@
 /** Sessions in worker threads. */
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readlinkSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import * as assert from 'uvu/assert';
@@ -57,5 +58,71 @@ test.skipIf(needsRoot, 'a session that is closed in a worker leaves nothing open
   await worker.terminate();
   assert.equal(descriptors(), before);
 });
+
+/**
+ * Reads events in a worker that then ends as `end` says. Prints the number of events, and the BPF and perf
+ * descriptors that are open after the worker.
+ */
+const READER = `
+  import { readdirSync, readlinkSync } from 'node:fs';
+  import { Worker } from 'node:worker_threads';
+
+  const [kind, end] = process.argv.slice(-2);
+  const descriptors = () => readdirSync('/proc/self/fd').flatMap((fd) => {
+    try { return [readlinkSync('/proc/self/fd/' + fd)]; } catch { return []; }
+  }).filter((target) => /^anon_inode:.*(bpf|perf)/.test(target)).length;
+  const worker = new Worker(\`import(${JSON.stringify(LIBRARY)}).then(async (library) => {
+    const { perfEventArray, rawTracepoint, ringBuffer, Session, struct, target, u32 } = library;
+    const { parentPort } = await import('node:worker_threads');
+    const Entered = struct({ one: u32 });
+    const events = '\${kind}' === 'perf' ? perfEventArray('events', Entered)
+      : ringBuffer('events', Entered, { bytes: 65536 });
+    const program = rawTracepoint('sys_enter', target(process.arch), (b) => {
+      const entered = b.stack(Entered);
+      entered.one.set(1);
+      b.output(events, entered);
+    });
+    let count = 0;
+    const onEvent = ({ one }) => { if ((count += one) === 100) parentPort.postMessage(count); };
+    const session = Session.open({ name: 'worker', programs: [program], events }, { onEvent });
+    parentPort.on('message', (end) => {
+      if (end === 'close') { session.close(); parentPort.close(); }
+      if (end === 'exit') process.exit();
+      if (end === 'exception') throw new Error('on purpose');
+    });
+  })\`, { eval: true });
+  const ended = new Promise((resolve) => worker.once('exit', resolve));
+  worker.on('error', ({ message }) => console.log('error:', message));
+  console.log(await new Promise((resolve) => worker.once('message', resolve)), 'events');
+  if (end === 'exit of the process') process.exit();
+  if (end === 'terminate') worker.terminate();
+  else worker.postMessage(end);
+  await ended;
+  await new Promise((resolve) => setTimeout(resolve, 100)); // a crash may come late
+  console.log(descriptors(), 'descriptors');`;
+
+for (const kind of ['perf', 'ring buffer'])
+  for (const [end, output] of [
+    ['close', '100 events\n0 descriptors\n'],
+    ['terminate', '100 events\n0 descriptors\n'],
+    ['exit', '100 events\n0 descriptors\n'],
+    ['exception', '100 events\nerror: on purpose\n0 descriptors\n'],
+    ['exit of the process', '100 events\n'],
+  ] as const)
+    test.skipIf(
+      needsRoot,
+      `a worker that reads events (${kind}) ends by ${end}, and the process goes on`,
+      () => {
+        const { status, signal, stdout, stderr } = spawnSync(
+          process.execPath,
+          ['--input-type=module', '-e', READER, kind, end],
+          { encoding: 'utf8' },
+        );
+        assert.equal(
+          { status, signal, stdout, stderr },
+          { status: 0, signal: null, stdout: output, stderr: '' },
+        );
+      },
+    );
 
 test.run();
