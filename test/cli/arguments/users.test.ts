@@ -29,4 +29,11 @@ test('a name that the file does not have, and a file that does not exist, have n
   assert.is(userIdOf('root', '/no/such/file'), undefined);
 });
 
+test('a file that cannot be read is an error', () => {
+  assert.throws(
+    () => userIdOf('root', '/'),
+    /in \/, which cannot be read: EISDIR: .*; use the ID of the user/,
+  );
+});
+
 test.run();
