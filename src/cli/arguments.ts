@@ -10,6 +10,7 @@ import { redirectOutput } from './arguments/commander.ts';
 import { type Flags, NEEDS_KERNEL_BTF } from './arguments/flags.ts';
 import { commandLine } from './arguments/options.ts';
 import { filterFrom, optionsFrom, type Request } from './arguments/request.ts';
+import { CALLER_FILTERS } from './caller-filter.ts';
 
 export type { FilterOptions, Options, Request } from './arguments/request.ts';
 
@@ -45,8 +46,10 @@ function conflictIn(flags: Flags): string | undefined {
     const { only, not = [] } = filter[name] ?? {};
     if (only && without(only, not).length === 0) return nothingLeft(name);
   }
-  const { only, not = [] } = filter.comm ?? {};
-  if (only?.every((each) => not.includes(each))) return nothingLeft('comm');
+  for (const name of ['comm', ...CALLER_FILTERS] as const) {
+    const { only, not = [] } = filter[name] ?? {};
+    if (only?.every((each) => not.includes(each))) return nothingLeft(name);
+  }
   for (const name of ['to', 'from'] as const) {
     const { only = [], not = [] } = filter[name] ?? {};
     const both = only.find((network) => not.some((other) => sameNetwork(network, other)));

@@ -15,8 +15,21 @@ import {
 import { MAX_COMM_BYTES } from '../programs/tcpconnlat/filter.ts';
 import type { Result } from '../programs/tcpconnlat.ts';
 import { writeAddress } from './address.ts';
-import { MAX_PID, MAX_PORT, MAX_SECONDS, MAX_U32, MAX_UTS_NAME, NAME } from './limits.ts';
-import { encodedTexts, encodeText, type LineBuffer } from './line-buffer.ts';
+import {
+  MAX_CMDLINE_BYTES,
+  MAX_EXE_BYTES,
+  MAX_PARENT_BYTES,
+  MAX_PID,
+  MAX_PORT,
+  MAX_SECONDS,
+  MAX_U32,
+  MAX_UTS_NAME,
+  NAME,
+  UNIT,
+  WORKLOAD_NAME,
+} from './limits.ts';
+import { encodedObjects, encodedTexts, encodeText, type LineBuffer } from './line-buffer.ts';
+import type { Caller } from './record/caller.ts';
 import { type ConnectRecord, type ConnectRow, FIELDS } from './record.ts';
 import { jsonText } from './text.ts';
 import { threadNameText } from './thread-name.ts';
@@ -37,7 +50,7 @@ const QUOTE = 0x22;
 const commText = encodedTexts((comm) => jsonText(threadNameText(comm)));
 
 /** A member with a text that is ASCII without quotes, backslashes and controls. */
-const plain = (name: 'time' | 'container' | 'pod' | 'result' | 'errno'): Member => ({
+const plain = (name: 'time' | 'result' | 'errno'): Member => ({
   isPresent: (row) => row[name] !== undefined,
   write: (line, row) => line.byte(QUOTE) + line.ascii(row[name] as string) + line.byte(QUOTE),
 });
@@ -51,14 +64,20 @@ const addressOf = (name: 'local' | 'remote'): Member => ({
 /** Names are looked up for records; a row has none. */
 const never: Member = { isPresent: () => false, write() {} };
 
-const MEMBERS: { readonly [K in keyof Required<ConnectRecord>]: Member } = {
+/** The members of a caller are written together, because they are the same for many rows. */
+const CALLER: Readonly<Record<keyof Caller, true>> = {
+  ...{ unit: true, user_unit: true, container: true, container_name: true },
+  ...{ pod: true, pod_name: true, pod_namespace: true },
+  ...{ exe: true, ppid: true, parent: true, cmdline: true },
+};
+const isOfCaller = (field: keyof ConnectRecord): field is keyof Caller => field in CALLER;
+
+const MEMBERS: { readonly [K in Exclude<keyof ConnectRecord, keyof Caller>]-?: Member } = {
   time_s: { write: (line, { timeNs }) => line.quotient(timeNs(), 9) },
   time: plain('time'),
   pid: { write: (line, { pid }) => line.decimal(pid) },
   comm: { write: (line, { comm }) => line.encoded(commText(comm)) },
   uid: count('uid'),
-  container: plain('container'),
-  pod: plain('pod'),
   ip: { write: (line, { ip }) => line.decimal(ip) },
   saddr: addressOf('local'),
   lport: { write: (line, { lport }) => line.decimal(lport) },
@@ -79,19 +98,30 @@ const MEMBERS: { readonly [K in keyof Required<ConnectRecord>]: Member } = {
 export function jsonWriter(
   fields: readonly (keyof ConnectRecord)[],
 ): (line: LineBuffer, row: ConnectRow) => void {
-  const members = fields.map((field, i) => ({
-    ...{ isPresent: undefined, ...MEMBERS[field] },
-    name: encodeText(`${i === 0 ? '{' : ','}${JSON.stringify(field)}:`),
-  }));
+  const ofCaller = fields.filter(isOfCaller);
+  const callerText = encodedObjects((caller: Caller) => membersOf(jsonText(caller, ofCaller)));
+  const parts = fields
+    .filter((field) => !isOfCaller(field) || field === ofCaller[0])
+    .map((field, i): ((line: LineBuffer, row: ConnectRow) => void) => {
+      if (isOfCaller(field)) return (line, { caller }) => line.encoded(callerText(caller));
+      const { isPresent, write } = MEMBERS[field];
+      const name = encodeText(`${i === 0 ? '{' : ','}${JSON.stringify(field)}:`);
+      return (line, row) => {
+        if (isPresent?.(row) === false) return;
+        line.encoded(name);
+        write(line, row);
+      };
+    });
   const end = encodeText('}\n');
   return (line, row) => {
-    for (const { isPresent, name, write } of members) {
-      if (isPresent?.(row) === false) continue;
-      line.encoded(name);
-      write(line, row);
-    }
+    for (const write of parts) write(line, row);
     line.encoded(end);
   };
+}
+
+/** The members of an object in JSON, each after a comma. */
+function membersOf(json: string): string {
+  return json === '{}' ? '' : `,${json.slice(1, -1)}`;
 }
 
 /** The longest line of a recording in bytes: the capacity of a pipe. */
@@ -146,6 +176,9 @@ const text = (title: string, pattern: string, description: string) =>
   TypeString({ title, pattern, description });
 const time = (description: string) => text('time of day in UTC', TIME, description);
 const address = (description: string) => text('IP address', ADDRESS, description);
+/** Text of up to `bytes` bytes. One that is not UTF-8 takes four characters (`\xNN`). */
+const bytesText = (bytes: number, description: string) => TypeString({ maxLength: 4 * bytes, description });
+const workload = (description: string) => text('name', WORKLOAD_NAME.source, description);
 const port = (description: string) => Integer({ minimum: 0, maximum: MAX_PORT, description });
 
 /** The JSON Schema (draft 2020-12) of a line of `--json`, and of every line but the first of a recording. */
@@ -167,8 +200,19 @@ export function recordSchema() {
       uid: Optional(
         Integer({ minimum: 0, maximum: MAX_U32, description: 'real user id of the process (--who)' }),
       ),
+      unit: Optional(text('unit', UNIT.source, 'its systemd unit (--who)')),
+      user_unit: Optional(text('unit', UNIT.source, 'its unit in the systemd of a user (--who)')),
       container: Optional(text('container id', '^[0-9a-f]{64}$', 'id of its container (--who)')),
+      container_name: Optional(workload('name of its container (--who)')),
       pod: Optional(text('pod uid', '^[0-9a-f-]{32,36}$', 'uid of its Kubernetes pod (--who)')),
+      pod_name: Optional(workload('name of its pod (--who)')),
+      pod_namespace: Optional(workload('Kubernetes namespace of its pod (--who)')),
+      exe: Optional(bytesText(MAX_EXE_BYTES, 'path of its executable (--who)')),
+      ppid: Optional(Integer({ minimum: 0, maximum: MAX_PID, description: 'its parent process (--who)' })),
+      parent: Optional(bytesText(MAX_PARENT_BYTES, 'name of its parent process (--who)')),
+      cmdline: Optional(
+        bytesText(MAX_CMDLINE_BYTES, 'its arguments with spaces between them, truncated (--who)'),
+      ),
       ip: Union([Literal(4), Literal(6)], { description: 'IP version; 6 for IPv4-mapped addresses' }),
       saddr: address('local address, without a zone'),
       lport: port('local port'),

@@ -34,6 +34,19 @@ export function encodedTexts(form: (text: string) => string): (text: string) => 
   };
 }
 
+/** Encodes texts of objects that do not change, and keeps each as long as its object. */
+export function encodedObjects<T extends object>(form: (object: T) => string): (object: T) => EncodedText {
+  const known = new WeakMap<T, EncodedText>();
+  return (object) => {
+    let encoded = known.get(object);
+    if (encoded === undefined) {
+      encoded = encodeText(form(object));
+      known.set(object, encoded);
+    }
+    return encoded;
+  };
+}
+
 const ZERO = 0x30;
 const SPACE = 0x20;
 const DOT = 0x2e;

@@ -4,7 +4,7 @@
 import { errnoName } from '../loader/errno.ts';
 import { AF_INET6, type ConnectEvent, outcomeOf } from '../programs/tcpconnlat.ts';
 import { formatAddress } from './address.ts';
-import type { ContainerLookup } from './record/containers.ts';
+import type { Caller, CallerLookup } from './record/caller.ts';
 import type { WallClock } from './record/wall-clock.ts';
 import { threadNameText } from './thread-name.ts';
 
@@ -18,7 +18,7 @@ interface OutcomeRecord {
 }
 
 /** One connect. The fields have the names of the columns, in lower case. */
-export interface ConnectRecord extends OutcomeRecord {
+export interface ConnectRecord extends OutcomeRecord, Caller {
   /** When the connect was answered or ended, in seconds since the first line shown. */
   readonly time_s: number;
   /** The same as a time of day: ISO 8601 in UTC, with microseconds. */
@@ -27,10 +27,6 @@ export interface ConnectRecord extends OutcomeRecord {
   /** The text of the thread's name (`threadNameText`). */
   readonly comm: string;
   readonly uid?: number;
-  /** The container id, 64 hexadecimal digits; absent outside of containers. */
-  readonly container?: string;
-  /** The uid of the pod; absent outside of pods. */
-  readonly pod?: string;
   readonly ip: 4 | 6;
   readonly saddr: string;
   readonly lport: number;
@@ -56,8 +52,17 @@ export const FIELDS: { readonly [K in keyof Required<ConnectRecord>]: FieldOptio
   pid: null,
   comm: null,
   uid: 'who',
+  unit: 'who',
+  user_unit: 'who',
   container: 'who',
+  container_name: 'who',
   pod: 'who',
+  pod_name: 'who',
+  pod_namespace: 'who',
+  exe: 'who',
+  ppid: 'who',
+  parent: 'who',
+  cmdline: 'who',
   ip: null,
   saddr: null,
   lport: null,
@@ -95,9 +100,11 @@ export function fieldsShown(options: { readonly [K in FieldOption]?: unknown }):
 /** Sources of the fields that an event does not contain. */
 export interface Sources {
   readonly wallClock?: WallClock;
-  readonly containers?: ContainerLookup;
+  readonly callers?: CallerLookup;
 }
 
+/** The caller of which nothing is known. */
+const UNKNOWN_CALLER: Caller = {};
 /** The addresses of a family that is not traced. */
 const UNKNOWN = { 4: new Uint8Array(4), 6: new Uint8Array(16) } as const;
 
@@ -114,8 +121,8 @@ export interface ConnectRow {
   /** The thread's name, with lone surrogates for bytes that are not UTF-8. */
   readonly comm: string;
   readonly uid: number | undefined;
-  readonly container: string | undefined;
-  readonly pod: string | undefined;
+  /** The same object for all connects of one caller. */
+  readonly caller: Caller;
   readonly ip: 4 | 6;
   readonly local: Uint8Array;
   readonly lport: number;
@@ -131,19 +138,19 @@ export interface ConnectRow {
 type Row = { -readonly [K in keyof ConnectRow]: ConnectRow[K] };
 
 /** Returns a function that reads an event into a row. The first event has time 0. */
-export function rowReader({ wallClock, containers }: Sources = {}): (event: ConnectEvent) => ConnectRow {
+export function rowReader({ wallClock, callers }: Sources = {}): (event: ConnectEvent) => ConnectRow {
   let firstNs: bigint | undefined;
   let startNs = 0n;
   const row: Row = {
     // One subtraction of bigints, because each of them allocates.
     timeNs: () => Number(startNs - (firstNs as bigint)) + row.latencyNs,
-    ...{ time: undefined, pid: 0, comm: '', uid: undefined, container: undefined, pod: undefined },
+    ...{ time: undefined, pid: 0, comm: '', uid: undefined, caller: UNKNOWN_CALLER },
     ...{ ip: 4, local: UNKNOWN[4], lport: 0, remote: UNKNOWN[4], dport: 0, latencyNs: 0 },
     ...{ retransmits: undefined, result: undefined, errno: undefined },
   };
   return (event) => {
     const { attempt, ports, v4, v6 } = event;
-    const { task, user, cgroup } = attempt;
+    const { task, user } = attempt;
     row.latencyNs = event.latencyNs;
     startNs = attempt.startNs;
     firstNs ??= startNs + BigInt(row.latencyNs);
@@ -151,9 +158,7 @@ export function rowReader({ wallClock, containers }: Sources = {}): (event: Conn
     row.pid = task.pid;
     row.comm = attempt.comm;
     row.uid = user?.uid;
-    const found = cgroup === undefined ? undefined : containers?.(cgroup, task.pid);
-    row.container = found?.container;
-    row.pod = found?.pod;
+    row.caller = callers?.(attempt) ?? UNKNOWN_CALLER;
     row.ip = event.family === AF_INET6 ? 6 : 4;
     row.local = (row.ip === 6 ? v6?.local : v4?.local) ?? UNKNOWN[row.ip];
     row.remote = (row.ip === 6 ? v6?.remote : v4?.remote) ?? UNKNOWN[row.ip];
@@ -174,15 +179,14 @@ function setOutcome(row: Row, event: ConnectEvent): void {
 
 /** The record of a row, which stays valid. */
 export function recordOf(row: ConnectRow): ConnectRecord {
-  const { time, pid, comm, uid, container, pod, ip, local, lport, remote, dport } = row;
+  const { time, pid, comm, uid, caller, ip, local, lport, remote, dport } = row;
   const { retransmits, result, errno } = row;
   return {
     time_s: row.timeNs() / 1e9,
     ...(time !== undefined && { time }),
     ...{ pid, comm: threadNameText(comm) },
     ...(uid !== undefined && { uid }),
-    ...(container !== undefined && { container }),
-    ...(pod !== undefined && { pod }),
+    ...caller,
     ...{ ip, saddr: formatAddress(local), lport, daddr: formatAddress(remote), dport },
     lat_ms: row.latencyNs / 1e6,
     ...(retransmits !== undefined && { retransmits }),

@@ -7,6 +7,7 @@ import { printable } from '../asm/printable.ts';
 import { nativeSyscalls } from '../loader/koffi.ts';
 import type { Syscalls } from '../loader/syscalls.ts';
 import type { Options } from './arguments.ts';
+import { selectsCallers } from './caller-filter.ts';
 import { readFileStream, readShared } from './descriptors.ts';
 import { type Header, MAX_LINE_BYTES } from './json.ts';
 import type { LineOutput } from './output.ts';
@@ -169,7 +170,8 @@ function missingFields(header: Header | undefined, options: Options) {
 
 /** Whether the options need fields that a recording has only if it was made with `option`. */
 function needs(options: Options, option: (typeof RECORDED_OPTIONS)[number]): boolean {
-  return Boolean(options[option]) || (option === 'who' && options.filter.uid !== undefined);
+  if (option === 'who' && (options.filter.uid !== undefined || selectsCallers(options.filter))) return true;
+  return Boolean(options[option]);
 }
 
 async function* contentOf(file: string, stream: Readable): AsyncGenerator<Uint8Array> {

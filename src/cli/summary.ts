@@ -16,6 +16,8 @@ export interface Counts {
   readonly failed?: number;
   /** Why `failed` is undefined or incomplete. */
   readonly uncounted?: string;
+  /** Whether the programs counted connects of callers that the filter excludes. */
+  readonly countsAllCallers?: boolean;
   /** Connects that came after the last one of `--count`. */
   readonly surplus?: number;
   /** Connects that were lost, by cause. */
@@ -36,14 +38,20 @@ export type Line = readonly [count: number, text: string];
 /** The lines of the summary, without the name of the command. A count of zero has no line. */
 export function summary({ outcome }: Pick<Options, 'outcome'>, counts: Counts): string[] {
   const { shown, uncounted } = counts;
+  const { countsAllCallers = false, belowMin = 0, failed = 0, unanswered = 0 } = counts;
+  const hasAllCallers = countsAllCallers && belowMin + failed + unanswered > 0;
   const lines = linesOf(counts).filter(([count]) => count > 0);
   const width = Math.max(0, ...lines.map(([count]) => String(count).length));
   return [
     `${shown} ${outcome === 'failures' ? 'failed ' : ''}${shown === 1 ? 'connect' : 'connects'} shown`,
     ...lines.map(([count, text]) => `  ${String(count).padStart(width)} ${text}`),
     ...(uncounted === undefined ? [] : [`  ${uncounted}`]),
+    ...(hasAllCallers ? [`  ${ALL_CALLERS}`] : []),
   ];
 }
+
+const ALL_CALLERS =
+  'connects below min_ms, failed or not answered are those of all units, pods and namespaces';
 
 function linesOf(counts: Counts): Line[] {
   const { belowMin = 0, failed = 0, surplus = 0, losses = [] } = counts;

@@ -11,9 +11,10 @@ import type { Kernel } from '../loader/kernel.ts';
 import { Session, type SessionOptions } from '../loader/session.ts';
 import { sourceReader } from '../loader/source.ts';
 import type { Options } from './arguments.ts';
+import { isSelectedCaller, readsCallers, selectsCallers } from './caller-filter.ts';
 import { type LineOutput, printError } from './output.ts';
 import { openPrinter } from './printer.ts';
-import { containerLookup } from './record/containers.ts';
+import type { CallerLookup } from './record/caller.ts';
 import { wallClock } from './record/wall-clock.ts';
 import { type ConnectRecord, recordOf, rowReader } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
@@ -35,7 +36,7 @@ export function dryRun(options: Options, kernel: Kernel): string {
 }
 
 /** The counts of connects that are not shown. */
-type HiddenCounts = Omit<Counts, 'shown' | 'losses' | 'notSelected'>;
+type HiddenCounts = Omit<Counts, 'shown' | 'losses'>;
 
 /**
  * Traces until a signal arrives or the output is closed. Throws the error that prevents tracing or writing.
@@ -84,13 +85,19 @@ async function traceInto(
   const printer = await openPrinter(options, output, () => output.drained().then(() => end()));
   const readRow = rowReader({
     wallClock: options.wall || recording ? wallClock(kernel.syscalls) : undefined,
-    containers: options.who ? containerLookup(kernel, warn) : undefined,
+    callers: await callersFor(options, kernel),
   });
+  const selects = selectsCallers(options.filter);
+  const callerWarnings = selects
+    ? (await import('./trace/callers.ts')).callerWarnings(options.filter, kernel)
+    : [];
   const locate = sourceLines(kernel);
   /** The records of events that arrive before the first line of the recording is written. */
   let early: ConnectRecord[] | undefined = recording && [];
   /** The number of events with each result. */
   const results = new Map<string, number>();
+  /** The number of events of callers that the filter excludes. */
+  let notSelected = 0;
   let updateLosses = () => {};
   let reported: Losses = { ...losses };
 
@@ -114,6 +121,10 @@ async function traceInto(
             return;
           }
           const row = readRow(event);
+          if (selects && !isSelectedCaller(options.filter, row.caller)) {
+            notSelected += 1;
+            return;
+          }
           countResult(results, row.result);
           if (early) {
             early.push(recordOf(row));
@@ -150,7 +161,7 @@ async function traceInto(
       warn(`program ${program.name} skipped: ${reason.message}`);
     for (const spot of programs.blindSpots) warn(describeBlindSpot(spot, kernel));
     if (options.family === 6 && !kernel.ipv6) warn('this kernel has no IPv6, so -6 shows no connects');
-    for (const warning of processWarnings(options.filter, kernel)) warn(warning);
+    for (const warning of [...processWarnings(options.filter, kernel), ...callerWarnings]) warn(warning);
     if (recording) {
       const started = new Date().toISOString().replace('Z', '000Z');
       if (await hasSettled(ended)) {
@@ -176,12 +187,26 @@ async function traceInto(
     updateLosses();
     losses.missedRuns = session.missedRuns().counted;
     const { surplus } = printer;
-    hidden.counts = { ...hiddenCounts(session, programs, options), results, surplus };
+    hidden.counts = {
+      ...hiddenCounts(session, programs, options),
+      results,
+      surplus,
+      notSelected,
+      countsAllCallers: selects,
+    };
     if (error) throw error;
   } finally {
     clearTimeout(timer);
     session.close();
   }
+}
+
+/** Looks up callers, if the options need them: to show them, or for a filter. */
+async function callersFor(options: Options, kernel: Kernel): Promise<CallerLookup | undefined> {
+  if (!readsCallers(options)) return undefined;
+  const { callerLookup } = await import('./record/caller.ts');
+  const commandLine = options.who && (options.json || options.record !== undefined);
+  return callerLookup(kernel, { commandLine, warn });
 }
 
 /**

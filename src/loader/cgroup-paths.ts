@@ -43,6 +43,8 @@ export class CgroupPaths {
   #hasV1 = false;
   /** No search before this time of the monotonic clock, in ns. */
   #notBefore = 0n;
+  /** Whether the PIDs of programs are those of /proc; undefined until it is asked. */
+  #hasPids: boolean | undefined;
 
   /** Searches the mounted hierarchy of this machine once. */
   constructor(kernel: Kernel) {
@@ -62,7 +64,8 @@ export class CgroupPaths {
 
   /**
    * Yields the cgroup paths of a process: first the v2 path of the cgroup `id` (`/system.slice/ssh.service`),
-   * if it is known, then the paths of the live process `pid` in the v1 hierarchies, if any are mounted.
+   * if it is known, then the paths of the live process `pid` in the v1 hierarchies, if any are mounted,
+   * systemd's first. Those are read from /proc at each call, so keep the result for a process.
    */
   *of(id: bigint, pid: number): Generator<string> {
     const known = this.#known.get(id);
@@ -121,7 +124,8 @@ export class CgroupPaths {
   /** Reads /proc/PID/cgroup. Undefined in another pid namespace, where `pid` names another process. */
   #ownPaths(pid: number): { readonly v2?: string; readonly v1: readonly string[] } | undefined {
     const { syscalls } = this.#kernel;
-    if (syscalls.inodeAt('/proc/self/ns/pid') !== FIRST_PID_NAMESPACE) return undefined;
+    this.#hasPids ??= syscalls.inodeAt('/proc/self/ns/pid') === FIRST_PID_NAMESPACE;
+    if (!this.#hasPids) return undefined;
     const bytes = syscalls.readFile(`/proc/${pid}/cgroup`);
     return typeof bytes === 'number' ? undefined : parseProcCgroup(utf8(bytes));
   }
@@ -133,9 +137,15 @@ export class CgroupPaths {
 
 /**
  * Parses the text of /proc/PID/cgroup: `0::/PATH` for v2, `NUMBER:CONTROLLERS:/PATH` for each v1 hierarchy.
+ * The hierarchy of systemd (`name=systemd`) comes first: only there is each unit a cgroup.
  */
 export function parseProcCgroup(text: string): { readonly v2?: string; readonly v1: readonly string[] } {
-  const lines = [...text.matchAll(/^(\d+):[^:\n]*:(\/.*)$/gm)];
-  const v2 = lines.find(([, number]) => number === '0')?.[2];
-  return { v2, v1: lines.flatMap(([, number, path]) => (number === '0' || !path ? [] : [path])) };
+  let v2: string | undefined;
+  const v1: string[] = [];
+  for (const [, number, controllers, path = ''] of text.matchAll(/^(\d+):([^:\n]*):(\/.*)$/gm)) {
+    if (number === '0') v2 = path;
+    else if (controllers === 'name=systemd') v1.unshift(path);
+    else v1.push(path);
+  }
+  return { v2, v1 };
 }

@@ -16,7 +16,7 @@ export const Capability = {
 } as const;
 
 /** Inode numbers of the initial namespaces (include/uapi/linux/nsfs.h). */
-export const INITIAL_NAMESPACES = { user: 0xefff_fffdn, pid: 0xefff_fffcn } as const;
+export const INITIAL_NAMESPACES = { user: 0xefff_fffdn, pid: 0xefff_fffcn, time: 0xefff_fffan } as const;
 
 /** Modes of kernel lockdown (man 7 kernel_lockdown). */
 export const LOCKDOWN = ['none', 'integrity', 'confidentiality'] as const;

@@ -162,8 +162,8 @@ export class Kernel implements KernelFacts {
   }
 
   /**
-   * Whether this process is outside the initial user or pid namespace, as in a container. False if /proc is
-   * not mounted.
+   * Whether this process is outside the initial user, pid or time namespace, as in a container. False if
+   * /proc is not mounted.
    */
   hasOwn(namespace: keyof typeof INITIAL_NAMESPACES): boolean {
     const inode = this.syscalls.inodeAt(`/proc/self/ns/${namespace}`);

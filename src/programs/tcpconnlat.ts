@@ -30,6 +30,7 @@ import {
   type Options,
   type ProbeType,
   type ProgramSet,
+  readsProcess,
   typedReads,
 } from './tcpconnlat/attempts.ts';
 import { AF_INET, AF_INET6, eventOf, type Families } from './tcpconnlat/events.ts';
@@ -39,7 +40,13 @@ import { onRecord, onState, TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 
 export type { Criterion, Network } from './networks.ts';
 export { DEFAULT_MAX_ATTEMPTS, type Options, type ProbeType } from './tcpconnlat/attempts.ts';
-export { AF_INET6, type ConnectEvent, outcomeOf, type Result } from './tcpconnlat/events.ts';
+export {
+  AF_INET6,
+  type ConnectAttempt,
+  type ConnectEvent,
+  outcomeOf,
+  type Result,
+} from './tcpconnlat/events.ts';
 export type { Filter, Range } from './tcpconnlat/filter.ts';
 export { TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 
@@ -74,8 +81,12 @@ export function tcpconnlat(options: Options, target: Target) {
   const filter = connectFilter(options.filter ?? {}, isFunctionProbe(probe));
   if (readsRecord && filter.reads.netns) throw new FilterUnavailableError('the network namespace');
   const source = readsRecord ? (readsSocket ? 'both' : 'record') : 'socket';
-  const Event = eventOf(families, source, { details: hasDetails(options), who: options.who });
   const typed = typedReads(options, target);
+  const Event = eventOf(families, source, {
+    details: hasDetails(options),
+    who: options.who,
+    process: readsProcess(options, target, typed),
+  });
   const attempts = attemptsOf(options, Event, filter, typed);
 
   const statePrograms = (at: typeof tpBtf | typeof rawTracepoint): ProgramSet => ({

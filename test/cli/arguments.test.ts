@@ -98,6 +98,23 @@ const accepted: [string, Partial<Options>][] = [
     },
   ],
   ['--uid 0 --not-uid 1-9', { filter: { uid: { only: [[0, 0]], not: [[1, 9]] } } }],
+  [
+    '--unit nginx,a@b,x.scope --unit ng* --unit nginx --not-unit b.mount',
+    {
+      filter: {
+        unit: { only: ['nginx.service', 'a@b.service', 'x.scope', 'ng*'], not: ['b.mount'] },
+      },
+    },
+  ],
+  [
+    '--pod cart-*,web-0 --not-pod web-? --namespace shop --not-namespace kube-*',
+    {
+      filter: {
+        pod: { only: ['cart-*', 'web-0'], not: ['web-?'] },
+        namespace: { only: ['shop'], not: ['kube-*'] },
+      },
+    },
+  ],
   ['--comm a,b --comm c --not-comm d', { filter: { comm: { only: ['a,b', 'c'], not: ['d'] } } }],
   ['--cgroup /a --cgroup /b', { filter: { cgroup: { only: ['/a', '/b'] } } }],
   ['--netns 1 --netns /run/netns/a', { filter: { netns: { only: ['1', '/run/netns/a'] } } }],
@@ -187,6 +204,12 @@ const invalid: [string, RegExp][] = [
   ['--comm \ufffd', /not UTF-8, or U\+FFFD; write them as \\xNN/],
   ['--port 80-90 --not-port 1-100', /option '--not-port' excludes every value of '--port'/],
   ['--uid 0 --not-uid 0', /option '--not-uid' excludes every value/],
+  ['--unit a --not-unit b --not-unit a.service', /option '--not-unit' excludes every value/],
+  ['--unit system.slice', /'system.slice' is a slice, which groups units; use --cgroup with its folder/],
+  ['--unit a/b', /'a\/b' is not such a name; examples: nginx or php@\*\.service/],
+  ['--unit a,,b', /'' is not such a name/],
+  ['--pod a_b', /'a_b' is not such a name; examples: shop or cart-7d9f\*/],
+  ['--namespace', /argument missing/],
   ['--comm a --not-comm b --not-comm a', /option '--not-comm' excludes every value/],
   ['--to 10.0.0.0/8 --not-to ::ffff:10.0.0.0/104', /'--to' and '--not-to' both contain 10\.0\.0\.0\/8/],
   ['--not-from ::1 --from ::1/128', /'--from' and '--not-from' both contain ::1\/128/],

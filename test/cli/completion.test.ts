@@ -115,9 +115,12 @@ for (const shell of SHELLS) {
     assert.equal(await offered('tcpconnlat --not-'), [
       '--not-comm',
       '--not-from',
+      '--not-namespace',
+      '--not-pod',
       '--not-port',
       '--not-to',
       '--not-uid',
+      '--not-unit',
     ]);
   });
 

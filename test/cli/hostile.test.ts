@@ -217,18 +217,30 @@ test('columns with names from every source', () => {
   const shown = table({ timestamp: true, lport: true, wall: true, who: true, resolve: true, outcome: true });
   const line = shown.line({
     ...RECORD,
-    ...{ container: HOSTILE, pod: HOSTILE, result: HOSTILE, time: HOSTILE, saddr: HOSTILE, daddr: HOSTILE },
+    ...{
+      container: HOSTILE,
+      pod: HOSTILE,
+      unit: HOSTILE,
+      exe: HOSTILE,
+      parent: HOSTILE,
+      result: HOSTILE,
+      time: HOSTILE,
+      saddr: HOSTILE,
+      daddr: HOSTILE,
+    },
   });
   assertSafe(line + shown.header(), 'columns');
   assert.is(line.indexOf('\n'), line.length - 1);
 });
 
 test('JSON lines contain the original names', () => {
-  const line = jsonLine(RECORD, fieldsShown({ resolve: true }));
+  const caller = { exe: HOSTILE, parent: HOSTILE, cmdline: HOSTILE };
+  const line = jsonLine({ ...RECORD, ...caller }, fieldsShown({ resolve: true, who: true }));
   assertSafe(line, 'JSON');
   assert.is(line.indexOf('\n'), line.length - 1);
   assert.is(JSON.parse(line).comm, COMM);
   assert.is(JSON.parse(line).host, HOSTILE);
+  assert.is(JSON.parse(line).cmdline, HOSTILE);
 });
 
 test('recordings contain the original names', async () => {

@@ -2,6 +2,7 @@ import type { TSchema } from '@sinclair/typebox';
 import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { type Header, jsonLine, jsonSchema } from '../../src/cli/json.ts';
+import type { Caller } from '../../src/cli/record/caller.ts';
 import { type ConnectRecord, FIELDS, fieldsShown } from '../../src/cli/record.ts';
 import { AF_INET6, type ConnectEvent } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
@@ -47,17 +48,30 @@ test('an event of an IPv6 socket has IPv6 addresses', () => {
 
 const ID = '0123456789abcdef'.repeat(4);
 const WHO = { user: { uid: 33, gid: 34 }, cgroup: 77n };
+const CALLER: Required<Caller> = {
+  cmdline: 'nginx: worker "a"',
+  ...{ exe: '/usr/sbin/nginx', ppid: 1, parent: 'systemd' },
+  ...{ unit: 'user@1000.service', user_unit: 'run-a\\x2db.service' },
+  ...{ container: ID, container_name: 'web' },
+  ...{ pod: '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21', pod_name: 'web-0', pod_namespace: 'shop' },
+};
+/** The members of `CALLER` in the order of a line. */
+const CALLER_TEXT =
+  '"unit":"user@1000.service","user_unit":"run-a\\\\x2db.service",' +
+  `"container":"${ID}","container_name":"web",` +
+  '"pod":"8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21","pod_name":"web-0","pod_namespace":"shop",' +
+  '"exe":"/usr/sbin/nginx","ppid":1,"parent":"systemd","cmdline":"nginx: worker \\"a\\""';
 
-test('options add the time of day, the user, the container and the names', () => {
+test('options add the time of day, the user, the caller and the names', () => {
   const toRecord = recordConverter({
     wallClock: (ns) => `at ${ns}`,
-    containers: (cgroup, pid) => (cgroup === 77n && pid === 1201 ? { container: ID } : {}),
+    callers: ({ cgroup, task }) => (cgroup === 77n && task.pid === 1201 ? CALLER : {}),
   });
   const record = toRecord(event({ attempt: { ...event().attempt, ...WHO } }));
   const named = { ...record, host: 'db1.example', service: 'https' };
   assert.is(
     line(named),
-    `{"time_s":0,"time":"at ${2n ** 54n + 1_234_567n}","pid":1201,"comm":"wget","uid":33,"container":"${ID}","ip":4,` +
+    `{"time_s":0,"time":"at ${2n ** 54n + 1_234_567n}","pid":1201,"comm":"wget","uid":33,${CALLER_TEXT},"ip":4,` +
       '"saddr":"10.0.0.7","lport":50322,"daddr":"192.0.2.1","dport":443,"host":"db1.example","service":"https",' +
       '"lat_ms":1.234567}\n',
   );
@@ -87,7 +101,7 @@ const lines: [string, ConnectRecord][] = [
     'with everything',
     {
       ...recordConverter()(event({ attempt: { ...event().attempt, ...WHO } })),
-      ...{ time: '2026-11-25T15:39:56.123456Z', container: ID, pod: '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21' },
+      ...{ time: '2026-11-25T15:39:56.123456Z', ...CALLER },
       ...{ host: 'db1.example', service: 'https' },
     },
   ],
@@ -156,6 +170,11 @@ const wrong: [string, Record<string, unknown>][] = [
   ['no pid', { pid: undefined }],
   ['a time that is local', { time: '2026-11-25T15:39:56.123456+01:00' }],
   ['a container of 12 digits', { container: ID.slice(0, 12) }],
+  ['a slice as unit', { unit: 'system.slice' }],
+  ['a unit with a space', { unit: 'a b.service' }],
+  ['a unit that is too long', { user_unit: `${'a'.repeat(248)}.service` }],
+  ['a name of a pod with a slash', { pod_name: 'a/b' }],
+  ['a command line that is too long', { cmdline: 'a'.repeat(4 * 4096 + 1) }],
 ];
 for (const [what, changes] of wrong)
   test(`${what} is not valid`, () => {

@@ -17,7 +17,7 @@ import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { headerSchema, MAX_LINE_BYTES } from '../../src/cli/json.ts';
 import { OutputError } from '../../src/cli/output.ts';
-import type { ConnectRecord } from '../../src/cli/record.ts';
+import { type ConnectRecord, fieldsOf } from '../../src/cli/record.ts';
 import { openRecording, type RecordingContext } from '../../src/cli/recording.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { needsRoot, suite } from '../harness.ts';
@@ -67,7 +67,7 @@ test('the first line has the origin and the optional fields; names are not recor
     format: 1,
     ...{ version: BY.version, options: BY.args },
     ...WHERE,
-    fields: ['time', 'uid', 'container', 'pod'],
+    fields: ['time', ...fieldsOf('who')],
   });
   const { host: _, ...recorded } = RECORD;
   assert.equal(JSON.parse(line), recorded);

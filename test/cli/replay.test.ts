@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { type Header, jsonLine } from '../../src/cli/json.ts';
 import { table } from '../../src/cli/printer/columns.ts';
-import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
+import { type ConnectRecord, fieldsOf, fieldsShown } from '../../src/cli/record.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { slowness, suite } from '../harness.ts';
 
@@ -29,7 +29,7 @@ const HEADER: Header = {
   ...{
     options: ['--who'],
     started: '2026-11-25T15:39:56.123000Z',
-    fields: ['time', 'uid', 'container', 'pod'],
+    fields: ['time', ...fieldsOf('who')],
   },
 };
 const FIRST: ConnectRecord = {
@@ -145,10 +145,10 @@ test('fields that were not recorded cause a one-line warning, and the others are
   const path = file('plain', { ...HEADER, fields: ['time'] }, plain);
   const { status, stdout, stderr } = replay(path, '--who', '--wall');
   assert.is(status, 0);
-  const missing = `tcpconnlat: ${path} was recorded without --who: it has no uid, container, pod\n`;
+  const missing = `tcpconnlat: ${path} was recorded without --who: it has no ${fieldsOf('who').join(', ')}\n`;
   assert.is(stderr, missing);
   assert.is(replay(path, '--uid', '33').stderr, missing, '--uid needs the recorded users');
-  assert.match(stdout, /^TIME .*\n2026\S+ 1201 .* 1\.25 {6}- {6}- {12}-\n$/);
+  assert.match(stdout, /^TIME .*\n2026\S+ 1201 .* 1\.25 {6}- {6}- {12}- {20}-\n$/);
 });
 
 const [header, first] = [HEADER, FIRST].map((each) => `${JSON.stringify(each)}\n`) as [string, string];

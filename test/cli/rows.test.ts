@@ -6,7 +6,7 @@ import { formatAddress, writeAddress } from '../../src/cli/address.ts';
 import { jsonLine, jsonWriter } from '../../src/cli/json.ts';
 import { LineBuffer } from '../../src/cli/line-buffer.ts';
 import { table } from '../../src/cli/printer/columns.ts';
-import type { Container } from '../../src/cli/record/containers.ts';
+import type { Caller } from '../../src/cli/record/caller.ts';
 import { formatTime } from '../../src/cli/record/wall-clock.ts';
 import { fieldsShown, recordOf, rowReader } from '../../src/cli/record.ts';
 import { AF_INET, AF_INET6, type ConnectEvent, eventOf } from '../../src/programs/tcpconnlat/events.ts';
@@ -50,10 +50,21 @@ const comm = fc.oneof(
     .map((characters) => Buffer.from(characters.join('')).subarray(0, 16)),
 );
 const digits = (length: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`));
-const container: fc.Arbitrary<Container> = fc.oneof(
+const name = fc.constantFrom('web', 'web-0', 'kube-system');
+const anyText = fc.string({ unit: 'binary', minLength: 1, maxLength: 20 });
+const caller: fc.Arbitrary<Caller> = fc.oneof(
   fc.constant({}),
   fc.record({ container: digits(64) }),
   fc.record({ container: digits(64), pod: fc.oneof(digits(32), digits(36)) }),
+  fc.record(
+    {
+      ...{ unit: fc.constant('a\\x2db.service'), user_unit: fc.constant('app.scope') },
+      ...{ container: digits(64), container_name: name, pod: digits(32) },
+      ...{ exe: anyText, ppid: u32, parent: anyText, cmdline: anyText },
+    },
+    { requiredKeys: [] },
+  ),
+  fc.record({ container: digits(64), pod: digits(32), pod_name: name, pod_namespace: name }),
 );
 
 const anyEvent = fc.record({
@@ -73,7 +84,7 @@ const anyEvent = fc.record({
     socketState: fc.nat(3),
     exitCode: fc.constantFrom(0, 9),
   }),
-  container,
+  caller,
 });
 type AnyEvent = typeof anyEvent extends fc.Arbitrary<infer E> ? E : never;
 
@@ -132,17 +143,17 @@ test('columns and JSON of any events are the same in bytes and as strings', () =
         who: layout.who,
       });
       const sample = sampleView(schema);
-      let where: Container = {};
+      let where: Caller = {};
       const read = rowReader({
         ...(shown.wall && { wallClock: (ns) => formatTime(ns % 10n ** 18n) }),
-        containers: () => where,
+        callers: () => where,
       });
       const [strings, bytes] = [table(options), table(options)];
       const fields = fieldsShown(options);
       const writeJson = jsonWriter(fields);
       const line = new LineBuffer();
       for (const event of events) {
-        where = event.container;
+        where = event.caller;
         const row = read(sample(new DataView(bytesOf(schema, layout, event).buffer), 0));
         const record = recordOf(row);
         bytes.write(line, row);

@@ -19,6 +19,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { headerSchema, recordSchema } from '../../src/cli/json.ts';
+import { fieldsOf } from '../../src/cli/record.ts';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
 import { connectHere, loopback, Peer, Server, until } from './connects.ts';
 import { COMMAND, here, noProbeHere, PROBE_TYPES_HERE, Tracer } from './tracer.ts';
@@ -108,7 +109,7 @@ test.skipIf(noProbeHere || sameOnEveryKernel, 'a recording includes data that is
   const withoutWho = run('-q', '--replay', file, '--who');
   assert.equal(
     [withoutWho.status, withoutWho.stderr],
-    [0, `tcpconnlat: ${file} was recorded without --who: it has no uid, container, pod\n`],
+    [0, `tcpconnlat: ${file} was recorded without --who: it has no ${fieldsOf('who').join(', ')}\n`],
   );
 });
 

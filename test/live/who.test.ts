@@ -1,15 +1,16 @@
 /**
- * The user, container, pod and time of day of a connect, with every available probe at the same time; and as
- * the command prints them, also for processes that have exited.
+ * The user, caller and time of day of a connect, with every available probe at the same time; and as the
+ * command prints them, also for processes that have exited.
  */
+import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import { containerLookup } from '../../src/cli/record/containers.ts';
+import { callerLookup } from '../../src/cli/record/caller.ts';
 import { wallClock } from '../../src/cli/record/wall-clock.ts';
 import { type ConnectRecord, fieldsShown } from '../../src/cli/record.ts';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { CgroupTree, hierarchies } from './cgroup-tree.ts';
-import { loopback, Peer, Server, until } from './connects.ts';
+import { commOf, loopback, Peer, Server, until } from './connects.ts';
 import { here, noProbeHere, PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
@@ -57,6 +58,19 @@ async function withBench(cgroups: CgroupTree, work: (bench: Bench) => Promise<vo
 
 /** A record's user, container and pod. */
 const who = ({ uid, container, pod }: ConnectRecord) => ({ uid, container, pod });
+/** What a record has of a live peer, which this process has started. */
+const peerFacts = ({ exe, ppid, parent, cmdline }: ConnectRecord) => ({ exe, ppid, parent, cmdline });
+const factsOf = ({ pid }: Peer) => ({
+  exe: process.execPath,
+  ppid: process.pid,
+  parent: commOf(process.pid),
+  cmdline: readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+    .replace(/\0$/, '')
+    .replaceAll('\0', ' ')
+    .slice(0, 4096),
+});
+/** As the column shows it. */
+const PARENT = commOf(process.pid).slice(0, 12);
 const OUTSIDE = { uid: 0, container: undefined, pod: undefined };
 const DOCKER = { uid: 0, container: idOf('b'), pod: undefined };
 const KUBERNETES = { uid: USER, container: idOf('a'), pod: POD };
@@ -70,7 +84,7 @@ test.skipIf(noProbeHere, 'every probe shows the user, container, pod and time of
   withBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
     cgroups.put(docker.pid, IN_DOCKER);
     const sources = {
-      containers: containerLookup(here, assert.unreachable),
+      callers: callerLookup(here, { commandLine: true, warn: assert.unreachable }),
       wallClock: wallClock(here.syscalls),
     };
     const all: Watch[] = [];
@@ -92,6 +106,11 @@ test.skipIf(noProbeHere, 'every probe shows the user, container, pod and time of
       assert.equal(
         own.map((record) => record && who(record)),
         [OUTSIDE, DOCKER, KUBERNETES],
+        probe,
+      );
+      assert.equal(
+        own.map((record) => record && peerFacts(record)),
+        [outside, docker, pod].map(factsOf),
         probe,
       );
       own.forEach((record, i) => {
@@ -138,11 +157,11 @@ test.skipIf(noProbeHere || sameOnEveryKernel, '--who --wall -t prints them as co
       tracer.rows().find(({ PID }) => PID === String(pid)),
     );
     assert.equal(
-      rows.map((row) => [row?.UID, row?.CONTAINER, row?.POD]),
+      rows.map((row) => [row?.UID, row?.PARENT, row?.WORKLOAD, row?.EXE]),
       [
-        ['0', '-', '-'],
-        ['0', idOf('b').slice(0, 12), '-'],
-        ['0', idOf('a').slice(0, 12), POD],
+        ['0', PARENT, rows[0]?.WORKLOAD, process.execPath], // the unit of this test
+        ['0', PARENT, idOf('b').slice(0, 12), process.execPath],
+        ['0', PARENT, `${POD}/${idOf('a').slice(0, 12)}`, process.execPath],
       ],
     );
     for (const row of rows) assert.match(row?.TIME ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
@@ -158,8 +177,116 @@ test.skipIf(noProbeHere || noV1, 'a container in a cgroup v1 hierarchy is found'
     await docker.ask('connect', loopback(server.port));
     await tracer.until('the line', () => tracer.rows().length > 0);
     await tracer.stop();
-    assert.is(tracer.rows()[0]?.CONTAINER, idOf('b').slice(0, 12));
+    assert.is(tracer.rows()[0]?.WORKLOAD, idOf('b').slice(0, 12));
   }),
+);
+
+/** The unit of a record; of a user's systemd, if it has one. */
+const unitIn = ({ unit, user_unit = unit }: ConnectRecord) => user_unit;
+/** The records of a peer, when there are `count`. */
+async function recordsOf(
+  tracer: Tracer,
+  { pid }: Pick<Peer, 'pid'>,
+  count: number,
+): Promise<ConnectRecord[]> {
+  const own = () => tracer.records().filter((record) => record.pid === pid);
+  await tracer.until(`${count} lines of ${pid}`, () => own().length >= count);
+  return own();
+}
+
+for (const [version, root] of [
+  ['v2', undefined],
+  ['v1', v1],
+] as const)
+  test.skipIf(
+    noProbeHere || (version === 'v1' && noV1),
+    `the unit of a service, of a user and after a move is shown, in cgroup ${version}`,
+    () =>
+      withBench(
+        root === undefined ? CgroupTree.open() : CgroupTree.at(root),
+        async ({ cgroups, server, outside, docker, pod }) => {
+          const manager = `${SLICE}/user@1000.service`;
+          cgroups.put(outside.pid, `${SLICE}/tsbpf\\x2dtest@1.service/worker`);
+          cgroups.put(docker.pid, `${manager}/app.slice/app-tsbpf.scope`);
+          const tracer = await Tracer.startJson(['--who'], server, '127.0.0.1');
+          for (const peer of [outside, docker, pod]) await peer.ask('connect', loopback(server.port));
+          cgroups.put(pod.pid, `${SLICE}/first.service`);
+          await pod.ask('connect', loopback(server.port));
+          // In v1 the cgroups are those at the time when the event is read.
+          await recordsOf(tracer, pod, 2);
+          cgroups.put(pod.pid, `${SLICE}/second.service`);
+          await pod.ask('connect', loopback(server.port));
+          const units = async (peer: Peer, count: number) =>
+            (await recordsOf(tracer, peer, count)).map(unitIn);
+          assert.equal(await units(outside, 1), ['tsbpf\\x2dtest@1.service']);
+          assert.equal(await units(docker, 1), ['app-tsbpf.scope']);
+          assert.equal((await units(pod, 3)).slice(1), ['first.service', 'second.service']);
+          await tracer.stop();
+        },
+      ),
+  );
+
+test.skipIf(noProbeHere, 'executables of other users are shown after privileges are dropped', () =>
+  withBench(CgroupTree.open(), async ({ server, pod }) => {
+    const tracer = await Tracer.startJson(['--who'], server, '127.0.0.1');
+    const status = readFileSync(`/proc/${tracer.pid}/status`, 'utf8');
+    assert.is(BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1]}`) & (1n << 2n), 0n, 'DAC_READ_SEARCH');
+    await pod.ask('setUser', USER);
+    await pod.ask('connect', loopback(server.port));
+    const [record] = await recordsOf(tracer, pod, 1);
+    assert.equal(record && peerFacts(record), factsOf(pod));
+    await tracer.stop();
+  }),
+);
+
+test.skipIf(noProbeHere, 'a process that executes another program has another executable', async () => {
+  const server = await Server.start('127.0.0.1');
+  const tracer = await Tracer.startJson(['--who'], server, '127.0.0.1');
+  const connect = `require('net').connect(${server.port}, '127.0.0.1', process.exit)`;
+  const script = `exec 3<>/dev/tcp/127.0.0.1/${server.port}; sleep 0.5; exec ${process.execPath} -e "${connect}"`;
+  const child = spawn('bash', ['-c', script], { stdio: 'ignore' });
+  const records = await recordsOf(tracer, { pid: child.pid ?? 0 }, 2);
+  assert.match(records[0]?.exe ?? '', /\/bash$/);
+  assert.match(records[0]?.cmdline ?? '', /^bash -c exec 3<>/);
+  if (here.btf !== undefined) assert.is(records[1]?.exe ?? process.execPath, process.execPath);
+  await tracer.stop();
+  await server.close();
+});
+
+test.skipIf(
+  noProbeHere || sameOnEveryKernel,
+  '--unit, --not-unit and --pod select callers and count the others',
+  () =>
+    withBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
+      cgroups.put(docker.pid, `${SLICE}/tsbpf-a.service`);
+      const filters = [
+        ['--unit', 'tsbpf-a'],
+        ['--unit', 'tsbpf-?.service', '--not-unit', 'tsbpf-b.service'],
+        ['--unit', 'tsbpf-*', '--not-unit', 'tsbpf-a'],
+        ['--pod', POD],
+      ];
+      const pids = [outside, docker, pod].map((peer) => peer.pid).join();
+      const tracers = await Promise.all(filters.map((filter) => Tracer.start([...filter, '-p', pids])));
+      cgroups.put(outside.pid, `${SLICE}/tsbpf-b.service`); // created while they trace
+      cgroups.put(pod.pid, IN_POD);
+      for (const peer of [outside, docker, pod]) await peer.ask('connect', loopback(server.port));
+      for (const [i, expected] of [docker, docker, outside, pod].entries()) {
+        const tracer = tracers[i] as Tracer;
+        await tracer.until('the line', () => tracer.rows().length > 0);
+        await tracer.stop();
+        assert.equal(
+          tracer.rows().map(({ PID }) => PID),
+          [String(expected.pid)],
+          filters[i]?.join(' '),
+        );
+        assert.match(tracer.stderr, /^tcpconnlat: 1 connect shown\n {2}2 not selected\n/m);
+        assert.not.match(tracer.stdout, /WORKLOAD/);
+      }
+      const warned = tracers.map(
+        ({ stderr }) => /^tcpconnlat: (--.*): no process matches now/m.exec(stderr)?.[1],
+      );
+      assert.equal(warned, [undefined, undefined, undefined, `--pod ${POD}`]);
+    }),
 );
 
 test.skipIf(

@@ -140,9 +140,9 @@ test('without a mounted hierarchy no cgroup is found', () => {
   assert.equal([...cgroups.of(2n, 9)], []);
 });
 
-test('the v2 path and the v1 paths are distinguished, and a path may contain colons', () => {
+test('v2 and v1 are distinguished, systemd comes first in v1, and a path may contain colons', () => {
   const text = '12:cpu,cpuacct:/x\n3:name=systemd:/user.slice\n1:pids:/\n0::/a:b/c\n';
-  assert.equal(parseProcCgroup(text), { v2: '/a:b/c', v1: ['/x', '/user.slice', '/'] });
+  assert.equal(parseProcCgroup(text), { v2: '/a:b/c', v1: ['/user.slice', '/x', '/'] });
   assert.equal(parseProcCgroup(''), { v2: undefined, v1: [] });
 });
 

@@ -29,6 +29,10 @@ export const At = {
   totalRetrans: 2200,
   taskFlags: 44,
   taskExitCode: 1164,
+  taskLeader: 1328,
+  taskBoottime: 1560,
+  taskExecs: 2016,
+  taskCgroups: 2376,
 } as const;
 
 /** The functions that kprobe and fentry attach to. */
@@ -110,9 +114,16 @@ export function socketBlob({
     member('segs_in', u32, At.segsIn),
     member('total_retrans', u32, At.totalRetrans),
   ]);
+  const cssSet = w.pointer(w.struct('css_set', 8, []));
+  const task = cssSet + 2; // its pointer has the ID before it
+  const leader = w.pointer(task);
   w.struct('task_struct', 3264, [
     member('flags', u32, At.taskFlags),
     member('exit_code', s32, At.taskExitCode),
+    member('group_leader', leader, At.taskLeader),
+    member('start_boottime', u64, At.taskBoottime),
+    member('self_exec_id', u64, At.taskExecs),
+    member('cgroups', cssSet, At.taskCgroups),
   ]);
   const in4 = w.struct('in_addr', 4, [member('s_addr', u32, 0)]);
   w.struct('sockaddr_in', 16, [member('sin_port', be16, 2), member('sin_addr', in4, 4)]);

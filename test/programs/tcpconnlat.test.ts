@@ -115,14 +115,25 @@ for (const probe of PROBE_TYPES) {
     else assert.ok(some.length > without.length);
   });
 
-  test(`${probe}: --who costs two calls at the connect, and nothing if absent`, () => {
+  test(`${probe}: --who costs five calls and four reads at the connect, and nothing if absent`, () => {
     const [without, some] = [text({ probe }), text({ probe, who: true })];
     const calls = (lines: string[]) =>
-      lines.filter((line) => /call bpf_get_current_(uid_gid|cgroup_id)/.test(line));
+      lines.filter((line) => /call bpf_get_current_(uid_gid|cgroup_id|task)/.test(line));
     assert.equal(calls(without), []);
-    assert.is(calls(some).length, FUNCTION_PROBES.includes(probe) ? 4 : 2);
+    const begins = FUNCTION_PROBES.includes(probe) ? 2 : 1;
+    assert.is(calls(some).length, 5 * begins);
+    const reads = (lines: string[]) => lines.filter((line) => line.includes('bpf_probe_read_kernel')).length;
+    assert.is(reads(some) - reads(without), ['fentry', 'tp_btf'].includes(probe) ? 0 : 4 * begins);
     const size = (who: boolean) => layoutOf(tcpconnlat({ probe, who }, x64).events.event).size;
-    assert.is(size(true) - size(false), 16);
+    assert.is(size(true) - size(false), 40);
+  });
+
+  test(`${probe}: without the types, or the typed reads that it needs, --who has no process`, () => {
+    const has = (on: Target) =>
+      'process' in tcpconnlat({ probe, who: true }, on).events.event.properties.attempt.properties;
+    assert.is(has(x64), true);
+    assert.is(has({ ...x64, kernel: socketTypes({ typed: false }) }), !['fentry', 'tp_btf'].includes(probe));
+    if (probe === 'trace_event') assert.is(has(byRecord), false);
   });
 
   test(`${probe}: the table has the requested capacity`, () => {

@@ -34,6 +34,12 @@ export interface Flags {
   notComm?: string[];
   uid?: Range[];
   notUid?: Range[];
+  unit?: string[];
+  notUnit?: string[];
+  pod?: string[];
+  notPod?: string[];
+  namespace?: string[];
+  notNamespace?: string[];
   cgroup?: string[];
   netns?: string[];
   ipv4?: true;

@@ -12,12 +12,14 @@ import {
   milliseconds,
   networks,
   paths,
+  podNames,
   ports,
   processIds,
   recordingFile,
   ringPages,
   tableSize,
   threadNames,
+  unitNames,
   userIds,
 } from './values.ts';
 
@@ -69,6 +71,12 @@ export function commandLine(version: string): Command {
   addList('--not-comm <name>', 'exclude threads with this name', threadNames);
   addList('--uid <users>', 'user: www-data, 0 or 1000-60000', userIds);
   addList('--not-uid <users>', 'exclude these users', userIds);
+  addList('--unit <units>', 'systemd unit: nginx or php@*.service', unitNames);
+  addList('--not-unit <units>', 'exclude these units', unitNames);
+  addList('--pod <pods>', 'Kubernetes pod, by name or UID: cart-7d9f*', podNames);
+  addList('--not-pod <pods>', 'exclude these pods', podNames);
+  addList('--namespace <names>', 'Kubernetes namespace of the pod', podNames);
+  addList('--not-namespace <names>', 'exclude pods of these namespaces', podNames);
   addList('--cgroup <folder>', 'processes in this cgroup or below it', paths);
   addList('--netns <file|pid>', 'network namespace, by its file or by a process', paths);
   command

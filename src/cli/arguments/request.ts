@@ -1,9 +1,13 @@
 /** What a command line asks for, and the options of a run from its flags. */
 import type { Criterion, Filter } from '../../programs/tcpconnlat.ts';
+import type { CallerFilter } from '../caller-filter.ts';
 import type { Flags, ProbeOption, Shell } from './flags.ts';
 
-/** A filter as specified by the user: network namespaces are paths or process ids. */
-export type FilterOptions = Omit<Filter, 'netns'> & { readonly netns?: Criterion<string> };
+/**
+ * A filter as specified by the user: network namespaces are paths or process ids, and the programs do not
+ * apply the criteria for callers.
+ */
+export type FilterOptions = Omit<Filter, 'netns'> & CallerFilter & { readonly netns?: Criterion<string> };
 
 /** The options of one run. */
 export interface Options {
@@ -87,6 +91,9 @@ export function filterFrom(flags: Flags): FilterOptions {
     ...criterion('from', flags.from, flags.notFrom),
     ...criterion('uid', flags.uid, flags.notUid),
     ...criterion('comm', flags.comm, flags.notComm),
+    ...criterion('unit', flags.unit, flags.notUnit),
+    ...criterion('pod', flags.pod, flags.notPod),
+    ...criterion('namespace', flags.namespace, flags.notNamespace),
     ...criterion('cgroup', flags.cgroup),
     ...criterion('netns', flags.netns),
   };

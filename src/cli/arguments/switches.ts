@@ -20,7 +20,7 @@ export const SWITCHES = {
   timestamp: ['-t, --timestamp', 'add the time of the answer, in seconds since the first'],
   wall: ['--wall', 'add the time of day (UTC, with microseconds)'],
   lport: ['-L, --lport', 'add the local port'],
-  who: ['--who', 'add the user, the container and the pod'],
+  who: ['--who', 'add user, parent, unit or pod, and executable'],
   resolve: ['--resolve', 'add the names of the remote address and port'],
   json: ['--json', 'print one JSON object per line'],
   quiet: ['-q, --quiet', 'print no summary at the end'],

@@ -119,6 +119,30 @@ export function threadNames(text: string, before: readonly string[] = []): strin
   return limited([...before, bytesText(bytes)]);
 }
 
+/** Adds names of systemd units. As systemctl does, it adds `.service` to a name without a type. */
+export const unitNames = listOfNames(/^[\w:.\\@*?-]+$/, 'nginx or php@*.service', (text) => {
+  if (text.endsWith('.slice'))
+    throw new InvalidArgumentError(`'${text}' is a slice, which groups units; use --cgroup with its folder.`);
+  return /[*?]|\.(?:service|scope|socket|mount|swap)$/.test(text) ? text : `${text}.service`;
+});
+/** Adds names or UIDs of pods, or names of namespaces. */
+export const podNames = listOfNames(/^[A-Za-z0-9.*?-]+$/, 'shop or cart-7d9f*', (text) => text);
+
+/** Parses a list of names. `pattern` has the characters that they consist of. */
+function listOfNames(pattern: RegExp, examples: string, parse: (text: string) => string) {
+  return (text: string, before: readonly string[] = []): string[] => {
+    const names = text.split(',').map((name) => {
+      if (!pattern.test(name) || name.length > MAX_NAME)
+        throw new InvalidArgumentError(`'${name}' is not such a name; examples: ${examples}.`);
+      return parse(name);
+    });
+    return limited([...new Set([...before, ...names])]);
+  };
+}
+
+/** The longest name of a unit or pod: that of a file. */
+const MAX_NAME = 255;
+
 /** Adds a path, which may contain commas. */
 export function paths(text: string, before: readonly string[] = []): string[] {
   if (text === '') throw new InvalidArgumentError('It must not be empty.');

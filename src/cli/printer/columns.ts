@@ -2,7 +2,8 @@
  * Records as columns, in the format of bcc's tcpconnlat.
  */
 import { writeAddress } from '../address.ts';
-import { encodedTexts, type LineBuffer } from '../line-buffer.ts';
+import { encodedObjects, encodedTexts, type LineBuffer } from '../line-buffer.ts';
+import type { Caller } from '../record/caller.ts';
 import type { ConnectRecord, ConnectRow, FieldOption } from '../record.ts';
 import { cell } from '../text.ts';
 import { threadNameCell, threadNameText } from '../thread-name.ts';
@@ -108,21 +109,20 @@ const UID: Column = {
   text: ({ uid = NONE }) => String(uid),
   write: (line, { uid }) => (uid === undefined ? line.ascii(NONE) : line.decimal(uid)),
 };
-/** Docker shows 12 characters too. */
-const CONTAINER: Column = {
-  title: 'CONTAINER',
-  width: 12,
-  text: ({ container = NONE }) => container.slice(0, 12),
-  write: (line, { container = NONE }) => line.ascii(container.slice(0, 12)),
-};
-/** Only as wide as its title if there are no pods. */
-const POD: Column = {
-  title: 'POD',
-  width: 3,
-  text: ({ pod = NONE }) => pod,
-  write: (line, { pod = NONE }) => line.ascii(pod),
-  grows: true,
-};
+/** A column with a text about the caller. */
+function ofCaller(
+  column: Pick<Column, 'title' | 'width' | 'grows'>,
+  text: (caller: Caller) => string,
+): Column {
+  const encoded = encodedObjects((caller: Caller) => cell(text(caller)));
+  return { ...column, text, write: (line, { caller }) => line.encoded(encoded(caller)) };
+}
+const PARENT = ofCaller({ title: 'PARENT', width: COMM_WIDTH }, ({ parent = NONE }) =>
+  threadNameCell(parent, COMM_WIDTH),
+);
+const WORKLOAD = ofCaller({ title: 'WORKLOAD', width: 20, grows: true }, workload);
+/** The last column, because paths are long. */
+const EXE = ofCaller({ title: 'EXE', width: 0 }, ({ exe = NONE }) => exe);
 /** Names are looked up for records; a row has none. */
 const DESTINATION: Column = {
   title: 'DESTINATION',
@@ -164,8 +164,9 @@ export function table(options: ColumnOptions): Table {
     DPORT,
     LAT,
     ...(options.outcome ? [RETR, RESULT] : []),
-    ...(options.who ? [UID, CONTAINER, POD] : []),
+    ...(options.who ? [UID, PARENT, WORKLOAD] : []),
     ...(options.resolve ? [DESTINATION] : []),
+    ...(options.who ? [EXE] : []),
   ];
   const widths = columns.map(({ width }) => width);
   const last = columns.length - 1;
@@ -214,6 +215,18 @@ function seconds(time: number): string {
 
 function writeSeconds(line: LineBuffer, ns: number): number {
   return ns >= 0 ? line.fixed(ns, 1e9, 3) : line.ascii(seconds(ns / 1e9));
+}
+
+/**
+ * The pod and container, the container, or the unit. Of a container without a name it shows 12 characters, as
+ * Docker does.
+ */
+function workload(caller: Caller): string {
+  const { pod, pod_name, pod_namespace, container, unit, user_unit = unit ?? NONE } = caller;
+  const { container_name = container?.slice(0, 12) } = caller;
+  if (pod === undefined) return container_name ?? user_unit;
+  const podName = pod_name === undefined ? pod : `${pod_namespace}/${pod_name}`;
+  return container_name === undefined ? podName : `${podName}/${container_name}`;
 }
 
 /**

@@ -11,8 +11,6 @@
  * Every runtime uses IDs of 64 hexadecimal digits. To systemd a dash separates levels, so the dashes of a pod
  * uid become underscores there. The uid of a static pod is 32 digits without dashes.
  */
-import { CgroupPaths } from '../../loader/cgroup-paths.ts';
-import type { Kernel } from '../../loader/kernel.ts';
 
 /** The container of a process; empty outside of containers. */
 export interface Container {
@@ -42,22 +40,4 @@ function first(names: readonly string[], pattern: RegExp): string | undefined {
     if (id !== undefined) return id;
   }
   return undefined;
-}
-
-/** Finds the container of a process by its cgroup id and process id. */
-export type ContainerLookup = (cgroup: bigint, pid: number) => Container;
-
-const NONE: Container = {};
-
-/** Looks up the containers of this machine. Calls `warn` if no cgroup file system is mounted. */
-export function containerLookup(kernel: Kernel, warn: (text: string) => void): ContainerLookup {
-  const paths = new CgroupPaths(kernel);
-  if (!paths.mounted) warn('containers are not shown: no cgroup file system is mounted');
-  return (cgroup, pid) => {
-    for (const path of paths.of(cgroup, pid)) {
-      const found = containerOf(path);
-      if (found.container ?? found.pod) return found;
-    }
-    return NONE;
-  };
 }

@@ -5,6 +5,7 @@ import { includesAddress } from '../../programs/networks.ts';
 import type { Criterion, Range, Result } from '../../programs/tcpconnlat.ts';
 import { parseAddress } from '../address.ts';
 import type { FilterOptions, Options } from '../arguments.ts';
+import { isSelectedCaller } from '../caller-filter.ts';
 import type { ConnectRecord } from '../record.ts';
 import { threadName } from '../thread-name.ts';
 
@@ -48,7 +49,8 @@ export function matches(filter: FilterOptions, record: ConnectRecord): boolean {
     inRanges(filter.uid, record.uid) &&
     hasName(filter.comm, threadName(record.comm)) &&
     inNetworks(filter.to, record.daddr) &&
-    inNetworks(filter.from, record.saddr)
+    inNetworks(filter.from, record.saddr) &&
+    isSelectedCaller(filter, record)
   );
 }
 

@@ -20,10 +20,12 @@ export class FilterError extends TsbpfError {
 }
 
 /**
- * The filter for the programs. Network namespaces become inode numbers; cgroups are checked.
+ * The filter for the programs. Network namespaces become inode numbers, cgroups are checked, and the criteria
+ * for callers are removed.
  * @throws {FilterError}
  */
-export function resolveFilter({ netns, ...filter }: FilterOptions, kernel: Kernel): Filter {
+export function resolveFilter(options: FilterOptions, kernel: Kernel): Filter {
+  const { netns, unit: _, pod: __, namespace: ___, ...filter } = options;
   for (const path of filter.cgroup?.only ?? [])
     forOption('--cgroup', path, () => openCgroup(kernel, path).close());
   return netns

@@ -4,22 +4,26 @@ import { NotPermittedError } from '../../loader/errors.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 import { type CapabilityName, type DroppedPrivileges, dropPrivileges } from '../../loader/privileges.ts';
 import type { Options } from '../arguments.ts';
+import { readsCallers } from '../caller-filter.ts';
 import type { Programs } from './probes.ts';
 
-/** For `--who`, if /proc hides the processes of other users (`hidepid`). */
-const FOR_WHO: readonly CapabilityName[] = ['CAP_SYS_PTRACE'];
+/**
+ * For facts about callers: the executables of other users' processes, the processes that /proc hides
+ * (`hidepid`), and the root folder of the host in a container.
+ */
+const FOR_CALLERS: readonly CapabilityName[] = ['CAP_SYS_PTRACE'];
 /** For kprobes through tracefs, which are removed at the end by a write to a file of root. */
 const FOR_TRACEFS: readonly CapabilityName[] = ['CAP_DAC_OVERRIDE'];
 
 /** Drops privileges, unless `--keep-privileges` is set. Returns the lines that `-v` prints about it. */
 export function reducePrivileges(
-  { keepPrivileges, who }: Pick<Options, 'keepPrivileges' | 'who'>,
+  options: Pick<Options, 'keepPrivileges' | 'who' | 'filter'>,
   kernel: Kernel,
   { probe }: Pick<Programs, 'probe'>,
 ): string[] {
-  if (keepPrivileges) return ['privileges: all kept (--keep-privileges)'];
+  if (options.keepPrivileges) return ['privileges: all kept (--keep-privileges)'];
   const removesFromTracefs = probe === 'kprobe' && kernel.kprobePmu === undefined;
-  const keep: CapabilityName[] = [...(who ? FOR_WHO : []), ...(removesFromTracefs ? FOR_TRACEFS : [])];
+  const keep = [...(readsCallers(options) ? FOR_CALLERS : []), ...(removesFromTracefs ? FOR_TRACEFS : [])];
   return describeDropped(dropPrivileges(kernel, { keep }));
 }
 

@@ -34,6 +34,7 @@ import {
 } from '../../programs/tcpconnlat.ts';
 import { NEEDS_KERNEL_BTF, type ProbeOption } from '../arguments/flags.ts';
 import type { Options } from '../arguments.ts';
+import { readsCallers } from '../caller-filter.ts';
 import { errorLine } from '../text.ts';
 import { withBtfFile } from './btf.ts';
 import { resolveFilter } from './filter.ts';
@@ -145,7 +146,8 @@ function programsFor(
   kernel: Kernel,
   target: Target,
 ): Programs {
-  const { family, minNs, lport, json, outcome, who, record, maxConnects: maxAttempts } = options;
+  const { family, minNs, lport, json, outcome, record, maxConnects: maxAttempts } = options;
+  const who = readsCallers(options);
   const error = probe === 'kprobe' ? noKprobesReason(options, kernel) : undefined;
   if (error) throw error;
   const { category, name } = TRACEPOINT;

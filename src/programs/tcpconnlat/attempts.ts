@@ -33,6 +33,7 @@ import {
   entryOf,
   type Families,
   PF_EXITING,
+  type Process,
   TCP_ESTABLISHED,
   TCP_SYN_RECV,
   TCP_SYN_SENT,
@@ -146,6 +147,20 @@ export function tcpSock(b: Builder, sk: KernelPointer, typed: TypedReads, skip: 
   return b.kernel('tcp_sock', found);
 }
 
+/** The current task, in a temporary: typed, if it can be. */
+function currentTask(b: Builder, typed: TypedReads): KernelPointer {
+  return b.kernel('task_struct', b.call(typed.task ? getCurrentTaskBtf : getCurrentTask));
+}
+
+/**
+ * Whether the programs read `process`, which `who` asks for: a part of the caller that has no helper. It
+ * needs the kernel's types, and `fentry` and `tp_btf` need typed reads, to load under lockdown.
+ */
+export function readsProcess({ probe, who }: Options, { kernel }: Target, typed: TypedReads): boolean {
+  const isTyped = probe === 'fentry' || probe === 'tp_btf';
+  return Boolean(who) && kernel?.has('task_struct', 'start_boottime') === true && (typed.task || !isTyped);
+}
+
 /** Whether the programs run on functions of the kernel, and so at the call of connect. */
 export function isFunctionProbe(probe: ProbeType): boolean {
   return probe === 'kprobe' || probe === 'fentry';
@@ -214,6 +229,7 @@ export function attemptsOf(
         attempt.user.set(b.call(getCurrentUidGid));
         attempt.cgroup.set(b.call(getCurrentCgroupId));
       }
+      if ('process' in Entry.properties) fillProcess(b, attempt.process, typed);
       if (pending) fill(attempt);
       if (again) this.insertNew(b, socket, attempt, again);
       else this.insert(b, table, socket, attempt);
@@ -301,6 +317,15 @@ export function attemptsOf(
       });
     },
   };
+}
+
+/** Each read may need all temporaries, so the task is not kept: with filters, no register may be free. */
+function fillProcess(b: Builder, process: Memory<typeof Process>, typed: TypedReads): void {
+  const task = () => currentTask(b, typed);
+  process.cgroups.set(task().fields({ set: 'cgroups' }).set.get());
+  process.execs.set(task().fields({ count: 'self_exec_id' }).count.get());
+  const leader = task().follow('group_leader', { typed: true });
+  process.startNs.set(leader.fields({ time: 'start_boottime' }).time);
 }
 
 // --- addresses and ports of a socket --------------------------------------------------------------
@@ -423,7 +448,7 @@ function fillCause(b: Builder, sk: KernelPointer, tcp: KernelPointer, typed: Typ
       const socket = sk.follow('sk_socket', { typed: true });
       cause.socketState.set(socket.fields({ state: 'state' }).state);
       // Called twice: an attempt that ends by an exiting task is rare, and no register is free to keep it.
-      const task = () => b.kernel('task_struct', b.call(typed.task ? getCurrentTaskBtf : getCurrentTask));
+      const task = () => currentTask(b, typed);
       b.if(task().fields({ flags: 'flags' }).flags.bits(PF_EXITING), () =>
         cause.exitCode.set(task().fields({ code: 'exit_code' }).code.as(u32)),
       );

@@ -25,8 +25,23 @@ import {
 const ATTEMPT = { startNs: u64, task: struct({ tid: u32, pid: u32 }), comm: chars(16) };
 /** The caller of connect: the result of bpf_get_current_uid_gid, and the cgroup v2 id. */
 const WHO = { user: struct({ uid: u32, gid: u32 }), cgroup: u64 };
-/** `WHO` is present if `who` is set. */
-type Attempt = typeof ATTEMPT & { [K in keyof typeof WHO]: TOptional<(typeof WHO)[K]> };
+/**
+ * Distinguishes the program that the caller runs, and its cgroups, from all others with the same PID. These
+ * values are for comparisons.
+ */
+export const Process = struct({
+  /** When the process started (`start_boottime` of its main thread), in ns. */
+  startNs: u64,
+  /** The address of its `css_set`: other cgroups, of either version, have another one. */
+  cgroups: u64,
+  /** `self_exec_id`, which every execve increments. */
+  execs: u64,
+});
+const PROCESS = { process: Process };
+/** `WHO` and `PROCESS` are present if the options ask for them. */
+type Attempt = typeof ATTEMPT & {
+  [K in keyof (typeof WHO & typeof PROCESS)]: TOptional<(typeof WHO & typeof PROCESS)[K]>;
+};
 
 /** The number of counters of failed updates: one per errno below it, except that 0 counts all others. */
 const COUNTED_ERRNOS = 128;
@@ -107,6 +122,8 @@ export type EventFields = ReturnType<typeof base> &
   };
 /** A connect that was answered, or that ended without an answer. */
 export type ConnectEvent = Static<StructSchema<EventFields>>;
+/** The facts about a connect that are known at its begin. */
+export type ConnectAttempt = ConnectEvent['attempt'];
 
 /** The IP versions that are traced. */
 export interface Families {
@@ -124,13 +141,17 @@ export interface Families {
  */
 export type Source = 'socket' | 'record' | 'both';
 
-/** The schema of the events, with the fields that the options ask for. */
+/** The schema of the events, with the fields that the options ask for and that the programs can read. */
 export function eventOf(
   { v4, v6 }: Families,
   source: Source,
-  { details = false, who }: { readonly details?: boolean; readonly who?: boolean },
+  {
+    details = false,
+    who = false,
+    process = false,
+  }: { readonly details?: boolean; readonly who?: boolean | undefined; readonly process?: boolean },
 ): StructSchema<EventFields> {
-  const attempt = struct({ ...ATTEMPT, ...(who && WHO) } as Attempt);
+  const attempt = struct({ ...ATTEMPT, ...(who && WHO), ...(process && PROCESS) } as Attempt);
   return struct({
     ...base(attempt),
     ...endpoints(source === 'socket' ? u16be : u16),

@@ -88,23 +88,43 @@ test('--wall adds the first column', () => {
 
 test('--who and --resolve add columns at the end', () => {
   const [plain, more] = [table(cases[0][0]), table({ ...cases[0][0], who: true, resolve: true })];
-  assert.ok(more.header().startsWith(`${plain.header().trimEnd()}   UID    CONTAINER    POD DESTINATION`));
-  const named = { ...RECORD, uid: 33, host: 'db1.example', service: 'https' };
+  assert.ok(
+    more
+      .header()
+      .startsWith(`${plain.header().trimEnd()}   UID    PARENT       WORKLOAD             DESTINATION EXE`),
+  );
+  const caller = { unit: 'nginx.service', parent: 'systemd', exe: '/usr/sbin/nginx' };
+  const named = { ...RECORD, ...caller, uid: 33, host: 'db1.example', service: 'https' };
   assert.is(
     more.line(named),
-    `${plain.line(RECORD).trimEnd()}     33     -            -   db1.example:https\n`,
+    `${plain.line(RECORD).trimEnd()}     33     systemd      nginx.service        db1.example:https /usr/sbin/nginx\n`,
   );
 });
 
-test('a container id is truncated to 12 characters; a pod uid is complete and widens its column', () => {
+const IN_POD = { container: ID, pod: POD };
+const NAMED = { pod_name: 'cart-0', pod_namespace: 'shop' };
+for (const [what, caller, text] of [
+  ['a unit', { unit: 'nginx.service' }, 'nginx.service'],
+  ['a unit of a user', { unit: 'user@1000.service', user_unit: 'app.scope' }, 'app.scope'],
+  ['a container in a unit', { unit: `docker-${ID}.scope`, container: ID }, '3f4a9c012345'],
+  ['a container with a name', { container: ID, container_name: 'web' }, 'web'],
+  ['a pod without names', IN_POD, `${POD}/3f4a9c012345`],
+  ['a pod with its name', { ...IN_POD, ...NAMED }, 'shop/cart-0/3f4a9c012345'],
+  ['a pod with all names', { ...IN_POD, ...NAMED, container_name: 'app' }, 'shop/cart-0/app'],
+  ['a pod without a container', { pod: POD }, POD],
+  ['nothing', {}, '-'],
+] as const)
+  test(`the workload of ${what}`, () => {
+    assert.is(line(caller, { who: true }).trimEnd().split(/ +/).at(-2), text);
+  });
+
+test('a long workload widens its column, a parent is cut as a command is, and a path is complete', () => {
   const shown = table({ timestamp: false, lport: false, who: true });
-  const tail = (text: string) => text.slice(text.indexOf('13.84'));
-  assert.is(tail(shown.line({ ...RECORD, uid: 0, container: ID })), '13.84     0      3f4a9c012345 -\n');
+  const exe = `/opt/${'a'.repeat(100)}`;
+  const text = shown.line({ ...RECORD, uid: 0, parent: 'containerd-shim', exe });
+  assert.ok(text.endsWith(` 0      containerd-s -                    ${exe}\n`), text);
   assert.is(shown.outgrown, false);
-  assert.is(
-    tail(shown.line({ ...RECORD, uid: 0, container: ID, pod: POD })),
-    `13.84     0      3f4a9c012345 ${POD}\n`,
-  );
+  shown.line({ ...RECORD, uid: 0, ...IN_POD });
   assert.is(shown.outgrown, true);
 });
 
@@ -122,7 +142,7 @@ for (const [what, changes, text] of [
 
 test('unknown values are a dash', () => {
   const words = line({}, { wall: true, who: true }).trimEnd().split(/ +/);
-  assert.equal([words[0], ...words.slice(-3)], ['-', '-', '-', '-']);
+  assert.equal([words[0], ...words.slice(-4)], ['-', '-', '-', '-', '-']);
 });
 
 test('numbers have as many digits as in bcc', () => {

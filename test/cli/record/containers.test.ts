@@ -1,8 +1,6 @@
 import * as assert from 'uvu/assert';
-import { type Container, containerLookup, containerOf } from '../../../src/cli/record/containers.ts';
-import { Kernel } from '../../../src/loader/kernel.ts';
+import { type Container, containerOf } from '../../../src/cli/record/containers.ts';
 import { suite } from '../../harness.ts';
-import { FakeSyscalls } from '../../loader/fake.ts';
 
 const test = suite('cli/record/containers');
 
@@ -84,40 +82,5 @@ for (const [path, expected] of forms)
   test(path.replaceAll(ID, 'ID').replaceAll(OUTER, 'OUTER'), () => {
     assert.equal(containerOf(path), expected);
   });
-
-/** A machine with these mounts. The inode number of a folder is its position in the list, from 1. */
-function machine(mounts: string, ...folders: string[]): FakeSyscalls {
-  const fake = new FakeSyscalls();
-  fake.files.set('/proc/self/mounts', mounts);
-  folders.forEach((folder, i) => {
-    fake.inodes.set(folder, BigInt(i + 1));
-  });
-  fake.inodes.set('/proc/self/ns/pid', 0xeffffffcn);
-  return fake;
-}
-
-test('the container is found by the cgroup id, also after the process has exited', () => {
-  const fake = machine('none /c cgroup2 rw 0 0\n', '/c/', '/c/docker/', `/c/docker/${ID}/`);
-  const find = containerLookup(new Kernel(fake), assert.unreachable);
-  assert.equal(find(3n, 999), { container: ID });
-  assert.equal(find(2n, 999), {}, 'the folder above it is none');
-  assert.equal(find(4n, 999), {}, 'nor is what nobody knows');
-});
-
-test('if v2 has only the root, the v1 hierarchies are used while the process lives', () => {
-  const mounts = 'a /u cgroup2 rw 0 0\nb /m cgroup rw,memory 0 0\n';
-  const fake = machine(mounts, '/u/');
-  fake.files.set('/proc/7/cgroup', `5:devices:/\n4:memory:/docker/${ID}\n0::/\n`);
-  const find = containerLookup(new Kernel(fake), assert.unreachable);
-  assert.equal(find(1n, 7), { container: ID });
-  assert.equal(find(1n, 8), {});
-});
-
-test('without cgroups there is one warning, and no container is found', () => {
-  const said: string[] = [];
-  const find = containerLookup(new Kernel(machine('proc /proc proc rw 0 0\n')), (text) => said.push(text));
-  assert.equal(find(1n, 7), {});
-  assert.equal(said, ['containers are not shown: no cgroup file system is mounted']);
-});
 
 test.run();

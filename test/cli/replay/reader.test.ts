@@ -79,15 +79,23 @@ const event: fc.Arbitrary<ConnectEvent> = fc
     ...rest,
   })) as fc.Arbitrary<ConnectEvent>;
 
+const name = fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$/);
+const unit = fc.stringMatching(/^[A-Za-z0-9:_.\\@-]{1,240}\.(service|scope|socket|mount|swap)$/);
 const place = fc.record(
-  { container: fc.stringMatching(/^[0-9a-f]{64}$/), pod: fc.uuid() },
+  {
+    ...{ container: fc.stringMatching(/^[0-9a-f]{64}$/), container_name: name, pod: fc.uuid() },
+    ...{ pod_name: name, pod_namespace: name, unit, user_unit: unit, ppid: fc.nat(4_194_304) },
+    exe: fc.string({ maxLength: 100, unit: 'binary' }),
+    parent: fc.string({ maxLength: 20, unit: 'binary' }),
+    cmdline: fc.string({ maxLength: 100, unit: 'binary' }),
+  },
   { requiredKeys: [] },
 );
 
 test('everything that the tracer records is read back unchanged', () => {
   fc.assert(
     fc.property(fc.array(event, { minLength: 1 }), place, (events, where) => {
-      const toRecord = recordConverter({ wallClock: formatTime, containers: () => where });
+      const toRecord = recordConverter({ wallClock: formatTime, callers: () => where });
       const records = events.map(toRecord);
       const lines = records.map((record) => jsonLine(record, RECORDED));
       for (const line of lines) assert.equal([...Value.Errors(recordSchema(), JSON.parse(line))], []);
