@@ -24,17 +24,30 @@ const BATCH = 256;
 const SETTLE_MS = 300;
 /** Limits for the whole command, as ratios to the untraced connect. */
 const BARS: Readonly<Record<string, number>> = { columns: 0.5, '--json': 0.8 };
+/** The limit for `--who`, as a ratio to the same form without it. */
+const WHO_BAR = 1.3;
 
 const FORMS = { columns: [], '--json': ['--json'] } as const;
+const WITH_WHO = { columns: ['--who'], '--json': ['--json', '--who'] } as const;
 
 export async function lines(): Promise<Row[]> {
   const { worker } = await Worker.start('connector.js');
   try {
     const formats = await inThisProcess();
-    const { bare, ...shown } = await takeTurns(ROUNDS, {
+    const { bare, whoColumns, whoJson, ...shown } = await takeTurns(ROUNDS, {
       bare: () => usOfConnect(worker, worker.pid),
       columns: () => usOfCommand(worker, FORMS.columns),
+      whoColumns: () => usOfCommand(worker, WITH_WHO.columns),
       '--json': () => usOfCommand(worker, FORMS['--json']),
+      whoJson: () => usOfCommand(worker, WITH_WHO['--json']),
+    });
+    const whoRow = (form: keyof typeof FORMS, us: number): Row => ({
+      measure: `CPU of the command per connect, ${WITH_WHO[form].join(' ')}`,
+      figure: `${us.toFixed(2)} us`,
+      reference: `without --who: ${shown[form].toFixed(2)} us`,
+      ratio: us / shown[form],
+      bar: `ratio ${WHO_BAR}`,
+      met: us / shown[form] <= WHO_BAR,
     });
     const row = (measure: string, us: number, bar?: number): Row => ({
       measure,
@@ -50,6 +63,8 @@ export async function lines(): Promise<Row[]> {
       ...Object.entries(shown).map(([form, us]) =>
         row(`CPU of the command per connect, ${form}`, us, BARS[form]),
       ),
+      whoRow('columns', whoColumns),
+      whoRow('--json', whoJson),
     ];
   } finally {
     worker.end();

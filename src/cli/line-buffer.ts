@@ -54,7 +54,7 @@ const DOT = 0x2e;
 const INT_LIMIT = 0x7fff_ffff;
 /** Up to here a double has 15 exact digits, which its shortest text keeps. */
 const EXACT_LIMIT = 1e15;
-/** The longest number or address in bytes. */
+/** The longest number or address in bytes; a loop copies as much faster than a call. */
 const MAX_SHORT = 64;
 const INITIAL_BYTES = 16_384;
 
@@ -101,7 +101,8 @@ export class LineBuffer {
 
   encoded({ bytes, columns }: EncodedText): number {
     this.reserve(bytes.length);
-    for (let i = 0; i < bytes.length; i++) this.bytes[this.end + i] = bytes[i] as number;
+    if (bytes.length > MAX_SHORT) this.bytes.set(bytes, this.end);
+    else for (let i = 0; i < bytes.length; i++) this.bytes[this.end + i] = bytes[i] as number;
     this.end += bytes.length;
     return columns;
   }

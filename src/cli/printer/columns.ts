@@ -177,10 +177,7 @@ export function table(options: ColumnOptions): Table {
     outgrown = true;
   };
   const join = (texts: readonly string[]) =>
-    `${texts
-      .map((text, i) => padded(text, widths[i] ?? 0))
-      .join(' ')
-      .trimEnd()}\n`;
+    `${texts.map((text, i) => (i < last ? padded(text, widths[i] as number) : text)).join(' ')}\n`;
   return {
     header() {
       outgrown = false;
