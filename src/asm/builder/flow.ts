@@ -26,7 +26,8 @@ function blockError(
   { scope }: State,
   position: Position | undefined,
 ): unknown {
-  const isOverflow = error instanceof RangeError && /^Maximum call stack size/.test(error.message);
+  // No regular expression here: V8 needs stack to compile one (since Node 24), and there is none left.
+  const isOverflow = error instanceof RangeError && error.message.startsWith('Maximum call stack size');
   if (!isOverflow || scope.depth > 0) return fromUserCode(error);
   const message = `${machine.deepest} nested blocks overflow the JavaScript stack: run node with --stack-size=4000 (four times the default)`;
   return withSourcePosition(new RangeError(message, { cause: error }), position);
