@@ -64,7 +64,8 @@ test('the tarball contains what users need, and nothing for building or testing'
 test('the tarball contains no code cache', async () => {
   const caches = async (folder: string) =>
     (await readdir(join(folder, 'dist'))).filter((name) => name.endsWith('.cache'));
-  assert.is((await caches(PROJECT)).length, 2, 'the build creates two caches');
+  const ofThisNode = (await caches(PROJECT)).filter((name) => name.includes(`.${process.version}-`));
+  assert.is(ofThisNode.length, 2, 'the build creates two caches');
   assert.equal(await caches(installed), []);
 });
 

@@ -5,9 +5,10 @@
  * the other, since every tracer sees every connect. Guests of the lab run these in one process (`--together`)
  * and repeat a failed file alone (`--again`), because an emulated machine stops while the real one is busy.
  * A test that failed and then passed is flaky, and counts neither as passed nor as failed.
- * Without words, and if QEMU is installed, the tests on other kernels follow (test/vm): their core on each
- * kernel, the other files on one of them. The last line is `N passed, N failed, N flaky, N skipped`; exit
- * status 1 on failure.
+ * Without words, and if QEMU is installed, the tests on other kernels follow (test/vm): all on two kernels,
+ * their core on the others. `--full` runs all of them on every kernel, and then the tests on other releases
+ * of Node (test/runtimes). The last line is `N passed, N failed, N flaky, N skipped`; exit status 1 on
+ * failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
@@ -140,13 +141,13 @@ async function runFolder(
  * Runs the tests on other kernels if QEMU is installed; returns their summary, or undefined.
  * TSBPF_TEST_LAB=no skips them.
  */
-async function runLab(): Promise<Summary | undefined> {
+async function runLab(full: boolean): Promise<Summary | undefined> {
   if (process.env.TSBPF_TEST_LAB === 'no') {
     console.log('\nno tests on other kernels: TSBPF_TEST_LAB=no');
     return undefined;
   }
   const { processorsHere, runVisits, totalOf, visits } = await import('./vm/lab.ts');
-  const wanted = visits({ core: true }, await processorsHere());
+  const wanted = visits({ core: !full }, await processorsHere());
   return wanted.length > 0 ? totalOf(await runVisits(wanted)) : undefined;
 }
 
@@ -160,7 +161,11 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 /** The folder of the tests; TSBPF_TEST_FOLDER selects another one, for tests of the runner. */
 const { TSBPF_TEST_FOLDER: otherFolder } = process.env;
 const { values, positionals: filters } = parseArgs({
-  options: { together: { type: 'boolean', default: false }, again: { type: 'boolean', default: false } },
+  options: {
+    together: { type: 'boolean', default: false },
+    again: { type: 'boolean', default: false },
+    full: { type: 'boolean', default: false },
+  },
   allowPositionals: true,
 });
 const here = await runFolder(
@@ -168,7 +173,12 @@ const here = await runFolder(
   filters,
   values,
 );
-const elsewhere = otherFolder || filters.length > 0 ? undefined : await runLab();
-const total = sum([here, ...(elsewhere ? [elsewhere] : [])]);
+const elsewhere = otherFolder || filters.length > 0 ? undefined : await runLab(values.full);
+const withOthers = values.full ? await import('./runtimes/releases.ts') : undefined;
+const total = sum([
+  here,
+  ...(elsewhere ? [elsewhere] : []),
+  ...(withOthers ? [await withOthers.runReleases()] : []),
+]);
 console.log(`\n${formatSummary(total)}`);
 process.exitCode = total.failed === 0 ? 0 : 1;

@@ -4,6 +4,7 @@ import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import * as assert from 'uvu/assert';
 import { ElfError } from '../../src/asm/elf/format.ts';
 import { FunctionTable, type ReadAt } from '../../src/asm/elf/functions.ts';
+import { MAX_NAME_LENGTH, truncate } from '../../src/asm/printable.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
 
 const test = suite('asm/elf-functions', { seconds: 60 });
@@ -40,7 +41,7 @@ function byNm(file: string, flags: readonly string[]): Named[] {
     ([, start = '', size = '', name = '']) => ({
       start: Number.parseInt(start, 16),
       size: Number.parseInt(size, 16),
-      name,
+      name: truncate(name, MAX_NAME_LENGTH), // as the table truncates names
     }),
   ).filter(({ size }) => size > 0);
 }

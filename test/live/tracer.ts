@@ -105,6 +105,8 @@ export interface Start extends Pick<SpawnOptions, 'uid' | 'gid' | 'cwd'> {
   readonly under?: readonly string[];
   /** A descriptor for its standard output; by default `stdout` collects the output. */
   readonly stdout?: number;
+  /** The file of the command; by default `COMMAND`. */
+  readonly command?: string;
 }
 
 /** A tracing command. */
@@ -131,8 +133,11 @@ export class Tracer {
   }
 
   /** Starts the command without waiting. */
-  static run(args: readonly string[], { stdout, under = [], ...options }: Start = {}): Tracer {
-    const [file = '', ...words] = [...under, process.execPath, COMMAND, ...args];
+  static run(
+    args: readonly string[],
+    { stdout, under = [], command = COMMAND, ...options }: Start = {},
+  ): Tracer {
+    const [file = '', ...words] = [...under, process.execPath, command, ...args];
     return new Tracer(
       spawn(file, words, {
         ...options,

@@ -14,7 +14,7 @@ expectations.
 
 const WHICH = {
   all: 'All tests of `test/live` and `test/lab`; without IPv6, and on arm64, only the tests that depend on it.',
-  core: 'With `--core`: the tests that depend most on the kernel run on each kernel, each other live test on one.',
+  core: 'With `--core`: all tests on the oldest and the newest kernel, the tests that depend most on it on the others.',
 };
 
 const OUTCOMES = `## Results of connects
@@ -25,7 +25,19 @@ probes or kernels differ, the cell names them. Without options, the connects tha
 or \`rejected\` are shown; \`--failed\` shows all but the \`established\` ones.
 `;
 
-const TAIL = `## Kernels that are not tested
+const TAIL = `## Node versions
+
+The tests run on these releases of Node (x86-64), each with and without V8's code cache of the command:
+
+| release | tests |
+|---|---|
+| 20.20.2 | all, and the guests of the lab run Node 20 |
+| 22.23.5, 24.22.3, 26.12.1 | all that trace nothing, and a smoke test that traces connects |
+
+Since Node 24 the main thread of a Node process has the name \`MainThread\`, since Node 26 \`node-MainThread\`:
+\`--comm node\` does not select its connects. Node 20 and 22 name it \`node\`.
+
+## Kernels that are not tested
 
 The lab boots Debian's kernels, and Debian no longer serves kernels before 5.10. This section is derived from
 the features that the programs use and from the kernel releases that introduced them; it has not been tested.

@@ -1,0 +1,95 @@
+/**
+ * Runs the tests on other releases of Node: `npm run test:node` on each major version except the one that
+ * runs this, which `npm test` covers, and `npm run test:node -- 22 26` on these.
+ *
+ * On each release it compiles the commands' code caches, and runs the tests that need no lab and trace
+ * nothing, and the smoke test (test/live/smoke.test.ts). The last lines report each release and the sum.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BROKEN, formatSummary, type Summary, sum, summaryOf } from '../summary.ts';
+import { run } from '../vm/command.ts';
+import { PROJECT } from '../vm/image.ts';
+import { majorOf, type NodeRelease, nodeFolder, RELEASES } from './node.ts';
+
+const TESTS = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** The commands, with the arguments of the run that fills their code cache (build.mjs). */
+const COMMANDS = { tcpconnlat: [], tsbpf: ['--help'] } as const;
+
+/** The releases of these major versions, or all but the running one. */
+function releasesOf(majors: readonly string[]): readonly NodeRelease[] {
+  const unknown = majors.find((major) => !RELEASES.some(({ version }) => majorOf(version) === major));
+  if (unknown !== undefined)
+    throw new Error(`${unknown}: not one of ${RELEASES.map(({ version }) => majorOf(version)).join(', ')}`);
+  const running = majorOf(process.versions.node);
+  return RELEASES.filter(({ version }) =>
+    majors.length > 0 ? majors.includes(majorOf(version)) : majorOf(version) !== running,
+  );
+}
+
+/** The words that select all tests except those of the running kernel, and the smoke test. */
+function words(): string[] {
+  const entries = readdirSync(TESTS, { withFileTypes: true });
+  const folders = entries.filter((entry) => entry.isDirectory() && !['lab', 'live'].includes(entry.name));
+  const files = entries.filter(({ name }) => name.endsWith('.test.js'));
+  return [
+    ...folders.map(({ name }) => `test/${name}/`),
+    ...files.map(({ name }) => `test/${name}`),
+    'test/live/smoke.',
+  ];
+}
+
+/** Compiles the code caches of the commands with this release, beside those of the build. */
+async function makeCaches(node: string, { version }: NodeRelease): Promise<void> {
+  for (const [name, args] of Object.entries(COMMANDS)) {
+    const files = [`${name}.bundle.cjs`, `${name}.v${version}-${process.arch}.cache`];
+    const paths = files.map((file) => join(PROJECT, 'dist', file));
+    await run(node, [join(PROJECT, 'compile-cache.cjs'), ...paths, ...args]);
+  }
+}
+
+/** Runs the tests with a release, prints their output, and returns their summary. */
+async function runWith(release: NodeRelease): Promise<Summary> {
+  const folder = await nodeFolder(release);
+  const node = join(folder, 'node');
+  await makeCaches(node, release);
+  // Programs that the tests start, such as npm, use the same release.
+  const env = { ...process.env, PATH: `${folder}${delimiter}${process.env.PATH}` };
+  const child = spawn(node, ['--enable-source-maps', join(TESTS, 'run.js'), ...words()], {
+    cwd: PROJECT,
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output += text;
+    process.stdout.write(text);
+  });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal));
+  const [status] = await once(child, 'close');
+  return summaryOf(output, status ?? 1);
+}
+
+/** Runs the tests with each release in turn; a release that cannot be fetched or started is a failure. */
+export async function runReleases(majors: readonly string[] = []): Promise<Summary> {
+  const lines: string[] = [];
+  const summaries: Summary[] = [];
+  for (const release of releasesOf(majors)) {
+    const start = performance.now();
+    const title = `Node ${release.version}`;
+    console.log(`\n== ${title}\n`);
+    const summary = await runWith(release).catch((error: Error) => {
+      console.log(`${title} is not available: ${error.message}`);
+      return BROKEN;
+    });
+    summaries.push(summary);
+    const seconds = ((performance.now() - start) / 1000).toFixed(0);
+    lines.push(`${title.padEnd(44)} ${formatSummary(summary).padEnd(36)} ${seconds.padStart(4)} s`);
+  }
+  console.log(`\n${lines.join('\n')}`);
+  return sum(summaries);
+}
