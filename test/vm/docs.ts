@@ -140,7 +140,7 @@ function outcomes(described: readonly Described[]): string[] {
             ? some.map((name) => (key === 'probe' ? `\`${name}\`` : name))
             : [];
         });
-        return `${result} (${names.join(', ')})`;
+        return names.length > 0 ? `${result} (${names.join(', ')})` : result;
       })
       .join('; ');
   };
