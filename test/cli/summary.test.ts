@@ -36,6 +36,16 @@ const EXPECTED: readonly [lines: readonly string[], counts: Counts, outcome?: 'a
     },
   ],
   [
+    [
+      '1 connect shown',
+      '  2 failed, not shown (--failed shows them)',
+      '  7 not selected',
+      '  connects below min_ms, failed or not answered are those of all units, pods and namespaces',
+    ],
+    { shown: 1, failed: 2, notSelected: 7, countsAllCallers: true },
+  ],
+  [['1 connect shown', '  7 not selected'], { shown: 1, failed: 0, notSelected: 7, countsAllCallers: true }],
+  [
     ['20 connects shown', '  22 ended: 11 established, 10 refused, 1 timed-out', '   2 lines dropped'],
     {
       shown: 20,

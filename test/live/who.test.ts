@@ -2,8 +2,10 @@
  * The user, caller and time of day of a connect, with every available probe at the same time; and as the
  * command prints them, also for processes that have exited.
  */
-import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { callerLookup } from '../../src/cli/record/caller.ts';
 import { wallClock } from '../../src/cli/record/wall-clock.ts';
@@ -286,6 +288,50 @@ test.skipIf(
         ({ stderr }) => /^tcpconnlat: (--.*): no process matches now/m.exec(stderr)?.[1],
       );
       assert.equal(warned, [undefined, undefined, undefined, `--pod ${POD}`]);
+    }),
+);
+
+/** Why a file system cannot be mounted in a mount namespace, or false. */
+function noMounts(): string | false {
+  try {
+    execFileSync('unshare', ['-m', 'true']);
+    return false;
+  } catch {
+    return 'unshare cannot create namespaces';
+  }
+}
+
+test.skipIf(
+  noProbeHere || sameOnEveryKernel || noMounts(),
+  'pods and containers have the names in /var',
+  () =>
+    withBench(CgroupTree.open(), async ({ cgroups, server, outside, docker, pod }) => {
+      const folder = mkdtempSync(join(tmpdir(), 'tsbpf-var-'));
+      const dockerFolder = join(folder, 'lib/docker/containers', idOf('b'));
+      mkdirSync(dockerFolder, { recursive: true });
+      writeFileSync(join(dockerFolder, 'config.v2.json'), '{"Name":"/billing"}', { mode: 0o600 });
+      mkdirSync(join(folder, 'log'));
+      const under = ['unshare', '-m', 'sh', '-c', `mount --bind ${folder} /var && exec "$@"`, 'sh'];
+      cgroups.put(docker.pid, IN_DOCKER);
+      cgroups.put(pod.pid, IN_POD);
+      const pids = [outside, docker, pod].map((peer) => peer.pid).join();
+      const [all, shop] = await Promise.all([
+        Tracer.start(['--who', '-p', pids], { under }),
+        Tracer.start(['--namespace', 'shop', '--pod', 'cart-*', '-p', pids], { under }),
+      ]);
+      mkdirSync(join(folder, `log/pods/shop_cart-0_${POD}/app`), { recursive: true }); // the pod starts now
+      for (const peer of [outside, docker, pod]) await peer.ask('connect', loopback(server.port));
+      await all.until('all lines', () => all.rows().length === 3);
+      await shop.until('a line', () => shop.rows().length === 1);
+      await Promise.all([all.stop(), shop.stop()]);
+      rmSync(folder, { recursive: true });
+      const workloads = new Map(all.rows().map(({ PID, WORKLOAD }) => [PID, WORKLOAD]));
+      assert.is(workloads.get(String(docker.pid)), 'billing');
+      assert.is(workloads.get(String(pod.pid)), 'shop/cart-0/app');
+      assert.equal(
+        shop.rows().map(({ PID }) => PID),
+        [String(pod.pid)],
+      );
     }),
 );
 

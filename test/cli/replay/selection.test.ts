@@ -16,6 +16,8 @@ const RECORD = {
   daddr: '10.1.2.3',
   dport: 443,
   lat_ms: 1,
+  unit: 'nginx.service',
+  ...{ pod: '8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21', pod_name: 'cart-0', pod_namespace: 'shop' },
 } as const;
 
 for (const [line, taken] of [
@@ -40,6 +42,13 @@ for (const [line, taken] of [
   ["--comm ''", false],
   ['--uid 0', false],
   ['--not-uid 0', true],
+  ['--unit nginx', true],
+  ['--unit ngin?.service --not-unit ssh', true],
+  ['--not-unit nginx*', false],
+  ['--pod cart-*', true],
+  ['--pod 8dbd9b2e-1f4c-4ab2-b9a1-0c6a5f7e9d21', true],
+  ['--namespace shop --pod web', false],
+  ['--not-namespace kube-system', true],
   ['-p 1201 --port 443 --comm curl', false],
 ] as const)
   test(`${line || 'no filter'}: ${taken ? 'matches' : 'does not match'}`, () => {

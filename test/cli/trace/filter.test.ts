@@ -37,6 +37,11 @@ test('network namespaces become inode numbers', () => {
   });
 });
 
+test('the criteria for callers are not for the programs', () => {
+  const names = { only: ['x'] };
+  assert.equal(resolveFilter({ unit: names, pod: names, namespace: names }, machine()), {});
+});
+
 test('other criteria stay the same, and absent criteria stay absent', () => {
   const filter = { cgroup: { only: ['/cg/web'] }, port: { not: [[1, 2] as const] } };
   assert.equal(resolveFilter(filter, machine()), filter);
