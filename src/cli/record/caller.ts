@@ -20,7 +20,7 @@ export interface Caller extends Units, Container, Names, ProcessFacts {}
 export type CallerLookup = (attempt: ConnectAttempt) => Caller;
 
 /** The most processes that are remembered. */
-const MAX_KNOWN = 8192;
+const MAX_KNOWN = 4096;
 /** How long facts are used that may have changed or are incomplete, in ns. */
 const RETRY_NS = 100_000_000n;
 
@@ -74,23 +74,26 @@ export function callerLookup(
   return (attempt) => {
     const { pid } = attempt.task;
     const before = known.get(pid);
-    if (before !== undefined && isSame(before, attempt)) return before.caller;
+    const isSame = before !== undefined && isSameProcess(before, attempt);
+    if (isSame && (before.untilNs === undefined || attempt.startNs < before.untilNs)) return before.caller;
     const found = find(attempt);
     known.delete(pid);
-    known.set(pid, found);
+    // The process may have exited since: it keeps the facts that it had.
+    const facts = isSame && attempt.process !== undefined ? before.caller : {};
+    const caller = { ...facts, ...found.caller };
+    known.set(pid, { ...found, caller });
     const [oldest] = known.size > MAX_KNOWN ? known.keys() : [];
     if (oldest !== undefined) known.delete(oldest);
-    return found.caller;
+    return caller;
   };
 }
 
-function isSame(known: Known, { cgroup, process, startNs }: ConnectAttempt): boolean {
+function isSameProcess(known: Known, { cgroup, process }: ConnectAttempt): boolean {
   return (
     known.cgroup === cgroup &&
     known.startNs === process?.startNs &&
     known.cgroups === process?.cgroups &&
-    known.execs === process?.execs &&
-    (known.untilNs === undefined || startNs < known.untilNs)
+    known.execs === process?.execs
   );
 }
 

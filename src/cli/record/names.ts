@@ -54,10 +54,11 @@ export function nameLookup(roots: readonly string[] = ROOTS, now = () => perform
   const docker = new Map<string, string>();
 
   const dockerName = (id: string) => {
-    const name = docker.get(id) ?? nameOf(json(roots, `/var/lib/docker/containers/${id}/config.v2.json`));
-    if (name === undefined) return undefined;
+    const known = docker.get(id);
+    if (known !== undefined) return known;
+    const name = nameOf(json(roots, `/var/lib/docker/containers/${id}/config.v2.json`));
     if (docker.size >= MAX_KEPT) docker.clear();
-    docker.set(id, name);
+    if (name !== undefined) docker.set(id, name);
     return name;
   };
 

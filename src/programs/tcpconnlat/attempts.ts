@@ -158,7 +158,9 @@ function currentTask(b: Builder, typed: TypedReads): KernelPointer {
  */
 export function readsProcess({ probe, who }: Options, { kernel }: Target, typed: TypedReads): boolean {
   const isTyped = probe === 'fentry' || probe === 'tp_btf';
-  return Boolean(who) && kernel?.has('task_struct', 'start_boottime') === true && (typed.task || !isTyped);
+  const fields = ['group_leader', 'start_boottime', 'self_exec_id', 'cgroups'];
+  const hasFields = fields.every((field) => kernel?.has('task_struct', field));
+  return Boolean(who) && hasFields && (typed.task || !isTyped);
 }
 
 /** Whether the programs run on functions of the kernel, and so at the call of connect. */

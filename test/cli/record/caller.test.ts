@@ -140,6 +140,20 @@ test('names that are not there yet are looked for again', () => {
   assert.is(state.reads, 2);
 });
 
+test('a process that exits while its names are looked for keeps its facts', () => {
+  const fake = machine(V1, '/u/');
+  fake.files.set('/proc/7/cgroup', '1:name=systemd:/a.service\n0::/\n');
+  const find = lookup(fake, () => ({ names: {}, isComplete: false }));
+  assert.equal(find(attempt({ startNs: 0n })), { unit: 'a.service' });
+  fake.files.delete('/proc/7/cgroup');
+  assert.equal(find(attempt({ startNs: 10n ** 9n })), { unit: 'a.service' });
+  assert.equal(
+    find(attempt({ startNs: 10n ** 9n, process: { ...PROCESS, startNs: 6n } })),
+    {},
+    'another process',
+  );
+});
+
 test('a cgroup that is not known yet is looked for again', () => {
   const fake = machine(V2, '/c/');
   let now = 0n;
@@ -156,7 +170,7 @@ test('the number of remembered processes is limited, and the oldest goes first',
   const { state, find } = counted();
   const by = (pid: number) => find(attempt({ task: { tid: pid, pid } }));
   by(7);
-  for (let pid = 8; pid < 7 + 8192; pid++) by(pid);
+  for (let pid = 8; pid < 7 + 4096; pid++) by(pid);
   by(7);
   assert.is(state.reads, 1);
   by(9000);
