@@ -8,9 +8,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
+import { chmod, copyFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { BROKEN, formatSummary, type Summary, sum, summaryOf } from '../summary.ts';
+import { withScratch } from '../vm/cache.ts';
 import { run } from '../vm/command.ts';
 import { PROJECT } from '../vm/image.ts';
 import { majorOf, type NodeRelease, nodeFolder, RELEASES } from './node.ts';
@@ -54,7 +56,17 @@ async function makeCaches(node: string, { version }: NodeRelease): Promise<void>
 
 /** Runs the tests with a release, prints their output, and returns their summary. */
 async function runWith(release: NodeRelease): Promise<Summary> {
-  const folder = await nodeFolder(release);
+  const cached = await nodeFolder(release);
+  return withScratch(async (folder) => {
+    // Some tests run Node as another user, who may not enter the cache.
+    await chmod(folder, 0o755);
+    await copyFile(join(cached, 'node'), join(folder, 'node'));
+    return runTests(folder, release);
+  });
+}
+
+/** Runs the tests with the release whose `node` is in a folder. */
+async function runTests(folder: string, release: NodeRelease): Promise<Summary> {
   const node = join(folder, 'node');
   await makeCaches(node, release);
   // Programs that the tests start, such as npm, use the same release.
