@@ -81,8 +81,10 @@ async function runTests(folder: string, release: NodeRelease): Promise<Summary> 
     output += text;
     process.stdout.write(text);
   });
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => child.kill(signal));
+  const kill = (): boolean => child.kill();
+  process.once('exit', kill);
   const [status] = await once(child, 'close');
+  process.off('exit', kill);
   return summaryOf(output, status ?? 1);
 }
 

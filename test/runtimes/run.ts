@@ -5,6 +5,7 @@
 import { formatSummary } from '../summary.ts';
 import { runReleases } from './releases.ts';
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
 const total = await runReleases(process.argv.slice(2));
 console.log(`\n${formatSummary(total)}`);
 process.exitCode = total.failed === 0 ? 0 : 1;
