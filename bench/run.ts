@@ -7,6 +7,7 @@
  */
 import { assembly } from './assembly.ts';
 import { btf } from './btf.ts';
+import { calls } from './calls.ts';
 import { connects } from './connects.ts';
 import { cost } from './cost.ts';
 import { delay } from './delay.ts';
@@ -31,6 +32,7 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   assembly,
   switch: switches,
   connects,
+  calls,
   lines,
   cost,
   rings,

@@ -16,6 +16,8 @@ export interface Architecture {
   readonly kprobeArguments: readonly number[];
   /** The offsets of the arguments of a system call in the registers of its caller. */
   readonly systemCallArguments: readonly number[];
+  /** The offset and size of the number of the system call. */
+  readonly systemCallNumber: { readonly offset: number; readonly size: 4 | 8 };
   /** The offset of the result of a kernel function at its return. */
   readonly kprobeReturn: number;
   /** The offset of the instruction pointer. */
@@ -37,6 +39,7 @@ const x64: Architecture = {
   audit: 0xc000_003e,
   kprobeArguments: [112, 104, 96, 88, 72, 64], // rdi, rsi, rdx, rcx, r8, r9
   systemCallArguments: [112, 104, 96, 56, 72, 64], // the same, but r10 as the fourth
+  systemCallNumber: { offset: 120, size: 8 }, // orig_ax
   kprobeReturn: 80, // rax
   instructionPointer: 128, // rip
   stackPointer: 152, // rsp
@@ -44,7 +47,7 @@ const x64: Architecture = {
 
 /**
  * Sources: arch/arm64/include/uapi/asm/ptrace.h (`struct user_pt_regs`, the start of `struct pt_regs`),
- * include/uapi/asm-generic/unistd.h.
+ * arch/arm64/include/asm/ptrace.h (the rest), include/uapi/asm-generic/unistd.h.
  */
 const arm64: Architecture = {
   name: 'arm64',
@@ -52,6 +55,7 @@ const arm64: Architecture = {
   audit: 0xc000_00b7,
   kprobeArguments: [0, 8, 16, 24, 32, 40, 48, 56], // regs[0] to regs[7]
   systemCallArguments: [0, 8, 16, 24, 32, 40], // regs[0] to regs[5]
+  systemCallNumber: { offset: 280, size: 4 }, // syscallno
   kprobeReturn: 0, // regs[0]
   instructionPointer: 256, // pc
   stackPointer: 248, // sp

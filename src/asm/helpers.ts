@@ -669,7 +669,9 @@ export const sendSignalThread = helper(117, 'send_signal_thread', '5.6', ['scala
  *
  * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(taskPtRegs, b.call(getCurrentTaskBtf)));
  */
-export const taskPtRegs = helper(175, 'task_pt_regs', '5.15', ['kernelPointer']);
+export const taskPtRegs = helper(175, 'task_pt_regs', '5.15', ['kernelPointer'], {
+  result: 'pointer',
+});
 
 // Output to user space.
 

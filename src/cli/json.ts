@@ -54,12 +54,13 @@ const plain = (name: 'time' | 'result' | 'errno'): Member => ({
   isPresent: (row) => row[name] !== undefined,
   write: (line, row) => line.byte(QUOTE) + line.ascii(row[name] as string) + line.byte(QUOTE),
 });
-const count = (name: 'uid' | 'retransmits'): Member => ({
+const count = (name: 'uid' | 'requestedPort' | 'retransmits'): Member => ({
   isPresent: (row) => row[name] !== undefined,
   write: (line, row) => line.decimal(row[name] as number),
 });
-const addressOf = (name: 'local' | 'remote'): Member => ({
-  write: (line, row) => line.byte(QUOTE) + writeAddress(line, row[name]) + line.byte(QUOTE),
+const addressOf = (name: 'local' | 'remote' | 'requested'): Member => ({
+  isPresent: (row) => row[name] !== undefined,
+  write: (line, row) => line.byte(QUOTE) + writeAddress(line, row[name] as Uint8Array) + line.byte(QUOTE),
 });
 /** Names are looked up for records; a row has none. */
 const never: Member = { isPresent: () => false, write() {} };
@@ -83,6 +84,8 @@ const MEMBERS: { readonly [K in Exclude<keyof ConnectRecord, keyof Caller>]-?: M
   lport: { write: (line, { lport }) => line.decimal(lport) },
   daddr: addressOf('remote'),
   dport: { write: (line, { dport }) => line.decimal(dport) },
+  requested_addr: addressOf('requested'),
+  requested_port: count('requestedPort'),
   host: never,
   service: never,
   lat_ms: { write: (line, { latencyNs }) => line.quotient(latencyNs, 6) },
@@ -218,6 +221,10 @@ export function recordSchema() {
       lport: port('local port'),
       daddr: address('remote address, without a zone'),
       dport: port('remote port'),
+      requested_addr: Optional(
+        address('address that the program passed to connect, without a zone, if known (--requested)'),
+      ),
+      requested_port: Optional(port('port that the program passed to connect, if known (--requested)')),
       host: Optional(text('name', NAME.source, 'name of the remote address (--resolve)')),
       service: Optional(text('name', NAME.source, 'name of the remote port (--resolve)')),
       lat_ms: TypeNumber({

@@ -32,6 +32,9 @@ export interface ConnectRecord extends OutcomeRecord, Caller {
   readonly lport: number;
   readonly daddr: string;
   readonly dport: number;
+  /** The address that the program passed to connect, and the port; absent if they are not known. */
+  readonly requested_addr?: string;
+  readonly requested_port?: number;
   /** The name of `daddr`, if it has one. */
   readonly host?: string;
   /** The name of `dport`, if it has one. */
@@ -40,7 +43,7 @@ export interface ConnectRecord extends OutcomeRecord, Caller {
 }
 
 /** The options that add fields to a record. */
-export type FieldOption = 'wall' | 'who' | 'resolve' | 'outcome';
+export type FieldOption = 'wall' | 'who' | 'requested' | 'resolve' | 'outcome';
 
 /**
  * Every field in the order of a JSON line, with the option that adds it: null for fields that are always
@@ -68,6 +71,8 @@ export const FIELDS: { readonly [K in keyof Required<ConnectRecord>]: FieldOptio
   lport: null,
   daddr: null,
   dport: null,
+  requested_addr: 'requested',
+  requested_port: 'requested',
   host: 'resolve',
   service: 'resolve',
   lat_ms: null,
@@ -80,7 +85,12 @@ export const FIELDS: { readonly [K in keyof Required<ConnectRecord>]: FieldOptio
  * The options whose fields a recording contains. Names are not recorded: they are looked up when the
  * recording is shown.
  */
-export const RECORDED_OPTIONS = ['wall', 'who', 'outcome'] as const satisfies readonly FieldOption[];
+export const RECORDED_OPTIONS = [
+  'wall',
+  'who',
+  'requested',
+  'outcome',
+] as const satisfies readonly FieldOption[];
 
 const NAMES = Object.keys(FIELDS) as (keyof ConnectRecord)[];
 
@@ -128,6 +138,9 @@ export interface ConnectRow {
   readonly lport: number;
   readonly remote: Uint8Array;
   readonly dport: number;
+  /** The requested address, 4 or 16 bytes as `remote`, and port. */
+  readonly requested: Uint8Array | undefined;
+  readonly requestedPort: number | undefined;
   readonly latencyNs: number;
   readonly retransmits: number | undefined;
   readonly result: string | undefined;
@@ -146,6 +159,7 @@ export function rowReader({ wallClock, callers }: Sources = {}): (event: Connect
     timeNs: () => Number(startNs - (firstNs as bigint)) + row.latencyNs,
     ...{ time: undefined, pid: 0, comm: '', uid: undefined, caller: UNKNOWN_CALLER },
     ...{ ip: 4, local: UNKNOWN[4], lport: 0, remote: UNKNOWN[4], dport: 0, latencyNs: 0 },
+    ...{ requested: undefined, requestedPort: undefined },
     ...{ retransmits: undefined, result: undefined, errno: undefined },
   };
   return (event) => {
@@ -164,9 +178,20 @@ export function rowReader({ wallClock, callers }: Sources = {}): (event: Connect
     row.remote = (row.ip === 6 ? v6?.remote : v4?.remote) ?? UNKNOWN[row.ip];
     row.lport = ports.local;
     row.dport = ports.remote;
+    if (attempt.requested) setRequested(row, attempt.requested);
     if (event.ended) setOutcome(row, event);
     return row;
   };
+}
+
+/** An IPv4 address is IPv4-mapped. */
+function setRequested(
+  row: Row,
+  { address, port, family }: NonNullable<ConnectEvent['attempt']['requested']>,
+) {
+  const isKnown = family !== 0;
+  row.requested = isKnown ? address.subarray(row.ip === 4 ? 12 : 0) : undefined;
+  row.requestedPort = isKnown ? port : undefined;
 }
 
 function setOutcome(row: Row, event: ConnectEvent): void {
@@ -180,7 +205,7 @@ function setOutcome(row: Row, event: ConnectEvent): void {
 /** The record of a row, which stays valid. */
 export function recordOf(row: ConnectRow): ConnectRecord {
   const { time, pid, comm, uid, caller, ip, local, lport, remote, dport } = row;
-  const { retransmits, result, errno } = row;
+  const { requested, requestedPort, retransmits, result, errno } = row;
   return {
     time_s: row.timeNs() / 1e9,
     ...(time !== undefined && { time }),
@@ -188,6 +213,10 @@ export function recordOf(row: ConnectRow): ConnectRecord {
     ...(uid !== undefined && { uid }),
     ...caller,
     ...{ ip, saddr: formatAddress(local), lport, daddr: formatAddress(remote), dport },
+    ...(requested !== undefined && {
+      requested_addr: formatAddress(requested),
+      requested_port: requestedPort,
+    }),
     lat_ms: row.latencyNs / 1e6,
     ...(retransmits !== undefined && { retransmits }),
     ...(result !== undefined && { result }),

@@ -54,12 +54,12 @@ export interface RecordingContext extends Surroundings {
  */
 export function openRecording(
   path: string,
-  { who, outcome }: Pick<Options, 'who' | 'outcome'>,
+  { who, requested, outcome }: Partial<Pick<Options, 'who' | 'requested' | 'outcome'>>,
   { version, args }: Invocation,
   { onFailure, ...surroundings }: RecordingContext,
 ): Recording {
   const what = `the recording ${printable(path)}`;
-  const fields = fieldsShown({ wall: true, who, outcome });
+  const fields = fieldsShown({ wall: true, who, requested, outcome });
   const file = new RecordingFile(path, surroundings);
   let failure: Error | undefined;
   let events = 0;

@@ -24,7 +24,13 @@ import { errorLine } from './text.ts';
 import { traceTarget } from './trace/btf.ts';
 import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/losses.ts';
 import { messageWithRemedy, reducePrivileges } from './trace/privileges.ts';
-import { describeBlindSpot, type Failure, type Programs, withFirstProbe } from './trace/probes.ts';
+import {
+  describeBlindSpot,
+  type Failure,
+  type Programs,
+  SLOWS_SYSTEM_CALLS,
+  withFirstProbe,
+} from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
 
 /** The listing of the programs that a run with these options would load. */
@@ -160,6 +166,7 @@ async function traceInto(
     for (const { program, reason } of session.skipped)
       warn(`program ${program.name} skipped: ${reason.message}`);
     for (const spot of programs.blindSpots) warn(describeBlindSpot(spot, kernel));
+    if (programs.slowsSystemCalls) warn(SLOWS_SYSTEM_CALLS);
     if (options.family === 6 && !kernel.ipv6) warn('this kernel has no IPv6, so -6 shows no connects');
     for (const warning of [...processWarnings(options.filter, kernel), ...callerWarnings]) warn(warning);
     if (recording) {

@@ -80,6 +80,11 @@ export function includesAddress(criterion: Criterion<Network>, address: Uint8Arr
   return new Rules(criterion).includes(mapped({ address, prefix: 0 }).address);
 }
 
+/** Whether the longest network of a criterion that contains an address is excluded. */
+export function excludesAddress(criterion: Criterion<Network>, address: Uint8Array): boolean {
+  return new Rules(criterion).longest(mapped({ address, prefix: 0 }).address)?.include === false;
+}
+
 interface Rule extends Network {
   readonly include: boolean;
 }

@@ -16,11 +16,12 @@
  * A connect that fails before its socket changes state (no route) shows only in the result of the call: with
  * `outcome` a kretprobe or fexit sees it, the tracepoint does not.
  *
- * Read on in functions.ts or tracepoint.ts (the programs), attempts.ts (one attempt), filter.ts and
- * events.ts.
+ * Read on in functions.ts or tracepoint.ts (the programs), attempts.ts (one attempt), filter.ts, events.ts
+ * and requested.ts.
  */
 import { TsbpfError } from '../asm/error.ts';
 import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
+import type { ProgramSpec } from '../asm/program.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
 import {
   attemptsOf,
@@ -36,6 +37,7 @@ import {
 import { AF_INET, AF_INET6, eventOf, type Families } from './tcpconnlat/events.ts';
 import { connectFilter } from './tcpconnlat/filter.ts';
 import { functionPrograms } from './tcpconnlat/functions.ts';
+import { requestedInCall } from './tcpconnlat/requested.ts';
 import { onRecord, onState, TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 
 export type { Criterion, Network } from './networks.ts';
@@ -85,33 +87,36 @@ export function tcpconnlat(options: Options, target: Target) {
   const Event = eventOf(families, source, {
     details: hasDetails(options),
     who: options.who,
+    requested: options.requested,
     process: readsProcess(options, target, typed),
   });
   const attempts = attemptsOf(options, Event, filter, typed);
 
-  const statePrograms = (at: typeof tpBtf | typeof rawTracepoint): ProgramSet => ({
-    programs: [at(TRACEPOINT.name, target, onState(options, attempts, families), { name: STATE })],
-    maps: [],
+  const requested = isFunctionProbe(probe) ? undefined : requestedInCall(options, attempts, target);
+  /** The program at the tracepoint, after those that it depends on. */
+  const withRequested = (program: ProgramSpec): ProgramSet => ({
+    programs: [...(requested?.programs ?? []), program],
+    maps: requested?.maps ?? [],
   });
+  const statePrograms = (at: typeof tpBtf | typeof rawTracepoint) =>
+    withRequested(
+      at(TRACEPOINT.name, target, onState(options, attempts, families, requested), { name: STATE }),
+    );
   const programSets: Record<ProbeType, () => ProgramSet> = {
     kprobe: () => functionPrograms('kprobe', options, attempts, families, target),
     fentry: () => functionPrograms('fentry', options, attempts, families, target),
     tp_btf: () => statePrograms(tpBtf),
     raw_tracepoint: () => statePrograms(rawTracepoint),
-    trace_event: () => ({
-      programs: [
+    trace_event: () =>
+      withRequested(
         tracepoint(
           TRACEPOINT.category,
           TRACEPOINT.name,
           target,
-          onRecord(options, attempts, families, readsSocket),
-          {
-            name: STATE,
-          },
+          onRecord(options, attempts, families, readsSocket, requested),
+          { name: STATE },
         ),
-      ],
-      maps: [],
-    }),
+      ),
   };
   const { programs, maps } = programSets[probe]();
   return {
@@ -125,6 +130,7 @@ export function tcpconnlat(options: Options, target: Target) {
     countsUnrouted: countsUnrouted(options),
     remainingAttempts: remainingAttempts(options),
     blindSpots: blindSpots(options, readsSocket),
+    slowsSystemCalls: (requested?.programs.length ?? 0) > 0,
   };
 }
 
@@ -145,15 +151,19 @@ function remainingAttempts({
   return outcome ? 'in-flight' : 'unanswered';
 }
 
-/** What a probe type does not see: refused connects, the cause of failures, and connects without a route. */
-export type BlindSpot = 'refused' | 'errors' | 'unrouted';
+/**
+ * What a probe type does not see: refused connects, the cause of failures, connects without a route, and the
+ * requested destination of connects by io_uring.
+ */
+export type BlindSpot = 'refused' | 'errors' | 'unrouted' | 'io_uring';
 
 /** The blind spots that affect the output under these options. */
-function blindSpots({ probe, outcome }: Options, readsSocket: boolean): readonly BlindSpot[] {
-  if (!outcome) return readsSocket ? [] : ['refused'];
+function blindSpots({ probe, outcome, requested }: Options, readsSocket: boolean): readonly BlindSpot[] {
+  const atFunctions = isFunctionProbe(probe);
   return [
-    ...(readsSocket ? [] : (['errors'] as const)),
-    ...(isFunctionProbe(probe) ? [] : (['unrouted'] as const)),
+    ...(readsSocket ? [] : [outcome ? ('errors' as const) : ('refused' as const)]),
+    ...(outcome && !atFunctions ? ['unrouted' as const] : []),
+    ...(requested && !atFunctions ? ['io_uring' as const] : []),
   ];
 }
 

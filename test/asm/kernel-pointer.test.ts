@@ -173,4 +173,19 @@ test('system calls have six arguments, which only pt_regs has', () => {
   assert.throws(read('task', 0), /^the arguments of a system call are in a pt_regs, and this is a task/);
 });
 
+for (const [architecture, load] of [
+  ['x64', 'r3 += 120'],
+  ['arm64', 'r3 += 280'],
+] as const)
+  test(`the number of a system call is read from pt_regs, without types: ${architecture}`, () => {
+    const at = (struct: string) => () =>
+      textsOf(
+        rawTracepoint('sys_enter', target(architecture), (b) => {
+          b.if(b.kernel(struct, b.arg(0)).systemCallNumber().eq(42), () => b.exit());
+        }).instructions,
+      );
+    assert.ok(at('pt_regs')().includes(load), at('pt_regs')().join('\n'));
+    assert.throws(at('task'), /^the number of a system call is in a pt_regs, and this is a task/);
+  });
+
 test.run();

@@ -26,6 +26,7 @@ test('x64 arguments are in the registers of the calling convention', () => {
   const saved = (name: string) => X64_REGISTERS.indexOf(name) * 8;
   assert.equal(kprobeArguments, ['di', 'si', 'dx', 'cx', 'r8', 'r9'].map(saved));
   assert.equal(systemCallArguments, ['di', 'si', 'dx', 'r10', 'r8', 'r9'].map(saved));
+  assert.equal(architectures.x64.systemCallNumber, { offset: saved('orig_ax'), size: 8 });
   assert.equal([kprobeReturn, instructionPointer, stackPointer], ['ax', 'ip', 'sp'].map(saved));
   assert.equal(syscalls, { bpf: 321, perfEventOpen: 298, seccomp: 317 });
 });
@@ -35,6 +36,8 @@ test('arm64 arguments are in the first eight of 31 registers', () => {
     architectures.arm64;
   assert.equal(kprobeArguments, [0, 8, 16, 24, 32, 40, 48, 56]);
   assert.equal(systemCallArguments, kprobeArguments.slice(0, 6));
+  // After the registers sp, pc, pstate and orig_x0.
+  assert.equal(architectures.arm64.systemCallNumber, { offset: (31 + 4) * 8, size: 4 });
   assert.equal([kprobeReturn, stackPointer, instructionPointer], [0, 31 * 8, 32 * 8]);
   assert.equal(syscalls, { bpf: 280, perfEventOpen: 241, seccomp: 277 });
 });

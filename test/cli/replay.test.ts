@@ -77,6 +77,31 @@ for (const [args, shown] of [
     assert.equal(replay(recording(), ...args), { status: 0, stdout: expected, stderr: '' });
   });
 
+test('--requested shows and selects by the address that was asked for, if it was recorded', () => {
+  const asked = { ...SECOND, requested_addr: 'fd00::10', requested_port: 53 };
+  const fields = [...HEADER.fields, 'requested_addr', 'requested_port'];
+  const path = file('requested', { ...HEADER, fields }, FIRST, asked);
+  const columns = table({ timestamp: false, lport: false, requested: true });
+  const [all, line] = [columns.header(), columns.line(asked)];
+  assert.equal(replay(path, '--requested', '--to', 'fd00::10'), {
+    status: 0,
+    stdout: all + line,
+    stderr: '',
+  });
+  assert.is(replay(path, '--to', 'fd00::10').stdout, table({ timestamp: false, lport: false }).header());
+  assert.is(
+    replay(path, '--json', '--requested', '--port', '53').stdout,
+    jsonLine({ ...asked, time_s: 0 }, fieldsShown({ requested: true })),
+  );
+  const without = replay(recording(), '--requested');
+  assert.match(
+    without.stderr,
+    /was recorded without --requested: it has no requested_addr, requested_port\n/,
+  );
+  const bad = file('bad-requested', { ...HEADER, fields }, { ...asked, requested_addr: '10.96.0.10' });
+  assert.match(replay(bad).stderr, /requested_addr is "10\.96\.0\.10", expected IPv6 address\n/);
+});
+
 test('--json prints the fields that the options ask for', () => {
   for (const [args, shown] of [
     [[], {}],
@@ -198,7 +223,7 @@ const damages: readonly (readonly [string, readonly (string | object)[], string]
   [
     'a first line with too many fields',
     [{ ...HEADER, fields: Array(10_000).fill('x') }],
-    '1: fields has more than 18 items',
+    '1: fields has more than 29 items',
   ],
   [
     'a time beyond the range of clocks',

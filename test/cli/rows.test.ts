@@ -75,6 +75,7 @@ const anyEvent = fc.record({
   numbers: fc.record({ pid: u32, uid: u32, local: u16, remote: u16, retransmits: u32 }),
   v4: fc.record({ remote: ipv4, local: ipv4 }),
   v6: fc.record({ remote: ipv6, local: ipv6 }),
+  requested: fc.record({ address: ipv6, port: u16, family: fc.constantFrom(0, 2, 10) }),
   state: fc.constantFrom(0, 1, 7),
   cause: fc.record({
     error: fc.constantFrom(0, 0, 110, 111, 113, 4095, 2 ** 31 - 1),
@@ -94,6 +95,7 @@ interface Layout {
   readonly source: 'socket' | 'record';
   readonly outcome: 'all' | undefined;
   readonly who: boolean;
+  readonly requested: boolean;
 }
 
 /** The bytes of an event as a program sends them. */
@@ -103,6 +105,7 @@ function bytesOf(schema: ReturnType<typeof eventOf>, of: Layout, event: AnyEvent
     attempt: {
       ...{ startNs, task: { tid: 1, pid: numbers.pid }, comm: '' },
       ...(of.who && { user: { uid: numbers.uid, gid: 0 }, cgroup: 1n }),
+      ...(of.requested && { requested: event.requested }),
     },
     endNs: BigInt.asUintN(64, startNs + BigInt(latencyNs)),
     ...{ latencyNs, ports: { remote: numbers.remote, local: numbers.local }, family },
@@ -119,7 +122,7 @@ function bytesOf(schema: ReturnType<typeof eventOf>, of: Layout, event: AnyEvent
 const anyRun = fc.record({
   events: fc.array(anyEvent, { minLength: 1, maxLength: 12 }),
   layout: fc.record({
-    ...{ v4: fc.boolean(), v6: fc.boolean(), who: fc.boolean() },
+    ...{ v4: fc.boolean(), v6: fc.boolean(), who: fc.boolean(), requested: fc.boolean() },
     source: fc.constantFrom('socket' as const, 'record' as const),
     outcome: fc.constantFrom('all' as const, undefined),
   }),
@@ -137,11 +140,9 @@ function taken(line: LineBuffer): string {
 test('columns and JSON of any events are the same in bytes and as strings', () => {
   fc.assert(
     fc.property(anyRun, ({ events, layout, shown }) => {
-      const options = { ...shown, outcome: layout.outcome, who: layout.who };
-      const schema = eventOf(layout, layout.source, {
-        details: layout.outcome !== undefined,
-        who: layout.who,
-      });
+      const { outcome, who, requested } = layout;
+      const options = { ...shown, outcome, who, requested };
+      const schema = eventOf(layout, layout.source, { details: outcome !== undefined, who, requested });
       const sample = sampleView(schema);
       let where: Caller = {};
       const read = rowReader({

@@ -119,6 +119,8 @@ const OPTIONS: readonly Omit<Options, 'probe'>[] = [
   },
   { who: true },
   { who: true, outcome: 'all' },
+  { requested: true, filter: { to: FILTER.to, port: FILTER.port } },
+  { requested: true, outcome: 'all' },
 ];
 
 /** A listing needs no kernel, so it has the number of a kernel function; the verifier has its name, too. */

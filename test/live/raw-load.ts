@@ -16,6 +16,7 @@ const BTF_LOAD = 18;
 
 export interface RawOptions {
   readonly type?: number;
+  readonly expectedAttachType?: number;
   readonly name?: string;
   readonly maps?: ReadonlyMap<unknown, BpfMap>;
   /** BTF, and for each function its first slot and type id. */
@@ -38,7 +39,15 @@ export function verifierLog(kernel: Kernel, items: readonly Item[], options: Raw
 export function loadRaw(
   { syscalls }: Kernel,
   items: readonly Item[],
-  { type = SOCKET_FILTER, name = 'tsbpf.raw', maps = new Map(), types, lines = [], log }: RawOptions = {},
+  {
+    type = SOCKET_FILTER,
+    expectedAttachType = 0,
+    name = 'tsbpf.raw',
+    maps = new Map(),
+    types,
+    lines = [],
+    log,
+  }: RawOptions = {},
 ): Descriptor | undefined {
   const assembled = assemble(items);
   const bytes = copied(assembled.bytes);
@@ -50,7 +59,8 @@ export function loadRaw(
     .u32(4, bytes.length / 8)
     .pointer(8, bytes)
     .pointer(16, copied(Buffer.from('GPL\0')))
-    .text(48, name);
+    .text(48, name)
+    .u32(68, expectedAttachType);
   if (log) attr.u32(24, 1).u32(28, log.length).pointer(32, log);
   let btf: Descriptor | undefined;
   if (types) {

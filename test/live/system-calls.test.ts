@@ -7,7 +7,7 @@ import type { Builder } from '../../src/asm/builder/builder.ts';
 import { perfEventArray } from '../../src/asm/events.ts';
 import { getCurrentPidTgid } from '../../src/asm/helpers.ts';
 import { kprobe, rawTracepoint, tpBtf } from '../../src/asm/hooks.ts';
-import { struct, u64n } from '../../src/asm/layout.ts';
+import { s64, struct, u64n } from '../../src/asm/layout.ts';
 import type { ProgramSpec } from '../../src/asm/program.ts';
 import { target } from '../../src/asm/target.ts';
 import { kprobesUnsupportedReason } from '../../src/loader/kprobe-events.ts';
@@ -23,7 +23,7 @@ const needsKprobes = needsRoot || (kprobesUnsupportedReason(here)?.message ?? fa
 const [PWRITE64, SYMBOL] =
   process.arch === 'arm64' ? [68, '__arm64_sys_pwrite64'] : [18, '__x64_sys_pwrite64'];
 
-const Write = struct({ fd: u64n, count: u64n, position: u64n });
+const Write = struct({ fd: u64n, count: u64n, position: u64n, number: s64 });
 const events = perfEventArray('events', Write);
 
 /** Sends the arguments of this process's call. */
@@ -36,6 +36,7 @@ function send(b: Builder): void {
   write.fd.set(fd);
   write.count.set(count);
   write.position.set(position);
+  write.number.set(registers.systemCallNumber());
   b.output(events, write);
 }
 
@@ -60,7 +61,7 @@ for (const [where, make, reason] of [
     try {
       writeSync(fd, Buffer.alloc(300), 7, 200, 2 ** 33);
       session.detach();
-      assert.equal(seen, [{ fd, count: 200, position: 2 ** 33 }]);
+      assert.equal(seen, [{ fd, count: 200, position: 2 ** 33, number: BigInt(PWRITE64) }]);
     } finally {
       session.close();
       closeSync(fd);

@@ -53,7 +53,8 @@ const loadedByLab = inGuest && 'lab/programs loads the programs on this kernel';
 
 test.skipIf(cannotRun, 'failed updates of the table are counted by errno', () => {
   const Event = eventOf({ v4: true, v6: false }, 'socket', {});
-  const typed = { sock: false, tcpSock: false, segments: true, task: false, cast: false };
+  const reads = { tcpSock: false, segments: true, task: false, registers: false };
+  const typed = { ...reads, sock: false, cast: false };
   const attempts = attemptsOf({ probe: 'raw_tracepoint' }, Event, connectFilter({}, false), typed);
   const { counters } = attempts;
   withProgram(

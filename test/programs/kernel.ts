@@ -37,9 +37,11 @@ export const At = {
 
 /** The functions that kprobe and fentry attach to. */
 const FUNCTIONS = [...['tcp_v4_connect', 'tcp_v6_connect', 'tcp_set_state', 'tcp_v4_destroy_sock']];
+/** The functions that run cgroup programs before a connect. */
+const PRE_CONNECT = ['tcp_v4_pre_connect', 'tcp_v6_pre_connect'];
 
 /** The helpers and kernel functions that make typed reads possible. */
-const TYPED = ['bpf_skc_to_tcp_sock', 'bpf_get_current_task_btf', 'bpf_rdonly_cast'];
+const TYPED = ['bpf_skc_to_tcp_sock', 'bpf_get_current_task_btf', 'bpf_rdonly_cast', 'bpf_task_pt_regs'];
 
 export interface Variations {
   /** Whether sockets have IPv6 addresses (CONFIG_IPV6). */
@@ -50,7 +52,7 @@ export interface Variations {
   readonly functions?: readonly string[];
   /** Whether the kernel has the tracepoint inet_sock_set_state. */
   readonly tracepoint?: boolean;
-  /** Whether the kernel has helpers for typed pointers (Linux 5.9, 5.11 and 6.2). */
+  /** Whether the kernel has helpers for typed pointers (Linux 5.9, 5.11, 5.15 and 6.2). */
   readonly typed?: boolean;
 }
 
@@ -135,6 +137,7 @@ export function socketBlob({
   for (const name of functions)
     w.func(name, name.endsWith('_connect') ? connects : name === 'tcp_set_state' ? setsState : takesSocket);
   for (const name of typed ? TYPED : []) w.func(name, takesSocket);
+  for (const name of PRE_CONNECT) w.func(name, connects);
   if (tracepoint)
     w.typedef(
       'btf_trace_inet_sock_set_state',

@@ -452,8 +452,9 @@ for (const probe of PROBE_TYPES) {
 
   test(`${probe}: all options together fit into the stack`, () => {
     const every = { who: true, minNs: 1, localPort: true, filter: everyFilter(probe) };
-    for (const outcome of [undefined, 'all', 'failures'] as const)
-      assert.ok(text({ probe, pending: true, outcome, ...every }).length > 0);
+    for (const requested of [false, true])
+      for (const outcome of [undefined, 'all', 'failures'] as const)
+        assert.ok(text({ probe, pending: true, requested, outcome, ...every }).length > 0);
   });
 
   test(`${probe}: with pending, filters by the route remove an attempt once it is known`, () => {
@@ -465,6 +466,54 @@ for (const probe of PROBE_TYPES) {
       assert.is(tcpconnlat({ probe, pending: true, ...options }, x64).remainingAttempts, 'in-flight');
   });
 }
+
+// --- the requested destination -------------------------------------------------------------------
+
+for (const probe of PROBE_TYPES) {
+  const onFunctions = FUNCTION_PROBES.includes(probe);
+  const names = (options: Partial<Options> = {}, on = x64) =>
+    tcpconnlat({ probe, ...options }, on).programs.map(({ name }) => name);
+
+  test(`${probe}: requested adds 24 bytes to an event, and changes nothing if it is off`, () => {
+    const size = (requested: boolean) => layoutOf(tcpconnlat({ probe, requested }, x64).events.event).size;
+    assert.is(size(true) - size(false), 24);
+    assert.equal(text({ probe, requested: false }), text({ probe }));
+  });
+
+  test(`${probe}: requested adds programs before those that take what they store`, () => {
+    const before = names();
+    const added = onFunctions
+      ? ['tcp_v4_denied', 'tcp_v4_request', 'tcp_v6_denied', 'tcp_v6_request']
+      : probe === 'tp_btf'
+        ? []
+        : ['sys_enter'];
+    const first = onFunctions ? 2 : 0;
+    assert.equal(names({ requested: true }), [...before.slice(0, first), ...added, ...before.slice(first)]);
+    const { slowsSystemCalls, blindSpots } = tcpconnlat({ probe, requested: true }, x64);
+    assert.is(slowsSystemCalls, added.includes('sys_enter'));
+    assert.is(blindSpots.includes('io_uring'), !onFunctions);
+  });
+
+  test(`${probe}: requested adds programs for the traced families only`, () => {
+    if (!onFunctions) return;
+    const added = (family: 4 | 6) =>
+      names({ requested: true, family }).filter((name) => /denied|request/.test(name));
+    assert.equal(added(4), ['tcp_v4_denied', 'tcp_v4_request']);
+    assert.equal(added(6), ['tcp_v6_denied', 'tcp_v6_request']);
+  });
+}
+
+test('tp_btf: before Linux 5.15 the registers come from sys_enter', () => {
+  const { programs, slowsSystemCalls } = tcpconnlat(
+    { probe: 'tp_btf', requested: true },
+    target('x64', socketTypes({ typed: false })),
+  );
+  assert.equal([programs[0]?.name, slowsSystemCalls], ['sys_enter', true]);
+});
+
+test('trace_event: the requested destination needs no BTF', () => {
+  assert.ok(text({ probe: 'trace_event', requested: true }, byRecord).length > 0);
+});
 
 // --- failures that are not shown -----------------------------------------------------------------
 
@@ -529,6 +578,10 @@ test('on functions, an IPv4 connect with an existing attempt checks for a mapped
 // --- listings ------------------------------------------------------------------------------------
 
 const EVERYTHING = { filter: { pid: { only: [[4242, 4242]] } }, minNs: 1_500_000, localPort: true } as const;
+const TO_AND_NOT: Filter['to'] = {
+  only: [{ address: Uint8Array.of(10, 0, 0, 0), prefix: 8 }],
+  not: [{ address: Uint8Array.of(10, 1, 0, 0), prefix: 16 }],
+};
 const listings: [string, Options][] = [
   ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}.txt`, { probe }]),
   ...PROBE_TYPES.map((probe): [string, Options] => [
@@ -538,6 +591,11 @@ const listings: [string, Options][] = [
   ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-outcome.txt`, { probe, ...OPTIONS.outcome }]),
   ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-who.txt`, { probe, who: true }]),
   ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-pending.txt`, { probe, pending: true }]),
+  ...PROBE_TYPES.map((probe): [string, Options] => [`${probe}-requested.txt`, { probe, requested: true }]),
+  ...(['kprobe', 'tp_btf'] as const).map((probe): [string, Options] => [
+    `${probe}-requested-filters.txt`,
+    { probe, requested: true, outcome: 'all', filter: { to: TO_AND_NOT, port: { only: [[53, 53]] } } },
+  ]),
 ];
 /** Every filter that a probe type supports, some as inclusions and some as exclusions. */
 function everyFilter(probe: ProbeType): Filter {

@@ -6,7 +6,7 @@
 import { type Member, NoSuchFieldError, type PointedStruct, type StructRef } from '../btf.ts';
 import * as insn from '../constructors.ts';
 import { probeReadKernel } from '../helpers.ts';
-import { type Layout, layoutOf, u64 } from '../layout.ts';
+import { type Layout, layoutOf, s32, s64, u64 } from '../layout.ts';
 import { r0, r1, r2, r3, r10 } from '../registers.ts';
 import { field, kernelTypes, type Target } from '../target.ts';
 import type { Machine } from './machine.ts';
@@ -160,8 +160,7 @@ export class KernelPointer {
    */
   systemCallArguments<A extends Record<string, number>>(wanted: A): { readonly [K in keyof A]: Place } {
     return this.#machine.statement(this.systemCallArguments, () => {
-      if (this.struct !== 'pt_regs')
-        throw new TypeError(`the arguments of a system call are in a pt_regs, and this is a ${this.struct}`);
+      this.#requireRegisters('the arguments of a system call are');
       const { systemCallArguments } = this.#target.architecture;
       const parts = Object.entries(wanted).map(([name, n]) => {
         const offset = systemCallArguments[n];
@@ -173,6 +172,26 @@ export class KernelPointer {
       });
       return this.#read(parts) as { [K in keyof A]: Place };
     });
+  }
+
+  /**
+   * The number of the system call, of the `pt_regs` that `systemCallArguments` describes, or of those that
+   * `taskPtRegs` returns. It is read as `fields` reads, and needs no types. It is negative, or of no meaning,
+   * if the task is in no system call.
+   *
+   * Throws if this is no `pt_regs`.
+   */
+  systemCallNumber(): Place {
+    return this.#machine.statement(this.systemCallNumber, () => {
+      this.#requireRegisters('the number of a system call is');
+      const { offset, size } = this.#target.architecture.systemCallNumber;
+      const { number } = this.#read([{ name: 'number', offset, layout: layoutOf(size === 8 ? s64 : s32) }]);
+      return number as Place;
+    });
+  }
+
+  #requireRegisters(what: string): void {
+    if (this.struct !== 'pt_regs') throw new TypeError(`${what} in a pt_regs, and this is a ${this.struct}`);
   }
 
   /** The places of parts, by their names. */

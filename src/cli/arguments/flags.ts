@@ -50,6 +50,7 @@ export interface Flags {
   wall?: true;
   lport?: true;
   who?: true;
+  requested?: true;
   resolve?: true;
   json?: true;
   quiet?: true;

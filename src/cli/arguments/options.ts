@@ -92,6 +92,7 @@ export function commandLine(version: string): Command {
     .option(...SWITCHES.wall)
     .option(...SWITCHES.lport)
     .option(...SWITCHES.who)
+    .option(...SWITCHES.requested)
     .option(...SWITCHES.resolve)
     .option(...SWITCHES.json)
     .option(...SWITCHES.quiet);

@@ -23,6 +23,8 @@ export interface Options {
   readonly filter: FilterOptions;
   readonly wall: boolean;
   readonly who: boolean;
+  /** Show the address that the program asked for; `--to` and `--port` apply to it, too. */
+  readonly requested: boolean;
   readonly resolve: boolean;
   /** The path of the recording to write. */
   readonly record?: string;
@@ -68,6 +70,7 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     filter: filterFrom(flags),
     wall: flags.wall ?? false,
     who: flags.who ?? false,
+    requested: flags.requested ?? false,
     resolve: flags.resolve ?? false,
     record: flags.record,
     family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,

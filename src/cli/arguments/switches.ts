@@ -21,6 +21,7 @@ export const SWITCHES = {
   wall: ['--wall', 'add the time of day (UTC, with microseconds)'],
   lport: ['-L, --lport', 'add the local port'],
   who: ['--who', 'add user, parent, unit or pod, and executable'],
+  requested: ['--requested', 'add the address that the program asked for'],
   resolve: ['--resolve', 'add the names of the remote address and port'],
   json: ['--json', 'print one JSON object per line'],
   quiet: ['-q, --quiet', 'print no summary at the end'],

@@ -1,7 +1,7 @@
 /**
  * Records as columns, in the format of bcc's tcpconnlat.
  */
-import { writeAddress } from '../address.ts';
+import { formatAddress, writeAddress } from '../address.ts';
 import { encodedObjects, encodedTexts, type LineBuffer } from '../line-buffer.ts';
 import type { Caller } from '../record/caller.ts';
 import type { ConnectRecord, ConnectRow, FieldOption } from '../record.ts';
@@ -123,6 +123,18 @@ const PARENT = ofCaller({ title: 'PARENT', width: COMM_WIDTH }, ({ parent = NONE
 const WORKLOAD = ofCaller({ title: 'WORKLOAD', width: 20, grows: true }, workload);
 /** The last column, because paths are long. */
 const EXE = ofCaller({ title: 'EXE', width: 0 }, ({ exe = NONE }) => exe);
+/** In the form of DESTINATION. */
+const REQUESTED: Column = {
+  title: 'REQUESTED',
+  width: 21,
+  text: ({ ip, requested_addr, requested_port }) =>
+    requested_addr === undefined ? NONE : endpoint(ip, requested_addr, requested_port),
+  write: (line, { ip, requested, requestedPort }) =>
+    requested === undefined
+      ? line.ascii(NONE)
+      : line.ascii(endpoint(ip, formatAddress(requested), requestedPort)),
+  grows: true,
+};
 /** Names are looked up for records; a row has none. */
 const DESTINATION: Column = {
   title: 'DESTINATION',
@@ -148,8 +160,8 @@ export interface ColumnOptions extends Partial<Record<FieldOption, unknown>> {
 }
 
 /**
- * The table with the columns that the options ask for. `outcome`, `who` and `resolve` add columns at the end,
- * so the others keep their position.
+ * The table with the columns that the options ask for. `outcome`, `requested`, `who` and `resolve` add
+ * columns at the end, so the others keep their position.
  */
 export function table(options: ColumnOptions): Table {
   const columns = [
@@ -164,6 +176,7 @@ export function table(options: ColumnOptions): Table {
     DPORT,
     LAT,
     ...(options.outcome ? [RETR, RESULT] : []),
+    ...(options.requested ? [REQUESTED] : []),
     ...(options.who ? [UID, PARENT, WORKLOAD] : []),
     ...(options.resolve ? [DESTINATION] : []),
     ...(options.who ? [EXE] : []),
@@ -232,5 +245,9 @@ function workload(caller: Caller): string {
  */
 function destination({ host, service, ip, daddr, dport }: ConnectRecord): string {
   if (host === undefined && service === undefined) return NONE;
-  return `${host ?? (ip === 6 ? `[${daddr}]` : daddr)}:${service ?? dport}`;
+  return host === undefined ? endpoint(ip, daddr, service ?? dport) : `${host}:${service ?? dport}`;
+}
+
+function endpoint(ip: 4 | 6, address: string, port: string | number | undefined): string {
+  return `${ip === 6 ? `[${address}]` : address}:${port}`;
 }

@@ -137,10 +137,10 @@ export class RecordingReader {
   }
 
   /** Checks addresses: the pattern of the schema also matches some texts that are not addresses. */
-  #wrongAddress({ ip, saddr, daddr }: ConnectRecord): string | undefined {
+  #wrongAddress({ ip, saddr, daddr, requested_addr }: ConnectRecord): string | undefined {
     const bytes = ip === 4 ? 4 : 16;
-    for (const [name, address] of Object.entries({ saddr, daddr }))
-      if (parseAddress(address)?.length !== bytes)
+    for (const [name, address] of Object.entries({ saddr, daddr, requested_addr }))
+      if (address !== undefined && parseAddress(address)?.length !== bytes)
         return `${name} is ${excerpt(address)}, expected IPv${ip} address`;
     return undefined;
   }

@@ -1,7 +1,7 @@
 /**
  * Selects records of a recording by the options, as the programs in the kernel select connects.
  */
-import { includesAddress } from '../../programs/networks.ts';
+import { excludesAddress, includesAddress } from '../../programs/networks.ts';
 import type { Criterion, Range, Result } from '../../programs/tcpconnlat.ts';
 import { parseAddress } from '../address.ts';
 import type { FilterOptions, Options } from '../arguments.ts';
@@ -9,11 +9,17 @@ import { isSelectedCaller } from '../caller-filter.ts';
 import type { ConnectRecord } from '../record.ts';
 import { threadName } from '../thread-name.ts';
 
+/** The destination of a connect. */
+type Destination = Pick<ConnectRecord, 'daddr' | 'dport'>;
+
 /** Whether the options select a record. */
-export function isSelected({ filter, family, minNs = 0, outcome }: Options, record: ConnectRecord): boolean {
+export function isSelected(
+  { filter, family, minNs = 0, outcome, requested }: Options,
+  record: ConnectRecord,
+): boolean {
   return (
     hasOutcome(outcome, record.result) &&
-    matches(filter, record) &&
+    matches(filter, record, requested) &&
     (family === undefined || record.ip === family) &&
     Math.round(record.lat_ms * 1e6) >= minNs
   );
@@ -39,18 +45,45 @@ function hasOutcome(wanted: Options['outcome'], result: string | undefined): boo
 }
 
 /**
- * Whether a record matches the filter. Records do not contain the cgroup and the network namespace, so these
- * criteria are ignored.
+ * Whether a record matches the filter, with `requested` by both of its destinations. Records do not contain
+ * the cgroup and the network namespace, so these criteria are ignored.
  */
-export function matches(filter: FilterOptions, record: ConnectRecord): boolean {
+export function matches(filter: FilterOptions, record: ConnectRecord, requested = false): boolean {
+  const destinations = requested ? destinationsOf(record) : [record];
   return (
     inRanges(filter.pid, record.pid) &&
-    inRanges(filter.port, record.dport) &&
+    eitherPort(filter.port, destinations) &&
     inRanges(filter.uid, record.uid) &&
     hasName(filter.comm, threadName(record.comm)) &&
-    inNetworks(filter.to, record.daddr) &&
+    eitherAddress(filter.to, destinations) &&
     inNetworks(filter.from, record.saddr) &&
     isSelectedCaller(filter, record)
+  );
+}
+
+/** The destination of the socket, and the one that the program asked for, if it is known. */
+function destinationsOf(record: ConnectRecord): readonly Destination[] {
+  const { requested_addr: daddr, requested_port: dport } = record;
+  return daddr === undefined || dport === undefined ? [record] : [record, { daddr, dport }];
+}
+
+/** Whether a criterion includes a port of the destinations, and does not exclude the other. */
+function eitherPort(criterion: FilterOptions['port'], destinations: readonly Destination[]): boolean {
+  const excluded = criterion?.not && { not: criterion.not };
+  return (
+    destinations.some(({ dport }) => inRanges(criterion, dport)) &&
+    destinations.every(({ dport }) => inRanges(excluded, dport))
+  );
+}
+
+/** Whether a criterion includes an address of the destinations, and does not exclude the other. */
+function eitherAddress(criterion: FilterOptions['to'], destinations: readonly Destination[]): boolean {
+  return (
+    destinations.some(({ daddr }) => inNetworks(criterion, daddr)) &&
+    !destinations.some(({ daddr }) => {
+      const address = parseAddress(daddr);
+      return criterion && address && excludesAddress(criterion, address);
+    })
   );
 }
 

@@ -39,6 +39,10 @@ const FEATURES: readonly Feature[] = [
     flags: ({ filter }) => [filter.netns && '--netns'],
   },
   {
+    tool: { requested: true },
+    flags: ({ requested }) => [requested && '--requested'],
+  },
+  {
     tool: { localPort: true },
     flags: ({ lport, json, record }) => [
       lport && '--lport',

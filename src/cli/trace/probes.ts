@@ -146,7 +146,7 @@ function programsFor(
   kernel: Kernel,
   target: Target,
 ): Programs {
-  const { family, minNs, lport, json, outcome, record, maxConnects: maxAttempts } = options;
+  const { family, minNs, lport, json, outcome, requested, record, maxConnects: maxAttempts } = options;
   const who = readsCallers(options);
   const error = probe === 'kprobe' ? noKprobesReason(options, kernel) : undefined;
   if (error) throw error;
@@ -155,7 +155,7 @@ function programsFor(
   return withBtfFile(options.btf, () =>
     tcpconnlat(
       {
-        ...{ probe, filter, family, minNs, outcome, who, maxAttempts },
+        ...{ probe, filter, family, minNs, outcome, who, requested, maxAttempts },
         localPort: lport || json || record !== undefined,
       },
       { ...target, formats },
@@ -216,7 +216,16 @@ const BLIND_SPOTS: Record<BlindSpot, readonly [warning: string, remedy: string, 
     'use --probe kprobe, if the kernel has kprobes',
     NONE_UNDER_LOCKDOWN,
   ],
+  io_uring: [
+    'the address that a program asked for is not known for connects by io_uring with this probe',
+    'use --probe kprobe, if the kernel has kprobes',
+    'use --probe fentry (Linux 6.2), which kernel lockdown (confidentiality) allows',
+  ],
 };
+
+/** The warning if the programs include one at sys_enter. */
+export const SLOWS_SYSTEM_CALLS =
+  '--requested slows every system call of this machine down with this probe; use --probe kprobe, fentry or tp_btf (Linux 5.15) if the kernel has them';
 
 /** A warning of one line, with a remedy. */
 export function describeBlindSpot(spot: BlindSpot, kernel: Kernel): string {

@@ -34,6 +34,7 @@ import {
   type Families,
   PF_EXITING,
   type Process,
+  type Requested,
   TCP_ESTABLISHED,
   TCP_SYN_RECV,
   TCP_SYN_SENT,
@@ -64,6 +65,11 @@ export interface Options {
   readonly localPort?: boolean;
   /** Whether events contain the user and the cgroup of the caller. */
   readonly who?: boolean;
+  /**
+   * Whether events contain the address and port that the program asked for, which a cgroup program may have
+   * rewritten. The filters `to` and `port` then apply to both destinations.
+   */
+  readonly requested?: boolean;
   /**
    * Send an event when a connect ends, answered or not, with the details of its end: for all connects, or
    * only for failed connects. Default: send an event only for answered connects, without details.
@@ -120,6 +126,8 @@ export interface TypedReads {
   readonly task: boolean;
   /** The address families of `struct sockaddr`, through bpf_rdonly_cast (Linux 6.2). */
   readonly cast: boolean;
+  /** The registers of a system call, through bpf_task_pt_regs (Linux 5.15). */
+  readonly registers: boolean;
 }
 
 /** The typed reads of a probe type on the target's kernel, whose types include its helpers. */
@@ -133,6 +141,7 @@ export function typedReads({ probe }: Options, { kernel }: Target): TypedReads {
     segments: tcpSock || !isTyped,
     task: has('bpf_get_current_task_btf'),
     cast: has('bpf_rdonly_cast'),
+    registers: has('bpf_task_pt_regs'),
   };
 }
 
@@ -182,12 +191,22 @@ export function hasDetails({ outcome, pending }: Options): boolean {
   return outcome !== undefined || pending === true;
 }
 
+/** Statements of the probe that `begin` includes. */
+interface BeginOptions {
+  /** Runs if the socket still has an older attempt. */
+  readonly again?: () => void;
+  /** Writes the endpoints, if the table has them and they are known. */
+  readonly fill?: FillEndpoints;
+  /** Reads the requested destination, for the option `requested`. */
+  readonly readRequested?: (requested: Memory<typeof Requested>) => void;
+}
+
 /** The maps of the tool, and the statements that begin and end an attempt. */
 export type Attempts = ReturnType<typeof attemptsOf>;
 
 /** Without `outcome`, the programs count connects that fail and are not sent. */
 export function attemptsOf(
-  { minNs, who, outcome, pending = false, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Options,
+  { minNs, who, requested, outcome, pending = false, maxAttempts = DEFAULT_MAX_ATTEMPTS }: Options,
   Event: StructSchema<EventFields>,
   filter: ConnectFilter,
   typed: TypedReads,
@@ -208,21 +227,21 @@ export function attemptsOf(
 
     /**
      * Adds an attempt of the current task to connect `socket`, if the filter matches. `endpoints` reads what
-     * is known already. `again` runs if the socket still has an older attempt. `fill` writes the endpoints,
-     * if the table has them and they are known.
+     * is known already.
      */
     begin(
       b: Builder,
       socket: Place,
       endpoints: () => Endpoints,
-      { again, fill = clearEndpoints }: { readonly again?: () => void; readonly fill?: FillEndpoints } = {},
+      { again, fill = clearEndpoints, readRequested }: BeginOptions = {},
     ): void {
       const attempt = b.stack(Entry);
+      readRequested?.(attempt.requested);
       const task = b.call(getCurrentPidTgid);
       attempt.task.set(task);
       filter.process(b, task);
       filter.user(b);
-      filter.endpoints(b, endpoints());
+      filter.endpoints(b, { ...endpoints(), ...(requested && { requested: attempt.requested }) });
       filter.cgroup(b);
       const hasName = filter.name(b, attempt.comm);
       attempt.startNs.set(b.call(ktimeGetNs));

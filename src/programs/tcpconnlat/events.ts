@@ -38,9 +38,13 @@ export const Process = struct({
   execs: u64,
 });
 const PROCESS = { process: Process };
-/** `WHO` and `PROCESS` are present if the options ask for them. */
+/** The address and port in the call of connect, an IPv4 address as IPv4-mapped; family 0 if not known. */
+export const Requested = struct({ address: bytes(16), port: u32, family: u32 });
+const REQUESTED = { requested: Requested };
+/** Present if the options ask for them. */
+type OfCaller = typeof WHO & typeof PROCESS & typeof REQUESTED;
 type Attempt = typeof ATTEMPT & {
-  [K in keyof (typeof WHO & typeof PROCESS)]: TOptional<(typeof WHO & typeof PROCESS)[K]>;
+  [K in keyof OfCaller]: TOptional<OfCaller[K]>;
 };
 
 /** The number of counters of failed updates: one per errno below it, except that 0 counts all others. */
@@ -141,17 +145,27 @@ export interface Families {
  */
 export type Source = 'socket' | 'record' | 'both';
 
+/** The options that add fields to events. */
+interface EventOptions {
+  /** Whether events have `ended` and `cause`. */
+  readonly details?: boolean;
+  readonly who?: boolean | undefined;
+  readonly process?: boolean;
+  readonly requested?: boolean | undefined;
+}
+
 /** The schema of the events, with the fields that the options ask for and that the programs can read. */
 export function eventOf(
   { v4, v6 }: Families,
   source: Source,
-  {
-    details = false,
-    who = false,
-    process = false,
-  }: { readonly details?: boolean; readonly who?: boolean | undefined; readonly process?: boolean },
+  { details = false, who = false, process = false, requested = false }: EventOptions,
 ): StructSchema<EventFields> {
-  const attempt = struct({ ...ATTEMPT, ...(who && WHO), ...(process && PROCESS) } as Attempt);
+  const attempt = struct({
+    ...ATTEMPT,
+    ...(who && WHO),
+    ...(process && PROCESS),
+    ...(requested && REQUESTED),
+  } as Attempt);
   return struct({
     ...base(attempt),
     ...endpoints(source === 'socket' ? u16be : u16),
@@ -252,6 +266,9 @@ export const TCP_CLOSE = 7;
 const SS_UNCONNECTED = 1;
 /** include/linux/sched.h: the task is exiting. */
 export const PF_EXITING = 4;
+/** The task is a worker of io_uring, or a thread of the kernel. */
+export const PF_IO_WORKER = 0x10;
+export const PF_KTHREAD = 0x20_0000;
 /** The signal that ended a task, as part of its exit_code (man 2 wait, WTERMSIG). */
 const EXIT_SIGNAL = 0x7f;
 /** include/uapi/asm-generic/errno-base.h */

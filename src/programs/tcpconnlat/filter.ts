@@ -3,12 +3,14 @@
  * value in question is known. A criterion that is absent adds no instruction.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
+import type { Memory } from '../../asm/builder/memory.ts';
 import type { Place } from '../../asm/builder/place.ts';
 import type { Value } from '../../asm/builder/value.ts';
 import { currentTaskUnderCgroup, getCurrentComm, getCurrentUidGid } from '../../asm/helpers.ts';
 import { bytes, chars, encodeValue, struct, u32, u32be, u64, valueDecoder } from '../../asm/layout.ts';
 import { cgroupArray, lpmTrie, type MapSpec } from '../../asm/map.ts';
 import { type Criterion, entriesFor, type Network, NetworkKey, Verdict } from '../networks.ts';
+import type { Requested } from './events.ts';
 
 /** The criteria for connects. A connect has to match all of them. */
 export interface Filter {
@@ -52,6 +54,8 @@ export interface Endpoints {
   readonly local?: () => Place | undefined;
   /** The inode number of the network namespace. */
   readonly netns?: () => Value;
+  /** The destination that the program asked for, if it is read. `port` and `to` also apply to it. */
+  readonly requested?: Memory<typeof Requested>;
 }
 
 /** A jump out of the program or block: `b.exit()`, or the callback of `b.block`. */
@@ -107,10 +111,20 @@ export function connectFilter(filter: Filter, unspecifiedIsLoopback: boolean) {
     },
 
     /** Checks every endpoint that is known. */
-    endpoints(b: Builder, { port, remote, local, netns }: Endpoints, reject: Jump = () => b.exit()): void {
-      if (ports && port) matchRanges(b, port(), ports, reject);
+    endpoints(
+      b: Builder,
+      { port, remote, local, netns, requested }: Endpoints,
+      reject: Jump = () => b.exit(),
+    ): void {
+      if (ports && port) {
+        if (requested) matchEitherPort(b, requested, port, ports, reject);
+        else matchRanges(b, port(), ports, reject);
+      }
       if (namespaces && netns) matchRanges(b, netns(), namespaces, reject);
-      if (to) matchNetworks(b, remote?.(), to, reject);
+      if (to) {
+        if (requested) matchEitherNetwork(b, requested, remote?.(), to, reject);
+        else matchNetworks(b, remote?.(), to, reject);
+      }
       if (from) matchNetworks(b, local?.(), from, reject);
     },
   };
@@ -122,13 +136,20 @@ interface Ranges {
   readonly ranges: readonly Range[];
   /** Whether the ranges are included or excluded. */
   readonly include: boolean;
+  /** The excluded ranges. If others are included, `ranges` lacks them. */
+  readonly excluded: readonly Range[];
 }
 
 /**
  * Compares with each range in turn. The ranges ascend, so a number below one range is below all
  * that follow.
  */
-function matchRanges(b: Builder, number: Value, { ranges, include }: Ranges, reject: Jump): void {
+function matchRanges(
+  b: Builder,
+  number: Value,
+  { ranges, include }: Omit<Ranges, 'excluded'>,
+  reject: Jump,
+): void {
   const compare = ([first, last]: Range, below: Jump, within: Jump) => {
     if (first === last) return b.if(number.eq(first), within);
     b.if(number.lt(first), below);
@@ -149,6 +170,38 @@ function matchRanges(b: Builder, number: Value, { ranges, include }: Ranges, rej
     b.block((accept) => {
       for (const range of ranges) compare(range, accept, reject);
     });
+}
+
+/** The destination that the program asked for. */
+type RequestedMemory = Memory<typeof Requested>;
+
+/** Accepts if neither port is excluded, and one of them is included. */
+function matchEitherPort(
+  b: Builder,
+  requested: RequestedMemory,
+  port: () => Value,
+  ports: Ranges,
+  reject: Jump,
+): void {
+  if (ports.excluded.length > 0) {
+    const excluded = { ranges: ports.excluded, include: false };
+    ifKnown(b, requested, () => matchRanges(b, requested.port.get(), excluded, reject));
+    matchRanges(b, port(), excluded, reject);
+  }
+  if (!ports.include) return;
+  b.block((accept) => {
+    ifKnown(b, requested, () =>
+      b.block((next) => {
+        matchRanges(b, requested.port.get(), ports, next);
+        accept();
+      }),
+    );
+    matchRanges(b, port(), ports, reject);
+  });
+}
+
+function ifKnown(b: Builder, requested: RequestedMemory, then: () => void): void {
+  b.if(requested.family.ne(0), then);
 }
 
 interface Names {
@@ -220,19 +273,10 @@ interface Trie {
 /** `NetworkKey` with an IPv4-mapped address. */
 const MappedKey = struct({ prefixLength: u32, zeros: bytes(8), ones: u32be, address: bytes(4) });
 
-/** Looks up the verdict of the longest prefix that matches an address. */
+/** Rejects by the verdict of the longest prefix that matches an address. */
 function matchNetworks(b: Builder, address: Place | undefined, trie: Trie, reject: Jump): void {
   if (!address) return;
-  const key = b.stack(NetworkKey);
-  key.prefixLength.set(128);
-  if (address.size === key.address.size) key.address.set(address);
-  else {
-    const mapped = b.as(key, MappedKey);
-    mapped.zeros.set(0);
-    mapped.ones.set(0xffff);
-    mapped.address.set(address);
-  }
-  b.lookup(trie.map, key, {
+  lookUpVerdict(b, address, trie, {
     found(verdict) {
       if (trie.verdicts.size > 1) b.if(verdict.eq(0), reject);
       else if (trie.verdicts.has(0)) reject();
@@ -243,6 +287,55 @@ function matchNetworks(b: Builder, address: Place | undefined, trie: Trie, rejec
   });
 }
 
+/** Accepts if neither address is excluded, and one of them is included. */
+function matchEitherNetwork(
+  b: Builder,
+  requested: RequestedMemory,
+  remote: Place | undefined,
+  trie: Trie,
+  reject: Jump,
+): void {
+  if (!remote) return;
+  /** Calls `then` if the longest prefix that matches one of both addresses has the verdict `wanted`. */
+  const ifEither = (wanted: number, then: Jump) => {
+    if (!trie.verdicts.has(wanted)) return;
+    const look = (address: Place) =>
+      lookUpVerdict(b, address, trie, {
+        found(verdict) {
+          if (trie.verdicts.size > 1) b.if(verdict.eq(wanted), then);
+          else then();
+        },
+      });
+    ifKnown(b, requested, () => look(requested.address));
+    look(remote);
+  };
+  ifEither(0, reject);
+  if (trie.default) return;
+  b.block((accept) => {
+    ifEither(1, accept);
+    reject();
+  });
+}
+
+/** Looks up the verdict of the longest prefix that matches an address. */
+function lookUpVerdict(
+  b: Builder,
+  address: Place,
+  { map }: Trie,
+  arms: { found: (verdict: Place) => void; missing?: () => void },
+): void {
+  const key = b.stack(NetworkKey);
+  key.prefixLength.set(128);
+  if (address.size === key.address.size) key.address.set(address);
+  else {
+    const mapped = b.as(key, MappedKey);
+    mapped.zeros.set(0);
+    mapped.ones.set(0xffff);
+    mapped.address.set(address);
+  }
+  b.lookup(map, key, arms);
+}
+
 // --- criteria ------------------------------------------------------------------------------------
 
 function rangesOf(name: string, criterion: Criterion<Range> | undefined): Ranges | undefined {
@@ -251,7 +344,7 @@ function rangesOf(name: string, criterion: Criterion<Range> | undefined): Ranges
   const ranges = only ? without(only, not) : merged(not);
   if (ranges.length === 0) throw matchesNothing(name);
   checkSize(name, ranges, MAX_COMPARED);
-  return { ranges, include: only !== undefined };
+  return { ranges, include: only !== undefined, excluded: merged(not) };
 }
 
 function namesOf(name: string, criterion: Criterion<string> | undefined): Names | undefined {

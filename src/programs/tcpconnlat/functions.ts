@@ -26,6 +26,7 @@ import {
 } from './attempts.ts';
 import { AF_INET, type Families, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_SYN_SENT } from './events.ts';
 import type { ConnectFilter, Endpoints } from './filter.ts';
+import { destinationIn, type RequestedAtFunctions, requestedAtFunctions } from './requested.ts';
 
 type FunctionProbe = 'kprobe' | 'fentry';
 
@@ -41,16 +42,18 @@ export function functionPrograms(
   target: Target,
 ): ProgramSet {
   const at = { kprobe, fentry }[probe];
+  const requested = requestedAtFunctions(probe, options, attempts, families, target);
   const { programs, maps } = options.outcome
-    ? callPrograms(probe, attempts, families, target)
-    : { programs: connectPrograms(probe, options, attempts, families, target), maps: [] };
+    ? callPrograms(probe, attempts, families, target, requested)
+    : { programs: connectPrograms(probe, options, attempts, families, target, requested), maps: [] };
   return {
     programs: [
       at('tcp_v4_destroy_sock', target, destroyBody(options, attempts, families), { name: 'tcp_destroy' }),
       at('tcp_set_state', target, stateBody(options, attempts, families)),
+      ...(requested?.programs ?? []),
       ...programs,
     ],
-    maps,
+    maps: [...maps, ...(requested?.maps ?? [])],
   };
 }
 
@@ -123,17 +126,18 @@ function connectPrograms(
   attempts: Attempts,
   families: Families,
   target: Target,
+  requested: RequestedAtFunctions | undefined,
 ): readonly ProgramSpec[] {
   const at = { kprobe, fentry }[probe];
   const onConnect = (family: 4 | 6) => (b: Builder) => {
-    if (!countsUnrouted(options)) {
-      attempts.begin(b, b.stack(u64, b.arg(0)), connectArguments(b, family, attempts.filter));
-      return;
-    }
-    const sk = b.kernel('sock', b.keep(b.arg(0)));
+    const sk = countsUnrouted(options) ? b.kernel('sock', b.keep(b.arg(0))) : undefined;
+    const socket = b.stack(u64, sk ? sk.value : b.arg(0));
+    const endpoints = connectArguments(b, family, attempts.filter);
+    const readRequested = requested?.reader(b, family, socket);
+    if (requested) exitIfMapped(b, family);
     // tcp_v6_connect calls tcp_v4_connect for a mapped address: both calls belong to one attempt.
-    const again = () => countFailure(b, attempts, sk, family === 4 ? AF_INET : undefined);
-    attempts.begin(b, b.stack(u64, sk.value), connectArguments(b, family, attempts.filter), { again });
+    const again = sk && (() => countFailure(b, attempts, sk, family === 4 ? AF_INET : undefined));
+    attempts.begin(b, socket, endpoints, { again, readRequested });
   };
   return [
     ...(families.v4 ? [at('tcp_v4_connect', target, onConnect(4))] : []),
@@ -207,6 +211,7 @@ function callPrograms(
   attempts: Attempts,
   families: Families,
   target: Target,
+  requested: RequestedAtFunctions | undefined,
 ): ProgramSet {
   const calls = hash('calls', { key: u64, value: Call, maxEntries: MAX_CALLS });
 
@@ -218,8 +223,9 @@ function callPrograms(
       call.address.set(b.arg(1));
       call.family.set(family);
       const endpoints = connectArguments(b, family, attempts.filter);
+      const readRequested = requested?.reader(b, family, call.socket);
       exitIfMapped(b, family);
-      attempts.begin(b, call.socket, endpoints);
+      attempts.begin(b, call.socket, endpoints, { readRequested });
       attempts.insert(b, calls, b.call(getCurrentPidTgid), call);
     },
     exit: (b) => {
@@ -237,7 +243,9 @@ function callPrograms(
     entry: (b) => {
       const endpoints = connectArguments(b, family, attempts.filter);
       exitIfMapped(b, family);
-      attempts.begin(b, b.stack(u64, b.arg(0)), endpoints);
+      const socket = b.stack(u64, b.arg(0));
+      const readRequested = requested?.reader(b, family, socket);
+      attempts.begin(b, socket, endpoints, { readRequested });
     },
     exit: (b) => {
       exitIfMapped(b, family);
@@ -298,12 +306,7 @@ function endFailedCall(
     // The socket does not contain the destination: take it from the argument of the call.
     const ports = b.stack(Ports);
     ports.set(sock.ports);
-    const typed = { typed: attempts.typed.cast };
-    const sockaddr = b.kernel('sockaddr', address);
-    const destination =
-      family === 4
-        ? sockaddr.cast('sockaddr_in', typed).fields({ port: 'sin_port', address: 'sin_addr' })
-        : sockaddr.cast('sockaddr_in6', typed).fields({ port: 'sin6_port', address: 'sin6_addr' });
+    const destination = destinationIn(b.kernel('sockaddr', address), family, attempts.typed);
     ports.remote.set(destination.port);
     event.ports.set(ports);
     (family === 4 ? event.v4 : event.v6).remote.set(destination.address);

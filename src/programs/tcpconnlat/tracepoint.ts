@@ -21,12 +21,18 @@ import {
 } from './attempts.ts';
 import { type Families, IPPROTO_TCP, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT } from './events.ts';
 import type { Endpoints } from './filter.ts';
+import type { RequestedInCall } from './requested.ts';
 
 /** The tracepoint. The programs of `trace_event` need the format of its record in the target. */
 export const TRACEPOINT = { category: 'sock', name: 'inet_sock_set_state' } as const;
 
 /** The body for `tp_btf` and `raw_tracepoint`, with the arguments (sk, oldstate, newstate). */
-export function onState(options: Options, attempts: Attempts, families: Families) {
+export function onState(
+  options: Options,
+  attempts: Attempts,
+  families: Families,
+  requested: RequestedInCall | undefined,
+) {
   const { localPort, outcome, pending } = options;
   const paths = socketPaths(families);
 
@@ -40,7 +46,7 @@ export function onState(options: Options, attempts: Attempts, families: Families
       b,
       b.stack(u64, sk.value),
       () => (sock ? socketEndpoints(b, sk, sock) : { netns: () => networkNamespace(sk) }),
-      sock ? { fill: fillFromSocket(sock) } : {},
+      { ...(sock && { fill: fillFromSocket(sock) }), readRequested: requested?.reader(b) },
     );
     b.exit();
   };
@@ -84,7 +90,13 @@ function exitInSynRecv(b: Builder, state: Value): void {
  * programs read it from the socket, whose address the record contains. Otherwise a refused connect looks like
  * an abandoned one, and a restored one like an accepted one.
  */
-export function onRecord(options: Options, attempts: Attempts, families: Families, readsSocket: boolean) {
+export function onRecord(
+  options: Options,
+  attempts: Attempts,
+  families: Families,
+  readsSocket: boolean,
+  requested: RequestedInCall | undefined,
+) {
   const { outcome, pending } = options;
   return (b: Builder) => {
     const state = b.keep(b.field('newstate').as(u32));
@@ -93,8 +105,10 @@ export function onRecord(options: Options, attempts: Attempts, families: Familie
       if (families.only) b.if(b.field('family').ne(families.only), () => b.exit());
       const { port, remote, local } = attempts.filter.reads;
       if (port || remote || local || pending) b.keep(b.context);
-      const fill = fillFromRecord(b, families);
-      attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEndpoints(b, families), { fill });
+      attempts.begin(b, b.stack(u64, b.field('skaddr')), () => recordEndpoints(b, families), {
+        fill: fillFromRecord(b, families),
+        readRequested: requested?.reader(b),
+      });
       b.exit();
     });
     const socket = () => b.kernel('sock', b.field('skaddr'));

@@ -101,6 +101,17 @@ test('--who and --resolve add columns at the end', () => {
   );
 });
 
+test('--requested adds a column with the address and port, before those of --who', () => {
+  const shown = table({ ...cases[0][0], requested: true, who: true });
+  assert.match(shown.header(), / LAT\(ms\) {3}REQUESTED {13}UID /);
+  const asked = { requested_addr: '10.96.0.10', requested_port: 53 };
+  assert.match(shown.line({ ...RECORD, ...asked }), / 443 {3}13\.84 {5}10\.96\.0\.10:53 {9}- /);
+  assert.match(shown.line(RECORD), / 13\.84 {5}- {21}- /, 'not known');
+  const asked6 = { ip: 6, requested_addr: '::ffff:10.96.0.10', requested_port: 53 } as const;
+  assert.match(shown.line({ ...RECORD, ...asked6 }), / \[::ffff:10\.96\.0\.10\]:53 - /);
+  assert.is(shown.outgrown, true);
+});
+
 const IN_POD = { container: ID, pod: POD };
 const NAMED = { pod_name: 'cart-0', pod_namespace: 'shop' };
 for (const [what, caller, text] of [

@@ -17,7 +17,7 @@ import { recordConverter } from '../record.ts';
 const test = suite('cli/replay/reader', { seconds: 60 });
 
 const ALL = fieldsShown({ wall: true, who: true, resolve: true, outcome: true });
-const RECORDED = fieldsShown({ wall: true, who: true, outcome: true });
+const RECORDED = fieldsShown({ wall: true, who: true, requested: true, outcome: true });
 const HEADER: Header = {
   ...{ tsbpf: 'tcpconnlat', format: 1, version: '0.1.0', host: 'vm', kernel: '6.12.0', way: 'kprobe' },
   ...{ options: ['-t'], started: '2026-11-25T15:39:56.123000Z', fields: ['time'] },
@@ -58,6 +58,7 @@ const event: fc.Arbitrary<ConnectEvent> = fc
     task: fc.record({ tid: u32, pid: fc.integer({ min: 0, max: 4_194_304 }) }),
     comm,
     user: fc.record({ uid: u32, gid: u32 }),
+    requested: fc.record({ address: address(16), port, family: fc.constantFrom(0, 2) }),
     family: fc.constantFrom(2, AF_INET6),
     ports: fc.record({ remote: port, local: port }),
     v4: ends(4),
@@ -73,8 +74,8 @@ const event: fc.Arbitrary<ConnectEvent> = fc
       { nil: undefined },
     ),
   })
-  .map(({ moments: [startNs, endNs], task, comm, user, ...rest }) => ({
-    attempt: { startNs, task, comm, user, cgroup: 1n },
+  .map(({ moments: [startNs, endNs], task, comm, user, requested, ...rest }) => ({
+    attempt: { startNs, task, comm, user, cgroup: 1n, requested },
     latencyNs: Number(endNs - startNs),
     ...rest,
   })) as fc.Arbitrary<ConnectEvent>;

@@ -57,6 +57,38 @@ for (const [line, taken] of [
     assert.is(matches(request.options.filter, RECORD), taken);
   });
 
+const REWRITTEN = { ...RECORD, requested_addr: '10.96.0.10', requested_port: 53 };
+
+for (const [line, taken] of [
+  ['', true],
+  ['--to 10.96.0.10', true],
+  ['--to 10.1.2.3', true],
+  ['--to 10.9.0.0/16', false],
+  ['--not-to 10.96.0.10', false],
+  ['--not-to 10.1.2.3', false],
+  ['--not-to 10.9.0.0/16', true],
+  ['--to 10.0.0.0/8 --not-to 10.96.0.0/16', false],
+  ['--to 10.96.0.0/16 --not-to 10.9.0.0/16', true],
+  ['--port 53', true],
+  ['--port 443', true],
+  ['--port 54', false],
+  ['--not-port 53', false],
+  ['--not-port 443', false],
+  ['--port 1-100 --not-port 443', false],
+  ['--port 1-100 --not-port 80', true],
+] as const)
+  test(`--requested ${line}: ${taken ? 'matches' : 'does not match'}`, () => {
+    const request = readArguments(line.split(' ').filter(Boolean), '');
+    if (request.action !== 'trace') throw new Error(JSON.stringify(request));
+    assert.is(matches(request.options.filter, REWRITTEN, true), taken);
+    const socket = { ...REWRITTEN, requested_addr: undefined, requested_port: undefined };
+    assert.is(
+      matches(request.options.filter, REWRITTEN),
+      matches(request.options.filter, socket, true),
+      'without it, or without a known address, the socket counts',
+    );
+  });
+
 test('a mapped address is an IPv4 address, and the user is checked if it is known', () => {
   const options = (...args: string[]) => {
     const request = readArguments(args, '');

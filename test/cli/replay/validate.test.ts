@@ -66,7 +66,7 @@ const violations: readonly (readonly [object, unknown, string | RegExp])[] = [
     /^comm is (\{"a":){7}\{"a"\u2026, expected string$/,
   ],
   [headerSchema(), { ...HEADER, host: 'x'.repeat(65) }, 'host has more than 64 characters'],
-  [headerSchema(), { ...HEADER, fields: Array(28).fill('x') }, 'fields has more than 27 items'],
+  [headerSchema(), { ...HEADER, fields: Array(30).fill('x') }, 'fields has more than 29 items'],
   [recordSchema(), { ...RECORD, retries: 1 }, 'it has an unknown field "retries"'],
   [recordSchema(), { ...RECORD, toString: 1 }, 'it has an unknown field "toString"'],
   [recordSchema(), { ...RECORD, ['x'.repeat(99)]: 1 }, `it has an unknown field "${'x'.repeat(38)}…`],

@@ -79,6 +79,7 @@ const OPTIONS = [
   ['-L'],
   ['--json'],
   ['--who'],
+  ['--requested'],
   ['--record', 'file'],
   ['--failed'],
   ['--outcome'],
