@@ -83,6 +83,33 @@ for (const [what, spec, valueFor] of HASHES)
     }
   });
 
+test.skipIf(needsRoot, 'entriesWhere decodes and lists only the entries whose value matches', () => {
+  const value = struct({ number: u64, raw: bytes(4) });
+  const entries = range(N).map(
+    (key) => [key, { number: BigInt(key), raw: Uint8Array.of(key, 0, 0, 1) }] as const,
+  );
+  withMap(hash('m', { key: u32, value, maxEntries: N }) as MapSpec, (map) => {
+    map.updateMany(entries);
+    const views = new Set<unknown>();
+    const found = map.entriesWhere((view) => {
+      views.add(view);
+      return (view as { number: bigint }).number % 1000n === 7n;
+    });
+    assert.equal(
+      [...found].sort(([a], [b]) => (a as number) - (b as number)),
+      entries.filter(([key]) => key % 1000 === 7),
+    );
+    assert.is(views.size, 1, 'one view');
+    assert.equal([...map.entriesWhere(() => false)], []);
+  });
+  withMap(perCpuArray('m', { value, maxEntries: 1 }) as MapSpec, (map) =>
+    assert.throws(() => [...map.entriesWhere(() => true)], /map 'm' has a value for each CPU; use entries/),
+  );
+  withMap(hash('m', { key: u32, value: u64, maxEntries: 1 }) as MapSpec, (map) =>
+    assert.throws(() => [...map.entriesWhere(() => true)], /only a struct has a sample view/),
+  );
+});
+
 test.skipIf(needsRoot, 'arrays are read and updated, and their keys cannot be deleted', () => {
   for (const [spec, valueFor, zero] of [
     [array('m', { value: u64, maxEntries: N }), BigInt, 0n],
