@@ -30,7 +30,7 @@ import {
 } from './limits.ts';
 import { encodedObjects, encodedTexts, encodeText, type LineBuffer } from './line-buffer.ts';
 import type { Caller } from './record/caller.ts';
-import { type ConnectRecord, type ConnectRow, FIELDS } from './record.ts';
+import { type ConnectRecord, type ConnectRow, FIELDS, PENDING } from './record.ts';
 import { jsonText } from './text.ts';
 import { threadNameText } from './thread-name.ts';
 
@@ -168,6 +168,7 @@ export const RESULTS = Object.keys({
   killed: true,
   restored: true,
   failed: true,
+  pending: true,
 } satisfies Record<Exclude<Result, 'error'>, true>);
 
 /** A result, or the name of an error. */
@@ -184,14 +185,18 @@ const bytesText = (bytes: number, description: string) => TypeString({ maxLength
 const workload = (description: string) => text('name', WORKLOAD_NAME.source, description);
 const port = (description: string) => Integer({ minimum: 0, maximum: MAX_PORT, description });
 
+/** When a record has an endpoint. */
+const KNOWN = '; absent only for pending connects of a run without --pending';
+
 /** The JSON Schema (draft 2020-12) of a line of `--json`, and of every line but the first of a recording. */
 export function recordSchema() {
-  return TypeObject(
+  const fields = TypeObject(
     {
       time_s: TypeNumber({
         minimum: -MAX_SECONDS,
         maximum: MAX_SECONDS,
-        description: 'when the connect was answered or ended, in seconds since the first line shown',
+        description:
+          'when the connect was answered or ended, or if it is pending, when this was seen, in seconds since the first line shown',
       }),
       time: Optional(time('the same as a time of day in UTC (--wall)')),
       pid: Integer({ minimum: 0, maximum: MAX_PID, description: 'process that called connect' }),
@@ -216,11 +221,13 @@ export function recordSchema() {
       cmdline: Optional(
         bytesText(MAX_CMDLINE_BYTES, 'its arguments with spaces between them, truncated (--who)'),
       ),
-      ip: Union([Literal(4), Literal(6)], { description: 'IP version; 6 for IPv4-mapped addresses' }),
-      saddr: address('local address, without a zone'),
-      lport: port('local port'),
-      daddr: address('remote address, without a zone'),
-      dport: port('remote port'),
+      ip: Optional(
+        Union([Literal(4), Literal(6)], { description: `IP version; 6 for IPv4-mapped addresses${KNOWN}` }),
+      ),
+      saddr: Optional(address(`local address, without a zone${KNOWN}`)),
+      lport: Optional(port('local port, if known: a pending connect has one only if it was bound to it')),
+      daddr: Optional(address(`remote address, without a zone${KNOWN}`)),
+      dport: Optional(port(`remote port${KNOWN}`)),
       requested_addr: Optional(
         address('address that the program passed to connect, without a zone, if known (--requested)'),
       ),
@@ -230,20 +237,27 @@ export function recordSchema() {
       lat_ms: TypeNumber({
         minimum: 0,
         maximum: MAX_SECONDS * 1000,
-        description: 'latency from the SYN to that time, in milliseconds',
+        description:
+          'latency from the SYN to that time, in milliseconds; of a pending connect the wait so far',
       }),
       retransmits: Optional(
         Integer({
           minimum: 0,
           maximum: MAX_U32,
-          description: 'number of SYN retransmissions, if known (--outcome)',
+          description: 'number of SYN retransmissions, if known (--outcome, --pending)',
         }),
       ),
-      result: Optional(text('result', RESULT, `${RESULTS.join(', ')}, or the name of an error (--outcome)`)),
-      errno: Optional(text('error name', ERRNO, 'name of the error, if there is one (--outcome)')),
+      result: Optional(
+        text('result', RESULT, `${RESULTS.join(', ')}, or the name of an error (--outcome, --pending)`),
+      ),
+      errno: Optional(text('error name', ERRNO, 'name of the error, if there is one (--outcome, --pending)')),
     },
     { title: 'tcpconnlat --json: one connect', additionalProperties: false },
   );
+  return Object.assign(fields, {
+    if: { properties: { result: { const: PENDING } }, required: ['result'] },
+    else: { required: ['ip', 'saddr', 'lport', 'daddr', 'dport'] },
+  });
 }
 
 /** The version of the recording format. */

@@ -8,7 +8,7 @@ import { table } from './printer/columns.ts';
 import { nameLookup } from './printer/name-lookup.ts';
 import { systemResolver } from './printer/reverse-names.ts';
 import { services } from './printer/services.ts';
-import { type ConnectRecord, type ConnectRow, fieldsShown, recordOf } from './record.ts';
+import { type ConnectRecord, type ConnectRow, fieldsShown, PENDING, recordOf } from './record.ts';
 import { isTerminal, mayBeTerminal } from './terminal.ts';
 
 /** Prints the records of one run. */
@@ -25,6 +25,8 @@ export interface Printer {
   readonly isComplete: boolean;
   /** The number of records that came after that, and were not printed. */
   readonly surplus: number;
+  /** The number of records of connects in flight. `--count` does not count or limit them. */
+  readonly pending: number;
 }
 
 /**
@@ -39,6 +41,7 @@ export async function openPrinter(
   const form = options.json ? jsonLines(options, output) : columns(options, output);
   const { count = Number.POSITIVE_INFINITY } = options;
   let surplus = 0;
+  let pending = 0;
   const unlessComplete =
     <T>(print: (record: T) => void) =>
     (record: T) => {
@@ -56,8 +59,16 @@ export async function openPrinter(
     get surplus() {
       return surplus;
     },
+    get pending() {
+      return pending;
+    },
   };
-  const record = unlessComplete(form.record);
+  const ended = unlessComplete(form.record);
+  const record = (record: ConnectRecord) => {
+    if (record.result !== PENDING) return ended(record);
+    pending += 1;
+    form.pending(record);
+  };
   const { header } = form;
   if (!options.resolve)
     return Object.assign(limit, {
@@ -78,7 +89,10 @@ export async function openPrinter(
 }
 
 /** What prints records in one form, at once. */
-type Form = Pick<Printer, 'header' | 'record' | 'row'>;
+interface Form extends Pick<Printer, 'header' | 'record' | 'row'> {
+  /** Prints a record that does not count as shown. */
+  pending(record: ConnectRecord): void;
+}
 
 function jsonLines(options: Options, output: LineOutput): Form {
   const fields = fieldsShown(options);
@@ -87,6 +101,9 @@ function jsonLines(options: Options, output: LineOutput): Form {
     header() {},
     record(record) {
       output.show(jsonLine(record, fields));
+    },
+    pending(record) {
+      output.write(jsonLine(record, fields));
     },
     row(row) {
       write(output.newLine(), row);
@@ -101,12 +118,18 @@ function columns(options: Options, output: LineOutput): Form {
   /** A terminal gets the header again when columns have grown; a pipe gets it once. */
   const isOutgrown = () => mayRepeat && shown.outgrown && isTerminal(1);
   const header = () => output.write(shown.header());
+  const lineOf = (record: ConnectRecord) => {
+    const line = shown.line(record);
+    if (isOutgrown()) header();
+    return line;
+  };
   return {
     header,
     record(record) {
-      const line = shown.line(record);
-      if (isOutgrown()) header();
-      output.show(line);
+      output.show(lineOf(record));
+    },
+    pending(record) {
+      output.write(lineOf(record));
     },
     row(row) {
       shown.write(output.newLine(), row);

@@ -2,7 +2,7 @@
  * A record: one connect, as columns and JSON lines show it.
  */
 import { errnoName } from '../loader/errno.ts';
-import { AF_INET6, type ConnectEvent, outcomeOf } from '../programs/tcpconnlat.ts';
+import { AF_INET6, type ConnectEvent, outcomeOf, type Result } from '../programs/tcpconnlat.ts';
 import { formatAddress } from './address.ts';
 import type { Caller, CallerLookup } from './record/caller.ts';
 import type { WallClock } from './record/wall-clock.ts';
@@ -19,7 +19,7 @@ interface OutcomeRecord {
 
 /** One connect. The fields have the names of the columns, in lower case. */
 export interface ConnectRecord extends OutcomeRecord, Caller {
-  /** When the connect was answered or ended, in seconds since the first line shown. */
+  /** When the connect was answered or ended, or was seen waiting, in seconds since the first line shown. */
   readonly time_s: number;
   /** The same as a time of day: ISO 8601 in UTC, with microseconds. */
   readonly time?: string;
@@ -27,11 +27,12 @@ export interface ConnectRecord extends OutcomeRecord, Caller {
   /** The text of the thread's name (`threadNameText`). */
   readonly comm: string;
   readonly uid?: number;
-  readonly ip: 4 | 6;
-  readonly saddr: string;
-  readonly lport: number;
-  readonly daddr: string;
-  readonly dport: number;
+  // What a connect in flight may lack: see `pendingRecordOf`.
+  readonly ip?: 4 | 6;
+  readonly saddr?: string;
+  readonly lport?: number;
+  readonly daddr?: string;
+  readonly dport?: number;
   /** The address that the program passed to connect, and the port; absent if they are not known. */
   readonly requested_addr?: string;
   readonly requested_port?: number;
@@ -99,11 +100,21 @@ export function fieldsOf(option: FieldOption): (keyof ConnectRecord)[] {
   return NAMES.filter((name) => FIELDS[name] === option);
 }
 
+/** The options that decide which fields are shown. */
+export interface FieldOptions extends Partial<Record<FieldOption, unknown>> {
+  readonly pendingMs?: number;
+}
+
+/** Whether lines have the fields of `outcome`. */
+export function hasResults({ outcome, pendingMs }: FieldOptions): boolean {
+  return Boolean(outcome) || pendingMs !== undefined;
+}
+
 /** All fields that are shown with these options. */
-export function fieldsShown(options: { readonly [K in FieldOption]?: unknown }): (keyof ConnectRecord)[] {
+export function fieldsShown(options: FieldOptions): (keyof ConnectRecord)[] {
   return NAMES.filter((name) => {
     const option = FIELDS[name];
-    return option === null || options[option];
+    return option === null || options[option] || (option === 'outcome' && hasResults(options));
   });
 }
 
@@ -221,5 +232,25 @@ export function recordOf(row: ConnectRow): ConnectRecord {
     ...(retransmits !== undefined && { retransmits }),
     ...(result !== undefined && { result }),
     ...(errno !== undefined && { errno }),
+  };
+}
+
+/** The result of a connect in flight. */
+export const PENDING = 'pending' satisfies Result;
+
+/**
+ * The record of a connect in flight. It has no local port, unless the socket was bound to one before. It has
+ * no endpoints if its event has none (`pendingEvent`).
+ */
+export function pendingRecordOf(row: ConnectRow, hasEndpoints: boolean): ConnectRecord {
+  const { ip, saddr, lport, daddr, dport, retransmits: _, errno: __, ...known } = recordOf(row);
+  // The requested address has the form of the socket's family.
+  const { requested_addr, requested_port, ...rest } = known;
+  const requested = requested_addr !== undefined && { requested_addr, requested_port };
+  return {
+    ...rest,
+    ...(hasEndpoints && { ip, saddr, daddr, dport, ...requested }),
+    ...(lport !== 0 && { lport }),
+    result: PENDING,
   };
 }

@@ -54,12 +54,17 @@ export interface RecordingContext extends Surroundings {
  */
 export function openRecording(
   path: string,
-  { who, requested, outcome }: Partial<Pick<Options, 'who' | 'requested' | 'outcome'>>,
+  {
+    who,
+    requested,
+    outcome,
+    pendingMs,
+  }: Partial<Pick<Options, 'who' | 'requested' | 'outcome' | 'pendingMs'>>,
   { version, args }: Invocation,
   { onFailure, ...surroundings }: RecordingContext,
 ): Recording {
   const what = `the recording ${printable(path)}`;
-  const fields = fieldsShown({ wall: true, who, requested, outcome });
+  const fields = fieldsShown({ wall: true, who, requested, outcome, pendingMs });
   const file = new RecordingFile(path, surroundings);
   let failure: Error | undefined;
   let events = 0;

@@ -12,7 +12,7 @@ import { readFileStream, readShared } from './descriptors.ts';
 import { type Header, MAX_LINE_BYTES } from './json.ts';
 import type { LineOutput } from './output.ts';
 import { openPrinter, type Printer } from './printer.ts';
-import { fieldsOf, RECORDED_OPTIONS } from './record.ts';
+import { fieldsOf, hasResults, PENDING, RECORDED_OPTIONS } from './record.ts';
 import { lockHolder } from './recording/lock.ts';
 import { RecordingError } from './recording.ts';
 import { type Origin, RecordingReader, splitLines } from './replay/reader.ts';
@@ -50,6 +50,7 @@ export async function replay(file: string, options: Options): Promise<void> {
       await Promise.race([showAll(origin, stream, options, printer, run.output, skipped), stopped]);
     } finally {
       printer.end();
+      skipped.pending = printer.pending;
     }
   } finally {
     stream.destroy();
@@ -65,6 +66,8 @@ interface Skipped {
   /** Failed connects; undefined if the recording has no results, or an option asks for failures. */
   failed?: number;
   notSelected: number;
+  /** Records of connects in flight that are shown. */
+  pending?: number;
   /** The number of records with each result, if an option asks for results. */
   readonly results: Map<string, number>;
 }
@@ -144,8 +147,10 @@ async function showAll(
           printer.header();
         } else if (isSelected(options, record)) {
           firstS ??= record.time_s;
-          printed += 1;
-          if (options.outcome) countResult(skipped.results, record.result);
+          if (record.result !== PENDING) {
+            printed += 1;
+            if (options.outcome) countResult(skipped.results, record.result);
+          }
           printer.record({ ...record, time_s: Math.round((record.time_s - firstS) * 1e9) / 1e9 });
         } else if (skipped.failed !== undefined && isHiddenFailure(options, record)) skipped.failed += 1;
         else skipped.notSelected += 1;
@@ -171,6 +176,7 @@ function missingFields(header: Header | undefined, options: Options) {
 /** Whether the options need fields that a recording has only if it was made with `option`. */
 function needs(options: Options, option: (typeof RECORDED_OPTIONS)[number]): boolean {
   if (option === 'who' && (options.filter.uid !== undefined || selectsCallers(options.filter))) return true;
+  if (option === 'outcome') return hasResults(options);
   return Boolean(options[option]);
 }
 

@@ -22,6 +22,8 @@ export interface Counts {
   readonly surplus?: number;
   /** Connects that were lost, by cause. */
   readonly losses?: readonly Line[];
+  /** Lines of connects in flight. */
+  readonly pending?: number;
   /** Connects without an answer when the run ended. */
   readonly unanswered?: number;
   /** Whether `unanswered` may include failed connects whose socket is still open. */
@@ -35,12 +37,15 @@ export interface Counts {
 /** A count and what it counts. */
 export type Line = readonly [count: number, text: string];
 
+type SummaryOptions = Pick<Options, 'outcome' | 'pendingMs'>;
+
 /** The lines of the summary, without the name of the command. A count of zero has no line. */
-export function summary({ outcome }: Pick<Options, 'outcome'>, counts: Counts): string[] {
+export function summary(options: SummaryOptions, counts: Counts): string[] {
+  const { outcome } = options;
   const { shown, uncounted } = counts;
   const { countsAllCallers = false, belowMin = 0, failed = 0, unanswered = 0 } = counts;
   const hasAllCallers = countsAllCallers && belowMin + failed + unanswered > 0;
-  const lines = linesOf(counts).filter(([count]) => count > 0);
+  const lines = linesOf(options, counts).filter(([count]) => count > 0);
   const width = Math.max(0, ...lines.map(([count]) => String(count).length));
   return [
     `${shown} ${outcome === 'failures' ? 'failed ' : ''}${shown === 1 ? 'connect' : 'connects'} shown`,
@@ -53,9 +58,9 @@ export function summary({ outcome }: Pick<Options, 'outcome'>, counts: Counts): 
 const ALL_CALLERS =
   'connects below min_ms, failed or not answered are those of all units, pods and namespaces';
 
-function linesOf(counts: Counts): Line[] {
+function linesOf(options: SummaryOptions, counts: Counts): Line[] {
   const { belowMin = 0, failed = 0, surplus = 0, losses = [] } = counts;
-  const { unanswered = 0, mayHaveFailed, outOfOrder = 0, notSelected = 0 } = counts;
+  const { pending = 0, unanswered = 0, mayHaveFailed, outOfOrder = 0, notSelected = 0 } = counts;
   const results = [...(counts.results ?? [])].sort(([, a], [, b]) => b - a);
   const ended = results.reduce((sum, [, count]) => sum + count, 0);
   return [
@@ -64,14 +69,24 @@ function linesOf(counts: Counts): Line[] {
     [failed, 'failed, not shown (--failed shows them)'],
     [surplus, 'came after the last line'],
     ...losses,
-    [unanswered, `not answered yet${mayHaveFailed ? ', or failed with the socket still open' : ''}`],
+    [pending, 'shown as pending'],
+    [
+      unanswered,
+      `not answered yet${mayHaveFailed ? ', or failed with the socket still open' : ''}${remedy(options)}`,
+    ],
     [outOfOrder, 'shown out of order (the kernel delayed their events)'],
     [notSelected, 'not selected'],
   ];
 }
 
+/** What shows more about the connects that are not answered yet. */
+function remedy({ outcome, pendingMs }: SummaryOptions): string {
+  if (pendingMs !== undefined) return '';
+  return ` (--pending shows ${outcome === 'all' ? 'their addresses' : 'them'})`;
+}
+
 /** Prints the summary to stderr. */
-export function printSummary(options: Pick<Options, 'outcome'>, counts: Counts): void {
+export function printSummary(options: SummaryOptions, counts: Counts): void {
   warn(summary(options, counts));
 }
 

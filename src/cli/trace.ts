@@ -8,20 +8,23 @@ import type { LineTable, Locate } from '../asm/position.ts';
 import { printable } from '../asm/printable.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
+import type { Closeable } from '../loader/resources.ts';
 import { Session, type SessionOptions } from '../loader/session.ts';
 import { sourceReader } from '../loader/source.ts';
+import type { ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Options } from './arguments.ts';
 import { isSelectedCaller, readsCallers, selectsCallers } from './caller-filter.ts';
 import { type LineOutput, printError } from './output.ts';
 import { openPrinter } from './printer.ts';
 import type { CallerLookup } from './record/caller.ts';
 import { wallClock } from './record/wall-clock.ts';
-import { type ConnectRecord, recordOf, rowReader } from './record.ts';
+import { type ConnectRecord, pendingRecordOf, recordOf, rowReader } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
 import { openRun, type Run, warn } from './run.ts';
 import { type Counts, countResult, printSummary } from './summary.ts';
 import { errorLine } from './text.ts';
 import { traceTarget } from './trace/btf.ts';
+import { type InFlight, inFlight, listInFlight, listsInFlight, watchInFlight } from './trace/in-flight.ts';
 import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/losses.ts';
 import { messageWithRemedy, reducePrivileges } from './trace/privileges.ts';
 import {
@@ -131,7 +134,7 @@ async function traceInto(
             notSelected += 1;
             return;
           }
-          countResult(results, row.result);
+          if (options.outcome) countResult(results, row.result);
           if (early) {
             early.push(recordOf(row));
             return;
@@ -156,7 +159,16 @@ async function traceInto(
       return { session, programs };
     },
   );
+  const readInFlight = inFlight(session, programs, kernel);
+  const showPending = (event: ConnectEvent) => {
+    const row = readRow(event);
+    if (selects && !isSelectedCaller(options.filter, row.caller)) return;
+    const record = pendingRecordOf(row, event.family !== 0);
+    recording?.add(record);
+    printer.record(record);
+  };
   let timer: NodeJS.Timeout | undefined;
+  let watch: Closeable | undefined;
   try {
     updateLosses = () => {
       losses.failedUpdates = session.map(programs.counters).lookup(0)?.failedUpdates ?? [];
@@ -188,14 +200,22 @@ async function traceInto(
       printer.record(record);
     }
     early = undefined;
+    if (options.pendingMs !== undefined) {
+      const afterNs = Math.max(options.pendingMs * 1e6, options.minNs ?? 0);
+      const show = (event: ConnectEvent) => printer.isComplete || showPending(event);
+      watch = watchInFlight(readInFlight, afterNs, show, (error) => report(error, options));
+    }
     const error = await ended;
     session.detach();
+    const unanswered = unansweredAtEnd(session, programs, options, readInFlight, showPending);
     printer.end();
     updateLosses();
     losses.missedRuns = session.missedRuns().counted;
-    const { surplus } = printer;
+    const { surplus, pending } = printer;
     hidden.counts = {
       ...hiddenCounts(session, programs, options),
+      unanswered,
+      pending,
       results,
       surplus,
       notSelected,
@@ -204,6 +224,7 @@ async function traceInto(
     if (error) throw error;
   } finally {
     clearTimeout(timer);
+    watch?.close();
     session.close();
   }
 }
@@ -231,16 +252,34 @@ async function hasSettled(promise: Promise<unknown>): Promise<boolean> {
 
 /** Counts connects that are not shown, after the programs are detached. */
 function hiddenCounts(session: Session, programs: Programs, options: Options): HiddenCounts {
-  const { remainingAttempts } = programs;
-  let unanswered = 0;
-  if (remainingAttempts) for (const _ of session.map(programs.attempts).keys()) unanswered += 1;
   return {
     belowMin: session.map(programs.counters).lookup(0)?.belowMin,
     outOfOrder: session.outOfOrder,
-    unanswered,
-    mayHaveFailed: remainingAttempts === 'unanswered',
+    mayHaveFailed: programs.remainingAttempts === 'unanswered',
     ...(options.outcome === undefined && failureCounts(session, programs)),
   };
+}
+
+/**
+ * The number of connects without an answer at the end, 0 if it is not known. Shows them if the options ask
+ * for a list.
+ */
+function unansweredAtEnd(
+  session: Session,
+  { remainingAttempts, attempts }: Programs,
+  options: Options,
+  read: InFlight,
+  show: (event: ConnectEvent) => void,
+): number {
+  if (!remainingAttempts) return 0;
+  if (!listsInFlight(options)) {
+    let count = 0;
+    for (const _ of session.map(attempts).keys()) count += 1;
+    return count;
+  }
+  const { count, listed } = listInFlight(read, options.minNs);
+  for (const event of listed) show(event);
+  return count;
 }
 
 function failureCounts(session: Session, { counters, countsUnrouted }: Programs): HiddenCounts {

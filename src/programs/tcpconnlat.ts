@@ -47,6 +47,7 @@ export {
   type ConnectAttempt,
   type ConnectEvent,
   outcomeOf,
+  pendingEvent,
   type Result,
 } from './tcpconnlat/events.ts';
 export type { Filter, Range } from './tcpconnlat/filter.ts';

@@ -48,6 +48,7 @@ const DEFAULTS: Options = {
   quiet: false,
   maxConnects: DEFAULT_MAX_ATTEMPTS,
   durationMs: undefined,
+  pendingMs: undefined,
   count: undefined,
 };
 
@@ -151,6 +152,9 @@ const accepted: [string, Partial<Options>][] = [
   ['--duration=.5', { durationMs: 500 }],
   ['-d 0.0001', { durationMs: 1 }],
   ['--duration 2147483', { durationMs: 2_147_483_000 }],
+  ['--pending', { pendingMs: 5_000 }],
+  ['--pending-after 2.5', { pendingMs: 2_500 }],
+  ['--pending --pending-after=0.5 --failed', { pendingMs: 500, outcome: 'failures' }],
   ['-n 1', { count: 1 }],
   ['--count 4294967295', { count: 4_294_967_295 }],
   ['--max-connects 1', { maxConnects: 1 }],
@@ -235,6 +239,11 @@ const invalid: [string, RegExp][] = [
   ['-d 1e3', /'1e3' is invalid/],
   ['-d -1', /'-1' is invalid/],
   ['-d', /argument missing/],
+  ['--pending-after', /argument missing/],
+  ['--pending-after 0', /'0' is invalid.*It must be a number of seconds above 0, up to 2147483\./],
+  ['--pending-after -5', /'-5' is invalid/],
+  ['--pending-after 5s', /'5s' is invalid/],
+  ['--pending-after 2147484', /'2147484' is invalid/],
   ['-n 0', /'0' is invalid.*It must be a number from 1 to 4294967295\./],
   ['-n 1.5', /'1\.5' is invalid/],
   ['-n 4294967296', /'4294967296' is invalid/],
@@ -299,7 +308,7 @@ test('--replay works with every option that does not need the kernel', () => {
 
 for (const line of [
   ...['--probe kprobe', '--btf x', '--pages 64', '-v', '--dry-run', '--record y'],
-  ...['--cgroup /', '--netns 1', '--duration 1', '--max-connects 9'],
+  ...['--cgroup /', '--netns 1', '--duration 1', '--max-connects 9', '--pending-after 1'],
 ])
   test(`tcpconnlat --replay x ${line}: an error`, () => {
     const { text, status } = printed('--replay', 'x', ...line.split(' '));

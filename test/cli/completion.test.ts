@@ -182,6 +182,7 @@ test.skipIf(skipZsh, 'zsh: excluded options are not offered, and repeatable opti
       '--max-connects',
       '--netns',
       '--pages',
+      '--pending-after',
       '--probe',
       '--record',
       '--replay',

@@ -3,7 +3,7 @@ import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { type Header, jsonLine, jsonSchema } from '../../src/cli/json.ts';
 import type { Caller } from '../../src/cli/record/caller.ts';
-import { type ConnectRecord, FIELDS, fieldsShown } from '../../src/cli/record.ts';
+import { type ConnectRecord, FIELDS, fieldsShown, pendingRecordOf, rowReader } from '../../src/cli/record.ts';
 import { AF_INET6, type ConnectEvent } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
 import { recordConverter } from './record.ts';
@@ -93,7 +93,33 @@ test('times are those of the answer, in seconds since the first event', () => {
   assert.is(at(base - 1_000_000_000n, 1000), -1, 'events of two CPUs may come out of order');
 });
 
+/** The record of a connect in flight. */
+const waiting = (changes: Partial<ConnectEvent> = {}, hasEndpoints = true) =>
+  pendingRecordOf(rowReader()(event(changes)), hasEndpoints);
+
+test('a connect in flight has no errno and no retransmits, and perhaps no port and no addresses', () => {
+  const rest = '"lat_ms":1.234567,"result":"pending"}\n';
+  const unbound = { ports: { remote: 443, local: 0 } };
+  assert.is(
+    line(waiting(unbound)),
+    `{"time_s":0,"pid":1201,"comm":"wget","ip":4,"saddr":"10.0.0.7","daddr":"192.0.2.1","dport":443,${rest}`,
+  );
+  assert.match(line(waiting()), /"lport":50322/, 'bound before the connect');
+  assert.is(line(waiting(unbound, false)), `{"time_s":0,"pid":1201,"comm":"wget",${rest}`);
+});
+
+test('a connect in flight does not repeat the end of the connect before it', () => {
+  const read = rowReader();
+  const ended = { state: 7, retransmits: 3 };
+  const cause = { error: 111, softError: 0, segmentsIn: 1, segmentsOut: 1, socketState: 0, exitCode: 0 };
+  read(event({ ended, cause }));
+  const { result, errno, retransmits } = pendingRecordOf(read(event()), true);
+  assert.equal([result, errno, retransmits], ['pending', undefined, undefined]);
+});
+
 const lines: [string, ConnectRecord][] = [
+  ['in flight', waiting()],
+  ['in flight without endpoints', waiting({ ports: { remote: 0, local: 0 } }, false)],
   ['of IPv4', recordConverter()(event())],
   ['of IPv6', recordConverter()(event({ family: AF_INET6 }))],
   ['with no families\u2019 addresses', recordConverter()(event({ v4: undefined, v6: undefined }))],
@@ -117,18 +143,13 @@ for (const [what, record] of lines)
 
 test('the schema has exactly the fields, and requires those that need no option', () => {
   assert.equal(Object.keys(schema.properties), Object.keys(FIELDS));
-  assert.equal(schema.required, [
-    'time_s',
-    'pid',
-    'comm',
-    'ip',
-    'saddr',
-    'lport',
-    'daddr',
-    'dport',
-    'lat_ms',
-  ]);
-  assert.equal(schema.required, fieldsShown({}));
+  const ENDPOINTS = ['ip', 'saddr', 'lport', 'daddr', 'dport'];
+  assert.equal(schema.required, ['time_s', 'pid', 'comm', 'lat_ms']);
+  assert.equal(schema.else, { required: ENDPOINTS });
+  assert.equal(
+    schema.required,
+    fieldsShown({}).filter((field) => !ENDPOINTS.includes(field)),
+  );
   assert.is(schema.additionalProperties, false);
   assert.is(schema.$schema, 'https://json-schema.org/draft/2020-12/schema');
   for (const [name, property] of Object.entries(schema.properties))
@@ -198,7 +219,7 @@ test('the printed schema is the same', () => {
     { const: 4, type: 'number' },
     { const: 6, type: 'number' },
   ]);
-  assert.equal([printed.type, printed.required], ['object', fieldsShown({})]);
+  assert.equal([printed.type, printed.required], ['object', schema.required]);
   assert.is(printed.$defs.recording.type, 'object');
 });
 

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { type Header, jsonLine } from '../../src/cli/json.ts';
 import { table } from '../../src/cli/printer/columns.ts';
-import { type ConnectRecord, fieldsOf, fieldsShown } from '../../src/cli/record.ts';
+import { type ConnectRecord, FIELDS, fieldsOf, fieldsShown } from '../../src/cli/record.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { slowness, suite } from '../harness.ts';
 
@@ -159,10 +159,65 @@ for (const [args, expected] of [
       .split('\n')
       .map((line): ConnectRecord => JSON.parse(line));
     assert.equal(
-      shown.map(({ lport }) => ENDS[lport]),
+      shown.map(({ lport = -1 }) => ENDS[lport]),
       expected,
     );
     assert.ok(shown.every(({ result }) => (result === undefined) === (args.length === 0)));
+  });
+
+const RESULT_HEADER: Header = { ...HEADER, fields: ['time', 'retransmits', 'result', 'errno'] };
+const { lport: _, ...UNBOUND } = SECOND;
+const { ip: __, saddr: ___, daddr: ____, dport: _____, ...UNKNOWN } = UNBOUND;
+/** A recording of --outcome, and of --pending: a connect is pending, ends, and another one is in flight. */
+const WAITS: ConnectRecord[] = [
+  { ...UNBOUND, lat_ms: 5000.1, result: 'pending' },
+  { ...SECOND, lat_ms: 130_000, result: 'timed-out', errno: 'ETIMEDOUT', retransmits: 6 },
+  { ...SECOND, lat_ms: 3, result: 'established', retransmits: 0 },
+  { ...UNKNOWN, lat_ms: 200, result: 'pending' },
+];
+
+for (const [args, expected, summary] of [
+  [
+    [],
+    ['established'],
+    ['1 connect shown', '  1 failed, not shown (--failed shows them)', '  2 not selected'],
+  ],
+  [
+    ['--pending'],
+    ['pending', 'established', 'pending'],
+    ['1 connect shown', '  1 failed, not shown (--failed shows them)', '  2 shown as pending'],
+  ],
+  [
+    ['--outcome'],
+    ['pending', 'timed-out', 'established', 'pending'],
+    ['2 connects shown', '  2 ended: 1 timed-out, 1 established', '  2 shown as pending'],
+  ],
+  [['--failed'], ['timed-out'], ['1 failed connect shown', '  1 ended: 1 timed-out', '  3 not selected']],
+  [
+    ['--failed', '--pending', '1000'],
+    ['pending', 'timed-out'],
+    ['1 failed connect shown', '  1 ended: 1 timed-out', '  1 shown as pending', '  2 not selected'],
+  ],
+  [
+    ['--outcome', '--port', '80', '-6', '-n', '1'],
+    ['pending', 'timed-out'],
+    ['1 connect shown', '  1 ended: 1 timed-out', '  1 shown as pending'],
+  ],
+  [['--outcome', '--resolve', '--port', '81'], [], ['0 connects shown', '  4 not selected']],
+] as const)
+  test(`connects in flight are selected by the options: ${args.join(' ') || 'none'}`, () => {
+    const path = file('waits', RESULT_HEADER, ...WAITS);
+    const { stdout, stderr } = spawnSync(process.execPath, [COMMAND, '--replay', path, ...args], {
+      encoding: 'utf8',
+    });
+    const [header = '', ...lines] = stdout.trimEnd().split('\n');
+    assert.is(header.includes('RESULT'), args.length > 0);
+    if (header.includes('RESULT'))
+      assert.equal(
+        lines.map((line) => /\b(pending|timed-out|established)\b/.exec(line)?.[0]),
+        expected,
+      );
+    assert.equal(stderr.trimEnd().split('\n'), [`tcpconnlat: ${summary[0]}`, ...summary.slice(1)]);
   });
 
 test('fields that were not recorded cause a one-line warning, and the others are shown', () => {
@@ -223,7 +278,7 @@ const damages: readonly (readonly [string, readonly (string | object)[], string]
   [
     'a first line with too many fields',
     [{ ...HEADER, fields: Array(10_000).fill('x') }],
-    '1: fields has more than 29 items',
+    `1: fields has more than ${Object.keys(FIELDS).length} items`,
   ],
   [
     'a time beyond the range of clocks',

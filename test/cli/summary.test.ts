@@ -4,14 +4,19 @@ import { suite } from '../harness.ts';
 
 const test = suite('cli/summary');
 
-const EXPECTED: readonly [lines: readonly string[], counts: Counts, outcome?: 'all' | 'failures'][] = [
+const EXPECTED: readonly [
+  lines: readonly string[],
+  counts: Counts,
+  outcome?: 'all' | 'failures',
+  pendingMs?: number,
+][] = [
   [['0 connects shown'], { shown: 0, failed: 0, belowMin: 0, surplus: 0, outOfOrder: 0 }],
   [['1 connect shown', '  1 failed, not shown (--failed shows them)'], { shown: 1, failed: 1 }],
   [['12 connects shown'], { shown: 12, results: new Map() }, 'all'],
   [['1 failed connect shown'], { shown: 1, unanswered: 0 }, 'failures'],
   [['2 connects shown', '  failures are not counted'], { shown: 2, uncounted: 'failures are not counted' }],
   [
-    ['2 connects shown', '  1 not answered yet, or failed with the socket still open'],
+    ['2 connects shown', '  1 not answered yet, or failed with the socket still open (--pending shows them)'],
     { shown: 2, unanswered: 1, mayHaveFailed: true },
   ],
   [
@@ -21,7 +26,7 @@ const EXPECTED: readonly [lines: readonly string[], counts: Counts, outcome?: 'a
       '   3 failed, not shown (--failed shows them)',
       '   9 came after the last line',
       '   7 events lost (ring buffer full)',
-      '   4 not answered yet',
+      '   4 not answered yet (--pending shows them)',
       '   1 shown out of order (the kernel delayed their events)',
       '   5 not selected',
       '  connects without a route are not counted',
@@ -58,11 +63,27 @@ const EXPECTED: readonly [lines: readonly string[], counts: Counts, outcome?: 'a
     },
     'all',
   ],
+  [
+    ['0 connects shown', '  2 shown as pending', '  2 not answered yet (--pending shows their addresses)'],
+    { shown: 0, pending: 2, unanswered: 2 },
+    'all',
+  ],
+  [
+    ['1 failed connect shown', '  3 not answered yet (--pending shows them)'],
+    { shown: 1, unanswered: 3 },
+    'failures',
+  ],
+  [
+    ['1 connect shown', '  3 shown as pending', '  2 not answered yet'],
+    { shown: 1, pending: 3, unanswered: 2 },
+    undefined,
+    5000,
+  ],
 ];
 
-for (const [lines, counts, outcome] of EXPECTED)
+for (const [lines, counts, outcome, pendingMs] of EXPECTED)
   test(lines.join('; '), () => {
-    assert.equal(summary({ outcome }, counts), lines);
+    assert.equal(summary({ outcome, pendingMs }, counts), lines);
   });
 
 test('results are counted by name, and an unknown result is not', () => {

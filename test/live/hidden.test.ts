@@ -42,7 +42,7 @@ for (const probe of PROBE_TYPES) {
   const [shown, hidden] = ['2 connects shown', '  1 failed, not shown (--failed shows them)'];
   const uncounted = '  connects without a route are not counted';
   const unrouted = onFunctions ? [] : [uncounted];
-  const open = `  1 not answered yet${onFunctions ? ', or failed with the socket still open' : ''}`;
+  const open = `  1 not answered yet${onFunctions ? ', or failed with the socket still open' : ''} (--pending shows them)`;
   const results = (failed: boolean) =>
     failed ? '  2 ended: 1 refused, 1 aborted' : '  3 ended: 1 established, 1 refused, 1 aborted';
 
@@ -60,8 +60,21 @@ for (const probe of PROBE_TYPES) {
       ['--from', '127.0.0.1'],
       [shown, hidden, ...(onFunctions ? [] : [open]), uncounted],
     ],
-    [['--failed'], ['2 failed connects shown', results(true), '  1 not answered yet']],
-    [['--outcome'], ['3 connects shown', results(false), '  1 not answered yet']],
+    [['--failed'], ['2 failed connects shown', results(true), '  1 not answered yet (--pending shows them)']],
+    [
+      ['--outcome'],
+      [
+        '3 connects shown',
+        results(false),
+        '  1 shown as pending',
+        '  1 not answered yet (--pending shows their addresses)',
+      ],
+    ],
+    [['--pending'], [shown, hidden, '  1 shown as pending', '  1 not answered yet', ...unrouted]],
+    [
+      ['--pending', '--from', '127.0.0.1'],
+      [shown, hidden, '  1 shown as pending', '  1 not answered yet', uncounted],
+    ],
     [['--quiet'], []],
   ] as const)
     test.skipIf(

@@ -43,7 +43,7 @@ for (const probe of PROBE_TYPES) {
       if (!record) return;
       const { result, errno, retransmits, ip, lat_ms } = record;
       assert.equal({ result, errno }, { errno: undefined, ...expected });
-      assert.is(ip, record.daddr.includes(':') ? 6 : 4);
+      assert.is(ip, record.daddr?.includes(':') ? 6 : 4);
       assert.ok((retransmits ?? -1) >= (each.resent ? 1 : 0), `${retransmits} retransmits`);
       assert.ok(lat_ms > (each.resent === true ? 900 : 0), `${lat_ms} ms`);
     });

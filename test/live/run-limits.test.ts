@@ -157,7 +157,7 @@ function accountedFor(stderr: string): number {
     .split('\n')
     .filter((line) => /^(tcpconnlat: \d+ (failed )?connects?| +\d+) /.test(line));
   return lines
-    .filter((line) => !/ ended: | program runs | shown out of order /.test(line))
+    .filter((line) => !/ ended: | program runs | shown out of order | shown as pending/.test(line))
     .reduce((sum, line) => sum + Number(/\d+/.exec(line)?.[0]), 0);
 }
 

@@ -53,7 +53,7 @@ for (const cached of [true, false])
             return options.includes('--json') ? tracer.records()[0] : tracer.rows()[0];
           });
           assert.is(String('pid' in shown ? shown.pid : shown.PID), String(peer.pid));
-          assert.is(String('dport' in shown ? shown.dport : shown.DPORT), String(server.port));
+          assert.is(String('pid' in shown ? shown.dport : shown.DPORT), String(server.port));
           assert.equal(await tracer.stop(), { code: 0, signal: null });
           // The command's own lines only: none of Node's, such as a deprecation.
           for (const line of tracer.stderr.trimEnd().split('\n'))

@@ -52,7 +52,7 @@ async function watched(
     records: records.filter(({ pid }) => pids.includes(pid)),
   }));
 }
-const lports = (records: readonly { lport: number }[]) => records.map(({ lport }) => lport).sort();
+const lports = (records: readonly { lport?: number }[]) => records.map(({ lport }) => lport).sort();
 
 test.skipIf(noProbeHere, '-p excludes the connects of other processes', async () => {
   const { peer, other, server } = bench;

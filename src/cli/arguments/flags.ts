@@ -46,6 +46,9 @@ export interface Flags {
   ipv6?: true;
   outcome?: true;
   failed?: true;
+  pending?: true;
+  /** In ms. */
+  pendingAfter?: number;
   timestamp?: true;
   wall?: true;
   lport?: true;

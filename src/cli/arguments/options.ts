@@ -32,13 +32,14 @@ export class ListOption extends Option {}
 /** The options that need the kernel, by their names in `Flags`: they conflict with `--replay`. */
 const LIVE_OPTIONS: (keyof Flags)[] = [
   ...(['probe', 'btf', 'pages', 'maxConnects', 'keepPrivileges', 'verbose', 'dryRun', 'record'] as const),
-  ...(['cgroup', 'netns', 'duration'] as const),
+  ...(['cgroup', 'netns', 'duration', 'pendingAfter'] as const),
 ];
 
 const EXAMPLES = `
 Examples:
   tcpconnlat                             latency of every answered connect
   tcpconnlat --failed                    failed connects, with the reason
+  tcpconnlat --pending                   connects that wait for an answer
   tcpconnlat -t 100                      latencies of 100 ms or more
   tcpconnlat --port 443 --to 192.0.2.7   connects to one service
   tcpconnlat --wall --who                add time of day, user and container
@@ -85,7 +86,9 @@ export function commandLine(version: string): Command {
   command
     .optionsGroup('Failures (default: show only answered connects):')
     .option(...SWITCHES.failed)
-    .option(...SWITCHES.outcome);
+    .option(...SWITCHES.outcome)
+    .option(...SWITCHES.pending)
+    .addOption(new Option('--pending-after <seconds>', 'the same after this time').argParser(duration));
   command
     .optionsGroup('Output:')
     .option(...SWITCHES.timestamp)

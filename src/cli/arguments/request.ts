@@ -2,6 +2,7 @@
 import type { Criterion, Filter } from '../../programs/tcpconnlat.ts';
 import type { CallerFilter } from '../caller-filter.ts';
 import type { Flags, ProbeOption, Shell } from './flags.ts';
+import { DEFAULT_PENDING_MS } from './switches.ts';
 
 /**
  * A filter as specified by the user: network namespaces are paths or process ids, and the programs do not
@@ -33,6 +34,8 @@ export interface Options {
   readonly minNs?: number;
   /** Show all connects when they end, or only failed connects. Default: only answered connects. */
   readonly outcome?: 'all' | 'failures';
+  /** Also show a connect when it has waited this long, in ms. Default: show no connect before its end. */
+  readonly pendingMs?: number;
   readonly probe: ProbeOption;
   /** A file with the kernel's BTF. Default: the BTF of the running kernel. */
   readonly btf?: string;
@@ -76,6 +79,7 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,
     minNs,
     outcome: flags.failed ? 'failures' : flags.outcome && 'all',
+    pendingMs: flags.pendingAfter ?? (flags.pending && DEFAULT_PENDING_MS),
     probe: flags.probe,
     btf: flags.btf,
     pages: flags.pages,

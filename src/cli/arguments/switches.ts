@@ -17,6 +17,7 @@ export const SWITCHES = {
   ipv6: ['-6, --ipv6', 'IPv6 only, including IPv4-mapped addresses'],
   failed: ['--failed', 'show failed connects, with the reason'],
   outcome: ['--outcome', 'show every connect when it ends, with its result'],
+  pending: ['--pending', 'also show a connect once while it waits, after 5 s'],
   timestamp: ['-t, --timestamp', 'add the time of the answer, in seconds since the first'],
   wall: ['--wall', 'add the time of day (UTC, with microseconds)'],
   lport: ['-L, --lport', 'add the local port'],
@@ -29,6 +30,9 @@ export const SWITCHES = {
   verbose: ['-v, --verbose', 'print the programs and the probe type before tracing'],
   dryRun: ['--dry-run', 'print the programs as -v does, and exit (needs no root)'],
 } as const satisfies Readonly<Record<Switch, readonly [names: string, description: string]>>;
+
+/** How long a connect waits until `--pending` shows it, in ms. */
+export const DEFAULT_PENDING_MS = 5_000;
 
 /** The flags of an empty command line. */
 export const DEFAULTS = {

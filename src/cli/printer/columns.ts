@@ -4,7 +4,7 @@
 import { formatAddress, writeAddress } from '../address.ts';
 import { encodedObjects, encodedTexts, type LineBuffer } from '../line-buffer.ts';
 import type { Caller } from '../record/caller.ts';
-import type { ConnectRecord, ConnectRow, FieldOption } from '../record.ts';
+import { type ConnectRecord, type ConnectRow, type FieldOptions, hasResults } from '../record.ts';
 import { cell } from '../text.ts';
 import { threadNameCell, threadNameText } from '../thread-name.ts';
 import { columnsOf, padded } from '../width.ts';
@@ -49,33 +49,33 @@ const COMM: Column = {
 const IP: Column = {
   title: 'IP',
   width: 2,
-  text: ({ ip }) => String(ip),
+  text: ({ ip = NONE }) => String(ip),
   write: (line, { ip }) => line.decimal(ip),
 };
 const SADDR: Column = {
   title: 'SADDR',
   width: 16,
-  text: ({ saddr }) => saddr,
+  text: ({ saddr = NONE }) => saddr,
   write: (line, { local }) => writeAddress(line, local),
   grows: true,
 };
 const LPORT: Column = {
   title: 'LPORT',
   width: 6,
-  text: ({ lport }) => String(lport),
+  text: ({ lport = NONE }) => String(lport),
   write: (line, { lport }) => line.decimal(lport),
 };
 const DADDR: Column = {
   title: 'DADDR',
   width: 16,
-  text: ({ daddr }) => daddr,
+  text: ({ daddr = NONE }) => daddr,
   write: (line, { remote }) => writeAddress(line, remote),
   grows: true,
 };
 const DPORT: Column = {
   title: 'DPORT',
   width: 5,
-  text: ({ dport }) => String(dport),
+  text: ({ dport = NONE }) => String(dport),
   write: (line, { dport }) => line.decimal(dport),
 };
 const LAT: Column = {
@@ -154,14 +154,14 @@ export interface Table {
 }
 
 /** The options that add columns. */
-export interface ColumnOptions extends Partial<Record<FieldOption, unknown>> {
+export interface ColumnOptions extends FieldOptions {
   readonly timestamp: boolean;
   readonly lport: boolean;
 }
 
 /**
- * The table with the columns that the options ask for. `outcome`, `requested`, `who` and `resolve` add
- * columns at the end, so the others keep their position.
+ * The table with the columns that the options ask for. Results, `requested`, `who` and `resolve` add columns
+ * at the end, so the others keep their position.
  */
 export function table(options: ColumnOptions): Table {
   const columns = [
@@ -175,7 +175,7 @@ export function table(options: ColumnOptions): Table {
     DADDR,
     DPORT,
     LAT,
-    ...(options.outcome ? [RETR, RESULT] : []),
+    ...(hasResults(options) ? [RETR, RESULT] : []),
     ...(options.requested ? [REQUESTED] : []),
     ...(options.who ? [UID, PARENT, WORKLOAD] : []),
     ...(options.resolve ? [DESTINATION] : []),
@@ -248,6 +248,10 @@ function destination({ host, service, ip, daddr, dport }: ConnectRecord): string
   return host === undefined ? endpoint(ip, daddr, service ?? dport) : `${host}:${service ?? dport}`;
 }
 
-function endpoint(ip: 4 | 6, address: string, port: string | number | undefined): string {
+function endpoint(
+  ip: 4 | 6 | undefined,
+  address: string | undefined,
+  port: string | number | undefined,
+): string {
   return `${ip === 6 ? `[${address}]` : address}:${port}`;
 }

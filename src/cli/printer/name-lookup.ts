@@ -17,6 +17,9 @@ export interface NameLookup {
   end(): void;
 }
 
+/** The name of a destination that is not known. */
+const NAMELESS: ReverseName = { pending: false };
+
 interface Waiting {
   readonly record: ConnectRecord;
   readonly host: ReverseName;
@@ -33,7 +36,7 @@ export function nameLookup(
 
   const printFirst = () => {
     const { record, host } = waiting.shift() as Waiting;
-    const service = services.get(record.dport);
+    const service = record.dport === undefined ? undefined : services.get(record.dport);
     print({
       ...record,
       ...(host.name !== undefined && { host: host.name }),
@@ -51,7 +54,7 @@ export function nameLookup(
   return {
     add(record) {
       if (waiting.length >= MAX_WAITING) printFirst();
-      waiting.push({ record, host: names.of(record.daddr) });
+      waiting.push({ record, host: record.daddr === undefined ? NAMELESS : names.of(record.daddr) });
       drain();
     },
     settled() {

@@ -140,7 +140,8 @@ export class RecordingReader {
   #wrongAddress({ ip, saddr, daddr, requested_addr }: ConnectRecord): string | undefined {
     const bytes = ip === 4 ? 4 : 16;
     for (const [name, address] of Object.entries({ saddr, daddr, requested_addr }))
-      if (address !== undefined && parseAddress(address)?.length !== bytes)
+      if (address !== undefined && ip === undefined) return `it has ${name} but no ip`;
+      else if (address !== undefined && parseAddress(address)?.length !== bytes)
         return `${name} is ${excerpt(address)}, expected IPv${ip} address`;
     return undefined;
   }

@@ -6,19 +6,17 @@ import type { Criterion, Range, Result } from '../../programs/tcpconnlat.ts';
 import { parseAddress } from '../address.ts';
 import type { FilterOptions, Options } from '../arguments.ts';
 import { isSelectedCaller } from '../caller-filter.ts';
-import type { ConnectRecord } from '../record.ts';
+import { type ConnectRecord, PENDING } from '../record.ts';
 import { threadName } from '../thread-name.ts';
 
 /** The destination of a connect. */
 type Destination = Pick<ConnectRecord, 'daddr' | 'dport'>;
 
 /** Whether the options select a record. */
-export function isSelected(
-  { filter, family, minNs = 0, outcome, requested }: Options,
-  record: ConnectRecord,
-): boolean {
+export function isSelected(options: Options, record: ConnectRecord): boolean {
+  const { filter, family, minNs = 0, requested } = options;
   return (
-    hasOutcome(outcome, record.result) &&
+    hasOutcome(options, record.result) &&
     matches(filter, record, requested) &&
     (family === undefined || record.ip === family) &&
     Math.round(record.lat_ms * 1e6) >= minNs
@@ -29,7 +27,8 @@ export function isSelected(
 export function isHiddenFailure(options: Options, record: ConnectRecord): boolean {
   return (
     options.outcome === undefined &&
-    !hasOutcome(undefined, record.result) &&
+    record.result !== PENDING &&
+    !hasOutcome(options, record.result) &&
     isSelected({ ...options, outcome: 'all' }, record)
   );
 }
@@ -38,9 +37,10 @@ export function isHiddenFailure(options: Options, record: ConnectRecord): boolea
 const ANSWERED: readonly Result[] = ['established', 'refused', 'rejected'];
 
 /** Whether a connect with `result` is wanted. A recording without results contains only answered connects. */
-function hasOutcome(wanted: Options['outcome'], result: string | undefined): boolean {
-  if (wanted === 'all') return true;
-  if (wanted === 'failures') return result !== undefined && result !== 'established';
+function hasOutcome({ outcome, pendingMs }: Options, result: string | undefined): boolean {
+  if (outcome === 'all') return true;
+  if (result === PENDING) return pendingMs !== undefined;
+  if (outcome === 'failures') return result !== undefined && result !== 'established';
   return result === undefined || ANSWERED.includes(result as Result);
 }
 
@@ -81,13 +81,13 @@ function eitherAddress(criterion: FilterOptions['to'], destinations: readonly De
   return (
     destinations.some(({ daddr }) => inNetworks(criterion, daddr)) &&
     !destinations.some(({ daddr }) => {
-      const address = parseAddress(daddr);
+      const address = daddr === undefined ? undefined : parseAddress(daddr);
       return criterion && address && excludesAddress(criterion, address);
     })
   );
 }
 
-/** A missing number matches only if the criterion includes all numbers. */
+/** A missing value matches only if the criterion includes all values. */
 function inRanges({ only, not = [] }: Criterion<Range> = {}, number: number | undefined): boolean {
   const within = (ranges: readonly Range[]) =>
     ranges.some(([first, last]) => number !== undefined && number >= first && number <= last);
@@ -98,7 +98,8 @@ function hasName({ only, not = [] }: Criterion<string> = {}, name: string): bool
   return (only === undefined || only.includes(name)) && !not.includes(name);
 }
 
-function inNetworks(networks: FilterOptions['to'], text: string): boolean {
-  const address = parseAddress(text);
-  return networks === undefined || (address !== undefined && includesAddress(networks, address));
+function inNetworks(networks: FilterOptions['to'], text: string | undefined): boolean {
+  const address = text === undefined ? undefined : parseAddress(text);
+  if (networks === undefined || address === undefined) return networks?.only === undefined;
+  return includesAddress(networks, address);
 }

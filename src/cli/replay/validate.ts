@@ -55,13 +55,15 @@ const CHECKS: Readonly<Record<string, Check>> = {
     first(Object.entries(schemas), ([name, schema]) =>
       Object.hasOwn(value as Schema, name) ? violation(schema, (value as Schema)[name], name) : undefined,
     ),
+  if: (value, condition: Schema, _, schema) =>
+    violation(schema[violation(condition, value) === undefined ? 'then' : 'else'] ?? {}, value),
   additionalProperties: (value, _, __, { properties }) =>
     first(Object.keys(value as Schema), (name) =>
       Object.hasOwn(properties as Schema, name) ? undefined : `it has an unknown field ${excerpt(name)}`,
     ),
 };
-/** Keywords that do not restrict the value. */
-const ANNOTATIONS = new Set(['$schema', '$defs', 'title', 'description']);
+/** Keywords that do not restrict the value, or only with `if`. */
+const ANNOTATIONS = new Set(['$schema', '$defs', 'title', 'description', 'then', 'else']);
 
 /**
  * Describes the first violation of a schema, without a full stop; undefined if the value is valid.

@@ -27,6 +27,10 @@ const FEATURES: readonly Feature[] = [
     flags: ({ outcome }) => [outcome && (outcome === 'failures' ? '--failed' : '--outcome')],
   },
   {
+    tool: { pending: true },
+    flags: ({ pendingMs }) => [pendingMs !== undefined && '--pending'],
+  },
+  {
     tool: { filter: { port: { only: [[443, 443]] } } },
     flags: ({ filter }) => [filter.port?.only && '--port', filter.port?.not && '--not-port'],
   },

@@ -146,7 +146,17 @@ function programsFor(
   kernel: Kernel,
   target: Target,
 ): Programs {
-  const { family, minNs, lport, json, outcome, requested, record, maxConnects: maxAttempts } = options;
+  const {
+    family,
+    minNs,
+    lport,
+    json,
+    outcome,
+    pendingMs,
+    requested,
+    record,
+    maxConnects: maxAttempts,
+  } = options;
   const who = readsCallers(options);
   const error = probe === 'kprobe' ? noKprobesReason(options, kernel) : undefined;
   if (error) throw error;
@@ -156,6 +166,7 @@ function programsFor(
     tcpconnlat(
       {
         ...{ probe, filter, family, minNs, outcome, who, requested, maxAttempts },
+        pending: pendingMs !== undefined,
         localPort: lport || json || record !== undefined,
       },
       { ...target, formats },

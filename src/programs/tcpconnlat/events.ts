@@ -129,6 +129,20 @@ export type ConnectEvent = Static<StructSchema<EventFields>>;
 /** The facts about a connect that are known at its begin. */
 export type ConnectAttempt = ConnectEvent['attempt'];
 
+/**
+ * The connect of an entry of the table, as an event without an end: its latency is the wait until `nowNs`
+ * (CLOCK_MONOTONIC). If the table has no endpoints, `family` is 0. Undefined if the socket has not entered
+ * SYN_SENT: the call found no route, or is looking for one.
+ */
+export function pendingEvent(
+  { ports, family, v4, v6, ...attempt }: Static<StructSchema<EntryFields>>,
+  nowNs: bigint,
+): ConnectEvent | undefined {
+  if (family === 0) return undefined;
+  const latencyNs = Number(nowNs - attempt.startNs);
+  return { attempt, latencyNs, ports: ports ?? { remote: 0, local: 0 }, family: family ?? 0, v4, v6 };
+}
+
 /** The IP versions that are traced. */
 export interface Families {
   /** Whether IPv4 addresses are read. */
@@ -206,6 +220,8 @@ export type Result =
   | 'restored'
   /** Not established; this probe type does not see why. */
   | 'failed'
+  /** Not answered yet. */
+  | 'pending'
   /** Failed with the error in `errno`. */
   | 'error';
 

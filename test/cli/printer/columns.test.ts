@@ -32,6 +32,15 @@ function format(widths: readonly number[], texts: readonly string[]): string {
 const PLAIN = [7, 12, 2, 16, 16, 5];
 const WITH_LPORT = [7, 12, 2, 16, 6, 16, 5];
 
+/** A connect in flight without and with endpoints. */
+const WAITING: ConnectRecord = {
+  time_s: 1.23456,
+  pid: 1201,
+  comm: 'curl',
+  lat_ms: 5000.004,
+  result: 'pending',
+};
+
 const cases = [
   [
     { timestamp: false, lport: false },
@@ -223,6 +232,18 @@ test('addresses of 16 characters do not widen the columns', () => {
 test('a time just before the first event is 0.000, an earlier one is negative', () => {
   assert.match(line({ time_s: -0.0004 }, { timestamp: true }), /^0\.000 /);
   assert.match(line({ time_s: -0.0016 }, { timestamp: true }), /^-0\.002 /);
+});
+
+test('what is not known about a connect in flight is a dash', () => {
+  const shown = { timestamp: false, lport: true, pendingMs: 5000 };
+  const cells = (record: ConnectRecord) => table(shown).line(record).trim().split(/ +/);
+  assert.equal(cells(WAITING), ['1201', 'curl', '-', '-', '-', '-', '-', '5000.00', '-', 'pending']);
+  assert.equal(cells({ ...WAITING, ip: 4, saddr: '10.0.0.1', daddr: '192.0.2.1', dport: 443 }), [
+    ...['1201', 'curl', '4', '10.0.0.1', '-', '192.0.2.1', '443', '5000.00', '-', 'pending'],
+  ]);
+  assert.match(table(shown).header(), / RETR RESULT$/m);
+  const resolved = table({ timestamp: false, lport: false, outcome: 'all', resolve: true });
+  assert.match(resolved.line(WAITING), / pending +-\n$/);
 });
 
 test.run();

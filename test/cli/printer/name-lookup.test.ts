@@ -47,6 +47,14 @@ test('a record without names is unchanged', async () => {
   stage.end();
 });
 
+test('a record without an address waits for no name', async () => {
+  const { stage, shown } = bench();
+  const { daddr: _, dport: __, ...record } = RECORD;
+  stage.add(record);
+  assert.equal(shown, [record]);
+  stage.end();
+});
+
 test('records stay in order: a named record waits for the record before it', async () => {
   const { stage, add, answer, hosts } = bench();
   add('192.0.2.1');

@@ -88,6 +88,19 @@ for (const [line, taken] of [
       'without it, or without a known address, the socket counts',
     );
   });
+test('what a record lacks matches only a filter that includes everything', () => {
+  const { saddr: _, daddr: __, dport: ___, ...rest } = RECORD;
+  for (const [line, taken] of [
+    ['--not-port 443 --not-to 10.0.0.0/8 --not-from ::1 --comm wget', true],
+    ['--port 443', false],
+    ['--to 0.0.0.0/0', false],
+    ['--from 192.0.2.7', false],
+  ] as const) {
+    const request = readArguments(line.split(' '), '');
+    if (request.action !== 'trace') throw new Error(JSON.stringify(request));
+    assert.is(matches(request.options.filter, { ...rest, result: 'pending' }), taken, line);
+  }
+});
 
 test('a mapped address is an IPv4 address, and the user is checked if it is known', () => {
   const options = (...args: string[]) => {

@@ -1,0 +1,218 @@
+/**
+ * Connects in flight behind a silent firewall: shown once while they wait, and listed at the end, by every
+ * available probe.
+ */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
+import { FAR, NEAR } from '../lab/network.ts';
+import { noStage, Stage } from './outcomes.ts';
+import { noProbeHere, PROBE_TYPES, skipReason, Tracer } from './tracer.ts';
+
+const notHere = needsRoot || noStage();
+const NO_ROUTE = '203.0.113.1';
+const BOUND_PORT = 45_001;
+/** The time after which connects are shown here, in s. */
+const AFTER = 1.5 * slowness;
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The cells that identify a connect in flight. */
+const waiting = ({ PID, IP, SADDR, LPORT, DADDR, DPORT, RETR, RESULT }: Record<string, string>) =>
+  [PID, IP, SADDR, LPORT, DADDR, DPORT, RETR, RESULT].join(' ');
+
+for (const probe of PROBE_TYPES) {
+  const skip = notHere || skipReason(probe);
+  const test = suite(`live/pending ${probe}`, { seconds: 90 });
+  let stage: Stage;
+  test.before(async () => {
+    if (!skip) stage = await Stage.open();
+  });
+  test.after(async () => {
+    if (!skip) await stage.close();
+  });
+
+  test.skipIf(skip, 'a connect that waits is shown once, and again at the end', async () => {
+    const { near } = stage;
+    const tracer = await Tracer.start([
+      '--probe',
+      probe,
+      '-p',
+      String(near.pid),
+      '-L',
+      '--outcome',
+      '--pending-after',
+      String(AFTER),
+    ]);
+    try {
+      const targets = [FAR.IPv4, FAR.IPv6, `::ffff:${FAR.IPv4}`].map((address) => ({
+        address,
+        port: stage.swallowed(),
+      }));
+      const made: { fd: number; port: string }[] = [];
+      for (const [i, to] of targets.entries()) {
+        // The second socket has its port before it connects.
+        const source = i === 1 ? { source: { address: NEAR.IPv6, port: BOUND_PORT } } : {};
+        const { fd } = await near.ask('connect', to, { nonBlocking: true, ...source });
+        made.push({ fd, port: i === 1 ? String(BOUND_PORT) : '-' });
+      }
+      // None of these waits: one without a route whose socket stays open, an aborted one, a refused one.
+      await near.ask('connect', { address: NO_ROUTE, port: 9 });
+      const aborted = await stage.start({ address: FAR.IPv4, port: stage.swallowed() });
+      await near.ask('close', aborted.fd);
+      await near.ask('connect', { address: FAR.IPv4, port: 2001 });
+      const expected = targets.map(({ address, port }, i) => {
+        const mapped = address.startsWith('::ffff');
+        const saddr = i === 0 ? NEAR.IPv4 : mapped ? `::ffff:${NEAR.IPv4}` : NEAR.IPv6;
+        return `${near.pid} ${i === 0 ? 4 : 6} ${saddr} ${made[i]?.port} ${address} ${port} - pending`;
+      });
+      const pending = () => tracer.rows().filter(({ RESULT }) => RESULT === 'pending');
+      await tracer.until('the connects that wait', () => pending().length >= 3);
+      await sleep(300);
+      assert.equal(pending().map(waiting), expected);
+      for (const row of pending()) {
+        const ms = Number(row['LAT(ms)']);
+        assert.ok(ms >= AFTER * 1000 && ms < AFTER * 1000 + 2000 * slowness, `${ms} ms`);
+        assert.is(row.COMM, stage.name.slice(0, 12));
+      }
+      await near.ask('close', made[0]?.fd as number);
+      await tracer.until('its end', () =>
+        tracer.rows().some(({ DPORT, RESULT }) => DPORT === String(targets[0]?.port) && RESULT === 'aborted'),
+      );
+      assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
+      assert.equal(pending().slice(3).map(waiting), expected.slice(1), 'the list at the end');
+      assert.match(tracer.summary, /^ +5 shown as pending\n +2 not answered yet$/m);
+      assert.not.match(tracer.summary, /ended:.*pending/);
+    } finally {
+      tracer.child.kill('SIGKILL');
+    }
+  });
+
+  test.skipIf(skip, 'without an end to show, only the lines of waiting connects come', async () => {
+    const { near } = stage;
+    const args = ['--probe', probe, '-p', String(near.pid), '--pending-after', '0.2', '--json'];
+    const [tracer, slow, elsewhere] = await Promise.all([
+      Tracer.run([...args, '--from', NEAR.IPv4, '-4']),
+      Tracer.run([...args, '600000']),
+      Tracer.run([...args, '--from', '127.0.0.0/8']),
+    ]);
+    const tracers = [tracer, slow, elsewhere];
+    try {
+      // Attached: a connect of the beacon is shown by the first one.
+      const port = stage.swallowed();
+      await tracer.until('a connect that waits', async () => {
+        const { fd } = await stage.start({ address: FAR.IPv4, port });
+        await sleep(700 * slowness);
+        await near.ask('close', fd);
+        return tracer.records().length > 0;
+      });
+      for (const { saddr, daddr, dport, result, lport, retransmits, lat_ms } of tracer.records()) {
+        assert.equal(
+          { saddr, daddr, dport, result },
+          { saddr: NEAR.IPv4, daddr: FAR.IPv4, dport: port, result: 'pending' },
+        );
+        assert.equal([lport, retransmits], [undefined, undefined]);
+        assert.ok(lat_ms >= 200);
+      }
+      await near.ask('connect', { address: `::ffff:${FAR.IPv4}`, port }, { nonBlocking: true });
+      await near.ask('connect', { address: FAR.IPv4, port }, { nonBlocking: true });
+      await sleep(600 * slowness);
+      for (const each of tracers) await each.stop();
+      assert.ok(
+        tracer.records().every(({ ip }) => ip === 4),
+        'no mapped connect',
+      );
+      assert.match(tracer.summary, /^ +1 not answered yet$/m);
+      for (const each of [slow, elsewhere]) assert.equal(each.records(), []);
+      assert.not.match(elsewhere.summary, /not answered yet|pending/);
+      assert.match(slow.summary, / 2 not answered yet$/m);
+    } finally {
+      for (const each of tracers) each.child.kill('SIGKILL');
+    }
+  });
+
+  test.run();
+}
+
+const test = suite('live/pending', { seconds: 60 });
+let stage: Stage;
+test.before(async () => {
+  if (!notHere) stage = await Stage.open();
+});
+test.after(async () => {
+  if (!notHere) await stage.close();
+});
+
+test.skipIf(
+  notHere || noProbeHere,
+  '--outcome alone lists who waits, without addresses; a replay shows the same',
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tsbpf-pending-'));
+    const file = join(folder, 'waits.jsonl');
+    const { near } = stage;
+    const tracer = await Tracer.start(['-p', String(near.pid), '--outcome', '-L', '--record', file]);
+    try {
+      await stage.start({ address: FAR.IPv4, port: stage.swallowed() });
+      await tracer.stop();
+      const [row, ...others] = tracer.rows();
+      assert.is(others.length, 0);
+      assert.is(waiting(row ?? {}), `${near.pid} - - - - - - pending`);
+      assert.match(tracer.summary, /^ +1 not answered yet \(--pending shows their addresses\)$/m);
+      const [header = '', line = ''] = readFileSync(file, 'utf8').split('\n');
+      assert.equal(JSON.parse(header).fields, ['time', 'retransmits', 'result', 'errno']);
+      const { result, daddr, pid } = JSON.parse(line);
+      assert.equal([result, daddr, pid], ['pending', undefined, near.pid]);
+      for (const option of ['--outcome', '--pending']) {
+        const replay = Tracer.run(['--replay', file, option, '-L']);
+        await replay.ended();
+        assert.equal(replay.rows(), tracer.rows());
+      }
+    } finally {
+      tracer.child.kill('SIGKILL');
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
+
+test.skipIf(
+  notHere || noProbeHere || sameOnEveryKernel,
+  'the list comes at the end of -d and -n, which counts no connect that waits',
+  async () => {
+    const { near } = stage;
+    const { port } = await stage.far.ask('listen', FAR.IPv4, 8);
+    for (const limit of [
+      ['-d', '2'],
+      ['-n', '1'],
+    ]) {
+      const tracer = await Tracer.start([
+        '-p',
+        String(near.pid),
+        '--pending-after',
+        '0.3',
+        '--who',
+        '-t',
+        '--wall',
+        '--resolve',
+        ...limit,
+      ]);
+      try {
+        const { fd } = await stage.start({ address: FAR.IPv4, port: stage.swallowed() });
+        await tracer.until('it', () => tracer.rows().length > 0);
+        await near.ask('connect', { address: FAR.IPv4, port });
+        await tracer.ended();
+        assert.equal(
+          tracer.rows().map(({ RESULT, UID }) => [RESULT, UID]),
+          ['pending', 'established', 'pending'].map((result) => [result, '0']),
+        );
+        assert.match(tracer.summary, /^1 connect shown\n +2 shown as pending\n +1 not answered yet/);
+        await near.ask('close', fd);
+      } finally {
+        tracer.child.kill('SIGKILL');
+      }
+    }
+  },
+);
+
+test.run();
