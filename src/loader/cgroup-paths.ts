@@ -43,7 +43,7 @@ export class CgroupPaths {
   #hasV1 = false;
   /** No search before this time of the monotonic clock, in ns. */
   #notBefore = 0n;
-  /** Whether the PIDs of programs are those of /proc; undefined until it is asked. */
+  /** Whether /proc has the PIDs that programs report; undefined until it is asked. */
   #hasPids: boolean | undefined;
 
   /** Searches the mounted hierarchy of this machine once. */

@@ -57,7 +57,7 @@ export function watchInFlight(
   const check = () => {
     let nextNs = afterNs;
     try {
-      // Before the table is read: a connect that ends meanwhile ends later.
+      // Read before the table, so that a connect which ends during the reading ends after this time.
       const nowNs = connects.now();
       const dueNs = nowNs - BigInt(afterNs);
       const isDue = (startNs: bigint) => {
