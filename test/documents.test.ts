@@ -1,13 +1,13 @@
 /**
- * The fragments of TypeScript in the documents compile. `doc-examples.test.ts` compiles and runs the complete
- * programs.
+ * The fragments of TypeScript in the documents compile, and the README is short. `doc-examples.test.ts`
+ * compiles and runs the complete programs.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import * as tsbpf from '../src/index.ts';
-import { PROJECT, samplesInPage } from './doc-examples.ts';
+import { PROJECT, read, samplesInPage } from './doc-examples.ts';
 import { sameOnEveryKernel, suite } from './harness.ts';
 
 const test = suite('documents', { seconds: 120 });
@@ -86,6 +86,11 @@ test.skipIf(sameOnEveryKernel, 'the fragments of the documents compile', () => {
   );
   assert.is(stdout, '');
   rmSync(SAMPLES, { recursive: true });
+});
+
+test('the README has fewer than 150 lines', () => {
+  const lines = read('README.md').trimEnd().split('\n');
+  assert.ok(lines.length < 150, `${lines.length} lines`);
 });
 
 test.run();

@@ -42,7 +42,7 @@ Examples:
   tcpconnlat --pending                   connects that wait for an answer
   tcpconnlat -t 100                      latencies of 100 ms or more
   tcpconnlat --port 443 --to 192.0.2.7   connects to one service
-  tcpconnlat --wall --who                add time of day, user and container
+  tcpconnlat --wall --who                add time of day, user and caller
   tcpconnlat -p 181 --json               one process, as JSON
   tcpconnlat --record monday.jsonl       show and record
   tcpconnlat --replay monday.jsonl 100   slow connects in a recording
