@@ -26,7 +26,7 @@ const onExec = rawTracepoint('sched_process_exec', target(process.arch, kernel.b
   b.keep(b.context);
   const event = b.stack(Exec);
   event.set(0); // a path is shorter than its field: zero the rest
-  const { filename } = b.kernel(b.arg('bprm')).fields({ filename: 'filename' });
+  const { filename } = b.kernel(b.arg(2)).fields({ filename: 'filename' });
   b.call(probeReadKernelStr, event.file, filename);
   event.task.set(b.call(getCurrentPidTgid));
   b.call(getCurrentComm, event.comm);

@@ -140,8 +140,10 @@ function untyped(
 function describe(called: TracedFunction, parameters: readonly Parameter[]): string {
   const count = parameters.length;
   if (count === 0) return `${called.name} has no arguments`;
-  const names = namesOf(called).map((name, n) => name || describeType(parameters[n]) || String(n));
-  return `${called.name} has ${count === 1 ? 'one argument' : `${count} arguments`}: ${names.join(', ')}`;
+  const names = namesOf(called);
+  const shown = names.map((name, n) => name || describeType(parameters[n]) || String(n)).join(', ');
+  const hint = names.some(Boolean) ? '' : '; the types of this kernel do not name them: use numbers';
+  return `${called.name} has ${count === 1 ? 'one argument' : `${count} arguments`}: ${shown}${hint}`;
 }
 
 function describeType(parameter: Parameter | undefined): string | undefined {

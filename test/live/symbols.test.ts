@@ -198,7 +198,9 @@ test.skipIf(needsRoot, 'compiled JavaScript has the names of its perf map', asyn
   const script =
     'function hotLoop(n) { let s = 0; for (let i = 0; i < n; i++) s += i % 7; return s; }' +
     "for (let i = 0; i < 300; i++) hotLoop(1e5); console.log('hot'); setInterval(() => hotLoop(10), 1000);";
+  const folder = mkdtempSync(join(tmpdir(), 'tsbpf-symbols-'));
   const child = spawn(process.execPath, ['--perf-basic-prof', '-e', script], {
+    cwd: folder, // where V8 writes its log
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const path = `/tmp/perf-${child.pid}.map`;
@@ -223,6 +225,7 @@ test.skipIf(needsRoot, 'compiled JavaScript has the names of its perf map', asyn
     child.kill('SIGKILL');
     await once(child, 'exit');
     rmSync(path, { force: true });
+    rmSync(folder, { recursive: true });
   }
 });
 
