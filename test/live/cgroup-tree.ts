@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { mountsOf } from '../../src/loader/mounts.ts';
+import { until } from './connects.ts';
 
 /** The mount points of the hierarchies of one type (`cgroup` is v1). */
 export function hierarchies(type: 'cgroup' | 'cgroup2'): string[] {
@@ -66,6 +67,19 @@ export class CgroupTree {
     if (!this.#mounted) return;
     execFileSync('umount', [this.#root]);
     rmdirSync(this.#root);
+  }
+
+  /** Calls `close` until it succeeds: a cgroup is busy for a moment after its last process. */
+  async closeWhenEmpty(): Promise<void> {
+    await until('the cgroups to be empty', () => {
+      try {
+        this.close();
+        return true;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+        return false;
+      }
+    });
   }
 
   #make(folder: string): void {

@@ -54,15 +54,7 @@ test.after(async () => {
   const { pod, outside, server, cgroups, programs } = bench;
   programs.close();
   await Promise.all([pod.stop(), outside.stop(), server.close()]);
-  await until('the cgroups to be empty', () => {
-    try {
-      cgroups.close();
-      return true;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
-      return false;
-    }
-  });
+  await cgroups.closeWhenEmpty();
 });
 
 /** Connects in the pod: the address, the kind, and the address of the socket. */

@@ -46,15 +46,7 @@ async function withBench(cgroups: CgroupTree, work: (bench: Bench) => Promise<vo
   } finally {
     await Promise.all(peers.map((peer) => peer.stop()));
     await server.close();
-    await until('the cgroups to be empty', () => {
-      try {
-        cgroups.close();
-        return true;
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
-        return false;
-      }
-    });
+    await cgroups.closeWhenEmpty();
   }
 }
 

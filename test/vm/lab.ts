@@ -87,8 +87,7 @@ export interface Wanted {
   /** Selects test files whose path contains one of these, and excludes the restricted kernels. */
   readonly filters?: readonly string[];
   /**
-   * Runs the core on every kernel, and divides the other tests between the first kernel and the last: a
-   * quarter of the time.
+   * Runs the core on every kernel, and divides the other tests between the first kernel and the last.
    */
   readonly core?: boolean;
 }
