@@ -1,0 +1,75 @@
+/**
+ * The connects of one interval, aggregated by key: what the views and exporters show.
+ */
+import type { ConnectRecord } from '../record.ts';
+import { Latencies } from './latencies.ts';
+
+/** The parts of a key, in the order in which views show them. */
+export const KEY_PARTS = ['dest', 'net', 'port', 'comm', 'pod', 'unit', 'container', 'user'] as const;
+export type KeyPart = (typeof KEY_PARTS)[number];
+
+/**
+ * A key as text, with a property per part of `--by`: `{ dest: '192.0.2.1', port: '443' }`; `{}` for
+ * `--by all`. A part that is not known is `-`. The parts other than `port` are `other` for connects whose key
+ * had no room in the table.
+ */
+export type Key = { readonly [P in KeyPart]?: string };
+
+/** The connects of a key that ended in the same way. */
+export interface Cell {
+  readonly latencies: Latencies;
+  /** SYN retransmissions. */
+  retransmits: number;
+}
+
+/** The connects of a key. */
+export interface Row {
+  readonly key: Key;
+  /** By result, as in the RESULT column: `established`, `refused`, `timed-out`, or the name of an error. */
+  readonly results: ReadonlyMap<string, Cell>;
+}
+
+/** The connects of one interval. */
+export interface Snapshot {
+  /** When the interval began and ended, in ms since the epoch. */
+  readonly startMs: number;
+  readonly endMs: number;
+  /** Sorted by number of connects, most first. */
+  readonly rows: readonly Row[];
+  /** The slowest connects of the interval, or a sample of them, slowest first. */
+  readonly slowest: readonly ConnectRecord[];
+  /** Connects whose key had no room in the table; they are counted in the rows `other`. */
+  readonly overflowed: number;
+  /** Connects that are in no row, by cause: `[3, 'the table of connects in flight was full']`. */
+  readonly losses: readonly (readonly [count: number, text: string])[];
+}
+
+/** Whether a result is an answer: established by a SYN-ACK, or refused. Every other result is a failure. */
+export function isAnswer(result: string): boolean {
+  return result === 'established' || result === 'refused' || result === 'rejected';
+}
+
+/** The numbers of a row, over all results. */
+export interface Totals {
+  /** The latencies of answered connects. */
+  readonly answered: Latencies;
+  /** All connects, also failures. */
+  readonly connects: number;
+  readonly retransmits: number;
+  /** The failures by result, most first. */
+  readonly failures: readonly (readonly [result: string, count: number])[];
+}
+
+export function totalsOf({ results }: Row): Totals {
+  const answered = new Latencies();
+  const failures: [result: string, count: number][] = [];
+  let connects = 0;
+  let retransmits = 0;
+  for (const [result, cell] of results) {
+    connects += cell.latencies.count;
+    retransmits += cell.retransmits;
+    if (isAnswer(result)) answered.add(cell.latencies);
+    else failures.push([result, cell.latencies.count]);
+  }
+  return { answered, connects, retransmits, failures: failures.sort(([, a], [, b]) => b - a) };
+}
