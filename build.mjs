@@ -9,6 +9,7 @@
  *   dist/tcpconnlat.bundle.cjs  the command in one file, which starts faster
  *   dist/tcpconnlat.VERSION-ARCH.cache
  *                               V8's code cache of the bundle for this Node; not in the npm package
+ *   dist/tcpconnlat.PART.cjs    code that only some options need (bundle-late.mjs)
  *   dist/tcpconnlat.lines.json  maps positions in the bundle to source lines of the tool
  *   dist/tsbpf.*                the same for the command tsbpf
  *   dist/LICENSES.txt           the licenses of the packages in the bundles
@@ -23,6 +24,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { decode } from '@jridgewell/sourcemap-codec';
 import { build } from 'esbuild';
+import { bundleLate } from './bundle-late.mjs';
 import { bundleLibrary } from './bundle-library.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
@@ -136,9 +138,9 @@ async function emitTypes() {
   await tsc('-p', 'tsconfig.types.json', '--noCheck'); // compile() checks
 }
 
-/** Bundles one entry point. Returns its code, its source map if requested, and the bundled packages. */
+/** Bundles an entry point. Returns its code, its source map if requested, and the bundled packages. */
 async function bundle(entry, more = {}) {
-  const result = await build({ ...bundling, ...more, entryPoints: [entry], outfile: 'dist/bundle.js' });
+  const result = await build({ ...bundling, ...entry, ...more, outfile: 'dist/bundle.js' });
   const text = (ending) => result.outputFiles.find((file) => file.path.endsWith(ending))?.text;
   return { code: text('.js'), map: text('.js.map'), packages: packagesOf(result.metafile) };
 }
@@ -155,37 +157,48 @@ function packagesOf(metafile) {
 const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
 
 /**
- * Bundles a command: its launcher (src/cli/launch.ts) and its bundle, a function with parameters like a
- * module's. The code cache contains what V8 has compiled by the end of a run with `args` (compile-cache.cjs).
+ * Bundles a command: its launcher (src/cli/launch.ts), its bundle, a function with parameters like a
+ * module's, and its late parts (bundle-late.mjs). The code cache contains what V8 has compiled by the end of
+ * a run with `args` (compile-cache.cjs).
  */
 async function bundleCommand(name, args, more = {}) {
-  const bundled = await bundle(`src/cli/${name}.ts`, {
-    ...more,
-    ...command,
-    supported: { 'dynamic-import': false }, // scripts have it from Node 20.12 on; it becomes require()
-    plugins: [withoutChildProcess, withRequireOfLauncher],
-    define: { ...bundling.define, 'import.meta.url': 'bundleUrl' },
-    banner: {
-      js: "(function (require, file) {\nconst bundleUrl = require('node:url').pathToFileURL(file).href;",
+  const { parts, ...late } = await bundleLate(name, { ...bundling, ...command }, [withoutChildProcess]);
+  const stdin = { contents: late.contents, resolveDir: root };
+  const bundled = await bundle(
+    { stdin },
+    {
+      ...more,
+      ...command,
+      supported: { 'dynamic-import': false }, // scripts have it from Node 20.12 on; it becomes require()
+      plugins: [late.plugin, withoutChildProcess, withRequireOfLauncher],
+      define: { ...bundling.define, 'import.meta.url': 'bundleUrl' },
+      banner: {
+        js: `(function (require, file) {\n${late.header}const bundleUrl = require('node:url').pathToFileURL(file).href;`,
+      },
+      footer: { js: '})' },
     },
-    footer: { js: '})' },
-  });
+  );
   const old = (await readdir('dist')).filter(
     (file) => file.startsWith(`${name}.`) && file.endsWith('.cache'),
   );
   for (const file of old) await rm(join('dist', file));
   await writeFile(`dist/${name}.bundle.cjs`, bundled.code);
+  for (const { file, code } of parts) await writeFile(join('dist', file), code);
   await makeCache(name, args);
   await writeLauncher(name);
-  return bundled;
+  const packages = [...bundled.packages, ...parts.flatMap(({ metafile }) => packagesOf(metafile))];
+  return { ...bundled, packages };
 }
 
 async function writeLauncher(name) {
-  const launcher = await bundle('src/cli/launch.ts', {
-    ...command,
-    define: { __COMMAND__: JSON.stringify(name) },
-    banner: { js: '#!/usr/bin/env node' },
-  });
+  const launcher = await bundle(
+    { entryPoints: ['src/cli/launch.ts'] },
+    {
+      ...command,
+      define: { __COMMAND__: JSON.stringify(name) },
+      banner: { js: '#!/usr/bin/env node' },
+    },
+  );
   await writeFile(`dist/${name}.cjs`, launcher.code);
   await chmod(`dist/${name}.cjs`, 0o755);
 }

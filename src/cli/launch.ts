@@ -15,7 +15,7 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
-import { environmentMessage } from './environment.ts';
+import { cannotLoad, environmentMessage } from './environment.ts';
 import { printWarning } from './output.ts';
 import { holdStopSignals, ignoreDebuggerSignal } from './signals.ts';
 
@@ -101,12 +101,7 @@ let run: Bundle | undefined;
 try {
   run = compile(file);
 } catch (error) {
-  // V8 puts the position of a syntax error on the first line of its stack.
-  const position = error instanceof SyntaxError ? `${error.stack?.split('\n')[0]}: ` : '';
-  printWarning(
-    __COMMAND__,
-    `cannot load its own code: ${position}${(error as Error).message}; install the package again (in a clone: npm ci)`,
-  );
+  printWarning(__COMMAND__, cannotLoad(error as Error));
   process.exitCode = 1;
 }
 try {

@@ -10,7 +10,6 @@ import { optionsFrom, type Request } from './arguments/request.ts';
 import { switchesIn } from './arguments/switches.ts';
 import { readArguments } from './arguments.ts';
 import { completion } from './completion.ts';
-import { diagnose } from './diagnose.ts';
 import { environmentMessage } from './environment.ts';
 import { exitStatusOf } from './exit-status.ts';
 import { jsonSchema } from './json.ts';
@@ -35,8 +34,10 @@ async function main(): Promise<number> {
     if (request.action === 'print') print(request.text);
     else if (request.action === 'schema') print(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
     else if (request.action === 'completion') print(completion(request.shell));
-    else if (request.action === 'diagnose') print(diagnose(request.options, version()));
-    else if (request.action === 'replay') await replay(request.file, request.options);
+    else if (request.action === 'diagnose') {
+      const { diagnose } = await import('./diagnose.ts'); // a late part of the bundle
+      print(diagnose(request.options, version()));
+    } else if (request.action === 'replay') await replay(request.file, request.options);
     else if (request.options.dryRun) print(dryRun(request.options, new Kernel()));
     else await trace(request.options, new Kernel(), { version: version(), args });
     return 0;

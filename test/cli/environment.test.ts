@@ -186,7 +186,10 @@ const BINARY = `node_modules/@koromix/koffi-linux-${process.arch}`;
 function inInstallation(work: (folder: string) => void): void {
   const folder = mkdtempSync(join(tmpdir(), 'tsbpf-installation-'));
   try {
-    for (const path of ['dist/tcpconnlat.cjs', 'dist/tcpconnlat.bundle.cjs', 'node_modules/koffi', BINARY])
+    for (const path of [
+      ...['', 'bundle.', 'diagnose.'].map((part) => `dist/tcpconnlat.${part}cjs`),
+      ...['node_modules/koffi', BINARY],
+    ])
       cpSync(join(PROJECT, path), join(folder, path), { recursive: true });
     work(folder);
   } finally {
@@ -232,6 +235,22 @@ for (const [title, spoil, says] of [
       assert.is(run(words).status, 0);
       spoil(folder);
       assertOneLine(run(words), says);
+    });
+  });
+
+for (const [what, spoil, says] of [
+  ['is missing', (part: string) => rmSync(part), /Cannot find module/],
+  ['is empty', (part: string) => truncateSync(part), /is damaged/],
+  ['is cut off', (part: string) => truncateSync(part, 2000), /\.diagnose\.cjs:\d+: \S/],
+] as const)
+  test(`one line reports that a late part of the bundle ${what}`, () => {
+    inInstallation((folder) => {
+      const diagnose = [NODE, join(folder, 'dist/tcpconnlat.cjs'), '--diagnose'];
+      assert.is(run(diagnose).status, 0);
+      spoil(join(folder, 'dist/tcpconnlat.diagnose.cjs'));
+      const ended = run(diagnose);
+      assertOneLine(ended, /cannot load its own code: .*; install the package again/);
+      assert.match(ended.stderr, says);
     });
   });
 
