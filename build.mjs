@@ -1,7 +1,7 @@
 /**
  * The build. `npm run build` runs it, and as `prepare` so do `npm ci` and `npm pack`:
  *
- *   build/                      src, test, bench and examples as JavaScript with source maps, for the tests
+ *   build/                      src, test, bench, examples and executable as JavaScript with source maps
  *   dist/library.*, dist/index.js, asm.js, btf.js, dist/bundlers/
  *                               the library and its entry points (bundle-library.mjs)
  *   dist/types/                 its types
@@ -33,7 +33,7 @@ const manifest = JSON.parse(await readFile('package.json', 'utf8'));
 const require = createRequire(import.meta.url);
 
 /** The folders that tsc compiles into build/. */
-const COMPILED = ['src', 'test', 'bench', 'examples'];
+const COMPILED = ['src', 'test', 'bench', 'examples', 'executable'];
 
 /** The sources of tools: the line table has positions in these files only. */
 const TOOL_SOURCE = /(^|\/)(src\/programs\/.+\.ts)$/;

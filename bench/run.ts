@@ -11,6 +11,7 @@ import { calls } from './calls.ts';
 import { connects } from './connects.ts';
 import { cost } from './cost.ts';
 import { delay } from './delay.ts';
+import { executable } from './executable.ts';
 import { importing } from './import.ts';
 import { lines } from './lines.ts';
 import { load } from './load.ts';
@@ -24,6 +25,7 @@ import { switches } from './switch.ts';
 
 const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   start,
+  executable,
   import: importing,
   btf,
   rest: atRest,
@@ -39,8 +41,8 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   maps,
   load,
 };
-/** The measures that run only if named: load takes minutes, cost needs QEMU. */
-const ON_REQUEST = ['cost', 'load'];
+/** The measures that run only if named: load takes minutes, cost needs QEMU, executable downloads Node. */
+const ON_REQUEST = ['cost', 'executable', 'load'];
 const EVERYDAY = Object.keys(MEASURES).filter((name) => !ON_REQUEST.includes(name));
 
 const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];

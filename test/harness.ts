@@ -52,6 +52,10 @@ export const inGuest = existsSync('/run/lab');
 export const sameOnEveryKernel: string | false =
   inGuest && 'does not depend on the kernel (runs outside of the lab)';
 
+/** Why a test that downloads large packages is skipped, or false. */
+export const noDownloads: string | false =
+  process.env.TSBPF_TEST_LAB === 'no' && 'downloads packages (TSBPF_TEST_LAB=no)';
+
 /**
  * Why a test that compares times is skipped, or false. A machine's load changes times, except in a guest
  * whose clock counts instructions.

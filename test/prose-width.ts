@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 export const MAX_COLUMNS = 110;
 
-const TREES = ['src', 'test', 'bench', 'examples', 'docs', 'man', '.ci'];
+const TREES = ['src', 'test', 'bench', 'examples', 'executable', 'docs', 'man', '.ci'];
 /** A page that is generated from the instruction table, and one of terminal screens. */
 const EXEMPT = ['docs/instructions.md', 'docs/tcpconnlat_example.txt'];
 

@@ -15,14 +15,10 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
-import { cannotLoad, environmentMessage } from './environment.ts';
-import { printWarning } from './output.ts';
-import { holdStopSignals, ignoreDebuggerSignal } from './signals.ts';
+import { asBundle, type Bundle, type Command, runBundle } from './run-bundle.ts';
 
 /** The command's name, which is also the name of its bundle and its cache. */
-declare const __COMMAND__: 'tcpconnlat' | 'tsbpf';
-
-type Bundle = (require: NodeJS.Require, file: string) => void;
+declare const __COMMAND__: Command;
 
 /** The number of bytes that are compared at a time. */
 const CHUNK = 1 << 16;
@@ -32,9 +28,7 @@ const WRITABLE_BY_OTHERS = 0o022;
 /** The bundle as a function. The file is ASCII, because esbuild escapes every other character. */
 function compile(file: string): Bundle {
   const { text, cachedData } = withFile(file, readBundle);
-  const bundle: unknown = new Script(text, { filename: file, cachedData }).runInThisContext();
-  if (typeof bundle !== 'function') throw new Error(`${file} is damaged`);
-  return bundle as Bundle;
+  return asBundle(new Script(text, { filename: file, cachedData }).runInThisContext(), file);
 }
 
 interface BundleText {
@@ -94,21 +88,5 @@ function withFile<T>(file: string, work: (fd: number) => T): T {
   }
 }
 
-ignoreDebuggerSignal();
-if (__COMMAND__ === 'tcpconnlat') holdStopSignals();
 const file = join(__dirname, `${__COMMAND__}.bundle.cjs`);
-let run: Bundle | undefined;
-try {
-  run = compile(file);
-} catch (error) {
-  printWarning(__COMMAND__, cannotLoad(error as Error));
-  process.exitCode = 1;
-}
-try {
-  run?.(require, file);
-} catch (error) {
-  const message = environmentMessage(error);
-  if (message === undefined) throw error;
-  printWarning(__COMMAND__, message);
-  process.exitCode = 1;
-}
+runBundle(__COMMAND__, file, require, () => compile(file));

@@ -1,13 +1,13 @@
 /**
  * One live run: it attaches the programs, prints and records their events, and reports losses.
  */
-import { readFileSync } from 'node:fs';
 import { messageWithoutPosition } from '../asm/error-position.ts';
 import { describeAttachment, listTool } from '../asm/listing.ts';
 import type { LineTable, Locate } from '../asm/position.ts';
 import { printable } from '../asm/printable.ts';
 import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
+import { requireLate } from '../loader/require-late.ts';
 import type { Closeable } from '../loader/resources.ts';
 import { Session, type SessionOptions } from '../loader/session.ts';
 import { sourceReader } from '../loader/source.ts';
@@ -348,7 +348,7 @@ function sourceLines(kernel: Kernel): Locate {
 
 function lineTable(): LineTable | undefined {
   try {
-    return JSON.parse(readFileSync(new URL('tcpconnlat.lines.json', import.meta.url), 'utf8'));
+    return requireLate('./tcpconnlat.lines.json') as LineTable;
   } catch {
     return undefined; // not bundled
   }

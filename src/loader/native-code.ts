@@ -47,6 +47,7 @@ const INSTALL = 'install it on this machine (in a clone: npm ci; elsewhere: npm 
 function explain(code: string | undefined, reason: string): string {
   if (code === 'ERR_DLOPEN_DISABLED')
     return "an option forbids native code; remove --no-addons or --permission from Node's command line and NODE_OPTIONS";
+  if (code === 'ERR_NO_FOLDER') return reason; // of the single executable, with its remedy
   if (reason.startsWith("Cannot find module 'koffi'")) return `it is missing; ${INSTALL}`;
   if (reason.startsWith('Cannot find the native Koffi module'))
     return `its binary for ${process.platform}-${process.arch} is missing; ${INSTALL}, without --omit=optional`;

@@ -105,7 +105,7 @@ export interface Start extends Pick<SpawnOptions, 'uid' | 'gid' | 'cwd'> {
   readonly under?: readonly string[];
   /** A descriptor for its standard output; by default `stdout` collects the output. */
   readonly stdout?: number;
-  /** The file of the command; by default `COMMAND`. */
+  /** The file of the command, a script or a single executable; by default `COMMAND`. */
   readonly command?: string;
 }
 
@@ -137,7 +137,8 @@ export class Tracer {
     args: readonly string[],
     { stdout, under = [], command = COMMAND, ...options }: Start = {},
   ): Tracer {
-    const [file = '', ...words] = [...under, process.execPath, command, ...args];
+    const interpreter = command.endsWith('.cjs') ? [process.execPath] : [];
+    const [file = '', ...words] = [...under, ...interpreter, command, ...args];
     return new Tracer(
       spawn(file, words, {
         ...options,

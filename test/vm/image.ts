@@ -256,7 +256,7 @@ async function runtimePackages(): Promise<string[]> {
   return [...found];
 }
 
-/** Creates a disk with the current build of the project while `use` runs. */
+/** Creates a disk with the current build of the project, and its executable for arm64, while `use` runs. */
 export function withProjectDisk<T>(use: (image: string) => Promise<T>): Promise<T> {
   return withScratch(async (scratch) => {
     const stage = join(scratch, 'stage');
@@ -269,7 +269,8 @@ export function withProjectDisk<T>(use: (image: string) => Promise<T>): Promise<
 
 async function stageProject(stage: string): Promise<void> {
   const names = (await readdir(PROJECT)).filter((name) => !NOT_IN_GUEST.has(name) && !name.endsWith('.tgz'));
-  for (const name of names) await cp(join(PROJECT, name), join(stage, name), { recursive: true });
+  const filter = (file: string): boolean => !file.endsWith('/tcpconnlat-linux-x64'); // large, and runs here
+  for (const name of names) await cp(join(PROJECT, name), join(stage, name), { recursive: true, filter });
   await symlink(PACKAGES, join(stage, 'node_modules'));
   const conformance = process.env.TSBPF_CONFORMANCE || join(PROJECT, '../shared/conformance');
   if (await exists(conformance))

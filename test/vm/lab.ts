@@ -3,6 +3,7 @@ import { readdirSync } from 'node:fs';
 import { availableParallelism, freemem } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { buildExecutable } from '../../executable/build.ts';
 import { BROKEN, formatSummary, type Summary, sum, summaryOf } from '../summary.ts';
 import { exists } from './cache.ts';
 import { PATH } from './command.ts';
@@ -77,7 +78,7 @@ const TIMED = ['test/lab/reference'];
 /** Kernels of another architecture, with the tests that depend on it. */
 const OTHERS: readonly Visit[] = OTHER.map((source) => ({
   series: nameOf(source),
-  filters: ['test/lab/programs', 'test/live/btf', 'test/live/tcpconnlat.'],
+  filters: ['test/lab/programs', 'test/live/btf', 'test/live/executable.', 'test/live/tcpconnlat.'],
 }));
 
 /** The selection of a run. */
@@ -151,6 +152,9 @@ async function noLab(processor: Processor): Promise<string | undefined> {
 export async function runVisits(wanted: readonly Visit[], { withFacts = false } = {}): Promise<Visited[]> {
   const width = Math.min(wanted.length, guestsAtOnce());
   const results = new Map<Visit, Visited>();
+  // The disk contains it (test/live/executable.test.ts).
+  if (process.arch === 'x64' && wanted.some(({ series }) => series.endsWith('arm64')))
+    await buildExecutable('linux-arm64');
   await withProjectDisk(async (projectDisk) => {
     // The longest first, so that no worker waits for one at the end.
     const queue = [...wanted].sort((a, b) => b.filters.length - a.filters.length);

@@ -1,0 +1,125 @@
+/**
+ * The single executable in a root that contains the C and C++ libraries and nothing else: it traces, prints
+ * the source lines of its programs, loads its late parts, and reports folders that forbid native code.
+ *
+ * Outside of the lab, this builds it; in a guest it comes with the project (test/vm/image.ts).
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import * as assert from 'uvu/assert';
+import { buildExecutable, EXECUTABLES, executableName } from '../../executable/build.ts';
+import { PLATFORMS, type Platform } from '../../executable/contents.ts';
+import { inGuest, noDownloads, suite } from '../harness.ts';
+import { loopback, Peer, Server } from './connects.ts';
+import { noProbeHere, Tracer } from './tracer.ts';
+
+const test = suite('live/executable', { seconds: 60 });
+
+const platform = PLATFORMS.find((name) => name === `linux-${process.arch}`);
+/** The executable that the lab has added to the project. */
+const ready = platform && join(EXECUTABLES, executableName(platform));
+
+function unavailable(): string | false {
+  if (inGuest) return ready && existsSync(ready) ? false : 'the lab adds the executable for arm64 only';
+  return noDownloads || (process.arch !== 'x64' && 'executables are built on x64');
+}
+const skip = noProbeHere || unavailable();
+
+/** The loaders of shared libraries, which also list the libraries of a program. */
+const LOADERS: Record<Platform, string> = {
+  'linux-x64': '/lib64/ld-linux-x86-64.so.2',
+  'linux-arm64': '/lib/ld-linux-aarch64.so.1',
+};
+
+let scratch = '';
+let root = '';
+let executable = '';
+let peer: Peer;
+let server: Server;
+
+test.before(async () => {
+  if (skip || !platform) return;
+  scratch = mkdtempSync(join(tmpdir(), 'tsbpf-executable-'));
+  executable = inGuest ? (ready as string) : await buildExecutable(platform, scratch);
+  root = join(scratch, 'root');
+  for (const folder of ['proc', 'sys', 'tmp', 'dev/shm']) mkdirSync(join(root, folder), { recursive: true });
+  writeFileSync(join(root, 'tcpconnlat'), ''); // the executable is mounted there
+  const loader = LOADERS[platform];
+  const list = execFileSync(loader, ['--list', executable], { encoding: 'utf8' });
+  const libraries = [...list.matchAll(/=> (\/\S+)/g)].map(([, path]) => path as string);
+  for (const path of new Set([loader, ...libraries])) {
+    mkdirSync(join(root, dirname(path)), { recursive: true });
+    copyFileSync(path, join(root, path));
+  }
+  [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
+});
+test.after(async () => {
+  await Promise.all([peer?.stop(), server?.close()]);
+  if (scratch) rmSync(scratch, { recursive: true, force: true });
+});
+
+/**
+ * The words that run a program in the root, without environment, in a mount namespace that ends with it.
+ * `options` are those of its /tmp and /dev/shm.
+ */
+function inRoot(options: string): string[] {
+  const script = [
+    'mount -t proc proc "$0/proc"',
+    'mount --rbind /sys "$0/sys"',
+    `mount -t tmpfs -o ${options} tmpfs "$0/tmp"`,
+    `mount -t tmpfs -o ${options} tmpfs "$0/dev/shm"`,
+    'mount --bind "$1" "$0/tcpconnlat"',
+    'shift',
+    'exec env -i "$(command -v chroot)" "$0" "$@"',
+  ].join(' && ');
+  return ['unshare', '--mount', 'sh', '-c', script, root, executable];
+}
+
+function run(options: string, ...args: string[]) {
+  const [file = '', ...words] = [...inRoot(options), '/tcpconnlat', ...args];
+  const { status, stdout, stderr } = spawnSync(file, words, { encoding: 'utf8' });
+  return { status, stdout, stderr };
+}
+
+test.skipIf(skip, 'it traces in a root without Node', async () => {
+  const tracer = await Tracer.start(['-v', '--outcome', '-p', String(peer.pid)], {
+    under: inRoot('nosuid'),
+    command: '/tcpconnlat',
+  });
+  try {
+    const row = await tracer.until('the connect', async () => {
+      await peer.ask('connect', loopback(server.port));
+      return tracer.rows()[0];
+    });
+    assert.equal([row.PID, row.DPORT], [String(peer.pid), String(server.port)]);
+    assert.match(tracer.stdout, /^; src\/programs\/tcpconnlat\/\S+\.ts:\d+: \S/m);
+    assert.equal(await tracer.stop(), { code: 0, signal: null });
+  } finally {
+    tracer.child.kill('SIGKILL');
+  }
+});
+
+test.skipIf(skip, 'it loads the late parts of the command', () => {
+  const { status, stdout, stderr } = run('nosuid', '--diagnose');
+  assert.equal([status, stderr], [0, '']);
+  assert.match(stdout, /^koffi +3\./m);
+});
+
+test.skipIf(skip, 'one folder that allows native code is enough, and one line reports that none does', () => {
+  const { status, stdout, stderr } = run('noexec');
+  assert.equal([status, stdout], [1, '']);
+  assert.match(
+    stderr,
+    /^tcpconnlat: cannot load koffi, .* no folder takes one: \/dev\/shm \(mounted noexec\), \/tmp \(mounted noexec\), \/run \(ENOENT\), \/var\/tmp \(ENOENT\); mount a writable file system without noexec at \/tmp, or name a folder in TMPDIR\n$/,
+  );
+  mkdirSync(join(root, 'run'));
+  try {
+    assert.is(run('noexec', '--dry-run').status, 0);
+  } finally {
+    rmSync(join(root, 'run'), { recursive: true });
+  }
+});
+
+test.run();
