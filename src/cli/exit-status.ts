@@ -38,6 +38,7 @@ export const EXIT_STATUS: { readonly [code: string]: ExitStatus | 'program' } = 
   ERR_KERNEL: 1,
   ERR_LOCKDOWN: 1,
   ERR_LINK_MISMATCH: 1,
+  ERR_LISTEN: 1,
   ERR_MAP_BATCH: 1,
   ERR_MAP_ITERATION: 1,
   ERR_MAP_MISMATCH: 1,

@@ -1,0 +1,57 @@
+/** Prometheus and Alertmanager with configurations for tests. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { freePort, ServerProcess, scratchFolder } from './server.ts';
+
+/**
+ * Starts Prometheus, which scrapes `targets` (`HOST:PORT`) every second and stores their classic histograms
+ * as native ones, and also as they are.
+ */
+export async function startPrometheus(
+  programs: string,
+  targets: readonly string[],
+  { rules, alertmanager, interval = '1s' }: { rules?: string; alertmanager?: string; interval?: string } = {},
+): Promise<ServerProcess> {
+  const folder = scratchFolder();
+  const port = await freePort();
+  const config = {
+    global: { scrape_interval: interval, scrape_timeout: interval, evaluation_interval: '1s' },
+    scrape_configs: [
+      {
+        job_name: 'tcpconnlat',
+        convert_classic_histograms_to_nhcb: true,
+        always_scrape_classic_histograms: true,
+        static_configs: [{ targets }],
+      },
+    ],
+    ...(rules && { rule_files: [rules] }),
+    ...(alertmanager && {
+      alerting: { alertmanagers: [{ static_configs: [{ targets: [alertmanager] }] }] },
+    }),
+  };
+  // JSON is YAML.
+  const file = join(folder, 'prometheus.yml');
+  writeFileSync(file, JSON.stringify(config));
+  const args = [
+    `--config.file=${file}`,
+    `--storage.tsdb.path=${join(folder, 'data')}`,
+    `--web.listen-address=127.0.0.1:${port}`,
+    '--enable-feature=native-histograms',
+  ];
+  return ServerProcess.start(join(programs, 'prometheus'), args, { port, ready: '/-/ready' });
+}
+
+/** Starts Alertmanager, which keeps what it gets. */
+export async function startAlertmanager(programs: string): Promise<ServerProcess> {
+  const folder = scratchFolder();
+  const port = await freePort();
+  const file = join(folder, 'alertmanager.yml');
+  writeFileSync(file, JSON.stringify({ route: { receiver: 'none' }, receivers: [{ name: 'none' }] }));
+  const args = [
+    `--config.file=${file}`,
+    `--storage.path=${join(folder, 'data')}`,
+    `--web.listen-address=127.0.0.1:${port}`,
+    '--cluster.listen-address=', // alone
+  ];
+  return ServerProcess.start(join(programs, 'prometheus-alertmanager'), args, { port, ready: '/-/ready' });
+}
