@@ -18,7 +18,7 @@ const root = fileURLToPath(new URL('.', import.meta.url));
 
 /** The modules of the late parts, by command. */
 const LATE = {
-  tcpconnlat: ['src/cli/diagnose.ts'],
+  tcpconnlat: ['src/cli/diagnose.ts', 'src/cli/report.ts'],
   tsbpf: [],
 };
 
@@ -124,10 +124,8 @@ function importsIn(code) {
   for (const [statement, clause, file] of code.matchAll(pattern)) {
     const [, list] = /^\{([^}]*)\}$/.exec(clause) ?? [];
     if (list === undefined) throw new Error(`only named imports work in a late part, not ${statement}`);
-    imports.set(
-      file,
-      list.split(',').map((name) => name.trim().split(/\s/)[0]),
-    );
+    const names = list.split(',').map((name) => name.trim().split(/\s/)[0]);
+    imports.set(file, [...(imports.get(file) ?? []), ...names]);
   }
   return imports;
 }
