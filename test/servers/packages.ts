@@ -10,20 +10,24 @@ import { unpack } from '../vm/debian.ts';
 /** Only sid has Prometheus 3. */
 const SUITE = { archive: 'debian', suite: 'sid' } as const;
 const PACKAGES = ['prometheus', 'promtool', 'prometheus-alertmanager', 'victoria-metrics'];
-/** Programs in the packages that nothing here runs. */
-const UNUSED = ['vmagent', 'vmalert', 'vmalert-tool', 'vmauth', 'vmbackup', 'vmctl', 'vmrestore', 'amtool'];
+/** What nothing here uses in the packages. */
+const UNUSED = [
+  ...['vmagent', 'vmalert', 'vmalert-tool', 'vmauth', 'vmbackup', 'vmctl', 'vmrestore', 'amtool'].map(
+    (name) => `usr/bin/${name}`,
+  ),
+  'usr/share/doc',
+];
 
-/** The folder of the programs. Downloads them (60 MB) if they are not cached. */
+/** The folder of the unpacked packages. Downloads them (60 MB) if they are not cached. */
 async function programs(): Promise<string> {
-  const folder = await cached('servers/sid', async (into) => {
+  return cached('servers/sid', async (into) => {
     await unpack(SUITE, PACKAGES, into);
-    await run('rm', ['-rf', ...UNUSED.map((name) => join(into, 'usr/bin', name)), join(into, 'usr/share')]);
+    await run('rm', ['-rf', ...UNUSED.map((name) => join(into, name))]);
   });
-  return join(folder, 'usr/bin');
 }
 
 /**
- * The folder of the programs, or why they cannot be downloaded. That is an error if the environment says that
+ * The folder of the unpacked packages, or why they cannot be downloaded. That is an error if the environment says that
  * this is CI.
  */
 export async function serverPrograms(): Promise<{

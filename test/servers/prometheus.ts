@@ -8,7 +8,7 @@ import { freePort, ServerProcess, scratchFolder } from './server.ts';
  * as native ones, and also as they are.
  */
 export async function startPrometheus(
-  programs: string,
+  packages: string,
   targets: readonly string[],
   { rules, alertmanager, interval = '1s' }: { rules?: string; alertmanager?: string; interval?: string } = {},
 ): Promise<ServerProcess> {
@@ -38,11 +38,14 @@ export async function startPrometheus(
     `--web.listen-address=127.0.0.1:${port}`,
     '--enable-feature=native-histograms',
   ];
-  return ServerProcess.start(join(programs, 'prometheus'), args, { port, ready: '/-/ready' });
+  return ServerProcess.start(join(packages, 'usr/bin/prometheus'), args, { port, ready: '/-/ready' });
 }
 
-/** Starts Alertmanager, which keeps what it gets. */
-export async function startAlertmanager(programs: string): Promise<ServerProcess> {
+/**
+ * Starts Alertmanager, which keeps what it gets. Debian's reads its templates from /usr/share, so it gets a
+ * mount namespace in which that is the folder of its package.
+ */
+export async function startAlertmanager(packages: string): Promise<ServerProcess> {
   const folder = scratchFolder();
   const port = await freePort();
   const file = join(folder, 'alertmanager.yml');
@@ -53,5 +56,11 @@ export async function startAlertmanager(programs: string): Promise<ServerProcess
     `--web.listen-address=127.0.0.1:${port}`,
     '--cluster.listen-address=', // alone
   ];
-  return ServerProcess.start(join(programs, 'prometheus-alertmanager'), args, { port, ready: '/-/ready' });
+  const [share, program] = ['usr/share', 'usr/bin/prometheus-alertmanager'].map((path) =>
+    join(packages, path),
+  );
+  const command = `mount --bind '${share}' /usr/share && exec '${program}' "$@"`;
+  return ServerProcess.start('unshare', ['-m', 'sh', '-c', command, 'sh', ...args], {
+    ...{ port, ready: '/-/ready' },
+  });
 }

@@ -68,33 +68,35 @@ function assertNear(estimate: number, exactNs: number, perOctave: number, what: 
 test.skipIf(missing, 'Prometheus: native histograms made of classic buckets', async () => {
   const port = await freePort();
   const exporters = await exporting({ port });
-  const prometheus = await startPrometheus(folder, [`127.0.0.1:${port}`]);
+  let prometheus: ServerProcess | undefined;
   try {
+    const server = await startPrometheus(folder, [`127.0.0.1:${port}`]);
+    prometheus = server;
     const of = (dest: string): string =>
       `tcp_connect_duration_seconds{destination="${dest}",port="443",result="established"}`;
     await until('all connects', async () => {
-      const [first] = await prometheus.query(`histogram_count(${of('192.0.2.1')})`);
+      const [first] = await server.query(`histogram_count(${of('192.0.2.1')})`);
       return Number(first?.value?.[1]) === FAST.length || undefined;
     });
     for (const [dest, latencies] of CASES) {
-      assert.is(await prometheus.value(`histogram_count(${of(dest)})`), latencies.length);
+      assert.is(await server.value(`histogram_count(${of(dest)})`), latencies.length);
       const sum = latencies.reduce((a, b) => a + b) / 1e9;
-      assert.ok(Math.abs((await prometheus.value(`histogram_sum(${of(dest)})`)) / sum - 1) < 1e-9);
+      assert.ok(Math.abs((await server.value(`histogram_sum(${of(dest)})`)) / sum - 1) < 1e-9);
       for (const quantile of QUANTILES) {
         const exact = exactQuantile(latencies, quantile);
-        const native = await prometheus.value(`histogram_quantile(${quantile}, ${of(dest)})`);
+        const native = await server.value(`histogram_quantile(${quantile}, ${of(dest)})`);
         assertNear(native, exact, 2, `native histogram, ${dest}, ${quantile}`);
-        const classic = await prometheus.value(
+        const classic = await server.value(
           `histogram_quantile(${quantile}, ${of(dest).replace('{', '_bucket{')})`,
         );
         assertNear(classic, exact, 2, `classic histogram, ${dest}, ${quantile}`);
       }
     }
     const failures = 'sum(tcp_connects_total{result!="established"}) / sum(tcp_connects_total)';
-    assert.is(await prometheus.value(failures), 3 / (FAST.length + SLOW.length + 3));
-    assert.is(await prometheus.value('tcpconnlat_build_info{version="1.2.3"}'), 1);
+    assert.is(await server.value(failures), 3 / (FAST.length + SLOW.length + 3));
+    assert.is(await server.value('tcpconnlat_build_info{version="1.2.3"}'), 1);
   } finally {
-    await prometheus.stop();
+    await prometheus?.stop();
     await exporters.close();
   }
 });
@@ -105,7 +107,7 @@ test.skipIf(missing, 'VictoriaMetrics: exponential histograms over OTLP', async 
     ...[`-storageDataPath=${scratchFolder()}`, `-httpListenAddr=127.0.0.1:${port}`],
     ...['-opentelemetry.usePrometheusNaming', '-search.latencyOffset=0s', '-memory.allowedBytes=256MB'],
   ];
-  const server = await ServerProcess.start(join(folder, 'victoria-metrics'), args, {
+  const server = await ServerProcess.start(join(folder, 'usr/bin/victoria-metrics'), args, {
     port,
     ready: '/health',
   });
