@@ -27,8 +27,8 @@ async function programs(): Promise<string> {
 }
 
 /**
- * The folder of the unpacked packages, or why they cannot be downloaded. That is an error if the environment says that
- * this is CI.
+ * The folder of the unpacked packages, or why they cannot be downloaded. That is an error if the environment
+ * says that this is CI.
  */
 export async function serverPrograms(): Promise<{
   readonly folder: string;
