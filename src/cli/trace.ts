@@ -191,9 +191,13 @@ async function traceInto(
       }
       recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
     }
+    // The header says that tracing has begun. Only -v prints something about privileges above it.
+    if (!options.verbose) printer.header();
     const privileges = reducePrivileges(options, kernel, programs);
-    if (options.verbose) listingOutput(options, output)(`${privileges.join('\n')}\n\n`);
-    printer.header();
+    if (options.verbose) {
+      listingOutput(options, output)(`${privileges.join('\n')}\n\n`);
+      printer.header();
+    }
     if (options.durationMs !== undefined) timer = setTimeout(() => end(), options.durationMs);
     for (const record of early ?? []) {
       if (!printer.isComplete) recording?.add(record);

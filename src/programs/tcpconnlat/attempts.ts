@@ -130,18 +130,30 @@ export interface TypedReads {
   readonly registers: boolean;
 }
 
-/** The typed reads of a probe type on the target's kernel, whose types include its helpers. */
+/**
+ * The typed reads of a probe type on the target's kernel, whose types include its helpers. Each is looked up
+ * when a program first needs it: a look-up searches all types.
+ */
 export function typedReads({ probe }: Options, { kernel }: Target): TypedReads {
   const isTyped = probe === 'fentry' || probe === 'tp_btf';
   const has = (name: string) => isTyped && kernel?.find('func', name) !== undefined;
-  const tcpSock = has('bpf_skc_to_tcp_sock');
   return {
     sock: isTyped,
-    tcpSock,
-    segments: tcpSock || !isTyped,
-    task: has('bpf_get_current_task_btf'),
-    cast: has('bpf_rdonly_cast'),
-    registers: has('bpf_task_pt_regs'),
+    get tcpSock() {
+      return has('bpf_skc_to_tcp_sock');
+    },
+    get segments() {
+      return !isTyped || this.tcpSock;
+    },
+    get task() {
+      return has('bpf_get_current_task_btf');
+    },
+    get cast() {
+      return has('bpf_rdonly_cast');
+    },
+    get registers() {
+      return has('bpf_task_pt_regs');
+    },
   };
 }
 
@@ -166,10 +178,10 @@ function currentTask(b: Builder, typed: TypedReads): KernelPointer {
  * needs the kernel's types, and `fentry` and `tp_btf` need typed reads, to load under lockdown.
  */
 export function readsProcess({ probe, who }: Options, { kernel }: Target, typed: TypedReads): boolean {
+  if (!who) return false;
   const isTyped = probe === 'fentry' || probe === 'tp_btf';
   const fields = ['group_leader', 'start_boottime', 'self_exec_id', 'cgroups'];
-  const hasFields = fields.every((field) => kernel?.has('task_struct', field));
-  return Boolean(who) && hasFields && (typed.task || !isTyped);
+  return (typed.task || !isTyped) && fields.every((field) => kernel?.has('task_struct', field));
 }
 
 /** Whether the programs run on functions of the kernel, and so at the call of connect. */
