@@ -16,12 +16,12 @@ export async function programs(): Promise<Row[]> {
   const typed = program('tp_btf', 'inet_sock_state');
   const raw = program('raw_tracepoint', 'inet_sock_state');
   return [
-    row('kprobe: connect program', size(connect), 59, 31),
-    row("kprobe: instructions of a socket's first connect", shortest(connect), 20),
+    row('kprobe: connect program', size(connect), 61, 31),
+    row("kprobe: instructions of a socket's first connect", shortest(connect), 22),
     row('kprobe: program for changes of state', size(answer), 87, 124),
     row('kprobe: exit path for other states', shortest(answer), 6, 11),
     row('kprobe: helper calls on the longest path', mostCalls(answer), 6),
-    row('tp_btf: program', size(typed), 111),
+    row('tp_btf: program', size(typed), 113),
     row('tp_btf: exit path for other state changes', shortest(typed), 6),
     row('tp_btf: helper calls on the longest path', mostCalls(typed), 5),
     row('raw_tracepoint: program', size(raw)),

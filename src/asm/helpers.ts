@@ -559,14 +559,15 @@ export const getCurrentUidGid = helper(15, 'get_current_uid_gid', '4.2', []);
 
 /**
  * Writes the name of the current task, at most 16 bytes with its NUL (Linux 4.2). Returns 0 or a negative
- * errno. `b.call` takes the destination; the size follows from it.
+ * errno. `b.call` takes the destination; the size follows from it. Some kernels (Linux 6.1) leave old bytes
+ * after the NUL, so `b.call` clears the memory first.
  *
  * @example
  * import { chars, getCurrentComm, kprobe, target } from 'tsbpf';
  *
  * kprobe('tcp_v4_connect', target('x64'), (b) => b.call(getCurrentComm, b.stack(chars(16))));
  */
-export const getCurrentComm = helper(16, 'get_current_comm', '4.2', ['out', 'size'], { result: 's64' });
+export const getCurrentComm = helper(16, 'get_current_comm', '4.2', ['partial', 'size'], { result: 's64' });
 
 /**
  * Returns the address of the current `task_struct` (Linux 4.8, GPL only). Read its fields with `b.kernel`.

@@ -6,37 +6,27 @@ import * as assert from 'uvu/assert';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { FullListener, loopback, Peer, Server } from './connects.ts';
 import { type Hidden, noStage, observeHidden } from './outcomes.ts';
-import { isReleased } from './release.ts';
 import { PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
 
 const notHere = needsRoot || noStage();
-/** Of the sessions of `observeHidden`, one sees the connects there. Single commands count correctly. */
-const noManySessions =
-  isReleased('6.1') &&
-  !isReleased('6.2') &&
-  'on Linux 6.1 nine of ten sessions at once see no connects: open';
 let observed: Promise<ReadonlyMap<(typeof PROBE_TYPES)[number], Hidden>> | undefined;
 
 for (const probe of PROBE_TYPES) {
   const skip = skipReason(probe);
   const test = suite(`live/hidden ${probe}`, { seconds: 90 });
 
-  test.skipIf(
-    notHere || skip || noManySessions,
-    'the summary counts as many failures as --failed shows',
-    async () => {
-      observed ??= observeHidden(PROBE_TYPES_HERE);
-      const { counted = 0, failures, skipped } = (await observed).get(probe) as Hidden;
-      const list = failures.map(({ daddr, dport, result }) => `${daddr}:${dport} ${result}`).join('\n');
-      assert.ok(failures.length > 15, list);
-      // A run that the kernel skipped neither counted nor showed its failure.
-      const difference = Math.abs(counted - failures.length);
-      assert.ok(
-        difference <= skipped,
-        `${counted} counted, ${skipped} runs skipped, ${failures.length} shown:\n${list}`,
-      );
-    },
-  );
+  test.skipIf(notHere || skip, 'the summary counts as many failures as --failed shows', async () => {
+    observed ??= observeHidden(PROBE_TYPES_HERE);
+    const { counted = 0, failures, skipped } = (await observed).get(probe) as Hidden;
+    const list = failures.map(({ daddr, dport, result }) => `${daddr}:${dport} ${result}`).join('\n');
+    assert.ok(failures.length > 15, list);
+    // A run that the kernel skipped neither counted nor showed its failure.
+    const difference = Math.abs(counted - failures.length);
+    assert.ok(
+      difference <= skipped,
+      `${counted} counted, ${skipped} runs skipped, ${failures.length} shown:\n${list}`,
+    );
+  });
 
   const onFunctions = probe === 'kprobe' || probe === 'fentry';
   const [shown, hidden] = ['2 connects shown', '  1 failed, not shown (--failed shows them)'];

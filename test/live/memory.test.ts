@@ -243,29 +243,33 @@ function apply(
   }
 }
 
-test.skipIf(cannotRun, 'equal strings are equal keys, whatever the stack held before', () => {
-  const map = hash('names', { key: chars(32), value: u64, maxEntries: 8 });
-  withProgram(
-    [map],
-    (b) => {
-      const noise = b.arg(0);
-      b.if(noise.ne(0), () => {
-        const dirt = b.stack(struct({ a: u64, b: u64, c: u64, d: u64 }));
-        for (const field of [dirt.a, dirt.b, dirt.c, dirt.d]) field.set(noise);
-        b.call(getCurrentComm, b.as(dirt, chars(16)));
-      });
-      const name = b.stack(chars(32));
-      const { comm } = b.kernel('task_struct', b.call(getCurrentTask)).fields({ comm: 'comm' });
-      void comm;
-      b.call(probeReadKernelStr, name, b.call(getCurrentTask));
-      b.count(map, name);
-    },
-    ({ run, map: open }) => {
-      for (const noise of [0n, 2n ** 64n - 1n, 0x4141_4141_4141_4141n]) run(noise);
-      assert.is([...open(map).keys()].length, 1);
-    },
-  );
-});
+/** Helpers that write a string: some kernels leave the bytes after its NUL as they were. */
+const STRING_READS: Readonly<Record<string, (b: Builder, name: Place) => void>> = {
+  bpf_probe_read_kernel_str: (b, name) => b.call(probeReadKernelStr, name, b.call(getCurrentTask)),
+  bpf_get_current_comm: (b, name) => b.call(getCurrentComm, name),
+};
+
+for (const [helper, read] of Object.entries(STRING_READS))
+  test.skipIf(cannotRun, `${helper}: equal strings are equal keys, whatever the stack held before`, () => {
+    const map = hash('names', { key: chars(32), value: u64, maxEntries: 8 });
+    withProgram(
+      [map],
+      (b) => {
+        const noise = b.arg(0);
+        b.block(() => {
+          const dirt = b.stack(struct({ a: u64, b: u64, c: u64, d: u64 }));
+          for (const field of [dirt.a, dirt.b, dirt.c, dirt.d]) field.set(noise);
+        });
+        const name = b.stack(chars(32));
+        read(b, name);
+        b.count(map, name);
+      },
+      ({ run, map: open }) => {
+        for (const noise of [0n, 2n ** 64n - 1n, 0x4141_4141_4141_4141n]) run(noise);
+        assert.is([...open(map).keys()].length, 1);
+      },
+    );
+  });
 
 const ownTypes = new Kernel().btf;
 test.skipIf(
