@@ -18,7 +18,7 @@ const root = fileURLToPath(new URL('.', import.meta.url));
 
 /** The modules of the late parts, by command. */
 const LATE = {
-  tcpconnlat: ['src/cli/diagnose.ts', 'src/cli/report.ts'],
+  tcpconnlat: ['src/cli/diagnose.ts'],
   tsbpf: [],
 };
 
