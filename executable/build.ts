@@ -11,7 +11,6 @@ import { createHash } from 'node:crypto';
 import { chmod, copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 import { withScratch } from '../test/vm/cache.ts';
 import { run } from '../test/vm/command.ts';
 import { PROJECT } from '../test/vm/image.ts';
@@ -87,6 +86,7 @@ async function filesOfCommand(): Promise<string[]> {
 
 /** The script that Node runs first (src/cli/launch-executable.ts). */
 async function launcher(): Promise<string> {
+  const { build } = await import('esbuild'); // guests of the lab, which use the names above, do not have it
   const { outputFiles } = await build({
     entryPoints: [join(PROJECT, 'src/cli/launch-executable.ts')],
     absWorkingDir: PROJECT,
