@@ -187,7 +187,7 @@ async function bundleCommand(name, args, more = {}) {
   await makeCache(name, args);
   await writeLauncher(name);
   const packages = [...bundled.packages, ...parts.flatMap(({ metafile }) => packagesOf(metafile))];
-  return { ...bundled, packages };
+  return { ...bundled, parts, packages };
 }
 
 async function writeLauncher(name) {
@@ -212,8 +212,11 @@ async function makeCache(name, args) {
 
 /** Bundles tcpconnlat, with the line table of its programs. */
 async function bundleTracer() {
-  const { map, packages } = await bundleCommand('tcpconnlat', [], { sourcemap: 'external' });
-  await writeFile('dist/tcpconnlat.lines.json', JSON.stringify(lineTable(JSON.parse(map))));
+  const { map, parts, packages } = await bundleCommand('tcpconnlat', [], { sourcemap: 'external' });
+  const tables = parts.map((part) => [part.file, lineTable(JSON.parse(part.map))]);
+  const used = tables.filter(([, { sources }]) => sources.length > 0);
+  const table = { ...lineTable(JSON.parse(map)), parts: Object.fromEntries(used) };
+  await writeFile('dist/tcpconnlat.lines.json', JSON.stringify(table));
   return packages;
 }
 
@@ -228,6 +231,8 @@ async function bundleTool() {
  *   segments  [generatedLine, generatedColumn, source, line, column], sorted. All but `source` are 1-based,
  *             as in V8's stack traces. A segment extends to the next one. `source` is an index in `sources`,
  *             or -1 for code that belongs to no tool.
+ *
+ * `parts` has the tables of late parts that contain code of tools, by file.
  */
 function lineTable(map) {
   const tools = new Map(); // index in the map -> index in the table

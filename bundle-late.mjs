@@ -10,6 +10,7 @@
  * bundle, so that there is one instance of every class and variable. Static imports of a late part fail the
  * build.
  */
+import { readFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -18,7 +19,7 @@ const root = fileURLToPath(new URL('.', import.meta.url));
 
 /** The modules of the late parts, by command. */
 const LATE = {
-  tcpconnlat: ['src/cli/diagnose.ts'],
+  tcpconnlat: ['src/cli/aggregate/summarize.ts', 'src/cli/diagnose.ts'],
   tsbpf: [],
 };
 
@@ -28,7 +29,7 @@ const EARLY = 'early:';
 /**
  * Bundles the late parts of a command with options of esbuild, and returns them with what the bundle needs:
  *
- *   parts     [{ file, code, metafile }]; `file` is a name in dist/
+ *   parts     [{ file, code, map, metafile }]; `file` is a name in dist/, and `map` a source map
  *   contents  the text of the bundle's entry point
  *   plugin    replaces the late modules in the bundle
  *   header    declares what the bundle's code uses
@@ -59,13 +60,20 @@ const fileOf = (command, module) => `${command}.${basename(module, '.ts')}.cjs`;
 const specifier = (file) => JSON.stringify(`./${file}`);
 const pathOf = ({ path, resolveDir }) => relative(root, join(resolveDir, path));
 
-/** The sources whose code a bundle holds. */
+/** The sources whose code a bundle holds, and those that only re-export it. */
 async function modulesOf(options) {
   const { metafile } = await build({ ...options, outfile: 'dist/bundle.js', metafile: true, write: false });
   const inputs = Object.entries(Object.values(metafile.outputs)[0].inputs);
   const isSource = ([file, { bytesInOutput }]) => file.startsWith('src/') && bytesInOutput > 0;
-  return new Set(inputs.filter(isSource).map(([file]) => file));
+  const sources = inputs.filter(isSource).map(([file]) => file);
+  const barrels = [];
+  for (const file of Object.keys(metafile.inputs))
+    if (file.startsWith('src/') && BARREL.test(await readFile(join(root, file), 'utf8'))) barrels.push(file);
+  return new Set([...sources, ...barrels]);
 }
+
+/** A module of comments and re-exports. */
+const BARREL = /^(?:\s+|\/\*[\s\S]*?\*\/|\/\/.*|export (?:type )?(?:\*|\{[^}]*\}) from '[^']+';)+$/;
 
 /** Replaces dynamic imports of late modules by their files. */
 function lateModules(command, late) {
@@ -100,12 +108,19 @@ async function bundlePart(command, module, early, options) {
   const outfile = join('dist', fileOf(command, module));
   const made = (more) => build({ ...bundling, entryPoints: [module], outfile, define, ...more });
   const [{ outputFiles, metafile }, asModule] = await Promise.all([
-    made({ format: 'cjs', banner: { js: HEADER_OF_PART }, footer: { js: FOOTER_OF_PART } }),
+    made({
+      format: 'cjs',
+      banner: { js: HEADER_OF_PART },
+      footer: { js: FOOTER_OF_PART },
+      sourcemap: 'external',
+    }),
     made({ format: 'esm' }),
   ]);
+  const text = (ending) => outputFiles.find((file) => file.path.endsWith(ending)).text;
   return {
     file: fileOf(command, module),
-    code: outputFiles[0].text,
+    code: text('.cjs'),
+    map: text('.map'),
     metafile,
     imports: importsIn(asModule.outputFiles[0].text),
   };

@@ -35,6 +35,8 @@ export interface LineTable {
     sourceLine: number,
     sourceColumn: number,
   ])[];
+  /** The tables of further files of the bundle, by their names without the folder. */
+  readonly parts?: Readonly<Record<string, LineTable>>;
 }
 
 /** Reads a captured position: `locate`, possibly with a bundle's line table or the text of source files. */
@@ -164,7 +166,8 @@ function isTools(place: Location): boolean {
   return !place.file.includes('/node_modules/') && !isOurs(place);
 }
 
-function translate(place: Location, table: LineTable): Location | undefined {
+function translate(place: Location, whole: LineTable): Location | undefined {
+  const table = whole.parts?.[place.file.slice(place.file.lastIndexOf('/') + 1)] ?? whole;
   const isUpTo = (index: number) => {
     const [line, column] = table.segments[index] ?? [0, 0];
     return line < place.line || (line === place.line && column <= place.column);

@@ -8,7 +8,7 @@ import { without } from '../programs/tcpconnlat/filter.ts';
 import { formatAddress } from './address.ts';
 import { redirectOutput } from './arguments/commander.ts';
 import { type Flags, NEEDS_KERNEL_BTF } from './arguments/flags.ts';
-import { commandLine } from './arguments/options.ts';
+import { commandLine, OF_SUMMARIES } from './arguments/options.ts';
 import { filterFrom, optionsFrom, type Request } from './arguments/request.ts';
 import { CALLER_FILTERS } from './caller-filter.ts';
 
@@ -60,6 +60,8 @@ function conflictIn(flags: Flags): string | undefined {
     return "option '--netns <file|pid>' cannot be used with '--probe trace_event', whose record has no network namespace";
   if (flags.btf !== undefined && NEEDS_KERNEL_BTF.includes(flags.probe))
     return `option '--btf <file>' cannot be used with '--probe ${flags.probe}', which needs the BTF of the running kernel`;
+  const lone = flags.summary ? undefined : OF_SUMMARIES.find((name) => flags[name] !== undefined);
+  if (lone !== undefined) return `option '--${lone === 'maxKeys' ? 'max-keys' : lone}' needs '--summary'`;
   return undefined;
 }
 

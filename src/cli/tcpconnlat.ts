@@ -6,6 +6,7 @@ import { messageWithoutPosition } from '../asm/error-position.ts';
 import { VerifierError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
 import { renderVerifierError } from '../loader/verifier/report.ts';
+import type { AggregationOptions } from './aggregate/aggregation.ts';
 import { optionsFrom, type Request } from './arguments/request.ts';
 import { switchesIn } from './arguments/switches.ts';
 import { readArguments } from './arguments.ts';
@@ -38,6 +39,7 @@ async function main(): Promise<number> {
       const { diagnose } = await import('./diagnose.ts'); // a late part of the bundle
       print(diagnose(request.options, version()));
     } else if (request.action === 'replay') await replay(request.file, request.options);
+    else if (request.options.summary) await summary({ ...request.options, summary: request.options.summary });
     else if (request.options.dryRun) print(dryRun(request.options, new Kernel()));
     else await trace(request.options, new Kernel(), { version: version(), args });
     return 0;
@@ -47,6 +49,13 @@ async function main(): Promise<number> {
     else warn(describe(error as Error));
     return status === 'bug' ? 1 : status;
   }
+}
+
+/** Loads the code of summaries, which no other run needs. */
+async function summary(options: AggregationOptions): Promise<void> {
+  const { dryRunOfSummary, summarize } = await import('./aggregate/summarize.ts');
+  if (options.dryRun) print(dryRunOfSummary(options, new Kernel()));
+  else await summarize(options, new Kernel());
 }
 
 /** Parses the command line, without commander if that is possible. */

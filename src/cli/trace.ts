@@ -1,20 +1,12 @@
 /**
  * One live run: it attaches the programs, prints and records their events, and reports losses.
  */
-import { messageWithoutPosition } from '../asm/error-position.ts';
-import { describeAttachment, listTool } from '../asm/listing.ts';
-import type { LineTable, Locate } from '../asm/position.ts';
-import { printable } from '../asm/printable.ts';
-import { CorruptRingError, KernelError } from '../loader/errors.ts';
 import type { Kernel } from '../loader/kernel.ts';
-import { requireLate } from '../loader/require-late.ts';
 import type { Closeable } from '../loader/resources.ts';
-import { Session, type SessionOptions } from '../loader/session.ts';
-import { sourceReader } from '../loader/source.ts';
+import type { Session } from '../loader/session.ts';
 import type { ConnectEvent } from '../programs/tcpconnlat.ts';
 import type { Options } from './arguments.ts';
 import { isSelectedCaller, readsCallers, selectsCallers } from './caller-filter.ts';
-import { type LineOutput, printError } from './output.ts';
 import { openPrinter } from './printer.ts';
 import type { CallerLookup } from './record/caller.ts';
 import { wallClock } from './record/wall-clock.ts';
@@ -22,19 +14,13 @@ import { type ConnectRecord, pendingRecordOf, recordOf, rowReader } from './reco
 import { type Invocation, openRecording, type Recording } from './recording.ts';
 import { openRun, type Run, warn } from './run.ts';
 import { type Counts, countResult, printSummary } from './summary.ts';
-import { errorLine } from './text.ts';
 import { traceTarget } from './trace/btf.ts';
 import { type InFlight, inFlight, listInFlight, listsInFlight, watchInFlight } from './trace/in-flight.ts';
 import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/losses.ts';
-import { messageWithRemedy, reducePrivileges } from './trace/privileges.ts';
-import {
-  describeBlindSpot,
-  type Failure,
-  type Programs,
-  SLOWS_SYSTEM_CALLS,
-  withFirstProbe,
-} from './trace/probes.ts';
+import { reducePrivileges } from './trace/privileges.ts';
+import { describeBlindSpot, type Programs, SLOWS_SYSTEM_CALLS, withFirstProbe } from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
+import { attachedParts, describe, listingOutput, openOr, report, sourceLines } from './trace/programs.ts';
 
 /** The listing of the programs that a run with these options would load. */
 export function dryRun(options: Options, kernel: Kernel): string {
@@ -289,80 +275,4 @@ function unansweredAtEnd(
 function failureCounts(session: Session, { counters, countsUnrouted }: Programs): HiddenCounts {
   const failed = session.map(counters).lookup(0)?.failed ?? 0;
   return { failed, ...(!countsUnrouted && { uncounted: 'connects without a route are not counted' }) };
-}
-
-/** Where `-v` prints: to stderr if stdout has JSON lines. */
-function listingOutput({ json }: Options, output: LineOutput): (text: string) => void {
-  return json ? printError : (text) => output.write(text);
-}
-
-/** Opens a session. If that fails, explains why nothing is attached, and throws the error. */
-function openOr(
-  explain: (attached: readonly string[]) => void,
-  programs: Programs,
-  options: SessionOptions<Programs['events']>,
-): Session<Programs['events']> {
-  try {
-    return Session.open(programs, options);
-  } catch (error) {
-    explain([`nothing is attached: ${errorLine(messageWithoutPosition(error as Error))}`]);
-    throw error;
-  }
-}
-
-/** What the programs of a session are attached to, and which programs are not. */
-function attachedParts({ programs, skipped }: Session): string[] {
-  return [
-    ...programs.map(({ spec }) => `attached: ${spec.name} to ${describeAttachment(spec.attachment)}`),
-    ...skipped.map(({ program, reason }) => `not attached: ${program.name}: ${errorLine(reason.message)}`),
-  ];
-}
-
-/** The probe type, why it was chosen, the attachments, and the listing of the programs. */
-function describe(
-  options: Options,
-  { lockdown = 'none' }: Kernel,
-  locate: Locate,
-  programs: Programs,
-  failures: readonly Failure[],
-  attached: readonly string[],
-): string {
-  const reason =
-    options.probe !== 'auto'
-      ? `--probe ${options.probe}`
-      : failures.length > 0
-        ? 'the first probe type that this kernel supports'
-        : 'the kernel has kprobes';
-  const rejected = failures.map(
-    ({ probe, error }) => `not ${probe}: ${errorLine(messageWithoutPosition(error))}\n`,
-  );
-  const btf = options.btf === undefined ? '' : `kernel BTF: ${printable(options.btf)}\n`;
-  const locked = lockdown === 'none' ? '' : `kernel lockdown: ${lockdown}\n`;
-  const facts = `probe type: ${programs.probe} (${reason})\n${btf}${locked}${rejected.join('')}${attached.join('\n')}\n`;
-  return `${facts}\n${listTool(programs, locate)}\n`;
-}
-
-/**
- * Reads the source lines of the programs: from a line table next to the bundle, or from the source files.
- * Reads nothing until it is called.
- */
-function sourceLines(kernel: Kernel): Locate {
-  return sourceReader(kernel.syscalls, lineTable);
-}
-
-function lineTable(): LineTable | undefined {
-  try {
-    return requireLate('./tcpconnlat.lines.json') as LineTable;
-  } catch {
-    return undefined; // not bundled
-  }
-}
-
-/**
- * Reports an error that tracing survives, such as a CPU that comes online but gets no buffer. Throws any
- * other error.
- */
-function report(error: unknown, options: Options): void {
-  if (!(error instanceof CorruptRingError || error instanceof KernelError)) throw error;
-  warn(messageWithRemedy(error, options));
 }

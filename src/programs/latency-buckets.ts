@@ -11,7 +11,8 @@
 
 /** The scale of the OpenTelemetry data model: 2^scale buckets per power of two. */
 export const SCALE = 3;
-const PER_OCTAVE = 2 ** SCALE;
+/** The buckets of each power of two. */
+export const PER_OCTAVE = 2 ** SCALE;
 /** The first bucket, whose lower boundary is 2^-20 s (954 ns). */
 export const FIRST_BUCKET = -20 * PER_OCTAVE;
 /** The number of buckets; the upper boundary of the last one is 2^7 s (128 s). */

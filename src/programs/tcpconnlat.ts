@@ -76,7 +76,8 @@ export class FilterUnavailableError extends TsbpfError {
  * @throws {RangeError} if the target lacks the format of the record, or the filter is too large or matches
  * nothing.
  */
-export function tcpconnlat(options: Options, target: Target) {
+export function tcpconnlat(asked: Options, target: Target) {
+  const options = asked.aggregate ? ({ ...asked, outcome: 'all' } as const) : asked;
   const { probe } = options;
   const readsRecord = probe === 'trace_event';
   const readsSocket = !readsRecord || (target.kernel?.has('tcp_sock', 'segs_in') ?? false);
@@ -91,7 +92,8 @@ export function tcpconnlat(options: Options, target: Target) {
     requested: options.requested,
     process: readsProcess(options, target, typed),
   });
-  const attempts = attemptsOf(options, Event, filter, typed);
+  const aggregate = options.aggregate?.({ Event, families });
+  const attempts = attemptsOf(options, Event, filter, typed, aggregate);
 
   const requested = isFunctionProbe(probe) ? undefined : requestedInCall(options, attempts, target);
   /** The program at the tracepoint, after those that it depends on. */
@@ -127,6 +129,7 @@ export function tcpconnlat(options: Options, target: Target) {
     maps: [...attempts.maps, ...maps],
     events: attempts.events,
     counters: attempts.counters,
+    aggregate,
     attempts: attempts.table,
     countsUnrouted: countsUnrouted(options),
     remainingAttempts: remainingAttempts(options),

@@ -186,6 +186,7 @@ test.skipIf(skipZsh, 'zsh: excluded options are not offered, and repeatable opti
       '--probe',
       '--record',
       '--replay',
+      '--summary',
       '--verbose',
     ],
   ]);

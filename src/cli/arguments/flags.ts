@@ -1,6 +1,7 @@
 /** The options of tcpconnlat as they are parsed. */
 import type { Network } from '../../programs/networks.ts';
 import type { Range } from '../../programs/tcpconnlat.ts';
+import type { By } from '../aggregate/by.ts';
 
 /** The values of `--probe`. The last three are the variants of `tracepoint`. */
 export const PROBES = [
@@ -60,6 +61,12 @@ export interface Flags {
   /** In ms. */
   duration?: number;
   count?: number;
+  summary?: true;
+  by?: By;
+  /** In ms. */
+  interval?: number;
+  histogram?: true;
+  maxKeys?: number;
   record?: string;
   replay?: string;
   probe: ProbeOption;

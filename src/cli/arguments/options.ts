@@ -8,6 +8,8 @@ import { type Flags, PROBES, SHELLS } from './flags.ts';
 import { DEFAULTS, SWITCHES } from './switches.ts';
 import {
   duration,
+  keys,
+  keyTableSize,
   lineCount,
   milliseconds,
   networks,
@@ -35,6 +37,15 @@ const LIVE_OPTIONS: (keyof Flags)[] = [
   ...(['cgroup', 'netns', 'duration', 'pendingAfter'] as const),
 ];
 
+/** The options for single connects: they conflict with `--summary`. */
+const NOT_IN_SUMMARIES: (keyof Flags)[] = [
+  ...(['failed', 'outcome', 'pending', 'pendingAfter', 'timestamp', 'lport', 'resolve'] as const),
+  ...(['count', 'record', 'replay'] as const),
+];
+
+/** The options that need `--summary`. */
+export const OF_SUMMARIES = ['by', 'interval', 'histogram', 'maxKeys'] as const satisfies (keyof Flags)[];
+
 const EXAMPLES = `
 Examples:
   tcpconnlat                             latency of every answered connect
@@ -47,6 +58,7 @@ Examples:
   tcpconnlat --record monday.jsonl       show and record
   tcpconnlat --replay monday.jsonl 100   slow connects in a recording
   tcpconnlat --failed -d 60              the failures of one minute
+  tcpconnlat --summary --interval 5      every 5 s, a line for each destination
   tcpconnlat --dry-run                   print the programs (needs no root)`;
 
 /**
@@ -99,6 +111,17 @@ export function commandLine(version: string): Command {
     .option(...SWITCHES.resolve)
     .option(...SWITCHES.json)
     .option(...SWITCHES.quiet);
+  command
+    .optionsGroup('Summaries (counted in the kernel, at any rate of connects):')
+    .addOption(
+      new Option('--summary', 'show counts and latencies of keys, not each connect').conflicts(
+        NOT_IN_SUMMARIES,
+      ),
+    )
+    .option('--by <keys>', 'dest, net, port, comm, pod, unit, container, user or all', keys)
+    .option('--interval <seconds>', 'show a table after each interval', duration)
+    .option('--histogram', 'show a histogram of the latencies of each key')
+    .option('--max-keys <n>', 'keys in an interval; others are counted as other', keyTableSize);
   command
     .optionsGroup('End of the run (default: a signal ends it):')
     .option('-d, --duration <seconds>', 'end after this time; fractions are allowed', duration)

@@ -1,5 +1,6 @@
 /** What a command line asks for, and the options of a run from its flags. */
 import type { Criterion, Filter } from '../../programs/tcpconnlat.ts';
+import { type By, DEFAULT_BY, DEFAULT_MAX_KEYS } from '../aggregate/by.ts';
 import type { CallerFilter } from '../caller-filter.ts';
 import type { Flags, ProbeOption, Shell } from './flags.ts';
 import { DEFAULT_PENDING_MS } from './switches.ts';
@@ -47,6 +48,19 @@ export interface Options {
   readonly keepPrivileges: boolean;
   readonly verbose: boolean;
   readonly dryRun: boolean;
+  /** Show a table of keys instead of connects. */
+  readonly summary?: SummaryOptions;
+}
+
+/** The options of `--summary`. */
+export interface SummaryOptions {
+  readonly by: By;
+  /** How often to show a table, in ms. Default: once, at the end. */
+  readonly intervalMs?: number;
+  /** Show a histogram of each key. */
+  readonly histogram: boolean;
+  /** The capacity of each table of keys. */
+  readonly maxKeys: number;
 }
 
 /**
@@ -87,7 +101,12 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     keepPrivileges: flags.keepPrivileges ?? false,
     verbose: flags.verbose ?? false,
     dryRun: flags.dryRun ?? false,
+    ...(flags.summary && { summary: summaryFrom(flags) }),
   };
+}
+
+function summaryFrom({ by = DEFAULT_BY, interval, histogram, maxKeys }: Flags): SummaryOptions {
+  return { by, intervalMs: interval, histogram: histogram ?? false, maxKeys: maxKeys ?? DEFAULT_MAX_KEYS };
 }
 
 export function filterFrom(flags: Flags): FilterOptions {

@@ -13,6 +13,7 @@ import {
   type Range,
 } from '../../programs/tcpconnlat/filter.ts';
 import { formatAddress, parseAddress } from '../address.ts';
+import { type By, MIN_KEYS, parseBy } from '../aggregate/by.ts';
 import { MAX_PID, MAX_PORT, MAX_U32 } from '../limits.ts';
 import { threadNameBytes } from '../thread-name.ts';
 import { userIdOf } from './users.ts';
@@ -55,6 +56,21 @@ const MAX_CONNECTS = 1 << 24;
 /** Parses the capacity of the table of connects in flight. */
 export function tableSize(text: string): number {
   return wholeNumber(text, 1, MAX_CONNECTS, 'a number');
+}
+
+/** The largest table of keys: it takes 3.8 GiB, twice. */
+const MAX_KEYS = 1 << 21;
+
+/** Parses the capacity of a table of keys. */
+export function keyTableSize(text: string): number {
+  return wholeNumber(text, MIN_KEYS, MAX_KEYS, 'a number');
+}
+
+/** Parses the keys of a summary. */
+export function keys(text: string): By {
+  const by = parseBy(text);
+  if (typeof by === 'string') throw new InvalidArgumentError(by);
+  return by;
 }
 
 /** Parses the number of pages per CPU. */

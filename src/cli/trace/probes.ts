@@ -29,6 +29,7 @@ import {
   type Filter,
   FilterUnavailableError,
   type ProbeType,
+  type Options as ToolOptions,
   TRACEPOINT,
   tcpconnlat,
 } from '../../programs/tcpconnlat.ts';
@@ -55,6 +56,9 @@ const UNDER_LOCKDOWN: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw
 
 /** The programs for one probe type. */
 export type Programs = ReturnType<typeof tcpconnlat>;
+
+/** The options of a run, and the aggregation that its programs become a part of. */
+export type ProgramOptions = Options & Pick<ToolOptions, 'aggregate'>;
 
 /** A probe type that did not work. */
 export interface Failure {
@@ -90,7 +94,7 @@ function shortMessage(error: Error): string {
  * thrown.
  */
 export function withFirstProbe<T>(
-  options: Options,
+  options: ProgramOptions,
   kernel: Kernel,
   target: Target,
   use: (programs: Programs, failures: readonly Failure[]) => T,
@@ -141,7 +145,7 @@ function allFailed(options: Options, kernel: Kernel, failures: readonly Failure[
 
 function programsFor(
   probe: ProbeType,
-  options: Options,
+  options: ProgramOptions,
   filter: Filter,
   kernel: Kernel,
   target: Target,
@@ -156,6 +160,7 @@ function programsFor(
     requested,
     record,
     maxConnects: maxAttempts,
+    aggregate,
   } = options;
   const who = readsCallers(options);
   const error = probe === 'kprobe' ? noKprobesReason(options, kernel) : undefined;
@@ -165,7 +170,7 @@ function programsFor(
   return withBtfFile(options.btf, () =>
     tcpconnlat(
       {
-        ...{ probe, filter, family, minNs, outcome, who, requested, maxAttempts },
+        ...{ probe, filter, family, minNs, outcome, who, requested, maxAttempts, aggregate },
         pending: pendingMs !== undefined,
         localPort: lport || json || record !== undefined,
       },

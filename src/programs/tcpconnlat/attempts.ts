@@ -24,6 +24,7 @@ import { type StructSchema, s32, s64, u16be, u32, u64 } from '../../asm/layout.t
 import { array, hash, type MapSpec } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
+import type { Aggregate, AggregateContext } from './aggregate.ts';
 import {
   countersOf,
   ECONNREFUSED,
@@ -82,6 +83,11 @@ export interface Options {
   readonly pending?: boolean;
   /** The capacity of the table of connects in flight. Default: 10,240. */
   readonly maxAttempts?: number;
+  /**
+   * Add each connect to the entry of its key when it ends, and send events of the slowest only. `outcome` is
+   * then `all`.
+   */
+  readonly aggregate?: (context: AggregateContext) => Aggregate;
 }
 
 /**
@@ -222,6 +228,7 @@ export function attemptsOf(
   Event: StructSchema<EventFields>,
   filter: ConnectFilter,
   typed: TypedReads,
+  aggregate?: Aggregate,
 ) {
   const Entry = entryOf(Event, pending);
   const table = hash('attempts', { key: u64, value: Entry, maxEntries: maxAttempts });
@@ -235,7 +242,8 @@ export function attemptsOf(
     events,
     filter,
     typed,
-    maps: [table, counters, ...filter.maps, events],
+    aggregate,
+    maps: [table, counters, ...filter.maps, events, ...(aggregate?.maps ?? [])],
 
     /**
      * Adds an attempt of the current task to connect `socket`, if the filter matches. `endpoints` reads what
@@ -343,7 +351,8 @@ export function attemptsOf(
             event.latencyNs.set(latency.as(s64));
             event.attempt.set(b.as(attempt, Event.properties.attempt));
             fill(event);
-            b.output(events, event);
+            if (aggregate) aggregate.add(b, event, events);
+            else b.output(events, event);
           });
           b.delete(table, socket);
         },

@@ -279,23 +279,23 @@ export const TCP_SYN_RECV = 3;
 export const TCP_FIN_WAIT1 = 4;
 export const TCP_CLOSE = 7;
 /** enum socket_state, include/uapi/linux/net.h: before the first connect, and after a failed connect. */
-const SS_UNCONNECTED = 1;
+export const SS_UNCONNECTED = 1;
 /** include/linux/sched.h: the task is exiting. */
 export const PF_EXITING = 4;
 /** The task is a worker of io_uring, or a thread of the kernel. */
 export const PF_IO_WORKER = 0x10;
 export const PF_KTHREAD = 0x20_0000;
 /** The signal that ended a task, as part of its exit_code (man 2 wait, WTERMSIG). */
-const EXIT_SIGNAL = 0x7f;
+export const EXIT_SIGNAL = 0x7f;
 /** include/uapi/asm-generic/errno-base.h */
 export const EEXIST = 17;
 /** include/uapi/asm-generic/errno.h */
 const EADDRNOTAVAIL = 99;
-const ENETUNREACH = 101;
+export const ENETUNREACH = 101;
 const ECONNABORTED = 103;
-const ETIMEDOUT = 110;
+export const ETIMEDOUT = 110;
 export const ECONNREFUSED = 111;
-const EHOSTUNREACH = 113;
+export const EHOSTUNREACH = 113;
 
 const RESULT_OF_ERROR: { readonly [errno: number]: Result } = {
   [ENETUNREACH]: 'unreachable',

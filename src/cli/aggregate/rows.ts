@@ -1,0 +1,170 @@
+/**
+ * Rows from the entries of a table: the result of each key's connects, the text of its parts, and one row for
+ * all entries with the same text.
+ */
+import type { Static } from '@sinclair/typebox';
+import { errnoName } from '../../loader/errno.ts';
+import { type Aggregated, type AggregateKey, End, Scope } from '../../programs/tcpconnlat/aggregate.ts';
+import { SS_UNCONNECTED, TCP_ESTABLISHED } from '../../programs/tcpconnlat/events.ts';
+import { type ConnectEvent, outcomeOf } from '../../programs/tcpconnlat.ts';
+import { formatAddress } from '../address.ts';
+import type { Caller } from '../record/caller.ts';
+import { threadNameText } from '../thread-name.ts';
+import type { By } from './by.ts';
+import { Latencies } from './latencies.ts';
+import type { Cell, Key, KeyPart, Row } from './snapshot.ts';
+import type { WorkloadLookup } from './workloads.ts';
+
+/** An entry of a table. */
+export type Entry = readonly [AggregateKey, Static<typeof Aggregated>];
+
+/** The rows of a table, and the connects that have no row of their own. */
+export interface Rows {
+  /** Sorted by number of connects, most first. */
+  readonly rows: readonly Row[];
+  /** Connects in the rows `other`. */
+  readonly overflowed: number;
+  /** Connects that the filter by unit, pod or namespace could not judge, because their key had no room. */
+  readonly unknownCallers: number;
+}
+
+/** How rows are made. */
+export interface RowOptions {
+  readonly by: By;
+  readonly knowsCauses: boolean;
+  /** The name of a user. */
+  readonly userName: (uid: number) => string;
+  readonly workload?: WorkloadLookup | undefined;
+  /** Whether a filter selects a caller. Default: all are selected. */
+  readonly selects?: ((caller: Caller) => boolean) | undefined;
+}
+
+/** The text of a part that is not known. */
+const UNKNOWN = '-';
+/** The text of a part that a key without room does not have. */
+export const OTHER = 'other';
+
+type MutableRow = { readonly key: Key; readonly results: Map<string, Cell> };
+
+/** Makes the rows of a table. Entries without connects have none. */
+export function rowsOf(entries: Iterable<Entry>, options: RowOptions): Rows {
+  const { workload, selects } = options;
+  const rows = new Map<string, MutableRow>();
+  let [overflowed, unknownCallers] = [0, 0];
+  for (const [key, value] of entries) {
+    if (value.count === 0) continue;
+    const isComplete = key.scope === Scope.complete;
+    let caller: Caller | undefined;
+    if (isComplete && workload)
+      caller = workload({ cgroup: key.cgroup ?? 0n, cgroups: key.cgroups ?? 0n, pid: value.pid });
+    if (selects && !isComplete) {
+      unknownCallers += value.count;
+      continue;
+    }
+    if (selects && !selects(caller ?? {})) continue;
+    if (!isComplete) overflowed += value.count;
+    const texts = textsOf(key, caller ?? {}, options);
+    const id = texts.join('\0');
+    let row = rows.get(id);
+    if (row === undefined) {
+      const named = Object.fromEntries(options.by.parts.map((part, i) => [part, texts[i]]));
+      row = { key: named as Key, results: new Map() };
+      rows.set(id, row);
+    }
+    addTo(row, resultOf(key, options.knowsCauses), value);
+  }
+  const sorted = [...rows.values()].map((row) => ({ row, connects: connectsOf(row) }));
+  sorted.sort((a, b) => b.connects - a.connects);
+  return { rows: sorted.map(({ row }) => row), overflowed, unknownCallers };
+}
+
+function connectsOf({ results }: Row): number {
+  let connects = 0;
+  for (const { latencies } of results.values()) connects += latencies.count;
+  return connects;
+}
+
+function addTo({ results }: MutableRow, result: string, value: Static<typeof Aggregated>): void {
+  const latencies = latenciesOf(value);
+  const cell = results.get(result);
+  if (cell === undefined) {
+    results.set(result, { latencies, retransmits: value.retransmits });
+    return;
+  }
+  cell.latencies.add(latencies);
+  cell.retransmits += value.retransmits;
+}
+
+function latenciesOf({ count, sumNs, minNs, maxNs, slots }: Static<typeof Aggregated>): Latencies {
+  const view = new BigUint64Array(slots.buffer, slots.byteOffset, slots.byteLength / 8);
+  const latencies = new Latencies();
+  latencies.count = count;
+  latencies.sumNs = sumNs;
+  latencies.minNs = Number(minNs);
+  latencies.maxNs = maxNs;
+  for (let slot = 0; slot < view.length; slot++) {
+    const connects = view[slot] as bigint;
+    if (connects !== 0n) latencies.slots[slot] = Number(connects);
+  }
+  return latencies;
+}
+
+/** The result of a key's connects, by `outcomeOf`. */
+export function resultOf({ end, error, scope }: AggregateKey, knowsCauses: boolean): string {
+  if (scope === Scope.unknown) return 'failed';
+  const has = (bit: number) => (end & bit) !== 0;
+  const event = {
+    ended: { state: has(End.established) ? TCP_ESTABLISHED : 0, retransmits: 0 },
+    ports: { remote: 0, local: has(End.noPort) ? 0 : 1 },
+    ...(knowsCauses && {
+      cause: {
+        error,
+        softError: 0,
+        segmentsIn: has(End.received) ? 1 : 0,
+        segmentsOut: has(End.unsent) ? 0 : 1,
+        socketState: has(End.unsent) ? SS_UNCONNECTED : 0,
+        exitCode: has(End.killed) ? 9 : 0,
+      },
+    }),
+  };
+  const outcome = outcomeOf(event as ConnectEvent);
+  if (outcome === undefined) throw new Error('an end has a result');
+  return outcome.result === 'error' ? errnoName(outcome.errno ?? 0) : outcome.result;
+}
+
+/** The texts of the parts. */
+function textsOf(key: AggregateKey, caller: Caller, { by, userName }: RowOptions): string[] {
+  const address = key.address && addressOf(key.address);
+  const texts: Record<KeyPart, () => string> = {
+    dest: () => (address ? formatAddress(address) : UNKNOWN),
+    net: () => (address ? networkText(address, by.prefixes) : UNKNOWN),
+    port: () => (key.scope <= Scope.port ? String(key.port) : OTHER),
+    comm: () => threadNameText(key.comm ?? UNKNOWN),
+    pod: () => podText(caller),
+    unit: () => caller.user_unit ?? caller.unit ?? UNKNOWN,
+    container: () => caller.container_name ?? caller.container?.slice(0, SHORT_ID) ?? UNKNOWN,
+    user: () => userName(key.uid ?? 0),
+  };
+  const isComplete = key.scope === Scope.complete;
+  return by.parts.map((part) => (isComplete || part === 'port' ? texts[part]() : OTHER));
+}
+
+/** The characters of a container's ID that Docker shows. */
+const SHORT_ID = 12;
+
+function podText({ pod, pod_name, pod_namespace }: Caller): string {
+  return pod_name === undefined ? (pod ?? UNKNOWN) : `${pod_namespace}/${pod_name}`;
+}
+
+const MAPPED = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
+
+/** An IPv4-mapped address as an IPv4 address, so that a destination has one row. */
+function addressOf(address: Uint8Array): Uint8Array {
+  return MAPPED.every((byte, i) => address[i] === byte) ? address.subarray(MAPPED.length) : address;
+}
+
+function networkText(address: Uint8Array, { v4, v6 }: By['prefixes']): string {
+  const prefix = address.length === 4 ? v4 : v6;
+  const network = address.map((byte, i) => byte & (0xff00 >> Math.min(Math.max(prefix - 8 * i, 0), 8)));
+  return `${formatAddress(network)}/${prefix}`;
+}
