@@ -6,26 +6,13 @@
  * kernel's tables, so its numbers are current. In between they are read regularly, so that they have room for
  * new keys.
  */
-import type { KeyPart, Snapshot } from './aggregate/snapshot.ts';
-import { type HttpServer, type ListenAddress, listen, type Page } from './exporters/http-server.ts';
+import type { Snapshot } from './aggregate/snapshot.ts';
+import type { ExporterOptions } from './exporter-options.ts';
+import { type HttpServer, listen, type Page } from './exporters/http-server.ts';
 import type { OtlpExporter } from './exporters/otlp.ts';
-import type { BucketsPerOctave } from './exporters/prometheus.ts';
 import { resourceAttributes } from './exporters/resource.ts';
 import { Durations, type RunFacts, type SelfSources, selfMetrics } from './exporters/self-metrics.ts';
 import { SeriesStore } from './exporters/series.ts';
-
-export interface ExporterOptions {
-  /** Serve metrics for Prometheus there. */
-  readonly listen?: ListenAddress;
-  /** The most lines of a scrape. */
-  readonly maxLines: number;
-  readonly buckets: BucketsPerOctave;
-  /** The URL of an OpenTelemetry collector. */
-  readonly otlp?: string;
-  /** The interval of exports to the collector, in ms. */
-  readonly intervalMs: number;
-  readonly by: readonly KeyPart[];
-}
 
 export interface Machine {
   readonly host: string;

@@ -7,12 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { TsbpfError } from '../../asm/error.ts';
-
-/** An address and a port to listen on. An empty address means all addresses of the machine. */
-export interface ListenAddress {
-  readonly address: string;
-  readonly port: number;
-}
+import { hostAndPort, type ListenAddress } from '../exporter-options.ts';
 
 /** The server cannot listen, for example because the port is in use. */
 export class ListenError extends TsbpfError {
@@ -79,11 +74,6 @@ export async function listen(where: ListenAddress, pages: Pages): Promise<HttpSe
       clearTimeout(timer);
     },
   };
-}
-
-/** `ADDRESS:PORT`, with brackets around IPv6 addresses. */
-export function hostAndPort({ address, port }: ListenAddress): string {
-  return `${address.includes(':') ? `[${address}]` : address || '*'}:${port}`;
 }
 
 const REASONS: { readonly [code: string]: string } = {

@@ -8,12 +8,9 @@ import { type Metric, Registry } from 'prom-client';
 import { FIRST_BUCKET, SCALE, SLOT_COUNT } from '../../programs/latency-buckets.ts';
 import type { Latencies } from '../aggregate/latencies.ts';
 import type { KeyPart } from '../aggregate/snapshot.ts';
+import type { BucketsPerOctave } from '../exporter-options.ts';
 import { processMetrics, type SelfMetric } from './self-metrics.ts';
 import { partsOf, type Series, type SeriesStore } from './series.ts';
-
-/** The values of `--buckets`: buckets per octave, divisors of those in the kernel. */
-export const BUCKETS_PER_OCTAVE = [1, 2, 4, 8] as const;
-export type BucketsPerOctave = (typeof BUCKETS_PER_OCTAVE)[number];
 
 /** The lowest boundary is 2^-16 s (15 us): hardly any connect takes less. */
 const FIRST_OCTAVE = -16;

@@ -2,13 +2,8 @@ import { createServer } from 'node:http';
 import { createConnection } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import * as assert from 'uvu/assert';
-import {
-  acceptsGzip,
-  type HttpServer,
-  hostAndPort,
-  ListenError,
-  listen,
-} from '../../../src/cli/exporters/http-server.ts';
+import { hostAndPort } from '../../../src/cli/exporter-options.ts';
+import { acceptsGzip, type HttpServer, ListenError, listen } from '../../../src/cli/exporters/http-server.ts';
 import { suite } from '../../harness.ts';
 
 const test = suite('cli/exporters/http-server');

@@ -1,10 +1,6 @@
 import * as assert from 'uvu/assert';
-import {
-  BUCKETS_PER_OCTAVE,
-  boundarySlots,
-  metricsText,
-  seriesIn,
-} from '../../../src/cli/exporters/prometheus.ts';
+import { BUCKETS_PER_OCTAVE } from '../../../src/cli/exporter-options.ts';
+import { boundarySlots, metricsText, seriesIn } from '../../../src/cli/exporters/prometheus.ts';
 import { Durations, selfMetrics } from '../../../src/cli/exporters/self-metrics.ts';
 import { SeriesStore } from '../../../src/cli/exporters/series.ts';
 import { OVERFLOW_SLOT, upperBoundNs } from '../../../src/programs/latency-buckets.ts';
