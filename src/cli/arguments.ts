@@ -8,8 +8,8 @@ import { without } from '../programs/tcpconnlat/filter.ts';
 import { formatAddress } from './address.ts';
 import { redirectOutput } from './arguments/commander.ts';
 import { type Flags, NEEDS_KERNEL_BTF } from './arguments/flags.ts';
-import { commandLine, OF_SUMMARIES } from './arguments/options.ts';
-import { filterFrom, optionsFrom, type Request } from './arguments/request.ts';
+import { commandLine, OF_KEYS, OF_PROMETHEUS } from './arguments/options.ts';
+import { exports, filterFrom, optionsFrom, type Request } from './arguments/request.ts';
 import { CALLER_FILTERS } from './caller-filter.ts';
 
 export type { FilterOptions, Options, Request } from './arguments/request.ts';
@@ -60,9 +60,23 @@ function conflictIn(flags: Flags): string | undefined {
     return "option '--netns <file|pid>' cannot be used with '--probe trace_event', whose record has no network namespace";
   if (flags.btf !== undefined && NEEDS_KERNEL_BTF.includes(flags.probe))
     return `option '--btf <file>' cannot be used with '--probe ${flags.probe}', which needs the BTF of the running kernel`;
-  const lone = flags.summary ? undefined : OF_SUMMARIES.find((name) => flags[name] !== undefined);
-  if (lone !== undefined) return `option '--${lone === 'maxKeys' ? 'max-keys' : lone}' needs '--summary'`;
-  return undefined;
+  return missingIn(flags);
+}
+
+/** Which option another one needs; undefined if it is there. */
+function missingIn(flags: Flags): string | undefined {
+  const { summary, prometheus, otlp } = flags;
+  const needs = (names: readonly (keyof Flags)[], others: string) => {
+    const lone = names.find((name) => flags[name] !== undefined);
+    const words = lone?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return words && `option '--${words}' needs ${others}`;
+  };
+  return (
+    (summary ? undefined : needs(['histogram'], "'--summary'")) ??
+    (summary || otlp ? undefined : needs(['interval'], "'--summary' or '--otlp'")) ??
+    (summary || exports(flags) ? undefined : needs(OF_KEYS, "'--summary', '--prometheus' or '--otlp'")) ??
+    (prometheus ? undefined : needs(OF_PROMETHEUS, "'--prometheus'"))
+  );
 }
 
 const nothingLeft = (name: string) => `option '--not-${name}' excludes every value of '--${name}'`;

@@ -5,8 +5,9 @@
 import type { Kernel } from '../loader/kernel.ts';
 import { type Aggregation, type AggregationOptions, openAggregation } from './aggregate/aggregation.ts';
 import { type Snapshot, totalsOf } from './aggregate/snapshot.ts';
-import { type ExporterOptions, openExporters, type Source } from './exporters.ts';
+import type { ExporterOptions } from './exporter-options.ts';
 import type { RunFacts } from './exporters/self-metrics.ts';
+import { openExporters, type Source } from './exporters.ts';
 import { openRun, warn } from './run.ts';
 
 /** The options of a run that exports. */

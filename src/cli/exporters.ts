@@ -58,6 +58,7 @@ export async function openExporters(options: ExporterOptions, machine: Machine):
   let collector: OtlpExporter | undefined;
   let server: HttpServer | undefined;
   let timer: NodeJS.Timeout | undefined;
+  let closed = false;
   /** Why the last reading failed. */
   let failure: string | undefined;
 
@@ -111,6 +112,8 @@ export async function openExporters(options: ExporterOptions, machine: Machine):
       if (server) machine.warn(`metrics: ${server.url}/metrics`);
     },
     async close() {
+      if (closed) return;
+      closed = true;
       clearInterval(timer);
       await Promise.all([collector?.close(), server?.close()]);
     },

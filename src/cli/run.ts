@@ -24,9 +24,10 @@ export interface Run {
 }
 
 /**
- * Opens a run. With `syscalls` it also ends when the reader of stdout exits while there is nothing to write.
+ * Opens a run. With `syscalls` it also ends when the reader of stdout exits while there is nothing to write,
+ * unless `watchesReader` is false.
  */
-export function openRun(syscalls?: Syscalls): Run {
+export function openRun(syscalls?: Syscalls, { watchesReader = true } = {}): Run {
   let end: (error?: Error) => void = () => {};
   const ended = new Promise<Error | undefined>((resolve) => {
     end = resolve;
@@ -44,6 +45,7 @@ export function openRun(syscalls?: Syscalls): Run {
   });
   const hangUp =
     syscalls &&
+    watchesReader &&
     onHangUp(syscalls, 1, () => {
       readerGone = true;
       end();
@@ -56,7 +58,7 @@ export function openRun(syscalls?: Syscalls): Run {
       return readerGone;
     },
     async close() {
-      hangUp?.close();
+      if (hangUp) hangUp.close();
       await output.end();
       stdout.close();
     },

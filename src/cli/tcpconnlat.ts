@@ -51,10 +51,16 @@ async function main(): Promise<number> {
   }
 }
 
-/** Loads the code of summaries, which no other run needs. */
+/** Loads the code of summaries or exporters, which no other run needs. */
 async function summary(options: AggregationOptions): Promise<void> {
+  const { exporters, dryRun: isDry } = options;
+  if (exporters && !isDry) {
+    const { exportConnects } = await import('./export.ts');
+    await exportConnects({ ...options, exporters }, new Kernel(), version());
+    return;
+  }
   const { dryRunOfSummary, summarize } = await import('./aggregate/summarize.ts');
-  if (options.dryRun) print(dryRunOfSummary(options, new Kernel()));
+  if (isDry) print(dryRunOfSummary(options, new Kernel()));
   else await summarize(options, new Kernel());
 }
 

@@ -2,6 +2,7 @@
 import type { Network } from '../../programs/networks.ts';
 import type { Range } from '../../programs/tcpconnlat.ts';
 import type { By } from '../aggregate/by.ts';
+import type { BucketsPerOctave, ListenAddress } from '../exporter-options.ts';
 
 /** The values of `--probe`. The last three are the variants of `tracepoint`. */
 export const PROBES = [
@@ -67,6 +68,11 @@ export interface Flags {
   interval?: number;
   histogram?: true;
   maxKeys?: number;
+  prometheus?: true;
+  listen?: ListenAddress;
+  otlp?: string;
+  buckets?: BucketsPerOctave;
+  maxLines?: number;
   record?: string;
   replay?: string;
   probe: ProbeOption;

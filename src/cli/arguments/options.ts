@@ -3,14 +3,19 @@
  * tests compare the man page and the README with it.
  */
 import { Command, Option } from 'commander';
+import { BUCKETS_PER_OCTAVE, DEFAULT_LISTEN, hostAndPort } from '../exporter-options.ts';
 import { HELP_WIDTH } from './commander.ts';
 import { type Flags, PROBES, SHELLS } from './flags.ts';
 import { DEFAULTS, SWITCHES } from './switches.ts';
 import {
+  buckets,
+  collectorUrl,
   duration,
   keys,
   keyTableSize,
   lineCount,
+  listenAddress,
+  metricLines,
   milliseconds,
   networks,
   paths,
@@ -43,8 +48,16 @@ const NOT_IN_SUMMARIES: (keyof Flags)[] = [
   ...(['count', 'record', 'replay'] as const),
 ];
 
-/** The options that need `--summary`. */
-export const OF_SUMMARIES = ['by', 'interval', 'histogram', 'maxKeys'] as const satisfies (keyof Flags)[];
+/** What contradicts an exporter, which shows nothing. */
+const NOT_IN_EXPORTS: (keyof Flags)[] = [
+  ...NOT_IN_SUMMARIES,
+  ...(['summary', 'histogram', 'json', 'wall', 'who', 'requested'] as const),
+];
+
+/** The options that need keys: a summary, or an exporter. */
+export const OF_KEYS = ['by', 'maxKeys'] as const satisfies (keyof Flags)[];
+/** The options that need `--prometheus`. */
+export const OF_PROMETHEUS = ['listen', 'buckets', 'maxLines'] as const satisfies (keyof Flags)[];
 
 const EXAMPLES = `
 Examples:
@@ -59,6 +72,7 @@ Examples:
   tcpconnlat --replay monday.jsonl 100   slow connects in a recording
   tcpconnlat --failed -d 60              the failures of one minute
   tcpconnlat --summary --interval 5      every 5 s, a line for each destination
+  tcpconnlat --prometheus                metrics for Prometheus, on port 9435
   tcpconnlat --dry-run                   print the programs (needs no root)`;
 
 /**
@@ -122,6 +136,21 @@ export function commandLine(version: string): Command {
     .option('--interval <seconds>', 'show a table after each interval', duration)
     .option('--histogram', 'show a histogram of the latencies of each key')
     .option('--max-keys <n>', 'keys in an interval; others are counted as other', keyTableSize);
+  command
+    .optionsGroup('Exporters (of the same counts, instead of a table):')
+    .addOption(new Option('--prometheus', 'serve metrics for Prometheus').conflicts(NOT_IN_EXPORTS))
+    .option(
+      '--listen <address:port>',
+      `where to serve (default: ${hostAndPort(DEFAULT_LISTEN)})`,
+      listenAddress,
+    )
+    .addOption(
+      new Option('--otlp <url>', 'send metrics to this OpenTelemetry collector')
+        .argParser(collectorUrl)
+        .conflicts(NOT_IN_EXPORTS),
+    )
+    .option('--buckets <n>', `buckets per power of two: ${BUCKETS_PER_OCTAVE.join(', ')}`, buckets)
+    .option('--max-lines <n>', 'most lines of a scrape; more keys are counted as other', metricLines);
   command
     .optionsGroup('End of the run (default: a signal ends it):')
     .option('-d, --duration <seconds>', 'end after this time; fractions are allowed', duration)

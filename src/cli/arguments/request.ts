@@ -2,6 +2,13 @@
 import type { Criterion, Filter } from '../../programs/tcpconnlat.ts';
 import { type By, DEFAULT_BY, DEFAULT_MAX_KEYS } from '../aggregate/by.ts';
 import type { CallerFilter } from '../caller-filter.ts';
+import {
+  DEFAULT_BUCKETS,
+  DEFAULT_EXPORT_MS,
+  DEFAULT_LISTEN,
+  DEFAULT_MAX_LINES,
+  type ExporterOptions,
+} from '../exporter-options.ts';
 import type { Flags, ProbeOption, Shell } from './flags.ts';
 import { DEFAULT_PENDING_MS } from './switches.ts';
 
@@ -50,6 +57,8 @@ export interface Options {
   readonly dryRun: boolean;
   /** Show a table of keys instead of connects. */
   readonly summary?: SummaryOptions;
+  /** Export the connects of the keys instead of showing them; `summary` has the keys. */
+  readonly exporters?: ExporterOptions;
 }
 
 /** The options of `--summary`. */
@@ -101,12 +110,30 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     keepPrivileges: flags.keepPrivileges ?? false,
     verbose: flags.verbose ?? false,
     dryRun: flags.dryRun ?? false,
-    ...(flags.summary && { summary: summaryFrom(flags) }),
+    ...((flags.summary || exports(flags)) && { summary: summaryFrom(flags) }),
+    ...(exports(flags) && { exporters: exportersFrom(flags) }),
   };
 }
 
 function summaryFrom({ by = DEFAULT_BY, interval, histogram, maxKeys }: Flags): SummaryOptions {
   return { by, intervalMs: interval, histogram: histogram ?? false, maxKeys: maxKeys ?? DEFAULT_MAX_KEYS };
+}
+
+/** Whether an option asks for an exporter. */
+export function exports({ prometheus, otlp }: Flags): boolean {
+  return prometheus !== undefined || otlp !== undefined;
+}
+
+function exportersFrom(flags: Flags): ExporterOptions {
+  const { prometheus, listen = DEFAULT_LISTEN, otlp, interval, by = DEFAULT_BY } = flags;
+  return {
+    ...(prometheus && { listen }),
+    ...(otlp !== undefined && { otlp }),
+    maxLines: flags.maxLines ?? DEFAULT_MAX_LINES,
+    buckets: flags.buckets ?? DEFAULT_BUCKETS,
+    intervalMs: interval ?? DEFAULT_EXPORT_MS,
+    by: by.parts,
+  };
 }
 
 export function filterFrom(flags: Flags): FilterOptions {

@@ -8,7 +8,7 @@ import type { Flags } from './flags.ts';
 
 type Switch = Exclude<
   { [Name in keyof Flags]-?: true extends Flags[Name] ? Name : never }[keyof Flags],
-  'jsonSchema' | 'diagnose' | 'summary' | 'histogram'
+  'jsonSchema' | 'diagnose' | 'summary' | 'histogram' | 'prometheus'
 >;
 
 /** Names and description, by the name in `Flags`. */
@@ -52,7 +52,7 @@ export function switchesIn(args: readonly string[]): Flags | undefined {
     if (name === undefined) return undefined;
     flags[name] = true;
   }
-  return (flags.ipv4 && flags.ipv6) || flags.histogram ? undefined : flags;
+  return flags.ipv4 && flags.ipv6 ? undefined : flags;
 }
 
 function switchNamed(arg: string): Switch | undefined {

@@ -14,6 +14,7 @@ import {
 } from '../../programs/tcpconnlat/filter.ts';
 import { formatAddress, parseAddress } from '../address.ts';
 import { type By, MIN_KEYS, parseBy } from '../aggregate/by.ts';
+import { BUCKETS_PER_OCTAVE, type BucketsPerOctave, type ListenAddress } from '../exporter-options.ts';
 import { MAX_PID, MAX_PORT, MAX_U32 } from '../limits.ts';
 import { threadNameBytes } from '../thread-name.ts';
 import { userIdOf } from './users.ts';
@@ -72,6 +73,51 @@ export function keys(text: string): By {
   if (typeof by === 'string') throw new InvalidArgumentError(by);
   return by;
 }
+
+/** Parses an address to listen on: `127.0.0.1:9435`, `[::1]:9435`, or `:9435` for all addresses. */
+export function listenAddress(text: string): ListenAddress {
+  const [, bracketed, plain = '', digits = ''] = /^(?:\[(.*)\]|([^:]*)):(\d{1,5})$/.exec(text) ?? [];
+  const address = bracketed ?? plain;
+  const bytes = parseAddress(address);
+  const isKnown =
+    address === '' ? bracketed === undefined : bytes?.length === (bracketed === undefined ? 4 : 16);
+  if (!isKnown || digits === '' || Number(digits) > MAX_PORT)
+    throw new InvalidArgumentError(
+      'It must be an address and a port: 127.0.0.1:9435, [::1]:9435, or :9435 for all addresses.',
+    );
+  return { address, port: Number(digits) };
+}
+
+/** Parses the URL of a collector. Adds the usual path if it has none. */
+export function collectorUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (!url || !['http:', 'https:'].includes(url.protocol) || url.hostname === '')
+    throw new InvalidArgumentError('It must be a URL: http://localhost:4318 or https://HOST/PATH.');
+  if (url.username !== '' || url.password !== '')
+    throw new InvalidArgumentError(
+      'It must not have a password, which other users see; use the variable OTEL_EXPORTER_OTLP_HEADERS.',
+    );
+  if (url.pathname === '/') url.pathname = '/v1/metrics';
+  return url.href;
+}
+
+/** Parses the number of buckets per octave. */
+export function buckets(text: string): BucketsPerOctave {
+  const found = BUCKETS_PER_OCTAVE.find((each) => String(each) === text);
+  if (found === undefined)
+    throw new InvalidArgumentError(`It must be one of ${BUCKETS_PER_OCTAVE.join(', ')}.`);
+  return found;
+}
+
+/** Parses the most lines of a scrape. */
+export function metricLines(text: string): number {
+  return wholeNumber(text, MIN_LINES, MAX_LINES, 'a number');
+}
+
+/** Enough for some series with all buckets, and for the metrics about tcpconnlat. */
+const MIN_LINES = 500;
+/** A scrape of 100 MB. */
+const MAX_LINES = 1_000_000;
 
 /** Parses the number of pages per CPU. */
 export function ringPages(text: string): number {
