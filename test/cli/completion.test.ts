@@ -130,7 +130,7 @@ for (const shell of SHELLS) {
   });
 
   test.skipIf(skip, `${shell}: the words of an option are offered`, async () => {
-    assert.equal(await offered('tcpconnlat --pro'), ['--probe']);
+    assert.equal(await offered('tcpconnlat --prob'), ['--probe']);
     assert.equal(await offered('tcpconnlat --probe '), [...PROBES].sort());
     assert.equal(await offered('tcpconnlat -t --probe t'), ['tp_btf', 'trace_event', 'tracepoint']);
     assert.equal(await offered('tcpconnlat --probe=k'), ['kprobe']);
@@ -181,9 +181,11 @@ test.skipIf(skipZsh, 'zsh: excluded options are not offered, and repeatable opti
       '--keep-privileges',
       '--max-connects',
       '--netns',
+      '--otlp',
       '--pages',
       '--pending-after',
       '--probe',
+      '--prometheus',
       '--record',
       '--replay',
       '--summary',

@@ -182,17 +182,21 @@ test('a busy collector gets the export again', async () => {
 
 test('a rejected export is not repeated before the next interval, and reported once', async () => {
   const collector = await Collector.start();
+  const { url } = collector;
   collector.answers = [404, 400, 404];
-  const { store, exporter, warnings } = open(collector.url);
+  const { store, exporter, warnings } = open(url);
   store.add(snapshotOf([connect('established')]));
   await until('success', () => collector.received.length > 0);
   await exporter.close();
-  assert.equal(warnings, [
-    `cannot send metrics to ${collector.url}: HTTP status 404 Not Found (the reason); tries again every 0.1 s`,
-    `metrics are sent to ${collector.url} again, after 3 failed exports`,
-  ]);
-  assert.is(exporter.exports.failure, 3);
   await collector.close();
+  assert.is(
+    warnings[0],
+    `cannot send metrics to ${url}: HTTP status 404 Not Found (the reason); tries again every 0.1 s`,
+  );
+  // On a slow machine an export may also reach its time limit.
+  assert.match(warnings[1] ?? '', /^metrics are sent to \S+ again, after \d+ failed exports$/);
+  assert.is(warnings.length, 2);
+  assert.ok(exporter.exports.failure >= 3);
 });
 
 test('while the collector cannot be reached there is one warning, and then it gets everything', async () => {
