@@ -29,7 +29,8 @@ export function withProgram<T>(
   kernel = new Kernel(),
 ): T {
   return allOrNothing((resources) => {
-    const open = new Map(maps.map((spec) => [spec, resources.add(BpfMap.create(kernel, spec))]));
+    const open = new Map<MapSpec, BpfMap>();
+    for (const spec of maps) open.set(spec, resources.add(BpfMap.create(kernel, spec, { maps: open })));
     // No tracepoint has this name, so BTF has no types for its arguments: each is a u64.
     const spec = rawTracepoint('any', target(process.arch, kernel.btf), body);
     const program = resources.add(loadProgram(kernel, spec, assemble(spec.instructions), open));

@@ -27,7 +27,7 @@ import {
 import { processWarnings } from '../trace/processes.ts';
 import { attachedParts, describe, openOr, report, sourceLines } from '../trace/programs.ts';
 import { hasWorkload, keyFields } from './by.ts';
-import { type Entry, rowsOf } from './rows.ts';
+import { type Entry, type RowOptions, rowsOf } from './rows.ts';
 import { SlowestConnects } from './slowest.ts';
 import type { Snapshot } from './snapshot.ts';
 import { userNames } from './user-names.ts';
@@ -113,7 +113,7 @@ export function openAggregation(asked: AggregationOptions, kernel: Kernel, repor
           if (!selects || isSelectedCaller(options.filter, row.caller)) slowest?.add(recordOf(row));
         },
         onError: (error) => report(error, options),
-        onTick: () => slowest?.adjust(),
+        onTick: () => slowest?.tick(),
       });
       explain(attachedParts(session));
       return { session, programs };
@@ -144,7 +144,7 @@ class Reader implements Aggregation {
   readonly slowest: SlowestConnects;
   readonly #options: AggregationOptions;
   readonly #aggregate: Aggregate;
-  readonly #rows: Omit<Parameters<typeof rowsOf>[1], never>;
+  readonly #rows: RowOptions;
   #startMs = Date.now();
   /** The index of the table that the programs use. */
   #active = 0;
@@ -186,7 +186,7 @@ class Reader implements Aggregation {
     const endMs = Date.now();
     this.#startMs = endMs;
     const entries = table.drain() as Entry[];
-    for (const [key, value] of this.#aggregate.reserved) table.update(key, value);
+    table.updateMany(this.#aggregate.reserved);
     this.#used = entries.length;
     const { rows, overflowed, unknownCallers } = rowsOf(entries, this.#rows);
     const losses = this.#newLosses();

@@ -1,7 +1,7 @@
 /**
  * The slowest connects of each interval, as events of the programs. The programs send a connect whose latency
- * reaches a threshold, up to a limit. Each second the threshold rises to the latency from which on enough
- * connects have come, or falls if too few came.
+ * reaches a threshold, up to a limit. When enough connects have come, the threshold rises to the latency of
+ * the last one that is kept. It falls if too few come.
  */
 import type { Static } from '@sinclair/typebox';
 import type { Slowest } from '../../programs/tcpconnlat/aggregate.ts';
@@ -10,7 +10,9 @@ import type { ConnectRecord } from '../record.ts';
 /** The number of connects that are kept for each interval. */
 export const KEPT = 16;
 /** The most connects that the programs send until the next adjustment; each CPU may send one more. */
-const LIMIT = 2 * KEPT;
+const LIMIT = 4 * KEPT;
+/** The most adjustments in a second. */
+const ADJUSTMENTS = 20;
 /** By how much the threshold falls in a second with too few connects. */
 const FALL = 8;
 
@@ -23,7 +25,9 @@ export class SlowestConnects {
   #thresholdNs = 0;
   /** Of the current interval, slowest first. */
   #kept: ConnectRecord[] = [];
+  /** The connects since the last adjustment, and the adjustments since the last tick. */
   #added = 0;
+  #adjustments = 0;
 
   /** `write` passes settings to the programs. */
   constructor(write: (settings: Settings) => void) {
@@ -34,17 +38,23 @@ export class SlowestConnects {
   /** Adds a connect that the programs have sent. */
   add(record: ConnectRecord): void {
     this.#added += 1;
-    const at = this.#kept.findIndex(({ lat_ms }) => lat_ms < record.lat_ms);
-    this.#kept.splice(at < 0 ? this.#kept.length : at, 0, record);
-    if (this.#kept.length > KEPT) this.#kept.pop();
+    const last = this.#kept[KEPT - 1];
+    if (last === undefined || record.lat_ms > last.lat_ms) {
+      const at = this.#kept.findIndex(({ lat_ms }) => lat_ms < record.lat_ms);
+      this.#kept.splice(at < 0 ? this.#kept.length : at, 0, record);
+      this.#kept.length = Math.min(this.#kept.length, KEPT);
+    }
+    if (this.#added >= KEPT && this.#adjustments < ADJUSTMENTS) {
+      this.#adjustments += 1;
+      this.#raise();
+    }
   }
 
-  /** Adjusts the threshold. Call it once a second. */
-  adjust(): void {
-    const last = this.#kept.length === KEPT ? this.#kept.at(-1) : undefined;
-    const isQuiet = this.#added < KEPT;
-    this.#added = 0;
-    if (last) this.#set(Math.max(this.#thresholdNs, Math.round(last.lat_ms * 1e6)));
+  /** Adjusts the threshold and allows further adjustments. Call it once a second. */
+  tick(): void {
+    const isQuiet = this.#added === 0 && this.#adjustments === 0;
+    this.#adjustments = 0;
+    if (this.#kept.length === KEPT) this.#raise();
     else this.#set(isQuiet ? Math.floor(this.#thresholdNs / FALL) : this.#thresholdNs);
   }
 
@@ -52,15 +62,23 @@ export class SlowestConnects {
   take(): ConnectRecord[] {
     const kept = this.#kept;
     this.#kept = [];
-    // The next interval begins with a threshold that some more connects than wanted may reach.
-    if (kept.length < KEPT) this.#set(0);
-    else this.#set(Math.round(((kept.at(-1)?.lat_ms ?? 0) * 1e6) / 2));
-    this.#added = 0;
+    // If the next interval is like this one, some more connects than wanted reach the threshold.
+    this.#set(Math.round(latencyNs(kept[KEPT - 1]) / 2));
     return kept;
+  }
+
+  #raise(): void {
+    this.#set(Math.max(this.#thresholdNs, latencyNs(this.#kept[KEPT - 1])));
   }
 
   #set(thresholdNs: number): void {
     this.#thresholdNs = thresholdNs;
+    this.#added = 0;
     this.#write({ thresholdNs, limit: LIMIT, sent: 0 });
   }
+}
+
+/** The latency of a connect; 0 without one. */
+function latencyNs(record: ConnectRecord | undefined): number {
+  return record === undefined ? 0 : Math.round(record.lat_ms * 1e6);
 }

@@ -5,7 +5,7 @@
 import type { Kernel } from '../../loader/kernel.ts';
 import { printError } from '../output.ts';
 import { table } from '../printer/columns.ts';
-import { openRun, warn } from '../run.ts';
+import { openRun, type Run, warn } from '../run.ts';
 import { dryRun } from '../trace.ts';
 import { type AggregationOptions, openAggregation, programOptions } from './aggregation.ts';
 import { histograms } from './histogram.ts';
@@ -24,48 +24,95 @@ const SHOWN = 5;
 /** Aggregates until a signal arrives or the output is closed. Throws the error that prevents it. */
 export async function summarize(options: AggregationOptions, kernel: Kernel): Promise<void> {
   const run = openRun(kernel.syscalls);
-  const { output } = run;
-  const format = formatOf(options);
-  const { intervalMs } = options.summary;
-  let timers: NodeJS.Timeout[] = [];
-  let total = 0;
+  const total = { connects: 0, droppedLines: 0 };
   try {
-    const aggregation = openAggregation(options, kernel, {
-      warn,
-      list: options.json ? printError : (text) => output.write(text),
-    });
-    const show = (snapshot: Snapshot) => {
-      output.write(format(snapshot));
-      for (const [count, text] of snapshot.losses) warn(`${count} ${text}`);
-      if (snapshot.overflowed > 0)
-        warn(`${snapshot.overflowed} connects counted as other (too many keys; increase --max-keys)`);
-      for (const row of snapshot.rows) total += totalsOf(row).connects;
-    };
-    try {
-      const readIfDrained = () => {
-        try {
-          show(aggregation.read());
-        } catch (error) {
-          run.end(error as Error);
-        }
-      };
-      if (intervalMs !== undefined) timers.push(setInterval(readIfDrained, intervalMs));
-      if (options.durationMs !== undefined) timers.push(setTimeout(() => run.end(), options.durationMs));
-      const error = await run.ended;
-      for (const timer of timers) clearTimeout(timer);
-      timers = [];
-      aggregation.detach();
-      show(aggregation.read());
-      if (error) throw error;
-    } finally {
-      for (const timer of timers) clearTimeout(timer);
-      aggregation.close();
-    }
+    await summarizeInto(options, kernel, run, total);
   } finally {
     await run.close();
-    if (!options.quiet) warn(`${total} connects`);
+    const dropped = run.readerGone ? 0 : total.droppedLines + run.output.dropped;
+    if (dropped > 0) warn(`${dropped} lines dropped (the reader of the output is too slow)`);
+    if (!options.quiet) warn(`${total.connects} connects counted`);
   }
 }
+
+async function summarizeInto(
+  options: AggregationOptions,
+  kernel: Kernel,
+  run: Run,
+  total: { connects: number; droppedLines: number },
+): Promise<void> {
+  const { output } = run;
+  const { intervalMs } = options.summary;
+  const lines = linesOf(options);
+  let timers: NodeJS.Timeout[] = [];
+  const aggregation = openAggregation(options, kernel, {
+    warn,
+    list: options.json ? printError : (text) => output.write(text),
+  });
+  /** From then on, no reader of the output is waited for. */
+  const tooLate = run.ended.then(() => new Promise((resolve) => setTimeout(resolve, END_MS).unref()));
+  const show = async (snapshot: Snapshot) => {
+    for (const row of snapshot.rows) total.connects += totalsOf(row).connects;
+    for (const [count, text] of snapshot.losses) warn(`${count} ${text}`);
+    if (snapshot.overflowed > 0)
+      warn(`${snapshot.overflowed} connects counted as other (too many keys; increase --max-keys)`);
+    for (const batch of lines(snapshot)) {
+      const { dropped } = output;
+      output.write(batch);
+      if (output.dropped > dropped) total.droppedLines += batch.split('\n').length - 2;
+      else await Promise.race([output.drained(), tooLate]);
+    }
+  };
+  /** What shows the last snapshot. */
+  let shown: Promise<void> | undefined;
+  const readNext = () => {
+    // With a slow reader the interval becomes longer; the kernel goes on counting.
+    if (shown) return;
+    try {
+      shown = show(aggregation.read()).finally(() => {
+        shown = undefined;
+      });
+      shown.catch((error: Error) => run.end(error));
+    } catch (error) {
+      run.end(error as Error);
+    }
+  };
+  try {
+    if (intervalMs !== undefined) timers.push(setInterval(readNext, intervalMs));
+    if (options.durationMs !== undefined) timers.push(setTimeout(() => run.end(), options.durationMs));
+    const error = await run.ended;
+    for (const timer of timers) clearTimeout(timer);
+    timers = [];
+    aggregation.detach();
+    const last = aggregation.read();
+    await Promise.race([shown, tooLate]);
+    await show(last);
+    if (error) throw error;
+  } finally {
+    for (const timer of timers) clearTimeout(timer);
+    aggregation.close();
+  }
+}
+
+/** The lines of a snapshot, in batches that fit the buffer of the output. */
+function linesOf(options: AggregationOptions): (snapshot: Snapshot) => Iterable<string> {
+  const format = formatOf(options);
+  return function* (snapshot) {
+    let batch = '';
+    for (const line of format(snapshot).split(/(?<=\n)/)) {
+      batch += line;
+      if (batch.length < BATCH) continue;
+      yield batch;
+      batch = '';
+    }
+    if (batch !== '') yield batch;
+  };
+}
+
+/** How long the last table waits for the reader of the output, in ms. */
+const END_MS = 500;
+/** The characters of a batch. */
+const BATCH = 1 << 16;
 
 /** The text of a snapshot. */
 function formatOf(options: AggregationOptions): (snapshot: Snapshot) => string {

@@ -306,7 +306,7 @@ export function aggregation({
       generations,
       slowest,
       missed,
-      maps: [...tables, generations, slowest, missed],
+      maps: [...tables, generations, template, slowest, missed],
       knowsCauses,
       reserved: entries,
       add(b, event, events) {
