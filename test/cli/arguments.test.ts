@@ -282,8 +282,8 @@ for (const flag of ['-h', '--help'])
     assert.match(text, /^Usage: tcpconnlat \[options\] \[min_ms\]\n/);
     const titles = [...text.matchAll(/^(\S.*):$/gm)].map(([, title = '']) => title.replace(/ \(.*/, ''));
     assert.equal(titles, [
-      ...['Arguments', 'Filters', 'Failures', 'Output', 'Summaries', 'End of the run', 'Recordings'],
-      ...['Probes', 'Print and exit', 'Examples'],
+      ...['Arguments', 'Filters', 'Failures', 'Output', 'Summaries', 'Exporters', 'End of the run'],
+      ...['Recordings', 'Probes', 'Print and exit', 'Examples'],
     ]);
     assert.match(text, /\nExamples:\n( {2}tcpconnlat .*\n)+$/);
     for (const line of text.split('\n')) assert.ok(line.length <= 80, line);
