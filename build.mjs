@@ -35,6 +35,9 @@ const require = createRequire(import.meta.url);
 /** The folders that tsc compiles into build/. */
 const COMPILED = ['src', 'test', 'bench', 'examples', 'executable'];
 
+/** The script and the style of reports, which run in a browser. */
+const REPORT_PAGE = 'src/cli/report/page';
+
 /** The sources of tools: the line table has positions in these files only. */
 const TOOL_SOURCE = /(^|\/)(src\/programs\/.+\.ts)$/;
 
@@ -129,7 +132,7 @@ async function removeStale() {
 }
 
 async function compile() {
-  await tsc('-p', 'tsconfig.json');
+  await Promise.all([tsc('-p', 'tsconfig.json'), tsc('-p', REPORT_PAGE)]);
   await removeStale();
 }
 
@@ -161,8 +164,11 @@ const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
  * module's, and its late parts (bundle-late.mjs). The code cache contains what V8 has compiled by the end of
  * a run with `args` (compile-cache.cjs).
  */
-async function bundleCommand(name, args, more = {}) {
-  const { parts, ...late } = await bundleLate(name, { ...bundling, ...command }, [withoutChildProcess]);
+async function bundleCommand(name, args, { defineLate = {}, ...more } = {}) {
+  const define = { ...bundling.define, ...defineLate };
+  const { parts, ...late } = await bundleLate(name, { ...bundling, ...command, define }, [
+    withoutChildProcess,
+  ]);
   const stdin = { contents: late.contents, resolveDir: root };
   const bundled = await bundle(
     { stdin },
@@ -212,12 +218,33 @@ async function makeCache(name, args) {
 
 /** Bundles tcpconnlat, with the line table of its programs. */
 async function bundleTracer() {
-  const { map, parts, packages } = await bundleCommand('tcpconnlat', [], { sourcemap: 'external' });
+  const page = await bundleReportPage();
+  const { map, parts, packages } = await bundleCommand('tcpconnlat', [], {
+    sourcemap: 'external',
+    defineLate: { __REPORT_PAGE__: JSON.stringify(page.assets) },
+  });
   const tables = parts.map((part) => [part.file, lineTable(JSON.parse(part.map))]);
   const used = tables.filter(([, { sources }]) => sources.length > 0);
   const table = { ...lineTable(JSON.parse(map)), parts: Object.fromEntries(used) };
   await writeFile('dist/tcpconnlat.lines.json', JSON.stringify(table));
-  return packages;
+  return [...packages, ...page.packages];
+}
+
+/** The script and the style of a report's page (`PageAssets` in src/cli/report/html.ts). */
+async function bundleReportPage() {
+  const browser = { platform: 'browser', target: ['chrome111', 'firefox113', 'safari16.2'], minify: true };
+  const [script, style] = await Promise.all(
+    [
+      { format: 'iife', entryPoints: [`${REPORT_PAGE}/main.ts`] },
+      { entryPoints: [`${REPORT_PAGE}/report.css`], outfile: 'dist/bundle.css' },
+    ].map((more) =>
+      build({ ...bundling, external: [], define: {}, ...browser, outfile: 'dist/bundle.js', ...more }),
+    ),
+  );
+  const packages = packagesOf(script.metafile);
+  const text = ({ outputFiles }) => outputFiles[0].text.trim();
+  const license = (await Promise.all([...new Set(packages)].map(licenseOf))).join('\n');
+  return { assets: { script: text(script), style: text(style), license }, packages };
 }
 
 async function bundleTool() {
@@ -259,14 +286,16 @@ function lineTable(map) {
 }
 
 async function writeLicenses(packages) {
-  const texts = [];
-  for (const folder of [...new Set(packages)].sort()) {
-    const { name, version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
-    const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
-    if (!file) throw new Error(`${name} is bundled, but has no license file`);
-    texts.push(`${name} ${version}\n\n${(await readFile(join(folder, file), 'utf8')).trim()}\n`);
-  }
+  const texts = await Promise.all([...new Set(packages)].sort().map(licenseOf));
   await writeFile('dist/LICENSES.txt', texts.join(`\n${'-'.repeat(80)}\n\n`));
+}
+
+/** The license of the package in a folder. */
+async function licenseOf(folder) {
+  const { name, version } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'));
+  const file = (await readdir(folder)).find((entry) => /^licen[cs]e/i.test(entry));
+  if (!file) throw new Error(`${name} is bundled, but has no license file`);
+  return `${name} ${version}\n\n${(await readFile(join(folder, file), 'utf8')).trim()}\n`;
 }
 
 async function bundleAll() {

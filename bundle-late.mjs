@@ -19,7 +19,12 @@ const root = fileURLToPath(new URL('.', import.meta.url));
 
 /** The modules of the late parts, by command. */
 const LATE = {
-  tcpconnlat: ['src/cli/aggregate/summarize.ts', 'src/cli/diagnose.ts', 'src/cli/export.ts'],
+  tcpconnlat: [
+    'src/cli/aggregate/summarize.ts',
+    'src/cli/diagnose.ts',
+    'src/cli/export.ts',
+    'src/cli/report.ts',
+  ],
   tsbpf: [],
 };
 

@@ -2,6 +2,7 @@
  * Parses the command line of tcpconnlat. A command line that is not valid results in a one-line error
  * message.
  */
+import { resolve } from 'node:path';
 import { CommanderError } from 'commander';
 import { sameNetwork } from '../programs/networks.ts';
 import { without } from '../programs/tcpconnlat/filter.ts';
@@ -60,6 +61,13 @@ function conflictIn(flags: Flags): string | undefined {
     return "option '--netns <file|pid>' cannot be used with '--probe trace_event', whose record has no network namespace";
   if (flags.btf !== undefined && NEEDS_KERNEL_BTF.includes(flags.probe))
     return `option '--btf <file>' cannot be used with '--probe ${flags.probe}', which needs the BTF of the running kernel`;
+  const { record, replay, report } = flags;
+  for (const [option, file] of [
+    ['--record', record],
+    ['--replay', replay],
+  ])
+    if (report !== undefined && file !== undefined && resolve(report) === resolve(file))
+      return `options '${option} <file>' and '--report <file>' name the same file`;
   return missingIn(flags);
 }
 

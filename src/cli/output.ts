@@ -226,7 +226,7 @@ export function printWarning(command: string, text: string | readonly string[]):
 /**
  * Writes a complete text. `timeoutMs` limits the attempts if the reader is slow (EAGAIN).
  */
-function writeWhole(write: Write, text: string | Uint8Array, timeoutMs: number): void {
+export function writeWhole(write: Write, text: string | Uint8Array, timeoutMs: number): void {
   const deadline = uptime() + timeoutMs;
   let rest = typeof text === 'string' ? Buffer.from(text) : text;
   while (rest.length > 0) {

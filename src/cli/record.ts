@@ -110,6 +110,18 @@ export function hasResults({ outcome, pendingMs }: FieldOptions): boolean {
   return Boolean(outcome) || pendingMs !== undefined;
 }
 
+/** The results that are shown without an option for outcomes. */
+const ANSWERED: readonly Result[] = ['established', 'refused', 'rejected'];
+
+/**
+ * Whether a connect that ended with `result` is shown. Programs that send no results send answered connects.
+ */
+export function showsResult(outcome: 'all' | 'failures' | undefined, result: string | undefined): boolean {
+  if (outcome === 'all') return true;
+  if (outcome === 'failures') return result !== undefined && result !== 'established';
+  return result === undefined || ANSWERED.includes(result as Result);
+}
+
 /** All fields that are shown with these options. */
 export function fieldsShown(options: FieldOptions): (keyof ConnectRecord)[] {
   return NAMES.filter((name) => {

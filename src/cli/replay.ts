@@ -14,12 +14,13 @@ import type { LineOutput } from './output.ts';
 import { openPrinter, type Printer } from './printer.ts';
 import { fieldsOf, hasResults, PENDING, RECORDED_OPTIONS } from './record.ts';
 import { lockHolder } from './recording/lock.ts';
-import { RecordingError } from './recording.ts';
+import { type Invocation, RecordingError } from './recording.ts';
 import { type Origin, RecordingReader, splitLines } from './replay/reader.ts';
 import { isHiddenFailure, isSelected } from './replay/selection.ts';
+import type { ReplayReport } from './report.ts';
 import { openRun, warn } from './run.ts';
 import { countResult, printSummary } from './summary.ts';
-import { systemReason } from './text.ts';
+import { errorLine, systemReason } from './text.ts';
 
 /**
  * Devices whose reads never wait: null, zero, full, random, urandom (Documentation/admin-guide/devices.txt).
@@ -31,23 +32,32 @@ const NON_WAITING_DEVICES = [3n, 5n, 7n, 8n, 9n].map((minor) => (1n << 8n) | min
  * @throws {RecordingError} with the number of the first bad line, after the lines before it have been shown.
  * @throws {OutputError}
  */
-export async function replay(file: string, options: Options): Promise<void> {
+export async function replay(file: string, options: Options, invocation: Invocation): Promise<void> {
   const stat = statusOf(file);
   // If the recorder exits after this check, its last line is complete.
   const isGrowing = stat.isFile() && lockHolder(stat) !== undefined;
   const origin = { name: file, isGrowing };
   // If reads never wait, the next write notices that the reader of the output has exited.
   const syscalls = mayWait(stat) ? nativeSyscalls() : undefined;
+  const report = await reportOf(file, stat, options, invocation);
   const stream = await streamOf(file, stat, syscalls);
   const run = openRun(syscalls);
   const stopped = run.ended.then((error) => {
     if (error) throw error;
   });
   const skipped: Skipped = { notSelected: 0, results: new Map() };
+  let unread: string | undefined = 'the rest of the recording was not read';
   try {
     const printer = await openPrinter(options, run.output);
+    const target = { printer, output: run.output, report };
+    const shown = showAll(origin, stream, options, target, skipped).then(() => {
+      unread = undefined;
+    });
     try {
-      await Promise.race([showAll(origin, stream, options, printer, run.output, skipped), stopped]);
+      await Promise.race([shown, stopped]);
+    } catch (error) {
+      unread = `${unread}: ${errorLine((error as Error).message)}`;
+      throw error;
     } finally {
       printer.end();
       skipped.pending = printer.pending;
@@ -55,14 +65,31 @@ export async function replay(file: string, options: Options): Promise<void> {
   } finally {
     stream.destroy();
     await run.close();
-    if (skipped.begun && !options.quiet) printSummary(options, { ...skipped, shown: run.output.shown });
+    if (skipped.header && !options.quiet) printSummary(options, { ...skipped, shown: run.output.shown });
+    try {
+      await report?.end(skipped.header, skipped, unread);
+    } finally {
+      report?.close();
+    }
   }
+}
+
+/** Opens the report, if the options ask for one. */
+async function reportOf(
+  name: string,
+  { dev, ino }: BigIntStats,
+  options: Options,
+  invocation: Invocation,
+): Promise<ReplayReport | undefined> {
+  if (options.report === undefined) return undefined;
+  const { openReplayReport } = await import('./report.ts'); // a late part of the bundle
+  return openReplayReport(options.report, options, invocation, { name, dev, ino });
 }
 
 /** Counts of the records that are not shown. */
 interface Skipped {
-  /** Whether the first line was valid. */
-  begun?: true;
+  /** The first line, if it was valid. */
+  header?: Header;
   /** Failed connects; undefined if the recording has no results, or an option asks for failures. */
   failed?: number;
   notSelected: number;
@@ -112,12 +139,18 @@ function unreadable(file: string, error: unknown): RecordingError {
   return new RecordingError(`${printable(file)}: cannot read it: ${systemReason(error)}`);
 }
 
+/** What gets the records of a recording. */
+interface Target {
+  readonly printer: Printer;
+  readonly output: LineOutput;
+  readonly report: ReplayReport | undefined;
+}
+
 async function showAll(
   origin: Origin,
   stream: Readable,
   options: Options,
-  printer: Printer,
-  output: LineOutput,
+  { printer, output, report }: Target,
   skipped: Skipped,
 ): Promise<void> {
   /** A slow reader of the output delays the reading, so no line is dropped. */
@@ -142,10 +175,14 @@ async function showAll(
         if (!record) {
           for (const { option, fields } of missingFields(reader.header, options))
             warn(`${name} was recorded without --${option}: it has no ${fields.join(', ')}`);
-          skipped.begun = true;
+          skipped.header = reader.header;
           if (options.outcome === undefined && reader.header?.fields.includes('result')) skipped.failed = 0;
           printer.header();
-        } else if (isSelected(options, record)) {
+          continue;
+        }
+        if (report && isSelected({ ...options, outcome: 'all' }, record))
+          report.add(record, reader.header as Header);
+        if (isSelected(options, record)) {
           firstS ??= record.time_s;
           if (record.result !== PENDING) {
             printed += 1;
@@ -176,7 +213,7 @@ function missingFields(header: Header | undefined, options: Options) {
 /** Whether the options need fields that a recording has only if it was made with `option`. */
 function needs(options: Options, option: (typeof RECORDED_OPTIONS)[number]): boolean {
   if (option === 'who' && (options.filter.uid !== undefined || selectsCallers(options.filter))) return true;
-  if (option === 'outcome') return hasResults(options);
+  if (option === 'outcome') return hasResults(options) || options.report !== undefined;
   return Boolean(options[option]);
 }
 

@@ -31,6 +31,7 @@ async function main(): Promise<number> {
     printError(request.text);
     return request.status;
   }
+  const invocation = { version: version(), args };
   try {
     if (request.action === 'print') print(request.text);
     else if (request.action === 'schema') print(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
@@ -38,10 +39,10 @@ async function main(): Promise<number> {
     else if (request.action === 'diagnose') {
       const { diagnose } = await import('./diagnose.ts'); // a late part of the bundle
       print(diagnose(request.options, version()));
-    } else if (request.action === 'replay') await replay(request.file, request.options);
+    } else if (request.action === 'replay') await replay(request.file, request.options, invocation);
     else if (request.options.summary) await summary({ ...request.options, summary: request.options.summary });
     else if (request.options.dryRun) print(dryRun(request.options, new Kernel()));
-    else await trace(request.options, new Kernel(), { version: version(), args });
+    else await trace(request.options, new Kernel(), invocation);
     return 0;
   } catch (error) {
     const status = exitStatusOf(error, 'project');

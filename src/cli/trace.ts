@@ -10,8 +10,9 @@ import { isSelectedCaller, readsCallers, selectsCallers } from './caller-filter.
 import { openPrinter } from './printer.ts';
 import type { CallerLookup } from './record/caller.ts';
 import { wallClock } from './record/wall-clock.ts';
-import { type ConnectRecord, pendingRecordOf, recordOf, rowReader } from './record.ts';
+import { type ConnectRecord, pendingRecordOf, recordOf, rowReader, showsResult } from './record.ts';
 import { type Invocation, openRecording, type Recording } from './recording.ts';
+import type { LiveReport } from './report.ts';
 import { openRun, type Run, warn } from './run.ts';
 import { type Counts, countResult, printSummary } from './summary.ts';
 import { traceTarget } from './trace/btf.ts';
@@ -20,7 +21,14 @@ import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/lo
 import { reducePrivileges } from './trace/privileges.ts';
 import { describeBlindSpot, type Programs, SLOWS_SYSTEM_CALLS, withFirstProbe } from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
-import { attachedParts, describe, listingOutput, openOr, report, sourceLines } from './trace/programs.ts';
+import {
+  attachedParts,
+  describe,
+  listingOutput,
+  openOr,
+  reportOrThrow,
+  sourceLines,
+} from './trace/programs.ts';
 
 /** The listing of the programs that a run with these options would load. */
 export function dryRun(options: Options, kernel: Kernel): string {
@@ -41,17 +49,22 @@ export async function trace(options: Options, kernel: Kernel, invocation: Invoca
   const { output } = run;
   const losses = noLosses();
   const hidden: { counts?: HiddenCounts } = {};
+  let report: LiveReport | undefined;
   try {
     const recording =
       options.record === undefined
         ? undefined
-        : openRecording(options.record, options, invocation, {
+        : openRecording(options.record, collected(options), invocation, {
             syscalls: kernel.syscalls,
             warn,
             onFailure: () => run.end(),
           });
     try {
-      await traceInto(options, kernel, run, losses, hidden, recording);
+      if (options.report !== undefined) {
+        const { openLiveReport } = await import('./report.ts'); // a late part of the bundle
+        report = await openLiveReport(options.report, options, kernel, invocation);
+      }
+      await traceInto(options, kernel, run, losses, hidden, { recording, report });
     } finally {
       losses.unrecorded = 0; // if writing has failed, the error of `end` contains the number
       await recording?.end();
@@ -65,7 +78,23 @@ export async function trace(options: Options, kernel: Kernel, invocation: Invoca
     if (hidden.counts && !options.quiet)
       printSummary(options, { shown: output.shown, losses: lossLines(losses), ...hidden.counts });
     else for (const loss of growth(losses, noLosses())) warn(`total: ${loss}`);
+    try {
+      await report?.end(lossLines({ ...losses, lines: 0, unrecorded: 0 }));
+    } finally {
+      report?.close();
+    }
   }
+}
+
+/** The options for what the programs send: a report has all outcomes, whatever is shown. */
+function collected(options: Options): Options {
+  return options.report === undefined ? options : { ...options, outcome: 'all' };
+}
+
+/** What gets the connects of a run, besides the output. */
+interface Destinations {
+  readonly recording: Recording | undefined;
+  readonly report: LiveReport | undefined;
 }
 
 async function traceInto(
@@ -74,7 +103,7 @@ async function traceInto(
   { output, ended, end }: Run,
   losses: Losses,
   hidden: { counts?: HiddenCounts },
-  recording: Recording | undefined,
+  { recording, report }: Destinations,
 ): Promise<void> {
   // Ends when the last line is written, however slow its reader is.
   const printer = await openPrinter(options, output, () => output.drained().then(() => end()));
@@ -93,11 +122,13 @@ async function traceInto(
   const results = new Map<string, number>();
   /** The number of events of callers that the filter excludes. */
   let notSelected = 0;
+  /** The number of events that only the report and the recording have. */
+  let notShown = 0;
   let updateLosses = () => {};
   let reported: Losses = { ...losses };
 
   const { session, programs } = withFirstProbe(
-    options,
+    collected(options),
     kernel,
     traceTarget(options, kernel),
     (programs, failures) => {
@@ -121,17 +152,19 @@ async function traceInto(
             return;
           }
           if (options.outcome) countResult(results, row.result);
+          if (!printer.isComplete) report?.add(row, event);
           if (early) {
             early.push(recordOf(row));
             return;
           }
           if (!printer.isComplete) recording?.addRow(row);
-          printer.row(row);
+          if (showsResult(options.outcome, row.result)) printer.row(row);
+          else notShown += 1;
         },
         onLost(events) {
           losses.events += events;
         },
-        onError: (error) => report(error, options),
+        onError: (error) => reportOrThrow(error, options),
         onCpus(change) {
           for (const text of cpuChanges(change)) warn(text);
         },
@@ -177,9 +210,10 @@ async function traceInto(
       }
       recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
     }
+    report?.begin(programs);
     // The header says that tracing has begun. Only -v prints something about privileges above it.
     if (!options.verbose) printer.header();
-    const privileges = reducePrivileges(options, kernel, programs);
+    const privileges = reducePrivileges(options, kernel, programs, report?.needsOverride);
     if (options.verbose) {
       listingOutput(options, output)(`${privileges.join('\n')}\n\n`);
       printer.header();
@@ -187,13 +221,14 @@ async function traceInto(
     if (options.durationMs !== undefined) timer = setTimeout(() => end(), options.durationMs);
     for (const record of early ?? []) {
       if (!printer.isComplete) recording?.add(record);
-      printer.record(record);
+      if (showsResult(options.outcome, record.result)) printer.record(record);
+      else notShown += 1;
     }
     early = undefined;
     if (options.pendingMs !== undefined) {
       const afterNs = Math.max(options.pendingMs * 1e6, options.minNs ?? 0);
       const show = (event: ConnectEvent) => printer.isComplete || showPending(event);
-      watch = watchInFlight(readInFlight, afterNs, show, (error) => report(error, options));
+      watch = watchInFlight(readInFlight, afterNs, show, (error) => reportOrThrow(error, options));
     }
     const error = await ended;
     session.detach();
@@ -204,6 +239,7 @@ async function traceInto(
     const { surplus, pending } = printer;
     hidden.counts = {
       ...hiddenCounts(session, programs, options),
+      ...(report && options.outcome === undefined && { failed: notShown, uncounted: undefined }),
       unanswered,
       pending,
       results,
@@ -211,6 +247,7 @@ async function traceInto(
       notSelected,
       countsAllCallers: selects,
     };
+    if (!error) report?.traced(hidden.counts);
     if (error) throw error;
   } finally {
     clearTimeout(timer);

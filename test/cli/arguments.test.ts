@@ -36,6 +36,7 @@ const DEFAULTS: Options = {
   requested: false,
   resolve: false,
   record: undefined,
+  report: undefined,
   family: undefined,
   minNs: undefined,
   outcome: undefined,
@@ -137,6 +138,7 @@ const accepted: [string, Partial<Options>][] = [
   ['--requested', { requested: true }],
   ['--resolve', { resolve: true }],
   ['--record x.jsonl', { record: 'x.jsonl' }],
+  ['--report x.html', { report: 'x.html' }],
   ['--dry-run', { dryRun: true }],
   ['--probe kprobe', { probe: 'kprobe' }],
   ['--probe fentry', { probe: 'fentry' }],
@@ -232,6 +234,10 @@ const invalid: [string, RegExp][] = [
   ['--record', /argument missing/],
   ['--record -', /'-' is invalid.*It must be a file/],
   ['--record x --dry-run', /'--record <file>' cannot be used with option '--dry-run'/],
+  ['--report -', /'-' is invalid.*It must be a file/],
+  ['--report x --dry-run', /'--report <file>' cannot be used with option '--dry-run'/],
+  ['--record x --report y/../x', /'--record <file>' and '--report <file>' name the same file/],
+  ['--replay x --report ./x', /'--replay <file>' and '--report <file>' name the same file/],
   ['--replay', /argument missing/],
   ['--pages 0', /'0' is invalid/],
   ['-d 0', /'0' is invalid.*It must be a number of seconds above 0, up to 2147483\./],
@@ -283,7 +289,7 @@ for (const flag of ['-h', '--help'])
     const titles = [...text.matchAll(/^(\S.*):$/gm)].map(([, title = '']) => title.replace(/ \(.*/, ''));
     assert.equal(titles, [
       ...['Arguments', 'Filters', 'Failures', 'Output', 'Summaries', 'Exporters', 'End of the run'],
-      ...['Recordings', 'Probes', 'Print and exit', 'Examples'],
+      ...['Recordings and reports', 'Probes', 'Print and exit', 'Examples'],
     ]);
     assert.match(text, /\nExamples:\n( {2}tcpconnlat .*\n)+$/);
     for (const line of text.split('\n')) assert.ok(line.length <= 80, line);

@@ -170,7 +170,7 @@ test.skipIf(skipZsh, 'zsh: excluded options are not offered, and repeatable opti
     return all.filter((each) => !left.includes(each)).sort();
   };
   assert.equal(await gone('-4'), ['--ipv4', '--ipv6']);
-  assert.equal(await gone('--dry-run'), ['--dry-run', '--record', '--replay']);
+  assert.equal(await gone('--dry-run'), ['--dry-run', '--record', '--replay', '--report']);
   assert.equal(await gone('--port 80 --not-port 81 -p 1'), []);
   assert.equal(await gone('--replay x'), [
     ...[

@@ -52,7 +52,7 @@ test.skipIf(
     assert.equal(await tracer.ended(), { code: 1, signal: null });
     assert.match(
       tracer.stderr,
-      /^tcpconnlat: cannot write the recording .*: recordings need \/proc, .*mount -t proc proc \/proc\n$/,
+      /^tcpconnlat: cannot write the recording .*: this needs \/proc, .*mount -t proc proc \/proc\n$/,
     );
   },
 );

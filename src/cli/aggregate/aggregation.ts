@@ -25,7 +25,7 @@ import {
   withFirstProbe,
 } from '../trace/probes.ts';
 import { processWarnings } from '../trace/processes.ts';
-import { attachedParts, describe, openOr, report, sourceLines } from '../trace/programs.ts';
+import { attachedParts, describe, openOr, reportOrThrow, sourceLines } from '../trace/programs.ts';
 import { hasWorkload, keyFields } from './by.ts';
 import { type Entry, type RowOptions, rowsOf } from './rows.ts';
 import { SlowestConnects } from './slowest.ts';
@@ -112,7 +112,7 @@ export function openAggregation(asked: AggregationOptions, kernel: Kernel, repor
           const row = readRow(event);
           if (!selects || isSelectedCaller(options.filter, row.caller)) slowest?.add(recordOf(row));
         },
-        onError: (error) => report(error, options),
+        onError: (error) => reportOrThrow(error, options),
         onTick: () => slowest?.tick(),
       });
       explain(attachedParts(session));

@@ -75,6 +75,7 @@ export interface Flags {
   maxLines?: number;
   record?: string;
   replay?: string;
+  report?: string;
   probe: ProbeOption;
   btf?: string;
   pages: number;

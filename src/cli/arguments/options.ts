@@ -18,11 +18,11 @@ import {
   metricLines,
   milliseconds,
   networks,
+  outputFile,
   paths,
   podNames,
   ports,
   processIds,
-  recordingFile,
   ringPages,
   tableSize,
   threadNames,
@@ -45,7 +45,7 @@ const LIVE_OPTIONS: (keyof Flags)[] = [
 /** The options for single connects: they conflict with `--summary`. */
 const NOT_IN_SUMMARIES: (keyof Flags)[] = [
   ...(['failed', 'outcome', 'pending', 'pendingAfter', 'timestamp', 'lport', 'resolve'] as const),
-  ...(['count', 'record', 'replay'] as const),
+  ...(['count', 'record', 'replay', 'report'] as const),
 ];
 
 /** What contradicts an exporter, which shows nothing. */
@@ -70,6 +70,7 @@ Examples:
   tcpconnlat -p 181 --json               one process, as JSON
   tcpconnlat --record monday.jsonl       show and record
   tcpconnlat --replay monday.jsonl 100   slow connects in a recording
+  tcpconnlat --report today.html         show, and make charts and tables
   tcpconnlat --failed -d 60              the failures of one minute
   tcpconnlat --summary --interval 5      every 5 s, a line for each destination
   tcpconnlat --prometheus                metrics for Prometheus, on port 9435
@@ -156,16 +157,21 @@ export function commandLine(version: string): Command {
     .option('-d, --duration <seconds>', 'end after this time; fractions are allowed', duration)
     .option('-n, --count <n>', 'end after N connects are shown', lineCount);
   command
-    .optionsGroup('Recordings:')
+    .optionsGroup('Recordings and reports:')
     .addOption(
       new Option('--record <file>', 'also record all events in FILE')
-        .argParser(recordingFile)
+        .argParser(outputFile)
         .conflicts('dryRun'),
     )
     .addOption(
       new Option('--replay <file>', 'show a recording (- for standard input); needs no root').conflicts(
         LIVE_OPTIONS,
       ),
+    )
+    .addOption(
+      new Option('--report <file>', 'write an HTML report of all connects at the end')
+        .argParser(outputFile)
+        .conflicts('dryRun'),
     );
   command
     .optionsGroup('Probes:')

@@ -37,6 +37,8 @@ export interface Options {
   readonly resolve: boolean;
   /** The path of the recording to write. */
   readonly record?: string;
+  /** The path of the report to write. */
+  readonly report?: string;
   readonly family?: 4 | 6;
   /** The lowest latency to show, in ns. */
   readonly minNs?: number;
@@ -99,6 +101,7 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     requested: flags.requested ?? false,
     resolve: flags.resolve ?? false,
     record: flags.record,
+    report: flags.report,
     family: flags.ipv4 ? 4 : flags.ipv6 ? 6 : undefined,
     minNs,
     outcome: flags.failed ? 'failures' : flags.outcome && 'all',

@@ -126,8 +126,8 @@ export function ringPages(text: string): number {
   return pages;
 }
 
-/** Checks the path of a recording to write. */
-export function recordingFile(text: string): string {
+/** Checks the path of a recording or report to write. */
+export function outputFile(text: string): string {
   if (text === '') throw new InvalidArgumentError('It must not be empty.');
   if (text === '-')
     throw new InvalidArgumentError('It must be a file, because standard output shows the connects.');

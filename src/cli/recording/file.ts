@@ -4,7 +4,6 @@
  * Nothing changes before `begin`: a run that cannot trace creates no file and keeps an older recording.
  */
 import {
-  accessSync,
   closeSync,
   constants,
   fchmodSync,
@@ -20,17 +19,20 @@ import { Errno, errnoName } from '../../loader/errno.ts';
 import type { Closeable } from '../../loader/resources.ts';
 import type { Syscalls } from '../../loader/syscalls.ts';
 import { onHangUp } from '../descriptors.ts';
+import {
+  cannotWriteTo,
+  checkDirectory,
+  type Destination,
+  PRIVATE,
+  pathOf,
+  resolve,
+  WRITING,
+} from '../destination.ts';
 import { OutputError } from '../output.ts';
 import { systemReason } from '../text.ts';
-import { cannotRecord, type Destination, pathOf, resolve } from './destination.ts';
 import { lockHolder } from './lock.ts';
 
-/** A recording contains who connected to which address, so only its owner may read it. */
-const PRIVATE = 0o600;
-/** Creates a file without a name (`__O_TMPFILE`, include/uapi/asm-generic/fcntl.h). */
-const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
-/** Does not wait for the reader of a pipe, and does not make a terminal the controlling terminal. */
-const WRITING = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
+const CONTENT = 'the recording';
 
 /** The parts of a run that the file uses. */
 export interface Surroundings {
@@ -95,7 +97,7 @@ export class RecordingFile {
   /** Resolves the path. Opens and locks an existing file, or checks that a new one can be created. */
   #claim(): Destination {
     for (;;) {
-      const destination = resolve(this.#path);
+      const destination = resolve(this.#path, CONTENT);
       try {
         if (destination.file === undefined) {
           checkDirectory(destination.directory as number);
@@ -130,7 +132,7 @@ export class RecordingFile {
       closeSync(fd);
       const holder = lockHolder(stat);
       const who = holder === undefined ? '' : ` (pid ${holder})`;
-      throw cannotRecord(this.#path, `another process is recording to it${who}; name another file`);
+      throw this.#error(`another process is recording to it${who}; name another file`);
     }
     if (errno > 0)
       this.#surroundings.warn(
@@ -153,7 +155,7 @@ export class RecordingFile {
       this.#destination.close();
       this.#destination = this.#claim();
       if (this.#fd === undefined || fstatSync(this.#fd).size > 0)
-        throw cannotRecord(this.#path, 'another process has just created it; name another file');
+        throw this.#error('another process has just created it; name another file');
     }
   }
 
@@ -193,21 +195,11 @@ export class RecordingFile {
     if (error instanceof OutputError) return error;
     const reason = systemReason(error);
     const hint = reason.startsWith('ENXIO') ? ' (no process reads this pipe)' : '';
-    return cannotRecord(this.#path, `${reason}${hint}`);
+    return this.#error(`${reason}${hint}`);
   }
-}
 
-/**
- * Checks that a file can be created, by creating one without a name. If the file system does not support
- * that, checks the permissions; other errors then appear in `begin`.
- * @throws the errors of `accessSync`.
- */
-function checkDirectory(directory: number): void {
-  const path = pathOf(directory);
-  try {
-    closeSync(openSync(path, constants.O_WRONLY | O_TMPFILE, PRIVATE));
-  } catch {
-    accessSync(path, constants.W_OK | constants.X_OK);
+  #error(reason: string): OutputError {
+    return cannotWriteTo({ content: CONTENT, path: this.#path }, reason);
   }
 }
 

@@ -2,11 +2,11 @@
  * Selects records of a recording by the options, as the programs in the kernel select connects.
  */
 import { excludesAddress, includesAddress } from '../../programs/networks.ts';
-import type { Criterion, Range, Result } from '../../programs/tcpconnlat.ts';
+import type { Criterion, Range } from '../../programs/tcpconnlat.ts';
 import { parseAddress } from '../address.ts';
 import type { FilterOptions, Options } from '../arguments.ts';
 import { isSelectedCaller } from '../caller-filter.ts';
-import { type ConnectRecord, PENDING } from '../record.ts';
+import { type ConnectRecord, PENDING, showsResult } from '../record.ts';
 import { threadName } from '../thread-name.ts';
 
 /** The destination of a connect. */
@@ -33,15 +33,10 @@ export function isHiddenFailure(options: Options, record: ConnectRecord): boolea
   );
 }
 
-/** The results that are shown without an option for outcomes. */
-const ANSWERED: readonly Result[] = ['established', 'refused', 'rejected'];
-
 /** Whether a connect with `result` is wanted. A recording without results contains only answered connects. */
 function hasOutcome({ outcome, pendingMs }: Options, result: string | undefined): boolean {
-  if (outcome === 'all') return true;
-  if (result === PENDING) return pendingMs !== undefined;
-  if (outcome === 'failures') return result !== undefined && result !== 'established';
-  return result === undefined || ANSWERED.includes(result as Result);
+  if (result === PENDING) return outcome === 'all' || pendingMs !== undefined;
+  return showsResult(outcome, result);
 }
 
 /**

@@ -12,18 +12,28 @@ import type { Programs } from './probes.ts';
  * (`hidepid`), and the root folder of the host in a container.
  */
 const FOR_CALLERS: readonly CapabilityName[] = ['CAP_SYS_PTRACE'];
+/** For a report in a directory that only another user may change by its mode. */
+const FOR_REPORT: readonly CapabilityName[] = ['CAP_DAC_OVERRIDE'];
 /** For kprobes through tracefs, which are removed at the end by a write to a file of root. */
 const FOR_TRACEFS: readonly CapabilityName[] = ['CAP_DAC_OVERRIDE'];
 
-/** Drops privileges, unless `--keep-privileges` is set. Returns the lines that `-v` prints about it. */
+/**
+ * Drops privileges, unless `--keep-privileges` is set. Returns the lines that `-v` prints about it.
+ * `keepsOverride` keeps what lets root write files of other users.
+ */
 export function reducePrivileges(
   options: Pick<Options, 'keepPrivileges' | 'who' | 'filter'>,
   kernel: Kernel,
   { probe }: Pick<Programs, 'probe'>,
+  keepsOverride = false,
 ): string[] {
   if (options.keepPrivileges) return ['privileges: all kept (--keep-privileges)'];
   const removesFromTracefs = probe === 'kprobe' && kernel.kprobePmu === undefined;
-  const keep = [...(readsCallers(options) ? FOR_CALLERS : []), ...(removesFromTracefs ? FOR_TRACEFS : [])];
+  const keep = [
+    ...(readsCallers(options) ? FOR_CALLERS : []),
+    ...(removesFromTracefs ? FOR_TRACEFS : []),
+    ...(keepsOverride && !removesFromTracefs ? FOR_REPORT : []),
+  ];
   return describeDropped(dropPrivileges(kernel, { keep }));
 }
 

@@ -159,6 +159,7 @@ function programsFor(
     pendingMs,
     requested,
     record,
+    report,
     maxConnects: maxAttempts,
     aggregate,
   } = options;
@@ -172,7 +173,7 @@ function programsFor(
       {
         ...{ probe, filter, family, minNs, outcome, who, requested, maxAttempts, aggregate },
         pending: pendingMs !== undefined,
-        localPort: lport || json || record !== undefined,
+        localPort: lport || json || (record ?? report) !== undefined,
       },
       { ...target, formats },
     ),

@@ -1,11 +1,13 @@
 /**
- * Resolves the path of a recording one component at a time. It does not follow symbolic links, files and
- * named pipes that another user may have planted in a sticky directory such as /tmp.
+ * Resolves the path of a file to write (a recording, a report) one component at a time. It does not follow
+ * symbolic links, files and named pipes that another user may have planted in a sticky directory such as
+ * /tmp.
  *
  * The rules are those of the sysctls protected_symlinks, protected_regular and protected_fifos
  * (Documentation/admin-guide/sysctl/fs.rst), which are off on many systems.
  */
 import {
+  accessSync,
   type BigIntStats,
   closeSync,
   constants,
@@ -15,15 +17,21 @@ import {
   readlinkSync,
   statfsSync,
 } from 'node:fs';
-import { printable } from '../../asm/printable.ts';
-import { OutputError } from '../output.ts';
-import { systemReason } from '../text.ts';
+import { printable } from '../asm/printable.ts';
+import { OutputError } from './output.ts';
+import { systemReason } from './text.ts';
 
 /**
  * `O_PATH` (include/uapi/asm-generic/fcntl.h): a descriptor that only names a file. Opening a device this way
  * has no effect on it.
  */
 const O_PATH = 0o10000000;
+/** The contents tell who connected to which address, so only the owner may read them. */
+export const PRIVATE = 0o600;
+/** Creates a file without a name (`__O_TMPFILE`, include/uapi/asm-generic/fcntl.h). */
+const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
+/** Does not wait for the reader of a pipe, and does not make a terminal the controlling terminal. */
+export const WRITING = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY;
 /** `PROC_SUPER_MAGIC` (include/uapi/linux/magic.h). */
 const PROC_FILE_SYSTEM = 0x9fa0;
 /** `MAXSYMLINKS`, include/linux/namei.h. */
@@ -33,14 +41,14 @@ const MAX_LINKS = 40;
  */
 const HARMLESS_DEVICES = [0x103n, 0x107n];
 
-/**
- * The path of `--record` cannot hold a recording: it is a directory, a device, a socket, or the output of the
- * command.
- */
+/** The path cannot hold the file: it is a directory, a device, a socket, or the output of the command. */
 export class DestinationError extends OutputError {
   override readonly name = 'DestinationError';
   override readonly code = 'ERR_DESTINATION';
 }
+
+/** What is written: `the recording`. Messages contain it. */
+export type Content = 'the recording' | 'the report';
 
 /** A resolved path. */
 export interface Destination {
@@ -62,26 +70,30 @@ export function pathOf(fd: number, name?: string): string {
   return name === undefined ? `/proc/self/fd/${fd}` : `/proc/self/fd/${fd}/${name}`;
 }
 
-/** The error for a recording that cannot be written to `path`. */
-export function cannotRecord(path: string, reason: string): OutputError {
-  return new OutputError(messageFor(path, reason));
+/** A file to write, as messages name it. */
+interface Named {
+  readonly content: Content;
+  readonly path: string;
 }
 
-function messageFor(path: string, reason: string): string {
-  return printable(`cannot write the recording ${path}: ${reason}`);
+/** The error for a file that cannot be written. */
+export function cannotWriteTo(named: Named, reason: string): OutputError {
+  return new OutputError(messageFor(named, reason));
+}
+
+function messageFor({ content, path }: Named, reason: string): string {
+  return printable(`cannot write ${content} ${path}: ${reason}`);
 }
 
 /**
- * Resolves the path of a recording and checks that the file there, if it exists, may hold one. The caller
- * closes the result.
+ * Resolves a path and checks that the file there, if it exists, may hold the content. The caller closes the
+ * result.
  * @throws {OutputError}
  */
-export function resolve(path: string): Destination {
+export function resolve(path: string, content: Content): Destination {
+  const named = { content, path };
   if (!existsSync('/proc/self/fd'))
-    throw cannotRecord(
-      path,
-      'recordings need /proc, which is not mounted; mount it: mount -t proc proc /proc',
-    );
+    throw cannotWriteTo(named, 'this needs /proc, which is not mounted; mount it: mount -t proc proc /proc');
   const opened = new Set<number>();
   const open = (name: string, flags = 0) => {
     const fd = openSync(name, O_PATH | flags);
@@ -96,17 +108,40 @@ export function resolve(path: string): Destination {
     }
   };
   try {
-    const { directory, name, file } = walk(path, open);
-    if (file !== undefined) checkFile(path, file, directory);
+    const { directory, name, file } = walk(named, open);
+    if (file !== undefined) checkFile(named, file, directory);
     closeAllBut(directory, file);
     return { directory, name, file, close: closeAllBut };
   } catch (error) {
     closeAllBut();
-    throw error instanceof OutputError ? error : cannotRecord(path, systemReason(error));
+    throw error instanceof OutputError ? error : cannotWriteTo(named, systemReason(error));
   }
 }
 
-function walk(path: string, open: (name: string, flags?: number) => number): Omit<Destination, 'close'> {
+/**
+ * Checks that a file can be created, by creating one without a name. If the file system does not support
+ * that, checks the permissions; other errors then appear when it is written.
+ * @throws the errors of `accessSync`.
+ */
+export function checkDirectory(directory: number): void {
+  const path = pathOf(directory);
+  try {
+    closeSync(openSync(path, constants.O_WRONLY | O_TMPFILE, PRIVATE));
+  } catch {
+    accessSync(path, constants.W_OK | constants.X_OK);
+  }
+}
+
+/** Whether the mode of a directory lets this process create and replace files in it, without capabilities. */
+export function isWritableByMode(directory: number): boolean {
+  const { uid, gid, mode } = fstatSync(directory);
+  const groups = [process.getegid?.(), ...(process.getgroups?.() ?? [])];
+  const shift = uid === process.geteuid?.() ? 6 : groups.includes(gid) ? 3 : 0;
+  return ((mode >> shift) & 0o3) === 0o3;
+}
+
+function walk(named: Named, open: (name: string, flags?: number) => number): Omit<Destination, 'close'> {
+  const { path } = named;
   const start = (text: string) => open(text.startsWith('/') ? '/' : '.', constants.O_DIRECTORY);
   let directory = start(path);
   let names = path.split('/');
@@ -129,14 +164,14 @@ function walk(path: string, open: (name: string, flags?: number) => number): Omi
       directory = fd;
     } else if (statfsSync(pathOf(directory)).type === PROC_FILE_SYSTEM) {
       // The target of such a link is not always a path, so the kernel has to follow it.
-      if (isOwnOutput(readlinkSync(pathOf(directory)), name)) throw ownOutput(path);
+      if (isOwnOutput(readlinkSync(pathOf(directory)), name)) throw ownOutput(named);
       const target = open(pathOf(directory, name));
       if (isLast) return { name, file: target };
       directory = target;
     } else {
       links += 1;
       if (links > MAX_LINKS) throw new Error('ELOOP: too many symbolic links');
-      checkOwner(path, `${name} is a symbolic link of`, stat, directory);
+      checkOwner(named, `${name} is a symbolic link of`, stat, directory);
       const target = readlinkSync(pathOf(directory, name));
       if (target.startsWith('/')) directory = start(target);
       names = [...target.split('/'), ...names];
@@ -150,21 +185,24 @@ function isOwnOutput(folder: string, name: string): boolean {
   return Number(pid) === process.pid && (name === '1' || name === '2');
 }
 
-function ownOutput(path: string): DestinationError {
-  return new DestinationError(messageFor(path, 'it is the output of this command; name another file'));
+function ownOutput(named: Named): DestinationError {
+  return new DestinationError(messageFor(named, 'it is the output of this command; name another file'));
 }
 
 /** @throws {OutputError} if this command must not write to the file. */
-function checkFile(path: string, file: number, directory: number | undefined): void {
+function checkFile(named: Named, file: number, directory: number | undefined): void {
   const stat = fstatSync(file, { bigint: true });
   const kind = unfitKind(stat);
-  if (kind) throw new DestinationError(messageFor(path, `${kind}; name a file or a named pipe`));
+  if (kind) throw new DestinationError(messageFor(named, `${kind}; name a file or a named pipe`));
   if (stat.isCharacterDevice()) return;
-  if ([1, 2].some((fd) => isSameFile(stat, fstatSync(fd, { bigint: true })))) throw ownOutput(path);
+  if ([1, 2].some((fd) => isSameFile(stat, fstatSync(fd, { bigint: true })))) throw ownOutput(named);
   if (directory === undefined) return;
-  checkOwner(path, 'it belongs to', stat, directory);
+  checkOwner(named, 'it belongs to', stat, directory);
   if (stat.isFile() && stat.nlink > 1n && isShared(fstatSync(directory, { bigint: true })))
-    throw cannotRecord(path, 'it has another name (hard link), and its directory is sticky; name a new file');
+    throw cannotWriteTo(
+      named,
+      'it has another name (hard link), and its directory is sticky; name a new file',
+    );
 }
 
 /** The kind of a file that cannot hold a recording; undefined for other files. */
@@ -184,10 +222,13 @@ function isSameFile(one: BigIntStats, other: BigIntStats): boolean {
  * @throws {OutputError} if another user may have put the file or link into its directory for this command to
  * find.
  */
-function checkOwner(path: string, what: string, { uid }: BigIntStats, directory: number): void {
+function checkOwner(named: Named, what: string, { uid }: BigIntStats, directory: number): void {
   const parent = fstatSync(directory, { bigint: true });
   if (!isShared(parent) || uid === BigInt(process.geteuid?.() ?? 0) || uid === parent.uid) return;
-  throw cannotRecord(path, `${what} another user (uid ${uid}), in a sticky directory; name a file elsewhere`);
+  throw cannotWriteTo(
+    named,
+    `${what} another user (uid ${uid}), in a sticky directory; name a file elsewhere`,
+  );
 }
 
 /** Whether several users may create files in the directory, and remove only their own. */

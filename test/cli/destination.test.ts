@@ -1,5 +1,6 @@
 /**
- * Paths of recordings: which are followed, and which are refused regardless of the kernel's sysctls.
+ * Paths of recordings and reports: which are followed, and which are refused regardless of the kernel's
+ * sysctls.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -22,11 +23,11 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { OutputError } from '../../../src/cli/output.ts';
-import { DestinationError, pathOf, resolve } from '../../../src/cli/recording/destination.ts';
-import { needsRoot, suite } from '../../harness.ts';
+import { DestinationError, pathOf, resolve } from '../../src/cli/destination.ts';
+import { OutputError } from '../../src/cli/output.ts';
+import { needsRoot, suite } from '../harness.ts';
 
-const test = suite('cli/recording/destination');
+const test = suite('cli/destination');
 
 let folder = '';
 /** A sticky directory where every user may create files, like /tmp. */
@@ -45,7 +46,7 @@ test.after(() => rmSync(folder, { recursive: true }));
 
 /** The resolved path of a recording. */
 function target(path: string): string {
-  const destination = resolve(path);
+  const destination = resolve(path, 'the recording');
   try {
     const { directory, name, file } = destination;
     if (file !== undefined) return realpathSync(pathOf(file));
@@ -57,7 +58,7 @@ function target(path: string): string {
 
 function refusal(path: string): OutputError {
   try {
-    resolve(path).close();
+    resolve(path, 'the recording').close();
   } catch (error) {
     assert.instance(error, OutputError);
     const { message } = error as OutputError;
@@ -284,7 +285,7 @@ test('an own link in a sticky directory is followed', () => {
 test('a resolved directory stays the same if it is renamed', () => {
   const [path, moved] = [join(folder, 'before'), join(folder, 'after')];
   mkdirSync(path);
-  const destination = resolve(join(path, 'new'));
+  const destination = resolve(join(path, 'new'), 'the recording');
   execFileSync('mv', [path, moved]);
   assert.is(fstatSync(destination.directory as number).ino, statSync(moved).ino);
   destination.close();
