@@ -10,9 +10,9 @@ import { type ProbeType, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { ConnectPrograms } from './cgroup-connect.ts';
 import { CgroupTree } from './cgroup-tree.ts';
-import { IPPROTO_MPTCP, loopback, noIPv6, noMptcp, Peer, Server, until } from './connects.ts';
+import { FullListener, IPPROTO_MPTCP, loopback, noIPv6, noMptcp, Peer, Server, until } from './connects.ts';
 import type { Kind } from './sockets.ts';
-import { here, ofProcess, PROBE_TYPES, skipReason, Tracer, targetFor } from './tracer.ts';
+import { here, ofProcess, PROBE_TYPES, sameForProbe, skipReason, Tracer, targetFor } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 const test = suite('live/requested', { seconds: 120 });
@@ -21,14 +21,17 @@ const SERVICE = '10.96.0.10';
 const SERVICE_PORT = 53;
 const SERVICE6 = 'fd00:96::10';
 const DENIED = '10.96.0.11';
+/** A service whose backend never answers. */
+const SILENT = '10.96.0.12';
 const FEW_PAGES = 16;
 
 interface Bench {
   /** In the cgroup whose connects are rewritten. */
   readonly pod: Peer;
   readonly outside: Peer;
+  /** The services lead to it. */
   readonly server: Server;
-  /** The server on the address of the other end, which the services lead to. */
+  readonly full: FullListener;
   readonly cgroups: CgroupTree;
   readonly programs: ConnectPrograms;
 }
@@ -39,14 +42,16 @@ test.before(async () => {
   const [pod, outside] = (await Promise.all([Peer.start(), Peer.start()])) as [Peer, Peer];
   const server = await Server.start(noIPv6 ? '0.0.0.0' : '::');
   const { port } = server;
+  const full = await FullListener.start(outside);
   const cgroups = CgroupTree.open();
   const programs = new ConnectPrograms(here, cgroups.put(pod.pid, `tsbpf-requested-${process.pid}`), [
     { from: SERVICE, to: { address: '127.0.0.1', port } },
     { from: SERVICE6, to: { address: '::1', port } },
     { from: `::ffff:${SERVICE}`, to: { address: '::ffff:127.0.0.1', port } },
     { from: DENIED },
+    { from: SILENT, to: { address: '127.0.0.1', port: full.port } },
   ]);
-  bench = { pod, outside, server, cgroups, programs };
+  bench = { pod, outside, server, full, cgroups, programs };
 });
 
 test.after(async () => {
@@ -84,7 +89,7 @@ for (const probe of PROBE_TYPES)
   for (const outcome of [undefined, 'all'] as const) {
     const mode = outcome === undefined ? '' : ' with outcomes';
     test.skipIf(
-      skipReason(probe) || (outcome !== undefined && sameOnEveryKernel),
+      outcome === undefined ? skipReason(probe) : sameForProbe(probe),
       `${probe} shows the requested address of rewritten connects${mode}`,
       async () => {
         const { pod, server } = bench;
@@ -235,5 +240,28 @@ test.skipIf(
     );
   },
 );
+
+for (const probe of PROBE_TYPES)
+  test.skipIf(
+    skipReason(probe),
+    `${probe}: a connect that waits is shown with the requested address`,
+    async () => {
+      const { pod, full } = bench;
+      const tracer = await Tracer.start([
+        ...['--probe', probe, '-p', String(pod.pid), '--requested', '--pending-after', '0.1'],
+      ]);
+      try {
+        const { fd } = await pod.ask('connect', loopback(SERVICE_PORT, SILENT), { nonBlocking: true });
+        await tracer.until('the line', () => tracer.rows().length > 0);
+        await pod.ask('close', fd);
+      } finally {
+        await tracer.stop();
+      }
+      assert.equal(
+        tracer.rows().map(({ DADDR, DPORT, REQUESTED, RESULT }) => [DADDR, DPORT, REQUESTED, RESULT]),
+        [['127.0.0.1', String(full.port), `${SILENT}:${SERVICE_PORT}`, 'pending']],
+      );
+    },
+  );
 
 test.run();

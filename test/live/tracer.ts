@@ -8,8 +8,9 @@ import type { ConnectRecord } from '../../src/cli/record.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { unsupportedReason } from '../../src/loader/probe.ts';
 import { readTracepointFormat } from '../../src/loader/tracefs.ts';
+import { isFunctionProbe } from '../../src/programs/tcpconnlat/attempts.ts';
 import { type Filter, type ProbeType, TRACEPOINT } from '../../src/programs/tcpconnlat.ts';
-import { needsRoot, slowness } from '../harness.ts';
+import { needsRoot, sameOnEveryKernel, slowness } from '../harness.ts';
 import { connectHere, exited, type Server, until } from './connects.ts';
 
 /**
@@ -42,6 +43,14 @@ export function skipReason(probe: ProbeType): string | false {
     skipReasons.set(probe, found);
   }
   return found;
+}
+
+/**
+ * Why tests of a probe that do not depend on the kernel are skipped, or false. A machine may lack kprobes and
+ * fentry, so their tests run in guests, too.
+ */
+export function sameForProbe(probe: ProbeType): string | false {
+  return skipReason(probe) || (!isFunctionProbe(probe) && sameOnEveryKernel);
 }
 
 function attachSkipReason(probe: Exclude<ProbeType, 'trace_event'>): string | false {
