@@ -12,6 +12,7 @@ import { connects } from './connects.ts';
 import { cost } from './cost.ts';
 import { delay } from './delay.ts';
 import { executable } from './executable.ts';
+import { fleet } from './fleet.ts';
 import { importing } from './import.ts';
 import { lines } from './lines.ts';
 import { load } from './load.ts';
@@ -26,6 +27,7 @@ import { switches } from './switch.ts';
 const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   start,
   executable,
+  fleet,
   import: importing,
   btf,
   rest: atRest,
@@ -41,8 +43,10 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   maps,
   load,
 };
-/** The measures that run only if named: load takes minutes, cost needs QEMU, executable downloads Node. */
-const ON_REQUEST = ['cost', 'executable', 'load'];
+/**
+ * The measures that run only if named: fleet and load take minutes, cost needs QEMU, executable downloads Node.
+ */
+const ON_REQUEST = ['cost', 'executable', 'fleet', 'load'];
 const EVERYDAY = Object.keys(MEASURES).filter((name) => !ON_REQUEST.includes(name));
 
 const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];

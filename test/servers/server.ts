@@ -39,6 +39,7 @@ export async function until<T>(
 /** A running server. */
 export class ServerProcess {
   readonly url: string;
+  readonly pid: number;
   output = '';
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
@@ -46,6 +47,7 @@ export class ServerProcess {
   private constructor(child: ChildProcess, port: number) {
     this.url = `http://127.0.0.1:${port}`;
     this.#child = child;
+    this.pid = child.pid ?? 0; // if the program is missing, it is never ready
     for (const stream of [child.stdout, child.stderr])
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.output = (this.output + text).slice(-20_000);
