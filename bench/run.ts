@@ -44,7 +44,8 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   load,
 };
 /**
- * The measures that run only if named: fleet and load take minutes, cost needs QEMU, executable downloads Node.
+ * The measures that run only if named: fleet and load take minutes, cost needs QEMU, executable downloads
+ * Node.
  */
 const ON_REQUEST = ['cost', 'executable', 'fleet', 'load'];
 const EVERYDAY = Object.keys(MEASURES).filter((name) => !ON_REQUEST.includes(name));

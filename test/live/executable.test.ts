@@ -4,15 +4,16 @@
  *
  * Outside of the lab, this builds it; in a guest it comes with the project (test/vm/image.ts).
  */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { buildExecutable, EXECUTABLES, executableName } from '../../executable/build.ts';
-import { PLATFORMS, type Platform } from '../../executable/contents.ts';
+import { PLATFORMS } from '../../executable/contents.ts';
 import { inGuest, noDownloads, suite } from '../harness.ts';
 import { loopback, Peer, Server } from './connects.ts';
+import { fillRoot } from './empty-root.ts';
 import { noProbeHere, Tracer } from './tracer.ts';
 
 const test = suite('live/executable', { seconds: 60 });
@@ -27,12 +28,6 @@ function unavailable(): string | false {
 }
 const skip = noProbeHere || unavailable();
 
-/** The loaders of shared libraries, which also list the libraries of a program. */
-const LOADERS: Record<Platform, string> = {
-  'linux-x64': '/lib64/ld-linux-x86-64.so.2',
-  'linux-arm64': '/lib/ld-linux-aarch64.so.1',
-};
-
 let scratch = '';
 let root = '';
 let executable = '';
@@ -44,15 +39,7 @@ test.before(async () => {
   scratch = mkdtempSync(join(tmpdir(), 'tsbpf-executable-'));
   executable = inGuest ? (ready as string) : await buildExecutable(platform, scratch);
   root = join(scratch, 'root');
-  for (const folder of ['proc', 'sys', 'tmp', 'dev/shm']) mkdirSync(join(root, folder), { recursive: true });
-  writeFileSync(join(root, 'tcpconnlat'), ''); // the executable is mounted there
-  const loader = LOADERS[platform];
-  const list = execFileSync(loader, ['--list', executable], { encoding: 'utf8' });
-  const libraries = [...list.matchAll(/=> (\/\S+)/g)].map(([, path]) => path as string);
-  for (const path of new Set([loader, ...libraries])) {
-    mkdirSync(join(root, dirname(path)), { recursive: true });
-    copyFileSync(path, join(root, path));
-  }
+  fillRoot(root, [executable], { folders: ['proc', 'sys', 'tmp', 'dev/shm'], files: ['tcpconnlat'] });
   [peer, server] = await Promise.all([Peer.start(), Server.start('127.0.0.1')]);
 });
 test.after(async () => {
