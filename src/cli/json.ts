@@ -4,8 +4,11 @@
 import {
   Integer,
   Literal,
+  Null,
   Optional,
+  Record,
   type TObject,
+  Tuple,
   Array as TypeArray,
   Number as TypeNumber,
   Object as TypeObject,
@@ -322,11 +325,71 @@ export function headerLine(header: Header): string {
   return `${jsonText({ ...header, options })}\n`;
 }
 
-/** The JSON Schema of a record. Its definition `recording` describes the first line of a recording. */
+/** The JSON Schema of a row of `--summary`: the connects of a key in an interval. */
+export function summarySchema() {
+  const whole = (description: string) =>
+    Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description });
+  const ms = (description: string) => TypeNumber({ minimum: 0, description });
+  const msIfAnswered = (description: string) =>
+    Union([TypeNumber({ minimum: 0 }), Null()], {
+      description: `${description}; null without answered connects`,
+    });
+  const part = (description: string) => Optional(TypeString({ maxLength: 512, description }));
+  const cell = TypeObject(
+    {
+      count: whole('connects'),
+      retransmits: whole('SYN retransmissions'),
+      sum_ms: ms('sum of their latencies, in milliseconds'),
+      min_ms: ms('shortest latency, in milliseconds'),
+      max_ms: ms('longest latency, in milliseconds'),
+      buckets: TypeArray(Tuple([Integer(), whole('connects')]), {
+        description: 'index i and connects with latencies above 2^(i/8) s, up to and including 2^((i+1)/8) s',
+      }),
+      below: Optional(whole('connects with shorter latencies than those of the buckets')),
+      above: Optional(whole('connects with longer latencies than those of the buckets')),
+    },
+    { additionalProperties: false },
+  );
+  return TypeObject(
+    {
+      start: time('when the interval began'),
+      end: time('when the interval ended'),
+      key: TypeObject(
+        {
+          dest: part('remote address'),
+          net: part('network of the remote address: 192.0.2.0/24'),
+          port: part('remote port'),
+          comm: part('name of the thread, as in records'),
+          pod: part('namespace and name of the pod, or its uid'),
+          unit: part('systemd unit'),
+          container: part('name of the container, or the beginning of its id'),
+          user: part('name of the user, or its id'),
+        },
+        {
+          additionalProperties: false,
+          description: 'the parts of --by; - is not known, other is a key without room in the table',
+        },
+      ),
+      count: whole('connects that ended in the interval'),
+      retransmits: whole('SYN retransmissions'),
+      p50_ms: msIfAnswered('estimated median of the latencies of answered connects, in milliseconds'),
+      p90_ms: msIfAnswered('their 90th percentile'),
+      p99_ms: msIfAnswered('their 99th percentile'),
+      max_ms: msIfAnswered('their maximum'),
+      results: Record(TypeString({ pattern: RESULT }), cell, { description: 'the connects by result' }),
+    },
+    { title: 'tcpconnlat --summary --json: the connects of a key', additionalProperties: false },
+  );
+}
+
+/**
+ * The JSON Schema of a record. Its definitions describe the first line of a recording (`recording`), and the
+ * rows of `--summary` (`summary`).
+ */
 export function jsonSchema(): TObject {
   return {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     ...recordSchema(),
-    $defs: { recording: headerSchema() },
+    $defs: { recording: headerSchema(), summary: summarySchema() },
   };
 }

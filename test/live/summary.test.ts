@@ -1,7 +1,9 @@
 /** `--summary`: every connect is counted once, by every probe, key and form of output. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Value } from '@sinclair/typebox/value';
 import * as assert from 'uvu/assert';
 import { Worker } from '../../bench/worker.ts';
+import { recordSchema, summarySchema } from '../../src/cli/json.ts';
 import { slowness, suite } from '../harness.ts';
 import { CgroupTree } from './cgroup-tree.ts';
 import { commOf, connectLate, loopback, noIPv6, Peer, Server } from './connects.ts';
@@ -59,6 +61,8 @@ class Summary {
   /** Ends it, and returns its rows. */
   async stop(): Promise<RowObject[]> {
     assert.equal(await this.tracer.stop(), { code: 0, signal: null });
+    for (const row of this.rows) assert.equal([...Value.Errors(summarySchema(), row)], []);
+    for (const connect of this.slowest) assert.equal([...Value.Errors(recordSchema(), connect)], []);
     return this.rows;
   }
 }

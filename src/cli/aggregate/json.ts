@@ -3,6 +3,7 @@
  */
 import { FIRST_BUCKET, OVERFLOW_SLOT, UNDERFLOW_SLOT } from '../../programs/latency-buckets.ts';
 import { jsonLine } from '../json.ts';
+import { formatTime } from '../record/wall-clock.ts';
 import { type FieldOptions, fieldsShown } from '../record.ts';
 import { jsonText } from '../text.ts';
 import type { Latencies } from './latencies.ts';
@@ -23,8 +24,8 @@ export function rowObject(row: Row, { startMs, endMs }: Pick<Snapshot, 'startMs'
   const { answered, connects, retransmits } = totalsOf(row);
   const quantile = (share: number) => inMs(answered.quantileNs(share));
   return {
-    start: new Date(startMs).toISOString(),
-    end: new Date(endMs).toISOString(),
+    start: timeOf(startMs),
+    end: timeOf(endMs),
     key: row.key,
     count: connects,
     retransmits,
@@ -34,6 +35,11 @@ export function rowObject(row: Row, { startMs, endMs }: Pick<Snapshot, 'startMs'
     max_ms: answered.count === 0 ? null : inMs(answered.maxNs),
     results: Object.fromEntries([...row.results].map(([result, cell]) => [result, cellObject(cell)])),
   };
+}
+
+/** A time of day in the form of records. */
+function timeOf(ms: number): string {
+  return formatTime(BigInt(ms) * 1_000_000n);
 }
 
 function cellObject({ latencies, retransmits }: Cell): object {
