@@ -6,11 +6,14 @@ import { readArguments } from '../../src/cli/arguments.ts';
 import type { ConnectRecord } from '../../src/cli/record.ts';
 import { isSelected } from '../../src/cli/replay/selection.ts';
 import { Session } from '../../src/loader/session.ts';
+import { isFunctionProbe } from '../../src/programs/tcpconnlat/attempts.ts';
 import { type ProbeType, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { ConnectPrograms } from './cgroup-connect.ts';
 import { CgroupTree } from './cgroup-tree.ts';
 import { FullListener, IPPROTO_MPTCP, loopback, noIPv6, noMptcp, Peer, Server, until } from './connects.ts';
+import { noIoUring } from './io-uring.ts';
+import { isReleased } from './release.ts';
 import type { Kind } from './sockets.ts';
 import { here, ofProcess, PROBE_TYPES, sameForProbe, skipReason, Tracer, targetFor } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
@@ -149,6 +152,40 @@ for (const probe of PROBE_TYPES)
       assert.equal(records, [SERVICE]);
     },
   );
+
+/** Why there are no workers of io_uring with the PID of their program, or false. */
+const noWorkers = !isReleased('5.12') && 'before Linux 5.12, workers of io_uring are kernel threads';
+const OTHER_CALLS = {
+  sendto: false,
+  io_uring: noIoUring,
+  'io_uring worker': noIoUring || noWorkers,
+} as const;
+
+for (const probe of PROBE_TYPES)
+  for (const [by, reason] of Object.entries(OTHER_CALLS))
+    test.skipIf(
+      skipReason(probe) || reason,
+      `${probe}: the requested address of a connect by ${by} is shown only at functions`,
+      async () => {
+        const { pod, server } = bench;
+        const seen = watch({ probe, requested: true, filter: ofProcess(pod.pid) });
+        try {
+          const kind = { by: by as Kind['by'] };
+          const { error, fd } = await pod.ask('connect', loopback(SERVICE_PORT, SERVICE), kind);
+          assert.is(error, '');
+          await until('the record', () => seen.records.length > 0);
+          await pod.ask('close', fd);
+          seen.detach();
+        } finally {
+          seen.close();
+        }
+        const requested = isFunctionProbe(probe)
+          ? { requested_addr: SERVICE, requested_port: SERVICE_PORT }
+          : { requested_addr: undefined, requested_port: undefined };
+        assert.equal(seen.records.map(summaryOf), [{ daddr: '127.0.0.1', dport: server.port, ...requested }]);
+        if (by === 'io_uring worker') assert.match(seen.records[0]?.comm ?? '', /^iou-wrk-\d+$/);
+      },
+    );
 
 /** A filter, and the connects that it selects: rewritten (r), direct (d), outside of the cgroup (o). */
 type FilterCase = readonly [args: readonly string[], shown: string];

@@ -7,6 +7,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import type * as Koffi from 'koffi';
+import { connectByRing } from './io-uring.ts';
 
 /** An address that a socket is bound to or connects to; IPv6 if it has a colon. */
 export interface Endpoint {
@@ -33,6 +34,11 @@ export interface Kind {
   readonly source?: Endpoint;
   /** The socket to connect, instead of a new one. */
   readonly fd?: number;
+  /**
+   * What connects: io_uring, in the system call or on a worker thread, or sendto with MSG_FASTOPEN, which sends
+   * a byte. Default: connect.
+   */
+  readonly by?: 'io_uring' | 'io_uring worker' | 'sendto';
 }
 
 /** The result of a connect. */
@@ -63,6 +69,7 @@ const TCP_SYNCNT = 7;
 const TCP_USER_TIMEOUT = 18;
 const TCP_REPAIR = 19;
 const TCP_FASTOPEN_CONNECT = 30;
+const MSG_FASTOPEN = 0x2000_0000;
 const SHUT_RDWR = 2;
 const PR_SET_NAME = 15;
 
@@ -71,6 +78,9 @@ const libc = koffi.load(null);
 const socket = libc.func('int socket(int domain, int type, int protocol)');
 const bind = libc.func('int bind(int fd, void *address, int length)');
 const connect = libc.func('int connect(int fd, void *address, int length)');
+const sendto = libc.func(
+  'long sendto(int fd, void *bytes, size_t count, int flags, void *address, int length)',
+);
 const listen = libc.func('int listen(int fd, int backlog)');
 const accept = libc.func('int accept(int fd, void *address, void *length)');
 const getsockname = libc.func('int getsockname(int fd, void *address, void *length)');
@@ -83,7 +93,10 @@ const prctl = libc.func('int prctl(int option, void *name, long, long, long)');
 
 /** The name of the current errno. */
 function lastError(): string {
-  const number = koffi.errno();
+  return nameOf(koffi.errno());
+}
+
+function nameOf(number: number): string {
   return Object.entries(constants.errno).find(([, value]) => value === number)?.[0] ?? `errno ${number}`;
 }
 
@@ -139,6 +152,17 @@ function portOf(fd: number): number {
   return address.readUInt16BE(2);
 }
 
+/** Connects a socket, and returns the name of the error. */
+function connectBy(by: Kind['by'], fd: number, address: Buffer): string {
+  if (by === undefined) return connect(fd, address, address.length) < 0 ? lastError() : '';
+  if (by === 'sendto') {
+    const sent = Number(sendto(fd, Buffer.from('x'), 1, MSG_FASTOPEN, address, address.length));
+    return sent < 0 ? lastError() : '';
+  }
+  const result = connectByRing(fd, address, by === 'io_uring worker');
+  return result < 0 ? nameOf(-result) : '';
+}
+
 const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 const operations = {
@@ -156,8 +180,7 @@ const operations = {
     const boundPort = kind.bound ? portOf(fd) : 0;
     const address = sockaddr(to);
     const begin = now();
-    const result: number = connect(fd, address, address.length);
-    const error = result < 0 ? lastError() : '';
+    const error = connectBy(kind.by, fd, address);
     return { fd, error, begin, end: now(), localPort: portOf(fd), boundPort };
   },
   /** Connects a socket to itself. */
