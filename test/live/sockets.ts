@@ -35,8 +35,8 @@ export interface Kind {
   /** The socket to connect, instead of a new one. */
   readonly fd?: number;
   /**
-   * What connects: io_uring, in the system call or on a worker thread, or sendto with MSG_FASTOPEN, which sends
-   * a byte. Default: connect.
+   * What connects: io_uring, in the system call or on a worker thread, or sendto with MSG_FASTOPEN, which
+   * sends a byte. Default: connect.
    */
   readonly by?: 'io_uring' | 'io_uring worker' | 'sendto';
 }
