@@ -12,6 +12,7 @@ import { connects } from './connects.ts';
 import { cost } from './cost.ts';
 import { delay } from './delay.ts';
 import { executable } from './executable.ts';
+import { exporter } from './exporter.ts';
 import { fleet } from './fleet.ts';
 import { importing } from './import.ts';
 import { lines } from './lines.ts';
@@ -27,6 +28,7 @@ import { switches } from './switch.ts';
 const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   start,
   executable,
+  exporter,
   fleet,
   import: importing,
   btf,
@@ -44,10 +46,10 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   load,
 };
 /**
- * The measures that run only if named: fleet and load take minutes, cost needs QEMU, executable downloads
- * Node.
+ * The measures that run only if named: exporter, fleet and load take minutes, cost needs QEMU, executable
+ * downloads Node.
  */
-const ON_REQUEST = ['cost', 'executable', 'fleet', 'load'];
+const ON_REQUEST = ['cost', 'executable', 'exporter', 'fleet', 'load'];
 const EVERYDAY = Object.keys(MEASURES).filter((name) => !ON_REQUEST.includes(name));
 
 const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];
