@@ -1,17 +1,29 @@
 /**
  * A process that connects over loopback to a port without a listener: each connect is refused at once and
- * leaves no state behind. Its first line of output is the port. Each input line holds a number of connects
- * and a maximum rate per second (0: unlimited); the answer is the duration in ns.
+ * leaves no state behind. Its first line of output is the port. Each input line holds a number of connects, a
+ * maximum rate per second (0: unlimited), and the number of destinations (1 if it is missing), which take
+ * turns; the answer is the duration in ns.
  */
 import { createInterface } from 'node:readline';
 import { close, connect, open, openBound } from './sockets.ts';
 
 const BATCHES_A_SECOND = 1000;
 
+/** The offset of the last three bytes of 127.0.0.1 in `struct sockaddr_in`. */
+const HOST_AT = 5;
+
 const { address } = openBound();
+
+/** The number of destinations, and the next one. */
+let destinations = 1;
+let next = 0;
 
 function make(count: number): void {
   for (let i = 0; i < count; i++) {
+    if (destinations > 1) {
+      address.writeUIntBE(1 + next, HOST_AT, 3);
+      next = (next + 1) % destinations;
+    }
     const fd = open();
     connect(fd, address, address.length);
     close(fd);
@@ -32,7 +44,12 @@ function makePaced(count: number, perSecond: number): void {
 
 process.stdout.write(`${address.readUInt16BE(2)}\n`);
 for await (const line of createInterface({ input: process.stdin })) {
-  const [count = 0, perSecond = 0] = line.split(' ').map(Number);
+  const [count = 0, perSecond = 0, several = 1] = line.split(' ').map(Number);
+  if (several !== destinations) {
+    destinations = several;
+    next = 0;
+    address.writeUIntBE(1, HOST_AT, 3);
+  }
   const begin = process.hrtime.bigint();
   if (perSecond > 0) makePaced(count, perSecond);
   else make(count);

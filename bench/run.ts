@@ -23,6 +23,7 @@ import { programs } from './programs.ts';
 import { atRest } from './rest.ts';
 import { rings } from './rings.ts';
 import { start } from './start.ts';
+import { summary } from './summary.ts';
 import { switches } from './switch.ts';
 
 const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
@@ -43,13 +44,14 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   cost,
   rings,
   maps,
+  summary,
   load,
 };
 /**
- * The measures that run only if named: exporter, fleet and load take minutes, cost needs QEMU, executable
- * downloads Node.
+ * The measures that run only if named: exporter, fleet, load and summary take minutes, cost needs QEMU,
+ * executable downloads Node.
  */
-const ON_REQUEST = ['cost', 'executable', 'exporter', 'fleet', 'load'];
+const ON_REQUEST = ['cost', 'executable', 'exporter', 'fleet', 'load', 'summary'];
 const EVERYDAY = Object.keys(MEASURES).filter((name) => !ON_REQUEST.includes(name));
 
 const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];

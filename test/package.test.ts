@@ -103,6 +103,15 @@ test('importing the library loads only its early part; an assembled program load
   assert.is(printed, 'false true\n');
 });
 
+test('the bundle of tcpconnlat has no code of summaries and exporters', async () => {
+  const has = async (file: string, text: string) =>
+    (await readFile(join(PROJECT, 'dist', file), 'utf8')).includes(text);
+  for (const text of ['aggregate_0', 'slowest:', 'count     distribution']) {
+    assert.ok(await has('tcpconnlat.summarize.cjs', text), text);
+    assert.not(await has('tcpconnlat.bundle.cjs', text), text);
+  }
+});
+
 test('errors name the line of a tool, not one of the parts of the library', async () => {
   const printed = await node(`
     import { kprobe, target } from 'tsbpf';

@@ -6,9 +6,7 @@ import {
   Literal,
   Null,
   Optional,
-  Record,
   type TObject,
-  Tuple,
   Array as TypeArray,
   Number as TypeNumber,
   Object as TypeObject,
@@ -342,7 +340,7 @@ export function summarySchema() {
       sum_ms: ms('sum of their latencies, in milliseconds'),
       min_ms: ms('shortest latency, in milliseconds'),
       max_ms: ms('longest latency, in milliseconds'),
-      buckets: TypeArray(Tuple([Integer(), whole('connects')]), {
+      buckets: TypeArray(TypeArray(Integer(), { minItems: 2, maxItems: 2 }), {
         description: 'index i and connects with latencies above 2^(i/8) s, up to and including 2^((i+1)/8) s',
       }),
       below: Optional(whole('connects with shorter latencies than those of the buckets')),
@@ -376,7 +374,14 @@ export function summarySchema() {
       p90_ms: msIfAnswered('their 90th percentile'),
       p99_ms: msIfAnswered('their 99th percentile'),
       max_ms: msIfAnswered('their maximum'),
-      results: Record(TypeString({ pattern: RESULT }), cell, { description: 'the connects by result' }),
+      results: TypeObject(
+        {},
+        {
+          additionalProperties: cell,
+          propertyNames: { pattern: RESULT },
+          description: 'the connects by result',
+        },
+      ),
     },
     { title: 'tcpconnlat --summary --json: the connects of a key', additionalProperties: false },
   );

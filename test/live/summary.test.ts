@@ -170,6 +170,7 @@ test.skipIf(noProbeHere, 'all connects have one row with --by all; filters and m
       [[{ port: String(server.port) }, 3]],
     );
     assert.equal(await slow.stop(), []);
+    assert.match(slow.tracer.stderr, /^tcpconnlat: 0 connects counted\n {2}4 below min_ms$/m);
     assert.equal(await excluded.stop(), []);
   } finally {
     await peer.stop();

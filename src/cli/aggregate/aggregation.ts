@@ -50,6 +50,8 @@ export interface Aggregation extends Closeable {
   read(): Snapshot;
   /** Detaches the programs. The next `read` returns the rest. */
   detach(): void;
+  /** Connects that are in no row, since the start: below min_ms, and, if it is known, not answered yet. */
+  hidden(): { readonly belowMin: number; readonly unanswered: number };
   /** The entries of the interval that was read last, and the most that are possible. */
   readonly keys: { readonly used: number; readonly capacity: number };
   readonly programs: Programs;
@@ -235,6 +237,13 @@ class Reader implements Aggregation {
 
   detach(): void {
     this.session.detach();
+  }
+
+  hidden() {
+    const { counters, attempts, remainingAttempts } = this.programs;
+    let unanswered = 0;
+    if (remainingAttempts) for (const _ of this.session.map(attempts).keys()) unanswered += 1;
+    return { belowMin: this.session.map(counters).lookup(0)?.belowMin ?? 0, unanswered };
   }
 
   close(): void {

@@ -6,8 +6,9 @@ import type { Kernel } from '../../loader/kernel.ts';
 import { printError } from '../output.ts';
 import { table } from '../printer/columns.ts';
 import { openRun, type Run, warn } from '../run.ts';
+import type { Line } from '../summary.ts';
 import { dryRun } from '../trace.ts';
-import { type AggregationOptions, openAggregation, programOptions } from './aggregation.ts';
+import { type Aggregation, type AggregationOptions, openAggregation, programOptions } from './aggregation.ts';
 import { histograms } from './histogram.ts';
 import { snapshotLines } from './json.ts';
 import { type Snapshot, totalsOf } from './snapshot.ts';
@@ -21,25 +22,46 @@ export function dryRunOfSummary(options: AggregationOptions, kernel: Kernel): st
 /** The slowest connects that a table shows. */
 const SHOWN = 5;
 
+/** The counts of a run that has begun. */
+interface Total {
+  connects: number;
+  droppedLines: number;
+  hidden?: ReturnType<Aggregation['hidden']>;
+}
+
 /** Aggregates until a signal arrives or the output is closed. Throws the error that prevents it. */
 export async function summarize(options: AggregationOptions, kernel: Kernel): Promise<void> {
   const run = openRun(kernel.syscalls);
-  const total = { connects: 0, droppedLines: 0 };
+  const total: Total = { connects: 0, droppedLines: 0 };
   try {
     await summarizeInto(options, kernel, run, total);
   } finally {
     await run.close();
     const dropped = run.readerGone ? 0 : total.droppedLines + run.output.dropped;
     if (dropped > 0) warn(`${dropped} lines dropped (the reader of the output is too slow)`);
-    if (!options.quiet) warn(`${total.connects} connects counted`);
+    if (!options.quiet && total.hidden) warn(endLines(total.connects, total.hidden));
   }
+}
+
+/** The summary of the run. */
+function endLines(connects: number, { belowMin, unanswered }: Required<Total>['hidden']): string[] {
+  const hidden: Line[] = [
+    [belowMin, 'below min_ms'],
+    [unanswered, 'not answered yet (--pending shows them)'],
+  ];
+  const shown = hidden.filter(([count]) => count > 0);
+  const width = Math.max(0, ...shown.map(([count]) => String(count).length));
+  return [
+    `${connects} ${connects === 1 ? 'connect' : 'connects'} counted`,
+    ...shown.map(([count, text]) => `  ${String(count).padStart(width)} ${text}`),
+  ];
 }
 
 async function summarizeInto(
   options: AggregationOptions,
   kernel: Kernel,
   run: Run,
-  total: { connects: number; droppedLines: number },
+  total: Total,
 ): Promise<void> {
   const { output } = run;
   const { intervalMs } = options.summary;
@@ -85,6 +107,7 @@ async function summarizeInto(
     timers = [];
     aggregation.detach();
     const last = aggregation.read();
+    total.hidden = aggregation.hidden();
     await Promise.race([shown, tooLate]);
     await show(last);
     if (error) throw error;

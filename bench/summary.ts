@@ -1,0 +1,184 @@
+/**
+ * `--summary`: connects per second of one process with it, with the lines of all connects, and without the
+ * command; whether the sums of all intervals are the connects that were made; the CPU time of the command at
+ * three rates; and memory with few, many and too many keys.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { type Row, sleep, takeTurns, upperQuartile } from './measure.ts';
+import { dist, pidOf, residentMb, usage } from './process.ts';
+import { Worker } from './worker.ts';
+
+const ROUNDS = 20;
+const RATED = 20_000;
+const WARM_UP = 10_000;
+/** The least rate with the summary, as a share of the rate without the command. */
+const BAR = 0.97;
+
+/** The load whose sums are compared. */
+const [PER_SECOND, SECONDS] = [20_000, 60];
+/** The rates for the CPU time, and the time at each, s. */
+const RATES = [100, 10_000, 50_000];
+const RATE_SECONDS = 10;
+const KEYS = [10, 10_000, 100_000];
+
+export async function summary(): Promise<Row[]> {
+  const { worker } = await Worker.start('connector.js');
+  try {
+    return [
+      ...(await aSecond(worker)),
+      await sums(worker),
+      ...(await cpuTimes(worker)),
+      ...(await memory(worker)),
+    ];
+  } finally {
+    worker.end();
+  }
+}
+
+/** The command with JSON lines, attached. */
+class Command {
+  readonly child;
+  stdout = '';
+  stderr = '';
+
+  private constructor(args: readonly string[]) {
+    this.child = spawn(process.execPath, [dist('tcpconnlat.cjs'), '--json', '-v', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+  }
+
+  static async start(worker: Worker, ...args: readonly string[]): Promise<Command> {
+    const command = new Command(['-p', String(worker.pid), ...args]);
+    const { stdout, stderr } = command.child;
+    stdout.setEncoding('latin1').on('data', (text: string) => {
+      command.stdout += text;
+    });
+    stderr.setEncoding('utf8').on('data', (text: string) => {
+      command.stderr += text;
+    });
+    while (!command.stderr.includes('\nseccomp: ')) await once(stderr, 'data');
+    return command;
+  }
+
+  get pid(): number {
+    return pidOf(this.child);
+  }
+
+  async stop(): Promise<void> {
+    const { child } = this;
+    const ended = Promise.all([once(child, 'exit'), once(child.stdout, 'end'), once(child.stderr, 'end')]);
+    child.kill('SIGINT');
+    await ended;
+  }
+
+  /** The connects in all rows of a summary so far. */
+  counted(): number {
+    const counts = this.stdout.matchAll(/^\{"start":.*?"key":\{.*?\},"count":(\d+),/gm);
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+}
+
+async function aSecond(worker: Worker): Promise<Row[]> {
+  const rate = async () => RATED / (await worker.work(`${RATED} 0`));
+  const traced =
+    (...args: readonly string[]) =>
+    async () => {
+      const command = await Command.start(worker, ...args);
+      try {
+        await worker.work(`${WARM_UP} 0`);
+        return await rate();
+      } finally {
+        await command.stop();
+      }
+    };
+  const { untraced, shown, summed } = await takeTurns(
+    ROUNDS,
+    { untraced: rate, shown: traced(), summed: traced('--summary', '--interval', '1') },
+    upperQuartile,
+  );
+  const reference = `not traced: ${untraced.toFixed(0)}`;
+  const row = (measure: string, figure: number): Row => ({
+    measure: `connects per second, ${measure}`,
+    figure: figure.toFixed(0),
+    reference,
+    ratio: figure / untraced,
+  });
+  return [
+    row('all shown as JSON', shown),
+    { ...row('--summary --interval 1', summed), bar: `ratio ${BAR}`, met: summed / untraced >= BAR },
+  ];
+}
+
+async function sums(worker: Worker): Promise<Row> {
+  const made = PER_SECOND * SECONDS;
+  const command = await Command.start(worker, '--summary', '--interval', '5');
+  const took = await worker.work(`${made} ${PER_SECOND}`);
+  await command.stop();
+  const counted = command.counted();
+  return {
+    measure: `${made} connects, ${(made / took).toFixed(0)} per second, sums of the intervals of --summary`,
+    figure: `${counted}`,
+    bar: `${made}`,
+    met: counted === made,
+  };
+}
+
+async function cpuTimes(worker: Worker): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const perSecond of RATES) {
+    const command = await Command.start(worker, '--summary', '--interval', '1');
+    await worker.work(`${WARM_UP} 0`);
+    await sleep(2000);
+    const before = usage(command.pid).cpuMs;
+    const took = await worker.work(`${perSecond * RATE_SECONDS} ${perSecond}`);
+    const share = (usage(command.pid).cpuMs - before) / (took * 1000);
+    await command.stop();
+    rows.push({
+      measure: `CPU time of --summary --interval 1, ${((perSecond * RATE_SECONDS) / took).toFixed(0)} connects per second`,
+      figure: `${(100 * share).toFixed(2)} %`,
+    });
+  }
+  return rows;
+}
+
+async function memory(worker: Worker): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const keys of KEYS) {
+    const command = await Command.start(worker, '--summary', '--interval', '2');
+    let most = 0;
+    const sampling = setInterval(() => {
+      most = Math.max(most, residentMb(command.pid));
+    }, 100);
+    const made = Math.max(3 * keys, WARM_UP);
+    await worker.work(`${made} 0 ${keys}`);
+    await sleep(2500);
+    await worker.work(`${made} 0 ${keys}`);
+    const maps = mapsMb(command.pid);
+    clearInterval(sampling);
+    await command.stop();
+    const counted = command.counted();
+    rows.push({
+      measure: `memory of --summary --interval 2, ${keys} keys`,
+      figure: `${most.toFixed(0)} MB resident, ${maps.toFixed(0)} MB of maps`,
+      bar: `${2 * made} connects counted`,
+      met: counted === 2 * made,
+    });
+  }
+  return rows;
+}
+
+/** The memory of the maps that a process has open, as the kernel states it, MB. */
+function mapsMb(pid: number): number {
+  let bytes = 0;
+  for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
+    try {
+      const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'latin1');
+      if (/^map_type:/m.test(info)) bytes += Number(/^memlock:\t(\d+)/m.exec(info)?.[1] ?? 0);
+    } catch {
+      // closed since
+    }
+  }
+  return bytes / 1e6;
+}
