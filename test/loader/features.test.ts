@@ -45,6 +45,16 @@ for (const [text, answer, log] of [
     if (answer === 'no') assert.match(reason ?? '', /func|helper/);
   });
 
+for (const [what, errno, log, answer] of [
+  ['that the verifier does not know', Errno.EINVAL, 'BPF_ATOMIC uses invalid atomic opcode f1', 'no'],
+  ['that the JIT compiler does not know', Errno.ENOTSUPP, 'processed 9 insns', 'no'],
+  ['that needs more than the probe has', Errno.EACCES, 'R10 invalid mem access', 'yes'],
+] as const)
+  test(`an instruction ${what}: ${answer}`, () => {
+    const { features } = new Kernel(refusing(errno, log));
+    assert.is(features.support({ instruction: 'atomic.cmpxchg' }).answer, answer);
+  });
+
 for (const [what, errno, pattern] of [
   ['a missing permission', Errno.EPERM, /EPERM/],
   ['a security module', Errno.EACCES, /EACCES/],

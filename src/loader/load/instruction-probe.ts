@@ -76,6 +76,8 @@ function probeResult(kernel: KernelFacts, form: Form): boolean | number {
 function probe(kernel: KernelFacts, form: Form): boolean | number {
   const { errno, log } = tryProgram(kernel, { type: SOCKET_FILTER, items: probeProgram(form) });
   if (isInconclusive(errno) || (errno === Errno.EPERM && log === '')) return errno;
+  // The verifier knows it, but the JIT compiler does not, and this kernel has no interpreter.
+  if (errno === Errno.ENOTSUPP) return false;
   return errno === 0 || !UNKNOWN.test(log);
 }
 
