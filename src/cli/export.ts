@@ -9,6 +9,7 @@ import type { ExporterOptions } from './exporter-options.ts';
 import type { RunFacts } from './exporters/self-metrics.ts';
 import { openExporters, type Source } from './exporters.ts';
 import { openRun, warn } from './run.ts';
+import { AGGREGATION_LOSSES } from './trace/losses.ts';
 
 /** The options of a run that exports. */
 export type ExportOptions = AggregationOptions & { readonly exporters: ExporterOptions };
@@ -40,13 +41,15 @@ export async function exportConnects(options: ExportOptions, kernel: Kernel, ver
     if (!options.quiet) warn(`${counts.connects} connects`);
   } finally {
     await run.close();
+    // An export that the collector has not answered would keep the process alive for up to 10 s.
+    if (options.exporters.otlp !== undefined) setImmediate(() => process.exit());
   }
 }
 
 /** Reads an aggregation, and warns about losses as they happen. */
 function sourceOf(aggregation: Aggregation, counts: { connects: number }, version: string): Source {
   const { programs, session } = aggregation;
-  const losses = new Map<string, number>();
+  const losses = new Map<string, number>(AGGREGATION_LOSSES.map((cause) => [cause, 0]));
   let warnedOfOther = false;
   return {
     build: { version, probe: programs.probe },

@@ -2,7 +2,6 @@
  * The exporters against the servers that read them: percentiles that Prometheus and VictoriaMetrics compute
  * agree with the exact ones of what was measured.
  */
-import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { Snapshot } from '../../src/cli/aggregate/snapshot.ts';
 import { type Exporters, openExporters } from '../../src/cli/exporters.ts';
@@ -10,7 +9,8 @@ import { type Connect, exactQuantile, latenciesNs, snapshotOf } from '../cli/exp
 import { suite } from '../harness.ts';
 import { serverPrograms } from './packages.ts';
 import { startPrometheus } from './prometheus.ts';
-import { freePort, ServerProcess, scratchFolder, until } from './server.ts';
+import { freePort, type ServerProcess, until } from './server.ts';
+import { startVictoriaMetrics } from './victoria-metrics.ts';
 
 const test = suite('servers/quantiles', { seconds: 60 });
 
@@ -102,15 +102,7 @@ test.skipIf(missing, 'Prometheus: native histograms made of classic buckets', as
 });
 
 test.skipIf(missing, 'VictoriaMetrics: exponential histograms over OTLP', async () => {
-  const port = await freePort();
-  const args = [
-    ...[`-storageDataPath=${scratchFolder()}`, `-httpListenAddr=127.0.0.1:${port}`],
-    ...['-opentelemetry.usePrometheusNaming', '-search.latencyOffset=0s', '-memory.allowedBytes=256MB'],
-  ];
-  const server = await ServerProcess.start(join(folder, 'usr/bin/victoria-metrics'), args, {
-    port,
-    ready: '/health',
-  });
+  const server = await startVictoriaMetrics(folder);
   const exporters = await exporting({ otlp: `${server.url}/opentelemetry/v1/metrics` });
   try {
     const name = 'system_network_tcp_handshake_duration_seconds';

@@ -48,6 +48,9 @@ function rejection(errno: number): string {
   return `connects not traced (${reason})`;
 }
 
+/** The messages of the likely causes in a run that aggregates: their counts are exported from 0 on. */
+export const AGGREGATION_LOSSES = [rejection(Errno.E2BIG), CAUSES.negative, CAUSES.missedRuns] as const;
+
 /** The counts at the start of a run. */
 export function noLosses(): Losses {
   return { events: 0, failedUpdates: [], negative: 0, lines: 0, unrecorded: 0, missedRuns: 0 };
