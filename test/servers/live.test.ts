@@ -1,16 +1,17 @@
 /**
- * The command, traced kernel and servers together: what Prometheus scrapes and VictoriaMetrics gets agrees
- * with the latencies of the same connects, which another tracer shows one by one.
+ * The command, the traced kernel and servers together: percentiles of what Prometheus scrapes and
+ * VictoriaMetrics gets agree with the latencies of the same connects, which another tracer shows one by one.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { exactQuantile } from '../cli/exporters/connects.ts';
 import { suite } from '../harness.ts';
-import { connectHere, Peer, Server } from '../live/connects.ts';
+import { Peer, Server } from '../live/connects.ts';
 import { noProbeHere, Tracer } from '../live/tracer.ts';
+import { run } from '../vm/command.ts';
 import { serverPrograms } from './packages.ts';
 import { startPrometheus } from './prometheus.ts';
-import { freePort, until } from './server.ts';
+import { freePort, type ServerProcess, until } from './server.ts';
 import { startVictoriaMetrics } from './victoria-metrics.ts';
 
 const test = suite('servers/live', { seconds: 60 });
@@ -18,104 +19,97 @@ const test = suite('servers/live', { seconds: 60 });
 const { folder, missing } = await serverPrograms();
 
 const HOST = '127.0.0.1';
-const FAST = 300;
-const SLOW = 3;
-/** Two tracers take their times one after the other, and the latency of a loopback connect is some 30 us. */
-const OCTAVES = 0.3;
+const CONNECTS = 300;
+/** The kernel skips a program that it is running already, which a packet may cause. */
+const LEAST = 0.95 * CONNECTS;
+/** All connects have ended, and been scraped and exported. */
+const SETTLED_MS = 3500;
+/**
+ * The rate of the loopback device. A handshake has 1.7 kbit, and all begin at once: so they take from less
+ * than a millisecond to half a second. Two tracers differ by microseconds.
+ */
+const RATE = '1mbit';
 
-/** Connects whose first SYN is lost, because the listener's backlog is full. The second one comes after 1 s. */
-async function slowConnects(
-  count: number,
-): Promise<{ port: number; connect: () => Promise<void>; stop(): void }> {
-  const [listener, client] = await Promise.all([Peer.start(), Peer.start()]);
-  const { fd, port } = await listener.ask('listen', HOST, 0);
-  return {
-    port,
-    async connect() {
-      const to = { address: HOST, port };
-      for (let i = 0; i <= count; i++) await client.ask('connect', to, { nonBlocking: i > 0 });
-      await sleep(200);
-      // A connection that the client has may never reach the queue, so the last calls may wait forever.
-      for (let i = 0; i <= count; i++) listener.ask('accept', fd).catch(() => {});
-    },
-    stop() {
-      listener.stop();
-      client.stop();
-    },
-  };
+/** A process in a network of its own with a slow loopback device. */
+async function slowNetwork(): Promise<Peer> {
+  const peer = await Peer.start();
+  await peer.ask('leaveNetwork');
+  const inside = ['-t', String(peer.pid), '-n'];
+  await run('nsenter', [...inside, 'ip', 'link', 'set', 'lo', 'up']);
+  const shaper = ['tbf', 'rate', RATE, 'burst', '1600', 'latency', '5s'];
+  await run('nsenter', [...inside, 'tc', 'qdisc', 'add', 'dev', 'lo', 'root', ...shaper]);
+  return peer;
 }
 
 test.skipIf(missing || noProbeHere, 'percentiles of traced connects agree with the exact ones', async () => {
-  const server = await Server.start(HOST);
-  const slow = await slowConnects(SLOW);
-  const beacon = await Server.start(HOST);
-  const ports = `${server.port},${slow.port}`;
-  const started: { stop(): unknown }[] = [
-    { stop: () => server.close() },
-    { stop: () => beacon.close() },
-    slow,
-  ];
+  const started: { stop(): unknown }[] = [];
   try {
-    const [metricsPort, victoria] = [await freePort(), await startVictoriaMetrics(folder)];
+    const network = await slowNetwork();
+    started.push(network);
+    const { port } = await network.ask('listen', HOST, CONNECTS);
+    const beacon = await Server.start(HOST);
+    started.push({ stop: () => beacon.close() });
+    const victoria = await startVictoriaMetrics(folder);
     started.push(victoria);
-    const exact = await Tracer.startJson(['--port', `${beacon.port},${ports}`], beacon, HOST);
-    started.push(exact);
+    const metricsPort = await freePort();
     const exporter = Tracer.run([
-      ...['--prometheus', '--listen', `${HOST}:${metricsPort}`, '--port', ports],
+      ...['--prometheus', '--listen', `${HOST}:${metricsPort}`, '--port', String(port)],
       ...['--otlp', `${victoria.url}/opentelemetry/v1/metrics`, '--interval', '1'],
     ]);
     started.push(exporter);
     await exporter.until('the URL', () => exporter.stderr.includes('/metrics\n'));
     const prometheus = await startPrometheus(folder, [`${HOST}:${metricsPort}`]);
     started.push(prometheus);
+    const exact = await Tracer.startJson(['--port', `${beacon.port},${port}`], beacon, HOST);
+    started.push(exact);
 
-    for (let i = 0; i < FAST; i++) await connectHere(server.port, HOST);
-    await slow.connect();
-    const of = (port: number): number[] =>
-      exact
-        .records()
-        .filter(({ dport }) => dport === port)
-        .map(({ lat_ms }) => lat_ms * 1e6);
-    await exact.until('all lines', () => of(server.port).length === FAST);
-    await exact.until('the slow lines', () => of(slow.port).length === SLOW + 1);
+    for (let i = 0; i < CONNECTS; i++)
+      await network.ask('connect', { address: HOST, port }, { nonBlocking: true });
+    await sleep(SETTLED_MS);
+    const latencies = exact
+      .records()
+      .filter(({ dport }) => dport === port)
+      .map(({ lat_ms }) => lat_ms * 1e6);
+    assert.ok(latencies.length >= LEAST, `${latencies.length} connects shown`);
+    const median = exactQuantile(latencies, 0.5);
+    assert.ok(median > 1e6, `half of the connects take up to ${median} ns: too short to compare tracers`);
 
-    const selected = `port="${server.port}",result="established"`;
-    await until('all connects', async () => {
-      const [count] = await prometheus.query(`tcp_connects_total{${selected}}`);
-      return Number(count?.value?.[1]) === FAST || undefined;
-    });
-    assert.is(
-      await prometheus.value(`tcp_connects_total{port="${slow.port}",result="established"}`),
-      SLOW + 1,
-    );
-    const retransmits = await prometheus.value(`tcp_connect_retransmits_total{port="${slow.port}"}`);
-    assert.ok(retransmits >= SLOW || retransmits === 0, `${retransmits} retransmissions`);
-
-    const name = 'tcp_connect_duration_seconds';
-    const otlpName = 'system_network_tcp_handshake_duration_seconds';
+    const selected = `port="${port}",result="established"`;
+    const native = `tcp_connect_duration_seconds{${selected}}`;
+    await untilCount(prometheus, `histogram_count(${native})`);
+    const labels = `network_peer_port="${port}",tcpconnlat_result="established"`;
+    const exponential = (suffix: string): string =>
+      `system_network_tcp_handshake_duration_seconds_${suffix}{${labels}}`;
+    await untilCount(victoria, exponential('count'));
     for (const quantile of [0.5, 0.9, 0.99]) {
-      const expected = exactQuantile(of(server.port), quantile);
-      const native = await prometheus.value(`histogram_quantile(${quantile}, ${name}{${selected}})`);
-      assertNear(native, expected, 1 / 2 + OCTAVES, `Prometheus, ${quantile}`);
-      const labels = `network_peer_port="${server.port}",tcpconnlat_result="established"`;
-      await until('all connects in VictoriaMetrics', async () => {
-        const [count] = await victoria.query(`${otlpName}_count{${labels}}`);
-        return Number(count?.value?.[1]) === FAST || undefined;
-      });
-      const otlp = await victoria.value(`histogram_quantile(${quantile}, ${otlpName}_bucket{${labels}})`);
-      assertNear(otlp, expected, 1 / 8 + OCTAVES, `VictoriaMetrics, ${quantile}`);
+      const expected = exactQuantile(latencies, quantile);
+      const scraped = await prometheus.value(`histogram_quantile(${quantile}, ${native})`);
+      assertNear(scraped, expected, 2, `Prometheus, ${quantile}`);
+      const pushed = await victoria.value(`histogram_quantile(${quantile}, ${exponential('bucket')})`);
+      assertNear(pushed, expected, 8, `VictoriaMetrics, ${quantile}`);
     }
-    const slowest = await prometheus.value(`histogram_quantile(0.9, ${name}{port="${slow.port}"})`);
-    assertNear(slowest, exactQuantile(of(slow.port), 0.9), 1 / 2, 'a lost SYN');
-    assert.ok(slowest > 0.7, `${slowest} s`);
   } finally {
     for (const each of started.reverse()) await each.stop();
   }
 });
 
-function assertNear(estimate: number, exactNs: number, octaves: number, what: string): void {
-  const distance = Math.abs(Math.log2((estimate * 1e9) / exactNs));
-  assert.ok(distance <= octaves, `${what}: ${estimate} s, exactly ${exactNs / 1e9} s`);
+async function untilCount(server: ServerProcess, expression: string): Promise<void> {
+  let last: unknown;
+  await until(
+    `${LEAST} of ${expression}`,
+    async () => {
+      const [first] = await server.query(expression);
+      last = first;
+      return Number(first?.value?.[1]) >= LEAST || undefined;
+    },
+    () => `${JSON.stringify(last)}\n${server.output}`,
+  );
+}
+
+/** Checks that an estimate is at most a bucket away, and what two tracers differ by. */
+function assertNear(estimate: number, exactNs: number, perOctave: number, what: string): void {
+  const octaves = Math.abs(Math.log2((estimate * 1e9) / exactNs));
+  assert.ok(octaves <= 1.05 / perOctave, `${what}: ${estimate} s, exactly ${exactNs / 1e9} s`);
 }
 
 test.run();

@@ -37,9 +37,12 @@ import { OTHER, partsOf, type Series, type SeriesStore } from './series.ts';
 
 /** The most series in an export: the default cardinality limit of OpenTelemetry's SDKs. */
 export const MAX_SERIES = 2000;
-/** How long an export may take with its retries, in ms, and the last one at the end of a run. */
-const EXPORT_MS = 10_000;
-const LAST_EXPORT_MS = 5_000;
+/** How long an export may take with its retries, in ms: the interval, within these limits. */
+const [LEAST_EXPORT_MS, MOST_EXPORT_MS] = [2000, 10_000];
+/** How long the last export at the end of a run may take. */
+const LAST_EXPORT_MS = 5000;
+/** The longest interval of a timer. The SDK's own timer is not used: it limits an export to the interval. */
+const NEVER_MS = 2 ** 31 - 1;
 
 /** A collector. */
 export interface OtlpOptions {
@@ -70,7 +73,7 @@ export interface OtlpExporter {
 export function openOtlp(store: SeriesStore, options: OtlpOptions): OtlpExporter {
   const { url, intervalMs, resource, by, refresh, self, warn } = options;
   const exports: ExportCounts = { success: 0, failure: 0 };
-  const timeoutMillis = Math.min(EXPORT_MS, intervalMs);
+  const timeoutMillis = Math.min(MOST_EXPORT_MS, Math.max(LEAST_EXPORT_MS, intervalMs));
   const startMs = Date.now();
   /** The connects of the store in the export that is being sent, and in the last one that succeeded. */
   let sending = 0;
@@ -94,17 +97,21 @@ export function openOtlp(store: SeriesStore, options: OtlpOptions): OtlpExporter
   };
   const provided = resourceOf(resource, by);
   const reader = new PeriodicExportingMetricReader({
-    ...{
-      exporter,
-      exportIntervalMillis: intervalMs,
-      exportTimeoutMillis: Math.min(2 * timeoutMillis, intervalMs),
-    },
+    ...{ exporter, exportIntervalMillis: NEVER_MS, exportTimeoutMillis: 2 * timeoutMillis },
     metricProducers: [producer],
   });
   const provider = new MeterProvider({ resource: provided, readers: [reader] });
+  let isBusy = false;
+  const timer = setInterval(async () => {
+    if (isBusy) return;
+    isBusy = true;
+    await reader.forceFlush().catch(() => {}); // `reporting` has warned
+    isBusy = false;
+  }, intervalMs);
   return {
     exports,
     async close() {
+      clearInterval(timer);
       await provider.shutdown({ timeoutMillis: LAST_EXPORT_MS }).catch(() => {});
       const missing = connectsIn(store) - sent;
       if (missing > 0) warn(`${missing} connects were not sent to ${url}`);

@@ -12,8 +12,8 @@ import type { BucketsPerOctave } from '../exporter-options.ts';
 import { processMetrics, type SelfMetric } from './self-metrics.ts';
 import { partsOf, type Series, type SeriesStore } from './series.ts';
 
-/** The lowest boundary is 2^-16 s (15 us): hardly any connect takes less. */
-const FIRST_OCTAVE = -16;
+/** The lowest boundary is 2^-18 s (4 us): a connect on the loopback device takes 5 us or more. */
+const FIRST_OCTAVE = -18;
 
 /** The name of a label for each part of a key. */
 const LABELS: { readonly [P in KeyPart]: string } = {
