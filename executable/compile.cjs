@@ -17,6 +17,7 @@ const DEFAULTS = ['--lazy', '--flush-bytecode', '--hash-seed=0', '--random-seed=
 
 const [bundle, file] = process.argv.slice(2);
 for (const flag of COMPILE) setFlagsFromString(flag);
-const script = new Script(readFileSync(bundle, 'latin1'), { filename: bundle });
+// V8 puts the name into the code. A part of the path, such as its basename, would contain the whole path.
+const script = new Script(readFileSync(bundle, 'latin1'), { filename: 'bundle.cjs' });
 for (const flag of DEFAULTS) setFlagsFromString(flag);
 writeFileSync(file, script.createCachedData());

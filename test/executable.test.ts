@@ -1,14 +1,13 @@
 /** The build of the single executables (executable/build.ts). test/live/executable.test.ts runs them. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
 import { buildExecutable, sha256 } from '../executable/build.ts';
 import { PLATFORMS, type Platform } from '../executable/contents.ts';
 import { noDownloads, suite } from './harness.ts';
-import { withScratch } from './vm/cache.ts';
+import { CACHE, withScratch } from './vm/cache.ts';
+import { PROJECT } from './vm/image.ts';
 
 const test = suite('executable', { seconds: 120 });
 
@@ -33,12 +32,12 @@ for (const platform of PLATFORMS)
       const [first, second] = await Promise.all(files.map(sha256));
       assert.is(first, second);
       const [file = ''] = files;
+      for (const folder of [PROJECT, scratch, CACHE])
+        assert.not.ok((await readFile(file)).includes(folder), `it depends on ${folder}`);
       assert.is(await machineOf(file), MACHINES[platform]);
       assert.is((await stat(file)).mode & 0o777, 0o755);
       if (platform !== `linux-${process.arch}`) return;
-      const { version } = JSON.parse(
-        readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8'),
-      );
+      const { version } = JSON.parse(await readFile(join(PROJECT, 'package.json'), 'utf8'));
       // Node's options come from nowhere: a variable for other programs must not change a command of root.
       const env = { NODE_OPTIONS: '--no-such-option' };
       const { status, stdout, stderr } = spawnSync(file, ['--version'], { env, encoding: 'utf8' });
