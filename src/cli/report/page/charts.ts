@@ -124,8 +124,9 @@ export function addCharts(container: HTMLElement, data: ReportData): void {
   const zoomBy = (factor: number) => {
     const { min = axis.min, max = axis.max } = plots[0]?.scales.x ?? {};
     const middle = axis.middles[selected] ?? (min + max) / 2;
-    const half = Math.max(((max - min) * factor) / 2, data.widthMs / 1000);
-    zoom(Math.max(axis.min, middle - half), Math.min(axis.max, middle + half));
+    const length = Math.min(Math.max((max - min) * factor, (2 * data.widthMs) / 1000), axis.max - axis.min);
+    const begin = Math.min(Math.max(middle - length / 2, axis.min), axis.max - length);
+    zoom(begin, begin + length);
   };
   const select = (slot: number) => {
     selected = slot;

@@ -46,6 +46,8 @@ export function addTable<Row>(container: HTMLElement, options: TableOptions<Row>
     update();
   });
   const body = element('tbody');
+  // Screen readers read aria-sort.
+  const arrows = columns.map(() => element('span', { class: 'arrow', 'aria-hidden': 'true' }));
   const headers = columns.map((column, i) => {
     const sort = button(column.title, () => {
       const descending = sorted.column === i ? !sorted.descending : column.isNumber === true;
@@ -53,6 +55,7 @@ export function addTable<Row>(container: HTMLElement, options: TableOptions<Row>
       matching = order(matching, columns, sorted);
       update();
     });
+    sort.append(arrows[i] as HTMLElement);
     return element('th', { scope: 'col', class: column.isNumber ? 'number' : undefined }, sort);
   });
   const rowOf = (row: Row) =>
@@ -67,10 +70,12 @@ export function addTable<Row>(container: HTMLElement, options: TableOptions<Row>
     );
   const update = () => {
     body.replaceChildren(...matching.slice(0, shown).map(rowOf));
-    for (const [i, header] of headers.entries())
-      if (i === sorted.column)
-        header.setAttribute('aria-sort', sorted.descending ? 'descending' : 'ascending');
+    for (const [i, header] of headers.entries()) {
+      const isSorted = i === sorted.column;
+      if (isSorted) header.setAttribute('aria-sort', sorted.descending ? 'descending' : 'ascending');
       else header.removeAttribute('aria-sort');
+      (arrows[i] as HTMLElement).textContent = isSorted ? (sorted.descending ? '↓' : '↑') : '↕';
+    }
     const rest = matching.length - Math.min(shown, matching.length);
     more.hidden = rest === 0;
     more.textContent = `Show ${grouped(Math.min(MORE, rest))} more`;
