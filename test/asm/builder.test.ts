@@ -416,8 +416,11 @@ test('a helper that fills memory initializes it', () => {
       const comm = b.stack(chars(16));
       b.call(getCurrentComm, comm);
       b.stack(chars(16)).set(comm);
-    }).slice(0, 4),
-    ['r1 = r10', 'r1 += -16', 'r2 = 16', 'call bpf_get_current_comm#16'],
+    }).slice(0, 6),
+    [
+      ...['*(u64 *)(r10 -16) = 0', '*(u64 *)(r10 -8) = 0'],
+      ...['r1 = r10', 'r1 += -16', 'r2 = 16', 'call bpf_get_current_comm#16'],
+    ],
   );
 });
 
@@ -503,6 +506,8 @@ test('b.as views memory with another schema without instructions', () => {
       b.if(b.as(words, u16be).eq(0x6e6f), () => b.exit());
     }),
     [
+      '*(u64 *)(r10 -16) = 0',
+      '*(u64 *)(r10 -8) = 0',
       'r1 = r10',
       'r1 += -16',
       'r2 = 16',
