@@ -36,7 +36,7 @@ function verified(text: string): string {
   }
 }
 
-for (const name of ['by-process.conf', 'network.conf'])
+for (const name of ['by-unit.conf', 'network.conf'])
   test.skipIf(noSystemd, `systemd accepts the unit with ${name}`, () => {
     const addition = readFileSync(join(DEPLOY, 'systemd', name), 'utf8');
     assert.is(verified(unit), '');
