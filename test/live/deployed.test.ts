@@ -53,8 +53,8 @@ test.after(async () => {
   if (scratch) rmSync(scratch, { recursive: true, force: true });
 });
 
-/** Makes connects until the exporter on a port has counted one of them. */
-async function assertCounts(port: number, child: ChildProcess): Promise<void> {
+/** Makes connects until the exporter on a port has counted one of them. Returns a function for its output. */
+async function assertCounts(port: number, child: ChildProcess): Promise<() => string> {
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream?.on('data', (text: Buffer) => {
@@ -77,7 +77,11 @@ async function assertCounts(port: number, child: ChildProcess): Promise<void> {
     },
     () => output,
   );
+  return () => output;
 }
+
+/** What -v prints once privileges are dropped: neither systemd's filter nor the container prevents that. */
+const DROPPED = /^seccomp: denies .*\ncapabilities kept: CAP_BPF \(map access\)$/m;
 
 /** The processes that run the executable, except the programs that start it. */
 function tracers(): number[] {
@@ -121,7 +125,7 @@ test.skipIf(skip || noSystemd, 'the systemd unit exports connects, without root'
   // The port that is documented may be in use here.
   writeFileSync(
     join(units, 'tcpconnlat.service.d/test.conf'),
-    `[Unit]\nAfter=\n[Service]\nExecStart=\nExecStart=/usr/local/bin/tcpconnlat --prometheus --listen 127.0.0.1:${port}\n`,
+    `[Unit]\nAfter=\n[Service]\nExecStart=\nExecStart=/usr/local/bin/tcpconnlat --prometheus -v --listen 127.0.0.1:${port}\nStandardOutput=truncate:/run/output\nStandardError=inherit\n`,
   );
   const cgroup = mkdtempSync(join(cgroups as string, 'tsbpf-'));
   const script = [
@@ -147,6 +151,7 @@ test.skipIf(skip || noSystemd, 'the systemd unit exports connects, without root'
     const [pid = 0] = tracers();
     assert.ok(Number(status(pid, 'Uid').split(/\s/)[0]) >= 61_184, 'a dynamic user');
     assertConfined(pid);
+    assert.match(readFileSync(`/proc/${pid}/root/run/output`, 'utf8'), DROPPED);
   } finally {
     child.kill('SIGKILL');
     await exited(child);
@@ -226,15 +231,16 @@ test.skipIf(skip, 'the container of the DaemonSet exports connects', async () =>
     'unshare',
     [
       ...[...namespaces, 'sh', '-c', script, root, executable],
-      ...['/setpriv', ...privileges, '/usr/local/bin/tcpconnlat', ...words],
+      ...['/setpriv', ...privileges, '/usr/local/bin/tcpconnlat', ...words, '-v'],
     ],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   try {
-    await assertCounts(port, child);
+    const output = await assertCounts(port, child);
     const [pid = 0] = tracers();
     assert.is(status(pid, 'Uid').split(/\s/)[0], '0');
     assertConfined(pid);
+    assert.match(output(), DROPPED);
     assert.is(spawnSync('touch', [`/proc/${pid}/root/file`]).status, 1, 'the root is read-only');
   } finally {
     child.kill('SIGKILL');
