@@ -35,6 +35,10 @@ const require = createRequire(import.meta.url);
 /** The folders that tsc compiles into build/. */
 const COMPILED = ['src', 'test', 'bench', 'examples', 'executable'];
 
+/** The beginning of a script that runs after the first frame. Until it ends, screen readers wait. */
+const LATER =
+  "document.querySelector('main').setAttribute('aria-busy','true');requestAnimationFrame(()=>setTimeout(()=>{";
+
 /** The script and the style of reports, which run in a browser. */
 const REPORT_PAGE = 'src/cli/report/page';
 
@@ -230,12 +234,20 @@ async function bundleTracer() {
   return [...packages, ...page.packages];
 }
 
-/** The script and the style of a report's page (`PageAssets` in src/cli/report/html.ts). */
+/**
+ * The script and the style of a report's page (`PageAssets` in src/cli/report/html.ts). The script runs after
+ * the browser has painted the summary, since its code takes as long as everything before.
+ */
 async function bundleReportPage() {
   const browser = { platform: 'browser', target: ['chrome111', 'firefox113', 'safari16.2'], minify: true };
   const [script, style] = await Promise.all(
     [
-      { format: 'iife', entryPoints: [`${REPORT_PAGE}/main.ts`] },
+      {
+        format: 'iife',
+        entryPoints: [`${REPORT_PAGE}/main.ts`],
+        banner: { js: LATER },
+        footer: { js: '}));' },
+      },
       { entryPoints: [`${REPORT_PAGE}/report.css`], outfile: 'dist/bundle.css' },
     ].map((more) =>
       build({ ...bundling, external: [], define: {}, ...browser, outfile: 'dist/bundle.js', ...more }),

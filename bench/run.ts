@@ -20,6 +20,7 @@ import { load } from './load.ts';
 import { maps } from './maps.ts';
 import type { Row } from './measure.ts';
 import { programs } from './programs.ts';
+import { report } from './report.ts';
 import { atRest } from './rest.ts';
 import { rings } from './rings.ts';
 import { start } from './start.ts';
@@ -45,13 +46,14 @@ const MEASURES: Readonly<Record<string, () => Promise<Row[]>>> = {
   rings,
   maps,
   summary,
+  report,
   load,
 };
 /**
- * The measures that run only if named: exporter, fleet, load and summary take minutes, cost needs QEMU,
- * executable downloads Node.
+ * The measures that run only if named: exporter, fleet, load, report and summary take minutes, cost needs
+ * QEMU, executable downloads Node.
  */
-const ON_REQUEST = ['cost', 'executable', 'exporter', 'fleet', 'load', 'summary'];
+const ON_REQUEST = ['cost', 'executable', 'exporter', 'fleet', 'load', 'report', 'summary'];
 const EVERYDAY = Object.keys(MEASURES).filter((name) => !ON_REQUEST.includes(name));
 
 const HEADER = ['measure', 'figure', 'reference', 'ratio', 'bar', 'met'];

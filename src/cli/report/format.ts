@@ -7,7 +7,14 @@ const DAY = 24 * HOUR;
 
 /** `1234567` as `1,234,567`. */
 export function grouped(number: number): string {
-  return number.toLocaleString('en-US', { maximumFractionDigits: 0 });
+  return withGroups(String(Math.round(number)));
+}
+
+/** The digits before a decimal point in groups of three. Loading `Intl` takes a browser 20 ms. */
+function withGroups(digits: string): string {
+  const [whole = '', fraction] = digits.split('.');
+  const groups = whole.replace(/\B(?=(?:\d{3})+$)/g, ',');
+  return fraction === undefined ? groups : `${groups}.${fraction}`;
 }
 
 /** A number and what it counts: `1 connect`, `2,000 connects`. */
@@ -17,7 +24,13 @@ export function counted(number: number, thing: string): string {
 
 /** Three digits, as a latency in ms in a table: `0.0512`, `3.07`, `1,230`. */
 export function digits(ms: number): string {
-  return ms.toLocaleString('en-US', { maximumSignificantDigits: 3 });
+  return withGroups(plain(Number(ms.toPrecision(3))));
+}
+
+/** A number without an exponent. Histograms have no latency of 10^21 ms. */
+function plain(number: number): string {
+  const text = String(number);
+  return text.includes('e-') ? number.toFixed(12).replace(/0+$/, '') : text;
 }
 
 /** A latency in ms with a suitable unit: `51.2 µs`, `3.07 ms`, `1.23 s`. */
@@ -32,8 +45,7 @@ export function percent(share: number): string {
   if (value === 0 || value === 100) return `${value}\u00a0%`;
   if (value < 0.01) return '<\u00a00.01\u00a0%';
   if (value > 99.99) return '>\u00a099.99\u00a0%';
-  const maximumFractionDigits = value < 10 || value > 90 ? 2 : 1;
-  return `${value.toLocaleString('en-US', { maximumFractionDigits })}\u00a0%`;
+  return `${Number(value.toFixed(value < 10 || value > 90 ? 2 : 1))}\u00a0%`;
 }
 
 /** A duration in two units: `200 ms`, `1.5 s`, `2 min 5 s`, `3 h 20 min`, `4 d 1 h`. */

@@ -12,7 +12,16 @@ import { createHash } from 'node:crypto';
 import { printable } from '../../asm/printable.ts';
 import { jsonText } from '../text.ts';
 import { IDS, type ReportData, type Totals } from './data.ts';
-import { counted, dateTime, durationText, endOfRange, grouped, latencyText, percent } from './format.ts';
+import {
+  counted,
+  dateTime,
+  digits,
+  durationText,
+  endOfRange,
+  grouped,
+  latencyText,
+  percent,
+} from './format.ts';
 
 /** The script and the style of the page, as the build bundles them. */
 export interface PageAssets {
@@ -168,7 +177,7 @@ ${card('p50', time(latency.p50), 'of answered')}
 ${card('p90', time(latency.p90), 'of answered')}
 ${card('p99', time(latency.p99), 'of answered')}
 ${card('Maximum', time(latency.max), 'of answered')}
-${card('Retransmissions', grouped(retransmits), `${(retransmits / connects).toLocaleString('en-US', { maximumSignificantDigits: 2 })} a connect`)}
+${card('Retransmissions', grouped(retransmits), `${digits(retransmits / connects)} a connect`)}
 </dl>`;
 }
 

@@ -70,8 +70,7 @@ export class Browser {
     const { targetId } = await this.send('Target.createTarget', { url: 'about:blank' });
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true });
     const page = new Page(this, sessionId as string, targetId as string);
-    for (const domain of ['Page', 'Runtime', 'Log', 'Network', 'Accessibility'])
-      await page.send(`${domain}.enable`);
+    for (const domain of ['Page', 'Runtime', 'Log', 'Network']) await page.send(`${domain}.enable`);
     await page.send('Emulation.setDeviceMetricsOverride', {
       width,
       height,
@@ -148,7 +147,7 @@ export class Page {
     return this.#browser.send(method, params, this.#session);
   }
 
-  /** Opens a file, and waits until it is loaded and has been painted. */
+  /** Opens a file, and waits until it is loaded and its first frame has been painted. */
   async open(file: string): Promise<void> {
     const loaded = this.#event('Page.loadEventFired');
     await this.send('Page.navigate', { url: `file://${file}` });
@@ -156,6 +155,14 @@ export class Page {
     await this.evaluate(
       'new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted)))',
     );
+  }
+
+  /** Waits until the script of a report has made its charts and tables. */
+  async complete(): Promise<void> {
+    await this.evaluate(`new Promise((complete) => {
+      const check = () => (document.querySelector('[aria-busy]') ? setTimeout(check, 1) : requestAnimationFrame(complete));
+      check();
+    })`);
   }
 
   /** The value of an expression in the page, or of the promise that it returns. */

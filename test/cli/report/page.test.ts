@@ -52,6 +52,7 @@ async function withPage(
   try {
     await prepare?.(page);
     await page.open(file);
+    await page.complete();
     await work(page);
     assert.equal(page.problems, []);
     assert.equal(page.requests, [`file://${file}`]);

@@ -15,7 +15,7 @@ import {
   latencyText,
 } from '../format.ts';
 import { button, element } from './elements.ts';
-import { drawColorScale, HeatMap, latencyRange } from './heat-map.ts';
+import { HeatMap, latencyRange } from './heat-map.ts';
 import { type Theme, watchTheme } from './theme.ts';
 
 const DAY_S = 86_400;
@@ -387,35 +387,29 @@ const WHOLE_NUMBERS = {
 };
 
 function seriesLegend(series: readonly Series[]): Legend {
-  const swatches = series.map(() => element('canvas', { width: 22, height: 10, 'aria-hidden': 'true' }));
+  const swatches = series.map(() => element('span', { class: 'swatch', 'aria-hidden': 'true' }));
   const items = series.map(({ name }, i) => element('li', {}, swatches[i], name));
   return {
     node: element('ul', { class: 'legend' }, ...items),
     paint(theme) {
       for (const [i, { color, options, isFilled }] of series.entries()) {
-        const canvas = swatches[i] as HTMLCanvasElement;
-        const context = canvas.getContext('2d') as CanvasRenderingContext2D;
-        context.clearRect(0, 0, canvas.width, canvas.height);
-        context.strokeStyle = color(theme);
-        context.lineWidth = isFilled ? canvas.height : (options.width ?? 1);
-        context.setLineDash(options.dash ?? []);
-        context.beginPath();
-        context.moveTo(0, canvas.height / 2);
-        context.lineTo(canvas.width, canvas.height / 2);
-        context.stroke();
+        const line = isFilled ? 10 : (options.width ?? 1);
+        const [dash] = options.dash ?? [];
+        const style = dash === undefined ? 'solid' : dash > 2 ? 'dashed' : 'dotted';
+        (swatches[i] as HTMLElement).style.borderTop = `${line}px ${style} ${color(theme)}`;
       }
     },
   };
 }
 
 function heatLegend(map: HeatMap): Legend {
-  const canvas = element('canvas', { width: 160, height: 10, 'aria-hidden': 'true' });
+  const scale = element('span', { class: 'scale', 'aria-hidden': 'true' });
   const most = element('span');
   return {
-    node: element('p', { class: 'legend' }, 'connects: 1 ', canvas, most),
-    paint(theme) {
-      drawColorScale(canvas, theme);
-      most.textContent = grouped(Math.max(1, map.max));
+    node: element('p', { class: 'legend' }, 'connects: 1 ', scale, most),
+    paint({ heat }) {
+      scale.style.background = `linear-gradient(to right, ${heat.map((color) => `rgb(${color})`).join(', ')})`;
+      most.textContent = grouped(map.max);
     },
   };
 }

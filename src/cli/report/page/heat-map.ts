@@ -7,7 +7,7 @@ import {
   upperBoundNs,
 } from '../../../programs/latency-buckets.ts';
 import type { ReportData } from '../data.ts';
-import type { Theme } from './theme.ts';
+import type { Color, Theme } from './theme.ts';
 
 /** The lowest height of a row, in pixels of the screen. */
 const MIN_ROW_HEIGHT = 3;
@@ -46,28 +46,15 @@ export function latencyRange({ heat }: ReportData): LatencyRange {
   return { firstSlot, endSlot, min: boundary(firstSlot - 1), max: boundary(endSlot - 1) };
 }
 
-/** Connects by row and column. A row has the slots of the histogram from `row * slotsPerRow` on. */
-class Cells {
+/** The cells as an image with a pixel for each: rows and columns have the same size. */
+interface Cells {
+  readonly image: HTMLCanvasElement;
+  /** The row of the histogram at the top of the image. */
+  readonly topRow: number;
   readonly slotsPerRow: number;
-  readonly columns: readonly ReadonlyMap<number, number>[];
+  /** The most connects in a cell. */
   readonly max: number;
-
-  constructor(heat: ReportData['heat'], slotsPerRow: number) {
-    this.slotsPerRow = slotsPerRow;
-    let max = 0;
-    this.columns = heat.map(([first = 0, ...counts]) => {
-      const rows = new Map<number, number>();
-      for (const [i, count] of counts.entries()) {
-        if (count === 0) continue;
-        const row = Math.floor((Math.min(Math.max(first + i, 1), OVERFLOW_SLOT - 1) - 1) / slotsPerRow);
-        const sum = (rows.get(row) ?? 0) + count;
-        rows.set(row, sum);
-        max = Math.max(max, sum);
-      }
-      return rows;
-    });
-    this.max = max;
-  }
+  readonly theme: Theme;
 }
 
 export class HeatMap {
@@ -80,52 +67,61 @@ export class HeatMap {
     this.#range = range;
   }
 
-  /** The most connects in a cell. */
+  /** The most connects in a cell, after the map has been drawn. */
   get max(): number {
     return this.#cells?.max ?? 0;
   }
 
   /** Draws the cells into the plot, whose x scale is in seconds and whose y scale is in ms. */
-  draw(plot: uPlot, { heat }: Theme): void {
+  draw(plot: uPlot, theme: Theme): void {
     const { ctx, bbox } = plot;
-    const cells = this.#cellsFor(bbox.height / devicePixelRatio);
+    const { image, topRow, slotsPerRow } = this.#cellsFor(bbox.height / devicePixelRatio, theme);
     const { startMs, widthMs } = this.#data;
-    const x = (column: number) => Math.round(plot.valToPos((startMs + column * widthMs) / 1000, 'x', true));
-    const y = (slot: number) => Math.round(plot.valToPos(boundary(slot), 'y', true));
-    const scale = (heat.length - 1) / Math.log(Math.max(2, cells.max));
+    const x = (column: number) => plot.valToPos((startMs + column * widthMs) / 1000, 'x', true);
+    const y = (row: number) => plot.valToPos(boundary(row * slotsPerRow), 'y', true);
+    const [left, right] = [x(0), x(image.width)];
+    const [top, bottom] = [y(topRow + 1), y(topRow + 1 - image.height)];
     ctx.save();
     ctx.beginPath();
     ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
     ctx.clip();
-    for (const [column, rows] of cells.columns.entries()) {
-      const left = x(column);
-      const width = Math.max(1, x(column + 1) - left);
-      if (rows.size === 0 || left > bbox.left + bbox.width || left + width < bbox.left) continue;
-      for (const [row, count] of rows) {
-        const bottom = y(row * cells.slotsPerRow);
-        const top = y((row + 1) * cells.slotsPerRow);
-        ctx.fillStyle = heat[Math.round(Math.log(count) * scale)] as string;
-        ctx.fillRect(left, top, width, Math.max(1, bottom - top));
-      }
-    }
+    ctx.imageSmoothingEnabled = false;
+    ctx.drawImage(image, left, top, right - left, bottom - top);
     ctx.restore();
   }
 
-  #cellsFor(height: number): Cells {
+  #cellsFor(height: number, theme: Theme): Cells {
     const slots = this.#range.endSlot - this.#range.firstSlot;
     const slotsPerRow = ROW_SLOTS.find((each) => (height * each) / slots >= MIN_ROW_HEIGHT) ?? 8;
-    if (this.#cells?.slotsPerRow !== slotsPerRow) this.#cells = new Cells(this.#data.heat, slotsPerRow);
+    if (this.#cells?.slotsPerRow !== slotsPerRow || this.#cells.theme !== theme)
+      this.#cells = this.#make(slotsPerRow, theme);
     return this.#cells;
   }
-}
 
-/** Draws the colors from one connect to the most connects in a cell. */
-export function drawColorScale(canvas: HTMLCanvasElement, { heat }: Theme): void {
-  const context = canvas.getContext('2d');
-  const width = canvas.width / heat.length;
-  for (const [i, color] of heat.entries()) {
-    if (!context) return;
-    context.fillStyle = color;
-    context.fillRect(Math.floor(i * width), 0, Math.ceil(width), canvas.height);
+  #make(slotsPerRow: number, theme: Theme): Cells {
+    const { heat } = this.#data;
+    const { firstSlot, endSlot } = this.#range;
+    const rowOf = (slot: number) =>
+      Math.floor((Math.min(Math.max(slot, 1), OVERFLOW_SLOT - 1) - 1) / slotsPerRow);
+    const [topRow, bottomRow] = [rowOf(endSlot), rowOf(firstSlot)];
+    const [width, height] = [heat.length, topRow - bottomRow + 1];
+    const counts = new Float64Array(width * height);
+    let max = 1;
+    for (const [column, [first = 0, ...connects]] of heat.entries())
+      for (const [i, count] of connects.entries()) {
+        const at = (topRow - rowOf(first + i)) * width + column;
+        counts[at] = (counts[at] ?? 0) + count;
+        max = Math.max(max, counts[at] ?? 0);
+      }
+    const image = document.createElement('canvas');
+    Object.assign(image, { width, height });
+    const context = image.getContext('2d') as CanvasRenderingContext2D;
+    const pixels = context.createImageData(width, height);
+    const scale = (theme.heat.length - 1) / Math.log(Math.max(2, max));
+    for (const [at, count] of counts.entries())
+      if (count > 0)
+        pixels.data.set([...(theme.heat[Math.round(Math.log(count) * scale)] as Color), 255], at * 4);
+    context.putImageData(pixels, 0, 0);
+    return { image, topRow, slotsPerRow, max, theme };
   }
 }

@@ -1,4 +1,7 @@
-/** The script of a report's page. It makes charts and tables of the data in the document. */
+/**
+ * The script of a report's page. It makes charts and tables of the data in the document. The build puts it
+ * into a function that the browser runs after it has painted the summary (build.mjs).
+ */
 import { type ConnectCells, type DestinationRow, IDS, type ReportData } from '../data.ts';
 import { counted, dateTime, digits, grouped, percent } from '../format.ts';
 import { addCharts } from './charts.ts';
@@ -135,8 +138,8 @@ function addConnects(
   else addTable(container, { caption, columns: connectColumns(rows), rows, thing: 'connect', sortedBy });
 }
 
-// A report without connects has no charts and tables.
-if (data.heat.length > 0 && data.results.length > 0) {
+function build(): void {
+  addCharts(byId(IDS.charts), data);
   addTable(byId(IDS.destinations), {
     caption: 'Connects by destination; latencies of answered connects',
     columns: destinationColumns,
@@ -150,5 +153,8 @@ if (data.heat.length > 0 && data.results.length > 0) {
   addConnects(IDS.slowest, slowest, data.slowest, 'No connect was answered.', 1);
   const failures = `The last ${counted(data.failed.length, 'connect')} that ${data.failed.length === 1 ? 'was' : 'were'} not established`;
   addConnects(IDS.failed, failures, data.failed, 'Every connect was established.', 0);
-  addCharts(byId(IDS.charts), data);
 }
+
+// A report without connects has no charts and tables.
+if (data.results.length > 0) build();
+document.querySelector('main')?.removeAttribute('aria-busy');

@@ -1,11 +1,14 @@
 /** The colors of the charts, in light and in dark mode. Print is light. */
 
+/** Red, green and blue, up to 255. */
+export type Color = readonly [red: number, green: number, blue: number];
+
 export interface Theme {
   readonly text: string;
   readonly muted: string;
   readonly grid: string;
   /** Few to many connects. */
-  readonly heat: readonly string[];
+  readonly heat: readonly Color[];
   /** The lines of the percentiles. */
   readonly lines: { readonly [name: string]: string };
   readonly bars: string;
@@ -29,16 +32,21 @@ const DARK: Theme = {
   results: ['#ff8a4c', '#c39af0', '#5cb8ff', '#e6c34a', '#5fd08f', '#9aa5b1'],
 };
 
-function gradient(...colors: readonly string[]): string[] {
-  const channels = (color: string) => [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16));
-  const steps = colors.slice(1).flatMap((to, i) => {
-    const [from, end] = [channels(colors[i] as string), channels(to)];
-    return Array.from({ length: STEPS }, (_, step) => {
-      const part = step / STEPS;
-      return `rgb(${from.map((value, channel) => Math.round(value + part * ((end[channel] ?? 0) - value))).join(',')})`;
-    });
+function gradient(...colors: readonly string[]): Color[] {
+  const parsed = colors.map(
+    (color) => [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16)) as unknown as Color,
+  );
+  const steps = parsed.slice(1).flatMap((to, i) => {
+    const from = parsed[i] as Color;
+    return Array.from(
+      { length: STEPS },
+      (_, step) =>
+        from.map((value, channel) =>
+          Math.round(value + (step / STEPS) * ((to[channel] ?? 0) - value)),
+        ) as unknown as Color,
+    );
   });
-  return [...steps, colors.at(-1) as string];
+  return [...steps, parsed.at(-1) as Color];
 }
 
 /** Calls `onChange` with the theme in use, when it changes, and before and after printing. */
