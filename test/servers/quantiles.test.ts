@@ -2,11 +2,13 @@
  * The exporters against the servers that read them: percentiles that Prometheus and VictoriaMetrics compute
  * agree with the exact ones of what was measured.
  */
+import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { Snapshot } from '../../src/cli/aggregate/snapshot.ts';
 import { type Exporters, openExporters } from '../../src/cli/exporters.ts';
 import { type Connect, exactQuantile, latenciesNs, snapshotOf } from '../cli/exporters/connects.ts';
 import { suite } from '../harness.ts';
+import { run } from '../vm/command.ts';
 import { serverPrograms } from './packages.ts';
 import { startPrometheus } from './prometheus.ts';
 import { freePort, type ServerProcess, until } from './server.ts';
@@ -95,6 +97,11 @@ test.skipIf(missing, 'Prometheus: native histograms made of classic buckets', as
     const failures = 'sum(tcp_connects_total{result!="established"}) / sum(tcp_connects_total)';
     assert.is(await server.value(failures), 3 / (FAST.length + SLOW.length + 3));
     assert.is(await server.value('tcpconnlat_build_info{version="1.2.3"}'), 1);
+    const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+    const lint = await run(join(folder, 'usr/bin/promtool'), ['check', 'metrics'], {
+      input: Buffer.from(text),
+    });
+    assert.is(lint.toString(), '');
   } finally {
     await prometheus?.stop();
     await exporters.close();

@@ -40,6 +40,9 @@ export class Collector {
   readonly received: Received[] = [];
   /** Requests, also those that were not answered with 200. */
   requests = 0;
+  /** Requests without an answer, and the most of them at once. */
+  open = 0;
+  mostOpen = 0;
   /** The next answers; 200 when there are none. */
   answers: Answer[] = [];
   readonly #server: Server;
@@ -52,6 +55,11 @@ export class Collector {
     const server = createServer();
     const collector = new Collector(server);
     server.on('request', (request, response) => {
+      collector.open += 1;
+      collector.mostOpen = Math.max(collector.mostOpen, collector.open);
+      response.once('close', () => {
+        collector.open -= 1;
+      });
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('end', () => {

@@ -221,6 +221,22 @@ test('while the collector cannot be reached there is one warning, and then it ge
   await collector.close();
 });
 
+test('exports do not pile up while the collector does not answer', async () => {
+  const collector = await Collector.start();
+  collector.answers = Array.from({ length: 100 }, () => 'hang');
+  const { store, exporter, warnings } = open(collector.url, { intervalMs: 20 });
+  store.add(snapshotOf([connect('established')]));
+  await until('failures', () => exporter.exports.failure >= 2);
+  // A request that reached its time limit may still be open here when the next one comes.
+  assert.ok(collector.mostOpen <= 2, `${collector.mostOpen} requests at once`);
+  assert.ok(collector.requests <= 8, `${collector.requests} requests`);
+  assert.is(warnings.length, 1);
+  collector.answers = [];
+  await until('an export', () => collector.received.length > 0);
+  await exporter.close();
+  await collector.close();
+});
+
 test('an end without a collector takes a bounded time, and the missing connects are counted', async () => {
   const collector = await Collector.start();
   collector.answers = Array.from({ length: 10 }, () => 'hang');
