@@ -5,6 +5,7 @@ import { disassemble } from '../../src/asm/disassemble.ts';
 import { layoutOf, type StructLayout, valueDecoder } from '../../src/asm/layout.ts';
 import { listTool } from '../../src/asm/listing.ts';
 import { NoBtfError, type Target, target } from '../../src/asm/target.ts';
+import { aggregation } from '../../src/programs/tcpconnlat/aggregate.ts';
 import {
   type Filter,
   FilterUnavailableError,
@@ -638,6 +639,19 @@ listings.push([
   'fentry-pending-from-4.txt',
   { probe: 'fentry', pending: true, family: 4, filter: { from: everyFilter('fentry').from } },
 ]);
+for (const probe of PROBE_TYPES)
+  listings.push([
+    `${probe}-aggregate.txt`,
+    {
+      probe,
+      who: true,
+      aggregate: aggregation({
+        fields: { address: { v4: 24, v6: 64 }, port: true, comm: true, uid: true, cgroup: 'any' },
+        maxKeys: 1024,
+        compareExchange: probe !== 'trace_event',
+      }),
+    },
+  ]);
 for (const [file, options] of listings)
   test(`the programs match golden/${file}`, () => {
     assertGolden(

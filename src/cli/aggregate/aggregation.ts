@@ -187,10 +187,9 @@ class Reader implements Aggregation {
     const table = this.#swap();
     const endMs = Date.now();
     this.#startMs = endMs;
-    const entries = table.drain() as Entry[];
+    const { rows, overflowed, unknownCallers } = rowsOf(table.entries() as Iterable<Entry>, this.#rows);
+    this.#used = table.clear();
     table.updateMany(this.#aggregate.reserved);
-    this.#used = entries.length;
-    const { rows, overflowed, unknownCallers } = rowsOf(entries, this.#rows);
     const losses = this.#newLosses();
     if (unknownCallers > 0)
       losses.push([unknownCallers, 'connects of unknown units or pods (too many keys; increase --max-keys)']);

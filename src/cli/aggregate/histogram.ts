@@ -9,20 +9,17 @@ import { type Snapshot, totalsOf } from './snapshot.ts';
 
 const STARS = 40;
 
-/** A histogram of the answered connects of each key. */
-export function histograms({ rows }: Snapshot): string {
-  return rows
-    .map((row) => {
-      const { answered, failures } = totalsOf(row);
-      const key = Object.entries(row.key).map(([part, text]) => `${part} = ${cell(text)}`);
-      const failed = failures.map(([result, count]) => `${count} ${result}`).join(', ');
-      return [
-        ...(key.length > 0 ? [`${key.join(', ')}\n`] : []),
-        ...(answered.count > 0 ? [histogram(answered)] : []),
-        ...(failed === '' ? [] : [`not answered: ${failed}\n`]),
-      ].join('');
-    })
-    .join('\n');
+/** A histogram of the answered connects of each key, with an empty line between two. */
+export function* histograms({ rows }: Snapshot): Generator<string> {
+  for (const [i, row] of rows.entries()) {
+    const { answered, failures } = totalsOf(row);
+    if (i > 0) yield '\n';
+    const key = Object.entries(row.key).map(([part, text]) => `${part} = ${cell(text)}`);
+    if (key.length > 0) yield `${key.join(', ')}\n`;
+    if (answered.count > 0) yield histogram(answered);
+    const failed = failures.map(([result, count]) => `${count} ${result}`).join(', ');
+    if (failed !== '') yield `not answered: ${failed}\n`;
+  }
 }
 
 /** The lines of a histogram, from the first octave with a latency to the last. */

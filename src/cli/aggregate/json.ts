@@ -9,13 +9,12 @@ import { jsonText } from '../text.ts';
 import type { Latencies } from './latencies.ts';
 import { type Cell, type Row, type Snapshot, totalsOf } from './snapshot.ts';
 
-/** Formats snapshots. `options` select the fields of the slowest connects. */
-export function snapshotLines(options: FieldOptions): (snapshot: Snapshot) => string {
+/** Formats snapshots, line by line. `options` select the fields of the slowest connects. */
+export function snapshotLines(options: FieldOptions): (snapshot: Snapshot) => Generator<string> {
   const fields = fieldsShown({ ...options, outcome: 'all' });
-  return (snapshot) => {
-    const rows = snapshot.rows.map((row) => `${jsonText(rowObject(row, snapshot))}\n`);
-    const connects = snapshot.slowest.map((record) => jsonLine(record, fields));
-    return [...rows, ...connects].join('');
+  return function* (snapshot) {
+    for (const row of snapshot.rows) yield `${jsonText(rowObject(row, snapshot))}\n`;
+    for (const record of snapshot.slowest) yield jsonLine(record, fields);
   };
 }
 

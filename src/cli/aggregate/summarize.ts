@@ -65,24 +65,23 @@ async function summarizeInto(
 ): Promise<void> {
   const { output } = run;
   const { intervalMs } = options.summary;
-  const lines = linesOf(options);
+  const batches = batchesOf(options);
   let timers: NodeJS.Timeout[] = [];
   const aggregation = openAggregation(options, kernel, {
     warn,
     list: options.json ? printError : (text) => output.write(text),
   });
-  /** From then on, no reader of the output is waited for. */
-  const tooLate = run.ended.then(() => new Promise((resolve) => setTimeout(resolve, END_MS).unref()));
+  const drained = drainer(run);
   const show = async (snapshot: Snapshot) => {
     for (const row of snapshot.rows) total.connects += totalsOf(row).connects;
     for (const [count, text] of snapshot.losses) warn(`${count} ${text}`);
     if (snapshot.overflowed > 0)
       warn(`${snapshot.overflowed} connects counted as other (too many keys; increase --max-keys)`);
-    for (const batch of lines(snapshot)) {
+    for (const batch of batches(snapshot)) {
       const { dropped } = output;
       output.write(batch);
       if (output.dropped > dropped) total.droppedLines += batch.split('\n').length - 2;
-      else await Promise.race([output.drained(), tooLate]);
+      else await drained();
     }
   };
   /** What shows the last snapshot. */
@@ -108,7 +107,7 @@ async function summarizeInto(
     aggregation.detach();
     const last = aggregation.read();
     total.hidden = aggregation.hidden();
-    await Promise.race([shown, tooLate]);
+    await shown;
     await show(last);
     if (error) throw error;
   } finally {
@@ -117,12 +116,42 @@ async function summarizeInto(
   }
 }
 
-/** The lines of a snapshot, in batches that fit the buffer of the output. */
-function linesOf(options: AggregationOptions): (snapshot: Snapshot) => Iterable<string> {
-  const format = formatOf(options);
+/**
+ * Waits until the output is written. Once the run has ended, it gives up on a reader that reads nothing for
+ * half a second.
+ */
+function drainer({ output, ended }: Run): () => Promise<void> {
+  let isEnded = false;
+  let isStuck = false;
+  let onEnd = () => {};
+  ended.then(() => {
+    isEnded = true;
+    onEnd();
+  });
+  return async () => {
+    if (isStuck) return;
+    let timer: NodeJS.Timeout | undefined;
+    const tooLate = new Promise<void>((resolve) => {
+      onEnd = () => {
+        timer = setTimeout(() => {
+          isStuck = true;
+          resolve();
+        }, END_MS);
+      };
+    });
+    if (isEnded) onEnd();
+    await Promise.race([output.drained(), tooLate]);
+    clearTimeout(timer);
+    onEnd = () => {};
+  };
+}
+
+/** The text of a snapshot, in batches that fit the buffer of the output. */
+function batchesOf(options: AggregationOptions): (snapshot: Snapshot) => Iterable<string> {
+  const lines = linesOf(options);
   return function* (snapshot) {
     let batch = '';
-    for (const line of format(snapshot).split(/(?<=\n)/)) {
+    for (const line of lines(snapshot)) {
       batch += line;
       if (batch.length < BATCH) continue;
       yield batch;
@@ -132,26 +161,31 @@ function linesOf(options: AggregationOptions): (snapshot: Snapshot) => Iterable<
   };
 }
 
-/** How long the last table waits for the reader of the output, in ms. */
+/** How long a batch waits for the reader of the output, once the run has ended, in ms. */
 const END_MS = 500;
 /** The characters of a batch. */
 const BATCH = 1 << 16;
 
-/** The text of a snapshot. */
-function formatOf(options: AggregationOptions): (snapshot: Snapshot) => string {
+/** The lines of a snapshot. */
+function linesOf(options: AggregationOptions): (snapshot: Snapshot) => Iterable<string> {
   const { by, histogram, intervalMs } = options.summary;
   if (options.json) return snapshotLines(options);
   const tableOf = summaryTable(by.parts);
   const connects = table({ ...options, outcome: 'all' });
   let isFirst = true;
-  return (snapshot) => {
-    const before = isFirst ? '' : '\n';
+  return function* (snapshot) {
+    if (!isFirst) yield '\n';
     isFirst = false;
-    const heading = intervalMs === undefined ? '' : `${intervalText(snapshot)}\n`;
-    if (histogram) return `${before}${heading}${histograms(snapshot)}`;
-    const slowest = snapshot.slowest.slice(0, SHOWN).map((record) => connects.line(record));
-    const list = slowest.length === 0 ? '' : `\nslowest:\n${connects.header()}${slowest.join('')}`;
-    return `${before}${heading}${tableOf(snapshot)}${list}`;
+    if (intervalMs !== undefined) yield `${intervalText(snapshot)}\n`;
+    if (histogram) {
+      yield* histograms(snapshot);
+      return;
+    }
+    yield* tableOf(snapshot);
+    const slowest = snapshot.slowest.slice(0, SHOWN);
+    if (slowest.length === 0) return;
+    yield `\nslowest:\n${connects.header()}`;
+    for (const record of slowest) yield connects.line(record);
   };
 }
 

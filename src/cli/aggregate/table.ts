@@ -12,8 +12,8 @@ const NONE = '-';
 /** The results that are no failure. All others have a column, once a connect had them. */
 const ESTABLISHED = 'established';
 
-/** Formats the snapshots of one run. Columns that have appeared or grown stay. */
-export function summaryTable(parts: readonly KeyPart[]): (snapshot: Snapshot) => string {
+/** Formats the snapshots of one run as lines. Columns that have appeared or grown stay. */
+export function summaryTable(parts: readonly KeyPart[]): (snapshot: Snapshot) => string[] {
   const kinds = new Set<string>();
   const widths = new Map<string, number>();
   return ({ rows }) => {
@@ -38,16 +38,14 @@ export function summaryTable(parts: readonly KeyPart[]): (snapshot: Snapshot) =>
         const { title = '' } = columns[i] ?? {};
         widths.set(title, Math.max(widths.get(title) ?? 0, columnsOf(text)));
       }
-    return lines
-      .map((line) => {
-        const texts = line.map((text, i) => {
-          const { title = '', isText = false } = columns[i] ?? {};
-          const width = widths.get(title) ?? 0;
-          return isText ? padded(text, width) : text.padStart(width);
-        });
-        return `${texts.join(' ').trimEnd()}\n`;
-      })
-      .join('');
+    return lines.map((line) => {
+      const texts = line.map((text, i) => {
+        const { title = '', isText = false } = columns[i] ?? {};
+        const width = widths.get(title) ?? 0;
+        return isText ? padded(text, width) : text.padStart(width);
+      });
+      return `${texts.join(' ').trimEnd()}\n`;
+    });
   };
 }
 
