@@ -24,6 +24,7 @@ const LATE = {
     'src/cli/diagnose.ts',
     'src/cli/export.ts',
     'src/cli/report.ts',
+    'src/cli/top.ts',
   ],
   tsbpf: [],
 };

@@ -73,7 +73,7 @@ function conflictIn(flags: Flags): string | undefined {
 
 /** Which option another one needs; undefined if it is there. */
 function missingIn(flags: Flags): string | undefined {
-  const { summary, prometheus, otlp } = flags;
+  const { top, summary = top, prometheus, otlp } = flags;
   const needs = (names: readonly (keyof Flags)[], others: string) => {
     const lone = names.find((name) => flags[name] !== undefined);
     const words = lone?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
@@ -81,8 +81,10 @@ function missingIn(flags: Flags): string | undefined {
   };
   return (
     (summary ? undefined : needs(['histogram'], "'--summary'")) ??
-    (summary || otlp ? undefined : needs(['interval'], "'--summary' or '--otlp'")) ??
-    (summary || exports(flags) ? undefined : needs(OF_KEYS, "'--summary', '--prometheus' or '--otlp'")) ??
+    (summary || otlp ? undefined : needs(['interval'], "'--summary', '--top' or '--otlp'")) ??
+    (summary || exports(flags)
+      ? undefined
+      : needs(OF_KEYS, "'--summary', '--top', '--prometheus' or '--otlp'")) ??
     (prometheus ? undefined : needs(OF_PROMETHEUS, "'--prometheus'"))
   );
 }

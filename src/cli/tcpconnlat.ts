@@ -18,6 +18,7 @@ import { print, printError } from './output.ts';
 import { replay } from './replay.ts';
 import { warn } from './run.ts';
 import { releaseStopSignals } from './signals.ts';
+import { isScreen } from './terminal.ts';
 import { errorLine, unexpectedErrorLines } from './text.ts';
 import { NoProbeError } from './trace/probes.ts';
 import { dryRun, trace } from './trace.ts';
@@ -52,12 +53,17 @@ async function main(): Promise<number> {
   }
 }
 
-/** Loads the code of summaries or exporters, which no other run needs. */
+/** Loads the code of summaries, `--top` or exporters, which no other run needs. */
 async function summary(options: AggregationOptions): Promise<void> {
   const { exporters, dryRun: isDry } = options;
   if (exporters && !isDry) {
     const { exportConnects } = await import('./export.ts');
     await exportConnects({ ...options, exporters }, new Kernel(), version());
+    return;
+  }
+  if (options.summary.top && !isDry && isScreen()) {
+    const { showTop } = await import('./top.ts');
+    await showTop(options, new Kernel());
     return;
   }
   const { dryRunOfSummary, summarize } = await import('./aggregate/summarize.ts');

@@ -24,3 +24,9 @@ export function isTerminal(fd: number): boolean {
   const { isatty } = requireLate('node:tty') as typeof Tty; // takes 3 ms to load
   return isatty(fd);
 }
+
+/** Whether stdin and stdout are a terminal that can show a screen and reads single keys. */
+export function isScreen(): boolean {
+  const { TERM = 'dumb' } = process.env;
+  return TERM !== 'dumb' && TERM !== '' && isTerminal(0) && isTerminal(1);
+}

@@ -1,4 +1,6 @@
 import * as assert from 'uvu/assert';
+import { DEFAULT_BY, DEFAULT_MAX_KEYS } from '../../src/cli/aggregate/by.ts';
+import type { SummaryOptions } from '../../src/cli/arguments/request.ts';
 import { type Options, type Request, readArguments } from '../../src/cli/arguments.ts';
 import { DEFAULT_PAGES } from '../../src/loader/session.ts';
 import { DEFAULT_MAX_ATTEMPTS } from '../../src/programs/tcpconnlat.ts';
@@ -51,6 +53,14 @@ const DEFAULTS: Options = {
   durationMs: undefined,
   pendingMs: undefined,
   count: undefined,
+};
+
+const SUMMARY: SummaryOptions = {
+  by: DEFAULT_BY,
+  top: false,
+  intervalMs: undefined,
+  histogram: false,
+  maxKeys: DEFAULT_MAX_KEYS,
 };
 
 test('without arguments it traces all connects and shows columns', () => {
@@ -170,6 +180,15 @@ const accepted: [string, Partial<Options>][] = [
   ['-tL6 -p 7 2.5', { timestamp: true, lport: true, family: 6, filter: ofProcess(7), minNs: 2_500_000 }],
   ['2.5 -v', { minNs: 2_500_000, verbose: true }],
   ['-- 3', { minNs: 3_000_000 }],
+  ['--top', { summary: { ...SUMMARY, top: true, intervalMs: 2_000 } }],
+  ['--summary', { summary: SUMMARY }],
+  [
+    '--top --summary --by all --interval 0.5 --max-keys 64 -q 1',
+    {
+      summary: { ...SUMMARY, by: { ...DEFAULT_BY, parts: [] }, top: true, intervalMs: 500, maxKeys: 64 },
+      ...{ quiet: true, minNs: 1_000_000 },
+    },
+  ],
 ];
 for (const [line, changes] of accepted)
   test(`tcpconnlat ${line}`, () => {
@@ -258,6 +277,15 @@ const invalid: [string, RegExp][] = [
   ['--pages 3', /It must be a power of two/],
   ['--pages 131072', /'131072' is invalid/],
   ['--pages two', /'two' is invalid/],
+  ['--top --json', /'--top' cannot be used with option '--json'/],
+  ['--top --histogram', /'--top' cannot be used with option '--histogram'/],
+  ['--top -v', /'--top' cannot be used with option '-v, --verbose'/],
+  ['--top --outcome', /'--top' cannot be used with option '--outcome'/],
+  ['--top --replay x', /'--top' cannot be used with option '--replay <file>'/],
+  ['--top --prometheus', /'--prometheus' cannot be used with option '--top'/],
+  ['--interval 5', /'--interval' needs '--summary', '--top' or '--otlp'/],
+  ['--by port', /'--by' needs '--summary', '--top', '--prometheus' or '--otlp'/],
+  ['--histogram', /'--histogram' needs '--summary'/],
 ];
 for (const [line, expected] of invalid)
   test(`tcpconnlat ${line}: an error with usage and status 2`, () => {

@@ -189,6 +189,7 @@ test.skipIf(skipZsh, 'zsh: excluded options are not offered, and repeatable opti
       '--record',
       '--replay',
       '--summary',
+      '--top',
       '--verbose',
     ],
   ]);

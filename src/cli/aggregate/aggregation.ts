@@ -114,7 +114,7 @@ export function openAggregation(asked: AggregationOptions, kernel: Kernel, repor
           const row = readRow(event);
           if (!selects || isSelectedCaller(options.filter, row.caller)) slowest?.add(recordOf(row));
         },
-        onError: (error) => reportOrThrow(error, options),
+        onError: (error) => reportOrThrow(error, options, warn),
         onTick: () => slowest?.tick(),
       });
       explain(attachedParts(session));

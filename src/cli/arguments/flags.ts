@@ -63,6 +63,7 @@ export interface Flags {
   duration?: number;
   count?: number;
   summary?: true;
+  top?: true;
   by?: By;
   /** In ms. */
   interval?: number;

@@ -48,10 +48,13 @@ const NOT_IN_SUMMARIES: (keyof Flags)[] = [
   ...(['count', 'record', 'replay', 'report'] as const),
 ];
 
+/** What contradicts `--top`: other forms of its output, and what would be printed before it. */
+const NOT_IN_TOP: (keyof Flags)[] = [...NOT_IN_SUMMARIES, 'histogram', 'json', 'verbose'];
+
 /** What contradicts an exporter, which shows nothing. */
 const NOT_IN_EXPORTS: (keyof Flags)[] = [
   ...NOT_IN_SUMMARIES,
-  ...(['summary', 'histogram', 'json', 'wall', 'who', 'requested'] as const),
+  ...(['summary', 'top', 'histogram', 'json', 'wall', 'who', 'requested'] as const),
 ];
 
 /** The options that need keys: a summary, or an exporter. */
@@ -73,6 +76,7 @@ Examples:
   tcpconnlat --report today.html         show, and make charts and tables
   tcpconnlat --failed -d 60              the failures of one minute
   tcpconnlat --summary --interval 5      every 5 s, a line for each destination
+  tcpconnlat --top --by comm,dest        destinations of each program, live
   tcpconnlat --prometheus                metrics for Prometheus, on port 9435
   tcpconnlat --dry-run                   print the programs (needs no root)`;
 
@@ -133,6 +137,7 @@ export function commandLine(version: string): Command {
         NOT_IN_SUMMARIES,
       ),
     )
+    .addOption(new Option('--top', 'show the same on a live screen').conflicts(NOT_IN_TOP))
     .option('--by <keys>', 'dest, net, port, comm, pod, unit, container, user or all', keys)
     .option('--interval <seconds>', 'show a table after each interval', duration)
     .option('--histogram', 'show a histogram of the latencies of each key')

@@ -66,6 +66,8 @@ export interface Options {
 /** The options of `--summary`. */
 export interface SummaryOptions {
   readonly by: By;
+  /** Show a live screen, if there is a terminal. */
+  readonly top: boolean;
   /** How often to show a table, in ms. Default: once, at the end. */
   readonly intervalMs?: number;
   /** Show a histogram of each key. */
@@ -113,14 +115,19 @@ export function optionsFrom(flags: Flags, minNs: number | undefined): Options {
     keepPrivileges: flags.keepPrivileges ?? false,
     verbose: flags.verbose ?? false,
     dryRun: flags.dryRun ?? false,
-    ...((flags.summary || exports(flags)) && { summary: summaryFrom(flags) }),
+    ...((flags.summary || flags.top || exports(flags)) && { summary: summaryFrom(flags) }),
     ...(exports(flags) && { exporters: exportersFrom(flags) }),
   };
 }
 
-function summaryFrom({ by = DEFAULT_BY, interval, histogram, maxKeys }: Flags): SummaryOptions {
-  return { by, intervalMs: interval, histogram: histogram ?? false, maxKeys: maxKeys ?? DEFAULT_MAX_KEYS };
+function summaryFrom(flags: Flags): SummaryOptions {
+  const { by = DEFAULT_BY, top = false, histogram = false, maxKeys = DEFAULT_MAX_KEYS } = flags;
+  const intervalMs = flags.interval ?? (top ? DEFAULT_TOP_MS : undefined);
+  return { by, top, intervalMs, histogram, maxKeys };
 }
+
+/** How often `--top` shows new counts, in ms. */
+const DEFAULT_TOP_MS = 2_000;
 
 /** Whether an option asks for an exporter. */
 export function exports({ prometheus, otlp }: Flags): boolean {

@@ -8,7 +8,7 @@ import type { Flags } from './flags.ts';
 
 type Switch = Exclude<
   { [Name in keyof Flags]-?: true extends Flags[Name] ? Name : never }[keyof Flags],
-  'jsonSchema' | 'diagnose' | 'summary' | 'histogram' | 'prometheus'
+  'jsonSchema' | 'diagnose' | 'summary' | 'top' | 'histogram' | 'prometheus'
 >;
 
 /** Names and description, by the name in `Flags`. */

@@ -89,7 +89,7 @@ function lineTable(): LineTable | undefined {
  * Reports an error that tracing survives, such as a CPU that comes online but gets no buffer. Throws any
  * other error.
  */
-export function reportOrThrow(error: unknown, options: Options): void {
+export function reportOrThrow(error: unknown, options: Options, report: (text: string) => void = warn): void {
   if (!(error instanceof CorruptRingError || error instanceof KernelError)) throw error;
-  warn(messageWithRemedy(error, options));
+  report(messageWithRemedy(error, options));
 }
