@@ -200,17 +200,17 @@ async function traceInto(
     if (programs.slowsSystemCalls) warn(SLOWS_SYSTEM_CALLS);
     if (options.family === 6 && !kernel.ipv6) warn('this kernel has no IPv6, so -6 shows no connects');
     for (const warning of [...processWarnings(options.filter, kernel), ...callerWarnings]) warn(warning);
-    if (recording) {
+    if (recording || report) {
       const started = new Date().toISOString().replace('Z', '000Z');
       if (await hasSettled(ended)) {
-        warn('stopped before tracing began; nothing was recorded');
+        warn(`stopped before tracing began; ${recording ? 'nothing was recorded' : 'no report was written'}`);
         const error = await ended;
         if (error) throw error;
         return;
       }
-      recording.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
+      recording?.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
+      report?.begin(programs);
     }
-    report?.begin(programs);
     // The header says that tracing has begun. Only -v prints something about privileges above it.
     if (!options.verbose) printer.header();
     const privileges = reducePrivileges(options, kernel, programs, report?.needsOverride);

@@ -75,15 +75,21 @@ const UNITS = {
 
 /** The date and time in UTC, with as many digits as `precisionMs` needs: `2026-11-25 15:39:56.1`. */
 export function dateTime(ms: number, precisionMs = SECOND): string {
-  return `${new Date(ms).toISOString().slice(0, 10)} ${clock(ms, precisionMs)}`;
+  return `${partsOf(ms)[0]} ${clock(ms, precisionMs)}`;
 }
 
 /** The time of day in UTC, as `dateTime`. */
 export function clock(ms: number, precisionMs = SECOND): string {
-  const text = new Date(ms).toISOString().slice(11, 23);
+  const text = partsOf(ms)[1];
   if (precisionMs >= MINUTE) return text.slice(0, 5);
   if (precisionMs >= SECOND) return text.slice(0, 8);
   return precisionMs >= 100 ? text.slice(0, 10) : text;
+}
+
+/** The date and the time of day with milliseconds. Dates after the year 9999 are longer. */
+function partsOf(ms: number): [date: string, time: string] {
+  const [date = '', time = ''] = new Date(ms).toISOString().slice(0, -1).split('T');
+  return [date, time];
 }
 
 /** The end of a time range that begins at `fromMs`: without the date if it is the same. */

@@ -43,6 +43,7 @@ export async function openWriter(
   { resolve }: Pick<Options, 'resolve'>,
   input?: Input,
 ): Promise<ReportWriter> {
+  const assets = pageAssets();
   const file = new ReportFile(path, input);
   const collector = new Collector();
   const lookup = resolve ? await destinationNames() : undefined;
@@ -65,7 +66,7 @@ export async function openWriter(
       collector.include(facts.startMs);
       collector.include(facts.endMs);
       await lookup?.settle(collector);
-      const page = reportPage(collector.data(lookup?.names), collector.totals(), facts, pageAssets());
+      const page = reportPage(collector.data(lookup?.names), collector.totals(), facts, assets);
       file.write(page);
       const size = Math.ceil(Buffer.byteLength(page) / 1024);
       return `report: ${printable(path)} (${counted(collector.connects, 'connect')}, ${size} KiB)`;

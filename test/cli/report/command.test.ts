@@ -116,6 +116,18 @@ test('times are those of the recording, also if its clock was set', () => {
   assert.equal([...data.slowest].map(({ timeMs }) => timeMs - START_MS).sort(), [1000, 2000]);
 });
 
+test('times as far apart as a recording may have them work', () => {
+  const header = { ...HEADER, started: '9999-12-31T23:59:59.999999Z' };
+  const [early, late] = [-5e9, 5e9].map((time_s) => ({
+    ...RECORD,
+    time_s,
+    time: '0000-01-01T00:00:00.000000Z',
+  }));
+  const { status, stderr, report } = replay(recording(header, late as object, early as object), '-q');
+  assert.equal([status, stderr], [0, '']);
+  assert.equal(resultsIn(report), { established: 2 });
+});
+
 test('it says how the recording was made', () => {
   const { report = '' } = replay(recording({ ...HEADER, options: ['--comm', "it's <b>"] }, RECORD));
   assert.match(report, /<dt>Kernel<\/dt><dd><bdi>Linux 6\.12\.48<\/bdi><\/dd>/);

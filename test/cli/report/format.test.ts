@@ -67,6 +67,7 @@ test('times are in UTC, with the digits that the precision needs', () => {
     ['23:59:58.123', '23:59:58.1', '23:59:58', '23:59'],
   );
   assert.is(endOfRange(time, time + 1000), '23:59:59');
+  assert.is(dateTime(Date.UTC(10_316, 0, 1)), '+010316-01-01 00:00:00');
   assert.is(endOfRange(time, time + 2000), '2026-11-30 00:00:00');
 });
 

@@ -88,7 +88,7 @@ class TimeAxis {
     return times.map((time) => {
       const before = day;
       day = Math.floor(time / DAY_S);
-      const date = dateTime(time * 1000).slice(0, 10);
+      const [date = ''] = dateTime(time * 1000).split(' ');
       if (step >= DAY_S) return date;
       return day === before ? clock(time * 1000, precision) : `${clock(time * 1000, precision)}\n${date}`;
     });
