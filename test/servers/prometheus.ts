@@ -3,6 +3,19 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort, ServerProcess, scratchFolder } from './server.ts';
 
+export interface PrometheusOptions {
+  /** A file with rules. */
+  readonly rules?: string;
+  /** `HOST:PORT` of an Alertmanager. */
+  readonly alertmanager?: string;
+  /** The interval of scrapes. */
+  readonly interval?: string;
+  /** More settings, which replace those with the same name. */
+  readonly config?: object;
+  /** More options of the command. */
+  readonly args?: readonly string[];
+}
+
 /**
  * Starts Prometheus, which scrapes `targets` (`HOST:PORT`) every second and stores their classic histograms
  * as native ones, and also as they are.
@@ -10,7 +23,7 @@ import { freePort, ServerProcess, scratchFolder } from './server.ts';
 export async function startPrometheus(
   packages: string,
   targets: readonly string[],
-  { rules, alertmanager, interval = '1s' }: { rules?: string; alertmanager?: string; interval?: string } = {},
+  { rules, alertmanager, interval = '1s', config: more, args: options = [] }: PrometheusOptions = {},
 ): Promise<ServerProcess> {
   const folder = scratchFolder();
   const port = await freePort();
@@ -28,6 +41,7 @@ export async function startPrometheus(
     ...(alertmanager && {
       alerting: { alertmanagers: [{ static_configs: [{ targets: [alertmanager] }] }] },
     }),
+    ...more,
   };
   // JSON is YAML.
   const file = join(folder, 'prometheus.yml');
@@ -37,6 +51,7 @@ export async function startPrometheus(
     `--storage.tsdb.path=${join(folder, 'data')}`,
     `--web.listen-address=127.0.0.1:${port}`,
     '--enable-feature=native-histograms',
+    ...options,
   ];
   return ServerProcess.start(join(packages, 'usr/bin/prometheus'), args, { port, ready: '/-/ready' });
 }
