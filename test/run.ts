@@ -104,7 +104,7 @@ async function runFolder(
   const run = (limits: Limits) => async (file: string) => show(await runFile(join(folder, file), limits));
 
   const files = testFiles(folder, filters);
-  const live = (file: string): boolean => ['lab', 'live'].includes(file.split(sep)[0] as string);
+  const live = (file: string): boolean => ['lab', 'live', 'servers'].includes(file.split(sep)[0] as string);
   await forEach(
     files.filter((file) => !live(file)),
     2,
