@@ -67,13 +67,12 @@ async function showIn(
       onSize: (size) => apply({ type: 'size', size }),
       onGone: () => run.end(),
     });
-    warnings.show = (text) => apply({ type: 'message', text });
+    warnings.showBy((text) => apply({ type: 'message', text }));
     screen.draw(layout(state));
     timers.push(setInterval(readNext, intervalMs));
     if (options.durationMs !== undefined) timers.push(setTimeout(() => run.end(), options.durationMs));
     const error = await run.ended;
     for (const timer of timers.splice(0)) clearTimeout(timer);
-    warnings.show = undefined;
     screen.close();
     aggregation.detach();
     state = reduce(state, { type: 'snapshot', snapshot: aggregation.read() }, pageSize);
@@ -81,26 +80,33 @@ async function showIn(
     return state;
   } finally {
     for (const timer of timers) clearTimeout(timer);
-    warnings.show = undefined;
     screen.close();
     aggregation.close();
   }
 }
 
-/** Warnings: printed before the screen is shown and after it; shown on it if stderr is the same terminal. */
+/**
+ * Warnings: printed at once before the screen is shown. Then, if stderr is a terminal, they are shown on the
+ * screen and printed at the end.
+ */
 class Warnings {
-  /** Shows a warning on the screen, while there is one. */
-  show: ((text: string) => void) | undefined;
+  /** Shows a warning on the screen. */
+  #show: ((text: string) => void) | undefined;
   readonly #later = new Set<string>();
 
   readonly add = (text: string): void => {
-    const { show } = this;
-    if (show === undefined || !isTerminal(2)) warn(text);
+    if (this.#show === undefined || !isTerminal(2)) warn(text);
     else if (this.#later.size < MAX_WARNINGS) this.#later.add(text);
-    show?.(text);
+    this.#show?.(text);
   };
 
+  /** From now on, until `flush`, there is a screen. */
+  showBy(show: (text: string) => void): void {
+    this.#show = show;
+  }
+
   flush(): void {
+    this.#show = undefined;
     for (const text of this.#later) warn(text);
     this.#later.clear();
   }

@@ -3,7 +3,7 @@
  * and stop, the terminal is as before.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
@@ -21,6 +21,7 @@ function noVersionOf(program: string): string | false {
 }
 
 const PROMPT = 'ready>';
+const OTHER_USER = 65_534;
 
 /** A shell in tmux, in a server of its own. */
 class Pane {
@@ -69,10 +70,14 @@ class Pane {
     );
   }
 
+  /** The terminal's device. */
+  get tty(): string {
+    return this.tmux('display-message', '-p', '#{pane_tty}').trim();
+  }
+
   /** What the terminal is like: modes, alternate screen, cursor, and wrapping of lines. */
   get state(): string {
-    const tty = this.tmux('display-message', '-p', '#{pane_tty}').trim();
-    const { stdout } = spawnSync('stty', ['-F', tty, '-g'], { encoding: 'utf8' });
+    const { stdout } = spawnSync('stty', ['-F', this.tty, '-g'], { encoding: 'utf8' });
     return stdout + this.tmux('display-message', '-p', '#{alternate_on} #{cursor_flag} #{wrap_flag}');
   }
 
@@ -139,6 +144,9 @@ test.skipIf(
     try {
       await pane.see(new RegExp(PROMPT));
       const before = pane.state;
+      // After it has dropped its privileges, root may not open the terminal of another user.
+      chownSync(pane.tty, OTHER_USER, OTHER_USER);
+      chmodSync(pane.tty, 0o600);
       await pane.start(COMMAND, '--top', '-p', String(peer.pid));
       await connects();
       let text = await pane.see(/^12 connects in .* 4 failed .* 3 keys +lost 0$/m);
@@ -264,6 +272,24 @@ test.skipIf(
     }
   },
 );
+
+test.skipIf(noTmux, 'it ends with status 0 when its terminal disappears', async () => {
+  const pane = new Pane();
+  const [status, errors] = ['status', 'errors'].map((name) => join(pane.folder, name)) as [string, string];
+  try {
+    const words = [process.execPath, COMMAND, '--top', '-q', '-p', String(peer.pid)];
+    await pane.see(new RegExp(PROMPT));
+    pane.keys('-l', `sh -c 'trap "" HUP; "$@" 2>${errors}; echo $? >${status}' x ${words.join(' ')}`);
+    pane.keys('Enter');
+    await pane.see(/^tcpconnlat .* starting\n/, 'the screen');
+    pane.tmux('kill-server');
+    await until('the end', () => existsSync(status) && readFileSync(status, 'utf8') !== '');
+    assert.is(readFileSync(status, 'utf8'), '0\n');
+    assert.not.match(readFileSync(errors, 'utf8'), /should not happen|Error/);
+  } finally {
+    rmSync(pane.folder, { recursive: true });
+  }
+});
 
 test.skipIf(noProbeHere, 'without a terminal it prints tables', async () => {
   const tracer = Tracer.run(['--top', '--interval', '0.3', '-p', String(process.pid)]);

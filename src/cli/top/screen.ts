@@ -81,6 +81,12 @@ export class Screen {
 
   /** Restores the terminal. */
   close(): void {
+    if (this.#drawing && this.#active) {
+      // The terminal is slow: this comes after the lines that wait for it.
+      this.#active = false;
+      this.#input.setRawMode(false);
+      this.#lines?.write(LEAVE);
+    }
     this.#leave();
     process.removeListener('exit', this.#leave);
     process.removeListener('SIGTSTP', this.#suspend);
