@@ -83,7 +83,7 @@ async function inTheKernel(worker: Worker, port: number): Promise<Row[]> {
 }
 
 /** The run time of all programs per connect, ns. */
-async function nsOfOne(kernel: Kernel, options: Options, worker: Worker): Promise<number> {
+export async function nsOfOne(kernel: Kernel, options: Options, worker: Worker): Promise<number> {
   const tool = tcpconnlat(options, target(process.arch, kernel.btf));
   // A watermark: a wake-up per event takes longer than the programs, and is part of the connects per second.
   const wakeup = { flushMs: 100 };

@@ -1,15 +1,23 @@
 /**
- * `--summary`: connects per second of one process with it, with the lines of all connects, and without the
+ * `--summary`: run time of the programs, compared with those that send an event; connects per second of one process with it, with the lines of all connects, and without the
  * command; whether the sums of all intervals are the connects that were made; the CPU time of the command at
  * three rates; and memory with few, many and too many keys.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { DEFAULT_BY, DEFAULT_MAX_KEYS, keyFields } from '../src/cli/aggregate/by.ts';
+import { Kernel } from '../src/loader/kernel.ts';
+import { unsupportedReason } from '../src/loader/probe.ts';
+import { measureRuns } from '../src/loader/program.ts';
+import { aggregation } from '../src/programs/tcpconnlat/aggregate.ts';
+import type { Options, ProbeType } from '../src/programs/tcpconnlat.ts';
+import { nsOfOne } from './connects.ts';
 import { type Row, sleep, takeTurns, upperQuartile } from './measure.ts';
 import { dist, pidOf, residentMb, usage } from './process.ts';
 import { Worker } from './worker.ts';
 
+const RUN_TIME_ROUNDS = 9;
 const ROUNDS = 20;
 const RATED = 20_000;
 const WARM_UP = 10_000;
@@ -27,6 +35,7 @@ export async function summary(): Promise<Row[]> {
   const { worker } = await Worker.start('connector.js');
   try {
     return [
+      await runTime(worker),
       ...(await aSecond(worker)),
       await sums(worker),
       ...(await cpuTimes(worker)),
@@ -34,6 +43,30 @@ export async function summary(): Promise<Row[]> {
     ];
   } finally {
     worker.end();
+  }
+}
+
+/** The run time of the programs per connect. */
+async function runTime(worker: Worker): Promise<Row> {
+  const kernel = new Kernel();
+  const probe: ProbeType = unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' })
+    ? 'tp_btf'
+    : 'kprobe';
+  const statistics = measureRuns(kernel);
+  try {
+    const cost = (options: Omit<Options, 'probe'>) => () => nsOfOne(kernel, { probe, ...options }, worker);
+    const { summed, sent } = await takeTurns(RUN_TIME_ROUNDS, {
+      summed: cost({ aggregate: aggregation({ fields: keyFields(DEFAULT_BY), maxKeys: DEFAULT_MAX_KEYS }) }),
+      sent: cost({ outcome: 'all' }),
+    });
+    return {
+      measure: `${probe}: program run time per connect, --summary`,
+      figure: `${summed.toFixed(0)} ns`,
+      reference: `--outcome: ${sent.toFixed(0)} ns`,
+      ratio: summed / sent,
+    };
+  } finally {
+    statistics.close();
   }
 }
 

@@ -241,6 +241,17 @@ const invalid: [string, RegExp][] = [
   ['--to 10.0.0.0/8 --not-to ::ffff:10.0.0.0/104', /'--to' and '--not-to' both contain 10\.0\.0\.0\/8/],
   ['--not-from ::1 --from ::1/128', /'--from' and '--not-from' both contain ::1\/128/],
   ['--probe trace_event --netns 1', /'--netns <file\|pid>' cannot be used with '--probe trace_event'/],
+  ['--summary --failed', /'--summary' cannot be used with option '--failed'|'--failed' cannot be used with/],
+  ['--summary -n 3', /'--summary' cannot be used with option '-n, --count <n>'/],
+  ['--summary --record x', /'--summary' cannot be used with option '--record <file>'/],
+  ['--summary --replay x', /cannot be used with option/],
+  ['--summary --by dst', /'--by <keys>' argument 'dst' is invalid\. 'dst' is not a key; choose from dest, /],
+  ['--summary --max-keys 63', /'--max-keys <n>' argument '63' is invalid\. It must be a number from 64 to /],
+  ['--summary --interval 0', /'--interval <seconds>' argument '0' is invalid\. It must be a number of sec/],
+  ['--histogram', /error: option '--histogram' needs '--summary'\n/],
+  ['--interval 1', /option '--interval' needs '--summary'/],
+  ['--by port', /option '--by' needs '--summary'/],
+  ['--max-keys 64', /option '--max-keys' needs '--summary'/],
   ['-4 -6', /'-4, --ipv4' cannot be used with option '-6, --ipv6'|'-6, --ipv6' cannot be used with/],
   ['-6 --ipv4', /cannot be used with/],
   ['--probe magic', /'magic' is invalid.*kprobe.*tracepoint/],
@@ -307,6 +318,30 @@ test('an empty recording path is an error', () => {
   const { text, status } = printed('--record', '');
   assert.is(status, 2);
   assert.match(text, /^tcpconnlat: error: .*'' is invalid\. It must not be empty\.\n/);
+});
+
+test('--summary has the defaults of its options, and those of the command line', () => {
+  const summaryOf = (...args: string[]) => {
+    const request = read(...args);
+    return request.action === 'trace' ? request.options.summary : undefined;
+  };
+  assert.is(summaryOf('--json'), undefined);
+  const prefixes = { v4: 24, v6: 64 };
+  assert.equal(summaryOf('--summary'), {
+    by: { parts: ['dest', 'port'], prefixes },
+    intervalMs: undefined,
+    histogram: false,
+    maxKeys: 10_240,
+  });
+  const all = '--summary --by net/16,user --interval 2.5 --histogram --max-keys 500 --json -d 9 100'.split(
+    ' ',
+  );
+  assert.equal(summaryOf(...all), {
+    by: { parts: ['net', 'user'], prefixes: { v4: 16, v6: 64 } },
+    intervalMs: 2500,
+    histogram: true,
+    maxKeys: 500,
+  });
 });
 
 for (const flag of ['-h', '--help'])
