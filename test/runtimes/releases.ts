@@ -33,11 +33,11 @@ function releasesOf(majors: readonly string[]): readonly NodeRelease[] {
   );
 }
 
-/** The words that select all tests except those of the running kernel and of servers, and the smoke test. */
+/** The words that select all tests except those of the running kernel, of servers and of deployments, and the smoke test. */
 function words(): string[] {
   const entries = readdirSync(TESTS, { withFileTypes: true });
   const folders = entries.filter(
-    (entry) => entry.isDirectory() && !['lab', 'live', 'servers'].includes(entry.name),
+    (entry) => entry.isDirectory() && !['deploy', 'lab', 'live', 'servers'].includes(entry.name),
   );
   const files = entries.filter(({ name }) => name.endsWith('.test.js'));
   return [
