@@ -35,9 +35,13 @@ const require = createRequire(import.meta.url);
 /** The folders that tsc compiles into build/. */
 const COMPILED = ['src', 'test', 'bench', 'examples', 'executable'];
 
-/** The beginning of a script that runs after the first frame. Until it ends, screen readers wait. */
-const LATER =
-  "document.querySelector('main').setAttribute('aria-busy','true');requestAnimationFrame(()=>setTimeout(()=>{";
+/**
+ * The beginning of a script that runs when the first frame has been painted, or after half a second in a
+ * window that paints none. Until it ends, screen readers wait.
+ */
+const LATER = `document.querySelector('main').setAttribute('aria-busy','true');((build)=>{
+let begun;const begin=()=>{begun??=setTimeout(build)};
+new PerformanceObserver(begin).observe({type:'paint',buffered:true});setTimeout(begin,500)})(()=>{`;
 
 /** The script and the style of reports, which run in a browser. */
 const REPORT_PAGE = 'src/cli/report/page';
@@ -246,7 +250,7 @@ async function bundleReportPage() {
         format: 'iife',
         entryPoints: [`${REPORT_PAGE}/main.ts`],
         banner: { js: LATER },
-        footer: { js: '}));' },
+        footer: { js: '});' },
       },
       { entryPoints: [`${REPORT_PAGE}/report.css`], outfile: 'dist/bundle.css' },
     ].map((more) =>
