@@ -1,7 +1,8 @@
 /**
- * `--summary`: run time of the programs, compared with those that send an event; connects per second of one process with it, with the lines of all connects, and without the
- * command; whether the sums of all intervals are the connects that were made; the CPU time of the command at
- * three rates; and memory with few, many and too many keys.
+ * `--summary`: run time of the programs, compared with those that send an event; connects per second of one
+ * process with it, with the lines of all connects, and without the command; whether the sums of all intervals
+ * are the connects that were made; the CPU time of the command at three rates; and memory with few, many and
+ * too many keys.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -248,7 +248,7 @@ const invalid: [string, RegExp][] = [
   ['--summary --by dst', /'--by <keys>' argument 'dst' is invalid\. 'dst' is not a key; choose from dest, /],
   ['--summary --max-keys 63', /'--max-keys <n>' argument '63' is invalid\. It must be a number from 64 to /],
   ['--summary --interval 0', /'--interval <seconds>' argument '0' is invalid\. It must be a number of sec/],
-  ['--histogram', /error: option '--histogram' needs '--summary'\n/],
+  ['--histogram', /error: option '--histogram' needs '--summary'/],
   ['--interval 1', /option '--interval' needs '--summary'/],
   ['--by port', /option '--by' needs '--summary'/],
   ['--max-keys 64', /option '--max-keys' needs '--summary'/],
@@ -332,6 +332,7 @@ test('--summary has the defaults of its options, and those of the command line',
     intervalMs: undefined,
     histogram: false,
     maxKeys: 10_240,
+    top: false,
   });
   const all = '--summary --by net/16,user --interval 2.5 --histogram --max-keys 500 --json -d 9 100'.split(
     ' ',
@@ -341,6 +342,7 @@ test('--summary has the defaults of its options, and those of the command line',
     intervalMs: 2500,
     histogram: true,
     maxKeys: 500,
+    top: false,
   });
 });
 

@@ -143,9 +143,6 @@ export const EMPTY: Static<typeof Aggregated> = {
   slots: new Uint8Array(8 * SLOT_COUNT),
 };
 
-/** What one connect adds to an entry. */
-const Sample = struct({ latencyNs: u64, slot: u32, retransmits: u32, pid: u32, reserved: u32 });
-
 /** Which connects are also sent as events: those of at least `thresholdNs`, until `sent` reaches `limit`. */
 export const Slowest = struct({ thresholdNs: u64n, limit: u64n, sent: u64n });
 
@@ -208,33 +205,34 @@ export function aggregation({
     const missed = array('missed', { value: Missed });
     const knowsCauses = 'cause' in Event.properties;
 
-    const add = subprogram('add', [Aggregated, Sample], (b, entryMemory, sampleMemory) => {
+    const add = subprogram('add', [Aggregated, Event], (b, entryMemory, eventMemory) => {
       const entry = b.keep(entryMemory);
-      const sample = b.keep(sampleMemory);
+      const event = b.keep(eventMemory);
+      const latencyNs = event.latencyNs.as(u64);
       entry.count.atomicAdd(1);
-      entry.sumNs.atomicAdd(sample.latencyNs);
-      if (knowsCauses) entry.retransmits.atomicAdd(sample.retransmits);
-      if (fields.cgroup) entry.pid.set(sample.pid);
-      b.as(entry.slots, Slots).at(sample.slot, (connects) => connects.atomicAdd(1));
+      entry.sumNs.atomicAdd(latencyNs);
+      if (knowsCauses) entry.retransmits.atomicAdd(event.ended.retransmits);
+      if (fields.cgroup) entry.pid.set(event.attempt.task.pid);
+      b.as(entry.slots, Slots).at(slotIn(latencyNs.get()), (connects) => connects.atomicAdd(1));
       if (compareExchange) {
-        exchange(b, entry.minNs, sample.latencyNs, jge);
-        exchange(b, entry.maxNs, sample.latencyNs, jle);
+        exchange(b, entry.minNs, latencyNs, jge);
+        exchange(b, entry.maxNs, latencyNs, jle);
       } else {
-        b.if(entry.minNs.gt(sample.latencyNs), () => entry.minNs.set(sample.latencyNs));
-        b.if(entry.maxNs.lt(sample.latencyNs), () => entry.maxNs.set(sample.latencyNs.as(u64n)));
+        b.if(entry.minNs.gt(latencyNs), () => entry.minNs.set(latencyNs));
+        b.if(entry.maxNs.lt(latencyNs), () => entry.maxNs.set(latencyNs.as(u64n)));
       }
     });
 
     /** Adds to the entry of a key, and creates it if there is room. Returns 1 if there is no entry. */
-    const addTo = subprogram('add_to', [Key, Sample], (b, keyMemory, sampleMemory) => {
+    const addTo = subprogram('add_to', [Key, Event], (b, keyMemory, eventMemory) => {
       const key = b.keep(keyMemory);
-      const sample = b.keep(sampleMemory);
+      const event = b.keep(eventMemory);
       b.lookup(generations, 0, {
         missing: () => b.return(1),
         found: (found) => {
           const table = b.keep(found);
           const addAndReturn = (entry: Memory<typeof Aggregated>) => {
-            b.call(add, entry, sample);
+            b.call(add, entry, event);
             b.return();
           };
           b.lookup(table, key, { found: addAndReturn });
@@ -246,19 +244,13 @@ export function aggregation({
       });
     });
 
+    // With the frames of its callers and callees it must fit 512 bytes of stack: it holds a key and no more.
     const aggregate = subprogram('aggregate', [Event], (b, eventMemory) => {
       const event = b.keep(eventMemory);
       b.if(event.latencyNs.lt(0), () => {
         b.global(missed).negative.atomicAdd(1);
         b.return();
       });
-      const sample = b.stack(Sample);
-      sample.latencyNs.set(event.latencyNs.as(u64));
-      sample.slot.set(slotIn(event.latencyNs.as(u64).get()));
-      sample.retransmits.set(event.ended.retransmits);
-      sample.pid.set(event.attempt.task.pid);
-      sample.reserved.set(0);
-
       const key = b.stack(Key);
       key.set(0);
       fillEnd(b, key, event, knowsCauses);
@@ -274,29 +266,25 @@ export function aggregation({
             ? event.attempt.process.cgroups
             : event.attempt.task.pid,
         );
-      b.if(b.call(addTo, key, sample).eq(0), () => b.return());
+      b.if(b.call(addTo, key, event).eq(0), () => b.return());
 
       // No room: count under the port and the end, then under the end, then as `failed`.
-      const { end, error } = key;
-      const kept = b.stack(struct({ end: u16, error: u16, port: u16 }));
-      kept.end.set(end);
-      kept.error.set(error);
-      kept.port.set(key.port);
-      key.set(0);
-      key.end.set(kept.end);
-      key.error.set(kept.error);
+      if (fields.address) key.address.set(0);
+      if (fields.comm) key.comm.set(0);
+      if (fields.uid) key.uid.set(0);
+      if (fields.cgroup) key.cgroup.set(0);
+      if (fields.cgroup) key.cgroups.set(0);
       if (fields.port) {
-        key.port.set(kept.port);
         key.scope.set(Scope.port);
-        b.if(b.call(addTo, key, sample).eq(0), () => b.return());
+        b.if(b.call(addTo, key, event).eq(0), () => b.return());
         key.port.set(0);
       }
       key.scope.set(Scope.end);
-      b.if(b.call(addTo, key, sample).eq(0), () => b.return());
+      b.if(b.call(addTo, key, event).eq(0), () => b.return());
       key.scope.set(Scope.unknown);
       key.end.set(0);
       key.error.set(0);
-      b.if(b.call(addTo, key, sample).eq(0), () => b.return());
+      b.if(b.call(addTo, key, event).eq(0), () => b.return());
       b.global(missed).unplaced.atomicAdd(1);
     });
 
