@@ -63,13 +63,15 @@ function header(state: State): Line[] {
       field(6, `${total.retransmits} retr`),
       ...(total.p50 === undefined ? [] : [field(5, `p50 ${ms(total.p50)}`)]),
       ...(total.p99 === undefined ? [] : [field(2, `p99 ${ms(total.p99)} ms`)]),
-      field(4, `${entries.length} keys`),
+      field(4, keyCount(entries.length)),
       field(0, `lost ${lost}`, lost > 0 ? 'warning' : 'dim'),
     ],
     columns,
   );
   return [[...names, span(' '.repeat(Math.max(1, gap))), clock], totals, ...warnings(state)];
 }
+
+const keyCount = (count: number) => `${count} ${count === 1 ? 'key' : 'keys'}`;
 
 /** A line for each cause of losses, and one for keys without room. */
 function warnings({ losses, overflowed, size }: State): Line[] {
@@ -105,7 +107,7 @@ const HINTS_EXPANDED: typeof KEY_HINTS = [
 function footer(state: State): Line {
   const { filter, filterBefore, size, message, sums, shown } = state;
   if (message !== '') return [span(cut(cell(message), size.columns), 'warning')];
-  const found = `${shown.length} of ${sums.entries.length} keys`;
+  const found = `${shown.length} of ${keyCount(sums.entries.length)}`;
   if (filterBefore !== undefined) {
     const hints = `  ${found}  ⏎ keep  Esc cancel`;
     const room = Math.max(10, size.columns - hints.length - 3);
@@ -394,10 +396,12 @@ function expanded(state: State, space: number): Line[] {
     ),
   );
   const slowest = state.sums.slowest.filter((record) => isOf(record, entry.key));
-  const most = Math.min(slowest.length, space >= 16 ? 5 : 0);
-  const room = space - lines.length - 1 - (most > 0 ? most + 2 : 0);
+  const least = Math.min(slowest.length, space >= 16 ? 5 : 0);
+  const room = space - lines.length - 1 - (least > 0 ? least + 2 : 0);
   lines.push([], ...histogramLines(answered, { columns, rows: Math.max(1, room) }));
-  if (most > 0) lines.push([], [span('slowest', 'dim')], ...slowestLines(slowest, most));
+  // The histogram may need less than its room.
+  const most = space - lines.length - 2;
+  if (least > 0) lines.push([], [span('slowest', 'dim')], ...slowestLines(slowest, most));
   return lines;
 }
 
