@@ -33,7 +33,10 @@ function releasesOf(majors: readonly string[]): readonly NodeRelease[] {
   );
 }
 
-/** The words that select all tests except those of the running kernel, of servers and of deployments, and the smoke test. */
+/**
+ * The words that select all tests except those of the running kernel, of servers and of deployments, and the
+ * smoke test.
+ */
 function words(): string[] {
   const entries = readdirSync(TESTS, { withFileTypes: true });
   const folders = entries.filter(
