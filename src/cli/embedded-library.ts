@@ -3,7 +3,7 @@ import { closeSync, constants, openSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { errnoName } from '../loader/errno.ts';
 
-/** `O_TMPFILE`: a file without a name, which nobody else can open and which needs no removal. */
+/** `O_TMPFILE`: a file without a name, which no other process can open and which needs no removal. */
 const O_TMPFILE = 0o20000000 | constants.O_DIRECTORY;
 
 /** Folders for the file, in the order in which they are tried; in memory first. */

@@ -3,8 +3,8 @@
  * collector.
  *
  * Both have cumulative series of their own, since their limits differ. A scrape or an export first reads the
- * kernel's tables, so its numbers are current. In between they are read regularly, so that they have room for
- * new keys.
+ * kernel's tables, so its numbers are current. Timed reads in between keep them from
+ * filling up.
  */
 import type { Snapshot } from './aggregate/snapshot.ts';
 import type { ExporterOptions } from './exporter-options.ts';
@@ -36,7 +36,7 @@ export interface Exporters {
   close(): Promise<void>;
 }
 
-/** How often the kernel's tables are read when nobody asks, in ms. */
+/** How often the kernel's tables are read between scrapes and exports, in ms. */
 const READ_MS = 10_000;
 
 const STARTING: Page = { status: 503, contentType: 'text/plain; charset=utf-8', body: 'starting\n' };

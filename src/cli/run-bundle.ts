@@ -1,4 +1,4 @@
-/** Runs the bundle of a command; its launchers differ in where they find it. */
+/** Runs the bundle of a command for its launchers, which read it from a file or from the executable. */
 import { cannotLoad, environmentMessage } from './environment.ts';
 import { printWarning } from './output.ts';
 import { holdStopSignals, ignoreDebuggerSignal } from './signals.ts';

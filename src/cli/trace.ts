@@ -86,7 +86,7 @@ export async function trace(options: Options, kernel: Kernel, invocation: Invoca
   }
 }
 
-/** The options for what the programs send: a report has all outcomes, whatever is shown. */
+/** The options for what the programs send: a report has all outcomes, shown or not. */
 function collected(options: Options): Options {
   return options.report === undefined ? options : { ...options, outcome: 'all' };
 }

@@ -1,4 +1,4 @@
-/** The keys of `--by`: the parts that connects are told apart by. */
+/** The keys of `--by`: what connects are grouped by. */
 import type { KeyFields } from '../../programs/tcpconnlat/aggregate.ts';
 import { KEY_PARTS, type KeyPart } from './snapshot.ts';
 

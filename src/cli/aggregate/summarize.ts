@@ -87,7 +87,7 @@ async function summarizeInto(
   /** What shows the last snapshot. */
   let shown: Promise<void> | undefined;
   const readNext = () => {
-    // With a slow reader the interval becomes longer; the kernel goes on counting.
+    // With a slow reader the interval becomes longer; the kernel still counts.
     if (shown) return;
     try {
       shown = show(aggregation.read()).finally(() => {

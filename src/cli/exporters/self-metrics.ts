@@ -104,7 +104,7 @@ export function selfMetrics({ build, facts, store, reads, scrapes, exports }: Se
     gauge('series', 'Exported series (destination and result, or as --by says).', { value: store.size }),
     gauge('series_limit', 'Most series that are exported.', { value: store.limit }),
     counter('dropped_series_total', 'Series without room, counted in "other".', { value: store.dropped }),
-    counter('evicted_series_total', 'Idle series that made room for new ones.', { value: store.evicted }),
+    counter('evicted_series_total', 'Idle series that new ones replaced.', { value: store.evicted }),
     ...durations('read', 'Readings of the tables in the kernel', reads, counter),
     ...(scrapes ? durations('scrape', 'Scrapes before this one', scrapes, counter) : []),
     ...(exports

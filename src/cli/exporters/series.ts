@@ -1,8 +1,8 @@
 /**
  * Cumulative series for exporters: the connects since the start, by key and result. Their number is limited.
  *
- * A key without room is counted in a series `other` of its result. A new key takes the room of the series
- * that was idle for the longest time, if that is at least `IDLE_MS`. A series whose key returns after that
+ * A key without room is counted in a series `other` of its result. A new key replaces the series that
+ * was idle for the longest time, if that is at least `IDLE_MS`. A series whose key returns after that
  * starts from 0, which readers of counters take for a restart. Counters never decrease while a series exists.
  */
 import { Latencies } from '../aggregate/latencies.ts';

@@ -1,5 +1,5 @@
 /**
- * The histogram of a key on the screen: as many lines as there is room for, each with a range of latencies.
+ * The histogram of a key on the screen: as many lines as fit, each with a range of latencies.
  */
 import { OVERFLOW_SLOT, SLOT_COUNT, UNDERFLOW_SLOT, upperBoundNs } from '../../programs/latency-buckets.ts';
 import type { Latencies } from '../aggregate/latencies.ts';
@@ -18,7 +18,7 @@ interface Range {
   readonly count: number;
 }
 
-/** The lines of a histogram in the room that there is. */
+/** The lines of a histogram, as many as fit. */
 export function histogramLines(
   latencies: Latencies,
   { columns, rows }: { readonly columns: number; readonly rows: number },

@@ -23,7 +23,7 @@ export function layout(state: State): Line[] {
   return [...head, ...middle, ...foot].slice(-rows).map((line) => filled(line, columns));
 }
 
-/** The number of entries that the table has room for. */
+/** The number of entries that fit into the table. */
 export function pageSize(state: State): number {
   const space = state.size.rows - header(state).length - 1;
   return Math.max(1, space - 1 - paneHeight(state, space));
@@ -273,7 +273,7 @@ function nothing({ sums, shownMs, filter }: State): string {
 
 // --- lower pane ----------------------------------------------------------------------------------
 
-/** The least lines of the body that leave room for a pane. */
+/** The least lines of a body with a pane. */
 const MIN_BODY = 12;
 const MAX_PANE = 12;
 
@@ -416,7 +416,7 @@ const HELP: readonly (readonly [keys: string, what: string])[] = [
   ['/', 'filter by words in keys and results, while you type'],
   ['< > s', 'sort by another column'],
   ['r', 'reverse the order'],
-  ['p Space', 'pause; counting goes on'],
+  ['p Space', 'pause the screen, not the counting'],
   ['i', 'the last interval, or the last minute'],
   ['f Tab', 'lower pane: failures, slowest connects, none'],
   ['Ctrl-L', 'draw the screen again'],
@@ -430,7 +430,7 @@ function help(columns: number): Line[] {
 
 // --- numbers -------------------------------------------------------------------------------------
 
-/** Milliseconds with as many digits as a column has room for. */
+/** Milliseconds with as many digits as fit into a column. */
 export function ms(value: number | undefined): string {
   if (value === undefined) return '-';
   return value.toFixed(value < 1000 ? 3 : value < 100_000 ? 1 : 0);

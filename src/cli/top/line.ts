@@ -53,7 +53,7 @@ export function filled(line: Line, columns: number, style?: Style): Line {
   return spans;
 }
 
-/** A field of a line. Those of the highest rank are omitted first if a line is too narrow for all. */
+/** A field of a line. A line that is too narrow omits the fields of the highest rank first. */
 export interface Field extends Span {
   readonly rank: number;
 }

@@ -84,7 +84,7 @@ export function initialState(subject: Subject, size: Size): State {
   };
 }
 
-/** The number of entries that the table of a state has room for. */
+/** The number of entries that fit into the table of a state. */
 export type PageSize = (state: State) => number;
 
 /** The next state. */
@@ -200,7 +200,7 @@ function withKey(state: State, key: string, page: number): State {
 
 type Move = (at: number, page: number, length: number) => number;
 
-/** Where the selection goes; the table keeps it within its entries. */
+/** The moves of the selection; the table keeps it within its entries. */
 const MOVES: ReadonlyMap<string, Move> = new Map<string, Move>([
   ['up', (at) => at - 1],
   ['down', (at) => at + 1],
@@ -210,7 +210,7 @@ const MOVES: ReadonlyMap<string, Move> = new Map<string, Move>([
   ['end', (_at, _page, length) => length - 1],
 ]);
 
-/** Selects another entry, which stays selected wherever it moves. The first line is no such choice. */
+/** Selects another entry, which then stays selected when it moves. The first line is no such choice. */
 function moved(state: State, key: string, page: number): State {
   const { shown } = state;
   const at = clamp(MOVES.get(key)?.(state.at, page, shown.length) ?? 0, shown.length);

@@ -14,7 +14,7 @@ export const WINDOW_MS = 60_000;
  * more, the window becomes shorter.
  */
 const MAX_CELLS = 40_000;
-/** The most of the slowest connects that a window keeps. */
+/** The number of slowest connects that a window keeps. */
 const MAX_SLOWEST = 100;
 
 /** The connects of a key in a window. */
@@ -68,7 +68,7 @@ const partText = (part: KeyPart, text: string) =>
 /** The result that is no failure. */
 export const ESTABLISHED = 'established';
 
-/** Appends an interval, and removes those that are too old or too many. */
+/** Appends an interval, and removes the oldest ones beyond the limits. */
 export function withInterval(intervals: readonly Snapshot[], next: Snapshot): readonly Snapshot[] {
   const since = next.endMs - WINDOW_MS;
   let cells = cellsIn(next);

@@ -97,7 +97,7 @@ export const End = {
   killed: 16,
 } as const;
 
-/** `error` is that of the socket or call; `end` has bits of `End`. */
+/** `error` comes from the socket or the call; `end` has bits of `End`. */
 const KEY = { end: u16, error: u16, port: u16, scope: u16 };
 const ADDRESS = { address: bytes(16) };
 const COMM = { comm: chars(16) };
@@ -359,7 +359,7 @@ function slotIn(latencyNs: Value): Value {
 
 type EventMemory = Memory<StructSchema<EventFields>>;
 
-/** Writes what `outcomeOf` needs, as far as it changes the result. */
+/** Writes the facts that change the result of `outcomeOf`. */
 function fillEnd(b: Builder, key: Memory<KeySchema>, event: EventMemory, knowsCauses: boolean): void {
   const { cause, ended, ports } = event;
   const setIf = (condition: Condition, bit: number) =>

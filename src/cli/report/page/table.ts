@@ -25,7 +25,7 @@ interface TableOptions<Row> {
   readonly sortedBy: number;
   /** The text that a filter searches in; without it there is no filter. */
   readonly textOf?: (row: Row) => string;
-  /** A row at the end, wherever the others are. */
+  /** A row that stays at the end. */
   readonly last?: Row | null;
 }
 
