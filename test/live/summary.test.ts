@@ -110,8 +110,8 @@ for (const probe of PROBE_TYPES)
           assert.equal(row.key, { dest: '127.0.0.1', port });
           assertConsistent(row);
         }
-        const times = rows.map(({ start, end }) => [start, end]);
-        for (const [i, [start]] of times.entries()) if (i > 0) assert.is(start, times[i - 1]?.[1]);
+        // Intervals do not overlap. One without connects has no row, so there may be gaps.
+        for (const [i, { start }] of rows.entries()) if (i > 0) assert.ok(start >= (rows[i - 1]?.end ?? ''));
       } finally {
         worker.end();
       }
