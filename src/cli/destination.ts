@@ -71,7 +71,7 @@ export function pathOf(fd: number, name?: string): string {
 }
 
 /** A file to write, as messages name it. */
-interface Named {
+export interface Named {
   readonly content: Content;
   readonly path: string;
 }
@@ -79,6 +79,14 @@ interface Named {
 /** The error for a file that cannot be written. */
 export function cannotWriteTo(named: Named, reason: string): OutputError {
   return new OutputError(messageFor(named, reason));
+}
+
+/** The `OutputError` of an error that occurred while a file was opened or written. */
+export function asOutputError(named: Named, error: unknown): OutputError {
+  if (error instanceof OutputError) return error;
+  const reason = systemReason(error);
+  const hint = reason.startsWith('ENXIO') ? ' (no process reads this pipe)' : '';
+  return cannotWriteTo(named, `${reason}${hint}`);
 }
 
 function messageFor({ content, path }: Named, reason: string): string {
@@ -114,7 +122,7 @@ export function resolve(path: string, content: Content): Destination {
     return { directory, name, file, close: closeAllBut };
   } catch (error) {
     closeAllBut();
-    throw error instanceof OutputError ? error : cannotWriteTo(named, systemReason(error));
+    throw asOutputError(named, error);
   }
 }
 

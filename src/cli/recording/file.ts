@@ -20,16 +20,17 @@ import type { Closeable } from '../../loader/resources.ts';
 import type { Syscalls } from '../../loader/syscalls.ts';
 import { onHangUp } from '../descriptors.ts';
 import {
+  asOutputError,
   cannotWriteTo,
   checkDirectory,
   type Destination,
+  type Named,
   PRIVATE,
   pathOf,
   resolve,
   WRITING,
 } from '../destination.ts';
-import { OutputError } from '../output.ts';
-import { systemReason } from '../text.ts';
+import type { OutputError } from '../output.ts';
 import { lockHolder } from './lock.ts';
 
 const CONTENT = 'the recording';
@@ -73,7 +74,7 @@ export class RecordingFile {
       else if (fstatSync(this.#fd).isFile()) ftruncateSync(this.#fd);
       this.#makePrivate();
     } catch (error) {
-      throw this.#explained(error);
+      throw asOutputError(this.#named, error);
     }
   }
 
@@ -115,7 +116,7 @@ export class RecordingFile {
         destination.close();
       } catch (error) {
         destination.close();
-        throw this.#explained(error);
+        throw asOutputError(this.#named, error);
       }
     }
   }
@@ -191,15 +192,12 @@ export class RecordingFile {
     }
   }
 
-  #explained(error: unknown): OutputError {
-    if (error instanceof OutputError) return error;
-    const reason = systemReason(error);
-    const hint = reason.startsWith('ENXIO') ? ' (no process reads this pipe)' : '';
-    return this.#error(`${reason}${hint}`);
+  get #named(): Named {
+    return { content: CONTENT, path: this.#path };
   }
 
   #error(reason: string): OutputError {
-    return cannotWriteTo({ content: CONTENT, path: this.#path }, reason);
+    return cannotWriteTo(this.#named, reason);
   }
 }
 

@@ -16,19 +16,20 @@ import {
   writeSync,
 } from 'node:fs';
 import {
+  asOutputError,
   cannotWriteTo,
   checkDirectory,
   type Destination,
   DestinationError,
   isWritableByMode,
+  type Named,
   PRIVATE,
   pathOf,
   resolve,
   WRITING,
 } from '../destination.ts';
-import { OutputError, writeWhole } from '../output.ts';
+import { type OutputError, writeWhole } from '../output.ts';
 import { lockHolder } from '../recording/lock.ts';
-import { systemReason } from '../text.ts';
 
 const CONTENT = 'the report';
 /** The longest part of the report's name in the name of its draft: names have up to 255 bytes. */
@@ -56,7 +57,7 @@ export class ReportFile {
       else checkDirectory(directory as number);
     } catch (error) {
       this.#destination.close();
-      throw this.#explained(error);
+      throw asOutputError(this.#named, error);
     }
   }
 
@@ -76,7 +77,7 @@ export class ReportFile {
         writeWhole((bytes) => writeSync(fd, bytes), text, Number.POSITIVE_INFINITY);
       }
     } catch (error) {
-      throw this.#explained(error);
+      throw asOutputError(this.#named, error);
     }
   }
 
@@ -120,15 +121,12 @@ export class ReportFile {
     syncDirectory(directory as number);
   }
 
-  #explained(error: unknown): OutputError {
-    if (error instanceof OutputError) return error;
-    const reason = systemReason(error);
-    const hint = reason.startsWith('ENXIO') ? ' (no process reads this pipe)' : '';
-    return this.#error(`${reason}${hint}`);
+  get #named(): Named {
+    return { content: CONTENT, path: this.#path };
   }
 
   #error(reason: string): OutputError {
-    return cannotWriteTo({ content: CONTENT, path: this.#path }, reason);
+    return cannotWriteTo(this.#named, reason);
   }
 }
 
