@@ -4,7 +4,7 @@
  */
 import type { Kernel } from '../loader/kernel.ts';
 import { type Aggregation, type AggregationOptions, openAggregation } from './aggregate/aggregation.ts';
-import { type Snapshot, totalsOf } from './aggregate/snapshot.ts';
+import { COUNTED_AS_OTHER, connectsIn } from './aggregate/snapshot.ts';
 import type { ExporterOptions } from './exporter-options.ts';
 import type { RunFacts } from './exporters/self-metrics.ts';
 import { openExporters, type Source } from './exporters.ts';
@@ -62,7 +62,7 @@ function sourceOf(aggregation: Aggregation, counts: { connects: number }, versio
       }
       if (snapshot.overflowed > 0 && !warnedOfOther) {
         warnedOfOther = true;
-        warn('connects are counted as other (too many keys; increase --max-keys)');
+        warn(`connects are ${COUNTED_AS_OTHER}`);
       }
       return snapshot;
     },
@@ -81,8 +81,4 @@ function sourceOf(aggregation: Aggregation, counts: { connects: number }, versio
       losses: [...losses].map(([cause, count]) => [count, cause] as const),
     }),
   };
-}
-
-function connectsIn({ rows }: Snapshot): number {
-  return rows.reduce((sum, row) => sum + totalsOf(row).connects, 0);
 }

@@ -3,6 +3,7 @@
  */
 import type { Kernel } from '../loader/kernel.ts';
 import { type AggregationOptions, openAggregation } from './aggregate/aggregation.ts';
+import { COUNTED_AS_OTHER } from './aggregate/snapshot.ts';
 import { openRun, type Run, warn } from './run.ts';
 import { isTerminal } from './terminal.ts';
 import { layout, pageSize } from './top/layout.ts';
@@ -29,8 +30,7 @@ export async function showTop(options: AggregationOptions, kernel: Kernel): Prom
     screen.close();
     warnings.flush();
     if (last) for (const [text, count] of last.losses) warn(`${count} ${text}`);
-    if (last && last.overflowed > 0)
-      warn(`${last.overflowed} connects counted as other (too many keys; increase --max-keys)`);
+    if (last && last.overflowed > 0) warn(`${last.overflowed} connects ${COUNTED_AS_OTHER}`);
     if (last && !options.quiet) warn(`${last.connects} connects counted`);
   }
 }

@@ -12,7 +12,7 @@ import type { Caller } from '../record/caller.ts';
 import { threadNameText } from '../thread-name.ts';
 import type { By } from './by.ts';
 import { Latencies } from './latencies.ts';
-import type { Cell, Key, KeyPart, Row } from './snapshot.ts';
+import { type Cell, connectsOf, type Key, type KeyPart, type Row } from './snapshot.ts';
 import type { WorkloadLookup } from './workloads.ts';
 
 /** An entry of a table. */
@@ -76,12 +76,6 @@ export function rowsOf(entries: Iterable<Entry>, options: RowOptions): Rows {
   const sorted = [...rows.values()].map((row) => ({ row, connects: connectsOf(row) }));
   sorted.sort((a, b) => b.connects - a.connects);
   return { rows: sorted.map(({ row }) => row), overflowed, unknownCallers };
-}
-
-function connectsOf({ results }: Row): number {
-  let connects = 0;
-  for (const { latencies } of results.values()) connects += latencies.count;
-  return connects;
 }
 
 function addTo({ results }: MutableRow, result: string, value: Static<typeof Aggregated>): void {

@@ -49,6 +49,21 @@ export function isAnswer(result: string): boolean {
   return result === 'established' || result === 'refused' || result === 'rejected';
 }
 
+/** The connects of a row: faster than `totalsOf`, which adds up histograms. */
+export function connectsOf({ results }: Row): number {
+  let connects = 0;
+  for (const { latencies } of results.values()) connects += latencies.count;
+  return connects;
+}
+
+/** The connects of an interval. */
+export function connectsIn({ rows }: Snapshot): number {
+  return rows.reduce((sum, row) => sum + connectsOf(row), 0);
+}
+
+/** How messages describe connects whose key had no room, after their number. */
+export const COUNTED_AS_OTHER = 'counted as other (too many keys; increase --max-keys)';
+
 /** The numbers of a row, over all results. */
 export interface Totals {
   /** The latencies of answered connects. */

@@ -11,7 +11,7 @@ import { dryRun } from '../trace.ts';
 import { type Aggregation, type AggregationOptions, openAggregation, programOptions } from './aggregation.ts';
 import { histograms } from './histogram.ts';
 import { snapshotLines } from './json.ts';
-import { type Snapshot, totalsOf } from './snapshot.ts';
+import { COUNTED_AS_OTHER, connectsIn, type Snapshot } from './snapshot.ts';
 import { summaryTable } from './table.ts';
 
 /** The listing of the programs of a summary. */
@@ -73,10 +73,9 @@ async function summarizeInto(
   });
   const drained = drainer(run);
   const show = async (snapshot: Snapshot) => {
-    for (const row of snapshot.rows) total.connects += totalsOf(row).connects;
+    total.connects += connectsIn(snapshot);
     for (const [count, text] of snapshot.losses) warn(`${count} ${text}`);
-    if (snapshot.overflowed > 0)
-      warn(`${snapshot.overflowed} connects counted as other (too many keys; increase --max-keys)`);
+    if (snapshot.overflowed > 0) warn(`${snapshot.overflowed} connects ${COUNTED_AS_OTHER}`);
     for (const batch of batches(snapshot)) {
       const { dropped } = output;
       output.write(batch);

@@ -1,7 +1,7 @@
 /**
  * The screen of a live view as lines, from its state alone.
  */
-import type { KeyPart } from '../aggregate/snapshot.ts';
+import { COUNTED_AS_OTHER, type KeyPart } from '../aggregate/snapshot.ts';
 import { RESULTS } from '../json.ts';
 import type { ConnectRecord } from '../record.ts';
 import { cell } from '../text.ts';
@@ -76,8 +76,7 @@ const keyCount = (count: number) => `${count} ${count === 1 ? 'key' : 'keys'}`;
 /** A line for each cause of losses, and one for keys without room. */
 function warnings({ losses, overflowed, size }: State): Line[] {
   const lines = [...losses].map(([text, count]) => `lost: ${count} ${text}`);
-  if (overflowed > 0)
-    lines.push(`${overflowed} connects counted as other (too many keys; increase --max-keys)`);
+  if (overflowed > 0) lines.push(`${overflowed} connects ${COUNTED_AS_OTHER}`);
   const room = Math.max(1, Math.floor(size.rows / 8));
   return lines.slice(0, room).map((text) => [span(cut(cell(text), size.columns), 'warning')]);
 }
@@ -111,7 +110,7 @@ function footer(state: State): Line {
   if (filterBefore !== undefined) {
     const hints = `  ${found}  ⏎ keep  Esc cancel`;
     const room = Math.max(10, size.columns - hints.length - 3);
-    // The end of a long filter is where it is edited.
+    // A long filter is edited at its end.
     let text = filter;
     while (columnsOf(text) > room) text = [...text].slice(1).join('');
     return [span('/', 'title'), span(cell(text)), span(' ', 'header'), span(hints, 'dim')];

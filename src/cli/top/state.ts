@@ -1,7 +1,7 @@
 /**
  * The state of a live view, and how keys and new intervals change it. Nothing here does I/O.
  */
-import type { KeyPart, Snapshot } from '../aggregate/snapshot.ts';
+import { connectsIn, type KeyPart, type Snapshot } from '../aggregate/snapshot.ts';
 import { type Entry, type Sums, sumsOf, withInterval } from './window.ts';
 
 /** The columns to sort by, in their order on the screen. */
@@ -109,9 +109,7 @@ function changed(state: State, action: Action, pageSize: PageSize): State {
 function withSnapshot(state: State, snapshot: Snapshot): State {
   const losses = new Map(state.losses);
   for (const [count, text] of snapshot.losses) losses.set(text, (losses.get(text) ?? 0) + count);
-  let { connects } = state;
-  for (const { results } of snapshot.rows)
-    for (const { latencies } of results.values()) connects += latencies.count;
+  const connects = state.connects + connectsIn(snapshot);
   const overflowed = state.overflowed + snapshot.overflowed;
   const intervals = withInterval(state.intervals, snapshot);
   const next = { ...state, intervals, connects, losses, overflowed };
@@ -176,7 +174,7 @@ function sorted(entries: readonly Entry[], { sort, reverse }: State): Entry[] {
     .map(({ entry }) => entry);
 }
 
-/** A text whose order is that of the keys, where digits are numbers: 10.0.0.9 comes before 10.0.0.10. */
+/** A text that sorts entries by key, and digits as numbers: 10.0.0.9 comes before 10.0.0.10. */
 function sortKey({ texts }: Entry): string {
   return texts.join('\0').replace(/\d+/g, (digits) => digits.padStart(10, '0'));
 }
