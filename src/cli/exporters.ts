@@ -3,8 +3,7 @@
  * collector.
  *
  * Both have cumulative series of their own, since their limits differ. A scrape or an export first reads the
- * kernel's tables, so its numbers are current. Timed reads in between keep them from
- * filling up.
+ * kernel's tables, so its numbers are current. Timed reads in between keep them from filling up.
  */
 import type { Snapshot } from './aggregate/snapshot.ts';
 import type { ExporterOptions } from './exporter-options.ts';
@@ -115,7 +114,9 @@ export async function openExporters(options: ExporterOptions, machine: Machine):
       if (closed) return;
       closed = true;
       clearInterval(timer);
-      await Promise.all([collector?.close(), server?.close()]);
+      // The last export reads the connects, too. Its failure has been reported, as of any reading.
+      const last = collector ? collector.close() : source && refresh().catch(() => {});
+      await Promise.all([last, server?.close()]);
     },
   };
 }

@@ -197,6 +197,14 @@ test.skipIf(noProbeHere, 'a collector gets every connect, the last ones at the e
   await collector.close();
 });
 
+test.skipIf(noProbeHere, 'the end of the run counts connects that no scrape has read', async () => {
+  const { tracer } = await start();
+  await connect(3);
+  assert.equal(await tracer.stop(), { code: 0, signal: null });
+  const counted = Number(/^tcpconnlat: (\d+) connects$/m.exec(tracer.stderr)?.[1]);
+  assert.ok(counted <= 3 && counted + tracer.skipped >= 3, tracer.stderr);
+});
+
 test.skipIf(noProbeHere, 'both exporters have the same counts', async () => {
   const collector = await Collector.start();
   const { tracer, url } = await start('--otlp', collector.url, '--interval', '60');
