@@ -3,10 +3,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as assert from 'uvu/assert';
-import { openExporters } from '../../src/cli/exporters.ts';
 import { type Connect, snapshotOf } from '../cli/exporters/connects.ts';
 import { suite } from '../harness.ts';
 import { run } from '../vm/command.ts';
+import { exporterOn } from './exporter.ts';
 import { serverPrograms } from './packages.ts';
 import { startPrometheus } from './prometheus.ts';
 import { freePort, type ServerProcess, scratchFolder, until } from './server.ts';
@@ -113,13 +113,7 @@ const WITHOUT_DATA = /evicted/;
 
 test.skipIf(missing, 'every query finds data of an exporter', async () => {
   const port = await freePort();
-  const exporters = await openExporters(
-    {
-      ...{ listen: { address: '127.0.0.1', port }, maxLines: 1000, buckets: 2 },
-      ...{ intervalMs: 1000, by: ['dest', 'port'] },
-    },
-    { host: 'node-1', version: '1', warn: () => {} },
-  );
+  const exporters = await exporterOn(port, 1000);
   let prometheus: ServerProcess | undefined;
   let runs = 0;
   let readings = 0;

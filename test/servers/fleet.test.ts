@@ -5,9 +5,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
-import { openExporters } from '../../src/cli/exporters.ts';
 import { exactQuantile, latenciesNs, snapshotOf } from '../cli/exporters/connects.ts';
 import { suite } from '../harness.ts';
+import { exporterOn } from './exporter.ts';
 import { serverPrograms } from './packages.ts';
 import { startPrometheus } from './prometheus.ts';
 import { freePort, type ServerProcess, scratchFolder, until } from './server.ts';
@@ -39,13 +39,7 @@ test.skipIf(
   'remote write keeps native histograms, and federation passes recorded numbers',
   async () => {
     const port = await freePort();
-    const exporters = await openExporters(
-      {
-        ...{ listen: { address: '127.0.0.1', port }, maxLines: 5000, buckets: 2 },
-        ...{ intervalMs: 1000, by: ['dest', 'port'] },
-      },
-      { host: 'node-1', version: '1', warn: () => {} },
-    );
+    const exporters = await exporterOn(port);
     const key = { dest: '192.0.2.1', port: '443' };
     const connects = LATENCIES.map((latencyNs) => ({ key, result: 'established', latencyNs }));
     const snapshots = [snapshotOf(connects)];
