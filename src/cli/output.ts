@@ -42,6 +42,8 @@ export interface LineOutput {
   newLine(): LineBuffer;
   /** Adds the line in the buffer, like `show`. */
   showLine(): void;
+  /** Writes now what the reader takes without waiting. */
+  flush(): void;
   /** Waits, without a time limit, until everything is written or the reader has exited. */
   drained(): Promise<void>;
   /** Writes the buffered lines, for up to half a second. */
@@ -152,6 +154,7 @@ export function lineOutput(write: Write, onClosed: (error?: Error) => void, what
     },
     newLine,
     showLine: () => add(true),
+    flush,
     drained: () => drain(Number.POSITIVE_INFINITY),
     async end() {
       await drain(uptime() + END_TIMEOUT_MS);

@@ -86,6 +86,7 @@ export function openRecording(
         fields: fields.filter((field) => FIELDS[field] !== null),
       };
       output.write(headerLine(header));
+      output.flush(); // so that a killed command leaves no empty file
     },
     add(record) {
       events += 1;
