@@ -7,9 +7,10 @@
  *   dist/types/                 its types
  *   dist/tcpconnlat.cjs         the command's launcher
  *   dist/tcpconnlat.bundle.cjs  the command in one file, which starts faster
- *   dist/tcpconnlat.VERSION-ARCH.cache
- *                               V8's code cache of the bundle for this Node; not in the npm package
- *   dist/tcpconnlat.PART.cjs    code that only some options need (bundle-late.mjs)
+ *   dist/tcpconnlat.PART.cjs    code that only some runs need (bundle-late.mjs)
+ *   dist/tcpconnlat.*.VERSION-ARCH.cache
+ *                               V8's code of the bundle and of late parts for this Node, and the programs for
+ *                               this machine's kernel; not in the npm package
  *   dist/tcpconnlat.lines.json  maps positions in the bundle to source lines of the tool
  *   dist/tsbpf.*                the same for the command tsbpf
  *   dist/LICENSES.txt           the licenses of the packages in the bundles
@@ -170,9 +171,9 @@ const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
 /**
  * Bundles a command: its launcher (src/cli/launch.ts), its bundle, a function with parameters like a
  * module's, and its late parts (bundle-late.mjs). The code cache contains what V8 has compiled by the end of
- * a run with `args` (compile-cache.cjs).
+ * a run with `args` (compile-cache.cjs); `argsLate` has the arguments for the late parts that have a cache.
  */
-async function bundleCommand(name, args, { defineLate = {}, ...more } = {}) {
+async function bundleCommand(name, args, { defineLate = {}, prebuilt, argsLate = {}, ...more } = {}) {
   const define = { ...bundling.define, ...defineLate };
   const { parts, ...late } = await bundleLate(name, { ...bundling, ...command, define }, [
     withoutChildProcess,
@@ -185,9 +186,9 @@ async function bundleCommand(name, args, { defineLate = {}, ...more } = {}) {
       ...command,
       supported: { 'dynamic-import': false }, // scripts have it from Node 20.12 on; it becomes require()
       plugins: [late.plugin, withoutChildProcess, withRequireOfLauncher],
-      define: { ...bundling.define, 'import.meta.url': 'bundleUrl' },
+      define: { ...bundling.define, 'import.meta.url': 'bundleUrl', __PREBUILT__: 'prebuilt' },
       banner: {
-        js: `(function (require, file) {\n${late.header}const bundleUrl = require('node:url').pathToFileURL(file).href;`,
+        js: `(function (require, file, prebuilt) {\n${late.header}const bundleUrl = require('node:url').pathToFileURL(file).href;`,
       },
       footer: { js: '})' },
     },
@@ -198,7 +199,8 @@ async function bundleCommand(name, args, { defineLate = {}, ...more } = {}) {
   for (const file of old) await rm(join('dist', file));
   await writeFile(`dist/${name}.bundle.cjs`, bundled.code);
   for (const { file, code } of parts) await writeFile(join('dist', file), code);
-  await makeCache(name, args);
+  await makeCache(name, 'bundle', args, prebuilt);
+  for (const [part, options] of Object.entries(argsLate)) await makeCache(name, part, options);
   await writeLauncher(name);
   const packages = [...bundled.packages, ...parts.flatMap(({ metafile }) => packagesOf(metafile))];
   return { ...bundled, parts, packages };
@@ -217,18 +219,43 @@ async function writeLauncher(name) {
   await chmod(`dist/${name}.cjs`, 0o755);
 }
 
-/** Writes the code cache of a bundle. */
-async function makeCache(name, args) {
+/**
+ * Writes the cache of a script, the bundle or a late part: the code that a run with `args` compiles, and for
+ * the bundle the text of its parameter `prebuilt`.
+ */
+async function makeCache(name, script, args, prebuilt = '') {
   const { version, arch } = process;
-  const files = ['bundle.cjs', `${version}-${arch}.cache`].map((end) => join(root, `dist/${name}.${end}`));
-  await promisify(execFile)(process.execPath, ['compile-cache.cjs', ...files, ...args]);
+  const path = (end) => join(root, `dist/${name}.${end}`);
+  const files = ['bundle.cjs', `${script}.cjs`, `${script}.${version}-${arch}.cache`, `${script}.prebuilt`];
+  await writeFile(path(`${script}.prebuilt`), prebuilt);
+  await promisify(execFile)(process.execPath, ['compile-cache.cjs', ...files.map(path), ...args]);
+  await rm(path(`${script}.prebuilt`));
+}
+
+/**
+ * Assembles the programs of common command lines for the kernel of this machine (src/cli/prebuild.ts).
+ * Returns an empty text if that is not possible: without BTF, or for a processor that is not supported.
+ */
+async function prebuild() {
+  const script = join(root, 'dist/prebuild.mjs');
+  const { code } = await bundle({ entryPoints: ['src/cli/prebuild.ts'] });
+  await writeFile(script, code);
+  try {
+    return (await promisify(execFile)(process.execPath, [script], { maxBuffer: 1 << 24 })).stdout;
+  } catch {
+    return '';
+  } finally {
+    await rm(script);
+  }
 }
 
 /** Bundles tcpconnlat, with the line table of its programs. */
 async function bundleTracer() {
-  const page = await bundleReportPage();
+  const [page, prebuilt] = await Promise.all([bundleReportPage(), prebuild()]);
   const { map, parts, packages } = await bundleCommand('tcpconnlat', [], {
     sourcemap: 'external',
+    prebuilt,
+    argsLate: { builder: ['--outcome', '--port', '443', '--to', '10.0.0.0/8'] },
     defineLate: { __REPORT_PAGE__: JSON.stringify(page.assets) },
   });
   const tables = parts.map((part) => [part.file, lineTable(JSON.parse(part.map))]);

@@ -25,6 +25,7 @@ const LATE = {
     'src/cli/export.ts',
     'src/cli/report.ts',
     'src/cli/top.ts',
+    'src/cli/trace/builder.ts',
   ],
   tsbpf: [],
 };
@@ -56,9 +57,9 @@ export async function bundleLate(command, options, plugins = []) {
 
 /** An empty file, such as a full disk leaves, is a module, too. */
 const HEADER = `let early;
-function latePart(file, part) {
-  if (typeof part === 'function') return part(early());
-  throw Object.assign(new Error(file + ' is damaged'), { code: 'MODULE_NOT_FOUND' });
+function latePart(name, part) {
+  if (typeof part === 'function') return part(require, require('node:path').join(file, '..', name), early());
+  throw Object.assign(new Error(name + ' is damaged'), { code: 'MODULE_NOT_FOUND' });
 }
 `;
 
@@ -132,11 +133,16 @@ async function bundlePart(command, module, early, options) {
   };
 }
 
-/** A late part is a function that gets the modules of the bundle, by their path. */
-const HEADER_OF_PART = `module.exports = (early) => ((require, module) => {
-const partUrl = require('node:url').pathToFileURL(__filename).href;`;
+/**
+ * A late part is a function with the parameters of the bundle, and as a third one the modules of the bundle
+ * by their path.
+ */
+const HEADER_OF_PART = `(function (load, file, early) {
+const require = (name) => early[name] ?? load(name);
+const module = { exports: {} };
+const partUrl = load('node:url').pathToFileURL(file).href;`;
 const FOOTER_OF_PART = `return module.exports;
-})((name) => early[name] ?? require(name), { exports: {} });`;
+})`;
 
 /** The names that a part imports from modules of the bundle, by module. */
 function importsIn(code) {
@@ -144,11 +150,23 @@ function importsIn(code) {
   const pattern = new RegExp(`\\bimport\\s*([^"';]*?)\\s*(?:from)?\\s*["']${EARLY}([^"']+)["']`, 'g');
   for (const [statement, clause, file] of code.matchAll(pattern)) {
     const [, list] = /^\{([^}]*)\}$/.exec(clause) ?? [];
-    if (list === undefined) throw new Error(`only named imports work in a late part, not ${statement}`);
-    const names = list.split(',').map((name) => name.trim().split(/\s/)[0]);
+    const [, namespace] = /^\*\s*as (\w+)$/.exec(clause) ?? [];
+    if (!(list ?? namespace)) throw new Error(`a late part cannot contain ${statement}`);
+    const names = namespace
+      ? membersOf(namespace, code.replace(statement, ''))
+      : list.split(',').map((name) => name.trim().split(/\s/)[0]);
     imports.set(file, [...(imports.get(file) ?? []), ...names]);
   }
   return imports;
+}
+
+/** The members of a namespace that code uses. */
+function membersOf(namespace, code) {
+  const uses = [...code.matchAll(new RegExp(`\\b${namespace}\\b(?:\\.(\\w+))?`, 'g'))].map(
+    ([, member]) => member,
+  );
+  if (uses.includes(undefined)) throw new Error(`a late part uses the namespace ${namespace} as a value`);
+  return [...new Set(uses)];
 }
 
 function namesIn(parts) {

@@ -42,6 +42,7 @@ const EARLY = [
   'src/asm/layout/schema.ts',
   'src/asm/map-type.ts',
   'src/asm/map.ts',
+  'src/asm/no-such-tracepoint.ts',
   'src/asm/once.ts',
   'src/asm/program.ts',
   'src/asm/target.ts',

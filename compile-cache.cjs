@@ -1,17 +1,27 @@
 /**
- * Runs a command's bundle and writes the code that V8 has compiled by then, followed by what the launcher
- * compares (src/cli/launch.ts): the bundle and the code, each with its bytes in reverse order. A tool that
- * rewrites text in files does not find the text there, so it cannot change both copies alike.
+ * Runs a command's bundle and writes the cache of one of its scripts (the bundle or a late part), which the
+ * launcher reads (src/cli/launch.ts):
  *
- *   node compile-cache.cjs BUNDLE CACHE [ARGUMENT...]
+ *   code      what V8 has compiled from the script by the end of the run
+ *   prebuilt  the text for the bundle's parameter of that name; empty for a late part
+ *   length    the length of `prebuilt` in 4 bytes, little-endian
+ *   copies    the script, and then the above as a whole, each with its bytes in reverse order
  *
- * The build runs this for each command. A fake kernel grants every system call and does nothing, so that the
+ * The launcher compares the copies. A tool that rewrites text in files does not find the text there, so it
+ * cannot change both copies alike.
+ *
+ *   node compile-cache.cjs BUNDLE SCRIPT CACHE PREBUILT [ARGUMENT...]
+ *
+ * The build runs this for each cache. A fake kernel grants every system call and does nothing, so that the
  * run needs no privileges and does not change the machine. SIGINT ends the trace when it is idle.
  */
 const { openSync, readFileSync, renameSync, writeFileSync } = require('node:fs');
+const { join } = require('node:path');
 const { Script } = require('node:vm');
 
 const ENOENT = 2;
+const ENOMEM = 12;
+const BPF_MAP_CREATE = 0;
 const BPF_MAP_LOOKUP_BATCH = 24;
 /** Offset of the number of entries in the attribute of BPF_MAP_LOOKUP_BATCH. */
 const BATCH_COUNT = 32;
@@ -26,13 +36,30 @@ function functionOf(prototype) {
 }
 
 const FUNCTIONS = {
-  syscall: (_number, command, attr) => (command === BPF_MAP_LOOKUP_BATCH ? emptyMap(attr) : newDescriptor()),
+  syscall: (_number, command, attr) => {
+    if (command === BPF_MAP_LOOKUP_BATCH) return emptyMap(attr);
+    return command === BPF_MAP_CREATE && refusesMaps ? refusedMap() : newDescriptor();
+  },
   epoll_create1: newDescriptor,
   fcntl: newDescriptor, // F_DUPFD_CLOEXEC
   send: (_fd, bytes) => bytes.length,
   // Mapping a file fails, so that files are read.
   mmap: (_address, _length, protection) => (protection & PROT_WRITE ? 1n : MAP_FAILED),
 };
+
+/** The error of the failed call. */
+let errno = ENOENT;
+/**
+ * Whether the next map is refused. Without it a run with prebuilt programs would not call the builder, and
+ * the cache would lack the code for the runs that do.
+ */
+let refusesMaps = false;
+
+function refusedMap() {
+  refusesMaps = false;
+  errno = ENOMEM;
+  return -1;
+}
 
 function newDescriptor() {
   return openSync('/dev/null', 'r');
@@ -41,7 +68,8 @@ function newDescriptor() {
 /** The answer to BPF_MAP_LOOKUP_BATCH for a map without entries. */
 function emptyMap(attr) {
   attr.fill(0, BATCH_COUNT, BATCH_COUNT + 4);
-  return -1; // ENOENT
+  errno = ENOENT;
+  return -1;
 }
 
 /** An empty perf ring. Its first page (`struct perf_event_mmap_page`) has the offset of the data. */
@@ -55,22 +83,40 @@ function ring(length) {
 const koffi = {
   version: '3.0.0',
   load: () => ({ func: functionOf }),
-  errno: () => ENOENT,
+  errno: () => errno,
   address: () => 0n,
   view: (_address, length) => ring(length),
   node: { poll: () => ({ close() {} }) },
 };
 
-const [bundle, cache, ...args] = process.argv.slice(2);
-const text = readFileSync(bundle);
-const script = new Script(text.toString('latin1'), { filename: bundle });
+const [bundle, wanted, cache, prebuiltFile, ...args] = process.argv.slice(2);
+const prebuilt = readFileSync(prebuiltFile, 'latin1');
+/** The scripts that the run has compiled, by file. */
+const scripts = new Map();
+
+function evaluate(file) {
+  const script = new Script(readFileSync(file, 'latin1'), { filename: file });
+  scripts.set(file, script);
+  return script.runInThisContext();
+}
+
+/** What the launchers pass to a bundle: scripts, modules of Node, and the fake instead of koffi. */
+function load(name) {
+  if (name.endsWith('.cjs')) return evaluate(join(bundle, '..', name));
+  return name.includes('koffi') ? koffi : require(name);
+}
+
+refusesMaps = prebuilt !== '';
 process.argv = [process.execPath, bundle, ...args];
 process.once('exit', () => {
-  const code = script.createCachedData();
-  const copies = [text, code].map((bytes) => Buffer.from(bytes).reverse());
-  writeFileSync(`${cache}.draft`, Buffer.concat([code, ...copies]));
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(prebuilt.length);
+  const code = scripts.get(wanted).createCachedData();
+  const content = Buffer.concat([code, Buffer.from(prebuilt, 'latin1'), length]);
+  const copies = [readFileSync(wanted), content].map((bytes) => Buffer.from(bytes).reverse());
+  writeFileSync(`${cache}.draft`, Buffer.concat([content, ...copies]));
   renameSync(`${cache}.draft`, cache);
   process.exitCode = 0; // A machine without BTF does not fail the build.
 });
 setInterval(() => process.emit('SIGINT', 'SIGINT'), 100).unref();
-script.runInThisContext()((name) => (name.includes('koffi') ? koffi : require(name)), bundle);
+evaluate(bundle)(load, bundle, wanted === bundle ? prebuilt : undefined);

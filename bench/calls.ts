@@ -5,7 +5,8 @@
 import { target } from '../src/asm/target.ts';
 import { Kernel } from '../src/loader/kernel.ts';
 import { Session } from '../src/loader/session.ts';
-import { type ProbeType, tcpconnlat } from '../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../src/programs/tcpconnlat/options.ts';
+import { tcpconnlat } from '../src/programs/tcpconnlat.ts';
 import { type Row, takeTurns } from './measure.ts';
 import { Worker } from './worker.ts';
 

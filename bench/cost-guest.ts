@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import type { ProbeType } from '../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../src/programs/tcpconnlat/options.ts';
 import { type Child, dist, pidOf, stop } from './process.ts';
 import { accept, close, connect, listen, open, openBound } from './sockets.ts';
 

@@ -7,7 +7,8 @@ import { CALL } from '../src/asm/opcodes.ts';
 import { type ResolvedProgram, resolve } from '../src/asm/resolve.ts';
 import { target } from '../src/asm/target.ts';
 import { Kernel } from '../src/loader/kernel.ts';
-import { type ProbeType, tcpconnlat } from '../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../src/programs/tcpconnlat/options.ts';
+import { tcpconnlat } from '../src/programs/tcpconnlat.ts';
 import type { Row } from './measure.ts';
 
 export async function programs(): Promise<Row[]> {

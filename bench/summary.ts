@@ -12,7 +12,7 @@ import { Kernel } from '../src/loader/kernel.ts';
 import { unsupportedReason } from '../src/loader/probe.ts';
 import { measureRuns } from '../src/loader/program.ts';
 import { aggregation } from '../src/programs/tcpconnlat/aggregate.ts';
-import type { Options, ProbeType } from '../src/programs/tcpconnlat.ts';
+import type { Options, ProbeType } from '../src/programs/tcpconnlat/options.ts';
 import { nsOfOne } from './connects.ts';
 import { type Row, sleep, takeTurns, upperQuartile } from './measure.ts';
 import { dist, pidOf, residentMb, usage } from './process.ts';

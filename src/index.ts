@@ -11,7 +11,6 @@
 // Programs, what they are attached to, and what they are assembled for.
 export {
   type Body,
-  NoSuchTracepointError,
   fentry,
   fexit,
   kprobe,
@@ -24,6 +23,7 @@ export {
   tpBtf,
   tracepoint,
 } from './asm/hooks.ts';
+export { NoSuchTracepointError } from './asm/no-such-tracepoint.ts';
 export {
   type Attachment,
   LICENSE,

@@ -24,6 +24,11 @@ export interface Assembled {
   readonly instructions: readonly AssembledInstruction[];
   /** The instructions whose immediate is the file descriptor of a map; it is zero here. */
   readonly references: readonly MapReference[];
+  /**
+   * Whether the kernel accepts the program only with the BTF of its functions: programs with callbacks (Linux
+   * 5.13) or arguments on the stack (7.2).
+   */
+  readonly needsTypes: boolean;
 }
 
 /** An instruction that refers to a map. */
@@ -77,8 +82,11 @@ export function assemble(items: readonly Item[]): Assembled {
     bytes: encodeAll(graph.code.instructions),
     instructions: placed,
     references: referencesOf(laid),
+    needsTypes: graph.code.forms.some((form) => form !== undefined && NEED_TYPES.includes(form.name)),
   };
 }
+
+const NEED_TYPES: readonly string[] = ['loadFunction', 'loadArgument'];
 
 /** Returns the first instructions of the program and of its subprograms, in order. */
 export function functionStarts({ instructions }: Pick<Assembled, 'instructions'>): AssembledInstruction[] {

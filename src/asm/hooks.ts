@@ -13,9 +13,9 @@ import {
 import { type BodyResult, requireSynchronous } from './body.ts';
 import { Builder } from './builder/builder.ts';
 import type { ContextLayout } from './builder/context-layout.ts';
-import { TsbpfError } from './error.ts';
 import { reportAtCaller, userCode, withSourcePosition } from './error-position.ts';
 import { addressName, type FunctionName, isPattern, parseFunctionName } from './function-name.ts';
+import { NoSuchTracepointError } from './no-such-tracepoint.ts';
 import { checkObjectName, objectNameOf } from './object-name.ts';
 import { capture } from './position.ts';
 import type { Attachment, ProgramSpec } from './program.ts';
@@ -363,32 +363,6 @@ export function rawTracepoint(
 ): ProgramSpec {
   const context = contextOf('raw_tracepoint', tracepointOf(target, tracepoint), target);
   return program({ kind: 'raw_tracepoint', tracepoint }, target, context, body, options);
-}
-
-/**
- * The target's kernel types have no such tracepoint.
- *
- * @example
- * ```ts
- * import { Kernel, NoSuchTracepointError, target, tpBtf } from 'tsbpf';
- *
- * try {
- *   tpBtf('no_such_tracepoint', target(process.arch, new Kernel().btf), (b) => b.exit());
- * } catch (error) {
- *   if (error instanceof NoSuchTracepointError) console.log(error.tracepoint);
- * }
- * ```
- */
-export class NoSuchTracepointError extends TsbpfError {
-  override readonly name = 'NoSuchTracepointError';
-  override readonly code = 'ERR_BTF_NO_TRACEPOINT';
-  /** The name of the tracepoint. */
-  readonly tracepoint: string;
-
-  constructor(tracepoint: string) {
-    super(`this kernel's types have no tracepoint ${tracepoint} (no typedef btf_trace_${tracepoint})`);
-    this.tracepoint = tracepoint;
-  }
 }
 
 /**

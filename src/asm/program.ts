@@ -1,6 +1,7 @@
 /**
  * Programs and tools as plain values, before they are loaded. They are the same on every machine.
  */
+import type { Assembled } from './assemble.ts';
 import type { EventsSpec } from './events.ts';
 import type { Item } from './instruction.ts';
 import type { Feature } from './kernel-features.ts';
@@ -67,6 +68,8 @@ export interface ProgramSpec {
   readonly name: string;
   readonly attachment: Attachment;
   readonly instructions: readonly Item[];
+  /** The same instructions, if they are assembled already: those of a program that a build has assembled. */
+  readonly assembled?: Assembled;
   /** Whether a missing attach point in the kernel skips the program instead of being an error. */
   readonly optional?: boolean;
 }

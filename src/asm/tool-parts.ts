@@ -15,7 +15,9 @@ import type { ProgramSpec, TailCalled, Tool, ToolEvents } from './program.ts';
 export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
   const named = [
     ...maps,
-    ...[...programsOf({ programs, tailCalled })].flatMap(({ instructions }) => [...mapsIn(instructions)]),
+    ...[...programsOf({ programs, tailCalled })].flatMap(({ instructions, assembled }) =>
+      assembled ? assembled.references.map(({ map }) => map) : [...mapsIn(instructions)],
+    ),
     ...tailCalled.map(({ array }) => array),
     ...eventsMapsOf(events).flatMap(({ map }): MapSpec[] => (isRingBuffer(map) ? [map, map.lost] : [map])),
   ].filter((map) => !isJumpTable(map));

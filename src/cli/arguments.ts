@@ -5,7 +5,7 @@
 import { resolve } from 'node:path';
 import { CommanderError } from 'commander';
 import { sameNetwork } from '../programs/networks.ts';
-import { without } from '../programs/tcpconnlat/filter.ts';
+import { without } from '../programs/tcpconnlat/criteria.ts';
 import { formatAddress } from './address.ts';
 import { redirectOutput } from './arguments/commander.ts';
 import { type Flags, NEEDS_KERNEL_BTF } from './arguments/flags.ts';

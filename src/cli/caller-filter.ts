@@ -2,7 +2,7 @@
  * The filters by unit, pod and namespace. The kernel programs do not know these: they are applied to the
  * facts of `--who`, in a run and in a replay.
  */
-import type { Criterion } from '../programs/tcpconnlat.ts';
+import type { Criterion } from '../programs/networks.ts';
 import type { Caller } from './record/caller.ts';
 
 /** The criteria, and the facts that each of them is compared with. */

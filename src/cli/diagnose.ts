@@ -15,7 +15,7 @@ import { nativeVersion } from '../loader/koffi.ts';
 import { mountsOf } from '../loader/mounts.ts';
 import { Session } from '../loader/session.ts';
 import { tracefsRoot } from '../loader/tracefs.ts';
-import type { ProbeType } from '../programs/tcpconnlat.ts';
+import type { ProbeType } from '../programs/tcpconnlat/options.ts';
 import { NEEDS_KERNEL_BTF } from './arguments/flags.ts';
 import type { Options } from './arguments.ts';
 import { errorLine } from './text.ts';
@@ -38,7 +38,7 @@ const SETTINGS = [
 ];
 
 /** The report. Each probe type is tried with the command line's `options`. */
-export function diagnose(options: Options, version: string): string {
+export async function diagnose(options: Options, version: string): Promise<string> {
   const kernel = attempt(() => new Kernel());
   const facts: [name: string, value: () => string][] = [
     ['tsbpf', () => version],
@@ -61,10 +61,12 @@ export function diagnose(options: Options, version: string): string {
     name,
     () => text(`/proc/sys/${name.replaceAll('.', '/')}`),
   ]);
-  const probes = PROBE_TYPES.map((probe): [string, () => string] => [
-    probe,
-    () => tried(probe, options, known(kernel)),
-  ]);
+  const probes: [name: string, value: () => string][] = [];
+  for (const probe of PROBE_TYPES) {
+    const result: Attempt<string> =
+      'error' in kernel ? kernel : { value: await tried(probe, options, kernel.value) };
+    probes.push([probe, () => known(result)]);
+  }
   return [
     section(facts),
     section(settings),
@@ -157,20 +159,26 @@ function cgroups(kernel: Kernel): string {
 }
 
 /** Loads and attaches the programs of a probe type, and detaches them at once. */
-function tried(probe: ProbeType, options: Options, kernel: Kernel): string {
+async function tried(probe: ProbeType, options: Options, kernel: Kernel): Promise<string> {
   if (options.btf !== undefined && NEEDS_KERNEL_BTF.includes(probe))
     return 'not tried: it does not work with --btf';
-  const result = attempt(() =>
-    withFirstProbe({ ...options, probe, dryRun: false }, kernel, traceTarget(options, kernel), (programs) => {
-      const session = Session.open(programs, { kernel, pagesPerCpu: options.pages, onSample() {} });
-      try {
-        return session.programs.map(({ spec }) => describeAttachment(spec.attachment)).join(', ');
-      } finally {
-        session.close();
-      }
-    }),
-  );
-  return 'value' in result
-    ? `works: ${result.value}`
-    : `does not work: ${errorLine(messageWithoutPosition(result.error as Error))}`;
+  const target = () => traceTarget(options, kernel);
+  try {
+    const attached = await withFirstProbe(
+      { ...options, probe, dryRun: false },
+      kernel,
+      target,
+      (programs) => {
+        const session = Session.open(programs, { kernel, pagesPerCpu: options.pages, onSample() {} });
+        try {
+          return session.programs.map(({ spec }) => describeAttachment(spec.attachment)).join(', ');
+        } finally {
+          session.close();
+        }
+      },
+    );
+    return `works: ${attached}`;
+  } catch (error) {
+    return `does not work: ${errorLine(messageWithoutPosition(error as Error))}`;
+  }
 }

@@ -23,7 +23,7 @@ export async function exportConnects(options: ExportOptions, kernel: Kernel, ver
     const exporters = await openExporters(options.exporters, { host: kernel.host, version, warn });
     try {
       const list = (text: string) => run.output.write(text);
-      const aggregation = openAggregation(options, kernel, { warn, list });
+      const aggregation = await openAggregation(options, kernel, { warn, list });
       try {
         exporters.start(sourceOf(aggregation, counts, version));
         if (options.durationMs !== undefined) timer = setTimeout(() => run.end(), options.durationMs);

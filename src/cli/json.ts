@@ -13,8 +13,8 @@ import {
   String as TypeString,
   Union,
 } from '@sinclair/typebox';
-import { MAX_COMM_BYTES } from '../programs/tcpconnlat/filter.ts';
-import type { Result } from '../programs/tcpconnlat.ts';
+import { MAX_COMM_BYTES } from '../programs/tcpconnlat/criteria.ts';
+import type { Result } from '../programs/tcpconnlat/events.ts';
 import { writeAddress } from './address.ts';
 import {
   MAX_CMDLINE_BYTES,

@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import { getAsset, getRawAsset } from 'node:sea';
 import { Script } from 'node:vm';
 import { embeddedLibrary } from './embedded-library.ts';
-import { asBundle, type Bundle, runBundle } from './run-bundle.ts';
+import { type Evaluated, runBundle } from './run-bundle.ts';
 
 /** The names of assets. */
 const BUNDLE = 'tcpconnlat.bundle.cjs';
@@ -14,19 +14,17 @@ const BUNDLE = 'tcpconnlat.bundle.cjs';
 const CODE = 'tcpconnlat.code';
 const KOFFI = 'koffi.node';
 
-type Module = { exports: unknown };
-type Wrapper = (exports: unknown, require: typeof load, module: Module, file: string) => void;
-
-const file = join(process.execPath, BUNDLE);
 /** What has been loaded, by name. */
 const loaded = new Map<string, unknown>();
 
-function compile(): Bundle {
-  const script = new Script(text(BUNDLE), { filename: file, cachedData: bytes(CODE) });
-  return asBundle(script.runInThisContext(), file);
+/** Runs the asset with the name of a file. */
+function evaluate(file: string): Evaluated {
+  const asset = basename(file);
+  const cachedData = asset === BUNDLE ? bytes(CODE) : undefined;
+  return { value: new Script(text(asset), { filename: file, cachedData }).runInThisContext() };
 }
 
-/** Replaces `require` in the bundle: koffi, files of the command (./NAME), or a module of Node. */
+/** Loads koffi, a JSON file of the command (./NAME), or a module of Node. */
 function load(name: string): unknown {
   if (!/^\.\/|koffi/.test(name)) return require(name);
   const asset = name.startsWith('./') ? basename(name) : KOFFI;
@@ -36,13 +34,7 @@ function load(name: string): unknown {
 
 function read(asset: string): unknown {
   if (asset === KOFFI) return embeddedLibrary(new Uint8Array(getRawAsset(asset) as ArrayBuffer));
-  if (asset.endsWith('.json')) return JSON.parse(getAsset(asset, 'utf8'));
-  const path = join(process.execPath, asset);
-  const wrapper = `(function (exports, require, module, __filename) {${text(asset)}\n})`;
-  const script = new Script(wrapper, { filename: path });
-  const module: Module = { exports: {} };
-  (script.runInThisContext() as Wrapper)(module.exports, load, module, path);
-  return module.exports;
+  return JSON.parse(getAsset(asset, 'utf8'));
 }
 
 /** The text of a script, which is ASCII: esbuild escapes every other character. */
@@ -59,4 +51,4 @@ function bytes(asset: string): Buffer | undefined {
   }
 }
 
-runBundle('tcpconnlat', file, load, compile);
+runBundle('tcpconnlat', join(process.execPath, BUNDLE), { evaluate, require: load });

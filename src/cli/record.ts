@@ -2,7 +2,7 @@
  * A record: one connect, as columns and JSON lines show it.
  */
 import { errnoName } from '../loader/errno.ts';
-import { AF_INET6, type ConnectEvent, outcomeOf, type Result } from '../programs/tcpconnlat.ts';
+import { AF_INET6, type ConnectEvent, outcomeOf, type Result } from '../programs/tcpconnlat/events.ts';
 import { formatAddress } from './address.ts';
 import type { Caller, CallerLookup } from './record/caller.ts';
 import type { WallClock } from './record/wall-clock.ts';

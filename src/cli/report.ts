@@ -3,7 +3,7 @@
  * every connect that the filters select, also those that the run does not show.
  */
 import type { Kernel } from '../loader/kernel.ts';
-import type { ConnectEvent } from '../programs/tcpconnlat.ts';
+import type { ConnectEvent } from '../programs/tcpconnlat/events.ts';
 import type { Options } from './arguments.ts';
 import type { Header } from './json.ts';
 import { wallClock } from './record/wall-clock.ts';

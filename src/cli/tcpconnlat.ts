@@ -39,10 +39,10 @@ async function main(): Promise<number> {
     else if (request.action === 'completion') print(completion(request.shell));
     else if (request.action === 'diagnose') {
       const { diagnose } = await import('./diagnose.ts'); // a late part of the bundle
-      print(diagnose(request.options, version()));
+      print(await diagnose(request.options, version()));
     } else if (request.action === 'replay') await replay(request.file, request.options, invocation);
     else if (request.options.summary) await summary({ ...request.options, summary: request.options.summary });
-    else if (request.options.dryRun) print(dryRun(request.options, new Kernel()));
+    else if (request.options.dryRun) print(await dryRun(request.options, new Kernel()));
     else await trace(request.options, new Kernel(), invocation);
     return 0;
   } catch (error) {
@@ -67,7 +67,7 @@ async function summary(options: AggregationOptions): Promise<void> {
     return;
   }
   const { dryRunOfSummary, summarize } = await import('./aggregate/summarize.ts');
-  if (isDry) print(dryRunOfSummary(options, new Kernel()));
+  if (isDry) print(await dryRunOfSummary(options, new Kernel()));
   else await summarize(options, new Kernel());
 }
 

@@ -45,7 +45,7 @@ async function showIn(
 ): Promise<State> {
   const { by, intervalMs = 0 } = options.summary;
   const timers: NodeJS.Timeout[] = [];
-  const aggregation = openAggregation(options, kernel, { warn: warnings.add, list: () => {} });
+  const aggregation = await openAggregation(options, kernel, { warn: warnings.add, list: () => {} });
   try {
     const { probe } = aggregation.programs;
     const subject = { host: kernel.host, kernel: kernel.release, probe, intervalMs, parts: by.parts };

@@ -4,7 +4,7 @@
 import type { Kernel } from '../loader/kernel.ts';
 import type { Closeable } from '../loader/resources.ts';
 import type { Session } from '../loader/session.ts';
-import type { ConnectEvent } from '../programs/tcpconnlat.ts';
+import type { ConnectEvent } from '../programs/tcpconnlat/events.ts';
 import type { Options } from './arguments.ts';
 import { isSelectedCaller, readsCallers, selectsCallers } from './caller-filter.ts';
 import { openPrinter } from './printer.ts';
@@ -31,9 +31,10 @@ import {
 } from './trace/programs.ts';
 
 /** The listing of the programs that a run with these options would load. */
-export function dryRun(options: Options, kernel: Kernel): string {
+export async function dryRun(options: Options, kernel: Kernel): Promise<string> {
   const locate = sourceLines(kernel);
-  return withFirstProbe(options, kernel, traceTarget(options, kernel), (programs, failures) =>
+  const target = () => traceTarget(options, kernel);
+  return await withFirstProbe(options, kernel, target, (programs, failures) =>
     describe(options, kernel, locate, programs, failures, ['nothing is loaded or attached: --dry-run']),
   );
 }
@@ -127,10 +128,10 @@ async function traceInto(
   let updateLosses = () => {};
   let reported: Losses = { ...losses };
 
-  const { session, programs } = withFirstProbe(
+  const { session, programs } = await withFirstProbe(
     collected(options),
     kernel,
-    traceTarget(options, kernel),
+    () => traceTarget(options, kernel),
     (programs, failures) => {
       const explain = (attached: readonly string[]) => {
         if (options.verbose)

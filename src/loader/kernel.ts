@@ -114,6 +114,18 @@ export class Kernel implements KernelFacts {
     return typeof bytes === 'number' ? undefined : Btf.lazy(bytes, this.btf);
   }
 
+  /**
+   * The build ID in hex digits, which the linker computes from the contents of the kernel, its types
+   * included. Undefined if the kernel has none or /sys is not mounted. Source: /sys/kernel/notes, an ELF note
+   * of type NT_GNU_BUILD_ID (man 5 elf).
+   */
+  get buildId(): string | undefined {
+    return this.#once('buildId', () => {
+      const notes = this.syscalls.readFile('/sys/kernel/notes');
+      return typeof notes === 'number' ? undefined : buildIdIn(notes);
+    });
+  }
+
   /** The type number of the perf PMU for kprobes (Linux 4.17). Undefined if there is none. */
   get kprobePmu(): number | undefined {
     return this.#once('kprobe', () => {
@@ -242,6 +254,27 @@ export function parseCpuList(text: string): number[] {
     for (let cpu = first; cpu <= last; cpu++) cpus.push(cpu);
   }
   return cpus;
+}
+
+/** The build ID among ELF notes: each has a header of three words, a name and contents, padded to words. */
+function buildIdIn(notes: Uint8Array): string | undefined {
+  const NT_GNU_BUILD_ID = 3;
+  const HEADER = 12;
+  const bytes = Buffer.from(notes.buffer, notes.byteOffset, notes.byteLength);
+  for (let at = 0; at + HEADER <= bytes.length; ) {
+    const [nameBytes, contentBytes] = [bytes.readUInt32LE(at), bytes.readUInt32LE(at + 4)];
+    const name = at + HEADER;
+    const content = name + 4 * Math.ceil(nameBytes / 4);
+    const end = content + contentBytes;
+    if (end > bytes.length) return undefined;
+    if (
+      bytes.readUInt32LE(at + 8) === NT_GNU_BUILD_ID &&
+      bytes.toString('latin1', name, name + 4) === 'GNU\0'
+    )
+      return bytes.toString('hex', content, end);
+    at = content + 4 * Math.ceil(contentBytes / 4);
+  }
+  return undefined;
 }
 
 /** Reads the page size from the auxiliary vector (`AT_PAGESZ`, man 3 getauxval). */

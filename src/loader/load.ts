@@ -7,7 +7,6 @@ import type { Assembled } from '../asm/assemble.ts';
 import { instructionText } from '../asm/disassemble.ts';
 import { withSourcePosition } from '../asm/error-position.ts';
 import { parseFunctionName } from '../asm/function-name.ts';
-import { formOf } from '../asm/isa.ts';
 import type { MapSpec } from '../asm/map.ts';
 import { checkObjectName } from '../asm/object-name.ts';
 import type { Locate } from '../asm/position.ts';
@@ -118,7 +117,7 @@ export function loadProgram(
     const bytes = withMaps(spec, assembled, maps, tables);
     const module = moduleOf(kernel, spec, resources);
     const request = { kernel, spec, assembled, bytes, locate, module };
-    const typed = needsTypes(assembled)
+    const typed = assembled.needsTypes
       ? withBtf(request, (types) => loadAs(kernel, { ...request, types }, debug))
       : undefined;
     return typed ?? loadAs(kernel, request, debug);
@@ -148,17 +147,6 @@ function moduleOf(
     `needs the BTF of its module, and no loaded module ${module} has any`,
   );
 }
-
-/**
- * Whether a program must be loaded with the BTF of its functions: the kernel requires it for callbacks (Linux
- * 5.13) and for arguments on the stack (7.2).
- */
-function needsTypes(assembled: Assembled): boolean {
-  return assembled.instructions.some(({ instruction }) =>
-    NEED_TYPES.some((name) => name === formOf(instruction)?.name),
-  );
-}
-const NEED_TYPES = ['loadFunction', 'loadArgument'];
 
 /**
  * Creates the program's jump tables. A kernel without jump tables lacks gotox, which the error names instead.

@@ -419,7 +419,7 @@ function openParts<E extends ToolEvents>(
     maps.set(spec, resources.add(BpfMap.create(kernel, spec, { debug: options.debug, maps })));
   const skipped: SkippedProgram[] = [];
   const load = (spec: ProgramSpec): Program =>
-    loadProgram(kernel, spec, assemble(spec.instructions), maps, options);
+    loadProgram(kernel, spec, spec.assembled ?? assemble(spec.instructions), maps, options);
   const loaded = new Map<ProgramSpec, Program>();
   const loadOnce = (spec: ProgramSpec): Program => {
     const program = loaded.get(spec) ?? resources.add(load(spec));

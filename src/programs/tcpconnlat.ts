@@ -19,29 +19,26 @@
  * Read on in functions.ts or tracepoint.ts (the programs), attempts.ts (one attempt), filter.ts, events.ts
  * and requested.ts.
  */
-import { TsbpfError } from '../asm/error.ts';
 import { rawTracepoint, tpBtf, tracepoint } from '../asm/hooks.ts';
 import type { ProgramSpec } from '../asm/program.ts';
 import { kernelTypes, type Target } from '../asm/target.ts';
+import { attemptsOf, type ProgramSet, readsProcess, typedReads } from './tcpconnlat/attempts.ts';
+import { FilterUnavailableError } from './tcpconnlat/criteria.ts';
+import { AF_INET, AF_INET6, eventOf, type Families } from './tcpconnlat/events.ts';
+import { connectFilter } from './tcpconnlat/filter.ts';
+import { functionPrograms } from './tcpconnlat/functions.ts';
 import {
-  attemptsOf,
   countsUnrouted,
   hasDetails,
   isFunctionProbe,
   type Options,
   type ProbeType,
-  type ProgramSet,
-  readsProcess,
-  typedReads,
-} from './tcpconnlat/attempts.ts';
-import { AF_INET, AF_INET6, eventOf, type Families } from './tcpconnlat/events.ts';
-import { connectFilter } from './tcpconnlat/filter.ts';
-import { functionPrograms } from './tcpconnlat/functions.ts';
+  TRACEPOINT,
+} from './tcpconnlat/options.ts';
 import { requestedInCall } from './tcpconnlat/requested.ts';
-import { onRecord, onState, TRACEPOINT } from './tcpconnlat/tracepoint.ts';
+import { onRecord, onState } from './tcpconnlat/tracepoint.ts';
 
 export type { Criterion, Network } from './networks.ts';
-export { DEFAULT_MAX_ATTEMPTS, type Options, type ProbeType } from './tcpconnlat/attempts.ts';
 export {
   AF_INET6,
   type ConnectAttempt,
@@ -50,23 +47,9 @@ export {
   pendingEvent,
   type Result,
 } from './tcpconnlat/events.ts';
-export type { Filter, Range } from './tcpconnlat/filter.ts';
-export { TRACEPOINT } from './tcpconnlat/tracepoint.ts';
 
 /** The name of the programs that are attached to the tracepoint. */
 const STATE = 'inet_sock_state';
-
-/** The filter has a criterion that the record of the tracepoint does not contain. */
-export class FilterUnavailableError extends TsbpfError {
-  override readonly name = 'FilterUnavailableError';
-  override readonly code = 'ERR_FILTER_UNAVAILABLE';
-
-  constructor(field: string) {
-    super(
-      `the record of the tracepoint does not contain ${field}; use another probe type or remove the filter`,
-    );
-  }
-}
 
 /**
  * The programs and maps of the tool.
@@ -137,6 +120,9 @@ export function tcpconnlat(asked: Options, target: Target) {
     slowsSystemCalls: (requested?.programs.length ?? 0) > 0,
   };
 }
+
+/** The programs and maps for one probe type. */
+export type Programs = ReturnType<typeof tcpconnlat>;
 
 /**
  * What the table of attempts holds when tracing ends: only connects in flight, or also connects without a

@@ -3,7 +3,7 @@ import { DEFAULT_BY, DEFAULT_MAX_KEYS } from '../../src/cli/aggregate/by.ts';
 import type { SummaryOptions } from '../../src/cli/arguments/request.ts';
 import { type Options, type Request, readArguments } from '../../src/cli/arguments.ts';
 import { DEFAULT_PAGES } from '../../src/loader/session.ts';
-import { DEFAULT_MAX_ATTEMPTS } from '../../src/programs/tcpconnlat.ts';
+import { DEFAULT_MAX_ATTEMPTS } from '../../src/programs/tcpconnlat/options.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('cli/arguments');

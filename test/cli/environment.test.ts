@@ -187,7 +187,7 @@ function inInstallation(work: (folder: string) => void): void {
   const folder = mkdtempSync(join(tmpdir(), 'tsbpf-installation-'));
   try {
     for (const path of [
-      ...['', 'bundle.', 'diagnose.'].map((part) => `dist/tcpconnlat.${part}cjs`),
+      ...['', 'bundle.', 'builder.', 'diagnose.'].map((part) => `dist/tcpconnlat.${part}cjs`),
       ...['node_modules/koffi', BINARY],
     ])
       cpSync(join(PROJECT, path), join(folder, path), { recursive: true });
@@ -239,7 +239,7 @@ for (const [title, spoil, says] of [
   });
 
 for (const [what, spoil, says] of [
-  ['is missing', (part: string) => rmSync(part), /Cannot find module/],
+  ['is missing', (part: string) => rmSync(part), /ENOENT/],
   ['is empty', (part: string) => truncateSync(part), /is damaged/],
   ['is cut off', (part: string) => truncateSync(part, 2000), /\.diagnose\.cjs:\d+: \S/],
 ] as const)

@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { type Header, jsonLine, jsonSchema } from '../../src/cli/json.ts';
 import type { Caller } from '../../src/cli/record/caller.ts';
 import { type ConnectRecord, FIELDS, fieldsShown, pendingRecordOf, rowReader } from '../../src/cli/record.ts';
-import { AF_INET6, type ConnectEvent } from '../../src/programs/tcpconnlat.ts';
+import { AF_INET6, type ConnectEvent } from '../../src/programs/tcpconnlat/events.ts';
 import { suite } from '../harness.ts';
 import { recordConverter } from './record.ts';
 

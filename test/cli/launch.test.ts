@@ -21,8 +21,8 @@ import { needsRoot, suite } from '../harness.ts';
 
 const test = suite('cli/launch', { seconds: 120 });
 
-/** The end of the cache's name, for this Node and architecture. */
-const CACHE = `${process.version}-${process.arch}.cache`;
+/** The end of the name of a bundle's cache, for this Node and architecture. */
+const CACHE = `bundle.${process.version}-${process.arch}.cache`;
 const PROJECT = fileURLToPath(new URL('../../../', import.meta.url));
 const DIST = join(PROJECT, 'dist');
 const { version } = JSON.parse(readFileSync(join(PROJECT, 'package.json'), 'utf8'));
@@ -120,14 +120,29 @@ function codeOf(text: string, cache: string): Buffer {
   return readFileSync(code);
 }
 
-/** The file of a cache: V8's code, then the text and the code in reverse order. */
-function cacheFile(code: Buffer, text: string, codeCopy = code): Buffer {
-  return Buffer.concat([code, Buffer.from(text, 'latin1').reverse(), Buffer.from(codeCopy).reverse()]);
+/** What a cache contains: V8's code, and the programs that the build has assembled. */
+interface Content {
+  readonly code: Buffer;
+  readonly prebuilt: Buffer;
 }
 
-/** V8's code at the beginning of the file of a cache. */
-function codeIn(cache: Buffer, text: string): Buffer {
-  return cache.subarray(0, (cache.length - text.length) / 2);
+/** The file of a cache: its content with the length of the programs, then the text and the content reversed. */
+function cacheFile(content: Content, text: string, copied = content): Buffer {
+  return Buffer.concat([bytesOf(content), Buffer.from(text, 'latin1').reverse(), bytesOf(copied).reverse()]);
+}
+
+function bytesOf({ code, prebuilt }: Content): Buffer {
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(prebuilt.length);
+  return Buffer.concat([code, prebuilt, length]);
+}
+
+/** The content of the cache of a script with this text. */
+function contentOf(cache: Buffer, text: string): Content {
+  const content = cache.subarray(0, (cache.length - text.length) / 2);
+  const end = content.length - 4;
+  const codeSize = end - content.readUInt32LE(end);
+  return { code: content.subarray(0, codeSize), prebuilt: content.subarray(codeSize, end) };
 }
 
 for (const name of ['tcpconnlat', 'tsbpf']) {
@@ -135,14 +150,14 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
     const text = readFileSync(join(DIST, `${name}.bundle.cjs`), 'latin1');
     assert.is(/[^\n\r\t -~]/.exec(text), null, 'nothing but ASCII, which is how it is read');
     const cache = readFileSync(join(DIST, `${name}.${CACHE}`));
-    const code = codeIn(cache, text);
-    assert.ok(cache.equals(cacheFile(code, text)), 'it contains the bundle and the code as copies');
-    assert.is(new Script(text, { cachedData: code }).cachedDataRejected, false);
+    const content = contentOf(cache, text);
+    assert.ok(cache.equals(cacheFile(content, text)), 'it contains the bundle and the content as copies');
+    assert.is(new Script(text, { cachedData: content.code }).cachedDataRejected, false);
   });
 
   test(`${name}: V8 uses the cache of the build`, () => {
     inCopy(name, (copy) => {
-      const code = codeIn(readFileSync(copy.cache), readFileSync(copy.bundle, 'latin1'));
+      const { code } = contentOf(readFileSync(copy.cache), readFileSync(copy.bundle, 'latin1'));
       assert.is(copy.cacheUsed(), code.length);
     });
   });
@@ -151,9 +166,9 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
     inCopy(name, (copy) => {
       const text = readFileSync(copy.bundle, 'latin1');
       const other = edited(copy.bundle);
-      const code = codeOf(other, copy.cache);
-      const own = codeIn(readFileSync(copy.cache), text);
-      for (const foreign of [code, cacheFile(code, other), cacheFile(code, text, own)]) {
+      const own = contentOf(readFileSync(copy.cache), text);
+      const changed = { ...own, code: codeOf(other, copy.cache) };
+      for (const foreign of [changed.code, cacheFile(changed, other), cacheFile(changed, text, own)]) {
         writeFileSync(copy.cache, foreign);
         assert.equal(copy.version(), { status: 0, stdout: `${version}\n`, stderr: '' });
       }
@@ -185,7 +200,7 @@ for (const name of ['tcpconnlat', 'tsbpf']) {
       const text = edited(copy.bundle);
       writeFileSync(copy.bundle, text, 'latin1');
       const code = codeOf(text, copy.cache);
-      writeFileSync(copy.cache, cacheFile(code, text));
+      writeFileSync(copy.cache, cacheFile({ code, prebuilt: Buffer.from('') }, text));
       assert.equal(copy.version(), { status: 0, stdout: `${OTHER}\n`, stderr: '' });
       assert.is(copy.cacheUsed(), code.length);
     });

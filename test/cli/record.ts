@@ -1,5 +1,5 @@
 import { type ConnectRecord, recordOf, rowReader, type Sources } from '../../src/cli/record.ts';
-import type { ConnectEvent } from '../../src/programs/tcpconnlat.ts';
+import type { ConnectEvent } from '../../src/programs/tcpconnlat/events.ts';
 
 /** Returns a function that converts events to records. The first event has time 0. */
 export function recordConverter(sources?: Sources): (event: ConnectEvent) => ConnectRecord {

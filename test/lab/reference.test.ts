@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../../src/programs/tcpconnlat/options.ts';
 import { noSteadyClock, slowness, suite } from '../harness.ts';
 import {
   connectHere,

@@ -15,8 +15,14 @@ import type { Key, KeyPart, Row } from '../../src/cli/aggregate/snapshot.ts';
 import { errnoName } from '../../src/loader/errno.ts';
 import type { BpfMap } from '../../src/loader/map.ts';
 import { type AggregateOptions, aggregation, type Table } from '../../src/programs/tcpconnlat/aggregate.ts';
-import { AF_INET, eventOf, TCP_CLOSE, TCP_ESTABLISHED } from '../../src/programs/tcpconnlat/events.ts';
-import { AF_INET6, outcomeOf } from '../../src/programs/tcpconnlat.ts';
+import {
+  AF_INET,
+  AF_INET6,
+  eventOf,
+  outcomeOf,
+  TCP_CLOSE,
+  TCP_ESTABLISHED,
+} from '../../src/programs/tcpconnlat/events.ts';
 import { propertySuite } from './property-runs.ts';
 import { cannotRun, withProgram } from './run-program.ts';
 import { here } from './tracer.ts';

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as assert from 'uvu/assert';
-import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../../src/programs/tcpconnlat/options.ts';
 import { inGuest, needsRoot, suite } from '../harness.ts';
 import { PROBE_TYPES, skipReason, Tracer } from './tracer.ts';
 

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../../src/programs/tcpconnlat/options.ts';
 import { FAR, inNetworkOf, ipInNetworkOf, Link, NEAR } from '../lab/network.ts';
 import { IPPROTO_MPTCP, loopback, noMptcp, Peer, until } from './connects.ts';
 import type { Endpoint, Kind } from './sockets.ts';

@@ -16,7 +16,7 @@ const test = suite('live/smoke', { seconds: 60 });
 const skip = noProbeHere || sameOnEveryKernel;
 
 const DIST = dirname(COMMAND);
-const CACHE = `tcpconnlat.${process.version}-${process.arch}.cache`;
+const CACHE = `tcpconnlat.bundle.${process.version}-${process.arch}.cache`;
 
 /** A copy of the package without code caches, as npm installs it. */
 let installed = '';

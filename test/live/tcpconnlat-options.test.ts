@@ -4,7 +4,7 @@
  */
 import * as assert from 'uvu/assert';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import type { Options, ProbeType } from '../../src/programs/tcpconnlat.ts';
+import type { Options, ProbeType } from '../../src/programs/tcpconnlat/options.ts';
 import { sameOnEveryKernel, suite } from '../harness.ts';
 import { assertWithin, commOf, connectLate, loopback, noIPv6, Peer, Server } from './connects.ts';
 import type { Connected } from './sockets.ts';

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import type { ConnectRecord } from '../../src/cli/record.ts';
-import type { ProbeType } from '../../src/programs/tcpconnlat.ts';
+import type { ProbeType } from '../../src/programs/tcpconnlat/options.ts';
 import { suite } from '../harness.ts';
 import {
   assertWithin,

@@ -8,8 +8,8 @@ import type { ConnectRecord } from '../../src/cli/record.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { unsupportedReason } from '../../src/loader/probe.ts';
 import { readTracepointFormat } from '../../src/loader/tracefs.ts';
-import { isFunctionProbe } from '../../src/programs/tcpconnlat/attempts.ts';
-import { type Filter, type ProbeType, TRACEPOINT } from '../../src/programs/tcpconnlat.ts';
+import type { Filter } from '../../src/programs/tcpconnlat/criteria.ts';
+import { isFunctionProbe, type ProbeType, TRACEPOINT } from '../../src/programs/tcpconnlat/options.ts';
 import { needsRoot, sameOnEveryKernel, slowness } from '../harness.ts';
 import { connectHere, exited, type Server, until } from './connects.ts';
 

@@ -1,7 +1,8 @@
 /** The programs of tcpconnlat in this process, without the command, which is much faster to start. */
 import type { ConnectRecord, Sources } from '../../src/cli/record.ts';
 import { Session } from '../../src/loader/session.ts';
-import { type Options, type ProbeType, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
+import type { Options, ProbeType } from '../../src/programs/tcpconnlat/options.ts';
+import { tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { recordConverter } from '../cli/record.ts';
 import { here, targetFor } from './tracer.ts';
 

@@ -2,7 +2,8 @@
 import * as assert from 'uvu/assert';
 import { type Assembled, assemble } from '../../src/asm/assemble.ts';
 import type { Target } from '../../src/asm/target.ts';
-import { type Options, type ProbeType, tcpconnlat } from '../../src/programs/tcpconnlat.ts';
+import type { Options, ProbeType } from '../../src/programs/tcpconnlat/options.ts';
+import { tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { isConditional, type Path, pathsOf } from './paths.ts';
 
 /** include/net/tcp_states.h */

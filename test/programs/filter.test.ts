@@ -8,7 +8,7 @@ import {
   type Network,
   sameNetwork,
 } from '../../src/programs/networks.ts';
-import { merged, type Range, without } from '../../src/programs/tcpconnlat/filter.ts';
+import { merged, type Range, without } from '../../src/programs/tcpconnlat/criteria.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('programs/filter');

@@ -1,6 +1,6 @@
 /** The outcome of a connect, from the facts that the programs send. */
 import * as assert from 'uvu/assert';
-import { type ConnectEvent, outcomeOf } from '../../src/programs/tcpconnlat.ts';
+import { type ConnectEvent, outcomeOf } from '../../src/programs/tcpconnlat/events.ts';
 import { suite } from '../harness.ts';
 
 const test = suite('programs/outcome');

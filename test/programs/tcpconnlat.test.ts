@@ -6,13 +6,9 @@ import { layoutOf, type StructLayout, valueDecoder } from '../../src/asm/layout.
 import { listTool } from '../../src/asm/listing.ts';
 import { NoBtfError, type Target, target } from '../../src/asm/target.ts';
 import { aggregation } from '../../src/programs/tcpconnlat/aggregate.ts';
-import {
-  type Filter,
-  FilterUnavailableError,
-  type Options,
-  type ProbeType,
-  tcpconnlat,
-} from '../../src/programs/tcpconnlat.ts';
+import { type Filter, FilterUnavailableError } from '../../src/programs/tcpconnlat/criteria.ts';
+import type { Options, ProbeType } from '../../src/programs/tcpconnlat/options.ts';
+import { tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { BtfWriter } from '../asm/btf-writer.ts';
 import { suite } from '../harness.ts';
 import { BARS } from './bars.ts';

@@ -87,7 +87,11 @@ function hasCompareExchange({ features }: Kernel): boolean {
  * Attaches the programs and drops privileges. Throws the error that prevents tracing; nothing stays attached
  * then.
  */
-export function openAggregation(asked: AggregationOptions, kernel: Kernel, reports: Reports): Aggregation {
+export async function openAggregation(
+  asked: AggregationOptions,
+  kernel: Kernel,
+  reports: Reports,
+): Promise<Aggregation> {
   const options = programOptions(asked, kernel);
   const { warn } = reports;
   const selects = selectsCallers(options.filter);
@@ -96,10 +100,10 @@ export function openAggregation(asked: AggregationOptions, kernel: Kernel, repor
   const readRow = rowReader({ wallClock: wallClock(kernel.syscalls), callers });
   const locate = sourceLines(kernel);
   let slowest: SlowestConnects | undefined;
-  const { session, programs } = withFirstProbe(
+  const { session, programs } = await withFirstProbe(
     options,
     kernel,
-    traceTarget(options, kernel),
+    () => traceTarget(options, kernel),
     (programs, failures) => {
       const explain = (attached: readonly string[]) => {
         if (options.verbose) reports.list(describe(options, kernel, locate, programs, failures, attached));

@@ -5,8 +5,12 @@
 import type { Static } from '@sinclair/typebox';
 import { errnoName } from '../../loader/errno.ts';
 import { type Aggregated, type AggregateKey, End, Scope } from '../../programs/tcpconnlat/aggregate.ts';
-import { SS_UNCONNECTED, TCP_ESTABLISHED } from '../../programs/tcpconnlat/events.ts';
-import { type ConnectEvent, outcomeOf } from '../../programs/tcpconnlat.ts';
+import {
+  type ConnectEvent,
+  outcomeOf,
+  SS_UNCONNECTED,
+  TCP_ESTABLISHED,
+} from '../../programs/tcpconnlat/events.ts';
 import { formatAddress } from '../address.ts';
 import type { Caller } from '../record/caller.ts';
 import { threadNameText } from '../thread-name.ts';

@@ -15,8 +15,8 @@ import { COUNTED_AS_OTHER, connectsIn, type Snapshot } from './snapshot.ts';
 import { summaryTable } from './table.ts';
 
 /** The listing of the programs of a summary. */
-export function dryRunOfSummary(options: AggregationOptions, kernel: Kernel): string {
-  return dryRun(programOptions(options, kernel), kernel);
+export async function dryRunOfSummary(options: AggregationOptions, kernel: Kernel): Promise<string> {
+  return await dryRun(programOptions(options, kernel), kernel);
 }
 
 /** The slowest connects that a table shows. */
@@ -67,7 +67,7 @@ async function summarizeInto(
   const { intervalMs } = options.summary;
   const batches = batchesOf(options);
   let timers: NodeJS.Timeout[] = [];
-  const aggregation = openAggregation(options, kernel, {
+  const aggregation = await openAggregation(options, kernel, {
     warn,
     list: options.json ? printError : (text) => output.write(text),
   });

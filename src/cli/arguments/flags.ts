@@ -1,6 +1,6 @@
 /** The options of tcpconnlat as they are parsed. */
 import type { Network } from '../../programs/networks.ts';
-import type { Range } from '../../programs/tcpconnlat.ts';
+import type { Range } from '../../programs/tcpconnlat/criteria.ts';
 import type { By } from '../aggregate/by.ts';
 import type { BucketsPerOctave, ListenAddress } from '../exporter-options.ts';
 

@@ -1,5 +1,6 @@
 /** What a command line asks for, and the options of a run from its flags. */
-import type { Criterion, Filter } from '../../programs/tcpconnlat.ts';
+import type { Criterion } from '../../programs/networks.ts';
+import type { Filter } from '../../programs/tcpconnlat/criteria.ts';
 import { type By, DEFAULT_BY, DEFAULT_MAX_KEYS } from '../aggregate/by.ts';
 import type { CallerFilter } from '../caller-filter.ts';
 import {

@@ -3,7 +3,7 @@
  * twentieth of a start to parse even an empty command line.
  */
 import { DEFAULT_PAGES } from '../../loader/session.ts';
-import { DEFAULT_MAX_ATTEMPTS } from '../../programs/tcpconnlat.ts';
+import { DEFAULT_MAX_ATTEMPTS } from '../../programs/tcpconnlat/options.ts';
 import type { Flags } from './flags.ts';
 
 type Switch = Exclude<

@@ -11,7 +11,7 @@ import {
   MAX_NETWORKS,
   merged,
   type Range,
-} from '../../programs/tcpconnlat/filter.ts';
+} from '../../programs/tcpconnlat/criteria.ts';
 import { formatAddress, parseAddress } from '../address.ts';
 import { type By, MIN_KEYS, parseBy } from '../aggregate/by.ts';
 import { BUCKETS_PER_OCTAVE, type BucketsPerOctave, type ListenAddress } from '../exporter-options.ts';

@@ -7,7 +7,7 @@
  */
 import { CgroupPaths } from '../../loader/cgroup-paths.ts';
 import type { Kernel } from '../../loader/kernel.ts';
-import type { ConnectAttempt } from '../../programs/tcpconnlat.ts';
+import type { ConnectAttempt } from '../../programs/tcpconnlat/events.ts';
 import { type Container, containerOf } from './containers.ts';
 import { type NameLookup, type Names, nameLookup } from './names.ts';
 import { type ProcessFacts, processFacts } from './process.ts';

@@ -1,8 +1,10 @@
 /**
  * Selects records of a recording by the options, as the programs in the kernel select connects.
  */
+
+import type { Criterion } from '../../programs/networks.ts';
 import { excludesAddress, includesAddress } from '../../programs/networks.ts';
-import type { Criterion, Range } from '../../programs/tcpconnlat.ts';
+import type { Range } from '../../programs/tcpconnlat/criteria.ts';
 import { parseAddress } from '../address.ts';
 import type { FilterOptions, Options } from '../arguments.ts';
 import { isSelectedCaller } from '../caller-filter.ts';

@@ -6,7 +6,7 @@ import { openCgroup } from '../../loader/cgroup.ts';
 import { PathError } from '../../loader/errors.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 import { networkNamespace } from '../../loader/namespace.ts';
-import type { Filter, Range } from '../../programs/tcpconnlat.ts';
+import type { Filter, Range } from '../../programs/tcpconnlat/criteria.ts';
 import type { FilterOptions } from '../arguments.ts';
 
 /** A filter refers to a cgroup, process or network namespace that does not exist. */

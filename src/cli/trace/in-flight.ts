@@ -6,7 +6,7 @@ import type { Kernel } from '../../loader/kernel.ts';
 import type { Closeable } from '../../loader/resources.ts';
 import type { Session } from '../../loader/session.ts';
 import { Clock } from '../../loader/syscalls.ts';
-import { type ConnectEvent, pendingEvent } from '../../programs/tcpconnlat.ts';
+import { type ConnectEvent, pendingEvent } from '../../programs/tcpconnlat/events.ts';
 import type { Options } from '../arguments.ts';
 import type { Programs } from './probes.ts';
 

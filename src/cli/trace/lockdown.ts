@@ -7,7 +7,8 @@ import { CALL } from '../../asm/opcodes.ts';
 import { type Target, target } from '../../asm/target.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 import { unsupportedReason } from '../../loader/probe.ts';
-import { type Options as ToolOptions, tcpconnlat } from '../../programs/tcpconnlat.ts';
+import type { Options as ToolOptions } from '../../programs/tcpconnlat/options.ts';
+import { tcpconnlat } from '../../programs/tcpconnlat.ts';
 import type { Options } from '../arguments.ts';
 
 /** The probes that work under lockdown. */

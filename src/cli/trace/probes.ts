@@ -5,7 +5,7 @@
 import { NoSuchFieldError } from '../../asm/btf.ts';
 import { TsbpfError } from '../../asm/error.ts';
 import { messageWithoutPosition } from '../../asm/error-position.ts';
-import { NoSuchTracepointError } from '../../asm/hooks.ts';
+import { NoSuchTracepointError } from '../../asm/no-such-tracepoint.ts';
 import { printable } from '../../asm/printable.ts';
 import { NoBtfError, type Target } from '../../asm/target.ts';
 import { TracepointFormatError } from '../../asm/tracepoint-format.ts';
@@ -24,22 +24,20 @@ import { isConfidential, LOCKDOWN_DURATION } from '../../loader/lockdown.ts';
 import { perfEventsAreRestricted } from '../../loader/permission.ts';
 import { unsupportedReason } from '../../loader/probe.ts';
 import { readTracepointFormat } from '../../loader/tracefs.ts';
+import { type Filter, FilterUnavailableError } from '../../programs/tcpconnlat/criteria.ts';
 import {
-  type BlindSpot,
-  type Filter,
-  FilterUnavailableError,
   type ProbeType,
   type Options as ToolOptions,
   TRACEPOINT,
-  tcpconnlat,
-} from '../../programs/tcpconnlat.ts';
+} from '../../programs/tcpconnlat/options.ts';
+import type { BlindSpot, Programs } from '../../programs/tcpconnlat.ts';
 import { NEEDS_KERNEL_BTF, type ProbeOption } from '../arguments/flags.ts';
 import type { Options } from '../arguments.ts';
 import { readsCallers } from '../caller-filter.ts';
 import { errorLine } from '../text.ts';
 import { withBtfFile } from './btf.ts';
 import { resolveFilter } from './filter.ts';
-import { adviceUnderLockdown } from './lockdown.ts';
+import { prebuiltPrograms } from './prebuilt.ts';
 
 /** The probe types to try for each value of `--probe`, in order. */
 const ORDER: Record<ProbeOption, readonly ProbeType[]> = {
@@ -54,8 +52,7 @@ const ORDER: Record<ProbeOption, readonly ProbeType[]> = {
 /** The order under kernel lockdown, where fentry works but kprobe does not. */
 const UNDER_LOCKDOWN: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
 
-/** The programs for one probe type. */
-export type Programs = ReturnType<typeof tcpconnlat>;
+export type { Programs };
 
 /** The options of a run, and the aggregation that its programs become a part of. */
 export type ProgramOptions = Options & Pick<ToolOptions, 'aggregate'>;
@@ -89,16 +86,18 @@ function shortMessage(error: Error): string {
 }
 
 /**
- * Assembles the programs for each probe type in turn and passes them to `use`, until `use` returns. If the
- * kernel does not support a probe type, the next one is tried. An error that concerns every probe type is
- * thrown.
+ * Makes the programs for each probe type in turn and passes them to `use`, until `use` returns. If the kernel
+ * does not support a probe type, the next one is tried. An error that concerns every probe type is thrown.
+ *
+ * `target` is called when programs have to be built. `prebuilt` is for tests.
  */
-export function withFirstProbe<T>(
+export async function withFirstProbe<T>(
   options: ProgramOptions,
   kernel: Kernel,
-  target: Target,
+  target: () => Target,
   use: (programs: Programs, failures: readonly Failure[]) => T,
-): T {
+  prebuilt = prebuiltPrograms,
+): Promise<T> {
   const filter = resolveFilter(options.filter, kernel);
   const failures: Failure[] = [];
   const probes = options.probe === 'auto' && isConfidential(kernel) ? UNDER_LOCKDOWN : ORDER[options.probe];
@@ -106,22 +105,29 @@ export function withFirstProbe<T>(
     ? probes
     : probes.filter((each) => !NEEDS_KERNEL_BTF.includes(each))) {
     try {
-      return use(programsFor(probe, options, filter, kernel, target), failures);
+      const asked = toolOptions(probe, options, filter);
+      checkProbe(probe, options, kernel);
+      const result = attempt(usesPrebuilt(options) ? prebuilt(asked, kernel) : undefined, (programs) =>
+        use(programs, failures),
+      );
+      if (result) return result.value;
+      return use(await build(asked, options, kernel, target()), failures);
     } catch (error) {
       if (!isUnsupported(error) || concernsEveryProbe(error, kernel)) throw error;
       failures.push({ probe, error });
     }
   }
-  throw allFailed(options, kernel, failures);
+  throw await allFailed(options, kernel, failures);
 }
 
 /** The error after every probe type has failed. If only one was tried, it is the error of that one. */
-function allFailed(options: Options, kernel: Kernel, failures: readonly Failure[]): Error {
+async function allFailed(options: Options, kernel: Kernel, failures: readonly Failure[]): Promise<Error> {
   const errors = failures.map(({ error }) => error);
   const lockedDown = errors.find((error) => error instanceof LockdownError);
   const noBtf = errors.find((error) => error instanceof NoBtfError);
   const [only] = failures.length === 1 ? errors : [];
   if (lockedDown) {
+    const { adviceUnderLockdown } = await import('./builder.ts');
     const advice = adviceUnderLockdown(options, kernel);
     if (only)
       return new LockdownError(lockedDown.forbidden, {
@@ -143,41 +149,54 @@ function allFailed(options: Options, kernel: Kernel, failures: readonly Failure[
   );
 }
 
-function programsFor(
-  probe: ProbeType,
-  options: ProgramOptions,
-  filter: Filter,
+/** The options of the tool. */
+export function toolOptions(probe: ProbeType, options: ProgramOptions, filter: Filter): ToolOptions {
+  const { family, minNs, lport, json, outcome, pendingMs, requested, record, report, aggregate } = options;
+  return {
+    ...{ probe, filter, family, minNs, outcome, requested, aggregate },
+    who: readsCallers(options),
+    maxAttempts: options.maxConnects,
+    pending: pendingMs !== undefined,
+    localPort: lport || json || (record ?? report) !== undefined,
+  };
+}
+
+/** Whether a run may use prebuilt programs, which have no source lines and are for the running kernel. */
+function usesPrebuilt({ verbose, dryRun, btf }: Options): boolean {
+  return !verbose && !dryRun && btf === undefined;
+}
+
+/**
+ * Calls `use` with prebuilt programs, and returns its result. Undefined if there are none, or if they fail:
+ * the programs of the builder then fail with their source lines.
+ */
+function attempt<T>(
+  programs: Programs | undefined,
+  use: (programs: Programs) => T,
+): { readonly value: T } | undefined {
+  try {
+    return programs && { value: use(programs) };
+  } catch {
+    return undefined;
+  }
+}
+
+async function build(
+  asked: ToolOptions,
+  { btf }: Options,
   kernel: Kernel,
   target: Target,
-): Programs {
-  const {
-    family,
-    minNs,
-    lport,
-    json,
-    outcome,
-    pendingMs,
-    requested,
-    record,
-    report,
-    maxConnects: maxAttempts,
-    aggregate,
-  } = options;
-  const who = readsCallers(options);
+): Promise<Programs> {
+  const { category, name } = TRACEPOINT;
+  const formats = asked.probe === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
+  const { tcpconnlat } = await import('./builder.ts'); // a late part of the bundle
+  return withBtfFile(btf, () => tcpconnlat(asked, { ...target, formats }));
+}
+
+/** Throws if the kernel does not have a probe type, as far as that is known before loading a program. */
+function checkProbe(probe: ProbeType, options: Options, kernel: Kernel): void {
   const error = probe === 'kprobe' ? noKprobesReason(options, kernel) : undefined;
   if (error) throw error;
-  const { category, name } = TRACEPOINT;
-  const formats = probe === 'trace_event' ? [readTracepointFormat(kernel, category, name)] : [];
-  return withBtfFile(options.btf, () =>
-    tcpconnlat(
-      {
-        ...{ probe, filter, family, minNs, outcome, who, requested, maxAttempts, aggregate },
-        pending: pendingMs !== undefined,
-        localPort: lport || json || (record ?? report) !== undefined,
-      },
-      { ...target, formats },
-    ),
-  );
 }
 
 /**

@@ -13,19 +13,18 @@ import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
 import {
   type Attempts,
-  countsUnrouted,
   examineEnd,
   type FillEvent,
   fillFromSocket,
   localAddress,
   networkNamespace,
-  type Options,
   type ProgramSet,
   type SocketFields,
   socketPaths,
 } from './attempts.ts';
 import { AF_INET, type Families, TCP_CLOSE, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_SYN_SENT } from './events.ts';
 import type { ConnectFilter, Endpoints } from './filter.ts';
+import { countsUnrouted, type Options } from './options.ts';
 import { destinationIn, type RequestedAtFunctions, requestedAtFunctions } from './requested.ts';
 
 type FunctionProbe = 'kprobe' | 'fentry';

@@ -23,8 +23,9 @@ import { bytes, s32, struct, u16, u16be, u64 } from '../../asm/layout.ts';
 import { hash, lruHash } from '../../asm/map.ts';
 import { systemCallNumber } from '../../asm/system-calls.ts';
 import type { Target } from '../../asm/target.ts';
-import type { Attempts, Options, ProgramSet, TypedReads } from './attempts.ts';
+import type { Attempts, ProgramSet, TypedReads } from './attempts.ts';
 import { AF_INET, AF_INET6, type Families, PF_IO_WORKER, PF_KTHREAD, Requested } from './events.ts';
+import type { Options } from './options.ts';
 
 type RequestedMemory = Memory<typeof Requested>;
 

@@ -12,19 +12,15 @@ import {
   type FillEndpoints,
   type FillEvent,
   fillFromSocket,
-  hasDetails,
   networkNamespace,
-  type Options,
   socketEndpoints,
   socketPaths,
   tcpSock,
 } from './attempts.ts';
 import { type Families, IPPROTO_TCP, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT } from './events.ts';
 import type { Endpoints } from './filter.ts';
+import { hasDetails, type Options } from './options.ts';
 import type { RequestedInCall } from './requested.ts';
-
-/** The tracepoint. The programs of `trace_event` need the format of its record in the target. */
-export const TRACEPOINT = { category: 'sock', name: 'inet_sock_set_state' } as const;
 
 /** The body for `tp_btf` and `raw_tracepoint`, with the arguments (sk, oldstate, newstate). */
 export function onState(

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { type CallerLookup, callerLookup, placeOf } from '../../../src/cli/record/caller.ts';
 import type { NameLookup } from '../../../src/cli/record/names.ts';
 import { Kernel } from '../../../src/loader/kernel.ts';
-import type { ConnectAttempt } from '../../../src/programs/tcpconnlat.ts';
+import type { ConnectAttempt } from '../../../src/programs/tcpconnlat/events.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
 

@@ -10,7 +10,7 @@ import { formatTime } from '../../../src/cli/record/wall-clock.ts';
 import { type ConnectRecord, fieldsShown } from '../../../src/cli/record.ts';
 import { RecordingError } from '../../../src/cli/recording.ts';
 import { RecordingReader } from '../../../src/cli/replay/reader.ts';
-import { AF_INET6, type ConnectEvent } from '../../../src/programs/tcpconnlat.ts';
+import { AF_INET6, type ConnectEvent } from '../../../src/programs/tcpconnlat/events.ts';
 import { suite } from '../../harness.ts';
 import { recordConverter } from '../record.ts';
 

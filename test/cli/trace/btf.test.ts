@@ -9,7 +9,7 @@ import { BtfWriter } from '../../asm/btf-writer.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
 import { socketBlob } from '../../programs/kernel.ts';
-import { thrown } from '../../thrown.ts';
+import { rejected, thrown } from '../../thrown.ts';
 
 const test = suite('cli/trace/btf');
 
@@ -77,16 +77,21 @@ test('a file that cannot be read causes an error with the reason', () => {
   assert.match(messageFor(new Kernel(fake)), /^--btf f: it is larger than 256 MiB.*objcopy .* vmlinux FILE$/);
 });
 
-test('an error in BTF that appears when it is used names the file', () => {
+test('an error in BTF that appears when it is used names the file', async () => {
   const w = new BtfWriter();
   w.struct('sock', 8, [{ name: '__sk_common', type: 999, bits: 0 }]);
   const kernel = withFile(w.blob());
   const dryRun = options('--btf', 'f', '--dry-run');
-  assert.throws(
-    () => withFirstProbe(dryRun, kernel, traceTarget(dryRun, kernel), (programs) => programs.probe),
-    (error: unknown) =>
-      error instanceof BtfFileError && /^--btf f: no type with the id 999/.test(error.message),
+  const error = await rejected(() =>
+    withFirstProbe(
+      dryRun,
+      kernel,
+      () => traceTarget(dryRun, kernel),
+      (programs) => programs.probe,
+    ),
   );
+  assert.instance(error, BtfFileError);
+  assert.match(error.message, /^--btf f: no type with the id 999/);
 });
 
 test.run();

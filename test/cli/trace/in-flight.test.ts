@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as assert from 'uvu/assert';
 import { type InFlight, listInFlight, watchInFlight } from '../../../src/cli/trace/in-flight.ts';
-import type { ConnectEvent } from '../../../src/programs/tcpconnlat.ts';
+import type { ConnectEvent } from '../../../src/programs/tcpconnlat/events.ts';
 import { suite } from '../../harness.ts';
 
 const test = suite('cli/trace/in-flight');

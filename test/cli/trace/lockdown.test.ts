@@ -14,7 +14,7 @@ import { Session } from '../../../src/loader/session.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
 import { socketBlob } from '../../programs/kernel.ts';
-import { thrown } from '../../thrown.ts';
+import { rejected } from '../../thrown.ts';
 
 const test = suite('cli/trace/lockdown');
 
@@ -54,12 +54,17 @@ function lockedDown(typed = true): FakeSyscalls {
 }
 
 /** The probe type that the command chooses. */
-function open(fake: FakeSyscalls, ...args: string[]): string {
+function open(fake: FakeSyscalls, ...args: string[]): Promise<string> {
   const kernel = new Kernel(fake);
-  return withFirstProbe(options(...args), kernel, target('x64', kernel.btf), (programs) => {
-    Session.open(programs, { kernel, onEvent: () => {} }).close();
-    return programs.probe;
-  });
+  return withFirstProbe(
+    options(...args),
+    kernel,
+    () => target('x64', kernel.btf),
+    (programs) => {
+      Session.open(programs, { kernel, onEvent: () => {} }).close();
+      return programs.probe;
+    },
+  );
 }
 
 /** Every option that affects the programs. */
@@ -86,17 +91,21 @@ const OPTIONS = [
 ];
 
 for (const args of OPTIONS)
-  test(`the probes that work with ${args.join(' ') || 'no option'} without bpf_probe_read_kernel are known`, () => {
+  test(`the probes that work with ${args.join(' ') || 'no option'} without bpf_probe_read_kernel are known`, async () => {
     for (const [probe, typed] of LOCKDOWN_PROBES.flatMap((each) => [
       [each, true] as const,
       [each, false] as const,
     ])) {
       const kernel = new Kernel(lockedDown(typed));
       const shown = { ...options(...args), probe, dryRun: true };
-      const texts = withFirstProbe(shown, kernel, target('x64', kernel.btf), ({ programs }) =>
-        programs.flatMap(({ instructions }) =>
-          assemble(instructions).instructions.map(({ instruction }) => disassemble(instruction)),
-        ),
+      const texts = await withFirstProbe(
+        shown,
+        kernel,
+        () => target('x64', kernel.btf),
+        ({ programs }) =>
+          programs.flatMap(({ instructions }) =>
+            assemble(instructions).instructions.map(({ instruction }) => disassemble(instruction)),
+          ),
       );
       const reads = texts.some((text) => text.includes(`#${PROBE_READ_KERNEL}`));
       const on = target('x64', kernel.btf);
@@ -113,11 +122,11 @@ for (const [args, probe] of [
   [['--port', '443', '--outcome', '--json'], 'tp_btf'],
   [['--probe', 'tracepoint'], 'tp_btf'],
 ] as const)
-  test(`${args.join(' ') || 'no option'}: ${probe} works`, () => {
-    assert.is(open(lockedDown(), ...args), probe);
+  test(`${args.join(' ') || 'no option'}: ${probe} works`, async () => {
+    assert.is(await open(lockedDown(), ...args), probe);
   });
 
-test('without fentry it uses tp_btf', () => {
+test('without fentry it uses tp_btf', async () => {
   const fake = lockedDown(false);
   const refusing = fake.answers.get(5);
   fake.answers.set(5, (attr) => {
@@ -125,8 +134,8 @@ test('without fentry it uses tp_btf', () => {
     const isFentry = attr.getUint32(0, true) === TRACING && attr.getUint32(68, true) === FENTRY;
     return isFentry ? -Errno.EINVAL : refusing?.(attr, fake);
   });
-  assert.is(open(fake), 'tp_btf');
-  const error = thrown(() => open(fake, '--json'));
+  assert.is(await open(fake), 'tp_btf');
+  const error = await rejected(() => open(fake, '--json'));
   assert.match(error.message, /; --probe tp_btf works without --json$/);
 });
 
@@ -137,8 +146,8 @@ for (const [args, advice] of [
   [['--probe', 'kprobe', '--failed'], '--probe fentry works without --failed'],
   [['--probe', 'fentry', '--port', '443', '--not-to', '10.0.0.0/8'], '--probe tp_btf works'],
 ] as const)
-  test(`${args.join(' ')}: one line with an alternative`, () => {
-    const error = thrown(() => open(lockedDown(false), ...args));
+  test(`${args.join(' ')}: one line with an alternative`, async () => {
+    const error = await rejected(() => open(lockedDown(false), ...args));
     assert.instance(error, LockdownError);
     const text = messageWithoutPosition(error);
     assert.ok(text.endsWith(`; ${advice}`), text);
@@ -155,8 +164,8 @@ for (const [args, without] of [
   [['--json', '--port', '443'], ' without --port'],
   [['--btf', 'some.btf'], ' without --btf'],
 ] as const)
-  test(`${args.join(' ')}: one short line per probe, and the options to omit`, () => {
-    const error = thrown(() => open(lockedDown(false), ...args));
+  test(`${args.join(' ')}: one short line per probe, and the options to omit`, async () => {
+    const error = await rejected(() => open(lockedDown(false), ...args));
     assert.instance(error, NoProbeError);
     const lines = error.message.split('\n');
     assert.match(lines[1] ?? '', /^ {2}kprobe: kernel lockdown forbids bpf_probe_read_kernel$/);
@@ -167,7 +176,7 @@ for (const [args, without] of [
     );
   });
 
-test('under lockdown --btf is never recommended, neither for blind spots nor without BTF', () => {
+test('under lockdown --btf is never recommended, neither for blind spots nor without BTF', async () => {
   const locked = new Kernel(lockedDown());
   const unlocked = new Kernel(new FakeSyscalls());
   for (const spot of ['refused', 'errors'] as const) {
@@ -179,7 +188,7 @@ test('under lockdown --btf is never recommended, neither for blind spots nor wit
   const withoutTypes = lockedDown();
   withoutTypes.mappable.clear();
   for (const args of [[], ['--probe', 'kprobe']])
-    assert.not.match(thrown(() => open(withoutTypes, ...args)).message, /--btf/);
+    assert.not.match((await rejected(() => open(withoutTypes, ...args))).message, /--btf/);
 });
 
 test.run();

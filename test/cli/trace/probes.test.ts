@@ -19,7 +19,7 @@ import { STATE_FORMAT } from '../../asm/fixtures/formats.ts';
 import { suite } from '../../harness.ts';
 import { FakeSyscalls } from '../../loader/fake.ts';
 import { socketTypes } from '../../programs/kernel.ts';
-import { thrown } from '../../thrown.ts';
+import { rejected } from '../../thrown.ts';
 
 const test = suite('cli/trace/probes');
 
@@ -76,30 +76,35 @@ function open(
   fake: FakeSyscalls,
   args: string[] = [],
   on: Target = withTypes,
-): { probe: string; failures: readonly Failure[] } {
+): Promise<{ probe: string; failures: readonly Failure[] }> {
   const kernel = new Kernel(fake);
-  return withFirstProbe(options(...args), kernel, on, (programs, failures) => {
-    Session.open(programs, { kernel, onEvent: () => {} }).close();
-    return { probe: programs.probe, failures };
-  });
+  return withFirstProbe(
+    options(...args),
+    kernel,
+    () => on,
+    (programs, failures) => {
+      Session.open(programs, { kernel, onEvent: () => {} }).close();
+      return { probe: programs.probe, failures };
+    },
+  );
 }
 
-test('kprobes come first', () => {
-  const { probe, failures } = open(new FakeSyscalls());
+test('kprobes come first', async () => {
+  const { probe, failures } = await open(new FakeSyscalls());
   assert.is(probe, 'kprobe');
   assert.equal(failures, []);
 });
 
-test('without kprobes it uses tp_btf, and reports why', () => {
-  const { probe, failures } = open(withoutKprobes());
+test('without kprobes it uses tp_btf, and reports why', async () => {
+  const { probe, failures } = await open(withoutKprobes());
   assert.is(probe, 'tp_btf');
   assert.is(failures.length, 1);
   assert.is(failures[0]?.probe, 'kprobe');
   assert.match(String(failures[0]?.error), /no kprobes .*CONFIG_KPROBES/);
 });
 
-test('without kprobes and tp_btf it uses raw_tracepoint', () => {
-  const { probe, failures } = open(refuse(withoutKprobes(), Errno.EINVAL, TRACING));
+test('without kprobes and tp_btf it uses raw_tracepoint', async () => {
+  const { probe, failures } = await open(refuse(withoutKprobes(), Errno.EINVAL, TRACING));
   assert.is(probe, 'raw_tracepoint');
   assert.equal(
     failures.map((failure) => failure.probe),
@@ -108,32 +113,36 @@ test('without kprobes and tp_btf it uses raw_tracepoint', () => {
   assert.match(String(failures[1]?.error), /EINVAL/);
 });
 
-test('with BTF that lacks the tracepoint it uses raw_tracepoint', () => {
-  const { probe, failures } = open(withoutKprobes(), [], target('x64', socketTypes({ tracepoint: false })));
+test('with BTF that lacks the tracepoint it uses raw_tracepoint', async () => {
+  const { probe, failures } = await open(
+    withoutKprobes(),
+    [],
+    target('x64', socketTypes({ tracepoint: false })),
+  );
   assert.is(probe, 'raw_tracepoint');
   assert.match(String(failures[1]?.error), /types have no tracepoint inet_sock_set_state/);
 });
 
-test('kprobes that are not permitted are skipped', () => {
+test('kprobes that are not permitted are skipped', async () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = (attr) => (attr.getUint32(0, true) === 8 ? -Errno.EPERM : undefined);
-  const { probe, failures } = open(fake);
+  const { probe, failures } = await open(fake);
   assert.is(probe, 'tp_btf');
   assert.instance(failures[0]?.error, NotPermittedError, 'a policy may forbid it even to root');
 });
 
-test('kprobes on missing functions are skipped', () => {
+test('kprobes on missing functions are skipped', async () => {
   const fake = new FakeSyscalls();
   fake.onPerfEventOpen = (attr) => (attr.getUint32(0, true) === 8 ? -Errno.ENOENT : undefined);
-  assert.is(open(fake).probe, 'tp_btf');
+  assert.is((await open(fake)).probe, 'tp_btf');
 });
 
-test('a probe type that fails halfway leaves nothing open', () => {
+test('a probe type that fails halfway leaves nothing open', async () => {
   const fake = new FakeSyscalls();
   let probes = 0;
   fake.onPerfEventOpen = (attr) =>
     attr.getUint32(0, true) === 8 && ++probes === 3 ? -Errno.ENOENT : undefined;
-  assert.is(open(fake).probe, 'tp_btf');
+  assert.is((await open(fake)).probe, 'tp_btf');
   assert.is(fake.open.size, 0);
 });
 
@@ -145,28 +154,28 @@ for (const [option, probe] of [
   ['raw_tracepoint', 'raw_tracepoint'],
   ['trace_event', 'trace_event'],
 ] as const)
-  test(`--probe ${option} uses ${probe}, if that works`, () => {
+  test(`--probe ${option} uses ${probe}, if that works`, async () => {
     const fake = withTracefs(new FakeSyscalls());
-    assert.equal(open(fake, ['--probe', option]), { probe, failures: [] });
+    assert.equal(await open(fake, ['--probe', option]), { probe, failures: [] });
   });
 
-test('--probe tracepoint uses raw_tracepoint if tp_btf does not work', () => {
+test('--probe tracepoint uses raw_tracepoint if tp_btf does not work', async () => {
   const fake = refuse(new FakeSyscalls(), Errno.EINVAL, TRACING);
-  assert.is(open(fake, ['--probe', 'tracepoint']).probe, 'raw_tracepoint');
+  assert.is((await open(fake, ['--probe', 'tracepoint'])).probe, 'raw_tracepoint');
 });
 
-test('an explicit probe type is not replaced: its error is thrown', () => {
-  const noKprobes = thrown(() => open(withoutKprobes(), ['--probe', 'kprobe']));
+test('an explicit probe type is not replaced: its error is thrown', async () => {
+  const noKprobes = await rejected(() => open(withoutKprobes(), ['--probe', 'kprobe']));
   assert.instance(noKprobes, UnsupportedError);
-  const noTypes = thrown(() =>
+  const noTypes = await rejected(() =>
     open(refuse(new FakeSyscalls(), Errno.EINVAL, TRACING), ['--probe', 'tp_btf']),
   );
   assert.match(noTypes.message, /cannot load the program 'inet_sock_state'.*EINVAL/);
 });
 
-test('if no probe type works, the error lists each of them with the reason', () => {
+test('if no probe type works, the error lists each of them with the reason', async () => {
   const fake = refuse(withoutKprobes(), Errno.EINVAL, KPROBE, TRACING, RAW_TRACEPOINT);
-  const error = thrown(() => open(fake));
+  const error = await rejected(() => open(fake));
   assert.instance(error, NoProbeError);
   const [head, ...probes] = error.message.split('\n');
   assert.is(head, 'no probe works on this kernel (Linux 6.1.0-fake). Tried:');
@@ -180,26 +189,28 @@ test('if no probe type works, the error lists each of them with the reason', () 
   assert.match(probes[3] ?? '', /^ {2}trace_event: .*needs tracefs.*mount -t tracefs tracefs \/sys/);
 });
 
-test('if everything is forbidden to root, the error lists each probe type', () => {
-  const error = thrown(() => open(refuse(new FakeSyscalls(), Errno.EPERM, KPROBE, TRACING, RAW_TRACEPOINT)));
+test('if everything is forbidden to root, the error lists each probe type', async () => {
+  const error = await rejected(() =>
+    open(refuse(new FakeSyscalls(), Errno.EPERM, KPROBE, TRACING, RAW_TRACEPOINT)),
+  );
   assert.instance(error, NoProbeError);
   assert.is(error.message.match(/EPERM.*a policy forbids the call/g)?.length, 3);
 });
 
-test('without BTF it uses trace_event', () => {
+test('without BTF it uses trace_event', async () => {
   const fake = withTracefs(new FakeSyscalls());
-  const { probe, failures } = open(fake, [], target('x64'));
+  const { probe, failures } = await open(fake, [], target('x64'));
   assert.is(probe, 'trace_event');
   assert.equal(
     failures.map((failure) => failure.probe),
     ['kprobe', 'tp_btf', 'raw_tracepoint'],
   );
-  assert.is(open(fake, ['--probe', 'tracepoint'], target('x64')).probe, 'trace_event');
+  assert.is((await open(fake, ['--probe', 'tracepoint'], target('x64'))).probe, 'trace_event');
 });
 
-test('without BTF an explicit probe type that needs it suggests alternatives', () => {
+test('without BTF an explicit probe type that needs it suggests alternatives', async () => {
   for (const probe of ['kprobe', 'raw_tracepoint', 'tp_btf', 'fentry']) {
-    const error = thrown(() => open(new FakeSyscalls(), ['--probe', probe], target('x64')));
+    const error = await rejected(() => open(new FakeSyscalls(), ['--probe', probe], target('x64')));
     assert.instance(error, NoBtfError);
     assert.match(
       error.message,
@@ -209,37 +220,40 @@ test('without BTF an explicit probe type that needs it suggests alternatives', (
   }
 });
 
-test('--btf works with kprobe and raw_tracepoint, which need no BTF ids', () => {
+test('--btf works with kprobe and raw_tracepoint, which need no BTF ids', async () => {
   const file = ['--btf', 'some.btf'];
-  assert.is(open(new FakeSyscalls(), file).probe, 'kprobe');
-  const { probe, failures } = open(withoutKprobes(), file);
+  assert.is((await open(new FakeSyscalls(), file)).probe, 'kprobe');
+  const { probe, failures } = await open(withoutKprobes(), file);
   assert.is(probe, 'raw_tracepoint');
   assert.equal(
     failures.map((failure) => failure.probe),
     ['kprobe'],
   );
-  assert.is(open(new FakeSyscalls(), [...file, '--probe', 'tracepoint']).probe, 'raw_tracepoint');
+  assert.is((await open(new FakeSyscalls(), [...file, '--probe', 'tracepoint'])).probe, 'raw_tracepoint');
 });
 
-test('trace_event fails if the tracepoint or its fields are missing', () => {
+test('trace_event fails if the tracepoint or its fields are missing', async () => {
   const format = '/sys/kernel/tracing/events/sock/inet_sock_set_state/format';
   const none = withTracefs(new FakeSyscalls());
   none.files.delete(format);
   assert.instance(
-    thrown(() => open(none, ['--probe', 'trace_event'], target('x64'))),
+    await rejected(() => open(none, ['--probe', 'trace_event'], target('x64'))),
     NoSuchSymbolError,
   );
   const strange = withTracefs(new FakeSyscalls());
   strange.files.set(format, STATE_FORMAT.replace('skaddr', 'sk'));
-  const error = thrown(() => open(strange, ['--probe', 'trace_event'], target('x64')));
+  const error = await rejected(() => open(strange, ['--probe', 'trace_event'], target('x64')));
   assert.instance(error, NoSuchFieldError);
   const garbled = withTracefs(new FakeSyscalls());
   garbled.files.set(format, 'nonsense');
-  assert.match(thrown(() => open(garbled, [], target('x64'))).message, /\n {2}trace_event: the format of .*/);
+  assert.match(
+    (await rejected(() => open(garbled, [], target('x64')))).message,
+    /\n {2}trace_event: the format of .*/,
+  );
 });
 
-test('without BTF and tracefs the error lists what each probe type needs, and suggests --btf', () => {
-  const error = thrown(() => open(withoutKprobes(), [], target('x64')));
+test('without BTF and tracefs the error lists what each probe type needs, and suggests --btf', async () => {
+  const error = await rejected(() => open(withoutKprobes(), [], target('x64')));
   assert.instance(error, NoProbeError);
   const [, kprobe, ...others] = error.message.split('\n');
   assert.match(kprobe ?? '', /no kprobes/);
@@ -248,7 +262,7 @@ test('without BTF and tracefs the error lists what each probe type needs, and su
     assert.match(line, /no BTF in \/sys\/kernel\/btf\/vmlinux.*CONFIG_DEBUG_INFO_BTF=y/);
   assert.match(others[2] ?? '', /^ {2}trace_event: .*mount -t tracefs/);
   assert.is(others[3], 'Use --btf FILE to read kernel BTF from a file');
-  const withKprobes = thrown(() => open(new FakeSyscalls(), [], target('x64')));
+  const withKprobes = await rejected(() => open(new FakeSyscalls(), [], target('x64')));
   assert.is(withKprobes.message.match(/no BTF/g)?.length, 3);
 });
 
@@ -256,24 +270,24 @@ for (const [what, fake] of [
   ['with kprobes', new FakeSyscalls()],
   ['without kprobes', withoutKprobes()],
 ] as const)
-  test(`missing capabilities cause a one-line error without a list of probe types: ${what}`, () => {
-    const error = thrown(() => open(unprivileged(fake)));
+  test(`missing capabilities cause a one-line error without a list of probe types: ${what}`, async () => {
+    const error = await rejected(() => open(unprivileged(fake)));
     assert.instance(error, NotPermittedError);
     const message = messageWithoutPosition(error);
     assert.match(message, /this process lacks CAP_BPF and CAP_PERFMON .*run it as root$/);
     assert.not.match(message, /\n/);
   });
 
-test('if the locked-memory limit is too low for the buffers, no other probe type is tried', () => {
+test('if the locked-memory limit is too low for the buffers, no other probe type is tried', async () => {
   const fake = new FakeSyscalls();
   fake.onMmap = () => -Errno.EPERM;
-  const error = thrown(() => open(fake));
+  const error = await rejected(() => open(fake));
   assert.instance(error, NotPermittedError);
   assert.match(error.message, /perf_event_mlock_kb/);
   assert.not.match(error.message, /\n/);
 });
 
-test('if maps or perf events are forbidden, the error has one line', () => {
+test('if maps or perf events are forbidden, the error has one line', async () => {
   const bpfAndPerfmon = (3n << 38n).toString(16);
   const maps = unprivileged(new FakeSyscalls(), bpfAndPerfmon);
   const perf = unprivileged(new FakeSyscalls(), bpfAndPerfmon);
@@ -284,14 +298,14 @@ test('if maps or perf events are forbidden, the error has one line', () => {
     [maps, /create the map.*EPERM/],
     [perf, /perf_event_paranoid is 3/],
   ] as const) {
-    const error = thrown(() => open(fake));
+    const error = await rejected(() => open(fake));
     assert.instance(error, NotPermittedError);
     assert.match(error.message, message);
     assert.not.match(error.message, /\n/);
   }
 });
 
-test('if a resource is exhausted, the error has one line with a remedy', () => {
+test('if a resource is exhausted, the error has one line with a remedy', async () => {
   for (const [errno, remedy] of [
     [Errno.EMFILE, /EMFILE \(too many open files\): .* \(ulimit -n\)$/],
     [Errno.ENFILE, /\(sysctl fs\.file-max\)$/],
@@ -299,19 +313,19 @@ test('if a resource is exhausted, the error has one line with a remedy', () => {
   ] as const) {
     const fake = new FakeSyscalls();
     fake.answers.set(MAP_CREATE, () => -errno);
-    const error = thrown(() => open(fake));
+    const error = await rejected(() => open(fake));
     assert.instance(error, KernelError);
     assert.match(messageWithoutPosition(error as Error), remedy);
   }
 });
 
-test('the error names only the missing capabilities', () => {
+test('the error names only the missing capabilities', async () => {
   const bpf = (1n << 39n).toString(16);
-  const error = thrown(() => open(unprivileged(new FakeSyscalls(), bpf)));
+  const error = await rejected(() => open(unprivileged(new FakeSyscalls(), bpf)));
   assert.match(error.message, /lacks CAP_PERFMON /);
 });
 
-test('if the verifier refuses a program, the next probe type is tried and the reason is kept', () => {
+test('if the verifier refuses a program, the next probe type is tried and the reason is kept', async () => {
   const fake = withoutKprobes();
   fake.answers.set(PROG_LOAD, (attr, { at }) => {
     if (attr.getUint32(0, true) !== TRACING) return undefined;
@@ -319,61 +333,74 @@ test('if the verifier refuses a program, the next probe type is tried and the re
     if (log !== 0n) at.call(fake, log).set(Buffer.from('0: R1 invalid mem access\n'));
     return -Errno.EACCES;
   });
-  const { probe, failures } = open(fake);
+  const { probe, failures } = await open(fake);
   assert.is(probe, 'raw_tracepoint');
   assert.instance(failures[1]?.error, VerifierError);
 });
 
-test('an error that is not about the kernel is thrown unchanged', () => {
+test('an error that is not about the kernel is thrown unchanged', async () => {
   const bug = new TypeError('ours');
-  const error = thrown(() =>
-    withFirstProbe(options(), new Kernel(new FakeSyscalls()), withTypes, () => {
-      throw bug;
-    }),
+  const error = await rejected(() =>
+    withFirstProbe(
+      options(),
+      new Kernel(new FakeSyscalls()),
+      () => withTypes,
+      () => {
+        throw bug;
+      },
+    ),
   );
   assert.is(error, bug);
 });
 
-test('a dry run makes no system calls', () => {
+test('a dry run makes no system calls', async () => {
   for (const [args, probe] of [
     [['--dry-run'], 'kprobe'],
     [['--dry-run', '--probe', 'tp_btf'], 'tp_btf'],
   ] as const) {
     const fake = new FakeSyscalls();
     assert.is(
-      withFirstProbe(options(...args), new Kernel(fake), withTypes, (programs) => programs.probe),
+      await withFirstProbe(
+        options(...args),
+        new Kernel(fake),
+        () => withTypes,
+        (programs) => programs.probe,
+      ),
       probe,
     );
     assert.equal(fake.calls, []);
   }
   const kprobe = ['--dry-run', '--probe', 'kprobe'];
-  const shown = withFirstProbe(
+  const shown = await withFirstProbe(
     options(...kprobe),
     new Kernel(withoutKprobes()),
-    withTypes,
+    () => withTypes,
     ({ probe }) => probe,
   );
   assert.is(shown, 'kprobe', 'an explicit probe type is shown even if it could not run');
-  const auto = withFirstProbe(
+  const auto = await withFirstProbe(
     options('--dry-run'),
     new Kernel(withoutKprobes()),
-    withTypes,
+    () => withTypes,
     ({ probe }) => probe,
   );
   assert.is(auto, 'tp_btf');
 });
 
-test('options reach the programs', () => {
-  const made = (...args: string[]): string =>
-    withFirstProbe(options(...args), new Kernel(withoutKprobes()), withTypes, (programs) =>
-      listTool(programs, () => undefined),
+test('options reach the programs', async () => {
+  const made = (...args: string[]): Promise<string> =>
+    withFirstProbe(
+      options(...args),
+      new Kernel(withoutKprobes()),
+      () => withTypes,
+      (programs) => listTool(programs, () => undefined),
     );
-  const bare = made();
-  assert.is(made('-t', '-v'), bare, 'what is only shown is none of theirs');
+  const bare = await made();
+  assert.is(await made('-t', '-v'), bare, 'what is only shown is none of theirs');
   for (const option of ['-p7', '-L', '-4', '-6', '3', '--json'])
-    assert.is.not(made(option), bare, `${option} makes a difference`);
-  assert.is(made('0'), bare);
-  assert.is(made('-L'), made('--json'), 'JSON has the local port');
+    assert.is.not(await made(option), bare, `${option} makes a difference`);
+  assert.is(await made('0'), bare);
+  assert.is(await made('-L'), await made('--json'), 'JSON has the local port');
 });
 
 test.run();
