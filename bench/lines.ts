@@ -13,10 +13,10 @@ import { type Row, sleep, takeTurns } from './measure.ts';
 import { command, countLines, optionsFrom, pidOf, stop, usage } from './process.ts';
 import { Worker } from './worker.ts';
 
-const ROUNDS = 5;
-const CONNECTS = 10_000;
-/** Connects before the measured ones, after which the command's code is compiled. */
-const WARM_UP = 10_000;
+const ROUNDS = 11;
+const CONNECTS = 20_000;
+/** Connects before the measured ones, after which V8 has compiled the command's code for good. */
+const WARM_UP = 60_000;
 const EVENTS = 200_000;
 /** Events that a reader finds at a time. */
 const BATCH = 256;

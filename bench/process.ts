@@ -33,11 +33,13 @@ export function command(...args: readonly string[]): Child {
   return node(dist('tcpconnlat.cjs'), '--quiet', ...args);
 }
 
-/** Counts the lines that a child prints from now on. */
+const NEWLINE = 0x0a;
+
+/** Counts the lines that a child prints from now on, by searches, so that the command has a fast reader. */
 export function countLines({ stdout }: Child): { count: number } {
   const lines = { count: 0 };
   stdout.on('data', (bytes: Buffer) => {
-    for (const byte of bytes) if (byte === 0x0a) lines.count++;
+    for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) lines.count++;
   });
   return lines;
 }

@@ -21,6 +21,12 @@ interface Column {
   readonly grows?: true;
 }
 
+/** A column whose text depends only on the caller and its user. */
+interface CallerColumn extends Omit<Column, 'text' | 'write'> {
+  readonly text: (record: Caller & Pick<ConnectRecord, 'uid'>) => string;
+  readonly write?: undefined;
+}
+
 /** The text of an absent value. */
 const NONE = '-';
 const NEWLINE = 0x0a;
@@ -103,26 +109,15 @@ const WALL: Column = {
   text: ({ time = NONE }) => time,
   write: (line, { time = NONE }) => line.ascii(time),
 };
-const UID: Column = {
-  title: 'UID',
-  width: 6,
-  text: ({ uid = NONE }) => String(uid),
-  write: (line, { uid }) => (uid === undefined ? line.ascii(NONE) : line.decimal(uid)),
+const UID: CallerColumn = { title: 'UID', width: 6, text: ({ uid = NONE }) => String(uid) };
+const PARENT: CallerColumn = {
+  title: 'PARENT',
+  width: COMM_WIDTH,
+  text: ({ parent = NONE }) => threadNameCell(parent, COMM_WIDTH),
 };
-/** A column with a text about the caller. */
-function ofCaller(
-  column: Pick<Column, 'title' | 'width' | 'grows'>,
-  text: (caller: Caller) => string,
-): Column {
-  const encoded = encodedObjects((caller: Caller) => cell(text(caller)));
-  return { ...column, text, write: (line, { caller }) => line.encoded(encoded(caller)) };
-}
-const PARENT = ofCaller({ title: 'PARENT', width: COMM_WIDTH }, ({ parent = NONE }) =>
-  threadNameCell(parent, COMM_WIDTH),
-);
-const WORKLOAD = ofCaller({ title: 'WORKLOAD', width: 20, grows: true }, workload);
+const WORKLOAD: CallerColumn = { title: 'WORKLOAD', width: 20, text: workload, grows: true };
 /** The last column, because paths are long. */
-const EXE = ofCaller({ title: 'EXE', width: 0 }, ({ exe = NONE }) => exe);
+const EXE: CallerColumn = { title: 'EXE', width: 0, text: ({ exe = NONE }) => exe };
 /** In the form of DESTINATION. */
 const REQUESTED: Column = {
   title: 'REQUESTED',
@@ -142,6 +137,9 @@ const DESTINATION: Column = {
   text: destination,
   write: (line) => line.ascii(NONE),
 };
+
+/** Appends a part of a row's line. */
+type Write = (line: LineBuffer, row: ConnectRow) => void;
 
 /** Formats the header and the lines of one run. */
 export interface Table {
@@ -164,7 +162,7 @@ export interface ColumnOptions extends FieldOptions {
  * at the end, so the others keep their position.
  */
 export function table(options: ColumnOptions): Table {
-  const columns = [
+  const columns: readonly (Column | CallerColumn)[] = [
     ...(options.timestamp ? [TIME] : []),
     ...(options.wall ? [WALL] : []),
     PID,
@@ -183,17 +181,52 @@ export function table(options: ColumnOptions): Table {
   ];
   const widths = columns.map(({ width }) => width);
   const last = columns.length - 1;
-  let outgrown = false;
+  /** How often a column has grown, and how often when the header was last made. */
+  let growths = 0;
+  let growthsInHeader = 0;
   const widen = (i: number, width: number) => {
     if (!columns[i]?.grows || width <= (widths[i] as number)) return;
     widths[i] = width;
-    outgrown = true;
+    growths += 1;
   };
   const join = (texts: readonly string[]) =>
     `${texts.map((text, i) => (i < last ? padded(text, widths[i] as number) : text)).join(' ')}\n`;
+  /** Writes a column, and the spaces after it. */
+  const single = (i: number, write: Column['write']): Write => {
+    return (line, row) => {
+      const width = write(line, row);
+      widen(i, width);
+      if (i < last) line.spaces(Math.max((widths[i] as number) - width, 0) + 1);
+    };
+  };
+  /** Writes columns from `from` up to `to` as one text, which is made once for each caller and user. */
+  const together = (from: number, to: number): Write => {
+    const form = (caller: Caller, uid?: number) => {
+      const record = { ...caller, ...(uid !== undefined && { uid }) };
+      let text = '';
+      for (let i = from; i < to; i++) {
+        const shown = cell((columns[i] as CallerColumn).text(record));
+        widen(i, columnsOf(shown));
+        text += i < last ? `${padded(shown, widths[i] as number)} ` : shown;
+      }
+      return text;
+    };
+    let [encoded, formedAt] = [encodedObjects(form), growths];
+    return (line, { caller, uid }) => {
+      if (formedAt !== growths) [encoded, formedAt] = [encodedObjects(form), growths];
+      line.encoded(encoded(caller, uid));
+    };
+  };
+  const parts: Write[] = [];
+  for (let i = 0; i < columns.length; ) {
+    const from = i++;
+    const { write } = columns[from] as Column | CallerColumn;
+    while (!write && i < columns.length && !columns[i]?.write) i++;
+    parts.push(write ? single(from, write) : together(from, i));
+  }
   return {
     header() {
-      outgrown = false;
+      growthsInHeader = growths;
       return join(columns.map(({ title }) => title));
     },
     line(record) {
@@ -202,15 +235,11 @@ export function table(options: ColumnOptions): Table {
       return join(texts);
     },
     write(line, row) {
-      for (let i = 0; i < columns.length; i++) {
-        const width = (columns[i] as Column).write(line, row);
-        widen(i, width);
-        if (i < last) line.spaces(Math.max((widths[i] as number) - width, 0) + 1);
-      }
+      for (const part of parts) part(line, row);
       line.byte(NEWLINE);
     },
     get outgrown() {
-      return outgrown;
+      return growths > growthsInHeader;
     },
   };
 }

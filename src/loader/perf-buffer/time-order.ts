@@ -5,9 +5,12 @@
  * numbers relative to a recent time, exact for differences up to 104 days.
  */
 export class TimeOrder {
-  /** The halves of the time that others are relative to. */
+  /**
+   * The halves of the time that others are relative to. -0, because V8 does not keep it as a small integer: a
+   * field that once holds only such and then 2^31 or more invalidates all compiled code that reads the rings.
+   */
   #high = 0;
-  #low = 0;
+  #low = -0;
   /** The largest time that was delivered. */
   #latest = Number.NEGATIVE_INFINITY;
   /** The largest time that the last look at the rings has found. */
