@@ -73,10 +73,23 @@ function deniedHint(kernel: KernelFacts, { syscall, errno }: Failure): string | 
     );
   if (syscall.startsWith('bpf(BPF_OBJ_') && errno === Errno.EACCES && !kernel.has(Capability.dacOverride))
     return 'the permissions of the path deny it (ls -l), and this process lacks CAP_DAC_OVERRIDE; run it as root';
-  if (syscall.startsWith('bpf(') && errno === Errno.EPERM) return memlockHint(kernel);
+  if (syscall.startsWith('bpf(') && errno === Errno.EPERM)
+    return isBlocked(kernel) ? BLOCKED_HINT : memlockHint(kernel);
   if (syscall.startsWith('write(') && !kernel.has(Capability.dacOverride))
     return 'only root may write this file, and this process lacks CAP_DAC_OVERRIDE; run it as root';
   return undefined;
+}
+
+/** A command of `bpf(2)` that no kernel has. */
+const NO_COMMAND = 0x7fff_ffff;
+
+const BLOCKED_HINT =
+  'the seccomp profile of the container, or a security module, blocks bpf(2) although this process has the ' +
+  'capabilities; use a profile that allows bpf and perf_event_open (docs/deploy.md), or a newer runtime';
+
+/** Whether the call does not reach the kernel's own code, which answers EINVAL to an unknown command. */
+function isBlocked({ syscalls }: KernelFacts): boolean {
+  return new Attr(syscalls, 20).send(NO_COMMAND) === -Errno.EPERM;
 }
 
 /** Names the limit, if this kernel has it and this process cannot raise it. */

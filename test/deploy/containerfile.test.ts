@@ -23,10 +23,14 @@ test.skipIf(noDownloads, 'it has no syntax error', async () => {
   assert.ok((await problems(text.replace('ENTRYPOINT [', 'ENTRYPONT ['))).length > 0);
 });
 
-test('it copies the executable of each platform, the licenses, and nothing else', () => {
-  const copied = [...text.matchAll(/^COPY (dist\S+)/gm)].map(([, path]) => path);
-  const executables = PLATFORMS.map((platform) => `dist/executable/${executableName(platform)}`);
-  assert.equal(copied, [...executables, 'dist/executable/LICENSES.txt']);
+test('it copies an executable, the licenses, and nothing else', () => {
+  const [executable = '', ...others] = [...text.matchAll(/^COPY (dist\S+)/gm)].map(([, path]) => path);
+  assert.match(executable, /^dist\/executable\/\$\{EXECUTABLE\}$/);
+  assert.equal(others, ['dist/executable/LICENSES.txt']);
+});
+
+test('it names the executable of each platform', () => {
+  for (const platform of PLATFORMS) assert.match(text, `EXECUTABLE=${executableName(platform)}\n`);
 });
 
 test('the context contains the executables only', async () => {

@@ -23,6 +23,8 @@ const test = suite('loader/messages');
 
 /** Commands of bpf(2). */
 const [MAP_CREATE, LOAD, GET, RUN, RAW_OPEN, LINK, LINK_IDS, STATS] = [0, 5, 7, 10, 17, 28, 31, 32];
+/** A command that no kernel has. */
+const UNKNOWN = 0x7fff_ffff;
 const TRACING = 26;
 const kprobe: Attachment = { kind: 'kprobe', symbol: 'do_thing' };
 const fentry: Attachment = { kind: 'fentry', symbol: 'do_thing', btfId: 7 };
@@ -101,6 +103,16 @@ const ROWS: readonly Row[] = [
     act: loading(raw),
     says: /on this kernel \(before Linux 5\.11\) maps and programs count as locked memory: this process may lock 64 KiB and lacks CAP_SYS_RESOURCE/,
     not: /policy/,
+  },
+  {
+    what: 'bpf(2) blocked by the seccomp profile of a container',
+    arrange(fake) {
+      forbidding(true, false)(fake);
+      fake.answers.set(UNKNOWN, () => -Errno.EPERM);
+    },
+    act: loading(raw),
+    says: /the seccomp profile of the container, or a security module, blocks bpf\(2\) .*; use a profile that allows bpf/,
+    not: /memory|5\.11|lockdown/,
   },
   {
     what: 'a program type that the kernel does not have',
