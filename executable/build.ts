@@ -28,6 +28,9 @@ export function executableName(platform: Platform): string {
   return `tcpconnlat-${platform}`;
 }
 
+/** The scripts of a plain run, whose code is in the executable. */
+const COMPILED = ['tcpconnlat.bundle.cjs', 'tcpconnlat.builder.cjs'];
+
 /** Builds the executable of a platform in a folder, and returns its path. */
 export async function buildExecutable(platform: Platform, folder = EXECUTABLES): Promise<string> {
   if (process.arch !== 'x64')
@@ -42,10 +45,12 @@ export async function buildExecutable(platform: Platform, folder = EXECUTABLES):
     await writeFile(join(scratch, 'main.cjs'), await launcher());
     const assets: Record<string, string> = { 'koffi.node': await koffiFor(platform) };
     for (const name of await filesOfCommand()) assets[name] = join(DIST, name);
-    if (platform === 'linux-x64') {
-      await compile(builder, join(DIST, 'tcpconnlat.bundle.cjs'), join(scratch, 'code'));
-      assets['tcpconnlat.code'] = join(scratch, 'code');
-    }
+    if (platform === 'linux-x64')
+      for (const name of COMPILED) {
+        const code = join(scratch, `${name}.code`);
+        await compile(builder, join(DIST, name), code);
+        assets[`${name}.code`] = code;
+      }
     const config = {
       main: 'main.cjs', // a relative path: the blob contains it
       output: 'blob',

@@ -10,8 +10,8 @@ import { type Evaluated, runBundle } from './run-bundle.ts';
 
 /** The names of assets. */
 const BUNDLE = 'tcpconnlat.bundle.cjs';
-/** V8's code of the bundle; only for the processor that the executable was built on. */
-const CODE = 'tcpconnlat.code';
+/** Follows a script's name in that of its code from V8; only for the processor of the build, and some scripts. */
+const CODE = '.code';
 const KOFFI = 'koffi.node';
 
 /** What has been loaded, by name. */
@@ -20,7 +20,7 @@ const loaded = new Map<string, unknown>();
 /** Runs the asset with the name of a file. */
 function evaluate(file: string): Evaluated {
   const asset = basename(file);
-  const cachedData = asset === BUNDLE ? bytes(CODE) : undefined;
+  const cachedData = bytes(asset + CODE);
   return { value: new Script(text(asset), { filename: file, cachedData }).runInThisContext() };
 }
 
