@@ -186,9 +186,9 @@ async function bundleCommand(name, args, { defineLate = {}, prebuilt, argsLate =
       ...command,
       supported: { 'dynamic-import': false }, // scripts have it from Node 20.12 on; it becomes require()
       plugins: [late.plugin, withoutChildProcess, withRequireOfLauncher],
-      define: { ...bundling.define, 'import.meta.url': 'bundleUrl', __PREBUILT__: 'prebuilt' },
+      define: { ...bundling.define, 'import.meta.url': 'file', __PREBUILT__: 'prebuilt' },
       banner: {
-        js: `(function (require, file, prebuilt) {\n${late.header}const bundleUrl = require('node:url').pathToFileURL(file).href;`,
+        js: `(function (require, file, prebuilt) {\n${late.header}`,
       },
       footer: { js: '})' },
     },
@@ -249,13 +249,16 @@ async function prebuild() {
   }
 }
 
+/** Options with a value, whose programs the build has not assembled. */
+const OPTIONS = ['--outcome', '--port', '443', '--to', '10.0.0.0/8'];
+
 /** Bundles tcpconnlat, with the line table of its programs. */
 async function bundleTracer() {
   const [page, prebuilt] = await Promise.all([bundleReportPage(), prebuild()]);
   const { map, parts, packages } = await bundleCommand('tcpconnlat', [], {
     sourcemap: 'external',
     prebuilt,
-    argsLate: { builder: ['--outcome', '--port', '443', '--to', '10.0.0.0/8'] },
+    argsLate: { 'command-line': OPTIONS, builder: OPTIONS },
     defineLate: { __REPORT_PAGE__: JSON.stringify(page.assets) },
   });
   const tables = parts.map((part) => [part.file, lineTable(JSON.parse(part.map))]);

@@ -21,6 +21,7 @@ const root = fileURLToPath(new URL('.', import.meta.url));
 const LATE = {
   tcpconnlat: [
     'src/cli/aggregate/summarize.ts',
+    'src/cli/command-line.ts',
     'src/cli/diagnose.ts',
     'src/cli/export.ts',
     'src/cli/report.ts',
@@ -111,7 +112,7 @@ async function bundlePart(command, module, early, options) {
     },
   };
   const bundling = { ...options, plugins: [fromBundle], metafile: true, write: false };
-  const define = { ...options.define, 'import.meta.url': 'partUrl' };
+  const define = { ...options.define, 'import.meta.url': 'file' };
   const outfile = join('dist', fileOf(command, module));
   const made = (more) => build({ ...bundling, entryPoints: [module], outfile, define, ...more });
   const [{ outputFiles, metafile }, asModule] = await Promise.all([
@@ -140,7 +141,7 @@ async function bundlePart(command, module, early, options) {
 const HEADER_OF_PART = `(function (load, file, early) {
 const require = (name) => early[name] ?? load(name);
 const module = { exports: {} };
-const partUrl = load('node:url').pathToFileURL(file).href;`;
+`;
 const FOOTER_OF_PART = `return module.exports;
 })`;
 

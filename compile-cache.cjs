@@ -90,7 +90,7 @@ const koffi = {
 };
 
 const [bundle, wanted, cache, prebuiltFile, ...args] = process.argv.slice(2);
-const prebuilt = readFileSync(prebuiltFile, 'latin1');
+const prebuilt = readFileSync(prebuiltFile);
 /** The scripts that the run has compiled, by file. */
 const scripts = new Map();
 
@@ -106,13 +106,13 @@ function load(name) {
   return name.includes('koffi') ? koffi : require(name);
 }
 
-refusesMaps = prebuilt !== '';
+refusesMaps = prebuilt.length > 0;
 process.argv = [process.execPath, bundle, ...args];
 process.once('exit', () => {
   const length = Buffer.alloc(4);
   length.writeUInt32LE(prebuilt.length);
   const code = scripts.get(wanted).createCachedData();
-  const content = Buffer.concat([code, Buffer.from(prebuilt, 'latin1'), length]);
+  const content = Buffer.concat([code, prebuilt, length]);
   const copies = [readFileSync(wanted), content].map((bytes) => Buffer.from(bytes).reverse());
   writeFileSync(`${cache}.draft`, Buffer.concat([content, ...copies]));
   renameSync(`${cache}.draft`, cache);

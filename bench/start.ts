@@ -5,7 +5,7 @@ import { ms, type Row, takeTurns } from './measure.ts';
 import { command, header, runTime, stop } from './process.ts';
 
 const ROUNDS = 21;
-const BAR = 1.75;
+const BAR = 1.45;
 
 export async function start(): Promise<Row[]> {
   const { bare, traced } = await takeTurns(ROUNDS, {

@@ -15,15 +15,19 @@ import type { ProgramSpec, TailCalled, Tool, ToolEvents } from './program.ts';
 export function mapsOf({ maps = [], programs, tailCalled = [], events }: Tool): ReadonlySet<MapSpec> {
   const named = [
     ...maps,
-    ...[...programsOf({ programs, tailCalled })].flatMap(({ instructions, assembled }) =>
-      assembled ? assembled.references.map(({ map }) => map) : [...mapsIn(instructions)],
-    ),
+    ...[...programsOf({ programs, tailCalled })].flatMap(mapsOfProgram),
     ...tailCalled.map(({ array }) => array),
     ...eventsMapsOf(events).flatMap(({ map }): MapSpec[] => (isRingBuffer(map) ? [map, map.lost] : [map])),
   ].filter((map) => !isJumpTable(map));
   const holders = named.filter(isMapOfMaps);
   const held = holders.flatMap((holder) => holder.maps.map(([, map]) => map));
   return new Set([...held, ...named.filter((map) => !isMapOfMaps(map)), ...holders]);
+}
+
+/** The maps of a program. Does not read the instructions of an assembled one, which are decoded for that. */
+function mapsOfProgram(program: ProgramSpec): readonly MapSpec[] {
+  const { assembled } = program;
+  return assembled ? assembled.references.map(({ map }) => map) : [...mapsIn(program.instructions)];
 }
 
 /** The events maps of a tool. A single map has no name. */

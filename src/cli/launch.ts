@@ -46,7 +46,7 @@ interface ScriptText {
   /** V8's code for this text. V8 gets the bytes that were compared, so the file cannot change in between. */
   readonly cachedData?: Buffer;
   /** The programs that the build has assembled. */
-  readonly prebuilt?: string;
+  readonly prebuilt?: Buffer;
 }
 
 function readScript(script: number, name: string): ScriptText {
@@ -70,7 +70,7 @@ function readScript(script: number, name: string): ScriptText {
     return {
       text,
       cachedData: content.subarray(0, codeSize),
-      prebuilt: content.toString('latin1', codeSize, end),
+      prebuilt: content.subarray(codeSize, end),
     };
   } catch {
     // There is no cache, or it cannot be read or trusted.

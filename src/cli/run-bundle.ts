@@ -11,12 +11,12 @@ export type Command = 'tcpconnlat' | 'tsbpf';
  * A bundle as a function: `load` returns what it does not contain, `file` is its path, and `prebuilt` has
  * programs (trace/prebuilt.ts).
  */
-type Bundle = (load: (name: string) => unknown, file: string, prebuilt: string | undefined) => void;
+type Bundle = (load: (name: string) => unknown, file: string, prebuilt: Buffer | undefined) => void;
 
 /** The result of a script, and what its cache has besides code. */
 export interface Evaluated {
   readonly value: unknown;
-  readonly prebuilt?: string;
+  readonly prebuilt?: Buffer;
 }
 
 /** How a launcher loads code. */
@@ -27,7 +27,10 @@ export interface Loader {
   readonly require: (name: string) => unknown;
 }
 
-/** Prepares the process for a command, and runs the bundle in `file`. If that fails for a known reason, prints one line. */
+/**
+ * Prepares the process for a command, and runs the bundle in `file`. If that fails for a known reason, prints
+ * one line.
+ */
 export function runBundle(command: Command, file: string, { evaluate, require }: Loader): void {
   ignoreDebuggerSignal();
   if (command === 'tcpconnlat') holdStopSignals();

@@ -9,8 +9,6 @@ import { renderVerifierError } from '../loader/verifier/report.ts';
 import type { AggregationOptions } from './aggregate/aggregation.ts';
 import { optionsFrom, type Request } from './arguments/request.ts';
 import { switchesIn } from './arguments/switches.ts';
-import { readArguments } from './arguments.ts';
-import { completion } from './completion.ts';
 import { environmentMessage } from './environment.ts';
 import { exitStatusOf } from './exit-status.ts';
 import { jsonSchema } from './json.ts';
@@ -26,24 +24,14 @@ import { version } from './version.ts';
 
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
-  const request = requestOf(args);
-  if (!isRun(request)) releaseStopSignals();
-  if (request.action === 'print' && request.status !== 0) {
-    printError(request.text);
-    return request.status;
-  }
-  const invocation = { version: version(), args };
   try {
-    if (request.action === 'print') print(request.text);
-    else if (request.action === 'schema') print(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
-    else if (request.action === 'completion') print(completion(request.shell));
-    else if (request.action === 'diagnose') {
-      const { diagnose } = await import('./diagnose.ts'); // a late part of the bundle
-      print(await diagnose(request.options, version()));
-    } else if (request.action === 'replay') await replay(request.file, request.options, invocation);
-    else if (request.options.summary) await summary({ ...request.options, summary: request.options.summary });
-    else if (request.options.dryRun) print(await dryRun(request.options, new Kernel()));
-    else await trace(request.options, new Kernel(), invocation);
+    const request = await requestOf(args);
+    if (!isRun(request)) releaseStopSignals();
+    if (request.action === 'print' && request.status !== 0) {
+      printError(request.text);
+      return request.status;
+    }
+    await run(request, args);
     return 0;
   } catch (error) {
     const status = exitStatusOf(error, 'project');
@@ -51,6 +39,22 @@ async function main(): Promise<number> {
     else warn(describe(error as Error));
     return status === 'bug' ? 1 : status;
   }
+}
+
+async function run(request: Request, args: readonly string[]): Promise<void> {
+  const invocation = { version: version(), args };
+  if (request.action === 'print') print(request.text);
+  else if (request.action === 'schema') print(`${JSON.stringify(jsonSchema(), undefined, 2)}\n`);
+  else if (request.action === 'completion') {
+    const { completion } = await import('./command-line.ts');
+    print(completion(request.shell));
+  } else if (request.action === 'diagnose') {
+    const { diagnose } = await import('./diagnose.ts'); // a late part of the bundle
+    print(await diagnose(request.options, version()));
+  } else if (request.action === 'replay') await replay(request.file, request.options, invocation);
+  else if (request.options.summary) await summary({ ...request.options, summary: request.options.summary });
+  else if (request.options.dryRun) print(await dryRun(request.options, new Kernel()));
+  else await trace(request.options, new Kernel(), invocation);
 }
 
 /** Loads the code of summaries, `--top` or exporters, which no other run needs. */
@@ -72,9 +76,11 @@ async function summary(options: AggregationOptions): Promise<void> {
 }
 
 /** Parses the command line, without commander if that is possible. */
-function requestOf(args: readonly string[]): Request {
+async function requestOf(args: readonly string[]): Promise<Request> {
   const flags = switchesIn(args);
-  return flags ? { action: 'trace', options: optionsFrom(flags, undefined) } : readArguments(args, version());
+  if (flags) return { action: 'trace', options: optionsFrom(flags, undefined) };
+  const { readArguments } = await import('./command-line.ts'); // a late part of the bundle
+  return readArguments(args, version());
 }
 
 /** Whether the command runs until a signal ends it, instead of printing something and exiting. */

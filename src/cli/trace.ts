@@ -212,9 +212,14 @@ async function traceInto(
       recording?.begin({ host: kernel.host, kernel: kernel.release, way: programs.probe, started });
       report?.begin(programs);
     }
+    // The header says that everything is attached, so it does not wait until privileges are dropped.
+    if (!options.verbose) printer.header();
+    output.flush();
     const privileges = reducePrivileges(options, kernel, programs, report?.needsOverride);
-    if (options.verbose) listingOutput(options, output)(`${privileges.join('\n')}\n\n`);
-    printer.header();
+    if (options.verbose) {
+      listingOutput(options, output)(`${privileges.join('\n')}\n\n`);
+      printer.header();
+    }
     if (options.durationMs !== undefined) timer = setTimeout(() => end(), options.durationMs);
     for (const record of early ?? []) {
       if (!printer.isComplete) recording?.add(record);

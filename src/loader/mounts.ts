@@ -28,7 +28,7 @@ export function parseMounts(text: string): readonly Mount[] {
     .filter((line) => line !== '')
     .map((line) => {
       const [, path = '', type = ''] = line.split(' ');
-      return { path: unescapeOctal(path), type };
+      return { path: path.includes('\\') ? unescapeOctal(path) : path, type };
     });
 }
 

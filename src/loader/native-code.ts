@@ -1,7 +1,7 @@
 /** Loading koffi, the native code for system calls, and the errors if that fails. */
 
-import { readFileSync } from 'node:fs';
 import { TsbpfError } from '../asm/error.ts';
+import { readAtMost } from './read-file.ts';
 
 /**
  * koffi, through which tsbpf makes system calls, cannot be loaded: it is not installed for this machine, Node
@@ -120,9 +120,12 @@ function numberIn(file: string, pattern: RegExp): number | undefined {
   return found === undefined ? undefined : Number(found);
 }
 
+/** More than any of these files has. */
+const MOST_BYTES = 1 << 24;
+
 function read(file: string): string {
   try {
-    return readFileSync(file, 'latin1');
+    return Buffer.from(readAtMost(file, MOST_BYTES) ?? []).toString('latin1');
   } catch {
     return ''; // no /proc
   }

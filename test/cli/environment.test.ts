@@ -153,7 +153,7 @@ test.skipIf(noThreadLimit, 'a recording is shown if Node cannot start more threa
       ...{ started: '2026-01-01T00:00:00.000000Z', fields: ['time'] },
     };
     writeFileSync(recording, `${JSON.stringify(header)}\n`);
-    for (const name of ['tcpconnlat.cjs', 'tcpconnlat.bundle.cjs'])
+    for (const name of ['tcpconnlat.cjs', 'tcpconnlat.bundle.cjs', 'tcpconnlat.command-line.cjs'])
       cpSync(join(PROJECT, 'dist', name), join(folder, name));
     spawnSync('chmod', ['-R', 'a+rX', folder]);
     const asUser = (threads: number, words: readonly string[]) =>
@@ -187,7 +187,9 @@ function inInstallation(work: (folder: string) => void): void {
   const folder = mkdtempSync(join(tmpdir(), 'tsbpf-installation-'));
   try {
     for (const path of [
-      ...['', 'bundle.', 'builder.', 'diagnose.'].map((part) => `dist/tcpconnlat.${part}cjs`),
+      ...['', 'bundle.', 'builder.', 'command-line.', 'diagnose.'].map(
+        (part) => `dist/tcpconnlat.${part}cjs`,
+      ),
       ...['node_modules/koffi', BINARY],
     ])
       cpSync(join(PROJECT, path), join(folder, path), { recursive: true });

@@ -7,6 +7,7 @@ import {
   cpSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   truncateSync,
@@ -51,8 +52,8 @@ class Copy {
     this.#name = name;
     this.bundle = this.#file('bundle.cjs');
     this.cache = this.#file(CACHE);
-    for (const ending of ['cjs', 'bundle.cjs', CACHE])
-      cpSync(join(DIST, `${name}.${ending}`), this.#file(ending));
+    for (const file of readdirSync(DIST).filter((each) => each.startsWith(`${name}.`)))
+      if (/\.cjs$|\.bundle\..*cache$/.test(file)) cpSync(join(DIST, file), join(this.#folder, file));
   }
 
   /** Runs the command. */
@@ -106,10 +107,13 @@ function edited(bundle: string): string {
 const COMPILE = `
   const { readFileSync, writeFileSync } = require('node:fs');
   const [text, code] = process.argv.slice(1);
-  const script = new (require('node:vm').Script)(readFileSync(text, 'latin1'), { filename: text });
+  const { Script } = require('node:vm');
+  const script = new Script(readFileSync(text, 'latin1'), { filename: text });
+  const part = (name) => new Script(readFileSync(require('node:path').join(text, '..', name), 'latin1')).runInThisContext();
+  const load = (name) => (name.endsWith('.cjs') ? part(name) : require(name));
   process.argv = [process.execPath, text, '--version'];
   process.once('exit', () => writeFileSync(code, script.createCachedData()));
-  script.runInThisContext()(require, text);
+  script.runInThisContext()(load, text);
 `;
 
 function codeOf(text: string, cache: string): Buffer {
@@ -126,7 +130,7 @@ interface Content {
   readonly prebuilt: Buffer;
 }
 
-/** The file of a cache: its content with the length of the programs, then the text and the content reversed. */
+/** The file of a cache: its content with the length of the programs, then the text and the content again. */
 function cacheFile(content: Content, text: string, copied = content): Buffer {
   return Buffer.concat([bytesOf(content), Buffer.from(text, 'latin1').reverse(), bytesOf(copied).reverse()]);
 }

@@ -65,13 +65,19 @@ for (const probe of PROBE_TYPES_HERE)
   ] as const)
     test(`${probe} ${args.join()}: every thread has the filter, and the main thread ${capabilities.join()}`, async () => {
       const tracer = await Tracer.start(['--probe', probe, ...args]);
+      const status = () => statusOf(`/proc/${tracer.pid}/status`);
+      // Soon after the header, and capabilities last.
+      await tracer.until(
+        'dropped capabilities',
+        () => namesIn(status().CapEff).length === capabilities.length,
+      );
       const threads = threadsOf(tracer.pid);
       assert.ok(threads.length > 3, threads.join());
       for (const thread of threads) {
         const { NoNewPrivs, Seccomp } = statusOf(`/proc/${tracer.pid}/task/${thread}/status`);
         assert.equal({ NoNewPrivs, Seccomp }, { NoNewPrivs: '1', Seccomp: '2' }, `thread ${thread}`);
       }
-      const { CapEff, CapPrm, CapInh } = statusOf(`/proc/${tracer.pid}/status`);
+      const { CapEff, CapPrm, CapInh } = status();
       assert.equal(namesIn(CapEff).sort(), capabilities);
       assert.is(CapPrm, CapEff);
       assert.equal(namesIn(CapInh), []);

@@ -1,6 +1,6 @@
 /** The names of users by ID, from /etc/passwd. */
 import { readFileSync } from 'node:fs';
-import { parseUsers } from '../arguments/users.ts';
+import { parseUsers } from '../passwd.ts';
 
 /** Returns the name of a user, or the ID if the file has none. Reads the file once. */
 export function userNames(file = '/etc/passwd'): (uid: number) => string {

@@ -1,10 +1,7 @@
-/**
- * User names, from /etc/passwd.
- *
- * Source: man 5 passwd.
- */
+/** User names as values of options. */
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError } from 'commander';
+import { parseUsers } from '../passwd.ts';
 import { systemReason } from '../text.ts';
 
 /**
@@ -20,15 +17,4 @@ export function userIdOf(name: string, file = '/etc/passwd'): number | undefined
       `Names of users are in ${file}, which cannot be read: ${systemReason(error)}; use the ID of the user (id -u NAME).`,
     );
   }
-}
-
-/**
- * Parses lines of the form `NAME:PASSWORD:UID:GID:COMMENT:HOME:SHELL`. If a name has several lines, the first
- * one is used.
- */
-export function parseUsers(text: string): ReadonlyMap<string, number> {
-  const users = new Map<string, number>();
-  for (const [, name = '', digits] of text.matchAll(/^([^#:\n][^:\n]*):[^:\n]*:(\d{1,10}):/gm))
-    if (!users.has(name)) users.set(name, Number(digits));
-  return users;
 }

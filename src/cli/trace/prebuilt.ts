@@ -11,7 +11,7 @@ import type { Options as ToolOptions } from '../../programs/tcpconnlat/options.t
 import type { Programs } from '../../programs/tcpconnlat.ts';
 
 /** A parameter of the bundle, which the launcher passes; undefined elsewhere. */
-declare const __PREBUILT__: string | undefined;
+declare const __PREBUILT__: Buffer | undefined;
 
 /**
  * The key of programs with these options for a kernel. Undefined if the kernel does not tell its build ID.
@@ -24,12 +24,12 @@ export function prebuiltKey(options: ToolOptions, { buildId }: Kernel): string |
 export function prebuiltPrograms(
   options: ToolOptions,
   kernel: Kernel,
-  lines = typeof __PREBUILT__ === 'string' ? __PREBUILT__ : '',
+  lines = typeof __PREBUILT__ === 'undefined' ? undefined : __PREBUILT__,
 ): Programs | undefined {
-  const key = lines === '' || options.aggregate ? undefined : prebuiltKey(options, kernel);
-  if (key === undefined) return undefined;
-  const start = `\n${lines}`.indexOf(`\n${key}\t`);
-  if (start < 0) return undefined;
+  if (!lines || options.aggregate) return undefined;
+  const key = prebuiltKey(options, kernel);
+  const start = key === undefined ? -1 : lines.indexOf(`${key}\t`);
+  if (key === undefined || start < 0) return undefined;
   const text = start + key.length + 1;
-  return programsFromText(lines.slice(text, lines.indexOf('\n', text)));
+  return programsFromText(lines.toString('latin1', text, lines.indexOf('\n', text)));
 }

@@ -8,9 +8,10 @@ import type { FilterOptions } from '../arguments.ts';
 export function processWarnings({ pid }: FilterOptions, kernel: Kernel): string[] {
   // There /proc has other PIDs: those of its own namespace.
   if (kernel.hasOwn('pid')) return [namespaceWarning(pid !== undefined)];
+  if (!pid?.only) return [];
   // Process 1 is visible unless /proc hides the processes of other users (hidepid) or is not mounted.
   if (processOf(1, kernel) === undefined) return [];
-  return (pid?.only ?? []).flatMap(([first, last]) =>
+  return pid.only.flatMap(([first, last]) =>
     Array.from({ length: last - first + 1 }, (_, i) => warningOf(first + i, kernel) ?? []).flat(),
   );
 }

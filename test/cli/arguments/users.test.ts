@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert';
-import { parseUsers, userIdOf } from '../../../src/cli/arguments/users.ts';
+import { userIdOf } from '../../../src/cli/arguments/users.ts';
+import { parseUsers } from '../../../src/cli/passwd.ts';
 import { suite } from '../../harness.ts';
 
 const test = suite('cli/arguments/users');

@@ -41,9 +41,9 @@ const asked: ToolOptions = { probe: 'tp_btf', filter: {}, localPort: false };
 const built = tcpconnlat(asked, target('x64', socketTypes()));
 const line = (options: ToolOptions, kernel: Kernel) =>
   `${prebuiltKey(options, kernel)}\t${programsToText(tcpconnlat(options, target('x64', socketTypes())))}\n`;
-const lines = [asked, { ...asked, localPort: true }]
-  .map((each) => line(each, kernelWith(notes(ID))))
-  .join('');
+const lines = Buffer.from(
+  [asked, { ...asked, localPort: true }].map((each) => line(each, kernelWith(notes(ID)))).join(''),
+);
 
 test('the build ID of the kernel is read from its notes', () => {
   assert.is(kernelWith(notes(ID)).buildId, ID);
@@ -74,7 +74,7 @@ test('no programs are found for other options or another kernel', () => {
     [{ ...asked, probe: 'kprobe' }, kernelWith(notes(ID))],
   ] as const)
     assert.is(prebuiltPrograms(options, kernel, lines), undefined, JSON.stringify(options));
-  assert.is(prebuiltPrograms(asked, kernelWith(notes(ID)), ''), undefined);
+  assert.is(prebuiltPrograms(asked, kernelWith(notes(ID)), Buffer.from('')), undefined);
 });
 
 function options(...args: string[]) {
