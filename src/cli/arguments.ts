@@ -28,7 +28,8 @@ export function readArguments(args: readonly string[], version: string): Request
     if (!(error instanceof CommanderError)) throw error;
     const status = error.exitCode === 0 ? 0 : 2;
     const usage = status === 0 ? '' : `Usage: tcpconnlat ${command.usage()}\nTry 'tcpconnlat --help'.\n`;
-    return { action: 'print', text: printed.join('') + usage, status };
+    const text = printed.join('').replace(/\n$/, `${remedyFor(error.message)}\n`);
+    return { action: 'print', text: text + usage, status };
   }
   const flags = command.opts<Flags>();
   if (flags.jsonSchema) return { action: 'schema' };
@@ -38,6 +39,26 @@ export function readArguments(args: readonly string[], version: string): Request
   return flags.replay === undefined
     ? { action: 'trace', options }
     : { action: 'replay', options, file: flags.replay };
+}
+
+/** What to do instead of combining two options, by the error of commander. */
+const REMEDIES: readonly (readonly [RegExp, string])[] = [
+  [
+    /option '--(prometheus|otlp <url>)' cannot .* '--(summary|top|histogram)'$/,
+    '; both show the same counts: run a second tcpconnlat for the table',
+  ],
+  [
+    /option '--(prometheus|otlp <url>)' cannot /,
+    '; an exporter shows no single connects: run a second tcpconnlat for them',
+  ],
+  [
+    /option '--(summary|top)' cannot .* '--(report|record) <file>'$/,
+    '; it needs every connect, and these are only counted: run a second tcpconnlat for it',
+  ],
+];
+
+function remedyFor(message: string): string {
+  return REMEDIES.find(([error]) => error.test(message))?.[1] ?? '';
 }
 
 /** Why options contradict each other; undefined if they do not. */

@@ -10,7 +10,7 @@ import { type Evaluated, runBundle } from './run-bundle.ts';
 
 /** The names of assets. */
 const BUNDLE = 'tcpconnlat.bundle.cjs';
-/** Follows a script's name in that of its code from V8; only for the processor of the build, and some scripts. */
+/** The end of the names of V8's code. Some scripts have it, in an executable for the build's processor. */
 const CODE = '.code';
 const KOFFI = 'koffi.node';
 

@@ -293,7 +293,19 @@ const invalid: [string, RegExp][] = [
   ['--top -v', /'--top' cannot be used with option '-v, --verbose'/],
   ['--top --outcome', /'--top' cannot be used with option '--outcome'/],
   ['--top --replay x', /'--top' cannot be used with option '--replay <file>'/],
-  ['--top --prometheus', /'--prometheus' cannot be used with option '--top'/],
+  [
+    '--top --prometheus',
+    /'--prometheus' cannot be used with option '--top'; both show the same counts: run a second tcpconnlat for the table$/m,
+  ],
+  ['--summary --otlp http://[::1]:1', /'--otlp <url>' cannot .* '--summary'; both show the same counts/],
+  [
+    '--prometheus --report x',
+    /'--report <file>'; an exporter shows no single connects: run a second tcpconnlat for them$/m,
+  ],
+  [
+    '--summary --report x',
+    /'--summary' cannot .* '--report <file>'; it needs every connect, .* a second tcpconnlat/,
+  ],
   ['--interval 5', /'--interval' needs '--summary', '--top' or '--otlp'/],
   ['--by port', /'--by' needs '--summary', '--top', '--prometheus' or '--otlp'/],
   ['--histogram', /'--histogram' needs '--summary'/],
