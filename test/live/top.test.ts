@@ -136,6 +136,21 @@ async function connects(): Promise<void> {
   for (let i = 0; i < 4; i++) await peer.ask('connect', loopback(1, '127.0.0.5'));
 }
 
+test.skipIf(noTmux, 'failures have an example process, also if keys are networks and users', async () => {
+  const pane = new Pane();
+  try {
+    await pane.see(new RegExp(PROMPT));
+    await pane.start(COMMAND, '--top', '--by', 'net,unit,user', '-p', String(peer.pid));
+    await connects();
+    const example = `\\S+\\[${peer.pid}\\] [\\d.]+ ms`;
+    await pane.see(
+      new RegExp(`^ +(?:now|\\S+ s ago) +4 +refused +127\\.0\\.0\\.0/24 .* root +${example}$`, 'm'),
+    );
+  } finally {
+    pane.close();
+  }
+});
+
 test.skipIf(
   noTmux,
   'keys sort, filter, expand and pause; it follows the size; q restores the terminal',

@@ -8,11 +8,12 @@ import type { Closeable } from '../../loader/resources.ts';
 import type { Session } from '../../loader/session.ts';
 import type { Aggregate, KeyFields, Table } from '../../programs/tcpconnlat/aggregate.ts';
 import { aggregation } from '../../programs/tcpconnlat/aggregate.ts';
+import type { ConnectEvent } from '../../programs/tcpconnlat/events.ts';
 import type { Options, SummaryOptions } from '../arguments/request.ts';
 import { isSelectedCaller, selectsCallers } from '../caller-filter.ts';
 import { callerLookup } from '../record/caller.ts';
 import { wallClock } from '../record/wall-clock.ts';
-import { recordOf, rowReader } from '../record.ts';
+import { type ConnectRow, recordOf, rowReader } from '../record.ts';
 import { traceTarget } from '../trace/btf.ts';
 import { callerWarnings } from '../trace/callers.ts';
 import { type Losses, lossLines, noLosses } from '../trace/losses.ts';
@@ -27,7 +28,7 @@ import {
 import { processWarnings } from '../trace/processes.ts';
 import { attachedParts, describe, openOr, reportOrThrow, sourceLines } from '../trace/programs.ts';
 import { hasWorkload, keyFields } from './by.ts';
-import { type Entry, type RowOptions, rowsOf } from './rows.ts';
+import { type Entry, keyOf, type RowOptions, rowsOf } from './rows.ts';
 import { SlowestConnects } from './slowest.ts';
 import type { Snapshot } from './snapshot.ts';
 import { userNames } from './user-names.ts';
@@ -99,7 +100,7 @@ export async function openAggregation(
   const callers = asked.who || selects ? callerLookup(kernel, { commandLine, warn }) : undefined;
   const readRow = rowReader({ wallClock: wallClock(kernel.syscalls), callers });
   const locate = sourceLines(kernel);
-  let slowest: SlowestConnects | undefined;
+  let reader: Reader | undefined;
   const { session, programs } = await withFirstProbe(
     options,
     kernel,
@@ -116,10 +117,10 @@ export async function openAggregation(
         onSample(event) {
           if (event.latencyNs < 0) return;
           const row = readRow(event);
-          if (!selects || isSelectedCaller(options.filter, row.caller)) slowest?.add(recordOf(row));
+          if (!selects || isSelectedCaller(options.filter, row.caller)) reader?.addSample(event, row);
         },
         onError: (error) => reportOrThrow(error, options, warn),
-        onTick: () => slowest?.tick(),
+        onTick: () => reader?.slowest.tick(),
       });
       explain(attachedParts(session));
       return { session, programs };
@@ -133,8 +134,7 @@ export async function openAggregation(
     if (options.family === 6 && !kernel.ipv6) warn('this kernel has no IPv6, so -6 shows no connects');
     for (const warning of processWarnings(options.filter, kernel)) warn(warning);
     if (selects) for (const warning of callerWarnings(options.filter, kernel)) warn(warning);
-    const reader = new Reader(asked, kernel, session, programs, warn);
-    slowest = reader.slowest;
+    reader = new Reader(asked, kernel, session, programs, warn);
     const privileges = reducePrivileges(options, kernel, programs);
     if (options.verbose) reports.list(`${privileges.join('\n')}\n\n`);
     return reader;
@@ -184,6 +184,17 @@ class Reader implements Aggregation {
 
   get keys() {
     return { used: this.#used, capacity: this.#options.summary.maxKeys };
+  }
+
+  /** Adds a connect that the programs have sent to the slowest ones. */
+  addSample({ attempt }: ConnectEvent, row: ConnectRow): void {
+    const { pid } = attempt.task;
+    const hasV1 = this.#aggregate.fields.cgroup === 'any';
+    const key = {
+      ...{ address: row.remote, port: row.dport, comm: row.comm, uid: row.uid ?? 0, pid },
+      ...{ cgroup: attempt.cgroup ?? 0n, cgroups: hasV1 ? (attempt.process?.cgroups ?? BigInt(pid)) : 0n },
+    };
+    this.slowest.add({ ...recordOf(row), key: keyOf(key, this.#rows) });
   }
 
   read(): Snapshot {

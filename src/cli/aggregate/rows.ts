@@ -71,8 +71,7 @@ export function rowsOf(entries: Iterable<Entry>, options: RowOptions): Rows {
     const id = texts.join('\0');
     let row = rows.get(id);
     if (row === undefined) {
-      const named = Object.fromEntries(options.by.parts.map((part, i) => [part, texts[i]]));
-      row = { key: named as Key, results: new Map() };
+      row = { key: namedKey(texts, options), results: new Map() };
       rows.set(id, row);
     }
     addTo(row, resultOf(key, options.knowsCauses), value);
@@ -80,6 +79,20 @@ export function rowsOf(entries: Iterable<Entry>, options: RowOptions): Rows {
   const sorted = [...rows.values()].map((row) => ({ row, connects: connectsOf(row) }));
   sorted.sort((a, b) => b.connects - a.connects);
   return { rows: sorted.map(({ row }) => row), overflowed, unknownCallers };
+}
+
+/** The key of one connect: what the programs put into a key, and the PID of the caller. */
+export function keyOf(
+  key: Omit<AggregateKey, 'end' | 'error' | 'scope'> & { readonly pid: number },
+  options: RowOptions,
+): Key {
+  const { cgroup = 0n, cgroups = 0n, pid } = key;
+  const caller = options.workload?.({ cgroup, cgroups, pid }) ?? {};
+  return namedKey(textsOf({ ...key, scope: Scope.complete }, caller, options), options);
+}
+
+function namedKey(texts: readonly string[], { by }: RowOptions): Key {
+  return Object.fromEntries(by.parts.map((part, i) => [part, texts[i]]));
 }
 
 function addTo({ results }: MutableRow, result: string, value: Static<typeof Aggregated>): void {
@@ -131,7 +144,11 @@ export function resultOf({ end, error, scope }: AggregateKey, knowsCauses: boole
 }
 
 /** The texts of the parts. */
-function textsOf(key: AggregateKey, caller: Caller, { by, userName }: RowOptions): string[] {
+function textsOf(
+  key: Omit<AggregateKey, 'end' | 'error'>,
+  caller: Caller,
+  { by, userName }: RowOptions,
+): string[] {
   const address = key.address && addressOf(key.address);
   const texts: Record<KeyPart, () => string> = {
     dest: () => (address ? formatAddress(address) : UNKNOWN),

@@ -5,7 +5,7 @@
  */
 import type { Static } from '@sinclair/typebox';
 import type { Slowest } from '../../programs/tcpconnlat/aggregate.ts';
-import type { ConnectRecord } from '../record.ts';
+import type { Sample } from './snapshot.ts';
 
 /** The number of connects that are kept for each interval. */
 export const KEPT = 16;
@@ -24,7 +24,7 @@ export class SlowestConnects {
   readonly #write: (settings: Settings) => void;
   #thresholdNs = 0;
   /** Of the current interval, slowest first. */
-  #kept: ConnectRecord[] = [];
+  #kept: Sample[] = [];
   /** The connects since the last adjustment, and the adjustments since the last tick. */
   #added = 0;
   #adjustments = 0;
@@ -36,7 +36,7 @@ export class SlowestConnects {
   }
 
   /** Adds a connect that the programs have sent. */
-  add(record: ConnectRecord): void {
+  add(record: Sample): void {
     this.#added += 1;
     const last = this.#kept[KEPT - 1];
     if (last === undefined || record.lat_ms > last.lat_ms) {
@@ -59,7 +59,7 @@ export class SlowestConnects {
   }
 
   /** Ends an interval: returns its slowest connects, slowest first. */
-  take(): ConnectRecord[] {
+  take(): Sample[] {
     const kept = this.#kept;
     this.#kept = [];
     // If the next interval is like this one, some more connects than wanted reach the threshold.
@@ -79,6 +79,6 @@ export class SlowestConnects {
 }
 
 /** The latency of a connect; 0 without one. */
-function latencyNs(record: ConnectRecord | undefined): number {
+function latencyNs(record: Sample | undefined): number {
   return record === undefined ? 0 : Math.round(record.lat_ms * 1e6);
 }

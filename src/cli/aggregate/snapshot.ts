@@ -29,6 +29,11 @@ export interface Row {
   readonly results: ReadonlyMap<string, Cell>;
 }
 
+/** One connect, with its key. */
+export interface Sample extends ConnectRecord {
+  readonly key: Key;
+}
+
 /** The connects of one interval. */
 export interface Snapshot {
   /** When the interval began and ended, in ms since the epoch. */
@@ -37,7 +42,7 @@ export interface Snapshot {
   /** Sorted by number of connects, most first. */
   readonly rows: readonly Row[];
   /** The slowest connects of the interval, or a sample of them, slowest first. */
-  readonly slowest: readonly ConnectRecord[];
+  readonly slowest: readonly Sample[];
   /** Connects whose key had no room in the table; they are counted in the rows `other`. */
   readonly overflowed: number;
   /** Connects that are in no row, by cause: `[3, 'the table of connects in flight was full']`. */

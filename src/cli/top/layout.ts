@@ -1,7 +1,7 @@
 /**
  * The screen of a live view as lines, from its state alone.
  */
-import { COUNTED_AS_OTHER, type KeyPart } from '../aggregate/snapshot.ts';
+import { COUNTED_AS_OTHER, type KeyPart, type Sample } from '../aggregate/snapshot.ts';
 import { RESULTS } from '../json.ts';
 import type { ConnectRecord } from '../record.ts';
 import { cell } from '../text.ts';
@@ -313,8 +313,8 @@ function failureLines({ sums, shown, shownMs }: State, most: number): Line[] {
   );
 }
 
-/** The slowest connects that the filter selects, as far as their records tell. */
-function selectedSlowest({ sums, shown, filter }: State): readonly ConnectRecord[] {
+/** The slowest connects that the filter selects. */
+function selectedSlowest({ sums, shown, filter }: State): readonly Sample[] {
   if (filter === '') return sums.slowest;
   return sums.slowest.filter((record) => shown.some(({ key }) => isOf(record, key)));
 }

@@ -2,8 +2,14 @@
  * The last intervals of a live view, and the sum of their rows.
  */
 import { Latencies } from '../aggregate/latencies.ts';
-import { type Cell, isAnswer, type Key, type KeyPart, type Snapshot } from '../aggregate/snapshot.ts';
-import type { ConnectRecord } from '../record.ts';
+import {
+  type Cell,
+  isAnswer,
+  type Key,
+  type KeyPart,
+  type Sample,
+  type Snapshot,
+} from '../aggregate/snapshot.ts';
 import { cell } from '../text.ts';
 import { threadNameCell } from '../thread-name.ts';
 
@@ -56,7 +62,7 @@ export interface Sums {
   /** All entries together, without the results. */
   readonly total: Entry;
   /** The slowest connects, slowest first. */
-  readonly slowest: readonly ConnectRecord[];
+  readonly slowest: readonly Sample[];
 }
 
 /** The most columns of a thread's name: 15 bytes, each of which may be shown as `\xNN`. */
@@ -183,9 +189,7 @@ export function failuresOf(entries: readonly Entry[]): Failure[] {
   return failures.sort((a, b) => b.lastMs - a.lastMs || b.count - a.count);
 }
 
-/** Whether a connect has a key. The record of a connect has no network, unit, pod, container or user. */
-export function isOf({ daddr, dport, comm }: ConnectRecord, key: Key): boolean {
-  const dest = daddr?.replace(/^::ffff:(?=\d+\.)/, '');
-  const known: { readonly [part: string]: string | undefined } = { dest, port: String(dport), comm };
-  return Object.entries(key).every(([part, text]) => known[part] === text);
+/** Whether a connect has a key. */
+export function isOf({ key: own }: Sample, key: Key): boolean {
+  return Object.entries(key).every(([part, text]) => own[part as KeyPart] === text);
 }

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
 import { KEPT, SlowestConnects } from '../../../src/cli/aggregate/slowest.ts';
-import type { ConnectRecord } from '../../../src/cli/record.ts';
+import type { Sample } from '../../../src/cli/aggregate/snapshot.ts';
 import { suite } from '../../harness.ts';
 
 const test = suite('cli/aggregate/slowest');
@@ -18,7 +18,7 @@ class Programs {
     if (ns < settings.thresholdNs || settings.sent >= settings.limit) return;
     settings.sent += 1;
     this.sent += 1;
-    this.slowest.add({ lat_ms: ns / 1e6 } as ConnectRecord);
+    this.slowest.add({ lat_ms: ns / 1e6 } as Sample);
   }
 
   take(): number[] {

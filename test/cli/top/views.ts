@@ -1,6 +1,6 @@
 /** Live views for tests: their states after keys and intervals, without a terminal. */
-import type { Key, KeyPart, Snapshot } from '../../../src/cli/aggregate/snapshot.ts';
-import type { ConnectRecord } from '../../../src/cli/record.ts';
+import type { Key, KeyPart, Sample, Snapshot } from '../../../src/cli/aggregate/snapshot.ts';
+
 import { layout, pageSize } from '../../../src/cli/top/layout.ts';
 import { plain } from '../../../src/cli/top/line.ts';
 import { type Action, initialState, reduce, type State } from '../../../src/cli/top/state.ts';
@@ -38,10 +38,12 @@ export function interval(at: number, list: readonly Connect[], more: Partial<Sna
 }
 
 /** A connect among the slowest ones. */
-export function record(more: Partial<ConnectRecord>): ConnectRecord {
+export function record(more: Partial<Sample>): Sample {
+  const { daddr = '192.0.2.7', dport = 443, comm = 'curl' } = more;
   return {
-    ...{ time_s: 0, pid: 8990, comm: 'curl', ip: 4, saddr: '192.0.2.1', lport: 40_000 },
-    ...{ daddr: '192.0.2.7', dport: 443, lat_ms: 3000, result: 'established' },
+    ...{ time_s: 0, pid: 8990, comm, ip: 4, saddr: '192.0.2.1', lport: 40_000, daddr, dport },
+    ...{ lat_ms: 3000, result: 'established' },
+    key: { dest: daddr.replace(/^::ffff:(?=\d+\.)/, ''), port: String(dport), comm },
     ...more,
   };
 }
