@@ -28,8 +28,8 @@ export function executableName(platform: Platform): string {
   return `tcpconnlat-${platform}`;
 }
 
-/** The scripts of a plain run, whose code is in the executable. */
-const COMPILED = ['tcpconnlat.bundle.cjs', 'tcpconnlat.builder.cjs'];
+/** The scripts whose code is in the executable: those of a run that prints lines. */
+const COMPILED = ['bundle', 'builder', 'command-line'].map((part) => `tcpconnlat.${part}.cjs`);
 
 /** Builds the executable of a platform in a folder, and returns its path. */
 export async function buildExecutable(platform: Platform, folder = EXECUTABLES): Promise<string> {
