@@ -13,18 +13,19 @@ import { type Cell, type Row, type Snapshot, totalsOf } from './snapshot.ts';
 export function snapshotLines(options: FieldOptions): (snapshot: Snapshot) => Generator<string> {
   const fields = fieldsShown({ ...options, outcome: 'all' });
   return function* (snapshot) {
-    for (const row of snapshot.rows) yield `${jsonText(rowObject(row, snapshot))}\n`;
+    const times = { start: timeOf(snapshot.startMs), end: timeOf(snapshot.endMs) };
+    for (const row of snapshot.rows) yield `${jsonText(rowObject(row, times))}\n`;
     for (const record of snapshot.slowest) yield jsonLine(record, fields);
   };
 }
 
 /** The object of a row. Latencies are in ms, and `null` if no connect was answered. */
-export function rowObject(row: Row, { startMs, endMs }: Pick<Snapshot, 'startMs' | 'endMs'>): object {
+function rowObject(row: Row, times: { readonly start: string; readonly end: string }): object {
   const { answered, connects, retransmits } = totalsOf(row);
   const quantile = (share: number) => inMs(answered.quantileNs(share));
   return {
-    start: timeOf(startMs),
-    end: timeOf(endMs),
+    start: times.start,
+    end: times.end,
     key: row.key,
     count: connects,
     retransmits,

@@ -15,7 +15,7 @@ import { formatAddress } from '../address.ts';
 import type { Caller } from '../record/caller.ts';
 import { threadNameText } from '../thread-name.ts';
 import type { By } from './by.ts';
-import { Latencies } from './latencies.ts';
+import { Latencies, slotAllocator } from './latencies.ts';
 import { type Cell, connectsOf, type Key, type KeyPart, type Row } from './snapshot.ts';
 import type { WorkloadLookup } from './workloads.ts';
 
@@ -54,6 +54,8 @@ type MutableRow = { readonly key: Key; readonly results: Map<string, Cell> };
 export function rowsOf(entries: Iterable<Entry>, options: RowOptions): Rows {
   const { workload, selects } = options;
   const rows = new Map<string, MutableRow>();
+  const allocate = slotAllocator();
+  const textsOf = textsBy(options);
   let [overflowed, unknownCallers] = [0, 0];
   for (const [key, value] of entries) {
     if (value.count === 0) continue;
@@ -67,14 +69,14 @@ export function rowsOf(entries: Iterable<Entry>, options: RowOptions): Rows {
     }
     if (selects && !selects(caller ?? {})) continue;
     if (!isComplete) overflowed += value.count;
-    const texts = textsOf(key, caller ?? {}, options);
+    const texts = textsOf(key, caller ?? {});
     const id = texts.join('\0');
     let row = rows.get(id);
     if (row === undefined) {
       row = { key: namedKey(texts, options), results: new Map() };
       rows.set(id, row);
     }
-    addTo(row, resultOf(key, options.knowsCauses), value);
+    addTo(row, resultOf(key, options.knowsCauses), latenciesOf(value, allocate()), value.retransmits);
   }
   const sorted = [...rows.values()].map((row) => ({ row, connects: connectsOf(row) }));
   sorted.sort((a, b) => b.connects - a.connects);
@@ -88,34 +90,38 @@ export function keyOf(
 ): Key {
   const { cgroup = 0n, cgroups = 0n, pid } = key;
   const caller = options.workload?.({ cgroup, cgroups, pid }) ?? {};
-  return namedKey(textsOf({ ...key, scope: Scope.complete }, caller, options), options);
+  return namedKey(textsBy(options)({ ...key, scope: Scope.complete }, caller), options);
 }
 
 function namedKey(texts: readonly string[], { by }: RowOptions): Key {
   return Object.fromEntries(by.parts.map((part, i) => [part, texts[i]]));
 }
 
-function addTo({ results }: MutableRow, result: string, value: Static<typeof Aggregated>): void {
-  const latencies = latenciesOf(value);
+function addTo({ results }: MutableRow, result: string, latencies: Latencies, retransmits: number): void {
   const cell = results.get(result);
   if (cell === undefined) {
-    results.set(result, { latencies, retransmits: value.retransmits });
+    results.set(result, { latencies, retransmits });
     return;
   }
   cell.latencies.add(latencies);
-  cell.retransmits += value.retransmits;
+  cell.retransmits += retransmits;
 }
 
-function latenciesOf({ count, sumNs, minNs, maxNs, slots }: Static<typeof Aggregated>): Latencies {
-  const view = new BigUint64Array(slots.buffer, slots.byteOffset, slots.byteLength / 8);
-  const latencies = new Latencies();
+/** The latencies of an entry, in `into`, which is all zeros. */
+function latenciesOf(
+  { count, sumNs, minNs, maxNs, slots }: Static<typeof Aggregated>,
+  into: Float64Array<ArrayBuffer>,
+): Latencies {
+  const latencies = new Latencies(into);
   latencies.count = count;
   latencies.sumNs = sumNs;
   latencies.minNs = Number(minNs);
   latencies.maxNs = maxNs;
-  for (let slot = 0; slot < view.length; slot++) {
-    const connects = view[slot] as bigint;
-    if (connects !== 0n) latencies.slots[slot] = Number(connects);
+  // Halves of u64, because bigints allocate.
+  const halves = new Uint32Array(slots.buffer, slots.byteOffset, slots.byteLength / 4);
+  for (let slot = 0; slot < into.length; slot++) {
+    const [low, high] = [halves[2 * slot] as number, halves[2 * slot + 1] as number];
+    if ((low | high) !== 0) into[slot] = low + high * 2 ** 32;
   }
   return latencies;
 }
@@ -143,25 +149,27 @@ export function resultOf({ end, error, scope }: AggregateKey, knowsCauses: boole
   return outcome.result === 'error' ? errnoName(outcome.errno ?? 0) : outcome.result;
 }
 
-/** The texts of the parts. */
-function textsOf(
-  key: Omit<AggregateKey, 'end' | 'error'>,
-  caller: Caller,
-  { by, userName }: RowOptions,
-): string[] {
-  const address = key.address && addressOf(key.address);
-  const texts: Record<KeyPart, () => string> = {
-    dest: () => (address ? formatAddress(address) : UNKNOWN),
-    net: () => (address ? networkText(address, by.prefixes) : UNKNOWN),
-    port: () => (key.scope <= Scope.port ? String(key.port) : OTHER),
-    comm: () => threadNameText(key.comm ?? UNKNOWN),
-    pod: () => podText(caller),
-    unit: () => caller.user_unit ?? caller.unit ?? UNKNOWN,
-    container: () => caller.container_name ?? caller.container?.slice(0, SHORT_ID) ?? UNKNOWN,
-    user: () => userName(key.uid ?? 0),
+type KeyOfTexts = Omit<AggregateKey, 'end' | 'error'>;
+
+/** The text of each part of a complete key, and the port of others. */
+const TEXTS: Readonly<Record<KeyPart, (key: KeyOfTexts, caller: Caller, options: RowOptions) => string>> = {
+  dest: ({ address }) => (address ? formatAddress(addressOf(address)) : UNKNOWN),
+  net: ({ address }, _, { by }) => (address ? networkText(addressOf(address), by.prefixes) : UNKNOWN),
+  port: ({ scope, port }) => (scope <= Scope.port ? String(port) : OTHER),
+  comm: ({ comm }) => threadNameText(comm ?? UNKNOWN),
+  pod: (_, caller) => podText(caller),
+  unit: (_, { unit, user_unit }) => user_unit ?? unit ?? UNKNOWN,
+  container: (_, { container, container_name }) => container_name ?? container?.slice(0, SHORT_ID) ?? UNKNOWN,
+  user: ({ uid }, _, { userName }) => userName(uid ?? 0),
+};
+
+/** Returns a function that makes the texts of the parts. */
+function textsBy(options: RowOptions): (key: KeyOfTexts, caller: Caller) => string[] {
+  const { parts } = options.by;
+  return (key, caller) => {
+    const isComplete = key.scope === Scope.complete;
+    return parts.map((part) => (isComplete || part === 'port' ? TEXTS[part](key, caller, options) : OTHER));
   };
-  const isComplete = key.scope === Scope.complete;
-  return by.parts.map((part) => (isComplete || part === 'port' ? texts[part]() : OTHER));
 }
 
 /** The characters of a container's ID that Docker shows. */
@@ -175,7 +183,8 @@ const MAPPED = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff);
 
 /** An IPv4-mapped address as an IPv4 address, so that a destination has one row. */
 function addressOf(address: Uint8Array): Uint8Array {
-  return MAPPED.every((byte, i) => address[i] === byte) ? address.subarray(MAPPED.length) : address;
+  for (let i = 0; i < MAPPED.length; i++) if (address[i] !== MAPPED[i]) return address;
+  return address.subarray(MAPPED.length);
 }
 
 function networkText(address: Uint8Array, { v4, v6 }: By['prefixes']): string {

@@ -71,7 +71,7 @@ export const COUNTED_AS_OTHER = 'counted as other (too many keys; increase --max
 
 /** The numbers of a row, over all results. */
 export interface Totals {
-  /** The latencies of answered connects. */
+  /** The latencies of answered connects. Not to be changed: they may be those of a result. */
   readonly answered: Latencies;
   /** All connects, also failures. */
   readonly connects: number;
@@ -81,15 +81,33 @@ export interface Totals {
 }
 
 export function totalsOf({ results }: Row): Totals {
-  const answered = new Latencies();
+  let answered: Latencies | undefined;
+  let isSum = false;
   const failures: [result: string, count: number][] = [];
   let connects = 0;
   let retransmits = 0;
   for (const [result, cell] of results) {
     connects += cell.latencies.count;
     retransmits += cell.retransmits;
-    if (isAnswer(result)) answered.add(cell.latencies);
-    else failures.push([result, cell.latencies.count]);
+    if (!isAnswer(result)) failures.push([result, cell.latencies.count]);
+    else if (answered === undefined) answered = cell.latencies;
+    else {
+      if (!isSum) answered = sumOf(answered);
+      isSum = true;
+      answered.add(cell.latencies);
+    }
   }
-  return { answered, connects, retransmits, failures: failures.sort(([, a], [, b]) => b - a) };
+  return {
+    answered: answered ?? new Latencies(),
+    connects,
+    retransmits,
+    failures: failures.sort(([, a], [, b]) => b - a),
+  };
+}
+
+/** A copy that others can be added to. */
+function sumOf(latencies: Latencies): Latencies {
+  const sum = new Latencies();
+  sum.add(latencies);
+  return sum;
 }

@@ -81,6 +81,8 @@ async function summarizeInto(
       output.write(batch);
       if (output.dropped > dropped) total.droppedLines += batch.split('\n').length - 2;
       else await drained();
+      // Events and signals take their turn, also with thousands of lines.
+      await new Promise((resolve) => setImmediate(resolve));
     }
   };
   /** What shows the last snapshot. */

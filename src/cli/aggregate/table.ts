@@ -33,19 +33,19 @@ export function summaryTable(parts: readonly KeyPart[]): (snapshot: Snapshot) =>
         ...numbersOf(row, failures),
       ]),
     ];
-    for (const line of lines)
-      for (const [i, text] of line.entries()) {
-        const { title = '' } = columns[i] ?? {};
-        widths.set(title, Math.max(widths.get(title) ?? 0, columnsOf(text)));
-      }
-    return lines.map((line) => {
-      const texts = line.map((text, i) => {
-        const { title = '', isText = false } = columns[i] ?? {};
-        const width = widths.get(title) ?? 0;
-        return isText ? padded(text, width) : text.padStart(width);
-      });
-      return `${texts.join(' ').trimEnd()}\n`;
+    const cells = columns.map(({ title, isText }, i) => {
+      let width = widths.get(title) ?? 0;
+      for (const line of lines) width = Math.max(width, columnsOf(line[i] ?? ''));
+      widths.set(title, width);
+      return (text: string) => (isText ? padded(text, width) : text.padStart(width));
     });
+    return lines.map(
+      (line) =>
+        `${cells
+          .map((pad, i) => pad(line[i] ?? ''))
+          .join(' ')
+          .trimEnd()}\n`,
+    );
   };
 }
 
