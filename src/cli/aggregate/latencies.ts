@@ -70,7 +70,7 @@ export class Latencies {
 /** The histograms of a block. */
 const BLOCK = 32;
 
-/** Returns a function that makes zeroed slots. It allocates blocks of them, which is faster than one by one. */
+/** Returns a function that makes zeroed slots. It allocates them in blocks, which is faster. */
 export function slotAllocator(): () => Float64Array<ArrayBuffer> {
   let block = new Float64Array(0);
   let used = 0;
