@@ -68,7 +68,7 @@ export interface ProgramSpec {
   readonly name: string;
   readonly attachment: Attachment;
   readonly instructions: readonly Item[];
-  /** The same instructions, if they are assembled already: those of a program that a build has assembled. */
+  /** The assembled instructions. Absent unless a build has assembled the program. */
   readonly assembled?: Assembled;
   /** Whether a missing attach point in the kernel skips the program instead of being an error. */
   readonly optional?: boolean;
