@@ -111,7 +111,13 @@ async function bundlePart(command, module, early, options) {
       );
     },
   };
-  const bundling = { ...options, plugins: [fromBundle], metafile: true, write: false };
+  const bundling = {
+    ...options,
+    supported: { 'dynamic-import': false }, // as in the bundle
+    plugins: [fromBundle],
+    metafile: true,
+    write: false,
+  };
   const define = { ...options.define, 'import.meta.url': 'file' };
   const outfile = join('dist', fileOf(command, module));
   const made = (more) => build({ ...bundling, entryPoints: [module], outfile, define, ...more });

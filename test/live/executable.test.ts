@@ -92,13 +92,23 @@ for (const args of [
   ['--diagnose'],
   ['--summary', '--duration', '0.1'],
   ['--report', '/tmp/report.html', '--duration', '0.1'],
-  ['--prometheus', '--listen', '127.0.0.1:0', '--otlp', 'http://127.0.0.1:1', '--duration', '0.1'],
+  ['--prometheus', '--listen', '127.0.0.1:0', '--duration', '0.1'],
 ])
   test.skipIf(skip, `it loads the late part of ${args[0]}`, () => {
     const { status, stderr } = run('nosuid', ...args);
     assert.is(status, 0, stderr);
     assert.not.match(stderr, /cannot load/);
   });
+
+test.skipIf(skip, 'it sends metrics with the HTTP client of its Node', async () => {
+  const args = ['--otlp', 'http://127.0.0.1:1', '--interval', '0.5', '-p', String(peer.pid)];
+  const exporter = Tracer.run(args, { under: inRoot('nosuid'), command: '/tcpconnlat' });
+  await exporter.until('the refusal', async () => {
+    await peer.ask('connect', loopback(server.port));
+    return /cannot send metrics to \S+: connect ECONNREFUSED/.test(exporter.stderr);
+  });
+  assert.equal(await exporter.stop(), { code: 0, signal: null });
+});
 
 test.skipIf(skip, 'one folder that allows native code is enough, and one line reports that none does', () => {
   const { status, stdout, stderr } = run('noexec');
