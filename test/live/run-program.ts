@@ -8,11 +8,12 @@ import { rawTracepoint } from '../../src/asm/hooks.ts';
 import type { MapSpec } from '../../src/asm/map.ts';
 import { target } from '../../src/asm/target.ts';
 import { KernelError } from '../../src/loader/errors.ts';
-import { Kernel } from '../../src/loader/kernel.ts';
+import type { Kernel } from '../../src/loader/kernel.ts';
 import { loadProgram } from '../../src/loader/load.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import { allOrNothing } from '../../src/loader/resources.ts';
 import { needsRoot } from '../harness.ts';
+import { here } from './tracer.ts';
 
 /** A loaded program with its maps. */
 export interface Running {
@@ -26,7 +27,7 @@ export function withProgram<T>(
   maps: readonly MapSpec[],
   body: (b: Builder) => void,
   use: (running: Running) => T,
-  kernel = new Kernel(),
+  kernel: Kernel = here,
 ): T {
   return allOrNothing((resources) => {
     const open = new Map<MapSpec, BpfMap>();
