@@ -19,8 +19,13 @@ import { majorOf, type NodeRelease, nodeFolder, RELEASES } from './node.ts';
 
 const TESTS = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** The commands, with the arguments of the run that fills their code cache (build.mjs). */
-const COMMANDS = { tcpconnlat: [], tsbpf: ['--help'] } as const;
+/** The scripts with a code cache, and the arguments of the run that fills it (build.mjs). */
+const SCRIPTS = {
+  'tcpconnlat.bundle': [],
+  'tcpconnlat.builder': ['--port', '443'],
+  'tcpconnlat.command-line': ['--port', '443'],
+  'tsbpf.bundle': ['--help'],
+} as const;
 
 /** The releases of these major versions, or all but the running one. */
 function releasesOf(majors: readonly string[]): readonly NodeRelease[] {
@@ -50,12 +55,16 @@ function words(): string[] {
   ];
 }
 
-/** Compiles the code caches of the commands with this release, beside those of the build. */
+/**
+ * Compiles the code caches of the commands with this release, beside those of the build. They have no
+ * programs, so the tests run the builder.
+ */
 async function makeCaches(node: string, { version }: NodeRelease): Promise<void> {
-  for (const [name, args] of Object.entries(COMMANDS)) {
-    const files = [`${name}.bundle.cjs`, `${name}.v${version}-${process.arch}.cache`];
-    const paths = files.map((file) => join(PROJECT, 'dist', file));
-    await run(node, [join(PROJECT, 'compile-cache.cjs'), ...paths, ...args]);
+  const dist = (file: string) => join(PROJECT, 'dist', file);
+  for (const [script, args] of Object.entries(SCRIPTS)) {
+    const [command] = script.split('.');
+    const files = [`${command}.bundle.cjs`, `${script}.cjs`, `${script}.v${version}-${process.arch}.cache`];
+    await run(node, [join(PROJECT, 'compile-cache.cjs'), ...files.map(dist), '/dev/null', ...args]);
   }
 }
 
