@@ -234,7 +234,7 @@ async function makeCache(name, script, args, prebuilt = '') {
 
 /**
  * Assembles the programs of common command lines for the kernel of this machine (src/cli/prebuild.ts).
- * Returns an empty text if that is not possible: without BTF, or for a processor that is not supported.
+ * If that is not possible (no BTF, or a processor that is not supported), says why and returns an empty text.
  */
 async function prebuild() {
   const script = join(root, 'dist/prebuild.mjs');
@@ -242,7 +242,9 @@ async function prebuild() {
   await writeFile(script, code);
   try {
     return (await promisify(execFile)(process.execPath, [script], { maxBuffer: 1 << 24 })).stdout;
-  } catch {
+  } catch ({ stderr, message }) {
+    const reason = /^\w*Error\b.*/m.exec(stderr ?? '')?.[0] ?? message;
+    console.error(`tcpconnlat will start slower, because the build has assembled no programs: ${reason}`);
     return '';
   } finally {
     await rm(script);

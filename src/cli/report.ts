@@ -4,6 +4,7 @@
  */
 import type { Kernel } from '../loader/kernel.ts';
 import type { ConnectEvent } from '../programs/tcpconnlat/events.ts';
+import type { Programs } from '../programs/tcpconnlat.ts';
 import type { Options } from './arguments.ts';
 import type { Header } from './json.ts';
 import { wallClock } from './record/wall-clock.ts';
@@ -12,7 +13,7 @@ import type { Invocation } from './recording.ts';
 import { type Input, openWriter } from './report/writer.ts';
 import { warn } from './run.ts';
 import type { Counts } from './summary.ts';
-import { describeBlindSpot, type Programs } from './trace/probes.ts';
+import { describeBlindSpot } from './trace/probes.ts';
 
 /** The report of a live run. The caller closes it. */
 export interface LiveReport {

@@ -5,6 +5,7 @@ import type { Kernel } from '../loader/kernel.ts';
 import type { Closeable } from '../loader/resources.ts';
 import type { Session } from '../loader/session.ts';
 import type { ConnectEvent } from '../programs/tcpconnlat/events.ts';
+import type { Programs } from '../programs/tcpconnlat.ts';
 import type { Options } from './arguments.ts';
 import { isSelectedCaller, readsCallers, selectsCallers } from './caller-filter.ts';
 import { openPrinter } from './printer.ts';
@@ -19,7 +20,7 @@ import { traceTarget } from './trace/btf.ts';
 import { type InFlight, inFlight, listInFlight, listsInFlight, watchInFlight } from './trace/in-flight.ts';
 import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/losses.ts';
 import { reducePrivileges } from './trace/privileges.ts';
-import { describeBlindSpot, type Programs, SLOWS_SYSTEM_CALLS, withFirstProbe } from './trace/probes.ts';
+import { describeBlindSpot, SLOWS_SYSTEM_CALLS, withFirstProbe } from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
 import {
   attachedParts,

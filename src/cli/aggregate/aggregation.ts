@@ -9,6 +9,7 @@ import type { Session } from '../../loader/session.ts';
 import type { Aggregate, KeyFields, Table } from '../../programs/tcpconnlat/aggregate.ts';
 import { aggregation } from '../../programs/tcpconnlat/aggregate.ts';
 import type { ConnectEvent } from '../../programs/tcpconnlat/events.ts';
+import type { Programs } from '../../programs/tcpconnlat.ts';
 import type { Options, SummaryOptions } from '../arguments/request.ts';
 import { isSelectedCaller, selectsCallers } from '../caller-filter.ts';
 import { callerLookup } from '../record/caller.ts';
@@ -21,7 +22,6 @@ import { reducePrivileges } from '../trace/privileges.ts';
 import {
   describeBlindSpot,
   type ProgramOptions,
-  type Programs,
   SLOWS_SYSTEM_CALLS,
   withFirstProbe,
 } from '../trace/probes.ts';

@@ -7,8 +7,8 @@ import type { Closeable } from '../../loader/resources.ts';
 import type { Session } from '../../loader/session.ts';
 import { Clock } from '../../loader/syscalls.ts';
 import { type ConnectEvent, pendingEvent } from '../../programs/tcpconnlat/events.ts';
+import type { Programs } from '../../programs/tcpconnlat.ts';
 import type { Options } from '../arguments.ts';
-import type { Programs } from './probes.ts';
 
 /** The shortest time between two readings of the table, in ms. */
 const MIN_PAUSE_MS = 100;

@@ -3,9 +3,9 @@ import { printable } from '../../asm/printable.ts';
 import { NotPermittedError } from '../../loader/errors.ts';
 import type { Kernel } from '../../loader/kernel.ts';
 import { type CapabilityName, type DroppedPrivileges, dropPrivileges } from '../../loader/privileges.ts';
+import type { Programs } from '../../programs/tcpconnlat.ts';
 import type { Options } from '../arguments.ts';
 import { readsCallers } from '../caller-filter.ts';
-import type { Programs } from './probes.ts';
 
 /**
  * For facts about callers: the executables of other users' processes, the processes that /proc hides

@@ -52,8 +52,6 @@ const ORDER: Record<ProbeOption, readonly ProbeType[]> = {
 /** The order under kernel lockdown, where fentry works but kprobe does not. */
 const UNDER_LOCKDOWN: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
 
-export type { Programs };
-
 /** The options of a run, and the aggregation that its programs become a part of. */
 export type ProgramOptions = Options & Pick<ToolOptions, 'aggregate'>;
 

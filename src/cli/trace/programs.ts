@@ -11,12 +11,13 @@ import type { Kernel } from '../../loader/kernel.ts';
 import { requireLate } from '../../loader/require-late.ts';
 import { Session, type SessionOptions } from '../../loader/session.ts';
 import { sourceReader } from '../../loader/source.ts';
+import type { Programs } from '../../programs/tcpconnlat.ts';
 import type { Options } from '../arguments.ts';
 import { type LineOutput, printError } from '../output.ts';
 import { warn } from '../run.ts';
 import { errorLine } from '../text.ts';
 import { messageWithRemedy } from './privileges.ts';
-import type { Failure, Programs } from './probes.ts';
+import type { Failure } from './probes.ts';
 
 /** Where `-v` prints: to stderr if stdout has JSON lines. */
 export function listingOutput({ json }: Options, output: LineOutput): (text: string) => void {
