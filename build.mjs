@@ -1,7 +1,8 @@
 /**
  * The build. `npm run build` runs it, and as `prepare` so do `npm ci` and `npm pack`:
  *
- *   build/                      src, test, bench, examples and executable as JavaScript with source maps
+ *   build/                      src, test, bench, examples, executable and code-cache as JavaScript with
+ *                               source maps
  *   dist/library.*, dist/index.js, asm.js, btf.js, dist/bundlers/
  *                               the library and its entry points (bundle-library.mjs)
  *   dist/types/                 its types
@@ -10,7 +11,7 @@
  *   dist/tcpconnlat.PART.cjs    code that only some runs need (bundle-late.mjs)
  *   dist/tcpconnlat.*.VERSION-ARCH.cache
  *                               V8's code of the bundle and of late parts for this Node, and the programs for
- *                               this machine's kernel; not in the npm package
+ *                               this machine's kernel (code-cache/make.mjs); not in the npm package
  *   dist/tcpconnlat.lines.json  maps positions in the bundle to source lines of the tool
  *   dist/tsbpf.*                the same for the command tsbpf
  *   dist/LICENSES.txt           the licenses of the packages in the bundles
@@ -27,6 +28,7 @@ import { decode } from '@jridgewell/sourcemap-codec';
 import { build } from 'esbuild';
 import { bundleLate } from './bundle-late.mjs';
 import { bundleLibrary } from './bundle-library.mjs';
+import { writeCaches } from './code-cache/make.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 process.chdir(root);
@@ -34,7 +36,7 @@ const manifest = JSON.parse(await readFile('package.json', 'utf8'));
 const require = createRequire(import.meta.url);
 
 /** The folders that tsc compiles into build/. */
-const COMPILED = ['src', 'test', 'bench', 'examples', 'executable'];
+const COMPILED = ['src', 'test', 'bench', 'examples', 'executable', 'code-cache'];
 
 /**
  * The beginning of a script that runs when the first frame has been painted, or after half a second in a
@@ -170,10 +172,10 @@ const command = { format: 'cjs', minifySyntax: true, minifyWhitespace: true };
 
 /**
  * Bundles a command: its launcher (src/cli/launch.ts), its bundle, a function with parameters like a
- * module's, and its late parts (bundle-late.mjs). The code cache contains what V8 has compiled by the end of
- * a run with `args` (compile-cache.cjs); `argsLate` has the arguments for the late parts that have a cache.
+ * module's, its late parts (bundle-late.mjs), and its code caches (code-cache/make.mjs). `prebuilt` is the
+ * text of the bundle's parameter of that name.
  */
-async function bundleCommand(name, args, { defineLate = {}, prebuilt, argsLate = {}, ...more } = {}) {
+async function bundleCommand(name, { defineLate = {}, prebuilt, ...more } = {}) {
   const define = { ...bundling.define, ...defineLate };
   const { parts, ...late } = await bundleLate(name, { ...bundling, ...command, define }, [
     withoutChildProcess,
@@ -193,14 +195,9 @@ async function bundleCommand(name, args, { defineLate = {}, prebuilt, argsLate =
       footer: { js: '})' },
     },
   );
-  const old = (await readdir('dist')).filter(
-    (file) => file.startsWith(`${name}.`) && file.endsWith('.cache'),
-  );
-  for (const file of old) await rm(join('dist', file));
   await writeFile(`dist/${name}.bundle.cjs`, bundled.code);
   for (const { file, code } of parts) await writeFile(join('dist', file), code);
-  await makeCache(name, 'bundle', args, prebuilt);
-  for (const [part, options] of Object.entries(argsLate)) await makeCache(name, part, options);
+  await writeCaches(name, { prebuilt });
   await writeLauncher(name);
   const packages = [...bundled.packages, ...parts.flatMap(({ metafile }) => packagesOf(metafile))];
   return { ...bundled, parts, packages };
@@ -220,25 +217,16 @@ async function writeLauncher(name) {
 }
 
 /**
- * Writes the cache of a script, the bundle or a late part: the code that a run with `args` compiles, and for
- * the bundle the text of its parameter `prebuilt`.
- */
-async function makeCache(name, script, args, prebuilt = '') {
-  const { version, arch } = process;
-  const path = (end) => join(root, `dist/${name}.${end}`);
-  const files = ['bundle.cjs', `${script}.cjs`, `${script}.${version}-${arch}.cache`, `${script}.prebuilt`];
-  await writeFile(path(`${script}.prebuilt`), prebuilt);
-  await promisify(execFile)(process.execPath, ['compile-cache.cjs', ...files.map(path), ...args]);
-  await rm(path(`${script}.prebuilt`));
-}
-
-/**
- * Assembles the programs of common command lines for the kernel of this machine (src/cli/prebuild.ts).
- * If that is not possible (no BTF, or a processor that is not supported), says why and returns an empty text.
+ * Assembles the programs of common command lines for the kernel of this machine (src/cli/prebuild.ts), in a
+ * process of its own. If that is not possible (no BTF, or a processor that is not supported), says why and
+ * returns an empty text.
  */
 async function prebuild() {
   const script = join(root, 'dist/prebuild.mjs');
-  const { code } = await bundle({ entryPoints: ['src/cli/prebuild.ts'] });
+  const contents = `import { prebuiltText } from './src/cli/prebuild.ts';
+    import { Kernel } from './src/loader/kernel.ts';
+    process.stdout.write(await prebuiltText(new Kernel()));`;
+  const { code } = await bundle({ stdin: { contents, resolveDir: root } });
   await writeFile(script, code);
   try {
     return (await promisify(execFile)(process.execPath, [script], { maxBuffer: 1 << 24 })).stdout;
@@ -251,16 +239,12 @@ async function prebuild() {
   }
 }
 
-/** Options with a value, whose programs the build has not assembled. */
-const OPTIONS = ['--outcome', '--port', '443', '--to', '10.0.0.0/8'];
-
 /** Bundles tcpconnlat, with the line table of its programs. */
 async function bundleTracer() {
   const [page, prebuilt] = await Promise.all([bundleReportPage(), prebuild()]);
-  const { map, parts, packages } = await bundleCommand('tcpconnlat', [], {
+  const { map, parts, packages } = await bundleCommand('tcpconnlat', {
     sourcemap: 'external',
     prebuilt,
-    argsLate: { 'command-line': OPTIONS, builder: OPTIONS },
     defineLate: { __REPORT_PAGE__: JSON.stringify(page.assets) },
   });
   const tables = parts.map((part) => [part.file, lineTable(JSON.parse(part.map))]);
@@ -296,7 +280,7 @@ async function bundleReportPage() {
 }
 
 async function bundleTool() {
-  return (await bundleCommand('tsbpf', ['--help'])).packages;
+  return (await bundleCommand('tsbpf')).packages;
 }
 
 /**

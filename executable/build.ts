@@ -9,7 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import { chmod, copyFile, mkdir, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withScratch } from '../test/vm/cache.ts';
 import { run } from '../test/vm/command.ts';
@@ -28,9 +28,6 @@ export function executableName(platform: Platform): string {
   return `tcpconnlat-${platform}`;
 }
 
-/** The scripts whose code is in the executable: those of a run that prints lines. */
-const COMPILED = ['bundle', 'builder', 'command-line'].map((part) => `tcpconnlat.${part}.cjs`);
-
 /** Builds the executable of a platform in a folder, and returns its path. */
 export async function buildExecutable(platform: Platform, folder = EXECUTABLES): Promise<string> {
   if (process.arch !== 'x64')
@@ -46,11 +43,7 @@ export async function buildExecutable(platform: Platform, folder = EXECUTABLES):
     const assets: Record<string, string> = { 'koffi.node': await koffiFor(platform) };
     for (const name of await filesOfCommand()) assets[name] = join(DIST, name);
     if (platform === 'linux-x64')
-      for (const name of COMPILED) {
-        const code = join(scratch, `${name}.code`);
-        await compile(builder, join(DIST, name), code);
-        assets[`${name}.code`] = code;
-      }
+      for (const file of await compile(builder, join(scratch, 'code'))) assets[basename(file)] = file;
     const config = {
       main: 'main.cjs', // a relative path: the blob contains it
       output: 'blob',
@@ -107,10 +100,11 @@ async function launcher(): Promise<string> {
   return outputFiles[0]?.text ?? '';
 }
 
-/** Compiles a bundle with the Node that will run it. The seeds make V8's code the same each time. */
-async function compile(node: string, bundle: string, code: string): Promise<void> {
-  const script = join(PROJECT, 'executable/compile.cjs');
-  await run(node, ['--hash-seed=1', '--random-seed=1', script, bundle, code]);
+/** Writes V8's code of scripts into a new folder, with the Node that will run it. Returns the files. */
+async function compile(node: string, folder: string): Promise<string[]> {
+  await mkdir(folder);
+  await run(node, [join(PROJECT, 'code-cache/make.mjs'), folder]);
+  return (await readdir(folder)).sort().map((name) => join(folder, name));
 }
 
 /** Writes the licenses of everything in the executables. */

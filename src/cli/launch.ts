@@ -5,7 +5,7 @@
  *
  * V8 does not verify such a code cache: it runs the code of another text of the same length, and crashes on a
  * flipped bit. So the cache holds everything a second time, the script too, with the bytes in reverse order
- * (compile-cache.cjs). The launcher uses it only if all bytes equal their copies, and if all users who can
+ * (code-cache/make.mjs). The launcher uses it only if all bytes equal their copies, and if all users who can
  * write the cache can write the script. In every other case V8 compiles the script: if a developer edited it,
  * if the cache is damaged, or if there is none, as in the npm package. The cache's name contains the version
  * of Node and the processor, and V8 itself rejects a cache made under other flags.

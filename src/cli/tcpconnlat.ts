@@ -7,8 +7,7 @@ import { VerifierError } from '../loader/errors.ts';
 import { Kernel } from '../loader/kernel.ts';
 import { renderVerifierError } from '../loader/verifier/report.ts';
 import type { AggregationOptions } from './aggregate/aggregation.ts';
-import { optionsFrom, type Request } from './arguments/request.ts';
-import { switchesIn } from './arguments/switches.ts';
+import { type Request, simpleRequest } from './arguments/request.ts';
 import { environmentMessage } from './environment.ts';
 import { exitStatusOf } from './exit-status.ts';
 import { jsonSchema } from './json.ts';
@@ -77,8 +76,8 @@ async function summary(options: AggregationOptions): Promise<void> {
 
 /** Parses the command line, without commander if that is possible. */
 async function requestOf(args: readonly string[]): Promise<Request> {
-  const flags = switchesIn(args);
-  if (flags) return { action: 'trace', options: optionsFrom(flags, undefined) };
+  const request = simpleRequest(args, version());
+  if (request) return request;
   const { readArguments } = await import('./command-line.ts'); // a late part of the bundle
   return readArguments(args, version());
 }

@@ -19,14 +19,6 @@ import { majorOf, type NodeRelease, nodeFolder, RELEASES } from './node.ts';
 
 const TESTS = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** The scripts with a code cache, and the arguments of the run that fills it (build.mjs). */
-const SCRIPTS = {
-  'tcpconnlat.bundle': [],
-  'tcpconnlat.builder': ['--port', '443'],
-  'tcpconnlat.command-line': ['--port', '443'],
-  'tsbpf.bundle': ['--help'],
-} as const;
-
 /** The releases of these major versions, or all but the running one. */
 function releasesOf(majors: readonly string[]): readonly NodeRelease[] {
   const unknown = majors.find((major) => !RELEASES.some(({ version }) => majorOf(version) === major));
@@ -55,19 +47,6 @@ function words(): string[] {
   ];
 }
 
-/**
- * Compiles the code caches of the commands with this release, beside those of the build. They have no
- * programs, so the tests run the builder.
- */
-async function makeCaches(node: string, { version }: NodeRelease): Promise<void> {
-  const dist = (file: string) => join(PROJECT, 'dist', file);
-  for (const [script, args] of Object.entries(SCRIPTS)) {
-    const [command] = script.split('.');
-    const files = [`${command}.bundle.cjs`, `${script}.cjs`, `${script}.v${version}-${process.arch}.cache`];
-    await run(node, [join(PROJECT, 'compile-cache.cjs'), ...files.map(dist), '/dev/null', ...args]);
-  }
-}
-
 /** Runs the tests with a release, prints their output, and returns their summary. */
 async function runWith(release: NodeRelease): Promise<Summary> {
   const cached = await nodeFolder(release);
@@ -75,14 +54,16 @@ async function runWith(release: NodeRelease): Promise<Summary> {
     // Some tests run Node as another user, who may not enter the cache.
     await chmod(folder, 0o755);
     await copyFile(join(cached, 'node'), join(folder, 'node'));
-    return runTests(folder, release);
+    return runTests(folder);
   });
 }
 
 /** Runs the tests with the release whose `node` is in a folder. */
-async function runTests(folder: string, release: NodeRelease): Promise<Summary> {
+async function runTests(folder: string): Promise<Summary> {
   const node = join(folder, 'node');
-  await makeCaches(node, release);
+  // Code caches for this release, beside those of the build. They have no programs, so the tests run the
+  // builder.
+  await run(node, [join(PROJECT, 'code-cache/make.mjs')]);
   // Programs that the tests start, such as npm, use the same release.
   const env = { ...process.env, PATH: `${folder}${delimiter}${process.env.PATH}` };
   const child = spawn(node, ['--enable-source-maps', join(TESTS, 'run.js'), ...words()], {

@@ -6,7 +6,7 @@ import { Command, Option } from 'commander';
 import { BUCKETS_PER_OCTAVE, DEFAULT_LISTEN, hostAndPort } from '../exporter-options.ts';
 import { HELP_WIDTH } from './commander.ts';
 import { type Flags, PROBES, SHELLS } from './flags.ts';
-import { DEFAULTS, SWITCHES } from './switches.ts';
+import { DEFAULTS, SWITCHES, VERSION_OPTION } from './switches.ts';
 import {
   buckets,
   collectorUrl,
@@ -192,7 +192,7 @@ export function commandLine(version: string): Command {
     .option('--diagnose', 'print a summary of this machine for a bug report')
     .option('--json-schema', 'print the JSON Schema of the --json objects')
     .addOption(new Option('--completion <shell>', 'print a completion script').choices(SHELLS))
-    .version(version, '--version', 'print the version')
+    .version(version, ...VERSION_OPTION)
     .helpOption('-h, --help', 'print this help')
     .addHelpText('after', EXAMPLES)
     .configureHelp({ helpWidth: HELP_WIDTH, optionDescription });

@@ -11,7 +11,7 @@ import {
   type ExporterOptions,
 } from '../exporter-options.ts';
 import type { Flags, ProbeOption, Shell } from './flags.ts';
-import { DEFAULT_PENDING_MS } from './switches.ts';
+import { DEFAULT_PENDING_MS, switchesIn, VERSION_OPTION } from './switches.ts';
 
 /**
  * A filter as specified by the user: network namespaces are paths or process ids, and the programs do not
@@ -88,6 +88,14 @@ export type Request =
   | { readonly action: 'schema' }
   | { readonly action: 'completion'; readonly shell: Shell }
   | { readonly action: 'print'; readonly text: string; readonly status: 0 | 2 };
+
+/** The request of a command line that needs no commander: of switches, or `--version` alone. */
+export function simpleRequest(args: readonly string[], version: string): Request | undefined {
+  if (args.length === 1 && args[0] === VERSION_OPTION[0])
+    return { action: 'print', text: `${version}\n`, status: 0 };
+  const flags = switchesIn(args);
+  return flags && { action: 'trace', options: optionsFrom(flags, undefined) };
+}
 
 /** The options of a run. `minNs` is the argument of the command line. */
 export function optionsFrom(flags: Flags, minNs: number | undefined): Options {

@@ -1,6 +1,6 @@
 /**
  * The options without a value, and a parser for command lines that have no others. Commander takes a
- * twentieth of a start to parse even an empty command line.
+ * twentieth of a start to parse even an empty command line, and a fifth of `--version`.
  */
 import { DEFAULT_PAGES } from '../../loader/session.ts';
 import { DEFAULT_MAX_ATTEMPTS } from '../../programs/tcpconnlat/options.ts';
@@ -30,6 +30,9 @@ export const SWITCHES = {
   verbose: ['-v, --verbose', 'print the programs and the probe type before tracing'],
   dryRun: ['--dry-run', 'print the programs as -v does, and exit (needs no root)'],
 } as const satisfies Readonly<Record<Switch, readonly [names: string, description: string]>>;
+
+/** The name and description of the option that prints the version. */
+export const VERSION_OPTION = ['--version', 'print the version'] as const;
 
 /** How long a connect waits until `--pending` shows it, in ms. */
 export const DEFAULT_PENDING_MS = 5_000;

@@ -84,8 +84,9 @@ function shortMessage(error: Error): string {
 }
 
 /**
- * Makes the programs for each probe type in turn and passes them to `use`, until `use` returns. If the kernel
- * does not support a probe type, the next one is tried. An error that concerns every probe type is thrown.
+ * Makes the programs for each probe type in turn and passes them to `use`, until `use` returns: with the
+ * probe types that did not work, and the options of the tool. If the kernel does not support a probe type,
+ * the next one is tried. An error that concerns every probe type is thrown.
  *
  * `target` is called when programs have to be built. `prebuilt` is for tests.
  */
@@ -93,7 +94,7 @@ export async function withFirstProbe<T>(
   options: ProgramOptions,
   kernel: Kernel,
   target: () => Target,
-  use: (programs: Programs, failures: readonly Failure[]) => T,
+  use: (programs: Programs, failures: readonly Failure[], asked: ToolOptions) => T,
   prebuilt = prebuiltPrograms,
 ): Promise<T> {
   const filter = resolveFilter(options.filter, kernel);
@@ -106,10 +107,10 @@ export async function withFirstProbe<T>(
       const asked = toolOptions(probe, options, filter);
       checkProbe(probe, options, kernel);
       const result = attempt(usesPrebuilt(options) ? prebuilt(asked, kernel) : undefined, (programs) =>
-        use(programs, failures),
+        use(programs, failures, asked),
       );
       if (result) return result.value;
-      return use(await build(asked, options, kernel, target()), failures);
+      return use(await build(asked, options, kernel, target()), failures, asked);
     } catch (error) {
       if (!isUnsupported(error) || concernsEveryProbe(error, kernel)) throw error;
       failures.push({ probe, error });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';
-import { optionsFrom } from '../../../src/cli/arguments/request.ts';
+import { simpleRequest } from '../../../src/cli/arguments/request.ts';
 import { SWITCHES, switchesIn } from '../../../src/cli/arguments/switches.ts';
 import { readArguments } from '../../../src/cli/arguments.ts';
 import { suite } from '../../harness.ts';
@@ -10,12 +10,9 @@ const test = suite('cli/arguments/switches');
 const NAMES = Object.values(SWITCHES).flatMap(([names]) => names.split(', '));
 
 function agree(args: readonly string[]): boolean {
-  const flags = switchesIn(args);
-  if (flags) {
-    const request = { action: 'trace', options: optionsFrom(flags, undefined) };
-    assert.equal(readArguments(args, ''), request, args.join(' '));
-  }
-  return flags !== undefined;
+  const request = simpleRequest(args, '1.2.3');
+  if (request) assert.equal(readArguments(args, '1.2.3'), request, args.join(' '));
+  return request !== undefined;
 }
 
 test('no arguments, and each switch alone, are parsed as by commander', () => {
@@ -30,6 +27,12 @@ test('command lines of switches are parsed as by commander, or left to it', () =
       assert.is(agree(line), !(has('-4', '--ipv4') && has('-6', '--ipv6')), line.join(' '));
     }),
   );
+});
+
+test('--version alone prints the same as by commander, which parses it among others', () => {
+  assert.ok(agree(['--version']));
+  for (const args of [['--version', '--version'], ['--version', '-q'], ['-q', '--version'], ['--versio']])
+    assert.not(agree(args), args.join(' '));
 });
 
 test('everything else is left to commander', () => {

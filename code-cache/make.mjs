@@ -1,0 +1,128 @@
+/**
+ * Code caches: V8's code of a command's scripts, the bundle and late parts (bundle-late.mjs), so that a start
+ * does not compile them. This module owns which scripts have one, and the runs whose functions are in it.
+ *
+ *   node code-cache/make.mjs            writes the caches of the commands in dist/ for this Node, without
+ *                                       programs
+ *   node code-cache/make.mjs FOLDER     writes V8's code of the scripts of tcpconnlat into FOLDER: a file
+ *                                       SCRIPT.code for each
+ *
+ * The runs have a fixed kernel (code-cache/kernel.ts), so the code depends on the scripts and on Node alone.
+ * A cache is the file that the launcher reads (src/cli/launch.ts):
+ *
+ *   code      what V8 has compiled from the script by the end of the runs
+ *   prebuilt  the programs for this machine's kernel, if the script is the bundle of tcpconnlat
+ *   length    the length of `prebuilt` in 4 bytes, little-endian
+ *   copies    the script, and then the above as a whole, each with its bytes in reverse order
+ *
+ * The launcher compares the copies. A tool that rewrites text in files does not find the text there, so it
+ * cannot change both copies alike.
+ */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** Options with a value, whose programs the build has not assembled. */
+const OPTIONS = ['--outcome', '--port', '443', '--to', '10.0.0.0/8'];
+
+/**
+ * The scripts that have a cache, and the command lines of the runs. Each command line runs under each kernel
+ * of the command.
+ */
+const COMMANDS = {
+  tcpconnlat: {
+    scripts: ['bundle', 'builder', 'command-line'],
+    runs: [[], OPTIONS, ['--version']],
+    kernels,
+  },
+  tsbpf: { scripts: ['bundle'], runs: [['--help']], kernels: () => [{ kernel: {} }] },
+};
+
+/** The fixed kernels. */
+async function kernels() {
+  return inScratch(async (scratch) => {
+    const outfile = join(scratch, 'kernel.mjs');
+    await build({
+      entryPoints: [join(root, 'code-cache/kernel.ts')],
+      absWorkingDir: root,
+      bundle: true,
+      platform: 'node',
+      format: 'esm',
+      target: 'node20',
+      external: ['koffi'],
+      outfile,
+      logLevel: 'warning',
+    });
+    const module = await import(pathToFileURL(outfile).href);
+    return module.kernels();
+  });
+}
+
+async function inScratch(work) {
+  const scratch = await mkdtemp(join(tmpdir(), 'tsbpf-code-'));
+  try {
+    return await work(scratch);
+  } finally {
+    await rm(scratch, { recursive: true });
+  }
+}
+
+/**
+ * V8's code contains numbers that it counts from its start on, so Node must not do more in one place than in
+ * another, such as resolve symbolic links in the path of the script. Hashes are part of the code, too.
+ */
+const SEEDS = ['--hash-seed=1', '--random-seed=1', '--preserve-symlinks-main'];
+
+/** V8's code of the scripts of a command for this Node, by the names of their files in dist/. */
+async function codeOf(command) {
+  const { scripts, runs, kernels } = COMMANDS[command];
+  const all = (await kernels()).flatMap((kernel) => runs.map((args) => ({ ...kernel, args })));
+  return inScratch(async (scratch) => {
+    const args = [join(root, 'code-cache/run.cjs'), join(root, `dist/${command}.bundle.cjs`), scratch];
+    const child = promisify(execFile)(process.execPath, [...SEEDS, ...args], { cwd: '/', env: {} });
+    child.child.stdin.end(JSON.stringify(all));
+    await child;
+    const names = scripts.map((script) => `${command}.${script}.cjs`);
+    const code = await Promise.all(names.map((name) => readFile(join(scratch, `${name}.code`))));
+    return new Map(names.map((name, i) => [name, code[i]]));
+  });
+}
+
+/**
+ * Writes the caches of a command for this Node, and removes those of other builds unless `keeps` is set.
+ * `prebuilt` is the text of the programs that the build has assembled.
+ */
+export async function writeCaches(command, { prebuilt = '', keeps = false } = {}) {
+  const dist = join(root, 'dist');
+  const programs = Buffer.from(prebuilt);
+  const length = Buffer.alloc(4);
+  const code = await codeOf(command);
+  const old = (await readdir(dist)).filter(
+    (file) => file.startsWith(`${command}.`) && file.endsWith('.cache'),
+  );
+  if (!keeps) for (const file of old) await rm(join(dist, file));
+  for (const [name, bytes] of code) {
+    const ofBundle = name.endsWith('.bundle.cjs') ? programs : Buffer.alloc(0);
+    length.writeUInt32LE(ofBundle.length);
+    const content = Buffer.concat([bytes, ofBundle, length]);
+    const copies = [await readFile(join(dist, name)), content].map((each) => Buffer.from(each).reverse());
+    const cache = join(dist, name.replace(/cjs$/, `${process.version}-${process.arch}.cache`));
+    await writeFile(`${cache}.draft`, Buffer.concat([content, ...copies]));
+    await rename(`${cache}.draft`, cache);
+  }
+}
+
+const [, main, folder] = process.argv;
+if (main !== undefined && (await realpath(main)) === fileURLToPath(import.meta.url)) {
+  if (folder === undefined)
+    for (const command of Object.keys(COMMANDS)) await writeCaches(command, { keeps: true });
+  else
+    for (const [name, code] of await codeOf('tcpconnlat'))
+      await writeFile(join(folder, `${name}.code`), code);
+}
