@@ -79,16 +79,20 @@ async function inScratch(work) {
  */
 const SEEDS = ['--hash-seed=1', '--random-seed=1', '--preserve-symlinks-main'];
 
-/** V8's code of the scripts of a command for this Node, by the names of their files in dist/. */
-async function codeOf(command) {
+/**
+ * V8's code of the scripts of a command for this Node, by the names of their files in dist/. Stack traces name
+ * the scripts by `pathOf`: Node 20 takes the name from the code, and later ones from the launcher.
+ */
+async function codeOf(command, pathOf = () => 'script.cjs') {
   const { scripts, runs, kernels } = COMMANDS[command];
   const all = (await kernels()).flatMap((kernel) => runs.map((args) => ({ ...kernel, args })));
   return inScratch(async (scratch) => {
     const args = [join(root, 'code-cache/run.cjs'), join(root, `dist/${command}.bundle.cjs`), scratch];
     const child = promisify(execFile)(process.execPath, [...SEEDS, ...args], { cwd: '/', env: {} });
-    child.child.stdin.end(JSON.stringify(all));
-    await child;
     const names = scripts.map((script) => `${command}.${script}.cjs`);
+    const paths = Object.fromEntries(names.map((name) => [name, pathOf(name)]));
+    child.child.stdin.end(JSON.stringify({ runs: all, names: paths }));
+    await child;
     const code = await Promise.all(names.map((name) => readFile(join(scratch, `${name}.code`))));
     return new Map(names.map((name, i) => [name, code[i]]));
   });
@@ -102,7 +106,7 @@ export async function writeCaches(command, { prebuilt = '', keeps = false } = {}
   const dist = join(root, 'dist');
   const programs = Buffer.from(prebuilt);
   const length = Buffer.alloc(4);
-  const code = await codeOf(command);
+  const code = await codeOf(command, (name) => join(dist, name));
   const old = (await readdir(dist)).filter(
     (file) => file.startsWith(`${command}.`) && file.endsWith('.cache'),
   );

@@ -3,12 +3,12 @@
  *
  *   node --hash-seed=1 --random-seed=1 run.cjs BUNDLE FOLDER <RUNS
  *
- * `RUNS`, a JSON text on stdin, is a list of runs (code-cache/make.mjs). The code of each script, the bundle
- * or a late part, becomes a file in FOLDER with the name of the script and the ending `.code`.
+ * `RUNS`, a JSON text on stdin, has the `runs` and the `names` of the scripts in stack traces, by file
+ * (code-cache/make.mjs). The code of each script, the bundle or a late part, becomes a file in FOLDER with the
+ * name of the script and the ending `.code`.
  *
- * Equal scripts, runs and versions of Node give equal bytes on every machine of one architecture: V8's seeds
- * are fixed, its code does not depend on paths, and the command sees the fake kernel and no other file,
- * variable, user or time. The fake kernel grants every system call and does nothing, so a run needs no
+ * Equal scripts, names, runs and versions of Node give equal bytes on every machine of one architecture: V8's
+ * seeds are fixed, and the command sees the fake kernel and no other file, variable, user or time. The fake kernel grants every system call and does nothing, so a run needs no
  * privileges and does not change the machine. SIGINT ends a run when it waits.
  */
 const { constants, readFileSync, writeFileSync } = require('node:fs');
@@ -117,6 +117,9 @@ const fs = {
   readdirSync: (path) => {
     throw missing('scandir', path);
   },
+  mkdirSync: (path) => {
+    throw missing('mkdir', path);
+  },
   readlinkSync: (path) => {
     throw missing('readlink', path);
   },
@@ -142,15 +145,18 @@ function statOf(bytes) {
 // --- runs ----------------------------------------------------------------------------------------
 
 const [bundle, folder] = process.argv.slice(2);
-const runs = JSON.parse(readFileSync(0, 'utf8'));
+const { runs, names } = JSON.parse(readFileSync(0, 'utf8'));
 /** The scripts that the runs have used, by name. */
 const scripts = new Map();
 
-/** Runs a script. V8 puts the file name into the code, and of a part of a path, the whole path. */
+/**
+ * Runs a script. V8 puts its name into the code. That is why all of it comes from outside: of a part of a
+ * path, V8 would write the whole path.
+ */
 function evaluate(name) {
   if (!scripts.has(name)) {
     const text = readFileSync(join(bundle, '..', name), 'latin1');
-    scripts.set(name, new Script(text, { filename: 'script.cjs' }));
+    scripts.set(name, new Script(text, { filename: names[name] ?? 'script.cjs' }));
   }
   return scripts.get(name).runInThisContext();
 }
