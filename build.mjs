@@ -19,6 +19,7 @@
  * A type error fails the build. If one step fails, the output of the others stays.
  */
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -188,19 +189,35 @@ async function bundleCommand(name, { defineLate = {}, prebuilt, ...more } = {}) 
       ...command,
       supported: { 'dynamic-import': false }, // scripts have it from Node 20.12 on; it becomes require()
       plugins: [late.plugin, withoutChildProcess, withRequireOfLauncher],
-      define: { ...bundling.define, 'import.meta.url': 'file', __PREBUILT__: 'prebuilt' },
+      define: {
+        ...bundling.define,
+        'import.meta.url': 'file',
+        __PREBUILT__: 'prebuilt',
+        __BUILD__: JSON.stringify(DIGEST),
+      },
       banner: {
         js: `(function (require, file, prebuilt) {\n${late.header}`,
       },
       footer: { js: '})' },
     },
   );
+  bundled.code = bundled.code.replace(DIGEST, digestOf([bundled, ...parts]));
   await writeFile(`dist/${name}.bundle.cjs`, bundled.code);
   for (const { file, code } of parts) await writeFile(join('dist', file), code);
   await writeCaches(name, { prebuilt });
   await writeLauncher(name);
   const packages = [...bundled.packages, ...parts.flatMap(({ metafile }) => packagesOf(metafile))];
   return { ...bundled, parts, packages };
+}
+
+/** In a bundle, where its digest will be. */
+const DIGEST = '0000_the_digest_';
+
+/** The digest of the code of scripts, as long as `DIGEST`. */
+function digestOf(scripts) {
+  const hash = createHash('sha256');
+  for (const { code } of scripts) hash.update(code);
+  return hash.digest('hex').slice(0, DIGEST.length);
 }
 
 async function writeLauncher(name) {

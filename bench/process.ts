@@ -8,6 +8,9 @@ import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { type Options, readArguments } from '../src/cli/arguments.ts';
 
+// The cache of programs would make a figure depend on earlier runs. A measure of the cache names its own.
+process.env.TCPCONNLAT_CACHE = '';
+
 /** A process whose output this process reads. */
 export type Child = ChildProcessByStdio<null, Readable, null>;
 

@@ -42,6 +42,9 @@ export interface Suite {
   run(): void;
 }
 
+// Commands that tests start use no cache of programs, unless a test names one.
+process.env.TCPCONNLAT_CACHE ??= '';
+
 /** Why a test that needs the running kernel is skipped, or false. */
 export const needsRoot: string | false = process.getuid?.() === 0 ? false : 'needs root';
 

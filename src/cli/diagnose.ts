@@ -21,6 +21,7 @@ import type { Options } from './arguments.ts';
 import { errorLine } from './text.ts';
 import { traceTarget } from './trace/btf.ts';
 import { withFirstProbe } from './trace/probes.ts';
+import { describeCache } from './trace/program-cache.ts';
 
 const PROBE_TYPES: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw_tracepoint', 'trace_event'];
 
@@ -55,6 +56,7 @@ export async function diagnose(options: Options, version: string): Promise<strin
     ['BTF', () => `${readFileSync('/sys/kernel/btf/vmlinux').length} bytes in /sys/kernel/btf/vmlinux`],
     ['tracefs', () => tracefsRoot(known(kernel)) ?? 'not mounted'],
     ['cgroups', () => cgroups(known(kernel))],
+    ['program cache', describeCache],
     ['kprobe PMU', () => `type ${text('/sys/bus/event_source/devices/kprobe/type')}`],
   ];
   const settings = SETTINGS.map((name): [string, () => string] => [
@@ -168,10 +170,11 @@ async function tried(probe: ProbeType, options: Options, kernel: Kernel): Promis
       { ...options, probe, dryRun: false },
       kernel,
       target,
-      (programs) => {
+      (programs, _failures, { by }) => {
         const session = Session.open(programs, { kernel, pagesPerCpu: options.pages, onSample() {} });
         try {
-          return session.programs.map(({ spec }) => describeAttachment(spec.attachment)).join(', ');
+          const names = session.programs.map(({ spec }) => describeAttachment(spec.attachment)).join(', ');
+          return by === 'cache' ? `${names} (programs from the cache)` : names;
         } finally {
           session.close();
         }

@@ -21,7 +21,7 @@ export async function prebuiltText(kernel: Kernel): Promise<string> {
     const options = optionsFrom(switchesIn([...args, '--dry-run']) as Flags, undefined);
     const target = () => traceTarget(options, kernel);
     lines.push(
-      await withFirstProbe(options, kernel, target, (programs, _failures, asked) => {
+      await withFirstProbe(options, kernel, target, (programs, _failures, { asked }) => {
         const key = prebuiltKey(asked, kernel);
         return key === undefined ? '' : `${key}\t${programsToText(programs)}\n`;
       }),

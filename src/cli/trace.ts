@@ -20,8 +20,9 @@ import { traceTarget } from './trace/btf.ts';
 import { type InFlight, inFlight, listInFlight, listsInFlight, watchInFlight } from './trace/in-flight.ts';
 import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/losses.ts';
 import { reducePrivileges } from './trace/privileges.ts';
-import { describeBlindSpot, SLOWS_SYSTEM_CALLS, withFirstProbe } from './trace/probes.ts';
+import { describeBlindSpot, SLOWS_SYSTEM_CALLS, usesSaved, withFirstProbe } from './trace/probes.ts';
 import { processWarnings } from './trace/processes.ts';
+import { cachePrograms } from './trace/program-cache.ts';
 import {
   attachedParts,
   describe,
@@ -129,11 +130,11 @@ async function traceInto(
   let updateLosses = () => {};
   let reported: Losses = { ...losses };
 
-  const { session, programs } = await withFirstProbe(
+  const { session, programs, made } = await withFirstProbe(
     collected(options),
     kernel,
     () => traceTarget(options, kernel),
-    (programs, failures) => {
+    (programs, failures, made) => {
       const explain = (attached: readonly string[]) => {
         if (options.verbose)
           listingOutput(options, output)(describe(options, kernel, locate, programs, failures, attached));
@@ -177,7 +178,7 @@ async function traceInto(
         },
       });
       explain(attachedParts(session));
-      return { session, programs };
+      return { session, programs, made };
     },
   );
   const readInFlight = inFlight(session, programs, kernel);
@@ -221,6 +222,7 @@ async function traceInto(
       listingOutput(options, output)(`${privileges.join('\n')}\n\n`);
       printer.header();
     }
+    if (made.by === 'builder' && usesSaved(options)) cachePrograms(made.asked, kernel, programs);
     if (options.durationMs !== undefined) timer = setTimeout(() => end(), options.durationMs);
     for (const record of early ?? []) {
       if (!printer.isComplete) recording?.add(record);

@@ -38,6 +38,7 @@ import { errorLine } from '../text.ts';
 import { withBtfFile } from './btf.ts';
 import { resolveFilter } from './filter.ts';
 import { prebuiltPrograms } from './prebuilt.ts';
+import { cachedPrograms } from './program-cache.ts';
 
 /** The probe types to try for each value of `--probe`, in order. */
 const ORDER: Record<ProbeOption, readonly ProbeType[]> = {
@@ -54,6 +55,14 @@ const UNDER_LOCKDOWN: readonly ProbeType[] = ['kprobe', 'fentry', 'tp_btf', 'raw
 
 /** The options of a run, and the aggregation that its programs become a part of. */
 export type ProgramOptions = Options & Pick<ToolOptions, 'aggregate'>;
+
+/** What programs were made from. */
+export interface Made {
+  /** The options of the tool. */
+  readonly asked: ToolOptions;
+  /** What made them: the builder of this run, the build of the command, or an earlier run. */
+  readonly by: 'builder' | 'build' | 'cache';
+}
 
 /** A probe type that did not work. */
 export interface Failure {
@@ -85,17 +94,17 @@ function shortMessage(error: Error): string {
 
 /**
  * Makes the programs for each probe type in turn and passes them to `use`, until `use` returns: with the
- * probe types that did not work, and the options of the tool. If the kernel does not support a probe type,
- * the next one is tried. An error that concerns every probe type is thrown.
+ * probe types that did not work, and what the programs were made from. If the kernel does not support a probe
+ * type, the next one is tried. An error that concerns every probe type is thrown.
  *
- * `target` is called when programs have to be built. `prebuilt` is for tests.
+ * `target` is called when programs have to be built. `saved` is for tests.
  */
 export async function withFirstProbe<T>(
   options: ProgramOptions,
   kernel: Kernel,
   target: () => Target,
-  use: (programs: Programs, failures: readonly Failure[], asked: ToolOptions) => T,
-  prebuilt = prebuiltPrograms,
+  use: (programs: Programs, failures: readonly Failure[], made: Made) => T,
+  saved: Saved = SAVED,
 ): Promise<T> {
   const filter = resolveFilter(options.filter, kernel);
   const failures: Failure[] = [];
@@ -106,11 +115,13 @@ export async function withFirstProbe<T>(
     try {
       const asked = toolOptions(probe, options, filter);
       checkProbe(probe, options, kernel);
-      const result = attempt(usesPrebuilt(options) ? prebuilt(asked, kernel) : undefined, (programs) =>
-        use(programs, failures, asked),
-      );
-      if (result) return result.value;
-      return use(await build(asked, options, kernel, target()), failures, asked);
+      for (const by of usesSaved(options) ? (['build', 'cache'] as const) : []) {
+        const result = attempt(saved[by](asked, kernel), (programs) =>
+          use(programs, failures, { asked, by }),
+        );
+        if (result) return result.value;
+      }
+      return use(await build(asked, options, kernel, target()), failures, { asked, by: 'builder' });
     } catch (error) {
       if (!isUnsupported(error) || concernsEveryProbe(error, kernel)) throw error;
       failures.push({ probe, error });
@@ -160,13 +171,23 @@ export function toolOptions(probe: ProbeType, options: ProgramOptions, filter: F
   };
 }
 
-/** Whether a run may use prebuilt programs, which have no source lines and are for the running kernel. */
-function usesPrebuilt({ verbose, dryRun, btf }: Options): boolean {
+/** Programs that need no builder, by what made them. */
+type Saved = Readonly<
+  Record<'build' | 'cache', (asked: ToolOptions, kernel: Kernel) => Programs | undefined>
+>;
+
+const SAVED: Saved = {
+  build: (asked, kernel) => prebuiltPrograms(asked, kernel),
+  cache: (asked, kernel) => cachedPrograms(asked, kernel),
+};
+
+/** Whether a run may use saved programs, which have no source lines and are for the running kernel. */
+export function usesSaved({ verbose, dryRun, btf }: Options): boolean {
   return !verbose && !dryRun && btf === undefined;
 }
 
 /**
- * Calls `use` with prebuilt programs, and returns its result. Undefined if there are none, or if they fail:
+ * Calls `use` with saved programs, and returns its result. Undefined if there are none, or if they fail:
  * the programs of the builder then fail with their source lines.
  */
 function attempt<T>(

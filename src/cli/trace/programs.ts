@@ -18,6 +18,7 @@ import { warn } from '../run.ts';
 import { errorLine } from '../text.ts';
 import { messageWithRemedy } from './privileges.ts';
 import type { Failure } from './probes.ts';
+import { describeCache } from './program-cache.ts';
 
 /** Where `-v` prints: to stderr if stdout has JSON lines. */
 export function listingOutput({ json }: Options, output: LineOutput): (text: string) => void {
@@ -66,7 +67,8 @@ export function describe(
   );
   const btf = options.btf === undefined ? '' : `kernel BTF: ${printable(options.btf)}\n`;
   const locked = lockdown === 'none' ? '' : `kernel lockdown: ${lockdown}\n`;
-  const facts = `probe type: ${programs.probe} (${reason})\n${btf}${locked}${rejected.join('')}${attached.join('\n')}\n`;
+  const origin = `programs: built, to show their source lines (program cache: ${describeCache()})`;
+  const facts = `probe type: ${programs.probe} (${reason})\n${btf}${locked}${rejected.join('')}${attached.join('\n')}\n${origin}\n`;
   return `${facts}\n${listTool(programs, locate)}\n`;
 }
 

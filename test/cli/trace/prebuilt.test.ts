@@ -91,7 +91,10 @@ async function used(args: readonly string[], fails: number): Promise<Programs[]>
     if (tried.length <= fails) throw new TypeError('refused');
   };
   const on = () => target('x64', socketTypes());
-  await withFirstProbe(options(...args), new Kernel(new FakeSyscalls()), on, use, () => prebuilt);
+  await withFirstProbe(options(...args), new Kernel(new FakeSyscalls()), on, use, {
+    build: () => prebuilt,
+    cache: () => undefined,
+  });
   return tried;
 }
 
