@@ -1,6 +1,6 @@
 /**
  * The cache of programs on this machine: those that earlier runs of root have built. A run with the same
- * options of the tool under the same kernel loads them, and starts without the builder and the kernel's types.
+ * options of the tool under the same kernel loads them, and starts without the builder and kernel types.
  *
  * Programs from here run in the kernel, so nobody but root may have written them: the directory and the file
  * belong to root, nobody else can write them, and no symbolic link leads to them. Otherwise, and after any
@@ -82,8 +82,8 @@ export function cachedPrograms(
 }
 
 /**
- * Adds programs to the cache, which it creates if there is none. Programs for a process or a network namespace
- * are not kept, because a later run has others, and neither are those with filled maps.
+ * Adds programs to the cache, which it creates if there is none. Programs for a process or a network
+ * namespace are not kept, because a later run has others, and neither are those with filled maps.
  */
 export function cachePrograms(
   options: ToolOptions,

@@ -1,4 +1,4 @@
-/** The cache of programs: a file of root with the same key, or none. test/live/program-cache.test.ts runs it. */
+/** The cache of programs: a file of root with the same key, or none. live/program-cache.test.ts runs it. */
 import {
   appendFileSync,
   chmodSync,
