@@ -13,6 +13,7 @@ const OPERATIONS: Readonly<Record<string, (a: bigint, b: bigint) => bigint>> = {
   '=': (_, b) => b,
   '+=': (a, b) => a + b,
   '-=': (a, b) => a - b,
+  '|=': (a, b) => a | b,
   '>>=': (a, b) => a >> b,
   '<<=': (a, b) => a << b,
 };

@@ -66,19 +66,26 @@ function eighthRoot(number: bigint): bigint {
 /**
  * Replaces a duration in ns with the index of its bucket. Shifts the duration left until bit 63 is set,
  * subtracting eight buckets per bit, and then adds 1 for each boundary below it in that power of two.
+ *
+ * Without jumps: after jumps, the verifier knows the index as a number, and verifies what follows for each of
+ * the 500 indices.
  */
 export function emitExponentialBucket(machine: Machine, register: Register): void {
   const index = machine.scratch();
   const scratch = machine.scratch();
   machine.emit(insn.mov(index, PER_OCTAVE * 63 + FIRST_BOUNDARY - 1));
-  for (const bits of [32, 16, 8, 4, 2, 1]) {
-    const normal = machine.freshLabel('normal');
-    machine.emit(insn.mov(scratch, register), insn.rsh(scratch, 64 - bits), insn.jne(scratch, 0, normal));
-    machine.emit(insn.lsh(register, bits), insn.sub(index, PER_OCTAVE * bits), insn.label(normal));
+  for (const [power, bits] of [32, 16, 8, 4, 2, 1].entries()) {
+    // `bits` if the upper bits are all 0, and otherwise 0: only 0 - 1 has the sign bit.
+    machine.emit(insn.mov(scratch, register), insn.rsh(scratch, 64 - bits), insn.sub(scratch, 1));
+    machine.emit(insn.rsh(scratch, 63), insn.lsh(scratch, 5 - power), insn.lsh(register, scratch));
+    machine.emit(insn.lsh(scratch, Math.log2(PER_OCTAVE)), insn.sub(index, scratch));
   }
-  const end = machine.freshLabel('end');
+  // 0 ns counts as 1 ns.
+  machine.emit(insn.lddw(scratch, 2n ** 63n), insn.or(register, scratch));
   for (const mantissa of boundaries()) {
-    machine.emit(insn.lddw(scratch, mantissa), insn.jle(register, scratch, end), insn.add(index, 1));
+    // Both have bit 63, so the sign of the difference says which one is larger.
+    machine.emit(insn.lddw(scratch, mantissa), insn.sub(scratch, register), insn.rsh(scratch, 63));
+    machine.emit(insn.add(index, scratch));
   }
-  machine.emit(insn.label(end), insn.mov(register, index));
+  machine.emit(insn.mov(register, index));
 }
