@@ -9,6 +9,7 @@ import type { ExporterOptions } from './exporter-options.ts';
 import type { RunFacts } from './exporters/self-metrics.ts';
 import { openExporters, type Source } from './exporters.ts';
 import { openRun, warn } from './run.ts';
+import { countInFlight } from './trace/in-flight.ts';
 import { AGGREGATION_LOSSES } from './trace/losses.ts';
 
 /** The options of a run that exports. */
@@ -75,7 +76,7 @@ function sourceOf(aggregation: Aggregation, counts: { connects: number }, versio
         { name: 'keys', entries: aggregation.keys.used, maxEntries: aggregation.keys.capacity },
         {
           ...{ name: programs.attempts.name, maxEntries: programs.attempts.maxEntries },
-          entries: [...session.map(programs.attempts).keys()].length,
+          entries: countInFlight(session, programs),
         },
       ],
       losses: [...losses].map(([cause, count]) => [count, cause] as const),

@@ -17,7 +17,14 @@ import type { LiveReport } from './report.ts';
 import { openRun, type Run, warn } from './run.ts';
 import { type Counts, countResult, printSummary } from './summary.ts';
 import { traceTarget } from './trace/btf.ts';
-import { type InFlight, inFlight, listInFlight, listsInFlight, watchInFlight } from './trace/in-flight.ts';
+import {
+  countInFlight,
+  type InFlight,
+  inFlight,
+  listInFlight,
+  listsInFlight,
+  watchInFlight,
+} from './trace/in-flight.ts';
 import { cpuChanges, growth, type Losses, lossLines, noLosses } from './trace/losses.ts';
 import { reducePrivileges } from './trace/privileges.ts';
 import { describeBlindSpot, SLOWS_SYSTEM_CALLS, usesSaved, withFirstProbe } from './trace/probes.ts';
@@ -298,17 +305,13 @@ function hiddenCounts(session: Session, programs: Programs, options: Options): H
  */
 function unansweredAtEnd(
   session: Session,
-  { remainingAttempts, attempts }: Programs,
+  programs: Programs,
   options: Options,
   read: InFlight,
   show: (event: ConnectEvent) => void,
 ): number {
-  if (!remainingAttempts) return 0;
-  if (!listsInFlight(options)) {
-    let count = 0;
-    for (const _ of session.map(attempts).keys()) count += 1;
-    return count;
-  }
+  if (!programs.remainingAttempts) return 0;
+  if (!listsInFlight(options)) return countInFlight(session, programs);
   const { count, listed } = listInFlight(read, options.minNs);
   for (const event of listed) show(event);
   return count;

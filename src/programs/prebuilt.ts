@@ -10,7 +10,8 @@ import { mapsOf } from '../asm/tool-parts.ts';
 import type { Programs } from './tcpconnlat.ts';
 
 /** What the text contains, as JSON. Maps are numbers: their places in `specs`. */
-interface Saved extends Omit<Programs, 'programs' | 'aggregate' | 'maps' | (typeof NAMED)[number]> {
+interface Saved
+  extends Omit<Programs, 'programs' | 'aggregate' | 'attemptSlots' | 'maps' | (typeof NAMED)[number]> {
   readonly specs: readonly MapSpec[];
   readonly programs: readonly SavedProgram[];
   readonly maps: readonly number[];
@@ -32,9 +33,9 @@ const NAMED = ['events', 'counters', 'attempts'] as const;
 
 /** Returns the programs as text in one line, without the source positions of their instructions. */
 export function programsToText(programs: Programs): string {
-  const { aggregate, ...rest } = programs;
+  const { aggregate, attemptSlots, ...rest } = programs;
   const specs = [...mapsOf(programs)];
-  if (aggregate || specs.some(({ entries, cgroups, pin }) => entries ?? cgroups ?? pin))
+  if (aggregate || attemptSlots || specs.some(({ entries, cgroups, pin }) => entries ?? cgroups ?? pin))
     throw new TypeError('programs with an aggregation or filled maps have no text');
   const numberOf = (map: MapSpec) => specs.indexOf(map);
   const saved: Saved = {
@@ -76,6 +77,7 @@ export function programsFromText(text: string): Programs {
     counters: spec(named.counters),
     attempts: spec(named.attempts),
     aggregate: undefined,
+    attemptSlots: undefined,
   };
 }
 

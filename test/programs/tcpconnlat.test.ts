@@ -452,6 +452,11 @@ for (const probe of PROBE_TYPES) {
     for (const requested of [false, true])
       for (const outcome of [undefined, 'all', 'failures'] as const)
         assert.ok(text({ probe, pending: true, requested, outcome, ...every }).length > 0);
+    const fields = { address: { v4: 24, v6: 64 }, port: true, comm: true, uid: true, cgroup: 'any' } as const;
+    for (const requested of [false, true]) {
+      const aggregate = aggregation({ fields, maxKeys: 16 });
+      assert.ok(text({ probe, requested, aggregate, ...every }).length > 0, 'summary');
+    }
   });
 
   test(`${probe}: with pending, filters by the route remove an attempt once it is known`, () => {

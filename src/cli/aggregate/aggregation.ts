@@ -17,6 +17,7 @@ import { wallClock } from '../record/wall-clock.ts';
 import { type ConnectRow, recordOf, rowReader } from '../record.ts';
 import { traceTarget } from '../trace/btf.ts';
 import { callerWarnings } from '../trace/callers.ts';
+import { countInFlight } from '../trace/in-flight.ts';
 import { type Losses, lossLines, noLosses } from '../trace/losses.ts';
 import { reducePrivileges } from '../trace/privileges.ts';
 import {
@@ -254,9 +255,8 @@ class Reader implements Aggregation {
   }
 
   hidden() {
-    const { counters, attempts, remainingAttempts } = this.programs;
-    let unanswered = 0;
-    if (remainingAttempts) for (const _ of this.session.map(attempts).keys()) unanswered += 1;
+    const { counters, remainingAttempts } = this.programs;
+    const unanswered = remainingAttempts ? countInFlight(this.session, this.programs) : 0;
     return { belowMin: this.session.map(counters).lookup(0)?.belowMin ?? 0, unanswered };
   }
 

@@ -4,7 +4,13 @@
  */
 import type { Static } from '@sinclair/typebox';
 import { errnoName } from '../../loader/errno.ts';
-import { type Aggregated, type AggregateKey, End, Scope } from '../../programs/tcpconnlat/aggregate.ts';
+import {
+  type Aggregated,
+  type AggregateKey,
+  EMPTY,
+  End,
+  Scope,
+} from '../../programs/tcpconnlat/aggregate.ts';
 import {
   type ConnectEvent,
   outcomeOf,
@@ -58,17 +64,18 @@ export function rowsOf(entries: Iterable<Entry>, options: RowOptions): Rows {
   const textsOf = textsBy(options);
   let [overflowed, unknownCallers] = [0, 0];
   for (const [key, value] of entries) {
-    if (value.count === 0) continue;
+    if (value.minNs === EMPTY.minNs) continue;
+    const latencies = latenciesOf(value, allocate());
     const isComplete = key.scope === Scope.complete;
     let caller: Caller | undefined;
     if (isComplete && workload)
       caller = workload({ cgroup: key.cgroup ?? 0n, cgroups: key.cgroups ?? 0n, pid: value.pid });
     if (selects && !isComplete) {
-      unknownCallers += value.count;
+      unknownCallers += latencies.count;
       continue;
     }
     if (selects && !selects(caller ?? {})) continue;
-    if (!isComplete) overflowed += value.count;
+    if (!isComplete) overflowed += latencies.count;
     const texts = textsOf(key, caller ?? {});
     const id = texts.join('\0');
     let row = rows.get(id);
@@ -76,7 +83,7 @@ export function rowsOf(entries: Iterable<Entry>, options: RowOptions): Rows {
       row = { key: namedKey(texts, options), results: new Map() };
       rows.set(id, row);
     }
-    addTo(row, resultOf(key, options.knowsCauses), latenciesOf(value, allocate()), value.retransmits);
+    addTo(row, resultOf(key, options.knowsCauses), latencies, value.retransmits);
   }
   const sorted = [...rows.values()].map((row) => ({ row, connects: connectsOf(row) }));
   sorted.sort((a, b) => b.connects - a.connects);
@@ -109,11 +116,10 @@ function addTo({ results }: MutableRow, result: string, latencies: Latencies, re
 
 /** The latencies of an entry, in `into`, which is all zeros. */
 function latenciesOf(
-  { count, sumNs, minNs, maxNs, slots }: Static<typeof Aggregated>,
+  { sumNs, minNs, maxNs, slots }: Static<typeof Aggregated>,
   into: Float64Array<ArrayBuffer>,
 ): Latencies {
   const latencies = new Latencies(into);
-  latencies.count = count;
   latencies.sumNs = sumNs;
   latencies.minNs = Number(minNs);
   latencies.maxNs = maxNs;
@@ -121,7 +127,10 @@ function latenciesOf(
   const halves = new Uint32Array(slots.buffer, slots.byteOffset, slots.byteLength / 4);
   for (let slot = 0; slot < into.length; slot++) {
     const [low, high] = [halves[2 * slot] as number, halves[2 * slot + 1] as number];
-    if ((low | high) !== 0) into[slot] = low + high * 2 ** 32;
+    if ((low | high) === 0) continue;
+    const count = low + high * 2 ** 32;
+    into[slot] = count;
+    latencies.count += count;
   }
   return latencies;
 }

@@ -23,7 +23,16 @@ export interface InFlight {
   read(nowNs: bigint, matches: (startNs: bigint) => boolean): Iterable<ConnectEvent>;
 }
 
-/** The connects in flight of a session. */
+/** How many connects are in flight. */
+export function countInFlight(session: Session, { attempts, attemptSlots }: Programs): number {
+  let count = 0;
+  for (const _ of session.map(attempts).keys()) count += 1;
+  if (attemptSlots)
+    for (const _ of session.map(attemptSlots).entriesWhere(({ socket }) => socket !== 0n)) count += 1;
+  return count;
+}
+
+/** The connects in flight of a session, of programs without slots. */
 export function inFlight(session: Session, { attempts }: Programs, { syscalls }: Kernel): InFlight {
   return {
     now: () => syscalls.clock(Clock.monotonic),

@@ -122,10 +122,10 @@ function keyOf({ address, comm, cgroup, uid }: KeyFields): KeySchema {
 
 const Slots = arrayOf(u64, SLOT_COUNT);
 
-/** The connects of a key. */
+/** The connects of a key. Their number is the sum of the slots: programs save an addition. */
 export const Aggregated = struct({
-  count: u64n,
   sumNs: u64n,
+  /** `EMPTY.minNs` if there is no connect. */
   minNs: u64,
   maxNs: u64n,
   /** SYN retransmissions; 0 if the programs do not know them. */
@@ -139,7 +139,7 @@ export const Aggregated = struct({
 
 /** The entry of a key without connects. */
 export const EMPTY: Static<typeof Aggregated> = {
-  ...{ count: 0, sumNs: 0, minNs: 2n ** 64n - 1n, maxNs: 0, retransmits: 0, pid: 0, reserved: 0 },
+  ...{ sumNs: 0, minNs: 2n ** 64n - 1n, maxNs: 0, retransmits: 0, pid: 0, reserved: 0 },
   slots: new Uint8Array(8 * SLOT_COUNT),
 };
 
@@ -169,6 +169,8 @@ export interface Aggregate {
   readonly maps: readonly MapSpec[];
   /** Whether the programs know the causes of failures: otherwise only the new state of the socket. */
   readonly knowsCauses: boolean;
+  /** Whether the programs use atomic compare-and-exchange. */
+  readonly compareExchange: boolean;
   /** Adds the connect of an event. Sends the event if the connect is one of the slowest. */
   add(
     b: Builder,
@@ -209,9 +211,11 @@ export function aggregation({
       const entry = b.keep(entryMemory);
       const event = b.keep(eventMemory);
       const latencyNs = event.latencyNs.as(u64);
-      entry.count.atomicAdd(1);
       entry.sumNs.atomicAdd(latencyNs);
-      if (knowsCauses) entry.retransmits.atomicAdd(event.ended.retransmits);
+      if (knowsCauses) {
+        const { retransmits } = event.ended;
+        b.if(retransmits.ne(0), () => entry.retransmits.atomicAdd(retransmits));
+      }
       if (fields.cgroup) entry.pid.set(event.attempt.task.pid);
       b.as(entry.slots, Slots).at(slotIn(latencyNs.get()), (connects) => connects.atomicAdd(1));
       if (compareExchange) {
@@ -296,6 +300,7 @@ export function aggregation({
       missed,
       maps: [...tables, generations, template, slowest, missed],
       knowsCauses,
+      compareExchange,
       reserved: entries,
       add(b, event, events) {
         b.call(aggregate, event);

@@ -20,11 +20,12 @@ import {
   ktimeGetNs,
   skcToTcpSock,
 } from '../../asm/helpers.ts';
-import { type StructSchema, s32, s64, u16be, u32, u64 } from '../../asm/layout.ts';
-import { array, hash, type MapSpec } from '../../asm/map.ts';
+import { type StructSchema, s32, s64, u16be, u32 } from '../../asm/layout.ts';
+import { array, type MapSpec } from '../../asm/map.ts';
 import type { ProgramSpec } from '../../asm/program.ts';
 import type { Target } from '../../asm/target.ts';
 import type { Aggregate } from './aggregate.ts';
+import { attemptTable } from './attempt-table.ts';
 import {
   countersOf,
   ECONNREFUSED,
@@ -166,7 +167,7 @@ export function attemptsOf(
   aggregate?: Aggregate,
 ) {
   const Entry = entryOf(Event, pending);
-  const table = hash('attempts', { key: u64, value: Entry, maxEntries: maxAttempts });
+  const table = attemptTable(Entry, maxAttempts, aggregate?.compareExchange ?? false);
   const counters = array('counters', {
     value: countersOf({ failures: outcome === undefined, belowMin: Boolean(minNs) }),
   });
@@ -178,7 +179,7 @@ export function attemptsOf(
     filter,
     typed,
     aggregate,
-    maps: [table, counters, ...filter.maps, events, ...(aggregate?.maps ?? [])],
+    maps: [...table.maps, counters, ...filter.maps, events, ...(aggregate?.maps ?? [])],
 
     /**
      * Adds an attempt of the current task to connect `socket`, if the filter matches. `endpoints` reads what
@@ -208,7 +209,11 @@ export function attemptsOf(
       if ('process' in Entry.properties) fillProcess(b, attempt.process, typed);
       if (pending) fill(attempt);
       if (again) this.insertNew(b, socket, attempt, again);
-      else this.insert(b, table, socket, attempt);
+      else
+        b.block((done) => {
+          table.claimSlot(b, socket, attempt, done);
+          this.insert(b, table.hash, socket, attempt);
+        });
     },
 
     /** Inserts or replaces an entry of a map, and counts a failed update. */
@@ -219,12 +224,12 @@ export function attemptsOf(
 
     /** Inserts an attempt. If the socket has one already, calls `again` and replaces it. */
     insertNew(b: Builder, socket: Place, attempt: Memory<typeof Entry>, again: () => void): void {
-      const created = b.update(table, socket, attempt, BPF_NOEXIST);
+      const created = b.update(table.hash, socket, attempt, BPF_NOEXIST);
       b.if(created.ne(0), () => {
         const result = b.stack(s32, created);
         b.if(created.eq(-EEXIST), () => {
           again();
-          result.set(b.update(table, socket, attempt));
+          result.set(b.update(table.hash, socket, attempt));
         });
         const failed = result.get();
         b.if(failed.ne(0), () => this.countFailedUpdate(b, failed));
@@ -260,37 +265,32 @@ export function attemptsOf(
     },
 
     /**
-     * Sends the event of the attempt to connect `socket`, unless `examine` skips it, and removes the attempt.
+     * Removes the attempt to connect `socket`, and sends its event unless `examine` skips it. Exits if there
+     * is no attempt.
      */
     end(b: Builder, socket: Place, examine: Examine): void {
-      b.lookup(table, socket, {
-        missing: () => b.exit(),
-        found: (entry) => {
-          const attempt = b.keep(entry);
-          b.block((skip) => {
-            const fast = () => {
-              b.global(counters).belowMin.atomicAdd(1);
-              skip();
-            };
-            const fail = () => {
-              if (minNs) b.if(b.call(ktimeGetNs).sub(attempt.startNs).lt(minNs), fast);
-              this.countFailure(b);
-              skip();
-            };
-            const fill = examine(skip, fail);
-            const event = b.stack(Event);
-            const end = b.call(ktimeGetNs);
-            event.endNs.set(end);
-            const latency = end.sub(attempt.startNs);
-            if (minNs) b.if(latency.lt(minNs), fast);
-            event.latencyNs.set(latency.as(s64));
-            event.attempt.set(b.as(attempt, Event.properties.attempt));
-            fill(event);
-            if (aggregate) aggregate.add(b, event, events);
-            else b.output(events, event);
-          });
-          b.delete(table, socket);
-        },
+      const event = b.stack(Event);
+      const { attempt } = event;
+      table.take(b, socket, (entry) => attempt.set(b.as(entry, Event.properties.attempt)));
+      b.block((skip) => {
+        const fast = () => {
+          b.global(counters).belowMin.atomicAdd(1);
+          skip();
+        };
+        const fail = () => {
+          if (minNs) b.if(b.call(ktimeGetNs).sub(attempt.startNs).lt(minNs), fast);
+          this.countFailure(b);
+          skip();
+        };
+        const fill = examine(skip, fail);
+        const end = b.call(ktimeGetNs);
+        event.endNs.set(end);
+        const latency = end.sub(attempt.startNs);
+        if (minNs) b.if(latency.lt(minNs), fast);
+        event.latencyNs.set(latency.as(s64));
+        fill(event);
+        if (aggregate) aggregate.add(b, event, events);
+        else b.output(events, event);
       });
     },
   };

@@ -93,7 +93,7 @@ export type EndpointFields = ReturnType<typeof endpoints> & {
   v6: TOptional<typeof V6>;
 };
 /** An entry of the table of connects in flight. `family` is 0 until the socket enters SYN_SENT. */
-type EntryFields = Attempt & { [K in keyof EndpointFields]: TOptional<EndpointFields[K]> };
+export type EntryFields = Attempt & { [K in keyof EndpointFields]: TOptional<EndpointFields[K]> };
 
 /** How an attempt ended. Present if `outcome` is set. */
 const Ended = struct({

@@ -89,13 +89,13 @@ function stateBody(options: Options, attempts: Attempts, families: Families): Bo
 function storeEndpoints(b: Builder, options: Options, attempts: Attempts, families: Families): void {
   const sk = b.kernel('sock', b.keep(b.arg(0)));
   const socket = b.stack(u64, sk.value);
-  b.lookup(attempts.table, socket, {
+  b.lookup(attempts.table.hash, socket, {
     missing: () => b.exit(),
     found: (entry) => {
       const attempt = b.keep(entry);
       const sock = sk.fields(socketPaths(families));
       matchEndpoints(b, options, attempts, families, sock, () => {
-        b.delete(attempts.table, socket);
+        attempts.table.remove(b, socket);
         b.exit();
       });
       fillFromSocket(sock)(attempt);
@@ -148,11 +148,11 @@ function connectPrograms(
 function destroyBody(options: Options, attempts: Attempts, families: Families): Body {
   return (b) => {
     if (!countsUnrouted(options)) {
-      b.delete(attempts.table, b.arg(0));
+      attempts.table.remove(b, b.stack(u64, b.arg(0)));
       return;
     }
     const sk = b.kernel('sock', b.keep(b.arg(0)));
-    const failed = b.delete(attempts.table, sk).eq(0);
+    const failed = b.delete(attempts.table.hash, sk).eq(0);
     b.if(failed, () => countFailure(b, attempts, sk, families.only));
   };
 }
