@@ -2,10 +2,11 @@
  * A process that connects over loopback to a port without a listener: each connect is refused at once and
  * leaves no state behind. Its first line of output is the port. Each input line holds a number of connects, a
  * maximum rate per second (0: unlimited), and the number of destinations (1 if it is missing), which take
- * turns; the answer is the duration in ns.
+ * turns; the answer is the duration in ns. A line `accepted COUNT` makes connects to a listener instead,
+ * accepts each and closes both sockets, the first by a reset, so that no port stays in use.
  */
 import { createInterface } from 'node:readline';
-import { close, connect, open, openBound } from './sockets.ts';
+import { accept, close, connect, listen, open, openBound, resetOnClose } from './sockets.ts';
 
 const BATCHES_A_SECOND = 1000;
 
@@ -30,6 +31,20 @@ function make(count: number): void {
   }
 }
 
+const listener = openBound();
+listen(listener.fd, 1);
+
+function makeAccepted(count: number): void {
+  for (let i = 0; i < count; i++) {
+    const fd = open();
+    resetOnClose(fd);
+    if (connect(fd, listener.address, listener.address.length) < 0) throw new Error('connect');
+    const accepted = accept(listener.fd, null, null);
+    close(fd);
+    close(accepted);
+  }
+}
+
 const clock = new Int32Array(new SharedArrayBuffer(4));
 
 function makePaced(count: number, perSecond: number): void {
@@ -44,14 +59,16 @@ function makePaced(count: number, perSecond: number): void {
 
 process.stdout.write(`${address.readUInt16BE(2)}\n`);
 for await (const line of createInterface({ input: process.stdin })) {
-  const [count = 0, perSecond = 0, several = 1] = line.split(' ').map(Number);
+  const isAccepted = line.startsWith('accepted ');
+  const [count = 0, perSecond = 0, several = 1] = line.replace('accepted ', '').split(' ').map(Number);
   if (several !== destinations) {
     destinations = several;
     next = 0;
     address.writeUIntBE(1, HOST_AT, 3);
   }
   const begin = process.hrtime.bigint();
-  if (perSecond > 0) makePaced(count, perSecond);
+  if (isAccepted) makeAccepted(count);
+  else if (perSecond > 0) makePaced(count, perSecond);
   else make(count);
   process.stdout.write(`${process.hrtime.bigint() - begin}\n`);
 }

@@ -14,6 +14,19 @@ export const accept = libc.func('int accept(int fd, void *address, void *length)
 export const connect = libc.func('int connect(int fd, void *address, int length)');
 export const close = libc.func('int close(int fd)');
 
+const setsockopt = libc.func('int setsockopt(int fd, int level, int name, void *value, int length)');
+
+/** include/uapi/asm-generic/socket.h */
+const SOL_SOCKET = 1;
+const SO_LINGER = 13;
+/** `struct linger`: on, for 0 seconds. */
+const NO_LINGER = Buffer.from(new Int32Array([1, 0]).buffer);
+
+/** Makes the close of a connected socket send a reset. */
+export function resetOnClose(fd: number): void {
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, NO_LINGER, NO_LINGER.length);
+}
+
 /** Returns a new socket. */
 export function open(): number {
   return socket(AF_INET, SOCK_STREAM, 0);

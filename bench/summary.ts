@@ -37,7 +37,8 @@ export async function summary(): Promise<Row[]> {
   try {
     return [
       await runTime(worker),
-      ...(await aSecond(worker)),
+      ...(await aSecond(worker, 'refused')),
+      ...(await aSecond(worker, 'accepted')),
       await sums(worker),
       ...(await cpuTimes(worker)),
       ...(await memory(worker)),
@@ -114,14 +115,16 @@ class Command {
   }
 }
 
-async function aSecond(worker: Worker): Promise<Row[]> {
-  const rate = async () => RATED / (await worker.work(`${RATED} 0`));
+/** The rates of connects that are refused, which take the least time, or accepted. */
+async function aSecond(worker: Worker, kind: 'refused' | 'accepted'): Promise<Row[]> {
+  const make = (count: number) => worker.work(kind === 'accepted' ? `accepted ${count}` : `${count} 0`);
+  const rate = async () => RATED / (await make(RATED));
   const traced =
     (...args: readonly string[]) =>
     async () => {
       const command = await Command.start(worker, ...args);
       try {
-        await worker.work(`${WARM_UP} 0`);
+        await make(WARM_UP);
         return await rate();
       } finally {
         await command.stop();
@@ -134,7 +137,7 @@ async function aSecond(worker: Worker): Promise<Row[]> {
   );
   const reference = `not traced: ${untraced.toFixed(0)}`;
   const row = (measure: string, figure: number): Row => ({
-    measure: `connects per second, ${measure}`,
+    measure: `${kind} connects per second, ${measure}`,
     figure: figure.toFixed(0),
     reference,
     ratio: figure / untraced,

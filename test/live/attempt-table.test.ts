@@ -1,6 +1,6 @@
 /**
- * The table of connects in flight, run with chosen addresses of sockets: it agrees with a map of this process,
- * also for sockets that share a slot, and with and without slots.
+ * The table of connects in flight, run with chosen addresses of sockets: it agrees with a map of this
+ * process, also for sockets that share a slot, and with and without slots.
  */
 import fc from 'fast-check';
 import * as assert from 'uvu/assert';

@@ -117,8 +117,8 @@ function compareExchange(b: Builder, place: Place, to: Place): Place {
 }
 
 /**
- * Frees a slot, after its attempt has been read. x86-64 does not delay a load beyond a store; other processors
- * need an ordered exchange.
+ * Frees a slot, after its attempt has been read. x86-64 does not delay a load beyond a store; other
+ * processors need an ordered exchange.
  */
 function clear(b: Builder, socket: Place): void {
   if (b.target.architecture.name === 'x64') socket.set(0);
