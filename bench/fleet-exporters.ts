@@ -56,7 +56,7 @@ function snapshot(profile: number, random: () => number): Snapshot {
     }
     rows.push({ key: { dest: `10.0.${index >> 8}.${index & 255}`, port: '443' }, results });
   }
-  return { startMs: 0, endMs: 1, rows, slowest: [], overflowed: 0, losses: [] };
+  return { startMs: 0, endMs: 1, rows, slowest: [], failed: [], overflowed: 0, losses: [] };
 }
 
 /** The pages of a profile, one for each step. */

@@ -14,7 +14,12 @@ import { type Entry, OTHER, rowsOf } from '../../src/cli/aggregate/rows.ts';
 import type { Key, KeyPart, Row } from '../../src/cli/aggregate/snapshot.ts';
 import { errnoName } from '../../src/loader/errno.ts';
 import type { BpfMap } from '../../src/loader/map.ts';
-import { type AggregateOptions, aggregation, type Table } from '../../src/programs/tcpconnlat/aggregate.ts';
+import {
+  type Aggregate,
+  type AggregateOptions,
+  aggregation,
+  type Table,
+} from '../../src/programs/tcpconnlat/aggregate.ts';
 import {
   AF_INET,
   AF_INET6,
@@ -24,7 +29,7 @@ import {
   TCP_ESTABLISHED,
 } from '../../src/programs/tcpconnlat/events.ts';
 import { propertySuite } from './property-runs.ts';
-import { cannotRun, withProgram } from './run-program.ts';
+import { cannotRun, type Running, withProgram } from './run-program.ts';
 import { here } from './tracer.ts';
 
 const { test, cases } = propertySuite('live/aggregate', 160);
@@ -110,6 +115,35 @@ interface Result {
 
 /** Runs the program for each connect, and returns the rows. */
 function aggregated(by: By, connects: readonly Connect[], options: Partial<AggregateOptions> = {}): Result {
+  return withAggregate(by, options, (add, map, aggregate, cgroup) => {
+    for (const connect of connects) add(connect);
+    const table = map(aggregate.tables[0]) as BpfMap<Table>;
+    const { rows, overflowed } = rowsOf(table.entries() as Iterable<Entry>, {
+      by,
+      knowsCauses: true,
+      userName: (uid) => `user-${uid}`,
+      ...(cgroup && {
+        workload: ({ cgroup: id, cgroups, pid }) => {
+          assert.equal({ cgroups, pid }, { cgroups: id << 8n, pid: 7 });
+          return { unit: `unit-${id}.service` };
+        },
+      }),
+    });
+    return { rows, overflowed, missed: map(aggregate.missed).lookup(0) };
+  });
+}
+
+/** Calls `use` with a function that runs the program for a connect. */
+function withAggregate<T>(
+  by: By,
+  options: Partial<AggregateOptions>,
+  use: (
+    add: (connect: Connect) => void,
+    map: Running['map'],
+    aggregate: Aggregate,
+    cgroup: 'any' | undefined,
+  ) => T,
+): T {
   const cgroup = by.parts.includes('unit') ? 'any' : undefined;
   const fields = { ...keyFields(by), ...(cgroup && ({ cgroup } as const)) };
   const compareExchange = noExchange === false;
@@ -123,23 +157,11 @@ function aggregated(by: By, connects: readonly Connect[], options: Partial<Aggre
       aggregate.add(b, event, events);
     },
     ({ run, map }) => {
-      for (const connect of connects) {
+      const add = (connect: Connect) => {
         map(input).update(0, eventFor(connect));
         run();
-      }
-      const table = map(aggregate.tables[0]) as BpfMap<Table>;
-      const { rows, overflowed } = rowsOf(table.entries() as Iterable<Entry>, {
-        by,
-        knowsCauses: true,
-        userName: (uid) => `user-${uid}`,
-        ...(cgroup && {
-          workload: ({ cgroup: id, cgroups, pid }) => {
-            assert.equal({ cgroups, pid }, { cgroups: id << 8n, pid: 7 });
-            return { unit: `unit-${id}.service` };
-          },
-        }),
-      });
-      return { rows, overflowed, missed: map(aggregate.missed).lookup(0) };
+      };
+      return use(add, map, aggregate, cgroup);
     },
   );
 }
@@ -246,6 +268,27 @@ test.skipIf(cannotRun, 'a latency below zero is counted apart', () => {
   assert.is(rows[0]?.results.get('established')?.latencies.count, 1);
   assert.equal(missed, { negative: 1, unplaced: 0 });
 });
+
+test.skipIf(cannotRun, 'the slowest connects are sent, and the first failed one of each key', () =>
+  withAggregate(DEFAULT_BY, {}, (add, map, { samples }) => {
+    const limits = { thresholdNs: 5000, limit: 2, sent: 0, failedLimit: 3, failedSent: 0 };
+    map(samples).update(0, limits);
+    const sent = () => {
+      const { sent, failedSent } = map(samples).lookup(0) ?? limits;
+      return [sent, failedSent];
+    };
+    const fast = { ...base, end: REFUSED };
+    add(base);
+    assert.equal(sent(), [0, 0], 'it is fast and established');
+    for (const port of [1, 2, 2, 1]) add({ ...fast, port });
+    assert.equal(sent(), [0, 2]);
+    add({ ...fast, port: 1, end: { ...REFUSED, error: 110 } });
+    add({ ...fast, port: 3 });
+    assert.equal(sent(), [0, 3], 'another result is another key; then the limit is reached');
+    for (const latencyNs of [4999, 5000, 6000, 7000]) add({ ...base, latencyNs });
+    assert.equal(sent(), [2, 3]);
+  }),
+);
 
 test.skipIf(cannotRun, 'keys without room are counted as other, by port and result, then by result', () => {
   const maxKeys = 64;

@@ -30,7 +30,7 @@ import { processWarnings } from '../trace/processes.ts';
 import { attachedParts, describe, openOr, reportOrThrow, sourceLines } from '../trace/programs.ts';
 import { hasWorkload, keyFields } from './by.ts';
 import { type Entry, keyOf, type RowOptions, rowsOf } from './rows.ts';
-import { SlowestConnects } from './slowest.ts';
+import { Samples } from './samples.ts';
 import type { Snapshot } from './snapshot.ts';
 import { userNames } from './user-names.ts';
 import { hasCgroupsV1, workloadLookup } from './workloads.ts';
@@ -121,7 +121,7 @@ export async function openAggregation(
           if (!selects || isSelectedCaller(options.filter, row.caller)) reader?.addSample(event, row);
         },
         onError: (error) => reportOrThrow(error, options, warn),
-        onTick: () => reader?.slowest.tick(),
+        onTick: () => reader?.samples.tick(),
       });
       explain(attachedParts(session));
       return { session, programs };
@@ -148,7 +148,7 @@ export async function openAggregation(
 class Reader implements Aggregation {
   readonly session: Session<Programs['events']>;
   readonly programs: Programs;
-  readonly slowest: SlowestConnects;
+  readonly samples: Samples;
   readonly #options: AggregationOptions;
   readonly #aggregate: Aggregate;
   readonly #rows: RowOptions;
@@ -179,15 +179,15 @@ class Reader implements Aggregation {
       workload: this.#aggregate.fields.cgroup && workloadLookup(kernel, warn),
       selects: selectsCallers(filter) ? (caller) => isSelectedCaller(filter, caller) : undefined,
     };
-    const settings = session.map(this.#aggregate.slowest);
-    this.slowest = new SlowestConnects((values) => settings.update(0, values));
+    const settings = session.map(this.#aggregate.samples);
+    this.samples = new Samples((values) => settings.update(0, values));
   }
 
   get keys() {
     return { used: this.#used, capacity: this.#options.summary.maxKeys };
   }
 
-  /** Adds a connect that the programs have sent to the slowest ones. */
+  /** Adds a connect that the programs have sent. */
   addSample({ attempt }: ConnectEvent, row: ConnectRow): void {
     const { pid } = attempt.task;
     const hasV1 = this.#aggregate.fields.cgroup === 'any';
@@ -195,7 +195,7 @@ class Reader implements Aggregation {
       ...{ address: row.remote, port: row.dport, comm: row.comm, uid: row.uid ?? 0, pid },
       ...{ cgroup: attempt.cgroup ?? 0n, cgroups: hasV1 ? (attempt.process?.cgroups ?? BigInt(pid)) : 0n },
     };
-    this.slowest.add({ ...recordOf(row), key: keyOf(key, this.#rows) });
+    this.samples.add({ ...recordOf(row), key: keyOf(key, this.#rows) });
   }
 
   read(): Snapshot {
@@ -209,7 +209,7 @@ class Reader implements Aggregation {
     const losses = this.#newLosses();
     if (unknownCallers > 0)
       losses.push([unknownCallers, 'connects of unknown units or pods (too many keys; increase --max-keys)']);
-    return { startMs, endMs, rows, slowest: this.slowest.take(), overflowed, losses };
+    return { startMs, endMs, rows, ...this.samples.take(), overflowed, losses };
   }
 
   /** Lets the programs use the other table, and returns the first, which no program uses any more. */

@@ -43,6 +43,8 @@ export interface Snapshot {
   readonly rows: readonly Row[];
   /** The slowest connects of the interval, or a sample of them, slowest first. */
   readonly slowest: readonly Sample[];
+  /** Failed connects: at most one for each key and result, and not for all if there are many. */
+  readonly failed: readonly Sample[];
   /** Connects whose key had no room in the table; they are counted in the rows `other`. */
   readonly overflowed: number;
   /** Connects that are in no row, by cause: `[3, 'the table of connects in flight was full']`. */

@@ -298,7 +298,7 @@ function pane(state: State, height: number): Line[] {
 function failureLines({ sums, shown, shownMs }: State, most: number): Line[] {
   const failures = failuresOf(shown).slice(0, most);
   const examples = failures.map(({ entry, result }) =>
-    sums.slowest.find((record) => record.result === result && isOf(record, entry.key)),
+    sums.failed.find((record) => record.result === result && isOf(record, entry.key)),
   );
   return aligned(
     failures.map(({ entry, result, count, lastMs }, i) => [

@@ -139,7 +139,17 @@ function ordered(state: State): State {
 /** An entry without connects: its key was not used in the window. */
 function emptied({ id, key, texts }: Entry): Entry {
   const [entry] = sumsOf(
-    [{ startMs: 0, endMs: 0, rows: [{ key, results: new Map() }], slowest: [], overflowed: 0, losses: [] }],
+    [
+      {
+        startMs: 0,
+        endMs: 0,
+        rows: [{ key, results: new Map() }],
+        slowest: [],
+        failed: [],
+        overflowed: 0,
+        losses: [],
+      },
+    ],
     Object.keys(key) as KeyPart[],
   ).entries;
   return { ...(entry as Entry), id, texts };

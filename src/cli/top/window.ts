@@ -63,6 +63,8 @@ export interface Sums {
   readonly total: Entry;
   /** The slowest connects, slowest first. */
   readonly slowest: readonly Sample[];
+  /** Failed connects, last ones first. */
+  readonly failed: readonly Sample[];
 }
 
 /** The most columns of a thread's name: 15 bytes, each of which may be shown as `\xNN`. */
@@ -122,7 +124,8 @@ export function sumsOf(
   setPercentiles(total);
   const coveredMs = (intervals.at(-1)?.endMs ?? 0) - (intervals[0]?.startMs ?? 0);
   const slowest = intervals.flatMap((interval) => interval.slowest).sort((a, b) => b.lat_ms - a.lat_ms);
-  return { coveredMs, entries: list, total, slowest: slowest.slice(0, MAX_SLOWEST) };
+  const failed = [...intervals].reverse().flatMap((interval) => interval.failed);
+  return { coveredMs, entries: list, total, slowest: slowest.slice(0, MAX_SLOWEST), failed };
 }
 
 function newEntry(id: string, key: Key, texts: readonly string[]): Entry {

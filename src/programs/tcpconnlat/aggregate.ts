@@ -143,8 +143,17 @@ export const EMPTY: Static<typeof Aggregated> = {
   slots: new Uint8Array(8 * SLOT_COUNT),
 };
 
-/** Which connects are also sent as events: those of at least `thresholdNs`, until `sent` reaches `limit`. */
-export const Slowest = struct({ thresholdNs: u64n, limit: u64n, sent: u64n });
+/**
+ * Which connects are also sent as events: those of at least `thresholdNs`, until `sent` reaches `limit`, and
+ * failed ones that are the first of their key in a table, until `failedSent` reaches `failedLimit`.
+ */
+export const Samples = struct({
+  thresholdNs: u64n,
+  limit: u64n,
+  sent: u64n,
+  failedLimit: u64n,
+  failedSent: u64n,
+});
 
 /** Connects that are in no entry. */
 export const Missed = struct({
@@ -153,6 +162,9 @@ export const Missed = struct({
   /** No table had an entry. */
   unplaced: u64n,
 });
+
+/** Where a connect was added. */
+const Placed = { in: 0, first: 1, nowhere: 2 } as const;
 
 // --- programs ------------------------------------------------------------------------------------
 
@@ -164,14 +176,14 @@ export interface Aggregate {
   readonly generations: MapOfMapsSpec<typeof u32, Table>;
   /** The entries that an empty table must have. */
   readonly reserved: readonly (readonly [Static<KeySchema>, Static<typeof Aggregated>])[];
-  readonly slowest: MapSpec<typeof u32, typeof Slowest>;
+  readonly samples: MapSpec<typeof u32, typeof Samples>;
   readonly missed: MapSpec<typeof u32, typeof Missed>;
   readonly maps: readonly MapSpec[];
   /** Whether the programs know the causes of failures: otherwise only the new state of the socket. */
   readonly knowsCauses: boolean;
   /** Whether the programs use atomic compare-and-exchange. */
   readonly compareExchange: boolean;
-  /** Adds the connect of an event. Sends the event if the connect is one of the slowest. */
+  /** Adds the connect of an event, and sends the event if `samples` selects it. */
   add(
     b: Builder,
     event: Memory<StructSchema<EventFields>>,
@@ -203,7 +215,7 @@ export function aggregation({
     const inner = hash('aggregate', { key: Key, value: Aggregated, maxEntries: maxKeys });
     const generations = arrayOfMaps('generations', { inner, maps: [tables[0]] });
     const template = constants('template', Aggregated, EMPTY);
-    const slowest = array('slowest', { value: Slowest });
+    const samples = array('samples', { value: Samples });
     const missed = array('missed', { value: Missed });
     const knowsCauses = 'cause' in Event.properties;
 
@@ -227,28 +239,29 @@ export function aggregation({
       }
     });
 
-    /** Adds to the entry of a key, and creates it if there is room. Returns 1 if there is no entry. */
+    /** Adds to the entry of a key, and creates it if there is room. Returns a number of `Placed`. */
     const addTo = subprogram('add_to', [Key, Event], (b, keyMemory, eventMemory) => {
       const key = b.keep(keyMemory);
       const event = b.keep(eventMemory);
       b.lookup(generations, 0, {
-        missing: () => b.return(1),
+        missing: () => b.return(Placed.nowhere),
         found: (found) => {
           const table = b.keep(found);
-          const addAndReturn = (entry: Memory<typeof Aggregated>) => {
+          const addTo = (placed: number) => (entry: Memory<typeof Aggregated>) => {
             b.call(add, entry, event);
-            b.return();
+            b.return(placed);
           };
-          b.lookup(table, key, { found: addAndReturn });
+          b.lookup(table, key, { found: addTo(Placed.in) });
           // Another CPU may create the entry first.
           b.update(table, key, b.global(template), BPF_NOEXIST);
-          b.lookup(table, key, { found: addAndReturn });
-          b.return(1);
+          b.lookup(table, key, { found: addTo(Placed.first) });
+          b.return(Placed.nowhere);
         },
       });
     });
 
     // With the frames of its callers and callees it must fit 512 bytes of stack: it holds a key and no more.
+    // Returns 1 if the connect is the first one of its key.
     const aggregate = subprogram('aggregate', [Event], (b, eventMemory) => {
       const event = b.keep(eventMemory);
       b.if(event.latencyNs.lt(0), () => {
@@ -270,7 +283,9 @@ export function aggregation({
             ? event.attempt.process.cgroups
             : event.attempt.task.pid,
         );
-      b.if(b.call(addTo, key, event).eq(0), () => b.return());
+      const placed = b.call(addTo, key, event);
+      b.if(placed.eq(Placed.in), () => b.return());
+      b.if(placed.eq(Placed.first), () => b.return(1));
 
       // No room: count under the port and the end, then under the end, then as `failed`.
       if (fields.address) key.address.set(0);
@@ -280,15 +295,15 @@ export function aggregation({
       if (fields.cgroup) key.cgroups.set(0);
       if (fields.port) {
         key.scope.set(Scope.port);
-        b.if(b.call(addTo, key, event).eq(0), () => b.return());
+        b.if(b.call(addTo, key, event).ne(Placed.nowhere), () => b.return());
         key.port.set(0);
       }
       key.scope.set(Scope.end);
-      b.if(b.call(addTo, key, event).eq(0), () => b.return());
+      b.if(b.call(addTo, key, event).ne(Placed.nowhere), () => b.return());
       key.scope.set(Scope.unknown);
       key.end.set(0);
       key.error.set(0);
-      b.if(b.call(addTo, key, event).eq(0), () => b.return());
+      b.if(b.call(addTo, key, event).ne(Placed.nowhere), () => b.return());
       b.global(missed).unplaced.atomicAdd(1);
     });
 
@@ -296,16 +311,26 @@ export function aggregation({
       fields,
       tables,
       generations,
-      slowest,
+      samples,
       missed,
-      maps: [...tables, generations, template, slowest, missed],
+      maps: [...tables, generations, template, samples, missed],
       knowsCauses,
       compareExchange,
       reserved: entries,
       add(b, event, events) {
-        b.call(aggregate, event);
+        const isFirst = b.call(aggregate, event).ne(0);
         b.block((done) => {
-          const settings = b.global(slowest);
+          b.if(isFirst, () =>
+            b.if(event.ended.state.ne(TCP_ESTABLISHED), () => {
+              const { failedLimit, failedSent } = b.global(samples);
+              b.if(failedSent.lt(failedLimit), () => {
+                failedSent.atomicAdd(1);
+                b.output(events, event);
+                done();
+              });
+            }),
+          );
+          const settings = b.global(samples);
           b.if(settings.thresholdNs.as(u64).gt(event.latencyNs.as(u64)), done);
           b.if(settings.sent.ge(settings.limit), done);
           settings.sent.atomicAdd(1);

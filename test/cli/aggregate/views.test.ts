@@ -29,6 +29,7 @@ function snapshot(...rows: Row[]): Snapshot {
     endMs: 1_764_374_405_000,
     rows,
     slowest: [],
+    failed: [],
     overflowed: 0,
     losses: [],
   };

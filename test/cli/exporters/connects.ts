@@ -24,7 +24,7 @@ export function snapshotOf(connects: readonly Connect[], endMs = Date.now()): Sn
     rows.set(id, row);
   }
   const sorted = [...rows.values()].sort((a, b) => b.count - a.count);
-  return { startMs: endMs - 1000, endMs, rows: sorted, slowest: [], overflowed: 0, losses: [] };
+  return { startMs: endMs - 1000, endMs, rows: sorted, slowest: [], failed: [], overflowed: 0, losses: [] };
 }
 
 /** Latencies as networks have them, by a generator with a seed: most about a median, some much longer. */

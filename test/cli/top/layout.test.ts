@@ -20,8 +20,9 @@ const slowest = [
   record({ daddr: '192.0.2.30', dport: 25, result: 'aborted', lat_ms: 3003.9, comm: 'exim4', pid: 77 }),
   record({ daddr: '::ffff:192.0.2.7', dport: 5432, lat_ms: 2.132, retransmits: 1 }),
 ];
+const failed = slowest.slice(0, 1);
 const busy = (columns = 80, rows = 24) =>
-  after(view(columns, rows), interval(0, example, { slowest }), interval(1, example));
+  after(view(columns, rows), interval(0, example, { slowest, failed }), interval(1, example));
 
 test('the screen at 80x24', () => {
   assert.equal(screenOf(busy()), [
@@ -71,7 +72,7 @@ function* states(columns: number, rows: number): Generator<[string, State]> {
   const slowest = [record({ daddr: HOSTILE, comm: HOSTILE, result: 'refused', dport: 1 }), record({})];
   const losses = [[12, `events lost ${HOSTILE}`]] as const;
   const empty = view(columns, rows, ['dest', 'port', 'comm']);
-  const full = after(empty, interval(0, list, { slowest, losses, overflowed: 9 }));
+  const full = after(empty, interval(0, list, { slowest, failed: slowest, losses, overflowed: 9 }));
   yield ['empty', empty];
   yield ['without connects', after(empty, interval(0, []))];
   for (const keys of [
