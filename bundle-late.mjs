@@ -52,7 +52,7 @@ export async function bundleLate(command, options, plugins = []) {
   const early = await modulesOf(whole);
   const eager = late.find((file) => early.has(file));
   if (eager) throw new Error(`${eager} is a late part of ${command}, but the command imports it statically`);
-  const parts = await Promise.all(late.map((file) => bundlePart(command, file, early, options)));
+  const parts = await Promise.all(late.map((file) => bundlePart(command, file, early, options, plugins)));
   return { parts, plugin, header: HEADER, contents: contentsOf(entry, namesIn(parts)) };
 }
 
@@ -102,7 +102,7 @@ function lateModules(command, late) {
   };
 }
 
-async function bundlePart(command, module, early, options) {
+async function bundlePart(command, module, early, options, plugins) {
   const fromBundle = {
     name: 'modules-of-the-bundle',
     setup({ onResolve }) {
@@ -114,7 +114,7 @@ async function bundlePart(command, module, early, options) {
   const bundling = {
     ...options,
     supported: { 'dynamic-import': false }, // as in the bundle
-    plugins: [fromBundle],
+    plugins: [fromBundle, ...plugins],
     metafile: true,
     write: false,
   };

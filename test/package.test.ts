@@ -112,6 +112,22 @@ test('the bundle of tcpconnlat has no code of summaries and exporters', async ()
   }
 });
 
+test('parsing a command line loads no child processes, nor the network and streams that they need', async () => {
+  const hook = join(user, 'hook.cjs');
+  await writeFile(
+    hook,
+    `const before = new Set(process.moduleLoadList);
+     const added = () => process.moduleLoadList.filter((name) => !before.has(name));
+     process.on('exit', () => require('node:fs').writeSync(2, added().join('\\n')));`,
+  );
+  for (const command of ['tcpconnlat', 'tsbpf']) {
+    const file = join(PROJECT, `dist/${command}.cjs`);
+    const { stdout, stderr } = await exec(process.execPath, ['-r', hook, file, '--help']);
+    assert.match(stdout, /^Usage: /);
+    assert.not.match(stderr, /^NativeModule (child_process|net|stream)$/m);
+  }
+});
+
 test('errors name the line of a tool, not one of the parts of the library', async () => {
   const printed = await node(`
     import { kprobe, target } from 'tsbpf';
