@@ -2,9 +2,9 @@
  * The cache of programs on this machine: those that earlier runs of root have built. A run with the same
  * options of the tool under the same kernel loads them, and starts without the builder and kernel types.
  *
- * Programs from here run in the kernel, so nobody but root may have written them: the directory and the file
- * belong to root, nobody else can write them, and no symbolic link leads to them. Otherwise, and after any
- * error, there is no cache, and the run builds its programs.
+ * Programs from here run in the kernel, so only root may have written them: the directory and the file belong
+ * to root, no other user can write them, and no symbolic link leads to them. Otherwise, and after any error,
+ * there is no cache, and the run builds its programs.
  *
  * A file has a line with the key, a tab and the programs, and then the same bytes in reverse order, which
  * detect damage; a digest takes longer, as in launch.ts. The key contains the digest of the command's code.
@@ -77,7 +77,7 @@ export function cachedPrograms(
     const text = inDirectory(cache.directory, (path) => readFile(`${path}/${nameOf(key)}.programs`));
     return text?.startsWith(`${key}\t`) ? programsFromText(text.slice(key.length + 1)) : undefined;
   } catch {
-    return undefined; // no cache, or none that can be trusted
+    return undefined; // no cache, or it is not root's alone
   }
 }
 
@@ -105,7 +105,7 @@ export function cachePrograms(
   }
 }
 
-/** Where the cache is, or why there is none, in one line. */
+/** The place of the cache, or why there is none, in one line. */
 export function describeCache(cache = programCache()): string {
   if (typeof cache === 'string') return `none, ${cache}`;
   try {
@@ -137,7 +137,7 @@ function fnv1a(text: string, seed: number): string {
 }
 
 /**
- * Opens the directory and passes a path to `use` that refers to this directory, whatever happens to its name.
+ * Opens the directory and passes a path to `use` that refers to this directory, even if its name changes.
  * Throws if it is not root's alone.
  */
 function inDirectory<T>(directory: string, use: (path: string) => T): T {

@@ -163,7 +163,7 @@ export const Missed = struct({
   unplaced: u64n,
 });
 
-/** Where a connect was added. */
+/** Results of adding a connect to a table. */
 const Placed = { in: 0, first: 1, nowhere: 2 } as const;
 
 // --- programs ------------------------------------------------------------------------------------

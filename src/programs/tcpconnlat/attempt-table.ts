@@ -4,8 +4,8 @@
  * hash table entry.
  *
  * The address of a socket decides on its slot. An attempt claims the slot by compare-and-exchange; if another
- * socket has it, the attempt goes to the hash table. The kernel changes the state of a socket under its lock,
- * so no two programs use the entry of one socket at the same time.
+ * socket has it, the attempt is put into the hash table. The kernel changes the state of a socket under its
+ * lock, so no two programs use the entry of one socket at the same time.
  */
 import type { Builder } from '../../asm/builder/builder.ts';
 import type { Memory } from '../../asm/builder/memory.ts';
@@ -104,7 +104,7 @@ export function attemptTable(entry: Entry, capacity: number, withSlots: boolean)
   };
 }
 
-/** Stores `to` at a place that is 0, and returns what was there before, in memory. */
+/** Stores `to` at a place that is 0. Returns the previous content of the place, in memory. */
 function compareExchange(b: Builder, place: Place, to: Place): Place {
   const before = b.stack(u64);
   b.emit(
