@@ -10,7 +10,7 @@ import { r0, r2, r6, r9 } from '../../src/asm/registers.ts';
 import { subprogram } from '../../src/asm/subprogram.ts';
 import { Kernel } from '../../src/loader/kernel.ts';
 import { knowsForm } from '../../src/loader/load/instruction-probe.ts';
-import { suite } from '../harness.ts';
+import { inGuest, suite } from '../harness.ts';
 import { cannotRun, withProgram } from './run-program.ts';
 
 const test = suite('live/far-jumps', { seconds: 120 });
@@ -74,7 +74,8 @@ test.skipIf(unsupported, 'every comparison works, with one arm and with two', ()
   };
   for (const comparison of comparisons) {
     const arm = (b: Builder, number: Place, value: number) => () => {
-      long(b);
+      // A guest takes seconds to verify a long arm, and has run a long second arm above.
+      if (value === 1 || !inGuest) long(b);
       number.set(value);
     };
     assert.equal(

@@ -11,6 +11,24 @@ import { PROBE_TYPES, PROBE_TYPES_HERE, skipReason, Tracer } from './tracer.ts';
 const notHere = needsRoot || noStage();
 let observed: Promise<ReadonlyMap<(typeof PROBE_TYPES)[number], Hidden>> | undefined;
 
+/** The processes of all suites. */
+interface Bench {
+  readonly peer: Peer;
+  readonly listening: Peer;
+  readonly server: Server;
+  readonly full: FullListener;
+}
+let bench: Bench | undefined;
+
+async function openBench(): Promise<Bench> {
+  const [peer, listening, server] = await Promise.all([
+    Peer.start(),
+    Peer.start(),
+    Server.start('127.0.0.1'),
+  ]);
+  return { peer, listening, server, full: await FullListener.start(listening) };
+}
+
 for (const probe of PROBE_TYPES) {
   const skip = skipReason(probe);
   const test = suite(`live/hidden ${probe}`, { seconds: 90 });
@@ -71,27 +89,27 @@ for (const probe of PROBE_TYPES) {
       skip || skipped(options),
       `with ${options.join(' ') || 'no option'} the summary is: ${expected.join('; ') || 'none'}`,
       async () => {
-        const [peer, listening, server] = await Promise.all([
-          Peer.start(),
-          Peer.start(),
-          Server.start('127.0.0.1'),
-        ]);
-        const full = await FullListener.start(listening);
+        bench ??= await openBench();
+        const { peer, server, full } = bench;
         const tracer = await Tracer.start(['--probe', probe, '-p', String(peer.pid), ...options]);
         try {
           await peer.ask('connect', loopback(server.port));
           await peer.ask('connect', loopback(await peer.ask('closedPort', '127.0.0.1')));
           const { fd } = await peer.ask('connect', loopback(full.port), { nonBlocking: true });
           await peer.ask('close', fd);
-          await peer.ask('connect', loopback(full.port), { nonBlocking: true }); // never answered
+          const waiting = await peer.ask('connect', loopback(full.port), { nonBlocking: true });
           assert.equal(await tracer.stop(), { code: 0, signal: null });
           assert.equal(tracer.summary.split('\n').filter(Boolean), expected);
+          await peer.ask('close', waiting.fd);
         } finally {
           tracer.child.kill('SIGKILL');
-          await Promise.all([peer.stop(), listening.stop(), server.close()]);
         }
       },
     );
 
+  if (probe === PROBE_TYPES.at(-1))
+    test.after(async () => {
+      if (bench) await Promise.all([bench.peer.stop(), bench.listening.stop(), bench.server.close()]);
+    });
   test.run();
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import { Kernel } from '../../src/loader/kernel.ts';
-import { inGuest, needsRoot, suite } from '../harness.ts';
+import { inGuest, needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { connectHere, Server, until } from './connects.ts';
 import { here, noProbeHere, PROBE_TYPES_HERE, Tracer } from './tracer.ts';
 
@@ -58,38 +58,43 @@ const FOR_CPUS = !cpusCanComeOnline
   : ['IPC_LOCK', (kernel.perfParanoid ?? 0) > 2 ? 'SYS_ADMIN' : 'PERFMON'];
 const expected = (...more: string[]) => ['BPF', ...FOR_CPUS, ...more].sort();
 
+// What --who adds does not depend on the probe, so guests run it with one.
 for (const probe of PROBE_TYPES_HERE)
   for (const [args, capabilities] of [
     [[], expected()],
     [['--who'], expected('SYS_PTRACE')],
   ] as const)
-    test(`${probe} ${args.join()}: every thread has the filter, and the main thread ${capabilities.join()}`, async () => {
-      const tracer = await Tracer.start(['--probe', probe, ...args]);
-      const status = () => statusOf(`/proc/${tracer.pid}/status`);
-      // Soon after the header, and capabilities last.
-      await tracer.until(
-        'dropped capabilities',
-        () => namesIn(status().CapEff).length === capabilities.length,
-      );
-      const threads = threadsOf(tracer.pid);
-      assert.ok(threads.length > 3, threads.join());
-      for (const thread of threads) {
-        const { NoNewPrivs, Seccomp } = statusOf(`/proc/${tracer.pid}/task/${thread}/status`);
-        assert.equal({ NoNewPrivs, Seccomp }, { NoNewPrivs: '1', Seccomp: '2' }, `thread ${thread}`);
-      }
-      const { CapEff, CapPrm, CapInh } = status();
-      assert.equal(namesIn(CapEff).sort(), capabilities);
-      assert.is(CapPrm, CapEff);
-      assert.equal(namesIn(CapInh), []);
-      const { localPort } = await connectHere(server.port);
-      assert.ok(localPort > 0);
-      await tracer.until('the connect', () =>
-        tracer.rows().some(({ DPORT }) => Number(DPORT) === server.port),
-      );
-      assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
-      assert.match(tracer.summary, /^\d+ connects? shown/, 'the final counters');
-      assert.not.match(tracer.stderr, /EPERM|privileges/);
-    });
+    test.skipIf(
+      probe !== PROBE_TYPES_HERE[0] && args.length > 0 && sameOnEveryKernel,
+      `${probe} ${args.join()}: every thread has the filter, and the main thread ${capabilities.join()}`,
+      async () => {
+        const tracer = await Tracer.start(['--probe', probe, ...args]);
+        const status = () => statusOf(`/proc/${tracer.pid}/status`);
+        // Soon after the header, and capabilities last.
+        await tracer.until(
+          'dropped capabilities',
+          () => namesIn(status().CapEff).length === capabilities.length,
+        );
+        const threads = threadsOf(tracer.pid);
+        assert.ok(threads.length > 3, threads.join());
+        for (const thread of threads) {
+          const { NoNewPrivs, Seccomp } = statusOf(`/proc/${tracer.pid}/task/${thread}/status`);
+          assert.equal({ NoNewPrivs, Seccomp }, { NoNewPrivs: '1', Seccomp: '2' }, `thread ${thread}`);
+        }
+        const { CapEff, CapPrm, CapInh } = status();
+        assert.equal(namesIn(CapEff).sort(), capabilities);
+        assert.is(CapPrm, CapEff);
+        assert.equal(namesIn(CapInh), []);
+        const { localPort } = await connectHere(server.port);
+        assert.ok(localPort > 0);
+        await tracer.until('the connect', () =>
+          tracer.rows().some(({ DPORT }) => Number(DPORT) === server.port),
+        );
+        assert.equal(await tracer.stop('SIGINT'), { code: 0, signal: null });
+        assert.match(tracer.summary, /^\d+ connects? shown/, 'the final counters');
+        assert.not.match(tracer.stderr, /EPERM|privileges/);
+      },
+    );
 
 test.skipIf(noProbeHere, '--keep-privileges keeps all capabilities, without a filter', async () => {
   const tracer = await Tracer.start(['--keep-privileges', '-v']);
