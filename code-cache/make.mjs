@@ -32,16 +32,17 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const OPTIONS = ['--outcome', '--port', '443', '--to', '10.0.0.0/8'];
 
 /**
- * The scripts that have a cache, and the command lines of the runs. Each command line runs under each kernel
- * of the command.
+ * The scripts that have a cache, and the runs: a command line, and whether it has the programs of the build.
+ * Each run happens under each kernel of the command.
  */
 const COMMANDS = {
   tcpconnlat: {
     scripts: ['bundle', 'builder', 'command-line'],
-    runs: [[], OPTIONS, ['--version']],
+    // with programs of the build, with none of it, with those that the second run has stored, ...
+    runs: [{ usesPrebuilt: true }, {}, {}, { args: OPTIONS }, { args: ['--version'] }],
     kernels,
   },
-  tsbpf: { scripts: ['bundle'], runs: [['--help']], kernels: () => [{ kernel: {} }] },
+  tsbpf: { scripts: ['bundle'], runs: [{ args: ['--help'] }], kernels: () => [{ kernel: {} }] },
 };
 
 /** The fixed kernels. */
@@ -74,10 +75,37 @@ async function inScratch(work) {
 }
 
 /**
- * V8's code contains numbers that it counts from its start on, so Node must not do more in one place than in
- * another, such as resolve symbolic links in the path of the script. Hashes are part of the code, too.
+ * Flags of V8 that are off during the runs: optimizing compilers, which run when a function is hot and a thread
+ * is free, change the code; so do collections of garbage, since V8's code contains unused bytes of memory; and
+ * code that has not run for long is dropped.
  */
-const SEEDS = ['--hash-seed=1', '--random-seed=1', '--preserve-symlinks-main'];
+const OFF = ['flush-bytecode', 'maglev', 'minor-gc-task', 'opt', 'sparkplug'];
+
+/**
+ * Options of Node for the runs, and the defaults of those of V8. Seeds, since code contains hashes. Enough
+ * memory for a run without a collection of garbage. And no links, since code contains numbers that V8 counts
+ * from its start on: Node must not do more in one place than in another.
+ */
+const OPTIONS_OF_NODE = {
+  '--hash-seed=1': '--hash-seed=0',
+  '--random-seed=1': '--random-seed=0',
+  '--initial-heap-size=1024': '--initial-heap-size=0',
+  '--min-semi-space-size=64': '--min-semi-space-size=0',
+  '--max-semi-space-size=64': '--max-semi-space-size=0',
+  '--preserve-symlinks-main': undefined,
+};
+
+/** V8's flags during the runs, and their defaults: V8 rejects code of other flags. */
+async function flags() {
+  const { stdout } = await promisify(execFile)(process.execPath, ['--v8-options'], { maxBuffer: 1 << 24 });
+  const defaults = OFF.map((name) => {
+    const found = new RegExp(`^  --${name} .*\\n.* default: (--\\S+)$`, 'm').exec(stdout)?.[1];
+    if (found === undefined) throw new Error(`this V8 has no flag --${name}`);
+    return found;
+  });
+  const during = OFF.map((name) => `--no-${name}`);
+  return { during, after: [...defaults, ...Object.values(OPTIONS_OF_NODE).filter(Boolean)] };
+}
 
 /**
  * V8's code of the scripts of a command for this Node, by the names of their files in dist/. Stack traces name
@@ -85,13 +113,22 @@ const SEEDS = ['--hash-seed=1', '--random-seed=1', '--preserve-symlinks-main'];
  */
 async function codeOf(command, pathOf = () => 'script.cjs') {
   const { scripts, runs, kernels } = COMMANDS[command];
-  const all = (await kernels()).flatMap((kernel) => runs.map((args) => ({ ...kernel, args })));
+  const all = (await kernels()).flatMap(({ kernel, prebuilt }) =>
+    runs.map(({ args = [], usesPrebuilt }) => ({
+      kernel,
+      args,
+      prebuilt: usesPrebuilt ? prebuilt : undefined,
+    })),
+  );
   return inScratch(async (scratch) => {
     const args = [join(root, 'code-cache/run.cjs'), join(root, `dist/${command}.bundle.cjs`), scratch];
-    const child = promisify(execFile)(process.execPath, [...SEEDS, ...args], { cwd: '/', env: {} });
+    const child = promisify(execFile)(process.execPath, [...Object.keys(OPTIONS_OF_NODE), ...args], {
+      cwd: '/',
+      env: {},
+    });
     const names = scripts.map((script) => `${command}.${script}.cjs`);
     const paths = Object.fromEntries(names.map((name) => [name, pathOf(name)]));
-    child.child.stdin.end(JSON.stringify({ runs: all, names: paths }));
+    child.child.stdin.end(JSON.stringify({ runs: all, names: paths, flags: await flags() }));
     await child;
     const code = await Promise.all(names.map((name) => readFile(join(scratch, `${name}.code`))));
     return new Map(names.map((name, i) => [name, code[i]]));

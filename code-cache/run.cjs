@@ -1,18 +1,20 @@
 /**
  * Runs a command's bundle under a fake kernel, and writes V8's code of the functions that it called.
  *
- *   node --hash-seed=1 --random-seed=1 run.cjs BUNDLE FOLDER <RUNS
+ *   node OPTION... run.cjs BUNDLE FOLDER <RUNS
  *
- * `RUNS`, a JSON text on stdin, has the `runs` and the `names` of the scripts in stack traces, by file
- * (code-cache/make.mjs). The code of each script, the bundle or a late part, becomes a file in FOLDER with the
- * name of the script and the ending `.code`.
+ * `RUNS`, a JSON text on stdin, has the `runs`, the `names` of the scripts in stack traces, by file, and V8's
+ * `flags` during the runs and afterwards (code-cache/make.mjs, which knows the options, too). The code of each
+ * script, the bundle or a late part, becomes a file in FOLDER with the name of the script and the ending
+ * `.code`.
  *
  * Equal scripts, names, runs and versions of Node give equal bytes on every machine of one architecture: V8's
- * seeds are fixed, and the command sees the fake kernel and no other file, variable, user or time. The fake kernel grants every system call and does nothing, so a run needs no
- * privileges and does not change the machine. SIGINT ends a run when it waits.
+ * seeds are fixed, and the command sees the fake kernel and no other file, variable, user or time. The fake
+ * kernel grants every system call and does nothing, so a run needs no privileges and does not change the
+ * machine. SIGINT ends a run when it waits.
  */
 const { constants, readFileSync, writeFileSync } = require('node:fs');
-const { basename, join } = require('node:path');
+const { basename, dirname, join } = require('node:path');
 const { setFlagsFromString } = require('node:v8');
 const { Script } = require('node:vm');
 
@@ -78,74 +80,100 @@ const koffi = {
 
 // --- files ---------------------------------------------------------------------------------------
 
-/** The files of the fake kernel: bytes by path. */
+/** The files: bytes by path. Those of the fake kernel change with each run. */
 let files = new Map();
-/** Open files, by descriptor. */
+/** The files that runs have written, such as programs that later runs load. */
+const written = new Map();
+const folders = new Set(['/var/cache']);
+/** Open files and folders, by descriptor. */
 const opened = new Map();
 
-/** What the command gets as `node:fs`. Standard input and output are pipes. */
+/** What the command gets as `node:fs`. Everything belongs to root; standard input and output are pipes. */
 const fs = {
   constants,
-  openSync(path) {
-    const bytes = /^\/(dev\/null|proc\/self\/fd\/[12])$/.test(path) ? Buffer.alloc(0) : files.get(path);
-    if (!bytes) throw missing('open', path);
+  openSync(name, flags = 0) {
+    const path = pathOf(name);
+    if (flags & constants.O_CREAT) written.set(path, Buffer.alloc(0));
+    const isOutput = /^\/(dev\/null|proc\/self\/fd\/[12])$/.test(path);
+    if (!isOutput && !folders.has(path) && !bytesAt(path)) throw missing('open', path);
     const fd = newDescriptor();
-    opened.set(fd, { bytes, position: 0 });
+    opened.set(fd, { path, position: 0 });
     return fd;
   },
   closeSync: (fd) => void opened.delete(fd),
   readSync(fd, target, offset = 0, length = target.length - offset, position = undefined) {
     const file = opened.get(fd);
     const from = position ?? file.position;
-    const size = file.bytes.copy(target, offset, from, Math.min(file.bytes.length, from + length));
+    const size = bytesAt(file.path).copy(target, offset, from, from + length);
     if (typeof position !== 'number') file.position += size;
     return size;
   },
-  fstatSync: (fd) => statOf(opened.get(fd)?.bytes),
+  writeSync(fd, bytes, offset = 0) {
+    const { path } = opened.get(fd) ?? {};
+    if (written.has(path)) written.set(path, Buffer.concat([written.get(path), bytes.subarray(offset)]));
+    return bytes.length - offset;
+  },
+  fstatSync: (fd) => statOf(opened.get(fd)?.path),
+  statSync(name) {
+    if (!bytesAt(pathOf(name))) throw missing('stat', name);
+    return statOf(pathOf(name));
+  },
   readFileSync(path, options) {
-    const bytes = files.get(path);
+    const bytes = bytesAt(path);
     if (!bytes) throw missing('open', path);
     return options ? bytes.toString(options.encoding ?? options) : bytes;
   },
-  writeSync: (_fd, bytes) => bytes.length,
-  statSync: (path) => {
-    throw missing('stat', path);
+  readdirSync(name) {
+    const path = pathOf(name);
+    if (!folders.has(path)) throw missing('scandir', path);
+    return [...written.keys()].filter((file) => dirname(file) === path).map((file) => basename(file));
+  },
+  mkdirSync: (path) => void folders.add(path),
+  renameSync(from, to) {
+    written.set(pathOf(to), written.get(pathOf(from)));
+    written.delete(pathOf(from));
   },
   statfsSync: (path) => {
     throw missing('statfs', path);
-  },
-  readdirSync: (path) => {
-    throw missing('scandir', path);
-  },
-  mkdirSync: (path) => {
-    throw missing('mkdir', path);
   },
   readlinkSync: (path) => {
     throw missing('readlink', path);
   },
 };
 
+/** The path of an open folder that is named by its descriptor, or of a file in it. */
+function pathOf(name) {
+  return name.replace(/^\/proc\/self\/fd\/(\d+)/, (path, fd) => opened.get(Number(fd))?.path ?? path);
+}
+
+function bytesAt(path) {
+  return files.get(path) ?? written.get(path);
+}
+
 function missing(syscall, path) {
   const message = `ENOENT: no such file or directory, ${syscall} '${path}'`;
   return Object.assign(new Error(message), { errno: -ENOENT, code: 'ENOENT', syscall, path });
 }
 
-/** The state of a file of root, or without `bytes` of a pipe. */
-function statOf(bytes) {
+/** The state of a file or folder; without `path` of a pipe. */
+function statOf(path) {
+  const isFolder = folders.has(path);
+  const type = isFolder ? constants.S_IFDIR : path === undefined ? constants.S_IFIFO : constants.S_IFREG;
   return {
-    ...{ dev: 1, ino: 1, uid: 0, gid: 0, rdev: 0, size: bytes?.length ?? 0, mode: 0o100644 },
-    isFile: () => bytes !== undefined,
-    isFIFO: () => bytes === undefined,
+    ...{ dev: 1, ino: 1, uid: 0, gid: 0, rdev: 0, size: bytesAt(path)?.length ?? 0, mtimeMs: 0 },
+    mode: type | (isFolder ? 0o700 : 0o600),
+    isFile: () => type === constants.S_IFREG,
+    isFIFO: () => type === constants.S_IFIFO,
+    isDirectory: () => isFolder,
     isCharacterDevice: () => false,
     isSocket: () => false,
-    isDirectory: () => false,
   };
 }
 
 // --- runs ----------------------------------------------------------------------------------------
 
 const [bundle, folder] = process.argv.slice(2);
-const { runs, names } = JSON.parse(readFileSync(0, 'utf8'));
+const { runs, names, flags } = JSON.parse(readFileSync(0, 'utf8'));
 /** The scripts that the runs have used, by name. */
 const scripts = new Map();
 
@@ -177,6 +205,7 @@ function isolate() {
   Date.now = () => 0;
   process.uptime = () => 0;
   process.execPath = '/node';
+  Object.defineProperty(process, 'pid', { value: 2 });
   process.getuid = process.geteuid = process.getgid = process.getegid = () => 0;
   process.getgroups = () => [0];
   for (const name of Object.keys(process.env)) delete process.env[name];
@@ -189,15 +218,15 @@ function start({ kernel, args, prebuilt }) {
   evaluate(basename(bundle))(load, '/command.cjs', prebuilt && Buffer.from(prebuilt));
 }
 
-/** Writes V8's code. V8 rejects code of other flags, so those for this process are set to their defaults. */
+/** Writes V8's code. */
 function finish() {
-  for (const flag of ['--flush-bytecode', '--hash-seed=0', '--random-seed=0']) setFlagsFromString(flag);
+  for (const flag of flags.after) setFlagsFromString(flag);
   for (const [name, script] of scripts)
     writeFileSync(join(folder, `${name}.code`), script.createCachedData());
   process.exitCode = 0; // also after runs that print errors
 }
 
-setFlagsFromString('--no-flush-bytecode'); // keep the code of functions however long ago they ran
+for (const flag of flags.during) setFlagsFromString(flag);
 isolate();
 let waits = false;
 // The event loop is empty: a run waits for signals, or has ended.
