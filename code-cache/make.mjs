@@ -75,11 +75,18 @@ async function inScratch(work) {
 }
 
 /**
- * Flags of V8 that are off during the runs: optimizing compilers, which run when a function is hot and a thread
- * is free, change the code; so do collections of garbage, since V8's code contains unused bytes of memory; and
- * code that has not run for long is dropped.
+ * V8's flags during the runs, by name. They turn off optimizing compilers, which run when a function is hot
+ * and a thread is free, and change the code (Node 22 rejects code after `--no-opt`, whatever the flag is
+ * then); and collections of garbage, since the code contains unused bytes of memory. Without `flush-bytecode`
+ * code stays that has not run for long.
  */
-const OFF = ['flush-bytecode', 'maglev', 'minor-gc-task', 'opt', 'sparkplug'];
+const FLAGS = {
+  'flush-bytecode': '--no-flush-bytecode',
+  maglev: '--no-maglev',
+  'max-optimized-bytecode-size': '--max-optimized-bytecode-size=0',
+  'minor-gc-task': '--no-minor-gc-task',
+  sparkplug: '--no-sparkplug',
+};
 
 /**
  * Options of Node for the runs, and the defaults of those of V8. Seeds, since code contains hashes. Enough
@@ -98,13 +105,13 @@ const OPTIONS_OF_NODE = {
 /** V8's flags during the runs, and their defaults: V8 rejects code of other flags. */
 async function flags() {
   const { stdout } = await promisify(execFile)(process.execPath, ['--v8-options'], { maxBuffer: 1 << 24 });
-  const defaults = OFF.map((name) => {
+  const defaults = Object.keys(FLAGS).map((name) => {
     const found = new RegExp(`^  --${name} .*\\n.* default: (--\\S+)$`, 'm').exec(stdout)?.[1];
     if (found === undefined) throw new Error(`this V8 has no flag --${name}`);
     return found;
   });
-  const during = OFF.map((name) => `--no-${name}`);
-  return { during, after: [...defaults, ...Object.values(OPTIONS_OF_NODE).filter(Boolean)] };
+  const after = [...defaults, ...Object.values(OPTIONS_OF_NODE).filter(Boolean)];
+  return { during: Object.values(FLAGS), after };
 }
 
 /**
@@ -130,8 +137,11 @@ async function codeOf(command, pathOf = () => 'script.cjs') {
     const paths = Object.fromEntries(names.map((name) => [name, pathOf(name)]));
     child.child.stdin.end(JSON.stringify({ runs: all, names: paths, flags: await flags() }));
     await child;
-    const code = await Promise.all(names.map((name) => readFile(join(scratch, `${name}.code`))));
-    return new Map(names.map((name, i) => [name, code[i]]));
+    // On a processor that tcpconnlat does not support, the runs end before they load the builder.
+    const made = await readdir(scratch);
+    const used = names.filter((name) => made.includes(`${name}.code`));
+    const code = await Promise.all(used.map((name) => readFile(join(scratch, `${name}.code`))));
+    return new Map(used.map((name, i) => [name, code[i]]));
   });
 }
 
