@@ -5,10 +5,10 @@
  * the other, since every tracer sees every connect. Guests of the lab run these in one process (`--together`)
  * and repeat a failed file alone (`--again`), because an emulated machine stops while the real one is busy.
  * A test that failed and then passed is flaky, and counts neither as passed nor as failed.
- * Without words, and if QEMU is installed, the tests on other kernels follow (test/vm): their core on each,
- * the others divided between two. `--full` runs all of them on every kernel, and then the tests on other
- * releases of Node (test/runtimes). The last line is `N passed, N failed, N flaky, N skipped`; exit status 1
- * on failure.
+ * Without words, and if QEMU is installed, the tests on other kernels follow (test/vm): all of them on the
+ * oldest and the newest, their core on the others. `--full` runs all of them on every kernel, and then the
+ * tests on other releases of Node (test/runtimes). The last line is `N passed, N failed, N flaky, N skipped`;
+ * exit status 1 on failure.
  */
 import { readdirSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';

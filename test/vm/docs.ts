@@ -14,7 +14,7 @@ expectations.
 
 const WHICH = {
   all: 'All tests of `test/live` and `test/lab`; without IPv6, and on arm64, only the tests that depend on it.',
-  core: 'With `--core`: the tests that depend most on the kernel, and on the oldest and the newest one half of the others each.',
+  core: 'With `--core`: all tests on the oldest kernel and the newest, and on the others those that depend most on the kernel.',
 };
 
 const OUTCOMES = `## Results of connects
