@@ -348,7 +348,10 @@ for (const probe of PROBE_TYPES) {
   );
 
   const likeFentry =
-    probe === 'kprobe' && inGuest && skipReason('fentry') === false && 'compares as fentry does, which ran';
+    probe === 'kprobe' &&
+    inGuest &&
+    skipReason('fentry') === false &&
+    'compares as fentry does, which runs here';
   test.skipIf(
     skip || sameForProbe(probe) || likeFentry,
     `${probe}: filters handle limits of their values`,
