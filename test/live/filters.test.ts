@@ -13,7 +13,7 @@ import { inNetworkOf } from '../lab/network.ts';
 import { CgroupTree } from './cgroup-tree.ts';
 import { FullListener, loopback, noIPv6, Peer, Server, until } from './connects.ts';
 import type { Connected, Kind } from './sockets.ts';
-import { here, PROBE_TYPES, sameForProbe, skipReason, Tracer } from './tracer.ts';
+import { here, isTestedLess, PROBE_TYPES, sameForProbe, skipReason, Tracer } from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 /** An unused user id. */
@@ -347,13 +347,9 @@ for (const probe of PROBE_TYPES) {
     check(probe, possible(cases(bench))),
   );
 
-  const likeFentry =
-    probe === 'kprobe' &&
-    inGuest &&
-    skipReason('fentry') === false &&
-    'compares as fentry does, which runs here';
+  const testedLess = isTestedLess(probe) && 'the filters of its twin compare alike and run here';
   test.skipIf(
-    skip || sameForProbe(probe) || likeFentry,
+    skip || sameForProbe(probe) || testedLess,
     `${probe}: filters handle limits of their values`,
     () => check(probe, possible(limits(bench))),
   );

@@ -8,14 +8,23 @@ import { isSelected } from '../../src/cli/replay/selection.ts';
 import { Session } from '../../src/loader/session.ts';
 import { isFunctionProbe, type ProbeType } from '../../src/programs/tcpconnlat/options.ts';
 import { tcpconnlat } from '../../src/programs/tcpconnlat.ts';
-import { inGuest, needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
+import { needsRoot, sameOnEveryKernel, suite } from '../harness.ts';
 import { ConnectPrograms } from './cgroup-connect.ts';
 import { CgroupTree } from './cgroup-tree.ts';
 import { FullListener, IPPROTO_MPTCP, loopback, noIPv6, noMptcp, Peer, Server, until } from './connects.ts';
 import { noIoUring } from './io-uring.ts';
 import { isReleased } from './release.ts';
 import type { Kind } from './sockets.ts';
-import { here, ofProcess, PROBE_TYPES, sameForProbe, skipReason, Tracer, targetFor } from './tracer.ts';
+import {
+  here,
+  isTestedLess,
+  ofProcess,
+  PROBE_TYPES,
+  sameForProbe,
+  skipReason,
+  Tracer,
+  targetFor,
+} from './tracer.ts';
 import { type Watch, watch } from './watch.ts';
 
 const test = suite('live/requested', { seconds: 120 });
@@ -215,18 +224,12 @@ const FILTERS = (port: number): FilterCase[] => [
   [['--to', SERVICE, '--from', '127.0.0.0/8', '--comm', 'node', '-4'], 'r'],
 ];
 
-/**
- * Whether this guest runs all filters with fentry, which compare as those with kprobe do. It then runs half
- * of them with kprobe, since attaching those takes longest.
- */
-const isLikeFentry = (probe: ProbeType) => probe === 'kprobe' && inGuest && skipReason('fentry') === false;
-
 /** The most watches at once: the kernel allows 38 fentry and fexit programs for a function. */
 const MOST_WATCHES = 12;
 
 for (const probe of PROBE_TYPES)
   test.skipIf(skipReason(probe), `${probe}: filters apply to both addresses, as in a replay`, async () => {
-    const filters = FILTERS(bench.server.port).filter((_, i) => i % 2 === 0 || !isLikeFentry(probe));
+    const filters = FILTERS(bench.server.port).filter((_, i) => i % 2 === 0 || !isTestedLess(probe));
     while (filters.length > 0) await checkFilters(probe, [NO_FILTER, ...filters.splice(0, MOST_WATCHES - 1)]);
   });
 

@@ -10,8 +10,9 @@ import { unsupportedReason } from '../../src/loader/probe.ts';
 import { readTracepointFormat } from '../../src/loader/tracefs.ts';
 import type { Filter } from '../../src/programs/tcpconnlat/criteria.ts';
 import { isFunctionProbe, type ProbeType, TRACEPOINT } from '../../src/programs/tcpconnlat/options.ts';
-import { needsRoot, sameOnEveryKernel, slowness } from '../harness.ts';
+import { inGuest, needsRoot, sameOnEveryKernel, slowness } from '../harness.ts';
 import { connectHere, exited, type Server, until } from './connects.ts';
+import { isReleased } from './release.ts';
 
 /**
  * The command as users install it: the bundle, which starts in a third of the time. Under emulation that
@@ -51,6 +52,16 @@ export function skipReason(probe: ProbeType): string | false {
  */
 export function sameForProbe(probe: ProbeType): string | false {
   return skipReason(probe) || (!isFunctionProbe(probe) && sameOnEveryKernel);
+}
+
+/**
+ * Whether a guest tests this probe less than its twin. The filters of kprobe and fentry compare alike, and
+ * attaching many programs takes long in a guest, so old kernels run all of them with kprobe, and new kernels
+ * with fentry.
+ */
+export function isTestedLess(probe: ProbeType): boolean {
+  const [less, twin] = isReleased('6.0') ? (['kprobe', 'fentry'] as const) : (['fentry', 'kprobe'] as const);
+  return inGuest && probe === less && skipReason(twin) === false;
 }
 
 function attachSkipReason(probe: Exclude<ProbeType, 'trace_event'>): string | false {
