@@ -80,7 +80,10 @@ const TIMED = ['test/lab/reference'];
 /** Kernels of another architecture, with the tests that depend on it. */
 const OTHERS: readonly Visit[] = OTHER.map((source) => ({
   series: nameOf(source),
-  filters: ['test/lab/programs', 'test/live/btf', 'test/live/executable.', 'test/live/tcpconnlat.'],
+  filters: [
+    'test/lab/programs',
+    ...['attempt-table.', 'btf', 'executable.', 'tcpconnlat.'].map((name) => `test/live/${name}`),
+  ],
 }));
 
 /** The selection of a run. */
