@@ -15,21 +15,28 @@ export function exists(kernel: Kernel, id: number): boolean {
 
 /** The ids of a process's programs, each once. (fdinfo of a link also names its program.) */
 export function programsOf(pid: number): number[] {
-  const ids = readdirSync(`/proc/${pid}/fdinfo`).flatMap((fd) => {
-    const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
-    return [...info.matchAll(/^prog_id:\s*(\d+)$/gm)].map(([, id]) => Number(id));
-  });
-  return [...new Set(ids)];
+  return [...new Set(numbersIn(pid, 'prog_id'))];
 }
 
 /** The instructions that the verifier examined for each program of a process; none before Linux 5.16. */
 export function verifiedIn(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/fdinfo`).flatMap((fd) => {
-    try {
-      const info = readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
-      return [...info.matchAll(/^verified_insns:\s*(\d+)$/gm)].map(([, count]) => Number(count));
-    } catch {
-      return []; // closed in the meantime
-    }
-  });
+  return numbersIn(pid, 'verified_insns');
+}
+
+/** The numbers with a name in the descriptions of a process's open files. */
+function numbersIn(pid: number, name: string): number[] {
+  const line = new RegExp(`^${name}:\\s*(\\d+)$`, 'gm');
+  return readdirSync(`/proc/${pid}/fdinfo`).flatMap((fd) =>
+    [...descriptionOf(pid, fd).matchAll(line)].map(([, number]) => Number(number)),
+  );
+}
+
+/** What /proc tells about an open file; nothing if the process has closed it since. */
+function descriptionOf(pid: number, fd: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
 }
