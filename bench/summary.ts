@@ -7,12 +7,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { kprobe, tpBtf } from '../src/asm/hooks.ts';
+import { target } from '../src/asm/target.ts';
 import { DEFAULT_BY, DEFAULT_MAX_KEYS, keyFields } from '../src/cli/aggregate/by.ts';
 import { Kernel } from '../src/loader/kernel.ts';
 import { unsupportedReason } from '../src/loader/probe.ts';
 import { measureRuns } from '../src/loader/program.ts';
+import { Session } from '../src/loader/session.ts';
 import { aggregation } from '../src/programs/tcpconnlat/aggregate.ts';
-import type { Options, ProbeType } from '../src/programs/tcpconnlat/options.ts';
+import { type Options, type ProbeType, TRACEPOINT } from '../src/programs/tcpconnlat/options.ts';
 import { nsOfOne } from './connects.ts';
 import { type Row, sleep, takeTurns, upperQuartile } from './measure.ts';
 import { dist, pidOf, residentMb, usage } from './process.ts';
@@ -48,12 +51,27 @@ export async function summary(): Promise<Row[]> {
   }
 }
 
+/** The probe type whose programs are measured. */
+function probeOf(kernel: Kernel): ProbeType {
+  return unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' }) ? 'tp_btf' : 'kprobe';
+}
+
+/** Attaches a program that does nothing, at each change of state of a socket. */
+function attachEmpty(): Session {
+  const kernel = new Kernel();
+  const on = target(process.arch, kernel.btf);
+  const body = () => {};
+  const program =
+    probeOf(kernel) === 'tp_btf'
+      ? tpBtf(TRACEPOINT.name, on, body, { name: 'empty' })
+      : kprobe('tcp_set_state', on, body, { name: 'empty' });
+  return Session.open({ name: 'empty', programs: [program] }, { kernel });
+}
+
 /** The run time of the programs per connect. */
 async function runTime(worker: Worker): Promise<Row> {
   const kernel = new Kernel();
-  const probe: ProbeType = unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' })
-    ? 'tp_btf'
-    : 'kprobe';
+  const probe = probeOf(kernel);
   const statistics = measureRuns(kernel);
   try {
     const cost = (options: Omit<Options, 'probe'>) => () => nsOfOne(kernel, { probe, ...options }, worker);
@@ -130,9 +148,18 @@ async function aSecond(worker: Worker, kind: 'refused' | 'accepted'): Promise<Ro
         await command.stop();
       }
     };
-  const { untraced, shown, summed } = await takeTurns(
+  const empty = async () => {
+    const session = attachEmpty();
+    try {
+      await make(WARM_UP);
+      return await rate();
+    } finally {
+      session.close();
+    }
+  };
+  const { untraced, attached, shown, summed } = await takeTurns(
     ROUNDS,
-    { untraced: rate, shown: traced(), summed: traced('--summary', '--interval', '1') },
+    { untraced: rate, attached: empty, shown: traced(), summed: traced('--summary', '--interval', '1') },
     upperQuartile,
   );
   const reference = `not traced: ${untraced.toFixed(0)}`;
@@ -143,6 +170,7 @@ async function aSecond(worker: Worker, kind: 'refused' | 'accepted'): Promise<Ro
     ratio: figure / untraced,
   });
   return [
+    row('a program that does nothing', attached),
     row('all shown as JSON', shown),
     { ...row('--summary --interval 1', summed), bar: `ratio ${BAR}`, met: summed / untraced >= BAR },
   ];
