@@ -19,10 +19,10 @@ export async function programs(): Promise<Row[]> {
   return [
     row('kprobe: connect program', size(connect), 61, 31),
     row("kprobe: instructions of a socket's first connect", shortest(connect), 22),
-    row('kprobe: program for changes of state', size(answer), 87, 124),
+    row('kprobe: program for changes of state', size(answer), 86, 124),
     row('kprobe: exit path for other states', shortest(answer), 6, 11),
     row('kprobe: helper calls on the longest path', mostCalls(answer), 6),
-    row('tp_btf: program', size(typed), 113),
+    row('tp_btf: program', size(typed), 112),
     row('tp_btf: exit path for other state changes', shortest(typed), 6),
     row('tp_btf: helper calls on the longest path', mostCalls(typed), 5),
     row('raw_tracepoint: program', size(raw)),
