@@ -261,7 +261,7 @@ export function aggregation({
     });
 
     // With the frames of its callers and callees it must fit 512 bytes of stack: it holds a key and no more.
-    // Returns 1 if the connect is the first one of its key.
+    // Returns a number of `Placed`: `in` if the connect has no entry of its complete key.
     const aggregate = subprogram('aggregate', [Event], (b, eventMemory) => {
       const event = b.keep(eventMemory);
       b.if(event.latencyNs.lt(0), () => {
@@ -284,8 +284,7 @@ export function aggregation({
             : event.attempt.task.pid,
         );
       const placed = b.call(addTo, key, event);
-      b.if(placed.eq(Placed.in), () => b.return());
-      b.if(placed.eq(Placed.first), () => b.return(1));
+      b.if(placed.ne(Placed.nowhere), () => b.return(placed));
 
       // No room: count under the port and the end, then under the end, then as `failed`.
       if (fields.address) key.address.set(0);
@@ -318,7 +317,7 @@ export function aggregation({
       compareExchange,
       reserved: entries,
       add(b, event, events) {
-        const isFirst = b.call(aggregate, event).ne(0);
+        const isFirst = b.call(aggregate, event).eq(Placed.first);
         b.block((done) => {
           b.if(isFirst, () =>
             b.if(event.ended.state.ne(TCP_ESTABLISHED), () => {

@@ -31,12 +31,9 @@ export type SlotFields = { socket: typeof u64; attempt: Entry };
 /** The slots of a table. */
 export type Slots = MapSpec<typeof u32, StructSchema<SlotFields>>;
 
-/** The table, and the statements that use it. */
-export type AttemptTable = ReturnType<typeof attemptTable>;
-
 /**
- * A table for at least `capacity` attempts. `withSlots` needs atomic compare-and-exchange, and that the
- * programs may read pointers as numbers (Linux 5.12, CAP_PERFMON).
+ * A table for at least `capacity` attempts, and the statements that use it. `withSlots` needs atomic
+ * compare-and-exchange, and that the programs may read pointers as numbers (Linux 5.12, CAP_PERFMON).
  */
 export function attemptTable(entry: Entry, capacity: number, withSlots: boolean) {
   const overflow = hash('attempts', { key: u64, value: entry, maxEntries: capacity });

@@ -167,7 +167,7 @@ export function attemptsOf(
   aggregate?: Aggregate,
 ) {
   const Entry = entryOf(Event, pending);
-  const table = attemptTable(Entry, maxAttempts, aggregate?.compareExchange ?? false);
+  const table = attemptTable(Entry, maxAttempts, !pending && (aggregate?.compareExchange ?? false));
   const counters = array('counters', {
     value: countersOf({ failures: outcome === undefined, belowMin: Boolean(minNs) }),
   });
