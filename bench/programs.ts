@@ -22,7 +22,7 @@ export async function programs(): Promise<Row[]> {
     row('kprobe: program for changes of state', size(answer), 86, 124),
     row('kprobe: exit path for other states', shortest(answer), 6, 11),
     row('kprobe: helper calls on the longest path', mostCalls(answer), 6),
-    row('tp_btf: program', size(typed), 112),
+    row('tp_btf: program', size(typed), 116),
     row('tp_btf: exit path for other state changes', shortest(typed), 6),
     row('tp_btf: helper calls on the longest path', mostCalls(typed), 5),
     row('raw_tracepoint: program', size(raw)),

@@ -12,6 +12,7 @@ import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { loadProgram } from '../../src/loader/load.ts';
 import { BpfMap } from '../../src/loader/map.ts';
 import type { Syscalls } from '../../src/loader/syscalls.ts';
+import { aggregation } from '../../src/programs/tcpconnlat/aggregate.ts';
 import type { Filter } from '../../src/programs/tcpconnlat/criteria.ts';
 import type { Options } from '../../src/programs/tcpconnlat/options.ts';
 import { tcpconnlat } from '../../src/programs/tcpconnlat.ts';
@@ -60,6 +61,19 @@ function textsOf(text: string): Map<number, Set<string>> {
   return texts;
 }
 
+/**
+ * The loads of a pointer through one that the verifier trusts. For each, Linux 6.2 and later searches the
+ * names of all types, which takes longer than the rest of a program.
+ */
+function slowLoadsIn(text: string): string[] {
+  return text.split('\n').filter((line) => {
+    const [, to, from] = /\(79\) r(\d) = \*\(u64 \*\)\(r(\d) /.exec(line) ?? [];
+    const isPointer = (register: string | undefined, kind: string) =>
+      new RegExp(`\\bR${register}(_\\w+)?=(${kind})ptr_[a-z]`).test(line);
+    return isPointer(to, '\\w*') && isPointer(from, 'trusted_|rcu_');
+  });
+}
+
 /** Replaces map operands: the listing has names, the verifier has addresses. */
 function withoutAddress(text: string): string {
   return text.replace(/^(\(18\) r\d+ = ).*$/, '$1a map');
@@ -75,7 +89,7 @@ function listed(listing: string): Map<string, Map<number, string>> {
       current = new Map();
       programs.set(head[1] as string, current);
     }
-    const instruction = /^ *(\d+): (?:[0-9a-f]{2} ){8} (\(.*?)(?: <\w+>)?$/.exec(line);
+    const instruction = /^ *(\d+): (?:[0-9a-f]{2} ){8} (\(.*?)(?: <[\w.]+>)?$/.exec(line);
     if (instruction) current.set(Number(instruction[1]), withoutAddress(instruction[2] as string));
   }
   return programs;
@@ -123,7 +137,12 @@ const OPTIONS: readonly Omit<Options, 'probe'>[] = [
   { who: true, outcome: 'all' },
   { requested: true, filter: { to: FILTER.to, port: FILTER.port } },
   { requested: true, outcome: 'all' },
+  { pending: true },
+  { aggregate: aggregation({ fields: { address: 'all', port: true }, maxKeys: 100 }) },
 ];
+
+const nameOf = (options: object) => JSON.stringify(options, (_, value) => (isFunction(value) ? 'on' : value));
+const isFunction = (value: unknown) => typeof value === 'function';
 
 /** A listing needs no kernel, so it has the number of a kernel function; the verifier has its name, too. */
 function withFunctionName(text: string, { btf }: Kernel): string {
@@ -138,7 +157,7 @@ for (const probe of PROBE_TYPES) {
   const test = suite(`lab/programs ${probe}`, { seconds: 30 });
 
   for (const options of OPTIONS)
-    test.skipIf(skip, `the listing of -v matches the verifier's log: ${JSON.stringify(options)}`, () => {
+    test.skipIf(skip, `the listing of -v matches the verifier's log: ${nameOf(options)}`, () => {
       const kernel = new Kernel(loggingSyscalls());
       const { netns, ...filter } = options.filter ?? {};
       const filtered = probe === 'trace_event' ? filter : { ...filter, netns };
@@ -147,19 +166,24 @@ for (const probe of PROBE_TYPES) {
       assert.is(listing.size, tool.programs.length);
       const maps = new Map<MapSpec, BpfMap>();
       try {
-        for (const spec of tool.maps) maps.set(spec, BpfMap.create(kernel, spec));
+        for (const spec of tool.maps) maps.set(spec, BpfMap.create(kernel, spec, { maps }));
         for (const spec of tool.programs) {
           const assembled = assemble(spec.instructions);
           loadProgram(kernel, spec, assembled, maps).close();
-          const logged = textsOf(Buffer.from(log.buffer, 0, log.indexOf(0)).toString('latin1'));
+          const text = Buffer.from(log.buffer, 0, log.indexOf(0)).toString('latin1');
+          assert.equal(slowLoadsIn(text), [], spec.name);
+          const logged = textsOf(text);
           const ours = listing.get(spec.name);
           assert.is(ours?.size, assembled.instructions.length, 'the listing must have every instruction');
           // Each slot has one text: two would be an error of this test.
-          const theirs = [...logged]
-            .sort(([a], [b]) => a - b)
-            .map(([slot, texts]) => [slot, [...texts].join(' | ')]);
-          const named = [...(ours ?? [])].map(([slot, text]) => [slot, withFunctionName(text, kernel)]);
-          assert.equal(named, theirs, spec.name);
+          const differences = [...logged].flatMap(([slot, texts]) => {
+            const mine = withFunctionName(ours?.get(slot) ?? '', kernel);
+            const theirs = [...texts].join(' | ');
+            return mine === theirs ? [] : [`${spec.name}, slot ${slot}: ${mine}, the verifier: ${theirs}`];
+          });
+          assert.equal(differences, []);
+          // Where all facts of an attempt are known, the verifier does not visit what others need.
+          if (!options.aggregate) assert.is(logged.size, ours?.size, spec.name);
         }
       } finally {
         for (const map of maps.values()) map.close();

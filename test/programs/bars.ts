@@ -106,16 +106,16 @@ export const BARS: readonly Bar[] = [
   },
   ...(
     [
-      ['fentry', 'tcp_set_state', TCP_ESTABLISHED],
-      ['tp_btf', 'inet_sock_state', TCP_SYN_SENT],
+      ['fentry', 'tcp_set_state', [TCP_ESTABLISHED, TCP_SYN_SENT, TCP_SYN_RECV]],
+      ['tp_btf', 'inet_sock_state', [TCP_SYN_SENT, TCP_SYN_SENT, TCP_SYN_RECV, TCP_SYN_RECV, TCP_SYN_RECV]],
     ] as const
   ).map(
-    ([probe, name, newState]): Bar => ({
+    ([probe, name, states]): Bar => ({
       probe,
-      promise: 'an accepted connection is left without a call',
+      promise: 'an accepted connection is left without calling a helper',
       check(on) {
         // By the new state, the old state, and the socket that accept has not returned yet.
-        const tests = [newState, TCP_SYN_SENT, TCP_SYN_RECV, 0];
+        const tests = [...states, 0];
         const path = pathsOf(programOf({ probe }, name, on)).find(
           (each) => conditions(each).join() === tests.join(),
         );
@@ -126,7 +126,7 @@ export const BARS: readonly Bar[] = [
   ...(
     [
       ['trace_event', 121],
-      ['tp_btf', 112],
+      ['tp_btf', 116],
     ] as const
   ).map(
     ([probe, most]): Bar => ({

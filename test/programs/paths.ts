@@ -17,6 +17,8 @@ const JA = 0x00;
 const CALL = 0x80;
 const EXIT = 0x90;
 const LDDW = 0x18;
+// Section 4.3.1: the source register of calls of helpers.
+const HELPER = 0;
 
 /** Whether an instruction is a conditional jump. */
 export function isConditional({ opcode }: Instruction): boolean {
@@ -47,7 +49,7 @@ export function pathsOf({ instructions }: Assembled): Path[] {
     const path = [...before, instruction];
     const slots = next(slot, instruction);
     if (slots.length === 0) {
-      const calls = path.filter(({ opcode }) => opcode === (JMP | CALL));
+      const calls = path.filter(({ opcode, src }) => opcode === (JMP | CALL) && src === HELPER);
       paths.push({ instructions: path, helpers: calls.map(({ imm }) => imm) });
     }
     for (const slot of slots) walk(slot, path);

@@ -91,7 +91,9 @@ export class KernelPointer {
    * nothing. Fields are then probe reads, because the verifier does not know the new type.
    *
    * With `typed` it calls `bpf_rdonly_cast` (Linux 6.2), after which fields are plain loads. The result is a
-   * temporary.
+   * temporary. At run time the call is one move. It also makes programs load faster that read pointers from
+   * the arguments of `tp_btf` or from the current task: since Linux 6.2 the verifier takes more than 1 ms for
+   * each such pointer, because it searches the names of all types, and it does not for the result of a cast.
    *
    * Throws AmbiguousStructError if the name has several definitions, and NoSuchFieldError for `typed` if the
    * kernel has no `bpf_rdonly_cast`.

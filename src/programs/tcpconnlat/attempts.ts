@@ -119,6 +119,16 @@ export function typedReads({ probe }: Options, { kernel }: Target): TypedReads {
 }
 
 /**
+ * The same structure, for reads of its pointers. If the verifier trusts a structure, as it does the arguments
+ * of `tp_btf` and the current task, it searches the names of all types up to four times for each pointer that
+ * a program reads from it (since Linux 6.2; more than 1 ms). It does not trust the result of
+ * `bpf_rdonly_cast`, which is a temporary.
+ */
+export function untrusted(pointer: KernelPointer, { cast }: TypedReads): KernelPointer {
+  return cast ? pointer.cast(pointer.type, { typed: true }) : pointer;
+}
+
+/**
  * The socket as a `tcp_sock`: typed, or else a cast, which emits nothing. A typed one is a temporary, and
  * `skip` runs if the socket is of another kind, which the tool does not trace.
  */
@@ -253,15 +263,26 @@ export function attemptsOf(
 
     /**
      * Exits unless the old state of a socket is a connecting state: SYN_SENT, or SYN_RECV after a
-     * simultaneous open, of which a connect to itself is one. Each accepted connection leaves SYN_RECV, too.
-     * Plain loads of `socket` show that accept has not returned it yet; other reads would take as long as the
-     * search of the table. `result` is the exit value for all other states, the usual ones.
+     * simultaneous open, of which a connect to itself is one. `inSynRecv` runs after SYN_RECV. `result` is
+     * the exit value.
      */
-    exitUnlessConnecting(b: Builder, oldState: Value, socket: () => KernelPointer, result?: Value): void {
+    exitUnlessConnecting(
+      b: Builder,
+      oldState: Value,
+      { inSynRecv, result }: { readonly inSynRecv?: () => void; readonly result?: Value } = {},
+    ): void {
       b.if(oldState.ne(TCP_SYN_SENT), () => {
         b.if(oldState.ne(TCP_SYN_RECV), () => b.exit(result));
-        if (typed.sock) b.if(socket().fields({ socket: 'sk_socket' }).socket.eq(0), () => b.exit());
+        inSynRecv?.();
       });
+    },
+
+    /**
+     * Exits if a socket in SYN_RECV belongs to an accepted connection: accept has not returned it yet. Only
+     * for typed reads: others would take as long as the search of the table, which does not have the socket.
+     */
+    exitIfAccepted(b: Builder, sk: KernelPointer): void {
+      b.if(sk.fields({ socket: 'sk_socket' }).socket.eq(0), () => b.exit());
     },
 
     /**
@@ -298,7 +319,7 @@ export function attemptsOf(
 
 /** Each read may need all temporaries, so the task is not kept: with filters, no register may be free. */
 function fillProcess(b: Builder, process: Memory<typeof Process>, typed: TypedReads): void {
-  const task = () => currentTask(b, typed);
+  const task = () => untrusted(currentTask(b, typed), typed);
   process.cgroups.set(task().fields({ set: 'cgroups' }).set.get());
   process.execs.set(task().fields({ count: 'self_exec_id' }).count.get());
   const leader = task().follow('group_leader', { typed: true });
@@ -343,12 +364,11 @@ function clearEndpoints({ ports, family, v4, v6 }: Memory<StructSchema<EndpointF
 }
 
 /** The endpoints of a socket that has its route. */
-export function socketEndpoints(b: Builder, sk: KernelPointer, sock: SocketFields): Endpoints {
+export function socketEndpoints(b: Builder, sock: SocketFields): Endpoints {
   return {
     port: () => b.as(sock.ports, u16be).get(),
     remote: () => sock.v6Remote ?? (sock.v4 && b.as(sock.v4, V4).remote),
     local: () => localAddress(b, sock),
-    netns: () => networkNamespace(sk),
   };
 }
 
@@ -422,7 +442,7 @@ function fillCause(b: Builder, sk: KernelPointer, tcp: KernelPointer, typed: Typ
     cause.softError.set(sk.fields({ error: 'sk_err_soft' }).error);
     cause.error.set(sk.fields({ error: 'sk_err' }).error);
     b.if(cause.error.eq(0), () => {
-      const socket = sk.follow('sk_socket', { typed: true });
+      const socket = untrusted(sk, typed).follow('sk_socket', { typed: true });
       cause.socketState.set(socket.fields({ state: 'state' }).state);
       // Called twice: an attempt that ends by an exiting task is rare, and no register is free to keep it.
       const task = () => currentTask(b, typed);

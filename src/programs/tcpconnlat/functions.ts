@@ -72,7 +72,8 @@ function stateBody(options: Options, attempts: Attempts, families: Families): Bo
     b.keep(b.context);
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     const sock = sk.fields(socketPaths(families));
-    attempts.exitUnlessConnecting(b, sock.state.get(), () => sk);
+    const inSynRecv = attempts.typed.sock ? () => attempts.exitIfAccepted(b, sk) : undefined;
+    attempts.exitUnlessConnecting(b, sock.state.get(), { inSynRecv });
     attempts.end(b, b.stack(u64, sk.value), (skip, fail) => {
       matchEndpoints(b, options, attempts, families, sock, skip);
       return examineEnd(b, options, attempts.typed, { sk, state }, { skip, fail }, () =>

@@ -16,6 +16,7 @@ import {
   socketEndpoints,
   socketPaths,
   tcpSock,
+  untrusted,
 } from './attempts.ts';
 import { type Families, IPPROTO_TCP, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT } from './events.ts';
 import type { Endpoints } from './filter.ts';
@@ -31,6 +32,7 @@ export function onState(
 ) {
   const { localPort, outcome, pending } = options;
   const paths = socketPaths(families);
+  const { typed } = attempts;
 
   const onSynSent = (b: Builder) => {
     const sk = b.kernel('sock', b.keep(b.arg(0)));
@@ -41,13 +43,14 @@ export function onState(
     attempts.begin(
       b,
       b.stack(u64, sk.value),
-      () => (sock ? socketEndpoints(b, sk, sock) : { netns: () => networkNamespace(sk) }),
+      () => ({
+        ...(sock && socketEndpoints(b, sock)),
+        netns: () => networkNamespace(untrusted(sk, typed)),
+      }),
       { ...(sock && { fill: fillFromSocket(sock) }), readRequested: requested?.reader(b) },
     );
     b.exit();
   };
-
-  const { typed } = attempts;
 
   /** A socket may be closed already: its local port is then only in `inet_sport`. */
   const fill = (b: Builder, sk: KernelPointer, skip: () => void): FillEvent => {
@@ -66,9 +69,13 @@ export function onState(
     b.if(state.eq(TCP_SYN_SENT), () => onSynSent(b));
     const oldState = b.arg(1).as(u32).get();
     // The result does not matter; the old state is already in a register.
-    attempts.exitUnlessConnecting(b, oldState, () => b.kernel('sock', b.arg(0)), oldState);
+    attempts.exitUnlessConnecting(b, oldState, { result: oldState });
     exitInSynRecv(b, state);
     b.keep(b.context);
+    if (typed.sock)
+      b.if(oldState.eq(TCP_SYN_RECV), () =>
+        attempts.exitIfAccepted(b, untrusted(b.kernel('sock', b.arg(0)), typed)),
+      );
     const sk = b.kernel('sock', b.keep(b.arg(0)));
     attempts.end(b, b.stack(u64, sk.value), (skip, fail) =>
       examineEnd(b, options, typed, { sk, state }, { skip, fail }, () => fill(b, sk, skip)),
@@ -107,8 +114,7 @@ export function onRecord(
       });
       b.exit();
     });
-    const socket = () => b.kernel('sock', b.field('skaddr'));
-    attempts.exitUnlessConnecting(b, b.field('oldstate').get(), socket);
+    attempts.exitUnlessConnecting(b, b.field('oldstate').get());
     exitInSynRecv(b, state);
     b.keep(b.context);
     const address = b.keep(b.field('skaddr'));
