@@ -4,8 +4,9 @@
  *
  *   node code-cache/make.mjs            writes the caches of the commands in dist/ for this Node, without
  *                                       programs
- *   node code-cache/make.mjs FOLDER     writes V8's code of the scripts of tcpconnlat into FOLDER: a file
- *                                       SCRIPT.code for each
+ *   node code-cache/make.mjs FOLDER OPTION...
+ *                                       writes V8's code of the scripts of tcpconnlat into FOLDER: a file
+ *                                       SCRIPT.code for each, for a Node with these options of V8
  *
  * The runs have a fixed kernel (code-cache/kernel.ts), so the code depends on the scripts and on Node alone.
  * A cache is the file that the launcher reads (src/cli/launch.ts):
@@ -102,15 +103,18 @@ const OPTIONS_OF_NODE = {
   '--preserve-symlinks-main': undefined,
 };
 
-/** V8's flags during the runs, and their defaults: V8 rejects code of other flags. */
-async function flags() {
+/**
+ * V8's flags during the runs and afterwards: their defaults, and the options of the Node that uses the code.
+ * V8 rejects code of other flags.
+ */
+async function flags(options) {
   const { stdout } = await promisify(execFile)(process.execPath, ['--v8-options'], { maxBuffer: 1 << 24 });
   const defaults = Object.keys(FLAGS).map((name) => {
     const found = new RegExp(`^  --${name} .*\\n.* default: (--\\S+)$`, 'm').exec(stdout)?.[1];
     if (found === undefined) throw new Error(`this V8 has no flag --${name}`);
     return found;
   });
-  const after = [...defaults, ...Object.values(OPTIONS_OF_NODE).filter(Boolean)];
+  const after = [...defaults, ...Object.values(OPTIONS_OF_NODE).filter(Boolean), ...options];
   return { during: Object.values(FLAGS), after };
 }
 
@@ -118,7 +122,7 @@ async function flags() {
  * V8's code of the scripts of a command for this Node, by the names of their files in dist/. Stack traces name
  * the scripts by `pathOf`: Node 20 takes the name from the code, and later ones from the launcher.
  */
-async function codeOf(command, pathOf = () => 'script.cjs') {
+async function codeOf(command, { pathOf = () => 'script.cjs', options = [] } = {}) {
   const { scripts, runs, kernels } = COMMANDS[command];
   const all = (await kernels()).flatMap(({ kernel, prebuilt }) =>
     runs.map(({ args = [], usesPrebuilt }) => ({
@@ -135,7 +139,7 @@ async function codeOf(command, pathOf = () => 'script.cjs') {
     });
     const names = scripts.map((script) => `${command}.${script}.cjs`);
     const paths = Object.fromEntries(names.map((name) => [name, pathOf(name)]));
-    child.child.stdin.end(JSON.stringify({ runs: all, names: paths, flags: await flags() }));
+    child.child.stdin.end(JSON.stringify({ runs: all, names: paths, flags: await flags(options) }));
     await child;
     // On a processor that tcpconnlat does not support, the runs end before they load the builder.
     const made = await readdir(scratch);
@@ -153,7 +157,7 @@ export async function writeCaches(command, { prebuilt = '', keeps = false } = {}
   const dist = join(root, 'dist');
   const programs = Buffer.from(prebuilt);
   const length = Buffer.alloc(4);
-  const code = await codeOf(command, (name) => join(dist, name));
+  const code = await codeOf(command, { pathOf: (name) => join(dist, name) });
   const old = (await readdir(dist)).filter(
     (file) => file.startsWith(`${command}.`) && file.endsWith('.cache'),
   );
@@ -169,11 +173,11 @@ export async function writeCaches(command, { prebuilt = '', keeps = false } = {}
   }
 }
 
-const [, main, folder] = process.argv;
+const [, main, folder, ...options] = process.argv;
 if (main !== undefined && (await realpath(main)) === fileURLToPath(import.meta.url)) {
   if (folder === undefined)
     for (const command of Object.keys(COMMANDS)) await writeCaches(command, { keeps: true });
   else
-    for (const [name, code] of await codeOf('tcpconnlat'))
+    for (const [name, code] of await codeOf('tcpconnlat', { options }))
       await writeFile(join(folder, `${name}.code`), code);
 }
