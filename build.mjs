@@ -188,7 +188,7 @@ async function bundleCommand(name, { defineLate = {}, prebuilt, ...more } = {}) 
       ...more,
       ...command,
       supported: { 'dynamic-import': false }, // scripts have it from Node 20.12 on; it becomes require()
-      plugins: [late.plugin, withoutChildProcess, withRequireOfLauncher],
+      plugins: [...late.plugins, withoutChildProcess, withRequireOfLauncher],
       define: {
         ...bundling.define,
         'import.meta.url': 'file',
@@ -201,6 +201,7 @@ async function bundleCommand(name, { defineLate = {}, prebuilt, ...more } = {}) 
       footer: { js: '})' },
     },
   );
+  bundled.code = late.finish(bundled.code);
   bundled.code = bundled.code.replace(DIGEST, digestOf([bundled, ...parts]));
   await writeFile(`dist/${name}.bundle.cjs`, bundled.code);
   for (const { file, code } of parts) await writeFile(join('dist', file), code);

@@ -5,10 +5,14 @@
  *
  *   dist/COMMAND.bundle.cjs   the command
  *   dist/COMMAND.PART.cjs     a late part, where PART is the name of its module
+ *   dist/COMMAND.rare.cjs     the rare part: modules that most runs do not call
  *
  * A late part contains the modules and packages that the bundle does not have. It gets the others from the
  * bundle, so that there is one instance of every class and variable. Static imports of a late part fail the
  * build.
+ *
+ * The modules of the rare part are imported statically. In the bundle, each is an object whose properties
+ * load the rare part when one of them is first read. Reading one while the bundle is evaluated is an error.
  */
 import { readFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
@@ -31,40 +35,139 @@ const LATE = {
   tsbpf: [],
 };
 
+/**
+ * The modules of the rare part; those that nothing else imports belong to it, too. Only a start may call
+ * them: once everything is attached, privileges are dropped, and the file of the part may be unreadable.
+ */
+const RARE = {
+  tcpconnlat: [
+    'src/asm/append-subprograms.ts',
+    'src/asm/assemble.ts',
+    'src/asm/btf/builder.ts',
+    'src/asm/btf/compare.ts',
+    'src/asm/btf/debug-info.ts',
+    'src/asm/btf/enum.ts',
+    'src/asm/btf/map-types.ts',
+    'src/asm/btf/member.ts',
+    'src/asm/btf/prototype.ts',
+    'src/asm/btf/reader.ts',
+    'src/asm/btf/size.ts',
+    'src/asm/btf/struct.ts',
+    'src/asm/btf/type-index.ts',
+    'src/asm/cfg/call-graph.ts',
+    'src/asm/cfg/effects.ts',
+    'src/asm/cfg/graph.ts',
+    'src/asm/cfg/labeled.ts',
+    'src/asm/cfg/structural-check.ts',
+    'src/asm/constructors/arithmetic.ts',
+    'src/asm/constructors/control.ts',
+    'src/asm/constructors/make.ts',
+    'src/asm/constructors/memory.ts',
+    'src/asm/decode.ts',
+    'src/asm/disassemble.ts',
+    'src/asm/elf/functions.ts',
+    'src/asm/encode.ts',
+    'src/asm/isa.ts',
+    'src/asm/isa/memory.ts',
+    'src/asm/kernel-features.ts',
+    'src/asm/listing.ts',
+    'src/asm/resolve.ts',
+    'src/asm/text/map-line.ts',
+    'src/loader/features.ts',
+    'src/loader/features/abilities.ts',
+    'src/loader/features/attempt.ts',
+    'src/loader/features/programs.ts',
+    'src/loader/kallsyms.ts',
+    'src/loader/kprobe-multi.ts',
+    'src/loader/load/instruction-probe.ts',
+    'src/loader/load/log.ts',
+    'src/loader/map/view.ts',
+    'src/loader/pin.ts',
+    'src/loader/pinned-differences.ts',
+    'src/loader/ring-buffer.ts',
+    'src/loader/symbol-error.ts',
+    'src/loader/symbol-table.ts',
+    'src/loader/symbolizer.ts',
+    'src/loader/verifier/report.ts',
+  ],
+  tsbpf: [],
+};
+
 /** The prefix of the modules that a late part gets from the bundle. */
 const EARLY = 'early:';
 
 /**
- * Bundles the late parts of a command with options of esbuild, and returns them with what the bundle needs:
+ * Bundles the late parts and the rare part of a command with options of esbuild, and returns them with what
+ * the bundle needs:
  *
  *   parts     [{ file, code, map, metafile }]; `file` is a name in dist/, and `map` a source map
  *   contents  the text of the bundle's entry point
- *   plugin    replaces the late modules in the bundle
+ *   plugins   replace the late and the rare modules in the bundle
  *   header    declares what the bundle's code uses
+ *   finish    completes the code of the bundle
  *
  * `plugins` are those of the bundle.
  */
 export async function bundleLate(command, options, plugins = []) {
   const late = LATE[command];
-  const plugin = lateModules(command, late);
   const entry = `src/cli/${command}.ts`;
-  const whole = { ...options, entryPoints: [entry], plugins: [plugin, ...plugins], format: 'esm' };
-  const early = await modulesOf(whole);
-  const eager = late.find((file) => early.has(file));
+  const modulesWith = (...more) =>
+    modulesOf({ ...options, entryPoints: [entry], plugins: [...more, ...plugins], format: 'esm' });
+  const withoutLate = lateModules(command, late);
+  const all = await modulesWith(withoutLate);
+  const eager = late.find((file) => all.sources.has(file));
   if (eager) throw new Error(`${eager} is a late part of ${command}, but the command imports it statically`);
-  const parts = await Promise.all(late.map((file) => bundlePart(command, file, early, options, plugins)));
-  return { parts, plugin, header: HEADER, contents: contentsOf(entry, namesIn(parts)) };
+
+  const early = await modulesWith(withoutModules(RARE[command]), withoutLate);
+  const notEarly = [...all.sources].filter((file) => !early.sources.has(file));
+  const rare = await exportsOf(options, notEarly);
+  const ofBundle = [...early.sources, ...early.barrels];
+  const part = (file, entryPoint, outside) =>
+    bundlePart(file, entryPoint, new Set(outside), options, plugins);
+  const parts = await Promise.all(
+    late.map((file) => part(fileOf(command, file), { entryPoints: [file] }, [...ofBundle, ...notEarly])),
+  );
+  if (notEarly.length > 0) parts.push(await part(rareFile(command), entryOfAll(notEarly), ofBundle));
+  return {
+    parts,
+    plugins: [rareModules(rare), withoutLate],
+    header: headerOf(command),
+    contents: contentsOf(entry, namesIn(parts), rare, early.barrels),
+    finish: withoutCopies,
+  };
 }
 
-/** An empty file, such as a full disk leaves, is a module, too. */
-const HEADER = `let early;
+/**
+ * The beginning of the bundle. An empty file, such as a full disk leaves, is a module, too. A module of the
+ * rare part is an object with a getter for each export; the first one that is read replaces all of them by
+ * the values.
+ */
+const headerOf = (command) => `let early, rare;
 function latePart(name, part) {
   if (typeof part === 'function') return part(require, require('node:path').join(file, '..', name), early());
   throw Object.assign(new Error(name + ' is damaged'), { code: 'MODULE_NOT_FOUND' });
 }
+function lazily(names, valuesOf) {
+  const module = { __esModule: true };
+  for (const name of names)
+    Object.defineProperty(module, name, { configurable: true, enumerable: true, get: () => {
+      const values = valuesOf(name);
+      for (const each in values) Object.defineProperty(module, each, { value: values[each] });
+      return module[name];
+    } });
+  return module;
+}
+function rareModule(path, names) {
+  return lazily(names, (name) => {
+    if (!early) throw new Error('the start uses ' + name + ' of ' + path + '; remove it from RARE in bundle-late.mjs');
+    rare ??= latePart(${JSON.stringify(rareFile(command))}, require(${JSON.stringify(`./${rareFile(command)}`)}));
+    return rare[path];
+  });
+}
 `;
 
 const fileOf = (command, module) => `${command}.${basename(module, '.ts')}.cjs`;
+const rareFile = (command) => `${command}.rare.cjs`;
 const specifier = (file) => JSON.stringify(`./${file}`);
 const pathOf = ({ path, resolveDir }) => relative(root, join(resolveDir, path));
 
@@ -73,11 +176,10 @@ async function modulesOf(options) {
   const { metafile } = await build({ ...options, outfile: 'dist/bundle.js', metafile: true, write: false });
   const inputs = Object.entries(Object.values(metafile.outputs)[0].inputs);
   const isSource = ([file, { bytesInOutput }]) => file.startsWith('src/') && bytesInOutput > 0;
-  const sources = inputs.filter(isSource).map(([file]) => file);
-  const barrels = [];
+  const barrels = new Set();
   for (const file of Object.keys(metafile.inputs))
-    if (file.startsWith('src/') && BARREL.test(await readFile(join(root, file), 'utf8'))) barrels.push(file);
-  return new Set([...sources, ...barrels]);
+    if (file.startsWith('src/') && BARREL.test(await readFile(join(root, file), 'utf8'))) barrels.add(file);
+  return { sources: new Set(inputs.filter(isSource).map(([file]) => file)), barrels };
 }
 
 /** A module of comments and re-exports. */
@@ -102,12 +204,77 @@ function lateModules(command, late) {
   };
 }
 
-async function bundlePart(command, module, early, options, plugins) {
+/** Leaves modules out. */
+function withoutModules(files) {
+  return {
+    name: 'without-modules',
+    setup({ onResolve }) {
+      onResolve({ filter: /\.ts$/ }, (from) =>
+        files.includes(pathOf(from)) ? { path: pathOf(from), external: true } : undefined,
+      );
+    },
+  };
+}
+
+/** Replaces modules by objects that load the rare part. `rare` has their exports. */
+function rareModules(rare) {
+  return {
+    name: 'rare-modules',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /\.ts$/ }, (from) =>
+        rare.has(pathOf(from)) ? { path: pathOf(from), namespace: 'rare' } : undefined,
+      );
+      onLoad({ filter: /./, namespace: 'rare' }, ({ path }) => ({
+        contents: `module.exports = rareModule(${JSON.stringify(path)}, ${JSON.stringify(rare.get(path))});`,
+      }));
+    },
+  };
+}
+
+/** The exports of modules. */
+async function exportsOf(options, files) {
+  if (files.length === 0) return new Map();
+  const whole = {
+    ...options,
+    splitting: true,
+    format: 'esm',
+    outdir: 'exports',
+    metafile: true,
+    write: false,
+  };
+  const { metafile } = await build({ ...whole, entryPoints: files });
+  const outputs = Object.values(metafile.outputs).filter(({ entryPoint }) => files.includes(entryPoint));
+  return new Map(outputs.map(({ entryPoint, exports }) => [entryPoint, exports]));
+}
+
+/**
+ * Replaces the copies that esbuild makes of modules of the rare part by these modules: a copy has getters of
+ * getters.
+ */
+function withoutCopies(code) {
+  const rare = new Set(
+    Array.from(code.matchAll(/\b(require_\w+)=__commonJS\(\{"rare:/g), ([, name]) => name),
+  );
+  return code.replace(/__toESM\((require_\w+)\(\)(?:,1)?\)/g, (copy, name) =>
+    rare.has(name) ? `${name}()` : copy,
+  );
+}
+
+/** An entry point whose value is an object of modules by their path. */
+function entryOfAll(files) {
+  const imports = files.map((file, i) => `import * as m${i} from ${specifier(file)};`);
+  const members = files.map((file, i) => `${JSON.stringify(file)}: m${i}`);
+  const contents = [...imports, `module.exports = { ${members.join(', ')} };`].join('\n');
+  return { stdin: { contents, resolveDir: root } };
+}
+
+/** Bundles a part without the modules `outside`, which it gets from the bundle. */
+async function bundlePart(file, entryPoint, outside, options, plugins) {
   const fromBundle = {
     name: 'modules-of-the-bundle',
     setup({ onResolve }) {
       onResolve({ filter: /\.ts$/ }, (from) =>
-        early.has(pathOf(from)) ? { path: EARLY + pathOf(from), external: true } : undefined,
+        outside.has(pathOf(from)) ? { path: EARLY + pathOf(from), external: true } : undefined,
       );
     },
   };
@@ -119,8 +286,7 @@ async function bundlePart(command, module, early, options, plugins) {
     write: false,
   };
   const define = { ...options.define, 'import.meta.url': 'file' };
-  const outfile = join('dist', fileOf(command, module));
-  const made = (more) => build({ ...bundling, entryPoints: [module], outfile, define, ...more });
+  const made = (more) => build({ ...bundling, ...entryPoint, outfile: join('dist', file), define, ...more });
   const [{ outputFiles, metafile }, asModule] = await Promise.all([
     made({
       format: 'cjs',
@@ -130,9 +296,9 @@ async function bundlePart(command, module, early, options, plugins) {
     }),
     made({ format: 'esm' }),
   ]);
-  const text = (ending) => outputFiles.find((file) => file.path.endsWith(ending)).text;
+  const text = (ending) => outputFiles.find((output) => output.path.endsWith(ending)).text;
   return {
-    file: fileOf(command, module),
+    file,
     code: text('.cjs'),
     map: text('.map'),
     metafile,
@@ -185,27 +351,34 @@ function namesIn(parts) {
 
 /**
  * The entry point of the bundle. The command begins while its module is evaluated, but a late part loads in a
- * microtask at the earliest, after the assignment.
+ * microtask at the earliest, after the assignment. Modules that re-export are read lazily, since a name may
+ * be of the rare part.
  */
-function contentsOf(entry, names) {
+function contentsOf(entry, names, rare, barrels) {
   const modules = [...names].map(([file, list], i) => ({
     file,
+    isRare: rare.has(file),
     list: [...list].sort().map((name) => ({ name, as: `m${i}_${name}` })),
+    namespace: `m${i}`,
   }));
-  const imports = modules.map(
-    ({ file, list }) =>
-      `import { ${list.map(({ name, as }) => `${name} as ${as}`).join(', ')} } from ${specifier(file)};`,
-  );
-  const objects = modules.map(
-    ({ file, list }) =>
-      `${JSON.stringify(EARLY + file)}: { ${list.map(({ name, as }) => `${name}: ${as}`).join(', ')} },`,
-  );
+  const namesOf = ({ list }) => list.map(({ name, as }) => `${name} as ${as}`).join(', ');
+  const imports = modules.map((module) => {
+    const clause = module.isRare ? `* as ${module.namespace}` : `{ ${namesOf(module)} }`;
+    return `import ${clause} from ${specifier(module.file)};`;
+  });
+  const moduleText = ({ file, isRare, list, namespace }) => {
+    if (isRare) return namespace;
+    if (!barrels.has(file)) return `{ ${list.map(({ name, as }) => `${name}: ${as}`).join(', ')} }`;
+    const values = list.map(({ name, as }) => `${name}: () => ${as}`).join(', ');
+    const listed = JSON.stringify(list.map(({ name }) => name));
+    return `lazily(${listed}, (name) => ({ [name]: ({ ${values} })[name]() }))`;
+  };
   return [
     `import ${specifier(entry)};`,
     ...imports,
     'early = () => ({',
     '__proto__: null,',
-    ...objects,
+    ...modules.map((module) => `${JSON.stringify(EARLY + module.file)}: ${moduleText(module)},`),
     '});',
   ].join('\n');
 }

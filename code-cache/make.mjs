@@ -38,7 +38,7 @@ const OPTIONS = ['--outcome', '--port', '443', '--to', '10.0.0.0/8'];
  */
 const COMMANDS = {
   tcpconnlat: {
-    scripts: ['bundle', 'builder', 'command-line'],
+    scripts: ['bundle', 'builder', 'command-line', 'rare'],
     // with programs of the build, with none of it, with those that the second run has stored, ...
     runs: [{ usesPrebuilt: true }, {}, {}, { args: OPTIONS }, { args: ['--version'] }],
     kernels,

@@ -83,7 +83,7 @@ test.skipIf(skip, "V8's code does not depend on the machine of the build", () =>
     const node = join(scratch, 'node'); // other users may not enter the cache
     await copyFile(join(await nodeFor('linux-x64'), 'bin/node'), node);
     const expected = await codeWith(node, PROJECT, join(scratch, 'here'));
-    const parts = ['builder', 'bundle', 'command-line'].map((part) => `tcpconnlat.${part}.cjs.code`);
+    const parts = ['builder', 'bundle', 'command-line', 'rare'].map((part) => `tcpconnlat.${part}.cjs.code`);
     assert.equal(
       expected.map(([name]) => name),
       parts,
@@ -120,6 +120,10 @@ const TEXTS: Record<string, readonly [called: string, other: string]> = {
   'tcpconnlat.builder.cjs.code': ['sk_err_soft', 'cannot shift'],
   'tcpconnlat.bundle.cjs.code': ['connects without a route', 'no probe works'],
   'tcpconnlat.command-line.cjs.code': ['cannot be used with', 'too many arguments'],
+  'tcpconnlat.rare.cjs.code': [
+    'a program needs at least one instruction',
+    'the second slot of an lddw is missing',
+  ],
 };
 
 const ACCEPTS = `

@@ -77,6 +77,10 @@ const AT_FUNCTIONS: readonly ProgramKind[] = [
   ...(['fentry', 'fexit'] as const),
 ];
 
+const all: Helper[] = [];
+/** The helpers of this module. */
+export const HELPERS: readonly Helper[] = all;
+
 function helper(
   id: number,
   name: string,
@@ -84,7 +88,9 @@ function helper(
   args: readonly ArgKind[],
   more: Pick<Helper, 'optional' | 'result' | 'only' | 'owner'> = {},
 ): Helper {
-  return { name, id, since, args, ...more };
+  const made = { name, id, since, args, ...more };
+  all.push(made);
+  return made;
 }
 
 // Maps.

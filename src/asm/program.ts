@@ -52,6 +52,14 @@ export type Attachment =
    */
   | { readonly kind: 'tp_btf'; readonly tracepoint: string; readonly btfId: number };
 
+/** The attachment of a kprobe.multi or kretprobe.multi program. */
+export type MultiAttachment = Extract<Attachment, { kind: 'kprobe_multi' | 'kretprobe_multi' }>;
+
+/** Whether a program attaches to several functions. */
+export function isMulti(attachment: Attachment): attachment is MultiAttachment {
+  return attachment.kind === 'kprobe_multi' || attachment.kind === 'kretprobe_multi';
+}
+
 /**
  * A program as a value: its instructions and its attach point. The hooks make it from a body.
  *

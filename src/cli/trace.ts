@@ -142,9 +142,9 @@ async function traceInto(
     kernel,
     () => traceTarget(options, kernel),
     (programs, failures, made) => {
-      const explain = (attached: readonly string[]) => {
+      const explain = (attached: () => readonly string[]) => {
         if (options.verbose)
-          listingOutput(options, output)(describe(options, kernel, locate, programs, failures, attached));
+          listingOutput(options, output)(describe(options, kernel, locate, programs, failures, attached()));
       };
       const session = openOr(explain, programs, {
         kernel,
@@ -184,7 +184,7 @@ async function traceInto(
           reported = { ...losses };
         },
       });
-      explain(attachedParts(session));
+      explain(() => attachedParts(session));
       return { session, programs, made };
     },
   );

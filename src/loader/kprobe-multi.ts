@@ -6,7 +6,7 @@
  * Documentation/trace/ftrace.rst (`available_filter_functions`).
  */
 import { addressName, isPattern, parseFunctionName } from '../asm/function-name.ts';
-import type { Attachment } from '../asm/program.ts';
+import type { MultiAttachment } from '../asm/program.ts';
 import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { Attr, Command, cString } from './bpf.ts';
 import { Errno } from './errno.ts';
@@ -17,14 +17,6 @@ import { loadShortest } from './load/shortest.ts';
 import { symbolError } from './symbol-error.ts';
 import { readKallsyms } from './symbol-table.ts';
 import { readTracingFile } from './tracefs.ts';
-
-/** The attachment of a kprobe.multi or kretprobe.multi program. */
-export type MultiAttachment = Extract<Attachment, { kind: 'kprobe_multi' | 'kretprobe_multi' }>;
-
-/** Whether a program attaches to several functions. */
-export function isMulti(attachment: Attachment): attachment is MultiAttachment {
-  return attachment.kind === 'kprobe_multi' || attachment.kind === 'kretprobe_multi';
-}
 
 /**
  * A function that a kprobe.multi program is attached to.

@@ -8,7 +8,7 @@
  */
 import { reportAtCaller } from '../asm/error-position.ts';
 import { addressName, type FunctionName, parseFunctionName } from '../asm/function-name.ts';
-import type { Attachment, ProgramSpec } from '../asm/program.ts';
+import type { Attachment, MultiAttachment, ProgramSpec } from '../asm/program.ts';
 import { PROGRAM_TYPES } from '../asm/program-types.ts';
 import { Attr, Command, cString, Descriptor } from './bpf.ts';
 import { Errno } from './errno.ts';
@@ -35,7 +35,6 @@ import {
   createMultiLink,
   hasKprobeMulti,
   type MatchedFunction,
-  type MultiAttachment,
   type MultiLink,
   matchFunctions,
 } from './kprobe-multi.ts';

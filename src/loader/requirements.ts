@@ -74,11 +74,11 @@ function hasOtherCause(error: KernelError | UnsupportedError): boolean {
 }
 
 /** The missing features, each once. A feature that cannot be determined is not missing. */
-function lacking({ features }: Kernel, requirements: readonly Requirement[]): MissingFeature[] {
+function lacking(kernel: Kernel, requirements: readonly Requirement[]): MissingFeature[] {
   const missing = new Map<string, MissingFeature>();
   for (const { feature, within, ...user } of requirements) {
-    if (within && features.support(within).answer === 'no') continue;
-    const { answer, feature: name, since, reason = '' } = features.support(feature);
+    if (within && kernel.features.support(within).answer === 'no') continue;
+    const { answer, feature: name, since, reason = '' } = kernel.features.support(feature);
     if (answer !== 'no' || missing.has(name)) continue;
     // The kernel may have the helper for other types of programs. Then its first release says nothing.
     const isKnown = 'helper' in feature && !reason.includes('invalid func');

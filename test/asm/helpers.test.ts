@@ -7,7 +7,12 @@ import { suite } from '../harness.ts';
 
 const test = suite('asm/helpers');
 
-const ALL: [string, helpers.Helper][] = Object.entries(helpers);
+const { HELPERS, ...byName } = helpers;
+const ALL: [string, helpers.Helper][] = Object.entries(byName);
+
+test('the list has every exported helper', () => {
+  assert.equal(new Set(HELPERS), new Set(Object.values(byName)));
+});
 
 test("a helper's number and name agree, and its constant is the name in camel case", () => {
   for (const [constant, { id, name }] of ALL) {

@@ -187,7 +187,7 @@ function inInstallation(work: (folder: string) => void): void {
   const folder = mkdtempSync(join(tmpdir(), 'tsbpf-installation-'));
   try {
     for (const path of [
-      ...['', 'bundle.', 'builder.', 'command-line.', 'diagnose.'].map(
+      ...['', 'bundle.', 'builder.', 'command-line.', 'diagnose.', 'rare.'].map(
         (part) => `dist/tcpconnlat.${part}cjs`,
       ),
       ...['node_modules/koffi', BINARY],
@@ -240,21 +240,25 @@ for (const [title, spoil, says] of [
     });
   });
 
-for (const [what, spoil, says] of [
-  ['is missing', (part: string) => rmSync(part), /ENOENT/],
-  ['is empty', (part: string) => truncateSync(part), /is damaged/],
-  ['is cut off', (part: string) => truncateSync(part, 2000), /\.diagnose\.cjs:\d+: \S/],
+for (const [part, option] of [
+  ['diagnose', '--diagnose'],
+  ['rare', '--dry-run'],
 ] as const)
-  test(`one line reports that a late part of the bundle ${what}`, () => {
-    inInstallation((folder) => {
-      const diagnose = [NODE, join(folder, 'dist/tcpconnlat.cjs'), '--diagnose'];
-      assert.is(run(diagnose).status, 0);
-      spoil(join(folder, 'dist/tcpconnlat.diagnose.cjs'));
-      const ended = run(diagnose);
-      assertOneLine(ended, /cannot load its own code: .*; install the package again/);
-      assert.match(ended.stderr, says);
+  for (const [what, spoil, says] of [
+    ['is missing', (file: string) => rmSync(file), /ENOENT/],
+    ['is empty', (file: string) => truncateSync(file), /is damaged/],
+    ['is cut off', (file: string) => truncateSync(file, 2000), new RegExp(`\\.${part}\\.cjs:\\d+: \\S`)],
+  ] as const)
+    test(`one line reports that the part '${part}' of the bundle ${what}`, () => {
+      inInstallation((folder) => {
+        const words = [NODE, join(folder, 'dist/tcpconnlat.cjs'), option];
+        assert.is(run(words).status, 0);
+        spoil(join(folder, `dist/tcpconnlat.${part}.cjs`));
+        const ended = run(words);
+        assertOneLine(ended, /cannot load its own code: .*; install the package again/);
+        assert.match(ended.stderr, says);
+      });
     });
-  });
 
 test("koffi's binary is loaded without koffi's search for it", () => {
   inInstallation((folder) => {

@@ -3,7 +3,7 @@
  * r10.
  */
 
-import * as helpers from '../helpers.ts';
+import { HELPERS } from '../helpers.ts';
 import type { Instruction } from '../instruction.ts';
 import { CALLER_SAVED } from '../isa/form.ts';
 import type { Form } from '../isa.ts';
@@ -79,12 +79,7 @@ export const ARGUMENTS = 0b111110;
 /** For each helper, the registers of its required arguments. */
 const argumentsByHelper = once(
   () =>
-    new Map(
-      Object.values(helpers).map(({ id, args, optional = 0 }) => [
-        id,
-        ((1 << (args.length - optional)) - 1) << 1,
-      ]),
-    ),
+    new Map(HELPERS.map(({ id, args, optional = 0 }) => [id, ((1 << (args.length - optional)) - 1) << 1])),
 );
 
 function argumentsOf({ opcode, src, imm }: Instruction): number {

@@ -107,8 +107,8 @@ export async function openAggregation(
     kernel,
     () => traceTarget(options, kernel),
     (programs, failures) => {
-      const explain = (attached: readonly string[]) => {
-        if (options.verbose) reports.list(describe(options, kernel, locate, programs, failures, attached));
+      const explain = (attached: () => readonly string[]) => {
+        if (options.verbose) reports.list(describe(options, kernel, locate, programs, failures, attached()));
       };
       const session = openOr(explain, programs, {
         kernel,
@@ -123,7 +123,7 @@ export async function openAggregation(
         onError: (error) => reportOrThrow(error, options, warn),
         onTick: () => reader?.samples.tick(),
       });
-      explain(attachedParts(session));
+      explain(() => attachedParts(session));
       return { session, programs };
     },
   );

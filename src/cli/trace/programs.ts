@@ -27,14 +27,14 @@ export function listingOutput({ json }: Options, output: LineOutput): (text: str
 
 /** Opens a session. If that fails, explains why nothing is attached, and throws the error. */
 export function openOr(
-  explain: (attached: readonly string[]) => void,
+  explain: (attached: () => readonly string[]) => void,
   programs: Programs,
   options: SessionOptions<Programs['events']>,
 ): Session<Programs['events']> {
   try {
     return Session.open(programs, options);
   } catch (error) {
-    explain([`nothing is attached: ${errorLine(messageWithoutPosition(error as Error))}`]);
+    explain(() => [`nothing is attached: ${errorLine(messageWithoutPosition(error as Error))}`]);
     throw error;
   }
 }

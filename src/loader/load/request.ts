@@ -6,13 +6,13 @@
 import type { Assembled } from '../../asm/assemble.ts';
 import { withSourcePosition } from '../../asm/error-position.ts';
 import type { Locate } from '../../asm/position.ts';
-import { type Attachment, LICENSE, type ProgramSpec } from '../../asm/program.ts';
+import { type Attachment, isMulti, LICENSE, type ProgramSpec } from '../../asm/program.ts';
 import { PROGRAM_TYPES } from '../../asm/program-types.ts';
 import { Attr, Command, cString, type Descriptor } from '../bpf.ts';
 import type { BtfFields } from '../debug-info.ts';
 import { isInterruption } from '../errors.ts';
 import type { KernelFacts } from '../kernel-facts.ts';
-import { hasKprobeMulti, isMulti } from '../kprobe-multi.ts';
+import { hasKprobeMulti } from '../kprobe-multi.ts';
 import { withMemlock } from '../permission.ts';
 import { uptime } from '../uptime.ts';
 
