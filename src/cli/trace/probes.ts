@@ -114,13 +114,14 @@ export async function withFirstProbe<T>(
     : probes.filter((each) => !NEEDS_KERNEL_BTF.includes(each))) {
     try {
       const asked = toolOptions(probe, options, filter);
-      checkProbe(probe, options, kernel);
+      if (probe === 'kprobe') requireKprobes(options, kernel);
       for (const by of usesSaved(options) ? (['build', 'cache'] as const) : []) {
         const result = attempt(saved[by](asked, kernel), (programs) =>
           use(programs, failures, { asked, by }),
         );
         if (result) return result.value;
       }
+      if (probe === 'kprobe' && !options.dryRun) requireLoads(kernel);
       return use(await build(asked, options, kernel, target()), failures, { asked, by: 'builder' });
     } catch (error) {
       if (!isUnsupported(error) || concernsEveryProbe(error, kernel)) throw error;
@@ -213,19 +214,16 @@ async function build(
   return withBtfFile(btf, () => tcpconnlat(asked, { ...target, formats }));
 }
 
-/** Throws if the kernel does not have a probe type, as far as that is known before loading a program. */
-function checkProbe(probe: ProbeType, options: Options, kernel: Kernel): void {
-  const error = probe === 'kprobe' ? noKprobesReason(options, kernel) : undefined;
-  if (error) throw error;
+/** Throws if this kernel has no kprobes. A dry run with `--probe kprobe` does not need them. */
+function requireKprobes({ dryRun, probe }: Options, kernel: Kernel): void {
+  const reason = dryRun && probe !== 'auto' ? undefined : kprobesUnsupportedReason(kernel);
+  if (reason) throw reason;
 }
 
-/**
- * Why kprobes do not work, checked before the programs are assembled. A dry run with `--probe kprobe` does
- * not check.
- */
-function noKprobesReason({ dryRun, probe }: Options, kernel: Kernel): Error | undefined {
-  if (!dryRun) return unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
-  return probe === 'auto' ? kprobesUnsupportedReason(kernel) : undefined;
+/** Throws if this kernel or process cannot load kprobe programs, before some are built. */
+function requireLoads(kernel: Kernel): void {
+  const reason = unsupportedReason(kernel, { kind: 'kprobe', symbol: 'tcp_v4_connect' });
+  if (reason) throw reason;
 }
 
 /** The errors that mean that the kernel, or this process, does not support a probe type. */
