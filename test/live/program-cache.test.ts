@@ -25,14 +25,14 @@ const skip = noProbeHere || (here.buildId === undefined && 'this kernel does not
 const ARGS = ['--lport', '--not-port', '1'];
 
 let folder = '';
-/** A copy of the command without the late part that has the builder. */
+/** A copy of the command without the builder and the rare part. */
 let withoutBuilder = '';
 let peer: Peer;
 let server: Server;
 test.before(async () => {
   if (skip) return;
   folder = await mkdtemp(join(tmpdir(), 'tsbpf-cache-'));
-  const filter = (file: string) => !/^(tcpconnlat\.builder\.|executable$)/.test(basename(file));
+  const filter = (file: string) => !/^(tcpconnlat\.(builder|rare)\.|executable$)/.test(basename(file));
   await cp(dirname(COMMAND), join(folder, 'dist'), { recursive: true, filter });
   await symlink(join(dirname(COMMAND), '../node_modules'), join(folder, 'node_modules'));
   withoutBuilder = join(folder, 'dist/tcpconnlat.cjs');
@@ -78,7 +78,7 @@ async function shows(args: readonly string[], command = COMMAND): Promise<string
 async function needsBuilder(args: readonly string[]): Promise<void> {
   const tracer = Tracer.run(args, { command: withoutBuilder });
   assert.equal(await tracer.ended(), { code: 1, signal: null });
-  assert.match(tracer.stderr, /cannot load its own code: .*tcpconnlat\.builder\.cjs/);
+  assert.match(tracer.stderr, /cannot load its own code: .*tcpconnlat\.(builder|rare)\.cjs/);
 }
 
 /** The path of the only file in the cache. */
