@@ -18,6 +18,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { exportsOf } from './bundle-library.mjs';
 
 const root = fileURLToPath(new URL('.', import.meta.url));
 
@@ -229,22 +230,6 @@ function rareModules(rare) {
       }));
     },
   };
-}
-
-/** The exports of modules. */
-async function exportsOf(options, files) {
-  if (files.length === 0) return new Map();
-  const whole = {
-    ...options,
-    splitting: true,
-    format: 'esm',
-    outdir: 'exports',
-    metafile: true,
-    write: false,
-  };
-  const { metafile } = await build({ ...whole, entryPoints: files });
-  const outputs = Object.values(metafile.outputs).filter(({ entryPoint }) => files.includes(entryPoint));
-  return new Map(outputs.map(({ entryPoint, exports }) => [entryPoint, exports]));
 }
 
 /**

@@ -227,11 +227,20 @@ function crossings({ inputs }) {
   return { intoLate, intoEarly };
 }
 
-/** The exports of modules. */
-async function exportsOf(bundling, files) {
-  const options = { ...bundling, splitting: true, outdir: 'exports' };
-  const { metafile } = await build({ ...options, entryPoints: files });
-  const outputs = Object.values(metafile.outputs).filter(({ entryPoint }) => entryPoint !== undefined);
+/** The exports of modules, with options of esbuild. */
+export async function exportsOf(options, files) {
+  if (files.length === 0) return new Map();
+  const whole = {
+    ...options,
+    splitting: true,
+    format: 'esm',
+    outdir: 'exports',
+    metafile: true,
+    write: false,
+  };
+  const { metafile } = await build({ ...whole, entryPoints: files });
+  // Modules that these load by `import()` have outputs, too.
+  const outputs = Object.values(metafile.outputs).filter(({ entryPoint }) => files.includes(entryPoint));
   return new Map(outputs.map(({ entryPoint, exports }) => [entryPoint, exports]));
 }
 
