@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   constants,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -21,6 +20,7 @@ import { type ConnectRecord, fieldsOf } from '../../src/cli/record.ts';
 import { openRecording, type RecordingContext } from '../../src/cli/recording.ts';
 import { nativeSyscalls } from '../../src/loader/koffi.ts';
 import { needsRoot, suite } from '../harness.ts';
+import { withDisk } from '../small-disk.ts';
 
 const test = suite('cli/recording');
 
@@ -161,10 +161,7 @@ test('a slow reader does not delay the run: missing events are counted', async (
 });
 
 test.skipIf(needsRoot, 'if the disk is full at the first line, no file remains', async () => {
-  const disk = join(folder, 'disk');
-  mkdirSync(disk);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', disk]);
-  try {
+  await withDisk(folder, 'size=4k', async (disk) => {
     writeFileSync(join(disk, 'full'), 'x'.repeat(4096));
     const file = join(disk, 'new');
     const recording = openRecording(file, { who: false }, BY, { ...CONTEXT, onFailure() {} });
@@ -172,9 +169,7 @@ test.skipIf(needsRoot, 'if the disk is full at the first line, no file remains',
     const error = await rejection(recording.end());
     assert.match(error.message, /ENOSPC/);
     assert.equal(readdirSync(disk), ['full']);
-  } finally {
-    execFileSync('umount', [disk]);
-  }
+  });
 });
 
 test('a command line of any length results in a valid first line', async () => {

@@ -1,5 +1,5 @@
 /** Recordings of this kernel, and their replay. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
@@ -21,6 +21,7 @@ import * as assert from 'uvu/assert';
 import { headerSchema, recordSchema } from '../../src/cli/json.ts';
 import { fieldsOf } from '../../src/cli/record.ts';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
+import { withDisk } from '../small-disk.ts';
 import { connectHere, loopback, Peer, Server, until } from './connects.ts';
 import { COMMAND, here, noProbeHere, PROBE_TYPES_HERE, Tracer } from './tracer.ts';
 
@@ -128,10 +129,7 @@ test.skipIf(
   noProbeHere || sameOnEveryKernel,
   'on a full disk one line counts the missing events, and the status is 1',
   async () => {
-    const disk = join(folder, 'disk');
-    mkdirSync(disk);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', disk]);
-    try {
+    await withDisk(folder, 'size=4k', async (disk) => {
       const file = join(disk, 'full');
       const tracer = await Tracer.start([...OWN, '--record', file]);
       await until('its end', async () => {
@@ -149,9 +147,7 @@ test.skipIf(
       const { status, stdout, stderr } = run('-q', '--replay', file, '--json');
       assert.is(stdout.split('\n').length - 1, whole);
       assert.equal([status, stderr], [2, `tcpconnlat: ${file}:${whole + 2}: it is cut off\n`]);
-    } finally {
-      execFileSync('umount', [disk]);
-    }
+    });
   },
 );
 
@@ -452,18 +448,13 @@ test.skipIf(
 );
 
 test.skipIf(noProbeHere || sameOnEveryKernel, 'a full disk leaves no empty file', async () => {
-  const disk = join(folder, 'full-disk');
-  mkdirSync(disk);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', disk]);
-  try {
+  await withDisk(folder, 'size=4k', async (disk) => {
     writeFileSync(join(disk, 'full'), 'x'.repeat(4096));
     const { status, stderr } = run(...OWN, '--quiet', '--record', join(disk, 'new'));
     assert.is(status, 1);
     assert.match(stderr, /^tcpconnlat: cannot write the recording \S+new: ENOSPC: .*\n$/);
     assert.equal(readdirSync(disk), ['full']);
-  } finally {
-    execFileSync('umount', [disk]);
-  }
+  });
 });
 
 test.run();

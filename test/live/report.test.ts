@@ -1,5 +1,5 @@
 /** Reports of live runs: what they have, whatever the lines show. */
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import {
   chownSync,
   existsSync,
@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import * as assert from 'uvu/assert';
 import type { ReportData } from '../../src/cli/report/data.ts';
 import { needsRoot, sameOnEveryKernel, slowness, suite } from '../harness.ts';
+import { withDisk } from '../small-disk.ts';
 import { loopback, Peer, Server } from './connects.ts';
 import { COMMAND, noProbeHere, PROBE_TYPES_HERE, Tracer } from './tracer.ts';
 
@@ -154,10 +155,7 @@ test.skipIf(
   noProbeHere || sameOnEveryKernel,
   'a full disk at the end gives one line, and leaves an older report',
   async () => {
-    const disk = join(folder, 'disk');
-    mkdirSync(disk);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=32k', 'none', disk]);
-    try {
+    await withDisk(folder, 'size=32k', async (disk) => {
       const html = join(disk, 'report.html');
       writeFileSync(html, 'old');
       const tracer = await Tracer.start(['-q', '--probe', probe, '--report', html]);
@@ -168,9 +166,7 @@ test.skipIf(
       );
       assert.is(readFileSync(html, 'utf8'), 'old');
       assert.equal(readdirSync(disk), ['report.html']);
-    } finally {
-      execFileSync('umount', [disk]);
-    }
+    });
   },
 );
 

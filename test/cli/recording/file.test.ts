@@ -4,7 +4,6 @@ import {
   chmodSync,
   closeSync,
   constants,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -23,6 +22,7 @@ import { OutputError } from '../../../src/cli/output.ts';
 import { RecordingFile, type Surroundings } from '../../../src/cli/recording/file.ts';
 import { nativeSyscalls } from '../../../src/loader/koffi.ts';
 import { needsRoot, suite } from '../../harness.ts';
+import { withDisk } from '../../small-disk.ts';
 
 const test = suite('cli/recording/file');
 
@@ -215,19 +215,14 @@ test('a named pipe is neither locked nor made private, and needs a reader', () =
   assert.is(modeOf(path), '666');
 });
 
-test.skipIf(needsRoot, 'a read-only directory is an error before tracing begins', () => {
-  const inner = join(folder, 'inner');
-  mkdirSync(inner);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'none', inner]);
-  try {
+test.skipIf(needsRoot, 'a read-only directory is an error before tracing begins', async () => {
+  await withDisk(folder, 'ro', (inner) => {
     const path = join(inner, 'new');
     assert.throws(
       () => new RecordingFile(path, AROUND),
       `cannot write the recording ${path}: EROFS: read-only file system`,
     );
-  } finally {
-    execFileSync('umount', [inner]);
-  }
+  });
 });
 
 test.run();

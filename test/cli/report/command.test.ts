@@ -8,6 +8,7 @@ import * as assert from 'uvu/assert';
 import type { ConnectRecord } from '../../../src/cli/record.ts';
 import type { ReportData } from '../../../src/cli/report/data.ts';
 import { needsRoot, slowness, suite } from '../../harness.ts';
+import { withDisk } from '../../small-disk.ts';
 import { HEADER, START_MS } from './synthetic.ts';
 
 const test = suite('cli/report/command', { seconds: 30 });
@@ -203,12 +204,9 @@ for (const [path, reason, status] of [
     assert.match(ended.stderr, reason);
   });
 
-test.skipIf(needsRoot, 'a full disk leaves an older report', () => {
-  const disk = join(folder, 'disk');
+test.skipIf(needsRoot, 'a full disk leaves an older report', async () => {
   const path = recording(HEADER, RECORD);
-  execFileSync('mkdir', [disk]);
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=32k', 'none', disk]);
-  try {
+  await withDisk(folder, 'size=32k', (disk) => {
     const html = join(disk, 'report.html');
     writeFileSync(html, 'old');
     const args = [COMMAND, '-q', '--replay', path, '--report', html];
@@ -217,9 +215,7 @@ test.skipIf(needsRoot, 'a full disk leaves an older report', () => {
     assert.match(stderr, /^tcpconnlat: cannot write the report \S+: ENOSPC: no space left on device\n$/);
     assert.is(readFileSync(html, 'utf8'), 'old');
     assert.equal(readdirSync(disk), ['report.html']);
-  } finally {
-    execFileSync('umount', [disk]);
-  }
+  });
 });
 
 test.skipIf(needsRoot, 'a user without privileges can make a report', () => {

@@ -24,6 +24,7 @@ import { OutputError } from '../../../src/cli/output.ts';
 import { ReportFile } from '../../../src/cli/report/file.ts';
 import { nativeSyscalls } from '../../../src/loader/koffi.ts';
 import { needsRoot, suite } from '../../harness.ts';
+import { withDisk } from '../../small-disk.ts';
 
 const test = suite('cli/report/file');
 
@@ -158,19 +159,16 @@ test('a named pipe needs a reader, and gets the report', () => {
   closeSync(reader);
 });
 
-test.skipIf(needsRoot, 'a full disk leaves an older report, and no draft', () => {
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', folder]);
-  try {
-    const path = join(folder, 'report.html');
+test.skipIf(needsRoot, 'a full disk leaves an older report, and no draft', async () => {
+  await withDisk(folder, 'size=64k', (disk) => {
+    const path = join(disk, 'report.html');
     writeFileSync(path, 'old');
     const { code, message } = refusal(() => write(path, 'x'.repeat(100_000)));
     assert.is(code, 'ERR_OUTPUT');
     assert.match(message, /^cannot write the report \S+\/report\.html: ENOSPC: no space left on device$/);
     assert.is(readFileSync(path, 'utf8'), 'old');
-    assert.equal(readdirSync(folder), ['report.html']);
-  } finally {
-    execFileSync('umount', [folder]);
-  }
+    assert.equal(readdirSync(disk), ['report.html']);
+  });
 });
 
 test.skipIf(needsRoot, 'a folder of another user needs a capability', () => {
