@@ -17,6 +17,7 @@ import type { Filter } from '../../src/programs/tcpconnlat/criteria.ts';
 import type { Options } from '../../src/programs/tcpconnlat/options.ts';
 import { tcpconnlat } from '../../src/programs/tcpconnlat.ts';
 import { suite } from '../harness.ts';
+import { isReleased } from '../live/release.ts';
 import { ofProcess, PROBE_TYPES, skipReason, targetFor } from '../live/tracer.ts';
 import { outsideGuest } from './guest.ts';
 
@@ -120,6 +121,9 @@ const FILTER: Filter = {
   netns: { only: [[4_026_531_840, 4_026_531_840]] },
 };
 
+/** Whether this kernel has atomic compare-and-exchange. */
+const compareExchange = isReleased('5.12');
+
 /** Every option that changes the programs. */
 const OPTIONS: readonly Omit<Options, 'probe'>[] = [
   {},
@@ -138,7 +142,7 @@ const OPTIONS: readonly Omit<Options, 'probe'>[] = [
   { requested: true, filter: { to: FILTER.to, port: FILTER.port } },
   { requested: true, outcome: 'all' },
   { pending: true },
-  { aggregate: aggregation({ fields: { address: 'all', port: true }, maxKeys: 100 }) },
+  { aggregate: aggregation({ fields: { address: 'all', port: true }, maxKeys: 100, compareExchange }) },
 ];
 
 const nameOf = (options: object) => JSON.stringify(options, (_, value) => (isFunction(value) ? 'on' : value));
