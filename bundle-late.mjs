@@ -233,15 +233,15 @@ function rareModules(rare) {
 }
 
 /**
- * Replaces the copies that esbuild makes of modules of the rare part by these modules: a copy has getters of
- * getters.
+ * Replaces the copies that esbuild makes of modules of the rare part, and of the bundle's in a late part, by
+ * these modules: a copy has getters of getters. The code keeps its length, and so its positions.
  */
 function withoutCopies(code) {
   const rare = new Set(
-    Array.from(code.matchAll(/\b(require_\w+)=__commonJS\(\{"rare:/g), ([, name]) => name),
+    Array.from(code.matchAll(/\b(require_\w+)=__commonJS\(\{"rare:/g), ([, name]) => `${name}()`),
   );
-  return code.replace(/__toESM\((require_\w+)\(\)(?:,1)?\)/g, (copy, name) =>
-    rare.has(name) ? `${name}()` : copy,
+  return code.replace(/__toESM\((require(?:_\w+\(\)|\("early:[^"]+"\)))(?:,1)?\)/g, (copy, module) =>
+    rare.has(module) || module.startsWith('require("') ? module.padEnd(copy.length) : copy,
   );
 }
 
@@ -284,7 +284,7 @@ async function bundlePart(file, entryPoint, outside, options, plugins) {
   const text = (ending) => outputFiles.find((output) => output.path.endsWith(ending)).text;
   return {
     file,
-    code: text('.cjs'),
+    code: withoutCopies(text('.cjs')),
     map: text('.map'),
     metafile,
     imports: importsIn(asModule.outputFiles[0].text),
