@@ -8,6 +8,8 @@ export interface Path {
   readonly instructions: readonly Instruction[];
   /** The numbers of the helpers that it calls. */
   readonly helpers: readonly number[];
+  /** The BTF ids of the kernel functions that it calls. */
+  readonly kernelFunctions: readonly number[];
 }
 
 // RFC 9669, section 4.3: instruction classes and jump operations.
@@ -17,8 +19,8 @@ const JA = 0x00;
 const CALL = 0x80;
 const EXIT = 0x90;
 const LDDW = 0x18;
-// Section 4.3.1: the source register of calls of helpers.
-const HELPER = 0;
+/** The source register of calls of kernel functions: BPF_PSEUDO_KFUNC_CALL (include/uapi/linux/bpf.h). */
+const KERNEL_FUNCTION = 2;
 
 /** Whether an instruction is a conditional jump. */
 export function isConditional({ opcode }: Instruction): boolean {
@@ -49,8 +51,10 @@ export function pathsOf({ instructions }: Assembled): Path[] {
     const path = [...before, instruction];
     const slots = next(slot, instruction);
     if (slots.length === 0) {
-      const calls = path.filter(({ opcode, src }) => opcode === (JMP | CALL) && src === HELPER);
-      paths.push({ instructions: path, helpers: calls.map(({ imm }) => imm) });
+      const calls = path.filter(({ opcode }) => opcode === (JMP | CALL));
+      const numbers = (ofKernel: boolean) =>
+        calls.filter(({ src }) => (src === KERNEL_FUNCTION) === ofKernel).map(({ imm }) => imm);
+      paths.push({ instructions: path, helpers: numbers(false), kernelFunctions: numbers(true) });
     }
     for (const slot of slots) walk(slot, path);
   };
