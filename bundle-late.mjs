@@ -132,22 +132,16 @@ function latePart(name, part) {
   if (typeof part === 'function') return part(require, require('node:path').join(file, '..', name), early());
   throw Object.assign(new Error(name + ' is damaged'), { code: 'MODULE_NOT_FOUND' });
 }
-function lazily(names, valuesOf) {
+function rareModule(path, names) {
   const module = { __esModule: true };
   for (const name of names)
     Object.defineProperty(module, name, { configurable: true, enumerable: true, get: () => {
-      const values = valuesOf(name);
-      for (const each in values) Object.defineProperty(module, each, { value: values[each] });
+      if (!early) throw new Error('the start uses ' + name + ' of ' + path + '; remove it from RARE in bundle-late.mjs');
+      rare ??= latePart(${JSON.stringify(rareFile(command))}, require(${JSON.stringify(`./${rareFile(command)}`)}));
+      for (const each of names) Object.defineProperty(module, each, { value: rare[path][each] });
       return module[name];
     } });
   return module;
-}
-function rareModule(path, names) {
-  return lazily(names, (name) => {
-    if (!early) throw new Error('the start uses ' + name + ' of ' + path + '; remove it from RARE in bundle-late.mjs');
-    rare ??= latePart(${JSON.stringify(rareFile(command))}, require(${JSON.stringify(`./${rareFile(command)}`)}));
-    return rare[path];
-  });
 }
 `;
 
@@ -337,10 +331,10 @@ function contentsOf(entry, names, rare, barrels) {
   });
   const moduleText = ({ file, isRare, list, namespace }) => {
     if (isRare) return namespace;
-    if (!barrels.has(file)) return `{ ${list.map(({ name, as }) => `${name}: ${as}`).join(', ')} }`;
-    const values = list.map(({ name, as }) => `${name}: () => ${as}`).join(', ');
-    const listed = JSON.stringify(list.map(({ name }) => name));
-    return `lazily(${listed}, (name) => ({ [name]: ({ ${values} })[name]() }))`;
+    const memberText = barrels.has(file)
+      ? ({ name, as }) => `get ${name}() { return ${as}; }`
+      : ({ name, as }) => `${name}: ${as}`;
+    return `{ ${list.map(memberText).join(', ')} }`;
   };
   return [
     `import ${specifier(entry)};`,
